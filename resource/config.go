@@ -1,0 +1,113 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What zero means in a [Config].
+const (
+	DefaultMakeTimeout   = 30 * time.Second
+	DefaultSweepInterval = 10 * time.Second
+)
+
+// Config says how to make, end and judge resources. [New] copies it. Only Make
+// and MaxSize are required; every other zero value is a working default.
+type Config[T any] struct {
+	// Make makes one. Required. It runs in the background, tied to no caller:
+	// ctx carries the values of the caller for whom it was begun, but not
+	// that caller's deadline; it ends at MakeTimeout or [Pool.Close]. Any
+	// value returned with a nil error is a resource, the zero T as well. With
+	// an error the value is dropped, and Destroy is not called for it.
+	//
+	// How many run at once is the pool's decision: as many as callers wait if
+	// nothing is out that could come back; else one, and after a tenth of a
+	// make's usual time as many as the releases seen meanwhile would not
+	// serve.
+	Make func(ctx context.Context) (T, error)
+
+	// Destroy frees v. It is called once for every value that Make returned
+	// and nobody hijacked, in the background, with the cause of the end. The
+	// place of v in the pool is free when it returns. Nil: nothing to free.
+	Destroy func(v T, cause error)
+
+	// Watch is called once after Make, before v is first lent, and must not
+	// block. Keep doom and call it when v is found dead: at once if v is
+	// idle, else when its lease ends, v is destroyed and not lent again. doom
+	// may be called from anywhere, any number of times, and after the end of
+	// v does nothing. Nil: v does not report itself.
+	Watch func(v T, doom func(cause error))
+
+	// Broken says which errors given to [Lease.Fail] or returned from the
+	// function in [Pool.Do] mean that v must not be lent again. Nil: every one.
+	Broken func(err error) bool
+
+	// MaxSize is how many resources may exist at once, those being made and
+	// being destroyed included. Required, at least 1; [Pool.Resize] changes it.
+	MaxSize int
+	// MinIdle is how many to keep ready: made in the background from [New]
+	// on, when one is destroyed, when callers had to wait, and at each
+	// sweep. Zero: none.
+	MinIdle int
+
+	// MakeTimeout bounds each Make. A Make that has not returned a tenth of
+	// it (at most a second) later is abandoned: it no longer holds a place,
+	// and what it may still return is destroyed. Zero: DefaultMakeTimeout.
+	MakeTimeout time.Duration
+	// SweepInterval is how often idle resources are held against Eviction,
+	// Health and MinIdle. Zero: DefaultSweepInterval.
+	SweepInterval time.Duration
+
+	Order  Order      // which idle resource is lent; zero: NewestFirst
+	Queue  Queue      // in what order callers wait; nil: first come, first served
+	Outage OutageMode // what callers get while makes keep failing; zero: FailFast
+
+	Admission Admission // may this caller ask? The permit lasts as long as the lease. Nil: yes
+	MakeGate  Admission // may another be made now? The permit lasts as long as the making. Nil: yes
+	Quota     Admission // may another exist? The permit lasts as long as the resource. Nil: yes
+	Eviction  Eviction  // has it served long enough? Nil: never
+	Health    Health[T] // does it still work? Nil: yes
+
+	Trace *Trace // told what happens; nil: nobody. Copied
+}
+
+// check names every bad field.
+func (c *Config[T]) check() error {
+	var bad []error
+	no := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	no(c.Make != nil, "Make is nil")
+	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)
+	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
+	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
+	no(c.MakeTimeout >= 0, "MakeTimeout is %v, not at least 0", c.MakeTimeout)
+	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
+	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
+	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
+	if bad == nil {
+		return nil
+	}
+	return fmt.Errorf("resource: bad Config: %w", errors.Join(bad...))
+}
+
+// withDefaults returns a copy in which zero values are replaced.
+func (c Config[T]) withDefaults() Config[T] {
+	if c.MakeTimeout == 0 {
+		c.MakeTimeout = DefaultMakeTimeout
+	}
+	if c.SweepInterval == 0 {
+		c.SweepInterval = DefaultSweepInterval
+	}
+	if c.Trace == nil {
+		c.Trace = &Trace{}
+	} else {
+		t := *c.Trace
+		c.Trace = &t
+	}
+	return c
+}

@@ -1,0 +1,127 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What an acquire can fail with, besides the end of its own context. Each is
+// the cause of an [*AcquireError]; test with errors.Is.
+var (
+	// ErrClosed: the pool is closed, or was while the caller waited.
+	ErrClosed = errors.New("resource: pool is closed")
+	// ErrRejected: an Admission refused. A [*Rejection] in the chain tells more.
+	ErrRejected = errors.New("resource: rejected")
+	// ErrNoneIdle: nothing idle, and the request did not want to wait.
+	ErrNoneIdle = errors.New("resource: none idle")
+	// ErrOutage: makes keep failing and nothing leased could come back.
+	// [AcquireError.RetryAfter] says when the next one is tried.
+	ErrOutage = errors.New("resource: makes keep failing")
+	// ErrMakeTimeout: a make took longer than [Config.MakeTimeout].
+	ErrMakeTimeout = errors.New("resource: make timed out")
+)
+
+// Why the pool itself ended a resource: the cause that Destroy and Trace see.
+var (
+	// ErrDiscarded: [Lease.Discard] gave no cause of its own.
+	ErrDiscarded = errors.New("resource: discarded")
+	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
+	ErrDoomed = errors.New("resource: doomed")
+	// ErrReset: [Pool.Reset] gave no cause of its own.
+	ErrReset = errors.New("resource: reset")
+	// ErrShrunk: the pool was resized below what it had.
+	ErrShrunk = errors.New("resource: shrunk")
+	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
+	// asked for, and the pool was full, so the oldest idle one made room.
+	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")
+	// ErrGoexit: a function called runtime.Goexit instead of returning.
+	ErrGoexit = errors.New("resource: function ended its goroutine")
+)
+
+// AcquireError says why no resource was lent and how the pool was just then.
+// Unwrap leads to Err, so errors.Is finds context.DeadlineExceeded,
+// context.Canceled, [ErrClosed], [ErrRejected], [ErrOutage], [ErrNoneIdle] or
+// what Make returned.
+type AcquireError struct {
+	Err        error         // why
+	Waited     time.Duration // how long the caller had waited
+	RetryAfter time.Duration // when it is worth asking again; 0: not known
+	Load       Load          // how the pool was
+	LastMake   error         // how the last make failed, if none has succeeded since
+}
+
+func (e *AcquireError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %v", e.Err, e.Waited, e.Load)
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, "; retry after %v", e.RetryAfter)
+	}
+	if e.LastMake != nil && !errors.Is(e.Err, e.LastMake) {
+		fmt.Fprintf(&b, "; last make: %v", e.LastMake)
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+func (e *AcquireError) Unwrap() error { return e.Err }
+
+// Rejection is a refusal that tells who refused and for how long. An
+// [Admission] returns it, or the pool makes one around what it returned.
+// errors.Is(err, ErrRejected) holds, as it does for Err and what Err wraps.
+type Rejection struct {
+	Policy     string        // which policy; may be empty
+	RetryAfter time.Duration // when it is worth asking again; 0: not known
+	Err        error         // what the policy said; may be nil
+}
+
+func (r *Rejection) Error() string {
+	var b strings.Builder
+	b.WriteString("rejected")
+	if r.Policy != "" {
+		b.WriteString(" by " + r.Policy)
+	}
+	if r.Err != nil {
+		fmt.Fprintf(&b, ": %v", r.Err)
+	}
+	return b.String()
+}
+
+// Unwrap makes a Rejection match [ErrRejected] and its own Err.
+func (r *Rejection) Unwrap() []error {
+	if r.Err == nil {
+		return []error{ErrRejected}
+	}
+	return []error{ErrRejected, r.Err}
+}
+
+// PanicError is a panic in a function that the pool called, made an error.
+type PanicError struct {
+	Where string // which function: "Make", "Destroy", "Evict", …
+	Value any    // what it panicked with
+	Stack []byte // where
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("resource: panic in %s: %v", e.Where, e.Value)
+}
+
+// Unwrap leads to the panic's value if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// CloseError says what was still out when the context of [Pool.Close] ended.
+type CloseError struct {
+	Err    error    // the context's
+	Load   Load     // what is out
+	Leased []uint64 // the IDs of the resources that holders still have, at most 16 of them
+}
+
+func (e *CloseError) Error() string {
+	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v)", e.Err, e.Load, e.Leased)
+}
+
+func (e *CloseError) Unwrap() error { return e.Err }

@@ -1,0 +1,142 @@
+package resource
+
+import (
+	"context"
+	"time"
+)
+
+// Request is what one caller asks for. It is passed by value to the policies.
+// The zero Request is what [Pool.Acquire] sends.
+type Request struct {
+	// Priority orders callers where a policy looks at it; larger is more
+	// urgent. The pool itself does not look at it. Zero is ordinary.
+	Priority int
+	// Cost is how much of a budget this lease takes, for policies that count
+	// in units. Zero means 1 to them.
+	Cost int
+	// Class names a group of callers (a tenant, a kind of work) for policies
+	// that divide capacity. It must not carry a secret: it may be shown.
+	Class string
+	// MinRemaining asks for a resource that [Config.Eviction] will still keep
+	// after this much more age. One that it would not keep is left for other
+	// callers. Zero asks for nothing.
+	MinRemaining time.Duration
+	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait.
+	// An Admission that sees it must not block.
+	NoWait bool
+}
+
+// Admission decides whether something may begin, and is told when it has
+// ended. The same type serves at three moments, and what the permit lasts as
+// long as differs: [Config.Admission] the lease, [Config.MakeGate] one making,
+// [Config.Quota] the whole life of a resource.
+//
+// Admit may block until ctx ends, unless r.NoWait. It returns a nil error to
+// admit; the Done, if not nil, is then called exactly once. An error refuses,
+// and its Done is not called. The pool wraps the error so that it matches
+// [ErrRejected]; a [*Rejection] among its causes may say how long to wait.
+//
+// Admit is called by many goroutines at once, and with no lock of the pool
+// held. A panic in it refuses this one request.
+type Admission interface {
+	Admit(ctx context.Context, r Request) (Done, error)
+}
+
+// Done gives a permit back and tells the policy how it went. It must not block.
+type Done func(Outcome)
+
+// Verdict says how the thing that was admitted went.
+type Verdict uint8
+
+const (
+	// Ignored says nothing about the outcome: it never came to be, or the
+	// caller left, and no policy should learn from it.
+	Ignored Verdict = iota
+	// OK is a lease released, a resource made, or a life that ended in order.
+	OK
+	// Failed is a lease that ended in a holder's error, or a make that failed.
+	Failed
+)
+
+// Outcome is what a [Done] is told.
+type Outcome struct {
+	Verdict Verdict
+	Err     error         // why it failed; nil unless Failed
+	Latency time.Duration // of the make, for a MakeGate; else zero: hold time is not latency
+}
+
+// Eviction decides which resources have served long enough.
+//
+// Evict is a pure function of the facts in i: it does not block, keeps no
+// clock and may be called by many goroutines at once. It is asked when a
+// resource is about to be lent, when it comes back, and in the sweep. Nil keeps
+// the resource; an error destroys it, and is the cause that Destroy and Trace
+// see. A panic keeps the resource and is counted in [Stats.Panics].
+type Eviction interface {
+	Evict(i Info) (cause error)
+}
+
+// Health finds out whether an idle resource still works.
+//
+// Check has v to itself and may do I/O until ctx ends, when it must return. It
+// is asked before a resource is lent, on the goroutine and with the context of
+// the caller, and in the sweep, where one idle resource at a time is set aside.
+// An error destroys the resource, unless ctx had ended: then nothing is known,
+// and it goes back untouched. Most implementations return nil at once while
+// i.Idle is short. A panic destroys the resource.
+type Health[T any] interface {
+	Check(ctx context.Context, v T, i Info) error
+}
+
+// Info is what is known about one resource. Age and Idle are read from a clock
+// that ticks every 10 ms.
+type Info struct {
+	ID     uint64        // unique in the pool, from 1
+	Age    time.Duration // since it was made
+	Idle   time.Duration // since it was last given back, or made; 0 while leased
+	Leases int64         // begun so far
+	Spread float64       // in [0,1), drawn once: jitter without state
+}
+
+// Queue decides in what order waiting callers are served. Nil in
+// [Config.Queue] serves them first come, first served.
+//
+// The pool calls one method at a time, never two at once, and holds no lock
+// meanwhile; no method may block. now is the time since the pool was made,
+// the same scale as [Waiter.Since]. If a method panics, or Pop returns nil
+// while callers wait, the caller that waited longest is served.
+type Queue interface {
+	// Push is told that w waits now.
+	Push(w *Waiter, now time.Duration)
+	// Remove is told that w left without having been popped.
+	Remove(w *Waiter)
+	// Pop takes out the waiter to serve next. With a non-nil error that
+	// waiter is refused with it, and Pop is asked again.
+	Pop(now time.Duration) (w *Waiter, refuse error)
+}
+
+// Order says which idle resource is lent.
+type Order uint8
+
+const (
+	// NewestFirst lends the one given back last, so that under little load
+	// the others stay idle and can be evicted. The order is exact while one
+	// goroutine at a time uses the pool; beside that, a goroutine may be
+	// lent the one that it gave back last rather than the newest of all.
+	NewestFirst Order = iota
+	// OldestFirst lends the one idle longest, so that all are used in turn.
+	OldestFirst
+)
+
+// OutageMode says what happens to callers while makes keep failing.
+type OutageMode uint8
+
+const (
+	// FailFast tells each failed make to one waiter at once. After three
+	// failures in a row every caller that has nothing to hope for (nothing is
+	// leased that could come back) gets the cause with a RetryAfter.
+	FailFast OutageMode = iota
+	// KeepWaiting lets callers wait until their own context ends, when their
+	// error carries the last failure.
+	KeepWaiting
+)
