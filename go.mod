@@ -3,8 +3,9 @@ module github.com/respool/respool
 go 1.25.0
 
 require (
-	github.com/gorilla/websocket v1.5.3 // indirect
-	github.com/jackc/puddle/v2 v2.2.3 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
-	golang.org/x/sync v0.22.0 // indirect
+	github.com/gorilla/websocket v1.5.3
+	github.com/jackc/puddle/v2 v2.2.3
+	go.uber.org/goleak v1.3.0
 )
+
+require golang.org/x/sync v0.22.0 // indirect

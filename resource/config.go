@@ -82,7 +82,9 @@ func (c *Config[T]) check() error {
 		}
 	}
 	no(c.Make != nil, "Make is nil")
-	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)
+	if err := checkSize(c.MaxSize); err != nil {
+		bad = append(bad, fmt.Errorf("MaxSize %w", err))
+	}
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
 	no(c.MakeTimeout >= 0, "MakeTimeout is %v, not at least 0", c.MakeTimeout)
@@ -93,6 +95,16 @@ func (c *Config[T]) check() error {
 		return nil
 	}
 	return fmt.Errorf("resource: bad Config: %w", errors.Join(bad...))
+}
+
+// maxMaxSize leaves room in puddle's 32-bit counts.
+const maxMaxSize = 1 << 30
+
+func checkSize(max int) error {
+	if max < 1 || max > maxMaxSize {
+		return fmt.Errorf("is %d, not from 1 to %d", max, maxMaxSize)
+	}
+	return nil
 }
 
 // withDefaults returns a copy in which zero values are replaced.

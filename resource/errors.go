@@ -40,6 +40,9 @@ var (
 	ErrGoexit = errors.New("resource: function ended its goroutine")
 )
 
+// errNotReturned is the cause of a resource whose holder in Do panicked.
+var errNotReturned = errors.New("resource: the function in Do did not return")
+
 // AcquireError says why no resource was lent and how the pool was just then.
 // Unwrap leads to Err, so errors.Is finds context.DeadlineExceeded,
 // context.Canceled, [ErrClosed], [ErrRejected], [ErrOutage], [ErrNoneIdle] or
@@ -54,7 +57,7 @@ type AcquireError struct {
 
 func (e *AcquireError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %v", e.Err, e.Waited, e.Load)
+	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %s", e.Err, e.Waited, e.Load.text())
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(&b, "; retry after %v", e.RetryAfter)
 	}
@@ -65,6 +68,7 @@ func (e *AcquireError) Error() string {
 	return b.String()
 }
 
+// Unwrap leads to Err.
 func (e *AcquireError) Unwrap() error { return e.Err }
 
 // Rejection is a refusal that tells who refused and for how long. An
@@ -121,7 +125,8 @@ type CloseError struct {
 }
 
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v)", e.Err, e.Load, e.Leased)
+	return fmt.Sprintf("resource: close: %v (%s; leased IDs %v)", e.Err, e.Load.text(), e.Leased)
 }
 
+// Unwrap leads to Err.
 func (e *CloseError) Unwrap() error { return e.Err }

@@ -1,5 +1,7 @@
 package resource
 
+import "runtime"
+
 // Lease is one caller's hold on one resource, from an acquire to the first of
 // Release, Fail, Discard or Hijack. It is a small value and may be copied; the
 // copies are the same lease. It ends once: ending it again, from a copy,
@@ -13,27 +15,166 @@ type Lease[T any] struct {
 
 // Value returns the resource. It panics once the lease has ended: by then the
 // resource may be someone else's.
-func (l Lease[T]) Value() T { panic("stub") }
+func (l Lease[T]) Value() T {
+	if l.e == nil || !l.e.word.Holds(l.gen) {
+		panic("resource: Value of a lease that has ended")
+	}
+	return l.e.value
+}
 
-// Info returns what is known about the resource, Idle being how long it had
-// been idle when it was leased. Once the lease has ended it is the zero Info.
-func (l Lease[T]) Info() Info { panic("stub") }
+// Info returns what is known about the resource. Once the lease has ended it is
+// the zero Info.
+func (l Lease[T]) Info() Info {
+	if l.e == nil || !l.e.word.Holds(l.gen) {
+		return Info{}
+	}
+	i := l.e.info(int64(l.e.pool.since()/tickLen), 0)
+	i.Leases = int64(l.gen)
+	return i
+}
 
 // Release gives the resource back. A waiting caller gets it at once and runs
 // before Release returns, so that one who keeps the CPU does not keep it from
 // its next holder.
-func (l Lease[T]) Release() { panic("stub") }
+func (l Lease[T]) Release() {
+	if l.e == nil {
+		return
+	}
+	p := l.e.pool
+	if p.plain && p.detour.Load() == 0 && l.e.word.Return(l.gen, p.tick.Load()) {
+		if p.detour.Load() != 0 {
+			p.settle(l.e) // somebody came to wait while it was being seated
+		}
+		return
+	}
+	p.end(l, nil, Outcome{Verdict: OK})
+}
 
 // Fail ends the lease after the holder's work failed with err:
 // [Config.Broken] decides whether the resource is destroyed with err as cause
 // or given back. A nil err is a Release. A panic in Broken destroys it.
-func (l Lease[T]) Fail(err error) { panic("stub") }
+func (l Lease[T]) Fail(err error) {
+	if err == nil {
+		l.Release()
+		return
+	}
+	if l.e == nil || !l.e.word.Holds(l.gen) {
+		return
+	}
+	p := l.e.pool
+	cause := err
+	// Deferred, so that it happens also if Broken ends this goroutine.
+	defer func() { p.end(l, cause, Outcome{Verdict: Failed, Err: err}) }()
+	if p.cfg.Broken != nil {
+		broken := true
+		_ = p.guard("Broken", func() { broken = p.cfg.Broken(err) })
+		if !broken {
+			cause = nil
+		}
+	}
+}
 
 // Discard ends the lease and destroys the resource. The cause is what Destroy
 // and Trace see; nil means [ErrDiscarded].
-func (l Lease[T]) Discard(cause error) { panic("stub") }
+func (l Lease[T]) Discard(cause error) {
+	if l.e == nil {
+		return
+	}
+	if cause == nil {
+		cause = ErrDiscarded
+	}
+	l.e.pool.end(l, cause, Outcome{Verdict: Failed, Err: cause})
+}
 
 // Hijack ends the lease and makes the resource the caller's own: the pool
 // forgets it, does not destroy it, and its place is free. It returns false,
 // and the zero T, if the lease had ended.
-func (l Lease[T]) Hijack() (T, bool) { panic("stub") }
+func (l Lease[T]) Hijack() (v T, ok bool) {
+	if l.e == nil || !l.e.word.End(l.gen) {
+		return v, false
+	}
+	e, p := l.e, l.e.pool
+	done := e.done
+	e.done = nil
+	p.lock()
+	p.startClock()
+	p.returned++
+	if e.place == seated {
+		p.vacate(e)
+	}
+	p.forget(e)
+	p.n.hijacked++
+	p.live--
+	p.grow()
+	p.unlock()
+	e.res.Hijack()
+	p.giveBack(done, Outcome{Verdict: OK})
+	p.giveBack(e.quota, Outcome{Verdict: OK})
+	return e.value, true
+}
+
+// end ends the lease and either destroys the resource, with cause, or gives it
+// back. It reports whether this call ended it.
+func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) bool {
+	e := l.e
+	if !e.word.End(l.gen) {
+		return false
+	}
+	count := &p.n.other
+	// Deferred, so that it happens also if Evict ends this goroutine.
+	defer func() { p.conclude(e, cause, count, o) }()
+	if cause == nil && p.cfg.Eviction != nil {
+		if cause = p.evict(e.info(p.tick.Load(), 0)); cause != nil {
+			count = &p.n.evicted
+		}
+	}
+	return true
+}
+
+// conclude is the rest of end, when the fate of e is known.
+func (p *Pool[T]) conclude(e *entry[T], cause error, count *int64, o Outcome) {
+	done := e.done
+	e.done = nil
+	p.lock()
+	p.startClock()
+	p.returned++
+	if cause != nil {
+		p.retire(e, cause, count)
+		p.grow()
+	} else {
+		if e.word.Load().Leases == 1 && o.Verdict == OK {
+			p.breaker.Proved()
+		}
+		p.put(e, true)
+	}
+	served := p.woken != nil
+	p.unlock()
+	p.giveBack(done, o)
+	if served {
+		// The one who was served is next on this processor, but only when
+		// this goroutine pauses, and its holder may go on for long.
+		runtime.Gosched()
+	}
+}
+
+// settle takes e, just left on its seat, to those who wait.
+func (p *Pool[T]) settle(e *entry[T]) {
+	p.lock()
+	p.startClock()
+	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
+		p.returned++
+		p.put(e, true)
+	}
+	served := p.woken != nil
+	p.unlock()
+	if served {
+		runtime.Gosched()
+	}
+}
+
+// giveBack returns a permit.
+func (p *Pool[T]) giveBack(done Done, o Outcome) {
+	if done != nil {
+		_ = p.guard("Done", func() { done(o) })
+	}
+}

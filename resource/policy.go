@@ -60,7 +60,7 @@ const (
 
 // Outcome is what a [Done] is told.
 type Outcome struct {
-	Verdict Verdict
+	Verdict Verdict       // how it went
 	Err     error         // why it failed; nil unless Failed
 	Latency time.Duration // of the make, for a MakeGate; else zero: hold time is not latency
 }

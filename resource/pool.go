@@ -2,66 +2,280 @@ package resource
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"github.com/respool/respool/internal/growth"
+	"github.com/respool/respool/internal/outage"
 )
 
-type entry[T any] struct{ pool *Pool[T] }
-
-// Waiter is a caller that waits, as a [Queue] sees it.
-type Waiter struct {
-	Request Request
-}
+// The invariants. Each has tests whose names carry its number.
+//
+//	I1   idle + leased + being made + being destroyed ≤ the current maximum,
+//	     at every instant, through resize, reset and close. When the maximum
+//	     is lowered below what is out, nothing is made until it holds again. A
+//	     make given up at MakeTimeout is no longer counted; what it may still
+//	     return is destroyed, never lent.
+//	I2   A resource has at most one lease that has not ended. A lease ends
+//	     once; ending it again, from a copy, concurrently, after destroy or
+//	     after close does nothing and never touches the next holder.
+//	I3   Every value that Make returned is destroyed exactly once or hijacked
+//	     exactly once.
+//	I4   Every Done that an Admission returned runs exactly once, on every
+//	     path, panics included.
+//	I5   No lock is held while code that is not ours runs.
+//	I6   After Close returns nil nothing of the pool runs; before that, its
+//	     error says what still does.
+//	I7   No lost wake-up, without polling: if a resource is on the shelf and a
+//	     caller waits who could use it, one of them is moving.
+//	I8   A caller whose context has ended is never given a resource it will not
+//	     use; it goes to the next.
+//	I9   A panic or Goexit in a function that the pool calls costs at most that
+//	     one call: never the process, never a place, never a waiter.
+//	I10  On the hit path: no allocation, no clock read, no lock that others
+//	     hold while doing more than a few instructions.
 
 // Pool lends resources of type T. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
-type Pool[T any] struct{}
+//
+// An acquire that finds an idle resource and its release take 15 to 25 ns each
+// on a machine where an uncontended mutex takes 15; they allocate nothing.
+type Pool[T any] struct {
+	// Read by every hit, seldom written.
+	cfg     Config[T] // constant
+	plain   bool      // constant: a hit asks no policy
+	seats   []seat[T] // constant; none if Order is OldestFirst
+	ordered bool      // constant: there is a Queue
+	base    time.Time // constant: when the pool's clock began
+	tick    atomic.Int64
+	// detour is not zero when acquire and release must go through mu:
+	// somebody waits, or the pool is closed, too large, or its clock stopped.
+	// Who sets it, under mu, then looks at every seat; who releases to a seat
+	// then looks at it. So one of the two sees the other (I7).
+	detour atomic.Uint32
+	_      [64]byte // what follows is written often
+
+	life    *puddle.Pool[*entry[T]] // makes, counts and destroys
+	ctx     context.Context         // ends at Close
+	cancel  context.CancelFunc
+	idle    sync.Pool    // of *waiter[T]
+	panics  atomic.Int64 // contained
+	drained chan struct{}
+
+	// mu guards what follows. Nothing that is not ours is called under it
+	// (I5), and nothing under it takes long; see lock and unlock.
+	mu       sync.Mutex
+	max      int
+	live     int // idle + leased + making + destroying
+	making   int
+	dying    int // being destroyed
+	held     int // aside: idle, but a policy looks at it
+	lost     int // abandoned makes
+	busy     int // goroutines of the pool's own that Close waits for
+	closed   bool
+	over     bool // drained is closed
+	epoch    int  // of Reset
+	ids      uint64
+	all      []*entry[T] // made, not gone
+	shelf    shelfList[T]
+	taken    int // seats
+	waiters  waitList[T]
+	woken    *waiter[T] // to wake when mu is unlocked
+	queue    queueState[T]
+	warming  []*warmer
+	gauge    growth.Gauge
+	breaker  outage.Breaker
+	sought   bool          // a caller was refused since the prober last tried
+	barred   time.Duration // until then a MakeGate or Quota lets no make begin
+	grower   *time.Timer
+	growAt   time.Duration // when grower fires; 0: it does not
+	sweeper  *time.Timer
+	ticker   *time.Timer
+	ticking  bool
+	used     int64
+	acquired int64 // without those on a seat since they got it
+	returned int64 // leases ended through mu
+	lastMake error
+	n        counters
+}
+
+// counters are the parts of Stats that only add up.
+type counters struct {
+	waited, canceled, rejected        int64
+	waitTime, makeTime                time.Duration
+	made, failed, refused             int64
+	destroyed, hijacked               int64
+	evicted, unhealthy, doomed, other int64
+}
 
 // New returns a pool for cfg, which it copies, and begins to make
 // [Config.MinIdle] resources in the background. The error names every bad
 // field. Call [Pool.Close] when done.
-func New[T any](cfg Config[T]) (*Pool[T], error) { panic("stub") }
+func New[T any](cfg Config[T]) (*Pool[T], error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	p := &Pool[T]{
+		cfg:     cfg.withDefaults(),
+		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
+		ordered: cfg.Queue != nil,
+		base:    time.Now(),
+		max:     cfg.MaxSize,
+		drained: make(chan struct{}),
+	}
+	if cfg.Order == NewestFirst {
+		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	// puddle's own bound is out of the way: this pool's maximum changes, and
+	// is kept by live ≤ max before puddle is asked.
+	life, err := puddle.NewPool(&puddle.Config[*entry[T]]{
+		Constructor: p.construct,
+		Destructor:  p.destruct,
+		MaxSize:     math.MaxInt32,
+	})
+	if err != nil {
+		p.cancel()
+		return nil, err
+	}
+	p.life = life
+	p.lock()
+	defer p.unlock()
+	p.startSweeper()
+	p.grow()
+	return p, nil
+}
+
+// lock and unlock bracket every slow path. unlock sets detour as things stand
+// and wakes those who were served meanwhile.
+func (p *Pool[T]) lock() { p.mu.Lock() }
+
+func (p *Pool[T]) unlock() {
+	p.setDetour()
+	if p.closed && !p.over && p.live == 0 && p.lost == 0 && p.busy == 0 {
+		p.over = true
+		close(p.drained)
+	}
+	arrange := p.ordered && p.queue.pending(p)
+	woken := p.woken
+	p.woken = nil
+	p.mu.Unlock()
+	for woken != nil {
+		w := woken
+		woken = w.next
+		w.ready <- struct{}{} // never blocks; w is its owner's again
+	}
+	if arrange {
+		p.arrange()
+	}
+}
+
+func (p *Pool[T]) setDetour() {
+	var d uint32
+	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking {
+		d = 1
+	}
+	if p.detour.Load() != d {
+		p.detour.Store(d)
+	}
+}
 
 // Acquire lends a resource: an idle one, or else the first that is given back
 // or made for those who wait. It blocks until then, until ctx ends or the pool
 // is closed, and fails with an [*AcquireError]. A ctx that has ended gets
 // nothing, even if a resource is idle. The caller ends the lease.
-func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) { panic("stub") }
+func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
+	seat := p.mySeat()
+	if p.plain && ctx.Err() == nil {
+		if l, _, ok := p.hit(seat); ok {
+			return l, nil
+		}
+	}
+	return p.acquire(ctx, Request{}, seat)
+}
 
 // AcquireWith is Acquire with particulars for the policies.
-func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) { panic("stub") }
+func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
+	return p.acquire(ctx, r, p.mySeat())
+}
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
 // waits and never makes. The Admission is asked with [Request.NoWait], Eviction
 // and Health as ever.
-func (p *Pool[T]) TryAcquire() (Lease[T], bool) { panic("stub") }
+func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
+	seat := p.mySeat()
+	if p.plain {
+		if l, _, ok := p.hit(seat); ok {
+			return l, true
+		}
+	}
+	l, err := p.acquire(context.Background(), Request{NoWait: true}, seat)
+	return l, err == nil
+}
 
 // Do lends a resource to f and ends the lease when f returns: with
 // [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
 // returns; if f panics or calls runtime.Goexit the resource is destroyed and
 // the panic goes on.
-func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error { panic("stub") }
-
-// Warm makes resources until n exist, or as many as MaxSize allows, and waits
-// for them. It fails with the first make's failure, with ctx, or [ErrClosed];
-// makes already begun go on.
-func (p *Pool[T]) Warm(ctx context.Context, n int) error { panic("stub") }
+func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
+	l, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Discard(errNotReturned) // does nothing if f returned
+	err = f(ctx, l.Value())
+	l.Fail(err)
+	return err
+}
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
 // Shrinking destroys surplus idle resources at once, the ones idle longest
 // first, and interrupts no holder: leased ones go, while too many exist, as
-// they are given back. It fails if max is less than 1.
-func (p *Pool[T]) Resize(max int) error { panic("stub") }
+// they are given back. It fails if max is less than 1, or with [ErrClosed].
+func (p *Pool[T]) Resize(max int) error {
+	if err := checkSize(max); err != nil {
+		return fmt.Errorf("resource: new maximum %w", err)
+	}
+	p.lock()
+	defer p.unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.max = max
+	p.setDetour()
+	if p.live > p.max {
+		p.clearSeats(0)
+		for e := p.shelf.bottom; e != nil && p.live-p.dying > p.max; {
+			up := e.up
+			if !e.aside {
+				p.retire(e, ErrShrunk, &p.n.other)
+			}
+			e = up
+		}
+	}
+	p.grow()
+	return nil
+}
 
 // Reset replaces everything made before it, or being made: idle resources are
 // destroyed now, leased ones when their lease ends. The cause is what Destroy
 // and Trace see; nil means [ErrReset].
-func (p *Pool[T]) Reset(cause error) { panic("stub") }
-
-// Stats returns a snapshot. Its cost does not depend on how many resources
-// there are.
-func (p *Pool[T]) Stats() Stats { panic("stub") }
-
-// Close ends the pool: waiters get [ErrClosed] at once, makes are cancelled,
-// idle resources destroyed, leased ones when their lease ends. It returns nil
-// when nothing of the pool runs any more, or a [*CloseError] when ctx ends
-// before; the closing goes on, and Close may be called again to wait for it.
-func (p *Pool[T]) Close(ctx context.Context) error { panic("stub") }
+func (p *Pool[T]) Reset(cause error) {
+	if cause == nil {
+		cause = ErrReset
+	}
+	p.lock()
+	defer p.unlock()
+	p.epoch++
+	// From the end: retiring moves the last one into the freed place.
+	for i := len(p.all) - 1; i >= 0; i-- {
+		p.condemn(p.all[i], cause, &p.n.other)
+	}
+	p.grow()
+}

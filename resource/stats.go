@@ -16,7 +16,8 @@ type Load struct {
 	Waiting    int // callers
 }
 
-func (l Load) String() string {
+// text says it in a line. It is not String, which Stats would inherit.
+func (l Load) text() string {
 	s := fmt.Sprintf("max %d: %d idle, %d leased, %d making, %d destroying; %d waiting",
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
 	if l.Abandoned > 0 {
@@ -53,4 +54,51 @@ type Stats struct {
 	Outage   bool  // makes keep failing just now
 	LastMake error // how the last make failed, if none has succeeded since
 	Panics   int64 // panics and Goexits contained, in any function that the pool called
+}
+
+// Stats returns a snapshot. Its cost does not depend on how many resources
+// there are.
+func (p *Pool[T]) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, begun := p.seatLevels()
+	s := Stats{
+		Load:      p.load(),
+		Acquired:  p.acquired + begun,
+		Waited:    p.n.waited,
+		WaitTime:  p.n.waitTime,
+		Canceled:  p.n.canceled,
+		Rejected:  p.n.rejected,
+		Made:      p.n.made,
+		MakeTime:  p.n.makeTime,
+		Failed:    p.n.failed,
+		Refused:   p.n.refused,
+		Destroyed: p.n.destroyed,
+		Hijacked:  p.n.hijacked,
+		Evicted:   p.n.evicted,
+		Unhealthy: p.n.unhealthy,
+		Doomed:    p.n.doomed,
+		Outage:    p.breaker.Open(),
+		LastMake:  p.lastMake,
+		Panics:    p.panics.Load(),
+	}
+	s.Released = s.Acquired - int64(s.Leased)
+	return s
+}
+
+// load is the levels. What is neither idle nor being made or destroyed counts
+// as leased, if only for the instant in which it changes hands. The pool is
+// locked.
+func (p *Pool[T]) load() Load {
+	onSeats, _ := p.seatLevels()
+	l := Load{
+		Max:        p.max,
+		Idle:       p.shelf.n + onSeats,
+		Making:     p.making,
+		Destroying: p.dying,
+		Abandoned:  p.lost,
+		Waiting:    p.waiters.n,
+	}
+	l.Leased = p.live - l.Idle - l.Making - l.Destroying
+	return l
 }

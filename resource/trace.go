@@ -34,28 +34,46 @@ type Trace struct {
 
 // WaitEvent is an acquire that had to wait.
 type WaitEvent struct {
-	Request Request
-	Waited  time.Duration
-	ID      uint64 // of the resource it got; 0: none
-	Err     error  // why it got none
+	Request Request       // what the caller asked for
+	Waited  time.Duration // from its place in the line to the end
+	ID      uint64        // of the resource it got; 0: none
+	Err     error         // why it got none
 }
 
 // MakeEvent is a make that has ended.
 type MakeEvent struct {
-	ID   uint64 // of the new resource; 0: none
-	Took time.Duration
-	Err  error
+	ID   uint64        // of the new resource; 0: none
+	Took time.Duration // of Make and Watch
+	Err  error         // why it failed; nil: it succeeded
 }
 
 // CheckEvent is a failed health check.
 type CheckEvent struct {
-	Info Info
-	Err  error
+	Info Info  // of the resource
+	Err  error // what Check said
 }
 
 // DestroyEvent is a resource that is gone.
 type DestroyEvent struct {
-	Info  Info
+	Info  Info          // of the resource, at its end
 	Cause error         // why; nil never
 	Took  time.Duration // of Destroy
+}
+
+func (p *Pool[T]) traceWait(s *search[T], l Lease[T], err error) {
+	f := p.cfg.Trace.Waited
+	if f == nil {
+		return
+	}
+	e := WaitEvent{Request: s.r, Waited: p.waitedFor(s), Err: err}
+	if l.e != nil {
+		e.ID = l.e.id
+	}
+	_ = p.guard("Trace", func() { f(s.ctx, e) })
+}
+
+func (p *Pool[T]) traceCheck(i Info, ill error) {
+	if f := p.cfg.Trace.Checked; f != nil {
+		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Err: ill}) })
+	}
 }

@@ -1,0 +1,158 @@
+// Package claim is the one word that says who may touch a resource.
+//
+// A resource is at any instant in one of three hands, and only a change of this
+// word moves it:
+//
+//	pool    the pool's: on the shelf, or being made, checked or destroyed.
+//	        Whoever holds the pool's lock decides.
+//	open    idle on a seat. Whoever changes the word first has it, without a
+//	        lock: a caller by Take, the pool by Claim.
+//	leased  a holder's, under a lease number. Only the holder of that number
+//	        ends it, once: by Return to the seat, or by End into the pool's
+//	        hands.
+//
+// Everything that could be odd about a hit is in the same word, so that the
+// hit is one compare-and-swap each way and an oddity makes it fail.
+package claim
+
+import "sync/atomic"
+
+// The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
+// flags. The lease number says both which lease this is and how many there have
+// been; a stale lease is taken for a live one only if exactly a multiple of
+// 2^36 leases of the same resource came in between. The tick is when the word
+// last changed hands, modulo 2^24 ticks.
+const (
+	leased uint64 = 1 << iota
+	open
+	seated
+	doomed
+
+	flags     = leased | open | seated | doomed
+	tickShift = 4
+	tickBits  = 24
+	tickMask  = 1<<tickBits - 1
+	genShift  = tickShift + tickBits
+	genMask   = 1<<(64-genShift) - 1
+)
+
+// Word is a claim. The zero Word is in the pool's hands, never leased.
+type Word struct{ v atomic.Uint64 }
+
+func pack(gen uint64, tick int64, f uint64) uint64 {
+	return gen<<genShift | uint64(tick)&tickMask<<tickShift | f
+}
+
+// Take moves an open resource to a new lease, and returns its number and for
+// how many ticks it was open. It fails if the resource is not open, or doomed.
+func (w *Word) Take(tick int64) (gen uint64, idle int64, ok bool) {
+	v := w.v.Load()
+	if v&flags != open|seated {
+		return 0, 0, false
+	}
+	gen = (v>>genShift + 1) & genMask
+	idle = int64((uint64(tick) - v>>tickShift) & tickMask)
+	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|seated))
+}
+
+// Return ends lease gen of a seated resource and opens it to the next. It
+// fails if the lease has ended, or the resource has no seat or is doomed.
+func (w *Word) Return(gen uint64, tick int64) bool {
+	v := w.v.Load()
+	if v&flags != leased|seated || v>>genShift != gen {
+		return false
+	}
+	return w.v.CompareAndSwap(v, pack(gen, tick, open|seated))
+}
+
+// End ends lease gen, whatever else is true of the resource, and moves it into
+// the pool's hands. It fails only if that lease has ended.
+func (w *Word) End(gen uint64) bool {
+	for {
+		v := w.v.Load()
+		if v&leased == 0 || v>>genShift != gen {
+			return false
+		}
+		if w.v.CompareAndSwap(v, v&^leased) {
+			return true
+		}
+	}
+}
+
+// Claim moves an open resource into the pool's hands. It fails if a caller was
+// faster.
+func (w *Word) Claim() bool {
+	for {
+		v := w.v.Load()
+		if v&open == 0 {
+			return false
+		}
+		if w.v.CompareAndSwap(v, v&^open) {
+			return true
+		}
+	}
+}
+
+// Lend moves a resource in the pool's hands to a new lease and returns its
+// number.
+func (w *Word) Lend(tick int64) uint64 {
+	v := w.mine("lend")
+	gen := (v>>genShift + 1) & genMask
+	w.v.Store(pack(gen, tick, leased|v&(seated|doomed)))
+	return gen
+}
+
+// Sit opens a resource in the pool's hands to whoever takes it.
+func (w *Word) Sit(tick int64) {
+	w.v.Store(pack(w.mine("seat")>>genShift, tick, open|seated))
+}
+
+// Stand records that a resource in the pool's hands has no seat any more.
+func (w *Word) Stand() { w.v.Store(w.mine("unseat") &^ seated) }
+
+// mine returns the word of a resource in the pool's hands. That one is there is
+// the caller's to know, under the pool's lock; if it is not, two would hold it.
+func (w *Word) mine(to string) uint64 {
+	v := w.v.Load()
+	if v&(leased|open) != 0 {
+		panic("resource: bug: " + to + " what the pool does not hold")
+	}
+	return v
+}
+
+// Doom marks the resource: from now on Take and Return fail.
+func (w *Word) Doom() { w.v.Or(doomed) }
+
+// Doomed reports whether Doom was called.
+func (w *Word) Doomed() bool { return w.v.Load()&doomed != 0 }
+
+// Holds reports whether lease gen is not yet ended.
+func (w *Word) Holds(gen uint64) bool {
+	v := w.v.Load()
+	return v&leased != 0 && v>>genShift == gen
+}
+
+// State is a Word at one instant.
+type State struct {
+	Open   bool
+	Leased bool
+	Leases int64 // begun so far, modulo 2^36
+	tick   uint64
+}
+
+// Load returns the Word as it is now.
+func (w *Word) Load() State {
+	v := w.v.Load()
+	return State{
+		Open:   v&open != 0,
+		Leased: v&leased != 0,
+		Leases: int64(v >> genShift),
+		tick:   v >> tickShift & tickMask,
+	}
+}
+
+// Ticks returns how many ticks before now the word last changed hands, modulo
+// 2^24.
+func (s State) Ticks(now int64) int64 {
+	return int64((uint64(now) - s.tick) & tickMask)
+}

@@ -1,0 +1,120 @@
+// Package outage decides when the next make may be tried while makes fail, and
+// how many at once when they succeed again.
+//
+// Each failure halves how many may run at once. After three in a row there is
+// an outage: one prober tries, after a delay that doubles from failure to
+// failure and is jittered, so that many processes do not probe in step. A
+// success ends the outage; then two may run, and each further success allows
+// one more, which doubles them from round to round: 1, 2, 4, … A failure on
+// that way is an outage again.
+package outage
+
+import "time"
+
+const (
+	threshold = 3 // failures in a row that make an outage
+	firstWait = 100 * time.Millisecond
+	maxWait   = 15 * time.Second
+)
+
+// Breaker is the state of makes. The zero Breaker is closed: all is well. Its
+// user serialises the calls.
+type Breaker struct {
+	open     bool
+	ramping  bool
+	unproved bool          // the last failure was a thing that died before it did any work
+	fails    int           // in a row
+	probes   int           // failed ones, since all was well
+	limit    int           // how many makes at once; 0: no limit
+	next     time.Duration // when the prober may try
+}
+
+// Failed tells that a make, begun at started, failed now. running is how many
+// other makes run; spread is random in [0,1). It reports whether an outage
+// began with it.
+func (b *Breaker) Failed(now, started time.Duration, running int, spread float64) (began bool) {
+	b.unproved = false
+	return b.failed(now, started, running, spread)
+}
+
+// Stillborn tells that something just made died before it did any work. It is
+// a failure that a successful make does not outweigh, or a server that accepts
+// and hangs up would be dialled for ever.
+func (b *Breaker) Stillborn(now, started time.Duration, running int, spread float64) (began bool) {
+	b.unproved = true
+	return b.failed(now, started, running, spread)
+}
+
+func (b *Breaker) failed(now, started time.Duration, running int, spread float64) (began bool) {
+	b.fails++
+	if b.open && started < b.next {
+		return false // begun before the outage or its last delay: says nothing new
+	}
+	if b.open || b.ramping || b.fails >= threshold {
+		began = !b.open
+		b.open, b.ramping, b.limit = true, false, 1
+		b.next = now + wait(b.probes, spread)
+		b.probes++
+		return began
+	}
+	b.limit = max(1, (running+1)/2)
+	return false
+}
+
+// wait is the delay before probe number n: half to all of a doubling time.
+func wait(n int, spread float64) time.Duration {
+	d := maxWait
+	if n < 8 {
+		d = min(d, firstWait<<n)
+	}
+	return d/2 + time.Duration(spread*float64(d/2))
+}
+
+// Made tells that a make succeeded, of at most size at once. It reports
+// whether an outage ended with it.
+func (b *Breaker) Made(size int) (ended bool) {
+	ended = b.open
+	if !b.unproved {
+		b.fails = 0
+	}
+	if b.open || b.ramping {
+		b.open, b.ramping = false, true
+		b.limit++
+	}
+	if !b.ramping && !b.unproved || b.limit >= size {
+		b.limit, b.ramping = 0, false
+	}
+	return ended
+}
+
+// Proved tells that something made did its work: what failed before is over,
+// unless there is an outage still.
+func (b *Breaker) Proved() {
+	b.unproved = false
+	if !b.open && !b.ramping {
+		b.fails, b.probes, b.limit = 0, 0, 0
+	}
+}
+
+// Open reports whether there is an outage.
+func (b *Breaker) Open() bool { return b.open }
+
+// Allowed returns how many makes may run at once, of at most size.
+func (b *Breaker) Allowed(now time.Duration, size int) int {
+	switch {
+	case b.open && now < b.next:
+		return 0
+	case b.limit == 0:
+		return size
+	}
+	return min(b.limit, size)
+}
+
+// RetryAfter returns how long until the prober may try; 0 if it may now, or if
+// there is no outage.
+func (b *Breaker) RetryAfter(now time.Duration) time.Duration {
+	if !b.open {
+		return 0
+	}
+	return max(0, b.next-now)
+}

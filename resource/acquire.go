@@ -1,0 +1,317 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// acquire is Acquire off the hit path.
+func (p *Pool[T]) acquire(ctx context.Context, r Request, seat int) (l Lease[T], err error) {
+	if ctx.Err() != nil {
+		p.mu.Lock()
+		p.n.canceled++
+		p.mu.Unlock()
+		return l, p.failure(ctxError(ctx), 0)
+	}
+	var done Done
+	lent := false
+	defer func() {
+		if lent {
+			return
+		}
+		if l.e != nil { // a policy or Trace is ending this goroutine
+			p.end(l, ErrGoexit, Outcome{})
+		}
+		p.giveBack(done, Outcome{})
+	}()
+	if p.cfg.Admission != nil {
+		if done, err = p.admit(ctx, p.cfg.Admission, r, "Admission"); err != nil {
+			return l, p.refused(ctx, err)
+		}
+	}
+	s := search[T]{ctx: ctx, r: r, seat: seat}
+	if p.cfg.Eviction != nil {
+		s.min = r.MinRemaining
+	}
+	err = p.find(&s, &l)
+	if s.waited {
+		p.traceWait(&s, l, err)
+	}
+	if err != nil {
+		return l, err
+	}
+	l.e.done, done = done, nil
+	lent = true
+	return l, nil
+}
+
+// search is one caller's way to a lease.
+type search[T any] struct {
+	ctx    context.Context
+	r      Request
+	seat   int           // the caller's
+	min    time.Duration // r.MinRemaining, if there is an Eviction to ask
+	waited bool
+	turn   uint64        // its place among the waiters; 0: none yet
+	start  time.Duration // when it began to wait
+	idle   int64         // for how many ticks what it found was idle
+}
+
+// find leases a resource that the policies let pass, to *l.
+func (p *Pool[T]) find(s *search[T], l *Lease[T]) error {
+	for {
+		if err := p.get(s, l); err != nil {
+			return err
+		}
+		if p.cfg.Eviction == nil && p.cfg.Health == nil {
+			return nil
+		}
+		if ok, err := p.vet(s, l); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// get leases whichever resource comes first, to *l.
+func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
+	if s.min == 0 && s.turn == 0 {
+		if hit, idle, ok := p.hit(s.seat); ok {
+			*l, s.idle = hit, idle
+			return nil
+		}
+	}
+	p.lock()
+	p.startClock()
+	if p.closed {
+		p.unlock()
+		return p.failure(ErrClosed, 0)
+	}
+	if p.waiters.mayPass(s.turn) {
+		if s.min > 0 {
+			p.judge(s.min) // unlocks meanwhile
+		}
+		if e := p.takeIdle(s.min, s.seat); e != nil {
+			s.idle = max(0, p.tick.Load()-e.since)
+			*l = p.lend(e, s.seat)
+			p.unlock()
+			return nil
+		}
+	}
+	return p.line(s, l)
+}
+
+// line puts the caller among those who wait, or says why not. The pool is
+// locked; line unlocks it.
+func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
+	if s.r.NoWait {
+		p.unlock()
+		return p.failure(ErrNoneIdle, 0)
+	}
+	if p.closed {
+		p.unlock()
+		return p.failure(ErrClosed, 0)
+	}
+	now := p.since()
+	if p.hopeless(now) {
+		p.sought = true
+		err := p.outageError(now, 0)
+		p.grow()
+		p.unlock()
+		return err
+	}
+	w := p.newWaiter(s, now)
+	p.waiters.insert(w)
+	if p.ordered {
+		p.queue.push(w)
+	}
+	// From here on a release to a seat sees detour; what was seated before
+	// is found now.
+	p.setDetour()
+	p.clearSeats(0)
+	p.serve()
+	p.grow()
+	p.unlock()
+	return p.await(s, w, l)
+}
+
+// takeIdle takes the idle resource to lend to a caller who asked for min, and
+// whose seat is given, into the pool's hands; nil if there is none. The pool is
+// locked.
+func (p *Pool[T]) takeIdle(min time.Duration, seat int) *entry[T] {
+	if min > 0 {
+		p.clearSeats(0) // on a seat nobody asks whether it fits
+	} else if e := p.claimNear(seat); e != nil {
+		return e
+	}
+	e := p.shelf.first(p.cfg.Order, min)
+	if e == nil && min == 0 && p.taken > 0 {
+		p.clearSeats(0)
+		e = p.shelf.first(p.cfg.Order, min)
+	}
+	if e != nil {
+		p.shelf.remove(e)
+	}
+	return e
+}
+
+// lend leases e, which is in the pool's hands and nowhere else, to a caller
+// with that seat. The pool is locked.
+func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
+	if e.place == seated {
+		p.vacate(e)
+	}
+	p.acquired++
+	e.seat = seat
+	return Lease[T]{e, e.word.Lend(p.tick.Load())}
+}
+
+// vet asks the policies about the resource that *l holds. If they turn it down
+// it is destroyed or left to others, and *l is empty.
+func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
+	e := l.e
+	i := e.info(p.tick.Load(), s.idle)
+	i.Leases = int64(l.gen) - 1
+	if p.cfg.Eviction != nil {
+		if cause := p.evict(i); cause != nil {
+			return false, p.turnDown(s, l, cause, &p.n.evicted)
+		}
+		if s.min > 0 {
+			later := i
+			later.Age += s.min
+			if cause := p.evict(later); cause != nil {
+				return false, p.leave(s, l, cause)
+			}
+		}
+	}
+	if p.cfg.Health == nil {
+		return true, nil
+	}
+	if cause := p.ask(s.ctx, e, i); cause != nil {
+		if s.ctx.Err() != nil {
+			p.untouch(s, l)
+			p.lock()
+			p.n.canceled++
+			p.unlock()
+			return false, p.failure(ctxError(s.ctx), p.waitedFor(s))
+		}
+		err := p.turnDown(s, l, cause, &p.n.unhealthy)
+		p.traceCheck(i, cause)
+		return false, err
+	}
+	return true, nil
+}
+
+// turnDown destroys what *l holds. If it came straight from its making the
+// caller is told: to make another would only fail again, on and on.
+func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
+	e := p.takeBack(l)
+	p.lock()
+	p.startClock()
+	fresh := !e.parked
+	if fresh {
+		p.stillborn(e, cause)
+	}
+	p.retire(e, cause, count)
+	p.grow()
+	p.unlock()
+	if fresh {
+		return p.failure(cause, p.waitedFor(s))
+	}
+	return nil
+}
+
+// leave gives what *l holds to callers who ask for less time. What came
+// straight from its making can not be bettered: then the caller is told.
+func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
+	e := p.takeBack(l)
+	p.lock()
+	fresh := !e.parked
+	e.unfit = s.min
+	p.put(e, false)
+	p.unlock()
+	if fresh {
+		return p.failure(fmt.Errorf("a new one would not last %v: %w", s.min, cause), p.waitedFor(s))
+	}
+	return nil
+}
+
+// untouch gives back what *l holds as if it had not been looked at.
+func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
+	e := p.takeBack(l)
+	p.lock()
+	p.put(e, false)
+	if e.place == shelf {
+		e.since -= s.idle
+	}
+	p.unlock()
+}
+
+// takeBack ends the lease that *l is and that no caller has seen, and empties
+// *l. What it held is in the pool's hands.
+func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
+	e := l.e
+	if !e.word.End(l.gen) {
+		panic("resource: bug: an unseen lease has ended")
+	}
+	*l = Lease[T]{}
+	return e
+}
+
+// evict asks the Eviction.
+func (p *Pool[T]) evict(i Info) (cause error) {
+	_ = p.guard("Evict", func() { cause = p.cfg.Eviction.Evict(i) })
+	return cause
+}
+
+// ask asks the Health.
+func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error) {
+	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
+		return err
+	}
+	return ill
+}
+
+// admit asks an Admission. An error is the context's if that has ended, and
+// else one that matches ErrRejected.
+func (p *Pool[T]) admit(ctx context.Context, a Admission, r Request, where string) (done Done, err error) {
+	if broke := p.guard(where, func() { done, err = a.Admit(ctx, r) }); broke != nil {
+		return nil, &Rejection{Policy: where, Err: broke}
+	}
+	if err == nil {
+		return done, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctxError(ctx)
+	}
+	if !errors.Is(err, ErrRejected) {
+		err = &Rejection{Policy: where, Err: err}
+	}
+	return nil, err
+}
+
+// refused counts and reports that the Admission turned a caller away.
+func (p *Pool[T]) refused(ctx context.Context, err error) error {
+	rejected := errors.Is(err, ErrRejected)
+	p.lock()
+	if rejected {
+		p.n.rejected++
+	} else {
+		p.n.canceled++
+	}
+	p.unlock()
+	if f := p.cfg.Trace.Rejected; rejected && f != nil {
+		_ = p.guard("Trace", func() { f(ctx, err) })
+	}
+	return p.failure(err, 0)
+}
+
+// ctxError is why ctx ended: its Err, and its cause if that says more.
+func ctxError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}

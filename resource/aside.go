@@ -1,0 +1,77 @@
+package resource
+
+import "time"
+
+// Asking a policy about an idle resource must not take capacity: the resource
+// stays in its place on the shelf and is only passed over meanwhile. It counts
+// as on its way to those who wait, so that nothing is made because of a
+// question.
+
+// setAside marks e, which is on the shelf. The pool is locked.
+func (p *Pool[T]) setAside(e *entry[T]) {
+	e.aside = true
+	p.held++
+}
+
+// backFromAside ends setAside: e may be lent again, or goes if something was
+// decided about it meanwhile. It reports whether e is still there. The pool is
+// locked.
+func (p *Pool[T]) backFromAside(e *entry[T]) bool {
+	e.aside = false
+	p.held--
+	switch {
+	case e.word.Doomed():
+		p.retire(e, e.cause, e.count)
+	case p.closed:
+		p.retire(e, ErrClosed, &p.n.other)
+	case p.live-p.dying > p.max:
+		p.retire(e, ErrShrunk, &p.n.other)
+	default:
+		return true
+	}
+	return false
+}
+
+// apart calls f, which asks a policy about e, with the pool unlocked and e
+// aside. The pool is locked before and after; it stays unlocked only if f ends
+// the goroutine.
+func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
+	p.setAside(e)
+	p.unlock()
+	returned := false
+	defer func() {
+		p.lock()
+		there = p.backFromAside(e)
+		if !returned {
+			p.serve()
+			p.grow()
+			p.unlock()
+		}
+	}()
+	f()
+	returned = true
+	return there
+}
+
+// judge asks the Eviction, about one idle resource after the other, whether it
+// would still keep it after min more age, until one is found. Those that it
+// would not keep are marked, and stay for callers who ask for less. The pool is
+// locked, and unlocked for each question.
+func (p *Pool[T]) judge(min time.Duration) {
+	p.clearSeats(0)
+	for {
+		e := p.shelf.first(p.cfg.Order, min)
+		if e == nil {
+			break
+		}
+		i := e.info(p.tick.Load(), p.tick.Load()-e.since)
+		i.Age += min
+		var cause error
+		there := p.apart(e, func() { cause = p.evict(i) })
+		if there && cause == nil {
+			break
+		}
+		e.unfit = min
+	}
+	p.serve()
+}

@@ -1,0 +1,62 @@
+package resource
+
+import "time"
+
+// tickLen is the grain of Info's times. A hit must not read a clock (it costs
+// more than the hit); it reads the tick that a timer advances. The timer runs
+// only while leases begin or end, so an idle pool costs nothing.
+const tickLen = 10 * time.Millisecond
+
+// coolTicks is how long a resource stays on a seat without being taken, before
+// it goes to the shelf where the newest is lent first.
+const coolTicks = int64(time.Second / tickLen)
+
+// since is the pool's own clock: exact, and only for slow paths.
+func (p *Pool[T]) since() time.Duration { return time.Since(p.base) }
+
+// startClock makes the tick current and keeps it so while the pool is in use.
+// Every slow path begins with it. The pool is locked.
+func (p *Pool[T]) startClock() {
+	if p.ticking || p.closed {
+		return
+	}
+	p.ticking = true
+	p.tick.Store(int64(p.since() / tickLen))
+	if p.ticker == nil {
+		p.ticker = time.AfterFunc(tickLen, p.onTick)
+	} else {
+		p.ticker.Reset(tickLen)
+	}
+}
+
+func (p *Pool[T]) onTick() {
+	p.lock()
+	defer p.unlock()
+	if p.closed {
+		return
+	}
+	now := int64(p.since() / tickLen)
+	p.tick.Store(now)
+	if used := p.usage(); used == p.used {
+		// Nothing began or ended since the last tick. The seats are cleared
+		// so that a pool under little load lends its newest, and unlock
+		// sends the next caller through the lock, which starts the clock.
+		p.ticking = false
+		p.clearSeats(0)
+		p.used = p.usage()
+		return
+	} else {
+		p.used = used
+	}
+	if now%coolTicks == 0 {
+		p.clearSeats(coolTicks)
+	}
+	p.ticker.Reset(tickLen)
+}
+
+// usage is a number that differs if a lease began or ended meanwhile. The pool
+// is locked.
+func (p *Pool[T]) usage() int64 {
+	idle, begun := p.seatLevels()
+	return (p.returned+p.acquired+begun)<<8 + int64(idle)
+}

@@ -1,0 +1,66 @@
+package resource
+
+import (
+	"context"
+	"time"
+)
+
+// Close ends the pool: waiters get [ErrClosed] at once, makes are cancelled,
+// idle resources destroyed, leased ones when their lease ends. It returns nil
+// when nothing of the pool runs any more, or a [*CloseError] when ctx ends
+// before; the closing goes on, and Close may be called again to wait for it.
+func (p *Pool[T]) Close(ctx context.Context) error {
+	p.lock()
+	if !p.closed {
+		p.closed = true
+		p.setDetour()
+		p.shut()
+	}
+	p.unlock()
+	p.cancel()
+	select {
+	case <-p.drained:
+	default:
+		select {
+		case <-p.drained:
+		case <-ctx.Done():
+			return p.closeError(ctx)
+		}
+	}
+	p.life.Close() // only waits for the last steps of puddle's goroutines
+	return nil
+}
+
+// shut turns away those who wait and retires what is idle. The pool is locked.
+func (p *Pool[T]) shut() {
+	for _, t := range []*time.Timer{p.grower, p.sweeper, p.ticker} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	p.refuseAll(func(waited time.Duration) error { return p.failureLocked(ErrClosed, waited, 0) })
+	p.warmed(ErrClosed)
+	p.clearSeats(0)
+	for e := p.shelf.top; e != nil; {
+		down := e.down
+		if !e.aside {
+			p.retire(e, ErrClosed, &p.n.other)
+		}
+		e = down
+	}
+}
+
+// named is how many leased resources a CloseError names.
+const named = 16
+
+func (p *Pool[T]) closeError(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := &CloseError{Err: ctxError(ctx), Load: p.load()}
+	for _, r := range p.all {
+		if r.place != shelf && len(e.Leased) < named {
+			e.Leased = append(e.Leased, r.id)
+		}
+	}
+	return e
+}

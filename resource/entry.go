@@ -1,0 +1,121 @@
+package resource
+
+import (
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"github.com/respool/respool/internal/claim"
+)
+
+// place is where the pool has put an entry.
+type place uint8
+
+const (
+	out    place = iota // leased, or in the hands of the goroutine that moves it
+	shelf               // idle, in the list that the pool's lock guards
+	seated              // has a seat: idle and open to whoever takes it, or leased
+	gone                // destroyed, being destroyed, or hijacked
+)
+
+// entry is one resource from its making to its end. It is never used for a
+// second value.
+type entry[T any] struct {
+	word claim.Word // who may touch it
+
+	// Set before it is first lent, then constant.
+	pool   *Pool[T]
+	value  T
+	id     uint64
+	born   time.Duration // on the pool's clock
+	made   time.Duration // when its making began
+	spread float64
+	res    *puddle.Resource[*entry[T]]
+	quota  Done
+
+	done Done // of its lease's Admission; touched only by who holds the lease or ended it
+
+	// Guarded by the pool's lock.
+	place    place
+	aside    bool          // on the shelf, but a policy looks at it: not to be lent
+	parked   bool          // has been idle
+	seat     int           // which, if seated; else its last holder's
+	sat      int64         // Leases when it got its seat
+	since    int64         // tick from which it is idle, on the shelf
+	unfit    time.Duration // the least MinRemaining it was found too old for; 0: none
+	index    int           // in pool.all
+	cause    error         // why it is doomed, or destroyed
+	count    *int64        // which counter its end belongs to, if doomed
+	up, down *entry[T]     // on the shelf
+}
+
+// fits reports whether the entry may be lent to a caller who asked for min. Age
+// only grows, so what was found too old for a demand is so for every larger one.
+func (e *entry[T]) fits(min time.Duration) bool { return e.unfit == 0 || min < e.unfit }
+
+// info returns the facts. idle is in ticks.
+func (e *entry[T]) info(now, idle int64) Info {
+	return Info{
+		ID:     e.id,
+		Age:    max(0, time.Duration(now)*tickLen-e.born),
+		Idle:   time.Duration(idle) * tickLen,
+		Leases: e.word.Load().Leases,
+		Spread: e.spread,
+	}
+}
+
+// shelfList is the idle resources that are not seated, the newest on top. Its
+// user holds the pool's lock.
+type shelfList[T any] struct {
+	top, bottom *entry[T]
+	n           int
+}
+
+func (s *shelfList[T]) push(e *entry[T]) {
+	e.place = shelf
+	e.up, e.down = nil, s.top
+	if s.top != nil {
+		s.top.up = e
+	} else {
+		s.bottom = e
+	}
+	s.top = e
+	s.n++
+}
+
+func (s *shelfList[T]) remove(e *entry[T]) {
+	if e.up != nil {
+		e.up.down = e.down
+	} else {
+		s.top = e.down
+	}
+	if e.down != nil {
+		e.down.up = e.up
+	} else {
+		s.bottom = e.up
+	}
+	e.up, e.down = nil, nil
+	e.place = out
+	s.n--
+}
+
+// first returns the entry to lend first, by order, to a caller who asked for
+// min; nil if there is none.
+func (s *shelfList[T]) first(o Order, min time.Duration) *entry[T] {
+	e := s.top
+	if o == OldestFirst {
+		e = s.bottom
+	}
+	for e != nil && (e.aside || !e.fits(min)) {
+		e = e.next(o)
+	}
+	return e
+}
+
+// next returns the one to lend after e, by order.
+func (e *entry[T]) next(o Order) *entry[T] {
+	if o == OldestFirst {
+		return e.up
+	}
+	return e.down
+}

@@ -1,0 +1,152 @@
+package resource
+
+import (
+	"context"
+	"time"
+
+	"github.com/respool/respool/internal/growth"
+)
+
+// out is how many resources are with callers, or on the way between. The pool
+// is locked.
+func (p *Pool[T]) out() int {
+	idle, _ := p.seatLevels()
+	return p.live - p.making - p.dying - p.shelf.n - idle
+}
+
+// grow begins the makes that are called for: for those who wait, for MinIdle
+// and for Warm. It is called whenever something changed that it looks at. The
+// pool is locked.
+func (p *Pool[T]) grow() {
+	if p.closed {
+		return
+	}
+	now := time.Duration(-1) // read only if needed
+	clock := func() time.Duration {
+		if now < 0 {
+			now = p.since()
+		}
+		return now
+	}
+	p.makeRoom()
+	room := p.max - p.live
+	if room <= 0 {
+		return
+	}
+	if p.breaker.Open() {
+		p.probe(clock())
+		return
+	}
+	want, again := 0, time.Duration(0)
+	if p.waiters.n > 0 {
+		want, again = p.gauge.Want(growth.Facts{
+			Now:      clock(),
+			Waiting:  p.waiters.n,
+			Coming:   p.making + p.held,
+			Held:     p.out() - p.held,
+			Returned: p.returned,
+			Room:     room,
+		})
+	}
+	want = max(want, p.ahead(want))
+	if want > 0 {
+		if wait := p.barred - clock(); wait > 0 {
+			want, again = 0, wait
+		}
+		want = min(want, room, p.breaker.Allowed(clock(), p.max)-p.making)
+	}
+	for range want {
+		p.startMake(p.nextAsker())
+	}
+	if again > 0 {
+		p.growAgain(clock(), again)
+	}
+}
+
+// ahead is how many makes MinIdle and Warm call for, if want are begun for
+// waiters. The pool is locked.
+func (p *Pool[T]) ahead(want int) int {
+	more := 0
+	if p.cfg.MinIdle > 0 {
+		idle, _ := p.seatLevels()
+		spare := p.shelf.n + idle + max(0, p.making-p.waiters.n)
+		more = want + p.cfg.MinIdle - spare
+	}
+	for _, w := range p.warming {
+		more = max(more, w.n-(p.live-p.dying))
+	}
+	return more
+}
+
+// probe begins the one make that is tried in an outage, when it is due and
+// somebody wants it. The pool is locked.
+func (p *Pool[T]) probe(now time.Duration) {
+	wait := p.breaker.RetryAfter(now)
+	if wait > 0 && p.cfg.Outage == FailFast && p.out() == 0 && p.waiters.n > 0 {
+		p.sought = true
+		p.refuseAll(func(waited time.Duration) error { return p.outageError(now, waited) })
+	}
+	if p.waiters.n == 0 && !p.sought && p.ahead(0) <= 0 {
+		return
+	}
+	wait = max(wait, p.barred-now)
+	switch {
+	case p.making > 0: // when it has ended grow is called
+	case wait > 0:
+		p.growAgain(now, wait)
+	default:
+		p.sought = false
+		p.startMake(p.nextAsker())
+	}
+}
+
+// makeRoom retires idle resources that are too near their end for everybody
+// who waits, where the pool is full and they keep a better one from being made.
+// The pool is locked.
+func (p *Pool[T]) makeRoom() {
+	missing := p.waiters.n - p.making - p.dying - p.held - max(0, p.max-p.live)
+	for e := p.shelf.bottom; e != nil && missing > 0; {
+		up := e.up
+		if e.unfit > 0 && !e.aside {
+			p.retire(e, ErrNearEnd, &p.n.other)
+			missing--
+		}
+		e = up
+	}
+}
+
+// nextAsker returns the context of the first waiter for whom no make was begun
+// yet. The pool is locked.
+func (p *Pool[T]) nextAsker() context.Context {
+	for w := p.waiters.front; w != nil; w = w.next {
+		if !w.asked {
+			w.asked = true
+			return w.ctx
+		}
+	}
+	for _, w := range p.warming {
+		return w.ctx
+	}
+	return context.Background()
+}
+
+// growAgain sees to it that grow is called after d. The pool is locked.
+func (p *Pool[T]) growAgain(now, d time.Duration) {
+	at := now + d
+	if p.growAt != 0 && p.growAt <= at && p.growAt > now {
+		return
+	}
+	p.growAt = at
+	if p.grower == nil {
+		p.grower = time.AfterFunc(d, p.onGrow)
+	} else {
+		p.grower.Reset(d)
+	}
+}
+
+func (p *Pool[T]) onGrow() {
+	p.lock()
+	p.growAt = 0
+	p.grow()
+	p.unlock()
+}

@@ -1,0 +1,135 @@
+package resource
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+)
+
+// infancy is how long a resource that nobody has used must live for its making
+// to count as a success.
+const infancy = 5 * time.Second
+
+// makeDone puts what was made into the pool.
+func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
+	e := res.Value()
+	p.lock()
+	p.startClock()
+	p.ids++
+	e.id, e.res, e.index = p.ids, res, len(p.all)
+	p.all = append(p.all, e)
+	p.making--
+	p.n.made++
+	p.n.makeTime += m.took
+	p.lastMake = nil
+	p.gauge.Made(m.took)
+	ended := p.breaker.Made(p.max)
+	if m.epoch != p.epoch {
+		p.condemn(e, ErrReset, &p.n.other)
+	}
+	p.put(e, false)
+	p.warmed(nil)
+	p.grow()
+	p.unlock()
+	if f := p.cfg.Trace.Made; f != nil {
+		_ = p.isolate("Trace", func() { f(m.ctx, MakeEvent{ID: e.id, Took: m.took}) })
+	}
+	if ended {
+		p.traceOutage(nil)
+	}
+}
+
+// makeFailed tells one waiter, frees the place and, if makes keep failing,
+// begins an outage.
+func (p *Pool[T]) makeFailed(m *making[T], err error) {
+	if !m.lost {
+		p.releaseQuota(m, Outcome{Verdict: Failed, Err: err, Latency: m.took})
+	}
+	p.lock()
+	p.making--
+	p.live--
+	p.n.failed++
+	began := p.failed(err, p.breaker.Failed(p.since(), m.began, p.making, rand.Float64()))
+	p.warmed(err)
+	p.grow()
+	p.unlock()
+	if f := p.cfg.Trace.Made; f != nil {
+		_ = p.isolate("Trace", func() { f(m.ctx, MakeEvent{Took: m.took, Err: err}) })
+	}
+	if began {
+		p.traceOutage(err)
+	}
+}
+
+// stillborn notes that e, just made, was found unusable before it did any work.
+// The pool is locked.
+func (p *Pool[T]) stillborn(e *entry[T], cause error) {
+	began := p.failed(cause, p.breaker.Stillborn(p.since(), e.made, p.making, rand.Float64()))
+	if began {
+		p.busy++
+		go func() {
+			defer p.unbusy()
+			p.traceOutage(cause)
+		}()
+	}
+}
+
+// failed remembers why, and tells the waiter that is next. The pool is locked.
+func (p *Pool[T]) failed(err error, began bool) bool {
+	p.lastMake = err
+	if w := p.waiters.front; w != nil && p.cfg.Outage == FailFast {
+		p.refuse(w, p.failureLocked(err, p.since()-w.Since, 0))
+	}
+	return began
+}
+
+// makeRefused frees the place of a make that a MakeGate or Quota did not let
+// begin. The next is tried when the refusal said, or a little later. Waiters
+// are told if it did not say, and nothing they could hope for is out.
+func (p *Pool[T]) makeRefused(m *making[T], err error) {
+	a := p.failure(err, 0).(*AcquireError) // finds RetryAfter, unlocked
+	p.lock()
+	now := p.since()
+	p.making--
+	p.live--
+	p.n.refused++
+	p.barred = max(p.barred, now+max(a.RetryAfter, barredFor))
+	if a.RetryAfter == 0 && p.out() == 0 && p.cfg.Outage == FailFast {
+		p.refuseAll(func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
+	}
+	p.warmed(err)
+	p.grow()
+	p.unlock()
+	if f := p.cfg.Trace.Refused; f != nil {
+		_ = p.isolate("Trace", func() { f(m.ctx, err) })
+	}
+}
+
+// barredFor is how long no make is tried after a refusal that did not say.
+const barredFor = 50 * time.Millisecond
+
+// hopeless reports whether a caller who came now should be told at once: makes
+// keep failing, none is due, and nothing is out that could come back. The pool
+// is locked.
+func (p *Pool[T]) hopeless(now time.Duration) bool {
+	return p.breaker.Open() && p.cfg.Outage == FailFast && p.out() == 0 &&
+		(p.breaker.RetryAfter(now) > 0 || p.making > 0)
+}
+
+// outageError is what a hopeless caller gets. The pool is locked.
+func (p *Pool[T]) outageError(now, waited time.Duration) error {
+	err := fmt.Errorf("%w: %w", ErrOutage, p.lastMake)
+	retry := p.breaker.RetryAfter(now)
+	if retry == 0 { // the prober is at it
+		retry = max(p.gauge.Usual(), 10*time.Millisecond)
+	}
+	return p.failureLocked(err, waited, retry)
+}
+
+func (p *Pool[T]) traceOutage(cause error) {
+	if f := p.cfg.Trace.Outage; f != nil {
+		_ = p.isolate("Trace", func() { f(cause) })
+	}
+}

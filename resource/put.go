@@ -1,0 +1,136 @@
+package resource
+
+// put finds the place of e, which works and is in the pool's hands: with the
+// next waiter, on the shelf, or, if the pool has no use for it, destroyed; and
+// if it was used, so that its user may soon come again, on that one's seat. The
+// pool is locked.
+func (p *Pool[T]) put(e *entry[T], used bool) {
+	switch {
+	case e.word.Doomed():
+		p.retire(e, e.cause, e.count)
+		p.grow()
+	case p.closed:
+		p.retire(e, ErrClosed, &p.n.other)
+	case p.live-p.dying > p.max:
+		p.retire(e, ErrShrunk, &p.n.other)
+	case p.waiters.n > 0:
+		if !p.ordered {
+			if w := p.nextFor(e); w != nil {
+				p.grant(e, w)
+				return
+			}
+		}
+		p.park(e) // for unlock to give it to whom the Queue names
+		p.grow()
+	case used && len(p.seats) > 0:
+		p.parkOnSeat(e)
+	default:
+		p.park(e)
+	}
+}
+
+// park puts e on the shelf, on top. The pool is locked.
+func (p *Pool[T]) park(e *entry[T]) {
+	if e.place == seated {
+		p.vacate(e)
+	}
+	e.since, e.parked = p.tick.Load(), true
+	p.shelf.push(e)
+}
+
+// parkOnSeat leaves e on the seat of its last holder. What idles there is older,
+// and goes to the shelf; while that seat's resource is out, e goes there. The
+// pool is locked.
+func (p *Pool[T]) parkOnSeat(e *entry[T]) {
+	if e.place == seated {
+		e.word.Sit(p.tick.Load())
+		return
+	}
+	i := e.seat
+	if old := p.claimSeat(i); old != nil {
+		p.shelf.push(old)
+	}
+	if p.seats[i].e.Load() != nil {
+		p.park(e)
+		return
+	}
+	p.sit(e, i)
+}
+
+// retire has e, which no caller holds and no policy looks at, destroyed in the
+// background. count is the counter that its end belongs to. The pool is locked.
+func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
+	switch e.place {
+	case seated:
+		p.vacate(e)
+	case shelf:
+		p.shelf.remove(e)
+	}
+	p.forget(e)
+	e.cause = cause
+	*count++
+	p.dying++
+	e.res.Destroy() // calls destruct on a goroutine of its own
+}
+
+// forget takes e out of the books. The pool is locked.
+func (p *Pool[T]) forget(e *entry[T]) {
+	e.place = gone
+	last := len(p.all) - 1
+	p.all[e.index] = p.all[last]
+	p.all[e.index].index = e.index
+	p.all[last] = nil
+	p.all = p.all[:last]
+}
+
+// condemn sees to it that e is not lent again: it is destroyed at once if it is
+// idle, else by whoever has it. The first cause stays. The pool is locked.
+func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
+	if e.place == gone || e.word.Doomed() {
+		return
+	}
+	e.word.Doom()
+	e.cause, e.count = cause, count
+	if e.place == shelf && !e.aside || e.place == seated && e.word.Claim() {
+		p.retire(e, cause, count)
+	}
+}
+
+// doom is what Watch is given.
+func (p *Pool[T]) doom(e *entry[T], cause error) {
+	if cause == nil {
+		cause = ErrDoomed
+	}
+	p.lock()
+	defer p.unlock()
+	if e.place != gone && !e.word.Doomed() {
+		p.startClock()
+		if e.word.Load().Leases == 0 && p.since()-e.born < infancy {
+			p.stillborn(e, cause)
+		}
+		p.condemn(e, cause, &p.n.doomed)
+		p.grow()
+	}
+}
+
+// destruct is puddle's destructor: it runs on a goroutine of puddle's.
+func (p *Pool[T]) destruct(e *entry[T]) {
+	start := p.since()
+	if p.cfg.Destroy != nil {
+		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
+	}
+	took := p.since() - start
+	if e.quota != nil {
+		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })
+	}
+	if f := p.cfg.Trace.Destroyed; f != nil {
+		i := e.info(int64(start/tickLen), 0)
+		_ = p.isolate("Trace", func() { f(DestroyEvent{Info: i, Cause: e.cause, Took: took}) })
+	}
+	p.lock()
+	defer p.unlock()
+	p.dying--
+	p.live--
+	p.n.destroyed++
+	p.grow()
+}

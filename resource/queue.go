@@ -1,0 +1,145 @@
+package resource
+
+import "time"
+
+// queueState is what the pool keeps for a Queue. Its methods are foreign code
+// and run one at a time with the pool unlocked: whoever unlocks the pool while
+// there is something to say to the Queue says it, unless another is at it.
+type queueState[T any] struct {
+	busy   bool           // a goroutine runs arrange
+	news   []queueNews[T] // what the Queue has not been told, the oldest first
+	chosen *waiter[T]     // what it gave out and nothing was there for
+	broken bool           // it panicked: the one that waited longest is served
+}
+
+type queueNews[T any] struct {
+	w    *waiter[T]
+	left bool
+}
+
+// push and left note what happened. The pool is locked.
+func (q *queueState[T]) push(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, false}) }
+
+func (q *queueState[T]) left(w *waiter[T]) {
+	if q.chosen == w {
+		q.chosen = nil
+	}
+	if !w.popped {
+		q.news = append(q.news, queueNews[T]{w, true})
+	}
+}
+
+// pending reports whether arrange has something to do. The pool is locked.
+func (q *queueState[T]) pending(p *Pool[T]) bool {
+	return !q.busy && (len(q.news) > 0 || p.matches())
+}
+
+// matches reports whether something idle and a caller who can use it are there.
+func (p *Pool[T]) matches() bool {
+	if p.waiters.n == 0 || p.shelf.n == 0 {
+		return false
+	}
+	for w := p.waiters.front; w != nil; w = w.next {
+		if p.shelf.first(p.cfg.Order, w.Request.MinRemaining) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// arrange tells the Queue the news and serves waiters in its order until there
+// is nothing left to do. It runs on a goroutine of its own, since a method that
+// ends its goroutine must not end a caller's in the middle of something.
+func (p *Pool[T]) arrange() {
+	p.mu.Lock()
+	if p.queue.busy {
+		p.mu.Unlock()
+		return
+	}
+	p.queue.busy = true
+	p.mu.Unlock()
+	for {
+		err := p.isolate("Queue", func() {
+			for p.arrangeOne() {
+			}
+		})
+		p.lock()
+		if p.queue.broken = err != nil; err == nil && len(p.queue.news) == 0 && !p.matches() {
+			p.queue.busy = false
+			p.unlock()
+			return
+		}
+		p.unlock()
+	}
+}
+
+// arrangeOne does one thing: tells one piece of news, or serves or refuses one
+// waiter. It reports whether there was anything to do.
+func (p *Pool[T]) arrangeOne() bool {
+	p.lock()
+	now := p.since()
+	if len(p.queue.news) > 0 {
+		n := p.queue.news[0]
+		p.queue.news[0] = queueNews[T]{}
+		p.queue.news = p.queue.news[1:]
+		p.unlock()
+		if n.left {
+			p.cfg.Queue.Remove(&n.w.Waiter)
+		} else {
+			p.cfg.Queue.Push(&n.w.Waiter, now)
+		}
+		return true
+	}
+	if !p.matches() {
+		p.unlock()
+		return false
+	}
+	w := p.queue.chosen
+	var refuse error
+	if w == nil && !p.queue.broken {
+		p.unlock()
+		w, refuse = p.pop(now)
+		p.lock()
+	}
+	p.queue.broken = false
+	p.serveChosen(w, refuse, now)
+	p.unlock()
+	return true
+}
+
+// pop asks the Queue who is next.
+func (p *Pool[T]) pop(now time.Duration) (*waiter[T], error) {
+	out, refuse := p.cfg.Queue.Pop(now)
+	if out == nil {
+		return nil, nil
+	}
+	w, _ := out.owner.(*waiter[T]) // nil if it is not one of ours
+	return w, refuse
+}
+
+// serveChosen serves w, or refuses it. If there is no w that waits, or it can
+// not use what is idle, the one is served that waited longest and can. The
+// pool is locked.
+func (p *Pool[T]) serveChosen(w *waiter[T], refuse error, now time.Duration) {
+	if w != nil {
+		w.popped = true
+	}
+	if w != nil && w.waiting && refuse != nil {
+		p.n.rejected++
+		w.rejected = true
+		p.refuse(w, p.failureLocked(&Rejection{Policy: "Queue", Err: refuse}, now-w.Since, 0))
+		return
+	}
+	if w == nil || !w.waiting {
+		w = p.waiters.front
+	} else if p.queue.chosen = w; p.shelf.first(p.cfg.Order, w.Request.MinRemaining) == nil {
+		w = p.waiters.front
+	}
+	for ; w != nil; w = w.next {
+		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
+			p.shelf.remove(e)
+			p.grant(e, w)
+			return
+		}
+	}
+}

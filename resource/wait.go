@@ -1,0 +1,258 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Waiter is a caller that waits, as a [Queue] sees it.
+type Waiter struct {
+	Request Request       // what it asked for
+	Since   time.Duration // when it began to wait, since the pool was made
+	owner   any           // its *waiter[T]
+}
+
+// waiter is a caller that waits. Its owner is the waiting goroutine; the pool
+// has it from insert until it sends on ready or the owner takes it back.
+type waiter[T any] struct {
+	Waiter
+	ready chan struct{} // holds one
+
+	// Set before it is in the line, then constant.
+	ctx  context.Context
+	seat int
+
+	// Guarded by the pool's lock.
+	turn       uint64 // its place in the line
+	waiting    bool   // in the line
+	asked      bool   // a make was begun for it
+	popped     bool   // the Queue has given it out
+	prev, next *waiter[T]
+	lease      Lease[T] // what it got
+	err        error    // or why nothing
+	rejected   bool     // the Queue refused it
+}
+
+// waitList is the callers that wait, the one that came first in front.
+type waitList[T any] struct {
+	front, back *waiter[T]
+	n           int
+	turns       uint64
+}
+
+// mayPass reports whether a caller with that turn, 0 for a new one, may take
+// what is idle: nobody waits who came before.
+func (l *waitList[T]) mayPass(turn uint64) bool {
+	return l.front == nil || turn != 0 && turn < l.front.turn
+}
+
+// insert puts w in its place: at the end, or where it was if it has a turn.
+func (l *waitList[T]) insert(w *waiter[T]) {
+	if w.turn == 0 {
+		l.turns++
+		w.turn = l.turns
+	}
+	after := l.back
+	for after != nil && after.turn > w.turn {
+		after = after.prev
+	}
+	w.prev = after
+	if after == nil {
+		w.next, l.front = l.front, w
+	} else {
+		w.next, after.next = after.next, w
+	}
+	if w.next == nil {
+		l.back = w
+	} else {
+		w.next.prev = w
+	}
+	w.waiting = true
+	l.n++
+}
+
+func (l *waitList[T]) remove(w *waiter[T]) {
+	if w.prev == nil {
+		l.front = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.back = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	w.waiting = false
+	l.n--
+}
+
+// newWaiter makes one for s. A Queue may keep what it was given, so only
+// without one are they used again.
+func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
+	if !s.waited {
+		s.waited, s.start = true, now
+		p.n.waited++
+	}
+	w, _ := p.idle.Get().(*waiter[T])
+	if w == nil {
+		w = &waiter[T]{ready: make(chan struct{}, 1)}
+		w.owner = w
+	}
+	w.Request, w.Since, w.turn, w.ctx, w.seat = s.r, s.start, s.turn, s.ctx, s.seat
+	return w
+}
+
+func (p *Pool[T]) freeWaiter(w *waiter[T]) {
+	if p.ordered {
+		return
+	}
+	ready, owner := w.ready, w.owner
+	*w = waiter[T]{ready: ready}
+	w.owner = owner
+	p.idle.Put(w)
+}
+
+// await waits until w is served or refused, or its context ends, and puts what
+// it got in *l.
+func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
+	select {
+	case <-w.ready:
+	case <-s.ctx.Done():
+		p.lock()
+		if w.waiting {
+			p.depart(w)
+			if p.waiters.n == 0 {
+				p.gauge.Clear()
+			}
+			p.unlock()
+		} else {
+			p.unlock()
+			<-w.ready // whoever took it out of the line is about to send
+		}
+	}
+	s.turn, s.idle = w.turn, 0
+	lease, err, rejected := w.lease, w.err, w.rejected
+	p.freeWaiter(w)
+	if err != nil {
+		p.endWait(s, false)
+		if f := p.cfg.Trace.Rejected; rejected && f != nil {
+			_ = p.guard("Trace", func() { f(s.ctx, err) })
+		}
+		return err
+	}
+	// A caller whose context has ended will not use what it got: it goes to
+	// the next one (I8).
+	if s.ctx.Err() != nil {
+		if lease.e != nil {
+			p.end(lease, nil, Outcome{})
+		}
+		p.endWait(s, true)
+		return p.failure(ctxError(s.ctx), p.waitedFor(s))
+	}
+	p.endWait(s, false)
+	*l = lease
+	return nil
+}
+
+// endWait adds up a wait that is over.
+func (p *Pool[T]) endWait(s *search[T], canceled bool) {
+	now := p.since()
+	p.mu.Lock()
+	p.n.waitTime += now - s.start
+	if canceled {
+		p.n.canceled++
+	}
+	p.mu.Unlock()
+}
+
+func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
+	if !s.waited {
+		return 0
+	}
+	return p.since() - s.start
+}
+
+// depart takes w out of the line. The pool is locked.
+func (p *Pool[T]) depart(w *waiter[T]) {
+	p.waiters.remove(w)
+	if p.ordered {
+		p.queue.left(w)
+	}
+}
+
+// grant leases e, which is in the pool's hands, to w. The pool is locked.
+func (p *Pool[T]) grant(e *entry[T], w *waiter[T]) {
+	p.depart(w)
+	w.lease = p.lend(e, w.seat)
+	p.wake(w)
+}
+
+// refuse turns w away. The pool is locked.
+func (p *Pool[T]) refuse(w *waiter[T], err error) {
+	p.depart(w)
+	w.err = err
+	p.wake(w)
+}
+
+func (p *Pool[T]) wake(w *waiter[T]) {
+	w.next, p.woken = p.woken, w
+	if p.waiters.n == 0 {
+		p.gauge.Clear()
+	}
+}
+
+// refuseAll turns everybody away who waits, with the error that because makes
+// of how long each has waited. The pool is locked.
+func (p *Pool[T]) refuseAll(because func(waited time.Duration) error) {
+	now := p.since()
+	for w := p.waiters.front; w != nil; w = p.waiters.front {
+		p.refuse(w, because(now-w.Since))
+	}
+}
+
+// nextFor returns the waiter to get e; nil if nobody waits who can use it. The
+// pool is locked, and has no Queue.
+func (p *Pool[T]) nextFor(e *entry[T]) *waiter[T] {
+	w := p.waiters.front
+	for w != nil && !e.fits(w.Request.MinRemaining) {
+		w = w.next
+	}
+	return w
+}
+
+// serve lends what is idle to those who wait, as far as both go together. With
+// a Queue, unlock sees to it. The pool is locked.
+func (p *Pool[T]) serve() {
+	if p.ordered {
+		return
+	}
+	for w := p.waiters.front; w != nil; {
+		after := w.next
+		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
+			p.shelf.remove(e)
+			p.grant(e, w)
+		} else if w.Request.MinRemaining == 0 {
+			return
+		}
+		w = after
+	}
+}
+
+// failure makes the error of an acquire.
+func (p *Pool[T]) failure(err error, waited time.Duration) error {
+	var retry time.Duration
+	var r *Rejection
+	if errors.As(err, &r) {
+		retry = r.RetryAfter
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failureLocked(err, waited, retry)
+}
+
+// failureLocked is failure with the pool locked: it calls no method of err.
+func (p *Pool[T]) failureLocked(err error, waited, retry time.Duration) *AcquireError {
+	return &AcquireError{Err: err, Waited: waited, RetryAfter: retry, Load: p.load(), LastMake: p.lastMake}
+}
