@@ -1,0 +1,71 @@
+package house
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// The rules over the repository itself.
+
+func TestImports(t *testing.T)    { repository(t, imports) }
+func TestDocumented(t *testing.T) { repository(t, documented) }
+func TestReadme(t *testing.T)     { repository(t, readme) }
+func TestCI(t *testing.T)         { repository(t, ci) }
+func TestRequires(t *testing.T)   { repository(t, requires) }
+func TestWorkspace(t *testing.T)  { repository(t, workspace) }
+func TestLength(t *testing.T)     { repository(t, length) }
+func TestLinks(t *testing.T)      { repository(t, links) }
+
+func repository(t *testing.T, check rule) {
+	t.Helper()
+	for _, complaint := range check(os.DirFS("../..")) {
+		t.Error(complaint)
+	}
+}
+
+// example is a made-up tree and what a rule says of it.
+type example struct {
+	name  string
+	files map[string]string
+	want  []string // nil: keeps the rule
+}
+
+// try runs a rule over made-up trees, of which some must keep it and some not.
+// Each is laid over base.
+func try(t *testing.T, check rule, base map[string]string, examples []example) {
+	t.Helper()
+	kept, broken := 0, 0
+	for _, e := range examples {
+		tree := fstest.MapFS{}
+		for _, files := range []map[string]string{base, e.files} {
+			for name, text := range files {
+				tree[name] = &fstest.MapFile{Data: []byte(text)}
+			}
+		}
+		for name := range e.files {
+			if e.files[name] == absent {
+				delete(tree, name)
+			}
+		}
+		t.Run(e.name, func(t *testing.T) {
+			got := check(tree)
+			if !slices.Equal(got, e.want) {
+				t.Errorf("got:\n\t%s\nwant:\n\t%s", strings.Join(got, "\n\t"), strings.Join(e.want, "\n\t"))
+			}
+		})
+		if e.want == nil {
+			kept++
+		} else {
+			broken++
+		}
+	}
+	if kept == 0 || broken == 0 {
+		t.Errorf("%d examples keep the rule and %d break it; want some of each", kept, broken)
+	}
+}
+
+// absent as the text of a file takes it out of the base.
+const absent = "\x00"

@@ -1,0 +1,134 @@
+package house
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+const (
+	runCommand  = "go run ./examples/quickstart"
+	testCommand = "go test work"
+
+	quickstart = "examples/quickstart/main.go"
+	programBy  = 30 // the line of the README by which the program begins
+)
+
+// readme is the rule that the README shows the program that the tests compile,
+// near its top, and the two commands that a newcomer types.
+func readme(tree fs.FS) []string {
+	text, err := fs.ReadFile(tree, "README.md")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	blocks := codeBlocks(string(text))
+	complaints := readmeProgram(tree, blocks)
+	for _, command := range []string{runCommand, testCommand} {
+		shown := slices.ContainsFunc(blocks, func(b codeBlock) bool {
+			return b.lang != "go" && hasCommand(b.text, command)
+		})
+		if !shown {
+			complaints = append(complaints, fmt.Sprintf("README.md: no code block has the command %q", command))
+		}
+	}
+	return complaints
+}
+
+// readmeProgram compares the README's first Go block with the quickstart, from
+// its package clause on.
+func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
+	code, err := fs.ReadFile(tree, quickstart)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	fset := token.NewFileSet()
+	f, err := parser.ParseFile(fset, quickstart, code, parser.PackageClauseOnly)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	first := fset.Position(f.Package)
+	want := string(code[first.Offset:])
+
+	i := slices.IndexFunc(blocks, func(b codeBlock) bool { return b.lang == "go" })
+	if i < 0 {
+		return []string{"README.md: no block of Go"}
+	}
+	b := blocks[i]
+	var complaints []string
+	if b.line > programBy {
+		complaints = append(complaints, fmt.Sprintf("README.md:%d: the program begins after line %d", b.line, programBy))
+	}
+	if b.text != want {
+		n := differ(b.text, want)
+		complaints = append(complaints, fmt.Sprintf("README.md:%d: not what %s:%d has",
+			b.line+1+n, quickstart, first.Line+n))
+	}
+	return complaints
+}
+
+// differ returns the index of the first line in which a and b differ.
+func differ(a, b string) int {
+	as, bs := strings.SplitAfter(a, "\n"), strings.SplitAfter(b, "\n")
+	n := 0
+	for n < len(as) && n < len(bs) && as[n] == bs[n] {
+		n++
+	}
+	return n
+}
+
+// ci is the rule that .ci/run runs the README's test command as it stands.
+func ci(tree fs.FS) []string {
+	text, err := fs.ReadFile(tree, ".ci/run")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if !hasCommand(string(text), testCommand) {
+		return []string{fmt.Sprintf(".ci/run: no line is the command %q", testCommand)}
+	}
+	return nil
+}
+
+// hasCommand says whether a line of the text is the command, alone or the part
+// of a && list, a prompt before it and a comment behind it left out.
+func hasCommand(text, command string) bool {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		for part := range strings.SplitSeq(line, "&&") {
+			part = strings.TrimPrefix(strings.TrimSpace(part), "$ ")
+			if part == command {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// codeBlock is a fenced block of a Markdown file.
+type codeBlock struct {
+	lang string
+	line int    // of the opening fence, from 1
+	text string // every line ends in a newline
+}
+
+// codeBlocks returns the blocks between fences of three backquotes.
+func codeBlocks(markdown string) []codeBlock {
+	var blocks []codeBlock
+	open, n := false, 0
+	for line := range strings.Lines(markdown) {
+		n++
+		lang, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case fence && !open:
+			blocks = append(blocks, codeBlock{lang: lang, line: n})
+			open = true
+		case fence && lang == "":
+			open = false
+		case open:
+			blocks[len(blocks)-1].text += line
+		}
+	}
+	return blocks
+}
