@@ -65,12 +65,18 @@ func (p *Pool[T]) find(s *search[T], l *Lease[T]) error {
 		if err := p.get(s, l); err != nil {
 			return err
 		}
-		if p.cfg.Eviction == nil && p.cfg.Health == nil {
+		if p.cfg.Eviction != nil || p.cfg.Health != nil {
+			if ok, err := p.vet(s, l); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+		}
+		if !l.e.word.Doomed() {
 			return nil
 		}
-		if ok, err := p.vet(s, l); ok || err != nil {
-			return err
-		}
+		p.end(*l, nil, Outcome{}) // found dead on the way here
+		*l = Lease[T]{}
 	}
 }
 
@@ -171,7 +177,7 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 // it is destroyed or left to others, and *l is empty.
 func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 	e := l.e
-	i := e.info(p.tick.Load(), s.idle)
+	i := e.info(p.ticks(), s.idle)
 	i.Leases = int64(l.gen) - 1
 	if p.cfg.Eviction != nil {
 		if cause := p.evict(i); cause != nil {
@@ -191,10 +197,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 	if cause := p.ask(s.ctx, e, i); cause != nil {
 		if s.ctx.Err() != nil {
 			p.untouch(s, l)
-			p.lock()
-			p.n.canceled++
-			p.unlock()
-			return false, p.failure(ctxError(s.ctx), p.waitedFor(s))
+			return false, p.gaveUp(s)
 		}
 		err := p.turnDown(s, l, cause, &p.n.unhealthy)
 		p.traceCheck(i, cause)
@@ -206,10 +209,10 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 // turnDown destroys what *l holds. If it came straight from its making the
 // caller is told: to make another would only fail again, on and on.
 func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
+	fresh := l.fresh()
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	fresh := !e.parked
 	if fresh {
 		p.stillborn(e, cause)
 	}
@@ -225,10 +228,10 @@ func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64)
 // leave gives what *l holds to callers who ask for less time. What came
 // straight from its making can not be bettered: then the caller is told.
 func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
+	fresh := l.fresh()
 	e := p.takeBack(l)
 	p.lock()
-	fresh := !e.parked
-	e.unfit = s.min
+	e.unfit, p.unfit = s.min, true
 	p.put(e, false)
 	p.unlock()
 	if fresh {
@@ -247,6 +250,10 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
 	}
 	p.unlock()
 }
+
+// fresh reports whether what l holds came straight from its making. Its holder
+// asks.
+func (l Lease[T]) fresh() bool { return l.gen == 1 && !l.e.parked }
 
 // takeBack ends the lease that *l is and that no caller has seen, and empties
 // *l. What it held is in the pool's hands.
@@ -279,6 +286,11 @@ func (p *Pool[T]) admit(ctx context.Context, a Admission, r Request, where strin
 	if broke := p.guard(where, func() { done, err = a.Admit(ctx, r) }); broke != nil {
 		return nil, &Rejection{Policy: where, Err: broke}
 	}
+	return p.verdict(ctx, where, done, err)
+}
+
+// verdict is what an Admission said, as the pool passes it on.
+func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err error) (Done, error) {
 	if err == nil {
 		return done, nil
 	}

@@ -71,7 +71,7 @@ func (p *Pool[T]) judge(min time.Duration) {
 		if there && cause == nil {
 			break
 		}
-		e.unfit = min
+		e.unfit, p.unfit = min, true
 	}
 	p.serve()
 }

@@ -14,6 +14,14 @@ const coolTicks = int64(time.Second / tickLen)
 // since is the pool's own clock: exact, and only for slow paths.
 func (p *Pool[T]) since() time.Duration { return time.Since(p.base) }
 
+// ticks is the tick as policies are told it: exact where the clock may stand.
+func (p *Pool[T]) ticks() int64 {
+	if p.detour.Load() != 0 {
+		return int64(p.since() / tickLen)
+	}
+	return p.tick.Load()
+}
+
 // startClock makes the tick current and keeps it so while the pool is in use.
 // Every slow path begins with it. The pool is locked.
 func (p *Pool[T]) startClock() {
@@ -30,24 +38,26 @@ func (p *Pool[T]) startClock() {
 }
 
 func (p *Pool[T]) onTick() {
-	p.lock()
+	p.mu.Lock() // not lock: it would count as a caller
 	defer p.unlock()
 	if p.closed {
 		return
 	}
 	now := int64(p.since() / tickLen)
 	p.tick.Store(now)
-	if used := p.usage(); used == p.used {
+	p.crowd /= 2
+	used := p.usage()
+	if used == p.used {
 		// Nothing began or ended since the last tick. The seats are cleared
 		// so that a pool under little load lends its newest, and unlock
 		// sends the next caller through the lock, which starts the clock.
 		p.ticking = false
+		p.setDetour()
 		p.clearSeats(0)
 		p.used = p.usage()
 		return
-	} else {
-		p.used = used
 	}
+	p.used = used
 	if now%coolTicks == 0 {
 		p.clearSeats(coolTicks)
 	}

@@ -57,7 +57,7 @@ type AcquireError struct {
 
 func (e *AcquireError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %s", e.Err, e.Waited, e.Load.text())
+	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %v", e.Err, e.Waited, e.Load)
 	if e.RetryAfter > 0 {
 		fmt.Fprintf(&b, "; retry after %v", e.RetryAfter)
 	}
@@ -125,7 +125,7 @@ type CloseError struct {
 }
 
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("resource: close: %v (%s; leased IDs %v)", e.Err, e.Load.text(), e.Leased)
+	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v)", e.Err, e.Load, e.Leased)
 }
 
 // Unwrap leads to Err.

@@ -14,6 +14,10 @@ func (p *Pool[T]) out() int {
 	return p.live - p.making - p.dying - p.shelf.n - idle
 }
 
+// nothingOut reports whether there is nothing that could come back to those who
+// wait, but makes. The pool is locked.
+func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.held == 0 }
+
 // grow begins the makes that are called for: for those who wait, for MinIdle
 // and for Warm. It is called whenever something changed that it looks at. The
 // pool is locked.
@@ -43,7 +47,7 @@ func (p *Pool[T]) grow() {
 			Now:      clock(),
 			Waiting:  p.waiters.n,
 			Coming:   p.making + p.held,
-			Held:     p.out() - p.held,
+			Held:     p.out(),
 			Returned: p.returned,
 			Room:     room,
 		})
@@ -82,7 +86,7 @@ func (p *Pool[T]) ahead(want int) int {
 // somebody wants it. The pool is locked.
 func (p *Pool[T]) probe(now time.Duration) {
 	wait := p.breaker.RetryAfter(now)
-	if wait > 0 && p.cfg.Outage == FailFast && p.out() == 0 && p.waiters.n > 0 {
+	if wait > 0 && p.cfg.Outage == FailFast && p.nothingOut() && p.waiters.n > 0 {
 		p.sought = true
 		p.refuseAll(func(waited time.Duration) error { return p.outageError(now, waited) })
 	}
@@ -104,6 +108,9 @@ func (p *Pool[T]) probe(now time.Duration) {
 // who waits, where the pool is full and they keep a better one from being made.
 // The pool is locked.
 func (p *Pool[T]) makeRoom() {
+	if !p.unfit {
+		return
+	}
 	missing := p.waiters.n - p.making - p.dying - p.held - max(0, p.max-p.live)
 	for e := p.shelf.bottom; e != nil && missing > 0; {
 		up := e.up

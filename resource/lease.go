@@ -1,6 +1,9 @@
 package resource
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 // Lease is one caller's hold on one resource, from an acquire to the first of
 // Release, Fail, Discard or Hijack. It is a small value and may be copied; the
@@ -33,9 +36,9 @@ func (l Lease[T]) Info() Info {
 	return i
 }
 
-// Release gives the resource back. A waiting caller gets it at once and runs
-// before Release returns, so that one who keeps the CPU does not keep it from
-// its next holder.
+// Release gives the resource back. A waiting caller gets it at once. If it was
+// held for 50 µs or more that caller also runs before Release goes on, so that
+// one who keeps the processor does not keep the resource from its next holder.
 func (l Lease[T]) Release() {
 	if l.e == nil {
 		return
@@ -124,7 +127,7 @@ func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) bool {
 	// Deferred, so that it happens also if Evict ends this goroutine.
 	defer func() { p.conclude(e, cause, count, o) }()
 	if cause == nil && p.cfg.Eviction != nil {
-		if cause = p.evict(e.info(p.tick.Load(), 0)); cause != nil {
+		if cause = p.evict(e.info(p.ticks(), 0)); cause != nil {
 			count = &p.n.evicted
 		}
 	}
@@ -147,14 +150,27 @@ func (p *Pool[T]) conclude(e *entry[T], cause error, count *int64, o Outcome) {
 		}
 		p.put(e, true)
 	}
-	served := p.woken != nil
+	yield := p.served()
 	p.unlock()
 	p.giveBack(done, o)
-	if served {
-		// The one who was served is next on this processor, but only when
-		// this goroutine pauses, and its holder may go on for long.
+	if yield {
 		runtime.Gosched()
 	}
+}
+
+// yieldAfter is the hold from which a releaser makes way for the one it has
+// served. That one is next on this processor, but only when this goroutine
+// pauses, and who held for long may go on for long (puddle#46). Where holds are
+// short, making way costs more than it gives, and is unfair: the releaser would
+// queue behind every goroutine of the process before it can queue here again.
+const yieldAfter = 50 * time.Microsecond
+
+// served reports whether who has just put something back should make way. The
+// pool is locked.
+func (p *Pool[T]) served() bool {
+	yield := p.yield
+	p.yield = false
+	return yield
 }
 
 // settle takes e, just left on its seat, to those who wait.
@@ -165,9 +181,9 @@ func (p *Pool[T]) settle(e *entry[T]) {
 		p.returned++
 		p.put(e, true)
 	}
-	served := p.woken != nil
+	yield := p.served()
 	p.unlock()
-	if served {
+	if yield {
 		runtime.Gosched()
 	}
 }

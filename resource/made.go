@@ -23,11 +23,14 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 	p.making--
 	p.n.made++
 	p.n.makeTime += m.took
-	p.lastMake = nil
 	p.gauge.Made(m.took)
-	ended := p.breaker.Made(p.max)
+	ended := false
+	if !e.word.Doomed() { // else Watch found it dead: no success
+		p.lastMake = nil
+		ended = p.breaker.Made(p.max)
+	}
 	if m.epoch != p.epoch {
-		p.condemn(e, ErrReset, &p.n.other)
+		p.condemn(e, p.reset, &p.n.other)
 	}
 	p.put(e, false)
 	p.warmed(nil)
@@ -51,7 +54,11 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	p.making--
 	p.live--
 	p.n.failed++
-	began := p.failed(err, p.breaker.Failed(p.since(), m.began, p.making, rand.Float64()))
+	began := p.breaker.Failed(p.since(), m.began, p.making, rand.Float64())
+	p.lastMake = err
+	if w := p.waiters.front; w != nil && p.cfg.Outage == FailFast {
+		p.refuse(w, p.failureLocked(err, p.since()-w.Since, 0))
+	}
 	p.warmed(err)
 	p.grow()
 	p.unlock()
@@ -64,25 +71,17 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 }
 
 // stillborn notes that e, just made, was found unusable before it did any work.
+// Nobody is told: another may be better, and if none is an outage begins soon.
 // The pool is locked.
 func (p *Pool[T]) stillborn(e *entry[T], cause error) {
-	began := p.failed(cause, p.breaker.Stillborn(p.since(), e.made, p.making, rand.Float64()))
-	if began {
+	p.lastMake = cause
+	if p.breaker.Stillborn(p.since(), e.made, p.making, rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()
 			p.traceOutage(cause)
 		}()
 	}
-}
-
-// failed remembers why, and tells the waiter that is next. The pool is locked.
-func (p *Pool[T]) failed(err error, began bool) bool {
-	p.lastMake = err
-	if w := p.waiters.front; w != nil && p.cfg.Outage == FailFast {
-		p.refuse(w, p.failureLocked(err, p.since()-w.Since, 0))
-	}
-	return began
 }
 
 // makeRefused frees the place of a make that a MakeGate or Quota did not let
@@ -96,7 +95,7 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.live--
 	p.n.refused++
 	p.barred = max(p.barred, now+max(a.RetryAfter, barredFor))
-	if a.RetryAfter == 0 && p.out() == 0 && p.cfg.Outage == FailFast {
+	if a.RetryAfter == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
 		p.refuseAll(func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
 	}
 	p.warmed(err)
@@ -114,7 +113,7 @@ const barredFor = 50 * time.Millisecond
 // keep failing, none is due, and nothing is out that could come back. The pool
 // is locked.
 func (p *Pool[T]) hopeless(now time.Duration) bool {
-	return p.breaker.Open() && p.cfg.Outage == FailFast && p.out() == 0 &&
+	return p.breaker.Open() && p.cfg.Outage == FailFast && p.nothingOut() &&
 		(p.breaker.RetryAfter(now) > 0 || p.making > 0)
 }
 

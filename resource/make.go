@@ -70,10 +70,10 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 			return nil, nil
 		}
 		// If Admit ends its goroutine nothing was admitted.
-		if broke := p.isolate(where, func() { done, err = p.admit(ctx, a, Request{}, where) }); broke != nil {
+		if broke := p.isolate(where, func() { done, err = a.Admit(ctx, Request{}) }); broke != nil {
 			return nil, &Rejection{Policy: where, Err: broke}
 		}
-		return done, err
+		return p.verdict(ctx, where, done, err)
 	}
 	if m.quota, err = ask(p.cfg.Quota, "Quota"); err != nil {
 		return nil, err

@@ -120,9 +120,9 @@ type Order uint8
 
 const (
 	// NewestFirst lends the one given back last, so that under little load
-	// the others stay idle and can be evicted. The order is exact while one
-	// goroutine at a time uses the pool; beside that, a goroutine may be
-	// lent the one that it gave back last rather than the newest of all.
+	// the others stay idle and can be evicted. The order is exact until many
+	// goroutines use the pool at the same instant; then one may be lent the
+	// resource that it gave back last rather than the newest of all.
 	NewestFirst Order = iota
 	// OldestFirst lends the one idle longest, so that all are used in turn.
 	OldestFirst

@@ -79,14 +79,18 @@ type Pool[T any] struct {
 	lost     int // abandoned makes
 	busy     int // goroutines of the pool's own that Close waits for
 	closed   bool
-	over     bool // drained is closed
-	epoch    int  // of Reset
+	over     bool  // drained is closed
+	epoch    int   // how many Resets
+	reset    error // why the last one
+	unfit    bool  // some entry's unfit is set
 	ids      uint64
 	all      []*entry[T] // made, not gone
 	shelf    shelfList[T]
 	taken    int // seats
+	crowd    int // callers who met at mu lately
 	waiters  waitList[T]
 	woken    *waiter[T] // to wake when mu is unlocked
+	yield    bool       // one of them got what was held for long
 	queue    queueState[T]
 	warming  []*warmer
 	gauge    growth.Gauge
@@ -152,9 +156,22 @@ func New[T any](cfg Config[T]) (*Pool[T], error) {
 	return p, nil
 }
 
-// lock and unlock bracket every slow path. unlock sets detour as things stand
-// and wakes those who were served meanwhile.
-func (p *Pool[T]) lock() { p.mu.Lock() }
+// lock and unlock bracket every slow path. lock counts callers who meet; unlock
+// sets detour as things stand and wakes those who were served meanwhile.
+func (p *Pool[T]) lock() {
+	if !p.mu.TryLock() {
+		p.mu.Lock()
+		p.crowd = min(p.crowd+1, 4*crowdFrom)
+	}
+}
+
+// crowdFrom is how many meetings, halved each tick, make a crowd. Then order
+// matters less than not to meet.
+const crowdFrom = 16
+
+// crowded reports whether many goroutines use the pool at the same time. The
+// pool is locked.
+func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
 
 func (p *Pool[T]) unlock() {
 	p.setDetour()
@@ -215,6 +232,17 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 			return l, true
 		}
 	}
+	if p.plain { // acquire would make an error
+		p.lock()
+		defer p.unlock()
+		p.startClock()
+		if p.waiters.n == 0 && !p.closed {
+			if e := p.takeIdle(0, seat); e != nil {
+				return p.lend(e, seat), true
+			}
+		}
+		return Lease[T]{}, false
+	}
 	l, err := p.acquire(context.Background(), Request{NoWait: true}, seat)
 	return l, err == nil
 }
@@ -273,6 +301,7 @@ func (p *Pool[T]) Reset(cause error) {
 	p.lock()
 	defer p.unlock()
 	p.epoch++
+	p.reset = cause
 	// From the end: retiring moves the last one into the freed place.
 	for i := len(p.all) - 1; i >= 0; i-- {
 		p.condemn(p.all[i], cause, &p.n.other)

@@ -39,22 +39,25 @@ func (p *Pool[T]) park(e *entry[T]) {
 }
 
 // parkOnSeat leaves e on the seat of its last holder. What idles there is older,
-// and goes to the shelf; while that seat's resource is out, e goes there. The
-// pool is locked.
+// and goes to the shelf; while that seat's resource is out, e goes there.
+//
+// As long as callers do not meet at the lock only one resource at a time has a
+// seat, so that they get the newest of all. The pool is locked.
 func (p *Pool[T]) parkOnSeat(e *entry[T]) {
-	if e.place == seated {
-		e.word.Sit(p.tick.Load())
-		return
-	}
 	i := e.seat
-	if old := p.claimSeat(i); old != nil {
+	if !p.crowded() {
+		p.clearSeats(0)
+	} else if old := p.claimSeat(i); old != nil {
 		p.shelf.push(old)
 	}
-	if p.seats[i].e.Load() != nil {
+	switch {
+	case e.place == seated:
+		e.word.Sit(p.tick.Load())
+	case p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
 		p.park(e)
-		return
+	default:
+		p.sit(e, i)
 	}
-	p.sit(e, i)
 }
 
 // retire has e, which no caller holds and no policy looks at, destroyed in the

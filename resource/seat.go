@@ -22,8 +22,8 @@ type seat[T any] struct {
 }
 
 // How many seats: a few per processor, so that two goroutines that run at once
-// seldom meet; no more than there are resources. When a slow path looks for the
-// newest idle resource it looks at no more than seatsSeen of them.
+// seldom meet; no more than there are resources. In a crowd a slow path that
+// looks for an idle resource looks at no more than seatsSeen of them.
 const (
 	seatsPerProc = 4
 	maxSeats     = 64
@@ -106,7 +106,11 @@ func (p *Pool[T]) claimNear(seat int) *entry[T] {
 	if p.taken == 0 {
 		return nil
 	}
-	for i := range min(len(p.seats), seatsSeen) {
+	seen := len(p.seats) // then the one that has a seat is the newest of all
+	if p.crowded() {
+		seen = min(seen, seatsSeen)
+	}
+	for i := range seen {
 		if e := p.claimSeat((seat + i) & (len(p.seats) - 1)); e != nil {
 			return e
 		}

@@ -16,8 +16,8 @@ type Load struct {
 	Waiting    int // callers
 }
 
-// text says it in a line. It is not String, which Stats would inherit.
-func (l Load) text() string {
+// String says it in a line.
+func (l Load) String() string {
 	s := fmt.Sprintf("max %d: %d idle, %d leased, %d making, %d destroying; %d waiting",
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
 	if l.Abandoned > 0 {
@@ -54,6 +54,31 @@ type Stats struct {
 	Outage   bool  // makes keep failing just now
 	LastMake error // how the last make failed, if none has succeeded since
 	Panics   int64 // panics and Goexits contained, in any function that the pool called
+}
+
+// String says it in a line: the levels and the counters that are not zero.
+func (s Stats) String() string {
+	b := []byte(s.Load.String())
+	for _, c := range []struct {
+		name string
+		n    int64
+	}{
+		{"acquired", s.Acquired}, {"released", s.Released}, {"waited", s.Waited}, {"canceled", s.Canceled},
+		{"rejected", s.Rejected}, {"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
+		{"destroyed", s.Destroyed}, {"hijacked", s.Hijacked}, {"evicted", s.Evicted},
+		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed}, {"panics", s.Panics},
+	} {
+		if c.n != 0 {
+			b = fmt.Appendf(b, "; %d %s", c.n, c.name)
+		}
+	}
+	if s.Outage {
+		b = append(b, "; outage"...)
+	}
+	if s.LastMake != nil {
+		b = fmt.Appendf(b, "; last make: %v", s.LastMake)
+	}
+	return string(b)
 }
 
 // Stats returns a snapshot. Its cost does not depend on how many resources

@@ -20,8 +20,9 @@ type waiter[T any] struct {
 	ready chan struct{} // holds one
 
 	// Set before it is in the line, then constant.
-	ctx  context.Context
-	seat int
+	ctx    context.Context
+	seat   int
+	joined time.Duration
 
 	// Guarded by the pool's lock.
 	turn       uint64 // its place in the line
@@ -100,7 +101,7 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 		w = &waiter[T]{ready: make(chan struct{}, 1)}
 		w.owner = w
 	}
-	w.Request, w.Since, w.turn, w.ctx, w.seat = s.r, s.start, s.turn, s.ctx, s.seat
+	w.Request, w.Since, w.turn, w.ctx, w.seat, w.joined = s.r, s.start, s.turn, s.ctx, s.seat, now
 	return w
 }
 
@@ -122,10 +123,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	case <-s.ctx.Done():
 		p.lock()
 		if w.waiting {
-			p.depart(w)
-			if p.waiters.n == 0 {
-				p.gauge.Clear()
-			}
+			p.depart(w, p.since())
 			p.unlock()
 		} else {
 			p.unlock()
@@ -136,7 +134,6 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
 	if err != nil {
-		p.endWait(s, false)
 		if f := p.cfg.Trace.Rejected; rejected && f != nil {
 			_ = p.guard("Trace", func() { f(s.ctx, err) })
 		}
@@ -148,23 +145,18 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 		if lease.e != nil {
 			p.end(lease, nil, Outcome{})
 		}
-		p.endWait(s, true)
-		return p.failure(ctxError(s.ctx), p.waitedFor(s))
+		return p.gaveUp(s)
 	}
-	p.endWait(s, false)
 	*l = lease
 	return nil
 }
 
-// endWait adds up a wait that is over.
-func (p *Pool[T]) endWait(s *search[T], canceled bool) {
-	now := p.since()
+// gaveUp counts an acquire that ends with its context, and makes its error.
+func (p *Pool[T]) gaveUp(s *search[T]) error {
 	p.mu.Lock()
-	p.n.waitTime += now - s.start
-	if canceled {
-		p.n.canceled++
-	}
+	p.n.canceled++
 	p.mu.Unlock()
+	return p.failure(ctxError(s.ctx), p.waitedFor(s))
 }
 
 func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
@@ -175,8 +167,12 @@ func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
 }
 
 // depart takes w out of the line. The pool is locked.
-func (p *Pool[T]) depart(w *waiter[T]) {
+func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	p.waiters.remove(w)
+	p.n.waitTime += now - w.joined
+	if p.waiters.n == 0 {
+		p.gauge.Clear()
+	}
 	if p.ordered {
 		p.queue.left(w)
 	}
@@ -184,23 +180,24 @@ func (p *Pool[T]) depart(w *waiter[T]) {
 
 // grant leases e, which is in the pool's hands, to w. The pool is locked.
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T]) {
-	p.depart(w)
+	now := p.since()
+	p.depart(w, now)
+	// Who held it for long may go on for long: see conclude.
+	p.yield = p.yield || now-e.granted > yieldAfter
+	e.granted = now
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
 }
 
 // refuse turns w away. The pool is locked.
 func (p *Pool[T]) refuse(w *waiter[T], err error) {
-	p.depart(w)
+	p.depart(w, p.since())
 	w.err = err
 	p.wake(w)
 }
 
 func (p *Pool[T]) wake(w *waiter[T]) {
 	w.next, p.woken = p.woken, w
-	if p.waiters.n == 0 {
-		p.gauge.Clear()
-	}
 }
 
 // refuseAll turns everybody away who waits, with the error that because makes
