@@ -15,8 +15,9 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.retire(e, ErrShrunk, &p.n.other)
 	case p.waiters.n > 0:
 		if !p.ordered {
-			if w := p.nextFor(e); w != nil {
-				p.grant(e, w)
+			now := p.since()
+			if w := p.nextFor(e, now); w != nil {
+				p.grant(e, w, now)
 				return
 			}
 		}

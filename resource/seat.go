@@ -25,7 +25,7 @@ type seat[T any] struct {
 // seldom meet; no more than there are resources. In a crowd a slow path that
 // looks for an idle resource looks at no more than seatsSeen of them.
 const (
-	seatsPerProc = 4
+	seatsPerProc = 8
 	maxSeats     = 64
 	seatsSeen    = 8
 )

@@ -20,9 +20,10 @@ type waiter[T any] struct {
 	ready chan struct{} // holds one
 
 	// Set before it is in the line, then constant.
-	ctx    context.Context
-	seat   int
-	joined time.Duration
+	ctx      context.Context
+	deadline time.Duration // ctx's, on the pool's clock; 0: none
+	seat     int
+	joined   time.Duration
 
 	// Guarded by the pool's lock.
 	turn       uint64 // its place in the line
@@ -101,7 +102,8 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 		w = &waiter[T]{ready: make(chan struct{}, 1)}
 		w.owner = w
 	}
-	w.Request, w.Since, w.turn, w.ctx, w.seat, w.joined = s.r, s.start, s.turn, s.ctx, s.seat, now
+	w.Request, w.Since, w.joined = s.r, s.start, now
+	w.turn, w.ctx, w.deadline, w.seat = s.turn, s.ctx, s.deadline, s.seat
 	return w
 }
 
@@ -179,8 +181,7 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 }
 
 // grant leases e, which is in the pool's hands, to w. The pool is locked.
-func (p *Pool[T]) grant(e *entry[T], w *waiter[T]) {
-	now := p.since()
+func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
 	// Who held it for long may go on for long: see conclude.
 	p.yield = p.yield || now-e.granted > yieldAfter
@@ -209,11 +210,17 @@ func (p *Pool[T]) refuseAll(because func(waited time.Duration) error) {
 	}
 }
 
+// expired reports whether the context of w has ended, though its goroutine may
+// not have run since. To lend to it would keep the resource from the next for
+// as long as that takes: under overload, when many expire and processors are
+// busy, that is most of the time there is.
+func (w *waiter[T]) expired(now time.Duration) bool { return w.deadline != 0 && w.deadline <= now }
+
 // nextFor returns the waiter to get e; nil if nobody waits who can use it. The
 // pool is locked, and has no Queue.
-func (p *Pool[T]) nextFor(e *entry[T]) *waiter[T] {
+func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
 	w := p.waiters.front
-	for w != nil && !e.fits(w.Request.MinRemaining) {
+	for w != nil && (w.expired(now) || !e.fits(w.Request.MinRemaining)) {
 		w = w.next
 	}
 	return w
@@ -225,11 +232,19 @@ func (p *Pool[T]) serve() {
 	if p.ordered {
 		return
 	}
+	if p.waiters.n == 0 || p.shelf.n == 0 {
+		return
+	}
+	now := p.since()
 	for w := p.waiters.front; w != nil; {
 		after := w.next
+		if w.expired(now) {
+			w = after
+			continue
+		}
 		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
 			p.shelf.remove(e)
-			p.grant(e, w)
+			p.grant(e, w, now)
 		} else if w.Request.MinRemaining == 0 {
 			return
 		}

@@ -1,0 +1,228 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Session stands for anything that is slow to make and worth keeping.
+type Session struct{ id int }
+
+func (s *Session) Ask(question string) string { return fmt.Sprintf("%s? yes, says %d", question, s.id) }
+func (s *Session) Close()                     { fmt.Println("closed", s.id) }
+
+// dialer returns a Make that numbers its sessions.
+func dialer() func(context.Context) (*Session, error) {
+	n := 0
+	return func(context.Context) (*Session, error) {
+		n++
+		return &Session{id: n}, nil
+	}
+}
+
+func Example() {
+	pool, err := resource.New(resource.Config[*Session]{
+		Make:    dialer(),
+		Destroy: func(s *Session, cause error) { s.Close() },
+		MaxSize: 8,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+
+	lease, err := pool.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(lease.Value().Ask("well"))
+	lease.Release()
+
+	stats := pool.Stats()
+	fmt.Println(stats.Made, "made,", stats.Idle, "idle")
+	fmt.Println(pool.Close(ctx))
+
+	// Output:
+	// well? yes, says 1
+	// 1 made, 1 idle
+	// closed 1
+	// <nil>
+}
+
+// Do ends the lease by how the work went: an error destroys the resource,
+// unless Broken says that it is still good.
+func ExamplePool_Do() {
+	errNotFound := errors.New("not found")
+	pool, err := resource.New(resource.Config[*Session]{
+		Make:    dialer(),
+		Broken:  func(err error) bool { return !errors.Is(err, errNotFound) },
+		MaxSize: 1,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	for _, result := range []error{nil, errNotFound, errors.New("reset by peer"), nil} {
+		err := pool.Do(ctx, func(ctx context.Context, s *Session) error {
+			fmt.Print(s.Ask("well"), ": ")
+			return result
+		})
+		fmt.Println(err)
+	}
+
+	// Output:
+	// well? yes, says 1: <nil>
+	// well? yes, says 1: not found
+	// well? yes, says 1: reset by peer
+	// well? yes, says 2: <nil>
+}
+
+// quota admits only so many leases of each class at once.
+type quota struct {
+	slots map[string]chan struct{}
+}
+
+func (q quota) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	slots, ok := q.slots[r.Class]
+	if !ok {
+		return nil, nil // this class is not limited
+	}
+	select {
+	case slots <- struct{}{}:
+		return func(resource.Outcome) { <-slots }, nil
+	default:
+		return nil, &resource.Rejection{Policy: "quota", RetryAfter: time.Second}
+	}
+}
+
+// An Admission decides who may ask at all. What it permits lasts as long as
+// the lease.
+func ExampleAdmission() {
+	pool, err := resource.New(resource.Config[*Session]{
+		Make:      dialer(),
+		MaxSize:   8,
+		Admission: quota{slots: map[string]chan struct{}{"batch": make(chan struct{}, 1)}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	batch := resource.Request{Class: "batch"}
+	first, err := pool.AcquireWith(ctx, batch)
+	fmt.Println("first:", err)
+
+	_, err = pool.AcquireWith(ctx, batch)
+	var refusal *resource.AcquireError
+	if errors.As(err, &refusal) && errors.Is(err, resource.ErrRejected) {
+		fmt.Println("second: refused, again after", refusal.RetryAfter)
+	}
+
+	other, err := pool.Acquire(ctx)
+	fmt.Println("another class:", err)
+	other.Release()
+
+	first.Release()
+	again, err := pool.AcquireWith(ctx, batch)
+	fmt.Println("after the first:", err)
+	again.Release()
+
+	// Output:
+	// first: <nil>
+	// second: refused, again after 1s
+	// another class: <nil>
+	// after the first: <nil>
+}
+
+// afterLeases evicts what has been lent so many times.
+type afterLeases int64
+
+func (n afterLeases) Evict(i resource.Info) error {
+	if i.Leases >= int64(n) {
+		return fmt.Errorf("lent %d times", i.Leases)
+	}
+	return nil
+}
+
+// An Eviction is a pure function of what is known about a resource.
+func ExampleEviction() {
+	pool, err := resource.New(resource.Config[*Session]{
+		Make:     dialer(),
+		MaxSize:  1,
+		Eviction: afterLeases(2),
+		Destroy:  func(s *Session, cause error) { fmt.Println("destroyed", s.id, "-", cause) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	for range 3 {
+		pool.Do(ctx, func(ctx context.Context, s *Session) error {
+			fmt.Println(s.Ask("well"))
+			return nil
+		})
+	}
+
+	// Output:
+	// well? yes, says 1
+	// well? yes, says 1
+	// destroyed 1 - lent 2 times
+	// well? yes, says 2
+	// destroyed 2 - resource: pool is closed
+}
+
+// A resource that can tell when it dies is not lent dead: Watch keeps doom,
+// and whoever sees the death calls it.
+func ExampleConfig_watch() {
+	gone := make(chan struct{}, 2)
+	var doom func(error)
+	pool, err := resource.New(resource.Config[*Session]{
+		Make:    dialer(),
+		Destroy: func(s *Session, cause error) { fmt.Println("ended:", cause); gone <- struct{}{} },
+		Watch:   func(s *Session, d func(cause error)) { doom = d },
+		MaxSize: 1,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+
+	lease, err := pool.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	lease.Release()
+
+	doom(errors.New("the server hung up")) // while it is idle
+	<-gone
+
+	lease, err = pool.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(lease.Value().Ask("well"))
+	lease.Release()
+	pool.Close(ctx)
+
+	// Output:
+	// ended: the server hung up
+	// well? yes, says 2
+	// ended: resource: pool is closed
+}

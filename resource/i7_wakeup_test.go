@@ -1,0 +1,148 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// I7: no lost wake-up, without polling. In a bubble time passes only when
+// nobody can move, so a wake-up that is lost, and one that a poll repairs,
+// both show as time: hammering a pool must take none at all.
+
+func hammer(t *testing.T, size, goroutines, rounds int, edit func(*resource.Config[*token]), end func(p *plain, l resource.Lease[*token], i int)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlain(t, size, edit)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		var wg sync.WaitGroup
+		for range goroutines {
+			wg.Go(func() {
+				for i := range rounds {
+					l, err := p.Acquire(ctx)
+					if err != nil {
+						t.Errorf("round %d: %v", i, err)
+						return
+					}
+					p.hold(l.Value())
+					if i%4 == 0 {
+						runtime.Gosched() // so that others find nothing idle
+					}
+					p.drop(l.Value())
+					end(p, l, i)
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("nobody could move for %v", took)
+		}
+		if s := p.Stats(); s.Waited == 0 {
+			t.Errorf("nobody waited in %d acquires", s.Acquired)
+		}
+	})
+}
+
+func release(p *plain, l resource.Lease[*token], i int) { l.Release() }
+
+func TestI7_TwoOnOne(t *testing.T)     { hammer(t, 1, 2, 20000, nil, release) }
+func TestI7_ManyOnOne(t *testing.T)    { hammer(t, 1, 16, 1000, nil, release) }
+func TestI7_ManyOnThree(t *testing.T)  { hammer(t, 3, 16, 1000, nil, release) }
+func TestI7_NearlyEnough(t *testing.T) { hammer(t, 15, 16, 2000, nil, release) }
+
+func TestI7_OldestFirst(t *testing.T) {
+	hammer(t, 2, 8, 1000, func(cfg *resource.Config[*token]) { cfg.Order = resource.OldestFirst }, release)
+}
+
+func TestI7_CustomQueue(t *testing.T) {
+	hammer(t, 2, 8, 1000, func(cfg *resource.Config[*token]) { cfg.Queue = &listQueue{} }, release)
+}
+
+// A place that comes free wakes a waiter too: resources end in every way.
+func TestI7_FreedPlaces(t *testing.T) {
+	hammer(t, 2, 8, 500, nil, func(p *plain, l resource.Lease[*token], i int) {
+		switch i % 5 {
+		case 0:
+			l.Discard(nil)
+		case 1:
+			l.Fail(errors.New("broken"))
+		case 2:
+			p.hijack(l)
+		case 3:
+			(*l.Value().doom.Load())(nil)
+			l.Release()
+		default:
+			l.Release()
+		}
+	})
+}
+
+// An idle resource that dies while somebody waits for its place, and a reset,
+// leave nobody waiting.
+func TestI7_ResetUnderLoad(t *testing.T) {
+	hammer(t, 2, 8, 500, nil, func(p *plain, l resource.Lease[*token], i int) {
+		if i%10 == 0 {
+			p.Reset(nil)
+		}
+		l.Release()
+	})
+}
+
+// Growing wakes as many as there is room for.
+func TestI7_GrowWakes(t *testing.T) {
+	script(t, 1, nil, func(h *harness) {
+		l := h.lend()
+		h.wantWaiting(h.acquire(), h.acquire(), h.acquire())
+		h.wantNoMake()
+		began := time.Now()
+		h.resize(2)
+		h.wantMake().finish()
+		h.resize(4)
+		// One at once; the others when the releases seen would not serve.
+		for h.running() > 0 || h.p.Stats().Waiting > 0 {
+			h.mu.Lock()
+			fresh := h.makes[h.claimed:]
+			h.claimed = len(h.makes)
+			h.mu.Unlock()
+			for _, m := range fresh {
+				m.finish()
+			}
+			time.Sleep(time.Millisecond)
+			if time.Since(began) > 10*time.Second {
+				t.Fatalf("still waiting: %v", h.p.Stats().Load)
+			}
+		}
+		h.wantLoad(resource.Load{Leased: 4})
+		l.Release()
+	})
+}
+
+// With real goroutines on all processors, and no bubble that could order
+// them: a lost wake-up would leave both waiting for ever.
+func TestI7_TwoOnOneReal(t *testing.T) {
+	p := newPlain(t, 1, nil)
+	within(t, time.Minute, func() {
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for range 50000 {
+					l, err := p.Acquire(context.Background())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					l.Release()
+				}
+			})
+		}
+		wg.Wait()
+	})
+}

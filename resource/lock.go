@@ -1,0 +1,48 @@
+package resource
+
+// lock and unlock bracket every slow path. lock counts callers who meet; unlock
+// sets detour as things stand and wakes those who were served meanwhile.
+func (p *Pool[T]) lock() {
+	if !p.mu.TryLock() {
+		p.mu.Lock()
+		p.crowd = min(p.crowd+1, 4*crowdFrom)
+	}
+}
+
+// crowdFrom is how many meetings, halved each tick, make a crowd. Then order
+// matters less than not to meet.
+const crowdFrom = 16
+
+// crowded reports whether many goroutines use the pool at the same time. The
+// pool is locked.
+func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
+
+func (p *Pool[T]) unlock() {
+	p.setDetour()
+	if p.closed && !p.over && p.live == 0 && p.lost == 0 && p.busy == 0 {
+		p.over = true
+		close(p.drained)
+	}
+	arrange := p.ordered && p.queue.pending(p)
+	woken := p.woken
+	p.woken = nil
+	p.mu.Unlock()
+	for woken != nil {
+		w := woken
+		woken = w.next
+		w.ready <- struct{}{} // never blocks; w is its owner's again
+	}
+	if arrange {
+		p.arrange()
+	}
+}
+
+func (p *Pool[T]) setDetour() {
+	var d uint32
+	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking {
+		d = 1
+	}
+	if p.detour.Load() != d {
+		p.detour.Store(d)
+	}
+}

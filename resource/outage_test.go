@@ -1,0 +1,302 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// What callers and the factory see while makes fail or hang.
+
+var errDown = errors.New("the server is down")
+
+// outage is callers on an empty pool whose makes fail.
+type outage struct {
+	callers, max int
+	failAfter    time.Duration
+}
+
+type outageResult struct {
+	makes int           // begun in the first second
+	last  time.Duration // when the last caller was told
+	errs  []error
+}
+
+func (o outage) run(t *testing.T) (r outageResult) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, o.max, func(h *harness) {
+			h.auto = func(m *makeCall) { time.Sleep(o.failAfter); m.fail(errDown) }
+		})
+		began := time.Now()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for range o.callers {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				_, err := h.p.Acquire(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				r.errs = append(r.errs, err)
+				r.last = max(r.last, time.Since(began))
+			})
+		}
+		time.Sleep(time.Second)
+		r.makes = h.begun()
+		wg.Wait()
+		t.Logf("%+v: %d makes in the first second, the last told after %v", o, r.makes, r.last)
+	})
+	return r
+}
+
+// A dead factory is asked a few times, not once for each caller, and everyone
+// knows soon, with the cause.
+func TestOutage_Storm(t *testing.T) {
+	r := outage{callers: 200, max: 10, failAfter: 100 * time.Millisecond}.run(t)
+	if r.makes > 15 {
+		t.Errorf("%d makes in the first second, want at most 15", r.makes)
+	}
+	if r.last > 250*time.Millisecond {
+		t.Errorf("the last was told after %v, want at most 250ms", r.last)
+	}
+	later, outages := 0, 0
+	for _, err := range r.errs {
+		e := wantAcquireError(t, err, errDown)
+		if errors.Is(e, resource.ErrOutage) {
+			outages++
+		}
+		if e.RetryAfter > 0 {
+			later++
+		}
+		if !errors.Is(e.LastMake, errDown) {
+			t.Errorf("LastMake is %v", e.LastMake)
+		}
+	}
+	if outages < 185 || later < outages {
+		t.Errorf("%d of 200 failed by the outage, %d were told when to retry", outages, later)
+	}
+}
+
+// down makes n makes fail, one after the other, each for a caller that is
+// told.
+func (h *harness) down(n int) {
+	h.t.Helper()
+	for range n {
+		c := h.acquire()
+		h.wantMakeWithin(time.Minute).fail(errDown)
+		c.wantErr(errDown)
+	}
+}
+
+// Each of the first failures is told to one waiter, at once; the others go on
+// hoping.
+func TestOutage_OneFailureOneWaiter(t *testing.T) {
+	script(t, 1, nil, func(h *harness) {
+		c1, c2 := h.acquire(), h.acquire()
+		h.wantMake().fail(errDown)
+		e := c1.wantErr(errDown)
+		if errors.Is(e, resource.ErrOutage) {
+			t.Errorf("one failure is an outage: %v", e)
+		}
+		h.wantWaiting(c2)
+		h.wantMakeWithin(time.Minute).finish()
+		c2.wantLease()
+		if s := h.p.Stats(); s.Outage || s.LastMake != nil || s.Failed != 1 {
+			t.Errorf("after a success: outage %t, last make %v, %d failed", s.Outage, s.LastMake, s.Failed)
+		}
+	})
+}
+
+// After three in a row whoever has nothing to hope for fails fast, until the
+// time comes to try again.
+func TestOutage_FailFast(t *testing.T) {
+	var events []error
+	trace := func(h *harness) {
+		h.cfg.Trace = &resource.Trace{Outage: func(cause error) { events = append(events, cause) }}
+	}
+	script(t, 2, trace, func(h *harness) {
+		h.down(3)
+		if s := h.p.Stats(); !s.Outage || !errors.Is(s.LastMake, errDown) || s.Failed != 3 {
+			t.Fatalf("outage %t, last make %v, %d failed", s.Outage, s.LastMake, s.Failed)
+		}
+		if len(events) != 1 || !errors.Is(events[0], errDown) {
+			t.Errorf("Trace.Outage was told %v", events)
+		}
+		e := h.acquire().wantErr(resource.ErrOutage)
+		if !errors.Is(e, errDown) || e.RetryAfter <= 0 || e.Waited != 0 {
+			t.Errorf("%+v: want the cause, a RetryAfter and no wait", e)
+		}
+		h.wantNoMake()
+
+		time.Sleep(e.RetryAfter)
+		c := h.acquire() // it sees the next one tried, or is told off once more
+		h.wantMakeWithin(time.Minute).finish()
+		h.settle()
+		if o := c.poll(); o != nil && o.err != nil {
+			c = h.acquire()
+		}
+		c.wantLease()
+		if s := h.p.Stats(); s.Outage || s.LastMake != nil {
+			t.Errorf("after a success: outage %t, last make %v", s.Outage, s.LastMake)
+		}
+		if len(events) != 2 || events[1] != nil {
+			t.Errorf("Trace.Outage was told %v", events)
+		}
+	})
+}
+
+// Who can hope for a leased resource waits for it, outage or not.
+func TestOutage_LeasedGivesHope(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		l := h.lend()
+		it := l.Value()
+		h.down(3)
+		c := h.acquire()
+		h.wantWaiting(c)
+		time.Sleep(time.Millisecond)
+		l.Release()
+		c.wantItem(it)
+	})
+}
+
+// What is idle is lent as ever.
+func TestOutage_IdleIsLent(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		it := h.stock(1)[0]
+		l := h.acquire().wantItem(it)
+		h.down(3)
+		l.Release()
+		h.acquire().wantItem(it)
+	})
+}
+
+// KeepWaiting: nobody is told before their own context ends, and then they
+// learn why; whoever has patience is served at recovery.
+func TestOutage_KeepWaiting(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.Outage = resource.KeepWaiting
+		h.auto = func(m *makeCall) { m.fail(errDown) }
+	}
+	script(t, 2, edit, func(h *harness) {
+		short, long := h.acquireFor(5*time.Second), h.acquireFor(5*time.Minute)
+		time.Sleep(4 * time.Second)
+		h.wantWaiting(short, long)
+		if !h.p.Stats().Outage {
+			t.Errorf("no outage after %d failures", h.p.Stats().Failed)
+		}
+		time.Sleep(time.Second)
+		e := short.wantErr(context.DeadlineExceeded)
+		if !errors.Is(e.LastMake, errDown) || e.Waited != 5*time.Second {
+			t.Errorf("%+v: want the last failure and 5s", e)
+		}
+		if n := h.begun(); n > 15 {
+			t.Errorf("%d makes in 5 seconds of outage", n)
+		}
+		h.answer(func(m *makeCall) { m.finish() })
+		long.wantLeaseWithin(2 * time.Minute)
+	})
+}
+
+// While it lasts one make at a time tries, further and further apart.
+func TestOutage_OneProber(t *testing.T) {
+	var begun []time.Time
+	most := 0
+	edit := func(h *harness) {
+		h.cfg.Outage = resource.KeepWaiting
+		h.auto = func(m *makeCall) {
+			h.mu.Lock()
+			begun = append(begun, m.began)
+			n := 0
+			for _, other := range h.makes {
+				if !other.ended {
+					n++
+				}
+			}
+			if len(begun) > 10 { // the first ten began before anyone knew
+				most = max(most, n)
+			}
+			h.mu.Unlock()
+			time.Sleep(10 * time.Millisecond)
+			m.fail(errDown)
+		}
+	}
+	script(t, 10, edit, func(h *harness) {
+		for range 50 {
+			h.acquire()
+		}
+		time.Sleep(10 * time.Minute)
+		h.settle()
+		if len(begun) < 12 || len(begun) > 500 {
+			t.Fatalf("%d makes in 10 minutes", len(begun))
+		}
+		if most != 1 {
+			t.Errorf("%d makes at once during the outage, want 1", most)
+		}
+		first, last := begun[11].Sub(begun[10]), begun[len(begun)-1].Sub(begun[len(begun)-2])
+		if last < 2*first {
+			t.Errorf("the first two probes are %v apart, the last two %v: no backoff", first, last)
+		}
+	})
+}
+
+// Recovery does not burst: 1, then 2, then 4 at once, then as many as there
+// is need for.
+func TestOutage_Ramp(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.Outage = resource.KeepWaiting
+		h.auto = func(m *makeCall) { m.fail(errDown) }
+	}
+	script(t, 20, edit, func(h *harness) {
+		for range 20 {
+			h.acquire()
+		}
+		time.Sleep(5 * time.Second)
+		h.answer(nil)
+		round := []*makeCall{h.wantMakeWithin(time.Minute)}
+		for _, next := range []int{2, 4} {
+			for _, m := range round {
+				m.finish()
+			}
+			time.Sleep(time.Second) // time alone does not start more
+			round = h.wantMakes(next)
+		}
+		for _, m := range round {
+			m.finish()
+		}
+		time.Sleep(time.Second)
+		if n := h.begun() - h.claimed; n < 8 || n > 13 {
+			t.Errorf("%d makes after the fourth step, want 8 to 13", n)
+		}
+		h.wantMakes(h.begun() - h.claimed)
+	})
+}
+
+// A failure on the way up begins the outage anew.
+func TestOutage_RelapseOnRamp(t *testing.T) {
+	edit := func(h *harness) { h.cfg.Outage = resource.KeepWaiting }
+	script(t, 10, edit, func(h *harness) {
+		for range 10 {
+			h.acquire()
+		}
+		for _, m := range h.wantMakes(10) {
+			m.fail(errDown)
+		}
+		h.wantMakeWithin(time.Minute).finish()
+		for _, m := range h.wantMakes(2) {
+			m.fail(errDown)
+		}
+		h.wantNoMake()
+		m := h.wantMakeWithin(time.Minute)
+		time.Sleep(time.Second)
+		if n := h.running(); n > 2 {
+			t.Errorf("%d makes run after a relapse, want at most 2", n)
+		}
+		m.finish()
+	})
+}

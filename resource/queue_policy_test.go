@@ -1,0 +1,237 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// A Queue says who is served.
+
+func withQueue(q resource.Queue) func(h *harness) {
+	return func(h *harness) { h.cfg.Queue = q }
+}
+
+// wantServedInOrder releases l and what follows from it, and checks that the
+// callers are served in this order.
+func (h *harness) wantServedInOrder(l resource.Lease[*item], cs ...*call) {
+	h.t.Helper()
+	for i, c := range cs {
+		l.Release()
+		l = c.wantLease()
+		h.wantWaiting(cs[i+1:]...)
+	}
+	l.Release()
+}
+
+func TestQueue_NewestFirst(t *testing.T) {
+	q := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Since > b.Since }}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		var cs []*call
+		for range 4 {
+			cs = append(cs, h.acquire())
+			time.Sleep(time.Millisecond)
+		}
+		h.wantServedInOrder(l, cs[3], cs[2], cs[1], cs[0])
+	})
+}
+
+func TestQueue_Priority(t *testing.T) {
+	q := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Request.Priority > b.Request.Priority }}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		at := func(p int) *call { return h.acquireWith(resource.Request{Priority: p}) }
+		low, mid, high, mid2 := at(1), at(5), at(9), at(5)
+		h.wantServedInOrder(l, high, mid, mid2, low)
+	})
+}
+
+// What was made is given out in the Queue's order too.
+func TestQueue_OrdersMakes(t *testing.T) {
+	q := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Request.Priority > b.Request.Priority }}
+	script(t, 2, withQueue(q), func(h *harness) {
+		low, high := h.acquireWith(resource.Request{Priority: 1}), h.acquireWith(resource.Request{Priority: 2})
+		ms := h.wantMakes(2)
+		ms[0].finish()
+		high.wantLease()
+		h.wantWaiting(low)
+		ms[1].finish()
+		low.wantLease()
+	})
+}
+
+// One that left is removed, once, and not popped.
+func TestQueue_Remove(t *testing.T) {
+	q := &listQueue{}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		base := *q
+		c1, c2 := h.acquire(), h.acquire()
+		c1.cancel()
+		c1.wantErr(context.Canceled)
+		l.Release()
+		c2.wantLease()
+		if q.pushed-base.pushed != 2 || q.removed-base.removed != 1 || q.popped-base.popped != 1 || len(q.waiters) != 0 {
+			t.Errorf("pushed %d, removed %d, popped %d, %d left; want 2, 1, 1, 0",
+				q.pushed-base.pushed, q.removed-base.removed, q.popped-base.popped, len(q.waiters))
+		}
+	})
+}
+
+// A Queue may refuse a waiter: it gets the Queue's error, and the next one
+// the resource.
+func TestQueue_Refuses(t *testing.T) {
+	late := errors.New("waited too long")
+	q := &listQueue{}
+	rejected := 0
+	edit := func(h *harness) {
+		h.cfg.Queue = q
+		h.cfg.Trace = &resource.Trace{Rejected: func(context.Context, error) { rejected++ }}
+	}
+	script(t, 1, edit, func(h *harness) {
+		l := h.lend()
+		it := l.Value()
+		c1, c2 := h.acquire(), h.acquire()
+		q.refuse = late
+		time.Sleep(time.Second)
+		l.Release()
+		if e := c1.wantErr(late); e.Waited != time.Second {
+			t.Errorf("waited %v, want 1s", e.Waited)
+		}
+		c2.wantItem(it)
+		if n := h.p.Stats().Rejected; n != 1 || rejected != 1 {
+			t.Errorf("%d rejected, %d traced, want 1 and 1", n, rejected)
+		}
+	})
+}
+
+// If all are refused the resource goes to the shelf.
+func TestQueue_RefusesAll(t *testing.T) {
+	late := errors.New("waited too long")
+	q := &listQueue{}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		c := h.acquire()
+		q.refuse = late
+		l.Release()
+		c.wantErr(late)
+		h.wantLoad(resource.Load{Idle: 1})
+	})
+}
+
+// A Queue that panics or that forgets its waiters: the oldest is served.
+func TestQueue_Misbehaves(t *testing.T) {
+	for name, q := range map[string]*listQueue{
+		"Push panics": {hook: func(m string) { panicIn(m, "Push") }},
+		"Pop panics":  {hook: func(m string) { panicIn(m, "Pop") }},
+		"all panic":   {hook: func(m string) { panic("boom") }},
+		"Pop is nil":  {empty: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, withQueue(q), func(h *harness) {
+				l := h.lend()
+				c1, c2, c3 := h.acquire(), h.acquire(), h.acquire()
+				h.wantServedInOrder(l, c1, c2, c3)
+				c4 := h.acquire()
+				l = c4.wantLease()
+				c5, c6 := h.acquire(), h.acquire()
+				c5.cancel()
+				c5.wantErr(context.Canceled)
+				l.Release()
+				c6.wantLease()
+				if n := h.p.Stats().Panics; (n > 0) != (q.hook != nil) {
+					t.Errorf("%d panics", n)
+				}
+			})
+		})
+	}
+}
+
+func panicIn(m, where string) {
+	if m == where {
+		panic("boom")
+	}
+}
+
+// A Queue that pops one that has left, or one twice, or none of this pool,
+// harms nobody.
+func TestQueue_PopsTheWrongOne(t *testing.T) {
+	q := &sloppyQueue{}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		c1, c2, c3 := h.acquire(), h.acquire(), h.acquire()
+		c1.cancel()
+		c1.wantErr(context.Canceled) // the Queue keeps it
+		h.wantServedInOrder(l, c2, c3)
+		h.wantLoad(resource.Load{Idle: 1})
+	})
+}
+
+// sloppyQueue pops in order, removes nobody, and pops each one twice.
+type sloppyQueue struct {
+	waiters []*resource.Waiter
+	n       int
+}
+
+func (q *sloppyQueue) Push(w *resource.Waiter, now time.Duration) { q.waiters = append(q.waiters, w) }
+func (q *sloppyQueue) Remove(w *resource.Waiter)                  {}
+func (q *sloppyQueue) Pop(now time.Duration) (*resource.Waiter, error) {
+	q.n++
+	if i := (q.n - 1) / 2; i < len(q.waiters) {
+		return q.waiters[i], nil
+	}
+	return nil, nil
+}
+
+// The pool calls one method at a time.
+func TestQueue_OneMethodAtATime(t *testing.T) {
+	var inside, both atomic.Int32
+	q := &listQueue{}
+	q.hook = func(string) {
+		if inside.Add(1) > 1 {
+			both.Add(1)
+		}
+		inside.Add(-1)
+	}
+	hammer(t, 2, 8, 500, func(cfg *resource.Config[*token]) { cfg.Queue = q }, release)
+	if n := both.Load(); n > 0 {
+		t.Errorf("%d calls at once", n)
+	}
+}
+
+// now and Since are on the same scale: the time since the pool was made.
+func TestQueue_Times(t *testing.T) {
+	q := &clockQueue{}
+	script(t, 1, withQueue(q), func(h *harness) {
+		l := h.lend()
+		time.Sleep(3 * time.Second)
+		c := h.acquire()
+		time.Sleep(2 * time.Second)
+		l.Release()
+		c.wantLease()
+		if q.push != 3*time.Second || q.since != 3*time.Second || q.pop != 5*time.Second {
+			t.Errorf("pushed at %v, since %v, popped at %v; want 3s, 3s, 5s", q.push, q.since, q.pop)
+		}
+	})
+}
+
+// clockQueue keeps the last times that it was told.
+type clockQueue struct {
+	listQueue
+	push, since, pop time.Duration
+}
+
+func (q *clockQueue) Push(w *resource.Waiter, now time.Duration) {
+	q.push, q.since = now, w.Since
+	q.listQueue.Push(w, now)
+}
+
+func (q *clockQueue) Pop(now time.Duration) (*resource.Waiter, error) {
+	q.pop = now
+	return q.listQueue.Pop(now)
+}

@@ -1,0 +1,113 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+)
+
+// vet asks the policies about the resource that *l holds. If they turn it down
+// it is destroyed or left to others, and *l is empty.
+func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
+	e := l.e
+	i := e.info(p.ticks(), s.idle)
+	i.Leases = int64(l.gen) - 1
+	if p.cfg.Eviction != nil {
+		if cause := p.evict(i); cause != nil {
+			return false, p.turnDown(s, l, cause, &p.n.evicted)
+		}
+		if s.min > 0 {
+			later := i
+			later.Age += s.min
+			if cause := p.evict(later); cause != nil {
+				return false, p.leave(s, l, cause)
+			}
+		}
+	}
+	if p.cfg.Health == nil {
+		return true, nil
+	}
+	if cause := p.ask(s.ctx, e, i); cause != nil {
+		if s.ctx.Err() != nil {
+			p.untouch(s, l)
+			return false, p.gaveUp(s)
+		}
+		err := p.turnDown(s, l, cause, &p.n.unhealthy)
+		p.traceCheck(i, cause)
+		return false, err
+	}
+	return true, nil
+}
+
+// turnDown destroys what *l holds. If it came straight from its making the
+// caller is told: to make another would only fail again, on and on.
+func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
+	fresh := l.fresh()
+	e := p.takeBack(l)
+	p.lock()
+	p.startClock()
+	if fresh {
+		p.stillborn(e, cause)
+	}
+	p.retire(e, cause, count)
+	p.grow()
+	p.unlock()
+	if fresh {
+		return p.failure(cause, p.waitedFor(s))
+	}
+	return nil
+}
+
+// leave gives what *l holds to callers who ask for less time. What came
+// straight from its making can not be bettered: then the caller is told.
+func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
+	fresh := l.fresh()
+	e := p.takeBack(l)
+	p.lock()
+	e.unfit, p.unfit = s.min, true
+	p.put(e, false)
+	p.unlock()
+	if fresh {
+		return p.failure(fmt.Errorf("a new one would not last %v: %w", s.min, cause), p.waitedFor(s))
+	}
+	return nil
+}
+
+// untouch gives back what *l holds as if it had not been looked at.
+func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
+	e := p.takeBack(l)
+	p.lock()
+	p.put(e, false)
+	if e.place == shelf {
+		e.since -= s.idle
+	}
+	p.unlock()
+}
+
+// fresh reports whether what l holds came straight from its making. Its holder
+// asks.
+func (l Lease[T]) fresh() bool { return l.gen == 1 && !l.e.parked }
+
+// takeBack ends the lease that *l is and that no caller has seen, and empties
+// *l. What it held is in the pool's hands.
+func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
+	e := l.e
+	if !e.word.End(l.gen) {
+		panic("resource: bug: an unseen lease has ended")
+	}
+	*l = Lease[T]{}
+	return e
+}
+
+// evict asks the Eviction.
+func (p *Pool[T]) evict(i Info) (cause error) {
+	_ = p.guard("Evict", func() { cause = p.cfg.Eviction.Evict(i) })
+	return cause
+}
+
+// ask asks the Health.
+func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error) {
+	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
+		return err
+	}
+	return ill
+}

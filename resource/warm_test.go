@@ -1,0 +1,208 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// warm begins a Warm.
+func (h *harness) warm(ctx context.Context, n int) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- h.p.Warm(ctx, n) }()
+	h.settle()
+	return done
+}
+
+// wantPending checks that nothing came from done yet.
+func (h *harness) wantPending(done <-chan error) {
+	h.t.Helper()
+	h.settle()
+	select {
+	case err := <-done:
+		h.t.Fatalf("has returned: %v", err)
+	default:
+	}
+}
+
+// wantDone checks that what came from done matches target.
+func (h *harness) wantDone(done <-chan error, target error) {
+	h.t.Helper()
+	h.settle()
+	select {
+	case err := <-done:
+		if !errors.Is(err, target) {
+			h.t.Fatalf("returned %v, want %v", err, target)
+		}
+	default:
+		h.t.Fatalf("has not returned: %v", h.p.Stats().Load)
+	}
+}
+
+func TestWarm(t *testing.T) {
+	script(t, 5, nil, func(h *harness) {
+		done := h.warm(context.Background(), 3)
+		ms := h.wantMakes(3)
+		ms[0].finish()
+		ms[1].finish()
+		h.wantPending(done)
+		ms[2].finish()
+		h.wantDone(done, nil)
+		h.wantLoad(resource.Load{Idle: 3})
+
+		// Those that exist count, leased or not.
+		h.lend()
+		h.wantDone(h.warm(context.Background(), 3), nil)
+		h.wantNoMake()
+		h.wantDone(h.warm(context.Background(), 0), nil)
+
+		// No more than there is room for.
+		done = h.warm(context.Background(), 100)
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		h.wantDone(done, nil)
+		h.wantLoad(resource.Load{Idle: 4, Leased: 1})
+	})
+}
+
+func TestWarm_Fails(t *testing.T) {
+	boom := errors.New("boom")
+	script(t, 5, nil, func(h *harness) {
+		done := h.warm(context.Background(), 2)
+		ms := h.wantMakes(2)
+		ms[0].fail(boom)
+		h.wantDone(done, boom)
+		ms[1].finish() // goes on
+		h.wantLoad(resource.Load{Idle: 1})
+	})
+}
+
+func TestWarm_Context(t *testing.T) {
+	script(t, 5, nil, func(h *harness) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		done := h.warm(ctx, 2)
+		ms := h.wantMakes(2)
+		time.Sleep(time.Second)
+		h.wantDone(done, context.DeadlineExceeded)
+		for _, m := range ms {
+			m.finish() // goes on
+		}
+		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
+
+func TestWarm_Closed(t *testing.T) {
+	script(t, 5, nil, func(h *harness) {
+		done := h.warm(context.Background(), 2)
+		h.wantMakes(2)
+		h.close(time.Minute)
+		h.wantDone(done, resource.ErrClosed)
+		h.wantDone(h.warm(context.Background(), 2), resource.ErrClosed)
+	})
+}
+
+// What Warm makes serves those who wait.
+func TestWarm_ServesWaiters(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		done := h.warm(context.Background(), 2)
+		c := h.acquire()
+		ms := h.wantMakes(2)
+		it := ms[0].finish()
+		c.wantItem(it)
+		ms[1].finish()
+		h.wantDone(done, nil)
+	})
+}
+
+// MinIdle are made from New on, and again when one is gone.
+func TestMinIdle(t *testing.T) {
+	script(t, 5, func(h *harness) { h.cfg.MinIdle = 2 }, func(h *harness) {
+		its := make([]*item, 2)
+		for i, m := range h.wantMakes(2) {
+			its[i] = m.finish()
+		}
+		h.wantLoad(resource.Load{Idle: 2})
+		its[0].doom(nil)
+		h.wantDestroyed(its[0], resource.ErrDoomed)
+		h.wantMakeWithin(time.Second).finish()
+		h.wantLoad(resource.Load{Idle: 2})
+		h.p.Reset(nil)
+		h.settle()
+		for range 2 {
+			h.wantAnyMake(time.Second).finish()
+		}
+		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
+
+// wantAnyMake is wantMakeWithin where more than one may have begun.
+func (h *harness) wantAnyMake(d time.Duration) *makeCall {
+	h.t.Helper()
+	for end := time.Now().Add(d); h.begun() == h.claimed; time.Sleep(time.Millisecond) {
+		if !time.Now().Before(end) {
+			h.t.Fatalf("no make has begun within %v", d)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.claimed++
+	return h.makes[h.claimed-1]
+}
+
+// The sweep sees to MinIdle too: what is leased is not idle.
+func TestMinIdle_Sweep(t *testing.T) {
+	edit := func(h *harness) { h.cfg.MinIdle, h.cfg.SweepInterval = 2, time.Second }
+	script(t, 5, edit, func(h *harness) {
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		c1, c2 := h.acquire(), h.acquire()
+		c1.wantLease()
+		c2.wantLease()
+		for range 2 {
+			h.wantAnyMake(2 * time.Second).finish()
+		}
+		h.wantLoad(resource.Load{Idle: 2, Leased: 2})
+		time.Sleep(5 * time.Second)
+		h.wantNoMake()
+	})
+}
+
+// The maximum goes before MinIdle.
+func TestMinIdle_AtMax(t *testing.T) {
+	edit := func(h *harness) { h.cfg.MinIdle, h.cfg.SweepInterval = 2, time.Second }
+	script(t, 2, edit, func(h *harness) {
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		l := h.acquire().wantLease()
+		time.Sleep(5 * time.Second)
+		h.wantNoMake()
+		h.wantLoad(resource.Load{Idle: 1, Leased: 1})
+		l.Discard(nil)
+		h.wantMakeWithin(time.Second).finish()
+		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
+
+// A failing factory is not asked for MinIdle without a pause.
+func TestMinIdle_Outage(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.MinIdle, h.cfg.SweepInterval = 2, time.Second
+		h.auto = func(m *makeCall) { m.fail(errDown) }
+	}
+	script(t, 2, edit, func(h *harness) {
+		time.Sleep(10 * time.Second)
+		if n := h.begun(); n < 2 || n > 40 {
+			t.Errorf("%d makes in 10 seconds of outage, want 2 to 40", n)
+		}
+		h.answer(func(m *makeCall) { m.finish() })
+		time.Sleep(5 * time.Minute)
+		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
