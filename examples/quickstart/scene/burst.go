@@ -1,0 +1,132 @@
+package scene
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/respool/respool/resource"
+)
+
+// limit is an admission: at most so many callers hold or wait for a connection
+// at once, and whoever comes beyond that is refused on the spot.
+type limit struct {
+	places            chan struct{}
+	admitted, refused atomic.Int64
+}
+
+var errFull = errors.New("every place is taken")
+
+func newLimit(n int) *limit { return &limit{places: make(chan struct{}, n)} }
+
+func (l *limit) Admit(context.Context, resource.Request) (resource.Done, error) {
+	select {
+	case l.places <- struct{}{}:
+		l.admitted.Add(1)
+		return func(resource.Outcome) { <-l.places }, nil
+	default:
+		l.refused.Add(1)
+		return nil, &resource.Rejection{Policy: "limit", Err: errFull}
+	}
+}
+
+// together makes a burst really one: whoever is admitted goes on when all have
+// asked. It is a prop of this scene, and no policy to copy.
+type together struct {
+	resource.Admission
+	left atomic.Int64
+	all  chan struct{}
+}
+
+func newTogether(a resource.Admission, callers int) *together {
+	t := &together{Admission: a, all: make(chan struct{})}
+	t.left.Store(int64(callers))
+	return t
+}
+
+func (t *together) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	done, err := t.Admission.Admit(ctx, r)
+	if t.left.Add(-1) == 0 {
+		close(t.all)
+	}
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-t.all:
+		return done, nil
+	case <-ctx.Done():
+		done(resource.Outcome{Verdict: resource.Ignored})
+		return nil, ctx.Err()
+	}
+}
+
+// burst is what became of callers that all asked at once.
+type burst struct {
+	Callers  int `json:"callers"`
+	Limit    int `json:"limit"`
+	Accepted int `json:"accepted"` // had a reply
+	Refused  int `json:"refused"`
+	Lost     int `json:"lost"` // accepted, and had no right reply
+}
+
+// burst sends one utterance from every client at once through a pool with an
+// admission limit. It always has more callers than the limit.
+func (r *run) burst(ctx context.Context) error {
+	callers := max(r.set.clients, 2)
+	places := min(r.set.size, callers/2)
+	admission := newLimit(places)
+	at, stop, err := r.server()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	at.Admission = newTogether(admission, callers)
+	side, err := r.open(at.Server)
+	if err != nil {
+		return err
+	}
+	var done atomic.Int64
+	all := crowd(r.set, r.seed, "burst", callers, 1, &done)
+	var wg sync.WaitGroup
+	for _, c := range all {
+		wg.Go(func() { c.talk(context.WithoutCancel(ctx), side, 1) })
+	}
+	wg.Wait()
+	r.close("burst", side)
+	b := &burst{Callers: callers, Limit: places}
+	for _, c := range all {
+		b.Accepted += c.right
+		b.Refused += c.refused
+		b.Lost += c.lost + c.wrong
+		if c.err != nil && b.Lost == 1 {
+			r.problem("burst: %v", c.err)
+		}
+	}
+	r.res.Burst = b
+	r.progress.note("burst: %d of %d callers accepted, %d refused", b.Accepted, callers, b.Refused)
+	r.burstAddsUp(b, admission, side.Stats())
+	return nil
+}
+
+// burstAddsUp holds what the callers saw against what the limit and the pool
+// counted.
+func (r *run) burstAddsUp(b *burst, l *limit, stats resource.Stats) {
+	if b.Lost > 0 {
+		r.problem("burst: %d utterances without a right reply", b.Lost)
+	}
+	want := func(what string, got, want int64) {
+		if got != want {
+			r.problem("burst: %s is %d, not %d", what, got, want)
+		}
+	}
+	want("accepted + refused + lost", int64(b.Accepted+b.Refused+b.Lost), int64(b.Callers))
+	want("what the limit admitted", l.admitted.Load(), int64(b.Limit))
+	want("what the limit refused", l.refused.Load(), int64(b.Refused))
+	want("what the pool counted as rejected", stats.Rejected, int64(b.Refused))
+	want("places still taken", int64(len(l.places)), 0)
+}
+
+func clientName(part string, i int) string { return fmt.Sprintf("%s-c%03d", part, i) }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// crowd runs n callers that all begin at once and returns when they began.
+// The first error of one ends the context of the others.
+func crowd(ctx context.Context, n int, caller func(ctx context.Context, i int) error) (time.Time, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var ready, done sync.WaitGroup
+	gun := make(chan struct{})
+	ready.Add(n)
+	for i := range n {
+		done.Go(func() {
+			ready.Done()
+			<-gun
+			if err := caller(ctx, i); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	ready.Wait()
+	start := time.Now()
+	close(gun)
+	done.Wait()
+	return start, context.Cause(ctx)
+}
+
+// with opens a pool, has f measure it and closes it.
+func with(k kind, max int, m maker, f func(p pool) (sample, error)) (sample, error) {
+	p, err := k.open(max, m)
+	if err != nil {
+		return nil, err
+	}
+	got, err := f(p)
+	return got, errors.Join(err, p.close())
+}
+
+// spin keeps the CPU busy for d.
+func spin(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
