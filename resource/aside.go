@@ -10,7 +10,7 @@ import "time"
 // setAside marks e, which is on the shelf. The pool is locked.
 func (p *Pool[T]) setAside(e *entry[T]) {
 	e.aside = true
-	p.held++
+	p.aside++
 }
 
 // backFromAside ends setAside: e may be lent again, or goes if something was
@@ -18,7 +18,7 @@ func (p *Pool[T]) setAside(e *entry[T]) {
 // locked.
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	e.aside = false
-	p.held--
+	p.aside--
 	switch {
 	case e.word.Doomed():
 		p.retire(e, e.cause, e.count)

@@ -16,7 +16,7 @@ func (p *Pool[T]) out() int {
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
-func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.held == 0 }
+func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
 
 // grow begins the makes that are called for: for those who wait, for MinIdle
 // and for Warm. It is called whenever something changed that it looks at. The
@@ -46,7 +46,7 @@ func (p *Pool[T]) grow() {
 		want, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
 			Waiting:  p.waiters.n,
-			Coming:   p.making + p.held,
+			Coming:   p.making + p.aside,
 			Held:     p.out(),
 			Returned: p.returned,
 			Room:     room,
@@ -111,7 +111,7 @@ func (p *Pool[T]) makeRoom() {
 	if !p.unfit {
 		return
 	}
-	missing := p.waiters.n - p.making - p.dying - p.held - max(0, p.max-p.live)
+	missing := p.waiters.n - p.making - p.dying - p.aside - max(0, p.max-p.live)
 	for e := p.shelf.bottom; e != nil && missing > 0; {
 		up := e.up
 		if e.unfit > 0 && !e.aside {

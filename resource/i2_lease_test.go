@@ -167,7 +167,6 @@ func TestI2_ConcurrentEnds(t *testing.T) {
 				case 3:
 					if _, ok := copied.Hijack(); ok {
 						hijacks.Add(1)
-						p.hijacked.Add(1)
 						p.live.Add(-1)
 					}
 				}

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -104,6 +105,23 @@ func TestI4_Quota(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A Done that ends the goroutine of a Hijack does not keep the other one from
+// being called.
+func TestI4_HijackWhileDoneGoexits(t *testing.T) {
+	var a, g, q ledger
+	a.after = func(resource.Outcome) { runtime.Goexit() }
+	script(t, 1, gates(&a, &g, &q), func(h *harness) {
+		l := h.lend()
+		mayEnd(func() { h.hijack(l) })
+		h.wantLoad(resource.Load{})
+	})
+	for _, err := range []error{a.check(), g.check(), q.check()} {
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 

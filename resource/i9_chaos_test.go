@@ -88,7 +88,7 @@ func (f tokenCheck) Check(context.Context, *token, resource.Info) error { return
 func TestI9_Chaos(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	for round := range 20 {
+	for round := range 10 {
 		synctest.Test(t, func(t *testing.T) { chaosRound(t, rand.New(rand.NewPCG(seed, uint64(round)))) })
 	}
 }
@@ -119,7 +119,7 @@ func chaosRound(t *testing.T, rnd *rand.Rand) {
 	}
 	wg.Wait()
 	c.calm.Store(true)
-	time.Sleep(5 * time.Minute) // whatever outage there was is over
+	time.Sleep(2 * time.Minute) // whatever outage there was is over
 	synctest.Wait()
 	if c.n.Load() == 0 {
 		t.Error("nothing misbehaved")
