@@ -111,8 +111,9 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	p.grow()
 	p.unlock()
 	e.res.Hijack()
+	// Deferred: the first may end this goroutine.
+	defer p.giveBack(e.quota, Outcome{Verdict: OK})
 	p.giveBack(done, Outcome{Verdict: OK})
-	p.giveBack(e.quota, Outcome{Verdict: OK})
 	return e.value, true
 }
 

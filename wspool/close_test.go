@@ -1,0 +1,162 @@
+package wspool_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+// The server is told why: 1001 when the pool closes, 1000 when one connection
+// is done with. It may hang up first.
+func TestCloseCode(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		for _, tc := range []struct {
+			name string
+			do   func(*wspool.Pool)
+			want int
+		}{
+			{"pool closed", func(p *wspool.Pool) { p.Close(context.Background()) }, 1001},
+			{"reset", func(p *wspool.Pool) { p.Reset(nil) }, 1000},
+			{"discarded", func(p *wspool.Pool) {
+				if c, ok := p.TryAcquire(); ok {
+					c.Discard(nil)
+				}
+			}, 1000},
+			{"tainted", func(p *wspool.Pool) {
+				if c, ok := p.TryAcquire(); ok {
+					c.WriteMessage(context.Background(), websocket.TextMessage, nil)
+					c.Release()
+				}
+			}, 1000},
+		} {
+			t.Run(tc.name+"/"+scheme, func(t *testing.T) {
+				seen := make(chan error, 1)
+				peer := listen(t, scheme == "wss", func(ws *websocket.Conn) { seen <- drain(ws) })
+				gone := ends(&peer.cfg)
+				p := pool(t, peer.cfg)
+				if err := p.Warm(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+				tc.do(p)
+				var ce *websocket.CloseError
+				if err := next(t, "close", seen); !errors.As(err, &ce) || ce.Code != tc.want {
+					t.Errorf("the server saw %v, want %d", err, tc.want)
+				}
+				next(t, "end", gone)
+			})
+		}
+	}
+}
+
+// A server that never answers the close, or never stops sending, costs the
+// CloseTimeout and no more; one that answers but does not hang up costs 50 ms.
+func TestCloseBounded(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		serve func(ws *websocket.Conn, until <-chan struct{})
+		took  time.Duration
+	}{
+		{"prompt", func(ws *websocket.Conn, _ <-chan struct{}) { drain(ws) }, 0},
+		{"silent", func(ws *websocket.Conn, until <-chan struct{}) { <-until }, 3 * time.Second},
+		{"talkative", func(ws *websocket.Conn, _ <-chan struct{}) {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				return
+			}
+			for ws.WriteMessage(websocket.TextMessage, []byte("news")) == nil {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}, 3 * time.Second},
+		{"hangs on", func(ws *websocket.Conn, until <-chan struct{}) { drain(ws); <-until }, 50 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				until := make(chan struct{})
+				defer close(until)
+				peer := listenMem(t, 4096, func(ws *websocket.Conn) { tc.serve(ws, until) })
+				peer.cfg.CloseTimeout = 3 * time.Second
+				p := pool(t, peer.cfg)
+				c := acquire(t, p)
+				if tc.name == "talkative" {
+					write(t, c, "begin")
+				}
+				start := time.Now()
+				c.Discard(nil)
+				if took := time.Since(start); took != 0 {
+					t.Errorf("Discard took %v", took)
+				}
+				if err := p.Close(t.Context()); err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				if took := time.Since(start); took != tc.took {
+					t.Errorf("took %v, want %v", took, tc.took)
+				}
+			})
+		})
+	}
+}
+
+// Close waits for leases, and says so when it may not wait longer.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, echo)
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var ce *resource.CloseError
+		if err := p.Close(ctx); !errors.As(err, &ce) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		if _, err := p.Acquire(t.Context()); !errors.Is(err, resource.ErrClosed) {
+			t.Errorf("Acquire: %v", err)
+		}
+		ask(t, c, "still mine")
+		c.Release()
+		if err := p.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// What the peer's close code says reaches the cause, codes that gorilla does
+// not know included.
+func TestCloseError(t *testing.T) {
+	for _, tc := range []struct {
+		code int
+		text string
+		want wspool.CloseError
+	}{
+		{1000, "", wspool.CloseError{Code: 1000}},
+		{1001, "restart", wspool.CloseError{Code: 1001, Text: "restart"}},
+		{1005, "", wspool.CloseError{Code: 1005}}, // an empty close frame
+		{1008, "no", wspool.CloseError{Code: 1008, Text: "no"}},
+		{1012, "", wspool.CloseError{Code: 1012}},
+		{1014, "bad gateway", wspool.CloseError{Code: 1014}},
+		{4000, "mine", wspool.CloseError{Code: 4000, Text: "mine"}},
+	} {
+		strike := make(chan struct{})
+		peer := listen(t, false, func(ws *websocket.Conn) {
+			<-strike
+			ws.NetConn().Write(frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(tc.code, tc.text))))
+			drain(ws)
+		})
+		gone := ends(&peer.cfg)
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		close(strike)
+		var ce *wspool.CloseError
+		if _, _, err := c.ReadMessage(t.Context()); !errors.As(err, &ce) || *ce != tc.want {
+			t.Errorf("%d: ReadMessage: %v", tc.code, err)
+		}
+		c.Release()
+		if e := next(t, "end", gone); !errors.As(e.Cause, &ce) || *ce != tc.want {
+			t.Errorf("%d: destroyed with %v", tc.code, e.Cause)
+		}
+	}
+}

@@ -1,0 +1,49 @@
+package wspool_test
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+
+	"github.com/respool/respool/wspool"
+)
+
+// One error names every bad field, and a Config without one is taken.
+func TestBadConfig(t *testing.T) {
+	_, err := wspool.New(wspool.Config{
+		URL:           "http://u:p@/#f",
+		Subprotocols:  []string{""},
+		TLS:           &tls.Config{NextProtos: []string{"h2"}},
+		MinIdle:       -1,
+		DialTimeout:   -1,
+		WriteTimeout:  -1,
+		CloseTimeout:  -1,
+		ReadLimit:     -1,
+		SweepInterval: -1,
+		Order:         9,
+		Outage:        9,
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, field := range []string{"scheme", "no host", "user name", "fragment", "Subprotocols", "TLS.NextProtos",
+		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage"} {
+		if !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is missing in %v", field, err)
+		}
+	}
+	for _, tc := range []struct {
+		url  string
+		good bool
+	}{
+		{"", false}, {"ws://", false}, {"ws://a b", false}, {"://", false}, {"host", false}, {"ws:host", false},
+		{"ws://host", true}, {"wss://host:1/p?q", true}, {"ws://[::1]:80/", true},
+	} {
+		if _, err := wspool.New(wspool.Config{URL: tc.url, MaxSize: 1}); (err == nil) != tc.good {
+			t.Errorf("%q: %v", tc.url, err)
+		}
+	}
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {
+		t.Errorf("MinIdle over MaxSize: %v", err)
+	}
+}

@@ -1,0 +1,73 @@
+package wspool_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// A server that answers in capitals, and three questions to it through a pool:
+// one connection serves them all.
+func Example() {
+	server := httptest.NewServer(http.HandlerFunc(shout))
+	defer server.Close()
+
+	pool, err := wspool.New(wspool.Config{
+		URL:     "ws" + strings.TrimPrefix(server.URL, "http"),
+		MaxSize: 4,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, question := range []string{"who", "what", "where"} {
+		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question)); err != nil {
+				return err
+			}
+			_, answer, err := c.ReadMessage(ctx)
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%s: %s\n", question, answer)
+			return nil
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("connections:", pool.Stats().Made)
+	if err := pool.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// who: WHO
+	// what: WHAT
+	// where: WHERE
+	// connections: 1
+}
+
+// shout answers every message in capitals.
+func shout(w http.ResponseWriter, r *http.Request) {
+	var upgrader websocket.Upgrader
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer ws.Close()
+	for {
+		kind, p, err := ws.ReadMessage()
+		if err != nil || ws.WriteMessage(kind, []byte(strings.ToUpper(string(p)))) != nil {
+			return
+		}
+	}
+}
