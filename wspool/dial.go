@@ -107,7 +107,14 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 		}
 		return nil, resp, causeOf(ctx, err)
 	}
-	return newLink(ws, d.wire, d.cfg), nil, nil
+	l := newLink(ws, d.wire, d.cfg)
+	// The reader is at its post before anybody is lent the connection, and a
+	// server that hangs up behind its answer has not been reached.
+	if err := l.settle(ctx); err != nil {
+		l.destroy(err)
+		return nil, nil, causeOf(ctx, err)
+	}
+	return l, nil, nil
 }
 
 // checkAnswer holds the server to what was offered.

@@ -19,7 +19,9 @@
 // No message of one lease reaches another. A connection goes back to the pool
 // only if its lease left it clean, which Config.Unpaired and Conn.Release
 // define, and a message that comes while nobody holds the connection destroys
-// it. What no pool can tell from an answer is a message that the server sends
-// out of turn and that comes in after the next caller has written: protocols
-// that allow that need an identity in each message.
+// it. What the pool does not know is how many answers are still to come. So a
+// caller who asked for several reads them all before it releases, or discards;
+// and a message that the server sends out of turn, which comes in after the
+// next caller has written, passes for its answer: protocols that allow that need
+// an identity in each message.
 package wspool

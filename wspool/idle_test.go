@@ -145,10 +145,9 @@ func TestMessageWithHandshake(t *testing.T) {
 		ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
 		drain(ws)
 	})
-	peer.cfg.MinIdle = 1
-	gone := ends(&peer.cfg)
-	pool(t, peer.cfg)
-	if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrUnsolicited) {
-		t.Errorf("destroyed with %v", e.Cause)
+	_, err := pool(t, peer.cfg).Acquire(t.Context())
+	var de *wspool.DialError
+	if !errors.Is(err, wspool.ErrUnsolicited) || !errors.As(err, &de) {
+		t.Errorf("acquire: %v", err)
 	}
 }

@@ -149,7 +149,6 @@ func (l *link) watch(doom func(error)) {
 func (l *link) settle(ctx context.Context) error {
 	err := l.wire.quiet(ctx, l.broken)
 	if errors.Is(err, errNotQuiet) {
-		err = fmt.Errorf("%w: %w", ErrUnsolicited, err)
 		l.fail(err)
 	}
 	l.mu.Lock()

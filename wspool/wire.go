@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// quietWait is how long a caller waits for the reader to deal with bytes that
-// have come in. It takes microseconds unless only half a frame has come.
-const quietWait = 20 * time.Millisecond
+// quietWait is how long a caller waits for the reader to deal with what has come
+// in. It takes microseconds, or as long as the scheduler lets the reader wait:
+// that it has not run is no evidence against the connection, so the limit is
+// only for a peer that floods it or does not take its pongs.
+const quietWait = 2 * time.Second
 
-var errNotQuiet = errors.New("wspool: bytes came in that are no whole message")
+var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
 
 // wire is the net.Conn below gorilla, and below TLS. It knows when the reader
 // has dealt with all that came in, and can break off a write for good.
@@ -62,7 +64,7 @@ func (w *wire) unpark() {
 }
 
 // quiet waits until the reader has dealt with every byte that has come in, or
-// is gone, and for a few milliseconds at most.
+// is gone, and for quietWait at most.
 func (w *wire) quiet(ctx context.Context, gone <-chan struct{}) error {
 	var timeout <-chan time.Time
 	for {

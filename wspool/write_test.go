@@ -188,6 +188,9 @@ func TestPongFails(t *testing.T) {
 		until := make(chan struct{})
 		defer close(until)
 		peer := listenMem(t, 1<<10, func(ws *websocket.Conn) {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				return
+			}
 			for range 20 { // the pongs to these do not fit into the network
 				if ws.WriteControl(websocket.PingMessage, make([]byte, 125), time.Time{}) != nil {
 					return
@@ -196,18 +199,19 @@ func TestPongFails(t *testing.T) {
 			<-until
 		})
 		peer.cfg.WriteTimeout = 4 * time.Second
-		peer.cfg.MinIdle = 1
-		peer.cfg.MaxSize = 1
 		gone := ends(&peer.cfg)
-		pool(t, peer.cfg)
+		c := acquire(t, pool(t, peer.cfg))
+		write(t, c, "go")
 		start := time.Now()
+		_, _, err := c.ReadMessage(t.Context())
+		if took := time.Since(start); err == nil || took != 4*time.Second {
+			t.Errorf("ReadMessage: %v after %v, want the end after the WriteTimeout", err, took)
+		}
+		c.Release()
 		e := next(t, "end", gone)
 		var ne net.Error
 		if !errors.As(e.Cause, &ne) || !ne.Timeout() || !strings.Contains(e.Cause.Error(), "ping") {
 			t.Errorf("destroyed with %v", e.Cause)
-		}
-		if took := time.Since(start); took != 4*time.Second {
-			t.Errorf("took %v, want the WriteTimeout", took)
 		}
 	})
 }
