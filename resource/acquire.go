@@ -75,6 +75,11 @@ func (p *Pool[T]) find(s *search[T], l *Lease[T]) error {
 			} else if !ok {
 				continue
 			}
+			if p.ctx.Err() != nil { // closed during a check
+				p.end(*l, nil, Outcome{})
+				*l = Lease[T]{}
+				return p.failure(ErrClosed, p.waitedFor(s))
+			}
 		}
 		if !l.e.word.Doomed() {
 			return nil

@@ -16,8 +16,8 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 		p.setDetour()
 		p.shut()
 	}
+	p.cancel() // calls nothing that is not ours: see construct and permits
 	p.unlock()
-	p.cancel()
 	select {
 	case <-p.drained:
 	default:
@@ -38,7 +38,7 @@ func (p *Pool[T]) shut() {
 			t.Stop()
 		}
 	}
-	p.refuseAll(func(waited time.Duration) error { return p.failureLocked(ErrClosed, waited, 0) })
+	p.refuseAll(false, func(waited time.Duration) error { return p.failureLocked(ErrClosed, waited, 0) })
 	p.warmed(ErrClosed)
 	p.clearSeats(0)
 	for e := p.shelf.top; e != nil; {

@@ -37,7 +37,8 @@ type Config[T any] struct {
 	// block. Keep doom and call it when v is found dead: at once if v is
 	// idle, else when its lease ends, v is destroyed and not lent again. doom
 	// may be called from anywhere, any number of times, and after the end of
-	// v does nothing. Nil: v does not report itself.
+	// v does nothing. A panic in Watch fails the make and destroys v. Nil: v
+	// does not report itself.
 	Watch func(v T, doom func(cause error))
 
 	// Broken says which errors given to [Lease.Fail] or returned from the

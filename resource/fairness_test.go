@@ -57,6 +57,23 @@ func TestFairness_EqualShares(t *testing.T) {
 	})
 }
 
+// Nor between a release and the Queue's answer: the releaser itself, though
+// it comes at once, does not overtake those who wait.
+func TestFairness_NoOvertakingWithQueue(t *testing.T) {
+	script(t, 1, withQueue(&listQueue{}), func(h *harness) {
+		for range 20 {
+			l := h.lend()
+			it := l.Value()
+			c := h.acquire()
+			l.Release()
+			_, err := h.p.AcquireWith(context.Background(), resource.Request{NoWait: true})
+			wantAcquireError(t, err, resource.ErrNoneIdle)
+			c.wantItem(it).Release()
+			h.settle()
+		}
+	})
+}
+
 // One that is lent an illness, or finds its resource evicted, keeps its place
 // in the line.
 func TestFairness_EvictionKeepsThePlace(t *testing.T) {
@@ -94,50 +111,5 @@ func TestFairness_CheckKeepsThePlace(t *testing.T) {
 		h.wantMakeWithin(time.Second).finish()
 		first.wantLease().Release()
 		second.wantLease()
-	})
-}
-
-// In an outage a waiter hopes for what is leased, and is told when there is
-// nothing left to hope for.
-func TestOutage_HopeEnds(t *testing.T) {
-	script(t, 2, nil, func(h *harness) {
-		l := h.lend()
-		h.down(3)
-		c := h.acquire()
-		h.wantWaiting(c)
-		l.Discard(nil)
-		e := c.wantErr(resource.ErrOutage)
-		if e.RetryAfter <= 0 {
-			t.Errorf("RetryAfter is %v", e.RetryAfter)
-		}
-	})
-}
-
-// Cancellations race a Queue that has just given their waiter out: nobody is
-// forgotten and nothing lost.
-func TestI8_CancelRacesQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPlain(t, 1, func(cfg *resource.Config[*token]) {
-			cfg.Queue = &listQueue{less: func(a, b *resource.Waiter) bool { return a.Since > b.Since }}
-		})
-		for round := range 2000 {
-			l := p.must(context.Background())
-			ctx, cancel := context.WithCancel(context.Background())
-			first, second := make(chan bool, 1), make(chan bool, 1)
-			go func() { second <- useOnce(p, context.Background()) }()
-			go func() { first <- useOnce(p, ctx) }()
-			synctest.Wait()
-			began := time.Now()
-			go cancel()
-			l.Release()
-			<-first
-			if !<-second {
-				t.Fatalf("round %d: the second waiter was not served", round)
-			}
-			synctest.Wait()
-			if s := p.Stats(); time.Since(began) != 0 || s.Idle != 1 || s.Waiting != 0 {
-				t.Fatalf("round %d: after %v: %+v", round, time.Since(began), s.Load)
-			}
-		}
 	})
 }

@@ -46,7 +46,7 @@ func (p *Pool[T]) grow() {
 		want, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
 			Waiting:  p.waiters.n,
-			Coming:   p.making + p.aside,
+			Coming:   p.making + p.aside + p.promised(),
 			Held:     p.out(),
 			Returned: p.returned,
 			Room:     room,
@@ -65,6 +65,20 @@ func (p *Pool[T]) grow() {
 	if again > 0 {
 		p.growAgain(clock(), again)
 	}
+}
+
+// promised is how many of those who wait unlock is about to serve from the
+// shelf: with a Queue, what comes back goes there first. The pool is locked.
+func (p *Pool[T]) promised() (n int) {
+	if !p.ordered || p.shelf.n == 0 {
+		return 0
+	}
+	for w := p.waiters.front; w != nil && n < p.shelf.n; w = w.next {
+		if p.shelf.first(p.cfg.Order, w.Request.MinRemaining) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // ahead is how many makes MinIdle and Warm call for, if want are begun for
@@ -88,7 +102,7 @@ func (p *Pool[T]) probe(now time.Duration) {
 	wait := p.breaker.RetryAfter(now)
 	if wait > 0 && p.cfg.Outage == FailFast && p.nothingOut() && p.waiters.n > 0 {
 		p.sought = true
-		p.refuseAll(func(waited time.Duration) error { return p.outageError(now, waited) })
+		p.refuseAll(false, func(waited time.Duration) error { return p.outageError(now, waited) })
 	}
 	if p.waiters.n == 0 && !p.sought && p.ahead(0) <= 0 {
 		return

@@ -178,10 +178,29 @@ func TestHealth_KeepsIdleTime(t *testing.T) {
 	w := newWard()
 	script(t, 1, w.in(10*time.Second), func(h *harness) {
 		it := h.stock(1)[0]
-		time.Sleep(time.Minute)
+		time.Sleep(65 * time.Second)
 		h.acquire().wantItem(it)
-		if !near(w.last.Idle, time.Minute) || w.checks[it] < 5 {
-			t.Errorf("idle for %v, want 1m; checked %d times", w.last.Idle, w.checks[it])
+		if !near(w.last.Idle, 65*time.Second) || w.checks[it] < 5 {
+			t.Errorf("idle for %v, want 65s; checked %d times", w.last.Idle, w.checks[it])
+		}
+	})
+}
+
+// Nor does waiting for the end of a sweep's check: what the caller's own check
+// is told is how long the resource was idle.
+func TestHealth_IdleTimeAfterSweep(t *testing.T) {
+	w := newWard()
+	script(t, 1, w.in(10*time.Second), func(h *harness) {
+		it := h.stock(1)[0]
+		w.delay(time.Second)
+		time.Sleep(10500 * time.Millisecond) // in the middle of the check
+		w.delay(0)
+		c := h.acquire()
+		h.wantWaiting(c)
+		time.Sleep(500 * time.Millisecond)
+		c.wantItem(it)
+		if !near(w.last.Idle, 11*time.Second) {
+			t.Errorf("check %d was told that it was idle for %v, want 11s", w.checks[it], w.last.Idle)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,39 @@ func TestI7_GrowWakes(t *testing.T) {
 		h.wantLoad(resource.Load{Leased: 4})
 		l.Release()
 	})
+}
+
+// Whoever comes to wait while the last release is under way is not forgotten:
+// when a release has returned, nothing is idle while somebody waits. This
+// looks at the moment itself, since later releases would serve the forgotten.
+func TestI7_ReleaseSeesWaiters(t *testing.T) {
+	for _, spin := range []int{1, 20, 100, 300, 1000} {
+		p := newPlain(t, 1, nil)
+		var forgotten atomic.Int64
+		var wg sync.WaitGroup
+		for g := range 2 {
+			wg.Go(func() {
+				n := 0
+				for i := range 40000 {
+					l := p.must(context.Background())
+					for range (i*7 + g) % spin {
+						n++
+					}
+					l.Release()
+					if s := p.Stats(); s.Idle > 0 && s.Waiting > 0 {
+						forgotten.Add(1)
+					}
+					for range (i*13 + g) % spin {
+						n++
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := forgotten.Load(); n > 0 {
+			t.Errorf("spinning up to %d: %d times something was idle while somebody waited", spin, n)
+		}
+	}
 }
 
 // With real goroutines on all processors, and no bubble that could order

@@ -194,3 +194,32 @@ func TestI8_Cause(t *testing.T) {
 		}
 	})
 }
+
+// Cancellations race a Queue that has just given their waiter out: nobody is
+// forgotten and nothing lost.
+func TestI8_CancelRacesQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlain(t, 1, func(cfg *resource.Config[*token]) {
+			cfg.Queue = &listQueue{less: func(a, b *resource.Waiter) bool { return a.Since > b.Since }}
+		})
+		for round := range 2000 {
+			l := p.must(context.Background())
+			ctx, cancel := context.WithCancel(context.Background())
+			first, second := make(chan bool, 1), make(chan bool, 1)
+			go func() { second <- useOnce(p, context.Background()) }()
+			go func() { first <- useOnce(p, ctx) }()
+			synctest.Wait()
+			began := time.Now()
+			go cancel()
+			l.Release()
+			<-first
+			if !<-second {
+				t.Fatalf("round %d: the second waiter was not served", round)
+			}
+			synctest.Wait()
+			if s := p.Stats(); time.Since(began) != 0 || s.Idle != 1 || s.Waiting != 0 {
+				t.Fatalf("round %d: after %v: %+v", round, time.Since(began), s.Load)
+			}
+		}
+	})
+}

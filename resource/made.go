@@ -96,7 +96,8 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.n.refused++
 	p.barred = max(p.barred, now+max(a.RetryAfter, barredFor))
 	if a.RetryAfter == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
-		p.refuseAll(func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
+		p.n.rejected += int64(p.waiters.n)
+		p.refuseAll(true, func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
 	}
 	p.warmed(err)
 	p.grow()
@@ -108,6 +109,13 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 
 // barredFor is how long no make is tried after a refusal that did not say.
 const barredFor = 50 * time.Millisecond
+
+// withdraw frees the place of a make that has not begun. The pool is locked.
+func (p *Pool[T]) withdraw() {
+	p.making--
+	p.live--
+	p.grow()
+}
 
 // hopeless reports whether a caller who came now should be told at once: makes
 // keep failing, none is due, and nothing is out that could come back. The pool

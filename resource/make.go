@@ -42,6 +42,13 @@ func (p *Pool[T]) make(m *making[T]) {
 		p.makeRefused(m, err)
 		return
 	}
+	if !p.stillWanted() {
+		p.releaseQuota(m, Outcome{})
+		if gate != nil {
+			_ = p.isolate("Done", func() { gate(Outcome{}) })
+		}
+		return
+	}
 	res, err := p.life.Acquire(context.WithValue(m.ctx, makingKey{}, m))
 	if err != nil {
 		p.makeFailed(m, err)
@@ -55,6 +62,18 @@ func (p *Pool[T]) make(m *making[T]) {
 	if gate != nil {
 		_ = p.isolate("Done", func() { gate(o) })
 	}
+}
+
+// stillWanted reports whether a make may begin now that it was let through. If
+// the pool was closed or shrunk meanwhile its place is free again.
+func (p *Pool[T]) stillWanted() bool {
+	p.lock()
+	defer p.unlock()
+	if p.closed || p.live > p.max {
+		p.withdraw()
+		return false
+	}
+	return true
 }
 
 // permits asks the Quota and the MakeGate. Their contexts end at Close.

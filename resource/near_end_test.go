@@ -138,3 +138,19 @@ func TestOutage_Stillborn(t *testing.T) {
 		}
 	})
 }
+
+// In an outage a waiter hopes for what is leased, and is told when there is
+// nothing left to hope for.
+func TestOutage_HopeEnds(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		l := h.lend()
+		h.down(3)
+		c := h.acquire()
+		h.wantWaiting(c)
+		l.Discard(nil)
+		e := c.wantErr(resource.ErrOutage)
+		if e.RetryAfter <= 0 {
+			t.Errorf("RetryAfter is %v", e.RetryAfter)
+		}
+	})
+}

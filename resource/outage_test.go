@@ -65,7 +65,7 @@ func TestOutage_Storm(t *testing.T) {
 	if r.last > 250*time.Millisecond {
 		t.Errorf("the last was told after %v, want at most 250ms", r.last)
 	}
-	later, outages := 0, 0
+	var later, outages int
 	for _, err := range r.errs {
 		e := wantAcquireError(t, err, errDown)
 		if errors.Is(e, resource.ErrOutage) {
@@ -159,7 +159,6 @@ func TestOutage_LeasedGivesHope(t *testing.T) {
 		h.down(3)
 		c := h.acquire()
 		h.wantWaiting(c)
-		time.Sleep(time.Millisecond)
 		l.Release()
 		c.wantItem(it)
 	})
@@ -294,9 +293,7 @@ func TestOutage_RelapseOnRamp(t *testing.T) {
 		h.wantNoMake()
 		m := h.wantMakeWithin(time.Minute)
 		time.Sleep(time.Second)
-		if n := h.running(); n > 2 {
-			t.Errorf("%d makes run after a relapse, want at most 2", n)
-		}
+		h.wantNoMake() // one at a time again
 		m.finish()
 	})
 }

@@ -52,7 +52,7 @@ const (
 	// Ignored says nothing about the outcome: it never came to be, or the
 	// caller left, and no policy should learn from it.
 	Ignored Verdict = iota
-	// OK is a lease released, a resource made, or a life that ended in order.
+	// OK is a lease released or hijacked, a resource made, or a life that ended.
 	OK
 	// Failed is a lease that ended in a holder's error, or a make that failed.
 	Failed

@@ -19,8 +19,8 @@ import (
 //
 //	I1   idle + leased + being made + being destroyed ≤ the current maximum,
 //	     at every instant, through resize, reset and close. When the maximum
-//	     is lowered below what is out, nothing is made until it holds again. A
-//	     make given up at MakeTimeout is no longer counted; what it may still
+//	     is lowered below what is out, no Make is called until it holds
+//	     again. A make given up at MakeTimeout is no longer counted; what it may still
 //	     return is destroyed, never lent.
 //	I2   A resource has at most one lease that has not ended. A lease ends
 //	     once; ending it again, from a copy, concurrently, after destroy or
@@ -187,7 +187,8 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
 // waits and never makes. The Admission is asked with [Request.NoWait], Eviction
-// and Health as ever.
+// and Health as ever. While others acquire and release it may miss the one that
+// is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	seat := p.mySeat()
 	if p.plain {
@@ -250,6 +251,7 @@ func (p *Pool[T]) Resize(max int) error {
 			e = up
 		}
 	}
+	p.warmed(nil) // fewer may be enough now
 	p.grow()
 	return nil
 }

@@ -137,8 +137,7 @@ func (p *Pool[T]) serveChosen(w *waiter[T], refuse error, now time.Duration) {
 	}
 	for ; w != nil; w = w.next {
 		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
-			p.shelf.remove(e)
-			p.grant(e, w, now)
+			p.grantIdle(e, w, now)
 			return
 		}
 	}

@@ -34,12 +34,12 @@ func (l Load) String() string {
 type Stats struct {
 	Load
 
-	Acquired int64         // leases begun
+	Acquired int64         // leases begun, those included that a policy ended before the caller saw them
 	Released int64         // leases ended, in whatever way
 	Waited   int64         // acquires that had to wait, however they ended
 	WaitTime time.Duration // their waits, summed
 	Canceled int64         // acquires that ended with the caller's context
-	Rejected int64         // acquires that an Admission refused, or a Queue
+	Rejected int64         // acquires that a policy refused
 
 	Made      int64         // makes that succeeded
 	MakeTime  time.Duration // their time, summed

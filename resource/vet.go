@@ -38,8 +38,8 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 	return true, nil
 }
 
-// turnDown destroys what *l holds. If it came straight from its making the
-// caller is told: to make another would only fail again, on and on.
+// turnDown destroys what *l holds. If it came straight from its making that is
+// as good as a failed make, and told as one.
 func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
 	fresh := l.fresh()
 	e := p.takeBack(l)
@@ -51,7 +51,7 @@ func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64)
 	p.retire(e, cause, count)
 	p.grow()
 	p.unlock()
-	if fresh {
+	if fresh && p.cfg.Outage == FailFast {
 		return p.failure(cause, p.waitedFor(s))
 	}
 	return nil

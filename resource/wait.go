@@ -32,8 +32,9 @@ type waiter[T any] struct {
 	popped     bool   // the Queue has given it out
 	prev, next *waiter[T]
 	lease      Lease[T] // what it got
+	idle       int64    // for how many ticks that was idle
 	err        error    // or why nothing
-	rejected   bool     // the Queue refused it
+	rejected   bool     // a policy refused it
 }
 
 // waitList is the callers that wait, the one that came first in front.
@@ -132,7 +133,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 			<-w.ready // whoever took it out of the line is about to send
 		}
 	}
-	s.turn, s.idle = w.turn, 0
+	s.turn, s.idle = w.turn, w.idle
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
 	if err != nil {
@@ -180,6 +181,13 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	}
 }
 
+// grantIdle leases e, which is on the shelf, to w. The pool is locked.
+func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
+	p.shelf.remove(e)
+	w.idle = max(0, p.tick.Load()-e.since)
+	p.grant(e, w, now)
+}
+
 // grant leases e, which is in the pool's hands, to w. The pool is locked.
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
@@ -202,10 +210,12 @@ func (p *Pool[T]) wake(w *waiter[T]) {
 }
 
 // refuseAll turns everybody away who waits, with the error that because makes
-// of how long each has waited. The pool is locked.
-func (p *Pool[T]) refuseAll(because func(waited time.Duration) error) {
+// of how long each has waited. rejected says that it was a policy. The pool is
+// locked.
+func (p *Pool[T]) refuseAll(rejected bool, because func(waited time.Duration) error) {
 	now := p.since()
 	for w := p.waiters.front; w != nil; w = p.waiters.front {
+		w.rejected = rejected
 		p.refuse(w, because(now-w.Since))
 	}
 }
@@ -243,8 +253,7 @@ func (p *Pool[T]) serve() {
 			continue
 		}
 		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
-			p.shelf.remove(e)
-			p.grant(e, w, now)
+			p.grantIdle(e, w, now)
 		} else if w.Request.MinRemaining == 0 {
 			return
 		}

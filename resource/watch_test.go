@@ -74,6 +74,19 @@ func TestWatch_DoomAgain(t *testing.T) {
 	})
 }
 
+// The first cause stays: a Reset after the doom does not change it.
+func TestWatch_DoomThenReset(t *testing.T) {
+	first := errors.New("first")
+	script(t, 1, nil, func(h *harness) {
+		l := h.lend()
+		it := l.Value()
+		it.doom(first)
+		h.p.Reset(errors.New("second"))
+		l.Release()
+		h.wantDestroyed(it, first)
+	})
+}
+
 // Without a cause it is ErrDoomed.
 func TestWatch_DoomNil(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {

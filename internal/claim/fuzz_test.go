@@ -1,0 +1,129 @@
+package claim_test
+
+import (
+	"testing"
+
+	"github.com/respool/respool/internal/claim"
+)
+
+// model is a Word said plainly.
+type model struct {
+	leased, open, seated, doomed bool
+	gen                          uint64
+	tick                         int64
+}
+
+func (m *model) pools() bool { return !m.leased && !m.open }
+
+// lend begins a lease.
+func (m *model) lend(now int64) uint64 {
+	m.gen = (m.gen + 1) % gens
+	m.open, m.leased, m.tick = false, true, now
+	return m.gen
+}
+
+// The operations of a script.
+const (
+	take = iota
+	giveBack
+	end
+	claimIt
+	lend
+	sit
+	stand
+	doom
+	operations
+)
+
+// FuzzWord runs a script of two bytes each, an operation and its argument, on a
+// Word and on the model.
+func FuzzWord(f *testing.F) {
+	f.Add(uint64(0), int64(0), []byte{sit, 1, take, 2, giveBack, 8, take, 3, end, 0, lend, 1, giveBack, 0, claimIt, 0, stand, 0, lend, 9, end, 0})
+	f.Add(uint64(gens-2), int64(ticks-3), []byte{sit, 9, take, 8, giveBack, 0, take, 8, giveBack, 0, take, 8, end, 1, end, 2, end, 0})
+	f.Add(uint64(gens-1), int64(1<<50), []byte{lend, 0, doom, 0, giveBack, 0, end, 0, sit, 0, lend, 0, end, 0})
+	f.Add(uint64(7), int64(ticks), []byte{sit, 0, doom, 0, take, 0, claimIt, 0, stand, 0, take, 0, stand, 0, claimIt, 0})
+	f.Add(uint64(7), int64(5), []byte{lend, 0, lend, 0, sit, 0, stand, 0, end, 3, sit, 0, sit, 0, stand, 0, lend, 0})
+	f.Fuzz(func(t *testing.T, gen uint64, now int64, script []byte) {
+		gen, now = gen%gens, now&(1<<62-1)
+		w, m := claim.At(gen), &model{gen: gen}
+		if len(script) > 1<<12 {
+			script = script[:1<<12] // so that all of it lasts less than half of the ticks
+		}
+		w.Sit(now)
+		w.Claim()
+		m.seated, m.tick = true, now
+		for i := 0; i+1 < len(script); i += 2 {
+			op, arg := script[i], script[i+1]
+			now += int64(arg)
+			// The lease that is meant: the last, one near it, or one that can not be.
+			which := m.gen + []uint64{0, gens - 1, 1, gens - 2, gens}[arg%5]
+			if arg%5 != 4 {
+				which %= gens
+			}
+			step(t, w, m, op%operations, now, which)
+			compare(t, w, m, now, which)
+		}
+	})
+}
+
+// step does one operation on both.
+func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint64) {
+	t.Helper()
+	var got, want bool
+	live := m.leased && which == m.gen
+	switch op {
+	case take:
+		want = m.open && m.seated && !m.doomed
+		gen, idle, ok := w.Take(now)
+		if got = ok; want {
+			if waited := now - m.tick; idle != waited || gen != m.lend(now) {
+				t.Fatalf("Take: lease %d, idle %d; want %d, %d", gen, idle, m.gen, waited)
+			}
+		}
+	case giveBack:
+		want, got = live && m.seated && !m.doomed, w.Return(which, now)
+		if want {
+			m.leased, m.open, m.tick = false, true, now
+		}
+	case end:
+		want, got = live, w.End(which)
+		m.leased = m.leased && !live
+	case claimIt:
+		want, got = m.open, w.Claim()
+		m.open = false
+	case lend:
+		want = m.pools()
+		got = panics(func() {
+			if gen := w.Lend(now); gen != m.lend(now) {
+				t.Errorf("Lend: lease %d, want %d", gen, m.gen)
+			}
+		}) == ""
+	case sit:
+		if m.pools() && m.doomed {
+			return // is destroyed, not seated
+		}
+		want, got = m.pools(), panics(func() { w.Sit(now) }) == ""
+		if want {
+			m.open, m.seated, m.tick = true, true, now
+		}
+	case stand:
+		want, got = m.pools(), panics(w.Stand) == ""
+		m.seated = m.seated && !want
+	case doom:
+		w.Doom()
+		m.doomed = true
+	}
+	if got != want {
+		t.Fatalf("operation %d on %+v, lease %d: %v, want %v", op, *m, which, got, want)
+	}
+}
+
+func compare(t *testing.T, w *claim.Word, m *model, now int64, which uint64) {
+	t.Helper()
+	s := w.Load()
+	if s.Open != m.open || s.Leased != m.leased || s.Leases != int64(m.gen) ||
+		s.Ticks(now) != now-m.tick || w.Doomed() != m.doomed ||
+		w.Holds(m.gen) != m.leased || w.Holds(which) != (m.leased && which == m.gen) {
+		t.Fatalf("word %+v (doomed %v, %d ticks at %d) is not %+v", s, w.Doomed(), s.Ticks(now), now, *m)
+	}
+}

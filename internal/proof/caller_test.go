@@ -1,0 +1,241 @@
+package proof_test
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// callerState is how far a caller has come.
+type callerState uint8
+
+const (
+	asking callerState = iota
+	holding
+	over
+)
+
+// caller is one acquire and what became of it. World.mu guards it.
+type caller struct {
+	n      int
+	req    resource.Request
+	mode   string // acquire, do or try
+	ctx    context.Context
+	cancel context.CancelFunc
+	state  callerState
+
+	began    time.Time
+	came     time.Time // began to wait: now, or when it was admitted
+	admitted bool
+	refused  bool // by Admission
+	canceled bool // its context had ended when it was answered
+	answered time.Time
+	told     bool // judged already
+	err      error
+	v        *thing
+	lease    lease[*thing]
+	permit   *permit
+	verdict  resource.Verdict // what its permit must be told, if sure
+	sure     bool
+}
+
+type callerKey struct{}
+
+// newCaller registers a caller that is about to ask.
+func (w *world) newCaller(mode string, r resource.Request, timeout time.Duration) *caller {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := &caller{n: len(w.callers) + 1, mode: mode, req: r, began: time.Now(), came: time.Now()}
+	c.admitted = !w.script.shape.admission
+	ctx := context.WithValue(context.Background(), callerKey{}, c)
+	if timeout > 0 {
+		c.ctx, c.cancel = context.WithTimeout(ctx, timeout)
+	} else {
+		c.ctx, c.cancel = context.WithCancel(ctx)
+	}
+	w.callers = append(w.callers, c)
+	return c
+}
+
+// admission is told what the Admission said to a caller.
+func (w *world) admission(ctx context.Context, p *permit, refused bool) {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	if c == nil {
+		return // TryAcquire has no context
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.permit != nil {
+		w.err("caller %d was admitted twice", c.n)
+	}
+	c.permit, c.refused, c.admitted, c.came = p, refused, !refused, time.Now()
+}
+
+// served notes that c got l, and what is wrong with that.
+func (w *world) served(c *caller, l lease[*thing]) {
+	v, i := l.Value(), l.Info()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.shelfOrder(c, v, now)
+	if v.holder != nil {
+		w.err("I2: thing %d lent to caller %d while caller %d has it", v.n, c.n, v.holder.n)
+	}
+	if c.ctx.Err() != nil && c.mode != "try" {
+		w.err("I8: thing %d lent to caller %d whose context has ended", v.n, c.n)
+	}
+	if w.closed {
+		w.err("thing %d lent to caller %d after Close", v.n, c.n)
+	}
+	if v.place != living || v.late || v.doomed || v.gen < w.gen {
+		w.err("thing %d lent to caller %d: place %d, doomed %v, made %d resets ago, late %v",
+			v.n, c.n, v.place, v.doomed, w.gen-v.gen, v.late)
+	}
+	if v.sick && w.script.shape.health != "" && w.script.shape.health != "slow" {
+		w.err("thing %d lent to caller %d though it is sick", v.n, c.n)
+	}
+	if err := eviction(w.script.shape.eviction).lapsed(i); err != nil {
+		w.err("thing %d lent to caller %d though its time is over: %v", v.n, c.n, err)
+	}
+	if i.ID == 0 || i.Spread < 0 || i.Spread >= 1 || i.Leases < 1 {
+		w.err("thing %d lent with odd Info %+v", v.n, i)
+	}
+	v.holder = c
+	c.state, c.v, c.lease, c.answered = holding, v, l, now
+}
+
+// shelfOrder checks which idle thing was lent, where nothing but the order
+// decides. Where in it NewestFirst puts what has just been made is open. World.mu is held.
+func (w *world) shelfOrder(c *caller, v *thing, now time.Time) {
+	cfg := w.script.shape
+	if c.came != now || cfg.health != "" || cfg.eviction != "" || !v.since.Before(now) {
+		return
+	}
+	for _, o := range w.things {
+		if o == v || o.place != living || o.holder != nil || o.late || !o.since.Before(now) {
+			continue
+		}
+		if cfg.order == resource.NewestFirst && !v.back.IsZero() && o.back.After(v.back) {
+			w.err("NewestFirst lent thing %d, and thing %d came back after it", v.n, o.n)
+		}
+		if cfg.order == resource.OldestFirst && o.since.Before(v.since) {
+			w.err("OldestFirst lent thing %d, and thing %d is idle for longer", v.n, o.n)
+		}
+	}
+}
+
+// free notes that c is about to end its lease, before it does: the next
+// holder may have it before the end returns.
+func (w *world) free(c *caller, how string, broken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.state = over
+	c.v.holder = nil
+	c.v.since = time.Now()
+	c.v.back = c.v.since
+	switch {
+	case how == "release":
+		c.verdict, c.sure = resource.OK, true
+	case how == "fail" && broken:
+		c.verdict, c.sure = resource.Failed, true
+	case how == "hijack":
+		c.v.place = away
+	}
+}
+
+// failed notes that c got nothing, and whether the reason is a good one.
+func (w *world) gaveUp(c *caller, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c.state, c.err, c.answered = over, err, time.Now()
+	c.verdict, c.sure = resource.Ignored, true
+	var ae *resource.AcquireError
+	switch {
+	case !errors.As(err, &ae):
+		w.err("caller %d: %v (%T) is no AcquireError", c.n, err, err)
+	case ae.Waited < 0 || ae.Waited > c.answered.Sub(c.began)+ms(11):
+		w.err("caller %d: says it waited %v of %v", c.n, ae.Waited, c.answered.Sub(c.began))
+	case c.ctx.Err() != nil:
+		c.canceled = true
+		if !errors.Is(err, c.ctx.Err()) {
+			w.err("caller %d: got %v, its own context's %v should win", c.n, err, c.ctx.Err())
+		}
+	case w.closed:
+		if !errors.Is(err, resource.ErrClosed) && !(c.refused && errors.Is(err, resource.ErrRejected)) && !w.stillborn(err) {
+			w.err("caller %d: got %v from a closed pool", c.n, err)
+		}
+	case errors.Is(err, resource.ErrRejected):
+		if !c.refused && !w.mayReject() {
+			w.err("caller %d: %v, but nobody refused it", c.n, err)
+		}
+	case errors.Is(err, resource.ErrNoneIdle):
+		if !c.req.NoWait {
+			w.err("caller %d: %v, but it would have waited", c.n, err)
+		}
+	default:
+		w.blamed(c, err)
+	}
+}
+
+// mayReject reports whether a caller can be rejected though its Admission did
+// not refuse: by the Queue, or by what refuses the makes it waits for.
+func (w *world) mayReject() bool {
+	cfg := w.script.shape
+	return cfg.queue == "broken" || (cfg.gate || cfg.quota) && cfg.outage == resource.FailFast
+}
+
+// quiet reports whether nothing was found unfit that had been made: that too
+// counts as a failed make while it is new.
+func (w *world) quiet() bool {
+	for _, v := range w.things {
+		if v.doomed || v.late {
+			return false
+		}
+	}
+	return w.script.shape.health == "" && w.script.shape.eviction == ""
+}
+
+// stillborn reports whether err is why something just made could not be lent.
+func (w *world) stillborn(err error) bool {
+	var pe *resource.PanicError
+	return errors.Is(err, errDead) || errors.Is(err, errSick) || errors.Is(err, errEvicted) ||
+		errors.As(err, &pe) && pe.Where == "Check"
+}
+
+// blamed checks an error that blames a make. World.mu is held.
+func (w *world) blamed(c *caller, err error) {
+	if w.stillborn(err) && !errors.Is(err, resource.ErrOutage) {
+		return
+	}
+	if w.script.shape.outage == resource.KeepWaiting {
+		w.err("caller %d: %v, but it was to keep waiting", c.n, err)
+	}
+	if errors.Is(err, resource.ErrOutage) {
+		slow := 0
+		for m := range w.running {
+			if time.Since(m.began) >= w.script.shape.makeTimeout {
+				slow++
+			}
+		}
+		held := 0
+		for _, v := range w.things {
+			if v.holder != nil {
+				held++
+			}
+		}
+		if w.quiet() && w.worst+slow < 3 || held > 0 {
+			w.err("caller %d: %v after never more than %d failures in a row, with %d leased", c.n, err, w.worst, held)
+		}
+		return
+	}
+	for _, f := range w.failures {
+		if errors.Is(err, f.err) {
+			return
+		}
+	}
+	if !errors.Is(err, resource.ErrMakeTimeout) { // the make may run on
+		w.err("caller %d: %v, and no make failed so", c.n, err)
+	}
+}

@@ -1,0 +1,271 @@
+package proof_test
+
+import (
+	"errors"
+
+	"github.com/respool/respool/resource"
+)
+
+// levels is what the pool should say of itself, counted by the world.
+type levels struct {
+	idle, leased, making, dying, lateDying, abandoned, asking, admitting int
+
+	acquired, released, hijacked, destroyed, made, canceled, rejected, barred int64
+
+	tries int // that got nothing: a refusal of one may count or not
+}
+
+func (w *world) levels() levels {
+	var n levels
+	for m := range w.running {
+		if w.givenUp(m) {
+			n.abandoned++
+		} else {
+			n.making++
+		}
+	}
+	for _, v := range w.things {
+		if v.late {
+			if v.place == dying {
+				n.lateDying++
+			}
+			continue
+		}
+		n.made++
+		switch {
+		case v.place == away:
+			n.hijacked++
+		case v.place == dead:
+			n.destroyed++
+		case v.place == dying:
+			n.dying++
+		case v.holder != nil:
+			n.leased++
+		default:
+			n.idle++
+		}
+	}
+	for _, c := range w.callers {
+		switch {
+		case c.state == asking && c.admitted:
+			n.asking++
+		case c.state == asking:
+			n.admitting++
+		case c.v != nil:
+			n.acquired++
+			if c.state == over {
+				n.released++
+			}
+		case c.mode == "try":
+			n.tries++
+		case c.canceled:
+			n.canceled++
+		case c.refused:
+			n.rejected++
+		case errors.Is(c.err, resource.ErrRejected):
+			n.barred++ // by the Queue, which counts, or with its make, which does not
+		}
+	}
+	return n
+}
+
+// settled compares the pool with the model when nothing moves but timers.
+func (w *world) settled(s, before resource.Stats, aside bool, gate, quota *permits) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.levels()
+	w.reconcile(s, n, aside)
+	w.monotone(s, before)
+	w.moving(s, n, aside, gate, quota)
+	w.shelf(s, aside)
+	w.fairness()
+	w.failuresTold()
+	w.permitsOut(s, n, gate, quota)
+}
+
+// equal notes a level that differs from the model's.
+func (w *world) equal(name string, pool, model int64) {
+	if pool != model {
+		w.err("%s is %d in the pool and %d in the model", name, pool, model)
+	}
+}
+
+// reconcile holds Stats against its own equations and against the model. What
+// is aside for a check is between the shelf and its next holder.
+func (w *world) reconcile(s resource.Stats, n levels, aside bool) {
+	if s.Made-s.Destroyed-s.Hijacked != int64(s.Idle+s.Leased+s.Destroying) || s.Acquired != s.Released+int64(s.Leased) {
+		w.err("Stats does not reconcile: %+v", s)
+	}
+	if !w.closed {
+		w.equal("Max", int64(s.Max), int64(w.max))
+	}
+	w.equal("Idle+Leased", int64(s.Idle+s.Leased), int64(n.idle+n.leased))
+	if !aside {
+		w.equal("Leased", int64(s.Leased), int64(n.leased))
+		w.equal("Waiting", int64(s.Waiting), int64(n.asking))
+	}
+	if cfg := w.script.shape; cfg.eviction == "" && cfg.health == "" || !turnedDownCounts && !aside {
+		w.equal("Acquired", s.Acquired, n.acquired)
+		w.equal("Released", s.Released, n.released)
+	} else if !aside && s.Acquired < n.acquired {
+		w.equal("Acquired", s.Acquired, n.acquired)
+	}
+	w.equal("Hijacked", s.Hijacked, n.hijacked)
+	w.equal("Canceled", s.Canceled, n.canceled)
+	w.within("Destroying", s.Destroying, n.dying, n.lateDying)
+	w.within("Abandoned", s.Abandoned, n.abandoned, n.lateDying)
+	slack := n.lateDying
+	if w.script.shape.gate || w.script.shape.quota {
+		slack = s.Making // a make that waits for a permit is unseen here
+	}
+	w.within("Making", s.Making, n.making, slack)
+	w.within("Rejected", int(s.Rejected), int(n.rejected), int(n.barred)+n.tries)
+	if s.Made < n.made {
+		w.equal("Made", s.Made, n.made)
+	}
+}
+
+// within notes a level that is under the model's, or over it by more than what
+// may be counted either way.
+func (w *world) within(name string, pool, model, slack int) {
+	if pool < model || pool > model+slack {
+		w.err("%s is %d in the pool, %d to %d in the model", name, pool, model, model+slack)
+	}
+}
+
+func (w *world) monotone(s, b resource.Stats) {
+	if s.Acquired < b.Acquired || s.Released < b.Released || s.Waited < b.Waited || s.WaitTime < b.WaitTime ||
+		s.Canceled < b.Canceled || s.Rejected < b.Rejected || s.Made < b.Made || s.MakeTime < b.MakeTime ||
+		s.Failed < b.Failed || s.Refused < b.Refused || s.Destroyed < b.Destroyed || s.Hijacked < b.Hijacked ||
+		s.Evicted < b.Evicted || s.Unhealthy < b.Unhealthy || s.Doomed < b.Doomed || s.Panics < b.Panics {
+		w.err("a counter went back: %+v after %+v", s, b)
+	}
+}
+
+// moving: who waits has something to wait for. How many makes there should be
+// is the pool's decision; that there is one at all is not.
+func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *permits) {
+	if w.closed {
+		if n.asking > 0 && !aside {
+			w.err("%d callers still wait after Close", n.asking)
+		}
+		return
+	}
+	for _, c := range w.callers {
+		if c.state == asking && c.ctx.Err() != nil {
+			w.err("I8: caller %d still waits, and its context has ended", c.n)
+		}
+	}
+	if aside || n.asking == 0 {
+		return
+	}
+	if n.idle > 0 {
+		w.err("I7: %d callers wait beside %d idle", n.asking, n.idle)
+	}
+	room := w.max - n.idle - n.leased - n.dying
+	if s.Outage || gate.refusing() || quota.refusing() {
+		return
+	}
+	if room > 0 && s.Making == 0 {
+		w.err("%d callers wait, there is room for %d, and nothing is being made", n.asking, room)
+	}
+	calm := w.failed == 0 && n.abandoned == 0 && w.quiet() && gate == nil && quota == nil
+	if want := min(n.asking, room); calm && n.leased == 0 && s.Making < want {
+		w.err("%d callers wait, there is room for %d, nothing is leased, and only %d are being made", n.asking, room, s.Making)
+	}
+}
+
+// shelf: nothing lies idle that must not be lent, nor more than fits.
+func (w *world) shelf(s resource.Stats, aside bool) {
+	for _, v := range w.things {
+		if v.place != living || v.holder != nil || aside {
+			continue
+		}
+		if v.doomed || v.gen < w.gen || v.late || w.closed {
+			w.err("thing %d lies idle: doomed %v, made %d resets ago, late %v, pool closed %v",
+				v.n, v.doomed, w.gen-v.gen, v.late, w.closed)
+		}
+	}
+	if !aside && s.Idle > 0 && s.Idle+s.Leased > w.max {
+		w.err("%d idle and %d leased of at most %d", s.Idle, s.Leased, w.max)
+	}
+}
+
+// fairness: of two who waited at once, the one whom the Queue prefers was
+// served first. Callers are judged when they have been served.
+func (w *world) fairness() {
+	kind := w.script.shape.queue
+	for _, c := range w.callers {
+		if c.v == nil || c.told || c.mode == "try" {
+			continue
+		}
+		c.told = true
+		if kind == "broken" || w.script.shape.health != "" || w.script.shape.eviction != "" {
+			continue
+		}
+		for _, o := range w.callers {
+			present := o.admitted && o != c && o.mode != "try" && o.came.Before(c.answered) &&
+				(o.state == asking || o.answered.After(c.answered))
+			if !present {
+				continue
+			}
+			if kind == "" && o.came.Before(c.came) {
+				w.err("FIFO: caller %d was served before caller %d, who came first", c.n, o.n)
+			}
+			if kind == "newest" && o.came.After(c.came) {
+				w.err("Queue: caller %d was served before caller %d, who came last", c.n, o.n)
+			}
+		}
+	}
+}
+
+// failuresTold: in FailFast one waiter is told of each failed make, at once.
+func (w *world) failuresTold() {
+	if w.closed || w.script.shape.outage == resource.KeepWaiting || w.script.shape.health != "" {
+		return
+	}
+	for _, f := range w.failures {
+		waiting, told := 0, 0
+		for _, c := range w.callers {
+			if !c.admitted || c.mode == "try" || !c.came.Before(f.at) {
+				continue
+			}
+			if c.state == asking || !c.answered.Before(f.at) {
+				waiting++
+			}
+			if c.err != nil && errors.Is(c.err, f.err) {
+				told++
+			}
+		}
+		if waiting > 0 && told == 0 && !f.old {
+			w.err("make %d failed while %d waited, and nobody was told", f.n, waiting)
+		}
+	}
+}
+
+// permitsOut: each permit lasts as long as what it permits (I4).
+func (w *world) permitsOut(s resource.Stats, n levels, gate, quota *permits) {
+	for _, c := range w.callers {
+		if c.permit == nil {
+			continue
+		}
+		back := c.permit.returned.Load() > 0
+		if back != (c.state == over) {
+			w.err("I4: the permit of caller %d is back: %v, the caller is done: %v", c.n, back, c.state == over)
+		}
+		got := resource.Verdict(c.permit.verdict.Load() - 1)
+		if back && c.sure && got != c.verdict {
+			w.err("the permit of caller %d was told verdict %d, not %d", c.n, got, c.verdict)
+		}
+	}
+	if gate != nil && int(gate.out.Load()) > s.Making+n.abandoned {
+		w.err("I4: %d make permits are out for %d makes", gate.out.Load(), s.Making+n.abandoned)
+	}
+	if quota == nil {
+		return
+	}
+	live := s.Idle + s.Leased + s.Destroying
+	if out := int(quota.out.Load()); out > live+s.Making+n.abandoned+n.lateDying || out+int(quota.nils.Load()) < live {
+		w.err("I4: %d quota permits are out for %d resources and %d makes", out, live, s.Making)
+	}
+}

@@ -1,0 +1,61 @@
+package proof_test
+
+import (
+	"errors"
+
+	"github.com/respool/respool/resource"
+)
+
+// open makes the pool that the script asks for.
+func (d *drive) open(make newPool[*thing]) (err error) {
+	c := d.script.shape
+	cfg := resource.Config[*thing]{
+		Make: d.world.make, Destroy: d.destroy, Watch: d.watch,
+		MaxSize: c.max, MinIdle: c.minIdle, MakeTimeout: c.makeTimeout, SweepInterval: c.sweep,
+		Order: c.order, Outage: c.outage,
+	}
+	policy := func(on bool, name string, plan []verdict) *permits {
+		if !on {
+			return nil
+		}
+		return &permits{name: name, plan: plan, blunt: d.locked, exits: name != "admission"}
+	}
+	if d.admits = policy(c.admission, "admission", d.script.admits); d.admits != nil {
+		d.admits.told = d.admission
+		cfg.Admission = d.admits
+	}
+	if d.gate = policy(c.gate, "make gate", d.script.gates); d.gate != nil {
+		cfg.MakeGate = d.gate
+	}
+	if d.quota = policy(c.quota, "quota", d.script.quotas); d.quota != nil {
+		cfg.Quota = d.quota
+	}
+	if c.eviction != "" {
+		cfg.Eviction = eviction(c.eviction)
+	}
+	if c.health != "" {
+		d.health = &health{w: d.world, kind: c.health}
+		cfg.Health = d.health
+	}
+	if c.queue != "" {
+		cfg.Queue = &order{w: d.world, plan: d.script.queries}
+	}
+	if c.brokenAsks {
+		cfg.Broken = broken
+	}
+	d.pool, err = make(cfg)
+	return err
+}
+
+var (
+	errBroken = errors.New("planned broken thing")
+	errMild   = errors.New("planned mild error")
+	errWild   = errors.New("planned error that Broken panics about")
+)
+
+func broken(err error) bool {
+	if errors.Is(err, errWild) {
+		panic("planned panic in Broken")
+	}
+	return errors.Is(err, errBroken)
+}

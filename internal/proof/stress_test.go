@@ -1,0 +1,256 @@
+package proof_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// stressTime is how long the tests in real time run: RESPOOL_STRESS, or a
+// little.
+func stressTime(t *testing.T) time.Duration {
+	t.Helper()
+	s, set := os.LookupEnv("RESPOOL_STRESS")
+	if !set {
+		return 2 * time.Second
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatalf("RESPOOL_STRESS: %v", err)
+	}
+	return d
+}
+
+// judge is told what is wrong: a *testing.T, or one that only counts.
+type judge interface {
+	Errorf(format string, args ...any)
+	Logf(format string, args ...any)
+}
+
+// tally is a judge that keeps the first complaint.
+type tally struct{ first atomic.Pointer[string] }
+
+func (j *tally) Logf(string, ...any) {}
+
+func (j *tally) Errorf(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	j.first.CompareAndSwap(nil, &s)
+}
+
+// stress is one pool with every feature, and all that is done to it.
+type stress struct {
+	*yard
+	pool    pool[*part]
+	rand    *rand.Rand
+	permits []*permits
+	holders []*holder
+	limit   time.Duration // of Close
+}
+
+// verdicts draws answers for a policy: mostly yes.
+func verdicts(r *rand.Rand, refusals int) []verdict {
+	plan := make([]verdict, 50_000)
+	for i := range plan {
+		plan[i] = "yes"
+		if r.IntN(1000) < refusals {
+			plan[i] = []verdict{"nil", "no", "panics"}[r.IntN(3)]
+		}
+	}
+	return plan
+}
+
+// newStress makes a pool of at most so many parts. With scale 1 it has every
+// policy and much trouble; with more it has none, and trouble is rarer, so that
+// what is lent is mostly idle.
+func newStress(t judge, seed uint64, make newPool[*part], most, scale int) *stress {
+	r := rand.New(rand.NewPCG(seed, 0))
+	y := &yard{t: t, most: int64(most), scale: scale, patience: 500 * time.Millisecond}
+	s := &stress{yard: y, rand: r, limit: time.Minute}
+	policy := func(name string, refusals int) *permits {
+		p := &permits{name: name, plan: verdicts(r, refusals), blunt: t.Errorf, exits: name != "admission"}
+		s.permits = append(s.permits, p)
+		return p
+	}
+	cfg := resource.Config[*part]{
+		Make: y.make, Destroy: y.destroy, Watch: y.watch,
+		MaxSize: most, MinIdle: 1, MakeTimeout: y.patience, SweepInterval: 20 * time.Millisecond,
+	}
+	if scale == 1 {
+		cfg.Admission, cfg.MakeGate, cfg.Quota = policy("admission", 20), policy("make gate", 10), policy("quota", 10)
+		cfg.Health, cfg.Eviction = randomHealth{y}, randomEviction{}
+	}
+	p, err := make(cfg)
+	if err != nil {
+		panic(err) // a Config that is always the same
+	}
+	s.pool = p
+	return s
+}
+
+// meddle does what concerns the whole pool, now and then, and looks whether
+// Stats reconciles.
+func (s *stress) meddle(stop <-chan struct{}) {
+	tick := time.NewTicker(time.Duration(s.scale) * 300 * time.Microsecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		s.reconcile()
+		switch n := s.rand.IntN(100); {
+		case n < 10:
+			if p := s.some(); p != nil {
+				if doom := p.doom.Load(); doom != nil {
+					(*doom)(errDead)
+				}
+			}
+		case n < 14:
+			if err := s.pool.Resize(1 + s.rand.IntN(int(s.most))); err != nil {
+				s.t.Errorf("Resize: %v", err)
+			}
+		case n < 15:
+			s.pool.Reset(nil)
+		case n < 16:
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			_ = s.pool.Warm(ctx, s.rand.IntN(int(s.most)))
+			cancel()
+		}
+	}
+}
+
+func (s *stress) reconcile() resource.Stats {
+	n := s.pool.Stats()
+	if n.Made-n.Destroyed-n.Hijacked != int64(n.Idle+n.Leased+n.Destroying) || n.Acquired != n.Released+int64(n.Leased) {
+		s.t.Errorf("Stats does not reconcile: %+v", n)
+	}
+	if n.Idle < 0 || n.Leased < 0 || n.Making < 0 || n.Destroying < 0 || n.Abandoned < 0 || n.Waiting < 0 {
+		s.t.Errorf("a level is negative: %+v", n)
+	}
+	return n
+}
+
+// run lets many goroutines loose on the pool for d, then closes it and counts.
+func (s *stress) run(d time.Duration, goroutines int) {
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range goroutines {
+		h := &holder{y: s.yard, id: int64(i + 1), pool: s.pool, rand: rand.New(rand.NewPCG(s.rand.Uint64(), 1))}
+		s.holders = append(s.holders, h)
+		all.Go(func() { h.run(stop) })
+	}
+	all.Go(func() { s.meddle(stop) })
+	time.AfterFunc(d, func() { close(stop) })
+	all.Wait()
+	s.recovers()
+	s.close()
+}
+
+// recovers: when the trouble is over a caller is served.
+func (s *stress) recovers() {
+	s.healed.Store(true)
+	for _, p := range s.permits {
+		p.healed.Store(true)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for {
+		l, err := s.pool.AcquireWith(ctx, resource.Request{})
+		if err == nil {
+			l.Release()
+			return
+		}
+		var ae *resource.AcquireError
+		if ctx.Err() != nil || !errors.As(err, &ae) {
+			s.t.Errorf("nobody is served when the trouble is over: %v", err)
+			return
+		}
+		select {
+		case <-time.After(max(ae.RetryAfter, time.Millisecond)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *stress) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit)
+	defer cancel()
+	if err := s.pool.Close(ctx); err != nil {
+		s.t.Errorf("Close: %v", err)
+		return
+	}
+	n := s.reconcile()
+	if n.Idle+n.Leased+n.Making+n.Destroying+n.Abandoned+n.Waiting != 0 {
+		s.t.Errorf("I6: after Close: %+v", n)
+	}
+	for _, p := range s.parts {
+		if p.fate.Load() == alive {
+			s.t.Errorf("I3: part %d, late %v, is alive after Close", p.n, p.late)
+		}
+	}
+	if n := s.places.Load(); n != 0 {
+		s.t.Errorf("I1: %d places are taken after Close", n)
+	}
+	for _, p := range s.permits {
+		if n := p.out.Load(); n != 0 {
+			s.t.Errorf("I4: %d permits of %s are out after Close", n, p.name)
+		}
+	}
+	got := 0
+	for _, h := range s.holders {
+		got += h.got
+	}
+	s.t.Logf("%d leases of %d parts", got, len(s.parts))
+	if got == 0 {
+		s.t.Errorf("nobody got anything")
+	}
+}
+
+// TestStress: the promises hold when everything happens at once.
+func TestStress(t *testing.T) {
+	n := seed(t)
+	for _, c := range []struct{ most, goroutines, scale int }{{4, 32, 1}, {16, 8, 1}, {4, 16, 50}, {16, 6, 500}} {
+		newStress(t, n, newReal[*part], c.most, c.scale).run(stressTime(t)/4, c.goroutines)
+	}
+}
+
+// TestStressPlain: a simple pool passes.
+func TestStressPlain(t *testing.T) {
+	newStress(t, seed(t), newPlain[*part](""), 6, 1).run(time.Second, 24)
+}
+
+// TestStressCatches: and a broken one does not.
+func TestStressCatches(t *testing.T) {
+	for _, bug := range []string{
+		"destroys twice",
+		"forgets a Done",
+		"runs a Done twice",
+		"ends another's lease",
+		"forgets that dying ones take a place",
+		"destroys what was hijacked",
+	} {
+		t.Run(bug, func(t *testing.T) {
+			n := seed(t)
+			for i := range uint64(20) {
+				var j tally
+				s := newStress(&j, n+i, newPlain[*part](bug), 6, 1)
+				s.limit = time.Second
+				s.run(200*time.Millisecond, 16)
+				if what := j.first.Load(); what != nil {
+					t.Log("caught:", *what)
+					return
+				}
+			}
+			t.Error("not caught")
+		})
+	}
+}

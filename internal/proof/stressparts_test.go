@@ -1,0 +1,290 @@
+package proof_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// part is what the pool lends in the stress test. All of it is atomic, so that
+// watching it orders nothing that the pool does not order itself.
+type part struct {
+	n     int64
+	owner atomic.Int64 // 0: nobody
+	fate  atomic.Int32
+	late  bool // it came after its make's time, and may have been given up: it counts as no place
+	doom  atomic.Pointer[func(error)]
+}
+
+const (
+	alive int32 = iota
+	destroyed
+	hijacked
+)
+
+// yard makes and ends parts, at random.
+type yard struct {
+	t        judge
+	most     int64 // places at most, ever
+	scale    int   // trouble is so many times rarer
+	patience time.Duration
+	healed   atomic.Bool
+	places   atomic.Int64
+	makes    atomic.Int64
+	mu       sync.Mutex
+	parts    []*part
+}
+
+var errYard = errors.New("planned failure")
+
+// make is a Make: mostly it succeeds soon.
+func (y *yard) make(ctx context.Context) (*part, error) {
+	if n := y.places.Add(1); n > y.most {
+		y.t.Errorf("I1: %d places taken of at most %d", n, y.most)
+	}
+	start := time.Now()
+	p := &part{n: y.makes.Add(1)}
+	ok := false
+	defer func() {
+		if !ok && !p.late {
+			y.places.Add(-1)
+		}
+	}()
+	chance := rand.IntN(1000 * y.scale)
+	if y.healed.Load() {
+		chance = 1000 // in a thousand: all goes well
+	}
+	time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond)
+	switch {
+	case chance < 50:
+		return nil, errYard
+	case chance < 55:
+		panic(errYard)
+	case chance < 60:
+		runtime.Goexit()
+	case chance < 63:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case chance < 64: // deaf: the pool gives it up before it returns
+		time.Sleep(y.patience)
+		p.late = true
+		y.places.Add(-1)
+		time.Sleep(y.patience)
+	}
+	if !p.late && time.Since(start) > y.patience {
+		p.late = true // this machine is slow; the pool may have given up
+		y.places.Add(-1)
+	}
+	y.mu.Lock()
+	y.parts = append(y.parts, p)
+	y.mu.Unlock()
+	ok = true
+	return p, nil
+}
+
+func (y *yard) watch(p *part, doom func(error)) {
+	p.doom.Store(&doom)
+	if rand.IntN(200*y.scale) == 0 {
+		doom(errDead)
+	}
+}
+
+func (y *yard) destroy(p *part, cause error) {
+	if !p.fate.CompareAndSwap(alive, destroyed) {
+		y.t.Errorf("I3: part %d destroyed (%v), its fate was %d", p.n, cause, p.fate.Load())
+	}
+	if o := p.owner.Load(); o != 0 {
+		y.t.Errorf("I2: part %d destroyed (%v) while %d has it", p.n, cause, o)
+	}
+	time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
+	if !p.late {
+		y.places.Add(-1)
+	}
+	if rand.IntN(100) == 0 {
+		panic(errYard)
+	}
+}
+
+// some returns a part that was made lately, nil if there is none.
+func (y *yard) some() *part {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if len(y.parts) == 0 {
+		return nil
+	}
+	from := max(0, len(y.parts)-20)
+	return y.parts[from+rand.IntN(len(y.parts)-from)]
+}
+
+// randomHealth finds a few ill.
+type randomHealth struct{ y *yard }
+
+func (h randomHealth) Check(_ context.Context, p *part, i resource.Info) error {
+	if o := p.owner.Load(); o != 0 {
+		h.y.t.Errorf("I2: part %d checked while %d has it", p.n, o)
+	}
+	if !h.y.healed.Load() && i.Leases > 0 && rand.IntN(200) == 0 {
+		return errSick
+	}
+	return nil
+}
+
+// randomEviction ends those that were lent often.
+type randomEviction struct{}
+
+func (randomEviction) Evict(i resource.Info) error {
+	if i.Leases > 200+int64(i.Spread*100) {
+		return errEvicted
+	}
+	return nil
+}
+
+// holder is one goroutine of the stress test.
+type holder struct {
+	y    *yard
+	id   int64
+	pool pool[*part]
+	rand *rand.Rand
+	old  []lease[*part]
+	got  int
+}
+
+// run does random things until stop.
+func (h *holder) run(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			h.once()
+		}
+	}
+}
+
+func (h *holder) once() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+h.rand.IntN(20_000))*time.Microsecond)
+	defer cancel()
+	var l lease[*part]
+	var err error
+	switch h.rand.IntN(10) {
+	case 0:
+		ok := false
+		if l, ok = h.pool.TryAcquire(); !ok {
+			return
+		}
+	case 1:
+		if l, err = h.pool.AcquireWith(ctx, resource.Request{NoWait: true}); err != nil {
+			return
+		}
+	case 2:
+		h.do(ctx)
+		return
+	default:
+		if l, err = h.pool.AcquireWith(ctx, resource.Request{}); err != nil {
+			return
+		}
+	}
+	p := l.Value()
+	h.take(p)
+	h.dawdle()
+	h.stale()
+	h.end(l, p)
+	h.old = append(h.old, l)
+}
+
+// take sees at once whether another has p as well.
+func (h *holder) take(p *part) {
+	h.got++
+	if o := p.owner.Swap(h.id); o != 0 {
+		h.y.t.Errorf("I2: part %d lent to %d while %d has it", p.n, h.id, o)
+	}
+	if f := p.fate.Load(); f != alive {
+		h.y.t.Errorf("part %d lent to %d: its fate is %d", p.n, h.id, f)
+	}
+}
+
+func (h *holder) drop(p *part) {
+	if !p.owner.CompareAndSwap(h.id, 0) {
+		h.y.t.Errorf("I2: part %d of %d belongs to %d", p.n, h.id, p.owner.Load())
+	}
+}
+
+func (h *holder) dawdle() {
+	switch h.rand.IntN(8 * h.y.scale) {
+	case 0:
+		time.Sleep(time.Duration(h.rand.IntN(300)) * time.Microsecond)
+	case 1, 2, 3:
+		runtime.Gosched()
+	}
+}
+
+func (h *holder) do(ctx context.Context) {
+	defer func() { _ = recover() }()
+	_ = h.pool.Do(ctx, func(_ context.Context, p *part) error {
+		h.take(p)
+		h.dawdle()
+		h.drop(p)
+		switch h.rand.IntN(30 * h.y.scale) {
+		case 0:
+			return errBroken
+		case 1:
+			panic(errBroken)
+		}
+		return nil
+	})
+}
+
+// end ends the lease in one of the ways there are.
+func (h *holder) end(l lease[*part], p *part) {
+	switch n := h.rand.IntN(100 * h.y.scale); {
+	case n < 3:
+		h.drop(p)
+		l.Discard(nil)
+	case n < 6:
+		h.drop(p)
+		l.Fail(errBroken)
+	case n < 7:
+		h.drop(p)
+		p.fate.Store(hijacked)
+		if !p.late {
+			h.y.places.Add(-1)
+		}
+		if v, ok := l.Hijack(); !ok || v != p {
+			h.y.t.Errorf("Hijack of part %d: %v, %v", p.n, v, ok)
+		}
+	case n < 12: // two copies at once
+		h.drop(p)
+		var both sync.WaitGroup
+		both.Go(func() { l.Discard(nil) })
+		both.Go(l.Release)
+		both.Wait()
+	default:
+		h.drop(p)
+		l.Release()
+	}
+}
+
+// stale ends old leases again.
+func (h *holder) stale() {
+	for _, l := range h.old {
+		switch h.rand.IntN(8) {
+		case 0:
+			l.Release()
+		case 1:
+			l.Discard(errBroken)
+		case 2:
+			if v, ok := l.Hijack(); ok {
+				h.y.t.Errorf("Hijack of an ended lease of part %d", v.n)
+			}
+		}
+	}
+	if len(h.old) > 4 {
+		h.old = h.old[1:]
+	}
+}
