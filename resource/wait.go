@@ -184,7 +184,7 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 // grantIdle leases e, which is on the shelf, to w. The pool is locked.
 func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
 	p.shelf.remove(e)
-	w.idle = max(0, p.tick.Load()-e.since)
+	w.idle = max(0, int64(now/tickLen)-e.since)
 	p.grant(e, w, now)
 }
 
