@@ -63,6 +63,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	fresh := l.fresh()
 	e := p.takeBack(l)
 	p.lock()
+	p.startClock()
 	e.unfit, p.unfit = s.min, true
 	p.put(e, false)
 	p.unlock()
@@ -76,6 +77,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
 	e := p.takeBack(l)
 	p.lock()
+	p.startClock()
 	p.put(e, false)
 	if e.place == shelf {
 		e.since -= s.idle

@@ -86,7 +86,7 @@ func TestProofWhileRamping(t *testing.T) {
 		b.Made(16)
 	}
 	state(t, &b, time.Hour, 16, false, 16, 0)
-	if b.Failed(time.Hour, time.Hour, 0, 0) || b.Failed(time.Hour, time.Hour, 0, 0) {
+	if b.Failed(time.Hour, time.Hour, 1, 0) || b.Failed(time.Hour, time.Hour, 0, 0) {
 		t.Error("an outage of two failures")
 	}
 }
