@@ -113,6 +113,11 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 			p.unlock()
 			return nil
 		}
+	} else if e := p.leftOver(s.min); e != nil {
+		s.idle = max(0, p.tick.Load()-e.since)
+		*l = p.lend(e, s.seat)
+		p.unlock()
+		return nil
 	}
 	return p.line(s, l)
 }
@@ -171,6 +176,20 @@ func (p *Pool[T]) takeIdle(min time.Duration, seat int) *entry[T] {
 	return e
 }
 
+// leftOver takes what is idle though callers wait, since none of them can use it,
+// and one who asked for min can; nil if there is no such thing. The pool is
+// locked.
+func (p *Pool[T]) leftOver(min time.Duration) *entry[T] {
+	if !p.unfit || p.ordered {
+		return nil
+	}
+	e := p.shelf.first(p.cfg.Order, min)
+	if e != nil {
+		p.shelf.remove(e)
+	}
+	return e
+}
+
 // lend leases e, which is in the pool's hands and nowhere else, to a caller
 // with that seat. The pool is locked.
 func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
@@ -199,7 +218,7 @@ func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err erro
 	if ctx.Err() != nil {
 		return nil, ctxError(ctx)
 	}
-	if !errors.Is(err, ErrRejected) {
+	if !p.is(err, ErrRejected) {
 		err = &Rejection{Policy: where, Err: err}
 	}
 	return nil, err
@@ -207,7 +226,7 @@ func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err erro
 
 // refused counts and reports that the Admission turned a caller away.
 func (p *Pool[T]) refused(ctx context.Context, err error) error {
-	rejected := errors.Is(err, ErrRejected)
+	rejected := p.is(err, ErrRejected)
 	p.lock()
 	if rejected {
 		p.n.rejected++

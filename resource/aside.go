@@ -65,7 +65,7 @@ func (p *Pool[T]) judge(min time.Duration) {
 			break
 		}
 		i := e.info(p.tick.Load(), p.tick.Load()-e.since)
-		i.Age += min
+		i.Age = plus(i.Age, min)
 		var cause error
 		there := p.apart(e, func() { cause = p.evict(i) })
 		if there && cause == nil {
@@ -74,4 +74,5 @@ func (p *Pool[T]) judge(min time.Duration) {
 		e.unfit, p.unfit = min, true
 	}
 	p.serve()
+	p.grow()
 }

@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // tickLen is the grain of Info's times. A hit must not read a clock (it costs
 // more than the hit); it reads the tick that a timer advances. The timer runs
@@ -13,6 +16,14 @@ const coolTicks = int64(time.Second / tickLen)
 
 // since is the pool's own clock: exact, and only for slow paths.
 func (p *Pool[T]) since() time.Duration { return time.Since(p.base) }
+
+// plus adds durations and stays at the longest there is.
+func plus(a, b time.Duration) time.Duration {
+	if sum := a + b; sum >= a || b < 0 {
+		return sum
+	}
+	return math.MaxInt64
+}
 
 // ticks is the tick as policies are told it: exact where the clock may stand.
 func (p *Pool[T]) ticks() int64 {
@@ -58,7 +69,8 @@ func (p *Pool[T]) onTick() {
 		return
 	}
 	p.used = used
-	if now%coolTicks == 0 {
+	if now-p.cooled >= coolTicks {
+		p.cooled = now
 		p.clearSeats(coolTicks)
 	}
 	p.ticker.Reset(tickLen)

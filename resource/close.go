@@ -54,9 +54,11 @@ func (p *Pool[T]) shut() {
 const named = 16
 
 func (p *Pool[T]) closeError(ctx context.Context) error {
+	err := ctxError(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := &CloseError{Err: ctxError(ctx), Load: p.load()}
+	e := &CloseError{Err: err, Busy: p.busy}
+	e.Load, _ = p.load()
 	for _, r := range p.all {
 		if r.place != shelf && len(e.Leased) < named {
 			e.Leased = append(e.Leased, r.id)

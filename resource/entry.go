@@ -39,6 +39,7 @@ type entry[T any] struct {
 	place    place
 	aside    bool          // on the shelf, but a policy looks at it: not to be lent
 	parked   bool          // has been idle
+	proved   bool          // has done its work
 	seat     int           // which, if seated; else its last holder's
 	sat      int64         // Leases when it got its seat
 	since    int64         // tick from which it is idle, on the shelf
@@ -81,6 +82,19 @@ func (s *shelfList[T]) push(e *entry[T]) {
 		s.bottom = e
 	}
 	s.top = e
+	s.n++
+}
+
+// pushUnder puts e at the bottom.
+func (s *shelfList[T]) pushUnder(e *entry[T]) {
+	e.place = shelf
+	e.up, e.down = s.bottom, nil
+	if s.bottom != nil {
+		s.bottom.down = e
+	} else {
+		s.top = e
+	}
+	s.bottom = e
 	s.n++
 }
 

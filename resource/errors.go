@@ -71,6 +71,13 @@ func (e *AcquireError) Error() string {
 // Unwrap leads to Err.
 func (e *AcquireError) Unwrap() error { return e.Err }
 
+// outageCause is ErrOutage and the failure that it comes from. Its text is made
+// when it is asked for, since that calls the methods of a Make's own error.
+type outageCause struct{ last error }
+
+func (e *outageCause) Error() string   { return fmt.Sprintf("%v: %v", ErrOutage, e.last) }
+func (e *outageCause) Unwrap() []error { return []error{ErrOutage, e.last} }
+
 // Rejection is a refusal that tells who refused and for how long. An
 // [Admission] returns it, or the pool makes one around what it returned.
 // errors.Is(err, ErrRejected) holds, as it does for Err and what Err wraps.
@@ -121,11 +128,12 @@ func (e *PanicError) Unwrap() error {
 type CloseError struct {
 	Err    error    // the context's
 	Load   Load     // what is out
+	Busy   int      // goroutines of the pool's own: makes, sweeps, calls of a Queue or Trace
 	Leased []uint64 // the IDs of the resources that holders still have, at most 16 of them
 }
 
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v)", e.Err, e.Load, e.Leased)
+	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v; %d goroutines)", e.Err, e.Load, e.Leased, e.Busy)
 }
 
 // Unwrap leads to Err.

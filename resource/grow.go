@@ -7,12 +7,10 @@ import (
 	"github.com/respool/respool/internal/growth"
 )
 
-// out is how many resources are with callers, or on the way between. The pool
-// is locked.
-func (p *Pool[T]) out() int {
-	idle, _ := p.seatLevels()
-	return p.live - p.making - p.dying - p.shelf.n - idle
-}
+// out is how many resources are with callers, or on the way between: what is
+// idle on a seat while callers wait is about to be brought to them. The pool is
+// locked.
+func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
@@ -22,8 +20,8 @@ func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
 // and for Warm. It is called whenever something changed that it looks at. The
 // pool is locked.
 func (p *Pool[T]) grow() {
-	if p.closed {
-		return
+	if p.closed || p.ordered && p.matches() {
+		return // arrange serves first, and then comes back
 	}
 	now := time.Duration(-1) // read only if needed
 	clock := func() time.Duration {
@@ -32,7 +30,9 @@ func (p *Pool[T]) grow() {
 		}
 		return now
 	}
-	p.makeRoom()
+	if p.unfit && p.waiters.n > 0 && !p.breaker.Open() && p.barred <= clock() {
+		p.makeRoom()
+	}
 	room := p.max - p.live
 	if room <= 0 {
 		return
@@ -46,7 +46,7 @@ func (p *Pool[T]) grow() {
 		want, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
 			Waiting:  p.waiters.n,
-			Coming:   p.making + p.aside + p.promised(),
+			Coming:   p.making + p.aside,
 			Held:     p.out(),
 			Returned: p.returned,
 			Room:     room,
@@ -58,6 +58,9 @@ func (p *Pool[T]) grow() {
 			want, again = 0, wait
 		}
 		want = min(want, room, p.breaker.Allowed(clock(), p.max)-p.making)
+		if p.refusals > 0 { // try with one whether the gate is open again
+			want = min(want, 1-p.making)
+		}
 	}
 	for range want {
 		p.startMake(p.nextAsker())
@@ -65,20 +68,6 @@ func (p *Pool[T]) grow() {
 	if again > 0 {
 		p.growAgain(clock(), again)
 	}
-}
-
-// promised is how many of those who wait unlock is about to serve from the
-// shelf: with a Queue, what comes back goes there first. The pool is locked.
-func (p *Pool[T]) promised() (n int) {
-	if !p.ordered || p.shelf.n == 0 {
-		return 0
-	}
-	for w := p.waiters.front; w != nil && n < p.shelf.n; w = w.next {
-		if p.shelf.first(p.cfg.Order, w.Request.MinRemaining) != nil {
-			n++
-		}
-	}
-	return n
 }
 
 // ahead is how many makes MinIdle and Warm call for, if want are begun for
@@ -122,10 +111,10 @@ func (p *Pool[T]) probe(now time.Duration) {
 // who waits, where the pool is full and they keep a better one from being made.
 // The pool is locked.
 func (p *Pool[T]) makeRoom() {
-	if !p.unfit {
-		return
-	}
 	missing := p.waiters.n - p.making - p.dying - p.aside - max(0, p.max-p.live)
+	if p.lastMake != nil {
+		missing = min(missing, 1) // makes fail just now: do not give up all for them
+	}
 	for e := p.shelf.bottom; e != nil && missing > 0; {
 		up := e.up
 		if e.unfit > 0 && !e.aside {
@@ -153,7 +142,7 @@ func (p *Pool[T]) nextAsker() context.Context {
 
 // growAgain sees to it that grow is called after d. The pool is locked.
 func (p *Pool[T]) growAgain(now, d time.Duration) {
-	at := now + d
+	at := plus(now, d)
 	if p.growAt != 0 && p.growAt <= at && p.growAt > now {
 		return
 	}
@@ -168,6 +157,7 @@ func (p *Pool[T]) growAgain(now, d time.Duration) {
 func (p *Pool[T]) onGrow() {
 	p.lock()
 	p.growAt = 0
+	p.serve()
 	p.grow()
 	p.unlock()
 }

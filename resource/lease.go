@@ -99,9 +99,20 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	e, p := l.e, l.e.pool
 	done := e.done
 	e.done = nil
+	// The permits go back before the place, which whoever gets it needs them
+	// for. All is deferred, since each Done may end this goroutine.
+	defer p.release(e)
+	defer p.giveBack(e.quota, Outcome{Verdict: OK})
+	defer p.giveBack(done, Outcome{Verdict: OK})
+	return e.value, true
+}
+
+// release lets go of e for good, which was hijacked.
+func (p *Pool[T]) release(e *entry[T]) {
 	p.lock()
 	p.startClock()
 	p.returned++
+	p.prove(e)
 	if e.place == seated {
 		p.vacate(e)
 	}
@@ -111,10 +122,6 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	p.grow()
 	p.unlock()
 	e.res.Hijack()
-	// Deferred: the first may end this goroutine.
-	defer p.giveBack(e.quota, Outcome{Verdict: OK})
-	p.giveBack(done, Outcome{Verdict: OK})
-	return e.value, true
 }
 
 // end ends the lease and either destroys the resource, with cause, or gives it
@@ -142,13 +149,13 @@ func (p *Pool[T]) conclude(e *entry[T], cause error, count *int64, o Outcome) {
 	p.lock()
 	p.startClock()
 	p.returned++
+	if cause == nil && o.Verdict == OK || time.Duration(p.tick.Load())*tickLen-e.born > infancy {
+		p.prove(e)
+	}
 	if cause != nil {
 		p.retire(e, cause, count)
 		p.grow()
 	} else {
-		if e.word.Load().Leases == 1 && o.Verdict == OK {
-			p.breaker.Proved()
-		}
 		p.put(e, true)
 	}
 	yield := p.served()
@@ -156,6 +163,15 @@ func (p *Pool[T]) conclude(e *entry[T], cause error, count *int64, o Outcome) {
 	p.giveBack(done, o)
 	if yield {
 		runtime.Gosched()
+	}
+}
+
+// prove notes that e did its work: that one was made is a success. The pool is
+// locked.
+func (p *Pool[T]) prove(e *entry[T]) {
+	if !e.proved {
+		e.proved = true
+		p.breaker.Proved()
 	}
 }
 

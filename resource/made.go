@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -94,8 +93,9 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.making--
 	p.live--
 	p.n.refused++
-	p.barred = max(p.barred, now+max(a.RetryAfter, barredFor))
-	if a.RetryAfter == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
+	p.barred = max(p.barred, plus(now, max(a.RetryAfter, barredFor<<min(p.refusals, maxBarred))))
+	p.refusals++
+	if a.RetryAfter <= 0 && p.making == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
 		p.n.rejected += int64(p.waiters.n)
 		p.refuseAll(true, func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
 	}
@@ -107,11 +107,17 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	}
 }
 
-// barredFor is how long no make is tried after a refusal that did not say.
-const barredFor = 50 * time.Millisecond
+// barredFor is how long no make is tried after a refusal that did not say. It
+// doubles from refusal to refusal, up to maxBarred times.
+const (
+	barredFor = 50 * time.Millisecond
+	maxBarred = 5
+)
 
-// withdraw frees the place of a make that has not begun. The pool is locked.
+// withdraw frees the place of a make that has not begun.
 func (p *Pool[T]) withdraw() {
+	p.lock()
+	defer p.unlock()
 	p.making--
 	p.live--
 	p.grow()
@@ -127,7 +133,7 @@ func (p *Pool[T]) hopeless(now time.Duration) bool {
 
 // outageError is what a hopeless caller gets. The pool is locked.
 func (p *Pool[T]) outageError(now, waited time.Duration) error {
-	err := fmt.Errorf("%w: %w", ErrOutage, p.lastMake)
+	err := &outageCause{p.lastMake}
 	retry := p.breaker.RetryAfter(now)
 	if retry == 0 { // the prober is at it
 		retry = max(p.gauge.Usual(), 10*time.Millisecond)

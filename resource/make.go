@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -43,37 +42,39 @@ func (p *Pool[T]) make(m *making[T]) {
 		return
 	}
 	if !p.stillWanted() {
+		p.passGate(gate, Outcome{})
 		p.releaseQuota(m, Outcome{})
-		if gate != nil {
-			_ = p.isolate("Done", func() { gate(Outcome{}) })
-		}
+		p.withdraw()
 		return
 	}
 	res, err := p.life.Acquire(context.WithValue(m.ctx, makingKey{}, m))
+	// The permit goes back first: the next make may want it.
 	if err != nil {
+		p.passGate(gate, Outcome{Verdict: Failed, Err: err, Latency: m.took})
 		p.makeFailed(m, err)
 	} else {
+		p.passGate(gate, Outcome{Verdict: OK, Latency: m.took})
 		p.makeDone(m, res)
 	}
-	o := Outcome{Verdict: OK, Latency: m.took}
-	if err != nil {
-		o = Outcome{Verdict: Failed, Err: err, Latency: m.took}
-	}
+}
+
+// passGate gives the MakeGate's permit back.
+func (p *Pool[T]) passGate(gate Done, o Outcome) {
 	if gate != nil {
 		_ = p.isolate("Done", func() { gate(o) })
 	}
 }
 
-// stillWanted reports whether a make may begin now that it was let through. If
-// the pool was closed or shrunk meanwhile its place is free again.
+// stillWanted reports whether a make may begin now that it was let through: the
+// pool may have been closed or shrunk meanwhile.
 func (p *Pool[T]) stillWanted() bool {
 	p.lock()
 	defer p.unlock()
-	if p.closed || p.live > p.max {
-		p.withdraw()
-		return false
+	if p.refusals > 0 {
+		p.refusals = 0
+		p.grow()
 	}
-	return true
+	return !p.closed && p.live <= p.max
 }
 
 // permits asks the Quota and the MakeGate. Their contexts end at Close.
@@ -110,7 +111,7 @@ func (p *Pool[T]) construct(pctx context.Context) (*entry[T], error) {
 	ctx, cancel := context.WithTimeoutCause(m.ctx, p.cfg.MakeTimeout, ErrMakeTimeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	patience := time.NewTimer(p.cfg.MakeTimeout + min(p.cfg.MakeTimeout/10, time.Second))
+	patience := time.NewTimer(plus(p.cfg.MakeTimeout, min(p.cfg.MakeTimeout/10, time.Second)))
 	defer patience.Stop()
 	m.began = p.since()
 	result := make(chan made[T], 1)
@@ -120,15 +121,14 @@ func (p *Pool[T]) construct(pctx context.Context) (*entry[T], error) {
 		return r.e, r.err
 	case <-patience.C:
 	}
+	p.countLost(1) // before callMake may count it out
 	if !m.settled.CompareAndSwap(false, true) {
+		p.countLost(-1)
 		r := <-result
 		return r.e, r.err
 	}
 	m.took = p.since() - m.began
 	m.lost = true
-	p.lock()
-	p.lost++
-	p.unlock()
 	return nil, ErrMakeTimeout
 }
 
@@ -157,9 +157,7 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 			p.destroyValue(e, ErrMakeTimeout)
 		}
 		p.releaseQuota(m, Outcome{Verdict: Failed, Err: ErrMakeTimeout})
-		p.lock()
-		p.lost--
-		p.unlock()
+		p.countLost(-1)
 	}()
 	var v T
 	var err error
@@ -168,7 +166,7 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 		return
 	}
 	if err != nil {
-		if context.Cause(ctx) == ErrMakeTimeout && !errors.Is(err, ErrMakeTimeout) {
+		if context.Cause(ctx) == ErrMakeTimeout && !p.is(err, ErrMakeTimeout) {
 			err = fmt.Errorf("%w: %w", ErrMakeTimeout, err)
 		}
 		r.err = err
@@ -182,6 +180,12 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 		}
 	}
 	r = made[T]{e: e}
+}
+
+func (p *Pool[T]) countLost(n int) {
+	p.lock()
+	p.lost += n
+	p.unlock()
 }
 
 // destroyValue destroys a value that never came into the pool.

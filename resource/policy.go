@@ -80,10 +80,11 @@ type Eviction interface {
 //
 // Check has v to itself and may do I/O until ctx ends, when it must return. It
 // is asked before a resource is lent, on the goroutine and with the context of
-// the caller, and in the sweep, where one idle resource at a time is set aside.
-// An error destroys the resource, unless ctx had ended: then nothing is known,
-// and it goes back untouched. Most implementations return nil at once while
-// i.Idle is short. A panic destroys the resource.
+// the caller, and in the sweep, where one idle resource at a time is set aside
+// and ctx ends after [Config.MakeTimeout]. An error destroys the resource,
+// unless it was the caller's context that ended: then nothing is known, and it
+// goes back untouched. Most implementations return nil at once while i.Idle is
+// short. A panic destroys the resource.
 type Health[T any] interface {
 	Check(ctx context.Context, v T, i Info) error
 }

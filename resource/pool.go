@@ -104,6 +104,7 @@ type Pool[T any] struct {
 	lastMake error         // why the last make failed, if none has succeeded since
 	sought   bool          // a caller was refused since the prober last tried
 	barred   time.Duration // until then a MakeGate or Quota lets no make begin
+	refusals int           // how often they have refused since they last let one begin
 	grower   *time.Timer
 	growAt   time.Duration // when grower fires; 0: it does not
 	sweeper  *time.Timer
@@ -112,6 +113,7 @@ type Pool[T any] struct {
 	ticker  *time.Timer
 	ticking bool
 	used    int64 // usage at the last tick
+	cooled  int64 // tick at which long idle seats were last cleared
 
 	// What Stats adds up.
 	acquired int64 // without those on a seat since they got it

@@ -1,5 +1,7 @@
 package resource
 
+import "time"
+
 // put finds the place of e, which works and is in the pool's hands: with the
 // next waiter, on the shelf, or, if the pool has no use for it, destroyed; and
 // if it was used, so that its user may soon come again, on that one's seat. The
@@ -14,20 +16,51 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
 	case p.waiters.n > 0:
-		if !p.ordered {
-			now := p.since()
-			if w := p.nextFor(e, now); w != nil {
-				p.grant(e, w, now)
-				return
-			}
-		}
-		p.park(e) // for unlock to give it to whom the Queue names
-		p.grow()
+		p.handOver(e)
 	case used && len(p.seats) > 0:
 		p.parkOnSeat(e)
 	default:
 		p.park(e)
 	}
+}
+
+// handOver gives e to whom it is for among those who wait. The pool is locked.
+func (p *Pool[T]) handOver(e *entry[T]) {
+	if !p.ordered {
+		now := p.since()
+		w := p.nextFor(e, now)
+		if w != nil && p.yieldsPlace(e, now) {
+			p.retire(e, ErrNearEnd, &p.n.other)
+			return
+		}
+		if w != nil {
+			p.grant(e, w, now)
+			return
+		}
+	}
+	fresh := !e.parked
+	p.park(e)
+	if p.ordered && fresh {
+		e.parked = false // unlock gives it to whom the Queue names
+	}
+	p.grow()
+}
+
+// maxPassed is how often a waiter for whom everything is too near its end is
+// passed over before it gets a place.
+const maxPassed = 8
+
+// yieldsPlace reports whether e is to make room for the waiter in front, who can
+// not use it: else, in a full pool, those behind might have it again and again,
+// and that one nothing. The pool is locked.
+func (p *Pool[T]) yieldsPlace(e *entry[T], now time.Duration) bool {
+	front := p.waiters.front
+	if e.fits(front.Request.MinRemaining) {
+		return false
+	}
+	front.passed++
+	return front.passed > maxPassed && p.live >= p.max && p.making+p.dying+p.aside == 0 &&
+		p.lastMake == nil && p.barred <= now
 }
 
 // park puts e on the shelf, on top. The pool is locked.

@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // queueState is what the pool keeps for a Queue. Its methods are foreign code
 // and run one at a time with the pool unlocked: whoever unlocks the pool while
@@ -39,6 +42,9 @@ func (p *Pool[T]) matches() bool {
 	if p.waiters.n == 0 || p.shelf.n == 0 {
 		return false
 	}
+	if !p.unfit {
+		return p.shelf.first(p.cfg.Order, 0) != nil
+	}
 	for w := p.waiters.front; w != nil; w = w.next {
 		if p.shelf.first(p.cfg.Order, w.Request.MinRemaining) != nil {
 			return true
@@ -57,6 +63,7 @@ func (p *Pool[T]) arrange() {
 		return
 	}
 	p.queue.busy = true
+	p.busy++
 	p.mu.Unlock()
 	for {
 		err := p.isolate("Queue", func() {
@@ -66,6 +73,8 @@ func (p *Pool[T]) arrange() {
 		p.lock()
 		if p.queue.broken = err != nil; err == nil && len(p.queue.news) == 0 && !p.matches() {
 			p.queue.busy = false
+			p.busy--
+			p.grow()
 			p.unlock()
 			return
 		}
@@ -95,7 +104,7 @@ func (p *Pool[T]) arrangeOne() bool {
 		return false
 	}
 	w := p.queue.chosen
-	var refuse error
+	var refuse *Rejection
 	if w == nil && !p.queue.broken {
 		p.unlock()
 		w, refuse = p.pop(now)
@@ -107,27 +116,33 @@ func (p *Pool[T]) arrangeOne() bool {
 	return true
 }
 
-// pop asks the Queue who is next.
-func (p *Pool[T]) pop(now time.Duration) (*waiter[T], error) {
-	out, refuse := p.cfg.Queue.Pop(now)
+// pop asks the Queue who is next, and whether to refuse that one.
+func (p *Pool[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
+	out, err := p.cfg.Queue.Pop(now)
 	if out == nil {
 		return nil, nil
 	}
 	w, _ := out.owner.(*waiter[T]) // nil if it is not one of ours
-	return w, refuse
+	if err == nil {
+		return w, nil
+	}
+	return w, &Rejection{Policy: "Queue", RetryAfter: p.retryAfter(err), Err: err}
 }
 
 // serveChosen serves w, or refuses it. If there is no w that waits, or it can
 // not use what is idle, the one is served that waited longest and can. The
 // pool is locked.
-func (p *Pool[T]) serveChosen(w *waiter[T], refuse error, now time.Duration) {
+func (p *Pool[T]) serveChosen(w *waiter[T], refuse *Rejection, now time.Duration) {
 	if w != nil {
 		w.popped = true
+	}
+	if w != nil && !w.waiting { // it left while it was popped: that is no news
+		p.queue.news = slices.DeleteFunc(p.queue.news, func(n queueNews[T]) bool { return n.w == w && n.left })
 	}
 	if w != nil && w.waiting && refuse != nil {
 		p.n.rejected++
 		w.rejected = true
-		p.refuse(w, p.failureLocked(&Rejection{Policy: "Queue", Err: refuse}, now-w.Since, 0))
+		p.refuse(w, p.failureLocked(refuse, now-w.Since, refuse.RetryAfter))
 		return
 	}
 	if w == nil || !w.waiting {

@@ -58,7 +58,7 @@ func (p *Pool[T]) hit(seat int) (l Lease[T], idle int64, ok bool) {
 	if e == nil {
 		return l, 0, false
 	}
-	gen, idle, ok := e.word.Take(p.tick.Load())
+	gen, idle, ok := e.word.Take(&p.tick)
 	if !ok {
 		return l, 0, false
 	}

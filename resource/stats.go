@@ -86,9 +86,9 @@ func (s Stats) String() string {
 func (p *Pool[T]) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, begun := p.seatLevels()
+	load, begun := p.load()
 	s := Stats{
-		Load:      p.load(),
+		Load:      load,
 		Acquired:  p.acquired + begun,
 		Waited:    p.n.waited,
 		WaitTime:  p.n.waitTime,
@@ -111,12 +111,12 @@ func (p *Pool[T]) Stats() Stats {
 	return s
 }
 
-// load is the levels. What is neither idle nor being made or destroyed counts
-// as leased, if only for the instant in which it changes hands. The pool is
-// locked.
-func (p *Pool[T]) load() Load {
-	onSeats, _ := p.seatLevels()
-	l := Load{
+// load is the levels, and how many leases were begun on seats. What is neither
+// idle nor being made or destroyed counts as leased, if only for the instant in
+// which it changes hands. The pool is locked.
+func (p *Pool[T]) load() (l Load, begun int64) {
+	onSeats, begun := p.seatLevels()
+	l = Load{
 		Max:        p.max,
 		Idle:       p.shelf.n + onSeats,
 		Making:     p.making,
@@ -125,5 +125,5 @@ func (p *Pool[T]) load() Load {
 		Waiting:    p.waiters.n,
 	}
 	l.Leased = p.live - l.Idle - l.Making - l.Destroying
-	return l
+	return l, begun
 }

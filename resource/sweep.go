@@ -38,9 +38,13 @@ func (p *Pool[T]) onSweep() {
 		}
 		p.unlock()
 	}()
-	if p.cfg.Eviction == nil && p.cfg.Health == nil {
-		return
+	if p.cfg.Eviction != nil || p.cfg.Health != nil {
+		p.sweep()
 	}
+}
+
+// sweep holds every idle resource against the policies.
+func (p *Pool[T]) sweep() {
 	// From the end: what is retired meanwhile is replaced by the last one,
 	// which was looked at.
 	p.lock()
@@ -50,19 +54,30 @@ func (p *Pool[T]) onSweep() {
 	var some [sweepChunk]suspect[T]
 	for from > 0 {
 		n := p.suspects(&from, &some)
-		for i := range some[:n] {
-			if p.cfg.Eviction != nil {
-				some[i].cause = p.evict(some[i].info)
-			}
+		if p.cfg.Eviction != nil {
+			each(n, func(i int) { some[i].cause = p.evict(some[i].info) })
+			p.convict(some[:n], &p.n.evicted)
 		}
-		p.convict(some[:n])
 		if p.cfg.Health != nil {
-			for i := range some[:n] {
-				if some[i].cause == nil {
-					p.examine(&some[i])
-				}
-			}
+			each(n, func(i int) { p.examine(&some[i]) })
+			p.convict(some[:n], &p.n.unhealthy) // those whose check did not return
 		}
+	}
+}
+
+// each calls f for 0 to n-1, in turn, on a goroutine that is replaced if f ends
+// it.
+func each(n int, f func(i int)) {
+	for next := 0; next < n; {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for next < n {
+				next++
+				f(next - 1)
+			}
+		}()
+		<-done
 	}
 }
 
@@ -97,14 +112,15 @@ func (s *suspect[T]) stillIdle() bool {
 }
 
 // convict retires those for which there is a cause.
-func (p *Pool[T]) convict(some []suspect[T]) {
+func (p *Pool[T]) convict(some []suspect[T], count *int64) {
 	p.lock()
 	defer p.unlock()
 	for i := range some {
 		if s := &some[i]; s.cause != nil && s.stillIdle() {
-			p.retire(s.e, s.cause, &p.n.evicted)
+			p.retire(s.e, s.cause, count)
 		}
 	}
+	p.grow()
 }
 
 // examine asks the Health about one resource, which is aside meanwhile.
@@ -114,18 +130,22 @@ func (p *Pool[T]) examine(s *suspect[T]) {
 		p.unlock()
 		return
 	}
+	s.cause = ErrGoexit // unless ask returns
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.MakeTimeout)
 	defer cancel()
-	there := p.apart(s.e, func() { s.cause = p.ask(ctx, s.e, s.info) })
-	if ill := s.cause != nil && p.ctx.Err() == nil; ill && there {
-		p.retire(s.e, s.cause, &p.n.unhealthy)
-		p.grow()
-	} else {
-		s.cause = nil
+	var ill error
+	there := p.apart(s.e, func() { ill = p.ask(ctx, s.e, s.info) })
+	s.cause = nil
+	if p.ctx.Err() != nil {
+		ill = nil // the pool was closed: nothing is known
+	}
+	if ill != nil && there {
+		p.retire(s.e, ill, &p.n.unhealthy)
 	}
 	p.serve()
+	p.grow()
 	p.unlock()
-	if s.cause != nil {
-		p.traceCheck(s.info, s.cause)
+	if ill != nil {
+		p.traceCheck(s.info, ill)
 	}
 }

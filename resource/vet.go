@@ -17,7 +17,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 		}
 		if s.min > 0 {
 			later := i
-			later.Age += s.min
+			later.Age = plus(i.Age, s.min)
 			if cause := p.evict(later); cause != nil {
 				return false, p.leave(s, l, cause)
 			}
@@ -81,6 +81,10 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
 	p.put(e, false)
 	if e.place == shelf {
 		e.since -= s.idle
+		if p.cfg.Order == OldestFirst {
+			p.shelf.remove(e)
+			p.shelf.pushUnder(e)
+		}
 	}
 	p.unlock()
 }

@@ -30,6 +30,7 @@ type waiter[T any] struct {
 	waiting    bool   // in the line
 	asked      bool   // a make was begun for it
 	popped     bool   // the Queue has given it out
+	passed     int    // how often others were served before it
 	prev, next *waiter[T]
 	lease      Lease[T] // what it got
 	idle       int64    // for how many ticks that was idle
@@ -223,57 +224,80 @@ func (p *Pool[T]) refuseAll(rejected bool, because func(waited time.Duration) er
 // expired reports whether the context of w has ended, though its goroutine may
 // not have run since. To lend to it would keep the resource from the next for
 // as long as that takes: under overload, when many expire and processors are
-// busy, that is most of the time there is.
-func (w *waiter[T]) expired(now time.Duration) bool { return w.deadline != 0 && w.deadline <= now }
+// busy, that is most of the time there is. One that waits on for lateFor has a
+// context that goes by another clock, and waits like everybody.
+func (w *waiter[T]) expired(now time.Duration) bool {
+	return w.deadline != 0 && w.deadline <= now && now-w.deadline < lateFor
+}
+
+const lateFor = time.Second
 
 // nextFor returns the waiter to get e; nil if nobody waits who can use it. The
 // pool is locked, and has no Queue.
 func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
-	w := p.waiters.front
-	for w != nil && (w.expired(now) || !e.fits(w.Request.MinRemaining)) {
-		w = w.next
+	passed := false
+	for w := p.waiters.front; w != nil; w = w.next {
+		switch {
+		case !e.fits(w.Request.MinRemaining):
+		case w.expired(now):
+			passed = true
+		default:
+			return w
+		}
 	}
-	return w
+	if passed {
+		p.growAgain(now, lateFor) // looks again whether it is still there
+	}
+	return nil
 }
 
 // serve lends what is idle to those who wait, as far as both go together. With
 // a Queue, unlock sees to it. The pool is locked.
 func (p *Pool[T]) serve() {
-	if p.ordered {
-		return
-	}
-	if p.waiters.n == 0 || p.shelf.n == 0 {
+	if p.ordered || p.waiters.n == 0 {
 		return
 	}
 	now := p.since()
-	for w := p.waiters.front; w != nil; {
-		after := w.next
-		if w.expired(now) {
-			w = after
-			continue
+	for e := p.shelf.first(p.cfg.Order, 0); e != nil && p.waiters.n > 0; {
+		next := e.next(p.cfg.Order)
+		if !e.aside {
+			if w := p.nextFor(e, now); w != nil {
+				p.grantIdle(e, w, now)
+			}
 		}
-		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
-			p.grantIdle(e, w, now)
-		} else if w.Request.MinRemaining == 0 {
-			return
-		}
-		w = after
+		e = next
 	}
 }
 
 // failure makes the error of an acquire.
 func (p *Pool[T]) failure(err error, waited time.Duration) error {
-	var retry time.Duration
-	var r *Rejection
-	if errors.As(err, &r) {
-		retry = r.RetryAfter
-	}
+	retry := p.retryAfter(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.failureLocked(err, waited, retry)
 }
 
+// retryAfter is what a Rejection in err says. It calls the methods of err, which
+// may be a policy's own.
+func (p *Pool[T]) retryAfter(err error) (d time.Duration) {
+	_ = p.guard("errors.As", func() {
+		var r *Rejection
+		if errors.As(err, &r) {
+			d = r.RetryAfter
+		}
+	})
+	return d
+}
+
+// is is errors.Is for an err that may not be ours.
+func (p *Pool[T]) is(err, target error) (yes bool) {
+	_ = p.guard("errors.Is", func() { yes = errors.Is(err, target) })
+	return yes
+}
+
 // failureLocked is failure with the pool locked: it calls no method of err.
 func (p *Pool[T]) failureLocked(err error, waited, retry time.Duration) *AcquireError {
-	return &AcquireError{Err: err, Waited: waited, RetryAfter: retry, Load: p.load(), LastMake: p.lastMake}
+	a := &AcquireError{Err: err, Waited: waited, RetryAfter: max(0, retry), LastMake: p.lastMake}
+	a.Load, _ = p.load()
+	return a
 }

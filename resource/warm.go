@@ -31,12 +31,13 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 		return err
 	case <-ctx.Done():
 	}
+	err := ctxError(ctx)
 	p.lock()
 	defer p.unlock()
 	for i, other := range p.warming {
 		if other == w {
 			p.warming = append(p.warming[:i], p.warming[i+1:]...)
-			return ctxError(ctx)
+			return err
 		}
 	}
 	return <-w.done // it was decided just before

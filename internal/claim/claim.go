@@ -20,8 +20,8 @@ import "sync/atomic"
 // The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
 // flags. The lease number says both which lease this is and how many there have
 // been; a stale lease is taken for a live one only if exactly a multiple of
-// 2^36 leases of the same resource came in between. The tick is when the word
-// last changed hands, modulo 2^24 ticks.
+// 2^36 leases of the same resource came in between. The tick is when it was last
+// taken, lent, returned or seated, modulo 2^24 ticks.
 const (
 	leased uint64 = 1 << iota
 	open
@@ -45,11 +45,13 @@ func pack(gen uint64, tick int64, f uint64) uint64 {
 
 // Take moves an open resource to a new lease, and returns its number and for
 // how many ticks it was open. It fails if the resource is not open, or doomed.
-func (w *Word) Take(tick int64) (gen uint64, idle int64, ok bool) {
+// The clock is read after the word, so that it can not be behind it.
+func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 	v := w.v.Load()
 	if v&flags != open|seated {
 		return 0, 0, false
 	}
+	tick := clock.Load()
 	gen = (v>>genShift + 1) & genMask
 	idle = int64((uint64(tick) - v>>tickShift) & tickMask)
 	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|seated))
@@ -104,7 +106,8 @@ func (w *Word) Lend(tick int64) uint64 {
 
 // Sit opens a resource in the pool's hands to whoever takes it.
 func (w *Word) Sit(tick int64) {
-	w.v.Store(pack(w.mine("seat")>>genShift, tick, open|seated))
+	v := w.mine("seat")
+	w.v.Store(pack(v>>genShift, tick, open|seated|v&doomed))
 }
 
 // Stand records that a resource in the pool's hands has no seat any more.
@@ -120,7 +123,8 @@ func (w *Word) mine(to string) uint64 {
 	return v
 }
 
-// Doom marks the resource: from now on Take and Return fail.
+// Doom marks the resource: from now on Take and Return fail. It may meet Take,
+// Return and End, but not what the pool's lock guards.
 func (w *Word) Doom() { w.v.Or(doomed) }
 
 // Doomed reports whether Doom was called.
@@ -151,8 +155,7 @@ func (w *Word) Load() State {
 	}
 }
 
-// Ticks returns how many ticks before now the word last changed hands, modulo
-// 2^24.
+// Ticks returns how many ticks before now that was, modulo 2^24.
 func (s State) Ticks(now int64) int64 {
 	return int64((uint64(now) - s.tick) & tickMask)
 }

@@ -3,6 +3,7 @@ package claim_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,6 +17,13 @@ const (
 	gens  = 1 << 36 // lease numbers
 	ticks = 1 << 24
 )
+
+// at is a clock that stands at tick.
+func at(tick int64) *atomic.Int64 {
+	var clock atomic.Int64
+	clock.Store(tick)
+	return &clock
+}
 
 // states are all that a word can be in, but for doomed. In each the last
 // lease, begun or not, has number n.
@@ -35,7 +43,7 @@ var states = []struct {
 	{name: "leased", end: true, leased: true,
 		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Lend(0); return w }},
 	{name: "leased, seated", giveBack: true, end: true, leased: true,
-		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Sit(0); w.Take(0); return w }},
+		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Sit(0); w.Take(at(0)); return w }},
 }
 
 // panics returns what f panics with, as text; "" if it does not.
@@ -85,7 +93,7 @@ func TestOperationsInEveryState(t *testing.T) {
 						t.Errorf("doomed = %v after %s", w.Doomed(), name)
 					}
 				}
-				check("Take", func(w *claim.Word) bool { _, _, ok := w.Take(1); return ok }, s.take && !doomed)
+				check("Take", func(w *claim.Word) bool { _, _, ok := w.Take(at(1)); return ok }, s.take && !doomed)
 				check("Return", func(w *claim.Word) bool { return w.Return(n, 1) }, s.giveBack && !doomed)
 				check("End", func(w *claim.Word) bool { return w.End(n) }, s.end)
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n) }, s.leased)
@@ -119,7 +127,7 @@ func TestWhereOperationsLead(t *testing.T) {
 		t.Errorf("lent without a seat: %+v", w.Load())
 	}
 	w.Sit(3)
-	if n, idle, ok := w.Take(5); n != 2 || idle != 2 || !ok || !w.Holds(2) {
+	if n, idle, ok := w.Take(at(5)); n != 2 || idle != 2 || !ok || !w.Holds(2) {
 		t.Errorf("taken: lease %d, idle %d, %v", n, idle, ok)
 	}
 	if !w.Return(2, 6) || w.Return(2, 6) || w.End(2) || !w.Load().Open {
@@ -147,7 +155,7 @@ func TestWhereOperationsLead(t *testing.T) {
 func TestLeaseNumberWraps(t *testing.T) {
 	for name, begin := range map[string]func(w *claim.Word) uint64{
 		"Lend": func(w *claim.Word) uint64 { return w.Lend(ticks - 1) },
-		"Take": func(w *claim.Word) uint64 { w.Sit(0); n, _, _ := w.Take(ticks - 1); return n },
+		"Take": func(w *claim.Word) uint64 { w.Sit(0); n, _, _ := w.Take(at(ticks - 1)); return n },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := claim.At(gens - 2)
@@ -184,7 +192,7 @@ func TestTickWraps(t *testing.T) {
 		if got := w.Load().Ticks(c.now); got != c.want {
 			t.Errorf("sat at %d: %d ticks at %d, want %d", c.at, got, c.now, c.want)
 		}
-		n, idle, ok := w.Take(c.now)
+		n, idle, ok := w.Take(at(c.now))
 		if n != 0 || idle != c.want || !ok {
 			t.Errorf("sat at %d, taken at %d: lease %d, idle %d, %v; want idle %d", c.at, c.now, n, idle, ok, c.want)
 		}
@@ -198,7 +206,7 @@ func TestNothingAllocates(t *testing.T) {
 	var w claim.Word
 	n := testing.AllocsPerRun(1000, func() {
 		w.Sit(1)
-		gen, _, ok := w.Take(2)
+		gen, _, ok := w.Take(at(2))
 		if !ok || !w.Holds(gen) || !w.Return(gen, 3) || w.Load().Ticks(4) != 1 || !w.Claim() {
 			t.Error("no hit")
 		}

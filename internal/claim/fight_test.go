@@ -10,7 +10,7 @@ import (
 
 // word is a claim.Word, or a mutant of one.
 type word interface {
-	Take(tick int64) (gen uint64, idle int64, ok bool)
+	Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool)
 	Return(gen uint64, tick int64) bool
 	End(gen uint64) bool
 	Claim() bool
@@ -151,7 +151,7 @@ func (f *fighter) step() {
 			f.again()
 		}
 	default:
-		if gen, _, ok := t.Take(5); ok {
+		if gen, _, ok := t.Take(at(5)); ok {
 			f.counts[took].Add(1)
 			f.lease(i, t, gen, true)
 		}

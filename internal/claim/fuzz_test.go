@@ -74,7 +74,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 	switch op {
 	case take:
 		want = m.open && m.seated && !m.doomed
-		gen, idle, ok := w.Take(now)
+		gen, idle, ok := w.Take(at(now))
 		if got = ok; want {
 			if waited := now - m.tick; idle != waited || gen != m.lend(now) {
 				t.Fatalf("Take: lease %d, idle %d; want %d, %d", gen, idle, m.gen, waited)

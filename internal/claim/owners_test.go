@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,11 +50,11 @@ func (w *endsStale) End(uint64) bool { return w.Word.End(uint64(w.Load().Leases)
 
 func (w *claimsTaken) Claim() bool { return w.Word.Claim() || w.Load().Leased }
 
-func (w *takesTaken) Take(tick int64) (uint64, int64, bool) {
+func (w *takesTaken) Take(clock *atomic.Int64) (uint64, int64, bool) {
 	if s := w.Load(); s.Leased {
 		return uint64(s.Leases), 0, true
 	}
-	return w.Word.Take(tick)
+	return w.Word.Take(clock)
 }
 
 // TestSwapSeesMutants shows that the owner swap would see a double hold.

@@ -92,7 +92,7 @@ func (g *Gauge) watch(f Facts) { g.watched, g.returned = f.Now, f.Returned }
 func (g *Gauge) hedge(f Facts) int {
 	doublings := 0
 	if g.makeTime > 0 {
-		doublings = min(int((f.Now-g.since)/g.makeTime), 20)
+		doublings = int(min((f.Now-g.since)/g.makeTime, 20))
 	}
 	return 1 << doublings
 }

@@ -21,11 +21,13 @@ const (
 // user serialises the calls.
 type Breaker struct {
 	open     bool
-	ramping  bool
+	ramping  bool          // after an outage: limit grows with each success
+	shaky    bool          // and nothing made since has been proved
 	unproved bool          // the last failure was a thing that died before it did any work
 	fails    int           // in a row
 	probes   int           // failed ones, since all was well
 	limit    int           // how many makes at once; 0: no limit
+	since    time.Duration // when it began, or the last probe failed
 	next     time.Duration // when the prober may try
 }
 
@@ -33,27 +35,26 @@ type Breaker struct {
 // other makes run; spread is random in [0,1). It reports whether an outage
 // began with it.
 func (b *Breaker) Failed(now, started time.Duration, running int, spread float64) (began bool) {
-	b.unproved = false
-	return b.failed(now, started, running, spread)
+	return b.failed(now, started, running, spread, false)
 }
 
 // Stillborn tells that something just made died before it did any work. It is
 // a failure that a successful make does not outweigh, or a server that accepts
 // and hangs up would be dialled for ever.
 func (b *Breaker) Stillborn(now, started time.Duration, running int, spread float64) (began bool) {
-	b.unproved = true
-	return b.failed(now, started, running, spread)
+	return b.failed(now, started, running, spread, true)
 }
 
-func (b *Breaker) failed(now, started time.Duration, running int, spread float64) (began bool) {
-	b.fails++
-	if b.open && started < b.next {
-		return false // begun before the outage or its last delay: says nothing new
+func (b *Breaker) failed(now, started time.Duration, running int, spread float64, unproved bool) (began bool) {
+	if started < b.since || b.open && started < b.next {
+		return false // begun before the outage, or its last failure: says nothing new
 	}
-	if b.open || b.ramping || b.fails >= threshold {
+	b.unproved = unproved
+	b.fails++
+	if b.open || b.shaky || b.fails >= threshold {
 		began = !b.open
-		b.open, b.ramping, b.limit = true, false, 1
-		b.next = now + wait(b.probes, spread)
+		b.open, b.ramping, b.shaky, b.limit = true, false, false, 1
+		b.since, b.next = now, now+wait(b.probes, spread)
 		b.probes++
 		return began
 	}
@@ -74,15 +75,21 @@ func wait(n int, spread float64) time.Duration {
 // whether an outage ended with it.
 func (b *Breaker) Made(size int) (ended bool) {
 	ended = b.open
+	if b.open {
+		b.open, b.ramping, b.shaky = false, true, true
+	}
 	if !b.unproved {
 		b.fails = 0
 	}
-	if b.open || b.ramping {
-		b.open, b.ramping = false, true
+	switch {
+	case b.limit == 0:
+	case b.ramping || b.unproved:
 		b.limit++
+	default:
+		b.limit = 0
 	}
-	if !b.ramping && !b.unproved || b.limit >= size {
-		b.limit, b.ramping = 0, false
+	if b.limit >= size {
+		b.limit, b.ramping, b.shaky = 0, false, false
 	}
 	return ended
 }
@@ -91,8 +98,12 @@ func (b *Breaker) Made(size int) (ended bool) {
 // unless there is an outage still.
 func (b *Breaker) Proved() {
 	b.unproved = false
-	if !b.open && !b.ramping {
-		b.fails, b.probes, b.limit = 0, 0, 0
+	if b.open {
+		return
+	}
+	b.fails, b.probes, b.shaky = 0, 0, false
+	if !b.ramping {
+		b.limit = 0
 	}
 }
 

@@ -36,12 +36,12 @@ func TestStillbornIsNotOutweighed(t *testing.T) {
 	}
 }
 
-// The next success leaves what a stillborn has halved; a proof does not.
+// A success adds one to what a stillborn has halved; a proof brings all back.
 func TestMadeAfterStillborn(t *testing.T) {
 	var b outage.Breaker
 	b.Stillborn(0, 0, 15, 0)
 	b.Made(16)
-	state(t, &b, 0, 16, false, 8, 0)
+	state(t, &b, 0, 16, false, 9, 0) // one more than the half
 	b.Proved()
 	state(t, &b, 0, 16, false, 16, 0)
 }
