@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -24,16 +25,11 @@ func TestBusyProcessor(t *testing.T) {
 	})
 	p := pool(t, peer.cfg)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	var spinning sync.WaitGroup
 	for range 6 {
 		spinning.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		})
 	}
@@ -52,6 +48,6 @@ func TestBusyProcessor(t *testing.T) {
 	if s := p.Stats(); s.Made != s.Destroyed+int64(s.Idle) || s.Destroyed != 0 {
 		t.Errorf("some were destroyed: %v", s)
 	}
-	close(stop)
+	stop.Store(true)
 	spinning.Wait()
 }

@@ -251,7 +251,7 @@ func TestSecrets(t *testing.T) {
 	peer := listen(t, false, drainAll)
 	refused := listen(t, false, drainAll)
 	refused.refuse = func(w http.ResponseWriter, r *http.Request) bool {
-		http.Error(w, r.RequestURI+r.Header.Get("Authorization"), 403)
+		http.Error(w, r.RequestURI+r.Header.Get("Authorization"), http.StatusForbidden)
 		return true
 	}
 	secure := listen(t, true, drainAll)

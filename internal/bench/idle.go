@@ -59,7 +59,7 @@ func statsLoop(_ context.Context, p *resource.Pool[*item], n int) error {
 		idle += p.Stats().Idle
 	}
 	if idle == 0 {
-		return errors.New("Stats sees nothing idle")
+		return errors.New("nothing idle in Stats")
 	}
 	return nil
 }
