@@ -190,12 +190,26 @@ func (h *holder) once() {
 			return
 		}
 	}
-	p := l.Value()
+	p := h.value(l)
+	if p == nil {
+		return
+	}
 	h.take(p)
 	h.dawdle()
 	h.stale()
 	h.end(l, p)
 	h.old = append(h.old, l)
+}
+
+// value returns what l lends. It panics if somebody else has ended l: then it is
+// nil.
+func (h *holder) value(l lease[*part]) *part {
+	defer func() {
+		if v := recover(); v != nil {
+			h.y.t.Errorf("I2: a lease ended under its holder %d: %v", h.id, v)
+		}
+	}()
+	return l.Value()
 }
 
 // take sees at once whether another has p as well.
