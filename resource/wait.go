@@ -254,7 +254,7 @@ func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
 // serve lends what is idle to those who wait, as far as both go together. With
 // a Queue, unlock sees to it. The pool is locked.
 func (p *Pool[T]) serve() {
-	if p.ordered || p.waiters.n == 0 {
+	if p.ordered || p.waiters.n == 0 || p.shelf.n == 0 {
 		return
 	}
 	now := p.since()
