@@ -101,7 +101,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 	p.startClock()
 	if p.closed {
 		p.unlock()
-		return p.failure(ErrClosed, 0)
+		return p.failure(ErrClosed, p.waitedFor(s))
 	}
 	if p.waiters.mayPass(s.turn) {
 		if s.min > 0 {
@@ -127,11 +127,11 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	if s.r.NoWait {
 		p.unlock()
-		return p.failure(ErrNoneIdle, 0)
+		return p.failure(ErrNoneIdle, p.waitedFor(s))
 	}
 	if p.closed {
 		p.unlock()
-		return p.failure(ErrClosed, 0)
+		return p.failure(ErrClosed, p.waitedFor(s))
 	}
 	now := p.since()
 	if p.hopeless(now) {
