@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func (p *Pool[T]) onSweep() {
 	}
 	p.busy++
 	p.unlock()
-	defer func() { // also if a policy ends the goroutine
+	defer func() {
 		p.lock()
 		p.busy--
 		if !p.closed {
@@ -39,46 +40,66 @@ func (p *Pool[T]) onSweep() {
 		p.unlock()
 	}()
 	if p.cfg.Eviction != nil || p.cfg.Health != nil {
-		p.sweep()
+		p.lock()
+		p.clearSeats(0)
+		s := &sweep[T]{p: p, from: len(p.all)}
+		p.unlock()
+		persist(s.step)
 	}
 }
 
-// sweep holds every idle resource against the policies.
-func (p *Pool[T]) sweep() {
-	// From the end: what is retired meanwhile is replaced by the last one,
-	// which was looked at.
-	p.lock()
-	p.clearSeats(0)
-	from := len(p.all)
-	p.unlock()
-	var some [sweepChunk]suspect[T]
-	for from > 0 {
-		n := p.suspects(&from, &some)
-		if p.cfg.Eviction != nil {
-			each(n, func(i int) { some[i].cause = p.evict(some[i].info) })
-			p.convict(some[:n], &p.n.evicted)
-		}
-		if p.cfg.Health != nil {
-			each(n, func(i int) { p.examine(&some[i]) })
-			p.convict(some[:n], &p.n.unhealthy) // those whose check did not return
-		}
-	}
-}
-
-// each calls f for 0 to n-1, in turn, on a goroutine that is replaced if f ends
-// it.
-func each(n int, f func(i int)) {
-	for next := 0; next < n; {
+// persist calls step until it returns false, on a goroutine that is replaced if
+// step ends it.
+func persist(step func() bool) {
+	for more := true; more; {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			for next < n {
-				next++
-				f(next - 1)
+			for more {
+				more = step()
 			}
 		}()
 		<-done
 	}
+}
+
+// sweep holds every idle resource against the policies, a few at a time. It
+// goes through the pool's list from the end: what is retired meanwhile is
+// replaced there by the last one, which was looked at.
+type sweep[T any] struct {
+	p      *Pool[T]
+	from   int // what is before this is still to be looked at
+	some   [sweepChunk]suspect[T]
+	n, at  int  // some[at:n] are still to be judged
+	health bool // by the Health, after the Eviction
+}
+
+// step judges one resource, or goes on to the next few.
+func (s *sweep[T]) step() bool {
+	p := s.p
+	if s.at < s.n {
+		x := &s.some[s.at]
+		s.at++
+		switch {
+		case s.health:
+			p.examine(x)
+		case p.cfg.Eviction != nil:
+			x.cause = p.evict(x.info)
+		}
+		return true
+	}
+	s.at = 0
+	if !s.health {
+		p.convict(s.some[:s.n], &p.n.evicted)
+		if s.health = p.cfg.Health != nil; s.health {
+			return true
+		}
+	} else {
+		p.convict(s.some[:s.n], &p.n.unhealthy) // those whose check did not return
+	}
+	s.health = false
+	s.n = p.suspects(&s.from, &s.some)
+	return s.n > 0 || s.from > 0
 }
 
 // suspect is an idle resource that the sweep looks at.
@@ -113,6 +134,9 @@ func (s *suspect[T]) stillIdle() bool {
 
 // convict retires those for which there is a cause.
 func (p *Pool[T]) convict(some []suspect[T], count *int64) {
+	if !slices.ContainsFunc(some, func(s suspect[T]) bool { return s.cause != nil }) {
+		return
+	}
 	p.lock()
 	defer p.unlock()
 	for i := range some {
