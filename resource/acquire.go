@@ -108,6 +108,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 			p.judge(s.min) // unlocks meanwhile
 		}
 		if e := p.takeIdle(s.min, s.seat); e != nil {
+			e.parked = true // with a Queue it may not have been said yet
 			s.idle = max(0, p.tick.Load()-e.since)
 			*l = p.lend(e, s.seat)
 			p.unlock()

@@ -30,8 +30,12 @@ func (p *Pool[T]) grow() {
 		}
 		return now
 	}
-	if p.unfit && p.waiters.n > 0 && !p.breaker.Open() && p.barred <= clock() {
-		p.makeRoom()
+	if p.unfit && p.waiters.n > 0 {
+		if wait := max(p.breaker.RetryAfter(clock()), p.barred-clock()); wait > 0 {
+			p.growAgain(clock(), wait)
+		} else if !p.breaker.Open() || p.live >= p.max {
+			p.makeRoom()
+		}
 	}
 	room := p.max - p.live
 	if room <= 0 {
@@ -59,7 +63,7 @@ func (p *Pool[T]) grow() {
 		}
 		want = min(want, room, p.breaker.Allowed(clock(), p.max)-p.making)
 		if p.refusals > 0 { // try with one whether the gate is open again
-			want = min(want, 1-p.making)
+			want = min(want, 1-p.asking)
 		}
 	}
 	for range want {

@@ -19,11 +19,11 @@ func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
 
 func (p *Pool[T]) unlock() {
 	p.setDetour()
-	if p.closed && !p.over && p.live == 0 && p.lost == 0 && p.busy == 0 {
+	arrange := p.ordered && p.queue.pending(p)
+	if p.closed && !p.over && !arrange && p.live == 0 && p.lost == 0 && p.busy == 0 {
 		p.over = true
 		close(p.drained)
 	}
-	arrange := p.ordered && p.queue.pending(p)
 	woken := p.woken
 	p.woken = nil
 	p.mu.Unlock()

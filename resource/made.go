@@ -87,15 +87,15 @@ func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 // begin. The next is tried when the refusal said, or a little later. Waiters
 // are told if it did not say, and nothing they could hope for is out.
 func (p *Pool[T]) makeRefused(m *making[T], err error) {
-	a := p.failure(err, 0).(*AcquireError) // finds RetryAfter, unlocked
+	var retry time.Duration
+	_ = p.isolate("Rejection", func() { retry = p.retryAfter(err) }) // may call methods of err
 	p.lock()
-	now := p.since()
 	p.making--
+	p.asking--
 	p.live--
 	p.n.refused++
-	p.barred = max(p.barred, plus(now, max(a.RetryAfter, barredFor<<min(p.refusals, maxBarred))))
-	p.refusals++
-	if a.RetryAfter <= 0 && p.making == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
+	p.bar(retry)
+	if retry <= 0 && p.making == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
 		p.n.rejected += int64(p.waiters.n)
 		p.refuseAll(true, func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
 	}
@@ -104,6 +104,23 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.unlock()
 	if f := p.cfg.Trace.Refused; f != nil {
 		_ = p.isolate("Trace", func() { f(m.ctx, err) })
+	}
+}
+
+// bar keeps makes from being tried for as long as a refusal said, or, if it did
+// not, for a time that doubles with each. Those of one burst count once. The
+// pool is locked.
+func (p *Pool[T]) bar(retry time.Duration) {
+	now := p.since()
+	first := now >= p.barred || p.refusals == 0
+	switch {
+	case retry > 0:
+		p.barred = max(p.barred, plus(now, max(retry, barredFor)))
+	case first:
+		p.barred = plus(now, barredFor<<min(p.refusals, maxBarred))
+	}
+	if first {
+		p.refusals++
 	}
 }
 

@@ -29,6 +29,7 @@ func (p *Pool[T]) startMake(ctx context.Context) {
 	p.live++
 	p.making++
 	p.busy++
+	p.asking++
 	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), epoch: p.epoch})
 }
 
@@ -70,6 +71,7 @@ func (p *Pool[T]) passGate(gate Done, o Outcome) {
 func (p *Pool[T]) stillWanted() bool {
 	p.lock()
 	defer p.unlock()
+	p.asking--
 	if p.refusals > 0 {
 		p.refusals = 0
 		p.grow()
@@ -90,10 +92,13 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 			return nil, nil
 		}
 		// If Admit ends its goroutine nothing was admitted.
-		if broke := p.isolate(where, func() { done, err = a.Admit(ctx, Request{}) }); broke != nil {
+		if broke := p.isolate(where, func() {
+			done, err = a.Admit(ctx, Request{})
+			done, err = p.verdict(ctx, where, done, err) // may call methods of err
+		}); broke != nil {
 			return nil, &Rejection{Policy: where, Err: broke}
 		}
-		return p.verdict(ctx, where, done, err)
+		return done, err
 	}
 	if m.quota, err = ask(p.cfg.Quota, "Quota"); err != nil {
 		return nil, err

@@ -78,6 +78,7 @@ type Pool[T any] struct {
 	max    int
 	live   int // idle + leased + making + dying
 	making int
+	asking int // of those, waiting for a Quota or MakeGate
 	dying  int // being destroyed
 	aside  int // idle, but a policy looks at it
 	lost   int // abandoned makes

@@ -60,7 +60,7 @@ func (p *Pool[T]) yieldsPlace(e *entry[T], now time.Duration) bool {
 	}
 	front.passed++
 	return front.passed > maxPassed && p.live >= p.max && p.making+p.dying+p.aside == 0 &&
-		p.lastMake == nil && p.barred <= now
+		!p.breaker.Open() && p.barred <= now
 }
 
 // park puts e on the shelf, on top. The pool is locked.
