@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -26,6 +27,7 @@ var writeBuffers sync.Pool
 
 var (
 	errExtension   = errors.New("wspool: server chose an extension that was not offered")
+	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
 )
 
@@ -71,7 +73,7 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 			if err != nil {
 				return nil, err
 			}
-			d.wire = newWire(c)
+			d.wire = newWire(c, secure)
 			// gorilla heeds a cancellation up to the TLS handshake. Behind it
 			// only closing the connection wakes it.
 			d.stop = context.AfterFunc(ctx, d.wire.abort)
@@ -95,6 +97,9 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 		},
 	})
 	ws, resp, err := dialer.DialContext(traced, d.cfg.URL, header)
+	if d.phase == "handshake" {
+		err = discreet(err)
+	}
 	if d.stop != nil && !d.stop() && err == nil {
 		err = context.Cause(ctx) // the connection is closed, or about to be
 	}
@@ -111,15 +116,30 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 	// The reader is at its post before anybody is lent the connection, and a
 	// server that hangs up behind its answer has not been reached.
 	if err := l.settle(ctx); err != nil {
+		stop := context.AfterFunc(ctx, d.wire.abort)
 		l.destroy(err)
+		stop()
 		return nil, nil, causeOf(ctx, err)
 	}
 	return l, nil, nil
 }
 
+// discreet keeps what a server said instead of an answer out of an error: it may
+// repeat the URL's query or a header to us, and so a secret.
+func discreet(err error) error {
+	var ne net.Error
+	switch {
+	case err == nil, errors.As(err, &ne), errors.Is(err, websocket.ErrBadHandshake),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return errAnswer
+}
+
 // checkAnswer holds the server to what was offered.
 func (d *dialing) checkAnswer(ws *websocket.Conn, resp *http.Response) error {
-	if resp.Header.Get("Sec-Websocket-Extensions") != "" {
+	if len(resp.Header.Values("Sec-Websocket-Extensions")) > 0 {
 		return errExtension
 	}
 	if len(d.cfg.Subprotocols) > 0 && !slices.Contains(d.cfg.Subprotocols, ws.Subprotocol()) {

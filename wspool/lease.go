@@ -79,6 +79,8 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 		taint = ErrUnfinished
 	case l.incoming || len(c.box) > 0:
 		taint = fmt.Errorf("%w: one is waiting", ErrUnread)
+	case l.wire.torn():
+		taint = fmt.Errorf("%w: part of one has come", ErrUnread)
 	case c.awaiting && !l.cfg.Unpaired:
 		taint = fmt.Errorf("%w: none was read since the last was written", ErrUnread)
 	}
@@ -216,6 +218,7 @@ func (c *Conn) write(ctx context.Context, kind int, data []byte) error {
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}
 	if err == nil {
+		l.wire.calm()
 		return nil
 	}
 	return c.writeError(ctx, err)

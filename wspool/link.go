@@ -61,6 +61,12 @@ func newLink(ws *websocket.Conn, w *wire, cfg *Config) *link {
 func (l *link) pong(data string) error {
 	by := time.Now().Add(min(l.cfg.WriteTimeout, maxPongWait))
 	err := l.ws.WriteControl(websocket.PongMessage, []byte(data), by)
+	select {
+	case l.turn <- struct{}{}:
+		l.wire.calm()
+		<-l.turn
+	default: // a message is being written, and calms it at its end
+	}
 	var temporary interface{ Temporary() bool }
 	if err == nil || errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &temporary) && temporary.Temporary() {
 		return nil

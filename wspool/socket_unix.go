@@ -88,6 +88,7 @@ func (s *socket) readNow(fd uintptr) bool {
 			return false
 		}
 		s.w.parked = false
+		s.w.units.Feed(s.p[:max(0, s.n)])
 		return true
 	}
 }

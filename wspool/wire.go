@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/respool/respool/internal/boundary"
 )
 
 // quietWait is how long a caller waits for the reader to deal with what has come
@@ -23,13 +25,17 @@ type wire struct {
 	socket *socket // what Conn is; nil: something else, into which nobody can look
 
 	mu      sync.Mutex
-	parked  bool          // the reader waits in Read: what came before is dealt with
-	wake    chan struct{} // closed when it parks next; nil: nobody waits for that
-	severed bool          // writes are broken off
+	units   *boundary.Tracker // of what has come in: frames, or TLS records
+	parked  bool              // the reader waits in Read: what came before is dealt with
+	wake    chan struct{}     // closed when it parks next; nil: nobody waits for that
+	severed bool              // writes are broken off
 }
 
-func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c}
+func newWire(c net.Conn, secure bool) *wire {
+	w := &wire{Conn: c, units: boundary.Frames()}
+	if secure {
+		w.units = boundary.Records()
+	}
 	w.socket = newSocket(w)
 	return w
 }
@@ -44,7 +50,10 @@ func (w *wire) Read(p []byte) (int, error) {
 	w.park()
 	w.mu.Unlock()
 	n, err := w.Conn.Read(p)
-	w.unpark()
+	w.mu.Lock()
+	w.parked = false
+	w.units.Feed(p[:n])
+	w.mu.Unlock()
 	return n, err
 }
 
@@ -69,7 +78,7 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}) error {
 	var timeout <-chan time.Time
 	for {
 		w.mu.Lock()
-		if w.parked && (w.socket == nil || w.socket.empty()) {
+		if w.parked && w.units.Clean() && (w.socket == nil || w.socket.empty()) {
 			w.mu.Unlock()
 			return nil
 		}
@@ -95,6 +104,13 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}) error {
 	}
 }
 
+// torn reports whether part of a frame, or of a TLS record, has come in.
+func (w *wire) torn() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.units.Clean()
+}
+
 // SetWriteDeadline keeps a severed wire severed: gorilla sets a deadline anew
 // for each frame.
 func (w *wire) SetWriteDeadline(t time.Time) error {
@@ -105,6 +121,10 @@ func (w *wire) SetWriteDeadline(t time.Time) error {
 	}
 	return w.Conn.SetWriteDeadline(t)
 }
+
+// calm takes the deadline off when a write has ended. One that stayed would pass,
+// and fail what TLS writes of itself in answer to the peer, for ever.
+func (w *wire) calm() { w.SetWriteDeadline(time.Time{}) } // fails only when closed
 
 var longAgo = time.Unix(1, 0)
 
