@@ -34,7 +34,7 @@ func againPool(t *testing.T, c resource.Config[*int]) *resource.Pool[*int] {
 	return p
 }
 
-// one burst of refusals counts as many in a row
+// One burst of refusals counted as many in a row, and barred makes for long.
 func TestAgain_RefusalBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
@@ -63,7 +63,7 @@ func TestAgain_RefusalBurst(t *testing.T) {
 	})
 }
 
-// after a refusal nothing is tried while a slow make runs
+// After one refusal nothing was tried as long as a slow make ran.
 func TestAgain_RefusalSerialises(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
@@ -115,7 +115,8 @@ func (q *refuseOnce) Pop(time.Duration) (*resource.Waiter, error) {
 	return w, nil
 }
 
-// refused by the Queue: what was made for it stays "fresh" on the shelf
+// What was made for a caller that the Queue then refused passed for fresh for
+// ever.
 func TestAgain_QueueFreshForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := againPool(t, resource.Config[*int]{MaxSize: 2, Queue: &refuseOnce{}, SweepInterval: 24 * time.Hour,
@@ -147,7 +148,8 @@ func tooOld(i resource.Info) error {
 	return nil
 }
 
-// full with an unfit one, barred: nobody comes back when the bar ends
+// In a full pool whose resource is too near its end nobody looked again when a
+// refusal had ended.
 func TestAgain_BarredFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
@@ -165,7 +167,9 @@ func TestAgain_BarredFull(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		_, err = p.Acquire(ctx) // refused by the gate
+		if _, err := p.Acquire(ctx); err == nil {
+			t.Error("lent, though the gate refuses")
+		}
 		cancel()
 		time.Sleep(2 * time.Second)
 		p.Resize(1)
@@ -182,7 +186,7 @@ func TestAgain_BarredFull(t *testing.T) {
 	})
 }
 
-// full with an unfit one, outage: it never ends
+// In such a pool the prober never got a place, and an outage never ended.
 func TestAgain_OutageFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -201,7 +205,9 @@ func TestAgain_OutageFull(t *testing.T) {
 		down.Store(true)
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, err = p.Acquire(ctx)
+			if _, err := p.Acquire(ctx); err == nil {
+				t.Error("lent by a dead factory")
+			}
 			cancel()
 		}
 		if !p.Stats().Outage {
@@ -230,7 +236,7 @@ type slowRemove struct {
 
 func (q *slowRemove) Remove(*resource.Waiter) { close(q.in); <-q.hold }
 
-// Close returns nil while the Queue still runs
+// Close returned nil while a method of the Queue still ran.
 func TestAgain_CloseQueueRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &slowRemove{hold: make(chan struct{}), in: make(chan struct{})}
@@ -257,7 +263,7 @@ type goexitErr struct{}
 func (goexitErr) Error() string { return "x" }
 func (goexitErr) Is(error) bool { runtime.Goexit(); return false }
 
-// Goexit in the Is of a gate's error costs the place
+// A Goexit in a method of a gate's error cost a place for ever.
 func TestAgain_GoexitInIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
