@@ -50,7 +50,12 @@ func TestAgain_RefusalBurst(t *testing.T) {
 		var wg sync.WaitGroup
 		var ls [8]resource.Lease[*int]
 		for i := range 8 {
-			wg.Go(func() { ls[i], _ = p.Acquire(t.Context()) })
+			wg.Go(func() {
+				var err error
+				if ls[i], err = p.Acquire(t.Context()); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
 		}
 		wg.Wait()
 		if d := time.Since(start); d > 200*time.Millisecond {
@@ -83,7 +88,12 @@ func TestAgain_RefusalSerialises(t *testing.T) {
 		var wg sync.WaitGroup
 		var ls [2]resource.Lease[*int]
 		for i := range 2 {
-			wg.Go(func() { ls[i], _ = p.Acquire(t.Context()) })
+			wg.Go(func() {
+				var err error
+				if ls[i], err = p.Acquire(t.Context()); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
 		}
 		wg.Wait()
 		if d := time.Since(start); d > 21*time.Second {
