@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/puddle/v2"
@@ -33,6 +34,10 @@ type entry[T any] struct {
 	res    *puddle.Resource[*entry[T]]
 	quota  Done
 
+	// What Health found, set by who has the entry to itself.
+	checked  atomic.Int64 // tick of the last check that passed; 0: none
+	failures atomic.Int32 // tolerated since
+
 	done Done // of its lease's Admission; touched only by who holds the lease or ended it
 
 	// Guarded by the pool's lock.
@@ -57,13 +62,19 @@ func (e *entry[T]) fits(min time.Duration) bool { return e.unfit == 0 || min < e
 
 // info returns the facts. idle is in ticks.
 func (e *entry[T]) info(now, idle int64) Info {
-	return Info{
-		ID:     e.id,
-		Age:    max(0, time.Duration(now)*tickLen-e.born),
-		Idle:   time.Duration(idle) * tickLen,
-		Leases: e.word.Load().Leases,
-		Spread: e.spread,
+	i := Info{
+		ID:       e.id,
+		Age:      max(0, time.Duration(now)*tickLen-e.born),
+		Idle:     time.Duration(idle) * tickLen,
+		Leases:   e.word.Load().Leases,
+		Spread:   e.spread,
+		Failures: int(e.failures.Load()),
 	}
+	i.Checked = i.Age
+	if c := e.checked.Load(); c > 0 {
+		i.Checked = max(0, time.Duration(now-c)*tickLen)
+	}
+	return i
 }
 
 // shelfList is the idle resources that are not seated, the newest on top. Its

@@ -23,6 +23,9 @@ var (
 	ErrMakeTimeout = errors.New("resource: make timed out")
 )
 
+// ErrTolerated in what a [Health] check returns keeps the resource all the same.
+var ErrTolerated = errors.New("resource: failed check tolerated")
+
 // Why the pool itself ended a resource: the cause that Destroy and Trace see.
 var (
 	// ErrDiscarded: [Lease.Discard] gave no cause of its own.

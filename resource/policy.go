@@ -83,10 +83,20 @@ type Eviction interface {
 // the caller, and in the sweep, where one idle resource at a time is set aside
 // and ctx ends after [Config.MakeTimeout]. An error destroys the resource,
 // unless it was the caller's context that ended: then nothing is known, and it
-// goes back untouched. Most implementations return nil at once while i.Idle is
-// short. A panic destroys the resource.
+// goes back untouched; and unless the error matches [ErrTolerated]: then it is
+// kept, and counted in [Info.Failures]. A panic destroys the resource.
+//
+// A Health that is [Scheduled] says first whether a check is due.
 type Health[T any] interface {
 	Check(ctx context.Context, v T, i Info) error
+}
+
+// Scheduled is what a [Health] may implement besides Check. Where Due returns
+// false Check is not called, and nothing is learned of the resource. Due must
+// not block and may be called by many goroutines at once. A panic in it counts
+// as true.
+type Scheduled interface {
+	Due(i Info) bool
 }
 
 // Info is what is known about one resource. Age and Idle are read from a clock
@@ -97,6 +107,10 @@ type Info struct {
 	Idle   time.Duration // since it was last given back, or made; 0 while leased
 	Leases int64         // begun so far
 	Spread float64       // in [0,1), drawn once: jitter without state
+
+	Checked  time.Duration // since a Health check last passed; if none has, its Age
+	Failures int           // Health checks that failed in a row and were tolerated
+	Idlers   int           // in the sweep: how many are idle in the pool, this one included; else 0
 }
 
 // Queue decides in what order waiting callers are served. Nil in

@@ -48,12 +48,14 @@ import (
 // long as locking and unlocking a free mutex twice, and allocate nothing.
 type Pool[T any] struct {
 	// Read by every hit, seldom written.
-	cfg     Config[T] // constant
-	plain   bool      // constant: a hit asks no policy
-	seats   []seat[T] // constant; none if Order is OldestFirst
-	ordered bool      // constant: there is a Queue
-	base    time.Time // constant: when the pool's clock began
-	tick    atomic.Int64
+	cfg   Config[T] // constant
+	plain bool      // constant: a hit asks no policy
+	// constant: the Health, if it says when; else nil
+	scheduled Scheduled
+	seats     []seat[T] // constant; none if Order is OldestFirst
+	ordered   bool      // constant: there is a Queue
+	base      time.Time // constant: when the pool's clock began
+	tick      atomic.Int64
 	// detour is not zero when acquire and release must go through mu:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
 	// Who sets it, under mu, then looks at every seat; who releases to a seat
@@ -146,6 +148,7 @@ func New[T any](cfg Config[T]) (*Pool[T], error) {
 		max:     cfg.MaxSize,
 		drained: make(chan struct{}),
 	}
+	p.scheduled, _ = cfg.Health.(Scheduled)
 	if cfg.Order == NewestFirst {
 		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
 	}

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -71,6 +72,7 @@ type sweep[T any] struct {
 	from   int // what is before this is still to be looked at
 	some   [sweepChunk]suspect[T]
 	n, at  int  // some[at:n] are still to be judged
+	idle   int  // how many are idle in the pool, without those found guilty
 	health bool // by the Health, after the Eviction
 }
 
@@ -84,7 +86,10 @@ func (s *sweep[T]) step() bool {
 		case s.health:
 			p.examine(x)
 		case p.cfg.Eviction != nil:
-			x.cause = p.evict(x.info)
+			x.info.Idlers = s.idle
+			if x.cause = p.evict(x.info); x.cause != nil {
+				s.idle--
+			}
 		}
 		return true
 	}
@@ -98,7 +103,7 @@ func (s *sweep[T]) step() bool {
 		p.convict(s.some[:s.n], &p.n.unhealthy) // those whose check did not return
 	}
 	s.health = false
-	s.n = p.suspects(&s.from, &s.some)
+	s.n, s.idle = p.suspects(&s.from, &s.some)
 	return s.n > 0 || s.from > 0
 }
 
@@ -110,8 +115,9 @@ type suspect[T any] struct {
 }
 
 // suspects collects the facts about the idle resources before *from, and moves
-// *from.
-func (p *Pool[T]) suspects(from *int, some *[sweepChunk]suspect[T]) (n int) {
+// *from. Those idle longest come first, so that a policy that keeps some keeps
+// the ones used last. idle is how many are idle in the pool.
+func (p *Pool[T]) suspects(from *int, some *[sweepChunk]suspect[T]) (n, idle int) {
 	p.lock()
 	defer p.unlock()
 	now := int64(p.since() / tickLen)
@@ -123,7 +129,9 @@ func (p *Pool[T]) suspects(from *int, some *[sweepChunk]suspect[T]) (n int) {
 			n++
 		}
 	}
-	return n
+	slices.SortFunc(some[:n], func(a, b suspect[T]) int { return cmp.Compare(b.info.Idle, a.info.Idle) })
+	onSeats, _ := p.seatLevels()
+	return n, p.shelf.n + onSeats
 }
 
 // stillIdle reports whether the resource has not been lent since it was
@@ -149,6 +157,9 @@ func (p *Pool[T]) convict(some []suspect[T], count *int64) {
 
 // examine asks the Health about one resource, which is aside meanwhile.
 func (p *Pool[T]) examine(s *suspect[T]) {
+	if !p.due(s.info) {
+		return
+	}
 	p.lock()
 	if p.closed || !s.stillIdle() {
 		p.unlock()
@@ -158,12 +169,17 @@ func (p *Pool[T]) examine(s *suspect[T]) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.MakeTimeout)
 	defer cancel()
 	var ill error
-	there := p.apart(s.e, func() { ill = p.ask(ctx, s.e, s.info) })
+	kept := true // also if the pool was closed: then nothing is known
+	there := p.apart(s.e, func() {
+		ill = p.ask(ctx, s.e, s.info)
+		if p.ctx.Err() == nil {
+			kept = p.passes(s.e, ill)
+		} else {
+			ill = nil
+		}
+	})
 	s.cause = nil
-	if p.ctx.Err() != nil {
-		ill = nil // the pool was closed: nothing is known
-	}
-	if ill != nil && there {
+	if !kept && there {
 		p.retire(s.e, ill, &p.n.unhealthy)
 	}
 	p.serve()

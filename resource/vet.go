@@ -26,16 +26,23 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
 	if p.cfg.Health == nil {
 		return true, nil
 	}
-	if cause := p.ask(s.ctx, e, i); cause != nil {
-		if s.ctx.Err() != nil {
-			p.untouch(s, l)
-			return false, p.gaveUp(s)
-		}
-		err := p.turnDown(s, l, cause, &p.n.unhealthy)
-		p.traceCheck(i, cause)
-		return false, err
+	if !p.due(i) {
+		return true, nil
 	}
-	return true, nil
+	ill := p.ask(s.ctx, e, i)
+	if ill != nil && s.ctx.Err() != nil {
+		p.untouch(s, l)
+		return false, p.gaveUp(s)
+	}
+	if p.passes(e, ill) {
+		if ill != nil {
+			p.traceCheck(i, ill)
+		}
+		return true, nil
+	}
+	err = p.turnDown(s, l, ill, &p.n.unhealthy)
+	p.traceCheck(i, ill)
+	return false, err
 }
 
 // turnDown destroys what *l holds. If it came straight from its making that is
@@ -108,6 +115,31 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 func (p *Pool[T]) evict(i Info) (cause error) {
 	_ = p.guard("Evict", func() { cause = p.cfg.Eviction.Evict(i) })
 	return cause
+}
+
+// due asks the Health whether it wants to check.
+func (p *Pool[T]) due(i Info) bool {
+	if p.scheduled == nil {
+		return true
+	}
+	due := true
+	_ = p.guard("Due", func() { due = p.scheduled.Due(i) })
+	return due
+}
+
+// passes notes what a check of e found and reports whether e is kept. Who has e
+// to itself calls it.
+func (p *Pool[T]) passes(e *entry[T], ill error) bool {
+	if ill == nil {
+		e.checked.Store(max(1, p.ticks()))
+		e.failures.Store(0)
+		return true
+	}
+	if !p.is(ill, ErrTolerated) {
+		return false
+	}
+	e.failures.Add(1)
+	return true
 }
 
 // ask asks the Health.
