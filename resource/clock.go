@@ -40,6 +40,9 @@ func (p *Pool[T]) startClock() {
 		return
 	}
 	p.ticking = true
+	if p.shared != nil {
+		p.share.Awake(true)
+	}
 	p.tick.Store(int64(p.since() / tickLen))
 	if p.ticker == nil {
 		p.ticker = time.AfterFunc(tickLen, p.onTick)
@@ -66,6 +69,9 @@ func (p *Pool[T]) onTick() {
 		p.setDetour()
 		p.clearSeats(0)
 		p.used = p.usage()
+		if p.shared != nil {
+			p.share.Awake(false)
+		}
 		return
 	}
 	p.used = used

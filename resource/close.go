@@ -10,6 +10,12 @@ import (
 // when nothing of the pool runs any more, or a [*CloseError] when ctx ends
 // before; the closing goes on, and Close may be called again to wait for it.
 func (p *Pool[T]) Close(ctx context.Context) error {
+	p.beginClose()
+	return p.awaitClose(ctx)
+}
+
+// beginClose closes the pool and does not wait.
+func (p *Pool[T]) beginClose() {
 	p.lock()
 	if !p.closed {
 		p.closed = true
@@ -18,6 +24,10 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 	}
 	p.cancel() // calls nothing that is not ours: see construct and permits
 	p.unlock()
+}
+
+// awaitClose waits until nothing of the pool runs any more.
+func (p *Pool[T]) awaitClose(ctx context.Context) error {
 	select {
 	case <-p.drained:
 	default:
@@ -40,6 +50,9 @@ func (p *Pool[T]) shut() {
 	}
 	p.refuseAll(false, func(waited time.Duration) error { return p.failureLocked(ErrClosed, waited, 0) })
 	p.warmed(ErrClosed)
+	if p.shared != nil {
+		p.leaveTotal()
+	}
 	p.clearSeats(0)
 	for e := p.shelf.top; e != nil; {
 		down := e.down
@@ -59,10 +72,35 @@ func (p *Pool[T]) closeError(ctx context.Context) error {
 	defer p.mu.Unlock()
 	e := &CloseError{Err: err, Busy: p.busy}
 	e.Load, _ = p.load()
-	for _, r := range p.all {
-		if r.place != shelf && len(e.Leased) < named {
-			e.Leased = append(e.Leased, r.id)
+	e.Leased = p.leasedIDs(nil)
+	return e
+}
+
+// leasedIDs adds to ids those of leased resources, as long as it has less than
+// named. The pool is locked.
+func (p *Pool[T]) leasedIDs(ids []uint64) []uint64 {
+	for _, e := range p.all {
+		if e.place != shelf && len(ids) < named {
+			ids = append(ids, e.id)
 		}
 	}
-	return e
+	return ids
+}
+
+// closeUnused closes a pool that has nothing and has not been used for d, if
+// there is nothing to remember about it: an outage, say.
+func (p *Pool[T]) closeUnused(d time.Duration) {
+	p.lock()
+	defer p.unlock()
+	now := p.since()
+	used := p.live > 0 || p.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
+		p.ticking || now-time.Duration(p.tick.Load())*tickLen < d
+	awaited := p.cfg.MinIdle > 0 || p.breaker.RetryAfter(now) > 0 || p.barred > now
+	if p.closed || used || awaited {
+		return
+	}
+	p.closed = true
+	p.setDetour()
+	p.shut()
+	p.cancel()
 }

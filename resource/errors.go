@@ -39,6 +39,9 @@ var (
 	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
 	// asked for, and the pool was full, so the oldest idle one made room.
 	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")
+	// ErrGaveWay: the total of a [Keyed] was used up, and another key wanted
+	// the place.
+	ErrGaveWay = errors.New("resource: gave way to another key")
 	// ErrGoexit: a function called runtime.Goexit instead of returning.
 	ErrGoexit = errors.New("resource: function ended its goroutine")
 )

@@ -23,6 +23,14 @@ func (p *Pool[T]) grow() {
 	if p.closed || p.ordered && p.matches() {
 		return // arrange serves first, and then comes back
 	}
+	for range p.places(p.wanted()) {
+		p.startMake(p.nextAsker())
+	}
+}
+
+// wanted is how many makes to begin now, and how many of them for callers and
+// not only to be ready. The pool is locked.
+func (p *Pool[T]) wanted() (want, demand int) {
 	now := time.Duration(-1) // read only if needed
 	clock := func() time.Duration {
 		if now < 0 {
@@ -39,15 +47,14 @@ func (p *Pool[T]) grow() {
 	}
 	room := p.max - p.live
 	if room <= 0 {
-		return
+		return 0, 0
 	}
 	if p.breaker.Open() {
-		p.probe(clock())
-		return
+		return p.probe(clock())
 	}
-	want, again := 0, time.Duration(0)
+	again := time.Duration(0)
 	if p.waiters.n > 0 {
-		want, again = p.gauge.Want(growth.Facts{
+		demand, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
 			Waiting:  p.waiters.n,
 			Coming:   p.making + p.aside,
@@ -56,7 +63,8 @@ func (p *Pool[T]) grow() {
 			Room:     room,
 		})
 	}
-	want = max(want, p.ahead(want))
+	want = max(demand, p.ahead(demand))
+	demand = max(demand, p.warmth())
 	if want > 0 {
 		if wait := p.barred - clock(); wait > 0 {
 			want, again = 0, wait
@@ -66,12 +74,11 @@ func (p *Pool[T]) grow() {
 			want = min(want, 1-p.asking)
 		}
 	}
-	for range want {
-		p.startMake(p.nextAsker())
-	}
 	if again > 0 {
 		p.growAgain(clock(), again)
 	}
+	want = max(0, want)
+	return want, min(want, demand)
 }
 
 // ahead is how many makes MinIdle and Warm call for, if want are begun for
@@ -83,22 +90,29 @@ func (p *Pool[T]) ahead(want int) int {
 		spare := p.shelf.n + idle + max(0, p.making-p.waiters.n)
 		more = want + p.cfg.MinIdle - spare
 	}
+	return max(more, p.warmth())
+}
+
+// warmth is how many makes Warm calls for. The pool is locked.
+func (p *Pool[T]) warmth() (more int) {
 	for _, w := range p.warming {
 		more = max(more, w.n-(p.live-p.dying))
 	}
 	return more
 }
 
-// probe begins the one make that is tried in an outage, when it is due and
+// probe is wanted in an outage: the one make that is tried, when it is due and
 // somebody wants it. The pool is locked.
-func (p *Pool[T]) probe(now time.Duration) {
+func (p *Pool[T]) probe(now time.Duration) (want, demand int) {
 	wait := p.breaker.RetryAfter(now)
 	if wait > 0 && p.cfg.Outage == FailFast && p.nothingOut() && p.waiters.n > 0 {
 		p.sought = true
 		p.refuseAll(false, func(waited time.Duration) error { return p.outageError(now, waited) })
 	}
-	if p.waiters.n == 0 && !p.sought && p.ahead(0) <= 0 {
-		return
+	if p.waiters.n > 0 || p.sought {
+		demand = 1
+	} else if p.ahead(0) <= 0 {
+		return 0, 0
 	}
 	wait = max(wait, p.barred-now)
 	switch {
@@ -106,9 +120,9 @@ func (p *Pool[T]) probe(now time.Duration) {
 	case wait > 0:
 		p.growAgain(now, wait)
 	default:
-		p.sought = false
-		p.startMake(p.nextAsker())
+		return 1, demand
 	}
+	return 0, 0
 }
 
 // makeRoom retires idle resources that are too near their end for everybody

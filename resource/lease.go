@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"runtime"
 	"time"
 )
@@ -107,6 +108,14 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	return e.value, true
 }
 
+// do is the rest of [Pool.Do].
+func (l Lease[T]) do(ctx context.Context, f func(context.Context, T) error) error {
+	defer l.Discard(errNotReturned) // does nothing if f returned
+	err := f(ctx, l.Value())
+	l.Fail(err)
+	return err
+}
+
 // release lets go of e for good, which was hijacked.
 func (p *Pool[T]) release(e *entry[T]) {
 	p.lock()
@@ -118,7 +127,7 @@ func (p *Pool[T]) release(e *entry[T]) {
 	}
 	p.forget(e)
 	p.n.hijacked++
-	p.live--
+	p.vacatePlace(false)
 	p.grow()
 	p.unlock()
 	e.res.Hijack()

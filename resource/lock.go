@@ -20,9 +20,22 @@ func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
 func (p *Pool[T]) unlock() {
 	p.setDetour()
 	arrange := p.ordered && p.queue.pending(p)
-	if p.closed && !p.over && !arrange && p.live == 0 && p.lost == 0 && p.busy == 0 {
+	if p.shared != nil {
+		p.offer()
+	}
+	ends := p.closed && !p.over && !arrange && p.live == 0 && p.lost == 0 && p.busy == 0
+	if ends {
 		p.over = true
 		close(p.drained)
+	}
+	if arrange && p.shared != nil {
+		// Whoever settles the total must not wait for a Queue.
+		arrange = false
+		p.busy++
+		go func() {
+			defer p.unbusy()
+			p.arrange()
+		}()
 	}
 	woken := p.woken
 	p.woken = nil
@@ -35,11 +48,17 @@ func (p *Pool[T]) unlock() {
 	if arrange {
 		p.arrange()
 	}
+	if p.shared != nil {
+		p.shared.budget.Settle()
+		if ends {
+			go p.shared.drained(p)
+		}
+	}
 }
 
 func (p *Pool[T]) setDetour() {
 	var d uint32
-	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking {
+	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking || p.shared != nil && p.shared.budget.Scarce() {
 		d = 1
 	}
 	if p.detour.Load() != d {

@@ -16,8 +16,7 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 	e := res.Value()
 	p.lock()
 	p.startClock()
-	p.ids++
-	e.id, e.res, e.index = p.ids, res, len(p.all)
+	e.id, e.res, e.index = p.nextID(), res, len(p.all)
 	p.all = append(p.all, e)
 	p.making--
 	p.n.made++
@@ -51,7 +50,7 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	}
 	p.lock()
 	p.making--
-	p.live--
+	p.vacatePlace(false)
 	p.n.failed++
 	began := p.breaker.Failed(p.since(), m.began, p.making, rand.Float64())
 	p.lastMake = err
@@ -92,7 +91,7 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.lock()
 	p.making--
 	p.asking--
-	p.live--
+	p.vacatePlace(false)
 	p.n.refused++
 	p.bar(retry)
 	if retry <= 0 && p.making == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
@@ -136,7 +135,7 @@ func (p *Pool[T]) withdraw() {
 	p.lock()
 	defer p.unlock()
 	p.making--
-	p.live--
+	p.vacatePlace(false)
 	p.grow()
 }
 

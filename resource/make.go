@@ -30,6 +30,7 @@ func (p *Pool[T]) startMake(ctx context.Context) {
 	p.making++
 	p.busy++
 	p.asking++
+	p.sought = false
 	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), epoch: p.epoch})
 }
 
@@ -76,7 +77,7 @@ func (p *Pool[T]) stillWanted() bool {
 		p.refusals = 0
 		p.grow()
 	}
-	return !p.closed && p.live <= p.max
+	return !p.closed && p.live <= p.max && p.fitsTotal()
 }
 
 // permits asks the Quota and the MakeGate. Their contexts end at Close.

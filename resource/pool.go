@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/puddle/v2"
 
+	"github.com/respool/respool/internal/budget"
 	"github.com/respool/respool/internal/growth"
 	"github.com/respool/respool/internal/outage"
 )
@@ -63,6 +64,10 @@ type Pool[T any] struct {
 	detour atomic.Uint32
 	_      [64]byte // what follows is written often
 
+	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
+	share  *budget.Share // constant: its part in the total, if shared
+	slot   any           // constant: where the Keyed keeps it, if shared
+
 	life    *puddle.Pool[*entry[T]] // makes, counts and destroys
 	ctx     context.Context         // ends at Close
 	cancel  context.CancelFunc
@@ -77,22 +82,24 @@ type Pool[T any] struct {
 	over   bool // drained is closed
 
 	// How many there are, and where.
-	max    int
-	live   int // idle + leased + making + dying
-	making int
-	asking int // of those, waiting for a Quota or MakeGate
-	dying  int // being destroyed
-	aside  int // idle, but a policy looks at it
-	lost   int // abandoned makes
-	busy   int // goroutines of the pool's own that Close waits for
-	ids    uint64
-	all    []*entry[T] // made, not gone
-	shelf  shelfList[T]
-	taken  int   // seats
-	crowd  int   // callers who met at mu lately
-	epoch  int   // how many Resets
-	reset  error // why the last one
-	unfit  bool  // some entry's unfit is set
+	max     int
+	live    int // idle + leased + making + dying
+	making  int
+	asking  int // of those, waiting for a Quota or MakeGate
+	dying   int // being destroyed
+	aside   int // idle, but a policy looks at it
+	lost    int // abandoned makes
+	claimed int // places wanted of the total, if shared
+	granted int // places got of the total and not used yet
+	busy    int // goroutines of the pool's own that Close waits for
+	ids     uint64
+	all     []*entry[T] // made, not gone
+	shelf   shelfList[T]
+	taken   int   // seats
+	crowd   int   // callers who met at mu lately
+	epoch   int   // how many Resets
+	reset   error // why the last one
+	unfit   bool  // some entry's unfit is set
 
 	// Who waits.
 	waiters waitList[T]
@@ -136,11 +143,17 @@ type counters struct {
 // New returns a pool for cfg, which it copies, and begins to make
 // [Config.MinIdle] resources in the background. The error names every bad
 // field. Call [Pool.Close] when done.
-func New[T any](cfg Config[T]) (*Pool[T], error) {
+func New[T any](cfg Config[T]) (*Pool[T], error) { return newPool(cfg, nil, nil) }
+
+// newPool is New, for a pool that has something in common with others or, if
+// that is nil, for one that stands alone.
+func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	p := &Pool[T]{
+		shared:  common,
+		slot:    slot,
 		cfg:     cfg.withDefaults(),
 		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
 		ordered: cfg.Queue != nil,
@@ -149,6 +162,11 @@ func New[T any](cfg Config[T]) (*Pool[T], error) {
 		drained: make(chan struct{}),
 	}
 	p.scheduled, _ = cfg.Health.(Scheduled)
+	if common != nil {
+		p.base = common.base
+		p.tick.Store(int64(p.since() / tickLen))
+		p.share = common.budget.Join((*member[T])(p))
+	}
 	if cfg.Order == NewestFirst {
 		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
 	}
@@ -226,10 +244,7 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 	if err != nil {
 		return err
 	}
-	defer l.Discard(errNotReturned) // does nothing if f returned
-	err = f(ctx, l.Value())
-	l.Fail(err)
-	return err
+	return l.do(ctx, f)
 }
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.

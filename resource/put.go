@@ -15,6 +15,8 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.retire(e, ErrClosed, &p.n.other)
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
+	case p.shared != nil && p.mustGiveWay(e, used):
+		p.retire(e, ErrGaveWay, &p.n.other)
 	case p.waiters.n > 0:
 		p.handOver(e)
 	case used && len(p.seats) > 0:
@@ -107,6 +109,9 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 	e.cause = cause
 	*count++
 	p.dying++
+	if p.shared != nil {
+		p.share.Dying()
+	}
 	e.res.Destroy() // calls destruct on a goroutine of its own
 }
 
@@ -167,7 +172,7 @@ func (p *Pool[T]) destruct(e *entry[T]) {
 	p.lock()
 	defer p.unlock()
 	p.dying--
-	p.live--
+	p.vacatePlace(true)
 	p.n.destroyed++
 	p.grow()
 }

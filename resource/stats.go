@@ -14,12 +14,16 @@ type Load struct {
 	Destroying int // being destroyed
 	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
 	Waiting    int // callers
+	Wanting    int // places claimed of a Keyed's total, when there is none free
 }
 
 // String says it in a line.
 func (l Load) String() string {
 	s := fmt.Sprintf("max %d: %d idle, %d leased, %d making, %d destroying; %d waiting",
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
+	if l.Wanting > 0 {
+		s += fmt.Sprintf("; %d more wanted of a total that is used up", l.Wanting)
+	}
 	if l.Abandoned > 0 {
 		s += fmt.Sprintf("; %d abandoned", l.Abandoned)
 	}
@@ -123,6 +127,7 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 		Destroying: p.dying,
 		Abandoned:  p.lost,
 		Waiting:    p.waiters.n,
+		Wanting:    p.claimed,
 	}
 	l.Leased = p.live - l.Idle - l.Making - l.Destroying
 	return l, begun

@@ -177,6 +177,9 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	if p.waiters.n == 0 {
 		p.gauge.Clear()
 	}
+	if p.claimed > p.waiters.n {
+		p.claimLess()
+	}
 	if p.ordered {
 		p.queue.left(w)
 	}

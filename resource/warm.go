@@ -37,6 +37,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	for i, other := range p.warming {
 		if other == w {
 			p.warming = append(p.warming[:i], p.warming[i+1:]...)
+			p.grow() // what it claimed of a Keyed's total, others may have
 			return err
 		}
 	}

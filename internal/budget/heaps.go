@@ -1,0 +1,58 @@
+package budget
+
+// claimHeap is the members who claim, the next to be served first.
+type claimHeap []*Share
+
+func (h claimHeap) Len() int { return len(h) }
+func (h claimHeap) Less(i, j int) bool {
+	if h[i].held != h[j].held {
+		return h[i].held < h[j].held
+	}
+	return h[i].since < h[j].since
+}
+func (h claimHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].inLine, h[j].inLine = i, j
+}
+func (h *claimHeap) Push(x any) {
+	s := x.(*Share)
+	s.inLine = len(*h)
+	*h = append(*h, s)
+}
+func (h *claimHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.inLine = -1
+	return s
+}
+
+// idleHeap is the members who hold something, by since when at most some of it
+// is idle. What a member uses in the meantime is found out when it comes first.
+type idleHeap []*Share
+
+func (h idleHeap) Len() int { return len(h) }
+func (h idleHeap) Less(i, j int) bool {
+	if h[i].oldest != h[j].oldest {
+		return h[i].oldest < h[j].oldest
+	}
+	return h[i].asked < h[j].asked
+}
+func (h idleHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].inIdle, h[j].inIdle = i, j
+}
+func (h *idleHeap) Push(x any) {
+	s := x.(*Share)
+	s.inIdle = len(*h)
+	*h = append(*h, s)
+}
+func (h *idleHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.inIdle = -1
+	return s
+}

@@ -1,0 +1,50 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DefaultForgetAfter is what zero means in [KeyedConfig.ForgetAfter].
+const DefaultForgetAfter = time.Minute
+
+// KeyedConfig says what the pools of a [Keyed] are like. [NewKeyed] copies it.
+type KeyedConfig[K comparable, T any] struct {
+	// Config returns the Config of the pool for key; its MaxSize is the most
+	// that this key may have. Required. It is called when the key is first
+	// used, and again when it is used after it was forgotten, by the caller
+	// who uses it, and must not block. With an error, or a bad Config, that
+	// caller fails, and the key is as if it had not been used.
+	//
+	// Policies may be shared between the Configs, so that they hold for all
+	// keys together, but a [Queue] may not: return a new one each time.
+	Config func(key K) (Config[T], error)
+
+	// MaxTotal is how many resources of all keys may exist at once, those
+	// being made and being destroyed included. Required, at least 1;
+	// [Keyed.Resize] changes it.
+	MaxTotal int
+
+	// ForgetAfter is how long a key must have been without resources and
+	// without use to be forgotten. Zero: DefaultForgetAfter.
+	ForgetAfter time.Duration
+}
+
+// check names every bad field.
+func (c *KeyedConfig[K, T]) check() error {
+	var bad []error
+	if c.Config == nil {
+		bad = append(bad, errors.New("Config is nil"))
+	}
+	if err := checkSize(c.MaxTotal); err != nil {
+		bad = append(bad, fmt.Errorf("MaxTotal %w", err))
+	}
+	if c.ForgetAfter < 0 {
+		bad = append(bad, fmt.Errorf("ForgetAfter is %v, not at least 0", c.ForgetAfter))
+	}
+	if bad == nil {
+		return nil
+	}
+	return fmt.Errorf("resource: bad KeyedConfig: %w", errors.Join(bad...))
+}

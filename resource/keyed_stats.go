@@ -1,0 +1,79 @@
+package resource
+
+import "fmt"
+
+// KeyedStats is a snapshot of a [Keyed].
+type KeyedStats struct {
+	// Stats is the sum over all keys, those forgotten included; Load.Max is
+	// the total. What is summed is taken from one key after the other, so
+	// it reconciles exactly only while nothing happens. Outage and LastMake
+	// are those of any key.
+	Stats
+	Keys    int   // in use
+	Outages int   // of them, how many have one
+	GaveWay int64 // resources that made way for another key
+}
+
+// String says it in a line.
+func (s KeyedStats) String() string {
+	return fmt.Sprintf("%d keys, %d in outage; %v; %d gave way", s.Keys, s.Outages, s.Stats, s.GaveWay)
+}
+
+// Stats returns a snapshot. Its cost grows with the number of keys; for one key
+// see [Keyed.Find].
+func (k *Keyed[K, T]) Stats() KeyedStats {
+	k.mu.Lock() // no pool goes meanwhile, and so none is counted twice
+	defer k.mu.Unlock()
+	s := KeyedStats{Stats: k.gone}
+	for _, e := range k.slots.Entries() {
+		pool := e.Value.pool.Load()
+		if pool == nil {
+			continue
+		}
+		one := pool.Stats()
+		s.Stats.add(one)
+		s.Stats.Load.add(one.Load)
+		s.Keys++
+		if one.Outage {
+			s.Outage = true
+			s.Outages++
+		}
+		if one.LastMake != nil {
+			s.LastMake = one.LastMake
+		}
+	}
+	s.Max, _, s.GaveWay = k.common.budget.Levels()
+	return s
+}
+
+// add adds the levels of o.
+func (l *Load) add(o Load) {
+	l.Max += o.Max
+	l.Idle += o.Idle
+	l.Leased += o.Leased
+	l.Making += o.Making
+	l.Destroying += o.Destroying
+	l.Abandoned += o.Abandoned
+	l.Waiting += o.Waiting
+	l.Wanting += o.Wanting
+}
+
+// add adds the counters of o.
+func (s *Stats) add(o Stats) {
+	s.Acquired += o.Acquired
+	s.Released += o.Released
+	s.Waited += o.Waited
+	s.WaitTime += o.WaitTime
+	s.Canceled += o.Canceled
+	s.Rejected += o.Rejected
+	s.Made += o.Made
+	s.MakeTime += o.MakeTime
+	s.Failed += o.Failed
+	s.Refused += o.Refused
+	s.Destroyed += o.Destroyed
+	s.Hijacked += o.Hijacked
+	s.Evicted += o.Evicted
+	s.Unhealthy += o.Unhealthy
+	s.Doomed += o.Doomed
+	s.Panics += o.Panics
+}

@@ -1,0 +1,145 @@
+package resource
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/internal/budget"
+)
+
+// shared is what the pools of a Keyed have in common.
+type shared[T any] struct {
+	base    time.Time // of every clock, so that idle times can be compared
+	budget  *budget.Budget
+	ids     atomic.Uint64
+	drained func(p *Pool[T]) // runs when a pool is closed and empty
+}
+
+// A pool holds a place of the budget for each of its live. It takes the place
+// before startMake, and whatever lowers live gives it back.
+
+// places takes the places for want makes, of which demand are for callers, and
+// returns how many it got. What callers miss is claimed: see Granted. The pool
+// is locked.
+func (p *Pool[T]) places(want, demand int) int {
+	if p.shared == nil {
+		return want
+	}
+	if want == 0 && p.claimed == 0 {
+		return 0
+	}
+	had := min(p.granted, want)
+	p.granted -= had
+	took := had + p.share.Take(want-had, max(0, demand-had))
+	p.claimed = max(0, demand-took)
+	return took
+}
+
+// vacatePlace gives up the place of one that is gone. The pool is locked.
+func (p *Pool[T]) vacatePlace(wasDying bool) {
+	p.live--
+	if p.shared != nil {
+		p.share.Free(wasDying)
+	}
+}
+
+// fitsTotal reports whether there are no more than the total allows: it may have
+// been lowered.
+func (p *Pool[T]) fitsTotal() bool { return p.shared == nil || p.shared.budget.Fits() }
+
+// mustGiveWay reports whether the total has a better use for the place of e,
+// which has just come back, or, if it was not used, was just made. The pool is
+// locked.
+func (p *Pool[T]) mustGiveWay(e *entry[T], used bool) bool {
+	if !p.shared.budget.Scarce() {
+		return false
+	}
+	if p.shared.budget.Over() {
+		return true
+	}
+	if !used || p.waiters.n == 0 {
+		return false // if it lies idle it may be chosen to give way: see offer
+	}
+	// One that took long to make must live as long before it makes way for
+	// callers who only came earlier: so at least half of the time of the
+	// places goes to use, however many keys there are.
+	ripe := p.since()-e.born >= e.born-e.made
+	return p.share.Owes(p.waiters.front.Since, ripe)
+}
+
+// offer says that something is idle, if places are scarce. The pool is locked.
+func (p *Pool[T]) offer() {
+	if p.waiters.n == 0 && p.shelf.n > p.aside && p.shared.budget.Scarce() {
+		p.shared.budget.Offer()
+	}
+}
+
+// claimLess lowers the claim to what those who wait can use. The pool is locked.
+func (p *Pool[T]) claimLess() {
+	if len(p.warming) == 0 {
+		p.claimed = p.waiters.n
+		p.share.Claim(p.claimed)
+	}
+}
+
+// leaveTotal ends what the pool wants of the total. The pool is locked.
+func (p *Pool[T]) leaveTotal() {
+	p.claimed = 0
+	p.share.Claim(0)
+	p.share.Awake(false)
+}
+
+func (p *Pool[T]) nextID() uint64 {
+	if p.shared != nil {
+		return p.shared.ids.Add(1)
+	}
+	p.ids++
+	return p.ids
+}
+
+// member is a pool as its budget sees it.
+type member[T any] Pool[T]
+
+// Granted uses a place that the budget took for the pool.
+func (m *member[T]) Granted() {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.claimed = p.share.Claimed()
+	p.granted++
+	p.grow()
+	for ; p.granted > 0; p.granted-- { // it is not wanted any more
+		p.share.Free(false)
+	}
+}
+
+// GiveWay retires the idle resource used least recently, if nobody waits who
+// could use it and it has not been used after before.
+func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration) {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.clearSeats(0)
+	e := p.shelf.bottom
+	for e != nil && e.aside {
+		e = e.up
+	}
+	if e == nil || p.waiters.n > 0 {
+		return budget.Nothing, 0
+	}
+	if since := time.Duration(e.since) * tickLen; since > before {
+		return budget.Newer, since
+	}
+	p.retire(e, ErrGaveWay, &p.n.other)
+	return budget.Gave, 0
+}
+
+// Attend has every release come through the lock from now on, and what is idle
+// on seats offered.
+func (m *member[T]) Attend() {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.setDetour()
+	p.clearSeats(0)
+}
