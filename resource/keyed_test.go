@@ -32,6 +32,7 @@ type keyedHarness struct {
 
 	mu     sync.Mutex
 	total  int
+	sum    int
 	live   map[string]int
 	made   int
 	causes map[*keyedItem]error
@@ -96,12 +97,9 @@ func (h *keyedHarness) count(key string, by int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.live[key] += by
-	sum := 0
-	for _, n := range h.live {
-		sum += n
-	}
-	if by > 0 && (sum > h.total || h.live[key] > h.perKey) {
-		h.t.Errorf("I1: %d live of at most %d; of key %s %d of at most %d", sum, h.total, key, h.live[key], h.perKey)
+	h.sum += by
+	if by > 0 && (h.sum > h.total || h.live[key] > h.perKey) {
+		h.t.Errorf("I1: %d live of at most %d; of key %s %d of at most %d", h.sum, h.total, key, h.live[key], h.perKey)
 	}
 }
 
