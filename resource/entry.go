@@ -45,6 +45,7 @@ type entry[T any] struct {
 	aside    bool          // on the shelf, but a policy looks at it: not to be lent
 	parked   bool          // has been idle
 	proved   bool          // has done its work
+	expected bool          // to end soon: see renew
 	seat     int           // which, if seated; else its last holder's
 	sat      int64         // Leases when it got its seat
 	since    int64         // tick from which it is idle, on the shelf

@@ -47,6 +47,7 @@ func (p *Pool[T]) wanted() (want, demand int) {
 	}
 	room := p.max - p.live
 	if room <= 0 {
+		p.roll(clock)
 		return 0, 0
 	}
 	if p.breaker.Open() {
@@ -78,6 +79,9 @@ func (p *Pool[T]) wanted() (want, demand int) {
 		p.growAgain(clock(), again)
 	}
 	want = max(0, want)
+	if want == 0 && p.mayRenew(clock) && p.heir() {
+		want = 1
+	}
 	return want, min(want, demand)
 }
 

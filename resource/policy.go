@@ -72,6 +72,12 @@ type Outcome struct {
 // resource is about to be lent, when it comes back, and in the sweep. Nil keeps
 // the resource; an error destroys it, and is the cause that Destroy and Trace
 // see. A panic keeps the resource and is counted in [Stats.Panics].
+//
+// The sweep also asks what it will say when the resource is older, by a sweep's
+// interval and a little more. One that is in use or needed for MinIdle and will
+// have to go by then gets a successor first, if there is room; if not, it goes
+// early. One is made at a time, so that what was made together is not replaced in
+// a burst.
 type Eviction interface {
 	Evict(i Info) (cause error)
 }

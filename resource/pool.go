@@ -108,6 +108,11 @@ type Pool[T any] struct {
 	queue   queueState[T]
 	warming []*warmer
 
+	// What is about to end, and what is to be made in its stead: see renew.
+	fading   []fading[T]
+	expected int // how many exist that are or were in fading
+	heirs    int
+
 	// When to make more.
 	gauge    growth.Gauge
 	breaker  outage.Breaker

@@ -118,6 +118,9 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 // forget takes e out of the books. The pool is locked.
 func (p *Pool[T]) forget(e *entry[T]) {
 	e.place = gone
+	if e.expected {
+		p.expected--
+	}
 	last := len(p.all) - 1
 	p.all[e.index] = p.all[last]
 	p.all[e.index].index = e.index

@@ -64,16 +64,18 @@ func persist(step func() bool) {
 	}
 }
 
-// sweep holds every idle resource against the policies, a few at a time. It
+// sweep holds every resource against the policies, a few at a time. It
 // goes through the pool's list from the end: what is retired meanwhile is
 // replaced there by the last one, which was looked at.
 type sweep[T any] struct {
 	p      *Pool[T]
 	from   int // what is before this is still to be looked at
 	some   [sweepChunk]suspect[T]
-	n, at  int  // some[at:n] are still to be judged
-	idle   int  // how many are idle in the pool, without those found guilty
-	health bool // by the Health, after the Eviction
+	n, at  int           // some[at:n] are still to be judged
+	idle   int           // how many are idle in the pool, without those found guilty
+	fresh  int           // and without those found near their end
+	lead   time.Duration // how long before its end a resource is to have a successor
+	health bool          // by the Health, after the Eviction
 }
 
 // step judges one resource, or goes on to the next few.
@@ -86,16 +88,14 @@ func (s *sweep[T]) step() bool {
 		case s.health:
 			p.examine(x)
 		case p.cfg.Eviction != nil:
-			x.info.Idlers = s.idle
-			if x.cause = p.evict(x.info); x.cause != nil {
-				s.idle--
-			}
+			s.weigh(x)
 		}
 		return true
 	}
 	s.at = 0
 	if !s.health {
 		p.convict(s.some[:s.n], &p.n.evicted)
+		p.expect(s.some[:s.n])
 		if s.health = p.cfg.Health != nil; s.health {
 			return true
 		}
@@ -103,35 +103,71 @@ func (s *sweep[T]) step() bool {
 		p.convict(s.some[:s.n], &p.n.unhealthy) // those whose check did not return
 	}
 	s.health = false
-	s.n, s.idle = p.suspects(&s.from, &s.some)
+	s.collect()
 	return s.n > 0 || s.from > 0
 }
 
-// suspect is an idle resource that the sweep looks at.
-type suspect[T any] struct {
-	e     *entry[T]
-	info  Info
-	cause error
+// weigh holds one resource against the Eviction: as it is, if it is idle, and as
+// it will be when the sweeps to come can not see to its successor any more.
+func (s *sweep[T]) weigh(x *suspect[T]) {
+	p := s.p
+	if !x.leased {
+		x.info.Idlers = s.idle
+		if x.cause = p.evict(x.info); x.cause != nil {
+			s.idle--
+			return
+		}
+	}
+	later := x.info
+	later.Age = plus(later.Age, s.lead)
+	end := p.evict(later)
+	if end == nil || x.expected {
+		return
+	}
+	if x.leased || x.info.Idle < p.cfg.SweepInterval || s.fresh <= p.cfg.MinIdle {
+		x.end = end
+	}
+	if !x.leased {
+		s.fresh--
+	}
 }
 
-// suspects collects the facts about the idle resources before *from, and moves
-// *from. Those idle longest come first, so that a policy that keeps some keeps
+// suspect is a resource that the sweep looks at.
+type suspect[T any] struct {
+	e        *entry[T]
+	info     Info
+	leased   bool
+	expected bool  // it has or will have a successor
+	cause    error // why it goes
+	end      error // why it will have to go soon, though it is in use or needed
+}
+
+// collect gets the facts about the next few resources. Those idle longest come first, so that a policy that keeps some keeps
 // the ones used last. idle is how many are idle in the pool.
-func (p *Pool[T]) suspects(from *int, some *[sweepChunk]suspect[T]) (n, idle int) {
+func (s *sweep[T]) collect() {
+	p := s.p
 	p.lock()
 	defer p.unlock()
 	now := int64(p.since() / tickLen)
-	*from = min(*from, len(p.all))
-	for seen := 0; *from > 0 && seen < sweepChunk; seen++ {
-		*from--
-		if e := p.all[*from]; e.place == shelf && !e.aside {
-			some[n] = suspect[T]{e: e, info: e.info(now, max(0, now-e.since))}
-			n++
+	s.n = 0
+	s.from = min(s.from, len(p.all))
+	for seen := 0; s.from > 0 && seen < sweepChunk; seen++ {
+		s.from--
+		e := p.all[s.from]
+		switch {
+		case e.place == shelf && !e.aside:
+			s.some[s.n] = suspect[T]{e: e, info: e.info(now, max(0, now-e.since)), expected: e.expected}
+			s.n++
+		case e.place != shelf && p.cfg.Eviction != nil:
+			s.some[s.n] = suspect[T]{e: e, info: e.info(now, 0), leased: true, expected: e.expected}
+			s.n++
 		}
 	}
-	slices.SortFunc(some[:n], func(a, b suspect[T]) int { return cmp.Compare(b.info.Idle, a.info.Idle) })
+	slices.SortFunc(s.some[:s.n], func(a, b suspect[T]) int { return cmp.Compare(b.info.Idle, a.info.Idle) })
 	onSeats, _ := p.seatLevels()
-	return n, p.shelf.n + onSeats
+	s.idle = p.shelf.n + onSeats
+	s.fresh = s.idle - p.expected
+	s.lead = plus(p.cfg.SweepInterval, 2*p.gauge.Usual())
 }
 
 // stillIdle reports whether the resource has not been lent since it was
@@ -157,7 +193,7 @@ func (p *Pool[T]) convict(some []suspect[T], count *int64) {
 
 // examine asks the Health about one resource, which is aside meanwhile.
 func (p *Pool[T]) examine(s *suspect[T]) {
-	if !p.due(s.info) {
+	if s.leased || !p.due(s.info) {
 		return
 	}
 	p.lock()

@@ -1,0 +1,80 @@
+package resource
+
+import "time"
+
+// A resource whose end the Eviction foresees by its age, and that is in use or
+// needed for MinIdle, gets a successor before it ends, where the maximum allows:
+// so nobody has to wait for one. Where it does not, it goes a little earlier than
+// it must. Either way one is made at a time, so that what was made together is
+// not replaced in a burst.
+
+// fading is a resource that will have to go soon.
+type fading[T any] struct {
+	e   *entry[T]
+	end error // what the Eviction will say
+}
+
+// expect notes what the sweep found to be near its end. Each is to have one
+// successor.
+func (p *Pool[T]) expect(some []suspect[T]) {
+	p.lock()
+	defer p.unlock()
+	found := false
+	for i := range some {
+		if s := &some[i]; s.end != nil && s.cause == nil && s.e.place != gone && !s.e.expected {
+			s.e.expected, found = true, true
+			p.expected++
+			p.fading = append(p.fading, fading[T]{s.e, s.end})
+		}
+	}
+	if found {
+		p.grow()
+	}
+}
+
+// mayRenew reports whether nothing speaks against making a successor, if there
+// is one to be made. The pool is locked.
+func (p *Pool[T]) mayRenew(clock func() time.Duration) bool {
+	return p.heirs+len(p.fading) > 0 && p.waiters.n == 0 && p.making == 0 && p.dying == 0 &&
+		!p.breaker.Open() && p.refusals == 0 && p.barred <= clock()
+}
+
+// heir reports whether a successor is to be made now, and takes it that it is.
+// The pool is locked and has room.
+func (p *Pool[T]) heir() bool {
+	if p.heirs > 0 {
+		p.heirs--
+		return true
+	}
+	for len(p.fading) > 0 {
+		e := p.fading[0].e
+		p.fading[0] = fading[T]{}
+		p.fading = p.fading[1:]
+		if e.place != gone && !e.word.Doomed() {
+			return true
+		}
+	}
+	return false
+}
+
+// roll ends one idle resource that would have to go soon anyway, to have its
+// place for its successor. The pool is locked and full.
+func (p *Pool[T]) roll(clock func() time.Duration) {
+	if p.live > p.max || !p.mayRenew(clock) {
+		return
+	}
+	kept := p.fading[:0]
+	for _, f := range p.fading {
+		e := f.e
+		switch {
+		case e.place == gone || e.word.Doomed():
+		case p.dying == 0 && (e.place == shelf && !e.aside || e.place == seated && e.word.Claim()):
+			p.heirs++
+			p.retire(e, f.end, &p.n.evicted)
+		default: // leased: it goes when it comes back
+			kept = append(kept, f)
+		}
+	}
+	clear(p.fading[len(kept):])
+	p.fading = kept
+}
