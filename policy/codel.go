@@ -13,18 +13,19 @@ var ErrOverloaded = errors.New("policy: overloaded")
 
 // CoDel is a [resource.Queue] that keeps waits short under overload. It serves
 // first come, first served, until there is a standing queue: through a whole
-// interval somebody always waited who had waited longer than target. Then, while
-// that lasts, it serves the newest first, who can still be served in time, and
-// refuses those who have waited longer than twice target, with [ErrOverloaded] and interval as
-// the time after which to ask again. In good order a burst is not refused: it passes.
+// interval somebody always waited who had waited longer than target. Then, as
+// long as that lasts, it serves the newest first, who can still be served in
+// time, and refuses with [ErrOverloaded] those who have waited longer than
+// twice target. A burst that passes is served in order.
 //
-// target is how long a wait may be when all is well; interval, some tens of it,
-// how long a burst may last: 5 ms and 100 ms serve many. Callers are refused when
-// something comes back that could be lent, not before; their own deadline still holds.
-// A refused caller is counted in [resource.Stats.Rejected].
+// What comes back is always lent to somebody who waits: the newest is never
+// refused. Callers are refused only when something could be lent; until then
+// their own contexts bound their waits. A refusal says to ask again after
+// interval, and is counted in [resource.Stats.Rejected].
 //
-// A Queue serves one pool. Panics if target is not positive, or interval
-// not longer than target.
+// target is how long a wait may be when all is well, and interval how long a
+// burst may last: 5 ms and 100 ms serve many. A Queue serves one pool. Panics
+// if target is not positive, or interval not longer than target.
 func CoDel(target, interval time.Duration) resource.Queue {
 	var m misuse
 	m.unless(target > 0, "the target is %v, not more than 0", target)
@@ -42,25 +43,30 @@ func CoDel(target, interval time.Duration) resource.Queue {
 // often, as the CoDel of routers drops packets, but all who waited beyond a
 // limit.
 //
-// What is measured is how long the one has waited who has waited longest, at
-// each Pop. folly looks at the one it takes out. In the order of coming that is
-// the same; but with the newest first it is the one with the shortest wait, a measure
-// that would end the overload with the first look, serve the oldest again, and
-// begin anew. The longest wait is short only if the queue has been short, in
-// either order. Those refused at a Pop leave first: what counts is the
-// least of an interval, so the limit itself, twice target, does not end an
-// overload, but there being nobody left near it does.
+// What is measured, at each Pop, is the wait of the one who has waited longest.
+// folly takes the wait of the one who is served. In the order of coming that is
+// the same. With the newest first it is the shortest wait there is: the first
+// look would end the overload, the oldest would be served again, and the next
+// interval begin it anew. The longest wait is short only if the queue was short,
+// in either order, so one measure serves both.
 //
-// An empty queue is not standing, though nothing is popped from it that would
-// show that: so that it became empty counts as a wait of 0. That also makes one
-// who waits alone, however long, no overload: refusing him would help nobody.
+// The least of the looks of one interval decides for the next. While there is
+// overload those beyond the limit leave before the last look of each round,
+// so the least is at most about twice target; it is at most target, which ends the
+// overload, only if at some moment nobody was left who had waited longer.
+//
+// An empty queue is not standing, though no Pop is there to show it: so to
+// become empty counts as a wait of 0. One who waits alone, however long,
+// is then no overload. To refuse him would help nobody, as it would help nobody to
+// refuse the newest, behind whom nobody waits; and where a lease lasts many
+// times the target, all would be refused, and what came back lie idle.
 type codel struct {
 	target, interval time.Duration
 	refusal          *resource.Rejection
 
 	line       line
 	least      time.Duration // the longest wait, at its shortest in this interval
-	ends       time.Duration // this interval
+	began      time.Duration // this interval
 	overloaded bool          // the last one had a standing queue
 }
 
@@ -79,12 +85,12 @@ func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
 	longest := now - first.w.Since
 	c.sample(longest, now)
 	w, refuse := first.w, error(nil)
-	if c.overloaded {
-		if longest-c.target > c.target { // twice target could be too large a number
-			refuse = c.refusal
-		} else {
-			w = c.line.last.w
-		}
+	switch {
+	case !c.overloaded:
+	case longest-c.target > c.target && first != c.line.last: // 2*target could overflow
+		refuse = c.refusal
+	default:
+		w = c.line.last.w
 	}
 	c.line.remove(w)
 	c.emptied()
@@ -94,13 +100,13 @@ func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
 // sample notes the longest wait. The first look after an interval's end judges
 // the interval, and belongs to the next: one look alone makes no overload.
 func (c *codel) sample(longest, now time.Duration) {
-	if now < c.ends {
+	if now-c.began < c.interval {
 		c.least = min(c.least, longest)
 		return
 	}
 	c.overloaded = c.least > c.target
 	c.least = longest
-	c.ends = now + c.interval
+	c.began = now
 }
 
 func (c *codel) emptied() {
