@@ -34,11 +34,11 @@ type allAdmissions []resource.Admission
 
 // Admit implements [resource.Admission].
 func (ps allAdmissions) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
-	c := newChain()
+	var h held
 	admitted := false
 	defer func() {
-		if !admitted {
-			c.run(resource.Outcome{})
+		if undo := h.permit(); !admitted && undo != nil {
+			undo(resource.Outcome{})
 		}
 	}()
 	for _, p := range ps {
@@ -46,10 +46,8 @@ func (ps allAdmissions) Admit(ctx context.Context, r resource.Request) (resource
 		if err != nil {
 			return nil, err
 		}
-		if done != nil {
-			c.dones = append(c.dones, done)
-		}
+		h.add(done)
 	}
 	admitted = true
-	return c.permit(), nil
+	return h.permit(), nil
 }

@@ -30,11 +30,10 @@ type anyAdmission []resource.Admission
 // Admit implements [resource.Admission].
 func (ps anyAdmission) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	var refusals []error
-	last := len(ps) - 1
+	last, noWait := len(ps)-1, r.NoWait
 	for i, p := range ps {
-		asked := r
-		asked.NoWait = r.NoWait || i < last
-		done, err := p.Admit(ctx, asked)
+		r.NoWait = noWait || i < last
+		done, err := p.Admit(ctx, r)
 		if err == nil {
 			return done, nil
 		}

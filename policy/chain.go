@@ -6,12 +6,39 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// chain is the permits that one request has of several policies. The function
-// that gives them all back is made once and used again, with the chain, for
-// later requests.
+// held is what one request was given by several policies so far.
+type held struct {
+	one  resource.Done // if it is one
+	more *chain        // if it is more
+}
+
+func (h *held) add(done resource.Done) {
+	switch {
+	case done == nil:
+	case h.more != nil:
+		h.more.dones = append(h.more.dones, done)
+	case h.one != nil:
+		h.more = newChain()
+		h.more.dones = append(h.more.dones, h.one, done)
+		h.one = nil
+	default:
+		h.one = done
+	}
+}
+
+// permit is the Done for all that is held; nil if that is nothing.
+func (h *held) permit() resource.Done {
+	if h.more != nil {
+		return h.more.done
+	}
+	return h.one
+}
+
+// chain is several Dones that one function calls. That function is made once
+// and used again, with the chain, for later requests.
 type chain struct {
 	dones []resource.Done // in the order given
-	done  resource.Done   // runs them all
+	done  resource.Done   // calls them
 }
 
 var chains sync.Pool
@@ -25,34 +52,15 @@ func newChain() *chain {
 	return c
 }
 
-// permit is the Done for all that c holds. What is one or nothing needs no chain.
-func (c *chain) permit() resource.Done {
-	var done resource.Done
-	switch len(c.dones) {
-	case 0:
-	case 1:
-		done = c.pop()
-	default:
-		return c.done
-	}
-	chains.Put(c)
-	return done
-}
-
-func (c *chain) pop() resource.Done {
-	last := len(c.dones) - 1
-	done := c.dones[last]
-	c.dones[last] = nil
-	c.dones = c.dones[:last]
-	return done
-}
-
-// run tells every Done, the last one first, and ends the chain. One that panics
-// or ends its goroutine keeps none of the others from being told.
+// run calls every Done, the last one first, and ends the chain. One that panics
+// or ends its goroutine keeps none of the others from being called.
 func (c *chain) run(o resource.Outcome) {
 	defer c.rest(o)
-	for len(c.dones) > 0 {
-		c.pop()(o)
+	for last := len(c.dones) - 1; last >= 0; last-- {
+		done := c.dones[last]
+		c.dones[last] = nil
+		c.dones = c.dones[:last]
+		done(o)
 	}
 }
 
