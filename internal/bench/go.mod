@@ -7,8 +7,12 @@ require (
 	github.com/jolestar/go-commons-pool/v2 v2.1.2
 	github.com/respool/respool v0.0.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/time v0.15.0
 )
 
-require golang.org/x/sync v0.22.0 // indirect
+require (
+	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+)
 
 replace github.com/respool/respool => ../../

@@ -58,7 +58,7 @@ func (g goal) String() string {
 // are written down.
 func goals() []goal {
 	const p = "puddle"
-	return []goal{
+	out := []goal{
 		{row: "alone", work: "acquire and release, one goroutine", metric: "ns/op", rule: ratioAtMost, bound: 0.25, than: p, allocs: true},
 		{row: "per-core", work: "one goroutine a core, size 64", metric: "ns/op", rule: ratioAtMost, bound: 0.25, than: p, allocs: true},
 		{row: "64-on-4", work: "64 goroutines on 4, Gosched while holding", metric: "ns/op", rule: ratioAtMost, bound: 0.5, than: p, allocs: true},
@@ -82,5 +82,7 @@ func goals() []goal {
 		{row: "idle-acquire", work: "acquire with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.2, than: "10 idle", allocs: true},
 		{row: "idle-sweep", work: "  CPU of a sweep of 100,000 idle", metric: "cpu ms", rule: atMost, bound: 10},
 		{row: "idle-stats", work: "  Stats with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.5, than: "10 idle"},
+		{row: "keyed", work: "acquire and release by key, 10,000 keys, beside one pool", metric: "ns/op", rule: ratioAtMost, bound: 2, than: "one pool", allocs: true},
 	}
+	return append(out, policyGoals()...)
 }

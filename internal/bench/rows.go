@@ -10,7 +10,7 @@ func rows() []row {
 	for _, c := range crews() {
 		out = append(out, loopRow(c))
 	}
-	return append(out,
+	out = append(out,
 		jobRow("spike-short", both, spikeShort),
 		jobRow("spike-long", both, spikeLong),
 		jobRow("zero-work", both, zeroWork),
@@ -24,7 +24,9 @@ func rows() []row {
 		idleAcquireRow(),
 		sweepRow(),
 		statsRow(),
+		keyedRow(),
 	)
+	return append(out, policyRows()...)
 }
 
 // A job is one measurement of one pool, which it opens and closes itself.

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// server answers lines: "ping" with "pong", anything else with itself.
+type server struct {
+	net.Listener
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	wg    sync.WaitGroup
+}
+
+func listen() (*server, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &server{Listener: l, conns: make(map[net.Conn]bool)}
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+func (s *server) Addr() string { return s.Listener.Addr().String() }
+
+func (s *server) accept() {
+	for {
+		c, err := s.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.conns[c] = true
+		s.mu.Unlock()
+		s.wg.Go(func() { s.answer(c) })
+	}
+}
+
+func (s *server) answer(c net.Conn) {
+	defer c.Close()
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		line := lines.Text()
+		if line == "ping" {
+			line = "pong"
+		}
+		if _, err := fmt.Fprintln(c, line); err != nil {
+			return
+		}
+	}
+}
+
+// DropAll closes every connection there is.
+func (s *server) DropAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.Close()
+	}
+	clear(s.conns)
+}
+
+// Close ends the server and waits for what it began.
+func (s *server) Close() error {
+	err := s.Listener.Close()
+	s.DropAll()
+	s.wg.Wait()
+	return err
+}
+
+// conn is a client's connection to it.
+type conn struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(ctx context.Context, addr string) (*conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c, bufio.NewReader(c)}, nil
+}
+
+// ask sends a line and returns the answer to it.
+func (c *conn) ask(ctx context.Context, line string) (string, error) {
+	// The end of ctx interrupts what is under way.
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := fmt.Fprintln(c, line); err != nil {
+		return "", err
+	}
+	answer, err := c.in.ReadString('\n')
+	return strings.TrimSuffix(answer, "\n"), err
+}

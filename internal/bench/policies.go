@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// policyGoal is what a stock policy may add to an acquire and release, in
+// nanoseconds.
+const policyGoal = 25
+
+// A stock is one ready-made policy, or a usual pair of them, in a pool.
+type stock struct {
+	name string
+	edit func(c *resource.Config[*item])
+	wrap bool // around a library, whose cost is only told
+}
+
+func stocks() []stock {
+	admission := func(name string, a resource.Admission) stock {
+		return stock{name: name, edit: func(c *resource.Config[*item]) { c.Admission = a }}
+	}
+	eviction := func(name string, e resource.Eviction) stock {
+		return stock{name: name, edit: func(c *resource.Config[*item]) { c.Eviction = e }}
+	}
+	health := func(name string, h resource.Health[*item]) stock {
+		return stock{name: name, edit: func(c *resource.Config[*item]) { c.Health = h }}
+	}
+	works := policy.Check(func(context.Context, *item) error { return nil })
+	idle := policy.IfIdle(time.Hour, works)
+	library := admission("rate", policy.Rate(rate.NewLimiter(rate.Inf, 1)))
+	library.wrap = true
+	return []stock{
+		admission("limit", policy.Limit(1000)),
+		admission("shares", policy.Shares(1000, map[string]int{"a": 10})),
+		admission("deadline", policy.WithinDeadline(1000)),
+		admission("gate", policy.NewGate()),
+		admission("named", policy.Named("mine", policy.Limit(1000))),
+		admission("reserve", policy.Reserve(1, 1, policy.Limit(1000))),
+		admission("all", policy.All(policy.NewGate(), policy.Limit(1000))),
+		admission("all-2", policy.All(policy.Limit(1000), policy.Limit(1000))),
+		library,
+		eviction("max-age", policy.MaxAge(time.Hour, 0.1)),
+		eviction("max-idle", policy.MaxIdle(time.Hour)),
+		eviction("soft-idle", policy.SoftIdle(time.Hour, 1)),
+		eviction("max-leases", policy.MaxLeases(1<<40, 0.1)),
+		eviction("any-of-2", policy.AnyOf(policy.MaxAge(time.Hour, 0.1), policy.MaxIdle(time.Hour))),
+		health("if-idle", idle),
+		health("cohort", policy.Cohort(idle)),
+		{name: "one-of-each", wrap: true, edit: func(c *resource.Config[*item]) {
+			c.Admission, c.Health = policy.Limit(1000), idle
+			c.Eviction = policy.MaxAge(time.Hour, 0.1)
+		}},
+		{name: "queue", edit: func(c *resource.Config[*item]) { c.Queue = policy.Priority(time.Second) }},
+	}
+}
+
+// policyRows time each stock policy beside no policy, in turns.
+func policyRows() (out []row) {
+	for _, x := range stocks() {
+		out = append(out, row{"policy-" + x.name, []entrant{{x.name, func(ctx context.Context, s size) (session, error) {
+			return openStock(ctx, x, s)
+		}}}})
+	}
+	return out
+}
+
+// policyGoals are those of policyRows.
+func policyGoals() (out []goal) {
+	for _, x := range stocks() {
+		g := goal{row: "policy-" + x.name, work: "one goroutine with policy " + x.name + ": added to none", metric: "added ns"}
+		if !x.wrap {
+			g.rule, g.bound, g.allocs = atMost, policyGoal, true
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// openStock makes a pool with the policy and one without.
+func openStock(ctx context.Context, x stock, s size) (session, error) {
+	var pools [2]*resource.Pool[*item]
+	closeAll := func() (err error) {
+		for _, p := range pools {
+			if p != nil {
+				err = errors.Join(err, closeRespool(p))
+			}
+		}
+		return err
+	}
+	for i, edit := range []func(*resource.Config[*item]){func(*resource.Config[*item]) {}, x.edit} {
+		c := resource.Config[*item]{Make: instant, MaxSize: 1, SweepInterval: time.Hour}
+		edit(&c)
+		p, err := resource.New(c)
+		if err == nil {
+			pools[i], err = p, p.Warm(ctx, 1)
+		}
+		if err != nil {
+			return session{}, errors.Join(err, closeAll())
+		}
+	}
+	bare := meterCancellable(s, func(ctx context.Context, n int) error { return respoolPlain(ctx, pools[0], n) })
+	with := meterCancellable(s, func(ctx context.Context, n int) error { return respoolPlain(ctx, pools[1], n) })
+	return session{close: closeAll, measure: func(ctx context.Context) (sample, error) {
+		without, err := bare(ctx)
+		if err != nil {
+			return nil, err
+		}
+		got, err := with(ctx)
+		if err != nil {
+			return nil, err
+		}
+		got["added ns"] = got["ns/op"] - without["ns/op"]
+		return got, nil
+	}}, nil
+}
