@@ -29,7 +29,9 @@ func keyedRow() row {
 func openKeyed(ctx context.Context, s size) (session, error) {
 	n := min(manyKeys, s.manyIdle)
 	k, err := resource.NewKeyed(resource.KeyedConfig[string, *item]{
-		Config:   func(string) (resource.Config[*item], error) { return resource.Config[*item]{Make: instant, MaxSize: 1}, nil },
+		Config: func(string) (resource.Config[*item], error) {
+			return resource.Config[*item]{Make: instant, MaxSize: 1}, nil
+		},
 		MaxTotal: n,
 	})
 	if err != nil {
