@@ -3,6 +3,7 @@ module github.com/respool/respool
 go 1.25.0
 
 require (
+	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/gorilla/websocket v1.5.3
 	github.com/jackc/puddle/v2 v2.2.3
 	go.uber.org/goleak v1.3.0

@@ -24,7 +24,7 @@ type room struct {
 // metrics needs is added here and to rootRequires.
 var rooms = map[string]room{
 	"resource": {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
-	"policy":   {rooms: []string{"resource"}},
+	"policy":   {rooms: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
 	"wspool":   {rooms: []string{"resource"}, libs: []string{"github.com/gorilla/websocket"}},
 	"metrics":  {rooms: []string{"resource"}, nested: true},
 	"examples": {all: true},

@@ -12,6 +12,7 @@ import (
 // it raises the versions of those who import us, so the list is short, and what
 // only tests need beside goleak lives in a nested module.
 var rootRequires = []string{
+	"github.com/cenkalti/backoff/v5",
 	"github.com/gorilla/websocket",
 	"github.com/jackc/puddle/v2",
 	"go.uber.org/goleak",
