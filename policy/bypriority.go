@@ -1,0 +1,28 @@
+package policy
+
+import (
+	"context"
+
+	"github.com/respool/respool/resource"
+)
+
+// ByPriority sends each request to the admission that pick returns for its
+// Priority. Nil admits. pick is called for every request, by many goroutines at
+// once; let it choose among admissions made beforehand. Panics if pick is nil.
+func ByPriority(pick func(priority int) resource.Admission) resource.Admission {
+	var a arguments
+	a.want(pick != nil, "pick is nil")
+	a.check("ByPriority")
+	return byPriority(pick)
+}
+
+type byPriority func(priority int) resource.Admission
+
+// Admit implements [resource.Admission].
+func (pick byPriority) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	p := pick(r.Priority)
+	if p == nil {
+		return nil, nil
+	}
+	return p.Admit(ctx, r)
+}

@@ -1,0 +1,65 @@
+package policy
+
+import (
+	"context"
+
+	"github.com/respool/respool/resource"
+)
+
+// Reserve keeps n units of p for requests whose Priority is from or higher: all
+// others together hold at most p.Limit()-n units, as the limit is at that time.
+// Those over it are refused with [ErrFull], called "reserve". Nested, it keeps
+// a step for each level:
+//
+//	policy.Reserve(2, 1, policy.Reserve(1, 2, policy.Limit(10))) // 0 and below: 8; 1: 9; 2 and above: 10
+//
+// Panics if p is nil, or n is not from 1 to p.Limit()-1.
+func Reserve(n, from int, p Gauged) Gauged {
+	var a arguments
+	a.want(p != nil, "p is nil")
+	a.want(n >= 1, "n is %d, not at least 1", n)
+	if p != nil {
+		a.want(n < p.Limit(), "n is %d, not less than the limit %d", n, p.Limit())
+	}
+	a.check("Reserve")
+	s := &reserve{Gauged: p, n: int64(n), from: from, full: refuse("reserve", 0, ErrFull)}
+	s.one = func(resource.Outcome) { s.low.giveBack(1) }
+	s.lower = All(AdmissionFunc(s.admitLow), p)
+	return s
+}
+
+type reserve struct {
+	Gauged // what is reserved of
+	n      int64
+	from   int
+	lower  resource.Admission // asks admitLow, then Gauged
+	low    counter            // what those below from hold
+	one    resource.Done
+	full   error
+}
+
+// Admit implements [resource.Admission].
+func (s *reserve) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	if r.Priority >= s.from {
+		return s.Gauged.Admit(ctx, r)
+	}
+	return s.lower.Admit(ctx, r)
+}
+
+// admitLow holds those below from to what is not reserved.
+func (s *reserve) admitLow(_ context.Context, r resource.Request) (resource.Done, error) {
+	n, err := units("reserve", r)
+	if err != nil {
+		return nil, err
+	}
+	if limit := int64(s.Limit()) - s.n; !s.low.take(n, limit) {
+		if n > limit && limit > 0 {
+			return nil, tooMuch("reserve", n, limit)
+		}
+		return nil, s.full
+	}
+	if n == 1 {
+		return s.one, nil
+	}
+	return func(resource.Outcome) { s.low.giveBack(n) }, nil
+}

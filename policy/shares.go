@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"context"
+	"math"
+
+	"github.com/respool/respool/resource"
+)
+
+// ShareLimiter divides a limit between classes of callers. Make one with
+// [Shares].
+type ShareLimiter struct {
+	total    int64
+	common   int64   // what nobody is guaranteed
+	borrowed counter // how much of it is taken
+	classes  map[string]*share
+	others   *share // every class without a guarantee
+	full     error
+}
+
+// share is what one class has.
+type share struct {
+	of         *ShareLimiter
+	guaranteed int64
+	used       counter // what the class has in flight; over guaranteed it is borrowed
+	one        resource.Done
+}
+
+// Shares admits at most total units at once and guarantees some of them to
+// classes, by [resource.Request.Class]. What is left over, the common part, is
+// for all. A class takes from its guarantee first and gives it back last, so
+// its guarantee is there for it however much the others ask for, and no class
+// keeps common units that it has room for of its own. A class without a
+// guarantee has the common part alone. A request may take from both at once.
+//
+// What has no room is refused with [ErrFull], and what could never fit with
+// [ErrCost]. Panics if total or a guarantee is less than 1, or the guarantees
+// are more than total.
+func Shares(total int, guaranteed map[string]int) *ShareLimiter {
+	var a arguments
+	a.want(total >= 1, "total is %d, not at least 1", total)
+	sum := 0
+	for class, n := range guaranteed {
+		a.want(n >= 1, "the guarantee of %q is %d, not at least 1", class, n)
+		sum += min(max(n, 0), math.MaxInt-sum)
+	}
+	a.want(sum <= max(total, 0), "the guarantees are %d together, more than total %d", sum, total)
+	a.check("Shares")
+
+	l := &ShareLimiter{
+		total: int64(total), common: int64(total - sum),
+		classes: make(map[string]*share, len(guaranteed)), full: refuse("shares", 0, ErrFull),
+	}
+	l.others = l.share(0)
+	for class, n := range guaranteed {
+		l.classes[class] = l.share(n)
+	}
+	return l
+}
+
+func (l *ShareLimiter) share(guaranteed int) *share {
+	s := &share{of: l, guaranteed: int64(guaranteed)}
+	s.one = func(resource.Outcome) { s.giveBack(1) }
+	return s
+}
+
+// Admit implements [resource.Admission]. It does not block.
+func (l *ShareLimiter) Admit(_ context.Context, r resource.Request) (resource.Done, error) {
+	n, err := units("shares", r)
+	if err != nil {
+		return nil, err
+	}
+	s := l.classes[r.Class]
+	if s == nil {
+		s = l.others
+	}
+	if most := s.guaranteed + l.common; n > most {
+		return nil, tooMuch("shares", n, most)
+	}
+	if !s.take(n) {
+		return nil, l.full
+	}
+	if n == 1 {
+		return s.one, nil
+	}
+	return func(resource.Outcome) { s.giveBack(n) }, nil
+}
+
+// Limit returns the total.
+func (l *ShareLimiter) Limit() int { return int(l.total) }
+
+// InFlight returns how many units all classes have in flight.
+func (l *ShareLimiter) InFlight() int {
+	n := l.others.used.n.Load()
+	for _, s := range l.classes {
+		n += s.used.n.Load()
+	}
+	return int(n)
+}
+
+// over is how much of used is not guaranteed.
+func (s *share) over(used int64) int64 { return max(0, used-s.guaranteed) }
+
+// take borrows before it counts, and giveBack counts before it returns, so what
+// is borrowed is at every instant at least what the classes have over their
+// guarantees, and never more than the common part.
+func (s *share) take(n int64) bool {
+	for {
+		used := s.used.n.Load()
+		borrow := s.over(used+n) - s.over(used)
+		if borrow > 0 && !s.of.borrowed.take(borrow, s.of.common) {
+			if s.used.n.Load() != used {
+				continue // it may need to borrow less by now
+			}
+			return false
+		}
+		if s.used.n.CompareAndSwap(used, used+n) {
+			return true
+		}
+		if borrow > 0 {
+			s.of.borrowed.giveBack(borrow)
+		}
+	}
+}
+
+func (s *share) giveBack(n int64) {
+	left := s.used.giveBack(n)
+	if back := s.over(left+n) - s.over(left); back > 0 {
+		s.of.borrowed.giveBack(back)
+	}
+}
