@@ -1,0 +1,212 @@
+package policy_test
+
+import (
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// queueTest says to a Queue what a pool would, at times that the test sets.
+type queueTest struct {
+	t     *testing.T
+	q     resource.Queue
+	now   time.Duration
+	names map[*resource.Waiter]string
+}
+
+func newQueueTest(t *testing.T, q resource.Queue) *queueTest {
+	return &queueTest{t: t, q: q, names: map[*resource.Waiter]string{}}
+}
+
+// at sets the time, in milliseconds.
+func (q *queueTest) at(ms int) { q.now = time.Duration(ms) * time.Millisecond }
+
+func (q *queueTest) push(name string) *resource.Waiter {
+	w := &resource.Waiter{Since: q.now}
+	q.names[w] = name
+	q.q.Push(w, q.now)
+	return w
+}
+
+func (q *queueTest) pop(refused bool, names ...string) {
+	q.t.Helper()
+	for _, want := range names {
+		w, refuse := q.q.Pop(q.now)
+		if got := q.names[w]; got != want || (refuse != nil) != refused || refused && !errors.Is(refuse, policy.ErrOverloaded) {
+			q.t.Errorf("at %v: %q, refused with %v; want %q, refused %v", q.now, got, refuse, want, refused)
+		}
+	}
+}
+
+func (q *queueTest) wantServed(names ...string)  { q.t.Helper(); q.pop(false, names...) }
+func (q *queueTest) wantRefused(names ...string) { q.t.Helper(); q.pop(true, names...) }
+
+// The way into an overload and out of it, look by look.
+func TestCoDel_Order(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(target, interval))
+	q.at(1000)
+	q.push("a")
+	q.push("b")
+	q.push("c")
+	q.at(1050)
+	q.wantServed("a") // nobody waited before: an interval begins, with 50 ms
+	q.at(1143)
+	q.push("d")
+	q.wantServed("b") // in the order of coming, though b waited for long
+	q.at(1150)
+	q.push("e")
+	gone := q.push("gone")
+	q.push("f")
+	q.wantRefused("c") // the queue was a standing one
+	q.q.Remove(gone)
+	q.wantServed("f") // d waited for 7 ms: not too long, but more than the target
+	q.at(1154)
+	q.push("g")
+	q.wantRefused("d")
+	q.wantServed("g") // e waited for 4 ms: no standing queue
+	q.at(1249)
+	q.push("h")
+	q.wantRefused("e") // but that counts from the next interval on
+	q.wantServed("h")
+	q.at(1250)
+	q.push("i")
+	q.push("j")
+	q.wantServed("i", "j")
+	q.wantServed("")
+}
+
+// As long as three come for each who can be served the overload lasts: the
+// newest is served, and the others are refused when they have waited too long.
+func TestCoDel_Lasts(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(target, interval))
+	served, refused := 0, 0
+	for ms := range 3000 {
+		q.at(ms)
+		newest := q.push("")
+		for ms%3 == 0 {
+			w, refuse := q.q.Pop(q.now)
+			waited := q.now - w.Since
+			if refuse == nil {
+				if ms > 250 && w != newest {
+					t.Fatalf("at %v: served one who waited for %v, not the newest", q.now, waited)
+				}
+				served++
+				break
+			}
+			refused++
+			// Those who were there when the overload began have waited longer.
+			if waited <= 2*target || ms > 250 && waited > 2*target+3*time.Millisecond {
+				t.Fatalf("at %v: refused one who waited for %v", q.now, waited)
+			}
+		}
+	}
+	if served != 1000 || refused < 1980 {
+		t.Errorf("%d served and %d refused, want 1000 and nearly 2000", served, refused)
+	}
+}
+
+// The newest is served, however long he waited: what came back is not left
+// lying, though all who wait have waited too long.
+func TestCoDel_ServesSomebody(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(target, interval))
+	for _, name := range []string{"a", "b", "c", "d"} {
+		q.push(name)
+	}
+	q.at(100)
+	q.wantServed("a") // an interval begins
+	q.at(200)
+	q.wantRefused("b", "c")
+	q.wantServed("d")
+}
+
+// A caller who waits alone, each time for long, is no standing queue.
+func TestCoDel_Alone(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(target, interval))
+	for i := range 50 {
+		q.at(90 * i)
+		q.push("alone")
+		q.at(90*i + 89)
+		q.wantServed("alone")
+	}
+	// Nor is one who loses patience and leaves the line empty.
+	q.at(10_000)
+	for i := range 50 {
+		w := q.push("impatient")
+		q.at(10_000 + 90*i)
+		q.q.Remove(w)
+	}
+	q.push("a")
+	q.push("b")
+	q.at(14_600)
+	q.wantServed("a", "b")
+}
+
+// The largest numbers mean never.
+func TestCoDel_Extremes(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(math.MaxInt64-1, math.MaxInt64))
+	q.push("a")
+	q.push("b")
+	q.now = math.MaxInt64 - 1
+	q.wantServed("a")
+	q.now++
+	q.wantServed("b", "")
+}
+
+func TestQueues_Misuse(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func()
+		says []string
+	}{
+		{"CoDel", func() { policy.CoDel(0, -1) }, []string{"policy: CoDel: ", "target is 0s", "interval is -1ns"}},
+		{"CoDel short interval", func() { policy.CoDel(5, 5) }, []string{"interval is 5ns, not more than the target 5ns"}},
+		{"Priority", func() { policy.Priority(0) }, []string{"policy: Priority: ", "step is 0s"}},
+	} {
+		t.Run(c.name, func(t *testing.T) { wantPanicSaying(t, c.f, c.says...) })
+	}
+}
+
+// What has left a Queue, in whatever way, is garbage.
+func TestQueues_KeepNobody(t *testing.T) {
+	for name, q := range map[string]resource.Queue{
+		"Priority": policy.Priority(time.Second), "CoDel": policy.CoDel(target, interval),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ps []weak.Pointer[resource.Waiter]
+			func() {
+				var ws []*resource.Waiter
+				for n := range 100 {
+					w := &resource.Waiter{Since: time.Duration(n * n % 100), Request: resource.Request{Priority: n % 7}}
+					ws, ps = append(ws, w), append(ps, weak.Make(w))
+					q.Push(w, 100)
+					q.Push(w, 100) // said twice by mistake
+				}
+				for _, w := range ws[:50] {
+					q.Remove(w)
+					q.Remove(w)
+				}
+				popped := 0
+				for w, _ := q.Pop(200); w != nil; w, _ = q.Pop(200) {
+					popped++
+				}
+				if popped != 50 {
+					t.Errorf("%d popped of 50", popped)
+				}
+				q.Remove(&resource.Waiter{})
+			}()
+			runtime.GC()
+			for n, p := range ps {
+				if p.Value() != nil {
+					t.Fatalf("waiter %d is kept", n)
+				}
+			}
+			runtime.KeepAlive(q)
+		})
+	}
+}
