@@ -2,6 +2,9 @@ package policy_test
 
 import (
 	"context"
+	"math"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -112,6 +115,109 @@ func TestConformance_MakeGate(t *testing.T) {
 
 // admission is policytest.Admission without requests of its own.
 func admission(t testing.TB, new func() resource.Admission) { policytest.Admission(t, new) }
+
+func TestConformance_Admission(t *testing.T) {
+	limit := func() resource.Admission { return policy.Limit(5) }
+	open := policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, nil })
+	conform(t, admission, map[string]func() resource.Admission{
+		"AdmissionFunc":  func() resource.Admission { return open },
+		"Limit":          limit,
+		"Limit, one":     func() resource.Admission { return policy.Limit(1) },
+		"Limit, most":    func() resource.Admission { return policy.Limit(math.MaxInt) },
+		"BoundedQueue":   func() resource.Admission { return policy.BoundedQueue(4, 6) },
+		"Semaphore":      func() resource.Admission { return policy.Semaphore(newSemaphore(4)) },
+		"Shares":         func() resource.Admission { return policy.Shares(10, map[string]int{"a": 3, "b": 4}) },
+		"Gate":           func() resource.Admission { return policy.NewGate() },
+		"WithinDeadline": func() resource.Admission { return policy.WithinDeadline(4) },
+		"Named":          func() resource.Admission { return policy.Named("mine", limit()) },
+		"Reserve":        func() resource.Admission { return policy.Reserve(2, 1, policy.Limit(6)) },
+		"Reserve, twice": func() resource.Admission { return policy.Reserve(2, 1, policy.Reserve(1, 2, policy.Limit(6))) },
+		"ByPriority": func() resource.Admission {
+			low, high := policy.Limit(3), policy.Semaphore(newSemaphore(3))
+			return policy.ByPriority(func(priority int) resource.Admission {
+				if priority > 0 {
+					return high
+				}
+				return low
+			})
+		},
+		"Any": func() resource.Admission { return policy.Any(limit(), policy.Semaphore(newSemaphore(2))) },
+		"All": func() resource.Admission {
+			return policy.All(limit(), policy.Limit(7), policy.WithinDeadline(4), policy.Semaphore(newSemaphore(4)), policy.NewGate())
+		},
+		"All, Any, Reserve": func() resource.Admission {
+			return policy.Any(policy.All(policy.Reserve(1, 1, policy.Limit(4)), policy.Limit(3)),
+				policy.All(policy.Shares(6, map[string]int{"a": 1}), policy.Named("last", policy.Semaphore(newSemaphore(2)))))
+		},
+	})
+	conform(t, func(t testing.TB, new func() resource.Admission) {
+		policytest.Admission(t, new, resource.Request{Class: "a"}, resource.Request{Class: "b", Cost: 2})
+	}, map[string]func() resource.Admission{
+		"Shares, all guaranteed": func() resource.Admission { return policy.Shares(7, map[string]int{"a": 3, "b": 4}) },
+	})
+}
+
+// semaphore is a WeightedSemaphore: those who wait are served in order.
+type semaphore struct {
+	mu   sync.Mutex
+	free int64
+	line []*turn
+}
+
+type turn struct {
+	n     int64
+	ready chan struct{}
+}
+
+func newSemaphore(n int64) *semaphore { return &semaphore{free: n} }
+
+func (s *semaphore) TryAcquire(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.line) > 0 || s.free < n {
+		return false
+	}
+	s.free -= n
+	return true
+}
+
+func (s *semaphore) Acquire(ctx context.Context, n int64) error {
+	s.mu.Lock()
+	t := &turn{n, make(chan struct{})}
+	s.line = append(s.line, t)
+	s.serve()
+	s.mu.Unlock()
+	select {
+	case <-t.ready:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.line, t); i >= 0 {
+		s.line = slices.Delete(s.line, i, i+1)
+	} else {
+		s.free += n
+	}
+	s.serve()
+	return ctx.Err()
+}
+
+func (s *semaphore) Release(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free += n
+	s.serve()
+}
+
+// serve is called with s locked.
+func (s *semaphore) serve() {
+	for len(s.line) > 0 && s.line[0].n <= s.free {
+		s.free -= s.line[0].n
+		close(s.line[0].ready)
+		s.line = s.line[1:]
+	}
+}
 
 // numbers makes numbers, for many goroutines at once.
 func numbers() func() int {
