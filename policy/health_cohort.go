@@ -32,22 +32,24 @@ const maxPassed = 1 << 16
 
 // Cohort checks with h when h is due, and besides suspects: if a server was
 // restarted all that was made before is dead, and callers should not have to
-// find that out one idle time after the other. When a check has found a resource dead, every one
-// with its ID or a smaller one (made at the same time, or before) is due at once,
-// until it has passed a check begun since then. What is made later is not suspected.
+// find that out one idle time after the other. When a check finds a resource
+// dead, every one with its ID or a smaller one (made at the same time, or
+// before) is due at once, until it has passed a check begun since. That another
+// suspect is found dead is no news; a death among those that have passed, or that
+// were made later, begins a new suspicion, of all up to the largest ID so far.
 //
-// h alone decides the checks, and when the others are due: Cohort goes around
-// [IfIdle]. A failure that is tolerated, or that comes when the context has
-// ended, is no death. The asking of one that is not suspected takes no lock.
-// A Cohort serves one pool. Panics if h is nil.
+// h decides when the others are due, so Cohort goes around [IfIdle]. A failure
+// that is tolerated, or that comes when the context has ended, is no death. No
+// method takes a lock that others hold for long. A Cohort serves one pool.
+// Panics if h is nil.
 func Cohort[T any](h resource.Health[T]) *CohortHealth[T] {
 	return &CohortHealth[T]{wrapped: wrap("Cohort", nil, h)}
 }
 
-// Suspect makes every resource with this ID or a smaller one due, as if a check
-// had just found it dead. It is for deaths that others see: those reported by
-// doom, say, which [resource.Trace.Destroyed] tells. It does not block. An ID
-// that is not yet in use suspects what will have it.
+// Suspect makes every resource with this ID or a smaller one due, until it has
+// passed a check begun since. It is for deaths that others see: those that doom
+// reported, say, which [resource.Trace.Destroyed] tells. It does not block. An
+// ID that is not yet in use suspects what will have it.
 func (c *CohortHealth[T]) Suspect(id uint64) {
 	for {
 		old := c.now.Load()
@@ -76,7 +78,7 @@ func (c *CohortHealth[T]) Check(ctx context.Context, v T, i resource.Info) error
 		if before.clear(i.ID) > maxPassed {
 			c.now.CompareAndSwap(before, &suspicion{upTo: before.upTo})
 		}
-	case ctx.Err() == nil && !errors.Is(ill, resource.ErrTolerated):
+	case ctx.Err() == nil && !errors.Is(ill, resource.ErrTolerated) && !c.now.Load().suspects(i.ID):
 		c.Suspect(i.ID)
 	}
 	return ill

@@ -82,11 +82,14 @@ func (l *lender) wantGone(cause error, ns ...int) {
 	}
 }
 
-// warm makes n and leaves them idle; number 1 was given back first.
+// warm makes n, one after the other, so that their IDs are their numbers, and
+// leaves them idle; number 1 was given back first.
 func (l *lender) warm(n int) {
 	l.t.Helper()
-	if err := l.Warm(context.Background(), n); err != nil {
-		l.t.Fatal(err)
+	for m := range n {
+		if err := l.Warm(context.Background(), m+1); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	leases := map[int]resource.Lease[int]{}
 	for range n {

@@ -149,7 +149,7 @@ func overload(t *testing.T, q resource.Queue, load float64) *crowd {
 // Under overload all that can be served are, soon; first come, first served lets
 // everybody wait as long as his patience.
 func TestCoDel_Overload(t *testing.T) {
-	for _, load := range []float64{1.2, 2, 5} {
+	for _, load := range []float64{1.2, 2, 3} {
 		t.Run(fmt.Sprintf("load=%v", load), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fifo, codel := overload(t, nil, load), overload(t, policy.CoDel(target, interval), load)

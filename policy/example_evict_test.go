@@ -1,0 +1,126 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// A pool for connections of a server behind a load balancer: none is used for
+// more than about an hour, so that the load spreads again; what a burst leaves
+// over goes after a minute, but ten stay at hand.
+func ExampleAnyOf() {
+	eviction := policy.AnyOf(
+		policy.MaxAge(time.Hour, 0.25),
+		policy.MaxIdle(10*time.Minute),
+		policy.SoftIdle(time.Minute, 10),
+	)
+	old := resource.Info{Age: 55 * time.Minute, Spread: 0.4} // its limit is 54 minutes
+	fmt.Println(eviction.Evict(old))
+	fmt.Println(eviction.Evict(resource.Info{Age: 5 * time.Minute, Idle: 2 * time.Minute}))
+	fmt.Println(eviction.Evict(resource.Info{Age: 5 * time.Minute, Idle: 2 * time.Minute, Idlers: 11})) // in the sweep
+	// Output:
+	// policy: too old
+	// <nil>
+	// policy: more idle than needed
+}
+
+// What is in use is not checked. What was idle for half a minute is, in at most
+// a second, and ends when that has failed twice in a row; then all that were
+// made before it are checked before they are lent.
+func ExampleCohort() {
+	ping := func(ctx context.Context, conn string) error { return nil }
+	health := policy.Cohort(
+		policy.IfIdle(30*time.Second,
+			policy.Consecutive(2,
+				policy.CheckTimeout(time.Second, policy.Check(ping)))))
+	just := resource.Info{ID: 7, Age: time.Hour, Idle: time.Second, Checked: time.Hour}
+	fmt.Println(health.Due(just))
+	health.Suspect(9)
+	fmt.Println(health.Due(just))
+	// Output:
+	// false
+	// true
+}
+
+// A server that is down is asked by one make at a time.
+func ExampleNewMakeGate() {
+	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 4})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	pool, err := resource.New(resource.Config[string]{
+		Make:     func(context.Context) (string, error) { return "", errors.New("connection refused") },
+		MaxSize:  100,
+		MakeGate: gate,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := pool.Acquire(context.Background()); err != nil {
+		fmt.Println(errors.Unwrap(err))
+	}
+	if err := pool.Close(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	_, err = gate.Admit(context.Background(), resource.Request{})
+	fmt.Println(err)
+	fmt.Println(gate.InFlight(), "of", gate.Limit())
+	// Output:
+	// connection refused
+	// rejected by makegate: policy: makes fail just now: connection refused
+	// 0 of 1
+}
+
+// The calls of people come before those of a nightly job, but one level of
+// priority is worth ten seconds of waiting and no more. The pool says what
+// happens to the Queue; here it is said by hand.
+func ExamplePriority() {
+	queue := policy.Priority(10 * time.Second)
+	come := func(who string, priority int, at time.Duration) {
+		queue.Push(&resource.Waiter{Request: resource.Request{Class: who, Priority: priority}, Since: at}, at)
+	}
+	come("job", 0, 0)
+	come("Ann", 1, 9*time.Second)
+	come("Ben", 1, 11*time.Second)
+	for range 3 {
+		w, _ := queue.Pop(12 * time.Second)
+		fmt.Println(w.Request.Class)
+	}
+	// Output:
+	// Ann
+	// job
+	// Ben
+}
+
+// In overload the newest is served, and those who waited too long are told.
+func ExampleCoDel() {
+	queue := policy.CoDel(5*time.Millisecond, 100*time.Millisecond)
+	come := func(who string, at time.Duration) {
+		queue.Push(&resource.Waiter{Request: resource.Request{Class: who}, Since: at}, at)
+	}
+	serve := func(at time.Duration) {
+		w, refuse := queue.Pop(at)
+		fmt.Println(w.Request.Class, refuse)
+	}
+	come("Ann", 0)
+	come("Ben", 0)
+	come("Cem", 0)
+	serve(100 * time.Millisecond) // nobody is let down for one slow moment
+	come("Dan", 200*time.Millisecond)
+	come("Eve", 200*time.Millisecond)
+	serve(200 * time.Millisecond) // but they have waited all the time since
+	serve(200 * time.Millisecond)
+	serve(200 * time.Millisecond)
+	// Output:
+	// Ann <nil>
+	// Ben rejected by codel: policy: overloaded
+	// Cem rejected by codel: policy: overloaded
+	// Eve <nil>
+}

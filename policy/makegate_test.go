@@ -1,0 +1,308 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// While all is well so many run, and the others wait, the first to come first.
+func TestMakeGate_Concurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, policy.MakeGateConfig{Concurrent: 2})
+		running := g.begin(2)
+		g.want(2, 2)
+		g.wantBusy()
+		first, second, third := g.wait(), g.wait(), g.wait()
+		if !first.waiting() {
+			t.Fatal("a third was let through")
+		}
+		second.stop()
+		if err := <-second.err; !errors.Is(err, context.Canceled) || <-second.done != nil {
+			t.Errorf("the second left with %v", err)
+		}
+		running[0](ok)
+		if first.waiting() || <-first.err != nil || !third.waiting() {
+			t.Fatal("the place did not go to the first of those who wait")
+		}
+		running[0](ok) // twice is once
+		if !third.waiting() {
+			t.Fatal("a place was given back twice")
+		}
+		running[1](ignored)
+		if third.waiting() || <-third.err != nil {
+			t.Fatal("the second place was not given on")
+		}
+		g.want(2, 2)
+		(<-first.done)(ok)
+		(<-third.done)(ok)
+		g.want(2, 0)
+	})
+}
+
+// Whoever comes with a context that has ended is not let through.
+func TestMakeGate_ContextEnded(t *testing.T) {
+	g := newGate(t, steady)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if done, err := g.Admit(ctx, resource.Request{}); done != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("Admit: %v", err)
+	}
+	g.want(10, 0)
+}
+
+// A failure refuses those who wait, and all who come before the backoff is over.
+// Then one of a hundred is let through.
+func TestMakeGate_OneProber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		running := g.begin(10)
+		waiting := []*waits{g.wait(), g.wait()}
+		running[3](failed)
+		for _, w := range waiting {
+			g.wantRefusal(<-w.done, <-w.err, 100*time.Millisecond)
+		}
+		g.want(1, 9)
+		g.wantRefused(100 * time.Millisecond)
+		g.due(100 * time.Millisecond)
+
+		var let atomic.Int64
+		var prober resource.Done
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if done, err := g.Admit(context.Background(), resource.Request{}); err == nil {
+					let.Add(1)
+					prober = done
+				} else {
+					g.wantRefusal(done, err, 100*time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		if n := let.Load(); n != 1 {
+			t.Fatalf("%d were let through, want 1", n)
+		}
+		g.want(1, 10)
+		prober(ok)
+		g.want(2, 9)
+		end(ok, running...) // the fourth has ended
+		g.want(2, 0)
+	})
+}
+
+// After a success two may run, then four, and so on; a failure on the way
+// closes the gate again.
+func TestMakeGate_Ramp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		end(failed, g.begin(1)...)
+		g.due(100 * time.Millisecond)
+		for _, n := range []int{1, 2, 4, 8, 10, 10} {
+			dones := g.begin(n)
+			if n == 1 {
+				g.wantRefused(100 * time.Millisecond)
+			} else {
+				g.wantBusy()
+			}
+			end(ok, dones...)
+		}
+		end(failed, g.begin(1)...)
+		g.due(200 * time.Millisecond) // it went well for no time
+		end(ok, g.begin(1)...)
+		two := g.begin(2)
+		two[0](ok)
+		g.want(3, 1)
+		two[1](failed)
+		g.want(1, 0)
+		g.wantRefused(400 * time.Millisecond)
+	})
+}
+
+// Those who wait when it opens wider are let through.
+func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		end(failed, g.begin(1)...)
+		g.due(100 * time.Millisecond)
+		end(ok, g.begin(1)...)
+		two := g.begin(2)
+		ws := []*waits{g.wait(), g.wait(), g.wait()}
+		two[0](ok) // three may run: two more
+		if ws[0].waiting() || ws[1].waiting() || !ws[2].waiting() {
+			t.Error("two of three should be let through")
+		}
+		g.want(3, 3)
+		end(ignored, two[1], <-ws[0].done, <-ws[1].done)
+		end(ignored, <-ws[2].done)
+		g.want(3, 0) // the Ignored did not count
+	})
+}
+
+// The failures of makes that ran at the same time count once, and so do those of
+// what began before the gate closed, whenever they end; a success of those does not open it.
+func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		burst := g.begin(10)
+		end(failed, burst[:5]...)
+		g.wantRefused(100 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+		burst[5](failed)
+		burst[6](ok)
+		g.want(1, 3)
+		g.wantRefused(50 * time.Millisecond)
+		g.due(50 * time.Millisecond)
+		prober := g.begin(1)
+		burst[7](failed)
+		g.wantRefused(100 * time.Millisecond)
+		end(failed, prober...)
+		g.wantRefused(200 * time.Millisecond) // the second failure, not the eighth
+		g.due(200 * time.Millisecond)
+		end(ok, g.begin(1)...)
+		burst[8](failed)
+		g.want(2, 1)
+		end(ok, g.begin(2)...)
+		g.want(4, 1)
+	})
+}
+
+// The backoff doubles up to its end, and starts over only after makes have gone
+// well for longer than the last one.
+func TestMakeGate_Backoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		end(failed, g.begin(1)...)
+		for _, ms := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+			g.due(ms * time.Millisecond)
+			end(failed, g.begin(1)...)
+		}
+		g.due(time.Second)
+		end(ok, g.begin(1)...)
+		time.Sleep(time.Second)
+		end(failed, g.begin(1)...)
+		g.wantRefused(time.Second) // it went well, but not for long
+		g.due(time.Second)
+		end(ok, g.begin(1)...)
+		time.Sleep(time.Second + time.Millisecond)
+		end(failed, g.begin(1)...)
+		g.wantRefused(100 * time.Millisecond)
+	})
+}
+
+// Each backoff is jittered within its bounds, and they differ.
+func TestMakeGate_Jitter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first []time.Duration
+		for range 100 {
+			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond, Jitter: 0.25})
+			for n, middle := range []time.Duration{100, 200, 400, 400} {
+				middle *= time.Millisecond
+				end(failed, g.begin(1)...)
+				var r *resource.Rejection
+				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
+					t.Fatal(err)
+				}
+				if r.RetryAfter < middle*3/4 || r.RetryAfter > middle*5/4+1 {
+					t.Fatalf("a backoff of %v, want %v and a quarter more or less", r.RetryAfter, middle)
+				}
+				if n == 0 {
+					first = append(first, r.RetryAfter)
+				}
+				time.Sleep(r.RetryAfter)
+			}
+		}
+		if spread := slices.Max(first) - slices.Min(first); spread < 30*time.Millisecond {
+			t.Errorf("100 first backoffs lie within %v, want about 50ms", spread)
+		}
+	})
+}
+
+// A prober that never came to be does not keep others out.
+func TestMakeGate_IgnoredProber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		end(failed, g.begin(1)...)
+		g.due(100 * time.Millisecond)
+		for range 3 {
+			prober := g.begin(1)
+			g.wantRefused(100 * time.Millisecond)
+			end(ignored, prober...)
+			g.want(1, 0)
+		}
+		end(ok, g.begin(1)...)
+		g.want(2, 0)
+	})
+}
+
+// The refusal says what failed, and can do with an error that gives none.
+func TestMakeGate_Says(t *testing.T) {
+	g := newGate(t, steady)
+	done := g.begin(1)
+	end(failed, done...)
+	_, err := g.Admit(context.Background(), resource.Request{})
+	if want := "rejected by makegate: policy: makes fail just now: connection refused"; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+	g = newGate(t, steady)
+	end(resource.Outcome{Verdict: resource.Failed}, g.begin(1)...)
+	_, err = g.Admit(context.Background(), resource.Request{})
+	if want := "rejected by makegate: policy: makes fail just now"; err.Error() != want || !errors.Is(err, policy.ErrMakesFail) || !errors.Is(err, resource.ErrRejected) {
+		t.Errorf("%q, want %q", err, want)
+	}
+}
+
+// Whatever becomes of makes, at most so many run, at most one of those begun
+// since the gate closed, and in the end it opens.
+func TestMakeGate_Random(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	synctest.Test(t, func(t *testing.T) {
+		const callers, most = 30, 7
+		cfg := steady
+		cfg.Concurrent, cfg.Jitter = most, 0.5
+		g := newGate(t, cfg)
+		var running, began, refused atomic.Int64
+		var wg sync.WaitGroup
+		for n := range callers {
+			r := rand.New(rand.NewPCG(seed, uint64(n)))
+			wg.Go(func() {
+				for range 200 {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(300))*time.Millisecond)
+					done, err := g.Admit(ctx, resource.Request{NoWait: r.IntN(4) == 0})
+					cancel()
+					if err != nil {
+						refused.Add(1)
+						time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+						continue
+					}
+					began.Add(1)
+					if now := running.Add(1); now > most {
+						t.Errorf("%d run at once", now)
+					}
+					time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
+					running.Add(-1)
+					done([]resource.Outcome{ok, ok, ok, ok, ok, ok, ok, failed, ignored}[r.IntN(9)])
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		for range 2 * most {
+			end(ok, g.begin(1)...)
+		}
+		g.want(most, 0)
+		if began.Load() < 100 || refused.Load() < 100 {
+			t.Errorf("%d began and %d were refused, want some of each", began.Load(), refused.Load())
+		}
+	})
+}
