@@ -155,7 +155,7 @@ func FuzzCoDel(f *testing.F) {
 		target := time.Duration(a)*time.Millisecond + 1
 		interval := target + time.Duration(b)*time.Millisecond + 1
 		// The model keeps every look of the interval, instead of the least.
-		looks, began, overloaded := []time.Duration{0}, time.Duration(0), false
+		looks, began, overloaded, recent := []time.Duration{0}, time.Duration(0), false, false
 		s := &queueScript{t: t, q: policy.CoDel(target, interval)}
 		s.left = func() {
 			if len(s.in) == 0 {
@@ -166,8 +166,10 @@ func FuzzCoDel(f *testing.F) {
 			waiting := s.bySince()
 			longest := s.now - waiting[0].Since
 			if s.now >= began+interval {
-				overloaded = slices.Min(looks) > target
+				recent, overloaded = overloaded, slices.Min(looks) > target
 				looks, began = nil, s.now
+			} else if recent && longest > 2*target {
+				overloaded = true
 			}
 			looks = append(looks, longest)
 			newest := waiting[len(waiting)-1]
