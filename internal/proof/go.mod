@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	github.com/anishathalye/porcupine v1.3.1
+	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/respool/respool v0.0.0
 	go.uber.org/goleak v1.3.0
@@ -11,8 +12,9 @@ require (
 )
 
 require (
+	github.com/bits-and-blooms/bitset v1.24.4 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
-	github.com/stretchr/testify v1.11.1 // indirect
+	github.com/influxdata/tdigest v0.0.1 // indirect
 	golang.org/x/sync v0.22.0 // indirect
 )
 
