@@ -26,7 +26,7 @@ func (f check[T]) Check(ctx context.Context, v T, _ resource.Info) error { retur
 // wrapped is the Health within another. It is due when that is.
 type wrapped[T any] struct {
 	h         resource.Health[T]
-	scheduled resource.Scheduled // h, if it says when
+	scheduled resource.Scheduled // h, or what is within it, if that says when
 }
 
 // wrap panics in the name of a constructor if h is nil or m has a complaint.
@@ -34,8 +34,16 @@ func wrap[T any](who string, m misuse, h resource.Health[T]) wrapped[T] {
 	f, isFunc := h.(check[T])
 	m.unless(h != nil && (!isFunc || f != nil), "the Health is nil")
 	m.report(who)
-	s, _ := h.(resource.Scheduled)
-	return wrapped[T]{h, s}
+	w := wrapped[T]{h: h}
+	switch h := h.(type) { // a hit need not go through those that only pass it on
+	case *checkTimeout[T]:
+		w.scheduled = h.scheduled
+	case *consecutive[T]:
+		w.scheduled = h.scheduled
+	case resource.Scheduled:
+		w.scheduled = h
+	}
+	return w
 }
 
 func (w *wrapped[T]) Due(i resource.Info) bool {

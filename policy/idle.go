@@ -14,13 +14,15 @@ func MaxIdle(d time.Duration) resource.Eviction {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)
 	m.report("MaxIdle")
-	return maxIdle(d)
+	return &maxIdle{d}
 }
 
-type maxIdle time.Duration
+// All evictions are pointers: called through the interface, a method of a value
+// would first copy the Info once more.
+type maxIdle struct{ d time.Duration }
 
-func (d maxIdle) Evict(i resource.Info) error {
-	if i.Idle >= time.Duration(d) {
+func (m *maxIdle) Evict(i resource.Info) error {
+	if i.Idle >= m.d {
 		return ErrMaxIdle
 	}
 	return nil
