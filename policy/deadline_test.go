@@ -284,8 +284,7 @@ func (c *crowd) run(ctx context.Context, wg *sync.WaitGroup, d, every time.Durat
 // chance; without the policy two of three are late), and both are so again
 // soon after half a minute in which nothing ended.
 func TestWithinDeadlineSimulation(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := newSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		const serving = 10
 		rnd := rand.New(rand.NewPCG(seed, 0))
