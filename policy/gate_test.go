@@ -1,0 +1,135 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := policy.NewGate()
+		admit(t, g, resource.Request{NoWait: true})
+		g.Resume() // nothing to do
+		g.Pause(errBoom)
+		if !g.Paused() {
+			t.Error("not paused")
+		}
+		refused(t, g, resource.Request{NoWait: true}, "gate", policy.ErrPaused, 0)
+		refused(t, g, resource.Request{NoWait: true}, "gate", errBoom, 0)
+
+		var through atomic.Int64
+		for range 3 {
+			go func() {
+				if _, err := g.Admit(t.Context(), resource.Request{}); err == nil {
+					through.Add(1)
+				}
+			}()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		if _, err := g.Admit(ctx, resource.Request{}); err != context.DeadlineExceeded || time.Since(begun) != time.Second {
+			t.Errorf("after %v: %v, want the end of the context after 1s", time.Since(begun), err)
+		}
+		if n := through.Load(); n != 0 {
+			t.Errorf("%d passed a paused gate", n)
+		}
+		g.Resume()
+		synctest.Wait()
+		if n := through.Load(); n != 3 || g.Paused() {
+			t.Errorf("%d of 3 passed after Resume; paused: %v", n, g.Paused())
+		}
+	})
+}
+
+// The last cause is told, without one only that it is paused; who waits since
+// before the second Pause is let go by the same Resume.
+func TestGatePausedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := policy.NewGate()
+		g.Pause(errBoom)
+		through := false
+		go func() {
+			_, err := g.Admit(t.Context(), resource.Request{})
+			through = err == nil
+		}()
+		synctest.Wait()
+		g.Pause(nil)
+		_, err := g.Admit(t.Context(), resource.Request{NoWait: true})
+		isRefusal(t, err, "gate", policy.ErrPaused, 0)
+		if errors.Is(err, errBoom) || strings.Contains(err.Error(), "boom") {
+			t.Errorf("%v: the first cause is told still", err)
+		}
+		g.Resume()
+		synctest.Wait()
+		if !through {
+			t.Error("who waited since the first Pause waits still")
+		}
+	})
+}
+
+// Who was let go by a Resume but has not passed when it is paused again waits
+// again: when Pause has returned nobody passes.
+func TestGatePauseResumeRace(t *testing.T) {
+	g := policy.NewGate()
+	var stop atomic.Bool
+	var paused atomic.Int64 // odd while it is paused for sure
+	var passed, slipped atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				before := paused.Load()
+				if _, err := g.Admit(context.Background(), resource.Request{}); err != nil {
+					t.Error(err)
+				}
+				if before%2 == 1 && paused.Load() == before {
+					slipped.Add(1)
+				}
+				passed.Add(1)
+			}
+		})
+	}
+	for range 5000 {
+		g.Pause(nil)
+		paused.Add(1)
+		if _, err := g.Admit(context.Background(), resource.Request{NoWait: true}); err == nil {
+			t.Error("admitted while paused")
+		}
+		paused.Add(1)
+		g.Resume()
+	}
+	stop.Store(true)
+	wg.Wait()
+	if slipped.Load() != 0 || passed.Load() == 0 {
+		t.Errorf("%d of %d slipped through a paused gate", slipped.Load(), passed.Load())
+	}
+}
+
+// Pause and Resume may be called by several at once.
+func TestGateManyHands(t *testing.T) {
+	g := policy.NewGate()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 2000 {
+				g.Pause(errBoom)
+				g.Resume()
+			}
+		})
+	}
+	wg.Wait()
+	if g.Paused() {
+		t.Error("paused after the last Resume")
+	}
+	admit(t, g, resource.Request{})
+}

@@ -1,0 +1,180 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+var (
+	ok      = resource.Outcome{Verdict: resource.OK}
+	ignored = resource.Outcome{}
+	errBoom = errors.New("boom")
+	failed  = resource.Outcome{Verdict: resource.Failed, Err: errBoom}
+)
+
+func costing(n int) resource.Request { return resource.Request{Cost: n} }
+
+// admit asks p and fails the test if p refuses. The Done is never nil.
+func admit(t *testing.T, p resource.Admission, r resource.Request) resource.Done {
+	t.Helper()
+	done, err := p.Admit(context.Background(), r)
+	if err != nil {
+		t.Fatalf("%+v refused: %v", r, err)
+	}
+	if done == nil {
+		return func(resource.Outcome) {}
+	}
+	return done
+}
+
+// refused asks p and fails the test unless p refuses in its own name, with that
+// cause and that RetryAfter.
+func refused(t *testing.T, p resource.Admission, r resource.Request, name string, cause error, retry time.Duration) {
+	t.Helper()
+	refusedCtx(t, context.Background(), p, r, name, cause, retry)
+}
+
+func refusedCtx(t *testing.T, ctx context.Context, p resource.Admission, r resource.Request, name string, cause error, retry time.Duration) {
+	t.Helper()
+	done, err := p.Admit(ctx, r)
+	if err == nil {
+		t.Fatalf("%+v was admitted, want refused by %s with %v", r, name, cause)
+	}
+	if done != nil {
+		t.Error("a refusal came with a Done")
+	}
+	isRefusal(t, err, name, cause, retry)
+}
+
+func isRefusal(t *testing.T, err error, name string, cause error, retry time.Duration) {
+	t.Helper()
+	var r *resource.Rejection
+	if !errors.As(err, &r) || !errors.Is(err, resource.ErrRejected) {
+		t.Fatalf("%v is no *resource.Rejection", err)
+	}
+	if r.Policy != name || !errors.Is(err, cause) || r.RetryAfter != retry {
+		t.Errorf("refused by %q with %v and a RetryAfter of %v, want %q, %v and %v", r.Policy, err, r.RetryAfter, name, cause, retry)
+	}
+}
+
+// wantInFlight checks a gauge.
+func wantInFlight(t *testing.T, g interface{ InFlight() int }, want int) {
+	t.Helper()
+	if n := g.InFlight(); n != want {
+		t.Errorf("%d in flight, want %d", n, want)
+	}
+}
+
+// caught runs f to its end, whichever that is: a panic's value, errGoexit if it
+// ended its goroutine, or nil.
+func caught(f func()) (how any) {
+	end := make(chan any)
+	go func() {
+		how := any(errGoexit)
+		defer func() {
+			if v := recover(); v != nil {
+				how = v
+			}
+			end <- how
+		}()
+		f()
+		how = nil
+	}()
+	return <-end
+}
+
+var errGoexit = errors.New("goroutine ended")
+
+// ledger is an Admission that keeps account of its permits.
+type ledger struct {
+	before func(ctx context.Context, r resource.Request) error // may refuse, block, panic or end the goroutine
+	after  func(o resource.Outcome)                            // runs in each Done
+	noDone bool                                                // gives nil
+
+	given, returned atomic.Int64
+	twice           atomic.Int64
+	last            atomic.Pointer[resource.Outcome]
+}
+
+func (l *ledger) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	if l.before != nil {
+		if err := l.before(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	if l.noDone {
+		return nil, nil
+	}
+	l.given.Add(1)
+	var once atomic.Bool
+	return func(o resource.Outcome) {
+		if once.Swap(true) {
+			l.twice.Add(1)
+		}
+		l.returned.Add(1)
+		l.last.Store(&o)
+		if l.after != nil {
+			l.after(o)
+		}
+	}, nil
+}
+
+// check says what is wrong with the account.
+func (l *ledger) check() error {
+	if g, r, n := l.given.Load(), l.returned.Load(), l.twice.Load(); g != r || n != 0 {
+		return fmt.Errorf("%d permits given, %d returned, %d of them twice", g, r, n)
+	}
+	return nil
+}
+
+// newSeed is RESPOOL_SEED, or a new one. It replays the choices, not the
+// scheduler's.
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if s, set := os.LookupEnv("RESPOOL_SEED"); set {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("RESPOOL_SEED: %v", err)
+		}
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+func refusing(err error) resource.Admission {
+	return policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, err })
+}
+
+// TestKit holds the helpers to failing where they should.
+func TestKit(t *testing.T) {
+	if how := caught(func() { panic(errBoom) }); how != errBoom {
+		t.Errorf("caught %v, want %v", how, errBoom)
+	}
+	if how := caught(func() {}); how != nil {
+		t.Errorf("caught %v, want nothing", how)
+	}
+	l := &ledger{}
+	done := admit(t, l, resource.Request{})
+	if l.check() == nil {
+		t.Error("the ledger does not see a permit that is out")
+	}
+	done(ok)
+	if err := l.check(); err != nil {
+		t.Error(err)
+	}
+	done(ok)
+	if l.check() == nil {
+		t.Error("the ledger does not see a Done called twice")
+	}
+}

@@ -1,0 +1,111 @@
+package policy_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// eachSecond is a bucket of two tokens, one comes every second.
+func eachSecond() *bucket { return &bucket{size: 2, full: 2, every: time.Second} }
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Rate(eachSecond())
+		if done, err := p.Admit(t.Context(), resource.Request{}); done != nil || err != nil {
+			t.Fatalf("a token to give back, or %v", err)
+		}
+		admit(t, p, resource.Request{})
+		for range 100 { // those refused use nothing up
+			refused(t, p, resource.Request{}, "rate", policy.ErrRate, time.Second)
+			refused(t, p, costing(2), "rate", policy.ErrRate, 2*time.Second)
+		}
+		time.Sleep(time.Second - 1)
+		refused(t, p, resource.Request{}, "rate", policy.ErrRate, 1)
+		time.Sleep(time.Nanosecond)
+		admit(t, p, resource.Request{})
+		refused(t, p, resource.Request{}, "rate", policy.ErrRate, time.Second)
+		time.Sleep(time.Hour)
+		admit(t, p, costing(2))
+		refused(t, p, costing(3), "rate", policy.ErrCost, 0)
+	})
+}
+
+// A limiter without a rate does not send anybody off for centuries.
+func TestRateOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Rate(&bucket{size: 1})
+		refused(t, p, resource.Request{}, "rate", policy.ErrRate, 0)
+		p = policy.Pace(&bucket{size: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		refusedCtx(t, ctx, p, resource.Request{}, "pace", policy.ErrTooLate, 0)
+	})
+}
+
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Pace(eachSecond())
+		begun := time.Now()
+		var passed [4]atomic.Int64
+		for i := range passed {
+			go func() {
+				admit(t, p, resource.Request{})
+				passed[i].Store(int64(time.Since(begun)))
+			}()
+			synctest.Wait()
+		}
+		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 3*time.Second)
+
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second-1)
+		defer cancel()
+		refusedCtx(t, ctx, p, resource.Request{}, "pace", policy.ErrTooLate, 3*time.Second)
+		if time.Since(begun) != 0 {
+			t.Errorf("refused after %v, want at once", time.Since(begun))
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := p.Admit(ctx, resource.Request{}); err != nil && err != context.DeadlineExceeded {
+			t.Errorf("whose turn comes just in time: %v", err)
+		}
+		if took := time.Since(begun); took != 3*time.Second {
+			t.Errorf("whose turn comes after 3s waited %v", took)
+		}
+		for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second} {
+			if after := time.Duration(passed[i].Load()); after != want {
+				t.Errorf("caller %d passed after %v, want %v", i, after, want)
+			}
+		}
+	})
+}
+
+// Who leaves while waiting gives the token to those who come after.
+func TestPaceLeaving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Pace(eachSecond())
+		admit(t, p, costing(2))
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := p.Admit(ctx, costing(2))
+			left <- err
+		}()
+		synctest.Wait()
+		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 3*time.Second)
+		cancel()
+		if err := <-left; err != context.Canceled {
+			t.Errorf("left with %v, want its context's end", err)
+		}
+		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, time.Second)
+		begun := time.Now()
+		admit(t, p, resource.Request{})
+		if took := time.Since(begun); took != time.Second {
+			t.Errorf("the next one waited %v, want 1s", took)
+		}
+	})
+}
