@@ -67,7 +67,7 @@ func TestMakeGate_OneProber(t *testing.T) {
 		g := newGate(t, steady)
 		running := g.begin(10)
 		waiting := []*waits{g.wait(), g.wait()}
-		running[3](failed)
+		running[3](makeFailed)
 		for _, w := range waiting {
 			g.wantRefusal(<-w.done, <-w.err, 100*time.Millisecond)
 		}
@@ -105,7 +105,7 @@ func TestMakeGate_OneProber(t *testing.T) {
 func TestMakeGate_Ramp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for _, n := range []int{1, 2, 4, 8, 10, 10} {
 			dones := g.begin(n)
@@ -116,13 +116,13 @@ func TestMakeGate_Ramp(t *testing.T) {
 			}
 			end(ok, dones...)
 		}
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(200 * time.Millisecond) // it went well for no time
 		end(ok, g.begin(1)...)
 		two := g.begin(2)
 		two[0](ok)
 		g.want(3, 1)
-		two[1](failed)
+		two[1](makeFailed)
 		g.want(1, 0)
 		g.wantRefused(400 * time.Millisecond)
 	})
@@ -132,7 +132,7 @@ func TestMakeGate_Ramp(t *testing.T) {
 func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		end(ok, g.begin(1)...)
 		two := g.begin(2)
@@ -154,22 +154,22 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
 		burst := g.begin(10)
-		end(failed, burst[:5]...)
+		end(makeFailed, burst[:5]...)
 		g.wantRefused(100 * time.Millisecond)
 		time.Sleep(50 * time.Millisecond)
-		burst[5](failed)
+		burst[5](makeFailed)
 		burst[6](ok)
 		g.want(1, 3)
 		g.wantRefused(50 * time.Millisecond)
 		g.due(50 * time.Millisecond)
 		prober := g.begin(1)
-		burst[7](failed)
+		burst[7](makeFailed)
 		g.wantRefused(100 * time.Millisecond)
-		end(failed, prober...)
+		end(makeFailed, prober...)
 		g.wantRefused(200 * time.Millisecond) // the second failure, not the eighth
 		g.due(200 * time.Millisecond)
 		end(ok, g.begin(1)...)
-		burst[8](failed)
+		burst[8](makeFailed)
 		g.want(2, 1)
 		end(ok, g.begin(2)...)
 		g.want(4, 1)
@@ -181,20 +181,20 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 func TestMakeGate_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		for _, ms := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 			g.due(ms * time.Millisecond)
-			end(failed, g.begin(1)...)
+			end(makeFailed, g.begin(1)...)
 		}
 		g.due(time.Second)
 		end(ok, g.begin(1)...)
 		time.Sleep(time.Second)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.wantRefused(time.Second) // it went well, but not for long
 		g.due(time.Second)
 		end(ok, g.begin(1)...)
 		time.Sleep(time.Second + time.Millisecond)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.wantRefused(100 * time.Millisecond)
 	})
 }
@@ -207,7 +207,7 @@ func TestMakeGate_Jitter(t *testing.T) {
 			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond, Jitter: 0.25})
 			for n, middle := range []time.Duration{100, 200, 400, 400} {
 				middle *= time.Millisecond
-				end(failed, g.begin(1)...)
+				end(makeFailed, g.begin(1)...)
 				var r *resource.Rejection
 				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
 					t.Fatal(err)
@@ -231,7 +231,7 @@ func TestMakeGate_Jitter(t *testing.T) {
 func TestMakeGate_IgnoredProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for range 3 {
 			prober := g.begin(1)
@@ -248,7 +248,7 @@ func TestMakeGate_IgnoredProber(t *testing.T) {
 func TestMakeGate_Says(t *testing.T) {
 	g := newGate(t, steady)
 	done := g.begin(1)
-	end(failed, done...)
+	end(makeFailed, done...)
 	_, err := g.Admit(context.Background(), resource.Request{})
 	if want := "rejected by makegate: policy: makes fail just now: connection refused"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
