@@ -7,8 +7,10 @@ require (
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/respool/respool v0.0.0
+	github.com/sony/gobreaker/v2 v2.4.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sync v0.22.0
+	golang.org/x/time v0.15.0
 	pgregory.net/rapid v1.3.0
 )
 

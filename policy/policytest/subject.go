@@ -95,6 +95,10 @@ func hand(done resource.Done, o resource.Outcome) {
 	}
 }
 
+// tries is how often it is asked before more time passes: some refuse a share of
+// the requests at random.
+const tries = 16
+
 // regains waits until n are admitted at once, given back as o. The rest is what
 // was done before, if they are not.
 func (s *subject) regains(n int, o resource.Outcome, format string, args ...any) {
@@ -102,12 +106,14 @@ func (s *subject) regains(n int, o resource.Outcome, format string, args ...any)
 	s.wantNoneInFlight(format, args...)
 	began, most := time.Now(), 0
 	for pause := moment; ; pause *= 2 {
-		held := s.fill(n)
-		s.give(held, o)
-		if len(held) >= n {
-			return
+		for range tries {
+			held := s.fill(n)
+			s.give(held, o)
+			if len(held) >= n {
+				return
+			}
+			most = max(most, len(held))
 		}
-		most = max(most, len(held))
 		if time.Since(began) > patience {
 			break
 		}

@@ -17,7 +17,7 @@ import (
 
 const target = 5 * time.Millisecond // of CoDel
 
-var shop = service{places: 16, takes: 10 * time.Millisecond, lasts: 12 * time.Second, start: 2 * time.Second}
+var shop = service{places: 16, takes: 10 * time.Millisecond, lasts: 8 * time.Second, start: 2 * time.Second}
 
 func TestOverload(t *testing.T) {
 	seed := source(t).Uint64()
