@@ -97,7 +97,7 @@ func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 		defer g.mu.Unlock()
 		return g.probe(time.Now())
 	}
-	if g.free() && len(g.waiting) == 0 {
+	if g.free() { // then nobody waits: see end
 		defer g.mu.Unlock()
 		return g.begin(), nil
 	}
