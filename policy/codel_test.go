@@ -125,8 +125,8 @@ func TestCoDel_ServesSomebody(t *testing.T) {
 	q.wantServed("d")
 }
 
-// A queue that was empty for a moment is no standing queue, whether the last
-// of it was served or left: though each who was served had waited for long, and
+// A queue that was empty for a moment is no standing queue, whether the last of
+// it was served or left: though each who was served had waited for long, and
 // each who waits now has.
 func TestCoDel_Emptied(t *testing.T) {
 	for _, c := range []struct {

@@ -60,8 +60,8 @@ func TestMakeGate_ContextEnded(t *testing.T) {
 	g.want(10, 0)
 }
 
-// A failure refuses those who wait, and all who come before the backoff is over.
-// Then one of a hundred is let through.
+// A failure refuses those who wait, and all who come before the backoff is
+// over. Then one of a hundred is let through.
 func TestMakeGate_OneProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -151,8 +151,9 @@ func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	})
 }
 
-// The failures of makes that ran at the same time count once, and so do those of
-// what began before the gate closed, whenever they end; a success of those does not open it.
+// The failures of makes that ran at the same time count once, and so do those
+// of what began before the gate closed, whenever they end; a success of those
+// does not open it.
 func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
