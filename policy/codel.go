@@ -48,12 +48,12 @@ func CoDel(target, interval time.Duration) resource.Queue {
 // folly takes the wait of the one who is served. In the order of coming that is
 // the same. With the newest first it is the shortest wait there is: the first
 // look would end the overload, the oldest would be served again, and the next
-// interval begin it anew. The longest wait is short only if the queue was short,
-// in either order, so one measure serves both.
+// interval begin it anew. The longest wait is short only if the queue was
+// short, in either order, so one measure serves both.
 //
 // The least of the looks of one interval decides for the next. While there is
-// overload those beyond the limit leave before the last look of each round,
-// so the least is at most about twice target; it is at most target, which ends the
+// overload those beyond the limit leave before the last look of each round, so
+// the least is at most about twice target; it is at most target, which ends the
 // overload, only if at some moment nobody was left who had waited longer.
 //
 // That comes to pass by chance too, once in a few thousand looks at three times
@@ -63,8 +63,8 @@ func CoDel(target, interval time.Duration) resource.Queue {
 // dropping where it left off.
 //
 // An empty queue is not standing, though no Pop is there to show it: so to
-// become empty counts as a wait of 0. One who waits alone, however long,
-// is then no overload. To refuse him would help nobody, as it would help nobody to
+// become empty counts as a wait of 0. One who waits alone, however long, is
+// then no overload. To refuse him would help nobody, as it would help nobody to
 // refuse the newest, behind whom nobody waits; and where a lease lasts many
 // times the target, all would be refused, and what came back lie idle.
 type codel struct {

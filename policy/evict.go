@@ -15,8 +15,8 @@ type EvictionFunc func(i resource.Info) (cause error)
 // Evict calls f.
 func (f EvictionFunc) Evict(i resource.Info) error { return f(i) }
 
-// AnyOf evicts what at least one of es evicts, with the cause of the first
-// that does. Panics if there is none, or one is nil.
+// AnyOf evicts what at least one of es evicts, with the cause of the first that
+// does. Panics if there is none, or one is nil.
 func AnyOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AnyOf", es)
 	return &anyOf{slices.Clone(es)}
@@ -33,8 +33,8 @@ func (a *anyOf) Evict(i resource.Info) error {
 	return nil
 }
 
-// AllOf evicts only what every one of es evicts, with the cause of the first
-// of them. Panics if there is none, or one is nil.
+// AllOf evicts only what every one of es evicts, with the cause of the first of
+// them. Panics if there is none, or one is nil.
 func AllOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AllOf", es)
 	return &allOf{slices.Clone(es)}

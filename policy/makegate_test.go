@@ -60,8 +60,8 @@ func TestMakeGate_ContextEnded(t *testing.T) {
 	g.want(10, 0)
 }
 
-// A failure refuses those who wait, and all who come before the backoff is over.
-// Then one of a hundred is let through.
+// A failure refuses those who wait, and all who come before the backoff is
+// over. Then one of a hundred is let through.
 func TestMakeGate_OneProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -95,6 +95,9 @@ func TestMakeGate_OneProber(t *testing.T) {
 		g.want(1, 10)
 		prober(ok)
 		g.want(2, 9)
+		tenth := g.begin(1)
+		g.wantBusy() // two may run, but with those from before it would be eleven
+		end(ignored, tenth...)
 		end(ok, running...) // the fourth has ended
 		g.want(2, 0)
 	})
@@ -148,8 +151,9 @@ func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	})
 }
 
-// The failures of makes that ran at the same time count once, and so do those of
-// what began before the gate closed, whenever they end; a success of those does not open it.
+// The failures of makes that ran at the same time count once, and so do those
+// of what began before the gate closed, whenever they end; a success of those
+// does not open it.
 func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -223,6 +227,40 @@ func TestMakeGate_Jitter(t *testing.T) {
 		}
 		if spread := slices.Max(first) - slices.Min(first); spread < 30*time.Millisecond {
 			t.Errorf("100 first backoffs lie within %v, want about 50ms", spread)
+		}
+	})
+}
+
+// A turn that comes when the context ends is not lost.
+func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
+		for range 200 {
+			running := g.begin(1)
+			w := g.wait()
+			w.stop()
+			running[0](ok) // before it runs, as a rule
+			if done := <-w.done; done != nil {
+				done(ok)
+			}
+			<-w.err
+			g.want(1, 0)
+		}
+	})
+}
+
+// The shortest backoff is one all the same: a refusal says when to come again.
+func TestMakeGate_ShortestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1, MaxBackoff: 1, Jitter: 1})
+			running := g.begin(1)
+			w := g.wait()
+			running[0](failed)
+			var r *resource.Rejection
+			if err := <-w.err; !errors.As(err, &r) || r.RetryAfter < 1 {
+				t.Fatalf("%v: retry after %v", err, r.RetryAfter)
+			}
 		}
 	})
 }

@@ -88,8 +88,8 @@ func TestPriority_Pool(t *testing.T) {
 	})
 }
 
-// Under a flood of urgent callers one who is not urgent is served when his waiting
-// has outweighed that; in a strict order he is not.
+// Under a flood of urgent callers one who is not urgent is served when his
+// waiting has outweighed that; in a strict order he is not.
 func TestPriority_Starves(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -126,8 +126,8 @@ func TestPriority_Starves(t *testing.T) {
 
 const target, interval = 5 * time.Millisecond, 100 * time.Millisecond
 
-// overload is 10 leases of 10 ms: 1000 callers a second can be served. For
-// 2 s come load times as many.
+// overload is 10 leases of 10 ms: 1000 callers a second can be served. For 2 s
+// come load times as many.
 func overload(t *testing.T, q resource.Queue, load float64) *throng {
 	l := lend(t, resource.Config[int]{MaxSize: 10, Queue: q})
 	if err := l.Warm(context.Background(), 10); err != nil {
@@ -146,8 +146,8 @@ func overload(t *testing.T, q resource.Queue, load float64) *throng {
 	return c
 }
 
-// Under overload all that can be served are, soon; first come, first served lets
-// everybody wait as long as his patience.
+// Under overload all that can be served are, soon; first come, first served
+// lets everybody wait as long as his patience.
 func TestCoDel_Overload(t *testing.T) {
 	for _, load := range []float64{1.2, 2, 3} {
 		t.Run(fmt.Sprintf("load=%v", load), func(t *testing.T) {
