@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,24 @@ func TestRateOfNothing(t *testing.T) {
 		defer cancel()
 		refusedCtx(t, ctx, p, resource.Request{}, "pace", policy.ErrTooLate, 0)
 	})
+}
+
+// belated has its token a moment after it said that it has none.
+type belated struct{ *bucket }
+
+func (belated) AllowN(time.Time, int) bool { return false }
+
+func TestRateTokenThatCameJustNow(t *testing.T) {
+	b := eachSecond()
+	p := policy.Rate(belated{b})
+	admit(t, p, costing(2))
+	if b.full != 0 {
+		t.Errorf("%d tokens are left of 2", b.full)
+	}
+	_, err := p.Admit(t.Context(), resource.Request{})
+	if !errors.Is(err, policy.ErrRate) || b.full != 0 {
+		t.Errorf("without a token: %v; %d are left", err, b.full)
+	}
 }
 
 func TestPace(t *testing.T) {
