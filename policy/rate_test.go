@@ -3,6 +3,8 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -35,6 +37,51 @@ func TestRate(t *testing.T) {
 		admit(t, p, costing(2))
 		refused(t, p, costing(3), "rate", policy.ErrCost, 0)
 	})
+}
+
+// alone sees reservations of callers who are refused meet each other.
+type alone struct {
+	*bucket
+	reserved, met atomic.Int64
+}
+
+type aloneReservation struct {
+	*reservation
+	l *alone
+}
+
+func (l *alone) ReserveN(t time.Time, n int) aloneReservation {
+	if l.reserved.Add(1) > 1 {
+		l.met.Add(1)
+	}
+	runtime.Gosched()
+	return aloneReservation{l.bucket.ReserveN(t, n), l}
+}
+
+func (r aloneReservation) Cancel() {
+	r.reservation.Cancel()
+	r.l.reserved.Add(-1)
+}
+
+// Of two reservations the one that is cancelled first would not give back what
+// the other was made behind, so those who are refused take turns.
+func TestRateRefusalsDoNotMeet(t *testing.T) {
+	l := &alone{bucket: &bucket{size: 1, every: time.Hour}}
+	p := policy.Rate(l)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 1000 {
+				if _, err := p.Admit(t.Context(), resource.Request{}); !errors.Is(err, policy.ErrRate) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if l.met.Load() != 0 || l.full != 0 {
+		t.Errorf("%d reservations met another; %d tokens are left of none", l.met.Load(), l.full)
+	}
 }
 
 // A limiter without a rate does not send anybody off for centuries.
