@@ -59,7 +59,7 @@ func Example() {
 		// One is served, one more may wait; the rest are told at once.
 		Admission: policy.BoundedQueue(1, 1),
 		MakeGate: policy.All(
-			policy.Limit(4), // dials at once: can be undone, so first
+			policy.Semaphore(semaphore.NewWeighted(4)),               // dials at once: may wait, and can be undone
 			policy.Rate(rate.NewLimiter(rate.Every(time.Minute), 2)), // a token is gone once taken
 			policy.Breaker(gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 				Timeout:    time.Minute,
