@@ -3,14 +3,19 @@ module github.com/respool/respool/examples
 go 1.25.0
 
 require (
+	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/gorilla/websocket v1.5.3
 	github.com/respool/respool v0.0.0
+	github.com/sony/gobreaker/v2 v2.4.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/sync v0.22.0
+	golang.org/x/time v0.15.0
 )
 
 require (
+	github.com/bits-and-blooms/bitset v1.24.4 // indirect
+	github.com/influxdata/tdigest v0.0.1 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
-	golang.org/x/sync v0.22.0 // indirect
 )
 
 replace github.com/respool/respool => ../

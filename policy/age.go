@@ -22,8 +22,8 @@ var (
 )
 
 // MaxAge evicts resources of age d. jitter takes something off for each, up to
-// that part of d, so that those made together do not end together: with
-// jitter 0.25 the limits are spread evenly over the last quarter of d. How much is
+// that part of d, so that those made together do not end together: with jitter
+// 0.25 the limits are spread evenly over the last quarter of d. How much is
 // [resource.Info.Spread] of the resource, so its limit never changes; nothing
 // ever lives longer than d because of it. No jitter is 0. The limit is above 0
 // even with jitter 1.
@@ -72,9 +72,9 @@ func (l *maxLeases) Evict(i resource.Info) error {
 type jittered struct{ limit, jitter float64 }
 
 // reached reports whether have has reached the limit of the resource with that
-// spread. It compares as floats: the limit of a resource, cut to a whole number,
-// could be 0, and then nothing would ever be lent. Since spread is less than 1
-// this limit is not, so what has no age or lease yet is kept.
+// spread. It compares as floats: the limit of a resource, cut to a whole
+// number, could be 0, and then nothing would ever be lent. Since spread is less
+// than 1 this limit is not, so what has no age or lease yet is kept.
 func (j *jittered) reached(have, spread float64) bool {
 	return have >= j.limit*(1-j.jitter*spread)
 }

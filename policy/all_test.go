@@ -228,6 +228,7 @@ func TestAny(t *testing.T) {
 	if !slices.Equal(asked, []bool{true, false, true, true}) {
 		t.Errorf("asked with NoWait %v: only the last may block, and only if the caller lets it", asked)
 	}
+	refused(t, policy.Any(full, refusing(errBoom)), resource.Request{}, "any", errBoom, 0)
 	refused(t, policy.Any(full, full), resource.Request{}, "any", policy.ErrFull, 0)
 }
 

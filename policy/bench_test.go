@@ -22,7 +22,7 @@ func stock() map[string]resource.Admission {
 		"deadline":   sized,
 		"named":      policy.Named("n", policy.Limit(room)),
 		"any":        policy.Any(policy.Limit(room), policy.Limit(room)),
-		"bypriority": policy.ByPriority(always(policy.Limit(room))),
+		"bypriority": policy.ByPriority(pickAlways(policy.Limit(room))),
 		"all of 1":   policy.All(policy.Limit(room)),
 		"all of 2":   policy.All(policy.Limit(room), policy.NewGate()),
 		"all of 3":   policy.All(policy.Limit(room), policy.Shares(room, nil), policy.NewGate()),
@@ -30,7 +30,7 @@ func stock() map[string]resource.Admission {
 	}
 }
 
-func always(p resource.Admission) func(int) resource.Admission {
+func pickAlways(p resource.Admission) func(int) resource.Admission {
 	return func(int) resource.Admission { return p }
 }
 

@@ -16,7 +16,8 @@ var ErrOverloaded = errors.New("policy: overloaded")
 // interval somebody always waited who had waited longer than target. Then, as
 // long as that lasts, it serves the newest first, who can still be served in
 // time, and refuses with [ErrOverloaded] those who have waited longer than
-// twice target. A burst that passes is served in order.
+// twice target. In the first interval after that, one such wait is enough to go
+// on so. A burst that passes is served in order.
 //
 // What comes back is always lent to somebody who waits: the newest is never
 // refused. Callers are refused only when something could be lent; until then
@@ -47,17 +48,23 @@ func CoDel(target, interval time.Duration) resource.Queue {
 // folly takes the wait of the one who is served. In the order of coming that is
 // the same. With the newest first it is the shortest wait there is: the first
 // look would end the overload, the oldest would be served again, and the next
-// interval begin it anew. The longest wait is short only if the queue was short,
-// in either order, so one measure serves both.
+// interval begin it anew. The longest wait is short only if the queue was
+// short, in either order, so one measure serves both.
 //
 // The least of the looks of one interval decides for the next. While there is
-// overload those beyond the limit leave before the last look of each round,
-// so the least is at most about twice target; it is at most target, which ends the
+// overload those beyond the limit leave before the last look of each round, so
+// the least is at most about twice target; it is at most target, which ends the
 // overload, only if at some moment nobody was left who had waited longer.
 //
+// That comes to pass by chance too, once in a few thousand looks at three times
+// the load, and then all come who wait in the order of coming for a whole
+// interval: the worst waits of all. So an overload that has just ended begins
+// again with the first wait beyond the limit, as the CoDel of routers takes up
+// dropping where it left off.
+//
 // An empty queue is not standing, though no Pop is there to show it: so to
-// become empty counts as a wait of 0. One who waits alone, however long,
-// is then no overload. To refuse him would help nobody, as it would help nobody to
+// become empty counts as a wait of 0. One who waits alone, however long, is
+// then no overload. To refuse him would help nobody, as it would help nobody to
 // refuse the newest, behind whom nobody waits; and where a lease lasts many
 // times the target, all would be refused, and what came back lie idle.
 type codel struct {
@@ -68,6 +75,7 @@ type codel struct {
 	least      time.Duration // the longest wait, at its shortest in this interval
 	began      time.Duration // this interval
 	overloaded bool          // the last one had a standing queue
+	recent     bool          // so had the one before it
 }
 
 func (c *codel) Push(w *resource.Waiter, _ time.Duration) { c.line.insert(w) }
@@ -98,12 +106,15 @@ func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
 }
 
 // sample notes the longest wait. The first look after an interval's end judges
-// the interval, and belongs to the next: one look alone makes no overload.
+// the interval, and belongs to the next: one look alone makes no overload, but
+// where there was one just before.
 func (c *codel) sample(longest, now time.Duration) {
 	if now-c.began < c.interval {
 		c.least = min(c.least, longest)
+		c.overloaded = c.overloaded || c.recent && longest-c.target > c.target
 		return
 	}
+	c.recent = c.overloaded
 	c.overloaded = c.least > c.target
 	c.least = longest
 	c.began = now

@@ -125,26 +125,39 @@ func TestCoDel_ServesSomebody(t *testing.T) {
 	q.wantServed("d")
 }
 
-// A caller who waits alone, each time for long, is no standing queue.
-func TestCoDel_Alone(t *testing.T) {
-	q := newQueueTest(t, policy.CoDel(target, interval))
-	for i := range 50 {
-		q.at(90 * i)
-		q.push("alone")
-		q.at(90*i + 89)
-		q.wantServed("alone")
+// A queue that was empty for a moment is no standing queue, whether the last of
+// it was served or left: though each who was served had waited for long, and
+// each who waits now has.
+func TestCoDel_Emptied(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		empty func(q *queueTest, b *resource.Waiter)
+		want  bool // a standing queue
+	}{
+		{"served", func(q *queueTest, _ *resource.Waiter) { q.wantServed("b") }, false},
+		{"left", func(q *queueTest, b *resource.Waiter) { q.q.Remove(b) }, false},
+		{"neither", func(*queueTest, *resource.Waiter) {}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			q := newQueueTest(t, policy.CoDel(target, interval))
+			q.at(950)
+			q.push("a")
+			b := q.push("b")
+			q.at(1000)
+			q.wantServed("a")
+			c.empty(q, b)
+			q.at(1001)
+			q.push("c")
+			q.push("d")
+			q.at(1100)
+			if c.want {
+				q.wantRefused("b", "c")
+				q.wantServed("d")
+			} else {
+				q.wantServed("c", "d")
+			}
+		})
 	}
-	// Nor is one who loses patience and leaves the line empty.
-	q.at(10_000)
-	for i := range 50 {
-		w := q.push("impatient")
-		q.at(10_000 + 90*i)
-		q.q.Remove(w)
-	}
-	q.push("a")
-	q.push("b")
-	q.at(14_600)
-	q.wantServed("a", "b")
 }
 
 // The largest numbers mean never.

@@ -19,9 +19,9 @@ type DeadlineLimiter struct {
 
 	inFlight atomic.Int64
 	// since is from when on nothing has ended though all are busy: the last
-	// end, or when a caller first found all busy. 0: not all are busy, or
-	// nobody has looked. Who admits while not all are busy clears it, so that
-	// no time in which there was nothing to do is ever counted.
+	// end, or when a caller first found all busy; 0 if nobody has. While not
+	// all are busy it says nothing, and who admits then clears it, so that no
+	// time in which there was little to do is ever counted.
 	since atomic.Int64
 	mean  atomic.Uint64 // see ends
 }
@@ -58,13 +58,13 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 	for {
 		n := l.inFlight.Load()
 		if n < l.serving {
-			if !l.inFlight.CompareAndSwap(n, n+1) {
-				continue
-			}
 			if l.since.Load() != 0 {
-				l.since.Store(0)
+				l.since.Store(0) // before all are busy, when it would count
 			}
-			return l.done, nil
+			if l.inFlight.CompareAndSwap(n, n+1) {
+				return l.done, nil
+			}
+			continue
 		}
 		if now == 0 {
 			now = l.clock()
@@ -113,8 +113,8 @@ func (l *DeadlineLimiter) estimate(n, now int64) time.Duration {
 // ended is the Done of every permit.
 func (l *DeadlineLimiter) ended(o resource.Outcome) {
 	left := l.inFlight.Add(-1)
-	if left+1 < l.serving {
-		return // not all were busy
+	if left+1 < l.serving || o.Verdict == resource.Ignored {
+		return // not all were busy, or they are as busy as before
 	}
 	var now int64
 	for {
@@ -122,26 +122,13 @@ func (l *DeadlineLimiter) ended(o resource.Outcome) {
 		if since == 0 {
 			return // nobody has waited
 		}
-		next := int64(0)
-		if o.Verdict == resource.Ignored {
-			if left >= l.serving {
-				return // the others are as busy as before
-			}
-		} else {
-			if now == 0 {
-				now = l.clock()
-			}
-			if left >= l.serving {
-				next = now
-			}
+		if now == 0 {
+			now = l.clock()
 		}
-		if !l.since.CompareAndSwap(since, next) {
-			continue
-		}
-		if o.Verdict != resource.Ignored {
+		if l.since.CompareAndSwap(since, now) {
 			l.learn(max(0, now-since))
+			return
 		}
-		return
 	}
 }
 

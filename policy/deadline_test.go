@@ -206,6 +206,37 @@ func TestWithinDeadlineIdle(t *testing.T) {
 	})
 }
 
+// It learns that ends come faster again though all who come meanwhile are
+// refused: those who find room end too.
+func TestWithinDeadlineLearnsWhileItRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.WithinDeadline(2)
+		out := busy(t, p, 2)
+		for range 20 {
+			time.Sleep(time.Second)
+			out = append(out, admit(t, p, resource.Request{}))
+			out[0](ok)
+			out = out[1:]
+		}
+		wantWait(t, p, time.Second)
+		out[0](ok)
+		out[1](ok)
+		for round := range 60 {
+			one, two := admit(t, p, resource.Request{}), admit(t, p, resource.Request{})
+			if _, err := within(t, p, 50*time.Millisecond); err == nil {
+				if round < 5 {
+					t.Errorf("admitted in round %d already", round)
+				}
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+			one(ok)
+			two(ok)
+		}
+		t.Error("refused still after 60 rounds of 10ms")
+	})
+}
+
 // Resources that work in step end all at once: the mean over a round is right.
 func TestWithinDeadlineInStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -284,8 +315,7 @@ func (c *crowd) run(ctx context.Context, wg *sync.WaitGroup, d, every time.Durat
 // chance; without the policy two of three are late), and both are so again
 // soon after half a minute in which nothing ended.
 func TestWithinDeadlineSimulation(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := newSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		const serving = 10
 		rnd := rand.New(rand.NewPCG(seed, 0))

@@ -26,6 +26,14 @@
 // ([Semaphore], [Gate]), and last what cannot be undone: the token of a [Rate]
 // or [Pace], the trial of a [Breaker] or [PermitBreaker].
 //
+// # As MakeGate and Quota
+//
+// No caller waits in the MakeGate or Quota: the pool does, on behalf of those who
+// wait for a lease, and after a refusal it asks again when that said, or else
+// after a while that grows. So a make that has only to wait its turn should
+// wait ([Semaphore], [Pace], [Gate]) or be told for how long ([Rate]); a bare
+// [Limit] there makes the pool guess.
+//
 // Constructors panic if an argument is out of its range or nil, and name every
 // one that is. Every policy may be used by any number of goroutines at once, and
 // shared by several pools, which then share its budget.

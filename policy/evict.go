@@ -15,17 +15,17 @@ type EvictionFunc func(i resource.Info) (cause error)
 // Evict calls f.
 func (f EvictionFunc) Evict(i resource.Info) error { return f(i) }
 
-// AnyOf evicts what at least one of es evicts, with the cause of the first
-// that does. Panics if there is none, or one is nil.
+// AnyOf evicts what at least one of es evicts, with the cause of the first that
+// does. Panics if there is none, or one is nil.
 func AnyOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AnyOf", es)
-	return anyOf(slices.Clone(es))
+	return &anyOf{slices.Clone(es)}
 }
 
-type anyOf []resource.Eviction
+type anyOf struct{ es []resource.Eviction }
 
-func (es anyOf) Evict(i resource.Info) error {
-	for _, e := range es {
+func (a *anyOf) Evict(i resource.Info) error {
+	for _, e := range a.es {
 		if cause := e.Evict(i); cause != nil {
 			return cause
 		}
@@ -33,17 +33,17 @@ func (es anyOf) Evict(i resource.Info) error {
 	return nil
 }
 
-// AllOf evicts only what every one of es evicts, with the cause of the first
-// of them. Panics if there is none, or one is nil.
+// AllOf evicts only what every one of es evicts, with the cause of the first of
+// them. Panics if there is none, or one is nil.
 func AllOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AllOf", es)
-	return allOf(slices.Clone(es))
+	return &allOf{slices.Clone(es)}
 }
 
-type allOf []resource.Eviction
+type allOf struct{ es []resource.Eviction }
 
-func (es allOf) Evict(i resource.Info) (first error) {
-	for _, e := range es {
+func (a *allOf) Evict(i resource.Info) (first error) {
+	for _, e := range a.es {
 		cause := e.Evict(i)
 		if cause == nil {
 			return nil

@@ -42,7 +42,8 @@ func TestMaxAge_Pool(t *testing.T) {
 	})
 }
 
-// Resources made together end one after the other, each at an age that its Spread gives.
+// Resources made together end one after the other, each at an age that its
+// Spread gives.
 func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,21 +79,53 @@ func TestGatePausedTwice(t *testing.T) {
 }
 
 // Who was let go by a Resume but has not passed when it is paused again waits
-// again: when Pause has returned nobody passes.
+// again: when Pause has returned nobody passes. On one processor nobody runs
+// between the two, unless this goroutine is interrupted just there.
 func TestGatePauseResumeRace(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		held := 0
+		for range 20 {
+			g := policy.NewGate()
+			g.Pause(nil)
+			passed := make(chan bool, 1)
+			go func() {
+				_, err := g.Admit(t.Context(), resource.Request{})
+				passed <- err == nil
+			}()
+			synctest.Wait()
+			g.Resume()
+			g.Pause(nil)
+			synctest.Wait()
+			if len(passed) == 0 {
+				held++
+			}
+			g.Resume()
+			if !<-passed {
+				t.Error("refused after Resume")
+			}
+		}
+		if held == 0 {
+			t.Error("who was let go slipped through a gate that was shut again, 20 times of 20")
+		}
+	})
+}
+
+// However often it is paused and resumed, nobody passes while it is paused, and
+// nobody stays behind.
+func TestGateFlapping(t *testing.T) {
 	g := policy.NewGate()
 	var stop atomic.Bool
-	var paused atomic.Int64 // odd while it is paused for sure
-	var passed, slipped atomic.Int64
+	var state, passed, slipped atomic.Int64 // state is odd while it is paused for sure
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for !stop.Load() {
-				before := paused.Load()
+				before := state.Load()
 				if _, err := g.Admit(context.Background(), resource.Request{}); err != nil {
 					t.Error(err)
 				}
-				if before%2 == 1 && paused.Load() == before {
+				if before%2 == 1 && state.Load() == before {
 					slipped.Add(1)
 				}
 				passed.Add(1)
@@ -101,11 +134,11 @@ func TestGatePauseResumeRace(t *testing.T) {
 	}
 	for range 5000 {
 		g.Pause(nil)
-		paused.Add(1)
+		state.Add(1)
 		if _, err := g.Admit(context.Background(), resource.Request{NoWait: true}); err == nil {
 			t.Error("admitted while paused")
 		}
-		paused.Add(1)
+		state.Add(1)
 		g.Resume()
 	}
 	stop.Store(true)

@@ -26,7 +26,7 @@ func (f check[T]) Check(ctx context.Context, v T, _ resource.Info) error { retur
 // wrapped is the Health within another. It is due when that is.
 type wrapped[T any] struct {
 	h         resource.Health[T]
-	scheduled resource.Scheduled // h, if it says when
+	scheduled resource.Scheduled // h, or what is within it, if that says when
 }
 
 // wrap panics in the name of a constructor if h is nil or m has a complaint.
@@ -34,8 +34,16 @@ func wrap[T any](who string, m misuse, h resource.Health[T]) wrapped[T] {
 	f, isFunc := h.(check[T])
 	m.unless(h != nil && (!isFunc || f != nil), "the Health is nil")
 	m.report(who)
-	s, _ := h.(resource.Scheduled)
-	return wrapped[T]{h, s}
+	w := wrapped[T]{h: h}
+	switch h := h.(type) { // a hit need not go through those that only pass it on
+	case *checkTimeout[T]:
+		w.scheduled = h.scheduled
+	case *consecutive[T]:
+		w.scheduled = h.scheduled
+	case resource.Scheduled:
+		w.scheduled = h
+	}
+	return w
 }
 
 func (w *wrapped[T]) Due(i resource.Info) bool {
@@ -44,8 +52,8 @@ func (w *wrapped[T]) Due(i resource.Info) bool {
 
 // IfIdle checks with h only what has been idle for d and has not passed a check
 // for as long: what was just used works, and so does what was just checked. In
-// between, an acquire costs it a comparison. What has never passed a check counts
-// as checked when it was made. Panics if d is not positive or h is nil.
+// between, an acquire costs it a comparison. What has never passed a check
+// counts as checked when it was made. Panics if d is not positive or h is nil.
 func IfIdle[T any](d time.Duration, h resource.Health[T]) resource.Health[T] {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)
@@ -70,9 +78,9 @@ var ErrCheckTimeout = errors.New("policy: health check timed out")
 
 // CheckTimeout ends the context of each check with h after d, with the cause
 // [ErrCheckTimeout]. A check that then fails counts as failed: its error has
-// ErrCheckTimeout too, and the resource ends. Without it, a check before a lease
-// has as long as the caller. It does not help against a Check that does not heed its
-// context. Panics if d is not positive or h is nil.
+// ErrCheckTimeout too, and the resource ends. Without it, a check before a
+// lease has as long as the caller. It does not help against a Check that does
+// not heed its context. Panics if d is not positive or h is nil.
 func CheckTimeout[T any](d time.Duration, h resource.Health[T]) resource.Health[T] {
 	var m misuse
 	m.unless(d > 0, "the timeout is %v, not more than 0", d)
@@ -88,8 +96,8 @@ func (t *checkTimeout[T]) Check(ctx context.Context, v T, i resource.Info) error
 	own, cancel := context.WithTimeoutCause(ctx, t.d, ErrCheckTimeout)
 	defer cancel()
 	ill := t.h.Check(own, v, i)
-	// If ctx ended first its cause is not ours. Nested in another
-	// CheckTimeout it may be, and is then said once, by the outer one.
+	// If ctx ended first its cause is not ours. Nested in another CheckTimeout
+	// it may be, and is then said once, by the outer one.
 	if ill != nil && ctx.Err() == nil && context.Cause(own) == ErrCheckTimeout {
 		return fmt.Errorf("%w: %w", ErrCheckTimeout, ill)
 	}

@@ -18,7 +18,8 @@ type CohortHealth[T any] struct {
 }
 
 // suspicion is of every resource up to an ID. A new one takes its place when
-// another death is found; what passed under the old one has proved nothing then.
+// another death is found; what passed under the old one has proved nothing
+// then.
 type suspicion struct {
 	upTo   uint64
 	passed sync.Map // IDs, of those that passed a check since
@@ -35,8 +36,9 @@ const maxPassed = 1 << 16
 // find that out one idle time after the other. When a check finds a resource
 // dead, every one with its ID or a smaller one (made at the same time, or
 // before) is due at once, until it has passed a check begun since. That another
-// suspect is found dead is no news; a death among those that have passed, or that
-// were made later, begins a new suspicion, of all up to the largest ID so far.
+// suspect is found dead is no news; a death among those that have passed, or
+// that were made later, begins a new suspicion, of all up to the largest ID so
+// far.
 //
 // h decides when the others are due, so Cohort goes around [IfIdle]. A failure
 // that is tolerated, or that comes when the context has ended, is no death. No

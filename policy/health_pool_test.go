@@ -16,7 +16,8 @@ import (
 
 // The health checks in a pool.
 
-// ward is a Health whose patients a test makes ill, and that notes who was checked.
+// ward is a Health whose patients a test makes ill, and that notes who was
+// checked.
 type ward struct {
 	mu      sync.Mutex
 	dead    map[int]bool

@@ -14,23 +14,25 @@ func MaxIdle(d time.Duration) resource.Eviction {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)
 	m.report("MaxIdle")
-	return maxIdle(d)
+	return &maxIdle{d}
 }
 
-type maxIdle time.Duration
+// All evictions are pointers: called through the interface, a method of a value
+// would first copy the Info once more.
+type maxIdle struct{ d time.Duration }
 
-func (d maxIdle) Evict(i resource.Info) error {
-	if i.Idle >= time.Duration(d) {
+func (m *maxIdle) Evict(i resource.Info) error {
+	if i.Idle >= m.d {
 		return ErrMaxIdle
 	}
 	return nil
 }
 
 // SoftIdle evicts resources that have been idle for d, in the sweep, while more
-// than floor are idle: those idle longest go, floor stay, and none that a caller
-// has found is taken from him. It gives back what a burst of work has left;
-// together with a larger [MaxIdle], by [AnyOf], it makes the usual pair of a
-// soft and a hard limit. Its cause is [ErrSoftIdle]. Panics if d is not
+// than floor are idle: those idle longest go, floor stay, and none that a
+// caller has found is taken from him. It gives back what a burst of work has
+// left; together with a larger [MaxIdle], by [AnyOf], it makes the usual pair
+// of a soft and a hard limit. Its cause is [ErrSoftIdle]. Panics if d is not
 // positive or floor negative.
 func SoftIdle(d time.Duration, floor int) resource.Eviction {
 	var m misuse

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -132,6 +135,21 @@ func (l *ledger) check() error {
 		return fmt.Errorf("%d permits given, %d returned, %d of them twice", g, r, n)
 	}
 	return nil
+}
+
+// newSeed is RESPOOL_SEED, or a new one. It replays the choices, not the
+// scheduler's.
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if s, set := os.LookupEnv("RESPOOL_SEED"); set {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("RESPOOL_SEED: %v", err)
+		}
+	}
+	t.Logf("seed %d", seed)
+	return seed
 }
 
 func refusing(err error) resource.Admission {

@@ -24,34 +24,35 @@ var (
 )
 
 // MakeGate is a [resource.Admission] for [resource.Config.MakeGate]: it bounds
-// how many makes run at once, and protects a server that is down, or comes up again,
-// from all who want to make. One gate may serve many pools that make from the
-// same server; then they learn from each other's failures. Make one with
-// [NewMakeGate]. Its methods may be called by any number of goroutines at once.
+// how many makes run at once, and protects a server that is down, or comes up
+// again, from all who want to make. One gate may serve many pools that make
+// from the same server; then they learn from each other's failures. Make one
+// with [NewMakeGate]. Its methods may be called by any number of goroutines at
+// once.
 //
 // While all is well up to Concurrent makes run, and the next waits its turn in
 // Admit. A failed make closes the gate: those who wait are refused, with a
 // RetryAfter, and so is who comes before the backoff has passed. The first to
 // come then is the prober, and others are refused until it is back. If it fails
-// the backoff grows. If it succeeds two makes may run, and one more
-// with each further success, which doubles them from round to round, up to
-// Concurrent. Any failure on the way closes the gate again; the backoff starts
-// over only if makes had gone well for longer than the last delay.
+// the backoff grows. If it succeeds two makes may run, and one more with each
+// further success, which doubles them from round to round, up to Concurrent.
+// Any failure on the way closes the gate again; the backoff starts over only if
+// makes had gone well for longer than the last delay.
 //
 // Makes that were under way when the gate closed tell nothing new: the failures
-// of one burst count once. A make with the verdict Ignored tells nothing either,
-// and if it was the prober the next to come takes its place.
+// of one burst count once. A make with the verdict Ignored tells nothing
+// either, and if it was the prober the next to come takes its place.
 type MakeGate struct {
 	concurrent int
 	initial    time.Duration
 
 	mu      sync.Mutex
 	backoff backoff.ExponentialBackOff
-	running int  // all makes
-	allowed int  // how many may run that began since the gate last closed
-	fresh   int  // how many of those run
-	closed  bool // makes fail; allowed is 1, for the prober
-	term    uint64
+	running int           // all makes
+	allowed int           // how many may run that began since the gate last closed
+	fresh   int           // how many of those run
+	closed  bool          // makes fail; allowed is 1, for the prober
+	term    uint64        // how often it has closed
 	next    time.Time     // when the prober may go
 	delay   time.Duration // from the last failure to next
 	well    time.Time     // when a prober last succeeded
@@ -86,8 +87,8 @@ func NewMakeGate(cfg MakeGateConfig) (*MakeGate, error) {
 }
 
 // Admit lets a make begin. It blocks while as many run as may, until ctx ends,
-// unless r.NoWait; then it fails with [ErrMakesBusy]. While makes fail it does not
-// block and fails with [ErrMakesFail]. The Done it returns is never nil.
+// unless r.NoWait; then it fails with [ErrMakesBusy]. While makes fail it does
+// not block and fails with [ErrMakesFail]. The Done it returns is never nil.
 func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -97,7 +98,7 @@ func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 		defer g.mu.Unlock()
 		return g.probe(time.Now())
 	}
-	if g.free() && len(g.waiting) == 0 {
+	if g.free() { // then nobody waits: see end
 		defer g.mu.Unlock()
 		return g.begin(), nil
 	}
@@ -119,8 +120,9 @@ func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 	return t.done, t.err
 }
 
-// Limit returns how many makes may run at once just now: Concurrent while all is
-// well, 1 while makes fail. Those under way when the gate closed come on top.
+// Limit returns how many makes may run at once just now: Concurrent while all
+// is well, 1 while makes fail. Those under way when the gate closed come on
+// top.
 func (g *MakeGate) Limit() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -230,8 +232,8 @@ func (g *MakeGate) leave(t *makeTurn) bool {
 }
 
 // makesFail is ErrMakesFail and the failure that it comes from. Its text is
-// made when it is asked for: that calls the methods of a Make's own error, which
-// must not happen under a lock.
+// made when it is asked for: that calls the methods of a Make's own error,
+// which must not happen under a lock.
 type makesFail struct{ last error }
 
 func (e *makesFail) Error() string {

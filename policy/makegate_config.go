@@ -23,8 +23,8 @@ type MakeGateConfig struct {
 	// failure, before jitter. Zero: DefaultInitialBackoff, or MaxBackoff if
 	// that is less.
 	InitialBackoff time.Duration
-	// MaxBackoff is the longest the backoff grows to, before jitter; at most
-	// 10 years. Zero: DefaultMaxBackoff, or InitialBackoff if that is more.
+	// MaxBackoff is the longest the backoff grows to, before jitter; at most 10
+	// years. Zero: DefaultMaxBackoff, or InitialBackoff if that is more.
 	MaxBackoff time.Duration
 	// Multiplier is how much longer each backoff is than the one before. At
 	// least 1. Zero: DefaultMultiplier.

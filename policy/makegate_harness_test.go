@@ -94,11 +94,7 @@ func end(o resource.Outcome, dones ...resource.Done) {
 	}
 }
 
-var (
-	ok      = resource.Outcome{Verdict: resource.OK}
-	failed  = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
-	ignored = resource.Outcome{}
-)
+var makeFailed = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
 
 // waits is one who waits in Admit.
 type waits struct {

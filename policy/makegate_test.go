@@ -60,14 +60,14 @@ func TestMakeGate_ContextEnded(t *testing.T) {
 	g.want(10, 0)
 }
 
-// A failure refuses those who wait, and all who come before the backoff is over.
-// Then one of a hundred is let through.
+// A failure refuses those who wait, and all who come before the backoff is
+// over. Then one of a hundred is let through.
 func TestMakeGate_OneProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
 		running := g.begin(10)
 		waiting := []*waits{g.wait(), g.wait()}
-		running[3](failed)
+		running[3](makeFailed)
 		for _, w := range waiting {
 			g.wantRefusal(<-w.done, <-w.err, 100*time.Millisecond)
 		}
@@ -95,6 +95,9 @@ func TestMakeGate_OneProber(t *testing.T) {
 		g.want(1, 10)
 		prober(ok)
 		g.want(2, 9)
+		tenth := g.begin(1)
+		g.wantBusy() // two may run, but with those from before it would be eleven
+		end(ignored, tenth...)
 		end(ok, running...) // the fourth has ended
 		g.want(2, 0)
 	})
@@ -105,7 +108,7 @@ func TestMakeGate_OneProber(t *testing.T) {
 func TestMakeGate_Ramp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for _, n := range []int{1, 2, 4, 8, 10, 10} {
 			dones := g.begin(n)
@@ -116,13 +119,13 @@ func TestMakeGate_Ramp(t *testing.T) {
 			}
 			end(ok, dones...)
 		}
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(200 * time.Millisecond) // it went well for no time
 		end(ok, g.begin(1)...)
 		two := g.begin(2)
 		two[0](ok)
 		g.want(3, 1)
-		two[1](failed)
+		two[1](makeFailed)
 		g.want(1, 0)
 		g.wantRefused(400 * time.Millisecond)
 	})
@@ -132,7 +135,7 @@ func TestMakeGate_Ramp(t *testing.T) {
 func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		end(ok, g.begin(1)...)
 		two := g.begin(2)
@@ -148,28 +151,29 @@ func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	})
 }
 
-// The failures of makes that ran at the same time count once, and so do those of
-// what began before the gate closed, whenever they end; a success of those does not open it.
+// The failures of makes that ran at the same time count once, and so do those
+// of what began before the gate closed, whenever they end; a success of those
+// does not open it.
 func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
 		burst := g.begin(10)
-		end(failed, burst[:5]...)
+		end(makeFailed, burst[:5]...)
 		g.wantRefused(100 * time.Millisecond)
 		time.Sleep(50 * time.Millisecond)
-		burst[5](failed)
+		burst[5](makeFailed)
 		burst[6](ok)
 		g.want(1, 3)
 		g.wantRefused(50 * time.Millisecond)
 		g.due(50 * time.Millisecond)
 		prober := g.begin(1)
-		burst[7](failed)
+		burst[7](makeFailed)
 		g.wantRefused(100 * time.Millisecond)
-		end(failed, prober...)
+		end(makeFailed, prober...)
 		g.wantRefused(200 * time.Millisecond) // the second failure, not the eighth
 		g.due(200 * time.Millisecond)
 		end(ok, g.begin(1)...)
-		burst[8](failed)
+		burst[8](makeFailed)
 		g.want(2, 1)
 		end(ok, g.begin(2)...)
 		g.want(4, 1)
@@ -181,20 +185,20 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 func TestMakeGate_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		for _, ms := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 			g.due(ms * time.Millisecond)
-			end(failed, g.begin(1)...)
+			end(makeFailed, g.begin(1)...)
 		}
 		g.due(time.Second)
 		end(ok, g.begin(1)...)
 		time.Sleep(time.Second)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.wantRefused(time.Second) // it went well, but not for long
 		g.due(time.Second)
 		end(ok, g.begin(1)...)
 		time.Sleep(time.Second + time.Millisecond)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.wantRefused(100 * time.Millisecond)
 	})
 }
@@ -207,7 +211,7 @@ func TestMakeGate_Jitter(t *testing.T) {
 			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond, Jitter: 0.25})
 			for n, middle := range []time.Duration{100, 200, 400, 400} {
 				middle *= time.Millisecond
-				end(failed, g.begin(1)...)
+				end(makeFailed, g.begin(1)...)
 				var r *resource.Rejection
 				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
 					t.Fatal(err)
@@ -227,11 +231,45 @@ func TestMakeGate_Jitter(t *testing.T) {
 	})
 }
 
+// A turn that comes when the context ends is not lost.
+func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
+		for range 200 {
+			running := g.begin(1)
+			w := g.wait()
+			w.stop()
+			running[0](ok) // before it runs, as a rule
+			if done := <-w.done; done != nil {
+				done(ok)
+			}
+			<-w.err
+			g.want(1, 0)
+		}
+	})
+}
+
+// The shortest backoff is one all the same: a refusal says when to come again.
+func TestMakeGate_ShortestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1, MaxBackoff: 1, Jitter: 1})
+			running := g.begin(1)
+			w := g.wait()
+			running[0](failed)
+			var r *resource.Rejection
+			if err := <-w.err; !errors.As(err, &r) || r.RetryAfter < 1 {
+				t.Fatalf("%v: retry after %v", err, r.RetryAfter)
+			}
+		}
+	})
+}
+
 // A prober that never came to be does not keep others out.
 func TestMakeGate_IgnoredProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(failed, g.begin(1)...)
+		end(makeFailed, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for range 3 {
 			prober := g.begin(1)
@@ -248,7 +286,7 @@ func TestMakeGate_IgnoredProber(t *testing.T) {
 func TestMakeGate_Says(t *testing.T) {
 	g := newGate(t, steady)
 	done := g.begin(1)
-	end(failed, done...)
+	end(makeFailed, done...)
 	_, err := g.Admit(context.Background(), resource.Request{})
 	if want := "rejected by makegate: policy: makes fail just now: connection refused"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)

@@ -13,9 +13,9 @@ import (
 // Priority is a [resource.Queue] that serves the most urgent caller first, by
 // [resource.Request.Priority]. One level is worth step of waiting: a caller
 // overtakes those one level above it who came more than step later, so that the
-// less urgent wait longer, but not for ever. Among equals, the more urgent is first, then
-// who waited longer. With a step of [math.MaxInt64] the order is strict, and the less urgent
-// may starve.
+// less urgent wait longer, but not for ever. Among equals, the more urgent is
+// first, then who waited longer. With a step of [math.MaxInt64] the order is
+// strict, and the less urgent may starve.
 //
 // Every method takes time in proportion to the logarithm of how many wait. A
 // Queue serves one pool. Panics if step is not positive.

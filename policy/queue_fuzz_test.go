@@ -108,6 +108,8 @@ func (s *queueScript) bySince() []*resource.Waiter {
 func FuzzPriority(f *testing.F) {
 	f.Add(int64(time.Second), []byte{0, 0, 1, 0, 40, 1, 0, 200, 1, 3, 9, 5, 4, 1, 0, 5, 0, 0, 0, 127, 1, 0, 128, 1, 5, 0, 9, 5, 0, 0})
 	f.Add(int64(math.MaxInt64), []byte{0, 127, 9, 0, 126, 9, 0, 128, 9, 0, 129, 9, 0, 0, 9, 0, 20, 9, 0, 40, 9, 4, 3, 1, 4, 3, 1, 5, 0, 0})
+	f.Add(int64(math.MaxInt64), []byte{0, 126, 9, 0, 127, 9, 0, 129, 9, 0, 128, 9, 0, 40, 9, 0, 60, 9, 0, 255, 9})
+	f.Add(int64(time.Second), []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Add(int64(1), []byte{4, 0, 0, 5, 0, 0, 3, 255, 255, 3, 1, 255, 3, 255, 0})
 	f.Fuzz(func(t *testing.T, step int64, script []byte) {
 		step = max(1, step)
@@ -155,7 +157,7 @@ func FuzzCoDel(f *testing.F) {
 		target := time.Duration(a)*time.Millisecond + 1
 		interval := target + time.Duration(b)*time.Millisecond + 1
 		// The model keeps every look of the interval, instead of the least.
-		looks, began, overloaded := []time.Duration{0}, time.Duration(0), false
+		looks, began, overloaded, recent := []time.Duration{0}, time.Duration(0), false, false
 		s := &queueScript{t: t, q: policy.CoDel(target, interval)}
 		s.left = func() {
 			if len(s.in) == 0 {
@@ -166,8 +168,10 @@ func FuzzCoDel(f *testing.F) {
 			waiting := s.bySince()
 			longest := s.now - waiting[0].Since
 			if s.now >= began+interval {
-				overloaded = slices.Min(looks) > target
+				recent, overloaded = overloaded, slices.Min(looks) > target
 				looks, began = nil, s.now
+			} else if recent && longest > 2*target {
+				overloaded = true
 			}
 			looks = append(looks, longest)
 			newest := waiting[len(waiting)-1]

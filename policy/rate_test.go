@@ -2,6 +2,10 @@ package policy_test
 
 import (
 	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,13 +30,58 @@ func TestRate(t *testing.T) {
 		}
 		time.Sleep(time.Second - 1)
 		refused(t, p, resource.Request{}, "rate", policy.ErrRate, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		admit(t, p, resource.Request{})
 		refused(t, p, resource.Request{}, "rate", policy.ErrRate, time.Second)
 		time.Sleep(time.Hour)
 		admit(t, p, costing(2))
 		refused(t, p, costing(3), "rate", policy.ErrCost, 0)
 	})
+}
+
+// alone sees reservations of callers who are refused meet each other.
+type alone struct {
+	*bucket
+	reserved, met atomic.Int64
+}
+
+type aloneReservation struct {
+	*reservation
+	l *alone
+}
+
+func (l *alone) ReserveN(t time.Time, n int) aloneReservation {
+	if l.reserved.Add(1) > 1 {
+		l.met.Add(1)
+	}
+	runtime.Gosched()
+	return aloneReservation{l.bucket.ReserveN(t, n), l}
+}
+
+func (r aloneReservation) Cancel() {
+	r.reservation.Cancel()
+	r.l.reserved.Add(-1)
+}
+
+// Of two reservations the one that is cancelled first would not give back what
+// the other was made behind, so those who are refused take turns.
+func TestRateRefusalsDoNotMeet(t *testing.T) {
+	l := &alone{bucket: &bucket{size: 1, every: time.Hour}}
+	p := policy.Rate(l)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 1000 {
+				if _, err := p.Admit(t.Context(), resource.Request{}); !errors.Is(err, policy.ErrRate) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if l.met.Load() != 0 || l.full != 0 {
+		t.Errorf("%d reservations met another; %d tokens are left of none", l.met.Load(), l.full)
+	}
 }
 
 // A limiter without a rate does not send anybody off for centuries.
@@ -47,15 +96,33 @@ func TestRateOfNothing(t *testing.T) {
 	})
 }
 
+// belated has its token a moment after it said that it has none.
+type belated struct{ *bucket }
+
+func (belated) AllowN(time.Time, int) bool { return false }
+
+func TestRateTokenThatCameJustNow(t *testing.T) {
+	b := eachSecond()
+	p := policy.Rate(belated{b})
+	admit(t, p, costing(2))
+	if b.full != 0 {
+		t.Errorf("%d tokens are left of 2", b.full)
+	}
+	_, err := p.Admit(t.Context(), resource.Request{})
+	if !errors.Is(err, policy.ErrRate) || b.full != 0 {
+		t.Errorf("without a token: %v; %d are left", err, b.full)
+	}
+}
+
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Pace(eachSecond())
 		begun := time.Now()
-		var passed []time.Duration
-		for range 4 {
+		var passed [4]atomic.Int64
+		for i := range passed {
 			go func() {
 				admit(t, p, resource.Request{})
-				passed = append(passed, time.Since(begun))
+				passed[i].Store(int64(time.Since(begun)))
 			}()
 			synctest.Wait()
 		}
@@ -76,8 +143,8 @@ func TestPace(t *testing.T) {
 			t.Errorf("whose turn comes after 3s waited %v", took)
 		}
 		for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second} {
-			if passed[i] != want {
-				t.Errorf("caller %d passed after %v, want %v", i, passed[i], want)
+			if after := time.Duration(passed[i].Load()); after != want {
+				t.Errorf("caller %d passed after %v, want %v", i, after, want)
 			}
 		}
 	})

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
@@ -59,8 +58,7 @@ func TestSharesReturnTheCommonPartFirst(t *testing.T) {
 // Held against the rule itself: a request fits if no class is over its guarantee
 // by more than the common part, all classes together.
 func TestSharesAgainstTheRule(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := newSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	for range 200 {
 		guaranteed, sum := map[string]int{}, 0

@@ -15,6 +15,10 @@
 // which is slow and simple, passes all three, and fails them once for each way
 // in which it can be broken.
 //
+// The policies are held to theirs in packages below: compose puts admissions
+// together at random, adapters runs them around the libraries that they are made
+// for, and sim runs whole pools through outages and overload.
+//
 // How long they run:
 //
 //	go test ./internal/proof -run TestModel -rapid.checks=100000

@@ -1,0 +1,215 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// A dial storm: the server is down for ten seconds, each make fails in 5 ms,
+// and 200 callers who pause for 10 ms after an error keep asking. What counts
+// is how often the server is dialled meanwhile, and how soon all are served
+// when it is back.
+
+const (
+	outage    = 10 * time.Second
+	callers   = 200
+	politely  = 10 * time.Millisecond
+	dialTime  = 5 * time.Millisecond
+	stormSize = 100
+	maxDials  = 60                          // the goal behind a MakeGate
+	probes    = 20                          // the goal besides the first burst, without one
+	maxWait   = 15*time.Second + 2*dialTime // the pool's longest pause between two probes, and one
+)
+
+var errDown = errors.New("connection refused")
+
+// server is down at first.
+type server struct {
+	up time.Time // from then on makes succeed
+
+	mu      sync.Mutex
+	dials   int // while it was down
+	at      int // dials just now
+	atOnce  int // most
+	late    int // dials since it is up
+	lateTop int // most of those at once
+}
+
+func newServer(down time.Duration) *server { return &server{up: time.Now().Add(down)} }
+
+func (s *server) dial(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	s.at++
+	down := time.Now().Before(s.up)
+	n := &s.late
+	if down {
+		n, s.atOnce = &s.dials, max(s.atOnce, s.at)
+	} else {
+		s.lateTop = max(s.lateTop, s.at)
+	}
+	*n++
+	d := dialTime + instant((s.dials+s.late)%500)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.at--
+		s.mu.Unlock()
+	}()
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if down {
+		return 0, errDown
+	}
+	return 1, nil
+}
+
+// storm is what the callers saw.
+type storm struct {
+	*server
+	errs  int
+	first time.Duration // from the end of the outage to the first lease
+	all   time.Duration // from there until everybody has had one
+}
+
+// runStorm lets the callers ask until each has had a lease.
+func runStorm(s *server, acquire func(ctx context.Context) (release func(), err error)) *storm {
+	var mu sync.Mutex
+	var first, last time.Time
+	res := &storm{server: s}
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			time.Sleep(instant(i))
+			for {
+				release, err := acquire(context.Background())
+				if err == nil {
+					mu.Lock()
+					last = time.Now()
+					if first.IsZero() {
+						first = last
+					}
+					mu.Unlock()
+					time.Sleep(time.Millisecond)
+					release()
+					return
+				}
+				mu.Lock()
+				res.errs++
+				mu.Unlock()
+				time.Sleep(politely + instant(i))
+			}
+		})
+	}
+	wg.Wait()
+	res.first, res.all = first.Sub(s.up), last.Sub(first)
+	return res
+}
+
+// stormOn runs the storm on a pool of ours.
+func stormOn(t *testing.T, edit func(cfg *resource.Config[int])) (res *storm) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(outage)
+		cfg := resource.Config[int]{Make: s.dial, MaxSize: stormSize}
+		edit(&cfg)
+		p, err := resource.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res = runStorm(s, func(ctx context.Context) (func(), error) {
+			l, err := p.Acquire(ctx)
+			return l.Release, err
+		})
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	return res
+}
+
+// stormOnPuddle runs the first second of it on a bare puddle: it has no way to
+// learn, and the others are like it.
+func stormOnPuddle(t *testing.T) (res *storm) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(outage / 10)
+		p, err := puddle.NewPool(&puddle.Config[int]{
+			Constructor: s.dial,
+			Destructor:  func(int) {},
+			MaxSize:     stormSize,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res = runStorm(s, func(ctx context.Context) (func(), error) {
+			r, err := p.Acquire(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return r.Release, nil
+		})
+		p.Close()
+	})
+	return res
+}
+
+func makeGate(t *testing.T, cfg policy.MakeGateConfig) *policy.MakeGate {
+	t.Helper()
+	g, err := policy.NewMakeGate(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestDialStorm(t *testing.T) {
+	var b table
+	b.add("", "dials while down", "at once", "errors told", "first lease after", "all served", "dials then", "at once")
+	report := func(name string, s *storm) *storm {
+		b.add(name, s.dials, s.atOnce, s.errs, s.first, s.all, s.late, s.lateTop)
+		return s
+	}
+	none := func(*resource.Config[int]) {}
+	gated := func(cfg *resource.Config[int]) { cfg.MakeGate = makeGate(t, policy.MakeGateConfig{Concurrent: 8}) }
+	waiting := func(cfg *resource.Config[int]) { cfg.Outage = resource.KeepWaiting }
+
+	bare := report("puddle, 1s of it", stormOnPuddle(t))
+	for _, w := range []struct {
+		name  string
+		dials int // the goal
+		edit  func(*resource.Config[int])
+	}{
+		// A pool that has nothing and knows nothing yet makes as many as it may
+		// for those who wait. What it learns from them bounds the rest.
+		{"resource", stormSize + probes, none},
+		{"resource, KeepWaiting", stormSize + probes, waiting},
+		{"resource, MakeGate of 8", maxDials, gated},
+	} {
+		s := report(w.name, stormOn(t, w.edit))
+		if s.dials > w.dials {
+			t.Errorf("%s: %d dials while the server was down, want %d at most", w.name, s.dials, w.dials)
+		}
+		if s.first > maxWait {
+			t.Errorf("%s: the first lease %v after the outage, want %v at most", w.name, s.first, maxWait)
+		}
+		if s.all > time.Second {
+			t.Errorf("%s: all were served only %v after the first, want 1s at most", w.name, s.all)
+		}
+	}
+	b.log(t)
+	if bare.dials < 100*maxDials {
+		t.Errorf("puddle: %d dials; the storm is weaker than it should be", bare.dials)
+	}
+}

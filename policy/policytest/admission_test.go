@@ -1,0 +1,413 @@
+package policytest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy/policytest"
+	"github.com/respool/respool/resource"
+)
+
+var errFull = errors.New("full")
+
+// limiter is a sound Admission: at most max at once, and callers wait. It can
+// be broken by replacing parts of it.
+type limiter struct {
+	max int
+
+	mu      sync.Mutex
+	out     int
+	waiting []chan struct{} // given a permit by a send
+
+	// How it is broken.
+	before func(ctx context.Context, r resource.Request) (resource.Done, error, bool)
+	lose   func(o resource.Outcome) bool // a permit given back with o is lost
+	stays  bool                          // who leaves stays in the line
+	drops  bool                          // who leaves too late drops what it got
+	deaf   bool                          // who waits is not woken
+}
+
+func (l *limiter) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	if l.before != nil {
+		if done, err, ends := l.before(ctx, r); ends {
+			return done, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	l.mu.Lock()
+	if l.out < l.max {
+		l.out++
+		l.mu.Unlock()
+		return l.done, nil
+	}
+	if r.NoWait {
+		l.mu.Unlock()
+		return nil, errFull
+	}
+	turn := make(chan struct{}, 1)
+	l.waiting = append(l.waiting, turn)
+	l.mu.Unlock()
+	select {
+	case <-turn:
+		return l.done, nil
+	case <-ctx.Done():
+		l.giveUp(turn)
+		return nil, ctx.Err()
+	}
+}
+
+// giveUp takes turn out of the line, or gives back what it got.
+func (l *limiter) giveUp(turn chan struct{}) {
+	if l.stays || l.leave(turn) || l.drops {
+		return
+	}
+	l.done(resource.Outcome{})
+}
+
+// leave reports whether turn was still in the line.
+func (l *limiter) leave(turn chan struct{}) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.Index(l.waiting, turn)
+	if i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+func (l *limiter) done(o resource.Outcome) {
+	if l.lose != nil && l.lose(o) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) > 0 && !l.deaf {
+		l.waiting[0] <- struct{}{}
+		l.waiting = l.waiting[1:]
+		return
+	}
+	l.out--
+}
+
+// counting is a limiter that says how many are out.
+type counting struct{ *limiter }
+
+func (c counting) InFlight() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out
+}
+
+// racy counts without a lock those that have a deadline and do not want to
+// wait, though without a data race that the detector would see.
+type racy struct{ n atomic.Int64 }
+
+func (r *racy) add(d int64) {
+	n := r.n.Load()
+	runtime.Gosched()
+	r.n.Store(n + d)
+}
+
+func (r *racy) Admit(ctx context.Context, req resource.Request) (resource.Done, error) {
+	if _, ends := ctx.Deadline(); !ends || !req.NoWait {
+		return nil, nil
+	}
+	r.add(1)
+	return func(resource.Outcome) { r.add(-1) }, nil
+}
+
+func (r *racy) InFlight() int { return int(r.n.Load()) }
+
+type admitFunc func(ctx context.Context, r resource.Request) (resource.Done, error)
+
+func (f admitFunc) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	return f(ctx, r)
+}
+
+// breaker is a sound Admission: after a failure it refuses for a second, then
+// lets one try.
+type breaker struct {
+	mu     sync.Mutex
+	opened time.Time // zero: closed
+	trying bool
+	wedges bool // a trial that was ignored is not followed by another
+}
+
+func (b *breaker) Admit(context.Context, resource.Request) (resource.Done, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	trial := !b.opened.IsZero()
+	if wait := time.Second - time.Since(b.opened); trial && (b.trying || wait > 0) {
+		return nil, &resource.Rejection{Policy: "breaker", RetryAfter: max(0, wait)}
+	}
+	b.trying = trial
+	return func(o resource.Outcome) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.wedges && o.Verdict == resource.Ignored {
+			return
+		}
+		if trial {
+			b.trying = false
+		}
+		switch {
+		case o.Verdict == resource.Failed:
+			b.opened = time.Now()
+		case o.Verdict == resource.OK && trial:
+			b.opened = time.Time{}
+		}
+	}, nil
+}
+
+func TestAdmission_Sound(t *testing.T) {
+	always := func(context.Context, resource.Request) (resource.Done, error) { return nil, nil }
+	for name, new := range map[string]func() resource.Admission{
+		"always":   func() resource.Admission { return admitFunc(always) },
+		"one":      func() resource.Admission { return &limiter{max: 1} },
+		"seven":    func() resource.Admission { return &limiter{max: 7} },
+		"counting": func() resource.Admission { return counting{&limiter{max: 3}} },
+		"breaker":  func() resource.Admission { return &breaker{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { policytest.Admission(t, new) })
+		})
+		if name != "breaker" { // it takes its time
+			t.Run(name+" in real time", func(t *testing.T) { policytest.Admission(t, new) })
+		}
+	}
+}
+
+// A policy that admits some requests only is asked with those.
+func TestAdmission_Requests(t *testing.T) {
+	asked := make(map[string]bool)
+	var mu sync.Mutex
+	tenant := func() resource.Admission {
+		l := &limiter{max: 2}
+		l.before = func(_ context.Context, r resource.Request) (resource.Done, error, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[r.Class] = true
+			return nil, errFull, r.Class != "tenant"
+		}
+		return l
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{TB: t}
+		policytest.Admission(r, tenant)
+		if said := r.all(); said == "" {
+			t.Error("a policy that refuses the zero Request passes without requests")
+		}
+		clear(asked)
+		policytest.Admission(t, tenant, resource.Request{Class: "tenant"}, resource.Request{Class: "tenant", Priority: 3})
+	})
+	if !asked["tenant"] || asked["a"] {
+		t.Errorf("asked for classes %v, want tenant and not a", asked)
+	}
+}
+
+// A policy that has a Close is closed.
+func TestAdmission_Close(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policytest.Admission(t, func() resource.Admission {
+			c := &closing{limiter: &limiter{max: 2}, stop: make(chan struct{})}
+			go func() { <-c.stop }()
+			return c
+		})
+		r := &recorder{TB: t}
+		policytest.Admission(r, func() resource.Admission {
+			return &closing{limiter: &limiter{max: 2}, stop: make(chan struct{}), err: errFull}
+		})
+		if want, got := "Close: full", r.all(); !strings.Contains(got, want) {
+			t.Errorf("the kit says %q, want %q in it", got, want)
+		}
+	})
+}
+
+type closing struct {
+	*limiter
+	stop chan struct{}
+	err  error
+}
+
+func (c *closing) Close() error {
+	close(c.stop)
+	return c.err
+}
+
+func TestAdmission_Broken(t *testing.T) {
+	of := func(new func(free <-chan struct{}) resource.Admission) func(testing.TB, <-chan struct{}) {
+		return func(t testing.TB, free <-chan struct{}) {
+			policytest.Admission(t, func() resource.Admission { return new(free) })
+		}
+	}
+	limit := func(edit func(l *limiter, free <-chan struct{})) func(testing.TB, <-chan struct{}) {
+		return of(func(free <-chan struct{}) resource.Admission {
+			l := &limiter{max: 4}
+			edit(l, free)
+			return l
+		})
+	}
+	refusing := func(done resource.Done, err error) func(testing.TB, <-chan struct{}) {
+		return limit(func(l *limiter, _ <-chan struct{}) {
+			n := 0
+			l.before = func(context.Context, resource.Request) (resource.Done, error, bool) {
+				n++
+				return done, err, n > 1
+			}
+		})
+	}
+	losing := func(v resource.Verdict) func(testing.TB, <-chan struct{}) {
+		return limit(func(l *limiter, _ <-chan struct{}) {
+			l.lose = func(o resource.Outcome) bool { return o.Verdict == v }
+		})
+	}
+	odd := func(f func(free <-chan struct{})) func(testing.TB, <-chan struct{}) {
+		return limit(func(l *limiter, free <-chan struct{}) {
+			l.before = func(_ context.Context, r resource.Request) (resource.Done, error, bool) {
+				if r.Cost < -1 {
+					f(free)
+				}
+				return nil, nil, false
+			}
+		})
+	}
+	wantComplaints(t, []broken{
+		{"nil", []string{"new returned nil"}, of(func(<-chan struct{}) resource.Admission { return nil })},
+		{"refuses all", []string{"refused its first request", "full"}, limit(func(l *limiter, _ <-chan struct{}) { l.max = 0 })},
+		{"done and error", []string{"both a Done and the error \"full\""}, refusing(func(resource.Outcome) {}, errFull)},
+		{"negative RetryAfter", []string{"RetryAfter -1ns"}, refusing(nil, fmt.Errorf("no: %w", &resource.Rejection{RetryAfter: -1}))},
+		{"error without text", []string{"without text"}, refusing(nil, errors.New(""))},
+		{"error that panics", []string{"methods can not be called"}, refusing(nil, (*resource.Rejection)(nil))},
+		{"loses what is Ignored", []string{"given back as Ignored; now at most 0 are admitted"}, losing(resource.Ignored)},
+		{"loses what is OK", []string{"balance after OK", "given back as OK; now at most 0"}, losing(resource.OK)},
+		{"loses what Failed", []string{"balance after Failed", "given back as Failed; now at most 0"}, losing(resource.Failed)},
+		{"counts wrong", []string{"InFlight() = 1, want 0"}, of(func(<-chan struct{}) resource.Admission {
+			return counting{&limiter{max: 4, out: 1}}
+		})},
+		{"panics at odd costs", []string{"Cost:-9223372036854775808", "panicked: odd"}, odd(func(<-chan struct{}) { panic("odd") })},
+		{"exits at odd costs", []string{"Cost:-9223372036854775808", "ended its goroutine"}, odd(func(<-chan struct{}) { exitIf(true) })},
+		{"blocks at odd costs", []string{"Cost:-9223372036854775808", "has not returned after 1s"}, odd(func(free <-chan struct{}) { <-free })},
+		{"blocks in Done", []string{"Done({Verdict:2", "has not returned"}, limit(func(l *limiter, free <-chan struct{}) {
+			l.lose = func(o resource.Outcome) bool {
+				if o.Latency < 0 {
+					<-free
+				}
+				return false
+			}
+		})},
+		{"overlooks NoWait", []string{"NoWait:true", "with 4 admitted before it, has not returned after 1s"}, of(func(free <-chan struct{}) resource.Admission {
+			l := &limiter{max: 4}
+			return admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				go func() {
+					select {
+					case <-free:
+						cancel()
+					case <-ctx.Done():
+					}
+				}()
+				r.NoWait = false
+				return l.Admit(ctx, r)
+			})
+		})},
+		{"wedged by an ignored trial", []string{"after failures", "and then 1 trials as Ignored; now at most 0"},
+			of(func(<-chan struct{}) resource.Admission { return &breaker{wedges: true} })},
+		{"overlooks its context", []string{"the context of those ends", "1s later 5 of 5 calls of Admit have not returned"}, of(func(free <-chan struct{}) resource.Admission {
+			l := &limiter{max: 4}
+			return admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
+				if _, ends := ctx.Deadline(); !ends && ctx.Err() == nil {
+					c, cancel := context.WithCancel(context.Background())
+					defer cancel()
+					go func() {
+						select {
+						case <-free:
+							cancel()
+						case <-c.Done():
+						}
+					}()
+					ctx = c
+				}
+				return l.Admit(ctx, r)
+			})
+		})},
+		{"leaks who leaves", []string{"were cancelled, and all was given back as Ignored; now at most 0"},
+			limit(func(l *limiter, _ <-chan struct{}) { l.stays = true })},
+		{"leaks what came too late", []string{"while permits come back", "times; all was given back as Ignored", "want 4"},
+			limit(func(l *limiter, _ <-chan struct{}) { l.drops = true })},
+		{"does not wake", []string{"waiting", "8 more asked", "2m0s later 8 of 8 calls"},
+			limit(func(l *limiter, free <-chan struct{}) { l.deaf = true })},
+		{"loses count among many", []string{"many goroutines (", "InFlight() ="},
+			of(func(<-chan struct{}) resource.Admission { return &racy{} })},
+		{"loses one among many", []string{"many goroutines, all Ignored", "at most 63 are admitted at once, want 64"},
+			limit(func(l *limiter, _ <-chan struct{}) {
+				var once sync.Once
+				l.max = 64
+				l.before = func(ctx context.Context, r resource.Request) (done resource.Done, err error, ends bool) {
+					if _, ends := ctx.Deadline(); ends && r.NoWait {
+						once.Do(func() {
+							l.mu.Lock()
+							l.max--
+							l.mu.Unlock()
+						})
+					}
+					return nil, nil, false
+				}
+			})},
+		{"blocks in the midst of it", []string{"many goroutines", "with a context that ended after 2ms at most"},
+			limit(func(l *limiter, _ <-chan struct{}) {
+				l.before = func(ctx context.Context, r resource.Request) (done resource.Done, err error, ends bool) {
+					if _, ends := ctx.Deadline(); ends && r.NoWait {
+						time.Sleep(1100 * moment)
+					}
+					return nil, nil, false
+				}
+			})},
+		{"leaves a goroutine", []string{"goroutines are left behind", "admission_test.go"}, limit(func(l *limiter, free <-chan struct{}) {
+			go func() { <-free }()
+		})},
+	})
+}
+
+// Each check is made with a policy of its own, and fails if that one does.
+func TestAdmission_EveryCheck(t *testing.T) {
+	var all []broken
+	for i, name := range []string{
+		"balance after Ignored", "balance after OK", "balance after Failed", "of odd requests", "after failures",
+		"cancellation", "cancellation while permits come back", "waiting", "many goroutines", "many goroutines, all Ignored",
+		"as Admission of a pool", "as MakeGate of a pool", "as Quota of a pool",
+	} {
+		pool := strings.HasSuffix(name, "pool")
+		all = append(all, broken{name, []string{"Admission, " + name + " (", "oops"}, func(t testing.TB, _ <-chan struct{}) {
+			made := 0
+			policytest.Admission(t, func() resource.Admission {
+				made++
+				return panicking(made == i+1, pool)
+			})
+		}})
+	}
+	wantComplaints(t, all)
+}
+
+// panicking is a sound Admission or else one that panics, in a pool or anywhere.
+func panicking(broken, pool bool) resource.Admission {
+	l := &limiter{max: 4}
+	l.before = func(context.Context, resource.Request) (resource.Done, error, bool) {
+		if broken && (!pool || inPool()) {
+			panic("oops")
+		}
+		return nil, nil, false
+	}
+	return l
+}

@@ -1,0 +1,102 @@
+package policytest_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy/policytest"
+	"github.com/respool/respool/resource"
+)
+
+// Policies that behave until a pool uses them.
+func TestInPool_Broken(t *testing.T) {
+	wantComplaints(t, []broken{
+		{"an Eviction blocks", []string{"a caller of a pool with it has not returned after 2m0s", "does not close", "4 leased", "the pool was then: max 4"},
+			func(t testing.TB, free <-chan struct{}) {
+				policytest.Eviction(t, func() resource.Eviction {
+					return evictFunc(func(resource.Info) error {
+						if inPool() {
+							<-free
+						}
+						return nil
+					})
+				})
+			}},
+		{"an Admission is late", []string{"came back 2", "after its context had ended"}, func(t testing.TB, _ <-chan struct{}) {
+			policytest.Admission(t, func() resource.Admission {
+				return admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+					if inPool() {
+						time.Sleep(3 * time.Second)
+					}
+					return nil, nil
+				})
+			})
+		}},
+		{"an Admission leaks a life", []string{"as Quota of a pool", "a pool used it and was closed; now at most 0"}, func(t testing.TB, _ <-chan struct{}) {
+			made := 0
+			policytest.Admission(t, func() resource.Admission {
+				made++
+				quota := made == 13
+				return &limiter{max: 4, lose: func(resource.Outcome) bool { return quota && inPool() }}
+			})
+		}},
+		{"a Health takes for ever", []string{"was neither served nor refused for 1m0s"}, func(t testing.TB, _ <-chan struct{}) {
+			policytest.Health(t, func() resource.Health[int] {
+				return &probe{check: func(ctx context.Context, _ int) error {
+					if inPool() {
+						<-ctx.Done()
+					}
+					return ctx.Err()
+				}}
+			}, values())
+		}},
+		{"a Health fails at times", []string{"a pool destroyed a good value: dead"}, func(t testing.TB, _ <-chan struct{}) {
+			policytest.Health(t, func() resource.Health[int] {
+				var n atomic.Int32
+				return &probe{check: func(context.Context, int) error {
+					if inPool() && n.Add(1) == 5 {
+						return errDead
+					}
+					return nil
+				}}
+			}, values())
+		}},
+	})
+}
+
+// The seed is in the message, and makes the same choices again.
+func TestSeed(t *testing.T) {
+	t.Setenv("RESPOOL_SEED", "7")
+	complain := func(t *testing.T) string {
+		r := &recorder{TB: t}
+		synctest.Test(t, func(t *testing.T) {
+			policytest.Queue(r, func() resource.Queue {
+				return &queue{push: func(q *queue, w *resource.Waiter) {
+					if w.Request.Priority != 2 {
+						q.all = append(q.all, w)
+					}
+				}}
+			})
+		})
+		return r.all()
+	}
+	first := complain(t)
+	if want := "Queue, over histories (RESPOOL_SEED=7): Pop returned nil"; !strings.HasPrefix(first, want) {
+		t.Errorf("the kit says %q, want it to begin with %q", first, want)
+	}
+	if again := complain(t); again != first {
+		t.Errorf("with the same seed the kit says first\n%s\nthen\n%s", first, again)
+	}
+	t.Setenv("RESPOOL_SEED", "many")
+	r := &recorder{TB: t}
+	synctest.Test(t, func(*testing.T) {
+		policytest.Queue(r, func() resource.Queue { return &queue{} })
+	})
+	if want := `RESPOOL_SEED: strconv.ParseUint: parsing "many"`; !strings.Contains(r.all(), want) {
+		t.Errorf("the kit says %q, want %q in it", r.all(), want)
+	}
+}
