@@ -73,9 +73,10 @@ func (k *Keyed[K, T]) configure(key K) (cfg Config[T], err error) {
 }
 
 // again reports whether an acquire from p failed with err only since p had gone
-// between being found and being asked.
+// between being found and being asked. Who waited was there before.
 func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
-	if k.closed.Load() || !errors.Is(err, ErrClosed) {
+	var failed *AcquireError
+	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed || failed.Waited > 0 {
 		return false
 	}
 	select {

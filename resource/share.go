@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,7 @@ func (p *Pool[T]) places(want, demand int) int {
 	}
 	had := min(p.granted, want)
 	p.granted -= had
-	took := had + p.share.Take(want-had, max(0, demand-had))
+	took := had + p.share.Take(want-had, max(0, demand-had), p.waiters.n == 0)
 	p.claimed = max(0, demand-took)
 	return took
 }
@@ -69,23 +70,45 @@ func (p *Pool[T]) mustGiveWay(e *entry[T], used bool) bool {
 
 // offer says that something is idle, if places are scarce. The pool is locked.
 func (p *Pool[T]) offer() {
-	if p.waiters.n == 0 && p.shelf.n > p.aside && p.shared.budget.Scarce() {
-		p.shared.budget.Offer()
+	if !p.shared.budget.Scarce() {
+		return
+	}
+	p.clearSeats(0) // what was given back just now may have been left there
+	if p.shelf.n > p.aside && p.spare() != nil {
+		p.share.Offer()
 	}
 }
 
-// claimLess lowers the claim to what those who wait can use. The pool is locked.
+// spare returns the idle resource that was used least recently, if nobody waits
+// who could use it; else nil. The pool is locked.
+func (p *Pool[T]) spare() *entry[T] {
+	if p.waiters.n > 0 && !p.unfit {
+		return nil
+	}
+	least := time.Duration(math.MaxInt64)
+	for w := p.waiters.front; w != nil; w = w.next {
+		least = min(least, w.Request.MinRemaining)
+	}
+	e := p.shelf.bottom
+	for e != nil && (e.aside || p.waiters.n > 0 && e.fits(least)) {
+		e = e.up
+	}
+	return e
+}
+
+// claimLess lowers the claim to what those who wait, and Warm, can use. The pool
+// is locked.
 func (p *Pool[T]) claimLess() {
-	if len(p.warming) == 0 {
-		p.claimed = p.waiters.n
-		p.share.Claim(p.claimed)
+	if n := max(p.waiters.n, p.warmth()); n < p.claimed {
+		p.claimed = n
+		p.share.Claim(n, p.waiters.n == 0)
 	}
 }
 
 // leaveTotal ends what the pool wants of the total. The pool is locked.
 func (p *Pool[T]) leaveTotal() {
 	p.claimed = 0
-	p.share.Claim(0)
+	p.share.Claim(0, false)
 	p.share.Awake(false)
 }
 
@@ -120,11 +143,8 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	p.lock()
 	defer p.unlock()
 	p.clearSeats(0)
-	e := p.shelf.bottom
-	for e != nil && e.aside {
-		e = e.up
-	}
-	if e == nil || p.waiters.n > 0 {
+	e := p.spare()
+	if e == nil {
 		return budget.Nothing, 0
 	}
 	if since := time.Duration(e.since) * tickLen; since > before {

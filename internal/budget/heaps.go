@@ -5,10 +5,27 @@ type claimHeap []*Share
 
 func (h claimHeap) Len() int { return len(h) }
 func (h claimHeap) Less(i, j int) bool {
+	if h[i].patient != h[j].patient {
+		return h[j].patient
+	}
 	if h[i].held != h[j].held {
 		return h[i].held < h[j].held
 	}
 	return h[i].since < h[j].since
+}
+
+// other returns who of those that are not s is to be served next; nil if there
+// is nobody else.
+func (h claimHeap) other(s *Share) *Share {
+	switch {
+	case len(h) == 0 || len(h) == 1 && h[0] == s:
+		return nil
+	case h[0] != s:
+		return h[0]
+	case len(h) == 2 || h.Less(1, 2):
+		return h[1]
+	}
+	return h[2]
 }
 func (h claimHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
@@ -28,8 +45,9 @@ func (h *claimHeap) Pop() any {
 	return s
 }
 
-// idleHeap is the members who hold something, by since when at most some of it
-// is idle. What a member uses in the meantime is found out when it comes first.
+// idleHeap is the members who may have something idle, by since when at most
+// some of it is. What a member uses in the meantime is found out when it comes
+// first.
 type idleHeap []*Share
 
 func (h idleHeap) Len() int { return len(h) }

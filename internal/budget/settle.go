@@ -18,6 +18,10 @@ func (b *Budget) Settle() {
 		b.pending.Store(false)
 		b.mu.Lock()
 		b.round++
+		for _, s := range b.spared {
+			b.restore(s)
+		}
+		b.spared = b.spared[:0]
 		b.mu.Unlock()
 		for b.step() {
 		}
@@ -25,8 +29,13 @@ func (b *Budget) Settle() {
 	}
 }
 
-// Rest waits until nobody runs Settle.
+// Rest waits until nobody runs Settle, for when no member is left.
 func (b *Budget) Rest() {
+	b.mu.Lock()
+	if b.dying.clock != nil {
+		b.dying.clock.Stop()
+	}
+	b.mu.Unlock()
 	b.arbiter.Lock()
 	defer b.arbiter.Unlock()
 }
@@ -39,28 +48,27 @@ func (b *Budget) step() bool {
 		s.m.Granted()
 		return true
 	}
-	if b.missing() <= 0 || b.barren {
-		if b.needed == 0 && b.used-b.dying <= b.max {
-			b.scarce.Store(false)
+	if b.missing() <= 0 {
+		if b.calms() {
+			b.calm()
 		}
 		b.mu.Unlock()
 		return false
 	}
 	if s := b.victim(); s != nil {
-		before := s.oldest
+		before, offers := s.oldest, s.offers
 		b.mu.Unlock()
-		b.ask(s, before)
+		b.ask(s, before, offers)
 		return true
 	}
-	b.barren = true
-	if b.scarce.Load() {
+	if b.scarce.Load() { // who has something idle offers it
 		b.mu.Unlock()
 		return false
 	}
 	// Nothing is idle. From here on members attend; what came back just
 	// before may have been missed, so all are asked once more.
 	b.scarce.Store(true)
-	b.barren = false
+	b.quiet = 0
 	b.round++
 	awake := slices.Collect(maps.Keys(b.awake))
 	b.mu.Unlock()
@@ -68,6 +76,23 @@ func (b *Budget) step() bool {
 		s.m.Attend()
 	}
 	return true
+}
+
+// calm ends scarcity: nothing is offered any more. b is locked.
+func (b *Budget) calm() {
+	b.scarce.Store(false)
+	b.quiet = 0
+	for s := range b.dry {
+		b.restore(s)
+	}
+	clear(b.dry)
+}
+
+// restore puts s back among those that may have something idle. b is locked.
+func (b *Budget) restore(s *Share) {
+	if s.held > 0 && s.inIdle < 0 {
+		heap.Push(&b.idlers, s)
+	}
 }
 
 // grant takes a place for the claimant to be served next, if there is one. b is
@@ -79,6 +104,7 @@ func (b *Budget) grant() *Share {
 	s := b.claims[0]
 	b.needed--
 	s.claim--
+	s.patient = s.patient && s.claim > 0
 	s.since = b.now() // for what it claims beyond this it goes behind its equals
 	s.hold(1)
 	return s
@@ -87,16 +113,36 @@ func (b *Budget) grant() *Share {
 // victim returns the member to ask next to give way: the one of which something
 // may have been idle the longest. b is locked.
 func (b *Budget) victim() *Share {
-	if len(b.idlers) == 0 || b.idlers[0].asked == b.round {
-		return nil
+	for len(b.idlers) > 0 {
+		s := b.idlers[0]
+		if s.asked == b.round {
+			return nil
+		}
+		if !b.spares(s) {
+			return s
+		}
+		heap.Remove(&b.idlers, s.inIdle)
+		b.spared = append(b.spared, s)
 	}
-	return b.idlers[0]
+	return nil
+}
+
+// spares reports whether what s has idle is not to give way: s wants to have
+// more ready, and so does everybody else who claims, or nobody does. b is locked.
+func (b *Budget) spares(s *Share) bool {
+	if !s.patient || b.over() {
+		return false
+	}
+	other := b.claims.other(s)
+	return other == nil || other.patient && !b.richer(s, other)
 }
 
 // ask asks s to give way with what was idle at the time by which it is sorted.
 // If it has used that since, it is sorted anew and another may come first. So
-// what gives way is the least recently used of all.
-func (b *Budget) ask(s *Share, before time.Duration) {
+// what gives way is the least recently used of all. offers is how often s had
+// offered something before.
+func (b *Budget) ask(s *Share, before time.Duration, offers int) {
+	now := b.now()
 	answer, oldest := s.m.GiveWay(before)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -107,9 +153,19 @@ func (b *Budget) ask(s *Share, before time.Duration) {
 	case Newer:
 		s.oldest = max(s.oldest, oldest)
 	case Nothing:
-		s.oldest, s.asked = b.now(), b.round
+		s.oldest, s.asked = now, b.round
 	}
-	if s.inIdle >= 0 {
-		heap.Fix(&b.idlers, s.inIdle)
+	if s.inIdle < 0 {
+		return
 	}
+	if answer == Nothing && b.scarce.Load() {
+		if s.offers != offers {
+			s.asked = 0 // it has something now
+		} else {
+			heap.Remove(&b.idlers, s.inIdle)
+			b.dry[s] = struct{}{}
+			return
+		}
+	}
+	heap.Fix(&b.idlers, s.inIdle)
 }
