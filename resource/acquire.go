@@ -7,47 +7,57 @@ import (
 	"time"
 )
 
-// acquire is Acquire off the hit path.
-func (p *Pool[T]) acquire(ctx context.Context, r Request, seat int) (l Lease[T], err error) {
+// acquire is Acquire where there are policies to ask, or nothing is on the
+// caller's seat.
+func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], error) {
 	if ctx.Err() != nil {
 		p.mu.Lock()
 		p.n.canceled++
 		p.mu.Unlock()
-		return l, p.failure(ctxError(ctx), 0)
+		return Lease[T]{}, p.failure(ctxError(ctx), 0)
 	}
-	var done Done
-	lent := false
+	var v visit[T]
+	if !p.plain {
+		p.quick(ctx, r, seat, &v)
+		if v.lent {
+			return v.lease, nil
+		}
+	}
+	return p.onward(ctx, r, seat, &v)
+}
+
+// onward is acquire off the hit path: it goes on from where quick has stopped.
+func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T]) (Lease[T], error) {
 	defer func() {
-		if lent {
-			return
+		if !v.lent {
+			p.letGo(v)
 		}
-		if l.e != nil { // a policy or Trace is ending this goroutine
-			p.end(l, ErrGoexit, Outcome{})
-		}
-		p.giveBack(done, Outcome{})
 	}()
-	if p.cfg.Admission != nil {
-		if done, err = p.admit(ctx, p.cfg.Admission, r, "Admission"); err != nil {
-			return l, p.refused(ctx, err)
-		}
+	if err := p.refusal(ctx, v); err != nil {
+		return Lease[T]{}, p.refused(ctx, err)
 	}
-	s := search[T]{ctx: ctx, r: r, seat: seat}
+	s := search[T]{ctx: ctx, r: *r, seat: seat, idle: v.idle}
 	if p.cfg.Eviction != nil {
 		s.min = r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {
 		s.deadline = max(1, d.Sub(p.base))
 	}
-	err = p.find(&s, &l)
+	if v.step == inEvict { // it panicked, so it keeps, and the Health was not asked
+		v.opinion = p.opine(&s, v.lease, true)
+	}
+	err := p.find(&s, v)
 	if s.waited {
-		p.traceWait(&s, l, err)
+		p.traceWait(&s, v.lease, err)
 	}
 	if err != nil {
-		return l, err
+		return Lease[T]{}, err
 	}
-	l.e.done, done = done, nil
-	lent = true
-	return l, nil
+	if p.cfg.Admission != nil {
+		v.lease.e.done.store(v.done)
+	}
+	v.lent = true
+	return v.lease, nil
 }
 
 // search is one caller's way to a lease.
@@ -63,20 +73,27 @@ type search[T any] struct {
 	idle     int64         // for how many ticks what it found was idle
 }
 
-// find leases a resource that the policies let pass, to *l.
-func (p *Pool[T]) find(s *search[T], l *Lease[T]) error {
+// find leases a resource that the policies let pass, to v.lease. That may hold
+// one already, which they have spoken about.
+func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
+	l := &v.lease
 	for {
-		if err := p.get(s, l); err != nil {
-			return err
+		if l.e == nil {
+			if err := p.get(s, l); err != nil {
+				return err
+			}
+			if p.judged {
+				v.opinion = p.opine(s, *l, false)
+			}
 		}
-		if p.cfg.Eviction != nil || p.cfg.Health != nil {
-			if ok, err := p.vet(s, l); err != nil {
+		if p.judged {
+			if ok, err := p.vet(s, l, v.opinion); err != nil {
 				return err
 			} else if !ok {
 				continue
 			}
 			if p.ctx.Err() != nil { // closed during a check
-				p.end(*l, nil, Outcome{})
+				p.drop(*l, nil)
 				*l = Lease[T]{}
 				return p.failure(ErrClosed, p.waitedFor(s))
 			}
@@ -84,7 +101,7 @@ func (p *Pool[T]) find(s *search[T], l *Lease[T]) error {
 		if !l.e.word.Doomed() {
 			return nil
 		}
-		p.end(*l, nil, Outcome{}) // found dead on the way here
+		p.drop(*l, nil) // found dead on the way here
 		*l = Lease[T]{}
 	}
 }
@@ -202,13 +219,14 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	return Lease[T]{e, e.word.Lend(p.tick.Load())}
 }
 
-// admit asks an Admission. An error is the context's if that has ended, and
-// else one that matches ErrRejected.
-func (p *Pool[T]) admit(ctx context.Context, a Admission, r Request, where string) (done Done, err error) {
-	if broke := p.guard(where, func() { done, err = a.Admit(ctx, r) }); broke != nil {
-		return nil, &Rejection{Policy: where, Err: broke}
+// refusal is why the Admission did not admit, nil if it did. It is the context's
+// error if that has ended, and else one that matches ErrRejected.
+func (p *Pool[T]) refusal(ctx context.Context, v *visit[T]) error {
+	if v.step == inAdmit { // it panicked
+		return &Rejection{Policy: "Admission", Err: v.broke}
 	}
-	return p.verdict(ctx, where, done, err)
+	_, err := p.verdict(ctx, "Admission", nil, v.refused)
+	return err
 }
 
 // verdict is what an Admission said, as the pool passes it on.

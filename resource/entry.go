@@ -38,7 +38,7 @@ type entry[T any] struct {
 	checked  atomic.Int64 // tick of the last check that passed; 0: none
 	failures atomic.Int32 // tolerated since
 
-	done Done // of its lease's Admission; touched only by who holds the lease or ended it
+	done permit // of its lease's Admission; stale until the caller has the lease
 
 	// Guarded by the pool's lock.
 	place    place
@@ -62,20 +62,27 @@ type entry[T any] struct {
 func (e *entry[T]) fits(min time.Duration) bool { return e.unfit == 0 || min < e.unfit }
 
 // info returns the facts. idle is in ticks.
-func (e *entry[T]) info(now, idle int64) Info {
-	i := Info{
-		ID:       e.id,
-		Age:      max(0, time.Duration(now)*tickLen-e.born),
-		Idle:     time.Duration(idle) * tickLen,
-		Leases:   e.word.Load().Leases,
-		Spread:   e.spread,
-		Failures: int(e.failures.Load()),
-	}
-	i.Checked = i.Age
-	if c := e.checked.Load(); c > 0 {
-		i.Checked = max(0, time.Duration(now-c)*tickLen)
-	}
+func (e *entry[T]) info(now, idle int64) (i Info) {
+	e.tell(&i, now, idle, e.word.Load().Leases)
 	return i
+}
+
+// tell writes the facts to *i, which is the zero Info. On a hit they stay where
+// they are written: each copy of them would cost as much as asking the policy,
+// since it reads in pairs what was just written one by one.
+func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
+	age := max(0, time.Duration(now)*tickLen-e.born)
+	checked := age
+	if c := e.checked.Load(); c > 0 {
+		checked = max(0, time.Duration(now-c)*tickLen)
+	}
+	i.ID = e.id
+	i.Age = age
+	i.Idle = time.Duration(idle) * tickLen
+	i.Leases = leases
+	i.Spread = e.spread
+	i.Checked = checked
+	i.Failures = int(e.failures.Load())
 }
 
 // shelfList is the idle resources that are not seated, the newest on top. Its

@@ -15,16 +15,21 @@ func (p *Pool[T]) guard(where string, f func()) (err error) {
 		if returned {
 			return
 		}
-		if v := recover(); v != nil {
-			err = &PanicError{Where: where, Value: v, Stack: debug.Stack()}
-		} else {
-			err = fmt.Errorf("%w: %s", ErrGoexit, where)
-		}
+		err = broken(where, recover())
 		p.contained(err)
 	}()
 	f()
 	returned = true
 	return nil
+}
+
+// broken is what a function did that did not return, as an error. v is what it
+// panicked with; nil: it ended its goroutine.
+func broken(where string, v any) error {
+	if v == nil {
+		return fmt.Errorf("%w: %s", ErrGoexit, where)
+	}
+	return &PanicError{Where: where, Value: v, Stack: debug.Stack()}
 }
 
 // isolate is guard on a goroutine of its own, for functions that run in the

@@ -45,11 +45,17 @@ func (l Lease[T]) Release() {
 		return
 	}
 	p := l.e.pool
-	if p.plain && p.detour.Load() == 0 && l.e.word.Return(l.gen, p.tick.Load()) {
-		if p.detour.Load() != 0 {
-			p.settle(l.e) // somebody came to wait while it was being seated
+	if p.detour.Load() == 0 {
+		if !p.mute {
+			p.part(l)
+			return
 		}
-		return
+		if l.e.word.Return(l.gen, p.tick.Load()) {
+			if p.detour.Load() != 0 && p.settle(l.e) { // somebody came to wait while it was being seated
+				runtime.Gosched()
+			}
+			return
+		}
 	}
 	p.end(l, nil, Outcome{Verdict: OK})
 }
@@ -98,8 +104,7 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 		return v, false
 	}
 	e, p := l.e, l.e.pool
-	done := e.done
-	e.done = nil
+	done := e.done.load()
 	// The permits go back before the place, which whoever gets it needs them
 	// for. All is deferred, since each Done may end this goroutine.
 	defer p.release(e)
@@ -134,27 +139,32 @@ func (p *Pool[T]) release(e *entry[T]) {
 }
 
 // end ends the lease and either destroys the resource, with cause, or gives it
-// back. It reports whether this call ended it.
-func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) bool {
+// back; and so its permit, if it has one. It does nothing if the lease has
+// ended.
+func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) {
+	p.endWith(l, l.e.done.load(), cause, o)
+}
+
+// drop is end for a lease that no caller has seen: its permit is not with it yet.
+func (p *Pool[T]) drop(l Lease[T], cause error) { p.endWith(l, nil, cause, Outcome{}) }
+
+func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome) {
 	e := l.e
 	if !e.word.End(l.gen) {
-		return false
+		return
 	}
 	count := &p.n.other
 	// Deferred, so that it happens also if Evict ends this goroutine.
-	defer func() { p.conclude(e, cause, count, o) }()
+	defer func() { p.conclude(e, done, cause, count, o) }()
 	if cause == nil && p.cfg.Eviction != nil {
 		if cause = p.evict(e.info(p.ticks(), 0)); cause != nil {
 			count = &p.n.evicted
 		}
 	}
-	return true
 }
 
 // conclude is the rest of end, when the fate of e is known.
-func (p *Pool[T]) conclude(e *entry[T], cause error, count *int64, o Outcome) {
-	done := e.done
-	e.done = nil
+func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o Outcome) {
 	p.lock()
 	p.startClock()
 	p.returned++
@@ -199,19 +209,18 @@ func (p *Pool[T]) served() bool {
 	return yield
 }
 
-// settle takes e, just left on its seat, to those who wait.
-func (p *Pool[T]) settle(e *entry[T]) {
+// settle takes e, just left on its seat, to those who wait. It reports whether
+// to make way.
+func (p *Pool[T]) settle(e *entry[T]) (yield bool) {
 	p.lock()
 	p.startClock()
 	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
 		p.returned++
 		p.put(e, true)
 	}
-	yield := p.served()
+	yield = p.served()
 	p.unlock()
-	if yield {
-		runtime.Gosched()
-	}
+	return yield
 }
 
 // giveBack returns a permit.

@@ -49,8 +49,10 @@ import (
 // long as locking and unlocking a free mutex twice, and allocate nothing.
 type Pool[T any] struct {
 	// Read by every hit, seldom written.
-	cfg   Config[T] // constant
-	plain bool      // constant: a hit asks no policy
+	cfg    Config[T] // constant
+	plain  bool      // constant: an acquire asks no policy
+	mute   bool      // constant: a release asks and tells no policy
+	judged bool      // constant: there is an Eviction or a Health
 	// constant: the Health, if it says when; else nil
 	scheduled Scheduled
 	seats     []seat[T] // constant; none if Order is OldestFirst
@@ -161,6 +163,8 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		slot:    slot,
 		cfg:     cfg.withDefaults(),
 		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
+		mute:    cfg.Admission == nil && cfg.Eviction == nil,
+		judged:  cfg.Eviction != nil || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
 		base:    time.Now(),
 		max:     cfg.MaxSize,
@@ -206,12 +210,18 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 			return l, nil
 		}
 	}
-	return p.acquire(ctx, Request{}, seat)
+	return p.acquire(ctx, &Request{}, seat)
 }
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
-	return p.acquire(ctx, r, p.mySeat())
+	seat := p.mySeat()
+	if p.plain && ctx.Err() == nil {
+		if l, _, ok := p.hit(seat); ok {
+			return l, nil
+		}
+	}
+	return p.acquire(ctx, &r, seat)
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
@@ -236,7 +246,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		}
 		return Lease[T]{}, false
 	}
-	l, err := p.acquire(context.Background(), Request{NoWait: true}, seat)
+	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
 	return l, err == nil
 }
 

@@ -89,7 +89,7 @@ func (p *Pool[T]) parkOnSeat(e *entry[T]) {
 	switch {
 	case e.place == seated:
 		e.word.Sit(p.tick.Load())
-	case p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
+	case !e.proved || p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
 		p.park(e)
 	default:
 		p.sit(e, i)

@@ -5,28 +5,42 @@ import (
 	"fmt"
 )
 
-// vet asks the policies about the resource that *l holds. If they turn it down
-// it is destroyed or left to others, and *l is empty.
-func (p *Pool[T]) vet(s *search[T], l *Lease[T]) (ok bool, err error) {
+// opinion is what the policies say of a resource from the facts alone.
+type opinion struct {
+	cause error // why the Eviction would end it; nil: it keeps it
+	due   bool  // the Health wants to check it
+}
+
+// opine asks for one of what l, not yet a caller's, holds; the Eviction only if
+// it has not been asked.
+func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
+	var i Info
+	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen)-1)
+	if p.cfg.Eviction != nil && !asked {
+		o.cause = p.evict(i)
+	}
+	o.due = o.cause == nil && p.cfg.Health != nil && p.due(i)
+	return o
+}
+
+// vet does what the policies' opinion of the resource that *l holds calls for,
+// and a check if one is due. If they turn it down it is destroyed or left to
+// others, and *l is empty.
+func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error) {
+	if o.cause != nil {
+		return false, p.turnDown(s, l, o.cause, &p.n.evicted)
+	}
 	e := l.e
-	i := e.info(p.ticks(), s.idle)
-	i.Leases = int64(l.gen) - 1
-	if p.cfg.Eviction != nil {
-		if cause := p.evict(i); cause != nil {
-			return false, p.turnDown(s, l, cause, &p.n.evicted)
-		}
-		if s.min > 0 {
-			later := i
-			later.Age = plus(i.Age, s.min)
-			if cause := p.evict(later); cause != nil {
-				return false, p.leave(s, l, cause)
-			}
+	var i Info
+	e.tell(&i, p.ticks(), s.idle, int64(l.gen)-1)
+	if s.min > 0 {
+		later := i
+		later.Age = plus(i.Age, s.min)
+		if cause := p.evict(later); cause != nil {
+			return false, p.leave(s, l, cause)
 		}
 	}
-	if p.cfg.Health == nil {
-		return true, nil
-	}
-	if !p.due(i) {
+	if !o.due {
 		return true, nil
 	}
 	ill := p.ask(s.ctx, e, i)

@@ -147,7 +147,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	// the next one (I8).
 	if s.ctx.Err() != nil {
 		if lease.e != nil {
-			p.end(lease, nil, Outcome{})
+			p.drop(lease, nil)
 		}
 		return p.gaveUp(s)
 	}

@@ -1,0 +1,183 @@
+package resource
+
+import (
+	"context"
+	"runtime"
+)
+
+// The hit path of a pool with policies. It is that of a pool without, and the
+// policies' functions: all that an acquire asks runs in one frame that contains
+// what goes wrong in them, and all that a release does in another. A frame for
+// each, or guard with its closure, would cost more than most policies do.
+//
+// As soon as there is more to do than to go on, onward or end does it, and from
+// there on what is asked is guarded one by one.
+
+// step is whose code runs.
+type step uint8
+
+const (
+	inPool step = iota // ours
+	inAdmit
+	inEvict
+	inDue
+	inDone
+)
+
+// where is how a PanicError names it.
+func (s step) where() string {
+	return [...]string{inPool: "", inAdmit: "Admission", inEvict: "Evict", inDue: "Due", inDone: "Done"}[s]
+}
+
+// visit is one caller on its way to a lease: what it has in its hands, and how
+// far it has come.
+type visit[T any] struct {
+	lease   Lease[T]
+	done    Done  // its Admission's
+	idle    int64 // for how many ticks what it holds was idle
+	refused error // what the Admission said
+	opinion opinion
+	step    step
+	broke   error // what that step did instead of returning
+	lent    bool  // the lease is the caller's
+}
+
+// quick leases what is on the caller's seat, if the Admission lets the caller
+// in and the other policies have nothing against it. If not, *v says how far
+// it got.
+func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) {
+	defer func() {
+		if v.step != inPool {
+			p.stumbled(v, recover())
+		}
+	}()
+	if a := p.cfg.Admission; a != nil {
+		v.step = inAdmit
+		done, err := a.Admit(ctx, *r)
+		v.step = inPool
+		if err != nil {
+			v.refused = err
+			return
+		}
+		v.done = done
+	}
+	if r.MinRemaining != 0 && p.cfg.Eviction != nil {
+		return // takeIdle finds one that fits
+	}
+	var ok bool
+	if v.lease, v.idle, ok = p.hit(seat); !ok {
+		return
+	}
+	if p.judged && !p.keeps(v) {
+		return
+	}
+	if p.cfg.Admission != nil {
+		v.lease.e.done.store(v.done)
+	}
+	v.lent = true
+}
+
+// keeps reports whether the policies let pass what v holds without a look at
+// it; if not, v.opinion is what they say. In quick's frame.
+func (p *Pool[T]) keeps(v *visit[T]) bool {
+	var i Info
+	v.lease.e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen)-1)
+	if p.cfg.Eviction != nil {
+		v.step = inEvict
+		cause := p.cfg.Eviction.Evict(i)
+		v.step = inPool
+		if cause != nil {
+			v.opinion.cause = cause
+			return false
+		}
+	}
+	if p.scheduled != nil {
+		v.opinion.due = true // also if Due panics
+		v.step = inDue
+		v.opinion.due = p.scheduled.Due(i)
+		v.step = inPool
+	} else {
+		v.opinion.due = p.cfg.Health != nil
+	}
+	return !v.opinion.due
+}
+
+// stumbled ends a step that did not return. After a panic quick returns, and
+// onward goes on; if the goroutine ends nobody does, so what v holds is let go.
+func (p *Pool[T]) stumbled(v *visit[T], panicked any) {
+	v.broke = broken(v.step.where(), panicked)
+	if panicked == nil {
+		defer p.letGo(v) // deferred: Trace may end this goroutine too
+	}
+	p.contained(v.broke)
+}
+
+// letGo gives back what an acquire that lends nothing has in its hands: no lease
+// unless a policy or Trace is ending its goroutine.
+func (p *Pool[T]) letGo(v *visit[T]) {
+	if v.lease.e != nil {
+		p.drop(v.lease, ErrGoexit)
+	}
+	p.giveBack(v.done, Outcome{})
+}
+
+// parting is one lease on its way back.
+type parting[T any] struct {
+	lease Lease[T]
+	step  step
+}
+
+// part is Release where the Eviction is to be asked, or an Admission told.
+//
+// The lease ends after the Eviction was asked, in one step with the return to
+// the seat; copies that are released at once may all ask, and one returns it.
+func (p *Pool[T]) part(l Lease[T]) {
+	e := l.e
+	if !e.word.Holds(l.gen) {
+		return
+	}
+	v := parting[T]{lease: l}
+	defer func() {
+		if v.step != inPool {
+			p.tripped(&v, recover())
+		}
+	}()
+	var cause error
+	if p.cfg.Eviction != nil {
+		var i Info
+		e.tell(&i, p.tick.Load(), 0, int64(l.gen))
+		v.step = inEvict
+		cause = p.cfg.Eviction.Evict(i)
+		v.step = inPool
+	}
+	done := e.done.load() // before another lease begins
+	if cause != nil || p.detour.Load() != 0 || !e.word.Return(l.gen, p.tick.Load()) {
+		p.finish(l, cause)
+		return
+	}
+	yield := p.detour.Load() != 0 && p.settle(e)
+	if done != nil {
+		v.step = inDone
+		done(Outcome{Verdict: OK})
+		v.step = inPool
+	}
+	if yield {
+		runtime.Gosched()
+	}
+}
+
+// tripped ends a step that did not return. Whatever Evict does, the lease ends.
+func (p *Pool[T]) tripped(v *parting[T], panicked any) {
+	if v.step == inEvict {
+		defer p.finish(v.lease, nil) // deferred: Trace may end this goroutine too
+	}
+	p.contained(broken(v.step.where(), panicked))
+}
+
+// finish ends the lease when the Eviction has been asked; cause is what it said.
+func (p *Pool[T]) finish(l Lease[T], cause error) {
+	done := l.e.done.load()
+	if l.e.word.End(l.gen) {
+		p.conclude(l.e, done, cause, &p.n.evicted, Outcome{Verdict: OK})
+	}
+}
