@@ -132,7 +132,7 @@ func TestGateFlapping(t *testing.T) {
 			}
 		})
 	}
-	for range 5000 {
+	for n := 0; n < 5000 || passed.Load() == 0; n++ {
 		g.Pause(nil)
 		state.Add(1)
 		if _, err := g.Admit(context.Background(), resource.Request{NoWait: true}); err == nil {

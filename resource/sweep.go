@@ -124,7 +124,8 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 	if end == nil || x.expected {
 		return
 	}
-	if x.leased || x.info.Idle < p.cfg.SweepInterval || s.fresh <= p.cfg.MinIdle {
+	used := x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
+	if used || p.cfg.MinIdle > 0 && s.fresh <= p.cfg.MinIdle {
 		x.end = end
 	}
 	if !x.leased {
