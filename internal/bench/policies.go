@@ -106,21 +106,21 @@ func openStock(ctx context.Context, x stock, s size) (session, error) {
 		}
 	}
 	return session{close: closeAll, measure: func(ctx context.Context) (sample, error) {
-		return addedBy(ctx, s.micro/slices, pools[1], pools[0])
+		return addedBy(ctx, s.micro/turns, pools[1], pools[0])
 	}}, nil
 }
 
-// slices is how often the two are timed in turns for one sample. The least of
+// turns is how often the two are timed in turns for one sample. The least of
 // each counts: what disturbs, and there is more of it than a policy costs, only
 // ever adds.
-const slices = 10
+const turns = 10
 
 // addedBy is what an acquire and release of p takes more than of bare.
 func addedBy(ctx context.Context, slice time.Duration, p, bare *resource.Pool[*item]) (sample, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	least := [2]sample{}
-	for range slices {
+	for range turns {
 		for i, pool := range []*resource.Pool[*item]{bare, p} {
 			got, err := meter(ctx, slice, func(ctx context.Context, n int) error { return respoolPlain(ctx, pool, n) })
 			if err != nil {
