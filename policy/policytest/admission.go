@@ -7,7 +7,7 @@ import (
 )
 
 // many is how many requests admitted at once count as no limit.
-const many = 1024
+const many = 256
 
 // Admission checks a [resource.Admission]. new makes the one to check, a new
 // one at each call, and ready: it must admit at least one request at first. It
@@ -39,7 +39,7 @@ const many = 1024
 //     pool closes, and permits balance.
 //   - It leaves no goroutine behind.
 //
-// More than 1024 admitted at once count as no limit.
+// As many as 256 admitted at once count as no limit: give new a policy of a few.
 func Admission(t testing.TB, new func() resource.Admission, requests ...resource.Request) {
 	t.Helper()
 	if len(requests) == 0 {

@@ -140,12 +140,10 @@ func (k *kit) closeAll() {
 // reported, with what says which call that is.
 func (k *kit) within(limit time.Duration, what string, f func()) bool {
 	k.Helper()
-	ended := make(chan string, 1)
-	go func() { ended <- watch(f) }()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case how := <-ended:
+	case how := <-start(f):
 		if how != "" {
 			k.errorf("%s %s", what, how)
 		}
@@ -156,10 +154,10 @@ func (k *kit) within(limit time.Duration, what string, f func()) bool {
 	}
 }
 
-// watch calls f on a goroutine of its own and says how it ended, unless it
-// returned.
-func watch(f func()) string {
-	how := make(chan string)
+// start calls f on a goroutine of its own. What it returns tells how that ended,
+// unless f returned: then it is empty.
+func start(f func()) <-chan string {
+	how := make(chan string, 1)
 	go func() {
 		end := "ended its goroutine instead of returning"
 		defer func() { how <- end }()
@@ -171,8 +169,11 @@ func watch(f func()) string {
 		f()
 		end = ""
 	}()
-	return <-how
+	return how
 }
+
+// watch calls f on a goroutine of its own and waits for it.
+func watch(f func()) (how string) { return <-start(f) }
 
 // must is within, and ends the check if f did not return in time.
 func (k *kit) must(limit time.Duration, what string, f func()) {
@@ -204,11 +205,11 @@ func (k *kit) wantGoodError(what string, err error) {
 func (k *kit) crowd(n int, limit time.Duration, what string, f func(i int, r *rand.Rand)) bool {
 	k.Helper()
 	return k.within(limit, what, func() {
-		ended := make(chan string, n)
-		for i := range n {
-			go func() { ended <- watch(func() { f(i, k.source(i+1)) }) }()
+		all := make([]<-chan string, n)
+		for i := range all {
+			all[i] = start(func() { f(i, k.source(i+1)) })
 		}
-		for range n {
+		for _, ended := range all {
 			if how := <-ended; how != "" {
 				k.errorf("%s %s", what, how)
 			}

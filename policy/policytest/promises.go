@@ -51,7 +51,7 @@ func (s *subject) balancesFailed()  { s.balances(failed) }
 // balances lets all be admitted that it admits, several times, all given back
 // as o. One permit of two lost each time would leave none of many.
 func (s *subject) balances(o resource.Outcome) {
-	for range 11 {
+	for range 9 {
 		held := s.fill(many)
 		s.give(held, o)
 	}
@@ -100,7 +100,7 @@ func (s *subject) cancels() {
 // cancelsLate ends the contexts of those that wait while permits come back.
 func (s *subject) cancelsLate() {
 	const rounds = 24
-	n := min(s.room, many/16) + 1
+	n := min(s.room, many/4) + 1
 	for round := range rounds {
 		held := s.fill(many)
 		ctx, cancel := context.WithCancel(context.Background())
