@@ -18,8 +18,8 @@ import (
 
 // The queues in a pool.
 
-// crowd is callers of one pool, who hold what they get for a while.
-type crowd struct {
+// throng is callers of one pool, who hold what they get for a while.
+type throng struct {
 	l    *lender
 	hold time.Duration
 	wg   sync.WaitGroup
@@ -32,7 +32,7 @@ type crowd struct {
 }
 
 // come sends one caller, who waits up to patience.
-func (c *crowd) come(name string, r resource.Request, patience time.Duration) {
+func (c *throng) come(name string, r resource.Request, patience time.Duration) {
 	c.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -68,7 +68,7 @@ func (c *crowd) come(name string, r resource.Request, patience time.Duration) {
 func TestPriority_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.Priority(time.Second)})
-		c := &crowd{l: l, hold: 10 * time.Millisecond}
+		c := &throng{l: l, hold: 10 * time.Millisecond}
 		at := func(p int) resource.Request { return resource.Request{Priority: p} }
 		held := l.get()
 		c.come("batch", at(-1), time.Hour)
@@ -102,8 +102,8 @@ func TestPriority_Starves(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.Priority(c.step)})
-				urgent := &crowd{l: l, hold: 10 * time.Millisecond}
-				low := &crowd{l: l}
+				urgent := &throng{l: l, hold: 10 * time.Millisecond}
+				low := &throng{l: l}
 				for n := range 1000 { // for 10 s, as many as can be served, and one more
 					if n < 2 {
 						urgent.come("urgent", resource.Request{Priority: 3}, time.Hour)
@@ -128,12 +128,12 @@ const target, interval = 5 * time.Millisecond, 100 * time.Millisecond
 
 // overload is 10 leases of 10 ms: 1000 callers a second can be served. For 2 s
 // come load times as many.
-func overload(t *testing.T, q resource.Queue, load float64) *crowd {
+func overload(t *testing.T, q resource.Queue, load float64) *throng {
 	l := lend(t, resource.Config[int]{MaxSize: 10, Queue: q})
 	if err := l.Warm(context.Background(), 10); err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{l: l, hold: 10 * time.Millisecond}
+	c := &throng{l: l, hold: 10 * time.Millisecond}
 	n := int(2000 * load)
 	for range n {
 		c.come("", resource.Request{}, 200*time.Millisecond)
@@ -176,7 +176,7 @@ func TestCoDel_Burst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.CoDel(target, interval)})
 		l.get().Release()
-		c := &crowd{l: l, hold: time.Millisecond}
+		c := &throng{l: l, hold: time.Millisecond}
 		var want []string
 		for round := range 20 {
 			for n := range 90 { // 90 ms of work
