@@ -95,9 +95,9 @@ func end(o resource.Outcome, dones ...resource.Done) {
 }
 
 var (
-	ok      = resource.Outcome{Verdict: resource.OK}
-	failed  = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
-	ignored = resource.Outcome{}
+	went      = resource.Outcome{Verdict: resource.OK}
+	wentWrong = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
+	neverCame = resource.Outcome{}
 )
 
 // waits is one who waits in Admit.
