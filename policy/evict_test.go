@@ -31,9 +31,9 @@ var (
 		}
 		return nil
 	})
-	always = policy.EvictionFunc(func(resource.Info) error { return errAlways })
+	anyone = policy.EvictionFunc(func(resource.Info) error { return errAnything })
 
-	errAlways = errors.New("always")
+	errAnything = errors.New("anything")
 )
 
 func TestEvictions(t *testing.T) {
@@ -88,9 +88,9 @@ func TestEvictions(t *testing.T) {
 
 		{"any: none", policy.AnyOf(hour, odd), info{ID: 2}, nil},
 		{"any: one", policy.AnyOf(hour, odd), info{ID: 1}, errOdd},
-		{"any: the first", policy.AnyOf(always, odd), info{ID: 1}, errAlways},
+		{"any: the first", policy.AnyOf(anyone, odd), info{ID: 1}, errAnything},
 		{"all: not all", policy.AllOf(odd, even), info{ID: 1}, nil},
-		{"all: the first", policy.AllOf(even, always), info{ID: 2}, errEven},
+		{"all: the first", policy.AllOf(even, anyone), info{ID: 2}, errEven},
 		{"all: one", policy.AllOf(odd), info{ID: 1}, errOdd},
 	} {
 		t.Run(c.name, func(t *testing.T) {

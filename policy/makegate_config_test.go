@@ -60,7 +60,7 @@ func TestMakeGate_Defaults(t *testing.T) {
 				g := newGate(t, c.cfg)
 				for n := range 20 {
 					middle := min(c.first<<n, c.last)
-					end(makeFailed, g.begin(1)...)
+					end(wentWrong, g.begin(1)...)
 					var r *resource.Rejection
 					if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
 						t.Fatal(err)

@@ -94,7 +94,11 @@ func end(o resource.Outcome, dones ...resource.Done) {
 	}
 }
 
-var makeFailed = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
+var (
+	went      = resource.Outcome{Verdict: resource.OK}
+	wentWrong = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
+	neverCame = resource.Outcome{}
+)
 
 // waits is one who waits in Admit.
 type waits struct {

@@ -155,8 +155,8 @@ func TestMakeGate_Close(t *testing.T) {
 			t.Errorf("Close: %v, after %v", err, time.Since(began))
 		}
 		g.want(1, 1)
-		end(ok, other...)
-		end(ok, g.begin(1)...)
+		end(went, other...)
+		end(went, g.begin(1)...)
 		g.want(1, 0)
 	})
 }
@@ -182,7 +182,7 @@ func TestMakeGate_Endings(t *testing.T) {
 				synctest.Wait()
 				g.want(1, 0)
 				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.Is(err, policy.ErrMakesFail) {
-					t.Errorf("after a failed make Admit says %v", err)
+					t.Errorf("after a wentWrong make Admit says %v", err)
 				}
 				time.Sleep(time.Hour) // the late one ends
 			})

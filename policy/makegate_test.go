@@ -30,21 +30,21 @@ func TestMakeGate_Concurrent(t *testing.T) {
 		if err := <-second.err; !errors.Is(err, context.Canceled) || <-second.done != nil {
 			t.Errorf("the second left with %v", err)
 		}
-		running[0](ok)
+		running[0](went)
 		if first.waiting() || <-first.err != nil || !third.waiting() {
 			t.Fatal("the place did not go to the first of those who wait")
 		}
-		running[0](ok) // twice is once
+		running[0](went) // twice is once
 		if !third.waiting() {
 			t.Fatal("a place was given back twice")
 		}
-		running[1](ignored)
+		running[1](neverCame)
 		if third.waiting() || <-third.err != nil {
 			t.Fatal("the second place was not given on")
 		}
 		g.want(2, 2)
-		(<-first.done)(ok)
-		(<-third.done)(ok)
+		(<-first.done)(went)
+		(<-third.done)(went)
 		g.want(2, 0)
 	})
 }
@@ -67,7 +67,7 @@ func TestMakeGate_OneProber(t *testing.T) {
 		g := newGate(t, steady)
 		running := g.begin(10)
 		waiting := []*waits{g.wait(), g.wait()}
-		running[3](makeFailed)
+		running[3](wentWrong)
 		for _, w := range waiting {
 			g.wantRefusal(<-w.done, <-w.err, 100*time.Millisecond)
 		}
@@ -93,12 +93,12 @@ func TestMakeGate_OneProber(t *testing.T) {
 			t.Fatalf("%d were let through, want 1", n)
 		}
 		g.want(1, 10)
-		prober(ok)
+		prober(went)
 		g.want(2, 9)
 		tenth := g.begin(1)
 		g.wantBusy() // two may run, but with those from before it would be eleven
-		end(ignored, tenth...)
-		end(ok, running...) // the fourth has ended
+		end(neverCame, tenth...)
+		end(went, running...) // the fourth has ended
 		g.want(2, 0)
 	})
 }
@@ -108,7 +108,7 @@ func TestMakeGate_OneProber(t *testing.T) {
 func TestMakeGate_Ramp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for _, n := range []int{1, 2, 4, 8, 10, 10} {
 			dones := g.begin(n)
@@ -117,15 +117,15 @@ func TestMakeGate_Ramp(t *testing.T) {
 			} else {
 				g.wantBusy()
 			}
-			end(ok, dones...)
+			end(went, dones...)
 		}
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.due(200 * time.Millisecond) // it went well for no time
-		end(ok, g.begin(1)...)
+		end(went, g.begin(1)...)
 		two := g.begin(2)
-		two[0](ok)
+		two[0](went)
 		g.want(3, 1)
-		two[1](makeFailed)
+		two[1](wentWrong)
 		g.want(1, 0)
 		g.wantRefused(400 * time.Millisecond)
 	})
@@ -135,18 +135,18 @@ func TestMakeGate_Ramp(t *testing.T) {
 func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.due(100 * time.Millisecond)
-		end(ok, g.begin(1)...)
+		end(went, g.begin(1)...)
 		two := g.begin(2)
 		ws := []*waits{g.wait(), g.wait(), g.wait()}
-		two[0](ok) // three may run: two more
+		two[0](went) // three may run: two more
 		if ws[0].waiting() || ws[1].waiting() || !ws[2].waiting() {
 			t.Error("two of three should be let through")
 		}
 		g.want(3, 3)
-		end(ignored, two[1], <-ws[0].done, <-ws[1].done)
-		end(ignored, <-ws[2].done)
+		end(neverCame, two[1], <-ws[0].done, <-ws[1].done)
+		end(neverCame, <-ws[2].done)
 		g.want(3, 0) // the Ignored did not count
 	})
 }
@@ -158,24 +158,24 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
 		burst := g.begin(10)
-		end(makeFailed, burst[:5]...)
+		end(wentWrong, burst[:5]...)
 		g.wantRefused(100 * time.Millisecond)
 		time.Sleep(50 * time.Millisecond)
-		burst[5](makeFailed)
-		burst[6](ok)
+		burst[5](wentWrong)
+		burst[6](went)
 		g.want(1, 3)
 		g.wantRefused(50 * time.Millisecond)
 		g.due(50 * time.Millisecond)
 		prober := g.begin(1)
-		burst[7](makeFailed)
+		burst[7](wentWrong)
 		g.wantRefused(100 * time.Millisecond)
-		end(makeFailed, prober...)
+		end(wentWrong, prober...)
 		g.wantRefused(200 * time.Millisecond) // the second failure, not the eighth
 		g.due(200 * time.Millisecond)
-		end(ok, g.begin(1)...)
-		burst[8](makeFailed)
+		end(went, g.begin(1)...)
+		burst[8](wentWrong)
 		g.want(2, 1)
-		end(ok, g.begin(2)...)
+		end(went, g.begin(2)...)
 		g.want(4, 1)
 	})
 }
@@ -185,20 +185,20 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 func TestMakeGate_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		for _, ms := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
 			g.due(ms * time.Millisecond)
-			end(makeFailed, g.begin(1)...)
+			end(wentWrong, g.begin(1)...)
 		}
 		g.due(time.Second)
-		end(ok, g.begin(1)...)
+		end(went, g.begin(1)...)
 		time.Sleep(time.Second)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.wantRefused(time.Second) // it went well, but not for long
 		g.due(time.Second)
-		end(ok, g.begin(1)...)
+		end(went, g.begin(1)...)
 		time.Sleep(time.Second + time.Millisecond)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.wantRefused(100 * time.Millisecond)
 	})
 }
@@ -211,7 +211,7 @@ func TestMakeGate_Jitter(t *testing.T) {
 			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond, Jitter: 0.25})
 			for n, middle := range []time.Duration{100, 200, 400, 400} {
 				middle *= time.Millisecond
-				end(makeFailed, g.begin(1)...)
+				end(wentWrong, g.begin(1)...)
 				var r *resource.Rejection
 				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
 					t.Fatal(err)
@@ -239,9 +239,9 @@ func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
 			running := g.begin(1)
 			w := g.wait()
 			w.stop()
-			running[0](ok) // before it runs, as a rule
+			running[0](went) // before it runs, as a rule
 			if done := <-w.done; done != nil {
-				done(ok)
+				done(went)
 			}
 			<-w.err
 			g.want(1, 0)
@@ -256,7 +256,7 @@ func TestMakeGate_ShortestBackoff(t *testing.T) {
 			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1, MaxBackoff: 1, Jitter: 1})
 			running := g.begin(1)
 			w := g.wait()
-			running[0](failed)
+			running[0](wentWrong)
 			var r *resource.Rejection
 			if err := <-w.err; !errors.As(err, &r) || r.RetryAfter < 1 {
 				t.Fatalf("%v: retry after %v", err, r.RetryAfter)
@@ -269,15 +269,15 @@ func TestMakeGate_ShortestBackoff(t *testing.T) {
 func TestMakeGate_IgnoredProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
-		end(makeFailed, g.begin(1)...)
+		end(wentWrong, g.begin(1)...)
 		g.due(100 * time.Millisecond)
 		for range 3 {
 			prober := g.begin(1)
 			g.wantRefused(100 * time.Millisecond)
-			end(ignored, prober...)
+			end(neverCame, prober...)
 			g.want(1, 0)
 		}
-		end(ok, g.begin(1)...)
+		end(went, g.begin(1)...)
 		g.want(2, 0)
 	})
 }
@@ -286,7 +286,7 @@ func TestMakeGate_IgnoredProber(t *testing.T) {
 func TestMakeGate_Says(t *testing.T) {
 	g := newGate(t, steady)
 	done := g.begin(1)
-	end(makeFailed, done...)
+	end(wentWrong, done...)
 	_, err := g.Admit(context.Background(), resource.Request{})
 	if want := "rejected by makegate: policy: makes fail just now: connection refused"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
@@ -329,14 +329,14 @@ func TestMakeGate_Random(t *testing.T) {
 					}
 					time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
 					running.Add(-1)
-					done([]resource.Outcome{ok, ok, ok, ok, ok, ok, ok, failed, ignored}[r.IntN(9)])
+					done([]resource.Outcome{went, went, went, went, went, went, went, wentWrong, neverCame}[r.IntN(9)])
 				}
 			})
 		}
 		wg.Wait()
 		time.Sleep(time.Minute)
 		for range 2 * most {
-			end(ok, g.begin(1)...)
+			end(went, g.begin(1)...)
 		}
 		g.want(most, 0)
 		if began.Load() < 100 || refused.Load() < 100 {
