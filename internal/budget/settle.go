@@ -134,7 +134,7 @@ func (b *Budget) spares(s *Share) bool {
 		return false
 	}
 	other := b.claims.other(s)
-	return other == nil || other.patient && other.held+2 > s.held-s.dying
+	return other == nil || other.patient && !b.richer(s, other)
 }
 
 // ask asks s to give way with what was idle at the time by which it is sorted.

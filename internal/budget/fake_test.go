@@ -1,0 +1,302 @@
+package budget_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/internal/budget"
+)
+
+// world is a Budget with members that do what pools do, one step at a time, in
+// a bubble. Makes and ends take until a test says that they are over.
+type world struct {
+	t       *testing.T
+	b       *budget.Budget
+	base    time.Time
+	max     int
+	members []*fake
+	gave    []*fake // in order
+	shrunk  bool    // there may be more than max
+}
+
+// fake is one member.
+type fake struct {
+	w      *world
+	share  *budget.Share
+	name   string
+	most   int
+	ready  int             // how many it wants to have, whether callers wait or not
+	wait   []time.Duration // since when callers wait, the first in front
+	making int
+	leased int
+	dying  int
+	idle   []time.Duration // since when, the oldest in front
+	had    int             // granted and not used yet
+	raw    bool            // things made are not worth their making yet
+	quick  bool            // what is granted is made at once, and ends at once
+	served int
+}
+
+// inWorld runs f in a bubble with max places.
+func inWorld(t *testing.T, max int, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, max: max, base: time.Now()}
+		w.b = budget.New(max, w.now)
+		f(w)
+		w.b.Rest()
+	})
+}
+
+func (w *world) now() time.Duration { return time.Since(w.base) }
+
+// sleep lets time pass, and what it brings about happen.
+func (w *world) sleep(d time.Duration) {
+	w.b.Missing() // takes the lock, so that what happened comes before what will
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (w *world) join(name string) *fake {
+	m := &fake{w: w, name: name, most: 1 << 20}
+	m.share = w.b.Join(m)
+	w.members = append(w.members, m)
+	return m
+}
+
+// check holds of every instant at which nothing moves.
+func (w *world) check() {
+	w.t.Helper()
+	var shares []*budget.Share
+	for _, m := range w.members {
+		shares = append(shares, m.share)
+		if n := m.making + m.leased + m.dying + len(m.idle); n != m.share.Held() {
+			w.t.Fatalf("%s has %d things in %d places", m.name, n, m.share.Held())
+		}
+	}
+	if err := w.b.Audit(shares); err != nil {
+		w.t.Fatal(err)
+	}
+	_, used, _ := w.b.Levels()
+	if w.shrunk = w.shrunk && used > w.max; used > w.max && !w.shrunk {
+		w.t.Fatalf("I1: %d places taken of %d", used, w.max)
+	}
+	// Nothing lies idle while another wants its place.
+	for _, m := range w.members {
+		if len(m.idle) > 0 && len(m.wait) == 0 && w.b.Missing() > 0 && !w.spares(m) {
+			w.t.Fatalf("I7: %d are missing, and %s has %d idle: %s", w.b.Missing(), m.name, len(m.idle), w)
+		}
+	}
+}
+
+// spares says in other words than the Budget which members keep what they have
+// idle: those who want more of it, against those who do too.
+func (w *world) spares(m *fake) bool {
+	if !m.share.Patient() {
+		return false
+	}
+	for _, o := range w.members {
+		if o == m || o.share.Claimed() == 0 {
+			continue
+		}
+		if !o.share.Patient() || o.share.Held()+min(w.b.Coming(), o.share.Claimed())+2 <= m.share.Held()-m.dying {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) String() (s string) {
+	for _, m := range w.members {
+		s += m.name + ":"
+		for _, n := range []int{m.making, m.leased, len(m.idle), m.dying, len(m.wait), m.share.Claimed()} {
+			s += " " + string(rune('0'+min(n, 9)))
+		}
+		s += "; "
+	}
+	return s
+}
+
+// settle is the end of every step.
+func (w *world) settle() {
+	w.t.Helper()
+	w.b.Settle()
+	w.check()
+}
+
+// grow begins makes for those who wait, as a pool does.
+func (m *fake) grow() {
+	live := m.making + m.leased + m.dying + len(m.idle)
+	demand := max(len(m.wait)-m.making, m.ready-(live-m.dying))
+	want := min(max(0, demand), m.most-live)
+	if want == 0 && m.share.Claimed() == 0 {
+		return
+	}
+	had := min(m.had, want)
+	m.had -= had
+	m.making += had + m.share.Take(want-had, want-had, len(m.wait) == 0)
+}
+
+// call has n callers come.
+func (m *fake) call(n int) {
+	m.w.t.Helper()
+	for range n {
+		if len(m.idle) > 0 && len(m.wait) == 0 {
+			m.idle = m.idle[:len(m.idle)-1]
+			m.leased++
+			m.served++
+			continue
+		}
+		m.wait = append(m.wait, m.w.now())
+	}
+	m.grow()
+	m.w.settle()
+}
+
+// leave has the last caller give up.
+func (m *fake) leave() {
+	m.w.t.Helper()
+	m.wait = m.wait[:len(m.wait)-1]
+	if n := len(m.wait); n < m.share.Claimed() {
+		m.share.Claim(n, false)
+	}
+	m.w.settle()
+}
+
+// put finds a place for what is in the hands of m.
+func (m *fake) put(used bool) {
+	switch {
+	case m.w.b.Scarce() && m.w.b.Over():
+		m.end()
+	case len(m.wait) > 0 && used && m.w.b.Scarce() && m.share.Owes(m.wait[0], !m.raw):
+		m.w.gave = append(m.w.gave, m)
+		m.end()
+	case len(m.wait) > 0:
+		m.wait = m.wait[1:]
+		m.leased++
+		m.served++
+		if n := len(m.wait); n < m.share.Claimed() {
+			m.share.Claim(n, false)
+		}
+	default:
+		m.idle = append(m.idle, m.w.now())
+		m.offer()
+	}
+}
+
+// offer is what a pool does whenever it lets go of its lock.
+func (m *fake) offer() {
+	if len(m.idle) > 0 && len(m.wait) == 0 && m.w.b.Scarce() {
+		m.share.Offer()
+	}
+}
+
+func (m *fake) end() {
+	m.dying++
+	m.share.Dying()
+}
+
+// finish ends n makes; lose has them fail.
+func (m *fake) finish(n int) {
+	m.w.t.Helper()
+	for range n {
+		m.making--
+		m.put(false)
+	}
+	m.grow()
+	m.w.settle()
+}
+
+func (m *fake) lose() {
+	m.w.t.Helper()
+	m.making--
+	m.share.Free(false)
+	m.grow()
+	m.w.settle()
+}
+
+// release ends n leases.
+func (m *fake) release(n int) {
+	m.w.t.Helper()
+	for range n {
+		m.leased--
+		m.put(true)
+	}
+	m.grow()
+	m.w.settle()
+}
+
+// discard ends a lease and what was lent.
+func (m *fake) discard() {
+	m.w.t.Helper()
+	m.leased--
+	m.end()
+	m.grow()
+	m.w.settle()
+}
+
+// bury ends n that are dying.
+func (m *fake) bury(n int) {
+	m.w.t.Helper()
+	for range n {
+		m.dying--
+		m.share.Free(true)
+	}
+	m.grow()
+	m.w.settle()
+}
+
+// lend has m hold n leases, for which there are places.
+func (m *fake) lend(n int) {
+	m.w.t.Helper()
+	m.call(n)
+	m.finish(m.making)
+	if m.leased < n {
+		m.w.t.Fatalf("%s has %d leases, want %d", m.name, m.leased, n)
+	}
+}
+
+// Granted, GiveWay and Attend are what the Budget calls.
+func (m *fake) Granted() {
+	m.had++
+	m.grow()
+	for ; m.had > 0; m.had-- {
+		m.share.Free(false)
+	}
+	if m.quick && m.making > 0 {
+		m.making--
+		m.put(false)
+	}
+}
+
+func (m *fake) GiveWay(before time.Duration) (budget.Answer, time.Duration) {
+	if len(m.idle) == 0 || len(m.wait) > 0 {
+		return budget.Nothing, 0
+	}
+	if m.idle[0] > before {
+		m.offer()
+		return budget.Newer, m.idle[0]
+	}
+	for _, o := range m.w.members {
+		if o != m && len(o.idle) > 0 && len(o.wait) == 0 && o.idle[0] < m.idle[0] && !m.w.spares(o) {
+			m.w.t.Errorf("%s gives way, idle since %v, before %s, idle since %v", m.name, m.idle[0], o.name, o.idle[0])
+		}
+	}
+	m.idle = slices.Delete(m.idle, 0, 1)
+	m.w.gave = append(m.w.gave, m)
+	m.end()
+	return budget.Gave, 0
+}
+
+func (m *fake) Attend() { m.offer() }
+
+// want checks what m has.
+func (m *fake) want(making, leased, idle, dying, claim int) {
+	m.w.t.Helper()
+	got := [5]int{m.making, m.leased, len(m.idle), m.dying, m.share.Claimed()}
+	if want := [5]int{making, leased, idle, dying, claim}; got != want {
+		m.w.t.Fatalf("%s: making, leased, idle, dying, claimed are %v, want %v", m.name, got, want)
+	}
+}
