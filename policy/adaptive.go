@@ -39,9 +39,9 @@ type AdaptivePermit interface {
 // took that failed, or came to nothing, says nothing about load: a connection
 // refused is over in no time.
 func Adaptive[P AdaptivePermit](l AdaptiveLimiter[P]) resource.Admission {
-	var a arguments
-	a.want(l != nil, "the limiter is nil")
-	a.check("Adaptive")
+	var m misuse
+	m.unless(l != nil, "the limiter is nil")
+	m.report("Adaptive")
 	return &adaptive[P]{l}
 }
 

@@ -37,10 +37,10 @@ func present(p resource.Admission) bool {
 
 // members checks those of a combinator, and copies them.
 func members(constructor string, ps []resource.Admission) []resource.Admission {
-	var a arguments
+	var m misuse
 	for i, p := range ps {
-		a.want(present(p), "member %d is nil", i)
+		m.unless(present(p), "member %d is nil", i)
 	}
-	a.check(constructor)
+	m.report(constructor)
 	return append([]resource.Admission(nil), ps...)
 }

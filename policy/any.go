@@ -15,9 +15,9 @@ import (
 //
 //	policy.Any(policy.Limit(10), policy.Rate(overflow)) // ten, and above that so many a second
 func Any(ps ...resource.Admission) resource.Admission {
-	var a arguments
-	a.want(len(ps) > 0, "no members")
-	a.check("Any")
+	var m misuse
+	m.unless(len(ps) > 0, "no members")
+	m.report("Any")
 	ps = members("Any", ps)
 	if len(ps) == 1 {
 		return ps[0]

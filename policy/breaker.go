@@ -33,10 +33,10 @@ type TwoStepBreaker interface {
 // after Config.MakeTimeout at the latest; as a Config.Admission one caller who
 // keeps its lease for an hour keeps the others out for an hour.
 func Breaker(b TwoStepBreaker, retryAfter time.Duration) resource.Admission {
-	var a arguments
-	a.want(b != nil, "the breaker is nil")
-	a.want(retryAfter >= 0, "retryAfter is %v, not at least 0", retryAfter)
-	a.check("Breaker")
+	var m misuse
+	m.unless(b != nil, "the breaker is nil")
+	m.unless(retryAfter >= 0, "retryAfter is %v, not at least 0", retryAfter)
+	m.report("Breaker")
 	return &breaker{b, retryAfter}
 }
 

@@ -10,9 +10,9 @@ import (
 // Priority. Nil admits. pick is called for every request, by many goroutines at
 // once; let it choose among admissions made beforehand. Panics if pick is nil.
 func ByPriority(pick func(priority int) resource.Admission) resource.Admission {
-	var a arguments
-	a.want(pick != nil, "pick is nil")
-	a.check("ByPriority")
+	var m misuse
+	m.unless(pick != nil, "pick is nil")
+	m.report("ByPriority")
 	return byPriority(pick)
 }
 

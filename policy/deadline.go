@@ -43,9 +43,9 @@ type DeadlineLimiter struct {
 // An end is a lease that was released or failed. Callers who left without one,
 // whose outcome is Ignored, only make the queue shorter.
 func WithinDeadline(serving int) *DeadlineLimiter {
-	var a arguments
-	a.want(serving >= 1, "serving is %d, not at least 1", serving)
-	a.check("WithinDeadline")
+	var m misuse
+	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
+	m.report("WithinDeadline")
 	l := &DeadlineLimiter{serving: int64(serving), base: time.Now()}
 	l.memory = uint32(min(max(8, 2*uint64(serving)), 1<<20))
 	l.done = l.ended

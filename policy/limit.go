@@ -22,9 +22,9 @@ type Limiter struct {
 // Limit admits at most n units at once. What is over is refused with [ErrFull],
 // and what could never fit with [ErrCost]. Panics if n is less than 1.
 func Limit(n int) *Limiter {
-	var a arguments
-	a.want(n >= 1, "n is %d, not at least 1", n)
-	a.check("Limit")
+	var m misuse
+	m.unless(n >= 1, "n is %d, not at least 1", n)
+	m.report("Limit")
 	return newLimiter("limit", n)
 }
 
@@ -34,11 +34,11 @@ func Limit(n int) *Limiter {
 // is called "queue" in refusals. Panics if serving is less than 1, waiting is
 // negative, or their sum overflows.
 func BoundedQueue(serving, waiting int) *Limiter {
-	var a arguments
-	a.want(serving >= 1, "serving is %d, not at least 1", serving)
-	a.want(waiting >= 0, "waiting is %d, not at least 0", waiting)
-	a.want(waiting <= math.MaxInt-max(serving, 0), "serving %d and waiting %d are too many together", serving, waiting)
-	a.check("BoundedQueue")
+	var m misuse
+	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
+	m.unless(waiting >= 0, "waiting is %d, not at least 0", waiting)
+	m.unless(waiting <= math.MaxInt-max(serving, 0), "serving %d and waiting %d are too many together", serving, waiting)
+	m.report("BoundedQueue")
 	return newLimiter("queue", serving+waiting)
 }
 
@@ -71,9 +71,9 @@ func (l *Limiter) Admit(_ context.Context, r resource.Request) (resource.Done, e
 // interrupted: nothing is admitted until enough has been given back. Panics if n
 // is less than 1; to stop all, use a [Gate].
 func (l *Limiter) Resize(n int) {
-	var a arguments
-	a.want(n >= 1, "n is %d, not at least 1", n)
-	a.check("Resize")
+	var m misuse
+	m.unless(n >= 1, "n is %d, not at least 1", n)
+	m.report("Resize")
 	l.limit.Store(int64(n))
 }
 

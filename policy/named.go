@@ -12,10 +12,10 @@ import (
 // apart. What else the refusal says stays. The name must not carry a secret: it
 // may be shown. Panics if name is empty or p is nil.
 func Named(name string, p resource.Admission) resource.Admission {
-	var a arguments
-	a.want(name != "", "name is empty")
-	a.want(present(p), "p is nil")
-	a.check("Named")
+	var m misuse
+	m.unless(name != "", "name is empty")
+	m.unless(present(p), "p is nil")
+	m.report("Named")
 	return &named{name, p}
 }
 

@@ -36,9 +36,9 @@ type PermittingBreaker interface {
 // PermitBreaker belongs last, and for the reason told at [Breaker] it belongs in
 // Config.MakeGate.
 func PermitBreaker(b PermittingBreaker) resource.Admission {
-	var a arguments
-	a.want(b != nil, "the breaker is nil")
-	a.check("PermitBreaker")
+	var m misuse
+	m.unless(b != nil, "the breaker is nil")
+	m.report("PermitBreaker")
 	p := &permitBreaker{b: b}
 	p.ordinary = func(o resource.Outcome) { record(b, o) }
 	p.trial = func(o resource.Outcome) {

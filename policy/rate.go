@@ -36,9 +36,9 @@ type Reservation interface {
 //
 // l may be used elsewhere too.
 func Rate[R Reservation](l RateLimiter[R]) resource.Admission {
-	var a arguments
-	a.want(l != nil, "the limiter is nil")
-	a.check("Rate")
+	var m misuse
+	m.unless(l != nil, "the limiter is nil")
+	m.report("Rate")
 	return &rate[R]{l: l, name: "rate"}
 }
 
@@ -48,9 +48,9 @@ func Rate[R Reservation](l RateLimiter[R]) resource.Admission {
 // tells the time until there are tokens. One whose context ends while it waits
 // gives its tokens back as far as l can. Panics if l is nil.
 func Pace[R Reservation](l RateLimiter[R]) resource.Admission {
-	var a arguments
-	a.want(l != nil, "the limiter is nil")
-	a.check("Pace")
+	var m misuse
+	m.unless(l != nil, "the limiter is nil")
+	m.report("Pace")
 	return &rate[R]{l: l, name: "pace", waits: true}
 }
 

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -49,20 +48,4 @@ func units(policy string, r resource.Request) (int64, error) {
 // tooMuch refuses a cost that is over what the policy has altogether.
 func tooMuch(policy string, cost, limit int64) error {
 	return refuse(policy, 0, fmt.Errorf("%w: %d is over the limit %d", ErrCost, cost, limit))
-}
-
-// arguments collects what is wrong with those of one constructor.
-type arguments []string
-
-func (a *arguments) want(ok bool, format string, args ...any) {
-	if !ok {
-		*a = append(*a, fmt.Sprintf(format, args...))
-	}
-}
-
-// check panics if there is anything wrong, and names all of it.
-func (a arguments) check(constructor string) {
-	if len(a) > 0 {
-		panic("policy: " + constructor + ": " + strings.Join(a, "; "))
-	}
 }

@@ -15,13 +15,13 @@ import (
 //
 // Panics if p is nil, or n is not from 1 to p.Limit()-1.
 func Reserve(n, from int, p Gauged) Gauged {
-	var a arguments
-	a.want(p != nil, "p is nil")
-	a.want(n >= 1, "n is %d, not at least 1", n)
+	var m misuse
+	m.unless(p != nil, "p is nil")
+	m.unless(n >= 1, "n is %d, not at least 1", n)
 	if p != nil {
-		a.want(n < p.Limit(), "n is %d, not less than the limit %d", n, p.Limit())
+		m.unless(n < p.Limit(), "n is %d, not less than the limit %d", n, p.Limit())
 	}
-	a.check("Reserve")
+	m.report("Reserve")
 	s := &reserve{Gauged: p, n: int64(n), from: from, full: refuse("reserve", 0, ErrFull)}
 	s.one = func(resource.Outcome) { s.low.giveBack(1) }
 	s.lower = All(AdmissionFunc(s.admitLow), p)

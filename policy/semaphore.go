@@ -22,9 +22,9 @@ type WeightedSemaphore interface {
 // [Limit] is faster and refuses at once. A Cost larger than all of s waits until
 // its context ends. Panics if s is nil.
 func Semaphore(s WeightedSemaphore) resource.Admission {
-	var a arguments
-	a.want(s != nil, "the semaphore is nil")
-	a.check("Semaphore")
+	var m misuse
+	m.unless(s != nil, "the semaphore is nil")
+	m.report("Semaphore")
 	return &semaphore{s: s, one: func(resource.Outcome) { s.Release(1) }}
 }
 

@@ -37,15 +37,15 @@ type share struct {
 // [ErrCost]. Panics if total or a guarantee is less than 1, or the guarantees
 // are more than total.
 func Shares(total int, guaranteed map[string]int) *ShareLimiter {
-	var a arguments
-	a.want(total >= 1, "total is %d, not at least 1", total)
+	var m misuse
+	m.unless(total >= 1, "total is %d, not at least 1", total)
 	sum := 0
 	for class, n := range guaranteed {
-		a.want(n >= 1, "the guarantee of %q is %d, not at least 1", class, n)
+		m.unless(n >= 1, "the guarantee of %q is %d, not at least 1", class, n)
 		sum += min(max(n, 0), math.MaxInt-sum)
 	}
-	a.want(sum <= max(total, 0), "the guarantees are %d together, more than total %d", sum, total)
-	a.check("Shares")
+	m.unless(sum <= max(total, 0), "the guarantees are %d together, more than total %d", sum, total)
+	m.report("Shares")
 
 	l := &ShareLimiter{
 		total: int64(total), common: int64(total - sum),

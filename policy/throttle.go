@@ -19,9 +19,9 @@ type Throttler interface {
 // RetryAfter there is not: the next request may be let through. Panics if t is
 // nil.
 func Throttle(t Throttler) resource.Admission {
-	var a arguments
-	a.want(t != nil, "the throttler is nil")
-	a.check("Throttle")
+	var m misuse
+	m.unless(t != nil, "the throttler is nil")
+	m.report("Throttle")
 	return &throttle{t, func(o resource.Outcome) { record(t, o) }}
 }
 

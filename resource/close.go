@@ -86,21 +86,3 @@ func (p *Pool[T]) leasedIDs(ids []uint64) []uint64 {
 	}
 	return ids
 }
-
-// closeUnused closes a pool that has nothing and has not been used for d, if
-// there is nothing to remember about it: an outage, say.
-func (p *Pool[T]) closeUnused(d time.Duration) {
-	p.lock()
-	defer p.unlock()
-	now := p.since()
-	used := p.live > 0 || p.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
-		p.ticking || now-time.Duration(p.tick.Load())*tickLen < d
-	awaited := p.cfg.MinIdle > 0 || p.breaker.RetryAfter(now) > 0 || p.barred > now
-	if p.closed || used || awaited {
-		return
-	}
-	p.closed = true
-	p.setDetour()
-	p.shut()
-	p.cancel()
-}

@@ -49,6 +49,7 @@ type slot[K comparable, T any] struct {
 	once sync.Once // makes pool or err
 	pool atomic.Pointer[Pool[T]]
 	err  error
+	over atomic.Bool // forgotten: who meets pool closed is to ask again
 }
 
 // get returns the pool of s, which is made if it is not there yet.

@@ -73,15 +73,20 @@ func (k *Keyed[K, T]) configure(key K) (cfg Config[T], err error) {
 }
 
 // again reports whether an acquire from p failed with err only since p had gone
-// between being found and being asked. Who waited was there before.
+// between being found and being asked: it was forgotten, or else nothing of it
+// was left before; but who waited was there when it was drained.
 func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	var failed *AcquireError
-	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed || failed.Waited > 0 {
+	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed {
+		return false
+	}
+	s := p.slot.(*slot[K, T])
+	if failed.Waited > 0 && !s.over.Load() {
 		return false
 	}
 	select {
 	case <-p.drained:
-		k.drop(p.slot.(*slot[K, T]))
+		k.drop(s)
 		return true
 	default:
 		return false
@@ -124,9 +129,7 @@ func (k *Keyed[K, T]) onTidy() {
 	k.tidying.Lock()
 	defer k.tidying.Unlock()
 	for _, e := range k.slots.Entries() {
-		if p := e.Value.pool.Load(); p != nil {
-			p.closeUnused(k.cfg.ForgetAfter)
-		}
+		k.forget(e.Value)
 	}
 	k.mu.Lock()
 	k.armed = false
@@ -134,6 +137,29 @@ func (k *Keyed[K, T]) onTidy() {
 	if k.slots.Len() > 0 {
 		k.arm()
 	}
+}
+
+// forget closes the pool of s if it has nothing and has not been used for a
+// while, and if there is nothing to remember about it: an outage, say.
+func (k *Keyed[K, T]) forget(s *slot[K, T]) {
+	p := s.pool.Load()
+	if p == nil {
+		return
+	}
+	p.lock()
+	defer p.unlock()
+	now := p.since()
+	used := p.live > 0 || p.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
+		p.ticking || now-time.Duration(p.tick.Load())*tickLen < k.cfg.ForgetAfter
+	awaited := p.cfg.MinIdle > 0 || p.breaker.RetryAfter(now) > 0 || p.barred > now
+	if p.closed || used || awaited {
+		return
+	}
+	s.over.Store(true)
+	p.closed = true
+	p.setDetour()
+	p.shut()
+	p.cancel()
 }
 
 // Close ends all keys: waiters get [ErrClosed] at once, and so does whoever asks

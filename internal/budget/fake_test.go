@@ -54,6 +54,7 @@ func (w *world) now() time.Duration { return time.Since(w.base) }
 
 // sleep lets time pass, and what it brings about happen.
 func (w *world) sleep(d time.Duration) {
+	w.b.Missing() // takes the lock, so that what happened comes before what will
 	time.Sleep(d)
 	synctest.Wait()
 }

@@ -7,26 +7,47 @@ import (
 	"time"
 )
 
+// stint is about how many steps a caller of Settle does itself. While others go on and
+// on leaving it work it would not come back from a call that takes no time else.
+const stint = 64
+
 // Settle does what is to be done: grants free places, and has things give way.
 // Whoever changed something calls it when it holds no lock. It returns at once
-// if there is nothing to do or another is at it, who then does it.
+// if there is nothing to do or another is at it, who then does it; and before
+// long anyhow: if there is much to do, a goroutine goes on with it.
 func (b *Budget) Settle() {
-	for b.pending.Load() {
+	for steps := 0; b.pending.Load(); {
 		if !b.arbiter.TryLock() {
 			return // who has it looks at pending once more
 		}
-		b.pending.Store(false)
-		b.mu.Lock()
-		b.round++
-		for _, s := range b.spared {
-			b.restore(s)
-		}
-		b.spared = b.spared[:0]
-		b.mu.Unlock()
-		for b.step() {
+		if steps = b.pass(steps); steps >= stint {
+			go func() { // has the arbiter from here on
+				for steps >= stint || b.pending.Load() {
+					steps = b.pass(0)
+				}
+				b.arbiter.Unlock()
+				b.Settle()
+			}()
+			return
 		}
 		b.arbiter.Unlock()
 	}
+}
+
+// pass does what is to be done just now, until there was nothing or stint steps
+// are done, of which steps were before. It returns how many then are.
+func (b *Budget) pass(steps int) int {
+	b.pending.Store(false)
+	b.mu.Lock()
+	b.round++
+	for _, s := range b.spared {
+		b.restore(s)
+	}
+	b.spared = b.spared[:0]
+	b.mu.Unlock()
+	for steps++; steps < stint && b.step(); steps++ {
+	}
+	return steps
 }
 
 // Rest waits until nobody runs Settle, for when no member is left.

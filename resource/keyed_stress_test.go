@@ -1,0 +1,360 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// keyedToken is what the Keyed under stress lends. It would see two holders at
+// once, and a holder after its end.
+type keyedToken struct {
+	key     int
+	holders atomic.Int32
+	gone    atomic.Bool
+}
+
+// keyedStress is a Keyed with many keys and few places, and all that is done to
+// it in real time.
+type keyedStress struct {
+	t    *testing.T
+	k    *resource.Keyed[int, *keyedToken]
+	keys int
+	rare int // how much rarer trouble is
+
+	places  atomic.Int64 // what the total may be just now
+	live    atomic.Int64
+	perKey  []atomic.Int64
+	made    atomic.Int64
+	ended   atomic.Int64
+	taken   atomic.Int64 // hijacked
+	served  atomic.Int64
+	slowest atomic.Int64 // acquire that succeeded, ns
+	stuck   atomic.Int64 // release that took longest, ns
+	kinds   sync.Map     // of errors
+}
+
+// keyedStressTime is how long it lasts: RESPOOL_STRESS, or a little.
+func keyedStressTime(t *testing.T) time.Duration {
+	t.Helper()
+	s, set := os.LookupEnv("RESPOOL_STRESS")
+	if !set {
+		return 2 * time.Second
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatalf("RESPOOL_STRESS: %v", err)
+	}
+	return d
+}
+
+var errKeyedStress = errors.New("trouble")
+
+// perKeyCap is the most that key may have.
+func perKeyCap(key int) int { return 1 + key%4 }
+
+func (s *keyedStress) config(key int) (resource.Config[*keyedToken], error) {
+	if rand.IntN(50*s.rare) == 0 {
+		return resource.Config[*keyedToken]{}, errKeyedStress
+	}
+	cfg := resource.Config[*keyedToken]{
+		MaxSize: perKeyCap(key),
+		Make:    func(ctx context.Context) (*keyedToken, error) { return s.make(ctx, key) },
+		Destroy: s.destroy,
+		Outage:  resource.KeepWaiting,
+		Order:   resource.Order(key % 2),
+	}
+	switch key % 8 {
+	case 1:
+		cfg.MinIdle, cfg.SweepInterval = 1, 10*time.Millisecond
+	case 2:
+		cfg.Eviction, cfg.SweepInterval = evictAge(20*time.Millisecond), 10*time.Millisecond
+	case 3:
+		cfg.Queue = &stack{}
+	case 4:
+		cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+			if rand.IntN(20*s.rare) == 0 {
+				return nil, &resource.Rejection{RetryAfter: time.Millisecond}
+			}
+			return nil, nil
+		})
+	}
+	return cfg, nil
+}
+
+func (s *keyedStress) make(ctx context.Context, key int) (*keyedToken, error) {
+	n, m := s.live.Add(1), s.perKey[key].Add(1)
+	if most := s.places.Load(); n > most {
+		s.t.Errorf("I1: %d live of at most %d", n, most)
+	}
+	if m > int64(perKeyCap(key)) {
+		s.t.Errorf("I1: %d live of key %d, of at most %d", m, key, perKeyCap(key))
+	}
+	if rand.IntN(3) == 0 {
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+	}
+	if ctx.Err() != nil || rand.IntN(30*s.rare) == 0 {
+		s.live.Add(-1)
+		s.perKey[key].Add(-1)
+		if rand.IntN(5) == 0 {
+			panic(errKeyedStress)
+		}
+		return nil, errKeyedStress
+	}
+	s.made.Add(1)
+	return &keyedToken{key: key}, nil
+}
+
+func (s *keyedStress) destroy(tok *keyedToken, cause error) {
+	if tok.gone.Swap(true) || cause == nil {
+		s.t.Errorf("I3: destroyed twice, or for nothing: %v", cause)
+	}
+	if n := tok.holders.Load(); n != 0 {
+		s.t.Errorf("I2: destroyed with %d holders", n)
+	}
+	if rand.IntN(10) == 0 {
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
+	}
+	s.ended.Add(1)
+	s.live.Add(-1)
+	s.perKey[tok.key].Add(-1)
+}
+
+// caller asks for one key after the other, some more often than others.
+func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
+	for ctx.Err() == nil {
+		key := min(r.IntN(s.keys), r.IntN(s.keys))
+		patience := time.Minute // nobody must wait so long
+		if r.IntN(5) == 0 {
+			patience = time.Duration(r.IntN(2000)) * time.Microsecond
+		}
+		wait, cancel := context.WithTimeout(ctx, patience)
+		req := resource.Request{NoWait: r.IntN(20) == 0}
+		if r.IntN(4) == 0 {
+			req.MinRemaining = time.Duration(r.IntN(15)) * time.Millisecond
+		}
+		start := time.Now()
+		l, err := s.k.AcquireWith(wait, key, req)
+		took := time.Since(start)
+		cancel()
+		if err == nil {
+			top(&s.slowest, int64(took))
+			s.hold(r, key, l)
+			continue
+		}
+		s.refused(ctx, key, took, patience, err)
+	}
+}
+
+// refused judges an error.
+func (s *keyedStress) refused(ctx context.Context, key int, took, patience time.Duration, err error) {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, errKeyedStress), errors.Is(err, resource.ErrNoneIdle),
+		errors.Is(err, errClosedByUs), errors.Is(err, errTooOld):
+	case errors.Is(err, resource.ErrClosed):
+		if key%16 != 15 { // only those are drained
+			s.t.Errorf("key %d, which nobody drains: %v", key, err)
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		if patience == time.Minute {
+			s.t.Errorf("I7: key %d: %v; %v", key, err, s.k.Stats())
+		} else if took > patience+20*time.Second {
+			s.t.Errorf("I8: key %d gave up after %v, not %v", key, took, patience)
+		}
+	default:
+		s.t.Errorf("key %d: %v", key, err)
+	}
+	s.kinds.Store(fmt.Sprintf("%.60s", errors.Unwrap(err)), true)
+}
+
+var errClosedByUs = errors.New("ended by the test")
+
+// hold uses what was lent and gives it back in one way or another.
+func (s *keyedStress) hold(r *rand.Rand, key int, l resource.Lease[*keyedToken]) {
+	tok := l.Value()
+	if n := tok.holders.Add(1); n != 1 || tok.key != key || tok.gone.Load() {
+		s.t.Errorf("I2: key %d got one of key %d, which has %d holders and is gone: %t", key, tok.key, n, tok.gone.Load())
+	}
+	s.served.Add(1)
+	if r.IntN(10) == 0 {
+		time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond)
+	}
+	tok.holders.Add(-1)
+	start := time.Now()
+	switch n := r.IntN(100 * s.rare); {
+	case n < 5:
+		l.Discard(errKeyedStress)
+	case n < 6:
+		// It counts as gone before its place may go to another.
+		s.taken.Add(1)
+		s.live.Add(-1)
+		s.perKey[key].Add(-1)
+		if _, ok := l.Hijack(); !ok {
+			s.t.Error("a lease could not be hijacked")
+		}
+	default:
+		l.Release()
+		l.Release() // does nothing
+	}
+	top(&s.stuck, int64(time.Since(start)))
+}
+
+func top(most *atomic.Int64, n int64) {
+	for old := most.Load(); n > old && !most.CompareAndSwap(old, n); {
+		old = most.Load()
+	}
+}
+
+// trouble does to all keys what an operator might.
+func (s *keyedStress) trouble(ctx context.Context, r *rand.Rand, most int64) {
+	for ctx.Err() == nil {
+		time.Sleep(time.Duration(r.IntN(3000*s.rare)) * time.Microsecond)
+		key := r.IntN(s.keys)
+		switch r.IntN(7) {
+		case 0:
+			s.k.Reset(errClosedByUs)
+		case 1:
+			if p, ok := s.k.Find(key); ok {
+				p.Reset(nil)
+			}
+		case 2:
+			s.resize(1 + r.Int64N(most))
+		case 3:
+			key = key/16*16 + 15
+			if key < s.keys {
+				wait, cancel := context.WithTimeout(ctx, time.Duration(r.IntN(2000))*time.Microsecond)
+				_ = s.k.Drain(wait, key)
+				cancel()
+			}
+		case 4:
+			if st := s.k.Stats(); st.Keys > s.keys || st.Idle < 0 || st.Leased < 0 {
+				s.t.Errorf("Stats: %v", st)
+			}
+		case 5:
+			if p, err := s.k.Pool(key); err == nil {
+				wait, cancel := context.WithTimeout(ctx, time.Millisecond)
+				_ = p.Warm(wait, 1+r.IntN(4))
+				cancel()
+			}
+		default:
+			if l, ok := s.k.TryAcquire(key); ok {
+				s.hold(r, key, l)
+			}
+		}
+	}
+}
+
+// resize changes the total: upwards before, downwards once it holds. Until then
+// no place is taken, so that what Stats adds up one after the other only falls.
+func (s *keyedStress) resize(n int64) {
+	if n > s.places.Load() {
+		s.places.Store(n)
+	}
+	if err := s.k.Resize(int(n)); err != nil {
+		s.t.Error(err)
+	}
+	for end := time.Now().Add(20 * time.Second); n < s.places.Load(); time.Sleep(100 * time.Microsecond) {
+		if l := s.k.Stats().Load; int64(l.Idle+l.Leased+l.Making+l.Destroying) <= n {
+			s.places.Store(n)
+		} else if time.Now().After(end) {
+			s.t.Errorf("there are still more than %d: %+v", n, l)
+			return
+		}
+	}
+}
+
+// TestStressKeyed: many callers, keys and troubles, few places.
+func TestStressKeyed(t *testing.T) {
+	for _, tc := range []struct{ keys, most, callers, rare int }{
+		{40, 4, 24, 1}, {16, 12, 32, 20}, {200, 30, 64, 5},
+	} {
+		t.Run(fmt.Sprintf("keys=%d,places=%d,callers=%d", tc.keys, tc.most, tc.callers), func(t *testing.T) {
+			seed := uint64(time.Now().UnixNano())
+			t.Logf("seed %d", seed)
+			s := &keyedStress{t: t, keys: tc.keys, rare: tc.rare, perKey: make([]atomic.Int64, tc.keys)}
+			s.places.Store(int64(tc.most))
+			k, err := resource.NewKeyed(resource.KeyedConfig[int, *keyedToken]{
+				Config: s.config, MaxTotal: tc.most, ForgetAfter: 3 * time.Millisecond,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.k = k
+			s.run(seed, tc.callers, int64(tc.most))
+		})
+	}
+}
+
+// run lasts for its time, and then settles the accounts.
+func (s *keyedStress) run(seed uint64, callers int, most int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyedStressTime(s.t))
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() { s.caller(ctx, rand.New(rand.NewPCG(seed, uint64(i)))) })
+	}
+	wg.Go(func() { s.trouble(ctx, rand.New(rand.NewPCG(seed, 1<<20)), most) })
+	wg.Wait()
+	last, cancelLast := context.WithTimeout(context.Background(), time.Minute)
+	defer cancelLast()
+	if err := s.k.Close(last); err != nil {
+		s.t.Fatalf("I6: Close: %v; %v", err, s.k.Stats())
+	}
+	st := s.k.Stats()
+	if err := unbalanced(st.Stats); err != nil {
+		s.t.Error(err)
+	}
+	if st.Load != (resource.Load{Max: st.Max}) {
+		s.t.Errorf("after Close: %+v", st.Load)
+	}
+	made, ended, taken := s.made.Load(), s.ended.Load(), s.taken.Load()
+	if made != ended+taken || made != st.Made || taken != st.Hijacked || s.live.Load() != 0 {
+		s.t.Errorf("I3: %d made, %d ended, %d hijacked, %d live; %v", made, ended, taken, s.live.Load(), st)
+	}
+	if s.served.Load() == 0 || st.GaveWay == 0 {
+		s.t.Errorf("%d served, %d gave way: nothing was tried", s.served.Load(), st.GaveWay)
+	}
+	var kinds []string
+	s.kinds.Range(func(k, _ any) bool { kinds = append(kinds, k.(string)); return true })
+	slices.Sort(kinds)
+	s.t.Logf("%d served, %d made, %d gave way, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
+		st.GaveWay, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
+}
+
+// stack is a Queue that serves who came last.
+type stack struct{ waiters []*resource.Waiter }
+
+func (q *stack) Push(w *resource.Waiter, _ time.Duration) { q.waiters = append(q.waiters, w) }
+func (q *stack) Remove(w *resource.Waiter) {
+	q.waiters = slices.DeleteFunc(q.waiters, func(o *resource.Waiter) bool { return o == w })
+}
+func (q *stack) Pop(time.Duration) (*resource.Waiter, error) {
+	n := len(q.waiters) - 1
+	if n < 0 {
+		return nil, nil
+	}
+	w := q.waiters[n]
+	q.waiters = q.waiters[:n]
+	return w, nil
+}
+
+// evictAge ends what is older than it says.
+type evictAge time.Duration
+
+var errTooOld = errors.New("too old")
+
+func (d evictAge) Evict(i resource.Info) error {
+	if i.Age > time.Duration(d) {
+		return errTooOld
+	}
+	return nil
+}
