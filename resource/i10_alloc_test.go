@@ -100,12 +100,27 @@ func TestI10_Stats(t *testing.T) {
 
 // Policies that see facts cost no allocation either.
 func TestI10_WithPolicies(t *testing.T) {
-	done := func(resource.Outcome) {}
-	p := newPlain(t, 1, func(cfg *resource.Config[*token]) {
-		cfg.Eviction = evictFunc(func(resource.Info) error { return nil })
-		cfg.Admission = admitFunc(func(context.Context, resource.Request) (resource.Done, error) { return done, nil })
-	})
-	wantNoAllocs(t, func() { p.must(context.Background()).Release() })
+	for _, c := range costs {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPlain(t, 1, c.set)
+			wantNoAllocs(t, func() { p.must(context.Background()).Release() })
+			wantNoAllocs(t, func() {
+				l, err := p.AcquireWith(context.Background(), resource.Request{Priority: 2, Class: "a", NoWait: true})
+				if err != nil {
+					t.Error(err)
+				}
+				l.Release()
+				l.Release()
+			})
+			wantNoAllocs(t, func() {
+				l, ok := p.TryAcquire()
+				if !ok {
+					t.Error("none idle")
+				}
+				l.Release()
+			})
+		})
+	}
 }
 
 // TestPuddleTrap16_BlockedAcquireAllocates: a blocked acquire made a channel

@@ -103,13 +103,18 @@ func (p *Pool[T]) keeps(v *visit[T]) bool {
 }
 
 // stumbled ends a step that did not return. After a panic quick returns, and
-// onward goes on; if the goroutine ends nobody does, so what v holds is let go.
+// onward goes on; if the goroutine ends, by the step or by Trace, nobody does, so
+// what v holds is let go.
 func (p *Pool[T]) stumbled(v *visit[T], panicked any) {
+	goesOn := false
+	defer func() {
+		if !goesOn {
+			p.letGo(v)
+		}
+	}()
 	v.broke = broken(v.step.where(), panicked)
-	if panicked == nil {
-		defer p.letGo(v) // deferred: Trace may end this goroutine too
-	}
 	p.contained(v.broke)
+	goesOn = panicked != nil
 }
 
 // letGo gives back what an acquire that lends nothing has in its hands: no lease

@@ -1,0 +1,14 @@
+package resource
+
+// Locked runs f with the pool's lock held: f stands still if it needs the lock.
+// It returns false, and does not run f, if the pool sends everybody through the
+// lock just now.
+func (p *Pool[T]) Locked(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.detour.Load() != 0 {
+		return false
+	}
+	f()
+	return true
+}
