@@ -38,7 +38,9 @@ type DeadlineLimiter struct {
 // end at least as much is reckoned as has passed since the last one, so that a
 // pool that hangs is noticed. Until one interval has been measured everybody is
 // admitted, and so is always who has no deadline. It is an estimate: who is
-// admitted may still be too late.
+// admitted may still be too late. What the deadline is held against is the wait
+// and not the work after it: a caller whose deadline is for both should ask with
+// a context that ends earlier by what the work takes.
 //
 // An end is a lease that was released or failed. Callers who left without one,
 // whose outcome is Ignored, only make the queue shorter.

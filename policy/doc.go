@@ -1,40 +1,82 @@
-// Package policy has ready-made policies for package resource.
+// Package policy has ready-made policies for [resource.Pool], and the means to
+// compose them with each other and with one's own. A pool asks a policy at one
+// seam of its Config; nil there costs nothing.
 //
-// An admission decides whether something may begin. The same one can serve as
-// Config.Admission, where its permit lasts as long as a lease, as
-// Config.MakeGate (one making) or as Config.Quota (the life of a resource):
+//	you need                                           use                        at
+//	---------------------------------------------------------------------------------------------
+//	at most n at once, the others refused              Limit                      Admission
+//	at most n waiting                                  BoundedQueue               Admission
+//	a share that a class can not lose                  Shares                     Admission
+//	some kept for the urgent                           Reserve                    Admission
+//	another policy for each priority                   ByPriority                 any of the three
+//	refusal at once of who could not be served in time WithinDeadline             Admission
+//	so many each second, the others refused            Rate                       Admission, MakeGate
+//	so many each second, the others wait their turn    Pace                       MakeGate, Admission
+//	to stop and go on, for a fail-over                 Gate                       Admission, MakeGate
+//	at most n makes at once, backoff, one prober, ramp NewMakeGate                MakeGate
+//	a circuit breaker (gobreaker, failsafe-go)         Breaker, PermitBreaker     MakeGate
+//	a limit that follows latency (failsafe-go)         Adaptive                   MakeGate only
+//	throttling by failure rate (failsafe-go)           Throttle                   MakeGate, Admission
+//	a semaphore that others use too (x/sync)           Semaphore                  any of the three
+//	several of these together, or one of several       All, Any                   any of the three
+//	your own name in the refusals                      Named                      any of the three
 //
-//	pool, err := resource.New(resource.Config[*Session]{
-//		Make:      dial,
-//		MaxSize:   8,
-//		Admission: policy.BoundedQueue(8, 100), // 8 served, 100 waiting, the rest refused at once
-//		MakeGate:  policy.Pace(rate.NewLimiter(10, 1)), // ten dials a second
-//	})
+//	nothing older than d, not all at the same time     MaxAge                     Eviction
+//	nothing lent more than n times                     MaxLeases                  Eviction
+//	nothing idle longer than the other side allows     MaxIdle                    Eviction
+//	what a burst left given back, some kept            SoftIdle                   Eviction
+//	time left for whoever is lent one                  MinRemaining               Eviction
+//	several of these together; never the last ones     AnyOf, AllOf, Protect      Eviction
+//
+//	a function that says whether it works              Check                      Health
+//	asked only of what has been idle                   IfIdle                     Health
+//	that can not take for ever, or may fail twice      CheckTimeout, Consecutive  Health
+//	after one dead, all that is as old asked first     Cohort                     Health
+//
+//	the urgent first, and nobody starved               Priority                   Queue
+//	short waits under overload                         CoDel                      Queue
+//
+// One value of an Admission or Eviction may serve several seams and several
+// pools, and be used by any number of goroutines at once; then it counts for all
+// of them together. A Queue and a Cohort serve one pool each. Constructors that
+// return no error panic if an argument is out of its range or nil, and name
+// every one that is.
 //
 // A refusal is a [*resource.Rejection] that names its policy and says, where
 // that is known, when to ask again. The end of the caller's context while it
 // waits in an admission is no refusal: it is returned as it is. A request with
-// NoWait is never kept waiting. Unless a policy says otherwise, a request counts
-// for its Cost, a negative Cost is refused with [ErrCost], and a request of
-// Cost 1 is admitted without an allocation.
+// NoWait is never kept waiting. Unless a policy says otherwise a request counts
+// for its Cost, a negative Cost is refused with [ErrCost], and a request of Cost
+// 1 is admitted without an allocation.
 //
-// # Order in a chain
+// # Three moments
 //
-// [All] asks its members in order and gives back what it has if a later one
-// refuses. So put first what refuses cheaply and can be undone ([Limit],
-// [BoundedQueue], [Shares], [WithinDeadline]), then what may block
-// ([Semaphore], [Gate]), and last what cannot be undone: the token of a [Rate]
-// or [Pace], the trial of a [Breaker] or [PermitBreaker].
+// An Admission is asked at one of three moments, and its permit lasts as long as
+// what it admits: [resource.Config.Admission] the lease, waiting included;
+// [resource.Config.MakeGate] one making; [resource.Config.Quota] the life of a
+// resource. The moment matters more than the policy. A limit that learns from
+// latency must be a MakeGate: how long a caller holds a lease says nothing of how
+// the server is, and a limiter that takes it for latency refuses callers of a
+// healthy one.
 //
-// # As MakeGate and Quota
+// A refusal at the Admission is the caller's to hear. At the MakeGate and Quota
+// the pool asks, on behalf of those who wait for a lease, and after a refusal it
+// asks again when that said, or else after a while that grows. So a make that has
+// only to wait its turn should wait there (Semaphore, Pace, Gate) or be told for
+// how long (Rate, NewMakeGate); a bare Limit makes the pool guess.
 //
-// No caller waits in the MakeGate or Quota: the pool does, on behalf of those who
-// wait for a lease, and after a refusal it asks again when that said, or else
-// after a while that grows. So a make that has only to wait its turn should
-// wait ([Semaphore], [Pace], [Gate]) or be told for how long ([Rate]); a bare
-// [Limit] there makes the pool guess.
+// # The order in a chain
 //
-// Constructors panic if an argument is out of its range or nil, and name every
-// one that is. Every policy may be used by any number of goroutines at once, and
-// shared by several pools, which then share its budget.
+// [All] asks its members in order, and gives back what the first ones gave if a
+// later one refuses. So first those that refuse at once and whose permit can be
+// given back (Limit, Shares, Reserve, WithinDeadline, a paused Gate with NoWait);
+// then those that wait (Semaphore, Gate, Pace), which should not wait for a
+// caller who is then refused; last those whose permit can not be given back: the
+// tokens of a Rate, the trial of a half-open breaker.
+//
+// # One's own
+//
+// A policy is one method. Package policytest runs one's own through what the pool
+// expects of it, and examples/custompolicy is a program with an Admission, an
+// Eviction and a Health of its own.
 package policy

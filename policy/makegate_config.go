@@ -10,7 +10,7 @@ import (
 // What zero means in a [MakeGateConfig].
 const (
 	DefaultInitialBackoff = 100 * time.Millisecond
-	DefaultMaxBackoff     = 15 * time.Second
+	DefaultMaxBackoff     = 5 * time.Second
 	DefaultMultiplier     = 2.0
 	DefaultJitter         = 0.5
 )

@@ -25,7 +25,8 @@ type Config[T any] struct {
 	// How many run at once is the pool's decision: as many as callers wait if
 	// nothing is out that could come back; else one, and after a tenth of a
 	// make's usual time as many as the releases seen meanwhile would not
-	// serve.
+	// serve. A pool that has nothing begins at most 50 until one has
+	// succeeded; see policy.NewMakeGate for a bound of your own.
 	Make func(ctx context.Context) (T, error)
 
 	// Destroy frees v. It is called once for every value that Make returned

@@ -71,6 +71,9 @@ func (p *Pool[T]) wanted() (want, demand int) {
 			want, again = 0, wait
 		}
 		want = min(want, room, p.breaker.Allowed(clock(), p.max)-p.making)
+		if p.live == p.making+p.dying { // nothing says that makes go well
+			want = min(want, blindMakes-p.making)
+		}
 		if p.refusals > 0 { // try with one whether the gate is open again
 			want = min(want, 1-p.asking)
 		}
@@ -84,6 +87,11 @@ func (p *Pool[T]) wanted() (want, demand int) {
 	}
 	return want, min(want, demand)
 }
+
+// blindMakes is how many makes may run at once in a pool that has nothing that
+// works, until one has succeeded: so that callers who come when a server is down
+// do not all dial it. The rest then begin together, one make's time later.
+const blindMakes = 50
 
 // ahead is how many makes MinIdle and Warm call for, if want are begun for
 // waiters. The pool is locked.

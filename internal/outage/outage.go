@@ -14,7 +14,7 @@ import "time"
 const (
 	threshold = 3 // failures in a row that make an outage
 	firstWait = 100 * time.Millisecond
-	maxWait   = 15 * time.Second
+	maxWait   = 5 * time.Second
 )
 
 // Breaker is the state of makes. The zero Breaker is closed: all is well. Its

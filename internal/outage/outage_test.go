@@ -21,9 +21,12 @@ const (
 
 // delays are the most that is waited before each probe.
 var delays = []time.Duration{
-	100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 12800 * ms,
-	15 * time.Second,
+	100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5 * time.Second, 5 * time.Second,
+	longest,
 }
+
+// longest is what no delay reaches.
+const longest = 5 * time.Second
 
 // almost is the largest spread there is.
 var almost = math.Nextafter(1, 0)
