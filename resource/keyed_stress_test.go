@@ -92,8 +92,9 @@ func (s *keyedStress) config(key int) (resource.Config[*keyedToken], error) {
 }
 
 func (s *keyedStress) make(ctx context.Context, key int) (*keyedToken, error) {
+	before := s.places.Load()
 	n, m := s.live.Add(1), s.perKey[key].Add(1)
-	if most := s.places.Load(); n > most {
+	if most := max(before, s.places.Load()); n > most {
 		s.t.Errorf("I1: %d live of at most %d", n, most)
 	}
 	if m > int64(perKeyCap(key)) {
