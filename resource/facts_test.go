@@ -12,8 +12,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What policies are told besides age and idle time: Info.Checked, Failures and
-// Idlers; and what they can say: Scheduled and ErrTolerated.
+// What policies are told besides age and idle time: Info.Checked and
+// Failures; and what they can say: Scheduled and ErrTolerated.
 
 var errFlaky = fmt.Errorf("lost a packet: %w", resource.ErrTolerated)
 
@@ -52,6 +52,30 @@ func (c *clinic) in(sweep time.Duration) func(h *harness) {
 	}
 }
 
+// when changes what is due.
+func (c *clinic) when(due func(i resource.Info) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.due = due
+}
+
+// says changes what checks find.
+func (c *clinic) says(verdict func(i resource.Info) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.verdict = verdict
+}
+
+// asks is how often Due was asked, and seen the IDs of those checked.
+func (c *clinic) asks() (due int, seen []uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range c.examined {
+		seen = append(seen, i.ID)
+	}
+	return len(c.asked), seen
+}
+
 // last is what Check was told last, and how often it was asked.
 func (c *clinic) last() (resource.Info, int) {
 	c.mu.Lock()
@@ -73,7 +97,7 @@ func TestInfo_Checked(t *testing.T) {
 		if i, _ := c.last(); !near(i.Checked, 10*time.Second) || !near(i.Age, 10*time.Second) {
 			t.Errorf("10s after the first check it was told %+v", i)
 		}
-		c.due = func(resource.Info) bool { return false }
+		c.when(func(resource.Info) bool { return false })
 		time.Sleep(5 * time.Second)
 		l := h.acquire().wantItem(it)
 		if i := l.Info(); !near(i.Checked, 5*time.Second) || !near(i.Age, 15*time.Second) {
@@ -122,7 +146,7 @@ func TestHealth_Tolerated(t *testing.T) {
 		for n, verdict := range []func(resource.Info) error{flaky, flaky, nil, flaky} {
 			want := []int{0, 1, 2, 0}[n]
 			time.Sleep(time.Second)
-			c.verdict = verdict
+			c.says(verdict)
 			l := h.acquire().wantItem(it)
 			if i, _ := c.last(); i.Failures != want {
 				t.Errorf("check %d was told of %d failures, want %d", n, i.Failures, want)
@@ -140,12 +164,12 @@ func TestHealth_Tolerated(t *testing.T) {
 		if s := h.p.Stats(); s.Unhealthy != 0 || s.Panics != 0 || len(traced) != 4 {
 			t.Errorf("%+v; %d failed checks traced, want 4", s, len(traced))
 		}
-		c.verdict = func(i resource.Info) error {
+		c.says(func(i resource.Info) error {
 			if i.ID == 1 {
 				return errSick
 			}
 			return nil
-		}
+		})
 		h.acquire().wantLeaseWithin(time.Second)
 		h.wantDestroyed(it, errSick)
 	})
@@ -185,16 +209,16 @@ func TestHealth_Scheduled(t *testing.T) {
 		if _, n := c.last(); n != 0 {
 			t.Errorf("%d checks, none was due", n)
 		}
-		if n := len(c.asked); n < 4 {
+		if n, _ := c.asks(); n < 4 {
 			t.Errorf("Due was asked %d times, want at each acquire and in the sweep", n)
 		}
 		time.Sleep(10 * time.Second)
-		c.verdict = func(i resource.Info) error {
+		c.says(func(i resource.Info) error {
 			if i.ID <= 2 {
 				return errSick
 			}
 			return nil
-		}
+		})
 		h.acquire().wantLeaseWithin(time.Second)
 		h.wantDestroyed(its[0], errSick)
 		h.wantDestroyed(its[1], errSick)
@@ -217,10 +241,7 @@ func TestI9_DueInSweep(t *testing.T) {
 		script(t, 3, c.in(10*time.Second), func(h *harness) {
 			h.stock(3)
 			time.Sleep(15 * time.Second) // one sweep
-			var ids []uint64
-			for _, i := range c.examined {
-				ids = append(ids, i.ID)
-			}
+			_, ids := c.asks()
 			slices.Sort(ids)
 			want := []uint64{1, 2, 3}
 			if goexit {
@@ -229,84 +250,10 @@ func TestI9_DueInSweep(t *testing.T) {
 			if !slices.Equal(ids, want) || h.p.Stats().Panics != 1 {
 				t.Errorf("goexit %t: checked %v, want %v; %d panics", goexit, ids, want, h.p.Stats().Panics)
 			}
-			c.due = func(resource.Info) bool { return false }
+			c.when(func(resource.Info) bool { return false })
 			h.wantLoad(resource.Load{Idle: 3})
 			time.Sleep(10 * time.Second)
 			h.wantLoad(resource.Load{Idle: 3})
 		})
 	}
-}
-
-// In the sweep the Eviction is told how many are idle, and the ones idle longest
-// come first: so a policy that keeps a few keeps those used last.
-func TestEviction_Idlers(t *testing.T) {
-	var mu sync.Mutex
-	var judged []resource.Info
-	elsewhere := 0
-	edit := func(h *harness) {
-		h.cfg.SweepInterval = 10 * time.Second
-		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if i.Idle < time.Second { // an acquire or a release
-				elsewhere += i.Idlers
-				return nil
-			}
-			judged = append(judged, i)
-			if i.Idlers > 2 {
-				return errOld
-			}
-			return nil
-		})
-	}
-	script(t, 6, edit, func(h *harness) {
-		ls, its := h.lendN(6)
-		for _, n := range []int{3, 0, 4, 2, 1} { // 5 stays out
-			time.Sleep(100 * time.Millisecond)
-			ls[n].Release()
-		}
-		time.Sleep(12 * time.Second)
-		for _, n := range []int{3, 0, 4} {
-			h.wantDestroyed(its[n], errOld)
-		}
-		h.wantAlive(its[2], its[1], its[5])
-		var idlers []int
-		for n, i := range judged {
-			idlers = append(idlers, i.Idlers)
-			if n > 0 && i.Idle > judged[n-1].Idle {
-				t.Errorf("judged after one idle for %v: %+v", judged[n-1].Idle, i)
-			}
-		}
-		if !slices.Equal(idlers, []int{5, 4, 3, 2, 2}) {
-			t.Errorf("Idlers were %v, want those that were left", idlers)
-		}
-		if elsewhere != 0 {
-			t.Errorf("Idlers told at an acquire or release: %d in all", elsewhere)
-		}
-		ls[5].Release()
-	})
-}
-
-// More than a sweep looks at in one go: the floor holds over all of them.
-func TestEviction_IdlersOfMany(t *testing.T) {
-	edit := func(h *harness) {
-		h.auto = func(m *makeCall) { m.finish() }
-		h.cfg.SweepInterval = 10 * time.Second
-		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			if i.Idlers > 150 {
-				return errOld
-			}
-			return nil
-		})
-	}
-	script(t, 200, edit, func(h *harness) {
-		h.stock(200)
-		time.Sleep(12 * time.Second)
-		h.wantLoad(resource.Load{Idle: 150})
-		if n := h.p.Stats().Evicted; n != 50 {
-			t.Errorf("%d evicted, want 50", n)
-		}
-		time.Sleep(10 * time.Second)
-		h.wantLoad(resource.Load{Idle: 150})
-	})
 }
