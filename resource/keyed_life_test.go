@@ -186,6 +186,48 @@ func TestKeyedForgetsInTime(t *testing.T) {
 	})
 }
 
+// A key whose makes fail, or are refused, is remembered for as long as that says
+// when to try again.
+func TestKeyedOutageIsNotForgotten(t *testing.T) {
+	down := errors.New("down")
+	keyed(t, 5, 1, func(h *keyedHarness) {
+		h.forgetAfter = 10 * ms
+		h.fails = func(string) error { return down }
+		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+			if key == "refused" {
+				cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+					return nil, &resource.Rejection{RetryAfter: time.Minute}
+				})
+			}
+		}
+	}, func(h *keyedHarness) {
+		_, _ = h.acquireFor("refused", ms)
+		var ae *resource.AcquireError
+		for range 100 {
+			if _, err := h.acquireFor("down", time.Second); !errors.As(err, &ae) {
+				t.Fatal(err)
+			}
+			if ae.RetryAfter > 5*time.Second {
+				break
+			}
+			time.Sleep(ae.RetryAfter)
+		}
+		time.Sleep(4 * time.Second)
+		if n := h.k.Len(); n != 2 {
+			t.Errorf("%d keys, want both", n)
+		}
+		before := h.begunOf("down")
+		_, err := h.acquireFor("down", time.Second)
+		if wantAcquireError(t, err, resource.ErrOutage); h.begunOf("down") != before {
+			t.Error("what was forgotten was tried before its time")
+		}
+		time.Sleep(time.Hour)
+		if n := h.k.Len(); n != 0 {
+			t.Errorf("%d keys an hour later", n)
+		}
+	})
+}
+
 // Callers who come while their key is being forgotten, again and again.
 func TestKeyedForgetRace(t *testing.T) {
 	keyed(t, 3, 1, func(h *keyedHarness) { h.forgetAfter = time.Millisecond }, func(h *keyedHarness) {

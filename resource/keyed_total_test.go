@@ -174,6 +174,38 @@ func TestKeyedResizeDownWithMakesAndEndsUnderWay(t *testing.T) {
 	})
 }
 
+// Makes that waited for a MakeGate do not begin when the total was lowered
+// meanwhile.
+func TestKeyedResizeDownBeforeTheGateOpens(t *testing.T) {
+	var gate chan struct{}
+	keyed(t, 4, 4, func(h *keyedHarness) {
+		gate, h.makeTime = make(chan struct{}), time.Second // of the bubble
+		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) {
+			cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) { <-gate; return nil, nil })
+		}
+	}, func(h *keyedHarness) {
+		calls := []*keyedCall{h.begin("a"), h.begin("a"), h.begin("b"), h.begin("b")}
+		h.wantLoad(resource.Load{Making: 4, Waiting: 4})
+		h.resize(1)
+		close(gate)
+		for served := 0; served < len(calls); {
+			time.Sleep(10 * time.Second)
+			n := 0
+			for _, c := range calls {
+				if c.poll() && c.err == nil {
+					n++
+					c.lease.Release()
+				}
+			}
+			if n == served {
+				t.Fatalf("%d of %d were served; %v", n, len(calls), h.k.Stats())
+			}
+			served = n
+		}
+		h.wantLoad(resource.Load{Idle: 1})
+	})
+}
+
 // The places hold through slow ends, failing makes, Reset, and Drain.
 func TestKeyedI1_ThroughTrouble(t *testing.T) {
 	broken := errors.New("broken")
