@@ -48,7 +48,9 @@ func (p *Pool[T]) shut() {
 			t.Stop()
 		}
 	}
-	p.refuseAll(false, func(waited time.Duration) error { return p.failureLocked(ErrClosed, waited, 0) })
+	p.refuseAll(false, func(waited time.Duration) error {
+		return p.failureLocked(ErrClosed, max(1, waited), 0) // a Keyed tells by it who waited
+	})
 	p.warmed(ErrClosed)
 	if p.shared != nil {
 		p.leaveTotal()

@@ -22,7 +22,8 @@ type KeyedConfig[K comparable, T any] struct {
 	Config func(key K) (Config[T], error)
 
 	// MaxTotal is how many resources of all keys may exist at once, those
-	// being made and being destroyed included. Required, at least 1;
+	// being made (or waiting for their MakeGate) and being destroyed
+	// included. Required, at least 1;
 	// [Keyed.Resize] changes it.
 	MaxTotal int
 

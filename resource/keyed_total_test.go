@@ -145,7 +145,7 @@ func TestKeyedResizeTakesLeastRecentlyUsed(t *testing.T) {
 		}
 		h.acquire("1").Release()
 		h.resize(2)
-		got := h.destroyed(resource.ErrGaveWay)
+		got := h.destroyed(resource.ErrShrunk)
 		slices.Sort(got) // they go at the same time
 		if !slices.Equal(got, []int{1, 3, 4}) {
 			t.Errorf("%v were destroyed, want 1, 3 and 4", got)

@@ -15,8 +15,7 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.retire(e, ErrClosed, &p.n.other)
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
-	case p.shared != nil && p.mustGiveWay(e, used):
-		p.retire(e, ErrGaveWay, &p.n.other)
+	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e)
 	case used && len(p.seats) > 0:

@@ -48,14 +48,15 @@ func (p *Pool[T]) vacatePlace(wasDying bool) {
 // been lowered.
 func (p *Pool[T]) fitsTotal() bool { return p.shared == nil || p.shared.budget.Fits() }
 
-// mustGiveWay reports whether the total has a better use for the place of e,
-// which has just come back, or, if it was not used, was just made. The pool is
-// locked.
-func (p *Pool[T]) mustGiveWay(e *entry[T], used bool) bool {
+// giveWay retires e, which has just come back or, if it was not used, was just
+// made, if the total has a better use for its place. It reports whether it has.
+// The pool is locked.
+func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 	if !p.shared.budget.Scarce() {
 		return false
 	}
 	if p.shared.budget.Over() {
+		p.retire(e, ErrShrunk, &p.n.other)
 		return true
 	}
 	if !used || p.waiters.n == 0 {
@@ -69,7 +70,11 @@ func (p *Pool[T]) mustGiveWay(e *entry[T], used bool) bool {
 	if p.ordered {
 		next = p.waiters.back // a Queue may leave who came first in front for ever
 	}
-	return p.share.Owes(next.Since, ripe)
+	if !p.share.Owes(next.Since, ripe) {
+		return false
+	}
+	p.retire(e, ErrGaveWay, &p.n.other)
+	return true
 }
 
 // offer says that something is idle, if places are scarce. The pool is locked.
@@ -154,7 +159,11 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	if since := time.Duration(e.since) * tickLen; since > before {
 		return budget.Newer, since
 	}
-	p.retire(e, ErrGaveWay, &p.n.other)
+	cause := ErrGaveWay
+	if p.shared.budget.Over() {
+		cause = ErrShrunk
+	}
+	p.retire(e, cause, &p.n.other)
 	return budget.Gave, 0
 }
 

@@ -9,8 +9,8 @@ type warmer struct {
 	done chan error // holds one
 }
 
-// Warm makes resources until n exist, or as many as MaxSize allows, and waits
-// for them. It fails with the first make's failure, with ctx, or [ErrClosed];
+// Warm makes resources until n exist, or as many as MaxSize, or the total
+// of a [Keyed], allows, and waits for them. It fails with the first make's failure, with ctx, or [ErrClosed];
 // makes already begun go on.
 func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	if ctx.Err() != nil {
@@ -50,10 +50,14 @@ func (p *Pool[T]) warmed(err error) {
 	if len(p.warming) == 0 {
 		return
 	}
-	exist := p.live - p.making - p.dying
+	exist, most := p.live-p.making-p.dying, p.max
+	if p.shared != nil {
+		total, _, _ := p.shared.budget.Levels()
+		most = min(most, total)
+	}
 	kept := p.warming[:0]
 	for _, w := range p.warming {
-		if w.n = min(w.n, p.max); err != nil || exist >= w.n {
+		if w.n = min(w.n, most); err != nil || exist >= w.n {
 			w.done <- err
 		} else {
 			kept = append(kept, w)

@@ -105,9 +105,6 @@ func (b *Budget) Resize(max int) {
 
 // Over reports whether more is held than there may be, what is dying left out.
 func (b *Budget) Over() bool {
-	if !b.scarce.Load() {
-		return false
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.over()

@@ -166,13 +166,15 @@ func (b *Budget) spares(s *Share) bool {
 // what gives way is the least recently used of all. offers is how often s had
 // offered something before.
 func (b *Budget) ask(s *Share, before time.Duration, offers int) {
-	now := b.now()
+	now, over := b.now(), b.Over()
 	answer, oldest := s.m.GiveWay(before)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch answer {
 	case Gave:
-		b.gave++
+		if !over { // else it went because there are fewer places
+			b.gave++
+		}
 		return
 	case Newer:
 		s.oldest = max(s.oldest, oldest)
