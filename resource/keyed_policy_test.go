@@ -62,7 +62,7 @@ func TestKeyedWarmAtTheTotal(t *testing.T) {
 		time.Sleep(time.Second)
 		h.wantGaveWay(3)
 		h.wantLoad(resource.Load{Idle: 1, Leased: 2, Wanting: 2}) // of the total, and not of 4
-		b := h.begin("b") // a caller comes first
+		b := h.begin("b")                                         // a caller comes first
 		time.Sleep(time.Second)
 		b.wantLease()
 		h.wantGaveWay(3, 4)
