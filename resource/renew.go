@@ -63,18 +63,23 @@ func (p *Pool[T]) roll(clock func() time.Duration) {
 	if p.live > p.max || !p.mayRenew(clock) {
 		return
 	}
-	kept := p.fading[:0]
-	for _, f := range p.fading {
+	for range min(len(p.fading), rollSeen) {
+		f := p.fading[0]
+		p.fading[0] = fading[T]{}
+		p.fading = p.fading[1:]
 		e := f.e
 		switch {
 		case e.place == gone || e.word.Doomed():
-		case p.dying == 0 && (e.place == shelf && !e.aside || e.place == seated && e.word.Claim()):
+		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
 			p.owed = true
 			p.retire(e, f.end, &p.n.evicted)
+			return
 		default: // leased: it goes when it comes back
-			kept = append(kept, f)
+			p.fading = append(p.fading, f)
 		}
 	}
-	clear(p.fading[len(kept):])
-	p.fading = kept
 }
+
+// rollSeen is how many roll looks at: most may be leased, and it is called often.
+// The next call looks at the next.
+const rollSeen = 64
