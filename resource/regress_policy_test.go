@@ -91,6 +91,7 @@ func TestSweepTellsHealthOfIdlers(t *testing.T) {
 		}
 		l := h.lend()
 		time.Sleep(resource.DefaultSweepInterval + time.Second)
+		h.settle()
 		if len(told) != 3 || told[0] != 3 || told[1] != 3 || told[2] != 2 {
 			t.Errorf("idle at the checks: %v, want 3 3 2", told)
 		}

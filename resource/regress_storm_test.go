@@ -65,7 +65,7 @@ func (f *fickle) Evict(i resource.Info) error {
 	if i.Age < 0 || i.Idle < 0 || i.Idle > i.Age+time.Second || i.Leases < 0 || i.ID == 0 || i.Checked > i.Age+time.Second || i.Checked < 0 {
 		f.gate.t.Errorf("Evict was told %+v", i)
 	}
-	if i.Age > 10*time.Millisecond {
+	if i.Age > 10*time.Millisecond || rand.IntN(500) == 0 {
 		return errOld
 	}
 	return nil
