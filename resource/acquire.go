@@ -92,10 +92,12 @@ func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
 			} else if !ok {
 				continue
 			}
-			if p.ctx.Err() != nil { // closed during a check
+		}
+		if !p.plain { // a policy may have taken its time
+			if err := p.tooLate(s); err != nil {
 				p.drop(*l, nil)
 				*l = Lease[T]{}
-				return p.failure(ErrClosed, p.waitedFor(s))
+				return err
 			}
 		}
 		if !l.e.word.Doomed() {
@@ -104,6 +106,17 @@ func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
 		p.drop(*l, nil) // found dead on the way here
 		*l = Lease[T]{}
 	}
+}
+
+// tooLate is why the caller has no use any more for what was found, nil if it has.
+func (p *Pool[T]) tooLate(s *search[T]) error {
+	switch {
+	case s.ctx.Err() != nil:
+		return p.gaveUp(s)
+	case p.ctx.Err() != nil:
+		return p.failure(ErrClosed, p.waitedFor(s))
+	}
+	return nil
 }
 
 // get leases whichever resource comes first, to *l.

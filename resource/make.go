@@ -30,7 +30,7 @@ func (p *Pool[T]) startMake(ctx context.Context) {
 	p.making++
 	p.busy++
 	p.asking++
-	p.sought = false
+	p.sought, p.owed = false, false
 	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), epoch: p.epoch})
 }
 

@@ -112,8 +112,8 @@ type Pool[T any] struct {
 
 	// What is about to end, and what is to be made in its stead: see renew.
 	fading   []fading[T]
-	expected int // how many exist that are or were in fading
-	heirs    int
+	expected int  // how many exist that are or were in fading
+	owed     bool // a successor, whose place is there or soon will be
 
 	// When to make more.
 	gauge    growth.Gauge

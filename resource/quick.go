@@ -60,6 +60,9 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 			return
 		}
 		v.done = done
+		if ctx.Err() != nil {
+			return // find sees that too
+		}
 	}
 	if r.MinRemaining != 0 && p.cfg.Eviction != nil {
 		return // takeIdle finds one that fits

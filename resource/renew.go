@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A resource whose end the Eviction foresees by its age, and that is in use or
 // needed for MinIdle, gets a successor before it ends, where the maximum allows:
@@ -27,6 +30,9 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 			p.fading = append(p.fading, fading[T]{s.e, s.end})
 		}
 	}
+	if len(p.fading) > 2*p.expected { // most are gone: under load none may get a successor
+		p.fading = slices.DeleteFunc(p.fading, func(f fading[T]) bool { return f.e.place == gone })
+	}
 	if found {
 		p.grow()
 	}
@@ -35,26 +41,20 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 // mayRenew reports whether nothing speaks against making a successor, if there
 // is one to be made. The pool is locked.
 func (p *Pool[T]) mayRenew(clock func() time.Duration) bool {
-	return p.heirs+len(p.fading) > 0 && p.waiters.n == 0 && p.making == 0 && p.dying == 0 &&
+	return (p.owed || len(p.fading) > 0) && p.waiters.n == 0 && p.making == 0 && p.dying == 0 &&
 		!p.breaker.Open() && p.refusals == 0 && p.barred <= clock()
 }
 
-// heir reports whether a successor is to be made now, and takes it that it is.
-// The pool is locked and has room.
+// heir reports whether a successor is to be made now. It is owed until a make
+// begins, whoever that is for: it has the place. The pool is locked and has room.
 func (p *Pool[T]) heir() bool {
-	if p.heirs > 0 {
-		p.heirs--
-		return true
-	}
-	for len(p.fading) > 0 {
+	for !p.owed && len(p.fading) > 0 {
 		e := p.fading[0].e
 		p.fading[0] = fading[T]{}
 		p.fading = p.fading[1:]
-		if e.place != gone && !e.word.Doomed() {
-			return true
-		}
+		p.owed = e.place != gone && !e.word.Doomed()
 	}
-	return false
+	return p.owed
 }
 
 // roll ends one idle resource that would have to go soon anyway, to have its
@@ -63,18 +63,23 @@ func (p *Pool[T]) roll(clock func() time.Duration) {
 	if p.live > p.max || !p.mayRenew(clock) {
 		return
 	}
-	kept := p.fading[:0]
-	for _, f := range p.fading {
+	for range min(len(p.fading), rollSeen) {
+		f := p.fading[0]
+		p.fading[0] = fading[T]{}
+		p.fading = p.fading[1:]
 		e := f.e
 		switch {
 		case e.place == gone || e.word.Doomed():
-		case p.dying == 0 && (e.place == shelf && !e.aside || e.place == seated && e.word.Claim()):
-			p.heirs++
+		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
+			p.owed = true
 			p.retire(e, f.end, &p.n.evicted)
+			return
 		default: // leased: it goes when it comes back
-			kept = append(kept, f)
+			p.fading = append(p.fading, f)
 		}
 	}
-	clear(p.fading[len(kept):])
-	p.fading = kept
 }
+
+// rollSeen is how many roll looks at: most may be leased, and it is called often.
+// The next call looks at the next.
+const rollSeen = 64

@@ -86,7 +86,7 @@ func (s *sweep[T]) step() bool {
 		s.at++
 		switch {
 		case s.health:
-			p.examine(x)
+			s.examine(x)
 		case p.cfg.Eviction != nil:
 			s.weigh(x)
 		}
@@ -193,36 +193,39 @@ func (p *Pool[T]) convict(some []suspect[T], count *int64) {
 }
 
 // examine asks the Health about one resource, which is aside meanwhile.
-func (p *Pool[T]) examine(s *suspect[T]) {
-	if s.leased || !p.due(s.info) {
+func (s *sweep[T]) examine(x *suspect[T]) {
+	p := s.p
+	x.info.Idlers = s.idle
+	if x.leased || !p.due(x.info) {
 		return
 	}
 	p.lock()
-	if p.closed || !s.stillIdle() {
+	if p.closed || !x.stillIdle() {
 		p.unlock()
 		return
 	}
-	s.cause = ErrGoexit // unless ask returns
+	x.cause = ErrGoexit // unless ask returns
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.MakeTimeout)
 	defer cancel()
 	var ill error
 	kept := true // also if the pool was closed: then nothing is known
-	there := p.apart(s.e, func() {
-		ill = p.ask(ctx, s.e, s.info)
+	there := p.apart(x.e, func() {
+		ill = p.ask(ctx, x.e, x.info)
 		if p.ctx.Err() == nil {
-			kept = p.passes(s.e, ill)
+			kept = p.passes(x.e, ill)
 		} else {
 			ill = nil
 		}
 	})
-	s.cause = nil
+	x.cause = nil
 	if !kept && there {
-		p.retire(s.e, ill, &p.n.unhealthy)
+		s.idle--
+		p.retire(x.e, ill, &p.n.unhealthy)
 	}
 	p.serve()
 	p.grow()
 	p.unlock()
 	if ill != nil {
-		p.traceCheck(s.info, ill)
+		p.traceCheck(x.info, ill)
 	}
 }
