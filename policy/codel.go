@@ -114,7 +114,7 @@ func (c *codel) sample(longest, now time.Duration) {
 		c.overloaded = c.overloaded || c.recent && longest-c.target > c.target
 		return
 	}
-	c.recent = c.overloaded
+	c.recent = c.overloaded && now-c.began < 2*c.interval // a quiet hour ends it for good
 	c.overloaded = c.least > c.target
 	c.least = longest
 	c.began = now
