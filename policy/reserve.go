@@ -13,6 +13,9 @@ import (
 //
 //	policy.Reserve(2, 1, policy.Reserve(1, 2, policy.Limit(10))) // 0 and below: 8; 1: 9; 2 and above: 10
 //
+// It holds for all classes of a [Shares] together, also for those that have a
+// guarantee left.
+//
 // Panics if p is nil, or n is not from 1 to p.Limit()-1.
 func Reserve(n, from int, p Gauged) Gauged {
 	var m misuse
