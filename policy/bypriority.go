@@ -7,7 +7,8 @@ import (
 )
 
 // ByPriority sends each request to the admission that pick returns for its
-// Priority. Nil admits. pick is called for every request, by many goroutines at
+// Priority. Nil admits; a nil *Limiter, as a map has for a key that it lacks, is
+// not that nil and panics. pick is called for every request, by many goroutines at
 // once; let it choose among admissions made beforehand. Panics if pick is nil.
 func ByPriority(pick func(priority int) resource.Admission) resource.Admission {
 	var m misuse

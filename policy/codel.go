@@ -16,7 +16,7 @@ var ErrOverloaded = errors.New("policy: overloaded")
 // interval somebody always waited who had waited longer than target. Then, as
 // long as that lasts, it serves the newest first, who can still be served in
 // time, and refuses with [ErrOverloaded] those who have waited longer than
-// twice target. In the first interval after that, one such wait is enough to go
+// twice target. In the interval right after that, one such wait is enough to go
 // on so. A burst that passes is served in order.
 //
 // What comes back is always lent to somebody who waits: the newest is never
@@ -114,7 +114,7 @@ func (c *codel) sample(longest, now time.Duration) {
 		c.overloaded = c.overloaded || c.recent && longest-c.target > c.target
 		return
 	}
-	c.recent = c.overloaded
+	c.recent = c.overloaded && now-c.began < 2*c.interval // a quiet hour ends it for good
 	c.overloaded = c.least > c.target
 	c.least = longest
 	c.began = now

@@ -160,6 +160,30 @@ func TestCoDel_Emptied(t *testing.T) {
 	}
 }
 
+// An overload that ended long ago is no reason to refuse a burst.
+func TestCoDel_LongAfter(t *testing.T) {
+	q := newQueueTest(t, policy.CoDel(5*time.Millisecond, 100*time.Millisecond))
+	q.at(0)
+	q.push("a")
+	q.push("b")
+	q.at(100)
+	q.push("c")
+	q.wantServed("a")
+	q.at(200)
+	q.push("d")
+	q.wantRefused("b", "c")
+	q.wantServed("d") // overload to the last, and now nobody waits
+
+	q.at(3_600_000)
+	for _, name := range []string{"e", "f", "g"} {
+		q.push(name)
+	}
+	for i, name := range []string{"e", "f", "g"} {
+		q.at(3_600_000 + 20*(i+1))
+		q.wantServed(name)
+	}
+}
+
 // The largest numbers mean never.
 func TestCoDel_Extremes(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(math.MaxInt64-1, math.MaxInt64))

@@ -74,7 +74,7 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 		}
 		if deadline, ok := ctx.Deadline(); ok {
 			wait := l.estimate(n, now)
-			if left := deadline.Sub(l.base) - time.Duration(now); wait > left && wait > 0 {
+			if wait > 0 && deadline.Sub(l.base) < time.Duration(now)+wait {
 				return nil, refuse("deadline", wait, ErrTooLate)
 			}
 		}

@@ -96,6 +96,11 @@ func TestWithinDeadlineWithoutOne(t *testing.T) {
 		if _, err := within(t, p, 10*time.Millisecond); err == nil {
 			t.Error("admitted to wait in vain")
 		}
+		past, cancel := context.WithDeadline(t.Context(), time.Time{})
+		defer cancel()
+		if _, err := p.Admit(past, resource.Request{}); err == nil {
+			t.Error("admitted, with a deadline so long ago that no Duration holds it")
+		}
 		admit(t, p, resource.Request{})
 	})
 }

@@ -45,9 +45,13 @@
 // A refusal is a [*resource.Rejection] that names its policy and says, where
 // that is known, when to ask again. The end of the caller's context while it
 // waits in an admission is no refusal: it is returned as it is. A request with
-// NoWait is never kept waiting. Unless a policy says otherwise a request counts
-// for its Cost, a negative Cost is refused with [ErrCost], and a request of Cost
-// 1 is admitted without an allocation.
+// NoWait is never kept waiting.
+//
+// [Limit], [BoundedQueue], [Shares], [Reserve], [Rate], [Pace] and [Semaphore]
+// count the Cost of a request and refuse a negative one with [ErrCost]; to the
+// others every request is one. To admit at once a request that costs 1 allocates
+// nothing, but for [NewMakeGate], [Breaker] and [Adaptive], which belong where
+// something is made.
 //
 // # Three moments
 //

@@ -47,6 +47,28 @@ func ExampleCohort() {
 	// true
 }
 
+// Only what was idle for half a minute is checked, and it ends when two checks in
+// a row have failed. The pool counts the failures that are tolerated; here they
+// are counted by hand.
+func ExampleIfIdle() {
+	ping := func(ctx context.Context, conn string) error { return errors.New("no answer") }
+	health := policy.IfIdle(30*time.Second, policy.Consecutive(2, policy.Check(ping)))
+
+	used := resource.Info{Age: time.Hour, Idle: time.Second, Checked: time.Hour}
+	unused := resource.Info{Age: time.Hour, Idle: time.Minute, Checked: time.Minute}
+	if s, ok := health.(resource.Scheduled); ok {
+		fmt.Println("due:", s.Due(used), s.Due(unused))
+	}
+	for unused.Failures = range 2 {
+		err := health.Check(context.Background(), "a connection", unused)
+		fmt.Println(errors.Is(err, resource.ErrTolerated), err)
+	}
+	// Output:
+	// due: false true
+	// true resource: failed check tolerated (1 of 2): no answer
+	// false no answer
+}
+
 // A server that is down is asked by one make at a time.
 func ExampleNewMakeGate() {
 	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 4})

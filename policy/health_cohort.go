@@ -13,7 +13,7 @@ import (
 // dead. Make one with [Cohort]. Its methods may be called by many goroutines at
 // once.
 type CohortHealth[T any] struct {
-	wrapped[T]
+	in  wrapped[T]
 	now atomic.Pointer[suspicion]
 }
 
@@ -45,7 +45,7 @@ const maxPassed = 1 << 16
 // method takes a lock that others hold for long. A Cohort serves one pool.
 // Panics if h is nil.
 func Cohort[T any](h resource.Health[T]) *CohortHealth[T] {
-	return &CohortHealth[T]{wrapped: wrap("Cohort", nil, h)}
+	return &CohortHealth[T]{in: wrap("Cohort", nil, h)}
 }
 
 // Suspect makes every resource with this ID or a smaller one due, until it has
@@ -68,13 +68,13 @@ func (c *CohortHealth[T]) Suspect(id uint64) {
 // Due reports whether the resource is suspected, or else what the Health within
 // says.
 func (c *CohortHealth[T]) Due(i resource.Info) bool {
-	return c.now.Load().suspects(i.ID) || c.wrapped.Due(i)
+	return c.now.Load().suspects(i.ID) || c.in.Due(i)
 }
 
 // Check asks the Health within, and learns from what it says.
 func (c *CohortHealth[T]) Check(ctx context.Context, v T, i resource.Info) error {
 	before := c.now.Load()
-	ill := c.h.Check(ctx, v, i)
+	ill := c.in.h.Check(ctx, v, i)
 	switch {
 	case ill == nil:
 		if before.clear(i.ID) > maxPassed {

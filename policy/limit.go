@@ -67,6 +67,14 @@ func (l *Limiter) Admit(_ context.Context, r resource.Request) (resource.Done, e
 	return func(resource.Outcome) { l.used.giveBack(n) }, nil
 }
 
+// takeOne is Admit of one unit, which one gives back.
+func (l *Limiter) takeOne() error {
+	if !l.used.take(1, l.limit.Load()) {
+		return l.full
+	}
+	return nil
+}
+
 // Resize changes the limit. Where it falls below what is in flight nobody is
 // interrupted: nothing is admitted until enough has been given back. Panics if n
 // is less than 1; to stop all, use a [Gate].
@@ -101,9 +109,11 @@ func (c *counter) take(n, limit int64) bool {
 	}
 }
 
-// giveBack returns the units of one take, and how many are left in flight.
+// giveBack returns the units of one take, and how many are left in flight. What
+// was not out does not come back: it would be room over the limit for good.
 func (c *counter) giveBack(n int64) (left int64) {
 	if left = c.n.Add(-n); left < 0 {
+		c.n.Add(n)
 		panic(fmt.Sprintf("policy: bug: a Done was called twice: %d units in flight", left))
 	}
 	return left

@@ -78,6 +78,10 @@ func TestLimitDoneTwice(t *testing.T) {
 	if how, _ := caught(func() { done(ok) }).(string); !strings.Contains(how, "bug: a Done was called twice") {
 		t.Errorf("the second Done panicked with %q", how)
 	}
+	// And where the panic was survived, as in a pool, it lets nobody in.
+	wantInFlight(t, l, 0)
+	admit(t, l, resource.Request{})
+	refused(t, l, resource.Request{}, "limit", policy.ErrFull, 0)
 }
 
 // Under contention the limit holds at every instant, and one who asks for much

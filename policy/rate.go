@@ -29,7 +29,9 @@ type Reservation interface {
 
 // Rate admits what l has tokens for, a token for each unit, and refuses the rest
 // at once with [ErrRate] and the time until there are tokens; what is more than
-// the burst of l with [ErrCost]. A token once taken does not come back, so in an
+// the burst of l with [ErrCost]. Of many who come back when they were told to, one
+// gets the token and the others are told again; where all should get theirs in
+// turn use [Pace]. A token once taken does not come back, so in an
 // [All] it belongs last. Panics if l is nil.
 //
 //	policy.Rate(rate.NewLimiter(10, 1)) // ten a second

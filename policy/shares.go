@@ -107,6 +107,9 @@ func (s *share) over(used int64) int64 { return max(0, used-s.guaranteed) }
 func (s *share) take(n int64) bool {
 	for {
 		used := s.used.n.Load()
+		if n > s.guaranteed+s.of.common-used { // so written, it cannot overflow
+			return false
+		}
 		borrow := s.over(used+n) - s.over(used)
 		if borrow > 0 && !s.of.borrowed.take(borrow, s.of.common) {
 			if s.used.n.Load() != used {

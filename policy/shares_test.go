@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -53,6 +54,18 @@ func TestSharesReturnTheCommonPartFirst(t *testing.T) {
 	refused(t, l, class("a", 4), "shares", policy.ErrCost, 0)
 	refused(t, l, class("", 2), "shares", policy.ErrCost, 0)
 	wantInFlight(t, l, 0)
+}
+
+// The largest costs do not wrap around to room.
+func TestSharesExtremes(t *testing.T) {
+	l := policy.Shares(math.MaxInt, map[string]int{"a": 5})
+	for _, name := range []string{"", "a"} {
+		most := admit(t, l, class(name, math.MaxInt-5))
+		refused(t, l, class(name, math.MaxInt-5), "shares", policy.ErrFull, 0)
+		wantInFlight(t, l, math.MaxInt-5)
+		most(ok)
+		wantInFlight(t, l, 0)
+	}
 }
 
 // Held against the rule itself: a request fits if no class is over its guarantee

@@ -237,12 +237,12 @@ func TestAdaptiveBelongsInMakeGate(t *testing.T) {
 		dials := load(func(time.Duration) time.Duration { return 40 * time.Millisecond })
 		leases := load(func(since time.Duration) time.Duration {
 			if since > time.Minute {
-				return 400 * time.Millisecond // the work got longer
+				return 800 * time.Millisecond // the work got longer
 			}
 			return 40 * time.Millisecond
 		})
 		t.Logf("the lowest limit: with dials %d, with leases %d", dials, leases)
-		if dials < 100 || leases > 90 {
+		if dials < 100 || leases > 95 {
 			t.Errorf("the lowest limit: with dials %d, with leases %d; want it cut with leases alone", dials, leases)
 		}
 	})

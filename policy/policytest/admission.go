@@ -21,8 +21,9 @@ const many = 256
 //   - Permits balance. When all that was admitted has been given back as
 //     Ignored, it admits as many at once as at first: at the latest after two
 //     minutes, for policies that need time. When it was given back as OK or
-//     Failed, from which a policy may learn to admit fewer, at least one. A
-//     policy with a method InFlight() int returns 0 then.
+//     Failed, from which a policy may learn to admit fewer, at least one. After
+//     Ignored alone it never admits more than twice as many. A policy with a
+//     method InFlight() int returns 0 then.
 //   - A trial is not the end: when all it is told is Failed, and it has begun
 //     to refuse, it admits one again in time, and another after that one,
 //     whether the first was given back as Ignored, OK or Failed.

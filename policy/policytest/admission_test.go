@@ -34,6 +34,8 @@ type limiter struct {
 	stays  bool                          // who leaves stays in the line
 	drops  bool                          // who leaves too late drops what it got
 	deaf   bool                          // who waits is not woken
+	gives  bool                          // who leaves gives back what it did not get
+	twice  bool                          // who leaves too late gives back twice what it got
 }
 
 func (l *limiter) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
@@ -69,8 +71,11 @@ func (l *limiter) Admit(ctx context.Context, r resource.Request) (resource.Done,
 
 // giveUp takes turn out of the line, or gives back what it got.
 func (l *limiter) giveUp(turn chan struct{}) {
-	if l.stays || l.leave(turn) || l.drops {
+	if l.stays || l.leave(turn) && !l.gives || l.drops {
 		return
+	}
+	if l.twice {
+		l.done(resource.Outcome{})
 	}
 	l.done(resource.Outcome{})
 }
@@ -110,21 +115,22 @@ func (c counting) InFlight() int {
 }
 
 // racy counts without a lock those that have a deadline and do not want to
-// wait, though without a data race that the detector would see.
+// wait, though without a data race that the detector would see. It only loses
+// those that come, so that no loss makes up for another.
 type racy struct{ n atomic.Int64 }
 
-func (r *racy) add(d int64) {
+func (r *racy) come() {
 	n := r.n.Load()
 	runtime.Gosched()
-	r.n.Store(n + d)
+	r.n.CompareAndSwap(n, n+1)
 }
 
 func (r *racy) Admit(ctx context.Context, req resource.Request) (resource.Done, error) {
 	if _, ends := ctx.Deadline(); !ends || !req.NoWait {
 		return nil, nil
 	}
-	r.add(1)
-	return func(resource.Outcome) { r.add(-1) }, nil
+	r.come()
+	return func(resource.Outcome) { r.n.Add(-1) }, nil
 }
 
 func (r *racy) InFlight() int { return int(r.n.Load()) }
@@ -292,6 +298,19 @@ func TestAdmission_Broken(t *testing.T) {
 		{"loses what is Ignored", []string{"given back as Ignored; now at most 0 are admitted"}, losing(resource.Ignored)},
 		{"loses what is OK", []string{"balance after OK", "given back as OK; now at most 0"}, losing(resource.OK)},
 		{"loses what Failed", []string{"balance after Failed", "given back as Failed; now at most 0"}, losing(resource.Failed)},
+		{"gives back twice", []string{"balance after Ignored", "4 were admitted at first", "now more than 8 are admitted"},
+			limit(func(l *limiter, _ <-chan struct{}) {
+				l.lose = func(resource.Outcome) bool {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					l.out--
+					return false
+				}
+			})},
+		{"gives back what it did not get", []string{"cancellation", "were cancelled", "now more than 2 are admitted"},
+			limit(func(l *limiter, _ <-chan struct{}) { l.max, l.gives = 1, true })},
+		{"gives back twice what came too late", []string{"while permits come back", "now more than 8 are admitted"},
+			limit(func(l *limiter, _ <-chan struct{}) { l.twice = true })},
 		{"counts wrong", []string{"InFlight() = 1, want 0"}, of(func(<-chan struct{}) resource.Admission {
 			return counting{&limiter{max: 4, out: 1}}
 		})},

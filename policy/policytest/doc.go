@@ -9,8 +9,10 @@
 //	}
 //
 // In a bubble of testing/synctest, as here, time is virtual: waiting costs
-// nothing and what hangs is found at once. A policy that talks to a network
-// can not live in a bubble; the same call works outside one, in real time.
+// nothing and what hangs is found at once. What hangs for good hangs on when the
+// check has failed, and no bubble ends with that: after the message, which comes
+// first, synctest panics. A policy that talks to a network can not live in a
+// bubble; the same call works outside one, in real time.
 //
 // Run it under the race detector too: every check that lets many goroutines
 // use a policy at once is then a check for races.

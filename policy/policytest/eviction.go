@@ -40,9 +40,9 @@ func Eviction(t testing.TB, new func() resource.Eviction) {
 		}
 	}
 	run(t, "Eviction",
-		check{"of what is new", with(keepsNew)},
 		check{"at the edges", with(standsEdges)},
 		check{"as a pure function", with(isPure)},
+		check{"of what is new", with(keepsNew)},
 		check{"by its causes", with(hasFewCauses)},
 		check{"in a pool", with(evictsInPool)},
 	)

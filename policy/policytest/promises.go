@@ -59,7 +59,11 @@ func (s *subject) balances(o resource.Outcome) {
 	if o == ignored {
 		want = s.room
 	}
-	s.regains(want, ignored, "%d were admitted at first; time and again as many were given back as %s", s.room, verdictName(o))
+	const told = "%d were admitted at first; time and again as many were given back as %s"
+	s.regains(want, ignored, told, s.room, verdictName(o))
+	if o == ignored {
+		s.wantNoMore(told, s.room, verdictName(o))
+	}
 }
 
 // outlivesTrials makes it refuse, if failures do, and then gives the first that
@@ -94,7 +98,9 @@ func (s *subject) cancels() {
 	cancel()
 	s.answers(all, prompt, "%d are admitted, %d more ask, and the context of those ends", len(held), n)
 	s.give(held, ignored)
-	s.regains(s.room, ignored, "%d were admitted, %d more asked and were cancelled, and all was given back as Ignored", len(held), n)
+	const told = "%d were admitted, %d more asked and were cancelled, and all was given back as Ignored"
+	s.regains(s.room, ignored, told, len(held), n)
+	s.wantNoMore(told, len(held), n)
 }
 
 // cancelsLate ends the contexts of those that wait while permits come back.
@@ -120,7 +126,9 @@ func (s *subject) cancelsLate() {
 		})
 		s.answers(all, prompt, "%d waited while as many permits came back, and their context ended", n)
 	}
-	s.regains(s.room, ignored, "%d waited while as many permits came back and their context ended, %d times; all was given back as Ignored", n, rounds)
+	const told = "%d waited while as many permits came back and their context ended, %d times; all was given back as Ignored"
+	s.regains(s.room, ignored, told, n, rounds)
+	s.wantNoMore(told, n, rounds)
 }
 
 // wakes lets some wait, and gives back what they wait for.

@@ -123,6 +123,24 @@ func (s *subject) regains(n int, o resource.Outcome, format string, args ...any)
 		fmt.Sprintf(format, args...), most, n, time.Since(began).Round(time.Second), s.refusal)
 }
 
+// wantNoMore looks whether it now admits far more at once than at first, though
+// all it was told is Ignored: then permits were given back that were never out.
+// A few more may be tokens that came meanwhile. The rest is what was done before.
+func (s *subject) wantNoMore(format string, args ...any) {
+	s.Helper()
+	limit := 2 * s.room
+	least := many
+	for range 3 {
+		held := s.fill(limit + 1)
+		s.give(held, ignored)
+		least = min(least, len(held))
+	}
+	if limit < many && least > limit {
+		s.fatalf("%s; now more than %d are admitted at once, at first %d: more is given back than was taken",
+			fmt.Sprintf(format, args...), limit, s.room)
+	}
+}
+
 // wantNoneInFlight asks a policy that counts, when all is given back.
 func (s *subject) wantNoneInFlight(format string, args ...any) {
 	s.Helper()

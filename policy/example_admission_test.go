@@ -1,0 +1,131 @@
+package policy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// ask asks p and says what came of it. What is admitted is kept.
+func ask(p resource.Admission, r resource.Request) resource.Done {
+	done, err := p.Admit(context.Background(), r)
+	if err != nil {
+		fmt.Println(err)
+		return nil
+	}
+	fmt.Println("admitted")
+	return done
+}
+
+// A pool calls Admit when a caller comes, and Done when its lease has ended.
+func ExampleLimit() {
+	limit := policy.Limit(2)
+	first := ask(limit, resource.Request{})
+	ask(limit, resource.Request{})
+	ask(limit, resource.Request{})
+
+	first(resource.Outcome{Verdict: resource.OK})
+	fmt.Println(limit.InFlight(), "of", limit.Limit())
+
+	limit.Resize(1) // nobody is interrupted
+	ask(limit, resource.Request{})
+	ask(limit, resource.Request{Cost: 2})
+	// Output:
+	// admitted
+	// admitted
+	// rejected by limit: policy: full
+	// 1 of 2
+	// rejected by limit: policy: full
+	// rejected by limit: policy: impossible cost: 2 is over the limit 1
+}
+
+// Of four, two are for gold whatever the others ask for; the rest is for all.
+func ExampleShares() {
+	shares := policy.Shares(4, map[string]int{"gold": 2})
+	for _, class := range []string{"bronze", "bronze", "bronze", "gold", "gold", "gold"} {
+		fmt.Print(class, ": ")
+		ask(shares, resource.Request{Class: class})
+	}
+	// Output:
+	// bronze: admitted
+	// bronze: admitted
+	// bronze: rejected by shares: policy: full
+	// gold: admitted
+	// gold: admitted
+	// gold: rejected by shares: policy: full
+}
+
+// Three at once, of which one is kept for those of priority 1 and above.
+func ExampleReserve() {
+	reserve := policy.Reserve(1, 1, policy.Limit(3))
+	for _, priority := range []int{0, 0, 0, 1, 1} {
+		fmt.Print(priority, ": ")
+		ask(reserve, resource.Request{Priority: priority})
+	}
+	// Output:
+	// 0: admitted
+	// 0: admitted
+	// 0: rejected by reserve: policy: full
+	// 1: admitted
+	// 1: rejected by limit: policy: full
+}
+
+// First what refuses at once and can be undone: the place in the queue that the
+// third caller took is given back when the quota of its tenant refuses it.
+func ExampleAll() {
+	queue := policy.BoundedQueue(2, 8)
+	tenant := policy.Named("tenant", policy.Limit(2))
+	p := policy.All(queue, tenant)
+	for range 3 {
+		ask(p, resource.Request{})
+	}
+	fmt.Println(queue.InFlight(), "in the queue")
+	// Output:
+	// admitted
+	// admitted
+	// rejected by tenant: policy: full
+	// 2 in the queue
+}
+
+// Before a fail-over the gate is paused: callers wait, or are told why if they
+// do not want to. What is leased goes on.
+func ExampleGate() {
+	gate := policy.NewGate()
+	ask(gate, resource.Request{})
+	gate.Pause(errors.New("moving to the second site"))
+	ask(gate, resource.Request{NoWait: true})
+
+	time.AfterFunc(time.Millisecond, gate.Resume) // the move is over
+	ask(gate, resource.Request{})                 // waits until then
+	// Output:
+	// admitted
+	// rejected by gate: policy: paused: moving to the second site
+	// admitted
+}
+
+// One is served at a time and one has taken two milliseconds. Who has less left
+// is refused before it waits, and told how long it would have.
+func ExampleWithinDeadline() {
+	p := policy.WithinDeadline(1)
+	served := ask(p, resource.Request{})
+	ask(p, resource.Request{}) // waits; nothing is known yet
+	time.Sleep(2 * time.Millisecond)
+	served(resource.Outcome{Verdict: resource.OK})
+
+	for _, left := range []time.Duration{time.Millisecond, time.Hour} {
+		ctx, cancel := context.WithTimeout(context.Background(), left)
+		defer cancel()
+		_, err := p.Admit(ctx, resource.Request{})
+		var refusal *resource.Rejection
+		fmt.Println(errors.Is(err, policy.ErrTooLate), errors.As(err, &refusal) && refusal.RetryAfter > time.Millisecond)
+	}
+	// Output:
+	// admitted
+	// admitted
+	// true true
+	// false false
+}
