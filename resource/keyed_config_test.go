@@ -35,8 +35,8 @@ func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
 	}
 }
 
-// fickle is a Keyed whose Config does as it is told.
-func fickle(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
+// whimsical is a Keyed whose Config does as it is told.
+func whimsical(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
 	t.Helper()
 	var mu sync.Mutex
 	n := 0
@@ -76,7 +76,7 @@ func TestKeyedConfigGoesWrong(t *testing.T) {
 		"goexit": {func() (resource.Config[int], error) { runtime.Goexit(); return good, nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := fickle(t, func(n int) (resource.Config[int], error) {
+			k := whimsical(t, func(n int) (resource.Config[int], error) {
 				if n <= 2 {
 					return tc.config()
 				}
@@ -123,7 +123,7 @@ func isPanicIn(where string) func(err error) bool {
 // it ends its goroutine.
 func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
-	k := fickle(t, func(n int) (resource.Config[int], error) {
+	k := whimsical(t, func(n int) (resource.Config[int], error) {
 		close(in)
 		<-out
 		runtime.Goexit()
@@ -153,7 +153,7 @@ func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
 func TestKeyedConfigIsCalledOnce(t *testing.T) {
 	var mu sync.Mutex
 	calls := 0
-	k := fickle(t, func(n int) (resource.Config[int], error) {
+	k := whimsical(t, func(n int) (resource.Config[int], error) {
 		mu.Lock()
 		defer mu.Unlock()
 		calls = n
