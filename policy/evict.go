@@ -57,7 +57,8 @@ func (a *allOf) Evict(i resource.Info) (first error) {
 
 // Protect lets e act only in the pool's sweep, and only while more than floor
 // resources are idle, so that it never takes the last ones: a caller who finds
-// an idle one gets it, whatever e says. Those idle longest are judged first.
+// an idle one gets it, whatever e says. Of each 64 that the sweep looks at
+// together those idle longest are judged first.
 // Panics if floor is negative or e is nil.
 func Protect(floor int, e resource.Eviction) resource.Eviction {
 	var m misuse

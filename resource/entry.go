@@ -64,6 +64,7 @@ func (e *entry[T]) fits(min time.Duration) bool { return e.unfit == 0 || min < e
 // info returns the facts. idle is in ticks.
 func (e *entry[T]) info(now, idle int64) (i Info) {
 	e.tell(&i, now, idle, e.word.Load().Leases)
+	i.Idle = min(i.Idle, i.Age) // the tick at which it was given back may have been late
 	return i
 }
 
