@@ -29,11 +29,11 @@ func (m *maxIdle) Evict(i resource.Info) error {
 }
 
 // SoftIdle evicts resources that have been idle for d, in the sweep, while more
-// than floor are idle: those idle longest go, floor stay, and none that a
-// caller has found is taken from him. It gives back what a burst of work has
-// left; together with a larger [MaxIdle], by [AnyOf], it makes the usual pair
-// of a soft and a hard limit. Its cause is [ErrSoftIdle]. Panics if d is not
-// positive or floor negative.
+// than floor are idle: of each 64 that it looks at together those idle longest
+// go, floor stay, and none that a caller has found is taken from him. It gives
+// back what a burst of work has left; together with a larger [MaxIdle], by
+// [AnyOf], it makes the usual pair of a soft and a hard limit. Its cause is
+// [ErrSoftIdle]. Panics if d is not positive or floor negative.
 func SoftIdle(d time.Duration, floor int) resource.Eviction {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)
