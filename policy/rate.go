@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -47,8 +46,12 @@ func Rate[R Reservation](l RateLimiter[R]) resource.Admission {
 // Pace is [Rate], except that callers wait for their tokens, first come, first
 // served. If they would come after the deadline of the caller's context it is
 // refused at once with [ErrTooLate]; with NoWait it never waits. Either refusal
-// tells the time until there are tokens. One whose context ends while it waits
-// gives its tokens back as far as l can. Panics if l is nil.
+// tells the time until there are tokens. If a caller's context ends while it
+// waits, those behind it move up. Only the first in the line holds tokens that
+// are not there yet. Panics if l is nil.
+//
+// Where one is admitted more often than every millisecond, give l a burst of
+// a few, so that a wake-up that comes late loses nothing.
 func Pace[R Reservation](l RateLimiter[R]) resource.Admission {
 	var m misuse
 	m.unless(l != nil, "the limiter is nil")
@@ -65,7 +68,8 @@ type rate[R Reservation] struct {
 	// when another has been reserved behind it is lost, and those who are
 	// refused must not use up what the others live on. Only l is called
 	// under it.
-	mu sync.Mutex
+	mu   sync.Mutex
+	line []*turn[R] // those who wait; the first of them has reserved
 }
 
 // Admit implements [resource.Admission].
@@ -74,45 +78,46 @@ func (p *rate[R]) Admit(ctx context.Context, r resource.Request) (resource.Done,
 	if err != nil {
 		return nil, err
 	}
-	reserved, delay, err := p.take(ctx, int(n), p.waits && !r.NoWait)
-	if err != nil || delay == 0 {
+	t, err := p.take(ctx, int(n), p.waits && !r.NoWait)
+	if err != nil || t == nil {
 		return nil, err
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
+	defer t.timer.Stop()
 	select {
-	case <-timer.C:
-		return nil, nil
+	case <-t.timer.C:
+		p.leave(t, true)
 	case <-ctx.Done():
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		reserved.Cancel()
-		return nil, ctx.Err()
+		if !p.leave(t, false) {
+			return nil, ctx.Err()
+		}
 	}
+	return nil, t.refused
 }
 
-// take takes n tokens, if they are there or the caller can wait for them. The
-// delay is how long it must, and reserved then what it waits for.
-func (p *rate[R]) take(ctx context.Context, n int, wait bool) (reserved R, delay time.Duration, err error) {
+// take takes n tokens, if they are there or the caller can wait for them. If it
+// must, the turn is what it waits for.
+func (p *rate[R]) take(ctx context.Context, n int, wait bool) (*turn[R], error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.settle()
 	now := time.Now()
-	if p.l.AllowN(now, n) {
-		return reserved, 0, nil
+	if len(p.line) == 0 && p.l.AllowN(now, n) {
+		return nil, nil
 	}
-	reserved = p.l.ReserveN(now, n)
+	reserved := p.l.ReserveN(now, n)
 	if !reserved.OK() {
-		return reserved, 0, refuse(p.name, 0, fmt.Errorf("%w: %d is over the burst", ErrCost, n))
+		return nil, p.never(n)
 	}
-	delay = reserved.Delay()
+	delay := reserved.Delay()
 	if delay <= 0 {
-		return reserved, 0, nil // they came just now
+		return nil, nil // they came just now
 	}
+	delay = p.behind(delay, n)
 	why := ErrRate
 	if wait {
 		deadline, ok := ctx.Deadline()
 		if !ok || deadline.Sub(now) >= delay {
-			return reserved, delay, nil
+			return p.join(n, reserved, delay), nil
 		}
 		why = ErrTooLate
 	}
@@ -120,7 +125,7 @@ func (p *rate[R]) take(ctx context.Context, n int, wait bool) (reserved R, delay
 	if delay > forEver {
 		delay = 0
 	}
-	return reserved, 0, refuse(p.name, delay, why)
+	return nil, refuse(p.name, delay, why)
 }
 
 // forEver is where a delay stops being one: a limiter whose rate is zero says

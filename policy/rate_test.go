@@ -175,3 +175,59 @@ func TestPaceLeaving(t *testing.T) {
 		}
 	})
 }
+
+// Those behind one who leaves move up, and one who comes is told the wait behind
+// all of them, though only the first has reserved.
+func TestPaceLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each = 10 * time.Millisecond
+		l := &bucket{size: 3, every: each, last: time.Now()}
+		p := policy.Pace(l)
+		began := time.Now()
+		at := make(map[string]time.Duration)
+		var mu sync.Mutex
+		come := func(name string, ctx context.Context, cost int) {
+			go func() {
+				_, err := p.Admit(ctx, costing(cost))
+				mu.Lock()
+				defer mu.Unlock()
+				if at[name] = time.Since(began); err != nil {
+					at[name] = -at[name]
+				}
+			}()
+			synctest.Wait()
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		first, leaveFirst := context.WithCancel(t.Context())
+		come("first", first, 1)
+		come("second", t.Context(), 2)
+		come("leaves", leaving, 3)
+		come("third", t.Context(), 1)
+		soon, cancel := context.WithTimeout(t.Context(), 8*each-1)
+		defer cancel()
+		refusedCtx(t, soon, p, resource.Request{}, "pace", policy.ErrTooLate, 8*each)
+		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 8*each)
+		leave()
+		time.Sleep(each / 2)
+		leaveFirst() // what it had to wait for goes to the second
+		synctest.Wait()
+		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 4*each-each/2)
+		come("too much by then", t.Context(), 3)
+		come("last", t.Context(), 1)
+		time.Sleep(2 * each)
+		l.mu.Lock()
+		l.size = 2
+		l.mu.Unlock()
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		want := map[string]time.Duration{
+			"first": -each / 2, "leaves": 0, "second": 2 * each, "third": 3 * each, "too much by then": -3 * each, "last": 4 * each,
+		}
+		for name := range want {
+			if at[name] != want[name] {
+				t.Errorf("%s was answered after %v, want %v (below zero: with an error)", name, at[name], want[name])
+			}
+		}
+	})
+}

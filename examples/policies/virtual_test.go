@@ -247,3 +247,34 @@ func TestAdaptiveBelongsInMakeGate(t *testing.T) {
 		}
 	})
 }
+
+// Callers who are less patient than the line is long take nothing with them: all
+// that the rate allows goes to those who wait.
+func TestPaceOfTheImpatient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy.Pace(rate.NewLimiter(100, 5))
+		const during = 20 * time.Second
+		begun := time.Now()
+		var served atomic.Int64
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				for n := i; time.Since(begun) < during; n++ {
+					ctx, cancel := context.WithCancel(context.Background())
+					time.AfterFunc(time.Duration(n*37%300)*time.Millisecond, cancel)
+					if _, err := p.Admit(ctx, resource.Request{NoWait: n%4 == 0}); err == nil {
+						served.Add(1)
+					}
+					cancel()
+					time.Sleep(time.Duration(n*11%50+1) * time.Millisecond)
+				}
+			})
+		}
+		wg.Wait()
+		took := time.Since(begun)
+		most := 100*took.Seconds() + 5
+		if n := float64(served.Load()); n > most+1 || n < 0.95*most {
+			t.Errorf("%v were served in %v, want nearly %.0f and not more", n, took, most)
+		}
+	})
+}
