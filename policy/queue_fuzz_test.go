@@ -168,7 +168,7 @@ func FuzzCoDel(f *testing.F) {
 			waiting := s.bySince()
 			longest := s.now - waiting[0].Since
 			if s.now >= began+interval {
-				recent, overloaded = overloaded, slices.Min(looks) > target
+				recent, overloaded = overloaded && s.now-began < 2*interval, slices.Min(looks) > target
 				looks, began = nil, s.now
 			} else if recent && longest > 2*target {
 				overloaded = true
