@@ -92,8 +92,9 @@ func (s *keyedStress) config(key int) (resource.Config[*keyedToken], error) {
 }
 
 func (s *keyedStress) make(ctx context.Context, key int) (*keyedToken, error) {
+	before := s.places.Load()
 	n, m := s.live.Add(1), s.perKey[key].Add(1)
-	if most := s.places.Load(); n > most {
+	if most := max(before, s.places.Load()); n > most {
 		s.t.Errorf("I1: %d live of at most %d", n, most)
 	}
 	if m > int64(perKeyCap(key)) {
@@ -306,6 +307,7 @@ func (s *keyedStress) run(seed uint64, callers int, most int64) {
 	wg.Wait()
 	last, cancelLast := context.WithTimeout(context.Background(), time.Minute)
 	defer cancelLast()
+	s.useAll(last, most)
 	if err := s.k.Close(last); err != nil {
 		s.t.Fatalf("I6: Close: %v; %v", err, s.k.Stats())
 	}
@@ -328,6 +330,32 @@ func (s *keyedStress) run(seed uint64, callers int, most int64) {
 	slices.Sort(kinds)
 	s.t.Logf("%d served, %d made, %d gave way, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
 		st.GaveWay, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
+}
+
+// useAll lends every place at once: none was lost.
+func (s *keyedStress) useAll(ctx context.Context, most int64) {
+	s.places.Store(most)
+	if err := s.k.Resize(int(most)); err != nil {
+		s.t.Error(err)
+	}
+	var ls []resource.Lease[*keyedToken]
+	for n := 0; len(ls) < int(most); n++ {
+		key := n / 4 % s.keys // each four times, of which it may have some
+		if n%4 >= perKeyCap(key) {
+			continue
+		}
+		soon, cancel := context.WithTimeout(ctx, 10*time.Second)
+		l, err := s.k.Acquire(soon, key)
+		cancel()
+		if err == nil {
+			ls = append(ls, l)
+		} else if !errors.Is(err, errKeyedStress) {
+			s.t.Fatalf("only %d of %d places can be lent: %v; %v", len(ls), most, err, s.k.Stats())
+		}
+	}
+	for _, l := range ls {
+		l.Release()
+	}
 }
 
 // stack is a Queue that serves who came last.

@@ -65,7 +65,11 @@ func (p *Pool[T]) mustGiveWay(e *entry[T], used bool) bool {
 	// callers who only came earlier: so at least half of the time of the
 	// places goes to use, however many keys there are.
 	ripe := p.since()-e.born >= e.born-e.made
-	return p.share.Owes(p.waiters.front.Since, ripe)
+	next := p.waiters.front
+	if p.ordered {
+		next = p.waiters.back // a Queue may leave who came first in front for ever
+	}
+	return p.share.Owes(next.Since, ripe)
 }
 
 // offer says that something is idle, if places are scarce. The pool is locked.

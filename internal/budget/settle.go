@@ -21,17 +21,20 @@ func (b *Budget) Settle() {
 			return // who has it looks at pending once more
 		}
 		if steps = b.pass(steps); steps >= stint {
-			go func() { // has the arbiter from here on
-				for steps >= stint || b.pending.Load() {
-					steps = b.pass(0)
-				}
-				b.arbiter.Unlock()
-				b.Settle()
-			}()
+			go b.goOn() // which has the arbiter from here on
 			return
 		}
 		b.arbiter.Unlock()
 	}
+}
+
+// goOn does what Settle left, and gives the arbiter back.
+func (b *Budget) goOn() {
+	for steps := stint; steps >= stint || b.pending.Load(); {
+		steps = b.pass(0)
+	}
+	b.arbiter.Unlock()
+	b.Settle()
 }
 
 // pass does what is to be done just now, until there was nothing or stint steps
