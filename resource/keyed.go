@@ -25,7 +25,9 @@ import (
 // keys, one that has nothing is served before callers of other keys who came
 // after it did, except that what took long to make is used for at least as long
 // first. So a busy key can not starve a quiet one. [Config.MinIdle] takes
-// places only while there are free ones.
+// places only while there are free ones, and [Pool.Warm] those of idle resources
+// too, but of no other call of Warm that has no more. A place whose Destroy takes
+// longer than about a second is waited for no more: something else gives way.
 //
 // A key costs memory, and no goroutine.
 type Keyed[K comparable, T any] struct {

@@ -186,31 +186,49 @@ func (h *keyedHarness) acquireFor(key string, d time.Duration) (resource.Lease[*
 type keyedCall struct {
 	h      *keyedHarness
 	cancel context.CancelFunc
-	done   bool
-	lease  resource.Lease[*keyedItem]
-	err    error
-	after  time.Duration
+	ended  chan keyedEnd
+
+	// Once poll has seen the end.
+	done bool
+	keyedEnd
+}
+
+// keyedEnd is what came of a call.
+type keyedEnd struct {
+	lease resource.Lease[*keyedItem]
+	err   error
+	after time.Duration
 }
 
 // begin begins an Acquire.
 func (h *keyedHarness) begin(key string) *keyedCall {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(h.t.Context())
-	c := &keyedCall{h: h, cancel: cancel}
+	c := &keyedCall{h: h, cancel: cancel, ended: make(chan keyedEnd, 1)}
 	began := time.Now()
 	go func() {
-		c.lease, c.err = h.k.Acquire(ctx, key)
-		c.after, c.done = time.Since(began), true
+		l, err := h.k.Acquire(ctx, key)
+		c.ended <- keyedEnd{l, err, time.Since(began)}
 	}()
 	synctest.Wait()
 	return c
 }
 
+// poll reports whether it has returned.
+func (c *keyedCall) poll() bool {
+	synctest.Wait()
+	select {
+	case c.keyedEnd = <-c.ended:
+		c.done = true
+	default:
+	}
+	return c.done
+}
+
 // wantLease checks that it has got one.
 func (c *keyedCall) wantLease() resource.Lease[*keyedItem] {
 	c.h.t.Helper()
-	synctest.Wait()
-	if !c.done || c.err != nil {
+	if !c.poll() || c.err != nil {
 		c.h.t.Fatalf("no lease: it has returned: %t, %v; %v", c.done, c.err, c.h.k.Stats())
 	}
 	return c.lease
@@ -219,8 +237,7 @@ func (c *keyedCall) wantLease() resource.Lease[*keyedItem] {
 // wantWaiting checks that it still waits.
 func (c *keyedCall) wantWaiting() {
 	c.h.t.Helper()
-	synctest.Wait()
-	if c.done {
+	if c.poll() {
 		c.h.t.Fatalf("it waits no more: %v; %v", c.err, c.h.k.Stats())
 	}
 }
@@ -228,8 +245,7 @@ func (c *keyedCall) wantWaiting() {
 // wantErr checks that it has failed.
 func (c *keyedCall) wantErr(target error) {
 	c.h.t.Helper()
-	synctest.Wait()
-	if !c.done {
+	if !c.poll() {
 		c.h.t.Fatalf("it still waits, want %v; %v", target, c.h.k.Stats())
 	}
 	wantAcquireError(c.h.t, c.err, target)
