@@ -207,12 +207,12 @@ func TestKeyedOutageIsNotForgotten(t *testing.T) {
 			if _, err := h.acquireFor("down", time.Second); !errors.As(err, &ae) {
 				t.Fatal(err)
 			}
-			if ae.RetryAfter > 5*time.Second {
+			if ae.RetryAfter > 3*time.Second {
 				break
 			}
 			time.Sleep(ae.RetryAfter)
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(2 * time.Second)
 		if n := h.k.Len(); n != 2 {
 			t.Errorf("%d keys, want both", n)
 		}
