@@ -18,7 +18,9 @@ import (
 // once.
 //
 // When the total is used up and a caller needs a resource of its key made, the
-// least recently used idle resource of any other key gives way ([ErrGaveWay]).
+// least recently used idle resource of any other key gives way ([ErrGaveWay]);
+// one of a key that has no more than the caller's would then have, only when it
+// has been idle for as long as it took to make.
 // If nothing is idle the keys share fairly: the next place goes to the key that
 // has least, and a key that has at least two more than it gives one up when one
 // is given back, although its own callers wait. If there are fewer places than

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,5 +95,60 @@ func TestKeyedCloseDoesNotWaitForConfig(t *testing.T) {
 		if k.Len() != 0 {
 			t.Errorf("%d keys", k.Len())
 		}
+	})
+}
+
+// Two keys that each have a place do not take it from each other in turns, each
+// to make its resource anew: a busy one waits for what another has idle, and has
+// no more of, for as long as it took to make.
+func TestKeyedIdleIsNotTakenInTurns(t *testing.T) {
+	const takes = 20 * ms
+	keyed(t, 4, 4, func(h *keyedHarness) { h.makeTime = takes }, func(h *keyedHarness) {
+		stop := h.busy("hot", 20, 5*ms, 0)
+		time.Sleep(time.Second)
+		var cold []func() int
+		for i := range 3 {
+			cold = append(cold, h.busy(fmt.Sprint(i), 1, 5*ms, 5*ms))
+		}
+		time.Sleep(10 * time.Second)
+		before := h.k.Stats().Made
+		time.Sleep(10 * time.Second)
+		if n := h.k.Stats().Made - before; n != 0 {
+			t.Errorf("%d were made in 10s, and each key has one", n)
+		}
+		for i, stop := range cold {
+			if n := stop(); n < 1900 {
+				t.Errorf("key %d was served %d times in 20s", i, n)
+			}
+		}
+		time.Sleep(2*takes + 5*ms) // one to keep it for, one to make another
+		if s := h.k.Stats(); s.Leased != 4 {
+			t.Errorf("the rest: %v", s)
+		}
+		stop()
+	})
+}
+
+// What is idle is not kept from who has nothing, nor from who has less.
+func TestKeyedIdleIsKeptFromNoPoorerKey(t *testing.T) {
+	const takes = time.Second
+	keyed(t, 3, 3, func(h *keyedHarness) { h.makeTime = takes }, func(h *keyedHarness) {
+		a, a2, a3 := h.acquire("a"), h.acquire("a"), h.acquire("a")
+		a.Release()
+		b := h.begin("b")
+		h.wantGaveWay(1)
+		time.Sleep(takes)
+		l := b.wantLease()
+		a2.Release()
+		b2 := h.begin("b")
+		time.Sleep(takes / 2)
+		h.wantGaveWay(1) // a has as many
+		c := h.begin("c")
+		a3.Release()
+		time.Sleep(takes)
+		c.wantLease().Release()
+		time.Sleep(3 * takes)
+		b2.wantLease().Release()
+		l.Release()
 	})
 }

@@ -174,6 +174,19 @@ func (s *Share) Owes(since time.Duration, ripe bool) bool {
 	return false
 }
 
+// NoRicher reports whether s has no more than the next one to be served will have,
+// so that nothing is evened out if s gives way.
+func (s *Share) NoRicher() bool {
+	b := s.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := b.claims.other(s)
+	if next == nil || b.over() || next.has() == 0 && b.bare > b.dying.coming() {
+		return false
+	}
+	return !b.richer(s, next)
+}
+
 // richer reports whether s has at least two more than the next one to be served,
 // who gets what is dying. b is locked.
 func (b *Budget) richer(s, next *Share) bool {
