@@ -49,6 +49,7 @@ type entry[T any] struct {
 	seat     int           // which, if seated; else its last holder's
 	sat      int64         // Leases when it got its seat
 	since    int64         // tick from which it is idle, on the shelf
+	back     time.Duration // when it last came back while places of the total were scarce
 	granted  time.Duration // when it was last handed to a waiter
 	unfit    time.Duration // the least MinRemaining it was found too old for; 0: none
 	index    int           // in pool.all

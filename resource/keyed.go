@@ -18,7 +18,9 @@ import (
 // once.
 //
 // When the total is used up and a caller needs a resource of its key made, the
-// least recently used idle resource of any other key gives way ([ErrGaveWay]).
+// least recently used idle resource of any other key gives way ([ErrGaveWay]);
+// one of a key that has no more than the caller's would then have, only when it
+// has been idle for as long as it took to make.
 // If nothing is idle the keys share fairly: the next place goes to the key that
 // has least, and a key that has at least two more than it gives one up when one
 // is given back, although its own callers wait. If there are fewer places than
@@ -149,15 +151,15 @@ func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
 	if !ok {
 		return nil, false
 	}
-	p, err := k.get(s)
-	return p, err == nil
+	p := s.pool.Load()
+	return p, p != nil
 }
 
 // All yields every key in use, with its pool, in no order. See [Keyed.Pool].
 func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 	return func(yield func(K, *Pool[T]) bool) {
 		for _, e := range k.slots.Entries() {
-			if p, err := k.get(e.Value); err == nil && !yield(e.Key, p) {
+			if p := e.Value.pool.Load(); p != nil && !yield(e.Key, p) {
 				return
 			}
 		}
@@ -201,9 +203,9 @@ func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 	if !ok {
 		return nil
 	}
-	p, err := k.get(s)
-	if err != nil {
-		return nil // it never came to be
+	p := s.pool.Load()
+	if p == nil {
+		return nil // Config has not returned: whoever uses it does so anew
 	}
 	if err := p.Close(ctx); err != nil {
 		return err

@@ -14,8 +14,10 @@ type KeyedConfig[K comparable, T any] struct {
 	// Config returns the Config of the pool for key; its MaxSize is the most
 	// that this key may have. Required. It is called when the key is first
 	// used, and again when it is used after it was forgotten, by the caller
-	// who uses it, and must not block. With an error, or a bad Config, that
-	// caller fails, and the key is as if it had not been used.
+	// who uses it, and must not block: others who use the key meanwhile wait
+	// for it, whatever their contexts say. Nor may it use that key of the
+	// Keyed itself, which would wait for ever. With an error, or a bad Config,
+	// those callers fail, and the key is as if it had not been used.
 	//
 	// Policies may be shared between the Configs, so that they hold for all
 	// keys together, but a [Queue] may not: return a new one each time.

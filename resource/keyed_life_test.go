@@ -207,7 +207,7 @@ func TestKeyedOutageIsNotForgotten(t *testing.T) {
 			if _, err := h.acquireFor("down", time.Second); !errors.As(err, &ae) {
 				t.Fatal(err)
 			}
-			if ae.RetryAfter > 2*time.Second {
+			if ae.RetryAfter > 3*time.Second {
 				break
 			}
 			time.Sleep(ae.RetryAfter)

@@ -127,9 +127,14 @@ func (m *keyedModel) collect() {
 	m.calls = kept
 }
 
-// atRest checks what holds when nothing moves.
+// atRest checks what holds when nothing moves, and what is idle need not be kept
+// any more for the sake of its making.
 func (m *keyedModel) atRest() {
 	m.t.Helper()
+	if s := m.k.Stats(); s.Idle > 0 && s.Wanting > 0 {
+		time.Sleep(m.makeTime + ms)
+		m.collect()
+	}
 	s := m.k.Stats()
 	if err := unbalanced(s.Stats); err != nil {
 		m.t.Error(err)

@@ -35,6 +35,9 @@ func (k *Keyed[K, T]) fill(s *slot[K, T]) {
 		return
 	}
 	s.pool.Store(p)
+	if k.closed.Load() {
+		p.beginClose() // Close may not have seen it
+	}
 	k.arm()
 }
 

@@ -67,7 +67,8 @@ func TestKeyedForgets(t *testing.T) {
 	keyed(t, 3, 1, func(h *keyedHarness) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "short" {
-				cfg.Eviction, cfg.SweepInterval = evictIdle(time.Second), time.Second
+				// Never at the instant at which keys are forgotten: what a sweep looks at is in use.
+				cfg.Eviction, cfg.SweepInterval = evictIdle(time.Second), 1100*time.Millisecond
 			}
 		}
 	}, func(h *keyedHarness) {

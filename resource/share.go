@@ -59,13 +59,14 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 		p.retire(e, ErrShrunk, &p.n.other)
 		return true
 	}
+	e.back = p.since()
 	if !used || p.waiters.n == 0 {
 		return false // if it lies idle it may be chosen to give way: see offer
 	}
 	// One that took long to make must live as long before it makes way for
-	// callers who only came earlier: so at least half of the time of the
-	// places goes to use, however many keys there are.
-	ripe := p.since()-e.born >= e.born-e.made
+	// callers who only came earlier: so where callers always wait at least
+	// half of the time of the places goes to use, however many keys there are.
+	ripe := e.back-e.born >= e.born-e.made
 	next := p.waiters.front
 	if p.ordered {
 		next = p.waiters.back // a Queue may leave who came first in front for ever
@@ -83,9 +84,27 @@ func (p *Pool[T]) offer() {
 		return
 	}
 	p.clearSeats(0) // what was given back just now may have been left there
-	if p.shelf.n > p.aside && p.spare() != nil {
+	if p.shelf.n == p.aside {
+		return
+	}
+	if e := p.spare(); e != nil && !p.keepsBack(e) {
 		p.share.Offer()
 	}
+}
+
+// keepsBack reports whether e, which is idle, does not give way yet, since those
+// for whom it would have no less than this pool: else the two would take it from
+// each other in turns, and each make it anew. Once it has been idle for as long
+// as it took to make it goes, and until then it is asked for no more. The pool is
+// locked.
+func (p *Pool[T]) keepsBack(e *entry[T]) bool {
+	now := p.since()
+	wait := e.born - e.made - (now - max(e.back, time.Duration(e.since)*tickLen))
+	if wait <= 0 || !p.share.NoRicher() {
+		return false
+	}
+	p.growAgain(now, wait) // unlock offers it then
+	return true
 }
 
 // spare returns the idle resource that was used least recently, if nobody waits
@@ -153,7 +172,7 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	defer p.unlock()
 	p.clearSeats(0)
 	e := p.spare()
-	if e == nil {
+	if e == nil || p.keepsBack(e) {
 		return budget.Nothing, 0
 	}
 	if since := time.Duration(e.since) * tickLen; since > before {

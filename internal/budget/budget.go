@@ -70,11 +70,12 @@ type Budget struct {
 	used   int // places taken
 	dying  ends
 	needed int // places claimed
-	bare   int // claimants that hold nothing, without the patient
+	bare   int // claimants that have nothing, without the patient
 	gave   int64
 	claims claimHeap
 	idlers idleHeap
 	dry    map[*Share]struct{} // hold something, and will Offer when it is idle
+	ending map[*Share]struct{} // something of theirs is dying, and not stuck
 	spared []*Share            // hold something idle, which not all may have
 	awake  map[*Share]struct{} // those that must be told to Attend
 	round  int                 // of asking members to give way
@@ -83,7 +84,10 @@ type Budget struct {
 
 // New returns a budget of max places. now is the members' clock.
 func New(max int, now func() time.Duration) *Budget {
-	return &Budget{now: now, max: max, dry: make(map[*Share]struct{}), awake: make(map[*Share]struct{})}
+	return &Budget{
+		now: now, max: max,
+		dry: make(map[*Share]struct{}), ending: make(map[*Share]struct{}), awake: make(map[*Share]struct{}),
+	}
 }
 
 // Join adds a member. One that holds nothing, claims nothing and is not awake
@@ -141,7 +145,7 @@ func (b *Budget) place(s *Share) {
 	case s.inLine >= 0:
 		heap.Remove(&b.claims, s.inLine)
 	}
-	if bare := s.claim > 0 && s.held == 0 && !s.patient; bare != s.bare {
+	if bare := s.claim > 0 && s.has() == 0 && !s.patient; bare != s.bare {
 		if s.bare = bare; bare {
 			b.bare++
 		} else {

@@ -433,3 +433,27 @@ func TestHungEnds(t *testing.T) {
 		b.want(2, 0, 0, 0, 0)
 	})
 }
+
+// Who has only what hangs in its end has nothing, and is served before those who
+// have something.
+func TestHungEndsAreNotHad(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		hung, a := w.join("hung"), w.join("a")
+		hung.lend(1)
+		a.lend(2)
+		hung.discard()
+		w.sleep(2 * time.Second)
+		hung.call(1)
+		w.sleep(time.Millisecond)
+		a.call(5)
+		a.release(1)
+		w.check()
+		a.want(0, 1, 0, 1, 5)
+		a.bury(1)
+		w.check()
+		hung.want(1, 0, 0, 1, 0)
+		hung.bury(1)
+		w.check()
+		a.want(1, 1, 0, 0, 4)
+	})
+}

@@ -59,11 +59,19 @@ func (b *Budget) begin() {
 	}
 }
 
-// tick is called by the clock, while something young is dying.
+// tick is called by the clock, while something young is dying. Of a member it is
+// known only when the last began to.
 func (b *Budget) tick() {
 	b.mu.Lock()
 	b.dying.age()
-	if b.dying.ticks = b.dying.coming() > 0; b.dying.ticks {
+	for s := range b.ending {
+		if b.now()-s.died >= patience {
+			delete(b.ending, s)
+			s.stuck = s.dying
+			b.place(s)
+		}
+	}
+	if b.dying.ticks = b.dying.coming()+len(b.ending) > 0; b.dying.ticks {
 		b.dying.clock.Reset(patience / (generations - 1))
 	}
 	b.pending.Store(true)

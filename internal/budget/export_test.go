@@ -41,12 +41,15 @@ func (b *Budget) Audit(all []*Share) error {
 	}
 	for i, s := range all {
 		used, dying, needed = used+s.held, dying+s.dying, needed+s.claim
+		if _, ends := b.ending[s]; s.stuck < 0 || s.stuck > s.dying || ends != (s.stuck < s.dying) {
+			return fmt.Errorf("member %d has %d dying and %d stuck, and is looked at: %t", i, s.dying, s.stuck, ends)
+		}
 		if s.held < 0 || s.dying < 0 || s.dying > s.held || s.claim < 0 {
 			return fmt.Errorf("member %d holds %d, of which %d are dying, and claims %d", i, s.held, s.dying, s.claim)
 		}
 		if s.claim > 0 {
 			lines++
-			if s.held == 0 && !s.patient {
+			if s.held == s.stuck && !s.patient {
 				bare++
 			}
 		}

@@ -8,8 +8,8 @@ func (h claimHeap) Less(i, j int) bool {
 	if h[i].patient != h[j].patient {
 		return h[j].patient
 	}
-	if h[i].held != h[j].held {
-		return h[i].held < h[j].held
+	if a, b := h[i].has(), h[j].has(); a != b {
+		return a < b
 	}
 	return h[i].since < h[j].since
 }

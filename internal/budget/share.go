@@ -13,6 +13,8 @@ type Share struct {
 	// Guarded by b.mu.
 	held    int           // places
 	dying   int           // of those, on their way back
+	stuck   int           // of those, waited for no more
+	died    time.Duration // when one last began to die
 	claim   int           // places claimed
 	patient bool          // not for callers
 	bare    bool          // it is counted in b.bare
@@ -92,6 +94,8 @@ func (s *Share) Dying() {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	s.dying++
+	s.died = s.b.now()
+	s.b.ending[s] = struct{}{}
 	s.b.begin()
 }
 
@@ -102,6 +106,9 @@ func (s *Share) Free(wasDying bool) {
 	defer b.mu.Unlock()
 	if wasDying {
 		s.dying--
+		if s.stuck = min(s.stuck, s.dying); s.stuck == s.dying {
+			delete(b.ending, s)
+		}
 		b.dying.end()
 	}
 	s.held--
@@ -142,6 +149,9 @@ func (s *Share) Offer() {
 	}
 }
 
+// has is how many places s has the use of: not those that are stuck. b is locked.
+func (s *Share) has() int { return s.held - s.stuck }
+
 // Owes reports whether what has just come back to the member must give way,
 // although callers of its own wait, the first of them since then. ripe says that
 // it has lived long enough to be worth its making.
@@ -156,7 +166,7 @@ func (s *Share) Owes(since time.Duration, ripe bool) bool {
 	if poorest == s || poorest.patient {
 		return false
 	}
-	first := poorest.held == 0 && b.bare > b.dying.coming() && poorest.since < since && ripe
+	first := poorest.has() == 0 && b.bare > b.dying.coming() && poorest.since < since && ripe
 	if first || b.richer(s, poorest) {
 		b.gave++
 		return true
@@ -164,8 +174,21 @@ func (s *Share) Owes(since time.Duration, ripe bool) bool {
 	return false
 }
 
+// NoRicher reports whether s has no more than the next one to be served will have,
+// so that nothing is evened out if s gives way.
+func (s *Share) NoRicher() bool {
+	b := s.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := b.claims.other(s)
+	if next == nil || b.over() || next.has() == 0 && b.bare > b.dying.coming() {
+		return false
+	}
+	return !b.richer(s, next)
+}
+
 // richer reports whether s has at least two more than the next one to be served,
 // who gets what is dying. b is locked.
 func (b *Budget) richer(s, next *Share) bool {
-	return next.held+min(b.dying.coming(), next.claim)+2 <= s.held-s.dying
+	return next.has()+min(b.dying.coming(), next.claim)+2 <= s.held-s.dying
 }

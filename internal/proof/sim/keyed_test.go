@@ -1,0 +1,252 @@
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// One hot key and many cold ones on one total. Each caller acquires, holds and
+// comes again at once, so that each key wants at least a place all the time: the
+// hot one's many callers would have them all. A make takes its time too.
+
+const (
+	holdTime  = 10 * time.Millisecond
+	crowdLast = time.Minute
+)
+
+// crowd is who comes.
+type crowd struct {
+	places, cold, hot int // how many keys are cold, callers the hot one has
+	make              time.Duration
+	dials             float64 // the goal: no more for each that is served
+}
+
+// turn is the goal for the waits: as long as it takes until each key has had
+// what it had long enough to be worth its making.
+func (c crowd) turn() time.Duration {
+	each := c.make + max(c.make, holdTime) + holdTime
+	return time.Duration(c.cold/c.places+1) * each
+}
+
+// borrow lends a resource of that key.
+type borrow func(ctx context.Context, key int) (release func(), err error)
+
+// shares is what each key got.
+type shares struct {
+	dials  int
+	served []int             // by key; 0 is the hot one
+	leased []time.Duration   // by key
+	waits  [][]time.Duration // by key
+}
+
+// dial makes a resource.
+func (s *shares) dial(mu *sync.Mutex, takes time.Duration) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		mu.Lock()
+		s.dials++
+		d := takes + instant(s.dials%500)
+		mu.Unlock()
+		select {
+		case <-time.After(d):
+			return 1, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// run lets the callers come to what open returns. Who waits at the end counts as
+// one who waited until then.
+func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, error)) (lend borrow, close func() error)) *shares {
+	t.Helper()
+	n := c.cold + 1
+	s := &shares{served: make([]int, n), leased: make([]time.Duration, n), waits: make([][]time.Duration, n)}
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		lend, shut := open(s.dial(&mu, c.make))
+		ctx, cancel := context.WithTimeout(t.Context(), crowdLast)
+		defer cancel()
+		var wg sync.WaitGroup
+		for i := range c.hot + c.cold {
+			key := max(0, i-c.hot+1)
+			wg.Go(func() {
+				time.Sleep(instant(i))
+				if key > 0 {
+					time.Sleep(time.Second) // the hot one is there already
+				}
+				for ctx.Err() == nil {
+					began := time.Now()
+					release, err := lend(ctx, key)
+					waited := time.Since(began)
+					if err == nil {
+						time.Sleep(holdTime + instant(i))
+						release()
+					}
+					mu.Lock()
+					s.waits[key] = append(s.waits[key], waited)
+					if err == nil {
+						s.served[key]++
+						s.leased[key] += holdTime
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if err := shut(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// worst returns the longest wait of a cold key's caller, and what the key with
+// the least had, as a part of what all had in the mean.
+func (s *shares) worst() (wait time.Duration, part float64) {
+	for _, w := range s.waits[1:] {
+		wait = max(wait, slices.Max(w))
+	}
+	return wait, float64(slices.Min(s.leased)) * float64(len(s.leased)) / float64(s.lease())
+}
+
+// lease returns for how long all together were lent something.
+func (s *shares) lease() (sum time.Duration) {
+	for _, d := range s.leased {
+		sum += d
+	}
+	return sum
+}
+
+// total returns how many were served.
+func (s *shares) total() (n int) {
+	for _, m := range s.served {
+		n += m
+	}
+	return n
+}
+
+// byKeyed lends from a Keyed.
+func (c crowd) byKeyed(t *testing.T) *shares {
+	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+		k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
+			Config: func(int) (resource.Config[int], error) {
+				return resource.Config[int]{Make: dial, MaxSize: c.places}, nil
+			},
+			MaxTotal: c.places,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lend := func(ctx context.Context, key int) (func(), error) {
+			l, err := k.Acquire(ctx, key)
+			return l.Release, err
+		}
+		return lend, func() error { return k.Close(context.Background()) }
+	})
+}
+
+// byQuota lends from a pool for each key; a semaphore is all they share.
+func (c crowd) byQuota(t *testing.T) *shares {
+	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+		quota := policy.Semaphore(semaphore.NewWeighted(int64(c.places)))
+		pools := make([]*resource.Pool[int], c.cold+1)
+		for i := range pools {
+			p, err := resource.New(resource.Config[int]{Make: dial, MaxSize: c.places, Quota: quota})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pools[i] = p
+		}
+		lend := func(ctx context.Context, key int) (func(), error) {
+			l, err := pools[key].Acquire(ctx)
+			return l.Release, err
+		}
+		return lend, func() (err error) {
+			for _, p := range pools {
+				if e := p.Close(context.Background()); e != nil {
+					err = e
+				}
+			}
+			return err
+		}
+	})
+}
+
+// byTurn lends from one pool, to whoever came first, who dials if the last user
+// was of another key.
+func (c crowd) byTurn(t *testing.T) *shares {
+	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+		p, err := resource.New(resource.Config[*int]{
+			Make: func(context.Context) (*int, error) {
+				key := -1
+				return &key, nil
+			},
+			MaxSize: c.places,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lend := func(ctx context.Context, key int) (func(), error) {
+			l, err := p.Acquire(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if now := l.Value(); *now != key {
+				if _, err := dial(ctx); err != nil {
+					l.Release()
+					return nil, err
+				}
+				*now = key
+			}
+			return l.Release, nil
+		}
+		return lend, func() error { return p.Close(context.Background()) }
+	})
+}
+
+func TestHotKey(t *testing.T) {
+	for _, c := range []crowd{
+		{places: 10, cold: 9, hot: 200, make: 5 * time.Millisecond, dials: 0.01},
+		{places: 10, cold: 9, hot: 200, make: 20 * time.Millisecond, dials: 0.01},
+		{places: 10, cold: 29, hot: 200, make: 5 * time.Millisecond, dials: 1},
+		{places: 10, cold: 29, hot: 200, make: 20 * time.Millisecond, dials: 1},
+	} {
+		var b table
+		b.add(fmt.Sprintf("%d places, %d cold keys, make %v", c.places, c.cold, c.make),
+			"cold p50", "p99", "most", "least, of the mean", "hot served", "all served", "dials", "places leased")
+		report := func(name string, s *shares) *shares {
+			wait, part := s.worst()
+			cold := slices.Concat(s.waits[1:]...)
+			b.add(name, quantile(cold, 0.5), quantile(cold, 0.99), wait, fmt.Sprintf("%.3f", part), s.served[0], s.total(),
+				s.dials, fmt.Sprintf("%.1f", float64(s.lease())/float64(crowdLast)))
+			return s
+		}
+		ours := report("Keyed", c.byKeyed(t))
+		turns := report("one pool, first come", c.byTurn(t))
+		quota := report("pools with a Quota", c.byQuota(t))
+		b.log(t)
+
+		if wait, part := ours.worst(); wait > c.turn() || part < 0.5 {
+			t.Errorf("%+v: a cold key's caller waited %v, want %v at most; the least had %.3f of the mean, want 0.5", c, wait, c.turn(), part)
+		}
+		if most := c.dials * float64(ours.total()); float64(ours.dials) > most {
+			t.Errorf("%+v: %d dials for %d served, want %.0f at most", c, ours.dials, ours.total(), most)
+		}
+		if _, part := turns.worst(); part > 0.2 {
+			t.Errorf("%+v: first come, first served gives each key %.3f of the mean; the crowd is weaker than it should be", c, part)
+		}
+		if _, part := quota.worst(); part > 0 {
+			t.Errorf("%+v: a Quota gives each key %.3f of the mean; the crowd is weaker than it should be", c, part)
+		}
+	}
+}
