@@ -21,12 +21,18 @@ import (
 // least recently used idle resource of any other key gives way ([ErrGaveWay]);
 // one of a key that has no more than the caller's would then have, only when it
 // has been idle for as long as it took to make.
+//
 // If nothing is idle the keys share fairly: the next place goes to the key that
 // has least, and a key that has at least two more than it gives one up when one
 // is given back, although its own callers wait. If there are fewer places than
-// keys, one that has nothing is served before callers of other keys who came
-// after it did, except that what took long to make is used for at least as long
-// first. So a busy key can not starve a quiet one. [Config.MinIdle] takes
+// keys they take turns: one that has nothing is served before callers of other
+// keys who came after it did, once the resource was there for as long as it took
+// to make, and before all of them, once it was there four times as long. So a
+// busy key can not starve a quiet one.
+//
+// It is wise to let no key have all, by a MaxSize below MaxTotal: what is leased
+// or being made is not taken back, and a key whose makes hang keeps their places
+// until [Config.MakeTimeout]. [Config.MinIdle] takes
 // places only while there are free ones, and [Pool.Warm] those of idle resources
 // too, but of no other call of Warm that has no more. A place whose Destroy takes
 // longer than about a second is waited for no more: something else gives way.

@@ -173,3 +173,29 @@ func TestKeyedNoMoreGivesWayThanIsOwed(t *testing.T) {
 		stopPoor()
 	})
 }
+
+// However many callers a busy key has in line, a key with one caller gets a turn.
+func TestKeyedLongLineDoesNotStarveAnotherKey(t *testing.T) {
+	const hold, made = 10 * ms, 20 * ms
+	keyed(t, 1, 1, func(h *keyedHarness) { h.makeTime = made }, func(h *keyedHarness) {
+		stop := h.busy("hot", 200, hold, 0) // 2 s of work in line
+		time.Sleep(3 * time.Second)
+		for range 10 {
+			start := time.Now()
+			l := h.acquire("cold")
+			// The turn, the lease that is out when it ends, and the make.
+			if waited := time.Since(start); waited > 4*made+hold+made+ms {
+				t.Errorf("the cold key waited %v", waited)
+			}
+			time.Sleep(hold)
+			l.Release()
+			time.Sleep(made)
+		}
+		served, before := h.k.Stats().Released, time.Now()
+		time.Sleep(10 * time.Second) // without the cold one
+		if n := h.k.Stats().Released - served; n < int64(time.Since(before)/hold)*9/10 {
+			t.Errorf("%d served in %v", n, time.Since(before))
+		}
+		stop()
+	})
+}

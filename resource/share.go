@@ -66,17 +66,26 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 	// One that took long to make must live as long before it makes way for
 	// callers who only came earlier: so where callers always wait at least
 	// half of the time of the places goes to use, however many keys there are.
-	ripe := e.back-e.born >= e.born-e.made
+	lived, made := e.back-e.born, e.born-e.made
 	next := p.waiters.front
 	if p.ordered {
 		next = p.waiters.back // a Queue may leave who came first in front for ever
 	}
-	if !p.share.Owes(next.Since, ripe) {
+	came := next.Since
+	if lived >= turn*made {
+		came = math.MaxInt64 // the key has had its turn, however long its line is
+	}
+	if !p.share.Owes(came, lived >= made) {
 		return false
 	}
 	p.retire(e, ErrGaveWay, &p.n.other)
 	return true
 }
+
+// turn is how many times the time of its making a key may use its only resource,
+// for callers who came before those of a key that has nothing. Without an end to
+// it a key with a thousand callers in line would leave others the thousandth part.
+const turn = 4
 
 // offer says that something is idle, if places are scarce. The pool is locked.
 func (p *Pool[T]) offer() {

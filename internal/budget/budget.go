@@ -9,7 +9,8 @@
 //     claimant gives way with the next thing that comes back to it, so that
 //     what members hold evens out while they all want more;
 //   - if there are fewer places than claimants, one that has nothing is served
-//     before callers who came to another member after it did.
+//     before callers who came to another member after it did, and before all
+//     when that one has had its turn, which is for it to say.
 //
 // A free place goes to the claimant who holds least, of those to the one that
 // has claimed longest; a patient one, which has no callers but wants to be
