@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -118,17 +117,17 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 			return
 		}
 	}
+	used := x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
+	if x.expected || !used && p.cfg.MinIdle == 0 {
+		return
+	}
 	later := x.info
 	later.Age = plus(later.Age, s.lead)
 	end := p.evict(later)
-	if end == nil || x.expected {
-		return
-	}
-	used := x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
-	if used || p.cfg.MinIdle > 0 && s.fresh <= p.cfg.MinIdle {
+	if end != nil && (used || s.fresh <= p.cfg.MinIdle) {
 		x.end = end
 	}
-	if !x.leased {
+	if end != nil && !x.leased {
 		s.fresh--
 	}
 }
@@ -143,32 +142,44 @@ type suspect[T any] struct {
 	end      error // why it will have to go soon, though it is in use or needed
 }
 
-// collect gets the facts about the next few resources. Those idle longest come first, so that a policy that keeps some keeps
-// the ones used last. idle is how many are idle in the pool.
+// collect gets the facts about the next few resources. Those idle longest come
+// first, so that a policy that keeps some keeps the ones used last.
 func (s *sweep[T]) collect() {
 	p := s.p
 	p.lock()
 	defer p.unlock()
 	now := int64(p.since() / tickLen)
 	s.n = 0
-	s.from = min(s.from, len(p.all))
-	for seen := 0; s.from > 0 && seen < sweepChunk; seen++ {
-		s.from--
-		e := p.all[s.from]
+	upTo := min(s.from, len(p.all))
+	s.from = max(0, upTo-sweepChunk)
+	for _, e := range p.all[s.from:upTo] {
+		x, idle := &s.some[s.n], int64(0)
 		switch {
 		case e.place == shelf && !e.aside:
-			s.some[s.n] = suspect[T]{e: e, info: e.info(now, max(0, now-e.since)), expected: e.expected}
-			s.n++
-		case e.place != shelf && p.cfg.Eviction != nil:
-			s.some[s.n] = suspect[T]{e: e, info: e.info(now, 0), leased: true, expected: e.expected}
-			s.n++
+			idle = max(0, now-e.since)
+		case e.place == shelf || p.cfg.Eviction == nil:
+			continue
 		}
+		*x = suspect[T]{e: e, leased: e.place != shelf, expected: e.expected}
+		e.tell(&x.info, now, idle, e.word.Load().Leases)
+		x.info.Idle = min(x.info.Idle, x.info.Age)
+		s.n++
 	}
-	slices.SortFunc(s.some[:s.n], func(a, b suspect[T]) int { return cmp.Compare(b.info.Idle, a.info.Idle) })
+	s.sort()
 	onSeats, _ := p.seatLevels()
 	s.idle = p.shelf.n + onSeats
 	s.fresh = s.idle - p.expected
 	s.lead = plus(p.cfg.SweepInterval, 2*p.gauge.Usual())
+}
+
+// sort puts those idle longest first. In the order in which they were made most
+// are so already, and then none is moved, for a suspect is large.
+func (s *sweep[T]) sort() {
+	for i := 1; i < s.n; i++ {
+		for k := i; k > 0 && s.some[k].info.Idle > s.some[k-1].info.Idle; k-- {
+			s.some[k], s.some[k-1] = s.some[k-1], s.some[k]
+		}
+	}
 }
 
 // stillIdle reports whether the resource has not been lent since it was

@@ -65,18 +65,15 @@ func statsLoop(_ context.Context, p *resource.Pool[*item], n int) error {
 }
 
 // sweepCounter is an Eviction that keeps everything, and counts sweeps by the
-// first resource, which each of them asks about twice: as it is, and as it will
-// be.
-type sweepCounter struct{ asked atomic.Int64 }
+// first resource, which each of them asks about once, as it is not in use.
+type sweepCounter struct{ sweeps atomic.Int64 }
 
 func (c *sweepCounter) Evict(i resource.Info) error {
 	if i.ID == 1 {
-		c.asked.Add(1)
+		c.sweeps.Add(1)
 	}
 	return nil
 }
-
-func (c *sweepCounter) sweeps() int64 { return c.asked.Load() / 2 }
 
 // sweepRow finds the CPU time of one sweep over very many idle resources: what
 // the process takes in a while with sweeps, less what it takes in a while
@@ -101,9 +98,9 @@ func openSweep(ctx context.Context, s size) (session, error) {
 			if err != nil {
 				return nil, err
 			}
-			before := count.sweeps()
+			before := count.sweeps.Load()
 			with, err := cpuOf(ctx, s.sweepFor)
-			sweeps := count.sweeps() - before
+			sweeps := count.sweeps.Load() - before
 			if err := errors.Join(err, closeRespool(p)); err != nil {
 				return nil, err
 			}
