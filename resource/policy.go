@@ -108,7 +108,7 @@ type Scheduled interface {
 // Info is what is known about one resource. Age and Idle are read from a clock
 // that ticks every 10 ms.
 type Info struct {
-	ID     uint64        // unique in the pool, from 1
+	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
 	Age    time.Duration // since it was made
 	Idle   time.Duration // since it was last given back, or made; 0 while leased
 	Leases int64         // begun so far
