@@ -20,6 +20,12 @@ const (
 	DefaultWriteTimeout = 10 * time.Second
 	DefaultCloseTimeout = 2 * time.Second
 	DefaultReadLimit    = 16 << 20
+	DefaultKeepAlive    = 15 * time.Second
+	DefaultPongWait     = 10 * time.Second
+	DefaultWatchAfter   = 2 * time.Millisecond
+	DefaultMaxDials     = 16
+
+	DefaultUnsolicitedLimit = 60
 )
 
 // Config says where and how to connect and how the connections are pooled.
@@ -45,13 +51,29 @@ type Config struct {
 	// later. Nil: a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Unpaired says that messages are not requests and replies: a lease may
-	// read before it has written, and end with a write that nobody answers.
-	// The pool can then tell less well whose a late message is. While it is
-	// false, a message that comes before the lease has written is
-	// [ErrUnsolicited], and a lease that ends with a write that nothing was
-	// read after destroys the connection with [ErrUnread].
-	Unpaired bool
+	// Exchange says how the messages of a lease belong together, and so when a
+	// lease that ends leaves the connection clean. Zero: AnswerLast.
+	Exchange Exchange
+	// OnConnect sets a new connection up before it is pooled: it signs in,
+	// subscribes, reads a greeting. It has the connection to itself and must
+	// return when ctx, which DialTimeout bounds, ends. An error fails the dial.
+	// Exchange does not hold for it, but it must not leave a message unread.
+	// Nil: nothing to set up.
+	OnConnect func(ctx context.Context, c *Conn) error
+	// OnUnsolicited is given each message that belongs to no lease: one that
+	// comes in while nobody has the connection, or, unless Exchange is
+	// AnswerNone, before the lease has written anything. It returns what to
+	// answer, nil for nothing; an error destroys the connection. It runs on the
+	// goroutine that reads the connection, for many connections at once, and
+	// must return when ctx ends. Nil: the connection is destroyed with
+	// [ErrUnsolicited]. See also [DropUnsolicited].
+	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
+	// UnsolicitedLimit is how many such messages a connection may send in a
+	// minute; one more destroys it. Zero: DefaultUnsolicitedLimit.
+	UnsolicitedLimit int
+	// Compression offers permessage-deflate (RFC 7692) to the server, without
+	// context takeover.
+	Compression bool
 	// Broken says which errors given to [Conn.Fail] or returned from the
 	// function in [Pool.Do] mean that the connection must not be lent again.
 	// Nil: every one. A connection that is not clean is never lent again,
@@ -76,6 +98,33 @@ type Config struct {
 	// ReadLimit is how many bytes a received message may have. A longer one
 	// ends the connection with close code 1009. Zero: DefaultReadLimit.
 	ReadLimit int64
+
+	// KeepAlive is for how long nothing may come in before a ping is sent. Each
+	// connection takes up to a tenth less, so that they do not beat together.
+	// Zero: DefaultKeepAlive; negative: no pings.
+	KeepAlive time.Duration
+	// PongWait is how long after a ping something must come in, or the
+	// connection is dead ([ErrSilent]). The time while a message waits for the
+	// lease to read it does not count. Zero: DefaultPongWait.
+	PongWait time.Duration
+	// WatchAfter is how long a connection that was given back clean stays hot:
+	// read by nobody, so that a caller who comes at once reads it on its own
+	// goroutine. After it, or up to twice as long, a goroutine reads it until
+	// the next lease has its first message. Zero: DefaultWatchAfter; negative:
+	// it is never hot.
+	WatchAfter time.Duration
+
+	// MaxDials is how many dials may run at once. Zero: DefaultMaxDials.
+	MaxDials int
+	// Redial says for how long no dial may begin after a connection ended, or
+	// a dial failed, with cause; streak is how many have ended so in a row, this
+	// one included, and is 1 again after a connection has served a lease or
+	// stayed up for 5 s. It must not block. Nil: [DefaultRedial].
+	Redial func(cause error, streak int) time.Duration
+
+	// Health checks idle connections beyond what their reader sees. The Conn is
+	// the check's for as long as it runs. Nil: none.
+	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.
 
@@ -121,6 +170,10 @@ func (c *Config) check() error {
 	no(c.WriteTimeout >= 0, "WriteTimeout is %v, not at least 0", c.WriteTimeout)
 	no(c.CloseTimeout >= 0, "CloseTimeout is %v, not at least 0", c.CloseTimeout)
 	no(c.ReadLimit >= 0, "ReadLimit is %d, not at least 0", c.ReadLimit)
+	no(c.Exchange <= AnswerNone, "Exchange is %d, not AnswerLast, AnswerEach or AnswerNone", c.Exchange)
+	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
+	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
+	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
 	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
 	no(c.Order <= resource.OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
 	no(c.Outage <= resource.KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
@@ -151,6 +204,21 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadLimit == 0 {
 		c.ReadLimit = DefaultReadLimit
+	}
+	if c.KeepAlive == 0 {
+		c.KeepAlive = DefaultKeepAlive
+	}
+	if c.PongWait == 0 {
+		c.PongWait = DefaultPongWait
+	}
+	if c.WatchAfter == 0 {
+		c.WatchAfter = DefaultWatchAfter
+	}
+	if c.MaxDials == 0 {
+		c.MaxDials = DefaultMaxDials
+	}
+	if c.UnsolicitedLimit == 0 {
+		c.UnsolicitedLimit = DefaultUnsolicitedLimit
 	}
 	return c
 }

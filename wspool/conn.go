@@ -22,19 +22,13 @@ type Conn struct {
 	// The reader of the link puts a message here only after it took the token
 	// in room, so one message at most is read ahead. The box dies with the
 	// lease: what is in it cannot reach anybody else.
-	box  chan message
+	box  chan Message
 	room chan struct{}
 
 	// Guarded by link.mu.
 	running  int  // reads and writes that have not returned
 	wrote    bool // something was written
 	awaiting bool // nothing has come in since the last write
-}
-
-// message is one whole data message.
-type message struct {
-	kind int
-	data []byte
 }
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
@@ -52,7 +46,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err 
 	}
 	m, err := c.receive(ctx)
 	c.link.finish(c)
-	return m.kind, m.data, c.orReleased(err)
+	return m.Type, m.Data, c.orReleased(err)
 }
 
 // WriteMessage sends one message of type websocket.TextMessage or

@@ -17,7 +17,7 @@
 // the server closes is destroyed at once, not found dead by the next caller.
 //
 // No message of one lease reaches another. A connection goes back to the pool
-// only if its lease left it clean, which Config.Unpaired and Conn.Release
+// only if its lease left it clean, which Config.Exchange and Conn.Release
 // define, and a message that comes while nobody holds the connection destroys
 // it. What the pool does not know is how many answers are still to come. So a
 // caller who asked for several reads them all before it releases, or discards;

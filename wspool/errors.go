@@ -19,7 +19,7 @@ var (
 	// ErrReleased: the lease has ended.
 	ErrReleased = errors.New("wspool: connection has been released")
 	// ErrUnsolicited: a message came while nobody leased the connection, or
-	// before the lease had written anything (see [Config.Unpaired]). It can be
+	// before the lease had written anything (see [Config.Exchange]). It can be
 	// the late answer to another caller's question, so nobody gets it.
 	ErrUnsolicited = errors.New("wspool: unsolicited message")
 	// ErrUnread: the lease ended while a message waited unread, or one was

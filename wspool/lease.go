@@ -30,7 +30,7 @@ func lend(ctx context.Context, lease resource.Lease[*link]) (*Conn, error) {
 		lease:    lease,
 		link:     l,
 		released: make(chan struct{}),
-		box:      make(chan message, 1),
+		box:      make(chan Message, 1),
 		room:     make(chan struct{}, 1),
 	}
 	c.room <- struct{}{}
@@ -81,7 +81,7 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 		taint = fmt.Errorf("%w: one is waiting", ErrUnread)
 	case l.wire.torn():
 		taint = fmt.Errorf("%w: part of one has come", ErrUnread)
-	case c.awaiting && !l.cfg.Unpaired:
+	case c.awaiting && l.cfg.Exchange != AnswerNone:
 		taint = fmt.Errorf("%w: none was read since the last was written", ErrUnread)
 	}
 	l.tenant = nil
@@ -118,7 +118,7 @@ func (l *link) spoil(taint error, mute bool) {
 }
 
 // receive waits for a message in the box.
-func (c *Conn) receive(ctx context.Context) (message, error) {
+func (c *Conn) receive(ctx context.Context) (Message, error) {
 	l := c.link
 	if ctx.Err() == nil {
 		select {
@@ -126,7 +126,7 @@ func (c *Conn) receive(ctx context.Context) (message, error) {
 			c.room <- struct{}{}
 			return m, nil
 		case <-c.released:
-			return message{}, ErrReleased
+			return Message{}, ErrReleased
 		case <-l.broken:
 			select {
 			case m := <-c.box: // it came before the end
@@ -134,13 +134,13 @@ func (c *Conn) receive(ctx context.Context) (message, error) {
 				return m, nil
 			default:
 			}
-			return message{}, l.why()
+			return Message{}, l.why()
 		case <-ctx.Done():
 		}
 	}
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
 	l.spoil(fmt.Errorf("%w: %w", ErrUnread, err), false)
-	return message{}, err
+	return Message{}, err
 }
 
 // why returns why the link must not be used.
@@ -180,7 +180,7 @@ func (c *Conn) send(ctx context.Context, kind int, data []byte) error {
 func (c *Conn) mayWrite(ctx context.Context) error {
 	l := c.link
 	l.mu.Lock()
-	first := !c.wrote && !l.cfg.Unpaired
+	first := !c.wrote && l.cfg.Exchange != AnswerNone
 	l.mu.Unlock()
 	if first {
 		if err := l.settle(ctx); err != nil {

@@ -134,7 +134,7 @@ func TestConcurrentWriters(t *testing.T) {
 					got <- p
 				}
 			})
-			peer.cfg.Unpaired = true
+			peer.cfg.Exchange = wspool.AnswerNone
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
 			var all sync.WaitGroup

@@ -98,7 +98,7 @@ func (l *link) read() {
 			return
 		}
 		l.mu.Lock()
-		t.box <- message{kind, data} // has room
+		t.box <- Message{kind, data} // has room
 		l.incoming = false
 		l.mu.Unlock()
 	}
@@ -112,7 +112,7 @@ func (l *link) claim() *Conn {
 		l.mu.Unlock()
 		return nil
 	}
-	if t != nil && (t.wrote || l.cfg.Unpaired) {
+	if t != nil && (t.wrote || l.cfg.Exchange == AnswerNone) {
 		l.incoming = true
 		t.awaiting = false
 		l.mu.Unlock()

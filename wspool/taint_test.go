@@ -99,7 +99,9 @@ func TestTaint(t *testing.T) {
 						}
 					}
 				})
-				peer.cfg.Unpaired = tc.unpaired
+				if tc.unpaired {
+					peer.cfg.Exchange = wspool.AnswerNone
+				}
 				gone := ends(&peer.cfg)
 				p := pool(t, peer.cfg)
 				c := acquire(t, p)
