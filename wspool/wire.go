@@ -25,10 +25,16 @@ type wire struct {
 	socket *socket // what Conn is; nil: something else, into which nobody can look
 
 	mu      sync.Mutex
-	units   *boundary.Tracker // of what has come in: frames, or TLS records
-	parked  bool              // the reader waits in Read: what came before is dealt with
-	wake    chan struct{}     // closed when it parks next; nil: nobody waits for that
-	severed bool              // writes are broken off
+	units   units         // of what has come in: frames, or TLS records
+	parked  bool          // the reader waits in Read: what came before is dealt with
+	wake    chan struct{} // closed when it parks next; nil: nobody waits for that
+	severed bool          // writes are broken off
+}
+
+// units follows where one unit of the stream ends and the next begins.
+type units interface {
+	Feed(p []byte)
+	Clean() bool
 }
 
 func newWire(c net.Conn, secure bool) *wire {

@@ -12,6 +12,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// tracker is what both kinds can do.
+type tracker interface {
+	Feed(p []byte)
+	Clean() bool
+}
+
 // frame is one of a server, or with a mask.
 func frame(payload int, mask bool) []byte {
 	var b bytes.Buffer
@@ -45,7 +51,7 @@ func record(payload int) []byte {
 func TestClean(t *testing.T) {
 	answer := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
 	for name, c := range map[string]struct {
-		tracker *boundary.Tracker
+		tracker tracker
 		before  []byte
 		units   [][]byte
 	}{
@@ -79,8 +85,8 @@ func FuzzCuts(f *testing.F) {
 	f.Add([]byte("\r\n\r\n\x82\x7e\x00\x80abc"), uint8(3))
 	f.Add(append([]byte("x\r\n\r\n"), frame(130, false)...), uint8(1))
 	f.Fuzz(func(t *testing.T, stream []byte, cut uint8) {
-		for _, make := range []func() *boundary.Tracker{boundary.Frames, boundary.Records} {
-			whole, parts := make(), make()
+		for _, two := range [][2]tracker{{boundary.Frames(), boundary.Frames()}, {boundary.Records(), boundary.Records()}} {
+			whole, parts := two[0], two[1]
 			whole.Feed(stream)
 			for p := stream; len(p) > 0; {
 				n := min(len(p), int(cut)%7+1)
@@ -89,6 +95,9 @@ func FuzzCuts(f *testing.F) {
 			}
 			if whole.Clean() != parts.Clean() {
 				t.Fatalf("whole: %v, in parts: %v", whole.Clean(), parts.Clean())
+			}
+			if w, ok := whole.(*boundary.FrameTracker); ok && counts(w) != counts(parts.(*boundary.FrameTracker)) {
+				t.Fatalf("whole: %+v, in parts: %+v", counts(w), counts(parts.(*boundary.FrameTracker)))
 			}
 		}
 	})

@@ -1,0 +1,172 @@
+package boundary
+
+import "encoding/binary"
+
+// The first byte of a frame (RFC 6455, section 5.2).
+const (
+	fin     = 0x80
+	rsv     = 0x70
+	opcode  = 0x0f
+	control = 0x08 // the bit of the opcode
+
+	continuation = 0
+	text         = 1
+	binaryData   = 2
+	closing      = 8
+	pong         = 10
+)
+
+// FrameTracker follows the frames that a WebSocket server sends and counts
+// them. Its user serialises the calls. It allocates nothing.
+//
+// It is no judge of the protocol, but a stream that breaks it never looks
+// clean: a frame that no server may send where it stands counts as a message
+// that has begun, whatever else it counts as.
+type FrameTracker struct {
+	inHead bool // the HTTP answer has not ended
+	line   int  // bytes of its present line
+	cr     bool // of which the first is \r, and there are no others
+
+	header [14]byte
+	n      int    // bytes of header; 0: no header has begun that is not whole
+	left   uint64 // bytes of the payload still to come
+
+	counted  bool // the frame begun last counts as a message
+	messages uint64
+	controls uint64
+	open     bool
+	closing  bool
+}
+
+// Frames follows a stream that begins with the HTTP answer. The frames begin
+// behind the empty line that ends it.
+func Frames() *FrameTracker { return &FrameTracker{inHead: true} }
+
+// Feed tells of the bytes that come next.
+func (t *FrameTracker) Feed(p []byte) {
+	if t.inHead {
+		p = t.skipHead(p)
+	}
+	for len(p) > 0 {
+		if t.left > 0 {
+			n := min(t.left, uint64(len(p)))
+			p = p[n:]
+			if t.left -= n; t.left == 0 {
+				t.end()
+			}
+			continue
+		}
+		if t.n == 0 {
+			t.begin(p[0])
+		}
+		have := t.n + copy(t.header[t.n:], p) // may be more than the header
+		want := headerSize(t.header[:have])
+		if have < want {
+			t.n = have
+			return
+		}
+		p = p[want-t.n:]
+		t.n = 0
+		t.headed()
+	}
+}
+
+// skipHead returns what of p lies behind the HTTP answer. Its lines may end with
+// a bare \n: whoever reads the answer with net/http lets them.
+func (t *FrameTracker) skipHead(p []byte) []byte {
+	for i, b := range p {
+		switch {
+		case b != '\n':
+			t.cr = b == '\r' && t.line == 0
+			t.line++
+		case t.line == 0 || t.cr:
+			t.inHead = false
+			return p[i+1:]
+		default:
+			t.line = 0
+		}
+	}
+	return nil
+}
+
+// headerSize returns how long the header is that h begins, of which there is at
+// least one byte. While that is not known it is more than what there is.
+func headerSize(h []byte) int {
+	if len(h) < 2 {
+		return 2
+	}
+	n := 2
+	switch h[1] & 0x7f {
+	case 126:
+		n += 2
+	case 127:
+		n += 8
+	}
+	if masked(h) {
+		n += 4
+	}
+	return n
+}
+
+func masked(h []byte) bool { return h[1]&0x80 != 0 }
+
+// begin notes the first byte of a frame.
+func (t *FrameTracker) begin(b byte) {
+	op := b & opcode
+	data := op == text || op == binaryData // also one inside another
+	t.counted = data ||
+		op > pong || op&control == 0 && op != continuation || // reserved
+		op == continuation && !t.open ||
+		op&control != 0 && b&fin == 0 ||
+		b&rsv != 0
+	if t.counted {
+		t.messages++
+	}
+	t.open = t.open || data
+}
+
+// headed notes that the header is whole.
+func (t *FrameTracker) headed() {
+	h := t.header[:]
+	n := uint64(h[1] & 0x7f)
+	if !t.counted && (masked(h) || h[0]&control != 0 && n > 125) {
+		t.messages++
+	}
+	switch n {
+	case 126:
+		n = uint64(binary.BigEndian.Uint16(h[2:]))
+	case 127:
+		n = binary.BigEndian.Uint64(h[2:])
+	}
+	if t.left = n; n == 0 {
+		t.end()
+	}
+}
+
+// end notes that the frame is whole. What its first byte was is still known.
+func (t *FrameTracker) end() {
+	switch op := t.header[0] & opcode; {
+	case op >= closing && op <= pong:
+		t.controls++
+		t.closing = t.closing || op == closing
+	case op <= binaryData && t.header[0]&fin != 0:
+		t.open = false
+	}
+}
+
+// Clean reports whether no frame has begun that has not ended. Before the first
+// frame it is true.
+func (t *FrameTracker) Clean() bool { return t.n == 0 && t.left == 0 }
+
+// Messages returns how many data messages have begun: each counts from the first
+// byte of its first frame.
+func (t *FrameTracker) Messages() uint64 { return t.messages }
+
+// Open reports whether a data message has begun whose last frame is not whole.
+func (t *FrameTracker) Open() bool { return t.open }
+
+// Controls returns how many pings, pongs and close frames have come in whole.
+func (t *FrameTracker) Controls() uint64 { return t.controls }
+
+// Closing reports whether a close frame has come in whole.
+func (t *FrameTracker) Closing() bool { return t.closing }
