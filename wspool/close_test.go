@@ -132,13 +132,13 @@ func TestCloseError(t *testing.T) {
 		text string
 		want wspool.CloseError
 	}{
-		{1000, "", wspool.CloseError{Code: 1000}},
-		{1001, "restart", wspool.CloseError{Code: 1001, Text: "restart"}},
-		{1005, "", wspool.CloseError{Code: 1005}}, // an empty close frame
-		{1008, "no", wspool.CloseError{Code: 1008, Text: "no"}},
-		{1012, "", wspool.CloseError{Code: 1012}},
-		{1014, "bad gateway", wspool.CloseError{Code: 1014}},
-		{4000, "mine", wspool.CloseError{Code: 4000, Text: "mine"}},
+		{1000, "", wspool.CloseError{Code: 1000, ByPeer: true}},
+		{1001, "restart", wspool.CloseError{Code: 1001, Text: "restart", ByPeer: true}},
+		{1005, "", wspool.CloseError{Code: 1005, ByPeer: true}}, // an empty close frame
+		{1008, "no", wspool.CloseError{Code: 1008, Text: "no", ByPeer: true}},
+		{1012, "", wspool.CloseError{Code: 1012, ByPeer: true}},
+		{1014, "bad gateway", wspool.CloseError{Code: 1014, ByPeer: true}},
+		{4000, "mine", wspool.CloseError{Code: 4000, Text: "mine", ByPeer: true}},
 	} {
 		strike := make(chan struct{})
 		peer := listen(t, false, func(ws *websocket.Conn) {

@@ -33,8 +33,8 @@ var (
 
 // dial makes one connection. ctx always has a deadline: the pool's DialTimeout.
 func (p *Pool) dial(ctx context.Context) (*link, error) {
-	d := &dialing{cfg: &p.cfg, phase: "header"}
-	u, err := url.Parse(p.cfg.URL)
+	d := &dialing{cfg: &p.hub.cfg, hub: p.hub, phase: "header"}
+	u, err := url.Parse(p.hub.cfg.URL)
 	if err != nil {
 		return nil, errors.New("wspool: URL does not parse") // New has seen it parse
 	}
@@ -54,7 +54,9 @@ func (p *Pool) dial(ctx context.Context) (*link, error) {
 type dialing struct {
 	cfg   *Config
 	phase string
-	wire  *wire       // nil until connected
+	hub   *hub
+	wire  *wire // nil until connected
+	tap   *tap
 	stop  func() bool // unhooks the wire from the context; nil until connected
 }
 
@@ -73,7 +75,7 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 			if err != nil {
 				return nil, err
 			}
-			d.wire = newWire(c, secure)
+			d.wire = newWire(c, secure, d.cfg.WriteTimeout)
 			// gorilla heeds a cancellation up to the TLS handshake. Behind it
 			// only closing the connection wakes it.
 			d.stop = context.AfterFunc(ctx, d.wire.abort)
@@ -81,9 +83,25 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 			if secure {
 				d.phase = "tls"
 			}
-			return d.wire, nil
+			if secure {
+				cfg := &tls.Config{}
+				if d.cfg.TLS != nil {
+					cfg = d.cfg.TLS.Clone()
+				}
+				if cfg.ServerName == "" {
+					cfg.ServerName, _, _ = net.SplitHostPort(addr)
+				}
+				tc := tls.Client(d.wire, cfg)
+				if err := tc.HandshakeContext(ctx); err != nil {
+					return nil, err
+				}
+				d.phase = "handshake"
+				d.tap = newTap(tc, d.wire, d.hub.clock)
+			} else {
+				d.tap = newTap(d.wire, d.wire, d.hub.clock)
+			}
+			return d.tap, nil
 		},
-		TLSClientConfig: d.cfg.TLS,
 		ReadBufferSize:  readBuffer,
 		WriteBufferSize: writeBuffer,
 		WriteBufferPool: &writeBuffers,
@@ -96,6 +114,8 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 			}
 		},
 	})
+	dialer.NetDialTLSContext = dialer.NetDialContext
+	dialer.EnableCompression = d.cfg.Compression
 	ws, resp, err := dialer.DialContext(traced, d.cfg.URL, header)
 	if d.phase == "handshake" {
 		err = discreet(err)
@@ -112,7 +132,14 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 		}
 		return nil, resp, causeOf(ctx, err)
 	}
-	l := newLink(ws, d.wire, d.cfg)
+	l := newLink(ws, d.tap, d.hub)
+	if err := l.setUp(ctx); err != nil {
+		d.phase = "set-up"
+		stop := context.AfterFunc(ctx, d.wire.abort)
+		l.destroy(err)
+		stop()
+		return nil, nil, causeOf(ctx, err)
+	}
 	// The reader is at its post before anybody is lent the connection, and a
 	// server that hangs up behind its answer has not been reached.
 	if err := l.settle(ctx); err != nil {
@@ -139,7 +166,7 @@ func discreet(err error) error {
 
 // checkAnswer holds the server to what was offered.
 func (d *dialing) checkAnswer(ws *websocket.Conn, resp *http.Response) error {
-	if len(resp.Header.Values("Sec-Websocket-Extensions")) > 0 {
+	if len(resp.Header.Values("Sec-Websocket-Extensions")) > 0 && !d.cfg.Compression {
 		return errExtension
 	}
 	if len(d.cfg.Subprotocols) > 0 && !slices.Contains(d.cfg.Subprotocols, ws.Subprotocol()) {

@@ -28,9 +28,21 @@ var (
 	// ErrUnfinished: the lease ended while a read or write of it still ran, or
 	// after a write was broken off.
 	ErrUnfinished = errors.New("wspool: lease ended with a read or write unfinished")
+	// ErrStale: a connection that was used before failed before anything of an
+	// answer came. What the lease has written may not have reached the server;
+	// [Pool.DoIdempotent] tries again.
+	ErrStale = errors.New("wspool: reused connection was dead")
+	// ErrSilent: nothing came in after a ping, within [Config.PongWait].
+	ErrSilent = errors.New("wspool: peer has been silent")
+	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The
+	// connection was closed with code 1009.
+	ErrReadLimit = errors.New("wspool: message is over the limit")
+	// ErrFlooded: more messages that belong to no lease came than
+	// [Config.UnsolicitedLimit] allows.
+	ErrFlooded = errors.New("wspool: too many unsolicited messages")
 )
 
-// CloseError says that the connection was closed, and what the peer said.
+// CloseError says that the connection was closed, by whom, and with what words.
 type CloseError struct {
 	// Code is the close code: 1000 to 4999 as the peer sent it, 1005 if its
 	// close frame had none, 1006 if the connection ended without one.
@@ -38,13 +50,21 @@ type CloseError struct {
 	// Text is the reason that came with it. It is lost, and empty, with codes
 	// below 3000 that RFC 6455 does not name.
 	Text string
+	// ByPeer is false where the peer broke the protocol, and we closed.
+	ByPeer bool
 }
 
 func (e *CloseError) Error() string {
-	if e.Text == "" {
-		return fmt.Sprintf("wspool: connection closed with code %d", e.Code)
+	var b strings.Builder
+	b.WriteString("wspool: connection closed")
+	if e.ByPeer {
+		b.WriteString(" by the peer")
 	}
-	return fmt.Sprintf("wspool: connection closed with code %d: %q", e.Code, e.Text)
+	fmt.Fprintf(&b, " with code %d", e.Code)
+	if e.Text != "" {
+		fmt.Fprintf(&b, ": %q", e.Text)
+	}
+	return b.String()
 }
 
 // Unwrap leads to [io.ErrUnexpectedEOF] if there was no close frame.
@@ -95,16 +115,21 @@ func (e *DialError) Unwrap() error { return e.Err }
 func readError(err error) error {
 	var ce *websocket.CloseError
 	if errors.As(err, &ce) {
-		return &CloseError{Code: ce.Code, Text: ce.Text}
+		return &CloseError{Code: ce.Code, Text: ce.Text, ByPeer: true}
 	}
-	// gorilla takes a close code it has not heard of, such as 1014 (Bad
-	// Gateway), for a fault, and keeps the number in the text alone.
-	if s, ok := strings.CutPrefix(err.Error(), "websocket: bad close code "); ok {
-		if code, err := strconv.Atoi(s); err == nil {
-			return &CloseError{Code: code}
-		}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		return fmt.Errorf("%w (%w)", ErrReadLimit, err)
 	}
-	return fmt.Errorf("wspool: read: %w", err)
+	text, ours := strings.CutPrefix(err.Error(), "websocket: ")
+	if !ours {
+		return fmt.Errorf("wspool: read: %w", err)
+	}
+	// Gorilla has not heard of 1014 (Bad Gateway), which is younger than RFC
+	// 6455, and keeps the number in the text alone.
+	if text == "bad close code 1014" {
+		return &CloseError{Code: 1014, ByPeer: true}
+	}
+	return &CloseError{Code: websocket.CloseProtocolError, Text: text}
 }
 
 // retryAfter reads the header of that name: seconds or a date.

@@ -1,126 +1,161 @@
 package wspool
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/respool/respool/resource"
 )
 
-const (
-	// maxPongWait bounds how long the reader may be busy with a pong.
-	maxPongWait = 5 * time.Second
-	// hangUpWait is how long the peer may take to hang up first after the
-	// close handshake, so that the TIME_WAIT is on its side.
-	hangUpWait = 50 * time.Millisecond
-)
-
-// link is one connection, as the pool keeps it. One goroutine holds NextReader
-// from the handshake to the end: only so are pings answered and is a close seen
-// while nobody uses the connection.
+// link is one connection, as the pool keeps it.
+//
+// Gorilla sees control frames only while somebody reads. So somebody always
+// does, but for moments: a watcher, which is a goroutine in NextReader, or the
+// goroutine of the lease that reads a message. Nobody reads a link that is hot,
+// which one is for some milliseconds after a lease that left it clean, and one
+// whose lease has not come to read yet; the keeper puts a watcher to it if that
+// lasts. A watcher that is handed a message for the lease leaves it, begun, in
+// pending, and goes: the lease reads it on its own goroutine.
 type link struct {
 	ws   *websocket.Conn
+	tap  *tap
 	wire *wire
-	cfg  *Config
+	hub  *hub
 
-	turn   chan struct{} // holds a token while a message is written
-	broken chan struct{} // closed when cause is set
-	exited chan struct{} // closed when the reader has ended
+	readTurn  chan struct{} // holds a token while a lease reads
+	writeTurn chan struct{} // holds a token while a message is written
+	ready     chan struct{} // holds a token when the reading or pending has changed
+	broken    chan struct{} // closed when cause is set
 
-	// mu decides whose an incoming message is.
-	mu       sync.Mutex
-	tenant   *Conn       // the lease that runs; nil: none
-	incoming bool        // the reader has a message for the tenant that is not in its box yet
-	closing  bool        // what comes in is dropped
-	taint    error       // why the tenant cannot leave it clean
-	mute     bool        // a write failed: nothing more can be sent
-	cause    error       // why it must not be used
-	doom     func(error) // tells the pool of cause; nil until watch
+	// mu decides whose an incoming message is, and who reads.
+	mu      sync.Mutex
+	freed   sync.Cond   // reader has become nobody, or pinging ended
+	reader  reader      // who reads
+	tenant  *Conn       // the lease that runs; nil: none
+	pending incoming    // a message for the tenant that has begun
+	open    bool        // the tenant is reading a message
+	closing bool        // what comes in is dropped
+	proved  bool        // a lease has left it clean
+	taint   error       // why the tenant cannot leave it clean
+	mute    bool        // a write failed: nothing more can be sent
+	cause   error       // why it must not be used
+	doom    func(error) // tells the pool of cause; nil until watched
+
+	care care // the keeper's; see there
 }
 
-func newLink(ws *websocket.Conn, w *wire, cfg *Config) *link {
+// reader is who reads a link.
+type reader uint8
+
+const (
+	nobody reader = iota
+	watcher
+	lessee // the tenant, or who destroys the link
+)
+
+// incoming is a message that has begun to come in.
+type incoming struct {
+	kind int
+	r    io.Reader // nil: there is none
+}
+
+func newLink(ws *websocket.Conn, t *tap, h *hub) *link {
 	l := &link{
-		ws: ws, wire: w, cfg: cfg,
-		turn:   make(chan struct{}, 1),
-		broken: make(chan struct{}),
-		exited: make(chan struct{}),
+		ws: ws, tap: t, wire: t.wire, hub: h,
+		readTurn:  make(chan struct{}, 1),
+		writeTurn: make(chan struct{}, 1),
+		ready:     make(chan struct{}, 1),
+		broken:    make(chan struct{}),
 	}
-	ws.SetReadLimit(cfg.ReadLimit)
-	ws.SetPingHandler(l.pong)
-	go l.read()
+	l.freed.L = &l.mu
+	ws.SetReadLimit(h.cfg.ReadLimit)
+	ws.SetPingHandler(l.pinged)
+	ws.SetPongHandler(l.ponged)
+	answer := ws.CloseHandler()
+	ws.SetCloseHandler(func(code int, text string) error {
+		t.controlled()
+		return answer(code, text)
+	})
 	return l
 }
 
-// pong answers a ping. That it could not wait its turn behind a message is no
-// fault; that the network took no bytes is, and ends the reader.
-func (l *link) pong(data string) error {
-	by := time.Now().Add(min(l.cfg.WriteTimeout, maxPongWait))
-	err := l.ws.WriteControl(websocket.PongMessage, []byte(data), by)
-	select {
-	case l.turn <- struct{}{}:
-		l.wire.calm()
-		<-l.turn
-	default: // a message is being written, and calms it at its end
-	}
-	var temporary interface{ Temporary() bool }
-	if err == nil || errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &temporary) && temporary.Temporary() {
-		return nil
-	}
-	return fmt.Errorf("answering a ping: %w", err)
+// startWatch puts a watcher to l, which nobody reads. l is locked.
+func (l *link) startWatch() {
+	l.reader = watcher
+	l.hub.keeper.tied(l)
+	go l.watch()
 }
 
-// read is the reader. It ends with the connection.
-func (l *link) read() {
-	defer close(l.exited)
+// unread reports whether gorilla is in the midst of a message, or has begun one:
+// then nobody but its reader may read. l is locked.
+func (l *link) unread() bool { return l.open || l.pending.r != nil }
+
+// free notes that nobody reads l any more. l is locked.
+func (l *link) free() {
+	l.reader = nobody
+	l.freed.Broadcast()
+	l.signal()
+}
+
+// signal tells who waits in Conn.next to look again.
+func (l *link) signal() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// watch reads l until there is a message for the tenant, or the end.
+func (l *link) watch() {
+	defer func() { // also if dismissed, which ends the goroutine
+		l.mu.Lock()
+		l.free()
+		l.hub.keeper.untied(l)
+		l.mu.Unlock()
+	}()
 	for {
 		kind, r, err := l.ws.NextReader()
 		if err != nil {
 			l.fail(readError(err))
 			return
 		}
-		t := l.claim()
-		if t == nil {
-			continue // NextReader skips what is left of it
+		switch l.claim(incoming{kind, r}) {
+		case claimed:
+			return
+		case stray:
+			err = l.stray(kind, r)
+		case dropped: // NextReader skips what is left of it
 		}
-		select {
-		case <-t.room:
-		case <-t.released:
-			continue
-		}
-		data, err := io.ReadAll(r)
 		if err != nil {
-			l.fail(readError(err))
+			l.fail(err)
 			return
 		}
-		l.mu.Lock()
-		t.box <- Message{kind, data} // has room
-		l.incoming = false
-		l.mu.Unlock()
 	}
 }
 
-// claim decides whose the message is that has begun to come in. Nil: nobody's.
-func (l *link) claim() *Conn {
+// whose is whom a message is for.
+type whose uint8
+
+const (
+	claimed whose = iota // the tenant
+	stray                // nobody
+	dropped              // nobody, and that does not matter any more
+)
+
+// claim decides whose the message is that has begun to come in, and leaves it to
+// the tenant if it is his.
+func (l *link) claim(m incoming) whose {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	t := l.tenant
-	if l.closing || l.cause != nil {
-		l.mu.Unlock()
-		return nil
+	switch {
+	case l.closing || l.cause != nil:
+		return dropped
+	case t != nil && t.expects():
+		l.pending = m
+		return claimed
 	}
-	if t != nil && (t.wrote || l.cfg.Exchange == AnswerNone) {
-		l.incoming = true
-		t.awaiting = false
-		l.mu.Unlock()
-		return t
-	}
-	l.mu.Unlock()
-	l.fail(ErrUnsolicited)
-	return nil
+	return stray
 }
 
 // fail takes the connection out of use; the first cause counts.
@@ -132,15 +167,20 @@ func (l *link) fail(cause error) {
 	}
 	l.cause = cause
 	close(l.broken)
-	doom := l.doom
+	doom, ours := l.doom, l.closing
 	l.mu.Unlock()
-	if doom != nil {
-		doom(cause)
+	l.wire.breakAny() // a lease that reads itself hears of it so
+	if doom == nil {
+		return // it is not in the pool yet
 	}
+	if !ours {
+		l.hub.ended(cause, l)
+	}
+	doom(cause)
 }
 
-// watch keeps doom, and uses it if it comes too late.
-func (l *link) watch(doom func(error)) {
+// watched keeps doom, and uses it if it comes too late.
+func (l *link) watched(doom func(error)) {
 	l.mu.Lock()
 	l.doom = doom
 	cause := l.cause
@@ -150,60 +190,20 @@ func (l *link) watch(doom func(error)) {
 	}
 }
 
-// settle waits until all that came in before now has been dealt with, and
-// returns why the connection must not be used, or ctx's error.
-func (l *link) settle(ctx context.Context) error {
-	err := l.wire.quiet(ctx, l.broken)
-	if errors.Is(err, errNotQuiet) {
-		l.fail(err)
-	}
+// why returns why the link must not be used.
+func (l *link) why() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause != nil {
-		return l.cause
-	}
-	return err
+	return l.cause
 }
 
-// destroy closes the connection, politely if it can, within CloseTimeout. When
-// it returns, the reader has ended.
-func (l *link) destroy(cause error) {
+// spoil has the link destroyed at the end of the lease; the first taint counts.
+// mute says that nothing more can be sent.
+func (l *link) spoil(taint error, mute bool) {
 	l.mu.Lock()
-	l.closing = true
-	polite := !l.mute
-	l.mu.Unlock()
-	limit := time.AfterFunc(l.cfg.CloseTimeout, l.wire.abort)
-	defer limit.Stop()
-	if polite && l.sayGoodbye(cause) {
-		l.ws.Close() // says goodbye to TLS too
+	defer l.mu.Unlock()
+	if l.taint == nil {
+		l.taint = taint
 	}
-	l.wire.abort()
-	<-l.exited
-}
-
-// sayGoodbye does the closing handshake and reports whether it came to an end.
-func (l *link) sayGoodbye(cause error) bool {
-	select {
-	case <-l.exited:
-		return false
-	default:
-	}
-	select {
-	case l.turn <- struct{}{}:
-	default:
-		return false // a write of the lease still runs
-	}
-	code := websocket.CloseNormalClosure
-	if errors.Is(cause, resource.ErrClosed) {
-		code = websocket.CloseGoingAway
-	}
-	by := time.Now().Add(l.cfg.CloseTimeout)
-	if l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), by) != nil {
-		return false
-	}
-	<-l.exited // the reader drops what comes, up to the peer's close or the limit
-	conn := l.ws.NetConn()
-	conn.SetReadDeadline(time.Now().Add(hangUpWait))
-	io.Copy(io.Discard, conn)
-	return true
+	l.mute = l.mute || mute
 }

@@ -13,7 +13,7 @@ var errNotReturned = errors.New("wspool: the function in Do did not return")
 // Pool lends WebSocket connections. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
 type Pool struct {
-	cfg  Config
+	hub  *hub
 	pool *resource.Pool[*link]
 }
 
@@ -24,16 +24,16 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg.withDefaults()}
+	p := &Pool{hub: newHub(cfg)}
 	var err error
 	p.pool, err = resource.New(resource.Config[*link]{
 		Make:          p.dial,
 		Destroy:       (*link).destroy,
-		Watch:         (*link).watch,
+		Watch:         (*link).watched,
 		Broken:        cfg.Broken,
 		MaxSize:       cfg.MaxSize,
 		MinIdle:       cfg.MinIdle,
-		MakeTimeout:   p.cfg.DialTimeout,
+		MakeTimeout:   p.hub.cfg.DialTimeout,
 		SweepInterval: cfg.SweepInterval,
 		Order:         cfg.Order,
 		Queue:         cfg.Queue,
@@ -41,6 +41,7 @@ func New(cfg Config) (*Pool, error) {
 		Admission:     cfg.Admission,
 		MakeGate:      cfg.MakeGate,
 		Quota:         cfg.Quota,
+		Health:        checker(cfg.Health),
 		Eviction:      cfg.Eviction,
 		Trace:         cfg.Trace,
 	})
@@ -62,12 +63,12 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
-	tries := -1
-	for {
+	for tries := 0; ; {
 		lease, err := p.pool.AcquireWith(ctx, r)
 		if err != nil {
 			return nil, err
 		}
+		fresh := lease.Info().Leases == 1
 		c, err := lend(ctx, lease)
 		if err == nil {
 			return c, nil
@@ -75,17 +76,21 @@ func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, erro
 		if ctx.Err() != nil {
 			continue // the pool says it best
 		}
-		// It died in the instant it was lent. So may the other idle ones; one
-		// that is dialled afterwards and dies too is news for the caller.
-		if tries < 0 {
-			tries = p.pool.Stats().Idle + 1
+		// It died in the instant it was lent. So may others that have been used
+		// before, but each only once; that those do that nobody has used yet,
+		// one that was dialled ahead and one that was dialled for this caller,
+		// is news for the caller.
+		if fresh {
+			if tries++; tries == freshTries {
+				return nil, err
+			}
 		}
-		if tries == 0 {
-			return nil, err
-		}
-		tries--
 	}
 }
+
+// freshTries is how many connections that nobody has used before a caller may
+// see die in the instant it is lent them.
+const freshTries = 3
 
 // TryAcquire lends an idle connection if there is one and nobody waits. It does
 // not wait for other callers and never dials.
@@ -139,4 +144,11 @@ func (p *Pool) Stats() resource.Stats { return p.pool.Stats() }
 // lease ends. It returns nil when nothing of the pool runs any more, or a
 // [*resource.CloseError] when ctx ends before; the closing goes on, and Close
 // may be called again to wait for it.
-func (p *Pool) Close(ctx context.Context) error { return p.pool.Close(ctx) }
+func (p *Pool) Close(ctx context.Context) error {
+	p.hub.cancel()
+	err := p.pool.Close(ctx)
+	if err == nil {
+		p.hub.keeper.stop()
+	}
+	return err
+}

@@ -8,5 +8,6 @@ type socket struct{}
 
 func newSocket(*wire) *socket { return nil }
 
-func (*socket) read([]byte) (int, error) { panic("wspool: no socket") }
-func (*socket) empty() bool              { panic("wspool: no socket") }
+func (*socket) read([]byte) (int, error)     { panic("wspool: no socket") }
+func (*socket) writeNow([]byte) (int, error) { panic("wspool: no socket") }
+func (*socket) empty() bool                  { panic("wspool: no socket") }

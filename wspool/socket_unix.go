@@ -16,12 +16,17 @@ type socket struct {
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // made once, so that a read allocates nothing
 	look    func(fd uintptr)
+	offer   func(fd uintptr) bool
 
 	p   []byte // of the read under way
 	n   int
 	err error
 
 	peeked error
+
+	out  []byte // of the write under way; writes do not overlap
+	sent int
+	oerr error
 }
 
 // newSocket returns nil unless w's connection is a socket and nothing else.
@@ -40,6 +45,7 @@ func newSocket(w *wire) *socket {
 	}
 	s := &socket{w: w, raw: raw}
 	s.attempt = s.readNow
+	s.offer = s.writeOnce
 	var b [1]byte
 	s.look = func(fd uintptr) {
 		for {
@@ -63,10 +69,11 @@ func (s *socket) read(p []byte) (int, error) {
 		s.w.unpark()
 		return 0, err
 	}
+	if s.err == syscall.EAGAIN {
+		return 0, errNothing
+	}
 	if s.err != nil {
-		c := s.w.Conn
-		return 0, &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
-			Err: os.NewSyscallError("read", s.err)}
+		return 0, s.failed("read", s.err)
 	}
 	if s.n == 0 {
 		return 0, io.EOF
@@ -84,11 +91,14 @@ func (s *socket) readNow(fd uintptr) bool {
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
+			if s.w.nowait {
+				return true
+			}
 			s.w.park()
 			return false
 		}
 		s.w.parked = false
-		s.w.units.Feed(s.p[:max(0, s.n)])
+		s.w.feed(s.p[:max(0, s.n)])
 		return true
 	}
 }
@@ -97,4 +107,37 @@ func (s *socket) readNow(fd uintptr) bool {
 // It needs the wire's lock, and Control instead of Read, which the reader holds.
 func (s *socket) empty() bool {
 	return s.raw.Control(s.look) == nil && s.peeked == syscall.EAGAIN
+}
+
+// writeNow gives p to the kernel as far as that takes it without waiting. Only
+// an error that a wait does not cure is one.
+func (s *socket) writeNow(p []byte) (int, error) {
+	s.out = p
+	err := s.raw.Write(s.offer)
+	s.out = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.oerr == syscall.EAGAIN:
+		return 0, nil
+	case s.oerr != nil:
+		return 0, s.failed("write", s.oerr)
+	}
+	return s.sent, nil
+}
+
+// writeOnce never asks raw.Write to wait.
+func (s *socket) writeOnce(fd uintptr) bool {
+	for {
+		if s.sent, s.oerr = syscall.Write(int(fd), s.out); s.oerr != syscall.EINTR {
+			return true
+		}
+	}
+}
+
+// failed is err as a net.Conn returns it.
+func (s *socket) failed(op string, err error) error {
+	c := s.w.Conn
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
+		Err: os.NewSyscallError(op, err)}
 }

@@ -10,57 +10,96 @@ import (
 	"github.com/respool/respool/internal/boundary"
 )
 
-// quietWait is how long a caller waits for the reader to deal with what has come
-// in. It takes microseconds, or as long as the scheduler lets the reader wait:
-// that it has not run is no evidence against the connection, so the limit is
-// only for a peer that floods it or does not take its pongs.
-const quietWait = 2 * time.Second
-
-var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
-
-// wire is the net.Conn below gorilla, and below TLS. It knows when the reader
-// has dealt with all that came in, and can break off a write for good.
+// wire is the net.Conn below gorilla, and below TLS. It can be read without
+// waiting, a wait in it can be broken off and begun again, and a write goes
+// straight to the kernel while that takes what it is given: a deadline is set
+// only once one has to wait.
 type wire struct {
 	net.Conn
-	socket *socket // what Conn is; nil: something else, into which nobody can look
+	socket *socket   // what Conn is; nil: something else, into which nobody can look
+	try    tryReader // Conn, if it is not a socket and can be read without waiting
+	limit  time.Duration
 
-	mu      sync.Mutex
-	units   units         // of what has come in: frames, or TLS records
-	parked  bool          // the reader waits in Read: what came before is dealt with
-	wake    chan struct{} // closed when it parks next; nil: nobody waits for that
-	severed bool          // writes are broken off
+	// nowait makes Read return errNothing instead of waiting. Who has the
+	// reading sets it, around a Read of its own.
+	nowait bool
+
+	mu     sync.Mutex
+	units  *boundary.Tracker // of the TLS records that have come in; nil: no TLS
+	parked bool              // a Read waits for bytes: what came before is dealt with
+	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
+	wait   waiting           // how a wait can be broken off
+
+	written  uint64    // bytes that the network took
+	explicit time.Time // deadline of the next Write alone; zero: budget decides
+	budget   budget    // of the message that is being written
+	severed  bool      // writes are broken off
+	handed   bool      // to a hijacker: deadlines are its own
 }
 
-// units follows where one unit of the stream ends and the next begins.
-type units interface {
-	Feed(p []byte)
-	Clean() bool
+// tryReader is what Config.NetDial says of connections that are no sockets.
+type tryReader interface {
+	TryRead(p []byte) (n int, err error)
 }
 
-func newWire(c net.Conn, secure bool) *wire {
-	w := &wire{Conn: c, units: boundary.Frames()}
+// budget bounds the writing of one message.
+type budget struct {
+	ctx context.Context // nil: none
+	by  time.Time       // set when it first has to wait; zero: not yet
+}
+
+func newWire(c net.Conn, secure bool, limit time.Duration) *wire {
+	w := &wire{Conn: c, limit: limit}
 	if secure {
 		w.units = boundary.Records()
 	}
-	w.socket = newSocket(w)
+	if w.socket = newSocket(w); w.socket == nil {
+		w.try, _ = c.(tryReader)
+	}
 	return w
 }
 
-// Read notes that the reader comes for more: gorilla and TLS ask for bytes only
+// canTry reports whether Read heeds nowait.
+func (w *wire) canTry() bool { return w.socket != nil || w.try != nil }
+
+// Read notes that its caller comes for more: gorilla and TLS ask for bytes only
 // when they have used up those they had.
 func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.read(p)
+	if err != nil && !w.nowait {
+		return n, w.broke(err)
+	}
+	return n, err
+}
+
+func (w *wire) read(p []byte) (int, error) {
 	if w.socket != nil {
 		return w.socket.read(p)
 	}
-	w.mu.Lock()
-	w.park()
-	w.mu.Unlock()
-	n, err := w.Conn.Read(p)
+	var n int
+	var err error
+	if w.nowait {
+		if n, err = w.try.TryRead(p); n == 0 && err == nil {
+			return 0, errNothing
+		}
+	} else {
+		w.mu.Lock()
+		w.park()
+		w.mu.Unlock()
+		n, err = w.Conn.Read(p)
+	}
 	w.mu.Lock()
 	w.parked = false
-	w.units.Feed(p[:n])
+	w.feed(p[:n])
 	w.mu.Unlock()
 	return n, err
+}
+
+// feed follows the records; w is locked.
+func (w *wire) feed(p []byte) {
+	if w.units != nil {
+		w.units.Feed(p)
+	}
 }
 
 // park notes that the reader waits for bytes; w is locked.
@@ -78,13 +117,51 @@ func (w *wire) unpark() {
 	w.mu.Unlock()
 }
 
+// torn reports whether part of a TLS record has come in.
+func (w *wire) torn() bool {
+	if w.units == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.units.Clean()
+}
+
+// notice is an error that says something about a Read and nothing about the
+// connection: TLS reads on after one that is temporary.
+type notice string
+
+func (n notice) Error() string   { return string(n) }
+func (n notice) Timeout() bool   { return true }
+func (n notice) Temporary() bool { return true }
+
+const (
+	// errNothing: nothing has come in that nobody has read.
+	errNothing notice = "wspool: nothing has come in"
+	// errInterrupted: the wait was broken off, and may be begun again.
+	errInterrupted notice = "wspool: the wait was broken off"
+	// errDismissed: who waits shall go.
+	errDismissed notice = "wspool: the reader is to leave"
+)
+
+var _ net.Error = errNothing
+
+// quietWait is how long a caller waits for the reader to deal with what has come
+// in. It takes microseconds, or as long as the scheduler lets the reader wait:
+// that it has not run is no evidence against the connection, so the limit is
+// only for a peer that floods it or does not take its pongs.
+const quietWait = 2 * time.Second
+
+var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
+
 // quiet waits until the reader has dealt with every byte that has come in, or
-// is gone, and for quietWait at most.
-func (w *wire) quiet(ctx context.Context, gone <-chan struct{}) error {
+// is gone, and for quietWait at most. clean is what else must hold, asked with w
+// locked while the reader is parked.
+func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() bool) error {
 	var timeout <-chan time.Time
 	for {
 		w.mu.Lock()
-		if w.parked && w.units.Clean() && (w.socket == nil || w.socket.empty()) {
+		if w.still() && clean() {
 			w.mu.Unlock()
 			return nil
 		}
@@ -110,36 +187,10 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}) error {
 	}
 }
 
-// torn reports whether part of a frame, or of a TLS record, has come in.
-func (w *wire) torn() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.units.Clean()
-}
-
-// SetWriteDeadline keeps a severed wire severed: gorilla sets a deadline anew
-// for each frame.
-func (w *wire) SetWriteDeadline(t time.Time) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.severed {
-		t = longAgo
-	}
-	return w.Conn.SetWriteDeadline(t)
-}
-
-// calm takes the deadline off when a write has ended. One that stayed would pass,
-// and fail what TLS writes of itself in answer to the peer, for ever.
-func (w *wire) calm() { w.SetWriteDeadline(time.Time{}) } // fails only when closed
-
-var longAgo = time.Unix(1, 0)
-
-// sever breaks off the write that runs now and every later one.
-func (w *wire) sever() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.severed = true
-	w.Conn.SetWriteDeadline(longAgo) // fails only when closed
+// still reports whether the reader is parked and nothing is left to wake it; w
+// is locked.
+func (w *wire) still() bool {
+	return w.parked && (w.units == nil || w.units.Clean()) && (w.socket == nil || w.socket.empty())
 }
 
 // abort closes the connection with no word to the peer. It does not block.

@@ -1,0 +1,87 @@
+package wspool
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/resource"
+)
+
+// hangUpWait is how long the peer may take to hang up first after the close
+// handshake, so that the TIME_WAIT is on its side (RFC 6455, section 7.1.1).
+const hangUpWait = 50 * time.Millisecond
+
+// destroy closes the connection, politely if it can, within CloseTimeout. When
+// it returns nobody reads or writes it any more.
+func (l *link) destroy(cause error) {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	l.fail(cause) // who still reads or waits to write hears of it
+	l.hub.keeper.forget(l)
+	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, l.wire.abort)
+	defer limit.Stop()
+	if l.sayGoodbye(cause) {
+		l.ws.Close() // says goodbye to TLS too
+	}
+	l.wire.abort()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.reader != nobody || l.care.pulse.senders > 0 {
+		l.freed.Wait()
+	}
+}
+
+// sayGoodbye does the closing handshake and reports whether it came to an end.
+func (l *link) sayGoodbye(cause error) bool {
+	l.mu.Lock()
+	mute := l.mute
+	l.mu.Unlock()
+	if mute || l.wire.isSevered() {
+		return false
+	}
+	code := websocket.CloseNormalClosure
+	if errors.Is(cause, resource.ErrClosed) {
+		code = websocket.CloseGoingAway
+	}
+	by := time.Now().Add(l.hub.cfg.CloseTimeout)
+	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), by)
+	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
+		return false
+	}
+	l.drain()
+	return true
+}
+
+// drain reads up to the peer's close, and then until it hangs up. The limit of
+// destroy bounds it.
+func (l *link) drain() {
+	l.mu.Lock()
+	for l.reader != nobody { // a watcher goes on to the end, a lease was broken off
+		l.freed.Wait()
+	}
+	l.reader = lessee
+	l.mu.Unlock()
+	var err error
+	for err == nil {
+		_, _, err = l.ws.NextReader()
+	}
+	if l.wire.uncut() { // gorilla could not read to the close
+		io.Copy(io.Discard, l.tap.Conn)
+	} else {
+		l.tap.Conn.SetReadDeadline(time.Now().Add(hangUpWait))
+		io.Copy(io.Discard, l.tap.Conn)
+	}
+	l.mu.Lock()
+	l.free()
+	l.mu.Unlock()
+}
+
+// tooBig tells the peer that its message was longer than ReadLimit, as gorilla
+// does where it finds out itself.
+func (l *link) tooBig() {
+	l.ws.WriteControl(websocket.CloseMessage,
+		websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
+}

@@ -1,0 +1,253 @@
+package wspool
+
+import (
+	"container/heap"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// thinkTime is how long a lease may leave its connection unread before a
+	// watcher reads it, so that pings are answered meanwhile.
+	thinkTime = time.Second
+	// slowTick is the keeper's tick where no connection is ever hot.
+	slowTick = 100 * time.Millisecond
+)
+
+// keeper looks after all connections of a pool: it puts watchers to those that
+// nobody has read for a while, and sends pings where nothing came in. It has two
+// timers for all of them, and while every connection is watched and none is due
+// neither runs.
+type keeper struct {
+	hub  *hub
+	step time.Duration // between ticks
+	tick atomic.Uint64 // how many there have been
+
+	mu      sync.Mutex
+	loose   []*link // those without a watcher
+	ticking bool
+	ticker  *time.Timer
+	alarms  alarms
+	alarm   *time.Timer
+	at      int64 // when alarm goes off; 0: it does not
+	stopped bool
+}
+
+// care is what the keeper keeps in a link.
+type care struct {
+	since  uint64       // the tick when a lease last used it; guarded by link.mu
+	rtt    atomic.Int64 // smoothed; 0: not known
+	loose  int          // place in keeper.loose, from 1; 0: in none; guarded by keeper.mu
+	place  int          // in keeper.alarms, from 1; 0: in none; guarded by keeper.mu
+	due    int64        // guarded by keeper.mu
+	spread float64      // what KeepAlive is shortened by, of a tenth
+
+	pulse  pulse  // guarded by link.mu
+	strays strays // the watcher's
+}
+
+func (k *keeper) start(h *hub) {
+	k.hub = h
+	if k.step = h.cfg.WatchAfter; k.step < 0 {
+		k.step = slowTick
+	}
+}
+
+// adopt takes a new link into its care, with nobody reading it.
+func (k *keeper) adopt(l *link) {
+	k.untied(l)
+	if k.hub.cfg.KeepAlive > 0 {
+		k.wakeAt(l, k.hub.clock.now()+int64(l.silence()))
+	}
+}
+
+// forget lets go of l, for good.
+func (k *keeper) forget(l *link) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.remove(l)
+	if i := l.care.place; i > 0 {
+		heap.Remove(&k.alarms, i-1)
+	}
+	l.care.place = -1
+	l.care.loose = -1
+}
+
+// untied notes that nobody watches l, tied that somebody does. l is locked, or
+// not shared yet.
+func (k *keeper) untied(l *link) {
+	l.care.since = k.tick.Load()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.care.loose != 0 || k.stopped {
+		return
+	}
+	k.loose = append(k.loose, l)
+	l.care.loose = len(k.loose)
+	if k.ticking {
+		return
+	}
+	k.ticking = true
+	if k.ticker == nil {
+		k.ticker = time.AfterFunc(k.step, k.onTick)
+	} else {
+		k.ticker.Reset(k.step)
+	}
+}
+
+func (k *keeper) tied(l *link) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.remove(l)
+}
+
+// remove takes l out of loose. k is locked.
+func (k *keeper) remove(l *link) {
+	i := l.care.loose
+	if i <= 0 {
+		return
+	}
+	last := len(k.loose) - 1
+	k.loose[i-1] = k.loose[last]
+	k.loose[i-1].care.loose = i
+	k.loose[last] = nil
+	k.loose = k.loose[:last]
+	l.care.loose = 0
+}
+
+// onTick looks at the links without a watcher.
+func (k *keeper) onTick() {
+	tick := k.tick.Add(1)
+	k.mu.Lock()
+	loose := append([]*link(nil), k.loose...)
+	k.mu.Unlock()
+	for _, l := range loose {
+		l.tend(tick, k.step)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ticking = len(k.loose) > 0 && !k.stopped; k.ticking {
+		k.ticker.Reset(k.step)
+	}
+}
+
+// tend puts a watcher to l if nobody has read it for too long: since more than a
+// tick if it is idle, since thinkTime if it is leased.
+func (l *link) tend(tick uint64, step time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.watchable() {
+		return
+	}
+	still := tick - l.care.since
+	if l.tenant == nil && still >= 2 || time.Duration(still)*step >= thinkTime {
+		l.startWatch()
+	}
+}
+
+// watchable reports whether l has nobody who reads it, and may be read. l is
+// locked.
+func (l *link) watchable() bool {
+	return l.reader == nobody && !l.unread() && !l.closing && l.cause == nil
+}
+
+// wakeAt has l's pulse felt at a time, 0 for never.
+func (k *keeper) wakeAt(l *link, at int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if at == 0 || k.stopped || l.care.place < 0 {
+		return
+	}
+	l.care.due = at
+	if i := l.care.place; i > 0 {
+		heap.Fix(&k.alarms, i-1)
+	} else {
+		heap.Push(&k.alarms, l)
+	}
+	k.setAlarm()
+}
+
+// setAlarm sets the timer for the first of the alarms. k is locked.
+func (k *keeper) setAlarm() {
+	if len(k.alarms) == 0 || k.stopped {
+		return
+	}
+	at := k.alarms[0].care.due
+	if k.at != 0 && k.at <= at {
+		return
+	}
+	k.at = at
+	wait := time.Duration(max(0, at-k.hub.clock.now()))
+	if k.alarm == nil {
+		k.alarm = time.AfterFunc(wait, k.onAlarm)
+	} else {
+		k.alarm.Reset(wait)
+	}
+}
+
+// onAlarm feels the pulse of those that are due.
+func (k *keeper) onAlarm() {
+	k.mu.Lock()
+	k.at = 0
+	t := k.hub.clock.now()
+	var due []*link
+	for len(k.alarms) > 0 && k.alarms[0].care.due <= t {
+		due = append(due, heap.Pop(&k.alarms).(*link))
+	}
+	k.setAlarm()
+	k.mu.Unlock()
+	for _, l := range due {
+		k.wakeAt(l, l.feel(t))
+	}
+}
+
+// hurry feels everybody's pulse now.
+func (k *keeper) hurry() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.hub.clock.now()
+	for _, l := range k.alarms {
+		l.care.due = t
+	}
+	k.setAlarm()
+}
+
+// stop ends the keeper: there are no links any more.
+func (k *keeper) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = true
+	if k.ticker != nil {
+		k.ticker.Stop()
+	}
+	if k.alarm != nil {
+		k.alarm.Stop()
+	}
+}
+
+// alarms is a heap, the first due in front.
+type alarms []*link
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].care.due < a[j].care.due }
+
+func (a alarms) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].care.place, a[j].care.place = i+1, j+1
+}
+
+func (a *alarms) Push(x any) {
+	l := x.(*link)
+	*a = append(*a, l)
+	l.care.place = len(*a)
+}
+
+func (a *alarms) Pop() any {
+	old := *a
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*a = old[:len(old)-1]
+	l.care.place = 0
+	return l
+}

@@ -1,0 +1,275 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// pulse is the state of a link's pings and pongs. Its link's lock guards it.
+type pulse struct {
+	asked   int64           // when the ping was sent whose answer is awaited; 0: none is
+	sent    uint64          // how many bytes the network had taken then
+	nonce   uint64          // of the last ping
+	at      int64           // when that was sent
+	echoes  map[uint64]echo // pings that somebody waits for
+	senders int             // goroutines that send a ping or pongs
+
+	pong      string // the answer to the server's last ping
+	due       bool   // it has not been sent
+	answering bool   // somebody sends it
+}
+
+// echo is a ping that somebody waits for.
+type echo struct {
+	at   int64
+	took chan time.Duration // holds one
+}
+
+// pingPrefix marks our pings.
+const pingPrefix = "wspool "
+
+// silence is how long nothing may come in before l is sent a ping.
+func (l *link) silence() time.Duration {
+	d := l.hub.cfg.KeepAlive
+	return d - time.Duration(l.care.spread*float64(d)/10)
+}
+
+// feel sends a ping if nothing has come in for too long, or takes l out of use
+// if nothing has come since the last one. It returns when to feel again, 0 for
+// never.
+func (l *link) feel(t int64) (next int64) {
+	cfg := &l.hub.cfg
+	l.mu.Lock()
+	if l.closing || l.cause != nil {
+		l.mu.Unlock()
+		return 0
+	}
+	heard, p := l.tap.heard.Load(), &l.care.pulse
+	if p.asked != 0 && heard > p.asked {
+		p.asked = 0
+	}
+	if p.asked != 0 {
+		next = l.overdue(t)
+		l.mu.Unlock()
+		if next == 0 {
+			l.fail(fmt.Errorf("%w for %v", ErrSilent, cfg.PongWait))
+		}
+		return next
+	}
+	if due := heard + int64(l.silence()); t < due && heard >= l.hub.suspect.Load() {
+		l.mu.Unlock()
+		return due
+	}
+	if l.watchable() { // or nobody would read the pong
+		l.startWatch()
+	}
+	p.asked, p.sent = t, l.wire.sent()
+	nonce := l.newPing(t)
+	l.mu.Unlock()
+	go l.ping(nonce)
+	return t + int64(cfg.PongWait)
+}
+
+// overdue is when to feel again a link that has been asked and has not answered,
+// 0 if it had time enough. l is locked.
+func (l *link) overdue(t int64) (next int64) {
+	p, patience := &l.care.pulse, int64(l.hub.cfg.PongWait)
+	if t < p.asked+patience {
+		return p.asked + patience
+	}
+	// What is behind a message that the lease has not read cannot be seen, and
+	// a ping behind much that is being sent has not arrived; that the network
+	// takes more of it is a sign of life.
+	sent := l.wire.sent()
+	if l.unread() || len(l.writeTurn) > 0 && sent != p.sent {
+		p.asked, p.sent = t, sent
+		return t + patience
+	}
+	return 0
+}
+
+// newPing makes up the next ping. l is locked.
+func (l *link) newPing(t int64) (nonce uint64) {
+	p := &l.care.pulse
+	p.nonce++
+	p.at = t
+	p.senders++
+	return p.nonce
+}
+
+// ping sends one. That it could not wait its turn behind a message is no fault;
+// that the network took no bytes is.
+func (l *link) ping(nonce uint64) {
+	data := strconv.AppendUint([]byte(pingPrefix), nonce, 16)
+	err := l.ws.WriteControl(websocket.PingMessage, data, time.Now().Add(l.hub.cfg.PongWait))
+	if fatal(err) {
+		l.fail(fmt.Errorf("wspool: ping: %w", err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.care.pulse.senders--
+	l.freed.Broadcast()
+}
+
+// fatal reports whether err, of WriteControl, is the end of writing and not
+// known by another name.
+func fatal(err error) bool {
+	var temporary interface{ Temporary() bool }
+	return err != nil && !errors.Is(err, websocket.ErrCloseSent) &&
+		!(errors.As(err, &temporary) && temporary.Temporary())
+}
+
+// ponged takes in a pong. One that is not the answer to our last ping, or to one
+// that somebody waits for, is a sign of life as any byte is, and nothing more.
+func (l *link) ponged(data string) error {
+	l.tap.controlled()
+	if len(data) <= len(pingPrefix) || data[:len(pingPrefix)] != pingPrefix {
+		return nil
+	}
+	nonce, err := strconv.ParseUint(data[len(pingPrefix):], 16, 64)
+	if err != nil {
+		return nil
+	}
+	t := l.hub.clock.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &l.care.pulse
+	if e, ok := p.echoes[nonce]; ok {
+		delete(p.echoes, nonce)
+		e.took <- time.Duration(t - e.at)
+	}
+	if nonce == p.nonce && p.at != 0 {
+		l.measured(t - p.at)
+		p.at = 0
+	}
+	return nil
+}
+
+// measured smooths the round-trip time as RFC 6298, section 2, does.
+func (l *link) measured(took int64) {
+	if old := l.care.rtt.Load(); old != 0 {
+		took = old + (took-old)/8
+	}
+	l.care.rtt.Store(max(1, took))
+}
+
+// pinged answers a ping, without keeping the reader: where several come before
+// the answer could be sent, the last is answered alone, as RFC 6455 allows in
+// section 5.5.3.
+func (l *link) pinged(data string) error {
+	l.tap.controlled()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &l.care.pulse
+	p.pong, p.due = data, true
+	if !p.answering {
+		p.answering = true
+		p.senders++
+		go l.pongs()
+	}
+	return nil
+}
+
+// pongs sends pongs as long as there are any to send.
+func (l *link) pongs() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &l.care.pulse
+	for p.due {
+		p.due = false
+		data := []byte(p.pong)
+		l.mu.Unlock()
+		by := time.Now().Add(min(l.hub.cfg.WriteTimeout, maxPongWait))
+		if err := l.ws.WriteControl(websocket.PongMessage, data, by); fatal(err) {
+			l.fail(fmt.Errorf("wspool: answering a ping: %w", err))
+		}
+		l.mu.Lock()
+	}
+	p.answering = false
+	p.senders--
+	l.freed.Broadcast()
+}
+
+// maxPongWait bounds how long a pong may take.
+const maxPongWait = 5 * time.Second
+
+// Ping sends a ping and returns how long its pong took. It blocks until that has
+// come, and fails with ctx's error, [ErrReleased], or what ended the connection.
+// A pong behind a message that the lease has not read is not seen.
+func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
+	if !c.link.begin(c) {
+		return 0, ErrReleased
+	}
+	defer c.link.finish(c)
+	took, err := c.link.roundTrip(ctx)
+	return took, c.orReleased(err)
+}
+
+// roundTrip waits for the answer to a ping.
+func (l *link) roundTrip(ctx context.Context) (time.Duration, error) {
+	e := echo{at: l.hub.clock.now(), took: make(chan time.Duration, 1)}
+	l.mu.Lock()
+	if l.cause != nil {
+		defer l.mu.Unlock()
+		return 0, l.cause
+	}
+	if l.watchable() {
+		l.startWatch()
+	}
+	nonce := l.newPing(e.at)
+	p := &l.care.pulse
+	if p.echoes == nil {
+		p.echoes = make(map[uint64]echo)
+	}
+	p.echoes[nonce] = e
+	l.mu.Unlock()
+	go l.ping(nonce)
+	select {
+	case took := <-e.took:
+		return took, nil
+	case <-l.broken:
+		return 0, l.why()
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	delete(p.echoes, nonce)
+	l.mu.Unlock()
+	return 0, fmt.Errorf("wspool: ping: %w", ctx.Err())
+}
+
+// validate has a suspect prove that it is alive, within PongWait.
+func (l *link) validate(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, l.hub.cfg.PongWait)
+	defer cancel()
+	if _, err := l.roundTrip(limited); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if limited.Err() != nil {
+			err = fmt.Errorf("%w for %v", ErrSilent, l.hub.cfg.PongWait)
+		}
+		l.fail(err)
+		return err
+	}
+	return nil
+}
+
+// strays counts the messages that belong to nobody.
+type strays struct {
+	began time.Time // of the minute that is counted
+	n     int
+}
+
+// allow reports whether one more may come, of limit in a minute.
+func (s *care) allow(t time.Time, limit int) bool {
+	if t.Sub(s.strays.began) >= time.Minute {
+		s.strays = strays{began: t}
+	}
+	s.strays.n++
+	return s.strays.n <= limit
+}

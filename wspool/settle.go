@@ -1,0 +1,109 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// settle sees to it that all that came in before now has been dealt with, and
+// returns why the connection must not be used, or ctx's error. What has come in
+// and is no control frame belongs to nobody.
+func (l *link) settle(ctx context.Context) error {
+	l.mu.Lock()
+	if l.cause != nil || l.look() {
+		defer l.mu.Unlock()
+		return l.cause
+	}
+	l.mu.Unlock()
+	err := l.wire.quiet(ctx, l.broken, l.tap.blank)
+	if errors.Is(err, errNotQuiet) {
+		l.fail(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != nil {
+		return l.cause
+	}
+	return err
+}
+
+// look reports whether it is certain that nothing has come in that was not dealt
+// with. If nobody reads it looks for itself, and puts a watcher to what it finds.
+// l is locked, so that nobody begins to read meanwhile.
+func (l *link) look() bool {
+	if l.reader != nobody {
+		return false
+	}
+	if l.wire.canTry() {
+		l.tap.poll()
+		if l.tap.blank() && !l.wire.torn() {
+			return true
+		}
+	}
+	l.startWatch()
+	return false
+}
+
+// stray deals with a message that is nobody's.
+func (l *link) stray(kind int, r io.Reader) error {
+	l.hub.count.unsolicited.Add(1)
+	handle := l.hub.cfg.OnUnsolicited
+	if handle == nil {
+		return ErrUnsolicited
+	}
+	if !l.care.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
+		return fmt.Errorf("%w: over %d messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
+	}
+	data, err := readAll(r, l.hub.cfg.ReadLimit)
+	if err != nil {
+		return readError(err)
+	}
+	l.tap.finished()
+	ctx, cancel := context.WithTimeout(l.hub.ctx, l.hub.cfg.WriteTimeout)
+	defer cancel()
+	answer, err := l.ask(ctx, Message{kind, data})
+	if err != nil || answer == nil {
+		return err
+	}
+	select {
+	case l.writeTurn <- struct{}{}:
+		defer func() { <-l.writeTurn }()
+	case <-ctx.Done():
+		return fmt.Errorf("wspool: answering an unsolicited message: %w", ctx.Err())
+	}
+	if err := l.put(ctx, func() error { return l.ws.WriteMessage(answer.Type, answer.Data) }); err != nil {
+		return fmt.Errorf("wspool: answering an unsolicited message: %w", err)
+	}
+	return nil
+}
+
+// ask calls OnUnsolicited. It may end its goroutine, which is the watcher.
+func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p := recover()
+			err = fmt.Errorf("wspool: OnUnsolicited did not return: %v", p)
+			l.fail(err)
+		}
+	}()
+	answer, err = l.hub.cfg.OnUnsolicited(ctx, m)
+	returned = true
+	if err == nil && answer != nil && !isData(answer.Type) {
+		err = fmt.Errorf("wspool: OnUnsolicited: answer: %w", badType(answer.Type))
+	}
+	return answer, err
+}
+
+// readAll is io.ReadAll with a bound: gorilla's own counts what was sent, which
+// may be less than what it inflates to.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, ErrReadLimit
+	}
+	return data, err
+}

@@ -1,0 +1,237 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// lend makes the lease of a link a Conn. If it fails it has ended the lease.
+func lend(ctx context.Context, lease resource.Lease[*link]) (*Conn, error) {
+	l := lease.Value()
+	c := &Conn{lease: lease, link: l}
+	if err := l.rent(ctx, c); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			lease.Release()
+		} else {
+			lease.Discard(err)
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// rent makes c the tenant, or says why the connection must not be used, or that
+// ctx ended.
+func (l *link) rent(ctx context.Context, c *Conn) error {
+	if l.hub.suspect.Load() > l.tap.heard.Load() {
+		if err := l.validate(ctx); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	if l.cause == nil && l.look() {
+		l.tenant = c
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause != nil {
+		return l.cause
+	}
+	l.tenant = c
+	return nil
+}
+
+// end ends the lease once: by give if the link is clean, or if the caller has
+// it destroyed anyway.
+func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (taint error) {
+	if !c.ended.CompareAndSwap(false, true) {
+		return nil
+	}
+	taint = c.link.vacate(c, destroy)
+	switch {
+	case c.detached:
+	case taint == nil || destroy:
+		give(c.lease)
+	case err != nil:
+		c.lease.Discard(err)
+	default:
+		c.lease.Discard(taint)
+	}
+	return taint
+}
+
+// vacate takes the link from c and returns why it is not clean.
+func (l *link) vacate(c *Conn, destroy bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taint := l.taintOf(c)
+	l.tenant = nil
+	if destroy || taint != nil {
+		l.closing = true
+		if c.running > 0 { // they return ErrReleased
+			l.wire.breakAny()
+			l.wire.sever()
+			l.signal()
+		}
+		if taint != nil {
+			l.hub.count.tainted.Add(1)
+		}
+		return taint
+	}
+	if !l.proved && !c.detached {
+		l.proved = true
+		l.hub.proved()
+	}
+	l.rest()
+	return nil
+}
+
+// taintOf returns why c does not leave l clean. l is locked.
+func (l *link) taintOf(c *Conn) error {
+	switch {
+	case l.cause != nil:
+		return l.cause
+	case l.taint != nil:
+		return l.taint
+	case c.running > 0:
+		return fmt.Errorf("%w: a read or write still runs", ErrUnfinished)
+	case c.writing:
+		return fmt.Errorf("%w: a writer is open", ErrUnfinished)
+	case l.open:
+		return fmt.Errorf("%w: one was read in part", ErrUnread)
+	case l.pending.r != nil || l.tap.begun():
+		return fmt.Errorf("%w: one is waiting", ErrUnread)
+	case l.tap.torn() || l.wire.torn():
+		return fmt.Errorf("%w: part of one has come", ErrUnread)
+	case c.detached:
+		return nil
+	}
+	switch l.hub.cfg.Exchange {
+	case AnswerLast:
+		if c.awaiting {
+			return fmt.Errorf("%w: none was read since the last was written", ErrUnread)
+		}
+	case AnswerEach:
+		if c.in != c.out {
+			return fmt.Errorf("%w: %d were written and %d read", ErrUnread, c.out, c.in)
+		}
+	}
+	return nil
+}
+
+// rest leaves l, which is clean and nobody's, hot, or has it watched if it must
+// not or cannot be. l is locked.
+func (l *link) rest() {
+	if l.reader != nobody {
+		return
+	}
+	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() {
+		l.startWatch()
+		return
+	}
+	l.care.since = l.hub.keeper.tick.Load()
+}
+
+// begin notes that a read or write runs. It returns false if the lease is over.
+func (l *link) begin(c *Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c {
+		return false
+	}
+	c.running++
+	return true
+}
+
+func (l *link) finish(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.running--
+	l.care.since = l.hub.keeper.tick.Load()
+}
+
+// orReleased is err, unless the lease has ended meanwhile: then what went wrong
+// is the end of the connection behind it. The end of a connection that was used
+// before, and from which nothing has come since, is told as such.
+func (c *Conn) orReleased(err error) error {
+	if err == nil {
+		return nil
+	}
+	if c.ended.Load() {
+		return ErrReleased
+	}
+	l := c.link
+	l.mu.Lock()
+	dead := l.cause != nil && errors.Is(err, l.cause) || l.mute
+	stale := dead && c.in == 0 && !c.detached
+	l.mu.Unlock()
+	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
+		return err
+	}
+	l.hub.stale(l)
+	return fmt.Errorf("%w: %w", ErrStale, err)
+}
+
+// detach makes a tenant that no caller of the pool is.
+func (l *link) detach(ctx context.Context) (*Conn, error) {
+	c := &Conn{link: l, detached: true}
+	return c, l.rent(ctx, c)
+}
+
+// evacuate takes l out of everybody's hands but c's, so that a hijacker may
+// have it. It returns false, and nothing has changed, if it cannot.
+func (l *link) evacuate(c *Conn) bool {
+	deadline := time.Now().Add(quietWait)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
+		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
+		if l.reader == nobody {
+			l.reader = lessee
+			l.hub.keeper.tied(l)
+			return true
+		}
+		if l.reader == lessee || time.Now().After(deadline) {
+			return false
+		}
+		if l.wire.dismiss(l.tap.blank) {
+			for l.reader == watcher {
+				l.freed.Wait()
+			}
+			l.wire.dismissed()
+			continue
+		}
+		l.mu.Unlock()
+		_ = l.settle(context.Background())
+		l.mu.Lock()
+	}
+	return false
+}
+
+// readmit undoes evacuate.
+func (l *link) readmit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free()
+	l.hub.keeper.untied(l)
+}
+
+// handOver makes l a plain connection of gorilla's.
+func (l *link) handOver() {
+	l.hub.keeper.forget(l)
+	l.ws.SetPingHandler(nil)
+	l.ws.SetPongHandler(nil)
+	l.ws.SetCloseHandler(nil)
+	l.wire.handOver()
+}

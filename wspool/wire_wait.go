@@ -1,0 +1,159 @@
+package wspool
+
+import (
+	"time"
+)
+
+// waiting says who waits in a wire's Read, and whether it may be broken off.
+//
+// A read deadline of gorilla's is for ever, so nobody may wait inside gorilla
+// whose wait can be given up. A lease therefore waits in tap.await first, which
+// gorilla does not know of, and goes on to gorilla when its message has begun.
+type waiting struct {
+	op          uint64 // counts the reads that may be broken off
+	on          bool   // one is under way
+	awaiting    bool   // it waits where that can be broken off without harm
+	inside      bool   // it is inside gorilla, where it cannot
+	interrupted bool   // it shall return
+	dismissed   bool   // the watcher shall go; see dismiss
+	dated       bool   // the read deadline is set
+	cut         bool   // reading was broken off for good
+}
+
+// startOp begins a read that may be broken off, and returns what stopOp and
+// breakOff take.
+func (w *wire) startOp() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.op++
+	w.wait.on = true
+	w.wait.inside, w.wait.interrupted = false, false
+	return w.wait.op
+}
+
+// stopOp ends it. Nothing can break off another read in its stead afterwards.
+func (w *wire) stopOp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.on, w.wait.inside, w.wait.interrupted = false, false, false
+	w.undate()
+}
+
+// breakOff has the read op return, if it has not: without harm if it waits for
+// a message to begin, for good if a part of one has come.
+func (w *wire) breakOff(op uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait.on && w.wait.op == op {
+		w.breakNow()
+	}
+}
+
+// breakAny is breakOff for whatever read is under way.
+func (w *wire) breakAny() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait.on {
+		w.breakNow()
+	}
+}
+
+// breakNow is breakOff; w is locked.
+func (w *wire) breakNow() {
+	w.wait.interrupted = true
+	if w.wait.inside {
+		w.wait.cut = true
+	}
+	if w.wait.inside || w.wait.awaiting {
+		w.date()
+	}
+}
+
+// date ends the Read that waits; w is locked.
+func (w *wire) date() {
+	w.wait.dated = true
+	w.Conn.SetReadDeadline(longAgo) // fails only when closed
+}
+
+// undate lets Reads wait again, unless reading was cut; w is locked.
+func (w *wire) undate() {
+	if w.wait.dated && !w.wait.cut {
+		w.wait.dated = false
+		w.Conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// beginAwait reports whether the op under way may wait: it was not broken off.
+func (w *wire) beginAwait() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait.interrupted {
+		return false
+	}
+	w.wait.awaiting = true
+	return true
+}
+
+func (w *wire) endAwait() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.awaiting = false
+	w.undate()
+}
+
+// enter notes that the op goes on inside gorilla. It returns false if the op
+// was broken off before.
+func (w *wire) enter() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait.interrupted {
+		return false
+	}
+	w.wait.inside = true
+	return true
+}
+
+// broke makes the error of a Read say whether we broke it off.
+func (w *wire) broke(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.wait.dismissed:
+		return errDismissed
+	case w.wait.awaiting && w.wait.interrupted:
+		return errInterrupted
+	}
+	return err
+}
+
+// dismiss has the watcher that waits in Read leave, if it is there and nothing
+// has come in that it has not dealt with. clean is as in quiet.
+func (w *wire) dismiss(clean func() bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.still() || !clean() {
+		return false
+	}
+	w.wait.dismissed = true
+	w.date()
+	return true
+}
+
+// dismissal ends: the watcher is gone.
+func (w *wire) dismissed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.dismissed = false
+	w.undate()
+}
+
+// uncut lets what is left be read, though not by gorilla, and reports whether
+// reading was broken off before.
+func (w *wire) uncut() (was bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	was = w.wait.cut
+	w.wait.cut = false
+	w.undate()
+	return was
+}

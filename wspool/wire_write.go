@@ -1,0 +1,139 @@
+package wspool
+
+import (
+	"context"
+	"os"
+	"time"
+)
+
+var longAgo = time.Unix(1, 0)
+
+// Write gives p to the network. What the kernel takes at once needs no
+// deadline; the rest waits for as long as explicit, or else the message's
+// budget, allows.
+func (w *wire) Write(p []byte) (n int, err error) {
+	w.mu.Lock()
+	handed, severed, by := w.handed, w.severed, w.explicit
+	w.explicit = time.Time{}
+	w.mu.Unlock()
+	switch {
+	case handed:
+		return w.Conn.Write(p)
+	case severed:
+		return 0, os.ErrDeadlineExceeded
+	case w.socket != nil:
+		n, err = w.socket.writeNow(p)
+	}
+	if n < len(p) && err == nil {
+		var more int
+		more, err = w.writeSlow(p[n:], by)
+		n += more
+	}
+	w.mu.Lock()
+	w.written += uint64(n)
+	w.mu.Unlock()
+	return n, err
+}
+
+// writeSlow waits for the network. The deadline is taken off at the end: one
+// that stayed would pass, and fail what TLS writes of itself in answer to the
+// peer, for ever.
+func (w *wire) writeSlow(p []byte, by time.Time) (int, error) {
+	w.mu.Lock()
+	ctx := w.budget.ctx
+	if by.IsZero() {
+		if w.budget.by.IsZero() {
+			w.budget.by = time.Now().Add(w.limit)
+			if ctx != nil {
+				if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
+					w.budget.by = at
+				}
+			}
+		}
+		by = w.budget.by
+	}
+	if w.severed {
+		by = longAgo
+	}
+	w.Conn.SetWriteDeadline(by)
+	w.mu.Unlock()
+	if ctx != nil && ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { w.severFor(ctx) })()
+	}
+	n, err := w.Conn.Write(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.severed {
+		w.Conn.SetWriteDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// beginMessage gives the next message its budget; endMessage ends it and
+// reports whether it was broken off.
+func (w *wire) beginMessage(ctx context.Context) {
+	w.mu.Lock()
+	w.budget = budget{ctx: ctx}
+	w.mu.Unlock()
+}
+
+func (w *wire) endMessage() (severed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget = budget{}
+	return w.severed
+}
+
+// sent returns how many bytes the network took.
+func (w *wire) sent() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.written
+}
+
+// SetWriteDeadline is told by gorilla before each frame, and by TLS before it
+// says goodbye, until when the Write that follows may take. Gorilla has one for
+// control frames only: those of messages have their budget.
+func (w *wire) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.handed {
+		return w.Conn.SetWriteDeadline(t)
+	}
+	w.explicit = t
+	return nil
+}
+
+// sever breaks off the write that runs now and every later one.
+func (w *wire) sever() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.severLocked()
+}
+
+// severFor is sever, unless the message that ctx is of has ended meanwhile.
+func (w *wire) severFor(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.budget.ctx == ctx {
+		w.severLocked()
+	}
+}
+
+func (w *wire) severLocked() {
+	w.severed = true
+	w.Conn.SetWriteDeadline(longAgo) // fails only when closed
+}
+
+func (w *wire) isSevered() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.severed
+}
+
+// handOver makes w pass everything on: it is a hijacker's from now.
+func (w *wire) handOver() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handed = true
+}

@@ -1,0 +1,240 @@
+package wspool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// hearWait is how long a failed write waits for the reader, which knows better
+// why the connection is gone: a close frame often came just before.
+const hearWait = 100 * time.Millisecond
+
+// WriteMessage sends one message of type websocket.TextMessage or
+// websocket.BinaryMessage. It waits for another write of the lease that is under
+// way, and then until the bytes are with the network, for no longer than
+// [Config.WriteTimeout] and ctx allow. data is not kept.
+//
+// If ctx ends before the writing began, nothing was sent and nothing is wrong.
+// If it ends during the writing, or the writing fails, the message is broken
+// off: further writes fail, and the connection is destroyed when the lease
+// ends. It fails as well with what ended the connection, such as a
+// [*CloseError], with [ErrUnsolicited], or with [ErrReleased].
+func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
+	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
+}
+
+// WriteJSON sends v as [encoding/json] writes it, in one text message. It blocks
+// and fails as WriteMessage, and if v cannot be written so; then nothing was
+// sent.
+func (c *Conn) WriteJSON(ctx context.Context, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("wspool: write: %w", err)
+	}
+	return c.WriteMessage(ctx, websocket.TextMessage, data)
+}
+
+// WritePrepared sends a message that was prepared once for many connections. It
+// blocks and fails as WriteMessage. Gorilla masks it with the same key for all
+// of them, so it must not be a secret that somebody on the way may not see.
+func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
+	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
+}
+
+// NextWriter returns a writer of one message, which is sent in pieces as they
+// are written and ends with Close. It waits for another write of the lease that
+// is under way, and others wait for Close. ctx goes for the writer too, and
+// [Config.WriteTimeout] for each piece. A lease that ends with a writer open
+// destroys the connection. The writer is for one goroutine at a time.
+func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
+	l := c.link
+	if !l.begin(c) {
+		return nil, ErrReleased
+	}
+	defer l.finish(c)
+	if err := c.ready(ctx, messageType); err != nil {
+		return nil, c.orReleased(err)
+	}
+	w, err := l.ws.NextWriter(messageType)
+	if err != nil {
+		<-l.writeTurn
+		return nil, c.orReleased(c.writeError(ctx, err))
+	}
+	l.mu.Lock()
+	c.writing = true
+	l.mu.Unlock()
+	return &writing{c: c, ctx: ctx, w: w}, nil
+}
+
+// writing is a message that a lease writes piece by piece.
+type writing struct {
+	c      *Conn
+	ctx    context.Context
+	w      io.WriteCloser
+	closed bool
+}
+
+func (w *writing) Write(p []byte) (n int, err error) {
+	err = w.step(func() error { n, err = w.w.Write(p); return err })
+	return n, err
+}
+
+func (w *writing) Close() error {
+	if w.closed {
+		return nil
+	}
+	err := w.step(w.w.Close)
+	if errors.Is(err, ErrReleased) {
+		return err
+	}
+	w.closed = true
+	l := w.c.link
+	l.mu.Lock()
+	w.c.writing = false
+	l.mu.Unlock()
+	<-l.writeTurn
+	return err
+}
+
+// step does one piece of the writing.
+func (w *writing) step(f func() error) error {
+	l := w.c.link
+	if w.closed {
+		return fmt.Errorf("wspool: write: %w", errWriterClosed)
+	}
+	if !l.begin(w.c) {
+		return ErrReleased
+	}
+	defer l.finish(w.c)
+	if err := w.ctx.Err(); err != nil {
+		err = fmt.Errorf("wspool: write: %w", err)
+		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
+		return err
+	}
+	if err := l.put(w.ctx, f); err != nil {
+		return w.c.orReleased(w.c.writeError(w.ctx, err))
+	}
+	return nil
+}
+
+var errWriterClosed = errors.New("the writer is closed")
+
+func isData(kind int) bool { return kind == websocket.TextMessage || kind == websocket.BinaryMessage }
+
+func badType(kind int) error { return fmt.Errorf("%d is not the type of a message", kind) }
+
+// send waits for its turn and writes one message.
+func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
+	l := c.link
+	if !l.begin(c) {
+		return ErrReleased
+	}
+	defer l.finish(c)
+	if err := c.ready(ctx, kind); err != nil {
+		return c.orReleased(err)
+	}
+	defer func() { <-l.writeTurn }()
+	if err := l.put(ctx, write); err != nil {
+		return c.orReleased(c.writeError(ctx, err))
+	}
+	return nil
+}
+
+// ready waits for the turn, and notes that the lease writes, unless it must not.
+// Whatever came in before its first write cannot be an answer to it; so that is
+// dealt with first, and before the turn is taken, since it may call for an answer
+// that is written.
+func (c *Conn) ready(ctx context.Context, kind int) error {
+	l := c.link
+	if !isData(kind) {
+		return fmt.Errorf("wspool: write: %w", badType(kind))
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wspool: write: %w", err)
+	}
+	l.mu.Lock()
+	first := !c.expects()
+	if first && l.cause == nil && l.look() {
+		first = false
+	}
+	l.mu.Unlock()
+	if first {
+		if err := l.settle(ctx); err != nil {
+			return err
+		}
+	}
+	select {
+	case l.writeTurn <- struct{}{}:
+	default:
+		select {
+		case l.writeTurn <- struct{}{}:
+		case <-l.broken:
+			return l.why()
+		case <-ctx.Done():
+			return fmt.Errorf("wspool: write: %w", ctx.Err())
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	switch {
+	case l.tenant != c:
+		err = ErrReleased
+	case l.cause != nil:
+		err = l.cause
+	case l.mute:
+		err = fmt.Errorf("wspool: write: %w", l.taint)
+	default:
+		c.out++
+		c.awaiting = true
+		return nil
+	}
+	<-l.writeTurn
+	return err
+}
+
+// put writes a message or a piece of one; the caller has the turn.
+func (l *link) put(ctx context.Context, write func() error) error {
+	l.wire.beginMessage(ctx)
+	err := write()
+	if l.wire.endMessage() || err != nil {
+		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
+	}
+	return err
+}
+
+// writeError finds the true reason of a failed write.
+func (c *Conn) writeError(ctx context.Context, err error) error {
+	l := c.link
+	var ne net.Error
+	if timeout := errors.As(err, &ne) && ne.Timeout(); !timeout {
+		l.attend()
+		t := time.NewTimer(hearWait)
+		defer t.Stop()
+		select {
+		case <-l.broken:
+			return l.why()
+		case <-t.C:
+		}
+	}
+	if err = causeOf(ctx, err); ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return fmt.Errorf("wspool: write: %w", err)
+}
+
+// attend puts a watcher to a link that nobody reads, if it may have one.
+func (l *link) attend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.reader == nobody && l.pending.r == nil && !l.open && !l.closing && l.cause == nil {
+		l.startWatch()
+	}
+}
