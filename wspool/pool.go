@@ -111,7 +111,11 @@ func (p *Pool) TryAcquire() (*Conn, bool) {
 // if f panics or calls runtime.Goexit the connection is destroyed and the panic
 // goes on.
 func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) error {
-	c, err := p.Acquire(ctx)
+	return p.do(ctx, resource.Request{}, f)
+}
+
+func (p *Pool) do(ctx context.Context, r resource.Request, f func(context.Context, *Conn) error) error {
+	c, err := p.AcquireWith(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -119,6 +123,17 @@ func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) err
 	err = f(ctx, c)
 	c.Fail(err)
 	return err
+}
+
+// DoIdempotent is Do for work that may be done twice. If the connection had been
+// used before and turns out dead before anything of an answer came ([ErrStale]),
+// f is called once more, with a connection that was dialled for it.
+func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
+	err := p.Do(ctx, f)
+	if !errors.Is(err, ErrStale) {
+		return err
+	}
+	return p.do(ctx, resource.Request{Fresh: true}, f)
 }
 
 // Warm dials until n connections exist, or as many as MaxSize allows, and waits

@@ -36,7 +36,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err 
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
-	p, err = readAll(m.r, l.hub.cfg.ReadLimit)
+	p, err = l.readAll(m.r)
 	if err = c.endMessage(ctx, stop, err); err != nil {
 		return 0, nil, c.orReleased(err)
 	}

@@ -57,7 +57,7 @@ func (l *link) stray(kind int, r io.Reader) error {
 	if !l.care.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
 		return fmt.Errorf("%w: over %d messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
-	data, err := readAll(r, l.hub.cfg.ReadLimit)
+	data, err := l.readAll(r)
 	if err != nil {
 		return readError(err)
 	}
@@ -98,9 +98,13 @@ func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) 
 	return answer, err
 }
 
-// readAll is io.ReadAll with a bound: gorilla's own counts what was sent, which
-// may be less than what it inflates to.
-func readAll(r io.Reader, limit int64) ([]byte, error) {
+// readAll reads a message to its end. Gorilla's own limit counts what was sent;
+// what that inflates to may be more.
+func (l *link) readAll(r io.Reader) ([]byte, error) {
+	if !l.hub.cfg.Compression {
+		return io.ReadAll(r)
+	}
+	limit := l.hub.cfg.ReadLimit
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		return nil, ErrReadLimit

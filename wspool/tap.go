@@ -1,7 +1,6 @@
 package wspool
 
 import (
-	"errors"
 	"net"
 	"runtime"
 	"sync"
@@ -65,7 +64,7 @@ func (t *tap) Read(p []byte) (int, error) {
 		t.took(p[:n])
 		t.mu.Unlock()
 	}
-	if err != nil && errors.Is(err, errDismissed) {
+	if err == errDismissed {
 		runtime.Goexit()
 	}
 	return n, err
@@ -97,8 +96,8 @@ func (t *tap) await() error {
 	}
 	err := t.fill()
 	t.wire.endAwait()
-	if errors.Is(err, errInterrupted) {
-		return errInterrupted
+	if err == errInterrupted {
+		return err
 	}
 	return nil
 }
@@ -125,8 +124,8 @@ func (t *tap) waits() bool {
 func (t *tap) fill() error {
 	buf := aheadBuffers.Get().(*[]byte)
 	n, err := t.Conn.Read(*buf)
-	var passing notice
-	if n == 0 && errors.As(err, &passing) {
+	_, passing := err.(notice) // TLS passes on what it has from below
+	if n == 0 && passing {
 		aheadBuffers.Put(buf)
 		return err
 	}
@@ -138,7 +137,7 @@ func (t *tap) fill() error {
 	} else {
 		aheadBuffers.Put(buf)
 	}
-	if err != nil && !errors.As(err, &passing) {
+	if err != nil && !passing {
 		t.err = err
 	}
 	return nil

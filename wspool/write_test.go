@@ -192,6 +192,7 @@ func TestPongFails(t *testing.T) {
 				return
 			}
 			for range 20 { // the pongs to these do not fit into the network
+				time.Sleep(time.Millisecond) // or the last alone is answered
 				if ws.WriteControl(websocket.PingMessage, make([]byte, 125), time.Time{}) != nil {
 					return
 				}
@@ -204,7 +205,7 @@ func TestPongFails(t *testing.T) {
 		write(t, c, "go")
 		start := time.Now()
 		_, _, err := c.ReadMessage(t.Context())
-		if took := time.Since(start); err == nil || took != 4*time.Second {
+		if took := time.Since(start); err == nil || took < 4*time.Second || took > 5*time.Second {
 			t.Errorf("ReadMessage: %v after %v, want the end after the WriteTimeout", err, took)
 		}
 		c.Release()

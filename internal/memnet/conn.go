@@ -32,6 +32,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// TryRead is Read that does not wait: where nothing has come in it returns 0
+// and no error.
+func (c *Conn) TryRead(p []byte) (int, error) {
+	if c.in.waiting() {
+		return 0, nil
+	}
+	return c.Read(p)
+}
+
 // Write waits while the buffer is full. Once the other end is closed it fails
 // with EPIPE.
 func (c *Conn) Write(p []byte) (int, error) {
@@ -86,6 +95,13 @@ func newStream(size int) *stream {
 	s := &stream{size: size}
 	s.moved.L = &s.mu
 	return s
+}
+
+// waiting reports whether a read would wait.
+func (s *stream) waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.buf) == 0 && !s.reader.closed && !s.writer.closed
 }
 
 func (s *stream) read(p []byte) (int, error) {

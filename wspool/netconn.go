@@ -1,0 +1,154 @@
+package wspool
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// NetConn returns the lease as a stream: each Write sends one message of
+// messageType, and Read reads the bytes of one message after the other, of that
+// type alone; another type is an error. It is meant for an Exchange of
+// [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines.
+// A read that a deadline ends in the midst of a message ends the reading, one
+// before it does no harm; a write that it breaks off ends the writing.
+//
+// Close releases the lease. Reads run one at a time, and writes too.
+func (c *Conn) NetConn(ctx context.Context, messageType int) net.Conn {
+	s := &stream{c: c, kind: messageType}
+	s.reads.parent, s.writes.parent = ctx, ctx
+	return s
+}
+
+// stream is a Conn as a net.Conn.
+type stream struct {
+	c      *Conn
+	kind   int
+	reads  deadline
+	writes deadline
+
+	mu sync.Mutex // held by Read
+	r  io.Reader  // of the message that has begun; nil: none
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx := s.reads.context()
+	for {
+		if s.r == nil {
+			kind, r, err := s.c.NextReader(ctx)
+			if err != nil {
+				return 0, s.reads.cause(ctx, err)
+			}
+			if kind != s.kind {
+				return 0, fmt.Errorf("wspool: a message of type %d in a stream of type %d", kind, s.kind)
+			}
+			s.r = r
+		}
+		n, err := s.r.Read(p)
+		if err == io.EOF {
+			s.r, err = nil, nil
+		}
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, s.reads.cause(ctx, err)
+		}
+	}
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	ctx := s.writes.context()
+	if err := s.c.WriteMessage(ctx, s.kind, p); err != nil {
+		return 0, s.writes.cause(ctx, err)
+	}
+	return len(p), nil
+}
+
+func (s *stream) Close() error {
+	s.c.Release()
+	s.reads.stop()
+	s.writes.stop()
+	return nil
+}
+
+func (s *stream) LocalAddr() net.Addr  { return s.c.link.ws.LocalAddr() }
+func (s *stream) RemoteAddr() net.Addr { return s.c.link.ws.RemoteAddr() }
+
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.reads.set(t)
+	return nil
+}
+
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.writes.set(t)
+	return nil
+}
+
+func (s *stream) SetDeadline(t time.Time) error {
+	s.reads.set(t)
+	s.writes.set(t)
+	return nil
+}
+
+// deadline makes a context of a deadline that may be changed, also while
+// somebody waits by it.
+type deadline struct {
+	parent context.Context
+
+	mu     sync.Mutex
+	ctx    context.Context // nil: no deadline has been set
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (d *deadline) context() context.Context {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx == nil {
+		d.ctx, d.cancel = context.WithCancelCause(d.parent)
+	}
+	return d.ctx
+}
+
+// set replaces the deadline; zero is none. Who waits by the one before waits by
+// this, unless that one has passed.
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	if d.ctx == nil || d.ctx.Err() != nil {
+		d.ctx, d.cancel = context.WithCancelCause(d.parent)
+	}
+	if t.IsZero() {
+		return
+	}
+	cancel := d.cancel
+	if wait := time.Until(t); wait > 0 {
+		d.timer = time.AfterFunc(wait, func() { cancel(os.ErrDeadlineExceeded) })
+	} else {
+		cancel(os.ErrDeadlineExceeded)
+	}
+}
+
+// stop lets go of the context.
+func (d *deadline) stop() {
+	d.set(time.Time{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cancel(nil)
+}
+
+// cause is err, or that the deadline of ctx passed.
+func (d *deadline) cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
+		return os.ErrDeadlineExceeded
+	}
+	return err
+}
