@@ -73,6 +73,14 @@ type search[T any] struct {
 	idle     int64         // for how many ticks what it found was idle
 }
 
+// wish is what the caller asks of a resource; nil: nothing.
+func (s *search[T]) wish() *Request {
+	if s.min > 0 || s.r.Fresh {
+		return &s.r
+	}
+	return nil
+}
+
 // find leases a resource that the policies let pass, to v.lease. That may hold
 // one already, which they have spoken about.
 func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
@@ -121,7 +129,8 @@ func (p *Pool[T]) tooLate(s *search[T]) error {
 
 // get leases whichever resource comes first, to *l.
 func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
-	if s.min == 0 && s.turn == 0 {
+	wish := s.wish()
+	if wish == nil && s.turn == 0 {
 		if hit, idle, ok := p.hit(s.seat); ok {
 			*l, s.idle = hit, idle
 			return nil
@@ -135,16 +144,16 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 	}
 	if p.waiters.mayPass(s.turn) {
 		if s.min > 0 {
-			p.judge(s.min) // unlocks meanwhile
+			p.judge(s) // unlocks meanwhile
 		}
-		if e := p.takeIdle(s.min, s.seat); e != nil {
+		if e := p.takeIdle(wish, s.seat); e != nil {
 			e.parked = true // with a Queue it may not have been said yet
 			s.idle = max(0, p.tick.Load()-e.since)
 			*l = p.lend(e, s.seat)
 			p.unlock()
 			return nil
 		}
-	} else if e := p.leftOver(s.min); e != nil {
+	} else if e := p.leftOver(wish); e != nil {
 		s.idle = max(0, p.tick.Load()-e.since)
 		*l = p.lend(e, s.seat)
 		p.unlock()
@@ -165,12 +174,15 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 		return p.failure(ErrClosed, p.waitedFor(s))
 	}
 	now := p.since()
-	if p.hopeless(now) {
+	if p.hopeless(&s.r, now) {
 		p.sought = true
 		err := p.outageError(now, 0)
 		p.grow()
 		p.unlock()
 		return err
+	}
+	if p.inVain(&s.r, s.deadline, now) {
+		return p.turnAway(s, now)
 	}
 	w := p.newWaiter(s, now)
 	p.waiters.insert(w)
@@ -187,19 +199,19 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	return p.await(s, w, l)
 }
 
-// takeIdle takes the idle resource to lend to a caller who asked for min, and
+// takeIdle takes the idle resource to lend to a caller who asked for r, and
 // whose seat is given, into the pool's hands; nil if there is none. The pool is
 // locked.
-func (p *Pool[T]) takeIdle(min time.Duration, seat int) *entry[T] {
-	if min > 0 {
+func (p *Pool[T]) takeIdle(r *Request, seat int) *entry[T] {
+	if r != nil {
 		p.clearSeats(0) // on a seat nobody asks whether it fits
 	} else if e := p.claimNear(seat); e != nil {
 		return e
 	}
-	e := p.shelf.first(p.cfg.Order, min)
-	if e == nil && min == 0 && p.taken > 0 {
+	e := p.shelf.first(p.cfg.Order, r)
+	if e == nil && r == nil && p.taken > 0 {
 		p.clearSeats(0)
-		e = p.shelf.first(p.cfg.Order, min)
+		e = p.shelf.first(p.cfg.Order, r)
 	}
 	if e != nil {
 		p.shelf.remove(e)
@@ -208,13 +220,13 @@ func (p *Pool[T]) takeIdle(min time.Duration, seat int) *entry[T] {
 }
 
 // leftOver takes what is idle though callers wait, since none of them can use it,
-// and one who asked for min can; nil if there is no such thing. The pool is
+// and one who asked for r can; nil if there is no such thing. The pool is
 // locked.
-func (p *Pool[T]) leftOver(min time.Duration) *entry[T] {
-	if !p.unfit || p.ordered {
+func (p *Pool[T]) leftOver(r *Request) *entry[T] {
+	if !p.choosy() || p.ordered {
 		return nil
 	}
-	e := p.shelf.first(p.cfg.Order, min)
+	e := p.shelf.first(p.cfg.Order, r)
 	if e != nil {
 		p.shelf.remove(e)
 	}

@@ -1,7 +1,5 @@
 package resource
 
-import "time"
-
 // Asking a policy about an idle resource must not take capacity: the resource
 // stays in its place on the shelf and is only passed over meanwhile. It counts
 // as on its way to those who wait, so that nothing is made because of a
@@ -53,25 +51,25 @@ func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
 	return there
 }
 
-// judge asks the Eviction, about one idle resource after the other, whether it
-// would still keep it after min more age, until one is found. Those that it
+// judge asks the Eviction, about one idle resource after the other that may be
+// lent to s, whether it would still keep it after s.min more age, until one is found. Those that it
 // would not keep are marked, and stay for callers who ask for less. The pool is
 // locked, and unlocked for each question.
-func (p *Pool[T]) judge(min time.Duration) {
+func (p *Pool[T]) judge(s *search[T]) {
 	p.clearSeats(0)
 	for {
-		e := p.shelf.first(p.cfg.Order, min)
+		e := p.shelf.first(p.cfg.Order, &s.r)
 		if e == nil {
 			break
 		}
 		i := e.info(p.tick.Load(), p.tick.Load()-e.since)
-		i.Age = plus(i.Age, min)
+		i.Age = plus(i.Age, s.min)
 		var cause error
 		there := p.apart(e, func() { cause = p.evict(i) })
 		if there && cause == nil {
 			break
 		}
-		e.unfit, p.unfit = min, true
+		e.unfit, p.unfit = s.min, true
 	}
 	p.serve()
 	p.grow()

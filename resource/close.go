@@ -48,7 +48,7 @@ func (p *Pool[T]) shut() {
 			t.Stop()
 		}
 	}
-	p.refuseAll(false, func(waited time.Duration) error {
+	p.refuseAll(func(waited time.Duration) error {
 		return p.failureLocked(ErrClosed, max(1, waited), 0) // a Keyed tells by it who waited
 	})
 	p.warmed(ErrClosed)

@@ -67,10 +67,18 @@ type Config[T any] struct {
 	Outage OutageMode // what callers get while makes keep failing; zero: FailFast
 
 	Admission Admission // may this caller ask? The permit lasts as long as the lease. Nil: yes
-	MakeGate  Admission // may another be made now? The permit lasts as long as the making. Nil: yes
-	Quota     Admission // may another exist? The permit lasts as long as the resource. Nil: yes
-	Eviction  Eviction  // has it served long enough? Nil: never
-	Health    Health[T] // does it still work? Nil: yes
+	// May another be made now? The permit lasts as long as the making. Nil: yes.
+	//
+	// After a refusal no make is tried for its RetryAfter or, if it says none,
+	// for a time from 50 ms that doubles up to 1.6 s. Callers that have nothing
+	// else to hope for are told at once if it says none, and those whose deadline
+	// comes before the next try: see [FailFast].
+	MakeGate Admission
+	// May another exist? The permit lasts as long as the resource; else it is as
+	// MakeGate. Nil: yes.
+	Quota    Admission
+	Eviction Eviction  // has it served long enough? Nil: never
+	Health   Health[T] // does it still work? Nil: yes
 
 	Trace *Trace // told what happens; nil: nobody. Copied
 }

@@ -40,6 +40,8 @@ type entry[T any] struct {
 
 	done permit // of its lease's Admission; stale until the caller has the lease
 
+	unseen int64 // leases that ended before a caller had them; set by who ends one
+
 	// Guarded by the pool's lock.
 	place    place
 	aside    bool          // on the shelf, but a policy looks at it: not to be lent
@@ -58,9 +60,15 @@ type entry[T any] struct {
 	up, down *entry[T]     // on the shelf
 }
 
-// fits reports whether the entry may be lent to a caller who asked for min. Age
-// only grows, so what was found too old for a demand is so for every larger one.
-func (e *entry[T]) fits(min time.Duration) bool { return e.unfit == 0 || min < e.unfit }
+// fits reports whether the entry may be lent to a caller who asked for r; nil
+// asks for nothing. Age only grows, so what was found too old for a demand is so
+// for every larger one. The pool has e, and is locked.
+func (e *entry[T]) fits(r *Request) bool {
+	return r == nil || (e.unfit == 0 || r.MinRemaining < e.unfit) && (!r.Fresh || e.unused())
+}
+
+// unused reports whether no caller has had e. The pool has e, and is locked.
+func (e *entry[T]) unused() bool { return e.word.Load().Leases == e.unseen }
 
 // info returns the facts. idle is in ticks.
 func (e *entry[T]) info(now, idle int64) (i Info) {
@@ -136,13 +144,13 @@ func (s *shelfList[T]) remove(e *entry[T]) {
 }
 
 // first returns the entry to lend first, by order, to a caller who asked for
-// min; nil if there is none.
-func (s *shelfList[T]) first(o Order, min time.Duration) *entry[T] {
+// r; nil if there is none.
+func (s *shelfList[T]) first(o Order, r *Request) *entry[T] {
 	e := s.top
 	if o == OldestFirst {
 		e = s.bottom
 	}
-	for e != nil && (e.aside || !e.fits(min)) {
+	for e != nil && (e.aside || !e.fits(r)) {
 		e = e.next(o)
 	}
 	return e

@@ -39,6 +39,9 @@ var (
 	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
 	// asked for, and the pool was full, so the oldest idle one made room.
 	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")
+	// ErrNotFresh: a caller asked for one that nobody had used
+	// ([Request.Fresh]), and the pool was full, so one that was used made room.
+	ErrNotFresh = errors.New("resource: used, and a waiting caller wants a new one")
 	// ErrGaveWay: the total of a [Keyed] was used up, and another key wanted
 	// the place.
 	ErrGaveWay = errors.New("resource: gave way to another key")

@@ -12,6 +12,10 @@ import (
 // locked.
 func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n }
 
+// hopes reports whether something is out that could come back to a caller who
+// asked for r and waits. The pool is locked.
+func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
+
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
 func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
@@ -38,7 +42,10 @@ func (p *Pool[T]) wanted() (want, demand int) {
 		}
 		return now
 	}
-	if p.unfit && p.waiters.n > 0 {
+	if p.waiters.n > 0 {
+		p.dismiss(clock)
+	}
+	if p.waiters.n > 0 && p.choosy() {
 		if wait := max(p.breaker.RetryAfter(clock()), p.barred-clock()); wait > 0 {
 			p.growAgain(clock(), wait)
 		} else if !p.breaker.Open() || p.live >= p.max {
@@ -55,14 +62,18 @@ func (p *Pool[T]) wanted() (want, demand int) {
 	}
 	again := time.Duration(0)
 	if p.waiters.n > 0 {
+		// What comes back is nothing to those who ask for Fresh: each gets a make.
+		fresh := p.waiters.fresh
+		alone := min(max(0, fresh-p.making), room)
 		demand, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
-			Waiting:  p.waiters.n,
-			Coming:   p.making + p.aside,
+			Waiting:  p.waiters.n - fresh,
+			Coming:   max(0, p.making-fresh) + p.aside,
 			Held:     p.out(),
 			Returned: p.returned,
-			Room:     room,
+			Room:     room - alone,
 		})
+		demand += alone
 	}
 	want = max(demand, p.ahead(demand))
 	demand = max(demand, p.warmth())
@@ -117,10 +128,6 @@ func (p *Pool[T]) warmth() (more int) {
 // somebody wants it. The pool is locked.
 func (p *Pool[T]) probe(now time.Duration) (want, demand int) {
 	wait := p.breaker.RetryAfter(now)
-	if wait > 0 && p.cfg.Outage == FailFast && p.nothingOut() && p.waiters.n > 0 {
-		p.sought = true
-		p.refuseAll(false, func(waited time.Duration) error { return p.outageError(now, waited) })
-	}
 	if p.waiters.n > 0 || p.sought {
 		demand = 1
 	} else if p.ahead(0) <= 0 {
@@ -135,24 +142,6 @@ func (p *Pool[T]) probe(now time.Duration) (want, demand int) {
 		return 1, demand
 	}
 	return 0, 0
-}
-
-// makeRoom retires idle resources that are too near their end for everybody
-// who waits, where the pool is full and they keep a better one from being made.
-// The pool is locked.
-func (p *Pool[T]) makeRoom() {
-	missing := p.waiters.n - p.making - p.dying - p.aside - max(0, p.max-p.live)
-	if p.lastMake != nil {
-		missing = min(missing, 1) // makes fail just now: do not give up all for them
-	}
-	for e := p.shelf.bottom; e != nil && missing > 0; {
-		up := e.up
-		if e.unfit > 0 && !e.aside {
-			p.retire(e, ErrNearEnd, &p.n.other)
-			missing--
-		}
-		e = up
-	}
 }
 
 // nextAsker returns the context of the first waiter for whom no make was begun

@@ -146,7 +146,12 @@ func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) {
 }
 
 // drop is end for a lease that no caller has seen: its permit is not with it yet.
-func (p *Pool[T]) drop(l Lease[T], cause error) { p.endWith(l, nil, cause, Outcome{}) }
+func (p *Pool[T]) drop(l Lease[T], cause error) {
+	if l.e.word.Holds(l.gen) { // not a second time
+		l.e.unseen++
+	}
+	p.endWith(l, nil, cause, Outcome{})
+}
 
 func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome) {
 	e := l.e

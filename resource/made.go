@@ -82,54 +82,6 @@ func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 	}
 }
 
-// makeRefused frees the place of a make that a MakeGate or Quota did not let
-// begin. The next is tried when the refusal said, or a little later. Waiters
-// are told if it did not say, and nothing they could hope for is out.
-func (p *Pool[T]) makeRefused(m *making[T], err error) {
-	var retry time.Duration
-	_ = p.isolate("Rejection", func() { retry = p.retryAfter(err) }) // may call methods of err
-	p.lock()
-	p.making--
-	p.asking--
-	p.vacatePlace(false)
-	p.n.refused++
-	p.bar(retry)
-	if retry <= 0 && p.making == 0 && p.nothingOut() && p.cfg.Outage == FailFast {
-		p.n.rejected += int64(p.waiters.n)
-		p.refuseAll(true, func(waited time.Duration) error { return p.failureLocked(err, waited, 0) })
-	}
-	p.warmed(err)
-	p.grow()
-	p.unlock()
-	if f := p.cfg.Trace.Refused; f != nil {
-		_ = p.isolate("Trace", func() { f(m.ctx, err) })
-	}
-}
-
-// bar keeps makes from being tried for as long as a refusal said, or, if it did
-// not, for a time that doubles with each. Those of one burst count once. The
-// pool is locked.
-func (p *Pool[T]) bar(retry time.Duration) {
-	now := p.since()
-	first := now >= p.barred || p.refusals == 0
-	switch {
-	case retry > 0:
-		p.barred = max(p.barred, plus(now, max(retry, barredFor)))
-	case first:
-		p.barred = plus(now, barredFor<<min(p.refusals, maxBarred))
-	}
-	if first {
-		p.refusals++
-	}
-}
-
-// barredFor is how long no make is tried after a refusal that did not say. It
-// doubles from refusal to refusal, up to maxBarred times.
-const (
-	barredFor = 50 * time.Millisecond
-	maxBarred = 5
-)
-
 // withdraw frees the place of a make that has not begun.
 func (p *Pool[T]) withdraw() {
 	p.lock()
@@ -137,24 +89,6 @@ func (p *Pool[T]) withdraw() {
 	p.making--
 	p.vacatePlace(false)
 	p.grow()
-}
-
-// hopeless reports whether a caller who came now should be told at once: makes
-// keep failing, none is due, and nothing is out that could come back. The pool
-// is locked.
-func (p *Pool[T]) hopeless(now time.Duration) bool {
-	return p.breaker.Open() && p.cfg.Outage == FailFast && p.nothingOut() &&
-		(p.breaker.RetryAfter(now) > 0 || p.making > 0)
-}
-
-// outageError is what a hopeless caller gets. The pool is locked.
-func (p *Pool[T]) outageError(now, waited time.Duration) error {
-	err := &outageCause{p.lastMake}
-	retry := p.breaker.RetryAfter(now)
-	if retry == 0 { // the prober is at it
-		retry = max(p.gauge.Usual(), 10*time.Millisecond)
-	}
-	return p.failureLocked(err, waited, retry)
 }
 
 func (p *Pool[T]) traceOutage(cause error) {

@@ -21,6 +21,19 @@ type Request struct {
 	// after this much more age. One that it would not keep is left for other
 	// callers. Zero asks for nothing.
 	MinRemaining time.Duration
+	// Fresh asks for a resource that nobody has used: just made, or made ahead
+	// by MinIdle or [Pool.Warm] and never lent. It is for a caller whose last
+	// one turned out stale, when others of its time may be too.
+	//
+	// An idle one that was never lent is lent at once. All others are left to
+	// other callers, and one is made, if there is room. If there is none, an
+	// idle one that was used is destroyed for it ([ErrNotFresh]), and if none
+	// is idle the first that comes back when nobody before it in the line can
+	// use that: one for each such caller, and no holder is interrupted. In a
+	// [Keyed] they are of its own key if that has MaxSize, else whichever gives
+	// way to it. What others hold is nothing to hope for while makes fail or
+	// are refused: see [FailFast].
+	Fresh bool
 	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait.
 	// An Admission that sees it must not block.
 	NoWait bool
@@ -156,8 +169,17 @@ const (
 	// FailFast tells each failed make to one waiter at once. After three
 	// failures in a row every caller that has nothing to hope for (nothing is
 	// leased that could come back) gets the cause with a RetryAfter.
+	//
+	// While a MakeGate or Quota has refused and no make is tried, which it may
+	// say for how long, and nothing is being made, a caller that has nothing to
+	// hope for and whose deadline comes before the next try gets the refusal at
+	// once. It matches [ErrRejected], and the RetryAfter is what is left of that
+	// time. Others wait.
+	//
+	// Who asks for [Request.Fresh] hopes for makes alone.
 	FailFast OutageMode = iota
 	// KeepWaiting lets callers wait until their own context ends, when their
-	// error carries the last failure.
+	// error carries the last failure; those too whom a refused make will not
+	// serve in time.
 	KeepWaiting
 )

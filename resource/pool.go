@@ -121,6 +121,7 @@ type Pool[T any] struct {
 	lastMake error         // why the last make failed, if none has succeeded since
 	sought   bool          // a caller was refused since the prober last tried
 	barred   time.Duration // until then a MakeGate or Quota lets no make begin
+	barredBy error         // what it said
 	refusals int           // how often they have refused since they last let one begin
 	grower   *time.Timer
 	growAt   time.Duration // when grower fires; 0: it does not
@@ -216,7 +217,7 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	seat := p.mySeat()
-	if p.plain && ctx.Err() == nil {
+	if p.plain && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(seat); ok {
 			return l, nil
 		}
@@ -240,7 +241,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		defer p.unlock()
 		p.startClock()
 		if p.waiters.n == 0 && !p.closed {
-			if e := p.takeIdle(0, seat); e != nil {
+			if e := p.takeIdle(nil, seat); e != nil {
 				return p.lend(e, seat), true
 			}
 		}

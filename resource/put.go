@@ -1,7 +1,5 @@
 package resource
 
-import "time"
-
 // put finds the place of e, which works and is in the pool's hands: with the
 // next waiter, on the shelf, or, if the pool has no use for it, destroyed; and
 // if it was used, so that its user may soon come again, on that one's seat. The
@@ -30,11 +28,11 @@ func (p *Pool[T]) handOver(e *entry[T]) {
 	if !p.ordered {
 		now := p.since()
 		w := p.nextFor(e, now)
-		if w != nil && p.yieldsPlace(e, now) {
-			p.retire(e, ErrNearEnd, &p.n.other)
-			return
-		}
 		if w != nil {
+			if cause := p.yieldsPlace(e, w, now); cause != nil {
+				p.retire(e, cause, &p.n.other)
+				return
+			}
 			p.grant(e, w, now)
 			return
 		}
@@ -45,23 +43,6 @@ func (p *Pool[T]) handOver(e *entry[T]) {
 		e.parked = false // unlock gives it to whom the Queue names
 	}
 	p.grow()
-}
-
-// maxPassed is how often a waiter for whom everything is too near its end is
-// passed over before it gets a place.
-const maxPassed = 8
-
-// yieldsPlace reports whether e is to make room for the waiter in front, who can
-// not use it: else, in a full pool, those behind might have it again and again,
-// and that one nothing. The pool is locked.
-func (p *Pool[T]) yieldsPlace(e *entry[T], now time.Duration) bool {
-	front := p.waiters.front
-	if e.fits(front.Request.MinRemaining) {
-		return false
-	}
-	front.passed++
-	return front.passed > maxPassed && p.live >= p.max && p.making+p.dying+p.aside == 0 &&
-		!p.breaker.Open() && p.barred <= now
 }
 
 // park puts e on the shelf, on top. The pool is locked.

@@ -42,11 +42,12 @@ func (p *Pool[T]) matches() bool {
 	if p.waiters.n == 0 || p.shelf.n == 0 {
 		return false
 	}
-	if !p.unfit {
-		return p.shelf.first(p.cfg.Order, 0) != nil
+	if !p.choosy() {
+		return p.shelf.first(p.cfg.Order, nil) != nil
 	}
-	for w := p.waiters.front; w != nil; w = w.next {
-		if p.shelf.first(p.cfg.Order, w.Request.MinRemaining) != nil {
+	least := p.leastWishes()
+	for e := p.shelf.bottom; e != nil; e = e.up {
+		if !e.aside && e.wanted(&least) {
 			return true
 		}
 	}
@@ -147,11 +148,17 @@ func (p *Pool[T]) serveChosen(w *waiter[T], refuse *Rejection, now time.Duration
 	}
 	if w == nil || !w.waiting {
 		w = p.waiters.front
-	} else if p.queue.chosen = w; p.shelf.first(p.cfg.Order, w.Request.MinRemaining) == nil {
+	} else {
+		p.queue.chosen = w
+	}
+	if w != nil && p.shelf.first(p.cfg.Order, &w.Request) == nil {
+		if p.makeRoomFor(w, now) {
+			return
+		}
 		w = p.waiters.front
 	}
 	for ; w != nil; w = w.next {
-		if e := p.shelf.first(p.cfg.Order, w.Request.MinRemaining); e != nil {
+		if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
 			p.grantIdle(e, w, now)
 			return
 		}

@@ -64,7 +64,7 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 			return // find sees that too
 		}
 	}
-	if r.MinRemaining != 0 && p.cfg.Eviction != nil {
+	if r.Fresh || r.MinRemaining != 0 && p.cfg.Eviction != nil {
 		return // takeIdle finds one that fits
 	}
 	var ok bool

@@ -119,18 +119,11 @@ func (p *Pool[T]) keepsBack(e *entry[T]) bool {
 // spare returns the idle resource that was used least recently, if nobody waits
 // who could use it; else nil. The pool is locked.
 func (p *Pool[T]) spare() *entry[T] {
-	if p.waiters.n > 0 && !p.unfit {
+	if p.waiters.n > 0 && !p.choosy() {
 		return nil
 	}
-	least := time.Duration(math.MaxInt64)
-	for w := p.waiters.front; w != nil; w = w.next {
-		least = min(least, w.Request.MinRemaining)
-	}
-	e := p.shelf.bottom
-	for e != nil && (e.aside || p.waiters.n > 0 && e.fits(least)) {
-		e = e.up
-	}
-	return e
+	least := p.leastWishes()
+	return p.shelf.bottom.unwanted(&least)
 }
 
 // claimLess lowers the claim to what those who wait, and Warm, can use. The pool

@@ -121,6 +121,7 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 	if !e.word.End(l.gen) {
 		panic("resource: bug: an unseen lease has ended")
 	}
+	e.unseen++
 	*l = Lease[T]{}
 	return e
 }

@@ -42,6 +42,7 @@ type waiter[T any] struct {
 type waitList[T any] struct {
 	front, back *waiter[T]
 	n           int
+	fresh       int // of them, who ask for Fresh
 	turns       uint64
 }
 
@@ -74,6 +75,9 @@ func (l *waitList[T]) insert(w *waiter[T]) {
 	}
 	w.waiting = true
 	l.n++
+	if w.Request.Fresh {
+		l.fresh++
+	}
 }
 
 func (l *waitList[T]) remove(w *waiter[T]) {
@@ -90,6 +94,9 @@ func (l *waitList[T]) remove(w *waiter[T]) {
 	w.prev, w.next = nil, nil
 	w.waiting = false
 	l.n--
+	if w.Request.Fresh {
+		l.fresh--
+	}
 }
 
 // newWaiter makes one for s. A Queue may keep what it was given, so only
@@ -214,14 +221,29 @@ func (p *Pool[T]) wake(w *waiter[T]) {
 }
 
 // refuseAll turns everybody away who waits, with the error that because makes
-// of how long each has waited. rejected says that it was a policy. The pool is
+// of how long each has waited. The pool is locked.
+func (p *Pool[T]) refuseAll(because func(waited time.Duration) error) {
+	p.refuseSome(func(*waiter[T]) bool { return true }, because)
+}
+
+// refuseSome turns away those who wait and for whom no is true. The pool is
 // locked.
-func (p *Pool[T]) refuseAll(rejected bool, because func(waited time.Duration) error) {
+func (p *Pool[T]) refuseSome(no func(*waiter[T]) bool, because func(waited time.Duration) error) {
 	now := p.since()
-	for w := p.waiters.front; w != nil; w = p.waiters.front {
-		w.rejected = rejected
-		p.refuse(w, because(now-w.Since))
+	for w := p.waiters.front; w != nil; {
+		next := w.next
+		if no(w) {
+			p.refuse(w, because(now-w.Since))
+		}
+		w = next
 	}
+}
+
+// reject notes, for a test that refuseSome is given, that it is a policy that
+// refuses w. The pool is locked.
+func (p *Pool[T]) reject(w *waiter[T]) {
+	p.n.rejected++
+	w.rejected = true
 }
 
 // expired reports whether the context of w has ended, though its goroutine may
@@ -241,7 +263,7 @@ func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
 	passed := false
 	for w := p.waiters.front; w != nil; w = w.next {
 		switch {
-		case !e.fits(w.Request.MinRemaining):
+		case !e.fits(&w.Request):
 		case w.expired(now):
 			passed = true
 		default:
@@ -261,7 +283,7 @@ func (p *Pool[T]) serve() {
 		return
 	}
 	now := p.since()
-	for e := p.shelf.first(p.cfg.Order, 0); e != nil && p.waiters.n > 0; {
+	for e := p.shelf.first(p.cfg.Order, nil); e != nil && p.waiters.n > 0; {
 		next := e.next(p.cfg.Order)
 		if !e.aside {
 			if w := p.nextFor(e, now); w != nil {

@@ -128,6 +128,13 @@ func (b *Budget) Fits() bool {
 	return b.used <= b.max
 }
 
+// Short reports whether more is claimed than is free or dying.
+func (b *Budget) Short() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.missing() > 0
+}
+
 // Levels returns how many places there are, how many are taken, and how often
 // something gave way.
 func (b *Budget) Levels() (max, used int, gave int64) {
