@@ -142,7 +142,7 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 	}
 	// The reader is at its post before anybody is lent the connection, and a
 	// server that hangs up behind its answer has not been reached.
-	if err := l.settle(ctx); err != nil {
+	if err := l.settle(ctx, quietWait); err != nil {
 		stop := context.AfterFunc(ctx, d.wire.abort)
 		l.destroy(err)
 		stop()

@@ -94,7 +94,6 @@ func (l *link) unread() bool { return l.open || l.pending.r != nil }
 func (l *link) free() {
 	l.reader = nobody
 	l.freed.Broadcast()
-	l.signal()
 }
 
 // signal tells who waits in Conn.next to look again.
@@ -107,11 +106,14 @@ func (l *link) signal() {
 
 // watch reads l until there is a message for the tenant, or the end.
 func (l *link) watch() {
+	left := false
 	defer func() { // also if dismissed, which ends the goroutine
+		if left {
+			return
+		}
 		l.mu.Lock()
-		l.free()
-		l.hub.keeper.untied(l)
-		l.mu.Unlock()
+		defer l.mu.Unlock()
+		l.leave()
 	}()
 	for {
 		kind, r, err := l.ws.NextReader()
@@ -121,6 +123,7 @@ func (l *link) watch() {
 		}
 		switch l.claim(incoming{kind, r}) {
 		case claimed:
+			left = true
 			return
 		case stray:
 			err = l.stray(kind, r)
@@ -131,6 +134,13 @@ func (l *link) watch() {
 			return
 		}
 	}
+}
+
+// leave ends the watcher's reading. l is locked.
+func (l *link) leave() {
+	l.free()
+	l.hub.keeper.untied(l)
+	l.signal()
 }
 
 // whose is whom a message is for.
@@ -153,6 +163,7 @@ func (l *link) claim(m incoming) whose {
 		return dropped
 	case t != nil && t.expects():
 		l.pending = m
+		l.leave() // at once: the tenant may be at it before this goroutine ends
 		return claimed
 	}
 	return stray

@@ -69,7 +69,7 @@ func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, erro
 			return nil, err
 		}
 		fresh := lease.Info().Leases == 1
-		c, err := lend(ctx, lease)
+		c, err := lend(ctx, lease, quietWait)
 		if err == nil {
 			return c, nil
 		}
@@ -100,8 +100,12 @@ func (p *Pool) TryAcquire() (*Conn, bool) {
 		if !ok {
 			return nil, false
 		}
-		if c, err := lend(context.Background(), lease); err == nil {
+		c, err := lend(context.Background(), lease, tryWait)
+		if err == nil {
 			return c, true
+		}
+		if errors.Is(err, errNotQuiet) { // it would be the next one again
+			return nil, false
 		}
 	}
 }

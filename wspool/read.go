@@ -146,7 +146,7 @@ func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err erro
 		m, again, err := c.tryNext(ctx)
 		if !again {
 			if err != nil {
-				l.wire.stopOp()
+				l.wire.stopOp(false)
 				if stop != nil {
 					stop()
 				}
@@ -250,7 +250,7 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	} else {
 		err = c.readFailed(ctx, err)
 	}
-	l.wire.stopOp()
+	l.wire.stopOp(err == nil)
 	if stop != nil {
 		stop()
 	}

@@ -9,17 +9,18 @@ import (
 )
 
 // settle sees to it that all that came in before now has been dealt with, and
-// returns why the connection must not be used, or ctx's error. What has come in
-// and is no control frame belongs to nobody.
-func (l *link) settle(ctx context.Context) error {
+// returns why the connection must not be used, or ctx's error, or errNotQuiet if
+// that takes longer than patience. What has come in and is no control frame
+// belongs to nobody.
+func (l *link) settle(ctx context.Context, patience time.Duration) error {
 	l.mu.Lock()
 	if l.cause != nil || l.look() {
 		defer l.mu.Unlock()
 		return l.cause
 	}
 	l.mu.Unlock()
-	err := l.wire.quiet(ctx, l.broken, l.tap.blank)
-	if errors.Is(err, errNotQuiet) {
+	err := l.wire.quiet(ctx, l.broken, l.tap.blank, patience)
+	if errors.Is(err, errNotQuiet) && patience == quietWait {
 		l.fail(err)
 	}
 	l.mu.Lock()

@@ -12,7 +12,7 @@ func (l *link) setUp(ctx context.Context) error {
 	if err := l.connected(ctx); err != nil {
 		return err
 	}
-	return l.settle(ctx)
+	return l.settle(ctx, quietWait)
 }
 
 // connected calls OnConnect with a lease that is none of the pool's.

@@ -9,12 +9,13 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// lend makes the lease of a link a Conn. If it fails it has ended the lease.
-func lend(ctx context.Context, lease resource.Lease[*link]) (*Conn, error) {
+// lend makes the lease of a link a Conn. If it fails it has ended the lease; if
+// patience is not quietWait and was too short it fails with errNotQuiet.
+func lend(ctx context.Context, lease resource.Lease[*link], patience time.Duration) (*Conn, error) {
 	l := lease.Value()
 	c := &Conn{lease: lease, link: l}
-	if err := l.rent(ctx, c); err != nil {
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err := l.rent(ctx, c, patience); err != nil {
+		if l.why() == nil {
 			lease.Release()
 		} else {
 			lease.Discard(err)
@@ -24,10 +25,13 @@ func lend(ctx context.Context, lease resource.Lease[*link]) (*Conn, error) {
 	return c, nil
 }
 
-// rent makes c the tenant, or says why the connection must not be used, or that
-// ctx ended.
-func (l *link) rent(ctx context.Context, c *Conn) error {
+// rent makes c the tenant, or says why the connection must not be used, or why
+// that could not be found out.
+func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error {
 	if l.hub.suspect.Load() > l.tap.heard.Load() {
+		if patience != quietWait {
+			return errNotQuiet
+		}
 		if err := l.validate(ctx); err != nil {
 			return err
 		}
@@ -39,7 +43,7 @@ func (l *link) rent(ctx context.Context, c *Conn) error {
 		return nil
 	}
 	l.mu.Unlock()
-	if err := l.settle(ctx); err != nil {
+	if err := l.settle(ctx, patience); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -109,6 +113,11 @@ func (l *link) taintOf(c *Conn) error {
 		return fmt.Errorf("%w: a writer is open", ErrUnfinished)
 	case l.open:
 		return fmt.Errorf("%w: one was read in part", ErrUnread)
+	}
+	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() {
+		l.tap.poll() // what is behind the answer is still this lease's
+	}
+	switch {
 	case l.pending.r != nil || l.tap.begun():
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
 	case l.tap.torn() || l.wire.torn():
@@ -186,7 +195,7 @@ func (c *Conn) orReleased(err error) error {
 // detach makes a tenant that no caller of the pool is.
 func (l *link) detach(ctx context.Context) (*Conn, error) {
 	c := &Conn{link: l, detached: true}
-	return c, l.rent(ctx, c)
+	return c, l.rent(ctx, c, quietWait)
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
@@ -213,7 +222,7 @@ func (l *link) evacuate(c *Conn) bool {
 			continue
 		}
 		l.mu.Unlock()
-		_ = l.settle(context.Background())
+		_ = l.settle(context.Background(), quietWait)
 		l.mu.Lock()
 	}
 	return false

@@ -152,12 +152,15 @@ var _ net.Error = errNothing
 // only for a peer that floods it or does not take its pongs.
 const quietWait = 2 * time.Second
 
+// tryWait is that of a caller who does not want to wait.
+const tryWait = 5 * time.Millisecond
+
 var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
 
 // quiet waits until the reader has dealt with every byte that has come in, or
-// is gone, and for quietWait at most. clean is what else must hold, asked with w
+// is gone, and for patience at most. clean is what else must hold, asked with w
 // locked while the reader is parked.
-func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() bool) error {
+func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() bool, patience time.Duration) error {
 	var timeout <-chan time.Time
 	for {
 		w.mu.Lock()
@@ -171,7 +174,7 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() boo
 		wake := w.wake
 		w.mu.Unlock()
 		if timeout == nil {
-			t := time.NewTimer(quietWait)
+			t := time.NewTimer(patience)
 			defer t.Stop()
 			timeout = t.C
 		}

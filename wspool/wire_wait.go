@@ -32,9 +32,14 @@ func (w *wire) startOp() uint64 {
 }
 
 // stopOp ends it. Nothing can break off another read in its stead afterwards.
-func (w *wire) stopOp() {
+// If it was broken off and has read its message to the end all the same, that
+// did no harm.
+func (w *wire) stopOp(whole bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if whole {
+		w.wait.cut = false
+	}
 	w.wait.on, w.wait.inside, w.wait.interrupted = false, false, false
 	w.undate()
 }

@@ -166,7 +166,7 @@ func (c *Conn) ready(ctx context.Context, kind int) error {
 	}
 	l.mu.Unlock()
 	if first {
-		if err := l.settle(ctx); err != nil {
+		if err := l.settle(ctx, quietWait); err != nil {
 			return err
 		}
 	}
