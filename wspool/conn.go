@@ -14,7 +14,8 @@ import (
 //
 // Pings of the server are answered without the caller's help.
 type Conn struct {
-	lease    resource.Lease[*link]
+	lease    resource.Lease[*link] // none in OnConnect
+	early    bool                  // in OnConnect
 	link     *link
 	ended    atomic.Bool
 	released chan struct{} // closed when the lease has ended

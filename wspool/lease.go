@@ -50,6 +50,10 @@ func lend(ctx context.Context, lease resource.Lease[*link]) (*Conn, error) {
 // end ends the lease once: by give if the link is clean, or if the caller has
 // it destroyed anyway.
 func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) {
+	if c.early {
+		c.endEarly(err, destroy)
+		return
+	}
 	if !c.ended.CompareAndSwap(false, true) {
 		return
 	}

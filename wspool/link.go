@@ -27,6 +27,7 @@ type link struct {
 	ws   *websocket.Conn
 	wire *wire
 	cfg  *Config
+	tie  *tie
 
 	turn   chan struct{} // holds a token while a message is written
 	broken chan struct{} // closed when cause is set
@@ -43,15 +44,16 @@ type link struct {
 	doom     func(error) // tells the pool of cause; nil until watch
 }
 
-func newLink(ws *websocket.Conn, w *wire, cfg *Config) *link {
+func newLink(ws *websocket.Conn, w *wire, cfg *Config, t *tie) *link {
 	l := &link{
-		ws: ws, wire: w, cfg: cfg,
+		ws: ws, wire: w, cfg: cfg, tie: t,
 		turn:   make(chan struct{}, 1),
 		broken: make(chan struct{}),
 		exited: make(chan struct{}),
 	}
 	ws.SetReadLimit(cfg.ReadLimit)
 	ws.SetPingHandler(l.pong)
+	l.tenant = l.forSetUp()
 	go l.read()
 	return l
 }
@@ -97,6 +99,9 @@ func (l *link) read() {
 			l.fail(readError(err))
 			return
 		}
+		if !t.early {
+			l.tie.proved() // before the lease can hear of the end
+		}
 		l.mu.Lock()
 		t.box <- Message{kind, data} // has room
 		l.incoming = false
@@ -132,8 +137,11 @@ func (l *link) fail(cause error) {
 	}
 	l.cause = cause
 	close(l.broken)
-	doom := l.doom
+	doom, ours := l.doom, l.closing
 	l.mu.Unlock()
+	if !ours {
+		l.tie.ended(cause)
+	}
 	if doom != nil {
 		doom(cause)
 	}
@@ -172,6 +180,7 @@ func (l *link) destroy(cause error) {
 	l.closing = true
 	polite := !l.mute
 	l.mu.Unlock()
+	l.tie.ended(nil)
 	limit := time.AfterFunc(l.cfg.CloseTimeout, l.wire.abort)
 	defer limit.Stop()
 	if polite && l.sayGoodbye(cause) {

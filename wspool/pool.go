@@ -15,6 +15,7 @@ var errNotReturned = errors.New("wspool: the function in Do did not return")
 type Pool struct {
 	cfg  Config
 	pool *resource.Pool[*link]
+	gate *dialGate
 }
 
 // New returns a pool for cfg, which it copies, and begins to dial
@@ -25,6 +26,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg.withDefaults()}
+	p.gate = newDialGate(&p.cfg)
 	var err error
 	p.pool, err = resource.New(resource.Config[*link]{
 		Make:          p.dial,
@@ -39,7 +41,7 @@ func New(cfg Config) (*Pool, error) {
 		Queue:         cfg.Queue,
 		Outage:        cfg.Outage,
 		Admission:     cfg.Admission,
-		MakeGate:      cfg.MakeGate,
+		MakeGate:      p.gate,
 		Quota:         cfg.Quota,
 		Eviction:      cfg.Eviction,
 		Trace:         cfg.Trace,
