@@ -20,6 +20,7 @@ func (l *link) destroy(cause error) {
 	l.closing = true
 	l.mu.Unlock()
 	l.fail(cause) // who still reads or waits to write hears of it
+	l.tie.ended(nil)
 	l.hub.keeper.forget(l)
 	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, l.wire.abort)
 	defer limit.Stop()

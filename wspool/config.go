@@ -32,20 +32,35 @@ const (
 // [New] copies it. Only URL and MaxSize are required; every other zero value is
 // a working default.
 type Config struct {
-	// URL is where to connect, ws://host[:port]/path or wss://… . Required. It
-	// carries no user name or password (use Header) and no fragment.
+	// URL is where to connect, ws://host[:port]/path or wss://… . Required,
+	// unless Prepare is set and gives one. It carries no user name or password
+	// (use Prepare to send them in a header) and no fragment.
 	URL string
-	// Header returns the headers of one handshake. It is asked at every dial,
-	// so a short-lived token is always fresh. It may block until ctx ends; an
-	// error fails the dial. Nil: none beyond those of the protocol.
-	Header func(ctx context.Context) (http.Header, error)
 	// Subprotocols are those the client offers, the preferred first. The
 	// server must choose one of them, or the dial fails. Nil: none.
 	Subprotocols []string
+	// Prepare makes one handshake ready. It is asked at every dial, so that a
+	// short-lived token or a signed URL is always fresh, and finds what URL and
+	// Subprotocols say in h, which is its own to change. It may block until ctx
+	// ends; an error fails the dial, and its text is shown as it is. It is
+	// called by many goroutines at once. Nil: nothing to change.
+	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
-	// anything but http/1.1. Nil: the defaults of crypto/tls.
+	// anything but http/1.1. ServerName is the URL's host unless it is set. If
+	// ClientSessionCache is nil the pool has one of its own, so that a dial
+	// resumes the TLS session of an earlier one; SessionTicketsDisabled
+	// prevents that. Nil: the defaults of crypto/tls.
 	TLS *tls.Config
-	// NetDial opens the connection below TLS and WebSocket. If that is a
+	// Proxy says through which proxy one dial goes; nil: none. It is asked as
+	// net/http asks, with the URL's scheme http for ws and https for wss, so
+	// [http.ProxyFromEnvironment] and [http.ProxyURL] fit. A proxy of scheme
+	// http or https is asked for a tunnel by CONNECT, one of socks5 or socks5h
+	// (the same) to connect to the host, whose name it looks up. User name and
+	// password of the proxy's URL are sent to it. An https proxy is verified as
+	// TLS says, but under its own name. Nil: no proxy.
+	Proxy func(*http.Request) (*url.URL, error)
+	// NetDial opens the connection below TLS and WebSocket, to the server or to
+	// the proxy, and must return when ctx ends. If that is a
 	// *net.TCPConn or *net.UnixConn, a message that has come in is known even
 	// before it is read; with another type it is known some microseconds
 	// later. Nil: a net.Dialer.
@@ -85,7 +100,7 @@ type Config struct {
 	// MinIdle is how many to keep ready, MaxSize at most. Zero: none.
 	MinIdle int
 
-	// DialTimeout bounds one dial, from Header to the checked handshake. Zero:
+	// DialTimeout bounds one dial, from Prepare to the end of OnConnect. Zero:
 	// DefaultDialTimeout.
 	DialTimeout time.Duration
 	// WriteTimeout bounds the writing of one message, and of a pong, which
@@ -114,12 +129,17 @@ type Config struct {
 	// it is never hot.
 	WatchAfter time.Duration
 
-	// MaxDials is how many dials may run at once. Zero: DefaultMaxDials.
+	// MaxDials is how many dials may run at once; who comes next waits in line.
+	// Zero: DefaultMaxDials.
 	MaxDials int
 	// Redial says for how long no dial may begin after a connection ended, or
-	// a dial failed, with cause; streak is how many have ended so in a row, this
-	// one included, and is 1 again after a connection has served a lease or
-	// stayed up for 5 s. It must not block. Nil: [DefaultRedial].
+	// a dial failed, with cause (which is a [*DialError] then); streak is how
+	// many have ended so in a row, this one included. Many that end or fail
+	// together are one: what was dialled before the last that counted does not
+	// count, and is asked about only if its cause is of another kind. The streak is
+	// 1 again after a connection has served a lease or stayed up for 5 s. What
+	// the pool ends itself is not asked about. It must not block; if it panics,
+	// DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
 
 	// Health checks idle connections beyond what their reader sees. The Conn is
@@ -148,19 +168,10 @@ func (c *Config) check() error {
 			bad = append(bad, fmt.Errorf(format, args...))
 		}
 	}
-	u, err := url.Parse(c.URL)
-	switch {
-	case c.URL == "":
-		no(false, "URL is empty")
-	case err != nil:
-		no(false, "URL does not parse")
-	default:
-		no(u.Scheme == "ws" || u.Scheme == "wss", "URL is not of scheme ws or wss")
-		no(u.Hostname() != "", "URL has no host")
-		no(u.User == nil, "URL has a user name or password")
-		no(u.Fragment == "", "URL has a fragment")
+	if c.URL != "" || c.Prepare == nil {
+		bad = append(bad, checkURL(c.URL)...)
 	}
-	no(!slices.Contains(c.Subprotocols, ""), "Subprotocols has an empty one")
+	bad = append(bad, checkSubprotocols(c.Subprotocols)...)
 	no(c.TLS == nil || !slices.ContainsFunc(c.TLS.NextProtos, func(p string) bool { return p != "http/1.1" }),
 		"TLS.NextProtos names a protocol besides http/1.1")
 	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)
@@ -187,8 +198,12 @@ func (c *Config) check() error {
 // which zero values are replaced.
 func (c Config) withDefaults() Config {
 	c.Subprotocols = slices.Clone(c.Subprotocols)
-	if c.TLS != nil {
-		c.TLS = c.TLS.Clone()
+	c.TLS = c.TLS.Clone()
+	if c.TLS == nil {
+		c.TLS = &tls.Config{}
+	}
+	if c.TLS.ClientSessionCache == nil {
+		c.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext
@@ -216,6 +231,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDials == 0 {
 		c.MaxDials = DefaultMaxDials
+	}
+	if c.Redial == nil {
+		c.Redial = DefaultRedial
 	}
 	if c.UnsolicitedLimit == 0 {
 		c.UnsolicitedLimit = DefaultUnsolicitedLimit

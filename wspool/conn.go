@@ -17,7 +17,8 @@ import (
 // second where the caller thinks meanwhile; only while a message waits that the
 // caller has not read to its end they wait behind it.
 type Conn struct {
-	lease    resource.Lease[*link]
+	lease    resource.Lease[*link] // none in OnConnect
+	early    bool                  // in OnConnect
 	link     *link
 	detached bool // for OnConnect or a Health: there is no lease
 	ended    atomic.Bool

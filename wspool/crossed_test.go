@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
@@ -49,6 +50,7 @@ func TestNothingCrosses(t *testing.T) {
 			const callers, leases = 64, 40
 			peer := listen(t, scheme == "wss", unruly)
 			peer.cfg.MaxSize = 8
+			peer.cfg.Redial = func(error, int) time.Duration { return 0 }
 			p := pool(t, peer.cfg)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)

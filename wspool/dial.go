@@ -2,14 +2,13 @@ package wspool
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,126 +28,187 @@ var (
 	errExtension   = errors.New("wspool: server chose an extension that was not offered")
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
+	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
 
 // dial makes one connection. ctx always has a deadline: the pool's DialTimeout.
-func (p *Pool) dial(ctx context.Context) (*link, error) {
-	d := &dialing{cfg: &p.hub.cfg, hub: p.hub, phase: "header"}
-	u, err := url.Parse(p.hub.cfg.URL)
-	if err != nil {
-		return nil, errors.New("wspool: URL does not parse") // New has seen it parse
-	}
-	l, resp, err := d.connect(ctx, u.Scheme == "wss")
+func (h *hub) dial(ctx context.Context) (*link, error) {
+	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
+	l, err := d.connect(ctx)
 	if err == nil {
+		d.tie.up()
 		return l, nil
 	}
-	e := &DialError{Host: u.Host, Phase: d.phase, Err: err}
-	if resp != nil {
-		e.Status = resp.StatusCode
-		e.RetryAfter = retryAfter(resp.Header, time.Now())
+	e := &DialError{Phase: d.phase, Err: causeOf(ctx, err)}
+	if d.url != nil {
+		e.Host = d.url.Host
+	}
+	if d.answer != nil {
+		e.Status = d.answer.StatusCode
+		e.RetryAfter = retryAfter(d.answer.Header, time.Now())
 	}
 	return nil, e
 }
 
 // dialing is one dial under way.
 type dialing struct {
-	cfg   *Config
-	phase string
-	hub   *hub
-	wire  *wire // nil until connected
-	tap   *tap
-	stop  func() bool // unhooks the wire from the context; nil until connected
+	hub    *hub
+	cfg    *Config
+	tie    *tie
+	phase  string         // of DialError
+	shake  Handshake      // what is asked for
+	url    *url.URL       // shake.URL
+	raw    net.Conn       // what NetDial gave; nil until then
+	stop   func() bool    // unhooks raw from the context
+	answer *http.Response // of a server or proxy that refused
 }
 
-func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Response, error) {
-	var header http.Header
-	if d.cfg.Header != nil {
-		var err error
-		if header, err = d.cfg.Header(ctx); err != nil {
-			return nil, nil, err
+func (d *dialing) secure() bool { return d.url.Scheme == "wss" }
+
+// connect goes through all phases. If it fails, or if code that is not ours
+// breaks it off, nothing is left.
+func (d *dialing) connect(ctx context.Context) (*link, error) {
+	if err := d.prepare(ctx); err != nil {
+		return nil, err
+	}
+	var l *link
+	defer func() {
+		if l == nil && d.raw != nil {
+			d.raw.Close()
+			d.stop()
 		}
+	}()
+	t, err := d.open(ctx)
+	if err != nil {
+		return nil, err
 	}
-	d.phase = "connect"
-	dialer := websocket.Dialer{
-		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := d.cfg.NetDial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			d.wire = newWire(c, secure, d.cfg.WriteTimeout)
-			// gorilla heeds a cancellation up to the TLS handshake. Behind it
-			// only closing the connection wakes it.
-			d.stop = context.AfterFunc(ctx, d.wire.abort)
-			d.phase = "handshake"
-			if secure {
-				d.phase = "tls"
-			}
-			if secure {
-				cfg := &tls.Config{}
-				if d.cfg.TLS != nil {
-					cfg = d.cfg.TLS.Clone()
-				}
-				if cfg.ServerName == "" {
-					cfg.ServerName, _, _ = net.SplitHostPort(addr)
-				}
-				tc := tls.Client(d.wire, cfg)
-				if err := tc.HandshakeContext(ctx); err != nil {
-					return nil, err
-				}
-				d.phase = "handshake"
-				d.tap = newTap(tc, d.wire, d.hub.clock)
-			} else {
-				d.tap = newTap(d.wire, d.wire, d.hub.clock)
-			}
-			return d.tap, nil
-		},
-		ReadBufferSize:  readBuffer,
-		WriteBufferSize: writeBuffer,
-		WriteBufferPool: &writeBuffers,
-		Subprotocols:    d.cfg.Subprotocols,
+	ws, err := d.handshake(ctx, t)
+	if err != nil {
+		return nil, err
 	}
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
-			if err == nil {
-				d.phase = "handshake"
-			}
-		},
-	})
-	dialer.NetDialTLSContext = dialer.NetDialContext
-	dialer.EnableCompression = d.cfg.Compression
-	ws, resp, err := dialer.DialContext(traced, d.cfg.URL, header)
-	if d.phase == "handshake" {
-		err = discreet(err)
+	if !d.stop() {
+		return nil, context.Cause(ctx) // the connection is closed, or about to be
 	}
-	if d.stop != nil && !d.stop() && err == nil {
-		err = context.Cause(ctx) // the connection is closed, or about to be
+	l = newLink(ws, t, d.hub, d.tie)
+	if err := d.finish(ctx, l); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = d.checkAnswer(ws, resp)
+	return l, nil
+}
+
+// open connects to the server: through the proxy if there is one, and with TLS
+// for wss. What it returns is what the WebSocket protocol is spoken through. When
+// ctx ends the connection is closed, until d.stop is called.
+func (d *dialing) open(ctx context.Context) (*tap, error) {
+	through, err := d.proxy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var c net.Conn
+	if through != nil {
+		c, err = d.tunnel(ctx, through)
+	} else {
+		d.phase = "connect"
+		err = d.dialNet(ctx, hostPort(d.url))
+		c = d.raw
 	}
 	if err != nil {
-		if d.wire != nil {
-			d.wire.abort()
+		return nil, err
+	}
+	w := newWire(c, d.secure(), d.cfg.WriteTimeout)
+	if !d.secure() {
+		return newTap(w, w, d.hub.clock), nil
+	}
+	d.phase = "tls"
+	host := d.cfg.TLS.ServerName
+	if host == "" {
+		host = d.url.Hostname()
+	}
+	t, err := secure(ctx, w, d.cfg.TLS, host)
+	if err != nil {
+		return nil, err
+	}
+	return newTap(t, w, d.hub.clock), nil
+}
+
+// dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
+// does that waits for the other side, and only closing the connection wakes it.
+func (d *dialing) dialNet(ctx context.Context, addr string) error {
+	c, err := d.cfg.NetDial(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	d.raw = c
+	d.stop = context.AfterFunc(ctx, func() { c.Close() })
+	return nil
+}
+
+// handshake upgrades conn, and holds the server to what was offered.
+func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
+	d.phase = "handshake"
+	limited := newAnswerConn(conn)
+	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
+	dialer := websocket.Dialer{
+		NetDialContext:    given, // for ws
+		NetDialTLSContext: given, // for wss
+		ReadBufferSize:    readBuffer,
+		WriteBufferSize:   writeBuffer,
+		WriteBufferPool:   &writeBuffers,
+		Subprotocols:      d.shake.Subprotocols,
+		EnableCompression: d.cfg.Compression,
+	}
+	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
+	if err != nil {
+		d.answer = resp
+		if limited.over {
+			return nil, errHead
 		}
-		return nil, resp, causeOf(ctx, err)
+		return nil, discreet(err)
 	}
-	l := newLink(ws, d.tap, d.hub)
-	if err := l.setUp(ctx); err != nil {
+	limited.open = true
+	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
+		return nil, errExtension
+	}
+	if len(d.shake.Subprotocols) > 0 && !slices.Contains(d.shake.Subprotocols, ws.Subprotocol()) {
+		d.phase = "subprotocol"
+		return nil, errSubprotocol
+	}
+	return ws, nil
+}
+
+// offered reports whether no extension was chosen that was not offered.
+func (d *dialing) offered(chosen []string) bool {
+	if len(chosen) == 0 {
+		return true
+	}
+	name, _, _ := strings.Cut(chosen[0], ";")
+	return d.cfg.Compression && len(chosen) == 1 && !strings.Contains(chosen[0], ",") &&
+		strings.EqualFold(strings.TrimSpace(name), "permessage-deflate")
+}
+
+// finish sees l through to where it may be lent. If it fails, or if OnConnect
+// breaks it off, l is closed.
+func (d *dialing) finish(ctx context.Context, l *link) (err error) {
+	stop := context.AfterFunc(ctx, l.wire.abort)
+	err = errBrokenOff
+	defer func() {
+		if err != nil {
+			l.destroy(err)
+		}
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+			l.destroy(err)
+		}
+	}()
+	d.hub.keeper.adopt(l)
+	if d.cfg.OnConnect != nil {
 		d.phase = "set-up"
-		stop := context.AfterFunc(ctx, d.wire.abort)
-		l.destroy(err)
-		stop()
-		return nil, nil, causeOf(ctx, err)
+		if err := l.setUp(ctx); err != nil {
+			return err
+		}
 	}
-	// The reader is at its post before anybody is lent the connection, and a
-	// server that hangs up behind its answer has not been reached.
-	if err := l.settle(ctx, quietWait); err != nil {
-		stop := context.AfterFunc(ctx, d.wire.abort)
-		l.destroy(err)
-		stop()
-		return nil, nil, causeOf(ctx, err)
-	}
-	return l, nil, nil
+	// A server that hangs up behind its answer has not been reached.
+	return l.settle(ctx, quietWait)
 }
 
 // discreet keeps what a server said instead of an answer out of an error: it may
@@ -156,24 +216,12 @@ func (d *dialing) connect(ctx context.Context, secure bool) (*link, *http.Respon
 func discreet(err error) error {
 	var ne net.Error
 	switch {
-	case err == nil, errors.As(err, &ne), errors.Is(err, websocket.ErrBadHandshake),
+	case errors.As(err, &ne), errors.Is(err, websocket.ErrBadHandshake),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
 	return errAnswer
-}
-
-// checkAnswer holds the server to what was offered.
-func (d *dialing) checkAnswer(ws *websocket.Conn, resp *http.Response) error {
-	if len(resp.Header.Values("Sec-Websocket-Extensions")) > 0 && !d.cfg.Compression {
-		return errExtension
-	}
-	if len(d.cfg.Subprotocols) > 0 && !slices.Contains(d.cfg.Subprotocols, ws.Subprotocol()) {
-		d.phase = "subprotocol"
-		return errSubprotocol
-	}
-	return nil
 }
 
 // causeOf returns why ctx ended if that is why err came about. A deadline may

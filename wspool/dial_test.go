@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,8 +26,8 @@ var stuckDials = []struct {
 	phase  string
 	change func(*wspool.Config)
 }{
-	{"header", func(c *wspool.Config) {
-		c.Header = func(ctx context.Context) (http.Header, error) { <-ctx.Done(); return nil, ctx.Err() }
+	{"prepare", func(c *wspool.Config) {
+		c.Prepare = func(ctx context.Context, _ *wspool.Handshake) error { <-ctx.Done(); return ctx.Err() }
 	}},
 	{"connect", func(c *wspool.Config) {
 		c.NetDial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
@@ -196,8 +198,8 @@ func TestSubprotocol(t *testing.T) {
 	}
 }
 
-// The header is asked for at each dial, so that a token is fresh.
-func TestHeaderPerDial(t *testing.T) {
+// Prepare is asked at each dial, so that a token is fresh.
+func TestPreparePerDial(t *testing.T) {
 	got := make(chan string, 10)
 	peer := listen(t, false, drainAll)
 	peer.refuse = func(_ http.ResponseWriter, r *http.Request) bool {
@@ -205,8 +207,9 @@ func TestHeaderPerDial(t *testing.T) {
 		return false
 	}
 	var n atomic.Int64
-	peer.cfg.Header = func(context.Context) (http.Header, error) {
-		return http.Header{"Authorization": {"token " + string(rune('0'+n.Add(1)))}}, nil
+	peer.cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
+		h.Header.Set("Authorization", "token "+string(rune('0'+n.Add(1))))
+		return nil
 	}
 	p := pool(t, peer.cfg)
 	for _, want := range []string{"token 1", "token 2"} {
@@ -220,8 +223,10 @@ func TestHeaderPerDial(t *testing.T) {
 // No error text, of whatever failure, shows what the URL or a header hides.
 func TestSecrets(t *testing.T) {
 	const secret = "s3cret"
-	header := func(context.Context) (http.Header, error) {
-		return http.Header{"Authorization": {secret}, "X-" + secret: {"1"}, "Cookie": {secret}}, nil
+	prepare := func(_ context.Context, h *wspool.Handshake) error {
+		h.Header = http.Header{"Authorization": {secret}, "X-" + secret: {"1"}, "Cookie": {secret}}
+		h.Subprotocols = append(h.Subprotocols, "bearer."+secret)
+		return nil
 	}
 	check := func(name string, err error) {
 		t.Helper()
@@ -255,26 +260,82 @@ func TestSecrets(t *testing.T) {
 		return true
 	}
 	secure := listen(t, true, drainAll)
-	for name, cfg := range map[string]wspool.Config{
-		"refused":    refused.cfg,
-		"untrusted":  {URL: secure.cfg.URL, TLS: &tls.Config{}},
-		"not TLS":    {URL: strings.Replace(peer.cfg.URL, "ws", "wss", 1)},
-		"not plain":  {URL: strings.Replace(secure.cfg.URL, "wss", "ws", 1)},
-		"no server":  {URL: "ws://127.0.0.1:1"},
-		"no port":    {URL: "ws://127.0.0.1:0"},
-		"no protcol": {URL: peer.cfg.URL, Subprotocols: []string{"x"}},
-		"bad header": {URL: peer.cfg.URL, Header: func(context.Context) (http.Header, error) {
-			return http.Header{"Upgrade": {secret}}, nil
-		}},
+	through := func(proxy string) func(*http.Request) (*url.URL, error) {
+		return func(*http.Request) (*url.URL, error) { return url.Parse(proxy) }
+	}
+	user := "user-" + secret + ":" + secret + "@"
+	parrot := serveTCP(t, func(c net.Conn) { io.Copy(c, c) }).String()
+	for name, tc := range map[string]struct {
+		phase string
+		cfg   wspool.Config
+	}{
+		"refused":    {"handshake", refused.cfg},
+		"parrot":     {"handshake", wspool.Config{URL: "ws://" + parrot}},
+		"untrusted":  {"tls", wspool.Config{URL: secure.cfg.URL, TLS: &tls.Config{}}},
+		"not TLS":    {"tls", wspool.Config{URL: strings.Replace(peer.cfg.URL, "ws", "wss", 1)}},
+		"not plain":  {"handshake", wspool.Config{URL: strings.Replace(secure.cfg.URL, "wss", "ws", 1)}},
+		"no server":  {"connect", wspool.Config{URL: "ws://127.0.0.1:1"}},
+		"no port":    {"connect", wspool.Config{URL: "ws://127.0.0.1:0"}},
+		"no protcol": {"subprotocol", wspool.Config{URL: peer.cfg.URL, Subprotocols: []string{"x"}}},
+		"bad header": {"prepare", wspool.Config{URL: peer.cfg.URL, Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.Header.Set("upgrade", secret)
+			return nil
+		}}},
+		"bad subprotocol": {"prepare", wspool.Config{URL: peer.cfg.URL, Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.Subprotocols = []string{secret + ","}
+			return nil
+		}}},
+		"bad URL": {"prepare", wspool.Config{URL: peer.cfg.URL, Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.URL = "ws://" + user + "host:port/" + secret
+			return nil
+		}}},
+		"set-up": {"set-up", wspool.Config{URL: peer.cfg.URL, Prepare: func(context.Context, *wspool.Handshake) error { return nil },
+			OnConnect: func(context.Context, *wspool.Conn) error { return io.ErrNoProgress }}},
+		"no proxy":           {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through("http://" + user + "127.0.0.1:1")}},
+		"bad proxy":          {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through("http://" + user + "host:" + secret)}},
+		"proxy of no scheme": {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through(secret + "://" + user + "host")}},
+		"refused by proxy":   {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through("http://" + user + refused.host())}},
+		"parrot of a proxy":  {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through("http://" + user + parrot)}},
+		"parrot of SOCKS":    {"proxy", wspool.Config{URL: peer.cfg.URL, Proxy: through("socks5://" + user + parrot)}},
+		"untrusted proxy": {"proxy", wspool.Config{URL: peer.cfg.URL, TLS: &tls.Config{},
+			Proxy: through("https://" + user + secure.host())}},
 	} {
+		cfg := tc.cfg
 		cfg.MaxSize = 1
 		cfg.URL += "/path?token=" + secret
-		if cfg.Header == nil {
-			cfg.Header = header
+		if cfg.Prepare == nil {
+			cfg.Prepare = prepare
 		}
 		p := pool(t, cfg)
 		_, err := p.Acquire(t.Context())
 		check(name, err)
 		check(name, p.Stats().LastMake)
+		var de *wspool.DialError
+		if !errors.As(err, &de) || de.Phase != tc.phase {
+			t.Errorf("%s: %v, want a DialError of phase %s", name, err, tc.phase)
+		}
 	}
+}
+
+// host returns where p listens.
+func (p *peer) host() string { return p.cfg.URL[strings.LastIndex(p.cfg.URL, "/")+1:] }
+
+// serveTCP serves each connection to it with serve, and closes it then.
+func serveTCP(t *testing.T, serve func(net.Conn)) net.Addr {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { defer c.Close(); serve(c) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	return l.Addr()
 }

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -75,42 +72,6 @@ func (e *CloseError) Unwrap() error {
 	return nil
 }
 
-// DialError says how far a dial came and why it failed. Its text shows the
-// host, and nothing else of the URL or of any header.
-type DialError struct {
-	Host string // as in the URL
-	// Phase is where it failed: "header" (in [Config.Header]), "connect" (name
-	// look-up and TCP, or [Config.NetDial]), "tls", "handshake" (the HTTP
-	// upgrade) or "subprotocol".
-	Phase string
-	// Status is the HTTP status that the server answered with; 0: none.
-	Status int
-	// RetryAfter is how long the server asked to wait; 0: it did not.
-	RetryAfter time.Duration
-	// Err is the cause. For an answer that is no upgrade it is
-	// [websocket.ErrBadHandshake].
-	Err error
-}
-
-func (e *DialError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "wspool: dial %s: %s: %v", e.Host, e.Phase, e.Err)
-	if e.Status != 0 {
-		fmt.Fprintf(&b, " (status %d", e.Status)
-		if t := http.StatusText(e.Status); t != "" {
-			b.WriteString(" " + t)
-		}
-		if e.RetryAfter > 0 {
-			fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
-}
-
-// Unwrap leads to Err.
-func (e *DialError) Unwrap() error { return e.Err }
-
 // readError makes what gorilla's reader returned an error of this package.
 func readError(err error) error {
 	var ce *websocket.CloseError
@@ -130,16 +91,4 @@ func readError(err error) error {
 		return &CloseError{Code: 1014, ByPeer: true}
 	}
 	return &CloseError{Code: websocket.CloseProtocolError, Text: text}
-}
-
-// retryAfter reads the header of that name: seconds or a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	s := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseInt(s, 10, 32); err == nil {
-		return time.Duration(max(n, 0)) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(t.Sub(now), 0)
-	}
-	return 0
 }

@@ -4,45 +4,60 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/respool/respool/resource"
 )
 
 // hub is what all connections of a pool share.
 type hub struct {
 	cfg     Config
+	gate    *dialGate
 	keeper  keeper
+	clock   clock
 	suspect atomic.Int64 // what has not been heard since then must prove that it is alive
 	count   counts
-	clock   clock
 	ctx     context.Context // ends when the pool is closed
-	cancel  context.CancelFunc
 }
 
-// counts are events that resource does not know of.
-type counts struct {
-	unsolicited, tainted, stale atomic.Int64
-}
-
-func newHub(cfg Config) *hub {
-	h := &hub{cfg: cfg.withDefaults(), clock: clock{time.Now()}}
-	h.ctx, h.cancel = context.WithCancel(context.Background())
+func newHub(ctx context.Context, cfg Config) *hub {
+	h := &hub{ctx: ctx, cfg: cfg.withDefaults(), clock: clock{time.Now()}}
+	h.gate = newDialGate(&h.cfg)
 	h.keeper.start(h)
 	return h
+}
+
+// config is what the pool of h's connections is like.
+func (h *hub) config() resource.Config[*link] {
+	c := &h.cfg
+	return resource.Config[*link]{
+		Make:          h.dial,
+		Destroy:       (*link).destroy,
+		Watch:         (*link).watched,
+		Broken:        c.Broken,
+		MaxSize:       c.MaxSize,
+		MinIdle:       c.MinIdle,
+		MakeTimeout:   c.DialTimeout,
+		SweepInterval: c.SweepInterval,
+		Order:         c.Order,
+		Queue:         c.Queue,
+		Outage:        c.Outage,
+		Admission:     c.Admission,
+		MakeGate:      h.gate,
+		Quota:         c.Quota,
+		Health:        checker(c.Health),
+		Eviction:      c.Eviction,
+		Trace:         c.Trace,
+	}
 }
 
 // stale is told of a connection that turned out dead when it was used again.
 // Others that have been idle for as long may be as dead: none is lent before
 // something has come in from it.
-func (h *hub) stale(*link) {
+func (h *hub) stale() {
 	h.count.stale.Add(1)
 	h.suspect.Store(h.clock.now())
 	h.keeper.hurry()
 }
-
-// ended is told why a connection ended that nobody ended here.
-func (h *hub) ended(cause error, l *link) {}
-
-// proved is told that a new connection has served a lease.
-func (h *hub) proved() {}
 
 // clock is for comparing only. It counts nanoseconds, from 1.
 type clock struct{ base time.Time }

@@ -90,6 +90,7 @@ func TestEndBehindReply(t *testing.T) {
 				ws.NetConn().Write(append(frame(websocket.TextMessage, string(p)), end...))
 				drain(ws)
 			})
+			peer.cfg.Redial = func(error, int) time.Duration { return 0 }
 			p := pool(t, peer.cfg)
 			for range 200 {
 				c := acquire(t, p)

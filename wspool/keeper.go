@@ -116,6 +116,13 @@ func (k *keeper) remove(l *link) {
 	l.care.loose = 0
 }
 
+// unwatched returns how many links have no watcher.
+func (k *keeper) unwatched() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.loose)
+}
+
 // onTick looks at the links without a watcher.
 func (k *keeper) onTick() {
 	tick := k.tick.Add(1)

@@ -21,6 +21,7 @@ type link struct {
 	tap  *tap
 	wire *wire
 	hub  *hub
+	tie  *tie // to the gate of dials
 
 	readTurn  chan struct{} // holds a token while a lease reads
 	writeTurn chan struct{} // holds a token while a message is written
@@ -35,7 +36,7 @@ type link struct {
 	pending incoming    // a message for the tenant that has begun
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped
-	proved  bool        // a lease has left it clean
+	proved  bool        // a lease has read from it
 	taint   error       // why the tenant cannot leave it clean
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used
@@ -59,9 +60,9 @@ type incoming struct {
 	r    io.Reader // nil: there is none
 }
 
-func newLink(ws *websocket.Conn, t *tap, h *hub) *link {
+func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 	l := &link{
-		ws: ws, tap: t, wire: t.wire, hub: h,
+		ws: ws, tap: t, wire: t.wire, hub: h, tie: to,
 		readTurn:  make(chan struct{}, 1),
 		writeTurn: make(chan struct{}, 1),
 		ready:     make(chan struct{}, 1),
@@ -181,13 +182,13 @@ func (l *link) fail(cause error) {
 	doom, ours := l.doom, l.closing
 	l.mu.Unlock()
 	l.wire.breakAny() // a lease that reads itself hears of it so
-	if doom == nil {
-		return // it is not in the pool yet
-	}
 	if !ours {
-		l.hub.ended(cause, l)
+		l.hub.count.end(cause)
+		l.tie.ended(cause)
 	}
-	doom(cause)
+	if doom != nil {
+		doom(cause)
+	}
 }
 
 // watched keeps doom, and uses it if it comes too late.

@@ -15,6 +15,7 @@ var errNotReturned = errors.New("wspool: the function in Do did not return")
 type Pool struct {
 	hub  *hub
 	pool *resource.Pool[*link]
+	end  context.CancelFunc // of what the hub's context is for
 }
 
 // New returns a pool for cfg, which it copies, and begins to dial
@@ -24,31 +25,14 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pool{hub: newHub(cfg)}
-	var err error
-	p.pool, err = resource.New(resource.Config[*link]{
-		Make:          p.dial,
-		Destroy:       (*link).destroy,
-		Watch:         (*link).watched,
-		Broken:        cfg.Broken,
-		MaxSize:       cfg.MaxSize,
-		MinIdle:       cfg.MinIdle,
-		MakeTimeout:   p.hub.cfg.DialTimeout,
-		SweepInterval: cfg.SweepInterval,
-		Order:         cfg.Order,
-		Queue:         cfg.Queue,
-		Outage:        cfg.Outage,
-		Admission:     cfg.Admission,
-		MakeGate:      cfg.MakeGate,
-		Quota:         cfg.Quota,
-		Health:        checker(cfg.Health),
-		Eviction:      cfg.Eviction,
-		Trace:         cfg.Trace,
-	})
+	ctx, cancel := context.WithCancel(context.Background())
+	h := newHub(ctx, cfg)
+	pool, err := resource.New(h.config())
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	return p, nil
+	return &Pool{hub: h, pool: pool, end: cancel}, nil
 }
 
 // Acquire lends a connection: an idle one, or else the first that is given back
@@ -156,7 +140,7 @@ func (p *Pool) Resize(max int) error { return p.pool.Resize(max) }
 func (p *Pool) Reset(cause error) { p.pool.Reset(cause) }
 
 // Stats returns a snapshot.
-func (p *Pool) Stats() resource.Stats { return p.pool.Stats() }
+func (p *Pool) Stats() Stats { return p.hub.stats(p.pool.Stats()) }
 
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are
 // cancelled, idle connections closed with code 1001, leased ones when their
@@ -164,7 +148,7 @@ func (p *Pool) Stats() resource.Stats { return p.pool.Stats() }
 // [*resource.CloseError] when ctx ends before; the closing goes on, and Close
 // may be called again to wait for it.
 func (p *Pool) Close(ctx context.Context) error {
-	p.hub.cancel()
+	p.end()
 	err := p.pool.Close(ctx)
 	if err == nil {
 		p.hub.keeper.stop()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
@@ -94,6 +95,7 @@ func TestAcquireOfDyingConnections(t *testing.T) {
 		ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1013, "full"), deadline())
 		drain(ws)
 	})
+	peer.cfg.Redial = func(error, int) time.Duration { return 0 }
 	p := pool(t, peer.cfg)
 	for range 20 {
 		c, err := p.Acquire(t.Context())

@@ -197,7 +197,12 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 func (c *Conn) receive() {
 	c.in++
 	c.awaiting = false
-	c.link.open = true
+	l := c.link
+	l.open = true
+	if !l.proved && !c.detached {
+		l.proved = true
+		l.tie.proved()
+	}
 }
 
 // direct is tryNext where the caller itself reads.

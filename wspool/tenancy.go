@@ -92,10 +92,6 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 		}
 		return taint
 	}
-	if !l.proved && !c.detached {
-		l.proved = true
-		l.hub.proved()
-	}
 	l.rest()
 	return nil
 }
@@ -188,7 +184,7 @@ func (c *Conn) orReleased(err error) error {
 		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
 		return err
 	}
-	l.hub.stale(l)
+	l.hub.stale()
 	return fmt.Errorf("%w: %w", ErrStale, err)
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -55,8 +54,9 @@ func TestEchoedSecret(t *testing.T) {
 	_, err = pool(t, wspool.Config{
 		URL:     "ws://" + l.Addr().String() + "/p?token=s3cret",
 		MaxSize: 1,
-		Header: func(context.Context) (http.Header, error) {
-			return http.Header{"Authorization": {"s3cret"}}, nil
+		Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.Header.Set("Authorization", "s3cret")
+			return nil
 		},
 	}).Acquire(t.Context())
 	var de *wspool.DialError

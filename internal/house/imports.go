@@ -25,7 +25,7 @@ type room struct {
 var rooms = map[string]room{
 	"resource": {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
 	"policy":   {rooms: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
-	"wspool":   {rooms: []string{"resource"}, libs: []string{"github.com/gorilla/websocket"}},
+	"wspool":   {rooms: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
 	"metrics":  {rooms: []string{"resource"}, nested: true},
 	"examples": {all: true},
 

@@ -16,6 +16,7 @@ var rootRequires = []string{
 	"github.com/gorilla/websocket",
 	"github.com/jackc/puddle/v2",
 	"go.uber.org/goleak",
+	"golang.org/x/net",
 	"golang.org/x/sync",
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 )
 
 // limit is an admission: at most so many callers hold or wait for a connection
@@ -113,7 +114,7 @@ func (r *run) burst(ctx context.Context) error {
 
 // burstAddsUp holds what the callers saw against what the limit and the pool
 // counted.
-func (r *run) burstAddsUp(b *burst, l *limit, stats resource.Stats) {
+func (r *run) burstAddsUp(b *burst, l *limit, stats wspool.Stats) {
 	if b.Lost > 0 {
 		r.problem("burst: %d utterances without a right reply", b.Lost)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 )
 
 // dialed is the side without a pool: every utterance dials, speaks, hears and
@@ -31,7 +32,9 @@ func dialed(s Server) (Side, error) {
 		}
 		return data, err
 	}
-	stats := func() resource.Stats { return resource.Stats{Made: dials.Load(), Failed: failed.Load()} }
+	stats := func() wspool.Stats {
+		return wspool.Stats{Stats: resource.Stats{Made: dials.Load(), Failed: failed.Load()}}
+	}
 	return Side{Say: say, Stats: stats, Close: func(context.Context) error { return nil }}, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"syscall"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 )
 
 // Server is where one part of the scene is played, and what a pool needs for it.
@@ -54,7 +55,7 @@ type Side struct {
 	// clients at once.
 	Say func(ctx context.Context, u Utterance) (reply []byte, err error)
 	// Stats counts what happened so far; it is asked after Close.
-	Stats func() resource.Stats
+	Stats func() wspool.Stats
 	// Close closes all connections and waits for that until ctx ends.
 	Close func(ctx context.Context) error
 }

@@ -1,0 +1,172 @@
+package wspool
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"golang.org/x/net/proxy"
+)
+
+var (
+	errProxyURL     = errors.New("wspool: the proxy's URL has no host, or is not of scheme http, https, socks5 or socks5h")
+	errProxyAnswer  = errors.New("wspool: the proxy's answer is none to CONNECT")
+	errProxyRefused = errors.New("wspool: the proxy refused")
+)
+
+// proxyError keeps the text of what Config.Proxy failed with out of ours:
+// net/http's shows the proxy's URL, password and all.
+type proxyError struct{ err error }
+
+func (e *proxyError) Error() string { return "wspool: Config.Proxy failed" }
+func (e *proxyError) Unwrap() error { return e.err }
+
+// proxy asks through which one the dial goes; nil: none.
+func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
+	if d.cfg.Proxy == nil {
+		return nil, nil
+	}
+	d.phase = "proxy"
+	target := *d.url
+	target.Scheme = "http"
+	if d.secure() {
+		target.Scheme = "https"
+	}
+	req := &http.Request{Method: http.MethodGet, URL: &target, Host: target.Host, Header: http.Header{}}
+	u, err := d.cfg.Proxy(req.WithContext(ctx))
+	switch {
+	case err != nil:
+		return nil, &proxyError{err}
+	case u == nil:
+		return nil, ctx.Err()
+	case u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
+		return nil, errProxyURL
+	}
+	return u, ctx.Err()
+}
+
+// tunnel has the proxy at u connect to the server. What it returns has given up
+// not a byte of what the server says.
+func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
+	d.phase = "proxy"
+	if err := d.dialNet(ctx, hostPort(u)); err != nil {
+		return nil, err
+	}
+	target := hostPort(d.url)
+	switch u.Scheme {
+	case "http":
+		return d.raw, d.askTunnel(d.raw, u, target)
+	case "https":
+		t, err := secure(ctx, d.raw, d.cfg.TLS, u.Hostname())
+		if err != nil {
+			return nil, err
+		}
+		return secureTunnel{t, d.raw}, d.askTunnel(t, u, target)
+	}
+	return d.raw, askSocks(ctx, d.raw, u, target)
+}
+
+// secureTunnel is a connection through TLS to a proxy. Its Close does not say
+// goodbye to the proxy, for which it could have to wait.
+type secureTunnel struct {
+	net.Conn
+	raw net.Conn
+}
+
+// Close ends the connection at once.
+func (t secureTunnel) Close() error { return t.raw.Close() }
+
+// askTunnel asks by CONNECT for a connection to target. If the proxy answered
+// and refused, d has its answer.
+func (d *dialing) askTunnel(c net.Conn, u *url.URL, target string) error {
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
+	req.Header.Set("User-Agent", "") // else net/http sends its own
+	if name, password, ok := userinfo(u); ok {
+		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(name+":"+password)))
+	}
+	if err := req.Write(c); err != nil {
+		return err
+	}
+	head, err := readHead(c)
+	if err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), req)
+	if err != nil {
+		return errProxyAnswer // err may repeat what was sent
+	}
+	resp.Body.Close() // which holds nothing
+	if resp.StatusCode/100 != 2 {
+		d.answer = resp
+		return errProxyRefused
+	}
+	return nil
+}
+
+// readHead reads the head of an answer, up to its empty line, and nothing of
+// what comes behind: that is the server's, and who reads it next has to find it
+// on c. So it takes one byte at a time, some hundred of them in a dial.
+func readHead(c net.Conn) ([]byte, error) {
+	head := make([]byte, 0, 512)
+	var b [1]byte
+	for len(head) < maxHead {
+		if _, err := io.ReadFull(c, b[:]); err == io.EOF {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
+			return nil, err
+		}
+		head = append(head, b[0])
+		if bytes.HasSuffix(head, []byte("\n\r\n")) || bytes.HasSuffix(head, []byte("\n\n")) {
+			return head, nil
+		}
+	}
+	return nil, errHead
+}
+
+// askSocks asks a SOCKS5 proxy (RFC 1928), to which c leads, for a connection to
+// target.
+func askSocks(ctx context.Context, c net.Conn, u *url.URL, target string) error {
+	var auth *proxy.Auth
+	if name, password, ok := userinfo(u); ok {
+		auth = &proxy.Auth{User: name, Password: password}
+	}
+	dialer, err := proxy.SOCKS5("tcp", hostPort(u), auth, given{c})
+	if err != nil {
+		return err
+	}
+	// It returns a wrapper of c, of which it has read no more than the reply.
+	_, err = dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", target)
+	return err
+}
+
+// given is a proxy.Dialer and proxy.ContextDialer to which it has come already.
+type given struct{ c net.Conn }
+
+func (g given) Dial(_, _ string) (net.Conn, error) { return g.c, nil }
+
+func (g given) DialContext(context.Context, string, string) (net.Conn, error) { return g.c, nil }
+
+// userinfo returns the user name and password of u, if it has any.
+func userinfo(u *url.URL) (name, password string, ok bool) {
+	if u.User == nil || u.User.String() == "" {
+		return "", "", false
+	}
+	password, _ = u.User.Password()
+	return u.User.Username(), password, true
+}
+
+// hostPort returns the address that u leads to.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ws": "80", "http": "80", "wss": "443", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

@@ -1,0 +1,84 @@
+package wspool
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/resource"
+)
+
+// Stats is a snapshot of a pool: what package resource knows of its
+// connections, and what is known of them as WebSockets.
+type Stats struct {
+	resource.Stats
+	// Unwatched is how many connections nobody watches just now: those leased
+	// a moment ago, and those idle for a moment.
+	Unwatched int
+	// Unsolicited is how many messages came that belonged to no lease.
+	Unsolicited int64
+	// Tainted is how many leases ended and did not leave their connection
+	// clean; Stale, how many found it dead that had been used before; Silent,
+	// how many connections did not answer a ping.
+	Tainted, Stale, Silent int64
+	// Closed is how many connections have ended by which close code: the
+	// peer's, 1006 where there was none, 1002 or 1009 where the peer broke the
+	// protocol or ReadLimit. Those that the pool closed are not in it.
+	Closed map[int]int64
+}
+
+// String says it in a line.
+func (s Stats) String() string {
+	return fmt.Sprintf("%v; %d unwatched; %d unsolicited, %d tainted, %d stale, %d silent, closed %v",
+		s.Stats, s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Closed)
+}
+
+// counts are events that resource does not know of.
+type counts struct {
+	unsolicited, tainted, stale, silent atomic.Int64
+
+	mu     sync.Mutex
+	closed map[int]int64
+}
+
+// end counts the end of a connection that the pool did not end.
+func (c *counts) end(cause error) {
+	if errors.Is(cause, ErrSilent) {
+		c.silent.Add(1)
+	}
+	code := 0
+	var ce *CloseError
+	switch {
+	case errors.As(cause, &ce):
+		code = ce.Code
+	case errors.Is(cause, ErrReadLimit):
+		code = websocket.CloseMessageTooBig
+	default:
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed == nil {
+		c.closed = make(map[int]int64)
+	}
+	c.closed[code]++
+}
+
+// stats adds what is counted here to s.
+func (h *hub) stats(s resource.Stats) Stats {
+	c := &h.count
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{
+		Stats:       s,
+		Unwatched:   h.keeper.unwatched(),
+		Unsolicited: c.unsolicited.Load(),
+		Tainted:     c.tainted.Load(),
+		Stale:       c.stale.Load(),
+		Silent:      c.silent.Load(),
+		Closed:      maps.Clone(c.closed),
+	}
+}
