@@ -94,6 +94,7 @@ func (l *link) unread() bool { return l.open || l.pending.r != nil }
 // free notes that nobody reads l any more. l is locked.
 func (l *link) free() {
 	l.reader = nobody
+	l.care.since = l.hub.keeper.tick.Load()
 	l.freed.Broadcast()
 }
 

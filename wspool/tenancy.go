@@ -162,7 +162,6 @@ func (l *link) finish(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.running--
-	l.care.since = l.hub.keeper.tick.Load()
 }
 
 // orReleased is err, unless the lease has ended meanwhile: then what went wrong
