@@ -263,6 +263,7 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	defer l.mu.Unlock()
 	l.open = err != nil // what is left of it is in the way
 	l.free()
+	l.caughtUp()
 	return err
 }
 
