@@ -163,3 +163,6 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
+
+// atOnce is a Config.Redial that holds no dial back.
+func atOnce(error, int) time.Duration { return 0 }
