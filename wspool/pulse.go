@@ -51,6 +51,10 @@ func (l *link) feel(t int64) (next int64) {
 		l.mu.Unlock()
 		return 0
 	}
+	if l.evacuated() {
+		l.mu.Unlock()
+		return t + int64(time.Millisecond) // it may come back
+	}
 	heard, p := l.tap.heard.Load(), &l.care.pulse
 	if p.asked != 0 && heard >= p.asked {
 		p.asked = 0

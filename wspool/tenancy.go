@@ -194,7 +194,8 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
-// have it. It returns false, and nothing has changed, if it cannot.
+// have it: c can do nothing more either. It returns false, and nothing has
+// changed, if it cannot.
 func (l *link) evacuate(c *Conn) bool {
 	deadline := time.Now().Add(quietWait)
 	l.mu.Lock()
@@ -202,7 +203,7 @@ func (l *link) evacuate(c *Conn) bool {
 	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
 		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
 		if l.reader == nobody {
-			l.reader = lessee
+			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
 		}
@@ -223,7 +224,10 @@ func (l *link) evacuate(c *Conn) bool {
 	return false
 }
 
-// readmit undoes evacuate.
+// evacuated reports whether a hijacker has l, or is about to. l is locked.
+func (l *link) evacuated() bool { return l.reader == lessee && l.tenant == nil && !l.closing }
+
+// readmit undoes evacuate; the lease has ended otherwise.
 func (l *link) readmit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
