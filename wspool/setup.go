@@ -8,16 +8,17 @@ import (
 // setUp has OnConnect set l up, with a lease that is none of the pool's. It
 // returns why the connection must not be pooled.
 func (l *link) setUp(ctx context.Context) error {
-	c, err := l.detach(ctx)
-	if err != nil {
-		return err
-	}
+	c := &Conn{link: l, detached: true}
+	l.mu.Lock()
+	l.tenant = c // what has come in already is for it too
+	l.mu.Unlock()
 	defer c.end(errNotReturned, true, nil)
 	if err := l.hub.cfg.OnConnect(ctx, c); err != nil {
 		return err
 	}
-	if taint := c.end(nil, false, nil); taint != nil {
-		return fmt.Errorf("after OnConnect: %w", taint)
+	c.end(nil, false, nil)
+	if cause := l.why(); cause != nil {
+		return fmt.Errorf("after OnConnect: %w", cause)
 	}
-	return l.why()
+	return nil
 }

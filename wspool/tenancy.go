@@ -63,7 +63,15 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 	}
 	taint = c.link.vacate(c, destroy)
 	switch {
-	case c.detached:
+	case c.detached: // whatever is returned then, it is destroyed
+		if destroy && (err != nil || taint == nil) {
+			if taint = err; taint == nil {
+				taint = resource.ErrDiscarded
+			}
+		}
+		if taint != nil {
+			c.link.fail(taint)
+		}
 	case taint == nil || destroy:
 		give(c.lease)
 	case err != nil:
