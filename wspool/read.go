@@ -280,8 +280,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 		return cause // it was broken off for that
 	}
 	if errors.Is(err, ErrReadLimit) {
-		l.tooBig()
-		l.fail(fmt.Errorf("%w: it inflates to more than %d bytes", err, l.hub.cfg.ReadLimit))
+		l.fail(l.tooBig(err))
 		return l.why()
 	}
 	var ne net.Error
