@@ -215,7 +215,11 @@ func (l *link) evacuate(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
-		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
+		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() {
+		if l.care.pulse.senders > 0 {
+			l.freed.Wait() // they are at the connection, for a moment
+			continue
+		}
 		if l.reader == nobody {
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
@@ -231,8 +235,7 @@ func (l *link) evacuate(c *Conn) bool {
 			l.wire.dismissed()
 			continue
 		}
-		l.mu.Unlock()
-		_ = l.settle(context.Background(), quietWait)
+		_ = l.calm(context.Background(), quietWait, l.unwatched)
 		l.mu.Lock()
 	}
 	return false
