@@ -142,9 +142,12 @@ func acts(exchange wspool.Exchange) []act {
 	}
 	if exchange == wspool.AnswerEach {
 		all = append(all, act{"one of two", 10, func(l *lease) {
-			if l.write("slow", l.size()) && l.write("slow", l.size()) {
-				l.read(context.Background())
+			for range 2 {
+				if !l.write("slow", l.size()) {
+					return
+				}
 			}
+			l.read(context.Background())
 		}})
 	}
 	return all
