@@ -107,7 +107,17 @@ type server struct {
 type gate struct {
 	sync.Mutex
 	holder atomic.Pointer[tenant] // whose lease the connection is
+	last   atomic.Pointer[answered]
 }
+
+// answered is a small answer that was sent.
+type answered struct {
+	to    net.Conn
+	frame []byte
+}
+
+// again sends it once more.
+func (a *answered) again() { _, _ = a.to.Write(a.frame) } // by now the connection may be closed
 
 // gate returns that of a connection.
 func (s *server) gate(conn uint64) *gate {
@@ -199,6 +209,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // small.
 func (s *server) reply(to net.Conn, q request) error {
 	answer := message(q.answer())
+	if len(answer) < 1000 {
+		s.gate(q.conn).last.Store(&answered{to, answer})
+	}
 	var pieces [][]byte
 	switch q.manner {
 	case "plain":
@@ -220,7 +233,10 @@ func (s *server) reply(to net.Conn, q request) error {
 		pieces = fragments(q.answer())
 	case "late":
 		pieces = [][]byte{answer}
-		s.all.Go(func() { s.late(to, q.conn, answer) })
+		s.all.Go(func() {
+			time.Sleep(s.delays.draw())
+			s.pester(q.conn)
+		})
 	case "never": // and what comes in next is read late
 		time.Sleep(s.delays.draw())
 	default:
@@ -237,13 +253,15 @@ func (s *server) reply(to net.Conn, q request) error {
 	return nil
 }
 
-// late sends an answer once more, later, while nobody is in an exchange.
-func (s *server) late(to net.Conn, conn uint64, answer []byte) {
-	time.Sleep(s.delays.draw())
+// pester repeats the last answer of a connection, as soon as nobody is in an
+// exchange on it.
+func (s *server) pester(conn uint64) {
 	g := s.gate(conn)
 	g.Lock()
 	defer g.Unlock()
-	_, _ = to.Write(answer) // by now the connection may be closed
+	if a := g.last.Load(); a != nil {
+		a.again()
+	}
 }
 
 // greeter is a connection on which some handshakes are answered with a message

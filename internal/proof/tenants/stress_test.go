@@ -69,15 +69,25 @@ func (x *tenant) lease(a act) {
 	if !g.holder.CompareAndSwap(nil, x) {
 		x.complain("connection %d is lent to two", l.conn)
 	}
+	x.pester(l.conn)
 	g.Lock()
 	a.do(l)
 	l.leave()
 	g.Unlock()
+	x.pester(l.conn)
 	l.end()
+	x.pester(l.conn)
 	if l.bad {
 		x.failed++
 	}
 	x.kept[x.rand.IntN(len(x.kept))] = c
+}
+
+// pester has the server send something extra just now, once in a while.
+func (x *tenant) pester(conn uint64) {
+	if x.rand.IntN(200) == 0 {
+		x.server.pester(conn)
+	}
 }
 
 // leave notes that the lease is as good as over.
