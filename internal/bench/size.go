@@ -29,8 +29,8 @@ type size struct {
 	sweepEvery time.Duration
 	sweepFor   time.Duration
 
-	wsIdle      int           // idle connections whose memory is found
-	wsMany      int           // idle connections, where there are many
+	wsIdle      int // idle connections whose memory is found
+	wsMany      int // idle connections, where there are many
 	wsKeepAlive time.Duration
 	wsSettle    time.Duration // until new connections are watched
 	wsCloses    int           // connections that the server closes, one by one

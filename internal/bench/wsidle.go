@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"time"
 
 	"github.com/respool/respool/wspool"
 )
@@ -103,12 +102,10 @@ func keptAlive(ctx context.Context, a address, p *wspool.Pool, s size) (sample, 
 	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
 	cpu, err := cpuOf(ctx, s.wsKeepAlive)
 	if err != nil {
 		return nil, err
 	}
-	took := time.Since(start)
 	after, err := a.counts(ctx)
 	if err != nil {
 		return nil, err
@@ -119,8 +116,7 @@ func keptAlive(ctx context.Context, a address, p *wspool.Pool, s size) (sample, 
 	}
 	return sample{
 		"cpu %": 100 * cpu.Seconds() / s.wsKeepAlive.Seconds(),
-		// By the whole time, since the CPU is looked at for a little less of it.
-		"pings": float64(after.Pings-before.Pings) / float64(n) * s.wsKeepAlive.Seconds() / took.Seconds(),
+		"pings": float64(after.Pings-before.Pings) / float64(n),
 	}, nil
 }
 

@@ -2,15 +2,19 @@ package tenants_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -312,11 +316,7 @@ func listen(t *testing.T, secure bool, s *server) wspool.Config {
 	l := listener{Listener: base, s: s}
 	cfg.URL = "ws://" + base.Addr().String()
 	if secure {
-		// The certificate that httptest has, and who trusts it.
-		h := httptest.NewTLSServer(nil)
-		h.Close()
-		l.secure = &tls.Config{Certificates: h.TLS.Certificates}
-		cfg.TLS = h.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		l.secure, cfg.TLS = certificate(t)
 		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		cfg.URL = "wss://" + base.Addr().String()
 	}
@@ -329,4 +329,31 @@ func listen(t *testing.T, secure bool, s *server) wspool.Config {
 		s.all.Wait()
 	})
 	return cfg
+}
+
+// certificate makes one for loopback and returns the configurations of both
+// ends. That of httptest has an RSA key, which takes ten times as long.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
 }

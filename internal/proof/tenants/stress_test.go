@@ -126,12 +126,12 @@ func TestStressTenants(t *testing.T) {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				leases, limit := stressLeases(t)/n, 2*stressTime(t)/time.Duration(n)
+				leases, limit := stressLeases(t)/n, 2*stressTime(t)/time.Duration(n) // a third, each
 				over := func() bool {
 					if leases > 0 {
 						return h.served.Load() >= leases || h.crossed.Load() > 0
 					}
-					return time.Since(begin) >= limit
+					return time.Since(begin) >= limit && h.served.Load() >= 300
 				}
 				all := make([]*tenant, tenants)
 				var busy sync.WaitGroup
