@@ -47,7 +47,8 @@ var errCrossed = errors.New("not the reply to this question")
 //
 //   - if its lease may have run while the server ended: not if the caller asked
 //     for a connection when the server was gone, since the pool must know by then;
-//   - if its caller was told of a dial, and the server was down when that began.
+//   - if its caller got no connection because a dial failed that began while the
+//     server was down, or what it made died at once.
 type load struct {
 	t    testing.TB
 	pool *wspool.Pool
@@ -184,15 +185,17 @@ func (l *load) may(phase int32, err error) bool {
 		return phase < dead
 	}
 	l.untold.Add(1)
-	var de *wspool.DialError
-	if !errors.As(err, &de) {
-		return phase < dead // a connection was lent and had died just then
+	if errors.As(err, new(*wspool.DialError)) {
+		l.once.Do(func() { close(l.refused) })
+		// A dial that reached the dying server does not say when it began; that
+		// others succeed is what ends the test.
+		var d dialed
+		return !errors.As(err, &d) || d.phase < back
 	}
-	l.once.Do(func() { close(l.refused) })
-	// A dial that reached the dying server says nothing of when it began; that
-	// the next ones succeed is what ends the test.
-	var d dialed
-	return !errors.As(err, &d) || d.phase < back
+	if errors.As(err, new(*resource.AcquireError)) {
+		return phase < well // a connection died as soon as it was made
+	}
+	return phase < dead // a connection was lent and had died just then
 }
 
 func (l *load) destroyed(e resource.DestroyEvent) {

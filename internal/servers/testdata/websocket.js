@@ -27,10 +27,12 @@ server.on('connect', (client) => {
   });
 });
 
-// empty calls f as soon as there is no client.
+// empty calls f once, as soon as there is no client.
 function empty(f) {
   then = () => {
-    if (clients.size === 0) f();
+    if (clients.size > 0) return;
+    then = () => {};
+    f();
   };
   then();
 }

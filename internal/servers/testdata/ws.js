@@ -19,10 +19,12 @@ server.on('connection', (client) => {
   });
 });
 
-// empty calls f as soon as there is no client.
+// empty calls f once, as soon as there is no client.
 function empty(f) {
   then = () => {
-    if (server.clients.size === 0) f();
+    if (server.clients.size > 0) return;
+    then = () => {};
+    f();
   };
   then();
 }
