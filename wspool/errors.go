@@ -98,13 +98,24 @@ func readError(err error) error {
 		return &CloseError{Code: ce.Code, Text: ce.Text}
 	}
 	// gorilla takes a close code it has not heard of, such as 1014 (Bad
-	// Gateway), for a fault, and keeps the number in the text alone.
+	// Gateway), for a fault, and keeps the number in the text alone. It is one
+	// if no peer may send the code: the caller would take 1006 for the network's.
 	if s, ok := strings.CutPrefix(err.Error(), "websocket: bad close code "); ok {
-		if code, err := strconv.Atoi(s); err == nil {
+		if code, err := strconv.Atoi(s); err == nil && maySend(code) {
 			return &CloseError{Code: code}
 		}
 	}
 	return fmt.Errorf("wspool: read: %w", err)
+}
+
+// maySend reports whether RFC 6455 allows code in a close frame, if only once
+// somebody has registered it.
+func maySend(code int) bool {
+	switch code {
+	case websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake:
+		return false
+	}
+	return code >= 1000 && code < 5000
 }
 
 // retryAfter reads the header of that name: seconds or a date.
