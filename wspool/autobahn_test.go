@@ -50,8 +50,8 @@ func isFault(err error) bool {
 
 func isTooLong(err error) bool { return errors.Is(err, websocket.ErrReadLimit) }
 
-// closed is the outcome of a close frame that is answered with the code echo.
-func closed(code int, reason string, echo int) outcome {
+// closedWith is the outcome of a close frame that is answered with the code echo.
+func closedWith(code int, reason string, echo int) outcome {
 	return outcome{code: echo, is: func(err error) bool {
 		var ce *wspool.CloseError
 		return errors.As(err, &ce) && ce.Code == code && ce.Text == reason
@@ -66,8 +66,8 @@ func binaryOf(p []byte) []wspool.Message {
 	return []wspool.Message{{Type: websocket.BinaryMessage, Data: p}}
 }
 
-// join puts frames, or strings of bytes, behind one another.
-func join(parts ...any) []byte {
+// joinFrames puts frames, or strings of bytes, behind one another.
+func joinFrames(parts ...any) []byte {
 	var out []byte
 	for _, p := range parts {
 		switch p := p.(type) {
@@ -137,12 +137,12 @@ func TestProtocolPings(t *testing.T) {
 		{name: "of 125 bytes, chopped", send: ping(long), chop: 1, pongs: []string{long}},
 		{name: "pong", send: rawFrame(pongFIN, nil)},
 		{name: "pong with a payload", send: rawFrame(pongFIN, []byte("unsolicited"))},
-		{name: "pong and ping", send: join(rawFrame(pongFIN, []byte("unsolicited")), ping("x")), pongs: []string{"x"}},
+		{name: "pong and ping", send: joinFrames(rawFrame(pongFIN, []byte("unsolicited")), ping("x")), pongs: []string{"x"}},
 		{name: "ten", send: ten, pongs: tenth},
 		{name: "ten, chopped", send: ten, chop: 1, pongs: tenth},
 	}
 	for i := range cases {
-		cases[i].send = join(cases[i].send, finish)
+		cases[i].send = joinFrames(cases[i].send, finish)
 		cases[i].got = textOf("finish")
 	}
 	runProtocol(t, append(cases,
@@ -157,13 +157,13 @@ func TestProtocolReservedBits(t *testing.T) {
 		for _, first := range []byte{textFIN, binaryFIN, pingFIN, pongFIN, closeFIN, 0x01} {
 			cases = append(cases, protocolCase{
 				name: fmt.Sprintf("%03b of %#x", bits, first),
-				send: join(textFrame("good"), rawFrame(first|bits<<4, nil), rawFrame(pingFIN, nil)),
+				send: joinFrames(textFrame("good"), rawFrame(first|bits<<4, nil), rawFrame(pingFIN, nil)),
 				got:  textOf("good"),
 				end:  fault,
 			})
 		}
 	}
-	cases = append(cases, protocolCase{name: "chopped", send: join(textFrame("good"), rawFrame(textFIN|0x10, []byte("bad"))), chop: 1,
+	cases = append(cases, protocolCase{name: "chopped", send: joinFrames(textFrame("good"), rawFrame(textFIN|0x10, []byte("bad"))), chop: 1,
 		got: textOf("good"), end: fault})
 	runProtocol(t, cases)
 }
@@ -175,7 +175,7 @@ func TestProtocolReservedOpcodes(t *testing.T) {
 		for _, payload := range []string{"", "reserved"} {
 			cases = append(cases, protocolCase{
 				name: fmt.Sprintf("%d with %d bytes", op, len(payload)),
-				send: join(textFrame("good"), rawFrame(0x80|op, []byte(payload)), rawFrame(pingFIN, nil)),
+				send: joinFrames(textFrame("good"), rawFrame(0x80|op, []byte(payload)), rawFrame(pingFIN, nil)),
 				got:  textOf("good"),
 				end:  fault,
 			})
@@ -189,24 +189,24 @@ func TestProtocolFragments(t *testing.T) {
 	frag := func(first byte, s string) []byte { return rawFrame(first, []byte(s)) }
 	ping := frag(pingFIN, "p")
 	runProtocol(t, []protocolCase{
-		{name: "ping in two", send: join(frag(0x09, "a"), frag(contFIN, "b")), end: fault},
-		{name: "pong in two", send: join(frag(0x0a, "a"), frag(contFIN, "b")), end: fault},
-		{name: "close in two", send: join(frag(0x08, "\x03"), frag(contFIN, "\xe8")), end: fault},
-		{name: "two", send: join(frag(1, "frag1"), frag(contFIN, "frag2")), got: textOf("frag1frag2")},
-		{name: "two, chopped", send: join(frag(1, "frag1"), frag(contFIN, "frag2")), chop: 1, got: textOf("frag1frag2")},
-		{name: "empty ones", send: join(frag(1, ""), frag(0, ""), frag(contFIN, "")), got: textOf("")},
-		{name: "empty at both ends", send: join(frag(2, ""), frag(0, "x"), frag(contFIN, "")), got: binaryOf([]byte("x"))},
-		{name: "a ping between", send: join(frag(1, "a"), ping, frag(contFIN, "b")), got: textOf("ab"), pongs: []string{"p"}},
-		{name: "a ping between, chopped", send: join(frag(1, "a"), ping, frag(contFIN, "b")), chop: 1, got: textOf("ab"), pongs: []string{"p"}},
-		{name: "pings between five", send: join(frag(1, "1"), frag(0, "2"), ping, frag(0, "3"), frag(0, "4"), ping, frag(contFIN, "5")),
+		{name: "ping in two", send: joinFrames(frag(0x09, "a"), frag(contFIN, "b")), end: fault},
+		{name: "pong in two", send: joinFrames(frag(0x0a, "a"), frag(contFIN, "b")), end: fault},
+		{name: "close in two", send: joinFrames(frag(0x08, "\x03"), frag(contFIN, "\xe8")), end: fault},
+		{name: "two", send: joinFrames(frag(1, "frag1"), frag(contFIN, "frag2")), got: textOf("frag1frag2")},
+		{name: "two, chopped", send: joinFrames(frag(1, "frag1"), frag(contFIN, "frag2")), chop: 1, got: textOf("frag1frag2")},
+		{name: "empty ones", send: joinFrames(frag(1, ""), frag(0, ""), frag(contFIN, "")), got: textOf("")},
+		{name: "empty at both ends", send: joinFrames(frag(2, ""), frag(0, "x"), frag(contFIN, "")), got: binaryOf([]byte("x"))},
+		{name: "a ping between", send: joinFrames(frag(1, "a"), ping, frag(contFIN, "b")), got: textOf("ab"), pongs: []string{"p"}},
+		{name: "a ping between, chopped", send: joinFrames(frag(1, "a"), ping, frag(contFIN, "b")), chop: 1, got: textOf("ab"), pongs: []string{"p"}},
+		{name: "pings between five", send: joinFrames(frag(1, "1"), frag(0, "2"), ping, frag(0, "3"), frag(0, "4"), ping, frag(contFIN, "5")),
 			got: textOf("12345"), pongs: []string{"p", "p"}},
-		{name: "nothing to continue, FIN", send: join(frag(contFIN, "a"), finish), end: fault},
-		{name: "nothing to continue, no FIN", send: join(frag(0, "a"), finish), end: fault},
-		{name: "nothing to continue, chopped", send: join(frag(0, "a"), finish), chop: 1, end: fault},
-		{name: "nothing left to continue", send: join(frag(1, "a"), frag(contFIN, "b"), frag(0, "c"), finish), got: textOf("ab"), end: fault},
-		{name: "again and again", send: join(frag(0, "a"), frag(contFIN, "b"), frag(0, "a"), frag(contFIN, "b")), end: fault},
-		{name: "a message inside, FIN", send: join(frag(1, "a"), frag(textFIN, "b"), frag(contFIN, "c")), end: fault},
-		{name: "a message inside, no FIN", send: join(frag(1, "a"), frag(2, "b"), frag(contFIN, "c")), end: fault},
+		{name: "nothing to continue, FIN", send: joinFrames(frag(contFIN, "a"), finish), end: fault},
+		{name: "nothing to continue, no FIN", send: joinFrames(frag(0, "a"), finish), end: fault},
+		{name: "nothing to continue, chopped", send: joinFrames(frag(0, "a"), finish), chop: 1, end: fault},
+		{name: "nothing left to continue", send: joinFrames(frag(1, "a"), frag(contFIN, "b"), frag(0, "c"), finish), got: textOf("ab"), end: fault},
+		{name: "again and again", send: joinFrames(frag(0, "a"), frag(contFIN, "b"), frag(0, "a"), frag(contFIN, "b")), end: fault},
+		{name: "a message inside, FIN", send: joinFrames(frag(1, "a"), frag(textFIN, "b"), frag(contFIN, "c")), end: fault},
+		{name: "a message inside, no FIN", send: joinFrames(frag(1, "a"), frag(2, "b"), frag(contFIN, "c")), end: fault},
 	})
 }
 
@@ -214,32 +214,32 @@ func TestProtocolFragments(t *testing.T) {
 func TestProtocolClose(t *testing.T) {
 	reason := strings.Repeat("r", 123)
 	cases := []protocolCase{
-		{name: "behind a message", send: join(textFrame("x"), closeFrame(1000, "")), got: textOf("x"), end: closed(1000, "", 1000)},
-		{name: "twice", send: join(closeFrame(1000, ""), closeFrame(1001, "")), end: closed(1000, "", 1000)},
-		{name: "then a ping", send: join(closeFrame(1000, ""), rawFrame(pingFIN, nil)), end: closed(1000, "", 1000)},
-		{name: "then a message", send: join(closeFrame(1000, ""), textFrame("late")), end: closed(1000, "", 1000)},
-		{name: "then junk", send: join(closeFrame(1000, ""), "\xff\xff\xff\xff"), end: closed(1000, "", 1000)},
-		{name: "inside a message", send: join(rawFrame(1, []byte("half")), closeFrame(1000, "")), end: closed(1000, "", 1000)},
-		{name: "inside a message, then its rest", send: join(rawFrame(1, []byte("half")), closeFrame(1000, ""), rawFrame(contFIN, []byte("rest"))),
-			end: closed(1000, "", 1000)},
-		{name: "behind a big message", send: join(rawFrame(binaryFIN, make([]byte, 256<<10)), closeFrame(1000, "")),
-			got: binaryOf(make([]byte, 256<<10)), end: closed(1000, "", 1000)},
-		{name: "no payload", send: rawFrame(closeFIN, nil), end: closed(1005, "", 1005)},
+		{name: "behind a message", send: joinFrames(textFrame("x"), closeFrame(1000, "")), got: textOf("x"), end: closedWith(1000, "", 1000)},
+		{name: "twice", send: joinFrames(closeFrame(1000, ""), closeFrame(1001, "")), end: closedWith(1000, "", 1000)},
+		{name: "then a ping", send: joinFrames(closeFrame(1000, ""), rawFrame(pingFIN, nil)), end: closedWith(1000, "", 1000)},
+		{name: "then a message", send: joinFrames(closeFrame(1000, ""), textFrame("late")), end: closedWith(1000, "", 1000)},
+		{name: "then junk", send: joinFrames(closeFrame(1000, ""), "\xff\xff\xff\xff"), end: closedWith(1000, "", 1000)},
+		{name: "inside a message", send: joinFrames(rawFrame(1, []byte("half")), closeFrame(1000, "")), end: closedWith(1000, "", 1000)},
+		{name: "inside a message, then its rest", send: joinFrames(rawFrame(1, []byte("half")), closeFrame(1000, ""), rawFrame(contFIN, []byte("rest"))),
+			end: closedWith(1000, "", 1000)},
+		{name: "behind a big message", send: joinFrames(rawFrame(binaryFIN, make([]byte, 256<<10)), closeFrame(1000, "")),
+			got: binaryOf(make([]byte, 256<<10)), end: closedWith(1000, "", 1000)},
+		{name: "no payload", send: rawFrame(closeFIN, nil), end: closedWith(1005, "", 1005)},
 		// gorilla takes it for no payload.
-		{name: "one byte", send: rawFrame(closeFIN, []byte("\x03")), end: closed(1005, "", 1005)},
-		{name: "a reason", send: closeFrame(1000, "Hello World!"), end: closed(1000, "Hello World!", 1000)},
-		{name: "a reason, chopped", send: closeFrame(1000, "Hello World!"), chop: 1, end: closed(1000, "Hello World!", 1000)},
-		{name: "123 bytes of reason", send: closeFrame(1000, reason), end: closed(1000, reason, 1000)},
+		{name: "one byte", send: rawFrame(closeFIN, []byte("\x03")), end: closedWith(1005, "", 1005)},
+		{name: "a reason", send: closeFrame(1000, "Hello World!"), end: closedWith(1000, "Hello World!", 1000)},
+		{name: "a reason, chopped", send: closeFrame(1000, "Hello World!"), chop: 1, end: closedWith(1000, "Hello World!", 1000)},
+		{name: "123 bytes of reason", send: closeFrame(1000, reason), end: closedWith(1000, reason, 1000)},
 		{name: "124 bytes of reason", send: closeFrame(1000, reason+"r"), end: fault},
 		{name: "a reason not in UTF-8", send: closeFrame(1000, "\xce\xba\xed\xa0\x80"), end: fault},
 	}
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999} {
-		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closed(code, "why", code)})
+		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closedWith(code, "why", code)})
 	}
 	// RFC 6455 does not name them. gorilla calls that a fault; the code is told
 	// all the same.
 	for _, code := range []int{1004, 1014, 1016, 1100, 2000, 2999} {
-		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closed(code, "", 1002)})
+		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closedWith(code, "", 1002)})
 	}
 	// Nobody may send these, and some of them tell the caller something else.
 	for _, code := range []int{0, 1, 999, 1005, 1006, 1015, 5000, 65535} {
@@ -260,8 +260,8 @@ func TestProtocolBig(t *testing.T) {
 		{name: "1 MiB in small fragments", send: fragments(1, big[:1<<20], 64), got: textOf(string(big[:1<<20]))},
 		{name: "64 KiB, chopped fragments", send: fragments(1, big[:64<<10], 1000), chop: 50, got: textOf(string(big[:64<<10]))},
 		{name: "10 messages", send: bytes.Repeat(rawFrame(binaryFIN, big[:1<<20]), 10), got: slices.Repeat(binaryOf(big[:1<<20]), 10)},
-		{name: "one byte too long", send: join(over, "begins"), end: tooLong},
-		{name: "too long in all", send: join(rawFrame(2, big[:1<<20]), "\x80\x7f\x00\x00\x00\x00\x00\xf0\x00\x01"), end: tooLong},
+		{name: "one byte too long", send: joinFrames(over, "begins"), end: tooLong},
+		{name: "too long in all", send: joinFrames(rawFrame(2, big[:1<<20]), "\x80\x7f\x00\x00\x00\x00\x00\xf0\x00\x01"), end: tooLong},
 		{name: "2^62 bytes", send: []byte("\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00"), end: tooLong},
 		// gorilla gives up without a word.
 		{name: "2^63 bytes", send: []byte("\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00"), end: outcome{is: isTooLong}},

@@ -113,24 +113,36 @@ func (p *rawPeer) talk(c net.Conn, r *rawReport, sender *sync.WaitGroup) error {
 	sum := sha1.Sum([]byte(req.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%sSec-WebSocket-Accept: %s\r\n\r\n",
 		chosen, base64.StdEncoding.EncodeToString(sum[:]))
+	var (
+		open    bool // message goes on
+		first   byte // of its frame if it had but one
+		message []byte
+	)
 	for {
-		b, payload, err := readFrame(br)
+		b, payload, err := readRaw(br)
 		if err == errLeft {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		switch b {
-		case 0x80 | websocket.TextMessage, 0xc0 | websocket.TextMessage:
-			r.compressed += int(b >> 6 & 1)
-			answer := rawFrame(b, payload)
+		switch op := b & 0x0f; {
+		case op == websocket.TextMessage && !open, op == 0 && open && b&0x40 == 0:
+			if !open {
+				first, message = b|0x80, nil
+			}
+			message = append(message, payload...)
+			if open = b&0x80 == 0; open {
+				continue
+			}
+			r.compressed += int(first >> 6 & 1)
+			answer := rawFrame(first, message)
 			p.first.Do(func() { answer, r.scripted = p.script, true })
 			sender.Wait()
-			sender.Go(func() { send(c, answer, p.chop) })
-		case 0x80 | websocket.PongMessage:
+			sender.Go(func() { sendChopped(c, answer, p.chop) })
+		case b == 0x80|websocket.PongMessage:
 			r.pongs = append(r.pongs, string(payload))
-		case 0x80 | websocket.CloseMessage:
+		case b == 0x80|websocket.CloseMessage:
 			if r.code = websocket.CloseNoStatusReceived; len(payload) >= 2 {
 				r.code = int(binary.BigEndian.Uint16(payload))
 			}
@@ -143,8 +155,8 @@ func (p *rawPeer) talk(c net.Conn, r *rawReport, sender *sync.WaitGroup) error {
 	}
 }
 
-// send writes p in chunks of chop bytes. The client may leave meanwhile.
-func send(c net.Conn, p []byte, chop int) {
+// sendChopped writes p in chunks of chop bytes. The client may leave meanwhile.
+func sendChopped(c net.Conn, p []byte, chop int) {
 	if chop == 0 {
 		chop = max(len(p), 1)
 	}
@@ -160,8 +172,8 @@ func send(c net.Conn, p []byte, chop int) {
 // errLeft: the client is gone.
 var errLeft = errors.New("no more")
 
-// readFrame reads one frame of a client.
-func readFrame(br *bufio.Reader) (b byte, payload []byte, err error) {
+// readRaw reads one frame of a client.
+func readRaw(br *bufio.Reader) (b byte, payload []byte, err error) {
 	var h [14]byte
 	if _, err := io.ReadFull(br, h[:2]); err != nil {
 		return 0, nil, errLeft
