@@ -118,8 +118,8 @@ func (p *echoPeer) start(ctx context.Context) error {
 	if err := p.proc.Start(); err != nil {
 		return err
 	}
-	giveUp := context.AfterFunc(ctx, func() { p.proc.Process.Kill() })
-	defer giveUp()
+	spare := context.AfterFunc(ctx, func() { p.proc.Process.Kill() })
+	defer spare()
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &p.addr)
