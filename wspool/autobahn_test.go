@@ -281,6 +281,7 @@ func runProtocol(t *testing.T, cases []protocolCase) {
 			gone := ends(&peer.cfg)
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
+			defer func() { c.Discard(nil) }() // does nothing after Release
 			write(t, c, "begin")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()

@@ -121,6 +121,7 @@ func TestDeflateCorrupt(t *testing.T) {
 			gone := ends(&peer.cfg)
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
+			defer func() { c.Discard(nil) }()
 			write(t, c, "begin")
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
@@ -144,6 +145,7 @@ func TestDeflateUnfinished(t *testing.T) {
 	listenRaw(t, peer)
 	gone := ends(&peer.cfg)
 	c := acquire(t, pool(t, peer.cfg))
+	defer func() { c.Discard(nil) }()
 	write(t, c, "question")
 	read(t, c, "answer")
 	c.Release()
@@ -163,6 +165,7 @@ func TestDeflateBombMemory(t *testing.T) {
 			gone := ends(&peer.cfg)
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
+			defer func() { c.Discard(nil) }()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			write(t, c, "begin")
@@ -190,6 +193,7 @@ func TestDeflateSends(t *testing.T) {
 		peer.script = textFrame("answer")
 		p := pool(t, peer.cfg)
 		c := acquire(t, p)
+		defer func() { c.Discard(nil) }()
 		write(t, c, strings.Repeat("question ", 10_000))
 		read(t, c, "answer")
 		c.Discard(nil)
@@ -209,7 +213,10 @@ func TestDeflateSends(t *testing.T) {
 func TestDeflateTakeover(t *testing.T) {
 	for _, extensions := range []string{"permessage-deflate", "permessage-deflate; server_no_context_takeover", "x-unknown"} {
 		peer := listenRaw(t, &rawPeer{extensions: extensions, cfg: wspool.Config{Compression: true}})
-		_, err := pool(t, peer.cfg).Acquire(t.Context())
+		c, err := pool(t, peer.cfg).Acquire(t.Context())
+		if err == nil {
+			c.Discard(nil)
+		}
 		var de *wspool.DialError
 		if !errors.As(err, &de) || de.Phase != "handshake" || errors.Is(err, websocket.ErrBadHandshake) {
 			t.Errorf("%q: %v", extensions, err)
