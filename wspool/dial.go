@@ -145,7 +145,7 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 // handshake upgrades conn, and holds the server to what was offered.
 func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
 	d.phase = "handshake"
-	limited := newAnswerConn(conn)
+	limited := &answerConn{Conn: conn}
 	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
 	dialer := websocket.Dialer{
 		NetDialContext:    given, // for ws
@@ -159,12 +159,11 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
 	if err != nil {
 		d.answer = resp
-		if limited.over {
+		if limited.over() {
 			return nil, errHead
 		}
 		return nil, discreet(err)
 	}
-	limited.open = true
 	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
 		return nil, errExtension
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -45,6 +46,22 @@ func TestEndlessAnswer(t *testing.T) {
 	e := dialFails(t, wspool.Config{URL: "ws://" + serveTCP(t, endless).String(), DialTimeout: patience}, "handshake")
 	if !strings.Contains(e.Error(), "64 KiB") {
 		t.Errorf("%v does not say why", e)
+	}
+}
+
+// A server that refuses, and keeps the connection open without saying how long
+// its answer's body is, is not waited for.
+func TestRefusedWithoutEnd(t *testing.T) {
+	for _, answer := range []string{
+		"HTTP/1.1 403 Forbidden\r\n\r\n",
+		"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\nbegin",
+		"HTTP/1.1 403 Forbidden\nX: y\n\n",
+		"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n",
+	} {
+		cfg := wspool.Config{URL: "ws://" + answers(t, answer), DialTimeout: time.Hour}
+		if e := dialFails(t, cfg, "handshake"); e.Status != 403 {
+			t.Errorf("%q: %v", answer, e)
+		}
 	}
 }
 
