@@ -28,6 +28,7 @@ var (
 	errExtension   = errors.New("wspool: server chose an extension that was not offered")
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
+	errNoConn      = errors.New("wspool: NetDial returned no connection")
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
 
@@ -137,6 +138,9 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
+	if c == nil {
+		return errNoConn
+	}
 	d.raw = c
 	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil
@@ -164,6 +168,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		}
 		return nil, discreet(err)
 	}
+	limited.open = true
 	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
 		return nil, errExtension
 	}

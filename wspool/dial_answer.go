@@ -21,11 +21,12 @@ type answerConn struct {
 	start [12]byte // the first of them: HTTP/1.1 101
 	blank bool     // the line has no character so far
 	ended bool     // the head has
+	open  bool     // the handshake succeeded; set before another goroutine reads
 }
 
 func (c *answerConn) Read(p []byte) (int, error) {
 	switch {
-	case c.ended && c.agreed():
+	case c.open || c.ended && c.agreed():
 		return c.Conn.Read(p)
 	case c.ended:
 		return 0, io.EOF

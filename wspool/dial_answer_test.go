@@ -118,6 +118,11 @@ func TestPrepareEverything(t *testing.T) {
 	}
 }
 
+// A NetDial that returns nothing at all fails the dial.
+func TestNoConn(t *testing.T) {
+	dialFails(t, wspool.Config{URL: "ws://host", NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}, "connect")
+}
+
 // What Prepare failed with is the cause.
 func TestPrepareFails(t *testing.T) {
 	no := errors.New("no token")

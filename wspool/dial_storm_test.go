@@ -78,3 +78,47 @@ func TestMassClose(t *testing.T) {
 		}
 	})
 }
+
+// Credentials that have expired are refreshed at once: the dials that the server
+// refused together are one, and the next brings the new ones.
+func TestExpiredCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := listenMem(t, 1<<12, echo)
+		var valid atomic.Value
+		valid.Store("1")
+		peer.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+			time.Sleep(10 * time.Millisecond)
+			if r.Header.Get("Authorization") == valid.Load() {
+				return false
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}
+		var token, dials atomic.Int64
+		token.Store(1)
+		peer.cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
+			dials.Add(1)
+			h.Header.Set("Authorization", string(rune('0'+token.Load())))
+			return nil
+		}
+		peer.cfg.MaxSize, peer.cfg.MinIdle = 8, 8
+		p := pool(t, peer.cfg)
+		time.Sleep(time.Second)
+		valid.Store("2")
+		p.Reset(nil)
+		time.Sleep(time.Millisecond)
+		token.Store(2) // all that run now are refused, and those that come after are not
+		time.Sleep(5 * time.Second)
+		if s := p.Stats(); s.Idle != 8 {
+			t.Errorf("%d idle 5 s after, want 8; last: %v", s.Idle, s.LastMake)
+		}
+
+		valid.Store("3")
+		p.Reset(nil)
+		dials.Store(0)
+		time.Sleep(time.Hour)
+		if n := dials.Load(); n < 5 || n > 40 {
+			t.Errorf("%d dials in an hour with credentials that are not accepted", n)
+		}
+	})
+}
