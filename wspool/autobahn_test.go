@@ -48,7 +48,7 @@ func isFault(err error) bool {
 	return err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-func isTooLong(err error) bool { return errors.Is(err, websocket.ErrReadLimit) }
+func isTooLong(err error) bool { return errors.Is(err, wspool.ErrReadLimit) }
 
 // closedWith is the outcome of a close frame that is answered with the code echo.
 func closedWith(code int, reason string, echo int) outcome {
@@ -264,7 +264,7 @@ func TestProtocolBig(t *testing.T) {
 		{name: "too long in all", send: joinFrames(rawFrame(2, big[:1<<20]), "\x80\x7f\x00\x00\x00\x00\x00\xf0\x00\x01"), end: tooLong},
 		{name: "2^62 bytes", send: []byte("\x82\x7f\x40\x00\x00\x00\x00\x00\x00\x00"), end: tooLong},
 		// gorilla gives up without a word.
-		{name: "2^63 bytes", send: []byte("\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00"), end: outcome{is: isTooLong}},
+		{name: "2^63 bytes", send: []byte("\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00"), end: tooLong},
 	})
 }
 

@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,9 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 	taint = c.link.vacate(c, destroy)
 	switch {
 	case c.detached:
+		if why := cmp.Or(err, taint, because(destroy)); why != nil {
+			c.link.fail(why)
+		}
 	case taint == nil || destroy:
 		give(c.lease)
 	case err != nil:
@@ -72,6 +76,14 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 		c.lease.Discard(taint)
 	}
 	return taint
+}
+
+// because is why a Conn without a lease was ended by its holder's wish.
+func because(destroy bool) error {
+	if destroy {
+		return resource.ErrDiscarded
+	}
+	return nil
 }
 
 // vacate takes the link from c and returns why it is not clean.
