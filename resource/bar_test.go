@@ -141,10 +141,12 @@ func TestBar_BeingMade(t *testing.T) {
 		m := h.wantMake()
 		s.shut.Store(true)
 		c2 := h.acquireFor(5 * time.Second)
-		h.wantWaiting(c1, c2)
+		c3 := h.acquireFor(5 * time.Second) // comes when it is barred
+		h.wantWaiting(c1, c2, c3)
 		m.fail(errDown)
 		c1.wantErr(errDown)
 		c2.wantBarred(0, 10*time.Second)
+		c3.wantBarred(0, 10*time.Second)
 	})
 }
 
