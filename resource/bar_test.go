@@ -182,3 +182,37 @@ func TestBar_Trace(t *testing.T) {
 		}
 	})
 }
+
+// What comes back makes no room for a new one while none may be made.
+func TestBar_MakesNoRoom(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		h.resize(1)
+		behind := h.acquire()
+		h.wantWaiting(c, behind)
+		used := l.Value()
+		l.Release()
+		behind.wantItem(used)
+		h.wantWaiting(c)
+	})
+}
+
+// A refusal that does not say for how long is told at once to who asks for a new
+// one, whatever is leased, and to nobody who may hope for that.
+func TestBar_FreshUntold(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.time = 0
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		c.wantErr(errShut)
+		hopes := h.acquire()
+		h.wantWaiting(hopes)
+		l.Release()
+		hopes.wantLease()
+	})
+}
