@@ -141,10 +141,12 @@ func TestBar_BeingMade(t *testing.T) {
 		m := h.wantMake()
 		s.shut.Store(true)
 		c2 := h.acquireFor(5 * time.Second)
-		h.wantWaiting(c1, c2)
+		c3 := h.acquireFor(5 * time.Second) // comes when it is barred
+		h.wantWaiting(c1, c2, c3)
 		m.fail(errDown)
 		c1.wantErr(errDown)
 		c2.wantBarred(0, 10*time.Second)
+		c3.wantBarred(0, 10*time.Second)
 	})
 }
 
@@ -178,5 +180,39 @@ func TestBar_Trace(t *testing.T) {
 		if n := told.Load(); n != 2 {
 			t.Errorf("the Trace was told of %d", n)
 		}
+	})
+}
+
+// What comes back makes no room for a new one while none may be made.
+func TestBar_MakesNoRoom(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		h.resize(1)
+		behind := h.acquire()
+		h.wantWaiting(c, behind)
+		used := l.Value()
+		l.Release()
+		behind.wantItem(used)
+		h.wantWaiting(c)
+	})
+}
+
+// A refusal that does not say for how long is told at once to who asks for a new
+// one, whatever is leased, and to nobody who may hope for that.
+func TestBar_FreshUntold(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.time = 0
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		c.wantErr(errShut)
+		hopes := h.acquire()
+		h.wantWaiting(hopes)
+		l.Release()
+		hopes.wantLease()
 	})
 }

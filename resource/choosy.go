@@ -53,7 +53,7 @@ func (p *Pool[T]) makeRoom() {
 	coming := p.making + p.dying + max(0, p.max-p.live)
 	missing := max(0, p.waiters.n-p.waiters.fresh-p.aside) + p.waiters.fresh - coming
 	if p.lastMake != nil {
-		missing = min(missing, 1) // makes fail just now: do not give up all for them
+		missing = min(missing, 1-coming) // makes fail just now: do not give up all for them
 	}
 	if missing <= 0 {
 		return

@@ -265,6 +265,46 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 
 type slowly struct{}
 
+// So is one that its caller's context has ended on, while a policy was asked.
+func TestFresh_DroppedIsUnused(t *testing.T) {
+	var asked func()
+	edit := func(h *harness) {
+		h.cfg.Eviction = evictFunc(func(resource.Info) error {
+			if f := asked; f != nil {
+				asked = nil
+				f()
+			}
+			return nil
+		})
+	}
+	script(t, 1, edit, func(h *harness) {
+		c1, c2 := h.acquireWith(fresh), h.acquireWith(fresh)
+		asked = c1.cancel
+		it := h.wantMake().finish()
+		c1.wantErr(context.Canceled)
+		c2.wantItem(it)
+	})
+}
+
+// One that a sweep looks at is on its way to others, not to who wants a new one.
+func TestFresh_DuringSweep(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = 10 * time.Minute
+		h.cfg.Health = checkFunc(func(_ context.Context, _ *item, i resource.Info) error {
+			if i.Idle > time.Second {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+	}
+	script(t, 2, edit, func(h *harness) {
+		h.stock(2)
+		time.Sleep(10*time.Minute + 500*time.Millisecond) // one is being checked
+		c := h.acquireWith(fresh)
+		c.wantItem(h.wantMake().finish())
+	})
+}
+
 // The Health is asked, and what it turns down is not lent though it is new.
 func TestFresh_Sick(t *testing.T) {
 	var sick *item
@@ -358,6 +398,8 @@ func TestFresh_OutageKeepWaiting(t *testing.T) {
 		its := h.stock(3)
 		h.answer(func(m *makeCall) { m.fail(errDown) })
 		c := h.acquireWith(fresh)
+		h.acquireWith(fresh)
+		h.acquireWith(fresh)
 		time.Sleep(30 * time.Second)
 		h.wantWaiting(c)
 		if s := h.p.Stats(); !s.Outage || s.Destroyed != 1 {
