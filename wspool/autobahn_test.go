@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
@@ -278,6 +279,7 @@ func runProtocol(t *testing.T, cases []protocolCase) {
 				tc.cfg(peer)
 			}
 			listenRaw(t, peer)
+			peer.cfg.Redial = func(error, int) time.Duration { return 0 } // another is dialled at once
 			gone := ends(&peer.cfg)
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
