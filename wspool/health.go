@@ -2,7 +2,6 @@ package wspool
 
 import (
 	"context"
-	"errors"
 
 	"github.com/respool/respool/resource"
 )
@@ -21,6 +20,19 @@ func checker(h resource.Health[*Conn]) resource.Health[*link] {
 	return check{h}
 }
 
+// ended is what a check found whose connection has ended, or must. It says what
+// the check said, but is no error that is tolerated.
+type ended struct{ cause, said error }
+
+func (e ended) Error() string {
+	if e.said == nil {
+		return e.cause.Error()
+	}
+	return e.cause.Error() + " (" + e.said.Error() + ")"
+}
+
+func (e ended) Unwrap() error { return e.cause }
+
 type check struct{ of resource.Health[*Conn] }
 
 // Check gives the check a lease that is none of the pool's.
@@ -31,8 +43,9 @@ func (k check) Check(ctx context.Context, l *link, i resource.Info) error {
 	}
 	defer c.end(errNotReturned, true, nil)
 	err = k.of.Check(ctx, c, i)
-	if taint := c.end(nil, false, nil); taint != nil {
-		return errors.Join(taint, err)
+	c.end(nil, false, nil)
+	if cause := l.why(); cause != nil {
+		return ended{cause, err}
 	}
 	return err
 }

@@ -105,7 +105,7 @@ func TestEndBehindReply(t *testing.T) {
 }
 
 // The server's pings are answered while nobody leases the connection, and while
-// a message waits unread in a lease.
+// a lease does not read.
 func TestPingsAnswered(t *testing.T) {
 	pings, pongs := make(chan string), make(chan string, 10)
 	peer := listen(t, false, func(ws *websocket.Conn) {
@@ -132,9 +132,8 @@ func TestPingsAnswered(t *testing.T) {
 	c.Release()
 	ping("idle")
 	c = acquire(t, p)
-	write(t, c, "y")
-	ping("unread")
-	read(t, c, "y")
+	ping("thinking")
+	ask(t, c, "y")
 	c.Release()
 	if s := p.Stats(); s.Made != 1 || s.Destroyed != 0 {
 		t.Errorf("made %d, destroyed %d; want 1, 0", s.Made, s.Destroyed)

@@ -35,7 +35,7 @@ type keeper struct {
 
 // care is what the keeper keeps in a link.
 type care struct {
-	since  uint64       // the tick when a lease last used it; guarded by link.mu
+	since  uint64       // the tick when it was last read, or given back; guarded by link.mu
 	rtt    atomic.Int64 // smoothed; 0: not known
 	loose  int          // place in keeper.loose, from 1; 0: in none; guarded by keeper.mu
 	place  int          // in keeper.alarms, from 1; 0: in none; guarded by keeper.mu

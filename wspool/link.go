@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"io"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -63,6 +64,7 @@ type incoming struct {
 func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 	l := &link{
 		ws: ws, tap: t, wire: t.wire, hub: h, tie: to,
+		care:      care{spread: rand.Float64()},
 		readTurn:  make(chan struct{}, 1),
 		writeTurn: make(chan struct{}, 1),
 		ready:     make(chan struct{}, 1),
@@ -94,6 +96,7 @@ func (l *link) unread() bool { return l.open || l.pending.r != nil }
 // free notes that nobody reads l any more. l is locked.
 func (l *link) free() {
 	l.reader = nobody
+	l.care.since = l.hub.keeper.tick.Load()
 	l.freed.Broadcast()
 }
 
@@ -183,6 +186,7 @@ func (l *link) fail(cause error) {
 	l.mu.Unlock()
 	l.wire.breakAny() // a lease that reads itself hears of it so
 	if !ours {
+		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing
 		l.hub.count.end(cause)
 		l.tie.ended(cause)
 	}

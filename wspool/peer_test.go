@@ -108,7 +108,7 @@ func pool(t testing.TB, cfg wspool.Config) *wspool.Pool {
 		if err := p.Close(ctx); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		if s := p.Stats(); s.Made != s.Destroyed || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
+		if s := p.Stats(); s.Made != s.Destroyed+s.Hijacked || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
 			t.Errorf("after Close: %+v", s)
 		}
 	})

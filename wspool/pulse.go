@@ -14,7 +14,9 @@ import (
 // pulse is the state of a link's pings and pongs. Its link's lock guards it.
 type pulse struct {
 	asked   int64           // when the ping was sent whose answer is awaited; 0: none is
-	sent    uint64          // how many bytes the network had taken then
+	sent    uint64          // what the wire's progress was then
+	left    bool            // it has been sent
+	waited  bool            // the lease has waited in the midst of a message since
 	nonce   uint64          // of the last ping
 	at      int64           // when that was sent
 	echoes  map[uint64]echo // pings that somebody waits for
@@ -49,8 +51,12 @@ func (l *link) feel(t int64) (next int64) {
 		l.mu.Unlock()
 		return 0
 	}
+	if l.evacuated() {
+		l.mu.Unlock()
+		return t + int64(time.Millisecond) // it may come back
+	}
 	heard, p := l.tap.heard.Load(), &l.care.pulse
-	if p.asked != 0 && heard > p.asked {
+	if p.asked != 0 && heard >= p.asked {
 		p.asked = 0
 	}
 	if p.asked != 0 {
@@ -68,11 +74,16 @@ func (l *link) feel(t int64) (next int64) {
 	if l.watchable() { // or nobody would read the pong
 		l.startWatch()
 	}
-	p.asked, p.sent = t, l.wire.sent()
-	nonce := l.newPing(t)
+	l.query(t)
 	l.mu.Unlock()
-	go l.ping(nonce)
 	return t + int64(cfg.PongWait)
+}
+
+// query sends a ping that the keeper waits for. l is locked.
+func (l *link) query(t int64) {
+	p := &l.care.pulse
+	p.asked, p.sent, p.left, p.waited = t, l.wire.progress(), false, false
+	go l.ping(l.newPing(t))
 }
 
 // overdue is when to feel again a link that has been asked and has not answered,
@@ -82,15 +93,38 @@ func (l *link) overdue(t int64) (next int64) {
 	if t < p.asked+patience {
 		return p.asked + patience
 	}
-	// What is behind a message that the lease has not read cannot be seen, and
-	// a ping behind much that is being sent has not arrived; that the network
-	// takes more of it is a sign of life.
-	sent := l.wire.sent()
-	if l.unread() || len(l.writeTurn) > 0 && sent != p.sent {
-		p.asked, p.sent = t, sent
-		return t + patience
+	next, sent := t+patience, l.wire.progress()
+	switch {
+	case sent != p.sent:
+		// A ping behind much that is being sent has not arrived, or has not
+		// even left; that the network takes more is a sign of life.
+		if !p.left {
+			l.query(t)
+			return next
+		}
+		p.waited = false
+	case l.pending.r != nil, l.open && l.reader == nobody:
+		p.waited = false // what is behind a message that nobody reads cannot be seen
+	case l.open && !p.waited:
+		p.waited = true // but it may have begun to read only just now
+	default:
+		return 0
 	}
-	return 0
+	p.asked, p.sent = t, sent
+	return next
+}
+
+// caughtUp has l read if a pong is awaited that may be behind the message which
+// its lease has just read. The time before that does not count. l is locked.
+func (l *link) caughtUp() {
+	p := &l.care.pulse
+	asked := p.asked > l.tap.heard.Load()
+	if asked {
+		p.asked = l.hub.clock.now()
+	}
+	if (asked || len(p.echoes) > 0) && l.watchable() {
+		l.startWatch()
+	}
 }
 
 // newPing makes up the next ping. l is locked.
@@ -112,7 +146,9 @@ func (l *link) ping(nonce uint64) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.care.pulse.senders--
+	p := &l.care.pulse
+	p.left = p.left || err == nil && nonce == p.nonce
+	p.senders--
 	l.freed.Broadcast()
 }
 

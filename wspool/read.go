@@ -169,10 +169,15 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx)
 	case l.pending.r != nil:
-		if again = !l.wire.enter(); !again {
+		switch {
+		case l.wire.enter():
 			m, l.pending = l.pending, incoming{}
 			l.reader = lessee
 			c.receive()
+		case l.cause != nil: // it was broken off for that
+			err = l.cause
+		default:
+			again = true
 		}
 	case l.cause != nil:
 		err = l.cause
@@ -263,6 +268,7 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	defer l.mu.Unlock()
 	l.open = err != nil // what is left of it is in the way
 	l.free()
+	l.caughtUp()
 	return err
 }
 

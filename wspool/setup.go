@@ -10,15 +10,15 @@ import (
 func (l *link) setUp(ctx context.Context) error {
 	c := &Conn{link: l, detached: true}
 	l.mu.Lock()
-	l.tenant = c // what has come in already is its, such as a greeting
+	l.tenant = c // what has come in already is for it too
 	l.mu.Unlock()
 	defer c.end(errNotReturned, true, nil)
 	if err := l.hub.cfg.OnConnect(ctx, c); err != nil {
-		c.end(err, true, nil)
 		return err
 	}
-	if taint := c.end(nil, false, nil); taint != nil {
-		return fmt.Errorf("after OnConnect: %w", taint)
+	c.end(nil, false, nil)
+	if cause := l.why(); cause != nil {
+		return fmt.Errorf("after OnConnect: %w", cause)
 	}
-	return l.why()
+	return nil
 }

@@ -64,9 +64,10 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 	}
 	taint = c.link.vacate(c, destroy)
 	switch {
-	case c.detached:
-		if why := cmp.Or(err, taint, because(destroy)); why != nil {
-			c.link.fail(why)
+	case c.detached: // whatever is returned then, it is destroyed
+		taint = cmp.Or(err, taint, because(destroy))
+		if taint != nil {
+			c.link.fail(taint)
 		}
 	case taint == nil || destroy:
 		give(c.lease)
@@ -174,7 +175,6 @@ func (l *link) finish(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.running--
-	l.care.since = l.hub.keeper.tick.Load()
 }
 
 // orReleased is err, unless the lease has ended meanwhile: then what went wrong
@@ -207,7 +207,8 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
-// have it. It returns false, and nothing has changed, if it cannot.
+// have it: c can do nothing more either. It returns false, and nothing has
+// changed, if it cannot.
 func (l *link) evacuate(c *Conn) bool {
 	deadline := time.Now().Add(quietWait)
 	l.mu.Lock()
@@ -215,7 +216,7 @@ func (l *link) evacuate(c *Conn) bool {
 	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
 		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
 		if l.reader == nobody {
-			l.reader = lessee
+			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
 		}
@@ -236,7 +237,10 @@ func (l *link) evacuate(c *Conn) bool {
 	return false
 }
 
-// readmit undoes evacuate.
+// evacuated reports whether a hijacker has l, or is about to. l is locked.
+func (l *link) evacuated() bool { return l.reader == lessee && l.tenant == nil && !l.closing }
+
+// readmit undoes evacuate; the lease has ended otherwise.
 func (l *link) readmit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -30,9 +30,10 @@ type wire struct {
 	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
 	wait   waiting           // how a wait can be broken off
 
-	written  uint64    // bytes that the network took
+	pressed  uint64    // bytes that the network took, of those that had to wait
 	explicit time.Time // deadline of the next Write alone; zero: budget decides
 	budget   budget    // of the message that is being written
+	waiting  bool      // a Write waits for the network
 	severed  bool      // writes are broken off
 	handed   bool      // to a hijacker: deadlines are its own
 }

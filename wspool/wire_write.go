@@ -29,11 +29,12 @@ func (w *wire) Write(p []byte) (n int, err error) {
 		more, err = w.writeSlow(p[n:], by)
 		n += more
 	}
-	w.mu.Lock()
-	w.written += uint64(n)
-	w.mu.Unlock()
 	return n, err
 }
+
+// slowPiece is how much is given to the network at once where that has to wait,
+// so that it is seen to take it.
+const slowPiece = 16 << 10
 
 // writeSlow waits for the network. The deadline is taken off at the end: one
 // that stayed would pass, and fail what TLS writes of itself in answer to the
@@ -55,14 +56,27 @@ func (w *wire) writeSlow(p []byte, by time.Time) (int, error) {
 	if w.severed {
 		by = longAgo
 	}
+	w.waiting = true
 	w.Conn.SetWriteDeadline(by)
 	w.mu.Unlock()
 	if ctx != nil && ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { w.severFor(ctx) })()
 	}
-	n, err := w.Conn.Write(p)
+	n, err := 0, error(nil)
+	for n < len(p) && err == nil {
+		var more int
+		began := time.Now()
+		more, err = w.Conn.Write(p[n:min(len(p), n+slowPiece)])
+		n += more
+		if time.Since(began) >= time.Millisecond { // it had to wait indeed
+			w.mu.Lock()
+			w.pressed += uint64(more)
+			w.mu.Unlock()
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.waiting = false
 	if !w.severed {
 		w.Conn.SetWriteDeadline(time.Time{})
 	}
@@ -84,11 +98,11 @@ func (w *wire) endMessage() (severed bool) {
 	return w.severed
 }
 
-// sent returns how many bytes the network took.
-func (w *wire) sent() uint64 {
+// progress returns how many bytes the network took of those that had to wait.
+func (w *wire) progress() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.written
+	return w.pressed
 }
 
 // SetWriteDeadline is told by gorilla before each frame, and by TLS before it
@@ -109,6 +123,15 @@ func (w *wire) sever() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.severLocked()
+}
+
+// severWaiting is sever if a write waits for the network.
+func (w *wire) severWaiting() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waiting {
+		w.severLocked()
+	}
 }
 
 // severFor is sever, unless the message that ctx is of has ended meanwhile.

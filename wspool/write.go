@@ -223,6 +223,8 @@ func (c *Conn) writeError(ctx context.Context, err error) error {
 			return l.why()
 		case <-t.C:
 		}
+	} else if cause := l.why(); cause != nil && ctx.Err() == nil {
+		return cause // it was broken off for that
 	}
 	if err = causeOf(ctx, err); ctx.Err() != nil {
 		err = ctx.Err()

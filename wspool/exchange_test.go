@@ -1,0 +1,293 @@
+package wspool_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// A lease leaves the connection clean if its messages add up as Exchange says.
+func TestExchange(t *testing.T) {
+	const last, each, none = wspool.AnswerLast, wspool.AnswerEach, wspool.AnswerNone
+	for _, tc := range []struct {
+		script string // w: write, r: read; what is written says how many replies come, 1 unless it is a digit
+		clean  []wspool.Exchange
+	}{
+		{"", []wspool.Exchange{last, each, none}},
+		{"wr", []wspool.Exchange{last, each, none}},
+		{"wrwr", []wspool.Exchange{last, each, none}},
+		{"wwrr", []wspool.Exchange{last, each, none}},
+		{"00wr", []wspool.Exchange{last, none}}, // a request in three messages
+		{"2rr", []wspool.Exchange{last, none}},  // a reply in two
+		{"3rr", nil},                            // one is left
+		{"w", nil},
+		{"wrw", nil},
+		{"wwr", nil}, // one is left
+		{"0", []wspool.Exchange{none}},
+		{"wr0", []wspool.Exchange{none}},
+		{"02rr", []wspool.Exchange{last, each, none}},
+	} {
+		for name, ex := range map[string]wspool.Exchange{"last": last, "each": each, "none": none} {
+			t.Run(fmt.Sprintf("%s/%q", name, tc.script), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+						for {
+							kind, p, err := ws.ReadMessage()
+							if err != nil {
+								return
+							}
+							n, _ := strconv.Atoi(string(p))
+							for range n {
+								ws.WriteMessage(kind, []byte("reply"))
+							}
+						}
+					})
+					peer.cfg.Exchange = ex
+					gone := ends(&peer.cfg)
+					p := pool(t, peer.cfg)
+					c := acquire(t, p)
+					for _, b := range tc.script {
+						switch b {
+						case 'r':
+							read(t, c, "reply")
+						case 'w':
+							write(t, c, "1")
+						default:
+							write(t, c, string(b))
+						}
+					}
+					time.Sleep(ms) // what is left has come
+					c.Release()
+					want := 0
+					for _, e := range tc.clean {
+						if e == ex {
+							want = 1
+						}
+					}
+					if s := p.Stats(); s.Idle != want || s.Tainted != int64(1-want) {
+						t.Errorf("%v; want %d clean", s, want)
+					}
+					if want == 0 {
+						if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrUnread) {
+							t.Errorf("destroyed with %v", e.Cause)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// segmented answers "how" with what is to be in one segment with the reply, and
+// what is to come only when the client has read that.
+type segmented struct {
+	name         string
+	with, behind []byte
+	clean        bool
+}
+
+// Whatever comes behind a reply, in its segment or just later, no other lease
+// sees it; and where it is a ping it is answered and does no harm.
+func TestBehindReply(t *testing.T) {
+	goodbye := frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(1001, "")))
+	extra := frame(websocket.TextMessage, "extra")
+	half := []byte{websocket.TextMessage, 3, 'e', 'x', 't'} // not its last frame
+	for _, tc := range []segmented{
+		{"nothing", nil, nil, true},
+		{"extra with it", extra, nil, false},
+		{"extra later", nil, extra, false},
+		{"half with it", half, nil, false},
+		{"half later", nil, half, false},
+		{"ping with it", frame(websocket.PingMessage, "p"), nil, true},
+		{"ping later", nil, frame(websocket.PingMessage, "p"), true},
+		{"pong with it", frame(websocket.PongMessage, "p"), nil, true},
+		{"half a ping with it", frame(websocket.PingMessage, "p")[:1], frame(websocket.PingMessage, "p")[1:], false},
+		{"close with it", goodbye, nil, false},
+		{"close later", nil, goodbye, false},
+	} {
+		for _, scheme := range []string{"ws", "wss"} {
+			t.Run(tc.name+"/"+scheme, func(t *testing.T) {
+				later, sent := make(chan struct{}), make(chan struct{})
+				peer := listen(t, scheme == "wss", func(ws *websocket.Conn) {
+					for {
+						_, p, err := ws.ReadMessage()
+						if err != nil {
+							return
+						}
+						ws.NetConn().Write(append(frame(websocket.TextMessage, string(p)), tc.with...))
+						if _, ok := <-later; !ok {
+							return
+						}
+						ws.NetConn().Write(tc.behind)
+						sent <- struct{}{}
+					}
+				})
+				peer.cfg.MaxSize = 1
+				peer.cfg.Redial = atOnce
+				p := pool(t, peer.cfg)
+				defer close(later)
+				const leases = 30
+				for i := range leases {
+					question := fmt.Sprint("question ", i)
+					for {
+						c := acquire(t, p)
+						if err := c.WriteMessage(t.Context(), websocket.TextMessage, []byte(question)); err != nil {
+							// It came only after the lease had begun.
+							if tc.clean {
+								t.Fatal(err)
+							}
+							c.Release()
+							continue
+						}
+						read(t, c, question)
+						if i%2 == 0 { // the rest comes during the lease
+							later <- struct{}{}
+							<-sent
+						}
+						c.Release()
+						if i%2 != 0 {
+							later <- struct{}{}
+							<-sent
+						}
+						break
+					}
+				}
+				s := p.Stats()
+				if tc.clean && s.Made != 1 || !tc.clean && s.Made < leases/2 {
+					t.Errorf("clean: %v; %v", tc.clean, s)
+				}
+			})
+		}
+	}
+}
+
+// A lease that ends with a writer open has sent half a message. No other lease
+// sends the rest.
+func TestOpenWriter(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			got := make(chan string, 100)
+			peer := listen(t, scheme == "wss", func(ws *websocket.Conn) {
+				for {
+					kind, p, err := ws.ReadMessage()
+					if err != nil {
+						return
+					}
+					got <- string(p)
+					ws.WriteMessage(kind, p)
+				}
+			})
+			peer.cfg.MaxSize = 1
+			gone := ends(&peer.cfg)
+			p := pool(t, peer.cfg)
+			for i, size := range []int{1, 100, 40_000} {
+				c := acquire(t, p)
+				w, err := c.NextWriter(t.Context(), websocket.TextMessage)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.Write([]byte(strings.Repeat("half", size))); err != nil {
+					t.Fatal(err)
+				}
+				c.Release()
+				if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrUnfinished) {
+					t.Errorf("destroyed with %v", e.Cause)
+				}
+				c = acquire(t, p)
+				if _, err := w.Write([]byte("more")); !errors.Is(err, wspool.ErrReleased) {
+					t.Errorf("Write: %v", err)
+				}
+				if err := w.Close(); !errors.Is(err, wspool.ErrReleased) {
+					t.Errorf("Close: %v", err)
+				}
+				ask(t, c, fmt.Sprint("whole ", i))
+				c.Release()
+				if m := next(t, "message", got); m != fmt.Sprint("whole ", i) {
+					t.Errorf("the server got %.20q", m)
+				}
+			}
+		})
+	}
+}
+
+// A lease that ends with a reader open, or with a message read in part, leaves
+// nothing to the next.
+func TestOpenReader(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			peer := listen(t, scheme == "wss", echo)
+			peer.cfg.MaxSize = 1
+			gone := ends(&peer.cfg)
+			p := pool(t, peer.cfg)
+			for _, part := range []int{0, 1, 10_000, 29_999} {
+				c := acquire(t, p)
+				write(t, c, strings.Repeat("abc", 10_000))
+				_, r, err := c.NextReader(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for left := part; left > 0; {
+					n, err := r.Read(make([]byte, left))
+					if err != nil {
+						t.Fatal(err)
+					}
+					left -= n
+				}
+				c.Release()
+				if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrUnread) {
+					t.Errorf("destroyed with %v", e.Cause)
+				}
+				c = acquire(t, p)
+				write(t, c, "x")
+				if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, wspool.ErrReleased) {
+					t.Errorf("Read: %d, %v", n, err)
+				}
+				read(t, c, "x")
+				c.Release()
+			}
+		})
+	}
+}
+
+// A second reader is refused while the first is open, and the connection is as
+// good as before when that has been read.
+func TestTwoReaders(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, echo)
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		write(t, c, "one")
+		write(t, c, "two")
+		_, r, err := c.NextReader(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.NextReader(t.Context()); !errors.Is(err, wspool.ErrUnfinished) {
+			t.Errorf("NextReader: %v", err)
+		}
+		if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrUnfinished) {
+			t.Errorf("ReadMessage: %v", err)
+		}
+		buf := make([]byte, 10)
+		if n, err := r.Read(buf); string(buf[:n]) != "one" || err != nil {
+			t.Errorf("%q, %v", buf[:n], err)
+		}
+		for range 2 {
+			if n, err := r.Read(buf); n != 0 || err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("%d, %v; want io.EOF", n, err)
+			}
+		}
+		read(t, c, "two")
+		c.Release()
+		if s := p.Stats(); s.Idle != 1 {
+			t.Errorf("%v", s)
+		}
+	})
+}

@@ -1,0 +1,286 @@
+package wspool_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+const ms = time.Millisecond
+
+// A connection is read by nobody for one to two WatchAfter behind its lease,
+// and its server's pings wait for that long.
+func TestHot(t *testing.T) {
+	const after = 10 * ms
+	for _, held := range []time.Duration{0, 5 * ms, 15 * ms, 999 * ms} {
+		t.Run(held.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := witnesses(t)
+				w.cfg.WatchAfter = after
+				p := pool(t, w.cfg)
+				c := acquire(t, p)
+				ask(t, c, "x")
+				time.Sleep(held)
+				c.Release()
+				released := w.now()
+				w.ping(0, "hot")
+				if u := p.Stats().Unwatched; u != 1 {
+					t.Errorf("%d unwatched, want 1", u)
+				}
+				time.Sleep(after - 1)
+				if w.saw("pong") != nil {
+					t.Error("it was not hot")
+				}
+				time.Sleep(after + 1)
+				pongs := w.saw("pong hot")
+				if len(pongs) != 1 || pongs[0] < released+after || pongs[0] > released+2*after {
+					t.Errorf("released at %v, pongs at %v", released, pongs)
+				}
+				if u := p.Stats().Unwatched; u != 0 {
+					t.Errorf("%d unwatched, want 0", u)
+				}
+				time.Sleep(after)
+				w.ping(0, "watched")
+				if pongs := w.saw("pong watched"); len(pongs) != 1 || pongs[0] != w.now() {
+					t.Errorf("pongs at %v, want %v", pongs, w.now())
+				}
+			})
+		})
+	}
+}
+
+// What ends a connection that is watched is seen in that instant; on one that is
+// hot, when it is watched; and by who comes for it before that.
+func TestEndSeen(t *testing.T) {
+	isClose := func(code int) func(error) bool {
+		return func(err error) bool {
+			var ce *wspool.CloseError
+			return errors.As(err, &ce) && ce.Code == code
+		}
+	}
+	const after = 10 * ms
+	for _, tc := range []struct {
+		name string
+		do   func(*websocket.Conn)
+		is   func(error) bool
+	}{
+		{"close", func(ws *websocket.Conn) {
+			ws.NetConn().Write(frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(1012, ""))))
+		}, isClose(1012)},
+		{"fin", func(ws *websocket.Conn) { ws.NetConn().Close() }, isClose(1006)},
+		{"message", func(ws *websocket.Conn) { ws.NetConn().Write(frame(websocket.TextMessage, "hi")) },
+			func(err error) bool { return errors.Is(err, wspool.ErrUnsolicited) }},
+	} {
+		for state, idle := range map[string]time.Duration{"hot": 1 * ms, "watched": time.Second, "at once": 0} {
+			t.Run(fmt.Sprintf("%s/%s", tc.name, state), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					w := witnesses(t)
+					w.cfg.WatchAfter = after
+					gone := w.ends()
+					p := pool(t, w.cfg)
+					c := acquire(t, p)
+					ask(t, c, "x")
+					time.Sleep(5 * ms) // the ticks are at 10 and 20
+					c.Release()
+					time.Sleep(idle)
+					ws, want := w.conn(0), w.now()
+					tc.do(ws)
+					switch state {
+					case "hot":
+						want = 20 * ms
+						time.Sleep(after)
+						none(t, gone)
+						time.Sleep(after)
+					case "at once":
+						c := acquire(t, p)
+						if c.Reused() {
+							t.Error("lent the dead one")
+						}
+						ask(t, c, "y")
+						c.Release()
+					}
+					e := next(t, "end", gone)
+					if e.at != want || !tc.is(e.cause) {
+						t.Errorf("ended at %v with %v, want %v", e.at, e.cause, want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Where WatchAfter is negative, and where nobody can look into the connection,
+// it is watched from the moment that its lease is over.
+func TestNeverHot(t *testing.T) {
+	for name, never := range map[string]func(*wspool.Config){
+		"negative": func(cfg *wspool.Config) { cfg.WatchAfter = -1 },
+		"opaque":   opaque,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := witnesses(t)
+				never(&w.cfg)
+				p := pool(t, w.cfg)
+				for range 3 {
+					c := acquire(t, p)
+					ask(t, c, "x")
+					c.Release()
+					if u := p.Stats().Unwatched; u != 0 {
+						t.Errorf("%d unwatched, want 0", u)
+					}
+					w.ping(0, "now")
+					pongs := w.saw("pong now")
+					if len(pongs) == 0 || pongs[len(pongs)-1] != w.now() {
+						t.Errorf("pongs at %v, want %v", pongs, w.now())
+					}
+					time.Sleep(time.Second)
+				}
+				if s := p.Stats(); s.Made != 1 {
+					t.Errorf("made %d, want 1", s.Made)
+				}
+			})
+		})
+	}
+}
+
+// A server that wants its pings answered within 350 ms gets that from a lease
+// that thinks for 2 s, but in its first second.
+func TestThinkingLease(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		p := pool(t, w.cfg)
+		c := acquire(t, p)
+		ask(t, c, "question")
+		for i := range 20 {
+			w.ping(0, fmt.Sprint(i))
+			time.Sleep(100 * ms)
+		}
+		ask(t, c, "another")
+		c.Release()
+		for i := range 20 {
+			sent := time.Duration(i) * 100 * ms
+			pongs := w.saw(fmt.Sprint("pong ", i))
+			if sent < time.Second {
+				continue // the last of these is answered alone
+			}
+			if len(pongs) != 1 || pongs[0] != sent {
+				t.Errorf("pong %d at %v, want %v", i, pongs, sent)
+			}
+		}
+		if pongs := w.saw("pong 9"); len(pongs) != 1 || pongs[0] != time.Second {
+			t.Errorf("the pings of the first second were answered at %v, want 1s", pongs)
+		}
+		if s := p.Stats(); s.Made != 1 || s.Destroyed != 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// A lease that writes on and on without reading is watched as well.
+func TestWritingLease(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.mute = true
+		w.cfg.Exchange = wspool.AnswerNone
+		c := acquire(t, pool(t, w.cfg))
+		for range 30 {
+			write(t, c, "more")
+			time.Sleep(100 * ms)
+			if w.now() == 1500*ms {
+				w.ping(0, "hello")
+			}
+		}
+		if pongs := w.saw("pong"); len(pongs) != 1 || pongs[0] != 1500*ms {
+			t.Errorf("pongs at %v, want 1.5s", pongs)
+		}
+		c.Release()
+	})
+}
+
+// So is one whose single write takes long.
+func TestLongWrite(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const size, step = 1 << 20, 64 << 10
+		began := time.Now()
+		pongs := make(chan time.Duration, 1)
+		peer := listenMem(t, step, func(ws *websocket.Conn) {
+			ws.SetPongHandler(func(string) error { pongs <- time.Since(began); return nil })
+			time.AfterFunc(1500*ms, func() { ws.NetConn().Write(frame(websocket.PingMessage, "")) })
+			kind, r, err := ws.NextReader()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, step)
+			for {
+				time.Sleep(20 * ms)
+				n, err := r.Read(buf)
+				if n == 0 && err != nil {
+					break
+				}
+			}
+			ws.WriteMessage(kind, []byte("done"))
+			drain(ws)
+		})
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		if err := c.WriteMessage(t.Context(), websocket.BinaryMessage, make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		wrote := time.Since(began)
+		if _, m, err := c.ReadMessage(t.Context()); err != nil || string(m) != "done" {
+			t.Errorf("%q, %v", m, err)
+		}
+		c.Release()
+		if at := next(t, "pong", pongs); wrote < 2*time.Second || at > wrote {
+			t.Errorf("the pong came at %v, the write took %v", at, wrote)
+		}
+	})
+}
+
+// A watcher leaves the message that it finds to the lease, whole, whenever the
+// lease comes for it; and behind that the lease reads itself.
+func TestHandedOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		p := pool(t, w.cfg)
+		c := acquire(t, p)
+		for i := range 20 {
+			write(t, c, fmt.Sprint(i))
+			time.Sleep(time.Duration(i) * 300 * ms) // in the midst of which a watcher comes, or not
+			read(t, c, fmt.Sprint(i))
+		}
+		synctest.Wait()
+		if u := p.Stats().Unwatched; u != 1 {
+			t.Errorf("%d unwatched behind a read, want 1", u)
+		}
+		c.Release()
+		if s := p.Stats(); s.Made != 1 || s.Tainted != 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// Leases that follow each other at once find the connection hot, for ever.
+func TestBackToBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		p := pool(t, w.cfg)
+		for range 2000 {
+			c := acquire(t, p)
+			ask(t, c, "x")
+			time.Sleep(ms / 2)
+			c.Release()
+			if u := p.Stats().Unwatched; u != 1 {
+				t.Fatalf("%d unwatched, want 1", u)
+			}
+		}
+		if s := p.Stats(); s.Made != 1 {
+			t.Errorf("made %d, want 1", s.Made)
+		}
+	})
+}
