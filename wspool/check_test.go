@@ -15,7 +15,9 @@ import (
 // checkFunc is a Health that is always due.
 type checkFunc func(ctx context.Context, c *wspool.Conn) error
 
-func (f checkFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error { return f(ctx, c) }
+func (f checkFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error {
+	return f(ctx, c)
+}
 
 // seldom is a Health that says when it is due.
 type seldom struct {
