@@ -28,6 +28,7 @@ type Conn struct {
 	out, in  int  // messages written, and begun to be read
 	awaiting bool // none has been read since the last was written
 	writing  bool // a writer is open
+	stale    bool // it has failed with ErrStale
 }
 
 // expects reports whether a message that comes in now can be for c. The link is

@@ -190,13 +190,19 @@ func (c *Conn) orReleased(err error) error {
 	l := c.link
 	l.mu.Lock()
 	dead := l.cause != nil && errors.Is(err, l.cause) || l.mute
-	stale := dead && c.in == 0 && !c.detached
+	stale := dead && c.in == 0 && !l.tap.begun() && !c.detached
 	l.mu.Unlock()
 	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
 		return err
 	}
-	l.hub.stale()
+	l.mu.Lock()
+	told := c.stale
+	c.stale = true
+	l.mu.Unlock()
+	if !told {
+		l.hub.stale()
+	}
 	return fmt.Errorf("%w: %w", ErrStale, err)
 }
 

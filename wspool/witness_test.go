@@ -75,6 +75,9 @@ func (w *witness) serve(ws *websocket.Conn) {
 			return
 		}
 		w.note(id, "message "+string(p))
+		if string(p) == "die" {
+			return
+		}
 		if !w.mute && ws.WriteMessage(kind, p) != nil {
 			return
 		}

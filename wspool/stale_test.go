@@ -1,0 +1,215 @@
+package wspool_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// question asks and reads the answer.
+func question(ctx context.Context, c *wspool.Conn) error {
+	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("question")); err != nil {
+		return err
+	}
+	_, _, err := c.ReadMessage(ctx)
+	return err
+}
+
+// A connection is stale if it had been used before and died before anything of
+// an answer came; nothing else is.
+func TestStale(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		before int // leases
+		serve  func(ws *websocket.Conn, n int)
+		stale  bool
+	}{
+		{"dies at the question", 1, func(ws *websocket.Conn, n int) { ws.Close() }, true},
+		{"closes at the question", 1, func(ws *websocket.Conn, n int) {
+			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), deadline())
+		}, true},
+		{"never used before", 0, func(ws *websocket.Conn, n int) { ws.Close() }, false},
+		{"dies in the midst of the answer", 1, func(ws *websocket.Conn, n int) {
+			ws.NetConn().Write(frame(websocket.TextMessage, "answer")[:4])
+			ws.Close()
+		}, false},
+		{"dies in the first byte of the answer", 1, func(ws *websocket.Conn, n int) {
+			ws.NetConn().Write(frame(websocket.TextMessage, "answer")[:1])
+			ws.Close()
+		}, false},
+		{"answers too much", 1, func(ws *websocket.Conn, n int) {
+			ws.WriteMessage(websocket.TextMessage, make([]byte, 200))
+		}, false},
+		{"answers what is no frame", 1, func(ws *websocket.Conn, n int) { ws.NetConn().Write([]byte{0x83, 0}) }, false},
+		{"only pings first", 1, func(ws *websocket.Conn, n int) {
+			ws.WriteControl(websocket.PingMessage, nil, deadline())
+			ws.Close()
+		}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var calls int
+				peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+					for n := 0; ; n++ {
+						kind, p, err := ws.ReadMessage()
+						if err != nil {
+							return
+						}
+						if n < tc.before || calls > 1 {
+							ws.WriteMessage(kind, p)
+							continue
+						}
+						tc.serve(ws, n)
+					}
+				})
+				peer.cfg.ReadLimit = 100
+				peer.cfg.Redial = atOnce
+				p := pool(t, peer.cfg)
+				for range tc.before {
+					if err := p.Do(t.Context(), question); err != nil {
+						t.Fatal(err)
+					}
+				}
+				calls = 1
+				if err := p.Do(t.Context(), question); err == nil || errors.Is(err, wspool.ErrStale) != tc.stale {
+					t.Errorf("Do: %v", err)
+				}
+				want := int64(0)
+				if tc.stale {
+					want = 1
+				}
+				if s := p.Stats(); s.Stale != want {
+					t.Errorf("%v", s)
+				}
+			})
+		})
+	}
+}
+
+// DoIdempotent does it once more, with a connection that nobody has used, though
+// others are idle; and not a third time.
+func TestDoIdempotent(t *testing.T) {
+	for _, cured := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			w := witnesses(t)
+			w.cfg.Redial = atOnce
+			p := pool(t, w.cfg)
+			conns := []*wspool.Conn{acquire(t, p), acquire(t, p), acquire(t, p)}
+			for _, c := range conns {
+				ask(t, c, "x")
+				c.Release()
+			}
+			time.Sleep(time.Second)
+			calls := 0
+			err := p.DoIdempotent(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
+				calls++
+				if reused := c.Reused(); reused != (calls == 1) {
+					t.Errorf("call %d, reused: %v", calls, reused)
+				}
+				if calls == 1 || !cured {
+					w.mu.Lock()
+					for _, ws := range w.conns {
+						ws.NetConn().Close()
+					}
+					w.mu.Unlock()
+				}
+				return question(ctx, c)
+			})
+			if calls != 2 || (err == nil) != cured || errors.Is(err, wspool.ErrStale) {
+				t.Errorf("%d calls, %v", calls, err)
+			}
+		})
+	}
+}
+
+// One stale connection makes those suspect that have been as silent: each must
+// answer before it is lent, which takes one round trip, and none that does not is.
+func TestSuspects(t *testing.T) {
+	for _, live := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			w := witnesses(t)
+			w.delay = 20 * ms
+			w.cfg.Redial = atOnce
+			w.cfg.PongWait = 2 * time.Second
+			w.cfg.KeepAlive = time.Hour
+			gone := w.ends()
+			p := pool(t, w.cfg)
+			var conns []*wspool.Conn
+			for range 4 {
+				conns = append(conns, acquire(t, p))
+			}
+			for _, c := range conns {
+				ask(t, c, "x")
+				c.Release()
+			}
+			time.Sleep(time.Minute)
+			w.deny = !live
+			err := p.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
+				write(t, c, "die")
+				_, _, err := c.ReadMessage(ctx)
+				return err
+			})
+			if !errors.Is(err, wspool.ErrStale) {
+				t.Fatalf("Do: %v", err)
+			}
+			next(t, "end", gone)
+			if c, ok := p.TryAcquire(); ok {
+				t.Error("a suspect was lent without waiting")
+				c.Release()
+			}
+			began := w.now()
+			for i := range conns[1:] {
+				conns[i] = acquire(t, p)
+				if conns[i].Reused() != live {
+					t.Errorf("lent one that was used before: %v", !live)
+				}
+				want := w.delay
+				if !live {
+					want = 2 * time.Second
+				}
+				at(t, "lent", w.now()-began, want)
+			}
+			w.deny = false
+			for _, c := range conns[:3] {
+				ask(t, c, "y")
+				c.Release()
+			}
+			want := int64(0)
+			if !live {
+				want = 3
+			}
+			if s := p.Stats(); s.Silent != want || s.Idle != 3 || s.Stale != 1 {
+				t.Errorf("%v", s)
+			}
+		})
+	}
+}
+
+// A lease that goes on asking a dead connection has found one stale, not many.
+func TestStaleOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		p := pool(t, w.cfg)
+		c := acquire(t, p)
+		ask(t, c, "x")
+		c.Release()
+		c = acquire(t, p)
+		write(t, c, "die")
+		for range 10 {
+			if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrStale) {
+				t.Errorf("ReadMessage: %v", err)
+			}
+			if err := c.WriteMessage(t.Context(), websocket.TextMessage, nil); !errors.Is(err, wspool.ErrStale) {
+				t.Errorf("WriteMessage: %v", err)
+			}
+		}
+		c.Release()
+		if s := p.Stats(); s.Stale != 1 {
+			t.Errorf("%v", s)
+		}
+	})
+}
