@@ -35,7 +35,7 @@ func startNats(addr string) (library, error) {
 		Host: host, Port: -1, NoLog: true, NoSigs: true,
 		Websocket: server.WebsocketOpts{Host: host, Port: n, NoTLS: true},
 		// It pings with data messages, and hangs up on those who do not answer.
-		PingInterval: 250 * time.Millisecond, MaxPingsOut: 2,
+		PingInterval: 500 * time.Millisecond, MaxPingsOut: 40,
 		LameDuckGracePeriod: 100 * time.Millisecond, LameDuckDuration: 300 * time.Millisecond,
 	})
 	if err != nil {
