@@ -2,17 +2,21 @@ package wspool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // NetConn returns the lease as a stream: each Write sends one message of
 // messageType, and Read reads the bytes of one message after the other, of that
-// type alone; another type is an error. It is meant for an Exchange of
+// type alone; another type is an error, and a close of the peer's with code 1000
+// is io.EOF. It is meant for an Exchange of
 // [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines.
 // A read that a deadline ends in the midst of a message ends the reading, one
 // before it does no harm; a write that it breaks off ends the writing.
@@ -43,7 +47,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		if s.r == nil {
 			kind, r, err := s.c.NextReader(ctx)
 			if err != nil {
-				return 0, s.reads.cause(ctx, err)
+				return 0, s.reads.cause(ctx, endOf(err))
 			}
 			if kind != s.kind {
 				return 0, fmt.Errorf("wspool: a message of type %d in a stream of type %d", kind, s.kind)
@@ -68,7 +72,28 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// endOf is io.EOF for an end that the peer calls normal.
+func endOf(err error) error {
+	var ce *CloseError
+	if errors.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
+		return io.EOF
+	}
+	return err
+}
+
+// atEnd takes note of the end of the message whose bytes have all been read.
+func (s *stream) atEnd() {
+	if !s.mu.TryLock() {
+		return // a Read runs
+	}
+	defer s.mu.Unlock()
+	if s.r != nil && !s.c.link.tap.torn() {
+		s.r.Read(make([]byte, 1))
+	}
+}
+
 func (s *stream) Close() error {
+	s.atEnd()
 	s.c.Release()
 	s.reads.stop()
 	s.writes.stop()
