@@ -53,7 +53,7 @@ func (p *Pool[T]) makeRoom() {
 	coming := p.making + p.dying + max(0, p.max-p.live)
 	missing := max(0, p.waiters.n-p.waiters.fresh-p.aside) + p.waiters.fresh - coming
 	if p.lastMake != nil {
-		missing = min(missing, 1) // makes fail just now: do not give up all for them
+		missing = min(missing, 1-coming) // makes fail just now: do not give up all for them
 	}
 	if missing <= 0 {
 		return
@@ -115,20 +115,4 @@ func (p *Pool[T]) roomHelps(now time.Duration) bool {
 		return false
 	}
 	return p.live >= p.max || p.claimed > 0 && p.shared.budget.Short()
-}
-
-// makeRoomFor is yieldsPlace where a Queue has chosen w: it retires what is idle
-// if w asks for Fresh and waits for nothing else. It reports whether it did. The
-// pool is locked.
-func (p *Pool[T]) makeRoomFor(w *waiter[T], now time.Duration) bool {
-	if !w.Request.Fresh || p.making+p.dying > 0 || !p.roomHelps(now) {
-		return false
-	}
-	for e := p.shelf.bottom; e != nil; e = e.up {
-		if !e.aside {
-			p.retire(e, p.misfit(e), &p.n.other)
-			return true
-		}
-	}
-	return false
 }

@@ -11,7 +11,7 @@ import (
 type queueState[T any] struct {
 	busy   bool           // a goroutine runs arrange
 	news   []queueNews[T] // what the Queue has not been told, the oldest first
-	chosen *waiter[T]     // what it gave out and nothing was there for
+	given  []*waiter[T]   // what it gave out, to be served in this order
 	broken bool           // it panicked: the one that waited longest is served
 }
 
@@ -24,10 +24,9 @@ type queueNews[T any] struct {
 func (q *queueState[T]) push(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, false}) }
 
 func (q *queueState[T]) left(w *waiter[T]) {
-	if q.chosen == w {
-		q.chosen = nil
-	}
-	if !w.popped {
+	if w.popped {
+		q.given = slices.DeleteFunc(q.given, func(g *waiter[T]) bool { return g == w })
+	} else {
 		q.news = append(q.news, queueNews[T]{w, true})
 	}
 }
@@ -104,17 +103,44 @@ func (p *Pool[T]) arrangeOne() bool {
 		p.unlock()
 		return false
 	}
-	w := p.queue.chosen
+	if p.serveGiven(now) {
+		p.unlock()
+		return true
+	}
+	var w *waiter[T]
 	var refuse *Rejection
-	if w == nil && !p.queue.broken {
+	if !p.queue.broken {
 		p.unlock()
 		w, refuse = p.pop(now)
 		p.lock()
 	}
 	p.queue.broken = false
-	p.serveChosen(w, refuse, now)
+	p.give(w, refuse, now)
 	p.unlock()
 	return true
+}
+
+// serveGiven serves the first of those whom the Queue gave out and who can use
+// something idle, or has that make room for one before who can not. It reports
+// whether it did. The pool is locked.
+func (p *Pool[T]) serveGiven(now time.Duration) bool {
+	coming := p.making + p.dying
+	for _, w := range p.queue.given {
+		if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
+			p.grantIdle(e, w, now)
+			return true
+		}
+		if !w.Request.Fresh {
+			continue
+		}
+		if coming--; coming < 0 && p.roomHelps(now) {
+			if e := p.shelf.first(OldestFirst, nil); e != nil {
+				p.retire(e, p.misfit(e), &p.n.other)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pop asks the Queue who is next, and whether to refuse that one.
@@ -130,37 +156,30 @@ func (p *Pool[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
 	return w, &Rejection{Policy: "Queue", RetryAfter: p.retryAfter(err), Err: err}
 }
 
-// serveChosen serves w, or refuses it. If there is no w that waits, or it can
-// not use what is idle, the one is served that waited longest and can. The
-// pool is locked.
-func (p *Pool[T]) serveChosen(w *waiter[T], refuse *Rejection, now time.Duration) {
-	if w != nil {
+// give notes that the Queue has given out w, or refuses it, and serves who is to
+// be served now. If it gave out nobody new who waits that is the one that waited
+// longest and can be. The pool is locked.
+func (p *Pool[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
+	first := w != nil && !w.popped
+	if first {
 		w.popped = true
 	}
 	if w != nil && !w.waiting { // it left while it was popped: that is no news
 		p.queue.news = slices.DeleteFunc(p.queue.news, func(n queueNews[T]) bool { return n.w == w && n.left })
 	}
-	if w != nil && w.waiting && refuse != nil {
-		p.n.rejected++
-		w.rejected = true
+	switch {
+	case w == nil || !w.waiting || !first && refuse == nil:
+		for w = p.waiters.front; w != nil; w = w.next {
+			if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
+				p.grantIdle(e, w, now)
+				return
+			}
+		}
+	case refuse != nil:
+		p.reject(w)
 		p.refuse(w, p.failureLocked(refuse, now-w.Since, refuse.RetryAfter))
-		return
-	}
-	if w == nil || !w.waiting {
-		w = p.waiters.front
-	} else {
-		p.queue.chosen = w
-	}
-	if w != nil && p.shelf.first(p.cfg.Order, &w.Request) == nil {
-		if p.makeRoomFor(w, now) {
-			return
-		}
-		w = p.waiters.front
-	}
-	for ; w != nil; w = w.next {
-		if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
-			p.grantIdle(e, w, now)
-			return
-		}
+	default:
+		p.queue.given = append(p.queue.given, w)
+		p.serveGiven(now)
 	}
 }

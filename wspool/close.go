@@ -45,8 +45,11 @@ func (l *link) sayGoodbye(cause error) bool {
 		return false
 	}
 	code := websocket.CloseNormalClosure
-	if errors.Is(cause, resource.ErrClosed) {
+	switch {
+	case errors.Is(cause, resource.ErrClosed):
 		code = websocket.CloseGoingAway
+	case errors.Is(cause, ErrReadLimit):
+		code = websocket.CloseMessageTooBig
 	}
 	by := time.Now().Add(l.hub.cfg.CloseTimeout)
 	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), by)

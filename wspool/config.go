@@ -159,19 +159,14 @@ type Config struct {
 	Trace         *resource.Trace     // told what happens
 }
 
-// check names every bad field. It shows nothing of the URL but its scheme:
-// what does not parse may hold a password anywhere.
+// check names every bad field.
 func (c *Config) check() error {
-	var bad []error
-	no := func(ok bool, format string, args ...any) {
-		if !ok {
-			bad = append(bad, fmt.Errorf(format, args...))
-		}
-	}
+	var bad complaints
 	if c.URL != "" || c.Prepare == nil {
-		bad = append(bad, checkURL(c.URL)...)
+		bad.url(c.URL)
 	}
-	bad = append(bad, checkSubprotocols(c.Subprotocols)...)
+	bad.subprotocols(c.Subprotocols)
+	no := bad.no
 	no(c.TLS == nil || !slices.ContainsFunc(c.TLS.NextProtos, func(p string) bool { return p != "http/1.1" }),
 		"TLS.NextProtos names a protocol besides http/1.1")
 	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)

@@ -1,6 +1,7 @@
 package wspool_test
 
 import (
+	"context"
 	"crypto/tls"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 func TestBadConfig(t *testing.T) {
 	_, err := wspool.New(wspool.Config{
 		URL:           "http://u:p@/#f",
-		Subprotocols:  []string{""},
+		Subprotocols:  []string{"", "a b"},
 		TLS:           &tls.Config{NextProtos: []string{"h2"}},
 		MinIdle:       -1,
 		DialTimeout:   -1,
@@ -26,7 +27,7 @@ func TestBadConfig(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, field := range []string{"scheme", "no host", "user name", "fragment", "Subprotocols", "TLS.NextProtos",
+	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
 		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
@@ -41,6 +42,13 @@ func TestBadConfig(t *testing.T) {
 	} {
 		if _, err := wspool.New(wspool.Config{URL: tc.url, MaxSize: 1}); (err == nil) != tc.good {
 			t.Errorf("%q: %v", tc.url, err)
+		}
+	}
+	for _, cfg := range []wspool.Config{{URL: "http://host"}, {URL: "ws://host", MinIdle: 2}} {
+		cfg.MaxSize = 1
+		cfg.Prepare = func(context.Context, *wspool.Handshake) error { return nil }
+		if _, err := wspool.New(cfg); err == nil {
+			t.Errorf("%+v is taken with Prepare", cfg)
 		}
 	}
 	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {

@@ -28,6 +28,7 @@ var (
 	errExtension   = errors.New("wspool: server chose an extension that was not offered")
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
+	errNoConn      = errors.New("wspool: NetDial returned no connection")
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
 
@@ -138,6 +139,9 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
+	if c == nil {
+		return errNoConn
+	}
 	d.raw = c
 	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil
@@ -146,7 +150,7 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 // handshake upgrades conn, and holds the server to what was offered.
 func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
 	d.phase = "handshake"
-	limited := newAnswerConn(conn)
+	limited := &answerConn{Conn: conn}
 	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
 	dialer := websocket.Dialer{
 		NetDialContext:    given, // for ws
@@ -160,7 +164,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
 	if err != nil {
 		d.answer = resp
-		if limited.over {
+		if limited.over() {
 			return nil, errHead
 		}
 		return nil, discreet(err)

@@ -2,34 +2,64 @@ package wspool
 
 import (
 	"errors"
+	"io"
 	"net"
 )
 
-// maxHead is how many bytes a server or a proxy may answer a handshake with.
+// maxHead is how many bytes the head of a server's or a proxy's answer may have.
 const maxHead = 64 << 10
 
 var errHead = errors.New("wspool: the answer's head is over 64 KiB")
 
-// answerConn bounds what is read through it until it is opened: the answer to
-// the handshake, and what of the first messages came with it.
+// answerConn bounds what gorilla reads as the answer to the handshake. Behind a
+// head that agrees to it, it is the connection; behind any other it is at its
+// end, because gorilla waits for a body that nobody wants, and a server need not
+// send.
 type answerConn struct {
 	net.Conn
-	left int
-	over bool // it was asked for more than that
-	open bool // set before another goroutine reads
+	n     int      // bytes of the head so far
+	start [12]byte // the first of them: HTTP/1.1 101
+	blank bool     // the line has no character so far
+	ended bool     // the head has
+	open  bool     // the handshake succeeded; set before another goroutine reads
 }
-
-func newAnswerConn(c net.Conn) *answerConn { return &answerConn{Conn: c, left: maxHead} }
 
 func (c *answerConn) Read(p []byte) (int, error) {
-	if c.open {
+	switch {
+	case c.open || c.ended && c.agreed():
 		return c.Conn.Read(p)
-	}
-	if c.left <= 0 {
-		c.over = true
+	case c.ended:
+		return 0, io.EOF
+	case c.over():
 		return 0, errHead
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.left)])
-	c.left -= n
+	n, err := c.Conn.Read(p[:min(len(p), maxHead-c.n)])
+	c.follow(p[:n])
 	return n, err
 }
+
+// follow looks for the empty line that ends the head.
+func (c *answerConn) follow(p []byte) {
+	for _, b := range p {
+		if c.n < len(c.start) {
+			c.start[c.n] = b
+		}
+		c.n++
+		switch b {
+		case '\r':
+		case '\n':
+			if c.blank {
+				c.ended = true
+				return
+			}
+			c.blank = true
+		default:
+			c.blank = false
+		}
+	}
+}
+
+func (c *answerConn) agreed() bool { return string(c.start[9:]) == "101" }
+
+// over reports whether the head has no end within its bounds.
+func (c *answerConn) over() bool { return !c.ended && c.n >= maxHead }

@@ -11,13 +11,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-const (
-	// provenAfter is how long a connection must stay up for what ended others
-	// before it to be over.
-	provenAfter = 5 * time.Second
-	// burst is how long after a cause others of its kind belong to it.
-	burst = time.Second
-)
+// burst is how long after a cause others of its kind belong to it.
+const burst = time.Second
 
 var errDialsBusy = errors.New("wspool: as many dials run as may")
 
@@ -229,71 +224,4 @@ func kindOf(cause error) int {
 		return code
 	}
 	return status
-}
-
-// tie is what the gate knows of one connection.
-type tie struct {
-	gate *dialGate
-	term int // when its dial began
-	once sync.Once
-
-	// Guarded by gate.mu.
-	isUp  bool
-	cause error       // of an end before it was up
-	proof *time.Timer // nil: nothing to prove
-}
-
-// begin ties a dial that begins now.
-func (g *dialGate) begin() *tie {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return &tie{gate: g, term: g.term}
-}
-
-// up tells, once, that the dial has succeeded.
-func (t *tie) up() {
-	g := t.gate
-	g.mu.Lock()
-	t.isUp = true
-	if t.cause == nil && g.streak > 0 {
-		t.proof = time.AfterFunc(provenAfter, t.proved)
-	}
-	g.mu.Unlock()
-	if t.cause != nil {
-		g.learn(t.term, t.cause)
-	}
-}
-
-// proved tells that the connection has served a lease, or stayed up: what ended
-// those before it is over. One from before the last cause proves nothing. All
-// calls but the first cost an atomic load.
-func (t *tie) proved() {
-	t.once.Do(func() {
-		t.gate.mu.Lock()
-		defer t.gate.mu.Unlock()
-		if t.term == t.gate.term {
-			t.gate.streak = 0
-		}
-	})
-}
-
-// ended tells why the connection ended, before the pool is told, which would
-// dial at once. The cause is nil if the pool ended it; every connection is told
-// ended at its end at the latest, so that nothing is left of its tie. That of a
-// dial which fails is told by its Done.
-func (t *tie) ended(cause error) {
-	g := t.gate
-	g.mu.Lock()
-	if !t.isUp {
-		t.cause = cause
-		g.mu.Unlock()
-		return
-	}
-	if t.proof != nil {
-		t.proof.Stop()
-	}
-	g.mu.Unlock()
-	if cause != nil {
-		g.learn(t.term, cause)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,48 +36,51 @@ func (d *dialing) prepare(ctx context.Context) error {
 	if err := d.cfg.Prepare(ctx, &d.shake); err != nil {
 		return err
 	}
-	if bad := slices.Concat(checkURL(d.shake.URL), checkSubprotocols(d.shake.Subprotocols), checkHeader(d.shake.Header)); bad != nil {
+	var bad complaints
+	bad.url(d.shake.URL)
+	bad.subprotocols(d.shake.Subprotocols)
+	bad.header(d.shake.Header)
+	if bad != nil {
 		return fmt.Errorf("bad Handshake: %w", errors.Join(bad...))
 	}
 	d.url, _ = url.Parse(d.shake.URL)
 	return ctx.Err() // Prepare need not have looked
 }
 
-// checkURL says what is wrong with where to connect. It shows nothing of the URL:
-// what does not parse may hold a password anywhere.
-func checkURL(s string) (bad []error) {
+// complaints are about bad fields. None shows anything of a URL but its scheme,
+// of a subprotocol or of a header: what does not parse may hold a password
+// anywhere.
+type complaints []error
+
+// no complains unless ok.
+func (bad *complaints) no(ok bool, format string, args ...any) {
+	if !ok {
+		*bad = append(*bad, fmt.Errorf(format, args...))
+	}
+}
+
+// url is about where to connect.
+func (bad *complaints) url(s string) {
 	if s == "" {
-		return []error{errors.New("URL is empty")}
+		bad.no(false, "URL is empty")
+		return
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return []error{errors.New("URL does not parse")}
+		bad.no(false, "URL does not parse")
+		return
 	}
-	if u.Scheme != "ws" && u.Scheme != "wss" {
-		bad = append(bad, errors.New("URL is not of scheme ws or wss"))
-	}
-	if u.Hostname() == "" {
-		bad = append(bad, errors.New("URL has no host"))
-	}
-	if u.User != nil {
-		bad = append(bad, errors.New("URL has a user name or password"))
-	}
-	if u.Fragment != "" {
-		bad = append(bad, errors.New("URL has a fragment"))
-	}
-	return bad
+	bad.no(u.Scheme == "ws" || u.Scheme == "wss", "URL is not of scheme ws or wss")
+	bad.no(u.Hostname() != "", "URL has no host")
+	bad.no(u.User == nil, "URL has a user name or password")
+	bad.no(u.Fragment == "", "URL has a fragment")
 }
 
-// checkSubprotocols says what is wrong with what to offer. It shows none: one
-// may be a token.
-func checkSubprotocols(all []string) (bad []error) {
-	if slices.Contains(all, "") {
-		bad = append(bad, errors.New("Subprotocols has an empty one"))
-	}
-	if slices.ContainsFunc(all, func(s string) bool { return strings.ContainsFunc(s, notOfToken) }) {
-		bad = append(bad, errors.New("Subprotocols has one with a character that none may have"))
-	}
-	return bad
+// subprotocols is about what to offer.
+func (bad *complaints) subprotocols(all []string) {
+	bad.no(!slices.Contains(all, ""), "Subprotocols has an empty one")
+	bad.no(!slices.ContainsFunc(all, func(s string) bool { return strings.ContainsFunc(s, notOfToken) }),
+		"Subprotocols has one with a character that none may have")
 }
 
 // notOfToken reports whether RFC 6455, section 4.1, keeps r out of the name of a
@@ -85,18 +89,14 @@ func notOfToken(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
 }
 
-// checkHeader names the headers of the protocol itself in h.
-func checkHeader(h http.Header) (bad []error) {
-	for _, of := range []string{
-		"Connection", "Sec-Websocket-Extensions", "Sec-Websocket-Key",
-		"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Upgrade",
-	} {
-		for name := range h {
-			if http.CanonicalHeaderKey(name) == of {
-				bad = append(bad, fmt.Errorf("Header has %s, which the protocol sets", of))
-				break
-			}
+// header is about what to send: nothing that the protocol itself does.
+func (bad *complaints) header(h http.Header) {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		name = http.CanonicalHeaderKey(name)
+		switch name {
+		case "Connection", "Sec-Websocket-Extensions", "Sec-Websocket-Key",
+			"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Upgrade":
+			bad.no(false, "Header has %s, which the protocol sets", name)
 		}
 	}
-	return bad
 }

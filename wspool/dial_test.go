@@ -1,9 +1,13 @@
 package wspool_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,19 +25,40 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// stuckDials are servers, or networks, that never get on with it.
+// stuckDials are servers, proxies or networks, that never get on with it.
 var stuckDials = []struct {
-	phase  string
-	change func(*wspool.Config)
+	name, phase string
+	change      func(*wspool.Config)
 }{
-	{"prepare", func(c *wspool.Config) {
+	{"prepare", "prepare", func(c *wspool.Config) {
 		c.Prepare = func(ctx context.Context, _ *wspool.Handshake) error { <-ctx.Done(); return ctx.Err() }
 	}},
-	{"connect", func(c *wspool.Config) {
+	{"connect", "connect", func(c *wspool.Config) {
 		c.NetDial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 	}},
-	{"tls", func(c *wspool.Config) { c.URL = "wss://mem/" }},
-	{"handshake", func(c *wspool.Config) {}},
+	{"tls", "tls", func(c *wspool.Config) { c.URL = "wss://mem/" }},
+	{"handshake", "handshake", func(c *wspool.Config) {}},
+	{"to proxy", "proxy", func(c *wspool.Config) {
+		c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"})
+		c.NetDial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+	}},
+	{"which proxy", "proxy", func(c *wspool.Config) {
+		c.Proxy = func(r *http.Request) (*url.URL, error) { <-r.Context().Done(); return nil, nil }
+	}},
+	{"http proxy", "proxy", func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}) }},
+	{"https proxy", "proxy", func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "https", Host: "proxy"}) }},
+	{"socks5 proxy", "proxy", func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "socks5", Host: "proxy"}) }},
+	{"set-up", "set-up", func(c *wspool.Config) {
+		c.NetDial = upgraded
+		c.OnConnect = func(ctx context.Context, _ *wspool.Conn) error { <-ctx.Done(); return nil }
+	}},
+	{"set-up, deaf", "set-up", func(c *wspool.Config) { // woken by the end of the connection alone
+		c.NetDial = upgraded
+		c.OnConnect = func(_ context.Context, c *wspool.Conn) error {
+			_, _, err := c.ReadMessage(context.Background())
+			return err
+		}
+	}},
 }
 
 // muteServer accepts connections and says nothing.
@@ -53,6 +78,27 @@ func muteServer(t *testing.T) wspool.Config {
 	return wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 1}
 }
 
+// upgraded is a NetDial to a server that upgrades and then says nothing.
+func upgraded(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := memnet.Pipe(1 << 16)
+	go func() {
+		upgrade(theirs, "")
+		drainNet(theirs)
+	}()
+	return ours, nil
+}
+
+// upgrade answers a handshake, with these header lines besides the usual.
+func upgrade(c net.Conn, header string) {
+	r, err := http.ReadRequest(bufio.NewReader(c))
+	if err != nil {
+		return
+	}
+	accept := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	fmt.Fprintf(c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Websocket-Accept: %s\r\n%s\r\n",
+		base64.StdEncoding.EncodeToString(accept[:]), header)
+}
+
 // drainNet reads until the other side hangs up.
 func drainNet(c net.Conn) {
 	defer c.Close()
@@ -67,7 +113,7 @@ func drainNet(c net.Conn) {
 // A dial that hangs in any phase ends at DialTimeout and says where it was.
 func TestDialTimeout(t *testing.T) {
 	for _, tc := range stuckDials {
-		t.Run(tc.phase, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := muteServer(t)
 				cfg.DialTimeout = 7 * time.Second
@@ -88,7 +134,7 @@ func TestDialTimeout(t *testing.T) {
 // A dial that hangs in any phase ends with the pool.
 func TestDialCanceled(t *testing.T) {
 	for _, tc := range stuckDials {
-		t.Run(tc.phase, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := muteServer(t)
 				cfg.DialTimeout = time.Hour

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/gorilla/websocket"
@@ -85,10 +86,23 @@ func readError(err error) error {
 	if !ours {
 		return fmt.Errorf("wspool: read: %w", err)
 	}
-	// Gorilla has not heard of 1014 (Bad Gateway), which is younger than RFC
-	// 6455, and keeps the number in the text alone.
-	if text == "bad close code 1014" {
-		return &CloseError{Code: 1014, ByPeer: true}
+	// Gorilla takes a close code it has not heard of, such as 1014 (Bad
+	// Gateway), for a fault, and keeps the number in the text alone. It is one
+	// if no peer may send the code: the caller would take 1006 for the network's.
+	if s, ok := strings.CutPrefix(text, "bad close code "); ok {
+		if code, err := strconv.Atoi(s); err == nil && maySend(code) {
+			return &CloseError{Code: code, ByPeer: true}
+		}
 	}
 	return &CloseError{Code: websocket.CloseProtocolError, Text: text}
+}
+
+// maySend reports whether RFC 6455 allows code in a close frame, if only once
+// somebody has registered it.
+func maySend(code int) bool {
+	switch code {
+	case websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake:
+		return false
+	}
+	return code >= 1000 && code < 5000
 }

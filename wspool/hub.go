@@ -14,13 +14,13 @@ type hub struct {
 	gate    *dialGate
 	keeper  keeper
 	clock   clock
-	suspect atomic.Int64 // what has not been heard since then must prove that it is alive
-	count   counts
+	suspect atomic.Int64    // what has not been heard since then must prove that it is alive
+	count   *counts         // of all that share it
 	ctx     context.Context // ends when the pool is closed
 }
 
-func newHub(ctx context.Context, cfg Config) *hub {
-	h := &hub{ctx: ctx, cfg: cfg.withDefaults(), clock: clock{time.Now()}}
+func newHub(ctx context.Context, cfg Config, count *counts) *hub {
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}}
 	h.gate = newDialGate(&h.cfg)
 	h.keeper.start(h)
 	return h

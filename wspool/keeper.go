@@ -31,7 +31,6 @@ type keeper struct {
 	alarms  alarms
 	alarm   *time.Timer
 	at      int64 // when alarm goes off; 0: it does not
-	stopped bool
 }
 
 // care is what the keeper keeps in a link.
@@ -70,8 +69,15 @@ func (k *keeper) forget(l *link) {
 	if i := l.care.place; i > 0 {
 		heap.Remove(&k.alarms, i-1)
 	}
-	l.care.place = -1
-	l.care.loose = -1
+	l.care.place, l.care.loose = -1, -1
+	if len(k.loose) == 0 && k.ticker != nil {
+		k.ticker.Stop()
+		k.ticking = false
+	}
+	if len(k.alarms) == 0 && k.alarm != nil {
+		k.alarm.Stop()
+		k.at = 0
+	}
 }
 
 // untied notes that nobody watches l, tied that somebody does. l is locked, or
@@ -80,11 +86,12 @@ func (k *keeper) untied(l *link) {
 	l.care.since = k.tick.Load()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if l.care.loose != 0 || k.stopped {
+	if l.care.loose != 0 {
 		return
 	}
 	k.loose = append(k.loose, l)
 	l.care.loose = len(k.loose)
+	k.hub.count.unwatched.Add(1)
 	if k.ticking {
 		return
 	}
@@ -114,13 +121,7 @@ func (k *keeper) remove(l *link) {
 	k.loose[last] = nil
 	k.loose = k.loose[:last]
 	l.care.loose = 0
-}
-
-// unwatched returns how many links have no watcher.
-func (k *keeper) unwatched() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.loose)
+	k.hub.count.unwatched.Add(-1)
 }
 
 // onTick looks at the links without a watcher.
@@ -134,7 +135,7 @@ func (k *keeper) onTick() {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.ticking = len(k.loose) > 0 && !k.stopped; k.ticking {
+	if k.ticking = len(k.loose) > 0; k.ticking {
 		k.ticker.Reset(k.step)
 	}
 }
@@ -163,7 +164,7 @@ func (l *link) watchable() bool {
 func (k *keeper) wakeAt(l *link, at int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if at == 0 || k.stopped || l.care.place < 0 {
+	if at == 0 || l.care.place < 0 {
 		return
 	}
 	l.care.due = at
@@ -177,7 +178,7 @@ func (k *keeper) wakeAt(l *link, at int64) {
 
 // setAlarm sets the timer for the first of the alarms. k is locked.
 func (k *keeper) setAlarm() {
-	if len(k.alarms) == 0 || k.stopped {
+	if len(k.alarms) == 0 {
 		return
 	}
 	at := k.alarms[0].care.due
@@ -218,19 +219,6 @@ func (k *keeper) hurry() {
 		l.care.due = t
 	}
 	k.setAlarm()
-}
-
-// stop ends the keeper: there are no links any more.
-func (k *keeper) stop() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stopped = true
-	if k.ticker != nil {
-		k.ticker.Stop()
-	}
-	if k.alarm != nil {
-		k.alarm.Stop()
-	}
 }
 
 // alarms is a heap, the first due in front.

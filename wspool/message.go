@@ -4,8 +4,8 @@ import "context"
 
 // Message is one whole data message.
 type Message struct {
-	Type int // websocket.TextMessage or websocket.BinaryMessage
-	Data []byte
+	Type int    // websocket.TextMessage or websocket.BinaryMessage
+	Data []byte // its bytes
 }
 
 // Exchange says how the messages of one lease belong together.

@@ -2,13 +2,9 @@ package wspool
 
 import (
 	"context"
-	"errors"
 
 	"github.com/respool/respool/resource"
 )
-
-// errNotReturned is why Do destroys a connection whose function panicked.
-var errNotReturned = errors.New("wspool: the function in Do did not return")
 
 // Pool lends WebSocket connections. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
@@ -26,7 +22,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h := newHub(ctx, cfg)
+	h := newHub(ctx, cfg, new(counts))
 	pool, err := resource.New(h.config())
 	if err != nil {
 		cancel()
@@ -47,81 +43,26 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
-	for tries := 0; ; {
-		lease, err := p.pool.AcquireWith(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		fresh := lease.Info().Leases == 1
-		c, err := lend(ctx, lease, quietWait)
-		if err == nil {
-			return c, nil
-		}
-		if ctx.Err() != nil {
-			continue // the pool says it best
-		}
-		// It died in the instant it was lent. So may others that have been used
-		// before, but each only once; that those do that nobody has used yet,
-		// one that was dialled ahead and one that was dialled for this caller,
-		// is news for the caller.
-		if fresh {
-			if tries++; tries == freshTries {
-				return nil, err
-			}
-		}
-	}
+	return borrow(ctx, p.pool, r)
 }
-
-// freshTries is how many connections that nobody has used before a caller may
-// see die in the instant it is lent them.
-const freshTries = 3
 
 // TryAcquire lends an idle connection if there is one and nobody waits. It does
 // not wait for other callers and never dials.
-func (p *Pool) TryAcquire() (*Conn, bool) {
-	for {
-		lease, ok := p.pool.TryAcquire()
-		if !ok {
-			return nil, false
-		}
-		c, err := lend(context.Background(), lease, tryWait)
-		if err == nil {
-			return c, true
-		}
-		if errors.Is(err, errNotQuiet) { // it would be the next one again
-			return nil, false
-		}
-	}
-}
+func (p *Pool) TryAcquire() (*Conn, bool) { return tryBorrow(p.pool) }
 
 // Do lends a connection to f and ends the lease when f returns: with
 // [Conn.Release] if it returns nil, [Conn.Fail] if an error, which Do returns;
 // if f panics or calls runtime.Goexit the connection is destroyed and the panic
 // goes on.
 func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) error {
-	return p.do(ctx, resource.Request{}, f)
-}
-
-func (p *Pool) do(ctx context.Context, r resource.Request, f func(context.Context, *Conn) error) error {
-	c, err := p.AcquireWith(ctx, r)
-	if err != nil {
-		return err
-	}
-	defer c.Discard(errNotReturned) // does nothing after Fail
-	err = f(ctx, c)
-	c.Fail(err)
-	return err
+	return do(ctx, p.pool, resource.Request{}, f)
 }
 
 // DoIdempotent is Do for work that may be done twice. If the connection had been
 // used before and turns out dead before anything of an answer came ([ErrStale]),
-// f is called once more, with a connection that was dialled for it.
+// f is called once more, with a connection that nobody has used.
 func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
-	err := p.Do(ctx, f)
-	if !errors.Is(err, ErrStale) {
-		return err
-	}
-	return p.do(ctx, resource.Request{Fresh: true}, f)
+	return doIdempotent(ctx, p.pool, f)
 }
 
 // Warm dials until n connections exist, or as many as MaxSize allows, and waits
@@ -140,7 +81,7 @@ func (p *Pool) Resize(max int) error { return p.pool.Resize(max) }
 func (p *Pool) Reset(cause error) { p.pool.Reset(cause) }
 
 // Stats returns a snapshot.
-func (p *Pool) Stats() Stats { return p.hub.stats(p.pool.Stats()) }
+func (p *Pool) Stats() Stats { return Stats{p.pool.Stats(), p.hub.count.sockets()} }
 
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are
 // cancelled, idle connections closed with code 1001, leased ones when their
@@ -149,9 +90,5 @@ func (p *Pool) Stats() Stats { return p.hub.stats(p.pool.Stats()) }
 // may be called again to wait for it.
 func (p *Pool) Close(ctx context.Context) error {
 	p.end()
-	err := p.pool.Close(ctx)
-	if err == nil {
-		p.hub.keeper.stop()
-	}
-	return err
+	return p.pool.Close(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,9 +22,8 @@ type pulse struct {
 	echoes  map[uint64]echo // pings that somebody waits for
 	senders int             // goroutines that send a ping or pongs
 
-	pong      string // the answer to the server's last ping
-	due       bool   // it has not been sent
-	answering bool   // somebody sends it
+	pongs     []string // what is to be sent, the newest last
+	answering bool     // somebody sends them
 }
 
 // echo is a ping that somebody waits for.
@@ -194,31 +194,37 @@ func (l *link) measured(took int64) {
 	l.care.rtt.Store(max(1, took))
 }
 
-// pinged answers a ping, without keeping the reader: where several come before
-// the answer could be sent, the last is answered alone, as RFC 6455 allows in
+// maxPongs is how many pings may wait for their answers.
+const maxPongs = 16
+
+// pinged answers a ping, without keeping the reader. Where too many come before
+// the answers could be sent, the oldest are not answered, as RFC 6455 allows in
 // section 5.5.3.
 func (l *link) pinged(data string) error {
 	l.tap.controlled()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
-	p.pong, p.due = data, true
+	if len(p.pongs) == maxPongs {
+		p.pongs = slices.Delete(p.pongs, 0, 1)
+	}
+	p.pongs = append(p.pongs, data)
 	if !p.answering {
 		p.answering = true
 		p.senders++
-		go l.pongs()
+		go l.answer()
 	}
 	return nil
 }
 
-// pongs sends pongs as long as there are any to send.
-func (l *link) pongs() {
+// answer sends pongs as long as there are any to send.
+func (l *link) answer() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
-	for p.due {
-		p.due = false
-		data := []byte(p.pong)
+	for len(p.pongs) > 0 {
+		data := []byte(p.pongs[0])
+		p.pongs = slices.Delete(p.pongs, 0, 1)
 		l.mu.Unlock()
 		by := time.Now().Add(min(l.hub.cfg.WriteTimeout, maxPongWait))
 		if err := l.ws.WriteControl(websocket.PongMessage, data, by); fatal(err) {
@@ -226,6 +232,7 @@ func (l *link) pongs() {
 		}
 		l.mu.Lock()
 	}
+	p.pongs = nil
 	p.answering = false
 	p.senders--
 	l.freed.Broadcast()

@@ -16,7 +16,7 @@ const (
 	restartPause = time.Second            // uniform, up to it
 	busyPause    = 30 * time.Second       // and up to as much more
 	askedPause   = 10 * time.Minute       // the longest a Retry-After may ask for
-	loginPause   = 30 * time.Second       // doubles with each
+	loginPause   = time.Minute            // doubles with each
 	maxLogin     = 10 * time.Minute       // and its end
 	lostPause    = 100 * time.Millisecond // doubles with each
 	maxLost      = 30 * time.Second       // and its end
@@ -32,7 +32,7 @@ const (
 //     a minute.
 //   - 1008, 3000, 4401 and 4403, 401, 403 and 407, it does not accept who comes:
 //     at first 0, for [Config.Prepare] may have better credentials by now; if
-//     the streak goes on, 30 s, doubling up to 10 minutes, less up to a half.
+//     the streak goes on, a minute, doubling up to 10 minutes, less up to a half.
 //   - 1006, 1011 and 1014, and a connection that the network or silence ended:
 //     from 0 to 100 ms, doubling up to 30 s, drawn anew each time.
 //   - All else: 0. The pool itself backs off from dials that keep failing.

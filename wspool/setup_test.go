@@ -3,173 +3,125 @@ package wspool_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/respool/respool/resource"
+
 	"github.com/respool/respool/wspool"
 )
 
-// greeter is a peer that greets, wants a name, and then echoes.
+// greeter greets, wants a name, and then echoes.
 func greeter(ws *websocket.Conn) {
-	ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
-	_, name, err := ws.ReadMessage()
-	if err != nil {
+	if ws.WriteMessage(websocket.TextMessage, []byte("who?")) != nil {
 		return
 	}
-	ws.WriteMessage(websocket.TextMessage, append([]byte("hello "), name...))
+	if _, name, err := ws.ReadMessage(); err != nil || string(name) != "me" {
+		ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4401, "not you"), deadline())
+		drain(ws)
+		return
+	}
 	echo(ws)
 }
 
-// signIn is what a greeter wants.
-func signIn(ctx context.Context, c *wspool.Conn) error {
-	if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "welcome" {
-		return fmt.Errorf("greeting %q, %w", p, err)
-	}
-	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("me")); err != nil {
-		return err
-	}
-	_, p, err := c.ReadMessage(ctx)
-	if err == nil && string(p) != "hello me" {
-		err = fmt.Errorf("answer %q", p)
-	}
-	return err
-}
-
-// OnConnect has a new connection to itself, whatever Exchange is, and its Conn
-// ends with it.
-func TestOnConnect(t *testing.T) {
-	for _, scheme := range []string{"ws", "wss"} {
-		for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach, "none": wspool.AnswerNone} {
-			t.Run(name+"/"+scheme, func(t *testing.T) {
-				peer := listen(t, scheme == "wss", greeter)
-				peer.cfg.Exchange = ex
-				var kept *wspool.Conn
-				peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
-					if c.Reused() || c.Info().ID != 0 {
-						t.Errorf("reused %v, %+v", c.Reused(), c.Info())
-					}
-					kept = c
-					err := signIn(ctx, c)
-					if _, err := c.Ping(ctx); err != nil {
-						t.Error(err)
-					}
-					if _, ok := c.Hijack(); ok {
-						t.Error("hijacked")
-					}
-					return err
-				}
-				p := pool(t, peer.cfg)
-				c := acquire(t, p)
-				if _, _, err := kept.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrReleased) {
-					t.Errorf("ReadMessage: %v", err)
-				}
-				if err := kept.WriteMessage(t.Context(), websocket.TextMessage, nil); !errors.Is(err, wspool.ErrReleased) {
-					t.Errorf("WriteMessage: %v", err)
-				}
-				kept.Discard(nil)
-				ask(t, c, "x")
-				c.Release()
-				if s := p.Stats(); s.Idle != 1 || s.Made != 1 {
-					t.Errorf("%v", s)
-				}
-			})
+// OnConnect may read before it writes, and leave with a write that nobody
+// answers; its Conn is of no use afterwards.
+func TestSetUp(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		peer := listen(t, secure, greeter)
+		var n atomic.Int64
+		var kept *wspool.Conn
+		peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+			n.Add(1)
+			kept = c
+			if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "who?" {
+				t.Errorf("greeted with %q, %v", p, err)
+			}
+			if i := c.Info(); i.ID != 0 {
+				t.Errorf("it is resource %d before it is one", i.ID)
+			}
+			return c.WriteMessage(ctx, websocket.TextMessage, []byte("me"))
+		}
+		p := pool(t, peer.cfg)
+		for range 3 {
+			c := acquire(t, p)
+			if _, _, err := kept.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrReleased) {
+				t.Errorf("the Conn of OnConnect reads: %v", err)
+			}
+			kept.Discard(nil)
+			ask(t, c, "x")
+			c.Release()
+		}
+		if n.Load() != 1 {
+			t.Errorf("OnConnect was called %d times for one connection", n.Load())
 		}
 	}
 }
 
-// What goes wrong in OnConnect fails the dial, and its caller hears of it.
-func TestOnConnectFails(t *testing.T) {
-	broken := errors.New("broken")
-	for _, tc := range []struct {
-		name string
-		f    func(ctx context.Context, c *wspool.Conn) error
-		is   func(error) bool
+// A set-up that fails, in whatever way, fails the dial, and the server is told.
+func TestSetUpFails(t *testing.T) {
+	no := errors.New("no")
+	for name, tc := range map[string]struct {
+		setUp func(context.Context, *wspool.Conn) error
+		is    func(error) bool
 	}{
-		{"error", func(context.Context, *wspool.Conn) error { return broken },
-			func(err error) bool { return errors.Is(err, broken) }},
-		{"panic", func(context.Context, *wspool.Conn) error { panic("on purpose") },
-			func(err error) bool { return strings.Contains(err.Error(), "on purpose") }},
-		{"goexit", func(context.Context, *wspool.Conn) error { runtime.Goexit(); return nil },
-			func(err error) bool { return err != nil }},
-		{"slow", func(ctx context.Context, _ *wspool.Conn) error { <-ctx.Done(); return ctx.Err() },
-			func(err error) bool { return errors.Is(err, resource.ErrMakeTimeout) }},
-		{"read that waits too long", func(ctx context.Context, c *wspool.Conn) error {
-			if err := signIn(ctx, c); err != nil {
-				return err
-			}
+		"error":   {func(context.Context, *wspool.Conn) error { return no }, func(err error) bool { return errors.Is(err, no) }},
+		"unread":  {func(context.Context, *wspool.Conn) error { return nil }, func(err error) bool { return errors.Is(err, wspool.ErrUnread) || errors.Is(err, wspool.ErrUnsolicited) }},
+		"discard": {func(_ context.Context, c *wspool.Conn) error { c.Discard(no); return nil }, func(err error) bool { return errors.Is(err, no) }},
+		"fail":    {func(_ context.Context, c *wspool.Conn) error { c.Fail(no); return nil }, func(err error) bool { return errors.Is(err, no) }},
+		"refused": {func(ctx context.Context, c *wspool.Conn) error {
+			c.ReadMessage(ctx)
+			c.WriteMessage(ctx, websocket.TextMessage, []byte("you"))
 			_, _, err := c.ReadMessage(ctx)
 			return err
-		}, func(err error) bool { return errors.Is(err, resource.ErrMakeTimeout) }},
-		{"message left", func(ctx context.Context, c *wspool.Conn) error {
-			time.Sleep(ms)
+		}, func(err error) bool {
+			var ce *wspool.CloseError
+			return errors.As(err, &ce) && ce.Code == 4401
+		}},
+		"refused, ignored": {func(ctx context.Context, c *wspool.Conn) error {
+			c.ReadMessage(ctx)
+			c.WriteMessage(ctx, websocket.TextMessage, []byte("you"))
+			c.ReadMessage(ctx)
 			return nil
-		}, func(err error) bool { return errors.Is(err, wspool.ErrUnread) }},
-		{"answer left", func(ctx context.Context, c *wspool.Conn) error {
-			err := signIn(ctx, c)
-			return errors.Join(err, c.WriteMessage(ctx, websocket.TextMessage, []byte("more")), sleep(2*time.Second))
-		}, func(err error) bool { return errors.Is(err, wspool.ErrUnread) }},
-		{"reader left", func(ctx context.Context, c *wspool.Conn) error {
-			_, _, err := c.NextReader(ctx)
-			return err
-		}, func(err error) bool { return errors.Is(err, wspool.ErrUnread) }},
-		{"writer left", func(ctx context.Context, c *wspool.Conn) error {
-			_, _, err := c.ReadMessage(ctx)
-			_, werr := c.NextWriter(ctx, websocket.TextMessage)
-			return errors.Join(err, werr)
-		}, func(err error) bool { return errors.Is(err, wspool.ErrUnfinished) }},
-		{"writer left, released", func(ctx context.Context, c *wspool.Conn) error {
-			defer c.Release()
-			_, _, err := c.ReadMessage(ctx)
-			_, werr := c.NextWriter(ctx, websocket.TextMessage)
-			return errors.Join(err, werr)
-		}, func(err error) bool { return errors.Is(err, wspool.ErrUnfinished) }},
-		{"discarded", func(ctx context.Context, c *wspool.Conn) error { c.Discard(broken); return nil },
-			func(err error) bool { return errors.Is(err, broken) }},
-		{"failed", func(ctx context.Context, c *wspool.Conn) error { c.Discard(nil); return nil },
-			func(err error) bool { return err != nil }},
+		}, func(err error) bool {
+			var ce *wspool.CloseError
+			return errors.As(err, &ce) && ce.Code == 4401
+		}},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
-				peer := listenMem(t, 4096, greeter)
-				peer.cfg.OnConnect = tc.f
-				peer.cfg.DialTimeout = 5 * time.Second
-				p := pool(t, peer.cfg)
-				c, err := p.Acquire(t.Context())
-				if err == nil {
-					c.Release()
-					t.Fatal("lent it")
-				}
-				var de *wspool.DialError
-				if !tc.is(err) || tc.name != "panic" && tc.name != "goexit" && !errors.As(err, &de) {
-					t.Errorf("Acquire: %v", err)
-				}
+		t.Run(name, func(t *testing.T) {
+			left := make(chan error, 1)
+			peer := listen(t, false, func(ws *websocket.Conn) {
+				ws.SetCloseHandler(func(code int, _ string) error {
+					left <- &websocket.CloseError{Code: code}
+					return nil
+				})
+				greeter(ws)
 			})
+			peer.cfg.OnConnect = tc.setUp
+			if e := dialFails(t, peer.cfg, "set-up"); !tc.is(e) {
+				t.Errorf("%v", e)
+			}
+			if !strings.HasPrefix(name, "refused") && !websocket.IsCloseError(next(t, "goodbye", left), 1000) {
+				t.Error("no polite goodbye")
+			}
 		})
 	}
 }
 
-// sleep is time.Sleep as an error.
-func sleep(d time.Duration) error { time.Sleep(d); return nil }
-
-// An OnConnect that releases its Conn itself, clean, has done no harm.
-func TestOnConnectReleases(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		peer := listenMem(t, 4096, greeter)
-		peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
-			defer c.Release()
-			return signIn(ctx, c)
+// An OnConnect that breaks costs its dial and leaves nothing behind.
+func TestSetUpBreaks(t *testing.T) {
+	for name, breaks := range map[string]func(){"panics": func() { panic("x") }, "ends": runtime.Goexit} {
+		gone := make(chan error, 1)
+		peer := listen(t, false, func(ws *websocket.Conn) { gone <- drain(ws) })
+		peer.cfg.OnConnect = func(context.Context, *wspool.Conn) error { breaks(); return nil }
+		peer.cfg.MaxSize = 1
+		if _, err := pool(t, peer.cfg).Acquire(t.Context()); err == nil {
+			t.Errorf("%s: no error", name)
 		}
-		p := pool(t, peer.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
-		if s := p.Stats(); s.Idle != 1 {
-			t.Errorf("%v", s)
+		if err := next(t, "end", gone); !websocket.IsCloseError(err, 1000) {
+			t.Errorf("%s: the server saw %v", name, err)
 		}
-	})
+	}
 }

@@ -11,19 +11,30 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Stats is a snapshot of a pool: what package resource knows of its
-// connections, and what is known of them as WebSockets.
+// Stats is a snapshot of a pool.
 type Stats struct {
-	resource.Stats
-	// Unwatched is how many connections nobody watches just now: those leased
-	// a moment ago, and those idle for a moment.
+	resource.Stats // what is known of its connections as resources
+	Sockets
+}
+
+// String says it in a line.
+func (s Stats) String() string { return s.Stats.String() + "; " + s.Sockets.String() }
+
+// Sockets is what is known of connections as WebSockets.
+type Sockets struct {
+	// Unwatched is how many nobody watches just now: those leased a moment
+	// ago, and those idle for a moment.
 	Unwatched int
 	// Unsolicited is how many messages came that belonged to no lease.
 	Unsolicited int64
 	// Tainted is how many leases ended and did not leave their connection
-	// clean; Stale, how many found it dead that had been used before; Silent,
-	// how many connections did not answer a ping.
-	Tainted, Stale, Silent int64
+	// clean.
+	Tainted int64
+	// Stale is how many leases found their connection dead that had been used
+	// before.
+	Stale int64
+	// Silent is how many connections did not answer a ping.
+	Silent int64
 	// Closed is how many connections have ended by which close code: the
 	// peer's, 1006 where there was none, 1002 or 1009 where the peer broke the
 	// protocol or ReadLimit. Those that the pool closed are not in it.
@@ -31,13 +42,14 @@ type Stats struct {
 }
 
 // String says it in a line.
-func (s Stats) String() string {
-	return fmt.Sprintf("%v; %d unwatched; %d unsolicited, %d tainted, %d stale, %d silent, closed %v",
-		s.Stats, s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Closed)
+func (s Sockets) String() string {
+	return fmt.Sprintf("%d unwatched; %d unsolicited, %d tainted, %d stale, %d silent; closed %v",
+		s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Closed)
 }
 
 // counts are events that resource does not know of.
 type counts struct {
+	unwatched                           atomic.Int64 // a level
 	unsolicited, tainted, stale, silent atomic.Int64
 
 	mu     sync.Mutex
@@ -67,14 +79,12 @@ func (c *counts) end(cause error) {
 	c.closed[code]++
 }
 
-// stats adds what is counted here to s.
-func (h *hub) stats(s resource.Stats) Stats {
-	c := &h.count
+// sockets returns what is counted.
+func (c *counts) sockets() Sockets {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Stats{
-		Stats:       s,
-		Unwatched:   h.keeper.unwatched(),
+	return Sockets{
+		Unwatched:   int(c.unwatched.Load()),
 		Unsolicited: c.unsolicited.Load(),
 		Tainted:     c.tainted.Load(),
 		Stale:       c.stale.Load(),

@@ -88,9 +88,6 @@ func (t *tap) drop() {
 // await waits until something has come in or reading has ended. It returns
 // errInterrupted if the wait was broken off, and else nil.
 func (t *tap) await() error {
-	if t.waits() {
-		return nil
-	}
 	if !t.wire.beginAwait() {
 		return errInterrupted
 	}
@@ -104,41 +101,44 @@ func (t *tap) await() error {
 
 // poll takes in what has come in and does not wait. The wire can try.
 func (t *tap) poll() {
-	if t.waits() {
-		return
-	}
 	t.wire.nowait = true
 	t.fill()
 	t.wire.nowait = false
 }
 
-// waits reports whether something waits to be read by gorilla.
-func (t *tap) waits() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.ahead) > 0 || t.err != nil
-}
-
-// fill reads once into a buffer of its own. An error that ends the reading is
-// kept for gorilla.
+// fill reads once, behind what is there already. An error that ends the reading
+// is kept for gorilla.
 func (t *tap) fill() error {
-	buf := aheadBuffers.Get().(*[]byte)
-	n, err := t.Conn.Read(*buf)
-	_, passing := err.(notice) // TLS passes on what it has from below
-	if n == 0 && passing {
-		aheadBuffers.Put(buf)
-		return err
+	t.mu.Lock()
+	buf, had, ended := t.buf, len(t.ahead), t.err != nil
+	if buf == nil {
+		buf = aheadBuffers.Get().(*[]byte)
+	} else if had > 0 {
+		copy(*buf, t.ahead)
+		t.ahead = (*buf)[:had]
 	}
+	t.mu.Unlock()
+	if ended || had == len(*buf) {
+		return nil
+	}
+	n, err := t.Conn.Read((*buf)[had:])
+	_, passing := err.(notice) // TLS passes on what it has from below
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n > 0 {
-		t.buf, t.ahead = buf, (*buf)[:n]
-		t.took(t.ahead)
+		t.took((*buf)[had : had+n])
+	}
+	if n+had > 0 {
+		t.buf, t.ahead = buf, (*buf)[:had+n]
 	} else {
-		aheadBuffers.Put(buf)
+		t.buf = buf
+		t.drop()
 	}
 	if err != nil && !passing {
 		t.err = err
+	}
+	if n == 0 && passing {
+		return err
 	}
 	return nil
 }

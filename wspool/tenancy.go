@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,11 +65,7 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 	taint = c.link.vacate(c, destroy)
 	switch {
 	case c.detached: // whatever is returned then, it is destroyed
-		if destroy && (err != nil || taint == nil) {
-			if taint = err; taint == nil {
-				taint = resource.ErrDiscarded
-			}
-		}
+		taint = cmp.Or(err, taint, because(destroy))
 		if taint != nil {
 			c.link.fail(taint)
 		}
@@ -80,6 +77,14 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 		c.lease.Discard(taint)
 	}
 	return taint
+}
+
+// because is why a Conn without a lease was ended by its holder's wish.
+func because(destroy bool) error {
+	if destroy {
+		return resource.ErrDiscarded
+	}
+	return nil
 }
 
 // vacate takes the link from c and returns why it is not clean.

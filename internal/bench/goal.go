@@ -84,5 +84,5 @@ func goals() []goal {
 		{row: "idle-stats", work: "  Stats with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.5, than: "10 idle"},
 		{row: "keyed", work: "acquire and release by key, 10,000 keys, beside one pool", metric: "ns/op", rule: ratioAtMost, bound: 2, than: "one pool", allocs: true},
 	}
-	return append(out, policyGoals()...)
+	return append(append(out, policyGoals()...), wsGoals()...)
 }

@@ -26,6 +26,13 @@ import (
 )
 
 func main() {
+	if os.Getenv(peerEnv) != "" {
+		if err := servePeer(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: server process:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -26,7 +26,7 @@ func rows() []row {
 		statsRow(),
 		keyedRow(),
 	)
-	return append(out, policyRows()...)
+	return append(append(out, policyRows()...), wsRows()...)
 }
 
 // A job is one measurement of one pool, which it opens and closes itself.

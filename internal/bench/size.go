@@ -28,6 +28,16 @@ type size struct {
 	manyIdle   int // idle resources, where there are many
 	sweepEvery time.Duration
 	sweepFor   time.Duration
+
+	wsIdle      int // idle connections whose memory is found
+	wsMany      int // idle connections, where there are many
+	wsKeepAlive time.Duration
+	wsSettle    time.Duration // until new connections are watched
+	wsCloses    int           // connections that the server closes, one by one
+	wsMass      int           // connections that it closes at once
+	wsMassDials int           // dials that may run then
+	wsHandshake time.Duration // what each of those takes at least
+	wsRedial    time.Duration // up to how long they are put off
 }
 
 func fullSize() size {
@@ -40,6 +50,9 @@ func fullSize() size {
 		handoffOps: 800, handoffTime: 200 * time.Microsecond,
 		fairFor: 2 * time.Second, stormFor: 3 * time.Second,
 		manyIdle: 100_000, sweepEvery: 25 * time.Millisecond, sweepFor: 2 * time.Second,
+		wsIdle: 2000, wsMany: 10_000, wsKeepAlive: 20 * time.Second,
+		wsSettle: 100 * time.Millisecond, wsCloses: 200,
+		wsMass: 200, wsMassDials: massDials, wsHandshake: 50 * time.Millisecond, wsRedial: 100 * time.Millisecond,
 	}
 }
 
@@ -53,5 +66,8 @@ func smallSize() size {
 		handoffOps: 40, handoffTime: 200 * time.Microsecond,
 		fairFor: 50 * time.Millisecond, stormFor: 100 * time.Millisecond,
 		manyIdle: 500, sweepEvery: 10 * time.Millisecond, sweepFor: 100 * time.Millisecond,
+		wsIdle: 10, wsMany: 50, wsKeepAlive: 100 * time.Millisecond,
+		wsSettle: 10 * time.Millisecond, wsCloses: 5,
+		wsMass: 10, wsMassDials: 4, wsHandshake: 5 * time.Millisecond, wsRedial: 5 * time.Millisecond,
 	}
 }

@@ -35,6 +35,7 @@ type caller struct {
 	told     bool // judged already
 	err      error
 	v        *thing
+	second   bool // somebody had had v before
 	lease    lease[*thing]
 	permit   *permit
 	verdict  resource.Verdict // what its permit must be told, if sure
@@ -83,6 +84,10 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	if v.holder != nil {
 		w.err("I2: thing %d lent to caller %d while caller %d has it", v.n, c.n, v.holder.n)
 	}
+	if c.req.Fresh && v.used {
+		w.err("thing %d lent to caller %d, who asked for one that nobody has used", v.n, c.n)
+	}
+	c.second, v.used = v.used, true
 	if c.ctx.Err() != nil && c.mode != "try" {
 		w.err("I8: thing %d lent to caller %d whose context has ended", v.n, c.n)
 	}
@@ -110,7 +115,7 @@ func (w *world) served(c *caller, l lease[*thing]) {
 // decides. Where in it NewestFirst puts what has just been made is open. World.mu is held.
 func (w *world) shelfOrder(c *caller, v *thing, now time.Time) {
 	cfg := w.script.shape
-	if c.came != now || cfg.health != "" || cfg.eviction != "" || !v.since.Before(now) {
+	if c.came != now || c.req.Fresh || cfg.health != "" || cfg.eviction != "" || !v.since.Before(now) {
 		return
 	}
 	for _, o := range w.things {
@@ -225,7 +230,7 @@ func (w *world) blamed(c *caller, err error) {
 				held++
 			}
 		}
-		if w.quiet() && w.worst+slow < 3 || held > 0 {
+		if w.quiet() && w.worst+slow < 3 || held > 0 && !c.req.Fresh {
 			w.err("caller %d: %v after never more than %d failures in a row, with %d leased", c.n, err, w.worst, held)
 		}
 		return

@@ -12,6 +12,8 @@ type levels struct {
 
 	acquired, released, hijacked, destroyed, made, canceled, rejected, barred int64
 
+	askingFresh, unused int // of those asking, and of those idle
+
 	tries int // that got nothing: a refusal of one may count or not
 }
 
@@ -43,12 +45,18 @@ func (w *world) levels() levels {
 			n.leased++
 		default:
 			n.idle++
+			if !v.used {
+				n.unused++
+			}
 		}
 	}
 	for _, c := range w.callers {
 		switch {
 		case c.state == asking && c.admitted:
 			n.asking++
+			if c.req.Fresh {
+				n.askingFresh++
+			}
 		case c.state == asking:
 			n.admitting++
 		case c.v != nil:
@@ -159,8 +167,8 @@ func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *perm
 	if aside || n.asking == 0 {
 		return
 	}
-	if n.idle > 0 {
-		w.err("I7: %d callers wait beside %d idle", n.asking, n.idle)
+	if n.unused > 0 || n.idle > 0 && n.asking > n.askingFresh {
+		w.err("I7: %d callers wait, %d for a new one, beside %d idle, %d of them new", n.asking, n.askingFresh, n.idle, n.unused)
 	}
 	room := w.max - n.idle - n.leased - n.dying
 	if s.Outage || gate.refusing() || quota.refusing() {
@@ -168,6 +176,9 @@ func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *perm
 	}
 	if room > 0 && s.Making == 0 {
 		w.err("%d callers wait, there is room for %d, and nothing is being made", n.asking, room)
+	}
+	if room <= 0 && n.idle > 0 && s.Making == 0 && s.Destroying == 0 {
+		w.err("%d callers wait for a new one, and of %d idle none makes room", n.askingFresh, n.idle)
 	}
 	calm := w.failed == 0 && n.abandoned == 0 && w.quiet() && gate == nil && quota == nil
 	if want := min(n.asking, room); calm && n.leased == 0 && s.Making < want {
@@ -208,6 +219,9 @@ func (w *world) fairness() {
 				(o.state == asking || o.answered.After(c.answered))
 			if !present {
 				continue
+			}
+			if o.req.Fresh && c.second || kind != "" && c.req.Fresh {
+				continue // it had no use for that; or it was chosen before o came, and waited for a make
 			}
 			if kind == "" && o.came.Before(c.came) {
 				w.err("FIFO: caller %d was served before caller %d, who came first", c.n, o.n)

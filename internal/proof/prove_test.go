@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,15 @@ func TestQueueSurplus(t *testing.T) {
 // plainScript takes out of a script what the plain pool does not do.
 func plainScript(s script) script {
 	s.shape.queue = ""
+	s.ops = slices.Clone(s.ops)
+	for i := range s.ops {
+		switch o := &s.ops[i]; o.kind {
+		case "fresh":
+			o.kind = "acquire"
+		case "nowait":
+			o.a = 0
+		}
+	}
 	return s
 }
 
@@ -63,6 +73,18 @@ func TestModelPlain(t *testing.T) {
 			r.Fatalf("%v\nin the script\n%v", err, s)
 		}
 	})
+}
+
+// TestModelCatchesUsed: the model sees a used thing lent to who asked for a new one.
+func TestModelCatchesUsed(t *testing.T) {
+	draw := rapid.Custom(drawScript)
+	for n := range 3000 {
+		if err := prove(t, draw.Example(n), newCareless); err != nil {
+			t.Logf("caught by script %d: %v", n, err)
+			return
+		}
+	}
+	t.Error("not caught")
 }
 
 // TestModelCatches: the model sees each bug that can be planted in the plain

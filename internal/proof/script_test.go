@@ -58,7 +58,7 @@ var opKinds = []string{
 	"acquire", "acquire", "acquire", "acquire", "acquire", "deadline", "deadline", "nowait", "ended", "do", "do",
 	"try", "try", "cancel", "cancel", "release", "release", "release", "release", "release", "fail", "fail",
 	"discard", "hijack", "race", "stale", "stale", "doom", "doom", "doom", "sicken", "warm", "grow", "shrink",
-	"reset", "sleep", "sleep",
+	"reset", "sleep", "sleep", "fresh", "fresh", "fresh",
 }
 
 func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }

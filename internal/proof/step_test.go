@@ -43,7 +43,13 @@ func (d *drive) step(o op) {
 	case "deadline":
 		d.ask(d.newCaller("acquire", none, ms(5+120*o.a)+37*time.Microsecond))
 	case "nowait":
-		d.ask(d.newCaller("acquire", resource.Request{NoWait: true}, 0))
+		d.ask(d.newCaller("acquire", resource.Request{NoWait: true, Fresh: o.a%4 == 3}, 0))
+	case "fresh":
+		timeout := time.Duration(0)
+		if o.b > 3 {
+			timeout = ms(5+120*o.a) + 43*time.Microsecond
+		}
+		d.ask(d.newCaller("acquire", resource.Request{Fresh: true}, timeout))
 	case "ended":
 		c := d.newCaller("acquire", none, 0)
 		c.cancel()

@@ -33,6 +33,7 @@ type thing struct {
 	back   time.Time // given back last; zero: not yet
 	doomed bool
 	sick   bool
+	used   bool // somebody has had it
 	doom   func(cause error)
 }
 

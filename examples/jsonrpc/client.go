@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// client calls methods of a JSON-RPC 2.0 server through a pool of connections.
+// A call has a connection to itself, so that replies need no sorting, and is
+// safe from the replies to others. Many goroutines may call at once.
+type client struct {
+	pool *wspool.Pool
+	ids  atomic.Int64
+}
+
+func newClient(url string, size int) (*client, error) {
+	pool, err := wspool.New(wspool.Config{
+		URL:      url,
+		MaxSize:  size,
+		Exchange: wspool.AnswerEach, // as many replies as requests, or the connection is not lent again
+		// An error of the server's says nothing against the connection.
+		Broken: func(err error) bool { _, ok := err.(*rpcError); return !ok },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &client{pool: pool}, nil
+}
+
+// rpcError is what the server answers when a call fails.
+type rpcError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *rpcError) Error() string { return fmt.Sprintf("server: %s (%d)", e.Message, e.Code) }
+
+type request struct {
+	Version string `json:"jsonrpc"`
+	ID      int64  `json:"id"`
+	Method  string `json:"method"`
+	Params  any    `json:"params"`
+}
+
+type response struct {
+	ID     int64           `json:"id"`
+	Result json.RawMessage `json:"result"`
+	Error  *rpcError       `json:"error"`
+}
+
+// call calls a method once. If ctx ends first the reply belongs to nobody: the
+// connection it will come on is closed.
+func (c *client) call(ctx context.Context, method string, params, result any) error {
+	return c.pool.Do(ctx, func(ctx context.Context, conn *wspool.Conn) error {
+		return c.exchange(ctx, conn, method, params, result)
+	})
+}
+
+// callAgain is for methods that may run twice: if a connection that was used
+// before turns out to be dead it calls once more, on a fresh one.
+func (c *client) callAgain(ctx context.Context, method string, params, result any) error {
+	return doIdempotent(c.pool, ctx, func(ctx context.Context, conn *wspool.Conn) error {
+		return c.exchange(ctx, conn, method, params, result)
+	})
+}
+
+func (c *client) exchange(ctx context.Context, conn *wspool.Conn, method string, params, result any) error {
+	req := request{Version: "2.0", ID: c.ids.Add(1), Method: method, Params: params}
+	p, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	if err := conn.WriteMessage(ctx, websocket.TextMessage, p); err != nil {
+		return err
+	}
+	_, p, err = conn.ReadMessage(ctx)
+	if err != nil {
+		return err
+	}
+	var resp response
+	if err := json.Unmarshal(p, &resp); err != nil {
+		return fmt.Errorf("not JSON-RPC: %w", err)
+	}
+	switch {
+	case resp.ID != req.ID:
+		return fmt.Errorf("asked under id %d, answered under %d", req.ID, resp.ID)
+	case resp.Error != nil:
+		return resp.Error
+	}
+	return json.Unmarshal(resp.Result, result)
+}

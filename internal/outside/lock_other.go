@@ -1,0 +1,12 @@
+//go:build !unix || solaris || aix
+
+package outside
+
+import (
+	"context"
+	"errors"
+)
+
+func lock(context.Context) (unlock func(), err error) {
+	return nil, errors.New("nothing is installed on this system")
+}

@@ -1,0 +1,359 @@
+package tenants_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool"
+)
+
+// patience bounds what must happen; nothing waits for it to pass.
+const patience = 20 * time.Second
+
+// A request asks the server for an answer, in a manner that the tenant chooses.
+// It is unlike any other.
+type request struct {
+	conn   uint64 // the connection, as the pool numbers it
+	number uint64 // of this request, in all the run
+	manner string
+	size   int // of the answer
+}
+
+// String is how it is sent. It ends with a full stop, so that one that was
+// broken off is known.
+func (r request) String() string {
+	return fmt.Sprintf("%d %d %q %d.", r.conn, r.number, r.manner, r.size)
+}
+
+func parseRequest(p []byte) (r request, err error) {
+	text, whole := strings.CutSuffix(strings.TrimRight(string(p), "-"), ".")
+	if !whole {
+		return r, fmt.Errorf("the server got %.80q, which nobody ended", p)
+	}
+	_, err = fmt.Sscanf(text, "%d %d %q %d", &r.conn, &r.number, &r.manner, &r.size)
+	if err == nil && r.String() != text+"." {
+		err = fmt.Errorf("it means %q", r)
+	}
+	if err != nil {
+		err = fmt.Errorf("the server got %.80q, which nobody sent: %w", p, err)
+	}
+	return r, err
+}
+
+// answer is the message for r: its number as often as size allows, once at
+// least, so that a piece of another would show.
+func (r request) answer() []byte {
+	word := binary.BigEndian.AppendUint64(nil, r.number)
+	return bytes.Repeat(word, max(1, r.size/len(word)))
+}
+
+// answers returns the number of the request that p answers.
+func answers(p []byte) (uint64, error) {
+	if len(p) < 8 {
+		return 0, fmt.Errorf("a message of %d bytes, %q", len(p), p)
+	}
+	r := request{number: binary.BigEndian.Uint64(p), size: len(p)}
+	if !bytes.Equal(p, r.answer()) {
+		return r.number, fmt.Errorf("a message that is pieced together, from %d", r.number)
+	}
+	return r.number, nil
+}
+
+// A server misbehaves as it is asked to, in manners of two sorts.
+//
+// What belongs to no request comes where the pool promises that no lease gets
+// it:
+//
+//   - in one piece with a reply or with the handshake's answer, so that it is
+//     there when these are. Such pieces are small: of a large one the end may
+//     still be on its way when the beginning has been read;
+//   - while no lease is in an exchange: when the connection is idle, or lent
+//     before the first write, or read to its end and not yet given back. The
+//     gate of the connection sees to this.
+//
+// Replies that the tenant does not wait for, since it cancels or leaves, come
+// when they come: after them the connection is not to be lent again.
+//
+// What nobody can promise without a number in each message is left out: an extra
+// one that comes in after the next lease has written looks like its reply. So
+// does, where Exchange is AnswerLast, the reply to one of two requests when the
+// lease has read one; there the tenants read both.
+type server struct {
+	upgrader websocket.Upgrader
+	complain func(format string, args ...any)
+	delays   *delays
+	gates    sync.Map // by the connection's number, *gate
+	all      sync.WaitGroup
+	greeted  atomic.Int64
+}
+
+// A gate is held by a tenant from before its first write to after its last
+// read, and by whoever sends an extra message.
+type gate struct {
+	sync.Mutex
+	holder atomic.Pointer[tenant] // whose lease the connection is
+	last   atomic.Pointer[answered]
+}
+
+// answered is a small answer that was sent.
+type answered struct {
+	to    net.Conn
+	frame []byte
+}
+
+// again sends it once more.
+func (a *answered) again() { _, _ = a.to.Write(a.frame) } // by now the connection may be closed
+
+// gate returns that of a connection.
+func (s *server) gate(conn uint64) *gate {
+	g, _ := s.gates.LoadOrStore(conn, new(gate))
+	return g.(*gate)
+}
+
+// delays draws how long something is put off: mostly not at all, up to 3 ms.
+type delays struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+}
+
+func (d *delays) draw() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rand.IntN(3) == 0 {
+		return 0
+	}
+	return time.Duration(d.rand.IntN(3_000_000))
+}
+
+// one in n.
+func (d *delays) chance(n int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rand.IntN(n) == 0
+}
+
+// frame returns a frame of the server's.
+func frame(final bool, opcode int, payload []byte) []byte {
+	b := []byte{byte(opcode), 0}
+	if final {
+		b[0] |= 0x80
+	}
+	switch n := len(payload); {
+	case n < 126:
+		b[1] = byte(n)
+	case n < 1<<16:
+		b[1] = 126
+		b = binary.BigEndian.AppendUint16(b, uint16(n))
+	default:
+		b[1] = 127
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return append(b, payload...)
+}
+
+func message(payload []byte) []byte { return frame(true, websocket.BinaryMessage, payload) }
+
+func ping() []byte { return frame(true, websocket.PingMessage, []byte("still there?")) }
+
+// fragments is a message in pieces, with pings between.
+func fragments(payload []byte) (all [][]byte) {
+	opcode := websocket.BinaryMessage
+	for len(payload) > 0 {
+		n := min(len(payload), 1+len(payload)/3)
+		all = append(all, frame(n == len(payload), opcode, payload[:n]), ping())
+		payload, opcode = payload[n:], 0
+	}
+	return all
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.all.Add(1)
+	defer s.all.Done()
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the client left
+	}
+	defer ws.Close()
+	for {
+		_, p, err := ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		q, err := parseRequest(p)
+		if err != nil {
+			s.complain("%v", err)
+			return
+		}
+		if err := s.reply(ws.NetConn(), q); err != nil {
+			return
+		}
+	}
+}
+
+// reply answers q in its manner. Each Write reaches the client whole, if it is
+// small.
+func (s *server) reply(to net.Conn, q request) error {
+	answer := message(q.answer())
+	if len(answer) < 1000 {
+		s.gate(q.conn).last.Store(&answered{to, answer})
+	}
+	var pieces [][]byte
+	switch q.manner {
+	case "plain":
+		pieces = [][]byte{answer}
+	case "pings":
+		pieces = [][]byte{append(append(ping(), answer...), ping()...)}
+	case "fragments":
+		pieces = fragments(q.answer())
+	case "twice":
+		pieces = [][]byte{append(answer, answer...)}
+	case "torn": // half of another behind it
+		pieces = [][]byte{append(answer, answer[:1+len(answer)/2]...), answer[1+len(answer)/2:]}
+	case "close":
+		bye := frame(true, websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""))
+		pieces = [][]byte{append(answer, bye...)}
+	case "slow":
+		pieces = [][]byte{answer}
+	case "slow fragments":
+		pieces = fragments(q.answer())
+	case "late":
+		pieces = [][]byte{answer}
+		s.all.Go(func() {
+			time.Sleep(s.delays.draw())
+			s.pester(q.conn)
+		})
+	case "never": // and what comes in next is read late
+		time.Sleep(s.delays.draw())
+	default:
+		s.complain("no manner %q", q.manner)
+	}
+	for _, p := range pieces {
+		if strings.HasPrefix(q.manner, "slow") {
+			time.Sleep(s.delays.draw())
+		}
+		if _, err := to.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pester repeats the last answer of a connection, as soon as nobody is in an
+// exchange on it.
+func (s *server) pester(conn uint64) {
+	g := s.gate(conn)
+	g.Lock()
+	defer g.Unlock()
+	if a := g.last.Load(); a != nil {
+		a.again()
+	}
+}
+
+// greeter is a connection on which some handshakes are answered with a message
+// in the same piece.
+type greeter struct {
+	net.Conn
+	s *server
+}
+
+func (g greeter) Write(p []byte) (int, error) {
+	if !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) || !g.s.delays.chance(100) {
+		return g.Conn.Write(p)
+	}
+	g.s.greeted.Add(1)
+	if _, err := g.Conn.Write(append(bytes.Clone(p), message([]byte("welcome"))...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// listener accepts greeters, above TLS.
+type listener struct {
+	net.Listener
+	s      *server
+	secure *tls.Config // nil: none
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	_ = c.(*net.TCPConn).SetReadBuffer(1 << 16) // so that a long write has to wait
+	if l.secure != nil {
+		c = tls.Server(c, l.secure)
+	}
+	return greeter{c, l.s}, nil
+}
+
+// listen starts a server on loopback and returns how to reach it.
+func listen(t *testing.T, secure bool, s *server) wspool.Config {
+	t.Helper()
+	var cfg wspool.Config
+	base, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listener{Listener: base, s: s}
+	cfg.URL = "ws://" + base.Addr().String()
+	if secure {
+		l.secure, cfg.TLS = certificate(t)
+		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+		cfg.URL = "wss://" + base.Addr().String()
+	}
+	h := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	served := make(chan struct{})
+	go func() { defer close(served); _ = h.Serve(l) }()
+	t.Cleanup(func() {
+		_ = h.Close()
+		<-served
+		s.all.Wait()
+	})
+	return cfg
+}
+
+// certificate makes one for loopback and returns the configurations of both
+// ends. That of httptest has an RSA key, which takes ten times as long.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
+}

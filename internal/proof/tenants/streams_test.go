@@ -1,0 +1,68 @@
+package tenants_test
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// streams is what a lease lends besides whole messages.
+type streams interface {
+	NextReader(ctx context.Context) (messageType int, r io.Reader, err error)
+	NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error)
+	Hijack() (*websocket.Conn, bool)
+}
+
+// forgetWriter leaves a message half written.
+func forgetWriter(l *lease) {
+	c, ok := any(l.c).(streams)
+	if !ok {
+		return
+	}
+	w, err := c.NextWriter(context.Background(), websocket.BinaryMessage)
+	if err == nil {
+		_, err = io.WriteString(w, "this must never be sent")
+	}
+	l.bad = l.bad || err != nil
+}
+
+// forgetReader leaves a message half read.
+func forgetReader(l *lease) {
+	c, ok := any(l.c).(streams)
+	if !ok || !l.write("fragments", 1000+l.rand.IntN(20_000)) {
+		return
+	}
+	_, r, err := c.NextReader(context.Background())
+	if err == nil {
+		_, err = io.ReadFull(r, make([]byte, 8))
+	}
+	l.bad = l.bad || err != nil
+}
+
+// hijack takes the connection out of the pool and goes on with it.
+func hijack(l *lease) {
+	c, ok := any(l.c).(streams)
+	if !ok || !l.ask("plain", l.size()) {
+		return
+	}
+	ws, ok := c.Hijack()
+	if !ok {
+		return
+	}
+	defer ws.Close()
+	by := time.Now().Add(patience)
+	_ = ws.SetReadDeadline(by)
+	_ = ws.SetWriteDeadline(by)
+	if err := ws.WriteMessage(websocket.BinaryMessage, []byte(l.request("pings", 100).String())); err != nil {
+		l.complain("a hijacked connection: %v", err)
+		return
+	}
+	_, p, err := ws.ReadMessage()
+	if err != nil {
+		l.complain("a hijacked connection: %v", err)
+		return
+	}
+	l.check(p)
+}

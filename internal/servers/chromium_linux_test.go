@@ -1,0 +1,223 @@
+package servers
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/internal/outside"
+	"github.com/respool/respool/wspool"
+)
+
+// TestChromium asks a browser through its DevTools, whose address is another
+// one after each start.
+func TestChromium(t *testing.T) {
+	for _, f := range faults {
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			var at atomic.Pointer[url.URL]
+			endure(t, brand{
+				start: func(t testing.TB, _ string) running {
+					c := startChromium(t)
+					at.Store(c.at)
+					return c
+				},
+				reach: func(cfg *wspool.Config) { follow(cfg, &at) },
+				ask:   askDevTools,
+			}, f)
+		})
+	}
+}
+
+// chromium is a browser that runs.
+type chromium struct {
+	cmd  *exec.Cmd
+	at   *url.URL
+	gone chan struct{} // closed when it and all its processes are
+}
+
+const chromiumTells = "DevTools listening on "
+
+func startChromium(t testing.TB) *chromium {
+	t.Helper()
+	program := outside.Program(t, []string{"chromium", "chromium-browser", "google-chrome"}, "chromium")
+	dir, err := os.MkdirTemp("", "respool-chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &chromium{gone: make(chan struct{})}
+	c.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--remote-debugging-port=0", "--user-data-dir="+dir)
+	// A group of its own, so that none of its processes outlives the test.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	stderr, err := c.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan string, 1)
+	go func() {
+		defer close(c.gone)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			if s, ok := strings.CutPrefix(lines.Text(), chromiumTells); ok {
+				told <- s
+			}
+		}
+		c.cmd.Wait() // how it ended does not matter
+	}()
+	t.Cleanup(func() {
+		c.killed()
+		c.wait(t)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case s := <-told:
+		if c.at, err = url.Parse(s); err != nil {
+			t.Fatal(err)
+		}
+	case <-c.gone:
+		t.Fatal("chromium ended as soon as it began")
+	case <-time.After(2 * patience):
+		t.Fatal("chromium does not say where it listens")
+	}
+	return c
+}
+
+// killed kills all its processes, and is no error if there are none.
+func (c *chromium) killed() { syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
+
+func (c *chromium) wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-c.gone:
+	case <-time.After(patience):
+		t.Fatal("chromium does not end")
+	}
+}
+
+func (c *chromium) address() string { return c.at.Host }
+
+func (c *chromium) end(t testing.TB, f fault) {
+	t.Helper()
+	switch f {
+	case kill:
+		c.killed()
+	case stop:
+		if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	case drain:
+		ws, _, err := websocket.DefaultDialer.Dial(c.at.String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ws.Close()
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"id":1,"method":"Browser.close"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.wait(t)
+}
+
+// count asks the kernel, since the browser does not tell.
+func (c *chromium) count(t testing.TB) int {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprintf(":%04X", number(t, c.at.Port()))
+	n := 0
+	for line := range strings.Lines(string(table)) {
+		// Number, local address, remote address, state: established, or left by
+		// the client and not yet by the server.
+		f := strings.Fields(line)
+		if len(f) > 3 && strings.HasSuffix(f[1], port) && (f[3] == "01" || f[3] == "08") {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *chromium) empty(t testing.TB) []string {
+	t.Helper()
+	by := time.Now().Add(patience)
+	for n := c.count(t); n > 0; n = c.count(t) {
+		if time.Now().After(by) {
+			t.Fatalf("the server still has %d connections", n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// follow makes a pool dial where the browser is now.
+func follow(cfg *wspool.Config, at *atomic.Pointer[url.URL]) {
+	cfg.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		u := at.Load()
+		c, err := new(net.Dialer).DialContext(ctx, network, u.Host)
+		if err != nil {
+			return nil, err
+		}
+		return &renamed{Conn: c, path: u.Path}, nil
+	}
+}
+
+// renamed asks for another path than the URL's.
+type renamed struct {
+	net.Conn
+	path string
+}
+
+func (r *renamed) Write(p []byte) (int, error) {
+	if r.path == "" {
+		return r.Conn.Write(p)
+	}
+	request := bytes.Replace(p, []byte("GET / "), []byte("GET "+r.path+" "), 1)
+	r.path = ""
+	if _, err := r.Conn.Write(request); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// askDevTools asks for a list and wants a list, under its own id.
+func askDevTools(ctx context.Context, c *wspool.Conn, id int64) error {
+	question := `{"id":` + strconv.FormatInt(id, 10) + `,"method":"Target.getTargets"}`
+	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question)); err != nil {
+		return err
+	}
+	_, p, err := c.ReadMessage(ctx)
+	if err != nil {
+		return err
+	}
+	var reply struct {
+		ID     int64
+		Result struct{ TargetInfos []json.RawMessage }
+	}
+	if err := json.Unmarshal(p, &reply); err != nil {
+		return err
+	}
+	if reply.ID != id || reply.Result.TargetInfos == nil {
+		return fmt.Errorf("%w: asked %d, got %.200q", errCrossed, id, p)
+	}
+	return nil
+}

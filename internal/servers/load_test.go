@@ -1,0 +1,319 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+const (
+	workers = 16 // callers
+	before  = 60 // questions that each caller has answered before the fault, and
+	after   = 60 // behind it
+)
+
+// sizes are of the pools. In the small one callers wait for connections; in the
+// others connections wait for callers, and are idle when the server ends.
+var sizes = map[fault]int{stop: 8, drain: 24, kill: 20}
+
+// What a load is going through. A caller notes it before it asks for a
+// connection.
+const (
+	healthy int32 = iota
+	failing       // the server is about to end
+	dead          // its process is gone, and with it every connection to it
+	back          // it listens again
+	well          // somebody who asked then was served
+)
+
+// errCrossed is that a reply was to another question.
+var errCrossed = errors.New("not the reply to this question")
+
+// load is many callers that ask questions through one pool without a pause. No
+// reply may be crossed and nobody may hang, ever. Else a question may fail
+//
+//   - if its lease may have run while the server ended: not if the caller asked
+//     for a connection when the server was gone, since the pool must know by then;
+//   - if its caller got no connection because a dial failed that began while the
+//     server was down, or what it made died at once.
+type load struct {
+	t    testing.TB
+	pool *wspool.Pool
+	ask  func(ctx context.Context, c *wspool.Conn, id int64) error
+
+	phase   atomic.Int32
+	ids     atomic.Int64
+	warm    sync.WaitGroup // callers that have not had `before` replies
+	all     sync.WaitGroup // callers that have not had `after` replies
+	quit    chan struct{}  // closed if the test has failed
+	refused chan struct{}  // closed when a caller was first told of a failed dial
+	once    sync.Once
+	lost    atomic.Int64 // leases that the fault broke
+	untold  atomic.Int64 // callers that got no connection
+
+	mu     sync.Mutex
+	causes map[string]int // what connections were destroyed for
+}
+
+// dialed is what a dial below WebSocket failed with, and when it began.
+type dialed struct {
+	error
+	phase int32
+}
+
+func (d dialed) Unwrap() error { return d.error }
+
+// begin makes the pool and lets the callers begin.
+func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) *load {
+	t.Helper()
+	l := &load{t: t, ask: ask, quit: make(chan struct{}), refused: make(chan struct{}), causes: map[string]int{}}
+	dial := cfg.NetDial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		phase := l.phase.Load()
+		c, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, dialed{err, phase}
+		}
+		return c, nil
+	}
+	cfg.Trace = &resource.Trace{Destroyed: l.destroyed}
+	var err error
+	if l.pool, err = wspool.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	for range workers {
+		l.warm.Add(1)
+		l.all.Go(l.call)
+	}
+	t.Cleanup(func() {
+		close(l.quit)
+		l.all.Wait()
+		l.close()
+	})
+	return l
+}
+
+// call is one caller.
+func (l *load) call() {
+	early, late := 0, 0
+	defer func() {
+		if early < before {
+			l.warm.Done()
+		}
+	}()
+	for late < after {
+		select {
+		case <-l.quit:
+			return
+		default:
+		}
+		phase := l.phase.Load()
+		err := l.question()
+		switch {
+		case err == nil:
+			if phase >= back {
+				l.phase.CompareAndSwap(back, well)
+				late++
+			}
+			if early++; early == before {
+				l.warm.Done()
+			}
+		case !l.may(phase, err):
+			l.t.Errorf("asked in phase %d, failed in phase %d: %v", phase, l.phase.Load(), err)
+			return
+		}
+	}
+}
+
+// got is what a question failed with that had a connection.
+type got struct{ error }
+
+func (g got) Unwrap() error { return g.error }
+
+// question asks one question.
+func (l *load) question() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := l.pool.Acquire(ctx)
+	if err != nil {
+		l.pause(err)
+		return err
+	}
+	err = l.ask(ctx, c, l.ids.Add(1))
+	c.Fail(err)
+	if err != nil {
+		return got{err}
+	}
+	return nil
+}
+
+// pause waits as long as the pool says, up to a moment, so that callers do not
+// spin while the server is down.
+func (l *load) pause(err error) {
+	var e *resource.AcquireError
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		select {
+		case <-time.After(min(e.RetryAfter, 50*time.Millisecond)):
+		case <-l.quit:
+		}
+	}
+}
+
+// may says whether a question may fail so.
+func (l *load) may(phase int32, err error) bool {
+	if errors.Is(err, errCrossed) || errors.Is(err, context.DeadlineExceeded) || l.phase.Load() == healthy {
+		return false
+	}
+	if errors.As(err, new(got)) {
+		l.lost.Add(1)
+		return phase < dead
+	}
+	l.untold.Add(1)
+	if errors.As(err, new(*wspool.DialError)) {
+		l.once.Do(func() { close(l.refused) })
+		// A dial that reached the dying server does not say when it began; that
+		// others succeed is what ends the test.
+		var d dialed
+		return !errors.As(err, &d) || d.phase < back
+	}
+	if errors.As(err, new(*resource.AcquireError)) {
+		return phase < well // a connection died as soon as it was made
+	}
+	return phase < dead // a connection was lent and had died just then
+}
+
+func (l *load) destroyed(e resource.DestroyEvent) {
+	cause := e.Cause.Error()
+	var ce *wspool.CloseError
+	var ne *net.OpError
+	if errors.As(e.Cause, &ce) {
+		cause = fmt.Sprintf("%d %q", ce.Code, ce.Text)
+	} else if errors.As(e.Cause, &ne) {
+		cause = ne.Err.Error() // without the addresses
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.causes[cause]++
+}
+
+// await waits for wg.
+func (l *load) await(what string, wg *sync.WaitGroup) {
+	l.t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); wg.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(2 * patience):
+		l.t.Fatalf("%s: %v", what, l.pool.Stats())
+	}
+	if l.t.Failed() {
+		l.t.FailNow()
+	}
+}
+
+// close closes the pool, which must have nothing left.
+func (l *load) close() {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := l.pool.Close(ctx); err != nil {
+		l.t.Errorf("Close: %v", err)
+	}
+	if s := l.pool.Stats(); s.Made != s.Destroyed || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
+		l.t.Errorf("after Close: %v", s)
+	}
+}
+
+// brand is a kind of server, and how a client speaks to it.
+type brand struct {
+	start func(t testing.TB, addr string) running
+	reach func(cfg *wspool.Config) // nil: an address is enough
+	ask   func(ctx context.Context, c *wspool.Conn, id int64) error
+}
+
+// endure lets the server of a brand end under load, and come back.
+func endure(t *testing.T, b brand, f fault) {
+	s := b.start(t, "127.0.0.1:0")
+	addr := s.address()
+	size := sizes[f]
+	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: size, MinIdle: max(size-workers, 0)}
+	if b.reach != nil {
+		b.reach(&cfg)
+	}
+	l := begin(t, cfg, b.ask)
+	l.await("callers are not served", &l.warm)
+
+	began := time.Now()
+	l.phase.Store(failing)
+	s.end(t, f)
+	l.phase.Store(dead)
+	if f != stop { // else it is back before anybody may have noticed
+		select {
+		case <-l.refused:
+		case <-time.After(patience):
+			t.Fatalf("nobody is told that the server is down: %v", l.pool.Stats())
+		}
+	}
+	s = b.start(t, addr)
+	up := time.Now()
+	l.phase.Store(back)
+	l.await("callers are not served again", &l.all)
+	t.Logf("down for %v, all served %v later; %d questions: %d lost, %d got no connection",
+		up.Sub(began).Round(time.Millisecond), time.Since(up).Round(time.Millisecond), l.ids.Load(), l.lost.Load(), l.untold.Load())
+
+	if n := s.count(t); n < 1 || n > size {
+		t.Errorf("the server counts %d connections, of a pool of %d", n, size)
+	}
+	l.close()
+	codes := s.empty(t) // or else there are ghosts
+	for _, code := range codes {
+		if code != "1001" {
+			t.Errorf("the server saw clients leave with %v, want 1001 alone", codes)
+			break
+		}
+	}
+	t.Logf("%d clients left the server, with 1001", len(codes))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, cause := range slices.Sorted(maps.Keys(l.causes)) {
+		t.Logf("%d connections ended: %s", l.causes[cause], cause)
+	}
+}
+
+// padded is a text that no other id has, of up to some kilobytes.
+func padded(id int64) string {
+	return strconv.FormatInt(id, 10) + strings.Repeat(".", int(id*7919%3000))
+}
+
+// askEcho wants back what it says.
+func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
+	question := padded(id)
+	kind := websocket.TextMessage + int(id%2) // or binary
+	if err := c.WriteMessage(ctx, kind, []byte(question)); err != nil {
+		return err
+	}
+	k, p, err := c.ReadMessage(ctx)
+	if err != nil {
+		return err
+	}
+	if k != kind || string(p) != question {
+		return fmt.Errorf("%w: asked %d %q, got %d %q", errCrossed, kind, question, k, p)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/respool/respool/wspool"
+)
+
+// nats is a nats-server with its WebSocket listener.
+type nats struct{ s *server.Server }
+
+func startNats(addr string) (library, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		n = -1 // any, as nats says it
+	}
+	s, err := server.NewServer(&server.Options{
+		Host: host, Port: -1, NoLog: true, NoSigs: true,
+		Websocket: server.WebsocketOpts{Host: host, Port: n, NoTLS: true},
+		// It pings with data messages, and hangs up on those who do not answer.
+		PingInterval: 500 * time.Millisecond, MaxPingsOut: 40,
+		LameDuckGracePeriod: 100 * time.Millisecond, LameDuckDuration: 300 * time.Millisecond,
+	})
+	if err != nil {
+		return nil, err
+	}
+	go s.Start()
+	if !s.ReadyForConnections(patience) {
+		return nil, errors.New("nats-server does not start")
+	}
+	return nats{s}, nil
+}
+
+func (n nats) addr() string {
+	u, err := url.Parse(n.s.WebsocketURL())
+	if err != nil {
+		return err.Error()
+	}
+	return u.Host
+}
+
+func (n nats) count() int   { return n.s.NumClients() }
+func (n nats) codes() []int { return nil } // it does not tell
+func (n nats) stop()        { n.s.Shutdown(); n.s.WaitForShutdown() }
+func (n nats) drain()       { n.s.LameDuckShutdown(); n.s.WaitForShutdown() }
+
+var errLameDuck = errors.New("the server is about to leave")
+
+// reachNats makes a pool one of nats clients: signed in before they are lent,
+// they answer pings while idle and leave a server that is about to.
+func reachNats(cfg *wspool.Config) {
+	cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+		_, p, err := c.ReadMessage(ctx)
+		if err != nil {
+			return err
+		}
+		if !bytes.HasPrefix(p, []byte("INFO ")) {
+			return fmt.Errorf("a greeting of %q", p)
+		}
+		const hello = `CONNECT {"verbose":false,"pedantic":true,"protocol":1,"lang":"respool","version":"1"}` + "\r\nPING\r\n"
+		if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(hello)); err != nil {
+			return err
+		}
+		// It answers the first ping twice: PONG, and INFO of the connection.
+		var heard []byte
+		for !bytes.Contains(heard, []byte("PONG\r\n")) || !bytes.Contains(heard, []byte(`"connect_info":true`)) {
+			_, p, err := c.ReadMessage(ctx)
+			if err != nil {
+				return err
+			}
+			if heard = append(heard, p...); bytes.HasPrefix(p, []byte("-ERR")) {
+				return fmt.Errorf("refused: %q", p)
+			}
+		}
+		return nil
+	}
+	cfg.OnUnsolicited = func(_ context.Context, m wspool.Message) (*wspool.Message, error) {
+		switch {
+		case bytes.Equal(m.Data, []byte("PING\r\n")):
+			return &wspool.Message{Type: websocket.BinaryMessage, Data: []byte("PONG\r\n")}, nil
+		case bytes.HasPrefix(m.Data, []byte("INFO ")) && bytes.Contains(m.Data, []byte(`"ldm":true`)):
+			return nil, errLameDuck
+		case bytes.HasPrefix(m.Data, []byte("INFO ")):
+			return nil, nil
+		}
+		return nil, wspool.ErrUnsolicited
+	}
+	cfg.UnsolicitedLimit = 1000 // the pings of this server are many
+}
+
+// askNats publishes to a subject that nobody else has, and wants back what it
+// published, and nothing else. One question is three lines of one message.
+func askNats(ctx context.Context, c *wspool.Conn, id int64) error {
+	subject := "id." + strconv.FormatInt(id, 10)
+	payload := padded(id)
+	question := fmt.Sprintf("SUB %s %d\r\nUNSUB %d 1\r\nPUB %s %d\r\n%s\r\n", subject, id, id, subject, len(payload), payload)
+	if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(question)); err != nil {
+		return err
+	}
+	want := fmt.Sprintf("MSG %s %d %d\r\n%s\r\n", subject, id, len(payload), payload)
+	// It is a stream of lines that nats cuts into messages where it likes.
+	got := ""
+	for len(got) < len(want) {
+		_, p, err := c.ReadMessage(ctx)
+		if err != nil {
+			return err
+		}
+		got += string(p)
+		for got != "" && !strings.HasPrefix(got, "MSG ") {
+			line, rest, whole := strings.Cut(got, "\r\n")
+			if !whole {
+				break
+			}
+			switch {
+			case line == "PING":
+				if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte("PONG\r\n")); err != nil {
+					return err
+				}
+			case !strings.HasPrefix(line, "INFO "):
+				return fmt.Errorf("%w: %q", errCrossed, line)
+			}
+			got = rest
+		}
+	}
+	rest, ok := strings.CutPrefix(got, want)
+	if ok = ok && (rest == "" || strings.HasPrefix(rest, "PING") || strings.HasPrefix(rest, "INFO ")); !ok {
+		return fmt.Errorf("%w: asked %q, got %q", errCrossed, want, got)
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package servers
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/internal/outside"
+)
+
+// patience bounds what must happen; nothing waits for it to pass.
+const patience = 20 * time.Second
+
+// fault is how a server ends.
+type fault string
+
+const (
+	stop  fault = "stop"  // it hangs up on everybody
+	drain fault = "drain" // it says goodbye to everybody first
+	kill  fault = "kill"  // kill -9
+)
+
+// running is a server that runs. It ends with its test at the latest.
+type running interface {
+	address() string
+	end(t testing.TB, f fault) // returns when the process is gone
+	count(t testing.TB) int    // how many clients it has
+	empty(t testing.TB) []string
+}
+
+// process is a server that obeys the lines of child_test.go.
+type process struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	said chan string // its lines; closed when there are no more
+	gone chan struct{}
+	at   string
+}
+
+// launch starts the server, which listens on addr.
+func launch(t testing.TB, env []string, addr, program string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(program, args...), said: make(chan string, 16), gone: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stderr = os.Stderr
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.gone)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			p.said <- lines.Text()
+		}
+		close(p.said)
+		p.cmd.Wait() // how it ended does not matter
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.in.Close()
+		p.wait(t)
+	})
+	p.at = p.hear(t, "listening")
+	return p
+}
+
+// hear returns what the process says next, behind the word.
+func (p *process) hear(t testing.TB, word string) string {
+	t.Helper()
+	select {
+	case line := <-p.said:
+		said, rest, _ := strings.Cut(line, " ")
+		if said != word {
+			t.Fatalf("the server says %q, not %q", line, word)
+		}
+		return rest
+	case <-time.After(patience):
+		t.Fatalf("the server does not say %q", word)
+		panic("unreachable")
+	}
+}
+
+func (p *process) tell(t testing.TB, word string) {
+	t.Helper()
+	if _, err := io.WriteString(p.in, word+"\n"); err != nil {
+		t.Fatalf("the server does not listen: %v", err)
+	}
+}
+
+func (p *process) wait(t testing.TB) {
+	t.Helper()
+	select {
+	case <-p.gone:
+	case <-time.After(patience):
+		t.Fatal("the server does not end")
+	}
+}
+
+func (p *process) address() string { return p.at }
+
+func (p *process) end(t testing.TB, f fault) {
+	t.Helper()
+	if f == kill {
+		p.cmd.Process.Kill()
+	} else {
+		p.tell(t, string(f))
+	}
+	p.wait(t)
+}
+
+func (p *process) count(t testing.TB) int {
+	t.Helper()
+	p.tell(t, "count")
+	return number(t, p.hear(t, "count"))
+}
+
+// empty waits until the server has no client and returns the close codes of
+// those that have left.
+func (p *process) empty(t testing.TB) []string {
+	t.Helper()
+	p.tell(t, "empty")
+	return strings.Fields(p.hear(t, "empty"))
+}
+
+// own starts a server that is the test binary.
+func own(name string) func(testing.TB, string) running {
+	return func(t testing.TB, addr string) running {
+		t.Helper()
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return launch(t, []string{asServer + "=" + name}, addr, self, addr)
+	}
+}
+
+// script starts one that node runs.
+func script(name string) func(testing.TB, string) running {
+	return func(t testing.TB, addr string) running {
+		t.Helper()
+		outside.Wanted(t, "node and npm")
+		node := outside.Program(t, []string{"node"}, "nodejs", "npm")
+		modules := filepath.Join(installed(t), "node_modules")
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return launch(t, []string{"NODE_PATH=" + modules}, addr, node, filepath.Join("testdata", name), host, port)
+	}
+}
+
+// npm is where the packages are, once they are installed.
+var npm struct {
+	sync.Mutex
+	dir string
+}
+
+// pins are the versions that the servers of npm are tested with.
+var pins = []string{"ws@8.18.3", "websocket@1.0.35"}
+
+// installed installs the packages of npm, once, and returns where they are.
+func installed(t testing.TB) string {
+	t.Helper()
+	npm.Lock()
+	defer npm.Unlock()
+	if npm.dir != "" {
+		return npm.dir
+	}
+	program := outside.Program(t, []string{"npm"}, "nodejs", "npm")
+	dir, err := os.MkdirTemp("", "respool-npm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"install", "--prefix", dir, "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock"}
+	for try := range 2 { // a registry may have a bad moment
+		cmd := exec.Command(program, append(args, pins...)...)
+		timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
+		out, err := cmd.CombinedOutput()
+		timer.Stop()
+		if err == nil {
+			npm.dir = dir
+			return dir
+		}
+		if try > 0 {
+			os.RemoveAll(dir)
+			t.Fatalf("npm install %v: %v\n%s", pins, err, out)
+		}
+	}
+	panic("unreachable")
+}

@@ -1,0 +1,86 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+
+	"github.com/respool/respool/resource"
+)
+
+// lender is a pool of links.
+type lender interface {
+	AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error)
+	TryAcquire() (resource.Lease[*link], bool)
+}
+
+// freshTries is how many connections that nobody has used before a caller may
+// see die in the instant it is lent them.
+const freshTries = 3
+
+// borrow is AcquireWith.
+func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
+	for tries := 0; ; {
+		lease, err := from.AcquireWith(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		fresh := lease.Info().Leases == 1
+		c, err := lend(ctx, lease, quietWait)
+		if err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			continue // the pool says it best
+		}
+		// It died in the instant it was lent. So may others that have been used
+		// before, but each only once; that those do that nobody has used yet,
+		// one that was dialled ahead and one that was dialled for this caller,
+		// is news for the caller.
+		if fresh {
+			if tries++; tries == freshTries {
+				return nil, err
+			}
+		}
+	}
+}
+
+// tryBorrow is TryAcquire.
+func tryBorrow(from lender) (*Conn, bool) {
+	for {
+		lease, ok := from.TryAcquire()
+		if !ok {
+			return nil, false
+		}
+		c, err := lend(context.Background(), lease, tryWait)
+		if err == nil {
+			return c, true
+		}
+		if errors.Is(err, errNotQuiet) { // it would be the next one again
+			return nil, false
+		}
+	}
+}
+
+// errNotReturned is why Do destroys a connection whose function panicked.
+var errNotReturned = errors.New("wspool: the function that had the connection did not return")
+
+// do is Do.
+func do(ctx context.Context, from lender, r resource.Request, f func(context.Context, *Conn) error) error {
+	c, err := borrow(ctx, from, r)
+	if err != nil {
+		return err
+	}
+	defer c.Discard(errNotReturned) // does nothing after Fail
+	err = f(ctx, c)
+	c.Fail(err)
+	return err
+}
+
+// doIdempotent is DoIdempotent.
+func doIdempotent(ctx context.Context, from lender, f func(context.Context, *Conn) error) error {
+	err := do(ctx, from, resource.Request{}, f)
+	if !errors.Is(err, ErrStale) {
+		return err
+	}
+	return do(ctx, from, resource.Request{Fresh: true}, f)
+}

@@ -1,0 +1,174 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// ManagerConfig says what the pools of a [Manager] are like. [NewManager] copies
+// it.
+type ManagerConfig[K comparable] struct {
+	// Config returns the Config of the pool for key, which is usually an
+	// endpoint, and where connections are signed in by OnConnect or Prepare an
+	// identity too: what one identity has signed in must not be lent to
+	// another. Its MaxSize is the most that this key may have. Required. It is
+	// called as [resource.KeyedConfig.Config] is.
+	Config func(key K) (Config, error)
+	// MaxTotal is how many connections of all keys may exist at once.
+	// Required, at least 1.
+	MaxTotal int
+	// ForgetAfter is how long a key must have been without connections and
+	// without use to be forgotten. Zero: resource.DefaultForgetAfter.
+	ForgetAfter time.Duration
+}
+
+// Manager lends WebSocket connections by key: one pool for each endpoint, or
+// each endpoint and identity, under one total, as [resource.Keyed] does, whose
+// rules for giving way and fairness it has. Make one with [NewManager]. All
+// methods may be called by any number of goroutines at once.
+type Manager[K comparable] struct {
+	keyed *resource.Keyed[K, *link]
+	ctx   context.Context // ends when it is closed
+	end   context.CancelFunc
+	count counts
+}
+
+// NewManager returns a manager for cfg, which it copies, without any pool. The
+// error names every bad field. Call [Manager.Close] when done.
+func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
+	if cfg.Config == nil {
+		return nil, errors.New("wspool: bad ManagerConfig: Config is nil")
+	}
+	m := &Manager[K]{}
+	m.ctx, m.end = context.WithCancel(context.Background())
+	var err error
+	m.keyed, err = resource.NewKeyed(resource.KeyedConfig[K, *link]{
+		Config: func(key K) (resource.Config[*link], error) {
+			c, err := cfg.Config(key)
+			if err == nil {
+				err = c.check()
+			}
+			if err != nil {
+				return resource.Config[*link]{}, err
+			}
+			return newHub(m.ctx, c, &m.count).config(), nil
+		},
+		MaxTotal:    cfg.MaxTotal,
+		ForgetAfter: cfg.ForgetAfter,
+	})
+	if err != nil {
+		m.end()
+		return nil, fmt.Errorf("wspool: bad ManagerConfig: %w", err)
+	}
+	return m, nil
+}
+
+// Acquire lends a connection of key, as [Pool.Acquire] does of its pool. It
+// fails also with what Config failed with for that key.
+func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
+	return borrow(ctx, of[K]{m.keyed, key}, resource.Request{})
+}
+
+// AcquireWith is Acquire with particulars for the policies.
+func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request) (*Conn, error) {
+	return borrow(ctx, of[K]{m.keyed, key}, r)
+}
+
+// TryAcquire is [Pool.TryAcquire] for key. A key that is not in use has nothing
+// idle.
+func (m *Manager[K]) TryAcquire(key K) (*Conn, bool) { return tryBorrow(of[K]{m.keyed, key}) }
+
+// Do is [Pool.Do] for key.
+func (m *Manager[K]) Do(ctx context.Context, key K, f func(context.Context, *Conn) error) error {
+	return do(ctx, of[K]{m.keyed, key}, resource.Request{}, f)
+}
+
+// DoIdempotent is [Pool.DoIdempotent] for key.
+func (m *Manager[K]) DoIdempotent(ctx context.Context, key K, f func(context.Context, *Conn) error) error {
+	return doIdempotent(ctx, of[K]{m.keyed, key}, f)
+}
+
+// of is the pool of one key.
+type of[K comparable] struct {
+	keyed *resource.Keyed[K, *link]
+	key   K
+}
+
+func (o of[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error) {
+	return o.keyed.AcquireWith(ctx, o.key, r)
+}
+
+func (o of[K]) TryAcquire() (resource.Lease[*link], bool) { return o.keyed.TryAcquire(o.key) }
+
+// All lists the keys in use and what their pools have, in no order. Keys that
+// come or go meanwhile may or may not be listed.
+func (m *Manager[K]) All() iter.Seq2[K, resource.Stats] {
+	return func(yield func(K, resource.Stats) bool) {
+		for key, p := range m.keyed.All() {
+			if !yield(key, p.Stats()) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns how many keys are in use.
+func (m *Manager[K]) Len() int { return m.keyed.Len() }
+
+// Warm dials until key has n connections, as [Pool.Warm] does, as far as the
+// total has room.
+func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
+	p, err := m.keyed.Pool(key)
+	if err != nil {
+		return err
+	}
+	return p.Warm(ctx, n)
+}
+
+// Resize changes how many connections of all keys may exist at once, as
+// [resource.Keyed.Resize] does. It fails if max is less than 1.
+func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
+
+// Reset replaces every connection made before it, as [Pool.Reset] does.
+func (m *Manager[K]) Reset(cause error) { m.keyed.Reset(cause) }
+
+// ResetKey is Reset for the connections of key alone. It reports whether the key
+// was in use.
+func (m *Manager[K]) ResetKey(key K, cause error) bool {
+	p, ok := m.keyed.Find(key)
+	if ok {
+		p.Reset(cause)
+	}
+	return ok
+}
+
+// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain]
+// does: who acquires of it afterwards begins anew, with a new Config.
+func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Drain(ctx, key) }
+
+// Stats returns a snapshot. Its cost grows with the number of keys.
+func (m *Manager[K]) Stats() ManagerStats {
+	return ManagerStats{KeyedStats: m.keyed.Stats(), Sockets: m.count.sockets()}
+}
+
+// ManagerStats is a snapshot of a [Manager].
+type ManagerStats struct {
+	resource.KeyedStats // what is known of all its connections as resources
+	Sockets
+}
+
+// String says it in a line.
+func (s ManagerStats) String() string { return s.KeyedStats.String() + "; " + s.Sockets.String() }
+
+// Close ends all pools, as [Pool.Close] does each: it returns nil when nothing
+// of any runs any more, or an error when ctx ends before; the closing goes on,
+// and Close may be called again to wait for it.
+func (m *Manager[K]) Close(ctx context.Context) error {
+	m.end()
+	return m.keyed.Close(ctx)
+}
