@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/boundary"
@@ -30,12 +31,12 @@ type wire struct {
 	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
 	wait   waiting           // how a wait can be broken off
 
-	pressed  uint64    // bytes that the network took, of those that had to wait
-	explicit time.Time // deadline of the next Write alone; zero: budget decides
-	budget   budget    // of the message that is being written
-	waiting  bool      // a Write waits for the network
-	severed  bool      // writes are broken off
-	handed   bool      // to a hijacker: deadlines are its own
+	pressed  uint64       // bytes that the network took, of those that had to wait
+	explicit atomic.Int64 // deadline of the next Write alone, as of UnixNano; 0: budget decides
+	budget   budget       // of the message that is being written
+	waiting  bool         // a Write waits for the network
+	severed  atomic.Bool  // writes are broken off
+	handed   atomic.Bool  // to a hijacker: deadlines are its own
 }
 
 // tryReader is what Config.NetDial says of connections that are no sockets.
