@@ -39,6 +39,9 @@ func (l *link) destroy(cause error) {
 // sayGoodbye does the closing handshake and reports whether it came to an end.
 func (l *link) sayGoodbye(cause error) bool {
 	l.mu.Lock()
+	for l.care.pulse.senders > 0 { // a ping that came before is answered before
+		l.freed.Wait()
+	}
 	mute := l.mute
 	l.mu.Unlock()
 	if mute || l.wire.isSevered() {

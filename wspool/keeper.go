@@ -143,6 +143,7 @@ func (k *keeper) onTick() {
 // tend puts a watcher to l if nobody has read it for too long: since more than a
 // tick if it is idle, since thinkTime if it is leased.
 func (l *link) tend(tick uint64, step time.Duration) {
+	l.wire.hook(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watchable() {

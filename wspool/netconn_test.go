@@ -94,8 +94,8 @@ func TestStreamReadDeadline(t *testing.T) {
 		time.AfterFunc(ms, func() { s.SetReadDeadline(time.Now().Add(3 * time.Second)) })
 		timeout("put off", 7*time.Second+ms)
 		s.SetReadDeadline(time.Now().Add(time.Minute))
-		time.AfterFunc(ms, func() { s.SetReadDeadline(time.Now().Add(-time.Minute)) })
-		timeout("brought forward", 7*time.Second+2*ms)
+		time.AfterFunc(time.Second, func() { s.SetReadDeadline(time.Now().Add(-time.Minute)) })
+		timeout("brought forward", 8*time.Second+ms)
 		s.SetDeadline(time.Time{})
 		w.send(0, frame(websocket.BinaryMessage, "whole"))
 		if n, err := s.Read(buf); string(buf[:n]) != "whole" || err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 )
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
@@ -21,13 +22,13 @@ import (
 // answer to one of the lease's, since it would reach the next caller. A message
 // abandoned in its midst ends the reading.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
-	m, stop, err := c.next(ctx)
+	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
 	l := c.link
 	p, err = l.readAll(m.r)
-	if err = c.endMessage(ctx, stop, err); err != nil {
+	if err = c.endMessage(ctx, err); err != nil {
 		p = nil
 	}
 	<-l.readTurn
@@ -56,7 +57,7 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 // fails with [ErrUnfinished] until then, and before the lease ends, or the
 // connection is destroyed. The reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
-	m, stop, err := c.next(ctx)
+	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
@@ -66,7 +67,7 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	c.running--
 	l.mu.Unlock()
 	<-l.readTurn
-	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit, stop: stop}, nil
+	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}, nil
 }
 
 // reading is a message that a lease reads piece by piece.
@@ -75,7 +76,6 @@ type reading struct {
 	ctx  context.Context
 	r    io.Reader
 	left int64
-	stop func() bool
 	err  error // what the last Read returned, for ever
 }
 
@@ -98,7 +98,7 @@ func (r *reading) Read(p []byte) (n int, err error) {
 		l.mu.Unlock()
 		return n, nil
 	}
-	if err = r.c.endMessage(r.ctx, r.stop, err); err == nil {
+	if err = r.c.endMessage(r.ctx, err); err == nil {
 		err = io.EOF
 	}
 	r.err = r.c.orReleased(err)
@@ -119,11 +119,11 @@ func (l *link) resume(c *Conn) bool {
 
 // next waits for a message to begin, which is then the caller's to read, and for
 // the turn to read. If it fails nothing is to be ended; else endMessage must be
-// called, with stop, and the turn given back.
-func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err error) {
+// called, and the turn given back.
+func (c *Conn) next(ctx context.Context) (m incoming, err error) {
 	l := c.link
 	if !l.begin(c) {
-		return m, nil, ErrReleased
+		return m, ErrReleased
 	}
 	select {
 	case l.readTurn <- struct{}{}:
@@ -132,31 +132,38 @@ func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err erro
 		case l.readTurn <- struct{}{}:
 		case <-ctx.Done():
 			l.finish(c)
-			return m, nil, c.abandoned(ctx)
+			return m, c.abandoned(ctx)
 		}
 	}
-	op := l.wire.startOp()
-	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, func() { l.wire.breakOff(op) })
+	bound := ctx
+	if ctx.Done() == nil {
+		bound = nil
+	}
+	l.wire.startOp(bound)
+	if bound != nil && l.hub.keeper.step > hookWithin {
+		l.wire.hook(false)
 	}
 	for again := true; again; {
 		m, again, err = c.tryNext(ctx)
 	}
 	if err != nil {
-		l.stopOp(stop, false)
+		l.stopOp(ctx, false)
 		<-l.readTurn
 		l.finish(c)
 	}
-	return m, stop, err
+	return m, err
 }
 
-// stopOp ends what startOp began, with what AfterFunc returned, nil if it was
-// not called. An op that nobody can break off any more need not be ended.
-func (l *link) stopOp(stop func() bool, whole bool) {
-	if stop != nil && !stop() {
+// stopOp ends what next began for ctx.
+func (l *link) stopOp(ctx context.Context, whole bool) {
+	if ctx.Done() != nil {
 		l.wire.stopOp(whole)
 	}
 }
+
+// hookWithin is how long the keeper may take to hook a read to its context: a
+// context that ends before may be heeded as much later.
+const hookWithin = 10 * time.Millisecond
 
 // tryNext is one step of next. again says that it is to be tried once more.
 func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) {
@@ -256,7 +263,7 @@ func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
 
 // endMessage ends what next began: the message was read, or reading it failed
 // with err.
-func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) error {
+func (c *Conn) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
 		l.tap.finished()
@@ -264,7 +271,7 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	} else {
 		err = c.readFailed(ctx, err)
 	}
-	l.stopOp(stop, err == nil)
+	l.stopOp(ctx, err == nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.running--
