@@ -54,12 +54,17 @@ func (l *link) sayGoodbye(cause error) bool {
 	case errors.Is(cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
 	}
-	by := time.Now().Add(l.hub.cfg.CloseTimeout)
-	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), by)
+	wait, silent := l.hub.cfg.CloseTimeout, errors.Is(cause, ErrSilent)
+	if silent { // it would not answer, and its place is wanted
+		wait = min(wait, hangUpWait)
+	}
+	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(wait))
 	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
 		return false
 	}
-	l.drain()
+	if !silent {
+		l.drain()
+	}
 	return true
 }
 

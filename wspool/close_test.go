@@ -160,3 +160,37 @@ func TestCloseError(t *testing.T) {
 		}
 	}
 }
+
+// A server that is given up because it is silent is told so, and not waited for.
+func TestCloseSilent(t *testing.T) {
+	for _, deaf := range []bool{true, false} {
+		bubble(t, func(t *testing.T) {
+			seen, over := make(chan error, 10), make(chan struct{})
+			peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
+				ws.SetPingHandler(func(string) error { return nil })
+				if !deaf {
+					seen <- drain(ws)
+				}
+				<-over // it does not hang up
+			})
+			t.Cleanup(func() { close(over) })
+			peer.cfg.KeepAlive, peer.cfg.PongWait = time.Second, time.Second
+			gone := ends(&peer.cfg)
+			p := pool(t, peer.cfg)
+			if err := p.Warm(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			e := next(t, "end", gone)
+			if !errors.Is(e.Cause, wspool.ErrSilent) || e.Took > 50*time.Millisecond {
+				t.Errorf("it took %v, %v", e.Took, e.Cause)
+			}
+			var ce *websocket.CloseError
+			if deaf {
+				return
+			}
+			if err := next(t, "close", seen); !errors.As(err, &ce) || ce.Code != 1000 {
+				t.Errorf("the server saw %v, want 1000", err)
+			}
+		})
+	}
+}

@@ -14,8 +14,8 @@ import (
 // caller. Its methods may be called by several goroutines at once.
 //
 // Pings of the server are answered without the caller's help, within about a
-// second where the caller thinks meanwhile; only while a message waits that the
-// caller has not read to its end they wait behind it.
+// tenth of a second where the caller thinks meanwhile; only while a message waits
+// that the caller has not read to its end they wait behind it.
 type Conn struct {
 	lease    resource.Lease[*link] // none in OnConnect
 	early    bool                  // in OnConnect

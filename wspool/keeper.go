@@ -7,13 +7,11 @@ import (
 	"time"
 )
 
-const (
-	// thinkTime is how long a lease may leave its connection unread before a
-	// watcher reads it, so that pings are answered meanwhile.
-	thinkTime = time.Second
-	// slowTick is the keeper's tick where no connection is ever hot.
-	slowTick = 100 * time.Millisecond
-)
+// thinkTime is how long a lease may leave its connection unread before a watcher
+// reads it, so that pings are answered meanwhile: soon enough for servers that
+// give them a third of a second. Beside a lease that thinks for so long, what the
+// hand-over of its next message costs is nothing.
+const thinkTime = 100 * time.Millisecond
 
 // keeper looks after all connections of a pool: it puts watchers to those that
 // nobody has read for a while, and sends pings where nothing came in. It has two
@@ -22,6 +20,7 @@ const (
 type keeper struct {
 	hub  *hub
 	step time.Duration // between ticks
+	cool uint64        // for how many an idle connection may stay unwatched
 	tick atomic.Uint64 // how many there have been
 
 	mu      sync.Mutex
@@ -48,9 +47,11 @@ type care struct {
 
 func (k *keeper) start(h *hub) {
 	k.hub = h
-	if k.step = h.cfg.WatchAfter; k.step < 0 {
-		k.step = slowTick
+	after := h.cfg.WatchAfter
+	if k.step = min(after, thinkTime); k.step < 0 {
+		k.step = thinkTime // where no connection is ever hot
 	}
+	k.cool = 1 + uint64(max(1, (after+k.step-1)/k.step)) // the first tick may come at once
 }
 
 // adopt takes a new link into its care, with nobody reading it.
@@ -131,7 +132,7 @@ func (k *keeper) onTick() {
 	loose := append([]*link(nil), k.loose...)
 	k.mu.Unlock()
 	for _, l := range loose {
-		l.tend(tick, k.step)
+		l.tend(tick)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -140,17 +141,19 @@ func (k *keeper) onTick() {
 	}
 }
 
-// tend puts a watcher to l if nobody has read it for too long: since more than a
-// tick if it is idle, since thinkTime if it is leased.
-func (l *link) tend(tick uint64, step time.Duration) {
+// tend puts a watcher to l if nobody has read it for too long: for WatchAfter if
+// it is idle, for thinkTime if it is leased. A read that has gone on since the
+// last tick is hooked to its context.
+func (l *link) tend(tick uint64) {
 	l.wire.hook(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watchable() {
 		return
 	}
+	k := &l.hub.keeper
 	still := tick - l.care.since
-	if l.tenant == nil && still >= 2 || time.Duration(still)*step >= thinkTime {
+	if l.tenant == nil && still >= k.cool || l.tenant != nil && time.Duration(still)*k.step >= thinkTime {
 		l.startWatch()
 	}
 }

@@ -1,0 +1,26 @@
+package scenes_test
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/respool/respool/wspool"
+)
+
+// What a connection ended of.
+
+func closed(code int) func(error) bool {
+	return func(err error) bool {
+		var ce *wspool.CloseError
+		return errors.As(err, &ce) && ce.Code == code
+	}
+}
+
+func is(want error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, want) }
+}
+
+// wasReset accepts what the kernel says of a reset, whoever notices first.
+func wasReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}

@@ -1,0 +1,147 @@
+package scenes_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+// schemes plays a scene over both.
+func schemes(t *testing.T, relayed bool, play func(t *testing.T, g *stage)) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) { play(t, build(t, size(), scheme == "wss", relayed)) })
+	}
+}
+
+// A server that wants its pings answered within 350 ms gets that while leases
+// think for 2 s, before and behind their first exchange.
+func TestLeasedThinking(t *testing.T) {
+	schemes(t, false, func(t *testing.T, g *stage) {
+		g.raise()
+		g.warm()
+		stop := g.server.demand()
+		var turns atomic.Int64
+		g.each(func(ctx context.Context, c *wspool.Conn) error {
+			if turns.Add(1)%2 == 0 {
+				if err := g.exchange(ctx, c); err != nil {
+					return err
+				}
+			}
+			time.Sleep(2 * time.Second)
+			return g.exchange(ctx, c)
+		})
+		g.check()
+		if ended := stop(); ended > 0 {
+			t.Errorf("%d did not answer a ping in time", ended)
+		}
+		if s := g.pool.Stats(); s.Made != int64(g.n) || s.Destroyed+s.Failed != 0 {
+			t.Errorf("%v", s)
+		}
+		g.finish()
+	})
+}
+
+// A line that goes dead while its connection is leased is found out, whether the
+// lease waits for an answer or thinks.
+func TestLeasedHalfOpen(t *testing.T) {
+	schemes(t, true, func(t *testing.T, g *stage) {
+		briskly(&g.cfg)
+		g.raise()
+		g.warm()
+		var struck atomic.Int64
+		go func() { // when half of them wait
+			for range g.n / 2 {
+				<-g.server.holding
+			}
+			struck.Store(time.Now().UnixNano())
+			for _, c := range g.relay.Conns() {
+				c.BlackHole()
+			}
+		}()
+		var mu sync.Mutex
+		var took []time.Duration
+		var turns atomic.Int64
+		g.each(func(ctx context.Context, c *wspool.Conn) error {
+			var err error
+			if turns.Add(1)%2 == 0 {
+				err = ask(ctx, c, request(held, g.numbers.Add(1)))
+				mu.Lock()
+				took = append(took, time.Since(time.Unix(0, struck.Load())))
+				mu.Unlock()
+			} else {
+				for g.pool.Stats().Silent < int64(g.n) && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				err = g.exchange(ctx, c)
+			}
+			if !errors.Is(err, wspool.ErrSilent) || !errors.Is(err, wspool.ErrStale) {
+				return fmt.Errorf("a dead line: %w", errors.Join(err, errors.New("not ErrSilent and ErrStale")))
+			}
+			return nil
+		})
+		t.Logf("found out: %s", spread(took))
+		g.check()
+		if s := g.pool.Stats(); s.Silent != int64(g.n) || s.Stale != int64(g.n) || s.Made != 2*int64(g.n) {
+			t.Errorf("%v", s)
+		}
+		g.finish()
+	})
+}
+
+// A server that says goodbye in the same piece as its consent has not been
+// reached: no such connection is lent, and the dial fails with what it said.
+//
+// A pool that has nothing which works makes 50 attempts at most, so that there
+// is one for each 50.
+func TestGoodbyeWithHandshake(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			for left := size(); left > 0; left -= 50 {
+				testGoodbye(build(t, min(left, 50), scheme == "wss", false))
+			}
+		})
+	}
+}
+
+func testGoodbye(g *stage) {
+	t := g.t
+	var dials, all atomic.Int64
+	all.Store(int64(g.n))
+	together := make(chan struct{})
+	g.server.shaking = func() { // none is refused before all are there
+		if dials.Add(1) == int64(g.n) {
+			close(together)
+		}
+		select {
+		case <-together:
+		case <-time.After(patience):
+		}
+	}
+	g.server.farewell = func() bool { return all.Add(-1) >= 0 }
+	g.cfg.MaxDials = g.n
+	g.cfg.Outage = resource.KeepWaiting
+	g.cfg.DialTimeout = patience
+	g.raise()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := g.pool.Warm(ctx, g.n)
+	var de *wspool.DialError
+	if !closed(websocket.CloseGoingAway)(err) || !errors.As(err, &de) || de.Phase != "handshake" {
+		t.Fatalf("Warm: %v", err)
+	}
+	until(t, "all have failed", func() bool { return g.pool.Stats().Failed >= int64(g.n) })
+	g.check()
+	if s := g.pool.Stats(); s.Made != int64(g.n) || s.Failed != int64(g.n) || s.Destroyed+s.Stale != 0 {
+		t.Errorf("%v", s)
+	}
+	g.finish()
+}

@@ -1,0 +1,339 @@
+package scenes_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool"
+)
+
+// A request is "manner number rest". Its answer is the request.
+const (
+	plain = "plain" // answered at once
+	hello = "hello" // as well; the number is the connection's, as the pool counts
+	held  = "held"  // answered by session.answerHeld
+	bye   = "bye"   // answered with a close frame in the same piece
+)
+
+// server is a WebSocket server that plays its part in a scene.
+type server struct {
+	upgrader websocket.Upgrader
+	complain func(format string, args ...any)
+	shaking  func()         // called in each handshake, before its answer; nil: not
+	farewell func() bool    // whether a handshake is answered with a close frame in the same piece; nil: none is
+	holding  chan *session  // who has a held request
+	all      sync.WaitGroup // sessions
+	open     atomic.Int64   // TCP connections
+	dials    atomic.Int64   // those among them without an answer to the handshake
+	most     atomic.Int64   // of dials at once
+
+	mu       sync.Mutex
+	sessions map[*session]bool
+}
+
+// session is one WebSocket at the server.
+type session struct {
+	*server
+	ws     *websocket.Conn
+	id     atomic.Uint64 // as it said in its hello
+	asked  atomic.Int64  // the ping that it owes an answer; 0: none
+	struck atomic.Int64  // when something was done to it, in Unix time
+	stays  atomic.Bool   // its TCP connection is to stay open after the close frames
+
+	mu   sync.Mutex
+	held []string // requests that wait for their answer
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.all.Add(1)
+	defer s.all.Done()
+	if s.shaking != nil {
+		s.shaking()
+	}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // the client left
+	}
+	x := &session{server: s, ws: ws}
+	ws.SetPongHandler(x.ponged)
+	s.mu.Lock()
+	s.sessions[x] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.sessions, x)
+		s.mu.Unlock()
+		ws.Close()
+	}()
+	for {
+		kind, p, err := ws.ReadMessage()
+		if err != nil {
+			break
+		}
+		if err := x.reply(kind, string(p)); err != nil {
+			break
+		}
+	}
+	if x.stays.Load() {
+		_, _ = io.Copy(io.Discard, ws.NetConn()) // until the client hangs up
+	}
+}
+
+// reply answers a request in its manner.
+func (x *session) reply(kind int, request string) error {
+	manner, rest, _ := strings.Cut(request, " ")
+	number, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		x.complain("the server got %.80q, which nobody sent", request)
+		return err
+	}
+	switch manner {
+	case hello:
+		x.id.Store(n)
+	case held:
+		x.mu.Lock()
+		x.held = append(x.held, request)
+		x.mu.Unlock()
+		x.holding <- x
+		return nil
+	case bye:
+		x.strike(func(*session) { x.write(append(frame(kind, request), goingAway()...)) })
+		return nil
+	}
+	return x.ws.WriteMessage(kind, []byte(request))
+}
+
+// answerHeld answers what was held.
+func (x *session) answerHeld() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, request := range x.held {
+		_ = x.ws.WriteMessage(websocket.TextMessage, []byte(request)) // it may be gone
+	}
+	x.held = nil
+}
+
+// frame is a server's, with a short payload.
+func frame(opcode int, payload string) []byte {
+	return append([]byte{0x80 | byte(opcode), byte(len(payload))}, payload...)
+}
+
+func goingAway() []byte {
+	return frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(websocket.CloseGoingAway, "")))
+}
+
+// who returns the sessions.
+func (s *server) who() (all []*session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.sessions {
+		all = append(all, x)
+	}
+	return all
+}
+
+// strike does something to it and notes when.
+func (x *session) strike(do func(*session)) {
+	x.struck.Store(time.Now().UnixNano())
+	do(x)
+}
+
+// tcp is the connection below everything.
+func (x *session) tcp() *net.TCPConn {
+	c := x.ws.NetConn().(*greeter).Conn
+	if s, ok := c.(*tls.Conn); ok {
+		c = s.NetConn()
+	}
+	return c.(*counted).TCPConn
+}
+
+// The ticks of a server that wants its pings answered. What it demands it
+// counts in ticks, so that a machine which is late does not count.
+const (
+	tick     = 50 * time.Millisecond
+	pingEach = 2 // ticks
+	demanded = 7 // ticks: 350 ms
+)
+
+// demand pings every session and ends those that leave a ping unanswered for too
+// long, until it is told to stop. It reports how many those were.
+func (s *server) demand() (stop func() (ended int)) {
+	quit, done := make(chan struct{}), make(chan int)
+	go func() {
+		ended := 0
+		defer func() { done <- ended }()
+		for now := int64(1); ; now++ {
+			select {
+			case <-quit:
+				return
+			case <-time.After(tick):
+			}
+			for _, x := range s.who() {
+				asked := x.asked.Load()
+				if asked != 0 && now-asked > demanded {
+					x.ws.Close()
+					ended++
+				}
+				if now%pingEach != 0 {
+					continue
+				}
+				x.asked.CompareAndSwap(0, now)
+				_ = x.ws.WriteControl(websocket.PingMessage, strconv.AppendInt(nil, now, 10), time.Now().Add(patience))
+			}
+		}
+	}()
+	return func() int { close(quit); return <-done }
+}
+
+// ponged takes the ping off that was answered first.
+func (x *session) ponged(data string) error {
+	if n, err := strconv.ParseInt(data, 10, 64); err == nil && n >= x.asked.Load() {
+		x.asked.Store(0)
+	}
+	return nil
+}
+
+// counted is a TCP connection of the server's.
+type counted struct {
+	*net.TCPConn
+	s    *server
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.s.open.Add(-1) })
+	return c.TCPConn.Close()
+}
+
+// greeter is what HTTP is spoken over.
+type greeter struct {
+	net.Conn
+	s    *server
+	once sync.Once
+}
+
+// shaken counts the end of its dial.
+func (g *greeter) shaken() { g.once.Do(func() { g.s.dials.Add(-1) }) }
+
+func (g *greeter) Close() error {
+	g.shaken()
+	return g.Conn.Close()
+}
+
+func (g *greeter) Write(p []byte) (int, error) {
+	if !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) {
+		return g.Conn.Write(p)
+	}
+	g.shaken()
+	if g.s.farewell == nil || !g.s.farewell() {
+		return g.Conn.Write(p)
+	}
+	if _, err := g.Conn.Write(append(bytes.Clone(p), goingAway()...)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+type listener struct {
+	net.Listener
+	s      *server
+	secure *tls.Config // nil: none
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.s.open.Add(1)
+	n := l.s.dials.Add(1)
+	for m := l.s.most.Load(); n > m && !l.s.most.CompareAndSwap(m, n); m = l.s.most.Load() {
+	}
+	c = &counted{TCPConn: c.(*net.TCPConn), s: l.s}
+	if l.secure != nil {
+		c = tls.Server(c, l.secure)
+	}
+	return &greeter{Conn: c, s: l.s}, nil
+}
+
+// listen starts a server on loopback and returns how to reach it, and its
+// address.
+func listen(t *testing.T, secure bool) (s *server, cfg wspool.Config, addr string) {
+	t.Helper()
+	s = &server{complain: t.Errorf, holding: make(chan *session, 1000), sessions: map[*session]bool{}}
+	base, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = base.Addr().String()
+	l := listener{Listener: base, s: s}
+	cfg.URL = "ws://" + addr
+	if secure {
+		l.secure, cfg.TLS = certificate(t)
+		cfg.URL = "wss://" + addr
+	}
+	h := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)} // it tells of handshakes that fail on purpose
+	served := make(chan struct{})
+	go func() { defer close(served); _ = h.Serve(l) }()
+	t.Cleanup(func() {
+		_ = h.Close()
+		<-served
+		for _, x := range s.who() {
+			x.ws.Close()
+		}
+		s.all.Wait()
+	})
+	return s, cfg, addr
+}
+
+// certificate makes one for loopback and returns the configurations of both
+// ends. That of httptest has an RSA key, which takes ten times as long.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
+}
+
+// request makes one unlike any other.
+func request(manner string, number uint64) string { return fmt.Sprintf("%s %d .", manner, number) }
+
+// write sends bytes as they are. The client may be gone.
+func (x *session) write(p []byte) { _, _ = x.ws.NetConn().Write(p) }
