@@ -37,7 +37,7 @@ type link struct {
 	pending incoming    // a message for the tenant that has begun
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped
-	proved  bool        // a lease has read from it
+	proved  bool        // it has served a lease
 	taint   error       // why the tenant cannot leave it clean
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used

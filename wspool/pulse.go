@@ -76,8 +76,12 @@ func (l *link) feel(t int64) (next int64) {
 	}
 	l.query(t)
 	l.mu.Unlock()
-	return t + int64(cfg.PongWait)
+	return t + min(int64(cfg.PongWait), l.pace())
 }
+
+// pace is how soon to feel again a link that was sent a ping: once that is
+// answered the next can be due before PongWait is over.
+func (l *link) pace() int64 { return int64(max(l.silence(), time.Millisecond)) }
 
 // query sends a ping that the keeper waits for. l is locked.
 func (l *link) query(t int64) {
@@ -91,7 +95,7 @@ func (l *link) query(t int64) {
 func (l *link) overdue(t int64) (next int64) {
 	p, patience := &l.care.pulse, int64(l.hub.cfg.PongWait)
 	if t < p.asked+patience {
-		return p.asked + patience
+		return min(p.asked+patience, t+l.pace())
 	}
 	next, sent := t+patience, l.wire.progress()
 	switch {

@@ -211,8 +211,12 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 func (c *Conn) receive() {
 	c.in++
 	c.awaiting = false
-	l := c.link
-	l.open = true
+	c.link.open = true
+	c.link.served(c)
+}
+
+// served notes that the link has done c some good. It is locked.
+func (l *link) served(c *Conn) {
 	if !l.proved && !c.detached {
 		l.proved = true
 		l.tie.proved()

@@ -105,6 +105,9 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 		}
 		return taint
 	}
+	if c.out > 0 {
+		l.served(c) // also if nothing was to be read
+	}
 	l.rest()
 	return nil
 }
