@@ -43,7 +43,8 @@ type link struct {
 	cause   error       // why it must not be used
 	doom    func(error) // tells the pool of cause; nil until watched
 
-	care care // the keeper's; see there
+	settling int  // callers in settle
+	care     care // the keeper's; see there
 }
 
 // reader is who reads a link.
@@ -98,6 +99,9 @@ func (l *link) free() {
 	l.reader = nobody
 	l.care.since = l.hub.keeper.tick.Load()
 	l.freed.Broadcast()
+	if l.settling > 0 {
+		l.wire.stir()
+	}
 }
 
 // signal tells who waits in Conn.next to look again.

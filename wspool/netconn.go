@@ -2,12 +2,15 @@ package wspool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // NetConn returns the lease as a stream: each Write sends one message of
@@ -16,8 +19,8 @@ import (
 // [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines,
 // which end them with os.ErrDeadlineExceeded. A read that a deadline ends in the
 // midst of a message ends the reading, one before it does no harm; a write that
-// it breaks off ends the writing. The peer's close is a [*CloseError], whatever
-// its code, and not io.EOF.
+// it breaks off ends the writing. A close of the peer's with code 1000 is io.EOF;
+// one with another code is a [*CloseError].
 //
 // Close releases the lease, and returns nil. Reads run one at a time, and writes
 // too.
@@ -46,7 +49,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		if s.r == nil {
 			kind, r, err := s.c.NextReader(ctx)
 			if err != nil {
-				return 0, s.reads.cause(ctx, err)
+				return 0, s.reads.cause(ctx, endOf(err))
 			}
 			if kind != s.kind {
 				return 0, fmt.Errorf("wspool: a message of type %d in a stream of type %d", kind, s.kind)
@@ -71,7 +74,28 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// endOf is io.EOF for an end that the peer calls normal.
+func endOf(err error) error {
+	var ce *CloseError
+	if errors.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
+		return io.EOF
+	}
+	return err
+}
+
+// atEnd takes note of the end of the message whose bytes have all been read.
+func (s *stream) atEnd() {
+	if !s.mu.TryLock() {
+		return // a Read runs
+	}
+	defer s.mu.Unlock()
+	if s.r != nil && !s.c.link.tap.seen(s.c.link.tap.torn) {
+		s.r.Read(make([]byte, 1))
+	}
+}
+
 func (s *stream) Close() error {
+	s.atEnd()
 	s.c.Release()
 	s.reads.stop()
 	s.writes.stop()

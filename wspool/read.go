@@ -23,26 +23,17 @@ import (
 // at its end, since the message may still come. If it was in the midst of the
 // message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
-	l := c.link
-	if !l.begin(c) {
-		return 0, nil, ErrReleased
-	}
-	defer l.finish(c)
-	select {
-	case l.readTurn <- struct{}{}:
-		defer func() { <-l.readTurn }()
-	case <-ctx.Done():
-		return 0, nil, c.orReleased(c.abandoned(ctx))
-	}
 	m, stop, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
+	l := c.link
 	p, err = l.readAll(m.r)
 	if err = c.endMessage(ctx, stop, err); err != nil {
-		return 0, nil, c.orReleased(err)
+		p = nil
 	}
-	return m.kind, p, nil
+	<-l.readTurn
+	return m.kind, p, c.orReleased(err)
 }
 
 // ReadJSON reads the next message into v as [encoding/json] does. It blocks and
@@ -68,24 +59,16 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 // connection is destroyed; after that the reader returns [ErrReleased]. The
 // reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
-	l := c.link
-	if !l.begin(c) {
-		return 0, nil, ErrReleased
-	}
-	defer l.finish(c)
-	select {
-	case l.readTurn <- struct{}{}:
-		defer func() { <-l.readTurn }()
-	case <-ctx.Done():
-		return 0, nil, c.orReleased(c.abandoned(ctx))
-	}
 	m, stop, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
+	l := c.link
 	l.mu.Lock()
 	l.free() // between its reads; the open message keeps others away
+	c.running--
 	l.mu.Unlock()
+	<-l.readTurn
 	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit, stop: stop}, nil
 }
 
@@ -107,7 +90,6 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if !l.resume(r.c) {
 		return 0, ErrReleased
 	}
-	defer l.finish(r.c)
 	n, err = r.r.Read(p)
 	if r.left -= int64(n); r.left < 0 && (err == nil || err == io.EOF) {
 		n, err = 0, ErrReadLimit
@@ -115,6 +97,7 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if err == nil {
 		l.mu.Lock()
 		l.free()
+		r.c.running--
 		l.mu.Unlock()
 		return n, nil
 	}
@@ -137,25 +120,44 @@ func (l *link) resume(c *Conn) bool {
 	return true
 }
 
-// next waits for a message to begin, which is then the caller's to read; it has
-// the turn. endMessage must be called at its end, with stop.
+// next waits for a message to begin, which is then the caller's to read, and for
+// the turn to read. If it fails nothing is to be ended; else endMessage must be
+// called, with stop, and the turn given back.
 func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err error) {
 	l := c.link
+	if !l.begin(c) {
+		return m, nil, ErrReleased
+	}
+	select {
+	case l.readTurn <- struct{}{}:
+	default:
+		select {
+		case l.readTurn <- struct{}{}:
+		case <-ctx.Done():
+			l.finish(c)
+			return m, nil, c.abandoned(ctx)
+		}
+	}
 	op := l.wire.startOp()
 	if ctx.Done() != nil {
 		stop = context.AfterFunc(ctx, func() { l.wire.breakOff(op) })
 	}
-	for {
-		m, again, err := c.tryNext(ctx)
-		if !again {
-			if err != nil {
-				l.wire.stopOp(false)
-				if stop != nil {
-					stop()
-				}
-			}
-			return m, stop, err
-		}
+	for again := true; again; {
+		m, again, err = c.tryNext(ctx)
+	}
+	if err != nil {
+		l.stopOp(stop, false)
+		<-l.readTurn
+		l.finish(c)
+	}
+	return m, stop, err
+}
+
+// stopOp ends what startOp began, with what AfterFunc returned, nil if it was
+// not called. An op that nobody can break off any more need not be ended.
+func (l *link) stopOp(stop func() bool, whole bool) {
+	if stop != nil && !stop() {
+		l.wire.stopOp(whole)
 	}
 }
 
@@ -216,19 +218,24 @@ func (c *Conn) receive() {
 // direct is tryNext where the caller itself reads.
 func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
-	interrupted := false
-	for !interrupted && !l.tap.begun() && !l.tap.stirred() {
-		interrupted = l.tap.await() != nil
+	on := true
+	if l.tap.begun() {
+		on = l.wire.enter()
+	}
+	for on && !l.tap.begun() && !l.tap.stirred() {
+		on = l.tap.await()
 	}
 	l.mu.Lock()
 	switch {
-	case interrupted:
+	case !on:
 		l.free()
-	case !l.tap.begun() || !c.expects(): // a watcher knows what to do with it
+	case !l.tap.begun():
+		l.startWatch() // a watcher knows what to do with it
+	case !c.expects():
+		l.wire.outside()
 		l.startWatch()
-	case !l.wire.enter():
-		l.free()
 	default:
+		c.receive()
 		l.mu.Unlock()
 		return c.inside(ctx)
 	}
@@ -240,17 +247,14 @@ func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
 func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	m.kind, m.r, err = l.ws.NextReader()
-	if err != nil {
-		err = c.readFailed(ctx, err)
+	if err == nil {
+		return m, false, nil
 	}
+	err = c.readFailed(ctx, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		l.free()
-		return incoming{}, false, err
-	}
-	c.receive()
-	return m, false, nil
+	l.free()
+	return incoming{}, false, err
 }
 
 // endMessage ends what next began: the message was read, or reading it failed
@@ -263,12 +267,10 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	} else {
 		err = c.readFailed(ctx, err)
 	}
-	l.wire.stopOp(err == nil)
-	if stop != nil {
-		stop()
-	}
+	l.stopOp(stop, err == nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	c.running--
 	l.open = err != nil // what is left of it is in the way
 	l.free()
 	l.caughtUp()
@@ -283,8 +285,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 		return cause // it was broken off for that
 	}
 	if errors.Is(err, ErrReadLimit) {
-		l.tooBig()
-		l.fail(fmt.Errorf("%w: it inflates to more than %d bytes", err, l.hub.cfg.ReadLimit))
+		l.fail(l.tooBig(err))
 		return l.why()
 	}
 	var ne net.Error

@@ -123,13 +123,16 @@ func (l *link) taintOf(c *Conn) error {
 	case l.open:
 		return fmt.Errorf("%w: one was read in part", ErrUnread)
 	}
-	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() {
-		l.tap.poll() // what is behind the answer is still this lease's
+	// What is behind the answer is still this lease's. One who goes as soon as
+	// it was read leaves it to the next look: a read took what there was.
+	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() &&
+		(c.in == 0 || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
+		l.tap.poll()
 	}
 	switch {
-	case l.pending.r != nil || l.tap.begun():
+	case l.pending.r != nil || l.tap.seen(l.tap.begun):
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
-	case l.tap.torn() || l.wire.torn():
+	case l.tap.seen(l.tap.torn) || l.wire.torn():
 		return fmt.Errorf("%w: part of one has come", ErrUnread)
 	case c.detached:
 		return nil
@@ -190,7 +193,7 @@ func (c *Conn) orReleased(err error) error {
 	l := c.link
 	l.mu.Lock()
 	dead := l.cause != nil && errors.Is(err, l.cause) || l.mute
-	stale := dead && c.in == 0 && !l.tap.begun() && !c.detached
+	stale := dead && c.in == 0 && !l.tap.seen(l.tap.begun) && !c.detached
 	l.mu.Unlock()
 	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
@@ -220,7 +223,11 @@ func (l *link) evacuate(c *Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
-		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
+		l.pending.r == nil && !l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) {
+		if l.care.pulse.senders > 0 {
+			l.freed.Wait() // they are at the connection, for a moment
+			continue
+		}
 		if l.reader == nobody {
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
@@ -236,8 +243,7 @@ func (l *link) evacuate(c *Conn) bool {
 			l.wire.dismissed()
 			continue
 		}
-		l.mu.Unlock()
-		_ = l.settle(context.Background(), quietWait)
+		_ = l.calm(context.Background(), quietWait, l.unwatched)
 		l.mu.Lock()
 	}
 	return false

@@ -99,11 +99,24 @@ func (w *wire) beginAwait() bool {
 	return true
 }
 
-func (w *wire) endAwait() {
+// endAwait ends the wait, and returns false if it was broken off. If it was not
+// and a message has begun the op goes on inside gorilla.
+func (w *wire) endAwait(begun bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wait.awaiting = false
 	w.undate()
+	if !w.wait.interrupted {
+		w.wait.inside = begun
+	}
+	return !w.wait.interrupted
+}
+
+// outside notes that the op is not inside gorilla after all.
+func (w *wire) outside() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.inside = false
 }
 
 // enter notes that the op goes on inside gorilla. It returns false if the op

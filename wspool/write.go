@@ -59,13 +59,10 @@ func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) 
 // writer is for one goroutine at a time.
 func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	l := c.link
-	if !l.begin(c) {
-		return nil, ErrReleased
+	if err := c.ready(ctx, messageType); err != nil {
+		return nil, err
 	}
 	defer l.finish(c)
-	if err := c.ready(ctx, messageType); err != nil {
-		return nil, c.orReleased(err)
-	}
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
 		<-l.writeTurn
@@ -137,13 +134,10 @@ func badType(kind int) error { return fmt.Errorf("%d is not the type of a messag
 // send waits for its turn and writes one message.
 func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
 	l := c.link
-	if !l.begin(c) {
-		return ErrReleased
+	if err := c.ready(ctx, kind); err != nil {
+		return err
 	}
 	defer l.finish(c)
-	if err := c.ready(ctx, kind); err != nil {
-		return c.orReleased(err)
-	}
 	defer func() { <-l.writeTurn }()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))
@@ -154,20 +148,69 @@ func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
 // ready waits for the turn, and notes that the lease writes, unless it must not.
 // Whatever came in before its first write cannot be an answer to it; so that is
 // dealt with first, and before the turn is taken, since it may call for an answer
-// that is written.
+// that is written. If it fails nothing is to be finished.
 func (c *Conn) ready(ctx context.Context, kind int) error {
 	l := c.link
 	if !isData(kind) {
 		return fmt.Errorf("wspool: write: %w", badType(kind))
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c {
+		return ErrReleased
+	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wspool: write: %w", err)
 	}
+	c.running++
+	err := c.tryReady()
+	if err == errNotYet {
+		l.mu.Unlock()
+		err = c.await(ctx)
+		l.mu.Lock()
+	}
+	if err == nil {
+		c.out++
+		c.awaiting = true
+		return nil
+	}
+	c.running--
+	l.mu.Unlock()
+	err = c.orReleased(err)
+	l.mu.Lock()
+	return err
+}
+
+var errNotYet = errors.New("wspool: it has to wait")
+
+// tryReady is ready where nothing is to be waited for; else it returns
+// errNotYet. If it returns nil it has the turn. The link is locked.
+func (c *Conn) tryReady() error {
+	l := c.link
+	switch {
+	case l.tenant != c:
+		return ErrReleased
+	case l.cause != nil:
+		return l.cause
+	case l.mute:
+		return fmt.Errorf("wspool: write: %w", l.taint)
+	case !c.expects() && !l.look():
+		return errNotYet
+	}
+	select {
+	case l.writeTurn <- struct{}{}:
+		return nil
+	default:
+		return errNotYet
+	}
+}
+
+// await waits for what tryReady has not waited for. If it returns nil the link
+// is as tryReady leaves it.
+func (c *Conn) await(ctx context.Context) error {
+	l := c.link
 	l.mu.Lock()
 	first := !c.expects()
-	if first && l.cause == nil && l.look() {
-		first = false
-	}
 	l.mu.Unlock()
 	if first {
 		if err := l.settle(ctx, quietWait); err != nil {
@@ -176,18 +219,14 @@ func (c *Conn) ready(ctx context.Context, kind int) error {
 	}
 	select {
 	case l.writeTurn <- struct{}{}:
-	default:
-		select {
-		case l.writeTurn <- struct{}{}:
-		case <-l.broken:
-			return l.why()
-		case <-ctx.Done():
-			return fmt.Errorf("wspool: write: %w", ctx.Err())
-		}
+	case <-l.broken:
+		return l.why()
+	case <-ctx.Done():
+		return fmt.Errorf("wspool: write: %w", ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var err error
+	err := error(nil)
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
@@ -196,8 +235,6 @@ func (c *Conn) ready(ctx context.Context, kind int) error {
 	case l.mute:
 		err = fmt.Errorf("wspool: write: %w", l.taint)
 	default:
-		c.out++
-		c.awaiting = true
 		return nil
 	}
 	<-l.writeTurn
