@@ -247,7 +247,8 @@ const maxPongWait = 5 * time.Second
 
 // Ping sends a ping and returns how long its pong took. It blocks until that has
 // come, and fails with ctx's error, [ErrReleased], or what ended the connection.
-// A pong behind a message that the lease has not read is not seen.
+// A pong behind a message that the lease has not read is not seen until it has.
+// [Config.PongWait] does not bound it: give it a ctx that ends.
 func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	if !c.link.begin(c) {
 		return 0, ErrReleased

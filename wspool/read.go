@@ -14,13 +14,15 @@ import (
 // websocket.BinaryMessage, and its bytes, which are the caller's. It blocks
 // until a message has come whole.
 //
-// It fails with a [*CloseError] when the peer has closed, with the error of the
-// network, with [ErrUnsolicited], with [ErrReadLimit], with [ErrReleased] as soon
-// as the lease ends, or with ctx's error when ctx ends. A wait abandoned before
-// the message began does not hurt the connection, and the lease may read again;
-// but the connection is destroyed when the lease ends if the message was the
-// answer to one of the lease's, since it would reach the next caller. A message
-// abandoned in its midst ends the reading.
+// It fails with what ended the connection: a [*CloseError], the error of the
+// network, [ErrSilent], [ErrReadLimit], [ErrUnsolicited] or what OnUnsolicited
+// failed with. If the connection had been used before and nothing of an answer
+// came, that matches [ErrStale] as well. It fails with [ErrReleased] as soon as
+// the lease ends, with [ErrUnfinished] while a message is open in NextReader, and
+// with ctx's error when ctx ends. If that was before the message began the lease
+// may read again; but unless Exchange is [AnswerNone] the connection is destroyed
+// at its end, since the message may still come. If it was in the midst of the
+// message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
 	m, err := c.next(ctx)
 	if err != nil {
@@ -55,7 +57,8 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 //
 // The message must be read to its end, io.EOF, before the next is read, which
 // fails with [ErrUnfinished] until then, and before the lease ends, or the
-// connection is destroyed. The reader is for one goroutine at a time.
+// connection is destroyed; after that the reader returns [ErrReleased]. The
+// reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
 	m, err := c.next(ctx)
 	if err != nil {

@@ -19,13 +19,15 @@ const hearWait = 100 * time.Millisecond
 // WriteMessage sends one message of type websocket.TextMessage or
 // websocket.BinaryMessage. It waits for another write of the lease that is under
 // way, and then until the bytes are with the network, for no longer than
-// [Config.WriteTimeout] and ctx allow. data is not kept.
+// [Config.WriteTimeout] and ctx allow. data is not kept. Unless Exchange is
+// [AnswerNone], the first write of a lease also waits until what came in before
+// it, which cannot be an answer, has been dealt with: see Config.OnUnsolicited.
 //
 // If ctx ends before the writing began, nothing was sent and nothing is wrong.
 // If it ends during the writing, or the writing fails, the message is broken
 // off: further writes fail, and the connection is destroyed when the lease
-// ends. It fails as well with what ended the connection, such as a
-// [*CloseError], with [ErrUnsolicited], or with [ErrReleased].
+// ends. It fails as well with what ended the connection, as ReadMessage does, and
+// with [ErrReleased]. That it returns nil does not mean that the peer has it.
 func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
 	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
 }
@@ -50,9 +52,11 @@ func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) 
 
 // NextWriter returns a writer of one message, which is sent in pieces as they
 // are written and ends with Close. It waits for another write of the lease that
-// is under way, and others wait for Close. ctx goes for the writer too, and
-// [Config.WriteTimeout] for each piece. A lease that ends with a writer open
-// destroys the connection. The writer is for one goroutine at a time.
+// is under way, and others, of the same goroutine too, wait for Close. It, Write
+// and Close fail as WriteMessage; ctx goes for the writer too, and
+// [Config.WriteTimeout] for each piece. A Close that fails has not ended the
+// message. A lease that ends with a writer open destroys the connection. The
+// writer is for one goroutine at a time.
 func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	l := c.link
 	if err := c.ready(ctx, messageType); err != nil {
