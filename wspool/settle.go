@@ -11,15 +11,19 @@ import (
 // settle sees to it that all that came in before now has been dealt with, and
 // returns why the connection must not be used, or ctx's error, or errNotQuiet if
 // that takes longer than patience. What has come in and is no control frame
-// belongs to nobody.
+// belongs to nobody, unless it is the tenant's already: then nothing is to do.
 func (l *link) settle(ctx context.Context, patience time.Duration) error {
-	l.mu.Lock()
-	if l.cause != nil || l.look() {
-		defer l.mu.Unlock()
-		return l.cause
+	err := errLeft
+	for err == errLeft { // who reads now is another
+		l.mu.Lock()
+		if l.cause != nil || l.unread() || l.look() {
+			defer l.mu.Unlock()
+			return l.cause
+		}
+		leaves := l.wire.departures()
+		l.mu.Unlock()
+		err = l.wire.quiet(ctx, leaves, l.broken, l.tap.blank, patience)
 	}
-	l.mu.Unlock()
-	err := l.wire.quiet(ctx, l.broken, l.tap.blank, patience)
 	if errors.Is(err, errNotQuiet) && patience == quietWait {
 		l.fail(err)
 	}

@@ -216,29 +216,35 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 // have it: c can do nothing more either. It returns false, and nothing has
 // changed, if it cannot.
 func (l *link) evacuate(c *Conn) bool {
-	deadline := time.Now().Add(quietWait)
+	late := false
+	limit := time.AfterFunc(quietWait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.freed.Broadcast()
+	})
+	defer limit.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
-		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
-		if l.reader == nobody {
+	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.unread() &&
+		!l.tap.begun() && !l.tap.torn() && l.reader != lessee && !late {
+		switch {
+		case l.care.pulse.senders > 0: // a ping or pong is on its way out
+			l.freed.Wait()
+		case l.reader == nobody:
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
-		}
-		if l.reader == lessee || time.Now().After(deadline) {
-			return false
-		}
-		if l.wire.dismiss(l.tap.blank) {
-			for l.reader == watcher {
+		case l.wire.dismiss(l.tap.blank):
+			for l.wire.dismissing() && !late {
 				l.freed.Wait()
 			}
-			l.wire.dismissed()
-			continue
+		default:
+			leaves := l.wire.departures()
+			l.mu.Unlock()
+			_ = l.wire.quiet(context.Background(), leaves, l.broken, l.tap.blank, tryWait)
+			l.mu.Lock()
 		}
-		l.mu.Unlock()
-		_ = l.settle(context.Background(), quietWait)
-		l.mu.Lock()
 	}
 	return false
 }

@@ -27,7 +27,8 @@ type wire struct {
 	mu     sync.Mutex
 	units  *boundary.Tracker // of the TLS records that have come in; nil: no TLS
 	parked bool              // a Read waits for bytes: what came before is dealt with
-	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
+	wake   chan struct{}     // closed when one parks next, or the reader leaves; nil: nobody waits
+	leaves uint64            // how often a reader has left
 	wait   waiting           // how a wait can be broken off
 
 	pressed  uint64    // bytes that the network took, of those that had to wait
@@ -106,6 +107,11 @@ func (w *wire) feed(p []byte) {
 // park notes that the reader waits for bytes; w is locked.
 func (w *wire) park() {
 	w.parked = true
+	w.stir()
+}
+
+// stir wakes who waits in quiet; w is locked.
+func (w *wire) stir() {
 	if w.wake != nil {
 		close(w.wake)
 		w.wake = nil
@@ -156,18 +162,26 @@ const quietWait = 2 * time.Second
 // tryWait is that of a caller who does not want to wait.
 const tryWait = 5 * time.Millisecond
 
-var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
+var (
+	errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
+	errLeft     = errors.New("wspool: the reader has left")
+)
 
 // quiet waits until the reader has dealt with every byte that has come in, or
 // is gone, and for patience at most. clean is what else must hold, asked with w
-// locked while the reader is parked.
-func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() bool, patience time.Duration) error {
+// locked while the reader is parked. If the reader has left since leaves were
+// counted, and nobody may ever park, it returns errLeft.
+func (w *wire) quiet(ctx context.Context, leaves uint64, gone <-chan struct{}, clean func() bool, patience time.Duration) error {
 	var timeout <-chan time.Time
 	for {
 		w.mu.Lock()
-		if w.still() && clean() {
+		switch {
+		case w.still() && clean():
 			w.mu.Unlock()
 			return nil
+		case leaves != w.leaves:
+			w.mu.Unlock()
+			return errLeft
 		}
 		if w.wake == nil {
 			w.wake = make(chan struct{})

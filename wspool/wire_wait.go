@@ -144,12 +144,31 @@ func (w *wire) dismiss(clean func() bool) bool {
 	return true
 }
 
-// dismissal ends: the watcher is gone.
-func (w *wire) dismissed() {
+// left notes that a watcher has gone, which ends its dismissal: who reads next
+// was not meant.
+func (w *wire) left() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wait.dismissed = false
-	w.undate()
+	w.leaves++
+	w.stir()
+	if w.wait.dismissed {
+		w.wait.dismissed = false
+		w.undate()
+	}
+}
+
+// departures is how many watchers have left; see quiet.
+func (w *wire) departures() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.leaves
+}
+
+// dismissing reports whether the watcher is still to go.
+func (w *wire) dismissing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wait.dismissed
 }
 
 // uncut lets what is left be read, though not by gorilla, and reports whether
