@@ -138,6 +138,12 @@ func (l *link) resume(c *Conn) bool {
 // the turn. endMessage must be called at its end, with stop.
 func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err error) {
 	l := c.link
+	l.mu.Lock()
+	open := l.open // nobody else opens one, nor begins an op, while the turn is ours
+	l.mu.Unlock()
+	if open {
+		return m, nil, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
+	}
 	op := l.wire.startOp()
 	if ctx.Done() != nil {
 		stop = context.AfterFunc(ctx, func() { l.wire.breakOff(op) })
@@ -163,8 +169,6 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
-	case l.open:
-		err = fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	case ctx.Err() != nil:
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx)
