@@ -29,6 +29,8 @@ type Conn struct {
 	awaiting bool // none has been read since the last was written
 	writing  bool // a writer is open
 	stale    bool // it has failed with ErrStale
+
+	unhook func() bool // takes the open message off its context; nil: nothing to do
 }
 
 // expects reports whether a message that comes in now can be for c. The link is

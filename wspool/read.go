@@ -82,7 +82,14 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	}
 	l.mu.Lock()
 	l.free() // between its reads; the open message keeps others away
+	ended := l.tenant != c
+	if !ended {
+		c.unhook = stop
+	}
 	l.mu.Unlock()
+	if ended && stop != nil {
+		stop()
+	}
 	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit, stop: stop}, nil
 }
 

@@ -63,6 +63,9 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 		return nil
 	}
 	taint = c.link.vacate(c, destroy)
+	if c.unhook != nil { // its context may live long
+		c.unhook()
+	}
 	switch {
 	case c.detached: // whatever is returned then, it is destroyed
 		taint = cmp.Or(err, taint, because(destroy))
