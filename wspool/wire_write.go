@@ -42,13 +42,15 @@ const slowPiece = 16 << 10
 func (w *wire) writeSlow(p []byte, by time.Time) (int, error) {
 	w.mu.Lock()
 	ctx := w.budget.ctx
-	if by.IsZero() {
+	switch {
+	case !by.IsZero():
+	case ctx == nil: // TLS speaks of itself, of no message
+		by = time.Now().Add(w.limit)
+	default:
 		if w.budget.by.IsZero() {
 			w.budget.by = time.Now().Add(w.limit)
-			if ctx != nil {
-				if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
-					w.budget.by = at
-				}
+			if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
+				w.budget.by = at
 			}
 		}
 		by = w.budget.by
