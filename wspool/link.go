@@ -146,6 +146,7 @@ func (l *link) watch() {
 
 // leave ends the watcher's reading. l is locked.
 func (l *link) leave() {
+	l.wire.left()
 	l.free()
 	l.hub.keeper.untied(l)
 	l.signal()

@@ -146,11 +146,9 @@ func (d *deadline) context() context.Context {
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	if d.ctx == nil || d.ctx.Err() != nil {
+	passed := d.timer != nil && !d.timer.Stop() // it ends ctx, or is about to
+	d.timer = nil
+	if d.ctx == nil || passed || d.ctx.Err() != nil {
 		d.ctx, d.cancel = context.WithCancelCause(d.parent)
 	}
 	if t.IsZero() {

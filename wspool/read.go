@@ -125,27 +125,32 @@ func (l *link) resume(c *Conn) bool {
 // called, and the turn given back.
 func (c *Conn) next(ctx context.Context) (m incoming, err error) {
 	l := c.link
-	if !l.begin(c) {
+	l.mu.Lock()
+	if l.tenant != c {
+		l.mu.Unlock()
 		return m, ErrReleased
 	}
+	c.running++
 	select {
 	case l.readTurn <- struct{}{}:
 	default:
+		l.mu.Unlock()
 		select {
 		case l.readTurn <- struct{}{}:
 		case <-ctx.Done():
 			l.finish(c)
 			return m, c.abandoned(ctx)
 		}
+		l.mu.Lock()
 	}
-	bound := ctx
-	if ctx.Done() == nil {
-		bound = nil
+	if l.open { // its reader has an op of its own; nobody else begins one while the turn is ours
+		c.running--
+		l.mu.Unlock()
+		<-l.readTurn
+		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
-	l.wire.startOp(bound)
-	if bound != nil && l.hub.keeper.step > hookWithin {
-		l.wire.hook(false)
-	}
+	l.startOp(ctx)
+	l.mu.Unlock()
 	for again := true; again; {
 		m, again, err = c.tryNext(ctx)
 	}
@@ -155,6 +160,14 @@ func (c *Conn) next(ctx context.Context) (m incoming, err error) {
 		l.finish(c)
 	}
 	return m, err
+}
+
+// startOp has a read begin that ctx may break off. l is locked.
+func (l *link) startOp(ctx context.Context) {
+	if ctx.Done() == nil {
+		ctx = nil
+	}
+	l.wire.startOp(ctx)
 }
 
 // stopOp ends what next began for ctx.
@@ -175,8 +188,6 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
-	case l.open:
-		err = fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	case ctx.Err() != nil:
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx)
@@ -196,6 +207,9 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	case l.reader == nobody:
 		l.reader = lessee
 		l.mu.Unlock()
+		if l.hub.keeper.step > hookWithin {
+			l.wire.hook(false)
+		}
 		return c.direct(ctx)
 	default: // there is a watcher
 		l.mu.Unlock()

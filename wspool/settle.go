@@ -46,9 +46,10 @@ func (l *link) calm(ctx context.Context, patience time.Duration, done func() boo
 
 // settled reports whether there is nothing left to wait for in settle, and sees
 // to it that somebody reads if there is. If the lease has written meanwhile, what
-// comes may be its answer. l is locked.
+// comes may be its answer, and what has begun to come in for it is its own. l is
+// locked.
 func (l *link) settled() bool {
-	return l.cause != nil || l.tenant != nil && l.tenant.out > 0 || l.look()
+	return l.cause != nil || l.unread() || l.tenant != nil && l.tenant.out > 0 || l.look()
 }
 
 // unwatched reports whether there is no watcher. l is locked.

@@ -44,7 +44,8 @@ var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return 
 // Read gives gorilla what was taken in ahead, or waits for more. A watcher that
 // was dismissed waits no longer: its goroutine ends here. That is safe since it
 // happens between two frames only, where gorilla has changed nothing yet but
-// asks for a header, and would ask again.
+// asks for a header, and would ask again. Where a part of a frame came in that
+// instant, the reading fails.
 func (t *tap) Read(p []byte) (int, error) {
 	switch {
 	case len(t.ahead) > 0:
@@ -65,7 +66,12 @@ func (t *tap) Read(p []byte) (int, error) {
 		t.mu.Unlock()
 	}
 	if err == errDismissed {
-		runtime.Goexit()
+		if n == 0 && !t.torn() {
+			runtime.Goexit()
+		}
+		if n > 0 {
+			err = nil // it comes again
+		}
 	}
 	return n, err
 }

@@ -29,7 +29,7 @@ func lend(ctx context.Context, lease resource.Lease[*link], patience time.Durati
 // rent makes c the tenant, or says why the connection must not be used, or why
 // that could not be found out.
 func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error {
-	if l.hub.suspect.Load() > l.tap.heard.Load() {
+	if l.hub.cfg.KeepAlive > 0 && l.hub.suspect.Load() > l.tap.heard.Load() {
 		if patience != quietWait {
 			return errNotQuiet
 		}
@@ -63,6 +63,9 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 		return nil
 	}
 	taint = c.link.vacate(c, destroy)
+	if destroy || taint != nil {
+		c.link.wire.unhook() // an open reader
+	}
 	switch {
 	case c.detached: // whatever is returned then, it is destroyed
 		taint = cmp.Or(err, taint, because(destroy))
@@ -222,32 +225,33 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 // have it: c can do nothing more either. It returns false, and nothing has
 // changed, if it cannot.
 func (l *link) evacuate(c *Conn) bool {
-	deadline := time.Now().Add(quietWait)
+	late := false
+	limit := time.AfterFunc(quietWait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.freed.Broadcast()
+	})
+	defer limit.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
-		l.pending.r == nil && !l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) {
-		if l.care.pulse.senders > 0 {
-			l.freed.Wait() // they are at the connection, for a moment
-			continue
-		}
-		if l.reader == nobody {
+	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.unread() &&
+		!l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) && l.reader != lessee && !late {
+		switch {
+		case l.care.pulse.senders > 0: // a ping or pong is on its way out
+			l.freed.Wait()
+		case l.reader == nobody:
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
-		}
-		if l.reader == lessee || time.Now().After(deadline) {
-			return false
-		}
-		if l.wire.dismiss(l.tap.blank) {
-			for l.reader == watcher {
+		case l.wire.dismiss(l.tap.blank):
+			for l.reader == watcher && !late {
 				l.freed.Wait()
 			}
-			l.wire.dismissed()
-			continue
+		default:
+			_ = l.calm(context.Background(), tryWait, l.unwatched)
+			l.mu.Lock()
 		}
-		_ = l.calm(context.Background(), quietWait, l.unwatched)
-		l.mu.Lock()
 	}
 	return false
 }

@@ -192,12 +192,26 @@ func (w *wire) dismiss(clean func() bool) bool {
 	return true
 }
 
-// dismissal ends: the watcher is gone.
-func (w *wire) dismissed() {
+// left notes that a watcher has gone, which ends its dismissal: who reads next
+// was not meant.
+func (w *wire) left() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wait.dismissed = false
-	w.undate()
+	if w.wait.dismissed {
+		w.wait.dismissed = false
+		w.undate()
+	}
+}
+
+// unhook takes the read under way off its context.
+func (w *wire) unhook() {
+	w.mu.Lock()
+	unhook := w.wait.unhook
+	w.wait.ctx, w.wait.unhook = nil, nil
+	w.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
 }
 
 // uncut lets what is left be read, though not by gorilla, and reports whether

@@ -42,13 +42,15 @@ const slowPiece = 16 << 10
 func (w *wire) writeSlow(p []byte, explicit int64) (int, error) {
 	w.mu.Lock()
 	ctx, by := w.budget.ctx, time.Unix(0, explicit)
-	if explicit == 0 {
+	switch {
+	case explicit != 0:
+	case ctx == nil: // TLS speaks of itself, of no message
+		by = time.Now().Add(w.limit)
+	default:
 		if w.budget.by.IsZero() {
 			w.budget.by = time.Now().Add(w.limit)
-			if ctx != nil {
-				if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
-					w.budget.by = at
-				}
+			if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
+				w.budget.by = at
 			}
 		}
 		by = w.budget.by
