@@ -72,7 +72,7 @@ func TestKeepAliveShort(t *testing.T) {
 					t.Fatalf("answered after %v: pings %v apart", delay, apart)
 				}
 			}
-			w.deny = true
+			w.deny.Store(true)
 			time.Sleep(35 * time.Second)
 			if s := p.Stats(); s.Silent != 1 {
 				t.Errorf("answered after %v, then not: %v", delay, s)
@@ -87,7 +87,7 @@ func TestNoKeepAlive(t *testing.T) {
 	t.Run("pings", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := alive(t)
-			w.deny = true
+			w.deny.Store(true)
 			warm(t, pool(t, w.cfg), 1)
 			for range 20 {
 				time.Sleep(5 * time.Second)
@@ -101,7 +101,7 @@ func TestNoKeepAlive(t *testing.T) {
 	t.Run("messages", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			w := alive(t)
-			w.deny = true
+			w.deny.Store(true)
 			p := pool(t, w.cfg)
 			for range 20 {
 				c := acquire(t, p)
@@ -172,7 +172,8 @@ func TestSilent(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := alive(t)
-				w.deny, w.mute = true, true
+				w.mute = true
+				w.deny.Store(true)
 				gone := w.ends()
 				p := pool(t, w.cfg)
 				err := tc.do(t, p)
@@ -304,7 +305,7 @@ func TestPing(t *testing.T) {
 func TestForeignPong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := alive(t)
-		w.deny = true
+		w.deny.Store(true)
 		p := pool(t, w.cfg)
 		warm(t, p, 1)
 		for _, s := range []string{"", "x", "wspool ", "wspool zz", "wspool 1", "wspool ffffffffffffffffffff"} {

@@ -73,7 +73,8 @@ func TestSilencePauses(t *testing.T) {
 func TestSilentInMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := alive(t)
-		w.mute, w.deny = true, true
+		w.mute = true
+		w.deny.Store(true)
 		gone := w.ends()
 		c := acquire(t, pool(t, w.cfg))
 		write(t, c, "question")

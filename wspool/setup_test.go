@@ -92,14 +92,24 @@ func TestSetUpFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := make(chan error, 1)
+			greeted := make(chan struct{})
 			peer := listen(t, false, func(ws *websocket.Conn) {
 				ws.SetCloseHandler(func(code int, _ string) error {
 					left <- &websocket.CloseError{Code: code}
 					return nil
 				})
-				greeter(ws)
+				if name != "unread" {
+					greeter(ws)
+					return
+				}
+				ws.WriteMessage(websocket.TextMessage, []byte("who?"))
+				close(greeted)
+				drain(ws)
 			})
 			peer.cfg.OnConnect = tc.setUp
+			if name == "unread" {
+				peer.cfg.OnConnect = func(context.Context, *wspool.Conn) error { <-greeted; return nil }
+			}
 			if e := dialFails(t, peer.cfg, "set-up"); !tc.is(e) {
 				t.Errorf("%v", e)
 			}

@@ -148,7 +148,7 @@ func TestSuspects(t *testing.T) {
 				c.Release()
 			}
 			time.Sleep(time.Minute)
-			w.deny = !live
+			w.deny.Store(!live)
 			err := p.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
 				write(t, c, "die")
 				_, _, err := c.ReadMessage(ctx)
@@ -176,7 +176,7 @@ func TestSuspects(t *testing.T) {
 				at(t, "lent", w.now()-began, want)
 				synctest.Wait() // the others' pongs come in the same instant
 			}
-			w.deny = false
+			w.deny.Store(false)
 			for _, c := range conns[:3] {
 				ask(t, c, "y")
 				c.Release()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ import (
 type witness struct {
 	*peer
 	begin time.Time
-	deny  bool          // it answers no pings
+	deny  atomic.Bool   // it answers no pings
 	delay time.Duration // before it answers one
 	mute  bool          // it sends no message back
 
@@ -57,7 +58,7 @@ func (w *witness) serve(ws *websocket.Conn) {
 	w.mu.Unlock()
 	ws.SetPingHandler(func(s string) error {
 		w.note(id, "ping")
-		if w.deny {
+		if w.deny.Load() {
 			return nil
 		}
 		pong := func() { ws.WriteControl(websocket.PongMessage, []byte(s), deadline()) }
