@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func (l *link) readAll(r io.Reader) ([]byte, error) {
 	if !l.hub.cfg.Compression {
 		return io.ReadAll(r)
 	}
-	limit := l.hub.cfg.ReadLimit
+	limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		return nil, ErrReadLimit
