@@ -12,7 +12,8 @@
 //		return err
 //	})
 //
-// One goroutine reads each connection from its handshake to its end. So the
+// Somebody reads each connection from its handshake to its end, a lease or a
+// goroutine of the pool, but for the moments of [Config.WatchAfter]. So the
 // server's pings are answered while nobody uses the connection, and one that
 // the server closes is destroyed at once, not found dead by the next caller.
 //

@@ -11,7 +11,8 @@ const (
 	// thinkTime is how long a lease may leave its connection unread before a
 	// watcher reads it, so that pings are answered meanwhile.
 	thinkTime = time.Second
-	// slowTick is the keeper's tick where no connection is ever hot.
+	// slowTick is the longest tick of the keeper, and the one where no
+	// connection is ever hot.
 	slowTick = 100 * time.Millisecond
 )
 
@@ -22,6 +23,7 @@ const (
 type keeper struct {
 	hub  *hub
 	step time.Duration // between ticks
+	hot  uint64        // after how many ticks an idle link is hot no more
 	tick atomic.Uint64 // how many there have been
 
 	mu      sync.Mutex
@@ -48,8 +50,10 @@ type care struct {
 
 func (k *keeper) start(h *hub) {
 	k.hub = h
-	if k.step = h.cfg.WatchAfter; k.step < 0 {
-		k.step = slowTick
+	k.step, k.hot = slowTick, 2 // the first tick may come at once
+	if after := h.cfg.WatchAfter; after > 0 {
+		k.step = min(k.step, after)
+		k.hot += uint64((after - 1) / k.step)
 	}
 }
 
@@ -131,7 +135,7 @@ func (k *keeper) onTick() {
 	loose := append([]*link(nil), k.loose...)
 	k.mu.Unlock()
 	for _, l := range loose {
-		l.tend(tick, k.step)
+		l.tend(tick)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -140,16 +144,16 @@ func (k *keeper) onTick() {
 	}
 }
 
-// tend puts a watcher to l if nobody has read it for too long: since more than a
-// tick if it is idle, since thinkTime if it is leased.
-func (l *link) tend(tick uint64, step time.Duration) {
+// tend puts a watcher to l if nobody has read it for too long: for WatchAfter if
+// it is idle, for thinkTime if it is leased.
+func (l *link) tend(tick uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watchable() {
 		return
 	}
-	still := tick - l.care.since
-	if l.tenant == nil && still >= 2 || time.Duration(still)*step >= thinkTime {
+	k, still := &l.hub.keeper, tick-l.care.since
+	if l.tenant == nil && still >= k.hot || l.tenant != nil && time.Duration(still)*k.step >= thinkTime {
 		l.startWatch()
 	}
 }
