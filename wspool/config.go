@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,6 +28,9 @@ const (
 
 	DefaultUnsolicitedLimit = 60
 )
+
+// forever stands for a longer time, so that two can be added to the clock.
+const forever = math.MaxInt64 / 4
 
 // Config says where and how to connect and how the connections are pooled.
 // [New] copies it. Only URL and MaxSize are required; every other zero value is
@@ -80,8 +84,10 @@ type Config struct {
 	// AnswerNone, before the lease has written anything. It returns what to
 	// answer, nil for nothing; an error destroys the connection. It runs on the
 	// goroutine that reads the connection, for many connections at once, and
-	// must return when ctx ends. Nil: the connection is destroyed with
-	// [ErrUnsolicited]. See also [DropUnsolicited].
+	// must return when ctx ends, WriteTimeout later at the latest. Meanwhile
+	// the connection is not lent, and a caller who has waited 2 s for it has it
+	// destroyed, so it must not wait for the pool either. Nil: the connection is
+	// destroyed with [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
 	// UnsolicitedLimit is how many such messages a connection may send in a
 	// minute; one more destroys it. Zero: DefaultUnsolicitedLimit.
@@ -124,9 +130,9 @@ type Config struct {
 	PongWait time.Duration
 	// WatchAfter is how long a connection that was given back clean stays hot:
 	// read by nobody, so that a caller who comes at once reads it on its own
-	// goroutine. After it, or up to twice as long, a goroutine reads it until
-	// the next lease has its first message. Zero: DefaultWatchAfter; negative:
-	// it is never hot.
+	// goroutine; nor is a ping of the server answered meanwhile. After it, or
+	// up to twice as long, a goroutine reads it until the next lease has its
+	// first message. Zero: DefaultWatchAfter; negative: it is never hot.
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; who comes next waits in line.
@@ -232,6 +238,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UnsolicitedLimit == 0 {
 		c.UnsolicitedLimit = DefaultUnsolicitedLimit
+	}
+	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter} {
+		*d = min(*d, forever)
 	}
 	return c
 }
