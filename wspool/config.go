@@ -149,7 +149,8 @@ type Config struct {
 	Redial func(cause error, streak int) time.Duration
 
 	// Health checks idle connections beyond what their reader sees. The Conn is
-	// the check's for as long as it runs. Nil: none.
+	// the check's for as long as it runs, and has to be left as a lease leaves
+	// it (see Exchange), or it is destroyed. Nil: none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.

@@ -17,10 +17,10 @@ import (
 // second where the caller thinks meanwhile; only while a message waits that the
 // caller has not read to its end they wait behind it.
 type Conn struct {
-	lease    resource.Lease[*link] // none in OnConnect
-	early    bool                  // in OnConnect
+	lease    resource.Lease[*link] // none if detached
 	link     *link
 	detached bool // for OnConnect or a Health: there is no lease
+	early    bool // for OnConnect: Exchange does not hold
 	ended    atomic.Bool
 
 	// Guarded by link.mu.
