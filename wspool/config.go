@@ -84,8 +84,8 @@ type Config struct {
 	// AnswerNone, before the lease has written anything. It returns what to
 	// answer, nil for nothing; an error destroys the connection. It runs on the
 	// goroutine that reads the connection, for many connections at once, and
-	// must return when ctx ends, WriteTimeout later at the latest. Meanwhile
-	// the connection is not lent, and a caller who has waited 2 s for it has it
+	// must return when ctx ends, with the connection or after WriteTimeout.
+	// Meanwhile the connection is not lent, and a caller who has waited 2 s for it has it
 	// destroyed, so it must not wait for the pool either. Nil: the connection is
 	// destroyed with [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)

@@ -66,6 +66,13 @@ func (l *link) stray(kind int, r io.Reader) error {
 	l.tap.finished()
 	ctx, cancel := context.WithTimeout(l.hub.ctx, l.hub.cfg.WriteTimeout)
 	defer cancel()
+	l.mu.Lock()
+	l.halt = cancel
+	ended := l.cause != nil
+	l.mu.Unlock()
+	if ended {
+		return nil
+	}
 	answer, err := l.ask(ctx, Message{kind, data})
 	if err != nil || answer == nil {
 		return err
