@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -172,6 +173,7 @@ func TestSuspects(t *testing.T) {
 					want = 2 * time.Second
 				}
 				at(t, "lent", w.now()-began, want)
+				synctest.Wait() // the other suspects have answered in this same instant
 			}
 			w.deny = false
 			for _, c := range conns[:3] {
