@@ -149,3 +149,61 @@ func TestCheckFails(t *testing.T) {
 		})
 	}
 }
+
+// A caller who gives up while a check runs for it leaves an answer that is still
+// to come, and nobody else may have it.
+func TestCheckAbandoned(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		check checkFunc
+	}{
+		{"caller leaves", exchange},
+		{"check leaves", func(ctx context.Context, c *wspool.Conn) error {
+			ctx, cancel := context.WithTimeout(ctx, 100*ms)
+			defer cancel()
+			return errors.Join(exchange(ctx, c), resource.ErrTolerated)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 64<<10, func(ws *websocket.Conn) {
+					for {
+						kind, p, err := ws.ReadMessage()
+						if err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+						if ws.WriteMessage(kind, p) != nil {
+							return
+						}
+					}
+				})
+				checking := false
+				peer.cfg.Health = checkFunc(func(ctx context.Context, c *wspool.Conn) error {
+					if !checking {
+						return nil
+					}
+					checking = false
+					return tc.check(ctx, c)
+				})
+				peer.cfg.SweepInterval = time.Hour
+				p := pool(t, peer.cfg)
+				c := acquire(t, p)
+				ask(t, c, "x")
+				c.Release()
+				checking = true
+				ctx, cancel := context.WithTimeout(t.Context(), 500*ms)
+				defer cancel()
+				c, err := p.Acquire(ctx)
+				if err != nil {
+					c = acquire(t, p)
+				}
+				if checking || c.Reused() {
+					t.Errorf("checked: %v, lent again: %v", !checking, c.Reused())
+				}
+				ask(t, c, "y")
+				c.Release()
+			})
+		})
+	}
+}

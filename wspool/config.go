@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,6 +28,9 @@ const (
 
 	DefaultUnsolicitedLimit = 60 // a minute
 )
+
+// forever stands for a longer time, so that two can be added to the clock.
+const forever = math.MaxInt64 / 4
 
 // Config says where and how to connect and how the connections are pooled.
 // [New] copies it. Only URL and MaxSize are required; every other zero value is
@@ -82,9 +86,11 @@ type Config struct {
 	// answer, nil for nothing; an error destroys the connection, and so does a
 	// panic. It runs on the goroutine that reads the connection, which reads on
 	// when it has returned, for many connections at once, and must return when
-	// ctx, which WriteTimeout bounds, ends. A lease that has written gets such
-	// messages itself. Nil: the connection is destroyed with [ErrUnsolicited].
-	// See also [DropUnsolicited].
+	// ctx ends, with the connection or after WriteTimeout. Meanwhile the
+	// connection is not lent, and a caller who has waited 2 s for it has it
+	// destroyed, so it must not wait for the pool either. A lease that has
+	// written gets such messages itself. Nil: the connection is destroyed with
+	// [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
 	// UnsolicitedLimit is how many such messages a connection may send in a
 	// minute; one more destroys it with [ErrFlooded]. It counts only where
@@ -132,9 +138,9 @@ type Config struct {
 	PongWait time.Duration
 	// WatchAfter is how long a connection that was given back clean stays hot:
 	// read by nobody, so that a caller who comes at once reads it on its own
-	// goroutine. After it, or up to twice as long, a goroutine reads it until
-	// the next lease has its first message. Zero: DefaultWatchAfter; negative:
-	// it is never hot.
+	// goroutine; nor is a ping of the server answered meanwhile. After it, or
+	// up to twice as long, a goroutine reads it until the next lease has its
+	// first message. Zero: DefaultWatchAfter; negative: it is never hot.
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; who comes next waits in line.
@@ -154,9 +160,8 @@ type Config struct {
 
 	// Health checks idle connections beyond what their reader sees, when and
 	// with what outcome [resource.Health] says. The Conn is the check's until
-	// it returns. It may ask the server something: Exchange does not hold for
-	// it, but a message that it leaves unread destroys the connection. Nil:
-	// none.
+	// it returns, and has to be left as a lease leaves it (see Exchange), or it
+	// is destroyed. Nil: none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.
@@ -245,6 +250,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UnsolicitedLimit == 0 {
 		c.UnsolicitedLimit = DefaultUnsolicitedLimit
+	}
+	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter} {
+		*d = min(*d, forever)
 	}
 	return c
 }

@@ -23,6 +23,7 @@ type Conn struct {
 	lease    resource.Lease[*link] // none if detached
 	link     *link
 	detached bool // for OnConnect or a Health: there is no lease
+	early    bool // for OnConnect: Exchange does not hold
 	ended    atomic.Bool
 
 	// Guarded by link.mu.

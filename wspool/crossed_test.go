@@ -137,8 +137,7 @@ func TestMessageJustBeforeFirstWrite(t *testing.T) {
 				drain(ws)
 			})
 			t.Cleanup(func() { close(strike) })
-			peer.cfg.MaxSize = 1
-			peer.cfg.Redial = atOnce
+			peer.cfg.MaxSize, peer.cfg.Redial = 1, atOnce
 			p := pool(t, peer.cfg)
 			for range 200 {
 				c := acquire(t, p)

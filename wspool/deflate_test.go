@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -222,4 +223,14 @@ func TestDeflateTakeover(t *testing.T) {
 			t.Errorf("%q: %v", extensions, err)
 		}
 	}
+}
+
+// A limit that no message reaches hides none.
+func TestDeflateNoLimit(t *testing.T) {
+	peer := listen(t, false, echo)
+	peer.upgrader.EnableCompression = true
+	peer.cfg.Compression, peer.cfg.ReadLimit = true, math.MaxInt64
+	c := acquire(t, pool(t, peer.cfg))
+	ask(t, c, "hello")
+	c.Release()
 }

@@ -173,7 +173,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
 		return nil, errExtension
 	}
-	if len(d.shake.Subprotocols) > 0 && !slices.Contains(d.shake.Subprotocols, ws.Subprotocol()) {
+	if chosen, offer := ws.Subprotocol(), d.shake.Subprotocols; !slices.Contains(offer, chosen) && (chosen != "" || len(offer) > 0) {
 		d.phase = "subprotocol"
 		return nil, errSubprotocol
 	}

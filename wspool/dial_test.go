@@ -219,10 +219,17 @@ func TestSubprotocol(t *testing.T) {
 		{"second of two", []string{"a", "b"}, []string{"b"}, "b"},
 		{"none in common", []string{"a"}, []string{"c"}, ""},
 		{"server has none", []string{"a"}, nil, ""},
+		{"none offered", nil, []string{"a"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			peer := listen(t, false, drainAll)
 			peer.upgrader.Subprotocols = tc.accept
+			if tc.offer == nil {
+				peer.refuse = func(w http.ResponseWriter, r *http.Request) bool { // by choosing one all the same
+					r.Header["Sec-Websocket-Protocol"] = tc.accept
+					return false
+				}
+			}
 			peer.cfg.Subprotocols = tc.offer
 			p := pool(t, peer.cfg)
 			c, err := p.Acquire(t.Context())

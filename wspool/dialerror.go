@@ -10,7 +10,7 @@ import (
 
 // DialError says how far a dial came and why it failed. Its text shows the
 // host, the proxy's host if it was to blame, and nothing else of a URL or of any
-// header.
+// header, unless the server repeats it in the text of a [CloseError].
 type DialError struct {
 	// Host is the server's, with the port if the URL has one. It is empty if
 	// [Config.Prepare] had still to give it.

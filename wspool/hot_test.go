@@ -3,6 +3,7 @@ package wspool_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +180,37 @@ func testThinking(t *testing.T, after time.Duration) {
 	}
 	if s := p.Stats(); s.Made != 1 || s.Destroyed != 0 {
 		t.Errorf("%v", s)
+	}
+}
+
+// A connection is hot for as long as WatchAfter says, and a lease that thinks is
+// watched after a second however long that is.
+func TestHotForLong(t *testing.T) {
+	for _, after := range []time.Duration{time.Millisecond, 50 * ms, 150 * ms, time.Second, 10 * time.Second, math.MaxInt64} {
+		bubble(t, func(t *testing.T) {
+			w := witnesses(t)
+			w.cfg.WatchAfter, w.cfg.KeepAlive = after, -1
+			p := pool(t, w.cfg)
+			c := acquire(t, p)
+			ask(t, c, "x")
+			w.ping(0, "thinking")
+			time.Sleep(1200 * ms)
+			if pongs := w.saw("pong thinking"); len(pongs) != 1 {
+				t.Errorf("WatchAfter %v: pongs at %v while a lease thinks", after, pongs)
+			}
+			ask(t, c, "y")
+			c.Release()
+			time.Sleep(min(after, time.Hour) - 1)
+			if n := p.Stats().Unwatched; n != 1 {
+				t.Errorf("WatchAfter %v: %d unwatched just before", after, n)
+			}
+			if after < time.Hour {
+				time.Sleep(max(after, 100*ms) + ms)
+				if n := p.Stats().Unwatched; n != 0 {
+					t.Errorf("WatchAfter %v: %d unwatched after twice as long", after, n)
+				}
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package wspool_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -79,6 +80,31 @@ func TestKeepAliveShort(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A PongWait without end is none that has passed, nor is a KeepAlive.
+func TestKeepAliveForever(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := alive(t)
+		w.deny.Store(true)
+		w.cfg.PongWait = math.MaxInt64
+		p := pool(t, w.cfg)
+		warm(t, p, 1)
+		time.Sleep(time.Hour)
+		if s, n := p.Stats(), len(w.saw("ping")); s.Silent != 0 || s.Made != 1 || n != 1 {
+			t.Errorf("%d pings; %v", n, s)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		w := alive(t)
+		w.cfg.KeepAlive = math.MaxInt64
+		p := pool(t, w.cfg)
+		warm(t, p, 1)
+		time.Sleep(time.Hour)
+		if n := len(w.saw("ping")); n != 0 {
+			t.Errorf("%d pings", n)
+		}
+	})
 }
 
 // Nothing is sent to a connection from which something comes, be it pings, and

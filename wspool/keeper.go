@@ -47,11 +47,11 @@ type care struct {
 
 func (k *keeper) start(h *hub) {
 	k.hub = h
-	after := h.cfg.WatchAfter
-	if k.step = min(after, thinkTime); k.step < 0 {
-		k.step = thinkTime // where no connection is ever hot
+	k.step, k.cool = thinkTime, 2 // the first tick may come at once
+	if after := h.cfg.WatchAfter; after > 0 {
+		k.step = min(k.step, after)
+		k.cool += uint64((after - 1) / k.step)
 	}
-	k.cool = 1 + uint64(max(1, (after+k.step-1)/k.step)) // the first tick may come at once
 }
 
 // adopt takes a new link into its care, with nobody reading it.

@@ -42,6 +42,7 @@ type link struct {
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used
 	doom    func(error) // tells the pool of cause; nil until watched
+	halt    func()      // ends what the last OnUnsolicited has time for; nil: none yet
 
 	settling int  // callers in settle
 	care     care // the keeper's; see there
@@ -187,8 +188,11 @@ func (l *link) fail(cause error) {
 	}
 	l.cause = cause
 	close(l.broken)
-	doom, ours := l.doom, l.closing
+	doom, ours, halt := l.doom, l.closing, l.halt
 	l.mu.Unlock()
+	if halt != nil {
+		halt() // who destroys the connection waits for it
+	}
 	l.wire.breakAny() // a lease that reads itself hears of it so
 	if !ours {
 		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing

@@ -328,7 +328,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 // abandoned is what a read returns whose ctx ended before a message began.
 func (c *Conn) abandoned(ctx context.Context) error {
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
-	if c.link.hub.cfg.Exchange != AnswerNone && !c.detached {
+	if c.link.hub.cfg.Exchange != AnswerNone && !c.early {
 		c.link.spoil(fmt.Errorf("%w: %w", ErrUnread, err), false)
 	}
 	return err

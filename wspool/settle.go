@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -92,6 +93,13 @@ func (l *link) stray(kind int, r io.Reader) error {
 	l.tap.finished()
 	ctx, cancel := context.WithTimeout(l.hub.ctx, l.hub.cfg.WriteTimeout)
 	defer cancel()
+	l.mu.Lock()
+	l.halt = cancel
+	ended := l.cause != nil
+	l.mu.Unlock()
+	if ended {
+		return nil
+	}
 	answer, err := l.ask(ctx, Message{kind, data})
 	if err != nil || answer == nil {
 		return err
@@ -132,7 +140,7 @@ func (l *link) readAll(r io.Reader) ([]byte, error) {
 	if !l.hub.cfg.Compression {
 		return io.ReadAll(r)
 	}
-	limit := l.hub.cfg.ReadLimit
+	limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		return nil, ErrReadLimit

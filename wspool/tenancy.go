@@ -140,7 +140,7 @@ func (l *link) taintOf(c *Conn) error {
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
 	case l.tap.seen(l.tap.torn) || l.wire.torn():
 		return fmt.Errorf("%w: part of one has come", ErrUnread)
-	case c.detached:
+	case c.early:
 		return nil
 	}
 	switch l.hub.cfg.Exchange {

@@ -207,3 +207,29 @@ func TestStrayOverLimit(t *testing.T) {
 		}
 	})
 }
+
+// The end of a connection does not wait for a handler that waits for its context.
+func TestHandlerEndsWithConnection(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.cfg.WriteTimeout = time.Hour
+		began := make(chan bool, 1)
+		w.cfg.OnUnsolicited = func(ctx context.Context, _ wspool.Message) (*wspool.Message, error) {
+			began <- true
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		gone := w.ends()
+		p := pool(t, w.cfg)
+		warm(t, p, 1)
+		time.Sleep(time.Second)
+		w.send(0, frame(websocket.TextMessage, "event"))
+		next(t, "call", began)
+		reset := w.now()
+		p.Reset(nil)
+		next(t, "end", gone)
+		if took := w.now() - reset; took > wspool.DefaultCloseTimeout {
+			t.Errorf("the end took %v", took)
+		}
+	})
+}

@@ -43,8 +43,9 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 	return c.WriteMessage(ctx, websocket.TextMessage, data)
 }
 
-// WritePrepared sends a message that was prepared once for many connections. It
-// blocks and fails as WriteMessage. Gorilla masks it with the same key for all
+// WritePrepared sends a message that was prepared once for many connections, of a
+// type that WriteMessage sends, which is not checked. It blocks and fails as
+// WriteMessage. Gorilla masks it with the same key for all
 // of them, so it must not be a secret that somebody on the way may not see.
 func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
 	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
