@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -58,7 +59,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := t.Conn.Read(p)
+	n, err := t.receive(p)
 	if n > 0 {
 		t.mu.Lock()
 		t.took(p[:n])
@@ -66,6 +67,16 @@ func (t *tap) Read(p []byte) (int, error) {
 	}
 	if err == errDismissed {
 		runtime.Goexit()
+	}
+	return n, err
+}
+
+// receive reads from below. That the connection ended in the midst of a TLS record
+// is nothing else to gorilla than that it ended in the midst of a frame.
+func (t *tap) receive(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
 	}
 	return n, err
 }
@@ -121,7 +132,7 @@ func (t *tap) fill() error {
 	if ended || had == len(*buf) {
 		return nil
 	}
-	n, err := t.Conn.Read((*buf)[had:])
+	n, err := t.receive((*buf)[had:])
 	_, passing := err.(notice) // TLS passes on what it has from below
 	t.mu.Lock()
 	defer t.mu.Unlock()
