@@ -93,7 +93,7 @@ var phases = []struct {
 // Whatever the network does and when, the client hears of it in time and by its
 // name, the pool is as good as new when the network is, and nothing is left.
 func TestFaults(t *testing.T) {
-	turns := make(chan struct{}, 8)
+	turns := make(chan struct{}, 16)
 	var all sync.WaitGroup
 	tries := 0
 	for _, p := range phases {
