@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -38,6 +39,9 @@ func (l *link) destroy(cause error) {
 // sayGoodbye does the closing handshake and reports whether it came to an end.
 func (l *link) sayGoodbye(cause error) bool {
 	l.mu.Lock()
+	for l.care.pulse.senders > 0 { // a ping that came before is answered before
+		l.freed.Wait()
+	}
 	mute := l.mute
 	l.mu.Unlock()
 	if mute || l.wire.isSevered() {
@@ -89,8 +93,9 @@ func (l *link) drain() {
 }
 
 // tooBig tells the peer that its message was longer than ReadLimit, as gorilla
-// does where it finds out itself.
-func (l *link) tooBig() {
+// does where it finds out itself, and returns err with what is known of it.
+func (l *link) tooBig(err error) error {
 	l.ws.WriteControl(websocket.CloseMessage,
 		websocket.FormatCloseMessage(websocket.CloseMessageTooBig, ""), time.Now().Add(time.Second))
+	return fmt.Errorf("%w: it inflates to more than %d bytes", err, l.hub.cfg.ReadLimit)
 }

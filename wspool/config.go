@@ -19,13 +19,13 @@ const (
 	DefaultDialTimeout  = 10 * time.Second
 	DefaultWriteTimeout = 10 * time.Second
 	DefaultCloseTimeout = 2 * time.Second
-	DefaultReadLimit    = 16 << 20
+	DefaultReadLimit    = 16 << 20 // bytes
 	DefaultKeepAlive    = 15 * time.Second
 	DefaultPongWait     = 10 * time.Second
 	DefaultWatchAfter   = 2 * time.Millisecond
 	DefaultMaxDials     = 16
 
-	DefaultUnsolicitedLimit = 60
+	DefaultUnsolicitedLimit = 60 // a minute
 )
 
 // Config says where and how to connect and how the connections are pooled.
@@ -60,31 +60,35 @@ type Config struct {
 	// TLS says, but under its own name. Nil: no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
 	// NetDial opens the connection below TLS and WebSocket, to the server or to
-	// the proxy, and must return when ctx ends. If that is a
-	// *net.TCPConn or *net.UnixConn, a message that has come in is known even
-	// before it is read; with another type it is known some microseconds
-	// later. Nil: a net.Dialer.
+	// the proxy, and must return when ctx ends. The pool closes what it
+	// returned. If that is a *net.TCPConn or *net.UnixConn, a message that has
+	// come in is known even before it is read; with another type it is known
+	// some microseconds later. Nil: a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Exchange says how the messages of a lease belong together, and so when a
 	// lease that ends leaves the connection clean. Zero: AnswerLast.
 	Exchange Exchange
 	// OnConnect sets a new connection up before it is pooled: it signs in,
-	// subscribes, reads a greeting. It has the connection to itself and must
-	// return when ctx, which DialTimeout bounds, ends. An error fails the dial.
-	// Exchange does not hold for it, but it must not leave a message unread.
-	// Nil: nothing to set up.
+	// subscribes, reads a greeting. It has the connection to itself, until it
+	// returns, and must return when ctx, which DialTimeout bounds, ends. An
+	// error fails the dial. Exchange does not hold for it, and it may read
+	// first, but a message that it leaves unread fails the dial too. Nil:
+	// nothing to set up.
 	OnConnect func(ctx context.Context, c *Conn) error
 	// OnUnsolicited is given each message that belongs to no lease: one that
 	// comes in while nobody has the connection, or, unless Exchange is
 	// AnswerNone, before the lease has written anything. It returns what to
-	// answer, nil for nothing; an error destroys the connection. It runs on the
-	// goroutine that reads the connection, for many connections at once, and
-	// must return when ctx ends. Nil: the connection is destroyed with
-	// [ErrUnsolicited]. See also [DropUnsolicited].
+	// answer, nil for nothing; an error destroys the connection, and so does a
+	// panic. It runs on the goroutine that reads the connection, which reads on
+	// when it has returned, for many connections at once, and must return when
+	// ctx, which WriteTimeout bounds, ends. A lease that has written gets such
+	// messages itself. Nil: the connection is destroyed with [ErrUnsolicited].
+	// See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
 	// UnsolicitedLimit is how many such messages a connection may send in a
-	// minute; one more destroys it. Zero: DefaultUnsolicitedLimit.
+	// minute; one more destroys it with [ErrFlooded]. It counts only where
+	// OnUnsolicited is set. Zero: DefaultUnsolicitedLimit.
 	UnsolicitedLimit int
 	// Compression offers permessage-deflate (RFC 7692) to the server, without
 	// context takeover.
@@ -97,7 +101,8 @@ type Config struct {
 
 	// MaxSize is how many connections may exist at once. Required, at least 1.
 	MaxSize int
-	// MinIdle is how many to keep ready, MaxSize at most. Zero: none.
+	// MinIdle is how many to keep ready, MaxSize at most; they are dialled
+	// ahead, in the background. Zero: none.
 	MinIdle int
 
 	// DialTimeout bounds one dial, from Prepare to the end of OnConnect. Zero:
@@ -110,13 +115,16 @@ type Config struct {
 	// peer's answer and the moment it gets to hang up first. Zero:
 	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
-	// ReadLimit is how many bytes a received message may have. A longer one
-	// ends the connection with close code 1009. Zero: DefaultReadLimit.
+	// ReadLimit is how many bytes a received message may have, both as it was
+	// sent and inflated. A longer one ends the connection with close code 1009
+	// ([ErrReadLimit]). Zero: DefaultReadLimit.
 	ReadLimit int64
 
 	// KeepAlive is for how long nothing may come in before a ping is sent. Each
 	// connection takes up to a tenth less, so that they do not beat together.
-	// Zero: DefaultKeepAlive; negative: no pings.
+	// Zero: DefaultKeepAlive; negative: no pings, but for [Conn.Ping] and for a
+	// connection that has been silent since another was found stale
+	// ([ErrStale]): it must answer one before it is lent.
 	KeepAlive time.Duration
 	// PongWait is how long after a ping something must come in, or the
 	// connection is dead ([ErrSilent]). The time while a message waits for the
@@ -133,17 +141,22 @@ type Config struct {
 	// Zero: DefaultMaxDials.
 	MaxDials int
 	// Redial says for how long no dial may begin after a connection ended, or
-	// a dial failed, with cause (which is a [*DialError] then); streak is how
-	// many have ended so in a row, this one included. Many that end or fail
-	// together are one: what was dialled before the last that counted does not
-	// count, and is asked about only if its cause is of another kind. The streak is
-	// 1 again after a connection has served a lease or stayed up for 5 s. What
+	// a dial failed, with cause (which is a [*DialError] then); zero is no
+	// pause, and of several the one that ends last holds. streak is how many
+	// have ended so in a row, this one included. The many that a server takes
+	// with it count as one: once an end has counted, those of connections
+	// dialled before it do not, and Redial is asked about them only if they
+	// have another close code or status. The streak is 1 again after a
+	// connection dialled later has answered a lease or stayed up for 5 s. What
 	// the pool ends itself is not asked about. It must not block; if it panics,
 	// DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
 
-	// Health checks idle connections beyond what their reader sees. The Conn is
-	// the check's for as long as it runs. Nil: none.
+	// Health checks idle connections beyond what their reader sees, when and
+	// with what outcome [resource.Health] says. The Conn is the check's until
+	// it returns. It may ask the server something: Exchange does not hold for
+	// it, but a message that it leaves unread destroys the connection. Nil:
+	// none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.

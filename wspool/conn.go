@@ -9,16 +9,18 @@ import (
 )
 
 // Conn is one caller's lease of one connection, from an acquire to the first of
-// Release, Fail, Discard or Hijack. After that its methods return [ErrReleased]
-// or do nothing, so a Conn kept by mistake never touches the messages of the next
-// caller. Its methods may be called by several goroutines at once.
+// Release, Fail, Discard or Hijack. After that nothing can be read or written
+// ([ErrReleased]) and another end does nothing, so a Conn kept by mistake never
+// touches the messages of the next caller.
+//
+// Its methods may be called by several goroutines at once. A read and a write
+// run at the same time; reads wait for each other, and so do writes.
 //
 // Pings of the server are answered without the caller's help, within about a
-// tenth of a second where the caller thinks meanwhile; only while a message waits
+// tenth of a second where the caller does not read; only while a message waits
 // that the caller has not read to its end they wait behind it.
 type Conn struct {
-	lease    resource.Lease[*link] // none in OnConnect
-	early    bool                  // in OnConnect
+	lease    resource.Lease[*link] // none if detached
 	link     *link
 	detached bool // for OnConnect or a Health: there is no lease
 	ended    atomic.Bool
@@ -37,11 +39,13 @@ func (c *Conn) expects() bool {
 	return c.out > 0 || c.detached || c.link.hub.cfg.Exchange == AnswerNone
 }
 
-// Subprotocol returns the one that the server chose, or "".
+// Subprotocol returns the one of [Config.Subprotocols] that the server chose, or
+// "" if none was offered.
 func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 
 // Info returns what is known about the connection, Idle being how long it had
-// been idle when it was leased. Once the lease has ended it is the zero Info.
+// been idle when it was leased. Once the lease has ended it is the zero Info,
+// and so it is in OnConnect and in a Health, which gets the Info beside.
 func (c *Conn) Info() resource.Info {
 	if c.detached {
 		return resource.Info{}
@@ -52,16 +56,18 @@ func (c *Conn) Info() resource.Info {
 // Reused reports whether the connection has served a lease before this one.
 func (c *Conn) Reused() bool { return c.Info().Leases > 1 }
 
-// RTT returns how long a ping took to be answered, smoothed as RFC 6298 does,
-// section 2; 0 if none has been yet.
+// RTT returns how long pings of this connection took to be answered, those of
+// the keepalive and of Ping, smoothed as RFC 6298 does, section 2; 0 if none has
+// been yet.
 func (c *Conn) RTT() time.Duration { return time.Duration(c.link.care.rtt.Load()) }
 
 // Release gives the connection back. It is destroyed instead if it is not
-// clean: if a message waits unread, is read in part or was waited for in vain,
-// if there are fewer or more answers than [Config.Exchange] wants, if a write
-// was broken off or a writer is open, if a read or write of the lease still
-// runs, or if the connection is dead. The first end of a lease counts; others do
-// nothing.
+// clean: if a message waits unread or is read in part, if one was waited for in
+// vain and Exchange is not AnswerNone, if there are fewer or more answers than
+// [Config.Exchange] wants, if a write was broken off or a writer is open, if a
+// read or write of the lease still runs (it returns [ErrReleased]), or if the
+// connection is dead. The first end of a lease counts; others do nothing. No end
+// waits for the connection: closing is done in the background.
 func (c *Conn) Release() { c.end(nil, false, resource.Lease[*link].Release) }
 
 // Fail ends the lease after the caller's work failed with err:
@@ -81,8 +87,9 @@ func (c *Conn) Discard(cause error) {
 // room for another: it is the caller's, who reads it, answers its pings by
 // reading, and closes it. It returns false, and nothing has changed, if the lease
 // is over, a read, a reader, a write or a writer of it is open, a message has
-// come in, or the connection is dead. Its read limit stays; its handlers are
-// gorilla's own.
+// come in, or the connection is dead, and always in OnConnect and in a Health:
+// the caller still ends the lease then. Its read limit stays; its handlers are
+// gorilla's own. It takes microseconds, and 2 s at most if the peer floods.
 func (c *Conn) Hijack() (*websocket.Conn, bool) {
 	l := c.link
 	if c.detached || c.ended.Load() || !l.evacuate(c) {

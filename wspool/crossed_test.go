@@ -138,6 +138,7 @@ func TestMessageJustBeforeFirstWrite(t *testing.T) {
 			})
 			t.Cleanup(func() { close(strike) })
 			peer.cfg.MaxSize = 1
+			peer.cfg.Redial = atOnce
 			p := pool(t, peer.cfg)
 			for range 200 {
 				c := acquire(t, p)

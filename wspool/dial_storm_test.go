@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,6 +120,92 @@ func TestExpiredCredentials(t *testing.T) {
 		time.Sleep(time.Hour)
 		if n := dials.Load(); n < 5 || n > 40 {
 			t.Errorf("%d dials in an hour with credentials that are not accepted", n)
+		}
+	})
+}
+
+// A server that agrees to every handshake, and ends every connection without an
+// answer, is not dialled as often as callers come, whatever its words are.
+func TestAgreedAndEnded(t *testing.T) {
+	const callers = 20
+	for _, code := range []int{0, 1000, 1002, 1009, 4000, -1} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
+					switch {
+					case code < 0: // it greets, which nobody expects
+						time.Sleep(2 * time.Millisecond)
+						ws.WriteMessage(websocket.TextMessage, []byte("hello"))
+					default:
+						ws.ReadMessage()
+					}
+					if code > 0 {
+						ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), deadline())
+					}
+					if code != 0 {
+						drain(ws)
+					}
+				})
+				var dials atomic.Int64
+				peer.refuse = func(http.ResponseWriter, *http.Request) bool {
+					dials.Add(1)
+					time.Sleep(time.Millisecond)
+					return false
+				}
+				peer.cfg.MaxSize = callers
+				p := pool(t, peer.cfg)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						for ctx.Err() == nil {
+							err := p.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+								time.Sleep(5 * time.Millisecond) // a greeting must not pass for the answer
+								return question(ctx, c)
+							})
+							if err == nil {
+								t.Error("an answer")
+							}
+							time.Sleep(time.Millisecond)
+						}
+					})
+				}
+				all.Wait()
+				// Pauses up to 0, 0.1, 0.2, 0.4 … s, with at most one dial for each caller between.
+				if n := dials.Load(); n < callers || n > 30*callers {
+					t.Errorf("%d dials in 10 s", n)
+				}
+			})
+		})
+	}
+}
+
+// A lease that writes and wants no answer has been served: that its connection
+// is closed behind it is no reason to wait before the next.
+func TestServedWithoutAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
+			ws.ReadMessage()
+			time.Sleep(10 * time.Millisecond)
+			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), deadline())
+			drain(ws)
+		})
+		var streaks atomic.Int64
+		peer.cfg.Exchange = wspool.AnswerNone
+		peer.cfg.Redial = func(_ error, streak int) time.Duration {
+			streaks.Store(max(streaks.Load(), int64(streak)))
+			return 0
+		}
+		p := pool(t, peer.cfg)
+		for range 5 {
+			c := acquire(t, p)
+			write(t, c, "x")
+			c.Release()
+			time.Sleep(time.Second)
+		}
+		if n := streaks.Load(); n != 1 {
+			t.Errorf("streak of %d, want 1", n)
 		}
 	})
 }

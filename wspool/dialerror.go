@@ -18,8 +18,9 @@ type DialError struct {
 	// Phase is where it failed: "prepare" ([Config.Prepare]), "proxy"
 	// ([Config.Proxy], and all up to the proxy's consent), "connect" (name
 	// look-up and TCP, or [Config.NetDial], without a proxy), "tls",
-	// "handshake" (the HTTP upgrade), "subprotocol" or "set-up"
-	// ([Config.OnConnect]).
+	// "handshake" (the HTTP upgrade, and the moment after it), "subprotocol"
+	// (the server chose none that was offered) or "set-up" ([Config.OnConnect],
+	// and the moment after it).
 	Phase string
 	// Status is the HTTP status that the server answered with, or the proxy if
 	// Phase is "proxy"; 0: none.

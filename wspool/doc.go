@@ -1,27 +1,109 @@
-// Package wspool lends WebSocket client connections from a
-// [resource.Pool]: dialled when needed, watched while idle, closed politely.
+// Package wspool lends WebSocket client connections from a [resource.Pool]:
+// dialled when needed, alive when lent, closed politely. The frames are those of
+// github.com/gorilla/websocket.
 //
-//	pool, err := wspool.New(wspool.Config{URL: "wss://example.com/chat", MaxSize: 8})
+//	pool, err := wspool.New(wspool.Config{URL: "wss://example.com/rpc", MaxSize: 8})
 //	...
 //	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
-//		if err := c.WriteMessage(ctx, websocket.TextMessage, question); err != nil {
+//		if err := c.WriteJSON(ctx, question); err != nil {
 //			return err
 //		}
-//		_, answer, err := c.ReadMessage(ctx)
-//		...
-//		return err
+//		return c.ReadJSON(ctx, &answer)
 //	})
 //
-// One goroutine reads each connection from its handshake to its end. So the
-// server's pings are answered while nobody uses the connection, and one that
-// the server closes is destroyed at once, not found dead by the next caller.
+// [Pool.Acquire] is for a lease that must outlive a function. A [Conn] is that
+// lease: after it has ended, its methods do nothing but say [ErrReleased].
 //
-// No message of one lease reaches another. A connection goes back to the pool
-// only if its lease left it clean, which Config.Exchange and Conn.Release
-// define, and a message that comes while nobody holds the connection destroys
-// it. What the pool does not know is how many answers are still to come. So a
-// caller who asked for several reads them all before it releases, or discards;
-// and a message that the server sends out of turn, which comes in after the
-// next caller has written, passes for its answer: protocols that allow that need
-// an identity in each message.
+// # Between two leases
+//
+// For [Config.WatchAfter] after a release a connection is hot: nobody reads it,
+// and a caller who comes at once reads it on its own goroutine, without a
+// hand-over. After that it is watched: a goroutine reads it, answers pings, and
+// takes it out of the pool in the moment when the server closes it.
+//
+// # What is promised
+//
+// No message of one lease reaches another, as far as the pool can know whose a
+// message is. A connection goes back only if its lease left it clean: all that
+// came was read, nothing is half read or half written, and [Config.Exchange] is
+// kept (see [Conn.Release]). Else it is closed. What comes in while nobody has
+// the connection, or before a lease has written anything, is no lease's.
+//
+// What no pool can know without ids is which question a message answers. One
+// that the server sends late, or twice, or unasked, and that arrives when the
+// next lease has written, passes for the answer to that. Servers that do so need
+// an id in each message, which the caller compares. How many answers are still
+// to come is known with [AnswerEach] alone: with [AnswerLast] a caller who asked
+// for several reads them all, or discards. [AnswerNone] keeps least: a lease is
+// given whatever comes.
+//
+// # Unsolicited messages
+//
+// A message that is no lease's destroys the connection. With
+// [Config.OnUnsolicited] it is dropped or answered instead, up to
+// [Config.UnsolicitedLimit] a minute. A lease that has written gets all that
+// comes, such messages too: it must know them when it reads them.
+//
+// # Alive
+//
+// Where nothing has come in for [Config.KeepAlive], leased or not, a ping is
+// sent, and a connection that stays silent for [Config.PongWait] more is dead
+// ([ErrSilent]): a peer that vanished is found within 25 s by default. The
+// server's pings are answered, within about a second where a lease does not read;
+// those behind a message that it leaves unread wait for that.
+//
+// A connection can still die on the way to its next use. Then the lease fails
+// with [ErrStale], if it was used before and nothing of an answer came, and
+// [Pool.DoIdempotent] runs work that may run twice once more, on a connection
+// that nobody has used. Others that have been silent as long are pinged before
+// they are lent.
+//
+// # Dialing
+//
+// Dials run in the background, [Config.MaxDials] at once, each for
+// [Config.DialTimeout] at most: [Config.Prepare] computes URL, headers and token
+// anew for each, [Config.OnConnect] signs in before anybody is lent the
+// connection. When connections end or dials fail, [Config.Redial] decides by
+// close code and HTTP status for how long no other dial begins ([DefaultRedial]).
+// Callers meanwhile wait for what others give back; one whose deadline comes
+// before the pause ends, and who has nothing else to wait for, is told at once,
+// with the cause and a RetryAfter.
+//
+// # Streams and other uses
+//
+// [Conn.NextReader] and [Conn.NextWriter] pass messages in pieces, [Conn.NetConn]
+// makes a lease a net.Conn, [Conn.WritePrepared] sends one message to many, and
+// [Conn.Hijack] takes the connection out of the pool. A [Manager] has a pool for
+// each key under one total: for many endpoints, and for many identities, since
+// what one has signed in must not be lent to another.
+//
+// # What to set
+//
+//	you talk to                             set
+//	---------------------------------------------------------------------------------
+//	JSON-RPC, one reply to a request        Exchange: AnswerEach; Broken: not for errors
+//	                                        that the server replied with
+//	a speech service, streaming audio       ReadLimit for the longest message; Exchange
+//	                                        stays AnswerLast: read up to the last reply
+//	subscriptions, event streams            Exchange: AnswerNone; Discard at the end
+//	engine.io, socket.io                    OnConnect: read "0{…}", send "40", read its
+//	                                        answer; OnUnsolicited: "3" for "2"
+//	GraphQL (graphql-transport-ws)          Subprotocols; OnConnect: connection_init, read
+//	                                        connection_ack; OnUnsolicited: pong for ping
+//	NATS                                    OnConnect: INFO, CONNECT, PING, PONG;
+//	                                        OnUnsolicited: PONG for PING; drop INFO
+//	what nginx or an ALB hangs up on        nothing: KeepAlive is 15 s, they wait for 60 s;
+//	after a minute of silence               less than their time if that is shorter
+//	a server that answers no pings          KeepAlive: -1; Eviction: policy.MaxIdle
+//	a server that ends sessions after 1 h   Eviction: policy.MaxAge(58*time.Minute, 0.1);
+//	                                        long work: AcquireWith, Request.MinRemaining
+//	a server that wants a fresh token       Prepare: put it in h.Header or h.URL
+//	Chromium (DevTools)                     Exchange: AnswerNone; ReadLimit: 64 << 20;
+//	                                        Prepare: h.URL, another after each restart
+//	a server behind a proxy                 Proxy: http.ProxyFromEnvironment
+//	many servers, or many identities        a Manager, with a key for each
+//
+// Every field has a working default but URL and MaxSize. Errors, traces and
+// stats never show a URL's path or query, a header or a token, unless a function
+// of yours puts them into its error, or the server into the reason of a close.
 package wspool

@@ -24,13 +24,16 @@ var (
 	// still to come. It could have reached the next caller.
 	ErrUnread = errors.New("wspool: lease ended before its last message was read")
 	// ErrUnfinished: the lease ended while a read or write of it still ran, or
-	// after a write was broken off.
+	// after one was broken off in the midst of a message; or a message was to
+	// be read before the one before it was read to its end.
 	ErrUnfinished = errors.New("wspool: lease ended with a read or write unfinished")
-	// ErrStale: a connection that was used before failed before anything of an
-	// answer came. What the lease has written may not have reached the server;
-	// [Pool.DoIdempotent] tries again.
+	// ErrStale: a connection that an earlier lease had used ended before this
+	// one had read anything of an answer. What this one has written may or may
+	// not have reached the server; [Pool.DoIdempotent] tries again. The error
+	// matches the cause as well, such as a *CloseError.
 	ErrStale = errors.New("wspool: reused connection was dead")
-	// ErrSilent: nothing came in after a ping, within [Config.PongWait].
+	// ErrSilent: nothing came in after a ping, within [Config.PongWait]. The
+	// peer is gone, or the way to it.
 	ErrSilent = errors.New("wspool: peer has been silent")
 	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The
 	// connection was closed with code 1009.
@@ -41,6 +44,7 @@ var (
 )
 
 // CloseError says that the connection was closed, by whom, and with what words.
+// Find it with errors.As.
 type CloseError struct {
 	// Code is the close code: 1000 to 4999 as the peer sent it, 1005 if its
 	// close frame had none, 1006 if the connection ended without one.
@@ -48,7 +52,8 @@ type CloseError struct {
 	// Text is the reason that came with it. It is lost, and empty, with codes
 	// below 3000 that RFC 6455 does not name.
 	Text string
-	// ByPeer is false where the peer broke the protocol, and we closed.
+	// ByPeer is false where the peer broke the protocol, and we closed, with
+	// code 1002.
 	ByPeer bool
 }
 

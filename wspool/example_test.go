@@ -16,17 +16,13 @@ import (
 // A server that answers in capitals, and three questions to it through a pool:
 // one connection serves them all.
 func Example() {
-	server := httptest.NewServer(http.HandlerFunc(shout))
-	defer server.Close()
+	url, stop := localServer(shout)
+	defer stop()
 
-	pool, err := wspool.New(wspool.Config{
-		URL:     "ws" + strings.TrimPrefix(server.URL, "http"),
-		MaxSize: 4,
-	})
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4})
 	if err != nil {
 		log.Fatal(err)
 	}
-
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for _, question := range []string{"who", "what", "where"} {
@@ -56,18 +52,36 @@ func Example() {
 	// connections: 1
 }
 
-// shout answers every message in capitals.
-func shout(w http.ResponseWriter, r *http.Request) {
+// localServer serves each connection with one function, which gets the request
+// that it began with, and closes it when that returns.
+func localServer(serve func(*http.Request, *websocket.Conn)) (url string, stop func()) {
 	var upgrader websocket.Upgrader
-	ws, err := upgrader.Upgrade(w, r, nil)
-	if err != nil {
-		return
-	}
-	defer ws.Close()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		serve(r, ws)
+	}))
+	return "ws" + strings.TrimPrefix(s.URL, "http"), s.Close
+}
+
+// shout answers every message in capitals.
+func shout(_ *http.Request, ws *websocket.Conn) {
 	for {
 		kind, p, err := ws.ReadMessage()
 		if err != nil || ws.WriteMessage(kind, []byte(strings.ToUpper(string(p)))) != nil {
 			return
 		}
 	}
+}
+
+// answerTo asks one question on c and returns the answer.
+func answerTo(ctx context.Context, c *wspool.Conn, text string) (string, error) {
+	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(text)); err != nil {
+		return "", err
+	}
+	_, p, err := c.ReadMessage(ctx)
+	return string(p), err
 }

@@ -55,6 +55,32 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// Pings come as often as KeepAlive says if PongWait is longer, too, and also if
+// they take longer than KeepAlive to be answered.
+func TestKeepAliveShort(t *testing.T) {
+	for _, delay := range []time.Duration{0, 100 * ms, 3 * time.Second} {
+		bubble(t, func(t *testing.T) {
+			w := alive(t)
+			w.delay = delay
+			w.cfg.KeepAlive, w.cfg.PongWait = time.Second, 30*time.Second
+			p := pool(t, w.cfg)
+			warm(t, p, 1)
+			time.Sleep(5 * time.Minute)
+			pings := w.saw("ping")
+			for i, at := range pings[1:] {
+				if apart := at - pings[i]; apart > 2*time.Second+delay {
+					t.Fatalf("answered after %v: pings %v apart", delay, apart)
+				}
+			}
+			w.deny = true
+			time.Sleep(35 * time.Second)
+			if s := p.Stats(); s.Silent != 1 {
+				t.Errorf("answered after %v, then not: %v", delay, s)
+			}
+		})
+	}
+}
+
 // Nothing is sent to a connection from which something comes, be it pings, and
 // so while messages are exchanged.
 func TestNoKeepAlive(t *testing.T) {

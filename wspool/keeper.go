@@ -142,8 +142,10 @@ func (k *keeper) onTick() {
 }
 
 // tend puts a watcher to l if nobody has read it for too long: for WatchAfter if
-// it is idle, for thinkTime if it is leased.
+// it is idle, for thinkTime if it is leased. A read that has gone on since the
+// last tick is hooked to its context.
 func (l *link) tend(tick uint64) {
+	l.wire.hook(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watchable() {

@@ -37,13 +37,14 @@ type link struct {
 	pending incoming    // a message for the tenant that has begun
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped
-	proved  bool        // a lease has read from it
+	proved  bool        // it has served a lease
 	taint   error       // why the tenant cannot leave it clean
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used
 	doom    func(error) // tells the pool of cause; nil until watched
 
-	care care // the keeper's; see there
+	settling int  // callers in settle
+	care     care // the keeper's; see there
 }
 
 // reader is who reads a link.
@@ -98,6 +99,9 @@ func (l *link) free() {
 	l.reader = nobody
 	l.care.since = l.hub.keeper.tick.Load()
 	l.freed.Broadcast()
+	if l.settling > 0 {
+		l.wire.stir()
+	}
 }
 
 // signal tells who waits in Conn.next to look again.
@@ -142,6 +146,7 @@ func (l *link) watch() {
 
 // leave ends the watcher's reading. l is locked.
 func (l *link) leave() {
+	l.wire.left()
 	l.free()
 	l.hub.keeper.untied(l)
 	l.signal()

@@ -17,7 +17,8 @@ type ManagerConfig[K comparable] struct {
 	// endpoint, and where connections are signed in by OnConnect or Prepare an
 	// identity too: what one identity has signed in must not be lent to
 	// another. Its MaxSize is the most that this key may have. Required. It is
-	// called as [resource.KeyedConfig.Config] is.
+	// called when a key is first used, and again after the key was forgotten,
+	// and must not block: see [resource.KeyedConfig.Config].
 	Config func(key K) (Config, error)
 	// MaxTotal is how many connections of all keys may exist at once.
 	// Required, at least 1.
@@ -74,7 +75,7 @@ func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, resource.Request{})
 }
 
-// AcquireWith is Acquire with particulars for the policies.
+// AcquireWith is [Pool.AcquireWith] for key.
 func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, r)
 }

@@ -5,10 +5,12 @@ import "context"
 // Message is one whole data message.
 type Message struct {
 	Type int    // websocket.TextMessage or websocket.BinaryMessage
-	Data []byte // its bytes
+	Data []byte // its bytes; whoever is given a Message may keep them
 }
 
-// Exchange says how the messages of one lease belong together.
+// Exchange says how the messages of one lease belong together. It decides at the
+// end of the lease whether an answer may be still to come, which the next lease
+// would take for its own.
 type Exchange uint8
 
 const (
@@ -21,9 +23,12 @@ const (
 	AnswerEach
 	// AnswerNone says that messages are not requests and replies: a lease may
 	// read before it has written, and end with a write that nobody answers.
-	// The pool can then tell less well whose a late message is.
+	// It is clean if nothing has come that it did not read. A message that
+	// comes later goes to the next lease if there is one by then.
 	AnswerNone
 )
 
-// DropUnsolicited is a [Config.OnUnsolicited] that drops every message.
+// DropUnsolicited is a [Config.OnUnsolicited] that drops every message, as many
+// as [Config.UnsolicitedLimit] allows. With it a late answer is dropped as well,
+// if no lease has written by then.
 func DropUnsolicited(context.Context, Message) (*Message, error) { return nil, nil }

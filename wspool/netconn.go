@@ -2,22 +2,28 @@ package wspool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // NetConn returns the lease as a stream: each Write sends one message of
 // messageType, and Read reads the bytes of one message after the other, of that
 // type alone; another type is an error. It is meant for an Exchange of
-// [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines.
-// A read that a deadline ends in the midst of a message ends the reading, one
-// before it does no harm; a write that it breaks off ends the writing.
+// [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines,
+// which end them with os.ErrDeadlineExceeded. A read that a deadline ends in the
+// midst of a message ends the reading, one before it does no harm; a write that
+// it breaks off ends the writing. A close of the peer's with code 1000 is io.EOF;
+// one with another code is a [*CloseError].
 //
-// Close releases the lease. Reads run one at a time, and writes too.
+// Close releases the lease, and returns nil. Reads run one at a time, and writes
+// too.
 func (c *Conn) NetConn(ctx context.Context, messageType int) net.Conn {
 	s := &stream{c: c, kind: messageType}
 	s.reads.parent, s.writes.parent = ctx, ctx
@@ -43,7 +49,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		if s.r == nil {
 			kind, r, err := s.c.NextReader(ctx)
 			if err != nil {
-				return 0, s.reads.cause(ctx, err)
+				return 0, s.reads.cause(ctx, endOf(err))
 			}
 			if kind != s.kind {
 				return 0, fmt.Errorf("wspool: a message of type %d in a stream of type %d", kind, s.kind)
@@ -68,7 +74,28 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// endOf is io.EOF for an end that the peer calls normal.
+func endOf(err error) error {
+	var ce *CloseError
+	if errors.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
+		return io.EOF
+	}
+	return err
+}
+
+// atEnd takes note of the end of the message whose bytes have all been read.
+func (s *stream) atEnd() {
+	if !s.mu.TryLock() {
+		return // a Read runs
+	}
+	defer s.mu.Unlock()
+	if s.r != nil && !s.c.link.tap.seen(s.c.link.tap.torn) {
+		s.r.Read(make([]byte, 1))
+	}
+}
+
 func (s *stream) Close() error {
+	s.atEnd()
 	s.c.Release()
 	s.reads.stop()
 	s.writes.stop()
@@ -119,11 +146,9 @@ func (d *deadline) context() context.Context {
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	if d.ctx == nil || d.ctx.Err() != nil {
+	passed := d.timer != nil && !d.timer.Stop() // it ends ctx, or is about to
+	d.timer = nil
+	if d.ctx == nil || passed || d.ctx.Err() != nil {
 		d.ctx, d.cancel = context.WithCancelCause(d.parent)
 	}
 	if t.IsZero() {

@@ -33,34 +33,40 @@ func New(cfg Config) (*Pool, error) {
 
 // Acquire lends a connection: an idle one, or else the first that is given back
 // or dialled for those who wait. It blocks until then, until ctx ends or the
-// pool is closed, and fails with a [*resource.AcquireError], whose causes
-// include the [*DialError] of a failed dial. If every connection that it was
-// lent had died just then, it fails with what the last one died of. The caller
-// ends the lease.
+// pool is closed, and fails with a [*resource.AcquireError], which has the
+// [*DialError] of a failed dial in its chain, or as its LastMake if that is not
+// why. A connection that was dialled and died before anybody was lent it is no
+// failed dial: what it died of, such as a [*CloseError], is in the chain then,
+// and stands alone if that became known while it was lent to this caller. The
+// caller ends the lease.
 func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	return p.AcquireWith(ctx, resource.Request{})
 }
 
-// AcquireWith is Acquire with particulars for the policies.
+// AcquireWith is Acquire with what this caller asks for: a connection that will
+// last (MinRemaining), one that nobody has used (Fresh), or one without a wait
+// (NoWait), and what the policies look at.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
 	return borrow(ctx, p.pool, r)
 }
 
-// TryAcquire lends an idle connection if there is one and nobody waits. It does
-// not wait for other callers and never dials.
+// TryAcquire lends an idle connection, or returns false if there is none or
+// somebody waits. It does not wait for other callers and never dials.
 func (p *Pool) TryAcquire() (*Conn, bool) { return tryBorrow(p.pool) }
 
 // Do lends a connection to f and ends the lease when f returns: with
 // [Conn.Release] if it returns nil, [Conn.Fail] if an error, which Do returns;
 // if f panics or calls runtime.Goexit the connection is destroyed and the panic
-// goes on.
+// goes on. It blocks and fails as Acquire, and then f is not called. f may end
+// the lease itself, and must not keep the Conn.
 func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return do(ctx, p.pool, resource.Request{}, f)
 }
 
 // DoIdempotent is Do for work that may be done twice. If the connection had been
 // used before and turns out dead before anything of an answer came ([ErrStale]),
-// f is called once more, with a connection that nobody has used.
+// f is called once more, with a connection that nobody has used, and its second
+// result counts. So f must return the error that it got, or one that wraps it.
 func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, p.pool, f)
 }
@@ -80,12 +86,12 @@ func (p *Pool) Resize(max int) error { return p.pool.Resize(max) }
 // [resource.ErrReset].
 func (p *Pool) Reset(cause error) { p.pool.Reset(cause) }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot, which is the caller's. It does not wait.
 func (p *Pool) Stats() Stats { return Stats{p.pool.Stats(), p.hub.count.sockets()} }
 
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are
-// cancelled, idle connections closed with code 1001, leased ones when their
-// lease ends. It returns nil when nothing of the pool runs any more, or a
+// cancelled, idle connections closed with code 1001, each within
+// [Config.CloseTimeout], leased ones when their lease ends. It returns nil when nothing of the pool runs any more, or a
 // [*resource.CloseError] when ctx ends before; the closing goes on, and Close
 // may be called again to wait for it.
 func (p *Pool) Close(ctx context.Context) error {

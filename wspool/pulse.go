@@ -76,8 +76,12 @@ func (l *link) feel(t int64) (next int64) {
 	}
 	l.query(t)
 	l.mu.Unlock()
-	return t + int64(cfg.PongWait)
+	return t + min(int64(cfg.PongWait), l.pace())
 }
+
+// pace is how soon to feel again a link that was sent a ping: once that is
+// answered the next can be due before PongWait is over.
+func (l *link) pace() int64 { return int64(max(l.silence(), time.Millisecond)) }
 
 // query sends a ping that the keeper waits for. l is locked.
 func (l *link) query(t int64) {
@@ -91,7 +95,7 @@ func (l *link) query(t int64) {
 func (l *link) overdue(t int64) (next int64) {
 	p, patience := &l.care.pulse, int64(l.hub.cfg.PongWait)
 	if t < p.asked+patience {
-		return p.asked + patience
+		return min(p.asked+patience, t+l.pace())
 	}
 	next, sent := t+patience, l.wire.progress()
 	switch {
@@ -243,7 +247,8 @@ const maxPongWait = 5 * time.Second
 
 // Ping sends a ping and returns how long its pong took. It blocks until that has
 // come, and fails with ctx's error, [ErrReleased], or what ended the connection.
-// A pong behind a message that the lease has not read is not seen.
+// A pong behind a message that the lease has not read is not seen until it has.
+// [Config.PongWait] does not bound it: give it a ctx that ends.
 func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	if !c.link.begin(c) {
 		return 0, ErrReleased

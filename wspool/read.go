@@ -7,40 +7,34 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 )
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
 // websocket.BinaryMessage, and its bytes, which are the caller's. It blocks
 // until a message has come whole.
 //
-// It fails with a [*CloseError] when the peer has closed, with the error of the
-// network, with [ErrUnsolicited], with [ErrReadLimit], with [ErrReleased] as soon
-// as the lease ends, or with ctx's error when ctx ends. A wait abandoned before
-// the message began does not hurt the connection, and the lease may read again;
-// but the connection is destroyed when the lease ends if the message was the
-// answer to one of the lease's, since it would reach the next caller. A message
-// abandoned in its midst ends the reading.
+// It fails with what ended the connection: a [*CloseError], the error of the
+// network, [ErrSilent], [ErrReadLimit], [ErrUnsolicited] or what OnUnsolicited
+// failed with. If the connection had been used before and nothing of an answer
+// came, that matches [ErrStale] as well. It fails with [ErrReleased] as soon as
+// the lease ends, with [ErrUnfinished] while a message is open in NextReader, and
+// with ctx's error when ctx ends. If that was before the message began the lease
+// may read again; but unless Exchange is [AnswerNone] the connection is destroyed
+// at its end, since the message may still come. If it was in the midst of the
+// message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
-	l := c.link
-	if !l.begin(c) {
-		return 0, nil, ErrReleased
-	}
-	defer l.finish(c)
-	select {
-	case l.readTurn <- struct{}{}:
-		defer func() { <-l.readTurn }()
-	case <-ctx.Done():
-		return 0, nil, c.orReleased(c.abandoned(ctx))
-	}
-	m, stop, err := c.next(ctx)
+	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
+	l := c.link
 	p, err = l.readAll(m.r)
-	if err = c.endMessage(ctx, stop, err); err != nil {
-		return 0, nil, c.orReleased(err)
+	if err = c.endMessage(ctx, err); err != nil {
+		p = nil
 	}
-	return m.kind, p, nil
+	<-l.readTurn
+	return m.kind, p, c.orReleased(err)
 }
 
 // ReadJSON reads the next message into v as [encoding/json] does. It blocks and
@@ -63,27 +57,20 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 //
 // The message must be read to its end, io.EOF, before the next is read, which
 // fails with [ErrUnfinished] until then, and before the lease ends, or the
-// connection is destroyed. The reader is for one goroutine at a time.
+// connection is destroyed; after that the reader returns [ErrReleased]. The
+// reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
-	l := c.link
-	if !l.begin(c) {
-		return 0, nil, ErrReleased
-	}
-	defer l.finish(c)
-	select {
-	case l.readTurn <- struct{}{}:
-		defer func() { <-l.readTurn }()
-	case <-ctx.Done():
-		return 0, nil, c.orReleased(c.abandoned(ctx))
-	}
-	m, stop, err := c.next(ctx)
+	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
+	l := c.link
 	l.mu.Lock()
 	l.free() // between its reads; the open message keeps others away
+	c.running--
 	l.mu.Unlock()
-	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit, stop: stop}, nil
+	<-l.readTurn
+	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}, nil
 }
 
 // reading is a message that a lease reads piece by piece.
@@ -92,7 +79,6 @@ type reading struct {
 	ctx  context.Context
 	r    io.Reader
 	left int64
-	stop func() bool
 	err  error // what the last Read returned, for ever
 }
 
@@ -104,7 +90,6 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if !l.resume(r.c) {
 		return 0, ErrReleased
 	}
-	defer l.finish(r.c)
 	n, err = r.r.Read(p)
 	if r.left -= int64(n); r.left < 0 && (err == nil || err == io.EOF) {
 		n, err = 0, ErrReadLimit
@@ -112,10 +97,11 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if err == nil {
 		l.mu.Lock()
 		l.free()
+		r.c.running--
 		l.mu.Unlock()
 		return n, nil
 	}
-	if err = r.c.endMessage(r.ctx, r.stop, err); err == nil {
+	if err = r.c.endMessage(r.ctx, err); err == nil {
 		err = io.EOF
 	}
 	r.err = r.c.orReleased(err)
@@ -134,27 +120,66 @@ func (l *link) resume(c *Conn) bool {
 	return true
 }
 
-// next waits for a message to begin, which is then the caller's to read; it has
-// the turn. endMessage must be called at its end, with stop.
-func (c *Conn) next(ctx context.Context) (m incoming, stop func() bool, err error) {
+// next waits for a message to begin, which is then the caller's to read, and for
+// the turn to read. If it fails nothing is to be ended; else endMessage must be
+// called, and the turn given back.
+func (c *Conn) next(ctx context.Context) (m incoming, err error) {
 	l := c.link
-	op := l.wire.startOp()
-	if ctx.Done() != nil {
-		stop = context.AfterFunc(ctx, func() { l.wire.breakOff(op) })
+	l.mu.Lock()
+	if l.tenant != c {
+		l.mu.Unlock()
+		return m, ErrReleased
 	}
-	for {
-		m, again, err := c.tryNext(ctx)
-		if !again {
-			if err != nil {
-				l.wire.stopOp(false)
-				if stop != nil {
-					stop()
-				}
-			}
-			return m, stop, err
+	c.running++
+	select {
+	case l.readTurn <- struct{}{}:
+	default:
+		l.mu.Unlock()
+		select {
+		case l.readTurn <- struct{}{}:
+		case <-ctx.Done():
+			l.finish(c)
+			return m, c.abandoned(ctx)
 		}
+		l.mu.Lock()
+	}
+	if l.open { // its reader has an op of its own; nobody else begins one while the turn is ours
+		c.running--
+		l.mu.Unlock()
+		<-l.readTurn
+		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
+	}
+	l.startOp(ctx)
+	l.mu.Unlock()
+	for again := true; again; {
+		m, again, err = c.tryNext(ctx)
+	}
+	if err != nil {
+		l.stopOp(ctx, false)
+		<-l.readTurn
+		l.finish(c)
+	}
+	return m, err
+}
+
+// startOp has a read begin that ctx may break off. l is locked.
+func (l *link) startOp(ctx context.Context) {
+	if ctx.Done() == nil {
+		ctx = nil
+	}
+	l.wire.startOp(ctx)
+}
+
+// stopOp ends what next began for ctx.
+func (l *link) stopOp(ctx context.Context, whole bool) {
+	if ctx.Done() != nil {
+		l.wire.stopOp(whole)
 	}
 }
+
+// hookWithin is how long the keeper may take to hook a read to its context: a
+// context that ends before may be heeded as much later.
+const hookWithin = 10 * time.Millisecond
 
 // tryNext is one step of next. again says that it is to be tried once more.
 func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) {
@@ -163,8 +188,6 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
-	case l.open:
-		err = fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	case ctx.Err() != nil:
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx)
@@ -184,6 +207,9 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	case l.reader == nobody:
 		l.reader = lessee
 		l.mu.Unlock()
+		if l.hub.keeper.step > hookWithin {
+			l.wire.hook(false)
+		}
 		return c.direct(ctx)
 	default: // there is a watcher
 		l.mu.Unlock()
@@ -202,8 +228,12 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 func (c *Conn) receive() {
 	c.in++
 	c.awaiting = false
-	l := c.link
-	l.open = true
+	c.link.open = true
+	c.link.served(c)
+}
+
+// served notes that the link has done c some good. It is locked.
+func (l *link) served(c *Conn) {
 	if !l.proved && !c.detached {
 		l.proved = true
 		l.tie.proved()
@@ -213,19 +243,24 @@ func (c *Conn) receive() {
 // direct is tryNext where the caller itself reads.
 func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
-	interrupted := false
-	for !interrupted && !l.tap.begun() && !l.tap.stirred() {
-		interrupted = l.tap.await() != nil
+	on := true
+	if l.tap.begun() {
+		on = l.wire.enter()
+	}
+	for on && !l.tap.begun() && !l.tap.stirred() {
+		on = l.tap.await()
 	}
 	l.mu.Lock()
 	switch {
-	case interrupted:
+	case !on:
 		l.free()
-	case !l.tap.begun() || !c.expects(): // a watcher knows what to do with it
+	case !l.tap.begun():
+		l.startWatch() // a watcher knows what to do with it
+	case !c.expects():
+		l.wire.outside()
 		l.startWatch()
-	case !l.wire.enter():
-		l.free()
 	default:
+		c.receive()
 		l.mu.Unlock()
 		return c.inside(ctx)
 	}
@@ -237,22 +272,19 @@ func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
 func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	m.kind, m.r, err = l.ws.NextReader()
-	if err != nil {
-		err = c.readFailed(ctx, err)
+	if err == nil {
+		return m, false, nil
 	}
+	err = c.readFailed(ctx, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
-		l.free()
-		return incoming{}, false, err
-	}
-	c.receive()
-	return m, false, nil
+	l.free()
+	return incoming{}, false, err
 }
 
 // endMessage ends what next began: the message was read, or reading it failed
 // with err.
-func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) error {
+func (c *Conn) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
 		l.tap.finished()
@@ -260,12 +292,10 @@ func (c *Conn) endMessage(ctx context.Context, stop func() bool, err error) erro
 	} else {
 		err = c.readFailed(ctx, err)
 	}
-	l.wire.stopOp(err == nil)
-	if stop != nil {
-		stop()
-	}
+	l.stopOp(ctx, err == nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	c.running--
 	l.open = err != nil // what is left of it is in the way
 	l.free()
 	l.caughtUp()
@@ -280,8 +310,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 		return cause // it was broken off for that
 	}
 	if errors.Is(err, ErrReadLimit) {
-		l.tooBig()
-		l.fail(fmt.Errorf("%w: it inflates to more than %d bytes", err, l.hub.cfg.ReadLimit))
+		l.fail(l.tooBig(err))
 		return l.why()
 	}
 	var ne net.Error

@@ -35,7 +35,10 @@ const (
 //     the streak goes on, a minute, doubling up to 10 minutes, less up to a half.
 //   - 1006, 1011 and 1014, and a connection that the network or silence ended:
 //     from 0 to 100 ms, doubling up to 30 s, drawn anew each time.
-//   - All else: 0. The pool itself backs off from dials that keep failing.
+//   - Any other end of a connection: 0, for it may have done what it was for; if
+//     the streak goes on, as before.
+//   - Any other failed dial: 0. The pool itself backs off from dials that keep
+//     failing.
 func DefaultRedial(cause error, streak int) time.Duration {
 	code, status, asked := reason(cause)
 	switch code {
@@ -56,8 +59,16 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		return loginAgain(streak)
 	}
-	if lost(cause, code) {
+	var de *DialError
+	switch {
+	case errors.As(cause, &de):
+		return 0
+	case lost(cause, code):
 		return rand.N(doubled(lostPause, streak, maxLost))
+	case streak > 1:
+		// A server that agrees to every handshake and ends every connection
+		// looks well to the pool, whose callers come back at once.
+		return rand.N(doubled(lostPause, streak-1, maxLost))
 	}
 	return 0
 }
@@ -97,18 +108,14 @@ func reason(cause error) (code, status int, asked time.Duration) {
 }
 
 // lost reports whether a connection that was up ended without a word that tells
-// what to do. A failed dial is none.
+// what to do.
 func lost(cause error, code int) bool {
-	var de *DialError
-	if errors.As(cause, &de) {
-		return false
-	}
 	switch code {
 	case websocket.CloseAbnormalClosure, websocket.CloseInternalServerErr, 1014:
 		return true
 	case 0:
 		var ne net.Error
-		return errors.As(cause, &ne) || errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF)
+		return errors.Is(cause, ErrSilent) || errors.As(cause, &ne) || errors.Is(cause, io.EOF) || errors.Is(cause, io.ErrUnexpectedEOF)
 	}
 	return false
 }

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/respool/respool/resource"
 )
 
 // The pauses for what the server said, at their edges.
@@ -51,13 +49,17 @@ func TestDefaultRedial(t *testing.T) {
 		{&DialError{Phase: "handshake", Err: &CloseError{Code: 1001}}, 3, 0, s},
 		{&DialError{Phase: "set-up", Err: &CloseError{Code: 4401}}, 2, 30 * s, m},
 		{answered(500, m), 3, 0, 0},
-		{closed(1000), 9, 0, 0},
-		{closed(1005), 9, 0, 0},
-		{closed(4000), 9, 0, 0},
-		{ErrUnsolicited, 9, 0, 0},
-		{resource.ErrReset, 9, 0, 0},
-		{context.Canceled, 9, 0, 0},
-		{errors.New("x"), 9, 0, 0},
+		{fmt.Errorf("%w for 10s", ErrSilent), 1, 0, 100 * ms},
+		{ErrSilent, 3, 0, 400 * ms},
+		{closed(1000), 1, 0, 0},
+		{closed(1000), 2, 0, 100 * ms},
+		{closed(1005), 4, 0, 400 * ms},
+		{closed(4000), 1000, 0, 30 * s},
+		{ErrUnsolicited, 1, 0, 0},
+		{ErrUnsolicited, 3, 0, 200 * ms},
+		{errors.New("x"), 2, 0, 100 * ms},
+		{&DialError{Phase: "set-up", Err: ErrUnsolicited}, 9, 0, 0},
+		{&DialError{Phase: "prepare", Err: context.Canceled}, 9, 0, 0},
 	} {
 		low, high := time.Duration(math.MaxInt64), time.Duration(-1)
 		for range 2000 {

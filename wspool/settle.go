@@ -14,22 +14,46 @@ import (
 // belongs to nobody.
 func (l *link) settle(ctx context.Context, patience time.Duration) error {
 	l.mu.Lock()
-	if l.cause != nil || l.look() {
+	if l.settled() {
 		defer l.mu.Unlock()
 		return l.cause
 	}
+	return l.calm(ctx, patience, l.settled)
+}
+
+// calm is settle where the reader has to do it, or done, asked with l locked,
+// says that it need not.
+// l is locked when it is called, and not when it returns.
+func (l *link) calm(ctx context.Context, patience time.Duration, done func() bool) error {
+	l.settling++
 	l.mu.Unlock()
-	err := l.wire.quiet(ctx, l.broken, l.tap.blank, patience)
+	err := l.wire.quiet(ctx, l.tap.blank, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return done()
+	}, l.broken, patience)
 	if errors.Is(err, errNotQuiet) && patience == quietWait {
 		l.fail(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.settling--
 	if l.cause != nil {
 		return l.cause
 	}
 	return err
 }
+
+// settled reports whether there is nothing left to wait for in settle, and sees
+// to it that somebody reads if there is. If the lease has written meanwhile, what
+// comes may be its answer, and what has begun to come in for it is its own. l is
+// locked.
+func (l *link) settled() bool {
+	return l.cause != nil || l.unread() || l.tenant != nil && l.tenant.out > 0 || l.look()
+}
+
+// unwatched reports whether there is no watcher. l is locked.
+func (l *link) unwatched() bool { return l.reader != watcher }
 
 // look reports whether it is certain that nothing has come in that was not dealt
 // with. If nobody reads it looks for itself, and puts a watcher to what it finds.
@@ -59,7 +83,10 @@ func (l *link) stray(kind int, r io.Reader) error {
 		return fmt.Errorf("%w: over %d messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
 	data, err := l.readAll(r)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrReadLimit):
+		return l.tooBig(err)
+	case err != nil:
 		return readError(err)
 	}
 	l.tap.finished()

@@ -15,7 +15,9 @@ import (
 // that come in, so that it is known and not hoped for whether everything that
 // came was dealt with, and it can take in bytes before gorilla asks for them.
 //
-// Read, await and poll are called by who has the reading of the link.
+// Read, await and poll are called by who has the reading of the link, and nobody
+// else changes what is below mu: so that one reads it without, and takes mu only
+// to change it.
 type tap struct {
 	net.Conn // what it stands on: TLS, or the wire
 	wire     *wire
@@ -43,21 +45,20 @@ var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return 
 // Read gives gorilla what was taken in ahead, or waits for more. A watcher that
 // was dismissed waits no longer: its goroutine ends here. That is safe since it
 // happens between two frames only, where gorilla has changed nothing yet but
-// asks for a header, and would ask again.
+// asks for a header, and would ask again. Where a part of a frame came in that
+// instant, the reading fails.
 func (t *tap) Read(p []byte) (int, error) {
-	t.mu.Lock()
-	if len(t.ahead) > 0 {
+	switch {
+	case len(t.ahead) > 0:
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		n := copy(p, t.ahead)
 		if t.ahead = t.ahead[n:]; len(t.ahead) == 0 {
 			t.drop()
 		}
-		t.mu.Unlock()
 		return n, nil
-	}
-	err := t.err
-	t.mu.Unlock()
-	if err != nil {
-		return 0, err
+	case t.err != nil:
+		return 0, t.err
 	}
 	n, err := t.receive(p)
 	if n > 0 {
@@ -66,7 +67,12 @@ func (t *tap) Read(p []byte) (int, error) {
 		t.mu.Unlock()
 	}
 	if err == errDismissed {
-		runtime.Goexit()
+		if n == 0 && !t.torn() {
+			runtime.Goexit()
+		}
+		if n > 0 {
+			err = nil // it comes again
+		}
 	}
 	return n, err
 }
@@ -97,17 +103,14 @@ func (t *tap) drop() {
 }
 
 // await waits until something has come in or reading has ended. It returns
-// errInterrupted if the wait was broken off, and else nil.
-func (t *tap) await() error {
+// false if the wait was broken off. If a message has begun the wire knows that
+// its reader is inside gorilla from now.
+func (t *tap) await() bool {
 	if !t.wire.beginAwait() {
-		return errInterrupted
+		return false
 	}
-	err := t.fill()
-	t.wire.endAwait()
-	if err == errInterrupted {
-		return err
-	}
-	return nil
+	t.fill()
+	return t.wire.endAwait(t.begun())
 }
 
 // poll takes in what has come in and does not wait. The wire can try.
@@ -119,54 +122,65 @@ func (t *tap) poll() {
 
 // fill reads once, behind what is there already. An error that ends the reading
 // is kept for gorilla.
-func (t *tap) fill() error {
-	t.mu.Lock()
-	buf, had, ended := t.buf, len(t.ahead), t.err != nil
+func (t *tap) fill() {
+	buf, had := t.buf, len(t.ahead)
+	if t.err != nil {
+		return
+	}
 	if buf == nil {
 		buf = aheadBuffers.Get().(*[]byte)
 	} else if had > 0 {
+		t.mu.Lock()
 		copy(*buf, t.ahead)
 		t.ahead = (*buf)[:had]
-	}
-	t.mu.Unlock()
-	if ended || had == len(*buf) {
-		return nil
+		t.mu.Unlock()
+		if had == len(*buf) {
+			return
+		}
 	}
 	n, err := t.receive((*buf)[had:])
 	_, passing := err.(notice) // TLS passes on what it has from below
+	if n == 0 && had == 0 {
+		aheadBuffers.Put(buf)
+	}
+	if n == 0 && (err == nil || passing) {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n > 0 {
-		t.took((*buf)[had : had+n])
-	}
-	if n+had > 0 {
 		t.buf, t.ahead = buf, (*buf)[:had+n]
-	} else {
-		t.buf = buf
-		t.drop()
+		t.took(t.ahead[had:])
 	}
 	if err != nil && !passing {
 		t.err = err
 	}
-	if n == 0 && passing {
-		return err
-	}
-	return nil
 }
 
-// begun reports whether a message has begun that nobody has taken; stirred,
-// whether there is anything else for gorilla to do: a control frame that has
-// come in whole, or the end.
-func (t *tap) begun() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.frames.Messages() > t.taken
+// begun reports whether a message has begun that nobody has taken. It is for
+// who reads, for whoever has the link locked while nobody does, and for who has
+// locked the wire and found the reader parked; others ask by seen.
+func (t *tap) begun() bool { return t.frames.Messages() > t.taken }
+
+// stirred reports, to the same, whether there is something for gorilla to do
+// besides messages: a control frame that has come in whole, or the end.
+func (t *tap) stirred() bool { return t.frames.Controls() > t.handled || t.err != nil }
+
+// torn reports, to the same, whether a part of something has come in, and its
+// rest has not.
+func (t *tap) torn() bool { return !t.frames.Clean() || t.frames.Open() }
+
+// blank reports, to the same, whether everything that has come in was dealt
+// with.
+func (t *tap) blank() bool {
+	return !t.torn() && !t.begun() && !t.stirred() && len(t.ahead) == 0
 }
 
-func (t *tap) stirred() bool {
+// seen is what one of these says, to anybody.
+func (t *tap) seen(says func() bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.frames.Controls() > t.handled || t.err != nil
+	return says()
 }
 
 // finished notes that a message was dealt with, controlled a control frame.
@@ -180,22 +194,6 @@ func (t *tap) controlled() {
 	t.mu.Lock()
 	t.handled++
 	t.mu.Unlock()
-}
-
-// blank reports whether everything that has come in was dealt with.
-func (t *tap) blank() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f := t.frames
-	return f.Clean() && !f.Open() && f.Messages() == t.taken && f.Controls() == t.handled &&
-		len(t.ahead) == 0 && t.err == nil
-}
-
-// torn reports whether a part of something has come in, and its rest has not.
-func (t *tap) torn() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.frames.Clean() || t.frames.Open()
 }
 
 // SetWriteDeadline goes to the wire: TLS has none of its own.

@@ -29,7 +29,7 @@ func lend(ctx context.Context, lease resource.Lease[*link], patience time.Durati
 // rent makes c the tenant, or says why the connection must not be used, or why
 // that could not be found out.
 func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error {
-	if l.hub.suspect.Load() > l.tap.heard.Load() {
+	if l.hub.cfg.KeepAlive > 0 && l.hub.suspect.Load() > l.tap.heard.Load() {
 		if patience != quietWait {
 			return errNotQuiet
 		}
@@ -63,6 +63,9 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (t
 		return nil
 	}
 	taint = c.link.vacate(c, destroy)
+	if destroy || taint != nil {
+		c.link.wire.unhook() // an open reader
+	}
 	switch {
 	case c.detached: // whatever is returned then, it is destroyed
 		taint = cmp.Or(err, taint, because(destroy))
@@ -105,6 +108,9 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 		}
 		return taint
 	}
+	if c.out > 0 {
+		l.served(c) // also if nothing was to be read
+	}
 	l.rest()
 	return nil
 }
@@ -123,13 +129,16 @@ func (l *link) taintOf(c *Conn) error {
 	case l.open:
 		return fmt.Errorf("%w: one was read in part", ErrUnread)
 	}
-	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() {
-		l.tap.poll() // what is behind the answer is still this lease's
+	// What is behind the answer is still this lease's. One who goes as soon as
+	// it was read leaves it to the next look: a read took what there was.
+	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() &&
+		(c.in == 0 || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
+		l.tap.poll()
 	}
 	switch {
-	case l.pending.r != nil || l.tap.begun():
+	case l.pending.r != nil || l.tap.seen(l.tap.begun):
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
-	case l.tap.torn() || l.wire.torn():
+	case l.tap.seen(l.tap.torn) || l.wire.torn():
 		return fmt.Errorf("%w: part of one has come", ErrUnread)
 	case c.detached:
 		return nil
@@ -190,7 +199,7 @@ func (c *Conn) orReleased(err error) error {
 	l := c.link
 	l.mu.Lock()
 	dead := l.cause != nil && errors.Is(err, l.cause) || l.mute
-	stale := dead && c.in == 0 && !l.tap.begun() && !c.detached
+	stale := dead && c.in == 0 && !l.tap.seen(l.tap.begun) && !c.detached
 	l.mu.Unlock()
 	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
@@ -216,29 +225,33 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 // have it: c can do nothing more either. It returns false, and nothing has
 // changed, if it cannot.
 func (l *link) evacuate(c *Conn) bool {
-	deadline := time.Now().Add(quietWait)
+	late := false
+	limit := time.AfterFunc(quietWait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.freed.Broadcast()
+	})
+	defer limit.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.open &&
-		l.pending.r == nil && !l.tap.begun() && !l.tap.torn() && l.care.pulse.senders == 0 {
-		if l.reader == nobody {
+	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.unread() &&
+		!l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) && l.reader != lessee && !late {
+		switch {
+		case l.care.pulse.senders > 0: // a ping or pong is on its way out
+			l.freed.Wait()
+		case l.reader == nobody:
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
-		}
-		if l.reader == lessee || time.Now().After(deadline) {
-			return false
-		}
-		if l.wire.dismiss(l.tap.blank) {
-			for l.reader == watcher {
+		case l.wire.dismiss(l.tap.blank):
+			for l.reader == watcher && !late {
 				l.freed.Wait()
 			}
-			l.wire.dismissed()
-			continue
+		default:
+			_ = l.calm(context.Background(), tryWait, l.unwatched)
+			l.mu.Lock()
 		}
-		l.mu.Unlock()
-		_ = l.settle(context.Background(), quietWait)
-		l.mu.Lock()
 	}
 	return false
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/boundary"
@@ -30,12 +31,12 @@ type wire struct {
 	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
 	wait   waiting           // how a wait can be broken off
 
-	pressed  uint64    // bytes that the network took, of those that had to wait
-	explicit time.Time // deadline of the next Write alone; zero: budget decides
-	budget   budget    // of the message that is being written
-	waiting  bool      // a Write waits for the network
-	severed  bool      // writes are broken off
-	handed   bool      // to a hijacker: deadlines are its own
+	pressed  uint64       // bytes that the network took, of those that had to wait
+	explicit atomic.Int64 // deadline of the next Write alone, as of UnixNano; 0: budget decides
+	budget   budget       // of the message that is being written
+	waiting  bool         // a Write waits for the network
+	severed  atomic.Bool  // writes are broken off
+	handed   atomic.Bool  // to a hijacker: deadlines are its own
 }
 
 // tryReader is what Config.NetDial says of connections that are no sockets.
@@ -158,10 +159,11 @@ const tryWait = 5 * time.Millisecond
 
 var errNotQuiet = errors.New("wspool: the reader does not keep up with what the peer sends")
 
-// quiet waits until the reader has dealt with every byte that has come in, or
-// is gone, and for patience at most. clean is what else must hold, asked with w
-// locked while the reader is parked.
-func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() bool, patience time.Duration) error {
+// quiet waits until the reader has dealt with every byte that has come in, and
+// for patience at most. clean is what else must hold, asked with w locked while
+// the reader is parked. done says that the wait is over otherwise, or begins
+// another reader; it is asked again whenever a reader parks or leaves (stir).
+func (w *wire) quiet(ctx context.Context, clean, done func() bool, gone <-chan struct{}, patience time.Duration) error {
 	var timeout <-chan time.Time
 	for {
 		w.mu.Lock()
@@ -174,6 +176,9 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() boo
 		}
 		wake := w.wake
 		w.mu.Unlock()
+		if done() {
+			return nil
+		}
 		if timeout == nil {
 			t := time.NewTimer(patience)
 			defer t.Stop()
@@ -188,6 +193,16 @@ func (w *wire) quiet(ctx context.Context, gone <-chan struct{}, clean func() boo
 		case <-timeout:
 			return errNotQuiet
 		}
+	}
+}
+
+// stir has those who wait for quiet look again: the reader has left.
+func (w *wire) stir() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wake != nil {
+		close(w.wake)
+		w.wake = nil
 	}
 }
 

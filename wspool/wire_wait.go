@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"context"
 	"time"
 )
 
@@ -18,16 +19,24 @@ type waiting struct {
 	dismissed   bool   // the watcher shall go; see dismiss
 	dated       bool   // the read deadline is set
 	cut         bool   // reading was broken off for good
+
+	// What breaks the op off by itself. To have a context call costs as much as
+	// all the rest of a lease, and most reads are done before the keeper's next
+	// tick: so only those it finds waiting then are hooked to theirs.
+	ctx    context.Context // nil: nothing does, or it is hooked
+	unhook func() bool     // nil: it is not
+	fresh  bool            // no tick has come since it began
 }
 
-// startOp begins a read that may be broken off, and returns what stopOp and
-// breakOff take.
-func (w *wire) startOp() uint64 {
+// startOp begins a read that may be broken off, by ctx too. It ends with stopOp,
+// but one whose ctx is nil need not be ended.
+func (w *wire) startOp(ctx context.Context) (op uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wait.op++
-	w.wait.on = true
+	w.wait.on, w.wait.fresh = true, true
 	w.wait.inside, w.wait.interrupted = false, false
+	w.wait.ctx = ctx
 	return w.wait.op
 }
 
@@ -36,12 +45,38 @@ func (w *wire) startOp() uint64 {
 // did no harm.
 func (w *wire) stopOp(whole bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if whole {
 		w.wait.cut = false
 	}
 	w.wait.on, w.wait.inside, w.wait.interrupted = false, false, false
 	w.undate()
+	unhook := w.wait.unhook
+	w.wait.ctx, w.wait.unhook = nil, nil
+	w.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
+}
+
+// hook has the context of the read under way break it off; if late, only if the
+// read has gone on since the last call.
+func (w *wire) hook(late bool) {
+	w.mu.Lock()
+	ctx, op, due := w.wait.ctx, w.wait.op, w.wait.on && !(late && w.wait.fresh)
+	w.wait.fresh = false
+	w.mu.Unlock()
+	if ctx == nil || !due {
+		return
+	}
+	unhook := context.AfterFunc(ctx, func() { w.breakOff(op) })
+	w.mu.Lock()
+	if w.wait.on && w.wait.op == op && w.wait.ctx == ctx {
+		w.wait.ctx, w.wait.unhook, unhook = nil, unhook, nil
+	}
+	w.mu.Unlock()
+	if unhook != nil { // it has ended meanwhile, or another was faster
+		unhook()
+	}
 }
 
 // breakOff has the read op return, if it has not: without harm if it waits for
@@ -99,11 +134,24 @@ func (w *wire) beginAwait() bool {
 	return true
 }
 
-func (w *wire) endAwait() {
+// endAwait ends the wait, and returns false if it was broken off. If it was not
+// and a message has begun the op goes on inside gorilla.
+func (w *wire) endAwait(begun bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wait.awaiting = false
 	w.undate()
+	if !w.wait.interrupted {
+		w.wait.inside = begun
+	}
+	return !w.wait.interrupted
+}
+
+// outside notes that the op is not inside gorilla after all.
+func (w *wire) outside() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wait.inside = false
 }
 
 // enter notes that the op goes on inside gorilla. It returns false if the op
@@ -144,12 +192,26 @@ func (w *wire) dismiss(clean func() bool) bool {
 	return true
 }
 
-// dismissal ends: the watcher is gone.
-func (w *wire) dismissed() {
+// left notes that a watcher has gone, which ends its dismissal: who reads next
+// was not meant.
+func (w *wire) left() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wait.dismissed = false
-	w.undate()
+	if w.wait.dismissed {
+		w.wait.dismissed = false
+		w.undate()
+	}
+}
+
+// unhook takes the read under way off its context.
+func (w *wire) unhook() {
+	w.mu.Lock()
+	unhook := w.wait.unhook
+	w.wait.ctx, w.wait.unhook = nil, nil
+	w.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
 }
 
 // uncut lets what is left be read, though not by gorilla, and reports whether

@@ -12,14 +12,14 @@ var longAgo = time.Unix(1, 0)
 // deadline; the rest waits for as long as explicit, or else the message's
 // budget, allows.
 func (w *wire) Write(p []byte) (n int, err error) {
-	w.mu.Lock()
-	handed, severed, by := w.handed, w.severed, w.explicit
-	w.explicit = time.Time{}
-	w.mu.Unlock()
+	by := w.explicit.Load()
+	if by != 0 {
+		w.explicit.Store(0)
+	}
 	switch {
-	case handed:
+	case w.handed.Load():
 		return w.Conn.Write(p)
-	case severed:
+	case w.severed.Load():
 		return 0, os.ErrDeadlineExceeded
 	case w.socket != nil:
 		n, err = w.socket.writeNow(p)
@@ -39,21 +39,23 @@ const slowPiece = 16 << 10
 // writeSlow waits for the network. The deadline is taken off at the end: one
 // that stayed would pass, and fail what TLS writes of itself in answer to the
 // peer, for ever.
-func (w *wire) writeSlow(p []byte, by time.Time) (int, error) {
+func (w *wire) writeSlow(p []byte, explicit int64) (int, error) {
 	w.mu.Lock()
-	ctx := w.budget.ctx
-	if by.IsZero() {
+	ctx, by := w.budget.ctx, time.Unix(0, explicit)
+	switch {
+	case explicit != 0:
+	case ctx == nil: // TLS speaks of itself, of no message
+		by = time.Now().Add(w.limit)
+	default:
 		if w.budget.by.IsZero() {
 			w.budget.by = time.Now().Add(w.limit)
-			if ctx != nil {
-				if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
-					w.budget.by = at
-				}
+			if at, ok := ctx.Deadline(); ok && at.Before(w.budget.by) {
+				w.budget.by = at
 			}
 		}
 		by = w.budget.by
 	}
-	if w.severed {
+	if w.severed.Load() {
 		by = longAgo
 	}
 	w.waiting = true
@@ -77,7 +79,7 @@ func (w *wire) writeSlow(p []byte, by time.Time) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = false
-	if !w.severed {
+	if !w.severed.Load() {
 		w.Conn.SetWriteDeadline(time.Time{})
 	}
 	return n, err
@@ -95,7 +97,7 @@ func (w *wire) endMessage() (severed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.budget = budget{}
-	return w.severed
+	return w.severed.Load()
 }
 
 // progress returns how many bytes the network took of those that had to wait.
@@ -109,12 +111,16 @@ func (w *wire) progress() uint64 {
 // says goodbye, until when the Write that follows may take. Gorilla has one for
 // control frames only: those of messages have their budget.
 func (w *wire) SetWriteDeadline(t time.Time) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.handed {
+	if w.handed.Load() {
 		return w.Conn.SetWriteDeadline(t)
 	}
-	w.explicit = t
+	by := int64(0)
+	if !t.IsZero() {
+		by = t.UnixNano()
+	}
+	if w.explicit.Load() != by {
+		w.explicit.Store(by)
+	}
 	return nil
 }
 
@@ -144,19 +150,15 @@ func (w *wire) severFor(ctx context.Context) {
 }
 
 func (w *wire) severLocked() {
-	w.severed = true
+	w.severed.Store(true)
 	w.Conn.SetWriteDeadline(longAgo) // fails only when closed
 }
 
 func (w *wire) isSevered() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.severed
+	return w.severed.Load()
 }
 
 // handOver makes w pass everything on: it is a hijacker's from now.
 func (w *wire) handOver() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.handed = true
+	w.handed.Store(true)
 }

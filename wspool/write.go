@@ -19,13 +19,15 @@ const hearWait = 100 * time.Millisecond
 // WriteMessage sends one message of type websocket.TextMessage or
 // websocket.BinaryMessage. It waits for another write of the lease that is under
 // way, and then until the bytes are with the network, for no longer than
-// [Config.WriteTimeout] and ctx allow. data is not kept.
+// [Config.WriteTimeout] and ctx allow. data is not kept. Unless Exchange is
+// [AnswerNone], the first write of a lease also waits until what came in before
+// it, which cannot be an answer, has been dealt with: see Config.OnUnsolicited.
 //
 // If ctx ends before the writing began, nothing was sent and nothing is wrong.
 // If it ends during the writing, or the writing fails, the message is broken
 // off: further writes fail, and the connection is destroyed when the lease
-// ends. It fails as well with what ended the connection, such as a
-// [*CloseError], with [ErrUnsolicited], or with [ErrReleased].
+// ends. It fails as well with what ended the connection, as ReadMessage does, and
+// with [ErrReleased]. That it returns nil does not mean that the peer has it.
 func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
 	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
 }
@@ -50,18 +52,17 @@ func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) 
 
 // NextWriter returns a writer of one message, which is sent in pieces as they
 // are written and ends with Close. It waits for another write of the lease that
-// is under way, and others wait for Close. ctx goes for the writer too, and
-// [Config.WriteTimeout] for each piece. A lease that ends with a writer open
-// destroys the connection. The writer is for one goroutine at a time.
+// is under way, and others, of the same goroutine too, wait for Close. It, Write
+// and Close fail as WriteMessage; ctx goes for the writer too, and
+// [Config.WriteTimeout] for each piece. A Close that fails has not ended the
+// message. A lease that ends with a writer open destroys the connection. The
+// writer is for one goroutine at a time.
 func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	l := c.link
-	if !l.begin(c) {
-		return nil, ErrReleased
+	if err := c.ready(ctx, messageType); err != nil {
+		return nil, err
 	}
 	defer l.finish(c)
-	if err := c.ready(ctx, messageType); err != nil {
-		return nil, c.orReleased(err)
-	}
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
 		<-l.writeTurn
@@ -133,13 +134,10 @@ func badType(kind int) error { return fmt.Errorf("%d is not the type of a messag
 // send waits for its turn and writes one message.
 func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
 	l := c.link
-	if !l.begin(c) {
-		return ErrReleased
+	if err := c.ready(ctx, kind); err != nil {
+		return err
 	}
 	defer l.finish(c)
-	if err := c.ready(ctx, kind); err != nil {
-		return c.orReleased(err)
-	}
 	defer func() { <-l.writeTurn }()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))
@@ -150,20 +148,69 @@ func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
 // ready waits for the turn, and notes that the lease writes, unless it must not.
 // Whatever came in before its first write cannot be an answer to it; so that is
 // dealt with first, and before the turn is taken, since it may call for an answer
-// that is written.
+// that is written. If it fails nothing is to be finished.
 func (c *Conn) ready(ctx context.Context, kind int) error {
 	l := c.link
 	if !isData(kind) {
 		return fmt.Errorf("wspool: write: %w", badType(kind))
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c {
+		return ErrReleased
+	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wspool: write: %w", err)
 	}
+	c.running++
+	err := c.tryReady()
+	if err == errNotYet {
+		l.mu.Unlock()
+		err = c.await(ctx)
+		l.mu.Lock()
+	}
+	if err == nil {
+		c.out++
+		c.awaiting = true
+		return nil
+	}
+	c.running--
+	l.mu.Unlock()
+	err = c.orReleased(err)
+	l.mu.Lock()
+	return err
+}
+
+var errNotYet = errors.New("wspool: it has to wait")
+
+// tryReady is ready where nothing is to be waited for; else it returns
+// errNotYet. If it returns nil it has the turn. The link is locked.
+func (c *Conn) tryReady() error {
+	l := c.link
+	switch {
+	case l.tenant != c:
+		return ErrReleased
+	case l.cause != nil:
+		return l.cause
+	case l.mute:
+		return fmt.Errorf("wspool: write: %w", l.taint)
+	case !c.expects() && !l.look():
+		return errNotYet
+	}
+	select {
+	case l.writeTurn <- struct{}{}:
+		return nil
+	default:
+		return errNotYet
+	}
+}
+
+// await waits for what tryReady has not waited for. If it returns nil the link
+// is as tryReady leaves it.
+func (c *Conn) await(ctx context.Context) error {
+	l := c.link
 	l.mu.Lock()
 	first := !c.expects()
-	if first && l.cause == nil && l.look() {
-		first = false
-	}
 	l.mu.Unlock()
 	if first {
 		if err := l.settle(ctx, quietWait); err != nil {
@@ -172,18 +219,14 @@ func (c *Conn) ready(ctx context.Context, kind int) error {
 	}
 	select {
 	case l.writeTurn <- struct{}{}:
-	default:
-		select {
-		case l.writeTurn <- struct{}{}:
-		case <-l.broken:
-			return l.why()
-		case <-ctx.Done():
-			return fmt.Errorf("wspool: write: %w", ctx.Err())
-		}
+	case <-l.broken:
+		return l.why()
+	case <-ctx.Done():
+		return fmt.Errorf("wspool: write: %w", ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var err error
+	err := error(nil)
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
@@ -192,8 +235,6 @@ func (c *Conn) ready(ctx context.Context, kind int) error {
 	case l.mute:
 		err = fmt.Errorf("wspool: write: %w", l.taint)
 	default:
-		c.out++
-		c.awaiting = true
 		return nil
 	}
 	<-l.writeTurn

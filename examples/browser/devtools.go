@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
 )
 
@@ -39,11 +38,7 @@ type message struct {
 // call sends a request and waits for its reply. result may be nil.
 func (d *devtools) call(ctx context.Context, method string, params values, result any) error {
 	d.id++
-	p, err := json.Marshal(request{d.id, d.session, method, params})
-	if err != nil {
-		return err
-	}
-	if err := d.conn.WriteMessage(ctx, websocket.TextMessage, p); err != nil {
+	if err := d.conn.WriteJSON(ctx, request{d.id, d.session, method, params}); err != nil {
 		return err
 	}
 	for {
@@ -76,12 +71,8 @@ func (d *devtools) load(ctx context.Context, loader string) error {
 // next reads one message and notes which pages are complete.
 func (d *devtools) next(ctx context.Context) (message, error) {
 	var m message
-	_, p, err := d.conn.ReadMessage(ctx)
-	if err != nil {
+	if err := d.conn.ReadJSON(ctx, &m); err != nil {
 		return m, err
-	}
-	if err := json.Unmarshal(p, &m); err != nil {
-		return m, fmt.Errorf("not of DevTools: %w", err)
 	}
 	if m.Method == "Page.lifecycleEvent" && m.Params.Name == "load" {
 		d.loaded[m.Params.LoaderID] = true

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
 )
 
@@ -64,27 +63,19 @@ func (c *client) call(ctx context.Context, method string, params, result any) er
 // callAgain is for methods that may run twice: if a connection that was used
 // before turns out to be dead it calls once more, on a fresh one.
 func (c *client) callAgain(ctx context.Context, method string, params, result any) error {
-	return doIdempotent(c.pool, ctx, func(ctx context.Context, conn *wspool.Conn) error {
+	return c.pool.DoIdempotent(ctx, func(ctx context.Context, conn *wspool.Conn) error {
 		return c.exchange(ctx, conn, method, params, result)
 	})
 }
 
 func (c *client) exchange(ctx context.Context, conn *wspool.Conn, method string, params, result any) error {
 	req := request{Version: "2.0", ID: c.ids.Add(1), Method: method, Params: params}
-	p, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	if err := conn.WriteMessage(ctx, websocket.TextMessage, p); err != nil {
-		return err
-	}
-	_, p, err = conn.ReadMessage(ctx)
-	if err != nil {
+	if err := conn.WriteJSON(ctx, req); err != nil {
 		return err
 	}
 	var resp response
-	if err := json.Unmarshal(p, &resp); err != nil {
-		return fmt.Errorf("not JSON-RPC: %w", err)
+	if err := conn.ReadJSON(ctx, &resp); err != nil {
+		return err
 	}
 	switch {
 	case resp.ID != req.ID:

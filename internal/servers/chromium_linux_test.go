@@ -2,7 +2,6 @@ package servers
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,21 +21,26 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// TestChromium asks a browser through its DevTools, whose address is another
-// one after each start.
+// TestChromium asks a browser through its DevTools, whose path is another one
+// after each start.
 func TestChromium(t *testing.T) {
 	for _, f := range faults {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
 			var at atomic.Pointer[url.URL]
 			endure(t, brand{
-				start: func(t testing.TB, _ string) running {
-					c := startChromium(t)
+				start: func(t testing.TB, addr string) running {
+					c := startChromium(t, addr)
 					at.Store(c.at)
 					return c
 				},
-				reach: func(cfg *wspool.Config) { follow(cfg, &at) },
-				ask:   askDevTools,
+				reach: func(cfg *wspool.Config) {
+					cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
+						h.URL = at.Load().String()
+						return nil
+					}
+				},
+				ask: askDevTools,
 			}, f)
 		})
 	}
@@ -51,8 +55,12 @@ type chromium struct {
 
 const chromiumTells = "DevTools listening on "
 
-func startChromium(t testing.TB) *chromium {
+func startChromium(t testing.TB, addr string) *chromium {
 	t.Helper()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	program := outside.Program(t, []string{"chromium", "chromium-browser", "google-chrome"}, "chromium")
 	dir, err := os.MkdirTemp("", "respool-chromium-")
 	if err != nil {
@@ -61,7 +69,7 @@ func startChromium(t testing.TB) *chromium {
 	c := &chromium{gone: make(chan struct{})}
 	c.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--remote-debugging-port=0", "--user-data-dir="+dir)
+		"--remote-debugging-port="+port, "--user-data-dir="+dir)
 	// A group of its own, so that none of its processes outlives the test.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stderr, err := c.cmd.StderrPipe()
@@ -167,36 +175,6 @@ func (c *chromium) empty(t testing.TB) []string {
 		time.Sleep(time.Millisecond)
 	}
 	return nil
-}
-
-// follow makes a pool dial where the browser is now.
-func follow(cfg *wspool.Config, at *atomic.Pointer[url.URL]) {
-	cfg.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		u := at.Load()
-		c, err := new(net.Dialer).DialContext(ctx, network, u.Host)
-		if err != nil {
-			return nil, err
-		}
-		return &renamed{Conn: c, path: u.Path}, nil
-	}
-}
-
-// renamed asks for another path than the URL's.
-type renamed struct {
-	net.Conn
-	path string
-}
-
-func (r *renamed) Write(p []byte) (int, error) {
-	if r.path == "" {
-		return r.Conn.Write(p)
-	}
-	request := bytes.Replace(p, []byte("GET / "), []byte("GET "+r.path+" "), 1)
-	r.path = ""
-	if _, err := r.Conn.Write(request); err != nil {
-		return 0, err
-	}
-	return len(p), nil
 }
 
 // askDevTools asks for a list and wants a list, under its own id.

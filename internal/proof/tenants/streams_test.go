@@ -8,20 +8,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// streams is what a lease lends besides whole messages.
-type streams interface {
-	NextReader(ctx context.Context) (messageType int, r io.Reader, err error)
-	NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error)
-	Hijack() (*websocket.Conn, bool)
-}
-
 // forgetWriter leaves a message half written.
 func forgetWriter(l *lease) {
-	c, ok := any(l.c).(streams)
-	if !ok {
-		return
-	}
-	w, err := c.NextWriter(context.Background(), websocket.BinaryMessage)
+	w, err := l.c.NextWriter(context.Background(), websocket.BinaryMessage)
 	if err == nil {
 		_, err = io.WriteString(w, "this must never be sent")
 	}
@@ -30,11 +19,10 @@ func forgetWriter(l *lease) {
 
 // forgetReader leaves a message half read.
 func forgetReader(l *lease) {
-	c, ok := any(l.c).(streams)
-	if !ok || !l.write("fragments", 1000+l.rand.IntN(20_000)) {
+	if !l.write("fragments", 1000+l.rand.IntN(20_000)) {
 		return
 	}
-	_, r, err := c.NextReader(context.Background())
+	_, r, err := l.c.NextReader(context.Background())
 	if err == nil {
 		_, err = io.ReadFull(r, make([]byte, 8))
 	}
@@ -43,11 +31,10 @@ func forgetReader(l *lease) {
 
 // hijack takes the connection out of the pool and goes on with it.
 func hijack(l *lease) {
-	c, ok := any(l.c).(streams)
-	if !ok || !l.ask("plain", l.size()) {
+	if !l.ask("plain", l.size()) {
 		return
 	}
-	ws, ok := c.Hijack()
+	ws, ok := l.c.Hijack()
 	if !ok {
 		return
 	}

@@ -102,7 +102,7 @@ func small(manner string) func(*lease) {
 	return func(l *lease) { l.ask(manner, l.rand.IntN(500)) }
 }
 
-// acts are all that tenants do. Those at the end need more of the pool.
+// acts are all that tenants do.
 func acts(exchange wspool.Exchange) []act {
 	all := []act{
 		{"plain", 3000, once("plain")},

@@ -1,0 +1,91 @@
+package wspool_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// A lease that outlives a function is ended by hand. Fail with a nil error is
+// Release; with another the connection is closed.
+func ExamplePool_Acquire() {
+	url, stop := localServer(shout)
+	defer stop()
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	c, err := pool.Acquire(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := answerTo(ctx, c, "who")
+	c.Fail(err)
+	fmt.Println(answer, err)
+
+	_, err = answerTo(ctx, c, "what") // it is somebody else's by now
+	fmt.Println(err)
+	// Output:
+	// WHO <nil>
+	// wspool: connection has been released
+}
+
+// The lease is f's, and ends with it.
+func ExamplePool_Do() {
+	url, stop := localServer(shout)
+	defer stop()
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	var answer string
+	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) (err error) {
+		answer, err = answerTo(ctx, c, "who")
+		return err // nil: back to the pool; an error: closed, see Config.Broken
+	})
+	fmt.Println(answer, err)
+	// Output:
+	// WHO <nil>
+}
+
+// The server hangs up on whoever asks a second time. Work that may run twice
+// does so then, on a connection that nobody has used.
+func ExamplePool_DoIdempotent() {
+	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
+		kind, p, err := ws.ReadMessage()
+		if err != nil || ws.WriteMessage(kind, p) != nil {
+			return
+		}
+		ws.ReadMessage() // and no answer
+	})
+	defer stop()
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	defer pool.Close(ctx)
+
+	for range 2 {
+		tries := 0
+		err := pool.DoIdempotent(ctx, func(ctx context.Context, c *wspool.Conn) error {
+			tries++
+			_, err := answerTo(ctx, c, "who")
+			return err
+		})
+		fmt.Println("tries:", tries, "error:", err)
+	}
+	// Output:
+	// tries: 1 error: <nil>
+	// tries: 2 error: <nil>
+}
