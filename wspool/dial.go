@@ -164,8 +164,11 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
 	if err != nil {
 		d.answer = resp
-		if limited.over() {
+		switch {
+		case limited.over():
 			return nil, errHead
+		case limited.torn != nil: // to gorilla half a line is a bad one
+			return nil, limited.torn
 		}
 		return nil, discreet(err)
 	}

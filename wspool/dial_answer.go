@@ -21,6 +21,7 @@ type answerConn struct {
 	start [12]byte // the first of them: HTTP/1.1 101
 	blank bool     // the line has no character so far
 	ended bool     // the head has
+	torn  error    // why the connection ended before the head
 	open  bool     // the handshake succeeded; set before another goroutine reads
 }
 
@@ -35,6 +36,12 @@ func (c *answerConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p[:min(len(p), maxHead-c.n)])
 	c.follow(p[:n])
+	if err != nil && !c.ended && c.n > 0 && c.torn == nil {
+		c.torn = err
+		if err == io.EOF {
+			c.torn = io.ErrUnexpectedEOF
+		}
+	}
 	return n, err
 }
 

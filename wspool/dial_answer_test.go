@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -155,5 +156,26 @@ func TestExtensions(t *testing.T) {
 			drainNet(c)
 		})
 		dialFails(t, wspool.Config{URL: "ws://" + addr.String(), Compression: tc.offer}, "handshake")
+	}
+}
+
+// A connection that ends in the midst of an answer is not taken for a server
+// that speaks another protocol.
+func TestTornAnswer(t *testing.T) {
+	whole := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+	for n := 1; n < len(whole); n++ {
+		for _, want := range []error{io.ErrUnexpectedEOF, syscall.ECONNRESET} {
+			e := dialFails(t, wspool.Config{URL: "ws://" + serveTCP(t, func(c net.Conn) {
+				if want == syscall.ECONNRESET {
+					c.(*net.TCPConn).SetLinger(0)
+				}
+				if _, err := c.Read(make([]byte, 1<<12)); err == nil {
+					io.WriteString(c, whole[:n])
+				}
+			}).String()}, "handshake")
+			if !errors.Is(e, want) {
+				t.Errorf("%q and then %v: %v", whole[:n], want, e)
+			}
+		}
 	}
 }

@@ -38,6 +38,10 @@ func TestIdleEnd(t *testing.T) {
 			ws.NetConn().Write([]byte{0x81})
 			tcp(ws).CloseWrite()
 		}, isClose(1006)},
+		{"torn record", func(ws *websocket.Conn) {
+			tcp(ws).Write([]byte{0x17}) // or frame
+			tcp(ws).CloseWrite()
+		}, isClose(1006)},
 	} {
 		for _, scheme := range []string{"ws", "wss"} {
 			t.Run(tc.name+"/"+scheme, func(t *testing.T) {

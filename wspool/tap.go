@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"io"
 	"net"
 	"runtime"
 	"sync"
@@ -59,7 +60,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	case t.err != nil:
 		return 0, t.err
 	}
-	n, err := t.Conn.Read(p)
+	n, err := t.receive(p)
 	if n > 0 {
 		t.mu.Lock()
 		t.took(p[:n])
@@ -72,6 +73,16 @@ func (t *tap) Read(p []byte) (int, error) {
 		if n > 0 {
 			err = nil // it comes again
 		}
+	}
+	return n, err
+}
+
+// receive reads from below. That the connection ended in the midst of a TLS record
+// is nothing else to gorilla than that it ended in the midst of a frame.
+func (t *tap) receive(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
 	}
 	return n, err
 }
@@ -127,7 +138,7 @@ func (t *tap) fill() {
 			return
 		}
 	}
-	n, err := t.Conn.Read((*buf)[had:])
+	n, err := t.receive((*buf)[had:])
 	_, passing := err.(notice) // TLS passes on what it has from below
 	if n == 0 && had == 0 {
 		aheadBuffers.Put(buf)

@@ -24,3 +24,5 @@ func is(want error) func(error) bool {
 func wasReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+func wasResetOrEnded(err error) bool { return wasReset(err) || closed(1006)(err) }

@@ -25,12 +25,14 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A request is "manner number rest". Its answer is the request.
+// A request is "manner number rest". Its answer is the request, unless said.
 const (
 	plain = "plain" // answered at once
 	hello = "hello" // as well; the number is the connection's, as the pool counts
 	held  = "held"  // answered by session.answerHeld
 	bye   = "bye"   // answered with a close frame in the same piece
+	weigh = "weigh" // answered with its length
+	much  = "much"  // answered with as many bytes as the number says
 )
 
 // server is a WebSocket server that plays its part in a scene.
@@ -57,6 +59,8 @@ type session struct {
 	asked  atomic.Int64  // the ping that it owes an answer; 0: none
 	struck atomic.Int64  // when something was done to it, in Unix time
 	stays  atomic.Bool   // its TCP connection is to stay open after the close frames
+
+	talking sync.Mutex
 
 	mu   sync.Mutex
 	held []string // requests that wait for their answer
@@ -118,8 +122,19 @@ func (x *session) reply(kind int, request string) error {
 	case bye:
 		x.strike(func(*session) { x.write(append(frame(kind, request), goingAway()...)) })
 		return nil
+	case weigh:
+		request = strconv.Itoa(len(request))
+	case much:
+		request = strings.Repeat("x", int(n))
 	}
-	return x.ws.WriteMessage(kind, []byte(request))
+	return x.say(kind, request)
+}
+
+// say sends a message.
+func (x *session) say(kind int, text string) error {
+	x.talking.Lock()
+	defer x.talking.Unlock()
+	return x.ws.WriteMessage(kind, []byte(text))
 }
 
 // answerHeld answers what was held.
@@ -127,7 +142,7 @@ func (x *session) answerHeld() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, request := range x.held {
-		_ = x.ws.WriteMessage(websocket.TextMessage, []byte(request)) // it may be gone
+		_ = x.say(websocket.TextMessage, request) // the client may be gone
 	}
 	x.held = nil
 }

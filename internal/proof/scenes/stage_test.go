@@ -2,7 +2,9 @@ package scenes_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,9 @@ type stage struct {
 	relay   *relay.Relay // nil: none
 	numbers atomic.Uint64
 	gone    chan end
+
+	mu     sync.Mutex
+	dialed []*net.TCPConn
 }
 
 // end is a connection that was taken out of the pool.
@@ -36,8 +41,7 @@ type end struct {
 	cause error
 }
 
-// build makes a stage without a pool. What config changes holds before that of
-// the stage.
+// build makes a stage without a pool.
 func build(t *testing.T, n int, secure, relayed bool) *stage {
 	t.Helper()
 	g := &stage{t: t, n: n, gone: make(chan end, 10_000)}
@@ -53,10 +57,24 @@ func build(t *testing.T, n int, secure, relayed bool) *stage {
 		g.cfg.URL = strings.Replace(g.cfg.URL, addr, r.Addr(), 1)
 	}
 	g.cfg.MaxSize = n
+	g.cfg.NetDial = g.dial
 	g.cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
 		g.gone <- end{e.Info.ID, time.Now().Add(-e.Took), e.Cause}
 	}}
 	return g
+}
+
+// dial notes what it opens.
+func (g *stage) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dialed = append(g.dialed, c.(*net.TCPConn))
+	return c, nil
 }
 
 // raise makes the pool and its connections.
@@ -197,6 +215,13 @@ func (g *stage) finish() {
 	}
 	if s := g.pool.Stats(); s.Made != s.Destroyed || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
 		g.t.Errorf("after Close: %v", s)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.dialed {
+		if err := c.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+			g.t.Errorf("a connection of %d was not closed", len(g.dialed))
+		}
 	}
 	if g.relay != nil {
 		for _, c := range g.relay.Conns() {
