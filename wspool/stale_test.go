@@ -174,6 +174,7 @@ func TestSuspects(t *testing.T) {
 					want = 2 * time.Second
 				}
 				at(t, "lent", w.now()-began, want)
+				synctest.Wait() // the others' pongs come in the same instant
 			}
 			w.deny = false
 			for _, c := range conns[:3] {
