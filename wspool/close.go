@@ -14,6 +14,11 @@ import (
 // handshake, so that the TIME_WAIT is on its side (RFC 6455, section 7.1.1).
 const hangUpWait = 50 * time.Millisecond
 
+// maxClosing is how many closing handshakes of a pool run at once, so that the end
+// of a large one does not come over its server as one wave. Who has no turn within
+// CloseTimeout goes without.
+const maxClosing = 256
+
 // destroy closes the connection, politely if it can, within CloseTimeout. When
 // it returns nobody reads or writes it any more.
 func (l *link) destroy(cause error) {
@@ -23,10 +28,19 @@ func (l *link) destroy(cause error) {
 	l.fail(cause) // who still reads or waits to write hears of it
 	l.tie.ended(nil)
 	l.hub.keeper.forget(l)
-	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, l.wire.abort)
+	over := make(chan struct{})
+	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, func() {
+		close(over)
+		l.wire.abort()
+	})
 	defer limit.Stop()
-	if l.sayGoodbye(cause) {
-		l.ws.Close() // says goodbye to TLS too
+	select {
+	case l.hub.closing <- struct{}{}:
+		if l.sayGoodbye(cause) {
+			l.ws.Close() // says goodbye to TLS too
+		}
+		<-l.hub.closing
+	case <-over:
 	}
 	l.wire.abort()
 	l.mu.Lock()

@@ -16,11 +16,12 @@ type hub struct {
 	clock   clock
 	suspect atomic.Int64    // what has not been heard since then must prove that it is alive
 	count   *counts         // of all that share it
+	closing chan struct{}   // holds a token for each closing handshake that runs
 	ctx     context.Context // ends when the pool is closed
 }
 
 func newHub(ctx context.Context, cfg Config, count *counts) *hub {
-	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}}
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}, closing: make(chan struct{}, maxClosing)}
 	h.gate = newDialGate(&h.cfg)
 	h.keeper.start(h)
 	return h
