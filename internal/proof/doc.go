@@ -17,7 +17,8 @@
 //
 // The policies are held to theirs in packages below: compose puts admissions
 // together at random, adapters runs them around the libraries that they are made
-// for, and sim runs whole pools through outages and overload.
+// for, and sim runs whole pools through outages and overload. Package wspool is
+// held to its in tenants and scenes.
 //
 // How long they run:
 //

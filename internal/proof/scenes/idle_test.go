@@ -20,7 +20,7 @@ type scene struct {
 }
 
 // quiet is how long healthy connections are left alone.
-const quiet = 700 * time.Millisecond
+const quiet = 500 * time.Millisecond
 
 // briskly has silence found out soon.
 func briskly(cfg *wspool.Config) {
@@ -28,11 +28,7 @@ func briskly(cfg *wspool.Config) {
 }
 
 var idleScenes = []scene{
-	{name: "quiet", play: func(g *stage) []time.Duration {
-		time.Sleep(quiet)
-		return nil
-	}},
-	{name: "quiet, with keepalive", change: briskly, play: func(g *stage) []time.Duration {
+	{name: "quiet", change: briskly, play: func(g *stage) []time.Duration {
 		time.Sleep(quiet)
 		return nil
 	}},
@@ -63,6 +59,15 @@ var idleScenes = []scene{
 		return g.strike(func(x *session) {
 			x.write(goingAway())
 			_ = x.tcp().CloseWrite()
+		})(closed(1001))
+	}},
+	{name: "close 1001 and FIN, one by one", play: func(g *stage) []time.Duration {
+		ended := int64(0)
+		return g.strike(func(x *session) {
+			x.write(goingAway())
+			_ = x.tcp().CloseWrite()
+			ended++
+			until(g.t, "it is found out", func() bool { return g.pool.Stats().Doomed == ended })
 		})(closed(1001))
 	}},
 	{name: "FIN", play: func(g *stage) []time.Duration {
