@@ -128,9 +128,9 @@ type Config struct {
 
 	// KeepAlive is for how long nothing may come in before a ping is sent. Each
 	// connection takes up to a tenth less, so that they do not beat together.
-	// Zero: DefaultKeepAlive; negative: no pings, but for [Conn.Ping] and for a
-	// connection that has been silent since another was found stale
-	// ([ErrStale]): it must answer one before it is lent.
+	// Where one connection is found stale ([ErrStale]) the others, silent since,
+	// must answer a ping before they are lent. Zero: DefaultKeepAlive; negative:
+	// no pings, but for [Conn.Ping].
 	KeepAlive time.Duration
 	// PongWait is how long after a ping something must come in, or the
 	// connection is dead ([ErrSilent]). The time while a message waits for the

@@ -216,3 +216,37 @@ func TestStaleOnce(t *testing.T) {
 		}
 	})
 }
+
+// Where no pings are to be sent nobody is suspected: the server may answer none.
+func TestNoSuspects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.deny.Store(true)
+		w.cfg.KeepAlive = -1
+		w.cfg.Redial = atOnce
+		p := pool(t, w.cfg)
+		conns := []*wspool.Conn{acquire(t, p), acquire(t, p)}
+		for _, c := range conns {
+			ask(t, c, "x")
+			c.Release()
+		}
+		time.Sleep(time.Minute)
+		c := acquire(t, p)
+		write(t, c, "die")
+		if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrStale) {
+			t.Errorf("ReadMessage: %v", err)
+		}
+		c.Release()
+		began := w.now()
+		other := acquire(t, p)
+		if !other.Reused() {
+			t.Error("the other was not kept")
+		}
+		at(t, "lent", w.now()-began, 0)
+		ask(t, other, "y")
+		other.Release()
+		if s := p.Stats(); s.Silent != 0 || s.Made != 2 {
+			t.Errorf("%v", s)
+		}
+	})
+}
