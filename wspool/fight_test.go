@@ -74,7 +74,7 @@ func TestReleaseFights(t *testing.T) {
 							}
 						})
 					}
-					time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+					time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // at a random instant of the operations
 					c.Release()
 					other := acquire(t, p)
 					ask(t, other, fmt.Sprint("other ", i))
@@ -111,7 +111,7 @@ func TestCancelFights(t *testing.T) {
 				if r.IntN(3) == 0 {
 					cancel()
 				} else {
-					go func() { time.Sleep(after); cancel() }()
+					go func() { time.Sleep(after); cancel() }() // at a random instant of the read
 				}
 				_, got, err := c.ReadMessage(ctx)
 				switch {
@@ -212,9 +212,9 @@ func TestEndFights(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(30 * ms)
+				time.Sleep(30 * ms) // the load runs; what it is doing then is chance
 				p.Reset(nil)
-				time.Sleep(10 * ms)
+				time.Sleep(10 * ms) // and goes on over the Reset
 				closing, stop := context.WithTimeout(context.Background(), patience)
 				if rand.IntN(2) == 0 {
 					cancel()

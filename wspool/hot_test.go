@@ -159,6 +159,7 @@ func TestThinkingLease(t *testing.T) {
 	}
 }
 
+// testThinking runs in a bubble.
 func testThinking(t *testing.T, after time.Duration) {
 	w := witnesses(t)
 	w.cfg.WatchAfter = after

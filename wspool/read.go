@@ -19,7 +19,8 @@ import (
 // failed with. If the connection had been used before and nothing of an answer
 // came, that matches [ErrStale] as well. It fails with [ErrReleased] as soon as
 // the lease ends, with [ErrUnfinished] while a message is open in NextReader, and
-// with ctx's error when ctx ends. If that was before the message began the lease
+// with ctx's error when ctx ends, which may be heeded up to 20 ms late where ctx
+// ends in the first moments of the read. If that was before the message began the lease
 // may read again; but unless Exchange is [AnswerNone] the connection is destroyed
 // at its end, since the message may still come. If it was in the midst of the
 // message, nothing more can be read.

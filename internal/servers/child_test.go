@@ -70,7 +70,7 @@ func serve(name string) int {
 // untilEmpty has no end of its own: the one who waits for this process has.
 func untilEmpty(l library) {
 	for l.count() > 0 {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between looks: the libraries tell of no end
 	}
 }
 

@@ -172,7 +172,7 @@ func (c *chromium) empty(t testing.TB) []string {
 		if time.Now().After(by) {
 			t.Fatalf("the server still has %d connections", n)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between looks: the browser tells of no end
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func briskly(cfg *wspool.Config) {
 
 var idleScenes = []scene{
 	{name: "quiet", change: briskly, play: func(g *stage) []time.Duration {
-		time.Sleep(quiet)
+		time.Sleep(quiet) // nothing happens: that is the scene, and no event ends it
 		return nil
 	}},
 	{name: "a few pings", play: func(g *stage) []time.Duration {
@@ -37,13 +37,13 @@ var idleScenes = []scene{
 			for _, x := range g.server.who() {
 				_ = x.ws.WriteControl(websocket.PingMessage, []byte{byte(i)}, time.Now().Add(patience))
 			}
-			time.Sleep(quiet / 7)
+			time.Sleep(quiet / 7) // the server's rhythm
 		}
 		return nil
 	}},
 	{name: "pongs demanded", play: func(g *stage) []time.Duration {
 		stop := g.server.demand()
-		time.Sleep(2 * quiet)
+		time.Sleep(2 * quiet) // for how long the server demands pongs
 		if ended := stop(); ended > 0 {
 			g.t.Errorf("%d did not answer a ping in time", ended)
 		}

@@ -36,7 +36,7 @@ func TestLeasedThinking(t *testing.T) {
 					return err
 				}
 			}
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) // the lease thinks: that is the scene
 			return g.exchange(ctx, c)
 		})
 		g.check()
@@ -79,7 +79,7 @@ func TestLeasedHalfOpen(t *testing.T) {
 				mu.Unlock()
 			} else {
 				for g.pool.Stats().Silent < int64(g.n) && ctx.Err() == nil {
-					time.Sleep(time.Millisecond)
+					time.Sleep(time.Millisecond) // between looks at what is waited for
 				}
 				err = g.exchange(ctx, c)
 			}

@@ -14,7 +14,7 @@ import (
 func TestMassClose(t *testing.T) {
 	const shake = 50 * time.Millisecond
 	schemes(t, false, func(t *testing.T, g *stage) {
-		g.server.shaking = func() { time.Sleep(shake) }
+		g.server.shaking = func() { time.Sleep(shake) } // the network's and the server's part of a dial
 		g.cfg.MinIdle, g.cfg.MaxDials = g.n, g.n*3/8
 		var mu sync.Mutex
 		var pause time.Duration

@@ -238,17 +238,17 @@ func (s *server) reply(to net.Conn, q request) error {
 	case "late":
 		pieces = [][]byte{answer}
 		s.all.Go(func() {
-			time.Sleep(s.delays.draw())
+			time.Sleep(s.delays.draw()) // how late is drawn
 			s.pester(q.conn)
 		})
 	case "never": // and what comes in next is read late
-		time.Sleep(s.delays.draw())
+		time.Sleep(s.delays.draw()) // for how long is drawn
 	default:
 		s.complain("no manner %q", q.manner)
 	}
 	for _, p := range pieces {
 		if strings.HasPrefix(q.manner, "slow") {
-			time.Sleep(s.delays.draw())
+			time.Sleep(s.delays.draw()) // how slow is drawn
 		}
 		if _, err := to.Write(p); err != nil {
 			return err

@@ -188,7 +188,7 @@ func race(l *lease) {
 		}
 	})
 	if l.rand.IntN(2) == 0 {
-		time.Sleep(l.server.delays.draw() / 20)
+		time.Sleep(l.server.delays.draw() / 20) // when in the read the lease ends is drawn
 	}
 	l.leave()
 	l.c.Release()
