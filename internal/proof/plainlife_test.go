@@ -142,6 +142,7 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	defer p.mu.Unlock()
 	p.unmake(gen)
 	p.streak, p.s.Outage, p.s.LastMake = 0, false, nil
+	p.waked = false // nobody waits out an outage that is over
 	p.s.Made++
 	p.ids++
 	it.id = p.ids

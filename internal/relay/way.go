@@ -22,6 +22,7 @@ type Way struct {
 	delay   time.Duration
 	trickle bool
 	linger  time.Duration
+	begun   int64 // bytes, with those that a write is passing on
 	passed  int64
 	marks   []mark
 }
@@ -100,11 +101,12 @@ func (w *Way) After(n int64, f func()) {
 	}
 }
 
-// Passed returns how many bytes have come this way, dropped ones included.
+// Passed returns how many bytes have come this way, dropped ones included, and
+// not less than the receiver can have heard.
 func (w *Way) Passed() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.passed
+	return w.begun
 }
 
 // pump passes bytes on until either side ends.
@@ -142,6 +144,7 @@ func (w *Way) pass(p []byte) (int, bool) {
 	for _, m := range w.marks {
 		p = p[:min(int64(len(p)), m.at-w.passed)]
 	}
+	w.begun += int64(len(p))
 	w.mu.Unlock()
 	if !hole {
 		if _, err := w.to.Write(p); err != nil && !w.isHole() {
