@@ -339,7 +339,7 @@ func TestMakeGate_Random(t *testing.T) {
 			end(went, g.begin(1)...)
 		}
 		g.want(most, 0)
-		if began.Load() < 100 || refused.Load() < 100 {
+		if began.Load() < 10 || refused.Load() < 10 { // of 1500 seeds the unluckiest let 62 begin
 			t.Errorf("%d began and %d were refused, want some of each", began.Load(), refused.Load())
 		}
 	})
