@@ -23,7 +23,7 @@ const (
 	DefaultReadLimit    = 16 << 20 // bytes
 	DefaultKeepAlive    = 15 * time.Second
 	DefaultPongWait     = 10 * time.Second
-	DefaultWatchAfter   = 2 * time.Millisecond
+	DefaultWatchAfter   = 10 * time.Millisecond
 	DefaultMaxDials     = 16
 
 	DefaultUnsolicitedLimit = 60 // a minute
