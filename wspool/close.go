@@ -24,6 +24,7 @@ const maxClosing = 256
 func (l *link) destroy(cause error) {
 	l.mu.Lock()
 	l.closing = true
+	l.unbell()
 	l.mu.Unlock()
 	l.fail(cause) // who still reads or waits to write hears of it
 	l.tie.ended(nil)

@@ -18,7 +18,7 @@ import (
 // Buffers. An idle connection keeps only the one it reads through; those for
 // writing are shared by all and held during a write.
 const (
-	readBuffer  = 2 << 10
+	readBuffer  = 512
 	writeBuffer = 16 << 10
 )
 

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/readiness"
 )
 
 // link is one connection, as the pool keeps it.
@@ -14,9 +16,12 @@ import (
 // does, but for moments: a watcher, which is a goroutine in NextReader, or the
 // goroutine of the lease that reads a message. Nobody reads a link that is hot,
 // which one is for some milliseconds after a lease that left it clean, and one
-// whose lease has not come to read yet; the keeper puts a watcher to it if that
-// lasts. A watcher that is handed a message for the lease leaves it, begun, in
-// pending, and goes: the lease reads it on its own goroutine.
+// whose lease has not come to read yet; the keeper has it watched if that lasts.
+// Where the system can say when something comes in on a socket, to be watched is
+// to have a bell that is armed: nobody reads until it rings, and the watcher that
+// comes then goes when it has dealt with what came. A watcher that is handed a
+// message for the lease leaves it, begun, in pending, and goes: the lease reads it
+// on its own goroutine.
 type link struct {
 	ws   *websocket.Conn
 	tap  *tap
@@ -43,6 +48,9 @@ type link struct {
 	cause   error       // why it must not be used
 	doom    func(error) // tells the pool of cause; nil until watched
 	halt    func()      // ends what the last OnUnsolicited has time for; nil: none yet
+
+	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
+	armed bool            // the bell is to ring, and nobody reads
 
 	settling int  // callers in settle
 	care     care // the keeper's; see there
@@ -81,14 +89,10 @@ func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 		t.controlled()
 		return answer(code, text)
 	})
+	if s := t.wire.socket; s != nil {
+		l.bell = readiness.New(s.raw, l.rung)
+	}
 	return l
-}
-
-// startWatch puts a watcher to l, which nobody reads. l is locked.
-func (l *link) startWatch() {
-	l.reader = watcher
-	l.hub.keeper.tied(l)
-	go l.watch()
 }
 
 // unread reports whether gorilla is in the midst of a message, or has begun one:
@@ -111,46 +115,6 @@ func (l *link) signal() {
 	case l.ready <- struct{}{}:
 	default:
 	}
-}
-
-// watch reads l until there is a message for the tenant, or the end.
-func (l *link) watch() {
-	left := false
-	defer func() { // also if dismissed, which ends the goroutine
-		if left {
-			return
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.leave()
-	}()
-	for {
-		kind, r, err := l.ws.NextReader()
-		if err != nil {
-			l.fail(readError(err))
-			return
-		}
-		switch l.claim(incoming{kind, r}) {
-		case claimed:
-			left = true
-			return
-		case stray:
-			err = l.stray(kind, r)
-		case dropped: // NextReader skips what is left of it
-		}
-		if err != nil {
-			l.fail(err)
-			return
-		}
-	}
-}
-
-// leave ends the watcher's reading. l is locked.
-func (l *link) leave() {
-	l.wire.left()
-	l.free()
-	l.hub.keeper.untied(l)
-	l.signal()
 }
 
 // whose is whom a message is for.

@@ -206,6 +206,7 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 	case l.cause != nil:
 		err = l.cause
 	case l.reader == nobody:
+		l.disarm()
 		l.reader = lessee
 		l.mu.Unlock()
 		if l.hub.keeper.step > hookWithin {

@@ -31,6 +31,8 @@ type tap struct {
 	ahead   []byte  // has come in, and gorilla has not taken it
 	buf     *[]byte // what ahead lies in
 	err     error   // what ended the reading, to be told once ahead is taken
+
+	brief bool // the reader is a watcher that goes when nothing is left; the reader's
 }
 
 func newTap(above net.Conn, w *wire, c clock) *tap {
@@ -43,10 +45,11 @@ func newTap(above net.Conn, w *wire, c clock) *tap {
 var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}
 
 // Read gives gorilla what was taken in ahead, or waits for more. A watcher that
-// was dismissed waits no longer: its goroutine ends here. That is safe since it
-// happens between two frames only, where gorilla has changed nothing yet but
-// asks for a header, and would ask again. Where a part of a frame came in that
-// instant, the reading fails.
+// was dismissed waits no longer, and one that a bell has called does not wait: its
+// goroutine ends here. That is safe since it happens between two frames only,
+// where gorilla has changed nothing yet but asks for a header, and would ask
+// again. Where a part of a frame came in that instant, the reading of one who was
+// dismissed fails, and who came for a bell waits for the rest.
 func (t *tap) Read(p []byte) (int, error) {
 	switch {
 	case len(t.ahead) > 0:
@@ -60,7 +63,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	case t.err != nil:
 		return 0, t.err
 	}
-	n, err := t.receive(p)
+	n, err := t.receiveNow(p)
 	if n > 0 {
 		t.mu.Lock()
 		t.took(p[:n])
@@ -75,6 +78,23 @@ func (t *tap) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// receiveNow is receive, but that a brief watcher does not wait between two
+// frames.
+func (t *tap) receiveNow(p []byte) (int, error) {
+	if t.brief && !t.torn() {
+		t.wire.nowait = true
+		n, err := t.receive(p)
+		t.wire.nowait = false
+		if n > 0 || err != errNothing {
+			return n, err
+		}
+		if !t.wire.torn() {
+			runtime.Goexit()
+		}
+	}
+	return t.receive(p)
 }
 
 // receive reads from below. That the connection ended in the midst of a TLS record

@@ -39,6 +39,7 @@ func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error 
 	}
 	l.mu.Lock()
 	if l.cause == nil && l.look() {
+		l.disarm()
 		l.tenant = c
 		l.mu.Unlock()
 		return nil
@@ -241,6 +242,7 @@ func (l *link) evacuate(c *Conn) bool {
 		case l.care.pulse.senders > 0: // a ping or pong is on its way out
 			l.freed.Wait()
 		case l.reader == nobody:
+			l.disarm()
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
@@ -270,6 +272,9 @@ func (l *link) readmit() {
 // handOver makes l a plain connection of gorilla's.
 func (l *link) handOver() {
 	l.hub.keeper.forget(l)
+	l.mu.Lock()
+	l.unbell()
+	l.mu.Unlock()
 	l.ws.SetPingHandler(nil)
 	l.ws.SetPongHandler(nil)
 	l.ws.SetCloseHandler(nil)

@@ -1,0 +1,180 @@
+package readiness
+
+import (
+	"os"
+	"sync"
+	"syscall"
+)
+
+// New returns a bell for the socket of raw, not armed, or nil if there cannot be
+// one. ring is called on a goroutine that all bells of the process share, so it
+// must not block; it may come late, after Disarm or Close. The connection must
+// outlive the bell, or be closed.
+func New(raw syscall.RawConn, ring func()) *Bell {
+	b := &Bell{ring: ring, socket: socket{raw: raw}}
+	if b.poller = enter(b); b.poller == nil {
+		return nil
+	}
+	b.socket.control = b.socket.apply
+	return b
+}
+
+// socket is what the kernel knows a bell by.
+type socket struct {
+	raw     syscall.RawConn
+	control func(fd uintptr) // apply, made once: arming allocates nothing
+	place   int32            // in the poller's slots
+	turn    int32            // of that slot
+	known   bool             // the kernel has it
+
+	// Of the call under way.
+	epoll  int
+	op     int
+	events uint32
+	err    error
+}
+
+// set asks for one event, or for none. EPOLLONESHOT has the kernel look at once
+// whether there is something, and tell it once.
+func (s *socket) set(p *poller, armed bool) bool {
+	s.op, s.events = syscall.EPOLL_CTL_MOD, syscall.EPOLLONESHOT
+	if armed {
+		s.events |= syscall.EPOLLIN | syscall.EPOLLRDHUP
+	}
+	if !s.known {
+		if !armed {
+			return true
+		}
+		s.op = syscall.EPOLL_CTL_ADD
+	}
+	ok := s.call(p)
+	s.known = s.known || ok
+	return ok
+}
+
+// remove has the kernel forget it. It does so by itself where the connection is
+// closed.
+func (s *socket) remove(p *poller) {
+	if s.known {
+		s.op = syscall.EPOLL_CTL_DEL
+		s.call(p)
+	}
+}
+
+func (s *socket) call(p *poller) bool {
+	s.epoll = p.fd
+	return s.raw.Control(s.control) == nil && s.err == nil
+}
+
+func (s *socket) apply(fd uintptr) {
+	e := syscall.EpollEvent{Events: s.events, Fd: s.place, Pad: s.turn}
+	s.err = syscall.EpollCtl(s.epoll, s.op, int(fd), &e)
+}
+
+// poller waits for all bells, on one goroutine, which runs while there are any.
+type poller struct {
+	fd   int
+	file *os.File // of fd, so that the runtime waits for it as for a socket
+
+	// Guarded by mu.
+	slots []slot
+	free  []int32
+	bells int
+}
+
+// slot is a bell's place. Its turn grows when the bell leaves, so that an event
+// of that one is not taken for one of the next.
+type slot struct {
+	bell *Bell
+	turn int32
+}
+
+// mu guards current, and the slots of every poller.
+var (
+	mu      sync.Mutex
+	current *poller // nil: there are no bells
+)
+
+// enter gives b a place.
+func enter(b *Bell) *poller {
+	mu.Lock()
+	defer mu.Unlock()
+	if current == nil {
+		current = newPoller()
+	}
+	p := current
+	if p == nil {
+		return nil
+	}
+	if n := len(p.free); n > 0 {
+		b.socket.place = p.free[n-1]
+		p.free = p.free[:n-1]
+	} else {
+		b.socket.place = int32(len(p.slots))
+		p.slots = append(p.slots, slot{})
+	}
+	s := &p.slots[b.socket.place]
+	s.bell, b.socket.turn = b, s.turn
+	p.bells++
+	return p
+}
+
+// leave takes b from its place, and ends the poller with its last bell.
+func (p *poller) leave(b *Bell) {
+	mu.Lock()
+	defer mu.Unlock()
+	s := &p.slots[b.socket.place]
+	s.bell = nil
+	s.turn++
+	p.free = append(p.free, b.socket.place)
+	if p.bells--; p.bells == 0 {
+		current = nil // there is no other while this one has bells
+		p.file.Close()
+	}
+}
+
+func newPoller() *poller {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return nil
+	}
+	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		p.file.Close()
+		return nil
+	}
+	go p.run(raw)
+	return p
+}
+
+// run rings until the poller ends. The runtime says when the kernel has events:
+// an epoll can be waited for as what it waits for can.
+func (p *poller) run(raw syscall.RawConn) {
+	events := make([]syscall.EpollEvent, 64)
+	n := 0
+	wait := func(fd uintptr) bool {
+		n, _ = syscall.EpollWait(int(fd), events, 0) // an error, EINTR, is no event
+		return n > 0
+	}
+	for raw.Read(wait) == nil {
+		for _, e := range events[:n] {
+			if b := p.at(e.Fd, e.Pad); b != nil {
+				b.ring()
+			}
+		}
+	}
+}
+
+func (p *poller) at(place, turn int32) *Bell {
+	mu.Lock()
+	defer mu.Unlock()
+	if s := p.slots[place]; s.turn == turn {
+		return s.bell
+	}
+	return nil
+}

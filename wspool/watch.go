@@ -1,0 +1,128 @@
+package wspool
+
+// startWatch has l, which nobody reads, watched: by its bell, or by a watcher if
+// it has none or something is there already. l is locked.
+func (l *link) startWatch() {
+	if l.bell != nil && !l.closing && l.cause == nil {
+		l.tap.poll() // what TLS has taken from the kernel rings no bell
+		if l.tap.blank() && !l.wire.torn() && l.arm() {
+			l.free()
+			return
+		}
+	}
+	l.disarm()
+	l.hub.keeper.tied(l)
+	l.beginWatch()
+}
+
+// beginWatch puts a watcher to l, which stays if there is no bell. l is locked.
+func (l *link) beginWatch() {
+	l.reader = watcher
+	l.tap.brief = l.bell != nil
+	go l.watch()
+}
+
+// arm has the bell ring when something comes in. It returns false if there is
+// none, or if that is too late. l is locked, and everything that has come in was
+// dealt with, or is still in the kernel.
+func (l *link) arm() bool {
+	switch {
+	case l.armed:
+		return true
+	case l.bell == nil || l.closing || !l.bell.Arm():
+		return false
+	}
+	l.armed = true
+	l.hub.keeper.tied(l)
+	return true
+}
+
+// disarm has the bell not ring: somebody is about to read, and would only be
+// disturbed. l is locked.
+func (l *link) disarm() {
+	if l.armed {
+		l.armed = false
+		l.bell.Disarm()
+		l.hub.keeper.untied(l)
+	}
+}
+
+// unbell ends the bell. l is locked, and closing or a hijacker's.
+func (l *link) unbell() {
+	l.armed = false
+	if l.bell != nil {
+		l.bell.Close()
+		l.bell = nil
+	}
+}
+
+// rung is called when something has come in. It must not wait for l: its bell is
+// one of many.
+func (l *link) rung() {
+	if l.mu.TryLock() {
+		defer l.mu.Unlock()
+		l.attendBell()
+		return
+	}
+	go func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.attendBell()
+	}()
+}
+
+// attendBell puts a watcher to what the bell rang for. l is locked.
+func (l *link) attendBell() {
+	switch {
+	case !l.armed: // it was disarmed while it rang
+	case !l.watchable():
+		l.armed = false
+		l.hub.keeper.untied(l)
+	default:
+		l.armed = false
+		l.beginWatch()
+	}
+}
+
+// watch reads l until there is a message for the tenant, or the end.
+func (l *link) watch() {
+	left := false
+	defer func() { // also if tap.Read ends the goroutine
+		if left {
+			return
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.leave()
+	}()
+	for {
+		kind, r, err := l.ws.NextReader()
+		if err != nil {
+			l.fail(readError(err))
+			return
+		}
+		switch l.claim(incoming{kind, r}) {
+		case claimed:
+			left = true
+			return
+		case stray:
+			err = l.stray(kind, r)
+		case dropped: // NextReader skips what is left of it
+		}
+		if err != nil {
+			l.fail(err)
+			return
+		}
+	}
+}
+
+// leave ends the watcher's reading. l is locked.
+func (l *link) leave() {
+	l.tap.brief = false
+	l.wire.left()
+	l.free()
+	if !l.watchable() || !l.arm() {
+		l.hub.keeper.untied(l)
+	}
+	l.signal()
+}
