@@ -130,10 +130,11 @@ func (l *link) taintOf(c *Conn) error {
 	case l.open:
 		return fmt.Errorf("%w: one was read in part", ErrUnread)
 	}
-	// What is behind the answer is still this lease's. One who goes as soon as
-	// the last was read leaves it to the next look: a read took what there was.
+	// What is behind the answer is still this lease's. One who has read one for
+	// each he wrote, and goes soon after the last, leaves it to the next look: a
+	// read took what there was.
 	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() &&
-		(c.in < max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
+		(c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
 		l.tap.poll()
 	}
 	switch {
