@@ -24,7 +24,7 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 		if err != nil {
 			return nil, err
 		}
-		fresh := lease.Info().Leases == 1
+		l := lease.Value()
 		c, err := lend(ctx, lease, quietWait)
 		if err == nil {
 			return c, nil
@@ -36,7 +36,7 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 		// before, but each only once; that those do that nobody has used yet,
 		// one that was dialled ahead and one that was dialled for this caller,
 		// is news for the caller.
-		if fresh {
+		if l.lent == 1 {
 			if tries++; tries == freshTries {
 				return nil, err
 			}

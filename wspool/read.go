@@ -151,8 +151,10 @@ func (c *Conn) next(ctx context.Context) (m incoming, err error) {
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.startOp(ctx)
-	l.mu.Unlock()
-	for again := true; again; {
+	var again bool
+	m, again, err = c.tryNext(ctx)
+	for again {
+		l.mu.Lock()
 		m, again, err = c.tryNext(ctx)
 	}
 	if err != nil {
@@ -182,10 +184,10 @@ func (l *link) stopOp(ctx context.Context, whole bool) {
 // context that ends before may be heeded as much later.
 const hookWithin = 10 * time.Millisecond
 
-// tryNext is one step of next. again says that it is to be tried once more.
+// tryNext is one step of next. again says that it is to be tried once more. The
+// link is locked when it is called, and not when it returns.
 func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
-	l.mu.Lock()
 	switch {
 	case l.tenant != c:
 		err = ErrReleased

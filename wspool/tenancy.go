@@ -14,6 +14,7 @@ import (
 // patience is not quietWait and was too short it fails with errNotQuiet.
 func lend(ctx context.Context, lease resource.Lease[*link], patience time.Duration) (*Conn, error) {
 	l := lease.Value()
+	l.lent++
 	c := &Conn{lease: lease, link: l}
 	if err := l.rent(ctx, c, patience); err != nil {
 		if l.why() == nil {

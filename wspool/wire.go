@@ -21,6 +21,10 @@ type wire struct {
 	try    tryReader // Conn, if it is not a socket and can be read without waiting
 	limit  time.Duration
 
+	// hungry: TLS has asked for more than there was, so that it has nothing left
+	// of what came before. Who has the reading sets it.
+	hungry bool
+
 	// nowait makes Read return errNothing instead of waiting. Who has the
 	// reading sets it, around a Read of its own.
 	nowait bool
@@ -61,6 +65,17 @@ func newWire(c net.Conn, secure bool, limit time.Duration) *wire {
 	return w
 }
 
+// drained reports whether TLS has used up what it was given, and nothing more has
+// come in. It is for who has the reading.
+func (w *wire) drained() bool {
+	if !w.hungry || w.units == nil || w.socket == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.socket.empty()
+}
+
 // canTry reports whether Read heeds nowait.
 func (w *wire) canTry() bool { return w.socket != nil || w.try != nil }
 
@@ -68,6 +83,7 @@ func (w *wire) canTry() bool { return w.socket != nil || w.try != nil }
 // when they have used up those they had.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.read(p)
+	w.hungry = n == 0 && err == errNothing
 	if err != nil && !w.nowait {
 		return n, w.broke(err)
 	}
