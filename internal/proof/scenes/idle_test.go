@@ -3,6 +3,7 @@ package scenes_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +89,8 @@ var idleScenes = []scene{
 	{name: "late reply", play: func(g *stage) []time.Duration {
 		detected := g.victims()
 		wait, abandon := context.WithCancel(context.Background())
+		var asking sync.WaitGroup
+		asking.Add(g.n)
 		go func() { // as soon as all have asked
 			var all []*session
 			for range g.n {
@@ -97,11 +100,13 @@ var idleScenes = []scene{
 				x.strike(func(*session) {})
 			}
 			abandon()
+			asking.Wait()
 			for _, x := range all {
 				x.answerHeld()
 			}
 		}()
 		g.each(func(ctx context.Context, c *wspool.Conn) error {
+			defer asking.Done()
 			if err := ask(wait, c, request(held, g.numbers.Add(1))); !errors.Is(err, context.Canceled) {
 				return errors.Join(errors.New("a read that was cancelled"), err)
 			}
