@@ -64,13 +64,14 @@ func closeSockets(p *wspool.Pool) error {
 	return p.Close(ctx)
 }
 
-// dialBare dials with gorilla alone, in its defaults.
-func dialBare(ctx context.Context, a address, scheme string) (*websocket.Conn, error) {
+// dialBare dials with gorilla alone: in its defaults, but that buffers, if not nil,
+// has the buffers for writing.
+func dialBare(ctx context.Context, a address, scheme string, buffers websocket.BufferPool) (*websocket.Conn, error) {
 	secure, err := a.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	d := websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout}
+	d := websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout, WriteBufferPool: buffers}
 	ws, _, err := d.DialContext(ctx, a.url(scheme), nil)
 	return ws, err
 }
@@ -104,7 +105,7 @@ func closeBare(ws *websocket.Conn) error {
 
 // dialAndAsk is what a program without a pool does for each request.
 func dialAndAsk(ctx context.Context, a address, scheme string) error {
-	ws, err := dialBare(ctx, a, scheme)
+	ws, err := dialBare(ctx, a, scheme, nil)
 	if err != nil {
 		return err
 	}

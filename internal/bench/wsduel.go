@@ -96,7 +96,7 @@ func duelRow(name, scheme string, workers int, peer *echoPeer, edit func(*wspool
 		if d.pooled, endPooled, err = poolAskers(ctx, a, scheme, workers, edit); err != nil {
 			return session{}, errors.Join(err, peer.close())
 		}
-		if d.bare, endBare, err = bareAskers(ctx, a, scheme, workers); err != nil {
+		if d.bare, endBare, err = bareAskers(ctx, a, scheme, workers, nil); err != nil {
 			return session{}, errors.Join(err, endPooled(), peer.close())
 		}
 		return session{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,7 @@ func poolAskers(ctx context.Context, a address, scheme string, n int, edit func(
 }
 
 // bareAskers have a connection each, and no use for a context.
-func bareAskers(ctx context.Context, a address, scheme string, n int) ([]asker, func() error, error) {
+func bareAskers(ctx context.Context, a address, scheme string, n int, buffers websocket.BufferPool) ([]asker, func() error, error) {
 	var all []*websocket.Conn
 	end := func() (err error) {
 		for _, ws := range all {
@@ -45,7 +46,7 @@ func bareAskers(ctx context.Context, a address, scheme string, n int) ([]asker, 
 	}
 	ask := make([]asker, n)
 	for i := range ask {
-		ws, err := dialBare(ctx, a, scheme)
+		ws, err := dialBare(ctx, a, scheme, buffers)
 		if err != nil {
 			return nil, nil, errors.Join(err, end())
 		}
@@ -116,7 +117,9 @@ func dialRow(name, scheme string, peer *echoPeer) row {
 }
 
 // allocsRow counts what a lease of one exchange allocates beyond the exchange
-// itself, on a connection of one's own.
+// itself, on a connection of one's own. That one has its buffers for writing from
+// a pool, too, as gorilla advises for connections that are mostly idle; it then
+// allocates one more for each message than with a buffer that it keeps.
 func allocsRow(name, scheme string, peer *echoPeer) row {
 	return row{name, []entrant{{"respool", func(ctx context.Context, s size) (session, error) {
 		a, err := peer.open(ctx)
@@ -127,7 +130,7 @@ func allocsRow(name, scheme string, peer *echoPeer) row {
 		if err != nil {
 			return session{}, errors.Join(err, peer.close())
 		}
-		bare, endBare, err := bareAskers(ctx, a, scheme, 1)
+		bare, endBare, err := bareAskers(ctx, a, scheme, 1, new(sync.Pool))
 		if err != nil {
 			return session{}, errors.Join(err, endPooled(), peer.close())
 		}

@@ -81,7 +81,7 @@ func slowestDial(ctx context.Context, takes time.Duration, n int) (time.Duration
 	all := make([]*websocket.Conn, n)
 	begin := time.Now()
 	start, err := crowd(ctx, n, func(ctx context.Context, i int) (err error) {
-		all[i], err = dialBare(ctx, c.addr, "ws")
+		all[i], err = dialBare(ctx, c.addr, "ws", nil)
 		raise(&slowest, time.Since(begin))
 		return err
 	})
