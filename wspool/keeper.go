@@ -30,7 +30,15 @@ type keeper struct {
 	alarms  alarms
 	alarm   *time.Timer
 	at      int64 // when alarm goes off; 0: it does not
+	early   int64 // how much earlier a ping may be sent, together with one that is due
 }
+
+// To wake for one ping costs several times what the ping does. So those that are
+// due soon go with it: earlier by this part of KeepAlive, and maxEarly, at most.
+const (
+	earlyPart = 128
+	maxEarly  = 100 * time.Millisecond
+)
 
 // care is what the keeper keeps in a link.
 type care struct {
@@ -47,6 +55,7 @@ type care struct {
 
 func (k *keeper) start(h *hub) {
 	k.hub = h
+	k.early = int64(min(h.cfg.KeepAlive/earlyPart, maxEarly))
 	k.step, k.cool = thinkTime, 2 // the first tick may come at once
 	if after := h.cfg.WatchAfter; after > 0 {
 		k.step = min(k.step, after)
@@ -204,7 +213,7 @@ func (k *keeper) onAlarm() {
 	k.at = 0
 	t := k.hub.clock.now()
 	var due []*link
-	for len(k.alarms) > 0 && k.alarms[0].care.due <= t {
+	for len(k.alarms) > 0 && k.alarms[0].care.due <= t+k.early {
 		due = append(due, heap.Pop(&k.alarms).(*link))
 	}
 	k.setAlarm()

@@ -67,7 +67,7 @@ func (l *link) feel(t int64) (next int64) {
 		}
 		return next
 	}
-	if due := heard + int64(l.silence()); t < due && heard >= l.hub.suspect.Load() {
+	if due := heard + int64(l.silence()); t+l.hub.keeper.early < due && heard >= l.hub.suspect.Load() {
 		l.mu.Unlock()
 		return due
 	}

@@ -4,7 +4,9 @@ package wspool
 // it has none or something is there already. l is locked.
 func (l *link) startWatch() {
 	if l.bell != nil && !l.closing && l.cause == nil {
-		l.tap.poll() // what TLS has taken from the kernel rings no bell
+		if !l.armed {
+			l.tap.poll() // what TLS has taken from the kernel rings no bell
+		}
 		if l.tap.blank() && !l.wire.torn() && l.arm() {
 			l.free()
 			return
