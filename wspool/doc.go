@@ -18,8 +18,11 @@
 //
 // For [Config.WatchAfter] after a release a connection is hot: nobody reads it,
 // and a caller who comes at once reads it on its own goroutine, without a
-// hand-over. After that it is watched: a goroutine reads it, answers pings, and
-// takes it out of the pool in the moment when the server closes it.
+// hand-over. After that it is watched: what comes in is read when it comes, pings
+// are answered, and the connection is out of the pool in the moment when the server
+// closes it. On Linux all watched connections have one goroutine together;
+// elsewhere, and where Config.NetDial returns something that is no socket, each has
+// one of its own.
 //
 // # What is promised
 //
