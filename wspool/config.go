@@ -139,7 +139,8 @@ type Config struct {
 	// WatchAfter is how long a connection that was given back clean stays hot:
 	// read by nobody, so that a caller who comes at once reads it on its own
 	// goroutine; nor is a ping of the server answered meanwhile. After it, or
-	// up to twice as long, what comes in is read when it comes. Zero: DefaultWatchAfter; negative: it is never hot.
+	// up to twice as long, what comes in is read when it comes. Zero:
+	// DefaultWatchAfter; negative: it is never hot.
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; who comes next waits in line.

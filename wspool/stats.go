@@ -22,8 +22,9 @@ func (s Stats) String() string { return s.Stats.String() + "; " + s.Sockets.Stri
 
 // Sockets is what is known of connections as WebSockets.
 type Sockets struct {
-	// Unwatched is how many connections are not watched just now: those idle only for a moment, and those leased, but for those
-	// that have not been read for a second or so.
+	// Unwatched is how many connections are not watched just now: those idle
+	// only for a moment, and those leased, but for those that their lease has
+	// not read for a tenth of a second or so.
 	Unwatched int
 	// Unsolicited is how many messages came that belonged to no lease.
 	Unsolicited int64
