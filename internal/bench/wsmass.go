@@ -48,6 +48,9 @@ func mass(ctx context.Context, s size) (sample, error) {
 		if err := p.Warm(ctx, s.wsMass); err != nil {
 			return nil, err
 		}
+		if err := useAll(ctx, p, s.wsMass); err != nil {
+			return nil, err
+		}
 		if err := pause(ctx, s.wsSettle); err != nil {
 			return nil, err
 		}
@@ -68,6 +71,25 @@ func mass(ctx context.Context, s size) (sample, error) {
 			"of bound": float64(took) / float64(3*dial+s.wsRedial),
 		}, nil
 	})
+}
+
+// useAll leases n connections, all at once. Those that die before they did any work
+// are a sign that the server is ill, and are replaced one by one at first.
+func useAll(ctx context.Context, p *wspool.Pool, n int) error {
+	var all []*wspool.Conn
+	defer func() {
+		for _, c := range all {
+			c.Release()
+		}
+	}()
+	for range n {
+		c, err := p.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		all = append(all, c)
+	}
+	return nil
 }
 
 // slowestDial is what a dial takes among n at once, with gorilla alone: until
