@@ -55,7 +55,11 @@ func (l *link) feel(t int64) (next int64) {
 		l.mu.Unlock()
 		return t + int64(time.Millisecond) // it may come back
 	}
-	heard, p := l.tap.heard.Load(), &l.care.pulse
+	p := &l.care.pulse
+	if p.asked != 0 && l.watchable() { // the answer may have come, and nobody has looked
+		l.startWatch()
+	}
+	heard := l.tap.heard.Load()
 	if p.asked != 0 && heard >= p.asked {
 		p.asked = 0
 	}

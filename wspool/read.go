@@ -291,7 +291,7 @@ func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
 func (c *Conn) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
-		l.tap.finished()
+		l.tap.finished(l.hub.cfg.Compression)
 		err = nil
 	} else {
 		err = c.readFailed(ctx, err)

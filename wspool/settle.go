@@ -90,7 +90,7 @@ func (l *link) stray(kind int, r io.Reader) error {
 	case err != nil:
 		return readError(err)
 	}
-	l.tap.finished()
+	l.tap.finished(l.hub.cfg.Compression)
 	ctx, cancel := context.WithTimeout(l.hub.ctx, l.hub.cfg.WriteTimeout)
 	defer cancel()
 	l.mu.Lock()

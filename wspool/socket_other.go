@@ -2,9 +2,11 @@
 
 package wspool
 
+import "syscall"
+
 // socket cannot look into the kernel on this system: what waits there is found
 // by the reader alone, some microseconds later.
-type socket struct{}
+type socket struct{ raw syscall.RawConn }
 
 func newSocket(*wire) *socket { return nil }
 

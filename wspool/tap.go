@@ -32,7 +32,9 @@ type tap struct {
 	buf     *[]byte // what ahead lies in
 	err     error   // what ended the reading, to be told once ahead is taken
 
-	brief bool // the reader is a watcher that goes when nothing is left; the reader's
+	// The reader's.
+	brief  bool // it is a watcher that goes when nothing is left
+	behind bool // the last bytes of a message that was taken may be left for gorilla to skip
 }
 
 func newTap(above net.Conn, w *wire, c clock) *tap {
@@ -81,14 +83,18 @@ func (t *tap) Read(p []byte) (int, error) {
 }
 
 // receiveNow is receive, but that a brief watcher does not wait between two
-// frames.
+// frames, unless gorilla may have skipped the rest of a message just now: it
+// notes that only with the next header, and would skip as much again.
 func (t *tap) receiveNow(p []byte) (int, error) {
-	if t.brief && !t.torn() {
+	if t.brief && !t.torn() && !t.begun() && !t.behind {
 		t.wire.nowait = true
 		n, err := t.receive(p)
 		t.wire.nowait = false
-		if n > 0 || err != errNothing {
+		switch {
+		case err != errNothing:
 			return n, err
+		case n > 0: // TLS looked for its goodbye behind them
+			return n, nil
 		}
 		if !t.wire.torn() {
 			runtime.Goexit()
@@ -206,16 +212,19 @@ func (t *tap) seen(says func() bool) bool {
 	return says()
 }
 
-// finished notes that a message was dealt with, controlled a control frame.
-func (t *tap) finished() {
+// finished notes that a message was dealt with, controlled a control frame. What
+// is deflated may end before its message does.
+func (t *tap) finished(deflated bool) {
 	t.mu.Lock()
 	t.taken++
+	t.behind = deflated && (t.torn() || len(t.ahead) > 0)
 	t.mu.Unlock()
 }
 
 func (t *tap) controlled() {
 	t.mu.Lock()
 	t.handled++
+	t.behind = false
 	t.mu.Unlock()
 }
 

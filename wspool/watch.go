@@ -31,7 +31,10 @@ func (l *link) arm() bool {
 	switch {
 	case l.armed:
 		return true
-	case l.bell == nil || l.closing || !l.bell.Arm():
+	case l.bell == nil || l.closing:
+		return false
+	case !l.bell.Arm(): // the system has no room: a watcher stays
+		l.unbell()
 		return false
 	}
 	l.armed = true
@@ -49,7 +52,7 @@ func (l *link) disarm() {
 	}
 }
 
-// unbell ends the bell. l is locked, and closing or a hijacker's.
+// unbell ends the bell, for good. l is locked.
 func (l *link) unbell() {
 	l.armed = false
 	if l.bell != nil {

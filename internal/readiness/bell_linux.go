@@ -158,7 +158,10 @@ func (p *poller) run(raw syscall.RawConn) {
 	events := make([]syscall.EpollEvent, 64)
 	n := 0
 	wait := func(fd uintptr) bool {
-		n, _ = syscall.EpollWait(int(fd), events, 0) // an error, EINTR, is no event
+		var err error
+		for n, err = syscall.EpollWait(int(fd), events, 0); err == syscall.EINTR; {
+			n, err = syscall.EpollWait(int(fd), events, 0) // it is told of new events only
+		}
 		return n > 0
 	}
 	for raw.Read(wait) == nil {
