@@ -21,7 +21,7 @@ type Trace struct {
 	Made func(ctx context.Context, e MakeEvent)
 	// Refused is called when a MakeGate or Quota refused a make.
 	Refused func(ctx context.Context, err error)
-	// Checked is called when a health check has failed.
+	// Checked is called when a health check has ended.
 	Checked func(e CheckEvent)
 	// Destroyed is called when a Destroy has ended.
 	Destroyed func(e DestroyEvent)
@@ -30,6 +30,31 @@ type Trace struct {
 	Outage func(cause error)
 	// Panicked is called when a panic or Goexit was contained.
 	Panicked func(err error)
+
+	// Leased is called when a lease has begun that is sampled (see
+	// Config.SampleLeases), on the goroutine of the caller, before it has the
+	// lease.
+	Leased func(ctx context.Context, e LeaseEvent)
+	// Ended is called when a lease has ended that was sampled, or that lasted
+	// for 20 ms or more.
+	Ended func(e EndEvent)
+}
+
+// LeaseEvent is a lease that has begun.
+type LeaseEvent struct {
+	ID      uint64 // of the resource
+	Lease   uint64 // the resource's how manieth, from 1
+	Request Request
+	Waited  time.Duration // 0: it did not wait
+}
+
+// EndEvent is a lease that has ended.
+type EndEvent struct {
+	ID      uint64
+	Lease   uint64
+	Held    time.Duration // exact if Sampled, else from a clock that ticks every 10 ms
+	Sampled int64         // for how many leases it stands, itself included; 0: Leased was not called for it
+	Cause   error         // why the resource is destroyed now; nil: it was given back or hijacked
 }
 
 // WaitEvent is an acquire that had to wait.
@@ -47,10 +72,11 @@ type MakeEvent struct {
 	Err  error         // why it failed; nil: it succeeded
 }
 
-// CheckEvent is a failed health check.
+// CheckEvent is a health check that has ended.
 type CheckEvent struct {
-	Info Info  // of the resource
-	Err  error // what Check said
+	Info Info          // of the resource
+	Took time.Duration // of Check
+	Err  error         // what Check said; nil: it passed
 }
 
 // DestroyEvent is a resource that is gone.

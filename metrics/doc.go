@@ -1,0 +1,2 @@
+// Package metrics watches pools: see [Meter].
+package metrics

@@ -1,0 +1,67 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Source is a pool to be watched: a *resource.Pool, a *wspool.Pool, or one key
+// of many.
+type Source interface {
+	Inspect(limit int) resource.Inspection
+}
+
+// Snapshot is what a [Meter] knows of its pool at one time. It is the reader's.
+type Snapshot struct {
+	Name string
+	Time time.Time
+	resource.Inspection
+
+	Wait  Histogram // acquires that got a resource, those that found one idle as 0
+	Hold  Histogram // leases that have ended, estimated from those sampled
+	Make  Histogram // makes that succeeded
+	Check Histogram // health checks, passed or failed
+	Close Histogram // Destroys
+
+	Destroyed map[string]int64 // by cause, a few words each, the rest under "other"
+	Refused   map[string]int64 // callers and makes refused, by policy
+	Outages   int64            // that have begun
+	Since     time.Time        // when the present outage began; zero: there is none
+
+	Held   []Held  // leases that run and whose beginning was sampled, the longest first
+	Events []Event // the last, the newest first
+}
+
+// Held is a lease that runs.
+type Held struct {
+	ID, Lease uint64
+	For       time.Duration
+	Class     string
+	Overdue   bool
+	Stack     []Frame // who acquired it, innermost first
+}
+
+// Frame is one line of a stack.
+type Frame struct {
+	Func string
+	File string
+	Line int
+}
+
+// Event is something that happened, in words.
+type Event struct {
+	Time time.Time
+	Kind string // "made", "destroyed", "refused", "outage", "overdue", …
+	Text string
+}
+
+// Histogram is a distribution of durations with buckets that grow by
+// 2^(1/4), the scheme of OpenTelemetry's exponential histograms of scale 2.
+type Histogram struct {
+	Count   int64
+	Sum     time.Duration
+	Zero    int64 // of those, how many were under a microsecond
+	First   int   // index of Buckets[0]: values over 2^(First/4) ns and up to 2^((First+1)/4) ns
+	Buckets []int64
+}
