@@ -21,7 +21,10 @@ type Trace struct {
 	Made func(ctx context.Context, e MakeEvent)
 	// Refused is called when a MakeGate or Quota refused a make.
 	Refused func(ctx context.Context, err error)
-	// Checked is called when a health check has ended.
+	// Checked is called when a health check has ended, passed or failed. One
+	// that was cut short, by the end of its caller's context or by Close, has
+	// found nothing and is not told; nor is one that ended its goroutine, but
+	// to Panicked.
 	Checked func(e CheckEvent)
 	// Destroyed is called when a Destroy has ended.
 	Destroyed func(e DestroyEvent)
@@ -98,8 +101,8 @@ func (p *Pool[T]) traceWait(s *search[T], l Lease[T], err error) {
 	_ = p.guard("Trace", func() { f(s.ctx, e) })
 }
 
-func (p *Pool[T]) traceCheck(i Info, ill error) {
+func (p *Pool[T]) traceCheck(i Info, took time.Duration, ill error) {
 	if f := p.cfg.Trace.Checked; f != nil {
-		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Err: ill}) })
+		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
 	}
 }
