@@ -55,7 +55,7 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 		copy(l.stack[:], stack[:depth])
 		if ls.budget.take(now.Sub(ls.m.born)) {
 			l.profiled = true
-			heldProfile.Add(l, leading(stack[:depth]))
+			heldProfile.Add(l, leading(l.stack[:depth]))
 		}
 	}
 	s.mu.Unlock()
