@@ -80,7 +80,20 @@ type Config[T any] struct {
 	Eviction Eviction  // has it served long enough? Nil: never
 	Health   Health[T] // does it still work? Nil: yes
 
+	// Describe says a few words about v for [Pool.Inspect]. It may run at any
+	// time from the making of v on: beside its holder, beside other calls for
+	// the same v, and beside and after its Destroy. So it must only read what
+	// may be read then. It must not block and must not tell a secret. A panic
+	// in it is contained. Nil: there is nothing to say.
+	Describe func(v T) string
+
 	Trace *Trace // told what happens; nil: nobody. Copied
+	// SampleLeases is every how many leases of a resource Trace.Leased and
+	// Trace.Ended are called, rounded up to a power of two. 1: all. The first
+	// lease of each resource always is sampled, and every one while at least
+	// four fifths of the maximum is leased. Zero: DefaultSampleLeases. If
+	// neither function is set nothing is sampled.
+	SampleLeases int
 }
 
 // check names every bad field.
@@ -99,6 +112,7 @@ func (c *Config[T]) check() error {
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
 	no(c.MakeTimeout >= 0, "MakeTimeout is %v, not at least 0", c.MakeTimeout)
 	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
+	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
 	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
 	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
 	if bad == nil {

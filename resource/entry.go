@@ -23,6 +23,7 @@ const (
 // second value.
 type entry[T any] struct {
 	word claim.Word // who may touch it
+	mark mark       // what Trace knows of
 
 	// Set before it is first lent, then constant.
 	pool   *Pool[T]
@@ -31,6 +32,7 @@ type entry[T any] struct {
 	born   time.Duration // on the pool's clock
 	made   time.Duration // when its making began
 	spread float64
+	phase  uint64 // which of its leases are sampled
 	res    *puddle.Resource[*entry[T]]
 	quota  Done
 
@@ -58,6 +60,9 @@ type entry[T any] struct {
 	cause    error         // why it is doomed, or destroyed
 	count    *int64        // which counter its end belongs to, if doomed
 	up, down *entry[T]     // on the shelf
+	seen     uint64        // the last inspection that listed it
+	known    int64         // the last lease that one has seen run
+	knownAt  int64         // tick at which that began
 }
 
 // fits reports whether the entry may be lent to a caller who asked for r; nil

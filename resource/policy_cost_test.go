@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/respool/respool/resource"
@@ -42,9 +43,24 @@ var costs = []struct {
 	{"admission", func(cfg *resource.Config[*token]) {
 		cfg.Admission = &stored{func(resource.Outcome) {}}
 	}},
+	{"sampled", func(cfg *resource.Config[*token]) { cfg.Trace = sampling() }},
 	{"all", func(cfg *resource.Config[*token]) {
 		cfg.Eviction, cfg.Health, cfg.Admission = &keeping{}, &notDue{}, &stored{func(resource.Outcome) {}}
 	}},
+	{"all sampled", func(cfg *resource.Config[*token]) {
+		cfg.Eviction, cfg.Health, cfg.Admission = &keeping{}, &notDue{}, &stored{func(resource.Outcome) {}}
+		cfg.Trace = sampling()
+	}},
+	{"each sampled", func(cfg *resource.Config[*token]) { cfg.Trace, cfg.SampleLeases = sampling(), 1 }},
+}
+
+// sampling is a Trace that does little with what it is told.
+func sampling() *resource.Trace {
+	var begun, held atomic.Int64
+	return &resource.Trace{
+		Leased: func(context.Context, resource.LeaseEvent) { begun.Add(1) },
+		Ended:  func(e resource.EndEvent) { held.Add(int64(e.Held)) },
+	}
 }
 
 func BenchmarkHit(b *testing.B) {
@@ -100,4 +116,25 @@ func newBare(b *testing.B, max int, set func(cfg *resource.Config[*token])) *res
 		}
 	})
 	return p
+}
+
+// BenchmarkInspect looks at a pool of 10,000.
+func BenchmarkInspect(b *testing.B) {
+	const size = 10000
+	p := newBare(b, size, func(cfg *resource.Config[*token]) {
+		cfg.Describe = func(*token) string { return "a token" }
+	})
+	if err := p.Warm(context.Background(), size); err != nil {
+		b.Fatal(err)
+	}
+	for name, limit := range map[string]int{"none": 0, "all": size} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if in := p.Inspect(limit); in.Idle != size || len(in.Resources) != limit {
+					b.Fatalf("%v, %d listed", in, len(in.Resources))
+				}
+			}
+		})
+	}
 }

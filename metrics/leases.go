@@ -1,0 +1,224 @@
+package metrics
+
+import (
+	"cmp"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// leases has those that run and were sampled, and those found overdue.
+type leases struct {
+	m      *Meter
+	shards [16]shelf
+	budget budget // of entries in the pprof profile
+}
+
+// shelf has the leases of some resources. A resource has one lease at a time, so
+// they are found by its ID; but the end of one may be told after the beginning
+// of the next.
+type shelf struct {
+	mu     sync.Mutex
+	byID   map[uint64]*lease
+	free   *lease // to be used again
+	closed bool
+	_      [32]byte
+}
+
+// lease is one that runs.
+type lease struct {
+	id, number uint64
+	began      time.Time
+	class      string
+	overdue    bool // it was reported
+	profiled   bool // it is in the pprof profile
+	depth      int
+	stack      [maxStack]uintptr
+	next       *lease // in the list of free ones
+}
+
+func (ls *leases) shelf(id uint64) *shelf { return &ls.shards[id%uint64(len(ls.shards))] }
+
+// begin notes a lease with the stack of its acquirer, who calls it.
+func (ls *leases) begin(e resource.LeaseEvent) {
+	var stack [maxStack]uintptr
+	depth := runtime.Callers(1, stack[:])
+	now := time.Now()
+	s := ls.shelf(e.ID)
+	s.mu.Lock()
+	l, late := s.place(e.ID, e.Lease)
+	if l != nil {
+		l.began, l.class, l.depth = now, e.Request.Class, depth
+		copy(l.stack[:], stack[:depth])
+		if ls.budget.take(now.Sub(ls.m.born)) {
+			l.profiled = true
+			heldProfile.Add(l, 1+leading(l.stack[:depth])) // 1: Add itself
+		}
+	}
+	s.mu.Unlock()
+	if late.ID != 0 {
+		ls.m.reportReturned(late)
+	}
+}
+
+// place makes room for a lease: nil if it is over already. late is one of the
+// same resource that was overdue and whose end is yet to be told. The shelf is
+// locked.
+func (s *shelf) place(id, number uint64) (l *lease, late Held) {
+	if s.closed {
+		return nil, late
+	}
+	if old := s.byID[id]; old != nil {
+		if old.number >= number {
+			return nil, late
+		}
+		if old.overdue {
+			late = old.held(time.Now())
+		}
+		s.remove(old)
+	}
+	l = s.free
+	if l == nil {
+		l = new(lease)
+	} else {
+		s.free = l.next
+	}
+	if s.byID == nil {
+		s.byID = make(map[uint64]*lease)
+	}
+	l.id, l.number, l.next = id, number, nil
+	s.byID[id] = l
+	return l, late
+}
+
+// remove forgets l. The shelf is locked.
+func (s *shelf) remove(l *lease) {
+	if l.profiled {
+		heldProfile.Remove(l)
+	}
+	delete(s.byID, l.id)
+	l.class, l.depth, l.overdue, l.profiled = "", 0, false, false
+	l.next, s.free = s.free, l
+}
+
+// end notes that a lease has ended, which lasted for held.
+func (ls *leases) end(id, number uint64, held time.Duration) {
+	s := ls.shelf(id)
+	s.mu.Lock()
+	l := s.byID[id]
+	if l == nil || l.number != number {
+		s.mu.Unlock()
+		return
+	}
+	var late Held
+	if l.overdue {
+		late = l.held(time.Now())
+		late.For = max(late.For, held)
+	}
+	s.remove(l)
+	s.mu.Unlock()
+	if late.ID != 0 {
+		ls.m.reportReturned(late)
+	}
+}
+
+// held is l as its readers see it, its stack not resolved yet.
+func (l *lease) held(now time.Time) Held {
+	return Held{
+		ID: l.id, Lease: l.number, For: max(0, now.Sub(l.began)),
+		Class: clean(l.class, maxLabel), Overdue: l.overdue,
+		Stack: l.frames(),
+	}
+}
+
+func (l *lease) frames() []Frame { return frames(l.stack[:l.depth]) }
+
+// list returns the limit of them that have lasted longest, those first; all if
+// limit is negative.
+func (ls *leases) list(limit int) []Held {
+	if limit == 0 {
+		return nil
+	}
+	first := earliest{limit: limit}
+	for i := range ls.shards {
+		s := &ls.shards[i]
+		s.mu.Lock()
+		for _, l := range s.byID {
+			first.add(beginning{l.id, l.number, l.began.Sub(ls.m.born)})
+		}
+		s.mu.Unlock()
+	}
+	first.cut()
+	list := make([]Held, 0, len(first.found))
+	now := time.Now()
+	for _, b := range first.found {
+		if l, ok := ls.copy(b.id, b.number); ok {
+			list = append(list, l.held(now))
+		}
+	}
+	return list
+}
+
+// beginning is when a lease began.
+type beginning struct {
+	id, number uint64
+	at         time.Duration // since the meter was made
+}
+
+func (b beginning) compare(o beginning) int {
+	return cmp.Or(cmp.Compare(b.at, o.at), cmp.Compare(b.id, o.id))
+}
+
+// earliest keeps the limit that came first of those added; all if limit is
+// negative. Most of many are passed over for one comparison.
+type earliest struct {
+	limit int
+	found []beginning
+	full  bool // found[limit-1] is the last that counts so far
+}
+
+func (e *earliest) add(b beginning) {
+	if e.full && b.compare(e.found[e.limit-1]) > 0 {
+		return
+	}
+	e.found = append(e.found, b)
+	if e.limit > 0 && len(e.found) >= 2*e.limit {
+		e.cut()
+	}
+}
+
+// cut puts them in order, and drops those over the limit.
+func (e *earliest) cut() {
+	slices.SortFunc(e.found, beginning.compare)
+	if e.limit > 0 && len(e.found) >= e.limit {
+		e.found, e.full = e.found[:e.limit], true
+	}
+}
+
+// copy returns that lease as it is, unless it has ended.
+func (ls *leases) copy(id, number uint64) (lease, bool) {
+	s := ls.shelf(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.byID[id]; l != nil && l.number == number {
+		return *l, true
+	}
+	return lease{}, false
+}
+
+// close forgets all, and notes no more.
+func (ls *leases) close() {
+	for i := range ls.shards {
+		s := &ls.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		for _, l := range s.byID {
+			s.remove(l)
+		}
+		s.free = nil
+		s.mu.Unlock()
+	}
+}
