@@ -14,7 +14,7 @@ import (
 // begins, and when it ends a look at its number and at its tick.
 
 // DefaultSampleLeases is what zero means in [Config.SampleLeases].
-const DefaultSampleLeases = 128
+const DefaultSampleLeases = 512
 
 // maxSampleLeases is far over what is of use.
 const maxSampleLeases = 1 << 30
