@@ -1,0 +1,155 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"syscall"
+
+	"github.com/respool/respool/resource"
+)
+
+// causes are the words for the errors of package resource.
+var causes = []struct {
+	err   error
+	words string
+}{
+	{resource.ErrClosed, "closed"},
+	{resource.ErrDiscarded, "discarded"},
+	{resource.ErrDoomed, "doomed"},
+	{resource.ErrReset, "reset"},
+	{resource.ErrShrunk, "shrunk"},
+	{resource.ErrNearEnd, "near its end"},
+	{resource.ErrNotFresh, "not fresh"},
+	{resource.ErrGaveWay, "gave way"},
+	{resource.ErrGoexit, "goexit"},
+	{resource.ErrMakeTimeout, "make timed out"},
+}
+
+// commonCauses are those for what ends connections.
+var commonCauses = []struct {
+	err   error
+	words string
+}{
+	{context.Canceled, "canceled"},
+	{context.DeadlineExceeded, "timeout"},
+	{os.ErrDeadlineExceeded, "timeout"},
+	{io.EOF, "end of file"},
+	{io.ErrUnexpectedEOF, "unexpected end of file"},
+	{net.ErrClosed, "closed by us"},
+}
+
+// label is the few words under which what was destroyed for cause is counted.
+func (m *Meter) label(cause error) (l string) {
+	defer func() {
+		if recover() != nil || l == "" { // the methods of an error are not ours
+			l = other
+		}
+	}()
+	if f := m.cfg.Cause; f != nil {
+		said := ""
+		if m.contain(func() { said = f(cause) }) == nil && said != "" {
+			return clean(said, maxLabel)
+		}
+	}
+	return causeWords(cause)
+}
+
+// causeWords is what is known of err; "" if nothing is.
+func causeWords(err error) string {
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return c.words
+		}
+	}
+	if s := sentinel(err, 32); s != "" {
+		return s
+	}
+	var named interface{ Cause() string }
+	if errors.As(err, &named) {
+		if s := clean(named.Cause(), maxLabel); s != "" {
+			return s
+		}
+	}
+	var panicked *resource.PanicError
+	if errors.As(err, &panicked) {
+		return "panic"
+	}
+	for _, c := range commonCauses {
+		if errors.Is(err, c.err) {
+			return c.words
+		}
+	}
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no.Error()
+	}
+	return ""
+}
+
+var plainError = reflect.TypeOf(errors.New(""))
+
+// sentinels are the words for the errors with a fixed text for which policy,
+// wspool and resource destroy: this package imports neither of the first two.
+// Any other text may have been made anew, of something that nobody should see.
+var sentinels = map[string]string{
+	"policy: too old":                                             "too old",
+	"policy: lent too often":                                      "lent too often",
+	"policy: idle too long":                                       "idle too long",
+	"policy: more idle than needed":                               "more idle than needed",
+	"policy: health check timed out":                              "health check timed out",
+	"wspool: unsolicited message":                                 "unsolicited message",
+	"wspool: reused connection was dead":                          "stale",
+	"wspool: peer has been silent":                                "peer silent",
+	"wspool: message is over the limit":                           "message over the limit",
+	"wspool: too many unsolicited messages":                       "flooded",
+	"wspool: lease ended before its last message was read":        "unread message",
+	"wspool: lease ended with a read or write unfinished":         "unfinished read or write",
+	"wspool: the function that had the connection did not return": "not returned",
+	"resource: the function in Do did not return":                 "not returned",
+}
+
+// sentinel is the words for the first of sentinels in the chain, at most depth
+// errors deep.
+func sentinel(err error, depth int) string {
+	if err == nil || depth == 0 {
+		return ""
+	}
+	if reflect.TypeOf(err) == plainError {
+		return sentinels[err.Error()]
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return sentinel(e.Unwrap(), depth-1)
+	case interface{ Unwrap() []error }:
+		for _, e := range e.Unwrap() {
+			if s := sentinel(e, depth-1); s != "" {
+				return s
+			}
+		}
+	}
+	return ""
+}
+
+// refuser is the name of the policy that refused with err.
+func refuser(err error) (name string) {
+	defer func() {
+		if recover() != nil || name == "" {
+			name = other
+		}
+	}()
+	for depth := 0; depth < 8; depth++ { // from the outermost Rejection inwards
+		var r *resource.Rejection
+		if !errors.As(err, &r) {
+			break
+		}
+		if r.Policy != "" {
+			return clean(r.Policy, maxLabel)
+		}
+		err = r.Err
+	}
+	return ""
+}
