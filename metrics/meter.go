@@ -149,6 +149,7 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 
 		Destroyed: m.destroyed.read(),
 		Refused:   m.refused.read(),
+		Overdue:   m.leases.overdue(),
 		Held:      m.leases.list(limit),
 		Events:    m.events.list(),
 	}
