@@ -22,8 +22,9 @@ type Meter interface {
 
 // Config says what a [Collector] shows, and under which names.
 type Config struct {
-	// Meters are those whose pools are shown. Two of one name are told apart
-	// by "#2" behind the second.
+	// Meters are those whose pools are shown; nil: those that watch a pool at
+	// the time of the scrape, see metrics.All. Two of one name are told apart by
+	// "#2" behind the second.
 	Meters []Meter
 	// Prefix begins every name, without the underscore that follows; "" is
 	// "resource_pool".
@@ -54,8 +55,9 @@ type Collector struct {
 	descs   []*prometheus.Desc // of families, then of histograms
 }
 
-// Of returns a collector of these meters with the default names. It panics if
-// one is nil.
+// Of returns a collector with the default names of these meters, or if there is
+// none of all that watch a pool at the time of the scrape. It panics if one is
+// nil.
 func Of(meters ...Meter) *Collector {
 	c, err := NewCollector(Config{Meters: meters})
 	if err != nil {
@@ -141,10 +143,22 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // prometheus.Collector says. It waits for no pool longer than a Stats does.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	taken := make(map[string]bool)
-	for _, m := range c.meters {
+	for _, m := range c.shown() {
 		s := m.Snapshot(0)
 		c.collect(ch, free(clean(s.Name), taken), &s)
 	}
+}
+
+// shown are the meters of this scrape.
+func (c *Collector) shown() []Meter {
+	if c.meters != nil {
+		return c.meters
+	}
+	var all []Meter
+	for _, m := range metrics.All() {
+		all = append(all, m)
+	}
+	return all
 }
 
 func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics.Snapshot) {

@@ -10,7 +10,7 @@
 //	resource_pool_oldest_wait_seconds         gauge: for how long the first of them has
 //	resource_pool_wanted_places               gauge: places of a Keyed's total it is short of
 //	resource_pool_abandoned_makes             gauge: given up at MakeTimeout, not yet returned
-//	resource_pool_leases_overdue              gauge: sampled leases that last too long
+//	resource_pool_leases_overdue              gauge: leases that last too long, see metrics.Config
 //	resource_pool_outage                      gauge: 1 while makes keep failing
 //	resource_pool_acquires_total{result}      ok, canceled, rejected
 //	resource_pool_waits_total                 acquires that had to wait, however they ended

@@ -51,8 +51,8 @@ var families = []family{
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Abandoned) },
 	},
 	{
-		name: "leases_overdue", help: "Sampled leases that last longer than they should.", kind: gauge,
-		value: overdue,
+		name: "leases_overdue", help: "Leases that have lasted longer than they should.", kind: gauge,
+		value: func(s *metrics.Snapshot) float64 { return float64(s.Overdue) },
 	},
 	{
 		name: "outage", help: "1 while makes keep failing, else 0.", kind: gauge,
@@ -123,16 +123,6 @@ var families = []family{
 		name: "fact_total", help: "Figures of this kind of pool that count.", kind: counter,
 		label: "fact", values: func(s *metrics.Snapshot, t tally) { facts(s, t, false) },
 	},
-}
-
-func overdue(s *metrics.Snapshot) float64 {
-	n := 0
-	for _, h := range s.Held {
-		if h.Overdue {
-			n++
-		}
-	}
-	return float64(n)
 }
 
 func facts(s *metrics.Snapshot, t tally, level bool) {

@@ -37,7 +37,7 @@ func busy(name string) metrics.Snapshot {
 	s.Refused = map[string]int64{"policy.Rate": 30, "policy.Queue": 24}
 	s.Outages = 3
 	s.Since = s.Time.Add(-time.Minute)
-	s.Held = []metrics.Held{{ID: 1, Overdue: true}, {ID: 2, Overdue: true}, {ID: 3}}
+	s.Overdue = 2
 	// 900 found one idle; the rest waited from 2^20 to 2^21 ns, about 1 to 2 ms.
 	s.Wait = metrics.Histogram{Count: 1000, Sum: 150 * time.Millisecond, Zero: 900, First: 80, Buckets: []int64{40, 30, 20, 10}}
 	s.Hold = metrics.Histogram{Count: 10, Sum: 20 * time.Second, First: 120, Buckets: []int64{0, 0, 0, 10}}

@@ -4,6 +4,7 @@ package seconds
 
 import (
 	"math"
+	"time"
 
 	"github.com/respool/respool/metrics"
 )
@@ -17,37 +18,33 @@ const perDouble = 4
 var apart = perDouble * math.Log2(1e9)
 
 // UpTo returns how many values of h are no longer than each of the bounds, in
-// seconds and ascending. A bound within a bucket divides its values as if they
-// lay evenly on a logarithmic scale; no count falls when h grows.
+// seconds and ascending. None falls when h grows.
 func UpTo(h metrics.Histogram, bounds []float64) []int64 {
-	at := make([]float64, len(bounds))
+	durations := make([]time.Duration, len(bounds))
 	for i, b := range bounds {
-		at[i] = apart + perDouble*math.Log2(b)
+		durations[i] = duration(b)
 	}
-	counts := upTo(h, at)
-	for i := range counts {
-		counts[i] += h.Zero
-	}
-	return counts
+	return h.Cumulative(durations)
 }
 
 // Buckets returns h in buckets whose edges are powers of 2^(1/4) in seconds:
 // counts[i] is how many values are over 2^((first+i)/4) s and up to
 // 2^((first+i+1)/4) s. Values that h has as zero are in none. Buckets at the
-// ends may be empty.
+// ends may be empty. No count falls when h grows.
 func Buckets(h metrics.Histogram) (first int, counts []int64) {
 	if len(h.Buckets) == 0 {
 		return 0, nil
 	}
 	first = int(math.Floor(float64(h.First) - apart))
-	at := make([]float64, len(h.Buckets)+1)
-	for i := range at {
-		at[i] = apart + float64(first+i+1)
+	edges := make([]time.Duration, len(h.Buckets)+1)
+	for i := range edges {
+		edges[i] = duration(math.Exp2(float64(first+i+1) / perDouble))
 	}
-	counts = upTo(h, at)
+	counts = h.Cumulative(edges)
 	for i := len(counts) - 1; i > 0; i-- {
 		counts[i] -= counts[i-1]
 	}
+	counts[0] -= h.Zero
 	return first, counts
 }
 
@@ -61,23 +58,10 @@ func Count(h metrics.Histogram) int64 {
 	return n
 }
 
-// upTo returns how many values, those of zero left out, lie below each of the
-// places, ascending. Place i is the lower edge of the bucket of index i.
-func upTo(h metrics.Histogram, at []float64) []int64 {
-	counts := make([]int64, len(at))
-	var below int64
-	next := 0
-	for i, x := range at {
-		whole := math.Floor(x)
-		k := int(whole) - h.First
-		for ; next < min(k, len(h.Buckets)); next++ {
-			below += h.Buckets[next]
-		}
-		counts[i] = below
-		if k >= 0 && k < len(h.Buckets) {
-			// Rounded down, so that both parts only grow.
-			counts[i] += int64(float64(h.Buckets[k]) * (x - whole))
-		}
+// duration is s seconds; the longest there is if that is longer.
+func duration(s float64) time.Duration {
+	if ns := math.Round(s * 1e9); ns < math.MaxInt64 {
+		return time.Duration(ns)
 	}
-	return counts
+	return math.MaxInt64
 }
