@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
 )
 
 // Meter is what a [Collector] reads: Snapshot is called at each scrape, with a
@@ -142,10 +143,10 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect takes a snapshot of every meter and sends its metrics, as
 // prometheus.Collector says. It waits for no pool longer than a Stats does.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	taken := make(map[string]bool)
+	var names label.Names
 	for _, m := range c.shown() {
 		s := m.Snapshot(0)
-		c.collect(ch, free(clean(s.Name), taken), &s)
+		c.collect(ch, names.Unique(s.Name), &s)
 	}
 }
 
@@ -175,10 +176,10 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 			send(d, m, err)
 			continue
 		}
-		values := make(tally)
+		values := make(label.Tally)
 		f.values(s, values)
-		for label, v := range values {
-			m, err := prometheus.NewConstMetric(d, f.kind, v, pool, label)
+		for l, n := range values {
+			m, err := prometheus.NewConstMetric(d, f.kind, float64(n), pool, l)
 			send(d, m, err)
 		}
 	}

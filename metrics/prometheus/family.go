@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
 )
 
 const (
@@ -17,17 +18,17 @@ type family struct {
 	kind       prometheus.ValueType
 	value      func(s *metrics.Snapshot) float64
 	label      string
-	values     func(s *metrics.Snapshot, t tally)
+	values     func(s *metrics.Snapshot, t label.Tally)
 }
 
 var families = []family{
 	{
 		name: "resources", help: "Resources by what they do just now.", kind: gauge,
-		label: "state", values: func(s *metrics.Snapshot, t tally) {
-			t.add("idle", int64(s.Idle))
-			t.add("leased", int64(s.Leased))
-			t.add("making", int64(s.Making))
-			t.add("destroying", int64(s.Destroying))
+		label: "state", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("idle", int64(s.Idle))
+			t.Add("leased", int64(s.Leased))
+			t.Add("making", int64(s.Making))
+			t.Add("destroying", int64(s.Destroying))
 		},
 	},
 	{
@@ -65,10 +66,10 @@ var families = []family{
 	},
 	{
 		name: "acquires_total", help: "Acquires that have ended, by how. Those that a failed make or a close ended are not among them.",
-		kind: counter, label: "result", values: func(s *metrics.Snapshot, t tally) {
-			t.add("ok", s.Acquired)
-			t.add("canceled", s.Canceled)
-			t.add("rejected", s.Rejected)
+		kind: counter, label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("ok", s.Acquired)
+			t.Add("canceled", s.Canceled)
+			t.Add("rejected", s.Rejected)
 		},
 	},
 	{
@@ -81,15 +82,15 @@ var families = []family{
 	},
 	{
 		name: "makes_total", help: "Makes that have ended, by how.", kind: counter,
-		label: "result", values: func(s *metrics.Snapshot, t tally) {
-			t.add("ok", s.Made)
-			t.add("failed", s.Failed)
-			t.add("refused", s.Stats.Refused)
+		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("ok", s.Made)
+			t.Add("failed", s.Failed)
+			t.Add("refused", s.Stats.Refused)
 		},
 	},
 	{
 		name: "destroyed_total", help: "Resources that were destroyed, by why.", kind: counter,
-		label: "reason", values: func(s *metrics.Snapshot, t tally) { t.addAll(s.Destroyed) },
+		label: "reason", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Destroyed) },
 	},
 	{
 		name: "hijacked_total", help: "Resources handed out for good.", kind: counter,
@@ -97,15 +98,15 @@ var families = []family{
 	},
 	{
 		name: "ended_total", help: "Resources that something other than their holder ended.", kind: counter,
-		label: "by", values: func(s *metrics.Snapshot, t tally) {
-			t.add("eviction", s.Evicted)
-			t.add("health", s.Unhealthy)
-			t.add("doom", s.Doomed)
+		label: "by", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("eviction", s.Evicted)
+			t.Add("health", s.Unhealthy)
+			t.Add("doom", s.Doomed)
 		},
 	},
 	{
 		name: "rejections_total", help: "Callers and makes refused, by policy.", kind: counter,
-		label: "policy", values: func(s *metrics.Snapshot, t tally) { t.addAll(s.Refused) },
+		label: "policy", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Refused) },
 	},
 	{
 		name: "outages_total", help: "Times that makes began to keep failing.", kind: counter,
@@ -117,18 +118,18 @@ var families = []family{
 	},
 	{
 		name: "fact_level", help: "Figures of this kind of pool that go up and down.", kind: gauge,
-		label: "fact", values: func(s *metrics.Snapshot, t tally) { facts(s, t, true) },
+		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, true) },
 	},
 	{
 		name: "fact_total", help: "Figures of this kind of pool that count.", kind: counter,
-		label: "fact", values: func(s *metrics.Snapshot, t tally) { facts(s, t, false) },
+		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
 	},
 }
 
-func facts(s *metrics.Snapshot, t tally, level bool) {
+func facts(s *metrics.Snapshot, t label.Tally, level bool) {
 	for _, f := range s.Facts {
 		if f.Level == level {
-			t.add(f.Name, f.Value)
+			t.Add(f.Name, f.Value)
 		}
 	}
 }
