@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 // beginning was sampled, and one that only the pool knows of.
 func TestSnapshot_Overdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := metrics.New("overdue count", metrics.Config{Overdue: time.Second})
+		m, err := metrics.New("overdue count", metrics.Config{Overdue: time.Second, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
