@@ -1,8 +1,11 @@
 package prometheus
 
 import (
+	"context"
 	"maps"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 
@@ -225,24 +229,48 @@ func TestNoSecret(t *testing.T) {
 	}
 }
 
-// BenchmarkScrape is the cost of the collector itself, for ten pools.
+// BenchmarkScrape is a scrape of one pool of 10,000 resources, all of them
+// leased, with the text that goes over the wire.
 func BenchmarkScrape(b *testing.B) {
-	var all []Meter
-	for range 10 {
-		s := busy("db")
-		s.Hold.Buckets = make([]int64, 100)
-		for i := range s.Hold.Buckets {
-			s.Hold.Buckets[i] = int64(i)
-		}
-		all = append(all, meter(s))
+	const n = 10_000
+	m, err := metrics.New("big", metrics.Config{Overdue: time.Hour})
+	if err != nil {
+		b.Fatal(err)
 	}
-	r := prometheus.NewRegistry()
-	r.MustRegister(Of(all...))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := r.Gather(); err != nil {
+	defer m.Close()
+	p, err := resource.New(resource.Config[int]{
+		MaxSize: n, Trace: m.Trace(nil),
+		Make: func(context.Context) (int, error) { return 1, nil },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := m.Watch(p); err != nil {
+		b.Fatal(err)
+	}
+	leases := make([]resource.Lease[int], n)
+	for i := range leases {
+		if leases[i], err = p.Acquire(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(time.Millisecond)/float64(b.N), "ms/scrape")
+	r := prometheus.NewRegistry()
+	r.MustRegister(Of(m))
+	page := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	ask := httptest.NewRequest("GET", "/metrics", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		page.ServeHTTP(w, ask)
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
+	}
+	b.StopTimer()
+	for _, l := range leases {
+		l.Release()
+	}
+	if err := p.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
 }
