@@ -64,11 +64,12 @@ func (h Histogram) Quantile(q float64) time.Duration {
 func (h Histogram) Cumulative(bounds []time.Duration) []int64 {
 	counts := make([]int64, len(bounds))
 	for i, bound := range bounds {
-		if bound < 0 {
-			continue
+		if bound >= 0 {
+			counts[i] = h.Zero
 		}
-		counts[i] = h.Zero
-		for c := range h.cells {
+	}
+	for c := range h.cells {
+		for i, bound := range bounds {
 			switch b := float64(bound); {
 			case b >= c.to:
 				counts[i] += c.n

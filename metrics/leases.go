@@ -21,11 +21,12 @@ type leases struct {
 // they are found by its ID; but the end of one may be told after the beginning
 // of the next.
 type shelf struct {
-	mu     sync.Mutex
-	byID   map[uint64]*lease
-	free   *lease // to be used again
-	closed bool
-	_      [32]byte
+	mu      sync.Mutex
+	byID    map[uint64]*lease
+	free    *lease // to be used again
+	overdue int    // of byID
+	closed  bool
+	_       [24]byte
 }
 
 // lease is one that runs.
@@ -38,6 +39,18 @@ type lease struct {
 	depth      int
 	stack      [maxStack]uintptr
 	next       *lease // in the list of free ones
+}
+
+// overdue is how many of them were found overdue.
+func (ls *leases) overdue() int {
+	n := 0
+	for i := range ls.shards {
+		s := &ls.shards[i]
+		s.mu.Lock()
+		n += s.overdue
+		s.mu.Unlock()
+	}
+	return n
 }
 
 func (ls *leases) shelf(id uint64) *shelf { return &ls.shards[id%uint64(len(ls.shards))] }
@@ -98,6 +111,9 @@ func (s *shelf) place(id, number uint64) (l *lease, late Held) {
 func (s *shelf) remove(l *lease) {
 	if l.profiled {
 		heldProfile.Remove(l)
+	}
+	if l.overdue {
+		s.overdue--
 	}
 	delete(s.byID, l.id)
 	l.class, l.depth, l.overdue, l.profiled = "", 0, false, false

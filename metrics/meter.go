@@ -25,6 +25,9 @@ type Meter struct {
 	leases                          leases
 	outage                          outage
 
+	told atomic.Int64 // waits that have ended, however
+	hits highest      // how many acquires found one idle, as far as is sure
+
 	mu     sync.Mutex // guards what follows
 	source Source
 	timer  *time.Timer // of the next scan for what is overdue
@@ -138,6 +141,7 @@ func (m *Meter) contain(f func()) (err error) {
 // had the meter's Trace from its making and to itself.
 func (m *Meter) Snapshot(limit int) Snapshot {
 	limit = max(limit, 0)
+	told := m.told.Load() // before wait, which has all of these
 	s := Snapshot{
 		Name:  m.name,
 		Time:  time.Now(),
@@ -149,15 +153,15 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 
 		Destroyed: m.destroyed.read(),
 		Refused:   m.refused.read(),
+		Overdue:   m.leases.overdue(),
 		Held:      m.leases.list(limit),
 		Events:    m.events.list(),
 	}
 	known := false
 	s.Inspection, known = m.inspect(limit)
-	if missed := s.Acquired - s.Wait.Count; missed > 0 {
-		s.Wait.Count += missed
-		s.Wait.Zero += missed
-	}
+	hits := m.hits.atLeast(s.Acquired - s.Wait.Count - max(0, s.Stats.Waited-told))
+	s.Wait.Count += hits
+	s.Wait.Zero += hits
 	s.Outages, s.Since = m.outage.read()
 	if known && !s.Outage { // told in another order than it happened
 		s.Since = time.Time{}

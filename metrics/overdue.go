@@ -49,6 +49,7 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 			case l.overdue:
 			case lasted >= limit:
 				l.overdue = true
+				s.overdue++
 				marked = append(marked, *l)
 			default:
 				next = min(next, limit-lasted)
@@ -122,6 +123,7 @@ func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool) 
 	l, late := s.place(id, number)
 	if l != nil {
 		l.began, l.overdue = began, true
+		s.overdue++
 		h, news = l.held(time.Now()), true
 	}
 	s.mu.Unlock()

@@ -34,6 +34,8 @@ type Snapshot struct {
 	Outages   int64            // that have begun
 	Since     time.Time        // when the present outage began; zero: there is none
 
+	Overdue int // leases that run and were found overdue, however few Held lists
+
 	Held   []Held  // leases that run and whose beginning was sampled or that are overdue, the longest first
 	Events []Event // the last, the newest first
 }

@@ -75,6 +75,9 @@ func both[E any](f, g func(E)) func(E) {
 func (m *Meter) onWaited(e resource.WaitEvent) {
 	if e.Err == nil {
 		m.wait.Record(e.ID, e.Waited, 1)
+	}
+	m.told.Add(1)
+	if e.Err == nil {
 		return
 	}
 	m.events.add("gave up", "", func() string {

@@ -1,0 +1,137 @@
+package otel
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.uber.org/goleak"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// meter is a Meter of which the snapshot is known.
+type meter metrics.Snapshot
+
+func (m meter) Snapshot(int) metrics.Snapshot { return metrics.Snapshot(m) }
+
+// busy is a snapshot in which every figure is another.
+func busy(name string) metrics.Snapshot {
+	s := metrics.Snapshot{Name: name, Time: time.Now()}
+	s.Stats = resource.Stats{
+		Load:     resource.Load{Max: 12, Idle: 3, Leased: 5, Making: 2, Destroying: 1, Waiting: 4},
+		Acquired: 1005, Waited: 70, Canceled: 21, Made: 100, Failed: 31, Outage: true, Panics: 44,
+	}
+	s.OldestWait = 1500 * time.Millisecond
+	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "open", Value: 52, Level: true}}
+	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
+	s.Refused = map[string]int64{"Rate": 30, "Queue": 24}
+	s.Outages, s.Overdue = 3, 2
+	// 900 found one idle; the rest waited from 2^20 to 2^21 ns, about 1 to 2 ms.
+	s.Wait = metrics.Histogram{Count: 1000, Sum: 150 * time.Millisecond, Zero: 900, First: 80, Buckets: []int64{40, 30, 20, 10}}
+	s.Hold = metrics.Histogram{Count: 10, Sum: 20 * time.Second, First: 123, Buckets: []int64{10}}
+	s.Make = metrics.Histogram{Count: 100, Sum: 15 * time.Second, First: 108, Buckets: []int64{100}}
+	s.Check = metrics.Histogram{Count: 2, Sum: 2 * time.Millisecond, First: 79, Buckets: []int64{2}}
+	s.Close = metrics.Histogram{Count: 1, Zero: 1}
+	return s
+}
+
+// collected is what a reader collects, by name.
+type collected map[string]metricdata.Metrics
+
+// collect registers and produces as cfg says, and reads once.
+func collect(t testing.TB, cfg Config) collected {
+	t.Helper()
+	p, err := NewProducer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := sdkmetric.NewManualReader(sdkmetric.WithProducer(p))
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+	t.Cleanup(func() { provider.Shutdown(context.Background()) })
+	if _, err := Register(provider, cfg); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, reader)
+}
+
+func read(t testing.TB, r *sdkmetric.ManualReader) collected {
+	t.Helper()
+	var rm metricdata.ResourceMetrics
+	if err := r.Collect(context.Background(), &rm); err != nil {
+		t.Fatal(err)
+	}
+	all := make(collected)
+	for _, s := range rm.ScopeMetrics {
+		if s.Scope.Name != Scope {
+			t.Errorf("a scope %q", s.Scope.Name)
+		}
+		for _, m := range s.Metrics {
+			if _, ok := all[m.Name]; ok {
+				t.Errorf("%s is there twice", m.Name)
+			}
+			all[m.Name] = m
+		}
+	}
+	return all
+}
+
+// points are the values of a metric by attributes; of a histogram, the counts.
+func points(t testing.TB, m metricdata.Metrics) map[string]float64 {
+	t.Helper()
+	all := make(map[string]float64)
+	put := func(set attribute.Set, v float64) {
+		var words []string
+		for _, kv := range set.ToSlice() {
+			words = append(words, string(kv.Key)+"="+kv.Value.Emit())
+		}
+		slices.Sort(words)
+		all[strings.Join(words, " ")] = v
+	}
+	switch d := m.Data.(type) {
+	case metricdata.Sum[int64]:
+		for _, p := range d.DataPoints {
+			put(p.Attributes, float64(p.Value))
+		}
+	case metricdata.Gauge[int64]:
+		for _, p := range d.DataPoints {
+			put(p.Attributes, float64(p.Value))
+		}
+	case metricdata.Gauge[float64]:
+		for _, p := range d.DataPoints {
+			put(p.Attributes, p.Value)
+		}
+	case metricdata.ExponentialHistogram[float64]:
+		for _, p := range d.DataPoints {
+			put(p.Attributes, float64(p.Count))
+		}
+	default:
+		t.Fatalf("%s is %T", m.Name, d)
+	}
+	return all
+}
+
+// shape is the unit and the kind of a metric.
+func shape(m metricdata.Metrics) string {
+	kind := ""
+	switch d := m.Data.(type) {
+	case metricdata.Sum[int64]:
+		if kind = "updown"; d.IsMonotonic {
+			kind = "counter"
+		}
+	case metricdata.Gauge[int64], metricdata.Gauge[float64]:
+		kind = "gauge"
+	case metricdata.ExponentialHistogram[float64]:
+		kind = "histogram"
+	}
+	return fmt.Sprintf("%s %s", m.Unit, kind)
+}

@@ -1,0 +1,101 @@
+package otel
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/seconds"
+)
+
+// The exponential buckets: a metrics.Histogram has zeros under a microsecond and
+// edges at powers of 2^(1/4), which is scale 2.
+const (
+	scale         = 2
+	zeroThreshold = 1e-6
+)
+
+// began is before any meter did: since then their counts have only grown.
+var began = time.Now()
+
+var histograms = []struct {
+	name, help string
+	of         func(s *metrics.Snapshot) metrics.Histogram
+}{
+	{"wait_time", "Waits of acquires that got a resource; those that found one idle count as 0.",
+		func(s *metrics.Snapshot) metrics.Histogram { return s.Wait }},
+	{"use_time", "Leases that have ended, estimated from those sampled.",
+		func(s *metrics.Snapshot) metrics.Histogram { return s.Hold }},
+	{"create_time", "Makes that succeeded.",
+		func(s *metrics.Snapshot) metrics.Histogram { return s.Make }},
+	{"check_time", "Health checks, passed or failed.",
+		func(s *metrics.Snapshot) metrics.Histogram { return s.Check }},
+	{"destroy_time", "Destroys of resources.",
+		func(s *metrics.Snapshot) metrics.Histogram { return s.Close }},
+}
+
+// Producer gives a reader of the SDK the histograms of pools: exponential ones
+// of scale 2, cumulative whatever temporality the reader's exporter prefers.
+type Producer struct {
+	cfg Config
+}
+
+var _ sdkmetric.Producer = (*Producer)(nil)
+
+// NewProducer returns a producer for sdkmetric.WithProducer. It copies cfg. The
+// error names every bad field.
+func NewProducer(cfg Config) (*Producer, error) {
+	cfg, err := cfg.ready()
+	if err != nil {
+		return nil, err
+	}
+	return &Producer{cfg}, nil
+}
+
+// Produce takes a snapshot of every meter, as sdkmetric.Producer says. It may be
+// called by many at once, waits for no pool longer than a Stats does, and fails
+// only if ctx has ended.
+func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	points := make([][]metricdata.ExponentialHistogramDataPoint[float64], len(histograms))
+	p.cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
+		set := attribute.NewSet(common...)
+		for i, h := range histograms {
+			points[i] = append(points[i], point(h.of(s), s.Time, set))
+		}
+	})
+	if len(points[0]) == 0 {
+		return nil, nil
+	}
+	all := metricdata.ScopeMetrics{Scope: instrumentation.Scope{Name: Scope}}
+	for i, h := range histograms {
+		all.Metrics = append(all.Metrics, metricdata.Metrics{
+			Name: p.cfg.Prefix + "." + h.name, Description: h.help, Unit: "s",
+			Data: metricdata.ExponentialHistogram[float64]{
+				Temporality: metricdata.CumulativeTemporality, DataPoints: points[i],
+			},
+		})
+	}
+	return []metricdata.ScopeMetrics{all}, nil
+}
+
+func point(h metrics.Histogram, now time.Time, set attribute.Set) metricdata.ExponentialHistogramDataPoint[float64] {
+	first, counts := seconds.Buckets(h)
+	positive := metricdata.ExponentialBucket{Offset: int32(first)}
+	for _, n := range counts {
+		positive.Counts = append(positive.Counts, uint64(n))
+	}
+	return metricdata.ExponentialHistogramDataPoint[float64]{
+		Attributes: set, StartTime: began, Time: now,
+		Count: uint64(seconds.Count(h)), Sum: h.Sum.Seconds(),
+		Scale: scale, ZeroCount: uint64(h.Zero), ZeroThreshold: zeroThreshold,
+		PositiveBucket: positive,
+	}
+}

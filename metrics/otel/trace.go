@@ -1,0 +1,114 @@
+package otel
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/resource"
+)
+
+// The names of spans.
+const (
+	WaitSpan = "wait_for_resource" // a caller waited
+	MakeSpan = "make_resource"     // a resource was made, or was to be
+)
+
+// maxText bounds the text of an error in a span, in bytes: it can be a server's.
+const maxText = 200
+
+// Trace returns what makes spans, for the Config of a pool, or to be given to the
+// Trace of its Meter as the next. name is the pool's, as [Meter] would show it,
+// and prefix is as in [Config]; "" is "resource.pool".
+//
+// An acquire that had to wait is a span, WaitSpan, below the caller's own; one
+// that found a resource idle is none and costs nothing. A make is a span too,
+// MakeSpan, but a root: it is nobody's part, as it may outlive the caller for
+// whom it was begun and serve another. It has a link to that caller's span. What
+// Make does with its own ctx is below the caller's span, not below this one,
+// which is made when the make has ended. A failure's text is the status of its
+// span, 200 bytes at most.
+//
+// A nil tracer is the global provider's.
+func Trace(tracer trace.Tracer, name, prefix string) *resource.Trace {
+	if tracer == nil {
+		tracer = otel.Tracer(Scope)
+	}
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	s := spans{tracer: tracer, prefix: prefix, pool: poolKey(prefix).String(label.Clean(name))}
+	return &resource.Trace{Waited: s.waited, Made: s.made}
+}
+
+type spans struct {
+	tracer trace.Tracer
+	prefix string
+	pool   attribute.KeyValue
+}
+
+func (s *spans) waited(ctx context.Context, e resource.WaitEvent) {
+	more := make([]attribute.KeyValue, 0, 2)
+	if e.Request.Class != "" {
+		more = append(more, attribute.String(s.prefix+".class", cut(e.Request.Class)))
+	}
+	s.span(ctx, WaitSpan, e.Waited, e.ID, e.Err, more)
+}
+
+func (s *spans) made(ctx context.Context, e resource.MakeEvent) {
+	how := []trace.SpanStartOption{trace.WithNewRoot()}
+	if l := trace.LinkFromContext(ctx); l.SpanContext.IsValid() {
+		how = append(how, trace.WithLinks(l))
+	}
+	s.span(ctx, MakeSpan, e.Took, e.ID, e.Err, nil, how...)
+}
+
+// span makes one that has just ended.
+func (s *spans) span(ctx context.Context, name string, took time.Duration, id uint64, err error, more []attribute.KeyValue, how ...trace.SpanStartOption) {
+	now := time.Now()
+	// The sampler is told which pool it is.
+	how = append(how, trace.WithTimestamp(now.Add(-took)), trace.WithAttributes(s.pool))
+	_, span := s.tracer.Start(ctx, name, how...)
+	if span.IsRecording() {
+		if id != 0 {
+			more = append(more, attribute.Int64(s.prefix+".resource.id", int64(id)))
+		}
+		if err != nil {
+			more = append(more, attribute.String("error.type", kindOf(err)))
+			span.SetStatus(codes.Error, cut(err.Error()))
+		}
+		span.SetAttributes(more...)
+	}
+	span.End(trace.WithTimestamp(now))
+}
+
+// kindOf is a word for err, of few.
+func kindOf(err error) string {
+	for _, k := range []struct {
+		err  error
+		word string
+	}{
+		{context.DeadlineExceeded, "timeout"},
+		{context.Canceled, "canceled"},
+		{resource.ErrRejected, "rejected"},
+		{resource.ErrClosed, "closed"},
+		{resource.ErrOutage, "outage"},
+	} {
+		if errors.Is(err, k.err) {
+			return k.word
+		}
+	}
+	return "_OTHER" // as the conventions have it
+}
+
+// cut is text as spans may have it.
+func cut(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxText)], "")
+}

@@ -1,0 +1,191 @@
+package prometheus
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
+)
+
+// Meter is what a [Collector] reads: Snapshot is called at each scrape, with a
+// limit of 0, as the collector shows no single resource. A *metrics.Meter is
+// one.
+type Meter interface {
+	Snapshot(limit int) metrics.Snapshot
+}
+
+// Config says what a [Collector] shows, and under which names.
+type Config struct {
+	// Meters are those whose pools are shown; nil: those that watch a pool at
+	// the time of the scrape, see metrics.All. Two of one name are told apart by
+	// "#2" behind the second.
+	Meters []Meter
+	// Prefix begins every name, without the underscore that follows; "" is
+	// "resource_pool".
+	Prefix string
+	// ConstLabels are put on every metric. Two collectors in one registry need
+	// either a different Prefix or different values of these.
+	ConstLabels prometheus.Labels
+	// Buckets are the upper bounds of the classic buckets in seconds,
+	// ascending, without that of +Inf; nil: 16 from 100 µs to 60 s; empty: only
+	// native buckets, which Prometheus must have been told to scrape.
+	Buckets []float64
+}
+
+// DefaultPrefix is what names begin with unless [Config] says otherwise.
+const DefaultPrefix = "resource_pool"
+
+// defaultBuckets begin where a wait on the same machine ends and end where
+// nobody waits any more.
+var defaultBuckets = []float64{
+	0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60,
+}
+
+// Collector is a prometheus.Collector that shows pools. It keeps nothing
+// between scrapes, and any number may run at once.
+type Collector struct {
+	meters  []Meter
+	buckets []float64
+	descs   []*prometheus.Desc // of families, then of histograms
+}
+
+// Of returns a collector with the default names of these meters, or if there is
+// none of all that watch a pool at the time of the scrape. It panics if one is
+// nil.
+func Of(meters ...Meter) *Collector {
+	c, err := NewCollector(Config{Meters: meters})
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// NewCollector returns a collector, which is to be registered, once. It copies
+// cfg. The error names every bad field.
+func NewCollector(cfg Config) (*Collector, error) {
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.Buckets == nil {
+		cfg.Buckets = defaultBuckets
+	}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	c := &Collector{meters: slices.Clone(cfg.Meters), buckets: slices.Clone(cfg.Buckets)}
+	desc := func(name, help, label string) {
+		labels := []string{"pool"}
+		if label != "" {
+			labels = append(labels, label)
+		}
+		c.descs = append(c.descs, prometheus.NewDesc(cfg.Prefix+"_"+name, help, labels, cfg.ConstLabels))
+	}
+	for _, f := range families {
+		desc(f.name, f.help, f.label)
+	}
+	for _, h := range histograms {
+		desc(h.name, h.help, "")
+	}
+	return c, nil
+}
+
+var (
+	metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
+	labelName  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+)
+
+func (cfg *Config) check() error {
+	var bad []error
+	complain := func(format string, args ...any) {
+		bad = append(bad, fmt.Errorf("prometheus: Config."+format, args...))
+	}
+	for i, m := range cfg.Meters {
+		if m == nil {
+			complain("Meters[%d] is nil", i)
+		}
+	}
+	if !metricName.MatchString(cfg.Prefix) {
+		complain("Prefix is %q, which cannot begin a name", cfg.Prefix)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.ConstLabels)) {
+		own := slices.ContainsFunc(families, func(f family) bool { return f.label == name })
+		switch {
+		case !labelName.MatchString(name) || len(name) > 1 && name[:2] == "__":
+			complain("ConstLabels has %q, which is no name of a label", name)
+		case name == "pool" || name == "le" || own:
+			complain("ConstLabels has %q, which the metrics have themselves", name)
+		case !utf8.ValidString(cfg.ConstLabels[name]):
+			complain("ConstLabels[%q] is not UTF-8", name)
+		}
+	}
+	for i, b := range cfg.Buckets {
+		if !(b > 0) || b > 1e10 || i > 0 && b <= cfg.Buckets[i-1] {
+			complain("Buckets[%d] is %v; bounds must be positive, finite and ascending", i, b)
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// Describe sends the descriptions of all metrics, as prometheus.Collector says.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect takes a snapshot of every meter and sends its metrics, as
+// prometheus.Collector says. It waits for no pool longer than a Stats does.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	var names label.Names
+	for _, m := range c.shown() {
+		s := m.Snapshot(0)
+		c.collect(ch, names.Unique(s.Name), &s)
+	}
+}
+
+// shown are the meters of this scrape.
+func (c *Collector) shown() []Meter {
+	if c.meters != nil {
+		return c.meters
+	}
+	var all []Meter
+	for _, m := range metrics.All() {
+		all = append(all, m)
+	}
+	return all
+}
+
+func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics.Snapshot) {
+	send := func(d *prometheus.Desc, m prometheus.Metric, err error) {
+		if err != nil {
+			m = prometheus.NewInvalidMetric(d, err)
+		}
+		ch <- m
+	}
+	for i, f := range families {
+		d := c.descs[i]
+		if f.label == "" {
+			m, err := prometheus.NewConstMetric(d, f.kind, f.value(s), pool)
+			send(d, m, err)
+			continue
+		}
+		values := make(label.Tally)
+		f.values(s, values)
+		for l, n := range values {
+			m, err := prometheus.NewConstMetric(d, f.kind, float64(n), pool, l)
+			send(d, m, err)
+		}
+	}
+	for i, h := range histograms {
+		d := c.descs[len(families)+i]
+		m, err := newHistogram(d, h.of(s), c.buckets, pool)
+		send(d, m, err)
+	}
+}

@@ -1,0 +1,276 @@
+package prometheus
+
+import (
+	"context"
+	"maps"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+func TestEveryFigure(t *testing.T) {
+	got := make(map[string]float64)
+	for name, f := range gather(t, Of(meter(busy("db")))) {
+		for _, m := range f.Metric {
+			if pool(m) != "db" {
+				t.Errorf("%s is of the pool %q", name, pool(m))
+			}
+			counts := strings.HasSuffix(name, "_total")
+			if h := f.GetType() == dto.MetricType_HISTOGRAM; h {
+				got[name] = float64(m.Histogram.GetSampleCount())
+			} else if got[name+"{"+labels(m)+"}"] = value(m); counts != (f.GetType() == dto.MetricType_COUNTER) {
+				t.Errorf("%s is a %v", name, f.GetType())
+			}
+		}
+	}
+	want := map[string]float64{
+		"resources{state=idle}": 3, "resources{state=leased}": 5, "resources{state=making}": 2, "resources{state=destroying}": 1,
+		"limit{}": 12, "pending_acquires{}": 4, "oldest_wait_seconds{}": 1.5, "wanted_places{}": 6, "abandoned_makes{}": 7,
+		"leases_overdue{}": 2, "outage{}": 1, "outages_total{}": 3, "panics_total{}": 44,
+		"acquires_total{result=ok}": 1005, "acquires_total{result=canceled}": 21, "acquires_total{result=rejected}": 22,
+		"waits_total{}": 70, "releases_total{}": 1000, "hijacked_total{}": 10,
+		"makes_total{result=ok}": 100, "makes_total{result=failed}": 31, "makes_total{result=refused}": 32,
+		"destroyed_total{reason=too old}": 80, "destroyed_total{reason=other}": 1,
+		"ended_total{by=eviction}": 41, "ended_total{by=health}": 42, "ended_total{by=doom}": 43,
+		"rejections_total{policy=policy.Rate}": 30, "rejections_total{policy=policy.Queue}": 24,
+		"fact_total{fact=tainted}": 51, "fact_level{fact=round trips open}": 52,
+		"wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got\n%v\nwant\n%v", got, want)
+	}
+}
+
+// What a metric is called follows Prometheus' own advice, and the doc of the
+// package lists them all.
+func TestNames(t *testing.T) {
+	var fs []*dto.MetricFamily
+	for _, f := range gather(t, Of(meter(busy("db")))) {
+		fs = append(fs, f)
+	}
+	problems, err := promlint.NewWithMetricFamilies(fs).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	if want := len(families) + len(histograms); len(fs) != want {
+		t.Errorf("%d names of %d", len(fs), want)
+	}
+}
+
+// A pool that has done nothing shows zeros, so that a rate begins at once.
+func TestIdlePool(t *testing.T) {
+	all := gather(t, Of(meter{Name: "idle"}))
+	for _, f := range families {
+		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_")) {
+			t.Errorf("%s: there is %v", f.name, ok)
+		}
+	}
+	for _, h := range histograms {
+		if all[h.name] == nil || all[h.name].Metric[0].Histogram.GetSampleCount() != 0 {
+			t.Errorf("%s: got %v", h.name, all[h.name])
+		}
+	}
+}
+
+func TestLabels(t *testing.T) {
+	evil := busy("\xff\"\n\\{}")
+	evil.Destroyed = map[string]int64{"bad \xff\xfe end": 1, `bad \xff\xfe end`: 2, "": 3, "Grüße": 4}
+	evil.Refused = nil
+	evil.Facts = []resource.Fact{{Name: "x\x80", Value: 1}, {Name: "x\x80", Value: 2}}
+	all := gather(t, Of(meter(evil), meter(busy("db")), meter(busy("db")), meter(busy("db#2")), meter(busy("db"))))
+
+	var pools []string
+	for _, m := range all["limit"].Metric {
+		pools = append(pools, pool(m))
+	}
+	slices.Sort(pools)
+	if want := []string{`\xff` + "\"\n\\{}", "db", "db#2", "db#2#2", "db#3"}; !slices.Equal(pools, want) {
+		t.Errorf("pools %q, want %q", pools, want)
+	}
+	got := make(map[string]float64)
+	for _, name := range []string{"destroyed_total", "fact_total"} {
+		for _, m := range all[name].Metric {
+			if strings.HasPrefix(pool(m), `\xff`) {
+				got[labels(m)] = value(m)
+			}
+		}
+	}
+	want := map[string]float64{`reason=bad \xff\xfe end`: 3, "reason=": 3, "reason=Grüße": 4, `fact=x\x80`: 3}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	labels := prometheus.Labels{"cluster": "west"}
+	cfg := Config{
+		Meters: []Meter{meter(busy("db"))}, Prefix: "ws_pool", ConstLabels: labels, Buckets: []float64{1, 2},
+	}
+	c, err := NewCollector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Meters[0], cfg.Buckets[0] = nil, 7 // the collector has its own
+	for name, f := range gather(t, c) {
+		if !strings.HasPrefix(name, "ws_pool_") {
+			t.Errorf("%s has not the prefix", name)
+		}
+		m := f.Metric[0]
+		if !slices.ContainsFunc(m.Label, func(l *dto.LabelPair) bool { return l.GetName() == "cluster" && l.GetValue() == "west" }) {
+			t.Errorf("%s has the labels %v", name, m.Label)
+		}
+		if m.Histogram != nil && (len(m.Histogram.Bucket) != 2 || m.Histogram.Bucket[0].GetUpperBound() != 1) {
+			t.Errorf("%s has the buckets %v", name, m.Histogram.Bucket)
+		}
+	}
+}
+
+// Collectors whose constant labels have different values go into one registry.
+func TestTwoCollectors(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	for _, cluster := range []string{"west", "east"} {
+		c, err := NewCollector(Config{Meters: []Meter{meter(busy("db"))}, ConstLabels: prometheus.Labels{"cluster": cluster}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Register(c); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := r.Gather(); err != nil {
+		t.Error(err)
+	}
+	if err := r.Register(Of(meter(busy("db")))); err == nil {
+		t.Error("a third with other labels was taken")
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	_, err := NewCollector(Config{
+		Meters:      []Meter{meter{}, nil},
+		Prefix:      "a-b",
+		ConstLabels: prometheus.Labels{"pool": "x", "state": "x", "le": "x", "0": "x", "__x": "x", "ok": "\xff"},
+		Buckets:     []float64{0, 1, 1, math.NaN(), math.Inf(1)},
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"Meters[1]", `Prefix is "a-b"`, `"pool"`, `"state"`, `"le"`, `"0"`, `"__x"`, `ConstLabels["ok"]`,
+		"Buckets[0] is 0", "Buckets[2] is 1", "Buckets[3] is NaN", "Buckets[4] is +Inf",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %s:\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n") + 1; n != 12 {
+		t.Errorf("%d complaints:\n%v", n, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Of took a nil meter")
+		}
+	}()
+	Of(nil)
+}
+
+// slow is a Meter in whose Snapshot all of a number of scrapes meet.
+type slow struct{ together *sync.WaitGroup }
+
+func (m slow) Snapshot(limit int) metrics.Snapshot {
+	m.together.Done()
+	m.together.Wait()
+	s := busy("db")
+	if limit != 0 {
+		s.Name = "asked for resources, which it does not show"
+	}
+	return s
+}
+
+func TestScrapesAtOnce(t *testing.T) {
+	const n = 8
+	var together, done sync.WaitGroup
+	together.Add(n)
+	r := prometheus.NewRegistry()
+	r.MustRegister(Of(slow{&together}))
+	for range n {
+		done.Go(func() {
+			fs, err := r.Gather()
+			if err != nil || len(fs) != len(families)+len(histograms) || pool(fs[0].Metric[0]) != "db" {
+				t.Errorf("gathered %d of %v: %v", len(fs), fs[:min(1, len(fs))], err)
+			}
+		})
+	}
+	done.Wait()
+}
+
+// No error's text, which can hold what a server said, is shown.
+func TestNoSecret(t *testing.T) {
+	for name, f := range gather(t, Of(meter(busy("db")))) {
+		if strings.Contains(f.String(), "secret") {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+}
+
+// BenchmarkScrape is a scrape of one pool of 10,000 resources, all of them
+// leased, with the text that goes over the wire.
+func BenchmarkScrape(b *testing.B) {
+	const n = 10_000
+	m, err := metrics.New("big", metrics.Config{Overdue: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	p, err := resource.New(resource.Config[int]{
+		MaxSize: n, Trace: m.Trace(nil),
+		Make: func(context.Context) (int, error) { return 1, nil },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := m.Watch(p); err != nil {
+		b.Fatal(err)
+	}
+	leases := make([]resource.Lease[int], n)
+	for i := range leases {
+		if leases[i], err = p.Acquire(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(Of(m))
+	page := promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	ask := httptest.NewRequest("GET", "/metrics", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		page.ServeHTTP(w, ask)
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
+	}
+	b.StopTimer()
+	for _, l := range leases {
+		l.Release()
+	}
+	if err := p.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}

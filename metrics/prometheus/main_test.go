@@ -1,0 +1,91 @@
+package prometheus
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// meter is a Meter of which the snapshot is known.
+type meter metrics.Snapshot
+
+func (m meter) Snapshot(int) metrics.Snapshot { return metrics.Snapshot(m) }
+
+// busy is a snapshot in which every figure is another.
+func busy(name string) metrics.Snapshot {
+	s := metrics.Snapshot{Name: name, Time: time.Now()}
+	s.Stats = resource.Stats{
+		Load: resource.Load{Max: 12, Idle: 3, Leased: 5, Making: 2, Destroying: 1, Abandoned: 7, Waiting: 4, Wanting: 6},
+
+		Acquired: 1005, Released: 1000, Waited: 70, WaitTime: 9 * time.Second, Canceled: 21, Rejected: 22,
+		Made: 100, MakeTime: 15 * time.Second, Failed: 31, Refused: 32, Destroyed: 81, Hijacked: 10,
+		Evicted: 41, Unhealthy: 42, Doomed: 43, Outage: true, LastMake: errors.New("secret of the server"), Panics: 44,
+	}
+	s.OldestWait = 1500 * time.Millisecond
+	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "round trips open", Value: 52, Level: true}}
+	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
+	s.Refused = map[string]int64{"policy.Rate": 30, "policy.Queue": 24}
+	s.Outages = 3
+	s.Since = s.Time.Add(-time.Minute)
+	s.Overdue = 2
+	// 900 found one idle; the rest waited from 2^20 to 2^21 ns, about 1 to 2 ms.
+	s.Wait = metrics.Histogram{Count: 1000, Sum: 150 * time.Millisecond, Zero: 900, First: 80, Buckets: []int64{40, 30, 20, 10}}
+	s.Hold = metrics.Histogram{Count: 10, Sum: 20 * time.Second, First: 120, Buckets: []int64{0, 0, 0, 10}}
+	s.Make = metrics.Histogram{Count: 100, Sum: 15 * time.Second, First: 108, Buckets: []int64{100}}
+	s.Check = metrics.Histogram{Count: 2, Sum: 2 * time.Millisecond, First: 79, Buckets: []int64{2}}
+	s.Close = metrics.Histogram{Count: 1, Zero: 1}
+	return s
+}
+
+// gathered is what a registry gathers of one collector, by name without prefix.
+type gathered map[string]*dto.MetricFamily
+
+func gather(t testing.TB, c prometheus.Collector) gathered {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry() // it holds Collect to what Describe said
+	if err := r.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	fs, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(gathered)
+	for _, f := range fs {
+		name, _ := strings.CutPrefix(f.GetName(), DefaultPrefix+"_")
+		all[name] = f
+	}
+	return all
+}
+
+// labels are those of a metric except pool.
+func labels(m *dto.Metric) string {
+	var all []string
+	for _, l := range m.Label {
+		if l.GetName() != "pool" {
+			all = append(all, l.GetName()+"="+l.GetValue())
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+func pool(m *dto.Metric) string {
+	for _, l := range m.Label {
+		if l.GetName() == "pool" {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+func value(m *dto.Metric) float64 { return m.GetGauge().GetValue() + m.GetCounter().GetValue() }
