@@ -165,8 +165,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; name {
 	case "":
-		if r.URL.Path == "" { // StripPrefix left nothing: the slash is missing
-			p.redirect(w, r)
+		if to := slashed(r); r.URL.Path == "" && to != "" { // StripPrefix left nothing
+			redirect(w, to)
 			return
 		}
 		p.file(w, r, "index.html")
@@ -177,23 +177,28 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "events":
 		p.events(w, r)
 	default:
-		if !strings.Contains(name, ".") {
-			p.redirect(w, r)
+		if to := slashed(r); !strings.Contains(name, ".") && to != "" {
+			redirect(w, to)
 			return
 		}
 		p.file(w, r, name)
 	}
 }
 
-// redirect adds the slash, without which the links of the page lead elsewhere.
-// It goes by what the browser asked for, of which a mux may have cut a part.
-func (p *Page) redirect(w http.ResponseWriter, r *http.Request) {
+// slashed is where a page is whose slash is missing, without which its links
+// lead elsewhere; else "". It goes by what the browser asked for, of which a mux
+// may have cut a part.
+func slashed(r *http.Request) string {
 	asked, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil || strings.HasSuffix(asked.Path, "/") {
-		http.NotFound(w, r)
-		return
+		return ""
 	}
-	w.Header().Set("Location", "./"+url.PathEscape(path.Base(asked.Path))+"/")
+	return "./" + url.PathEscape(path.Base(asked.Path)) + "/"
+}
+
+// redirect says it as it is: http.Redirect would go by the path that was cut.
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusPermanentRedirect)
 }
 

@@ -47,7 +47,7 @@ func (p *Page) update() *update {
 
 // name makes a name that a browser can send back, and that no other pool has.
 func (u *update) name(name string) string {
-	name = strings.ToValidUTF8(name, "\uFFFD")
+	name = cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
 	free := name
 	for n := 2; u.find(free) != nil; n++ {
 		free = fmt.Sprintf("%s (%d)", name, n)

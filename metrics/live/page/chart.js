@@ -132,7 +132,7 @@ export class Chart {
 
   paintGrid(ticks) {
     const parts = ticks.map((v) => draw("line", { x1: pad.left, x2: this.width - pad.right, y1: this.y(v), y2: this.y(v) }));
-    for (const v of ticks) parts.push(draw("text", { x: pad.left - 6, y: this.y(v) + 4, "text-anchor": "end" }, this.format(v)));
+    for (const v of ticks) parts.push(draw("text", { x: pad.left - 6, y: this.y(v) + 4, "text-anchor": "end" }, axis(this.format(v))));
     for (const part of [1, 0.8, 0.6, 0.4, 0.2]) {
       const ago = part * this.span;
       if (this.width < 420 && part < 1 && part !== 0.4) continue;
@@ -170,14 +170,17 @@ export class Chart {
   }
 }
 
+// axis writes a round value without the digits that say nothing.
+const axis = (text) => text.replace(/\.0+(?=\D|$)|(\.\d*?)0+(?=\D|$)/, "$1");
+
 const write = (format, v) => (v == null ? "–" : format(v));
 
 // steps are round values from 0 to over top: of durations, in their own unit.
 function steps(top, time) {
   const unit = time ? 1000 ** Math.floor(Math.log10(top) / 3) : 1;
-  const raw = top / unit / 3;
+  const raw = top / unit / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
-  let step = [1, 2, 2.5, 5, 10].find((m) => m * power >= raw) * power * unit;
+  let step = [1, 2, 2.5, 4, 5, 8, 10].find((m) => m * power >= raw) * power * unit;
   if (!time) step = Math.max(1, Math.ceil(step));
   const all = [];
   for (let i = 0; ; i++) {
@@ -194,8 +197,9 @@ export class Spark {
     this.svg = draw("svg", { class: "spark", viewBox: "0 0 90 24", preserveAspectRatio: "none", "aria-hidden": "true" }, this.path);
   }
 
-  show(points, now) {
-    const shown = points.filter((p) => p.t >= now - 120);
+  show(history, now) {
+    const span = history.span(now);
+    const shown = history.points.filter((p) => p.t >= now - span);
     const top = Math.max(1, ...shown.map((p) => this.of(p) ?? 0));
     let d = "", pen = "M";
     for (const p of shown) {
@@ -204,7 +208,7 @@ export class Spark {
         pen = "M";
         continue;
       }
-      d += `${pen}${(90 - ((now - p.t) / 120) * 90).toFixed(1)} ${(22 - (v / top) * 20).toFixed(1)}`;
+      d += `${pen}${(90 - ((now - p.t) / span) * 90).toFixed(1)} ${(22 - (v / top) * 20).toFixed(1)}`;
       pen = "L";
     }
     attribute(this.path, "d", d);
@@ -220,7 +224,7 @@ export class Bars {
     this.note = make("span", { class: "when" });
     this.facts = make("dl", { class: "facts" });
     this.css = css;
-    this.shown = ["p50", "p90", "p99", "mean", "longest", "count"].map((name) => {
+    this.shown = ["p50", "p90", "p99", "mean", "longest"].map((name) => {
       const value = make("dd");
       this.facts.append(make("div", {}, make("dt", {}, name), value));
       return value;
@@ -245,10 +249,10 @@ export class Bars {
     const total = h.count;
     const q = (v, given) => (total ? duration(given ?? quantile(h, v)) : "–");
     const values = [q(0.5, h.p50_seconds), q(0.9, h.p90_seconds), q(0.99, h.p99_seconds),
-      total ? duration(h.sum_seconds / total) : "–", total ? duration(longest(h)) : "–", count(total)];
-    values.forEach((v, i) => say(this.shown[i], v));
-    say(this.note, this.ready && total ? `${share(h.zero, total)} ${this.ready}` : "");
-    attribute(this.svg, "aria-label", `${this.title}: p50 ${values[0]}, p99 ${values[2]}, of ${values[5]}`);
+      total ? duration(h.sum_seconds / total) : "–", total ? duration(longest(h)) : "–"];
+    this.shown.forEach((e, i) => say(e, values[i]));
+    say(this.note, count(total) + (this.ready && total ? `, ${share(h.zero, total)} ${this.ready}` : ""));
+    attribute(this.svg, "aria-label", `${this.title}: p50 ${values[0]}, p99 ${values[2]}, of ${count(total)}`);
     this.svg.replaceChildren(...(buckets.some((n) => n > 0) ? this.bars(h, buckets) : [this.nothing(total)]));
     attribute(this.svg, "viewBox", `0 0 ${this.width} 96`);
   }

@@ -76,14 +76,14 @@ export function showGlance(root, glance, histories, minute, link) {
     const p = e.parts;
     const history = histories.get(s.name);
     e.name = s.name;
-    say(p.name, s.name || "(no name)");
+    say(p.name, s.name);
     attribute(p.name, "href", link.to(s.name));
     showFlags(p.flags, s);
     p.bar.show(s);
     say(p.said, `${count(s.leased)} of ${count(s.max)} leased, ${count(s.idle)} idle` +
       (s.making ? `, ${count(s.making)} being made` : "") + (s.destroying ? `, ${count(s.destroying)} going` : ""));
     say(p.rate, rate(history.rate("acquired")));
-    p.spark.show(history.points, now);
+    p.spark.show(history, now);
     showWait(p.p50, history, s, 0.5, minute);
     showWait(p.p99, history, s, 0.99, minute);
     say(p.waiting, count(s.waiting));

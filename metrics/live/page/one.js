@@ -43,7 +43,7 @@ export class One {
       return make("div", {}, make("dt", {}, label), e[key], e[`${key}Note`]);
     };
     return make("div", { class: "head" },
-      make("h1", {}, this.name || "(no name)", e.flags), e.cause, e.bar,
+      make("h1", {}, this.name, e.flags), e.cause, e.bar,
       make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
       make("dl", { class: "tiles" },
         tile("rate", "Acquires"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
@@ -143,7 +143,7 @@ export class One {
     this.tiles(d, history, minute);
     for (const c of this.moving) c.show(history, t);
     for (const [key, b] of this.bars) {
-      const recent = minute ? this.minute.of(key) : null;
+      const recent = minute ? (key === "wait" ? history.waits : this.minute).of(key) : null;
       const old = minute && (!recent || recent.count === 0);
       b.show(!recent || recent.count === 0 ? d[key] : recent);
       b.figure.classList.toggle("old", old && d[key].count > 0);
