@@ -29,7 +29,7 @@ type Snapshot struct {
 	Outages   int64            // that have begun
 	Since     time.Time        // when the present outage began; zero: there is none
 
-	Held   []Held  // leases that run and whose beginning was sampled, the longest first
+	Held   []Held  // leases that run and whose beginning was sampled or that are overdue, the longest first
 	Events []Event // the last, the newest first
 }
 
@@ -39,7 +39,7 @@ type Held struct {
 	For       time.Duration
 	Class     string
 	Overdue   bool
-	Stack     []Frame // who acquired it, innermost first
+	Stack     []Frame // who acquired it, innermost first; nil: its beginning was not sampled
 }
 
 // Frame is one line of a stack.
@@ -53,15 +53,6 @@ type Frame struct {
 type Event struct {
 	Time time.Time
 	Kind string // "made", "destroyed", "refused", "outage", "overdue", …
-	Text string
-}
-
-// Histogram is a distribution of durations with buckets that grow by
-// 2^(1/4), the scheme of OpenTelemetry's exponential histograms of scale 2.
-type Histogram struct {
-	Count   int64
-	Sum     time.Duration
-	Zero    int64 // of those, how many were under a microsecond
-	First   int   // index of Buckets[0]: values over 2^(First/4) ns and up to 2^((First+1)/4) ns
-	Buckets []int64
+	Text string // at most 200 bytes of valid UTF-8, without control characters
+	More int64  // how many of the same kind and label came within a second after it, and have no Event of their own
 }

@@ -1,0 +1,83 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Config says what a [Meter] does. [New] copies it. The zero Config counts, and
+// reports nothing by itself.
+type Config struct {
+	// Overdue is how long a lease may last before it is reported: at least 100
+	// ms. One that lasts longer is found no later than an eighth of Overdue
+	// after, and reported once: to OnOverdue, to Logger and as an [Event]; and
+	// once more when it has ended after all. Zero: none is.
+	Overdue time.Duration
+	// OnOverdue is called with a lease that is overdue, on a goroutine of the
+	// meter's, and delays the next report. A panic in it is contained, and is
+	// an Event. Nil: nobody is told.
+	OnOverdue func(Held)
+	// OnReturned is called with an overdue lease that has ended after all, on
+	// the goroutine that has ended it or one of the meter's, and delays that. A
+	// panic in it is contained, and is an Event. Nil: nobody is told.
+	OnReturned func(Held)
+	// Logger gets a warning for each overdue lease, and a line when it has
+	// ended. Nil: slog.Default().
+	Logger *slog.Logger
+
+	// Cause is asked first for the few words under which a destroyed resource
+	// is counted in [Snapshot.Destroyed]; they must not carry a secret. ""
+	// leaves it to the meter: the word for an error of package resource, what a
+	// method Cause() string of an error in the chain says, the words of an
+	// error that policy or wspool exports, those of the operating system's
+	// error, or "other". A panic in it counts as "". Nil: the meter decides.
+	Cause func(cause error) string
+}
+
+// The shortest Config.Overdue: by then every lease has an Ended, whether or not
+// it was sampled, and the pool's clock has ticked a few times.
+const minOverdue = 100 * time.Millisecond
+
+const maxName = 128 // bytes
+
+// check names every bad field.
+func (c *Config) check(name string) error {
+	var bad []error
+	switch {
+	case name == "":
+		bad = append(bad, errors.New("name is empty"))
+	case len(name) > maxName:
+		bad = append(bad, fmt.Errorf("name has %d bytes, over %d", len(name), maxName))
+	case !printable(name):
+		bad = append(bad, errors.New("name is not of printable characters"))
+	}
+	if c.Overdue != 0 && c.Overdue < minOverdue {
+		bad = append(bad, fmt.Errorf("Overdue is %v, not 0 or at least %v", c.Overdue, minOverdue))
+	}
+	if c.Overdue == 0 && c.OnOverdue != nil {
+		bad = append(bad, errors.New("OnOverdue is set, but Overdue is 0"))
+	}
+	if c.Overdue == 0 && c.OnReturned != nil {
+		bad = append(bad, errors.New("OnReturned is set, but Overdue is 0"))
+	}
+	if bad == nil {
+		return nil
+	}
+	return fmt.Errorf("metrics: bad name or Config: %w", errors.Join(bad...))
+}
+
+func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,221 @@
+package metrics
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// MarshalJSON writes s for the live page and other readers. Names begin with a
+// small letter. Durations are seconds, as numbers with a fraction; times are as
+// in RFC 3339, and left out if zero; errors are their texts, at most 200 bytes of
+// printable characters. Lists and maps are never null. A histogram is as
+// [Histogram.MarshalJSON] writes it.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonSnapshot{
+		Name: s.Name, Time: s.Time,
+		Load: jsonLoad(s.Load), Counters: countersOf(&s.Stats),
+		Outage: jsonOutage{
+			Now: s.Outage, Since: s.Since, Count: s.Outages, LastMake: words(s.LastMake),
+		},
+		OldestWait: seconds(s.OldestWait),
+		Wait:       s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
+		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
+		Resources: list(s.Resources, resourceOf),
+		Waiting:   list(s.Waiting, waitingOf),
+		Policies:  list(s.Policies, func(p resource.PolicyState) jsonPolicy { return jsonPolicy(p) }),
+		Facts:     list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
+		Held:      list(s.Held, heldOf),
+		Events:    list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
+	})
+}
+
+// MarshalJSON writes the fields of h, and its mean and some quantiles, in
+// seconds: {"count", "sum", "zero", "first", "buckets", "mean", "p50", "p90",
+// "p99", "p999"}.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonHistogram{
+		Count: h.Count, Sum: seconds(h.Sum), Zero: h.Zero, First: h.First, Buckets: list(h.Buckets, func(n int64) int64 { return n }),
+		Mean: seconds(h.Mean()), P50: seconds(h.Quantile(0.5)), P90: seconds(h.Quantile(0.9)),
+		P99: seconds(h.Quantile(0.99)), P999: seconds(h.Quantile(0.999)),
+	})
+}
+
+type jsonHistogram struct {
+	Count   int64   `json:"count"`
+	Sum     seconds `json:"sum"`
+	Zero    int64   `json:"zero"`
+	First   int     `json:"first"`
+	Buckets []int64 `json:"buckets"`
+	Mean    seconds `json:"mean"`
+	P50     seconds `json:"p50"`
+	P90     seconds `json:"p90"`
+	P99     seconds `json:"p99"`
+	P999    seconds `json:"p999"`
+}
+
+// seconds is a duration that is written as a number of seconds.
+type seconds time.Duration
+
+func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
+
+type jsonSnapshot struct {
+	Name       string           `json:"name"`
+	Time       time.Time        `json:"time,omitzero"`
+	Load       jsonLoad         `json:"load"`
+	Counters   jsonCounters     `json:"counters"`
+	Outage     jsonOutage       `json:"outage"`
+	OldestWait seconds          `json:"oldestWait"`
+	Wait       Histogram        `json:"wait"`
+	Hold       Histogram        `json:"hold"`
+	Make       Histogram        `json:"make"`
+	Check      Histogram        `json:"check"`
+	Close      Histogram        `json:"close"`
+	Destroyed  map[string]int64 `json:"destroyed"`
+	Refused    map[string]int64 `json:"refused"`
+	Resources  []jsonResource   `json:"resources"`
+	Waiting    []jsonWaiting    `json:"waiting"`
+	Policies   []jsonPolicy     `json:"policies"`
+	Facts      []jsonFact       `json:"facts"`
+	Held       []jsonHeld       `json:"held"`
+	Events     []jsonEvent      `json:"events"`
+}
+
+type jsonLoad struct {
+	Max        int `json:"max"`
+	Idle       int `json:"idle"`
+	Leased     int `json:"leased"`
+	Making     int `json:"making"`
+	Destroying int `json:"destroying"`
+	Abandoned  int `json:"abandoned"`
+	Waiting    int `json:"waiting"`
+	Wanting    int `json:"wanting"`
+}
+
+type jsonCounters struct {
+	Acquired  int64   `json:"acquired"`
+	Released  int64   `json:"released"`
+	Waited    int64   `json:"waited"`
+	WaitTime  seconds `json:"waitTime"`
+	Canceled  int64   `json:"canceled"`
+	Rejected  int64   `json:"rejected"`
+	Made      int64   `json:"made"`
+	MakeTime  seconds `json:"makeTime"`
+	Failed    int64   `json:"failed"`
+	Refused   int64   `json:"refused"`
+	Destroyed int64   `json:"destroyed"`
+	Hijacked  int64   `json:"hijacked"`
+	Evicted   int64   `json:"evicted"`
+	Unhealthy int64   `json:"unhealthy"`
+	Doomed    int64   `json:"doomed"`
+	Panics    int64   `json:"panics"`
+}
+
+func countersOf(s *resource.Stats) jsonCounters {
+	return jsonCounters{
+		Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
+		Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
+		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
+		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
+	}
+}
+
+type jsonOutage struct {
+	Now      bool      `json:"now"`
+	Since    time.Time `json:"since,omitzero"`
+	Count    int64     `json:"count"`
+	LastMake string    `json:"lastMake"` // how the last make failed, if none has succeeded since
+}
+
+type jsonResource struct {
+	ID       uint64  `json:"id"`
+	State    string  `json:"state"`
+	Age      seconds `json:"age"`
+	Idle     seconds `json:"idle"`
+	Leases   int64   `json:"leases"`
+	Failures int     `json:"failures"`
+	Held     seconds `json:"held"`
+	Doomed   string  `json:"doomed"`
+	Detail   string  `json:"detail"`
+}
+
+func resourceOf(r resource.Resource) jsonResource {
+	return jsonResource{
+		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
+		Failures: r.Failures, Held: seconds(r.Held), Doomed: words(r.Doomed), Detail: clean(r.Detail, maxText),
+	}
+}
+
+type jsonWaiting struct {
+	Waited       seconds `json:"waited"`
+	Class        string  `json:"class"`
+	Priority     int     `json:"priority"`
+	Cost         int     `json:"cost"`
+	MinRemaining seconds `json:"minRemaining"`
+	Fresh        bool    `json:"fresh"`
+}
+
+func waitingOf(w resource.Waiting) jsonWaiting {
+	return jsonWaiting{
+		Waited: seconds(w.Waited), Class: clean(w.Request.Class, maxLabel), Priority: w.Request.Priority,
+		Cost: w.Request.Cost, MinRemaining: seconds(w.Request.MinRemaining), Fresh: w.Request.Fresh,
+	}
+}
+
+type jsonPolicy struct {
+	Moment string `json:"moment"`
+	Type   string `json:"type"`
+	State  string `json:"state"`
+}
+
+type jsonFact struct {
+	Name  string `json:"name"`
+	Value int64  `json:"value"`
+	Level bool   `json:"level"`
+}
+
+type jsonHeld struct {
+	ID      uint64      `json:"id"`
+	Lease   uint64      `json:"lease"`
+	For     seconds     `json:"for"`
+	Class   string      `json:"class"`
+	Overdue bool        `json:"overdue"`
+	Stack   []jsonFrame `json:"stack"`
+}
+
+func heldOf(h Held) jsonHeld {
+	return jsonHeld{
+		ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: clean(h.Class, maxLabel), Overdue: h.Overdue,
+		Stack: list(h.Stack, func(f Frame) jsonFrame { return jsonFrame(f) }),
+	}
+}
+
+type jsonFrame struct {
+	Func string `json:"func"`
+	File string `json:"file"`
+	Line int    `json:"line"`
+}
+
+type jsonEvent struct {
+	Time time.Time `json:"time"`
+	Kind string    `json:"kind"`
+	Text string    `json:"text"`
+	More int64     `json:"more"`
+}
+
+// list is each of from, in the shape it is written in; never nil.
+func list[A, B any](from []A, shape func(A) B) []B {
+	to := make([]B, len(from))
+	for i, a := range from {
+		to[i] = shape(a)
+	}
+	return to
+}
+
+func orEmpty(m map[string]int64) map[string]int64 {
+	if m == nil {
+		return map[string]int64{}
+	}
+	return m
+}

@@ -1,0 +1,34 @@
+package metrics
+
+import (
+	"sync"
+	"time"
+)
+
+// outage counts outages.
+type outage struct {
+	mu    sync.Mutex
+	n     int64
+	since time.Time // when the present one began; zero: there is none
+}
+
+func (o *outage) begin(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.n++
+	if o.since.IsZero() {
+		o.since = now
+	}
+}
+
+func (o *outage) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.since = time.Time{}
+}
+
+func (o *outage) read() (n int64, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n, o.since
+}

@@ -1,0 +1,179 @@
+package metrics
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// scan looks for leases that are overdue, reports them, and sees to it that it
+// is called again when the next can be. One that begins after a scan cannot be
+// overdue before Overdue is over, so while leases are short, or there are none,
+// that is all it costs: one look in so long, and no goroutine in between.
+func (m *Meter) scan() {
+	now := time.Now()
+	due, next := m.leases.due(now, m.cfg.Overdue)
+	more, sooner := m.unseen(now)
+	for _, h := range append(due, more...) {
+		m.reportOverdue(h)
+	}
+	next = min(next, sooner)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.ended {
+		m.timer.Reset(min(max(next, m.cfg.Overdue/8), m.cfg.Overdue))
+	}
+}
+
+// due marks and returns the leases that have lasted for limit and are not
+// marked yet, and says when the next could have.
+func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time.Duration) {
+	next = limit
+	for i := range ls.shards {
+		var marked []lease
+		s := &ls.shards[i]
+		s.mu.Lock()
+		for _, l := range s.byID {
+			switch lasted := now.Sub(l.began); {
+			case l.overdue:
+			case lasted >= limit:
+				l.overdue = true
+				marked = append(marked, *l)
+			default:
+				next = min(next, limit-lasted)
+			}
+		}
+		s.mu.Unlock()
+		for i := range marked {
+			due = append(due, marked[i].held(now))
+		}
+	}
+	return due, next
+}
+
+// unseen finds overdue leases whose beginning was not sampled, as the pool lists
+// them, and notes them, to know when they end. It forgets those that have ended
+// before they were noted.
+func (m *Meter) unseen(now time.Time) (due []Held, next time.Duration) {
+	next = m.cfg.Overdue
+	i, ok := m.inspect(0)
+	if !ok {
+		return nil, next
+	}
+	noted := m.leases.unsampled()
+	if i.Leased == 0 && len(noted) == 0 {
+		return nil, next
+	}
+	if i, ok = m.inspect(2*max(i.Max, i.Idle+i.Leased) + 16); !ok { // all: it may be growing
+		return nil, next
+	}
+	running := make(map[uint64]uint64)
+	for _, r := range i.Resources {
+		if r.State != resource.Leased {
+			continue
+		}
+		number := uint64(r.Leases)
+		running[r.ID] = number
+		if r.Held < m.cfg.Overdue {
+			next = min(next, m.cfg.Overdue-r.Held)
+		} else if h, news := m.leases.found(r.ID, number, now.Add(-r.Held)); news {
+			due = append(due, h)
+		}
+	}
+	for id, number := range noted {
+		if running[id] != number {
+			m.leases.end(id, number, 0)
+		}
+	}
+	return due, next
+}
+
+// unsampled are the leases whose beginning was not sampled, by resource.
+func (ls *leases) unsampled() map[uint64]uint64 {
+	all := make(map[uint64]uint64)
+	for i := range ls.shards {
+		s := &ls.shards[i]
+		s.mu.Lock()
+		for id, l := range s.byID {
+			if l.depth == 0 {
+				all[id] = l.number
+			}
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// found notes an overdue lease; news is false if it was noted before.
+func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool) {
+	s := ls.shelf(id)
+	s.mu.Lock()
+	l, late := s.place(id, number)
+	if l != nil {
+		l.began, l.overdue = began, true
+		h, news = l.held(time.Now()), true
+	}
+	s.mu.Unlock()
+	if late.ID != 0 {
+		ls.m.reportReturned(late)
+	}
+	return h, news
+}
+
+func (m *Meter) reportOverdue(h Held) {
+	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+	m.events.add("overdue", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string {
+		if len(h.Stack) > 0 {
+			return what + ", by " + h.Stack[0].Func
+		}
+		return what
+	})
+	_ = m.contain(func() { m.logger().Warn("lease is overdue", m.attrs(h)...) })
+	if f := m.cfg.OnOverdue; f != nil {
+		_ = m.contain(func() { f(h) })
+	}
+}
+
+func (m *Meter) reportReturned(h Held) {
+	m.events.add("returned", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string {
+		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+	})
+	_ = m.contain(func() { m.logger().Info("overdue lease has ended after all", m.attrs(h)...) })
+	if f := m.cfg.OnReturned; f != nil {
+		_ = m.contain(func() { f(h) })
+	}
+}
+
+func (m *Meter) logger() *slog.Logger {
+	if m.cfg.Logger != nil {
+		return m.cfg.Logger
+	}
+	return slog.Default()
+}
+
+// attrs is what a log line says of a lease.
+func (m *Meter) attrs(h Held) []any {
+	a := []any{"pool", m.name, "resource", h.ID, "lease", h.Lease, "held", h.For}
+	if h.Class != "" {
+		a = append(a, "class", h.Class)
+	}
+	if len(h.Stack) > 0 {
+		a = append(a, "stack", stackText(h.Stack))
+	}
+	return a
+}
+
+// stackText is a stack in one line, innermost first.
+func stackText(stack []Frame) string {
+	var b strings.Builder
+	for i, f := range stack {
+		if i > 0 {
+			b.WriteString(" < ")
+		}
+		fmt.Fprintf(&b, "%s (%s:%d)", f.Func, f.File, f.Line)
+	}
+	return b.String()
+}

@@ -1,0 +1,144 @@
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Trace returns what feeds the meter, for the Config of the pool that it is to
+// watch: one pool, else their sums cannot be told apart, or all of one
+// [resource.Keyed]. Each function calls that of next as well, after the
+// meter's; next may be nil, and is copied.
+//
+// Leased and Ended cost about a microsecond for a lease that is sampled, most of
+// it for the stack of the caller. Without them, set to nil in what Trace returns,
+// the pool does not sample: Hold, Held and the profile stay empty, and of a lease
+// that is overdue nobody knows who has it.
+func (m *Meter) Trace(next *resource.Trace) *resource.Trace {
+	if next == nil {
+		next = &resource.Trace{}
+	}
+	n := *next
+	return &resource.Trace{
+		Waited: func(ctx context.Context, e resource.WaitEvent) {
+			m.onWaited(e)
+			if n.Waited != nil {
+				n.Waited(ctx, e)
+			}
+		},
+		Rejected: func(ctx context.Context, err error) {
+			m.onRefused("caller", err)
+			if n.Rejected != nil {
+				n.Rejected(ctx, err)
+			}
+		},
+		Made: func(ctx context.Context, e resource.MakeEvent) {
+			m.onMade(e)
+			if n.Made != nil {
+				n.Made(ctx, e)
+			}
+		},
+		Refused: func(ctx context.Context, err error) {
+			m.onRefused("make", err)
+			if n.Refused != nil {
+				n.Refused(ctx, err)
+			}
+		},
+		Checked:   both(m.onChecked, n.Checked),
+		Destroyed: both(m.onDestroyed, n.Destroyed),
+		Outage:    both(m.onOutage, n.Outage),
+		Panicked:  both(m.onPanicked, n.Panicked),
+		Leased: func(ctx context.Context, e resource.LeaseEvent) {
+			m.leases.begin(e)
+			if n.Leased != nil {
+				n.Leased(ctx, e)
+			}
+		},
+		Ended: both(m.onEnded, n.Ended),
+	}
+}
+
+// both calls f and then g, which may be nil.
+func both[E any](f, g func(E)) func(E) {
+	if g == nil {
+		return f
+	}
+	return func(e E) {
+		f(e)
+		g(e)
+	}
+}
+
+func (m *Meter) onWaited(e resource.WaitEvent) {
+	if e.Err == nil {
+		m.wait.Record(e.ID, e.Waited, 1)
+		return
+	}
+	m.events.add("gave up", "", func() string {
+		return fmt.Sprintf("a caller got nothing in %v: %s", e.Waited.Round(time.Microsecond), words(e.Err))
+	})
+}
+
+func (m *Meter) onRefused(who string, err error) {
+	policy := m.refused.add(refuser(err))
+	m.events.add("refused", who+" "+policy, func() string {
+		return fmt.Sprintf("a %s by %s: %s", who, policy, words(err))
+	})
+}
+
+func (m *Meter) onMade(e resource.MakeEvent) {
+	took := e.Took.Round(time.Microsecond)
+	if e.Err != nil {
+		m.events.add("failed", "", func() string { return fmt.Sprintf("a make, in %v: %s", took, words(e.Err)) })
+		return
+	}
+	m.made.Record(e.ID, e.Took, 1)
+	m.events.add("made", "", func() string { return fmt.Sprintf("resource %d, in %v", e.ID, took) })
+}
+
+func (m *Meter) onChecked(e resource.CheckEvent) {
+	m.check.Record(e.Info.ID, e.Took, 1)
+	if e.Err != nil {
+		m.events.add("check", "", func() string {
+			return fmt.Sprintf("resource %d failed in %v: %s", e.Info.ID, e.Took.Round(time.Microsecond), words(e.Err))
+		})
+	}
+}
+
+func (m *Meter) onDestroyed(e resource.DestroyEvent) {
+	m.closed.Record(e.Info.ID, e.Took, 1)
+	label := m.destroyed.add(m.label(e.Cause))
+	m.events.add("destroyed", label, func() string {
+		return fmt.Sprintf("resource %d, aged %v after %d leases: %s",
+			e.Info.ID, e.Info.Age.Round(time.Millisecond), e.Info.Leases, words(e.Cause))
+	})
+}
+
+func (m *Meter) onOutage(cause error) {
+	if cause == nil {
+		m.outage.end()
+		m.events.add("recovered", "", func() string { return "makes succeed again" })
+		return
+	}
+	m.outage.begin(time.Now())
+	m.events.add("outage", "", func() string { return "makes keep failing: " + words(cause) })
+}
+
+func (m *Meter) onPanicked(err error) {
+	m.events.add("panic", "", func() string { return words(err) })
+}
+
+// exact is from when on the pool tells of the end of every lease.
+const exact = 20 * time.Millisecond
+
+func (m *Meter) onEnded(e resource.EndEvent) {
+	n := int64(1)
+	if e.Held < exact { // of longer ones each is told, so each stands for itself
+		n = e.Sampled
+	}
+	m.hold.Record(e.ID, e.Held, n)
+	m.leases.end(e.ID, e.Lease, e.Held)
+}
