@@ -14,13 +14,15 @@
 //
 // Below the path of the page are
 //
-//	pools.json           all pools; find=TEXT: those whose name has TEXT
-//	pool.json?pool=NAME  one pool, with its lists; see the parameters below
-//	events               the same as server-sent events, "pools" and "pool"
+//	pools.json           {"time", "pools", "more"}: all pools, without lists
+//	pool.json?pool=NAME  {"pool", "matched"}: one pool, with its lists
+//	events               what the page reads, for the page alone
 //
-// pool.json and events take state (idle, leased, checking or doomed), find (in
-// the id, the state, the detail or the reason) and sort (id, age, idle, held or
-// leases) for the list of resources. Durations are in seconds.
+// where a pool is what [metrics.Snapshot] is in JSON, more is how many pools are
+// left out, and matched how long the lists were before Config.Limit cut them.
+// pools.json takes find=TEXT, a part of the name. pool.json takes, for its list
+// of resources, state (idle, leased, checking or doomed), find (in the id, the
+// state, the detail or the reason) and sort (id, age, idle, held or leases).
 package live
 
 import (
@@ -243,11 +245,11 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 func (p *Page) look(v view, one bool) ([]byte, error) {
 	u := p.update()
 	if !one {
-		return encode(u.pools(v.find)), nil
+		return encode(u.plainPools(v.find)), nil
 	}
-	d, ok := u.pool(v)
+	a, ok := u.plainPool(v)
 	if !ok {
 		return nil, errUnknown
 	}
-	return encode(d), nil
+	return encode(a), nil
 }

@@ -123,19 +123,27 @@ func (u *update) summary(s *metrics.Snapshot, problem string) summary {
 	return out
 }
 
-// pool is one pool with its lists, asked for once an update.
+// lists is a pool with its lists, asked for once an update; nil if there is no
+// such pool. Its full is nil if it has a problem.
+func (u *update) lists(name string) *known {
+	k := u.find(name)
+	if k != nil && k.full == nil && k.problem == "" {
+		s, problem := ask(k.meter, scanned)
+		if k.problem = problem; problem == "" {
+			s.Name = k.brief.Name
+			k.full = &s
+		}
+	}
+	return k
+}
+
+// pool is one pool as its page has it.
 func (u *update) pool(v view) (d detail, ok bool) {
-	k := u.find(v.pool)
+	k := u.lists(v.pool)
 	if k == nil {
 		return detail{}, false
 	}
-	if k.full == nil && k.problem == "" {
-		var s metrics.Snapshot
-		s, k.problem = ask(k.meter, scanned)
-		s.Name = k.brief.Name
-		k.full = &s
-	}
-	if k.problem != "" {
+	if k.full == nil {
 		return detail{summary: summary{Name: k.brief.Name, Problem: k.problem}, Time: u.at}, true
 	}
 	s := k.full
@@ -143,7 +151,7 @@ func (u *update) pool(v view) (d detail, ok bool) {
 		summary: u.summary(s, ""), Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
 		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
-		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Inspection.Waiting, u.limit),
+		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
 	}
 	shown, matched := v.resources(s.Resources, u.limit)
 	d.Resources = resources{Seen: len(s.Resources), Matched: matched, Rows: []item{}}
@@ -156,8 +164,8 @@ func (u *update) pool(v view) (d detail, ok bool) {
 	for _, f := range s.Facts {
 		d.Facts = append(d.Facts, fact(f))
 	}
-	for _, e := range s.Events[:min(u.limit, len(s.Events))] {
-		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text)})
+	for _, e := range first(s.Events, u.limit) {
+		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
 	}
 	return d, true
 }
@@ -179,7 +187,7 @@ func toItem(r *resource.Resource) item {
 func toHeld(all []metrics.Held, limit int) held {
 	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
 	place := make(map[string]int) // of a stack
-	for _, h := range all[:min(limit, len(all))] {
+	for _, h := range first(all, limit) {
 		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
 		if len(h.Stack) > 0 {
 			key := fmt.Sprint(h.Stack)
@@ -206,7 +214,7 @@ func toStack(all []metrics.Frame) []frame {
 
 func toWaiters(all []resource.Waiting, limit int) waiters {
 	out := waiters{Matched: len(all), Rows: []waiter{}}
-	for _, w := range all[:min(limit, len(all))] {
+	for _, w := range first(all, limit) {
 		out.Rows = append(out.Rows, waiter{
 			Waited: seconds(w.Waited), Class: cut(w.Request.Class),
 			Priority: w.Request.Priority, Cost: cmp.Or(w.Request.Cost, 1),

@@ -14,11 +14,62 @@ import (
 	"github.com/respool/respool/metrics"
 )
 
-// The JSON has every figure of the snapshot, under its name.
-func TestJSON(t *testing.T) {
+// pool is the JSON of pool.json, or fails.
+func pool(t testing.TB, p *Page, query string) map[string]any {
+	t.Helper()
+	return decoded(t, p, "/p/pool.json?"+query)["pool"].(map[string]any)
+}
+
+// seen is the events of an update as a browser reads them.
+func seen(t testing.TB, u *update, v view) (pools, pool map[string]any) {
+	t.Helper()
+	for i, part := range strings.Split(strings.TrimSuffix(string(u.frame(v)), "\n\n"), "\n\n") {
+		name, data, ok := strings.Cut(part, "\ndata: ")
+		into := []*map[string]any{&pools, &pool}[i]
+		if err := json.Unmarshal([]byte(data), into); err != nil || !ok || name != []string{"event: pools", "event: pool"}[i] {
+			t.Fatalf("%v in %q", err, part)
+		}
+	}
+	return pools, pool
+}
+
+// The JSON is the snapshot's, with the lists that were asked for.
+func TestPlain(t *testing.T) {
 	f := sample()
 	p := pageOf(t, f)
-	d := decoded(t, p, "/p/pool.json?pool=speech")
+	want := generic(t, f.Snapshot(100)).(map[string]any)
+	got := decoded(t, p, "/p/pool.json?pool=speech&sort=age&state=leased")
+	all := want["resources"].([]any)
+	want["resources"] = []any{all[0], all[3]} // 3 is older than 4
+	if !reflect.DeepEqual(got["pool"], any(want)) {
+		t.Errorf("the pool is\n%v, want\n%v", got["pool"], want)
+	}
+	if m := generic(t, matched{Resources: 2, Waiting: 2, Held: 3, Events: 1}); !reflect.DeepEqual(got["matched"], m) {
+		t.Errorf("matched: %v, want %v", got["matched"], m)
+	}
+	s := f.Snapshot(0)
+	s.Events = nil
+	got = decoded(t, p, "/p/pools.json")
+	if pools := generic(t, []any{s}); !reflect.DeepEqual(got["pools"], pools) || got["more"] != 0.0 || got["time"] == nil {
+		t.Errorf("at a glance\n%v, want\n%v", got, pools)
+	}
+	if pools := decoded(t, p, "/p/pools.json?find=none")["pools"].([]any); len(pools) != 0 {
+		t.Errorf("of no such name there is %v", pools)
+	}
+	p.cfg.Limit = 1
+	cut := pool(t, p, "pool=speech")
+	for _, list := range []string{"resources", "waiting", "held", "events"} {
+		if n := len(cut[list].([]any)); n != 1 {
+			t.Errorf("with a limit of 1 there are %d %s", n, list)
+		}
+	}
+}
+
+// The page is told every figure of the snapshot, under its name.
+func TestEvents(t *testing.T) {
+	f := sample()
+	p := pageOf(t, f)
+	all, d := seen(t, p.update(), view{pool: "speech", sort: "id"})
 	s := f.s
 	want := map[string]any{
 		"name": "speech", "max": 8, "idle": 2, "leased": 3, "making": 1, "destroying": 1, "abandoned": 4,
@@ -68,14 +119,13 @@ func TestJSON(t *testing.T) {
 	sameHistogram(t, d["make"], s.Make)
 
 	// At a glance are the same figures, without the lists.
-	all := decoded(t, p, "/p/pools.json")["pools"].([]any)
-	g := all[0].(map[string]any)
+	g := all["pools"].([]any)[0].(map[string]any)
 	for name := range maps.Keys(g) {
 		if name != "outage_seconds" && !reflect.DeepEqual(g[name], d[name]) {
 			t.Errorf("at a glance %s is %v, not %v", name, g[name], d[name])
 		}
 	}
-	if len(all) != 1 || g["resources"] != nil || g["counts"] == nil {
+	if len(all["pools"].([]any)) != 1 || g["resources"] != nil || g["counts"] == nil {
 		t.Errorf("at a glance: %v", all)
 	}
 }
@@ -158,7 +208,7 @@ func TestSameName(t *testing.T) {
 	}
 	p := pageOf(t, all...)
 	for name, want := range map[string]float64{"twin": 0, "twin (2)": 1, "twin (2) (2)": 2, "twin (3)": 3} {
-		if got := decoded(t, p, "/p/pool.json?pool="+strings.ReplaceAll(name, " ", "+"))["max"]; got != want {
+		if got := pool(t, p, "pool="+strings.ReplaceAll(name, " ", "+"))["load"].(map[string]any)["max"]; got != want {
 			t.Errorf("%s has a maximum of %v, want %v", name, got, want)
 		}
 	}
@@ -178,7 +228,7 @@ func TestPanic(t *testing.T) {
 			t.Errorf("pool %d has the problem %q, want %q", i, got, want)
 		}
 	}
-	if got := decoded(t, p, "/p/pool.json?pool=unnamed")["problem"]; got != "its snapshot panicked: no snapshot today" {
+	if got := pool(t, p, "pool=unnamed")["problem"]; got != "its snapshot panicked: no snapshot today" {
 		t.Errorf("alone it has the problem %q", got)
 	}
 }

@@ -19,7 +19,7 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, us.Seconds(), 'f', -1, 64), nil
 }
 
-// glance is the answer to pools.json.
+// glance is the event "pools".
 type glance struct {
 	Life  string    `json:"life"` // another one after a restart
 	Time  time.Time `json:"time"`
@@ -67,7 +67,7 @@ type counts struct {
 	Panics    int64   `json:"panics"`
 }
 
-// detail is the answer to pool.json.
+// detail is the event "pool".
 type detail struct {
 	summary
 	Gone      bool             `json:"gone,omitempty"` // no such pool
@@ -166,6 +166,7 @@ type happening struct {
 	Time time.Time `json:"time"`
 	Kind string    `json:"kind"`
 	Text string    `json:"text"`
+	More int64     `json:"more,omitempty"` // like it, within a second
 }
 
 // encode cannot fail: there are only numbers, texts and times of this age.

@@ -231,7 +231,8 @@ export class One {
       return { ...v, key: `${k} ${seen.get(k)}` };
     }).reverse();
     keyed(e.events, numbered, (v) => v.key, (v) => make("li", { "data-kind": v.kind },
-      make("time", { datetime: v.time }, clock(Date.parse(v.time))), make("b", {}, v.kind), make("span", {}, v.text)), () => {});
+      make("time", { datetime: v.time }, clock(Date.parse(v.time))), make("b", {}, v.kind), make("span", {}, v.text, make("i", { class: "soft" }))),
+    (e, v) => say(e.lastChild.lastChild, v.more ? ` and ${count(v.more)} like it` : ""));
   }
 }
 
