@@ -16,8 +16,13 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 		p.mu.Unlock()
 		return Lease[T]{}, p.failure(ctxError(ctx), 0)
 	}
+	if p.onlyBegin && !r.Fresh {
+		if l, ok := p.sampledHit(ctx, r, seat); ok {
+			return l, nil
+		}
+	}
 	var v visit[T]
-	if !p.plain {
+	if !p.plain && !p.onlyBegin {
 		p.quick(ctx, r, seat, &v)
 		if v.lent {
 			return v.lease, nil
@@ -52,6 +57,9 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	}
 	if err != nil {
 		return Lease[T]{}, err
+	}
+	if p.tellsBegin {
+		p.greetLate(&s, v.lease)
 	}
 	if p.cfg.Admission != nil {
 		v.lease.e.done.store(v.done)

@@ -60,6 +60,9 @@ func (p *Pool[T]) onTick() {
 	now := int64(p.since() / tickLen)
 	p.tick.Store(now)
 	p.crowd /= 2
+	if p.tellsBegin {
+		p.judgeSampling(true)
+	}
 	used := p.usage()
 	if used == p.used {
 		// Nothing began or ended since the last tick. The seats are cleared

@@ -81,6 +81,12 @@ type Config[T any] struct {
 	Health   Health[T] // does it still work? Nil: yes
 
 	Trace *Trace // told what happens; nil: nobody. Copied
+	// SampleLeases is every how many leases of a resource Trace.Leased and
+	// Trace.Ended are called, rounded up to a power of two. 1: all. The first
+	// lease of each resource always is sampled, and every one while at least
+	// four fifths of the maximum is leased. Zero: DefaultSampleLeases. If
+	// neither function is set nothing is sampled.
+	SampleLeases int
 }
 
 // check names every bad field.
@@ -99,6 +105,7 @@ func (c *Config[T]) check() error {
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
 	no(c.MakeTimeout >= 0, "MakeTimeout is %v, not at least 0", c.MakeTimeout)
 	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
+	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
 	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
 	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
 	if bad == nil {

@@ -23,6 +23,7 @@ const (
 // second value.
 type entry[T any] struct {
 	word claim.Word // who may touch it
+	mark mark       // what Trace knows of
 
 	// Set before it is first lent, then constant.
 	pool   *Pool[T]
@@ -31,6 +32,7 @@ type entry[T any] struct {
 	born   time.Duration // on the pool's clock
 	made   time.Duration // when its making began
 	spread float64
+	phase  uint64 // which of its leases are sampled
 	res    *puddle.Resource[*entry[T]]
 	quota  Done
 

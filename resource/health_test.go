@@ -80,14 +80,56 @@ func TestHealth_OnBorrow(t *testing.T) {
 	script(t, 2, edit, func(h *harness) {
 		its := h.stock(2)
 		w.infect(its[1])
-		h.acquire().wantItem(its[0])
+		w.delay(15 * time.Millisecond)
+		h.acquire().wantLeaseWithin(time.Second)
+		h.wantAlive(its[0])
 		h.wantDestroyed(its[1], errSick)
 		h.wantNoMake()
 		if n := h.p.Stats().Unhealthy; n != 1 {
 			t.Errorf("%d unhealthy, want 1", n)
 		}
-		if len(events) != 1 || !errors.Is(events[0].Err, errSick) || events[0].Info.ID != 2 {
-			t.Errorf("the events are %+v", events)
+		for i, want := range []struct {
+			id   uint64
+			took time.Duration
+			err  error
+		}{{1, 0, nil}, {2, 0, nil}, {2, 15 * time.Millisecond, errSick}, {1, 15 * time.Millisecond, nil}} {
+			if len(events) != 4 || events[i].Info.ID != want.id || events[i].Took != want.took || !errors.Is(events[i].Err, want.err) {
+				t.Fatalf("event %d of %+v is not %+v", i, events, want)
+			}
+		}
+	})
+}
+
+// The sweep tells of each check, but not of those that were cut short: by Close,
+// or by the end of the caller's context.
+func TestHealth_Told(t *testing.T) {
+	w := newWard()
+	var events []resource.CheckEvent
+	edit := func(h *harness) {
+		w.in(10 * time.Second)(h)
+		h.cfg.Trace = &resource.Trace{Checked: func(e resource.CheckEvent) { events = append(events, e) }}
+	}
+	script(t, 2, edit, func(h *harness) {
+		w.delay(time.Millisecond)
+		h.auto = func(m *makeCall) { m.finish() }
+		l, l2 := h.lend(), h.lend()
+		w.infect(l.Value())
+		l.Release()
+		l2.Release()
+		events = nil
+		time.Sleep(11 * time.Second)
+		h.settle()
+		if len(events) != 2 || events[0].Took != time.Millisecond || events[1].Took != time.Millisecond ||
+			(events[0].Err == nil) == (events[1].Err == nil) {
+			t.Errorf("the events are %+v, want one that passed and one that failed", events)
+		}
+		events = nil
+		w.delay(time.Hour)
+		h.acquireFor(time.Second).wantFailedWithin(2 * time.Second)
+		time.Sleep(9 * time.Second)
+		h.close(time.Second)
+		if len(events) != 0 {
+			t.Errorf("told of checks that were cut short: %+v", events)
 		}
 	})
 }

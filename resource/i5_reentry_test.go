@@ -149,6 +149,7 @@ func TestI5_CallbacksMayCallBack(t *testing.T) {
 			"Make", "Destroy", "Watch", "Broken", "Admission.Admit", "Admission.Done", "MakeGate.Admit", "MakeGate.Done",
 			"Quota.Admit", "Quota.Done", "Evict", "Check", "Queue.Push", "Queue.Remove", "Queue.Pop",
 			"Trace.Waited", "Trace.Made", "Trace.Destroyed", "Trace.Outage", "Trace.Panicked",
+			"Trace.Leased", "Trace.Ended",
 		} {
 			h.mu.Lock()
 			if r.calls[name] == 0 {

@@ -47,7 +47,11 @@ func (l Lease[T]) Release() {
 	p := l.e.pool
 	if p.detour.Load() == 0 {
 		if !p.mute {
-			p.part(l)
+			if p.onlyEnd {
+				p.partSampled(l)
+			} else {
+				p.part(l)
+			}
 			return
 		}
 		if l.e.word.Return(l.gen, p.tick.Load()) {
@@ -100,13 +104,18 @@ func (l Lease[T]) Discard(cause error) {
 // forgets it, does not destroy it, and its place is free. It returns false,
 // and the zero T, if the lease had ended.
 func (l Lease[T]) Hijack() (v T, ok bool) {
-	if l.e == nil || !l.e.word.End(l.gen) {
+	if l.e == nil {
 		return v, false
 	}
 	e, p := l.e, l.e.pool
+	x := p.ending(l, p.lasted(l))
+	if !e.word.End(l.gen) {
+		return v, false
+	}
 	done := e.done.load()
 	// The permits go back before the place, which whoever gets it needs them
 	// for. All is deferred, since each Done may end this goroutine.
+	defer p.tellEnded(l, x)
 	defer p.release(e)
 	defer p.giveBack(e.quota, Outcome{Verdict: OK})
 	defer p.giveBack(done, Outcome{Verdict: OK})
@@ -142,25 +151,27 @@ func (p *Pool[T]) release(e *entry[T]) {
 // back; and so its permit, if it has one. It does nothing if the lease has
 // ended.
 func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) {
-	p.endWith(l, l.e.done.load(), cause, o)
+	p.endWith(l, l.e.done.load(), cause, o, p.ending(l, p.lasted(l)))
 }
 
-// drop is end for a lease that no caller has seen: its permit is not with it yet.
+// drop is end for a lease that no caller has seen: its permit is not with it yet,
+// and of its end is told only who was told of its beginning.
 func (p *Pool[T]) drop(l Lease[T], cause error) {
 	if l.e.word.Holds(l.gen) { // not a second time
 		l.e.unseen++
 	}
-	p.endWith(l, nil, cause, Outcome{})
+	p.endWith(l, nil, cause, Outcome{}, p.ending(l, 0))
 }
 
-func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome) {
+func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x ending) {
 	e := l.e
 	if !e.word.End(l.gen) {
 		return
 	}
 	count := &p.n.other
 	// Deferred, so that it happens also if Evict ends this goroutine.
-	defer func() { p.conclude(e, done, cause, count, o) }()
+	defer func() { p.tellEnded(l, x) }()
+	defer func() { p.conclude(e, done, cause, count, o, &x) }()
 	if cause == nil && p.cfg.Eviction != nil {
 		if cause = p.evict(e.info(p.ticks(), 0)); cause != nil {
 			count = &p.n.evicted
@@ -168,8 +179,8 @@ func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome) {
 	}
 }
 
-// conclude is the rest of end, when the fate of e is known.
-func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o Outcome) {
+// conclude is the rest of end, when the fate of e is known, which it tells x.
+func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o Outcome, x *ending) {
 	p.lock()
 	p.startClock()
 	p.returned++
@@ -181,6 +192,9 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 		p.grow()
 	} else {
 		p.put(e, true)
+	}
+	if e.place == gone {
+		x.cause = e.cause
 	}
 	yield := p.served()
 	p.unlock()

@@ -19,6 +19,9 @@ func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
 
 func (p *Pool[T]) unlock() {
 	p.setDetour()
+	if p.tellsBegin {
+		p.judgeSampling(false)
+	}
 	arrange := p.ordered && p.queue.pending(p)
 	if p.shared != nil {
 		p.offer()

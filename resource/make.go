@@ -178,7 +178,7 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 		r.err = err
 		return
 	}
-	e = &entry[T]{pool: p, value: v, made: m.began, spread: rand.Float64(), quota: m.quota, born: p.since()}
+	e = &entry[T]{pool: p, value: v, made: m.began, spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since()}
 	if p.cfg.Watch != nil {
 		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.doom(e, cause) }) }); broke != nil {
 			r.err = broke

@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/respool/respool/resource"
@@ -42,9 +43,24 @@ var costs = []struct {
 	{"admission", func(cfg *resource.Config[*token]) {
 		cfg.Admission = &stored{func(resource.Outcome) {}}
 	}},
+	{"sampled", func(cfg *resource.Config[*token]) { cfg.Trace = sampling() }},
 	{"all", func(cfg *resource.Config[*token]) {
 		cfg.Eviction, cfg.Health, cfg.Admission = &keeping{}, &notDue{}, &stored{func(resource.Outcome) {}}
 	}},
+	{"all sampled", func(cfg *resource.Config[*token]) {
+		cfg.Eviction, cfg.Health, cfg.Admission = &keeping{}, &notDue{}, &stored{func(resource.Outcome) {}}
+		cfg.Trace = sampling()
+	}},
+	{"each sampled", func(cfg *resource.Config[*token]) { cfg.Trace, cfg.SampleLeases = sampling(), 1 }},
+}
+
+// sampling is a Trace that does little with what it is told.
+func sampling() *resource.Trace {
+	var begun, held atomic.Int64
+	return &resource.Trace{
+		Leased: func(context.Context, resource.LeaseEvent) { begun.Add(1) },
+		Ended:  func(e resource.EndEvent) { held.Add(int64(e.Held)) },
+	}
 }
 
 func BenchmarkHit(b *testing.B) {

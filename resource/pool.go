@@ -53,12 +53,17 @@ type Pool[T any] struct {
 	plain  bool      // constant: an acquire asks no policy
 	mute   bool      // constant: a release asks and tells no policy
 	judged bool      // constant: there is an Eviction or a Health
+	// constant: Trace is told when some leases begin, when some end, and
+	// nothing else is to be asked or told at an acquire, at a release
+	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
 	// constant: the Health, if it says when; else nil
 	scheduled Scheduled
 	seats     []seat[T] // constant; none if Order is OldestFirst
 	ordered   bool      // constant: there is a Queue
 	base      time.Time // constant: when the pool's clock began
 	tick      atomic.Int64
+	mask      atomic.Uint64 // which leases are sampled: see entry.sampled
+	sparse    uint64        // constant: mask while much is free
 	// detour is not zero when acquire and release must go through mu:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
 	// Who sets it, under mu, then looks at every seat; who releases to a seat
@@ -165,12 +170,18 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		cfg:     cfg.withDefaults(),
 		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
 		mute:    cfg.Admission == nil && cfg.Eviction == nil,
+		sparse:  cfg.sampleMask(),
 		judged:  cfg.Eviction != nil || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
 		base:    time.Now(),
 		max:     cfg.MaxSize,
 		drained: make(chan struct{}),
 	}
+	p.tellsEnd = p.cfg.Trace.Ended != nil
+	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
+	p.onlyBegin, p.plain = p.plain && p.tellsBegin, p.plain && !p.tellsBegin
+	p.onlyEnd, p.mute = p.mute && p.tellsEnd, p.mute && !p.tellsEnd
+	p.mask.Store(p.sparse)
 	p.scheduled, _ = cfg.Health.(Scheduled)
 	if common != nil {
 		p.base = common.base

@@ -22,11 +22,12 @@ const (
 	inEvict
 	inDue
 	inDone
+	inLeased
 )
 
 // where is how a PanicError names it.
 func (s step) where() string {
-	return [...]string{inPool: "", inAdmit: "Admission", inEvict: "Evict", inDue: "Due", inDone: "Done"}[s]
+	return [...]string{inPool: "", inAdmit: "Admission", inEvict: "Evict", inDue: "Due", inDone: "Done", inLeased: "Trace"}[s]
 }
 
 // visit is one caller on its way to a lease: what it has in its hands, and how
@@ -78,6 +79,9 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 		v.lease.e.done.store(v.done)
 	}
 	v.lent = true
+	if p.tellsBegin {
+		p.greet(ctx, r, v)
+	}
 }
 
 // keeps reports whether the policies let pass what v holds without a look at
@@ -131,8 +135,9 @@ func (p *Pool[T]) letGo(v *visit[T]) {
 
 // parting is one lease on its way back.
 type parting[T any] struct {
-	lease Lease[T]
-	step  step
+	lease  Lease[T]
+	step   step
+	ending ending
 }
 
 // part is Release where the Eviction is to be asked, or an Admission told.
@@ -141,7 +146,8 @@ type parting[T any] struct {
 // the seat; copies that are released at once may all ask, and one returns it.
 func (p *Pool[T]) part(l Lease[T]) {
 	e := l.e
-	if !e.word.Holds(l.gen) {
+	ticks, ok := e.word.Lasts(l.gen, &p.tick)
+	if !ok {
 		return
 	}
 	v := parting[T]{lease: l}
@@ -159,6 +165,9 @@ func (p *Pool[T]) part(l Lease[T]) {
 		v.step = inPool
 	}
 	done := e.done.load() // before another lease begins
+	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen) {
+		v.ending = p.ending(l, ticks)
+	}
 	if cause != nil || p.detour.Load() != 0 || !e.word.Return(l.gen, p.tick.Load()) {
 		p.finish(l, cause)
 		return
@@ -169,6 +178,7 @@ func (p *Pool[T]) part(l Lease[T]) {
 		done(Outcome{Verdict: OK})
 		v.step = inPool
 	}
+	p.tellEnded(l, v.ending)
 	if yield {
 		runtime.Gosched()
 	}
@@ -176,8 +186,11 @@ func (p *Pool[T]) part(l Lease[T]) {
 
 // tripped ends a step that did not return. Whatever Evict does, the lease ends.
 func (p *Pool[T]) tripped(v *parting[T], panicked any) {
+	// Deferred: Trace may end this goroutine too.
 	if v.step == inEvict {
-		defer p.finish(v.lease, nil) // deferred: Trace may end this goroutine too
+		defer p.finish(v.lease, nil)
+	} else {
+		defer p.tellEnded(v.lease, v.ending)
 	}
 	p.contained(broken(v.step.where(), panicked))
 }
@@ -185,7 +198,9 @@ func (p *Pool[T]) tripped(v *parting[T], panicked any) {
 // finish ends the lease when the Eviction has been asked; cause is what it said.
 func (p *Pool[T]) finish(l Lease[T], cause error) {
 	done := l.e.done.load()
+	x := p.ending(l, p.lasted(l))
 	if l.e.word.End(l.gen) {
-		p.conclude(l.e, done, cause, &p.n.evicted, Outcome{Verdict: OK})
+		defer func() { p.tellEnded(l, x) }()
+		p.conclude(l.e, done, cause, &p.n.evicted, Outcome{Verdict: OK}, &x)
 	}
 }

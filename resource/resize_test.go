@@ -179,12 +179,12 @@ func TestReset_Twice(t *testing.T) {
 // A bad Config: the error names every field that is wrong, and only those.
 func TestConfig_EveryBadField(t *testing.T) {
 	_, err := resource.New(resource.Config[int]{
-		MaxSize: -1, MinIdle: -2, MakeTimeout: -3, SweepInterval: -4, Order: 5, Outage: 6,
+		MaxSize: -1, MinIdle: -2, MakeTimeout: -3, SweepInterval: -4, Order: 5, Outage: 6, SampleLeases: -7,
 	})
 	if err == nil {
 		t.Fatal("New succeeded")
 	}
-	for _, field := range []string{"Make ", "MaxSize", "MinIdle", "MakeTimeout", "SweepInterval", "Order", "Outage"} {
+	for _, field := range []string{"Make ", "MaxSize", "MinIdle", "MakeTimeout", "SweepInterval", "Order", "Outage", "SampleLeases"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%q does not name %s", err, field)
 		}
@@ -198,6 +198,7 @@ func TestConfig_EveryBadField(t *testing.T) {
 		"SweepInterval": func(cfg *resource.Config[int]) { cfg.SweepInterval = -1 },
 		"Order":         func(cfg *resource.Config[int]) { cfg.Order = 2 },
 		"Outage":        func(cfg *resource.Config[int]) { cfg.Outage = 2 },
+		"SampleLeases":  func(cfg *resource.Config[int]) { cfg.SampleLeases = 1<<30 + 1 },
 	} {
 		cfg := good
 		spoil(&cfg)

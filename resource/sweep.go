@@ -219,13 +219,12 @@ func (s *sweep[T]) examine(x *suspect[T]) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.MakeTimeout)
 	defer cancel()
 	var ill error
-	kept := true // also if the pool was closed: then nothing is known
+	var took time.Duration
+	known, kept := true, true
 	there := p.apart(x.e, func() {
-		ill = p.ask(ctx, x.e, x.info)
-		if p.ctx.Err() == nil {
+		ill, took = p.ask(ctx, x.e, x.info)
+		if known = ill == nil || p.ctx.Err() == nil; known { // else Close has cut it short
 			kept = p.passes(x.e, ill)
-		} else {
-			ill = nil
 		}
 	})
 	x.cause = nil
@@ -236,7 +235,7 @@ func (s *sweep[T]) examine(x *suspect[T]) {
 	p.serve()
 	p.grow()
 	p.unlock()
-	if ill != nil {
-		p.traceCheck(x.info, ill)
+	if known {
+		p.traceCheck(x.info, took, ill)
 	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // Trace is a set of functions that the pool calls when something slow happens;
-// an acquire that finds an idle resource and its release call none. Nil
-// functions are skipped. They are called with no lock held, by many goroutines
+// an acquire that finds an idle resource and its release call none, but for
+// Leased and Ended, and those of few leases. Nil functions are skipped. They are called with no lock held, by many goroutines
 // at once, and delay what they observe: they should be quick. A panic in one is
 // contained and counted in [Stats.Panics].
 type Trace struct {
@@ -21,7 +21,10 @@ type Trace struct {
 	Made func(ctx context.Context, e MakeEvent)
 	// Refused is called when a MakeGate or Quota refused a make.
 	Refused func(ctx context.Context, err error)
-	// Checked is called when a health check has ended.
+	// Checked is called when a health check has ended, passed or failed. One
+	// that was cut short, by the end of its caller's context or by Close, has
+	// found nothing and is not told; nor is one that ended its goroutine, but
+	// to Panicked.
 	Checked func(e CheckEvent)
 	// Destroyed is called when a Destroy has ended.
 	Destroyed func(e DestroyEvent)
@@ -33,10 +36,14 @@ type Trace struct {
 
 	// Leased is called when a lease has begun that is sampled (see
 	// Config.SampleLeases), on the goroutine of the caller, before it has the
-	// lease.
+	// lease. ctx is the caller's. If Leased panics the caller has the lease all
+	// the same.
 	Leased func(ctx context.Context, e LeaseEvent)
 	// Ended is called when a lease has ended that was sampled, or that lasted
-	// for 20 ms or more.
+	// for about 20 ms or more, on the goroutine that ended it: for each call of
+	// Leased once, and after it, though perhaps after the next lease of that
+	// resource has begun. Of leases that a policy ended before the caller had
+	// them neither is called.
 	Ended func(e EndEvent)
 }
 
@@ -49,12 +56,21 @@ type LeaseEvent struct {
 }
 
 // EndEvent is a lease that has ended.
+//
+// A distribution of how long leases last, or their number or sum, is right on
+// average if each event counts max(1, Sampled) times. Every lease of about 20 ms
+// or more is told, sampled or not, and so stands for itself; a shorter one that
+// was sampled stands for those that were not.
 type EndEvent struct {
-	ID      uint64
-	Lease   uint64
-	Held    time.Duration // exact if Sampled, else from a clock that ticks every 10 ms
-	Sampled int64         // for how many leases it stands, itself included; 0: Leased was not called for it
-	Cause   error         // why the resource is destroyed now; nil: it was given back or hijacked
+	ID    uint64 // of the resource
+	Lease uint64 // the resource's how manieth, from 1
+	// Held is exact if Sampled, else from a clock that ticks every 10 ms, and
+	// modulo 46 hours.
+	Held time.Duration
+	// Sampled is for how many leases it stands, itself included. It is 0 if
+	// Leased was not called for it.
+	Sampled int64
+	Cause   error // why the resource is destroyed now; nil: it was given back or hijacked
 }
 
 // WaitEvent is an acquire that had to wait.
@@ -98,8 +114,8 @@ func (p *Pool[T]) traceWait(s *search[T], l Lease[T], err error) {
 	_ = p.guard("Trace", func() { f(s.ctx, e) })
 }
 
-func (p *Pool[T]) traceCheck(i Info, ill error) {
+func (p *Pool[T]) traceCheck(i Info, took time.Duration, ill error) {
 	if f := p.cfg.Trace.Checked; f != nil {
-		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Err: ill}) })
+		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
 	}
 }

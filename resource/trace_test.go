@@ -14,7 +14,10 @@ import (
 // A hit and its release call none.
 func TestTrace_HitIsSilent(t *testing.T) {
 	var calls atomic.Int64
-	edit := func(h *harness) { h.cfg.Trace = traceAll(func(string) { calls.Add(1) }) }
+	edit := func(h *harness) {
+		h.cfg.Trace = traceAll(func(string) { calls.Add(1) })
+		h.cfg.Trace.Leased, h.cfg.Trace.Ended = nil, nil
+	}
 	script(t, 2, edit, func(h *harness) {
 		h.stock(1)
 		if calls.Load() == 0 {

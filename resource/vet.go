@@ -3,6 +3,7 @@ package resource
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // opinion is what the policies say of a resource from the facts alone.
@@ -43,19 +44,17 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	if !o.due {
 		return true, nil
 	}
-	ill := p.ask(s.ctx, e, i)
+	ill, took := p.ask(s.ctx, e, i)
 	if ill != nil && s.ctx.Err() != nil {
 		p.untouch(s, l)
 		return false, p.gaveUp(s)
 	}
 	if p.passes(e, ill) {
-		if ill != nil {
-			p.traceCheck(i, ill)
-		}
+		p.traceCheck(i, took, ill)
 		return true, nil
 	}
 	err = p.turnDown(s, l, ill, &p.n.unhealthy)
-	p.traceCheck(i, ill)
+	p.traceCheck(i, took, ill)
 	return false, err
 }
 
@@ -157,10 +156,17 @@ func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 	return true
 }
 
-// ask asks the Health.
-func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error) {
-	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
-		return err
+// ask asks the Health, and times it if somebody wants to know.
+func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error, took time.Duration) {
+	timed := p.cfg.Trace.Checked != nil
+	if timed {
+		took = -p.since()
 	}
-	return ill
+	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
+		ill = err
+	}
+	if timed {
+		took += p.since()
+	}
+	return ill, took
 }

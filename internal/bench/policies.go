@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -12,14 +13,18 @@ import (
 )
 
 // policyGoal is what a stock policy may add to an acquire and release, in
-// nanoseconds.
-const policyGoal = 25
+// nanoseconds, and traceGoal what telling a Trace of leases may.
+const (
+	policyGoal = 25
+	traceGoal  = 15
+)
 
 // A stock is one ready-made policy, or a usual pair of them, in a pool.
 type stock struct {
 	name string
 	edit func(c *resource.Config[*item])
-	wrap bool // around a library, whose cost is only told
+	most float64 // what it may add; 0: policyGoal
+	wrap bool    // around a library, whose cost is only told
 }
 
 func stocks() []stock {
@@ -57,7 +62,17 @@ func stocks() []stock {
 			c.Admission, c.Health = policy.Limit(1000), idle
 			c.Eviction = policy.MaxAge(time.Hour, 0.1)
 		}},
+		{name: "sampled-leases", most: traceGoal, edit: func(c *resource.Config[*item]) { c.Trace = counting() }},
 		{name: "queue", edit: func(c *resource.Config[*item]) { c.Queue = policy.Priority(time.Second) }},
+	}
+}
+
+// counting is a Trace that counts leases and adds up how long they were held.
+func counting() *resource.Trace {
+	var begun, held atomic.Int64
+	return &resource.Trace{
+		Leased: func(context.Context, resource.LeaseEvent) { begun.Add(1) },
+		Ended:  func(e resource.EndEvent) { held.Add(int64(e.Held) * max(1, e.Sampled)) },
 	}
 }
 
@@ -77,6 +92,9 @@ func policyGoals() (out []goal) {
 		g := goal{row: "policy-" + x.name, work: "one goroutine with policy " + x.name + ": added to none", metric: "added ns"}
 		if !x.wrap {
 			g.rule, g.bound, g.allocs = atMost, policyGoal, true
+			if x.most > 0 {
+				g.bound = x.most
+			}
 		}
 		out = append(out, g)
 	}

@@ -67,6 +67,16 @@ func (w *Word) Return(gen uint64, tick int64) bool {
 	return w.v.CompareAndSwap(v, pack(gen, tick, open|seated))
 }
 
+// Lasts returns for how many ticks lease gen has lasted; false if it has ended.
+// The clock is read after the word, so that it can not be behind it.
+func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
+	v := w.v.Load()
+	if v&leased == 0 || v>>genShift != gen {
+		return 0, false
+	}
+	return int64((uint64(clock.Load()) - v>>tickShift) & tickMask), true
+}
+
 // End ends lease gen, whatever else is true of the resource, and moves it into
 // the pool's hands. It fails only if that lease has ended.
 func (w *Word) End(gen uint64) bool {

@@ -126,4 +126,10 @@ func compare(t *testing.T, w *claim.Word, m *model, now int64, which uint64) {
 		w.Holds(m.gen) != m.leased || w.Holds(which) != (m.leased && which == m.gen) {
 		t.Fatalf("word %+v (doomed %v, %d ticks at %d) is not %+v", s, w.Doomed(), s.Ticks(now), now, *m)
 	}
+	if n, ok := w.Lasts(m.gen, at(now)); ok != m.leased || ok && n != now-m.tick {
+		t.Fatalf("Lasts: %d ticks, %v; the word is %+v at %d", n, ok, *m, now)
+	}
+	if _, ok := w.Lasts(which, at(now)); ok != w.Holds(which) {
+		t.Fatalf("Lasts of lease %d: %v", which, ok)
+	}
 }
