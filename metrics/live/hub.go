@@ -111,18 +111,16 @@ func (u *update) frame(v view) []byte {
 	if b, ok := u.frames[v]; ok {
 		return b
 	}
-	find := v.find
-	if v.pool != "" {
-		find = "" // it is for the resources
+	if v.pool == "" {
+		b := event("pools", encode(u.pools(v.find)))
+		u.frames[v] = b
+		return b
 	}
-	b := event("pools", encode(u.pools(find)))
-	if v.pool != "" {
-		d, ok := u.pool(v)
-		if !ok {
-			d.Name, d.Gone = v.pool, true
-		}
-		b = append(b, event("pool", encode(d))...)
+	d, ok := u.pool(v)
+	if !ok {
+		d.Name, d.Gone = v.pool, true
 	}
+	b := append(event("pools", encode(u.pools(""))), event("pool", encode(d))...)
 	u.frames[v] = b
 	return b
 }

@@ -91,7 +91,11 @@ func (u *update) pools(find string) glance {
 		case len(g.Pools) == maxPools:
 			g.More++
 		default:
-			g.Pools = append(g.Pools, u.summary(&k.brief, k.problem))
+			s := &k.brief
+			if k.full != nil { // one figure, wherever it is shown
+				s = k.full
+			}
+			g.Pools = append(g.Pools, u.summary(s, k.problem))
 		}
 	}
 	return g

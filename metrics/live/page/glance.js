@@ -15,7 +15,10 @@ export function bar() {
   const e = make("span", { class: "levels", "aria-hidden": "true" }, ...parts);
   e.show = (s) => {
     const all = Math.max(s.max, s.leased + s.idle + s.making + s.destroying, 1);
-    levels.forEach(([k], i) => { parts[i].style.width = `${(100 * s[k]) / all}%`; });
+    levels.forEach(([k], i) => {
+      parts[i].hidden = s[k] === 0; // or its gap would be seen
+      parts[i].style.width = `${(100 * s[k]) / all}%`;
+    });
   };
   return e;
 }
