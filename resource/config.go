@@ -80,6 +80,13 @@ type Config[T any] struct {
 	Eviction Eviction  // has it served long enough? Nil: never
 	Health   Health[T] // does it still work? Nil: yes
 
+	// Describe says a few words about v for [Pool.Inspect]. It may run at any
+	// time from the making of v on: beside its holder, beside other calls for
+	// the same v, and beside and after its Destroy. So it must only read what
+	// may be read then. It must not block and must not tell a secret. A panic
+	// in it is contained. Nil: there is nothing to say.
+	Describe func(v T) string
+
 	Trace *Trace // told what happens; nil: nobody. Copied
 	// SampleLeases is every how many leases of a resource Trace.Leased and
 	// Trace.Ended are called, rounded up to a power of two. 1: all. The first

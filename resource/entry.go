@@ -60,6 +60,9 @@ type entry[T any] struct {
 	cause    error         // why it is doomed, or destroyed
 	count    *int64        // which counter its end belongs to, if doomed
 	up, down *entry[T]     // on the shelf
+	seen     uint64        // the last inspection that listed it
+	known    int64         // the last lease that one has seen run
+	knownAt  int64         // tick at which that began
 }
 
 // fits reports whether the entry may be lent to a caller who asked for r; nil

@@ -18,17 +18,17 @@ func (s State) String() string {
 
 // Resource is one resource as [Pool.Inspect] finds it.
 type Resource struct {
-	Info
-	State  State
-	Held   time.Duration // for how long its lease has lasted, from a clock that ticks every 10 ms; 0 unless leased
+	Info                 // Leases includes the one that runs
+	State  State         // where it is
+	Held   time.Duration // for how long its lease has lasted, exact if that was sampled, else to 10 ms; 0 unless leased
 	Doomed error         // why it will be destroyed when its lease ends; nil: it will not
 	Detail string        // what Config.Describe says
 }
 
 // Waiting is one caller that waits, as [Pool.Inspect] finds it.
 type Waiting struct {
-	Request Request
-	Waited  time.Duration
+	Request Request       // what it asked for
+	Waited  time.Duration // so far
 }
 
 // PolicyState is one policy of a pool and what it says of itself.
@@ -38,20 +38,19 @@ type PolicyState struct {
 	State  string // of a policy with a method State() string; else ""
 }
 
-// Inspection is what a pool is made of at one time. Resources and Waiting are
-// the first of so many, in no order and in the order of the line.
+// Inspection is what a pool is made of at one time.
 type Inspection struct {
 	Stats
 	OldestWait time.Duration // of those who wait now; 0 if nobody does
-	Resources  []Resource
-	Waiting    []Waiting
-	Policies   []PolicyState
-	Facts      []Fact // what a pool of a particular kind adds, such as wspool's
+	Resources  []Resource    // some of those made, in no order; not those being destroyed
+	Waiting    []Waiting     // the first of those who wait, who came first in front
+	Policies   []PolicyState // those that there are
+	Facts      []Fact        // what a pool of a particular kind adds, such as wspool's
 }
 
 // Fact is one more figure of a pool.
 type Fact struct {
 	Name  string // in words, such as "tainted"
-	Value int64
-	Level bool // it goes up and down; else it counts
+	Value int64  // how many
+	Level bool   // it goes up and down; else it counts
 }

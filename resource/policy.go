@@ -110,6 +110,15 @@ type Health[T any] interface {
 	Check(ctx context.Context, v T, i Info) error
 }
 
+// Stateful is what a policy of any kind may implement besides its methods, so
+// that [Pool.Inspect] can show how it stands: "3 of 8 in use, 2 waiting". State
+// must be short, must not block and must not tell a secret; it may be called by
+// many goroutines at once and while the policy's other methods run, those of a
+// [Queue] included. A panic in it is contained.
+type Stateful interface {
+	State() string
+}
+
 // Scheduled is what a [Health] may implement besides Check. Where Due returns
 // false Check is not called, and nothing is learned of the resource. Due must
 // not block and may be called by many goroutines at once. A panic in it counts

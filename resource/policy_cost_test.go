@@ -117,3 +117,24 @@ func newBare(b *testing.B, max int, set func(cfg *resource.Config[*token])) *res
 	})
 	return p
 }
+
+// BenchmarkInspect looks at a pool of 10,000.
+func BenchmarkInspect(b *testing.B) {
+	const size = 10000
+	p := newBare(b, size, func(cfg *resource.Config[*token]) {
+		cfg.Describe = func(*token) string { return "a token" }
+	})
+	if err := p.Warm(context.Background(), size); err != nil {
+		b.Fatal(err)
+	}
+	for name, limit := range map[string]int{"none": 0, "all": size} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if in := p.Inspect(limit); in.Idle != size || len(in.Resources) != limit {
+					b.Fatalf("%v, %d listed", in, len(in.Resources))
+				}
+			}
+		})
+	}
+}

@@ -80,6 +80,7 @@ type Pool[T any] struct {
 	cancel  context.CancelFunc
 	idle    sync.Pool    // of *waiter[T]
 	panics  atomic.Int64 // contained
+	listing sync.Mutex   // held by the one who lists what there is; locked before mu
 	drained chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
@@ -131,6 +132,8 @@ type Pool[T any] struct {
 	grower   *time.Timer
 	growAt   time.Duration // when grower fires; 0: it does not
 	sweeper  *time.Timer
+
+	listings uint64 // how often what there is was listed
 
 	// The tick.
 	ticker  *time.Timer

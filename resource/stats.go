@@ -90,6 +90,11 @@ func (s Stats) String() string {
 func (p *Pool[T]) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.stats()
+}
+
+// stats is Stats with the pool locked.
+func (p *Pool[T]) stats() Stats {
 	load, begun := p.load()
 	s := Stats{
 		Load:      load,

@@ -222,7 +222,7 @@ func (s *sweep[T]) examine(x *suspect[T]) {
 	var took time.Duration
 	known, kept := true, true
 	there := p.apart(x.e, func() {
-		ill, took = p.ask(ctx, x.e, x.info)
+		took, ill = p.ask(ctx, x.e, x.info)
 		if known = ill == nil || p.ctx.Err() == nil; known { // else Close has cut it short
 			kept = p.passes(x.e, ill)
 		}

@@ -49,9 +49,9 @@ type Trace struct {
 
 // LeaseEvent is a lease that has begun.
 type LeaseEvent struct {
-	ID      uint64 // of the resource
-	Lease   uint64 // the resource's how manieth, from 1
-	Request Request
+	ID      uint64        // of the resource
+	Lease   uint64        // the resource's how manieth, from 1
+	Request Request       // what the caller asked for
 	Waited  time.Duration // 0: it did not wait
 }
 

@@ -44,7 +44,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	if !o.due {
 		return true, nil
 	}
-	ill, took := p.ask(s.ctx, e, i)
+	took, ill := p.ask(s.ctx, e, i)
 	if ill != nil && s.ctx.Err() != nil {
 		p.untouch(s, l)
 		return false, p.gaveUp(s)
@@ -157,7 +157,7 @@ func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 }
 
 // ask asks the Health, and times it if somebody wants to know.
-func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error, took time.Duration) {
+func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (took time.Duration, ill error) {
 	timed := p.cfg.Trace.Checked != nil
 	if timed {
 		took = -p.since()
@@ -168,5 +168,5 @@ func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (ill error, took
 	if timed {
 		took += p.since()
 	}
-	return ill, took
+	return took, ill
 }

@@ -44,6 +44,7 @@ type waitList[T any] struct {
 	n           int
 	fresh       int // of them, who ask for Fresh
 	turns       uint64
+	cursor      *waiter[T] // where an inspection goes on
 }
 
 // mayPass reports whether a caller with that turn, 0 for a new one, may take
@@ -81,6 +82,9 @@ func (l *waitList[T]) insert(w *waiter[T]) {
 }
 
 func (l *waitList[T]) remove(w *waiter[T]) {
+	if l.cursor == w {
+		l.cursor = w.next
+	}
 	if w.prev == nil {
 		l.front = w.next
 	} else {

@@ -1,0 +1,173 @@
+package resource
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// listChunk is how many resources, or callers who wait, are listed under one hold
+// of the lock.
+const listChunk = 64
+
+// Inspect returns a snapshot with at most limit resources and as many waiting
+// callers; 0: none, which is cheap however many there are. It does not wait, and
+// holds the pool's lock for no more than a few microseconds at a time, so that
+// what it lists is not of one instant: what moves meanwhile may be seen where it
+// was or where it is, and what is made meanwhile not at all, but nothing is
+// listed twice. It works as well when the pool is closed.
+func (p *Pool[T]) Inspect(limit int) Inspection {
+	var in Inspection
+	p.mu.Lock()
+	in.Stats = p.stats()
+	in.OldestWait = p.longestWait()
+	p.mu.Unlock()
+	p.list(&in, limit)
+	in.Policies = p.policyStates()
+	return in
+}
+
+// longestWait is how long who came first has waited. The pool is locked.
+func (p *Pool[T]) longestWait() time.Duration {
+	if w := p.waiters.front; w != nil {
+		return p.since() - w.Since
+	}
+	return 0
+}
+
+// list adds resources and callers who wait to in, as long as it has less than
+// limit of them.
+func (p *Pool[T]) list(in *Inspection, limit int) {
+	if limit <= 0 {
+		return
+	}
+	from := len(in.Resources)
+	made := p.listResources(in, limit)
+	p.listWaiting(in, limit)
+	if p.cfg.Describe == nil {
+		return
+	}
+	for i, e := range made {
+		r := &in.Resources[from+i]
+		_ = p.guard("Describe", func() { r.Detail = p.cfg.Describe(e.value) })
+	}
+}
+
+// listResources goes through the pool's list from the end. What is retired
+// meanwhile is replaced there by the last one: that was listed, which it knows.
+func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) {
+	p.listing.Lock()
+	defer p.listing.Unlock()
+	p.mu.Lock()
+	from := len(p.all)
+	p.listings++
+	stamp := p.listings
+	p.mu.Unlock()
+	n := min(from, limit-len(in.Resources))
+	if n <= 0 {
+		return nil
+	}
+	in.Resources = slices.Grow(in.Resources, n)
+	listed = make([]*entry[T], 0, n)
+	for from > 0 && len(in.Resources) < limit {
+		p.mu.Lock() // not lock: it would count as a caller
+		now := p.since()
+		upTo := min(from, len(p.all))
+		for from = max(0, upTo-listChunk); upTo > from && len(in.Resources) < limit; {
+			upTo--
+			if e := p.all[upTo]; e.seen != stamp {
+				e.seen = stamp
+				listed = append(listed, e)
+				in.Resources = append(in.Resources, p.inspect(e, now))
+			}
+		}
+		p.mu.Unlock()
+	}
+	return listed
+}
+
+// inspect says how e is. What is between two hands counts as leased, as in Stats.
+// The pool is locked.
+func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
+	word := e.word.Load()
+	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
+	idle := int64(0)
+	switch {
+	case e.place == shelf:
+		idle = max(0, tick-e.since)
+		if e.aside {
+			r.State = Checking
+		}
+	case word.Open:
+		idle = word.Ticks(tick)
+	default:
+		r.State = Leased
+		if word.Leased {
+			r.Held = p.heldFor(e, word.Leases, tick-word.Ticks(tick), now)
+		}
+	}
+	e.tell(&r.Info, tick, idle, word.Leases)
+	r.Idle = min(r.Idle, r.Age)
+	if e.word.Doomed() {
+		r.Doomed = e.cause
+	}
+	return r
+}
+
+// heldFor is for how long that lease of e has lasted, which began at tick. The
+// word's tick turns over after 46 hours: what was seen before is known. The pool
+// is locked.
+func (p *Pool[T]) heldFor(e *entry[T], lease, tick int64, now time.Duration) time.Duration {
+	if e.mark.lease.Load() == uint64(lease) {
+		return max(0, now-time.Duration(e.mark.start.Load()))
+	}
+	if e.known != lease {
+		e.known, e.knownAt = lease, tick
+	}
+	return max(0, now.Truncate(tickLen)-time.Duration(e.knownAt)*tickLen)
+}
+
+// listWaiting goes through the line from the front.
+func (p *Pool[T]) listWaiting(in *Inspection, limit int) {
+	p.listing.Lock()
+	defer p.listing.Unlock()
+	line := &p.waiters
+	p.mu.Lock()
+	line.cursor = line.front
+	for {
+		now := p.since()
+		for n := 0; n < listChunk && line.cursor != nil && len(in.Waiting) < limit; n++ {
+			w := line.cursor
+			in.Waiting = append(in.Waiting, Waiting{Request: w.Request, Waited: now - w.Since})
+			line.cursor = w.next
+		}
+		if line.cursor == nil || len(in.Waiting) >= limit {
+			line.cursor = nil
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		p.mu.Lock()
+	}
+}
+
+// policyStates asks the policies how they stand.
+func (p *Pool[T]) policyStates() (states []PolicyState) {
+	add := func(moment string, policy any) {
+		if policy == nil {
+			return
+		}
+		s := PolicyState{Moment: moment, Type: fmt.Sprintf("%T", policy)}
+		if f, ok := policy.(Stateful); ok {
+			_ = p.guard("State", func() { s.State = f.State() })
+		}
+		states = append(states, s)
+	}
+	add("Admission", p.cfg.Admission)
+	add("MakeGate", p.cfg.MakeGate)
+	add("Quota", p.cfg.Quota)
+	add("Eviction", p.cfg.Eviction)
+	add("Health", p.cfg.Health)
+	add("Queue", p.cfg.Queue)
+	return states
+}
