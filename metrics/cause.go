@@ -7,14 +7,12 @@ import (
 	"net"
 	"os"
 	"reflect"
-	"strings"
 	"syscall"
 
 	"github.com/respool/respool/resource"
 )
 
-// causes are the words for the errors of package resource, and for those of the
-// standard library that end connections.
+// causes are the words for the errors of package resource.
 var causes = []struct {
 	err   error
 	words string
@@ -31,6 +29,7 @@ var causes = []struct {
 	{resource.ErrMakeTimeout, "make timed out"},
 }
 
+// commonCauses are those for what ends connections.
 var commonCauses = []struct {
 	err   error
 	words string
@@ -46,7 +45,7 @@ var commonCauses = []struct {
 // label is the few words under which what was destroyed for cause is counted.
 func (m *Meter) label(cause error) (l string) {
 	defer func() {
-		if l == "" || recover() != nil { // the methods of an error are not ours
+		if recover() != nil || l == "" { // the methods of an error are not ours
 			l = other
 		}
 	}()
@@ -59,22 +58,21 @@ func (m *Meter) label(cause error) (l string) {
 	return causeWords(cause)
 }
 
-// causeWords is what is known of err; "" if nothing is. It never takes the text
-// of an error that was made anew: that can be a server's.
+// causeWords is what is known of err; "" if nothing is.
 func causeWords(err error) string {
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
 			return c.words
 		}
 	}
+	if s := sentinel(err, 32); s != "" {
+		return s
+	}
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {
 		if s := clean(named.Cause(), maxLabel); s != "" {
 			return s
 		}
-	}
-	if s := sentinel(err, 32); s != "" {
-		return s
 	}
 	var panicked *resource.PanicError
 	if errors.As(err, &panicked) {
@@ -94,19 +92,34 @@ func causeWords(err error) string {
 
 var plainError = reflect.TypeOf(errors.New(""))
 
-// sentinel is what the first error of errors.New in the chain says, without the
-// name of the package that it begins with, if that is one of the module's: those
-// are values with a fixed text. At most depth errors deep.
+// sentinels are the words for the errors with a fixed text for which policy,
+// wspool and resource destroy: this package imports neither of the first two.
+// Any other text may have been made anew, of something that nobody should see.
+var sentinels = map[string]string{
+	"policy: too old":                                             "too old",
+	"policy: lent too often":                                      "lent too often",
+	"policy: idle too long":                                       "idle too long",
+	"policy: more idle than needed":                               "more idle than needed",
+	"policy: health check timed out":                              "health check timed out",
+	"wspool: unsolicited message":                                 "unsolicited message",
+	"wspool: reused connection was dead":                          "stale",
+	"wspool: peer has been silent":                                "peer silent",
+	"wspool: message is over the limit":                           "message over the limit",
+	"wspool: too many unsolicited messages":                       "flooded",
+	"wspool: lease ended before its last message was read":        "unread message",
+	"wspool: lease ended with a read or write unfinished":         "unfinished read or write",
+	"wspool: the function that had the connection did not return": "not returned",
+	"resource: the function in Do did not return":                 "not returned",
+}
+
+// sentinel is the words for the first of sentinels in the chain, at most depth
+// errors deep.
 func sentinel(err error, depth int) string {
 	if err == nil || depth == 0 {
 		return ""
 	}
 	if reflect.TypeOf(err) == plainError {
-		pkg, said, ok := strings.Cut(err.Error(), ": ")
-		if ok && (pkg == "policy" || pkg == "wspool" || pkg == "resource") {
-			return clean(said, maxLabel)
-		}
-		return ""
+		return sentinels[err.Error()]
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
@@ -124,7 +137,7 @@ func sentinel(err error, depth int) string {
 // refuser is the name of the policy that refused with err.
 func refuser(err error) (name string) {
 	defer func() {
-		if name == "" || recover() != nil {
+		if recover() != nil || name == "" {
 			name = other
 		}
 	}()

@@ -12,8 +12,8 @@ import (
 // Config says what a [Meter] does. [New] copies it. The zero Config counts, and
 // reports nothing by itself.
 type Config struct {
-	// Overdue is how long a lease may last before it is reported: at least 100
-	// ms. One that lasts longer is found no later than an eighth of Overdue
+	// Overdue is how long a lease may last before it is reported: from 100 ms
+	// to a day. One that lasts longer is found no later than an eighth of Overdue
 	// after, and reported once: to OnOverdue, to Logger and as an [Event]; and
 	// once more when it has ended after all. Zero: none is.
 	Overdue time.Duration
@@ -31,16 +31,21 @@ type Config struct {
 
 	// Cause is asked first for the few words under which a destroyed resource
 	// is counted in [Snapshot.Destroyed]; they must not carry a secret. ""
-	// leaves it to the meter: the word for an error of package resource, what a
-	// method Cause() string of an error in the chain says, the words of an
-	// error that policy or wspool exports, those of the operating system's
-	// error, or "other". A panic in it counts as "". Nil: the meter decides.
+	// leaves it to the meter, which has words for the errors of resource, policy
+	// and wspool, then asks a method Cause() string of an error in the chain,
+	// then has words for the ends of connections, and else says "other": never
+	// the text of an error, which can be a server's. A panic in it counts as "".
+	// Nil: the meter decides.
 	Cause func(cause error) string
 }
 
-// The shortest Config.Overdue: by then every lease has an Ended, whether or not
-// it was sampled, and the pool's clock has ticked a few times.
-const minOverdue = 100 * time.Millisecond
+// The bounds of Config.Overdue. After the shortest the pool's clock has ticked a
+// few times, and every lease has an Ended, whether or not it was sampled; of one
+// that was not the pool knows for less than two days how long it has lasted.
+const (
+	minOverdue = 100 * time.Millisecond
+	maxOverdue = 24 * time.Hour
+)
 
 const maxName = 128 // bytes
 
@@ -55,8 +60,8 @@ func (c *Config) check(name string) error {
 	case !printable(name):
 		bad = append(bad, errors.New("name is not of printable characters"))
 	}
-	if c.Overdue != 0 && c.Overdue < minOverdue {
-		bad = append(bad, fmt.Errorf("Overdue is %v, not 0 or at least %v", c.Overdue, minOverdue))
+	if c.Overdue != 0 && (c.Overdue < minOverdue || c.Overdue > maxOverdue) {
+		bad = append(bad, fmt.Errorf("Overdue is %v, not 0 or from %v to %v", c.Overdue, minOverdue, maxOverdue))
 	}
 	if c.Overdue == 0 && c.OnOverdue != nil {
 		bad = append(bad, errors.New("OnOverdue is set, but Overdue is 0"))

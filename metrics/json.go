@@ -24,7 +24,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
 		Resources: list(s.Resources, resourceOf),
 		Waiting:   list(s.Waiting, waitingOf),
-		Policies:  list(s.Policies, func(p resource.PolicyState) jsonPolicy { return jsonPolicy(p) }),
+		Policies:  list(s.Policies, policyOf),
 		Facts:     list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
 		Held:      list(s.Held, heldOf),
 		Events:    list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
@@ -134,6 +134,7 @@ type jsonResource struct {
 	Age      seconds `json:"age"`
 	Idle     seconds `json:"idle"`
 	Leases   int64   `json:"leases"`
+	Checked  seconds `json:"checked"`
 	Failures int     `json:"failures"`
 	Held     seconds `json:"held"`
 	Doomed   string  `json:"doomed"`
@@ -143,7 +144,7 @@ type jsonResource struct {
 func resourceOf(r resource.Resource) jsonResource {
 	return jsonResource{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
-		Failures: r.Failures, Held: seconds(r.Held), Doomed: words(r.Doomed), Detail: clean(r.Detail, maxText),
+		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Doomed: words(r.Doomed), Detail: clean(r.Detail, maxText),
 	}
 }
 
@@ -167,6 +168,10 @@ type jsonPolicy struct {
 	Moment string `json:"moment"`
 	Type   string `json:"type"`
 	State  string `json:"state"`
+}
+
+func policyOf(p resource.PolicyState) jsonPolicy {
+	return jsonPolicy{p.Moment, clean(p.Type, maxText), clean(p.State, maxText)}
 }
 
 type jsonFact struct {

@@ -55,7 +55,7 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 		copy(l.stack[:], stack[:depth])
 		if ls.budget.take(now.Sub(ls.m.born)) {
 			l.profiled = true
-			heldProfile.Add(l, leading(stack[:depth]))
+			heldProfile.Add(l, leading(l.stack[:depth]))
 		}
 	}
 	s.mu.Unlock()
@@ -136,7 +136,8 @@ func (l *lease) held(now time.Time) Held {
 
 func (l *lease) frames() []Frame { return frames(l.stack[:l.depth]) }
 
-// list returns the limit of them that have lasted longest, those first.
+// list returns the limit of them that have lasted longest, those first; all if
+// limit is negative.
 func (ls *leases) list(limit int) []Held {
 	if limit == 0 {
 		return nil
@@ -157,6 +158,9 @@ func (ls *leases) list(limit int) []Held {
 	slices.SortFunc(all, func(a, b brief) int {
 		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id))
 	})
+	if limit < 0 {
+		limit = len(all)
+	}
 	list := make([]Held, 0, min(limit, len(all)))
 	now := time.Now()
 	for _, b := range all {

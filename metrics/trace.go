@@ -131,14 +131,7 @@ func (m *Meter) onPanicked(err error) {
 	m.events.add("panic", "", func() string { return words(err) })
 }
 
-// exact is from when on the pool tells of the end of every lease.
-const exact = 20 * time.Millisecond
-
 func (m *Meter) onEnded(e resource.EndEvent) {
-	n := int64(1)
-	if e.Held < exact { // of longer ones each is told, so each stands for itself
-		n = e.Sampled
-	}
-	m.hold.Record(e.ID, e.Held, n)
+	m.hold.Record(e.ID, e.Held, max(1, e.Sampled))
 	m.leases.end(e.ID, e.Lease, e.Held)
 }

@@ -1,0 +1,137 @@
+package metrics_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+type named string
+
+func (n named) Error() string { return "server says " + string(n) }
+func (n named) Cause() string { return string(n) }
+
+func TestLabel(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	for _, c := range []struct {
+		cause error
+		want  string
+	}{
+		{nil, "other"},
+		{errors.New("password hunter2"), "other"},
+		{fmt.Errorf("policy: made anew with %s", "a secret"), "other"},
+		{resource.ErrClosed, "closed"},
+		{fmt.Errorf("holder: %w", resource.ErrDiscarded), "discarded"},
+		{fmt.Errorf("both: %w, %w", io.EOF, resource.ErrShrunk), "shrunk"},
+		{policy.ErrMaxAge, "too old"},
+		{fmt.Errorf("%w for 3s", wspool.ErrSilent), "peer silent"},
+		{fmt.Errorf("%w (1 of 3): %w", policy.ErrCheckTimeout, context.DeadlineExceeded), "health check timed out"},
+		{errors.Join(errors.New("a"), fmt.Errorf("%w", policy.ErrMaxLeases)), "lent too often"},
+		{named("closed 1006"), "closed 1006"},
+		{fmt.Errorf("x: %w", named("busy\n"+strings.Repeat("y", 100))), "busy " + strings.Repeat("y", 56) + "…"},
+		{fmt.Errorf("x: %w", named("")), "other"},
+		{&resource.PanicError{Where: "Check", Value: "boom"}, "panic"},
+		{fmt.Errorf("%w: Check", resource.ErrGoexit), "goexit"},
+		{fmt.Errorf("read: %w", io.EOF), "end of file"},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), "timeout"},
+		{fmt.Errorf("read: %w", syscall.ECONNRESET), syscall.ECONNRESET.Error()},
+		{badError{}, "other"},
+		{fmt.Errorf("x: %w", badError{}), "other"},
+	} {
+		if got := m.Label(c.cause); got != c.want {
+			t.Errorf("a %T is counted under %q, not %q", c.cause, got, c.want)
+		}
+	}
+}
+
+// What the other packages destroy for has words, whatever they call it.
+func TestLabel_KnowsTheOthers(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	seen := make(map[string]error)
+	for _, err := range []error{
+		resource.ErrClosed, resource.ErrDiscarded, resource.ErrDoomed, resource.ErrReset, resource.ErrShrunk,
+		resource.ErrNearEnd, resource.ErrNotFresh, resource.ErrGaveWay, resource.ErrGoexit, resource.ErrMakeTimeout,
+		policy.ErrMaxAge, policy.ErrMaxLeases, policy.ErrMaxIdle, policy.ErrSoftIdle, policy.ErrCheckTimeout,
+		wspool.ErrUnsolicited, wspool.ErrUnread, wspool.ErrUnfinished, wspool.ErrStale, wspool.ErrSilent,
+		wspool.ErrReadLimit, wspool.ErrFlooded,
+	} {
+		l := m.Label(fmt.Errorf("around: %w", err))
+		if l == "other" || seen[l] != nil {
+			t.Errorf("%v is counted under %q, as %v", err, l, seen[l])
+		}
+		seen[l] = err
+	}
+}
+
+func TestLabel_OwnWords(t *testing.T) {
+	m := newMeter(t, metrics.Config{Cause: func(err error) string {
+		if errors.Is(err, io.EOF) {
+			return "hung up"
+		}
+		if errors.Is(err, io.ErrClosedPipe) {
+			panic("boom")
+		}
+		return ""
+	}})
+	for cause, want := range map[error]string{
+		io.EOF: "hung up", resource.ErrReset: "reset", io.ErrClosedPipe: "other",
+	} {
+		if got := m.Label(cause); got != want {
+			t.Errorf("%v is counted under %q, not %q", cause, got, want)
+		}
+	}
+	if e := m.Snapshot(0).Events; len(e) != 1 || e[0].Kind != "panic" || e[0].Text != "boom" {
+		t.Errorf("the events are %+v", e)
+	}
+}
+
+func TestRefuser(t *testing.T) {
+	inner := &resource.Rejection{Policy: "inner"}
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "other"},
+		{errors.New("no"), "other"},
+		{inner, "inner"},
+		{&resource.AcquireError{Err: fmt.Errorf("x: %w", inner)}, "inner"},
+		{&resource.Rejection{Err: inner}, "inner"},
+		{&resource.Rejection{Policy: "outer", Err: inner}, "outer"},
+		{&resource.Rejection{}, "other"},
+		{&resource.Rejection{Err: &resource.Rejection{}}, "other"},
+		{&resource.Rejection{Policy: "a\x00" + strings.Repeat("b", 100)}, "a " + strings.Repeat("b", 59) + "…"},
+		{badError{}, "other"},
+	} {
+		if got := metrics.Refuser(c.err); got != c.want {
+			t.Errorf("%v was refused by %q, not %q", c.want, got, c.want)
+		}
+	}
+}
+
+// Labels are bounded in number; what comes after goes under other, and nothing
+// is lost.
+func TestMeter_LabelsAreBounded(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	for i := range 1000 {
+		trace.Destroyed(resource.DestroyEvent{Cause: named(fmt.Sprint("cause ", i))})
+		trace.Refused(context.Background(), &resource.Rejection{Policy: fmt.Sprint("policy ", i)})
+		trace.Rejected(context.Background(), &resource.Rejection{Policy: "policy 1"})
+	}
+	s := m.Snapshot(0)
+	if n := len(s.Destroyed); n != 33 || s.Destroyed["other"] != 968 || s.Destroyed["cause 31"] != 1 {
+		t.Errorf("%d causes: %v", n, s.Destroyed)
+	}
+	if n := len(s.Refused); n != 33 || s.Refused["other"] != 968 || s.Refused["policy 1"] != 1001 {
+		t.Errorf("%d policies: %v", n, s.Refused)
+	}
+}

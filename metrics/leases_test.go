@@ -1,0 +1,180 @@
+package metrics_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+// begin tells of a lease, as a pool would.
+//
+//go:noinline
+func begin(trace *resource.Trace, id, number uint64) {
+	trace.Leased(context.Background(), resource.LeaseEvent{ID: id, Lease: number, Request: resource.Request{Class: "batch\n" + strings.Repeat("x", 100)}})
+}
+
+func end(trace *resource.Trace, id, number uint64) {
+	trace.Ended(resource.EndEvent{ID: id, Lease: number, Held: time.Second, Sampled: 1})
+}
+
+func TestHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeter(t, metrics.Config{})
+		trace := m.Trace(nil)
+		for id := range uint64(40) {
+			begin(trace, id+1, 7)
+			time.Sleep(time.Second)
+		}
+		held := m.Snapshot(3).Held
+		if len(held) != 3 {
+			t.Fatalf("held are %+v", held)
+		}
+		for i, h := range held {
+			if h.ID != uint64(i+1) || h.Lease != 7 || h.For != time.Duration(40-i)*time.Second || h.Overdue {
+				t.Errorf("number %d is %+v", i, h)
+			}
+			if len(h.Class) > 64 || !strings.HasPrefix(h.Class, "batch x") {
+				t.Errorf("its class is %q", h.Class)
+			}
+			if len(h.Stack) == 0 || !strings.HasSuffix(h.Stack[0].Func, "metrics_test.begin") || !strings.HasSuffix(h.Stack[0].File, "leases_test.go") || h.Stack[0].Line == 0 {
+				t.Errorf("its stack is %+v", h.Stack)
+			}
+		}
+		for id := range uint64(40) {
+			end(trace, id+1, 7)
+			end(trace, id+1, 7) // tells nothing new
+		}
+		if held := m.Snapshot(100).Held; len(held) != 0 {
+			t.Errorf("with all ended, held are %+v", held)
+		}
+	})
+}
+
+// The end of a lease may be told after the beginning of the next.
+func TestHeld_OutOfOrder(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	want := func(number uint64) {
+		t.Helper()
+		held := m.Snapshot(10).Held
+		if number == 0 && len(held) == 0 || len(held) == 1 && held[0].Lease == number {
+			return
+		}
+		t.Errorf("held are %+v, want %d", held, number)
+	}
+	begin(trace, 1, 1)
+	begin(trace, 1, 2)
+	want(2)
+	end(trace, 1, 1)
+	want(2)
+	begin(trace, 1, 1) // long over
+	want(2)
+	end(trace, 1, 3) // of one that was not sampled
+	want(2)
+	end(trace, 1, 2)
+	want(0)
+}
+
+func TestHeld_AfterClose(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	begin(trace, 1, 1)
+	m.Close()
+	begin(trace, 2, 1)
+	end(trace, 1, 1)
+	if s := m.Snapshot(10); len(s.Held) != 0 || s.Hold.Count != 1 {
+		t.Errorf("held are %+v, %d have ended", s.Held, s.Hold.Count)
+	}
+}
+
+func TestHeld_Concurrent(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	stop := make(chan struct{})
+	var readers, wg sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for _, h := range m.Snapshot(50).Held {
+				if h.ID == 0 || h.Lease == 0 || len(h.Stack) == 0 || !strings.Contains(h.Stack[0].Func, "metrics_test") {
+					t.Errorf("held is %+v", h)
+					return
+				}
+			}
+		}
+	})
+	for g := range uint64(4) {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, g))
+			out := make(map[uint64]uint64)
+			number := uint64(0)
+			for range 4000 {
+				id := g*64 + rnd.Uint64N(64) + 1
+				if n := out[id]; n != 0 {
+					end(trace, id, n)
+					delete(out, id)
+					continue
+				}
+				number++
+				out[id] = number
+				begin(trace, id, number)
+			}
+			for id, n := range out {
+				end(trace, id, n)
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	readers.Wait()
+	if held := m.Snapshot(10).Held; len(held) != 0 {
+		t.Errorf("held are %+v", held)
+	}
+}
+
+// Once warm, a sampled lease costs no memory, but for what the profile of
+// runtime/pprof takes, which is bounded.
+func TestLeasedAndEnded_Allocate(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	ctx := context.Background()
+	number := uint64(0)
+	cycle := func() {
+		number++
+		trace.Leased(ctx, resource.LeaseEvent{ID: 1 + number%7, Lease: number})
+		trace.Ended(resource.EndEvent{ID: 1 + number%7, Lease: number, Held: time.Millisecond, Sampled: 128})
+	}
+	for range 5000 { // the budget of the profile is spent
+		cycle()
+	}
+	if n := testing.AllocsPerRun(1000, cycle); n > 1 {
+		t.Errorf("a sampled lease allocates %v times", n)
+	}
+}
+
+func BenchmarkSampledLease(b *testing.B) {
+	m, err := metrics.New("bench", metrics.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	trace := m.Trace(nil)
+	b.ReportAllocs()
+	for n := uint64(1); b.Loop(); n++ {
+		trace.Leased(context.Background(), resource.LeaseEvent{ID: 1 + n%7, Lease: n})
+		trace.Ended(resource.EndEvent{ID: 1 + n%7, Lease: n, Held: time.Millisecond, Sampled: 128})
+	}
+}
