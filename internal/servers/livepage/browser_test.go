@@ -121,6 +121,7 @@ func (b *tab) size(width, height int64, scheme string) {
 // host serves a page at an address that outlives it.
 type host struct {
 	t       *testing.T
+	every   time.Duration
 	address string
 	stop    func()
 }
@@ -138,7 +139,7 @@ func (h *host) serve() {
 		h.t.Fatal(err)
 	}
 	h.address = l.Addr().String()
-	p := live.Handler(live.Config{Every: 200 * time.Millisecond})
+	p := live.Handler(live.Config{Every: h.every})
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pools/", p)
 	srv := &http.Server{Handler: mux}
@@ -160,8 +161,8 @@ func (h *host) serve() {
 }
 
 // serving is a host until the test has ended.
-func serving(t *testing.T) *host {
-	h := &host{t: t}
+func serving(t *testing.T, every time.Duration) *host {
+	h := &host{t: t, every: every}
 	h.serve()
 	t.Cleanup(func() { h.stop() })
 	return h

@@ -21,6 +21,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
+// often is how often pages are updated, so that nobody waits for a second.
+const often = 200 * time.Millisecond
+
 // thing is a resource.
 type thing struct{ n int64 }
 
@@ -96,7 +99,7 @@ const figures = `JSON.stringify(Object.fromEntries([
 // The numbers on the page are those of the pool.
 func TestNumbers(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	p := watched(t, "numbers", resource.Config[*thing]{MaxSize: 6})
 	b.do(chromedp.Navigate(h.at("?pool=numbers")))
 	b.until(`document.querySelector("#news").textContent === "Live"`)
@@ -172,7 +175,7 @@ func forgetful(t *testing.T, p *resource.Pool[*thing]) resource.Lease[*thing] {
 // how long.
 func TestLeak(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	p := watched(t, "leaky", resource.Config[*thing]{MaxSize: 4, SampleLeases: 1})
 	for range 2 {
 		defer forgetful(t, p).Release()
@@ -201,7 +204,7 @@ func TestLeak(t *testing.T) {
 // Nothing that others named is run, or is an element of the page.
 func TestHostileNames(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	const hostile = `<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"'>`
 	p := watched(t, hostile, resource.Config[*thing]{
 		MaxSize: 2, SampleLeases: 1,
@@ -259,7 +262,7 @@ type failing struct{}
 // with the charts that it had.
 func TestRestart(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	p := watched(t, "restarted", resource.Config[*thing]{MaxSize: 3})
 	work(t, p, 4, 20)
 	b.do(chromedp.Navigate(h.at("?pool=restarted")))
@@ -284,7 +287,7 @@ func TestRestart(t *testing.T) {
 // Everything can be done with the keys, and paused is paused.
 func TestKeys(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	p := watched(t, "keys", resource.Config[*thing]{MaxSize: 3})
 	b.do(chromedp.Navigate(h.at("?pool=keys")))
 	b.until(`document.querySelector("#counters dd")?.textContent === "0"`)
@@ -325,7 +328,7 @@ func TestKeys(t *testing.T) {
 // No width makes the page wider than the window, and every control has a name.
 func TestWidths(t *testing.T) {
 	b := open(t)
-	h := serving(t)
+	h := serving(t, often)
 	p := watched(t, "a pool with a long name: wss://inference.eu-central-1.example.com/"+strings.Repeat("x", 40), resource.Config[*thing]{MaxSize: 3})
 	work(t, p, 4, 20)
 	for _, width := range []int64{360, 768, 1200, 2400} {

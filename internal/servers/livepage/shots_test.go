@@ -86,7 +86,7 @@ func scenery(t *testing.T) (eu *resource.Pool[*thing], stop func()) {
 	destroy := func(*thing, error) { time.Sleep(time.Duration(rand.Int64N(int64(3 * time.Millisecond)))) } // a goodbye
 	eu = watched(t, "speech eu-central", resource.Config[*thing]{
 		MaxSize: 32, Make: slowMake(50 * time.Millisecond), Destroy: destroy, Describe: describe, SampleLeases: 1,
-		Admission: policy.All(policy.PerClass(28)), Eviction: policy.MaxAge(20*time.Second, 0.2), SweepInterval: time.Second,
+		Admission: policy.Shares(60, map[string]int{"interactive": 20}), Eviction: policy.MaxAge(20*time.Second, 0.2), SweepInterval: time.Second,
 	})
 	us := watched(t, "speech us-east", resource.Config[*thing]{
 		MaxSize: 24, Make: slowMake(90 * time.Millisecond), Destroy: destroy, Describe: describe, MinIdle: 2,
@@ -113,22 +113,25 @@ func scenery(t *testing.T) (eu *resource.Pool[*thing], stop func()) {
 // What the page looks like, in a directory if one is given: then it is watched
 // for as long as its charts take to be worth a picture.
 func TestScreenshots(t *testing.T) {
-	dir, enough := os.Getenv("RESPOOL_SCREENSHOTS"), 100*time.Second
+	dir, enough, every := os.Getenv("RESPOOL_SCREENSHOTS"), 110*time.Second, time.Second
 	if dir == "" {
-		dir, enough = t.TempDir(), 2*time.Second
+		dir, enough, every = t.TempDir(), 2*time.Second, often
 	}
 	b := open(t)
-	h := serving(t)
+	h := serving(t, every)
 	_, stop := scenery(t)
 	defer stop()
 	b.size(1280, 800, "light")
 	b.do(chromedp.Navigate(h.at("")))
-	b.do(chromedp.WaitVisible(chromedp.CSS("#pools tbody a")), chromedp.Sleep(enough))
+	b.do(chromedp.WaitVisible(chromedp.CSS("#pools tbody a")))
+	time.Sleep(enough) // for the sake of the picture
 	b.shots(dir, "pools")
 	b.size(1280, 800, "light")
 	b.do(chromedp.Click(chromedp.CSS(`#pools tbody a[href*="eu-central"]`)))
 	b.until(`document.querySelector(".place summary")?.textContent.includes("nightlyReport")`)
-	b.do(chromedp.Click(chromedp.CSS(".place summary")), chromedp.Sleep(enough/10))
+	b.do(chromedp.Click(chromedp.CSS(".place summary")))
+	time.Sleep(enough / 10)
+	eval[bool](b, `scrollTo(0, 0) ?? document.activeElement.blur() ?? true`)
 	b.shots(dir, "pool")
 	b.good()
 }
@@ -137,15 +140,21 @@ func TestScreenshots(t *testing.T) {
 func (b *tab) shots(dir, name string) {
 	b.t.Helper()
 	for _, s := range []struct {
-		width  int64
-		scheme string
-		name   string
-	}{{1280, "light", "light"}, {1280, "dark", "dark"}, {360, "light", "phone"}} {
-		b.size(s.width, 800, s.scheme)
+		width, height int64
+		scheme        string
+		name          string
+		take          chromedp.Action[[]byte]
+	}{
+		{1280, 800, "light", "light", chromedp.FullScreenshot(100)},
+		{1280, 800, "dark", "dark", chromedp.FullScreenshot(100)},
+		{360, 800, "light", "phone", chromedp.FullScreenshot(100)},
+		{1180, 1160, "light", "first", chromedp.CaptureScreenshot()}, // what is seen without scrolling
+	} {
+		b.size(s.width, s.height, s.scheme)
 		b.do(chromedp.Sleep(500 * time.Millisecond)) // until the charts have their new size
 		b.fits(s.width, name)
 		b.call(name, func(ctx context.Context) error {
-			text, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+			text, err := chromedp.Run(ctx, s.take)
 			if err != nil {
 				return err
 			}

@@ -224,7 +224,7 @@ export class Bars {
     this.note = make("span", { class: "when" });
     this.facts = make("dl", { class: "facts" });
     this.css = css;
-    this.shown = ["p50", "p90", "p99", "mean", "longest"].map((name) => {
+    this.shown = ["p50", "p90", "p99", "longest"].map((name) => {
       const value = make("dd");
       this.facts.append(make("div", {}, make("dt", {}, name), value));
       return value;
@@ -249,7 +249,7 @@ export class Bars {
     const total = h.count;
     const q = (v, given) => (total ? duration(given ?? quantile(h, v)) : "–");
     const values = [q(0.5, h.p50_seconds), q(0.9, h.p90_seconds), q(0.99, h.p99_seconds),
-      total ? duration(h.sum_seconds / total) : "–", total ? duration(longest(h)) : "–"];
+      total ? duration(longest(h)) : "–"];
     this.shown.forEach((e, i) => say(e, values[i]));
     say(this.note, count(total) + (this.ready && total ? `, ${share(h.zero, total)} ${this.ready}` : ""));
     attribute(this.svg, "aria-label", `${this.title}: p50 ${values[0]}, p99 ${values[2]}, of ${count(total)}`);

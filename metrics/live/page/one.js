@@ -72,7 +72,8 @@ export class One {
 
   latencies() {
     this.bars = latencies.map(([key, title, css, ready]) => [key, new Bars(title, css, ready)]);
-    return section("Latencies", "latencies", make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure)));
+    this.e.bars = make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure));
+    return section("Latencies", "latencies", this.e.bars);
   }
 
   callers() {
@@ -150,6 +151,7 @@ export class One {
       attribute(b.figure, "title", old && d[key].count > 0 ? "none in the last minute: since the start" : null);
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
+    e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
     this.showHeld(d.held, d.leased);
     this.showWaiters(d.waiters, d.waiting);
     this.showResources(d.resources);
