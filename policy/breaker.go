@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -37,12 +38,13 @@ func Breaker(b TwoStepBreaker, retryAfter time.Duration) resource.Admission {
 	m.unless(b != nil, "the breaker is nil")
 	m.unless(retryAfter >= 0, "retryAfter is %v, not at least 0", retryAfter)
 	m.report("Breaker")
-	return &breaker{b, retryAfter}
+	return &breaker{b: b, retryAfter: retryAfter}
 }
 
 type breaker struct {
 	b          TwoStepBreaker
 	retryAfter time.Duration
+	refusing   atomic.Pointer[time.Time] // since when; nil: it admits
 }
 
 // errFailed is told where a failure has no error.
@@ -52,7 +54,14 @@ var errFailed = errors.New("policy: failed")
 func (p *breaker) Admit(context.Context, resource.Request) (resource.Done, error) {
 	done, err := p.b.Allow()
 	if err != nil {
+		if p.refusing.Load() == nil {
+			now := time.Now()
+			p.refusing.CompareAndSwap(nil, &now)
+		}
 		return nil, refuse("breaker", p.retryAfter, err)
+	}
+	if p.refusing.Load() != nil {
+		p.refusing.Store(nil)
 	}
 	if done == nil {
 		return nil, nil

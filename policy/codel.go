@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -76,13 +77,20 @@ type codel struct {
 	began      time.Duration // this interval
 	overloaded bool          // the last one had a standing queue
 	recent     bool          // so had the one before it
+
+	shown     atomic.Int64 // how many wait, for State
+	shownLate atomic.Bool  // overloaded, for State
 }
 
-func (c *codel) Push(w *resource.Waiter, _ time.Duration) { c.line.insert(w) }
+func (c *codel) Push(w *resource.Waiter, _ time.Duration) {
+	c.line.insert(w)
+	c.shown.Store(int64(len(c.line.where)))
+}
 
 func (c *codel) Remove(w *resource.Waiter) {
 	c.line.remove(w)
 	c.emptied()
+	c.shown.Store(int64(len(c.line.where)))
 }
 
 func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
@@ -102,6 +110,8 @@ func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
 	}
 	c.line.remove(w)
 	c.emptied()
+	c.shown.Store(int64(len(c.line.where)))
+	c.shownLate.Store(c.overloaded)
 	return w, refuse
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -27,6 +28,7 @@ type Gate struct {
 type pause struct {
 	over    chan struct{} // closed by Resume
 	refusal error
+	since   time.Time
 }
 
 // NewGate returns a gate that is open.
@@ -43,9 +45,9 @@ func (g *Gate) Pause(cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if before := g.now.Load(); before != nil {
-		p.over = before.over
+		p.over, p.since = before.over, before.since
 	} else {
-		p.over = make(chan struct{})
+		p.over, p.since = make(chan struct{}), time.Now()
 	}
 	g.now.Store(p)
 }

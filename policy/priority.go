@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -35,6 +36,7 @@ type priority struct {
 	heap  places
 	where map[*resource.Waiter]*place
 	turns uint64
+	shown atomic.Int64 // how many wait, for State
 }
 
 // place is a waiter's, in the heap.
@@ -53,12 +55,14 @@ func (p *priority) Push(w *resource.Waiter, _ time.Duration) {
 	x := &place{w: w, key: p.key(w), turn: p.turns}
 	p.where[w] = x
 	heap.Push(&p.heap, x)
+	p.shown.Store(int64(len(p.heap)))
 }
 
 func (p *priority) Remove(w *resource.Waiter) {
 	if x := p.where[w]; x != nil {
 		heap.Remove(&p.heap, x.index)
 		delete(p.where, w)
+		p.shown.Store(int64(len(p.heap)))
 	}
 }
 
@@ -68,6 +72,7 @@ func (p *priority) Pop(time.Duration) (*resource.Waiter, error) {
 	}
 	x := heap.Pop(&p.heap).(*place)
 	delete(p.where, x.w)
+	p.shown.Store(int64(len(p.heap)))
 	return x.w, nil
 }
 
