@@ -52,23 +52,19 @@ const maxName = 128 // bytes
 // check names every bad field.
 func (c *Config) check(name string) error {
 	var bad []error
-	switch {
-	case name == "":
-		bad = append(bad, errors.New("name is empty"))
-	case len(name) > maxName:
-		bad = append(bad, fmt.Errorf("name has %d bytes, over %d", len(name), maxName))
-	case !printable(name):
-		bad = append(bad, errors.New("name is not of printable characters"))
+	no := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
 	}
-	if c.Overdue != 0 && (c.Overdue < minOverdue || c.Overdue > maxOverdue) {
-		bad = append(bad, fmt.Errorf("Overdue is %v, not 0 or from %v to %v", c.Overdue, minOverdue, maxOverdue))
-	}
-	if c.Overdue == 0 && c.OnOverdue != nil {
-		bad = append(bad, errors.New("OnOverdue is set, but Overdue is 0"))
-	}
-	if c.Overdue == 0 && c.OnReturned != nil {
-		bad = append(bad, errors.New("OnReturned is set, but Overdue is 0"))
-	}
+	no(name != "", "name is empty")
+	no(len(name) <= maxName, "name has %d bytes, over %d", len(name), maxName)
+	no(printable(name), "name is not of printable characters")
+	off := c.Overdue == 0
+	no(off || c.Overdue >= minOverdue && c.Overdue <= maxOverdue,
+		"Overdue is %v, not 0 or from %v to %v", c.Overdue, minOverdue, maxOverdue)
+	no(!off || c.OnOverdue == nil, "OnOverdue is set, but Overdue is 0")
+	no(!off || c.OnReturned == nil, "OnReturned is set, but Overdue is 0")
 	if bad == nil {
 		return nil
 	}

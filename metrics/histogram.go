@@ -15,11 +15,11 @@ import (
 // together by hand they know the buckets alone, and a quantile is off by no
 // more than the 19 % that a bucket is wide.
 type Histogram struct {
-	Count   int64
+	Count   int64         // of all values
 	Sum     time.Duration // stops at 146 years
 	Zero    int64         // of those, how many were under a microsecond
 	First   int           // index of Buckets[0]: values over 2^(First/4) ns and up to 2^((First+1)/4) ns
-	Buckets []int64
+	Buckets []int64       // how many values each has
 
 	quarters []int64 // of each of Buckets, four counts; nil: not known
 }

@@ -55,7 +55,7 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 		copy(l.stack[:], stack[:depth])
 		if ls.budget.take(now.Sub(ls.m.born)) {
 			l.profiled = true
-			heldProfile.Add(l, leading(l.stack[:depth]))
+			heldProfile.Add(l, 1+leading(l.stack[:depth])) // 1: Add itself
 		}
 	}
 	s.mu.Unlock()

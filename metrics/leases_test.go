@@ -145,8 +145,8 @@ func TestHeld_Concurrent(t *testing.T) {
 	}
 }
 
-// Once warm, a sampled lease costs no memory, but for what the profile of
-// runtime/pprof takes, which is bounded.
+// Once warm, a sampled lease takes no memory, but for what goes into the profile of
+// runtime/pprof, now and then.
 func TestLeasedAndEnded_Allocate(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	trace := m.Trace(nil)
@@ -160,7 +160,7 @@ func TestLeasedAndEnded_Allocate(t *testing.T) {
 	for range 5000 { // the budget of the profile is spent
 		cycle()
 	}
-	if n := testing.AllocsPerRun(1000, cycle); n > 1 {
+	if n := testing.AllocsPerRun(1000, cycle); n != 0 {
 		t.Errorf("a sampled lease allocates %v times", n)
 	}
 }

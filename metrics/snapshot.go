@@ -9,13 +9,18 @@ import (
 // Source is a pool to be watched: a *resource.Pool, a *wspool.Pool, or one key
 // of many.
 type Source interface {
+	// Inspect returns what the pool is made of, with at most limit resources
+	// and as many waiting callers; 0: none. It is called by many goroutines at
+	// once, and must not wait for a resource.
 	Inspect(limit int) resource.Inspection
 }
 
 // Snapshot is what a [Meter] knows of its pool at one time. It is the reader's.
 type Snapshot struct {
-	Name string
-	Time time.Time
+	Name string    // of the meter
+	Time time.Time // when it was taken
+
+	// Inspection is what the pool says; it is empty before [Meter.Watch].
 	resource.Inspection
 
 	Wait  Histogram // acquires that got a resource, those that found one idle as 0
@@ -35,24 +40,25 @@ type Snapshot struct {
 
 // Held is a lease that runs.
 type Held struct {
-	ID, Lease uint64
-	For       time.Duration
-	Class     string
-	Overdue   bool
-	Stack     []Frame // who acquired it, innermost first; nil: its beginning was not sampled
+	ID      uint64        // of the resource
+	Lease   uint64        // the resource's how manieth, from 1
+	For     time.Duration // how long it has lasted
+	Class   string        // of its Request; at most 64 bytes
+	Overdue bool          // it was reported
+	Stack   []Frame       // who acquired it, innermost first; nil: its beginning was not sampled
 }
 
 // Frame is one line of a stack.
 type Frame struct {
-	Func string
-	File string
-	Line int
+	Func string // with the path of its package
+	File string // as the compiler was given it
+	Line int    // in File
 }
 
 // Event is something that happened, in words.
 type Event struct {
-	Time time.Time
-	Kind string // "made", "destroyed", "refused", "outage", "overdue", …
-	Text string // at most 200 bytes of valid UTF-8, without control characters
-	More int64  // how many of the same kind and label came within a second after it, and have no Event of their own
+	Time time.Time // when
+	Kind string    // "made", "destroyed", "refused", "outage", "overdue", …
+	Text string    // at most 200 bytes of valid UTF-8, without control characters
+	More int64     // how many of the same kind and label came within a second after it, and have no Event of their own
 }

@@ -1,0 +1,89 @@
+package metrics_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+// tellAll calls every function of a Trace that is not of a hit.
+func tellAll(tr *resource.Trace) {
+	ctx, err := context.Background(), errors.New("no\nroute")
+	info := resource.Info{ID: 4, Age: time.Minute, Leases: 3}
+	tr.Waited(ctx, resource.WaitEvent{Waited: time.Second, ID: 4, Request: resource.Request{Class: "batch"}})
+	tr.Waited(ctx, resource.WaitEvent{Waited: time.Second, Err: err})
+	tr.Rejected(ctx, &resource.Rejection{Policy: "share", Err: err})
+	tr.Made(ctx, resource.MakeEvent{ID: 4, Took: time.Second})
+	tr.Made(ctx, resource.MakeEvent{Took: time.Second, Err: errors.New(strings.Repeat("x", 1000))})
+	tr.Refused(ctx, &resource.Rejection{Policy: "gate"})
+	tr.Checked(resource.CheckEvent{Info: info, Took: time.Second})
+	tr.Checked(resource.CheckEvent{Info: info, Took: time.Second, Err: err})
+	tr.Destroyed(resource.DestroyEvent{Info: info, Took: time.Second, Cause: resource.ErrReset})
+	tr.Outage(err)
+	tr.Outage(nil)
+	tr.Panicked(badError{})
+}
+
+func logged(level slog.Level) string {
+	var b bytes.Buffer
+	tellAll(metrics.Slog(slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))))
+	return b.String()
+}
+
+func TestSlog(t *testing.T) {
+	want := `level=DEBUG msg="caller waited" waited=1s class=batch resource=4
+level=DEBUG msg="caller waited" waited=1s err="no route"
+level=DEBUG msg="caller refused" policy=share err="rejected by share: no route"
+level=DEBUG msg=made resource=4 took=1s
+level=WARN msg="make failed" took=1s err=` + strings.Repeat("x", 197) + `…
+level=DEBUG msg="make refused" policy=gate err="rejected by gate"
+level=INFO msg="health check failed" resource=4 took=1s err="no route"
+level=DEBUG msg=destroyed resource=4 age=1m0s leases=3 took=1s cause="resource: reset"
+level=ERROR msg="outage: makes keep failing" err="no route"
+level=INFO msg="outage has ended"
+level=ERROR msg="panic contained" err="an error whose text panics"
+`
+	if got := logged(slog.LevelDebug); got != want {
+		t.Errorf("it is\n%s\nnot\n%s", got, want)
+	}
+	for level, lines := range map[slog.Level]int{slog.LevelInfo: 5, slog.LevelWarn: 3, slog.LevelError: 2} {
+		if got := logged(level); strings.Count(got, "\n") != lines {
+			t.Errorf("from %v on it is\n%s", level, got)
+		}
+	}
+}
+
+// Nothing is told of a hit, so that it costs nothing.
+func TestSlog_HitPath(t *testing.T) {
+	if tr := metrics.Slog(nil); tr.Leased != nil || tr.Ended != nil {
+		t.Error("leases are told")
+	}
+}
+
+// A nil logger is the default of the time of the call.
+func TestSlog_Default(t *testing.T) {
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	var b bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
+	tr := metrics.Slog(nil)
+	tr.Outage(nil)
+	if !strings.Contains(b.String(), "outage has ended") {
+		t.Errorf("it is %q", b.String())
+	}
+}
