@@ -113,7 +113,7 @@ func scenery(t *testing.T) (eu *resource.Pool[*thing], stop func()) {
 // What the page looks like, in a directory if one is given: then it is watched
 // for as long as its charts take to be worth a picture.
 func TestScreenshots(t *testing.T) {
-	dir, enough, every := os.Getenv("RESPOOL_SCREENSHOTS"), 110*time.Second, time.Second
+	dir, enough, every := os.Getenv("RESPOOL_SCREENSHOTS"), 90*time.Second, time.Second
 	if dir == "" {
 		dir, enough, every = t.TempDir(), 2*time.Second, often
 	}
@@ -131,7 +131,7 @@ func TestScreenshots(t *testing.T) {
 	b.until(`document.querySelector(".place summary")?.textContent.includes("nightlyReport")`)
 	b.do(chromedp.Click(chromedp.CSS(".place summary")))
 	time.Sleep(enough / 10)
-	eval[bool](b, `scrollTo(0, 0) ?? document.activeElement.blur() ?? true`)
+	eval[bool](b, `(scrollTo(0, 0), document.activeElement.blur(), true)`)
 	b.shots(dir, "pool")
 	b.good()
 }

@@ -133,11 +133,11 @@ export class Chart {
   paintGrid(ticks) {
     const parts = ticks.map((v) => draw("line", { x1: pad.left, x2: this.width - pad.right, y1: this.y(v), y2: this.y(v) }));
     for (const v of ticks) parts.push(draw("text", { x: pad.left - 6, y: this.y(v) + 4, "text-anchor": "end" }, axis(this.format(v))));
-    for (const part of [1, 0.8, 0.6, 0.4, 0.2]) {
-      const ago = part * this.span;
-      if (this.width < 420 && part < 1 && part !== 0.4) continue;
-      const text = ago >= 120 && ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
-      parts.push(draw("text", { x: this.x(this.now - ago), y: height - 4, "text-anchor": part === 1 ? "start" : "middle" }, text));
+    const step = this.span < 180 ? this.span / 4 : 60;
+    for (let ago = this.span; ago > 0; ago -= step) {
+      if (this.width < 420 && ago < this.span && ago !== 2 * step) continue;
+      const text = ago >= 60 && ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
+      parts.push(draw("text", { x: this.x(this.now - ago), y: height - 4, "text-anchor": ago === this.span ? "start" : "middle" }, text));
     }
     parts.push(draw("text", { x: this.width - pad.right, y: height - 4, "text-anchor": "end" }, "now"));
     this.grid.replaceChildren(...parts);

@@ -6,7 +6,7 @@ export const count = (n) => whole.format(n);
 
 export function rate(n) {
   if (n == null) return "–";
-  return n > 0 && n < 9.95 ? n.toFixed(1) : whole.format(n);
+  return n < 9.95 && !Number.isInteger(n) ? n.toFixed(1) : whole.format(n);
 }
 
 function three(n) {

@@ -1,7 +1,7 @@
 // What the page remembers of a pool: five minutes of levels and rates, and a
 // minute of histograms. The server keeps none of it.
 
-const spans = [60, 120, 300]; // seconds that charts show, the least that has all
+const spans = [60, 120, 180, 240, 300]; // seconds that charts show, the least that has all
 const span = spans.at(-1);
 const minute = 60;
 const counters = ["acquired", "made", "failed", "destroyed", "rejected", "waited"];
