@@ -142,36 +142,60 @@ func (ls *leases) list(limit int) []Held {
 	if limit == 0 {
 		return nil
 	}
-	type brief struct {
-		id, number uint64
-		began      time.Time
-	}
-	var all []brief
+	first := earliest{limit: limit}
 	for i := range ls.shards {
 		s := &ls.shards[i]
 		s.mu.Lock()
 		for _, l := range s.byID {
-			all = append(all, brief{l.id, l.number, l.began})
+			first.add(beginning{l.id, l.number, l.began.Sub(ls.m.born)})
 		}
 		s.mu.Unlock()
 	}
-	slices.SortFunc(all, func(a, b brief) int {
-		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id))
-	})
-	if limit < 0 {
-		limit = len(all)
-	}
-	list := make([]Held, 0, min(limit, len(all)))
+	first.cut()
+	list := make([]Held, 0, len(first.found))
 	now := time.Now()
-	for _, b := range all {
-		if len(list) == limit {
-			break
-		}
+	for _, b := range first.found {
 		if l, ok := ls.copy(b.id, b.number); ok {
 			list = append(list, l.held(now))
 		}
 	}
 	return list
+}
+
+// beginning is when a lease began.
+type beginning struct {
+	id, number uint64
+	at         time.Duration // since the meter was made
+}
+
+func (b beginning) compare(o beginning) int {
+	return cmp.Or(cmp.Compare(b.at, o.at), cmp.Compare(b.id, o.id))
+}
+
+// earliest keeps the limit that came first of those added; all if limit is
+// negative. Most of many are passed over for one comparison.
+type earliest struct {
+	limit int
+	found []beginning
+	full  bool // found[limit-1] is the last that counts so far
+}
+
+func (e *earliest) add(b beginning) {
+	if e.full && b.compare(e.found[e.limit-1]) > 0 {
+		return
+	}
+	e.found = append(e.found, b)
+	if e.limit > 0 && len(e.found) >= 2*e.limit {
+		e.cut()
+	}
+}
+
+// cut puts them in order, and drops those over the limit.
+func (e *earliest) cut() {
+	slices.SortFunc(e.found, beginning.compare)
+	if e.limit > 0 && len(e.found) >= e.limit {
+		e.found, e.full = e.found[:e.limit], true
+	}
 }
 
 // copy returns that lease as it is, unless it has ended.

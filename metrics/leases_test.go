@@ -57,6 +57,40 @@ func TestHeld(t *testing.T) {
 	})
 }
 
+// Whatever the limit, they are those that have lasted longest, in order.
+func TestHeld_Limits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 500
+		m := newMeter(t, metrics.Config{})
+		trace := m.Trace(nil)
+		rnd := rand.New(rand.NewPCG(1, 2)) // a fixed mix
+		for _, id := range rnd.Perm(n) {
+			begin(trace, uint64(id+1), 1)
+			time.Sleep(time.Duration(rnd.IntN(2)) * time.Second)
+		}
+		all := m.Snapshot(n + 1).Held
+		if len(all) != n {
+			t.Fatalf("%d are held", len(all))
+		}
+		for i := 1; i < n; i++ {
+			if a, b := all[i-1], all[i]; a.For < b.For || a.For == b.For && a.ID >= b.ID {
+				t.Fatalf("%+v stands before %+v", a, b)
+			}
+		}
+		for _, limit := range []int{1, 2, 7, 249, 250, 251, 499, 500} {
+			held := m.Snapshot(limit).Held
+			if len(held) != limit {
+				t.Fatalf("with limit %d there are %d", limit, len(held))
+			}
+			for i, h := range held {
+				if h.ID != all[i].ID {
+					t.Errorf("with limit %d number %d is %+v, not %+v", limit, i, h, all[i])
+				}
+			}
+		}
+	})
+}
+
 // The end of a lease may be told after the beginning of the next.
 func TestHeld_OutOfOrder(t *testing.T) {
 	m := newMeter(t, metrics.Config{})

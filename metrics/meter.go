@@ -128,8 +128,8 @@ func (m *Meter) contain(f func()) (err error) {
 
 // Snapshot returns what the meter knows, with at most limit resources, as many
 // waiting callers and as many held leases; 0 or less: none of these. It blocks
-// nobody, and costs about 50 µs and a little for each that it lists. Before
-// Watch the Inspection is empty.
+// nobody, and costs about 50 µs, some for each that it lists, and where limit is not
+// 0 a little for each that is held. Before Watch the Inspection is empty.
 //
 // While the pool is at work, what it lists is not of one instant. Once that is
 // at rest the sums are those of its [resource.Stats]: Wait.Count is Acquired,

@@ -18,7 +18,9 @@ func (m *Meter) scan() {
 	due, next := m.leases.due(now, m.cfg.Overdue)
 	more, sooner := m.unseen(now)
 	for _, h := range append(due, more...) {
-		m.reportOverdue(h)
+		if m.watches() { // else one of them has closed it
+			m.reportOverdue(h)
+		}
 	}
 	next = min(next, sooner)
 	m.mu.Lock()
@@ -26,6 +28,12 @@ func (m *Meter) scan() {
 	if !m.ended {
 		m.timer.Reset(min(max(next, m.cfg.Overdue/8), m.cfg.Overdue))
 	}
+}
+
+func (m *Meter) watches() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.ended
 }
 
 // due marks and returns the leases that have lasted for limit and are not

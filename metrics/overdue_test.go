@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,12 @@ func newWatcher(t *testing.T, overdue time.Duration) *watcher {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func (w *watcher) note(in *[]metrics.Held, h metrics.Held) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	*in = append(*in, h)
 }
 
 // want checks how many reports there were.
@@ -247,12 +254,12 @@ func TestOverdue_Close(t *testing.T) {
 func TestOverdue_PanicAndCloseInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m *metrics.Meter
-		calls := 0
+		var calls atomic.Int64
 		m = newMeter(t, metrics.Config{
 			Overdue: time.Second,
 			Logger:  slog.New(slog.DiscardHandler),
 			OnOverdue: func(metrics.Held) {
-				if calls++; calls == 2 {
+				if calls.Add(1) == 2 {
 					m.Close()
 				}
 				panic("boom")
@@ -262,13 +269,13 @@ func TestOverdue_PanicAndCloseInside(t *testing.T) {
 		if err := m.Watch(&source{}); err != nil {
 			t.Fatal(err)
 		}
-		for id := range uint64(3) {
-			begin(trace, id+1, 1)
-			time.Sleep(2 * time.Second)
-		}
+		begin(trace, 1, 1)
+		time.Sleep(2 * time.Second)
+		begin(trace, 2, 1)
+		begin(trace, 3, 1)
 		time.Sleep(time.Minute)
-		if calls != 2 {
-			t.Errorf("called %d times, not 2", calls)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("called %d times, not 2", n)
 		}
 		if got := m.Snapshot(0).Events[0]; got.Kind != "panic" || got.Text != "boom" {
 			t.Errorf("the last event is %+v", got)
@@ -285,8 +292,8 @@ func TestOverdue_Pool(t *testing.T) {
 				w := &watcher{start: time.Now()}
 				w.m = newMeter(t, metrics.Config{
 					Overdue:    time.Second,
-					OnOverdue:  func(h metrics.Held) { w.due = append(w.due, h) },
-					OnReturned: func(h metrics.Held) { w.returned = append(w.returned, h) },
+					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
+					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
 					Logger:     slog.New(slog.DiscardHandler),
 				})
 				p, err := resource.New(resource.Config[int]{

@@ -13,7 +13,7 @@ import (
 // [resource.Keyed]. Each function calls that of next as well, after the
 // meter's; next may be nil, and is copied.
 //
-// Leased and Ended cost about a microsecond for a lease that is sampled, most of
+// Leased and Ended cost one or two microseconds for a lease that is sampled, most of
 // it for the stack of the caller. Without them, set to nil in what Trace returns,
 // the pool does not sample: Hold, Held and the profile stay empty, and of a lease
 // that is overdue nobody knows who has it.
