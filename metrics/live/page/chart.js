@@ -276,7 +276,7 @@ export class Bars {
     for (let e = Math.ceil(from / decade); e * decade <= to; e++) {
       const at = x(e * decade);
       parts.push(draw("line", { class: "rule", x1: at, x2: at, y1: 6, y2: floor }));
-      if (at > 14 && at < this.width - 14) parts.push(draw("text", { x: at, y: 92, "text-anchor": "middle" }, powers[e] ?? ""));
+      if (at > 20 && at < this.width - 20) parts.push(draw("text", { x: at, y: 92, "text-anchor": "middle" }, powers[e] ?? ""));
     }
     buckets.forEach((n, i) => {
       if (n === 0) return;

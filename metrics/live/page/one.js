@@ -7,7 +7,7 @@ import { Bars, Chart } from "./chart.js";
 import { bar, levels, showFlags, showWait } from "./glance.js";
 
 const latencies = [
-  ["wait", "Wait for a resource", "leased", "at once"], ["hold", "Hold of a lease", "leased"],
+  ["wait", "Wait", "leased", "at once"], ["hold", "Hold of a lease", "leased"],
   ["make", "Make", "making"], ["check", "Health check", "idle"], ["destroy", "Destroy", "destroying"],
 ];
 
