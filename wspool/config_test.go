@@ -23,12 +23,13 @@ func TestBadConfig(t *testing.T) {
 		SweepInterval: -1,
 		Order:         9,
 		Outage:        9,
+		SampleLeases:  -1,
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
-		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage"} {
+		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
 		}

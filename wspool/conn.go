@@ -1,7 +1,7 @@
 package wspool
 
 import (
-	"sync/atomic"
+	"runtime"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,24 +20,7 @@ import (
 // tenth of a second where the caller does not read; only while a message waits
 // that the caller has not read to its end they wait behind it.
 type Conn struct {
-	lease    resource.Lease[*link] // none if detached
-	link     *link
-	detached bool // for OnConnect or a Health: there is no lease
-	early    bool // for OnConnect: Exchange does not hold
-	ended    atomic.Bool
-
-	// Guarded by link.mu.
-	running  int  // reads and writes that have not returned
-	out, in  int  // messages written, and begun to be read
-	awaiting bool // none has been read since the last was written
-	writing  bool // a writer is open
-	stale    bool // it has failed with ErrStale
-}
-
-// expects reports whether a message that comes in now can be for c. The link is
-// locked.
-func (c *Conn) expects() bool {
-	return c.out > 0 || c.detached || c.link.hub.cfg.Exchange == AnswerNone
+	*tenant // as long as one of its methods runs the Conn is in use: see Config.Reclaim
 }
 
 // Subprotocol returns the one of [Config.Subprotocols] that the server chose, or
@@ -48,6 +31,7 @@ func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 // been idle when it was leased. Once the lease has ended it is the zero Info,
 // and so it is in OnConnect and in a Health, which gets the Info beside.
 func (c *Conn) Info() resource.Info {
+	defer runtime.KeepAlive(c)
 	if c.detached {
 		return resource.Info{}
 	}
@@ -92,8 +76,9 @@ func (c *Conn) Discard(cause error) {
 // the caller still ends the lease then. Its read limit stays; its handlers are
 // gorilla's own. It takes microseconds, and 2 s at most if the peer floods.
 func (c *Conn) Hijack() (*websocket.Conn, bool) {
+	defer runtime.KeepAlive(c)
 	l := c.link
-	if c.detached || c.ended.Load() || !l.evacuate(c) {
+	if c.detached || c.ended.Load() || !l.evacuate(c.tenant) {
 		return nil, false
 	}
 	if !c.ended.CompareAndSwap(false, true) {
@@ -105,6 +90,7 @@ func (c *Conn) Hijack() (*websocket.Conn, bool) {
 		c.lease.Discard(nil)
 		return nil, false
 	}
+	c.lost.Stop()
 	l.handOver()
 	return l.ws, true
 }

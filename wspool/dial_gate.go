@@ -80,6 +80,28 @@ func (g *dialGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 	}, nil
 }
 
+// State implements [resource.Stateful].
+func (g *dialGate) State() string {
+	g.mu.Lock()
+	running, waiting, rest := min(g.running, g.max), len(g.line), time.Until(g.until)
+	g.mu.Unlock()
+	s := fmt.Sprintf("%d of %d dials run, %d waiting", running, g.max, waiting)
+	if rest > 0 {
+		s = fmt.Sprintf("paused for %v more; %s", max(time.Millisecond, rest.Round(time.Millisecond)), s)
+	}
+	return s + inner(g.next)
+}
+
+// inner is the state of a policy within another, to be appended.
+func inner(policy any) string {
+	if s, ok := policy.(resource.Stateful); ok {
+		if text := s.State(); text != "" {
+			return "; " + text
+		}
+	}
+	return ""
+}
+
 // enter waits for a turn, and takes it.
 func (g *dialGate) enter(ctx context.Context, r resource.Request) error {
 	g.mu.Lock()

@@ -32,6 +32,9 @@ var (
 	// not have reached the server; [Pool.DoIdempotent] tries again. The error
 	// matches the cause as well, such as a *CloseError.
 	ErrStale = errors.New("wspool: reused connection was dead")
+	// ErrDropped: nobody had ended the lease, and nobody could any more when the
+	// garbage collector found its Conn. See [Config.Reclaim].
+	ErrDropped = errors.New("wspool: connection was dropped, not released")
 	// ErrSilent: nothing came in after a ping, within [Config.PongWait]. The
 	// peer is gone, or the way to it.
 	ErrSilent = errors.New("wspool: peer has been silent")

@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/respool/respool/resource"
 )
@@ -34,6 +35,9 @@ func (e ended) Error() string {
 func (e ended) Unwrap() error { return e.cause }
 
 type check struct{ of resource.Health[*Conn] }
+
+// State implements [resource.Stateful].
+func (k check) State() string { return fmt.Sprintf("%T", k.of) + inner(k.of) }
 
 // Check gives the check a lease that is none of the pool's.
 func (k check) Check(ctx context.Context, l *link, i resource.Info) error {

@@ -48,6 +48,8 @@ func (h *hub) config() resource.Config[*link] {
 		Health:        checker(c.Health),
 		Eviction:      c.Eviction,
 		Trace:         c.Trace,
+		SampleLeases:  c.SampleLeases,
+		Describe:      (*link).describe,
 	}
 }
 

@@ -38,7 +38,7 @@ type link struct {
 	mu      sync.Mutex
 	freed   sync.Cond   // reader has become nobody, or pinging ended
 	reader  reader      // who reads
-	tenant  *Conn       // the lease that runs; nil: none
+	tenant  *tenant     // the lease that runs; nil: none
 	pending incoming    // a message for the tenant that has begun
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped

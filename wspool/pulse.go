@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -254,10 +255,11 @@ const maxPongWait = 5 * time.Second
 // A pong behind a message that the lease has not read is not seen until it has.
 // [Config.PongWait] does not bound it: give it a ctx that ends.
 func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
-	if !c.link.begin(c) {
+	defer runtime.KeepAlive(c)
+	if !c.link.begin(c.tenant) {
 		return 0, ErrReleased
 	}
-	defer c.link.finish(c)
+	defer c.link.finish(c.tenant)
 	took, err := c.link.roundTrip(ctx)
 	return took, c.orReleased(err)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"time"
 )
 
@@ -25,6 +26,7 @@ import (
 // at its end, since the message may still come. If it was in the midst of the
 // message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
+	defer runtime.KeepAlive(c)
 	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
@@ -61,6 +63,7 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 // connection is destroyed; after that the reader returns [ErrReleased]. The
 // reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
+	defer runtime.KeepAlive(c)
 	m, err := c.next(ctx)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
@@ -87,8 +90,9 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if r.err != nil {
 		return 0, r.err
 	}
+	defer runtime.KeepAlive(r.c)
 	l := r.c.link
-	if !l.resume(r.c) {
+	if !l.resume(r.c.tenant) {
 		return 0, ErrReleased
 	}
 	n, err = r.r.Read(p)
@@ -110,7 +114,7 @@ func (r *reading) Read(p []byte) (n int, err error) {
 }
 
 // resume is begin for a read of the open message.
-func (l *link) resume(c *Conn) bool {
+func (l *link) resume(c *tenant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tenant != c || l.reader != nobody {
@@ -124,7 +128,7 @@ func (l *link) resume(c *Conn) bool {
 // next waits for a message to begin, which is then the caller's to read, and for
 // the turn to read. If it fails nothing is to be ended; else endMessage must be
 // called, and the turn given back.
-func (c *Conn) next(ctx context.Context) (m incoming, err error) {
+func (c *tenant) next(ctx context.Context) (m incoming, err error) {
 	l := c.link
 	l.mu.Lock()
 	if l.tenant != c {
@@ -186,7 +190,7 @@ const hookWithin = 10 * time.Millisecond
 
 // tryNext is one step of next. again says that it is to be tried once more. The
 // link is locked when it is called, and not when it returns.
-func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) {
+func (c *tenant) tryNext(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
 	case l.tenant != c:
@@ -229,7 +233,7 @@ func (c *Conn) tryNext(ctx context.Context) (m incoming, again bool, err error) 
 }
 
 // receive counts a message that c begins to read. The link is locked.
-func (c *Conn) receive() {
+func (c *tenant) receive() {
 	c.in++
 	c.awaiting = false
 	c.link.open = true
@@ -237,7 +241,7 @@ func (c *Conn) receive() {
 }
 
 // served notes that the link has done c some good. It is locked.
-func (l *link) served(c *Conn) {
+func (l *link) served(c *tenant) {
 	if !l.proved && !c.detached {
 		l.proved = true
 		l.tie.proved()
@@ -245,7 +249,7 @@ func (l *link) served(c *Conn) {
 }
 
 // direct is tryNext where the caller itself reads.
-func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
+func (c *tenant) direct(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	on := true
 	if l.tap.begun() {
@@ -273,7 +277,7 @@ func (c *Conn) direct(ctx context.Context) (m incoming, again bool, err error) {
 }
 
 // inside has gorilla begin the message that has begun to come in.
-func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
+func (c *tenant) inside(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	m.kind, m.r, err = l.ws.NextReader()
 	if err == nil {
@@ -288,7 +292,7 @@ func (c *Conn) inside(ctx context.Context) (m incoming, again bool, err error) {
 
 // endMessage ends what next began: the message was read, or reading it failed
 // with err.
-func (c *Conn) endMessage(ctx context.Context, err error) error {
+func (c *tenant) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
 		l.tap.finished(l.hub.cfg.Compression)
@@ -308,7 +312,7 @@ func (c *Conn) endMessage(ctx context.Context, err error) error {
 
 // readFailed takes the connection out of use after gorilla could not read on,
 // which it never can again, and returns why.
-func (c *Conn) readFailed(ctx context.Context, err error) error {
+func (c *tenant) readFailed(ctx context.Context, err error) error {
 	l := c.link
 	if cause := l.why(); cause != nil {
 		return cause // it was broken off for that
@@ -330,7 +334,7 @@ func (c *Conn) readFailed(ctx context.Context, err error) error {
 }
 
 // abandoned is what a read returns whose ctx ended before a message began.
-func (c *Conn) abandoned(ctx context.Context) error {
+func (c *tenant) abandoned(ctx context.Context) error {
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
 	if c.link.hub.cfg.Exchange != AnswerNone && !c.early {
 		c.link.spoil(fmt.Errorf("%w: %w", ErrUnread, err), false)

@@ -8,9 +8,9 @@ import (
 // setUp has OnConnect set l up, with a lease that is none of the pool's. It
 // returns why the connection must not be pooled.
 func (l *link) setUp(ctx context.Context) error {
-	c := &Conn{link: l, detached: true, early: true}
+	c := &Conn{&tenant{link: l, detached: true, early: true}}
 	l.mu.Lock()
-	l.tenant = c // what has come in already is for it too
+	l.tenant = c.tenant // what has come in already is for it too
 	l.mu.Unlock()
 	defer c.end(errNotReturned, true, nil)
 	if err := l.hub.cfg.OnConnect(ctx, c); err != nil {

@@ -36,6 +36,9 @@ type Sockets struct {
 	Stale int64
 	// Silent is how many connections did not answer a ping.
 	Silent int64
+	// Dropped is how many leases nobody ended, so that the garbage collector
+	// found them: see [Config.Reclaim].
+	Dropped int64
 	// Closed is how many connections have ended by which close code: the
 	// peer's, 1006 where there was none, 1002 or 1009 where the peer broke the
 	// protocol or ReadLimit. Those that the pool closed are not in it.
@@ -44,14 +47,15 @@ type Sockets struct {
 
 // String says it in a line.
 func (s Sockets) String() string {
-	return fmt.Sprintf("%d unwatched; %d unsolicited, %d tainted, %d stale, %d silent; closed %v",
-		s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Closed)
+	return fmt.Sprintf("%d unwatched; %d unsolicited, %d tainted, %d stale, %d silent, %d dropped; closed %v",
+		s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Dropped, s.Closed)
 }
 
 // counts are events that resource does not know of.
 type counts struct {
 	unwatched                           atomic.Int64 // a level
 	unsolicited, tainted, stale, silent atomic.Int64
+	dropped                             atomic.Int64
 
 	mu     sync.Mutex
 	closed map[int]int64
@@ -90,6 +94,7 @@ func (c *counts) sockets() Sockets {
 		Tainted:     c.tainted.Load(),
 		Stale:       c.stale.Load(),
 		Silent:      c.silent.Load(),
+		Dropped:     c.dropped.Load(),
 		Closed:      maps.Clone(c.closed),
 	}
 }

@@ -15,8 +15,9 @@ import (
 func lend(ctx context.Context, lease resource.Lease[*link], patience time.Duration) (*Conn, error) {
 	l := lease.Value()
 	l.lent++
-	c := &Conn{lease: lease, link: l}
-	if err := l.rent(ctx, c, patience); err != nil {
+	c := newConn(l)
+	c.lease = lease
+	if err := l.rent(ctx, c.tenant, patience); err != nil {
 		if l.why() == nil {
 			lease.Release()
 		} else {
@@ -24,12 +25,13 @@ func lend(ctx context.Context, lease resource.Lease[*link], patience time.Durati
 		}
 		return nil, err
 	}
+	c.reclaimable()
 	return c, nil
 }
 
 // rent makes c the tenant, or says why the connection must not be used, or why
 // that could not be found out.
-func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error {
+func (l *link) rent(ctx context.Context, c *tenant, patience time.Duration) error {
 	if l.hub.cfg.KeepAlive > 0 && l.hub.suspect.Load() > l.tap.heard.Load() {
 		if patience != quietWait {
 			return errNotQuiet
@@ -60,7 +62,7 @@ func (l *link) rent(ctx context.Context, c *Conn, patience time.Duration) error 
 
 // end ends the lease once: by give if the link is clean, or if the caller has
 // it destroyed anyway.
-func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) (taint error) {
+func (c *tenant) end(err error, destroy bool, give func(resource.Lease[*link])) (taint error) {
 	if !c.ended.CompareAndSwap(false, true) {
 		return nil
 	}
@@ -93,7 +95,7 @@ func because(destroy bool) error {
 }
 
 // vacate takes the link from c and returns why it is not clean.
-func (l *link) vacate(c *Conn, destroy bool) error {
+func (l *link) vacate(c *tenant, destroy bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	taint := l.taintOf(c)
@@ -118,7 +120,7 @@ func (l *link) vacate(c *Conn, destroy bool) error {
 }
 
 // taintOf returns why c does not leave l clean. l is locked.
-func (l *link) taintOf(c *Conn) error {
+func (l *link) taintOf(c *tenant) error {
 	switch {
 	case l.cause != nil:
 		return l.cause
@@ -173,7 +175,7 @@ func (l *link) rest() {
 }
 
 // begin notes that a read or write runs. It returns false if the lease is over.
-func (l *link) begin(c *Conn) bool {
+func (l *link) begin(c *tenant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tenant != c {
@@ -183,7 +185,7 @@ func (l *link) begin(c *Conn) bool {
 	return true
 }
 
-func (l *link) finish(c *Conn) {
+func (l *link) finish(c *tenant) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.running--
@@ -192,7 +194,7 @@ func (l *link) finish(c *Conn) {
 // orReleased is err, unless the lease has ended meanwhile: then what went wrong
 // is the end of the connection behind it. The end of a connection that was used
 // before, and from which nothing has come since, is told as such.
-func (c *Conn) orReleased(err error) error {
+func (c *tenant) orReleased(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -205,7 +207,7 @@ func (c *Conn) orReleased(err error) error {
 	stale := dead && c.in == 0 && !l.tap.seen(l.tap.begun) && !c.detached
 	l.mu.Unlock()
 	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || !c.Reused() {
+		errors.Is(err, context.DeadlineExceeded) || c.lease.Info().Leases <= 1 {
 		return err
 	}
 	l.mu.Lock()
@@ -220,14 +222,14 @@ func (c *Conn) orReleased(err error) error {
 
 // detach makes a tenant that no caller of the pool is.
 func (l *link) detach(ctx context.Context) (*Conn, error) {
-	c := &Conn{link: l, detached: true}
-	return c, l.rent(ctx, c, quietWait)
+	c := &Conn{&tenant{link: l, detached: true}}
+	return c, l.rent(ctx, c.tenant, quietWait)
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
 // have it: c can do nothing more either. It returns false, and nothing has
 // changed, if it cannot.
-func (l *link) evacuate(c *Conn) bool {
+func (l *link) evacuate(c *tenant) bool {
 	late := false
 	limit := time.AfterFunc(quietWait, func() {
 		l.mu.Lock()

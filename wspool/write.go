@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -29,6 +30,7 @@ const hearWait = 100 * time.Millisecond
 // ends. It fails as well with what ended the connection, as ReadMessage does, and
 // with [ErrReleased]. That it returns nil does not mean that the peer has it.
 func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
+	defer runtime.KeepAlive(c)
 	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
 }
 
@@ -48,6 +50,7 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 // WriteMessage. Gorilla masks it with the same key for all
 // of them, so it must not be a secret that somebody on the way may not see.
 func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
+	defer runtime.KeepAlive(c)
 	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
 }
 
@@ -59,11 +62,12 @@ func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) 
 // message. A lease that ends with a writer open destroys the connection. The
 // writer is for one goroutine at a time.
 func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
+	defer runtime.KeepAlive(c)
 	l := c.link
 	if err := c.ready(ctx, messageType); err != nil {
 		return nil, err
 	}
-	defer l.finish(c)
+	defer l.finish(c.tenant)
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
 		<-l.writeTurn
@@ -107,14 +111,15 @@ func (w *writing) Close() error {
 
 // step does one piece of the writing.
 func (w *writing) step(f func() error) error {
+	defer runtime.KeepAlive(w.c)
 	l := w.c.link
 	if w.closed {
 		return fmt.Errorf("wspool: write: %w", errWriterClosed)
 	}
-	if !l.begin(w.c) {
+	if !l.begin(w.c.tenant) {
 		return ErrReleased
 	}
-	defer l.finish(w.c)
+	defer l.finish(w.c.tenant)
 	if err := w.ctx.Err(); err != nil {
 		err = fmt.Errorf("wspool: write: %w", err)
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
@@ -133,7 +138,7 @@ func isData(kind int) bool { return kind == websocket.TextMessage || kind == web
 func badType(kind int) error { return fmt.Errorf("%d is not the type of a message", kind) }
 
 // send waits for its turn and writes one message.
-func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
+func (c *tenant) send(ctx context.Context, kind int, write func() error) error {
 	l := c.link
 	if err := c.ready(ctx, kind); err != nil {
 		return err
@@ -150,7 +155,7 @@ func (c *Conn) send(ctx context.Context, kind int, write func() error) error {
 // Whatever came in before its first write cannot be an answer to it; so that is
 // dealt with first, and before the turn is taken, since it may call for an answer
 // that is written. If it fails nothing is to be finished.
-func (c *Conn) ready(ctx context.Context, kind int) error {
+func (c *tenant) ready(ctx context.Context, kind int) error {
 	l := c.link
 	if !isData(kind) {
 		return fmt.Errorf("wspool: write: %w", badType(kind))
@@ -186,7 +191,7 @@ var errNotYet = errors.New("wspool: it has to wait")
 
 // tryReady is ready where nothing is to be waited for; else it returns
 // errNotYet. If it returns nil it has the turn. The link is locked.
-func (c *Conn) tryReady() error {
+func (c *tenant) tryReady() error {
 	l := c.link
 	switch {
 	case l.tenant != c:
@@ -208,7 +213,7 @@ func (c *Conn) tryReady() error {
 
 // await waits for what tryReady has not waited for. If it returns nil the link
 // is as tryReady leaves it.
-func (c *Conn) await(ctx context.Context) error {
+func (c *tenant) await(ctx context.Context) error {
 	l := c.link
 	l.mu.Lock()
 	first := !c.expects()
@@ -253,7 +258,7 @@ func (l *link) put(ctx context.Context, write func() error) error {
 }
 
 // writeError finds the true reason of a failed write.
-func (c *Conn) writeError(ctx context.Context, err error) error {
+func (c *tenant) writeError(ctx context.Context, err error) error {
 	l := c.link
 	var ne net.Error
 	if timeout := errors.As(err, &ne) && ne.Timeout(); !timeout {

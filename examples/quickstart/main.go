@@ -20,8 +20,13 @@ func main() { os.Exit(scene.Main(pooled)) }
 
 // pooled makes a pool and says how a client sends one utterance through it.
 func pooled(s scene.Server) (scene.Side, error) {
-	pool, err := wspool.New(wspool.Config{URL: s.URL, TLS: s.TLS, MaxSize: s.Size, Admission: s.Admission})
+	pool, err := wspool.New(wspool.Config{
+		URL: s.URL, TLS: s.TLS, MaxSize: s.Size, Admission: s.Admission, Trace: s.Meter.Trace(nil),
+	})
 	if err != nil {
+		return scene.Side{}, err
+	}
+	if err := s.Meter.Watch(pool); err != nil { // -live shows it
 		return scene.Side{}, err
 	}
 	say := func(ctx context.Context, u scene.Utterance) (reply []byte, err error) {

@@ -85,6 +85,9 @@ func (r *run) burst(ctx context.Context) error {
 	}
 	defer stop()
 	at.Admission = newTogether(admission, callers)
+	if at.Meter, err = r.meter("burst"); err != nil {
+		return err
+	}
 	side, err := r.open(at.Server)
 	if err != nil {
 		return err

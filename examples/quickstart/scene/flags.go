@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type setting struct {
 	tls        bool
 	url        string
 	json       bool
+	live       string
 }
 
 // maxAudio bounds what all clients hold at once, so that a slip of the finger
@@ -86,6 +88,8 @@ func newFlags(s *setting, bad *badFlags) *flag.FlagSet {
 	duration(&s.timeout, "timeout", 10*time.Second, "`how long` after its start an utterance without reply is lost")
 	fs.BoolVar(&s.tls, "tls", false, "embedded server with TLS, with a certificate made for this run")
 	fs.StringVar(&s.url, "url", "", "`address`, ws:// or wss://, of a server to use instead of the embedded one")
+	fs.StringVar(&s.live, "live", "", "`address` such as :8080 to look at the pools with a browser, during the run and after it\n"+
+		"until an interrupt; without a host, from this machine alone")
 	fs.BoolVar(&s.json, "json", false, "result as JSON on standard output, progress on standard error")
 	return fs
 }
@@ -151,6 +155,9 @@ func (s *setting) check(set map[string]bool, bad *badFlags) {
 	}
 	if s.timeout <= 0 {
 		bad.add("-timeout is %v, not over 0", s.timeout)
+	}
+	if _, _, err := net.SplitHostPort(s.live); set["live"] && err != nil {
+		bad.add("-live %q is not an address such as :8080 or localhost:8080", s.live)
 	}
 	if !set["url"] {
 		return

@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 // Every bad flag is named, in whatever way it is bad.
 func TestParseNamesEveryBadFlag(t *testing.T) {
 	args := []string{"-clients=many", "-utterances=0", "-chunks", "-1", "-chunk-bytes=9999999", "-size=0", "-unknown", "7",
-		"-handshake-delay=-1s", "-inference-delay=soon", "-timeout=0", "stray", "-json=perhaps", "-tls", "-url=http://host"}
+		"-handshake-delay=-1s", "-inference-delay=soon", "-timeout=0", "stray", "-live=8080", "-json=perhaps", "-tls", "-url=http://host"}
 	_, err := parse(args)
 	if err == nil {
 		t.Fatal("no error")
@@ -35,7 +35,7 @@ func TestParseNamesEveryBadFlag(t *testing.T) {
 	for _, want := range []string{
 		`-clients "many" is not a whole number`, "-utterances is 0", "-chunks is -1", "-chunk-bytes is 9999999",
 		"-size is 0", "-unknown is not a flag", "-handshake-delay is -1s", `-inference-delay "soon" is not a duration`,
-		"-timeout is 0s", `"stray" is not a flag`, "-json", "-url is not a ws://", "-tls is for the embedded server",
+		"-timeout is 0s", `"stray" is not a flag`, "-json", `-live "8080" is not an address`, "-url is not a ws://", "-tls is for the embedded server",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %q", want, err)
@@ -49,7 +49,7 @@ func TestParseNamesEveryBadFlag(t *testing.T) {
 func TestParseBad(t *testing.T) {
 	for _, args := range [][]string{
 		{"-url="}, {"-url=ws://me:secret@h"}, {"-url=ws://h/#f"}, {"-url=ws://:80"}, {"-url=ws://%%secret"}, {"-url=ws://"}, {"-url=http://x"}, {"-url=ws://h", "-tls"}, {"-url=ws://h", "-inference-delay=1s"},
-		{"-url=ws://h", "-handshake-delay=50ms"}, {"-timeout"}, {"word"},
+		{"-url=ws://h", "-handshake-delay=50ms"}, {"-timeout"}, {"word"}, {"-live="}, {"-live=host"},
 		{"-clients=100000", "-chunks=10000", "-chunk-bytes=1048576"}, {"-clients=9223372036854775807", "-chunks=9223372036854775807"},
 	} {
 		if _, err := parse(args); err == nil || !strings.HasPrefix(err.Error(), "bad flags: ") || strings.Contains(err.Error(), "secret") {
@@ -73,7 +73,7 @@ func TestRunHelp(t *testing.T) {
 		t.Errorf("exit %d, stderr %q", code, &stderr)
 	}
 	for _, name := range []string{"clients", "utterances", "chunks", "chunk-bytes", "size", "handshake-delay",
-		"inference-delay", "timeout", "tls", "url", "json"} {
+		"inference-delay", "timeout", "tls", "url", "json", "live"} {
 		if !strings.Contains(stdout.String(), "\n  -"+name) {
 			t.Errorf("-%s is not in the help", name)
 		}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/respool/respool/metrics"
 )
 
 // closeTimeout bounds the closing of a side.
@@ -25,6 +27,7 @@ type run struct {
 	cert     *certificate // nil: no TLS
 	progress *progress
 	res      *result
+	meters   []*metrics.Meter // closed at the end, so that -live shows pools that are closed
 }
 
 // Run plays the scene with the flags in args, as [Main] does, and returns the
@@ -44,11 +47,18 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, open Open
 	if set.json {
 		r.progress = newProgress(stderr)
 	}
+	linger, err := r.live(ctx)
+	if err != nil {
+		fmt.Fprintf(stderr, "quickstart: %v\n", err)
+		return 1
+	}
 	stop := context.AfterFunc(ctx, func() {
 		r.progress.note("interrupted: finishing what has begun; interrupt again to abort")
 	})
 	r.play(ctx)
 	stop()
+	defer r.forget()
+	defer linger()
 	if !set.json {
 		r.res.print(stdout)
 		return r.res.Exit
@@ -124,6 +134,9 @@ func (r *run) half(ctx context.Context, name string, open Open) (*half, error) {
 		return nil, err
 	}
 	defer stop()
+	if at.Meter, err = r.meter(name); err != nil {
+		return nil, err
+	}
 	side, err := open(at.Server)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -34,6 +35,7 @@ type Server struct {
 	TLS       *tls.Config        // trusts the embedded server's certificate; nil: the system's roots
 	Size      int                // how many connections a pool may have
 	Admission resource.Admission // who may ask a pool; nil: everyone
+	Meter     *metrics.Meter     // to watch the pool with
 }
 
 // Message is one WebSocket message; Type is gorilla's TextMessage or BinaryMessage.

@@ -1,0 +1,384 @@
+package livepage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+// often is how often pages are updated, so that nobody waits for a second.
+const often = 200 * time.Millisecond
+
+// thing is a resource.
+type thing struct{ n int64 }
+
+// watched is a pool with a meter, which are closed when the test has ended.
+func watched(t *testing.T, name string, cfg resource.Config[*thing]) *resource.Pool[*thing] {
+	t.Helper()
+	m, err := metrics.New(name, metrics.Config{Overdue: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Make == nil {
+		var made atomic.Int64
+		cfg.Make = func(context.Context) (*thing, error) { return &thing{made.Add(1)}, nil }
+	}
+	cfg.Trace = m.Trace(cfg.Trace)
+	p, err := resource.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Watch(p); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := p.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		m.Close()
+	})
+	return p
+}
+
+// work lets so many callers use the pool, each so many times; some give
+// resources back broken, and some give up.
+func work(t *testing.T, p *resource.Pool[*thing], callers, times int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for c := range callers {
+		all.Go(func() {
+			for i := range times {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				if (c+i)%17 == 0 {
+					cancel() // this one does not even begin to wait
+				}
+				err := p.Do(ctx, func(context.Context, *thing) error {
+					time.Sleep(time.Duration(rand.Int64N(int64(time.Millisecond)))) // the work
+					if (c+i)%29 == 0 {
+						return errBroken
+					}
+					return nil
+				})
+				cancel()
+				if err != nil && !errors.Is(err, errBroken) && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+var errBroken = errors.New("broken by the test")
+
+// figures are what the page says under "Counters since start", and in the
+// legend of the levels.
+const figures = `JSON.stringify(Object.fromEntries([
+  ...[...document.querySelectorAll("#counters .counters div")].map((d) => [d.firstChild.textContent, d.lastChild.textContent]),
+  ...[...document.querySelectorAll(".head .legend li")].map((d) => [d.textContent.replace(/[0-9,]+/, "").trim(), d.querySelector("b").textContent]),
+  ["waiting", [...document.querySelectorAll(".tiles div")].find((d) => d.firstChild.textContent === "Waiting").children[1].textContent],
+]))`
+
+// The numbers on the page are those of the pool.
+func TestNumbers(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "numbers", resource.Config[*thing]{MaxSize: 6})
+	b.do(chromedp.Navigate(h.at("?pool=numbers")))
+	b.until(`document.querySelector("#news").textContent === "Live"`)
+	work(t, p, 20, 60)
+	lease, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	s := settled(t, p)
+	want := map[string]int64{
+		"leases begun": s.Acquired, "leases ended": s.Released, "had to wait": s.Waited, "gave up waiting": s.Canceled,
+		"callers refused": s.Rejected, "made": s.Made, "makes failed": s.Failed, "makes refused": s.Refused,
+		"destroyed": s.Destroyed, "handed out for good": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
+		"died idle or held": s.Doomed, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
+		"being made": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
+	}
+	if s.Leased != 1 || s.Acquired < 500 || s.Waited == 0 || s.Destroyed == 0 {
+		t.Errorf("the work shows too little: %v", s)
+	}
+	b.until(fmt.Sprintf(`JSON.parse(%s)["leases begun"] === %q`, figures, thousands(s.Acquired)))
+	got := eval[string](b, figures)
+	for label, n := range want {
+		if !strings.Contains(got, fmt.Sprintf("%q:%q", label, thousands(n))) {
+			t.Errorf("%s should be %s in %s", label, thousands(n), got)
+		}
+	}
+	if rows := eval[int](b, `document.querySelectorAll("#resources tbody tr").length`); rows != s.Idle+s.Leased {
+		t.Errorf("%d resources are listed, not %d", rows, s.Idle+s.Leased)
+	}
+	// What the page computes from buckets is what the meter does.
+	ratio := eval[float64](b, `Promise.all([import("./history.js"), fetch("pool.json?pool=numbers").then((r) => r.json())]).then(([m, d]) =>
+		Math.max(...["p50", "p90", "p99"].map((q) => Math.abs(Math.log(m.quantile(d.pool.hold, +q.slice(1) / 100) / d.pool.hold[q])))))`)
+	if ratio > 0.1 {
+		t.Errorf("a quantile of the page is another than the meter's, by %.0f %%", 100*ratio)
+	}
+	b.good()
+}
+
+// settled is the pool when its destroys have ended.
+func settled(t *testing.T, p *resource.Pool[*thing]) resource.Stats {
+	t.Helper()
+	for by := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between looks
+		if s := p.Stats(); s.Destroying+s.Making+s.Waiting == 0 {
+			return s
+		}
+		if time.Now().After(by) {
+			t.Fatalf("the pool does not come to rest: %v", p.Stats())
+		}
+	}
+}
+
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// forgetful takes a lease and loses it.
+//
+//go:noinline
+func forgetful(t *testing.T, p *resource.Pool[*thing]) resource.Lease[*thing] {
+	l, err := p.AcquireWith(t.Context(), resource.Request{Class: "nightly"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A leak is on the page, with the function that leaks, where it is, and for
+// how long.
+func TestLeak(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "leaky", resource.Config[*thing]{MaxSize: 4, SampleLeases: 1})
+	for range 2 {
+		defer forgetful(t, p).Release()
+	}
+	b.do(chromedp.Navigate(h.at("")))
+	b.do(chromedp.WaitVisible(chromedp.CSS("#pools tbody a")))
+	b.do(chromedp.Focus(chromedp.CSS("#pools tbody a")), chromedp.KeyEvent(kb.Enter)) // as without a mouse
+	b.until(`document.querySelector(".place summary .flag")?.textContent === "overdue"`)
+	said := eval[string](b, `document.querySelector(".place summary").textContent`)
+	for _, want := range []string{"livepage.forgetful", "livepage/page_test.go:", "2 leases, longest "} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in %q", want, said)
+		}
+	}
+	b.do(chromedp.Click(chromedp.CSS(".place summary")))
+	b.do(chromedp.WaitVisible(chromedp.CSS(".place .stack .own")))
+	inside := eval[string](b, `document.querySelector(".place .inside").innerText`)
+	for _, want := range []string{"livepage.forgetful", "livepage.TestLeak", "nightly, overdue"} {
+		if !strings.Contains(inside, want) {
+			t.Errorf("%q is not in %q", want, inside)
+		}
+	}
+	b.good()
+}
+
+// Nothing that others named is run, or is an element of the page.
+func TestHostileNames(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	const hostile = `<img src=x onerror=window.pwned=1><script>window.pwned=1</script>"'>`
+	p := watched(t, hostile, resource.Config[*thing]{
+		MaxSize: 2, SampleLeases: 1,
+		Describe: func(*thing) string { return hostile },
+		Make: func(ctx context.Context) (*thing, error) {
+			if ctx.Value(failing{}) != nil {
+				return nil, errors.New(hostile)
+			}
+			return &thing{}, nil
+		},
+	})
+	l, err := p.AcquireWith(t.Context(), resource.Request{Class: hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), failing{}, true), patience)
+	defer cancel()
+	if _, err := p.AcquireWith(ctx, resource.Request{Class: hostile}); err == nil {
+		t.Fatal("the make did not fail")
+	}
+	for _, query := range []string{"", "?" + url.Values{"pool": {hostile}}.Encode(), "?pool=%3Cimg%20src=x%20onerror=window.pwned=1%3E"} {
+		b.do(chromedp.Navigate(h.at(query)))
+		b.until(`document.querySelector("#news").textContent === "Live"`)
+		if strings.HasPrefix(query, "?"+url.Values{"pool": {hostile}}.Encode()) {
+			b.until(`document.querySelector("h1").textContent.startsWith("<img src=x")`)
+			b.until(`document.querySelector("#resources tbody").textContent.includes("<script>")`)
+			b.until(`document.querySelector(".cause").textContent.includes("<img src=x")`)
+		} else if query == "" {
+			b.until(`document.querySelector("#pools tbody a").textContent.startsWith("<img src=x")`)
+		}
+		if n := eval[int](b, `document.querySelectorAll("main img, main script, main style, main iframe").length`); n != 0 {
+			t.Errorf("%s: %d elements came out of a name", query, n)
+		}
+		if eval[bool](b, `"pwned" in window`) {
+			t.Errorf("%s: a name was run", query)
+		}
+		b.good()
+	}
+	// Were an element to come of it after all, the policy would not let it run.
+	got := eval[bool](b, `new Promise((done) => {
+		const d = document.createElement("div");
+		d.innerHTML = "<img src=x onerror='window.pwned=1'>";
+		addEventListener("securitypolicyviolation", () => setTimeout(() => done("pwned" in window)), { once: true });
+		document.body.append(d);
+	})`)
+	if got {
+		t.Error("the policy let an inline handler run")
+	}
+}
+
+type failing struct{}
+
+// The page outlives its server: it says that it waits, and goes on by itself
+// with the charts that it had.
+func TestRestart(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "restarted", resource.Config[*thing]{MaxSize: 3})
+	work(t, p, 4, 20)
+	b.do(chromedp.Navigate(h.at("?pool=restarted")))
+	const points = `(document.querySelector("#charts path.leased")?.getAttribute("d") ?? "").split("L").length`
+	b.until(points + ` > 8`)
+	h.stop()
+	b.until(`document.querySelector("#news").textContent === "Reconnecting"`)
+	before := eval[int](b, points)
+	h.serve()
+	work(t, p, 4, 20)
+	b.until(`document.querySelector("#news").textContent === "Live"`)
+	b.until(fmt.Sprintf(`JSON.parse(%s)["leases begun"] === %q`, figures, thousands(p.Stats().Acquired)))
+	if after := eval[int](b, points); after < before {
+		t.Errorf("of a chart of %d points there are %d after the restart", before, after)
+	}
+	if n := eval[int](b, `document.querySelectorAll("#charts .breaks line").length`); n == 0 {
+		t.Error("the charts do not show that there was a restart")
+	}
+	b.good()
+}
+
+// Everything can be done with the keys, and paused is paused.
+func TestKeys(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "keys", resource.Config[*thing]{MaxSize: 3})
+	b.do(chromedp.Navigate(h.at("?pool=keys")))
+	b.until(`document.querySelector("#counters dd")?.textContent === "0"`)
+	b.do(chromedp.KeyEvent("p"))
+	b.until(`document.querySelector("#news").textContent.startsWith("Paused at ")`)
+	work(t, p, 2, 10)
+	b.do(chromedp.KeyEvent("w"))
+	if !eval[bool](b, `document.querySelector("input[name=span][value=all]").checked`) {
+		t.Error("w does not change what latencies are of")
+	}
+	if got := eval[string](b, `document.querySelector("#counters dd").textContent`); got != "0" {
+		t.Errorf("while paused a figure became %s", got)
+	}
+	b.do(chromedp.KeyEvent("p"))
+	b.until(fmt.Sprintf(`document.querySelector("#counters dd").textContent === %q`, thousands(p.Stats().Acquired)))
+	b.do(chromedp.KeyEvent("/"))
+	b.until(`document.activeElement.id === "findresource"`)
+	b.do(chromedp.KeyEvent("p")) // a letter of what is looked for
+	b.until(`document.querySelectorAll("#resources tbody tr").length === 0`)
+	b.do(chromedp.KeyEvent(kb.Escape), chromedp.KeyEvent(kb.Escape))
+	b.until(`!document.querySelector("#pools").hidden && document.querySelector("#one").hidden`)
+	b.do(chromedp.NavigateBack())
+	b.until(`document.querySelector("h1")?.textContent === "keys" && !document.querySelector("#one").hidden`)
+	// Where focus goes it can be seen, and every figure of the charts can be read.
+	unseen := eval[[]string](b, `[...document.querySelectorAll("a, button, select, input, summary, [tabindex='0']")].filter((e) => e.checkVisibility()).filter((e) => {
+		e.focus({ focusVisible: true });
+		const s = getComputedStyle(e.type === "radio" ? e.nextElementSibling : e);
+		return document.activeElement === e && (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 1);
+	}).map((e) => e.outerHTML.slice(0, 80))`)
+	if len(unseen) > 0 {
+		t.Errorf("focus cannot be seen on %q", unseen)
+	}
+	b.do(chromedp.Focus(chromedp.CSS("#charts svg")), chromedp.KeyEvent(kb.ArrowLeft))
+	b.until(`document.querySelector("#charts svg").getAttribute("aria-label").includes(", at ")`)
+	b.good()
+}
+
+// No width makes the page wider than the window, and every control has a name.
+func TestWidths(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "a pool with a long name: wss://inference.eu-central-1.example.com/"+strings.Repeat("x", 40), resource.Config[*thing]{MaxSize: 3})
+	work(t, p, 4, 20)
+	for _, width := range []int64{360, 768, 1200, 2400} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.size(width, 800, scheme)
+			b.do(chromedp.Navigate(h.at("")))
+			b.do(chromedp.WaitVisible(chromedp.CSS("#pools tbody a")))
+			b.fits(width, "all pools")
+			b.do(chromedp.Click(chromedp.CSS("#pools tbody a")))
+			b.until(`document.querySelectorAll("#resources tbody tr").length > 0`)
+			b.fits(width, "one pool")
+			name := eval[string](b, `[...document.querySelectorAll("input, select, button, a, svg[role=img], [role=region]")].filter((e) => e.checkVisibility() &&
+				!(e.getAttribute("aria-label") || e.labels?.[0]?.textContent.trim() || e.textContent.trim())).map((e) => e.outerHTML.slice(0, 80)).join()`)
+			if name != "" {
+				t.Errorf("without a name: %s", name)
+			}
+			// Text can be read on what it stands on.
+			if low := eval[[]string](b, contrast); len(low) > 0 {
+				t.Errorf("%s: hard to read: %q", scheme, low)
+			}
+		}
+	}
+	b.good()
+}
+
+func (b *tab) fits(width int64, what string) {
+	b.t.Helper()
+	if wide := eval[int64](b, `document.documentElement.scrollWidth`); wide > width {
+		b.t.Errorf("%s: %d wide in a window of %d", what, wide, width)
+	}
+}
+
+// contrast are texts with less than 4.5 : 1 to their ground.
+const contrast = `(() => {
+	const rgb = (c) => (c.match(/[\d.]+/g) ?? []).map(Number);
+	const lum = (c) => c.slice(0, 3).map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+		.reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const ground = (e) => {
+		for (; e; e = e.parentElement) {
+			const c = rgb(getComputedStyle(e).backgroundColor);
+			if (c.length === 3) return c;
+		}
+		return [255, 255, 255];
+	};
+	const low = new Set();
+	for (const e of document.querySelectorAll("body *")) {
+		if (!e.checkVisibility() || e.closest("svg") || ![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+		const [a, b] = [lum(rgb(getComputedStyle(e).color)), lum(ground(e))];
+		const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+		if (ratio < 4.5) low.add(ratio.toFixed(1) + " " + e.textContent.slice(0, 40));
+	}
+	return [...low];
+})()`

@@ -1,0 +1,182 @@
+package live
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// viewer is one who watches. Only the newest frame waits for one who is slow.
+type viewer struct {
+	view view
+	next chan []byte
+	last *update // guarded by Page.mu
+}
+
+var (
+	errClosed = errors.New("the page is closed")
+	errFull   = errors.New("too many watch already")
+)
+
+// join makes v a viewer, and starts the collector for the first.
+func (p *Page) join(v *viewer) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.shut:
+		return errClosed
+	case len(p.viewers) >= maxViewers:
+		return errFull
+	}
+	p.viewers[v] = struct{}{}
+	if p.stop != nil {
+		select {
+		case p.kick <- struct{}{}:
+		default: // it will come for others, and see v too
+		}
+		return nil
+	}
+	stop := make(chan struct{})
+	p.stop = stop
+	p.collectors.Go(func() { p.collect(stop) })
+	return nil
+}
+
+// leave lets the collector rest after the last.
+func (p *Page) leave(v *viewer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.viewers, v)
+	if len(p.viewers) == 0 {
+		p.rest()
+	}
+}
+
+// rest ends the collector. The page is locked.
+func (p *Page) rest() {
+	if p.stop != nil {
+		close(p.stop)
+		p.stop = nil
+	}
+}
+
+// collect updates everyone until stop is closed. Who comes between two updates
+// is shown the last one.
+func (p *Page) collect(stop <-chan struct{}) {
+	ticks := time.NewTicker(p.cfg.Every)
+	defer ticks.Stop()
+	u := p.update()
+	for {
+		p.deliver(u)
+		select {
+		case <-stop:
+			return
+		case <-ticks.C:
+			u = p.update()
+		case <-p.kick:
+		}
+	}
+}
+
+// deliver gives u to those who have not had it.
+func (p *Page) deliver(u *update) {
+	for _, v := range p.without(u) {
+		b := u.frame(v.view)
+		select {
+		case <-v.next: // it was too slow for this one
+		default:
+		}
+		select {
+		case v.next <- b:
+		default:
+		}
+	}
+}
+
+func (p *Page) without(u *update) (all []*viewer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for v := range p.viewers {
+		if v.last != u {
+			v.last = u
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// frame is the update as events, for everyone with that view.
+func (u *update) frame(v view) []byte {
+	if b, ok := u.frames[v]; ok {
+		return b
+	}
+	if v.pool == "" {
+		b := event("pools", encode(u.pools(v.find)))
+		u.frames[v] = b
+		return b
+	}
+	d, ok := u.pool(v)
+	if !ok {
+		d.Name, d.Gone = v.pool, true
+	}
+	b := append(event("pools", encode(u.pools(""))), event("pool", encode(d))...)
+	u.frames[v] = b
+	return b
+}
+
+// event is one server-sent event. JSON has no line break.
+func event(name string, data []byte) []byte {
+	return bytes.Join([][]byte{[]byte("event: " + name + "\ndata: "), data, []byte("\n\n")}, nil)
+}
+
+// events streams to one viewer, until the request ends, the page is closed, or
+// the viewer does not take a frame for as long as slowest.
+func (p *Page) events(w http.ResponseWriter, r *http.Request) {
+	v, err := parseView(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // of nginx: pass it on as it comes
+	if r.Method == http.MethodHead {
+		return
+	}
+	me := &viewer{view: v, next: make(chan []byte, 1)}
+	if err := p.join(me); err != nil {
+		h.Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer p.leave(me)
+	if err := http.NewResponseController(w).Flush(); errors.Is(err, http.ErrNotSupported) {
+		http.Error(w, "nothing can be streamed here: what wraps the ResponseWriter has no Flush", http.StatusNotImplemented)
+		return
+	}
+	// The server's own deadlines are for answers that end. A writer that knows
+	// none keeps those that it has.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Time{})
+	send := func(b []byte) bool {
+		_ = rc.SetWriteDeadline(time.Now().Add(slowest))
+		_, err := w.Write(b)
+		return err == nil && rc.Flush() == nil
+	}
+	if !send([]byte("retry: 1000\n\n")) {
+		return
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-p.closed:
+			return
+		case b := <-me.next:
+			if !send(b) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,421 @@
+package live
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/internal/memnet"
+	"github.com/respool/respool/metrics"
+)
+
+// site is a server of a page, in a bubble.
+type site struct {
+	t     *testing.T
+	page  *Page
+	srv   *http.Server
+	conns chan net.Conn
+	ended sync.WaitGroup
+}
+
+func (s *site) Accept() (net.Conn, error) {
+	c, ok := <-s.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (s *site) Close() error   { return nil }
+func (s *site) Addr() net.Addr { return &net.TCPAddr{} }
+
+func serve(t *testing.T, all ...Meter) *site {
+	s := &site{t: t, page: pageOf(t, all...), conns: make(chan net.Conn)}
+	s.srv = &http.Server{Handler: s.page, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
+	s.srv.RegisterOnShutdown(s.page.Close)
+	s.ended.Go(func() { s.srv.Serve(s) })
+	return s
+}
+
+// stop is what a server does that ends well.
+func (s *site) stop() {
+	close(s.conns)
+	if err := s.srv.Shutdown(context.Background()); err != nil {
+		s.t.Error(err)
+	}
+	s.ended.Wait()
+}
+
+// watch opens a stream over a connection that holds so many bytes.
+func (s *site) watch(query string, holds int) *watcher {
+	s.t.Helper()
+	ours, theirs := memnet.Pipe(holds)
+	s.conns <- theirs
+	if _, err := fmt.Fprintf(ours, "GET /p/events?%s HTTP/1.1\r\nHost: here\r\n\r\n", query); err != nil {
+		s.t.Fatal(err)
+	}
+	return &watcher{t: s.t, conn: ours, in: bufio.NewReader(ours)}
+}
+
+// watcher is one who watches.
+type watcher struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+	body *bufio.Scanner
+}
+
+// begin reads the head of the answer.
+func (w *watcher) begin() *http.Response {
+	w.t.Helper()
+	r, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.body = bufio.NewScanner(r.Body)
+	w.body.Buffer(nil, 1<<20)
+	return r
+}
+
+// next reads one event; "" is the end of the stream.
+func (w *watcher) next() (name string, data map[string]any) {
+	w.t.Helper()
+	if w.body == nil {
+		if r := w.begin(); r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/event-stream" {
+			w.t.Fatalf("%s, %s", r.Status, r.Header.Get("Content-Type"))
+		}
+	}
+	for w.body.Scan() {
+		line := w.body.Text()
+		if n, ok := strings.CutPrefix(line, "event: "); ok {
+			name = n
+		} else if d, ok := strings.CutPrefix(line, "data: "); ok {
+			if err := json.Unmarshal([]byte(d), &data); err != nil {
+				w.t.Fatal(err)
+			}
+		} else if line == "" && name != "" {
+			return name, data
+		}
+	}
+	return "", nil
+}
+
+// Twenty who watch cost one collection each interval, for every pool, and one
+// look at the lists of the pool that they look at.
+func TestOneCollection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := sample(), named("other")
+		s := serve(t, a, b)
+		var all []*watcher
+		for i := range 20 {
+			query := "pool=speech"
+			if i%2 == 0 {
+				query = "pool=speech&sort=held&state=leased"
+			}
+			all = append(all, s.watch(query, 1<<20))
+		}
+		const updates = 10
+		for n := range updates {
+			for _, w := range all {
+				name, g := w.next()
+				if pools, _ := g["pools"].([]any); name != "pools" || len(pools) != 2 || g["life"] != s.page.life {
+					t.Fatalf("update %d begins with %s %v", n, name, g)
+				}
+				if name, d := w.next(); name != "pool" || d["name"] != "speech" || d["resources"] == nil {
+					t.Fatalf("update %d goes on with %s %v", n, name, d)
+				}
+			}
+		}
+		full, brief := a.times()
+		if full != updates || brief != updates {
+			t.Errorf("in %d updates the pool they look at was asked %d times for lists, %d times for none", updates, full, brief)
+		}
+		if full, brief := b.times(); full != 0 || brief != updates {
+			t.Errorf("in %d updates the other was asked %d times for lists, %d times for none", updates, full, brief)
+		}
+		for _, w := range all {
+			w.conn.Close()
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute) // in which nobody watches
+		if full, brief := a.times(); full != updates || brief != updates {
+			t.Error("it is collected for nobody")
+		}
+		s.stop()
+	})
+}
+
+// Whoever comes between two updates is shown the last at once, for no snapshot
+// but of lists that nobody has asked for; and who comes when all have gone, too.
+func TestNewcomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := sample()
+		s := serve(t, f)
+		first := s.watch("", 1<<20)
+		first.next()
+		time.Sleep(defaultEvery / 2)
+		begun := time.Now()
+		for range 3 {
+			w := s.watch("pool=speech", 1<<20)
+			w.next()
+			if name, _ := w.next(); name != "pool" {
+				t.Fatalf("the newcomer is shown %q", name)
+			}
+			w.conn.Close()
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+		if full, brief := f.times(); full != 1 || brief != 1 {
+			t.Errorf("asked %d times for lists, %d times for none", full, brief)
+		}
+		first.conn.Close()
+		synctest.Wait()
+		again := s.watch("", 1<<20)
+		if name, _ := again.next(); name != "pools" {
+			t.Errorf("after a pause the first event is %q", name)
+		}
+		again.conn.Close()
+		s.stop()
+	})
+}
+
+// One who reads slowly gets the newest, and not all that it missed; one who
+// does not read at all is dropped; and the others do not notice.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, many(500))
+		quick := s.watch("pool=many", 1<<20)
+		slow := s.watch("pool=many", 4<<10)
+		dead := s.watch("pool=many", 4<<10)
+		at := func(w *watcher) time.Time {
+			name, d := w.next()
+			for name == "pools" {
+				name, d = w.next()
+			}
+			if name == "" {
+				return time.Time{}
+			}
+			when, err := time.Parse(time.RFC3339Nano, d["time"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return when
+		}
+		seen := 0
+		for range 60 {
+			if age := time.Since(at(quick)); age != 0 {
+				t.Fatalf("who is quick saw an update of %v ago", age)
+			}
+			if seen%5 == 0 { // it reads one update in five
+				if age := time.Since(at(slow)); age > 6*defaultEvery {
+					t.Fatalf("who is slow saw an update of %v ago", age)
+				}
+			}
+			seen++
+		}
+		s.page.mu.Lock()
+		left := len(s.page.viewers)
+		s.page.mu.Unlock()
+		if left != 2 {
+			t.Errorf("%d still watch, want 2: not the one who does not read", left)
+		}
+		quick.conn.Close()
+		slow.conn.Close()
+		n, err := io.Copy(io.Discard, dead.in)
+		if err != nil || n == 0 || n > 16<<10 {
+			t.Errorf("who does not read was sent %d bytes, %v", n, err)
+		}
+		s.stop()
+	})
+}
+
+// Close ends every stream, so that a server can end, and lets nobody in again;
+// what is asked once is still answered.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, sample())
+		w := s.watch("", 1<<20)
+		w.next()
+		begun := time.Now()
+		s.page.Close()
+		s.page.Close()
+		if name, _ := w.next(); name != "" || time.Since(begun) != 0 {
+			t.Errorf("after Close came %q, after %v", name, time.Since(begun))
+		}
+		late := s.watch("", 1<<20)
+		if r := late.begin(); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
+			t.Errorf("after Close a stream is answered %s", r.Status)
+		}
+		if got := decoded(t, s.page, "/p/pools.json")["pools"].([]any); len(got) != 1 {
+			t.Errorf("after Close there are %d pools", len(got))
+		}
+		w.conn.Close()
+		late.conn.Close()
+		s.stop()
+	})
+}
+
+// A server that shuts down does not wait for those who watch.
+func TestShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, sample())
+		w := s.watch("", 1<<20)
+		w.next()
+		begun := time.Now()
+		s.stop()
+		if d := time.Since(begun); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+		if name, _ := w.next(); name != "" {
+			t.Errorf("then came %q", name)
+		}
+		w.conn.Close()
+	})
+}
+
+func TestTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, sample())
+		var all []*watcher
+		for range maxViewers {
+			w := s.watch("", 1<<20)
+			w.next()
+			all = append(all, w)
+		}
+		more := s.watch("", 1<<20)
+		if r := more.begin(); r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
+			t.Errorf("one more is answered %s", r.Status)
+		}
+		all[0].conn.Close()
+		synctest.Wait()
+		w := s.watch("", 1<<20)
+		if name, _ := w.next(); name != "pools" {
+			t.Errorf("in a place that is free again came %q", name)
+		}
+		for _, w := range append(all, w, more) {
+			w.conn.Close()
+		}
+		synctest.Wait()
+		s.stop()
+	})
+}
+
+// A pool that goes is said to be gone, and one that comes is shown.
+func TestComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var there []Meter
+		s := serve(t)
+		s.page.cfg.Meters = func() []Meter {
+			mu.Lock()
+			defer mu.Unlock()
+			return there
+		}
+		w := s.watch("pool=speech", 1<<20)
+		for _, here := range []bool{false, true, false} {
+			if _, g := w.next(); len(g["pools"].([]any)) != len(there) {
+				t.Errorf("%v", g)
+			}
+			if _, d := w.next(); (d["gone"] != true) != here || d["name"] != "speech" {
+				t.Errorf("there: %v, gone: %v", here, d["gone"])
+			}
+			mu.Lock()
+			there = nil
+			if !here {
+				there = []Meter{sample()}
+			}
+			mu.Unlock()
+		}
+		w.conn.Close()
+		synctest.Wait()
+		s.stop()
+	})
+}
+
+// A panic of a meter does not end the collector.
+func TestPanicInCollector(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := named("bad")
+		bad.panics = true
+		s := serve(t, bad)
+		w := s.watch("pool=unnamed", 1<<20)
+		for range 3 {
+			w.next()
+			if _, d := w.next(); d["problem"] == nil {
+				t.Errorf("no problem in %v", d)
+			}
+		}
+		w.conn.Close()
+		synctest.Wait()
+		s.stop()
+	})
+}
+
+// Where a middleware hides Flush, it is said, and nobody waits for ever.
+func TestNoFlush(t *testing.T) {
+	p := pageOf(t, sample())
+	w := httptest.NewRecorder()
+	p.ServeHTTP(struct{ http.ResponseWriter }{w}, httptest.NewRequest("GET", "/p/events", nil))
+	if w.Code != http.StatusNotImplemented || !strings.Contains(w.Body.String(), "Flush") {
+		t.Errorf("%d: %s", w.Code, w.Body)
+	}
+}
+
+// Everything at once, for the race detector: streams that come and go, JSON,
+// pools that change, and Close in the middle.
+func TestAtOnce(t *testing.T) {
+	f := many(300)
+	p := Handler(Config{Every: 1, Meters: func() []Meter { return []Meter{f, metersOnly{}} }})
+	srv := httptest.NewServer(p)
+	defer srv.Close()
+	var all sync.WaitGroup
+	var closing atomic.Bool
+	for i := range 12 {
+		all.Go(func() {
+			for n := range 6 {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				target := fmt.Sprintf("%s/events?pool=many&sort=held&find=%d", srv.URL, (i+n)%3)
+				if i%3 == 0 {
+					target = srv.URL + "/pool.json?pool=many"
+				}
+				r, err := http.NewRequestWithContext(ctx, "GET", target, nil)
+				if err != nil {
+					t.Error(err)
+				}
+				got, err := srv.Client().Do(r)
+				if err != nil {
+					t.Error(err)
+				} else {
+					_, err = io.CopyN(io.Discard, got.Body, 2000)
+					if err != nil && !closing.Load() {
+						t.Errorf("%s: %v", target, err)
+					}
+					got.Body.Close()
+				}
+				cancel()
+				if i == 0 && n == 3 {
+					closing.Store(true)
+					p.Close()
+				}
+			}
+		})
+	}
+	all.Wait()
+	p.Close()
+}
+
+// metersOnly is a meter of nothing.
+type metersOnly struct{}
+
+func (metersOnly) Snapshot(int) metrics.Snapshot { return metrics.Snapshot{Name: "nothing"} }

@@ -1,0 +1,136 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is for what another goroutine does soon.
+const patience = 20 * time.Second
+
+// fake is a meter that counts how often it is asked, and for how much.
+type fake struct {
+	mu     sync.Mutex
+	s      metrics.Snapshot
+	asked  []int
+	panics bool
+}
+
+func (f *fake) Snapshot(limit int) metrics.Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, limit)
+	if f.panics {
+		panic("no snapshot today")
+	}
+	s := f.s
+	s.Resources = slices.Clone(s.Resources[:min(limit, len(s.Resources))])
+	s.Inspection.Waiting = s.Inspection.Waiting[:min(limit, len(s.Inspection.Waiting))]
+	s.Held = s.Held[:min(limit, len(s.Held))]
+	return s
+}
+
+// times is how often it was asked for lists, and for none.
+func (f *fake) times() (full, brief int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, limit := range f.asked {
+		if limit > 0 {
+			full++
+		} else {
+			brief++
+		}
+	}
+	return full, brief
+}
+
+func named(name string) *fake { return &fake{s: metrics.Snapshot{Name: name}} }
+
+// sample is a pool with some of everything.
+func sample() *fake {
+	stack := []metrics.Frame{
+		{Func: "example.com/shop.charge", File: "/src/shop/charge.go", Line: 88},
+		{Func: "example.com/shop.serve", File: "/src/shop/serve.go", Line: 41},
+	}
+	began := time.Now()
+	return &fake{s: metrics.Snapshot{
+		Name: "speech",
+		Time: began,
+		Inspection: resource.Inspection{
+			Stats: resource.Stats{
+				Load:     resource.Load{Max: 8, Idle: 2, Leased: 3, Making: 1, Destroying: 1, Abandoned: 4, Waiting: 2, Wanting: 5},
+				Acquired: 103, Released: 100, Waited: 17, WaitTime: 1500 * time.Millisecond, Canceled: 6, Rejected: 7,
+				Made: 20, MakeTime: 3 * time.Second, Failed: 8, Refused: 9, Destroyed: 13, Hijacked: 1,
+				Evicted: 10, Unhealthy: 11, Doomed: 12, Panics: 14,
+				Outage: true, LastMake: errors.New("connection refused"),
+			},
+			OldestWait: 250 * time.Millisecond,
+			Resources: []resource.Resource{
+				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, State: resource.Leased, Held: 40 * time.Millisecond, Doomed: errors.New("going away")},
+				{Info: resource.Info{ID: 1, Age: 9 * time.Second, Leases: 10, Idle: time.Second}, Detail: "rtt 1.2 ms"},
+				{Info: resource.Info{ID: 2, Age: 6 * time.Second, Leases: 20, Idle: 2 * time.Second}, State: resource.Checking},
+				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, State: resource.Leased, Held: time.Minute},
+			},
+			Waiting: []resource.Waiting{
+				{Request: resource.Request{Class: "batch", Priority: 2, Cost: 3}, Waited: 250 * time.Millisecond},
+				{Waited: 10 * time.Millisecond},
+			},
+			Policies: []resource.PolicyState{{Moment: "Admission", Type: "*policy.Share", State: "3 of 4"}},
+			Facts:    []resource.Fact{{Name: "tainted", Value: 5}},
+		},
+		Wait:      metrics.Histogram{Count: 10, Sum: 20 * time.Millisecond, Zero: 6, First: 80, Buckets: []int64{1, 0, 3}},
+		Hold:      metrics.Histogram{Count: 2, Sum: time.Second, First: 100, Buckets: []int64{2}},
+		Destroyed: map[string]int64{"max age": 12, "other": 1},
+		Refused:   map[string]int64{"*policy.Share": 7},
+		Outages:   2,
+		Since:     began.Add(-time.Minute),
+		Held: []metrics.Held{
+			{ID: 4, Lease: 40, For: time.Minute, Class: "batch", Overdue: true, Stack: stack},
+			{ID: 3, Lease: 30, For: 40 * time.Millisecond, Stack: stack},
+			{ID: 9, Lease: 1, For: time.Millisecond},
+		},
+		Events: []metrics.Event{{Time: began, Kind: "made", Text: "4 in 50 ms"}},
+	}}
+}
+
+// many is a pool of n resources, all lent at a handful of places.
+func many(n int) *fake {
+	f := named("many")
+	f.s.Max, f.s.Leased = n, n
+	for i := range n {
+		id := uint64(i + 1)
+		f.s.Resources = append(f.s.Resources, resource.Resource{
+			Info:  resource.Info{ID: id, Age: time.Duration(n-i) * time.Second, Leases: int64(i % 97)},
+			State: resource.Leased, Held: time.Duration(i%1000) * time.Millisecond, Detail: fmt.Sprintf("rtt %d ms", i%40),
+		})
+		stack := make([]metrics.Frame, 12)
+		for k := range stack {
+			stack[k] = metrics.Frame{Func: fmt.Sprintf("example.com/shop/orders.(*Service).step%d", k), File: "/src/shop/orders/service.go", Line: 100*k + i%5}
+		}
+		f.s.Held = append(f.s.Held, metrics.Held{ID: id, Lease: 1, For: time.Duration(n-i) * time.Millisecond, Stack: stack})
+		f.s.Inspection.Waiting = append(f.s.Inspection.Waiting, resource.Waiting{Waited: time.Duration(n-i) * time.Millisecond})
+	}
+	f.s.Load.Waiting = n
+	for i := range 200 {
+		f.s.Events = append(f.s.Events, metrics.Event{Time: time.Now(), Kind: "made", Text: fmt.Sprintf("%d in 50 ms", i)})
+	}
+	return f
+}
+
+// pageOf is a page of those, closed when the test has ended.
+func pageOf(t testing.TB, all ...Meter) *Page {
+	p := Handler(Config{Meters: func() []Meter { return all }})
+	t.Cleanup(p.Close)
+	return p
+}

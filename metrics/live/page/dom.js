@@ -1,0 +1,56 @@
+// What others named (pools, classes, errors) only ever becomes text: nothing
+// here parses HTML.
+
+const svgNS = "http://www.w3.org/2000/svg";
+
+// make returns an element with attributes and children, texts among them.
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+// draw is make for SVG.
+export function draw(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(svgNS, tag), attributes, children);
+}
+
+function fill(e, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) e.setAttribute(name, "");
+    else if (value !== false && value != null) e.setAttribute(name, value);
+  }
+  e.append(...children);
+  return e;
+}
+
+// say sets a text where it is another one, so that what is selected stays so.
+export function say(e, text) {
+  text = String(text);
+  if (e.textContent !== text) e.textContent = text;
+}
+
+// attribute sets or, with null, takes away.
+export function attribute(e, name, value) {
+  if (value == null) e.removeAttribute(name);
+  else if (e.getAttribute(name) !== String(value)) e.setAttribute(name, value);
+}
+
+// keyed makes the children of parent those of items, in their order. An item's
+// element lives as long as its key is there, so that focus, selection and what
+// was opened stay.
+export function keyed(parent, items, key, create, update) {
+  const old = parent.kept ?? new Map();
+  const kept = new Map();
+  let at = parent.firstElementChild;
+  for (const item of items) {
+    const k = String(key(item));
+    if (kept.has(k)) continue;
+    const e = old.get(k) ?? create(item);
+    kept.set(k, e);
+    old.delete(k);
+    update(e, item);
+    if (e === at) at = at.nextElementSibling;
+    else parent.insertBefore(e, at);
+  }
+  for (const e of old.values()) e.remove();
+  parent.kept = kept;
+}

@@ -1,0 +1,102 @@
+// All pools at a glance.
+
+import { attribute, keyed, make, say } from "./dom.js";
+import { count, duration, long, rate, share } from "./format.js";
+import { quantile } from "./history.js";
+import { Spark } from "./chart.js";
+
+export const levels = [
+  ["leased", "leased"], ["idle", "idle"], ["making", "being made"], ["destroying", "being destroyed"],
+];
+
+// bar is a picture of the levels; the words beside it say the same.
+export function bar() {
+  const parts = levels.map(([css]) => make("i", { class: css }));
+  const e = make("span", { class: "levels", "aria-hidden": "true" }, ...parts);
+  e.show = (s) => {
+    const all = Math.max(s.max, s.leased + s.idle + s.making + s.destroying, 1);
+    levels.forEach(([k], i) => {
+      parts[i].hidden = s[k] === 0; // or its gap would be seen
+      parts[i].style.width = `${(100 * s[k]) / all}%`;
+    });
+  };
+  return e;
+}
+
+// flags are what is wrong with a pool, in words.
+export function flags(s) {
+  const all = [];
+  if (s.problem) all.push(["bad", s.problem]);
+  if (s.outage_seconds != null) all.push(["bad", s.outage_seconds ? `outage for ${long(s.outage_seconds)}` : "outage"]);
+  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) all.push(["warn", "all lent"]);
+  if (s.abandoned > 0) all.push(["warn", `${count(s.abandoned)} makes abandoned`]);
+  if (s.counts.panics > 0) all.push(["warn", `${count(s.counts.panics)} panics`]);
+  return all;
+}
+
+export function showFlags(e, s) {
+  keyed(e, flags(s), ([, text], i) => text.replace(/\d.*/, "") + (i ?? ""), () => make("span"), (f, [css, text]) => {
+    attribute(f, "class", `flag ${css}`);
+    say(f, text);
+  });
+}
+
+// wait is a quantile of the last minute, or since the start: then said to be so.
+export function showWait(e, history, s, q, minute) {
+  const recent = minute ? history.waits.of("wait") : null;
+  const none = !recent || recent.count === 0;
+  const h = none ? s.wait : recent;
+  say(e, h && h.count ? duration(none ? h[`p${q * 100}_seconds`] : quantile(h, q)) : "–");
+  e.classList.toggle("old", minute && none);
+  attribute(e, "title", minute && none ? "none in the last minute: since the start" : null);
+}
+
+function row(link) {
+  const cell = (label, css, ...children) => make("td", { role: "cell", class: css, "data-label": label }, ...children);
+  const name = make("a");
+  const parts = {
+    name, flags: make("span", { class: "flags" }), bar: bar(), said: make("span", { class: "said" }),
+    rate: make("span", { class: "figure" }), spark: new Spark((p) => p.rates?.acquired),
+    p50: cell("Wait p50", "n"), p99: cell("Wait p99", "n"), waiting: make("span", { class: "figure" }), oldest: make("span", { class: "soft" }),
+  };
+  const e = make("tr", { role: "row" },
+    make("th", { role: "rowheader", scope: "row" }, name, parts.flags),
+    cell("Resources", "wide", parts.bar, parts.said),
+    cell("Acquires", "n rate", parts.spark.svg, make("span", {}, parts.rate, make("span", { class: "soft" }, " /s"))),
+    parts.p50, parts.p99, cell("Waiting", "n", parts.waiting, parts.oldest));
+  name.addEventListener("click", (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    link.go(e.name);
+  });
+  return Object.assign(e, { parts });
+}
+
+export function showGlance(root, glance, histories, minute, link) {
+  const now = Date.parse(glance.time) / 1000;
+  const pools = glance.pools;
+  keyed(root.querySelector("tbody"), pools, (s) => s.name, () => row(link), (e, s) => {
+    const p = e.parts;
+    const history = histories.get(s.name);
+    e.name = s.name;
+    say(p.name, s.name);
+    attribute(p.name, "href", link.to(s.name));
+    showFlags(p.flags, s);
+    p.bar.show(s);
+    say(p.said, `${count(s.leased)} of ${count(s.max)} leased, ${count(s.idle)} idle` +
+      (s.making ? `, ${count(s.making)} being made` : "") + (s.destroying ? `, ${count(s.destroying)} going` : ""));
+    say(p.rate, rate(history.rate("acquired")));
+    p.spark.show(history, now);
+    showWait(p.p50, history, s, 0.5, minute);
+    showWait(p.p99, history, s, 0.99, minute);
+    say(p.waiting, count(s.waiting));
+    say(p.oldest, s.waiting ? ` for ${duration(s.oldest_wait_seconds)}` : "");
+    e.classList.toggle("queue", s.waiting > 0);
+  });
+  const sum = (k) => pools.reduce((n, s) => n + s[k], 0);
+  const out = pools.filter((s) => s.outage_seconds != null).length;
+  say(root.querySelector("#total"), pools.length === 0 ? "" :
+    `${count(pools.length)}${glance.more ? ` of ${count(pools.length + glance.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
+    `${count(sum("leased"))} of ${count(sum("max"))} leased (${share(sum("leased"), sum("max"))}), ${count(sum("waiting"))} waiting` +
+    (out ? `, ${count(out)} with an outage` : ""));
+}

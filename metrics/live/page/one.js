@@ -1,0 +1,300 @@
+// One pool.
+
+import { attribute, keyed, make, say } from "./dom.js";
+import { clock, count, duration, long, place, rate, short } from "./format.js";
+import { Minute } from "./history.js";
+import { Bars, Chart } from "./chart.js";
+import { bar, levels, showFlags, showWait } from "./glance.js";
+
+const latencies = [
+  ["wait", "Wait", "leased", "at once"], ["hold", "Hold of a lease", "leased"],
+  ["make", "Make", "making"], ["check", "Health check", "idle"], ["destroy", "Destroy", "destroying"],
+];
+
+const counterNames = [
+  ["acquired", "leases begun"], ["released", "leases ended"], ["waited", "had to wait"], ["wait_seconds", "waited in all"],
+  ["canceled", "gave up waiting"], ["rejected", "callers refused"], ["made", "made"], ["make_seconds", "making in all"],
+  ["failed", "makes failed"], ["refused", "makes refused"], ["destroyed", "destroyed"], ["hijacked", "handed out for good"],
+  ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["doomed", "died idle or held"], ["panics", "panics contained"],
+];
+
+// One shows one pool in root. choice are the wishes for the list of resources;
+// ask is called when they have changed.
+export class One {
+  constructor(root, name, choice, ask) {
+    Object.assign(this, { root, name, choice, ask, minute: new Minute() });
+    this.e = {};
+    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.callers(), this.population(), this.rest());
+  }
+
+  head() {
+    const e = this.e;
+    e.flags = make("span", { class: "flags" });
+    e.cause = make("p", { class: "cause", hidden: true });
+    e.bar = bar();
+    e.legend = levels.map(([css, label]) => {
+      const value = make("b");
+      return [css, value, make("li", {}, make("i", { class: `key ${css}` }), value, ` ${label}`)];
+    });
+    e.max = make("b");
+    const tile = (key, label) => {
+      e[key] = make("dd");
+      e[`${key}Note`] = make("dd", { class: "soft" });
+      return make("div", {}, make("dt", {}, label), e[key], e[`${key}Note`]);
+    };
+    return make("div", { class: "head" },
+      make("h1", {}, this.name, e.flags), e.cause, e.bar,
+      make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
+      make("dl", { class: "tiles" },
+        tile("rate", "Acquires"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
+  }
+
+  charts() {
+    const s = (k) => (p) => p.s[k];
+    const r = (k) => (p) => p.rates?.[k];
+    this.moving = [
+      new Chart({ title: "Resources", stacked: true, series: [
+        { label: "leased", css: "leased", area: true, of: s("leased") }, { label: "idle", css: "idle", area: true, of: s("idle") },
+        { label: "making", css: "making", area: true, of: s("making") }, { label: "destroying", css: "destroying", area: true, of: s("destroying") },
+        { label: "max", css: "max", dashed: true, of: s("max") }] }),
+      new Chart({ title: "Acquires a second", format: rate, series: [
+        { label: "acquires", css: "leased", of: r("acquired") }, { label: "had to wait", css: "making", of: r("waited") },
+        { label: "refused", css: "alert", of: r("rejected") }] }),
+      new Chart({ title: "Wait", format: duration, least: 1e-6, series: [
+        { label: "p50", css: "idle", of: (p) => p.p50 }, { label: "p99", css: "leased", of: (p) => p.p99 },
+        { label: "oldest now", css: "alert", dashed: true, of: s("oldest_wait_seconds") }] }),
+      new Chart({ title: "Waiting, and makes a second", format: rate, series: [
+        { label: "waiting", css: "alert", area: true, of: s("waiting") }, { label: "made", css: "making", of: r("made") },
+        { label: "destroyed", css: "destroying", of: r("destroyed") }] }),
+    ];
+    return section("Now", "charts", make("div", { class: "grid two" }, ...this.moving.map((c) => c.figure)));
+  }
+
+  latencies() {
+    this.bars = latencies.map(([key, title, css, ready]) => [key, new Bars(title, css, ready)]);
+    this.e.bars = make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure));
+    return section("Latencies", "latencies", this.e.bars);
+  }
+
+  callers() {
+    const e = this.e;
+    e.heldNote = make("span", { class: "note" });
+    e.places = make("div", { class: "places" });
+    e.waitersNote = make("span", { class: "note" });
+    e.waiters = table("Who waits", ["Waited|n", "Class", "Priority|n", "Cost|n"]);
+    return make("div", { class: "grid wide-left" },
+      section(["Who holds", e.heldNote], "held", e.places),
+      section(["Who waits", e.waitersNote], "waiting", scroller("Who waits", e.waiters)));
+  }
+
+  population() {
+    const e = this.e;
+    e.resourcesNote = make("span", { class: "note" });
+    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Detail"]);
+    const select = (key, label, values) => {
+      const s = make("select", {}, ...values.map(([value, text]) => make("option", { value }, text)));
+      s.value = this.choice[key];
+      s.addEventListener("change", () => { this.choice[key] = s.value; this.ask(); });
+      return make("label", {}, make("span", {}, label), s);
+    };
+    const find = make("input", { type: "search", id: "findresource", placeholder: "id or detail", maxlength: 80, autocomplete: "off", spellcheck: "false" });
+    find.value = this.choice.find;
+    let wait;
+    find.addEventListener("input", () => {
+      clearTimeout(wait);
+      wait = setTimeout(() => { this.choice.find = find.value; this.ask(); }, 250);
+    });
+    return section(["Resources", e.resourcesNote], "resources",
+      make("div", { class: "tools" },
+        select("state", "State", [["", "any"], ["idle", "idle"], ["leased", "leased"], ["checking", "checking"], ["doomed", "doomed"]]),
+        select("sort", "First", [["id", "oldest id"], ["held", "longest held"], ["idle", "longest idle"], ["age", "oldest"], ["leases", "most leases"]]),
+        make("label", { class: "search" }, make("span", {}, "Find"), find)),
+      scroller("Resources", e.resources));
+  }
+
+  rest() {
+    const e = this.e;
+    e.policies = table("Policies", ["Where", "Policy", "State"]);
+    e.facts = make("dl", { class: "counters" });
+    e.counters = make("dl", { class: "counters" });
+    e.destroyed = make("ul", { class: "causes" });
+    e.refused = make("ul", { class: "causes" });
+    e.events = make("ol", { class: "events" });
+    e.eventsNote = make("span", { class: "note" });
+    e.factsSection = section("Of this kind", "facts", e.facts);
+    return make("div", { class: "grid two" },
+      section("Policies", "policies", scroller("Policies", e.policies)),
+      section(["Last events", e.eventsNote], "events", e.events),
+      section("Counters since start", "counters", e.counters),
+      make("div", {}, section("Destroyed by cause", "destroyed", e.destroyed), section("Refused by policy", "refused", e.refused), e.factsSection));
+  }
+
+  // show draws what the server sent. minute asks for latencies of the last one.
+  show(d, history, life, minute) {
+    const t = Date.parse(d.time) / 1000;
+    if (t !== this.t) this.minute.add(t, life, d);
+    Object.assign(this, { t, d });
+    const e = this.e;
+    showFlags(e.flags, d);
+    e.cause.hidden = !d.last_make_error;
+    say(e.cause, d.last_make_error ? `The last make failed: ${d.last_make_error}` : "");
+    e.bar.show(d);
+    for (const [k, value] of e.legend) say(value, count(d[k]));
+    say(e.max, count(d.max));
+    this.tiles(d, history, minute);
+    for (const c of this.moving) c.show(history, t);
+    for (const [key, b] of this.bars) {
+      const recent = minute ? (key === "wait" ? history.waits : this.minute).of(key) : null;
+      const old = minute && (!recent || recent.count === 0);
+      b.show(!recent || recent.count === 0 ? d[key] : recent);
+      b.figure.classList.toggle("old", old && d[key].count > 0);
+      attribute(b.figure, "title", old && d[key].count > 0 ? "none in the last minute: since the start" : null);
+      b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
+    }
+    e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
+    this.showHeld(d.held, d.leased);
+    this.showWaiters(d.waiters, d.waiting);
+    this.showResources(d.resources);
+    this.showRest(d);
+  }
+
+  tiles(d, history, minute) {
+    const e = this.e;
+    say(e.rate, `${rate(history.rate("acquired"))} /s`);
+    say(e.rateNote, `${count(d.counts.acquired)} in all`);
+    showWait(e.p50, history, d, 0.5, minute);
+    showWait(e.p99, history, d, 0.99, minute);
+    say(e.p50Note, minute ? "last minute" : "since start");
+    say(e.p99Note, minute ? "last minute" : "since start");
+    say(e.waiting, count(d.waiting));
+    say(e.waitingNote, d.waiting ? `oldest ${duration(d.oldest_wait_seconds)}` : `${count(d.counts.waited)} had to`);
+    e.waiting.parentElement.classList.toggle("alert", d.waiting > 0);
+    say(e.made, count(d.counts.made));
+    say(e.madeNote, `${count(d.counts.destroyed)} destroyed`);
+    say(e.failed, count(d.counts.failed));
+    say(e.failedNote, d.outages ? `${count(d.outages)} outage${d.outages > 1 ? "s" : ""}` : "no outage");
+    e.failed.parentElement.classList.toggle("alert", d.outage_seconds != null);
+  }
+
+  // showHeld groups leases by where in the code they were taken: a leak is one
+  // place with many, and old ones.
+  showHeld(held, leased) {
+    say(this.e.heldNote, held.matched < leased ? `${count(held.matched)} of ${count(leased)} leases are sampled` : `${count(held.matched)}`);
+    const groups = new Map();
+    for (const l of held.rows) {
+      const stack = held.stacks[l.stack] ?? [];
+      const key = JSON.stringify(stack);
+      if (!groups.has(key)) groups.set(key, { key, stack, leases: [] });
+      groups.get(key).leases.push(l);
+    }
+    const all = [...groups.values()];
+    for (const g of all) {
+      g.leases.sort((a, b) => b.for_seconds - a.for_seconds);
+      g.overdue = g.leases.some((l) => l.overdue);
+    }
+    all.sort((a, b) => b.leases[0].for_seconds - a.leases[0].for_seconds);
+    keyed(this.e.places, all, (g) => g.key, newPlace, showPlace);
+    this.e.places.classList.toggle("none", all.length === 0);
+  }
+
+  showWaiters(waiters, waiting) {
+    say(this.e.waitersNote, waiters.matched > waiters.rows.length ? `the first ${count(waiters.rows.length)} of ${count(waiting)}` : count(waiting));
+    rows(this.e.waiters, waiters.rows.map((w, i) => ({ ...w, i })), (w) => w.i,
+      (w) => [duration(w.waited_seconds), w.class ?? "", w.priority ?? 0, w.cost ?? 1]);
+  }
+
+  showResources(r) {
+    const shown = r.rows.length;
+    say(this.e.resourcesNote, (shown < r.matched ? `${count(shown)} of ${count(r.matched)}` : count(shown)) +
+      (r.matched < r.seen ? `, out of ${count(r.seen)}` : ""));
+    rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, i.doomed ? `${i.state}, doomed` : i.state,
+      i.held_seconds == null ? "" : duration(i.held_seconds), i.idle_seconds == null ? "" : duration(i.idle_seconds),
+      long(i.age_seconds), count(i.leases), [i.detail, i.doomed].filter(Boolean).join("; ")],
+    (tr, i) => attribute(tr, "data-state", i.state));
+  }
+
+  showRest(d) {
+    const e = this.e;
+    rows(e.policies, (d.policies ?? []).map((p, i) => ({ ...p, i })), (p) => p.i, (p) => [p.moment, p.type, p.state ?? ""]);
+    pairs(e.counters, counterNames.map(([k, label]) => [label, k.endsWith("_seconds") ? duration(d.counts[k]) : count(d.counts[k])]));
+    causes(e.destroyed, d.destroyed_by_cause);
+    causes(e.refused, d.refused_by_policy);
+    const facts = d.facts ?? [];
+    e.factsSection.hidden = facts.length === 0;
+    pairs(e.facts, facts.map((f) => [f.name, count(f.value)]));
+    const events = d.events ?? [];
+    say(e.eventsNote, events.length ? "the newest first" : "");
+    e.events.classList.toggle("none", events.length === 0);
+    // One and the same event may come twice in a moment: told apart by its number.
+    const seen = new Map();
+    const numbered = [...events].reverse().map((v) => {
+      const k = `${v.time} ${v.kind} ${v.text}`;
+      seen.set(k, (seen.get(k) ?? 0) + 1);
+      return { ...v, key: `${k} ${seen.get(k)}` };
+    }).reverse();
+    keyed(e.events, numbered, (v) => v.key, (v) => make("li", { "data-kind": v.kind },
+      make("time", { datetime: v.time }, clock(Date.parse(v.time))), make("b", {}, v.kind), make("span", {}, v.text, make("i", { class: "soft" }))),
+    (e, v) => say(e.lastChild.lastChild, v.more ? ` and ${count(v.more)} like it` : ""));
+  }
+}
+
+function section(title, id, ...children) {
+  const [name, ...more] = [title].flat();
+  return make("section", { id, "aria-label": name }, make("h2", {}, name, ...more), ...children);
+}
+
+// table has a column for each "Title", or "Title|n" where it has numbers.
+function table(caption, columns) {
+  const body = make("tbody");
+  const t = make("table", { class: "list" }, make("caption", { class: "unseen" }, caption),
+    make("thead", {}, make("tr", {}, ...columns.map((c) => make("th", { scope: "col", class: c.split("|")[1] }, c.split("|")[0])))), body);
+  return Object.assign(t, { body, kinds: columns.map((c) => c.split("|")[1]) });
+}
+
+const scroller = (label, t) => make("div", { class: "card scroll", tabindex: 0, role: "region", "aria-label": `${label}, can be scrolled` }, t);
+
+function rows(t, items, key, cells, more = () => {}) {
+  keyed(t.body, items, key, () => make("tr", {}, ...t.kinds.map((css) => make("td", { class: css }))), (tr, item) => {
+    cells(item).forEach((v, i) => say(tr.children[i], v));
+    more(tr, item);
+  });
+  t.classList.toggle("none", items.length === 0);
+}
+
+function pairs(dl, all) {
+  keyed(dl, all, ([label]) => label, ([label]) => make("div", {}, make("dt", {}, label), make("dd")), (e, [, value]) => {
+    say(e.lastChild, value);
+    e.classList.toggle("zero", value === "0");
+  });
+}
+
+function causes(ul, map) {
+  const all = Object.entries(map ?? {}).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+  const most = Math.max(1, ...all.map(([, n]) => n));
+  keyed(ul, all, ([cause]) => cause, ([cause]) => make("li", {}, make("span", {}, cause), make("b"), make("i", { "aria-hidden": "true" })), (e, [, n]) => {
+    say(e.children[1], count(n));
+    e.children[2].style.width = `${(100 * n) / most}%`;
+  });
+  ul.classList.toggle("none", all.length === 0);
+}
+
+// own is the first frame of a stack that is not the pool's.
+const own = (stack) => stack.find((f) => !/^(runtime|github\.com\/respool\/respool\/(resource|wspool|metrics))[./]/.test(f.func)) ?? stack[0];
+
+function newPlace(g) {
+  const at = own(g.stack);
+  const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? place(at) : "")),
+    make("span", { class: "flags" }), make("span", { class: "many" }));
+  const leases = table("Leases", ["Resource|n", "Held|n", "Class"]);
+  const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
+    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft" }, place(f)))));
+  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, leases, stack));
+  return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
+}
+
+function showPlace(e, g) {
+  const n = g.leases.length;
+  say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
+  keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});
+  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), [l.class, l.overdue ? "overdue" : ""].filter(Boolean).join(", ")]);
+}

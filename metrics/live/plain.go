@@ -1,0 +1,72 @@
+package live
+
+import "time"
+
+// plainGlance is the answer to pools.json.
+type plainGlance struct {
+	Time  time.Time `json:"time"`
+	Pools []any     `json:"pools"`
+	More  int       `json:"more"`
+}
+
+// plainProblem stands for a pool of which nothing is known.
+type plainProblem struct {
+	Name    string `json:"name"`
+	Problem string `json:"problem"`
+}
+
+// plainDetail is the answer to pool.json.
+type plainDetail struct {
+	Pool    any     `json:"pool"`
+	Matched matched `json:"matched"`
+}
+
+// matched is how long the lists are that were cut.
+type matched struct {
+	Resources int `json:"resources"`
+	Waiting   int `json:"waiting"`
+	Held      int `json:"held"`
+	Events    int `json:"events"`
+}
+
+func (u *update) plainPools(find string) plainGlance {
+	g := plainGlance{Time: u.at, Pools: []any{}}
+	for i := range u.known {
+		k := &u.known[i]
+		switch {
+		case !contains(k.brief.Name, find):
+		case len(g.Pools) == maxPools:
+			g.More++
+		case k.problem != "":
+			g.Pools = append(g.Pools, plainProblem{k.brief.Name, k.problem})
+		default:
+			s := k.brief
+			s.Events = nil
+			g.Pools = append(g.Pools, s)
+		}
+	}
+	return g
+}
+
+func (u *update) plainPool(v view) (d plainDetail, ok bool) {
+	k := u.lists(v.pool)
+	if k == nil {
+		return d, false
+	}
+	if k.full == nil {
+		return plainDetail{Pool: plainProblem{k.brief.Name, k.problem}}, true
+	}
+	s := *k.full
+	d.Matched = matched{Waiting: len(s.Waiting), Held: len(s.Held), Events: len(s.Events)}
+	s.Waiting, s.Held, s.Events = first(s.Waiting, u.limit), first(s.Held, u.limit), first(s.Events, u.limit)
+	shown, n := v.resources(s.Resources, u.limit)
+	d.Matched.Resources, s.Resources = n, nil
+	for _, r := range shown {
+		s.Resources = append(s.Resources, *r)
+	}
+	d.Pool = s
+	return d, true
+}
+
+// first is the first n of them.
+func first[T any](all []T, n int) []T { return all[:min(n, len(all))] }

@@ -1,0 +1,228 @@
+package live
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
+)
+
+// update is what is known of all pools at one time. It belongs to one goroutine.
+type update struct {
+	life   string
+	every  time.Duration
+	limit  int
+	at     time.Time
+	known  []known
+	byName map[string]int
+	frames map[view][]byte
+}
+
+// known is one pool.
+type known struct {
+	meter   Meter
+	brief   metrics.Snapshot  // without lists
+	full    *metrics.Snapshot // nil: nobody has asked
+	problem string
+}
+
+// update asks every meter, and none for its lists.
+func (p *Page) update() *update {
+	u := &update{
+		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
+		at: time.Now(), byName: make(map[string]int), frames: make(map[view][]byte),
+	}
+	for _, m := range p.cfg.Meters() {
+		k := known{meter: m}
+		k.brief, k.problem = ask(m, 0)
+		k.brief.Name = u.name(k.brief.Name)
+		u.byName[k.brief.Name] = len(u.known)
+		u.known = append(u.known, k)
+	}
+	return u
+}
+
+// name makes a name that a browser can send back, and that no other pool has.
+func (u *update) name(name string) string {
+	name = cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
+	free := name
+	for n := 2; u.find(free) != nil; n++ {
+		free = fmt.Sprintf("%s (%d)", name, n)
+	}
+	return free
+}
+
+func (u *update) find(name string) *known {
+	if i, ok := u.byName[name]; ok {
+		return &u.known[i]
+	}
+	return nil
+}
+
+// ask contains a panic: a page that looks must not end the process.
+func ask(m Meter, limit int) (s metrics.Snapshot, problem string) {
+	defer func() {
+		if r := recover(); r != nil {
+			problem = cut(fmt.Sprintf("its snapshot panicked: %v", r))
+		}
+	}()
+	return m.Snapshot(limit), ""
+}
+
+// registered are the meters of the process.
+func registered() []Meter {
+	var all []Meter
+	for _, m := range metrics.All() {
+		all = append(all, m)
+	}
+	return all
+}
+
+// pools is every pool at a glance whose name has the text.
+func (u *update) pools(find string) glance {
+	g := glance{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
+	for i := range u.known {
+		k := &u.known[i]
+		switch {
+		case !contains(k.brief.Name, find):
+		case len(g.Pools) == maxPools:
+			g.More++
+		default:
+			s := &k.brief
+			if k.full != nil { // one figure, wherever it is shown
+				s = k.full
+			}
+			g.Pools = append(g.Pools, u.summary(s, k.problem))
+		}
+	}
+	return g
+}
+
+func (u *update) summary(s *metrics.Snapshot, problem string) summary {
+	out := summary{
+		Name: s.Name, Problem: problem,
+		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
+		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
+		Oldest: seconds(s.OldestWait), Cause: because(s.LastMake),
+		Counts: counts{
+			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
+			Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
+			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
+			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
+		},
+	}
+	if s.Outage {
+		var d seconds
+		if !s.Since.IsZero() {
+			d = seconds(max(0, u.at.Sub(s.Since)))
+		}
+		out.Outage = &d
+	}
+	if problem == "" {
+		out.Wait = toHistogram(s.Wait)
+	}
+	return out
+}
+
+// lists is a pool with its lists, asked for once an update; nil if there is no
+// such pool. Its full is nil if it has a problem.
+func (u *update) lists(name string) *known {
+	k := u.find(name)
+	if k != nil && k.full == nil && k.problem == "" {
+		s, problem := ask(k.meter, scanned)
+		if k.problem = problem; problem == "" {
+			s.Name = k.brief.Name
+			k.full = &s
+		}
+	}
+	return k
+}
+
+// pool is one pool as its page has it.
+func (u *update) pool(v view) (d detail, ok bool) {
+	k := u.lists(v.pool)
+	if k == nil {
+		return detail{}, false
+	}
+	if k.full == nil {
+		return detail{summary: summary{Name: k.brief.Name, Problem: k.problem}, Time: u.at}, true
+	}
+	s := k.full
+	d = detail{
+		summary: u.summary(s, ""), Time: u.at,
+		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
+		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
+		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
+	}
+	shown, matched := v.resources(s.Resources, u.limit)
+	d.Resources = resources{Seen: len(s.Resources), Matched: matched, Rows: []item{}}
+	for _, r := range shown {
+		d.Resources.Rows = append(d.Resources.Rows, toItem(r))
+	}
+	for _, p := range s.Policies {
+		d.Policies = append(d.Policies, policy{p.Moment, p.Type, cut(p.State)})
+	}
+	for _, f := range s.Facts {
+		d.Facts = append(d.Facts, fact(f))
+	}
+	for _, e := range first(s.Events, u.limit) {
+		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
+	}
+	return d, true
+}
+
+func toItem(r *resource.Resource) item {
+	out := item{
+		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases,
+		Detail: cut(r.Detail), Doomed: because(r.Doomed),
+	}
+	if d := seconds(r.Held); r.State == resource.Leased {
+		out.Held = &d
+	}
+	if d := seconds(r.Idle); r.State != resource.Leased {
+		out.Idle = &d
+	}
+	return out
+}
+
+func toHeld(all []metrics.Held, limit int) held {
+	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
+	place := make(map[string]int) // of a stack
+	for _, h := range first(all, limit) {
+		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
+		if len(h.Stack) > 0 {
+			key := fmt.Sprint(h.Stack)
+			i, ok := place[key]
+			if !ok {
+				i = len(out.Stacks)
+				place[key] = i
+				out.Stacks = append(out.Stacks, toStack(h.Stack))
+			}
+			row.Stack = i
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	return out
+}
+
+func toStack(all []metrics.Frame) []frame {
+	out := make([]frame, len(all))
+	for i, f := range all {
+		out[i] = frame(f)
+	}
+	return out
+}
+
+func toWaiters(all []resource.Waiting, limit int) waiters {
+	out := waiters{Matched: len(all), Rows: []waiter{}}
+	for _, w := range first(all, limit) {
+		out.Rows = append(out.Rows, waiter{
+			Waited: seconds(w.Waited), Class: cut(w.Request.Class),
+			Priority: w.Request.Priority, Cost: cmp.Or(w.Request.Cost, 1),
+		})
+	}
+	return out
+}

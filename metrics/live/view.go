@@ -1,0 +1,91 @@
+package live
+
+import (
+	"cmp"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/respool/respool/resource"
+)
+
+// view is what one viewer wants to see. Viewers with one view share its bytes.
+type view struct {
+	pool  string // "": all pools at a glance
+	state string // of resources; "": any
+	find  string
+	sort  string
+}
+
+// maxFind bounds what is looked for, in bytes.
+const maxFind = 100
+
+// orders are how resources can be sorted: what the reader looks for comes
+// first, the largest of all but ids.
+var orders = map[string]func(a, b *resource.Resource) int{
+	"id":     func(a, b *resource.Resource) int { return cmp.Compare(a.ID, b.ID) },
+	"age":    func(a, b *resource.Resource) int { return cmp.Compare(b.Age, a.Age) },
+	"idle":   func(a, b *resource.Resource) int { return cmp.Compare(b.Idle, a.Idle) },
+	"held":   func(a, b *resource.Resource) int { return cmp.Compare(b.Held, a.Held) },
+	"leases": func(a, b *resource.Resource) int { return cmp.Compare(b.Leases, a.Leases) },
+}
+
+var states = []string{"", "idle", "leased", "checking", "doomed"}
+
+// parseView reads a query. The error names everything that is wrong with it.
+func parseView(q url.Values) (view, error) {
+	v := view{pool: q.Get("pool"), state: q.Get("state"), find: q.Get("find"), sort: q.Get("sort")}
+	var bad []error
+	if !slices.Contains(states, v.state) {
+		bad = append(bad, errors.New("state is none of idle, leased, checking, doomed"))
+	}
+	if v.sort == "" {
+		v.sort = "id"
+	}
+	if orders[v.sort] == nil {
+		bad = append(bad, errors.New("sort is none of id, age, idle, held, leases"))
+	}
+	if len(v.find) > maxFind || !utf8.ValidString(v.find) {
+		bad = append(bad, errors.New("find is over 100 bytes, or not UTF-8"))
+	}
+	return v, errors.Join(bad...)
+}
+
+// resources returns the resources of the view, the first limit of them, and how
+// many there are. It leaves all as it is, for other views.
+func (v view) resources(all []resource.Resource, limit int) (shown []*resource.Resource, matched int) {
+	for i := range all {
+		if v.wants(&all[i]) {
+			shown = append(shown, &all[i])
+		}
+	}
+	by := orders[v.sort]
+	slices.SortFunc(shown, func(a, b *resource.Resource) int {
+		return cmp.Or(by(a, b), cmp.Compare(a.ID, b.ID))
+	})
+	return shown[:min(limit, len(shown))], len(shown)
+}
+
+func (v view) wants(r *resource.Resource) bool {
+	switch v.state {
+	case "":
+	case "doomed":
+		if r.Doomed == nil {
+			return false
+		}
+	default:
+		if r.State.String() != v.state {
+			return false
+		}
+	}
+	return v.find == "" || contains(r.Detail, v.find) || contains(r.State.String(), v.find) ||
+		strconv.FormatUint(r.ID, 10) == v.find || r.Doomed != nil && contains(r.Doomed.Error(), v.find)
+}
+
+// contains passes over case.
+func contains(s, part string) bool {
+	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}

@@ -1,0 +1,208 @@
+package live
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/respool/respool/metrics"
+)
+
+// seconds is a duration as JSON has it, to the microsecond.
+type seconds time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (s seconds) MarshalJSON() ([]byte, error) {
+	us := time.Duration(s).Round(time.Microsecond)
+	return strconv.AppendFloat(nil, us.Seconds(), 'f', -1, 64), nil
+}
+
+// glance is the event "pools".
+type glance struct {
+	Life  string    `json:"life"` // another one after a restart
+	Time  time.Time `json:"time"`
+	Every seconds   `json:"every_seconds"`
+	Pools []summary `json:"pools"`
+	More  int       `json:"more,omitempty"` // that match, and are not here
+}
+
+// summary is one pool at a glance.
+type summary struct {
+	Name    string     `json:"name"`
+	Problem string     `json:"problem,omitempty"` // why nothing is known of it
+	Max     int        `json:"max"`
+	Idle    int        `json:"idle"`
+	Leased  int        `json:"leased"`
+	Making  int        `json:"making"`
+	Dying   int        `json:"destroying"`
+	Lost    int        `json:"abandoned"`
+	Waiting int        `json:"waiting"`
+	Wanting int        `json:"wanting"`
+	Oldest  seconds    `json:"oldest_wait_seconds"`
+	Outage  *seconds   `json:"outage_seconds,omitempty"` // for how long; absent: there is none
+	Cause   string     `json:"last_make_error,omitempty"`
+	Counts  counts     `json:"counts"`
+	Wait    *histogram `json:"wait,omitempty"`
+}
+
+// counts are the counters of resource.Stats.
+type counts struct {
+	Acquired  int64   `json:"acquired"`
+	Released  int64   `json:"released"`
+	Waited    int64   `json:"waited"`
+	WaitTime  seconds `json:"wait_seconds"`
+	Canceled  int64   `json:"canceled"`
+	Rejected  int64   `json:"rejected"`
+	Made      int64   `json:"made"`
+	MakeTime  seconds `json:"make_seconds"`
+	Failed    int64   `json:"failed"`
+	Refused   int64   `json:"refused"`
+	Destroyed int64   `json:"destroyed"`
+	Hijacked  int64   `json:"hijacked"`
+	Evicted   int64   `json:"evicted"`
+	Unhealthy int64   `json:"unhealthy"`
+	Doomed    int64   `json:"doomed"`
+	Panics    int64   `json:"panics"`
+}
+
+// detail is the event "pool".
+type detail struct {
+	summary
+	Gone      bool             `json:"gone,omitempty"` // no such pool
+	Time      time.Time        `json:"time"`
+	Hold      *histogram       `json:"hold"`
+	Make      *histogram       `json:"make"`
+	Check     *histogram       `json:"check"`
+	Close     *histogram       `json:"destroy"`
+	Destroyed map[string]int64 `json:"destroyed_by_cause"`
+	Refused   map[string]int64 `json:"refused_by_policy"`
+	Outages   int64            `json:"outages"`
+	Resources resources        `json:"resources"`
+	Held      held             `json:"held"`
+	Waiters   waiters          `json:"waiters"`
+	Policies  []policy         `json:"policies"`
+	Facts     []fact           `json:"facts"`
+	Events    []happening      `json:"events"`
+}
+
+// histogram has the buckets of metrics.Histogram, and what they come to.
+type histogram struct {
+	Count   int64   `json:"count"`
+	Sum     seconds `json:"sum_seconds"`
+	P50     seconds `json:"p50_seconds"`
+	P90     seconds `json:"p90_seconds"`
+	P99     seconds `json:"p99_seconds"`
+	Zero    int64   `json:"zero"`
+	First   int     `json:"first"`
+	Buckets []int64 `json:"buckets"`
+}
+
+type resources struct {
+	Seen    int    `json:"seen"`    // looked through
+	Matched int    `json:"matched"` // of those, how many have the state and the text
+	Rows    []item `json:"rows"`
+}
+
+type item struct {
+	ID     uint64   `json:"id"`
+	State  string   `json:"state"`
+	Age    seconds  `json:"age_seconds"`
+	Idle   *seconds `json:"idle_seconds,omitempty"`
+	Held   *seconds `json:"held_seconds,omitempty"`
+	Leases int64    `json:"leases"`
+	Detail string   `json:"detail,omitempty"`
+	Doomed string   `json:"doomed,omitempty"`
+}
+
+type held struct {
+	Matched int     `json:"matched"`
+	Rows    []lease `json:"rows"`
+	// Stacks are what the rows point into: most leases are taken at few places.
+	Stacks [][]frame `json:"stacks"`
+}
+
+type lease struct {
+	ID      uint64  `json:"id"`
+	Lease   uint64  `json:"lease"`
+	For     seconds `json:"for_seconds"`
+	Class   string  `json:"class,omitempty"`
+	Overdue bool    `json:"overdue,omitempty"`
+	Stack   int     `json:"stack"` // index in stacks; -1: unknown
+}
+
+type frame struct {
+	Func string `json:"func"`
+	File string `json:"file"`
+	Line int    `json:"line"`
+}
+
+type waiters struct {
+	Matched int      `json:"matched"`
+	Rows    []waiter `json:"rows"`
+}
+
+type waiter struct {
+	Waited   seconds `json:"waited_seconds"`
+	Class    string  `json:"class,omitempty"`
+	Priority int     `json:"priority,omitempty"`
+	Cost     int     `json:"cost,omitempty"`
+}
+
+type policy struct {
+	Moment string `json:"moment"`
+	Type   string `json:"type"`
+	State  string `json:"state,omitempty"`
+}
+
+type fact struct {
+	Name  string `json:"name"`
+	Value int64  `json:"value"`
+	Level bool   `json:"level,omitempty"`
+}
+
+type happening struct {
+	Time time.Time `json:"time"`
+	Kind string    `json:"kind"`
+	Text string    `json:"text"`
+	More int64     `json:"more,omitempty"` // like it, within a second
+}
+
+// encode cannot fail: there are only numbers, texts and times of this age.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Appendf(nil, "%q", err)
+	}
+	return b
+}
+
+// maxText bounds what others wrote, in bytes.
+const maxText = 400
+
+// cut keeps a text short, and whole letters of it.
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return cut(err.Error())
+}
+
+func toHistogram(h metrics.Histogram) *histogram {
+	return &histogram{
+		Count: h.Count, Sum: seconds(h.Sum), Zero: h.Zero, First: h.First, Buckets: h.Buckets,
+		P50: seconds(h.Quantile(0.50)), P90: seconds(h.Quantile(0.90)), P99: seconds(h.Quantile(0.99)),
+	}
+}

@@ -1,0 +1,112 @@
+package wspool
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Inspect returns a snapshot with at most limit connections and as many waiting
+// callers, as [resource.Pool.Inspect] does, and what is known of them as
+// WebSockets in Facts. It does not wait.
+func (p *Pool) Inspect(limit int) resource.Inspection {
+	in := p.pool.Inspect(limit)
+	in.Facts = p.hub.count.sockets().facts()
+	return in
+}
+
+// Inspect is [Pool.Inspect] for all keys together, as [resource.Keyed.Inspect]
+// does it.
+func (m *Manager[K]) Inspect(limit int) resource.Inspection {
+	in := m.keyed.Inspect(limit)
+	in.Facts = m.count.sockets().facts()
+	return in
+}
+
+// InspectKey is [Pool.Inspect] for one key, if that is in use, without Facts,
+// which are counted for all keys together.
+func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
+	return m.keyed.InspectKey(key, limit)
+}
+
+// View returns one key as something to inspect: see [resource.Keyed.View].
+func (m *Manager[K]) View(key K) KeyView[K] { return KeyView[K]{m, key} }
+
+// KeyView is one key of a [Manager], to be inspected. It may be copied.
+type KeyView[K comparable] struct {
+	m   *Manager[K]
+	key K
+}
+
+// Inspect is [Manager.InspectKey]. While the key is not in use it is the zero
+// Inspection.
+func (v KeyView[K]) Inspect(limit int) resource.Inspection {
+	in, _ := v.m.InspectKey(v.key, limit)
+	return in
+}
+
+// facts are s as an Inspection tells them.
+func (s Sockets) facts() []resource.Fact {
+	facts := []resource.Fact{
+		{Name: "unwatched", Value: int64(s.Unwatched), Level: true},
+		{Name: "unsolicited", Value: s.Unsolicited},
+		{Name: "tainted", Value: s.Tainted},
+		{Name: "stale", Value: s.Stale},
+		{Name: "silent", Value: s.Silent},
+		{Name: "dropped", Value: s.Dropped},
+	}
+	others := int64(0)
+	for _, code := range slices.Sorted(maps.Keys(s.Closed)) {
+		if code >= firstPrivate && len(s.Closed) > shownCodes { // a server may make up thousands
+			others += s.Closed[code]
+			continue
+		}
+		facts = append(facts, resource.Fact{Name: fmt.Sprintf("closed with code %d", code), Value: s.Closed[code]})
+	}
+	if others > 0 {
+		facts = append(facts, resource.Fact{Name: "closed with another code", Value: others})
+	}
+	return facts
+}
+
+// RFC 6455 leaves close codes from 3000 on to those who use them. They are told
+// one by one if there are no more than so many in all.
+const (
+	firstPrivate = 3000
+	shownCodes   = 32
+)
+
+// describe says how l is, for Inspect.
+func (l *link) describe() string {
+	l.mu.Lock()
+	state := l.state()
+	l.mu.Unlock()
+	if rtt := time.Duration(l.care.rtt.Load()); rtt > 0 {
+		return fmt.Sprintf("%s, rtt %v", state, rtt.Round(10*time.Microsecond))
+	}
+	return state
+}
+
+// state is a word for who reads l. l is locked.
+func (l *link) state() string {
+	switch {
+	case l.cause != nil:
+		return "dead"
+	case l.closing:
+		return "closing"
+	case l.evacuated():
+		return "being hijacked"
+	case l.reader == watcher:
+		return "watched"
+	case l.reader == lessee:
+		return "being read"
+	case l.unread():
+		return "a message waits"
+	case l.tenant != nil:
+		return "unread"
+	}
+	return "hot"
+}
