@@ -8,14 +8,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/live"
+	pools "github.com/respool/respool/metrics/prometheus"
 )
 
-// livePath is where the pools are shown.
-const livePath = "/debug/pools/"
+// livePath is where the pools are shown, and metricsPath where Prometheus looks.
+const (
+	livePath    = "/debug/pools/"
+	metricsPath = "/metrics"
+)
 
-// show serves the live page at an address until stop is called. An address
+// show serves the pools at an address until stop is called. An address
 // without a host is one of this machine alone: the page shows stacks.
 func show(address string) (url string, stop func(), err error) {
 	host, port, err := net.SplitHostPort(address)
@@ -32,6 +39,9 @@ func show(address string) (url string, stop func(), err error) {
 	page := live.Handler(live.Config{})
 	mux := http.NewServeMux()
 	mux.Handle(livePath, page)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(pools.Of())
+	mux.Handle(metricsPath, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/{$}", http.RedirectHandler(livePath, http.StatusFound))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	srv.RegisterOnShutdown(page.Close)
