@@ -104,10 +104,21 @@ func TestHealth_OnBorrow(t *testing.T) {
 // or by the end of the caller's context.
 func TestHealth_Told(t *testing.T) {
 	w := newWard()
+	var mu sync.Mutex
 	var events []resource.CheckEvent
+	take := func() (got []resource.CheckEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		got, events = events, nil
+		return got
+	}
 	edit := func(h *harness) {
 		w.in(10 * time.Second)(h)
-		h.cfg.Trace = &resource.Trace{Checked: func(e resource.CheckEvent) { events = append(events, e) }}
+		h.cfg.Trace = &resource.Trace{Checked: func(e resource.CheckEvent) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, e)
+		}}
 	}
 	script(t, 2, edit, func(h *harness) {
 		w.delay(time.Millisecond)
@@ -116,19 +127,18 @@ func TestHealth_Told(t *testing.T) {
 		w.infect(l.Value())
 		l.Release()
 		l2.Release()
-		events = nil
+		take()
 		time.Sleep(11 * time.Second)
 		h.settle()
-		if len(events) != 2 || events[0].Took != time.Millisecond || events[1].Took != time.Millisecond ||
+		if events := take(); len(events) != 2 || events[0].Took != time.Millisecond || events[1].Took != time.Millisecond ||
 			(events[0].Err == nil) == (events[1].Err == nil) {
 			t.Errorf("the events are %+v, want one that passed and one that failed", events)
 		}
-		events = nil
 		w.delay(time.Hour)
 		h.acquireFor(time.Second).wantFailedWithin(2 * time.Second)
 		time.Sleep(9 * time.Second)
 		h.close(time.Second)
-		if len(events) != 0 {
+		if events := take(); len(events) != 0 {
 			t.Errorf("told of checks that were cut short: %+v", events)
 		}
 	})

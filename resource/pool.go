@@ -39,8 +39,9 @@ import (
 //	     use; it goes to the next.
 //	I9   A panic or Goexit in a function that the pool calls costs at most that
 //	     one call: never the process, never a place, never a waiter.
-//	I10  On the hit path: no allocation, no clock read, no lock that others
-//	     hold while doing more than a few instructions.
+//	I10  On the hit path: no allocation, no clock read but for a lease that
+//	     Trace samples, no lock that others hold while doing more than a few
+//	     instructions.
 
 // Pool lends resources of type T. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
