@@ -81,7 +81,7 @@ func (b *book) wantEven(t *testing.T) {
 // The first lease of a resource is sampled, and then one in so many, which
 // stands for as many.
 func TestSample_Every(t *testing.T) {
-	for every, want := range map[int]uint64{0: 128, 1: 1, 3: 4, 4: 4, 5: 8} {
+	for every, want := range map[int]uint64{0: resource.DefaultSampleLeases, 1: 1, 3: 4, 4: 4, 5: 8} {
 		b := newBook()
 		script(t, 10, b.in(every), func(h *harness) {
 			for range 1 + 3*want {
