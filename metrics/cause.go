@@ -20,6 +20,7 @@ var causes = []struct {
 	{resource.ErrClosed, "closed"},
 	{resource.ErrDiscarded, "discarded"},
 	{resource.ErrDoomed, "doomed"},
+	{resource.ErrDropped, "dropped"},
 	{resource.ErrReset, "reset"},
 	{resource.ErrShrunk, "shrunk"},
 	{resource.ErrNearEnd, "near its end"},

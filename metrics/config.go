@@ -25,8 +25,14 @@ type Config struct {
 	// the goroutine that has ended it or one of the meter's, and delays that. A
 	// panic in it is contained, and is an Event. Nil: nobody is told.
 	OnReturned func(Held)
-	// Logger gets a warning for each overdue lease, and a line when it has
-	// ended. Nil: slog.Default().
+	// OnDropped is called with a lease that ended with [resource.ErrDropped]:
+	// nobody ended it, and the garbage collector found it. It has the stack of
+	// who took it if it was sampled. It is called where the lease is ended, and
+	// delays that. A panic in it is contained, and is an Event. Nil: nobody is
+	// told.
+	OnDropped func(Held)
+	// Logger gets a warning for each lease that is overdue or was dropped, and a
+	// line when an overdue one has ended. Nil: slog.Default().
 	Logger *slog.Logger
 
 	// Cause is asked first for the few words under which a destroyed resource

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"cmp"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -120,24 +121,25 @@ func (s *shelf) remove(l *lease) {
 	l.next, s.free = s.free, l
 }
 
-// end notes that a lease has ended, which lasted for held.
-func (ls *leases) end(id, number uint64, held time.Duration) {
-	s := ls.shelf(id)
+// end notes that a lease has ended, and forgets it.
+func (ls *leases) end(e resource.EndEvent) {
+	dropped := errors.Is(e.Cause, resource.ErrDropped) // may call methods of the cause
+	s := ls.shelf(e.ID)
 	s.mu.Lock()
-	l := s.byID[id]
-	if l == nil || l.number != number {
-		s.mu.Unlock()
-		return
+	h, known := Held{ID: e.ID, Lease: e.Lease, For: e.Held}, false
+	if l := s.byID[e.ID]; l != nil && l.number == e.Lease {
+		if l.overdue || dropped {
+			h, known = l.held(time.Now()), l.overdue
+			h.For = max(h.For, e.Held)
+		}
+		s.remove(l)
 	}
-	var late Held
-	if l.overdue {
-		late = l.held(time.Now())
-		late.For = max(late.For, held)
-	}
-	s.remove(l)
 	s.mu.Unlock()
-	if late.ID != 0 {
-		ls.m.reportReturned(late)
+	switch {
+	case dropped:
+		ls.m.reportDropped(h)
+	case known:
+		ls.m.reportReturned(h)
 	}
 }
 

@@ -94,7 +94,7 @@ func (m *Meter) unseen(now time.Time) (due []Held, next time.Duration) {
 	}
 	for id, number := range noted {
 		if running[id] != number {
-			m.leases.end(id, number, 0)
+			m.leases.end(resource.EndEvent{ID: id, Lease: number})
 		}
 	}
 	return due, next
@@ -134,17 +134,30 @@ func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool) 
 }
 
 func (m *Meter) reportOverdue(h Held) {
-	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
-	m.events.add("overdue", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string {
-		if len(h.Stack) > 0 {
-			return what + ", by " + h.Stack[0].Func
-		}
-		return what
-	})
+	m.events.add("overdue", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
 	_ = m.contain(func() { m.logger().Warn("lease is overdue", m.attrs(h)...) })
 	if f := m.cfg.OnOverdue; f != nil {
 		_ = m.contain(func() { f(h) })
 	}
+}
+
+// reportDropped tells of a lease that nobody ended, and by whom it was taken if
+// that is known.
+func (m *Meter) reportDropped(h Held) {
+	m.events.add("dropped", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
+	_ = m.contain(func() { m.logger().Warn("lease was dropped, not ended", m.attrs(h)...) })
+	if f := m.cfg.OnDropped; f != nil {
+		_ = m.contain(func() { f(h) })
+	}
+}
+
+// words says in a few words what h is.
+func (h Held) words() string {
+	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+	if len(h.Stack) > 0 {
+		what += ", by " + h.Stack[0].Func
+	}
+	return what
 }
 
 func (m *Meter) reportReturned(h Held) {

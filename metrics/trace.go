@@ -136,5 +136,5 @@ func (m *Meter) onPanicked(err error) {
 
 func (m *Meter) onEnded(e resource.EndEvent) {
 	m.hold.Record(e.ID, e.Held, max(1, e.Sampled))
-	m.leases.end(e.ID, e.Lease, e.Held)
+	m.leases.end(e)
 }

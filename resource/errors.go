@@ -30,6 +30,10 @@ var ErrTolerated = errors.New("resource: failed check tolerated")
 var (
 	// ErrDiscarded: [Lease.Discard] gave no cause of its own.
 	ErrDiscarded = errors.New("resource: discarded")
+	// ErrDropped: nobody had ended the lease, and nobody could any more when the
+	// garbage collector found it. The pool itself does not look for such; one that
+	// is built on it may, as wspool does.
+	ErrDropped = errors.New("resource: lease was dropped, not ended")
 	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
 	ErrDoomed = errors.New("resource: doomed")
 	// ErrReset: [Pool.Reset] gave no cause of its own.

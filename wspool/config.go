@@ -175,7 +175,7 @@ type Config struct {
 	Quota         resource.Admission  // may another connection exist?
 	Eviction      resource.Eviction   // has it served long enough?
 	Trace         *resource.Trace     // told what happens
-	SampleLeases  int                 // of how many leases Trace is told
+	SampleLeases  int                 // of how many leases Trace is told; zero: all if Reclaim is set
 
 	// Reclaim has a connection destroyed, with the cause [ErrDropped], whose
 	// Conn the garbage collector finds unreachable though nobody has ended the
@@ -219,6 +219,15 @@ func (c *Config) check() error {
 		return nil
 	}
 	return fmt.Errorf("wspool: bad Config: %w", errors.Join(bad...))
+}
+
+// sampleLeases is how many leases one is sampled of. What is dropped shall be told
+// with who took it, and beside what Reclaim costs a sample costs little.
+func (c *Config) sampleLeases() int {
+	if c.SampleLeases == 0 && c.Reclaim {
+		return 1
+	}
+	return c.SampleLeases
 }
 
 // withDefaults returns a copy that shares nothing that a caller may change, in

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/resource"
 )
 
 // What a lease can fail with besides the errors of the network and of its
@@ -34,7 +36,7 @@ var (
 	ErrStale = errors.New("wspool: reused connection was dead")
 	// ErrDropped: nobody had ended the lease, and nobody could any more when the
 	// garbage collector found its Conn. See [Config.Reclaim].
-	ErrDropped = errors.New("wspool: connection was dropped, not released")
+	ErrDropped = resource.ErrDropped
 	// ErrSilent: nothing came in after a ping, within [Config.PongWait]. The
 	// peer is gone, or the way to it.
 	ErrSilent = errors.New("wspool: peer has been silent")
@@ -72,6 +74,9 @@ func (e *CloseError) Error() string {
 	}
 	return b.String()
 }
+
+// Cause is the code in a few words, for who counts causes: "closed 1001".
+func (e *CloseError) Cause() string { return "closed " + strconv.Itoa(e.Code) }
 
 // Unwrap leads to [io.ErrUnexpectedEOF] if there was no close frame.
 func (e *CloseError) Unwrap() error {

@@ -48,7 +48,7 @@ func (h *hub) config() resource.Config[*link] {
 		Health:        checker(c.Health),
 		Eviction:      c.Eviction,
 		Trace:         c.Trace,
-		SampleLeases:  c.SampleLeases,
+		SampleLeases:  c.sampleLeases(),
 		Describe:      (*link).describe,
 	}
 }
