@@ -16,7 +16,8 @@ type Bell struct {
 // cannot, as after Close of the connection.
 func (b *Bell) Arm() bool { return b.socket.set(b.poller, true) }
 
-// Disarm takes that back. A call of ring that is under way goes on.
+// Disarm takes that back, but for the end of the connection, which may still call
+// ring. A call that is under way goes on.
 func (b *Bell) Disarm() { b.socket.set(b.poller, false) }
 
 // Close ends the bell and leaves the connection as it is. A call of ring that is
