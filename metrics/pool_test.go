@@ -57,7 +57,7 @@ func troubled(d *dice, trace *resource.Trace) resource.Config[int] {
 				<-ctx.Done()
 				return 0, ctx.Err()
 			}
-			time.Sleep(d.upTo(15 * time.Millisecond))
+			time.Sleep(d.upTo(15 * time.Millisecond)) // in a bubble, as all below
 			return 1, nil
 		},
 		Destroy: func(int, error) {

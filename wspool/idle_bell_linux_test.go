@@ -19,7 +19,7 @@ func watchers() int {
 // eventually waits for is.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) { // between looks
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

@@ -105,7 +105,7 @@ func belledConn(t *testing.T, p *Pool) *Conn {
 // until waits for what l is to be like.
 func (l *link) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(belled); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(belled); time.Now().Before(end); time.Sleep(time.Millisecond) { // between looks
 		l.mu.Lock()
 		ok := is()
 		l.mu.Unlock()

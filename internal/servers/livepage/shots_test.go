@@ -130,7 +130,7 @@ func TestScreenshots(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS(`#pools tbody a[href*="eu-central"]`)))
 	b.until(`document.querySelector(".place summary")?.textContent.includes("nightlyReport")`)
 	b.do(chromedp.Click(chromedp.CSS(".place summary")))
-	time.Sleep(enough / 10)
+	time.Sleep(enough / 10) // some more of it
 	eval[bool](b, `(scrollTo(0, 0), document.activeElement.blur(), true)`)
 	b.shots(dir, "pool")
 	b.good()
