@@ -1,0 +1,78 @@
+package peer
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+)
+
+// Respool is ours.
+var Respool = Kind{Name: "respool", Open: openRespool, Loops: respoolLoops}
+
+type respool struct{ *resource.Pool[*Item] }
+
+func openRespool(c Config) (Pool, error) {
+	cfg := resource.Config[*Item]{Make: c.Make, MaxSize: c.Max, SweepInterval: c.CheckEvery}
+	if c.Destroy != nil {
+		cfg.Destroy = func(it *Item, _ error) { c.Destroy(it) }
+	}
+	if c.Check != nil {
+		cfg.Health = policy.Check(func(_ context.Context, it *Item) error { return c.Check(it) })
+	}
+	if c.MaxAge > 0 {
+		cfg.Eviction = policy.MaxAge(c.MaxAge+c.Jitter, float64(c.Jitter)/float64(c.MaxAge+c.Jitter))
+	}
+	p, err := resource.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return respool{p}, nil
+}
+
+func (p respool) Acquire(ctx context.Context) (Lease, error) {
+	l, err := p.Pool.Acquire(ctx)
+	return Lease{ours: l}, err
+}
+
+func (p respool) Reset() { p.Pool.Reset(errBroken) }
+
+// Waited is how many acquires had to wait so far.
+func (p respool) Waited() int64 { return int64(p.Stats().Waited) }
+
+func respoolLoops(ctx context.Context, size int) (Loops, error) {
+	p, err := warmed[respool](ctx, openRespool, size)
+	if err != nil {
+		return Loops{}, err
+	}
+	return Loops{
+		Plain: func(ctx context.Context, n int) error { return RespoolLoop(ctx, p.Pool, n) },
+		Yield: func(ctx context.Context, n int) error { return respoolYield(ctx, p.Pool, n) },
+		Close: closing(p),
+	}, nil
+}
+
+// RespoolLoop is the plain Loop, for pools of ours that were set up elsewhere.
+func RespoolLoop(ctx context.Context, p *resource.Pool[*Item], n int) error {
+	for range n {
+		l, err := p.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		l.Release()
+	}
+	return nil
+}
+
+func respoolYield(ctx context.Context, p *resource.Pool[*Item], n int) error {
+	for range n {
+		l, err := p.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		runtime.Gosched()
+		l.Release()
+	}
+	return nil
+}

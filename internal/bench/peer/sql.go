@@ -1,0 +1,116 @@
+package peer
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"runtime"
+)
+
+// SQL is the pool of database/sql, around a driver that does nothing.
+var SQL = Kind{Name: "database/sql", Open: openSQL, Loops: sqlLoops}
+
+type sqlPool struct{ *sql.DB }
+
+func openSQL(c Config) (Pool, error) {
+	if c.Check != nil || c.Jitter > 0 {
+		return nil, errors.ErrUnsupported
+	}
+	db := sql.OpenDB(sqlDriver(c))
+	db.SetMaxOpenConns(c.Max)
+	db.SetMaxIdleConns(c.Max)
+	db.SetConnMaxLifetime(c.MaxAge)
+	return sqlPool{db}, nil
+}
+
+func (p sqlPool) Acquire(ctx context.Context) (Lease, error) {
+	c, err := p.Conn(ctx)
+	if err != nil {
+		return Lease{}, err
+	}
+	l := &sqlLease{c: c}
+	err = c.Raw(func(dc any) error { l.it = dc.(*sqlConn).it; return nil })
+	return Lend(l), err
+}
+
+func (p sqlPool) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+
+func (p sqlPool) Close(ctx context.Context) error {
+	return within(ctx, "database/sql: still closing", p.DB.Close)
+}
+
+func (p sqlPool) Resize(max int) error {
+	p.SetMaxOpenConns(max)
+	return nil
+}
+
+type sqlLease struct {
+	c  *sql.Conn
+	it *Item
+}
+
+func (l *sqlLease) Item() *Item { return l.it }
+func (l *sqlLease) Release()    { _ = l.c.Close() } // ErrConnDone if it has ended
+
+// Destroy says what a driver says of a broken connection.
+func (l *sqlLease) Destroy() {
+	_ = l.c.Raw(func(any) error { return driver.ErrBadConn })
+	_ = l.c.Close()
+}
+
+// A sqlDriver connects by making an item.
+type sqlDriver Config
+
+func (d sqlDriver) Connect(ctx context.Context) (driver.Conn, error) {
+	it, err := d.Make(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &sqlConn{it: it, destroy: d.Destroy}, nil
+}
+
+func (d sqlDriver) Driver() driver.Driver { return nil }
+
+type sqlConn struct {
+	it      *Item
+	destroy func(*Item)
+}
+
+func (c *sqlConn) Prepare(string) (driver.Stmt, error) { return nil, errors.ErrUnsupported }
+func (c *sqlConn) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
+
+func (c *sqlConn) Close() error {
+	if c.destroy != nil {
+		c.destroy(c.it)
+	}
+	return nil
+}
+
+func sqlLoops(ctx context.Context, size int) (Loops, error) {
+	p, err := warmed[sqlPool](ctx, openSQL, size)
+	if err != nil {
+		return Loops{}, err
+	}
+	return Loops{
+		Plain: func(ctx context.Context, n int) error { return sqlLoop(ctx, p.DB, n, false) },
+		Yield: func(ctx context.Context, n int) error { return sqlLoop(ctx, p.DB, n, true) },
+		Close: closing(p),
+	}, nil
+}
+
+func sqlLoop(ctx context.Context, db *sql.DB, n int, yield bool) error {
+	for range n {
+		c, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		if yield {
+			runtime.Gosched()
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

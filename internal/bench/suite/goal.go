@@ -1,0 +1,88 @@
+package suite
+
+import "fmt"
+
+// A rule says how the samples of a figure are held against its bound.
+type rule uint8
+
+const (
+	told         rule = iota // no goal: the figure is only told
+	ratioAtMost              // the median over the rounds of ours / theirs
+	ratioAtLeast             // the same
+	atMost                   // the median of ours
+	neverOver                // the largest of ours
+	atLeast                  // the median of ours
+	always                   // each of ours is the bound
+)
+
+// A goal is one figure of the table and what it has to reach.
+type goal struct {
+	row    string
+	work   string // in words
+	metric string
+	rule   rule
+	bound  float64
+	than   string // the entrant to compare with; "" is the best of the others
+	more   bool   // more of it is better, which matters where the best is sought
+	allocs bool   // and it must allocate nothing, amortised
+}
+
+// noAllocs is what counts as none, an operation: what the runtime and the
+// timing itself allocate now and then is below it.
+const noAllocs = 0.01
+
+// String is how the table shows the goal.
+func (g goal) String() string {
+	var s string
+	switch b := number(g.bound); g.rule {
+	case ratioAtMost:
+		s = fmt.Sprintf("ratio <= %s", b)
+	case ratioAtLeast:
+		s = fmt.Sprintf("ratio >= %s", b)
+	case atMost:
+		s = "<= " + b
+	case neverOver:
+		s = "never > " + b
+	case atLeast:
+		s = ">= " + b
+	case always:
+		s = "always " + b
+	}
+	if g.allocs {
+		s += ", 0 allocs"
+	}
+	return s
+}
+
+// goals is every figure of the table. This is the one place where the goals
+// are written down.
+func goals() []goal {
+	const p = "puddle"
+	out := []goal{
+		{row: "alone", work: "acquire and release, one goroutine", metric: "ns/op", rule: ratioAtMost, bound: 0.25, than: p, allocs: true},
+		{row: "per-core", work: "one goroutine a core, size 64", metric: "ns/op", rule: ratioAtMost, bound: 0.25, than: p, allocs: true},
+		{row: "64-on-4", work: "64 goroutines on 4, Gosched while holding", metric: "ns/op", rule: ratioAtMost, bound: 0.5, than: p, allocs: true},
+		{row: "64-on-4-own-ctx", work: "  each with a context of its own", metric: "ns/op", rule: ratioAtMost, bound: 0.5, than: p, allocs: true},
+		{row: "spike-short", work: "50 at once, 5 idle, make 150 ms, work 2 ms", metric: "total ms", rule: atMost, bound: 30, than: p},
+		{row: "spike-short", work: "  makes", metric: "makes", rule: neverOver, bound: 3, than: p},
+		{row: "spike-long", work: "the same, work 2 s: the last is served", metric: "served ms", rule: atMost, bound: 180, than: p},
+		{row: "spike-long", work: "  makes", metric: "makes", rule: always, bound: 45, than: p},
+		{row: "zero-work", work: "5,000 acquires without work, empty pool, 50 goroutines", metric: "makes long", rule: atMost, bound: 1.5, than: p},
+		{row: "zero-work", work: "  makes", metric: "makes", than: p},
+		{row: "dead-factory", work: "200 callers, max 10: makes in the first second", metric: "makes", rule: neverOver, bound: 15, than: p},
+		{row: "dead-factory", work: "  all are told", metric: "told ms", rule: atMost, bound: 250, than: p},
+		{row: "dead-factory", work: "  makes at once until a make's time after the first success", metric: "burst", rule: neverOver, bound: 2, than: p},
+		{row: "dead-factory", work: "  recovery until the first make has succeeded", metric: "recovered ms", than: p},
+		{row: "lost-wakeup", work: "2 goroutines on 1, 400,000 rounds: longest wait", metric: "longest ms", rule: neverOver, bound: 20, than: p},
+		{row: "hand-off", work: "8 goroutines on 1, hold 200 us, then 200 us of CPU", metric: "us/op", rule: ratioAtMost, bound: 0.3, than: p},
+		{row: "fair-hold-1ms", work: "50 goroutines on 2: fewest/most, hold 1 ms", metric: "fewest/most", rule: atLeast, bound: 0.9, than: p},
+		{row: "fair-hold-20us", work: "  hold 20 us of CPU", metric: "fewest/most", than: p},
+		{row: "fair-hold-0", work: "  hold nothing", metric: "fewest/most", than: p},
+		{row: "timeout-storm", work: "600 callers, 20-50 ms each, on 8 of 1 ms: useful", metric: "useful", rule: ratioAtLeast, bound: 0.95, more: true},
+		{row: "idle-acquire", work: "acquire with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.2, than: "10 idle", allocs: true},
+		{row: "idle-sweep", work: "  CPU of a sweep of 100,000 idle", metric: "cpu ms", rule: atMost, bound: 10},
+		{row: "idle-stats", work: "  Stats with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.5, than: "10 idle"},
+		{row: "keyed", work: "acquire and release by key, 10,000 keys, beside one pool", metric: "ns/op", rule: ratioAtMost, bound: 2, than: "one pool", allocs: true},
+	}
+	return append(append(out, policyGoals()...), wsGoals()...)
+}

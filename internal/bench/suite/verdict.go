@@ -1,0 +1,143 @@
+package suite
+
+import (
+	"math"
+	"slices"
+)
+
+// A line is one figure of the table: what was found, and whether that is the
+// goal.
+type line struct {
+	Row     string  `json:"row"`
+	Work    string  `json:"work"`
+	Metric  string  `json:"metric"`
+	Ours    *spread `json:"ours,omitempty"`
+	Theirs  *spread `json:"theirs,omitempty"` // of the entrant compared with
+	Than    string  `json:"than,omitempty"`   // its name; with several, the best of most rounds
+	Ratio   *spread `json:"ratio,omitempty"`  // ours / theirs, round by round
+	Allocs  *spread `json:"allocs,omitempty"`
+	Goal    string  `json:"goal,omitempty"`
+	Reached bool    `json:"reached"` // true as well where there is no goal
+	Err     string  `json:"error,omitempty"`
+}
+
+// A spread is a number over the rounds.
+type spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// spreadOf returns nil for no values.
+func spreadOf(v []float64) *spread {
+	if len(v) == 0 {
+		return nil
+	}
+	s := slices.Sorted(slices.Values(v))
+	n := len(s)
+	return &spread{Median: (s[(n-1)/2] + s[n/2]) / 2, Min: s[0], Max: s[n-1]}
+}
+
+// judgeAll holds the results against the goals of the rows that were run.
+func judgeAll(all []goal, results []result) []line {
+	var out []line
+	for _, g := range all {
+		for _, r := range results {
+			if r.Row == g.row {
+				out = append(out, judge(g, r))
+			}
+		}
+	}
+	return out
+}
+
+// judge makes one line. A row that ended in an error reaches nothing.
+func judge(g goal, r result) line {
+	ours := values(r.Samples[r.Main], g.metric)
+	theirs, than := against(g, r)
+	n := min(len(ours), len(theirs))
+	ratios := make([]float64, n)
+	for i := range n {
+		ratios[i] = ours[i] / theirs[i]
+	}
+	l := line{
+		Row: g.row, Work: g.work, Metric: g.metric, Than: than,
+		Ours: spreadOf(ours), Theirs: spreadOf(theirs), Ratio: spreadOf(ratios),
+		Goal: g.String(), Err: r.Err,
+	}
+	l.Allocs = spreadOf(values(r.Samples[r.Main], "allocs/op"))
+	l.Reached = r.Err == "" && g.reached(l)
+	if g.allocs && (l.Allocs == nil || !(l.Allocs.Median <= noAllocs)) {
+		l.Reached = false
+	}
+	return l
+}
+
+// reached is false where the figure is missing or not a number.
+func (g goal) reached(l line) bool {
+	s := l.Ours
+	if g.rule == ratioAtMost || g.rule == ratioAtLeast {
+		s = l.Ratio
+	}
+	if s == nil {
+		return false
+	}
+	switch g.rule {
+	case told:
+		return true
+	case ratioAtMost, atMost:
+		return s.Median <= g.bound
+	case ratioAtLeast, atLeast:
+		return s.Median >= g.bound
+	case neverOver:
+		return s.Max <= g.bound
+	case always:
+		return s.Min == g.bound && s.Max == g.bound
+	}
+	return false
+}
+
+// values are one metric of every sample that has it.
+func values(samples []sample, metric string) []float64 {
+	var out []float64
+	for _, s := range samples {
+		if v, ok := s[metric]; ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// against returns what ours is compared with, round by round: the entrant
+// that the goal names, or the best of the others in that round.
+func against(g goal, r result) ([]float64, string) {
+	if g.than != "" {
+		return values(r.Samples[g.than], g.metric), g.than
+	}
+	var best []float64
+	wins := map[string]int{}
+	for round := 0; ; round++ {
+		top, who := math.NaN(), ""
+		for name, samples := range r.Samples {
+			if name == r.Main || round >= len(samples) {
+				continue
+			}
+			v, ok := samples[round][g.metric]
+			if ok && (who == "" || v > top == g.more && v != top) {
+				top, who = v, name
+			}
+		}
+		if who == "" {
+			break
+		}
+		best = append(best, top)
+		wins[who]++
+	}
+	name := ""
+	for who, n := range wins {
+		if name == "" || n > wins[name] || n == wins[name] && who < name {
+			name = who
+		}
+	}
+	return best, name
+}
