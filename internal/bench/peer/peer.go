@@ -39,6 +39,9 @@ type Kind struct {
 	Open func(c Config) (Pool, error)
 	// Filled says that everything is made at once, in Open, and nothing later.
 	Filled bool
+	// Most is how many items it can be asked for where an item costs more than
+	// an idle pool of ours; 0: any number.
+	Most int
 	// Loops acquire and release on the pool itself: where nanoseconds count, a
 	// call through an interface would be seen. Nil: it has none.
 	Loops func(ctx context.Context, size int) (Loops, error)

@@ -88,7 +88,7 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 	if len(results) == 0 {
 		return fmt.Errorf("no row matches -only %q", o.only)
 	}
-	rep := report{Machine: describeMachine(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(), results)}
+	rep := report{Machine: describeMachine(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(s), results)}
 	if o.json {
 		err = rep.writeJSON(stdout, results)
 	} else {

@@ -41,7 +41,7 @@ func TestRows(t *testing.T) {
 				t.Fatalf("%+v\n%s", got, &progress)
 			}
 			asked := 0
-			for _, g := range goals() {
+			for _, g := range goals(smallSize()) {
 				if g.row != r.name {
 					continue
 				}
@@ -73,7 +73,7 @@ func TestGoalsHaveRows(t *testing.T) {
 		}
 		names[r.name] = r.entrants
 	}
-	for _, g := range goals() {
+	for _, g := range goals(smallSize()) {
 		found := g.than == ""
 		for _, e := range names[g.row] {
 			found = found || e.name == g.than

@@ -1,6 +1,9 @@
 package suite
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A rule says how the samples of a figure are held against its bound.
 type rule uint8
@@ -56,7 +59,7 @@ func (g goal) String() string {
 
 // goals is every figure of the table. This is the one place where the goals
 // are written down.
-func goals() []goal {
+func goals(s size) []goal {
 	const p = "puddle"
 	out := []goal{
 		{row: "alone", work: "acquire and release, one goroutine", metric: "ns/op", rule: ratioAtMost, bound: 0.25, than: p, allocs: true},
@@ -84,5 +87,5 @@ func goals() []goal {
 		{row: "idle-stats", work: "  Stats with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.5, than: "10 idle"},
 		{row: "keyed", work: "acquire and release by key, 10,000 keys, beside one pool", metric: "ns/op", rule: ratioAtMost, bound: 2, than: "one pool", allocs: true},
 	}
-	return append(append(out, policyGoals()...), wsGoals()...)
+	return slices.Concat(out, sweepGoals(s), policyGoals(), watchGoals(), wsGoals())
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/respool/respool/internal/bench/peer"
+	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
@@ -63,9 +64,19 @@ func stocks() []stock {
 			c.Admission, c.Health = policy.Limit(1000), idle
 			c.Eviction = policy.MaxAge(time.Hour, 0.1)
 		}},
+		{name: "meter", most: traceGoal, edit: func(c *resource.Config[*peer.Item]) { c.Trace = metered() }},
 		{name: "sampled-leases", most: traceGoal, edit: func(c *resource.Config[*peer.Item]) { c.Trace = counting() }},
 		{name: "queue", edit: func(c *resource.Config[*peer.Item]) { c.Queue = policy.Priority(time.Second) }},
 	}
+}
+
+// metered is the Trace of a meter.
+func metered() *resource.Trace {
+	m, err := metrics.New("bench", metrics.Config{})
+	if err != nil {
+		panic(err) // that name is right
+	}
+	return m.Trace(nil)
 }
 
 // counting is a Trace that counts leases and adds up how long they were held.

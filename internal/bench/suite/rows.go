@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"slices"
 
 	"github.com/respool/respool/internal/bench/peer"
 )
@@ -56,7 +57,7 @@ func rows(all []peer.Kind) []row {
 		statsRow(),
 		keyedRow(),
 	)
-	return append(append(out, policyRows()...), wsRows()...)
+	return slices.Concat(out, sweepRows(all), policyRows(), watchRows(), wsRows())
 }
 
 // A job is one measurement of one pool, which it opens and closes itself.

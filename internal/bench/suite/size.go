@@ -25,6 +25,12 @@ type size struct {
 	fairFor     time.Duration
 	stormFor    time.Duration
 
+	scaleGoroutines int   // how many at most
+	scaleHolds      []int // in microseconds
+
+	watched  int           // leases that are held while they are watched
+	watchFor time.Duration // for how long a page is looked at
+
 	manyIdle   int // idle resources, where there are many
 	sweepEvery time.Duration
 	sweepFor   time.Duration
@@ -49,6 +55,8 @@ func fullSize() size {
 		wakeRounds: 400_000,
 		handoffOps: 800, handoffTime: 200 * time.Microsecond,
 		fairFor: 2 * time.Second, stormFor: 3 * time.Second,
+		scaleGoroutines: 10_000, scaleHolds: []int{0, 10, 100, 1000, 10_000},
+		watched: 10_000, watchFor: 3 * time.Second,
 		manyIdle: 100_000, sweepEvery: 25 * time.Millisecond, sweepFor: 2 * time.Second,
 		wsIdle: 2000, wsMany: 10_000, wsKeepAlive: 20 * time.Second,
 		wsSettle: 100 * time.Millisecond, wsCloses: 200,
@@ -65,7 +73,9 @@ func smallSize() size {
 		wakeRounds: 2000,
 		handoffOps: 40, handoffTime: 200 * time.Microsecond,
 		fairFor: 50 * time.Millisecond, stormFor: 100 * time.Millisecond,
-		manyIdle: 500, sweepEvery: 10 * time.Millisecond, sweepFor: 100 * time.Millisecond,
+		scaleGoroutines: 10, scaleHolds: []int{0, 100},
+		watched: 20, watchFor: 20 * time.Millisecond,
+		manyIdle: 100, sweepEvery: 10 * time.Millisecond, sweepFor: 100 * time.Millisecond,
 		wsIdle: 10, wsMany: 50, wsKeepAlive: 100 * time.Millisecond,
 		wsSettle: 10 * time.Millisecond, wsCloses: 5,
 		wsMass: 10, wsMassDials: 4, wsHandshake: 5 * time.Millisecond, wsRedial: 5 * time.Millisecond,
