@@ -7,17 +7,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// echoes sends back every message of every connection.
+// echoes sends back every message of every connection, or under /speech only the
+// texts: see address.speech.
 type echoes struct {
 	upgrader websocket.Upgrader
 	opened   atomic.Int64
@@ -27,6 +30,14 @@ type echoes struct {
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/counts" {
 		_ = json.NewEncoder(w).Encode(counts{Opened: e.opened.Load(), Pings: e.pings.Load()})
+		return
+	}
+	handshake, takes, err := pauses(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if pause(r.Context(), handshake) != nil {
 		return
 	}
 	ws, err := e.upgrader.Upgrade(w, r, nil)
@@ -40,12 +51,33 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.pings.Add(1)
 		return pong(data)
 	})
+	speech := r.URL.Path == "/speech"
 	for {
 		kind, p, err := ws.ReadMessage()
-		if err != nil || ws.WriteMessage(kind, p) != nil {
+		if err != nil {
+			return
+		}
+		if speech {
+			if kind != websocket.TextMessage {
+				continue // a part of the utterance, which that ends
+			}
+			time.Sleep(takes)
+		}
+		if ws.WriteMessage(kind, p) != nil {
 			return
 		}
 	}
+}
+
+// pauses are how long the server takes for a handshake, and for an answer.
+func pauses(q url.Values) (handshake, takes time.Duration, err error) {
+	for name, d := range map[string]*time.Duration{"handshake": &handshake, "takes": &takes} {
+		if s := q.Get(name); s != "" {
+			v, perr := time.ParseDuration(s)
+			*d, err = v, errors.Join(err, perr)
+		}
+	}
+	return handshake, takes, err
 }
 
 // servePeer is the server's process. It says where it is and serves until in

@@ -13,7 +13,7 @@ import (
 // round the allocations down.
 func meter(ctx context.Context, d time.Duration, l peer.Loop) (sample, error) {
 	var before, after runtime.MemStats
-	for n := 100; ; {
+	for n := 1; ; {
 		runtime.GC() // so that the garbage of others is not collected meanwhile
 		runtime.ReadMemStats(&before)
 		start := time.Now()

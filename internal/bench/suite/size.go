@@ -35,6 +35,11 @@ type size struct {
 	sweepEvery time.Duration
 	sweepFor   time.Duration
 
+	speakers        int // who speak at once
+	speakFor        time.Duration
+	speechHandshake time.Duration
+	speechTakes     time.Duration // until the server answers
+
 	wsIdle      int // idle connections whose memory is found
 	wsMany      int // idle connections, where there are many
 	wsKeepAlive time.Duration
@@ -58,6 +63,7 @@ func fullSize() size {
 		scaleGoroutines: 10_000, scaleHolds: []int{0, 10, 100, 1000, 10_000},
 		watched: 10_000, watchFor: 3 * time.Second,
 		manyIdle: 100_000, sweepEvery: 25 * time.Millisecond, sweepFor: 2 * time.Second,
+		speakers: 100, speakFor: 2 * time.Second, speechHandshake: 50 * time.Millisecond, speechTakes: 10 * time.Millisecond,
 		wsIdle: 2000, wsMany: 10_000, wsKeepAlive: 20 * time.Second,
 		wsSettle: 100 * time.Millisecond, wsCloses: 200,
 		wsMass: 200, wsMassDials: massDials, wsHandshake: 50 * time.Millisecond, wsRedial: 100 * time.Millisecond,
@@ -76,6 +82,7 @@ func smallSize() size {
 		scaleGoroutines: 10, scaleHolds: []int{0, 100},
 		watched: 20, watchFor: 20 * time.Millisecond,
 		manyIdle: 100, sweepEvery: 10 * time.Millisecond, sweepFor: 100 * time.Millisecond,
+		speakers: 5, speakFor: 20 * time.Millisecond, speechHandshake: time.Millisecond, speechTakes: time.Millisecond,
 		wsIdle: 10, wsMany: 50, wsKeepAlive: 100 * time.Millisecond,
 		wsSettle: 10 * time.Millisecond, wsCloses: 5,
 		wsMass: 10, wsMassDials: 4, wsHandshake: 5 * time.Millisecond, wsRedial: 5 * time.Millisecond,

@@ -11,8 +11,12 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// bareName is the entrant that owns bare gorilla connections.
-const bareName = "gorilla"
+// The entrants that own connections: bare ones of gorilla, and of coder, whose
+// calls take a context.
+const (
+	bareName  = "gorilla"
+	coderName = "coder"
+)
 
 // duelTurns is how often the two of a duel take turns in a round. What takes a
 // few microseconds is soon disturbed, by more than a pool costs; so the best
@@ -46,14 +50,14 @@ func timePerMessage(exchanges int) discipline {
 func throughput() discipline { return discipline{"op/s", math.Max, perSecond} }
 
 // A duel has askers do a discipline with a pool and with connections of their
-// own, in short turns. One measurement finds the figures of both.
+// own, in short turns. One measurement finds the figures of all.
 type duel struct {
 	discipline
-	pooled, bare []asker
-	theirs       sample // of bare, until the row asks for it
+	pooled, bare, coder []asker
+	theirs              map[string]sample // of bare and coder, until the row asks for it
 }
 
-// measure does one round.
+// measure does one round of all.
 func (d *duel) measure(ctx context.Context, s size) (sample, error) {
 	cancellable, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -71,14 +75,19 @@ func (d *duel) measure(ctx context.Context, s size) (sample, error) {
 		err := errors.Join(
 			try("pooled", context.Background(), d.pooled),
 			try(bareName, context.Background(), d.bare),
+			try(coderName, context.Background(), d.coder),
 			try("cancellable", cancellable, d.pooled),
+			try("coder ctx", cancellable, d.coder),
 			ctx.Err(),
 		)
 		if err != nil {
 			return nil, err
 		}
 	}
-	d.theirs = sample{d.metric: best[bareName], "ctx " + d.metric: best[bareName]} // it has no use for a context
+	d.theirs = map[string]sample{ // gorilla has no use for a context
+		bareName:  {d.metric: best[bareName], "ctx " + d.metric: best[bareName]},
+		coderName: {d.metric: best[coderName], "ctx " + d.metric: best["coder ctx"]},
+	}
 	return sample{d.metric: best["pooled"], "ctx " + d.metric: best["cancellable"]}, nil
 }
 
@@ -99,20 +108,26 @@ func duelRow(name, scheme string, workers int, peer *echoPeer, edit func(*wspool
 		if d.bare, endBare, err = bareAskers(ctx, a, scheme, workers, nil); err != nil {
 			return session{}, errors.Join(err, endPooled(), peer.close())
 		}
+		var endCoder func() error
+		if d.coder, endCoder, err = coderAskers(ctx, a, scheme, workers); err != nil {
+			return session{}, errors.Join(err, endPooled(), endBare(), peer.close())
+		}
 		return session{
 			measure: func(ctx context.Context) (sample, error) { return d.measure(ctx, s) },
-			close:   func() error { return errors.Join(endPooled(), endBare(), peer.close()) },
+			close:   func() error { return errors.Join(endPooled(), endBare(), endCoder(), peer.close()) },
 		}, nil
 	}
-	theirs := func(context.Context) (sample, error) {
-		got := d.theirs
-		if d.theirs = nil; got == nil {
-			return nil, fmt.Errorf("%s is measured in turns with respool, which -pools leaves out", bareName)
-		}
-		return got, nil
+	theirs := func(name string) entrant {
+		return entrant{name, func(context.Context, size) (session, error) {
+			return session{measure: func(context.Context) (sample, error) {
+				got := d.theirs[name]
+				delete(d.theirs, name)
+				if got == nil {
+					return nil, fmt.Errorf("%s is measured in turns with respool, which -pools leaves out", name)
+				}
+				return got, nil
+			}}, nil
+		}}
 	}
-	return row{name, []entrant{
-		{"respool", open},
-		{bareName, func(context.Context, size) (session, error) { return session{measure: theirs}, nil }},
-	}}
+	return row{name, []entrant{{"respool", open}, theirs(bareName), theirs(coderName)}}
 }
