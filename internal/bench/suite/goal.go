@@ -87,5 +87,5 @@ func goals(s size) []goal {
 		{row: "idle-stats", work: "  Stats with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.5, than: "10 idle"},
 		{row: "keyed", work: "acquire and release by key, 10,000 keys, beside one pool", metric: "ns/op", rule: ratioAtMost, bound: 2, than: "one pool", allocs: true},
 	}
-	return slices.Concat(out, sweepGoals(s), policyGoals(), watchGoals(), wsGoals())
+	return slices.Concat(out, sweepGoals(s), policyGoals(), watchGoals(), wsGoals(), floorsGoals())
 }

@@ -24,7 +24,7 @@ const (
 	claimedMemory  = 0.7
 	claimedAtOnce  = 2
 
-	speakerConns = 32   // what they share
+	speakerConns = 50   // what they share
 	chunks       = 10   // of an utterance
 	chunkBytes   = 3200 // 100 ms of 16 kHz, 16 bit
 )
@@ -91,45 +91,54 @@ func headlineRow(name, scheme string, server *echoPeer) row {
 func headlineGoals(row, scheme string) []goal {
 	const than = "dialling"
 	return []goal{
-		{row: row, work: "100 speakers on 32 connections, beside a dial for each utterance, " + scheme + ": latency p50", metric: "p50 ms", rule: ratioAtMost, bound: claimedLatency, than: than},
+		{row: row, work: "100 speakers on 50 connections, beside a dial for each utterance, " + scheme + ": latency p50", metric: "p50 ms", rule: ratioAtMost, bound: claimedLatency, than: than},
 		{row: row, work: "  p99", metric: "p99 ms", than: than},
 		{row: row, work: "  utterances a second", metric: "op/s", rule: ratioAtLeast, bound: claimedAtOnce, than: than, more: true},
-		{row: row, work: "  memory at its peak, client", metric: "peak KiB", rule: ratioAtMost, bound: claimedMemory, than: than},
+		{row: row, work: "  memory in use, client", metric: "live KiB", rule: ratioAtMost, bound: claimedMemory, than: than},
+		{row: row, work: "  garbage included, of which the collector leaves up to 4 MiB", metric: "peak KiB", than: than},
 		{row: row, work: "  allocated for an utterance", metric: "KiB/op", than: than},
 		{row: row, work: "  connections made for an utterance", metric: "conns/op", than: than},
 	}
 }
 
-// openSpeakers makes a session of a way to say one utterance.
+// openSpeakers makes a session of a way to say one utterance. Each round begins
+// without a connection, so that those of a pool count as its memory.
 func openSpeakers(server *echoPeer, way func(context.Context, address, size) (asker, func() error, error)) func(context.Context, size) (session, error) {
 	return func(ctx context.Context, s size) (session, error) {
 		a, err := server.open(ctx)
 		if err != nil {
 			return session{}, err
 		}
-		ask, end, err := way(ctx, a, s)
-		if err != nil {
-			return session{}, errors.Join(err, server.close())
+		measure := func(ctx context.Context) (sample, error) {
+			heap, stack := memoryInUse() // what others left is gone
+			ask, end, err := way(ctx, a, s)
+			if err != nil {
+				return nil, err
+			}
+			got, err := speak(ctx, a, s, heap+stack, ask)
+			return got, errors.Join(err, end())
 		}
-		return session{
-			measure: func(ctx context.Context) (sample, error) { return speak(ctx, a, s, ask) },
-			close:   func() error { return errors.Join(end(), server.close()) },
-		}, nil
+		return session{measure: measure, close: server.close}, nil
 	}
 }
 
 // speak has all of them speak and looks how long each utterance took, and how
-// much memory this process, their client, had in use meanwhile.
-func speak(ctx context.Context, a address, s size, ask asker) (sample, error) {
-	memoryInUse() // what others left is gone
+// much memory this process, their client, had in use meanwhile beyond base.
+func speak(ctx context.Context, a address, s size, base float64, ask asker) (sample, error) {
 	before, err := a.counts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	base, allocated := heapNow()
+	_, allocated := heapNow()
 	watch, stop := context.WithCancel(ctx)
 	peak := make(chan uint64, 1)
 	go func() { peak <- peakHeap(watch) }()
+	live := make(chan float64, 1)
+	go func() {
+		_ = pause(watch, s.speakFor/2)
+		heap, stack := memoryInUse()
+		live <- heap + stack
+	}()
 
 	var mu sync.Mutex
 	var took []time.Duration
@@ -143,7 +152,7 @@ func speak(ctx context.Context, a address, s size, ask asker) (sample, error) {
 		return err
 	}}, s.speakers))
 	stop()
-	top := <-peak
+	top, inUse := <-peak, <-live
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +166,8 @@ func speak(ctx context.Context, a address, s size, ask asker) (sample, error) {
 	at := func(share float64) float64 { return millis(took[int(share*(n-1))]) }
 	return sample{
 		"p50 ms": at(0.5), "p99 ms": at(0.99), "op/s": perSec,
-		"peak KiB": float64(top-min(top, base)) / 1024, "KiB/op": float64(now-allocated) / 1024 / n,
+		"live KiB": max(0, inUse-base) / 1024,
+		"peak KiB": max(0, float64(top)-base) / 1024, "KiB/op": float64(now-allocated) / 1024 / n,
 		"conns/op": float64(after.Opened-before.Opened) / n,
 	}, nil
 }

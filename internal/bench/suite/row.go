@@ -27,7 +27,14 @@ type entrant struct {
 // A session is an entrant that has been set up. It is measured once a round.
 type session struct {
 	measure func(ctx context.Context) (sample, error)
-	close   func() error // nil: nothing to end
+	close   func() error   // nil: nothing to end
+	curve   func() []point // what happened in the last measurement, over time; nil: not told
+}
+
+// A point is how many of something there were by then.
+type point struct {
+	AtMs  float64 `json:"at_ms"`
+	Count int     `json:"count"`
 }
 
 // A sample is what one measurement found, by metric.
@@ -38,7 +45,8 @@ type result struct {
 	Row     string              `json:"row"`
 	Main    string              `json:"main"` // the first entrant
 	Samples map[string][]sample `json:"samples"`
-	Err     string              `json:"error,omitempty"` // why there are no more
+	Curves  map[string][]point  `json:"curves,omitempty"` // by entrant, of its last round
+	Err     string              `json:"error,omitempty"`  // why there are no more
 }
 
 // runRows measures the rows that o asks for and tells w how far it is.
@@ -54,9 +62,9 @@ func runRows(ctx context.Context, all []row, s size, o options, w io.Writer) []r
 		progress := func(format string, args ...any) {
 			fmt.Fprintf(w, "[%d/%d] %s: %s\n", i+1, len(chosen), r.name, fmt.Sprintf(format, args...))
 		}
-		res := result{Row: r.name, Main: r.entrants[0].name, Samples: map[string][]sample{}}
+		res := result{Row: r.name, Main: r.entrants[0].name, Samples: map[string][]sample{}, Curves: map[string][]point{}}
 		start := time.Now()
-		if err := runRow(ctx, r, s, o, res.Samples, progress); err != nil {
+		if err := runRow(ctx, r, s, o, res, progress); err != nil {
 			res.Err = err.Error()
 			progress("error: %v", err)
 		}
@@ -68,7 +76,7 @@ func runRows(ctx context.Context, all []row, s size, o options, w io.Writer) []r
 
 // runRow opens the entrants, measures them in turns and closes them. What it
 // found before an error stays in into.
-func runRow(ctx context.Context, r row, s size, o options, into map[string][]sample, progress func(string, ...any)) (err error) {
+func runRow(ctx context.Context, r row, s size, o options, into result, progress func(string, ...any)) (err error) {
 	sessions := make([]session, len(r.entrants))
 	defer func() {
 		for i, ses := range sessions {
@@ -100,7 +108,10 @@ func runRow(ctx context.Context, r row, s size, o options, into map[string][]sam
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", e.name, round+1, err)
 			}
-			into[e.name] = append(into[e.name], got)
+			into.Samples[e.name] = append(into.Samples[e.name], got)
+			if sessions[i].curve != nil {
+				into.Curves[e.name] = sessions[i].curve()
+			}
 			progress("round %d/%d %s: %v", round+1, o.rounds, e.name, got)
 		}
 	}

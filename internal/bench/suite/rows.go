@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/respool/respool/internal/bench/peer"
 )
@@ -42,8 +43,8 @@ func rows(all []peer.Kind) []row {
 		out = append(out, loopRow(c, all))
 	}
 	out = append(out,
-		jobRow("spike-short", makers, spikeShort),
-		jobRow("spike-long", makers, spikeLong),
+		spikeRow("spike-short", makers, func(s size) time.Duration { return s.spikeShort }),
+		spikeRow("spike-long", makers, func(s size) time.Duration { return s.spikeLong }),
 		jobRow("zero-work", makers, zeroWork),
 		jobRow("dead-factory", telling(makers), deadFactory),
 		jobRow("lost-wakeup", all, lostWakeup),
@@ -57,7 +58,7 @@ func rows(all []peer.Kind) []row {
 		statsRow(),
 		keyedRow(),
 	)
-	return slices.Concat(out, sweepRows(all), policyRows(), watchRows(), wsRows())
+	return slices.Concat(out, sweepRows(all), policyRows(), watchRows(), wsRows(), []row{floorsRow()})
 }
 
 // A job is one measurement of one pool, which it opens and closes itself.

@@ -25,6 +25,9 @@ type size struct {
 	fairFor     time.Duration
 	stormFor    time.Duration
 
+	profileFor time.Duration // how long a profile is taken
+	profileOps int           // what is done between two looks at the clock
+
 	scaleGoroutines int   // how many at most
 	scaleHolds      []int // in microseconds
 
@@ -60,6 +63,7 @@ func fullSize() size {
 		wakeRounds: 400_000,
 		handoffOps: 800, handoffTime: 200 * time.Microsecond,
 		fairFor: 2 * time.Second, stormFor: 3 * time.Second,
+		profileFor: 5 * time.Second, profileOps: 5000,
 		scaleGoroutines: 10_000, scaleHolds: []int{0, 10, 100, 1000, 10_000},
 		watched: 10_000, watchFor: 3 * time.Second,
 		manyIdle: 100_000, sweepEvery: 25 * time.Millisecond, sweepFor: 2 * time.Second,
@@ -79,6 +83,7 @@ func smallSize() size {
 		wakeRounds: 2000,
 		handoffOps: 40, handoffTime: 200 * time.Microsecond,
 		fairFor: 50 * time.Millisecond, stormFor: 100 * time.Millisecond,
+		profileFor: 50 * time.Millisecond, profileOps: 100,
 		scaleGoroutines: 10, scaleHolds: []int{0, 100},
 		watched: 20, watchFor: 20 * time.Millisecond,
 		manyIdle: 100, sweepEvery: 10 * time.Millisecond, sweepFor: 100 * time.Millisecond,

@@ -2,6 +2,8 @@ package suite
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,29 +15,66 @@ const (
 	spikeIdle    = 5
 )
 
-// spikeShort: 50 callers at once, 5 idle, and work that is much shorter than
-// a make. The idle five could serve them all in ten turns.
-func spikeShort(ctx context.Context, k peer.Kind, s size) (sample, error) {
-	return spike(ctx, k, s, s.spikeShort)
+// spikeRow: 50 callers at once and 5 idle. If work is much shorter than a make the
+// idle five could serve them all in ten turns; if it is much longer, 45 makes at
+// once are right.
+func spikeRow(name string, kinds []peer.Kind, work func(size) time.Duration) row {
+	r := row{name: name}
+	for _, k := range kinds {
+		r.entrants = append(r.entrants, entrant{k.Name, func(_ context.Context, s size) (session, error) {
+			var served []point
+			return session{
+				measure: func(ctx context.Context) (sample, error) {
+					t := &timeline{}
+					got, err := spike(ctx, k, s, work(s), t)
+					served = t.points()
+					return got, err
+				},
+				curve: func() []point { return served },
+			}, nil
+		}})
+	}
+	return r
 }
 
-// spikeLong is the same with work much longer than a make: now 45 makes at
-// once are right.
-func spikeLong(ctx context.Context, k peer.Kind, s size) (sample, error) {
-	return spike(ctx, k, s, s.spikeLong)
+// A timeline is when things happened.
+type timeline struct {
+	start time.Time
+
+	mu sync.Mutex
+	at []time.Time
+}
+
+// note returns how many there are now.
+func (t *timeline) note() int {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at = append(t.at, now)
+	return len(t.at)
+}
+
+// points counts them, from start.
+func (t *timeline) points() (out []point) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.SortFunc(t.at, time.Time.Compare)
+	for i, at := range t.at {
+		out = append(out, point{AtMs: millis(at.Sub(t.start)), Count: i + 1})
+	}
+	return out
 }
 
 // spike warms with the real make, so that a pool can know what one costs.
 // Once the last is served there is nothing more to learn, and all let go.
-func spike(ctx context.Context, k peer.Kind, s size, work time.Duration) (sample, error) {
+func spike(ctx context.Context, k peer.Kind, s size, work time.Duration, served *timeline) (sample, error) {
 	f := &factory{takes: s.spikeMake}
 	return with(k, spikeCallers, f.make, func(p peer.Pool) (sample, error) {
 		if err := p.Warm(ctx, spikeIdle); err != nil {
 			return nil, err
 		}
 		begin := time.Now()
-		var servedAt, doneAt atomic.Int64 // since begin, of the last
-		var served atomic.Int64
+		var doneAt atomic.Int64 // since begin, of the last
 		all, allServed := context.WithCancel(context.Background())
 		defer allServed()
 		start, err := crowd(ctx, spikeCallers, func(ctx context.Context, _ int) error {
@@ -43,8 +82,7 @@ func spike(ctx context.Context, k peer.Kind, s size, work time.Duration) (sample
 			if err != nil {
 				return err
 			}
-			raise(&servedAt, time.Since(begin))
-			if served.Add(1) == spikeCallers && work == s.spikeLong {
+			if served.note() == spikeCallers && work == s.spikeLong {
 				allServed()
 			}
 			_ = pause(all, work) // that it ended early is no error
@@ -55,10 +93,11 @@ func spike(ctx context.Context, k peer.Kind, s size, work time.Duration) (sample
 		if err != nil {
 			return nil, err
 		}
-		lag := start.Sub(begin)
+		served.start = start
+		line := served.points()
 		return sample{
-			"served ms": millis(time.Duration(servedAt.Load()) - lag),
-			"total ms":  millis(time.Duration(doneAt.Load()) - lag),
+			"served ms": line[len(line)-1].AtMs,
+			"total ms":  millis(time.Duration(doneAt.Load()) - start.Sub(begin)),
 			"makes":     float64(len(f.since(start))),
 		}, nil
 	})
