@@ -47,7 +47,7 @@ func TestRows(t *testing.T) {
 				}
 				asked++
 				for _, e := range r.entrants {
-					if n := len(values(got[0].Samples[e.name], g.metric)); n != 1 {
+					if n := len(metricOf(got[0].Samples[e.name], g.metric)); n != 1 {
 						t.Errorf("%s: %d values of %q, not 1", e.name, n, g.metric)
 					}
 				}

@@ -27,7 +27,9 @@ type goal struct {
 	bound  float64
 	than   string // the entrant to compare with; "" is the best of the others
 	more   bool   // more of it is better, which matters where the best is sought
+	level  bool   // neither is better
 	allocs bool   // and it must allocate nothing, amortised
+	why    string // why it is not reached, as far as that is known, where it is not
 }
 
 // noAllocs is what counts as none, an operation: what the runtime and the

@@ -31,6 +31,14 @@ type session struct {
 	curve   func() []point // what happened in the last measurement, over time; nil: not told
 }
 
+// names are those of the entrants.
+func (r row) names() (out []string) {
+	for _, e := range r.entrants {
+		out = append(out, e.name)
+	}
+	return out
+}
+
 // A point is how many of something there were by then.
 type point struct {
 	AtMs  float64 `json:"at_ms"`
@@ -42,11 +50,12 @@ type sample map[string]float64
 
 // A result is all that one row found: by entrant, one sample a round.
 type result struct {
-	Row     string              `json:"row"`
-	Main    string              `json:"main"` // the first entrant
-	Samples map[string][]sample `json:"samples"`
-	Curves  map[string][]point  `json:"curves,omitempty"` // by entrant, of its last round
-	Err     string              `json:"error,omitempty"`  // why there are no more
+	Row      string              `json:"row"`
+	Main     string              `json:"main"`     // the first entrant
+	Entrants []string            `json:"entrants"` // all, in their order
+	Samples  map[string][]sample `json:"samples"`
+	Curves   map[string][]point  `json:"curves,omitempty"` // by entrant, of its last round
+	Err      string              `json:"error,omitempty"`  // why there are no more
 }
 
 // runRows measures the rows that o asks for and tells w how far it is.
@@ -62,7 +71,7 @@ func runRows(ctx context.Context, all []row, s size, o options, w io.Writer) []r
 		progress := func(format string, args ...any) {
 			fmt.Fprintf(w, "[%d/%d] %s: %s\n", i+1, len(chosen), r.name, fmt.Sprintf(format, args...))
 		}
-		res := result{Row: r.name, Main: r.entrants[0].name, Samples: map[string][]sample{}, Curves: map[string][]point{}}
+		res := result{Row: r.name, Main: r.entrants[0].name, Entrants: r.names(), Samples: map[string][]sample{}, Curves: map[string][]point{}}
 		start := time.Now()
 		if err := runRow(ctx, r, s, o, res, progress); err != nil {
 			res.Err = err.Error()

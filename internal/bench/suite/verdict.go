@@ -17,8 +17,11 @@ type line struct {
 	Ratio   *spread `json:"ratio,omitempty"`  // ours / theirs, round by round
 	Allocs  *spread `json:"allocs,omitempty"`
 	Goal    string  `json:"goal,omitempty"`
-	Reached bool    `json:"reached"` // true as well where there is no goal
+	Reached bool    `json:"reached"`       // true as well where there is no goal
+	Why     string  `json:"why,omitempty"` // why not, as far as that is known
 	Err     string  `json:"error,omitempty"`
+	More    bool    `json:"more,omitempty"`  // more of it is better
+	Level   bool    `json:"level,omitempty"` // neither more nor less of it is better
 }
 
 // A spread is a number over the rounds.
@@ -53,7 +56,7 @@ func judgeAll(all []goal, results []result) []line {
 
 // judge makes one line. A row that ended in an error reaches nothing.
 func judge(g goal, r result) line {
-	ours := values(r.Samples[r.Main], g.metric)
+	ours := metricOf(r.Samples[r.Main], g.metric)
 	theirs, than := against(g, r)
 	n := min(len(ours), len(theirs))
 	ratios := make([]float64, n)
@@ -63,12 +66,15 @@ func judge(g goal, r result) line {
 	l := line{
 		Row: g.row, Work: g.work, Metric: g.metric, Than: than,
 		Ours: spreadOf(ours), Theirs: spreadOf(theirs), Ratio: spreadOf(ratios),
-		Goal: g.String(), Err: r.Err,
+		Goal: g.String(), Err: r.Err, More: g.more || g.rule == atLeast || g.rule == ratioAtLeast, Level: g.level,
 	}
-	l.Allocs = spreadOf(values(r.Samples[r.Main], "allocs/op"))
+	l.Allocs = spreadOf(metricOf(r.Samples[r.Main], "allocs/op"))
 	l.Reached = r.Err == "" && g.reached(l)
 	if g.allocs && (l.Allocs == nil || !(l.Allocs.Median <= noAllocs)) {
 		l.Reached = false
+	}
+	if !l.Reached {
+		l.Why = g.why
 	}
 	return l
 }
@@ -97,8 +103,8 @@ func (g goal) reached(l line) bool {
 	return false
 }
 
-// values are one metric of every sample that has it.
-func values(samples []sample, metric string) []float64 {
+// metricOf is one metric of every sample that has it.
+func metricOf(samples []sample, metric string) []float64 {
 	var out []float64
 	for _, s := range samples {
 		if v, ok := s[metric]; ok {
@@ -112,7 +118,7 @@ func values(samples []sample, metric string) []float64 {
 // that the goal names, or the best of the others in that round.
 func against(g goal, r result) ([]float64, string) {
 	if g.than != "" {
-		return values(r.Samples[g.than], g.metric), g.than
+		return metricOf(r.Samples[g.than], g.metric), g.than
 	}
 	var best []float64
 	wins := map[string]int{}

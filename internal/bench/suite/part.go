@@ -1,0 +1,110 @@
+package suite
+
+import (
+	"regexp"
+
+	"github.com/respool/respool/internal/bench/peer"
+)
+
+// A part is some rows of the report that are read together.
+type part struct {
+	title string
+	text  string         // what is compared, and how
+	rows  *regexp.Regexp // which
+}
+
+// parts are those of the report. Each row is in the first that matches.
+func parts() []part {
+	return []part{
+		{
+			title: "The users' claim",
+			text: "A pool was chosen for audio that streams from many clients to an inference server: half the latency, " +
+				"30 % less memory, twice as much at once. 100 speakers speak, one utterance after the other (10 chunks of " +
+				"3,200 bytes, then an answer after 10 ms), on 50 connections of a pool, and with a dial for each. The server " +
+				"is another process on the same processors and takes 50 ms for a handshake, where a network would.",
+			rows: regexp.MustCompile(`-headline$`),
+		},
+		{
+			title: "One WebSocket",
+			text: "Beside connections that each worker owns, with gorilla alone and with coder/websocket, or beside a dial " +
+				"for each request. The server is another process on the same processors.",
+			rows: regexp.MustCompile(`^wss?-`),
+		},
+		{
+			title: "Acquire and release",
+			text: "Loops on the pools themselves. A channel is no pool: it is what the least can cost. net/http lends a " +
+				"connection as a request, and has no loops.",
+			rows: regexp.MustCompile(`^(alone|per-core|64-on-4|idle-|keyed)`),
+		},
+		{
+			title: "Scaling",
+			text:  "The same with more of everything.",
+			rows:  regexp.MustCompile(`^scale-`),
+		},
+		{
+			title: "Bursts, outages, crowds",
+			text: "What a pool decides: how many to make, who is served when, what callers are told. commons has no part in " +
+				"the outage: it never tells those who wait that what others had it make has failed.",
+			rows: regexp.MustCompile(`^(spike|zero|dead|lost|hand|fair|timeout)`),
+		},
+		{
+			title: "Policies",
+			text:  "What each adds to an acquire and release, the better of ten turns with and without.",
+			rows:  regexp.MustCompile(`^policy-`),
+		},
+		{
+			title: "Watching",
+			text:  "What it costs to look at 10,000 leases that are all held and sampled. What a meter adds to a lease is with the policies.",
+			rows:  regexp.MustCompile(`^watch-`),
+		},
+		{
+			title: "Floors",
+			text:  "What the parts cost that a figure consists of.",
+			rows:  regexp.MustCompile(`^floors$`),
+		},
+	}
+}
+
+// partOfRow is the first part that has the row; -1: none has.
+func partOfRow(all []part, row string) int {
+	for i, p := range all {
+		if p.rows.MatchString(row) {
+			return i
+		}
+	}
+	return -1
+}
+
+// columns are the entrants of the results beside ours: peers in their usual order,
+// then others as they come.
+func columns(results []result) []string {
+	var out []string
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, name)
+		}
+	}
+	have := map[string]bool{}
+	for _, r := range results {
+		for name := range r.Samples {
+			if name != r.Main {
+				have[name] = true
+			}
+		}
+	}
+	for _, k := range append(kinds(), peer.Kind{Name: bareName}, peer.Kind{Name: coderName}) {
+		if have[k.Name] {
+			add(k.Name)
+		}
+	}
+	for _, r := range results {
+		for _, name := range r.Entrants {
+			if have[name] {
+				add(name)
+			}
+		}
+	}
+	return out
+}
