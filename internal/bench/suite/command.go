@@ -43,6 +43,9 @@ type options struct {
 	entrants *regexp.Regexp // which pools
 	json     bool
 	check    bool
+	samples  string // a file for benchstat
+	report   string // a directory
+	with     string // a file that -json printed
 	seed     uint64
 }
 
@@ -55,6 +58,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&only, "only", "", "run only rows whose name matches this `regexp`")
 	fs.StringVar(&entrants, "pools", "", "measure only pools whose name matches this `regexp`")
 	fs.BoolVar(&o.json, "json", false, "print JSON, every sample included, instead of the table")
+	fs.StringVar(&o.samples, "samples", "", "write every sample into this `file`, for benchstat")
+	fs.StringVar(&o.report, "report", "", "write REPORT.md and its plots into this `directory`; a whole run writes them into "+home)
+	fs.StringVar(&o.with, "with", "", "take what is not measured from this `file`, which -json printed")
 	fs.BoolVar(&o.check, "check", false, "fail, naming them, if figures miss their goal")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the random deadlines")
 	if err := fs.Parse(args); err != nil {
@@ -76,29 +82,89 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, nil
 }
 
-// run is the program: it measures, prints, and with -check judges.
+// whole says whether all is measured.
+func (o options) whole() bool { return o.only.String() == "" && o.entrants.String() == "" }
+
+// run is the program: it measures, prints, writes the report, and with -check judges.
 func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
 	}
-	s := fullSize()
-	s.seed = o.seed
-	results := runRows(ctx, rows(kinds), s, o, stderr)
-	if len(results) == 0 {
-		return fmt.Errorf("no row matches -only %q", o.only)
+	dir, err := reportDir(o)
+	if err != nil {
+		return err
 	}
-	rep := report{Machine: describeMachine(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(s), results)}
+	var old record
+	if o.with != "" {
+		if old, err = readRecord(o.with); err != nil {
+			return err
+		}
+	}
+	rec, err := measureAll(ctx, kinds, o, old, stderr)
+	if err != nil {
+		return err
+	}
 	if o.json {
-		err = rep.writeJSON(stdout, results)
+		err = rec.writeJSON(stdout)
 	} else {
-		err = rep.writeTable(stdout)
+		err = rec.writeTable(stdout)
+	}
+	if err == nil && dir != "" {
+		err = rec.writeReport(dir)
+	}
+	if err == nil && o.samples != "" {
+		err = writeFile(o.samples, func(w io.Writer) error { return writeBenchfmt(w, rec.Machine, rec.Results) })
 	}
 	if err != nil {
 		return err
 	}
-	if missed := rep.missed(); o.check && len(missed) > 0 {
+	if missed := rec.missed(); o.check && len(missed) > 0 {
 		return fmt.Errorf("goals missed:\n  %s", strings.Join(missed, "\n  "))
 	}
 	return ctx.Err()
+}
+
+// measureAll measures what o asks for, and has the rest from old.
+func measureAll(ctx context.Context, kinds []peer.Kind, o options, old record, stderr io.Writer) (rec record, err error) {
+	s := fullSize()
+	s.seed = o.seed
+	all := rows(kinds)
+	rec.Results = runRows(ctx, all, s, o, stderr)
+	museum, profiles := o.only.MatchString(museumRow), o.only.MatchString(profileRow)
+	if len(rec.Results) == 0 && o.with == "" && !museum && !profiles {
+		return rec, fmt.Errorf("no row matches -only %q", o.only)
+	}
+	progress := func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
+	if museum {
+		if rec.Museum, err = tour(ctx, kinds, stderr); err != nil {
+			return rec, err
+		}
+	}
+	if profiles {
+		if rec.Profiles, err = profileAll(ctx, s, progress); err != nil {
+			return rec, err
+		}
+	}
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = r.name
+	}
+	rec.with(old, names)
+	rec.report = report{Machine: describeMachine(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(s), rec.Results)}
+	return rec, nil
+}
+
+// In -only these stand for what is no row.
+const (
+	museumRow  = "museum"
+	profileRow = "profiles"
+)
+
+func writeFile(name string, f func(w io.Writer) error) error {
+	w, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(w), w.Close())
 }

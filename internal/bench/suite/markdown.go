@@ -16,11 +16,8 @@ var reading string
 
 // A book is all that the report shows.
 type book struct {
-	report
-	Results  []result
-	Profiles []profiled
-	Museum   string // a table, in Markdown
-	Plots    []plotted
+	record
+	plots []plotted
 }
 
 // A plotted is a picture beside the report.
@@ -54,7 +51,7 @@ func (b book) writeMarkdown(out io.Writer) error {
 		}
 		fmt.Fprintf(w, "\n## %s\n\n%s\n\n", p.title, p.text)
 		b.table(w, lines, results)
-		for _, x := range b.Plots {
+		for _, x := range b.plots {
 			if x.title == p.title {
 				fmt.Fprintf(w, "\n![%s](%s)\n", x.alt, x.file)
 			}

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -37,15 +36,6 @@ func (r report) missed() []string {
 		out = append(out, s)
 	}
 	return out
-}
-
-func (r report) writeJSON(w io.Writer, results []result) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "\t")
-	return e.Encode(struct {
-		report
-		Results []result `json:"results"`
-	}{r, results})
 }
 
 // writeTable prints the machine and one line a figure: medians over the

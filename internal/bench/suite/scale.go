@@ -14,13 +14,14 @@ import (
 // A sweep is a row whose work is done at several places of one axis: each is a
 // metric of its own.
 type sweep struct {
-	row  string
-	work string // in words, with a %s for the place
-	axis string
-	unit string
-	at   func(s size) []int // the places
-	open func(ctx context.Context, k peer.Kind, s size, at int) (session, error)
-	has  func(k peer.Kind, at int) bool
+	row   string
+	title string // of its plot
+	work  string // in words, with a %s for the place
+	axis  string
+	unit  string
+	at    func(s size) []int // the places
+	open  func(ctx context.Context, k peer.Kind, s size, at int) (session, error)
+	has   func(k peer.Kind, at int) bool
 }
 
 // metric is the name of the figure at one place.
@@ -31,25 +32,25 @@ func sweeps() []sweep {
 	loops := func(k peer.Kind, at int) bool { return k.Loops != nil && (k.Most == 0 || at <= k.Most) }
 	return []sweep{
 		{
-			row: "scale-procs", axis: "processors (GOMAXPROCS)", unit: "ns/op",
+			row: "scale-procs", title: "Acquire and release, a goroutine on each processor", axis: "processors (GOMAXPROCS)", unit: "ns/op",
 			work: "a goroutine on each of %s processors, size 64",
 			at:   func(size) []int { return upTo(runtime.NumCPU()) },
 			open: openProcs, has: loops,
 		},
 		{
-			row: "scale-goroutines", axis: "goroutines", unit: "ns/op",
+			row: "scale-goroutines", title: "Acquire and release, by contention: goroutines on 16", axis: "goroutines", unit: "ns/op",
 			work: "%s goroutines on 16, Gosched while holding",
 			at:   func(s size) []int { return through(s.scaleGoroutines) },
 			open: openGoroutines, has: func(k peer.Kind, _ int) bool { return k.Loops != nil },
 		},
 		{
-			row: "scale-size", axis: "size of the pool, all idle", unit: "ns/op",
+			row: "scale-size", title: "Acquire and release, by how many are idle", axis: "size of the pool, all idle", unit: "ns/op",
 			work: "acquire and release, one goroutine, %s idle",
 			at:   func(s size) []int { return through(s.manyIdle) },
 			open: openSizes, has: loops,
 		},
 		{
-			row: "scale-hold", axis: "hold, us", unit: "us/op",
+			row: "scale-hold", title: "64 goroutines on 16, by how long they hold", axis: "hold, us", unit: "us/op",
 			work: "64 goroutines on 16, hold %s us",
 			at:   func(s size) []int { return s.scaleHolds },
 			open: openHolds, has: func(peer.Kind, int) bool { return true },

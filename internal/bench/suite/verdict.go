@@ -17,6 +17,7 @@ type line struct {
 	Ratio   *spread `json:"ratio,omitempty"`  // ours / theirs, round by round
 	Allocs  *spread `json:"allocs,omitempty"`
 	Goal    string  `json:"goal,omitempty"`
+	Bound   float64 `json:"bound,omitempty"`
 	Reached bool    `json:"reached"`       // true as well where there is no goal
 	Why     string  `json:"why,omitempty"` // why not, as far as that is known
 	Err     string  `json:"error,omitempty"`
@@ -66,7 +67,7 @@ func judge(g goal, r result) line {
 	l := line{
 		Row: g.row, Work: g.work, Metric: g.metric, Than: than,
 		Ours: spreadOf(ours), Theirs: spreadOf(theirs), Ratio: spreadOf(ratios),
-		Goal: g.String(), Err: r.Err, More: g.more || g.rule == atLeast || g.rule == ratioAtLeast, Level: g.level,
+		Goal: g.String(), Bound: g.bound, Err: r.Err, More: g.more || g.rule == atLeast || g.rule == ratioAtLeast, Level: g.level,
 	}
 	l.Allocs = spreadOf(metricOf(r.Samples[r.Main], "allocs/op"))
 	l.Reached = r.Err == "" && g.reached(l)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/wspool"
 )
@@ -31,33 +34,88 @@ func openIdleSockets(ctx context.Context, a address, scheme string, n int, s siz
 	return p, pause(ctx, s.wsSettle)
 }
 
-// socketMemoryRow finds what an idle connection keeps of this process's memory.
+// socketMemoryRow finds what an idle connection keeps of this process's memory, if
+// somebody notices when its server goes: the pool, or a goroutine that reads.
 func socketMemoryRow(name, scheme string, peer *echoPeer) row {
-	return row{name, []entrant{{"respool", func(ctx context.Context, s size) (session, error) {
-		a, err := peer.open(ctx)
-		if err != nil {
-			return session{}, err
-		}
-		return session{
-			measure: func(ctx context.Context) (sample, error) { return socketMemory(ctx, a, scheme, s) },
-			close:   peer.close,
-		}, nil
-	}}}}
+	one := func(name string, open func(ctx context.Context, a address, scheme string, s size) (func() error, error)) entrant {
+		return entrant{name, func(ctx context.Context, s size) (session, error) {
+			a, err := peer.open(ctx)
+			if err != nil {
+				return session{}, err
+			}
+			return session{
+				measure: func(ctx context.Context) (sample, error) {
+					return memoryOf(s.wsIdle, func() (func() error, error) { return open(ctx, a, scheme, s) })
+				},
+				close: peer.close,
+			}, nil
+		}}
+	}
+	return row{name, []entrant{one("respool", idlePool), one(bareName, idleBare), one(coderName, idleCoder)}}
 }
 
-func socketMemory(ctx context.Context, a address, scheme string, s size) (sample, error) {
-	heap0, stack0 := memoryInUse()
+func idlePool(ctx context.Context, a address, scheme string, s size) (func() error, error) {
 	p, err := openIdleSockets(ctx, a, scheme, s.wsIdle, s)
 	if err != nil {
 		return nil, err
 	}
-	heap1, stack1 := memoryInUse()
-	n := p.Stats().Idle
-	if err := closePool(p); err != nil {
+	return func() (err error) {
+		if n := p.Stats().Idle; n != s.wsIdle {
+			err = fmt.Errorf("%d of %d connections stayed", n, s.wsIdle)
+		}
+		return errors.Join(err, closePool(p))
+	}, nil
+}
+
+// idleBare has connections in gorilla's defaults, each with a goroutine that reads.
+func idleBare(ctx context.Context, a address, scheme string, s size) (func() error, error) {
+	var all []*websocket.Conn
+	var readers sync.WaitGroup
+	end := func() (err error) {
+		for _, ws := range all {
+			err = errors.Join(err, ws.Close())
+		}
+		readers.Wait()
+		return err
+	}
+	for range s.wsIdle {
+		ws, err := dialBare(ctx, a, scheme, nil)
+		if err != nil {
+			return nil, errors.Join(err, end())
+		}
+		all = append(all, ws)
+		readers.Go(func() { _, _, _ = ws.NextReader() }) // until it is closed
+	}
+	return end, pause(ctx, s.wsSettle)
+}
+
+// idleCoder has connections of coder's, which it reads if told so.
+func idleCoder(ctx context.Context, a address, scheme string, s size) (func() error, error) {
+	all, end, err := coderConns(ctx, a, scheme, s.wsIdle)
+	if err != nil {
 		return nil, err
 	}
-	if n != s.wsIdle {
-		return nil, fmt.Errorf("%d of %d connections stayed", n, s.wsIdle)
+	reading, stop := context.WithCancel(ctx)
+	for _, c := range all {
+		c.CloseRead(reading)
+	}
+	return func() error {
+		stop()
+		_ = end() // whose read was cancelled it closed
+		return nil
+	}, pause(ctx, s.wsSettle)
+}
+
+// memoryOf is what n connections keep that open opens.
+func memoryOf(n int, open func() (end func() error, err error)) (sample, error) {
+	heap0, stack0 := memoryInUse()
+	end, err := open()
+	if err != nil {
+		return nil, err
+	}
+	heap1, stack1 := memoryInUse()
+	if err := end(); err != nil {
+		return nil, err
 	}
 	heap, stack := (heap1-heap0)/float64(n)/1024, (stack1-stack0)/float64(n)/1024
 	return sample{"KiB": heap + stack, "heap KiB": heap, "stack KiB": stack}, nil
