@@ -43,6 +43,13 @@ var commonCauses = []struct {
 	{net.ErrClosed, "closed by us"},
 }
 
+// is reports whether err is target. The methods of err are not ours: one that
+// panics says no.
+func is(err, target error) (yes bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, target)
+}
+
 // label is the few words under which what was destroyed for cause is counted.
 func (m *Meter) label(cause error) (l string) {
 	defer func() {

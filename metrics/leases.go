@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"cmp"
-	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -123,7 +122,7 @@ func (s *shelf) remove(l *lease) {
 
 // end notes that a lease has ended, and forgets it.
 func (ls *leases) end(e resource.EndEvent) {
-	dropped := errors.Is(e.Cause, resource.ErrDropped) // may call methods of the cause
+	dropped := is(e.Cause, resource.ErrDropped) // before the lock: it may call methods of the cause
 	s := ls.shelf(e.ID)
 	s.mu.Lock()
 	h, known := Held{ID: e.ID, Lease: e.Lease, For: e.Held}, false

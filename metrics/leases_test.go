@@ -116,6 +116,25 @@ func TestHeld_OutOfOrder(t *testing.T) {
 	want(0)
 }
 
+// The cause of an end is not ours either: if its methods panic the lease has
+// ended all the same.
+func TestHeld_EndedByAnErrorThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Minute)
+		begin(w.trace, 1, 1)
+		begin(w.trace, 2, 1)
+		time.Sleep(2 * time.Minute)
+		w.want(t, 2, 0)
+		for id := range uint64(2) {
+			w.trace.Ended(resource.EndEvent{ID: id + 1, Lease: 1, Held: 2 * time.Minute, Sampled: 1, Cause: badError{}})
+		}
+		w.want(t, 2, 2)
+		if s := w.m.Snapshot(10); len(s.Held) != 0 || s.Overdue != 0 || s.Hold.Count != 2 {
+			t.Errorf("held are %+v, %d overdue, %d have ended", s.Held, s.Overdue, s.Hold.Count)
+		}
+	})
+}
+
 func TestHeld_AfterClose(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	trace := m.Trace(nil)
