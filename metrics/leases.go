@@ -202,7 +202,7 @@ func (e *earliest) add(b beginning) {
 		return
 	}
 	e.found = append(e.found, b)
-	if e.limit > 0 && len(e.found) >= 2*e.limit {
+	if e.limit > 0 && len(e.found)/2 >= e.limit {
 		e.cut()
 	}
 }

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -133,6 +134,30 @@ func TestHeld_EndedByAnErrorThatPanics(t *testing.T) {
 			t.Errorf("held are %+v, %d overdue, %d have ended", s.Held, s.Overdue, s.Hold.Count)
 		}
 	})
+}
+
+// A limit that is none costs what the list does.
+func TestHeld_NoLimit(t *testing.T) {
+	const n = 4000
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	for id := range uint64(n) {
+		begin(trace, id+1, 1)
+	}
+	took := func(limit int) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			if held := m.Snapshot(limit).Held; len(held) != n {
+				t.Fatalf("with limit %d there are %d", limit, len(held))
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if all, none := took(n), took(math.MaxInt); none > 5*all {
+		t.Errorf("with the highest limit it takes %v, with that of the list %v", none, all)
+	}
 }
 
 func TestHeld_AfterClose(t *testing.T) {
