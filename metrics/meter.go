@@ -23,6 +23,7 @@ type Meter struct {
 	destroyed, refused              tally
 	events                          ring
 	leases                          leases
+	telling                         telling
 	outage                          outage
 
 	told atomic.Int64 // waits that have ended, however
