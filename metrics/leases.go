@@ -134,10 +134,10 @@ func (ls *leases) end(e resource.EndEvent) {
 		s.remove(l)
 	}
 	s.mu.Unlock()
-	switch {
-	case dropped:
+	if dropped {
 		ls.m.reportDropped(h)
-	case known:
+	}
+	if known {
 		ls.m.reportReturned(h)
 	}
 }
