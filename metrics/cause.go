@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"syscall"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -60,7 +61,7 @@ func (m *Meter) label(cause error) (l string) {
 	if f := m.cfg.Cause; f != nil {
 		said := ""
 		if m.contain(func() { said = f(cause) }) == nil && said != "" {
-			return clean(said, maxLabel)
+			return text.Clean(said, text.MaxLabel)
 		}
 	}
 	return causeWords(cause)
@@ -78,7 +79,7 @@ func causeWords(err error) string {
 	}
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {
-		if s := clean(named.Cause(), maxLabel); s != "" {
+		if s := text.Clean(named.Cause(), text.MaxLabel); s != "" {
 			return s
 		}
 	}
@@ -155,7 +156,7 @@ func refuser(err error) (name string) {
 			break
 		}
 		if r.Policy != "" {
-			return clean(r.Policy, maxLabel)
+			return text.Clean(r.Policy, text.MaxLabel)
 		}
 		err = r.Err
 	}

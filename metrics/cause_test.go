@@ -135,3 +135,10 @@ func TestMeter_LabelsAreBounded(t *testing.T) {
 		t.Errorf("%d policies: %v", n, s.Refused)
 	}
 }
+
+type badError struct{}
+
+func (badError) Error() string   { panic("no text") }
+func (badError) Is(error) bool   { panic("no kin") }
+func (badError) As(any) bool     { panic("no kin") }
+func (badError) Unwrap() []error { panic("no chain") }

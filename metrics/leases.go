@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -146,7 +147,7 @@ func (ls *leases) end(e resource.EndEvent) {
 func (l *lease) held(now time.Time) Held {
 	return Held{
 		ID: l.id, Lease: l.number, For: max(0, now.Sub(l.began)),
-		Class: clean(l.class, maxLabel), Overdue: l.overdue,
+		Class: text.Clean(l.class, text.MaxLabel), Overdue: l.overdue,
 		Stack: l.frames(),
 	}
 }
