@@ -23,6 +23,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		OldestWait: seconds(s.OldestWait),
 		Wait:       s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
 		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
+		Overdue:   s.Overdue,
 		Resources: list(s.Resources, resourceOf),
 		Waiting:   list(s.Waiting, waitingOf),
 		Policies:  list(s.Policies, policyOf),
@@ -75,6 +76,7 @@ type jsonSnapshot struct {
 	Close      Histogram        `json:"close"`
 	Destroyed  map[string]int64 `json:"destroyed"`
 	Refused    map[string]int64 `json:"refused"`
+	Overdue    int              `json:"overdue"`
 	Resources  []jsonResource   `json:"resources"`
 	Waiting    []jsonWaiting    `json:"waiting"`
 	Policies   []jsonPolicy     `json:"policies"`
