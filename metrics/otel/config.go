@@ -31,8 +31,8 @@ type Meter interface {
 // shows all, as resource.pool.
 type Config struct {
 	// Meters are those whose pools are shown; nil: those that watch a pool at
-	// the time of the collection, see metrics.All. Two of one name are told
-	// apart by "#2" behind the second.
+	// the time of the collection, see metrics.All; empty: none. Two of one name
+	// are told apart by "#2" behind the second.
 	Meters []Meter
 	// Prefix begins every name, without the dot that follows; "" is
 	// "resource.pool". With "db.client.connection" the names are those of the
@@ -56,7 +56,7 @@ func (cfg Config) ready() (Config, error) {
 		bad = append(bad, fmt.Errorf("otel: Config.Prefix is %q, which cannot begin a name", cfg.Prefix))
 	}
 	for i, m := range cfg.Meters {
-		if m == nil {
+		if m == nil || m == Meter((*metrics.Meter)(nil)) { // what New returns with an error
 			bad = append(bad, fmt.Errorf("otel: Config.Meters[%d] is nil", i))
 		}
 	}
