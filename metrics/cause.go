@@ -51,52 +51,53 @@ func is(err, target error) (yes bool) {
 	return errors.Is(err, target)
 }
 
-// label is the few words under which what was destroyed for cause is counted.
-func (m *Meter) label(cause error) (l string) {
+// label is the few words under which what was destroyed for cause is counted, and
+// whether they are ours: one of a fixed number.
+func (m *Meter) label(cause error) (l string, own bool) {
 	defer func() {
 		if recover() != nil || l == "" { // the methods of an error are not ours
-			l = other
+			l, own = other, true
 		}
 	}()
 	if f := m.cfg.Cause; f != nil {
 		said := ""
 		if m.contain(func() { said = f(cause) }) == nil && said != "" {
-			return text.Clean(said, text.MaxLabel)
+			return text.Clean(said, text.MaxLabel), false
 		}
 	}
 	return causeWords(cause)
 }
 
 // causeWords is what is known of err; "" if nothing is.
-func causeWords(err error) string {
+func causeWords(err error) (words string, own bool) {
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
-			return c.words
+			return c.words, true
 		}
 	}
 	if s := sentinel(err, 32); s != "" {
-		return s
+		return s, true
 	}
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {
 		if s := text.Clean(named.Cause(), text.MaxLabel); s != "" {
-			return s
+			return s, false
 		}
 	}
 	var panicked *resource.PanicError
 	if errors.As(err, &panicked) {
-		return "panic"
+		return "panic", true
 	}
 	for _, c := range commonCauses {
 		if errors.Is(err, c.err) {
-			return c.words
+			return c.words, true
 		}
 	}
 	var no syscall.Errno
 	if errors.As(err, &no) {
-		return no.Error()
+		return no.Error(), false
 	}
-	return ""
+	return "", false
 }
 
 var plainError = reflect.TypeOf(errors.New(""))

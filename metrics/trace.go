@@ -87,7 +87,7 @@ func (m *Meter) onWaited(e resource.WaitEvent) {
 }
 
 func (m *Meter) onRefused(who string, err error) {
-	policy := m.refused.add(refuser(err))
+	policy := m.refused.add(refuser(err), false)
 	m.events.add("refused", who+" "+policy, func() string {
 		return fmt.Sprintf("a %s by %s: %s", who, policy, text.Of(err))
 	})
