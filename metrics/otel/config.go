@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -61,13 +62,27 @@ func (cfg Config) ready() (Config, error) {
 		}
 	}
 	for i, kv := range cfg.Attributes {
-		if !kv.Valid() {
+		switch {
+		case !kv.Valid():
 			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] has no key or no value", i))
+		case !isUTF8(kv): // protocol buffers refuse it, and with it a whole export
+			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] is not UTF-8", i))
 		}
 	}
 	cfg.Meters = slices.Clone(cfg.Meters)
 	cfg.Attributes = slices.Clone(cfg.Attributes)
 	return cfg, errors.Join(bad...)
+}
+
+func isUTF8(kv attribute.KeyValue) bool {
+	texts := []string{string(kv.Key)}
+	switch kv.Value.Type() {
+	case attribute.STRING:
+		texts = append(texts, kv.Value.AsString())
+	case attribute.STRINGSLICE:
+		texts = append(texts, kv.Value.AsStringSlice()...)
+	}
+	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }
 
 // poolKey is the attribute that names a pool.
