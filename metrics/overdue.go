@@ -173,7 +173,7 @@ func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool, 
 }
 
 func (m *Meter) reportOverdue(h Held) {
-	m.events.add("overdue", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
+	m.events.add("overdue", h.who(), func() string { return h.words() })
 	_ = m.contain(func() { m.logger().Warn("lease is overdue", m.attrs(h)...) })
 	if f := m.cfg.OnOverdue; f != nil {
 		_ = m.contain(func() { f(h) })
@@ -183,7 +183,7 @@ func (m *Meter) reportOverdue(h Held) {
 // reportDropped tells of a lease that nobody ended, and by whom it was taken if
 // that is known.
 func (m *Meter) reportDropped(h Held) {
-	m.events.add("dropped", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
+	m.events.add("dropped", h.who(), func() string { return h.words() })
 	_ = m.contain(func() { m.logger().Warn("lease was dropped, not ended", m.attrs(h)...) })
 	if f := m.cfg.OnDropped; f != nil {
 		_ = m.contain(func() { f(h) })
@@ -193,10 +193,19 @@ func (m *Meter) reportDropped(h Held) {
 // words says in a few words what h is.
 func (h Held) words() string {
 	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
-	if len(h.Stack) > 0 {
-		what += ", by " + h.Stack[0].Func
+	if who := h.who(); who != "" {
+		what += ", by " + who
 	}
 	return what
+}
+
+// who is the function that acquired it; "" if that is not known. Events of many
+// leases of one are counted together: a leak must not push out all others.
+func (h Held) who() string {
+	if len(h.Stack) == 0 {
+		return ""
+	}
+	return h.Stack[0].Func
 }
 
 // reportReturned tells that an overdue lease has ended, or leaves that to who is
@@ -208,7 +217,7 @@ func (m *Meter) reportReturned(h Held) {
 }
 
 func (m *Meter) tellReturned(h Held) {
-	m.events.add("returned", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string {
+	m.events.add("returned", h.who(), func() string {
 		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
 	})
 	_ = m.contain(func() { m.logger().Info("overdue lease has ended after all", m.attrs(h)...) })

@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -129,5 +130,28 @@ func TestOverdue_Goexit(t *testing.T) {
 		begin(trace, 4, 1)
 		time.Sleep(2 * time.Second)
 		d.want(t, "due1", "due2", "due3", "due4")
+	})
+}
+
+// A thousand leases that one function does not end are a few events, and the one
+// before them is there still.
+func TestOverdue_Storm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Second)
+		w.trace.Outage(errors.New("down"))
+		for id := range uint64(1000) {
+			begin(w.trace, id+1, 1)
+		}
+		time.Sleep(2 * time.Second)
+		for id := range uint64(1000) {
+			end(w.trace, id+1, 1)
+		}
+		w.want(t, 1000, 1000)
+		if got := fmt.Sprint(w.kinds()); got != "[outage overdue returned]" {
+			t.Errorf("the events are %s", got)
+		}
+		if e := w.m.Snapshot(0).Events[1]; e.More != 999 {
+			t.Errorf("it is %+v", e)
+		}
 	})
 }
