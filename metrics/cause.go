@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"syscall"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -43,52 +44,60 @@ var commonCauses = []struct {
 	{net.ErrClosed, "closed by us"},
 }
 
-// label is the few words under which what was destroyed for cause is counted.
-func (m *Meter) label(cause error) (l string) {
+// is reports whether err is target. The methods of err are not ours: one that
+// panics says no.
+func is(err, target error) (yes bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, target)
+}
+
+// label is the few words under which what was destroyed for cause is counted, and
+// whether they are ours: one of a fixed number.
+func (m *Meter) label(cause error) (l string, own bool) {
 	defer func() {
 		if recover() != nil || l == "" { // the methods of an error are not ours
-			l = other
+			l, own = other, true
 		}
 	}()
 	if f := m.cfg.Cause; f != nil {
 		said := ""
 		if m.contain(func() { said = f(cause) }) == nil && said != "" {
-			return clean(said, maxLabel)
+			return text.Clean(said, text.MaxLabel), false
 		}
 	}
 	return causeWords(cause)
 }
 
 // causeWords is what is known of err; "" if nothing is.
-func causeWords(err error) string {
+func causeWords(err error) (words string, own bool) {
 	for _, c := range causes {
 		if errors.Is(err, c.err) {
-			return c.words
+			return c.words, true
 		}
 	}
 	if s := sentinel(err, 32); s != "" {
-		return s
+		return s, true
 	}
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {
-		if s := clean(named.Cause(), maxLabel); s != "" {
-			return s
+		if s := text.Clean(named.Cause(), text.MaxLabel); s != "" {
+			return s, false
 		}
 	}
 	var panicked *resource.PanicError
 	if errors.As(err, &panicked) {
-		return "panic"
+		return "panic", true
 	}
 	for _, c := range commonCauses {
 		if errors.Is(err, c.err) {
-			return c.words
+			return c.words, true
 		}
 	}
 	var no syscall.Errno
 	if errors.As(err, &no) {
-		return no.Error()
+		return no.Error(), false
 	}
-	return ""
+	return "", false
 }
 
 var plainError = reflect.TypeOf(errors.New(""))
@@ -148,7 +157,7 @@ func refuser(err error) (name string) {
 			break
 		}
 		if r.Policy != "" {
-			return clean(r.Policy, maxLabel)
+			return text.Clean(r.Policy, text.MaxLabel)
 		}
 		err = r.Err
 	}

@@ -131,7 +131,21 @@ func TestMeter_LabelsAreBounded(t *testing.T) {
 	if n := len(s.Destroyed); n != 33 || s.Destroyed["other"] != 968 || s.Destroyed["cause 31"] != 1 {
 		t.Errorf("%d causes: %v", n, s.Destroyed)
 	}
+	// The meter's own words are not among those.
+	for _, cause := range []error{resource.ErrReset, io.EOF, policy.ErrMaxAge, context.Canceled} {
+		trace.Destroyed(resource.DestroyEvent{Cause: cause})
+	}
+	if d := m.Snapshot(0).Destroyed; len(d) != 37 || d["reset"] != 1 || d["end of file"] != 1 || d["too old"] != 1 || d["canceled"] != 1 || d["other"] != 968 {
+		t.Errorf("%d causes: %v", len(d), d)
+	}
 	if n := len(s.Refused); n != 33 || s.Refused["other"] != 968 || s.Refused["policy 1"] != 1001 {
 		t.Errorf("%d policies: %v", n, s.Refused)
 	}
 }
+
+type badError struct{}
+
+func (badError) Error() string   { panic("no text") }
+func (badError) Is(error) bool   { panic("no kin") }
+func (badError) As(any) bool     { panic("no kin") }
+func (badError) Unwrap() []error { panic("no chain") }

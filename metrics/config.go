@@ -28,8 +28,8 @@ type Config struct {
 	// OnDropped is called with a lease that ended with [resource.ErrDropped]:
 	// nobody ended it, and the garbage collector found it. It has the stack of
 	// who took it if it was sampled. It is called where the lease is ended, and
-	// delays that. A panic in it is contained, and is an Event. Nil: nobody is
-	// told.
+	// delays that; if it was overdue, OnReturned is called as well. A panic in
+	// it is contained, and is an Event. Nil: nobody is told.
 	OnDropped func(Held)
 	// Logger gets a warning for each lease that is overdue or was dropped, and a
 	// line when an overdue one has ended. Nil: slog.Default().

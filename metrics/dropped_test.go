@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/metrics"
@@ -50,4 +51,20 @@ func TestDropped(t *testing.T) {
 			t.Errorf("sampled %v: %+v", sampled, s)
 		}
 	}
+}
+
+// One that was overdue has ended after all as well: else who counts those that
+// are would count it for good.
+func TestDropped_Overdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Second)
+		begin(w.trace, 3, 9)
+		time.Sleep(2 * time.Second)
+		w.want(t, 1, 0)
+		w.trace.Ended(resource.EndEvent{ID: 3, Lease: 9, Held: time.Minute, Sampled: 1, Cause: resource.ErrDropped})
+		w.want(t, 1, 1)
+		if got := fmt.Sprint(w.kinds()); got != "[overdue dropped returned]" {
+			t.Errorf("the events are %s", got)
+		}
+	})
 }

@@ -74,6 +74,20 @@ func TestHistogram_QuantilesWithin5Percent(t *testing.T) {
 	}
 }
 
+// Where all values are one, at the edge of their bucket, a quantile is furthest
+// off: by what the doc says at most.
+func TestHistogram_QuantileOfOneValue(t *testing.T) {
+	for v := 1000.0; v < 1e15; v *= 1.0371 {
+		values := slices.Repeat([]time.Duration{time.Duration(v)}, 100)
+		h := recorded(t, values)
+		for _, q := range []float64{0, 0.5, 0.99, 1} {
+			if off := float64(h.Quantile(q))/math.Floor(v) - 1; math.Abs(off) > 0.045 {
+				t.Errorf("quantile %v of %v is %v", q, values[0], h.Quantile(q))
+			}
+		}
+	}
+}
+
 func TestHistogram_QuantileOfNothingAndOfZero(t *testing.T) {
 	var none metrics.Histogram
 	if none.Quantile(0.5) != 0 || none.Mean() != 0 {
@@ -108,6 +122,12 @@ func TestHistogram_ByHand(t *testing.T) {
 	h.Count = 1000 // more than it has
 	if got := math.Log2(float64(h.Quantile(1))); math.Abs(got-20.75) > 1e-6 {
 		t.Errorf("beyond all it is 2^%v", got)
+	}
+	for _, first := range []int{251, 252, 1 << 40} { // the last bucket ends at 2^63 ns, or beyond
+		h := metrics.Histogram{Count: 2, First: first, Buckets: []int64{1}}
+		if got := h.Quantile(1); got < math.MaxInt64-1e10 {
+			t.Errorf("with bucket %d the largest is %v", first, got)
+		}
 	}
 
 	h = recorded(t, []time.Duration{1 << 20, 1 << 30})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -17,11 +18,12 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Name: s.Name, Time: s.Time,
 		Load: jsonLoad(s.Load), Counters: countersOf(&s.Stats),
 		Outage: jsonOutage{
-			Now: s.Outage, Since: s.Since, Count: s.Outages, LastMake: words(s.LastMake),
+			Now: s.Outage, Since: s.Since, Count: s.Outages, LastMake: text.Of(s.LastMake),
 		},
 		OldestWait: seconds(s.OldestWait),
 		Wait:       s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
 		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
+		Overdue:   s.Overdue,
 		Resources: list(s.Resources, resourceOf),
 		Waiting:   list(s.Waiting, waitingOf),
 		Policies:  list(s.Policies, policyOf),
@@ -74,6 +76,7 @@ type jsonSnapshot struct {
 	Close      Histogram        `json:"close"`
 	Destroyed  map[string]int64 `json:"destroyed"`
 	Refused    map[string]int64 `json:"refused"`
+	Overdue    int              `json:"overdue"`
 	Resources  []jsonResource   `json:"resources"`
 	Waiting    []jsonWaiting    `json:"waiting"`
 	Policies   []jsonPolicy     `json:"policies"`
@@ -144,7 +147,7 @@ type jsonResource struct {
 func resourceOf(r resource.Resource) jsonResource {
 	return jsonResource{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
-		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Doomed: words(r.Doomed), Detail: clean(r.Detail, maxText),
+		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Doomed: text.Of(r.Doomed), Detail: text.Clean(r.Detail, text.MaxError),
 	}
 }
 
@@ -159,7 +162,7 @@ type jsonWaiting struct {
 
 func waitingOf(w resource.Waiting) jsonWaiting {
 	return jsonWaiting{
-		Waited: seconds(w.Waited), Class: clean(w.Request.Class, maxLabel), Priority: w.Request.Priority,
+		Waited: seconds(w.Waited), Class: text.Clean(w.Request.Class, text.MaxLabel), Priority: w.Request.Priority,
 		Cost: w.Request.Cost, MinRemaining: seconds(w.Request.MinRemaining), Fresh: w.Request.Fresh,
 	}
 }
@@ -171,7 +174,7 @@ type jsonPolicy struct {
 }
 
 func policyOf(p resource.PolicyState) jsonPolicy {
-	return jsonPolicy{p.Moment, clean(p.Type, maxText), clean(p.State, maxText)}
+	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Clean(p.State, text.MaxError)}
 }
 
 type jsonFact struct {
@@ -191,7 +194,7 @@ type jsonHeld struct {
 
 func heldOf(h Held) jsonHeld {
 	return jsonHeld{
-		ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: clean(h.Class, maxLabel), Overdue: h.Overdue,
+		ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: text.Clean(h.Class, text.MaxLabel), Overdue: h.Overdue,
 		Stack: list(h.Stack, func(f Frame) jsonFrame { return jsonFrame(f) }),
 	}
 }

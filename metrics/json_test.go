@@ -47,6 +47,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		},
 		Wait:      metrics.Histogram{Count: 3, Zero: 1, Sum: time.Second, First: 100, Buckets: []int64{1, 1}},
 		Destroyed: map[string]int64{"reset": 3},
+		Overdue:   6,
 		Held:      []metrics.Held{{ID: 7, Lease: 3, For: 2 * time.Second, Overdue: true, Stack: []metrics.Frame{{Func: "main.f", File: "f.go", Line: 9}}}},
 		Events:    []metrics.Event{{Time: at, Kind: "made", Text: "x", More: 2}},
 	}
@@ -56,7 +57,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		"load.max": 8.0, "load.leased": 3.0, "counters.acquired": 100.0, "counters.waitTime": 1.5,
 		"outage.now": true, "outage.since": "2026-01-02T03:04:05Z", "outage.count": 2.0,
 		"wait.count": 3.0, "wait.sum": 1.0, "wait.first": 100.0, "wait.p50": s.Wait.Quantile(0.5).Seconds(),
-		"hold.count": 0.0, "hold.p99": 0.0, "destroyed.reset": 3.0,
+		"hold.count": 0.0, "hold.p99": 0.0, "destroyed.reset": 3.0, "overdue": 6.0,
 		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0,
 		"resources.0.doomed": "an error whose text panics", "resources.0.detail": "peer 1",
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
@@ -104,6 +105,15 @@ func TestSnapshot_JSONOfNothing(t *testing.T) {
 		t.Error("there is a zero time")
 	}
 	lower := func(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+	for i := range reflect.TypeFor[metrics.Snapshot]().NumField() {
+		switch name := reflect.TypeFor[metrics.Snapshot]().Field(i).Name; name {
+		case "Time", "Inspection", "Outages", "Since": // left out if zero, in parts, or in outage
+		default:
+			if _, there := m[lower(name)]; !there {
+				t.Errorf("there is no %s", name)
+			}
+		}
+	}
 	for _, of := range []struct {
 		key string
 		typ reflect.Type

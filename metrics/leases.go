@@ -2,12 +2,12 @@ package metrics
 
 import (
 	"cmp"
-	"errors"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -123,7 +123,7 @@ func (s *shelf) remove(l *lease) {
 
 // end notes that a lease has ended, and forgets it.
 func (ls *leases) end(e resource.EndEvent) {
-	dropped := errors.Is(e.Cause, resource.ErrDropped) // may call methods of the cause
+	dropped := is(e.Cause, resource.ErrDropped) // before the lock: it may call methods of the cause
 	s := ls.shelf(e.ID)
 	s.mu.Lock()
 	h, known := Held{ID: e.ID, Lease: e.Lease, For: e.Held}, false
@@ -135,10 +135,10 @@ func (ls *leases) end(e resource.EndEvent) {
 		s.remove(l)
 	}
 	s.mu.Unlock()
-	switch {
-	case dropped:
+	if dropped {
 		ls.m.reportDropped(h)
-	case known:
+	}
+	if known {
 		ls.m.reportReturned(h)
 	}
 }
@@ -147,7 +147,7 @@ func (ls *leases) end(e resource.EndEvent) {
 func (l *lease) held(now time.Time) Held {
 	return Held{
 		ID: l.id, Lease: l.number, For: max(0, now.Sub(l.began)),
-		Class: clean(l.class, maxLabel), Overdue: l.overdue,
+		Class: text.Clean(l.class, text.MaxLabel), Overdue: l.overdue,
 		Stack: l.frames(),
 	}
 }
@@ -203,7 +203,7 @@ func (e *earliest) add(b beginning) {
 		return
 	}
 	e.found = append(e.found, b)
-	if e.limit > 0 && len(e.found) >= 2*e.limit {
+	if e.limit > 0 && len(e.found)/2 >= e.limit {
 		e.cut()
 	}
 }

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -114,6 +115,49 @@ func TestHeld_OutOfOrder(t *testing.T) {
 	want(2)
 	end(trace, 1, 2)
 	want(0)
+}
+
+// The cause of an end is not ours either: if its methods panic the lease has
+// ended all the same.
+func TestHeld_EndedByAnErrorThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Minute)
+		begin(w.trace, 1, 1)
+		begin(w.trace, 2, 1)
+		time.Sleep(2 * time.Minute)
+		w.want(t, 2, 0)
+		for id := range uint64(2) {
+			w.trace.Ended(resource.EndEvent{ID: id + 1, Lease: 1, Held: 2 * time.Minute, Sampled: 1, Cause: badError{}})
+		}
+		w.want(t, 2, 2)
+		if s := w.m.Snapshot(10); len(s.Held) != 0 || s.Overdue != 0 || s.Hold.Count != 2 {
+			t.Errorf("held are %+v, %d overdue, %d have ended", s.Held, s.Overdue, s.Hold.Count)
+		}
+	})
+}
+
+// A limit that is none costs what the list does.
+func TestHeld_NoLimit(t *testing.T) {
+	const n = 20_000
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	for id := range uint64(n) {
+		begin(trace, id+1, 1)
+	}
+	took := func(limit int) time.Duration {
+		best := time.Hour
+		for range 3 {
+			start := time.Now()
+			if held := m.Snapshot(limit).Held; len(held) != n {
+				t.Fatalf("with limit %d there are %d", limit, len(held))
+			}
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if all, none := took(n), took(math.MaxInt); none > 10*all {
+		t.Errorf("with the highest limit it takes %v, with that of the list %v", none, all)
+	}
 }
 
 func TestHeld_AfterClose(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/metrics/internal/expo"
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -23,6 +24,7 @@ type Meter struct {
 	destroyed, refused              tally
 	events                          ring
 	leases                          leases
+	telling                         telling
 	outage                          outage
 
 	told atomic.Int64 // waits that have ended, however
@@ -122,7 +124,7 @@ func (m *Meter) contain(f func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = errPanicked
-			m.events.add("panic", "metrics", func() string { return clean(fmt.Sprint(v), maxText) })
+			m.events.add("panic", "metrics", func() string { return text.Discreet(fmt.Sprint(v)) })
 		}
 	}()
 	f()

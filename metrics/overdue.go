@@ -3,6 +3,7 @@ package metrics
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -15,18 +16,49 @@ import (
 // that is all it costs: one look in so long, and no goroutine in between.
 func (m *Meter) scan() {
 	now := time.Now()
+	next := m.cfg.Overdue
+	defer func() { m.scanAgain(next) }() // also if what is called ends the goroutine
+	todo, sooner := m.unseen(now)
 	due, next := m.leases.due(now, m.cfg.Overdue)
-	more, sooner := m.unseen(now)
-	for _, h := range append(due, more...) {
-		if m.watches() { // else one of them has closed it
-			m.reportOverdue(h)
-		}
+	for _, h := range due {
+		todo = append(todo, func() { m.report(h) })
 	}
 	next = min(next, sooner)
+	doAll(todo)
+}
+
+func (m *Meter) scanAgain(in time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.ended {
-		m.timer.Reset(min(max(next, m.cfg.Overdue/8), m.cfg.Overdue))
+		m.timer.Reset(min(max(in, m.cfg.Overdue/8), m.cfg.Overdue))
+	}
+}
+
+// doAll calls all, also those behind one that ends the goroutine.
+func doAll(todo []func()) {
+	defer func() {
+		if len(todo) > 0 {
+			doAll(todo)
+		}
+	}()
+	for len(todo) > 0 {
+		f := todo[0]
+		todo = todo[1:]
+		f()
+	}
+}
+
+// report reports a lease that is overdue, unless the meter is closed, and then,
+// if it has ended since it was found, that.
+func (m *Meter) report(h Held) {
+	defer func() {
+		if ended := m.telling.end(h.ID, h.Lease); ended != nil && m.watches() {
+			m.tellReturned(*ended)
+		}
+	}()
+	if m.watches() {
+		m.reportOverdue(h)
 	}
 }
 
@@ -50,6 +82,7 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 			case lasted >= limit:
 				l.overdue = true
 				s.overdue++
+				ls.m.telling.begin(l.id, l.number)
 				marked = append(marked, *l)
 			default:
 				next = min(next, limit-lasted)
@@ -64,9 +97,9 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 }
 
 // unseen finds overdue leases whose beginning was not sampled, as the pool lists
-// them, and notes them, to know when they end. It forgets those that have ended
-// before they were noted.
-func (m *Meter) unseen(now time.Time) (due []Held, next time.Duration) {
+// them, and notes them, to know when they end. What is to be told of them is left
+// to do; and to forget those that have ended before they were noted.
+func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 	next = m.cfg.Overdue
 	i, ok := m.inspect(0)
 	if !ok {
@@ -76,7 +109,8 @@ func (m *Meter) unseen(now time.Time) (due []Held, next time.Duration) {
 	if i.Leased == 0 && len(noted) == 0 {
 		return nil, next
 	}
-	if i, ok = m.inspect(2*max(i.Max, i.Idle+i.Leased) + 16); !ok { // all: it may be growing
+	all := min(max(i.Max, i.Idle+i.Leased), math.MaxInt/4)
+	if i, ok = m.inspect(2*all + 16); !ok { // it may be growing
 		return nil, next
 	}
 	running := make(map[uint64]uint64)
@@ -88,16 +122,22 @@ func (m *Meter) unseen(now time.Time) (due []Held, next time.Duration) {
 		running[r.ID] = number
 		if r.Held < m.cfg.Overdue {
 			next = min(next, m.cfg.Overdue-r.Held)
-		} else if h, news := m.leases.found(r.ID, number, now.Add(-r.Held)); news {
-			due = append(due, h)
+			continue
+		}
+		h, news, late := m.leases.found(r.ID, number, now.Add(-r.Held))
+		if late.ID != 0 {
+			todo = append(todo, func() { m.reportReturned(late) })
+		}
+		if news {
+			todo = append(todo, func() { m.report(h) })
 		}
 	}
 	for id, number := range noted {
 		if running[id] != number {
-			m.leases.end(resource.EndEvent{ID: id, Lease: number})
+			todo = append(todo, func() { m.leases.end(resource.EndEvent{ID: id, Lease: number}) })
 		}
 	}
-	return due, next
+	return todo, next
 }
 
 // unsampled are the leases whose beginning was not sampled, by resource.
@@ -116,25 +156,24 @@ func (ls *leases) unsampled() map[uint64]uint64 {
 	return all
 }
 
-// found notes an overdue lease; news is false if it was noted before.
-func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool) {
+// found notes an overdue lease; news is false if it was noted before. late is as
+// place has it.
+func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool, late Held) {
 	s := ls.shelf(id)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	l, late := s.place(id, number)
 	if l != nil {
 		l.began, l.overdue = began, true
 		s.overdue++
+		ls.m.telling.begin(id, number)
 		h, news = l.held(time.Now()), true
 	}
-	s.mu.Unlock()
-	if late.ID != 0 {
-		ls.m.reportReturned(late)
-	}
-	return h, news
+	return h, news, late
 }
 
 func (m *Meter) reportOverdue(h Held) {
-	m.events.add("overdue", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
+	m.events.add("overdue", h.who(), func() string { return h.words() })
 	_ = m.contain(func() { m.logger().Warn("lease is overdue", m.attrs(h)...) })
 	if f := m.cfg.OnOverdue; f != nil {
 		_ = m.contain(func() { f(h) })
@@ -144,7 +183,7 @@ func (m *Meter) reportOverdue(h Held) {
 // reportDropped tells of a lease that nobody ended, and by whom it was taken if
 // that is known.
 func (m *Meter) reportDropped(h Held) {
-	m.events.add("dropped", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string { return h.words() })
+	m.events.add("dropped", h.who(), func() string { return h.words() })
 	_ = m.contain(func() { m.logger().Warn("lease was dropped, not ended", m.attrs(h)...) })
 	if f := m.cfg.OnDropped; f != nil {
 		_ = m.contain(func() { f(h) })
@@ -154,14 +193,31 @@ func (m *Meter) reportDropped(h Held) {
 // words says in a few words what h is.
 func (h Held) words() string {
 	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
-	if len(h.Stack) > 0 {
-		what += ", by " + h.Stack[0].Func
+	if who := h.who(); who != "" {
+		what += ", by " + who
 	}
 	return what
 }
 
+// who is the function that acquired it; "" if that is not known. Events of many
+// leases of one are counted together: a leak must not push out all others.
+func (h Held) who() string {
+	if len(h.Stack) == 0 {
+		return ""
+	}
+	return h.Stack[0].Func
+}
+
+// reportReturned tells that an overdue lease has ended, or leaves that to who is
+// about to tell that it is overdue.
 func (m *Meter) reportReturned(h Held) {
-	m.events.add("returned", fmt.Sprintf("%d %d", h.ID, h.Lease), func() string {
+	if !m.telling.keep(h) {
+		m.tellReturned(h)
+	}
+}
+
+func (m *Meter) tellReturned(h Held) {
+	m.events.add("returned", h.who(), func() string {
 		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
 	})
 	_ = m.contain(func() { m.logger().Info("overdue lease has ended after all", m.attrs(h)...) })

@@ -3,6 +3,8 @@ package metrics
 import (
 	"sync"
 	"time"
+
+	"github.com/respool/respool/metrics/internal/text"
 )
 
 const (
@@ -20,9 +22,9 @@ type ring struct {
 }
 
 // add adds an event, unless one of the same kind and label has just been: in a
-// storm they would push out all others. text is called, with no lock held, only
+// storm they would push out all others. say is called, with no lock held, only
 // if it is needed.
-func (r *ring) add(kind, label string, text func() string) {
+func (r *ring) add(kind, label string, say func() string) {
 	now := time.Now()
 	r.mu.Lock()
 	for i := r.n - 1; i >= max(0, r.n-lookBack); i-- {
@@ -34,7 +36,7 @@ func (r *ring) add(kind, label string, text func() string) {
 		}
 	}
 	r.mu.Unlock()
-	t := clean(text(), maxText)
+	t := text.Clean(say(), text.MaxError)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.n % maxEvents

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -15,7 +16,8 @@ import (
 // Errors are an outage that begins and a panic. Warnings are makes that fail.
 // Info is an outage that ends, and a health check that fails. The rest is Debug:
 // what is made and destroyed and why, what policies refuse, and who waited, for
-// how long. Texts of errors, which can come from servers, are at most 200 bytes.
+// how long. Texts of errors, which can come from servers, are at most 200 bytes,
+// without user, password and query of a URL in them.
 func Slog(logger *slog.Logger) *resource.Trace {
 	if logger == nil {
 		logger = slog.Default()
@@ -52,7 +54,7 @@ func (l slogger) waited(ctx context.Context, e resource.WaitEvent) {
 	l.say(ctx, slog.LevelDebug, "caller waited", func() []slog.Attr {
 		a := []slog.Attr{slog.Duration("waited", e.Waited)}
 		if e.Request.Class != "" {
-			a = append(a, slog.String("class", clean(e.Request.Class, maxLabel)))
+			a = append(a, slog.String("class", text.Clean(e.Request.Class, text.MaxLabel)))
 		}
 		if e.Err != nil {
 			return append(a, errAttr(e.Err))
@@ -86,7 +88,7 @@ func (l slogger) destroyed(e resource.DestroyEvent) {
 	l.say(context.Background(), slog.LevelDebug, "destroyed", func() []slog.Attr {
 		return []slog.Attr{
 			slog.Uint64("resource", e.Info.ID), slog.Duration("age", e.Info.Age), slog.Int64("leases", e.Info.Leases),
-			slog.Duration("took", e.Took), slog.String("cause", words(e.Cause)),
+			slog.Duration("took", e.Took), slog.String("cause", text.Of(e.Cause)),
 		}
 	})
 }
@@ -105,4 +107,4 @@ func refusalAttrs(err error) []slog.Attr {
 	return []slog.Attr{slog.String("policy", refuser(err)), errAttr(err)}
 }
 
-func errAttr(err error) slog.Attr { return slog.String("err", words(err)) }
+func errAttr(err error) slog.Attr { return slog.String("err", text.Of(err)) }

@@ -3,8 +3,10 @@ package metrics_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +87,38 @@ func TestSlog_Default(t *testing.T) {
 	tr.Outage(nil)
 	if !strings.Contains(b.String(), "outage has ended") {
 		t.Errorf("it is %q", b.String())
+	}
+}
+
+// The error of a request has all of its URL: what is secret in that is in no log,
+// event or snapshot.
+func TestMeter_SecretsOfURLs(t *testing.T) {
+	const secret = "hunter2"
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	m := newMeter(t, metrics.Config{Logger: logger})
+	bad := &url.Error{Op: "Get", URL: "https://joe:" + secret + "@host/?token=" + secret, Err: errors.New("no route")}
+	src := &source{}
+	src.set(func(i *resource.Inspection) { i.LastMake = bad })
+	if err := m.Watch(src); err != nil {
+		t.Fatal(err)
+	}
+	tr := m.Trace(metrics.Slog(logger))
+	tr.Waited(t.Context(), resource.WaitEvent{Err: bad})
+	tr.Rejected(t.Context(), bad)
+	tr.Made(t.Context(), resource.MakeEvent{Err: bad})
+	tr.Refused(t.Context(), bad)
+	tr.Checked(resource.CheckEvent{Err: bad})
+	tr.Destroyed(resource.DestroyEvent{Cause: bad})
+	tr.Outage(bad)
+	tr.Panicked(bad)
+	shown, err := json.Marshal(m.Snapshot(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"the log": log.String(), "the snapshot": string(shown)} {
+		if strings.Contains(text, secret) || strings.Count(text, "…@host/?…") < 8 {
+			t.Errorf("%s is\n%s", what, text)
+		}
 	}
 }

@@ -61,6 +61,6 @@ type Frame struct {
 type Event struct {
 	Time time.Time // when
 	Kind string    // "made", "destroyed", "refused", "outage", "overdue", …
-	Text string    // at most 200 bytes of valid UTF-8, without control characters
+	Text string    // at most 200 bytes of valid UTF-8, without control characters and the secrets of URLs
 	More int64     // how many of the same kind and label came within a second after it, and have no Event of their own
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -81,21 +82,21 @@ func (m *Meter) onWaited(e resource.WaitEvent) {
 		return
 	}
 	m.events.add("gave up", "", func() string {
-		return fmt.Sprintf("a caller got nothing in %v: %s", e.Waited.Round(time.Microsecond), words(e.Err))
+		return fmt.Sprintf("a caller got nothing in %v: %s", e.Waited.Round(time.Microsecond), text.Of(e.Err))
 	})
 }
 
 func (m *Meter) onRefused(who string, err error) {
-	policy := m.refused.add(refuser(err))
+	policy := m.refused.add(refuser(err), false)
 	m.events.add("refused", who+" "+policy, func() string {
-		return fmt.Sprintf("a %s by %s: %s", who, policy, words(err))
+		return fmt.Sprintf("a %s by %s: %s", who, policy, text.Of(err))
 	})
 }
 
 func (m *Meter) onMade(e resource.MakeEvent) {
 	took := e.Took.Round(time.Microsecond)
 	if e.Err != nil {
-		m.events.add("failed", "", func() string { return fmt.Sprintf("a make, in %v: %s", took, words(e.Err)) })
+		m.events.add("failed", "", func() string { return fmt.Sprintf("a make, in %v: %s", took, text.Of(e.Err)) })
 		return
 	}
 	m.made.Record(e.ID, e.Took, 1)
@@ -106,7 +107,7 @@ func (m *Meter) onChecked(e resource.CheckEvent) {
 	m.check.Record(e.Info.ID, e.Took, 1)
 	if e.Err != nil {
 		m.events.add("check", "", func() string {
-			return fmt.Sprintf("resource %d failed in %v: %s", e.Info.ID, e.Took.Round(time.Microsecond), words(e.Err))
+			return fmt.Sprintf("resource %d failed in %v: %s", e.Info.ID, e.Took.Round(time.Microsecond), text.Of(e.Err))
 		})
 	}
 }
@@ -116,7 +117,7 @@ func (m *Meter) onDestroyed(e resource.DestroyEvent) {
 	label := m.destroyed.add(m.label(e.Cause))
 	m.events.add("destroyed", label, func() string {
 		return fmt.Sprintf("resource %d, aged %v after %d leases: %s",
-			e.Info.ID, e.Info.Age.Round(time.Millisecond), e.Info.Leases, words(e.Cause))
+			e.Info.ID, e.Info.Age.Round(time.Millisecond), e.Info.Leases, text.Of(e.Cause))
 	})
 }
 
@@ -127,11 +128,11 @@ func (m *Meter) onOutage(cause error) {
 		return
 	}
 	m.outage.begin(time.Now())
-	m.events.add("outage", "", func() string { return "makes keep failing: " + words(cause) })
+	m.events.add("outage", "", func() string { return "makes keep failing: " + text.Of(cause) })
 }
 
 func (m *Meter) onPanicked(err error) {
-	m.events.add("panic", "", func() string { return words(err) })
+	m.events.add("panic", "", func() string { return text.Of(err) })
 }
 
 func (m *Meter) onEnded(e resource.EndEvent) {

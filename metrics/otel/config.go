@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -31,8 +32,8 @@ type Meter interface {
 // shows all, as resource.pool.
 type Config struct {
 	// Meters are those whose pools are shown; nil: those that watch a pool at
-	// the time of the collection, see metrics.All. Two of one name are told
-	// apart by "#2" behind the second.
+	// the time of the collection, see metrics.All; empty: none. Two of one name
+	// are told apart by "#2" behind the second.
 	Meters []Meter
 	// Prefix begins every name, without the dot that follows; "" is
 	// "resource.pool". With "db.client.connection" the names are those of the
@@ -56,18 +57,32 @@ func (cfg Config) ready() (Config, error) {
 		bad = append(bad, fmt.Errorf("otel: Config.Prefix is %q, which cannot begin a name", cfg.Prefix))
 	}
 	for i, m := range cfg.Meters {
-		if m == nil {
+		if m == nil || m == Meter((*metrics.Meter)(nil)) { // what New returns with an error
 			bad = append(bad, fmt.Errorf("otel: Config.Meters[%d] is nil", i))
 		}
 	}
 	for i, kv := range cfg.Attributes {
-		if !kv.Valid() {
+		switch {
+		case !kv.Valid():
 			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] has no key or no value", i))
+		case !isUTF8(kv): // protocol buffers refuse it, and with it a whole export
+			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] is not UTF-8", i))
 		}
 	}
 	cfg.Meters = slices.Clone(cfg.Meters)
 	cfg.Attributes = slices.Clone(cfg.Attributes)
 	return cfg, errors.Join(bad...)
+}
+
+func isUTF8(kv attribute.KeyValue) bool {
+	texts := []string{string(kv.Key)}
+	switch kv.Value.Type() {
+	case attribute.STRING:
+		texts = append(texts, kv.Value.AsString())
+	case attribute.STRINGSLICE:
+		texts = append(texts, kv.Value.AsStringSlice()...)
+	}
+	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }
 
 // poolKey is the attribute that names a pool.

@@ -126,13 +126,21 @@ func TestAttributes(t *testing.T) {
 
 func TestBadConfig(t *testing.T) {
 	for _, prefix := range []string{"1x", "a b", "pool.", ".", strings.Repeat("a", 200)} {
-		cfg := Config{Meters: []Meter{nil}, Prefix: prefix, Attributes: []attribute.KeyValue{{}}}
+		cfg := Config{Meters: []Meter{nil, (*metrics.Meter)(nil)}, Prefix: prefix, Attributes: []attribute.KeyValue{
+			{}, attribute.String("a", "\xff"), attribute.String("\xff", "a"), attribute.StringSlice("a", []string{"é", "\xff"}),
+			attribute.String("é", "é"), attribute.StringSlice("a", []string{"é"}), attribute.Int("a", 1),
+		}}
 		_, err := NewProducer(cfg)
 		_, err2 := Register(nil, cfg)
 		if err == nil || err2 == nil || err.Error() != err2.Error() {
 			t.Fatalf("%v, %v", err, err2)
 		}
-		for _, want := range []string{"Meters[0]", "Attributes[0]", "Prefix is"} {
+		if n := strings.Count(err.Error(), "\n") + 1; n != 7 {
+			t.Errorf("%d complaints:\n%v", n, err)
+		}
+		for _, want := range []string{
+			"Meters[0]", "Meters[1]", "Attributes[0] has", "Attributes[1] is", "Attributes[2] is", "Attributes[3] is", "Prefix is",
+		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q does not say %s", err, want)
 			}

@@ -3,7 +3,6 @@ package otel
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -12,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -20,9 +20,6 @@ const (
 	WaitSpan = "wait_for_resource" // a caller waited
 	MakeSpan = "make_resource"     // a resource was made, or was to be
 )
-
-// maxText bounds the text of an error in a span, in bytes: it can be a server's.
-const maxText = 200
 
 // Trace returns what makes spans, for the Config of a pool, or to be given to the
 // Trace of its Meter as the next. name is the pool's, as [Meter] would show it,
@@ -34,7 +31,7 @@ const maxText = 200
 // whom it was begun and serve another. It has a link to that caller's span. What
 // Make does with its own ctx is below the caller's span, not below this one,
 // which is made when the make has ended. A failure's text is the status of its
-// span, 200 bytes at most.
+// span, 200 bytes at most, without user, password and query of a URL in it.
 //
 // A nil tracer is the global provider's.
 func Trace(tracer trace.Tracer, name, prefix string) *resource.Trace {
@@ -57,7 +54,7 @@ type spans struct {
 func (s *spans) waited(ctx context.Context, e resource.WaitEvent) {
 	more := make([]attribute.KeyValue, 0, 2)
 	if e.Request.Class != "" {
-		more = append(more, attribute.String(s.prefix+".class", cut(e.Request.Class)))
+		more = append(more, attribute.String(s.prefix+".class", text.Clean(e.Request.Class, text.MaxLabel)))
 	}
 	s.span(ctx, WaitSpan, e.Waited, e.ID, e.Err, more)
 }
@@ -82,15 +79,21 @@ func (s *spans) span(ctx context.Context, name string, took time.Duration, id ui
 		}
 		if err != nil {
 			more = append(more, attribute.String("error.type", kindOf(err)))
-			span.SetStatus(codes.Error, cut(err.Error()))
+			span.SetStatus(codes.Error, text.Of(err))
 		}
 		span.SetAttributes(more...)
 	}
 	span.End(trace.WithTimestamp(now))
 }
 
-// kindOf is a word for err, of few.
-func kindOf(err error) string {
+// kindOf is a word for err, of few. Its methods are not ours: they may panic, and
+// the span would never end.
+func kindOf(err error) (kind string) {
+	defer func() {
+		if recover() != nil {
+			kind = "_OTHER"
+		}
+	}()
 	for _, k := range []struct {
 		err  error
 		word string
@@ -106,9 +109,4 @@ func kindOf(err error) string {
 		}
 	}
 	return "_OTHER" // as the conventions have it
-}
-
-// cut is text as spans may have it.
-func cut(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxText)], "")
 }

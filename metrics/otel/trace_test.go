@@ -3,6 +3,7 @@ package otel
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,12 @@ type serverError struct{}
 
 func (serverError) Error() string { return strings.Repeat("é", 10_000) + "\xff" }
 
+// panicking is such as a nil pointer in an error can be.
+type panicking struct{}
+
+func (panicking) Error() string { panic("no text") }
+func (panicking) Is(error) bool { panic("no kin") }
+
 func TestFailures(t *testing.T) {
 	kept, tracer := recorder(t)
 	tr := Trace(tracer, "chat\xff", "ws.client.connection")
@@ -118,6 +125,8 @@ func TestFailures(t *testing.T) {
 		{resource.ErrClosed, "closed"},
 		{resource.ErrOutage, "outage"},
 		{serverError{}, "_OTHER"},
+		{&url.Error{Op: "Get", URL: "https://joe:secret@host?key=secret", Err: context.Canceled}, "canceled"},
+		{panicking{}, "_OTHER"},
 	} {
 		kept.Reset()
 		tr.Waited(ctx, resource.WaitEvent{Waited: time.Second, Err: c.err})
@@ -128,7 +137,7 @@ func TestFailures(t *testing.T) {
 		}
 		for _, s := range spans {
 			text := s.Status.Description
-			if s.Status.Code != codes.Error || text == "" || len(text) > maxText || strings.Contains(text, "\xff") {
+			if s.Status.Code != codes.Error || text == "" || len(text) > 200 || strings.Contains(text, "\xff") || strings.Contains(text, "secret") {
 				t.Errorf("%s: %v %q", s.Name, s.Status.Code, text)
 			}
 			if got := attr(s, "error.type"); got != c.kind {

@@ -24,8 +24,8 @@ type Meter interface {
 // Config says what a [Collector] shows, and under which names.
 type Config struct {
 	// Meters are those whose pools are shown; nil: those that watch a pool at
-	// the time of the scrape, see metrics.All. Two of one name are told apart by
-	// "#2" behind the second.
+	// the time of the scrape, see metrics.All; empty: none. Two of one name are
+	// told apart by "#2" behind the second.
 	Meters []Meter
 	// Prefix begins every name, without the underscore that follows; "" is
 	// "resource_pool".
@@ -60,6 +60,9 @@ type Collector struct {
 // none of all that watch a pool at the time of the scrape. It panics if one is
 // nil.
 func Of(meters ...Meter) *Collector {
+	if len(meters) == 0 {
+		meters = nil // a list that is empty, too
+	}
 	c, err := NewCollector(Config{Meters: meters})
 	if err != nil {
 		panic(err)
@@ -107,7 +110,7 @@ func (cfg *Config) check() error {
 		bad = append(bad, fmt.Errorf("prometheus: Config."+format, args...))
 	}
 	for i, m := range cfg.Meters {
-		if m == nil {
+		if m == nil || m == Meter((*metrics.Meter)(nil)) { // what New returns with an error
 			complain("Meters[%d] is nil", i)
 		}
 	}

@@ -163,7 +163,7 @@ func TestTwoCollectors(t *testing.T) {
 
 func TestBadConfig(t *testing.T) {
 	_, err := NewCollector(Config{
-		Meters:      []Meter{meter{}, nil},
+		Meters:      []Meter{meter{}, nil, (*metrics.Meter)(nil)},
 		Prefix:      "a-b",
 		ConstLabels: prometheus.Labels{"pool": "x", "state": "x", "le": "x", "0": "x", "__x": "x", "ok": "\xff"},
 		Buckets:     []float64{0, 1, 1, math.NaN(), math.Inf(1)},
@@ -172,14 +172,14 @@ func TestBadConfig(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"Meters[1]", `Prefix is "a-b"`, `"pool"`, `"state"`, `"le"`, `"0"`, `"__x"`, `ConstLabels["ok"]`,
+		"Meters[1]", "Meters[2]", `Prefix is "a-b"`, `"pool"`, `"state"`, `"le"`, `"0"`, `"__x"`, `ConstLabels["ok"]`,
 		"Buckets[0] is 0", "Buckets[2] is 1", "Buckets[3] is NaN", "Buckets[4] is +Inf",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %s:\n%v", want, err)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 12 {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 13 {
 		t.Errorf("%d complaints:\n%v", n, err)
 	}
 	defer func() {
@@ -187,7 +187,30 @@ func TestBadConfig(t *testing.T) {
 			t.Error("Of took a nil meter")
 		}
 	}()
-	Of(nil)
+	var none *metrics.Meter
+	Of(none)
+}
+
+// With none, Of shows all that watch, however none is written.
+func TestOf_None(t *testing.T) {
+	p, err := resource.New(resource.Config[int]{Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	m, err := metrics.New("of none", metrics.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Watch(p); err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, c := range []*Collector{Of(), Of([]Meter{}...)} {
+		if f := gather(t, c)["limit"]; f == nil || pool(f.Metric[0]) != "of none" {
+			t.Errorf("it shows %v", f)
+		}
+	}
 }
 
 // slow is a Meter in whose Snapshot all of a number of scrapes meet.
