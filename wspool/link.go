@@ -52,9 +52,10 @@ type link struct {
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
 
-	lent     int  // leases that have begun; of who has the lease
-	settling int  // callers in settle
-	care     care // the keeper's; see there
+	usual    usual // of who reads
+	lent     int   // leases that have begun; of who has the lease
+	settling int   // callers in settle
+	care     care  // the keeper's; see there
 }
 
 // reader is who reads a link.

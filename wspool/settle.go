@@ -138,10 +138,10 @@ func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) 
 // what that inflates to may be more.
 func (l *link) readAll(r io.Reader) ([]byte, error) {
 	if !l.hub.cfg.Compression {
-		return io.ReadAll(r)
+		return l.usual.readAll(r)
 	}
 	limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	data, err := l.usual.readAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(data)) > limit {
 		return nil, ErrReadLimit
 	}
