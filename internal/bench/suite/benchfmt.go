@@ -21,14 +21,19 @@ func writeBenchfmt(out io.Writer, m machine, results []result) error {
 	for _, r := range results {
 		for _, name := range slices.Sorted(maps.Keys(r.Samples)) {
 			for _, s := range r.Samples[name] {
-				if len(s) == 0 {
-					continue
+				for _, at := range placesOf(s) {
+					name := "BenchmarkRow/row=" + word(r.Row) + "/pool=" + word(name)
+					if at != "" {
+						name += "/at=" + word(at)
+					}
+					fmt.Fprintf(w, "%s-%d 1", name, m.GOMAXPROCS)
+					for _, metric := range slices.Sorted(maps.Keys(s)) {
+						if unit, place, _ := strings.Cut(metric, " at "); place == at {
+							fmt.Fprintf(w, " %v %s", s[metric], strings.ReplaceAll(unit, " ", "-"))
+						}
+					}
+					fmt.Fprintln(w)
 				}
-				fmt.Fprintf(w, "BenchmarkRow/row=%s/pool=%s-%d 1", word(r.Row), word(name), m.GOMAXPROCS)
-				for _, metric := range slices.Sorted(maps.Keys(s)) {
-					fmt.Fprintf(w, " %v %s", s[metric], unit(metric))
-				}
-				fmt.Fprintln(w)
 			}
 		}
 	}
@@ -40,7 +45,13 @@ func word(s string) string {
 	return strings.NewReplacer(" ", "-", "/", "-", ",", "", "\t", "-").Replace(s)
 }
 
-// unit is a metric as a unit: one word. benchstat takes ns/op for a time and
-// writes it as it likes, so that units that are not of an operation have their
-// number behind them.
-func unit(metric string) string { return strings.ReplaceAll(metric, " ", "-") }
+// placesOf are the places of a sweep that the metrics of s name; "" is for those
+// that name none.
+func placesOf(s sample) []string {
+	seen := map[string]bool{}
+	for metric := range s {
+		_, place, _ := strings.Cut(metric, " at ")
+		seen[place] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
