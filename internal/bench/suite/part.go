@@ -38,8 +38,9 @@ func parts() []part {
 		},
 		{
 			title: "Scaling",
-			text:  "The same with more of everything.",
-			rows:  regexp.MustCompile(`^scale-`),
+			text: "The same with more of everything. A hold is a time.Sleep, which in a program that is otherwise idle lasts up to a " +
+				"millisecond; net/http is never idle, and so has shorter ones.",
+			rows: regexp.MustCompile(`^scale-`),
 		},
 		{
 			title: "Bursts, outages, crowds",

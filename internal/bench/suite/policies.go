@@ -103,7 +103,7 @@ func policyGoals() (out []goal) {
 	for _, x := range stocks() {
 		g := goal{row: "policy-" + x.name, work: "one goroutine with policy " + x.name + ": added to none", metric: "added ns"}
 		if !x.wrap {
-			g.rule, g.bound, g.allocs = atMost, policyGoal, true
+			g.rule, g.bound, g.allocs, g.why = atMost, policyGoal, true, whyPolicy
 			if x.most > 0 {
 				g.bound = x.most
 			}

@@ -30,6 +30,9 @@ func (r report) missed() []string {
 		if l.Allocs != nil {
 			s += ", allocs " + show(l.Allocs)
 		}
+		if l.Why != "" {
+			s += " (" + l.Why + ")"
+		}
 		if l.Err != "" {
 			s += ": " + l.Err
 		}
