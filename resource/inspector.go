@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -69,7 +70,7 @@ func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) 
 	}
 	in.Resources = slices.Grow(in.Resources, n)
 	listed = make([]*entry[T], 0, n)
-	for from > 0 && len(in.Resources) < limit {
+	for holds := 1; from > 0 && len(in.Resources) < limit; holds++ {
 		p.mu.Lock() // not lock: it would count as a caller
 		now := p.since()
 		upTo := min(from, len(p.all))
@@ -82,6 +83,7 @@ func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) 
 			}
 		}
 		p.mu.Unlock()
+		makeWay(holds)
 	}
 	return listed
 }
@@ -133,21 +135,45 @@ func (p *Pool[T]) listWaiting(in *Inspection, limit int) {
 	defer p.listing.Unlock()
 	line := &p.waiters
 	p.mu.Lock()
+	n := min(line.n, limit-len(in.Waiting))
+	p.mu.Unlock()
+	if n <= 0 {
+		return
+	}
+	// Not under the lock, where to grow it would be to copy it.
+	in.Waiting = slices.Grow(in.Waiting, n)
+	p.mu.Lock()
 	line.cursor = line.front
-	for {
+	for holds := 1; ; holds++ {
 		now := p.since()
-		for n := 0; n < listChunk && line.cursor != nil && len(in.Waiting) < limit; n++ {
+		for some := min(n, listChunk); some > 0 && line.cursor != nil; some-- {
 			w := line.cursor
 			in.Waiting = append(in.Waiting, Waiting{Request: w.Request, Waited: now - w.Since})
 			line.cursor = w.next
+			n--
 		}
-		if line.cursor == nil || len(in.Waiting) >= limit {
+		if line.cursor == nil || n == 0 {
 			line.cursor = nil
 			p.mu.Unlock()
 			return
 		}
 		p.mu.Unlock()
+		makeWay(holds)
 		p.mu.Lock()
+	}
+}
+
+// wayAfter is after how many holds of the lock those who wait for it are let in.
+// Each time would be too often: where processors are busy it takes long to come
+// back.
+const wayAfter = 8
+
+// makeWay is called after each hold of the lock. A mutex that is unlocked goes to
+// who runs, and that is the one who lists: who sleeps before it would get it a
+// millisecond later, or when all is listed.
+func makeWay(holds int) {
+	if holds%wayAfter == 0 {
+		runtime.Gosched()
 	}
 }
 
