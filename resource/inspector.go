@@ -24,6 +24,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	in.OldestWait = p.longestWait()
 	p.mu.Unlock()
 	p.list(&in, limit)
+	in.Waiting = p.listWaiting(limit)
 	in.Policies = p.policyStates()
 	return in
 }
@@ -36,15 +37,13 @@ func (p *Pool[T]) longestWait() time.Duration {
 	return 0
 }
 
-// list adds resources and callers who wait to in, as long as it has less than
-// limit of them.
+// list adds resources to in, as long as it has less than limit of them.
 func (p *Pool[T]) list(in *Inspection, limit int) {
 	if limit <= 0 {
 		return
 	}
 	from := len(in.Resources)
 	made := p.listResources(in, limit)
-	p.listWaiting(in, limit)
 	if p.cfg.Describe == nil {
 		return
 	}
@@ -129,33 +128,31 @@ func (p *Pool[T]) heldFor(e *entry[T], lease, tick int64, now time.Duration) tim
 	return max(0, now.Truncate(tickLen)-time.Duration(e.knownAt)*tickLen)
 }
 
-// listWaiting goes through the line from the front.
-func (p *Pool[T]) listWaiting(in *Inspection, limit int) {
+// listWaiting goes through the line from the front, up to limit.
+func (p *Pool[T]) listWaiting(limit int) (some []Waiting) {
 	p.listing.Lock()
 	defer p.listing.Unlock()
 	line := &p.waiters
 	p.mu.Lock()
-	n := min(line.n, limit-len(in.Waiting))
+	limit = min(limit, line.n)
 	p.mu.Unlock()
-	if n <= 0 {
-		return
+	if limit <= 0 {
+		return nil
 	}
-	// Not under the lock, where to grow it would be to copy it.
-	in.Waiting = slices.Grow(in.Waiting, n)
+	some = make([]Waiting, 0, limit) // not under the lock, where to grow it would be to copy it
 	p.mu.Lock()
 	line.cursor = line.front
 	for holds := 1; ; holds++ {
 		now := p.since()
-		for some := min(n, listChunk); some > 0 && line.cursor != nil; some-- {
+		for n := 0; n < listChunk && line.cursor != nil && len(some) < limit; n++ {
 			w := line.cursor
-			in.Waiting = append(in.Waiting, Waiting{Request: w.Request, Waited: now - w.Since})
+			some = append(some, Waiting{Request: w.Request, Waited: now - w.Since})
 			line.cursor = w.next
-			n--
 		}
-		if line.cursor == nil || n == 0 {
+		if line.cursor == nil || len(some) == limit {
 			line.cursor = nil
 			p.mu.Unlock()
-			return
+			return some
 		}
 		p.mu.Unlock()
 		makeWay(holds)
