@@ -109,8 +109,11 @@ func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
 	}
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
-	if e.word.Doomed() {
+	switch {
+	case e.word.Doomed():
 		r.Doomed = e.cause
+	case p.closed:
+		r.Doomed = ErrClosed
 	}
 	return r
 }
