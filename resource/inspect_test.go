@@ -174,13 +174,17 @@ func TestInspect_HeldForDays(t *testing.T) {
 	}
 }
 
-// It goes on after Close.
+// It goes on after Close, which what is leased is destroyed for.
 func TestInspect_Closed(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
 		h.close(time.Second)
-		if in := h.p.Inspect(5); len(in.Resources) != 1 || in.Resources[0].State != resource.Leased || in.Leased != 1 {
-			t.Errorf("%+v", in)
+		in := h.p.Inspect(5)
+		if len(in.Resources) != 1 || in.Leased != 1 {
+			t.Fatalf("%+v", in)
+		}
+		if r := in.Resources[0]; r.State != resource.Leased || r.Doomed != resource.ErrClosed {
+			t.Errorf("it is %+v, want leased and to end with the pool", r)
 		}
 		l.Release()
 		h.settle()

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -23,6 +24,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	in.OldestWait = p.longestWait()
 	p.mu.Unlock()
 	p.list(&in, limit)
+	in.Waiting = p.listWaiting(limit)
 	in.Policies = p.policyStates()
 	return in
 }
@@ -35,15 +37,13 @@ func (p *Pool[T]) longestWait() time.Duration {
 	return 0
 }
 
-// list adds resources and callers who wait to in, as long as it has less than
-// limit of them.
+// list adds resources to in, as long as it has less than limit of them.
 func (p *Pool[T]) list(in *Inspection, limit int) {
 	if limit <= 0 {
 		return
 	}
 	from := len(in.Resources)
 	made := p.listResources(in, limit)
-	p.listWaiting(in, limit)
 	if p.cfg.Describe == nil {
 		return
 	}
@@ -69,7 +69,7 @@ func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) 
 	}
 	in.Resources = slices.Grow(in.Resources, n)
 	listed = make([]*entry[T], 0, n)
-	for from > 0 && len(in.Resources) < limit {
+	for holds := 1; from > 0 && len(in.Resources) < limit; holds++ {
 		p.mu.Lock() // not lock: it would count as a caller
 		now := p.since()
 		upTo := min(from, len(p.all))
@@ -82,6 +82,7 @@ func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) 
 			}
 		}
 		p.mu.Unlock()
+		makeWay(holds)
 	}
 	return listed
 }
@@ -108,8 +109,11 @@ func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
 	}
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
-	if e.word.Doomed() {
+	switch {
+	case e.word.Doomed():
 		r.Doomed = e.cause
+	case p.closed:
+		r.Doomed = ErrClosed
 	}
 	return r
 }
@@ -127,27 +131,49 @@ func (p *Pool[T]) heldFor(e *entry[T], lease, tick int64, now time.Duration) tim
 	return max(0, now.Truncate(tickLen)-time.Duration(e.knownAt)*tickLen)
 }
 
-// listWaiting goes through the line from the front.
-func (p *Pool[T]) listWaiting(in *Inspection, limit int) {
+// listWaiting goes through the line from the front, up to limit.
+func (p *Pool[T]) listWaiting(limit int) (some []Waiting) {
 	p.listing.Lock()
 	defer p.listing.Unlock()
 	line := &p.waiters
 	p.mu.Lock()
+	limit = min(limit, line.n)
+	p.mu.Unlock()
+	if limit <= 0 {
+		return nil
+	}
+	some = make([]Waiting, 0, limit) // not under the lock, where to grow it would be to copy it
+	p.mu.Lock()
 	line.cursor = line.front
-	for {
+	for holds := 1; ; holds++ {
 		now := p.since()
-		for n := 0; n < listChunk && line.cursor != nil && len(in.Waiting) < limit; n++ {
+		for n := 0; n < listChunk && line.cursor != nil && len(some) < limit; n++ {
 			w := line.cursor
-			in.Waiting = append(in.Waiting, Waiting{Request: w.Request, Waited: now - w.Since})
+			some = append(some, Waiting{Request: w.Request, Waited: now - w.Since})
 			line.cursor = w.next
 		}
-		if line.cursor == nil || len(in.Waiting) >= limit {
+		if line.cursor == nil || len(some) == limit {
 			line.cursor = nil
 			p.mu.Unlock()
-			return
+			return some
 		}
 		p.mu.Unlock()
+		makeWay(holds)
 		p.mu.Lock()
+	}
+}
+
+// wayAfter is after how many holds of the lock those who wait for it are let in.
+// Each time would be too often: where processors are busy it takes long to come
+// back.
+const wayAfter = 8
+
+// makeWay is called after each hold of the lock. A mutex that is unlocked goes to
+// who runs, and that is the one who lists: who sleeps before it would get it a
+// millisecond later, or when all is listed.
+func makeWay(holds int) {
+	if holds%wayAfter == 0 {
+		runtime.Gosched()
 	}
 }
 

@@ -3,23 +3,29 @@ package resource
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // inspectedKeys is of how many keys [Keyed.Inspect] tells the policies.
 const inspectedKeys = 16
 
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of
-// [Keyed.Stats], OldestWait the longest of any key, Resources and Waiting some of
-// all keys, together at most limit each, those who wait longest first.
-// Policies are those of the first few keys, the same ones told once. Its cost
-// grows with the number of keys, and it makes none.
+// [Keyed.Stats], OldestWait the longest of any key, Resources some of all keys,
+// and Waiting those of all keys who wait longest, in that order. Policies are
+// those of the first few keys, the same ones told once. Its cost grows with the
+// number of keys, and it makes none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0
+	waits := longest{most: max(0, limit)}
 	for _, p := range k.All() {
 		p.mu.Lock()
-		in.OldestWait = max(in.OldestWait, p.longestWait())
+		wait := p.longestWait()
 		p.mu.Unlock()
+		in.OldestWait = max(in.OldestWait, wait)
+		if waits.takes(wait) {
+			waits.add(p.listWaiting(limit))
+		}
 		p.list(&in, limit)
 		if asked++; asked > inspectedKeys {
 			continue
@@ -30,8 +36,31 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 			}
 		}
 	}
-	slices.SortStableFunc(in.Waiting, func(a, b Waiting) int { return cmp.Compare(b.Waited, a.Waited) })
+	in.Waiting = waits.cut()
 	return in
+}
+
+// longest is those who wait longest, of the lines of many keys.
+type longest struct {
+	most  int
+	all   []Waiting     // twice as many at most, in no order
+	least time.Duration // who waits no longer is none of them
+}
+
+// takes reports whether one who has waited so long may be one of them.
+func (l *longest) takes(wait time.Duration) bool { return l.least == 0 || wait > l.least }
+
+func (l *longest) add(some []Waiting) {
+	if l.all = append(l.all, some...); len(l.all)-l.most > l.most {
+		l.all = l.cut()
+		l.least = l.all[l.most-1].Waited
+	}
+}
+
+// cut returns them, the first first.
+func (l *longest) cut() []Waiting {
+	slices.SortStableFunc(l.all, func(a, b Waiting) int { return cmp.Compare(b.Waited, a.Waited) })
+	return l.all[:min(len(l.all), l.most)]
 }
 
 // InspectKey is [Pool.Inspect] for one key, if that is in use. It makes none and

@@ -3,9 +3,11 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/respool/respool/resource"
 )
@@ -213,4 +215,45 @@ func TestQueue_RefusalSaysRetryAfter(t *testing.T) {
 			t.Errorf("RetryAfter is %v, and %+v; want 1s", e.RetryAfter, r)
 		}
 	})
+}
+
+// keeper is a Queue that never lets go of those it was given.
+type keeper struct {
+	listQueue
+	all []*resource.Waiter
+}
+
+func (k *keeper) Push(w *resource.Waiter, now time.Duration) {
+	k.all = append(k.all, w)
+	k.listQueue.Push(w, now)
+}
+
+// A Queue that keeps a Waiter does not keep the caller's context, nor what it
+// was lent.
+func TestQueue_KeepsNothingOfTheCaller(t *testing.T) {
+	q := &keeper{}
+	p := newPlain(t, 1, func(cfg *resource.Config[*token]) { cfg.Queue = q })
+	served := make(chan [2]weak.Pointer[token])
+	l := p.must(context.Background())
+	go func() {
+		mine := &token{}
+		ctx := context.WithValue(context.Background(), classKey{}, mine)
+		l := p.must(ctx)
+		lent := l.Value()
+		l.Discard(nil)
+		served <- [2]weak.Pointer[token]{weak.Make(mine), weak.Make(lent)}
+	}()
+	for p.Stats().Waiting == 0 {
+		runtime.Gosched()
+	}
+	l.Release()
+	kept := <-served
+	for end := time.Now().Add(20 * time.Second); kept[0].Value() != nil || kept[1].Value() != nil; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatalf("kept are the context's value: %t, the resource: %t", kept[0].Value() != nil, kept[1].Value() != nil)
+		}
+	}
+	if len(q.all) == 0 {
+		t.Error("nobody waited")
+	}
 }

@@ -46,7 +46,8 @@ func (c *Config[T]) sampleMask() uint64 {
 // come and go would count as used up. The pool is locked.
 func (p *Pool[T]) judgeSampling(scan bool) {
 	leased := p.out()
-	full := func() bool { return leased*5 >= p.max*4 }
+	most := p.max - p.max/5 // four fifths, rounded up; four times it may be too much for an int
+	full := func() bool { return leased >= most }
 	if full() && p.taken > 0 {
 		if leased -= p.taken; !full() {
 			if !scan {

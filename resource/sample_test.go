@@ -167,6 +167,20 @@ func TestSample_SmallAndBusy(t *testing.T) {
 	})
 }
 
+// The largest maximum there is is as far from being used up where an int has 32
+// bits.
+func TestSample_LargestMaximum(t *testing.T) {
+	b := newBook()
+	script(t, 1<<30, b.in(1<<20), func(h *harness) {
+		for range 100 {
+			h.lend().Release()
+		}
+		if begun, _ := b.take(); len(begun) > 2 {
+			t.Errorf("%d of 100 sampled", len(begun))
+		}
+	})
+}
+
 // Held is exact of what was sampled; else only the long ones are told, in ticks.
 func TestSample_Held(t *testing.T) {
 	for _, sampled := range []bool{true, false} {

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// Trace is a set of functions that the pool calls when something slow happens;
-// an acquire that finds an idle resource and its release call none, but for
-// Leased and Ended, and those of few leases. Nil functions are skipped. They are called with no lock held, by many goroutines
-// at once, and delay what they observe: they should be quick. A panic in one is
-// contained and counted in [Stats.Panics].
+// Trace is a set of functions that the pool calls when something slow happens.
+// An acquire that finds an idle resource, and the release after it, call none,
+// unless the lease is sampled: of such leases Leased and Ended are told, and
+// [Config.SampleLeases] says how many that are. Nil functions are skipped. They
+// are called with no lock held, by many goroutines at once, and delay what they
+// observe: they should be quick. A panic in one is contained and counted in
+// [Stats.Panics].
 type Trace struct {
 	// Waited is called when an acquire that had to wait has ended. ctx is the
 	// caller's.
@@ -37,7 +39,7 @@ type Trace struct {
 	// Leased is called when a lease has begun that is sampled (see
 	// Config.SampleLeases), on the goroutine of the caller, before it has the
 	// lease. ctx is the caller's. If Leased panics the caller has the lease all
-	// the same.
+	// the same; if it ends its goroutine the resource is destroyed.
 	Leased func(ctx context.Context, e LeaseEvent)
 	// Ended is called when a lease has ended that was sampled, or that lasted
 	// for about 20 ms or more, on the goroutine that ended it: for each call of

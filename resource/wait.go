@@ -104,7 +104,7 @@ func (l *waitList[T]) remove(w *waiter[T]) {
 }
 
 // newWaiter makes one for s. A Queue may keep what it was given, so only
-// without one are they used again.
+// without one are they used again: see freeWaiter.
 func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 	if !s.waited {
 		s.waited, s.start = true, now
@@ -120,8 +120,12 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 	return w
 }
 
+// freeWaiter is called when w has left the line and its owner has what it got.
+// Whoever keeps it then, as a Queue does that cuts its first off a slice, keeps
+// nothing of the caller's, whose context may lead to all that the caller has.
 func (p *Pool[T]) freeWaiter(w *waiter[T]) {
 	if p.ordered {
+		w.ctx, w.lease, w.err, w.next = nil, Lease[T]{}, nil, nil
 		return
 	}
 	ready, owner := w.ready, w.owner

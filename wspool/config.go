@@ -183,10 +183,11 @@ type Config struct {
 	// found at the next collection, which in a process that allocates little
 	// may be two minutes away. In use, and not dropped, is a Conn that a
 	// goroutine still has or calls a method of, a reader or writer from it, and
-	// its NetConn. It is a net under a bug, which Trace.Ended and
-	// Trace.Destroyed report and Stats counts, and no way to end leases; each
-	// lease takes a little less than a microsecond more with it. False: such a
-	// connection is never found.
+	// its NetConn. One that the context of its own open reader leads to is not
+	// found. It is a net under a bug, which Trace.Ended and Trace.Destroyed
+	// report and Stats counts, and no way to end leases; each lease takes a
+	// little less than a microsecond more with it. False: such a connection is
+	// never found.
 	Reclaim bool
 }
 

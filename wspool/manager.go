@@ -171,5 +171,8 @@ func (s ManagerStats) String() string { return s.KeyedStats.String() + "; " + s.
 // and Close may be called again to wait for it.
 func (m *Manager[K]) Close(ctx context.Context) error {
 	m.end()
-	return m.keyed.Close(ctx)
+	if err := m.keyed.Close(ctx); err != nil {
+		return err
+	}
+	return m.count.reclaims.await(ctx, func() resource.Load { return m.keyed.Stats().Load })
 }

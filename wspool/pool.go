@@ -91,10 +91,13 @@ func (p *Pool) Stats() Stats { return Stats{p.pool.Stats(), p.hub.count.sockets(
 
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are
 // cancelled, idle connections closed with code 1001, each within
-// [Config.CloseTimeout], leased ones when their lease ends. It returns nil when nothing of the pool runs any more, or a
-// [*resource.CloseError] when ctx ends before; the closing goes on, and Close
-// may be called again to wait for it.
+// [Config.CloseTimeout], leased ones when their lease ends. It returns nil when
+// nothing of the pool runs any more, or a [*resource.CloseError] when ctx ends
+// before; the closing goes on, and Close may be called again to wait for it.
 func (p *Pool) Close(ctx context.Context) error {
 	p.end()
-	return p.pool.Close(ctx)
+	if err := p.pool.Close(ctx); err != nil {
+		return err
+	}
+	return p.hub.count.reclaims.await(ctx, func() resource.Load { return p.pool.Stats().Load })
 }

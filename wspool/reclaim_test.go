@@ -48,10 +48,16 @@ func drop(found chan struct{}) {
 // It does so on a goroutine whose stack is gone afterwards.
 func lose[T any](t testing.TB, p *wspool.Pool, f func(c *wspool.Conn) T) (kept T) {
 	t.Helper()
+	return loseFrom(t, func() (*wspool.Conn, error) { return p.Acquire(t.Context()) }, f)
+}
+
+// loseFrom is lose, of what acquire leases.
+func loseFrom[T any](t testing.TB, acquire func() (*wspool.Conn, error), f func(c *wspool.Conn) T) (kept T) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if c, err := p.Acquire(t.Context()); err != nil {
+		if c, err := acquire(); err != nil {
 			t.Error(err)
 		} else {
 			kept = f(c)
@@ -60,6 +66,8 @@ func lose[T any](t testing.TB, p *wspool.Pool, f func(c *wspool.Conn) T) (kept T
 	<-done
 	return kept
 }
+
+func nothing(*wspool.Conn) any { return nil }
 
 // leaky is a pool of one that reclaims, and tells how leases and connections
 // ended.
@@ -268,6 +276,43 @@ func TestReclaimNotWhatIsPartOfIt(t *testing.T) {
 }
 
 func second(_ int, err error) error { return err }
+
+// I6: Close waits until Trace has been told of the end of a lease that nobody had.
+func TestI6_ReclaimClose(t *testing.T) {
+	began, goOn := make(chan struct{}), make(chan struct{})
+	peer := listen(t, false, echo)
+	peer.cfg.Reclaim = true
+	peer.cfg.Trace = &resource.Trace{Ended: func(resource.EndEvent) { began <- struct{}{}; <-goOn }}
+	one := pool(t, peer.cfg)
+	many, err := wspool.NewManager(wspool.ManagerConfig[int]{
+		MaxTotal: 1,
+		Config:   func(int) (wspool.Config, error) { return peer.cfg, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]struct {
+		acquire func() (*wspool.Conn, error)
+		close   func(context.Context) error
+	}{
+		"Pool":    {func() (*wspool.Conn, error) { return one.Acquire(t.Context()) }, one.Close},
+		"Manager": {func() (*wspool.Conn, error) { return many.Acquire(t.Context(), 1) }, many.Close},
+	} {
+		loseFrom(t, p.acquire, nothing)
+		collect(t)
+		next(t, "end of the lease", began)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var left *resource.CloseError
+		if err := p.close(ctx); !errors.As(err, &left) || left.Busy != 1 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: Close while Trace is told: %v", name, err)
+		}
+		goOn <- struct{}{}
+		if err := p.close(t.Context()); err != nil {
+			t.Errorf("%s: Close: %v", name, err)
+		}
+	}
+}
 
 // BenchmarkReclaim is what a lease costs with Reclaim and without.
 func BenchmarkReclaim(b *testing.B) {

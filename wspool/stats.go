@@ -56,6 +56,7 @@ type counts struct {
 	unwatched                           atomic.Int64 // a level
 	unsolicited, tainted, stale, silent atomic.Int64
 	dropped                             atomic.Int64
+	reclaims                            reclaims // that run
 
 	mu     sync.Mutex
 	closed map[int]int64

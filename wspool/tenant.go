@@ -46,25 +46,9 @@ func newConn(l *link) *Conn {
 	return &both.conn
 }
 
-// reclaimable has the lease of c ended if c is lost.
-func (c *Conn) reclaimable() {
-	if c.link.hub.cfg.Reclaim {
-		c.lost = runtime.AddCleanup(c, (*tenant).dropped, c.tenant)
-	}
-}
-
 // end ends the lease once, and looks for c no more.
 func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	defer runtime.KeepAlive(c)
 	c.lost.Stop()
 	c.tenant.end(err, destroy, give)
-}
-
-// dropped ends a lease whose Conn is gone. To end it may take a while, and calls
-// what is not ours; the collector must not wait for that.
-func (c *tenant) dropped() {
-	go c.end(ErrDropped, true, func(l resource.Lease[*link]) {
-		c.link.hub.count.dropped.Add(1)
-		l.Discard(ErrDropped)
-	})
 }
