@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -81,7 +82,11 @@ func (p *Page) collect(stop <-chan struct{}) {
 
 // deliver gives u to those who have not had it.
 func (p *Page) deliver(u *update) {
-	for _, v := range p.without(u) {
+	all := p.without(u)
+	for _, v := range all { // first, so that a pool has the same figures for all of them
+		u.lists(v.view.pool)
+	}
+	for _, v := range all {
 		b := u.frame(v.view)
 		select {
 		case <-v.next: // it was too slow for this one
@@ -108,19 +113,20 @@ func (p *Page) without(u *update) (all []*viewer) {
 
 // frame is the update as events, for everyone with that view.
 func (u *update) frame(v view) []byte {
+	if v.pool == "" {
+		v = view{find: v.find}
+	}
 	if b, ok := u.frames[v]; ok {
 		return b
 	}
+	var b []byte
 	if v.pool == "" {
-		b := event("pools", encode(u.pools(v.find)))
-		u.frames[v] = b
-		return b
+		g, _ := encode(u.pools(v.find)) // numbers, texts and a time of this page's: it cannot fail
+		b = event("pools", g)
+	} else {
+		one := event("pool", u.pool(v)) // before what all have in common: it may ask for lists
+		b = append(slices.Clip(u.frame(view{})), one...)
 	}
-	d, ok := u.pool(v)
-	if !ok {
-		d.Name, d.Gone = v.pool, true
-	}
-	b := append(event("pools", encode(u.pools(""))), event("pool", encode(d))...)
 	u.frames[v] = b
 	return b
 }

@@ -29,6 +29,7 @@ import (
 	"bytes"
 	"embed"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -55,7 +56,8 @@ type Meter interface {
 type Config struct {
 	// Meters returns the pools to be shown, in their order. It is called for
 	// each update, by several goroutines at once. Nil: [metrics.All]. Of
-	// several with one name, those behind the first are shown with a number.
+	// several with one name, those behind the first are shown with a number. A
+	// panic in it is shown in the place of the pools.
 	Meters func() []Meter
 	// Every is the time between two updates. Zero: a second. Less than a
 	// tenth of a second is taken as that.
@@ -219,19 +221,17 @@ var errUnknown = errors.New("no such pool")
 
 func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 	v, err := parseView(r.URL.Query())
-	var text []byte
-	if err == nil {
-		if !one {
-			v.pool = ""
-		}
-		text, err = p.look(v, one)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
+	text, err := p.look(v, one)
 	switch {
 	case errors.Is(err, errUnknown):
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, "a snapshot cannot be shown: "+cut(err.Error()), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -242,14 +242,19 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 }
 
 // look is what serveJSON answers.
-func (p *Page) look(v view, one bool) ([]byte, error) {
+func (p *Page) look(v view, one bool) (text []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panicked: %v", r)
+		}
+	}()
 	u := p.update()
 	if !one {
-		return encode(u.plainPools(v.find)), nil
+		return encode(u.plainPools(v.find))
 	}
 	a, ok := u.plainPool(v)
 	if !ok {
 		return nil, errUnknown
 	}
-	return encode(a), nil
+	return encode(a)
 }

@@ -35,14 +35,28 @@ func (p *Page) update() *update {
 		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
 		at: time.Now(), byName: make(map[string]int), frames: make(map[view][]byte),
 	}
-	for _, m := range p.cfg.Meters() {
+	all, problem := p.meters()
+	if problem != "" {
+		u.add(known{problem: problem})
+	}
+	for _, m := range all {
 		k := known{meter: m}
 		k.brief, k.problem = ask(m, 0)
-		k.brief.Name = u.name(k.brief.Name)
-		u.byName[k.brief.Name] = len(u.known)
-		u.known = append(u.known, k)
+		u.add(k)
 	}
 	return u
+}
+
+// meters contains a panic of Config.Meters, and says what it was.
+func (p *Page) meters() (all []Meter, problem string) {
+	defer contain(&problem, "Config.Meters")
+	return p.cfg.Meters(), ""
+}
+
+func (u *update) add(k known) {
+	k.brief.Name = u.name(k.brief.Name)
+	u.byName[k.brief.Name] = len(u.known)
+	u.known = append(u.known, k)
 }
 
 // name makes a name that a browser can send back, and that no other pool has.
@@ -64,12 +78,15 @@ func (u *update) find(name string) *known {
 
 // ask contains a panic: a page that looks must not end the process.
 func ask(m Meter, limit int) (s metrics.Snapshot, problem string) {
-	defer func() {
-		if r := recover(); r != nil {
-			problem = cut(fmt.Sprintf("its snapshot panicked: %v", r))
-		}
-	}()
+	defer contain(&problem, "its snapshot")
 	return m.Snapshot(limit), ""
+}
+
+// contain is deferred where what is not ours may panic.
+func contain(problem *string, what string) {
+	if r := recover(); r != nil {
+		*problem = cut(fmt.Sprintf("%s panicked: %v", what, r))
+	}
 }
 
 // registered are the meters of the process.
@@ -95,14 +112,21 @@ func (u *update) pools(find string) glance {
 			if k.full != nil { // one figure, wherever it is shown
 				s = k.full
 			}
-			g.Pools = append(g.Pools, u.summary(s, k.problem))
+			one, problem := u.summary(s, k.problem)
+			if problem != k.problem {
+				one = summary{Name: s.Name, Problem: problem}
+			}
+			g.Pools = append(g.Pools, one)
 		}
 	}
 	return g
 }
 
-func (u *update) summary(s *metrics.Snapshot, problem string) summary {
-	out := summary{
+// summary contains a panic in what others filled in, as another problem.
+func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p string) {
+	p = problem
+	defer contain(&p, "a look at its snapshot")
+	out = summary{
 		Name: s.Name, Problem: problem,
 		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
 		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
@@ -124,7 +148,7 @@ func (u *update) summary(s *metrics.Snapshot, problem string) summary {
 	if problem == "" {
 		out.Wait = toHistogram(s.Wait)
 	}
-	return out
+	return out, p
 }
 
 // lists is a pool with its lists, asked for once an update; nil if there is no
@@ -141,18 +165,44 @@ func (u *update) lists(name string) *known {
 	return k
 }
 
-// pool is one pool as its page has it.
-func (u *update) pool(v view) (d detail, ok bool) {
+// pool is one pool as its page has it, in JSON.
+func (u *update) pool(v view) []byte {
 	k := u.lists(v.pool)
 	if k == nil {
-		return detail{}, false
+		return u.problem(v.pool, "", true)
 	}
 	if k.full == nil {
-		return detail{summary: summary{Name: k.brief.Name, Problem: k.problem}, Time: u.at}, true
+		return u.problem(v.pool, k.problem, false)
 	}
-	s := k.full
+	d, problem := u.detail(v, k.full)
+	if problem == "" {
+		b, err := encode(d)
+		if err == nil {
+			return b
+		}
+		problem = cut(fmt.Sprintf("its snapshot cannot be shown: %v", err))
+	}
+	return u.problem(v.pool, problem, false)
+}
+
+// problem is a pool of which nothing else is known.
+func (u *update) problem(name, problem string, gone bool) []byte {
+	b, err := encode(detail{summary: summary{Name: name, Problem: problem}, Gone: gone, Time: u.at})
+	if err != nil {
+		return []byte("{}")
+	}
+	return b
+}
+
+// detail contains a panic in what others filled in.
+func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) {
+	defer contain(&problem, "a look at its snapshot")
+	brief, problem := u.summary(s, "")
+	if problem != "" {
+		return d, problem
+	}
 	d = detail{
-		summary: u.summary(s, ""), Time: u.at,
+		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
 		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
@@ -171,7 +221,7 @@ func (u *update) pool(v view) (d detail, ok bool) {
 	for _, e := range first(s.Events, u.limit) {
 		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
 	}
-	return d, true
+	return d, ""
 }
 
 func toItem(r *resource.Resource) item {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/metrics"
@@ -247,7 +248,7 @@ func TestBounds(t *testing.T) {
 	if len(b) > 64<<10 {
 		t.Errorf("a frame has %d bytes", len(b))
 	}
-	d, _ := u.pool(view{pool: "many", sort: "id"})
+	d, _ := u.detail(view{pool: "many", sort: "id"}, u.lists("many").full)
 	if len(d.Resources.Rows) != defaultLimit || d.Resources.Matched != scanned || len(d.Held.Rows) != defaultLimit ||
 		len(d.Waiters.Rows) != defaultLimit || len(d.Events) != defaultLimit {
 		t.Errorf("%d of %d resources, %d leases, %d waiters, %d events", len(d.Resources.Rows), d.Resources.Matched,
@@ -269,6 +270,59 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%d pools of a name, and %d more", len(some.Pools), some.More)
 	}
 }
+
+// What pools and other people's meters are made of may panic when it is read, or
+// be no JSON. It is said where the pool would be, and nothing ends: not the
+// collector, in which a panic would end the process.
+func TestTrapped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var none *nilError
+		failed, doomed, odd, late := sample(), sample(), sample(), sample()
+		failed.s.Name, failed.s.LastMake = "failed", none
+		doomed.s.Name, doomed.s.Resources[0].Doomed = "doomed", none
+		odd.s.Name, odd.s.Resources[0].State = "odd", 77
+		late.s.Name, late.s.Events[0].Time = "late", time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		s := serve(t, failed, doomed, odd, late, nil)
+		for name, want := range map[string][3]string{ // the problem, the last make, what is in the list of resources
+			"failed": {"", "an error whose text panics", ""},
+			"doomed": {"", "connection refused", "an error whose text panics"},
+			"odd":    {"a look at its snapshot panicked: ", "", ""},
+			"late":   {"its snapshot cannot be shown: ", "", ""},
+			// There is no meter at all.
+			"unnamed": {"its snapshot panicked: ", "", ""},
+		} {
+			w := s.watch("find=an+error&pool="+name, 1<<20)
+			for range 2 {
+				if _, g := w.next(); len(g["pools"].([]any)) != 5 {
+					t.Errorf("%s: at a glance are %v", name, g)
+				}
+				_, d := w.next()
+				problem, _ := d["problem"].(string)
+				cause, _ := d["last_make_error"].(string)
+				if !strings.HasPrefix(problem, want[0]) || (problem == "") != (want[0] == "") || cause != want[1] || d["name"] != name ||
+					!strings.Contains(fmt.Sprint(d["resources"]), want[2]) {
+					t.Errorf("%s is shown as %v", name, d)
+				}
+			}
+			w.conn.Close()
+		}
+		for name, want := range map[string]int{"failed": 200, "doomed": 200, "odd": 500, "late": 500, "unnamed": 200} {
+			if r, text := get(t, s.page, "GET", "/p/pool.json?sort=age&state=leased&pool="+name); r.StatusCode != want {
+				t.Errorf("%s is answered %s: %s", name, r.Status, text)
+			}
+		}
+		s.page.cfg.Meters = func() []Meter { panic("no meters today") }
+		if got := fmt.Sprint(decoded(t, s.page, "/p/pools.json")["pools"]); !strings.Contains(got, "Config.Meters panicked: no meters today") {
+			t.Errorf("without meters there is %s", got)
+		}
+		s.stop()
+	})
+}
+
+// nilError is what a function of somebody else's returns as its nil pointer.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
 
 func BenchmarkFrame(b *testing.B) {
 	p := pageOf(b, many(10_000))

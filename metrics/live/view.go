@@ -82,7 +82,7 @@ func (v view) wants(r *resource.Resource) bool {
 		}
 	}
 	return v.find == "" || contains(r.Detail, v.find) || contains(r.State.String(), v.find) ||
-		strconv.FormatUint(r.ID, 10) == v.find || r.Doomed != nil && contains(r.Doomed.Error(), v.find)
+		strconv.FormatUint(r.ID, 10) == v.find || r.Doomed != nil && contains(because(r.Doomed), v.find)
 }
 
 // contains passes over case.

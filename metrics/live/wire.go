@@ -169,13 +169,15 @@ type happening struct {
 	More int64     `json:"more,omitempty"` // like it, within a second
 }
 
-// encode cannot fail: there are only numbers, texts and times of this age.
-func encode(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Appendf(nil, "%q", err)
-	}
-	return b
+// encode fails at what a Meter of somebody else's made up: a year with five
+// digits, or a State that there is not.
+func encode(v any) (b []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panicked: %v", r)
+		}
+	}()
+	return json.Marshal(v)
 }
 
 // maxText bounds what others wrote, in bytes.
@@ -193,10 +195,17 @@ func cut(s string) string {
 	return s[:n] + "…"
 }
 
-func because(err error) string {
+// because is the text of err. Its methods are not ours, and may panic: those of
+// a nil pointer that became an error, say.
+func because(err error) (text string) {
 	if err == nil {
 		return ""
 	}
+	defer func() {
+		if recover() != nil {
+			text = "an error whose text panics"
+		}
+	}()
 	return cut(err.Error())
 }
 
