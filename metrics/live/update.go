@@ -240,11 +240,17 @@ func toItem(r *resource.Resource) item {
 
 func toHeld(all []metrics.Held, limit int) held {
 	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
-	place := make(map[string]int) // of a stack
+	place := make(map[string]int)  // of a stack
+	words := make(map[span]string) // of a stack: most are in a Snapshot once
 	for _, h := range first(all, limit) {
 		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
 		if len(h.Stack) > 0 {
-			key := fmt.Sprint(h.Stack)
+			at := span{&h.Stack[0], len(h.Stack)}
+			key, ok := words[at]
+			if !ok {
+				key = fmt.Sprint(h.Stack)
+				words[at] = key
+			}
 			i, ok := place[key]
 			if !ok {
 				i = len(out.Stacks)
@@ -256,6 +262,12 @@ func toHeld(all []metrics.Held, limit int) held {
 		out.Rows = append(out.Rows, row)
 	}
 	return out
+}
+
+// span is where a stack is in memory.
+type span struct {
+	first *metrics.Frame
+	n     int
 }
 
 func toStack(all []metrics.Frame) []frame {
