@@ -157,18 +157,27 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer p.leave(me)
-	if err := http.NewResponseController(w).Flush(); errors.Is(err, http.ErrNotSupported) {
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the last deadline stays on it, and a browser has six
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.Flush(); errors.Is(err, http.ErrNotSupported) {
 		http.Error(w, "nothing can be streamed here: what wraps the ResponseWriter has no Flush", http.StatusNotImplemented)
 		return
 	}
 	// The server's own deadlines are for answers that end. A writer that knows
-	// none keeps those that it has.
-	rc := http.NewResponseController(w)
+	// none keeps those that it has. In HTTP/2 a deadline ends the stream even
+	// while nothing is written, so there is none between two frames.
 	_ = rc.SetReadDeadline(time.Time{})
+	limit := func() { _ = rc.SetWriteDeadline(time.Now().Add(slowest)) }
+	defer limit() // for the end of the answer
 	send := func(b []byte) bool {
-		_ = rc.SetWriteDeadline(time.Now().Add(slowest))
-		_, err := w.Write(b)
-		return err == nil && rc.Flush() == nil
+		limit()
+		if _, err := w.Write(b); err != nil || rc.Flush() != nil {
+			return false
+		}
+		_ = rc.SetWriteDeadline(time.Time{})
+		return true
 	}
 	if !send([]byte("retry: 1000\n\n")) {
 		return

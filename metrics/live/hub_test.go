@@ -40,12 +40,19 @@ func (s *site) Close() error   { return nil }
 func (s *site) Addr() net.Addr { return &net.TCPAddr{} }
 
 func serve(t *testing.T, all ...Meter) *site {
+	s := newSite(t, all...)
+	s.serve()
+	return s
+}
+
+func newSite(t *testing.T, all ...Meter) *site {
 	s := &site{t: t, page: pageOf(t, all...), conns: make(chan net.Conn)}
 	s.srv = &http.Server{Handler: s.page, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
 	s.srv.RegisterOnShutdown(s.page.Close)
-	s.ended.Go(func() { s.srv.Serve(s) })
 	return s
 }
+
+func (s *site) serve() { s.ended.Go(func() { s.srv.Serve(s) }) }
 
 // stop is what a server does that ends well.
 func (s *site) stop() {
