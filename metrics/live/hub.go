@@ -20,6 +20,12 @@ var (
 	errFull   = errors.New("too many watch already")
 )
 
+// collector updates everyone while somebody watches.
+type collector struct {
+	stop chan struct{}
+	kick chan struct{} // somebody came
+}
+
 // join makes v a viewer, and starts the collector for the first.
 func (p *Page) join(v *viewer) error {
 	p.mu.Lock()
@@ -31,16 +37,16 @@ func (p *Page) join(v *viewer) error {
 		return errFull
 	}
 	p.viewers[v] = struct{}{}
-	if p.stop != nil {
+	if p.now != nil {
 		select {
-		case p.kick <- struct{}{}:
+		case p.now.kick <- struct{}{}:
 		default: // it will come for others, and see v too
 		}
 		return nil
 	}
-	stop := make(chan struct{})
-	p.stop = stop
-	p.collectors.Go(func() { p.collect(stop) })
+	c := &collector{stop: make(chan struct{}), kick: make(chan struct{}, 1)}
+	p.now = c
+	p.collectors.Go(func() { p.collect(c) })
 	return nil
 }
 
@@ -56,27 +62,53 @@ func (p *Page) leave(v *viewer) {
 
 // rest ends the collector. The page is locked.
 func (p *Page) rest() {
-	if p.stop != nil {
-		close(p.stop)
-		p.stop = nil
+	if p.now != nil {
+		close(p.now.stop)
+		p.now = nil
 	}
 }
 
-// collect updates everyone until stop is closed. Who comes between two updates
-// is shown the last one.
-func (p *Page) collect(stop <-chan struct{}) {
-	ticks := time.NewTicker(p.cfg.Every)
-	defer ticks.Stop()
-	u := p.update()
+// collect updates everyone until c is stopped, one update in Config.Every, or in
+// idleShare times as long as one takes: however many pools there are, and however
+// slow, no more of a core goes into it. Who comes in between is shown the last one.
+func (p *Page) collect(c *collector) {
+	select {
+	case p.turn <- struct{}{}: // one at a time, should a meter hang
+		defer func() { <-p.turn }()
+	case <-c.stop:
+		return
+	}
+	every := p.cfg.Every
 	for {
-		p.deliver(u)
-		select {
-		case <-stop:
-			return
-		case <-ticks.C:
-			u = p.update()
-		case <-p.kick:
+		begun := time.Now()
+		u := p.update()
+		u.every = every // as far as it is known
+		if c.stopped() {
+			return // others may have a newer one
 		}
+		p.deliver(u)
+		every = max(p.cfg.Every, idleShare*time.Since(begun))
+		next := time.NewTimer(every - time.Since(begun))
+		for waiting := true; waiting; {
+			select {
+			case <-c.stop:
+				next.Stop()
+				return
+			case <-next.C:
+				waiting = false
+			case <-c.kick:
+				p.deliver(u)
+			}
+		}
+	}
+}
+
+func (c *collector) stopped() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
 	}
 }
 

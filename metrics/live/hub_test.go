@@ -369,6 +369,57 @@ func TestPanicInCollector(t *testing.T) {
 	})
 }
 
+// A meter that takes long is asked more seldom, and the page told so.
+func TestShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heavy := &slowMeter{takes: 500 * time.Millisecond}
+		s := serve(t, heavy)
+		w := s.watch("", 1<<20)
+		begun := time.Now()
+		var g map[string]any
+		for range 6 {
+			_, g = w.next()
+		}
+		if d := time.Since(begun); d != 25*time.Second+heavy.takes || g["every_seconds"] != 5.0 {
+			t.Errorf("6 updates of half a second came in %v, one in %v s", d, g["every_seconds"])
+		}
+		w.conn.Close()
+		synctest.Wait()
+		s.stop()
+	})
+}
+
+// While a meter hangs, those who come and go leave nothing behind but the one
+// who asks it.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := &slowMeter{takes: time.Hour}
+		s := serve(t, hung)
+		for range 20 {
+			w := s.watch("", 1<<20)
+			time.Sleep(time.Second)
+			w.conn.Close()
+			synctest.Wait()
+		}
+		if n := hung.asked.Load(); n != 1 {
+			t.Errorf("%d goroutines ask it", n)
+		}
+		s.stop()
+	})
+}
+
+// slowMeter is a meter that takes its time.
+type slowMeter struct {
+	takes time.Duration
+	asked atomic.Int64
+}
+
+func (m *slowMeter) Snapshot(int) metrics.Snapshot {
+	m.asked.Add(1)
+	time.Sleep(m.takes) // in the time of a bubble
+	return metrics.Snapshot{Name: "slow"}
+}
+
 // Where a middleware hides Flush, it is said, and nobody waits for ever.
 func TestNoFlush(t *testing.T) {
 	p := pageOf(t, sample())

@@ -60,7 +60,8 @@ type Config struct {
 	// panic in it is shown in the place of the pools.
 	Meters func() []Meter
 	// Every is the time between two updates. Zero: a second. Less than a
-	// tenth of a second is taken as that.
+	// tenth of a second is taken as that. It is longer where an update takes
+	// more than a tenth of it.
 	Every time.Duration
 	// Limit is how many entries of each list the page shows of one pool. Zero
 	// or less: 100. More than 10,000 are not looked at.
@@ -75,6 +76,7 @@ const (
 	maxPools     = 200    // shown at a glance
 	maxViewers   = 100    // who watch at once
 	slowest      = 10 * time.Second
+	idleShare    = 10 // of the time that updates take, in all
 )
 
 //go:embed page
@@ -107,10 +109,10 @@ type Page struct {
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}
-	stop    chan struct{} // of the collector; nil: nobody watches
+	now     *collector // nil: nobody watches
 	shut    bool
 
-	kick       chan struct{} // somebody came
+	turn       chan struct{} // of the collector that collects
 	closed     chan struct{}
 	collectors sync.WaitGroup
 }
@@ -137,7 +139,7 @@ func Handler(cfg Config) *Page {
 		cfg:     cfg,
 		life:    strconv.FormatInt(time.Now().UnixNano(), 36),
 		viewers: make(map[*viewer]struct{}),
-		kick:    make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
 }

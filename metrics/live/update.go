@@ -18,6 +18,7 @@ type update struct {
 	at     time.Time
 	known  []known
 	byName map[string]int
+	taken  map[string]int // how many have a name, or had it with a number
 	frames map[view][]byte
 }
 
@@ -33,7 +34,7 @@ type known struct {
 func (p *Page) update() *update {
 	u := &update{
 		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
-		at: time.Now(), byName: make(map[string]int), frames: make(map[view][]byte),
+		at: time.Now(), byName: make(map[string]int), taken: make(map[string]int), frames: make(map[view][]byte),
 	}
 	all, problem := p.meters()
 	if problem != "" {
@@ -63,8 +64,9 @@ func (u *update) add(k known) {
 func (u *update) name(name string) string {
 	name = cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
 	free := name
-	for n := 2; u.find(free) != nil; n++ {
-		free = fmt.Sprintf("%s (%d)", name, n)
+	for u.find(free) != nil {
+		u.taken[name] = max(1, u.taken[name]) + 1
+		free = fmt.Sprintf("%s (%d)", name, u.taken[name])
 	}
 	return free
 }

@@ -215,6 +215,20 @@ func TestSameName(t *testing.T) {
 	}
 }
 
+// Of however many with one name each is found a name without a search.
+func TestManySameName(t *testing.T) {
+	var all []Meter
+	for range 20_000 {
+		all = append(all, metersOnly{})
+	}
+	p := pageOf(t, all...)
+	begun := time.Now()
+	u := p.update()
+	if d := time.Since(begun); d > patience/4 || u.find("nothing (20000)") == nil {
+		t.Errorf("20,000 names took %v", d)
+	}
+}
+
 // A panic in one meter is told, and the others are shown.
 func TestPanic(t *testing.T) {
 	bad := named("")
