@@ -408,6 +408,33 @@ func TestHangs(t *testing.T) {
 	})
 }
 
+// However many ask for JSON, one at a time is answered, and who goes need not wait.
+func TestInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowMeter{takes: time.Second}
+		p := pageOf(t, slow)
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() { decoded(t, p, "/p/pools.json") })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/p/pools.json", nil))
+			if d := time.Since(begun); d != 0 {
+				t.Errorf("who went waited %v", d)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		if n, d := slow.asked.Load(), time.Since(begun); n != 5 || d != 5*slow.takes {
+			t.Errorf("%d snapshots in %v", n, d)
+		}
+	})
+}
+
 // slowMeter is a meter that takes its time.
 type slowMeter struct {
 	takes time.Duration

@@ -113,6 +113,7 @@ type Page struct {
 	shut    bool
 
 	turn       chan struct{} // of the collector that collects
+	asking     chan struct{} // of who answers with JSON
 	closed     chan struct{}
 	collectors sync.WaitGroup
 }
@@ -140,6 +141,7 @@ func Handler(cfg Config) *Page {
 		life:    strconv.FormatInt(time.Now().UnixNano(), 36),
 		viewers: make(map[*viewer]struct{}),
 		turn:    make(chan struct{}, 1),
+		asking:  make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
 }
@@ -199,7 +201,8 @@ func slashed(r *http.Request) string {
 	if err != nil || strings.HasSuffix(asked.Path, "/") {
 		return ""
 	}
-	return "./" + url.PathEscape(path.Base(asked.Path)) + "/"
+	to := url.URL{Path: "./" + path.Base(asked.Path) + "/", RawQuery: asked.RawQuery}
+	return to.String()
 }
 
 // redirect says it as it is: http.Redirect would go by the path that was cut.
@@ -227,7 +230,13 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	select { // one at a time: more would only take more of the process
+	case p.asking <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
 	text, err := p.look(v, one)
+	<-p.asking
 	switch {
 	case errors.Is(err, errUnknown):
 		http.Error(w, err.Error(), http.StatusNotFound)

@@ -62,7 +62,7 @@ func (u *update) add(k known) {
 
 // name makes a name that a browser can send back, and that no other pool has.
 func (u *update) name(name string) string {
-	name = cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
+	name = cut(cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed"))
 	free := name
 	for u.find(free) != nil {
 		u.taken[name] = max(1, u.taken[name]) + 1

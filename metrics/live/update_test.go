@@ -181,7 +181,7 @@ func TestHostile(t *testing.T) {
 		f.s.Destroyed = map[string]int64{name: 1}
 		p := pageOf(t, f)
 		u := p.update()
-		clean := cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
+		clean := cut(cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed"))
 		b := string(u.frame(view{pool: clean, sort: "id"}))
 		if n := strings.Count(b, "\n"); n != 6 || strings.ContainsAny(b, "\r\x00\x1b<>\u2028\u2029") {
 			t.Errorf("%q: %d lines: %q", name, n, b)

@@ -20,8 +20,11 @@ type view struct {
 	sort  string
 }
 
-// maxFind bounds what is looked for, in bytes.
-const maxFind = 100
+// What bounds texts of a query, in bytes. No name of a pool is as long as maxName.
+const (
+	maxFind = 100
+	maxName = 2 * maxText
+)
 
 // orders are how resources can be sorted: what the reader looks for comes
 // first, the largest of all but ids.
@@ -47,6 +50,9 @@ func parseView(q url.Values) (view, error) {
 	}
 	if orders[v.sort] == nil {
 		bad = append(bad, errors.New("sort is none of id, age, idle, held, leases"))
+	}
+	if len(v.pool) > maxName {
+		bad = append(bad, errors.New("pool is longer than any"))
 	}
 	if len(v.find) > maxFind || !utf8.ValidString(v.find) {
 		bad = append(bad, errors.New("find is over 100 bytes, or not UTF-8"))
