@@ -11,6 +11,10 @@
 // [resource.Config] Describe says, texts of errors, and names and lines of
 // functions; and can change nothing. Mount it where the profiles of
 // net/http/pprof would be mounted: on a port of its own, or behind a login.
+// A port of localhost is no login: where somebody browses the web on the same
+// machine, a site whose name leads to 127.0.0.1 (DNS rebinding) is served as if
+// it were that port. There, let no Host pass that you do not know, as the mux
+// pattern "localhost/debug/pools/" does.
 //
 // Below the path of the page are
 //
@@ -82,11 +86,12 @@ const (
 //go:embed page
 var files embed.FS
 
-// headers are sent with every answer. Nothing inline runs, nothing comes from
-// elsewhere, and nobody else can frame, embed or keep any of it.
+// headers are sent with every answer. Nothing inline runs, no text becomes HTML,
+// nothing comes from elsewhere, and nobody else can frame, embed or keep any of it.
 var headers = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
-		"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+		"img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types 'none'",
 	"X-Content-Type-Options":       "nosniff",
 	"Cache-Control":                "no-store",
 	"Referrer-Policy":              "no-referrer",
@@ -171,6 +176,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this page can only be looked at", http.StatusMethodNotAllowed)
 		return
 	}
+	if foreign(r) {
+		http.Error(w, "only this page itself may ask", http.StatusForbidden)
+		return
+	}
 	switch name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; name {
 	case "":
 		if to := slashed(r); r.URL.Path == "" && to != "" { // StripPrefix left nothing
@@ -191,6 +200,16 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		p.file(w, r, name)
 	}
+}
+
+// foreign reports that a browser asks for another site, which could not read the
+// answer, but have the work done. It may have a link to the page.
+func foreign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	}
+	return false
 }
 
 // slashed is where a page is whose slash is missing, without which its links
