@@ -100,59 +100,6 @@ func registered() []Meter {
 	return all
 }
 
-// pools is every pool at a glance whose name has the text.
-func (u *update) pools(find string) glance {
-	g := glance{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
-	for i := range u.known {
-		k := &u.known[i]
-		switch {
-		case !contains(k.brief.Name, find):
-		case len(g.Pools) == maxPools:
-			g.More++
-		default:
-			s := &k.brief
-			if k.full != nil { // one figure, wherever it is shown
-				s = k.full
-			}
-			one, problem := u.summary(s, k.problem)
-			if problem != k.problem {
-				one = summary{Name: s.Name, Problem: problem}
-			}
-			g.Pools = append(g.Pools, one)
-		}
-	}
-	return g
-}
-
-// summary contains a panic in what others filled in, as another problem.
-func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p string) {
-	p = problem
-	defer contain(&p, "a look at its snapshot")
-	out = summary{
-		Name: s.Name, Problem: problem,
-		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
-		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
-		Oldest: seconds(s.OldestWait), Cause: because(s.LastMake),
-		Counts: counts{
-			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-			Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
-			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
-			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
-		},
-	}
-	if s.Outage {
-		var d seconds
-		if !s.Since.IsZero() {
-			d = seconds(max(0, u.at.Sub(s.Since)))
-		}
-		out.Outage = &d
-	}
-	if problem == "" {
-		out.Wait = toHistogram(s.Wait)
-	}
-	return out, p
-}
-
 // lists is a pool with its lists, asked for once an update; nil if there is no
 // such pool. Its full is nil if it has a problem.
 func (u *update) lists(name string) *known {

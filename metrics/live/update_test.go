@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,7 +75,7 @@ func TestEvents(t *testing.T) {
 	s := f.s
 	want := map[string]any{
 		"name": "speech", "max": 8, "idle": 2, "leased": 3, "making": 1, "destroying": 1, "abandoned": 4,
-		"waiting": 2, "wanting": 5, "oldest_wait_seconds": 0.25, "last_make_error": "connection refused", "outages": 2,
+		"waiting": 2, "wanting": 5, "oldest_wait_seconds": 0.25, "overdue": 1, "last_make_error": "connection refused", "outages": 2,
 		"destroyed_by_cause": s.Destroyed, "refused_by_policy": s.Refused,
 		"counts": map[string]any{
 			"acquired": 103, "released": 100, "waited": 17, "wait_seconds": 1.5, "canceled": 6, "rejected": 7, "made": 20,
@@ -337,6 +338,49 @@ func TestTrapped(t *testing.T) {
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }
+
+// Of more pools than are shown none that is in trouble is missing, wherever it
+// stands, and the order stays.
+func TestTroubleFirst(t *testing.T) {
+	var all []Meter
+	for i := range maxPools + 50 {
+		f := named(fmt.Sprintf("pool %03d", i))
+		switch i {
+		case maxPools + 3:
+			f.s.Outage = true
+		case maxPools + 9:
+			f.s.Load.Waiting = 1
+		case maxPools + 27:
+			f.s.Overdue = 1
+		case maxPools + 44:
+			f.panics = true
+			f.s.Name = "" // of which nothing is known
+		}
+		all = append(all, f)
+	}
+	p := pageOf(t, all...)
+	g := p.update().pools("")
+	var names []string
+	for _, s := range g.Pools {
+		names = append(names, s.Name)
+	}
+	want := []string{"pool 195", "pool 203", "pool 209", "pool 227", "unnamed"}
+	if len(names) != maxPools || g.More != 50 || !slices.Equal(names[maxPools-5:], want) || names[0] != "pool 000" {
+		t.Errorf("%d pools and %d more, the last %q, want %q", len(names), g.More, names[max(0, len(names)-5):], want)
+	}
+	plain := decoded(t, p, "/p/pools.json")["pools"].([]any)
+	for i, name := range names {
+		if got := plain[i].(map[string]any)["name"]; got != name {
+			t.Errorf("in JSON the pool at %d is %v, not %s", i, got, name)
+		}
+	}
+	for _, m := range all {
+		m.(*fake).s.Overdue = 1
+	}
+	if g := p.update().pools(""); len(g.Pools) != maxPools || g.More != 50 || g.Pools[3].Overdue != 1 {
+		t.Errorf("with all in trouble there are %d pools and %d more", len(g.Pools), g.More)
+	}
+}
 
 func BenchmarkFrame(b *testing.B) {
 	p := pageOf(b, many(10_000))

@@ -41,6 +41,7 @@ type summary struct {
 	Waiting int        `json:"waiting"`
 	Wanting int        `json:"wanting"`
 	Oldest  seconds    `json:"oldest_wait_seconds"`
+	Overdue int        `json:"overdue,omitempty"`        // leases that run
 	Outage  *seconds   `json:"outage_seconds,omitempty"` // for how long; absent: there is none
 	Cause   string     `json:"last_make_error,omitempty"`
 	Counts  counts     `json:"counts"`
