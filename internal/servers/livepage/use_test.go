@@ -192,3 +192,46 @@ func TestTrouble(t *testing.T) {
 	b.until(`document.querySelector("#news").textContent === "Live" && document.querySelector("#trouble").hidden`)
 	b.good()
 }
+
+// Whatever a pool is called, its link leads to its page, which says its name,
+// and whatever it says of itself, a phone is wide enough.
+func TestOddNames(t *testing.T) {
+	b := open(t)
+	long := strings.Repeat("github.com/example/shop/internal/orders/", 4) + "(*Service[...]).ChargeEverybodyAgainAndAgain.func1.deferwrap2"
+	names := []string{
+		"a/b/../c", "?pool=x&y=1", "#main", "100%", "%2F%00", `"quoted" 'twice'`, "<b>bold</b>", "&amp;", "a\nb\tc", " edge ", "",
+		"\u202eright to left", "\u0645\u062c\u0645\u0648\u0639\u0629", "not\xffUTF-8", "__proto__", "constructor", "\u65e5\u672c\u8a9e", long,
+	}
+	var all []*told
+	for _, name := range names {
+		m := telling(name)
+		m.s.LastMake = errors.New(long)
+		m.s.Resources = []resource.Resource{{Info: resource.Info{ID: 1, Age: 300 * 24 * time.Hour}, Detail: long, State: resource.Leased}}
+		m.s.Held = []metrics.Held{{ID: 1, Lease: 1, For: time.Hour, Class: long, Stack: []metrics.Frame{{Func: long, File: "/src/" + long + "/" + long + ".go", Line: 1}}}}
+		m.s.Inspection.Waiting = []resource.Waiting{{Request: resource.Request{Class: long, Priority: -1 << 31}, Waited: time.Hour}}
+		m.s.Policies = []resource.PolicyState{{Moment: "Admission", Type: "*" + long, State: long}}
+		m.s.Destroyed = map[string]int64{name: 3, long: 1 << 60}
+		m.s.Facts = []resource.Fact{{Name: long, Value: 1 << 60}}
+		m.s.Events = []metrics.Event{{Time: time.Now(), Kind: long, Text: long}}
+		all = append(all, m)
+	}
+	h := showing(t, all...)
+	b.size(360, 800, "light")
+	b.do(chromedp.Navigate(h.at("")))
+	b.until(fmt.Sprintf(`document.querySelectorAll("#pools tbody a").length === %d`, len(names)))
+	b.fits(360, "all pools")
+	for i := range names {
+		name := eval[string](b, fmt.Sprintf(`(() => { const a = document.querySelectorAll("#pools tbody a")[%d]; a.click(); return a.textContent; })()`, i))
+		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
+		b.do(chromedp.Click(chromedp.CSS(".place summary")))
+		b.fits(360, name)
+		if got := eval[string](b, `getComputedStyle(document.querySelector("h1 bdi")).unicodeBidi`); got != "isolate" {
+			t.Errorf("%q turns what stands beside it: %s", name, got)
+		}
+		b.do(chromedp.Reload()) // by its address alone
+		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
+		b.do(chromedp.KeyEvent(kb.Escape))
+		b.until(fmt.Sprintf(`document.querySelectorAll("#pools tbody a").length === %d`, len(names)))
+	}
+	b.good()
+}
