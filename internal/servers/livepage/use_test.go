@@ -59,7 +59,9 @@ func TestFlags(t *testing.T) {
 	m.s.Load.Abandoned, m.s.Panics, m.s.Overdue = 4, 14, 2
 	m.s.Outage, m.s.Since, m.s.LastMake = true, time.Now().Add(-90*time.Second), errors.New("connection refused")
 	h := showing(t, m)
-	for _, query := range []string{"", "?pool=broken"} {
+	for i, query := range []string{"", "?pool=broken", "", "?pool=broken"} {
+		scheme := []string{"light", "dark"}[i/2]
+		b.size(1200, 800, scheme)
 		b.do(chromedp.Navigate(h.at(query)))
 		b.until(`document.querySelector(".flag")?.checkVisibility()`)
 		said := eval[string](b, `document.querySelector("main").innerText`)
@@ -67,6 +69,9 @@ func TestFlags(t *testing.T) {
 			if !strings.Contains(said, want) {
 				t.Errorf("%q: %q is not said in %.300q", query, want, said)
 			}
+		}
+		if low := eval[[]string](b, contrast); len(low) > 0 {
+			t.Errorf("%q, %s: hard to read: %q", query, scheme, low)
 		}
 	}
 	b.good()

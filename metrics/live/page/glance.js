@@ -99,9 +99,10 @@ export function showGlance(root, glance, histories, minute, link) {
     e.classList.toggle("queue", s.waiting > 0);
   });
   const sum = (k) => pools.reduce((n, s) => n + s[k], 0);
+  const overdue = pools.reduce((n, s) => n + (s.overdue ?? 0), 0);
   const out = pools.filter((s) => s.outage_seconds != null).length;
   say(root.querySelector("#total"), pools.length === 0 ? "" :
     `${count(pools.length)}${glance.more ? ` of ${count(pools.length + glance.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
     `${count(sum("leased"))} of ${count(sum("max"))} leased (${share(sum("leased"), sum("max"))}), ${count(sum("waiting"))} waiting` +
-    (out ? `, ${count(out)} with an outage` : ""));
+    (out ? `, ${count(out)} with an outage` : "") + (overdue ? `, ${count(overdue)} overdue` : ""));
 }

@@ -287,7 +287,7 @@ function newPlace(g) {
     make("span", { class: "flags" }), make("span", { class: "many" }));
   const leases = table("Leases", ["Resource|n", "Held|n", "Class"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
-    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft" }, place(f)))));
+    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
   const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, leases, stack));
   return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
 }
