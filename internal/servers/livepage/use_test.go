@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,54 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	b.good()
+}
+
+// Of a pool that is not there, or of which nothing can be known, it is said; and
+// what was known of it stays to be read.
+func TestMissing(t *testing.T) {
+	b := open(t)
+	m := telling("going")
+	var there atomic.Bool
+	there.Store(true)
+	h := &host{t: t, every: often, meters: func() []live.Meter {
+		if there.Load() {
+			return []live.Meter{m, sick{}}
+		}
+		return nil
+	}}
+	h.start()
+	const said = `document.querySelector("#missing").innerText`
+	const charts = `document.querySelector("#charts").checkVisibility()`
+	for query, want := range map[string]string{"?pool=nowhere": "No pool of this name is watched.", "?pool=sick": "Nothing is known of this pool: its snapshot panicked: what a day."} {
+		b.do(chromedp.Navigate(h.at(query)))
+		b.until(fmt.Sprintf(`%s === %q`, said, want))
+		if eval[bool](b, charts) {
+			t.Errorf("%s: there are charts of nothing", query)
+		}
+	}
+	b.do(chromedp.Navigate(h.at("?pool=going")))
+	b.until(`document.querySelectorAll("#counters dd").length > 0`)
+	if eval[bool](b, `document.querySelector("#missing").checkVisibility()`) {
+		t.Errorf("of a pool that is there it is said: %s", eval[string](b, said))
+	}
+	there.Store(false)
+	b.until(said + ` === "This pool is not watched any more. These are its last figures."`)
+	if !eval[bool](b, charts) || eval[string](b, `document.querySelector("#counters dd").textContent`) == "" {
+		t.Error("its last figures are not to be seen")
+	}
+	there.Store(true)
+	b.until(`!document.querySelector("#missing").checkVisibility() && !document.querySelector(".lost")`)
+	b.good()
+}
+
+// sick is a meter that cannot be looked at closely.
+type sick struct{}
+
+func (sick) Snapshot(limit int) metrics.Snapshot {
+	if limit > 0 {
+		panic("what a day")
+	}
+	return metrics.Snapshot{Name: "sick"}
 }
 
 // A pool that is not among those at a glance has charts as well.

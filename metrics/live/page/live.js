@@ -39,6 +39,7 @@ function enter() {
   document.title = pool ? `${pool} · Pools` : "Pools";
   attribute($("json"), "href", pool == null ? "pools.json" : `pool.json${link.to(pool)}`);
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
+  $("one").classList.remove("lost", "blank");
   paint();
   if (stream.paused && pool == null && glance) stream.close(); // it stays as it was
   else stream.open();
@@ -56,12 +57,15 @@ function paint() {
     say($("nopools"), none ? (choice.pools ? "No pool has a name like that." : "No pool is watched yet. A pool appears here once a meter watches it.") : "");
   } else if (detail && detail.name === choice.pool) {
     const lost = detail.gone || detail.problem;
-    document.body.classList.toggle("lost", Boolean(lost));
+    one.root.classList.toggle("lost", Boolean(lost));
+    one.root.classList.toggle("blank", Boolean(lost) && !one.d);
     if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), glance.life, minute);
     attribute($("one"), "aria-busy", null);
   }
-  if (choice.pool == null || !detail?.gone) delete $("main").dataset.gone;
-  else $("main").dataset.gone = "This pool is not watched any more.";
+  const missing = choice.pool == null || !detail ? "" : detail.problem ? `Nothing is known of this pool: ${detail.problem}.`
+    : !detail.gone ? "" : one.d ? "This pool is not watched any more. These are its last figures." : "No pool of this name is watched.";
+  $("missing").hidden = missing === "";
+  say($("missing"), missing);
   say($("asof"), `As of ${clock(Date.parse(glance.time))}.`);
 }
 

@@ -288,7 +288,7 @@ function newPlace(g) {
   const leases = table("Leases", ["Resource|n", "Held|n", "Class"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
     make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
-  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, leases, stack));
+  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
   return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
 }
 
