@@ -8,3 +8,10 @@ func (m *Meter) Label(cause error) string {
 
 // Refuser is under what a refusal is counted.
 var Refuser = refuser
+
+// StacksKept is how many stacks are kept as lines.
+func StacksKept() int {
+	resolved.mu.Lock()
+	defer resolved.mu.Unlock()
+	return len(resolved.known)
+}

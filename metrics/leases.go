@@ -66,7 +66,7 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 	l, late := s.place(e.ID, e.Lease)
 	if l != nil {
 		l.began, l.class, l.depth = now, e.Request.Class, depth
-		copy(l.stack[:], stack[:depth])
+		l.stack = stack // zeros follow
 		if ls.budget.take(now.Sub(ls.m.born)) {
 			l.profiled = true
 			heldProfile.Add(l, 1+leading(l.stack[:depth])) // 1: Add itself
@@ -143,19 +143,27 @@ func (ls *leases) end(e resource.EndEvent) {
 	}
 }
 
-// held is l as its readers see it, its stack not resolved yet.
-func (l *lease) held(now time.Time) Held {
+// held is l as its readers see it.
+func (l *lease) held(now time.Time) Held { return l.with(now, slices.Clone(l.frames())) }
+
+func (l *lease) with(now time.Time, stack []Frame) Held {
 	return Held{
 		ID: l.id, Lease: l.number, For: max(0, now.Sub(l.began)),
 		Class: text.Clean(l.class, text.MaxLabel), Overdue: l.overdue,
-		Stack: l.frames(),
+		Stack: stack,
 	}
 }
 
-func (l *lease) frames() []Frame { return frames(l.stack[:l.depth]) }
+// frames are shared by all readers.
+func (l *lease) frames() []Frame {
+	if l.depth == 0 { // of another lease, if any
+		return nil
+	}
+	return resolved.frames(&l.stack)
+}
 
 // list returns the limit of them that have lasted longest, those first; all if
-// limit is negative.
+// limit is negative. Those of one place share a stack, which is the reader's.
 func (ls *leases) list(limit int) []Held {
 	if limit == 0 {
 		return nil
@@ -172,10 +180,21 @@ func (ls *leases) list(limit int) []Held {
 	first.cut()
 	list := make([]Held, 0, len(first.found))
 	now := time.Now()
+	own := make(map[*Frame][]Frame) // by the first of those shared
 	for _, b := range first.found {
-		if l, ok := ls.copy(b.id, b.number); ok {
-			list = append(list, l.held(now))
+		l, ok := ls.copy(b.id, b.number)
+		if !ok {
+			continue
 		}
+		stack := l.frames()
+		if len(stack) > 0 {
+			first := &stack[0]
+			if own[first] == nil {
+				own[first] = slices.Clone(stack)
+			}
+			stack = own[first]
+		}
+		list = append(list, l.with(now, stack))
 	}
 	return list
 }

@@ -256,3 +256,59 @@ func BenchmarkSampledLease(b *testing.B) {
 		trace.Ended(resource.EndEvent{ID: 1 + n%7, Lease: n, Held: time.Millisecond, Sampled: 128})
 	}
 }
+
+// Stacks are kept as lines, and not for ever: however many there are, and used
+// again, each lease has its own; and what a reader does to them is unseen by others.
+func TestHeld_Stacks(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	trace := m.Trace(nil)
+	const kinds = 3000 // some more than are kept
+	for range 2 {
+		for i := range uint64(kinds) {
+			ways(i, func() { begin(trace, i+1, 1) })
+		}
+		for range 2 {
+			held := m.Snapshot(kinds).Held
+			if len(held) != kinds {
+				t.Fatalf("%d are held", len(held))
+			}
+			for _, h := range held {
+				n := h.ID - 1
+				if h.Stack[0].Func == "" || !strings.HasSuffix(h.Stack[0].Func, ".begin") {
+					t.Fatalf("the stack of %d begins with %+v", h.ID, h.Stack[0])
+				}
+				for at := 2; n > 0; n, at = n/2, at+2 { // before it begin and a closure, between them closures
+					if want := []string{".even", ".odd"}[n%2]; !strings.HasSuffix(h.Stack[at].Func, want) {
+						t.Fatalf("the stack of %d has %s at %d, want %s", h.ID, h.Stack[at].Func, at, want)
+					}
+				}
+			}
+			clear(held[0].Stack)
+		}
+		if n := metrics.StacksKept(); n == 0 || n > 1024 {
+			t.Errorf("%d stacks are kept", n)
+		}
+		for i := range uint64(kinds) {
+			end(trace, i+1, 1)
+		}
+	}
+}
+
+// ways calls f by one of many ways, which the bits of n choose, the lowest last.
+func ways(n uint64, f func()) {
+	for ; n > 0; n /= 2 {
+		inner := f
+		if n%2 == 0 {
+			f = func() { even(inner) }
+		} else {
+			f = func() { odd(inner) }
+		}
+	}
+	f()
+}
+
+//go:noinline
+func even(f func()) { f() }
+
+//go:noinline
+func odd(f func()) { f() }

@@ -2,7 +2,9 @@ package metrics
 
 import (
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 )
 
 // maxStack is how many frames of an acquirer are kept.
@@ -47,6 +49,42 @@ func frames(pcs []uintptr) []Frame {
 		skip = 0
 	}
 	return all[skip:]
+}
+
+// maxStacks is how many stacks are kept as lines, of 1 or 2 kB each.
+const maxStacks = 1024
+
+// stacks has the lines of stacks that were looked at. Most leases are taken at
+// few places, and a page looks at all of them again each second.
+type stacks struct {
+	mu    sync.Mutex
+	known map[[maxStack]uintptr][]Frame // after the last counter are zeros
+}
+
+// resolved is of all meters.
+var resolved stacks
+
+// frames is frames of pcs up to the first zero, for reading alone. With as many
+// as maxStacks all are forgotten, and what is still looked at comes again.
+func (s *stacks) frames(pcs *[maxStack]uintptr) []Frame {
+	if pcs[0] == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.known[*pcs]; ok {
+		return f
+	}
+	depth := 0
+	for depth < len(pcs) && pcs[depth] != 0 {
+		depth++
+	}
+	if s.known == nil || len(s.known) >= maxStacks {
+		s.known = make(map[[maxStack]uintptr][]Frame)
+	}
+	f := frames(slices.Clone(pcs[:depth])) // pcs itself can stay on the caller's stack
+	s.known[*pcs] = f
+	return f
 }
 
 // leading is how many of pcs, from the innermost on, are ours.

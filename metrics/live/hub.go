@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,12 @@ var (
 	errFull   = errors.New("too many watch already")
 )
 
+// collector updates everyone while somebody watches.
+type collector struct {
+	stop chan struct{}
+	kick chan struct{} // somebody came
+}
+
 // join makes v a viewer, and starts the collector for the first.
 func (p *Page) join(v *viewer) error {
 	p.mu.Lock()
@@ -30,16 +37,16 @@ func (p *Page) join(v *viewer) error {
 		return errFull
 	}
 	p.viewers[v] = struct{}{}
-	if p.stop != nil {
+	if p.now != nil {
 		select {
-		case p.kick <- struct{}{}:
+		case p.now.kick <- struct{}{}:
 		default: // it will come for others, and see v too
 		}
 		return nil
 	}
-	stop := make(chan struct{})
-	p.stop = stop
-	p.collectors.Go(func() { p.collect(stop) })
+	c := &collector{stop: make(chan struct{}), kick: make(chan struct{}, 1)}
+	p.now = c
+	p.collectors.Go(func() { p.collect(c) })
 	return nil
 }
 
@@ -55,33 +62,63 @@ func (p *Page) leave(v *viewer) {
 
 // rest ends the collector. The page is locked.
 func (p *Page) rest() {
-	if p.stop != nil {
-		close(p.stop)
-		p.stop = nil
+	if p.now != nil {
+		close(p.now.stop)
+		p.now = nil
 	}
 }
 
-// collect updates everyone until stop is closed. Who comes between two updates
-// is shown the last one.
-func (p *Page) collect(stop <-chan struct{}) {
-	ticks := time.NewTicker(p.cfg.Every)
-	defer ticks.Stop()
-	u := p.update()
+// collect updates everyone until c is stopped, one update in Config.Every, or in
+// idleShare times as long as one takes: however many pools there are, and however
+// slow, no more of a core goes into it. Who comes in between is shown the last one.
+func (p *Page) collect(c *collector) {
+	select {
+	case p.turn <- struct{}{}: // one at a time, should a meter hang
+		defer func() { <-p.turn }()
+	case <-c.stop:
+		return
+	}
+	every := p.cfg.Every
 	for {
-		p.deliver(u)
-		select {
-		case <-stop:
-			return
-		case <-ticks.C:
-			u = p.update()
-		case <-p.kick:
+		begun := time.Now()
+		u := p.update()
+		u.every = every // as far as it is known
+		if c.stopped() {
+			return // others may have a newer one
 		}
+		p.deliver(u)
+		every = max(p.cfg.Every, idleShare*time.Since(begun))
+		next := time.NewTimer(every - time.Since(begun))
+		for waiting := true; waiting; {
+			select {
+			case <-c.stop:
+				next.Stop()
+				return
+			case <-next.C:
+				waiting = false
+			case <-c.kick:
+				p.deliver(u)
+			}
+		}
+	}
+}
+
+func (c *collector) stopped() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
 	}
 }
 
 // deliver gives u to those who have not had it.
 func (p *Page) deliver(u *update) {
-	for _, v := range p.without(u) {
+	all := p.without(u)
+	for _, v := range all { // first, so that a pool has the same figures for all of them
+		u.lists(v.view.pool)
+	}
+	for _, v := range all {
 		b := u.frame(v.view)
 		select {
 		case <-v.next: // it was too slow for this one
@@ -108,19 +145,20 @@ func (p *Page) without(u *update) (all []*viewer) {
 
 // frame is the update as events, for everyone with that view.
 func (u *update) frame(v view) []byte {
+	if v.pool == "" {
+		v = view{find: v.find}
+	}
 	if b, ok := u.frames[v]; ok {
 		return b
 	}
+	var b []byte
 	if v.pool == "" {
-		b := event("pools", encode(u.pools(v.find)))
-		u.frames[v] = b
-		return b
+		g, _ := encode(u.pools(v.find)) // numbers, texts and a time of this page's: it cannot fail
+		b = event("pools", g)
+	} else {
+		one := event("pool", u.pool(v)) // before what all have in common: it may ask for lists
+		b = append(slices.Clip(u.frame(view{})), one...)
 	}
-	d, ok := u.pool(v)
-	if !ok {
-		d.Name, d.Gone = v.pool, true
-	}
-	b := append(event("pools", encode(u.pools(""))), event("pool", encode(d))...)
 	u.frames[v] = b
 	return b
 }
@@ -151,18 +189,27 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer p.leave(me)
-	if err := http.NewResponseController(w).Flush(); errors.Is(err, http.ErrNotSupported) {
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the last deadline stays on it, and a browser has six
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.Flush(); errors.Is(err, http.ErrNotSupported) {
 		http.Error(w, "nothing can be streamed here: what wraps the ResponseWriter has no Flush", http.StatusNotImplemented)
 		return
 	}
 	// The server's own deadlines are for answers that end. A writer that knows
-	// none keeps those that it has.
-	rc := http.NewResponseController(w)
+	// none keeps those that it has. In HTTP/2 a deadline ends the stream even
+	// while nothing is written, so there is none between two frames.
 	_ = rc.SetReadDeadline(time.Time{})
+	limit := func() { _ = rc.SetWriteDeadline(time.Now().Add(slowest)) }
+	defer limit() // for the end of the answer
 	send := func(b []byte) bool {
-		_ = rc.SetWriteDeadline(time.Now().Add(slowest))
-		_, err := w.Write(b)
-		return err == nil && rc.Flush() == nil
+		limit()
+		if _, err := w.Write(b); err != nil || rc.Flush() != nil {
+			return false
+		}
+		_ = rc.SetWriteDeadline(time.Time{})
+		return true
 	}
 	if !send([]byte("retry: 1000\n\n")) {
 		return

@@ -40,12 +40,19 @@ func (s *site) Close() error   { return nil }
 func (s *site) Addr() net.Addr { return &net.TCPAddr{} }
 
 func serve(t *testing.T, all ...Meter) *site {
+	s := newSite(t, all...)
+	s.serve()
+	return s
+}
+
+func newSite(t *testing.T, all ...Meter) *site {
 	s := &site{t: t, page: pageOf(t, all...), conns: make(chan net.Conn)}
 	s.srv = &http.Server{Handler: s.page, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
 	s.srv.RegisterOnShutdown(s.page.Close)
-	s.ended.Go(func() { s.srv.Serve(s) })
 	return s
 }
+
+func (s *site) serve() { s.ended.Go(func() { s.srv.Serve(s) }) }
 
 // stop is what a server does that ends well.
 func (s *site) stop() {
@@ -360,6 +367,84 @@ func TestPanicInCollector(t *testing.T) {
 		synctest.Wait()
 		s.stop()
 	})
+}
+
+// A meter that takes long is asked more seldom, and the page told so.
+func TestShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heavy := &slowMeter{takes: 500 * time.Millisecond}
+		s := serve(t, heavy)
+		w := s.watch("", 1<<20)
+		begun := time.Now()
+		var g map[string]any
+		for range 6 {
+			_, g = w.next()
+		}
+		if d := time.Since(begun); d != 25*time.Second+heavy.takes || g["every_seconds"] != 5.0 {
+			t.Errorf("6 updates of half a second came in %v, one in %v s", d, g["every_seconds"])
+		}
+		w.conn.Close()
+		synctest.Wait()
+		s.stop()
+	})
+}
+
+// While a meter hangs, those who come and go leave nothing behind but the one
+// who asks it.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := &slowMeter{takes: time.Hour}
+		s := serve(t, hung)
+		for range 20 {
+			w := s.watch("", 1<<20)
+			time.Sleep(time.Second)
+			w.conn.Close()
+			synctest.Wait()
+		}
+		if n := hung.asked.Load(); n != 1 {
+			t.Errorf("%d goroutines ask it", n)
+		}
+		s.stop()
+	})
+}
+
+// However many ask for JSON, one at a time is answered, and who goes need not wait.
+func TestInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowMeter{takes: time.Second}
+		p := pageOf(t, slow)
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() { decoded(t, p, "/p/pools.json") })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		all.Go(func() {
+			p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/p/pools.json", nil))
+			if d := time.Since(begun); d != 0 {
+				t.Errorf("who went waited %v", d)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		if n, d := slow.asked.Load(), time.Since(begun); n != 5 || d != 5*slow.takes {
+			t.Errorf("%d snapshots in %v", n, d)
+		}
+	})
+}
+
+// slowMeter is a meter that takes its time.
+type slowMeter struct {
+	takes time.Duration
+	asked atomic.Int64
+}
+
+func (m *slowMeter) Snapshot(int) metrics.Snapshot {
+	m.asked.Add(1)
+	time.Sleep(m.takes) // in the time of a bubble
+	return metrics.Snapshot{Name: "slow"}
 }
 
 // Where a middleware hides Flush, it is said, and nobody waits for ever.

@@ -11,6 +11,10 @@
 // [resource.Config] Describe says, texts of errors, and names and lines of
 // functions; and can change nothing. Mount it where the profiles of
 // net/http/pprof would be mounted: on a port of its own, or behind a login.
+// A port of localhost is no login: where somebody browses the web on the same
+// machine, a site whose name leads to 127.0.0.1 (DNS rebinding) is served as if
+// it were that port. There, let no Host pass that you do not know, as the mux
+// pattern "localhost/debug/pools/" does.
 //
 // Below the path of the page are
 //
@@ -29,6 +33,7 @@ import (
 	"bytes"
 	"embed"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -40,6 +45,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/text"
 )
 
 // Meter is a pool that is watched. A *metrics.Meter is one.
@@ -55,10 +61,12 @@ type Meter interface {
 type Config struct {
 	// Meters returns the pools to be shown, in their order. It is called for
 	// each update, by several goroutines at once. Nil: [metrics.All]. Of
-	// several with one name, those behind the first are shown with a number.
+	// several with one name, those behind the first are shown with a number. A
+	// panic in it is shown in the place of the pools.
 	Meters func() []Meter
 	// Every is the time between two updates. Zero: a second. Less than a
-	// tenth of a second is taken as that.
+	// tenth of a second is taken as that. It is longer where an update takes
+	// more than a tenth of it.
 	Every time.Duration
 	// Limit is how many entries of each list the page shows of one pool. Zero
 	// or less: 100. More than 10,000 are not looked at.
@@ -73,16 +81,18 @@ const (
 	maxPools     = 200    // shown at a glance
 	maxViewers   = 100    // who watch at once
 	slowest      = 10 * time.Second
+	idleShare    = 10 // of the time that updates take, in all
 )
 
 //go:embed page
 var files embed.FS
 
-// headers are sent with every answer. Nothing inline runs, nothing comes from
-// elsewhere, and nobody else can frame, embed or keep any of it.
+// headers are sent with every answer. Nothing inline runs, no text becomes HTML,
+// nothing comes from elsewhere, and nobody else can frame, embed or keep any of it.
 var headers = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
-		"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+		"img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types 'none'",
 	"X-Content-Type-Options":       "nosniff",
 	"Cache-Control":                "no-store",
 	"Referrer-Policy":              "no-referrer",
@@ -105,10 +115,11 @@ type Page struct {
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}
-	stop    chan struct{} // of the collector; nil: nobody watches
+	now     *collector // nil: nobody watches
 	shut    bool
 
-	kick       chan struct{} // somebody came
+	turn       chan struct{} // of the collector that collects
+	asking     chan struct{} // of who answers with JSON
 	closed     chan struct{}
 	collectors sync.WaitGroup
 }
@@ -135,7 +146,8 @@ func Handler(cfg Config) *Page {
 		cfg:     cfg,
 		life:    strconv.FormatInt(time.Now().UnixNano(), 36),
 		viewers: make(map[*viewer]struct{}),
-		kick:    make(chan struct{}, 1),
+		turn:    make(chan struct{}, 1),
+		asking:  make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
 }
@@ -165,6 +177,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this page can only be looked at", http.StatusMethodNotAllowed)
 		return
 	}
+	if foreign(r) {
+		http.Error(w, "only this page itself may ask", http.StatusForbidden)
+		return
+	}
 	switch name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; name {
 	case "":
 		if to := slashed(r); r.URL.Path == "" && to != "" { // StripPrefix left nothing
@@ -187,6 +203,16 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// foreign reports that a browser asks for another site, which could not read the
+// answer, but have the work done. It may have a link to the page.
+func foreign(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document"
+	}
+	return false
+}
+
 // slashed is where a page is whose slash is missing, without which its links
 // lead elsewhere; else "". It goes by what the browser asked for, of which a mux
 // may have cut a part.
@@ -195,7 +221,8 @@ func slashed(r *http.Request) string {
 	if err != nil || strings.HasSuffix(asked.Path, "/") {
 		return ""
 	}
-	return "./" + url.PathEscape(path.Base(asked.Path)) + "/"
+	to := url.URL{Path: "./" + path.Base(asked.Path) + "/", RawQuery: asked.RawQuery}
+	return to.String()
 }
 
 // redirect says it as it is: http.Redirect would go by the path that was cut.
@@ -219,37 +246,46 @@ var errUnknown = errors.New("no such pool")
 
 func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 	v, err := parseView(r.URL.Query())
-	var text []byte
-	if err == nil {
-		if !one {
-			v.pool = ""
-		}
-		text, err = p.look(v, one)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
+	select { // one at a time: more would only take more of the process
+	case p.asking <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	body, err := p.look(v, one)
+	<-p.asking
 	switch {
 	case errors.Is(err, errUnknown):
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadRequest)
+		http.Error(w, "a snapshot cannot be shown: "+text.Of(err), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
-		_, _ = io.Copy(w, bytes.NewReader(text)) // who is gone need not be told
+		_, _ = io.Copy(w, bytes.NewReader(body)) // who is gone need not be told
 	}
 }
 
 // look is what serveJSON answers.
-func (p *Page) look(v view, one bool) ([]byte, error) {
+func (p *Page) look(v view, one bool) (text []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panicked: %v", r)
+		}
+	}()
 	u := p.update()
 	if !one {
-		return encode(u.plainPools(v.find)), nil
+		return encode(u.plainPools(v.find))
 	}
 	a, ok := u.plainPool(v)
 	if !ok {
 		return nil, errUnknown
 	}
-	return encode(a), nil
+	return encode(a)
 }

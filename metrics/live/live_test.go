@@ -85,13 +85,22 @@ func TestSlash(t *testing.T) {
 		{p, "//evil", "//evil/"},
 		{p, "/x/http:evil", "/x/http:evil/"},
 		{p, "/x/%2f%2fevil", "/x/evil/"},
+		{p, "/debug/pools?pool=a%2Fb%20%3Cc%3E", "/debug/pools/?pool=a%2Fb%20%3Cc%3E"},
+		{p, "/d%20%5Ce%3Ff/?g", ""},
+		{p, "/x/d%20%5C%3F?g", "/x/d%20%5C%3F/?g"},
 	} {
 		r := httptest.NewRequest("GET", "http://here"+c.target, nil)
 		r.RequestURI = c.target
 		w := httptest.NewRecorder()
 		c.h.ServeHTTP(w, r)
+		if c.want == "" { // it has a slash
+			if w.Code != http.StatusOK {
+				t.Errorf("%s: %d", c.target, w.Code)
+			}
+			continue
+		}
 		to, err := r.URL.Parse(w.Header().Get("Location"))
-		if err != nil || w.Code != http.StatusPermanentRedirect || to.Host != "here" || to.Path != c.want {
+		if err != nil || w.Code != http.StatusPermanentRedirect || to.Host != "here" || to.RequestURI() != c.want {
 			t.Errorf("%s: %d to %v, %v; want %s", c.target, w.Code, to, err, c.want)
 		}
 	}
@@ -110,8 +119,8 @@ func TestMethods(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
-		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
+		"frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 	p := pageOf(t, sample())
 	for _, c := range [][2]string{
 		{"GET", "/p/"}, {"GET", "/p/live.js"}, {"GET", "/p/pools.json"}, {"HEAD", "/p/events"}, {"GET", "/p/none.js"},
@@ -125,6 +134,54 @@ func TestHeaders(t *testing.T) {
 			if got := r.Header.Get(name); got != want {
 				t.Errorf("%v: %s is %q", c, name, got)
 			}
+		}
+	}
+}
+
+// What a browser asks for another site's sake is refused before it costs
+// anything; a link to the page works from everywhere.
+func TestForeign(t *testing.T) {
+	f := sample()
+	p := pageOf(t, f)
+	for _, c := range []struct {
+		site, mode, dest string
+		want             int
+	}{
+		{"", "", "", 200},
+		{"none", "navigate", "document", 200},
+		{"same-origin", "cors", "empty", 200},
+		{"same-origin", "no-cors", "script", 200},
+		{"cross-site", "navigate", "document", 200},
+		{"same-site", "navigate", "document", 200},
+		{"cross-site", "navigate", "iframe", 403},
+		{"cross-site", "no-cors", "image", 403},
+		{"cross-site", "cors", "empty", 403},
+		{"same-site", "cors", "empty", 403},
+	} {
+		for _, target := range []string{"/p/", "/p/live.js", "/p/pools.json"} {
+			r := httptest.NewRequest("GET", target, nil)
+			for name, value := range map[string]string{"Sec-Fetch-Site": c.site, "Sec-Fetch-Mode": c.mode, "Sec-Fetch-Dest": c.dest} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			_, before := f.times()
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, r)
+			if _, after := f.times(); w.Code != c.want || c.want == 403 && after != before {
+				t.Errorf("%v: %s is answered %d, and asks %d times", c, target, w.Code, after-before)
+			}
+		}
+	}
+}
+
+// With a host in the pattern of the mux no other name leads to the page.
+func TestHost(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("localhost/debug/pools/", pageOf(t, sample()))
+	for host, want := range map[string]int{"localhost:6060": 200, "localhost": 200, "rebound.example:6060": 404, "rebound.example": 404} {
+		if r, _ := get(t, mux, "GET", "http://"+host+"/debug/pools/pools.json"); r.StatusCode != want {
+			t.Errorf("%s is answered %s", host, r.Status)
 		}
 	}
 }
@@ -181,11 +238,11 @@ func decoded(t testing.TB, h http.Handler, target string) map[string]any {
 func TestBadQuery(t *testing.T) {
 	p := pageOf(t, sample())
 	for _, path := range []string{"/p/pool.json", "/p/pools.json", "/p/events"} {
-		r, text := get(t, p, "GET", path+"?pool=speech&state=odd&sort=size&find="+strings.Repeat("x", 101))
+		r, text := get(t, p, "GET", path+"?pool="+strings.Repeat("x", 1000)+"&state=odd&sort=size&find="+strings.Repeat("x", 101))
 		if r.StatusCode != 400 {
 			t.Errorf("%s: %s", path, r.Status)
 		}
-		for _, want := range []string{"state is", "sort is", "find is"} {
+		for _, want := range []string{"pool is", "state is", "sort is", "find is"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: %q is not said: %s", path, want, text)
 			}

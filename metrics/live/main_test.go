@@ -95,6 +95,7 @@ func sample() *fake {
 		Refused:   map[string]int64{"*policy.Share": 7},
 		Outages:   2,
 		Since:     began.Add(-time.Minute),
+		Overdue:   1,
 		Held: []metrics.Held{
 			{ID: 4, Lease: 40, For: time.Minute, Class: "batch", Overdue: true, Stack: stack},
 			{ID: 3, Lease: 30, For: 40 * time.Millisecond, Stack: stack},

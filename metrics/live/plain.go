@@ -31,19 +31,16 @@ type matched struct {
 
 func (u *update) plainPools(find string) plainGlance {
 	g := plainGlance{Time: u.at, Pools: []any{}}
-	for i := range u.known {
-		k := &u.known[i]
-		switch {
-		case !contains(k.brief.Name, find):
-		case len(g.Pools) == maxPools:
-			g.More++
-		case k.problem != "":
+	var shown []*known
+	shown, g.More = u.chosen(find)
+	for _, k := range shown {
+		if k.problem != "" {
 			g.Pools = append(g.Pools, plainProblem{k.brief.Name, k.problem})
-		default:
-			s := k.brief
-			s.Events = nil
-			g.Pools = append(g.Pools, s)
+			continue
 		}
+		s := k.brief
+		s.Events = nil
+		g.Pools = append(g.Pools, s)
 	}
 	return g
 }

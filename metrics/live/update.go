@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -18,6 +19,7 @@ type update struct {
 	at     time.Time
 	known  []known
 	byName map[string]int
+	taken  map[string]int // how many have a name, or had it with a number
 	frames map[view][]byte
 }
 
@@ -33,24 +35,39 @@ type known struct {
 func (p *Page) update() *update {
 	u := &update{
 		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
-		at: time.Now(), byName: make(map[string]int), frames: make(map[view][]byte),
+		at: time.Now(), byName: make(map[string]int), taken: make(map[string]int), frames: make(map[view][]byte),
 	}
-	for _, m := range p.cfg.Meters() {
+	all, problem := p.meters()
+	if problem != "" {
+		u.add(known{problem: problem})
+	}
+	for _, m := range all {
 		k := known{meter: m}
 		k.brief, k.problem = ask(m, 0)
-		k.brief.Name = u.name(k.brief.Name)
-		u.byName[k.brief.Name] = len(u.known)
-		u.known = append(u.known, k)
+		u.add(k)
 	}
 	return u
 }
 
+// meters contains a panic of Config.Meters, and says what it was.
+func (p *Page) meters() (all []Meter, problem string) {
+	defer contain(&problem, "Config.Meters")
+	return p.cfg.Meters(), ""
+}
+
+func (u *update) add(k known) {
+	k.brief.Name = u.name(k.brief.Name)
+	u.byName[k.brief.Name] = len(u.known)
+	u.known = append(u.known, k)
+}
+
 // name makes a name that a browser can send back, and that no other pool has.
 func (u *update) name(name string) string {
-	name = cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
+	name = cut(cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed"))
 	free := name
-	for n := 2; u.find(free) != nil; n++ {
-		free = fmt.Sprintf("%s (%d)", name, n)
+	for u.find(free) != nil {
+		u.taken[name] = max(1, u.taken[name]) + 1
+		free = fmt.Sprintf("%s (%d)", name, u.taken[name])
 	}
 	return free
 }
@@ -64,12 +81,15 @@ func (u *update) find(name string) *known {
 
 // ask contains a panic: a page that looks must not end the process.
 func ask(m Meter, limit int) (s metrics.Snapshot, problem string) {
-	defer func() {
-		if r := recover(); r != nil {
-			problem = cut(fmt.Sprintf("its snapshot panicked: %v", r))
-		}
-	}()
+	defer contain(&problem, "its snapshot")
 	return m.Snapshot(limit), ""
+}
+
+// contain is deferred where what is not ours may panic.
+func contain(problem *string, what string) {
+	if r := recover(); r != nil {
+		*problem = cut(fmt.Sprintf("%s panicked: %v", what, r))
+	}
 }
 
 // registered are the meters of the process.
@@ -79,52 +99,6 @@ func registered() []Meter {
 		all = append(all, m)
 	}
 	return all
-}
-
-// pools is every pool at a glance whose name has the text.
-func (u *update) pools(find string) glance {
-	g := glance{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
-	for i := range u.known {
-		k := &u.known[i]
-		switch {
-		case !contains(k.brief.Name, find):
-		case len(g.Pools) == maxPools:
-			g.More++
-		default:
-			s := &k.brief
-			if k.full != nil { // one figure, wherever it is shown
-				s = k.full
-			}
-			g.Pools = append(g.Pools, u.summary(s, k.problem))
-		}
-	}
-	return g
-}
-
-func (u *update) summary(s *metrics.Snapshot, problem string) summary {
-	out := summary{
-		Name: s.Name, Problem: problem,
-		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
-		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
-		Oldest: seconds(s.OldestWait), Cause: because(s.LastMake),
-		Counts: counts{
-			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-			Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
-			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
-			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
-		},
-	}
-	if s.Outage {
-		var d seconds
-		if !s.Since.IsZero() {
-			d = seconds(max(0, u.at.Sub(s.Since)))
-		}
-		out.Outage = &d
-	}
-	if problem == "" {
-		out.Wait = toHistogram(s.Wait)
-	}
-	return out
 }
 
 // lists is a pool with its lists, asked for once an update; nil if there is no
@@ -141,18 +115,44 @@ func (u *update) lists(name string) *known {
 	return k
 }
 
-// pool is one pool as its page has it.
-func (u *update) pool(v view) (d detail, ok bool) {
+// pool is one pool as its page has it, in JSON.
+func (u *update) pool(v view) []byte {
 	k := u.lists(v.pool)
 	if k == nil {
-		return detail{}, false
+		return u.problem(v.pool, "", true)
 	}
 	if k.full == nil {
-		return detail{summary: summary{Name: k.brief.Name, Problem: k.problem}, Time: u.at}, true
+		return u.problem(v.pool, k.problem, false)
 	}
-	s := k.full
+	d, problem := u.detail(v, k.full)
+	if problem == "" {
+		b, err := encode(d)
+		if err == nil {
+			return b
+		}
+		problem = cut(fmt.Sprintf("its snapshot cannot be shown: %v", err))
+	}
+	return u.problem(v.pool, problem, false)
+}
+
+// problem is a pool of which nothing else is known.
+func (u *update) problem(name, problem string, gone bool) []byte {
+	b, err := encode(detail{summary: summary{Name: name, Problem: problem}, Gone: gone, Time: u.at})
+	if err != nil {
+		return []byte("{}")
+	}
+	return b
+}
+
+// detail contains a panic in what others filled in.
+func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) {
+	defer contain(&problem, "a look at its snapshot")
+	brief, problem := u.summary(s, "")
+	if problem != "" {
+		return d, problem
+	}
 	d = detail{
-		summary: u.summary(s, ""), Time: u.at,
+		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
 		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
@@ -171,13 +171,13 @@ func (u *update) pool(v view) (d detail, ok bool) {
 	for _, e := range first(s.Events, u.limit) {
 		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
 	}
-	return d, true
+	return d, ""
 }
 
 func toItem(r *resource.Resource) item {
 	out := item{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases,
-		Detail: cut(r.Detail), Doomed: because(r.Doomed),
+		Detail: cut(r.Detail), Doomed: text.Of(r.Doomed),
 	}
 	if d := seconds(r.Held); r.State == resource.Leased {
 		out.Held = &d
@@ -190,11 +190,17 @@ func toItem(r *resource.Resource) item {
 
 func toHeld(all []metrics.Held, limit int) held {
 	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
-	place := make(map[string]int) // of a stack
+	place := make(map[string]int)  // of a stack
+	words := make(map[span]string) // of a stack: most are in a Snapshot once
 	for _, h := range first(all, limit) {
 		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
 		if len(h.Stack) > 0 {
-			key := fmt.Sprint(h.Stack)
+			at := span{&h.Stack[0], len(h.Stack)}
+			key, ok := words[at]
+			if !ok {
+				key = fmt.Sprint(h.Stack)
+				words[at] = key
+			}
 			i, ok := place[key]
 			if !ok {
 				i = len(out.Stacks)
@@ -206,6 +212,12 @@ func toHeld(all []metrics.Held, limit int) held {
 		out.Rows = append(out.Rows, row)
 	}
 	return out
+}
+
+// span is where a stack is in memory.
+type span struct {
+	first *metrics.Frame
+	n     int
 }
 
 func toStack(all []metrics.Frame) []frame {

@@ -7,8 +7,10 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/metrics"
@@ -73,7 +75,7 @@ func TestEvents(t *testing.T) {
 	s := f.s
 	want := map[string]any{
 		"name": "speech", "max": 8, "idle": 2, "leased": 3, "making": 1, "destroying": 1, "abandoned": 4,
-		"waiting": 2, "wanting": 5, "oldest_wait_seconds": 0.25, "last_make_error": "connection refused", "outages": 2,
+		"waiting": 2, "wanting": 5, "oldest_wait_seconds": 0.25, "overdue": 1, "last_make_error": "connection refused", "outages": 2,
 		"destroyed_by_cause": s.Destroyed, "refused_by_policy": s.Refused,
 		"counts": map[string]any{
 			"acquired": 103, "released": 100, "waited": 17, "wait_seconds": 1.5, "canceled": 6, "rejected": 7, "made": 20,
@@ -180,7 +182,7 @@ func TestHostile(t *testing.T) {
 		f.s.Destroyed = map[string]int64{name: 1}
 		p := pageOf(t, f)
 		u := p.update()
-		clean := cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed")
+		clean := cut(cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed"))
 		b := string(u.frame(view{pool: clean, sort: "id"}))
 		if n := strings.Count(b, "\n"); n != 6 || strings.ContainsAny(b, "\r\x00\x1b<>\u2028\u2029") {
 			t.Errorf("%q: %d lines: %q", name, n, b)
@@ -211,6 +213,20 @@ func TestSameName(t *testing.T) {
 		if got := pool(t, p, "pool="+strings.ReplaceAll(name, " ", "+"))["load"].(map[string]any)["max"]; got != want {
 			t.Errorf("%s has a maximum of %v, want %v", name, got, want)
 		}
+	}
+}
+
+// Of however many with one name each is found a name without a search.
+func TestManySameName(t *testing.T) {
+	var all []Meter
+	for range 20_000 {
+		all = append(all, metersOnly{})
+	}
+	p := pageOf(t, all...)
+	begun := time.Now()
+	u := p.update()
+	if d := time.Since(begun); d > patience/4 || u.find("nothing (20000)") == nil {
+		t.Errorf("20,000 names took %v", d)
 	}
 }
 
@@ -247,7 +263,7 @@ func TestBounds(t *testing.T) {
 	if len(b) > 64<<10 {
 		t.Errorf("a frame has %d bytes", len(b))
 	}
-	d, _ := u.pool(view{pool: "many", sort: "id"})
+	d, _ := u.detail(view{pool: "many", sort: "id"}, u.lists("many").full)
 	if len(d.Resources.Rows) != defaultLimit || d.Resources.Matched != scanned || len(d.Held.Rows) != defaultLimit ||
 		len(d.Waiters.Rows) != defaultLimit || len(d.Events) != defaultLimit {
 		t.Errorf("%d of %d resources, %d leases, %d waiters, %d events", len(d.Resources.Rows), d.Resources.Matched,
@@ -267,6 +283,102 @@ func TestBounds(t *testing.T) {
 	}
 	if some := g.pools("POOL 24"); len(some.Pools) != 11 || some.More != 0 { // 24, 240 to 249
 		t.Errorf("%d pools of a name, and %d more", len(some.Pools), some.More)
+	}
+}
+
+// What pools and other people's meters are made of may panic when it is read, or
+// be no JSON. It is said where the pool would be, and nothing ends: not the
+// collector, in which a panic would end the process.
+func TestTrapped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var none *nilError
+		failed, doomed, odd, late := sample(), sample(), sample(), sample()
+		failed.s.Name, failed.s.LastMake = "failed", none
+		doomed.s.Name, doomed.s.Resources[0].Doomed = "doomed", none
+		odd.s.Name, odd.s.Resources[0].State = "odd", 77
+		late.s.Name, late.s.Events[0].Time = "late", time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
+		s := serve(t, failed, doomed, odd, late, nil)
+		for name, want := range map[string][3]string{ // the problem, the last make, what is in the list of resources
+			"failed": {"", "an error whose text panics", ""},
+			"doomed": {"", "connection refused", "an error whose text panics"},
+			"odd":    {"a look at its snapshot panicked: ", "", ""},
+			"late":   {"its snapshot cannot be shown: ", "", ""},
+			// There is no meter at all.
+			"unnamed": {"its snapshot panicked: ", "", ""},
+		} {
+			w := s.watch("find=an+error&pool="+name, 1<<20)
+			for range 2 {
+				if _, g := w.next(); len(g["pools"].([]any)) != 5 {
+					t.Errorf("%s: at a glance are %v", name, g)
+				}
+				_, d := w.next()
+				problem, _ := d["problem"].(string)
+				cause, _ := d["last_make_error"].(string)
+				if !strings.HasPrefix(problem, want[0]) || (problem == "") != (want[0] == "") || cause != want[1] || d["name"] != name ||
+					!strings.Contains(fmt.Sprint(d["resources"]), want[2]) {
+					t.Errorf("%s is shown as %v", name, d)
+				}
+			}
+			w.conn.Close()
+		}
+		for name, want := range map[string]int{"failed": 200, "doomed": 200, "odd": 500, "late": 500, "unnamed": 200} {
+			if r, text := get(t, s.page, "GET", "/p/pool.json?sort=age&state=leased&pool="+name); r.StatusCode != want {
+				t.Errorf("%s is answered %s: %s", name, r.Status, text)
+			}
+		}
+		s.page.cfg.Meters = func() []Meter { panic("no meters today") }
+		if got := fmt.Sprint(decoded(t, s.page, "/p/pools.json")["pools"]); !strings.Contains(got, "Config.Meters panicked: no meters today") {
+			t.Errorf("without meters there is %s", got)
+		}
+		s.stop()
+	})
+}
+
+// nilError is what a function of somebody else's returns as its nil pointer.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
+// Of more pools than are shown none that is in trouble is missing, wherever it
+// stands, and the order stays.
+func TestTroubleFirst(t *testing.T) {
+	var all []Meter
+	for i := range maxPools + 50 {
+		f := named(fmt.Sprintf("pool %03d", i))
+		switch i {
+		case maxPools + 3:
+			f.s.Outage = true
+		case maxPools + 9:
+			f.s.Load.Waiting = 1
+		case maxPools + 27:
+			f.s.Overdue = 1
+		case maxPools + 44:
+			f.panics = true
+			f.s.Name = "" // of which nothing is known
+		}
+		all = append(all, f)
+	}
+	p := pageOf(t, all...)
+	g := p.update().pools("")
+	var names []string
+	for _, s := range g.Pools {
+		names = append(names, s.Name)
+	}
+	want := []string{"pool 195", "pool 203", "pool 209", "pool 227", "unnamed"}
+	if len(names) != maxPools || g.More != 50 || !slices.Equal(names[maxPools-5:], want) || names[0] != "pool 000" {
+		t.Errorf("%d pools and %d more, the last %q, want %q", len(names), g.More, names[max(0, len(names)-5):], want)
+	}
+	plain := decoded(t, p, "/p/pools.json")["pools"].([]any)
+	for i, name := range names {
+		if got := plain[i].(map[string]any)["name"]; got != name {
+			t.Errorf("in JSON the pool at %d is %v, not %s", i, got, name)
+		}
+	}
+	for _, m := range all {
+		m.(*fake).s.Overdue = 1
+	}
+	if g := p.update().pools(""); len(g.Pools) != maxPools || g.More != 50 || g.Pools[3].Overdue != 1 {
+		t.Errorf("with all in trouble there are %d pools and %d more", len(g.Pools), g.More)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/respool/respool/resource"
+
+	"github.com/respool/respool/metrics/internal/text"
 )
 
 // view is what one viewer wants to see. Viewers with one view share its bytes.
@@ -20,8 +22,11 @@ type view struct {
 	sort  string
 }
 
-// maxFind bounds what is looked for, in bytes.
-const maxFind = 100
+// What bounds texts of a query, in bytes. No name of a pool is as long as maxName.
+const (
+	maxFind = 100
+	maxName = 2 * maxText
+)
 
 // orders are how resources can be sorted: what the reader looks for comes
 // first, the largest of all but ids.
@@ -48,6 +53,9 @@ func parseView(q url.Values) (view, error) {
 	if orders[v.sort] == nil {
 		bad = append(bad, errors.New("sort is none of id, age, idle, held, leases"))
 	}
+	if len(v.pool) > maxName {
+		bad = append(bad, errors.New("pool is longer than any"))
+	}
 	if len(v.find) > maxFind || !utf8.ValidString(v.find) {
 		bad = append(bad, errors.New("find is over 100 bytes, or not UTF-8"))
 	}
@@ -57,8 +65,9 @@ func parseView(q url.Values) (view, error) {
 // resources returns the resources of the view, the first limit of them, and how
 // many there are. It leaves all as it is, for other views.
 func (v view) resources(all []resource.Resource, limit int) (shown []*resource.Resource, matched int) {
+	l := v.looked()
 	for i := range all {
-		if v.wants(&all[i]) {
+		if v.in(&all[i]) && l.finds(&all[i]) {
 			shown = append(shown, &all[i])
 		}
 	}
@@ -69,20 +78,33 @@ func (v view) resources(all []resource.Resource, limit int) (shown []*resource.R
 	return shown[:min(limit, len(shown))], len(shown)
 }
 
-func (v view) wants(r *resource.Resource) bool {
+// in reports that r is in the state of the view.
+func (v view) in(r *resource.Resource) bool {
 	switch v.state {
 	case "":
+		return true
 	case "doomed":
-		if r.Doomed == nil {
-			return false
-		}
-	default:
-		if r.State.String() != v.state {
-			return false
-		}
+		return r.Doomed != nil
 	}
-	return v.find == "" || contains(r.Detail, v.find) || contains(r.State.String(), v.find) ||
-		strconv.FormatUint(r.ID, 10) == v.find || r.Doomed != nil && contains(r.Doomed.Error(), v.find)
+	return r.State.String() == v.state
+}
+
+// looked is what is looked for, made ready once for many resources.
+type looked struct {
+	text  string // in lower case
+	id    uint64
+	hasID bool
+}
+
+func (v view) looked() looked {
+	id, err := strconv.ParseUint(v.find, 10, 64)
+	return looked{strings.ToLower(v.find), id, err == nil}
+}
+
+func (l looked) finds(r *resource.Resource) bool {
+	return l.text == "" || l.hasID && r.ID == l.id ||
+		strings.Contains(strings.ToLower(r.Detail), l.text) || strings.Contains(r.State.String(), l.text) ||
+		r.Doomed != nil && strings.Contains(strings.ToLower(text.Of(r.Doomed)), l.text)
 }
 
 // contains passes over case.

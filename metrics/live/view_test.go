@@ -1,9 +1,11 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -53,5 +55,26 @@ func TestView(t *testing.T) {
 				t.Fatalf("%s: what all views share was moved", query)
 			}
 		}
+	}
+}
+
+// What a URL in an error's text has of secrets is shown nowhere.
+func TestSecrets(t *testing.T) {
+	f := sample()
+	cause := &url.Error{Op: "Get", URL: "wss://user:hunter2@example.com/rpc?token=hunter2#hunter2", Err: errors.New("refused")}
+	f.s.LastMake, f.s.Resources[0].Doomed = cause, cause
+	p := pageOf(t, f)
+	for _, target := range []string{"/p/pools.json", "/p/pool.json?pool=" + url.QueryEscape(f.s.Name)} {
+		r, text := get(t, p, "GET", target)
+		if r.StatusCode != 200 || strings.Contains(text, "hunter2") || !strings.Contains(text, "example.com") {
+			t.Errorf("%s: %d %s", target, r.StatusCode, text)
+		}
+	}
+	v, err := parseView(url.Values{"pool": {f.s.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(p.update().pool(v)); strings.Contains(text, "hunter2") || !strings.Contains(text, "example.com") {
+		t.Errorf("the page: %s", text)
 	}
 }

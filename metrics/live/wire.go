@@ -41,6 +41,7 @@ type summary struct {
 	Waiting int        `json:"waiting"`
 	Wanting int        `json:"wanting"`
 	Oldest  seconds    `json:"oldest_wait_seconds"`
+	Overdue int        `json:"overdue,omitempty"`        // leases that run
 	Outage  *seconds   `json:"outage_seconds,omitempty"` // for how long; absent: there is none
 	Cause   string     `json:"last_make_error,omitempty"`
 	Counts  counts     `json:"counts"`
@@ -169,13 +170,15 @@ type happening struct {
 	More int64     `json:"more,omitempty"` // like it, within a second
 }
 
-// encode cannot fail: there are only numbers, texts and times of this age.
-func encode(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Appendf(nil, "%q", err)
-	}
-	return b
+// encode fails at what a Meter of somebody else's made up: a year with five
+// digits, or a State that there is not.
+func encode(v any) (b []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panicked: %v", r)
+		}
+	}()
+	return json.Marshal(v)
 }
 
 // maxText bounds what others wrote, in bytes.
@@ -191,13 +194,6 @@ func cut(s string) string {
 		n--
 	}
 	return s[:n] + "…"
-}
-
-func because(err error) string {
-	if err == nil {
-		return ""
-	}
-	return cut(err.Error())
 }
 
 func toHistogram(h metrics.Histogram) *histogram {

@@ -122,6 +122,8 @@ func (b *tab) size(width, height int64, scheme string) {
 type host struct {
 	t       *testing.T
 	every   time.Duration
+	meters  func() []live.Meter             // nil: of the process
+	between func(http.Handler) http.Handler // nil: nothing
 	address string
 	stop    func()
 }
@@ -139,9 +141,13 @@ func (h *host) serve() {
 		h.t.Fatal(err)
 	}
 	h.address = l.Addr().String()
-	p := live.Handler(live.Config{Every: h.every})
+	p := live.Handler(live.Config{Every: h.every, Meters: h.meters})
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pools/", p)
+	if h.between != nil {
+		mux = http.NewServeMux()
+		mux.Handle("/debug/pools/", h.between(p))
+	}
 	srv := &http.Server{Handler: mux}
 	srv.RegisterOnShutdown(p.Close)
 	ended := make(chan struct{})
@@ -162,9 +168,12 @@ func (h *host) serve() {
 
 // serving is a host until the test has ended.
 func serving(t *testing.T, every time.Duration) *host {
-	h := &host{t: t, every: every}
+	return (&host{t: t, every: every}).start()
+}
+
+func (h *host) start() *host {
 	h.serve()
-	t.Cleanup(func() { h.stop() })
+	h.t.Cleanup(func() { h.stop() })
 	return h
 }
 

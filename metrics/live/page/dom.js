@@ -36,21 +36,26 @@ export function attribute(e, name, value) {
 
 // keyed makes the children of parent those of items, in their order. An item's
 // element lives as long as its key is there, so that focus, selection and what
-// was opened stay.
+// was opened stay. Of two items with one key the first counts.
 export function keyed(parent, items, key, create, update) {
   const old = parent.kept ?? new Map();
   const kept = new Map();
-  let at = parent.firstElementChild;
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   for (const item of items) {
     const k = String(key(item));
-    if (kept.has(k)) continue;
+    if (!kept.has(k)) kept.set(k, item);
+  }
+  // First, so that what follows them need not move.
+  for (const [k, e] of old) if (!kept.has(k)) e.remove();
+  let at = parent.firstElementChild;
+  for (const [k, item] of kept) {
     const e = old.get(k) ?? create(item);
     kept.set(k, e);
-    old.delete(k);
     update(e, item);
     if (e === at) at = at.nextElementSibling;
     else parent.insertBefore(e, at);
   }
-  for (const e of old.values()) e.remove();
   parent.kept = kept;
+  // An element that is moved loses focus.
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
 }

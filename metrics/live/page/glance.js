@@ -24,18 +24,20 @@ export function bar() {
 }
 
 // flags are what is wrong with a pool, in words.
-export function flags(s) {
+function flags(s) {
   const all = [];
-  if (s.problem) all.push(["bad", s.problem]);
-  if (s.outage_seconds != null) all.push(["bad", s.outage_seconds ? `outage for ${long(s.outage_seconds)}` : "outage"]);
-  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) all.push(["warn", "all lent"]);
-  if (s.abandoned > 0) all.push(["warn", `${count(s.abandoned)} makes abandoned`]);
-  if (s.counts.panics > 0) all.push(["warn", `${count(s.counts.panics)} panics`]);
+  const flag = (kind, css, text) => all.push({ kind, css, text });
+  if (s.problem) flag("problem", "bad", s.problem);
+  if (s.outage_seconds != null) flag("outage", "bad", s.outage_seconds ? `outage for ${long(s.outage_seconds)}` : "outage");
+  if (s.overdue > 0) flag("overdue", "bad", `${count(s.overdue)} overdue`);
+  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("lent", "warn", "all lent");
+  if (s.abandoned > 0) flag("abandoned", "warn", `${count(s.abandoned)} make${s.abandoned > 1 ? "s" : ""} abandoned`);
+  if (s.counts.panics > 0) flag("panics", "warn", `${count(s.counts.panics)} panic${s.counts.panics > 1 ? "s" : ""}`);
   return all;
 }
 
 export function showFlags(e, s) {
-  keyed(e, flags(s), ([, text], i) => text.replace(/\d.*/, "") + (i ?? ""), () => make("span"), (f, [css, text]) => {
+  keyed(e, flags(s), (f) => f.kind, () => make("span"), (f, { css, text }) => {
     attribute(f, "class", `flag ${css}`);
     say(f, text);
   });
@@ -55,12 +57,12 @@ function row(link) {
   const cell = (label, css, ...children) => make("td", { role: "cell", class: css, "data-label": label }, ...children);
   const name = make("a");
   const parts = {
-    name, flags: make("span", { class: "flags" }), bar: bar(), said: make("span", { class: "said" }),
+    name, flags: make("span", { class: "flags" }), why: make("span", { class: "why" }), bar: bar(), said: make("span", { class: "said" }),
     rate: make("span", { class: "figure" }), spark: new Spark((p) => p.rates?.acquired),
     p50: cell("Wait p50", "n"), p99: cell("Wait p99", "n"), waiting: make("span", { class: "figure" }), oldest: make("span", { class: "soft" }),
   };
   const e = make("tr", { role: "row" },
-    make("th", { role: "rowheader", scope: "row" }, name, parts.flags),
+    make("th", { role: "rowheader", scope: "row" }, name, parts.flags, parts.why),
     cell("Resources", "wide", parts.bar, parts.said),
     cell("Acquires", "n rate", parts.spark.svg, make("span", {}, parts.rate, make("span", { class: "soft" }, " /s"))),
     parts.p50, parts.p99, cell("Waiting", "n", parts.waiting, parts.oldest));
@@ -82,6 +84,9 @@ export function showGlance(root, glance, histories, minute, link) {
     say(p.name, s.name);
     attribute(p.name, "href", link.to(s.name));
     showFlags(p.flags, s);
+    p.why.hidden = !s.last_make_error;
+    say(p.why, s.last_make_error ?? "");
+    attribute(p.why, "title", s.last_make_error);
     p.bar.show(s);
     say(p.said, `${count(s.leased)} of ${count(s.max)} leased, ${count(s.idle)} idle` +
       (s.making ? `, ${count(s.making)} being made` : "") + (s.destroying ? `, ${count(s.destroying)} going` : ""));
@@ -94,9 +99,10 @@ export function showGlance(root, glance, histories, minute, link) {
     e.classList.toggle("queue", s.waiting > 0);
   });
   const sum = (k) => pools.reduce((n, s) => n + s[k], 0);
+  const overdue = pools.reduce((n, s) => n + (s.overdue ?? 0), 0);
   const out = pools.filter((s) => s.outage_seconds != null).length;
   say(root.querySelector("#total"), pools.length === 0 ? "" :
     `${count(pools.length)}${glance.more ? ` of ${count(pools.length + glance.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
     `${count(sum("leased"))} of ${count(sum("max"))} leased (${share(sum("leased"), sum("max"))}), ${count(sum("waiting"))} waiting` +
-    (out ? `, ${count(out)} with an outage` : ""));
+    (out ? `, ${count(out)} with an outage` : "") + (overdue ? `, ${count(overdue)} overdue` : ""));
 }

@@ -5,25 +5,32 @@ const spans = [60, 120, 180, 240, 300]; // seconds that charts show, the least t
 const span = spans.at(-1);
 const minute = 60;
 const counters = ["acquired", "made", "failed", "destroyed", "rejected", "waited"];
+const levels = ["max", "leased", "idle", "making", "destroying", "waiting", "oldest_wait_seconds"];
+
+// pick is some members of an object: what is kept for minutes has no others.
+export const pick = (from, names) => Object.fromEntries(names.map((k) => [k, from[k]]));
 
 // History is of one pool.
 export class History {
   points = [];
   waits = new Minute();
 
-  // add notes a summary. t is the server's clock in seconds.
-  add(t, life, { wait, ...s }) {
+  // add notes a summary. t is the server's clock, and every how long it is
+  // between two of them, in seconds.
+  add(t, life, every, s) {
+    while (this.last?.t > t) this.points.pop(); // its clock was set back
     const before = this.last;
-    if (before && t <= before.t && life === before.life) return;
-    const p = { t, life, s, rates: null, p50: null, p99: null };
-    // Across a restart, a pause or a gap there is no rate.
-    p.joined = before != null && before.life === life && t - before.t < 10 &&
-      s.counts.acquired >= before.s.counts.acquired;
+    if (before && t === before.t && life === before.life) return;
+    const { wait } = s;
+    const p = { t, life, s: { ...pick(s, levels), counts: pick(s.counts, counters) }, rates: null, p50: null, p99: null };
+    // Across a restart, a pause or a gap there is no rate, nor for another pool of that name.
+    p.joined = before != null && before.life === life && t - before.t < Math.max(10, 4 * every) &&
+      counters.every((k) => s.counts[k] >= before.s.counts[k]);
     const d = p.joined ? difference(wait, this.waits.last?.wait) : null;
     this.waits.add(t, life, { wait });
     if (p.joined) {
       p.rates = {};
-      for (const k of counters) p.rates[k] = Math.max(0, s.counts[k] - before.s.counts[k]) / (t - before.t);
+      for (const k of counters) p.rates[k] = (s.counts[k] - before.s.counts[k]) / (t - before.t);
       if (d && d.count > 0) [p.p50, p.p99] = [quantile(d, 0.5), quantile(d, 0.99)];
     }
     this.points.push(p);
@@ -53,7 +60,10 @@ export class Minute {
   kept = [];
 
   add(t, life, histograms) {
-    if (this.kept.length && this.kept.at(-1).life !== life) this.kept = [];
+    while (this.kept.at(-1)?.t > t) this.kept.pop();
+    const before = this.kept.at(-1);
+    // Those of another process or pool cannot be subtracted, and those of before a pause not be called the last minute.
+    if (before && (before.life !== life || t - before.t > minute || fewer(histograms, before.histograms))) this.kept = [];
     this.kept.push({ t, life, histograms });
     // One as old as a minute has to stay, to be subtracted.
     while (this.kept.length > 1 && this.kept[1].t <= t - minute) this.kept.shift();
@@ -67,6 +77,8 @@ export class Minute {
     return difference(this.kept.at(-1).histograms[name], this.kept[0].histograms[name]);
   }
 }
+
+const fewer = (now, before) => Object.keys(now).some((k) => now[k]?.count < before[k]?.count);
 
 // difference is what came between two snapshots of one histogram; null if they
 // are not of one.

@@ -15,16 +15,19 @@ let glance = null, detail = null, one = null, arrived = 0;
 const link = {
   to: (name) => `?${new URLSearchParams({ pool: name })}`,
   go(name) {
-    history.pushState(null, "", name == null ? location.pathname : link.to(name));
-    enter();
+    if (name !== choice.pool) history.pushState(null, "", name == null ? location.pathname : link.to(name));
+    if (name !== choice.pool) enter();
     window.scrollTo(0, 0);
     $("main").focus({ preventScroll: true });
   },
 };
 
+// addressed is the pool in the address, or null.
+const addressed = () => new URLSearchParams(location.search).get("pool");
+
 // enter shows what the address says.
 function enter() {
-  const pool = new URLSearchParams(location.search).get("pool");
+  const pool = addressed();
   Object.assign(choice, { pool, state: "", sort: "id", find: "" });
   detail = one = null;
   if (pool != null) one = new One($("one"), pool, choice, () => stream.open());
@@ -36,8 +39,10 @@ function enter() {
   document.title = pool ? `${pool} · Pools` : "Pools";
   attribute($("json"), "href", pool == null ? "pools.json" : `pool.json${link.to(pool)}`);
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
+  $("one").classList.remove("lost", "blank");
   paint();
-  stream.open();
+  if (stream.paused && pool == null && glance) stream.close(); // it stays as it was
+  else stream.open();
 }
 
 function paint() {
@@ -52,57 +57,78 @@ function paint() {
     say($("nopools"), none ? (choice.pools ? "No pool has a name like that." : "No pool is watched yet. A pool appears here once a meter watches it.") : "");
   } else if (detail && detail.name === choice.pool) {
     const lost = detail.gone || detail.problem;
-    document.body.classList.toggle("lost", Boolean(lost));
+    one.root.classList.toggle("lost", Boolean(lost));
+    one.root.classList.toggle("blank", Boolean(lost) && !one.d);
     if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), glance.life, minute);
     attribute($("one"), "aria-busy", null);
   }
-  if (choice.pool == null || !detail?.gone) delete $("main").dataset.gone;
-  else $("main").dataset.gone = "This pool is not watched any more.";
+  const missing = choice.pool == null || !detail ? "" : detail.problem ? `Nothing is known of this pool: ${detail.problem}.`
+    : !detail.gone ? "" : one.d ? "This pool is not watched any more. These are its last figures." : "No pool of this name is watched.";
+  $("missing").hidden = missing === "";
+  say($("missing"), missing);
   say($("asof"), `As of ${clock(Date.parse(glance.time))}.`);
+}
+
+// remember adds to the history of a pool.
+function remember(s, time) {
+  if (!histories.has(s.name)) histories.set(s.name, new History());
+  if (!s.problem && !s.gone) histories.get(s.name).add(Date.parse(time) / 1000, glance.life, glance.every_seconds, s);
 }
 
 function onPools(g) {
   glance = g;
-  arrived = performance.now();
+  for (const s of g.pools) remember(s, g.time);
   const t = Date.parse(g.time) / 1000;
-  for (const s of g.pools) {
-    if (!histories.has(s.name)) histories.set(s.name, new History());
-    if (!s.problem) histories.get(s.name).add(t, g.life, s);
-  }
   // A pool that is gone is forgotten when its charts would be empty.
-  for (const [name, h] of histories) if (h.last && t - h.last.t > 300) histories.delete(name);
+  for (const [name, h] of histories) if (h.last && Math.abs(t - h.last.t) > 300) histories.delete(name);
 }
 
 // stream is the connection. It is closed while paused, and some time after the
-// page went out of sight, so that nothing is collected that nobody sees.
+// page went out of sight, so that nothing is collected that nobody sees. What
+// is asked for while paused comes once.
 const stream = {
-  source: null, timer: 0, tries: 0, paused: false, away: false,
+  source: null, timer: 0, tries: 0, paused: false, away: false, broken: false,
 
   open() {
     this.close();
-    if (this.paused || this.away) return;
+    if (this.away) return;
     const q = new URLSearchParams();
     if (choice.pool != null) for (const k of ["pool", "state", "sort", "find"]) q.set(k, choice[k]);
     else if (choice.pools) q.set("find", choice.pools);
-    const source = new EventSource(`events?${q}`);
+    const url = `events?${q}`;
+    const source = new EventSource(url);
     this.source = source;
     source.addEventListener("pools", (e) => {
-      this.tries = 0;
-      arrived = performance.now();
       onPools(JSON.parse(e.data));
-      if (choice.pool == null) paint();
-      this.tell();
+      this.comes(choice.pool == null);
     });
     source.addEventListener("pool", (e) => {
       detail = JSON.parse(e.data);
-      paint();
+      remember(detail, detail.time); // it may be none of those at a glance
+      this.comes(true);
     });
     source.onerror = () => {
+      this.broken = true;
       // It tries again by itself, but not after an answer that is no stream.
-      if (source.readyState === EventSource.CLOSED) this.retry();
+      if (source.readyState === EventSource.CLOSED) {
+        this.retry();
+        this.why(url);
+      }
       this.tell();
     };
     arrived = performance.now();
+    this.tell();
+  },
+
+  // comes is called for each event; whole says that it was the last of an update.
+  comes(whole) {
+    Object.assign(this, { tries: 0, broken: false });
+    arrived = performance.now();
+    $("trouble").hidden = true;
+    if (whole) {
+      paint();
+      if (this.paused) this.close();
+    }
     this.tell();
   },
 
@@ -117,11 +143,31 @@ const stream = {
     this.timer = setTimeout(() => this.open(), Math.min(10, 2 ** this.tries++) * 1000 * (0.75 + Math.random() / 2));
   },
 
+  // why says what the server answers instead of a stream, of which an
+  // EventSource tells nothing.
+  async why(url) {
+    const look = new AbortController();
+    let text = "";
+    try {
+      const r = await fetch(url, { signal: look.signal, cache: "no-store" });
+      const plain = r.headers.get("Content-Type")?.startsWith("text/plain");
+      if (!r.ok) text = plain ? (await r.text()).slice(0, 300) : `${r.status} ${r.statusText}`;
+      else if (!r.headers.get("Content-Type")?.startsWith("text/event-stream")) text = "there is another page in its place; is a login needed?";
+    } catch {
+      return; // nothing is there, which "Reconnecting" says
+    } finally {
+      look.abort();
+    }
+    if (!this.broken || text === "") return;
+    say($("trouble"), `No figures come: ${text}`);
+    $("trouble").hidden = false;
+  },
+
   // tell says in words how new the figures are.
   tell() {
-    const open = this.source?.readyState === EventSource.OPEN;
-    const [css, text] = this.paused ? ["paused", `Paused at ${glance ? clock(Date.parse(glance.time)) : "the start"}`]
-      : open && glance ? ["live", "Live"] : glance ? ["waiting", "Reconnecting"] : ["waiting", "Connecting"];
+    const [css, text] = this.paused && glance ? ["paused", `Paused at ${clock(Date.parse(glance.time))}`]
+      : this.paused ? ["paused", "Paused"] : !glance ? ["waiting", "Connecting"]
+      : this.broken ? ["waiting", "Reconnecting"] : ["live", "Live"];
     attribute($("news"), "class", `news ${css}`);
     say($("news"), text);
     document.body.classList.toggle("stale", css === "waiting" && glance != null);
@@ -158,7 +204,9 @@ $("findpool").addEventListener("input", () => {
     stream.open();
   }, 250);
 });
-addEventListener("popstate", enter);
+addEventListener("popstate", () => {
+  if (addressed() !== choice.pool) enter(); // else only what follows # is another
+});
 
 document.addEventListener("keydown", (e) => {
   const writing = /^(INPUT|SELECT|TEXTAREA)$/.test(e.target.tagName) && e.target.type !== "radio";
@@ -185,14 +233,17 @@ document.addEventListener("visibilitychange", () => {
     }, 60_000);
   } else if (stream.away) {
     stream.away = false;
-    stream.open();
+    if (!stream.paused) stream.open();
   }
 });
 
 // A connection over which nothing comes any more tells nobody.
 setInterval(() => {
   const late = performance.now() - arrived > Math.max(5000, 4000 * (glance?.every_seconds ?? 1));
-  if (late && stream.source?.readyState === EventSource.OPEN) stream.retry();
+  if (late && stream.source) {
+    stream.broken = true;
+    if (stream.source.readyState === EventSource.OPEN) stream.retry();
+  }
   stream.tell();
 }, 1000);
 

@@ -2,7 +2,7 @@
 
 import { attribute, keyed, make, say } from "./dom.js";
 import { clock, count, duration, long, place, rate, short } from "./format.js";
-import { Minute } from "./history.js";
+import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
 import { bar, levels, showFlags, showWait } from "./glance.js";
 
@@ -43,7 +43,7 @@ export class One {
       return make("div", {}, make("dt", {}, label), e[key], e[`${key}Note`]);
     };
     return make("div", { class: "head" },
-      make("h1", {}, this.name, e.flags), e.cause, e.bar,
+      make("h1", {}, make("bdi", {}, this.name), e.flags), e.cause, e.bar,
       make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
       make("dl", { class: "tiles" },
         tile("rate", "Acquires"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
@@ -132,7 +132,7 @@ export class One {
   // show draws what the server sent. minute asks for latencies of the last one.
   show(d, history, life, minute) {
     const t = Date.parse(d.time) / 1000;
-    if (t !== this.t) this.minute.add(t, life, d);
+    if (t !== this.t) this.minute.add(t, life, pick(d, latencies.map(([key]) => key)));
     Object.assign(this, { t, d });
     const e = this.e;
     showFlags(e.flags, d);
@@ -287,8 +287,8 @@ function newPlace(g) {
     make("span", { class: "flags" }), make("span", { class: "many" }));
   const leases = table("Leases", ["Resource|n", "Held|n", "Class"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
-    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft" }, place(f)))));
-  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, leases, stack));
+    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
+  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
   return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
 }
 
