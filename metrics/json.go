@@ -20,8 +20,8 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Outage: jsonOutage{
 			Now: s.Outage, Since: s.Since, Count: s.Outages, LastMake: text.Of(s.LastMake),
 		},
-		OldestWait: seconds(s.OldestWait),
-		Wait:       s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
+		MinIdle: s.MinIdle, OldestWait: seconds(s.OldestWait),
+		Wait: s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
 		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
 		Overdue:   s.Overdue,
 		Resources: list(s.Resources, resourceOf),
@@ -68,6 +68,7 @@ type jsonSnapshot struct {
 	Load       jsonLoad         `json:"load"`
 	Counters   jsonCounters     `json:"counters"`
 	Outage     jsonOutage       `json:"outage"`
+	MinIdle    int              `json:"minIdle"`
 	OldestWait seconds          `json:"oldestWait"`
 	Wait       Histogram        `json:"wait"`
 	Hold       Histogram        `json:"hold"`

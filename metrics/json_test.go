@@ -39,6 +39,7 @@ func TestSnapshot_JSON(t *testing.T) {
 				Load: resource.Load{Max: 8, Leased: 3}, Acquired: 100, WaitTime: 1500 * time.Millisecond,
 				Outage: true, LastMake: errors.New("dial\x00 " + strings.Repeat("x", 500)),
 			},
+			MinIdle:    4,
 			OldestWait: 250 * time.Millisecond,
 			Resources:  []resource.Resource{{Info: resource.Info{ID: 7, Age: time.Minute, Leases: 3}, State: resource.Leased, Held: 2 * time.Second, Doomed: badError{}, Detail: "peer\n1"}},
 			Waiting:    []resource.Waiting{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
@@ -53,7 +54,7 @@ func TestSnapshot_JSON(t *testing.T) {
 	}
 	m := decode(t, s)
 	for path, want := range map[string]any{
-		"name": `</script><b>`, "time": "2026-01-02T03:04:05Z", "oldestWait": 0.25,
+		"name": `</script><b>`, "time": "2026-01-02T03:04:05Z", "minIdle": 4., "oldestWait": 0.25,
 		"load.max": 8.0, "load.leased": 3.0, "counters.acquired": 100.0, "counters.waitTime": 1.5,
 		"outage.now": true, "outage.since": "2026-01-02T03:04:05Z", "outage.count": 2.0,
 		"wait.count": 3.0, "wait.sum": 1.0, "wait.first": 100.0, "wait.p50": s.Wait.Quantile(0.5).Seconds(),

@@ -41,6 +41,7 @@ type PolicyState struct {
 // Inspection is what a pool is made of at one time.
 type Inspection struct {
 	Stats
+	MinIdle    int           // of its Config; of a Keyed, of all its keys together
 	OldestWait time.Duration // of those who wait now; 0 if nobody does
 	Resources  []Resource    // some of those made, in no order; not those being destroyed
 	Waiting    []Waiting     // the first of those who wait, who came first in front

@@ -467,3 +467,34 @@ func inspectKeyed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// How many are to be kept idle is told as it was asked for, of many keys together.
+func TestInspect_MinIdle(t *testing.T) {
+	cfg := resource.Config[int]{Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 4, MinIdle: 3}
+	p, err := resource.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.Inspect(0).MinIdle; n != 3 {
+		t.Errorf("%d, not 3", n)
+	}
+	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+		Config: func(string) (resource.Config[int], error) { return cfg, nil }, MaxTotal: 8,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		l, err := k.Acquire(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Release()
+	}
+	if n := k.Inspect(0).MinIdle; n != 6 {
+		t.Errorf("%d of two keys, not 6", n)
+	}
+	if err := errors.Join(p.Close(t.Context()), k.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}

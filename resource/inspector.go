@@ -23,6 +23,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	in.Stats = p.stats()
 	in.OldestWait = p.longestWait()
 	p.mu.Unlock()
+	in.MinIdle = p.cfg.MinIdle
 	p.list(&in, limit)
 	in.Waiting = p.listWaiting(limit)
 	in.Policies = p.policyStates()

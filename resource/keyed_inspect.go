@@ -10,10 +10,10 @@ import (
 const inspectedKeys = 16
 
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of
-// [Keyed.Stats], OldestWait the longest of any key, Resources some of all keys,
-// and Waiting those of all keys who wait longest, in that order. Policies are
-// those of the first few keys, the same ones told once. Its cost grows with the
-// number of keys, and it makes none.
+// [Keyed.Stats], MinIdle the sum over the keys, OldestWait the longest of any,
+// Resources some of all keys, and Waiting those of all keys who wait longest, in
+// that order. Policies are those of the first few keys, the same ones told once.
+// Its cost grows with the number of keys, and it makes none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0
@@ -23,6 +23,7 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 		wait := p.longestWait()
 		p.mu.Unlock()
 		in.OldestWait = max(in.OldestWait, wait)
+		in.MinIdle += p.cfg.MinIdle
 		if waits.takes(wait) {
 			waits.add(p.listWaiting(limit))
 		}

@@ -7,6 +7,7 @@
 //
 //	resource.pool.count              {resource}, by resource.pool.state: idle, used, making, destroying
 //	resource.pool.max                {resource}
+//	resource.pool.idle.min           {resource}: how many are kept idle
 //	resource.pool.pending_requests   {request}: callers that wait
 //	resource.pool.oldest_wait        s
 //	resource.pool.timeouts           {timeout}: callers whose context ended first

@@ -45,6 +45,10 @@ var figures = []figure{
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Max) },
 	},
 	{
+		name: "idle.min", help: "How many are kept idle.", kind: level,
+		value: func(s *metrics.Snapshot) int64 { return int64(s.MinIdle) },
+	},
+	{
 		name: "pending_requests", unit: "{request}", help: "Callers that wait.", kind: level,
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Load.Waiting) },
 	},

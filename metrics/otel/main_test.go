@@ -31,6 +31,7 @@ func busy(name string) metrics.Snapshot {
 		Load:     resource.Load{Max: 12, Idle: 3, Leased: 5, Making: 2, Destroying: 1, Waiting: 4},
 		Acquired: 1005, Waited: 70, Canceled: 21, Made: 100, Failed: 31, Outage: true, Panics: 44,
 	}
+	s.MinIdle = 2
 	s.OldestWait = 1500 * time.Millisecond
 	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "open", Value: 52, Level: true}}
 	s.Destroyed = map[string]int64{"too old": 80, "other": 1}

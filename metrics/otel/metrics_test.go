@@ -36,7 +36,7 @@ func TestEveryFigure(t *testing.T) {
 	}
 	want := map[string]float64{
 		"count state=idle": 3, "count state=used": 5, "count state=making": 2, "count state=destroying": 1,
-		"max": 12, "pending_requests": 4, "oldest_wait": 1.5, "timeouts": 21, "acquires": 1005, "waits": 70,
+		"max": 12, "idle.min": 2, "pending_requests": 4, "oldest_wait": 1.5, "timeouts": 21, "acquires": 1005, "waits": 70,
 		"rejections policy=Rate": 30, "rejections policy=Queue": 24, "creates": 100, "create_failures": 31,
 		"destroyed reason=too old": 80, "destroyed reason=other": 1, "outage": 1, "outages": 3,
 		"leases_overdue": 2, "panics": 44, "fact.level fact=open": 52, "fact.total fact=tainted": 51,
@@ -52,7 +52,7 @@ func TestEveryFigure(t *testing.T) {
 func TestConventions(t *testing.T) {
 	all := collect(t, Config{Meters: []Meter{meter(busy("main"))}, Prefix: "db.client.connection"})
 	for name, want := range map[string]string{
-		"count": "{connection} updown", "max": "{connection} updown", "pending_requests": "{request} updown",
+		"count": "{connection} updown", "max": "{connection} updown", "idle.min": "{connection} updown", "pending_requests": "{request} updown",
 		"timeouts": "{timeout} counter", "create_time": "s histogram", "wait_time": "s histogram", "use_time": "s histogram",
 	} {
 		m := all["db.client.connection."+name]
