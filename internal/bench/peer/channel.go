@@ -9,7 +9,7 @@ import (
 
 // Channel is a buffered channel that was filled once: the least that a pool can
 // be, and no pool for items that take time to make or that break.
-var Channel = Kind{Name: "channel", Filled: true, Open: openChannel, Loops: channelLoops}
+var Channel = Kind{Name: "channel", Filled: true, Lasting: true, Open: openChannel, Loops: channelLoops}
 
 type channel chan *Item
 

@@ -60,6 +60,11 @@ func (p commonsPool) Close(ctx context.Context) error {
 	})
 }
 
+func (p commonsPool) Count() (total, idle int) {
+	idle = p.GetNumIdle()
+	return p.GetNumActive() + idle, idle
+}
+
 type commonsLease struct {
 	p  *commons.ObjectPool
 	it *Item

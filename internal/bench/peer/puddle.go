@@ -24,6 +24,7 @@ type puddleLease puddle.Resource[*Item]
 func (l *puddleLease) resource() *puddle.Resource[*Item] { return (*puddle.Resource[*Item])(l) }
 
 func (l *puddleLease) Item() *Item { return l.resource().Value() }
+func (l *puddleLease) Use() error  { return told(func() { l.Item() }) }
 func (l *puddleLease) Release()    { l.resource().Release() }
 func (l *puddleLease) Destroy()    { l.resource().Destroy() }
 
@@ -76,6 +77,16 @@ func (p puddlePool) Acquire(ctx context.Context) (Lease, error) {
 		return Lease{}, err
 	}
 	return Lend((*puddleLease)(r)), nil
+}
+
+func (p puddlePool) TryAcquire(ctx context.Context) (Lease, bool) {
+	r, err := p.Pool.TryAcquire(ctx)
+	return Lend((*puddleLease)(r)), err == nil
+}
+
+func (p puddlePool) Count() (total, idle int) {
+	s := p.Stat()
+	return int(s.TotalResources()), int(s.IdleResources())
 }
 
 // Warm makes all n at once, as a pool that warms up would.

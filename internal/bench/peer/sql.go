@@ -45,12 +45,18 @@ func (p sqlPool) Resize(max int) error {
 	return nil
 }
 
+func (p sqlPool) Count() (total, idle int) {
+	s := p.Stats()
+	return s.OpenConnections, s.Idle
+}
+
 type sqlLease struct {
 	c  *sql.Conn
 	it *Item
 }
 
 func (l *sqlLease) Item() *Item { return l.it }
+func (l *sqlLease) Use() error  { return l.c.Raw(func(any) error { return nil }) }
 func (l *sqlLease) Release()    { _ = l.c.Close() } // ErrConnDone if it has ended
 
 // Destroy says what a driver says of a broken connection.

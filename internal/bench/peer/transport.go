@@ -13,7 +13,7 @@ import (
 // Transport is the pool in net/http's Transport: a lease is a request whose
 // answer is not yet read. What it costs is a request, so it has no loops; it is
 // here because it gives a caller what comes first, an idle connection or its dial.
-var Transport = Kind{Name: "net/http", Open: openTransport}
+var Transport = Kind{Name: "net/http", Lasting: true, Open: openTransport}
 
 type transport struct{ *http.Transport }
 
@@ -99,6 +99,12 @@ func (l *transportLease) Item() *Item { return l.it }
 func (l *transportLease) Release() {
 	_, _ = io.Copy(io.Discard, l.body)
 	_ = l.body.Close()
+}
+
+// Use reads on, and so uses the lease up unless it has ended.
+func (l *transportLease) Use() error {
+	_, err := l.body.Read(make([]byte, 1))
+	return err
 }
 
 // Destroy leaves the answer unread, which costs the connection.
