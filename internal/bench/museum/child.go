@@ -104,12 +104,12 @@ func (e Exhibit) run(ctx context.Context, k peer.Kind) (Finding, error) {
 	return r.Finding, nil
 }
 
-// obituary reads why a child died: of a panic or a fatal error of the runtime, or
-// else of something that is not the pool's fault.
+// obituary reads why a child died: of a panic, a fatal error of the runtime or a race
+// that a build with -race saw, or else of something that is not the pool's fault.
 func obituary(stderr string) (Finding, error) {
 	for line := range strings.Lines(stderr) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || line == "WARNING: DATA RACE" {
 			f, _ := fails("the process dies")
 			f.Note = line
 			return f, nil

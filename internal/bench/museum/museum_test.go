@@ -18,7 +18,7 @@ import (
 
 // peers are those whose defects are asserted, and ours.
 func peers() []peer.Kind {
-	return []peer.Kind{peer.Respool, peer.Puddle, peer.Channel, peer.SQL, peer.Commons, peer.Transport, flawed, other}
+	return []peer.Kind{peer.Respool, peer.Puddle, peer.Channel, peer.SQL, peer.Commons, peer.Transport, peer.Pgxpool, flawed, other}
 }
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ var known = map[string][]peer.Kind{
 	"resize-grow":       {peer.SQL},
 	"resize-shrink":     {flawed},
 	"close-waiters":     {peer.Puddle},
-	"close-leaked":      {peer.Puddle},
+	"close-leaked":      {peer.Puddle, peer.Pgxpool},
 	"close-release":     {peer.Puddle},
 	"ended-context":     {peer.Commons},
 	"expired-waiter":    {peer.Commons},
@@ -68,7 +68,7 @@ var known = map[string][]peer.Kind{
 	"checks-reorder":    {peer.Puddle},
 	"dead-idle":         {flawed},
 	"lifetime-busy":     {flawed},
-	"jitter-cut":        {other},
+	"jitter-cut":        {peer.Pgxpool},
 	"reset-leased":      {other},
 	"reset-making":      {peer.Puddle},
 	"reset-waiters":     {flawed},

@@ -44,8 +44,8 @@ func openPuddle(c Config) (Pool, error) {
 	if c.Check != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		var done sync.WaitGroup
-		done.Go(func() { q.check(ctx, c) })
 		q.stop = func() { cancel(); done.Wait() }
+		done.Go(func() { q.check(ctx, c) })
 	}
 	return q, nil
 }

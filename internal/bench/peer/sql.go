@@ -61,8 +61,8 @@ func (l *sqlLease) Release()    { _ = l.c.Close() } // ErrConnDone if it has end
 
 // Destroy says what a driver says of a broken connection.
 func (l *sqlLease) Destroy() {
+	defer l.c.Close()
 	_ = l.c.Raw(func(any) error { return driver.ErrBadConn })
-	_ = l.c.Close()
 }
 
 // A sqlDriver connects by making an item.

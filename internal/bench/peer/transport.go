@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 )
 
 // Transport is the pool in net/http's Transport: a lease is a request whose
@@ -54,11 +55,13 @@ type itemConn struct {
 	net.Conn
 	it      *Item
 	destroy func(*Item)
+	once    sync.Once // some close a connection twice
+	due     bool      // for a check, in a pool that has such
 }
 
 func (c *itemConn) Close() error {
 	if c.destroy != nil {
-		c.destroy(c.it)
+		c.once.Do(func() { c.destroy(c.it) })
 	}
 	return c.Conn.Close()
 }
