@@ -11,6 +11,8 @@ func ages() []Exhibit {
 	return []Exhibit{
 		{Name: "lifetime-busy", Issues: []string{"pgx#2560", "sqlx#3051"}, Run: lifetimeBusy,
 			What: "An item that is always in use ends at its age all the same."},
+		{Name: "min-idle", Issues: []string{"bb8#123", "pgx#1164", "HikariCP#1474", "HikariCP#1830"}, Run: tries(3, minIdle),
+			What: "After two items broke, the two that are to be idle are there again within 250 ms."},
 		{Name: "jitter-cut", Run: jitterCut,
 			What: "Twelve items made together, to end at 4.4 s with 0.9 s of jitter, end over at least a quarter of that."},
 	}
@@ -33,6 +35,36 @@ func lifetimeBusy(_ context.Context, k peer.Kind) (Finding, error) {
 	}
 	n, _, _ := w.tally()
 	return judge(n >= 3, "%d items in 6 ages", n)
+}
+
+// minIdle has a sweep so seldom that the pool must see by itself that it has too
+// few.
+func minIdle(_ context.Context, k peer.Kind) (Finding, error) {
+	const floor = 2
+	s, err := openLazy(k, &works{}, floor, func(c *peer.Config) { c.MinIdle, c.CheckEvery = floor, 3*time.Second })
+	if err != nil {
+		return Finding{}, err
+	}
+	c, err := as[peer.Counter](s.Pool)
+	if err != nil {
+		return Finding{}, err
+	}
+	if err := s.Warm(context.Background(), floor); err != nil {
+		return Finding{}, err
+	}
+	held, err := s.takeAll(floor)
+	if err != nil {
+		return broken("Acquire", err)
+	}
+	broke := time.Now()
+	for _, l := range held {
+		l.Destroy()
+	}
+	if !until(func() bool { _, idle := c.Count(); return idle >= floor }) {
+		return fails("not in %v", soon)
+	}
+	took := time.Since(broke)
+	return judge(took < 250*time.Millisecond, "%s", ms(took))
 }
 
 // jitterCut keeps all of them busy: some pools look at an age only then.

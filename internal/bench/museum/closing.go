@@ -39,7 +39,7 @@ func closeWaiters(ctx context.Context, k peer.Kind) (Finding, error) {
 	go s.closeFor(2 * soon)
 	switch g := await(got, soon); {
 	case errors.Is(g.err, errLate):
-		return fails("deaf to it")
+		return fails("not told in %v", soon)
 	case g.err == nil:
 		return fails("served from a closed pool")
 	}

@@ -68,6 +68,7 @@ var known = map[string][]peer.Kind{
 	"checks-reorder":    {peer.Puddle},
 	"dead-idle":         {flawed},
 	"lifetime-busy":     {flawed},
+	"min-idle":          {peer.Pgxpool},
 	"jitter-cut":        {peer.Pgxpool},
 	"reset-leased":      {other},
 	"reset-making":      {peer.Puddle},
@@ -133,7 +134,7 @@ func TestSeen(t *testing.T) {
 		{"make-panics", peer.Puddle, "the process dies"},
 		{"make-panics", peer.SQL, "the slot is lost"},
 		{"dial-storm", peer.Puddle, "45 makes"},
-		{"close-waiters", peer.Puddle, "deaf"},
+		{"close-waiters", peer.Puddle, "not told"},
 		{"max-reset", peer.Puddle, "16 alive of 4"},
 	} {
 		t.Run(tt.exhibit+"/"+tt.kind.Name, func(t *testing.T) {

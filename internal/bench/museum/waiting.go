@@ -20,7 +20,7 @@ func waiting() []Exhibit {
 		{Name: "late-timeout", Issues: []string{"vitess#16896", "vitess#16897"}, Run: tries(3, lateTimeout),
 			What: "Fifty waiters whose contexts end together are told within 100 ms."},
 		{Name: "lost-wakeup", Issues: []string{"vitess#17662", "vitess#17675", "vitess#18713", "vitess#20081"}, Run: tries(3, lostWakeup), alone: true,
-			What: "Two goroutines on one item: never do both wait, and nobody hold it, for 20 ms."},
+			What: "Two goroutines on one item: nobody waits for 20 ms while nobody holds it."},
 	}
 }
 

@@ -14,7 +14,7 @@ var Channel = Kind{Name: "channel", Filled: true, Lasting: true, Open: openChann
 type channel chan *Item
 
 func openChannel(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 {
+	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	p := make(channel, c.Max)

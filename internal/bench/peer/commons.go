@@ -26,11 +26,11 @@ func openCommons(c Config) (Pool, error) {
 	}
 	valid := func(_ context.Context, o *commons.PooledObject) bool { return c.Check(o.Object.(*Item)) == nil }
 	cfg := commons.NewDefaultPoolConfig()
-	cfg.MaxTotal, cfg.MaxIdle = c.Max, c.Max
-	if c.Check == nil {
+	cfg.MaxTotal, cfg.MaxIdle, cfg.MinIdle = c.Max, c.Max, c.MinIdle
+	cfg.TimeBetweenEvictionRuns, cfg.NumTestsPerEvictionRun = c.CheckEvery, c.Max
+	cfg.MinEvictableIdleTime = -1 // nothing ends because it is idle
+	if cfg.TestWhileIdle = c.Check != nil; !cfg.TestWhileIdle {
 		valid = nil
-	} else {
-		cfg.TestWhileIdle, cfg.TimeBetweenEvictionRuns, cfg.NumTestsPerEvictionRun = true, c.CheckEvery, c.Max
 	}
 	f := commons.NewPooledObjectFactory(func(ctx context.Context) (any, error) { return c.Make(ctx) }, destroy, valid, nil, nil)
 	return commonsPool{commons.NewObjectPool(context.Background(), f, cfg)}, nil

@@ -32,6 +32,10 @@ type Config struct {
 	// that not all that were made at once end at once. Zero: no such end.
 	MaxAge, Jitter time.Duration
 
+	// How many to keep idle, where the pool has such a floor. Open fails where it
+	// has none. Zero: none.
+	MinIdle int
+
 	// How long one make may take, where the pool has such a bound. Zero: the
 	// pool's own.
 	MakeTimeout time.Duration

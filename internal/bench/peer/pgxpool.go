@@ -33,6 +33,7 @@ func openPgxpool(c Config) (Pool, error) {
 	}
 	cfg.ConnConfig.ConnectTimeout = c.MakeTimeout
 	cfg.MaxConns, cfg.MaxConnLifetime, cfg.MaxConnLifetimeJitter = int32(c.Max), c.MaxAge, c.Jitter
+	cfg.MinIdleConns = int32(c.MinIdle)
 	if c.CheckEvery > 0 {
 		cfg.HealthCheckPeriod = c.CheckEvery
 	}

@@ -29,7 +29,7 @@ func (l *puddleLease) Release()    { l.resource().Release() }
 func (l *puddleLease) Destroy()    { l.resource().Destroy() }
 
 func openPuddle(c Config) (Pool, error) {
-	if c.MaxAge > 0 {
+	if c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	destroy := c.Destroy

@@ -14,7 +14,7 @@ var Respool = Kind{Name: "respool", Open: openRespool, Loops: respoolLoops}
 type respool struct{ *resource.Pool[*Item] }
 
 func openRespool(c Config) (Pool, error) {
-	cfg := resource.Config[*Item]{Make: c.Make, MaxSize: c.Max, SweepInterval: c.CheckEvery, MakeTimeout: c.MakeTimeout}
+	cfg := resource.Config[*Item]{Make: c.Make, MaxSize: c.Max, SweepInterval: c.CheckEvery, MakeTimeout: c.MakeTimeout, MinIdle: c.MinIdle}
 	if c.Destroy != nil {
 		cfg.Destroy = func(it *Item, _ error) { c.Destroy(it) }
 	}

@@ -14,7 +14,7 @@ var SQL = Kind{Name: "database/sql", Open: openSQL, Loops: sqlLoops}
 type sqlPool struct{ *sql.DB }
 
 func openSQL(c Config) (Pool, error) {
-	if c.Check != nil || c.Jitter > 0 {
+	if c.Check != nil || c.Jitter > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	db := sql.OpenDB(sqlDriver(c))

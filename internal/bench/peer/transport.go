@@ -19,7 +19,7 @@ var Transport = Kind{Name: "net/http", Lasting: true, Open: openTransport}
 type transport struct{ *http.Transport }
 
 func openTransport(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 {
+	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
