@@ -117,7 +117,8 @@ func resizeShrink(_ context.Context, k peer.Kind) (Finding, error) {
 		return broken("Resize", err)
 	}
 	if !until(func() bool { _, alive, _ := w.tally(); return alive <= 2 }) {
-		return fails("what is idle stays")
+		_, alive, _ := w.tally()
+		return fails("%d alive of 1, 2 of them held", alive)
 	}
 	for _, l := range held[2:] {
 		if w.dead(l.Item()) {

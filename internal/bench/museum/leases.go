@@ -85,7 +85,7 @@ func releaseTwice(_ context.Context, k peer.Kind) (Finding, error) {
 
 // releaseRace forgives the loser a panic: it was told.
 func releaseRace(_ context.Context, k peer.Kind) (Finding, error) {
-	const rounds = 5000
+	const rounds = 10000
 	s, err := open(k, &works{}, 1, nil)
 	if err != nil {
 		return Finding{}, err

