@@ -205,8 +205,9 @@ func warmed[P Pool](ctx context.Context, open func(Config) (Pool, error), size i
 	return p.(P), nil
 }
 
-// warmBySet has n leases at once, so that n items exist, and ends them.
-func warmBySet(ctx context.Context, p Pool, n int) error {
+// WarmBySet is Warm for a pool that has none: n leases at once, so that n items
+// exist, and their end.
+func WarmBySet(ctx context.Context, p Pool, n int) error {
 	got := make(chan Lease, n)
 	failed := make(chan error, n)
 	for range n {

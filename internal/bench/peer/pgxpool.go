@@ -92,7 +92,7 @@ func (p pgxPool) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(&pgxLease{c, c.Conn()}), nil
 }
 
-func (p pgxPool) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+func (p pgxPool) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
 
 func (p pgxPool) Close(ctx context.Context) error {
 	return within(ctx, "pgxpool: still closing", func() error {

@@ -34,7 +34,7 @@ func (p sqlPool) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), err
 }
 
-func (p sqlPool) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+func (p sqlPool) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
 
 func (p sqlPool) Close(ctx context.Context) error {
 	return within(ctx, "database/sql: still closing", p.DB.Close)

@@ -83,7 +83,7 @@ func (p transport) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), nil
 }
 
-func (p transport) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+func (p transport) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
 
 // Close closes what is idle: a Transport has no other end.
 func (p transport) Close(context.Context) error {

@@ -1,5 +1,5 @@
-// Command smart is bench with one pool more, smartconnpool of vitess, whose module
-// is too large for the others to require:
+// Command smart is bench with two pools more, smartconnpool of vitess and the one in
+// go-redis, whose modules want a newer Go than the others:
 //
 //	GOWORK=off go run -C internal/bench/smart . -rounds 3
 package main
@@ -10,4 +10,4 @@ import (
 	"github.com/respool/respool/internal/bench/suite"
 )
 
-func main() { os.Exit(suite.Main(os.Args[1:], smart)) }
+func main() { os.Exit(suite.Main(os.Args[1:], smart, goRedis)) }

@@ -43,33 +43,7 @@ func (p smartPool) Acquire(ctx context.Context) (peer.Lease, error) {
 	return peer.Lend((*smartLease)(c)), nil
 }
 
-// Warm has n leases, so that n items exist, and ends them.
-func (p smartPool) Warm(ctx context.Context, n int) error {
-	type got struct {
-		l   peer.Lease
-		err error
-	}
-	all := make(chan got, n)
-	for range n {
-		go func() {
-			l, err := p.Acquire(ctx)
-			all <- got{l, err}
-		}()
-	}
-	var held []peer.Lease
-	var errs []error
-	for range n {
-		if g := <-all; g.err == nil {
-			held = append(held, g.l)
-		} else {
-			errs = append(errs, g.err)
-		}
-	}
-	for _, l := range held {
-		l.Release()
-	}
-	return errors.Join(errs...)
-}
+func (p smartPool) Warm(ctx context.Context, n int) error { return peer.WarmBySet(ctx, p, n) }
 
 func (p smartPool) Close(ctx context.Context) error { return p.CloseWithContext(ctx) }
 
