@@ -20,8 +20,9 @@ var rootRequires = []string{
 	"golang.org/x/sync",
 }
 
-// outside are the modules that go.work leaves out: the tools want a newer Go.
-var outside = []string{"internal/tools"}
+// outside are the modules that go.work leaves out: the tools and the benchmark with
+// vitess want a newer Go.
+var outside = []string{"internal/bench/smart", "internal/tools"}
 
 // requires is the rule that the root go.mod requires nothing but rootRequires,
 // and has no replace or exclude, which would hold for us and not for users.

@@ -13,7 +13,7 @@ import (
 
 type drawer interface{ SVG(w io.Writer) error }
 
-var pools = []string{"respool", "puddle", "channel", "database/sql", "commons", "net/http", "vitess"}
+var pools = []string{"respool", "puddle", "channel", "database/sql", "commons", "net/http", "smartconnpool"}
 
 // contention is seven pools on two logarithmic axes, with spreads.
 func contention() Lines {

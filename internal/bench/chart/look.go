@@ -20,22 +20,27 @@ type look struct {
 
 // The colours are those of Okabe and Ito, which stay apart for readers with any
 // of the common colour blindnesses, without yellow, which is lost on white. The
-// channel, which is no pool to choose but what the least can cost, is grey.
+// channel, which is no pool to choose but what the least can cost, is grey. Clients
+// of WebSockets stand beside us and each other alone, and look like pools.
 var looks = map[string]look{
-	"respool":      {rgb(0xD55E00), nil, regular(24, 0), true},
-	"puddle":       {rgb(0x0072B2), []vg.Length{8, 3}, regular(4, math.Pi/4), false},
-	"channel":      {rgb(0x6E6E6E), []vg.Length{2, 2.5}, plus, false},
-	"database/sql": {rgb(0x009E73), []vg.Length{9, 3, 2, 3}, regular(3, math.Pi/2), false},
-	"commons":      {rgb(0xCC79A7), []vg.Length{5, 3}, regular(4, 0), false},
-	"net/http":     {rgb(0xE69F00), []vg.Length{6, 2, 2, 2, 2, 2}, regular(3, -math.Pi/2), false},
-	"vitess":       {rgb(0x56B4E9), []vg.Length{14, 3}, star, false},
+	"respool":       {rgb(0xD55E00), nil, regular(24, 0), true},
+	"puddle":        {rgb(0x0072B2), []vg.Length{8, 3}, regular(4, math.Pi/4), false},
+	"channel":       {rgb(0x6E6E6E), []vg.Length{2, 2.5}, plus, false},
+	"database/sql":  {rgb(0x009E73), []vg.Length{9, 3, 2, 3}, regular(3, math.Pi/2), false},
+	"commons":       {rgb(0xCC79A7), []vg.Length{5, 3}, regular(4, 0), false},
+	"net/http":      {rgb(0xE69F00), []vg.Length{6, 2, 2, 2, 2, 2}, regular(3, -math.Pi/2), false},
+	"smartconnpool": {rgb(0x56B4E9), []vg.Length{14, 3}, star, false},
+	"pgxpool":       {rgb(0x7A4EA8), []vg.Length{11, 3, 4, 3}, regular(5, math.Pi/2), false},
+	"go-redis":      {rgb(0x8C5A2B), []vg.Length{3, 2}, regular(24, 0), false},
+	"gorilla":       {rgb(0x0072B2), []vg.Length{8, 3}, regular(4, math.Pi/4), false},
+	"coder":         {rgb(0x009E73), []vg.Length{9, 3, 2, 3}, regular(3, math.Pi/2), false},
+	"dialling":      {rgb(0x6E6E6E), []vg.Length{2, 2.5}, plus, false},
 }
 
 // spare are for names that are not in looks.
 var spare = []look{
 	{rgb(0x000000), []vg.Length{4, 2}, regular(3, 0), false},
-	{rgb(0x7A4EA8), []vg.Length{11, 3, 4, 3}, regular(5, math.Pi/2), false},
-	{rgb(0x8C5A2B), []vg.Length{3, 2}, regular(24, 0), false},
+	{rgb(0x8A3B6B), []vg.Length{5, 2}, regular(6, 0), false},
 	{rgb(0x7F7A00), []vg.Length{7, 2, 3, 2}, regular(4, 0), false},
 }
 

@@ -50,26 +50,31 @@ func TestOursIsAbove(t *testing.T) {
 	ours, _ := strokes(t, doc, "#D55E00", "3")
 	last, _ := strokes(t, doc, "#56B4E9", "1.75")
 	if strings.Index(doc, ours[0]) < strings.Index(doc, last[0]) {
-		t.Error("respool's line is drawn before vitess's")
+		t.Error("respool's line is drawn before smartconnpool's")
 	}
 }
 
-// Every look differs from every other in colour, and in dash or mark.
+// In a chart of pools, and in one of clients, every look differs from every other
+// in colour, and in dash or mark.
 func TestLooksDiffer(t *testing.T) {
-	all := slices.Clone(spare)
-	for _, p := range pools {
-		all = append(all, looks[p])
+	all := append([]string{"pgxpool", "go-redis"}, pools...)
+	clients := []string{"respool", "gorilla", "coder", "dialling"}
+	if len(looks) != len(all)+len(clients)-1 {
+		t.Errorf("%d looks for %d pools and %d clients", len(looks), len(all), len(clients))
 	}
-	if len(looks) != len(pools) {
-		t.Errorf("%d looks for %d pools", len(looks), len(pools))
-	}
-	for i, a := range all {
-		if a.mark == nil {
-			t.Errorf("%v: no mark", a.color)
+	for _, names := range [][]string{all, clients} {
+		seen := slices.Clone(spare)
+		for _, n := range names {
+			seen = append(seen, looks[n])
 		}
-		for _, b := range all[:i] {
-			if a.color == b.color || slices.Equal(a.dashes, b.dashes) {
-				t.Errorf("%v and %v", a, b)
+		for i, a := range seen {
+			if a.mark == nil {
+				t.Errorf("%v: no mark", a.color)
+			}
+			for _, b := range seen[:i] {
+				if a.color == b.color || slices.Equal(a.dashes, b.dashes) {
+					t.Errorf("%v and %v", a, b)
+				}
 			}
 		}
 	}

@@ -9,12 +9,12 @@ import (
 
 // Channel is a buffered channel that was filled once: the least that a pool can
 // be, and no pool for items that take time to make or that break.
-var Channel = Kind{Name: "channel", Filled: true, Open: openChannel, Loops: channelLoops}
+var Channel = Kind{Name: "channel", Filled: true, Lasting: true, Open: openChannel, Loops: channelLoops}
 
 type channel chan *Item
 
 func openChannel(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 {
+	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	p := make(channel, c.Max)

@@ -10,7 +10,7 @@ import (
 
 // Commons is go-commons-pool, after Apache's for Java. It does not serve those
 // who wait in turn: whoever comes first has what was given back.
-var Commons = Kind{Name: "commons", Open: openCommons, Loops: commonsLoops}
+var Commons = Kind{Name: "commons", Untold: true, Open: openCommons, Loops: commonsLoops}
 
 type commonsPool struct{ *commons.ObjectPool }
 
@@ -26,11 +26,11 @@ func openCommons(c Config) (Pool, error) {
 	}
 	valid := func(_ context.Context, o *commons.PooledObject) bool { return c.Check(o.Object.(*Item)) == nil }
 	cfg := commons.NewDefaultPoolConfig()
-	cfg.MaxTotal, cfg.MaxIdle = c.Max, c.Max
-	if c.Check == nil {
+	cfg.MaxTotal, cfg.MaxIdle, cfg.MinIdle = c.Max, c.Max, c.MinIdle
+	cfg.TimeBetweenEvictionRuns, cfg.NumTestsPerEvictionRun = c.CheckEvery, c.Max
+	cfg.MinEvictableIdleTime = -1 // nothing ends because it is idle
+	if cfg.TestWhileIdle = c.Check != nil; !cfg.TestWhileIdle {
 		valid = nil
-	} else {
-		cfg.TestWhileIdle, cfg.TimeBetweenEvictionRuns, cfg.NumTestsPerEvictionRun = true, c.CheckEvery, c.Max
 	}
 	f := commons.NewPooledObjectFactory(func(ctx context.Context) (any, error) { return c.Make(ctx) }, destroy, valid, nil, nil)
 	return commonsPool{commons.NewObjectPool(context.Background(), f, cfg)}, nil
@@ -58,6 +58,11 @@ func (p commonsPool) Close(ctx context.Context) error {
 		p.ObjectPool.Close(context.Background())
 		return nil
 	})
+}
+
+func (p commonsPool) Count() (total, idle int) {
+	idle = p.GetNumIdle()
+	return p.GetNumActive() + idle, idle
 }
 
 type commonsLease struct {

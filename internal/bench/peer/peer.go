@@ -31,6 +31,14 @@ type Config struct {
 	// How old an item gets, and what is added to that, or taken from it, so
 	// that not all that were made at once end at once. Zero: no such end.
 	MaxAge, Jitter time.Duration
+
+	// How many to keep idle, where the pool has such a floor. Open fails where it
+	// has none. Zero: none.
+	MinIdle int
+
+	// How long one make may take, where the pool has such a bound. Zero: the
+	// pool's own.
+	MakeTimeout time.Duration
 }
 
 // A Kind is one of the pools.
@@ -42,6 +50,11 @@ type Kind struct {
 	// Most is how many items it can be asked for where an item costs more than
 	// an idle pool of ours; 0: any number.
 	Most int
+	// Untold says that those who wait are not told when what others had it make
+	// has failed.
+	Untold bool
+	// Lasting says that there is no closing it, or not more than what is idle.
+	Lasting bool
 	// Loops acquire and release on the pool itself: where nanoseconds count, a
 	// call through an interface would be seen. Nil: it has none.
 	Loops func(ctx context.Context, size int) (Loops, error)
@@ -64,6 +77,14 @@ type Resetter interface{ Reset() }
 // A Resizer can change how many items it may have.
 type Resizer interface{ Resize(max int) error }
 
+// A Trier has an acquire that does not wait. It may begin a make for it.
+type Trier interface {
+	TryAcquire(ctx context.Context) (Lease, bool)
+}
+
+// A Counter says how many items it has, and how many of them are idle.
+type Counter interface{ Count() (total, idle int) }
+
 // A Lease is an item from whichever pool, without an allocation of the adapter's.
 type Lease struct {
 	ours  resource.Lease[*Item]
@@ -77,6 +98,9 @@ type Handle interface {
 	Release()
 	Destroy() // instead of Release: the item is not to be lent again
 }
+
+// A User is a Handle that the holder reaches the item through, each time.
+type User interface{ Use() error }
 
 // Lend makes a Lease of what another pool lends.
 func Lend(h Handle) Lease { return Lease{other: h} }
@@ -109,6 +133,29 @@ func (l Lease) Destroy() {
 
 var errBroken = errors.New("broken")
 
+// Use reaches for the item through the lease: an error says that the lease has
+// ended, [errors.ErrUnsupported] that the pool lends bare items.
+func (l Lease) Use() (err error) {
+	if u, ok := l.other.(User); ok {
+		return u.Use()
+	}
+	if l.other != nil {
+		return errors.ErrUnsupported
+	}
+	return told(func() { l.ours.Value() })
+}
+
+// told returns the panic of f as an error.
+func told(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	f()
+	return nil
+}
+
 // A Loop acquires and releases n times.
 type Loop func(ctx context.Context, n int) error
 
@@ -125,6 +172,9 @@ const CloseTime = 20 * time.Second
 // Instant makes an item in no time.
 func Instant(context.Context) (*Item, error) { return &Item{}, nil }
 
+// ErrLeftBehind: the pool's own Close had not returned when the context ended.
+var ErrLeftBehind = errors.New("left behind")
+
 // within returns when f does, or with an error when ctx ends. Then f is left
 // behind: it waits for something that is of no interest any more.
 func within(ctx context.Context, what string, f func() error) error {
@@ -134,7 +184,7 @@ func within(ctx context.Context, what string, f func() error) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w", what, ctx.Err())
+		return fmt.Errorf("%s: %w: %w", what, ErrLeftBehind, ctx.Err())
 	}
 }
 
@@ -161,8 +211,9 @@ func warmed[P Pool](ctx context.Context, open func(Config) (Pool, error), size i
 	return p.(P), nil
 }
 
-// warmBySet has n leases at once, so that n items exist, and ends them.
-func warmBySet(ctx context.Context, p Pool, n int) error {
+// WarmBySet is Warm for a pool that has none: n leases at once, so that n items
+// exist, and their end.
+func WarmBySet(ctx context.Context, p Pool, n int) error {
 	got := make(chan Lease, n)
 	failed := make(chan error, n)
 	for range n {

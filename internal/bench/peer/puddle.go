@@ -24,11 +24,12 @@ type puddleLease puddle.Resource[*Item]
 func (l *puddleLease) resource() *puddle.Resource[*Item] { return (*puddle.Resource[*Item])(l) }
 
 func (l *puddleLease) Item() *Item { return l.resource().Value() }
+func (l *puddleLease) Use() error  { return told(func() { l.Item() }) }
 func (l *puddleLease) Release()    { l.resource().Release() }
 func (l *puddleLease) Destroy()    { l.resource().Destroy() }
 
 func openPuddle(c Config) (Pool, error) {
-	if c.MaxAge > 0 {
+	if c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	destroy := c.Destroy
@@ -43,8 +44,8 @@ func openPuddle(c Config) (Pool, error) {
 	if c.Check != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		var done sync.WaitGroup
-		done.Go(func() { q.check(ctx, c) })
 		q.stop = func() { cancel(); done.Wait() }
+		done.Go(func() { q.check(ctx, c) })
 	}
 	return q, nil
 }
@@ -76,6 +77,16 @@ func (p puddlePool) Acquire(ctx context.Context) (Lease, error) {
 		return Lease{}, err
 	}
 	return Lend((*puddleLease)(r)), nil
+}
+
+func (p puddlePool) TryAcquire(ctx context.Context) (Lease, bool) {
+	r, err := p.Pool.TryAcquire(ctx)
+	return Lend((*puddleLease)(r)), err == nil
+}
+
+func (p puddlePool) Count() (total, idle int) {
+	s := p.Stat()
+	return int(s.TotalResources()), int(s.IdleResources())
 }
 
 // Warm makes all n at once, as a pool that warms up would.

@@ -14,12 +14,13 @@ var Respool = Kind{Name: "respool", Open: openRespool, Loops: respoolLoops}
 type respool struct{ *resource.Pool[*Item] }
 
 func openRespool(c Config) (Pool, error) {
-	cfg := resource.Config[*Item]{Make: c.Make, MaxSize: c.Max, SweepInterval: c.CheckEvery}
+	cfg := resource.Config[*Item]{Make: c.Make, MaxSize: c.Max, SweepInterval: c.CheckEvery, MakeTimeout: c.MakeTimeout, MinIdle: c.MinIdle}
 	if c.Destroy != nil {
 		cfg.Destroy = func(it *Item, _ error) { c.Destroy(it) }
 	}
 	if c.Check != nil {
-		cfg.Health = policy.Check(func(_ context.Context, it *Item) error { return c.Check(it) })
+		check := policy.Check(func(_ context.Context, it *Item) error { return c.Check(it) })
+		cfg.Health = policy.IfIdle(c.CheckEvery/2, check) // what was just used works
 	}
 	if c.MaxAge > 0 {
 		cfg.Eviction = policy.MaxAge(c.MaxAge+c.Jitter, float64(c.Jitter)/float64(c.MaxAge+c.Jitter))
@@ -37,6 +38,17 @@ func (p respool) Acquire(ctx context.Context) (Lease, error) {
 }
 
 func (p respool) Reset() { p.Pool.Reset(errBroken) }
+
+// TryAcquire makes nothing, so that there is nothing for ctx.
+func (p respool) TryAcquire(context.Context) (Lease, bool) {
+	l, ok := p.Pool.TryAcquire()
+	return Lease{ours: l}, ok
+}
+
+func (p respool) Count() (total, idle int) {
+	s := p.Stats()
+	return s.Idle + s.Leased + s.Making + s.Destroying, s.Idle
+}
 
 // Waited is how many acquires had to wait so far.
 func (p respool) Waited() int64 { return int64(p.Stats().Waited) }

@@ -14,7 +14,7 @@ var SQL = Kind{Name: "database/sql", Open: openSQL, Loops: sqlLoops}
 type sqlPool struct{ *sql.DB }
 
 func openSQL(c Config) (Pool, error) {
-	if c.Check != nil || c.Jitter > 0 {
+	if c.Check != nil || c.Jitter > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	db := sql.OpenDB(sqlDriver(c))
@@ -34,7 +34,7 @@ func (p sqlPool) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), err
 }
 
-func (p sqlPool) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+func (p sqlPool) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
 
 func (p sqlPool) Close(ctx context.Context) error {
 	return within(ctx, "database/sql: still closing", p.DB.Close)
@@ -45,18 +45,24 @@ func (p sqlPool) Resize(max int) error {
 	return nil
 }
 
+func (p sqlPool) Count() (total, idle int) {
+	s := p.Stats()
+	return s.OpenConnections, s.Idle
+}
+
 type sqlLease struct {
 	c  *sql.Conn
 	it *Item
 }
 
 func (l *sqlLease) Item() *Item { return l.it }
+func (l *sqlLease) Use() error  { return l.c.Raw(func(any) error { return nil }) }
 func (l *sqlLease) Release()    { _ = l.c.Close() } // ErrConnDone if it has ended
 
 // Destroy says what a driver says of a broken connection.
 func (l *sqlLease) Destroy() {
+	defer l.c.Close()
 	_ = l.c.Raw(func(any) error { return driver.ErrBadConn })
-	_ = l.c.Close()
 }
 
 // A sqlDriver connects by making an item.

@@ -8,17 +8,18 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 )
 
 // Transport is the pool in net/http's Transport: a lease is a request whose
 // answer is not yet read. What it costs is a request, so it has no loops; it is
 // here because it gives a caller what comes first, an idle connection or its dial.
-var Transport = Kind{Name: "net/http", Open: openTransport}
+var Transport = Kind{Name: "net/http", Lasting: true, Open: openTransport}
 
 type transport struct{ *http.Transport }
 
 func openTransport(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 {
+	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -54,11 +55,13 @@ type itemConn struct {
 	net.Conn
 	it      *Item
 	destroy func(*Item)
+	once    sync.Once // some close a connection twice
+	due     bool      // for a check, in a pool that has such
 }
 
 func (c *itemConn) Close() error {
 	if c.destroy != nil {
-		c.destroy(c.it)
+		c.once.Do(func() { c.destroy(c.it) })
 	}
 	return c.Conn.Close()
 }
@@ -80,7 +83,7 @@ func (p transport) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), nil
 }
 
-func (p transport) Warm(ctx context.Context, n int) error { return warmBySet(ctx, p, n) }
+func (p transport) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
 
 // Close closes what is idle: a Transport has no other end.
 func (p transport) Close(context.Context) error {
@@ -99,6 +102,12 @@ func (l *transportLease) Item() *Item { return l.it }
 func (l *transportLease) Release() {
 	_, _ = io.Copy(io.Discard, l.body)
 	_ = l.body.Close()
+}
+
+// Use reads on, and so uses the lease up unless it has ended.
+func (l *transportLease) Use() error {
+	_, err := l.body.Read(make([]byte, 1))
+	return err
 }
 
 // Destroy leaves the answer unread, which costs the connection.

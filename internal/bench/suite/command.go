@@ -13,12 +13,17 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/respool/respool/internal/bench/museum"
 	"github.com/respool/respool/internal/bench/peer"
 )
 
 // Main runs the command with its arguments and returns its exit status. More are
 // pools that only some builds have.
 func Main(args []string, more ...peer.Kind) int {
+	all := append(kinds(), more...)
+	if handled, status := museum.Child(all); handled {
+		return status
+	}
 	if os.Getenv(peerEnv) != "" {
 		if err := servePeer(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: server process:", err)
@@ -28,7 +33,7 @@ func Main(args []string, more ...peer.Kind) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := run(ctx, append(kinds(), more...), args, os.Stdout, os.Stderr)
+	err := run(ctx, all, args, os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
@@ -119,7 +124,7 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	if missed := rec.missed(); o.check && len(missed) > 0 {
+	if missed := append(rec.missed(), failed(rec.Museum, peer.Respool.Name)...); o.check && len(missed) > 0 {
 		return fmt.Errorf("goals missed:\n  %s", strings.Join(missed, "\n  "))
 	}
 	return ctx.Err()
@@ -131,12 +136,12 @@ func measureAll(ctx context.Context, kinds []peer.Kind, o options, old record, s
 	s.seed = o.seed
 	all := rows(kinds)
 	rec.Results = runRows(ctx, all, s, o, stderr)
-	museum, profiles := o.only.MatchString(museumRow), o.only.MatchString(profileRow)
-	if len(rec.Results) == 0 && o.with == "" && !museum && !profiles {
+	visit, profiles := o.only.MatchString(museumRow), o.only.MatchString(profileRow)
+	if len(rec.Results) == 0 && o.with == "" && !visit && !profiles {
 		return rec, fmt.Errorf("no row matches -only %q", o.only)
 	}
 	progress := func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
-	if museum {
+	if visit {
 		if rec.Museum, err = tour(ctx, kinds, stderr); err != nil {
 			return rec, err
 		}

@@ -13,9 +13,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/respool/respool/internal/bench/museum"
 )
 
 func TestMain(m *testing.M) {
+	if handled, status := museum.Child(kinds()); handled {
+		os.Exit(status)
+	}
 	if os.Getenv(peerEnv) != "" { // the rows of WebSockets run this program again
 		if err := servePeer(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -20,6 +20,9 @@ type book struct {
 	plots []plotted
 }
 
+const museumText = "Each was published of one pool or another, and is replayed on all of them, by real operations, each in a process of " +
+	"its own. The numbers are those of the issues."
+
 // A plotted is a picture beside the report.
 type plotted struct {
 	file  string
@@ -57,8 +60,11 @@ func (b book) writeMarkdown(out io.Writer) error {
 			}
 		}
 	}
-	if b.Museum != "" {
-		fmt.Fprintf(w, "\n## The museum of published defects\n\n%s", b.Museum)
+	if b.Museum != nil {
+		fmt.Fprintf(w, "\n## The museum of published defects\n\n%s\n\n", museumText)
+		if err := writeMuseum(w, *b.Museum); err != nil {
+			return err
+		}
 	}
 	if len(b.Profiles) > 0 {
 		b.where(w)

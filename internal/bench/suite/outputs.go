@@ -8,14 +8,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/respool/respool/internal/bench/museum"
 )
 
 // A record is a run as it is kept in JSON: what it found, and what was made of it.
 type record struct {
 	report
-	Results  []result   `json:"results"`
-	Profiles []profiled `json:"profiles,omitempty"`
-	Museum   string     `json:"museum,omitempty"`
+	Results  []result      `json:"results"`
+	Profiles []profiled    `json:"profiles,omitempty"`
+	Museum   *museum.Table `json:"museum,omitempty"`
 }
 
 // readRecord reads one that -json printed.
@@ -45,7 +47,7 @@ func (r *record) with(old record, names []string) {
 	if r.Profiles == nil {
 		r.Profiles = old.Profiles
 	}
-	if r.Museum == "" {
+	if r.Museum == nil {
 		r.Museum = old.Museum
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
+	"github.com/respool/respool/internal/bench/museum"
 	"github.com/respool/respool/internal/bench/peer"
 )
 
@@ -51,11 +52,42 @@ func small(t *testing.T, only string, args ...string) record {
 	return rec
 }
 
+// aTable has a defect that puddle has and we have not, one that we have, and one
+// that puddle cannot have.
+func aTable() *museum.Table {
+	ok, bad, none := museum.Finding{Verdict: museum.Passes}, museum.Finding{Verdict: museum.Fails, Seen: "two holders"}, museum.Finding{Verdict: museum.Cannot}
+	return &museum.Table{Pools: []string{"respool", "puddle"}, Rows: []museum.Row{
+		{Name: "one", What: "one holder", Cells: map[string]museum.Finding{"respool": ok, "puddle": bad}},
+		{Name: "two", What: "two of them", Cells: map[string]museum.Finding{"respool": bad, "puddle": none}},
+	}}
+}
+
+// TestFailed: with -check what we fail is named, and what others fail is not.
+func TestFailed(t *testing.T) {
+	if got := failed(aTable(), "respool"); len(got) != 1 || !strings.Contains(got[0], "two of them") {
+		t.Errorf("%q", got)
+	}
+	if got := failed(nil, "respool"); got != nil {
+		t.Errorf("of no museum: %q", got)
+	}
+}
+
+// TestTour goes through the museum with ours alone, which passes.
+func TestTour(t *testing.T) {
+	table, err := tour(t.Context(), kinds()[:1], io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bad := failed(table, "respool"); len(bad) > 0 || len(table.Rows) < 30 {
+		t.Errorf("of %d exhibits ours fails %q", len(table.Rows), bad)
+	}
+}
+
 // TestReportFiles writes a report as a run does, and looks whether all that it names
 // is there.
 func TestReportFiles(t *testing.T) {
 	rec := small(t, "^(alone|spike-short|scale-hold|policy-limit)$")
-	rec.Museum = "| defect | respool |\n|---|---|\n| one | passes |\n"
+	rec.Museum = aTable()
 	rec.Profiles = []profiled{{
 		Work: "some work", Samples: 100,
 		Parts:  []portion{{"crypto", 0.6}, {"net", 0.4}, {"dust", 0.001}},
@@ -72,7 +104,7 @@ func TestReportFiles(t *testing.T) {
 	}
 	for _, want := range []string{
 		rec.Machine.CPU, "goals are reached", "## Acquire and release", "## Scaling", "## Policies", "| … makes |",
-		"database/sql", "net/http", "of puddle", "## The museum of published defects", "| one | passes |",
+		"database/sql", "net/http", "of puddle", "## The museum of published defects", "| puddle | 0 | 1 | 1 |", "**fails**: two holders",
 		"## Where the time goes", "### some work", "| crypto | 60 % | | `f\\|g` | 60 % |", "`gorilla.f, from wspool.g` | 1.00 | 48",
 		"It allocates nothing",
 	} {
@@ -160,7 +192,7 @@ func TestBest(t *testing.T) {
 // TestRecord: a run is completed with an earlier one, and what was measured again
 // is the new.
 func TestRecord(t *testing.T) {
-	old := record{Results: []result{{Row: "a", Err: "old"}, {Row: "b"}, {Row: "gone"}}, Museum: "old", Profiles: []profiled{{Work: "old"}}}
+	old := record{Results: []result{{Row: "a", Err: "old"}, {Row: "b"}, {Row: "gone"}}, Museum: &museum.Table{Pools: []string{"old"}}, Profiles: []profiled{{Work: "old"}}}
 	name := filepath.Join(t.TempDir(), "run.json")
 	if err := writeFile(name, old.writeJSON); err != nil {
 		t.Fatal(err)
@@ -169,13 +201,13 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := record{Results: []result{{Row: "c"}, {Row: "a", Err: "new"}}, Museum: "new"}
+	now := record{Results: []result{{Row: "c"}, {Row: "a", Err: "new"}}, Museum: &museum.Table{Pools: []string{"new"}}}
 	now.with(read, []string{"a", "b", "c", "d"})
 	var got []string
 	for _, r := range now.Results {
 		got = append(got, r.Row+r.Err)
 	}
-	if s := strings.Join(got, " "); s != "anew b c" || now.Museum != "new" || now.Profiles[0].Work != "old" {
+	if s := strings.Join(got, " "); s != "anew b c" || now.Museum.Pools[0] != "new" || now.Profiles[0].Work != "old" {
 		t.Errorf("%s; %+v", s, now)
 	}
 	if _, err := readRecord(filepath.Join(t.TempDir(), "none")); err == nil {

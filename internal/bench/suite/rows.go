@@ -11,7 +11,7 @@ import (
 // kinds are the pools under test that any Go programmer can have at once. Ours is
 // the first.
 func kinds() []peer.Kind {
-	return []peer.Kind{peer.Respool, peer.Puddle, peer.Channel, peer.SQL, peer.Commons, peer.Transport}
+	return []peer.Kind{peer.Respool, peer.Puddle, peer.Pgxpool, peer.SQL, peer.Commons, peer.Transport, peer.Channel}
 }
 
 // making are those of kinds that make what they lend when somebody asks.
@@ -25,10 +25,10 @@ func making(kinds []peer.Kind) (out []peer.Kind) {
 }
 
 // telling are those of kinds that tell a caller who waits that what the pool makes
-// meanwhile has failed, sooner or later. Commons has them wait for ever.
+// meanwhile has failed, sooner or later.
 func telling(kinds []peer.Kind) (out []peer.Kind) {
 	for _, k := range kinds {
-		if k.Name != peer.Commons.Name {
+		if !k.Untold {
 			out = append(out, k)
 		}
 	}
