@@ -95,7 +95,6 @@ func headlineGoals(row, scheme string) []goal {
 		{row: row, work: "  p99", metric: "p99 ms", than: than},
 		{row: row, work: "  utterances a second", metric: "op/s", rule: ratioAtLeast, bound: claimedAtOnce, than: than, more: true},
 		{row: row, work: "  memory in use, client", metric: "live KiB", rule: ratioAtMost, bound: claimedMemory, than: than},
-		{row: row, work: "  garbage included, of which the collector leaves up to 4 MiB", metric: "peak KiB", than: than},
 		{row: row, work: "  allocated for an utterance", metric: "KiB/op", than: than},
 		{row: row, work: "  connections made for an utterance", metric: "conns/op", than: than},
 	}
@@ -123,19 +122,17 @@ func openSpeakers(server *echoPeer, way func(context.Context, address, size) (as
 }
 
 // speak has all of them speak and looks how long each utterance took, and how
-// much memory this process, their client, had in use meanwhile beyond base.
+// much memory this process, their client, has in use halfway, beyond base.
 func speak(ctx context.Context, a address, s size, base float64, ask asker) (sample, error) {
 	before, err := a.counts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	_, allocated := heapNow()
-	watch, stop := context.WithCancel(ctx)
-	peak := make(chan uint64, 1)
-	go func() { peak <- peakHeap(watch) }()
+	allocated := allocatedNow()
+	spoken, stop := context.WithCancel(ctx)
 	live := make(chan float64, 1)
 	go func() {
-		_ = pause(watch, s.speakFor/2)
+		_ = pause(spoken, s.speakFor/2)
 		heap, stack := memoryInUse()
 		live <- heap + stack
 	}()
@@ -152,11 +149,11 @@ func speak(ctx context.Context, a address, s size, base float64, ask asker) (sam
 		return err
 	}}, s.speakers))
 	stop()
-	top, inUse := <-peak, <-live
+	inUse := <-live
 	if err != nil {
 		return nil, err
 	}
-	_, now := heapNow()
+	now := allocatedNow()
 	after, err := a.counts(ctx)
 	if err != nil {
 		return nil, err
@@ -167,36 +164,16 @@ func speak(ctx context.Context, a address, s size, base float64, ask asker) (sam
 	return sample{
 		"p50 ms": at(0.5), "p99 ms": at(0.99), "op/s": perSec,
 		"live KiB": max(0, inUse-base) / 1024,
-		"peak KiB": max(0, float64(top)-base) / 1024, "KiB/op": float64(now-allocated) / 1024 / n,
+		"KiB/op":   float64(now-allocated) / 1024 / n,
 		"conns/op": float64(after.Opened-before.Opened) / n,
 	}, nil
 }
 
-// heapNow is what is in use of the heap and for stacks, garbage that is not yet
-// collected included, and what was ever allocated.
-func heapNow() (inUse, allocated uint64) {
-	s := []metrics.Sample{
-		{Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/stacks:bytes"},
-		{Name: "/gc/heap/allocs:bytes"},
-	}
+// allocatedNow is how many bytes were ever allocated.
+func allocatedNow() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(s)
-	return s[0].Value.Uint64() + s[1].Value.Uint64(), s[2].Value.Uint64()
-}
-
-// peakHeap is the most that is in use until ctx ends.
-func peakHeap(ctx context.Context) (top uint64) {
-	t := time.NewTicker(2 * time.Millisecond)
-	defer t.Stop()
-	for {
-		now, _ := heapNow()
-		top = max(top, now)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return top
-		}
-	}
+	return s[0].Value.Uint64()
 }
 
 // speech is where the server listens to an utterance before it answers: a

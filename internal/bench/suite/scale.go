@@ -33,25 +33,25 @@ func sweeps() []sweep {
 	return []sweep{
 		{
 			row: "scale-procs", title: "Acquire and release, a goroutine on each processor", axis: "processors (GOMAXPROCS)", unit: "ns/op",
-			work: "a goroutine on each of %s processors, size 64",
+			work: "a goroutine on each processor, size 64; processors: %s",
 			at:   func(size) []int { return upTo(runtime.NumCPU()) },
 			open: openProcs, has: loops,
 		},
 		{
 			row: "scale-goroutines", title: "Acquire and release, by contention: goroutines on 16", axis: "goroutines", unit: "ns/op",
-			work: "%s goroutines on 16, Gosched while holding",
+			work: "on 16, Gosched while holding; goroutines: %s",
 			at:   func(s size) []int { return through(s.scaleGoroutines) },
 			open: openGoroutines, has: func(k peer.Kind, _ int) bool { return k.Loops != nil },
 		},
 		{
 			row: "scale-size", title: "Acquire and release, by how many are idle", axis: "size of the pool, all idle", unit: "ns/op",
-			work: "acquire and release, one goroutine, %s idle",
+			work: "acquire and release, one goroutine; idle: %s",
 			at:   func(s size) []int { return through(s.manyIdle) },
 			open: openSizes, has: loops,
 		},
 		{
 			row: "scale-hold", title: "64 goroutines on 16, by how long they hold", axis: "hold, us", unit: "us/op",
-			work: "64 goroutines on 16, hold %s us",
+			work: "64 goroutines on 16; hold, us: %s",
 			at:   func(s size) []int { return s.scaleHolds },
 			open: openHolds, has: func(peer.Kind, int) bool { return true },
 		},

@@ -17,6 +17,7 @@ type size struct {
 
 	deadMake  time.Duration // how long a make of the dead factory takes to fail
 	deadWatch time.Duration // how long its makes are counted
+	deadTold  time.Duration // until when all are to be told
 	deadPause time.Duration // between two tries of one caller
 
 	wakeRounds  int
@@ -59,11 +60,11 @@ func fullSize() size {
 		seed: 1, micro: 300 * time.Millisecond,
 		spikeMake: 150 * time.Millisecond, spikeShort: 2 * time.Millisecond, spikeLong: 2 * time.Second,
 		zeroMake: 250 * time.Millisecond, zeroOps: 5000,
-		deadMake: 100 * time.Millisecond, deadWatch: time.Second, deadPause: 10 * time.Millisecond,
+		deadMake: 100 * time.Millisecond, deadWatch: time.Second, deadTold: 5 * time.Second, deadPause: 10 * time.Millisecond,
 		wakeRounds: 400_000,
 		handoffOps: 800, handoffTime: 200 * time.Microsecond,
 		fairFor: 2 * time.Second, stormFor: 3 * time.Second,
-		profileFor: 5 * time.Second, profileOps: 5000,
+		profileFor: 10 * time.Second, profileOps: 5000,
 		scaleGoroutines: 10_000, scaleHolds: []int{0, 10, 100, 1000, 10_000},
 		watched: 10_000, watchFor: 3 * time.Second,
 		manyIdle: 100_000, sweepEvery: 25 * time.Millisecond, sweepFor: 2 * time.Second,
@@ -79,7 +80,7 @@ func smallSize() size {
 		seed: 1, micro: time.Millisecond,
 		spikeMake: 20 * time.Millisecond, spikeShort: time.Millisecond, spikeLong: 100 * time.Millisecond,
 		zeroMake: 10 * time.Millisecond, zeroOps: 500,
-		deadMake: 5 * time.Millisecond, deadWatch: 50 * time.Millisecond, deadPause: 5 * time.Millisecond,
+		deadMake: 5 * time.Millisecond, deadWatch: 50 * time.Millisecond, deadTold: time.Second, deadPause: 5 * time.Millisecond,
 		wakeRounds: 2000,
 		handoffOps: 40, handoffTime: 200 * time.Microsecond,
 		fairFor: 50 * time.Millisecond, stormFor: 100 * time.Millisecond,

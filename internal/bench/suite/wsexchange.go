@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -159,5 +160,5 @@ func addedAllocs(ctx context.Context, s size, pooled, bare asker) (sample, error
 		return nil, err
 	}
 	own, err := each(bare)
-	return sample{"pooled": ours, "bare": own, "added": ours - own}, err
+	return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100}, err
 }
