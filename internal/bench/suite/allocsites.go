@@ -18,8 +18,12 @@ type site struct {
 	Bytes float64 `json:"bytes_per_op"`
 }
 
-// allocSites are the places that allocate at least once in a hundred of n
-// operations of l, the most first.
+// seldom is how often an operation allocates somewhere that is not worth a line:
+// what is kept for the next is now and then collected.
+const seldom = 0.05
+
+// allocSites are the places that allocate in n operations of l, but for those that
+// do so seldom, the most first.
 func allocSites(ctx context.Context, l peer.Loop, n int) ([]site, error) {
 	old := runtime.MemProfileRate
 	runtime.MemProfileRate = 1
@@ -39,7 +43,7 @@ func allocSites(ctx context.Context, l peer.Loop, n int) ([]site, error) {
 	var out []site
 	for where, now := range is {
 		count := float64(now.objects-was[where].objects) / float64(n)
-		if count >= noAllocs {
+		if count >= seldom {
 			out = append(out, site{where, count, float64(now.bytes-was[where].bytes) / float64(n)})
 		}
 	}

@@ -72,17 +72,6 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// TestTour goes through the museum with ours alone, which passes.
-func TestTour(t *testing.T) {
-	table, err := tour(t.Context(), kinds()[:1], io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bad := failed(table, "respool"); len(bad) > 0 || len(table.Rows) < 30 {
-		t.Errorf("of %d exhibits ours fails %q", len(table.Rows), bad)
-	}
-}
-
 // TestReportFiles writes a report as a run does, and looks whether all that it names
 // is there.
 func TestReportFiles(t *testing.T) {
