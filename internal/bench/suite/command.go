@@ -115,6 +115,9 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 	} else {
 		err = rec.writeTable(stdout)
 	}
+	for _, s := range rec.unmeasured() {
+		fmt.Fprintln(stderr, "not measured:", s)
+	}
 	if err == nil && dir != "" {
 		err = rec.writeReport(dir)
 	}
@@ -134,6 +137,10 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 func measureAll(ctx context.Context, kinds []peer.Kind, o options, old record, stderr io.Writer) (rec record, err error) {
 	s := fullSize()
 	s.seed = o.seed
+	here := describeMachine()
+	if o.with != "" && !here.like(old.Machine) {
+		return rec, fmt.Errorf("-with: %s is of another machine: %v", o.with, old.Machine)
+	}
 	all := rows(kinds)
 	rec.Results = runRows(ctx, all, s, o, stderr)
 	visit, profiles := o.only.MatchString(museumRow), o.only.MatchString(profileRow)
@@ -156,7 +163,7 @@ func measureAll(ctx context.Context, kinds []peer.Kind, o options, old record, s
 		names[i] = r.name
 	}
 	rec.with(old, names)
-	rec.report = report{Machine: describeMachine(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(s), rec.Results)}
+	rec.report = report{Machine: here, Versions: versions(), Rounds: o.rounds, Seed: o.seed, Lines: judgeAll(goals(s), rec.Results)}
 	return rec, nil
 }
 

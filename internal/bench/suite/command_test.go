@@ -42,7 +42,7 @@ func TestRows(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			var progress bytes.Buffer
 			got := runRows(t.Context(), []row{r}, smallSize(), o, &progress)
-			if len(got) != 1 || got[0].Err != "" {
+			if len(got) != 1 || len(got[0].Errs) > 0 {
 				t.Fatalf("%+v\n%s", got, &progress)
 			}
 			asked := 0
@@ -113,7 +113,7 @@ func TestTurns(t *testing.T) {
 	var closed int
 	o, _ := parse([]string{"-rounds=2"}, io.Discard)
 	got := runRows(t.Context(), []row{fakeRow(&turns, &closed, "")}, smallSize(), o, io.Discard)
-	if s := strings.Join(turns, " "); s != "ours theirs ours theirs" {
+	if s := strings.Join(turns, " "); s != "ours theirs theirs ours" {
 		t.Errorf("turns: %s", s)
 	}
 	if closed != 2 || got[0].Main != "ours" || len(got[0].Samples["theirs"]) != 2 {
@@ -126,8 +126,8 @@ func TestRowError(t *testing.T) {
 	var closed int
 	o, _ := parse([]string{"-rounds=2"}, io.Discard)
 	got := runRows(t.Context(), []row{fakeRow(&turns, &closed, "theirs")}, smallSize(), o, io.Discard)
-	if !strings.Contains(got[0].Err, "theirs, round 2: broke") {
-		t.Errorf("error %q", got[0].Err)
+	if got[0].Errs["theirs"] != "round 2: broke" || len(got[0].Samples["ours"]) != 2 {
+		t.Errorf("%+v", got[0])
 	}
 	if closed != 2 {
 		t.Errorf("%d of 2 were closed", closed)

@@ -91,7 +91,7 @@ func openSweep(ctx context.Context, s size) (session, error) {
 	}
 	return session{
 		measure: func(ctx context.Context) (sample, error) {
-			without, err := cpuOf(ctx, s.sweepFor)
+			without, err := cpuOf(ctx, s.sweepFor, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -99,9 +99,8 @@ func openSweep(ctx context.Context, s size) (session, error) {
 			if err != nil {
 				return nil, err
 			}
-			before := count.sweeps.Load()
-			with, err := cpuOf(ctx, s.sweepFor)
-			sweeps := count.sweeps.Load() - before
+			var sweeps int64
+			with, err := cpuOf(ctx, s.sweepFor, func() error { sweeps = count.sweeps.Load() - sweeps; return nil })
 			if err := errors.Join(err, closePool(p)); err != nil {
 				return nil, err
 			}
@@ -115,10 +114,17 @@ func openSweep(ctx context.Context, s size) (session, error) {
 }
 
 // cpuOf returns the CPU time that this process takes in d, with the garbage of
-// what came before out of the way.
-func cpuOf(ctx context.Context, d time.Duration) (time.Duration, error) {
+// what came before out of the way. mark, if not nil, is called when that begins
+// and when it ends.
+func cpuOf(ctx context.Context, d time.Duration, mark func() error) (time.Duration, error) {
+	if mark == nil {
+		mark = func() error { return nil }
+	}
 	runtime.GC()
 	if err := pause(ctx, d/10); err != nil { // and what it does afterwards
+		return 0, err
+	}
+	if err := mark(); err != nil {
 		return 0, err
 	}
 	before, err := cpuNow()
@@ -129,5 +135,5 @@ func cpuOf(ctx context.Context, d time.Duration) (time.Duration, error) {
 		return 0, err
 	}
 	after, err := cpuNow()
-	return after - before, err
+	return after - before, errors.Join(err, mark())
 }

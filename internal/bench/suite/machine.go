@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ type machine struct {
 	GOMAXPROCS int    `json:"gomaxprocs"`
 	Go         string `json:"go"`
 	System     string `json:"system"`
-	Load       string `json:"load,omitempty"` // averages at the end, where the system tells
+	Load       string `json:"load,omitempty"` // averages at the begin, where the system tells
 }
 
 func describeMachine() machine {
@@ -29,6 +30,25 @@ func describeMachine() machine {
 	return m
 }
 
+// versions are those of the modules that are compared, and of what is below ours.
+func versions() (out []string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return nil
+	}
+	for _, m := range info.Deps {
+		for _, name := range []string{
+			"coder/websocket", "gorilla/websocket", "jackc/pgx/v5", "jackc/puddle/v2", "jolestar/go-commons-pool/v2",
+			"redis/go-redis/v9", "vitess.io/vitess",
+		} {
+			if strings.HasSuffix(m.Path, name) {
+				out = append(out, m.Path+" "+m.Version)
+			}
+		}
+	}
+	return out
+}
+
 // cpuModel finds the name of the processor in what Linux tells.
 func cpuModel(info string) string {
 	for line := range strings.Lines(info) {
@@ -38,6 +58,12 @@ func cpuModel(info string) string {
 		}
 	}
 	return "unknown CPU"
+}
+
+// like says whether figures of both can stand in one table.
+func (m machine) like(o machine) bool {
+	m.Load, o.Load = "", ""
+	return m == o
 }
 
 func (m machine) String() string {

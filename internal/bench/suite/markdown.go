@@ -20,8 +20,9 @@ type book struct {
 	plots []plotted
 }
 
-const museumText = "Each was published of one pool or another, and is replayed on all of them, by real operations, each in a process of " +
-	"its own. The numbers are those of the issues."
+const museumText = "Defects that were published of one pool or another, with the numbers of their issues, or found in the code of one, " +
+	"are replayed on all of them: by real operations, each in a process of its own. The list was begun from those of puddle, " +
+	"which is below ours, and so has most to show of it; several are faces of one cause. Read the rows, not the sums."
 
 // A plotted is a picture beside the report.
 type plotted struct {
@@ -35,6 +36,12 @@ func (b book) writeMarkdown(out io.Writer) error {
 	w := bufio.NewWriter(out)
 	b.front(w)
 	b.misses(w)
+	if bad := b.unmeasured(); len(bad) > 0 {
+		fmt.Fprintf(w, "\n## Not measured\n\n")
+		for _, s := range bad {
+			fmt.Fprintf(w, "* %s\n", s)
+		}
+	}
 	all := parts()
 	for i, p := range all {
 		var results []result
@@ -61,7 +68,7 @@ func (b book) writeMarkdown(out io.Writer) error {
 		}
 	}
 	if b.Museum != nil {
-		fmt.Fprintf(w, "\n## The museum of published defects\n\n%s\n\n", museumText)
+		fmt.Fprintf(w, "\n## The museum of defects\n\n%s\n\n", museumText)
 		if err := writeMuseum(w, *b.Museum); err != nil {
 			return err
 		}
@@ -83,9 +90,14 @@ func (b book) front(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "# respool beside its peers\n\n")
-	fmt.Fprintf(w, "This file is written by `go run ./internal/bench`; run it to have yours.\n\n")
-	fmt.Fprintf(w, "%v. %d rounds in turns, seed %d; medians, in parentheses the least and the most.\n", b.Machine, b.Rounds, b.Seed)
+	fmt.Fprintf(w, "This file is written by `go run ./internal/bench`, and with smartconnpool and go-redis by\n"+
+		"`GOWORK=off go run -C internal/bench/smart . -report ..`; run it to have yours.\n\n")
+	fmt.Fprintf(w, "%v. %d rounds in turns, seed %d; medians, in parentheses the least and the most of the rounds. "+
+		"Who comes first changes from round to round.\n", b.Machine, b.Rounds, b.Seed)
 	fmt.Fprintf(w, "Ratios are ours to theirs, taken round by round: nanoseconds drift with the machine, ratios much less.\n\n")
+	if len(b.Versions) > 0 {
+		fmt.Fprintf(w, "Beside %s.\n\n", strings.Join(b.Versions, ", "))
+	}
 	fmt.Fprintf(w, "**%d of %d goals are reached.** The best of a line is bold, whoever it is.\n", reached, goals)
 }
 

@@ -12,13 +12,19 @@ import (
 // of the last n took and allocated. Unlike the testing package it does not
 // round the allocations down.
 func meter(ctx context.Context, d time.Duration, l peer.Loop) (sample, error) {
+	got, _, err := meterFrom(ctx, d, 1, l)
+	return got, err
+}
+
+// meterFrom is meter from n on, which it returns as it was at last.
+func meterFrom(ctx context.Context, d time.Duration, n int, l peer.Loop) (sample, int, error) {
 	var before, after runtime.MemStats
-	for n := 1; ; {
+	for {
 		runtime.GC() // so that the garbage of others is not collected meanwhile
 		runtime.ReadMemStats(&before)
 		start := time.Now()
 		if err := l(ctx, n); err != nil {
-			return nil, err
+			return nil, n, err
 		}
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
@@ -26,7 +32,7 @@ func meter(ctx context.Context, d time.Duration, l peer.Loop) (sample, error) {
 			return sample{
 				"ns/op":     float64(took.Nanoseconds()) / float64(n),
 				"allocs/op": float64(after.Mallocs-before.Mallocs) / float64(n),
-			}, nil
+			}, n, nil
 		}
 		n = nextN(n, took, d)
 	}

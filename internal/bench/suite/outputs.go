@@ -58,6 +58,18 @@ func (r record) writeJSON(w io.Writer) error {
 	return e.Encode(r)
 }
 
+// unmeasured tells which entrants a row has no more figures of, and why.
+func (r record) unmeasured() (out []string) {
+	for _, x := range r.Results {
+		for _, name := range x.Entrants {
+			if why := x.Errs[name]; why != "" {
+				out = append(out, fmt.Sprintf("%s of %s: %s", x.Row, name, why))
+			}
+		}
+	}
+	return out
+}
+
 // writeReport writes REPORT.md and its plots into dir.
 func (r record) writeReport(dir string) error {
 	plots, err := draw(dir, drawings(r.Results, r.Lines))

@@ -27,11 +27,12 @@ type stock struct {
 	edit func(c *resource.Config[*peer.Item])
 	most float64 // what it may add; 0: policyGoal
 	wrap bool    // around a library, whose cost is only told
+	why  string  // why it adds more, as far as that is known
 }
 
 func stocks() []stock {
 	admission := func(name string, a resource.Admission) stock {
-		return stock{name: name, edit: func(c *resource.Config[*peer.Item]) { c.Admission = a }}
+		return stock{name: name, why: whyCounts, edit: func(c *resource.Config[*peer.Item]) { c.Admission = a }}
 	}
 	eviction := func(name string, e resource.Eviction) stock {
 		return stock{name: name, edit: func(c *resource.Config[*peer.Item]) { c.Eviction = e }}
@@ -103,7 +104,7 @@ func policyGoals() (out []goal) {
 	for _, x := range stocks() {
 		g := goal{row: "policy-" + x.name, work: "one goroutine with policy " + x.name + ": added to none", metric: "added ns"}
 		if !x.wrap {
-			g.rule, g.bound, g.allocs, g.why = atMost, policyGoal, true, whyPolicy
+			g.rule, g.bound, g.allocs, g.why = atMost, policyGoal, true, x.why
 			if x.most > 0 {
 				g.bound = x.most
 			}
@@ -149,13 +150,14 @@ const turns = 10
 func addedBy(ctx context.Context, slice time.Duration, p, bare *resource.Pool[*peer.Item]) (sample, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	least := [2]sample{}
+	least, n := [2]sample{}, [2]int{1, 1}
 	for range turns {
 		for i, pool := range []*resource.Pool[*peer.Item]{bare, p} {
-			got, err := meter(ctx, slice, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, pool, n) })
+			got, last, err := meterFrom(ctx, slice, n[i], func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, pool, n) })
 			if err != nil {
 				return nil, err
 			}
+			n[i] = max(1, last*9/10) // most often enough, and never much more
 			if least[i] == nil || got["ns/op"] < least[i]["ns/op"] {
 				least[i] = got
 			}

@@ -182,7 +182,7 @@ func partOf(names []string) string {
 			return "memory: allocation and collection"
 		case slices.Contains([]string{"runtime.schedule", "runtime.park_m", "runtime.ready", "runtime.gosched_m", "runtime.mstart", "runtime.goready", "runtime.selectgo", "runtime.chansend", "runtime.chanrecv"}, name):
 			return "the Go scheduler and its channels"
-		case strings.HasPrefix(name, "runtime.lock2"), strings.HasPrefix(name, "runtime.futex"):
+		case strings.HasPrefix(name, "runtime.lock2"):
 			return "the Go scheduler and its channels"
 		case strings.HasPrefix(pkg, "github.com/respool/respool/"):
 			if ours := strings.TrimPrefix(pkg, "github.com/respool/respool/"); strings.HasPrefix(ours, "internal/bench") {

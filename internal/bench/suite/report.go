@@ -10,10 +10,11 @@ import (
 
 // A report is the whole outcome of a run.
 type report struct {
-	Machine machine `json:"machine"`
-	Rounds  int     `json:"rounds"`
-	Seed    uint64  `json:"seed"`
-	Lines   []line  `json:"lines"`
+	Machine  machine  `json:"machine"`
+	Versions []string `json:"versions,omitempty"` // of those it was compared with
+	Rounds   int      `json:"rounds"`
+	Seed     uint64   `json:"seed"`
+	Lines    []line   `json:"lines"`
 }
 
 // missed names the lines that do not reach their goal.
@@ -60,11 +61,6 @@ func (r report) writeTable(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
-	}
-	for _, l := range r.Lines {
-		if l.Err != "" {
-			fmt.Fprintf(w, "\n%s: error: %s\n", l.Row, l.Err)
-		}
 	}
 	return nil
 }

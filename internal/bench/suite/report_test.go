@@ -93,7 +93,7 @@ func TestReportFiles(t *testing.T) {
 	}
 	for _, want := range []string{
 		rec.Machine.CPU, "goals are reached", "## Acquire and release", "## Scaling", "## Policies", "| … makes |",
-		"database/sql", "net/http", "of puddle", "## The museum of published defects", "| puddle | 0 | 1 | 1 |", "**fails**: two holders",
+		"database/sql", "net/http", "of puddle", "## The museum of defects", "| puddle | 0 | 1 | 1 |", "**fails**: two holders",
 		"## Where the time goes", "### some work", "| crypto | 60 % | | `f\\|g` | 60 % |", "`gorilla.f, from wspool.g` | 1.00 | 48",
 		"It allocates nothing",
 	} {
@@ -156,7 +156,7 @@ func TestMisses(t *testing.T) {
 	if s := b.String(); !strings.Contains(s, "bad work") || !strings.Contains(s, "it is hard") || strings.Contains(s, "good work") {
 		t.Errorf("misses:\n%s", s)
 	}
-	r.Err = "it broke"
+	r.Errs = map[string]string{"respool": "it broke"}
 	b.Reset()
 	book{record: record{report: report{Lines: judgeAll(gs, []result{r})}}}.misses(&b)
 	if s := b.String(); strings.Count(s, "error: it broke") != 2 {
@@ -181,7 +181,7 @@ func TestBest(t *testing.T) {
 // TestRecord: a run is completed with an earlier one, and what was measured again
 // is the new.
 func TestRecord(t *testing.T) {
-	old := record{Results: []result{{Row: "a", Err: "old"}, {Row: "b"}, {Row: "gone"}}, Museum: &museum.Table{Pools: []string{"old"}}, Profiles: []profiled{{Work: "old"}}}
+	old := record{Results: []result{{Row: "a", Main: "old "}, {Row: "b"}, {Row: "gone"}}, Museum: &museum.Table{Pools: []string{"old"}}, Profiles: []profiled{{Work: "old"}}}
 	name := filepath.Join(t.TempDir(), "run.json")
 	if err := writeFile(name, old.writeJSON); err != nil {
 		t.Fatal(err)
@@ -190,13 +190,13 @@ func TestRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := record{Results: []result{{Row: "c"}, {Row: "a", Err: "new"}}, Museum: &museum.Table{Pools: []string{"new"}}}
+	now := record{Results: []result{{Row: "c"}, {Row: "a", Main: "new "}}, Museum: &museum.Table{Pools: []string{"new"}}}
 	now.with(read, []string{"a", "b", "c", "d"})
 	var got []string
 	for _, r := range now.Results {
-		got = append(got, r.Row+r.Err)
+		got = append(got, r.Main+r.Row)
 	}
-	if s := strings.Join(got, " "); s != "anew b c" || now.Museum.Pools[0] != "new" || now.Profiles[0].Work != "old" {
+	if s := strings.Join(got, " "); s != "new a b c" || now.Museum.Pools[0] != "new" || now.Profiles[0].Work != "old" {
 		t.Errorf("%s; %+v", s, now)
 	}
 	if _, err := readRecord(filepath.Join(t.TempDir(), "none")); err == nil {

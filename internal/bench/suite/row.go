@@ -2,10 +2,10 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -55,7 +55,7 @@ type result struct {
 	Entrants []string            `json:"entrants"` // all, in their order
 	Samples  map[string][]sample `json:"samples"`
 	Curves   map[string][]point  `json:"curves,omitempty"` // by entrant, of its last round
-	Err      string              `json:"error,omitempty"`  // why there are no more
+	Errs     map[string]string   `json:"errors,omitempty"` // by entrant: why it has no more
 }
 
 // runRows measures the rows that o asks for and tells w how far it is.
@@ -71,60 +71,79 @@ func runRows(ctx context.Context, all []row, s size, o options, w io.Writer) []r
 		progress := func(format string, args ...any) {
 			fmt.Fprintf(w, "[%d/%d] %s: %s\n", i+1, len(chosen), r.name, fmt.Sprintf(format, args...))
 		}
-		res := result{Row: r.name, Main: r.entrants[0].name, Entrants: r.names(), Samples: map[string][]sample{}, Curves: map[string][]point{}}
 		start := time.Now()
-		if err := runRow(ctx, r, s, o, res, progress); err != nil {
-			res.Err = err.Error()
-			progress("error: %v", err)
-		}
+		out = append(out, runRow(ctx, r, s, o, progress))
 		progress("done in %.1fs", time.Since(start).Seconds())
-		out = append(out, res)
 	}
 	return out
 }
 
-// runRow opens the entrants, measures them in turns and closes them. What it
-// found before an error stays in into.
-func runRow(ctx context.Context, r row, s size, o options, into result, progress func(string, ...any)) (err error) {
+// measureTime bounds one measurement: one that hangs is an error of its entrant.
+const measureTime = 3 * time.Minute
+
+// runRow opens the entrants, measures them in turns and closes them. Who comes
+// first changes from round to round. An entrant whose measurement fails has no more
+// of them; the others go on.
+func runRow(ctx context.Context, r row, s size, o options, progress func(string, ...any)) result {
+	res := result{Row: r.name, Main: r.entrants[0].name, Entrants: r.names(), Samples: map[string][]sample{}, Curves: map[string][]point{}}
 	sessions := make([]session, len(r.entrants))
-	defer func() {
-		for i, ses := range sessions {
-			if ses.close == nil {
-				continue
-			}
-			if cerr := ses.close(); cerr != nil {
-				err = errors.Join(err, fmt.Errorf("%s: close: %w", r.entrants[i].name, cerr))
-			}
+	failed := func(e entrant, what string, err error) {
+		progress("%s: %s: %v", e.name, what, err)
+		if res.Errs == nil {
+			res.Errs = map[string]string{}
 		}
-	}()
+		if res.Errs[e.name] == "" { // what comes after it may follow from it
+			res.Errs[e.name] = fmt.Sprintf("%s: %v", what, err)
+		}
+	}
 	for i, e := range r.entrants {
 		if !o.entrants.MatchString(e.name) {
 			continue
 		}
+		var err error
 		if sessions[i], err = e.open(ctx, s); err != nil {
-			return fmt.Errorf("%s: open: %w", e.name, err)
+			failed(e, "open", err)
 		}
 	}
 	for round := range o.rounds {
-		for i, e := range r.entrants {
-			if sessions[i].measure == nil {
+		for turn := range r.entrants {
+			i := (turn + round) % len(r.entrants)
+			e, x := r.entrants[i], sessions[i]
+			if x.measure == nil || res.Errs[e.name] != "" {
 				continue
 			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			got, err := sessions[i].measure(ctx)
+			got, err := x.once(ctx)
 			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", e.name, round+1, err)
+				failed(e, fmt.Sprintf("round %d", round+1), err)
+				continue
 			}
-			into.Samples[e.name] = append(into.Samples[e.name], got)
-			if sessions[i].curve != nil {
-				into.Curves[e.name] = sessions[i].curve()
+			res.Samples[e.name] = append(res.Samples[e.name], got)
+			if x.curve != nil {
+				res.Curves[e.name] = x.curve()
 			}
 			progress("round %d/%d %s: %v", round+1, o.rounds, e.name, got)
 		}
 	}
-	return nil
+	for i, x := range sessions {
+		if x.close == nil {
+			continue
+		}
+		if err := x.close(); err != nil {
+			failed(r.entrants[i], "close", err)
+		}
+	}
+	return res
+}
+
+// once measures, without the garbage of who came before.
+func (x session) once(ctx context.Context) (sample, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	runtime.GC()
+	ctx, cancel := context.WithTimeout(ctx, measureTime)
+	defer cancel()
+	return x.measure(ctx)
 }
 
 // String lists the metrics in the order of their names.

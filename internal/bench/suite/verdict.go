@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -55,7 +56,8 @@ func judgeAll(all []goal, results []result) []line {
 	return out
 }
 
-// judge makes one line. A row that ended in an error reaches nothing.
+// judge makes one line. A goal is not reached if there is an error of ours, or of
+// whom it is compared with.
 func judge(g goal, r result) line {
 	ours := metricOf(r.Samples[r.Main], g.metric)
 	theirs, than := against(g, r)
@@ -67,10 +69,10 @@ func judge(g goal, r result) line {
 	l := line{
 		Row: g.row, Work: g.work, Metric: g.metric, Than: than,
 		Ours: spreadOf(ours), Theirs: spreadOf(theirs), Ratio: spreadOf(ratios),
-		Goal: g.String(), Bound: g.bound, Err: r.Err, More: g.more || g.rule == atLeast || g.rule == ratioAtLeast, Level: g.level,
+		Goal: g.String(), Bound: g.bound, Err: cmp.Or(r.Errs[r.Main], r.Errs[g.than]), More: g.more || g.rule == atLeast || g.rule == ratioAtLeast, Level: g.level,
 	}
 	l.Allocs = spreadOf(metricOf(r.Samples[r.Main], "allocs/op"))
-	l.Reached = r.Err == "" && g.reached(l)
+	l.Reached = l.Err == "" && g.reached(l)
 	if g.allocs && (l.Allocs == nil || !(l.Allocs.Median <= noAllocs)) {
 		l.Reached = false
 	}

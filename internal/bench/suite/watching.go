@@ -160,7 +160,7 @@ func watchedBy(ctx context.Context, h http.Handler, url string, d time.Duration)
 		seen[i].header = http.Header{}
 		all.Go(func() { h.ServeHTTP(&seen[i], httptest.NewRequestWithContext(ctx, http.MethodGet, url, nil)) })
 	}
-	cpu, err := cpuOf(ctx, d)
+	cpu, err := cpuOf(ctx, d, nil)
 	leave()
 	all.Wait()
 	for i := range seen {

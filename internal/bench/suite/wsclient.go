@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -58,15 +59,25 @@ func lease(ctx context.Context, p *wspool.Pool, exchanges int) error {
 	return nil
 }
 
-// dialBare dials with gorilla alone: in its defaults, but that buffers, if not nil,
-// has the buffers for writing.
-func dialBare(ctx context.Context, a address, scheme string, buffers websocket.BufferPool) (*websocket.Conn, error) {
+// A bareDialer dials with gorilla alone, in its defaults but for what is set. As a
+// program would that dials again and again, it resumes sessions of TLS.
+type bareDialer struct {
+	websocket.Dialer
+	url string
+}
+
+func (a address) dialer(scheme string) (*bareDialer, error) {
 	secure, err := a.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	d := websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout, WriteBufferPool: buffers}
-	ws, _, err := d.DialContext(ctx, a.url(scheme), nil)
+	secure.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	d := websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout}
+	return &bareDialer{d, a.url(scheme)}, nil
+}
+
+func (d *bareDialer) dial(ctx context.Context) (*websocket.Conn, error) {
+	ws, _, err := d.DialContext(ctx, d.url, nil)
 	return ws, err
 }
 
@@ -98,8 +109,8 @@ func closeBare(ws *websocket.Conn) error {
 }
 
 // dialAndAsk is what a program without a pool does for each request.
-func dialAndAsk(ctx context.Context, a address, scheme string) error {
-	ws, err := dialBare(ctx, a, scheme, nil)
+func dialAndAsk(ctx context.Context, d *bareDialer) error {
+	ws, err := d.dial(ctx)
 	if err != nil {
 		return err
 	}

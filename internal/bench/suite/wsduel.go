@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"time"
 
@@ -16,24 +15,22 @@ import (
 const (
 	bareName  = "gorilla"
 	coderName = "coder"
+	tunedName = "gorilla, tuned" // for many that are idle
 )
 
-// duelTurns is how often the two of a duel take turns in a round. What takes a
-// few microseconds is soon disturbed, by more than a pool costs; so the best
-// turn of each counts.
-const duelTurns = 6
+// duelTurns is how often all take turns in a round.
+const duelTurns = 7
 
 // A discipline is what a duel is about: what askers do for d, or a little
 // longer, and how well.
 type discipline struct {
 	metric string
-	better func(a, b float64) float64
 	try    func(ctx context.Context, d time.Duration, ask []asker) (float64, error)
 }
 
 // timePerMessage has one worker take leases of so many exchanges back to back.
 func timePerMessage(exchanges int) discipline {
-	return discipline{"us/op", math.Min, func(ctx context.Context, d time.Duration, ask []asker) (float64, error) {
+	return discipline{"us/op", func(ctx context.Context, d time.Duration, ask []asker) (float64, error) {
 		begin := time.Now()
 		for n := exchanges; ; n += exchanges {
 			if err := ask[0](ctx, exchanges); err != nil {
@@ -47,48 +44,65 @@ func timePerMessage(exchanges int) discipline {
 }
 
 // throughput has all workers ask at once, one exchange a lease.
-func throughput() discipline { return discipline{"op/s", math.Max, perSecond} }
+func throughput() discipline { return discipline{"op/s", perSecond} }
 
 // A duel has askers do a discipline with a pool and with connections of their
 // own, in short turns. One measurement finds the figures of all.
 type duel struct {
 	discipline
 	pooled, bare, coder []asker
-	theirs              map[string]sample // of bare and coder, until the row asks for it
+	found               map[string]sample // of the round that is under way, until they are asked for
 }
 
-// measure does one round of all.
-func (d *duel) measure(ctx context.Context, s size) (sample, error) {
-	cancellable, cancel := context.WithCancel(ctx)
-	defer cancel()
-	best := map[string]float64{}
-	try := func(who string, ctx context.Context, ask []asker) error {
-		runtime.GC() // so that the garbage of others is not collected meanwhile
-		v, err := d.try(ctx, s.micro/duelTurns, ask)
-		if old, ok := best[who]; ok {
-			v = d.better(old, v)
-		}
-		best[who] = v
-		return err
+// take returns what that entrant found in this round, which is measured for all of
+// them when the first asks.
+func (d *duel) take(ctx context.Context, s size, name string) (sample, error) {
+	if d.pooled == nil {
+		return nil, fmt.Errorf("%s is measured in turns with respool, which -pools leaves out", name)
 	}
-	for range duelTurns {
-		err := errors.Join(
-			try("pooled", context.Background(), d.pooled),
-			try(bareName, context.Background(), d.bare),
-			try(coderName, context.Background(), d.coder),
-			try("cancellable", cancellable, d.pooled),
-			try("coder ctx", cancellable, d.coder),
-			ctx.Err(),
-		)
-		if err != nil {
+	if d.found[name] == nil {
+		var err error
+		if d.found, err = d.measure(ctx, s); err != nil {
 			return nil, err
 		}
 	}
-	d.theirs = map[string]sample{ // gorilla has no use for a context
-		bareName:  {d.metric: best[bareName], "ctx " + d.metric: best[bareName]},
-		coderName: {d.metric: best[coderName], "ctx " + d.metric: best["coder ctx"]},
+	got := d.found[name]
+	delete(d.found, name)
+	return got, nil
+}
+
+// measure does one round of all. What takes a few microseconds is soon disturbed by
+// more than a pool costs: the median of the turns counts.
+func (d *duel) measure(ctx context.Context, s size) (map[string]sample, error) {
+	cancellable, cancel := context.WithCancel(ctx)
+	defer cancel()
+	plain := context.Background() // cannot be cancelled; gorilla has no use for another
+	turns := []struct {
+		who string
+		ctx context.Context
+		ask []asker
+	}{
+		{"respool", plain, d.pooled}, {bareName, plain, d.bare}, {coderName, plain, d.coder},
+		{"respool ctx", cancellable, d.pooled}, {"coder ctx", cancellable, d.coder},
 	}
-	return sample{d.metric: best["pooled"], "ctx " + d.metric: best["cancellable"]}, nil
+	tries := map[string][]float64{}
+	for n := range duelTurns {
+		for i := range turns {
+			t := turns[(i+n)%len(turns)]
+			runtime.GC() // so that the garbage of others is not collected meanwhile
+			v, err := d.try(t.ctx, s.micro/4, t.ask)
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				return nil, err
+			}
+			tries[t.who] = append(tries[t.who], v)
+		}
+	}
+	figures := func(who, with string) sample {
+		return sample{d.metric: spreadOf(tries[who]).Median, "ctx " + d.metric: spreadOf(tries[with]).Median}
+	}
+	return map[string]sample{
+		"respool": figures("respool", "respool ctx"), bareName: figures(bareName, bareName), coderName: figures(coderName, "coder ctx"),
+	}, nil
 }
 
 // duelRow is a duel of workers: through one pool of as many connections, and
@@ -113,20 +127,13 @@ func duelRow(name, scheme string, workers int, peer *echoPeer, edit func(*wspool
 			return session{}, errors.Join(err, endPooled(), endBare(), peer.close())
 		}
 		return session{
-			measure: func(ctx context.Context) (sample, error) { return d.measure(ctx, s) },
+			measure: func(ctx context.Context) (sample, error) { return d.take(ctx, s, "respool") },
 			close:   func() error { return errors.Join(endPooled(), endBare(), endCoder(), peer.close()) },
 		}, nil
 	}
 	theirs := func(name string) entrant {
-		return entrant{name, func(context.Context, size) (session, error) {
-			return session{measure: func(context.Context) (sample, error) {
-				got := d.theirs[name]
-				delete(d.theirs, name)
-				if got == nil {
-					return nil, fmt.Errorf("%s is measured in turns with respool, which -pools leaves out", name)
-				}
-				return got, nil
-			}}, nil
+		return entrant{name, func(_ context.Context, s size) (session, error) {
+			return session{measure: func(ctx context.Context) (sample, error) { return d.take(ctx, s, name) }}, nil
 		}}
 	}
 	return row{name, []entrant{{"respool", open}, theirs(bareName), theirs(coderName)}}

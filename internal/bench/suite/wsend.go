@@ -54,11 +54,11 @@ func openCloser(scheme string, takes time.Duration) (*closer, error) {
 func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raise(&c.peak, time.Duration(c.shaking.Add(1)))
 	err := pause(r.Context(), c.takes)
-	c.shaking.Add(-1)
-	if err != nil {
-		return
+	var ws *websocket.Conn
+	if err == nil {
+		ws, err = c.upgrader.Upgrade(w, r, nil)
 	}
-	ws, err := c.upgrader.Upgrade(w, r, nil)
+	c.shaking.Add(-1)
 	if err != nil {
 		return // the client was told
 	}

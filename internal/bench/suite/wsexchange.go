@@ -45,9 +45,14 @@ func bareAskers(ctx context.Context, a address, scheme string, n int, buffers we
 		}
 		return err
 	}
+	d, err := a.dialer(scheme)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.WriteBufferPool = buffers
 	ask := make([]asker, n)
 	for i := range ask {
-		ws, err := dialBare(ctx, a, scheme, buffers)
+		ws, err := d.dial(ctx)
 		if err != nil {
 			return nil, nil, errors.Join(err, end())
 		}
@@ -111,7 +116,11 @@ func dialRow(name, scheme string, peer *echoPeer) row {
 		if err != nil {
 			return session{}, err
 		}
-		one := func(ctx context.Context, _ int) error { return dialAndAsk(ctx, a, scheme) }
+		d, err := a.dialer(scheme)
+		if err != nil {
+			return session{}, errors.Join(err, peer.close())
+		}
+		one := func(ctx context.Context, _ int) error { return dialAndAsk(ctx, d) }
 		return work(slices.Repeat([]asker{one}, workers), s, func() error { return nil }), nil
 	}
 	return row{name, []entrant{{"respool", pooled}, {"dialling", dialling}}}

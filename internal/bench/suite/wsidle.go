@@ -51,7 +51,7 @@ func socketMemoryRow(name, scheme string, peer *echoPeer) row {
 			}, nil
 		}}
 	}
-	return row{name, []entrant{one("respool", idlePool), one(bareName, idleBare), one(coderName, idleCoder)}}
+	return row{name, []entrant{one("respool", idlePool), one(bareName, idleBare), one(tunedName, idleTuned), one(coderName, idleCoder)}}
 }
 
 func idlePool(ctx context.Context, a address, scheme string, s size) (func() error, error) {
@@ -69,6 +69,22 @@ func idlePool(ctx context.Context, a address, scheme string, s size) (func() err
 
 // idleBare has connections in gorilla's defaults, each with a goroutine that reads.
 func idleBare(ctx context.Context, a address, scheme string, s size) (func() error, error) {
+	return idleWith(ctx, a, scheme, s, func(*websocket.Dialer) {})
+}
+
+// idleTuned has them with a small buffer for reading, and share those for writing.
+func idleTuned(ctx context.Context, a address, scheme string, s size) (func() error, error) {
+	return idleWith(ctx, a, scheme, s, func(d *websocket.Dialer) {
+		d.ReadBufferSize, d.WriteBufferPool = 512, new(sync.Pool)
+	})
+}
+
+func idleWith(ctx context.Context, a address, scheme string, s size, tune func(*websocket.Dialer)) (func() error, error) {
+	d, err := a.dialer(scheme)
+	if err != nil {
+		return nil, err
+	}
+	tune(&d.Dialer)
 	var all []*websocket.Conn
 	var readers sync.WaitGroup
 	end := func() (err error) {
@@ -79,7 +95,7 @@ func idleBare(ctx context.Context, a address, scheme string, s size) (func() err
 		return err
 	}
 	for range s.wsIdle {
-		ws, err := dialBare(ctx, a, scheme, nil)
+		ws, err := d.dial(ctx)
 		if err != nil {
 			return nil, errors.Join(err, end())
 		}
@@ -156,15 +172,12 @@ func keptAliveRow(name string, peer *echoPeer) row {
 // keptAlive watches for as long as every connection needs to be pinged once,
 // whenever that was last.
 func keptAlive(ctx context.Context, a address, p *wspool.Pool, s size) (sample, error) {
-	before, err := a.counts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cpu, err := cpuOf(ctx, s.wsKeepAlive)
-	if err != nil {
-		return nil, err
-	}
-	after, err := a.counts(ctx)
+	var pings int64
+	cpu, err := cpuOf(ctx, s.wsKeepAlive, func() error {
+		c, err := a.counts(ctx)
+		pings = c.Pings - pings
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +187,7 @@ func keptAlive(ctx context.Context, a address, p *wspool.Pool, s size) (sample, 
 	}
 	return sample{
 		"cpu %": 100 * cpu.Seconds() / s.wsKeepAlive.Seconds(),
-		"pings": float64(after.Pings-before.Pings) / float64(n),
+		"pings": float64(pings) / float64(n),
 	}, nil
 }
 

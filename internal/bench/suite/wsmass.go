@@ -99,11 +99,15 @@ func slowestDial(ctx context.Context, takes time.Duration, n int) (time.Duration
 	if err != nil {
 		return 0, err
 	}
+	d, err := c.addr.dialer("ws")
+	if err != nil {
+		return 0, errors.Join(err, c.close())
+	}
 	var slowest atomic.Int64
 	all := make([]*websocket.Conn, n)
 	begin := time.Now()
 	start, err := crowd(ctx, n, func(ctx context.Context, i int) (err error) {
-		all[i], err = dialBare(ctx, c.addr, "ws", nil)
+		all[i], err = d.dial(ctx)
 		raise(&slowest, time.Since(begin))
 		return err
 	})
