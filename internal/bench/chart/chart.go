@@ -117,10 +117,10 @@ func (l Lines) check() error {
 
 func (l Lines) checkPoint(p Point) error {
 	if err := figure(p.X, l.LogX); err != nil {
-		return fmt.Errorf("X %w", err)
+		return fmt.Errorf("its X %w", err)
 	}
 	if err := figure(p.Y, l.LogY); err != nil {
-		return fmt.Errorf("Y %w", err)
+		return fmt.Errorf("its Y %w", err)
 	}
 	if !p.spread() {
 		return nil
