@@ -13,9 +13,9 @@ func bounds() []Exhibit {
 			What: "Never more alive than the maximum, those being destroyed included. The time is how long a caller then waits for a Destroy of 150 ms."},
 		{Name: "max-reset", Run: maxReset,
 			What: "Never more alive than the maximum through a Reset, those being destroyed included."},
-		{Name: "resize-grow", Issues: []string{"puddle#33", "tarn#55", "poolboy#26", "HikariCP#2205"}, Run: resizeGrow,
+		{Name: "resize-grow", Run: resizeGrow,
 			What: "A pool that is made larger serves who waits, at once."},
-		{Name: "resize-shrink", Issues: []string{"puddle#33", "tarn#55"}, Run: resizeShrink,
+		{Name: "resize-shrink", Run: resizeShrink,
 			What: "A pool that is made smaller ends what is idle, and does not wait for a holder."},
 	}
 }

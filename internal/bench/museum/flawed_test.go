@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/puddle/v2"
+
 	"github.com/respool/respool/internal/bench/peer"
 )
 
@@ -178,4 +180,32 @@ func (l *flawedLease) Destroy() {
 	l.p.total--
 	l.p.mu.Unlock()
 	go l.p.c.Destroy(l.it)
+}
+
+// greedy is puddle with a checker of ours that takes all that is idle and gives it
+// back one after the other.
+var greedy = peer.Kind{Name: "greedy", Open: func(c peer.Config) (peer.Pool, error) {
+	check := c.Check
+	c.Check = nil
+	p, err := peer.Puddle.Open(c)
+	if err == nil && check != nil {
+		go checkAll(p.(allIdle), check, c.CheckEvery)
+	}
+	return p, err
+}}
+
+type allIdle interface {
+	AcquireAllIdle() []*puddle.Resource[*peer.Item]
+}
+
+func checkAll(p allIdle, check func(*peer.Item) error, every time.Duration) {
+	for range time.Tick(every) {
+		for _, r := range p.AcquireAllIdle() {
+			if check(r.Value()) != nil {
+				r.Destroy()
+			} else {
+				r.ReleaseUnused()
+			}
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package museum
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -15,9 +16,7 @@ func (t Table) WriteMarkdown(w io.Writer) error {
 	var notes []string
 	for _, r := range t.Rows {
 		fmt.Fprintf(&b, "| `%s` %s", r.Name, escape(r.What))
-		if len(r.Issues) > 0 {
-			fmt.Fprintf(&b, " (%s)", strings.Join(r.Issues, ", "))
-		}
+		fmt.Fprintf(&b, " (%s)", cmp.Or(strings.Join(r.Issues, ", "), "found in the code"))
 		for _, pool := range t.Pools {
 			f, ok := r.Cells[pool]
 			b.WriteString(" | " + cell(f, ok))
@@ -36,6 +35,17 @@ func (t Table) WriteMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Published returns how many of the rows are of defects that have an issue; the
+// others were found in the code.
+func (t Table) Published() (n int) {
+	for _, r := range t.Rows {
+		if len(r.Issues) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // cell is f in a few words.

@@ -1,5 +1,6 @@
-// Package museum replays defects that were published of resource pools on every
-// pool behind package peer, ours among them, and tables who passes.
+// Package museum replays defects of resource pools on every pool behind package
+// peer, ours among them, and tables who passes. Some were published as issues, and
+// the others were found in the pools' code.
 //
 // Each [Exhibit] is one defect, as the sentence that must hold, and acts on real
 // pools alone: no verdict is written down anywhere. It runs in a process of its
@@ -18,7 +19,7 @@ import (
 type Exhibit struct {
 	Name   string
 	What   string   // must hold
-	Issues []string // where it was published; none: it was found in the code
+	Issues []string // that are about this very defect; none: it was found in the code
 	// Run finds out whether it holds for one pool. It leaves behind whatever it
 	// made, to the end of its process. An error that is [errors.ErrUnsupported] is
 	// [Cannot]; any other says that nothing was found out.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"time"
 
 	"github.com/respool/respool/internal/bench/peer"
 )
@@ -55,6 +56,8 @@ func firstMakeFails(k peer.Kind, w *works) (Finding, error) {
 	return passes()
 }
 
+// destroyPanics has the holder destroy one, and a Reset another where there is one:
+// some pools do the former in the holder, and only the latter behind its back.
 func destroyPanics(_ context.Context, k peer.Kind) (Finding, error) {
 	s, err := openLazy(k, &works{ending: func() { panic("destroy") }}, 1, nil)
 	if err != nil {
@@ -69,6 +72,21 @@ func destroyPanics(_ context.Context, k peer.Kind) (Finding, error) {
 	if !until(func() bool { return s.w.dead(it) }) {
 		return fails("never destroyed")
 	}
+	l, err = s.keepTaking()
+	if err != nil {
+		return fails("the slot is lost")
+	}
+	r, err := as[peer.Resetter](s.Pool)
+	if err != nil {
+		return passes()
+	}
+	it = l.Item()
+	l.Release()
+	_ = do(r.Reset)
+	if !until(func() bool { return s.w.dead(it) }) {
+		return fails("never destroyed by Reset")
+	}
+	time.Sleep(settle) // the panic comes after that
 	if _, err := s.keepTaking(); err != nil {
 		return fails("the slot is lost")
 	}

@@ -9,7 +9,7 @@ import (
 
 func resets() []Exhibit {
 	return []Exhibit{
-		{Name: "reset-leased", Issues: []string{"livekit/agents#7133", "livekit/agents#5268"}, Run: resetLeased,
+		{Name: "reset-leased", Run: resetLeased,
 			What: "What was out at a Reset is destroyed when it comes back, not lent."},
 		{Name: "reset-making", Run: resetMaking,
 			What: "What was being made ahead at a Reset is not lent."},

@@ -17,7 +17,7 @@ func slowMakes() []Exhibit {
 		{Name: "caller-kills-dial", Run: callerKillsDial,
 			What: "A make outlives the context of the caller it was begun for, and serves the next."},
 		{Name: "try-kills-dial", Run: tryKillsDial,
-			What: "So does one that was begun by a TryAcquire."},
+			What: "So does a make that was begun by a TryAcquire."},
 	}
 }
 
@@ -61,27 +61,33 @@ func deafMake(_ context.Context, k peer.Kind) (Finding, error) {
 }
 
 func callerKillsDial(_ context.Context, k peer.Kind) (Finding, error) {
-	return killsDial(k, func(ctx context.Context, p peer.Pool) error {
-		if l, err := p.Acquire(ctx); err == nil {
+	return killsDial(k, func(ctx context.Context, s stage) error {
+		if l, err := s.Acquire(ctx); err == nil {
 			l.Release()
 		}
 		return nil
 	})
 }
 
+// tryKillsDial needs a TryAcquire that begins a make: most look at what is idle and
+// no further.
 func tryKillsDial(_ context.Context, k peer.Kind) (Finding, error) {
-	return killsDial(k, func(ctx context.Context, p peer.Pool) error {
-		t, err := as[peer.Trier](p)
-		if err == nil {
-			t.TryAcquire(ctx)
+	return killsDial(k, func(ctx context.Context, s stage) error {
+		t, err := as[peer.Trier](s.Pool)
+		if err != nil {
+			return err
 		}
-		return err
+		t.TryAcquire(ctx)
+		<-ctx.Done()
+		if n, _, _ := s.w.tally(); n == 0 {
+			return errors.ErrUnsupported
+		}
+		return nil
 	})
 }
 
 // killsDial wants one make to be all there is, although its first caller left.
-// A pool that begins none for such a caller passes as well.
-func killsDial(k peer.Kind, first func(context.Context, peer.Pool) error) (Finding, error) {
+func killsDial(k peer.Kind, first func(context.Context, stage) error) (Finding, error) {
 	w := &works{takes: 150 * time.Millisecond}
 	s, err := openLazy(k, w, 1, nil)
 	if err != nil {
@@ -89,7 +95,7 @@ func killsDial(k peer.Kind, first func(context.Context, peer.Pool) error) (Findi
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
-	if err := first(ctx, s.Pool); err != nil {
+	if err := first(ctx, s); err != nil {
 		return Finding{}, err
 	}
 	<-ctx.Done()

@@ -7,8 +7,8 @@ import (
 	"runtime"
 )
 
-// Channel is a buffered channel that was filled once: the least that a pool can
-// be, and no pool for items that take time to make or that break.
+// Channel is a buffered channel that was filled once: the simplest that lends what
+// it holds, and no pool for items that take time to make or that break.
 var Channel = Kind{Name: "channel", Filled: true, Lasting: true, Open: openChannel, Loops: channelLoops}
 
 type channel chan *Item

@@ -55,6 +55,8 @@ type Kind struct {
 	Untold bool
 	// Lasting says that there is no closing it, or not more than what is idle.
 	Lasting bool
+	// Trip says that an acquire is a round trip to the server, which we play.
+	Trip bool
 	// Loops acquire and release on the pool itself: where nanoseconds count, a
 	// call through an interface would be seen. Nil: it has none.
 	Loops func(ctx context.Context, size int) (Loops, error)
@@ -85,7 +87,9 @@ type Trier interface {
 // A Counter says how many items it has, and how many of them are idle.
 type Counter interface{ Count() (total, idle int) }
 
-// A Lease is an item from whichever pool, without an allocation of the adapter's.
+// A Lease is an item from whichever pool. What it costs besides is nothing for ours,
+// puddle, smartconnpool and the channel, whose own leases it holds; the adapters of
+// the others allocate a [Handle] for each.
 type Lease struct {
 	ours  resource.Lease[*Item]
 	other Handle // nil: it is ours

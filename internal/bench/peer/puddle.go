@@ -5,7 +5,6 @@ import (
 	"errors"
 	"runtime"
 	"sync"
-	"time"
 
 	"github.com/jackc/puddle/v2"
 )
@@ -13,10 +12,7 @@ import (
 // Puddle is the pool below ours, and below pgxpool.
 var Puddle = Kind{Name: "puddle", Open: openPuddle, Loops: puddleLoops}
 
-type puddlePool struct {
-	*puddle.Pool[*Item]
-	stop func() // the checker
-}
+type puddlePool struct{ *puddle.Pool[*Item] }
 
 // A puddleLease is puddle's resource under another name.
 type puddleLease puddle.Resource[*Item]
@@ -29,7 +25,7 @@ func (l *puddleLease) Release()    { l.resource().Release() }
 func (l *puddleLease) Destroy()    { l.resource().Destroy() }
 
 func openPuddle(c Config) (Pool, error) {
-	if c.MaxAge > 0 || c.MinIdle > 0 {
+	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
 		return nil, errors.ErrUnsupported
 	}
 	destroy := c.Destroy
@@ -40,35 +36,7 @@ func openPuddle(c Config) (Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := puddlePool{Pool: p, stop: func() {}}
-	if c.Check != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		var done sync.WaitGroup
-		q.stop = func() { cancel(); done.Wait() }
-		done.Go(func() { q.check(ctx, c) })
-	}
-	return q, nil
-}
-
-// check does what pgxpool does: it takes everything that is idle and gives it
-// back, checked, one after the other.
-func (p puddlePool) check(ctx context.Context, c Config) {
-	t := time.NewTicker(c.CheckEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		for _, r := range p.AcquireAllIdle() {
-			if c.Check(r.Value()) != nil {
-				r.Destroy()
-			} else {
-				r.ReleaseUnused()
-			}
-		}
-	}
+	return puddlePool{p}, nil
 }
 
 func (p puddlePool) Acquire(ctx context.Context) (Lease, error) {
@@ -103,7 +71,6 @@ func (p puddlePool) Warm(ctx context.Context, n int) error {
 // Close cannot be bounded by puddle itself, which waits for every holder.
 func (p puddlePool) Close(ctx context.Context) error {
 	return within(ctx, "puddle: still closing", func() error {
-		p.stop()
 		p.Pool.Close()
 		return nil
 	})

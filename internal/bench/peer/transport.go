@@ -14,7 +14,7 @@ import (
 // Transport is the pool in net/http's Transport: a lease is a request whose
 // answer is not yet read. What it costs is a request, so it has no loops; it is
 // here because it gives a caller what comes first, an idle connection or its dial.
-var Transport = Kind{Name: "net/http", Lasting: true, Open: openTransport}
+var Transport = Kind{Name: "net/http", Lasting: true, Trip: true, Open: openTransport}
 
 type transport struct{ *http.Transport }
 
@@ -23,6 +23,11 @@ func openTransport(c Config) (Pool, error) {
 		return nil, errors.ErrUnsupported
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if c.MakeTimeout > 0 { // net.Dialer's Timeout, which the package sets for its own Transport
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, c.MakeTimeout)
+			defer cancel()
+		}
 		it, err := c.Make(ctx)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ import (
 // goRedis is the pool in go-redis, with the server's part of the wire played by us.
 // A lease is a Conn that has asked the server which item it got: there is no other
 // way to have it, and no loops, as they would measure that.
-var goRedis = peer.Kind{Name: "go-redis", Open: openRedis}
+var goRedis = peer.Kind{Name: "go-redis", Trip: true, Open: openRedis}
 
 type redisPool struct {
 	*redis.Client

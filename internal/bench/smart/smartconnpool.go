@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"vitess.io/vitess/go/pools/smartconnpool"
 
@@ -47,8 +48,16 @@ func (p smartPool) Warm(ctx context.Context, n int) error { return peer.WarmBySe
 
 func (p smartPool) Close(ctx context.Context) error { return p.CloseWithContext(ctx) }
 
-// Resize waits for the holders of what is too many.
-func (p smartPool) Resize(max int) error { return p.SetCapacity(context.Background(), int64(max)) }
+// Resize says at once how many there may be, and for a while looks on as what is too
+// many comes back. That it has not then is no failure of the Resize.
+func (p smartPool) Resize(max int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := p.SetCapacity(ctx, int64(max)); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
 
 func (p smartPool) Count() (total, idle int) {
 	active := p.Active()
@@ -64,9 +73,6 @@ func (l *smartLease) pooled() *smartconnpool.Pooled[*smartConn] {
 
 func (l *smartLease) Item() *peer.Item { return l.pooled().Conn.it }
 func (l *smartLease) Release()         { l.pooled().Recycle() }
-
-// Use cannot fail: the connection is a field of what was lent.
-func (l *smartLease) Use() error { return nil }
 
 // Destroy closes the connection: its Recycle then dials another.
 func (l *smartLease) Destroy() {
