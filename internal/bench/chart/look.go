@@ -20,7 +20,7 @@ type look struct {
 
 // The colours are those of Okabe and Ito, which stay apart for readers with any
 // of the common colour blindnesses, without yellow, which is lost on white. The
-// channel, which is no pool to choose but what the least can cost, is grey. Clients
+// channel, which is no pool to choose, is grey. Clients
 // of WebSockets stand beside us and each other alone, and look like pools.
 var looks = map[string]look{
 	"respool":       {rgb(0xD55E00), nil, regular(24, 0), true},

@@ -53,7 +53,7 @@ func sweeps() []sweep {
 			row: "scale-hold", title: "64 goroutines on 16, by how long they hold", axis: "hold, us", unit: "us/op",
 			work: "64 goroutines on 16; hold, us: %s",
 			at:   func(s size) []int { return s.scaleHolds },
-			open: openHolds, has: func(peer.Kind, int) bool { return true },
+			open: openHolds, has: func(k peer.Kind, us int) bool { return !k.Trip || us >= 1000 },
 		},
 	}
 }
@@ -79,7 +79,7 @@ func sweepRows(kinds []peer.Kind) (out []row) {
 	for _, w := range sweeps() {
 		r := row{name: w.row}
 		for _, k := range kinds {
-			if !w.has(k, 1) {
+			if !slices.ContainsFunc(w.at(fullSize()), func(at int) bool { return w.has(k, at) }) {
 				continue
 			}
 			r.entrants = append(r.entrants, entrant{k.Name, func(ctx context.Context, s size) (session, error) {
