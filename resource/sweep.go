@@ -136,6 +136,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 type suspect[T any] struct {
 	e        *entry[T]
 	info     Info
+	idle     int64 // in ticks
 	leased   bool
 	expected bool  // it has or will have a successor
 	cause    error // why it goes
@@ -160,7 +161,7 @@ func (s *sweep[T]) collect() {
 		case e.place == shelf || p.cfg.Eviction == nil:
 			continue
 		}
-		*x = suspect[T]{e: e, leased: e.place != shelf, expected: e.expected}
+		*x = suspect[T]{e: e, idle: idle, leased: e.place != shelf, expected: e.expected}
 		e.tell(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
 		s.n++
@@ -172,11 +173,12 @@ func (s *sweep[T]) collect() {
 	s.lead = plus(p.cfg.SweepInterval, 2*p.gauge.Usual())
 }
 
-// sort puts those idle longest first. In the order in which they were made most
-// are so already, and then none is moved, for a suspect is large.
+// sort puts those idle longest first, by ticks. In the order in which they were
+// made most are so already, and then none is moved, for a suspect is large: by
+// their ages, which are exact, many would be that were made at the same time.
 func (s *sweep[T]) sort() {
 	for i := 1; i < s.n; i++ {
-		for k := i; k > 0 && s.some[k].info.Idle > s.some[k-1].info.Idle; k-- {
+		for k := i; k > 0 && s.some[k].idle > s.some[k-1].idle; k-- {
 			s.some[k], s.some[k-1] = s.some[k-1], s.some[k]
 		}
 	}
