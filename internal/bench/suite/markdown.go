@@ -114,7 +114,7 @@ func (b book) misses(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n## Not reached\n\n| row | found | goal | why |\n|---|---|---|---|\n")
 	for _, l := range missed {
-		found := show(l.Ours) + " " + l.Metric
+		found := showSpread(l.Ours) + " " + unitOf(l.Metric)
 		if l.Ratio != nil {
 			found += ", ratio " + showSpread(l.Ratio)
 		}
