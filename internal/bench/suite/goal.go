@@ -69,7 +69,11 @@ const (
 		"acquired and released, and follows the frames"
 	whyMessage = "a message goes through a net.Conn of ours that follows the frames, 0.5 to 0.8 us"
 	whyWorkers = "both processors are busy, so that what a lease adds to an exchange is missed in full"
-	whyCounts  = "an admission that counts is called through an interface at both ends, and adds atomically at each"
+	whyDial    = "both sides cost processor time alone, as on loopback a dial has no round trip to wait for; with a handshake that " +
+		"takes time see the users' claim"
+	whyEvict = "an eviction is asked twice, when its resource is lent and when it comes back, each time through an interface and " +
+		"with an Info that has to be filled in"
+	whyCounts = "an admission that counts is called through an interface at both ends, and adds atomically at each"
 )
 
 // goals is every figure of the table. This is the one place where the goals

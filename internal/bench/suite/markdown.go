@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -118,7 +119,7 @@ func (b book) misses(w io.Writer) {
 		if l.Ratio != nil {
 			found += ", ratio " + showSpread(l.Ratio)
 		}
-		why := l.Why
+		why := cmp.Or(l.Why, "not found out")
 		if l.Err != "" {
 			why = "error: " + l.Err
 		}

@@ -35,7 +35,7 @@ func stocks() []stock {
 		return stock{name: name, why: whyCounts, edit: func(c *resource.Config[*peer.Item]) { c.Admission = a }}
 	}
 	eviction := func(name string, e resource.Eviction) stock {
-		return stock{name: name, edit: func(c *resource.Config[*peer.Item]) { c.Eviction = e }}
+		return stock{name: name, why: whyEvict, edit: func(c *resource.Config[*peer.Item]) { c.Eviction = e }}
 	}
 	health := func(name string, h resource.Health[*peer.Item]) stock {
 		return stock{name: name, edit: func(c *resource.Config[*peer.Item]) { c.Health = h }}

@@ -90,7 +90,7 @@ func wsGoals() (out []goal) {
 		}
 		add(g)
 		add(goal{row: x.scheme + "-watched-1", work: "  with a context that can be cancelled", metric: "ctx us/op", than: bareName})
-		add(goal{row: x.scheme + "-dial", work: "16 workers, beside a dial for each request, " + x.scheme, metric: "op/s", rule: ratioAtLeast, bound: x.dial, than: "dialling", more: true})
+		add(goal{row: x.scheme + "-dial", work: "16 workers, beside a dial for each request, " + x.scheme, metric: "op/s", rule: ratioAtLeast, bound: x.dial, than: "dialling", more: true, why: whyDial})
 		add(goal{row: x.scheme + "-allocs", work: "allocations of a lease of one exchange beyond gorilla's, " + x.scheme, metric: "added", rule: x.allocs, bound: 1})
 		add(goal{row: x.scheme + "-memory", work: "memory of an idle connection that is read (and, ours, kept alive), " + x.scheme, metric: "KiB", than: bareName, rule: atMost, bound: x.memory})
 		add(goal{row: x.scheme + "-idle-close", work: "an idle close until the connection is gone, " + x.scheme, metric: "p99 ms", rule: atMost, bound: 5})
