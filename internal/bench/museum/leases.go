@@ -28,6 +28,15 @@ func leases() []Exhibit {
 	}
 }
 
+// nextAlone takes an item, and finds out whether its holder is the only one.
+func (s stage) nextAlone() (Finding, error) {
+	next, err := s.take()
+	if err != nil {
+		return broken("Acquire", err)
+	}
+	return s.shared(next.Item())
+}
+
 // shared acquires twice from a pool of one, and tells whether both got it: the
 // first of them is of a holder that is still there.
 func (s stage) shared(holder *peer.Item) (Finding, error) {
@@ -76,11 +85,7 @@ func releaseTwice(_ context.Context, k peer.Kind) (Finding, error) {
 	if err := do(l.Release); err != nil {
 		return broken("the second", err)
 	}
-	next, err := s.take()
-	if err != nil {
-		return broken("Acquire", err)
-	}
-	return s.shared(next.Item())
+	return s.nextAlone()
 }
 
 // releaseRace forgives the loser a panic: it was told.
@@ -109,11 +114,7 @@ func releaseRace(_ context.Context, k peer.Kind) (Finding, error) {
 			return broken("Release", err)
 		}
 	}
-	next, err := s.take()
-	if err != nil {
-		return broken("Acquire", err)
-	}
-	return s.shared(next.Item())
+	return s.nextAlone()
 }
 
 func releaseDestroyed(_ context.Context, k peer.Kind) (Finding, error) {
@@ -156,11 +157,7 @@ func destroyTwice(_ context.Context, k peer.Kind) (Finding, error) {
 			return broken("the second", err)
 		}
 	}
-	next, err := s.take()
-	if err != nil {
-		return broken("Acquire", err)
-	}
-	return s.shared(next.Item())
+	return s.nextAlone()
 }
 
 func useReleased(_ context.Context, k peer.Kind) (Finding, error) {
