@@ -1,9 +1,6 @@
 package wspool
 
-import (
-	"io"
-	"slices"
-)
+import "io"
 
 // usual is how long the messages of a link are, more or less: enough to have the
 // next one in one allocation, where io.ReadAll begins with 512 bytes and copies as
@@ -53,7 +50,7 @@ func (u *usual) note(n int) { *u = max(usual(n), *u-(*u+3)/4, 1) }
 // may keep it for long, would have had from io.ReadAll.
 func trimmed(b []byte) []byte {
 	if cap(b) > firstGuess+1 && cap(b) > 2*len(b) {
-		return slices.Clone(b)
+		return append(make([]byte, 0, len(b)), b...) // slices.Clone of nothing keeps all
 	}
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/iotest"
+	"unsafe"
 )
 
 // TestUsual_ReadsAll: whatever was read before, and however it comes, what is read
@@ -95,6 +96,18 @@ func TestUsual_LongIsForgotten(t *testing.T) {
 	}
 	if u != 1 {
 		t.Errorf("%d after nothing but empty ones", u)
+	}
+}
+
+// TestUsual_EmptyKeepsNothing: an empty message that is kept does not keep the room
+// that was made for a longer one.
+func TestUsual_EmptyKeepsNothing(t *testing.T) {
+	for _, n := range []int{0, 1, 1000} {
+		b := make([]byte, n, 4096)
+		got := trimmed(b)
+		if got == nil || len(got) != n || unsafe.SliceData(got) == unsafe.SliceData(b) {
+			t.Errorf("%d bytes are in the room of %d still", n, cap(b))
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (p *flawedPool) Acquire(ctx context.Context) (peer.Lease, error) {
 		if it != nil {
 			return peer.Lend(&flawedLease{p, it}), nil
 		}
-		time.Sleep(flawedPoll)
+		time.Sleep(flawedPoll) // the flaw: it polls, whoever gives back
 		if ctx.Err() != nil {
 			p.leave()
 			return peer.Lease{}, ctx.Err()
@@ -140,7 +140,7 @@ func (p *flawedPool) Resize(max int) error {
 			return nil
 		}
 		p.mu.Unlock()
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // a flaw: it polls, in real time
 	}
 }
 
