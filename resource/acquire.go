@@ -76,7 +76,7 @@ type search[T any] struct {
 	seat     int           // the caller's
 	min      time.Duration // r.MinRemaining, if there is an Eviction to ask
 	waited   bool
-	turn     uint64        // its place among the waiters; 0: none yet
+	turn     int64         // its ordinal among all that have waited; 0: none yet
 	start    time.Duration // when it began to wait
 	idle     int64         // for how many ticks what it found was idle
 }
@@ -174,6 +174,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 // locked; line unlocks it.
 func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	if s.r.NoWait {
+		p.miss()
 		p.unlock()
 		return p.failure(ErrNoneIdle, p.waitedFor(s))
 	}
@@ -183,7 +184,7 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	}
 	now := p.since()
 	if p.hopeless(&s.r, now) {
-		p.sought = true
+		p.maker.sought = true
 		err := p.outageError(now, 0)
 		p.grow()
 		p.unlock()
@@ -201,10 +202,18 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	// is found now.
 	p.setDetour()
 	p.clearSeats(0)
-	p.serve()
-	p.grow()
+	p.dispatch()
 	p.unlock()
 	return p.await(s, w, l)
+}
+
+// miss notes that a caller that does not wait found nothing idle. The pool is
+// locked.
+func (p *Pool[T]) miss() {
+	if !p.closed && p.live < p.max {
+		p.maker.missed = true
+		p.grow()
+	}
 }
 
 // takeIdle takes the idle resource to lend to a caller who asked for r, and

@@ -7,7 +7,7 @@ package resource
 
 // setAside marks e, which is on the shelf. The pool is locked.
 func (p *Pool[T]) setAside(e *entry[T]) {
-	e.aside = true
+	p.shelf.setAside(e)
 	p.aside++
 }
 
@@ -15,7 +15,7 @@ func (p *Pool[T]) setAside(e *entry[T]) {
 // decided about it meanwhile. It reports whether e is still there. The pool is
 // locked.
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
-	e.aside = false
+	p.shelf.backFromAside(e)
 	p.aside--
 	switch {
 	case e.word.Doomed():
@@ -41,8 +41,7 @@ func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
 		p.lock()
 		there = p.backFromAside(e)
 		if !returned {
-			p.serve()
-			p.grow()
+			p.dispatch()
 			p.unlock()
 		}
 	}()
@@ -69,8 +68,9 @@ func (p *Pool[T]) judge(s *search[T]) {
 		if there && cause == nil {
 			break
 		}
-		e.unfit, p.unfit = s.min, true
+		if p.unfit = true; there {
+			p.shelf.setUnfit(e, s.min)
+		}
 	}
-	p.serve()
-	p.grow()
+	p.dispatch()
 }

@@ -17,13 +17,16 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 // beginClose closes the pool and does not wait.
 func (p *Pool[T]) beginClose() {
 	p.lock()
+	var canceled [2]*making[T]
 	if !p.closed {
 		p.closed = true
 		p.setDetour()
+		canceled = p.maker.all()
 		p.shut()
 	}
-	p.cancel() // calls nothing that is not ours: see construct and permits
+	p.cancel() // calls nothing that is not ours: see permits
 	p.unlock()
+	cancelAll(canceled, ErrClosed)
 }
 
 // awaitClose waits until nothing of the pool runs any more.
@@ -48,20 +51,14 @@ func (p *Pool[T]) shut() {
 			t.Stop()
 		}
 	}
-	p.refuseAll(func(waited time.Duration) error {
-		return p.failureLocked(ErrClosed, max(1, waited), 0) // a Keyed tells by it who waited
-	})
-	p.warmed(ErrClosed)
+	p.refuseOn()
+	p.warmed()
 	if p.shared != nil {
 		p.leaveTotal()
 	}
 	p.clearSeats(0)
-	for e := p.shelf.top; e != nil; {
-		down := e.down
-		if !e.aside {
-			p.retire(e, ErrClosed, &p.n.other)
-		}
-		e = down
+	for e := p.shelf.first(NewestFirst, nil); e != nil; e = p.shelf.first(NewestFirst, nil) {
+		p.retire(e, ErrClosed, &p.n.other)
 	}
 }
 

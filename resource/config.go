@@ -118,7 +118,6 @@ func (c *Config[T]) check() error {
 	}
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
-	no(c.MakeTimeout >= 0, "MakeTimeout is %v, not at least 0", c.MakeTimeout)
 	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
 	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
 	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)

@@ -1,12 +1,14 @@
 package resource
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/puddle/v2"
 
 	"github.com/respool/respool/internal/claim"
+	"github.com/respool/respool/internal/treap"
 )
 
 // place is where the pool has put an entry.
@@ -34,6 +36,8 @@ type entry[T any] struct {
 	spread float64
 	phase  uint64 // which of its leases are sampled
 	res    *puddle.Resource[*entry[T]]
+	epoch  int                     // of Reset, when its making began
+	cancel context.CancelCauseFunc // ends the context that Make was given
 	quota  Done
 
 	// What Health found, set by who has the entry to itself.
@@ -59,10 +63,14 @@ type entry[T any] struct {
 	index    int           // in pool.all
 	cause    error         // why it is doomed, or destroyed
 	count    *int64        // which counter its end belongs to, if doomed
-	up, down *entry[T]     // on the shelf
-	seen     uint64        // the last inspection that listed it
-	known    int64         // the last lease that one has seen run
-	knownAt  int64         // tick at which that began
+	up, down *entry[T]     // in a list of idleSet
+	node     *treap.Node[*entry[T]]
+	inTree   bool   // on the shelf: in a tree of idleSet, not in a list
+	virgin   bool   // on the shelf: no caller has had it
+	stamp    int64  // its position on the shelf: larger is newer
+	seen     uint64 // the last inspection that listed it
+	known    int64  // the last lease that one has seen run
+	knownAt  int64  // tick at which that began
 }
 
 // fits reports whether the entry may be lent to a caller who asked for r; nil
@@ -98,73 +106,4 @@ func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
 	i.Spread = e.spread
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())
-}
-
-// shelfList is the idle resources that are not seated, the newest on top. Its
-// user holds the pool's lock.
-type shelfList[T any] struct {
-	top, bottom *entry[T]
-	n           int
-}
-
-func (s *shelfList[T]) push(e *entry[T]) {
-	e.place = shelf
-	e.up, e.down = nil, s.top
-	if s.top != nil {
-		s.top.up = e
-	} else {
-		s.bottom = e
-	}
-	s.top = e
-	s.n++
-}
-
-// pushUnder puts e at the bottom.
-func (s *shelfList[T]) pushUnder(e *entry[T]) {
-	e.place = shelf
-	e.up, e.down = s.bottom, nil
-	if s.bottom != nil {
-		s.bottom.down = e
-	} else {
-		s.top = e
-	}
-	s.bottom = e
-	s.n++
-}
-
-func (s *shelfList[T]) remove(e *entry[T]) {
-	if e.up != nil {
-		e.up.down = e.down
-	} else {
-		s.top = e.down
-	}
-	if e.down != nil {
-		e.down.up = e.up
-	} else {
-		s.bottom = e.up
-	}
-	e.up, e.down = nil, nil
-	e.place = out
-	s.n--
-}
-
-// first returns the entry to lend first, by order, to a caller who asked for
-// r; nil if there is none.
-func (s *shelfList[T]) first(o Order, r *Request) *entry[T] {
-	e := s.top
-	if o == OldestFirst {
-		e = s.bottom
-	}
-	for e != nil && (e.aside || !e.fits(r)) {
-		e = e.next(o)
-	}
-	return e
-}
-
-// next returns the one to lend after e, by order.
-func (e *entry[T]) next(o Order) *entry[T] {
-	if o == OldestFirst {
-		return e.up
-	}
-	return e.down
 }

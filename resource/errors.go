@@ -19,6 +19,8 @@ var (
 	// ErrOutage: makes keep failing and nothing leased could come back.
 	// [AcquireError.RetryAfter] says when the next one is tried.
 	ErrOutage = errors.New("resource: makes keep failing")
+	// ErrFull: [Pool.MakeOne] found no room for another resource.
+	ErrFull = errors.New("resource: pool is at its maximum")
 	// ErrMakeTimeout: a make took longer than [Config.MakeTimeout].
 	ErrMakeTimeout = errors.New("resource: make timed out")
 )
@@ -83,6 +85,30 @@ func (e *AcquireError) Error() string {
 
 // Unwrap leads to Err.
 func (e *AcquireError) Unwrap() error { return e.Err }
+
+// WarmError says why [Pool.Warm] has made fewer than it was asked for. Unwrap
+// leads to Err and LastMake.
+type WarmError struct {
+	Err      error // the context's
+	Have     int   // resources that exist
+	Want     int   // resources that were asked for
+	LastMake error // how the last make failed or was refused, if none has succeeded since
+}
+
+func (e *WarmError) Error() string {
+	if e.LastMake == nil {
+		return fmt.Sprintf("resource: warm: %v", e.Err)
+	}
+	return fmt.Sprintf("resource: warm: %v; last make: %v", e.Err, e.LastMake)
+}
+
+// Unwrap leads to Err and LastMake.
+func (e *WarmError) Unwrap() []error {
+	if e.LastMake == nil {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.LastMake}
+}
 
 // outageCause is ErrOutage and the failure that it comes from. Its text is made
 // when it is asked for, since that calls the methods of a Make's own error.

@@ -3,14 +3,12 @@ package resource
 import (
 	"context"
 	"time"
-
-	"github.com/respool/respool/internal/growth"
 )
 
 // out is how many resources are with callers, or on the way between: what is
 // idle on a seat while callers wait is about to be brought to them. The pool is
 // locked.
-func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n }
+func (p *Pool[T]) out() int { return p.live - p.maker.making - p.dying - p.shelf.n }
 
 // hopes reports whether something is out that could come back to a caller who
 // asked for r and waits. The pool is locked.
@@ -20,6 +18,38 @@ func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 // wait, but makes. The pool is locked.
 func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
 
+// maxPerHold is how many waiters are served or refused, how many makes begun and
+// how many resources retired under one hold of the lock. What is left over is
+// done by work, under holds of its own (I12).
+const maxPerHold = 64
+
+// dispatch serves waiters with what is idle, and begins the makes that are
+// called for. The pool is locked.
+func (p *Pool[T]) dispatch() {
+	if p.closed || p.refusing.err != nil {
+		p.refuseOn()
+	}
+	p.serve()
+	p.grow()
+}
+
+// work dispatches until nothing is left over. It runs on a goroutine of the
+// pool's own.
+func (p *Pool[T]) work() {
+	for {
+		p.mu.Lock() // not lock: it would count as a caller
+		if !p.more {
+			p.working = false
+			p.busy--
+			p.unlock()
+			return
+		}
+		p.more = false
+		p.dispatch()
+		p.unlock()
+	}
+}
+
 // grow begins the makes that are called for: for those who wait, for MinIdle
 // and for Warm. It is called whenever something changed that it looks at. The
 // pool is locked.
@@ -27,139 +57,109 @@ func (p *Pool[T]) grow() {
 	if p.closed || p.ordered && p.matches() {
 		return // arrange serves first, and then comes back
 	}
-	for range p.places(p.wanted()) {
-		p.startMake(p.nextAsker())
+	if p.idles() {
+		return
+	}
+	now := p.since()
+	if p.waiters.n > 0 {
+		p.dismiss(now)
+		p.makeWay(now)
+	}
+	d := p.maker.decide(p.supply(now))
+	if d.again > 0 {
+		p.growAgain(now, d.again)
+	}
+	want := d.total()
+	n := min(want, maxPerHold)
+	got := p.places(n, min(n, d.demand()))
+	callers := d.callers
+	d.limit(got)
+	if got == maxPerHold && want > got {
+		p.more = true
+		p.maker.putOff = callers - d.callers
+	}
+	p.maker.gauge.Began(d.callers)
+	for range d.callers {
+		p.startMake(p.makeForCaller())
+	}
+	for range d.warm {
+		p.startMake(p.makeForWarm())
+	}
+	for range d.missed + d.ready {
+		p.startMake(makeFor[T](context.Background()))
+	}
+	if want == 0 {
+		p.renew(now)
 	}
 }
 
-// wanted is how many makes to begin now, and how many of them for callers and
-// not only to be ready. The pool is locked.
-func (p *Pool[T]) wanted() (want, demand int) {
-	now := time.Duration(-1) // read only if needed
-	clock := func() time.Duration {
-		if now < 0 {
-			now = p.since()
-		}
-		return now
-	}
-	if p.waiters.n > 0 {
-		p.dismiss(clock)
-	}
-	if p.waiters.n > 0 && p.choosy() {
-		if wait := max(p.breaker.RetryAfter(clock()), p.barred-clock()); wait > 0 {
-			p.growAgain(clock(), wait)
-		} else if !p.breaker.Open() || p.live >= p.max {
-			p.makeRoom()
-		}
-	}
-	room := p.max - p.live
-	if room <= 0 {
-		p.roll(clock)
-		return 0, 0
-	}
-	if p.breaker.Open() {
-		return p.probe(clock())
-	}
-	again := time.Duration(0)
-	if p.waiters.n > 0 {
-		// What comes back is nothing to those who ask for Fresh: each gets a make.
-		fresh := p.waiters.fresh
-		alone := min(max(0, fresh-p.making), room)
-		demand, again = p.gauge.Want(growth.Facts{
-			Now:      clock(),
-			Waiting:  p.waiters.n - fresh,
-			Coming:   max(0, p.making-fresh) + p.aside,
-			Held:     p.out(),
-			Returned: p.returned,
-			Room:     room - alone,
-		})
-		demand += alone
-	}
-	want = max(demand, p.ahead(demand))
-	demand = max(demand, p.warmth())
-	if want > 0 {
-		if wait := p.barred - clock(); wait > 0 {
-			want, again = 0, wait
-		}
-		want = min(want, room, p.breaker.Allowed(clock(), p.max)-p.making)
-		if p.live == p.making+p.dying { // nothing says that makes go well
-			want = min(want, blindMakes-p.making)
-		}
-		if p.refusals > 0 { // try with one whether the gate is open again
-			want = min(want, 1-p.asking)
-		}
-	}
-	if again > 0 {
-		p.growAgain(clock(), again)
-	}
-	want = max(0, want)
-	if want == 0 && p.mayRenew(clock) && p.heir() {
-		want = 1
-	}
-	return want, min(want, demand)
+// idles reports whether there is nothing that a make could be for, so that no
+// clock need be read. The pool is locked.
+func (p *Pool[T]) idles() bool {
+	return p.waiters.n == 0 && len(p.warming) == 0 && p.cfg.MinIdle == 0 && p.claimed == 0 &&
+		!p.maker.missed && !p.maker.sought && !p.maker.owed && len(p.fading) == 0
 }
 
-// blindMakes is how many makes may run at once in a pool that has nothing that
-// works, until one has succeeded: so that callers who come when a server is down
-// do not all dial it. The rest then begin together, one make's time later.
-const blindMakes = 50
-
-// ahead is how many makes MinIdle and Warm call for, if want are begun for
-// waiters. The pool is locked.
-func (p *Pool[T]) ahead(want int) int {
-	more := 0
+// supply is what the pool has and what is asked of it. The pool is locked.
+func (p *Pool[T]) supply(now time.Duration) supply {
+	s := supply{
+		now:      now,
+		max:      p.max,
+		live:     p.live,
+		dying:    p.dying,
+		idle:     p.shelf.n,
+		aside:    p.aside,
+		held:     p.out(),
+		returned: p.returned,
+		waiting:  p.waiters.active(),
+		fresh:    p.waiters.fresh(),
+		warm:     p.warmth(),
+	}
 	if p.cfg.MinIdle > 0 {
-		idle, _ := p.seatLevels()
-		spare := p.shelf.n + idle + max(0, p.making-p.waiters.n)
-		more = want + p.cfg.MinIdle - spare
+		onSeats, _ := p.seatLevels()
+		s.idle += onSeats
 	}
-	return max(more, p.warmth())
+	return s
 }
 
-// warmth is how many makes Warm calls for. The pool is locked.
-func (p *Pool[T]) warmth() (more int) {
-	for _, w := range p.warming {
-		more = max(more, w.n-(p.live-p.dying))
+// makeWay retires idle resources that nobody who waits can use, if makes may
+// begin and the pool is full of them. The pool is locked.
+func (p *Pool[T]) makeWay(now time.Duration) {
+	if !p.choosy() {
+		return
 	}
-	return more
-}
-
-// probe is wanted in an outage: the one make that is tried, when it is due and
-// somebody wants it. The pool is locked.
-func (p *Pool[T]) probe(now time.Duration) (want, demand int) {
-	wait := p.breaker.RetryAfter(now)
-	if p.waiters.n > 0 || p.sought {
-		demand = 1
-	} else if p.ahead(0) <= 0 {
-		return 0, 0
-	}
-	wait = max(wait, p.barred-now)
-	switch {
-	case p.making > 0: // when it has ended grow is called
-	case wait > 0:
+	k := &p.maker
+	if wait := max(k.breaker.RetryAfter(now), k.barred-now); wait > 0 {
 		p.growAgain(now, wait)
-	default:
-		return 1, demand
+	} else if !k.breaker.Open() || p.live >= p.max {
+		p.makeRoom()
 	}
-	return 0, 0
 }
 
-// nextAsker returns the context of the first waiter for whom no make was begun
-// yet. The pool is locked.
-func (p *Pool[T]) nextAsker() context.Context {
-	for w := p.waiters.front; w != nil; w = w.next {
-		if !w.asked {
-			w.asked = true
-			return w.ctx
+// makeForCaller is an attempt for the first caller for whom none was begun yet.
+// The pool is locked.
+func (p *Pool[T]) makeForCaller() *making[T] {
+	if ctx := p.waiters.asker(); ctx != nil {
+		return makeFor[T](ctx)
+	}
+	return p.makeForWarm()
+}
+
+// makeForWarm is an attempt for the first call of Warm that misses one. The pool
+// is locked.
+func (p *Pool[T]) makeForWarm() *making[T] {
+	for _, w := range p.warming {
+		if w.begun < w.missing {
+			w.begun++
+			m := makeFor[T](w.ctx)
+			m.warmer = w
+			return m
 		}
 	}
-	for _, w := range p.warming {
-		return w.ctx
-	}
-	return context.Background()
+	return makeFor[T](context.Background())
 }
 
-// growAgain sees to it that grow is called after d. The pool is locked.
+// growAgain sees to it that dispatch is called after d. The pool is locked.
 func (p *Pool[T]) growAgain(now, d time.Duration) {
 	at := plus(now, d)
 	if p.growAt != 0 && p.growAt <= at && p.growAt > now {
@@ -176,7 +176,12 @@ func (p *Pool[T]) growAgain(now, d time.Duration) {
 func (p *Pool[T]) onGrow() {
 	p.lock()
 	p.growAt = 0
-	p.serve()
-	p.grow()
+	if p.waiters.late.n > 0 {
+		now := p.since()
+		if at := p.waiters.revive(now); at > 0 {
+			p.growAgain(now, max(1, at-now))
+		}
+	}
+	p.dispatch()
 	p.unlock()
 }

@@ -6,16 +6,17 @@ import "time"
 // once: makes keep failing, none is due, and nothing is out that could come back
 // to it. The pool is locked.
 func (p *Pool[T]) hopeless(r *Request, now time.Duration) bool {
-	return p.breaker.Open() && p.cfg.Outage == FailFast && !p.hopes(r) &&
-		(p.breaker.RetryAfter(now) > 0 || p.making > 0)
+	k := &p.maker
+	return k.breaker.Open() && p.cfg.Outage == FailFast && !p.hopes(r) &&
+		(k.breaker.RetryAfter(now) > 0 || k.coming(p.max) > 0)
 }
 
 // outageError is what a hopeless caller gets. The pool is locked.
 func (p *Pool[T]) outageError(now, waited time.Duration) error {
-	err := &outageCause{p.lastMake}
-	retry := p.breaker.RetryAfter(now)
+	err := &outageCause{p.maker.last}
+	retry := p.maker.breaker.RetryAfter(now)
 	if retry == 0 { // the prober is at it
-		retry = max(p.gauge.Usual(), 10*time.Millisecond)
+		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
 	}
 	return p.failureLocked(err, waited, retry)
 }
@@ -25,7 +26,7 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 // back to it. One whose time is over hears so from its context. The pool is
 // locked.
 func (p *Pool[T]) inVain(r *Request, deadline, now time.Duration) bool {
-	return now < deadline && deadline < p.barred && p.making == 0 && p.cfg.Outage == FailFast && !p.hopes(r)
+	return now < deadline && deadline < p.maker.barred && p.maker.pending() == 0 && p.cfg.Outage == FailFast && !p.hopes(r)
 }
 
 // turnAway makes the error of a caller who would wait in vain. The pool is
@@ -36,7 +37,7 @@ func (p *Pool[T]) turnAway(s *search[T], now time.Duration) error {
 	if s.waited {
 		waited = now - s.start
 	}
-	err := p.failureLocked(p.barredBy, waited, p.barred-now)
+	err := p.failureLocked(p.maker.barredBy, waited, p.maker.barred-now)
 	p.unlock()
 	if f := p.cfg.Trace.Rejected; f != nil {
 		_ = p.guard("Trace", func() { f(s.ctx, err) })
@@ -44,28 +45,69 @@ func (p *Pool[T]) turnAway(s *search[T], now time.Duration) error {
 	return err
 }
 
-// dismiss tells those who wait and have nothing to hope for any more: what was out
+// dismiss refuses those who wait and whom nothing can serve any more: what was out
 // is gone, or makes fail or are barred since. The pool is locked.
-func (p *Pool[T]) dismiss(clock func() time.Duration) {
-	if p.cfg.Outage != FailFast || p.waiters.fresh == 0 && !p.nothingOut() {
+func (p *Pool[T]) dismiss(now time.Duration) {
+	freshOnly := !p.nothingOut()
+	if p.cfg.Outage != FailFast || freshOnly && p.waiters.fresh() == 0 {
 		return
 	}
-	if p.breaker.Open() && p.breaker.RetryAfter(clock()) > 0 {
-		p.refuseSome(func(w *waiter[T]) bool {
-			if p.hopes(&w.Request) {
-				return false
+	k := &p.maker
+	left := maxPerHold
+	if k.breaker.RetryAfter(now) > 0 {
+		for w := p.waiters.refusable(freshOnly); w != nil; w = p.waiters.refusable(freshOnly) {
+			if left--; left < 0 {
+				p.more = true
+				return
 			}
-			p.sought = true
-			return true
-		}, func(waited time.Duration) error { return p.outageError(clock(), waited) })
+			k.sought = true
+			p.refuse(w, p.outageError(now, now-w.Since), now)
+		}
 	}
-	if p.barred > 0 && p.making == 0 && p.barred > clock() {
-		p.refuseSome(func(w *waiter[T]) bool {
-			if !p.inVain(&w.Request, w.deadline, clock()) {
-				return false
+	if k.barred <= now || k.pending() > 0 {
+		return
+	}
+	for w := p.waiters.soonest(freshOnly); w != nil && w.deadline < k.barred; w = p.waiters.soonest(freshOnly) {
+		if left--; left < 0 {
+			p.more = true
+			return
+		}
+		if w.deadline <= now {
+			p.waiters.untime(w) // it hears so from its context
+			continue
+		}
+		p.reject(w)
+		p.refuse(w, p.failureLocked(k.barredBy, now-w.Since, k.barred-now), now)
+	}
+}
+
+// refusal is the refusal of all who came up to a turn, as far as nothing out
+// could come back to them. The zero refusal refuses nobody.
+type refusal struct {
+	err  error
+	last int64
+}
+
+// refuseOn refuses some of those who are to be: if the pool is closed all who
+// wait, else those of p.refusing. The pool is locked.
+func (p *Pool[T]) refuseOn() {
+	now := p.since()
+	for range maxPerHold {
+		if p.closed {
+			w := p.waiters.any()
+			if w == nil {
+				return
 			}
-			p.reject(w)
-			return true
-		}, func(waited time.Duration) error { return p.failureLocked(p.barredBy, waited, p.barred-clock()) })
+			p.refuse(w, p.failureLocked(ErrClosed, max(1, now-w.Since), 0), now) // a Keyed tells by Waited who waited
+			continue
+		}
+		w := p.waiters.refusable(!p.nothingOut())
+		if w == nil || w.turn > p.refusing.last {
+			p.refusing = refusal{}
+			return
+		}
+		p.reject(w)
+		p.refuse(w, p.failureLocked(p.refusing.err, now-w.Since, 0), now)
 	}
+	p.more = true
 }

@@ -130,9 +130,9 @@ func TestI5_CallbacksMayCallBack(t *testing.T) {
 		h.settle()
 
 		// A failing and a panicking make, an outage, its end, refusals.
+		h.answer(func(m *makeCall) { m.panic(boom) })
 		h.p.Reset(nil)
 		h.settle()
-		h.answer(func(m *makeCall) { m.panic(boom) })
 		h.acquireFor(time.Minute).wantFailedWithin(time.Minute)
 		h.settle()
 		h.answer(func(m *makeCall) { m.fail(boom) })

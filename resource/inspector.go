@@ -32,7 +32,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 
 // longestWait is how long who came first has waited. The pool is locked.
 func (p *Pool[T]) longestWait() time.Duration {
-	if w := p.waiters.front; w != nil {
+	if w := p.waiters.front(); w != nil {
 		return p.since() - w.Since
 	}
 	return 0
@@ -145,16 +145,19 @@ func (p *Pool[T]) listWaiting(limit int) (some []Waiting) {
 	}
 	some = make([]Waiting, 0, limit) // not under the lock, where to grow it would be to copy it
 	p.mu.Lock()
-	line.cursor = line.front
+	line.begin()
 	for holds := 1; ; holds++ {
 		now := p.since()
-		for n := 0; n < listChunk && line.cursor != nil && len(some) < limit; n++ {
-			w := line.cursor
+		w := line.step()
+		for n := 1; w != nil; n++ {
 			some = append(some, Waiting{Request: w.Request, Waited: now - w.Since})
-			line.cursor = w.next
+			if n == listChunk || len(some) == limit {
+				break
+			}
+			w = line.step()
 		}
-		if line.cursor == nil || len(some) == limit {
-			line.cursor = nil
+		if w == nil || len(some) == limit {
+			line.walk = walk[T]{}
 			p.mu.Unlock()
 			return some
 		}

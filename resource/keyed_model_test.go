@@ -150,7 +150,7 @@ func (m *keyedModel) atRest() {
 		if one.Waiting == 0 || one.Outage || one.Idle+one.Leased == m.perKey {
 			continue
 		}
-		if one.Leased > 0 && one.Waiting > 0 && s.Idle == 0 && s.Leased < s.Max {
+		if one.Leased > 0 && one.Waiting > 0 && s.Leased < s.Max {
 			continue // it watches for a while what comes back to it
 		}
 		if s.Idle > 0 || s.Leased < s.Max {

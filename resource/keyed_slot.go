@@ -152,9 +152,9 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	p.lock()
 	defer p.unlock()
 	now := p.since()
-	used := p.live > 0 || p.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
+	used := p.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
 		p.ticking || now-time.Duration(p.tick.Load())*tickLen < k.cfg.ForgetAfter
-	awaited := p.cfg.MinIdle > 0 || p.breaker.RetryAfter(now) > 0 || p.barred > now
+	awaited := p.cfg.MinIdle > 0 || p.maker.breaker.RetryAfter(now) > 0 || p.maker.barred > now
 	if p.closed || used || awaited {
 		return
 	}

@@ -133,14 +133,20 @@ func TestNoWait(t *testing.T) {
 	})
 }
 
-// TryAcquire lends what is idle and makes nothing.
+// TryAcquire lends what is idle. If it finds nothing one is made for later calls,
+// however many there are.
 func TestTryAcquire(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		if _, ok := h.p.TryAcquire(); ok {
 			t.Error("an empty pool lent something")
 		}
+		m := h.wantMake()
+		if _, ok := h.p.TryAcquire(); ok {
+			t.Error("lent what is being made")
+		}
 		h.wantNoMake()
-		it := h.stock(1)[0]
+		it := m.finish()
+		h.settle()
 		l, ok := h.p.TryAcquire()
 		if !ok || l.Value() != it {
 			t.Fatalf("TryAcquire: %t", ok)
@@ -148,7 +154,8 @@ func TestTryAcquire(t *testing.T) {
 		if _, ok := h.p.TryAcquire(); ok {
 			t.Error("lent twice")
 		}
-		h.wantNoMake()
+		h.wantMake().fail(errDown)
+		h.wantNoMake() // until it is called again
 		l.Release()
 		h.wantLoad(resource.Load{Idle: 1})
 	})
@@ -165,8 +172,8 @@ func TestMakeContext(t *testing.T) {
 		if m.ctx.Value(classKey{}) != 7 {
 			t.Error("the make does not see its caller's values")
 		}
-		if d, _ := m.ctx.Deadline(); time.Until(d) != resource.DefaultMakeTimeout {
-			t.Errorf("the make's deadline is in %v", time.Until(d))
+		if d, ok := m.ctx.Deadline(); ok {
+			t.Errorf("the make's context, which lives as long as the resource, has a deadline in %v", time.Until(d))
 		}
 		time.Sleep(time.Second)
 		c.wantErr(context.DeadlineExceeded)

@@ -209,7 +209,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 func (p *Pool[T]) prove(e *entry[T]) {
 	if !e.proved {
 		e.proved = true
-		p.breaker.Proved()
+		p.maker.breaker.Proved()
 	}
 }
 

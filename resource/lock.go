@@ -22,11 +22,16 @@ func (p *Pool[T]) unlock() {
 	if p.tellsBegin {
 		p.judgeSampling(false)
 	}
+	if p.more && !p.working {
+		p.working = true
+		p.busy++
+		go p.work()
+	}
 	arrange := p.ordered && p.queue.pending(p)
 	if p.shared != nil {
 		p.offer()
 	}
-	ends := p.closed && !p.over && !arrange && p.live == 0 && p.lost == 0 && p.busy == 0
+	ends := p.closed && !p.over && !arrange && p.live == 0 && p.maker.lost == 0 && p.busy == 0
 	if ends {
 		p.over = true
 		close(p.drained)
@@ -59,10 +64,17 @@ func (p *Pool[T]) unlock() {
 	}
 }
 
+// overfull is the bit of detour that says that the pool is closed, or has more
+// than its maximum.
+const overfull = 2
+
 func (p *Pool[T]) setDetour() {
 	var d uint32
 	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking || p.shared != nil && p.shared.budget.Scarce() {
 		d = 1
+	}
+	if p.closed || p.live > p.max {
+		d |= overfull
 	}
 	if p.detour.Load() != d {
 		p.detour.Store(d)

@@ -18,53 +18,107 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 	p.startClock()
 	e.id, e.res, e.index = p.nextID(), res, len(p.all)
 	p.all = append(p.all, e)
-	p.making--
+	k := &p.maker
+	stale := k.end(m)
 	p.n.made++
 	p.n.makeTime += m.took
-	p.gauge.Made(m.took)
 	ended := false
-	if !e.word.Doomed() { // else Watch found it dead: no success
-		p.lastMake = nil
-		ended = p.breaker.Made(p.max)
+	if !stale {
+		k.gauge.Made(m.took)
+		if !e.word.Doomed() { // else Watch found it dead: no success
+			k.last = nil
+			ended = k.breaker.Made(p.max)
+		}
 	}
 	if m.epoch != p.epoch {
-		p.condemn(e, p.reset, &p.n.other)
+		p.putOld(e, stale)
+	} else {
+		p.put(e, false)
 	}
-	p.put(e, false)
-	p.warmed(nil)
+	p.warmed()
 	p.grow()
 	p.unlock()
+	m.report(nil)
 	if f := p.cfg.Trace.Made; f != nil {
-		_ = p.isolate("Trace", func() { f(m.ctx, MakeEvent{ID: e.id, Took: m.took}) })
+		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{ID: e.id, Took: m.took}) })
 	}
 	if ended {
 		p.traceOutage(nil)
 	}
 }
 
-// makeFailed tells one waiter, frees the place and, if makes keep failing,
-// begins an outage.
+// putOld finds the place of e, whose making began before the last Reset: it is
+// destroyed, unless that Reset spared it for a caller that waits and would not
+// get anything else in time. That lease is its only one, as put destroys it
+// then. The pool is locked.
+func (p *Pool[T]) putOld(e *entry[T], stale bool) {
+	if !stale && !p.closed && !p.ordered && !e.word.Doomed() && p.live-p.dying <= p.max {
+		now := p.since()
+		if w, more := p.waiters.first(e.reach(), now); w != nil {
+			p.grant(e, w, now)
+			return
+		} else if more {
+			p.more = true
+		}
+	}
+	p.retire(e, p.reset, &p.n.other)
+}
+
+// report tells the call of MakeOne that m is for, if there is one.
+func (m *making[T]) report(err error) {
+	if m.result != nil {
+		m.result <- err // never blocks
+	}
+}
+
+// makeFailed frees the slot, tells one waiter if nothing can serve it any more
+// and, if makes keep failing, begins an outage.
 func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	if !m.lost {
 		p.releaseQuota(m, Outcome{Verdict: Failed, Err: err, Latency: m.took})
 	}
 	p.lock()
-	p.making--
+	k := &p.maker
+	stale := k.end(m)
 	p.vacatePlace(false)
 	p.n.failed++
-	began := p.breaker.Failed(p.since(), m.began, p.making, rand.Float64())
-	p.lastMake = err
-	if w := p.waiters.front; w != nil && p.cfg.Outage == FailFast {
-		p.refuse(w, p.failureLocked(err, p.since()-w.Since, 0))
+	began := false
+	if !stale && !p.closed { // else it says nothing: it was canceled
+		began = k.breaker.Failed(p.since(), m.began, k.coming(p.max), rand.Float64())
+		k.last = err
+		p.tellOne(err)
 	}
-	p.warmed(err)
+	m.unbegin()
 	p.grow()
 	p.unlock()
+	m.report(err)
 	if f := p.cfg.Trace.Made; f != nil {
-		_ = p.isolate("Trace", func() { f(m.ctx, MakeEvent{Took: m.took, Err: err}) })
+		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{Took: m.took, Err: err}) })
 	}
 	if began {
 		p.traceOutage(err)
+	}
+}
+
+// tellOne refuses the first waiter with err, why a make failed, if nothing else
+// is on its way to it: neither a lease that may end nor another make. The pool
+// is locked.
+func (p *Pool[T]) tellOne(err error) {
+	w := p.waiters.front()
+	if w == nil || p.cfg.Outage != FailFast || p.hopes(&w.Request) || p.maker.coming(p.max) >= p.waiters.active() {
+		return
+	}
+	waited := p.since() - w.Since
+	p.depart(w, p.since())
+	w.err = p.failureLocked(err, waited, 0)
+	p.wake(w)
+}
+
+// unbegin has another make begin for the call of Warm that m was for. The pool
+// is locked.
+func (m *making[T]) unbegin() {
+	if m.warmer != nil {
+		m.warmer.begun--
 	}
 }
 
@@ -72,8 +126,9 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 // Nobody is told: another may be better, and if none is an outage begins soon.
 // The pool is locked.
 func (p *Pool[T]) stillborn(e *entry[T], cause error) {
-	p.lastMake = cause
-	if p.breaker.Stillborn(p.since(), e.made, p.making, rand.Float64()) {
+	k := &p.maker
+	k.last = cause
+	if k.breaker.Stillborn(p.since(), e.made, k.coming(p.max), rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()
@@ -82,13 +137,19 @@ func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 	}
 }
 
-// withdraw frees the place of a make that has not begun.
-func (p *Pool[T]) withdraw() {
+// withdraw frees the slot of a make that has not begun.
+func (p *Pool[T]) withdraw(m *making[T]) {
 	p.lock()
-	defer p.unlock()
-	p.making--
+	p.maker.end(m)
 	p.vacatePlace(false)
+	m.unbegin()
+	err := error(ErrFull)
+	if p.closed {
+		err = ErrClosed
+	}
 	p.grow()
+	p.unlock()
+	m.report(err)
 }
 
 func (p *Pool[T]) traceOutage(cause error) {

@@ -2,22 +2,30 @@ package resource
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
 
-// making is one attempt to make a resource. It holds a place in the pool from
+// making is one attempt to make a resource. It holds a slot of the pool from
 // startMake until it has succeeded, failed or been abandoned.
 type making[T any] struct {
-	ctx     context.Context // with the values of the caller for whom it is
-	epoch   int             // of Reset, when it began
+	asker   context.Context // whose values Make sees
+	ctx     context.Context // what Make is given
+	cancel  context.CancelCauseFunc
+	warmer  *warmer      // the call of Warm that it is for; nil: none
+	result  chan<- error // of the call of MakeOne that it is for; nil: none
 	quota   Done
-	began   time.Duration // Make, on the pool's clock
 	took    time.Duration
 	settled atomic.Bool // its result was taken, or it was abandoned
 	lost    bool        // abandoned: callMake puts away what is left
+
+	// Guarded by the pool's lock.
+	epoch      int           // of Reset, when it called Make
+	began      time.Duration // that, on the pool's clock
+	group      *makeGroup[T] // that it is in, or was when a Reset canceled it; nil: it has not called Make
+	prev, next *making[T]    // there
 }
 
 // makingKey carries a *making through puddle to construct.
@@ -25,13 +33,33 @@ type makingKey struct{}
 
 // startMake begins to make one, in the background. The pool is locked and has
 // room.
-func (p *Pool[T]) startMake(ctx context.Context) {
+func (p *Pool[T]) startMake(m *making[T]) {
 	p.live++
-	p.making++
 	p.busy++
-	p.asking++
-	p.sought, p.owed = false, false
-	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), epoch: p.epoch})
+	k := &p.maker
+	k.making++
+	k.sought, k.missed, k.owed = false, false, false
+	// The context lives as long as the resource: destruct ends it.
+	m.ctx, m.cancel = context.WithCancelCause(m.asker)
+	if p.gated {
+		k.asking++
+	} else {
+		p.beginMake(m)
+	}
+	go p.make(m)
+}
+
+// beginMake notes that m calls Make next. The pool is locked.
+func (p *Pool[T]) beginMake(m *making[T]) {
+	now := p.since()
+	m.epoch = p.epoch
+	p.maker.begin(m, now)
+	p.growAgain(now, p.maker.gauge.Patience())
+}
+
+// makeFor is an attempt for a caller with that context.
+func makeFor[T any](ctx context.Context) *making[T] {
+	return &making[T]{asker: context.WithoutCancel(ctx)}
 }
 
 // make runs one attempt to its end. Each function that is not ours is guarded
@@ -40,18 +68,21 @@ func (p *Pool[T]) make(m *making[T]) {
 	defer p.unbusy()
 	gate, err := p.permits(m)
 	if err != nil {
+		m.cancel(nil)
 		p.makeRefused(m, err)
 		return
 	}
-	if !p.stillWanted() {
+	if !p.stillWanted(m) {
+		m.cancel(nil)
 		p.passGate(gate, Outcome{})
 		p.releaseQuota(m, Outcome{})
-		p.withdraw()
+		p.withdraw(m)
 		return
 	}
-	res, err := p.life.Acquire(context.WithValue(m.ctx, makingKey{}, m))
+	res, err := p.life.Acquire(context.WithValue(m.asker, makingKey{}, m))
 	// The permit goes back first: the next make may want it.
 	if err != nil {
+		m.cancel(nil)
 		p.passGate(gate, Outcome{Verdict: Failed, Err: err, Latency: m.took})
 		p.makeFailed(m, err)
 	} else {
@@ -67,17 +98,29 @@ func (p *Pool[T]) passGate(gate Done, o Outcome) {
 	}
 }
 
-// stillWanted reports whether a make may begin now that it was let through: the
+// stillWanted reports whether m may call Make now that it was let through: the
 // pool may have been closed or shrunk meanwhile.
-func (p *Pool[T]) stillWanted() bool {
+func (p *Pool[T]) stillWanted(m *making[T]) bool {
+	if !p.gated && p.shared == nil && p.detour.Load()&overfull == 0 {
+		return true
+	}
 	p.lock()
 	defer p.unlock()
-	p.asking--
-	if p.refusals > 0 {
-		p.refusals = 0
-		p.grow()
+	k := &p.maker
+	if p.gated {
+		k.asking--
+		if k.refusals > 0 {
+			k.refusals = 0
+			p.grow()
+		}
 	}
-	return !p.closed && p.live <= p.max && p.fitsTotal()
+	if p.closed || p.live > p.max || !p.fitsTotal() {
+		return false
+	}
+	if p.gated {
+		p.beginMake(m)
+	}
+	return true
 }
 
 // permits asks the Quota and the MakeGate. Their contexts end at Close.
@@ -85,7 +128,7 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 	if p.cfg.Quota == nil && p.cfg.MakeGate == nil {
 		return nil, nil
 	}
-	ctx, cancel := context.WithCancel(m.ctx)
+	ctx, cancel := context.WithCancel(m.asker)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	ask := func(a Admission, where string) (done Done, err error) {
@@ -110,22 +153,49 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 	return gate, err
 }
 
+// makeGrace is how long a Make may take to return after its context has ended:
+// a tenth of MakeTimeout, but no more than this. Then it is abandoned.
+const makeGrace = time.Second
+
+// graceOf is how long m may go on running, now that its context has ended;
+// negative: as long as it likes. At Close no caller waits for its slot.
+func (p *Pool[T]) graceOf(m *making[T]) time.Duration {
+	timeout := p.cfg.MakeTimeout
+	closed := context.Cause(m.ctx) == ErrClosed
+	switch {
+	case timeout < 0 && closed:
+		return -1
+	case timeout < 0:
+		return makeGrace
+	}
+	grace := min(timeout/10, makeGrace)
+	if closed {
+		grace = plus(max(0, timeout-(p.since()-m.began)), grace)
+	}
+	return grace
+}
+
 // construct is puddle's constructor: it runs on a goroutine of puddle's. It
 // bounds Make, and gives up one that does not return.
 func (p *Pool[T]) construct(pctx context.Context) (*entry[T], error) {
 	m := pctx.Value(makingKey{}).(*making[T])
-	ctx, cancel := context.WithTimeoutCause(m.ctx, p.cfg.MakeTimeout, ErrMakeTimeout)
-	defer cancel()
-	defer context.AfterFunc(p.ctx, cancel)()
-	patience := time.NewTimer(plus(p.cfg.MakeTimeout, min(p.cfg.MakeTimeout/10, time.Second)))
-	defer patience.Stop()
-	m.began = p.since()
 	result := make(chan made[T], 1)
-	go p.callMake(ctx, m, result)
+	go p.callMake(m, result)
 	select {
 	case r := <-result:
 		return r.e, r.err
-	case <-patience.C:
+	case <-m.ctx.Done(): // before Make has returned; or just then, with what it made
+	}
+	var expired <-chan time.Time
+	if grace := p.graceOf(m); grace >= 0 {
+		patience := time.NewTimer(grace)
+		defer patience.Stop()
+		expired = patience.C
+	}
+	select {
+	case r := <-result:
+		return r.e, r.err
+	case <-expired:
 	}
 	p.countLost(1) // before callMake may count it out
 	if !m.settled.CompareAndSwap(false, true) {
@@ -135,7 +205,7 @@ func (p *Pool[T]) construct(pctx context.Context) (*entry[T], error) {
 	}
 	m.took = p.since() - m.began
 	m.lost = true
-	return nil, ErrMakeTimeout
+	return nil, context.Cause(m.ctx)
 }
 
 // made is what came of one call of Make.
@@ -147,12 +217,12 @@ type made[T any] struct {
 // callMake calls Make and Watch and sends what came of it, or, if it was
 // abandoned meanwhile, ends it here. Its last steps are deferred so that they
 // happen also if Make or Watch ends the goroutine.
-func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made[T]) {
+func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 	r := made[T]{err: ErrGoexit}
 	var e *entry[T]
 	defer func() {
 		if r.err != nil && e != nil {
-			p.destroyValue(e, r.err) // Watch failed
+			p.destroyValue(e, r.err) // Watch failed, or it was too late
 		}
 		if m.settled.CompareAndSwap(false, true) {
 			m.took = p.since() - m.began
@@ -160,25 +230,42 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 			return
 		}
 		if r.err == nil {
-			p.destroyValue(e, ErrMakeTimeout)
+			p.destroyValue(e, context.Cause(m.ctx))
 		}
-		p.releaseQuota(m, Outcome{Verdict: Failed, Err: ErrMakeTimeout})
+		p.releaseQuota(m, Outcome{Verdict: Failed, Err: context.Cause(m.ctx)})
 		p.countLost(-1)
 	}()
+	stop := func() bool { return true } // reports whether the timer has not fired
+	if p.cfg.MakeTimeout > 0 {
+		stop = time.AfterFunc(p.cfg.MakeTimeout, func() { m.cancel(ErrMakeTimeout) }).Stop
+		defer stop()
+	}
 	var v T
 	var err error
-	if broke := p.guard("Make", func() { v, err = p.cfg.Make(ctx) }); broke != nil {
+	broke := p.guard("Make", func() { v, err = p.cfg.Make(m.ctx) })
+	if !stop() {
+		m.cancel(ErrMakeTimeout) // the timer may only be about to
+	}
+	late := context.Cause(m.ctx) == ErrMakeTimeout
+	switch {
+	case broke != nil:
 		r.err = broke
 		return
-	}
-	if err != nil {
-		if context.Cause(ctx) == ErrMakeTimeout && !p.is(err, ErrMakeTimeout) {
-			err = fmt.Errorf("%w: %w", ErrMakeTimeout, err)
-		}
+	case err != nil && late && !p.is(err, ErrMakeTimeout):
+		r.err = &makeTimeoutError{err}
+		return
+	case err != nil:
 		r.err = err
 		return
 	}
-	e = &entry[T]{pool: p, value: v, made: m.began, spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since()}
+	e = &entry[T]{
+		pool: p, value: v, made: m.began, epoch: m.epoch, cancel: m.cancel,
+		spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since(),
+	}
+	if late { // its context, which is to live as long as the resource, has ended
+		r.err = ErrMakeTimeout
+		return
+	}
 	if p.cfg.Watch != nil {
 		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.doom(e, cause) }) }); broke != nil {
 			r.err = broke
@@ -188,9 +275,21 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 	r = made[T]{e: e}
 }
 
+// makeTimeoutError is what Make returned after its context had ended with
+// [Config.MakeTimeout]. It does not match the errors of contexts: the caller's
+// own context has not ended.
+type makeTimeoutError struct{ err error }
+
+func (e *makeTimeoutError) Error() string  { return ErrMakeTimeout.Error() + ": " + e.err.Error() }
+func (e *makeTimeoutError) Unwrap() error  { return ErrMakeTimeout }
+func (e *makeTimeoutError) As(to any) bool { return errors.As(e.err, to) }
+func (e *makeTimeoutError) Is(to error) bool {
+	return to != context.DeadlineExceeded && to != context.Canceled && errors.Is(e.err, to)
+}
+
 func (p *Pool[T]) countLost(n int) {
 	p.lock()
-	p.lost += n
+	p.maker.lost += n
 	p.unlock()
 }
 
@@ -202,6 +301,7 @@ func (p *Pool[T]) destroyValue(e *entry[T], cause error) {
 	if p.cfg.Destroy != nil {
 		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, cause) })
 	}
+	e.cancel(cause)
 }
 
 // releaseQuota gives back the Quota's permit for a resource that never was.

@@ -98,12 +98,14 @@ func TestMinRemaining_NoWait(t *testing.T) {
 	})
 }
 
-// Warm during an outage ends: with a failure, or with what it asked for.
+// Warm during an outage ends with its context, or with what it asked for.
 func TestOutage_Warm(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		h.down(3)
 		h.answer(func(m *makeCall) { m.fail(errDown) })
-		done := h.warm(context.Background(), 2)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		done := h.warm(ctx, 2)
 		time.Sleep(2 * time.Minute)
 		h.wantDone(done, errDown)
 

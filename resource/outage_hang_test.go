@@ -18,10 +18,11 @@ func TestHang_Listening(t *testing.T) {
 	script(t, 1, oneSecond, func(h *harness) {
 		c := h.acquire()
 		m := h.wantMake()
-		if d, ok := m.ctx.Deadline(); !ok || time.Until(d) != time.Second {
-			t.Errorf("the make's deadline is in %v, %t", time.Until(d), ok)
+		time.Sleep(time.Second - 1)
+		if m.ctx.Err() != nil {
+			t.Error("the make's context has ended too early")
 		}
-		time.Sleep(time.Second)
+		time.Sleep(1)
 		e := c.wantErr(resource.ErrMakeTimeout)
 		if e.Waited != time.Second {
 			t.Errorf("waited %v, want 1s", e.Waited)
@@ -70,10 +71,7 @@ func TestHang_Grace(t *testing.T) {
 func TestHang_Default(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c := h.acquire()
-		m := h.wantMake()
-		if d, ok := m.ctx.Deadline(); !ok || time.Until(d) != resource.DefaultMakeTimeout {
-			t.Errorf("the make's deadline is in %v, %t", time.Until(d), ok)
-		}
+		h.wantMake()
 		time.Sleep(resource.DefaultMakeTimeout)
 		c.wantErr(resource.ErrMakeTimeout)
 	})

@@ -12,8 +12,6 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"github.com/respool/respool/internal/budget"
-	"github.com/respool/respool/internal/growth"
-	"github.com/respool/respool/internal/outage"
 )
 
 // The invariants. Each has tests whose names carry its number.
@@ -54,6 +52,7 @@ type Pool[T any] struct {
 	plain  bool      // constant: an acquire asks no policy
 	mute   bool      // constant: a release asks and tells no policy
 	judged bool      // constant: there is an Eviction or a Health
+	gated  bool      // constant: there is a MakeGate or a Quota
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
 	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
@@ -65,7 +64,8 @@ type Pool[T any] struct {
 	tick      atomic.Int64
 	mask      atomic.Uint64 // which leases are sampled: see entry.sampled
 	sparse    uint64        // constant: mask while much is free
-	// detour is not zero when acquire and release must go through mu:
+	// detour is not zero when acquire and release must go through mu, and has
+	// the bit overfull when no Make may be called:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
 	// Who sets it, under mu, then looks at every seat; who releases to a seat
 	// then looks at it. So one of the two sees the other (I7).
@@ -76,13 +76,13 @@ type Pool[T any] struct {
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
 
-	life    *puddle.Pool[*entry[T]] // makes, counts and destroys
-	ctx     context.Context         // ends at Close
-	cancel  context.CancelFunc
-	idle    sync.Pool    // of *waiter[T]
-	panics  atomic.Int64 // contained
-	listing sync.Mutex   // held by the one who lists what there is; locked before mu
-	drained chan struct{}
+	life         *puddle.Pool[*entry[T]] // makes, counts and destroys
+	ctx          context.Context         // ends at Close
+	cancel       context.CancelFunc
+	spareWaiters sync.Pool    // of *waiter[T]
+	panics       atomic.Int64 // contained
+	listing      sync.Mutex   // held by the one who lists what there is; locked before mu
+	drained      chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
 	// (I5), and nothing under it takes long; see lock and unlock.
@@ -93,17 +93,14 @@ type Pool[T any] struct {
 	// How many there are, and where.
 	max     int
 	live    int // idle + leased + making + dying
-	making  int
-	asking  int // of those, waiting for a Quota or MakeGate
 	dying   int // being destroyed
 	aside   int // idle, but a policy looks at it
-	lost    int // abandoned makes
 	claimed int // places wanted of the total, if shared
 	granted int // places got of the total and not used yet
 	busy    int // goroutines of the pool's own that Close waits for
 	ids     uint64
 	all     []*entry[T] // made, not gone
-	shelf   shelfList[T]
+	shelf   idleSet[T]
 	taken   int   // seats
 	crowd   int   // callers who met at mu lately
 	epoch   int   // how many Resets
@@ -111,28 +108,24 @@ type Pool[T any] struct {
 	unfit   bool  // some entry's unfit is set
 
 	// Who waits.
-	waiters waitList[T]
-	woken   *waiter[T] // to wake when mu is unlocked
-	yield   bool       // one of them got what was held for long
-	queue   queueState[T]
-	warming []*warmer
+	waiters  waitQueue[T]
+	refusing refusal    // that is under way
+	woken    *waiter[T] // to wake when mu is unlocked
+	yield    bool       // one of them got what was held for long
+	queue    queueState[T]
+	warming  []*warmer
 
 	// What is about to end, and what is to be made in its stead: see renew.
 	fading   []fading[T]
-	expected int  // how many exist that are or were in fading
-	owed     bool // a successor, whose place is there or soon will be
+	expected int // how many exist that are or were in fading
 
-	// When to make more.
-	gauge    growth.Gauge
-	breaker  outage.Breaker
-	lastMake error         // why the last make failed, if none has succeeded since
-	sought   bool          // a caller was refused since the prober last tried
-	barred   time.Duration // until then a MakeGate or Quota lets no make begin
-	barredBy error         // what it said
-	refusals int           // how often they have refused since they last let one begin
-	grower   *time.Timer
-	growAt   time.Duration // when grower fires; 0: it does not
-	sweeper  *time.Timer
+	// What to make, and what is left over for later holds of mu.
+	maker   maker[T]
+	grower  *time.Timer
+	growAt  time.Duration // when grower fires; 0: it does not
+	sweeper *time.Timer
+	more    bool // dispatch has left something over
+	working bool // work runs
 
 	listings uint64 // how often what there is was listed
 
@@ -195,6 +188,9 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	if cfg.Order == NewestFirst {
 		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
 	}
+	p.maker = newMaker[T](cfg.MinIdle)
+	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
+	p.waiters.timed = p.gated
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	// puddle's own bound is out of the way: this pool's maximum changes, and
 	// is kept by live ≤ max before puddle is asked.
@@ -241,7 +237,8 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
-// waits and never makes. The Admission is asked with [Request.NoWait], Eviction
+// waits. If it finds none a make begins in the background, where there is room,
+// unless one is on its way already: so that a later call may find it. The Admission is asked with [Request.NoWait], Eviction
 // and Health as ever. While others acquire and release it may miss the one that
 // is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
@@ -260,6 +257,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 				return p.lend(e, seat), true
 			}
 		}
+		p.miss()
 		return Lease[T]{}, false
 	}
 	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
@@ -295,28 +293,32 @@ func (p *Pool[T]) Resize(max int) error {
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)
-		for e := p.shelf.bottom; e != nil && p.live-p.dying > p.max; {
-			up := e.up
-			if !e.aside {
-				p.retire(e, ErrShrunk, &p.n.other)
-			}
-			e = up
+		for e := p.shelf.first(OldestFirst, nil); e != nil && p.live-p.dying > p.max; e = p.shelf.first(OldestFirst, nil) {
+			p.retire(e, ErrShrunk, &p.n.other)
 		}
 	}
-	p.warmed(nil) // fewer may be enough now
-	p.grow()
+	p.warmed() // fewer may be enough now
+	p.dispatch()
 	return nil
 }
 
 // Reset replaces everything made before it, or being made: idle resources are
-// destroyed now, leased ones when their lease ends. The cause is what Destroy
-// and Trace see; nil means [ErrReset].
+// destroyed now, leased ones when their lease ends. The contexts of makes that
+// run end with the cause, and others begin in their stead: so callers that wait
+// are served by makes that began after the Reset, and hear nothing of those that
+// began before. Only if a Reset follows another sooner than a make takes, and
+// callers wait, do makes go on that began in between; what they make is lent
+// once. The cause is what Destroy and Trace see; nil means [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset
 	}
 	p.lock()
-	defer p.unlock()
+	canceled := p.maker.cutOff(p.since(), p.waiters.n > 0)
+	defer func() {
+		p.unlock()
+		cancelAll(canceled, cause)
+	}()
 	p.epoch++
 	p.reset = cause
 	// From the end: retiring moves the last one into the freed place.

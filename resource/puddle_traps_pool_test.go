@@ -120,6 +120,7 @@ func TestPuddleTrap20_MakeRacesReset(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c := h.acquire()
 		m := h.wantMake()
+		m.hang()
 		h.p.Reset(nil)
 		old := m.finish()
 		h.wantDestroyed(old, resource.ErrReset)

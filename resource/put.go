@@ -11,6 +11,9 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.grow()
 	case p.closed:
 		p.retire(e, ErrClosed, &p.n.other)
+	case e.epoch != p.epoch: // it was spared by a Reset for one lease
+		p.retire(e, p.reset, &p.n.other)
+		p.grow()
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
 	case p.shared != nil && p.giveWay(e, used):
@@ -144,6 +147,7 @@ func (p *Pool[T]) destruct(e *entry[T]) {
 	if p.cfg.Destroy != nil {
 		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
 	}
+	e.cancel(e.cause)
 	took := p.since() - start
 	if e.quota != nil {
 		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })

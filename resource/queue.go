@@ -1,9 +1,6 @@
 package resource
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // queueState is what the pool keeps for a Queue. Its methods are foreign code
 // and run one at a time with the pool unlocked: whoever unlocks the pool while
@@ -11,7 +8,6 @@ import (
 type queueState[T any] struct {
 	busy   bool           // a goroutine runs arrange
 	news   []queueNews[T] // what the Queue has not been told, the oldest first
-	given  []*waiter[T]   // what it gave out, to be served in this order
 	broken bool           // it panicked: the one that waited longest is served
 }
 
@@ -23,13 +19,7 @@ type queueNews[T any] struct {
 // push and left note what happened. The pool is locked.
 func (q *queueState[T]) push(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, false}) }
 
-func (q *queueState[T]) left(w *waiter[T]) {
-	if w.popped {
-		q.given = slices.DeleteFunc(q.given, func(g *waiter[T]) bool { return g == w })
-	} else {
-		q.news = append(q.news, queueNews[T]{w, true})
-	}
-}
+func (q *queueState[T]) left(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, true}) }
 
 // pending reports whether arrange has something to do. The pool is locked.
 func (q *queueState[T]) pending(p *Pool[T]) bool {
@@ -38,19 +28,7 @@ func (q *queueState[T]) pending(p *Pool[T]) bool {
 
 // matches reports whether something idle and a caller who can use it are there.
 func (p *Pool[T]) matches() bool {
-	if p.waiters.n == 0 || p.shelf.n == 0 {
-		return false
-	}
-	if !p.choosy() {
-		return p.shelf.first(p.cfg.Order, nil) != nil
-	}
-	least := p.leastWishes()
-	for e := p.shelf.bottom; e != nil; e = e.up {
-		if !e.aside && e.wanted(&least) {
-			return true
-		}
-	}
-	return false
+	return p.waiters.n > 0 && p.shelf.n > p.aside && p.waiters.needs().servedBy(p.shelf.reach())
 }
 
 // arrange tells the Queue the news and serves waiters in its order until there
@@ -91,10 +69,13 @@ func (p *Pool[T]) arrangeOne() bool {
 		n := p.queue.news[0]
 		p.queue.news[0] = queueNews[T]{}
 		p.queue.news = p.queue.news[1:]
+		popped := n.w.popped
 		p.unlock()
-		if n.left {
+		switch {
+		case n.left && popped: // it left while it was popped: the Queue does not have it
+		case n.left:
 			p.cfg.Queue.Remove(&n.w.Waiter)
-		} else {
+		default:
 			p.cfg.Queue.Push(&n.w.Waiter, now)
 		}
 		return true
@@ -124,23 +105,19 @@ func (p *Pool[T]) arrangeOne() bool {
 // something idle, or has that make room for one before who can not. It reports
 // whether it did. The pool is locked.
 func (p *Pool[T]) serveGiven(now time.Duration) bool {
-	coming := p.making + p.dying
-	for _, w := range p.queue.given {
-		if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
-			p.grantIdle(e, w, now)
+	given := &p.waiters.given
+	w := given.first(p.shelf.reach())
+	if f := itemOf(given.fresh.At(p.maker.pending() + p.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
+		if e := p.shelf.first(OldestFirst, nil); e != nil && f != w {
+			p.retire(e, p.misfit(e), &p.n.other)
 			return true
 		}
-		if !w.Request.Fresh {
-			continue
-		}
-		if coming--; coming < 0 && p.roomHelps(now) {
-			if e := p.shelf.first(OldestFirst, nil); e != nil {
-				p.retire(e, p.misfit(e), &p.n.other)
-				return true
-			}
-		}
 	}
-	return false
+	if w == nil {
+		return false
+	}
+	p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
+	return true
 }
 
 // pop asks the Queue who is next, and whether to refuse that one.
@@ -157,29 +134,23 @@ func (p *Pool[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
 }
 
 // give notes that the Queue has given out w, or refuses it, and serves who is to
-// be served now. If it gave out nobody new who waits that is the one that waited
+// be served now. If it gave out no new waiter that is the one that waited
 // longest and can be. The pool is locked.
 func (p *Pool[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
 	first := w != nil && !w.popped
 	if first {
 		w.popped = true
 	}
-	if w != nil && !w.waiting { // it left while it was popped: that is no news
-		p.queue.news = slices.DeleteFunc(p.queue.news, func(n queueNews[T]) bool { return n.w == w && n.left })
-	}
 	switch {
-	case w == nil || !w.waiting || !first && refuse == nil:
-		for w = p.waiters.front; w != nil; w = w.next {
-			if e := p.shelf.first(p.cfg.Order, &w.Request); e != nil {
-				p.grantIdle(e, w, now)
-				return
-			}
+	case w == nil || !w.waiting() || !first && refuse == nil:
+		if w := p.waiters.line.first(p.shelf.reach()); w != nil {
+			p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
 		}
 	case refuse != nil:
 		p.reject(w)
-		p.refuse(w, p.failureLocked(refuse, now-w.Since, refuse.RetryAfter))
+		p.refuse(w, p.failureLocked(refuse, now-w.Since, refuse.RetryAfter), now)
 	default:
-		p.queue.given = append(p.queue.given, w)
+		p.waiters.give(w)
 		p.serveGiven(now)
 	}
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"slices"
 	"time"
 )
@@ -38,31 +39,36 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 	}
 }
 
-// mayRenew reports whether nothing speaks against making a successor, if there
-// is one to be made. The pool is locked.
-func (p *Pool[T]) mayRenew(clock func() time.Duration) bool {
-	return (p.owed || len(p.fading) > 0) && p.waiters.n == 0 && p.making == 0 && p.dying == 0 &&
-		!p.breaker.Open() && p.refusals == 0 && p.barred <= clock()
+// renew makes a successor, if one is to be made and nothing speaks against it.
+// The pool is locked.
+func (p *Pool[T]) renew(now time.Duration) {
+	if !p.maker.owed && len(p.fading) == 0 || p.waiters.n > 0 || p.dying > 0 || !p.maker.mayRenew(now) {
+		return
+	}
+	switch {
+	case p.live > p.max:
+	case p.live == p.max:
+		p.roll()
+	case p.heir() && p.places(1, 0) > 0:
+		p.startMake(makeFor[T](context.Background()))
+	}
 }
 
 // heir reports whether a successor is to be made now. It is owed until a make
 // begins, whoever that is for: it has the place. The pool is locked and has room.
 func (p *Pool[T]) heir() bool {
-	for !p.owed && len(p.fading) > 0 {
+	for !p.maker.owed && len(p.fading) > 0 {
 		e := p.fading[0].e
 		p.fading[0] = fading[T]{}
 		p.fading = p.fading[1:]
-		p.owed = e.place != gone && !e.word.Doomed()
+		p.maker.owed = e.place != gone && !e.word.Doomed()
 	}
-	return p.owed
+	return p.maker.owed
 }
 
 // roll ends one idle resource that would have to go soon anyway, to have its
 // place for its successor. The pool is locked and full.
-func (p *Pool[T]) roll(clock func() time.Duration) {
-	if p.live > p.max || !p.mayRenew(clock) {
-		return
-	}
+func (p *Pool[T]) roll() {
 	for range min(len(p.fading), rollSeen) {
 		f := p.fading[0]
 		p.fading[0] = fading[T]{}
@@ -71,7 +77,7 @@ func (p *Pool[T]) roll(clock func() time.Duration) {
 		switch {
 		case e.place == gone || e.word.Doomed():
 		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
-			p.owed = true
+			p.maker.owed = true
 			p.retire(e, f.end, &p.n.evicted)
 			return
 		default: // leased: it goes when it comes back

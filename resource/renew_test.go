@@ -23,7 +23,7 @@ func (d maxAge) Evict(i resource.Info) error {
 	return nil
 }
 
-// nursery is a pool that takes a second to make one, and follows how many there
+// nursery is a pool that takes nearly a second to make one, and follows how many there
 // are.
 type nursery struct {
 	*resource.Pool[int]
@@ -47,7 +47,7 @@ func inNursery(t *testing.T, age time.Duration, edit func(cfg *resource.Config[i
 				n.making++
 				n.most = max(n.most, n.making)
 				n.mu.Unlock()
-				time.Sleep(time.Second)
+				time.Sleep(900 * time.Millisecond)
 				n.mu.Lock()
 				defer n.mu.Unlock()
 				n.making--

@@ -149,8 +149,11 @@ func TestReset_DuringMake(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c := h.acquire()
 		m := h.wantMake()
+		m.hang()
 		h.p.Reset(why)
-		h.settle()
+		if h.settle(); !errors.Is(context.Cause(m.ctx), why) {
+			t.Errorf("the make's context ended with %v, want %v", context.Cause(m.ctx), why)
+		}
 		old := m.finish()
 		h.wantDestroyed(old, why)
 		it := h.wantMakeWithin(time.Second).finish()
@@ -179,12 +182,12 @@ func TestReset_Twice(t *testing.T) {
 // A bad Config: the error names every field that is wrong, and only those.
 func TestConfig_EveryBadField(t *testing.T) {
 	_, err := resource.New(resource.Config[int]{
-		MaxSize: -1, MinIdle: -2, MakeTimeout: -3, SweepInterval: -4, Order: 5, Outage: 6, SampleLeases: -7,
+		MaxSize: -1, MinIdle: -2, SweepInterval: -4, Order: 5, Outage: 6, SampleLeases: -7,
 	})
 	if err == nil {
 		t.Fatal("New succeeded")
 	}
-	for _, field := range []string{"Make ", "MaxSize", "MinIdle", "MakeTimeout", "SweepInterval", "Order", "Outage", "SampleLeases"} {
+	for _, field := range []string{"Make ", "MaxSize", "MinIdle", "SweepInterval", "Order", "Outage", "SampleLeases"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%q does not name %s", err, field)
 		}
@@ -194,7 +197,6 @@ func TestConfig_EveryBadField(t *testing.T) {
 		"Make ":         func(cfg *resource.Config[int]) { cfg.Make = nil },
 		"MaxSize":       func(cfg *resource.Config[int]) { cfg.MaxSize = 0 },
 		"MinIdle":       func(cfg *resource.Config[int]) { cfg.MinIdle = 3 },
-		"MakeTimeout":   func(cfg *resource.Config[int]) { cfg.MakeTimeout = -1 },
 		"SweepInterval": func(cfg *resource.Config[int]) { cfg.SweepInterval = -1 },
 		"Order":         func(cfg *resource.Config[int]) { cfg.Order = 2 },
 		"Outage":        func(cfg *resource.Config[int]) { cfg.Outage = 2 },

@@ -36,6 +36,12 @@ func (p *Pool[T]) places(want, demand int) int {
 	return took
 }
 
+// placeNow takes a place, if one is free that no pool waits for. The pool is
+// locked.
+func (p *Pool[T]) placeNow() bool {
+	return p.claimed == 0 && p.share.Take(1, 0, false) == 1
+}
+
 // vacatePlace gives up the place of one that is gone. The pool is locked.
 func (p *Pool[T]) vacatePlace(wasDying bool) {
 	p.live--
@@ -67,9 +73,12 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 	// callers who only came earlier: so where callers always wait at least
 	// half of the time of the places goes to use, however many keys there are.
 	lived, made := e.back-e.born, e.born-e.made
-	next := p.waiters.front
+	next := p.waiters.front()
 	if p.ordered {
-		next = p.waiters.back // a Queue may leave who came first in front for ever
+		next = p.waiters.back() // a Queue may leave who came first in front for ever
+	}
+	if next == nil { // all have expired
+		return false
 	}
 	came := next.Since
 	if lived >= turn*made {
@@ -122,8 +131,7 @@ func (p *Pool[T]) spare() *entry[T] {
 	if p.waiters.n > 0 && !p.choosy() {
 		return nil
 	}
-	least := p.leastWishes()
-	return p.shelf.bottom.unwanted(&least)
+	return p.shelf.unwanted(p.waiters.needs())
 }
 
 // claimLess lowers the claim to what those who wait, and Warm, can use. The pool

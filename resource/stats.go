@@ -112,8 +112,8 @@ func (p *Pool[T]) stats() Stats {
 		Evicted:   p.n.evicted,
 		Unhealthy: p.n.unhealthy,
 		Doomed:    p.n.doomed,
-		Outage:    p.breaker.Open(),
-		LastMake:  p.lastMake,
+		Outage:    p.maker.breaker.Open(),
+		LastMake:  p.maker.last,
 		Panics:    p.panics.Load(),
 	}
 	s.Released = s.Acquired - int64(s.Leased)
@@ -128,9 +128,9 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	l = Load{
 		Max:        p.max,
 		Idle:       p.shelf.n + onSeats,
-		Making:     p.making,
+		Making:     p.maker.making,
 		Destroying: p.dying,
-		Abandoned:  p.lost,
+		Abandoned:  p.maker.lost,
 		Waiting:    p.waiters.n,
 		Wanting:    p.claimed,
 	}

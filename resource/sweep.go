@@ -170,7 +170,7 @@ func (s *sweep[T]) collect() {
 	onSeats, _ := p.seatLevels()
 	s.idle = p.shelf.n + onSeats
 	s.fresh = s.idle - p.expected
-	s.lead = plus(p.cfg.SweepInterval, 2*p.gauge.Usual())
+	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
 
 // sort puts those idle longest first, by ticks. In the order in which they were

@@ -106,10 +106,12 @@ func TestTrace_Made(t *testing.T) {
 func TestAcquireError_Says(t *testing.T) {
 	boom := errors.New("dial: refused")
 	script(t, 2, nil, func(h *harness) {
-		h.lend()
 		c := h.acquire()
 		h.wantMake().fail(boom)
 		e := c.wantErr(boom)
+		if e.Load.Waiting != 0 {
+			t.Errorf("the caller counts itself as waiting: %v", e.Load)
+		}
 		if e.LastMake == nil || !errors.Is(e.LastMake, boom) {
 			t.Errorf("LastMake is %v", e.LastMake)
 		}
@@ -117,7 +119,9 @@ func TestAcquireError_Says(t *testing.T) {
 			t.Errorf("%q does not say the cause once", e)
 		}
 
+		h.lend()
 		c = h.acquireFor(3 * time.Second)
+		h.wantMakeWithin(time.Second).fail(boom)
 		h.wantMakeWithin(time.Second).hang()
 		time.Sleep(3 * time.Second)
 		e = c.wantErr(context.DeadlineExceeded)

@@ -84,7 +84,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	e.unfit, p.unfit = s.min, true
+	e.unfit, p.unfit = s.min, true // it is on no shelf
 	p.put(e, false)
 	p.unlock()
 	if fresh {

@@ -75,9 +75,38 @@ func TestWarm_Fails(t *testing.T) {
 		done := h.warm(context.Background(), 2)
 		ms := h.wantMakes(2)
 		ms[0].fail(boom)
-		h.wantDone(done, boom)
-		ms[1].finish() // goes on
-		h.wantLoad(resource.Load{Idle: 1})
+		h.wantPending(done)
+		h.wantNoMake() // after a failure fewer run at once
+		ms[1].finish()
+		h.wantPending(done)
+		h.wantMake().finish()
+		h.wantDone(done, nil)
+		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
+
+// When its context ends Warm says how many there are, and why not more.
+func TestWarm_FailsOn(t *testing.T) {
+	boom := errors.New("boom")
+	script(t, 5, nil, func(h *harness) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		done := h.warm(ctx, 3)
+		h.wantMakes(3)[0].finish()
+		h.answer(func(m *makeCall) { m.fail(boom) })
+		for _, m := range h.makes[1:3] {
+			m.fail(boom)
+		}
+		time.Sleep(time.Minute)
+		h.settle()
+		err := <-done
+		var e *resource.WarmError
+		if !errors.As(err, &e) || !errors.Is(err, boom) || !errors.Is(err, context.DeadlineExceeded) || e.Have != 1 || e.Want != 3 {
+			t.Errorf("Warm: %+v", err)
+		}
+		if n := h.begun(); n < 10 || n > 50 {
+			t.Errorf("%d makes in a minute", n)
+		}
 	})
 }
 

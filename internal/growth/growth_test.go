@@ -1,6 +1,7 @@
 package growth_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -122,21 +123,42 @@ func TestWatchBeginsAnew(t *testing.T) {
 	want(t, g, f, 19, 10*ms)
 }
 
-// A make so fast that a tenth of it is nothing is watched for a millisecond;
-// so is one of which nothing is known, and then all that are missing are made.
+// A make that takes less than 50 ms is watched as if it took that long, and so is
+// one of which nothing is known; then all that are missing are made.
 func TestShortestWatch(t *testing.T) {
-	for _, usual := range []time.Duration{0, 1, 10*ms - 1} {
+	for _, usual := range []time.Duration{0, 1, 50*ms - 1} {
 		g := after(usual)
 		f := growth.Facts{Waiting: 20, Held: 5, Room: 100}
-		want(t, g, f, 1, ms)
-		f.Now, f.Coming = ms-1, 1
-		if start, again := g.Want(f); usual == 0 && start != 0 || again != 1 {
+		want(t, g, f, 1, 5*ms)
+		f.Now, f.Coming = 5*ms-1, 1
+		if start, again := g.Want(f); start != 0 || again != 1 {
 			t.Errorf("usual %v: start %d, again after %v", usual, start, again)
 		}
-		f.Now = ms
-		want(t, g, f, 19, ms)
+		f.Now = 5 * ms
+		want(t, g, f, 19, 5*ms)
 	}
-	want(t, after(11*ms), growth.Facts{Waiting: 1, Held: 1, Room: 1}, 1, 1100*time.Microsecond)
+	want(t, after(55*ms), growth.Facts{Waiting: 1, Held: 1, Room: 1}, 1, 5500*time.Microsecond)
+}
+
+// A make is counted on for its usual time and four times its mean deviation.
+func TestPatience(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		takes []time.Duration
+		want  time.Duration
+	}{
+		{"nothing known", nil, time.Second},
+		{"very fast", []time.Duration{1}, 250 * ms},
+		{"one", []time.Duration{200 * ms}, 600 * ms}, // the deviation is half of it at first
+		{"steady", slices.Repeat([]time.Duration{200 * ms}, 50), 400 * ms},
+		{"unsteady", []time.Duration{200 * ms, 600 * ms}, 300*ms + 4*175*ms},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := after(c.takes...).Patience(); got.Round(ms) != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
 }
 
 // However fast things come back, the one becomes two, four, … for each make's
@@ -156,18 +178,25 @@ func TestHedgeDoubles(t *testing.T) {
 		{"ten times", 100 * ms, 1000 * ms, 1024},
 		{"twenty times", 100 * ms, 2000 * ms, 1 << 20},
 		{"no further", 100 * ms, 1000 * time.Hour, 1 << 20},
+		{"very fast makes", 1, 50 * ms, 2},
+		{"very fast makes, not yet twice", 1, 100*ms - 1, 2},
 		{"no further, very fast makes", 1, 3 * time.Second, 1 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := growth.Facts{Now: 5 * ms, Waiting: 1 << 22, Held: 1, Room: 1 << 22}
 			for _, coming := range []int{0, 1, 3, 2000} {
 				g := after(c.usual)
-				g.Want(f)
+				begun, _ := g.Want(f)
+				g.Began(begun)
 				// So much came back that the watch calls for nothing.
 				then := f
 				then.Now, then.Coming, then.Returned = f.Now+c.waits, coming, 1<<62
 				start, _ := g.Want(then)
-				if want := max(0, c.hedge-coming); start != want {
+				before := 0 // begun in the same period
+				if c.hedge == 1 {
+					before = 1
+				}
+				if want := max(0, c.hedge-max(coming, before)); start != want {
 					t.Errorf("%d under way: start %d, want %d", coming, start, want)
 				}
 			}

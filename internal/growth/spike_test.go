@@ -52,6 +52,7 @@ func (s spike) run(t *testing.T) (makes int, last time.Duration) {
 		for range start {
 			making = append(making, now+s.makeTime)
 		}
+		g.Began(start)
 		makes += start
 		if due = now + again; again == 0 {
 			due = time.Hour
@@ -94,7 +95,11 @@ func TestSpikes(t *testing.T) {
 		{"nothing idle, no work", spike{callers: 5000, size: 50, work: 1, makeTime: 250 * ms},
 			50, 50, 250 * ms, 375 * ms},
 		{"a make's time not known", spike{callers: 50, idle: 5, size: 100, work: 2 * time.Second,
-			makeTime: 150 * ms, history: []time.Duration{}}, 45, 45, 150 * ms, 152 * ms},
+			makeTime: 150 * ms, history: []time.Duration{}}, 45, 45, 150 * ms, 156 * ms},
+		{"short work, fast makes", spike{callers: 50, idle: 5, size: 100, work: 2 * ms, makeTime: 200 * time.Microsecond},
+			1, 10, 10 * ms, 30 * ms},
+		{"long work, fast makes", spike{callers: 50, idle: 5, size: 100, work: 2 * time.Second, makeTime: 200 * time.Microsecond},
+			45, 45, 5 * ms, 6 * ms},
 		{"makes were slower", spike{callers: 50, idle: 5, size: 100, work: 2 * time.Second,
 			makeTime: 150 * ms, history: []time.Duration{300 * ms}}, 45, 45, 150 * ms, 181 * ms},
 		{"a long queue of short work", spike{callers: 5000, idle: 1, size: 100, work: 10 * ms, makeTime: 50 * ms},

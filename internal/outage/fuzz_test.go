@@ -70,7 +70,7 @@ func failure(t *testing.T, b *outage.Breaker, fail func(now, started time.Durati
 	switch {
 	case began != (!open && b.Open()) || open && !b.Open():
 		t.Fatalf("began %v, was open %v, is open %v", began, open, b.Open())
-	case began && (after < 50*ms || after >= longest):
+	case began && (after < 50*ms || after > longest):
 		t.Fatalf("a first delay of %v", after)
 	case open && retry > 0 && after != retry:
 		t.Fatalf("a stale failure made %v of %v", after, retry)
@@ -83,7 +83,7 @@ func failure(t *testing.T, b *outage.Breaker, fail func(now, started time.Durati
 func always(t *testing.T, b *outage.Breaker, now time.Duration, size int) {
 	t.Helper()
 	retry := b.RetryAfter(now)
-	if retry < 0 || retry >= longest || !b.Open() && retry != 0 {
+	if retry < 0 || retry > longest || !b.Open() && retry != 0 {
 		t.Fatalf("open %v, retry after %v", b.Open(), retry)
 	}
 	for _, d := range []time.Duration{0, retry - 1, retry, time.Hour} {

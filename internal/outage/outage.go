@@ -2,8 +2,9 @@
 // how many at once when they succeed again.
 //
 // Each failure halves how many may run at once. After three in a row there is
-// an outage: one prober tries, after a delay that doubles from failure to
-// failure and is jittered, so that many processes do not probe in step. A
+// an outage: one prober tries, after a delay that grows from failure to failure
+// and with the length of the outage, up to five seconds, and is jittered, so
+// that many processes do not probe in step. A
 // success ends the outage; then two may run, and each further success allows
 // one more, which doubles them from round to round: 1, 2, 4, … A failure on
 // that way is an outage again.
@@ -14,7 +15,13 @@ import "time"
 const (
 	threshold = 3 // failures in a row that make an outage
 	firstWait = 100 * time.Millisecond
+	nextWait  = 450 * time.Millisecond // the doubling stops here, until the outage lasts long
 	maxWait   = 5 * time.Second
+
+	// waitPart is which part of the time that an outage has lasted a prober waits
+	// at most, beyond nextWait: so an outage lasts an eighth longer for callers
+	// than for the server.
+	waitPart = 8
 )
 
 // Breaker is the state of makes. The zero Breaker is closed: all is well. Its
@@ -27,7 +34,9 @@ type Breaker struct {
 	fails    int           // in a row
 	probes   int           // failed ones, since all was well
 	limit    int           // how many makes at once; 0: no limit
-	since    time.Duration // when it began, or the last probe failed
+	began    time.Duration // when the outage began, less lasted
+	lasted   time.Duration // how long outages have lasted since all was well
+	since    time.Duration // when the last probe failed, or it began
 	next     time.Duration // when the prober may try
 }
 
@@ -54,7 +63,14 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 	if b.open || b.shaky || b.fails >= threshold {
 		began = !b.open
 		b.open, b.ramping, b.shaky, b.limit = true, false, false, 1
-		b.since, b.next = now, now+wait(b.probes, spread)
+		if b.probes == 0 {
+			b.lasted = 0
+		}
+		if began {
+			b.began = now - b.lasted
+		}
+		b.lasted = now - b.began
+		b.since, b.next = now, now+wait(b.probes, b.lasted, spread)
 		b.probes++
 		return began
 	}
@@ -62,13 +78,24 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 	return false
 }
 
-// wait is the delay before probe number n: half to all of a doubling time.
-func wait(n int, spread float64) time.Duration {
-	d := maxWait
-	if n < 8 {
+// wait is the delay before probe number n of an outage that has lasted so long:
+// three quarters to all of the time that it may take.
+func wait(n int, lasted time.Duration, spread float64) time.Duration {
+	d := nextWait
+	if n < 3 {
 		d = min(d, firstWait<<n)
 	}
-	return d/2 + time.Duration(spread*float64(d/2))
+	d = min(max(d, lasted/waitPart), maxWait)
+	return d - d/4 + time.Duration(spread*float64(d/4))
+}
+
+// Overdue tells that a make has run for much longer than makes take, and how
+// many others run. It is no failure, since it may still succeed, but fewer may
+// run at once until one has.
+func (b *Breaker) Overdue(running int) {
+	if limit := max(1, (running+1)/2); !b.open && (b.limit == 0 || limit < b.limit) {
+		b.limit = limit
+	}
 }
 
 // Made tells that a make succeeded, of at most size at once. It reports

@@ -19,11 +19,8 @@ const (
 	threshold = 3
 )
 
-// delays are the most that is waited before each probe.
-var delays = []time.Duration{
-	100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5 * time.Second, 5 * time.Second,
-	longest,
-}
+// delays are the most that is waited before each of the first probes.
+var delays = []time.Duration{100 * ms, 200 * ms, 400 * ms, 450 * ms}
 
 // longest is what no delay reaches.
 const longest = 5 * time.Second
@@ -39,7 +36,7 @@ var fails = map[string]fail{
 	"Stillborn": (*outage.Breaker).Stillborn,
 }
 
-// broken returns a Breaker in an outage that began now, its first delay 50 ms.
+// broken returns a Breaker in an outage that began now, its first delay 75 ms.
 func broken(t *testing.T, now time.Duration) *outage.Breaker {
 	t.Helper()
 	b := new(outage.Breaker)
@@ -67,7 +64,7 @@ func well(t *testing.T, b *outage.Breaker, now time.Duration) {
 	if b.Failed(now, now, 15, 0) || b.Failed(now, now, 14, 0) || !b.Failed(now, now, 13, 0) {
 		t.Error("it is not the third failure that begins an outage")
 	}
-	state(t, b, now, 16, true, 0, delays[0]/2)
+	state(t, b, now, 16, true, 0, delays[0]*3/4)
 }
 
 func TestThreshold(t *testing.T) {
@@ -86,7 +83,7 @@ func TestThreshold(t *testing.T) {
 					t.Errorf("%d others run: %d allowed, want %d", c.running, a, c.allowed)
 				}
 			}
-			state(t, b, 5, 16, true, 0, 50*ms)
+			state(t, b, 5, 16, true, 0, 75*ms)
 		})
 	}
 }
@@ -118,15 +115,17 @@ func TestHalving(t *testing.T) {
 	}
 }
 
-// Each probe that fails doubles the delay; the jitter takes up to half of it.
+// The first probes that fail double the delay, up to 450 ms; then it is an eighth
+// of the time that the outage has lasted, up to 5 s. The jitter takes up to a
+// quarter of it.
 func TestDelays(t *testing.T) {
 	for _, c := range []struct {
 		spread float64
 		delay  func(whole time.Duration) time.Duration
 	}{
-		{0, func(d time.Duration) time.Duration { return d / 2 }},
-		{0.5, func(d time.Duration) time.Duration { return d * 3 / 4 }},
-		{almost, func(d time.Duration) time.Duration { return d - 1 }},
+		{0, func(d time.Duration) time.Duration { return d - d/4 }},
+		{0.5, func(d time.Duration) time.Duration { return d - d/4 + d/4/2 }},
+		{almost, func(d time.Duration) time.Duration { return d - d/4 + time.Duration(almost*float64(d/4)) }},
 	} {
 		t.Run(fmt.Sprint(c.spread), func(t *testing.T) {
 			var b outage.Breaker
@@ -134,7 +133,7 @@ func TestDelays(t *testing.T) {
 			b.Failed(0, 0, 0, c.spread)
 			now := time.Duration(0)
 			for n := range 100 { // far beyond what can be doubled
-				whole := delays[min(n, len(delays)-1)]
+				whole := min(max(delays[min(n, len(delays)-1)], now/8), longest)
 				if began := b.Failed(now, now, 0, c.spread); began != (n == 0) {
 					t.Errorf("delay %d: began %v", n, began)
 				}
@@ -154,8 +153,8 @@ func TestStaleFailures(t *testing.T) {
 	for name, fail := range fails {
 		t.Run(name, func(t *testing.T) {
 			b := broken(t, 0)
-			for _, now := range []time.Duration{0, 50 * ms, time.Hour} {
-				for _, started := range []time.Duration{0, min(now, 50*ms-1)} {
+			for _, now := range []time.Duration{0, 75 * ms, time.Hour} {
+				for _, started := range []time.Duration{0, min(now, 75*ms-1)} {
 					if fail(b, now, started, 3, 0) {
 						t.Error("an outage began in an outage")
 					}
@@ -163,11 +162,11 @@ func TestStaleFailures(t *testing.T) {
 				if now > 0 {
 					state(t, b, now, 16, true, 1, 0)
 				} else {
-					state(t, b, now, 16, true, 0, 50*ms)
+					state(t, b, now, 16, true, 0, 75*ms)
 				}
 			}
-			fail(b, time.Hour, 50*ms, 0, 0) // the prober's
-			state(t, b, time.Hour, 16, true, 0, 100*ms)
+			fail(b, 80*ms, 75*ms, 0, 0) // the prober's
+			state(t, b, 80*ms, 16, true, 0, 150*ms)
 		})
 	}
 }
@@ -181,7 +180,7 @@ func TestRamp(t *testing.T) {
 		16:  {1, 2, 4, 8, 16},
 		100: {1, 2, 4, 8, 16, 32, 64, 100},
 	} {
-		b, now := broken(t, 0), 50*ms
+		b, now := broken(t, 0), 75*ms
 		var rounds []int
 		for range want {
 			n := b.Allowed(now, size)
@@ -207,7 +206,7 @@ func TestRamp(t *testing.T) {
 func TestFailureWhileRamping(t *testing.T) {
 	for name, fail := range fails {
 		t.Run(name, func(t *testing.T) {
-			b, now := broken(t, 0), 50*ms
+			b, now := broken(t, 0), 75*ms
 			for range 3 {
 				b.Made(16)
 			}
@@ -216,14 +215,14 @@ func TestFailureWhileRamping(t *testing.T) {
 				t.Error("no outage began")
 			}
 			now++
-			state(t, b, now, 16, true, 0, 100*ms) // the second delay, not the first
-			fail(b, now+100*ms, now+100*ms, 0, 0)
-			now += 100 * ms
-			state(t, b, now, 16, true, 0, 200*ms)
+			state(t, b, now, 16, true, 0, 150*ms) // the second delay, not the first
+			fail(b, now+150*ms, now+150*ms, 0, 0)
+			now += 150 * ms
+			state(t, b, now, 16, true, 0, 300*ms)
 			if fail(b, now+1, now, 2, 0) || fail(b, now+1, now, 1, almost) {
 				t.Error("the others of that round count as well")
 			}
-			state(t, b, now, 16, true, 0, 200*ms)
+			state(t, b, now, 16, true, 0, 300*ms)
 			if !b.Made(16) { // one of them, late: a success is a success
 				t.Error("no outage ended")
 			}
@@ -252,7 +251,39 @@ func TestDeadFactory(t *testing.T) {
 			most = max(most, len(running))
 		}
 	}
-	if begun != 13 || most != 1 { // ten, then at 150, 350 and 650 ms
+	if begun != 13 || most != 1 { // ten, then at 175, 425 and 825 ms
 		t.Errorf("%d makes in the first second, want 13; %d at once in the outage, want 1", begun, most)
+	}
+}
+
+// An overdue make lets fewer begin until one has succeeded, and is no failure.
+func TestOverdue(t *testing.T) {
+	var b outage.Breaker
+	for range 10 {
+		b.Overdue(7)
+		state(t, &b, 0, 16, false, 4, 0)
+	}
+	b.Overdue(0)
+	state(t, &b, 0, 16, false, 1, 0)
+	b.Made(16)
+	well(t, &b, 0)
+	state(t, &b, 0, 16, true, 0, 75*ms)
+	b.Overdue(7)
+	state(t, &b, 75*ms, 16, true, 1, 0)
+}
+
+// A server that is down for three seconds is found to be back within half a
+// second, and with at most ten probes.
+func TestRecovery(t *testing.T) {
+	for _, spread := range []float64{0, 0.5, almost} {
+		b, probes := broken(t, 0), 0
+		now := b.RetryAfter(0)
+		for ; now < 3*time.Second; now += b.RetryAfter(now) {
+			b.Failed(now, now, 0, spread)
+			probes++
+		}
+		if now > 3500*ms || probes > 10 {
+			t.Errorf("spread %v: found at %v, after %d probes", spread, now, probes)
+		}
 	}
 }

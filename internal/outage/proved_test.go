@@ -23,8 +23,8 @@ func TestStillbornIsNotOutweighed(t *testing.T) {
 			if !b.Stillborn(now, now, 0, 0) {
 				t.Errorf("size %d: death %d began no outage", size, threshold+n)
 			}
-			state(t, b, now, size, true, 0, whole/2)
-			now += whole / 2
+			state(t, b, now, size, true, 0, whole-whole/4)
+			now += whole - whole/4
 		}
 		b.Made(size)
 		b.Proved()
@@ -63,7 +63,7 @@ func TestProved(t *testing.T) {
 	well(t, &b, 0)
 
 	b.Proved() // says nothing about an outage
-	state(t, &b, 1, 16, true, 0, 50*ms-1)
+	state(t, &b, 1, 16, true, 0, 75*ms-1)
 	b.Made(16)
 	b.Proved() // nor on the way out of one
 	state(t, &b, 1, 16, false, 2, 0)
@@ -101,5 +101,5 @@ func TestUnprovedOutagesAddUp(t *testing.T) {
 	for range threshold {
 		b.Failed(time.Hour, time.Hour, 0, 0)
 	}
-	state(t, b, time.Hour, 16, true, 0, 100*ms)
+	state(t, b, time.Hour, 16, true, 0, 150*ms)
 }

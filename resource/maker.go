@@ -1,0 +1,328 @@
+package resource
+
+import (
+	"time"
+
+	"github.com/respool/respool/internal/growth"
+	"github.com/respool/respool/internal/outage"
+)
+
+// maker knows the makes of a pool, and decides how many more to begin and when
+// to decide anew. The pool tells it what happens and does what it decides. The
+// caller holds the pool's lock.
+type maker[T any] struct {
+	minIdle int // constant: Config.MinIdle
+
+	making  int           // makes that hold a slot
+	asking  int           // of those, waiting for a Quota or MakeGate
+	lost    int           // abandoned, but not returned
+	onTime  *makeGroup[T] // calls of Make that run and are expected to return
+	overdue *makeGroup[T] // calls that have run for much longer than makes take
+	stale   int           // calls that a Reset has canceled and that have not returned
+	reset   time.Duration // when the last Reset was; 0: never
+
+	gauge    growth.Gauge
+	breaker  outage.Breaker
+	last     error         // why the last make failed, if none has succeeded since
+	barred   time.Duration // until then a MakeGate or Quota lets no make begin
+	barredBy error         // what it said
+	refusals int           // how often they have refused since they last let one begin
+	sought   bool          // a caller was refused since the prober last tried
+	missed   bool          // a caller that does not wait found nothing idle since a make last began
+	putOff   int           // makes for callers that were decided on, but too many for one hold of the lock
+	owed     bool          // a replacement, whose slot is there or soon will be
+}
+
+// makeGroup is a list of calls of Make, the one that began first in front.
+type makeGroup[T any] struct {
+	front, back *making[T]
+	n           int
+}
+
+func (g *makeGroup[T]) push(m *making[T]) {
+	m.group, m.prev, m.next = g, g.back, nil
+	if g.back != nil {
+		g.back.next = m
+	} else {
+		g.front = m
+	}
+	g.back = m
+	g.n++
+}
+
+func (g *makeGroup[T]) remove(m *making[T]) {
+	if m.prev != nil {
+		m.prev.next = m.next
+	} else {
+		g.front = m.next
+	}
+	if m.next != nil {
+		m.next.prev = m.prev
+	} else {
+		g.back = m.prev
+	}
+	m.group, m.prev, m.next = nil, nil, nil
+	g.n--
+}
+
+func newMaker[T any](minIdle int) maker[T] {
+	return maker[T]{minIdle: minIdle, onTime: new(makeGroup[T]), overdue: new(makeGroup[T])}
+}
+
+// begin notes that m calls Make now.
+func (k *maker[T]) begin(m *making[T], now time.Duration) {
+	m.began = now
+	k.onTime.push(m)
+}
+
+// end notes that m holds no slot of a make any more. It reports whether a Reset
+// has canceled it.
+func (k *maker[T]) end(m *making[T]) (stale bool) {
+	k.making--
+	switch m.group {
+	case nil: // it has not called Make
+	case k.onTime, k.overdue:
+		m.group.remove(m)
+	default:
+		k.stale--
+		return true
+	}
+	return false
+}
+
+// expire counts the calls that have run too long as overdue: then others begin
+// in their stead, and fewer at once.
+func (k *maker[T]) expire(now time.Duration) {
+	patience := k.gauge.Patience()
+	for m := k.onTime.front; m != nil && now-m.began >= patience; m = k.onTime.front {
+		k.onTime.remove(m)
+		k.overdue.push(m)
+		k.breaker.Overdue(k.coming(0))
+	}
+}
+
+// cutOff returns the calls of Make to cancel at a Reset. They count for nothing
+// from now on. The others began after another Reset so shortly before that none
+// could have returned since: if those were canceled too, resets that come more
+// often than a make takes would leave waiting callers without anything for ever.
+func (k *maker[T]) cutOff(now time.Duration, awaited bool) (canceled [2]*making[T]) {
+	spare := awaited && k.reset > 0 && now-k.reset < k.gauge.Patience()
+	k.reset = max(1, now)
+	canceled[0] = k.overdue.front
+	k.stale += k.overdue.n
+	k.overdue = new(makeGroup[T])
+	if !spare {
+		canceled[1] = k.onTime.front
+		k.stale += k.onTime.n
+		k.onTime = new(makeGroup[T])
+	}
+	return canceled
+}
+
+// all returns every call of Make that runs and was not canceled, to be canceled at
+// Close.
+func (k *maker[T]) all() (canceled [2]*making[T]) {
+	canceled = [...]*making[T]{k.overdue.front, k.onTime.front}
+	k.stale += k.overdue.n + k.onTime.n
+	k.overdue, k.onTime = new(makeGroup[T]), new(makeGroup[T])
+	return canceled
+}
+
+// cancelAll ends the contexts of the makes that cutOff or all returned. Nothing
+// changes their lists any more.
+func cancelAll[T any](canceled [2]*making[T], cause error) {
+	for _, m := range canceled {
+		for ; m != nil; m = m.next {
+			m.cancel(cause)
+		}
+	}
+}
+
+// pending is how many makes run or are about to, canceled ones left out.
+func (k *maker[T]) pending() int { return k.making - k.stale }
+
+// coming is how many makes are expected to succeed. Overdue ones are not, so
+// that others begin in their stead, up to half of the maximum (I11).
+func (k *maker[T]) coming(max int) int {
+	n := k.overdue.n
+	if max > 0 {
+		n = min(n, max/2)
+	}
+	return k.pending() - n
+}
+
+// supply is what a pool has and what is asked of it.
+type supply struct {
+	now      time.Duration
+	max      int   // the current maximum
+	live     int   // resources, makes included
+	dying    int   // of those, being destroyed
+	idle     int   // ready to be lent
+	aside    int   // idle, but a policy looks at it
+	held     int   // with callers
+	returned int64 // leases that have ended, ever
+	waiting  int   // callers whose deadline has not passed
+	fresh    int   // of those, asking for Fresh
+	warm     int   // how many resources Warm is to add
+}
+
+// decision is how many makes to begin, by what they are for.
+type decision struct {
+	callers int
+	missed  int           // for a caller that did not wait
+	warm    int           // for Warm
+	ready   int           // for MinIdle
+	again   time.Duration // decide anew after that, even if nothing happens; 0: not needed
+}
+
+func (d *decision) total() int { return d.callers + d.missed + d.warm + d.ready }
+
+// demand is how many of them somebody waits for.
+func (d *decision) demand() int { return d.callers + d.warm }
+
+// limit lowers the total to at most n, the least urgent first.
+func (d *decision) limit(n int) {
+	for _, part := range [...]*int{&d.callers, &d.missed, &d.warm, &d.ready} {
+		*part = min(*part, max(0, n))
+		n -= *part
+	}
+}
+
+// blindMakes is how many makes may run at once in a pool that has nothing that
+// works, until one has succeeded: so that callers who come when a server is down
+// do not all dial it. The rest then begin together, one make's time later. As
+// many at most are made at once ahead of demand, for Warm and MinIdle.
+const blindMakes = 50
+
+// decide says how many makes to begin.
+func (k *maker[T]) decide(s supply) (d decision) {
+	k.expire(s.now)
+	room := s.max - s.live
+	if room <= 0 {
+		return d
+	}
+	coming := k.coming(s.max)
+	if k.breaker.Open() {
+		return k.probe(s, coming)
+	}
+	if s.waiting > 0 {
+		// What comes back is nothing to those who ask for Fresh: each gets a make.
+		alone := min(max(0, s.fresh-coming), room)
+		d.callers, d.again = k.gauge.Want(growth.Facts{
+			Now:      s.now,
+			Waiting:  s.waiting - s.fresh,
+			Coming:   max(0, coming-s.fresh) + s.aside,
+			Held:     s.held,
+			Returned: s.returned,
+			Room:     room - alone,
+		})
+		d.callers += alone
+		d.callers = max(d.callers, min(k.putOff, s.waiting-coming-s.aside))
+	}
+	k.putOff = 0
+	spare := max(0, coming-s.waiting)
+	if k.missed && spare == 0 {
+		d.missed = 1
+	}
+	ahead := max(0, blindMakes-coming-d.callers)
+	if s.warm > 0 {
+		d.warm = min(max(0, s.warm-d.callers), ahead)
+	}
+	if k.minIdle > 0 {
+		d.ready = min(max(0, k.minIdle-s.idle-spare-d.missed-d.warm), ahead-d.warm)
+	}
+	if d.total() > 0 {
+		if wait := k.barred - s.now; wait > 0 {
+			return decision{again: wait}
+		}
+		d.limit(room)
+		d.limit(k.breaker.Allowed(s.now, s.max) - coming)
+		if s.live == k.making+s.dying { // nothing says that makes go well
+			d.limit(blindMakes - coming)
+		}
+		if k.refusals > 0 { // try with one whether the gate is open again
+			d.limit(1 - k.asking)
+		}
+	}
+	if s.waiting > 0 || s.warm > 0 || k.minIdle > 0 || k.missed {
+		d.again = k.untilOverdue(s.now, d.again)
+	}
+	return d
+}
+
+// probe is decide in an outage: the one make that is tried, when it is due and
+// something wants it.
+func (k *maker[T]) probe(s supply, coming int) (d decision) {
+	switch {
+	case s.waiting > 0 || k.sought:
+		d.callers = 1
+	case k.missed:
+		d.missed = 1
+	case s.warm > 0:
+		d.warm = 1
+	case k.minIdle-s.idle > 0:
+		d.ready = 1
+	default:
+		return d
+	}
+	wait := max(k.breaker.RetryAfter(s.now), k.barred-s.now)
+	switch {
+	case coming > 0: // when it has ended the pool decides anew
+		return decision{again: k.untilOverdue(s.now, 0)}
+	case wait > 0:
+		return decision{again: wait}
+	}
+	return d
+}
+
+// untilOverdue returns the earlier of again, if that is not 0, and the time at
+// which a call of Make becomes overdue.
+func (k *maker[T]) untilOverdue(now, again time.Duration) time.Duration {
+	m := k.onTime.front
+	if m == nil {
+		return again
+	}
+	wait := max(1, m.began+k.gauge.Patience()-now)
+	if again > 0 {
+		wait = min(wait, again)
+	}
+	return wait
+}
+
+// lastCause is how the last make failed or was refused, if none has succeeded or
+// begun since; nil: it did not.
+func (k *maker[T]) lastCause() error {
+	if k.last == nil && k.refusals > 0 {
+		return k.barredBy
+	}
+	return k.last
+}
+
+// mayRenew reports whether nothing speaks against making a replacement.
+func (k *maker[T]) mayRenew(now time.Duration) bool {
+	return k.pending() == 0 && !k.breaker.Open() && k.refusals == 0 && k.barred <= now
+}
+
+// bar keeps makes from being tried for as long as a refusal said, or, if it did
+// not, for a time that doubles with each. Those of one burst count once.
+func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
+	first := now >= k.barred || k.refusals == 0
+	switch {
+	case retry > 0:
+		if until := plus(now, max(retry, barredFor)); until > k.barred {
+			k.barred, k.barredBy = until, err
+		}
+	case first:
+		k.barred, k.barredBy = plus(now, barredFor<<min(k.refusals, maxBarred)), err
+	}
+	if first {
+		k.refusals++
+	}
+}
+
+// barredFor is how long no make is tried after a refusal that did not say. It
+// doubles from refusal to refusal, up to maxBarred times.
+const (
+	barredFor = 50 * time.Millisecond
+	maxBarred = 5
+)

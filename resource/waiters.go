@@ -1,0 +1,488 @@
+package resource
+
+import (
+	"container/heap"
+	"context"
+	"time"
+
+	"github.com/respool/respool/internal/treap"
+)
+
+// Waiter is a caller that waits, as a [Queue] sees it.
+type Waiter struct {
+	Request Request       // what it asked for
+	Since   time.Duration // when it began to wait, since the pool was made
+	owner   any           // its *waiter[T]
+}
+
+// waiter is a caller that waits. Its owner is the waiting goroutine; the pool
+// has it from insert until it sends on ready or the owner takes it back.
+type waiter[T any] struct {
+	Waiter
+	ready chan struct{} // holds one
+
+	// Set before it is in the queue, then constant.
+	ctx      context.Context
+	deadline time.Duration // ctx's, on the pool's clock; 0: none
+	min      time.Duration // its MinRemaining, if there is an Eviction to ask
+	seat     int
+	joined   time.Duration
+	turn     int64 // ordinal among all that have waited; smaller ones came first
+
+	// Guarded by the pool's lock.
+	order                    *waitOrder[T] // that it is in; nil: none
+	pos                      int64         // its position there
+	node                     *treap.Node[*waiter[T]]
+	prev, next               *waiter[T] // in order.plain or late; next also in the chain of woken
+	prevUnasked, nextUnasked *waiter[T]
+	unasked                  bool          // no make was begun for it
+	timer                    int           // its index in the heap of deadlines, from 1; 0: none
+	late                     bool          // in late
+	lateAt                   time.Duration // when it was put there
+	passed                   int           // how often others were served before it
+	popped                   bool          // the Queue has given it out
+	seen                     uint64        // the last inspection that listed it
+	lease                    Lease[T]      // what it got
+	idle                     int64         // for how many ticks that was idle
+	err                      error         // or why nothing
+	rejected                 bool          // a policy refused it
+}
+
+// waiting reports whether the waiter is in the queue.
+func (w *waiter[T]) waiting() bool { return w.order != nil || w.late }
+
+// expired reports whether the context of w has ended, though its goroutine may
+// not have run since. To lend to it would keep the resource from the next for
+// as long as that takes: under overload, when many expire and processors are
+// busy, that is most of the time there is. One that waits on for lateFor has a
+// context that goes by another clock, and waits like every other.
+func (w *waiter[T]) expired(now time.Duration) bool {
+	return w.deadline != 0 && w.deadline <= now && now-w.deadline < lateFor
+}
+
+const lateFor = time.Second
+
+// waiterList is a doubly linked list.
+type waiterList[T any] struct {
+	front, back *waiter[T]
+	n           int
+}
+
+func (l *waiterList[T]) push(w *waiter[T]) {
+	w.prev, w.next = l.back, nil
+	if l.back != nil {
+		l.back.next = w
+	} else {
+		l.front = w
+	}
+	l.back = w
+	l.n++
+}
+
+func (l *waiterList[T]) remove(w *waiter[T]) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.front = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.back = w.prev
+	}
+	w.prev, w.next = nil, nil
+	l.n--
+}
+
+// waitOrder is waiters in the order of their positions. A list holds those that
+// any resource serves and that were added last; trees hold the others, by
+// position, with the MinRemaining as value.
+type waitOrder[T any] struct {
+	plain  waiterList[T]
+	others treap.Set[*waiter[T]] // not Fresh: those with a MinRemaining, and those that came back to an old position
+	fresh  treap.Set[*waiter[T]] // that ask for Fresh
+}
+
+func (o *waitOrder[T]) insert(w *waiter[T], pos int64) {
+	w.order, w.pos = o, pos
+	switch {
+	case w.Request.Fresh:
+		o.plant(&o.fresh, w)
+	case w.min > 0 || o.plain.back != nil && o.plain.back.pos > pos:
+		o.plant(&o.others, w)
+	default:
+		o.plain.push(w)
+	}
+}
+
+func (o *waitOrder[T]) plant(s *treap.Set[*waiter[T]], w *waiter[T]) {
+	if w.node == nil {
+		w.node = &treap.Node[*waiter[T]]{Item: w}
+	}
+	s.Insert(w.node, w.pos, int64(w.min))
+}
+
+func (o *waitOrder[T]) remove(w *waiter[T]) {
+	switch {
+	case !w.node.Member():
+		o.plain.remove(w)
+	case w.Request.Fresh:
+		o.fresh.Remove(w.node)
+	default:
+		o.others.Remove(w.node)
+	}
+	w.order = nil
+}
+
+// first returns the first waiter that r can serve; nil if there is none.
+func (o *waitOrder[T]) first(r reach) *waiter[T] {
+	var w *waiter[T]
+	if r.used > 0 {
+		w = o.plain.front
+		if o.others.Len() > 0 {
+			w = sooner(w, itemOf(o.others.FirstBelow(r.used)))
+		}
+	}
+	if o.fresh.Len() > 0 {
+		w = sooner(w, itemOf(o.fresh.FirstBelow(r.unused)))
+	}
+	return w
+}
+
+// last returns the last waiter; nil if there is none.
+func (o *waitOrder[T]) last() *waiter[T] {
+	w := o.plain.back
+	for _, other := range [...]*waiter[T]{itemOf(o.others.Last()), itemOf(o.fresh.Last())} {
+		if w == nil || other != nil && other.pos > w.pos {
+			w = other
+		}
+	}
+	return w
+}
+
+// sooner returns which of two waiters of one order is first. Either may be nil.
+func sooner[T any](a, b *waiter[T]) *waiter[T] {
+	if a == nil || b != nil && b.pos < a.pos {
+		return b
+	}
+	return a
+}
+
+// waitQueue is the callers that wait. No operation takes longer the more there
+// are (I12), but for logarithms. Its user holds the pool's lock.
+type waitQueue[T any] struct {
+	n     int           // all
+	line  waitOrder[T]  // by turn
+	given waitOrder[T]  // that a Queue has given out and nothing idle could serve, by when
+	late  waiterList[T] // whose context's deadline has passed, by when that was found
+	turns int64
+	gifts int64
+
+	// Those for whom no make was begun yet, by when they came.
+	unaskedFront, unaskedBack *waiter[T]
+
+	// By deadline: those that ask for Fresh, and the others. Kept only if
+	// timed, which is constant.
+	timed  bool
+	timers [2]timers[T]
+
+	seen uint64  // how many inspections there were
+	walk walk[T] // the inspection that is under way
+}
+
+// everyone is the reach that serves whoever waits.
+var everyone = reach{everything, everything}
+
+// active is how many wait whose deadline has not passed.
+func (q *waitQueue[T]) active() int { return q.n - q.late.n }
+
+// fresh is how many of the active ask for Fresh.
+func (q *waitQueue[T]) fresh() int { return q.line.fresh.Len() + q.given.fresh.Len() }
+
+// needs are the least MinRemaining that is asked for, by those that ask for
+// Fresh and by the others; everything: none of them waits.
+type needs struct{ used, fresh int64 }
+
+func (q *waitQueue[T]) needs() needs {
+	n := needs{everything, everything}
+	for _, o := range [...]*waitOrder[T]{&q.line, &q.given} {
+		if o.plain.n > 0 {
+			n.used = 0
+		} else if least, ok := o.others.Min(); ok {
+			n.used = min(n.used, least)
+		}
+		if least, ok := o.fresh.Min(); ok {
+			n.fresh = min(n.fresh, least)
+		}
+	}
+	return n
+}
+
+// servedBy reports whether r can serve one of the waiters whose needs are n.
+func (n needs) servedBy(r reach) bool { return n.used < r.used || n.fresh < r.unused }
+
+// front returns the waiter that came first; nil if none is active.
+func (q *waitQueue[T]) front() *waiter[T] {
+	w, given := q.line.first(everyone), q.given.first(everyone)
+	if w == nil || given != nil && given.turn < w.turn {
+		return given
+	}
+	return w
+}
+
+// back returns the waiter that came last; nil if none is active.
+func (q *waitQueue[T]) back() *waiter[T] {
+	if w := q.line.last(); w != nil {
+		return w
+	}
+	return q.given.last()
+}
+
+// mayPass reports whether a caller with that turn, 0 for a new one, may take
+// what is idle: no caller waits that came before.
+func (q *waitQueue[T]) mayPass(turn int64) bool {
+	w := q.front()
+	return w == nil || turn != 0 && turn < w.turn
+}
+
+// insert puts w in its position: at the end, or where it was if it has a turn.
+func (q *waitQueue[T]) insert(w *waiter[T]) {
+	if w.turn == 0 {
+		q.turns++
+		w.turn = q.turns
+	}
+	q.line.insert(w, w.turn)
+	q.n++
+	q.ask(w)
+	if q.timed && w.deadline != 0 {
+		heap.Push(q.timersOf(w), w)
+	}
+}
+
+// give moves w, which the Queue has given out, behind those given out before.
+func (q *waitQueue[T]) give(w *waiter[T]) {
+	q.line.remove(w)
+	q.gifts++
+	q.given.insert(w, q.gifts)
+}
+
+func (q *waitQueue[T]) remove(w *waiter[T]) {
+	q.walk.leave(w)
+	if w.late {
+		q.late.remove(w)
+		w.late = false
+	} else {
+		q.leaveOrder(w)
+	}
+	q.n--
+}
+
+// leaveOrder takes w out of all but late.
+func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
+	w.order.remove(w)
+	q.unask(w)
+	if w.timer > 0 {
+		q.untime(w)
+	}
+}
+
+// first returns the first waiter in line that r can serve and that has not
+// expired; nil if there is none. It moves those that have expired out of the
+// way, a bounded number: more reports whether it is to be called again.
+func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more bool) {
+	for range maxPerHold {
+		w := q.line.first(r)
+		if w == nil || !w.expired(now) {
+			return w, false
+		}
+		q.walk.leave(w)
+		q.leaveOrder(w)
+		w.late, w.lateAt = true, now
+		q.late.push(w)
+	}
+	return nil, true
+}
+
+// revive puts the late waiters back in line that wait on all the same, a bounded
+// number. It returns when it is to be called again; 0: there is none.
+func (q *waitQueue[T]) revive(now time.Duration) (at time.Duration) {
+	for range maxPerHold {
+		w := q.late.front
+		if w == nil {
+			return 0
+		}
+		if at = w.lateAt + lateFor; at > now {
+			return at
+		}
+		q.walk.leave(w)
+		q.late.remove(w)
+		w.late = false
+		q.line.insert(w, w.turn)
+		q.ask(w)
+	}
+	return now
+}
+
+// ask and unask add w to unasked and take it out.
+func (q *waitQueue[T]) ask(w *waiter[T]) {
+	w.prevUnasked, w.nextUnasked, w.unasked = q.unaskedBack, nil, true
+	if q.unaskedBack != nil {
+		q.unaskedBack.nextUnasked = w
+	} else {
+		q.unaskedFront = w
+	}
+	q.unaskedBack = w
+}
+
+func (q *waitQueue[T]) unask(w *waiter[T]) {
+	if !w.unasked {
+		return
+	}
+	if w.prevUnasked != nil {
+		w.prevUnasked.nextUnasked = w.nextUnasked
+	} else {
+		q.unaskedFront = w.nextUnasked
+	}
+	if w.nextUnasked != nil {
+		w.nextUnasked.prevUnasked = w.prevUnasked
+	} else {
+		q.unaskedBack = w.prevUnasked
+	}
+	w.prevUnasked, w.nextUnasked, w.unasked = nil, nil, false
+}
+
+// asker returns the context of the first waiter for whom no make was begun yet,
+// and notes that one is; nil if there is none.
+func (q *waitQueue[T]) asker() context.Context {
+	w := q.unaskedFront
+	if w == nil {
+		return nil
+	}
+	q.unask(w)
+	return w.ctx
+}
+
+// soonest returns the waiter whose deadline comes first, among those that ask
+// for Fresh or, if freshOnly is false, among all; nil if none has a deadline.
+func (q *waitQueue[T]) soonest(freshOnly bool) (w *waiter[T]) {
+	for i := range q.timers {
+		if t := q.timers[i]; (i == 0 || !freshOnly) && len(t) > 0 && (w == nil || t[0].deadline < w.deadline) {
+			w = t[0]
+		}
+	}
+	return w
+}
+
+// untime forgets the deadline of w.
+func (q *waitQueue[T]) untime(w *waiter[T]) { heap.Remove(q.timersOf(w), w.timer-1) }
+
+// refusable returns the first waiter that asks for Fresh or, if freshOnly is
+// false, the first of all, late ones left out; nil if there is none.
+func (q *waitQueue[T]) refusable(freshOnly bool) *waiter[T] {
+	if !freshOnly {
+		return q.front()
+	}
+	if w := itemOf(q.line.fresh.First()); w != nil {
+		return w
+	}
+	return itemOf(q.given.fresh.First())
+}
+
+// any returns a waiter, the first one if it is not late; nil if there is none.
+func (q *waitQueue[T]) any() *waiter[T] {
+	if w := q.front(); w != nil {
+		return w
+	}
+	return q.late.front
+}
+
+// timers is a heap of waiters by deadline.
+type timers[T any] []*waiter[T]
+
+func (q *waitQueue[T]) timersOf(w *waiter[T]) *timers[T] {
+	if w.Request.Fresh {
+		return &q.timers[0]
+	}
+	return &q.timers[1]
+}
+
+func (t timers[T]) Len() int           { return len(t) }
+func (t timers[T]) Less(i, j int) bool { return t[i].deadline < t[j].deadline }
+func (t timers[T]) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].timer, t[j].timer = i+1, j+1
+}
+
+func (t *timers[T]) Push(x any) {
+	w := x.(*waiter[T])
+	*t = append(*t, w)
+	w.timer = len(*t)
+}
+
+func (t *timers[T]) Pop() any {
+	last := len(*t) - 1
+	w := (*t)[last]
+	(*t)[last] = nil
+	*t = (*t)[:last]
+	w.timer = 0
+	return w
+}
+
+// walk is an inspection on its way through the queue: those given out, then the
+// line, then the late ones. It survives the removal of waiters, and what moves
+// meanwhile is listed at most once.
+type walk[T any] struct {
+	stage int
+	list  *waiter[T] // the next of the plain ones, or of the late ones
+	after int64      // position of the last one listed
+}
+
+// begin starts a walk.
+func (q *waitQueue[T]) begin() {
+	q.seen++
+	q.walk = walk[T]{list: q.given.plain.front}
+}
+
+// step returns the next waiter; nil at the end.
+func (q *waitQueue[T]) step() *waiter[T] {
+	k := &q.walk
+	for ; k.stage < 3; k.next(q) {
+		for {
+			w := k.list
+			if o := k.order(q); o != nil {
+				w = sooner(w, itemOf(o.others.After(k.after)))
+				w = sooner(w, itemOf(o.fresh.After(k.after)))
+			}
+			if w == nil {
+				break
+			}
+			if w == k.list {
+				k.list = w.next
+			}
+			k.after = w.pos
+			if w.seen != q.seen {
+				w.seen = q.seen
+				return w
+			}
+		}
+	}
+	return nil
+}
+
+func (k *walk[T]) order(q *waitQueue[T]) *waitOrder[T] {
+	return [...]*waitOrder[T]{&q.given, &q.line, nil}[k.stage]
+}
+
+// next goes on to the next stage.
+func (k *walk[T]) next(q *waitQueue[T]) {
+	k.stage++
+	k.after = 0
+	k.list = [...]*waiter[T]{nil, q.line.plain.front, q.late.front, nil}[k.stage]
+}
+
+// leave is called before w leaves the list that it is in.
+func (k *walk[T]) leave(w *waiter[T]) {
+	if k.list == w {
+		k.list = w.next
+	}
+}
