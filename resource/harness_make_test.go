@@ -15,7 +15,8 @@ type makeCall struct {
 	began  time.Time
 	deaf   bool // does not listen to ctx: set by the script or auto
 	answer chan func() (*item, error)
-	ended  bool // guarded by h.mu
+	ended  bool      // guarded by h.mu
+	cut    time.Time // when its context ended, if it is deaf; guarded by h.mu
 }
 
 // doMake is the Config's Make: it waits for the script's word. Unless it is
@@ -47,6 +48,9 @@ func (h *harness) doMake(ctx context.Context) (*item, error) {
 			if !m.isDeaf() {
 				return nil, ctx.Err()
 			}
+			h.mu.Lock()
+			m.cut = time.Now()
+			h.mu.Unlock()
 			done = nil
 		}
 	}
@@ -58,7 +62,8 @@ func (h *harness) doMake(ctx context.Context) (*item, error) {
 func (h *harness) checkPlaces() {
 	n := len(h.living)
 	for _, m := range h.makes {
-		if !m.ended && time.Since(m.began) < h.grace {
+		abandoned := time.Since(m.began) >= h.grace || !m.cut.IsZero() && time.Since(m.cut) >= time.Second
+		if !m.ended && !abandoned {
 			n++
 		}
 	}

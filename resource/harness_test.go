@@ -242,3 +242,22 @@ func (h *harness) hijack(l resource.Lease[*item]) (*item, bool) {
 	}
 	return it, ok
 }
+
+// inBubble runs f in a bubble with a pool for cfg, which is closed in the end.
+func inBubble[T any](t *testing.T, cfg resource.Config[T], f func(p *resource.Pool[T])) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p, err := resource.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Hour)
+			defer cancel()
+			if err := p.Close(ctx); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		}()
+		f(p)
+	})
+}

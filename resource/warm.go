@@ -27,7 +27,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 		p.unlock()
 		return ErrClosed
 	}
-	w.missing = n - (p.live - p.dying)
+	w.missing = n - p.exist() - p.maker.coming(p.max)
 	for _, other := range p.warming {
 		w.missing -= max(0, other.missing-other.begun)
 	}
@@ -86,7 +86,7 @@ func (p *Pool[T]) warmed() {
 // warmth is how many makes Warm calls for. The pool is locked.
 func (p *Pool[T]) warmth() (more int) {
 	for _, w := range p.warming {
-		more = max(more, w.n-(p.live-p.dying))
+		more = max(more, w.n-p.exist()-p.maker.coming(p.max))
 	}
 	return more
 }

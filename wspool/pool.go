@@ -51,7 +51,9 @@ func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, erro
 }
 
 // TryAcquire lends an idle connection, or returns false if there is none or
-// somebody waits. It does not wait for other callers and never dials.
+// another caller waits. It does not wait for other callers. If it returns false
+// and there is room a dial begins in the background, one at a time, so that a
+// later call may succeed.
 func (p *Pool) TryAcquire() (*Conn, bool) { return tryBorrow(p.pool) }
 
 // Do lends a connection to f and ends the lease when f returns: with
