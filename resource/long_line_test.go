@@ -19,7 +19,7 @@ import (
 // collector, which serve the small size better.
 const (
 	smallLine   = 2_000
-	largeLine   = 32_000
+	largeLine   = 16_000
 	maxExponent = 1.5
 )
 
@@ -250,10 +250,10 @@ func TestI12_LongLines(t *testing.T) {
 				return took
 			}
 			small, large := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
-			for range 3 {
+			for range 2 {
 				small, large = min(small, cost(smallLine)), min(large, cost(largeLine))
 			}
-			x := math.Log(float64(large)/float64(small)) / math.Log(largeLine/smallLine)
+			x := math.Log(float64(large)/float64(small)) / math.Log(float64(largeLine)/smallLine)
 			t.Logf("%d: %v, %d: %v; exponent %.2f", smallLine, small, largeLine, large, x)
 			if x > maxExponent {
 				t.Errorf("the exponent is %.2f, over %v", x, maxExponent)
