@@ -4,8 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/puddle/v2"
-
 	"github.com/respool/respool/internal/claim"
 )
 
@@ -33,7 +31,8 @@ type entry[T any] struct {
 	made   time.Duration // when its making began
 	spread float64
 	phase  uint64 // which of its leases are sampled
-	res    *puddle.Resource[*entry[T]]
+	res    resident[*entry[T]]
+	era    *era
 	quota  Done
 
 	// What Health found, set by who has the entry to itself.

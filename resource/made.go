@@ -3,8 +3,6 @@ package resource
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/jackc/puddle/v2"
 )
 
 // infancy is how long a resource that nobody has used must live for its making
@@ -12,8 +10,8 @@ import (
 const infancy = 5 * time.Second
 
 // makeDone puts what was made into the pool.
-func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
-	e := res.Value()
+func (p *Pool[T]) makeDone(m *making[T], res resident[*entry[T]]) {
+	e := res.res.Value()
 	p.lock()
 	p.startClock()
 	e.id, e.res, e.index = p.nextID(), res, len(p.all)
@@ -26,9 +24,6 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 	if !e.word.Doomed() { // else Watch found it dead: no success
 		p.lastMake = nil
 		ended = p.breaker.Made(p.max)
-	}
-	if m.epoch != p.epoch {
-		p.condemn(e, p.reset, &p.n.other)
 	}
 	p.put(e, false)
 	p.warmed(nil)

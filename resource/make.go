@@ -12,7 +12,7 @@ import (
 // startMake until it has succeeded, failed or been abandoned.
 type making[T any] struct {
 	ctx     context.Context // with the values of the caller for whom it is
-	epoch   int             // of Reset, when it began
+	era     *era            // in which it began
 	quota   Done
 	began   time.Duration // Make, on the pool's clock
 	took    time.Duration
@@ -31,7 +31,7 @@ func (p *Pool[T]) startMake(ctx context.Context) {
 	p.busy++
 	p.asking++
 	p.sought, p.owed = false, false
-	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), epoch: p.epoch})
+	go p.make(&making[T]{ctx: context.WithoutCancel(ctx), era: p.era})
 }
 
 // make runs one attempt to its end. Each function that is not ours is guarded
@@ -49,7 +49,7 @@ func (p *Pool[T]) make(m *making[T]) {
 		p.withdraw()
 		return
 	}
-	res, err := p.life.Acquire(context.WithValue(m.ctx, makingKey{}, m))
+	res, err := p.life.make(context.WithValue(m.ctx, makingKey{}, m))
 	// The permit goes back first: the next make may want it.
 	if err != nil {
 		p.passGate(gate, Outcome{Verdict: Failed, Err: err, Latency: m.took})
@@ -178,7 +178,7 @@ func (p *Pool[T]) callMake(ctx context.Context, m *making[T], result chan<- made
 		r.err = err
 		return
 	}
-	e = &entry[T]{pool: p, value: v, made: m.began, spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since()}
+	e = &entry[T]{pool: p, value: v, made: m.began, spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, era: m.era, born: p.since()}
 	if p.cfg.Watch != nil {
 		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.doom(e, cause) }) }); broke != nil {
 			r.err = broke

@@ -3,13 +3,10 @@ package resource
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/jackc/puddle/v2"
 
 	"github.com/respool/respool/internal/budget"
 	"github.com/respool/respool/internal/growth"
@@ -76,8 +73,9 @@ type Pool[T any] struct {
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
 
-	life    *puddle.Pool[*entry[T]] // makes, counts and destroys
-	ctx     context.Context         // ends at Close
+	life    life[*entry[T]] // makes, counts and destroys
+	endings endings
+	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	idle    sync.Pool    // of *waiter[T]
 	panics  atomic.Int64 // contained
@@ -91,24 +89,26 @@ type Pool[T any] struct {
 	over   bool // drained is closed
 
 	// How many there are, and where.
-	max     int
-	live    int // idle + leased + making + dying
-	making  int
-	asking  int // of those, waiting for a Quota or MakeGate
-	dying   int // being destroyed
-	aside   int // idle, but a policy looks at it
-	lost    int // abandoned makes
-	claimed int // places wanted of the total, if shared
-	granted int // places got of the total and not used yet
-	busy    int // goroutines of the pool's own that Close waits for
-	ids     uint64
-	all     []*entry[T] // made, not gone
-	shelf   shelfList[T]
-	taken   int   // seats
-	crowd   int   // callers who met at mu lately
-	epoch   int   // how many Resets
-	reset   error // why the last one
-	unfit   bool  // some entry's unfit is set
+	max      int
+	live     int // idle + leased + making + dying
+	making   int
+	asking   int                    // of those, waiting for a Quota or MakeGate
+	dying    int                    // being destroyed
+	aside    int                    // idle, but a policy looks at it
+	asides   map[*entry[T]]struct{} // those
+	lost     int                    // abandoned makes
+	claimed  int                    // places wanted of the total, if shared
+	granted  int                    // places got of the total and not used yet
+	busy     int                    // goroutines of the pool's own that Close waits for
+	ids      uint64
+	all      []*entry[T] // made, not gone
+	shelf    shelfList[T]
+	taken    int  // seats
+	crowd    int  // callers who met at mu lately
+	era      *era // that of what is made now
+	discards discards[T]
+	reaper   reaper
+	unfit    bool // some entry's unfit is set
 
 	// Who waits.
 	waiters waitList[T]
@@ -180,6 +180,8 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		base:    time.Now(),
 		max:     cfg.MaxSize,
 		drained: make(chan struct{}),
+		era:     new(era),
+		reaper:  newReaper(),
 	}
 	p.tellsEnd = p.cfg.Trace.Ended != nil
 	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
@@ -196,18 +198,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	// puddle's own bound is out of the way: this pool's maximum changes, and
-	// is kept by live ≤ max before puddle is asked.
-	life, err := puddle.NewPool(&puddle.Config[*entry[T]]{
-		Constructor: p.construct,
-		Destructor:  p.destruct,
-		MaxSize:     math.MaxInt32,
-	})
-	if err != nil {
-		p.cancel()
-		return nil, err
-	}
-	p.life = life
+	p.life.construct, p.life.destruct = p.construct, p.destruct
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -295,13 +286,7 @@ func (p *Pool[T]) Resize(max int) error {
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)
-		for e := p.shelf.bottom; e != nil && p.live-p.dying > p.max; {
-			up := e.up
-			if !e.aside {
-				p.retire(e, ErrShrunk, &p.n.other)
-			}
-			e = up
-		}
+		p.reap()
 	}
 	p.warmed(nil) // fewer may be enough now
 	p.grow()
@@ -317,11 +302,6 @@ func (p *Pool[T]) Reset(cause error) {
 	}
 	p.lock()
 	defer p.unlock()
-	p.epoch++
-	p.reset = cause
-	// From the end: retiring moves the last one into the freed place.
-	for i := len(p.all) - 1; i >= 0; i-- {
-		p.condemn(p.all[i], cause, &p.n.other)
-	}
+	p.endEra(cause)
 	p.grow()
 }

@@ -52,7 +52,7 @@ func (p *Pool[T]) heir() bool {
 		e := p.fading[0].e
 		p.fading[0] = fading[T]{}
 		p.fading = p.fading[1:]
-		p.owed = e.place != gone && !e.word.Doomed()
+		p.owed = e.place != gone && !e.invalid()
 	}
 	return p.owed
 }
@@ -69,7 +69,7 @@ func (p *Pool[T]) roll(clock func() time.Duration) {
 		p.fading = p.fading[1:]
 		e := f.e
 		switch {
-		case e.place == gone || e.word.Doomed():
+		case e.place == gone || e.invalid():
 		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
 			p.owed = true
 			p.retire(e, f.end, &p.n.evicted)
