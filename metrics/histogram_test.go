@@ -123,7 +123,7 @@ func TestHistogram_ByHand(t *testing.T) {
 	if got := math.Log2(float64(h.Quantile(1))); math.Abs(got-20.75) > 1e-6 {
 		t.Errorf("beyond all it is 2^%v", got)
 	}
-	for _, first := range []int{251, 252, 1 << 40} { // the last bucket ends at 2^63 ns, or beyond
+	for _, first := range []int{251, 252, math.MaxInt} { // the last bucket ends at 2^63 ns, or beyond
 		h := metrics.Histogram{Count: 2, First: first, Buckets: []int64{1}}
 		if got := h.Quantile(1); got < math.MaxInt64-1e10 {
 			t.Errorf("with bucket %d the largest is %v", first, got)

@@ -116,7 +116,7 @@ func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
 				return err
 			}
 		}
-		if !l.e.word.Doomed() {
+		if !l.e.invalid() {
 			return nil
 		}
 		p.drop(*l, nil) // found dead on the way here

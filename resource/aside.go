@@ -9,22 +9,27 @@ package resource
 func (p *Pool[T]) setAside(e *entry[T]) {
 	p.shelf.setAside(e)
 	p.aside++
+	if p.asides == nil {
+		p.asides = make(map[*entry[T]]struct{})
+	}
+	p.asides[e] = struct{}{}
 }
 
 // backFromAside ends setAside: e may be lent again, or goes if something was
 // decided about it meanwhile. It reports whether e is still there. The pool is
 // locked.
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
-	p.shelf.backFromAside(e)
 	p.aside--
+	delete(p.asides, e)
+	defer func() { e.aside = false }() // until then it is not among the discards
 	switch {
-	case e.word.Doomed():
-		p.retire(e, e.cause, e.count)
-	case p.closed:
-		p.retire(e, ErrClosed, &p.n.other)
+	case e.invalid():
+		cause, count := p.whyInvalid(e)
+		p.retire(e, cause, count)
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
 	default:
+		p.shelf.backFromAside(e)
 		return true
 	}
 	return false

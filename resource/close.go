@@ -40,7 +40,7 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 			return p.closeError(ctx)
 		}
 	}
-	p.life.Close() // only waits for the last steps of puddle's goroutines
+	p.life.close()
 	return nil
 }
 
@@ -56,32 +56,34 @@ func (p *Pool[T]) shut() {
 	if p.shared != nil {
 		p.leaveTotal()
 	}
-	p.clearSeats(0)
-	for e := p.shelf.first(NewestFirst, nil); e != nil; e = p.shelf.first(NewestFirst, nil) {
-		p.retire(e, ErrClosed, &p.n.other)
-	}
+	p.endEra(ErrClosed)
 }
 
 // named is how many leased resources a CloseError names.
 const named = 16
 
 func (p *Pool[T]) closeError(ctx context.Context) error {
-	err := ctxError(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := &CloseError{Err: err, Busy: p.busy}
-	e.Load, _ = p.load()
-	e.Leased = p.leasedIDs(nil)
+	e := &CloseError{Err: ctxError(ctx)}
+	p.addOut(e)
 	return e
 }
 
-// leasedIDs adds to ids those of leased resources, as long as it has less than
-// named. The pool is locked.
-func (p *Pool[T]) leasedIDs(ids []uint64) []uint64 {
-	for _, e := range p.all {
-		if e.place != shelf && len(ids) < named {
-			ids = append(ids, e.id)
+// addOut adds to e what is out. The IDs are not of the same instant as the rest:
+// to find them among many resources takes more than one hold of the lock.
+func (p *Pool[T]) addOut(e *CloseError) {
+	p.mu.Lock()
+	load, _ := p.load()
+	e.Busy += p.busy
+	p.mu.Unlock()
+	e.Load.add(load)
+	most := min(named, len(e.Leased)+load.Leased)
+	p.eachEntry(func(entry *entry[T]) bool {
+		if len(e.Leased) == most {
+			return false
 		}
-	}
-	return ids
+		if entry.place != shelf {
+			e.Leased = append(e.Leased, entry.id)
+		}
+		return true
+	})
 }

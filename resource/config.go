@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -12,6 +13,10 @@ const (
 	DefaultMakeTimeout   = 30 * time.Second
 	DefaultSweepInterval = 10 * time.Second
 )
+
+// MinSweepInterval is the least [Config.SweepInterval]: a sweep visits every
+// resource, and back to back they would keep a processor busy.
+const MinSweepInterval = 10 * time.Millisecond
 
 // Config says how to make, end and judge resources. [New] copies it. Only Make
 // and MaxSize are required; every other zero value is a working default.
@@ -47,7 +52,8 @@ type Config[T any] struct {
 	Broken func(err error) bool
 
 	// MaxSize is how many resources may exist at once, those being made and
-	// being destroyed included. Required, at least 1; [Pool.Resize] changes it.
+	// being destroyed included. Required, from 1 to 2³¹-1; [Pool.Resize] changes
+	// it.
 	MaxSize int
 	// MinIdle is how many to keep ready: made in the background from [New]
 	// on, when one is destroyed, when callers had to wait, and at each
@@ -59,7 +65,7 @@ type Config[T any] struct {
 	// and what it may still return is destroyed. Zero: DefaultMakeTimeout.
 	MakeTimeout time.Duration
 	// SweepInterval is how often idle resources are held against Eviction,
-	// Health and MinIdle. Zero: DefaultSweepInterval.
+	// Health and MinIdle, at least MinSweepInterval. Zero: DefaultSweepInterval.
 	SweepInterval time.Duration
 
 	Order  Order      // which idle resource is lent; zero: NewestFirst
@@ -118,7 +124,7 @@ func (c *Config[T]) check() error {
 	}
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
-	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
+	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, MinSweepInterval)
 	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
 	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
 	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
@@ -128,8 +134,8 @@ func (c *Config[T]) check() error {
 	return fmt.Errorf("resource: bad Config: %w", errors.Join(bad...))
 }
 
-// maxMaxSize leaves room in puddle's 32-bit counts.
-const maxMaxSize = 1 << 30
+// maxMaxSize is the largest int of a 32-bit platform.
+const maxMaxSize = math.MaxInt32
 
 func checkSize(max int) error {
 	if max < 1 || max > maxMaxSize {

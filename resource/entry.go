@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/puddle/v2"
-
 	"github.com/respool/respool/internal/claim"
 	"github.com/respool/respool/internal/treap"
 )
@@ -35,9 +33,11 @@ type entry[T any] struct {
 	made   time.Duration // when its making began
 	spread float64
 	phase  uint64 // which of its leases are sampled
-	res    *puddle.Resource[*entry[T]]
-	epoch  int                     // of Reset, when its making began
+	res    resident[*entry[T]]
+	era    *era
+	spared error                   // it is lent once and then destroyed with this cause; nil: it is not
 	cancel context.CancelCauseFunc // ends the context that Make was given
+	making *making[T]              // that it comes from, until makeDone
 	quota  Done
 
 	// What Health found, set by who has the entry to itself.

@@ -12,3 +12,14 @@ func (p *Pool[T]) Locked(f func()) bool {
 	f()
 	return true
 }
+
+// Shards returns how many puddle pools there are, and how many resources the one
+// that has most of them counts.
+func (p *Pool[T]) Shards() (n, most int) {
+	p.life.mu.Lock()
+	defer p.life.mu.Unlock()
+	for _, s := range p.life.shards {
+		most = max(most, s.n)
+	}
+	return len(p.life.shards), most
+}

@@ -118,7 +118,7 @@ func TestFresh_Stress(t *testing.T) {
 			p, err := resource.New(resource.Config[*worn]{
 				Make:    func(context.Context) (*worn, error) { return &worn{}, nil },
 				MaxSize: 3, MinIdle: 1, Queue: queue,
-				SweepInterval: time.Millisecond,
+				SweepInterval: resource.MinSweepInterval,
 				Health:        freely{},
 			})
 			if err != nil {

@@ -63,18 +63,19 @@ func (s *idleSet[T]) pushUnder(e *entry[T]) {
 func (s *idleSet[T]) enter(e *entry[T], stamp int64) {
 	e.place, e.stamp, e.virgin = shelf, stamp, e.unused()
 	e.inTree = e.unfit > 0
-	if e.inTree {
+	if e.inTree && !e.aside {
 		s.plant(e)
 	}
 	s.n++
 }
 
-// remove takes e, which no policy looks at, out of the set.
+// remove takes e out of the set.
 func (s *idleSet[T]) remove(e *entry[T]) {
-	if e.inTree {
-		s.tree(e).Remove(e.node)
-	} else {
+	switch {
+	case !e.inTree:
 		s.unlink(e)
+	case !e.aside:
+		s.tree(e).Remove(e.node)
 	}
 	e.inTree = false
 	e.place = out

@@ -54,9 +54,33 @@ func (p *Pool[T]) list(in *Inspection, limit int) {
 	}
 }
 
-// listResources goes through the pool's list from the end. What is retired
-// meanwhile is replaced there by the last one: that was listed, which it knows.
+// listResources adds to in as list does, and returns what it has added.
 func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) {
+	p.mu.Lock()
+	n := min(len(p.all), limit-len(in.Resources))
+	p.mu.Unlock()
+	if n <= 0 {
+		return nil
+	}
+	in.Resources = slices.Grow(in.Resources, n)
+	listed = make([]*entry[T], 0, n)
+	p.eachEntry(func(e *entry[T]) bool {
+		if len(in.Resources) == limit {
+			return false
+		}
+		if !e.discarded() {
+			listed = append(listed, e)
+			in.Resources = append(in.Resources, p.inspect(e))
+		}
+		return true
+	})
+	return listed
+}
+
+// eachEntry calls f for each resource, with the pool locked, until f returns false.
+// It goes through the pool's list from the end, a few at a time. What is retired
+// meanwhile is replaced there by the last one: that was visited, which it knows.
+func (p *Pool[T]) eachEntry(f func(e *entry[T]) bool) {
 	p.listing.Lock()
 	defer p.listing.Unlock()
 	p.mu.Lock()
@@ -64,34 +88,27 @@ func (p *Pool[T]) listResources(in *Inspection, limit int) (listed []*entry[T]) 
 	p.listings++
 	stamp := p.listings
 	p.mu.Unlock()
-	n := min(from, limit-len(in.Resources))
-	if n <= 0 {
-		return nil
-	}
-	in.Resources = slices.Grow(in.Resources, n)
-	listed = make([]*entry[T], 0, n)
-	for holds := 1; from > 0 && len(in.Resources) < limit; holds++ {
+	more := true
+	for holds := 1; from > 0 && more; holds++ {
 		p.mu.Lock() // not lock: it would count as a caller
-		now := p.since()
 		upTo := min(from, len(p.all))
-		for from = max(0, upTo-listChunk); upTo > from && len(in.Resources) < limit; {
+		for from = max(0, upTo-listChunk); upTo > from && more; {
 			upTo--
 			if e := p.all[upTo]; e.seen != stamp {
 				e.seen = stamp
-				listed = append(listed, e)
-				in.Resources = append(in.Resources, p.inspect(e, now))
+				more = f(e)
 			}
 		}
 		p.mu.Unlock()
 		makeWay(holds)
 	}
-	return listed
 }
 
 // inspect says how e is. What is between two hands counts as leased, as in Stats.
 // The pool is locked.
-func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
+func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	word := e.word.Load()
+	now := p.since()
 	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
 	idle := int64(0)
 	switch {
@@ -110,11 +127,8 @@ func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
 	}
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
-	switch {
-	case e.word.Doomed():
-		r.Doomed = e.cause
-	case p.closed:
-		r.Doomed = ErrClosed
+	if e.invalid() {
+		r.Doomed, _ = p.whyInvalid(e)
 	}
 	return r
 }

@@ -9,6 +9,10 @@ import (
 // DefaultForgetAfter is what zero means in [KeyedConfig.ForgetAfter].
 const DefaultForgetAfter = time.Minute
 
+// MinForgetAfter is the least [KeyedConfig.ForgetAfter]: all keys are visited as
+// often.
+const MinForgetAfter = time.Millisecond
+
 // KeyedConfig says what the pools of a [Keyed] are like. [NewKeyed] copies it.
 type KeyedConfig[K comparable, T any] struct {
 	// Config returns the Config of the pool for key; its MaxSize is the most
@@ -25,12 +29,13 @@ type KeyedConfig[K comparable, T any] struct {
 
 	// MaxTotal is how many resources of all keys may exist at once, those
 	// being made (or waiting for their MakeGate) and being destroyed
-	// included. Required, at least 1;
+	// included. Required, from 1 to 2³¹-1;
 	// [Keyed.Resize] changes it.
 	MaxTotal int
 
 	// ForgetAfter is how long a key must have been without resources and
-	// without use to be forgotten. Zero: DefaultForgetAfter.
+	// without use to be forgotten, at least MinForgetAfter. Zero:
+	// DefaultForgetAfter.
 	ForgetAfter time.Duration
 }
 
@@ -43,8 +48,8 @@ func (c *KeyedConfig[K, T]) check() error {
 	if err := checkSize(c.MaxTotal); err != nil {
 		bad = append(bad, fmt.Errorf("MaxTotal %w", err))
 	}
-	if c.ForgetAfter < 0 {
-		bad = append(bad, fmt.Errorf("ForgetAfter is %v, not at least 0", c.ForgetAfter))
+	if c.ForgetAfter != 0 && c.ForgetAfter < MinForgetAfter {
+		bad = append(bad, fmt.Errorf("ForgetAfter is %v, not 0 or at least %v", c.ForgetAfter, MinForgetAfter))
 	}
 	if bad == nil {
 		return nil

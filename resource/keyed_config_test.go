@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,17 +14,17 @@ import (
 )
 
 func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
-	_, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: -1, ForgetAfter: -time.Second})
+	_, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: -1, ForgetAfter: resource.MinForgetAfter - 1})
 	if err == nil {
 		t.Fatal("a bad KeyedConfig passed")
 	}
-	for _, want := range []string{"Config is nil", "MaxTotal is -1", "ForgetAfter is -1s"} {
+	for _, want := range []string{"Config is nil", "MaxTotal is -1", "ForgetAfter is 999.999µs"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
 	}
 	config := func(string) (resource.Config[int], error) { return resource.Config[int]{}, nil }
-	for _, total := range []int{0, -5, 1<<30 + 1} {
+	for _, total := range []int{0, -5, math.MinInt} {
 		if _, err := resource.NewKeyed(resource.KeyedConfig[string, int]{Config: config, MaxTotal: total}); err == nil {
 			t.Errorf("MaxTotal %d passed", total)
 		}

@@ -97,7 +97,7 @@ func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 			all = append(all, m)
 			mu.Unlock()
 			cfg := resource.Config[int]{
-				MaxSize: 2, SweepInterval: time.Millisecond,
+				MaxSize: 2, SweepInterval: resource.MinSweepInterval,
 				Make:    func(context.Context) (int, error) { m.meddle(); return key, nil },
 				Destroy: func(int, error) { m.meddle() },
 				Watch:   func(_ int, doom func(error)) { m.meddle() },

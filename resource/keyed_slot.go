@@ -107,7 +107,7 @@ func (k *Keyed[K, T]) drop(s *slot[K, T]) {
 
 // ended sees p out, which has just been drained.
 func (k *Keyed[K, T]) ended(p *Pool[T]) {
-	p.life.Close() // waits for the last steps of puddle's goroutines
+	p.life.close()
 	k.drop(p.slot.(*slot[K, T]))
 	k.end()
 }
@@ -201,12 +201,7 @@ func (k *Keyed[K, T]) Close(ctx context.Context) error {
 func (k *Keyed[K, T]) closeError(ctx context.Context) error {
 	sum := &CloseError{Err: ctxError(ctx)}
 	for _, p := range k.All() {
-		p.mu.Lock()
-		l, _ := p.load()
-		sum.Load.add(l)
-		sum.Busy += p.busy
-		sum.Leased = p.leasedIDs(sum.Leased)
-		p.mu.Unlock()
+		p.addOut(sum)
 	}
 	sum.Load.Max, _, _ = k.common.budget.Levels()
 	return sum

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -122,7 +123,7 @@ func TestKeyedResize(t *testing.T) {
 		h.wantLoad(resource.Load{Idle: 2})
 		h.resize(1)
 		h.wantLoad(resource.Load{Idle: 1})
-		for _, bad := range []int{0, -1, 1<<30 + 1} {
+		for _, bad := range []int{0, -1, math.MinInt} {
 			if err := h.k.Resize(bad); err == nil {
 				t.Errorf("Resize(%d) passed", bad)
 			}

@@ -144,7 +144,7 @@ func (p *Pool[T]) release(e *entry[T]) {
 	p.vacatePlace(false)
 	p.grow()
 	p.unlock()
-	e.res.Hijack()
+	p.life.hijack(e.res)
 }
 
 // end ends the lease and either destroys the resource, with cause, or gives it

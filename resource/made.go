@@ -3,8 +3,6 @@ package resource
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/jackc/puddle/v2"
 )
 
 // infancy is how long a resource that nobody has used must live for its making
@@ -12,8 +10,10 @@ import (
 const infancy = 5 * time.Second
 
 // makeDone puts what was made into the pool.
-func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
-	e := res.Value()
+func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
+	e := res.res.Value()
+	m := e.making
+	e.making = nil
 	p.lock()
 	p.startClock()
 	e.id, e.res, e.index = p.nextID(), res, len(p.all)
@@ -30,8 +30,8 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 			ended = k.breaker.Made(p.max)
 		}
 	}
-	if m.epoch != p.epoch {
-		p.putOld(e, stale)
+	if e.era.over.Load() && !stale {
+		p.putOld(e)
 	} else {
 		p.put(e, false)
 	}
@@ -48,20 +48,21 @@ func (p *Pool[T]) makeDone(m *making[T], res *puddle.Resource[*entry[T]]) {
 }
 
 // putOld finds the place of e, whose making began before the last Reset: it is
-// destroyed, unless that Reset spared it for a caller that waits and would not
-// get anything else in time. That lease is its only one, as put destroys it
+// destroyed, unless a caller waits that the Reset spared it for, and that would
+// not get anything else in time. That lease is its only one, as put destroys it
 // then. The pool is locked.
-func (p *Pool[T]) putOld(e *entry[T], stale bool) {
-	if !stale && !p.closed && !p.ordered && !e.word.Doomed() && p.live-p.dying <= p.max {
+func (p *Pool[T]) putOld(e *entry[T]) {
+	if !p.closed && !p.ordered && !e.word.Doomed() && p.live-p.dying <= p.max {
 		now := p.since()
-		if w, more := p.waiters.first(e.reach(), now); w != nil {
+		w, more := p.waiters.first(e.reach(), now)
+		p.more = p.more || more
+		if w != nil {
+			e.spared, e.era = e.era.cause, new(era) // one of its own, which does not end
 			p.grant(e, w, now)
 			return
-		} else if more {
-			p.more = true
 		}
 	}
-	p.retire(e, p.reset, &p.n.other)
+	p.put(e, false)
 }
 
 // report tells the call of MakeOne that m is for, if there is one.

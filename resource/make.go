@@ -22,7 +22,7 @@ type making[T any] struct {
 	lost    bool        // abandoned: callMake puts away what is left
 
 	// Guarded by the pool's lock.
-	epoch      int           // of Reset, when it called Make
+	era        *era          // in which it called Make
 	began      time.Duration // that, on the pool's clock
 	group      *makeGroup[T] // that it is in, or was when a Reset canceled it; nil: it has not called Make
 	prev, next *making[T]    // there
@@ -52,7 +52,7 @@ func (p *Pool[T]) startMake(m *making[T]) {
 // beginMake notes that m calls Make next. The pool is locked.
 func (p *Pool[T]) beginMake(m *making[T]) {
 	now := p.since()
-	m.epoch = p.epoch
+	m.era = p.era
 	p.maker.begin(m, now)
 	p.growAgain(now, p.maker.gauge.Patience())
 }
@@ -79,7 +79,7 @@ func (p *Pool[T]) make(m *making[T]) {
 		p.withdraw(m)
 		return
 	}
-	res, err := p.life.Acquire(context.WithValue(m.asker, makingKey{}, m))
+	res, err := p.life.make(context.WithValue(m.asker, makingKey{}, m))
 	// The permit goes back first: the next make may want it.
 	if err != nil {
 		m.cancel(nil)
@@ -87,7 +87,7 @@ func (p *Pool[T]) make(m *making[T]) {
 		p.makeFailed(m, err)
 	} else {
 		p.passGate(gate, Outcome{Verdict: OK, Latency: m.took})
-		p.makeDone(m, res)
+		p.makeDone(res)
 	}
 }
 
@@ -259,7 +259,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 		return
 	}
 	e = &entry[T]{
-		pool: p, value: v, made: m.began, epoch: m.epoch, cancel: m.cancel,
+		pool: p, value: v, made: m.began, era: m.era, cancel: m.cancel, making: m,
 		spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since(),
 	}
 	if late { // its context, which is to live as long as the resource, has ended

@@ -3,13 +3,10 @@ package resource
 import (
 	"context"
 	"fmt"
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/jackc/puddle/v2"
 
 	"github.com/respool/respool/internal/budget"
 )
@@ -76,12 +73,13 @@ type Pool[T any] struct {
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
 
-	life         *puddle.Pool[*entry[T]] // makes, counts and destroys
-	ctx          context.Context         // ends at Close
+	life         life[*entry[T]] // makes, counts and destroys
+	endings      endings
+	ctx          context.Context // ends at Close
 	cancel       context.CancelFunc
 	spareWaiters sync.Pool    // of *waiter[T]
 	panics       atomic.Int64 // contained
-	listing      sync.Mutex   // held by the one who lists what there is; locked before mu
+	listing      sync.Mutex   // held by the goroutine that lists what there is; locked before mu
 	drained      chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
@@ -91,21 +89,23 @@ type Pool[T any] struct {
 	over   bool // drained is closed
 
 	// How many there are, and where.
-	max     int
-	live    int // idle + leased + making + dying
-	dying   int // being destroyed
-	aside   int // idle, but a policy looks at it
-	claimed int // places wanted of the total, if shared
-	granted int // places got of the total and not used yet
-	busy    int // goroutines of the pool's own that Close waits for
-	ids     uint64
-	all     []*entry[T] // made, not gone
-	shelf   idleSet[T]
-	taken   int   // seats
-	crowd   int   // callers who met at mu lately
-	epoch   int   // how many Resets
-	reset   error // why the last one
-	unfit   bool  // some entry's unfit is set
+	max      int
+	live     int                    // idle + leased + making + dying
+	dying    int                    // being destroyed
+	aside    int                    // idle, but a policy looks at it
+	asides   map[*entry[T]]struct{} // those
+	claimed  int                    // places wanted of the total, if shared
+	granted  int                    // places got of the total and not used yet
+	busy     int                    // goroutines of the pool's own that Close waits for
+	ids      uint64
+	all      []*entry[T] // made, not gone
+	shelf    idleSet[T]
+	taken    int  // seats
+	crowd    int  // callers who met at mu lately
+	era      *era // that of what is made now
+	discards discards[T]
+	reaper   reaper
+	unfit    bool // some entry's unfit is set
 
 	// Who waits.
 	waiters  waitQueue[T]
@@ -173,6 +173,8 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		base:    time.Now(),
 		max:     cfg.MaxSize,
 		drained: make(chan struct{}),
+		era:     new(era),
+		reaper:  newReaper(),
 	}
 	p.tellsEnd = p.cfg.Trace.Ended != nil
 	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
@@ -192,18 +194,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
 	p.waiters.timed = p.gated
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	// puddle's own bound is out of the way: this pool's maximum changes, and
-	// is kept by live ≤ max before puddle is asked.
-	life, err := puddle.NewPool(&puddle.Config[*entry[T]]{
-		Constructor: p.construct,
-		Destructor:  p.destruct,
-		MaxSize:     math.MaxInt32,
-	})
-	if err != nil {
-		p.cancel()
-		return nil, err
-	}
-	p.life = life
+	p.life.construct, p.life.destruct = p.construct, p.destruct
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -293,9 +284,7 @@ func (p *Pool[T]) Resize(max int) error {
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)
-		for e := p.shelf.first(OldestFirst, nil); e != nil && p.live-p.dying > p.max; e = p.shelf.first(OldestFirst, nil) {
-			p.retire(e, ErrShrunk, &p.n.other)
-		}
+		p.reap()
 	}
 	p.warmed() // fewer may be enough now
 	p.dispatch()
@@ -319,11 +308,6 @@ func (p *Pool[T]) Reset(cause error) {
 		p.unlock()
 		cancelAll(canceled, cause)
 	}()
-	p.epoch++
-	p.reset = cause
-	// From the end: retiring moves the last one into the freed place.
-	for i := len(p.all) - 1; i >= 0; i-- {
-		p.condemn(p.all[i], cause, &p.n.other)
-	}
-	p.grow()
+	p.endEra(cause)
+	p.dispatch()
 }

@@ -6,13 +6,12 @@ package resource
 // pool is locked.
 func (p *Pool[T]) put(e *entry[T], used bool) {
 	switch {
-	case e.word.Doomed():
-		p.retire(e, e.cause, e.count)
+	case e.invalid():
+		cause, count := p.whyInvalid(e)
+		p.retire(e, cause, count)
 		p.grow()
-	case p.closed:
-		p.retire(e, ErrClosed, &p.n.other)
-	case e.epoch != p.epoch: // it was spared by a Reset for one lease
-		p.retire(e, p.reset, &p.n.other)
+	case e.spared != nil:
+		p.retire(e, e.spared, &p.n.other)
 		p.grow()
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
@@ -80,22 +79,36 @@ func (p *Pool[T]) parkOnSeat(e *entry[T]) {
 }
 
 // retire has e, which no caller holds and no policy looks at, destroyed in the
-// background. count is the counter that its end belongs to. The pool is locked.
+// background. count is the counter that its end belongs to. It does nothing if e
+// is among the discards, which are destroyed anyway. The pool is locked.
 func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
-	switch e.place {
-	case seated:
+	switch {
+	case e.discarded():
+		return
+	case e.place == seated:
 		p.vacate(e)
-	case shelf:
+	case e.place == shelf:
 		p.shelf.remove(e)
 	}
+	p.isDying(1)
+	p.bury(e, cause, count)
+}
+
+// isDying counts n more as being destroyed. The pool is locked.
+func (p *Pool[T]) isDying(n int) {
+	p.dying += n
+	if p.shared != nil {
+		p.share.Dying(n)
+	}
+}
+
+// bury is the rest of retire, for what is nowhere any more and counts as being
+// destroyed. The pool is locked.
+func (p *Pool[T]) bury(e *entry[T], cause error, count *int64) {
 	p.forget(e)
 	e.cause = cause
 	*count++
-	p.dying++
-	if p.shared != nil {
-		p.share.Dying()
-	}
-	e.res.Destroy() // calls destruct on a goroutine of its own
+	p.destroy(e)
 }
 
 // forget takes e out of the books. The pool is locked.
@@ -114,7 +127,7 @@ func (p *Pool[T]) forget(e *entry[T]) {
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
 // idle, else by whoever has it. The first cause stays. The pool is locked.
 func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
-	if e.place == gone || e.word.Doomed() {
+	if e.place == gone || e.invalid() {
 		return
 	}
 	e.word.Doom()
@@ -131,7 +144,7 @@ func (p *Pool[T]) doom(e *entry[T], cause error) {
 	}
 	p.lock()
 	defer p.unlock()
-	if e.place != gone && !e.word.Doomed() {
+	if e.place != gone && !e.invalid() {
 		p.startClock()
 		if e.word.Load().Leases == 0 && p.since()-e.born < infancy {
 			p.stillborn(e, cause)
@@ -152,14 +165,14 @@ func (p *Pool[T]) destruct(e *entry[T]) {
 	if e.quota != nil {
 		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })
 	}
-	if f := p.cfg.Trace.Destroyed; f != nil {
-		i := e.info(int64(start/tickLen), 0)
-		_ = p.isolate("Trace", func() { f(DestroyEvent{Info: i, Cause: e.cause, Took: took}) })
+	p.life.leave(e.res.shard)
+	f := p.cfg.Trace.Destroyed
+	if f == nil {
+		p.ended(slotFree)
+		return
 	}
-	p.lock()
-	defer p.unlock()
-	p.dying--
-	p.vacatePlace(true)
-	p.n.destroyed++
-	p.grow()
+	i := e.info(int64(start/tickLen), 0)
+	p.ended(slotFree) // a Trace that takes long must not keep the slot
+	_ = p.isolate("Trace", func() { f(DestroyEvent{Info: i, Cause: e.cause, Took: took}) })
+	p.ended(traceEnded)
 }

@@ -61,7 +61,7 @@ func (p *Pool[T]) heir() bool {
 		e := p.fading[0].e
 		p.fading[0] = fading[T]{}
 		p.fading = p.fading[1:]
-		p.maker.owed = e.place != gone && !e.word.Doomed()
+		p.maker.owed = e.place != gone && !e.invalid()
 	}
 	return p.maker.owed
 }
@@ -75,7 +75,7 @@ func (p *Pool[T]) roll() {
 		p.fading = p.fading[1:]
 		e := f.e
 		switch {
-		case e.place == gone || e.word.Doomed():
+		case e.place == gone || e.invalid():
 		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
 			p.maker.owed = true
 			p.retire(e, f.end, &p.n.evicted)

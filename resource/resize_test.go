@@ -3,6 +3,8 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +199,7 @@ func TestConfig_EveryBadField(t *testing.T) {
 		"Make ":         func(cfg *resource.Config[int]) { cfg.Make = nil },
 		"MaxSize":       func(cfg *resource.Config[int]) { cfg.MaxSize = 0 },
 		"MinIdle":       func(cfg *resource.Config[int]) { cfg.MinIdle = 3 },
-		"SweepInterval": func(cfg *resource.Config[int]) { cfg.SweepInterval = -1 },
+		"SweepInterval": func(cfg *resource.Config[int]) { cfg.SweepInterval = resource.MinSweepInterval - 1 },
 		"Order":         func(cfg *resource.Config[int]) { cfg.Order = 2 },
 		"Outage":        func(cfg *resource.Config[int]) { cfg.Outage = 2 },
 		"SampleLeases":  func(cfg *resource.Config[int]) { cfg.SampleLeases = 1<<30 + 1 },
@@ -241,5 +243,31 @@ func TestConfig_IsCopied(t *testing.T) {
 	}
 	if made != 1 {
 		t.Errorf("%d makes traced, want 1", made)
+	}
+}
+
+// The largest maximum is that of 32 bits, also where an int has 64.
+func TestConfig_LargestMaxSize(t *testing.T) {
+	cfg := resource.Config[int]{Make: func(context.Context) (int, error) { return 0, nil }, MaxSize: math.MaxInt32, SampleLeases: 1}
+	p, err := resource.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Resize(math.MaxInt32); err != nil {
+		t.Error(err)
+	}
+	l, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if strconv.IntSize > 32 {
+		cfg.MaxSize++
+		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "MaxSize is 2147483648") {
+			t.Error(err)
+		}
 	}
 }

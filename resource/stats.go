@@ -11,7 +11,7 @@ type Load struct {
 	Idle       int // on the shelf, or aside for a health check
 	Leased     int // held by callers
 	Making     int // being made, or waiting for a MakeGate or Quota
-	Destroying int // being destroyed
+	Destroying int // being destroyed, or about to be after a Reset or Close
 	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
 	Waiting    int // callers
 	Wanting    int // places claimed of a Keyed's total, when there is none free

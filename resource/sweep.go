@@ -156,6 +156,8 @@ func (s *sweep[T]) collect() {
 	for _, e := range p.all[s.from:upTo] {
 		x, idle := &s.some[s.n], int64(0)
 		switch {
+		case e.discarded():
+			continue
 		case e.place == shelf && !e.aside:
 			idle = max(0, now-e.since)
 		case e.place == shelf || p.cfg.Eviction == nil:
@@ -187,7 +189,7 @@ func (s *sweep[T]) sort() {
 // stillIdle reports whether the resource has not been lent since it was
 // collected. The pool is locked.
 func (s *suspect[T]) stillIdle() bool {
-	return s.e.place == shelf && !s.e.aside && s.e.word.Load().Leases == s.info.Leases
+	return s.e.place == shelf && !s.e.aside && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases
 }
 
 // convict retires those for which there is a cause.

@@ -28,7 +28,9 @@ type Trace struct {
 	// found nothing and is not told; nor is one that ended its goroutine, but
 	// to Panicked.
 	Checked func(e CheckEvent)
-	// Destroyed is called when a Destroy has ended.
+	// Destroyed is called when a Destroy has ended. The place of the resource is
+	// free by then, and its successor may be there already; Close waits for the
+	// call.
 	Destroyed func(e DestroyEvent)
 	// Outage is called when makes begin to keep failing (cause is the last
 	// failure) and when one succeeds again (cause is nil).

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -222,6 +223,48 @@ func TestStats_Counts(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("Stats are\n%+v, want\n%+v", got, want)
+		}
+	})
+}
+
+// A Trace.Destroyed that takes long keeps neither the place of the resource nor
+// the next Destroyed; but Close waits for it.
+func TestTrace_DestroyedKeepsNoPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made, told atomic.Int64
+		let := make(chan struct{})
+		p, err := resource.New(resource.Config[int64]{
+			MaxSize: 1,
+			Make:    func(context.Context) (int64, error) { return made.Add(1), nil },
+			Trace: &resource.Trace{Destroyed: func(resource.DestroyEvent) {
+				told.Add(1)
+				<-let
+			}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		for n := range int64(3) {
+			l, err := p.Acquire(t.Context())
+			if err != nil || l.Value() != n+1 || time.Since(start) != 0 {
+				t.Fatalf("%d after %v: %v", n, time.Since(start), err)
+			}
+			l.Discard(nil)
+		}
+		synctest.Wait()
+		if s := p.Stats(); told.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
+			t.Fatalf("%d told; %v", told.Load(), s)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var out *resource.CloseError
+		if err := p.Close(ctx); !errors.As(err, &out) || out.Busy != 3 {
+			t.Fatal(err)
+		}
+		close(let)
+		if err := p.Close(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -166,7 +166,7 @@ type Config struct {
 
 	// The rest is as in [resource.Config], zero values included.
 
-	SweepInterval time.Duration       // how often idle connections are held against Eviction and MinIdle
+	SweepInterval time.Duration       // how often idle connections are held against Eviction and MinIdle, at least resource.MinSweepInterval, at least resource.MinSweepInterval
 	Order         resource.Order      // which idle connection is lent
 	Queue         resource.Queue      // in what order callers wait
 	Outage        resource.OutageMode // what callers get while dials keep failing
@@ -213,7 +213,7 @@ func (c *Config) check() error {
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
 	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
 	no(c.SampleLeases >= 0, "SampleLeases is %d, not at least 0", c.SampleLeases)
-	no(c.SweepInterval >= 0, "SweepInterval is %v, not at least 0", c.SweepInterval)
+	no(c.SweepInterval == 0 || c.SweepInterval >= resource.MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, resource.MinSweepInterval)
 	no(c.Order <= resource.OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
 	no(c.Outage <= resource.KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
 	if bad == nil {

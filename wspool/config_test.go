@@ -20,7 +20,7 @@ func TestBadConfig(t *testing.T) {
 		WriteTimeout:  -1,
 		CloseTimeout:  -1,
 		ReadLimit:     -1,
-		SweepInterval: -1,
+		SweepInterval: 1,
 		Order:         9,
 		Outage:        9,
 		SampleLeases:  -1,

@@ -45,9 +45,9 @@ func (e *ends) age() {
 	e.young[0] = 0
 }
 
-// begin counts one in. b is locked.
-func (b *Budget) begin() {
-	b.dying.young[0]++
+// begin counts n in. b is locked.
+func (b *Budget) begin(n int) {
+	b.dying.young[0] += n
 	if b.dying.ticks {
 		return
 	}

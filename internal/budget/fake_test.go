@@ -195,7 +195,7 @@ func (m *fake) offer() {
 
 func (m *fake) end() {
 	m.dying++
-	m.share.Dying()
+	m.share.Dying(1)
 }
 
 // finish ends n makes; lose has them fail.

@@ -76,7 +76,7 @@ func (m *locked) release(discard bool) {
 
 // end has the thing end on a goroutine of its own. m is locked.
 func (m *locked) end() {
-	m.share.Dying()
+	m.share.Dying(1)
 	go func() {
 		m.mu.Lock()
 		defer m.unlock()

@@ -88,15 +88,18 @@ func (s *Share) hold(n int) {
 	s.b.place(s)
 }
 
-// Dying says that the member ends one thing; its place is free when Free is
-// called.
-func (s *Share) Dying() {
+// Dying says that the member ends n things; the place of each is free when Free
+// is called.
+func (s *Share) Dying(n int) {
+	if n == 0 {
+		return
+	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.dying++
+	s.dying += n
 	s.died = s.b.now()
 	s.b.ending[s] = struct{}{}
-	s.b.begin()
+	s.b.begin(n)
 }
 
 // Free gives one place back, of a thing that was dying or was not.

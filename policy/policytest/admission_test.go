@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -314,9 +315,9 @@ func TestAdmission_Broken(t *testing.T) {
 		{"counts wrong", []string{"InFlight() = 1, want 0"}, of(func(<-chan struct{}) resource.Admission {
 			return counting{&limiter{max: 4, out: 1}}
 		})},
-		{"panics at odd costs", []string{"Cost:-9223372036854775808", "panicked: odd"}, odd(func(<-chan struct{}) { panic("odd") })},
-		{"exits at odd costs", []string{"Cost:-9223372036854775808", "ended its goroutine"}, odd(func(<-chan struct{}) { exitIf(true) })},
-		{"blocks at odd costs", []string{"Cost:-9223372036854775808", "has not returned after 1s"}, odd(func(free <-chan struct{}) { <-free })},
+		{"panics at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "panicked: odd"}, odd(func(<-chan struct{}) { panic("odd") })},
+		{"exits at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "ended its goroutine"}, odd(func(<-chan struct{}) { exitIf(true) })},
+		{"blocks at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "has not returned after 1s"}, odd(func(free <-chan struct{}) { <-free })},
 		{"blocks in Done", []string{"Done({Verdict:2", "has not returned"}, limit(func(l *limiter, free <-chan struct{}) {
 			l.lose = func(o resource.Outcome) bool {
 				if o.Latency < 0 {

@@ -1,0 +1,62 @@
+package resource
+
+import "sync/atomic"
+
+// era is the time between two calls of [Pool.Reset], or the one before Close. A
+// resource belongs to the era in which its making began, and is not lent any
+// more when that is over. So Reset and Close need not visit every resource while
+// they hold the lock: what is leased or being made is destroyed when it comes
+// back, since put sees that its era is over.
+type era struct {
+	over  atomic.Bool
+	cause error // why it is over; set before over, under the pool's lock
+}
+
+// invalid reports whether e must not be lent again.
+func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Doomed() }
+
+// whyInvalid returns the cause and the counter of the end of e, which is invalid:
+// those of the first that happened. The pool is locked.
+func (p *Pool[T]) whyInvalid(e *entry[T]) (cause error, count *int64) {
+	if e.word.Doomed() {
+		return e.cause, e.count
+	}
+	return e.era.cause, &p.n.other
+}
+
+// discarded reports whether e is among the discards: it was idle when its era
+// ended, and counts as being destroyed. The pool is locked.
+func (e *entry[T]) discarded() bool { return e.place == shelf && e.era.over.Load() && !e.aside }
+
+// endEra invalidates everything made, or being made, so far. What is idle it
+// moves to the discards as a whole, except what a policy looks at, which stays
+// until that is over. A leased resource that has a seat would return there
+// without a look at its era, so each of those few is invalidated by itself. The
+// pool is locked.
+func (p *Pool[T]) endEra(cause error) {
+	if p.era.over.Load() {
+		return // the pool is closed
+	}
+	for i := range p.seats {
+		if e := p.seats[i].e.Load(); e != nil && !e.word.Doomed() {
+			e.cause, e.count = cause, &p.n.other
+			e.word.Doom()
+		}
+	}
+	p.clearSeats(0)
+	p.era.cause = cause
+	p.era.over.Store(true)
+	for e := range p.asides {
+		p.shelf.remove(e)
+	}
+	p.isDying(p.shelf.n)
+	p.discards.addList(p.shelf)
+	p.shelf = idleSet[T]{}
+	for e := range p.asides {
+		p.shelf.push(e)
+	}
+	if !p.closed {
+		p.era = new(era)
+	}
+	p.reap()
+}
