@@ -84,7 +84,7 @@ type Pool[T any] struct {
 
 	// mu guards what follows. Nothing that is not ours is called under it
 	// (I5), and nothing under it takes long; see lock and unlock.
-	mu     sync.Mutex
+	mu     askMutex[Stats]
 	closed bool
 	over   bool // drained is closed
 
@@ -194,6 +194,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
 	p.waiters.timed = p.gated
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.mu.answer = p.stats
 	p.life.construct, p.life.destruct = p.construct, p.destruct
 	p.lock()
 	defer p.unlock()

@@ -86,12 +86,9 @@ func (s Stats) String() string {
 }
 
 // Stats returns a snapshot. Its cost does not depend on how many resources
-// there are.
-func (p *Pool[T]) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stats()
-}
+// there are or how many callers wait, nor on how many goroutines use the pool: it
+// waits for no more than a few other operations.
+func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
 
 // stats is Stats with the pool locked.
 func (p *Pool[T]) stats() Stats {
