@@ -21,17 +21,26 @@ const MinSweepInterval = 10 * time.Millisecond
 // Config says how to make, end and judge resources. [New] copies it. Only Make
 // and MaxSize are required; every other zero value is a working default.
 type Config[T any] struct {
-	// Make makes one. Required. It runs in the background, tied to no caller:
-	// ctx carries the values of the caller for whom it was begun, but not
-	// that caller's deadline; it ends at MakeTimeout or [Pool.Close]. Any
-	// value returned with a nil error is a resource, the zero T as well. With
-	// an error the value is dropped, and Destroy is not called for it.
+	// Make makes one. Required. It runs in the background, tied to no caller.
+	// Any value returned with a nil error is a resource, the zero T as well.
+	// With an error the value is dropped, and Destroy is not called for it.
+	//
+	// ctx lives as long as the resource, so that Make may give it to what it
+	// starts, as exec.CommandContext. It has the values of the caller for whom
+	// the make was begun, but not that caller's deadline, nor one of its own. It
+	// ends before Make has returned at MakeTimeout, at [Pool.Reset] and at
+	// [Pool.Close], when Make must return; if Make returns an error; and
+	// afterwards when Destroy has returned, with the cause of the end. After
+	// [Lease.Hijack] the pool never ends it: it belongs to the value.
 	//
 	// How many run at once is the pool's decision: as many as callers wait if
 	// nothing is out that could come back; else one, and after a tenth of a
 	// make's usual time as many as the releases seen meanwhile would not
-	// serve. A pool that has nothing begins at most 50 until one has
-	// succeeded; see policy.NewMakeGate for a bound of your own.
+	// serve. A make that runs for much longer than makes take (for a second, if
+	// none has succeeded) is not counted on any more: another begins, until half
+	// of the maximum is taken by such makes. A pool that has nothing begins at
+	// most 50 until one has succeeded; see policy.NewMakeGate for a bound of your
+	// own.
 	Make func(ctx context.Context) (T, error)
 
 	// Destroy frees v. It is called once for every value that Make returned
@@ -60,9 +69,11 @@ type Config[T any] struct {
 	// sweep. Zero: none.
 	MinIdle int
 
-	// MakeTimeout bounds each Make. A Make that has not returned a tenth of
-	// it (at most a second) later is abandoned: it no longer holds a place,
-	// and what it may still return is destroyed. Zero: DefaultMakeTimeout.
+	// MakeTimeout bounds each Make: then its context ends with the cause
+	// [ErrMakeTimeout], and what it may still return is destroyed. A Make that
+	// has not returned a tenth of MakeTimeout (at most a second) later is
+	// abandoned: it no longer holds a slot. Zero: DefaultMakeTimeout. Negative:
+	// there is no bound.
 	MakeTimeout time.Duration
 	// SweepInterval is how often idle resources are held against Eviction,
 	// Health and MinIdle, at least MinSweepInterval. Zero: DefaultSweepInterval.

@@ -34,7 +34,9 @@ type Request struct {
 	// way to it. What others hold is nothing to hope for while makes fail or
 	// are refused: see [FailFast].
 	Fresh bool
-	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait.
+	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait. If
+	// there is room a make then begins in the background, unless one is on its
+	// way that no caller waits for, so that a later call may find it.
 	// An Admission that sees it must not block.
 	NoWait bool
 }
@@ -175,9 +177,12 @@ const (
 type OutageMode uint8
 
 const (
-	// FailFast tells each failed make to one waiter at once. After three
-	// failures in a row every caller that has nothing to hope for (nothing is
-	// leased that could come back) gets the cause with a RetryAfter.
+	// FailFast tells each failed make to one waiter at once, if nothing else may
+	// still serve that waiter: no lease that could end and no other make. After
+	// three failures in a row one make at a time is tried, after 100 ms at first
+	// and up to 5 s in the end, and every caller that nothing leased could serve
+	// gets the cause with a RetryAfter. Others wait; if their contexts end their
+	// errors carry the last failure.
 	//
 	// While a MakeGate or Quota has refused and no make is tried, which it may
 	// say for how long, and nothing is being made, a caller that has nothing to

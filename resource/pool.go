@@ -37,6 +37,10 @@ import (
 //	I10  On the hit path: no allocation, no clock read but for a lease that
 //	     Trace samples, no lock that others hold while doing more than a few
 //	     instructions.
+//	I11  One make, check or destroy that hangs never keeps others from being
+//	     served while the maximum has room.
+//	I12  The work of one operation under the lock does not grow with the number
+//	     of waiters or idle resources, but for logarithms.
 
 // Pool lends resources of type T. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
