@@ -3,7 +3,7 @@ package resource
 // Asking a policy about an idle resource must not take capacity: the resource
 // stays in its place on the shelf and is only passed over meanwhile. It counts
 // as on its way to those who wait, so that nothing is made because of a
-// question.
+// question, unless the question takes long: see comingBack.
 
 // setAside marks e, which is on the shelf. The pool is locked.
 func (p *Pool[T]) setAside(e *entry[T]) {

@@ -56,6 +56,11 @@ func (p *Pool[T]) shut() {
 		p.leaveTotal()
 	}
 	p.clearSeats(0)
+	for e := p.doctor.unverified.top; e != nil; {
+		down := e.down
+		p.retire(e, ErrClosed, &p.n.other)
+		e = down
+	}
 	for e := p.shelf.top; e != nil; {
 		down := e.down
 		if !e.aside {
@@ -82,7 +87,7 @@ func (p *Pool[T]) closeError(ctx context.Context) error {
 // named. The pool is locked.
 func (p *Pool[T]) leasedIDs(ids []uint64) []uint64 {
 	for _, e := range p.all {
-		if e.place != shelf && len(ids) < named {
+		if e.place != shelf && e.place != unverified && len(ids) < named {
 			ids = append(ids, e.id)
 		}
 	}

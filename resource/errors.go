@@ -36,6 +36,8 @@ var (
 	ErrDropped = errors.New("resource: lease was dropped, not ended")
 	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
 	ErrDoomed = errors.New("resource: doomed")
+	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].
+	ErrReleaseTimeout = errors.New("resource: OnRelease timed out")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
 	ErrReset = errors.New("resource: reset")
 	// ErrShrunk: the pool was resized below what it had.

@@ -10,7 +10,7 @@ import (
 // out is how many resources are with callers, or on the way between: what is
 // idle on a seat while callers wait is about to be brought to them. The pool is
 // locked.
-func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n }
+func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n - p.unverified() }
 
 // hopes reports whether something is out that could come back to a caller who
 // asked for r and waits. The pool is locked.
@@ -18,7 +18,7 @@ func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
-func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
+func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleHope() }
 
 // grow begins the makes that are called for: for those who wait, for MinIdle
 // and for Warm. It is called whenever something changed that it looks at. The
@@ -64,16 +64,20 @@ func (p *Pool[T]) wanted() (want, demand int) {
 	if p.waiters.n > 0 {
 		// What comes back is nothing to those who ask for Fresh: each gets a make.
 		fresh := p.waiters.fresh
+		coming, fewer := p.comingBack(clock())
 		alone := min(max(0, fresh-p.making), room)
 		demand, again = p.gauge.Want(growth.Facts{
 			Now:      clock(),
 			Waiting:  p.waiters.n - fresh,
-			Coming:   max(0, p.making-fresh) + p.aside,
+			Coming:   max(0, p.making-fresh) + coming,
 			Held:     p.out(),
 			Returned: p.returned,
 			Room:     room - alone,
 		})
 		demand += alone
+		if fewer > 0 && (again == 0 || fewer < again) {
+			again = fewer
+		}
 	}
 	want = max(demand, p.ahead(demand))
 	demand = max(demand, p.warmth())
@@ -110,7 +114,7 @@ func (p *Pool[T]) ahead(want int) int {
 	more := 0
 	if p.cfg.MinIdle > 0 {
 		idle, _ := p.seatLevels()
-		spare := p.shelf.n + idle + max(0, p.making-p.waiters.n)
+		spare := p.shelf.n + p.unverified() + idle + max(0, p.making-p.waiters.n)
 		more = want + p.cfg.MinIdle - spare
 	}
 	return max(more, p.warmth())

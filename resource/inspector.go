@@ -95,7 +95,7 @@ func (p *Pool[T]) inspect(e *entry[T], now time.Duration) (r Resource) {
 	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
 	idle := int64(0)
 	switch {
-	case e.place == shelf:
+	case e.place == shelf || e.place == unverified:
 		idle = max(0, tick-e.since)
 		if e.aside {
 			r.State = Checking

@@ -190,7 +190,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 	if cause != nil {
 		p.retire(e, cause, count)
 		p.grow()
-	} else {
+	} else if !p.beginOnRelease(e, o) {
 		p.put(e, true)
 	}
 	if e.place == gone {

@@ -72,6 +72,10 @@ type Pool[T any] struct {
 	detour atomic.Uint32
 	_      [64]byte // what follows is written often
 
+	// Whether a check that passes could change what is suspect: then it is told
+	// under the lock.
+	alert atomic.Bool
+
 	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
@@ -104,11 +108,13 @@ type Pool[T any] struct {
 	ids     uint64
 	all     []*entry[T] // made, not gone
 	shelf   shelfList[T]
-	taken   int   // seats
-	crowd   int   // callers who met at mu lately
-	epoch   int   // how many Resets
-	reset   error // why the last one
-	unfit   bool  // some entry's unfit is set
+	doctor  doctor[T]
+	resets  callList // of OnRelease
+	taken   int      // seats
+	crowd   int      // callers who met at mu lately
+	epoch   int      // how many Resets
+	reset   error    // why the last one
+	unfit   bool     // some entry's unfit is set
 
 	// Who waits.
 	waiters waitList[T]
@@ -155,6 +161,7 @@ type counters struct {
 	made, failed, refused             int64
 	destroyed, hijacked               int64
 	evicted, unhealthy, doomed, other int64
+	unreleased                        int64
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -173,7 +180,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		slot:    slot,
 		cfg:     cfg.withDefaults(),
 		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
-		mute:    cfg.Admission == nil && cfg.Eviction == nil,
+		mute:    cfg.Admission == nil && cfg.Eviction == nil && cfg.OnRelease == nil,
 		sparse:  cfg.sampleMask(),
 		judged:  cfg.Eviction != nil || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
@@ -208,6 +215,9 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		return nil, err
 	}
 	p.life = life
+	p.doctor.freed = make(chan struct{}, 1)
+	p.doctor.calls.limit = p.cfg.MakeTimeout + callGrace(p.cfg.MakeTimeout)
+	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -295,6 +305,11 @@ func (p *Pool[T]) Resize(max int) error {
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)
+		for e := p.doctor.unverified.bottom; e != nil && p.live-p.dying > p.max; {
+			up := e.up
+			p.retire(e, ErrShrunk, &p.n.other)
+			e = up
+		}
 		for e := p.shelf.bottom; e != nil && p.live-p.dying > p.max; {
 			up := e.up
 			if !e.aside {

@@ -84,6 +84,8 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 		p.vacate(e)
 	case shelf:
 		p.shelf.remove(e)
+	case unverified:
+		p.doctor.unverified.remove(e)
 	}
 	p.forget(e)
 	e.cause = cause
@@ -116,7 +118,7 @@ func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
 	}
 	e.word.Doom()
 	e.cause, e.count = cause, count
-	if e.place == shelf && !e.aside || e.place == seated && e.word.Claim() {
+	if e.listed() || e.place == seated && e.word.Claim() {
 		p.retire(e, cause, count)
 	}
 }

@@ -70,7 +70,7 @@ func (p *Pool[T]) roll(clock func() time.Duration) {
 		e := f.e
 		switch {
 		case e.place == gone || e.word.Doomed():
-		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
+		case e.listed() || e.place == seated && e.word.Claim():
 			p.owed = true
 			p.retire(e, f.end, &p.n.evicted)
 			return

@@ -93,7 +93,7 @@ func (p *Pool[T]) offer() {
 		return
 	}
 	p.clearSeats(0) // what was given back just now may have been left there
-	if p.shelf.n == p.aside {
+	if p.shelf.n == p.aside && p.unverified() == 0 {
 		return
 	}
 	if e := p.spare(); e != nil && !p.keepsBack(e) {
@@ -121,6 +121,9 @@ func (p *Pool[T]) keepsBack(e *entry[T]) bool {
 func (p *Pool[T]) spare() *entry[T] {
 	if p.waiters.n > 0 && !p.choosy() {
 		return nil
+	}
+	if e := p.doctor.unverified.bottom; e != nil {
+		return e
 	}
 	least := p.leastWishes()
 	return p.shelf.bottom.unwanted(&least)
