@@ -107,6 +107,14 @@ func (l *callList) look(now time.Duration) (next time.Duration) {
 	return next
 }
 
+// countOut makes every call that runs a slow one.
+func (l *callList) countOut() {
+	for ; l.prompt != nil; l.prompt = l.prompt.next {
+		l.prompt.slow = true
+		l.slow++
+	}
+}
+
 // checkBound is how many checks the pool runs at once in the background, for a
 // maximum of size resources, and how many more may be overdue.
 func checkBound(size int) int { return min(maxChecks, max(1, size/4)) }

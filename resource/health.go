@@ -256,7 +256,7 @@ func (x *examiner[T]) step() bool {
 		}
 		return true
 	case d.unverified.n > 0:
-		e := d.unverified.top
+		e := d.unverified.first(p.cfg.Order, nil)
 		d.unverified.remove(e)
 		p.shelf.pushUnder(e)
 		p.check(context.Background(), e, x.facts(e), nil)
@@ -408,6 +408,9 @@ func (p *Pool[T]) checked(e *entry[T], c *call, t *trial[T], r *report) {
 		p.trust()
 	}
 	p.serve()
+	if e.place == shelf && p.waiters.n > 0 && !(p.ordered && p.matches()) {
+		d.calls.countOut() // it came back and nobody can use it: so may the others
+	}
 	p.grow()
 }
 
