@@ -17,6 +17,12 @@ func (p *Pool[T]) setAside(e *entry[T]) {
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	e.aside = false
 	p.aside--
+	return p.stays(e)
+}
+
+// stays retires e, which a policy has had, if something was decided meanwhile,
+// and reports whether it has not. The pool is locked.
+func (p *Pool[T]) stays(e *entry[T]) bool {
 	switch {
 	case e.word.Doomed():
 		p.retire(e, e.cause, e.count)

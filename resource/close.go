@@ -87,7 +87,7 @@ func (p *Pool[T]) closeError(ctx context.Context) error {
 // named. The pool is locked.
 func (p *Pool[T]) leasedIDs(ids []uint64) []uint64 {
 	for _, e := range p.all {
-		if e.place != shelf && e.place != unverified && len(ids) < named {
+		if !e.idle() && len(ids) < named {
 			ids = append(ids, e.id)
 		}
 	}

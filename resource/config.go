@@ -79,7 +79,8 @@ type Config[T any] struct {
 	// ReleaseTimeout bounds each OnRelease. Zero: DefaultReleaseTimeout.
 	ReleaseTimeout time.Duration
 	// SweepInterval is how often idle resources are held against Eviction,
-	// Health and MinIdle. Zero: DefaultSweepInterval.
+	// Health and MinIdle. Evictions do not wait for checks. Zero:
+	// DefaultSweepInterval.
 	SweepInterval time.Duration
 
 	Order  Order      // which idle resource is lent; zero: NewestFirst

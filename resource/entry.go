@@ -16,6 +16,7 @@ const (
 	out        place = iota // leased, or in the hands of the goroutine that moves it
 	shelf                   // idle, in the list that the pool's lock guards
 	unverified              // idle, in the list of those that must pass a check first
+	releasing               // idle, and OnRelease has it
 	seated                  // has a seat: idle and open to whoever takes it, or leased
 	gone                    // destroyed, being destroyed, or hijacked
 )
@@ -78,6 +79,12 @@ func (e *entry[T]) fits(r *Request) bool {
 // policy looks at it. The pool is locked.
 func (e *entry[T]) listed() bool {
 	return e.place == shelf && !e.aside || e.place == unverified
+}
+
+// idle reports whether the entry is idle, but for what is open on a seat. The pool
+// is locked.
+func (e *entry[T]) idle() bool {
+	return e.place == shelf || e.place == unverified || e.place == releasing
 }
 
 // unused reports whether no caller has had e. The pool has e, and is locked.

@@ -143,7 +143,7 @@ func (e *PanicError) Unwrap() error {
 type CloseError struct {
 	Err    error    // the context's
 	Load   Load     // what is out
-	Busy   int      // goroutines of the pool's own: makes, sweeps, calls of a Queue or Trace
+	Busy   int      // goroutines of the pool's own: makes, sweeps, checks, calls of OnRelease, a Queue or Trace
 	Leased []uint64 // the IDs of the resources that holders still have, at most 16 of them
 }
 

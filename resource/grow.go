@@ -10,7 +10,7 @@ import (
 // out is how many resources are with callers, or on the way between: what is
 // idle on a seat while callers wait is about to be brought to them. The pool is
 // locked.
-func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n - p.unverified() }
+func (p *Pool[T]) out() int { return p.live - p.making - p.dying - p.shelf.n - p.offShelf() }
 
 // hopes reports whether something is out that could come back to a caller who
 // asked for r and waits. The pool is locked.
@@ -114,7 +114,7 @@ func (p *Pool[T]) ahead(want int) int {
 	more := 0
 	if p.cfg.MinIdle > 0 {
 		idle, _ := p.seatLevels()
-		spare := p.shelf.n + p.unverified() + idle + max(0, p.making-p.waiters.n)
+		spare := p.shelf.n + p.offShelf() + idle + max(0, p.making-p.waiters.n)
 		more = want + p.cfg.MinIdle - spare
 	}
 	return max(more, p.warmth())

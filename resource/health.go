@@ -45,13 +45,16 @@ func (d *doctor[T]) done() bool {
 // check. The pool is locked.
 func (p *Pool[T]) unverified() int { return p.doctor.unverified.n }
 
-// comingBack is how many idle resources, set aside while a user's function looks
-// at them, are likely to serve those who wait. While what is idle is suspect the
+// offShelf is how many idle resources are not on the shelf: those, and the ones
+// that OnRelease has. The pool is locked.
+func (p *Pool[T]) offShelf() int { return p.doctor.unverified.n + p.resets.n }
+
+// comingBack is how many idle resources that a user's function looks at are likely to serve those who wait. While what is idle is suspect the
 // checks that run are not counted on, and none that takes long is. again is when
 // there will be fewer; 0: no change by time. The pool is locked.
 func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
 	d := &p.doctor
-	n = p.aside
+	n = p.aside + p.resets.n
 	for _, l := range []*callList{&d.calls, &p.resets} {
 		if l.n == 0 {
 			continue
@@ -72,13 +75,10 @@ func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
 // idleHope reports whether something idle may still be lent to those who wait,
 // once it was looked at. The pool is locked.
 func (p *Pool[T]) idleHope() bool {
-	if p.aside == 0 {
+	if p.aside+p.resets.n == 0 {
 		return p.unverified() > 0
 	}
-	now := p.since()
-	p.doctor.calls.look(now)
-	p.resets.look(now)
-	return p.unverified() > 0 || p.aside > p.doctor.calls.overdue+p.resets.overdue
+	return p.unverified() > 0 || p.aside+p.resets.n > p.overdueCalls()
 }
 
 // overdueCalls is how many calls about idle resources have outlived their
@@ -322,7 +322,7 @@ func (x *examiner[T]) facts(e *entry[T]) (i Info) {
 // idlers is how many are idle. The pool is locked.
 func (p *Pool[T]) idlers() int {
 	onSeats, _ := p.seatLevels()
-	return p.shelf.n + p.unverified() + onSeats
+	return p.shelf.n + p.offShelf() + onSeats
 }
 
 // trial is a caller that must not wait and has a check run for it.

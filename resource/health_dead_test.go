@@ -20,8 +20,7 @@ type mute struct {
 
 	mu        sync.Mutex
 	dead      map[*item]bool
-	now, most int           // checks at once
-	latest    time.Duration // the most that a check of a caller's own has taken
+	now, most int // checks at once
 	checks    int
 }
 
@@ -68,6 +67,13 @@ func (m *mute) kill(its ...*item) {
 	for _, it := range its {
 		m.dead[it] = true
 	}
+}
+
+// atOnce is how many checks have run at once.
+func (m *mute) atOnce() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.most
 }
 
 func (m *mute) total() int {
@@ -208,8 +214,8 @@ func TestHealth_SuspicionEnds(t *testing.T) {
 				c.wantLeaseWithin(2100 * time.Millisecond)
 				time.Sleep(20 * time.Second)
 				h.settle()
-				if n := h.p.Stats().Unhealthy; n != int64(dead) || m.most > 8 {
-					t.Errorf("%d found dead, want %d; %d checks at once", n, dead, m.most)
+				if n := h.p.Stats().Unhealthy; n != int64(dead) || m.atOnce() > 8 {
+					t.Errorf("%d found dead, want %d; %d checks at once", n, dead, m.atOnce())
 				}
 				if n := m.total(); dead == 1 && n > 10 {
 					t.Errorf("%d of %d were checked because one was dead", n, len(its))

@@ -65,8 +65,8 @@ func TestNoWait_ManyIdle(t *testing.T) {
 				t.Fatalf("TryAcquire: %t after %v", ok, took)
 			}
 		}
-		if m.most > 8 {
-			t.Errorf("%d checks at once, want 8 at most", m.most)
+		if n := m.atOnce(); n > 8 {
+			t.Errorf("%d checks at once, want 8 at most", n)
 		}
 	})
 }

@@ -34,19 +34,19 @@ func TestI11_SweepCheckHangs(t *testing.T) {
 		its := h.everything(16)
 		m.kill(its[2], its[9])
 		time.Sleep(2 * time.Minute)
-		h.wantLoad(resource.Load{Idle: 16, Overdue: 2})
+		h.wantLoad(resource.Load{Idle: 16, Hanging: 2})
 		if n := m.total(); n < 16 {
 			t.Errorf("%d checks, want all 16", n)
 		}
 		time.Sleep(10 * time.Minute)
 		h.settle()
-		if s := h.p.Stats(); s.Evicted != 14 || s.Idle != 2 || s.Overdue != 2 {
+		if s := h.p.Stats(); s.Evicted != 14 || s.Idle != 2 || s.Hanging != 2 {
 			t.Errorf("%v; want 14 evicted, and 2 whose checks hang", s)
 		}
 		c := h.acquireFor(time.Second)
 		c.wantLeaseWithin(time.Second)
 		ce := h.wantCloseError(time.Second)
-		if ce.Load.Overdue != 2 || ce.Busy < 2 {
+		if ce.Load.Hanging != 2 || ce.Busy < 2 {
 			t.Errorf("Close: %v, which does not count the checks", ce)
 		}
 	})
@@ -66,9 +66,9 @@ func TestI11_AllSweepChecksHang(t *testing.T) {
 		m.kill(h.everything(40)...)
 		time.Sleep(5 * time.Minute)
 		h.settle()
-		n := h.p.Stats().Overdue
-		if n < 8 || n > 16 || m.most != n {
-			t.Errorf("%d checks are overdue, and there were %d at once; want from 8 to 16", n, m.most)
+		n := h.p.Stats().Hanging
+		if n < 8 || n > 16 || m.atOnce() != n {
+			t.Errorf("%d checks are overdue, and there were %d at once; want from 8 to 16", n, m.atOnce())
 		}
 		time.Sleep(10 * time.Minute)
 		h.settle()
@@ -90,8 +90,8 @@ func TestHealth_SweepInParallel(t *testing.T) {
 		h.deadStock(m, 64, 0)
 		time.Sleep(5*time.Minute + 16*time.Second + 500*time.Millisecond)
 		h.settle()
-		if n := h.p.Stats().Unhealthy; n != 64 || m.most != 8 {
-			t.Errorf("%d of 64 found dead, %d checks at once, want 8", n, m.most)
+		if n := h.p.Stats().Unhealthy; n != 64 || m.atOnce() != 8 {
+			t.Errorf("%d of 64 found dead, %d checks at once, want 8", n, m.atOnce())
 		}
 	})
 }
@@ -127,7 +127,7 @@ func TestHealth_UnverifiedEnd(t *testing.T) {
 			return 9
 		},
 		"doom": func(h *harness) int {
-			for it := range h.living {
+			for _, it := range h.everything(29) {
 				it.doom(errSick)
 			}
 			return 7

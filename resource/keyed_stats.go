@@ -53,7 +53,7 @@ func (l *Load) add(o Load) {
 	l.Leased += o.Leased
 	l.Making += o.Making
 	l.Destroying += o.Destroying
-	l.Overdue += o.Overdue
+	l.Hanging += o.Hanging
 	l.Abandoned += o.Abandoned
 	l.Waiting += o.Waiting
 	l.Wanting += o.Wanting

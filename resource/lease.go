@@ -37,7 +37,8 @@ func (l Lease[T]) Info() Info {
 	return i
 }
 
-// Release gives the resource back. A waiting caller gets it at once. If it was
+// Release gives the resource back. A waiting caller gets it at once, or when
+// [Config.OnRelease] has returned, for which Release does not wait. If it was
 // held for 50 µs or more that caller also runs before Release goes on, so that
 // one who keeps the processor does not keep the resource from its next holder.
 func (l Lease[T]) Release() {

@@ -6,8 +6,8 @@ import (
 )
 
 // beginOnRelease has OnRelease called for e, whose lease has just ended with that
-// outcome, if it is to be lent again; e is aside until it returns. It reports
-// false if e is to be put as it is. The pool is locked.
+// outcome, if it is to be lent again. It reports false if e is to be put as it
+// is. The pool is locked.
 func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if p.cfg.OnRelease == nil || o.Verdict == Ignored { // no caller had the lease
 		return false
@@ -15,8 +15,10 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if e.word.Doomed() || p.closed || p.live-p.dying > p.max {
 		return false
 	}
-	p.park(e)
-	p.setAside(e)
+	if e.place == seated {
+		p.vacate(e)
+	}
+	e.place, e.since, e.parked = releasing, p.tick.Load(), true
 	c := &call{began: p.since()}
 	p.resets.add(c)
 	p.busy++
@@ -52,15 +54,14 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	defer p.unlock()
 	p.startClock()
 	p.resets.remove(c)
-	if !p.backFromAside(e) {
-		p.grow()
-		return
-	}
-	if cause != nil {
+	switch {
+	case !p.stays(e):
+	case cause != nil:
 		p.retire(e, cause, &p.n.unreleased)
-		p.grow()
+	default:
+		e.place = out
+		p.put(e, true)
 		return
 	}
-	p.shelf.remove(e)
-	p.put(e, true)
+	p.grow()
 }

@@ -253,14 +253,14 @@ func TestI11_OnReleaseHangs(t *testing.T) {
 				j.set(0, false, nil)
 				c.got.lease.Release()
 				time.Sleep(10 * time.Second)
-				h.wantLoad(resource.Load{Idle: 2, Overdue: 1})
+				h.wantLoad(resource.Load{Idle: 2, Hanging: 1})
 				for range 5 {
 					l := h.acquire().wantLease()
 					l.Release()
 					h.settle()
 				}
 				ce := h.wantCloseError(time.Second)
-				if ce.Load.Overdue != 1 || ce.Busy != 1 {
+				if ce.Load.Hanging != 1 || ce.Busy != 1 {
 					t.Errorf("Close: %v", ce)
 				}
 				time.Sleep(time.Hour)

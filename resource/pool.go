@@ -251,9 +251,10 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
-// waits and never makes. The Admission is asked with [Request.NoWait], Eviction
-// and Health as ever. While others acquire and release it may miss the one that
-// is idle at each instant.
+// waits for one and never makes. The Admission is asked with [Request.NoWait],
+// the Eviction as ever; a Health check that is due gets 10 ms, and then goes on
+// without the caller: see [Request.NoWait]. While others acquire and release it
+// may miss the one that is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	seat := p.mySeat()
 	if p.plain {

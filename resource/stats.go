@@ -12,7 +12,7 @@ type Load struct {
 	Leased     int // held by callers
 	Making     int // being made, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed
-	Overdue    int // of the idle, those for which a Health check or OnRelease has not returned though its context ended
+	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended
 	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
 	Waiting    int // callers
 	Wanting    int // places claimed of a Keyed's total, when there is none free
@@ -25,8 +25,8 @@ func (l Load) String() string {
 	if l.Wanting > 0 {
 		s += fmt.Sprintf("; %d more wanted of a total that is used up", l.Wanting)
 	}
-	if l.Overdue > 0 {
-		s += fmt.Sprintf("; %d checks overdue", l.Overdue)
+	if l.Hanging > 0 {
+		s += fmt.Sprintf("; %d hanging", l.Hanging)
 	}
 	if l.Abandoned > 0 {
 		s += fmt.Sprintf("; %d abandoned", l.Abandoned)
@@ -138,10 +138,10 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	onSeats, begun := p.seatLevels()
 	l = Load{
 		Max:        p.max,
-		Idle:       p.shelf.n + p.unverified() + onSeats,
+		Idle:       p.shelf.n + p.offShelf() + onSeats,
 		Making:     p.making,
 		Destroying: p.dying,
-		Overdue:    p.overdueCalls(),
+		Hanging:    p.overdueCalls(),
 		Abandoned:  p.lost,
 		Waiting:    p.waiters.n,
 		Wanting:    p.claimed,

@@ -142,7 +142,7 @@ func (s *sweep[T]) collect() {
 		switch {
 		case e.listed():
 			idle = max(0, now-e.since)
-		case e.place == shelf:
+		case e.place == shelf || e.place == releasing:
 			continue
 		}
 		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expected: e.expected}
