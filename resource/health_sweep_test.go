@@ -79,6 +79,32 @@ func TestI11_AllSweepChecksHang(t *testing.T) {
 	})
 }
 
+// When they return at last their resources end, and the next sweep goes on where
+// this one could not.
+func TestI11_SweepChecksReturnLate(t *testing.T) {
+	var m *mute
+	var over chan struct{}
+	edit := func(h *harness) {
+		m = deafIn(h)
+		m.over = make(chan struct{})
+		over = m.over
+	}
+	script(t, 40, edit, func(h *harness) {
+		if err := h.p.Warm(context.Background(), 40); err != nil {
+			t.Fatal(err)
+		}
+		m.kill(h.everything(40)...)
+		time.Sleep(5 * time.Minute)
+		hung := h.p.Stats().Hanging
+		close(over)
+		time.Sleep(time.Minute)
+		h.settle()
+		if s := h.p.Stats(); hung == 0 || s.Hanging != 0 || s.Unhealthy != 40 || s.Idle != 0 {
+			t.Errorf("%d hung, then: %v; want all 40 found dead", hung, s)
+		}
+	})
+}
+
 // Checks of a sweep that fail at their time-outs run several at once.
 func TestHealth_SweepInParallel(t *testing.T) {
 	m := newMute(2 * time.Second)
