@@ -42,6 +42,9 @@ var (
 	ErrReset = errors.New("resource: reset")
 	// ErrShrunk: the pool was resized below what it had.
 	ErrShrunk = errors.New("resource: shrunk")
+	// ErrSuspect: other idle ones had failed their Health checks, this one had not
+	// been checked yet, callers waited and the pool was full, so it made room.
+	ErrSuspect = errors.New("resource: not verified in time, and a caller waits")
 	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
 	// asked for, and the pool was full, so the oldest idle one made room.
 	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")

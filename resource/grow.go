@@ -52,6 +52,9 @@ func (p *Pool[T]) wanted() (want, demand int) {
 			p.makeRoom()
 		}
 	}
+	if p.waiters.n > 0 && p.unverified() > 0 {
+		p.giveUpUnverified(clock())
+	}
 	room := p.max - p.live
 	if room <= 0 {
 		p.roll(clock)

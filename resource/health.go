@@ -17,6 +17,7 @@ import (
 // doctor is the state of the checks in the background.
 type doctor[T any] struct {
 	suspect    suspicion.Suspicion
+	since      time.Duration // when it began
 	unverified shelfList[T]  // idle, and due for a check that the pool makes
 	calls      callList      // checks that run
 	rounds     bool          // a goroutine runs examiner
@@ -97,6 +98,7 @@ func (p *Pool[T]) overdueCalls() int {
 func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
 	d := &p.doctor
 	if d.suspect.Failed(p.nowTick(), since, took, p.gauge.Usual()) {
+		d.since = p.since()
 		p.lookAround()
 	}
 	p.alert.Store(d.suspect.Alert())
@@ -107,6 +109,7 @@ func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
 func (p *Pool[T]) checkCut(since int64, took time.Duration) {
 	d := &p.doctor
 	if d.suspect.Cut(p.nowTick(), since, took, p.gauge.Usual()) {
+		d.since = p.since()
 		p.lookAround()
 	}
 	p.alert.Store(d.suspect.Alert())
@@ -136,6 +139,31 @@ func (p *Pool[T]) trust() {
 		p.wakeRounds()
 	}
 }
+
+// giveUpUnverified retires unverified resources for those who wait, in a full
+// pool whose makes go well, when no check has passed for as long as a make takes:
+// else callers would wait for one time-out after the other. The pool is locked.
+func (p *Pool[T]) giveUpUnverified(now time.Duration) {
+	d := &p.doctor
+	if wait := d.since + max(p.gauge.Usual(), minSuspicion) - now; wait > 0 {
+		p.growAgain(now, wait)
+		return
+	}
+	if !p.roomHelps(now) {
+		return
+	}
+	missing := p.waiters.n - p.making - p.dying
+	if p.lastMake != nil {
+		missing = min(missing, 1)
+	}
+	for ; missing > 0 && d.unverified.n > 0; missing-- {
+		p.retire(d.unverified.bottom, ErrSuspect, &p.n.other)
+	}
+}
+
+// minSuspicion is how long checks have at least, before what they have not come
+// to makes room.
+const minSuspicion = 100 * time.Millisecond
 
 // readmit puts some unverified resources back among the idle ones, below those
 // used since. The pool is locked.

@@ -173,6 +173,57 @@ func TestHealth_AllDeadManyCallers(t *testing.T) {
 	}
 }
 
+// In a full pool, callers that come after the first check do not wait for the
+// time-outs of the others: what has not been checked yet makes room.
+func TestHealth_AllDeadLateCallers(t *testing.T) {
+	for name, queue := range map[string]resource.Queue{"": nil, "with a Queue": &listQueue{}} {
+		t.Run(name, func(t *testing.T) {
+			m := newMute(2 * time.Second)
+			edit := func(h *harness) {
+				m.in(h)
+				h.cfg.Queue = queue
+			}
+			script(t, 30, edit, func(h *harness) {
+				h.deadStock(m, 30, 0)
+				h.acquireFor(5 * time.Second).wantLeaseWithin(2100 * time.Millisecond)
+				calls := make([]*call, 20)
+				for i := range calls {
+					calls[i] = h.acquireFor(5 * time.Second)
+				}
+				time.Sleep(5 * time.Second)
+				for i, call := range calls {
+					if took := call.took(); took > 300*time.Millisecond {
+						t.Errorf("caller %d was served after %v", i+1, took)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A single dead one costs no other its life, however many wait.
+func TestHealth_OneDeadManyWait(t *testing.T) {
+	m := newMute(2 * time.Second)
+	script(t, 30, m.in, func(h *harness) {
+		h.deadStock(m, 30, 0)
+		calls := []*call{h.acquireFor(5 * time.Second)}
+		m.mu.Lock()
+		clear(m.dead) // but for the one that is being checked
+		m.mu.Unlock()
+		time.Sleep(1999 * time.Millisecond)
+		for range 20 {
+			calls = append(calls, h.acquireFor(5*time.Second))
+		}
+		time.Sleep(time.Second)
+		for _, c := range calls {
+			c.wantLease()
+		}
+		if s := h.p.Stats(); s.Unhealthy != 1 || s.Made > 31 {
+			t.Errorf("%v; want one dead, and one made for it at most", s)
+		}
+	})
+}
+
 // A caller each 100 ms: those that come while the first check runs have one fail
 // themselves; those that come later wait for a make at most.
 func TestHealth_AllDeadStream(t *testing.T) {

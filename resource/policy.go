@@ -114,7 +114,9 @@ type Eviction interface {
 // took as long. Then what has been idle since before, and is due for a check, is
 // not lent before it has passed one in the background; callers wait in line,
 // makes begin if there is room, and the first that is made, has passed its
-// check or is given back serves. This ends with the first check that passes.
+// check or is given back serves; in a full pool those that no check has come to
+// make room for callers that wait ([ErrSuspect]). This ends with the first check
+// that passes.
 //
 // In the background at most a quarter of [Config.MaxSize] is checked at once, 1
 // to 8 resources; those are idle, but not lent meanwhile. A check that has not
