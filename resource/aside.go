@@ -1,9 +1,9 @@
 package resource
 
 // Asking a policy about an idle resource must not take capacity: the resource
-// stays in its place on the shelf and is only passed over meanwhile. It counts
-// as on its way to those who wait, so that nothing is made because of a
-// question, unless the question takes long: see comingBack.
+// stays in its place on the shelf and is only passed over meanwhile. Growth counts
+// it as coming, so that nothing is made because of a question, unless the answer
+// takes long: see comingBack.
 
 // setAside marks e, which is on the shelf. The pool is locked.
 func (p *Pool[T]) setAside(e *entry[T]) {
@@ -17,12 +17,12 @@ func (p *Pool[T]) setAside(e *entry[T]) {
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	e.aside = false
 	p.aside--
-	return p.stays(e)
+	return p.outlasts(e)
 }
 
-// stays retires e, which a policy has had, if something was decided meanwhile,
-// and reports whether it has not. The pool is locked.
-func (p *Pool[T]) stays(e *entry[T]) bool {
+// outlasts reports whether e, for which a user's function has just returned, may
+// be lent again. If not, it retires e. The pool is locked.
+func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	switch {
 	case e.word.Doomed():
 		p.retire(e, e.cause, e.count)
@@ -37,7 +37,7 @@ func (p *Pool[T]) stays(e *entry[T]) bool {
 }
 
 // apart calls f, which asks a policy about e, with the pool unlocked and e
-// aside. The pool is locked before and after; it stays unlocked only if f ends
+// aside. The pool is locked before and after; it outlasts unlocked only if f ends
 // the goroutine.
 func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
 	p.setAside(e)

@@ -2,32 +2,34 @@ package resource
 
 import "time"
 
-// call is one call of a user's function about an idle resource that is aside: a
-// Health check that runs in the background, or OnRelease.
+// call is one call of a user's function about an idle resource: a Health check in
+// the background, or OnRelease.
 type call struct {
 	began         time.Duration
-	trial         bool // a caller that must not wait still waits for it
+	awaited       bool // an acquire with NoWait waits for it
+	left          bool // that one does not any more
 	slow, overdue bool
 	prev, next    *call
 }
 
-// callList is the calls of one kind that run, in the order in which they began.
-// It counts those that take long: each moves into a count at most once, however
-// many run. Its user holds the pool's lock.
+// callList is the calls of one kind that run, in the order in which they began. It
+// counts those that take long: look moves each call into a count at most once.
+// Its user holds the pool's lock.
 type callList struct {
 	limit       time.Duration // from which a call is overdue
 	front, back *call
 	n           int
-	trials      int   // calls with trial set
-	slow        int   // calls that callers do not wait for any more
+	awaited     int   // calls for which an acquire with NoWait waits
+	left        int   // calls for which one has waited
+	slow        int   // calls that have run for slowAfter
 	overdue     int   // calls that have outlived their context
-	prompt      *call // the first that is not slow
-	punctual    *call // the first that is not overdue
+	notSlow     *call // the first that is not slow
+	notOverdue  *call // the first that is not overdue
 }
 
-// slowAfter is how long a call about an idle resource may take before nobody
-// counts on its end any more. A packet that was lost once has been sent again by
-// then: TCP's first retransmission waits for at most a second.
+// slowAfter is how long a call about an idle resource may take before growth stops
+// counting on its end. A packet that was lost once has been sent again by then:
+// TCP's first retransmission waits for at most a second.
 const slowAfter = 1500 * time.Millisecond
 
 // callGrace is how much longer than its context a call may take.
@@ -41,15 +43,15 @@ func (l *callList) add(c *call) {
 		l.back.next = c
 	}
 	l.back = c
-	if l.prompt == nil {
-		l.prompt = c
+	if l.notSlow == nil {
+		l.notSlow = c
 	}
-	if l.punctual == nil {
-		l.punctual = c
+	if l.notOverdue == nil {
+		l.notOverdue = c
 	}
 	l.n++
-	if c.trial {
-		l.trials++
+	if c.awaited {
+		l.awaited++
 	}
 }
 
@@ -64,11 +66,11 @@ func (l *callList) remove(c *call) {
 	} else {
 		c.next.prev = c.prev
 	}
-	if l.prompt == c {
-		l.prompt = c.next
+	if l.notSlow == c {
+		l.notSlow = c.next
 	}
-	if l.punctual == c {
-		l.punctual = c.next
+	if l.notOverdue == c {
+		l.notOverdue = c.next
 	}
 	if c.slow {
 		l.slow--
@@ -76,47 +78,51 @@ func (l *callList) remove(c *call) {
 	if c.overdue {
 		l.overdue--
 	}
+	if c.awaited {
+		l.awaited--
+	}
+	if c.left {
+		l.left--
+	}
 	l.n--
-	l.endTrial(c)
 }
 
-// endTrial notes that nobody waits for c in particular any more.
-func (l *callList) endTrial(c *call) {
-	if c.trial {
-		c.trial = false
-		l.trials--
-	}
+// leave notes that no acquire waits for c any more.
+func (l *callList) leave(c *call) {
+	c.awaited, c.left = false, true
+	l.awaited--
+	l.left++
 }
 
-// look brings the counts up to date. next is when one more call becomes slow; 0:
-// none does.
+// look brings the counts up to date. next is after how long one more call becomes
+// slow; 0: never.
 func (l *callList) look(now time.Duration) (next time.Duration) {
-	for l.punctual != nil && now-l.punctual.began >= l.limit {
-		l.punctual.overdue = true
+	for l.notOverdue != nil && now-l.notOverdue.began >= l.limit {
+		l.notOverdue.overdue = true
 		l.overdue++
-		l.punctual = l.punctual.next
+		l.notOverdue = l.notOverdue.next
 	}
-	for l.prompt != nil && now-l.prompt.began >= slowAfter {
-		l.prompt.slow = true
+	for l.notSlow != nil && now-l.notSlow.began >= slowAfter {
+		l.notSlow.slow = true
 		l.slow++
-		l.prompt = l.prompt.next
+		l.notSlow = l.notSlow.next
 	}
-	if l.prompt != nil {
-		next = l.prompt.began + slowAfter - now
+	if l.notSlow != nil {
+		next = l.notSlow.began + slowAfter - now
 	}
 	return next
 }
 
-// countOut makes every call that runs a slow one.
-func (l *callList) countOut() {
-	for ; l.prompt != nil; l.prompt = l.prompt.next {
-		l.prompt.slow = true
+// markSlow counts every call that runs as slow.
+func (l *callList) markSlow() {
+	for ; l.notSlow != nil; l.notSlow = l.notSlow.next {
+		l.notSlow.slow = true
 		l.slow++
 	}
 }
 
-// checkBound is how many checks the pool runs at once in the background, for a
-// maximum of size resources, and how many more may be overdue.
+// checkBound is how many checks run at once in the background of a pool of that
+// maximum, and how many more may be overdue.
 func checkBound(size int) int { return min(maxChecks, max(1, size/4)) }
 
 const maxChecks = 8

@@ -5,62 +5,63 @@ import (
 	"time"
 )
 
-// check has e, which is idle, checked in the background, aside meanwhile. ctx has
-// the values for the check. The pool is locked.
-func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, t *trial[T]) {
-	c := &call{began: p.since(), trial: t != nil}
-	if t != nil {
-		t.call = c
+// check starts a check of e, which is on the shelf, in the background; e is aside
+// until it returns. The check's context has the values of ctx. If w is not nil,
+// its caller gets e. The pool is locked.
+func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
+	c := &call{began: p.since(), awaited: w != nil}
+	if w != nil {
+		w.call = c
 	}
 	p.setAside(e)
-	p.doctor.calls.add(c)
+	p.health.calls.add(c)
 	p.busy++
-	go p.checkAside(ctx, e, i, c, t)
+	go p.checkAside(ctx, e, i, c, w)
 }
 
-// checkAside runs one check.
-func (p *Pool[T]) checkAside(ctx context.Context, e *entry[T], i Info, c *call, t *trial[T]) {
+// checkAside runs one check in the background.
+func (p *Pool[T]) checkAside(ctx context.Context, e *entry[T], i Info, c *call, w *noWaitCheck[T]) {
 	defer p.unbusy()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.MakeTimeout)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	defer time.AfterFunc(p.doctor.calls.limit, p.onOverdue).Stop()
-	r := report{ill: ErrGoexit} // unless ask returns
+	defer time.AfterFunc(p.health.calls.limit, p.onOverdue).Stop()
+	r := checkResult{ill: ErrGoexit}
 	// Deferred, so that it happens also if Check ends this goroutine.
 	defer func() {
-		p.checked(e, c, t, &r)
-		if r.told {
+		p.checked(e, c, w, &r)
+		if r.returned && !r.cut {
 			p.traceCheck(i, r.took, r.ill)
 		}
 	}()
 	r.took, r.ill = p.ask(ctx, e, i)
-	r.cut = r.ill != nil && p.ctx.Err() != nil // Close has cut it short: nothing is known
-	r.told = !r.cut
+	r.returned = true
+	r.cut = r.ill != nil && p.ctx.Err() != nil
 	r.kept = r.cut || p.passes(e, r.ill)
 }
 
-// report is what came of a check in the background.
-type report struct {
-	took time.Duration
-	ill  error
-	kept bool
-	cut  bool
-	told bool // Trace is to be told
+// checkResult is the outcome of a check in the background.
+type checkResult struct {
+	took     time.Duration
+	ill      error // why it failed
+	kept     bool  // it passed, or its failure is tolerated
+	cut      bool  // Close has ended its context: the outcome says nothing
+	returned bool  // it did not end its goroutine
 }
 
-// checked puts e where the report says.
-func (p *Pool[T]) checked(e *entry[T], c *call, t *trial[T], r *report) {
+// checked ends a check: it lends e, returns it to the shelf or retires it.
+func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResult) {
 	p.lock()
 	defer p.unlock()
-	d := &p.doctor
+	d := &p.health
 	since, suspect := e.since, d.suspect.Active()
 	d.calls.remove(c)
 	there := p.backFromAside(e)
 	switch {
 	case r.cut:
 	case r.kept:
-		if there { // before others that are readmitted
-			p.lendChecked(e, t, suspect)
+		if there { // before the end of the suspicion, which lends what else is idle
+			p.lendChecked(e, w, suspect)
 		}
 		if r.ill == nil {
 			p.checkPassed(since)
@@ -71,28 +72,28 @@ func (p *Pool[T]) checked(e *entry[T], c *call, t *trial[T], r *report) {
 		}
 		p.checkFailed(since, r.took)
 	}
-	if t != nil {
-		close(t.done)
+	if w != nil {
+		close(w.done)
 	}
-	p.wakeRounds()
+	p.wakeScan()
 	if d.suspect.Active() && d.done() {
-		p.trust()
+		p.endSuspicion()
 	}
 	p.serve()
 	if e.place == shelf && p.waiters.n > 0 && !(p.ordered && p.matches()) {
-		d.calls.countOut() // it came back and nobody can use it: so may the others
+		d.calls.markSlow() // no waiter can use e: do not count on the others either
 	}
 	p.grow()
 }
 
-// lendChecked lends e, which is idle and whose check has just passed, to the
-// caller that had it checked, or else to the first that waits and can use it;
-// with a Queue, unlock sees to that. If e was suspect the waiter has no check of
-// its own made: it waited for this one. The pool is locked.
-func (p *Pool[T]) lendChecked(e *entry[T], t *trial[T], suspect bool) {
-	if t != nil && !t.gone {
+// lendChecked lends e, which is on the shelf and has just passed a check, to the
+// caller of w if that still waits, else to the first waiter that can use it; with a
+// Queue, unlock does. If e was suspect the waiter does not check it again: it
+// waited for this check. The pool is locked.
+func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
+	if w != nil && !w.gone {
 		p.shelf.remove(e)
-		t.lease = p.lend(e, t.seat)
+		w.lease = p.lend(e, w.seat)
 		return
 	}
 	if suspect {
@@ -107,26 +108,25 @@ func (p *Pool[T]) lendChecked(e *entry[T], t *trial[T], suspect bool) {
 	}
 }
 
-// justVerified reports whether e has passed a check so recently, and not been
-// lent since, that it was on its way to whoever is to get it. The pool is locked.
+// justVerified reports whether e has passed a check for a waiter that is about to
+// get it: with a Queue some time passes between the two. The pool is locked.
 func (p *Pool[T]) justVerified(e *entry[T]) bool {
 	return e.verified > 0 && p.nowTick()-e.verified <= 1
 }
 
-// onOverdue has another check begin in the stead of one that is overdue.
+// onOverdue lets another check begin in place of one that is overdue.
 func (p *Pool[T]) onOverdue() {
 	p.lock()
 	defer p.unlock()
-	p.doctor.calls.look(p.since())
-	p.wakeRounds()
+	p.health.calls.look(p.since())
+	p.wakeScan()
 	p.grow()
 }
 
-// wakeRounds wakes the examiner if it waits for a check to end. The pool is
-// locked.
-func (p *Pool[T]) wakeRounds() {
+// wakeScan wakes the scan if it waits for a check to end. The pool is locked.
+func (p *Pool[T]) wakeScan() {
 	select {
-	case p.doctor.freed <- struct{}{}:
+	case p.health.freed <- struct{}{}:
 	default:
 	}
 }

@@ -56,7 +56,7 @@ func (p *Pool[T]) shut() {
 		p.leaveTotal()
 	}
 	p.clearSeats(0)
-	for e := p.doctor.unverified.top; e != nil; {
+	for e := p.health.unverified.top; e != nil; {
 		down := e.down
 		p.retire(e, ErrClosed, &p.n.other)
 		e = down

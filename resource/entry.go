@@ -75,14 +75,13 @@ func (e *entry[T]) fits(r *Request) bool {
 	return r == nil || (e.unfit == 0 || r.MinRemaining < e.unfit) && (!r.Fresh || e.unused())
 }
 
-// listed reports whether the entry is in one of the lists of idle ones and no
-// policy looks at it. The pool is locked.
+// listed reports whether the entry is in a list of idle ones and no user's
+// function runs for it. The pool is locked.
 func (e *entry[T]) listed() bool {
 	return e.place == shelf && !e.aside || e.place == unverified
 }
 
-// idle reports whether the entry is idle, but for what is open on a seat. The pool
-// is locked.
+// idle reports whether the entry is idle and has no seat. The pool is locked.
 func (e *entry[T]) idle() bool {
 	return e.place == shelf || e.place == unverified || e.place == releasing
 }

@@ -18,7 +18,7 @@ func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
-func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleHope() }
+func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleRecoverable() }
 
 // grow begins the makes that are called for: for those who wait, for MinIdle
 // and for Warm. It is called whenever something changed that it looks at. The
@@ -53,7 +53,7 @@ func (p *Pool[T]) wanted() (want, demand int) {
 		}
 	}
 	if p.waiters.n > 0 && p.unverified() > 0 {
-		p.giveUpUnverified(clock())
+		p.makeRoomFromUnverified(clock())
 	}
 	room := p.max - p.live
 	if room <= 0 {

@@ -6,54 +6,60 @@ import (
 	"github.com/respool/respool/internal/suspicion"
 )
 
-// Health checks run on the caller's goroutine as long as idle resources are
-// trusted. When failures make them suspect (see internal/suspicion) a resource
-// that was idle since before and is due for a check is not lent before it has
-// passed one: it goes to the list of unverified ones, its caller goes on and
-// waits in line if nothing else is idle, and the pool checks in the background,
-// a bounded number at once. So makes begin beside the checks, and whichever
-// resource comes first is the caller's.
+// A Health check runs on the caller's goroutine as long as idle resources are
+// trusted. Failed checks make everything suspect that has been idle since before
+// (see internal/suspicion). A suspect resource that is due for a check is not
+// lent before it has passed one: the caller that finds it moves it to the list of
+// unverified resources and goes on; if nothing else is idle the caller waits in
+// line. The pool then makes resources for those who wait, as far as there is
+// room, and checks the unverified ones in the background, a bounded number at
+// once. A waiter gets whichever is ready first.
 
-// doctor is the state of the checks in the background.
-type doctor[T any] struct {
+// healthState is what the pool knows of checks: whether idle resources are
+// suspect, and the checks in the background. Its user holds the pool's lock.
+type healthState[T any] struct {
 	suspect    suspicion.Suspicion
-	since      time.Duration // when it began
-	unverified shelfList[T]  // idle, and due for a check that the pool makes
-	calls      callList      // checks that run
-	rounds     bool          // a goroutine runs examiner
-	sweep      bool          // a sweep wants everything idle looked at
-	from       int           // what is before this in pool.all is still to be looked at
-	asking     bool          // and some that examiner has at hand
-	freed      chan struct{} // holds one: something has changed for examiner
+	since      time.Duration // when the suspicion began
+	unverified shelfList[T]  // suspect, found due for a check, and not yet checked
+	calls      callList      // checks that run in the background
+
+	// The goroutine that starts them; see scan.
+	scanning bool          // it runs
+	sweep    bool          // it is to go on though nothing is suspect
+	from     int           // entries of pool.all before this one are not looked at yet
+	asking   bool          // nor are some that it has collected
+	freed    chan struct{} // wakes it; holds one
 }
 
-// full reports whether no further check may begin in the background.
-func (d *doctor[T]) full(size int) bool {
-	return d.calls.n-d.calls.trials-d.calls.overdue >= checkBound(size)
+// full reports whether as many checks run in the background as may.
+func (d *healthState[T]) full(size int) bool {
+	return d.calls.n-d.calls.awaited-d.calls.overdue >= checkBound(size)
 }
 
-// stuck reports whether so many checks are overdue that none begins until one of
-// them ends.
-func (d *doctor[T]) stuck(size int) bool { return d.calls.overdue >= checkBound(size) }
+// stuck reports whether so many checks are overdue that no other may begin.
+func (d *healthState[T]) stuck(size int) bool { return d.calls.overdue >= checkBound(size) }
 
-// done reports whether nothing suspect is left to be looked at.
-func (d *doctor[T]) done() bool {
-	return !d.rounds && d.unverified.n == 0 && d.calls.n == d.calls.overdue+d.calls.trials
+// done reports whether every suspect resource that is due has been checked, or
+// has a check that is overdue.
+func (d *healthState[T]) done() bool {
+	return !d.scanning && d.unverified.n == 0 && d.calls.n == d.calls.overdue+d.calls.awaited
 }
 
-// unverified is how many idle resources are not lent before they have passed a
-// check. The pool is locked.
-func (p *Pool[T]) unverified() int { return p.doctor.unverified.n }
+// unverified is how many idle resources must pass a check before they are lent.
+// The pool is locked.
+func (p *Pool[T]) unverified() int { return p.health.unverified.n }
 
-// offShelf is how many idle resources are not on the shelf: those, and the ones
-// that OnRelease has. The pool is locked.
-func (p *Pool[T]) offShelf() int { return p.doctor.unverified.n + p.resets.n }
+// offShelf is how many idle resources are neither on the shelf nor on a seat: the
+// unverified ones, and those for which OnRelease runs. The pool is locked.
+func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n }
 
-// comingBack is how many idle resources that a user's function looks at are likely to serve those who wait. While what is idle is suspect the
-// checks that run are not counted on, and none that takes long is. again is when
-// there will be fewer; 0: no change by time. The pool is locked.
+// comingBack is how many of the idle resources for which a user's function runs
+// are likely to serve a waiter soon: not those for which it has run for slowAfter,
+// and, while idle resources are suspect, not those under a check. again is after
+// how long the number falls unless a call ends before; 0: never. The pool is
+// locked.
 func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
-	d := &p.doctor
+	d := &p.health
 	n = p.aside + p.resets.n
 	for _, l := range []*callList{&d.calls, &p.resets} {
 		if l.n == 0 {
@@ -72,62 +78,61 @@ func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
 	return n, again
 }
 
-// idleHope reports whether something idle may still be lent to those who wait,
-// once it was looked at. The pool is locked.
-func (p *Pool[T]) idleHope() bool {
+// idleRecoverable reports whether an idle resource may still serve a waiter after
+// a user's function has returned. The pool is locked.
+func (p *Pool[T]) idleRecoverable() bool {
 	if p.aside+p.resets.n == 0 {
 		return p.unverified() > 0
 	}
 	return p.unverified() > 0 || p.aside+p.resets.n > p.overdueCalls()
 }
 
-// overdueCalls is how many calls about idle resources have outlived their
-// contexts. The pool is locked.
+// overdueCalls is how many checks in the background and calls of OnRelease have
+// outlived their contexts. The pool is locked.
 func (p *Pool[T]) overdueCalls() int {
-	if p.doctor.calls.n+p.resets.n == 0 {
+	if p.health.calls.n+p.resets.n == 0 {
 		return 0
 	}
 	now := p.since()
-	p.doctor.calls.look(now)
+	p.health.calls.look(now)
 	p.resets.look(now)
-	return p.doctor.calls.overdue + p.resets.overdue
+	return p.health.calls.overdue + p.resets.overdue
 }
 
-// checkFailed records a failed check of what had been idle since that tick. The
-// pool is locked.
+// checkFailed records a failed check of a resource that had been idle since that
+// tick. The pool is locked.
 func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
-	d := &p.doctor
+	d := &p.health
 	if d.suspect.Failed(p.nowTick(), since, took, p.gauge.Usual()) {
 		d.since = p.since()
-		p.lookAround()
+		p.scanIdle()
 	}
 	p.alert.Store(d.suspect.Alert())
 }
 
-// checkCut records a check that its caller could not wait for. The pool is
-// locked.
+// checkCut records a check whose caller's context ended first. The pool is locked.
 func (p *Pool[T]) checkCut(since int64, took time.Duration) {
-	d := &p.doctor
+	d := &p.health
 	if d.suspect.Cut(p.nowTick(), since, took, p.gauge.Usual()) {
 		d.since = p.since()
-		p.lookAround()
+		p.scanIdle()
 	}
 	p.alert.Store(d.suspect.Alert())
 }
 
 // checkPassed records a check that passed. The pool is locked.
 func (p *Pool[T]) checkPassed(since int64) {
-	d := &p.doctor
+	d := &p.health
 	if d.suspect.Passed(since) {
-		p.trust()
+		p.endSuspicion()
 	}
 	p.alert.Store(d.suspect.Alert())
 }
 
-// trust ends what a suspicion began: those not verified yet go back among the
-// idle. The pool is locked.
-func (p *Pool[T]) trust() {
-	d := &p.doctor
+// endSuspicion has callers check for themselves again: the unverified resources go
+// back to the shelf. The pool is locked.
+func (p *Pool[T]) endSuspicion() {
+	d := &p.health
 	d.suspect.Clear()
 	p.alert.Store(false)
 	if !d.sweep {
@@ -135,16 +140,17 @@ func (p *Pool[T]) trust() {
 	}
 	if d.unverified.n > 0 {
 		p.readmit()
-		p.makeRounds() // readmits the others
-		p.wakeRounds()
+		p.startScan() // to readmit the rest
+		p.wakeScan()
 	}
 }
 
-// giveUpUnverified retires unverified resources for those who wait, in a full
-// pool whose makes go well, when no check has passed for as long as a make takes:
-// else callers would wait for one time-out after the other. The pool is locked.
-func (p *Pool[T]) giveUpUnverified(now time.Duration) {
-	d := &p.doctor
+// makeRoomFromUnverified retires an unverified resource for each waiter for whom
+// nothing is being made, if the pool is full, makes succeed, and no check has
+// passed for as long as a make takes. Otherwise each waiter of a full pool of dead
+// resources would wait for the time-out of a check. The pool is locked.
+func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
+	d := &p.health
 	if wait := d.since + max(p.gauge.Usual(), minSuspicion) - now; wait > 0 {
 		p.growAgain(now, wait)
 		return
@@ -161,14 +167,14 @@ func (p *Pool[T]) giveUpUnverified(now time.Duration) {
 	}
 }
 
-// minSuspicion is how long checks have at least, before what they have not come
-// to makes room.
+// minSuspicion is how long the checks have at least before unverified resources
+// make room.
 const minSuspicion = 100 * time.Millisecond
 
-// readmit puts some unverified resources back among the idle ones, below those
-// used since. The pool is locked.
+// readmit puts some unverified resources back on the shelf, below those used
+// since. The pool is locked.
 func (p *Pool[T]) readmit() {
-	d := &p.doctor
+	d := &p.health
 	for n := 0; n < sweepChunk && d.unverified.n > 0; n++ {
 		e := d.unverified.top
 		d.unverified.remove(e)
@@ -178,32 +184,32 @@ func (p *Pool[T]) readmit() {
 	p.grow()
 }
 
-// nowTick is the tick, exact. The pool is locked.
+// nowTick is the tick, from the clock. The pool is locked.
 func (p *Pool[T]) nowTick() int64 { return int64(p.since() / tickLen) }
 
-// withhold puts what *l holds among the unverified if it is suspect, and empties
-// *l. The caller, who found it due for a check, goes on. It reports whether it
-// did.
+// withhold moves the resource of *l, which is due for a check, to the unverified
+// ones if it is suspect, and empties *l. It reports whether *l is empty.
 func (p *Pool[T]) withhold(s *search[T], l *Lease[T]) bool {
 	p.lock()
 	defer p.unlock()
 	p.startClock()
 	since := p.tick.Load() - s.idle
-	if !p.doctor.suspect.Covers(since) {
+	if !p.health.suspect.Covers(since) {
 		return false
 	}
 	e := p.takeBack(l)
-	if !p.keepsFrom(e, since) {
+	if !p.holdBack(e, since) {
 		p.put(e, false)
 	}
 	return true
 }
 
-// keepsFrom puts e, which is in the pool's hands and was idle since that tick,
-// among the unverified if it is suspect. It reports whether it did. They are
-// there in the order in which idle ones are lent. The pool is locked.
-func (p *Pool[T]) keepsFrom(e *entry[T], since int64) bool {
-	d := &p.doctor
+// holdBack puts e, which is in the pool's hands and has been idle since that tick,
+// into the list of unverified resources if it is suspect and will be lent again.
+// It reports whether it did. The list has the order of the shelf. The pool is
+// locked.
+func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
+	d := &p.health
 	if !d.suspect.Covers(since) || e.word.Doomed() || p.closed || p.live-p.dying > p.max {
 		return false
 	}
@@ -216,6 +222,6 @@ func (p *Pool[T]) keepsFrom(e *entry[T], since int64) bool {
 		d.unverified.pushUnder(e)
 	}
 	e.place, e.since, e.parked = unverified, since, true
-	p.makeRounds()
+	p.startScan()
 	return true
 }

@@ -14,7 +14,9 @@ import (
 // whose check ends at its time-out of 2 s once the server is dead.
 type deadAfter struct{ dead *atomic.Bool }
 
-func (d deadAfter) Due(i resource.Info) bool { return i.Idle >= time.Minute && i.Checked >= time.Minute }
+func (d deadAfter) Due(i resource.Info) bool {
+	return i.Idle >= time.Minute && i.Checked >= time.Minute
+}
 
 func (d deadAfter) Check(ctx context.Context, _ *keyedItem, _ resource.Info) error {
 	if !d.dead.Load() {

@@ -55,7 +55,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	p.startClock()
 	p.resets.remove(c)
 	switch {
-	case !p.stays(e):
+	case !p.outlasts(e):
 	case cause != nil:
 		p.retire(e, cause, &p.n.unreleased)
 	default:

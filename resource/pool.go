@@ -108,7 +108,7 @@ type Pool[T any] struct {
 	ids     uint64
 	all     []*entry[T] // made, not gone
 	shelf   shelfList[T]
-	doctor  doctor[T]
+	health  healthState[T]
 	resets  callList // of OnRelease
 	taken   int      // seats
 	crowd   int      // callers who met at mu lately
@@ -215,8 +215,8 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		return nil, err
 	}
 	p.life = life
-	p.doctor.freed = make(chan struct{}, 1)
-	p.doctor.calls.limit = p.cfg.MakeTimeout + callGrace(p.cfg.MakeTimeout)
+	p.health.freed = make(chan struct{}, 1)
+	p.health.calls.limit = p.cfg.MakeTimeout + callGrace(p.cfg.MakeTimeout)
 	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
 	p.lock()
 	defer p.unlock()
@@ -306,7 +306,7 @@ func (p *Pool[T]) Resize(max int) error {
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)
-		for e := p.doctor.unverified.bottom; e != nil && p.live-p.dying > p.max; {
+		for e := p.health.unverified.bottom; e != nil && p.live-p.dying > p.max; {
 			up := e.up
 			p.retire(e, ErrShrunk, &p.n.other)
 			e = up

@@ -122,7 +122,7 @@ func (p *Pool[T]) spare() *entry[T] {
 	if p.waiters.n > 0 && !p.choosy() {
 		return nil
 	}
-	if e := p.doctor.unverified.bottom; e != nil {
+	if e := p.health.unverified.bottom; e != nil {
 		return e
 	}
 	least := p.leastWishes()

@@ -35,7 +35,7 @@ func (p *Pool[T]) onSweep() {
 		p.lock()
 		p.busy--
 		if !p.closed {
-			p.sweepHealth()
+			p.scanForSweep()
 			p.grow()
 			p.startSweeper()
 		}
@@ -61,9 +61,10 @@ func persist(step func() bool) {
 	}
 }
 
-// sweep holds every resource against the Eviction, a few at a time; checks of
-// the Health follow and do not delay it: see examiner. It goes through the pool's list from the end: what is retired meanwhile is
-// replaced there by the last one, which was looked at.
+// sweep holds every resource against the Eviction, a few at a time. Checks of the
+// Health follow and do not delay it: see scan. It goes through the pool's list
+// from the end: what is retired meanwhile is replaced there by the last one, which
+// was looked at.
 type sweep[T any] struct {
 	p     *Pool[T]
 	from  int // what is before this is still to be looked at

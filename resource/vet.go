@@ -49,7 +49,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 		return false, nil
 	}
 	if s.r.NoWait {
-		return p.try(s, l, i)
+		return p.checkNoWait(s, l, i)
 	}
 	since := p.ticks() - s.idle
 	took, ill := p.ask(s.ctx, e, i)
@@ -119,7 +119,7 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 	p.startClock()
 	since := p.tick.Load() - s.idle - int64(took/tickLen)
 	p.checkCut(since, took)
-	if p.keepsFrom(e, since) {
+	if p.holdBack(e, since) {
 		p.grow()
 	} else if p.put(e, false); e.place == shelf {
 		p.shelf.remove(e)

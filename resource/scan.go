@@ -2,59 +2,63 @@ package resource
 
 import "context"
 
-// lookAround has everything idle looked at in the background. The pool is locked.
-func (p *Pool[T]) lookAround() {
-	if d := &p.doctor; d.from == 0 && !d.asking {
+// scanIdle has all idle resources that are due checked in the background. The pool
+// is locked.
+func (p *Pool[T]) scanIdle() {
+	if d := &p.health; d.from == 0 && !d.asking {
 		d.from = len(p.all)
 	}
-	p.makeRounds()
+	p.startScan()
 }
 
-// sweepHealth is lookAround for a sweep, which nothing ends early. The pool is
-// locked.
-func (p *Pool[T]) sweepHealth() {
+// scanForSweep is scanIdle for a sweep: the end of a suspicion does not end it.
+// The pool is locked.
+func (p *Pool[T]) scanForSweep() {
 	if p.cfg.Health != nil {
-		p.doctor.sweep = true
-		p.lookAround()
+		p.health.sweep = true
+		p.scanIdle()
 	}
 }
 
-// makeRounds sees to it that examiner runs. The pool is locked.
-func (p *Pool[T]) makeRounds() {
-	if d := &p.doctor; !d.rounds && !p.closed {
-		d.rounds = true
+// startScan starts the goroutine of a scan unless it runs. The pool is locked.
+func (p *Pool[T]) startScan() {
+	if d := &p.health; !d.scanning && !p.closed {
+		d.scanning = true
 		p.busy++
 		go func() {
 			defer p.unbusy()
-			x := &examiner[T]{p: p}
+			x := &scan[T]{p: p}
 			persist(x.step)
 		}()
 	}
 }
 
-// examiner looks at what is idle and has checked what is due.
-type examiner[T any] struct {
+// scan starts the checks in the background, as many at once as may run: of the
+// unverified resources first, then of those on the shelf that are due. It goes
+// through pool.all from the end, as a sweep does.
+type scan[T any] struct {
 	p     *Pool[T]
 	some  [sweepChunk]suspect[T]
-	n, at int // some[at:n] are still to be asked about
+	n, at int // Due is still to be asked about some[at:n]
 }
 
-// step does one thing; it returns false when there is no more to do.
-func (x *examiner[T]) step() bool {
-	p, d := x.p, &x.p.doctor
+// step starts one check, collects candidates, or waits for a check to end. It
+// returns false when there is nothing left to do.
+func (x *scan[T]) step() bool {
+	p, d := x.p, &x.p.health
 	p.lock()
 	d.calls.look(p.since())
 	d.asking = x.at < x.n
 	switch {
 	case p.closed:
-		d.rounds = false
+		d.scanning = false
 		p.unlock()
 		return false
 	case d.unverified.n > 0 && !d.suspect.Active():
 		p.readmit()
-	case d.stuck(p.max): // callers check for themselves, until one of the overdue ends
+	case d.stuck(p.max): // until one of the overdue checks returns callers check for themselves
 		x.at, x.n, d.from, d.sweep = 0, 0, 0, false
-		p.trust()
+		p.endSuspicion()
 		if d.unverified.n == 0 {
 			return x.stop()
 		}
@@ -73,7 +77,7 @@ func (x *examiner[T]) step() bool {
 		i := e.info(now, max(0, now-e.since))
 		i.Idlers = p.idlers()
 		p.check(context.Background(), e, i, nil)
-	case x.at < x.n && !d.sweep && !d.suspect.Active(): // trust came meanwhile
+	case x.at < x.n && !d.sweep && !d.suspect.Active(): // the suspicion has ended
 		x.at, x.n = 0, 0
 	case x.at < x.n:
 		c := &x.some[x.at]
@@ -96,21 +100,21 @@ func (x *examiner[T]) step() bool {
 	return true
 }
 
-// stop ends the rounds. The pool is locked; stop unlocks it.
-func (x *examiner[T]) stop() bool {
-	p, d := x.p, &x.p.doctor
-	d.rounds, d.sweep, d.asking = false, false, false
+// stop ends the scan. The pool is locked; stop unlocks it.
+func (x *scan[T]) stop() bool {
+	p, d := x.p, &x.p.health
+	d.scanning, d.sweep, d.asking = false, false, false
 	if d.done() && d.suspect.Active() {
-		p.trust()
+		p.endSuspicion()
 	}
 	p.unlock()
 	return false
 }
 
-// collect gets the facts about the next few idle resources, those idle longest
-// first. The pool is locked.
-func (x *examiner[T]) collect() {
-	p, d := x.p, &x.p.doctor
+// collect gets the facts about the next few resources on the shelf, the longest
+// idle first. The pool is locked.
+func (x *scan[T]) collect() {
+	p, d := x.p, &x.p.health
 	x.n, x.at = 0, 0
 	upTo := min(d.from, len(p.all))
 	d.from = max(0, upTo-sweepChunk)
