@@ -37,7 +37,7 @@ func (p *Pool[T]) outlasts(e *entry[T]) bool {
 }
 
 // apart calls f, which asks a policy about e, with the pool unlocked and e
-// aside. The pool is locked before and after; it outlasts unlocked only if f ends
+// aside. The pool is locked before and after; it stays unlocked only if f ends
 // the goroutine.
 func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
 	p.setAside(e)

@@ -111,7 +111,7 @@ func (p *Pool[T]) forget(e *entry[T]) {
 }
 
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
-// idle, else by whoever has it. The first cause outlasts. The pool is locked.
+// idle, else by whoever has it. The first cause stays. The pool is locked.
 func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
 	if e.place == gone || e.word.Doomed() {
 		return
