@@ -103,8 +103,7 @@ func (l *callList) look(now time.Duration) (next time.Duration) {
 		l.notOverdue = l.notOverdue.next
 	}
 	for l.notSlow != nil && now-l.notSlow.began >= slowAfter {
-		l.notSlow.slow = true
-		l.slow++
+		l.slowDown(l.notSlow)
 		l.notSlow = l.notSlow.next
 	}
 	if l.notSlow != nil {
@@ -113,11 +112,18 @@ func (l *callList) look(now time.Duration) (next time.Duration) {
 	return next
 }
 
+// slowDown counts c as slow.
+func (l *callList) slowDown(c *call) {
+	if !c.slow {
+		c.slow = true
+		l.slow++
+	}
+}
+
 // markSlow counts every call that runs as slow.
 func (l *callList) markSlow() {
 	for ; l.notSlow != nil; l.notSlow = l.notSlow.next {
-		l.notSlow.slow = true
-		l.slow++
+		l.slowDown(l.notSlow)
 	}
 }
 

@@ -15,6 +15,9 @@ func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck
 	}
 	p.setAside(e)
 	p.health.calls.add(c)
+	if p.health.suspect.Covers(e.since) {
+		p.health.calls.slowDown(c)
+	}
 	p.busy++
 	go p.checkAside(ctx, e, i, c, w)
 }
@@ -76,7 +79,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 		close(w.done)
 	}
 	p.wakeScan()
-	if d.suspect.Active() && d.done() {
+	if d.suspect.Active() && d.settled(p.since()) {
 		p.endSuspicion()
 	}
 	p.serve()

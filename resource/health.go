@@ -26,6 +26,7 @@ type healthState[T any] struct {
 	// The goroutine that starts them; see scan.
 	scanning bool          // it runs
 	sweep    bool          // it is to go on though nothing is suspect
+	ended    time.Duration // when the last of a sweep ended
 	from     int           // entries of pool.all before this one are not looked at yet
 	asking   bool          // nor are some that it has collected
 	freed    chan struct{} // wakes it; holds one
@@ -39,10 +40,12 @@ func (d *healthState[T]) full(size int) bool {
 // stuck reports whether so many checks are overdue that no other may begin.
 func (d *healthState[T]) stuck(size int) bool { return d.calls.overdue >= checkBound(size) }
 
-// done reports whether every suspect resource that is due has been checked, or
-// has a check that is overdue.
-func (d *healthState[T]) done() bool {
-	return !d.scanning && d.unverified.n == 0 && d.calls.n == d.calls.overdue+d.calls.awaited
+// settled reports whether every suspect resource that is due has been checked, or
+// has a check that is overdue. Just after a suspicion has begun callers may hold
+// some that they are about to find due.
+func (d *healthState[T]) settled(now time.Duration) bool {
+	return now-d.since >= minSuspicion && !d.scanning && d.unverified.n == 0 &&
+		d.calls.n == d.calls.overdue+d.calls.awaited
 }
 
 // unverified is how many idle resources must pass a check before they are lent.
@@ -55,21 +58,16 @@ func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n }
 
 // comingBack is how many of the idle resources for which a user's function runs
 // are likely to serve a waiter soon: not those for which it has run for slowAfter,
-// and, while idle resources are suspect, not those under a check. again is after
+// and not suspect ones that are checked. again is after
 // how long the number falls unless a call ends before; 0: never. The pool is
 // locked.
 func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
-	d := &p.health
 	n = p.aside + p.resets.n
-	for _, l := range []*callList{&d.calls, &p.resets} {
+	for _, l := range []*callList{&p.health.calls, &p.resets} {
 		if l.n == 0 {
 			continue
 		}
 		next := l.look(now)
-		if l == &d.calls && d.suspect.Active() {
-			n -= l.n
-			continue
-		}
 		n -= l.slow
 		if next > 0 && (again == 0 || next < again) {
 			again = next
@@ -102,31 +100,34 @@ func (p *Pool[T]) overdueCalls() int {
 // checkFailed records a failed check of a resource that had been idle since that
 // tick. The pool is locked.
 func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
-	d := &p.health
-	if d.suspect.Failed(p.nowTick(), since, took, p.gauge.Usual()) {
-		d.since = p.since()
-		p.scanIdle()
+	if p.health.suspect.Failed(p.nowTick(), since, took, p.gauge.Usual()) {
+		p.beginSuspicion()
 	}
-	p.alert.Store(d.suspect.Alert())
+	p.alert.Store(p.health.suspect.Alert())
 }
 
 // checkCut records a check whose caller's context ended first. The pool is locked.
 func (p *Pool[T]) checkCut(since int64, took time.Duration) {
-	d := &p.health
-	if d.suspect.Cut(p.nowTick(), since, took, p.gauge.Usual()) {
-		d.since = p.since()
-		p.scanIdle()
+	if p.health.suspect.Cut(p.nowTick(), since, took, p.gauge.Usual()) {
+		p.beginSuspicion()
 	}
-	p.alert.Store(d.suspect.Alert())
+	p.alert.Store(p.health.suspect.Alert())
 }
 
 // checkPassed records a check that passed. The pool is locked.
 func (p *Pool[T]) checkPassed(since int64) {
 	d := &p.health
-	if d.suspect.Passed(since) {
+	if d.suspect.Passed(since) || d.suspect.Active() && d.settled(p.since()) {
 		p.endSuspicion()
 	}
 	p.alert.Store(d.suspect.Alert())
+}
+
+// beginSuspicion has what is idle checked in the background. The pool is locked.
+func (p *Pool[T]) beginSuspicion() {
+	p.health.since = p.since()
+	p.health.calls.markSlow()
+	p.scanIdle()
 }
 
 // endSuspicion has callers check for themselves again: the unverified resources go

@@ -11,11 +11,18 @@ func (p *Pool[T]) scanIdle() {
 	p.startScan()
 }
 
-// scanForSweep is scanIdle for a sweep: the end of a suspicion does not end it.
-// The pool is locked.
+// scanForSweep is scanIdle for a sweep: the end of a suspicion does not end it. If
+// the scan for the sweep before has only just ended, or has not, it has taken long,
+// and another would leave no time between two checks of one resource. The pool is
+// locked.
 func (p *Pool[T]) scanForSweep() {
-	if p.cfg.Health != nil {
-		p.health.sweep = true
+	d := &p.health
+	switch {
+	case p.cfg.Health == nil:
+	case d.scanning:
+		d.sweep = true
+	case d.ended == 0 || p.since()-d.ended >= p.cfg.SweepInterval/2:
+		d.sweep = true
 		p.scanIdle()
 	}
 }
@@ -103,8 +110,11 @@ func (x *scan[T]) step() bool {
 // stop ends the scan. The pool is locked; stop unlocks it.
 func (x *scan[T]) stop() bool {
 	p, d := x.p, &x.p.health
+	if d.sweep {
+		d.ended = p.since()
+	}
 	d.scanning, d.sweep, d.asking = false, false, false
-	if d.done() && d.suspect.Active() {
+	if d.suspect.Active() && d.settled(p.since()) {
 		p.endSuspicion()
 	}
 	p.unlock()
