@@ -92,6 +92,7 @@ type jsonLoad struct {
 	Leased     int `json:"leased"`
 	Making     int `json:"making"`
 	Destroying int `json:"destroying"`
+	Hanging    int `json:"hanging"`
 	Abandoned  int `json:"abandoned"`
 	Waiting    int `json:"waiting"`
 	Wanting    int `json:"wanting"`
@@ -114,6 +115,8 @@ type jsonCounters struct {
 	Unhealthy int64   `json:"unhealthy"`
 	Doomed    int64   `json:"doomed"`
 	Panics    int64   `json:"panics"`
+
+	ReleaseFailed int64 `json:"releaseFailed"`
 }
 
 func countersOf(s *resource.Stats) jsonCounters {
@@ -122,6 +125,7 @@ func countersOf(s *resource.Stats) jsonCounters {
 		Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
 		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
 		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
+		ReleaseFailed: s.ReleaseFailed,
 	}
 }
 

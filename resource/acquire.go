@@ -79,6 +79,8 @@ type search[T any] struct {
 	turn     int64         // its ordinal among all that have waited; 0: none yet
 	start    time.Duration // when it began to wait
 	idle     int64         // for how many ticks what it found was idle
+	verified bool          // what it found needs no check
+	until    time.Duration // when it waits for checks no more, if it must not wait; 0: none yet
 }
 
 // wish is what the caller asks of a resource; nil: nothing.
@@ -137,6 +139,7 @@ func (p *Pool[T]) tooLate(s *search[T]) error {
 
 // get leases whichever resource comes first, to *l.
 func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
+	s.verified = false
 	wish := s.wish()
 	if wish == nil && s.turn == 0 {
 		if hit, idle, ok := p.hit(s.seat); ok {
@@ -257,7 +260,7 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 		p.vacate(e)
 	}
 	p.acquired++
-	e.seat = seat
+	e.seat, e.verified = seat, 0
 	return Lease[T]{e, e.word.Lend(p.tick.Load())}
 }
 

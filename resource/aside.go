@@ -1,9 +1,9 @@
 package resource
 
 // Asking a policy about an idle resource must not take capacity: the resource
-// stays in its place on the shelf and is only passed over meanwhile. It counts
-// as on its way to those who wait, so that nothing is made because of a
-// question.
+// stays in its place on the shelf and is only passed over meanwhile. Growth counts
+// it as coming, so that nothing is made because of a question, unless the answer
+// takes long: see comingBack.
 
 // setAside marks e, which is on the shelf. The pool is locked.
 func (p *Pool[T]) setAside(e *entry[T]) {
@@ -21,7 +21,17 @@ func (p *Pool[T]) setAside(e *entry[T]) {
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	p.aside--
 	delete(p.asides, e)
-	defer func() { e.aside = false }() // until then it is not among the discards
+	there := p.outlasts(e)
+	if there {
+		p.shelf.backFromAside(e)
+	}
+	e.aside = false // not before: it was not among the discards
+	return there
+}
+
+// outlasts reports whether e, for which a user's function has just returned, may
+// be lent again. If not, it retires e. The pool is locked.
+func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	switch {
 	case e.invalid():
 		cause, count := p.whyInvalid(e)
@@ -29,7 +39,6 @@ func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
 	default:
-		p.shelf.backFromAside(e)
 		return true
 	}
 	return false

@@ -81,7 +81,7 @@ func (p *Pool[T]) addOut(e *CloseError) {
 		if len(e.Leased) == most {
 			return false
 		}
-		if entry.place != shelf {
+		if !entry.idle() {
 			e.Leased = append(e.Leased, entry.id)
 		}
 		return true

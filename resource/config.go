@@ -10,8 +10,9 @@ import (
 
 // What zero means in a [Config].
 const (
-	DefaultMakeTimeout   = 30 * time.Second
-	DefaultSweepInterval = 10 * time.Second
+	DefaultMakeTimeout    = 30 * time.Second
+	DefaultReleaseTimeout = 5 * time.Second
+	DefaultSweepInterval  = 10 * time.Second
 )
 
 // MinSweepInterval is the least [Config.SweepInterval]: a sweep visits every
@@ -60,6 +61,23 @@ type Config[T any] struct {
 	// function in [Pool.Do] mean that v must not be lent again. Nil: every one.
 	Broken func(err error) bool
 
+	// OnRelease puts v back in order when a lease has ended, before the next one
+	// begins: ROLLBACK, UNLOCK, forget what the last holder subscribed to. It
+	// runs after [Lease.Release], and after [Lease.Fail] if Broken says that v is
+	// still good, on a goroutine of the pool, so that neither waits for it. It
+	// has v to itself. An error or a panic destroys v, with it as the cause.
+	//
+	// ctx carries no values of the holder; it ends at ReleaseTimeout, when
+	// OnRelease must return, and at [Pool.Close], since then v is destroyed
+	// anyway. A v for which it returns later is destroyed, whatever it returns.
+	//
+	// Meanwhile v is idle and not lent; callers that wait are expected to get it,
+	// so that none is made in its stead, unless it takes long. It is not
+	// called where v will not be lent again: after Discard, Hijack or Close, when
+	// Evict ends v or v was doomed; nor where no caller had the lease. Nil: what
+	// is given back may be lent at once, which is faster.
+	OnRelease func(ctx context.Context, v T) error
+
 	// MaxSize is how many resources may exist at once, those being made and
 	// being destroyed included. Required, from 1 to 2³¹-1; [Pool.Resize] changes
 	// it.
@@ -75,8 +93,11 @@ type Config[T any] struct {
 	// abandoned: it no longer holds a slot. Zero: DefaultMakeTimeout. Negative:
 	// there is no bound.
 	MakeTimeout time.Duration
+	// ReleaseTimeout bounds each OnRelease. Zero: DefaultReleaseTimeout.
+	ReleaseTimeout time.Duration
 	// SweepInterval is how often idle resources are held against Eviction,
-	// Health and MinIdle, at least MinSweepInterval. Zero: DefaultSweepInterval.
+	// Health and MinIdle, at least MinSweepInterval. Evictions do not wait for
+	// checks. Zero: DefaultSweepInterval.
 	SweepInterval time.Duration
 
 	Order  Order      // which idle resource is lent; zero: NewestFirst
@@ -135,6 +156,7 @@ func (c *Config[T]) check() error {
 	}
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
+	no(c.ReleaseTimeout >= 0, "ReleaseTimeout is %v, not at least 0", c.ReleaseTimeout)
 	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, MinSweepInterval)
 	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
 	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
@@ -155,10 +177,21 @@ func checkSize(max int) error {
 	return nil
 }
 
+// checkTimeout is how long a Health check in the background may take.
+func (c *Config[T]) checkTimeout() time.Duration {
+	if c.MakeTimeout < 0 {
+		return DefaultMakeTimeout
+	}
+	return c.MakeTimeout
+}
+
 // withDefaults returns a copy in which zero values are replaced.
 func (c Config[T]) withDefaults() Config[T] {
 	if c.MakeTimeout == 0 {
 		c.MakeTimeout = DefaultMakeTimeout
+	}
+	if c.ReleaseTimeout == 0 {
+		c.ReleaseTimeout = DefaultReleaseTimeout
 	}
 	if c.SweepInterval == 0 {
 		c.SweepInterval = DefaultSweepInterval

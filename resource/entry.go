@@ -13,10 +13,12 @@ import (
 type place uint8
 
 const (
-	out    place = iota // leased, or in the hands of the goroutine that moves it
-	shelf               // idle, in the list that the pool's lock guards
-	seated              // has a seat: idle and open to whoever takes it, or leased
-	gone                // destroyed, being destroyed, or hijacked
+	out        place = iota // leased, or in the hands of the goroutine that moves it
+	shelf                   // idle, in the list that the pool's lock guards
+	unverified              // idle, in the list of those that must pass a check first
+	releasing               // idle, and OnRelease has it
+	seated                  // has a seat: idle and open to whoever takes it, or leased
+	gone                    // destroyed, being destroyed, or hijacked
 )
 
 // entry is one resource from its making to its end. It is never used for a
@@ -61,6 +63,7 @@ type entry[T any] struct {
 	granted  time.Duration // when it was last handed to a waiter
 	unfit    time.Duration // the least MinRemaining it was found too old for; 0: none
 	index    int           // in pool.all
+	verified int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
 	cause    error         // why it is doomed, or destroyed
 	count    *int64        // which counter its end belongs to, if doomed
 	up, down *entry[T]     // in a list of idleSet
@@ -78,6 +81,17 @@ type entry[T any] struct {
 // for every larger one. The pool has e, and is locked.
 func (e *entry[T]) fits(r *Request) bool {
 	return r == nil || (e.unfit == 0 || r.MinRemaining < e.unfit) && (!r.Fresh || e.unused())
+}
+
+// listed reports whether the entry is in a list of idle ones and no user's
+// function runs for it. The pool is locked.
+func (e *entry[T]) listed() bool {
+	return e.place == shelf && !e.aside || e.place == unverified
+}
+
+// idle reports whether the entry is idle and has no seat. The pool is locked.
+func (e *entry[T]) idle() bool {
+	return e.place == shelf || e.place == unverified || e.place == releasing
 }
 
 // unused reports whether no caller has had e. The pool has e, and is locked.

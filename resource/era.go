@@ -26,7 +26,7 @@ func (p *Pool[T]) whyInvalid(e *entry[T]) (cause error, count *int64) {
 
 // discarded reports whether e is among the discards: it was idle when its era
 // ended, and counts as being destroyed. The pool is locked.
-func (e *entry[T]) discarded() bool { return e.place == shelf && e.era.over.Load() && !e.aside }
+func (e *entry[T]) discarded() bool { return e.listed() && e.era.over.Load() }
 
 // endEra invalidates everything made, or being made, so far. What is idle it
 // moves to the discards as a whole, except what a policy looks at, which stays
@@ -49,9 +49,11 @@ func (p *Pool[T]) endEra(cause error) {
 	for e := range p.asides {
 		p.shelf.remove(e)
 	}
-	p.isDying(p.shelf.n)
-	p.discards.addList(p.shelf)
-	p.shelf = idleSet[T]{}
+	for _, s := range [...]*idleSet[T]{&p.health.unverified, &p.shelf} {
+		p.isDying(s.n)
+		p.discards.addList(*s)
+		*s = idleSet[T]{}
+	}
 	for e := range p.asides {
 		p.shelf.push(e)
 	}

@@ -38,10 +38,15 @@ var (
 	ErrDropped = errors.New("resource: lease was dropped, not ended")
 	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
 	ErrDoomed = errors.New("resource: doomed")
+	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].
+	ErrReleaseTimeout = errors.New("resource: OnRelease timed out")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
 	ErrReset = errors.New("resource: reset")
 	// ErrShrunk: the pool was resized below what it had.
 	ErrShrunk = errors.New("resource: shrunk")
+	// ErrSuspect: other idle ones had failed their Health checks, this one had not
+	// been checked yet, callers waited and the pool was full, so it made room.
+	ErrSuspect = errors.New("resource: not verified in time, and a caller waits")
 	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
 	// asked for, and the pool was full, so the oldest idle one made room.
 	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")
@@ -167,7 +172,7 @@ func (e *PanicError) Unwrap() error {
 type CloseError struct {
 	Err    error    // the context's
 	Load   Load     // what is out
-	Busy   int      // goroutines of the pool's own: makes, sweeps, calls of a Queue or Trace
+	Busy   int      // goroutines of the pool's own: makes, sweeps, checks, calls of OnRelease, a Queue or Trace
 	Leased []uint64 // the IDs of the resources that holders still have, at most 16 of them
 }
 

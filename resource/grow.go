@@ -8,7 +8,9 @@ import (
 // out is how many resources are with callers, or on the way between: what is
 // idle on a seat while callers wait is about to be brought to them. The pool is
 // locked.
-func (p *Pool[T]) out() int { return p.live - p.maker.making - p.dying - p.shelf.n }
+func (p *Pool[T]) out() int {
+	return p.live - p.maker.making - p.dying - p.shelf.n - p.offShelf()
+}
 
 // hopes reports whether something is out that could come back to a caller who
 // asked for r and waits. The pool is locked.
@@ -16,7 +18,7 @@ func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
-func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && p.aside == 0 }
+func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleRecoverable() }
 
 // maxPerHold is how many waiters are served or refused, how many makes begun and
 // how many resources retired under one hold of the lock. What is left over is
@@ -64,8 +66,19 @@ func (p *Pool[T]) grow() {
 	if p.waiters.n > 0 {
 		p.dismiss(now)
 		p.makeWay(now)
+		if p.unverified() > 0 {
+			p.makeRoomFromUnverified(now)
+		}
 	}
-	d := p.maker.decide(p.supply(now))
+	s := p.supply(now)
+	fewer := time.Duration(0)
+	if s.waiting > 0 {
+		s.aside, fewer = p.comingBack(now)
+	}
+	d := p.maker.decide(s)
+	if fewer > 0 && (d.again == 0 || fewer < d.again) {
+		d.again = fewer
+	}
 	if d.again > 0 {
 		p.growAgain(now, d.again)
 	}
@@ -107,8 +120,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		max:      p.max,
 		live:     p.live,
 		dying:    p.dying,
-		idle:     p.shelf.n,
-		aside:    p.aside,
+		idle:     p.shelf.n + p.offShelf(),
 		held:     p.out(),
 		returned: p.returned,
 		waiting:  p.waiters.active(),

@@ -112,9 +112,9 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
 	idle := int64(0)
 	switch {
-	case e.place == shelf:
+	case e.idle():
 		idle = max(0, tick-e.since)
-		if e.aside {
+		if e.aside || e.place == releasing {
 			r.State = Checking
 		}
 	case word.Open:

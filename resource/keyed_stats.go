@@ -53,6 +53,7 @@ func (l *Load) add(o Load) {
 	l.Leased += o.Leased
 	l.Making += o.Making
 	l.Destroying += o.Destroying
+	l.Hanging += o.Hanging
 	l.Abandoned += o.Abandoned
 	l.Waiting += o.Waiting
 	l.Wanting += o.Wanting
@@ -75,5 +76,6 @@ func (s *Stats) add(o Stats) {
 	s.Evicted += o.Evicted
 	s.Unhealthy += o.Unhealthy
 	s.Doomed += o.Doomed
+	s.ReleaseFailed += o.ReleaseFailed
 	s.Panics += o.Panics
 }

@@ -37,7 +37,8 @@ func (l Lease[T]) Info() Info {
 	return i
 }
 
-// Release gives the resource back. A waiting caller gets it at once. If it was
+// Release gives the resource back. A waiting caller gets it at once, or when
+// [Config.OnRelease] has returned, for which Release does not wait. If it was
 // held for 50 µs or more that caller also runs before Release goes on, so that
 // one who keeps the processor does not keep the resource from its next holder.
 func (l Lease[T]) Release() {
@@ -190,7 +191,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 	if cause != nil {
 		p.retire(e, cause, count)
 		p.grow()
-	} else {
+	} else if !p.beginOnRelease(e, o) {
 		p.put(e, true)
 	}
 	if e.place == gone {

@@ -158,7 +158,7 @@ type supply struct {
 	live     int   // resources, makes included
 	dying    int   // of those, being destroyed
 	idle     int   // ready to be lent
-	aside    int   // idle, but a policy looks at it
+	aside    int   // idle, and coming back from a policy or OnRelease that has them
 	held     int   // with callers
 	returned int64 // leases that have ended, ever
 	waiting  int   // callers whose deadline has not passed

@@ -178,9 +178,9 @@ func TestI11_ResetOfManyLeased(t *testing.T) {
 type minuteCheck struct{ checking, ended atomic.Int64 }
 
 func (c *minuteCheck) Check(_ context.Context, v int, _ resource.Info) error {
-	c.checking.Store(int64(v))
+	c.checking.Add(1)
 	time.Sleep(time.Minute)
-	c.checking.Store(0)
+	c.checking.Add(-1)
 	c.ended.Add(1)
 	return nil
 }
@@ -194,16 +194,17 @@ func TestReset_WhileChecking(t *testing.T) {
 				check := new(minuteCheck)
 				h := newHanging(t, resource.Config[int]{MaxSize: n, MakeTimeout: time.Hour, Health: check}, n)
 				time.Sleep(10*time.Second + time.Minute - time.Millisecond)
-				if check.checking.Load() == 0 {
+				checking := int(check.checking.Load())
+				if checking == 0 {
 					t.Fatal("no check")
 				}
 				h.Reset(nil)
 				synctest.Wait()
-				if s := h.Stats(); s.Destroying != n-1 || s.Idle != 1 || h.begun.Load() > int64(n-1) {
+				if s := h.Stats(); s.Destroying != n-checking || s.Idle != checking || h.begun.Load() > int64(n-checking) {
 					t.Fatalf("%d Destroys began; %v", h.begun.Load(), s)
 				}
 				time.Sleep(10 * time.Second)
-				if h.begun.Load() != int64(n) || check.ended.Load() != 1 {
+				if h.begun.Load() != int64(n) || check.ended.Load() != int64(checking) {
 					t.Fatalf("%d of %d Destroys began, %d checks ended", h.begun.Load(), n, check.ended.Load())
 				}
 				h.close(t)

@@ -36,8 +36,10 @@ type Request struct {
 	Fresh bool
 	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait. If
 	// there is room a make then begins in the background, unless one is on its
-	// way that no caller waits for, so that a later call may find it.
-	// An Admission that sees it must not block.
+	// way that no caller waits for, so that a later call may find it. An
+	// Admission that sees it must not block. Health checks that are due get
+	// 10 ms, all those of one acquire together; one that takes longer goes on in
+	// the background, and its resource is lent to others when it has passed.
 	NoWait bool
 }
 
@@ -101,11 +103,28 @@ type Eviction interface {
 //
 // Check has v to itself and may do I/O until ctx ends, when it must return. It
 // is asked before a resource is lent, on the goroutine and with the context of
-// the caller, and in the sweep, where one idle resource at a time is set aside
-// and ctx ends after [Config.MakeTimeout]. An error destroys the resource,
-// unless it was the caller's context that ended: then nothing is known, and it
-// goes back untouched; and unless the error matches [ErrTolerated]: then it is
-// kept, and counted in [Info.Failures]. A panic destroys the resource.
+// the caller, and in the background, where ctx ends after [Config.MakeTimeout]
+// or at [Pool.Close]. An error destroys the resource, unless it was the caller's
+// context that ended: then nothing is known, and it goes back untouched; and
+// unless the error matches [ErrTolerated]: then it is kept, and counted in
+// [Info.Failures]. A panic destroys the resource.
+//
+// A check runs in the background in a sweep, for a caller with
+// [Request.NoWait], and while failures make idle resources suspect: when one
+// check failed that took longer than a make usually does (and than 100 ms), when
+// two failed in a row, or when two callers in a row could not wait for one that
+// took as long. Then what has been idle since before, and is due for a check, is
+// not lent before it has passed one in the background; callers wait in line,
+// makes begin if there is room, and the first that is made, has passed its
+// check or is given back serves; in a full pool those that no check has come to
+// make room for callers that wait ([ErrSuspect]). This ends with the first check
+// that passes.
+//
+// In the background at most a quarter of [Config.MaxSize] is checked at once, 1
+// to 8 resources; those are idle, but not lent meanwhile. A check that has not
+// returned a tenth of MakeTimeout (at most a second) after its context ended keeps only
+// its own resource, and another begins in its stead: see [Load.Hanging]. Once as
+// many hang as may run, no more are begun in the background until one returns.
 //
 // A Health that is [Scheduled] says first whether a check is due.
 type Health[T any] interface {

@@ -73,6 +73,10 @@ type Pool[T any] struct {
 	detour atomic.Uint32
 	_      [64]byte // what follows is written often
 
+	// Whether a check that passes could change what is suspect: then it is told
+	// under the lock.
+	alert atomic.Bool
+
 	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
@@ -104,9 +108,11 @@ type Pool[T any] struct {
 	ids      uint64
 	all      []*entry[T] // made, not gone
 	shelf    idleSet[T]
-	taken    int  // seats
-	crowd    int  // callers who met at mu lately
-	era      *era // that of what is made now
+	health   healthState[T]
+	resets   callList // of OnRelease
+	taken    int      // seats
+	crowd    int      // callers who met at mu lately
+	era      *era     // that of what is made now
 	discards discards[T]
 	reaper   reaper
 	unfit    bool // some entry's unfit is set
@@ -152,6 +158,7 @@ type counters struct {
 	made, failed, refused             int64
 	destroyed, hijacked               int64
 	evicted, unhealthy, doomed, other int64
+	unreleased                        int64
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -170,7 +177,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		slot:    slot,
 		cfg:     cfg.withDefaults(),
 		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
-		mute:    cfg.Admission == nil && cfg.Eviction == nil,
+		mute:    cfg.Admission == nil && cfg.Eviction == nil && cfg.OnRelease == nil,
 		sparse:  cfg.sampleMask(),
 		judged:  cfg.Eviction != nil || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
@@ -200,6 +207,9 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.answer = p.stats
 	p.life.construct, p.life.destruct = p.construct, p.destruct
+	p.health.freed = make(chan struct{}, 1)
+	p.health.calls.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
+	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -233,10 +243,13 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
-// waits. If it finds none a make begins in the background, where there is room,
-// unless one is on its way already: so that a later call may find it. The Admission is asked with [Request.NoWait], Eviction
-// and Health as ever. While others acquire and release it may miss the one that
-// is idle at each instant.
+// TryAcquire lends an idle resource if there is one and nobody waits. It never
+// waits for one. If it finds none a make begins in the background, where there is
+// room, unless one is on its way already: so that a later call may find it. The
+// Admission is asked with [Request.NoWait], the Eviction as ever; a Health check
+// that is due gets 10 ms, and then goes on without the caller: see
+// [Request.NoWait]. While others acquire and release it may miss the one that is
+// idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	seat := p.mySeat()
 	if p.plain {

@@ -89,6 +89,8 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 		p.vacate(e)
 	case e.place == shelf:
 		p.shelf.remove(e)
+	case e.place == unverified:
+		p.health.unverified.remove(e)
 	}
 	p.isDying(1)
 	p.bury(e, cause, count)
@@ -97,7 +99,7 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 // isDying counts n more as being destroyed. The pool is locked.
 func (p *Pool[T]) isDying(n int) {
 	p.dying += n
-	if p.shared != nil {
+	if p.shared != nil && n > 0 {
 		p.share.Dying(n)
 	}
 }
@@ -132,7 +134,7 @@ func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
 	}
 	e.word.Doom()
 	e.cause, e.count = cause, count
-	if e.place == shelf && !e.aside || e.place == seated && e.word.Claim() {
+	if e.listed() || e.place == seated && e.word.Claim() {
 		p.retire(e, cause, count)
 	}
 }

@@ -168,7 +168,7 @@ func (p *Pool[T]) part(l Lease[T]) {
 	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen) {
 		v.ending = p.ending(l, ticks)
 	}
-	if cause != nil || p.detour.Load() != 0 || !e.word.Return(l.gen, p.tick.Load()) {
+	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.gen, p.tick.Load()) {
 		p.finish(l, cause)
 		return
 	}

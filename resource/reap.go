@@ -134,7 +134,10 @@ func (p *Pool[T]) reapSome() (more bool) {
 			}
 			p.life.destroy(e.res)
 		case p.live-p.dying > p.max:
-			e := p.shelf.first(OldestFirst, nil)
+			e := p.health.unverified.first(OldestFirst, nil)
+			if e == nil {
+				e = p.shelf.first(OldestFirst, nil)
+			}
 			if e == nil {
 				return false
 			}

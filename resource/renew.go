@@ -76,7 +76,7 @@ func (p *Pool[T]) roll() {
 		e := f.e
 		switch {
 		case e.place == gone || e.invalid():
-		case e.place == shelf && !e.aside || e.place == seated && e.word.Claim():
+		case e.listed() || e.place == seated && e.word.Claim():
 			p.maker.owed = true
 			p.retire(e, f.end, &p.n.evicted)
 			return

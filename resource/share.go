@@ -102,7 +102,7 @@ func (p *Pool[T]) offer() {
 		return
 	}
 	p.clearSeats(0) // what was given back just now may have been left there
-	if p.shelf.n == p.aside {
+	if p.shelf.n == p.aside && p.unverified() == 0 {
 		return
 	}
 	if e := p.spare(); e != nil && !p.keepsBack(e) {
@@ -130,6 +130,9 @@ func (p *Pool[T]) keepsBack(e *entry[T]) bool {
 func (p *Pool[T]) spare() *entry[T] {
 	if p.waiters.n > 0 && !p.choosy() {
 		return nil
+	}
+	if e := p.health.unverified.first(OldestFirst, nil); e != nil {
+		return e
 	}
 	return p.shelf.unwanted(p.waiters.needs())
 }

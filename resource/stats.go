@@ -8,10 +8,11 @@ import (
 // Load is how many resources and callers are where, at one instant.
 type Load struct {
 	Max        int // the current maximum
-	Idle       int // on the shelf, or aside for a health check
+	Idle       int // ready to be lent, or aside for a Health check or OnRelease
 	Leased     int // held by callers
 	Making     int // being made, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed, or about to be after a Reset or Close
+	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended
 	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
 	Waiting    int // callers
 	Wanting    int // places claimed of a Keyed's total, when there is none free
@@ -23,6 +24,9 @@ func (l Load) String() string {
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
 	if l.Wanting > 0 {
 		s += fmt.Sprintf("; %d more wanted of a total that is used up", l.Wanting)
+	}
+	if l.Hanging > 0 {
+		s += fmt.Sprintf("; %d hanging", l.Hanging)
 	}
 	if l.Abandoned > 0 {
 		s += fmt.Sprintf("; %d abandoned", l.Abandoned)
@@ -54,6 +58,9 @@ type Stats struct {
 	Evicted   int64         // resources that an Eviction ended
 	Unhealthy int64         // resources that a Health check ended
 	Doomed    int64         // resources that doom ended
+	// ReleaseFailed is resources that OnRelease ended: it failed, did not return
+	// in time, or panicked.
+	ReleaseFailed int64
 
 	Outage   bool  // makes keep failing just now
 	LastMake error // how the last make failed, if none has succeeded since
@@ -70,7 +77,8 @@ func (s Stats) String() string {
 		{"acquired", s.Acquired}, {"released", s.Released}, {"waited", s.Waited}, {"canceled", s.Canceled},
 		{"rejected", s.Rejected}, {"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
 		{"destroyed", s.Destroyed}, {"hijacked", s.Hijacked}, {"evicted", s.Evicted},
-		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed}, {"panics", s.Panics},
+		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed},
+		{"failed in OnRelease", s.ReleaseFailed}, {"panics", s.Panics},
 	} {
 		if c.n != 0 {
 			b = fmt.Appendf(b, "; %d %s", c.n, c.name)
@@ -109,9 +117,12 @@ func (p *Pool[T]) stats() Stats {
 		Evicted:   p.n.evicted,
 		Unhealthy: p.n.unhealthy,
 		Doomed:    p.n.doomed,
-		Outage:    p.maker.breaker.Open(),
-		LastMake:  p.maker.last,
-		Panics:    p.panics.Load(),
+
+		ReleaseFailed: p.n.unreleased,
+
+		Outage:   p.maker.breaker.Open(),
+		LastMake: p.maker.last,
+		Panics:   p.panics.Load(),
 	}
 	s.Released = s.Acquired - int64(s.Leased)
 	return s
@@ -124,9 +135,10 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	onSeats, begun := p.seatLevels()
 	l = Load{
 		Max:        p.max,
-		Idle:       p.shelf.n + onSeats,
+		Idle:       p.shelf.n + p.offShelf() + onSeats,
 		Making:     p.maker.making,
 		Destroying: p.dying,
+		Hanging:    p.overdueCalls(),
 		Abandoned:  p.maker.lost,
 		Waiting:    p.waiters.n,
 		Wanting:    p.claimed,

@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"context"
 	"slices"
 	"time"
 )
@@ -29,21 +28,20 @@ func (p *Pool[T]) onSweep() {
 		return
 	}
 	p.busy++
+	p.clearSeats(0)
+	s := &sweep[T]{p: p, from: len(p.all)}
 	p.unlock()
 	defer func() {
 		p.lock()
 		p.busy--
 		if !p.closed {
+			p.scanForSweep()
 			p.grow()
 			p.startSweeper()
 		}
 		p.unlock()
 	}()
-	if p.cfg.Eviction != nil || p.cfg.Health != nil {
-		p.lock()
-		p.clearSeats(0)
-		s := &sweep[T]{p: p, from: len(p.all)}
-		p.unlock()
+	if p.cfg.Eviction != nil {
 		persist(s.step)
 	}
 }
@@ -63,18 +61,18 @@ func persist(step func() bool) {
 	}
 }
 
-// sweep holds every resource against the policies, a few at a time. It
-// goes through the pool's list from the end: what is retired meanwhile is
-// replaced there by the last one, which was looked at.
+// sweep holds every resource against the Eviction, a few at a time. Checks of the
+// Health follow and do not delay it: see scan. It goes through the pool's list
+// from the end: what is retired meanwhile is replaced there by the last one, which
+// was looked at.
 type sweep[T any] struct {
-	p      *Pool[T]
-	from   int // what is before this is still to be looked at
-	some   [sweepChunk]suspect[T]
-	n, at  int           // some[at:n] are still to be judged
-	idle   int           // how many are idle in the pool, without those found guilty
-	fresh  int           // and without those found near their end
-	lead   time.Duration // how long before its end a resource is to have a successor
-	health bool          // by the Health, after the Eviction
+	p     *Pool[T]
+	from  int // what is before this is still to be looked at
+	some  [sweepChunk]suspect[T]
+	n, at int           // some[at:n] are still to be judged
+	idle  int           // how many are idle in the pool, without those found guilty
+	fresh int           // and without those found near their end
+	lead  time.Duration // how long before its end a resource is to have a successor
 }
 
 // step judges one resource, or goes on to the next few.
@@ -83,25 +81,12 @@ func (s *sweep[T]) step() bool {
 	if s.at < s.n {
 		x := &s.some[s.at]
 		s.at++
-		switch {
-		case s.health:
-			s.examine(x)
-		case p.cfg.Eviction != nil:
-			s.weigh(x)
-		}
+		s.weigh(x)
 		return true
 	}
 	s.at = 0
-	if !s.health {
-		p.convict(s.some[:s.n], &p.n.evicted)
-		p.expect(s.some[:s.n])
-		if s.health = p.cfg.Health != nil; s.health {
-			return true
-		}
-	} else {
-		p.convict(s.some[:s.n], &p.n.unhealthy) // those whose check did not return
-	}
-	s.health = false
+	p.convict(s.some[:s.n])
+	p.expect(s.some[:s.n])
 	s.collect()
 	return s.n > 0 || s.from > 0
 }
@@ -158,30 +143,29 @@ func (s *sweep[T]) collect() {
 		switch {
 		case e.discarded():
 			continue
-		case e.place == shelf && !e.aside:
+		case e.listed():
 			idle = max(0, now-e.since)
-		case e.place == shelf || p.cfg.Eviction == nil:
+		case e.place == shelf || e.place == releasing:
 			continue
 		}
-		*x = suspect[T]{e: e, idle: idle, leased: e.place != shelf, expected: e.expected}
+		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expected: e.expected}
 		e.tell(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
 		s.n++
 	}
-	s.sort()
-	onSeats, _ := p.seatLevels()
-	s.idle = p.shelf.n + onSeats
+	sortSuspects(s.some[:s.n])
+	s.idle = p.idlers()
 	s.fresh = s.idle - p.expected
 	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
 
-// sort puts those idle longest first, by ticks. In the order in which they were
+// sortSuspects puts those idle longest first, by ticks. In the order in which they were
 // made most are so already, and then none is moved, for a suspect is large: by
 // their ages, which are exact, many would be that were made at the same time.
-func (s *sweep[T]) sort() {
-	for i := 1; i < s.n; i++ {
-		for k := i; k > 0 && s.some[k].idle > s.some[k-1].idle; k-- {
-			s.some[k], s.some[k-1] = s.some[k-1], s.some[k]
+func sortSuspects[T any](some []suspect[T]) {
+	for i := 1; i < len(some); i++ {
+		for k := i; k > 0 && some[k].idle > some[k-1].idle; k-- {
+			some[k], some[k-1] = some[k-1], some[k]
 		}
 	}
 }
@@ -189,11 +173,11 @@ func (s *sweep[T]) sort() {
 // stillIdle reports whether the resource has not been lent since it was
 // collected. The pool is locked.
 func (s *suspect[T]) stillIdle() bool {
-	return s.e.place == shelf && !s.e.aside && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases
+	return s.e.listed() && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases
 }
 
 // convict retires those for which there is a cause.
-func (p *Pool[T]) convict(some []suspect[T], count *int64) {
+func (p *Pool[T]) convict(some []suspect[T]) {
 	if !slices.ContainsFunc(some, func(s suspect[T]) bool { return s.cause != nil }) {
 		return
 	}
@@ -201,45 +185,8 @@ func (p *Pool[T]) convict(some []suspect[T], count *int64) {
 	defer p.unlock()
 	for i := range some {
 		if s := &some[i]; s.cause != nil && s.stillIdle() {
-			p.retire(s.e, s.cause, count)
+			p.retire(s.e, s.cause, &p.n.evicted)
 		}
 	}
 	p.grow()
-}
-
-// examine asks the Health about one resource, which is aside meanwhile.
-func (s *sweep[T]) examine(x *suspect[T]) {
-	p := s.p
-	x.info.Idlers = s.idle
-	if x.leased || !p.due(x.info) {
-		return
-	}
-	p.lock()
-	if p.closed || !x.stillIdle() {
-		p.unlock()
-		return
-	}
-	x.cause = ErrGoexit // unless ask returns
-	ctx, cancel := context.WithTimeout(p.ctx, p.cfg.MakeTimeout)
-	defer cancel()
-	var ill error
-	var took time.Duration
-	known, kept := true, true
-	there := p.apart(x.e, func() {
-		took, ill = p.ask(ctx, x.e, x.info)
-		if known = ill == nil || p.ctx.Err() == nil; known { // else Close has cut it short
-			kept = p.passes(x.e, ill)
-		}
-	})
-	x.cause = nil
-	if !kept && there {
-		s.idle--
-		p.retire(x.e, ill, &p.n.unhealthy)
-	}
-	p.serve()
-	p.grow()
-	p.unlock()
-	if known {
-		p.traceCheck(x.info, took, ill)
-	}
 }

@@ -20,7 +20,7 @@ func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 	if p.cfg.Eviction != nil && !asked {
 		o.cause = p.evict(i)
 	}
-	o.due = o.cause == nil && p.cfg.Health != nil && p.due(i)
+	o.due = o.cause == nil && p.cfg.Health != nil && !s.verified && p.due(i)
 	return o
 }
 
@@ -44,14 +44,32 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	if !o.due {
 		return true, nil
 	}
+	old := !l.fresh()
+	if old && p.alert.Load() && p.withhold(s, l) {
+		return false, nil
+	}
+	if s.r.NoWait {
+		return p.checkNoWait(s, l, i)
+	}
+	since := p.ticks() - s.idle
 	took, ill := p.ask(s.ctx, e, i)
 	if ill != nil && s.ctx.Err() != nil {
-		p.untouch(s, l)
+		p.untouch(s, l, took)
 		return false, p.gaveUp(s)
 	}
 	if p.passes(e, ill) {
+		if old && ill == nil && p.alert.Load() {
+			p.lock()
+			p.checkPassed(since)
+			p.unlock()
+		}
 		p.traceCheck(i, took, ill)
 		return true, nil
+	}
+	if old {
+		p.lock()
+		p.checkFailed(since, took)
+		p.unlock()
 	}
 	err = p.turnDown(s, l, ill, &p.n.unhealthy)
 	p.traceCheck(i, took, ill)
@@ -93,20 +111,32 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	return nil
 }
 
-// untouch gives back what *l holds as if it had not been looked at.
-func (p *Pool[T]) untouch(s *search[T], l *Lease[T]) {
+// untouch gives back what *l holds as if it had not been looked at. A check of it
+// had taken so long when the caller had to leave.
+func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	p.put(e, false)
-	if e.place == shelf {
-		e.since -= s.idle
-		if p.cfg.Order == OldestFirst {
-			p.shelf.remove(e)
-			p.shelf.pushUnder(e)
-		}
+	since := p.tick.Load() - s.idle - int64(took/tickLen)
+	p.checkCut(since, took)
+	if p.holdBack(e, since) {
+		p.grow()
+	} else if p.put(e, false); e.place == shelf {
+		p.shelf.remove(e)
+		p.parkAgain(e, s.idle)
 	}
 	p.unlock()
+}
+
+// parkAgain puts e among the idle ones as if it had been there for so many ticks.
+// The pool is locked.
+func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
+	p.park(e)
+	e.since -= idle
+	if p.cfg.Order == OldestFirst {
+		p.shelf.remove(e)
+		p.shelf.pushUnder(e)
+	}
 }
 
 // fresh reports whether what l holds came straight from its making. Its holder
@@ -156,17 +186,11 @@ func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 	return true
 }
 
-// ask asks the Health, and times it if somebody wants to know.
+// ask asks the Health, and times it.
 func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (took time.Duration, ill error) {
-	timed := p.cfg.Trace.Checked != nil
-	if timed {
-		took = -p.since()
-	}
+	began := p.since()
 	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
 		ill = err
 	}
-	if timed {
-		took += p.since()
-	}
-	return took, ill
+	return p.since() - began, ill
 }

@@ -49,7 +49,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 			<-w.ready // whoever took it out of the line is about to send
 		}
 	}
-	s.turn, s.idle = w.turn, w.idle
+	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
 	if err != nil {
@@ -114,6 +114,7 @@ func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	// Who held it for long may go on for long: see conclude.
 	p.yield = p.yield || now-e.granted > yieldAfter
 	e.granted = now
+	w.verified = p.justVerified(e)
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
 }

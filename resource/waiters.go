@@ -43,6 +43,7 @@ type waiter[T any] struct {
 	popped                   bool          // the Queue has given it out
 	seen                     uint64        // the last inspection that listed it
 	lease                    Lease[T]      // what it got
+	verified                 bool          // that has passed a check just now
 	idle                     int64         // for how many ticks that was idle
 	err                      error         // or why nothing
 	rejected                 bool          // a policy refused it

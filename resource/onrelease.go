@@ -1,0 +1,67 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+)
+
+// beginOnRelease has OnRelease called for e, whose lease has just ended with that
+// outcome, if it is to be lent again. It reports false if e is to be put as it
+// is. The pool is locked.
+func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
+	if p.cfg.OnRelease == nil || o.Verdict == Ignored { // no caller had the lease
+		return false
+	}
+	if e.invalid() || e.spared != nil || p.live-p.dying > p.max {
+		return false
+	}
+	if e.place == seated {
+		p.vacate(e)
+	}
+	e.place, e.since, e.parked = releasing, p.tick.Load(), true
+	c := &call{began: p.since()}
+	p.resets.add(c)
+	p.busy++
+	go p.onRelease(e, c)
+	return true
+}
+
+// onRelease calls OnRelease for e.
+func (p *Pool[T]) onRelease(e *entry[T], c *call) {
+	defer p.unbusy()
+	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.ReleaseTimeout, ErrReleaseTimeout)
+	defer cancel()
+	cause := error(ErrGoexit) // unless it returns
+	// Deferred, so that it happens also if OnRelease ends this goroutine.
+	defer func() { p.released(e, c, cause) }()
+	var err error
+	if broke := p.guard("OnRelease", func() { err = p.cfg.OnRelease(ctx, e.value) }); broke != nil {
+		err = broke
+	}
+	if context.Cause(ctx) == ErrReleaseTimeout {
+		if err == nil {
+			err = ErrReleaseTimeout
+		} else {
+			err = fmt.Errorf("%w: %w", ErrReleaseTimeout, err)
+		}
+	}
+	cause = err
+}
+
+// released puts e where it belongs when OnRelease has returned.
+func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
+	p.lock()
+	defer p.unlock()
+	p.startClock()
+	p.resets.remove(c)
+	switch {
+	case !p.outlasts(e):
+	case cause != nil:
+		p.retire(e, cause, &p.n.unreleased)
+	default:
+		e.place = out
+		p.put(e, true)
+		return
+	}
+	p.grow()
+}
