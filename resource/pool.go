@@ -13,6 +13,7 @@ import (
 
 	"github.com/respool/respool/internal/budget"
 	"github.com/respool/respool/internal/growth"
+	"github.com/respool/respool/internal/handoff"
 	"github.com/respool/respool/internal/outage"
 )
 
@@ -79,7 +80,9 @@ type Pool[T any] struct {
 	life    *puddle.Pool[*entry[T]] // makes, counts and destroys
 	ctx     context.Context         // ends at Close
 	cancel  context.CancelFunc
-	idle    sync.Pool    // of *waiter[T]
+	idle    sync.Pool // of *waiter[T]
+	pauses  sync.Pool // of *pause
+	advisor handoff.Advisor
 	panics  atomic.Int64 // contained
 	listing sync.Mutex   // held by the one who lists what there is; locked before mu
 	drained chan struct{}
@@ -113,7 +116,7 @@ type Pool[T any] struct {
 	// Who waits.
 	waiters waitList[T]
 	woken   *waiter[T] // to wake when mu is unlocked
-	yield   bool       // one of them got what was held for long
+	pausing *pause     // for which who holds the lock pauses when it has unlocked
 	queue   queueState[T]
 	warming []*warmer
 

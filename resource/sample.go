@@ -3,7 +3,6 @@ package resource
 import (
 	"context"
 	"math/bits"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -212,9 +211,10 @@ func (p *Pool[T]) partSampled(l Lease[T]) {
 		p.end(l, nil, Outcome{Verdict: OK})
 		return
 	}
-	yield := p.detour.Load() != 0 && p.settle(e)
-	p.tellEnded(l, x)
-	if yield {
-		runtime.Gosched()
+	var b *pause
+	if p.detour.Load() != 0 {
+		b = p.settle(e)
 	}
+	p.tellEnded(l, x)
+	p.pauseFor(b)
 }

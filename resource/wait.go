@@ -36,6 +36,11 @@ type waiter[T any] struct {
 	idle       int64    // for how many ticks that was idle
 	err        error    // or why nothing
 	rejected   bool     // a policy refused it
+
+	// Of its hand-off, set by observeHandOff; its owner's once it is woken.
+	releaser *pause        // who waits until it runs; nil: nobody
+	served   time.Duration // when it was served; 0: it does not report when it ran
+	heldFor  time.Duration // how long the resource was held before
 }
 
 // waitList is the callers that wait, the one that came first in front.
@@ -149,6 +154,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 			<-w.ready // whoever took it out of the line is about to send
 		}
 	}
+	p.running(w)
 	s.turn, s.idle = w.turn, w.idle
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
@@ -210,8 +216,6 @@ func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
 // grant leases e, which is in the pool's hands, to w. The pool is locked.
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
-	// Who held it for long may go on for long: see conclude.
-	p.yield = p.yield || now-e.granted > yieldAfter
 	e.granted = now
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
