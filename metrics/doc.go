@@ -12,7 +12,7 @@
 // Counters and levels are pulled from the pool when somebody looks, by
 // [Meter.Snapshot]. What a snapshot has beyond them comes from the pool's
 // [resource.Trace]: everything that is slow anyway is recorded exactly, and of
-// leases one of so many ([resource.Config.SampleLeases]) and each of 20 ms or
+// leases one of so many ([resource.Config.SampleLeases]) and each of 200 ms or
 // more, so that one that finds an idle resource costs next to nothing.
 //
 // [All] lists the meters of the process. The packages below this one show them:

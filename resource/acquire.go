@@ -41,7 +41,9 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	if err := p.refusal(ctx, v); err != nil {
 		return Lease[T]{}, p.refused(ctx, err)
 	}
-	s := search[T]{ctx: ctx, r: *r, seat: seat, idle: v.idle}
+	// Done is asked for before the caller waits: it may be a method of the
+	// caller's own, and panic.
+	s := search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
 	if p.cfg.Eviction != nil {
 		s.min = r.MinRemaining
 	}
@@ -71,7 +73,8 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 // search is one caller's way to a lease.
 type search[T any] struct {
 	ctx      context.Context
-	deadline time.Duration // ctx's, on the pool's clock; 0: none
+	done     <-chan struct{} // ctx's
+	deadline time.Duration   // ctx's, on the pool's clock; 0: none
 	r        Request
 	seat     int           // the caller's
 	min      time.Duration // r.MinRemaining, if there is an Eviction to ask

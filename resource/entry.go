@@ -43,7 +43,7 @@ type entry[T any] struct {
 	quota  Done
 
 	// What Health found, set by who has the entry to itself.
-	checked  atomic.Int64 // tick of the last check that passed; 0: none
+	checked  atomic.Int64 // tick of the last check that passed, plus one; 0: none
 	failures atomic.Int32 // tolerated since
 
 	done permit // of its lease's Admission; stale until the caller has the lease
@@ -111,7 +111,7 @@ func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
 	age := max(0, time.Duration(now)*tickLen-e.born)
 	checked := age
 	if c := e.checked.Load(); c > 0 {
-		checked = max(0, time.Duration(now-c)*tickLen)
+		checked = max(0, time.Duration(now+1-c)*tickLen)
 	}
 	i.ID = e.id
 	i.Age = age

@@ -37,7 +37,7 @@ func TestEviction_Idlers(t *testing.T) {
 	script(t, 6, edit, func(h *harness) {
 		ls, its := h.lendN(6)
 		for _, n := range []int{3, 0, 4, 2, 1} { // 5 stays out
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond) // more than a tick
 			ls[n].Release()
 		}
 		time.Sleep(12 * time.Second)

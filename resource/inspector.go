@@ -134,7 +134,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 }
 
 // heldFor is for how long that lease of e has lasted, which began at tick. The
-// word's tick turns over after 46 hours: what was seen before is known. The pool
+// word's tick turns over after 19 days: what was seen before is known. The pool
 // is locked.
 func (p *Pool[T]) heldFor(e *entry[T], lease, tick int64, now time.Duration) time.Duration {
 	if e.mark.lease.Load() == uint64(lease) {

@@ -14,21 +14,22 @@ import (
 )
 
 // What gives way is the least recently used of all, also if that was used since
-// without the total having been asked.
+// without the total having been asked. Uses within one tick of the clock count as
+// simultaneous.
 func TestKeyedLeastRecentlyUsedIsExact(t *testing.T) {
 	const n = 12
 	keyed(t, n, n, nil, func(h *keyedHarness) {
 		var order []int
 		for i := range n {
 			h.acquire(fmt.Sprint(i)).Release()
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond)
 		}
 		for i := range n { // used again, on the hit path, in another order
 			key := i * 5 % n
 			for range 3 {
 				h.acquire(fmt.Sprint(key)).Release()
 			}
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond)
 			order = append(order, key+1) // item number
 		}
 		for i := range n {
@@ -142,7 +143,7 @@ func TestKeyedResizeTakesLeastRecentlyUsed(t *testing.T) {
 	keyed(t, 5, 2, nil, func(h *keyedHarness) {
 		for i := range 5 {
 			h.acquire(fmt.Sprint(i)).Release()
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(150 * time.Millisecond) // more than a tick
 		}
 		h.acquire("1").Release()
 		h.resize(2)

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"runtime"
 	"time"
 )
 
@@ -38,9 +37,12 @@ func (l Lease[T]) Info() Info {
 }
 
 // Release gives the resource back. A waiting caller gets it at once, or when
-// [Config.OnRelease] has returned, for which Release does not wait. If it was
-// held for 50 µs or more that caller also runs before Release goes on, so that
-// one who keeps the processor does not keep the resource from its next holder.
+// [Config.OnRelease] has returned. Release does not wait for that, nor for
+// anything else, with one exception: where resources are held for 50 µs or more
+// and releasers were often observed to go on computing on a processor that the
+// next holder needed, Release waits until that holder runs. This takes a few
+// microseconds if holders wait for I/O; if it is observed to take long it is not
+// done.
 func (l Lease[T]) Release() {
 	if l.e == nil {
 		return
@@ -56,8 +58,8 @@ func (l Lease[T]) Release() {
 			return
 		}
 		if l.e.word.Return(l.gen, p.tick.Load()) {
-			if p.detour.Load() != 0 && p.settle(l.e) { // somebody came to wait while it was being seated
-				runtime.Gosched()
+			if p.detour.Load() != 0 { // somebody came to wait while it was being seated
+				p.pauseFor(p.settle(l.e))
 			}
 			return
 		}
@@ -197,12 +199,10 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 	if e.place == gone {
 		x.cause = e.cause
 	}
-	yield := p.served()
+	b := p.takePause()
 	p.unlock()
 	p.giveBack(done, o)
-	if yield {
-		runtime.Gosched()
-	}
+	p.pauseFor(b)
 }
 
 // prove notes that e did its work: that one was made is a success. The pool is
@@ -214,33 +214,18 @@ func (p *Pool[T]) prove(e *entry[T]) {
 	}
 }
 
-// yieldAfter is the hold from which a releaser makes way for the one it has
-// served. That one is next on this processor, but only when this goroutine
-// pauses, and who held for long may go on for long (puddle#46). Where holds are
-// short, making way costs more than it gives, and is unfair: the releaser would
-// queue behind every goroutine of the process before it can queue here again.
-const yieldAfter = 50 * time.Microsecond
-
-// served reports whether who has just put something back should make way. The
-// pool is locked.
-func (p *Pool[T]) served() bool {
-	yield := p.yield
-	p.yield = false
-	return yield
-}
-
-// settle takes e, just left on its seat, to those who wait. It reports whether
-// to make way.
-func (p *Pool[T]) settle(e *entry[T]) (yield bool) {
+// settle takes e, just left on its seat, to those who wait, and returns for what
+// its releaser then pauses; nil: for nothing.
+func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
 	p.startClock()
 	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
 		p.returned++
 		p.put(e, true)
 	}
-	yield = p.served()
+	b := p.takePause()
 	p.unlock()
-	return yield
+	return b
 }
 
 // giveBack returns a permit.

@@ -9,9 +9,9 @@ func (p *Pool[T]) lock() {
 	}
 }
 
-// crowdFrom is how many meetings, halved each tick, make a crowd. Then order
-// matters less than not to meet.
-const crowdFrom = 16
+// crowdFrom is how many meetings, halved each tick, make a crowd: 80 a tick, or
+// 800 a second. Then order matters less than not to meet.
+const crowdFrom = 160
 
 // crowded reports whether many goroutines use the pool at the same time. The
 // pool is locked.

@@ -61,6 +61,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	default:
 		e.place = out
 		p.put(e, true)
+		p.takePause() // its releaser has gone on long ago
 		return
 	}
 	p.grow()

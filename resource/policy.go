@@ -148,8 +148,9 @@ type Scheduled interface {
 	Due(i Info) bool
 }
 
-// Info is what is known about one resource. Age and Idle are read from a clock
-// that ticks every 10 ms.
+// Info is what is known about one resource. Its times are read from a clock that
+// ticks every 100 ms while the pool is in use, so they may be wrong by that, either
+// way.
 type Info struct {
 	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
 	Age    time.Duration // since it was made

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/internal/budget"
+	"github.com/respool/respool/internal/handoff"
 )
 
 // The invariants. Each has tests whose names carry its number.
@@ -85,7 +86,9 @@ type Pool[T any] struct {
 	endings      endings
 	ctx          context.Context // ends at Close
 	cancel       context.CancelFunc
-	spareWaiters sync.Pool    // of *waiter[T]
+	spareWaiters sync.Pool // of *waiter[T]
+	pauses       sync.Pool // of *pause
+	advisor      handoff.Advisor
 	panics       atomic.Int64 // contained
 	listing      sync.Mutex   // held by the goroutine that lists what there is; locked before mu
 	drained      chan struct{}
@@ -121,7 +124,7 @@ type Pool[T any] struct {
 	waiters  waitQueue[T]
 	refusing refusal    // that is under way
 	woken    *waiter[T] // to wake when mu is unlocked
-	yield    bool       // one of them got what was held for long
+	pausing  *pause     // for which the goroutine that holds mu pauses when it has unlocked it
 	queue    queueState[T]
 	warming  []*warmer
 

@@ -17,7 +17,7 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.retire(e, ErrShrunk, &p.n.other)
 	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
-		p.handOver(e)
+		p.handOver(e, used)
 	case used && len(p.seats) > 0:
 		p.parkOnSeat(e)
 	default:
@@ -25,8 +25,9 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 	}
 }
 
-// handOver gives e to whom it is for among those who wait. The pool is locked.
-func (p *Pool[T]) handOver(e *entry[T]) {
+// handOver gives e to whom it is for among those who wait. If it was used it comes
+// from its releaser, who then looks at takePause. The pool is locked.
+func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if !p.ordered {
 		now := p.since()
 		w := p.nextFor(e, now)
@@ -35,7 +36,11 @@ func (p *Pool[T]) handOver(e *entry[T]) {
 				p.retire(e, cause, &p.n.other)
 				return
 			}
+			held := now - e.granted
 			p.grant(e, w, now)
+			if used {
+				p.observeHandOff(w, held, now)
+			}
 			return
 		}
 	}

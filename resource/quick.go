@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"runtime"
 )
 
 // The hit path of a pool with policies. It is that of a pool without, and the
@@ -172,16 +171,17 @@ func (p *Pool[T]) part(l Lease[T]) {
 		p.finish(l, cause)
 		return
 	}
-	yield := p.detour.Load() != 0 && p.settle(e)
+	var b *pause
+	if p.detour.Load() != 0 {
+		b = p.settle(e)
+	}
 	if done != nil {
 		v.step = inDone
 		done(Outcome{Verdict: OK})
 		v.step = inPool
 	}
 	p.tellEnded(l, v.ending)
-	if yield {
-		runtime.Gosched()
-	}
+	p.pauseFor(b)
 }
 
 // tripped ends a step that did not return. Whatever Evict does, the lease ends.

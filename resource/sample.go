@@ -3,7 +3,6 @@ package resource
 import (
 	"context"
 	"math/bits"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -42,15 +41,16 @@ func (c *Config[T]) sampleMask() uint64 {
 
 // judgeSampling has every lease sampled while at least four fifths of the maximum
 // is leased, when it matters most who holds what. What is on seats is counted
-// only if scan is set, and only if its lease is long: else a small pool whose leases
-// come and go would count as used up. The pool is locked.
+// only if its lease is long: else a small pool whose leases come and go would count
+// as used up. It takes a look at all seats, so unless scan is set that is done only
+// to end such a time, not to begin one. The pool is locked.
 func (p *Pool[T]) judgeSampling(scan bool) {
 	leased := p.out()
 	most := p.max - p.max/5 // four fifths, rounded up; four times it may be too much for an int
 	full := func() bool { return leased >= most }
 	if full() && p.taken > 0 {
 		if leased -= p.taken; !full() {
-			if !scan {
+			if !scan && p.mask.Load() == p.sparse {
 				return
 			}
 			leased += p.lastingOnSeats()
@@ -212,9 +212,10 @@ func (p *Pool[T]) partSampled(l Lease[T]) {
 		p.end(l, nil, Outcome{Verdict: OK})
 		return
 	}
-	yield := p.detour.Load() != 0 && p.settle(e)
-	p.tellEnded(l, x)
-	if yield {
-		runtime.Gosched()
+	var b *pause
+	if p.detour.Load() != 0 {
+		b = p.settle(e)
 	}
+	p.tellEnded(l, x)
+	p.pauseFor(b)
 }

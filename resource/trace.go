@@ -44,7 +44,7 @@ type Trace struct {
 	// the same; if it ends its goroutine the resource is destroyed.
 	Leased func(ctx context.Context, e LeaseEvent)
 	// Ended is called when a lease has ended that was sampled, or that lasted
-	// for about 20 ms or more, on the goroutine that ended it: for each call of
+	// for about 200 ms or more, on the goroutine that ended it: for each call of
 	// Leased once, and after it, though perhaps after the next lease of that
 	// resource has begun. Of leases that a policy ended before the caller had
 	// them neither is called.
@@ -62,14 +62,14 @@ type LeaseEvent struct {
 // EndEvent is a lease that has ended.
 //
 // A distribution of how long leases last, or their number or sum, is right on
-// average if each event counts max(1, Sampled) times. Every lease of about 20 ms
+// average if each event counts max(1, Sampled) times. Every lease of about 200 ms
 // or more is told, sampled or not, and so stands for itself; a shorter one that
 // was sampled stands for those that were not.
 type EndEvent struct {
 	ID    uint64 // of the resource
 	Lease uint64 // the resource's how manieth, from 1
-	// Held is exact if Sampled, else from a clock that ticks every 10 ms, and
-	// modulo 46 hours.
+	// Held is exact if Sampled, else from a clock that ticks every 100 ms, and
+	// modulo 19 days.
 	Held time.Duration
 	// Sampled is for how many leases it stands, itself included. It is 0 if
 	// Leased was not called for it.

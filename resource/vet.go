@@ -175,7 +175,7 @@ func (p *Pool[T]) due(i Info) bool {
 // to itself calls it.
 func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 	if ill == nil {
-		e.checked.Store(max(1, p.ticks()))
+		e.checked.Store(p.ticks() + 1)
 		e.failures.Store(0)
 		return true
 	}

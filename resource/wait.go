@@ -39,7 +39,7 @@ func (p *Pool[T]) freeWaiter(w *waiter[T]) {
 func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	select {
 	case <-w.ready:
-	case <-s.ctx.Done():
+	case <-s.done:
 		p.lock()
 		if w.waiting() {
 			p.depart(w, p.since())
@@ -49,6 +49,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 			<-w.ready // whoever took it out of the line is about to send
 		}
 	}
+	p.running(w)
 	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
@@ -111,8 +112,6 @@ func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
 // grant leases e, which is in the pool's hands, to w. The pool is locked.
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
-	// Who held it for long may go on for long: see conclude.
-	p.yield = p.yield || now-e.granted > yieldAfter
 	e.granted = now
 	w.verified = p.justVerified(e)
 	w.lease = p.lend(e, w.seat)

@@ -47,6 +47,11 @@ type waiter[T any] struct {
 	idle                     int64         // for how many ticks that was idle
 	err                      error         // or why nothing
 	rejected                 bool          // a policy refused it
+
+	// Of its hand-off, set by observeHandOff; its owner's once it is woken.
+	releaser *pause        // the releaser that waits until it runs; nil: none
+	served   time.Duration // when it was served; 0: it does not report when it ran
+	heldFor  time.Duration // how long the resource was held before
 }
 
 // waiting reports whether the waiter is in the queue.

@@ -146,9 +146,9 @@ func (e eviction) Evict(i resource.Info) error {
 }
 
 // lapsed says why i should not have been lent; i is what the lease says. The
-// pool reads its clock in ticks of 10 ms, and counts this lease.
+// pool reads its clock in ticks of 100 ms, and counts this lease.
 func (e eviction) lapsed(i resource.Info) error {
-	const tick = 10*time.Millisecond + 30*time.Millisecond // a slow check comes between
+	const tick = 100*time.Millisecond + 30*time.Millisecond // a slow check comes between
 	switch {
 	case e == "leases" && i.Leases > tooManyLeases:
 		return fmt.Errorf("lease %d of at most %d", i.Leases, tooManyLeases)

@@ -26,6 +26,7 @@ const peerEnv = "RESPOOL_BENCH_PEER"
 // line of its output.
 type address struct {
 	WS, WSS string // ws://… and wss://…
+	TCP     string // host:port, where it echoes bytes
 	Counts  string // http://…, where it tells its counts
 	Cert    []byte // of wss, DER
 }

@@ -98,8 +98,15 @@ func servePeer(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer secure.close()
+	bytes, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer bytes.Close()
+	go serveEcho(bytes)
 	err = json.NewEncoder(out).Encode(address{
-		WS: "ws://" + plain.addr, WSS: "wss://" + secure.addr,
+		TCP: bytes.Addr().String(),
+		WS:  "ws://" + plain.addr, WSS: "wss://" + secure.addr,
 		Counts: "http://" + plain.addr + "/counts", Cert: cert.Certificate[0],
 	})
 	if err != nil {

@@ -57,7 +57,7 @@ func parts() []part {
 			text: "What a pool decides: how many to make, who is served when, what callers are told. Who never tells those who " +
 				"wait that what others had it make has failed has no part in the outage; whoever has not been told of it after 5 s " +
 				"counts as told then.",
-			rows: regexp.MustCompile(`^(spike|zero|dead|lost|hand|fair|timeout)`),
+			rows: regexp.MustCompile(`^(spike|zero|dead|lost|hand|release|fair|timeout)`),
 		},
 		{
 			title: "Policies",

@@ -38,6 +38,7 @@ func telling(kinds []peer.Kind) (out []peer.Kind) {
 // rows returns every row, in the order of the table.
 func rows(all []peer.Kind) []row {
 	makers := making(all)
+	echo := &echoPeer{}
 	var out []row
 	for _, c := range crews() {
 		out = append(out, loopRow(c, all))
@@ -49,6 +50,8 @@ func rows(all []peer.Kind) []row {
 		jobRow("dead-factory", telling(makers), deadFactory),
 		jobRow("lost-wakeup", all, lostWakeup),
 		jobRow("hand-off", all, handOff),
+		socketsRow("release-64-on-16", all, echo, 64, 16),
+		socketsRow("release-alone", all, echo, 1, 1),
 		jobRow("fair-hold-1ms", all, fairSleep),
 		jobRow("fair-hold-20us", all, fairSpin),
 		jobRow("fair-hold-0", all, fairNone),
