@@ -81,6 +81,7 @@ func (p *Pool[T]) onTick() {
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
 		p.clearSeats(coolTicks)
+		p.retireSpent()
 	}
 	p.ticker.Reset(tickLen)
 }

@@ -36,6 +36,9 @@ var (
 	ErrDropped = errors.New("resource: lease was dropped, not ended")
 	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
 	ErrDoomed = errors.New("resource: doomed")
+	// ErrWornOut: it had all the leases that can be numbered, 2³⁶-2³² (64
+	// billion).
+	ErrWornOut = errors.New("resource: lease numbers are used up")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
 	ErrReset = errors.New("resource: reset")
 	// ErrShrunk: the pool was resized below what it had.

@@ -12,6 +12,9 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.grow()
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
+	case e.word.Spent():
+		p.retire(e, ErrWornOut, &p.n.other)
+		p.grow()
 	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e)

@@ -145,6 +145,22 @@ func (p *Pool[T]) clearSeats(ticks int64) {
 	}
 }
 
+// retireSpent ends what has a seat and whose lease numbers are nearly used up:
+// there it may be lent and given back without ever coming to put, which ends the
+// others. The pool is locked.
+func (p *Pool[T]) retireSpent() {
+	found := false
+	for i := range p.seats {
+		if e := p.seats[i].e.Load(); e != nil && e.word.Spent() {
+			p.condemn(e, ErrWornOut, &p.n.other)
+			found = true
+		}
+	}
+	if found {
+		p.grow()
+	}
+}
+
 // seats are read by Stats: how many of them are idle, and how many leases were
 // begun on them. The pool is locked.
 func (p *Pool[T]) seatLevels() (idle int, begun int64) {

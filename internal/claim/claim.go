@@ -19,8 +19,8 @@ import "sync/atomic"
 
 // The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
 // flags. The lease number says both which lease this is and how many there have
-// been; a stale lease is taken for a live one only if exactly a multiple of
-// 2^36 leases of the same resource came in between. The tick is when it was last
+// been, as long as whoever uses the word gives up the resource once it is
+// [Word.Spent]. The tick is when it was last
 // taken, lent, returned or seated, modulo 2^24 ticks.
 const (
 	leased uint64 = 1 << iota
@@ -35,6 +35,13 @@ const (
 	genShift  = tickShift + tickBits
 	genMask   = 1<<(64-genShift) - 1
 )
+
+// spare is how many lease numbers are left when a Word is spent. At 30 ns for
+// each they last for two minutes.
+const spare = 1 << 32
+
+// MaxLeases is how many leases a Word has when it is spent.
+const MaxLeases = genMask + 1 - spare
 
 // Word is a claim. The zero Word is in the pool's hands, never leased.
 type Word struct{ v atomic.Uint64 }
@@ -136,6 +143,10 @@ func (w *Word) mine(to string) uint64 {
 // Doom marks the resource: from now on Take and Return fail. It may meet Take,
 // Return and End, but not what the pool's lock guards.
 func (w *Word) Doom() { w.v.Or(doomed) }
+
+// Spent reports whether the lease numbers are nearly used up: after another 2^32
+// leases the first would come again.
+func (w *Word) Spent() bool { return w.v.Load()>>genShift >= MaxLeases }
 
 // Doomed reports whether Doom was called.
 func (w *Word) Doomed() bool { return w.v.Load()&doomed != 0 }

@@ -222,3 +222,17 @@ func TestNothingAllocates(t *testing.T) {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
+
+// A word is spent long before its lease numbers begin anew.
+func TestWord_Spent(t *testing.T) {
+	for gen, want := range map[uint64]bool{0: false, claim.MaxLeases - 1: false, claim.MaxLeases: true, gens - 1: true} {
+		if w := claim.At(gen); w.Spent() != want {
+			t.Errorf("after lease %d: %t", gen, !want)
+		}
+	}
+	w := claim.At(claim.MaxLeases - 1)
+	w.Lend(7)
+	if !w.Spent() {
+		t.Error("not spent while its last lease runs")
+	}
+}
