@@ -10,17 +10,21 @@ import (
 // Release, Fail, Discard or Hijack. It is a small value and may be copied; the
 // copies are the same lease. It ends once: ending it again, from a copy,
 // at the same time, or after the pool was closed does nothing, and never
-// touches the next holder. So defer l.Release() is always right. The zero
-// Lease is one that has ended.
+// touches the next holder. So defer l.Release() is always right. To end the zero
+// Lease does nothing either.
 type Lease[T any] struct {
 	e   *entry[T]
 	gen uint64
 }
 
-// Value returns the resource. It panics once the lease has ended: by then the
-// resource may be someone else's.
+// Value returns the resource. It panics once the lease has ended, since by then the
+// resource may be someone else's, and if the Lease is the zero one, which an
+// acquire returns with an error.
 func (l Lease[T]) Value() T {
-	if l.e == nil || !l.e.word.Holds(l.gen) {
+	if l.e == nil {
+		panic("resource: Value of the zero Lease: no lease began")
+	}
+	if !l.e.word.Holds(l.gen) {
 		panic("resource: Value of a lease that has ended")
 	}
 	return l.e.value
