@@ -249,7 +249,10 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	}
 	p.acquired++
 	e.seat = seat
-	return Lease[T]{e, e.word.Lend(p.tick.Load())}
+	tick := p.tick.Load()
+	gen := e.word.Lend(tick)
+	e.known.note(int64(gen), tick)
+	return Lease[T]{e, gen}
 }
 
 // refusal is why the Admission did not admit, nil if it did. It is the context's

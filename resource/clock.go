@@ -71,6 +71,7 @@ func (p *Pool[T]) onTick() {
 		p.ticking = false
 		p.setDetour()
 		p.clearSeats(0)
+		p.noteSeats()
 		p.used = p.usage()
 		if p.shared != nil {
 			p.share.Awake(false)
@@ -81,6 +82,7 @@ func (p *Pool[T]) onTick() {
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
 		p.clearSeats(coolTicks)
+		p.noteSeats()
 		p.retireSpent()
 	}
 	p.ticker.Reset(tickLen)

@@ -175,6 +175,9 @@ func (p *Pool[T]) ending(l Lease[T], ticks int64) (x ending) {
 		}
 	case ticks >= longTicks:
 		x.held = time.Duration(ticks) * tickLen
+		if began, ok := l.e.known.began(l.gen); ok {
+			x.held = max(x.held, time.Duration(p.ticks()-began)*tickLen)
+		}
 	}
 	return x
 }
