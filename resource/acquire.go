@@ -58,6 +58,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	if err != nil {
 		return Lease[T]{}, err
 	}
+	v.lease.found(s.idle)
 	if p.tellsBegin {
 		p.greetLate(&s, v.lease)
 	}

@@ -248,7 +248,10 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		p.startClock()
 		if p.waiters.n == 0 && !p.closed {
 			if e := p.takeIdle(nil, seat); e != nil {
-				return p.lend(e, seat), true
+				idle := p.tick.Load() - e.since
+				l := p.lend(e, seat)
+				l.found(idle)
+				return l, true
 			}
 		}
 		return Lease[T]{}, false

@@ -62,7 +62,7 @@ func (p *Pool[T]) hit(seat int) (l Lease[T], idle int64, ok bool) {
 	if !ok {
 		return l, 0, false
 	}
-	return Lease[T]{e, gen}, idle, true
+	return Lease[T]{e, gen | uint64(idle)<<idleShift}, idle, true
 }
 
 // sit opens e on seat i, which is free. The pool is locked.

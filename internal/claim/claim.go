@@ -33,8 +33,12 @@ const (
 	tickBits  = 24
 	tickMask  = 1<<tickBits - 1
 	genShift  = tickShift + tickBits
-	genMask   = 1<<(64-genShift) - 1
+	genMask   = 1<<NumberBits - 1
 )
+
+// NumberBits is how many bits a lease number has. Where a lease number is asked for
+// what is above them is of no account, so that a caller may keep something there.
+const NumberBits = 64 - genShift
 
 // spare is how many lease numbers are left when a Word is spent. At 30 ns for
 // each they last for two minutes.
@@ -45,6 +49,9 @@ const MaxLeases = genMask + 1 - spare
 
 // Word is a claim. The zero Word is in the pool's hands, never leased.
 type Word struct{ v atomic.Uint64 }
+
+// is reports whether v has lease number gen, of which only the low bits count.
+func is(v, gen uint64) bool { return v-gen<<genShift < 1<<genShift }
 
 func pack(gen uint64, tick int64, f uint64) uint64 {
 	return gen<<genShift | uint64(tick)&tickMask<<tickShift | f
@@ -68,7 +75,7 @@ func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 // fails if the lease has ended, or the resource has no seat or is doomed.
 func (w *Word) Return(gen uint64, tick int64) bool {
 	v := w.v.Load()
-	if v&flags != leased|seated || v>>genShift != gen {
+	if v&flags != leased|seated || !is(v, gen) {
 		return false
 	}
 	return w.v.CompareAndSwap(v, pack(gen, tick, open|seated))
@@ -78,7 +85,7 @@ func (w *Word) Return(gen uint64, tick int64) bool {
 // The clock is read after the word, so that it can not be behind it.
 func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 	v := w.v.Load()
-	if v&leased == 0 || v>>genShift != gen {
+	if v&leased == 0 || !is(v, gen) {
 		return 0, false
 	}
 	return int64((uint64(clock.Load()) - v>>tickShift) & tickMask), true
@@ -89,7 +96,7 @@ func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 func (w *Word) End(gen uint64) bool {
 	for {
 		v := w.v.Load()
-		if v&leased == 0 || v>>genShift != gen {
+		if v&leased == 0 || !is(v, gen) {
 			return false
 		}
 		if w.v.CompareAndSwap(v, v&^leased) {
@@ -154,7 +161,7 @@ func (w *Word) Doomed() bool { return w.v.Load()&doomed != 0 }
 // Holds reports whether lease gen is not yet ended.
 func (w *Word) Holds(gen uint64) bool {
 	v := w.v.Load()
-	return v&leased != 0 && v>>genShift == gen
+	return v&leased != 0 && is(v, gen)
 }
 
 // State is a Word at one instant.

@@ -103,11 +103,15 @@ func TestOperationsInEveryState(t *testing.T) {
 				if !doomed || !s.mine { // the pool destroys what is doomed, it does not seat it
 					check("Sit", mine(t, func(w *claim.Word) { w.Sit(1) }), s.mine)
 				}
-				for _, gen := range []uint64{0, n - 1, n + 1, n + gens, n | 1<<63} {
+				for _, gen := range []uint64{0, n - 1, n + 1, n + gens - 1, (n - 1) | 1<<63} {
 					check("Return of another", func(w *claim.Word) bool { return w.Return(gen, 1) }, false)
 					check("End of another", func(w *claim.Word) bool { return w.End(gen) }, false)
 					check("Holds of another", func(w *claim.Word) bool { return w.Holds(gen) }, false)
 				}
+				// What is above a lease number is of no account.
+				check("Return", func(w *claim.Word) bool { return w.Return(n+5*gens, 1) }, s.giveBack && !doomed)
+				check("End", func(w *claim.Word) bool { return w.End(n | 1<<63) }, s.end)
+				check("Holds", func(w *claim.Word) bool { return w.Holds(n + gens) }, s.leased)
 				check("Load", func(w *claim.Word) bool {
 					l := w.Load()
 					return l.Open == s.open && l.Leased == s.leased && l.Leases == n
