@@ -24,7 +24,7 @@ func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 	delete(p.asides, e)
 	switch {
 	case e.invalid():
-		cause, count := p.whyInvalid(e)
+		count, cause := p.whyInvalid(e)
 		p.retire(e, cause, count)
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)

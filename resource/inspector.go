@@ -129,7 +129,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
 	if e.invalid() {
-		r.Doomed, _ = p.whyInvalid(e)
+		_, r.Doomed = p.whyInvalid(e)
 	}
 	return r
 }

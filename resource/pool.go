@@ -273,8 +273,7 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 }
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
-// Shrinking destroys surplus idle resources at once, the ones idle longest
-// first, and interrupts no holder: leased ones go, while too many exist, as
+// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
 // they are given back. It fails if max is less than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
@@ -297,7 +296,8 @@ func (p *Pool[T]) Resize(max int) error {
 }
 
 // Reset replaces everything made before it, or being made: idle resources are
-// destroyed now, leased ones when their lease ends. The cause is what Destroy
+// destroyed from now on and not lent, leased ones when their lease ends. Its time
+// does not depend on how many there are. The cause is what Destroy
 // and Trace see; nil means [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {

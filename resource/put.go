@@ -7,7 +7,7 @@ package resource
 func (p *Pool[T]) put(e *entry[T], used bool) {
 	switch {
 	case e.invalid():
-		cause, count := p.whyInvalid(e)
+		count, cause := p.whyInvalid(e)
 		p.retire(e, cause, count)
 		p.grow()
 	case p.live-p.dying > p.max:
