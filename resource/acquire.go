@@ -60,6 +60,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	if err != nil {
 		return Lease[T]{}, err
 	}
+	v.lease.found(s.idle)
 	if p.tellsBegin {
 		p.greetLate(&s, v.lease)
 	}
@@ -264,7 +265,10 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	}
 	p.acquired++
 	e.seat, e.verified = seat, 0
-	return Lease[T]{e, e.word.Lend(p.tick.Load())}
+	tick := p.tick.Load()
+	gen := e.word.Lend(tick)
+	e.known.note(int64(gen), tick)
+	return Lease[T]{e, gen}
 }
 
 // refusal is why the Admission did not admit, nil if it did. It is the context's

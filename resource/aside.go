@@ -34,7 +34,7 @@ func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	switch {
 	case e.invalid():
-		cause, count := p.whyInvalid(e)
+		count, cause := p.whyInvalid(e)
 		p.retire(e, cause, count)
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)

@@ -74,6 +74,7 @@ func (p *Pool[T]) onTick() {
 		p.ticking = false
 		p.setDetour()
 		p.clearSeats(0)
+		p.noteSeats()
 		p.used = p.usage()
 		if p.shared != nil {
 			p.share.Awake(false)
@@ -84,6 +85,8 @@ func (p *Pool[T]) onTick() {
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
 		p.clearSeats(coolTicks)
+		p.noteSeats()
+		p.retireSpent()
 	}
 	p.ticker.Reset(tickLen)
 }

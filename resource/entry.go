@@ -50,6 +50,8 @@ type entry[T any] struct {
 
 	unseen int64 // leases that ended before a caller had them; set by who ends one
 
+	known known // its last lease that is known of
+
 	// Guarded by the pool's lock.
 	place    place
 	aside    bool          // on the shelf, but a policy looks at it: not to be lent
@@ -72,8 +74,6 @@ type entry[T any] struct {
 	virgin   bool   // on the shelf: no caller has had it
 	stamp    int64  // its position on the shelf: larger is newer
 	seen     uint64 // the last inspection that listed it
-	known    int64  // the last lease that one has seen run
-	knownAt  int64  // tick at which that began
 }
 
 // fits reports whether the entry may be lent to a caller who asked for r; nil

@@ -15,13 +15,13 @@ type era struct {
 // invalid reports whether e must not be lent again.
 func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Doomed() }
 
-// whyInvalid returns the cause and the counter of the end of e, which is invalid:
+// whyInvalid returns the counter and the cause of the end of e, which is invalid:
 // those of the first that happened. The pool is locked.
-func (p *Pool[T]) whyInvalid(e *entry[T]) (cause error, count *int64) {
+func (p *Pool[T]) whyInvalid(e *entry[T]) (count *int64, cause error) {
 	if e.word.Doomed() {
-		return e.cause, e.count
+		return e.count, e.cause
 	}
-	return e.era.cause, &p.n.other
+	return &p.n.other, e.era.cause
 }
 
 // discarded reports whether e is among the discards: it was idle when its era

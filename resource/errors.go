@@ -40,6 +40,9 @@ var (
 	ErrDoomed = errors.New("resource: doomed")
 	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].
 	ErrReleaseTimeout = errors.New("resource: OnRelease timed out")
+	// ErrWornOut: it had all the leases that can be numbered, 2³⁶-2³² (64
+	// billion).
+	ErrWornOut = errors.New("resource: lease numbers are used up")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
 	ErrReset = errors.New("resource: reset")
 	// ErrShrunk: the pool was resized below what it had.

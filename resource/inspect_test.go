@@ -152,8 +152,31 @@ func TestInspect_Policies(t *testing.T) {
 	})
 }
 
-// A lease is shown as long as it is, although the tick has turned over, if it was
-// looked at once in between.
+// A lease is shown as long as it is, although the tick has turned over, and though
+// nobody looked at it in between; one that begins on a seat too.
+func TestInspect_HeldUnseen(t *testing.T) {
+	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
+		for _, hits := range []int{0, 1, 2, 5} {
+			edit := func(h *harness) {
+				h.auto = func(m *makeCall) { m.finish() }
+				h.cfg.Order = order
+			}
+			script(t, 2, edit, func(h *harness) {
+				for range hits {
+					h.lend().Release()
+				}
+				h.lend()
+				const long = 47*time.Hour + 20*time.Minute
+				time.Sleep(long)
+				if got := listed(t, h.p.Inspect(1), 1).Held; !near(got, long) {
+					t.Errorf("order %d, lease %d: held for %v, want %v", order, hits+1, got, long)
+				}
+			})
+		}
+	}
+}
+
+// So it is if somebody looks now and then.
 func TestInspect_HeldForDays(t *testing.T) {
 	for _, sampled := range []bool{false, true} {
 		edit := func(h *harness) {

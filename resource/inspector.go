@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -128,22 +129,60 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
 	if e.invalid() {
-		r.Doomed, _ = p.whyInvalid(e)
+		_, r.Doomed = p.whyInvalid(e)
 	}
 	return r
 }
 
 // heldFor is for how long that lease of e has lasted, which began at tick. The
-// word's tick turns over after 19 days: what was seen before is known. The pool
-// is locked.
+// pool is locked.
 func (p *Pool[T]) heldFor(e *entry[T], lease, tick int64, now time.Duration) time.Duration {
 	if e.mark.lease.Load() == uint64(lease) {
 		return max(0, now-time.Duration(e.mark.start.Load()))
 	}
-	if e.known != lease {
-		e.known, e.knownAt = lease, tick
+	since := e.known.note(lease, tick)
+	return max(0, now.Truncate(tickLen)-time.Duration(since)*tickLen)
+}
+
+// known is a lease that runs or has run, and the tick at which it began. That of a
+// claim turns over after 46 hours.
+type known struct {
+	lease atomic.Int64
+	tick  atomic.Int64 // set before lease
+}
+
+// note notes a lease that runs and began at tick, or before if that is known, and
+// returns when. The pool is locked.
+func (k *known) note(lease, tick int64) (began int64) {
+	if k.lease.Load() != lease {
+		k.tick.Store(tick)
+		k.lease.Store(lease)
 	}
-	return max(0, now.Truncate(tickLen)-time.Duration(e.knownAt)*tickLen)
+	return k.tick.Load()
+}
+
+// began returns when a lease began that its holder has not ended, if that is
+// known. It needs no lock.
+func (k *known) began(lease uint64) (tick int64, ok bool) {
+	if k.lease.Load() != int64(lease) {
+		return 0, false
+	}
+	return k.tick.Load(), true
+}
+
+// noteSeats notes which leases run that have begun on a seat: those of others are
+// noted by lend. It is called before the clock stops, which it does not while
+// leases begin, and now and then while it runs; so each lease that lasts is known.
+// The pool is locked.
+func (p *Pool[T]) noteSeats() {
+	for i := range p.seats {
+		if e := p.seats[i].e.Load(); e != nil {
+			word := e.word.Load()
+			if now := p.tick.Load(); word.Leased { // read after the word: not behind it
+				e.known.note(word.Leases, now-word.Ticks(now))
+			}
+		}
+	}
 }
 
 // listWaiting goes through the line from the front, up to limit.

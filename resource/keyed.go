@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ import (
 // A key costs memory, and no goroutine.
 type Keyed[K comparable, T any] struct {
 	cfg     KeyedConfig[K, T] // constant
+	checked bool              // constant: not every key can be looked up
 	common  shared[T]
 	slots   keymap.Map[K, *slot[K, T]]
 	closed  atomic.Bool
@@ -84,7 +86,7 @@ func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) 
 	if cfg.ForgetAfter == 0 {
 		cfg.ForgetAfter = DefaultForgetAfter
 	}
-	k := &Keyed[K, T]{cfg: cfg, empty: make(chan struct{})}
+	k := &Keyed[K, T]{cfg: cfg, checked: checksKeys(reflect.TypeFor[K]()), empty: make(chan struct{})}
 	k.common.base = time.Now()
 	k.common.budget = budget.New(cfg.MaxTotal, func() time.Duration { return time.Since(k.common.base) })
 	k.common.drained = k.ended
@@ -92,8 +94,8 @@ func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) 
 }
 
 // Acquire lends a resource of that key, as [Pool.Acquire] does, which says what
-// it waits for and how it fails. It fails besides with what [KeyedConfig.Config]
-// returned.
+// it waits for and how it fails. It fails besides with [ErrBadKey] and with what
+// [KeyedConfig.Config] returned.
 func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -143,8 +145,12 @@ func (k *Keyed[K, T]) Do(ctx context.Context, key K, f func(context.Context, T) 
 // Pool returns the pool for key, and makes it if there is none. It may be used
 // like any other, to [Pool.Warm] or [Pool.Resize] it, and to [Pool.Reset] what
 // that key has. To close it is to drain the key. A pool that is forgotten is
-// closed: so do not keep it, but ask again.
+// closed: so do not keep it, but ask again. It fails with [ErrBadKey], or with
+// what [KeyedConfig.Config] returned.
 func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
+	if err := k.checkKey(key); err != nil {
+		return nil, err
+	}
 	s, ok := k.slots.Load(key)
 	if !ok {
 		s, _ = k.slots.LoadOrStore(key, &slot[K, T]{key: key})
@@ -154,6 +160,9 @@ func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
 
 // Find returns the pool for key if there is one. See [Keyed.Pool].
 func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
+	if k.checkKey(key) != nil {
+		return nil, false
+	}
 	s, ok := k.slots.Load(key)
 	if !ok {
 		return nil, false
@@ -206,6 +215,9 @@ func (k *Keyed[K, T]) Reset(cause error) {
 // it returns a [*CloseError]; the draining goes on. A key that is not in use is
 // drained.
 func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
+	if k.checkKey(key) != nil {
+		return nil // it was never in use
+	}
 	s, ok := k.slots.Load(key)
 	if !ok {
 		return nil

@@ -3,36 +3,55 @@ package resource
 import (
 	"context"
 	"time"
+
+	"github.com/respool/respool/internal/claim"
 )
 
 // Lease is one caller's hold on one resource, from an acquire to the first of
 // Release, Fail, Discard or Hijack. It is a small value and may be copied; the
 // copies are the same lease. It ends once: ending it again, from a copy,
 // at the same time, or after the pool was closed does nothing, and never
-// touches the next holder. So defer l.Release() is always right. The zero
-// Lease is one that has ended.
+// touches the next holder. So defer l.Release() is always right. To end the zero
+// Lease does nothing either.
 type Lease[T any] struct {
-	e   *entry[T]
-	gen uint64
+	e *entry[T]
+	n uint64 // from the top: for how many ticks e was idle before, and the lease's number
 }
 
-// Value returns the resource. It panics once the lease has ended: by then the
-// resource may be someone else's.
+// idleShift is where in a Lease the idle time begins. 28 bits of ticks are 31
+// days.
+const idleShift = claim.NumberBits
+
+// gen returns the lease's number.
+func (l Lease[T]) gen() uint64 { return l.n & (1<<idleShift - 1) }
+
+// found notes for how many ticks the resource was idle, not counting more than
+// there is room for.
+func (l *Lease[T]) found(idle int64) {
+	l.n = l.gen() | uint64(min(max(idle, 0), 1<<(64-idleShift)-1))<<idleShift
+}
+
+// Value returns the resource. It panics once the lease has ended, since by then the
+// resource may be someone else's, and if the Lease is the zero one, which an
+// acquire returns with an error.
 func (l Lease[T]) Value() T {
-	if l.e == nil || !l.e.word.Holds(l.gen) {
+	if l.e == nil {
+		panic("resource: Value of the zero Lease: no lease began")
+	}
+	if !l.e.word.Holds(l.n) {
 		panic("resource: Value of a lease that has ended")
 	}
 	return l.e.value
 }
 
-// Info returns what is known about the resource. Once the lease has ended it is
-// the zero Info.
+// Info returns what is known about the resource. Idle is for how long it was idle
+// before this lease, up to 31 days. Once the lease has ended it is the zero Info.
 func (l Lease[T]) Info() Info {
-	if l.e == nil || !l.e.word.Holds(l.gen) {
+	if l.e == nil || !l.e.word.Holds(l.n) {
 		return Info{}
 	}
-	i := l.e.info(int64(l.e.pool.since()/tickLen), 0)
-	i.Leases = int64(l.gen)
+	i := l.e.info(int64(l.e.pool.since()/tickLen), int64(l.n>>idleShift))
+	i.Leases = int64(l.gen())
 	return i
 }
 
@@ -57,7 +76,7 @@ func (l Lease[T]) Release() {
 			}
 			return
 		}
-		if l.e.word.Return(l.gen, p.tick.Load()) {
+		if l.e.word.Return(l.n, p.tick.Load()) {
 			if p.detour.Load() != 0 { // somebody came to wait while it was being seated
 				p.pauseFor(p.settle(l.e))
 			}
@@ -75,7 +94,7 @@ func (l Lease[T]) Fail(err error) {
 		l.Release()
 		return
 	}
-	if l.e == nil || !l.e.word.Holds(l.gen) {
+	if l.e == nil || !l.e.word.Holds(l.n) {
 		return
 	}
 	p := l.e.pool
@@ -112,7 +131,7 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	}
 	e, p := l.e, l.e.pool
 	x := p.ending(l, p.lasted(l))
-	if !e.word.End(l.gen) {
+	if !e.word.End(l.n) {
 		return v, false
 	}
 	done := e.done.load()
@@ -160,7 +179,7 @@ func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) {
 // drop is end for a lease that no caller has seen: its permit is not with it yet,
 // and of its end is told only who was told of its beginning.
 func (p *Pool[T]) drop(l Lease[T], cause error) {
-	if l.e.word.Holds(l.gen) { // not a second time
+	if l.e.word.Holds(l.n) { // not a second time
 		l.e.unseen++
 	}
 	p.endWith(l, nil, cause, Outcome{}, p.ending(l, 0))
@@ -168,7 +187,7 @@ func (p *Pool[T]) drop(l Lease[T], cause error) {
 
 func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x ending) {
 	e := l.e
-	if !e.word.End(l.gen) {
+	if !e.word.End(l.n) {
 		return
 	}
 	count := &p.n.other

@@ -154,7 +154,7 @@ type Scheduled interface {
 type Info struct {
 	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
 	Age    time.Duration // since it was made
-	Idle   time.Duration // since it was last given back, or made; 0 while leased
+	Idle   time.Duration // since it was last given back, or made; 0 while leased, but see Lease.Info
 	Leases int64         // begun so far
 	Spread float64       // in [0,1), drawn once: jitter without state
 

@@ -266,7 +266,10 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		p.startClock()
 		if p.waiters.n == 0 && !p.closed {
 			if e := p.takeIdle(nil, seat); e != nil {
-				return p.lend(e, seat), true
+				idle := p.tick.Load() - e.since
+				l := p.lend(e, seat)
+				l.found(idle)
+				return l, true
 			}
 		}
 		p.miss()
@@ -289,8 +292,7 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 }
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
-// Shrinking destroys surplus idle resources at once, the ones idle longest
-// first, and interrupts no holder: leased ones go, while too many exist, as
+// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
 // they are given back. It fails if max is less than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
@@ -313,12 +315,13 @@ func (p *Pool[T]) Resize(max int) error {
 }
 
 // Reset replaces everything made before it, or being made: idle resources are
-// destroyed now, leased ones when their lease ends. The contexts of makes that
-// run end with the cause, and others begin in their stead: so callers that wait
-// are served by makes that began after the Reset, and hear nothing of those that
-// began before. Only if a Reset follows another sooner than a make takes, and
-// callers wait, do makes go on that began in between; what they make is lent
-// once. The cause is what Destroy and Trace see; nil means [ErrReset].
+// destroyed from now on and not lent, leased ones when their lease ends. Its time
+// does not depend on how many there are. The contexts of makes that run end with
+// the cause, and others begin in their stead: so callers that wait are served by
+// makes that began after the Reset, and hear nothing of those that began before.
+// Only if a Reset follows another sooner than a make takes, and callers wait, do
+// makes go on that began in between; what they make is lent once. The cause is
+// what Destroy and Trace see; nil means [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset

@@ -7,7 +7,7 @@ package resource
 func (p *Pool[T]) put(e *entry[T], used bool) {
 	switch {
 	case e.invalid():
-		cause, count := p.whyInvalid(e)
+		count, cause := p.whyInvalid(e)
 		p.retire(e, cause, count)
 		p.grow()
 	case e.spared != nil:
@@ -15,6 +15,9 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 		p.grow()
 	case p.live-p.dying > p.max:
 		p.retire(e, ErrShrunk, &p.n.other)
+	case e.word.Spent():
+		p.retire(e, ErrWornOut, &p.n.other)
+		p.grow()
 	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e, used)

@@ -87,7 +87,7 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 // it; if not, v.opinion is what they say. In quick's frame.
 func (p *Pool[T]) keeps(v *visit[T]) bool {
 	var i Info
-	v.lease.e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen)-1)
+	v.lease.e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen())-1)
 	if p.cfg.Eviction != nil {
 		v.step = inEvict
 		cause := p.cfg.Eviction.Evict(i)
@@ -145,7 +145,7 @@ type parting[T any] struct {
 // the seat; copies that are released at once may all ask, and one returns it.
 func (p *Pool[T]) part(l Lease[T]) {
 	e := l.e
-	ticks, ok := e.word.Lasts(l.gen, &p.tick)
+	ticks, ok := e.word.Lasts(l.n, &p.tick)
 	if !ok {
 		return
 	}
@@ -158,16 +158,16 @@ func (p *Pool[T]) part(l Lease[T]) {
 	var cause error
 	if p.cfg.Eviction != nil {
 		var i Info
-		e.tell(&i, p.tick.Load(), 0, int64(l.gen))
+		e.tell(&i, p.tick.Load(), 0, int64(l.gen()))
 		v.step = inEvict
 		cause = p.cfg.Eviction.Evict(i)
 		v.step = inPool
 	}
 	done := e.done.load() // before another lease begins
-	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen) {
+	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen()) {
 		v.ending = p.ending(l, ticks)
 	}
-	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.gen, p.tick.Load()) {
+	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.n, p.tick.Load()) {
 		p.finish(l, cause)
 		return
 	}
@@ -199,7 +199,7 @@ func (p *Pool[T]) tripped(v *parting[T], panicked any) {
 func (p *Pool[T]) finish(l Lease[T], cause error) {
 	done := l.e.done.load()
 	x := p.ending(l, p.lasted(l))
-	if l.e.word.End(l.gen) {
+	if l.e.word.End(l.n) {
 		defer func() { p.tellEnded(l, x) }()
 		p.conclude(l.e, done, cause, &p.n.evicted, Outcome{Verdict: OK}, &x)
 	}

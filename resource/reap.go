@@ -128,7 +128,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 			e := p.discards.next()
 			if e.place != gone {
 				p.forget(e)
-				cause, count := p.whyInvalid(e)
+				count, cause := p.whyInvalid(e)
 				e.cause = cause
 				*count++
 			}

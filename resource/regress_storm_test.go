@@ -95,7 +95,7 @@ func TestI9_PoliciesInAStorm(t *testing.T) {
 		p := newPlain(t, 8, func(cfg *resource.Config[*token]) {
 			cfg.Admission, cfg.Eviction, cfg.Health = f, f, f
 			cfg.MinIdle = 2
-			cfg.SweepInterval = 10 * time.Millisecond
+			cfg.SweepInterval = resource.MinSweepInterval
 			cfg.Order = order
 			cfg.Broken = func(error) bool { f.mood(); return rand.IntN(2) == 0 }
 		})

@@ -91,7 +91,7 @@ func (p *Pool[T]) mark(l Lease[T], weight int64) (now time.Duration) {
 	m := &l.e.mark
 	m.start.Store(int64(now))
 	m.weight.Store(weight)
-	m.lease.Store(l.gen)
+	m.lease.Store(l.gen())
 	return now
 }
 
@@ -99,7 +99,7 @@ func (p *Pool[T]) mark(l Lease[T], weight int64) (now time.Duration) {
 // is asked or told.
 func (p *Pool[T]) sampledHit(ctx context.Context, r *Request, seat int) (Lease[T], bool) {
 	l, _, ok := p.hit(seat)
-	if ok && l.e.sampled(l.gen, p.mask.Load()) {
+	if ok && l.e.sampled(l.gen(), p.mask.Load()) {
 		p.introduce(ctx, r, l)
 	}
 	return l, ok
@@ -121,13 +121,13 @@ func (p *Pool[T]) introduce(ctx context.Context, r *Request, l Lease[T]) {
 // like it.
 func (p *Pool[T]) greet(ctx context.Context, r *Request, v *visit[T]) {
 	mask := p.mask.Load()
-	if !v.lease.e.sampled(v.lease.gen, mask) {
+	if !v.lease.e.sampled(v.lease.gen(), mask) {
 		return
 	}
 	p.mark(v.lease, int64(mask)+1)
 	if f := p.cfg.Trace.Leased; f != nil {
 		v.step = inLeased
-		f(ctx, LeaseEvent{ID: v.lease.e.id, Lease: v.lease.gen, Request: *r})
+		f(ctx, LeaseEvent{ID: v.lease.e.id, Lease: v.lease.gen(), Request: *r})
 		v.step = inPool
 	}
 }
@@ -138,9 +138,9 @@ func (p *Pool[T]) greetLate(s *search[T], l Lease[T]) {
 	mask := p.mask.Load()
 	weight := int64(mask) + 1
 	switch {
-	case l.gen == uint64(l.e.unseen)+1:
+	case l.gen() == uint64(l.e.unseen)+1:
 		weight = 1
-	case !l.e.sampled(l.gen, mask):
+	case !l.e.sampled(l.gen(), mask):
 		return
 	}
 	now := p.mark(l, weight)
@@ -148,7 +148,7 @@ func (p *Pool[T]) greetLate(s *search[T], l Lease[T]) {
 	if f == nil {
 		return
 	}
-	e := LeaseEvent{ID: l.e.id, Lease: l.gen, Request: s.r}
+	e := LeaseEvent{ID: l.e.id, Lease: l.gen(), Request: s.r}
 	if s.waited {
 		e.Waited = max(1, now-s.start)
 	}
@@ -168,13 +168,16 @@ func (p *Pool[T]) ending(l Lease[T], ticks int64) (x ending) {
 	m := &l.e.mark
 	switch {
 	case !p.tellsEnd:
-	case m.lease.Load() == l.gen:
+	case m.lease.Load() == l.gen():
 		x.held = max(0, p.since()-time.Duration(m.start.Load()))
 		if x.weight = m.weight.Load(); ticks >= longTicks {
 			x.weight = 1 // those that were not sampled are told too
 		}
 	case ticks >= longTicks:
 		x.held = time.Duration(ticks) * tickLen
+		if began, ok := l.e.known.began(l.gen()); ok {
+			x.held = max(x.held, time.Duration(p.ticks()-began)*tickLen)
+		}
 	}
 	return x
 }
@@ -191,7 +194,7 @@ func (p *Pool[T]) lasted(l Lease[T]) int64 {
 // tellEnded tells Trace that l has ended.
 func (p *Pool[T]) tellEnded(l Lease[T], x ending) {
 	if x.weight > 0 || x.held > 0 {
-		e := EndEvent{ID: l.e.id, Lease: l.gen, Held: x.held, Sampled: x.weight, Cause: x.cause}
+		e := EndEvent{ID: l.e.id, Lease: l.gen(), Held: x.held, Sampled: x.weight, Cause: x.cause}
 		_ = p.guard("Trace", func() { p.cfg.Trace.Ended(e) })
 	}
 }
@@ -200,15 +203,15 @@ func (p *Pool[T]) tellEnded(l Lease[T], x ending) {
 // told.
 func (p *Pool[T]) partSampled(l Lease[T]) {
 	e := l.e
-	ticks, ok := e.word.Lasts(l.gen, &p.tick)
+	ticks, ok := e.word.Lasts(l.n, &p.tick)
 	if !ok {
 		return
 	}
 	var x ending
-	if ticks >= longTicks || e.mark.lease.Load() == l.gen {
+	if ticks >= longTicks || e.mark.lease.Load() == l.gen() {
 		x = p.ending(l, ticks)
 	}
-	if !e.word.Return(l.gen, p.tick.Load()) {
+	if !e.word.Return(l.n, p.tick.Load()) {
 		p.end(l, nil, Outcome{Verdict: OK})
 		return
 	}

@@ -62,7 +62,7 @@ func (p *Pool[T]) hit(seat int) (l Lease[T], idle int64, ok bool) {
 	if !ok {
 		return l, 0, false
 	}
-	return Lease[T]{e, gen}, idle, true
+	return Lease[T]{e, gen | uint64(idle)<<idleShift}, idle, true
 }
 
 // sit opens e on seat i, which is free. The pool is locked.
@@ -142,6 +142,22 @@ func (p *Pool[T]) clearSeats(ticks int64) {
 	slices.SortFunc(some[:n], func(a, b *entry[T]) int { return int(a.since - b.since) })
 	for _, e := range some[:n] {
 		p.shelf.push(e)
+	}
+}
+
+// retireSpent ends what has a seat and whose lease numbers are nearly used up:
+// there it may be lent and given back without ever coming to put, which ends the
+// others. The pool is locked.
+func (p *Pool[T]) retireSpent() {
+	found := false
+	for i := range p.seats {
+		if e := p.seats[i].e.Load(); e != nil && e.word.Spent() {
+			p.condemn(e, ErrWornOut, &p.n.other)
+			found = true
+		}
+	}
+	if found {
+		p.grow()
 	}
 }
 

@@ -68,8 +68,7 @@ type LeaseEvent struct {
 type EndEvent struct {
 	ID    uint64 // of the resource
 	Lease uint64 // the resource's how manieth, from 1
-	// Held is exact if Sampled, else from a clock that ticks every 100 ms, and
-	// modulo 19 days.
+	// Held is exact if Sampled, else from a clock that ticks every 100 ms.
 	Held time.Duration
 	// Sampled is for how many leases it stands, itself included. It is 0 if
 	// Leased was not called for it.

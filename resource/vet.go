@@ -16,7 +16,7 @@ type opinion struct {
 // it has not been asked.
 func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 	var i Info
-	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen)-1)
+	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
 	if p.cfg.Eviction != nil && !asked {
 		o.cause = p.evict(i)
 	}
@@ -33,7 +33,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	}
 	e := l.e
 	var i Info
-	e.tell(&i, p.ticks(), s.idle, int64(l.gen)-1)
+	e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
 	if s.min > 0 {
 		later := i
 		later.Age = plus(i.Age, s.min)
@@ -141,13 +141,13 @@ func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
 
 // fresh reports whether what l holds came straight from its making. Its holder
 // asks.
-func (l Lease[T]) fresh() bool { return l.gen == 1 && !l.e.parked }
+func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.parked }
 
 // takeBack ends the lease that *l is and that no caller has seen, and empties
 // *l. What it held is in the pool's hands.
 func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 	e := l.e
-	if !e.word.End(l.gen) {
+	if !e.word.End(l.n) {
 		panic("resource: bug: an unseen lease has ended")
 	}
 	e.unseen++

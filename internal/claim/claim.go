@@ -19,8 +19,8 @@ import "sync/atomic"
 
 // The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
 // flags. The lease number says both which lease this is and how many there have
-// been; a stale lease is taken for a live one only if exactly a multiple of
-// 2^36 leases of the same resource came in between. The tick is when it was last
+// been, as long as whoever uses the word gives up the resource once it is
+// [Word.Spent]. The tick is when it was last
 // taken, lent, returned or seated, modulo 2^24 ticks.
 const (
 	leased uint64 = 1 << iota
@@ -33,11 +33,25 @@ const (
 	tickBits  = 24
 	tickMask  = 1<<tickBits - 1
 	genShift  = tickShift + tickBits
-	genMask   = 1<<(64-genShift) - 1
+	genMask   = 1<<NumberBits - 1
 )
+
+// NumberBits is how many bits a lease number has. Where a lease number is asked for
+// what is above them is of no account, so that a caller may keep something there.
+const NumberBits = 64 - genShift
+
+// spare is how many lease numbers are left when a Word is spent. At 30 ns for
+// each they last for two minutes.
+const spare = 1 << 32
+
+// MaxLeases is how many leases a Word has when it is spent.
+const MaxLeases = genMask + 1 - spare
 
 // Word is a claim. The zero Word is in the pool's hands, never leased.
 type Word struct{ v atomic.Uint64 }
+
+// is reports whether v has lease number gen, of which only the low bits count.
+func is(v, gen uint64) bool { return v-gen<<genShift < 1<<genShift }
 
 func pack(gen uint64, tick int64, f uint64) uint64 {
 	return gen<<genShift | uint64(tick)&tickMask<<tickShift | f
@@ -61,7 +75,7 @@ func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 // fails if the lease has ended, or the resource has no seat or is doomed.
 func (w *Word) Return(gen uint64, tick int64) bool {
 	v := w.v.Load()
-	if v&flags != leased|seated || v>>genShift != gen {
+	if v&flags != leased|seated || !is(v, gen) {
 		return false
 	}
 	return w.v.CompareAndSwap(v, pack(gen, tick, open|seated))
@@ -71,7 +85,7 @@ func (w *Word) Return(gen uint64, tick int64) bool {
 // The clock is read after the word, so that it can not be behind it.
 func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 	v := w.v.Load()
-	if v&leased == 0 || v>>genShift != gen {
+	if v&leased == 0 || !is(v, gen) {
 		return 0, false
 	}
 	return int64((uint64(clock.Load()) - v>>tickShift) & tickMask), true
@@ -82,7 +96,7 @@ func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 func (w *Word) End(gen uint64) bool {
 	for {
 		v := w.v.Load()
-		if v&leased == 0 || v>>genShift != gen {
+		if v&leased == 0 || !is(v, gen) {
 			return false
 		}
 		if w.v.CompareAndSwap(v, v&^leased) {
@@ -137,13 +151,17 @@ func (w *Word) mine(to string) uint64 {
 // Return and End, but not what the pool's lock guards.
 func (w *Word) Doom() { w.v.Or(doomed) }
 
+// Spent reports whether the lease numbers are nearly used up: after another 2^32
+// leases the first would come again.
+func (w *Word) Spent() bool { return w.v.Load()>>genShift >= MaxLeases }
+
 // Doomed reports whether Doom was called.
 func (w *Word) Doomed() bool { return w.v.Load()&doomed != 0 }
 
 // Holds reports whether lease gen is not yet ended.
 func (w *Word) Holds(gen uint64) bool {
 	v := w.v.Load()
-	return v&leased != 0 && v>>genShift == gen
+	return v&leased != 0 && is(v, gen)
 }
 
 // State is a Word at one instant.

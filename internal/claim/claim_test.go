@@ -103,11 +103,15 @@ func TestOperationsInEveryState(t *testing.T) {
 				if !doomed || !s.mine { // the pool destroys what is doomed, it does not seat it
 					check("Sit", mine(t, func(w *claim.Word) { w.Sit(1) }), s.mine)
 				}
-				for _, gen := range []uint64{0, n - 1, n + 1, n + gens, n | 1<<63} {
+				for _, gen := range []uint64{0, n - 1, n + 1, n + gens - 1, (n - 1) | 1<<63} {
 					check("Return of another", func(w *claim.Word) bool { return w.Return(gen, 1) }, false)
 					check("End of another", func(w *claim.Word) bool { return w.End(gen) }, false)
 					check("Holds of another", func(w *claim.Word) bool { return w.Holds(gen) }, false)
 				}
+				// What is above a lease number is of no account.
+				check("Return", func(w *claim.Word) bool { return w.Return(n+5*gens, 1) }, s.giveBack && !doomed)
+				check("End", func(w *claim.Word) bool { return w.End(n | 1<<63) }, s.end)
+				check("Holds", func(w *claim.Word) bool { return w.Holds(n + gens) }, s.leased)
 				check("Load", func(w *claim.Word) bool {
 					l := w.Load()
 					return l.Open == s.open && l.Leased == s.leased && l.Leases == n
@@ -220,5 +224,19 @@ func TestNothingAllocates(t *testing.T) {
 	n += testing.AllocsPerRun(1000, doomed.Doom)
 	if n != 0 {
 		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// A word is spent long before its lease numbers begin anew.
+func TestWord_Spent(t *testing.T) {
+	for gen, want := range map[uint64]bool{0: false, claim.MaxLeases - 1: false, claim.MaxLeases: true, gens - 1: true} {
+		if w := claim.At(gen); w.Spent() != want {
+			t.Errorf("after lease %d: %t", gen, !want)
+		}
+	}
+	w := claim.At(claim.MaxLeases - 1)
+	w.Lend(7)
+	if !w.Spent() {
+		t.Error("not spent while its last lease runs")
 	}
 }

@@ -37,7 +37,7 @@ func inPool[T any](k *kit, cfg resource.Config[T], v visit) {
 	k.Helper()
 	var first atomic.Value
 	cfg.MaxSize = places
-	cfg.SweepInterval = 5 * moment
+	cfg.SweepInterval = resource.MinSweepInterval
 	cfg.Trace = &resource.Trace{Panicked: func(err error) { first.CompareAndSwap(nil, err.Error()) }}
 	pool, err := resource.New(cfg)
 	if err != nil {
