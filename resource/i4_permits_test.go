@@ -3,6 +3,8 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -198,6 +200,55 @@ func TestI4_Refusals(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The permit comes back if Trace.Leased ends the caller's goroutine, and
+// Trace.Ended or Trace.Panicked does so again while the pool ends the lease.
+func TestI4_AdmissionOnRepeatedGoexit(t *testing.T) {
+	for name, ended := range map[string]func(){
+		"Ended goexits":                     runtime.Goexit,
+		"Ended panics and Panicked goexits": func() { panic(errFault) },
+	} {
+		for _, hit := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, hit=%t", name, hit), func(t *testing.T) {
+				g := &ledger{}
+				armed, calls := false, ""
+				when := func(name string, f func()) {
+					if armed {
+						calls += name + " "
+						f()
+					}
+				}
+				edit := func(h *harness) {
+					h.auto = func(m *makeCall) { m.finish() }
+					h.cfg.Admission, h.cfg.SampleLeases = g, 1
+					h.cfg.Trace = &resource.Trace{
+						Leased:   func(context.Context, resource.LeaseEvent) { when("Leased", runtime.Goexit) },
+						Ended:    func(resource.EndEvent) { when("Ended", ended) },
+						Panicked: func(error) { when("Panicked", runtime.Goexit) },
+					}
+				}
+				script(t, 1, edit, func(h *harness) {
+					if hit {
+						h.lend().Release() // leaves it where the next caller hits
+					}
+					armed = true
+					mayEnd(func() {
+						_, err := h.p.Acquire(context.Background())
+						t.Errorf("Acquire returned, with error %v", err)
+					})
+					armed = false
+					if want := "Leased Panicked Ended Panicked "; calls != want {
+						t.Errorf("calls: %q, want %q", calls, want)
+					}
+					h.wantLoad(resource.Load{})
+					if err := g.check(); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
 	}
 }
 

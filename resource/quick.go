@@ -126,10 +126,11 @@ func (p *Pool[T]) stumbled(v *visit[T], panicked any) {
 // letGo gives back what an acquire that lends nothing has in its hands: no lease
 // unless a policy or Trace is ending its goroutine.
 func (p *Pool[T]) letGo(v *visit[T]) {
+	// Deferred: drop calls Trace.Ended, which may end this goroutine.
+	defer p.giveBack(v.done, Outcome{})
 	if v.lease.e != nil {
 		p.drop(v.lease, ErrGoexit)
 	}
-	p.giveBack(v.done, Outcome{})
 }
 
 // parting is one lease on its way back.
