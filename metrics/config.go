@@ -12,7 +12,7 @@ import (
 // Config says what a [Meter] does. [New] copies it. The zero Config counts, and
 // reports nothing by itself.
 type Config struct {
-	// Overdue is how long a lease may last before it is reported: from 100 ms
+	// Overdue is how long a lease may last before it is reported: from 300 ms
 	// to a day. One that lasts longer is found no later than an eighth of Overdue
 	// after, and reported once: to OnOverdue, to Logger and as an [Event]; and
 	// once more when it has ended after all. Zero: none is.
@@ -45,11 +45,11 @@ type Config struct {
 	Cause func(cause error) string
 }
 
-// The bounds of Config.Overdue. After the shortest the pool's clock has ticked a
-// few times, and every lease has an Ended, whether or not it was sampled; of one
-// that was not the pool knows for less than two days how long it has lasted.
+// The bounds of Config.Overdue. After the shortest the pool's clock, which ticks
+// every 100 ms, has ticked twice, and every lease has an Ended, whether or not it
+// was sampled.
 const (
-	minOverdue = 100 * time.Millisecond
+	minOverdue = 300 * time.Millisecond
 	maxOverdue = 24 * time.Hour
 )
 

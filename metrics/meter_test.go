@@ -66,7 +66,7 @@ func TestNew_Bad(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a", `<script>alert(1)</script>`, "größer 1", strings.Repeat("x", 128)} {
-		m, err := metrics.New(name, metrics.Config{Overdue: 100 * time.Millisecond, OnOverdue: nop})
+		m, err := metrics.New(name, metrics.Config{Overdue: 300 * time.Millisecond, OnOverdue: nop})
 		if err != nil || m.Name() != name {
 			t.Errorf("New(%q): %v", name, err)
 		}

@@ -175,7 +175,7 @@ func TestMeter_Reconciles(t *testing.T) {
 		t.Run(fmt.Sprint("sample ", sample), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := &dice{rnd: rand.New(rand.NewPCG(seed, uint64(sample)))}
-				m := newMeter(t, metrics.Config{Overdue: 100 * time.Millisecond})
+				m := newMeter(t, metrics.Config{Overdue: 300 * time.Millisecond})
 				cfg := troubled(d, m.Trace(nil))
 				cfg.SampleLeases = sample
 				p, err := resource.New(cfg)
@@ -227,7 +227,7 @@ func TestMeter_ReconcilesInRealTime(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	d := &dice{rnd: rand.New(rand.NewPCG(seed, 0))}
-	m := newMeter(t, metrics.Config{Overdue: 100 * time.Millisecond})
+	m := newMeter(t, metrics.Config{Overdue: 300 * time.Millisecond})
 	p, err := resource.New(resource.Config[int]{
 		MaxSize: 4, Make: func(context.Context) (int, error) { return 1, nil },
 		Eviction: policy.MaxLeases(200, 0.9), Admission: policy.Named("share", policy.Limit(6)), Trace: m.Trace(nil),

@@ -16,7 +16,6 @@ func TestReadme(t *testing.T)     { repository(t, readme) }
 func TestCI(t *testing.T)         { repository(t, ci) }
 func TestRequires(t *testing.T)   { repository(t, requires) }
 func TestWorkspace(t *testing.T)  { repository(t, workspace) }
-func TestLength(t *testing.T)     { repository(t, length) }
 func TestLinks(t *testing.T)      { repository(t, links) }
 
 func repository(t *testing.T, check rule) {

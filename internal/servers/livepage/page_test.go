@@ -30,7 +30,7 @@ type thing struct{ n int64 }
 // watched is a pool with a meter, which are closed when the test has ended.
 func watched(t *testing.T, name string, cfg resource.Config[*thing]) *resource.Pool[*thing] {
 	t.Helper()
-	m, err := metrics.New(name, metrics.Config{Overdue: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	m, err := metrics.New(name, metrics.Config{Overdue: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
