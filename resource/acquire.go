@@ -264,6 +264,7 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	}
 	p.acquired++
 	e.seat, e.verified = seat, 0
+	e.noteIdle(max(0, p.tick.Load()-e.since))
 	return Lease[T]{e, e.word.Lend(p.tick.Load())}
 }
 

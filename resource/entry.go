@@ -24,8 +24,9 @@ const (
 // entry is one resource from its making to its end. It is never used for a
 // second value.
 type entry[T any] struct {
-	word claim.Word // who may touch it
-	mark mark       // what Trace knows of
+	word  claim.Word   // who may touch it
+	idled atomic.Int64 // ticks for which it was idle before its last lease; set by that lease's holder
+	mark  mark         // what Trace knows of
 
 	// Set before it is first lent, then constant.
 	pool   *Pool[T]
@@ -96,6 +97,14 @@ func (e *entry[T]) idle() bool {
 
 // unused reports whether no caller has had e. The pool has e, and is locked.
 func (e *entry[T]) unused() bool { return e.word.Load().Leases == e.unseen }
+
+// noteIdle notes for how many ticks the entry was idle before the lease that
+// begins. It is read far more often than it changes.
+func (e *entry[T]) noteIdle(ticks int64) {
+	if e.idled.Load() != ticks {
+		e.idled.Store(ticks)
+	}
+}
 
 // info returns the facts. idle is in ticks.
 func (e *entry[T]) info(now, idle int64) (i Info) {

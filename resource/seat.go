@@ -62,6 +62,7 @@ func (p *Pool[T]) hit(seat int) (l Lease[T], idle int64, ok bool) {
 	if !ok {
 		return l, 0, false
 	}
+	e.noteIdle(idle)
 	return Lease[T]{e, gen}, idle, true
 }
 
@@ -95,7 +96,7 @@ func (p *Pool[T]) claimSeat(i int) *entry[T] {
 		return nil
 	}
 	now := p.tick.Load()
-	e.since = now - e.word.Load().Ticks(now)
+	e.since, e.stamp = now-e.word.Load().Ticks(now), p.shelf.stamp()
 	p.vacate(e)
 	return e
 }

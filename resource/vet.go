@@ -131,8 +131,8 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 // parkAgain puts e among the idle ones as if it had been there for so many ticks.
 // The pool is locked.
 func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
+	e.since, e.stamp = p.tick.Load()-idle, p.shelf.stamp()
 	p.park(e)
-	e.since -= idle
 	if p.cfg.Order == OldestFirst {
 		p.shelf.remove(e)
 		p.shelf.pushUnder(e)

@@ -114,6 +114,7 @@ func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
 	e.granted = now
 	w.verified = p.justVerified(e)
+	w.idle = max(w.idle, p.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
 }
