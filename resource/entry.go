@@ -27,6 +27,7 @@ type entry[T any] struct {
 	word  claim.Word   // who may touch it
 	idled atomic.Int64 // ticks for which it was idle before its last lease; set by that lease's holder
 	mark  mark         // what Trace knows of
+	wait  waitNote
 
 	// Set before it is first lent, then constant.
 	pool   *Pool[T]

@@ -16,6 +16,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	e.making = nil
 	p.lock()
 	p.startClock()
+	e.since = p.tick.Load()
 	e.id, e.res, e.index = p.nextID(), res, len(p.all)
 	p.all = append(p.all, e)
 	k := &p.maker
@@ -143,6 +144,7 @@ func (p *Pool[T]) withdraw(m *making[T]) {
 	p.lock()
 	p.maker.end(m)
 	p.vacatePlace(false)
+	p.n.withdrawn++
 	m.unbegin()
 	err := error(ErrFull)
 	if p.closed {

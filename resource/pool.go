@@ -78,6 +78,7 @@ type Pool[T any] struct {
 	// under the lock.
 	alert atomic.Bool
 
+	waits  waitCounts
 	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
@@ -149,6 +150,7 @@ type Pool[T any] struct {
 	cooled  int64 // tick at which long idle seats were last cleared
 
 	// What Stats adds up.
+	timing   timing
 	acquired int64 // without those on a seat since they got it
 	returned int64 // leases ended through mu
 	n        counters
@@ -157,8 +159,9 @@ type Pool[T any] struct {
 // counters are the parts of Stats that only add up.
 type counters struct {
 	waited, canceled, rejected        int64
-	waitTime, makeTime                time.Duration
-	made, failed, refused             int64
+	makeTime                          time.Duration
+	made, failed, refused, withdrawn  int64
+	begun                             MakesBegun
 	destroyed, hijacked               int64
 	evicted, unhealthy, doomed, other int64
 	unreleased                        int64

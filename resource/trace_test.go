@@ -218,8 +218,11 @@ func TestStats_Counts(t *testing.T) {
 		got := h.p.Stats()
 		want := resource.Stats{
 			Load:     resource.Load{Max: 2},
-			Acquired: 3, Released: 3, Waited: 3, WaitTime: 2 * time.Second, Canceled: 1,
-			Made: 2, MakeTime: time.Second, Failed: 1, Destroyed: 1, Hijacked: 1,
+			Acquired: 3, Released: 3, Canceled: 1, AcquireTime: time.Second,
+			Waited: 3, WaitTime: 2 * time.Second, WaitsServed: 2, WaitsServedTime: time.Second,
+			WaitsFailed: 1, WaitsFailedTime: time.Second,
+			Begun: resource.MakesBegun{Callers: 3},
+			Made:  2, MakeTime: time.Second, Failed: 1, Destroyed: 1, Hijacked: 1,
 		}
 		if got != want {
 			t.Errorf("Stats are\n%+v, want\n%+v", got, want)
