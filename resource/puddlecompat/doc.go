@@ -32,10 +32,8 @@
 //   - A panic in the constructor is an error ([resource.PanicError]), one in the
 //     destructor is contained. In puddle they end the process.
 //   - Reset and Close apply to what is being made too.
-//   - CreateResource and TryAcquire call the constructor with a context that has
-//     no more than the values of theirs, or none; puddle gives it theirs.
-//     CreateResource returns when its context ends, and the resource is made all
-//     the same.
+//   - TryAcquire has its resource made with the context of the pool; puddle gives
+//     the constructor the one of TryAcquire.
 //   - A nil Constructor is an error of NewPool, and a nil Destructor does nothing.
 //   - What is being destroyed still has its place until the destructor returns,
 //     but [Stat.TotalResources] leaves it out.

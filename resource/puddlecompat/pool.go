@@ -17,8 +17,9 @@ var (
 	ErrNotAvailable = errors.New("resource not available")
 )
 
-// Constructor makes a resource. ctx has the values of the context of the acquire
-// for which it was begun, ends at Close and has no deadline.
+// Constructor makes a resource. For an acquire ctx has the values of the acquire's
+// context, ends at Close and has no deadline. For CreateResource it is what that
+// was given.
 type Constructor[T any] func(ctx context.Context) (res T, err error)
 
 // Destructor frees a resource.
@@ -41,9 +42,6 @@ type Pool[T any] struct {
 	counted counts
 }
 
-// noTimeout is the longest that a constructor may take: it is not bounded.
-const noTimeout = 100 * 365 * 24 * time.Hour
-
 // NewPool returns a pool for config. It fails if MaxSize is less than 1 or there
 // is no Constructor. Nothing is made before it is asked for.
 func NewPool[T any](config *Config[T]) (*Pool[T], error) {
@@ -58,7 +56,11 @@ func NewPool[T any](config *Config[T]) (*Pool[T], error) {
 	cfg := resource.Config[*Resource[T]]{
 		Make: func(ctx context.Context) (*Resource[T], error) {
 			res := newResource[T]()
-			value, err := construct(madeFor{Context: p.base, values: ctx})
+			made, own := ctx.Value(given{}).(context.Context)
+			if !own {
+				made = madeFor{Context: p.base, values: ctx}
+			}
+			value, err := construct(made)
 			if err != nil {
 				return nil, err
 			}
@@ -66,7 +68,7 @@ func NewPool[T any](config *Config[T]) (*Pool[T], error) {
 			return res, nil
 		},
 		MaxSize:     int(config.MaxSize),
-		MakeTimeout: noTimeout,
+		MakeTimeout: -1,
 	}
 	if destruct != nil {
 		cfg.Destroy = func(res *Resource[T], _ error) { destruct(res.value) }
@@ -80,6 +82,9 @@ func NewPool[T any](config *Config[T]) (*Pool[T], error) {
 	p.pool = pool
 	return p, nil
 }
+
+// given is the key of the context that CreateResource has for the constructor.
+type given struct{}
 
 // madeFor is the context of the pool with the values of another.
 type madeFor struct {
@@ -158,11 +163,11 @@ func (p *Pool[T]) AcquireAllIdle() []*Resource[T] {
 	return all
 }
 
-// CreateResource makes a resource, leaves it idle, or with an acquire that waits,
-// and returns when that is done. It fails with [ErrNotAvailable] if there is no
-// room, with [ErrClosedPool], the error of the constructor or that of ctx.
+// CreateResource calls the constructor, with ctx, and leaves what it makes idle,
+// or with an acquire that waits. It fails with [ErrNotAvailable] if there is no
+// room, with [ErrClosedPool], or with the error of the constructor.
 func (p *Pool[T]) CreateResource(ctx context.Context) error {
-	err := p.pool.MakeOne(ctx)
+	err := p.pool.MakeOne(context.WithoutCancel(context.WithValue(ctx, given{}, ctx)))
 	switch {
 	case p.base.Err() != nil:
 		return ErrClosedPool
