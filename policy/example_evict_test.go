@@ -65,7 +65,7 @@ func ExampleIfIdle() {
 	}
 	// Output:
 	// due: false true
-	// true resource: failed check tolerated (1 of 2): no answer
+	// true resource: failed check tolerated: no answer
 	// false no answer
 }
 

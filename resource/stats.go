@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -32,6 +33,21 @@ func (l Load) String() string {
 		s += fmt.Sprintf("; %d abandoned", l.Abandoned)
 	}
 	return s
+}
+
+// LogValue is a group of what is not zero, and the maximum.
+func (l Load) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Int("max", l.Max)}
+	for _, a := range []slog.Attr{
+		slog.Int("idle", l.Idle), slog.Int("leased", l.Leased), slog.Int("making", l.Making),
+		slog.Int("destroying", l.Destroying), slog.Int("abandoned", l.Abandoned),
+		slog.Int("waiting", l.Waiting), slog.Int("wanting", l.Wanting),
+	} {
+		if a.Value.Int64() != 0 {
+			attrs = append(attrs, a)
+		}
+	}
+	return slog.GroupValue(attrs...)
 }
 
 // Stats is a snapshot of one pool. The counters count from its making and only

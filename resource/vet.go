@@ -106,7 +106,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	p.put(e, false)
 	p.unlock()
 	if fresh {
-		return p.failure(fmt.Errorf("a new one would not last %v: %w", s.min, cause), p.waitedFor(s))
+		return p.failure(fmt.Errorf("a new one would not last as long as asked: %w", cause), p.waitedFor(s))
 	}
 	return nil
 }
