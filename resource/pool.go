@@ -283,6 +283,9 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 // [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
 // returns; if f panics or calls runtime.Goexit the resource is destroyed and
 // the panic goes on.
+//
+// Unless [Config.Broken] says otherwise every error that f returns destroys the
+// resource, also one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
 	l, err := p.Acquire(ctx)
 	if err != nil {
