@@ -16,7 +16,8 @@
 //
 // # What differs
 //
-// The public tests of puddle pass. Beyond what they look at:
+// The public tests of puddle pass, but for what one of them, TestPoolStatResources,
+// expects by the first of these; the others are beyond what they look at:
 //
 //   - An acquire gets whichever comes first, a resource that is given back or one
 //     that was made. puddle ties it to the one that it makes. So fewer may be

@@ -27,7 +27,10 @@ const (
 )
 
 // deviations are the tests of puddle that need not pass, and why.
-var deviations = map[string]string{}
+var deviations = map[string]string{
+	"TestPoolStatResources": "an acquire takes what is given back while its own resource is made, and puddle's waits on: " +
+		"so what is leased just after a Release depends on whether that acquirer has run",
+}
 
 // TestPublicTests runs puddle's own tests, whose text stays in the module cache,
 // with their import of puddle rewritten to puddlecompat. Left out are those that
