@@ -124,9 +124,11 @@ func TestWaited_Stats(t *testing.T) {
 
 // Why makes were begun.
 func TestBegun_Reasons(t *testing.T) {
-	edit := func(h *harness) { h.cfg.MinIdle = 2 }
-	script(t, 8, edit, func(h *harness) {
+	edit := func(h *harness) {
+		h.cfg.MinIdle = 2
 		h.auto = func(m *makeCall) { m.finish() }
+	}
+	script(t, 8, edit, func(h *harness) {
 		h.settle()
 		want := resource.MakesBegun{MinIdle: 2}
 		check := func() {
@@ -215,6 +217,16 @@ func TestStats_Reconcile(t *testing.T) {
 			return rng.IntN(n)
 		}
 		edit := func(h *harness) {
+			h.auto = func(m *makeCall) {
+				switch dice(6) {
+				case 0:
+					m.fail(errors.New("boom"))
+				case 1: // it hangs
+				default:
+					time.Sleep(time.Duration(dice(300)) * time.Millisecond)
+					m.finish()
+				}
+			}
 			h.cfg.MinIdle = dice(3)
 			h.cfg.Outage = resource.OutageMode(dice(2))
 			if dice(2) == 0 {
@@ -235,16 +247,6 @@ func TestStats_Reconcile(t *testing.T) {
 			}
 		}
 		script(t, 4, edit, func(h *harness) {
-			h.auto = func(m *makeCall) {
-				switch dice(6) {
-				case 0:
-					m.fail(errors.New("boom"))
-				case 1: // it hangs
-				default:
-					time.Sleep(time.Duration(dice(300)) * time.Millisecond)
-					m.finish()
-				}
-			}
 			var before resource.Stats
 			for range 150 {
 				switch dice(8) {
