@@ -145,7 +145,7 @@ func countersOf(s *resource.Stats) jsonCounters {
 		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
 		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
 		ReleaseFailed: s.ReleaseFailed,
-		WaitsServed: s.WaitsServed, WaitsServedTime: seconds(s.WaitsServedTime),
+		WaitsServed:   s.WaitsServed, WaitsServedTime: seconds(s.WaitsServedTime),
 		WaitsFailed: s.WaitsFailed, WaitsFailedTime: seconds(s.WaitsFailedTime),
 		AcquireTime: seconds(s.AcquireTime), Begun: jsonBegun(s.Begun), Withdrawn: s.Withdrawn,
 	}

@@ -71,8 +71,8 @@ type Stats struct {
 
 	// AcquireTime is how long the acquires that got a lease took, summed. What
 	// they waited is measured for each. The rest, which is nanoseconds where no
-	// policy takes its time, is measured for one acquire in about 10 ms and
-	// extrapolated from it.
+	// policy takes its time, is measured for one acquire in each tenth of a second
+	// and extrapolated from it.
 	AcquireTime time.Duration
 
 	Waited          int64         // acquires that had to wait

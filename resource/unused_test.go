@@ -205,8 +205,8 @@ func TestReleaseUnused_Model(t *testing.T) {
 			}
 			var held []resource.Lease[*item]
 			for step := range 200 {
-				// Beyond the 10 ms to which the pool knows when one was used.
-				time.Sleep(time.Duration(rng.IntN(20)+30) * time.Millisecond)
+				// Beyond the 100 ms to which the pool knows when one was used.
+				time.Sleep(time.Duration(rng.IntN(200)+300) * time.Millisecond)
 				switch k := rng.IntN(8); {
 				case k < 3 && len(model.idle) > 0:
 					l := h.acquire().wantLease()
