@@ -274,7 +274,7 @@ func TestReleaseUnused_ToWaiter(t *testing.T) {
 	}
 	script(t, 1, edit, func(h *harness) {
 		h.stock(1)
-		time.Sleep(10 * time.Second)
+		time.Sleep(5 * time.Second) // before the first sweep
 		ls := h.p.AcquireAllIdle()
 		c := h.acquire()
 		h.wantWaiting(c)
@@ -283,8 +283,8 @@ func TestReleaseUnused_ToWaiter(t *testing.T) {
 		l := c.wantLease()
 		l.Release()
 		h.acquire().wantLease().Release()
-		if !slices.Equal(idle, []time.Duration{10 * time.Second, 0}) {
-			t.Errorf("idle for %v, want [10s 0s]", idle)
+		if !slices.Equal(idle, []time.Duration{5 * time.Second, 0}) {
+			t.Errorf("idle for %v, want [5s 0s]", idle)
 		}
 	})
 }
