@@ -28,13 +28,15 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer p.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer p.Close(ctx)
 	if err := m.Watch(p); err != nil {
 		fmt.Println(err)
 		return
 	}
 
-	l, err := p.Acquire(context.Background())
+	l, err := p.Acquire(ctx)
 	if err != nil {
 		fmt.Println(err)
 		return

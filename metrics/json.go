@@ -99,10 +99,20 @@ type jsonLoad struct {
 }
 
 type jsonCounters struct {
-	Acquired  int64   `json:"acquired"`
-	Released  int64   `json:"released"`
-	Waited    int64   `json:"waited"`
-	WaitTime  seconds `json:"waitTime"`
+	Acquired int64   `json:"acquired"`
+	Released int64   `json:"released"`
+	Waited   int64   `json:"waited"`
+	WaitTime seconds `json:"waitTime"`
+
+	WaitsServed     int64   `json:"waitsServed"`
+	WaitsServedTime seconds `json:"waitsServedTime"`
+	WaitsFailed     int64   `json:"waitsFailed"`
+	WaitsFailedTime seconds `json:"waitsFailedTime"`
+	AcquireTime     seconds `json:"acquireTime"`
+
+	Begun     jsonBegun `json:"begun"`
+	Withdrawn int64     `json:"withdrawn"`
+
 	Canceled  int64   `json:"canceled"`
 	Rejected  int64   `json:"rejected"`
 	Made      int64   `json:"made"`
@@ -119,6 +129,15 @@ type jsonCounters struct {
 	ReleaseFailed int64 `json:"releaseFailed"`
 }
 
+type jsonBegun struct {
+	Callers      int64 `json:"callers"`
+	NoWait       int64 `json:"noWait"`
+	MinIdle      int64 `json:"minIdle"`
+	Warm         int64 `json:"warm"`
+	MakeOne      int64 `json:"makeOne"`
+	Replacements int64 `json:"replacements"`
+}
+
 func countersOf(s *resource.Stats) jsonCounters {
 	return jsonCounters{
 		Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
@@ -126,6 +145,9 @@ func countersOf(s *resource.Stats) jsonCounters {
 		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
 		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
 		ReleaseFailed: s.ReleaseFailed,
+		WaitsServed:   s.WaitsServed, WaitsServedTime: seconds(s.WaitsServedTime),
+		WaitsFailed: s.WaitsFailed, WaitsFailedTime: seconds(s.WaitsFailedTime),
+		AcquireTime: seconds(s.AcquireTime), Begun: jsonBegun(s.Begun), Withdrawn: s.Withdrawn,
 	}
 }
 

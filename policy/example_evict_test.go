@@ -65,7 +65,7 @@ func ExampleIfIdle() {
 	}
 	// Output:
 	// due: false true
-	// true resource: failed check tolerated (1 of 2): no answer
+	// true resource: failed check tolerated: no answer
 	// false no answer
 }
 
@@ -88,7 +88,9 @@ func ExampleNewMakeGate() {
 	if _, err := pool.Acquire(context.Background()); err != nil {
 		fmt.Println(errors.Unwrap(err))
 	}
-	if err := pool.Close(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := pool.Close(ctx); err != nil {
 		fmt.Println(err)
 	}
 	_, err = gate.Admit(context.Background(), resource.Request{})

@@ -125,5 +125,5 @@ func (c *consecutive[T]) Check(ctx context.Context, v T, i resource.Info) error 
 	if ill == nil || i.Failures >= c.n-1 { // not Failures+1 >= n, which could overflow
 		return ill
 	}
-	return fmt.Errorf("%w (%d of %d): %w", resource.ErrTolerated, i.Failures+1, c.n, ill)
+	return fmt.Errorf("%w: %w", resource.ErrTolerated, ill)
 }

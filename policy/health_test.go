@@ -170,7 +170,7 @@ func TestConsecutive(t *testing.T) {
 		})
 	}
 	err := policy.Consecutive[int](3, &patient{ill: errDead}).Check(context.Background(), 1, resource.Info{Failures: 1})
-	if want := "resource: failed check tolerated (2 of 3): dead"; err.Error() != want {
+	if want := "resource: failed check tolerated: dead"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
 }

@@ -16,6 +16,14 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 		p.mu.Unlock()
 		return Lease[T]{}, p.failure(ctxError(ctx), 0)
 	}
+	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
+		return p.timed(ctx, r, seat)
+	}
+	return p.acquireNow(ctx, r, seat)
+}
+
+// acquireNow is acquire, for a ctx that has not ended.
+func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, seat int) (Lease[T], error) {
 	if p.onlyBegin && !r.Fresh {
 		if l, ok := p.sampledHit(ctx, r, seat); ok {
 			return l, nil
@@ -33,8 +41,10 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 
 // onward is acquire off the hit path: it goes on from where quick has stopped.
 func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T]) (Lease[T], error) {
+	var s search[T]
 	defer func() {
 		if !v.lent {
+			p.failWait(&s)
 			p.letGo(v)
 		}
 	}()
@@ -43,7 +53,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	}
 	// Done is asked for before the caller waits: it may be a method of the
 	// caller's own, and panic.
-	s := search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
+	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
 	if p.cfg.Eviction != nil {
 		s.min = r.MinRemaining
 	}
@@ -55,6 +65,11 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	}
 	err := p.find(&s, v)
 	if s.waited {
+		if err == nil {
+			p.endWait(&s, v.lease)
+		} else {
+			p.failWait(&s)
+		}
 		p.traceWait(&s, v.lease, err)
 	}
 	if err != nil {
@@ -82,6 +97,8 @@ type search[T any] struct {
 	waited   bool
 	turn     int64         // its ordinal among all that have waited; 0: none yet
 	start    time.Duration // when it began to wait
+	lasted   time.Duration // from start to when it last left the line
+	counted  bool          // its wait was counted as served or failed
 	idle     int64         // for how many ticks what it found was idle
 	verified bool          // what it found needs no check
 	until    time.Duration // when it waits for checks no more, if it must not wait; 0: none yet

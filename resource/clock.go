@@ -82,6 +82,7 @@ func (p *Pool[T]) onTick() {
 		return
 	}
 	p.used = used
+	p.askForTime()
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
 		p.clearSeats(coolTicks)

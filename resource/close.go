@@ -9,6 +9,12 @@ import (
 // idle resources destroyed, leased ones when their lease ends. It returns nil
 // when nothing of the pool runs any more, or a [*CloseError] when ctx ends
 // before; the closing goes on, and Close may be called again to wait for it.
+//
+// Give ctx a deadline. Close waits for every lease that has not ended: behind one
+// that leaked, or that the caller of Close holds itself, it waits until ctx ends,
+// and with context.Background() for ever. In a deferred Close that is also while a
+// panic unwinds, which then nobody sees. The CloseError names the resources that
+// are out.
 func (p *Pool[T]) Close(ctx context.Context) error {
 	p.beginClose()
 	return p.awaitClose(ctx)

@@ -21,6 +21,9 @@ const MinSweepInterval = 10 * time.Millisecond
 
 // Config says how to make, end and judge resources. [New] copies it. Only Make
 // and MaxSize are required; every other zero value is a working default.
+//
+// What is to be kept beside each resource, such as the statements prepared on a
+// connection, belongs into T: let Make return a pointer to a struct that has both.
 type Config[T any] struct {
 	// Make makes one. Required. It runs in the background, tied to no caller.
 	// Any value returned with a nil error is a resource, the zero T as well.
@@ -60,7 +63,9 @@ type Config[T any] struct {
 	Watch func(v T, doom func(cause error))
 
 	// Broken says which errors given to [Lease.Fail] or returned from the
-	// function in [Pool.Do] mean that v must not be lent again. Nil: every one.
+	// function in [Pool.Do] mean that v must not be lent again. Nil: every one,
+	// those of the application that say nothing about v included, such as "not
+	// found": then each of them costs a resource. Set it where there are such.
 	Broken func(err error) bool
 
 	// OnRelease puts v back in order when a lease has ended, before the next one

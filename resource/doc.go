@@ -4,6 +4,7 @@
 //	pool, err := resource.New(resource.Config[*Session]{
 //		Make:    dial,                                        // how to make one
 //		Destroy: func(s *Session, cause error) { s.Close() }, // how to end one
+//		Broken:  func(err error) bool { return !errors.Is(err, ErrNotFound) }, // which errors of Do cost it
 //		MaxSize: 8,
 //	})
 //	...

@@ -26,6 +26,7 @@ const (
 type entry[T any] struct {
 	word claim.Word // who may touch it
 	mark mark       // what Trace knows of
+	wait waitNote
 
 	// Set before it is first lent, then constant.
 	pool   *Pool[T]

@@ -1,6 +1,9 @@
 package resource
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // era is the time between two calls of [Pool.Reset], or the one before Close. A
 // resource belongs to the era in which its making began, and is not lent any
@@ -9,7 +12,8 @@ import "sync/atomic"
 // back, since put sees that its era is over.
 type era struct {
 	over  atomic.Bool
-	cause error // why it is over; set before over, under the pool's lock
+	cause error         // why it is over; set before over, under the pool's lock
+	ended time.Duration // when that was, on the pool's clock; as cause
 }
 
 // invalid reports whether e must not be lent again.
@@ -44,7 +48,7 @@ func (p *Pool[T]) endEra(cause error) {
 		}
 	}
 	p.clearSeats(0)
-	p.era.cause = cause
+	p.era.cause, p.era.ended = cause, p.since()
 	p.era.over.Store(true)
 	for e := range p.asides {
 		p.shelf.remove(e)

@@ -3,6 +3,8 @@ package resource
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -78,17 +80,39 @@ type AcquireError struct {
 	LastMake   error         // how the last make failed, if none has succeeded since
 }
 
-func (e *AcquireError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "resource: acquire: %v (waited %v; %v", e.Err, e.Waited, e.Load)
+// Error says what failed and why. It has no figures in it, so that the same
+// failure reads the same each time; those are in the fields, in %+v, and in what
+// LogValue gives to slog.
+func (e *AcquireError) Error() string { return withLastMake("resource: acquire", e.Err, e.LastMake) }
+
+func withLastMake(what string, err, last error) string {
+	if last == nil || errors.Is(err, last) {
+		return fmt.Sprintf("%s: %v", what, err)
+	}
+	return fmt.Sprintf("%s: %v; last make: %v", what, err, last)
+}
+
+// Format adds, for %+v, how long the caller had waited, how the pool was, and when
+// it is worth asking again.
+func (e *AcquireError) Format(f fmt.State, verb rune) {
+	type plain AcquireError
+	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%v (waited %v; %v", e, e.Waited, e.Load)
+		if e.RetryAfter > 0 {
+			_, _ = fmt.Fprintf(w, "; retry after %v", e.RetryAfter)
+		}
+		_, _ = io.WriteString(w, ")")
+	})
+}
+
+// LogValue is a group: the text, how long the caller had waited, when it is worth
+// asking again if that is known, and how the pool was.
+func (e *AcquireError) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("text", e.Error()), slog.Duration("waited", e.Waited)}
 	if e.RetryAfter > 0 {
-		fmt.Fprintf(&b, "; retry after %v", e.RetryAfter)
+		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
 	}
-	if e.LastMake != nil && !errors.Is(e.Err, e.LastMake) {
-		fmt.Fprintf(&b, "; last make: %v", e.LastMake)
-	}
-	b.WriteByte(')')
-	return b.String()
+	return slog.GroupValue(append(attrs, slog.Any("load", e.Load))...)
 }
 
 // Unwrap leads to Err.
@@ -103,11 +127,19 @@ type WarmError struct {
 	LastMake error // how the last make failed or was refused, if none has succeeded since
 }
 
-func (e *WarmError) Error() string {
-	if e.LastMake == nil {
-		return fmt.Sprintf("resource: warm: %v", e.Err)
-	}
-	return fmt.Sprintf("resource: warm: %v; last make: %v", e.Err, e.LastMake)
+func (e *WarmError) Error() string { return withLastMake("resource: warm", e.Err, e.LastMake) }
+
+// Format adds, for %+v, how many there are of how many.
+func (e *WarmError) Format(f fmt.State, verb rune) {
+	type plain WarmError
+	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%v (%d of %d exist)", e, e.Have, e.Want)
+	})
+}
+
+// LogValue is a group: the text, and how many there are of how many.
+func (e *WarmError) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("text", e.Error()), slog.Int("have", e.Have), slog.Int("want", e.Want))
 }
 
 // Unwrap leads to Err and LastMake.
@@ -146,6 +178,29 @@ func (r *Rejection) Error() string {
 	return b.String()
 }
 
+// Format adds, for %+v, when it is worth asking again.
+func (r *Rejection) Format(f fmt.State, verb rune) {
+	type plain Rejection
+	writeError(f, verb, r, (*plain)(r), func(w io.Writer) {
+		_, _ = fmt.Fprint(w, r.Error())
+		if r.RetryAfter > 0 {
+			_, _ = fmt.Fprintf(w, " (retry after %v)", r.RetryAfter)
+		}
+	})
+}
+
+// LogValue is a group: the text, the policy, and when it is worth asking again.
+func (r *Rejection) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("text", r.Error())}
+	if r.Policy != "" {
+		attrs = append(attrs, slog.String("policy", r.Policy))
+	}
+	if r.RetryAfter > 0 {
+		attrs = append(attrs, slog.Duration("retry_after", r.RetryAfter))
+	}
+	return slog.GroupValue(attrs...)
+}
+
 // Unwrap makes a Rejection match [ErrRejected] and its own Err.
 func (r *Rejection) Unwrap() []error {
 	if r.Err == nil {
@@ -165,6 +220,14 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("resource: panic in %s: %v", e.Where, e.Value)
 }
 
+// Format adds, for %+v, the stack.
+func (e *PanicError) Format(f fmt.State, verb rune) {
+	type plain PanicError
+	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%v\n\n%s", e, e.Stack)
+	})
+}
+
 // Unwrap leads to the panic's value if that is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
@@ -179,8 +242,23 @@ type CloseError struct {
 	Leased []uint64 // the IDs of the resources that holders still have, at most 16 of them
 }
 
+// Error says that something was still out, without figures: see [AcquireError.Error].
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("resource: close: %v (%v; leased IDs %v; %d goroutines)", e.Err, e.Load, e.Leased, e.Busy)
+	return fmt.Sprintf("resource: close: not everything has ended: %v", e.Err)
+}
+
+// Format adds, for %+v, what was still out.
+func (e *CloseError) Format(f fmt.State, verb rune) {
+	type plain CloseError
+	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%v (%v; leased IDs %v; %d goroutines)", e, e.Load, e.Leased, e.Busy)
+	})
+}
+
+// LogValue is a group: the text, and what was still out.
+func (e *CloseError) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("text", e.Error()), slog.Any("load", e.Load),
+		slog.Any("leased", e.Leased), slog.Int("goroutines", e.Busy))
 }
 
 // Unwrap leads to Err.

@@ -3,13 +3,15 @@ package resource_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
 
 // What a pool is made of, and what becomes of its leases.
 func ExamplePool_Inspect() {
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	pool, err := resource.New(resource.Config[string]{
 		MaxSize:  2,
 		Make:     func(context.Context) (string, error) { return "a session", nil },

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -28,7 +29,8 @@ func ExampleKeyed() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pools.Close(ctx)
 	for _, endpoint := range []string{"eu", "us", "fragile"} {
 		err := pools.Do(ctx, endpoint, func(_ context.Context, c string) error {

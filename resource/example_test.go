@@ -34,7 +34,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 
 	lease, err := pool.Acquire(ctx)
 	if err != nil {
@@ -68,7 +69,8 @@ func ExamplePool_Do() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	for _, result := range []error{nil, errNotFound, errors.New("reset by peer"), nil} {
@@ -116,7 +118,8 @@ func ExampleAdmission() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	batch := resource.Request{Class: "batch"}
@@ -167,7 +170,8 @@ func ExampleEviction() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	for range 3 {
@@ -200,7 +204,8 @@ func ExampleConfig_watch() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 
 	lease, err := pool.Acquire(ctx)
 	if err != nil {

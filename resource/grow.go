@@ -93,13 +93,16 @@ func (p *Pool[T]) grow() {
 	}
 	p.maker.gauge.Began(d.callers)
 	for range d.callers {
-		p.startMake(p.makeForCaller())
+		p.startMake(p.makeForCaller(), &p.n.begun.Callers)
 	}
 	for range d.warm {
-		p.startMake(p.makeForWarm())
+		p.startMake(p.makeForWarm(), &p.n.begun.Warm)
 	}
-	for range d.missed + d.ready {
-		p.startMake(makeFor[T](context.Background()))
+	for range d.missed {
+		p.startMake(makeFor[T](context.Background()), &p.n.begun.NoWait)
+	}
+	for range d.ready {
+		p.startMake(makeFor[T](context.Background()), &p.n.begun.MinIdle)
 	}
 	if want == 0 {
 		p.renew(now)

@@ -43,6 +43,10 @@ func TestHelperUnbalanced(t *testing.T) {
 	good := resource.Stats{
 		Load: resource.Load{Max: 9, Idle: 1, Leased: 2, Making: 3, Destroying: 1},
 		Made: 10, Destroyed: 5, Hijacked: 1, Acquired: 7, Released: 5,
+		Begun:  resource.MakesBegun{Callers: 1, NoWait: 2, MinIdle: 3, Warm: 4, MakeOne: 5, Replacements: 6},
+		Failed: 4, Refused: 3, Withdrawn: 1,
+		Waited: 5, WaitsServed: 3, WaitsFailed: 2,
+		WaitTime: 5, WaitsServedTime: 3, WaitsFailedTime: 2, AcquireTime: 4,
 	}
 	if err := unbalanced(good); err != nil {
 		t.Errorf("good Stats: %v", err)
@@ -51,6 +55,11 @@ func TestHelperUnbalanced(t *testing.T) {
 		"made":    func(s *resource.Stats) { s.Made++ },
 		"leased":  func(s *resource.Stats) { s.Leased++; s.Idle-- },
 		"waiting": func(s *resource.Stats) { s.Waiting = -1 },
+		"begun":   func(s *resource.Stats) { s.Begun.Warm++ },
+		"refused": func(s *resource.Stats) { s.Withdrawn++ },
+		"served":  func(s *resource.Stats) { s.WaitsServed++ },
+		"time":    func(s *resource.Stats) { s.WaitsFailedTime++ },
+		"acquire": func(s *resource.Stats) { s.AcquireTime = 2 },
 	} {
 		s := good
 		spoil(&s)

@@ -117,6 +117,9 @@ func (h *harness) end() {
 	if s.Load != want {
 		h.t.Errorf("after Close: %+v, want nothing", s.Load)
 	}
+	if s.Waited != s.WaitsServed+s.WaitsFailed {
+		h.t.Errorf("after Close: waited %d, but served %d and failed %d", s.Waited, s.WaitsServed, s.WaitsFailed)
+	}
 	h.reconcile(s)
 }
 

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -45,8 +46,8 @@ func TestI6_LeasesOut(t *testing.T) {
 		if ce.Load.Leased != 3 || !slices.Equal(ce.Leased, want) {
 			t.Errorf("CloseError is %+v, want 3 leased, IDs %v", ce, want)
 		}
-		if !strings.Contains(ce.Error(), "3 leased") {
-			t.Errorf("%q does not say that 3 are leased", ce)
+		if !strings.Contains(fmt.Sprintf("%+v", ce), "3 leased") {
+			t.Errorf("%+v does not say that 3 are leased", ce)
 		}
 		ls[1].Release()
 		if ce = h.wantCloseError(time.Second); ce.Load.Leased != 2 {

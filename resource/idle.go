@@ -10,7 +10,7 @@ import (
 // idleSet is the idle resources that have no seat, ordered by when they became
 // idle. No operation takes longer the more there are (I12): a list holds those
 // that fit every MinRemaining, and a tree by position those that were found too
-// near their end for some, each once for resources that a caller has had and
+// near their end for some, or were given back at an old position, each once for resources that a caller has had and
 // once for those that none has had.
 //
 // A resource that a policy looks at (aside) keeps its position and is passed
@@ -25,48 +25,69 @@ type idleSet[T any] struct {
 // entryList is a doubly linked list, the newest on top.
 type entryList[T any] struct{ top, bottom *entry[T] }
 
+// stamp returns one above all others: that of the newest.
+func (s *idleSet[T]) stamp() int64 {
+	s.newest++
+	return s.newest
+}
+
 // push adds e as the newest.
 func (s *idleSet[T]) push(e *entry[T]) {
-	s.newest++
-	s.enter(e, s.newest)
-	if e.inTree {
-		return
-	}
-	l := s.list(e)
-	e.up, e.down = nil, l.top
-	if l.top != nil {
-		l.top.up = e
-	} else {
-		l.bottom = e
-	}
-	l.top = e
+	e.stamp = s.stamp()
+	s.putBack(e)
 }
 
 // pushUnder adds e as the oldest.
 func (s *idleSet[T]) pushUnder(e *entry[T]) {
 	s.oldest--
-	s.enter(e, s.oldest)
-	if e.inTree {
-		return
-	}
-	l := s.list(e)
-	e.up, e.down = l.bottom, nil
-	if l.bottom != nil {
-		l.bottom.down = e
-	} else {
-		l.top = e
-	}
-	l.bottom = e
+	e.stamp = s.oldest
+	s.putBack(e)
 }
 
-// enter counts e in and puts it in a tree if it belongs there.
-func (s *idleSet[T]) enter(e *entry[T], stamp int64) {
-	e.place, e.stamp, e.virgin = shelf, stamp, e.unused()
-	e.inTree = e.unfit > 0
+// putBack adds e at the position that its stamp says: the newest, or one that it
+// had before.
+func (s *idleSet[T]) putBack(e *entry[T]) {
+	e.place, e.virgin, e.inTree = shelf, e.unused(), false
+	s.n++
+	l := s.list(e)
+	switch {
+	case e.unfit > 0:
+		e.inTree = true
+	case l.top == nil:
+		l.top, l.bottom = e, e
+	case l.top.stamp < e.stamp:
+		e.down, l.top.up = l.top, e
+		l.top = e
+	case l.bottom.stamp > e.stamp:
+		e.up, l.bottom.down = l.bottom, e
+		l.bottom = e
+	default:
+		e.inTree = true
+	}
 	if e.inTree && !e.aside {
 		s.plant(e)
 	}
-	s.n++
+}
+
+// putUnderNewer adds e, idle since that tick, below those that are idle for less
+// long, as far as these are few. e has no position of its own.
+func (s *idleSet[T]) putUnderNewer(e *entry[T], since int64) {
+	var newer [32]*entry[T]
+	n := 0
+	for n < len(newer) {
+		top := s.first(NewestFirst, nil)
+		if top == nil || top.since <= since {
+			break
+		}
+		s.remove(top)
+		newer[n] = top
+		n++
+	}
+	s.push(e)
+	for n > 0 {
+		n--
+		s.push(newer[n])
+	}
 }
 
 // remove takes e out of the set.
@@ -132,7 +153,11 @@ func (s *idleSet[T]) plant(e *entry[T]) {
 	if e.node == nil {
 		e.node = &treap.Node[*entry[T]]{Item: e}
 	}
-	s.tree(e).Insert(e.node, e.stamp, int64(e.unfit))
+	fits := int64(e.unfit)
+	if fits == 0 {
+		fits = everything
+	}
+	s.tree(e).Insert(e.node, e.stamp, fits)
 }
 
 func (s *idleSet[T]) unlink(e *entry[T]) {

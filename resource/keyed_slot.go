@@ -169,7 +169,8 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 // from now on; makes are cancelled, idle resources destroyed, leased ones when
 // their lease ends. It returns nil when nothing of it runs any more, or a
 // [*CloseError] for all keys together when ctx ends before; the closing goes on,
-// and Close may be called again to wait for it.
+// and Close may be called again to wait for it. Give ctx a deadline: behind a lease
+// that leaked Close waits until ctx ends.
 func (k *Keyed[K, T]) Close(ctx context.Context) error {
 	k.mu.Lock()
 	if !k.closed.Swap(true) && k.open == 0 {

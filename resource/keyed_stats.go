@@ -63,8 +63,15 @@ func (l *Load) add(o Load) {
 func (s *Stats) add(o Stats) {
 	s.Acquired += o.Acquired
 	s.Released += o.Released
+	s.AcquireTime += o.AcquireTime
 	s.Waited += o.Waited
 	s.WaitTime += o.WaitTime
+	s.WaitsServed += o.WaitsServed
+	s.WaitsServedTime += o.WaitsServedTime
+	s.WaitsFailed += o.WaitsFailed
+	s.WaitsFailedTime += o.WaitsFailedTime
+	s.Begun.add(o.Begun)
+	s.Withdrawn += o.Withdrawn
 	s.Canceled += o.Canceled
 	s.Rejected += o.Rejected
 	s.Made += o.Made

@@ -25,6 +25,9 @@ const idleShift = claim.NumberBits
 // gen returns the lease's number.
 func (l Lease[T]) gen() uint64 { return l.n & (1<<idleShift - 1) }
 
+// idle returns for how many ticks the resource was idle before the lease.
+func (l Lease[T]) idle() int64 { return int64(l.n >> idleShift) }
+
 // found notes for how many ticks the resource was idle, not counting more than
 // there is room for.
 func (l *Lease[T]) found(idle int64) {
@@ -50,7 +53,7 @@ func (l Lease[T]) Info() Info {
 	if l.e == nil || !l.e.word.Holds(l.n) {
 		return Info{}
 	}
-	i := l.e.info(int64(l.e.pool.since()/tickLen), int64(l.n>>idleShift))
+	i := l.e.info(int64(l.e.pool.since()/tickLen), l.idle())
 	i.Leases = int64(l.gen())
 	return i
 }

@@ -76,7 +76,8 @@ func (p *Pool[T]) setDetour() {
 	if p.closed || p.live > p.max {
 		d |= overfull
 	}
-	if p.detour.Load() != d {
+	old := p.detour.Load()
+	if d |= old & timeNext; old != d {
 		p.detour.Store(d)
 	}
 }

@@ -16,6 +16,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	e.making = nil
 	p.lock()
 	p.startClock()
+	e.since = p.tick.Load()
 	e.id, e.res, e.index = p.nextID(), res, len(p.all)
 	p.all = append(p.all, e)
 	k := &p.maker
@@ -48,15 +49,15 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 }
 
 // putOld finds the place of e, whose making began before the last Reset: it is
-// destroyed, unless a caller waits that the Reset spared it for, and that would
-// not get anything else in time. That lease is its only one, as put destroys it
-// then. The pool is locked.
+// destroyed, unless a caller waits that came before the Reset which ended its
+// era, and that would not get anything else in time. That lease is its only one,
+// as put destroys it then. The pool is locked.
 func (p *Pool[T]) putOld(e *entry[T]) {
 	if !p.closed && !p.ordered && !e.word.Doomed() && p.live-p.dying <= p.max {
 		now := p.since()
 		w, more := p.waiters.first(e.reach(), now)
 		p.more = p.more || more
-		if w != nil {
+		if w != nil && w.Since < e.era.ended {
 			e.spared, e.era = e.era.cause, new(era) // one of its own, which does not end
 			p.grant(e, w, now)
 			return
@@ -143,6 +144,7 @@ func (p *Pool[T]) withdraw(m *making[T]) {
 	p.lock()
 	p.maker.end(m)
 	p.vacatePlace(false)
+	p.n.withdrawn++
 	m.unbegin()
 	err := error(ErrFull)
 	if p.closed {

@@ -31,9 +31,10 @@ type making[T any] struct {
 // makingKey carries a *making through puddle to construct.
 type makingKey struct{}
 
-// startMake begins to make one, in the background. The pool is locked and has
-// room.
-func (p *Pool[T]) startMake(m *making[T]) {
+// startMake begins to make one, in the background. reason is the counter of
+// those begun for the same reason. The pool is locked and has room.
+func (p *Pool[T]) startMake(m *making[T], reason *int64) {
+	*reason++
 	p.live++
 	p.busy++
 	k := &p.maker

@@ -128,6 +128,19 @@ func unbalanced(s resource.Stats) error {
 	if a, b := s.Acquired, s.Released+int64(s.Leased); a != b {
 		bad = append(bad, fmt.Errorf("acquired %d, but released %d and leased %d", a, s.Released, s.Leased))
 	}
+	if a, b := s.Begun.Total(), s.Made+s.Failed+s.Refused+s.Withdrawn+int64(s.Making); a != b {
+		bad = append(bad, fmt.Errorf("%d makes begun: %+v, but made %d + failed %d + refused %d + withdrawn %d + making %d = %d",
+			a, s.Begun, s.Made, s.Failed, s.Refused, s.Withdrawn, s.Making, b))
+	}
+	if a, b := s.Waited, s.WaitsServed+s.WaitsFailed+int64(s.Waiting); a < b {
+		bad = append(bad, fmt.Errorf("waited %d, but served %d + failed %d + waiting %d = %d", a, s.WaitsServed, s.WaitsFailed, s.Waiting, b))
+	}
+	if a, b := s.WaitTime, s.WaitsServedTime+s.WaitsFailedTime; a != b || a < 0 {
+		bad = append(bad, fmt.Errorf("waited for %v, but served %v + failed %v = %v", a, s.WaitsServedTime, s.WaitsFailedTime, b))
+	}
+	if s.AcquireTime < s.WaitsServedTime {
+		bad = append(bad, fmt.Errorf("acquires took %v, less than the waits among them, %v", s.AcquireTime, s.WaitsServedTime))
+	}
 	for name, n := range map[string]int{
 		"Idle": s.Idle, "Leased": s.Leased, "Making": s.Making,
 		"Destroying": s.Destroying, "Abandoned": s.Abandoned, "Waiting": s.Waiting,

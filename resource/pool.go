@@ -78,6 +78,7 @@ type Pool[T any] struct {
 	// under the lock.
 	alert atomic.Bool
 
+	waits  waitCounts
 	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
@@ -149,6 +150,7 @@ type Pool[T any] struct {
 	cooled  int64 // tick at which long idle seats were last cleared
 
 	// What Stats adds up.
+	timing   timing
 	acquired int64 // without those on a seat since they got it
 	returned int64 // leases ended through mu
 	n        counters
@@ -157,8 +159,9 @@ type Pool[T any] struct {
 // counters are the parts of Stats that only add up.
 type counters struct {
 	waited, canceled, rejected        int64
-	waitTime, makeTime                time.Duration
-	made, failed, refused             int64
+	makeTime                          time.Duration
+	made, failed, refused, withdrawn  int64
+	begun                             MakesBegun
 	destroyed, hijacked               int64
 	evicted, unhealthy, doomed, other int64
 	unreleased                        int64
@@ -283,6 +286,9 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 // [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
 // returns; if f panics or calls runtime.Goexit the resource is destroyed and
 // the panic goes on.
+//
+// Unless [Config.Broken] says otherwise every error that f returns destroys the
+// resource, also one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
 	l, err := p.Acquire(ctx)
 	if err != nil {
@@ -320,8 +326,9 @@ func (p *Pool[T]) Resize(max int) error {
 // the cause, and others begin in their stead: so callers that wait are served by
 // makes that began after the Reset, and hear nothing of those that began before.
 // Only if a Reset follows another sooner than a make takes, and callers wait, do
-// makes go on that began in between; what they make is lent once. The cause is
-// what Destroy and Trace see; nil means [ErrReset].
+// makes go on that began in between: what they make is lent once, to a caller that
+// has waited since before the second Reset. The cause is what Destroy and Trace
+// see; nil means [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset

@@ -5,6 +5,19 @@ package resource
 // if it was used, so that its user may soon come again, on that one's seat. The
 // pool is locked.
 func (p *Pool[T]) put(e *entry[T], used bool) {
+	e.since, e.stamp = p.tick.Load(), p.shelf.stamp()
+	switch {
+	case !p.stays(e, used):
+	case used && len(p.seats) > 0:
+		p.parkOnSeat(e)
+	default:
+		p.park(e)
+	}
+}
+
+// stays reports whether e, which works and is in the pool's hands, is to lie
+// idle. If not, it hands e to a waiter or retires it. The pool is locked.
+func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	switch {
 	case e.invalid():
 		count, cause := p.whyInvalid(e)
@@ -21,11 +34,10 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e, used)
-	case used && len(p.seats) > 0:
-		p.parkOnSeat(e)
 	default:
-		p.park(e)
+		return true
 	}
+	return false
 }
 
 // handOver gives e to whom it is for among those who wait. If it was used it comes
@@ -55,13 +67,13 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	p.grow()
 }
 
-// park puts e on the shelf, on top. The pool is locked.
+// park puts e on the shelf, at its position there. The pool is locked.
 func (p *Pool[T]) park(e *entry[T]) {
 	if e.place == seated {
 		p.vacate(e)
 	}
-	e.since, e.parked = p.tick.Load(), true
-	p.shelf.push(e)
+	e.parked = true
+	p.shelf.putBack(e)
 }
 
 // parkOnSeat leaves e on the seat of its last holder. What idles there is older,

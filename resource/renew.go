@@ -50,7 +50,7 @@ func (p *Pool[T]) renew(now time.Duration) {
 	case p.live == p.max:
 		p.roll()
 	case p.heir() && p.places(1, 0) > 0:
-		p.startMake(makeFor[T](context.Background()))
+		p.startMake(makeFor[T](context.Background()), &p.n.begun.Replacements)
 	}
 }
 

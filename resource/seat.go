@@ -95,7 +95,7 @@ func (p *Pool[T]) claimSeat(i int) *entry[T] {
 		return nil
 	}
 	now := p.tick.Load()
-	e.since = now - e.word.Load().Ticks(now)
+	e.since, e.stamp = now-e.word.Load().Ticks(now), p.shelf.stamp()
 	p.vacate(e)
 	return e
 }

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -34,25 +35,59 @@ func (l Load) String() string {
 	return s
 }
 
+// LogValue is a group of what is not zero, and the maximum.
+func (l Load) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Int("max", l.Max)}
+	for _, a := range []slog.Attr{
+		slog.Int("idle", l.Idle), slog.Int("leased", l.Leased), slog.Int("making", l.Making),
+		slog.Int("destroying", l.Destroying), slog.Int("abandoned", l.Abandoned),
+		slog.Int("waiting", l.Waiting), slog.Int("wanting", l.Wanting),
+	} {
+		if a.Value.Int64() != 0 {
+			attrs = append(attrs, a)
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
+
 // Stats is a snapshot of one pool. The counters count from its making and only
 // grow. At every instant
 //
 //	Made - Destroyed - Hijacked = Idle + Leased + Destroying
 //	Acquired = Released + Leased
+//	Begun.Total() = Made + Failed + Refused + Withdrawn + Making
+//	WaitTime = WaitsServedTime + WaitsFailedTime
+//	Waited ≥ WaitsServed + WaitsFailed + Waiting
+//
+// and the last two sides are equal whenever no acquire is between its wait and
+// its return, where a Health may check what it got.
 type Stats struct {
 	Load
 
-	Acquired int64         // leases begun, those included that a policy ended before the caller saw them
-	Released int64         // leases ended, in whatever way
-	Waited   int64         // acquires that had to wait, however they ended
-	WaitTime time.Duration // their waits, summed
-	Canceled int64         // acquires that ended with the caller's context
-	Rejected int64         // acquires that a policy refused
+	Acquired int64 // leases begun, those included that a policy ended before the caller saw them
+	Released int64 // leases ended, in whatever way
+	Canceled int64 // acquires that ended with the caller's context
+	Rejected int64 // acquires that a policy refused
 
+	// AcquireTime is how long the acquires that got a lease took, summed. What
+	// they waited is measured for each. The rest, which is nanoseconds where no
+	// policy takes its time, is measured for one acquire in each tenth of a second
+	// and extrapolated from it.
+	AcquireTime time.Duration
+
+	Waited          int64         // acquires that had to wait
+	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the wait given up
+	WaitsServed     int64         // of those that waited, how many got a lease
+	WaitsServedTime time.Duration // their waits, summed
+	WaitsFailed     int64         // of those that waited, how many got an error
+	WaitsFailedTime time.Duration // their waits, summed
+
+	Begun     MakesBegun    // makes begun, by why
 	Made      int64         // makes that succeeded
 	MakeTime  time.Duration // their time, summed
 	Failed    int64         // makes that failed; not those a MakeGate or Quota refused
 	Refused   int64         // makes that a MakeGate or Quota refused
+	Withdrawn int64         // makes that a MakeGate or Quota let through when they were not wanted any more
 	Destroyed int64         // resources whose Destroy has ended
 	Hijacked  int64         // resources handed out for good
 	Evicted   int64         // resources that an Eviction ended
@@ -67,6 +102,31 @@ type Stats struct {
 	Panics   int64 // panics and Goexits contained, in any function that the pool called
 }
 
+// MakesBegun counts makes that were begun, by why. A make belongs to no caller:
+// what comes of it may serve another purpose than it was begun for.
+type MakesBegun struct {
+	Callers      int64 // for callers that waited, or that were refused in an outage
+	NoWait       int64 // after a TryAcquire, or an acquire with NoWait, that found nothing idle
+	MinIdle      int64 // for MinIdle
+	Warm         int64 // for Warm
+	MakeOne      int64 // by MakeOne
+	Replacements int64 // for resources near the end that the Eviction foresees
+}
+
+// Total is how many there were.
+func (m MakesBegun) Total() int64 {
+	return m.Callers + m.NoWait + m.MinIdle + m.Warm + m.MakeOne + m.Replacements
+}
+
+func (m *MakesBegun) add(o MakesBegun) {
+	m.Callers += o.Callers
+	m.NoWait += o.NoWait
+	m.MinIdle += o.MinIdle
+	m.Warm += o.Warm
+	m.MakeOne += o.MakeOne
+	m.Replacements += o.Replacements
+}
+
 // String says it in a line: the levels and the counters that are not zero.
 func (s Stats) String() string {
 	b := []byte(s.Load.String())
@@ -74,8 +134,10 @@ func (s Stats) String() string {
 		name string
 		n    int64
 	}{
-		{"acquired", s.Acquired}, {"released", s.Released}, {"waited", s.Waited}, {"canceled", s.Canceled},
+		{"acquired", s.Acquired}, {"released", s.Released}, {"waited", s.Waited},
+		{"failed to get one", s.WaitsFailed}, {"canceled", s.Canceled},
 		{"rejected", s.Rejected}, {"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
+		{"withdrawn", s.Withdrawn},
 		{"destroyed", s.Destroyed}, {"hijacked", s.Hijacked}, {"evicted", s.Evicted},
 		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed},
 		{"failed in OnRelease", s.ReleaseFailed}, {"panics", s.Panics},
@@ -105,13 +167,14 @@ func (p *Pool[T]) stats() Stats {
 		Load:      load,
 		Acquired:  p.acquired + begun,
 		Waited:    p.n.waited,
-		WaitTime:  p.n.waitTime,
 		Canceled:  p.n.canceled,
 		Rejected:  p.n.rejected,
 		Made:      p.n.made,
 		MakeTime:  p.n.makeTime,
 		Failed:    p.n.failed,
 		Refused:   p.n.refused,
+		Withdrawn: p.n.withdrawn,
+		Begun:     p.n.begun,
 		Destroyed: p.n.destroyed,
 		Hijacked:  p.n.hijacked,
 		Evicted:   p.n.evicted,
@@ -125,6 +188,8 @@ func (p *Pool[T]) stats() Stats {
 		Panics:   p.panics.Load(),
 	}
 	s.Released = s.Acquired - int64(s.Leased)
+	p.waits.tell(&s)
+	s.AcquireTime = s.WaitsServedTime + p.timing.sum
 	return s
 }
 

@@ -106,7 +106,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	p.put(e, false)
 	p.unlock()
 	if fresh {
-		return p.failure(fmt.Errorf("a new one would not last %v: %w", s.min, cause), p.waitedFor(s))
+		return p.failure(fmt.Errorf("a new one would not last as long as asked: %w", cause), p.waitedFor(s))
 	}
 	return nil
 }
@@ -131,8 +131,8 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 // parkAgain puts e among the idle ones as if it had been there for so many ticks.
 // The pool is locked.
 func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
+	e.since, e.stamp = p.tick.Load()-idle, p.shelf.stamp()
 	p.park(e)
-	e.since -= idle
 	if p.cfg.Order == OldestFirst {
 		p.shelf.remove(e)
 		p.shelf.pushUnder(e)

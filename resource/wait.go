@@ -17,7 +17,7 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 		w = &waiter[T]{ready: make(chan struct{}, 1)}
 		w.owner = w
 	}
-	w.Request, w.Since, w.joined = s.r, s.start, now
+	w.Request, w.Since = s.r, s.start
 	w.turn, w.ctx, w.deadline, w.min, w.seat = s.turn, s.ctx, s.deadline, s.min, s.seat
 	return w
 }
@@ -51,6 +51,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	}
 	p.running(w)
 	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
+	s.lasted, s.counted = w.lasted, w.err != nil
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
 	if err != nil {
@@ -90,7 +91,7 @@ func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
 func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	popped := w.popped
 	p.waiters.remove(w)
-	p.n.waitTime += now - w.joined
+	w.lasted = now - w.Since
 	if p.waiters.n == 0 {
 		p.maker.gauge.Clear()
 	}
@@ -114,6 +115,7 @@ func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
 	e.granted = now
 	w.verified = p.justVerified(e)
+	w.idle = max(w.idle, p.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
 }
@@ -126,6 +128,9 @@ func (p *Pool[T]) refuse(w *waiter[T], err error, now time.Duration) {
 }
 
 func (p *Pool[T]) wake(w *waiter[T]) {
+	if w.err != nil {
+		p.waits.fail(w.lasted)
+	}
 	w.next, p.woken = p.woken, w
 }
 

@@ -26,7 +26,6 @@ type waiter[T any] struct {
 	deadline time.Duration // ctx's, on the pool's clock; 0: none
 	min      time.Duration // its MinRemaining, if there is an Eviction to ask
 	seat     int
-	joined   time.Duration
 	turn     int64 // ordinal among all that have waited; smaller ones came first
 
 	// Guarded by the pool's lock.
@@ -39,6 +38,7 @@ type waiter[T any] struct {
 	timer                    int           // its index in the heap of deadlines, from 1; 0: none
 	late                     bool          // in late
 	lateAt                   time.Duration // when it was put there
+	lasted                   time.Duration // how long its caller had waited when it left the queue
 	passed                   int           // how often others were served before it
 	popped                   bool          // the Queue has given it out
 	seen                     uint64        // the last inspection that listed it

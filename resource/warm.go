@@ -125,6 +125,6 @@ func (p *Pool[T]) beginOne(ctx context.Context, result chan<- error) error {
 	}
 	m := makeFor[T](ctx)
 	m.result = result
-	p.startMake(m)
+	p.startMake(m, &p.n.begun.MakeOne)
 	return nil
 }

@@ -42,9 +42,11 @@ func ExampleConfig_onConnect() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 
-	err = pool.Do(context.Background(), func(ctx context.Context, c *wspool.Conn) error {
+	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 		answer, err := answerTo(ctx, c, "who")
 		fmt.Println(answer)
 		return err
@@ -80,7 +82,8 @@ func ExampleConfig_onUnsolicited() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	if err := pool.Warm(ctx, 1); err != nil {
@@ -114,7 +117,8 @@ func ExampleConfig_prepare() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	for range 2 {
@@ -158,10 +162,12 @@ func ExampleConfig_health() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 
 	for range 2 {
-		err := pool.Do(context.Background(), func(ctx context.Context, c *wspool.Conn) error {
+		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 			answer, err := answerTo(ctx, c, "who")
 			fmt.Println(answer, "probes:", asked.Load())
 			return err

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
@@ -21,9 +22,11 @@ func ExampleConn_NextWriter() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 
-	err = pool.Do(context.Background(), func(ctx context.Context, c *wspool.Conn) error {
+	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 		w, err := c.NextWriter(ctx, websocket.TextMessage)
 		if err != nil {
 			return err
@@ -68,9 +71,11 @@ func ExampleConn_NextReader() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 
-	err = pool.Do(context.Background(), func(ctx context.Context, c *wspool.Conn) error {
+	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("download")); err != nil {
 			return err
 		}
@@ -103,10 +108,12 @@ func ExampleConn_WriteJSON() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 
 	var answer struct{ Sum int }
-	err = pool.Do(context.Background(), func(ctx context.Context, c *wspool.Conn) error {
+	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 		if err := c.WriteJSON(ctx, map[string]int{"a": 2, "b": 3}); err != nil {
 			return err
 		}
@@ -125,7 +132,8 @@ func ExampleConn_NetConn() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	c, err := pool.Acquire(ctx)
@@ -149,7 +157,8 @@ func ExampleConn_Hijack() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	c, err := pool.Acquire(ctx)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
@@ -19,7 +20,8 @@ func ExamplePool_Acquire() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	c, err := pool.Acquire(ctx)
@@ -45,7 +47,8 @@ func ExamplePool_Do() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	var answer string
@@ -73,7 +76,8 @@ func ExamplePool_DoIdempotent() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	for range 2 {

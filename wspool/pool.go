@@ -95,7 +95,8 @@ func (p *Pool) Stats() Stats { return Stats{p.pool.Stats(), p.hub.count.sockets(
 // cancelled, idle connections closed with code 1001, each within
 // [Config.CloseTimeout], leased ones when their lease ends. It returns nil when
 // nothing of the pool runs any more, or a [*resource.CloseError] when ctx ends
-// before; the closing goes on, and Close may be called again to wait for it.
+// before; the closing goes on, and Close may be called again to wait for it. Give
+// ctx a deadline: behind a lease that leaked Close waits until ctx ends.
 func (p *Pool) Close(ctx context.Context) error {
 	p.end()
 	if err := p.pool.Close(ctx); err != nil {

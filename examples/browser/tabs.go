@@ -43,7 +43,9 @@ func newTabs(url string, size int) (*tabs, error) {
 		MakeTimeout: takeTime,
 	})
 	if err != nil {
-		return nil, errors.Join(err, conns.Close(context.Background()))
+		ctx, cancel := context.WithTimeout(context.Background(), takeTime)
+		defer cancel()
+		return nil, errors.Join(err, conns.Close(ctx))
 	}
 	return &tabs{conns, pool}, nil
 }

@@ -50,7 +50,12 @@ func run(w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, pool.Close(context.Background())) }()
+	defer func() {
+		// Bounded: behind a lease that nobody ends Close would wait for ever.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, pool.Close(ctx))
+	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 

@@ -38,7 +38,12 @@ func run(w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, one.pool.Close(context.Background())) }()
+	defer func() {
+		// Bounded: behind a lease that nobody ends Close would wait for ever.
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, one.pool.Close(ctx))
+	}()
 
 	// 1. A call.
 	var sum int
@@ -102,5 +107,5 @@ func crowd(ctx context.Context, w io.Writer, url string) error {
 	all.Wait()
 	most := four.pool.Stats().Made
 	fmt.Fprintf(w, "50 callers: %d right, %d wrong; at most 4 connections: %t\n", right.Load(), wrong.Load(), most <= 4)
-	return four.pool.Close(context.Background())
+	return four.pool.Close(ctx)
 }

@@ -71,7 +71,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	first := tell(pool.Acquire(ctx))
@@ -169,7 +170,8 @@ func ExampleBreaker() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 
 	for b.State() == gobreaker.StateClosed {
@@ -229,7 +231,8 @@ func ExampleAdaptive() {
 		fmt.Println(err)
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
 	defer pool.Close(ctx)
 	tell(pool.Acquire(ctx)).Release()
 	// Output:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/live"
@@ -28,12 +29,14 @@ func ExampleHandler() {
 		fmt.Println(err)
 		return
 	}
-	defer pool.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
 	if err := meter.Watch(pool); err != nil {
 		fmt.Println(err)
 		return
 	}
-	if err := pool.Do(context.Background(), func(context.Context, int) error { return nil }); err != nil {
+	if err := pool.Do(ctx, func(context.Context, int) error { return nil }); err != nil {
 		fmt.Println(err)
 	}
 

@@ -3,6 +3,7 @@ package otel_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -64,7 +65,9 @@ func Example() {
 			}
 		}
 	}
-	if err := p.Close(context.Background()); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Close(ctx); err != nil {
 		panic(err)
 	}
 	// Only the first had to wait: for the resource to be made.

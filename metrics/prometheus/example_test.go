@@ -3,6 +3,7 @@ package prometheus_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,7 +28,9 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	defer p.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer p.Close(ctx)
 	if err := m.Watch(p); err != nil {
 		panic(err)
 	}
@@ -36,7 +39,7 @@ func Example() {
 	registry.MustRegister(pools.Of())
 
 	for range 3 {
-		if err := p.Do(context.Background(), func(context.Context, int) error { return nil }); err != nil {
+		if err := p.Do(ctx, func(context.Context, int) error { return nil }); err != nil {
 			panic(err)
 		}
 	}
