@@ -87,14 +87,14 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	if c.req.Fresh && v.used {
 		w.err("thing %d lent to caller %d, who asked for one that nobody has used", v.n, c.n)
 	}
-	c.second, v.used = v.used, true
+	defer func() { c.second, v.used = v.used, true }()
 	if c.ctx.Err() != nil && c.mode != "try" {
 		w.err("I8: thing %d lent to caller %d whose context has ended", v.n, c.n)
 	}
 	if w.closed {
 		w.err("thing %d lent to caller %d after Close", v.n, c.n)
 	}
-	if v.place != living || v.late || v.doomed || v.gen < w.gen {
+	if v.place != living || v.late || v.doomed || v.gen < w.gen && !w.spared(c, v) {
 		w.err("thing %d lent to caller %d: place %d, doomed %v, made %d resets ago, late %v",
 			v.n, c.n, v.place, v.doomed, w.gen-v.gen, v.late)
 	}
@@ -109,6 +109,12 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	}
 	v.holder = c
 	c.state, c.v, c.lease, c.answered = holding, v, l, now
+}
+
+// spared reports whether c may get v though its make began before a Reset: it was
+// not canceled, and c has waited since before that Reset. World.mu is held.
+func (w *world) spared(c *caller, v *thing) bool {
+	return v.from.cut.IsZero() && !v.used && c.came.Before(w.resets[v.gen])
 }
 
 // shelfOrder checks which idle thing was lent, where nothing but the order
@@ -179,6 +185,7 @@ func (w *world) gaveUp(c *caller, err error) {
 		if !c.req.NoWait {
 			w.err("caller %d: %v, but it would have waited", c.n, err)
 		}
+		w.missed = c.answered
 	default:
 		w.blamed(c, err)
 	}
@@ -217,6 +224,12 @@ func (w *world) blamed(c *caller, err error) {
 	if w.script.shape.outage == resource.KeepWaiting {
 		w.err("caller %d: %v, but it was to keep waiting", c.n, err)
 	}
+	held := 0
+	for _, v := range w.things {
+		if v.holder != nil {
+			held++
+		}
+	}
 	if errors.Is(err, resource.ErrOutage) {
 		slow := 0
 		for m := range w.running {
@@ -224,19 +237,16 @@ func (w *world) blamed(c *caller, err error) {
 				slow++
 			}
 		}
-		held := 0
-		for _, v := range w.things {
-			if v.holder != nil {
-				held++
-			}
-		}
 		if w.quiet() && w.worst+slow < 3 || held > 0 && !c.req.Fresh {
 			w.err("caller %d: %v after never more than %d failures in a row, with %d leased", c.n, err, w.worst, held)
 		}
 		return
 	}
+	if held > 0 && !c.req.Fresh {
+		w.err("caller %d: %v with %d leased", c.n, err, held)
+	}
 	for _, f := range w.failures {
-		if errors.Is(err, f.err) {
+		if !f.silent && errors.Is(err, f.err) {
 			return
 		}
 	}

@@ -105,6 +105,7 @@ func (d *drive) refusedTry(c *caller) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c.state = over
+	d.missed = time.Now()
 	n, cfg := d.levels(), d.script.shape
 	if n.idle > 0 && n.asking == 0 && !d.closed && cfg.health == "" && cfg.eviction == "" && !cfg.admission {
 		d.err("TryAcquire got nothing beside %d idle", n.idle)

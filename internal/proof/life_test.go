@@ -1,6 +1,7 @@
 package proof_test
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"time"
@@ -12,10 +13,10 @@ func (w *world) watch(v *thing, doom func(error)) {
 	v.doom = doom
 	v.doomed = v.plan.watch == "dooms"
 	if v.plan.watch == "panics" {
-		v.late = true
+		v.late, v.fails = true, makeError{v.n}
 		w.streak++
+		w.worst = max(w.worst, w.streak)
 		w.failed++
-		w.failures = append(w.failures, failure{n: v.n, at: time.Now(), err: makeError{v.n}, old: true})
 	}
 	w.mu.Unlock()
 	switch v.plan.watch {
@@ -24,6 +25,12 @@ func (w *world) watch(v *thing, doom func(error)) {
 	case "panics":
 		panic(makeError{v.n})
 	}
+}
+
+// failing reports whether the make that v comes from runs on until v is destroyed,
+// and then fails. World.mu is held.
+func (v *thing) failing(w *world) bool {
+	return v.fails != nil && v.place != dead && (context.Cause(v.from.ctx) == nil || !w.givenUp(v.from))
 }
 
 var errDead = errors.New("found dead")
@@ -44,7 +51,11 @@ func (w *world) destroy(v *thing, cause error) {
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
+		failing := v.failing(w)
 		v.place = dead
+		if failing {
+			w.fail(v.from, v.fails)
+		}
 		w.mu.Unlock()
 	}()
 	time.Sleep(v.plan.dying + time.Duration(v.n*17+3)*time.Microsecond)

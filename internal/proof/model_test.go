@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"errors"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -170,20 +171,28 @@ func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *perm
 	if n.unused > 0 || n.idle > 0 && n.asking > n.askingFresh {
 		w.err("I7: %d callers wait, %d for a new one, beside %d idle, %d of them new", n.asking, n.askingFresh, n.idle, n.unused)
 	}
-	room := w.max - n.idle - n.leased - n.dying
+	room := w.max - n.idle - n.leased - n.dying - w.canceled()
 	if s.Outage || gate.refusing() || quota.refusing() {
 		return
 	}
-	if room > 0 && s.Making == 0 {
-		w.err("%d callers wait, there is room for %d, and nothing is being made", n.asking, room)
+	making := s.Making - w.canceled()
+	if room > making && making <= w.overdue(false) && (n.leased == 0 || w.watched()) {
+		w.err("%d callers wait, there is room for %d, %d are leased, and nothing is being made that counts", n.asking, room, n.leased)
 	}
-	if room <= 0 && n.idle > 0 && s.Making == 0 && s.Destroying == 0 {
+	if room <= 0 && n.idle > 0 && making == 0 && s.Destroying == 0 {
 		w.err("%d callers wait for a new one, and of %d idle none makes room", n.askingFresh, n.idle)
 	}
-	calm := w.failed == 0 && n.abandoned == 0 && w.quiet() && gate == nil && quota == nil
-	if want := min(n.asking, room); calm && n.leased == 0 && s.Making < want {
-		w.err("%d callers wait, there is room for %d, nothing is leased, and only %d are being made", n.asking, room, s.Making)
+	calm := w.failed == 0 && n.abandoned == 0 && !w.slow && w.overdue(true) == 0 && w.quiet() && gate == nil && quota == nil
+	if want := min(n.asking, room); calm && n.leased == 0 && making < want {
+		w.err("%d callers wait, there is room for %d, nothing is leased, and only %d are being made", n.asking, room, making)
 	}
+}
+
+// watched reports whether the pool has watched what comes back for long enough to
+// begin the next make: for the usual time of one since the last began, or 50 ms,
+// and then for up to a tenth of that.
+func (w *world) watched() bool {
+	return time.Since(w.last) >= max(w.longest, ms(50))*11/10+ms(1)
 }
 
 // shelf: nothing lies idle that must not be lent, nor more than fits.
@@ -233,25 +242,31 @@ func (w *world) fairness() {
 	}
 }
 
-// failuresTold: in FailFast one waiter is told of each failed make, at once.
+// failuresTold: in FailFast the first waiter is told of each failed make, at once,
+// if it has nothing else to hope for: no lease that may end, nor another make.
 func (w *world) failuresTold() {
 	if w.closed || w.script.shape.outage == resource.KeepWaiting || w.script.shape.health != "" {
 		return
 	}
 	for _, f := range w.failures {
 		waiting, told := 0, 0
+		var front *caller
 		for _, c := range w.callers {
 			if !c.admitted || c.mode == "try" || !c.came.Before(f.at) {
 				continue
 			}
 			if c.state == asking || !c.answered.Before(f.at) {
 				waiting++
+				if front == nil || c.came.Before(front.came) {
+					front = c
+				}
 			}
 			if c.err != nil && errors.Is(c.err, f.err) {
 				told++
 			}
 		}
-		if waiting > 0 && told == 0 && !f.old {
+		hopes := f.leased > 0 && front != nil && !front.req.Fresh || f.coming >= waiting
+		if waiting > 0 && told == 0 && !f.silent && !hopes {
 			w.err("make %d failed while %d waited, and nobody was told", f.n, waiting)
 		}
 	}

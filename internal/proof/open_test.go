@@ -30,6 +30,14 @@ func (d *drive) open(make newPool[*thing]) (err error) {
 	if d.quota = policy(c.quota, "quota", d.script.quotas); d.quota != nil {
 		cfg.Quota = d.quota
 	}
+	d.asking = func() (n int) {
+		for _, p := range []*permits{d.gate, d.quota} {
+			if p != nil {
+				n += int(p.asking.Load())
+			}
+		}
+		return n
+	}
 	if c.eviction != "" {
 		cfg.Eviction = eviction(c.eviction)
 	}

@@ -16,7 +16,9 @@ type plain[T any] struct {
 	cfg  resource.Config[T]
 	bug  string
 	base context.Context
-	stop context.CancelFunc
+	stop context.CancelCauseFunc
+	era  context.Context // ends at the next Reset
+	over context.CancelCauseFunc
 
 	mu      sync.Mutex
 	s       resource.Stats // levels and counters
@@ -25,6 +27,7 @@ type plain[T any] struct {
 	ids     uint64
 	gen     int
 	fresh   int // makes that run and are not older than the last Reset
+	overdue int // of those, that have run for long
 	warm    int
 	streak  int
 	closed  bool
@@ -71,7 +74,8 @@ func newPlain[T any](bug string) newPool[T] {
 			p.cfg.MakeTimeout = resource.DefaultMakeTimeout
 		}
 		p.s.Max = cfg.MaxSize
-		p.base, p.stop = context.WithCancel(context.Background())
+		p.base, p.stop = context.WithCancelCause(context.Background())
+		p.era, p.over = context.WithCancelCause(p.base)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.grow(context.Background())

@@ -141,13 +141,10 @@ func (p *plain[T]) Do(ctx context.Context, f func(context.Context, T) error) err
 func (p *plain[T]) Warm(ctx context.Context, n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	failed := p.s.Failed
 	for {
 		switch {
 		case p.closed:
 			return resource.ErrClosed
-		case p.s.Failed > failed:
-			return p.s.LastMake
 		case p.s.Idle+p.s.Leased >= min(n, p.s.Max):
 			p.warm = 0
 			return nil
@@ -193,7 +190,9 @@ func (p *plain[T]) Reset(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gen++
-	p.fresh = 0
+	p.fresh, p.overdue = 0, 0
+	p.over(resource.ErrReset)
+	p.era, p.over = context.WithCancelCause(p.base)
 	p.drop(func(*item[T]) error { return cause })
 	p.grow(context.Background())
 }
@@ -208,7 +207,7 @@ func (p *plain[T]) Close(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	p.stop()
+	p.stop(resource.ErrClosed)
 	for len(p.line) > 0 {
 		p.answer(answer[T]{err: resource.ErrClosed})
 	}

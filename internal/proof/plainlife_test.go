@@ -74,7 +74,7 @@ func (p *plain[T]) grow(ctx context.Context) {
 		if p.bug == "makes too many" && want > 0 {
 			want += 2
 		}
-		if p.fresh >= want || p.waked {
+		if p.fresh-min(p.overdue, p.s.Max/2) >= want || p.waked {
 			return
 		}
 		p.s.Making++
@@ -127,8 +127,31 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 		p.later()
 		return
 	}
+	p.mu.Lock()
+	era := p.era
+	if gen != p.gen && !p.closed { // it waited for its permits: it begins after the Reset
+		gen = p.gen
+		p.fresh++
+	}
+	p.mu.Unlock()
 	it := &item[T]{made: time.Now(), gen: gen, quota: quota}
-	err = p.try(gctx, it)
+	late := false
+	slow := time.AfterFunc(overdueAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if late = gen == p.gen && !p.closed; late {
+			p.overdue++
+			p.grow(ctx)
+		}
+	})
+	err = p.try(era, it)
+	slow.Stop()
+	p.mu.Lock()
+	if late && gen == p.gen {
+		p.overdue--
+	}
+	late = false
+	p.mu.Unlock()
 	out := resource.Outcome{Verdict: resource.OK}
 	if err != nil {
 		out = resource.Outcome{Verdict: resource.Failed, Err: err}
@@ -150,6 +173,9 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	p.grow(ctx)
 }
 
+// overdueAfter is how long a make is counted on.
+const overdueAfter = 1900 * time.Millisecond
+
 func (p *plain[T]) unmake(gen int) {
 	p.s.Making--
 	if gen == p.gen {
@@ -157,29 +183,45 @@ func (p *plain[T]) unmake(gen int) {
 	}
 }
 
-// try runs Make and Watch, for MakeTimeout and a little longer.
-func (p *plain[T]) try(ctx context.Context, it *item[T]) error {
+// try runs Make and Watch, until some time after MakeTimeout or the end of era.
+func (p *plain[T]) try(era context.Context, it *item[T]) error {
 	limit := p.cfg.MakeTimeout
-	mctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	grace := min(limit/10, time.Second)
+	mctx, cancel := context.WithCancelCause(era)
+	defer time.AfterFunc(limit, func() { cancel(resource.ErrMakeTimeout) }).Stop()
 	ended := make(chan error, 1)
 	p.mu.Lock()
 	p.goDo(func() {
 		ended <- contain("Make", func() (err error) {
-			if it.v, err = p.cfg.Make(mctx); err == nil {
-				return p.watch(it)
+			it.v, err = p.cfg.Make(mctx)
+			late := context.Cause(mctx) == resource.ErrMakeTimeout
+			switch {
+			case late && err == nil:
+				if p.bug != "forgets what came late" {
+					_ = contain("Destroy", func() error { p.cfg.Destroy(it.v, resource.ErrMakeTimeout); return nil })
+				}
+				return resource.ErrMakeTimeout
+			case late:
+				return errors.Join(resource.ErrMakeTimeout, err)
+			case err != nil:
+				return err
 			}
-			if mctx.Err() == context.DeadlineExceeded {
-				err = errors.Join(resource.ErrMakeTimeout, err)
-			}
-			return err
+			return p.watch(it)
 		})
 	})
 	p.mu.Unlock()
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(limit + min(limit/10, time.Second)):
+	case <-mctx.Done():
+	}
+	if context.Cause(mctx) == resource.ErrClosed {
+		grace += limit - time.Since(it.made)
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(grace):
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,10 +258,14 @@ func (p *plain[T]) failed(err error, gen int, quota resource.Done) {
 	defer p.mu.Unlock()
 	p.unmake(gen)
 	p.s.Failed++
+	if gen != p.gen {
+		p.grow(context.Background())
+		return
+	}
 	p.s.LastMake = err
 	p.streak++
 	tell := p.cfg.Outage == resource.FailFast && p.bug != "hides a failed make"
-	if tell && len(p.line) > 0 && !p.closed {
+	if tell && gen == p.gen && p.s.Leased == 0 && p.fresh < len(p.line) && !p.closed {
 		p.answer(answer[T]{err: err})
 	}
 	if p.streak < 3 {

@@ -21,6 +21,7 @@ type permits struct {
 	exits  bool // may end its goroutine: it is not a caller's
 	healed atomic.Bool
 	asked  atomic.Int64
+	asking atomic.Int64 // calls of Admit that run
 	out    atomic.Int64
 	nils   atomic.Int64 // granted without a Done
 	lastNo atomic.Value // when it last refused
@@ -35,6 +36,8 @@ type permit struct {
 var errRefused = errors.New("planned refusal")
 
 func (p *permits) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	p.asking.Add(1)
+	defer p.asking.Add(-1)
 	n := int(p.asked.Add(1)) - 1
 	v := verdict("yes")
 	if n < len(p.plan) && !p.healed.Load() {

@@ -37,7 +37,7 @@ type shape struct {
 
 // makePlan says how one make goes, and the life of what it makes.
 type makePlan struct {
-	how     string // ok, fails, panics, goexits, hangs, ignores
+	how     string // ok, fails, panics, goexits, hangs, ignores, tardy (comes when its context has ended)
 	after   time.Duration
 	watch   string // quiet, panics, dooms
 	destroy string // ok, panics, goexits
@@ -100,7 +100,7 @@ func drawShape(t *rapid.T) shape {
 	yes := func(name string) bool { return rapid.IntRange(0, 4).Draw(t, name) == 4 }
 	c := shape{
 		max:         rapid.IntRange(1, 5).Draw(t, "max"),
-		makeTimeout: rapid.SampledFrom([]time.Duration{ms(30_000), ms(1000), ms(200)}).Draw(t, "make timeout"),
+		makeTimeout: rapid.SampledFrom([]time.Duration{ms(30_000), ms(1100), ms(200)}).Draw(t, "make timeout"),
 		sweep:       rapid.SampledFrom([]time.Duration{ms(10_000), ms(300)}).Draw(t, "sweep"),
 		order:       rapid.SampledFrom([]resource.Order{resource.NewestFirst, resource.OldestFirst}).Draw(t, "order"),
 		outage:      rapid.SampledFrom([]resource.OutageMode{resource.FailFast, resource.KeepWaiting}).Draw(t, "outage"),
@@ -119,7 +119,7 @@ func drawShape(t *rapid.T) shape {
 func drawMake(t *rapid.T) makePlan {
 	pick := func(name string, from ...string) string { return rapid.SampledFrom(from).Draw(t, name) }
 	return makePlan{
-		how:     pick("how", "ok", "ok", "ok", "ok", "fails", "fails", "panics", "goexits", "hangs", "ignores"),
+		how:     pick("how", "ok", "ok", "ok", "ok", "fails", "fails", "panics", "goexits", "hangs", "ignores", "tardy"),
 		after:   rapid.SampledFrom([]time.Duration{0, ms(3), ms(20), ms(150), ms(900)}).Draw(t, "after"),
 		watch:   pick("watch", "quiet", "quiet", "quiet", "quiet", "panics", "dooms"),
 		destroy: pick("destroy", "ok", "ok", "ok", "panics", "goexits"),

@@ -182,8 +182,12 @@ func (d *drive) whole(o op) {
 	case "reset":
 		d.mu.Lock()
 		d.gen++
+		awaited := d.levels().asking > 0
 		d.mu.Unlock()
 		d.pool.Reset(nil)
+		d.mu.Lock()
+		d.cutOff(awaited)
+		d.mu.Unlock()
 	case "sleep":
 		time.Sleep(choose([]time.Duration{ms(1), ms(100), ms(700), ms(2500), ms(11_000), ms(40_000)}, o.b))
 	case "close":
@@ -216,8 +220,7 @@ func (d *drive) warm(n int) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.warms--
-		calm := d.failed == 0 && d.gate == nil && d.quota == nil && !d.closed
-		if err != nil && calm && !errors.Is(err, resource.ErrMakeTimeout) {
+		if err != nil && !(d.closed && errors.Is(err, resource.ErrClosed)) {
 			d.err("Warm(%d): %v", n, err)
 		}
 	}()

@@ -25,7 +25,9 @@ const (
 type thing struct {
 	n      int  // the how-manieth made, from 1
 	gen    int  // how many resets had been when its make began
-	late   bool // it came after its make was given up, or Watch failed: never in the pool
+	late   bool // it came after MakeTimeout or its make was given up, or Watch failed: never in the pool
+	from   *making
+	fails  error // of late ones: what the make fails with when Destroy has returned; nil: it has failed before
 	plan   makePlan
 	place  place
 	holder *caller
@@ -43,6 +45,8 @@ type making struct {
 	gen   int
 	began time.Time
 	plan  makePlan
+	ctx   context.Context // that the pool gave it
+	cut   time.Time       // when a Reset ended ctx; zero: none did
 }
 
 // failure is a make that failed.
@@ -50,7 +54,10 @@ type failure struct {
 	n   int
 	at  time.Time
 	err error // what a caller's error must match
-	old bool  // begun before a Reset or ended after Close: nobody need be told
+
+	silent bool // canceled by Reset or ended after Close: nobody may be told
+	leased int  // how many were leased then
+	coming int  // how many other makes ran or waited for a permit
 }
 
 // world is everything around the pool: it makes and destroys, knows who holds
@@ -73,8 +80,16 @@ type world struct {
 	worst    int // the most so far: once there was an outage one more failure may be the next
 	failed   int
 	warming  int // most that Warm asked for
-	warms    int // Warms that wait
-	wrong    []string
+	resets   []time.Time
+	asking   func() int // how many makes wait for a permit
+
+	last, lastButOne time.Time     // when makes began, not at the same instant
+	missed           time.Time     // when a caller that does not wait last got nothing
+	longest          time.Duration // make that succeeded
+	shortest         time.Duration // that too
+	slow             bool          // a make was slow since the last one that succeeded
+	warms            int           // Warms that wait
+	wrong            []string
 }
 
 func newWorld(s script) *world {
@@ -86,11 +101,67 @@ func (w *world) err(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
-// givenUp reports whether the pool has stopped waiting for m: a tenth of
-// MakeTimeout, at most a second, after it.
+// grace is how long the pool waits for a make whose context has ended.
+func (w *world) grace() time.Duration { return min(w.script.shape.makeTimeout/10, time.Second) }
+
+// givenUp reports whether the pool has stopped waiting for m: some time after
+// MakeTimeout, or after a Reset that came before it.
 func (w *world) givenUp(m *making) bool {
-	limit := w.script.shape.makeTimeout
-	return time.Since(m.began) >= limit+min(limit/10, time.Second)
+	if !m.cut.IsZero() {
+		return time.Since(m.cut) >= w.grace()
+	}
+	return time.Since(m.began) >= w.script.shape.makeTimeout+w.grace()
+}
+
+// patience returns bounds of the time after which a make is not counted on any
+// more: that of RFC 6298, from the makes so far.
+func (w *world) patience() (least, most time.Duration) {
+	if w.longest == 0 {
+		return time.Second, 2 * time.Second
+	}
+	return max(ms(250), 2*w.shortest), max(2*time.Second, 5*w.longest)
+}
+
+// overdue is how many makes certainly are not counted on, or with maybe those that
+// perhaps are not: at most half of the maximum.
+func (w *world) overdue(maybe bool) (n int) {
+	least, most := w.patience()
+	if !maybe {
+		least = most
+	}
+	for m := range w.running {
+		if m.cut.IsZero() && !w.givenUp(m) && time.Since(m.began) >= least {
+			n++
+		}
+	}
+	return min(n, w.max/2)
+}
+
+// canceled is how many makes a Reset has canceled that have not returned.
+func (w *world) canceled() (n int) {
+	for m := range w.running {
+		if !m.cut.IsZero() && !w.givenUp(m) {
+			n++
+		}
+	}
+	return n
+}
+
+// cutOff notes which makes a Reset has canceled. Others may go on only if callers
+// wait and the Reset before was shortly before. World.mu is held.
+func (w *world) cutOff(awaited bool) {
+	now := time.Now()
+	w.resets = append(w.resets, now)
+	_, most := w.patience()
+	spare := awaited && len(w.resets) > 1 && now.Sub(w.resets[len(w.resets)-2]) < most
+	for m := range w.running {
+		switch cause := context.Cause(m.ctx); {
+		case cause == resource.ErrReset && m.cut.IsZero():
+			m.cut = now
+		case cause == nil && m.gen < w.gen && !spare && !w.closed:
+			w.err("make %d goes on after a Reset", m.n)
+		}
+	}
 }
 
 // taken counts places as Config.MaxSize does.
@@ -118,14 +189,14 @@ func (e makeError) Error() string { return fmt.Sprintf("make %d: %v", e.n, errMa
 
 // make is the pool's Make.
 func (w *world) make(ctx context.Context) (v *thing, err error) {
-	m := w.beginMake()
+	m := w.beginMake(ctx)
 	normal := false
 	defer func() { // runs on panic and Goexit as well
 		w.endMake(m, v, err, normal)
 	}()
 	after := m.plan.after + time.Duration(m.n*13+1)*time.Microsecond
 	switch m.plan.how {
-	case "hangs":
+	case "hangs", "tardy":
 		after = 24 * time.Hour
 	case "ignores":
 		time.Sleep(after + 3*w.script.shape.makeTimeout)
@@ -136,8 +207,11 @@ func (w *world) make(ctx context.Context) (v *thing, err error) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		if m.plan.how != "ignores" {
-			w.mayCancel(m)
+		switch m.plan.how {
+		case "ignores":
+		case "tardy":
+			time.Sleep(w.grace()/2 + time.Duration(m.n*7+1)*time.Microsecond)
+		default:
 			normal = true
 			return nil, ctx.Err()
 		}
@@ -152,14 +226,17 @@ func (w *world) make(ctx context.Context) (v *thing, err error) {
 		runtime.Goexit()
 	}
 	normal = true
-	return &thing{n: m.n, gen: m.gen, plan: m.plan}, nil
+	return &thing{n: m.n, gen: m.gen, plan: m.plan, from: m}, nil
 }
 
-func (w *world) beginMake() *making {
+func (w *world) beginMake(ctx context.Context) *making {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := &making{n: w.begun + 1, gen: w.gen, began: time.Now(), plan: w.planOf(w.begun)}
+	m := &making{n: w.begun + 1, gen: w.gen, began: time.Now(), plan: w.planOf(w.begun), ctx: ctx}
 	w.begun++
+	if m.began.After(w.last) {
+		w.last, w.lastButOne = m.began, w.last
+	}
 	w.running[m] = true
 	if n := w.taken(); n > w.places() {
 		w.err("I1: make %d began as number %d of %d", m.n, n, w.max)
@@ -188,7 +265,8 @@ func (w *world) planOf(n int) makePlan {
 }
 
 // surplus checks that m is wanted: no more makes than callers wait, beside what
-// MinIdle and Warm ask for. With a gate the decision was earlier than this.
+// MinIdle and Warm ask for, and one for callers that did not wait. With a gate the
+// decision was earlier than this.
 func (w *world) surplus(m *making) {
 	if w.script.shape.gate || w.script.shape.quota {
 		return
@@ -209,17 +287,24 @@ func (w *world) surplus(m *making) {
 	if trouble {
 		want++ // the prober of an outage, for callers that have been told
 	}
-	if fresh > want {
+	if !w.missed.IsZero() && !w.missed.Before(w.lastButOne) {
+		want++
+	}
+	if fresh -= w.overdue(true); fresh > want {
 		w.err("surplus: make %d is the %dth that runs, and %d are wanted", m.n, fresh, want)
 	}
 }
 
-// mayCancel checks that the context of m had a reason to end.
+// mayCancel checks that the context of m has ended if it had a reason to, and
+// only then. World.mu is held.
 func (w *world) mayCancel(m *making) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.closed && w.gen == m.gen && time.Since(m.began) < w.script.shape.makeTimeout {
-		w.err("make %d was cancelled after %v: neither Close nor MakeTimeout", m.n, time.Since(m.began))
+	age, limit := time.Since(m.began), w.script.shape.makeTimeout
+	switch cause := context.Cause(m.ctx); {
+	case cause == nil && age >= limit:
+		w.err("make %d was not canceled in %v", m.n, age)
+	case cause == nil || cause == resource.ErrMakeTimeout && age >= limit || cause == resource.ErrReset && !m.cut.IsZero():
+	case cause != resource.ErrClosed || !w.closed:
+		w.err("make %d was canceled after %v: %v", m.n, age, cause)
 	}
 }
 
@@ -227,30 +312,67 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
+	took := now.Sub(m.began)
+	if context.Cause(m.ctx) == resource.ErrReset && m.cut.IsZero() && m.gen < w.gen {
+		m.cut = now // before cutOff could say so
+	}
+	w.mayCancel(m)
 	delete(w.running, m)
+	if least, _ := w.patience(); took >= least {
+		w.slow = true
+	}
 	if v != nil {
-		v.late, v.since = w.givenUp(m), now
+		timeout := context.Cause(m.ctx) == resource.ErrMakeTimeout
+		v.late, v.since = timeout || w.givenUp(m), now
 		w.things = append(w.things, v)
 		if !v.late {
 			w.streak = 0
+			if m.cut.IsZero() {
+				w.slow = false
+				if w.longest == 0 || took < w.shortest {
+					w.shortest = took
+				}
+				w.longest = max(w.longest, took)
+			}
 			return
+		}
+		if timeout && !w.givenUp(m) {
+			v.fails = resource.ErrMakeTimeout
 		}
 	}
 	w.streak++
 	w.worst = max(w.worst, w.streak)
 	w.failed++
-	if w.givenUp(m) {
-		return // whoever waited has been told of ErrMakeTimeout
+	if v != nil || w.givenUp(m) {
+		return // the waiter is told later, or has been told of ErrMakeTimeout
 	}
-	f := failure{n: m.n, at: now, err: err}
 	switch {
 	case m.plan.how == "goexits" && !normal:
-		f.err = resource.ErrGoexit
+		err = resource.ErrGoexit
 	case m.plan.how == "panics" && !normal:
-		f.err = makeError{m.n}
-	case now.Sub(m.began) >= w.script.shape.makeTimeout:
-		f.err = resource.ErrMakeTimeout
+		err = makeError{m.n}
+	case took >= w.script.shape.makeTimeout:
+		err = resource.ErrMakeTimeout
 	}
-	f.old = w.closed || m.gen != w.gen
+	w.fail(m, err)
+}
+
+// fail notes that m has failed with err, as the pool sees it now. World.mu is
+// held.
+func (w *world) fail(m *making, err error) {
+	f := failure{n: m.n, at: time.Now(), err: err, silent: w.closed || !m.cut.IsZero(), coming: w.asking()}
+	for _, v := range w.things {
+		if v.holder != nil {
+			f.leased++
+		}
+		if v.from != m && v.failing(w) {
+			f.coming++
+		}
+	}
+	for r := range w.running {
+		if r.cut.IsZero() && !w.givenUp(r) {
+			f.coming++
+		}
+	}
 	w.failures = append(w.failures, f)
 }
