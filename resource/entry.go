@@ -50,6 +50,9 @@ type entry[T any] struct {
 	done permit // of its lease's Admission; stale until the caller has the lease
 
 	unseen int64 // leases that ended before a caller had them; set by who ends one
+	// takenBack is how many of those ended because a policy was asked first. They
+	// do not count in Info.Leases: the same acquire may begin another.
+	takenBack atomic.Int64
 
 	known known // its last lease that is known of
 
@@ -117,7 +120,7 @@ func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
 	i.ID = e.id
 	i.Age = age
 	i.Idle = time.Duration(idle) * tickLen
-	i.Leases = leases
+	i.Leases = leases - e.takenBack.Load()
 	i.Spread = e.spread
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())

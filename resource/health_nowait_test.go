@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -171,6 +172,39 @@ func TestNoWait_Leaves(t *testing.T) {
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A lease that no caller has had, since it ended for a check, is not among
+// Info.Leases: the caller of an acquire that must not wait gets the lease of that
+// number, and an Eviction that bounds the number is asked with the right one.
+func TestNoWait_LeasesOfInfo(t *testing.T) {
+	w := newWard()
+	edit := func(h *harness) {
+		w.in(time.Hour)(h)
+		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
+			if i.Leases >= 3 {
+				return errors.New("worn out")
+			}
+			return nil
+		})
+	}
+	script(t, 1, edit, func(h *harness) {
+		it := h.stock(1)[0]
+		for n := int64(2); n <= 3; n++ { // stock has had the first
+			l, ok, _ := h.tryIn()
+			if !ok || l.Value() != it {
+				t.Fatalf("TryAcquire: %t, want the resource in stock for lease %d", ok, n)
+			}
+			if got := l.Info().Leases; got != n {
+				t.Errorf("Info.Leases is %d in lease %d", got, n)
+			}
+			l.Release()
+		}
+		synctest.Wait()
+		if s := h.p.Stats(); s.Evicted != 1 {
+			t.Errorf("%d evicted after three leases of at most three, want 1", s.Evicted)
 		}
 	})
 }

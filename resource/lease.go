@@ -54,7 +54,7 @@ func (l Lease[T]) Info() Info {
 		return Info{}
 	}
 	i := l.e.info(int64(l.e.pool.since()/tickLen), l.idle())
-	i.Leases = int64(l.gen())
+	i.Leases = int64(l.gen()) - l.e.takenBack.Load()
 	return i
 }
 

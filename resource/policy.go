@@ -155,7 +155,7 @@ type Info struct {
 	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
 	Age    time.Duration // since it was made
 	Idle   time.Duration // since it was last given back, or made; 0 while leased, but see Lease.Info
-	Leases int64         // begun so far
+	Leases int64         // begun so far, without those that ended for a check, or at a policy's word, before a caller had them
 	Spread float64       // in [0,1), drawn once: jitter without state
 
 	Checked  time.Duration // since a Health check last passed; if none has, its Age

@@ -173,7 +173,7 @@ func sortSuspects[T any](some []suspect[T]) {
 // stillIdle reports whether the resource has not been lent since it was
 // collected. The pool is locked.
 func (s *suspect[T]) stillIdle() bool {
-	return s.e.listed() && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases
+	return s.e.listed() && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases+s.e.takenBack.Load()
 }
 
 // convict retires those for which there is a cause.

@@ -151,6 +151,7 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 		panic("resource: bug: an unseen lease has ended")
 	}
 	e.unseen++
+	e.takenBack.Add(1)
 	*l = Lease[T]{}
 	return e
 }
