@@ -23,7 +23,7 @@ func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleRecoverable(
 // maxPerHold is how many waiters are served or refused, how many makes begun and
 // how many resources retired under one hold of the lock. What is left over is
 // done by work, under holds of its own (I12).
-const maxPerHold = 64
+const maxPerHold = 32
 
 // dispatch serves waiters with what is idle, and begins the makes that are
 // called for. The pool is locked.

@@ -2,7 +2,6 @@ package resource_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -189,7 +188,7 @@ func (h *harness) everything(n int) (its []*item) {
 		its = append(its, it)
 	}
 	if len(its) != n {
-		h.t.Fatal(fmt.Sprintf("%d resources, want %d", len(its), n))
+		h.t.Fatalf("%d resources, want %d", len(its), n)
 	}
 	return its
 }

@@ -38,8 +38,12 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	}
 	p.warmed()
 	p.grow()
+	lives := error(nil)
+	if e.place == gone {
+		lives = e.cause // Reset, Close or Resize came meanwhile
+	}
 	p.unlock()
-	m.report(nil)
+	m.report(lives)
 	if f := p.cfg.Trace.Made; f != nil {
 		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{ID: e.id, Took: m.took}) })
 	}

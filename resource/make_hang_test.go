@@ -102,9 +102,9 @@ func TestI11_ProberHangs(t *testing.T) {
 		h.down(3)
 		c := h.acquireFor(time.Minute)
 		h.settle()
-		if c.poll() != nil {
+		if c.poll() != nil { // it was told of the outage, and comes again
 			time.Sleep(time.Second)
-			c = h.acquireFor(time.Minute)
+			h.acquireFor(time.Minute)
 		}
 		h.wantMakeWithin(time.Second).hang()
 		h.wantMakeWithin(1100 * time.Millisecond).finish()

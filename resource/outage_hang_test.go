@@ -22,7 +22,7 @@ func TestHang_Listening(t *testing.T) {
 		if m.ctx.Err() != nil {
 			t.Error("the make's context has ended too early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		e := c.wantErr(resource.ErrMakeTimeout)
 		if e.Waited != time.Second {
 			t.Errorf("waited %v, want 1s", e.Waited)

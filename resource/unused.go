@@ -16,7 +16,7 @@ import "context"
 // leases count in Stats and are told to Trace like any other.
 //
 // Until they are given back other callers have to do without these resources,
-// and more may be made for them or for MinIdle. [Config.Health] checks one at a
+// and more may be made for them or for MinIdle. [Config.Health] checks a few at a
 // time and costs no capacity.
 func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 	seat := p.mySeat()
@@ -93,8 +93,9 @@ func (p *Pool[T]) greetAll(leases []Lease[T]) {
 // as it was.
 //
 // It is for callers who only looked at it: see [Pool.AcquireAllIdle]. The
-// Eviction is not asked, OnRelease is not called, and an Admission is told nothing but that its permit is
-// back ([Ignored]). The lease still counts in [Info.Leases] and [Stats].
+// Eviction is not asked, OnRelease is not called, and an Admission is told nothing
+// but that its permit is back ([Ignored]). The lease still counts in [Info.Leases]
+// and [Stats].
 func (l Lease[T]) ReleaseUnused() {
 	if l.e == nil {
 		return

@@ -95,8 +95,9 @@ func (p *Pool[T]) warmth() (more int) {
 // whether or not callers wait. It goes to the first waiter or lies idle. It
 // fails with what Make returned, with the refusal of a MakeGate or Quota,
 // with [ErrFull] if MaxSize, or the total of a [Keyed], leaves no room, and with
-// [ErrClosed]. If ctx ends before, its error is returned and the make goes on.
-// The make's context has the values of ctx.
+// [ErrClosed] or another cause if what was made is destroyed at once. If ctx ends
+// before, its error is returned and the make goes on. The make's context has the
+// values of ctx.
 func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctxError(ctx)

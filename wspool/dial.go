@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/resource"
 )
 
 // Buffers. An idle connection keeps only the one it reads through; those for
@@ -32,8 +34,13 @@ var (
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
 
-// dial makes one connection. ctx always has a deadline: the pool's DialTimeout.
+// dial makes one connection. The context of Make lives as long as the connection
+// and has no deadline. That of a dial has one, the pool's DialTimeout, since
+// dialers and TLS go by it: net.Dialer divides the time among the addresses of a
+// name.
 func (h *hub) dial(ctx context.Context) (*link, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
+	defer cancel()
 	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
 	l, err := d.connect(ctx)
 	if err == nil {

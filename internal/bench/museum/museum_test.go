@@ -77,9 +77,6 @@ var known = map[string][]peer.Kind{
 	"stats-closed":      {peer.Commons, peer.Puddle},
 }
 
-// lacking is what ours has no such operation for: its TryAcquire begins no make.
-var lacking = []string{"try-kills-dial"}
-
 // TestExhibits: ours passes every exhibit, and every exhibit can be failed.
 func TestExhibits(t *testing.T) {
 	places := make(chan struct{}, abreast)
@@ -95,9 +92,7 @@ func TestExhibits(t *testing.T) {
 			}
 			for _, k := range append([]peer.Kind{peer.Respool}, bad...) {
 				want := Fails
-				if k.Name == peer.Respool.Name && slices.Contains(lacking, e.Name) {
-					want = Cannot
-				} else if k.Name == peer.Respool.Name {
+				if k.Name == peer.Respool.Name {
 					want = Passes
 				}
 				if alone {
