@@ -141,10 +141,13 @@ func (p *plain[T]) Do(ctx context.Context, f func(context.Context, T) error) err
 func (p *plain[T]) Warm(ctx context.Context, n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	failed := p.s.Failed
 	for {
 		switch {
 		case p.closed:
 			return resource.ErrClosed
+		case p.bug == "gives up to warm" && p.s.Failed > failed:
+			return p.s.LastMake
 		case p.s.Idle+p.s.Leased >= min(n, p.s.Max):
 			p.warm = 0
 			return nil
@@ -191,7 +194,9 @@ func (p *plain[T]) Reset(cause error) {
 	defer p.mu.Unlock()
 	p.gen++
 	p.fresh, p.overdue = 0, 0
-	p.over(resource.ErrReset)
+	if p.bug != "lets makes go on at Reset" {
+		p.over(resource.ErrReset)
+	}
 	p.era, p.over = context.WithCancelCause(p.base)
 	p.drop(func(*item[T]) error { return cause })
 	p.grow(context.Background())

@@ -139,7 +139,7 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	slow := time.AfterFunc(overdueAfter, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if late = gen == p.gen && !p.closed; late {
+		if late = gen == p.gen && !p.closed && p.bug != "counts on makes that hang"; late {
 			p.overdue++
 			p.grow(ctx)
 		}
@@ -194,7 +194,7 @@ func (p *plain[T]) try(era context.Context, it *item[T]) error {
 	p.goDo(func() {
 		ended <- contain("Make", func() (err error) {
 			it.v, err = p.cfg.Make(mctx)
-			late := context.Cause(mctx) == resource.ErrMakeTimeout
+			late := context.Cause(mctx) == resource.ErrMakeTimeout && p.bug != "keeps what came after MakeTimeout"
 			switch {
 			case late && err == nil:
 				if p.bug != "forgets what came late" {
@@ -258,14 +258,18 @@ func (p *plain[T]) failed(err error, gen int, quota resource.Done) {
 	defer p.mu.Unlock()
 	p.unmake(gen)
 	p.s.Failed++
+	tell := p.cfg.Outage == resource.FailFast && p.bug != "hides a failed make"
+	hope := p.s.Leased > 0 && p.bug != "tells of a failed make though something is leased" || p.fresh >= len(p.line)
 	if gen != p.gen {
+		if p.bug == "tells of what a Reset canceled" && tell && len(p.line) > 0 && !p.closed {
+			p.answer(answer[T]{err: err})
+		}
 		p.grow(context.Background())
 		return
 	}
 	p.s.LastMake = err
 	p.streak++
-	tell := p.cfg.Outage == resource.FailFast && p.bug != "hides a failed make"
-	if tell && gen == p.gen && p.s.Leased == 0 && p.fresh < len(p.line) && !p.closed {
+	if tell && !hope && len(p.line) > 0 && !p.closed {
 		p.answer(answer[T]{err: err})
 	}
 	if p.streak < 3 {

@@ -110,6 +110,12 @@ func TestModelCatches(t *testing.T) {
 		"forgets a Done",
 		"runs a Done twice",
 		"hides a failed make",
+		"tells of a failed make though something is leased",
+		"tells of what a Reset canceled",
+		"lets makes go on at Reset",
+		"keeps what came after MakeTimeout",
+		"counts on makes that hang",
+		"gives up to warm",
 		"closes too early",
 	} {
 		t.Run(bug, func(t *testing.T) {
