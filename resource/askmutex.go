@@ -10,9 +10,10 @@ import (
 // behind the goroutines of a crowd: it takes as long as one hold, not as many
 // holds as goroutines wait.
 type askMutex[A any] struct {
-	mu     sync.Mutex
 	answer func() A // constant; called with the lock held
 	asked  atomic.Pointer[question[A]]
+	_      [64]byte // asked is read when the lock, and its cache line, belong to another processor
+	mu     sync.Mutex
 }
 
 // question is one call of Ask that waits, and those that came before it.

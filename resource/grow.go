@@ -59,7 +59,7 @@ func (p *Pool[T]) grow() {
 	if p.closed || p.ordered && p.matches() {
 		return // arrange serves first, and then comes back
 	}
-	if p.idles() {
+	if p.idles() || p.settledFull() {
 		return
 	}
 	now := p.since()
@@ -114,6 +114,15 @@ func (p *Pool[T]) grow() {
 func (p *Pool[T]) idles() bool {
 	return p.waiters.n == 0 && len(p.warming) == 0 && p.cfg.MinIdle == 0 && p.claimed == 0 &&
 		!p.maker.missed && !p.maker.sought && !p.maker.owed && len(p.fading) == 0
+}
+
+// settledFull reports whether the pool has as many resources as it may, and
+// nothing is to be done about that: the usual case where many callers wait. The
+// pool is locked.
+func (p *Pool[T]) settledFull() bool {
+	k := &p.maker
+	return p.live >= p.max && !p.choosy() && p.unverified() == 0 && p.claimed == 0 && len(p.fading) == 0 &&
+		!k.breaker.Open() && k.barred == 0
 }
 
 // supply is what the pool has and what is asked of it. The pool is locked.
