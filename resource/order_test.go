@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -70,5 +71,18 @@ func TestOrder_AfterDoom(t *testing.T) {
 		for _, i := range []int{3, 1, 0} {
 			h.acquire().wantItem(its[i])
 		}
+	})
+}
+
+// So does one given back with an error that is not Broken's, as its first lease:
+// it goes to no seat, and the older one that has a seat comes below it.
+func TestOrder_AfterMildFailure(t *testing.T) {
+	edit := func(h *harness) { h.cfg.Broken = func(error) bool { return false } }
+	script(t, 2, edit, func(h *harness) {
+		ls, its := h.lendN(2)
+		ls[1].Release()
+		ls[0].Fail(errors.New("not found"))
+		h.acquire().wantItem(its[0])
+		h.acquire().wantItem(its[1])
 	})
 }

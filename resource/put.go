@@ -92,6 +92,7 @@ func (p *Pool[T]) parkOnSeat(e *entry[T]) {
 	case e.place == seated:
 		e.word.Sit(p.tick.Load())
 	case !e.proved || p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
+		e.stamp = p.shelf.stamp() // above what came from seats just now
 		p.park(e)
 	default:
 		p.sit(e, i)

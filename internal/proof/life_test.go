@@ -12,7 +12,10 @@ func (w *world) watch(v *thing, doom func(error)) {
 	w.mu.Lock()
 	v.doom = doom
 	v.doomed = v.plan.watch == "dooms"
-	if v.plan.watch == "panics" {
+	switch v.plan.watch {
+	default:
+		w.succeed(v.from)
+	case "panics":
 		v.late, v.fails = true, makeError{v.n}
 		w.streak++
 		w.worst = max(w.worst, w.streak)

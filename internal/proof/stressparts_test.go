@@ -18,7 +18,7 @@ type part struct {
 	n     int64
 	owner atomic.Int64 // 0: nobody
 	fate  atomic.Int32
-	late  bool // it came after its make's time, and may have been given up: it counts as no place
+	late  bool // the context of its make had ended, so that it may have been given up: it counts as no place
 	doom  atomic.Pointer[func(error)]
 }
 
@@ -48,11 +48,12 @@ func (y *yard) make(ctx context.Context) (*part, error) {
 	if n := y.places.Add(1); n > y.most {
 		y.t.Errorf("I1: %d places taken of at most %d", n, y.most)
 	}
-	start := time.Now()
+	// When ctx has ended, by MakeTimeout or a Reset, the pool soon gives the make up.
+	inTime := context.AfterFunc(ctx, func() { y.places.Add(-1) })
 	p := &part{n: y.makes.Add(1)}
 	ok := false
 	defer func() {
-		if !ok && !p.late {
+		if p.late = !inTime(); !ok && !p.late {
 			y.places.Add(-1)
 		}
 	}()
@@ -72,14 +73,8 @@ func (y *yard) make(ctx context.Context) (*part, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case chance < 64: // deaf: the pool gives it up before it returns
+		<-ctx.Done()
 		time.Sleep(y.patience)
-		p.late = true
-		y.places.Add(-1)
-		time.Sleep(y.patience)
-	}
-	if !p.late && time.Since(start) > y.patience {
-		p.late = true // this machine is slow; the pool may have given up
-		y.places.Add(-1)
 	}
 	y.mu.Lock()
 	y.parts = append(y.parts, p)

@@ -144,6 +144,11 @@ func (w *world) canceled() (n int) {
 			n++
 		}
 	}
+	for _, v := range w.things {
+		if !v.from.cut.IsZero() && v.failing(w) {
+			n++
+		}
+	}
 	return n
 }
 
@@ -160,6 +165,11 @@ func (w *world) cutOff(awaited bool) {
 			m.cut = now
 		case cause == nil && m.gen < w.gen && !spare && !w.closed:
 			w.err("make %d goes on after a Reset", m.n)
+		}
+	}
+	for _, v := range w.things {
+		if m := v.from; v.failing(w) && context.Cause(m.ctx) == resource.ErrReset && m.cut.IsZero() {
+			m.cut = now
 		}
 	}
 }
@@ -326,15 +336,7 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 		v.late, v.since = timeout || w.givenUp(m), now
 		w.things = append(w.things, v)
 		if !v.late {
-			w.streak = 0
-			if m.cut.IsZero() {
-				w.slow = false
-				if w.longest == 0 || took < w.shortest {
-					w.shortest = took
-				}
-				w.longest = max(w.longest, took)
-			}
-			return
+			return // Watch decides
 		}
 		if timeout && !w.givenUp(m) {
 			v.fails = resource.ErrMakeTimeout
@@ -355,6 +357,19 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 		err = resource.ErrMakeTimeout
 	}
 	w.fail(m, err)
+}
+
+// succeed notes that m has succeeded. World.mu is held.
+func (w *world) succeed(m *making) {
+	w.streak = 0
+	if !m.cut.IsZero() {
+		return
+	}
+	took := time.Since(m.began)
+	if w.slow = false; w.longest == 0 || took < w.shortest {
+		w.shortest = took
+	}
+	w.longest = max(w.longest, took)
 }
 
 // fail notes that m has failed with err, as the pool sees it now. World.mu is
