@@ -189,9 +189,9 @@ func TestMinRemaining_NotPassedOverForEver(t *testing.T) {
 	})
 }
 
-// A MinRemaining below zero asks for nothing, and the largest one for more than
-// anything has; neither is mistaken for something else.
-func TestMinRemaining_Extremes(t *testing.T) {
+// A MinRemaining below zero asks for nothing, and is not taken for a Fresh caller
+// whom something used serves.
+func TestMinRemaining_Negative(t *testing.T) {
 	for name, min := range map[string]time.Duration{"negative": -1, "least": math.MinInt64} {
 		t.Run(name, func(t *testing.T) {
 			script(t, 2, func(h *harness) { h.cfg.Eviction = olderThan(time.Hour) }, func(h *harness) {
@@ -210,21 +210,4 @@ func TestMinRemaining_Extremes(t *testing.T) {
 			})
 		})
 	}
-	t.Run("largest", func(t *testing.T) {
-		script(t, 2, nil, func(h *harness) {
-			ls, _ := h.lendN(2)
-			a, b := ls[0], ls[1]
-			w := h.acquireWith(resource.Request{MinRemaining: math.MaxInt64})
-			h.wantWaiting(w)
-			a.Release()
-			w.wantLease().Release()
-			b.Release()
-			all := h.p.AcquireAllIdle()
-			first := h.acquireWith(resource.Request{MinRemaining: math.MaxInt64})
-			h.wantWaiting(first)
-			all[0].ReleaseUnused()
-			first.wantLease().Release()
-			all[1].ReleaseUnused()
-		})
-	})
 }
