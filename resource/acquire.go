@@ -54,8 +54,9 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	// Done is asked for before the caller waits: it may be a method of the
 	// caller's own, and panic.
 	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
+	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within what reach can say
 	if p.cfg.Eviction != nil {
-		s.min = r.MinRemaining
+		s.min = s.r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {
 		s.deadline = max(1, d.Sub(p.base))

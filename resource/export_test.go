@@ -44,3 +44,13 @@ func (p *Pool[T]) Wear(leases int64) {
 		}
 	}
 }
+
+// ReleaseHalf does the first half of a Release on a seat, which began before
+// anybody waited. The result does the rest.
+func (l Lease[T]) ReleaseHalf() (rest func()) {
+	p := l.e.pool
+	if !l.e.word.Return(l.n, p.tick.Load()) {
+		panic("the resource has no seat")
+	}
+	return func() { p.pauseFor(p.settle(l.e)) }
+}

@@ -180,3 +180,21 @@ func TestI7_TwoOnOneReal(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A resource that is released to a seat while a caller comes to wait, and that is
+// moved to the shelf before its releaser has looked, still goes to the caller.
+func TestI7_SeatClearedDuringRelease(t *testing.T) {
+	script(t, 1, nil, func(h *harness) {
+		h.stock(1)
+		h.lend().Release()
+		l := h.lend()
+		c := h.acquire()
+		h.wantWaiting(c)
+		rest := l.ReleaseHalf()
+		if ls := h.p.AcquireAllIdle(); len(ls) > 0 {
+			t.Errorf("%d lent past a caller that waits", len(ls))
+		}
+		rest()
+		c.wantLease().Release()
+	})
+}

@@ -237,13 +237,16 @@ func (p *Pool[T]) prove(e *entry[T]) {
 }
 
 // settle takes e, just left on its seat, to those who wait, and returns for what
-// its releaser then pauses; nil: for nothing.
+// its releaser then pauses; nil: for nothing. If a goroutine that does not serve
+// waiters, such as a sweep, has moved e to the shelf meanwhile, settle serves them.
 func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
 	p.startClock()
 	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
 		p.returned++
 		p.put(e, true)
+	} else {
+		p.dispatch()
 	}
 	b := p.takePause()
 	p.unlock()

@@ -188,3 +188,26 @@ func TestMinRemaining_NotPassedOverForEver(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A MinRemaining below zero asks for nothing, and is not taken for a Fresh caller
+// whom something used serves.
+func TestMinRemaining_Negative(t *testing.T) {
+	for name, min := range map[string]time.Duration{"negative": -1, "least": math.MinInt64} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 2, func(h *harness) { h.cfg.Eviction = olderThan(time.Hour) }, func(h *harness) {
+				ls, _ := h.lendN(2)
+				ls[0].Release()
+				fresh := h.acquireWith(resource.Request{Fresh: true, MinRemaining: min})
+				h.wantWaiting(fresh)
+				made := h.wantMake() // in the stead of the idle one
+				other := h.acquireWith(resource.Request{MinRemaining: min})
+				ls[1].Release()
+				other.wantLease().Release()
+				made.finish()
+				if l := fresh.wantLease(); l.Info().Leases != 1 {
+					t.Errorf("a Fresh caller got what had %d leases", l.Info().Leases)
+				}
+			})
+		})
+	}
+}
