@@ -263,3 +263,20 @@ func TestMakeFailed_CauseIsKept(t *testing.T) {
 		}
 	})
 }
+
+// A make that follows a failed one for the same waiter has that caller's values
+// too.
+func TestMakeContext_ValuesOfARetry(t *testing.T) {
+	type key struct{}
+	script(t, 2, nil, func(h *harness) {
+		h.lend()
+		c := h.acquireCtx(context.WithValue(context.Background(), key{}, 7), resource.Request{})
+		h.wantMake().fail(errDown)
+		h.wantWaiting(c)
+		m := h.wantMakeWithin(time.Second)
+		if m.ctx.Value(key{}) != 7 {
+			t.Error("the second make does not see its caller's values")
+		}
+		c.wantItem(m.finish())
+	})
+}

@@ -358,13 +358,14 @@ func (q *waitQueue[T]) unask(w *waiter[T]) {
 }
 
 // asker returns the context of the first waiter for whom no make was begun yet,
-// and notes that one is; nil if there is none.
+// and notes that one is; else that of the first waiter; nil if none waits.
 func (q *waitQueue[T]) asker() context.Context {
 	w := q.unaskedFront
-	if w == nil {
+	if w != nil {
+		q.unask(w)
+	} else if w = q.front(); w == nil {
 		return nil
 	}
-	q.unask(w)
 	return w.ctx
 }
 

@@ -45,7 +45,7 @@ func run(w io.Writer) (err error) {
 
 		Admission: policy.Named("tenants", tenants),
 		Eviction:  policy.AnyOf(release, policy.MaxAge(time.Hour, 0.1)), // one's own beside a ready-made one
-		Health:    ping{after: 50 * time.Millisecond},
+		Health:    ping{after: 300 * time.Millisecond},
 	})
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func run(w io.Writer) (err error) {
 	// 3. The server drops an idle connection without a word to the pool. The
 	// check finds it before it is lent.
 	server.DropAll()
-	time.Sleep(100 * time.Millisecond) // idle for long enough to be checked
+	time.Sleep(500 * time.Millisecond) // idle for long enough to be checked; idle times are to 100 ms
 	err = pool.Do(ctx, func(ctx context.Context, c *conn) error {
 		reply, err := c.ask(ctx, "and you?")
 		fmt.Fprintf(w, "health: the next lease after the server dropped all: %q, %v\n", reply, err)
