@@ -265,7 +265,7 @@ func (p *Pool[T]) takeIdle(r *Request, seat int) *entry[T] {
 // and one who asked for r can; nil if there is no such thing. The pool is
 // locked.
 func (p *Pool[T]) leftOver(r *Request) *entry[T] {
-	if !p.choosy() || p.ordered && p.matches() {
+	if !p.choosy() || p.matches() {
 		return nil
 	}
 	e := p.shelf.first(p.cfg.Order, r)

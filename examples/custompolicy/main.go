@@ -97,6 +97,9 @@ func run(w io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(w, "eviction: the next lease has a connection made after the release: %t\n", release.current(l.Info()))
+	if _, err := l.Value().ask(ctx, "hello"); err != nil { // so the server has accepted it
+		return err
+	}
 	l.Release()
 
 	// 3. The server drops an idle connection without a word to the pool. The
