@@ -13,13 +13,15 @@ type lender interface {
 	TryAcquire() (resource.Lease[*link], bool)
 }
 
-// freshTries is how many connections that nobody has used before a caller may
-// see die in the instant it is lent them.
+// freshTries is how many connections that no caller has used before may die in
+// the instant in which a caller is lent them: the first, and others that were
+// dialled after its death.
 const freshTries = 3
 
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
-	for tries := 0; ; {
+	died := int64(0) // when the first that no caller had used did
+	for tries := 1; ; {
 		lease, err := from.AcquireWith(ctx, r)
 		if err != nil {
 			return nil, err
@@ -32,11 +34,14 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 		if ctx.Err() != nil {
 			continue // the pool says it best
 		}
-		// It died in the instant it was lent. So may others that have been used
-		// before, but each only once; that those do that nobody has used yet,
-		// one that was dialled ahead and one that was dialled for this caller,
-		// is news for the caller.
-		if l.lent == 1 {
+		// It died in the instant it was lent. So may others that existed then,
+		// when the server has gone, but each only once. That one does which was
+		// dialled afterwards is news for the caller.
+		switch {
+		case l.lent > 1:
+		case died == 0:
+			died = l.hub.clock.now()
+		case l.dialed > died:
 			if tries++; tries == freshTries {
 				return nil, err
 			}

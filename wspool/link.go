@@ -29,6 +29,8 @@ type link struct {
 	hub  *hub
 	tie  *tie // to the gate of dials
 
+	dialed int64 // when, on the hub's clock
+
 	readTurn  chan struct{} // holds a token while a lease reads
 	writeTurn chan struct{} // holds a token while a message is written
 	ready     chan struct{} // holds a token when the reading or pending has changed
@@ -75,7 +77,7 @@ type incoming struct {
 
 func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 	l := &link{
-		ws: ws, tap: t, wire: t.wire, hub: h, tie: to,
+		ws: ws, tap: t, wire: t.wire, hub: h, tie: to, dialed: h.clock.now(),
 		care:      care{spread: rand.Float64()},
 		readTurn:  make(chan struct{}, 1),
 		writeTurn: make(chan struct{}, 1),
