@@ -249,7 +249,7 @@ func (x *mixture) caller(pool func() *resource.Pool[*token], n int) {
 	for range n {
 		mayEnd(func() { x.acquire(pool()) })
 		if x.roll(4) == 0 {
-			time.Sleep(x.some(5))
+			time.Sleep(x.some(5)) // a random working time, as the next two
 		}
 	}
 }

@@ -39,7 +39,7 @@ func run(w io.Writer) (err error) {
 		return err
 	}
 	defer func() {
-		// Bounded: behind a lease that nobody ends Close would wait for ever.
+		// Bounded: Close would wait for ever behind a lease that has leaked.
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		err = errors.Join(err, one.pool.Close(ctx))

@@ -19,9 +19,9 @@ import "sync/atomic"
 
 // The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
 // flags. The lease number says both which lease this is and how many there have
-// been, as long as whoever uses the word gives up the resource once it is
-// [Word.Spent]. The tick is when it was last
-// taken, lent, returned or seated, modulo 2^24 ticks.
+// been, provided that the pool retires the resource once its word is
+// [Word.Spent]. The tick is when it was last taken, lent, returned or seated,
+// modulo 2^24 ticks.
 const (
 	leased uint64 = 1 << iota
 	open

@@ -55,7 +55,7 @@ type failure struct {
 	at  time.Time
 	err error // what a caller's error must match
 
-	silent bool // canceled by Reset or ended after Close: nobody may be told
+	silent bool // canceled by Reset or ended after Close: no caller may be told
 	leased int  // how many were leased then
 	coming int  // how many other makes ran or waited for a permit
 }

@@ -131,7 +131,7 @@ func quantile(sorted []time.Duration, share float64) time.Duration {
 	return sorted[int(share*float64(len(sorted)-1))]
 }
 
-// serveEcho sends back what comes, on each connection that l accepts.
+// serveEcho sends back what it reads, on each connection that l accepts.
 func serveEcho(l net.Listener) {
 	for {
 		c, err := l.Accept()
