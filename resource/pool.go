@@ -249,7 +249,6 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
-// TryAcquire lends an idle resource if there is one and nobody waits. It never
 // waits for one. If it finds none a make begins in the background, where there is
 // room, unless one is on its way already: so that a later call may find it. The
 // Admission is asked with [Request.NoWait], the Eviction as ever; a Health check

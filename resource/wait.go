@@ -30,7 +30,11 @@ func (p *Pool[T]) freeWaiter(w *waiter[T]) {
 		w.ctx, w.lease, w.err, w.next = nil, Lease[T]{}, nil, nil
 		return
 	}
-	*w = waiter[T]{ready: w.ready, node: w.node, Waiter: Waiter{owner: w.owner}}
+	// Field by field, since the assignment of a whole zero waiter would copy it
+	// twice. newWaiter sets the other fields, or they were reset when w left the
+	// queue.
+	w.Request, w.ctx, w.next, w.lease, w.err = Request{}, nil, nil, Lease[T]{}, nil
+	w.verified, w.idle, w.passed, w.rejected, w.seen = false, 0, 0, false, 0
 	p.spareWaiters.Put(w)
 }
 

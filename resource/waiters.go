@@ -203,7 +203,16 @@ var everyone = reach{everything, everything}
 func (q *waitQueue[T]) active() int { return q.n - q.late.n }
 
 // fresh is how many of the active ask for Fresh.
-func (q *waitQueue[T]) fresh() int { return q.line.fresh.Len() + q.given.fresh.Len() }
+func (q *waitQueue[T]) fresh() int {
+	if q.uniform() {
+		return 0
+	}
+	return q.line.fresh.Len() + q.given.fresh.Len()
+}
+
+// uniform reports whether every waiter is in line.plain, which is the usual case:
+// then the trees, given and late are empty.
+func (q *waitQueue[T]) uniform() bool { return q.line.plain.n == q.n }
 
 // needs are the least MinRemaining that is asked for, by those that ask for
 // Fresh and by the others; everything: none of them waits.
@@ -229,6 +238,9 @@ func (n needs) servedBy(r reach) bool { return n.used < r.used || n.fresh < r.un
 
 // front returns the waiter that came first; nil if none is active.
 func (q *waitQueue[T]) front() *waiter[T] {
+	if q.uniform() {
+		return q.line.plain.front
+	}
 	w, given := q.line.first(everyone), q.given.first(everyone)
 	if w == nil || given != nil && given.turn < w.turn {
 		return given
@@ -296,6 +308,11 @@ func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
 // expired; nil if there is none. It moves those that have expired out of the
 // way, a bounded number: more reports whether it is to be called again.
 func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more bool) {
+	if q.uniform() && r.used > 0 {
+		if w := q.line.plain.front; w == nil || !w.expired(now) {
+			return w, false
+		}
+	}
 	for range maxPerHold {
 		w := q.line.first(r)
 		if w == nil || !w.expired(now) {

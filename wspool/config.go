@@ -166,7 +166,7 @@ type Config struct {
 
 	// The rest is as in [resource.Config], zero values included.
 
-	SweepInterval time.Duration       // how often idle connections are held against Eviction and MinIdle, at least resource.MinSweepInterval, at least resource.MinSweepInterval
+	SweepInterval time.Duration       // how often idle connections are held against Eviction and MinIdle, at least resource.MinSweepInterval
 	Order         resource.Order      // which idle connection is lent
 	Queue         resource.Queue      // in what order callers wait
 	Outage        resource.OutageMode // what callers get while dials keep failing
