@@ -11,10 +11,7 @@ import (
 // caller's seat.
 func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], error) {
 	if ctx.Err() != nil {
-		p.mu.Lock()
-		p.n.canceled++
-		p.mu.Unlock()
-		return Lease[T]{}, p.failure(ctxError(ctx), 0)
+		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
 	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
 		return p.timed(ctx, r, seat)
@@ -154,7 +151,7 @@ func (p *Pool[T]) tooLate(s *search[T]) error {
 	case s.ctx.Err() != nil:
 		return p.gaveUp(s)
 	case p.ctx.Err() != nil:
-		return p.failure(ErrClosed, p.waitedFor(s))
+		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
 	}
 	return nil
 }
@@ -173,7 +170,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 	p.startClock()
 	if p.closed {
 		p.unlock()
-		return p.failure(ErrClosed, p.waitedFor(s))
+		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
 	}
 	if p.waiters.mayPass(s.turn) {
 		if s.min > 0 {
@@ -201,11 +198,11 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	if s.r.NoWait {
 		p.miss()
 		p.unlock()
-		return p.failure(ErrNoneIdle, p.waitedFor(s))
+		return p.failure(ReasonNoneIdle, ErrNoneIdle, p.waitedFor(s))
 	}
 	if p.closed {
 		p.unlock()
-		return p.failure(ErrClosed, p.waitedFor(s))
+		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
 	}
 	now := p.since()
 	if p.hopeless(&s.r, now) {
@@ -313,20 +310,15 @@ func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err erro
 	return nil, err
 }
 
-// refused counts and reports that the Admission turned a caller away.
+// refused reports that the Admission turned a caller away, and makes its error.
 func (p *Pool[T]) refused(ctx context.Context, err error) error {
-	rejected := p.is(err, ErrRejected)
-	p.lock()
-	if rejected {
-		p.n.rejected++
-	} else {
-		p.n.canceled++
+	if !p.is(err, ErrRejected) {
+		return p.failure(ReasonCanceled, err, 0)
 	}
-	p.unlock()
-	if f := p.cfg.Trace.Rejected; rejected && f != nil {
+	if f := p.cfg.Trace.Rejected; f != nil {
 		_ = p.guard("Trace", func() { f(ctx, err) })
 	}
-	return p.failure(err, 0)
+	return p.failure(ReasonAdmission, err, 0)
 }
 
 // ctxError is why ctx ended: its Err, and its cause if that says more.

@@ -14,8 +14,12 @@ import (
 var (
 	// ErrClosed: the pool is closed, or was while the caller waited.
 	ErrClosed = errors.New("resource: pool is closed")
-	// ErrRejected: an Admission refused. A [*Rejection] in the chain tells more.
+	// ErrRejected: a policy refused. A [*Rejection] in the chain tells more. It
+	// was the creation of a resource that was refused, not the caller, if
+	// ErrMakeRefused matches too; [AcquireError.Reason] tells the four apart.
 	ErrRejected = errors.New("resource: rejected")
+	// ErrMakeRefused: [Config.MakeGate] or [Config.Quota] refused a creation.
+	ErrMakeRefused = errors.New("resource: creation refused")
 	// ErrNoneIdle: nothing idle, and the request did not want to wait.
 	ErrNoneIdle = errors.New("resource: none idle")
 	// ErrOutage: makes keep failing and nothing leased could come back.
@@ -70,10 +74,11 @@ var errNotReturned = errors.New("resource: the function in Do did not return")
 
 // AcquireError says why no resource was lent and how the pool was just then.
 // Unwrap leads to Err, so errors.Is finds context.DeadlineExceeded,
-// context.Canceled, [ErrClosed], [ErrRejected], [ErrOutage], [ErrNoneIdle] or
-// what Make returned.
+// context.Canceled, [ErrClosed], [ErrRejected], [ErrMakeRefused], [ErrOutage],
+// [ErrNoneIdle] or what Make returned.
 type AcquireError struct {
 	Err        error         // why
+	Reason     Reason        // the same as one of a fixed set; what Stats counts
 	Waited     time.Duration // how long the caller had waited
 	RetryAfter time.Duration // when it is worth asking again; 0: not known
 	Load       Load          // how the pool was
@@ -105,10 +110,10 @@ func (e *AcquireError) Format(f fmt.State, verb rune) {
 	})
 }
 
-// LogValue is a group: the text, how long the caller had waited, when it is worth
+// LogValue is a group: the text, the reason, how long the caller had waited, when it is worth
 // asking again if that is known, and how the pool was.
 func (e *AcquireError) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String("text", e.Error()), slog.Duration("waited", e.Waited)}
+	attrs := []slog.Attr{slog.String("text", e.Error()), slog.String("reason", e.Reason.String()), slog.Duration("waited", e.Waited)}
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
 	}

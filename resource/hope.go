@@ -18,7 +18,7 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 	if retry == 0 { // the prober is at it
 		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
 	}
-	return p.failureLocked(err, waited, retry)
+	return p.failureLocked(ReasonOutage, err, waited, retry)
 }
 
 // inVain reports whether a caller who asks for r would wait until that deadline
@@ -32,12 +32,11 @@ func (p *Pool[T]) inVain(r *Request, deadline, now time.Duration) bool {
 // turnAway makes the error of a caller who would wait in vain. The pool is
 // locked; turnAway unlocks it.
 func (p *Pool[T]) turnAway(s *search[T], now time.Duration) error {
-	p.n.rejected++
 	waited := time.Duration(0)
 	if s.waited {
 		waited = now - s.start
 	}
-	err := p.failureLocked(p.maker.barredBy, waited, p.maker.barred-now)
+	err := p.failureLocked(refusalReason(p.maker.barredBy), p.maker.barredBy, waited, p.maker.barred-now)
 	p.unlock()
 	if f := p.cfg.Trace.Rejected; f != nil {
 		_ = p.guard("Trace", func() { f(s.ctx, err) })
@@ -76,8 +75,8 @@ func (p *Pool[T]) dismiss(now time.Duration) {
 			p.waiters.untime(w) // it hears so from its context
 			continue
 		}
-		p.reject(w)
-		p.refuse(w, p.failureLocked(k.barredBy, now-w.Since, k.barred-now), now)
+		w.rejected = true
+		p.refuse(w, p.failureLocked(refusalReason(k.barredBy), k.barredBy, now-w.Since, k.barred-now), now)
 	}
 }
 
@@ -98,7 +97,7 @@ func (p *Pool[T]) refuseOn() {
 			if w == nil {
 				return
 			}
-			p.refuse(w, p.failureLocked(ErrClosed, max(1, now-w.Since), 0), now) // a Keyed tells by Waited who waited
+			p.refuse(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now) // a Keyed tells by Waited who waited
 			continue
 		}
 		w := p.waiters.refusable(!p.nothingOut())
@@ -106,8 +105,8 @@ func (p *Pool[T]) refuseOn() {
 			p.refusing = refusal{}
 			return
 		}
-		p.reject(w)
-		p.refuse(w, p.failureLocked(p.refusing.err, now-w.Since, 0), now)
+		w.rejected = true
+		p.refuse(w, p.failureLocked(refusalReason(p.refusing.err), p.refusing.err, now-w.Since, 0), now)
 	}
 	p.more = true
 }

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -95,17 +96,26 @@ func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) 
 
 // Acquire lends a resource of that key, as [Pool.Acquire] does, which says what
 // it waits for and how it fails. It fails besides with [ErrBadKey] and with what
-// [KeyedConfig.Config] returned.
+// [KeyedConfig.Config] returned; these are not counted in Stats, since there is
+// no pool.
 func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
 		if err != nil {
+			k.countClosed(err)
 			return Lease[T]{}, err
 		}
-		l, err := p.Acquire(ctx)
+		l, err := p.acquireUncounted(ctx, Request{})
 		if err == nil || !k.again(p, err) {
-			return l, err
+			return p.lent(ctx, l, err)
 		}
+	}
+}
+
+// countClosed counts an acquire that finds the Keyed closed.
+func (k *Keyed[K, T]) countClosed(err error) {
+	if errors.Is(err, ErrClosed) {
+		k.common.closedFailures.Add(1)
 	}
 }
 
@@ -114,11 +124,12 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 	for {
 		p, err := k.Pool(key)
 		if err != nil {
+			k.countClosed(err)
 			return Lease[T]{}, err
 		}
-		l, err := p.AcquireWith(ctx, r)
+		l, err := p.acquireUncounted(ctx, r)
 		if err == nil || !k.again(p, err) {
-			return l, err
+			return p.lent(ctx, l, err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (k *Keyed[K, T]) fill(s *slot[K, T]) {
 		}
 	}()
 	if began = k.begin(); !began {
-		s.err = &AcquireError{Err: ErrClosed}
+		s.err = &AcquireError{Err: ErrClosed, Reason: ReasonClosed}
 		return
 	}
 	cfg, err := k.configure(s.key)

@@ -42,6 +42,7 @@ func (k *Keyed[K, T]) Stats() KeyedStats {
 			s.LastMake = one.LastMake
 		}
 	}
+	s.Failures.Closed += k.common.closedFailures.Load()
 	s.Max, _, s.GaveWay = k.common.budget.Levels()
 	return s
 }
@@ -74,6 +75,7 @@ func (s *Stats) add(o Stats) {
 	s.Withdrawn += o.Withdrawn
 	s.Canceled += o.Canceled
 	s.Rejected += o.Rejected
+	s.Failures.add(o.Failures)
 	s.Made += o.Made
 	s.MakeTime += o.MakeTime
 	s.Failed += o.Failed

@@ -116,7 +116,7 @@ func (p *Pool[T]) tellOne(err error) {
 	}
 	waited := p.since() - w.Since
 	p.depart(w, p.since())
-	w.err = p.failureLocked(err, waited, 0)
+	w.err = p.failureLocked(ReasonMakeFailed, err, waited, 0)
 	p.wake(w)
 }
 

@@ -132,7 +132,7 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 	ctx, cancel := context.WithCancel(m.asker)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	ask := func(a Admission, where string) (done Done, err error) {
+	ask := func(a Admission, where string, seam Reason) (done Done, err error) {
 		if a == nil {
 			return nil, nil
 		}
@@ -141,14 +141,17 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 			done, err = a.Admit(ctx, Request{})
 			done, err = p.verdict(ctx, where, done, err) // may call methods of err
 		}); broke != nil {
-			return nil, &Rejection{Policy: where, Err: broke}
+			err = &Rejection{Policy: where, Err: broke}
 		}
-		return done, err
+		if err != nil {
+			return nil, &makeRefusal{seam, err}
+		}
+		return done, nil
 	}
-	if m.quota, err = ask(p.cfg.Quota, "Quota"); err != nil {
+	if m.quota, err = ask(p.cfg.Quota, "Quota", ReasonQuota); err != nil {
 		return nil, err
 	}
-	if gate, err = ask(p.cfg.MakeGate, "MakeGate"); err != nil {
+	if gate, err = ask(p.cfg.MakeGate, "MakeGate", ReasonMakeGate); err != nil {
 		p.releaseQuota(m, Outcome{})
 	}
 	return gate, err

@@ -30,7 +30,7 @@ type mixture struct {
 	made   atomic.Int64
 	gone   atomic.Int64
 	jacked atomic.Int64
-	misses atomic.Int64
+	misses atomic.Int64 // acquires that returned an error, and TryAcquires that returned false
 	permit [3]*ledger
 }
 
@@ -349,6 +349,8 @@ func (x *mixture) meddle(pool func() *resource.Pool[*token], max int) {
 			case 5:
 				if l, ok := p.TryAcquire(); ok {
 					x.use(p, l, false)
+				} else {
+					x.misses.Add(1)
 				}
 			default:
 				s := p.Stats()
@@ -402,14 +404,19 @@ func (x *mixture) run(pools func() *resource.Pool[*token], each []*resource.Pool
 			x.t.Errorf("permits of kind %d: %v", i, err)
 		}
 	}
+	failures := int64(0)
 	for _, p := range each {
 		s := p.Stats()
+		failures += s.Failures.Total()
 		if err := unbalanced(s); err != nil {
 			x.t.Error(err)
 		}
 		if s.Load != (resource.Load{Max: s.Max}) || s.Waited != s.WaitsServed+s.WaitsFailed {
 			x.t.Errorf("after Close: %v; waited %d, served %d", s, s.Waited, s.WaitsServed)
 		}
+	}
+	if n := x.misses.Load(); failures != n {
+		x.t.Errorf("%d acquires failed, but Stats has %d", n, failures)
 	}
 }
 
@@ -420,6 +427,7 @@ func (x *mixture) rest(p *resource.Pool[*token]) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		l, err := p.Acquire(ctx)
 		for err != nil && ctx.Err() == nil { // an outage may not be over
+			x.misses.Add(1)
 			time.Sleep(x.unit)
 			l, err = p.Acquire(ctx)
 		}

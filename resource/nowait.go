@@ -26,7 +26,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 	}
 	if now >= s.until || !p.mayCheckNoWait(now) {
 		p.untouch(s, l, 0)
-		return false, p.failure(ErrNoneIdle, 0)
+		return false, p.failure(ReasonNoneIdle, ErrNoneIdle, 0)
 	}
 	w := &noWaitCheck[T]{seat: s.seat, done: make(chan struct{})}
 	e := p.takeBack(l)
@@ -54,7 +54,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 	case s.ctx.Err() != nil:
 		return false, p.gaveUp(s)
 	default:
-		return false, p.failure(ErrNoneIdle, 0)
+		return false, p.failure(ReasonNoneIdle, ErrNoneIdle, 0)
 	}
 }
 

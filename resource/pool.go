@@ -154,11 +154,13 @@ type Pool[T any] struct {
 	acquired int64 // without those on a seat since they got it
 	returned int64 // leases ended through mu
 	n        counters
+
+	failures [reasons]atomic.Int64 // acquires that returned an error, by Reason; counted without the lock
 }
 
 // counters are the parts of Stats that only add up.
 type counters struct {
-	waited, canceled, rejected        int64
+	waited                            int64
 	makeTime                          time.Duration
 	made, failed, refused, withdrawn  int64
 	begun                             MakesBegun
@@ -234,11 +236,24 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 			return l, nil
 		}
 	}
-	return p.acquire(ctx, &Request{}, seat)
+	l, err := p.acquire(ctx, &Request{}, seat)
+	return p.lent(ctx, l, err)
 }
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
+	seat := p.mySeat()
+	if p.plain && !r.Fresh && ctx.Err() == nil {
+		if l, _, ok := p.hit(seat); ok {
+			return l, nil
+		}
+	}
+	l, err := p.acquire(ctx, &r, seat)
+	return p.lent(ctx, l, err)
+}
+
+// acquireUncounted is AcquireWith for a Keyed, which may try again.
+func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
 	seat := p.mySeat()
 	if p.plain && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(seat); ok {
@@ -266,7 +281,11 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		p.lock()
 		defer p.unlock()
 		p.startClock()
-		if p.waiters.n == 0 && !p.closed {
+		if p.closed {
+			p.countFailure(ReasonClosed)
+			return Lease[T]{}, false
+		}
+		if p.waiters.n == 0 {
 			if e := p.takeIdle(nil, seat); e != nil {
 				idle := p.tick.Load() - e.since
 				l := p.lend(e, seat)
@@ -275,9 +294,13 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 			}
 		}
 		p.miss()
+		p.countFailure(ReasonNoneIdle)
 		return Lease[T]{}, false
 	}
 	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
+	if err != nil {
+		p.countFailure(reasonOf(err))
+	}
 	return l, err == nil
 }
 

@@ -147,8 +147,8 @@ func (p *Pool[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
 			p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
 		}
 	case refuse != nil:
-		p.reject(w)
-		p.refuse(w, p.failureLocked(refuse, now-w.Since, refuse.RetryAfter), now)
+		w.rejected = true
+		p.refuse(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
 	default:
 		p.waiters.give(w)
 		p.serveGiven(now)

@@ -14,6 +14,8 @@ type shared[T any] struct {
 	budget  *budget.Budget
 	ids     atomic.Uint64
 	drained func(p *Pool[T]) // runs when a pool is closed and empty
+
+	closedFailures atomic.Int64 // acquires of any key that failed with ReasonClosed
 }
 
 // A pool holds a place of the budget for each of its live. It takes the place

@@ -66,8 +66,13 @@ type Stats struct {
 
 	Acquired int64 // leases begun, those included that a policy ended before the caller saw them
 	Released int64 // leases ended, in whatever way
-	Canceled int64 // acquires that ended with the caller's context
-	Rejected int64 // acquires that a policy refused
+	// Failures counts the acquires that returned an error, by why. So, whenever no
+	// acquire is under way, calls of the acquires = leases that callers got +
+	// Failures.Total() + acquires whose goroutine a policy ended. In a [Keyed] the
+	// acquires that find it closed are counted for all keys together.
+	Failures AcquireFailures
+	Canceled int64 // Failures.Canceled: acquires that ended with the caller's context
+	Rejected int64 // Failures.Rejected(): acquires that a policy refused
 
 	// AcquireTime is how long the acquires that got a lease took, summed. What
 	// they waited is measured for each. The rest, which is nanoseconds where no
@@ -136,7 +141,7 @@ func (s Stats) String() string {
 	}{
 		{"acquired", s.Acquired}, {"released", s.Released}, {"waited", s.Waited},
 		{"failed to get one", s.WaitsFailed}, {"canceled", s.Canceled},
-		{"rejected", s.Rejected}, {"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
+		{"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
 		{"withdrawn", s.Withdrawn},
 		{"destroyed", s.Destroyed}, {"hijacked", s.Hijacked}, {"evicted", s.Evicted},
 		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed},
@@ -144,6 +149,11 @@ func (s Stats) String() string {
 	} {
 		if c.n != 0 {
 			b = fmt.Appendf(b, "; %d %s", c.n, c.name)
+		}
+	}
+	for r, n := range s.Failures.All() {
+		if n != 0 && r != ReasonCanceled {
+			b = fmt.Appendf(b, "; %d acquires failed: %v", n, r)
 		}
 	}
 	if s.Outage {
@@ -167,8 +177,7 @@ func (p *Pool[T]) stats() Stats {
 		Load:      load,
 		Acquired:  p.acquired + begun,
 		Waited:    p.n.waited,
-		Canceled:  p.n.canceled,
-		Rejected:  p.n.rejected,
+		Failures:  p.failuresSoFar(),
 		Made:      p.n.made,
 		MakeTime:  p.n.makeTime,
 		Failed:    p.n.failed,
@@ -187,6 +196,7 @@ func (p *Pool[T]) stats() Stats {
 		LastMake: p.maker.last,
 		Panics:   p.panics.Load(),
 	}
+	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
 	s.Released = s.Acquired - int64(s.Leased)
 	p.waits.tell(&s)
 	s.AcquireTime = s.WaitsServedTime + p.timing.sum

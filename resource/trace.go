@@ -16,6 +16,11 @@ type Trace struct {
 	// Waited is called when an acquire that had to wait has ended. ctx is the
 	// caller's.
 	Waited func(ctx context.Context, e WaitEvent)
+	// Failed is called when an acquire returns an error, once for each and before
+	// it returns, for whatever reason. ctx is the caller's, and e must not be
+	// changed. A TryAcquire that finds nothing is counted in [Stats.Failures] and
+	// not reported.
+	Failed func(ctx context.Context, e *AcquireError)
 	// Rejected is called when an Admission or a Queue refused a caller.
 	Rejected func(ctx context.Context, err error)
 	// Made is called when a make has ended. ctx has the values of the caller

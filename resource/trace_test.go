@@ -223,6 +223,7 @@ func TestStats_Counts(t *testing.T) {
 			WaitsFailed: 1, WaitsFailedTime: time.Second,
 			Begun: resource.MakesBegun{Callers: 3},
 			Made:  2, MakeTime: time.Second, Failed: 1, Destroyed: 1, Hijacked: 1,
+			Failures: resource.AcquireFailures{Canceled: 1},
 		}
 		if got != want {
 			t.Errorf("Stats are\n%+v, want\n%+v", got, want)

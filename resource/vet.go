@@ -90,7 +90,7 @@ func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64)
 	p.grow()
 	p.unlock()
 	if fresh && p.cfg.Outage == FailFast {
-		return p.failure(cause, p.waitedFor(s))
+		return p.failure(ReasonMakeFailed, cause, p.waitedFor(s))
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	p.put(e, false)
 	p.unlock()
 	if fresh {
-		return p.failure(fmt.Errorf("a new one would not last as long as asked: %w", cause), p.waitedFor(s))
+		return p.failure(ReasonNearEnd, fmt.Errorf("a new one would not last as long as asked: %w", cause), p.waitedFor(s))
 	}
 	return nil
 }

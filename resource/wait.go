@@ -76,12 +76,9 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	return nil
 }
 
-// gaveUp counts an acquire that ends with its context, and makes its error.
+// gaveUp makes the error of an acquire that ends with its context.
 func (p *Pool[T]) gaveUp(s *search[T]) error {
-	p.mu.Lock()
-	p.n.canceled++
-	p.mu.Unlock()
-	return p.failure(ctxError(s.ctx), p.waitedFor(s))
+	return p.failure(ReasonCanceled, ctxError(s.ctx), p.waitedFor(s))
 }
 
 func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
@@ -138,12 +135,6 @@ func (p *Pool[T]) wake(w *waiter[T]) {
 	w.next, p.woken = p.woken, w
 }
 
-// reject notes that it is a policy that refuses w. The pool is locked.
-func (p *Pool[T]) reject(w *waiter[T]) {
-	p.n.rejected++
-	w.rejected = true
-}
-
 // nextFor returns the waiter to get e; nil if none waits that can use it. The
 // pool is locked, and has no Queue.
 func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
@@ -181,11 +172,11 @@ func (p *Pool[T]) serve() {
 }
 
 // failure makes the error of an acquire.
-func (p *Pool[T]) failure(err error, waited time.Duration) error {
+func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error {
 	retry := p.retryAfter(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failureLocked(err, waited, retry)
+	return p.failureLocked(reason, err, waited, retry)
 }
 
 // retryAfter is what a Rejection in err says. It calls the methods of err, which
@@ -207,8 +198,8 @@ func (p *Pool[T]) is(err, target error) (yes bool) {
 }
 
 // failureLocked is failure with the pool locked: it calls no method of err.
-func (p *Pool[T]) failureLocked(err error, waited, retry time.Duration) *AcquireError {
-	a := &AcquireError{Err: err, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
+func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
+	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
 	a.Load, _ = p.load()
 	return a
 }

@@ -3,6 +3,7 @@ package proof_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -189,6 +190,36 @@ func (w *world) gaveUp(c *caller, err error) {
 	default:
 		w.blamed(c, err)
 	}
+}
+
+// reason is the Reason that goes with the error of c's acquire.
+func (c *caller) reason() resource.Reason {
+	var ae *resource.AcquireError
+	if !errors.As(c.err, &ae) {
+		return 0
+	}
+	for _, x := range []struct {
+		is  bool
+		but []resource.Reason
+	}{
+		{c.canceled, []resource.Reason{resource.ReasonCanceled}},
+		{errors.Is(ae.Err, resource.ErrMakeRefused), []resource.Reason{resource.ReasonMakeGate, resource.ReasonQuota}},
+		{errors.Is(ae.Err, resource.ErrRejected), []resource.Reason{resource.ReasonAdmission, resource.ReasonQueue}},
+		{errors.Is(ae.Err, resource.ErrClosed), []resource.Reason{resource.ReasonClosed}},
+		{errors.Is(ae.Err, resource.ErrNoneIdle), []resource.Reason{resource.ReasonNoneIdle}},
+		{errors.Is(ae.Err, resource.ErrOutage), []resource.Reason{resource.ReasonOutage}},
+	} {
+		if x.is {
+			if slices.Contains(x.but, ae.Reason) {
+				return ae.Reason
+			}
+			return 0
+		}
+	}
+	if ae.Reason == resource.ReasonMakeFailed || ae.Reason == resource.ReasonNearEnd {
+		return ae.Reason
+	}
+	return 0
 }
 
 // mayReject reports whether a caller can be rejected though its Admission did

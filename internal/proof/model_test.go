@@ -13,13 +13,16 @@ type levels struct {
 
 	acquired, released, hijacked, destroyed, made, canceled, rejected, barred int64
 
+	failed  int64                     // acquires that returned an error
+	reasons map[resource.Reason]int64 // they, by why
+
 	askingFresh, unused int // of those asking, and of those idle
 
 	tries int // that got nothing: a refusal of one may count or not
 }
 
 func (w *world) levels() levels {
-	var n levels
+	n := levels{reasons: map[resource.Reason]int64{}}
 	for m := range w.running {
 		if w.givenUp(m) {
 			n.abandoned++
@@ -52,6 +55,10 @@ func (w *world) levels() levels {
 		}
 	}
 	for _, c := range w.callers {
+		if c.err != nil && c.v == nil && c.mode != "try" {
+			n.failed++
+			n.reasons[c.reason()]++
+		}
 		switch {
 		case c.state == asking && c.admitted:
 			n.asking++
@@ -121,6 +128,12 @@ func (w *world) reconcile(s resource.Stats, n levels, aside bool) {
 	}
 	w.equal("Hijacked", s.Hijacked, n.hijacked)
 	w.equal("Canceled", s.Canceled, n.canceled)
+	w.equal("Failures.Total()", s.Failures.Total(), n.failed+int64(n.tries))
+	for reason, count := range s.Failures.All() {
+		if reason != resource.ReasonNoneIdle && n.tries == 0 {
+			w.equal("Failures: "+reason.String(), count, n.reasons[reason])
+		}
+	}
 	w.within("Destroying", s.Destroying, n.dying, n.lateDying)
 	w.within("Abandoned", s.Abandoned, n.abandoned, n.lateDying)
 	slack := n.lateDying

@@ -152,6 +152,33 @@ func (p *plain[T]) evict(i resource.Info) (cause error) {
 	return err
 }
 
+// countFailure counts an acquire that fails with err, and returns why. p.mu is
+// held.
+func (p *plain[T]) countFailure(ctx context.Context, err error) resource.Reason {
+	f := &p.s.Failures
+	switch {
+	case ctx.Err() != nil:
+		p.s.Canceled++
+		f.Canceled++
+		return resource.ReasonCanceled
+	case errors.Is(err, resource.ErrRejected):
+		p.s.Rejected++
+		f.Admission++
+		return resource.ReasonAdmission
+	case errors.Is(err, resource.ErrOutage):
+		f.Outage++
+		return resource.ReasonOutage
+	case errors.Is(err, resource.ErrNoneIdle):
+		f.NoneIdle++
+		return resource.ReasonNoneIdle
+	case errors.Is(err, resource.ErrClosed):
+		f.Closed++
+		return resource.ReasonClosed
+	}
+	f.MakeFailed++
+	return resource.ReasonMakeFailed
+}
+
 func (p *plain[T]) AcquireWith(ctx context.Context, r resource.Request) (lease[T], error) {
 	start := time.Now()
 	fail := func(err error) (lease[T], error) {
@@ -160,12 +187,8 @@ func (p *plain[T]) AcquireWith(ctx context.Context, r resource.Request) (lease[T
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if ctx.Err() != nil {
-			p.s.Canceled++
-		} else if errors.Is(err, resource.ErrRejected) {
-			p.s.Rejected++
-		}
-		return nil, &resource.AcquireError{Err: err, Waited: time.Since(start), Load: p.s.Load, LastMake: p.s.LastMake}
+		reason := p.countFailure(ctx, err)
+		return nil, &resource.AcquireError{Err: err, Reason: reason, Waited: time.Since(start), Load: p.s.Load, LastMake: p.s.LastMake}
 	}
 	if ctx.Err() != nil && p.bug != "serves a context that has ended" {
 		return fail(ctx.Err())

@@ -119,6 +119,7 @@ func (l *plainLease[T]) Hijack() (v T, ok bool) {
 func (p *plain[T]) TryAcquire() (lease[T], bool) {
 	p.mu.Lock()
 	if p.closed || len(p.idle) == 0 || len(p.line) > 0 {
+		p.countFailure(context.Background(), resource.ErrNoneIdle)
 		p.mu.Unlock()
 		return nil, false
 	}
