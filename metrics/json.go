@@ -113,6 +113,8 @@ type jsonCounters struct {
 	Begun     jsonBegun `json:"begun"`
 	Withdrawn int64     `json:"withdrawn"`
 
+	Failures map[string]int64 `json:"failures"` // acquires, by resource.Reason
+
 	Canceled  int64   `json:"canceled"`
 	Rejected  int64   `json:"rejected"`
 	Made      int64   `json:"made"`
@@ -139,9 +141,13 @@ type jsonBegun struct {
 }
 
 func countersOf(s *resource.Stats) jsonCounters {
+	failures := map[string]int64{}
+	for reason, n := range s.Failures.All() {
+		failures[reason.String()] = n
+	}
 	return jsonCounters{
 		Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-		Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
+		Failures: failures, Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
 		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
 		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
 		ReleaseFailed: s.ReleaseFailed,

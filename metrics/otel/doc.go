@@ -12,6 +12,7 @@
 //	resource.pool.oldest_wait        s
 //	resource.pool.timeouts           {timeout}: callers whose context ended first
 //	resource.pool.acquires           {acquire}
+//	resource.pool.acquire_failures   {acquire}, by resource.pool.reason: see resource.Reason
 //	resource.pool.waits              {acquire}: those that had to wait
 //	resource.pool.rejections         {rejection}, by resource.pool.policy
 //	resource.pool.creates            {resource}

@@ -61,6 +61,14 @@ var figures = []figure{
 		value: func(s *metrics.Snapshot) int64 { return s.Acquired },
 	},
 	{
+		name: "acquire_failures", unit: "{acquire}", help: "Acquires that failed, by why.", kind: counter,
+		by: "reason", values: func(s *metrics.Snapshot, t label.Tally) {
+			for reason, n := range s.Failures.All() {
+				t.Add(reason.String(), n)
+			}
+		},
+	},
+	{
 		name: "waits", unit: "{acquire}", help: "Acquires that had to wait, however they ended.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Waited },
 	},

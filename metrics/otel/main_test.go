@@ -29,7 +29,7 @@ func busy(name string) metrics.Snapshot {
 	s := metrics.Snapshot{Name: name, Time: time.Now()}
 	s.Stats = resource.Stats{
 		Load:     resource.Load{Max: 12, Idle: 3, Leased: 5, Making: 2, Destroying: 1, Waiting: 4},
-		Acquired: 1005, Waited: 70, Canceled: 21, Made: 100, Failed: 31, Outage: true, Panics: 44,
+		Acquired: 1005, Waited: 70, Canceled: 21, Failures: resource.AcquireFailures{Canceled: 21, Outage: 438}, Made: 100, Failed: 31, Outage: true, Panics: 44,
 	}
 	s.MinIdle = 2
 	s.OldestWait = 1500 * time.Millisecond

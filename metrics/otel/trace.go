@@ -94,6 +94,10 @@ func kindOf(err error) (kind string) {
 			kind = "_OTHER"
 		}
 	}()
+	var failed *resource.AcquireError
+	if errors.As(err, &failed) && failed.Reason != resource.ReasonCanceled {
+		return failed.Reason.String()
+	}
 	for _, k := range []struct {
 		err  error
 		word string

@@ -12,13 +12,15 @@
 //	resource_pool_abandoned_makes             gauge: given up at MakeTimeout, not yet returned
 //	resource_pool_leases_overdue              gauge: leases that last too long, see metrics.Config
 //	resource_pool_outage                      gauge: 1 while makes keep failing
-//	resource_pool_acquires_total{result}      ok, canceled, rejected
+//	resource_pool_acquires_total{result}      ok, or why it failed: see resource.Reason
 //	resource_pool_waits_total                 acquires that had to wait, however they ended
+//	resource_pool_waits_ended_total{result}   ok, failed
 //	resource_pool_releases_total              leases ended, in whatever way
-//	resource_pool_makes_total{result}         ok, failed, refused
+//	resource_pool_makes_total{result}         ok, failed, refused, withdrawn
+//	resource_pool_makes_begun_total{for}      callers, no_wait, min_idle, warm, make_one, replacements
 //	resource_pool_destroyed_total{reason}     resources that are gone
 //	resource_pool_hijacked_total              resources handed out for good
-//	resource_pool_ended_total{by}             resources ended by eviction, health or doom
+//	resource_pool_ended_total{by}             resources ended by eviction, health, doom or on_release
 //	resource_pool_rejections_total{policy}    callers and makes that a policy refused
 //	resource_pool_outages_total               outages begun
 //	resource_pool_panics_total                panics contained

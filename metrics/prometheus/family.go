@@ -65,16 +65,24 @@ var families = []family{
 		},
 	},
 	{
-		name: "acquires_total", help: "Acquires that have ended, by how. Those that a failed make or a close ended are not among them.",
+		name: "acquires_total", help: "Acquires that have ended: ok, or why they failed.",
 		kind: counter, label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("ok", s.Acquired)
-			t.Add("canceled", s.Canceled)
-			t.Add("rejected", s.Rejected)
+			for reason, n := range s.Failures.All() {
+				t.Add(reason.String(), n)
+			}
 		},
 	},
 	{
 		name: "waits_total", help: "Acquires that had to wait, however they ended.", kind: counter,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Waited) },
+	},
+	{
+		name: "waits_ended_total", help: "Acquires that had to wait, when they have ended, by how.", kind: counter,
+		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("ok", s.WaitsServed)
+			t.Add("failed", s.WaitsFailed)
+		},
 	},
 	{
 		name: "releases_total", help: "Leases that have ended, in whatever way.", kind: counter,
@@ -86,6 +94,18 @@ var families = []family{
 			t.Add("ok", s.Made)
 			t.Add("failed", s.Failed)
 			t.Add("refused", s.Stats.Refused)
+			t.Add("withdrawn", s.Withdrawn)
+		},
+	},
+	{
+		name: "makes_begun_total", help: "Makes that were begun, by what for.", kind: counter,
+		label: "for", values: func(s *metrics.Snapshot, t label.Tally) {
+			t.Add("callers", s.Begun.Callers)
+			t.Add("no_wait", s.Begun.NoWait)
+			t.Add("min_idle", s.Begun.MinIdle)
+			t.Add("warm", s.Begun.Warm)
+			t.Add("make_one", s.Begun.MakeOne)
+			t.Add("replacements", s.Begun.Replacements)
 		},
 	},
 	{
@@ -102,6 +122,7 @@ var families = []family{
 			t.Add("eviction", s.Evicted)
 			t.Add("health", s.Unhealthy)
 			t.Add("doom", s.Doomed)
+			t.Add("on_release", s.ReleaseFailed)
 		},
 	},
 	{

@@ -28,7 +28,10 @@ func busy(name string) metrics.Snapshot {
 		Load: resource.Load{Max: 12, Idle: 3, Leased: 5, Making: 2, Destroying: 1, Abandoned: 7, Waiting: 4, Wanting: 6},
 
 		Acquired: 1005, Released: 1000, Waited: 70, WaitTime: 9 * time.Second, Canceled: 21, Rejected: 22,
-		Made: 100, MakeTime: 15 * time.Second, Failed: 31, Refused: 32, Destroyed: 81, Hijacked: 10,
+		Failures:    resource.AcquireFailures{Canceled: 21, Admission: 12, Queue: 4, MakeGate: 5, Quota: 1, Outage: 438, MakeFailed: 6, NoneIdle: 7, NearEnd: 8, Closed: 9},
+		WaitsServed: 61, WaitsFailed: 5, Withdrawn: 17, ReleaseFailed: 18,
+		Begun: resource.MakesBegun{Callers: 110, NoWait: 11, MinIdle: 13, Warm: 14, MakeOne: 15, Replacements: 16},
+		Made:  100, MakeTime: 15 * time.Second, Failed: 31, Refused: 32, Destroyed: 81, Hijacked: 10,
 		Evicted: 41, Unhealthy: 42, Doomed: 43, Outage: true, LastMake: errors.New("secret of the server"), Panics: 44,
 	}
 	s.OldestWait = 1500 * time.Millisecond
