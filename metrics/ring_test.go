@@ -60,7 +60,9 @@ func TestEvents_Bursts(t *testing.T) {
 		trace.Panicked(errors.New("boom"))
 		trace.Checked(resource.CheckEvent{Err: errors.New("silent")})
 		trace.Checked(resource.CheckEvent{})
-		trace.Waited(context.Background(), resource.WaitEvent{Waited: time.Minute, Err: context.Canceled})
+		trace.Failed(context.Background(), &resource.AcquireError{Waited: time.Minute, Err: context.Canceled, Reason: resource.ReasonCanceled})
+		trace.Failed(context.Background(), &resource.AcquireError{Waited: 157 * time.Microsecond, Err: resource.ErrOutage, Reason: resource.ReasonOutage})
+		trace.Failed(context.Background(), &resource.AcquireError{Err: resource.ErrNoneIdle, Reason: resource.ReasonNoneIdle})
 		trace.Outage(errors.New("down"))
 		trace.Outage(nil)
 		var said []string
@@ -70,6 +72,7 @@ func TestEvents_Bursts(t *testing.T) {
 		want := []string{
 			"recovered: makes succeed again +0",
 			"outage: makes keep failing: down +0",
+			"not served: a caller got nothing in 157µs: resource: makes keep failing +0",
 			"gave up: a caller got nothing in 1m0s: context canceled +0",
 			"check: resource 0 failed in 0s: silent +0",
 			"panic: boom +0",

@@ -25,6 +25,11 @@ func Slog(logger *slog.Logger) *resource.Trace {
 	l := slogger{logger}
 	return &resource.Trace{
 		Waited: l.waited,
+		Failed: func(ctx context.Context, e *resource.AcquireError) {
+			l.say(ctx, slog.LevelDebug, "acquire failed", func() []slog.Attr {
+				return []slog.Attr{slog.String("reason", e.Reason.String()), slog.Duration("waited", e.Waited), errAttr(e.Err)}
+			})
+		},
 		Rejected: func(ctx context.Context, err error) {
 			l.say(ctx, slog.LevelDebug, "caller refused", func() []slog.Attr { return refusalAttrs(err) })
 		},

@@ -30,6 +30,12 @@ func (m *Meter) Trace(next *resource.Trace) *resource.Trace {
 				n.Waited(ctx, e)
 			}
 		},
+		Failed: func(ctx context.Context, e *resource.AcquireError) {
+			m.onFailed(e)
+			if n.Failed != nil {
+				n.Failed(ctx, e)
+			}
+		},
 		Rejected: func(ctx context.Context, err error) {
 			m.onRefused("caller", err)
 			if n.Rejected != nil {
@@ -78,10 +84,19 @@ func (m *Meter) onWaited(e resource.WaitEvent) {
 		m.wait.Record(e.ID, e.Waited, 1)
 	}
 	m.told.Add(1)
-	if e.Err == nil {
+}
+
+// onFailed notes an acquire that failed, unless its caller did not want to wait or
+// the Admission refused it, which is noted as such.
+func (m *Meter) onFailed(e *resource.AcquireError) {
+	kind := "not served"
+	switch e.Reason {
+	case resource.ReasonNoneIdle, resource.ReasonAdmission:
 		return
+	case resource.ReasonCanceled:
+		kind = "gave up"
 	}
-	m.events.add("gave up", "", func() string {
+	m.events.add(kind, e.Reason.String(), func() string {
 		return fmt.Sprintf("a caller got nothing in %v: %s", e.Waited.Round(time.Microsecond), text.Of(e.Err))
 	})
 }

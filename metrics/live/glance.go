@@ -67,7 +67,7 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 		Oldest: seconds(s.OldestWait), Overdue: s.Overdue, Cause: text.Of(s.LastMake),
 		Counts: counts{
 			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-			Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
+			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: s.Failures.Total() - s.Failures.NoneIdle, Made: s.Made, MakeTime: seconds(s.MakeTime),
 			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
 			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
 		},

@@ -71,7 +71,8 @@ func sample() *fake {
 			Stats: resource.Stats{
 				Load:     resource.Load{Max: 8, Idle: 2, Leased: 3, Making: 1, Destroying: 1, Abandoned: 4, Waiting: 2, Wanting: 5},
 				Acquired: 103, Released: 100, Waited: 17, WaitTime: 1500 * time.Millisecond, Canceled: 6, Rejected: 7,
-				Made: 20, MakeTime: 3 * time.Second, Failed: 8, Refused: 9, Destroyed: 13, Hijacked: 1,
+				Failures: resource.AcquireFailures{Canceled: 6, Admission: 7, Outage: 438, NoneIdle: 15},
+				Made:     20, MakeTime: 3 * time.Second, Failed: 8, Refused: 9, Destroyed: 13, Hijacked: 1,
 				Evicted: 10, Unhealthy: 11, Doomed: 12, Panics: 14,
 				Outage: true, LastMake: errors.New("connection refused"),
 			},

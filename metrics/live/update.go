@@ -154,7 +154,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
-		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
+		Destroyed: s.Destroyed, Refused: s.Refused, Unserved: unserved(s.Failures), Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
 	}
 	shown, matched := v.resources(s.Resources, u.limit)
@@ -172,6 +172,17 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
 	}
 	return d, ""
+}
+
+// unserved is how many acquires failed, by reason; without those that none has.
+func unserved(f resource.AcquireFailures) map[string]int64 {
+	by := map[string]int64{}
+	for reason, n := range f.All() {
+		if n > 0 {
+			by[reason.String()] = n
+		}
+	}
+	return by
 }
 
 func toItem(r *resource.Resource) item {

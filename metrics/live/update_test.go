@@ -78,7 +78,7 @@ func TestEvents(t *testing.T) {
 		"waiting": 2, "wanting": 5, "oldest_wait_seconds": 0.25, "overdue": 1, "last_make_error": "connection refused", "outages": 2,
 		"destroyed_by_cause": s.Destroyed, "refused_by_policy": s.Refused,
 		"counts": map[string]any{
-			"acquired": 103, "released": 100, "waited": 17, "wait_seconds": 1.5, "canceled": 6, "rejected": 7, "made": 20,
+			"acquired": 103, "released": 100, "waited": 17, "wait_seconds": 1.5, "canceled": 6, "rejected": 7, "unserved": 451, "made": 20,
 			"make_seconds": 3, "failed": 8, "refused": 9, "destroyed": 13, "hijacked": 1, "evicted": 10, "unhealthy": 11,
 			"doomed": 12, "panics": 14,
 		},

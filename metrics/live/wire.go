@@ -56,6 +56,7 @@ type counts struct {
 	WaitTime  seconds `json:"wait_seconds"`
 	Canceled  int64   `json:"canceled"`
 	Rejected  int64   `json:"rejected"`
+	Unserved  int64   `json:"unserved"` // acquires that failed, but for those that did not want to wait
 	Made      int64   `json:"made"`
 	MakeTime  seconds `json:"make_seconds"`
 	Failed    int64   `json:"failed"`
@@ -79,6 +80,7 @@ type detail struct {
 	Close     *histogram       `json:"destroy"`
 	Destroyed map[string]int64 `json:"destroyed_by_cause"`
 	Refused   map[string]int64 `json:"refused_by_policy"`
+	Unserved  map[string]int64 `json:"failed_by_reason"` // acquires
 	Outages   int64            `json:"outages"`
 	Resources resources        `json:"resources"`
 	Held      held             `json:"held"`

@@ -43,7 +43,7 @@ func TestEveryFigure(t *testing.T) {
 		"acquire_failures reason=queue": 0, "acquire_failures reason=make_gate": 0, "acquire_failures reason=quota": 0,
 		"acquire_failures reason=make_failed": 0, "acquire_failures reason=none_idle": 0, "acquire_failures reason=near_end": 0,
 		"acquire_failures reason=closed": 0,
-		"leases_overdue": 2, "panics": 44, "fact.level fact=open": 52, "fact.total fact=tainted": 51,
+		"leases_overdue":                 2, "panics": 44, "fact.level fact=open": 52, "fact.total fact=tainted": 51,
 		"wait_time": 1000, "use_time": 10, "create_time": 100, "check_time": 2, "destroy_time": 1,
 	}
 	if !maps.Equal(got, want) {

@@ -1,6 +1,7 @@
 package livepage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/live"
+	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
 
@@ -73,6 +75,49 @@ func TestFlags(t *testing.T) {
 		}
 		if low := eval[[]string](b, contrast); len(low) > 0 {
 			t.Errorf("%q, %s: hard to read: %q", query, scheme, low)
+		}
+	}
+	b.good()
+}
+
+// Callers that are refused are seen at a glance and on the page of their pool, by
+// how many a second and why, whatever the width and the colours.
+func TestRefusals(t *testing.T) {
+	b := open(t)
+	h := serving(t, often)
+	p := watched(t, "refusing", resource.Config[*thing]{MaxSize: 1, Admission: policy.AdmissionFunc(
+		func(context.Context, resource.Request) (resource.Done, error) { return nil, errBroken })})
+	done := make(chan struct{})
+	var refused sync.WaitGroup
+	refused.Go(func() {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if _, err := p.Acquire(t.Context()); !errors.Is(err, resource.ErrRejected) {
+					t.Errorf("not refused: %v", err)
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	defer refused.Wait()
+	defer close(done)
+	for _, width := range []int64{400, 1200} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.size(width, 800, scheme)
+			b.do(chromedp.Navigate(h.at("")))
+			b.until(`/\d.* \/s/.test(document.querySelector("#pools [data-label=Failed].alert")?.innerText ?? "")`)
+			b.fits(width, "all pools")
+			b.do(chromedp.Navigate(h.at("?pool=refusing")))
+			b.until(`/Acquires failed\s+[\d.]+.* \/s/.test(document.querySelector(".tiles .alert")?.innerText ?? "")`)
+			b.until(`/admission/.test(document.querySelector("#failedby")?.innerText ?? "")`)
+			b.fits(width, "one pool")
+			if low := eval[[]string](b, contrast); len(low) > 0 {
+				t.Errorf("%d, %s: hard to read: %q", width, scheme, low)
+			}
 		}
 	}
 	b.good()

@@ -59,13 +59,13 @@ function row(link) {
   const parts = {
     name, flags: make("span", { class: "flags" }), why: make("span", { class: "why" }), bar: bar(), said: make("span", { class: "said" }),
     rate: make("span", { class: "figure" }), spark: new Spark((p) => p.rates?.acquired),
-    p50: cell("Wait p50", "n"), p99: cell("Wait p99", "n"), waiting: make("span", { class: "figure" }), oldest: make("span", { class: "soft" }),
+    failing: cell("Failed", "n"), p50: cell("Wait p50", "n"), p99: cell("Wait p99", "n"), waiting: make("span", { class: "figure" }), oldest: make("span", { class: "soft" }),
   };
   const e = make("tr", { role: "row" },
     make("th", { role: "rowheader", scope: "row" }, name, parts.flags, parts.why),
     cell("Resources", "wide", parts.bar, parts.said),
     cell("Acquires", "n rate", parts.spark.svg, make("span", {}, parts.rate, make("span", { class: "soft" }, " /s"))),
-    parts.p50, parts.p99, cell("Waiting", "n", parts.waiting, parts.oldest));
+    parts.failing, parts.p50, parts.p99, cell("Waiting", "n", parts.waiting, parts.oldest));
   name.addEventListener("click", (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
@@ -92,6 +92,11 @@ export function showGlance(root, glance, histories, minute, link) {
       (s.making ? `, ${count(s.making)} being made` : "") + (s.destroying ? `, ${count(s.destroying)} going` : ""));
     say(p.rate, rate(history.rate("acquired")));
     p.spark.show(history, now);
+    const failing = history.rate("unserved");
+    say(p.failing, failing ? `${rate(failing)} /s` : s.counts.unserved ? count(s.counts.unserved) : "0");
+    p.failing.classList.toggle("alert", failing > 0);
+    attribute(p.failing, "title", failing || !s.counts.unserved ? null : "none just now: since the start");
+    p.failing.classList.toggle("old", !failing && s.counts.unserved > 0);
     showWait(p.p50, history, s, 0.5, minute);
     showWait(p.p99, history, s, 0.99, minute);
     say(p.waiting, count(s.waiting));

@@ -4,7 +4,7 @@
 const spans = [60, 120, 180, 240, 300]; // seconds that charts show, the least that has all
 const span = spans.at(-1);
 const minute = 60;
-const counters = ["acquired", "made", "failed", "destroyed", "rejected", "waited"];
+const counters = ["acquired", "made", "failed", "destroyed", "unserved", "canceled", "waited"];
 const levels = ["max", "leased", "idle", "making", "destroying", "waiting", "oldest_wait_seconds"];
 
 // pick is some members of an object: what is kept for minutes has no others.

@@ -13,7 +13,7 @@ const latencies = [
 
 const counterNames = [
   ["acquired", "leases begun"], ["released", "leases ended"], ["waited", "had to wait"], ["wait_seconds", "waited in all"],
-  ["canceled", "gave up waiting"], ["rejected", "callers refused"], ["made", "made"], ["make_seconds", "making in all"],
+  ["unserved", "acquires failed"], ["canceled", "gave up"], ["rejected", "refused by a policy"], ["made", "made"], ["make_seconds", "making in all"],
   ["failed", "makes failed"], ["refused", "makes refused"], ["destroyed", "destroyed"], ["hijacked", "handed out for good"],
   ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["doomed", "died idle or held"], ["panics", "panics contained"],
 ];
@@ -46,7 +46,7 @@ export class One {
       make("h1", {}, make("bdi", {}, this.name), e.flags), e.cause, e.bar,
       make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
       make("dl", { class: "tiles" },
-        tile("rate", "Acquires"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
+        tile("rate", "Acquires"), tile("unserved", "Acquires failed"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
   }
 
   charts() {
@@ -59,7 +59,7 @@ export class One {
         { label: "max", css: "max", dashed: true, of: s("max") }] }),
       new Chart({ title: "Acquires a second", format: rate, series: [
         { label: "acquires", css: "leased", of: r("acquired") }, { label: "had to wait", css: "making", of: r("waited") },
-        { label: "refused", css: "alert", of: r("rejected") }] }),
+        { label: "failed", css: "alert", of: r("unserved") }, { label: "of them gave up", css: "alert", dashed: true, of: r("canceled") }] }),
       new Chart({ title: "Wait", format: duration, least: 1e-6, series: [
         { label: "p50", css: "idle", of: (p) => p.p50 }, { label: "p99", css: "leased", of: (p) => p.p99 },
         { label: "oldest now", css: "alert", dashed: true, of: s("oldest_wait_seconds") }] }),
@@ -119,6 +119,7 @@ export class One {
     e.counters = make("dl", { class: "counters" });
     e.destroyed = make("ul", { class: "causes" });
     e.refused = make("ul", { class: "causes" });
+    e.failedBy = make("ul", { class: "causes" });
     e.events = make("ol", { class: "events" });
     e.eventsNote = make("span", { class: "note" });
     e.factsSection = section("Of this kind", "facts", e.facts);
@@ -126,7 +127,7 @@ export class One {
       section("Policies", "policies", scroller("Policies", e.policies)),
       section(["Last events", e.eventsNote], "events", e.events),
       section("Counters since start", "counters", e.counters),
-      make("div", {}, section("Destroyed by cause", "destroyed", e.destroyed), section("Refused by policy", "refused", e.refused), e.factsSection));
+      make("div", {}, section("Acquires failed by reason", "failedby", e.failedBy), section("Destroyed by cause", "destroyed", e.destroyed), section("Refused by policy", "refused", e.refused), e.factsSection));
   }
 
   // show draws what the server sent. minute asks for latencies of the last one.
@@ -164,8 +165,11 @@ export class One {
     say(e.rateNote, `${count(d.counts.acquired)} in all`);
     showWait(e.p50, history, d, 0.5, minute);
     showWait(e.p99, history, d, 0.99, minute);
-    say(e.p50Note, minute ? "last minute" : "since start");
-    say(e.p99Note, minute ? "last minute" : "since start");
+    const failing = history.rate("unserved");
+    say(e.unserved, failing ? `${rate(failing)} /s` : "none now");
+    say(e.unservedNote, `${count(d.counts.unserved)} in all`);
+    e.unserved.parentElement.classList.toggle("alert", failing > 0);
+    for (const q of ["p50", "p99"]) say(e[`${q}Note`], minute && !e[q].classList.contains("old") ? "last minute" : "since start");
     say(e.waiting, count(d.waiting));
     say(e.waitingNote, d.waiting ? `oldest ${duration(d.oldest_wait_seconds)}` : `${count(d.counts.waited)} had to`);
     e.waiting.parentElement.classList.toggle("alert", d.waiting > 0);
@@ -219,6 +223,7 @@ export class One {
     pairs(e.counters, counterNames.map(([k, label]) => [label, k.endsWith("_seconds") ? duration(d.counts[k]) : count(d.counts[k])]));
     causes(e.destroyed, d.destroyed_by_cause);
     causes(e.refused, d.refused_by_policy);
+    causes(e.failedBy, d.failed_by_reason);
     const facts = d.facts ?? [];
     e.factsSection.hidden = facts.length === 0;
     pairs(e.facts, facts.map((f) => [f.name, count(f.value)]));
