@@ -65,7 +65,10 @@ func (m *Meter) label(cause error) (l string, own bool) {
 			return text.Clean(said, text.MaxLabel), false
 		}
 	}
-	return causeWords(cause)
+	if l, own = causeWords(cause); l == "" {
+		l = m.known.label(cause)
+	}
+	return l, own
 }
 
 // causeWords is what is known of err; "" if nothing is.
@@ -104,7 +107,7 @@ var plainError = reflect.TypeOf(errors.New(""))
 
 // sentinels are the words for the errors with a fixed text for which policy,
 // wspool and resource destroy: this package imports neither of the first two.
-// Any other text may have been made anew, of something that nobody should see.
+// Other texts become labels as known says.
 var sentinels = map[string]string{
 	"policy: too old":                                             "too old",
 	"policy: lent too often":                                      "lent too often",
@@ -124,24 +127,36 @@ var sentinels = map[string]string{
 
 // sentinel is the words for the first of sentinels in the chain, at most depth
 // errors deep.
-func sentinel(err error, depth int) string {
+func sentinel(err error, depth int) (words string) {
+	walk(err, depth, func(err error) bool {
+		if reflect.TypeOf(err) == plainError {
+			words = sentinels[err.Error()]
+		}
+		return words != ""
+	})
+	return words
+}
+
+// walk visits the chain of err, at most depth errors deep, until found returns
+// true, and reports whether it did.
+func walk(err error, depth int, found func(error) bool) bool {
 	if err == nil || depth == 0 {
-		return ""
+		return false
 	}
-	if reflect.TypeOf(err) == plainError {
-		return sentinels[err.Error()]
+	if found(err) {
+		return true
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
-		return sentinel(e.Unwrap(), depth-1)
+		return walk(e.Unwrap(), depth-1, found)
 	case interface{ Unwrap() []error }:
 		for _, e := range e.Unwrap() {
-			if s := sentinel(e, depth-1); s != "" {
-				return s
+			if walk(e, depth-1, found) {
+				return true
 			}
 		}
 	}
-	return ""
+	return false
 }
 
 // refuser is the name of the policy that refused with err.

@@ -53,6 +53,38 @@ func TestLabel(t *testing.T) {
 	}
 }
 
+// A sentinel of the user's has a label from its second use on; a text that was made
+// anew has none, however often, nor one that says a secret or is too long.
+func TestLabel_Sentinels(t *testing.T) {
+	m := newMeter(t, metrics.Config{})
+	moved := errors.New("DNS changed")
+	for i, want := range []string{"other", "DNS changed", "DNS changed"} {
+		if got := m.Label(fmt.Errorf("reset %d: %w", i, moved)); got != want {
+			t.Errorf("use %d is counted under %q, not %q", i+1, got, want)
+		}
+	}
+	for _, err := range []error{errors.New("wss://u:hunter2@h/?token=x"), errors.New(strings.Repeat("x", 65))} {
+		for range 3 {
+			if got := m.Label(err); got != "other" {
+				t.Errorf("%v is counted under %q", err, got)
+			}
+		}
+	}
+	for range 1000 {
+		if got := m.Label(errors.New("made anew")); got != "other" {
+			t.Fatalf("a text that was made anew is counted under %q", got)
+		}
+	}
+	for i := range 100 { // as many as there may be
+		err := fmt.Errorf("sentinel %d", i)
+		m.Label(err)
+		m.Label(err)
+	}
+	if got := m.Label(moved); got != "DNS changed" {
+		t.Errorf("is then counted under %q", got)
+	}
+}
+
 // What the other packages destroy for has words, whatever they call it.
 func TestLabel_KnowsTheOthers(t *testing.T) {
 	m := newMeter(t, metrics.Config{})

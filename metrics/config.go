@@ -39,9 +39,11 @@ type Config struct {
 	// is counted in [Snapshot.Destroyed]; they must not carry a secret. ""
 	// leaves it to the meter, which has words for the errors of resource, policy
 	// and wspool, then asks a method Cause() string of an error in the chain,
-	// then has words for the ends of connections, and else says "other": never
-	// the text of an error, which can be a server's. A panic in it counts as "".
-	// Nil: the meter decides.
+	// then has words for the ends of connections. After those an error that
+	// errors.New made and that is a cause again and again, as a package's
+	// sentinel is, counts under its own text from the second time on. All else is
+	// "other": a text that was made for one occasion can be a server's. A panic
+	// in it counts as "". Nil: the meter decides.
 	Cause func(cause error) string
 }
 

@@ -22,6 +22,7 @@ type Meter struct {
 
 	wait, hold, made, check, closed expo.Recorder
 	destroyed, refused              tally
+	known                           known
 	events                          ring
 	leases                          leases
 	telling                         telling

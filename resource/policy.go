@@ -95,6 +95,10 @@ type Outcome struct {
 // have to go by then gets a successor first, if there is room; if not, it goes
 // early. One is made at a time, so that what was made together is not replaced in
 // a burst.
+//
+// metrics counts what is destroyed by cause: under what a method Cause() string of
+// an error in the chain returns, or the text of a sentinel made by errors.New. So
+// return sentinels, or wrap them.
 type Eviction interface {
 	Evict(i Info) (cause error)
 }
