@@ -93,7 +93,7 @@ func (m *Meter) onFailed(e *resource.AcquireError) {
 	switch e.Reason {
 	case resource.ReasonNoneIdle, resource.ReasonAdmission:
 		return
-	case resource.ReasonCanceled:
+	case resource.ReasonCanceled, resource.ReasonMaxWait:
 		kind = "gave up"
 	}
 	m.events.add(kind, e.Reason.String(), func() string {

@@ -13,6 +13,11 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 	if ctx.Err() != nil {
 		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
+	if r.MaxWait > 0 {
+		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
+		defer cancel()
+		ctx = bounded
+	}
 	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
 		return p.timed(ctx, r, seat)
 	}
@@ -313,7 +318,7 @@ func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err erro
 // refused reports that the Admission turned a caller away, and makes its error.
 func (p *Pool[T]) refused(ctx context.Context, err error) error {
 	if !p.is(err, ErrRejected) {
-		return p.failure(ReasonCanceled, err, 0)
+		return p.failure(endReason(ctx), err, 0)
 	}
 	if f := p.cfg.Trace.Rejected; f != nil {
 		_ = p.guard("Trace", func() { f(ctx, err) })

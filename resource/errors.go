@@ -22,6 +22,9 @@ var (
 	ErrMakeRefused = errors.New("resource: creation refused")
 	// ErrNoneIdle: nothing idle, and the request did not want to wait.
 	ErrNoneIdle = errors.New("resource: none idle")
+	// ErrMaxWait: [Request.MaxWait] was over. It matches
+	// context.DeadlineExceeded too.
+	ErrMaxWait = errors.New("resource: no resource within MaxWait")
 	// ErrOutage: makes keep failing and nothing leased could come back.
 	// [AcquireError.RetryAfter] says when the next one is tried.
 	ErrOutage = errors.New("resource: makes keep failing")

@@ -43,6 +43,12 @@ var failings = map[resource.Reason]failing{
 	resource.ReasonCanceled: {
 		ended: true, is: []error{context.Canceled}, text: "resource: acquire: context canceled",
 	},
+	resource.ReasonMaxWait: {
+		before:  func(p *resource.Pool[int]) { _, _ = p.Acquire(context.Background()) },
+		request: resource.Request{MaxWait: time.Second},
+		is:      []error{resource.ErrMaxWait, context.DeadlineExceeded},
+		text:    "resource: acquire: context deadline exceeded: resource: no resource within MaxWait",
+	},
 	resource.ReasonAdmission: {
 		config: func(c *resource.Config[int]) { c.Admission = &refuser{} },
 		is:     []error{resource.ErrRejected, errFailing}, not: []error{resource.ErrMakeRefused},
@@ -138,7 +144,7 @@ func (f failing) run(t *testing.T, reason resource.Reason) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close(context.Background())
+	defer closeBy(t, p)
 	if f.before != nil {
 		f.before(p)
 	}
@@ -249,6 +255,62 @@ func TestFailures_Keyed(t *testing.T) {
 		}
 		if got, want := k.Stats().Failures, (resource.AcquireFailures{NoneIdle: 1, Closed: 2}); got != want {
 			t.Errorf("counted %+v, want %+v", got, want)
+		}
+	})
+}
+
+// closeBy closes p, which may have a lease out.
+func closeBy(t *testing.T, p *resource.Pool[int]) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Second)
+	defer cancel()
+	_ = p.Close(ctx)
+}
+
+type boundedCheck func(context.Context, int, resource.Info) error
+
+func (f boundedCheck) Check(ctx context.Context, v int, i resource.Info) error { return f(ctx, v, i) }
+
+// MaxWait bounds the acquire and not the work, which has the caller's context.
+func TestMaxWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checks := 0
+		p, err := resource.New(resource.Config[int]{
+			MaxSize: 1,
+			Make:    func(context.Context) (int, error) { return 1, nil },
+			Health: boundedCheck(func(ctx context.Context, _ int, i resource.Info) error {
+				checks++
+				if i.Leases == 0 {
+					return nil
+				}
+				<-ctx.Done() // hangs
+				return ctx.Err()
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeBy(t, p)
+		bounded := resource.Request{MaxWait: time.Second}
+		err = p.DoWith(t.Context(), bounded, func(ctx context.Context, _ int) error {
+			time.Sleep(time.Minute)
+			if _, has := ctx.Deadline(); has || ctx.Err() != nil {
+				t.Error("the context of the work is bounded")
+			}
+			began := time.Now()
+			if err := p.DoWith(t.Context(), bounded, nil); !errors.Is(err, resource.ErrMaxWait) || time.Since(began) != time.Second {
+				t.Errorf("while the only one is out: %v after %v", err, time.Since(began))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		began := time.Now()
+		if _, err := p.AcquireWith(t.Context(), bounded); !errors.Is(err, resource.ErrMaxWait) || time.Since(began) != time.Second {
+			t.Errorf("behind a check that hangs: %v after %v", err, time.Since(began))
+		}
+		if checks != 2 {
+			t.Errorf("%d checks", checks)
 		}
 	})
 }

@@ -146,7 +146,12 @@ func (k *Keyed[K, T]) TryAcquire(key K) (Lease[T], bool) {
 
 // Do lends a resource of that key to f, as [Pool.Do] does.
 func (k *Keyed[K, T]) Do(ctx context.Context, key K, f func(context.Context, T) error) error {
-	l, err := k.Acquire(ctx, key)
+	return k.DoWith(ctx, key, Request{}, f)
+}
+
+// DoWith is Do with particulars for the policies, as [Pool.DoWith].
+func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(context.Context, T) error) error {
+	l, err := k.AcquireWith(ctx, key, r)
 	if err != nil {
 		return err
 	}

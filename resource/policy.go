@@ -41,6 +41,13 @@ type Request struct {
 	// 10 ms, all those of one acquire together; one that takes longer goes on in
 	// the background, and its resource is lent to others when it has passed.
 	NoWait bool
+	// MaxWait bounds the acquire without bounding the caller's work, as a
+	// deadline of the context would: after it the acquire fails with
+	// [ErrMaxWait]. It counts from the call, and includes what an Admission and
+	// a Health check of this acquire take, whose context ends with it. An idle
+	// resource is lent without a look at it. Zero or less: only the context
+	// bounds the acquire.
+	MaxWait time.Duration
 }
 
 // Admission decides whether something may begin, and is told when it has

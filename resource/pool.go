@@ -312,7 +312,13 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 // Unless [Config.Broken] says otherwise every error that f returns destroys the
 // resource, also one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
-	l, err := p.Acquire(ctx)
+	return p.DoWith(ctx, Request{}, f)
+}
+
+// DoWith is Do with particulars for the policies. With [Request.MaxWait] it bounds
+// the acquire and leaves f its time.
+func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context, T) error) error {
+	l, err := p.AcquireWith(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ type Reason uint8
 const (
 	// ReasonCanceled: the caller's context ended, by its deadline or otherwise.
 	ReasonCanceled Reason = iota + 1
+	// ReasonMaxWait: [Request.MaxWait] was over: [ErrMaxWait].
+	ReasonMaxWait
 	// ReasonAdmission: [Config.Admission] refused the caller.
 	ReasonAdmission
 	// ReasonQueue: [Config.Queue] refused the caller while it waited.
@@ -46,7 +48,7 @@ func (r Reason) String() string {
 		return "unknown"
 	}
 	return [reasons]string{
-		"none", "canceled", "admission", "queue", "make_gate", "quota", "outage", "make_failed", "none_idle", "near_end", "closed",
+		"none", "canceled", "max_wait", "admission", "queue", "make_gate", "quota", "outage", "make_failed", "none_idle", "near_end", "closed",
 	}[r]
 }
 
@@ -54,13 +56,23 @@ func (r Reason) String() string {
 // [Reason]. A TryAcquire that returned false counts too. An acquire whose
 // goroutine was ended by a policy has returned nothing and is not counted.
 type AcquireFailures struct {
-	Canceled, Admission, Queue, MakeGate, Quota, Outage, MakeFailed, NoneIdle, NearEnd, Closed int64
+	Canceled   int64 // ReasonCanceled
+	MaxWait    int64 // ReasonMaxWait
+	Admission  int64 // ReasonAdmission
+	Queue      int64 // ReasonQueue
+	MakeGate   int64 // ReasonMakeGate
+	Quota      int64 // ReasonQuota
+	Outage     int64 // ReasonOutage
+	MakeFailed int64 // ReasonMakeFailed
+	NoneIdle   int64 // ReasonNoneIdle
+	NearEnd    int64 // ReasonNearEnd
+	Closed     int64 // ReasonClosed
 }
 
 // field is where r is counted.
 func (f *AcquireFailures) field(r Reason) *int64 {
 	return [reasons]*int64{
-		new(int64), &f.Canceled, &f.Admission, &f.Queue, &f.MakeGate, &f.Quota, &f.Outage, &f.MakeFailed, &f.NoneIdle, &f.NearEnd, &f.Closed,
+		new(int64), &f.Canceled, &f.MaxWait, &f.Admission, &f.Queue, &f.MakeGate, &f.Quota, &f.Outage, &f.MakeFailed, &f.NoneIdle, &f.NearEnd, &f.Closed,
 	}[r]
 }
 
@@ -99,6 +111,14 @@ func (f *AcquireFailures) add(o AcquireFailures) {
 	for r, n := range o.All() {
 		*f.field(r) += n
 	}
+}
+
+// endReason is the Reason of an acquire that ends with ctx, which has ended.
+func endReason(ctx context.Context) Reason {
+	if context.Cause(ctx) == ErrMaxWait {
+		return ReasonMaxWait
+	}
+	return ReasonCanceled
 }
 
 // makeRefusal is what a MakeGate or Quota said to a creation.

@@ -78,7 +78,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 
 // gaveUp makes the error of an acquire that ends with its context.
 func (p *Pool[T]) gaveUp(s *search[T]) error {
-	return p.failure(ReasonCanceled, ctxError(s.ctx), p.waitedFor(s))
+	return p.failure(endReason(s.ctx), ctxError(s.ctx), p.waitedFor(s))
 }
 
 func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {

@@ -10,7 +10,7 @@
 //	resource.pool.idle.min           {resource}: how many are kept idle
 //	resource.pool.pending_requests   {request}: callers that wait
 //	resource.pool.oldest_wait        s
-//	resource.pool.timeouts           {timeout}: callers whose context ended first
+//	resource.pool.timeouts           {timeout}: callers whose context or MaxWait ended first
 //	resource.pool.acquires           {acquire}
 //	resource.pool.acquire_failures   {acquire}, by resource.pool.reason: see resource.Reason
 //	resource.pool.waits              {acquire}: those that had to wait

@@ -53,8 +53,8 @@ var figures = []figure{
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Load.Waiting) },
 	},
 	{
-		name: "timeouts", unit: "{timeout}", help: "Callers whose context ended before they had one.", kind: counter,
-		value: func(s *metrics.Snapshot) int64 { return s.Canceled },
+		name: "timeouts", unit: "{timeout}", help: "Callers whose context or MaxWait ended before they had one.", kind: counter,
+		value: func(s *metrics.Snapshot) int64 { return s.Failures.Canceled + s.Failures.MaxWait },
 	},
 	{
 		name: "acquires", unit: "{acquire}", help: "Acquires that got one.", kind: counter,

@@ -39,7 +39,7 @@ func TestEveryFigure(t *testing.T) {
 		"max": 12, "idle.min": 2, "pending_requests": 4, "oldest_wait": 1.5, "timeouts": 21, "acquires": 1005, "waits": 70,
 		"rejections policy=Rate": 30, "rejections policy=Queue": 24, "creates": 100, "create_failures": 31,
 		"destroyed reason=too old": 80, "destroyed reason=other": 1, "outage": 1, "outages": 3,
-		"acquire_failures reason=canceled": 21, "acquire_failures reason=outage": 438, "acquire_failures reason=admission": 0,
+		"acquire_failures reason=canceled": 21, "acquire_failures reason=outage": 438, "acquire_failures reason=max_wait": 0, "acquire_failures reason=admission": 0,
 		"acquire_failures reason=queue": 0, "acquire_failures reason=make_gate": 0, "acquire_failures reason=quota": 0,
 		"acquire_failures reason=make_failed": 0, "acquire_failures reason=none_idle": 0, "acquire_failures reason=near_end": 0,
 		"acquire_failures reason=closed": 0,

@@ -95,7 +95,7 @@ func kindOf(err error) (kind string) {
 		}
 	}()
 	var failed *resource.AcquireError
-	if errors.As(err, &failed) && failed.Reason != resource.ReasonCanceled {
+	if errors.As(err, &failed) && failed.Reason != resource.ReasonCanceled && failed.Reason != resource.ReasonMaxWait {
 		return failed.Reason.String()
 	}
 	for _, k := range []struct {

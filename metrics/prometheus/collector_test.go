@@ -40,7 +40,7 @@ func TestEveryFigure(t *testing.T) {
 		"resources{state=idle}": 3, "resources{state=leased}": 5, "resources{state=making}": 2, "resources{state=destroying}": 1,
 		"limit{}": 12, "pending_acquires{}": 4, "oldest_wait_seconds{}": 1.5, "wanted_places{}": 6, "abandoned_makes{}": 7,
 		"leases_overdue{}": 2, "outage{}": 1, "outages_total{}": 3, "panics_total{}": 44,
-		"acquires_total{result=ok}": 1005, "acquires_total{result=canceled}": 21, "acquires_total{result=admission}": 12, "acquires_total{result=queue}": 4,
+		"acquires_total{result=ok}": 1005, "acquires_total{result=canceled}": 21, "acquires_total{result=max_wait}": 0, "acquires_total{result=admission}": 12, "acquires_total{result=queue}": 4,
 		"acquires_total{result=make_gate}": 5, "acquires_total{result=quota}": 1, "acquires_total{result=outage}": 438,
 		"acquires_total{result=make_failed}": 6, "acquires_total{result=none_idle}": 7, "acquires_total{result=near_end}": 8,
 		"acquires_total{result=closed}": 9, "waits_ended_total{result=ok}": 61, "waits_ended_total{result=failed}": 5,
