@@ -22,6 +22,7 @@ var causes = []struct {
 	{resource.ErrDiscarded, "discarded"},
 	{resource.ErrDoomed, "doomed"},
 	{resource.ErrDropped, "dropped"},
+	{resource.ErrReclaimed, "reclaimed"},
 	{resource.ErrReset, "reset"},
 	{resource.ErrShrunk, "shrunk"},
 	{resource.ErrNearEnd, "near its end"},

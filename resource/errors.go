@@ -45,6 +45,8 @@ var (
 	// garbage collector found it. The pool itself does not look for such; one that
 	// is built on it may, as wspool does.
 	ErrDropped = errors.New("resource: lease was dropped, not ended")
+	// ErrReclaimed: [Pool.Reclaim] ended the lease, not its holder.
+	ErrReclaimed = errors.New("resource: lease was reclaimed")
 	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
 	ErrDoomed = errors.New("resource: doomed")
 	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].

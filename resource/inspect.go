@@ -20,6 +20,7 @@ func (s State) String() string {
 type Resource struct {
 	Info                 // Leases includes the one that runs
 	State  State         // where it is
+	Lease  uint64        // ordinal of the lease that runs, from 1, as in LeaseEvent; 0 unless leased
 	Held   time.Duration // for how long its lease has lasted, exact if that was sampled, else to 100 ms; 0 unless leased
 	Doomed error         // why it will be destroyed when its lease ends; nil: nothing is decided
 	Detail string        // what Config.Describe says

@@ -123,6 +123,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	default:
 		r.State = Leased
 		if word.Leased {
+			r.Lease = uint64(word.Leases)
 			r.Held = p.heldFor(e, word.Leases, tick-word.Ticks(tick), now)
 		}
 	}

@@ -1,0 +1,28 @@
+package resource
+
+// Reclaim ends, in place of its holder, a lease that was leaked, and destroys the
+// resource with [ErrReclaimed]: its slot and its permits are free then, without a
+// restart. The two numbers are those that [Pool.Inspect], LeaseEvent and the
+// metrics show; the lease's ordinal keeps Reclaim from ending the next lease of
+// that resource. It returns false, and does nothing, if that lease does not run.
+// Its cost grows with the number of resources.
+//
+// It is for an operator who knows that the holder is gone or stuck, and dangerous
+// where that is not so: Destroy runs while the holder still uses the value, which
+// is a data race unless the value's type permits its Close beside other calls, as
+// that of a net.Conn does. What the holder does then fails in its hands: Value
+// panics, and the end of the lease does nothing.
+func (p *Pool[T]) Reclaim(id, lease uint64) bool {
+	var found *entry[T]
+	p.eachEntry(func(e *entry[T]) bool {
+		if e.id == id {
+			found = e
+		}
+		return found == nil
+	})
+	if found == nil || lease == 0 || !found.word.Holds(lease) {
+		return false
+	}
+	Lease[T]{found, lease}.Discard(ErrReclaimed)
+	return true
+}
