@@ -239,10 +239,11 @@ func (m *Meter) attrs(h Held) []any {
 	if h.Class != "" {
 		a = append(a, "class", h.Class)
 	}
-	if len(h.Stack) > 0 {
-		a = append(a, "stack", stackText(h.Stack))
+	said := stackText(h.Stack)
+	if said == "" {
+		said = "the lease was not sampled; with SampleLeases: 1 every one is"
 	}
-	return a
+	return append(a, "stack", said)
 }
 
 // stackText is a stack in one line, innermost first.

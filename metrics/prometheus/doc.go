@@ -25,7 +25,7 @@
 //	resource_pool_outages_total               outages begun
 //	resource_pool_panics_total                panics contained
 //	resource_pool_wait_seconds                histogram: acquires, those that found one idle as 0
-//	resource_pool_use_seconds                 histogram: leases that have ended
+//	resource_pool_use_seconds                 histogram: leases that have ended, estimated from those sampled
 //	resource_pool_create_seconds              histogram: makes that succeeded
 //	resource_pool_check_seconds               histogram: health checks
 //	resource_pool_destroy_seconds             histogram: Destroys
