@@ -26,6 +26,8 @@ const (
 	DefaultWatchAfter   = 10 * time.Millisecond
 	DefaultMaxDials     = 16
 
+	DefaultMaxRetryAfter = 10 * time.Minute
+
 	DefaultUnsolicitedLimit = 60 // a minute
 )
 
@@ -147,7 +149,7 @@ type Config struct {
 	// Zero: DefaultMaxDials.
 	MaxDials int
 	// Redial says for how long no dial may begin after a connection ended, or
-	// a dial failed, with cause (which is a [*DialError] then); zero is no
+	// a dial failed, with cause: an [*EndError] or a [*DialError]. Zero is no
 	// pause, and of several the one that ends last holds. streak is how many
 	// have ended so in a row, this one included. The many that a server takes
 	// with it count as one: once an end has counted, those of connections
@@ -157,6 +159,10 @@ type Config struct {
 	// the pool ends itself is not asked about. It must not block; if it panics,
 	// DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
+	// MaxRetryAfter is the longest time for which a server's or a proxy's
+	// Retry-After is honoured; one that asks for longer counts as this. Zero:
+	// DefaultMaxRetryAfter.
+	MaxRetryAfter time.Duration
 
 	// Health checks idle connections beyond what their reader sees, when and
 	// with what outcome [resource.Health] says. The Conn is the check's until
@@ -212,6 +218,7 @@ func (c *Config) check() error {
 	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
 	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
+	no(c.MaxRetryAfter >= 0, "MaxRetryAfter is %v, not at least 0", c.MaxRetryAfter)
 	no(c.SampleLeases >= 0, "SampleLeases is %d, not at least 0", c.SampleLeases)
 	no(c.SweepInterval == 0 || c.SweepInterval >= resource.MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, resource.MinSweepInterval)
 	no(c.Order <= resource.OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
@@ -268,6 +275,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDials == 0 {
 		c.MaxDials = DefaultMaxDials
+	}
+	if c.MaxRetryAfter == 0 {
+		c.MaxRetryAfter = DefaultMaxRetryAfter
 	}
 	if c.Redial == nil {
 		c.Redial = DefaultRedial

@@ -53,7 +53,7 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 	}
 	if d.answer != nil {
 		e.Status = d.answer.StatusCode
-		e.RetryAfter = retryAfter(d.answer.Header, time.Now())
+		e.RetryAfter, e.RetryAfterSet, e.RetryAfterErr = retryAfter(d.answer.Header, time.Now(), h.cfg.MaxRetryAfter)
 	}
 	return nil, e
 }

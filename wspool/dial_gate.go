@@ -204,7 +204,7 @@ func (g *dialGate) learn(term int, cause error) {
 	g.mu.Unlock()
 
 	if pause := g.ask(cause, streak); pause > 0 {
-		g.hold(now, pause, cause)
+		g.hold(now, min(pause, forever), cause)
 	}
 }
 
@@ -241,9 +241,17 @@ func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 // kindOf tells causes apart as far as one of them may ask for a pause that
 // another does not.
 func kindOf(cause error) int {
-	code, status, _ := reason(cause)
-	if code != 0 {
-		return code
+	var de *DialError
+	var end *EndError
+	code := closeCode(cause)
+	switch {
+	case code == 0 && errors.As(cause, &de):
+		if de.RetryAfterSet {
+			return -de.Status
+		}
+		return de.Status
+	case refusesClient(code) && errors.As(cause, &end) && (end.Served || end.Asked):
+		return -code
 	}
-	return status
+	return code
 }

@@ -58,7 +58,7 @@ func fresh(g *dialGate) *tie {
 	return tie
 }
 
-var goingAway = &CloseError{Code: 1001}
+var goingAway = &EndError{Err: &CloseError{Code: 1001}}
 
 // As many as may run at once; the others come in in the order in which they
 // came, unless they leave first.
@@ -156,7 +156,7 @@ func TestGateBurst(t *testing.T) {
 			if len(*asks) != 1 || (*asks)[0].streak != 1 {
 				t.Fatalf("pause %v: asked %v, want once, streak 1", pause, *asks)
 			}
-			busy := &CloseError{Code: 1013}
+			busy := &EndError{Err: &CloseError{Code: 1013}}
 			ties[151].ended(busy)
 			ties[152].ended(busy)
 			if len(*asks) != 2 || (*asks)[1] != (asked{busy, 1}) {
@@ -328,8 +328,8 @@ func TestGateRedialBreaks(t *testing.T) {
 	for name, breaks := range map[string]func(){"panics": func() { panic("x") }, "ends": runtime.Goexit} {
 		synctest.Test(t, func(t *testing.T) {
 			g := &dialGate{max: 1, redial: func(error, int) time.Duration { breaks(); return 0 }}
-			fresh(g).ended(&CloseError{Code: 1013})
-			if rest := time.Until(g.until); rest < 30*time.Second || rest > time.Minute {
+			fresh(g).ended(&EndError{Err: &CloseError{Code: 1013}})
+			if rest := time.Until(g.until); rest < 600*time.Millisecond || rest > time.Second {
 				t.Errorf("%s: pause %v", name, rest)
 			}
 		})

@@ -17,7 +17,7 @@ type tie struct {
 
 	// Guarded by gate.mu.
 	isUp  bool
-	cause error       // of an end before it was up
+	cause *EndError   // of an end before it was up; nil: there was none
 	proof *time.Timer // nil: nothing to prove
 }
 
@@ -59,7 +59,7 @@ func (t *tie) proved() {
 // dial at once. The cause is nil if the pool ended it; every connection is told
 // ended at its end at the latest, so that nothing is left of its tie. That of a
 // dial which fails is told by its Done.
-func (t *tie) ended(cause error) {
+func (t *tie) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()
 	if !t.isUp {

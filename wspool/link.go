@@ -157,6 +157,7 @@ func (l *link) fail(cause error) {
 	l.cause = cause
 	close(l.broken)
 	doom, ours, halt := l.doom, l.closing, l.halt
+	served, asked := l.proved, l.tenant != nil && !l.tenant.detached && l.tenant.out > 0
 	l.mu.Unlock()
 	if halt != nil {
 		halt() // who destroys the connection waits for it
@@ -165,7 +166,7 @@ func (l *link) fail(cause error) {
 	if !ours {
 		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing
 		l.hub.count.end(cause)
-		l.tie.ended(cause)
+		l.tie.ended(&EndError{Served: served, Asked: asked, Err: cause})
 	}
 	if doom != nil {
 		doom(cause)
