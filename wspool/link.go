@@ -45,6 +45,7 @@ type link struct {
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped
 	proved  bool        // it has served a lease
+	doubts  uint32      // the gate's when it last did
 	taint   error       // why the tenant cannot leave it clean
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used
