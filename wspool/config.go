@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -65,11 +66,27 @@ type Config struct {
 	// password of the proxy's URL are sent to it. An https proxy is verified as
 	// TLS says, but under its own name. Nil: no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Lookup finds the addresses of the URL's host, the preferred one first, where
+	// no proxy is used; the proxy looks names up itself. A dial connects to the
+	// first, and goes on to the next, beside it, if it has not connected within
+	// 250 ms (RFC 8305, "Happy Eyeballs"), or has connected and its TLS or
+	// WebSocket handshake takes longer than they usually do (1 s while that is not
+	// known), and at once if it fails without an answer. An address that stayed
+	// silent is tried last for a minute. Prepare is asked for each such attempt;
+	// TLS verifies, and the Host header names, the URL's host. It must return
+	// when ctx ends. Nil: net.DefaultResolver, unless NetDial is set.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// NetDial opens the connection below TLS and WebSocket, to the server or to
 	// the proxy, and must return when ctx ends. The pool closes what it
 	// returned. If that is a *net.TCPConn or *net.UnixConn, a message that has
 	// come in is known even before it is read; with another type it is known
-	// some microseconds later. Nil: a net.Dialer.
+	// some microseconds later.
+	//
+	// addr is an address and port if Lookup is set. If not it is the URL's host
+	// and port, so that NetDial may look the name up anywhere. But if what it
+	// returns is a TCP connection to one of the addresses that
+	// net.DefaultResolver has for that name, and that stays silent, NetDial is
+	// asked for the next of those addresses, as with Lookup. Nil: a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Exchange says how the messages of a lease belong together, and so when a
@@ -251,6 +268,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext
+		if c.Lookup == nil {
+			c.Lookup = lookup
+		}
 	}
 	if c.DialTimeout == 0 {
 		c.DialTimeout = DefaultDialTimeout
