@@ -81,6 +81,8 @@ type dialing struct {
 	cancel    context.CancelCauseFunc
 	host      string                         // of the first attempt's URL
 	addr      string                         // where to connect; "": to the host by its name
+	at        netip.Addr                     // that of addr, as the race chose it
+	moved     atomic.Bool                    // Prepare chose another host
 	connected atomic.Bool                    // NetDial has returned
 	remote    atomic.Pointer[netip.AddrPort] // where to, if TCP says
 	began     int64                          // on the hub's clock

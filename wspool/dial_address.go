@@ -48,7 +48,9 @@ func (b *addressBook) order(ips []netip.Addr, now int64) []netip.Addr {
 	return ips
 }
 
-// note learns from a race that is over: which addresses did not answer.
+// note learns from a race how its attempts fare, while it runs or at its end: an
+// attempt that has had connectDelay, or has failed, without an answer says that
+// its address is silent. r is locked, or nothing of it runs.
 func (b *addressBook) note(r *race) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,11 +65,11 @@ func (b *addressBook) note(r *race) {
 	for _, d := range r.all {
 		at, ok := d.address()
 		switch {
-		case !ok || d.answer != nil:
+		case !ok || d.ended && d.answer != nil:
 		case d == r.winner:
 			delete(b.silent, at)
 		case r.winner != nil && sameAddress(r.winner, at):
-		case now-d.began >= int64(connectDelay) || d.err != nil && context.Cause(d.ctx) == nil:
+		case now-d.began >= int64(connectDelay) || d.ended && d.err != nil && context.Cause(d.ctx) == nil:
 			b.silent[at] = now + int64(silentFor)
 			b.hosts[r.first.url.Hostname()] = now + int64(silentFor)
 		}
@@ -79,8 +81,7 @@ func (d *dialing) address() (netip.Addr, bool) {
 	if remote := d.remote.Load(); remote != nil {
 		return remote.Addr(), true
 	}
-	at, err := netip.ParseAddrPort(d.addr)
-	return at.Addr(), err == nil
+	return d.at, d.at.IsValid() && !d.moved.Load()
 }
 
 func sameAddress(d *dialing, at netip.Addr) bool {

@@ -128,6 +128,9 @@ func (r *race) add(d *dialing) {
 	} else if len(r.known) > 0 { // a scout
 		d.addr = r.known[r.scouts%len(r.known)]
 	}
+	if at, err := netip.ParseAddrPort(d.addr); err == nil {
+		d.at = at.Addr()
+	}
 	d.ctx, d.cancel = context.WithCancelCause(r.ctx)
 	d.began = r.hub.clock.now()
 	r.all = append(r.all, d)
@@ -159,6 +162,7 @@ func (d *dialing) attempt(ctx context.Context) error {
 	}
 	if d.url.Host != d.host { // Prepare sends this one elsewhere
 		d.addr = ""
+		d.moved.Store(true)
 	}
 	through, err := d.proxy(ctx)
 	if err != nil {
@@ -218,6 +222,7 @@ func (r *race) another() bool {
 		return false
 	}
 	if len(r.rest) > 0 {
+		r.hub.addresses.note(r)
 		r.launch()
 		return true
 	}
