@@ -76,12 +76,16 @@ func (b *addressBook) note(r *race) {
 	}
 }
 
-// address is where d went, if that is known.
+// address is the address that d was given, or else the one to which NetDial led,
+// if that is known.
 func (d *dialing) address() (netip.Addr, bool) {
+	if d.at.IsValid() && !d.moved.Load() {
+		return d.at, true
+	}
 	if remote := d.remote.Load(); remote != nil {
 		return remote.Addr(), true
 	}
-	return d.at, d.at.IsValid() && !d.moved.Load()
+	return netip.Addr{}, false
 }
 
 func sameAddress(d *dialing, at netip.Addr) bool {
