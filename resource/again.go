@@ -59,10 +59,19 @@ func (p *Pool[T]) nextTry() <-chan struct{} {
 	return p.tries
 }
 
-// endTries returns the channel to close once the pool is not locked any more (I12),
-// since a make has ended or none will begin; nil: nobody waits for that. The pool
-// is locked.
+// endTries is called when a make has ended and did not succeed. It returns the
+// channel to close once the pool is not locked any more (I12); nil: nobody waits
+// for that, or another make is on its way, whose end is waited for. The pool is
+// locked.
 func (p *Pool[T]) endTries() chan struct{} {
+	if p.maker.coming(p.max) > 0 {
+		return nil
+	}
+	return p.takeTries()
+}
+
+// takeTries is endTries where a make has succeeded, or none will begin.
+func (p *Pool[T]) takeTries() chan struct{} {
 	tries := p.tries
 	p.tries = nil
 	return tries

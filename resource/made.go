@@ -37,7 +37,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 		p.put(e, false)
 	}
 	p.warmed()
-	tries := p.endTries()
+	tries := p.takeTries()
 	p.grow()
 	lives := error(nil)
 	if e.place == gone {
