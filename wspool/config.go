@@ -163,6 +163,7 @@ type Config struct {
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; who comes next waits in line.
+	// What a dial tries beside its first attempt (see Lookup) is not counted.
 	// Zero: DefaultMaxDials.
 	MaxDials int
 	// Redial says for how long no dial may begin after a connection ended, or

@@ -232,6 +232,50 @@ func TestGateEarlyEnd(t *testing.T) {
 	}
 }
 
+// An end that may be the fault of one lease is no longer in the streak once any
+// connection has served; it is another kind of cause than the same code said to a
+// connection of which that cannot be. So is a refusal with a Retry-After than one
+// without.
+func TestGateEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, asks := gateOf(8, 0)
+		last := func(n, streak int) {
+			t.Helper()
+			if len(*asks) != n || (*asks)[n-1].streak != streak {
+				t.Errorf("asked %v, want %d causes, streak %d last", *asks, n, streak)
+			}
+		}
+		policy := &CloseError{Code: 1008}
+		inLease := &EndError{Asked: true, Err: policy}
+		old := fresh(g)
+		fresh(g).ended(inLease)
+		fresh(g).ended(inLease)
+		last(2, 2)
+		old.served()
+		fresh(g).ended(inLease)
+		last(3, 1)
+		old.stayed()
+		fresh(g).ended(inLease)
+		last(4, 2)
+		old.ended(&EndError{Err: policy}) // a connection of before, another kind
+		last(5, 2)
+		fresh(g).ended(goingAway)
+		old.served()
+		fresh(g).ended(goingAway)
+		last(7, 4)
+
+		time.Sleep(time.Minute)
+		dial := func(set bool) {
+			g.learn(0, &DialError{Status: 503, RetryAfterSet: set, Err: errAnswer})
+		}
+		dial(false)
+		dial(false)
+		last(8, 4)
+		dial(true)
+		last(9, 4)
+	})
+}
+
 // Dials that fail together for the same reason are one; the next is the second.
 func TestGateFailedDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
