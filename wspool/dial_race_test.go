@@ -281,8 +281,13 @@ type upstream struct {
 }
 
 func listenUpstream(t *testing.T) *upstream {
-	u := &upstream{peer: listenMem(t, 1<<12, echo)}
+	u := &upstream{}
+	var handlers sync.WaitGroup
+	t.Cleanup(handlers.Wait) // after the peer's, which does not wait for them
+	u.peer = listenMem(t, 1<<12, echo)
 	u.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		handlers.Add(1)
+		defer handlers.Done()
 		u.asked.Add(1)
 		time.Sleep(5 * time.Millisecond)
 		if s := u.status.Load(); s != 0 {
