@@ -46,11 +46,12 @@ type Config struct {
 	// Subprotocols are those the client offers, the preferred first. The
 	// server must choose one of them, or the dial fails. Nil: none.
 	Subprotocols []string
-	// Prepare makes one handshake ready. It is asked at every dial, so that a
-	// short-lived token or a signed URL is always fresh, and finds what URL and
-	// Subprotocols say in h, which is its own to change. It may block until ctx
-	// ends; an error fails the dial, and its text is shown as it is. It is
-	// called by many goroutines at once. Nil: nothing to change.
+	// Prepare makes one handshake ready. It is asked at every dial, and again for
+	// each attempt beside the first one (see Lookup), so that a short-lived token
+	// or a signed URL is always fresh, and finds what URL and Subprotocols say in
+	// h, which is its own to change. It may block until ctx ends; an error fails
+	// the dial, and its text is shown as it is. It is called by many goroutines at
+	// once. Nil: nothing to change.
 	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
 	// anything but http/1.1. ServerName is the URL's host unless it is set. If
