@@ -19,9 +19,9 @@ type Gap struct {
 	Since time.Time
 	// Cause is what the call before returned; nil at the first.
 	Cause error
-	// Failures is how many acquires have failed since the call before, and
-	// LastFailure how the last of them did; nil: none.
-	Failures    int
+	// Failures is how many acquires have failed since the call before.
+	Failures int
+	// LastFailure is how the last of them did; nil: none has.
 	LastFailure error
 }
 
