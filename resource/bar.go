@@ -20,8 +20,10 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 		p.refuseOn()
 	}
 	m.unbegin()
+	tries := p.endTries()
 	p.grow()
 	p.unlock()
+	told(tries)
 	m.report(err)
 	if f := p.cfg.Trace.Refused; f != nil {
 		_ = p.isolate("Trace", func() { f(m.asker, err) })

@@ -31,7 +31,9 @@ func (p *Pool[T]) beginClose() {
 		p.shut()
 	}
 	p.cancel() // calls nothing that is not ours: see permits
+	tries := p.takeTries()
 	p.unlock()
+	told(tries)
 	cancelAll(canceled, ErrClosed)
 }
 

@@ -26,7 +26,8 @@ var (
 	// context.DeadlineExceeded too.
 	ErrMaxWait = errors.New("resource: no resource within MaxWait")
 	// ErrOutage: makes keep failing and nothing leased could come back.
-	// [AcquireError.RetryAfter] says when the next one is tried.
+	// [AcquireError.RetryAfter] says when the next one is tried, and
+	// [AcquireError.Wait] waits for that.
 	ErrOutage = errors.New("resource: makes keep failing")
 	// ErrFull: [Pool.MakeOne] found no room for another resource.
 	ErrFull = errors.New("resource: pool is at its maximum")
@@ -88,6 +89,9 @@ type AcquireError struct {
 	RetryAfter time.Duration // when it is worth asking again; 0: not known
 	Load       Load          // how the pool was
 	LastMake   error         // how the last make failed, if none has succeeded since
+
+	tried   <-chan struct{} // closed when the next make has been tried; nil: see retryAt
+	retryAt time.Time       // when RetryAfter has passed; zero: RetryAfter is 0
 }
 
 // Error says what failed and why. It has no figures in it, so that the same

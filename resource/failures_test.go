@@ -29,8 +29,8 @@ func (q *refuser) Pop(time.Duration) (*resource.Waiter, error) {
 	return w, errFailing
 }
 
-// failing is a pool of one whose acquires fail for one Reason.
-type failing struct {
+// failingAcquire is a pool of one whose acquires fail for one Reason.
+type failingAcquire struct {
 	config  func(c *resource.Config[int])
 	before  func(p *resource.Pool[int])
 	request resource.Request
@@ -39,7 +39,7 @@ type failing struct {
 	text    string
 }
 
-var failings = map[resource.Reason]failing{
+var failings = map[resource.Reason]failingAcquire{
 	resource.ReasonCanceled: {
 		ended: true, is: []error{context.Canceled}, text: "resource: acquire: context canceled",
 	},
@@ -126,7 +126,7 @@ func TestFailures_EachReason(t *testing.T) {
 	}
 }
 
-func (f failing) run(t *testing.T, reason resource.Reason) {
+func (f failingAcquire) run(t *testing.T, reason resource.Reason) {
 	var reported atomic.Int64
 	cfg := resource.Config[int]{
 		MaxSize: 1,

@@ -18,7 +18,9 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 	if retry == 0 { // the prober is at it
 		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
 	}
-	return p.failureLocked(ReasonOutage, err, waited, retry)
+	a := p.failureLocked(ReasonOutage, err, waited, retry)
+	a.tried = p.nextTry()
+	return a
 }
 
 // inVain reports whether a caller who asks for r would wait until that deadline

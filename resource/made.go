@@ -37,12 +37,14 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 		p.put(e, false)
 	}
 	p.warmed()
+	tries := p.takeTries()
 	p.grow()
 	lives := error(nil)
 	if e.place == gone {
 		lives = e.cause // Reset, Close or Resize came meanwhile
 	}
 	p.unlock()
+	told(tries)
 	m.report(lives)
 	if f := p.cfg.Trace.Made; f != nil {
 		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{ID: e.id, Took: m.took}) })
@@ -95,8 +97,10 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 		p.tellOne(err)
 	}
 	m.unbegin()
+	tries := p.endTries()
 	p.grow()
 	p.unlock()
+	told(tries)
 	m.report(err)
 	if f := p.cfg.Trace.Made; f != nil {
 		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{Took: m.took, Err: err}) })
@@ -154,8 +158,10 @@ func (p *Pool[T]) withdraw(m *making[T]) {
 	if p.closed {
 		err = ErrClosed
 	}
+	tries := p.endTries()
 	p.grow()
 	p.unlock()
+	told(tries)
 	m.report(err)
 }
 

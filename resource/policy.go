@@ -212,8 +212,8 @@ const (
 	// still serve that waiter: no lease that could end and no other make. After
 	// three failures in a row one make at a time is tried, after 100 ms at first
 	// and up to 5 s in the end, and every caller that nothing leased could serve
-	// gets the cause with a RetryAfter. Others wait; if their contexts end their
-	// errors carry the last failure.
+	// gets the cause with a RetryAfter; [AcquireError.Wait] waits for that try.
+	// Others wait; if their contexts end their errors carry the last failure.
 	//
 	// While a MakeGate or Quota has refused and no make is tried, which it may
 	// say for how long, and nothing is being made, a caller that has nothing to

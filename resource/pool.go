@@ -135,6 +135,7 @@ type Pool[T any] struct {
 
 	// What to make, and what is left over for later holds of mu.
 	maker   maker[T]
+	tries   chan struct{} // closed when a make has ended; nil: nobody waits for that
 	grower  *time.Timer
 	growAt  time.Duration // when grower fires; 0: it does not
 	sweeper *time.Timer

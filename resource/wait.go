@@ -201,5 +201,8 @@ func (p *Pool[T]) is(err, target error) (yes bool) {
 func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
 	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
 	a.Load, _ = p.load()
+	if retry > 0 {
+		a.retryAt = time.Now().Add(retry)
+	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ const (
 	DefaultWatchAfter   = 10 * time.Millisecond
 	DefaultMaxDials     = 16
 
+	DefaultMaxRetryAfter = 10 * time.Minute
+
 	DefaultUnsolicitedLimit = 60 // a minute
 )
 
@@ -43,11 +46,12 @@ type Config struct {
 	// Subprotocols are those the client offers, the preferred first. The
 	// server must choose one of them, or the dial fails. Nil: none.
 	Subprotocols []string
-	// Prepare makes one handshake ready. It is asked at every dial, so that a
-	// short-lived token or a signed URL is always fresh, and finds what URL and
-	// Subprotocols say in h, which is its own to change. It may block until ctx
-	// ends; an error fails the dial, and its text is shown as it is. It is
-	// called by many goroutines at once. Nil: nothing to change.
+	// Prepare makes one handshake ready. It is asked at every dial, and again for
+	// each attempt beside the first one (see Lookup), so that a short-lived token
+	// or a signed URL is always fresh, and finds what URL and Subprotocols say in
+	// h, which is its own to change. It may block until ctx ends; an error fails
+	// the dial, and its text is shown as it is. It is called by many goroutines at
+	// once. Nil: nothing to change.
 	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
 	// anything but http/1.1. ServerName is the URL's host unless it is set. If
@@ -63,11 +67,27 @@ type Config struct {
 	// password of the proxy's URL are sent to it. An https proxy is verified as
 	// TLS says, but under its own name. Nil: no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
+	// Lookup finds the addresses of the URL's host, the preferred one first, where
+	// no proxy is used; the proxy looks names up itself. A dial connects to the
+	// first, and goes on to the next, beside it, if it has not connected within
+	// 250 ms (RFC 8305, "Happy Eyeballs"), or has connected and its TLS or
+	// WebSocket handshake takes longer than they usually do (1 s while that is not
+	// known), and at once if it fails without an answer. An address that stayed
+	// silent is tried last for a minute. Prepare is asked for each such attempt;
+	// TLS verifies, and the Host header names, the URL's host. It must return
+	// when ctx ends. Nil: net.DefaultResolver, unless NetDial is set.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// NetDial opens the connection below TLS and WebSocket, to the server or to
 	// the proxy, and must return when ctx ends. The pool closes what it
 	// returned. If that is a *net.TCPConn or *net.UnixConn, a message that has
 	// come in is known even before it is read; with another type it is known
-	// some microseconds later. Nil: a net.Dialer.
+	// some microseconds later.
+	//
+	// addr is an address and port if Lookup is set. If not it is the URL's host
+	// and port, so that NetDial may look the name up anywhere. But if what it
+	// returns is a TCP connection to one of the addresses that
+	// net.DefaultResolver has for that name, and that stays silent, NetDial is
+	// asked for the next of those addresses, as with Lookup. Nil: a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Exchange says how the messages of a lease belong together, and so when a
@@ -144,10 +164,11 @@ type Config struct {
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; who comes next waits in line.
+	// What a dial tries beside its first attempt (see Lookup) is not counted.
 	// Zero: DefaultMaxDials.
 	MaxDials int
 	// Redial says for how long no dial may begin after a connection ended, or
-	// a dial failed, with cause (which is a [*DialError] then); zero is no
+	// a dial failed, with cause: an [*EndError] or a [*DialError]. Zero is no
 	// pause, and of several the one that ends last holds. streak is how many
 	// have ended so in a row, this one included. The many that a server takes
 	// with it count as one: once an end has counted, those of connections
@@ -157,6 +178,10 @@ type Config struct {
 	// the pool ends itself is not asked about. It must not block; if it panics,
 	// DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
+	// MaxRetryAfter is the longest time for which a server's or a proxy's
+	// Retry-After is honoured; one that asks for longer counts as this. Zero:
+	// DefaultMaxRetryAfter.
+	MaxRetryAfter time.Duration
 
 	// Health checks idle connections beyond what their reader sees, when and
 	// with what outcome [resource.Health] says. The Conn is the check's until
@@ -212,6 +237,7 @@ func (c *Config) check() error {
 	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
 	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
+	no(c.MaxRetryAfter >= 0, "MaxRetryAfter is %v, not at least 0", c.MaxRetryAfter)
 	no(c.SampleLeases >= 0, "SampleLeases is %d, not at least 0", c.SampleLeases)
 	no(c.SweepInterval == 0 || c.SweepInterval >= resource.MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, resource.MinSweepInterval)
 	no(c.Order <= resource.OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
@@ -244,6 +270,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext
+		if c.Lookup == nil {
+			c.Lookup = lookup
+		}
 	}
 	if c.DialTimeout == 0 {
 		c.DialTimeout = DefaultDialTimeout
@@ -268,6 +297,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxDials == 0 {
 		c.MaxDials = DefaultMaxDials
+	}
+	if c.MaxRetryAfter == 0 {
+		c.MaxRetryAfter = DefaultMaxRetryAfter
 	}
 	if c.Redial == nil {
 		c.Redial = DefaultRedial

@@ -24,12 +24,13 @@ func TestBadConfig(t *testing.T) {
 		Order:         9,
 		Outage:        9,
 		SampleLeases:  -1,
+		MaxRetryAfter: -1,
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
-		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases"} {
+		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
 		}

@@ -6,10 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -41,8 +43,8 @@ var (
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
-	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
-	l, err := d.connect(ctx)
+	first := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
+	d, l, err := first.connect(ctx)
 	if err == nil {
 		d.tie.up()
 		return l, nil
@@ -53,12 +55,12 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 	}
 	if d.answer != nil {
 		e.Status = d.answer.StatusCode
-		e.RetryAfter = retryAfter(d.answer.Header, time.Now())
+		e.RetryAfter, e.RetryAfterSet, e.RetryAfterErr = retryAfter(d.answer.Header, time.Now(), h.cfg.MaxRetryAfter)
 	}
 	return nil, e
 }
 
-// dialing is one dial under way.
+// dialing is one attempt of a dial that is under way.
 type dialing struct {
 	hub    *hub
 	cfg    *Config
@@ -69,55 +71,90 @@ type dialing struct {
 	raw    net.Conn       // what NetDial gave; nil until then
 	stop   func() bool    // unhooks raw from the context
 	answer *http.Response // of a server or proxy that refused
+
+	// What the handshake came to.
+	tap *tap
+	ws  *websocket.Conn
+
+	// The race's; none of them is set if there is a proxy.
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	host      string                         // of the first attempt's URL
+	addr      string                         // where to connect; "": to the host by its name
+	at        netip.Addr                     // that of addr, as the race chose it
+	moved     atomic.Bool                    // Prepare chose another host
+	connected atomic.Bool                    // NetDial has returned
+	remote    atomic.Pointer[netip.AddrPort] // where to, if TCP says
+	began     int64                          // on the hub's clock
+	scout     bool                           // guarded by race.mu, as ended and err
+	ended     bool
+	err       error // why it failed
 }
 
 func (d *dialing) secure() bool { return d.url.Scheme == "wss" }
 
-// connect goes through all phases. If it fails, or if code that is not ours
-// breaks it off, nothing is left.
-func (d *dialing) connect(ctx context.Context) (*link, error) {
-	if err := d.prepare(ctx); err != nil {
-		return nil, err
-	}
-	var l *link
+// connect goes through all phases. It returns the attempt that led to the link or
+// says why none did. If it fails, or if code that is not ours breaks it off,
+// nothing is left.
+func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error) {
+	won = d
 	defer func() {
-		if l == nil && d.raw != nil {
-			d.raw.Close()
-			d.stop()
+		if l == nil {
+			won.drop()
 		}
 	}()
-	t, err := d.open(ctx)
+	if err := d.prepare(ctx); err != nil {
+		return d, nil, err
+	}
+	through, err := d.proxy(ctx)
+	switch {
+	case err != nil:
+		return d, nil, err
+	case through != nil: // it looks the host's name up
+		err = d.reach(ctx, through)
+	default:
+		won, err = d.compete(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return won, nil, err
 	}
-	ws, err := d.handshake(ctx, t)
-	if err != nil {
-		return nil, err
+	if !won.stop() {
+		return won, nil, context.Cause(ctx) // the connection is closed, or about to be
 	}
-	if !d.stop() {
-		return nil, context.Cause(ctx) // the connection is closed, or about to be
+	made := newLink(won.ws, won.tap, d.hub, d.tie)
+	if err := won.finish(ctx, made); err != nil {
+		return won, nil, err
 	}
-	l = newLink(ws, t, d.hub, d.tie)
-	if err := d.finish(ctx, l); err != nil {
-		return nil, err
+	return won, made, nil
+}
+
+// reach connects, and upgrades the connection.
+func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
+	began := d.hub.clock.now()
+	if d.tap, err = d.open(ctx, through); err != nil {
+		return err
 	}
-	return l, nil
+	if d.ws, err = d.handshake(ctx, d.tap); err != nil {
+		return err
+	}
+	d.hub.usual.succeeded(began, d.hub.clock.now())
+	return nil
 }
 
 // open connects to the server: through the proxy if there is one, and with TLS
 // for wss. What it returns is what the WebSocket protocol is spoken through. When
 // ctx ends the connection is closed, until d.stop is called.
-func (d *dialing) open(ctx context.Context) (*tap, error) {
-	through, err := d.proxy(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error) {
 	var c net.Conn
 	if through != nil {
 		c, err = d.tunnel(ctx, through)
 	} else {
 		d.phase = "connect"
-		err = d.dialNet(ctx, hostPort(d.url))
+		addr := d.addr
+		if addr == "" {
+			addr = hostPort(d.url)
+		}
+		err = d.dialNet(ctx, addr)
 		c = d.raw
 	}
 	if err != nil {
@@ -150,6 +187,10 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 		return errNoConn
 	}
 	d.raw = c
+	if at, ok := remoteOf(c); ok {
+		d.remote.Store(&at)
+	}
+	d.connected.Store(true)
 	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil
 }

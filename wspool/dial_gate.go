@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -28,12 +29,17 @@ type dialGate struct {
 	redial func(cause error, streak int) time.Duration
 	next   resource.Admission // Config.MakeGate; nil: none
 
+	// doubts counts the causes that may be the fault of one lease: a connection
+	// that serves a lease after one shows that it was.
+	doubts atomic.Uint32
+
 	mu      sync.Mutex
 	running int          // those let in, and those on their way
 	line    []chan error // who waits for its turn, the first first; nil: come in
 
 	term   int
 	streak int
+	mild   bool      // the last cause that counted is in doubts
 	kinds  []int     // what the causes since began were; see kindOf
 	began  time.Time // when the first of them came
 	until  time.Time // no dial before
@@ -194,6 +200,9 @@ func (g *dialGate) learn(term int, cause error) {
 	if news {
 		g.term++
 		g.streak++
+		if g.mild = ofLease(cause); g.mild {
+			g.doubts.Add(1)
+		}
 		g.kinds = g.kinds[:0]
 	}
 	if len(g.kinds) == 0 {
@@ -204,7 +213,7 @@ func (g *dialGate) learn(term int, cause error) {
 	g.mu.Unlock()
 
 	if pause := g.ask(cause, streak); pause > 0 {
-		g.hold(now, pause, cause)
+		g.hold(now, min(pause, forever), cause)
 	}
 }
 
@@ -241,9 +250,22 @@ func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 // kindOf tells causes apart as far as one of them may ask for a pause that
 // another does not.
 func kindOf(cause error) int {
-	code, status, _ := reason(cause)
-	if code != 0 {
-		return code
+	var de *DialError
+	code := closeCode(cause)
+	switch {
+	case code == 0 && errors.As(cause, &de):
+		if de.RetryAfterSet {
+			return -de.Status
+		}
+		return de.Status
+	case refusesClient(code) && ofLease(cause):
+		return -code
 	}
-	return status
+	return code
+}
+
+// ofLease reports whether cause is an end that speaks about one lease at most.
+func ofLease(cause error) bool {
+	var end *EndError
+	return errors.As(cause, &end) && (end.Served || end.Asked)
 }

@@ -58,7 +58,7 @@ func fresh(g *dialGate) *tie {
 	return tie
 }
 
-var goingAway = &CloseError{Code: 1001}
+var goingAway = &EndError{Err: &CloseError{Code: 1001}}
 
 // As many as may run at once; the others come in in the order in which they
 // came, unless they leave first.
@@ -156,7 +156,7 @@ func TestGateBurst(t *testing.T) {
 			if len(*asks) != 1 || (*asks)[0].streak != 1 {
 				t.Fatalf("pause %v: asked %v, want once, streak 1", pause, *asks)
 			}
-			busy := &CloseError{Code: 1013}
+			busy := &EndError{Err: &CloseError{Code: 1013}}
 			ties[151].ended(busy)
 			ties[152].ended(busy)
 			if len(*asks) != 2 || (*asks)[1] != (asked{busy, 1}) {
@@ -187,11 +187,11 @@ func TestGateStreak(t *testing.T) {
 		old := fresh(g)
 		end(fresh(g), 1)
 		end(fresh(g), 2)
-		old.proved()
+		old.served()
 		end(fresh(g), 3)
 		served := fresh(g)
-		served.proved()
-		served.proved()
+		served.served()
+		served.served()
 		end(served, 1)
 		end(fresh(g), 2)
 
@@ -230,6 +230,50 @@ func TestGateEarlyEnd(t *testing.T) {
 	if len(*asks) != 1 {
 		t.Errorf("asked %v, want once", *asks)
 	}
+}
+
+// An end that may be the fault of one lease is no longer in the streak once any
+// connection has served; it is another kind of cause than the same code said to a
+// connection of which that cannot be. So is a refusal with a Retry-After than one
+// without.
+func TestGateEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, asks := gateOf(8, 0)
+		last := func(n, streak int) {
+			t.Helper()
+			if len(*asks) != n || (*asks)[n-1].streak != streak {
+				t.Errorf("asked %v, want %d causes, streak %d last", *asks, n, streak)
+			}
+		}
+		policy := &CloseError{Code: 1008}
+		inLease := &EndError{Asked: true, Err: policy}
+		old := fresh(g)
+		fresh(g).ended(inLease)
+		fresh(g).ended(inLease)
+		last(2, 2)
+		old.served()
+		fresh(g).ended(inLease)
+		last(3, 1)
+		old.stayed()
+		fresh(g).ended(inLease)
+		last(4, 2)
+		old.ended(&EndError{Err: policy}) // a connection of before, another kind
+		last(5, 2)
+		fresh(g).ended(goingAway)
+		old.served()
+		fresh(g).ended(goingAway)
+		last(7, 4)
+
+		time.Sleep(time.Minute)
+		dial := func(set bool) {
+			g.learn(0, &DialError{Status: 503, RetryAfterSet: set, Err: errAnswer})
+		}
+		dial(false)
+		dial(false)
+		last(8, 4)
+		dial(true)
+		last(9, 4)
+	})
 }
 
 // Dials that fail together for the same reason are one; the next is the second.
@@ -328,8 +372,8 @@ func TestGateRedialBreaks(t *testing.T) {
 	for name, breaks := range map[string]func(){"panics": func() { panic("x") }, "ends": runtime.Goexit} {
 		synctest.Test(t, func(t *testing.T) {
 			g := &dialGate{max: 1, redial: func(error, int) time.Duration { breaks(); return 0 }}
-			fresh(g).ended(&CloseError{Code: 1013})
-			if rest := time.Until(g.until); rest < 30*time.Second || rest > time.Minute {
+			fresh(g).ended(&EndError{Err: &CloseError{Code: 1013}})
+			if rest := time.Until(g.until); rest < 600*time.Millisecond || rest > time.Second {
 				t.Errorf("%s: pause %v", name, rest)
 			}
 		})

@@ -1,9 +1,6 @@
 package wspool
 
-import (
-	"sync"
-	"time"
-)
+import "time"
 
 // provenAfter is how long a connection must stay up for what ended others
 // before it to be over.
@@ -13,11 +10,10 @@ const provenAfter = 5 * time.Second
 type tie struct {
 	gate *dialGate
 	term int // when its dial began
-	once sync.Once
 
 	// Guarded by gate.mu.
 	isUp  bool
-	cause error       // of an end before it was up
+	cause *EndError   // of an end before it was up; nil: there was none
 	proof *time.Timer // nil: nothing to prove
 }
 
@@ -34,7 +30,7 @@ func (t *tie) up() {
 	g.mu.Lock()
 	t.isUp = true
 	if t.cause == nil && g.streak > 0 {
-		t.proof = time.AfterFunc(provenAfter, t.proved)
+		t.proof = time.AfterFunc(provenAfter, t.stayed)
 	}
 	g.mu.Unlock()
 	if t.cause != nil {
@@ -42,24 +38,32 @@ func (t *tie) up() {
 	}
 }
 
-// proved tells that the connection has served a lease, or stayed up: what ended
-// those before it is over. One from before the last cause proves nothing. All
-// calls but the first cost an atomic load.
-func (t *tie) proved() {
-	t.once.Do(func() {
-		t.gate.mu.Lock()
-		defer t.gate.mu.Unlock()
-		if t.term == t.gate.term {
-			t.gate.streak = 0
-		}
-	})
+// served tells that the connection has served a lease: what ended those before it
+// is over. One from before the last cause proves that only if the cause may be
+// the fault of one lease.
+func (t *tie) served() {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	if t.term == t.gate.term || t.gate.mild {
+		t.gate.streak = 0
+	}
+}
+
+// stayed tells that the connection stayed up for provenAfter: what ended those
+// before it is over, unless it is from before the last cause.
+func (t *tie) stayed() {
+	t.gate.mu.Lock()
+	defer t.gate.mu.Unlock()
+	if t.term == t.gate.term {
+		t.gate.streak = 0
+	}
 }
 
 // ended tells why the connection ended, before the pool is told, which would
 // dial at once. The cause is nil if the pool ended it; every connection is told
 // ended at its end at the latest, so that nothing is left of its tie. That of a
 // dial which fails is told by its Done.
-func (t *tie) ended(cause error) {
+func (t *tie) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()
 	if !t.isUp {

@@ -3,7 +3,6 @@ package wspool
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -25,8 +24,15 @@ type DialError struct {
 	// Status is the HTTP status that the server answered with, or the proxy if
 	// Phase is "proxy"; 0: none.
 	Status int
-	// RetryAfter is how long that answer asked to wait; 0: it did not.
+	// RetryAfter is how long that answer asked to wait, [Config.MaxRetryAfter] at
+	// most. It counts only if RetryAfterSet is true: then 0 means at once.
 	RetryAfter time.Duration
+	// RetryAfterSet is whether the answer had a Retry-After field as RFC 9110,
+	// section 10.2.3, defines it.
+	RetryAfterSet bool
+	// RetryAfterErr says why the answer's Retry-After field was ignored; nil: it
+	// had none, or one that counts.
+	RetryAfterErr error
 	// Err is the cause. For an answer of the server that is no upgrade it is
 	// [websocket.ErrBadHandshake].
 	Err error
@@ -44,8 +50,11 @@ func (e *DialError) Error() string {
 		if t := http.StatusText(e.Status); t != "" {
 			b.WriteString(" " + t)
 		}
-		if e.RetryAfter > 0 {
+		switch {
+		case e.RetryAfterSet:
 			fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
+		case e.RetryAfterErr != nil:
+			fmt.Fprintf(&b, ", %v", e.RetryAfterErr)
 		}
 		b.WriteByte(')')
 	}
@@ -54,15 +63,3 @@ func (e *DialError) Error() string {
 
 // Unwrap leads to Err.
 func (e *DialError) Unwrap() error { return e.Err }
-
-// retryAfter reads the header of that name: seconds or a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	s := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseInt(s, 10, 32); err == nil {
-		return time.Duration(max(n, 0)) * time.Second
-	}
-	if t, err := http.ParseTime(s); err == nil {
-		return max(t.Sub(now), 0)
-	}
-	return 0
-}

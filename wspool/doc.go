@@ -67,10 +67,19 @@
 // [Config.DialTimeout] at most: [Config.Prepare] computes URL, headers and token
 // anew for each, [Config.OnConnect] signs in before anybody is lent the
 // connection. When connections end or dials fail, [Config.Redial] decides by
-// close code and HTTP status for how long no other dial begins ([DefaultRedial]).
+// close code, HTTP status and Retry-After for how long no other dial begins
+// ([DefaultRedial]). An end that may be the answer to what one lease wrote
+// ([EndError]) holds others up for no longer than a lost connection does.
 // Callers meanwhile wait for what others give back; one whose deadline comes
 // before the pause ends, and who has nothing else to wait for, is told at once,
-// with the cause and a RetryAfter.
+// with the cause and a RetryAfter; [resource.AcquireError.Wait] waits until it is
+// worth asking again.
+//
+// A dial whose address accepts and stays silent goes on to the next address of the
+// name ([Config.Lookup]). Where all dials hang, as behind a proxy that waits for
+// its server, one of them at a time sends another handshake beside its first,
+// after twice the usual time of one and then each second at most, so that the
+// server is found when it is back. Not through a [Config.Proxy].
 //
 // # Streams and other uses
 //
@@ -88,7 +97,7 @@
 //	                                        that the server replied with
 //	a speech service, streaming audio       ReadLimit for the longest message; Exchange
 //	                                        stays AnswerLast: read up to the last reply
-//	subscriptions, event streams            Exchange: AnswerNone; Discard at the end
+//	subscriptions, event streams            Exchange: AnswerNone; Pool.Subscribe
 //	engine.io, socket.io                    OnConnect: read "0{…}", send "40", read its
 //	                                        answer; OnUnsolicited: "3" for "2"
 //	GraphQL (graphql-transport-ws)          Subprotocols; OnConnect: connection_init, read

@@ -86,6 +86,27 @@ func (e *CloseError) Unwrap() error {
 	return nil
 }
 
+// EndError says how far a connection had come when it ended, which decides what
+// its end is evidence of. [Config.Redial] is given one for each connection that
+// ended and that the pool did not end. Unwrap leads to Err.
+type EndError struct {
+	// Served is whether the connection had served a lease: one had read a message
+	// from it, or had written to it and left it clean. The server has accepted
+	// the client then.
+	Served bool
+	// Asked is whether it ended within a lease that had written to it: its end
+	// may be the answer to what that lease wrote.
+	Asked bool
+	// Err is why it ended: a [*CloseError], the error of the network,
+	// [ErrSilent], [ErrUnsolicited] and so on.
+	Err error
+}
+
+func (e *EndError) Error() string { return e.Err.Error() }
+
+// Unwrap leads to Err.
+func (e *EndError) Unwrap() error { return e.Err }
+
 // readError makes what gorilla's reader returned an error of this package.
 func readError(err error) error {
 	var ce *websocket.CloseError

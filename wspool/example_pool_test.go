@@ -93,3 +93,47 @@ func ExamplePool_DoIdempotent() {
 	// tries: 1 error: <nil>
 	// tries: 2 error: <nil>
 }
+
+// A subscription outlives its connections: the function is called again with the
+// next one, and told what lies between.
+func ExamplePool_Subscribe() {
+	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
+		if _, topic, err := ws.ReadMessage(); err == nil {
+			ws.WriteMessage(websocket.TextMessage, topic)
+		} // and hangs up
+	})
+	defer stop()
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.AnswerNone})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
+
+	news := 0
+	err = pool.Subscribe(ctx, func(ctx context.Context, c *wspool.Conn, gap wspool.Gap) error {
+		if !gap.Since.IsZero() {
+			fmt.Println("news may be missing before call", gap.Call)
+		}
+		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("weather")); err != nil {
+			return err
+		}
+		for {
+			_, topic, err := c.ReadMessage(ctx)
+			if err != nil {
+				return err // it is called again, with another connection
+			}
+			fmt.Println(string(topic))
+			if news++; news == 2 {
+				return nil // enough
+			}
+		}
+	})
+	fmt.Println(err)
+	// Output:
+	// weather
+	// news may be missing before call 2
+	// weather
+	// <nil>
+}

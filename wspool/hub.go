@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"context"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -18,10 +19,15 @@ type hub struct {
 	count   *counts         // of all that share it
 	closing chan struct{}   // holds a token for each closing handshake that runs
 	ctx     context.Context // ends when the pool is closed
+
+	addresses addressBook
+	usual     handshakes
+	scouting  atomic.Bool // a dial sends scouts: see race
+	lookup    func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 func newHub(ctx context.Context, cfg Config, count *counts) *hub {
-	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}, closing: make(chan struct{}, maxClosing)}
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}, closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
 	h.keeper.start(h)
 	return h

@@ -45,6 +45,7 @@ type link struct {
 	open    bool        // the tenant is reading a message
 	closing bool        // what comes in is dropped
 	proved  bool        // it has served a lease
+	doubts  uint32      // the gate's when it last did
 	taint   error       // why the tenant cannot leave it clean
 	mute    bool        // a write failed: nothing more can be sent
 	cause   error       // why it must not be used
@@ -157,6 +158,7 @@ func (l *link) fail(cause error) {
 	l.cause = cause
 	close(l.broken)
 	doom, ours, halt := l.doom, l.closing, l.halt
+	served, asked := l.proved, l.tenant != nil && !l.tenant.detached && l.tenant.out > 0
 	l.mu.Unlock()
 	if halt != nil {
 		halt() // who destroys the connection waits for it
@@ -165,7 +167,7 @@ func (l *link) fail(cause error) {
 	if !ours {
 		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing
 		l.hub.count.end(cause)
-		l.tie.ended(cause)
+		l.tie.ended(&EndError{Served: served, Asked: asked, Err: cause})
 	}
 	if doom != nil {
 		doom(cause)

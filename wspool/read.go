@@ -240,11 +240,15 @@ func (c *tenant) receive() {
 	c.link.served(c)
 }
 
-// served notes that the link has done c some good. It is locked.
+// served notes that the link has done c some good, and tells the gate the first
+// time and once after each cause in the gate's doubts. It is locked.
 func (l *link) served(c *tenant) {
-	if !l.proved && !c.detached {
-		l.proved = true
-		l.tie.proved()
+	if c.detached {
+		return
+	}
+	if doubts := l.hub.gate.doubts.Load(); !l.proved || l.doubts != doubts {
+		l.proved, l.doubts = true, doubts
+		l.tie.served()
 	}
 }
 

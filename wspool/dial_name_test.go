@@ -1,0 +1,147 @@
+package wspool
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// echoServer sends everything back, over real sockets.
+func echoServer(t *testing.T) (addr string) {
+	var all sync.WaitGroup
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.Add(1)
+		defer all.Done()
+		ws, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		for {
+			kind, p, err := ws.ReadMessage()
+			if err != nil || ws.WriteMessage(kind, p) != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(func() { s.Close(); all.Wait() })
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// muteListener accepts connections and says nothing.
+func muteListener(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				for b := make([]byte, 1<<10); ; {
+					if _, err := c.Read(b); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	return l.Addr().String()
+}
+
+// NetDial is given the name, as long as it leads to something that answers. If it
+// leads to one of the name's addresses, and that stays silent, NetDial is given
+// the next one; if it leads anywhere else, the name again.
+func TestDialRace_BehindNetDial(t *testing.T) {
+	mute, good := muteListener(t), echoServer(t)
+	_, port, _ := net.SplitHostPort(mute)
+	for _, tc := range []struct {
+		name   string
+		first  string // address of the name
+		serves string // what NetDial has to be given
+	}{
+		{"direct", "127.0.0.1", "127.0.0.2:" + port},
+		{"tunnel", "192.0.2.1", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var given []string
+			p, err := New(Config{
+				URL:     "ws://service.test:" + port + "/",
+				MaxSize: 1,
+				NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					mu.Lock()
+					given = append(given, addr)
+					mu.Unlock()
+					to := mute
+					if addr == tc.serves {
+						to = good
+					}
+					return (&net.Dialer{}).DialContext(ctx, network, to)
+				},
+				DialTimeout: 3 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := p.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}()
+			p.hub.lookup = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr(tc.first), netip.MustParseAddr("127.0.0.2")}, nil
+			}
+			for i := range 2 {
+				c, err := p.Acquire(t.Context())
+				if (err == nil) != (tc.serves != "") {
+					t.Errorf("Acquire %d: %v", i, err)
+				}
+				if err != nil {
+					break
+				}
+				c.Discard(nil)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			name := "service.test:" + port
+			if tc.serves != "" && strings.Join(given, " ") != name+" "+tc.serves+" "+tc.serves {
+				t.Errorf("NetDial was given %q", given)
+			}
+			for _, addr := range given {
+				if tc.serves == "" && addr != name {
+					t.Errorf("NetDial was given %q, want the name", addr)
+				}
+			}
+		})
+	}
+}
+
+// The default looks the name up itself.
+func TestDialRace_DefaultLookup(t *testing.T) {
+	_, port, _ := net.SplitHostPort(echoServer(t))
+	p, err := New(Config{URL: "ws://localhost:" + port + "/", MaxSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	c, err := p.Acquire(t.Context()) // also where the first address is ::1, on which nobody listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Release()
+}

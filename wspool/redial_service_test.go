@@ -1,0 +1,282 @@
+package wspool_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+// strict is a peer that answers every message after some milliseconds, and closes
+// with code what is called "bad".
+func strict(code int) func(*websocket.Conn) {
+	return func(ws *websocket.Conn) {
+		for {
+			kind, p, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+			if string(p) == "bad" {
+				ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, "no such voice"), deadline())
+				drain(ws)
+				return
+			}
+			if ws.WriteMessage(kind, p) != nil {
+				return
+			}
+		}
+	}
+}
+
+// say asks p one question, and returns how that went.
+func say(ctx context.Context, p *wspool.Pool, s string) error {
+	return p.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(s)); err != nil {
+			return err
+		}
+		_, _, err := c.ReadMessage(ctx)
+		return err
+	})
+}
+
+// One of five callers sends what the server closes a connection for, whatever the
+// code: the others are served all the same.
+func TestRedial_OneBadCaller(t *testing.T) {
+	for _, code := range []int{1008, 3000, 4000, 4401, 4403, 1011} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 1<<12, strict(code))
+				p := pool(t, peer.cfg)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var ok, failed, bad atomic.Int64
+				var all sync.WaitGroup
+				for i := range 5 {
+					all.Go(func() {
+						for ctx.Err() == nil {
+							switch err := say(t.Context(), p, map[bool]string{true: "bad", false: "good"}[i == 0]); {
+							case i == 0:
+								bad.Add(1)
+							case err == nil:
+								ok.Add(1)
+							default:
+								failed.Add(1)
+								t.Errorf("a good caller: %v", err)
+							}
+							time.Sleep(95 * time.Millisecond)
+						}
+					})
+				}
+				all.Wait()
+				if ok.Load() < 380 || failed.Load() > 0 || bad.Load() < 50 {
+					t.Errorf("%d ok, %d failed, beside %d bad; want 380 and more of 400, 0", ok.Load(), failed.Load(), bad.Load())
+				}
+			})
+		})
+	}
+}
+
+// In a quiet pool some bad calls come in a row, each on a connection that has
+// served nobody: the good caller behind them is served within their small pauses.
+func TestRedial_BadCallsInQuietPool(t *testing.T) {
+	for calls, most := range map[int]time.Duration{2: 150 * time.Millisecond, 3: 250 * time.Millisecond, 12: 5100 * time.Millisecond} {
+		t.Run(strconv.Itoa(calls), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 1<<12, strict(1008))
+				p := pool(t, peer.cfg)
+				for range calls {
+					var ce *wspool.CloseError
+					if err := say(t.Context(), p, "bad"); !errors.As(err, &ce) || ce.Code != 1008 {
+						t.Fatalf("a bad call: %v", err)
+					}
+				}
+				began := time.Now()
+				if err := say(t.Context(), p, "good"); err != nil || time.Since(began) > most {
+					t.Errorf("after %d bad calls the good one: %v after %v, want %v at most", calls, err, time.Since(began), most)
+				}
+			})
+		})
+	}
+}
+
+// A server that accepts the handshake and then says that it does not accept the
+// client is not dialled as often as callers come.
+func TestRedial_LoginRefusedByCloseCode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
+			time.Sleep(5 * time.Millisecond)
+			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4401, "unauthorized"), deadline())
+			drain(ws)
+		})
+		var dials atomic.Int64
+		peer.refuse = func(http.ResponseWriter, *http.Request) bool { dials.Add(1); return false }
+		peer.cfg.MinIdle = 1
+		p := pool(t, peer.cfg)
+		time.Sleep(time.Hour)
+		if n := dials.Load(); n < 5 || n > 40 {
+			t.Errorf("%d dials in an hour with credentials that are not accepted", n)
+		}
+		if s := p.Stats(); s.Closed[4401] == 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// firstAnswer asks p until it is answered, as a caller with deadlines of ten
+// seconds does that tries again at once where an error says when, and returns how
+// long that took.
+func firstAnswer(t *testing.T, p *wspool.Pool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for time.Since(began) < 10*time.Minute {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		err := say(ctx, p, "x")
+		cancel()
+		if err == nil {
+			return time.Since(began)
+		}
+		var ae *resource.AcquireError
+		if errors.As(err, &ae) {
+			time.Sleep(max(ae.RetryAfter, 10*time.Millisecond))
+		}
+	}
+	t.Fatal("no answer")
+	panic("unreachable")
+}
+
+// For a while the server refuses every handshake: how soon after that it is
+// used again.
+func TestRedial_ShortRefusal(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status int
+		code   int // of a close frame behind the 101, if status is 101
+		lasts  time.Duration
+		within time.Duration // since the beginning
+	}{
+		{"503 for 1 s", 503, 0, time.Second, 2 * time.Second},
+		{"503 for 1 minute", 503, 0, time.Minute, 95 * time.Second},
+		{"403 for 3 s", 403, 0, 3 * time.Second, 5 * time.Second},
+		{"401 for 3 s", 401, 0, 3 * time.Second, 5 * time.Second},
+		{"429 for 3 s", 429, 0, 3 * time.Second, 8 * time.Second},
+		{"1013 for 3 s", 101, 1013, 3 * time.Second, 8 * time.Second},
+		{"4403 for 3 s", 101, 4403, 3 * time.Second, 5 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				began := time.Now()
+				peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
+					if time.Since(began) < tc.lasts && tc.status == 101 {
+						ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(tc.code, ""), deadline())
+						drain(ws)
+						return
+					}
+					echo(ws)
+				})
+				peer.refuse = func(w http.ResponseWriter, _ *http.Request) bool {
+					if time.Since(began) >= tc.lasts || tc.status == 101 {
+						return false
+					}
+					w.WriteHeader(tc.status)
+					return true
+				}
+				p := pool(t, peer.cfg)
+				if took := firstAnswer(t, p); took < tc.lasts || took > tc.within {
+					t.Errorf("first answer after %v, want %v at most", took, tc.within)
+				}
+			})
+		})
+	}
+}
+
+// Retry-After counts whatever the status is, and what is no Retry-After counts as
+// none and is said.
+func TestRedial_RetryAfter(t *testing.T) {
+	const most = 3 * time.Minute // MaxRetryAfter
+	for _, tc := range []struct {
+		status int
+		field  func(now time.Time) string
+		from   time.Duration // of the pause
+		to     time.Duration
+		text   string // in the error
+	}{
+		{418, seconds(120), 2 * time.Minute, 132 * time.Second, "retry after 2m0s"},
+		{408, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{500, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{502, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{504, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{403, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{401, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{302, seconds(7), 7 * time.Second, 8 * time.Second, "retry after 7s"},
+		{429, seconds(0), 0, 0, "retry after 0s"},
+		{503, seconds(0), 0, 0, "retry after 0s"},
+		{503, date(-time.Hour), 0, 0, "retry after 0s"},
+		{503, date(90 * time.Second), 90 * time.Second, 100 * time.Second, "retry after 1m30s"},
+		{429, seconds(315360000), most, most + most/10, "retry after 3m0s"},
+		{503, date(10 * 365 * 24 * time.Hour), most, most + most/10, "retry after 3m0s"},
+		{503, func(now time.Time) string { return strconv.FormatInt(now.AddDate(30, 0, 0).Unix(), 10) }, 130 * time.Millisecond, 210 * time.Millisecond, "Unix time"},
+		{503, seconds(-5), 130 * time.Millisecond, 210 * time.Millisecond, "negative"},
+		{429, func(time.Time) string { return "s3cret" }, 660 * time.Millisecond, 1010 * time.Millisecond, "neither seconds nor a date"},
+		{500, func(time.Time) string { return "soon" }, 0, 0, "neither seconds nor a date"},
+	} {
+		t.Run(strconv.Itoa(tc.status)+" "+tc.text, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				peer := listenMem(t, 1<<12, echo)
+				var refused time.Time
+				peer.refuse = func(w http.ResponseWriter, _ *http.Request) bool {
+					if !refused.IsZero() {
+						return false
+					}
+					refused = time.Now()
+					w.Header().Set("Retry-After", tc.field(refused))
+					w.WriteHeader(tc.status)
+					return true
+				}
+				peer.cfg.MaxRetryAfter = most
+				p := pool(t, peer.cfg)
+				_, err := p.Acquire(t.Context())
+				var de *wspool.DialError
+				if !errors.As(err, &de) || !strings.Contains(de.Error(), tc.text) || strings.Contains(de.Error(), "s3cret") {
+					t.Fatalf("%v does not say %q", err, tc.text)
+				}
+				if de.RetryAfterSet == (de.RetryAfterErr != nil) {
+					t.Errorf("RetryAfterSet is %v, RetryAfterErr %v", de.RetryAfterSet, de.RetryAfterErr)
+				}
+				c := acquireAnyTime(t, p)
+				if pause := time.Since(refused); pause < tc.from || pause > tc.to+100*time.Millisecond {
+					t.Errorf("the next dial after %v, want %v to %v", pause, tc.from, tc.to)
+				}
+				c.Release()
+			})
+		})
+	}
+}
+
+// acquireAnyTime acquires however long it takes.
+func acquireAnyTime(t *testing.T, p *wspool.Pool) *wspool.Conn {
+	t.Helper()
+	c, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func seconds(n int) func(time.Time) string {
+	return func(time.Time) string { return strconv.Itoa(n) }
+}
+
+func date(after time.Duration) func(time.Time) string {
+	return func(now time.Time) string { return now.Add(after).UTC().Format(http.TimeFormat) }
+}

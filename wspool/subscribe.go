@@ -1,0 +1,152 @@
+package wspool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Gap says what a call of the function in [Pool.Subscribe] comes after: the time
+// in which nothing was received.
+type Gap struct {
+	// Call is the number of this call, from 1.
+	Call int
+	// Since is when the last call ended that had read a message or lasted for 5 s,
+	// so since when messages may be missed; zero: there was none.
+	Since time.Time
+	// Cause is what the call before returned; nil at the first.
+	Cause error
+	// Failures is how many acquires have failed since the call before.
+	Failures int
+	// LastFailure is how the last of them did; nil: none has.
+	LastFailure error
+}
+
+// Permanent wraps an error that ends [Pool.Subscribe]: to call the function once
+// more would be of no use. It returns nil if err is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Subscribe keeps a connection leased for f, which sets it up (subscribes, joins,
+// sends where it left off) and then reads until the connection ends. When f
+// returns an error the connection is destroyed, and f is called again with another
+// one; its Gap says what lies between. f may run for as long as it likes; the
+// connection takes one of MaxSize meanwhile.
+//
+// Subscribe blocks until f returns nil, and returns nil then, or an error of
+// [Permanent], and returns what that wraps; until ctx ends, which f has to heed
+// too, or until the pool is closed, and then the error matches the context's or
+// [resource.ErrClosed], and has the last failure in its chain. If f panics or calls
+// runtime.Goexit the connection is destroyed and the panic goes on.
+//
+// It never spins. An acquire that fails is followed by [resource.AcquireError.Wait],
+// so that a subscription adds no dials of its own to an outage; and a call of f that
+// ends within 5 s by a pause from 100 ms that doubles up to 5 s, less up to a third.
+//
+// The connection is destroyed at the end because what the server still sends on it
+// is for nobody; if f has unsubscribed it may end the lease itself by
+// [Conn.Release]. f must not keep the Conn. Exchange is usually [AnswerNone].
+func (p *Pool) Subscribe(ctx context.Context, f func(context.Context, *Conn, Gap) error) error {
+	return subscribe(ctx, p.pool, f)
+}
+
+// Subscribe is [Pool.Subscribe] for key.
+func (m *Manager[K]) Subscribe(ctx context.Context, key K, f func(context.Context, *Conn, Gap) error) error {
+	return subscribe(ctx, of[K]{m.keyed, key}, f)
+}
+
+// subscribe is Subscribe.
+func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, Gap) error) error {
+	gap := Gap{}
+	short := 0 // calls in a row that ended within provenAfter, and connections that died before one
+	for {
+		c, err := borrow(ctx, from, resource.Request{})
+		var refused *resource.AcquireError
+		switch {
+		case err == nil:
+			gap.Call++
+			began := time.Now()
+			err = subscribed(ctx, c, gap, f)
+			var permanent *permanentError
+			if err == nil {
+				return nil
+			} else if errors.As(err, &permanent) {
+				return permanent.err
+			}
+			lasted := time.Since(began) >= provenAfter
+			if lasted || c.received() {
+				gap.Since = time.Now()
+			}
+			gap.Cause, gap.Failures, gap.LastFailure = err, 0, nil
+			if short++; lasted {
+				short = 0
+			}
+		case errors.As(err, &refused):
+			if ctx.Err() != nil || errors.Is(err, resource.ErrClosed) {
+				return err
+			}
+			gap.Failures, gap.LastFailure = gap.Failures+1, err
+			if refused.Wait(ctx) != nil {
+				return endOfSubscription(ctx, err)
+			}
+			continue
+		default: // it died as it was lent, or the Manager has no such key
+			gap.Failures, gap.LastFailure = gap.Failures+1, err
+			short++
+		}
+		if !pauseCalls(ctx, short) {
+			return endOfSubscription(ctx, err)
+		}
+	}
+}
+
+// subscribed calls f and ends the lease.
+func subscribed(ctx context.Context, c *Conn, gap Gap, f func(context.Context, *Conn, Gap) error) error {
+	defer c.Discard(errNotReturned) // does nothing after the other
+	err := f(ctx, c, gap)
+	c.Discard(err)
+	return err
+}
+
+// received reports whether the lease has read a message.
+func (c *tenant) received() bool {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.in > 0
+}
+
+// pauseCalls waits after so many short calls in a row. It returns false if ctx has
+// ended.
+func pauseCalls(ctx context.Context, short int) bool {
+	if short == 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(spread(grown(firstLost, steep, short, maxAsked)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// endOfSubscription is the error of a subscription that ends with ctx, after err.
+func endOfSubscription(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); !errors.Is(err, cause) {
+		return fmt.Errorf("wspool: subscription ended: %w; last failure: %w", cause, err)
+	}
+	return err
+}
