@@ -50,10 +50,17 @@ type Config struct {
 	// called by many goroutines at once. Nil: nothing to change.
 	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
-	// anything but http/1.1. ServerName is the URL's host unless it is set. If
-	// ClientSessionCache is nil the pool has one of its own, so that a dial
-	// resumes the TLS session of an earlier one; SessionTicketsDisabled
-	// prevents that. Nil: the defaults of crypto/tls.
+	// anything but http/1.1, which is what ALPN offers if NextProtos is nil; if
+	// it is empty and not nil nothing is offered. ServerName is the URL's host
+	// unless it is set. If ClientSessionCache is nil the pool has one of its
+	// own, so that a dial resumes the TLS session of an earlier one;
+	// SessionTicketsDisabled prevents that. A resumed session keeps the client
+	// certificate of its first handshake. So nothing is resumed if
+	// GetClientCertificate is set, which is then asked at every dial, whatever
+	// ClientSessionCache is; and no session from before a [Pool.Reset], or
+	// before a dial that the server refused for who came (status 400, 401, 403,
+	// 407, 495 or 496, or a close code of that kind in OnConnect, or a failed
+	// TLS handshake). Nil: the defaults of crypto/tls.
 	TLS *tls.Config
 	// Proxy says through which proxy one dial goes; nil: none. It is asked as
 	// net/http asks, with the URL's scheme http for ws and https for wss, so
@@ -239,8 +246,8 @@ func (c Config) withDefaults() Config {
 	if c.TLS == nil {
 		c.TLS = &tls.Config{}
 	}
-	if c.TLS.ClientSessionCache == nil {
-		c.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	if c.TLS.NextProtos == nil {
+		c.TLS.NextProtos = []string{"http/1.1"} // some servers and proxies choose HTTP/2 unless told
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext

@@ -55,6 +55,9 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 		e.Status = d.answer.StatusCode
 		e.RetryAfter = retryAfter(d.answer.Header, time.Now())
 	}
+	if refusedIdentity(e) {
+		h.tls.renew()
+	}
 	return nil, e
 }
 
@@ -132,7 +135,7 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 	if host == "" {
 		host = d.url.Hostname()
 	}
-	t, err := secure(ctx, w, d.cfg.TLS, host)
+	t, err := secure(ctx, w, d.cfg.TLS, d.hub.tls.current(), host)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +152,7 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	if c == nil {
 		return errNoConn
 	}
+	c = guardConn(c, d.hub.contained)
 	d.raw = c
 	d.stop = context.AfterFunc(ctx, func() { c.Close() })
 	return nil

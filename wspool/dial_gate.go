@@ -28,6 +28,8 @@ type dialGate struct {
 	redial func(cause error, streak int) time.Duration
 	next   resource.Admission // Config.MakeGate; nil: none
 
+	contained func(error) // told of a panic in redial; nil: nobody
+
 	mu      sync.Mutex
 	running int          // those let in, and those on their way
 	line    []chan error // who waits for its turn, the first first; nil: come in
@@ -228,12 +230,15 @@ func (g *dialGate) hold(now time.Time, pause time.Duration, cause error) {
 func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 	answer := make(chan time.Duration, 1)
 	go func() {
-		d := DefaultRedial(cause, streak)
+		d, returned := DefaultRedial(cause, streak), false
+		defer func() { answer <- d }()
 		defer func() {
-			_ = recover()
-			answer <- d
+			if !returned && g.contained != nil {
+				g.contained(panicked("Redial", recover()))
+			}
 		}()
 		d = g.redial(cause, streak)
+		returned = true
 	}()
 	return <-answer
 }

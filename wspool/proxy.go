@@ -64,7 +64,7 @@ func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	case "http":
 		return d.raw, d.askTunnel(d.raw, u, target)
 	case "https":
-		t, err := secure(ctx, d.raw, d.cfg.TLS, u.Hostname())
+		t, err := secure(ctx, d.raw, d.cfg.TLS, d.hub.tls.current(), u.Hostname())
 		if err != nil {
 			return nil, err
 		}
