@@ -29,6 +29,9 @@ const (
 	DefaultUnsolicitedLimit = 60 // a minute
 )
 
+// MaxRedirects is the most that [Config.Redirects] may be.
+const MaxRedirects = 20
+
 // forever stands for a longer time, so that two can be added to the clock.
 const forever = math.MaxInt64 / 4
 
@@ -41,12 +44,32 @@ type Config struct {
 	// (use Prepare to send them in a header) and no fragment.
 	URL string
 	// Subprotocols are those the client offers, the preferred first. The
-	// server must choose one of them, or the dial fails. Nil: none.
+	// server must choose one of them, or the dial fails, unless
+	// SubprotocolOptional is set. Nil: none.
 	Subprotocols []string
+	// SubprotocolOptional has a connection taken whose server chose none of the
+	// subprotocols that were offered, as RFC 6455, section 4.1, allows and
+	// browsers do; [Conn.Subprotocol] is "" then. One that was not offered
+	// always fails the dial. False: the server must choose one.
+	SubprotocolOptional bool
+	// Redirects is how many redirects (301, 302, 303, 307, 308) one dial
+	// follows. It follows them to the same host, and over TLS to any, but never
+	// from wss to ws. Another server, which is another host, or another port but
+	// for 443 instead of 80, is sent no header of Prepare but Accept-Language,
+	// Origin and User-Agent, and no client certificate; TLS.ServerName does not
+	// hold for it; it is offered the Subprotocols, and sent what Jar has for it.
+	// Zero: none; the [DialError] says where a redirect leads.
+	Redirects int
+	// Jar holds cookies: those for the URL, with http for ws and https for wss,
+	// are sent with each handshake, and those of each answer, also of a refusal
+	// or a redirect, are stored in it, as RFC 6265 says. It is called by many
+	// goroutines at once, and must not block. Nil: no cookies but those that
+	// Prepare sets.
+	Jar http.CookieJar
 	// Prepare makes one handshake ready. It is asked at every dial, so that a
 	// short-lived token or a signed URL is always fresh, and finds what URL and
 	// Subprotocols say in h, which is its own to change. It may block until ctx
-	// ends; an error fails the dial, and its text is shown as it is. It is
+	// ends; an error fails the dial, and its text is shown (see DialError). It is
 	// called by many goroutines at once. Nil: nothing to change.
 	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
@@ -70,6 +93,12 @@ type Config struct {
 	// password of the proxy's URL are sent to it. An https proxy is verified as
 	// TLS says, but under its own name. Nil: no proxy.
 	Proxy func(*http.Request) (*url.URL, error)
+	// ProxyConnectHeader returns headers to send to a proxy, of scheme http or
+	// https, with the CONNECT to target, a host and port. It is asked at every
+	// dial through one, and may block until ctx ends; an error fails the dial,
+	// and its text is shown. A Proxy-Authorization in it is sent in place of the
+	// one of the proxy's URL. Nil: no more headers.
+	ProxyConnectHeader func(ctx context.Context, proxy *url.URL, target string) (http.Header, error)
 	// NetDial opens the connection below TLS and WebSocket, to the server or to
 	// the proxy, and must return when ctx ends. The pool closes what it
 	// returned. If that is a *net.TCPConn or *net.UnixConn, a message that has
@@ -208,6 +237,7 @@ func (c *Config) check() error {
 	no := bad.no
 	no(c.TLS == nil || !slices.ContainsFunc(c.TLS.NextProtos, func(p string) bool { return p != "http/1.1" }),
 		"TLS.NextProtos names a protocol besides http/1.1")
+	no(c.Redirects >= 0 && c.Redirects <= MaxRedirects, "Redirects is %d, not from 0 to %d", c.Redirects, MaxRedirects)
 	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)

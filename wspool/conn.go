@@ -27,6 +27,18 @@ type Conn struct {
 // "" if none was offered.
 func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 
+// Response returns the server's answer to the handshake, whose Header may say of
+// which session or version the connection is. It is there in [Config.OnConnect]
+// alone, which keeps what is needed later; elsewhere it is nil, since the headers
+// would be a third of what an idle connection takes.
+func (c *Conn) Response() *Response {
+	defer runtime.KeepAlive(c)
+	if !c.early {
+		return nil
+	}
+	return c.link.upgrade.Load()
+}
+
 // Info returns what is known about the connection, Idle being how long it had
 // been idle when it was leased. Once the lease has ended it is the zero Info,
 // and so it is in OnConnect and in a Health, which gets the Info beside.

@@ -3,6 +3,7 @@ package wspool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -27,9 +28,9 @@ const (
 var writeBuffers sync.Pool
 
 var (
-	errExtension   = errors.New("wspool: server chose an extension that was not offered")
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
+	errUnoffered   = errors.New("wspool: server chose a subprotocol that was not offered")
 	errNoConn      = errors.New("wspool: NetDial returned no connection")
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
@@ -42,36 +43,48 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
 	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
-	l, err := d.connect(ctx)
+	l, err := d.connect(d.trace.follow(ctx))
 	if err == nil {
 		d.tie.up()
 		return l, nil
 	}
-	e := &DialError{Phase: d.phase, Err: causeOf(ctx, err)}
-	if d.url != nil {
-		e.Host = d.url.Host
-	}
-	if d.answer != nil {
-		e.Status = d.answer.StatusCode
-		e.RetryAfter = retryAfter(d.answer.Header, time.Now())
-	}
+	e := d.failed(err, causeOf(ctx, err))
 	if refusedIdentity(e) {
 		h.tls.renew()
 	}
 	return nil, e
 }
 
+// failed is cause, which err came of, with what is known of the dial.
+func (d *dialing) failed(err, cause error) *DialError {
+	e := &DialError{Phase: d.phase, Addr: d.addr(), Err: cause, text: d.secrets.text(cause)}
+	if d.phase == "connect" && d.trace.resolving(err) {
+		e.Phase = "resolve"
+	}
+	if d.url != nil {
+		e.Host = d.url.Host
+	}
+	if r := d.answer; r != nil {
+		e.Response, e.Status, e.location = r, r.Status, r.location(&d.secrets)
+		e.RetryAfter = retryAfter(r.Header, time.Now())
+	}
+	return e
+}
+
 // dialing is one dial under way.
 type dialing struct {
-	hub    *hub
-	cfg    *Config
-	tie    *tie
-	phase  string         // of DialError
-	shake  Handshake      // what is asked for
-	url    *url.URL       // shake.URL
-	raw    net.Conn       // what NetDial gave; nil until then
-	stop   func() bool    // unhooks raw from the context
-	answer *http.Response // of a server or proxy that refused
+	hub     *hub
+	cfg     *Config
+	tie     *tie
+	phase   string    // of DialError
+	shake   Handshake // what is asked for
+	url     *url.URL  // shake.URL
+	foreign bool      // a redirect led to another host
+	raw     net.Conn  // what NetDial gave; nil until then
+	stop    func() bool
+	trace   dialTrace
+	secrets secrets
+	answer  *Response // of a server or proxy that refused, or of the server that agreed
 }
 
 func (d *dialing) secure() bool { return d.url.Scheme == "wss" }
@@ -89,11 +102,7 @@ func (d *dialing) connect(ctx context.Context) (*link, error) {
 			d.stop()
 		}
 	}()
-	t, err := d.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ws, err := d.handshake(ctx, t)
+	ws, t, err := d.upgrade(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +140,15 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 		return newTap(w, w, d.hub.clock), nil
 	}
 	d.phase = "tls"
-	host := d.cfg.TLS.ServerName
+	cfg, sessions, host := d.cfg.TLS, d.hub.tls.current(), d.cfg.TLS.ServerName
+	if d.foreign { // it is another server, and is not told who the client is
+		cfg, sessions, host = cfg.Clone(), nil, ""
+		cfg.Certificates, cfg.GetClientCertificate = nil, nil
+	}
 	if host == "" {
 		host = d.url.Hostname()
 	}
-	t, err := secure(ctx, w, d.cfg.TLS, d.hub.tls.current(), host)
+	t, err := secure(ctx, w, cfg, sessions, host)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +174,8 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 // handshake upgrades conn, and holds the server to what was offered.
 func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
 	d.phase = "handshake"
-	limited := &answerConn{Conn: conn}
+	header := d.header()
+	limited := &answerConn{Conn: conn, amend: func(h http.Header) bool { return amendExtensions(h, d.cfg.Compression) }}
 	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
 	dialer := websocket.Dialer{
 		NetDialContext:    given, // for ws
@@ -172,36 +186,75 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		Subprotocols:      d.shake.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
-	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
-	if err != nil {
-		d.answer = resp
-		switch {
-		case limited.over():
-			return nil, errHead
-		case limited.torn != nil: // to gorilla half a line is a bad one
-			return nil, limited.torn
+	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, header)
+	if resp == nil {
+		if limited.failed != nil {
+			return nil, limited.failed
 		}
 		return nil, discreet(err)
 	}
-	limited.open = true
-	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
-		return nil, errExtension
+	if !limited.agreed() {
+		raw := d.raw
+		d.answer = readRefusal(limited.head, limited.body(), http.MethodGet, &d.secrets, func() { raw.Close() })
+		d.remember(resp)
+		return nil, err
 	}
-	if chosen, offer := ws.Subprotocol(), d.shake.Subprotocols; !slices.Contains(offer, chosen) && (chosen != "" || len(offer) > 0) {
-		d.phase = "subprotocol"
-		return nil, errSubprotocol
+	d.answer = &Response{Status: resp.StatusCode, Header: limited.answer.Header}
+	d.remember(resp)
+	if err := d.broken(limited, err); err != nil {
+		return nil, err
 	}
+	limited.keep()
 	return ws, nil
 }
 
-// offered reports whether no extension was chosen that was not offered.
-func (d *dialing) offered(chosen []string) bool {
-	if len(chosen) == 0 {
-		return true
+// broken is why an answer that agrees is no handshake, or none that was asked for;
+// err is what gorilla says of it.
+func (d *dialing) broken(c *answerConn, err error) error {
+	h := c.answer.Header
+	if errors.Is(err, websocket.ErrBadHandshake) {
+		return fmt.Errorf("%w: %s", err, misfit(h))
 	}
-	name, _, _ := strings.Cut(chosen[0], ";")
-	return d.cfg.Compression && len(chosen) == 1 && !strings.Contains(chosen[0], ",") &&
-		strings.EqualFold(strings.TrimSpace(name), "permessage-deflate")
+	if _, err := checkExtensions(h, d.cfg.Compression); err != nil {
+		return err
+	}
+	if err != nil {
+		return discreet(err)
+	}
+	all := h["Sec-Websocket-Protocol"]
+	chosen := h.Get("Sec-Websocket-Protocol")
+	switch {
+	case len(all) > 1, chosen != "" && !slices.Contains(d.shake.Subprotocols, chosen):
+		d.phase = "subprotocol"
+		return errUnoffered
+	case chosen == "" && len(d.shake.Subprotocols) > 0 && !d.cfg.SubprotocolOptional:
+		d.phase = "subprotocol"
+		return errSubprotocol
+	}
+	return nil
+}
+
+// misfit says what of an answer with status 101 gorilla did not like.
+func misfit(h http.Header) string {
+	has := func(name, token string) bool {
+		for _, v := range h[name] {
+			for one := range strings.SplitSeq(v, ",") {
+				if strings.EqualFold(strings.TrimSpace(one), token) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	switch {
+	case !has("Upgrade", "websocket"):
+		return "its Upgrade is not websocket"
+	case !has("Connection", "upgrade"):
+		return "its Connection is not Upgrade"
+	case h.Get("Sec-Websocket-Accept") == "":
+		return "it has no Sec-WebSocket-Accept"
+	}
+	return "its Sec-WebSocket-Accept does not fit the key that was sent"
 }
 
 // finish sees l through to where it may be lent. If it fails, or if OnConnect
@@ -221,7 +274,7 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	d.hub.keeper.adopt(l)
 	if d.cfg.OnConnect != nil {
 		d.phase = "set-up"
-		if err := l.setUp(ctx); err != nil {
+		if err := l.setUp(ctx, d.answer); err != nil {
 			return err
 		}
 	}

@@ -233,8 +233,9 @@ func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 		d, returned := DefaultRedial(cause, streak), false
 		defer func() { answer <- d }()
 		defer func() {
+			v := recover()
 			if !returned && g.contained != nil {
-				g.contained(panicked("Redial", recover()))
+				g.contained(panicked("Redial", v))
 			}
 		}()
 		d = g.redial(cause, streak)

@@ -1,6 +1,7 @@
 package wspool_test
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -278,3 +279,17 @@ func TestSessionCachePanics(t *testing.T) {
 	}
 }
 
+// listenCert is a server with a certificate for those names.
+func listenCert(t testing.TB, ca *authority, names []string) wspool.Config {
+	p := &peer{serve: echo, conns: map[*websocket.Conn]bool{}}
+	s := httptest.NewUnstartedServer(p)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "server", names...)}}
+	s.StartTLS()
+	t.Cleanup(func() { s.Close(); p.hangUp() })
+	host := strings.TrimPrefix(s.URL, "https://127.0.0.1")
+	return wspool.Config{URL: "wss://localhost" + host, MaxSize: 1, TLS: &tls.Config{RootCAs: ca.pool}}
+}
+
+// bufioReader is a reader for one request.
+func bufioReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
