@@ -24,12 +24,13 @@ func TestBadConfig(t *testing.T) {
 		Order:         9,
 		Outage:        9,
 		SampleLeases:  -1,
+		Redirects:     -1,
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
-		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases"} {
+		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "Redirects"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
 		}
@@ -51,6 +52,9 @@ func TestBadConfig(t *testing.T) {
 		if _, err := wspool.New(cfg); err == nil {
 			t.Errorf("%+v is taken with Prepare", cfg)
 		}
+	}
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, Redirects: wspool.MaxRedirects + 1}); err == nil || !strings.Contains(err.Error(), "Redirects is 21") {
+		t.Errorf("Redirects: %v", err)
 	}
 	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {
 		t.Errorf("MinIdle over MaxSize: %v", err)
