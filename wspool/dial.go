@@ -43,7 +43,7 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
 	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
-	l, err := d.connect(d.trace.follow(ctx))
+	l, err := d.connect(ctx)
 	if err == nil {
 		d.tie.up()
 		return l, nil
@@ -58,7 +58,7 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 // failed is cause, which err came of, with what is known of the dial.
 func (d *dialing) failed(err, cause error) *DialError {
 	e := &DialError{Phase: d.phase, Addr: d.addr(), Err: cause, text: d.secrets.text(cause)}
-	if d.phase == "connect" && d.trace.resolving(err) {
+	if d.phase == "connect" && d.trace != nil && d.trace.resolving(err) {
 		e.Phase = "resolve"
 	}
 	if d.url != nil {
@@ -82,7 +82,7 @@ type dialing struct {
 	foreign bool      // a redirect led to another host
 	raw     net.Conn  // what NetDial gave; nil until then
 	stop    func() bool
-	trace   dialTrace
+	trace   *dialTrace // of the last NetDial; nil: none yet
 	secrets secrets
 	answer  *Response // of a server or proxy that refused, or of the server that agreed
 }
@@ -158,7 +158,8 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
 // does that waits for the other side, and only closing the connection wakes it.
 func (d *dialing) dialNet(ctx context.Context, addr string) error {
-	c, err := d.cfg.NetDial(ctx, "tcp", addr)
+	d.trace = new(dialTrace)
+	c, err := d.cfg.NetDial(d.trace.follow(ctx), "tcp", addr)
 	if err != nil {
 		return err
 	}

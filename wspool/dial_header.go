@@ -27,7 +27,9 @@ func (d *dialing) header() http.Header {
 	}
 	if jar := d.cfg.Jar; jar != nil {
 		for _, c := range jar.Cookies(d.httpURL()) {
-			cookies = append(cookies, (&http.Cookie{Name: c.Name, Value: c.Value, Quoted: c.Quoted}).String())
+			if s := (&http.Cookie{Name: c.Name, Value: c.Value, Quoted: c.Quoted}).String(); s != "" { // as valid as its name
+				cookies = append(cookies, s)
+			}
 		}
 	}
 	if len(cookies) > 0 {

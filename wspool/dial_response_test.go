@@ -261,3 +261,23 @@ func clean(t *testing.T, e *wspool.DialError) {
 		}
 	}
 }
+
+// An error of net/http has the whole URL of its request; that of a Prepare which
+// fetches a token is shown without. What it connects to is not the server.
+func TestPrepareFetches(t *testing.T) {
+	elsewhere := serveTCP(t, func(net.Conn) {}).String()
+	fetch := func(ctx context.Context, _ *wspool.Handshake) error {
+		r, err := http.NewRequestWithContext(ctx, "GET", "http://me:s3cret@"+elsewhere+"/?key=s3cret", nil)
+		if err == nil {
+			_, err = (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+		}
+		if err == nil {
+			return nil
+		}
+		return &url.Error{Op: "Get", URL: r.URL.String(), Err: err}
+	}
+	e := dialFails(t, wspool.Config{URL: "ws://host.example", Prepare: fetch}, "prepare")
+	if e.Addr != "" || strings.Contains(e.Error(), "s3cret") || !strings.Contains(e.Error(), elsewhere) {
+		t.Errorf("%v, at %q", e, e.Addr)
+	}
+}

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// dialTrace follows how far the connecting of one dial came, as far as NetDial
-// heeds net/http/httptrace, which net.Dialer does. It may still be called when
-// NetDial has returned.
+// dialTrace follows how far one call of NetDial came, as far as that heeds
+// net/http/httptrace, which net.Dialer does. It may still be called when NetDial
+// has returned.
 type dialTrace struct {
 	mu        sync.Mutex
 	lookingUp int
@@ -60,6 +60,9 @@ func (t *dialTrace) last() string {
 // methods of what NetDial returned.
 func (d *dialing) addr() (addr string) {
 	if d.raw == nil {
+		if d.trace == nil {
+			return ""
+		}
 		return d.trace.last()
 	}
 	defer func() { _ = recover() }()

@@ -3,6 +3,7 @@ package wspool
 import (
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,5 +110,11 @@ func (s *secrets) text(err error) (text string) {
 			text = fmt.Sprintf("an error of type %T whose text panics", err)
 		}
 	}()
-	return redact.Clean(s.set.Redact(err.Error(), false), maxErrorText)
+	text = err.Error()
+	switch err.(type) {
+	case *net.OpError, *net.DNSError: // they say where, in numbers that a query may have too
+	default:
+		text = redact.Hide(s.set.Redact(text, false)) // such as the URL in an error of net/http
+	}
+	return redact.Clean(text, maxErrorText)
 }
