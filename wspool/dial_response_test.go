@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"testing"
@@ -47,6 +48,24 @@ func texts(v any) map[string]string {
 	return all
 }
 
+// scripted is a NetDial to a server that reads one request, does what serve does,
+// and hangs up, or, if lingers is true, waits for the other side to.
+func scripted(lingers bool, serve func(net.Conn, *http.Request)) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := memnet.Pipe(1 << 16)
+		go func() {
+			defer theirs.Close()
+			if r, err := http.ReadRequest(bufioReader(theirs)); err == nil {
+				serve(theirs, r)
+			}
+			if lingers {
+				drainNet(theirs)
+			}
+		}()
+		return ours, nil
+	}
+}
+
 // A refusal has the status, headers and the beginning of the body, in whatever way
 // the server frames that.
 func TestRefusal(t *testing.T) {
@@ -63,19 +82,18 @@ func TestRefusal(t *testing.T) {
 		"bad chunk":     {"Transfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\nzz", "busy"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			addr := serveTCP(t, func(c net.Conn) {
-				if _, err := http.ReadRequest(bufioReader(c)); err == nil {
+			synctest.Test(t, func(t *testing.T) {
+				e := dialFails(t, wspool.Config{URL: "ws://mem", NetDial: scripted(false, func(c net.Conn, _ *http.Request) {
 					io.WriteString(c, "HTTP/1.1 503 x\r\nX-Why: overload\r\n"+tc.answer)
+				})}, "handshake")
+				r := e.Response
+				if e.Status != 503 || r == nil || r.Status != 503 || r.Header.Get("X-Why") != "overload" || string(r.Body) != tc.body {
+					t.Fatalf("%v, %+v", e, r)
+				}
+				if !errors.Is(e, websocket.ErrBadHandshake) || !strings.Contains(e.Error(), tc.body[:min(len(tc.body), 200)]) || len(e.Error()) > 600 {
+					t.Errorf("the text is %v", e)
 				}
 			})
-			e := dialFails(t, wspool.Config{URL: "ws://" + addr.String()}, "handshake")
-			r := e.Response
-			if e.Status != 503 || r == nil || r.Status != 503 || r.Header.Get("X-Why") != "overload" || string(r.Body) != tc.body {
-				t.Fatalf("%v, %+v", e, r)
-			}
-			if !errors.Is(e, websocket.ErrBadHandshake) || !strings.Contains(e.Error(), tc.body[:min(len(tc.body), 200)]) || len(e.Error()) > 600 {
-				t.Errorf("the text is %v", e)
-			}
 		})
 	}
 }
@@ -85,16 +103,9 @@ func TestRefusal(t *testing.T) {
 func TestRefusalWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := wspool.Config{URL: "ws://mem/", MaxSize: 1, DialTimeout: time.Hour}
-		cfg.NetDial = func(context.Context, string, string) (net.Conn, error) {
-			ours, theirs := memnet.Pipe(1 << 16)
-			go func() {
-				if _, err := http.ReadRequest(bufioReader(theirs)); err == nil {
-					io.WriteString(theirs, "HTTP/1.1 403 x\r\nContent-Length: 100\r\n\r\nbecause")
-				}
-				drainNet(theirs)
-			}()
-			return ours, nil
-		}
+		cfg.NetDial = scripted(true, func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 403 x\r\nContent-Length: 100\r\n\r\nbecause")
+		})
 		begun := time.Now()
 		_, err := pool(t, cfg).Acquire(t.Context())
 		var de *wspool.DialError
@@ -106,11 +117,13 @@ func TestRefusalWithoutBody(t *testing.T) {
 
 // Whatever of ours a server repeats, in whatever writing, no text of a refusal
 // shows it, nor what the server sent in headers; the header itself is as it was.
-func TestRefusalSecrets(t *testing.T) {
+func TestRefusalSecrets(t *testing.T) { synctest.Test(t, testRefusalSecrets) }
+
+func testRefusalSecrets(t *testing.T) {
 	const secret = `s3cret&"<é>`
 	basic := base64.StdEncoding.EncodeToString([]byte("me:" + secret))
 	quoted, _ := json.Marshal(secret)
-	peer := listen(t, false, drainAll)
+	peer := listenMem(t, 1<<16, drainAll)
 	peer.refuse = func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Set-Cookie", "sid=s3cret-cookie")
 		w.Header().Set("Www-Authenticate", `Negotiate s3cret-challenge`)
@@ -125,7 +138,7 @@ func TestRefusalSecrets(t *testing.T) {
 		return true
 	}
 	cfg := peer.cfg
-	cfg.URL += "/private-path/0123456789abcdef-s3cret?a=1&token=" + url.QueryEscape(secret)
+	cfg.URL += "private-path/0123456789abcdef-s3cret?a=1&token=" + url.QueryEscape(secret)
 	cfg.Subprotocols = []string{"chat", "bearer.s3cret-protocol"}
 	cfg.Prepare = func(_ context.Context, h *wspool.Handshake) error {
 		h.Header = http.Header{"Authorization": {"Basic " + basic}, "Cookie": {"a=s3cret-a; b=\"s3cret-b\""}, "X-Api-Key": {"s3cret-bearer"}, "X-Tail": {"s3cret-tail"}}
@@ -156,19 +169,17 @@ func TestRefusalSecrets(t *testing.T) {
 
 // A proxy's refusal has its body, and nothing of the proxy's password in it.
 func TestProxyRefusal(t *testing.T) {
-	addr := serveTCP(t, func(c net.Conn) {
-		r, err := http.ReadRequest(bufioReader(c))
-		if err != nil {
-			return
+	synctest.Test(t, func(t *testing.T) {
+		cfg := wspool.Config{URL: "ws://host", Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy", User: url.UserPassword("me", "s3cret")})}
+		cfg.NetDial = scripted(false, func(c net.Conn, r *http.Request) {
+			says := "no " + r.Header.Get("Proxy-Authorization") + " for s3cret"
+			fmt.Fprintf(c, "HTTP/1.1 403 x\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\nContent-Length: %d\r\n\r\n%s", len(says), says)
+		})
+		e := dialFails(t, cfg, "proxy")
+		if e.Status != 403 || e.Response.Header.Get("X-Squid-Error") == "" || string(e.Response.Body) != "no … for …" || e.Addr != "mem" {
+			t.Errorf("%v, %q at %s", e, e.Response.Body, e.Addr)
 		}
-		says := "no " + r.Header.Get("Proxy-Authorization") + " for s3cret"
-		fmt.Fprintf(c, "HTTP/1.1 403 x\r\nX-Squid-Error: ERR_ACCESS_DENIED 0\r\nContent-Length: %d\r\n\r\n%s", len(says), says)
 	})
-	cfg := wspool.Config{URL: "ws://host", Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr.String(), User: url.UserPassword("me", "s3cret")})}
-	e := dialFails(t, cfg, "proxy")
-	if e.Status != 403 || e.Response.Header.Get("X-Squid-Error") == "" || string(e.Response.Body) != "no … for …" || e.Addr != addr.String() {
-		t.Errorf("%v, %q at %s", e, e.Response.Body, e.Addr)
-	}
 }
 
 // An answer of status 101 that is no handshake says why.
@@ -205,28 +216,41 @@ func TestResponseInOnConnect(t *testing.T) {
 
 // A dial that hangs says at which address and where.
 func TestTimeoutSaysWhere(t *testing.T) {
-	mute := serveTCP(t, func(c net.Conn) { io.Copy(io.Discard, c) }).String()
-	proxy := http.ProxyURL(&url.URL{Scheme: "http", Host: mute})
-	lookUp := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	lookUp := func(ctx context.Context, _, _ string) (net.Conn, error) { // as net.Dialer, which no bubble can hold
+		httptrace.ContextClientTrace(ctx).DNSStart(httptrace.DNSStartInfo{})
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}}}
-	for name, tc := range map[string]struct {
-		cfg         wspool.Config
-		phase, addr string
-	}{
-		"tls":       {wspool.Config{URL: "wss://" + mute}, "tls", mute},
-		"handshake": {wspool.Config{URL: "ws://" + mute}, "handshake", mute},
-		"proxy":     {wspool.Config{URL: "ws://host.example", Proxy: proxy}, "proxy", mute},
-		"resolve":   {wspool.Config{URL: "ws://host.example", NetDial: lookUp.DialContext}, "resolve", ""},
+	}
+	for phase, change := range map[string]func(*wspool.Config){
+		"tls":       func(c *wspool.Config) { c.URL = "wss://host.example" },
+		"handshake": func(*wspool.Config) {},
+		"proxy":     func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}) },
+		"resolve":   func(c *wspool.Config) { c.NetDial = lookUp },
 	} {
-		t.Run(name, func(t *testing.T) {
-			tc.cfg.DialTimeout = 100 * time.Millisecond
-			e := dialFails(t, tc.cfg, tc.phase)
-			if e.Addr != tc.addr || !errors.Is(e, resource.ErrMakeTimeout) || !strings.Contains(e.Error(), tc.phase) || !strings.Contains(e.Error(), tc.addr) {
-				t.Errorf("%v, at %q", e, e.Addr)
-			}
+		t.Run(phase, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := muteServer(t)
+				cfg.URL, cfg.DialTimeout = "ws://host.example", time.Second
+				change(&cfg)
+				e, addr := dialFails(t, cfg, phase), "mem"
+				if phase == "resolve" {
+					addr = ""
+				}
+				if e.Addr != addr || !errors.Is(e, resource.ErrMakeTimeout) || !strings.Contains(e.Error(), phase) || addr != "" && !strings.Contains(e.Error(), "at "+addr) {
+					t.Errorf("%v, at %q", e, e.Addr)
+				}
+			})
 		})
+	}
+}
+
+// A name that cannot be looked up is no connection that fails.
+func TestNameNotFound(t *testing.T) {
+	no := errors.New("no name server")
+	d := &net.Dialer{Resolver: &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, no }}}
+	e := dialFails(t, wspool.Config{URL: "ws://host.example", NetDial: d.DialContext}, "resolve")
+	if e.Addr != "" || !strings.Contains(e.Error(), "host.example: resolve:") {
+		t.Errorf("%v, at %q", e, e.Addr)
 	}
 }
 
