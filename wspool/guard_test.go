@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -28,13 +29,13 @@ func TestRedialPanics(t *testing.T) {
 	for name, breaks := range map[string]func(){"panic": func() { panic("on purpose") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				peer := listenMem(t, 4096, func(ws *websocket.Conn) {})
+				peer := listenMem(t, 4096, drainAll)
+				peer.refuse = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }
 				peer.cfg.Redial = func(error, int) time.Duration { breaks(); return 0 }
 				told := panicsOf(&peer.cfg)
 				p := pool(t, peer.cfg)
-				c, err := p.Acquire(t.Context())
-				if err == nil {
-					c.Discard(nil)
+				if _, err := p.Acquire(t.Context()); err == nil {
+					t.Error("it is not refused")
 				}
 				brokeIn(t, name, "Redial", next(t, "panic", told))
 				synctest.Wait()
