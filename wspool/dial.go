@@ -273,9 +273,11 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 		}
 	}()
 	d.hub.keeper.adopt(l)
+	answer := d.answer
+	d.answer = nil // it is no reason for what fails from here on
 	if d.cfg.OnConnect != nil {
 		d.phase = "set-up"
-		if err := l.setUp(ctx, d.answer); err != nil {
+		if err := l.setUp(ctx, answer); err != nil {
 			return err
 		}
 	}

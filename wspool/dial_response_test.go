@@ -207,6 +207,11 @@ func TestResponseInOnConnect(t *testing.T) {
 		kept, got = c, c.Response().Header.Get("X-Session")
 		return nil
 	}
+	failing := cfg
+	failing.OnConnect = func(context.Context, *wspool.Conn) error { return io.ErrNoProgress }
+	if e := dialFails(t, failing, "set-up"); e.Status != 0 || e.Response != nil {
+		t.Errorf("an answer that agreed is shown as one that refused: %v", e)
+	}
 	c := acquire(t, pool(t, cfg))
 	if got != "7" || kept.Response() != nil || c.Response() != nil {
 		t.Errorf("OnConnect saw %q; later there is %v, in a lease %v", got, kept.Response(), c.Response())
