@@ -47,18 +47,20 @@ type Config struct {
 	// server must choose one of them, or the dial fails, unless
 	// SubprotocolOptional is set. Nil: none.
 	Subprotocols []string
-	// SubprotocolOptional has a connection taken whose server chose none of the
-	// subprotocols that were offered, as RFC 6455, section 4.1, allows and
-	// browsers do; [Conn.Subprotocol] is "" then. One that was not offered
-	// always fails the dial. False: the server must choose one.
+	// SubprotocolOptional accepts a server that chooses none of the subprotocols
+	// offered, as RFC 6455, section 4.1, allows and browsers do;
+	// [Conn.Subprotocol] is "" then. A subprotocol that was not offered always
+	// fails the dial. False: the server must choose one.
 	SubprotocolOptional bool
-	// Redirects is how many redirects (301, 302, 303, 307, 308) one dial
-	// follows. It follows them to the same host, and over TLS to any, but never
-	// from wss to ws. Another server, which is another host, or another port but
-	// for 443 instead of 80, is sent no header of Prepare but Accept-Language,
-	// Origin and User-Agent, and no client certificate; TLS.ServerName does not
-	// hold for it; it is offered the Subprotocols, and sent what Jar has for it.
-	// Zero: none; the [DialError] says where a redirect leads.
+	// Redirects is how many redirects (status 301, 302, 303, 307 or 308) one dial
+	// follows, MaxRedirects at most. A redirect may lead to the same host, or to
+	// any host over TLS, but never from wss to ws. A redirect to another host, or
+	// to another port (other than from 80 to 443, where TLS begins), drops the
+	// credentials for the rest of the dial: of Prepare's headers only
+	// Accept-Language, Origin and User-Agent are sent on, no client certificate
+	// is, and TLS.ServerName is not used. Subprotocols are offered there too, and
+	// Jar's cookies for that URL are sent. Zero: none is followed; the text of
+	// the [DialError] shows where the redirect leads.
 	Redirects int
 	// Jar holds cookies: those for the URL, with http for ws and https for wss,
 	// are sent with each handshake, and those of each answer, also of a refusal
@@ -81,9 +83,9 @@ type Config struct {
 	// certificate of its first handshake. So nothing is resumed if
 	// GetClientCertificate is set, which is then asked at every dial, whatever
 	// ClientSessionCache is; and no session from before a [Pool.Reset], or
-	// before a dial that the server refused for who came (status 400, 401, 403,
-	// 407, 495 or 496, or a close code of that kind in OnConnect, or a failed
-	// TLS handshake). Nil: the defaults of crypto/tls.
+	// before a dial that failed in its TLS handshake, with status 400, 401, 403,
+	// 407, 495 or 496, or with close code 1008, 3000, 4401 or 4403 in OnConnect.
+	// Nil: the defaults of crypto/tls.
 	TLS *tls.Config
 	// Proxy says through which proxy one dial goes; nil: none. It is asked as
 	// net/http asks, with the URL's scheme http for ws and https for wss, so

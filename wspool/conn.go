@@ -27,10 +27,10 @@ type Conn struct {
 // "" if none was offered.
 func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 
-// Response returns the server's answer to the handshake, whose Header may say of
-// which session or version the connection is. It is there in [Config.OnConnect]
-// alone, which keeps what is needed later; elsewhere it is nil, since the headers
-// would be a third of what an idle connection takes.
+// Response returns the server's answer to the handshake: the status and the
+// headers, such as a session's id. It is for [Config.OnConnect], which copies what
+// leases need later; anywhere else it is nil. To keep the headers would cost each
+// connection about 1.7 KiB.
 func (c *Conn) Response() *Response {
 	defer runtime.KeepAlive(c)
 	if !c.early {

@@ -79,7 +79,7 @@ type dialing struct {
 	phase   string    // of DialError
 	shake   Handshake // what is asked for
 	url     *url.URL  // shake.URL
-	foreign bool      // a redirect led to another host
+	foreign bool      // a redirect led to another server
 	raw     net.Conn  // what NetDial gave; nil until then
 	stop    func() bool
 	trace   *dialTrace // of the last NetDial; nil: none yet
@@ -141,7 +141,7 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 	}
 	d.phase = "tls"
 	cfg, sessions, host := d.cfg.TLS, d.hub.tls.current(), d.cfg.TLS.ServerName
-	if d.foreign { // it is another server, and is not told who the client is
+	if d.foreign { // another server must not learn the client's identity
 		cfg, sessions, host = cfg.Clone(), nil, ""
 		cfg.Certificates, cfg.GetClientCertificate = nil, nil
 	}

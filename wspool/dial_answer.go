@@ -27,7 +27,7 @@ type answerConn struct {
 
 	head   []byte         // of the answer, up to its empty line; dropped by keep
 	ahead  []byte         // what gorilla is to be given before it reads from Conn
-	rest   []byte         // of a refusal, what came behind the head
+	rest   []byte         // of a refusal, the bytes read behind the head
 	answer *http.Response // what head says; nil: it has not come, or is no HTTP
 	n      int            // bytes of the head so far
 	blank  bool           // the line has no character so far
@@ -58,8 +58,9 @@ func (c *answerConn) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Close leaves a connection whose handshake failed open: gorilla closes it, and
-// the body of a refusal is still to be read. Whoever dials closes what is below.
+// Close does nothing until the handshake has succeeded: gorilla closes the
+// connection of a refusal, whose body is still to be read. The dial closes the
+// connection below.
 func (c *answerConn) Close() error {
 	if !c.open {
 		return nil
@@ -141,5 +142,5 @@ func (c *answerConn) keep() {
 	c.open, c.head, c.answer, c.amend = true, nil, nil, nil
 }
 
-// body is what came, and comes, behind the head of a refusal.
+// body returns a reader of the bytes behind the head of a refusal.
 func (c *answerConn) body() io.Reader { return io.MultiReader(bytes.NewReader(c.rest), c.Conn) }

@@ -28,7 +28,7 @@ type dialGate struct {
 	redial func(cause error, streak int) time.Duration
 	next   resource.Admission // Config.MakeGate; nil: none
 
-	contained func(error) // told of a panic in redial; nil: nobody
+	contained func(error) // reports a panic in redial; nil: none is reported
 
 	mu      sync.Mutex
 	running int          // those let in, and those on their way

@@ -13,8 +13,8 @@ import (
 // the proxy's host if it was to blame, the address of whichever it was, where a
 // redirect leads, and how the body of a refusal begins. It shows nothing else of
 // a URL or of any header, also where a server repeats it, unless that is in the
-// text of a [CloseError]. What comes from elsewhere, such as a name in a
-// certificate, is shown without control characters and at most 512 bytes of it.
+// text of a [CloseError]. Of the text of Err, which may contain names from a
+// certificate, at most 512 bytes are shown, and no control characters.
 type DialError struct {
 	// Host is the server's, with the port if the URL has one; after a redirect
 	// that of the last. It is empty if [Config.Prepare] had still to give it.

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// foreignConn is a connection of Config.NetDial that is no plain socket, whose
-// methods are the user's code. The pool's goroutines call them, so a panic in one
-// becomes an error of the connection instead of the end of the process.
+// foreignConn is a connection of Config.NetDial that is no plain socket. Its
+// methods are the user's code and are called by the pool's goroutines: a panic in
+// one becomes an error of the connection instead of the end of the process.
 type foreignConn struct {
 	net.Conn
 	report func(error)

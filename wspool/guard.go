@@ -21,7 +21,7 @@ func panicked(where string, v any) error {
 func (h *hub) contained(err error) {
 	h.count.panics.Add(1)
 	if t := h.cfg.Trace; t != nil && t.Panicked != nil {
-		defer func() { _ = recover() }() // there is nobody left to tell
+		defer func() { _ = recover() }() // a panic in Panicked itself cannot be reported
 		t.Panicked(err)
 	}
 }

@@ -21,7 +21,7 @@ const MaxResponseBody = 4 << 10
 
 const (
 	shownBody = 256 // bytes of a body that the text of a DialError shows
-	shownName = 64  // bytes of a name of somebody else's, such as a header's
+	shownName = 64  // bytes of a foreign name, such as a header's
 	shownURL  = 200 // bytes of a Location
 )
 
@@ -35,11 +35,12 @@ type Response struct {
 	// Status is the HTTP status.
 	Status int
 	// Header is as it was sent, so that it may hold cookies, challenges and
-	// other secrets. It belongs to whoever has the Response.
+	// other secrets. The caller may change it.
 	Header http.Header
-	// Body is the first MaxResponseBody bytes of the body of a refusal, as far
-	// as they came within half a second; what repeats the URL's path or query,
-	// a header or a subprotocol that was sent is left out. Nil: there was none.
+	// Body is the beginning of the body of a refusal: at most MaxResponseBody
+	// bytes, which arrived within half a second. Repetitions of the URL's path
+	// or query, of headers and of subprotocols that were sent are replaced by
+	// "…". Nil: there was none.
 	Body []byte
 }
 
@@ -63,8 +64,8 @@ func (r Response) MarshalJSON() ([]byte, error) {
 	}{r.Status, slices.Sorted(maps.Keys(r.Header)), len(r.Body)})
 }
 
-// readRefusal reads the answer whose head is given, and whose body comes from
-// rest, as far as it comes before hangUp, which ends rest, is called.
+// readRefusal parses head and reads the body from rest. After bodyWait it calls
+// hangUp, which must end rest, and keeps the part of the body read so far.
 func readRefusal(head []byte, rest io.Reader, method string, known *secrets, hangUp func()) *Response {
 	limit := time.AfterFunc(bodyWait, hangUp)
 	defer limit.Stop()
@@ -77,7 +78,7 @@ func readRefusal(head []byte, rest io.Reader, method string, known *secrets, han
 	if resp.StatusCode < 200 {
 		return r
 	}
-	// What is behind the limit tells whether a secret goes on there.
+	// One byte more than the limit shows whether the limit cuts a secret.
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxResponseBody+1))
 	cut := err != nil || len(body) > MaxResponseBody
 	body = body[:min(len(body), MaxResponseBody)]

@@ -15,8 +15,8 @@ import (
 // a DialError shows.
 const maxErrorText = 512
 
-// secrets are what one dial sends that nobody else should see. A server or a
-// proxy may repeat it.
+// secrets are the parts of one dial's requests that must not appear in a text,
+// although a server or a proxy may repeat them.
 type secrets struct {
 	set    redact.Set
 	tokens redact.Set // set without paths: where a redirect leads is mostly a path like ours

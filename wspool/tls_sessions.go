@@ -98,9 +98,9 @@ func (c *foreignCache) contain(ok *bool) {
 	}
 }
 
-// refusedIdentity reports whether a dial failed in a way that speaks about who the
-// client is. nginx answers 400, 495 or 496 to a client certificate that it does
-// not accept.
+// refusedIdentity reports whether the failure of a dial is evidence against the
+// client's identity. nginx answers 400, 495 or 496 to a client certificate that it
+// does not accept.
 func refusedIdentity(e *DialError) bool {
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, 495, 496:

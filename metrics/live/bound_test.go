@@ -29,8 +29,8 @@ func (m slowLists) Snapshot(limit int) metrics.Snapshot {
 	return metrics.Snapshot{Name: m.name}
 }
 
-// Those who come and go, each to look at something else, have no more work done
-// than a tenth of the time, and nor do they keep updates from the one who stays.
+// Viewers that reconnect with another view each time cost a tenth of the time at
+// most, and a viewer that stays still gets its updates.
 func TestNewcomersAreCharged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const takes, lasts = 50 * time.Millisecond, 60 * time.Second
@@ -78,7 +78,7 @@ func TestNewcomersAreCharged(t *testing.T) {
 	})
 }
 
-// One who looks at what others look at is shown it at once, whatever is owed.
+// A viewer whose frame exists gets it at once, also while the collector rests.
 func TestKnownViewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var spent atomic.Int64
@@ -99,8 +99,8 @@ func TestKnownViewAtOnce(t *testing.T) {
 	})
 }
 
-// So many different things can be looked at, and no more; the same things can be
-// by others. One that nobody else looks at gives way after a while.
+// At most maxViews different views are watched; more viewers may share them. After
+// leastStay the first viewer that is alone with its view is dropped for a new one.
 func TestDifferentViews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -138,8 +138,8 @@ func TestDifferentViews(t *testing.T) {
 	})
 }
 
-// Those who never read, and whose frames the network takes all the same, give up
-// their places to others.
+// Viewers that never read, and whose frames fit into the buffers of the network,
+// are dropped for new ones.
 func TestNeverRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -165,7 +165,7 @@ func TestNeverRead(t *testing.T) {
 		if n != maxViewers {
 			t.Errorf("%d watch", n)
 		}
-		for _, w := range all[:5] { // those who came first had to go
+		for _, w := range all[:5] { // the first five were dropped
 			if _, err := io.Copy(io.Discard, w.in); err != nil {
 				t.Errorf("its stream ends with %v", err)
 			}
@@ -178,8 +178,8 @@ func TestNeverRead(t *testing.T) {
 	})
 }
 
-// However many look at different things, and come and go, what is kept for them
-// has a bound.
+// The frames that are kept have a bound, however many views are watched and however
+// often viewers reconnect.
 func TestFramesAreBounded(t *testing.T) {
 	m := many(3_000)
 	p := Handler(Config{Meters: func() []Meter { return []Meter{m} }, Limit: 3_000})

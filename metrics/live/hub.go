@@ -13,16 +13,16 @@ import (
 type viewer struct {
 	view  view
 	next  chan []byte
-	gone  chan struct{} // closed when its place was given to another
-	since time.Time     // when it came
-	turn  uint64        // the viewers before it have smaller ones
+	gone  chan struct{} // closed when the viewer is dropped for another
+	since time.Time     // when it joined
+	turn  uint64        // ordinal of the viewer, starting at 1
 	last  *update       // guarded by Page.mu
 }
 
 var (
 	errClosed = errors.New("the page is closed")
 	errFull   = errors.New("too many watch already")
-	errViews  = errors.New("too many look at different things already")
+	errViews  = errors.New("too many different views are watched already")
 )
 
 // collector updates everyone while somebody watches.
@@ -57,11 +57,11 @@ func (p *Page) join(v *viewer) error {
 	return nil
 }
 
-// makeRoom sees to it that v may be a viewer. There are so many places, and so
-// many different views, and a viewer that never reads, whose frames fit into the
-// buffers of the network, keeps its own for as long as it likes. So one that has had its place for
-// longest gives it up to v, after leastStay; a browser comes back by itself. The
-// page is locked.
+// makeRoom frees a position for v, or returns why there is none: there are at most
+// maxViewers viewers and maxViews different views. A viewer that never reads is not
+// found by its writes while the buffers of the network take its frames, so the
+// viewer that came first is dropped for v once it has stayed for leastStay; its
+// browser reconnects. The page is locked.
 func (p *Page) makeRoom(v *viewer) error {
 	views := p.views()
 	full, over := len(p.viewers) >= maxViewers, views[v.view] == 0 && len(views) >= maxViews
@@ -85,7 +85,7 @@ func (p *Page) makeRoom(v *viewer) error {
 	return nil
 }
 
-// views is how many look at what. The page is locked.
+// views returns the number of viewers of each view. The page is locked.
 func (p *Page) views() map[view]int {
 	all := make(map[view]int)
 	for v := range p.viewers {
@@ -112,12 +112,12 @@ func (p *Page) rest() {
 	}
 }
 
-// collect updates everyone until c is stopped, one update in Config.Every. All that
-// it does is charged: after work that took d it rests for idleShare-1 times as
-// long, so that however many pools there are, however slow, and whoever comes and
-// goes, no more of a core goes into it. A viewer who comes in between is shown the
-// last update: at once if others look at the same, else when the work for others
-// is paid for.
+// collect updates all viewers until c is stopped, once in Config.Every. After work
+// that took d, the first frame of a new viewer included, the collector rests for
+// idleShare-1 times d, so it uses at most 1/idleShare of a core however many pools
+// there are, however slow they are, and however often viewers reconnect. A viewer
+// that joins between two updates gets the last one: at once if its frame exists,
+// else after that rest.
 func (p *Page) collect(c *collector) {
 	select {
 	case p.turn <- struct{}{}: // one at a time, should a meter hang
@@ -142,8 +142,8 @@ func (p *Page) collect(c *collector) {
 	}
 }
 
-// welcome shows u to those who come until due, with no work before paid, and
-// reports whether c goes on.
+// welcome gives u to the viewers that join until due, builds no frame before paid,
+// and returns false if c was stopped.
 func (p *Page) welcome(c *collector, u *update, due, paid time.Time) bool {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -182,7 +182,7 @@ func (c *collector) stopped() bool {
 	}
 }
 
-// deliver gives u to everybody.
+// deliver gives u to all viewers.
 func (p *Page) deliver(u *update) {
 	all := p.without(u)
 	for _, v := range all { // first, so that a pool has the same figures for all of them
@@ -193,8 +193,8 @@ func (p *Page) deliver(u *update) {
 	}
 }
 
-// deliverKnown gives u to those who have not had it and look at what others look
-// at. It returns the first of the rest, nil if there is none.
+// deliverKnown gives u to the viewers that lack it and whose frame exists. It
+// returns the first of the other viewers that lack it, nil if there is none.
 func (p *Page) deliverKnown(u *update) (first *viewer) {
 	for _, v := range p.without(u) {
 		if u.knows(v.view) {
@@ -223,7 +223,7 @@ func (p *Page) give(u *update, v *viewer) {
 	}
 }
 
-// without lists those who have not had u, who came first in front.
+// without returns the viewers that lack u, in the order in which they joined.
 func (p *Page) without(u *update) (all []*viewer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,7 +242,7 @@ func (u *update) knows(v view) bool {
 	return ok
 }
 
-// base is the view without what makes no difference to it.
+// base returns the view without the fields that do not change its frame.
 func (v view) base() view {
 	if v.pool == "" {
 		return view{find: v.find}
@@ -256,7 +256,7 @@ func (u *update) frame(v view) []byte {
 	if b, ok := u.frames[v]; ok {
 		return b
 	}
-	if len(u.frames) > maxViews { // of some who have gone
+	if len(u.frames) > maxViews { // some are of viewers that have left
 		clear(u.frames)
 	}
 	var b []byte

@@ -69,8 +69,8 @@ type Config struct {
 	// more than a tenth of it.
 	Every time.Duration
 	// Limit is how many entries of each list the page shows of one pool. Zero
-	// or less: 100. More than 10,000 are not looked at. While many look at
-	// different things each is shown its part of 20,000.
+	// or less: 100. More than 10,000 are not looked at. Different views that are
+	// watched at the same time share 20,000.
 	Limit int
 }
 
@@ -81,8 +81,8 @@ const (
 	scanned      = 10_000 // entries that are looked through for those that are shown
 	maxPools     = 200    // shown at a glance
 	maxViewers   = 100    // who watch at once
-	maxViews     = 32     // different things that they look at
-	maxRows      = 20_000 // of each list in the frames of one update, in all
+	maxViews     = 32     // different views watched at once
+	maxRows      = 20_000 // of each list, in all frames of one update together
 	leastStay    = 30 * time.Second
 	slowest      = 10 * time.Second
 	idleShare    = 10 // of the time that updates take, in all
