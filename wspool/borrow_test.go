@@ -19,7 +19,7 @@ func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond) // a poll with a bound
 		}
-		peer.hangUp()
+		peer.cut() // the pool dials again at once
 		c, err := p.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -32,6 +32,9 @@ const (
 	DefaultUnsolicitedLimit = 60 // a minute
 )
 
+// MaxRedirects is the most that [Config.Redirects] may be.
+const MaxRedirects = 20
+
 // forever stands for a longer time, so that two can be added to the clock.
 const forever = math.MaxInt64 / 4
 
@@ -44,20 +47,49 @@ type Config struct {
 	// (use Prepare to send them in a header) and no fragment.
 	URL string
 	// Subprotocols are those the client offers, the preferred first. The
-	// server must choose one of them, or the dial fails. Nil: none.
+	// server must choose one of them, or the dial fails, unless
+	// SubprotocolOptional is set. Nil: none.
 	Subprotocols []string
+	// SubprotocolOptional accepts a server that chooses none of the subprotocols
+	// offered, as RFC 6455, section 4.1, allows and browsers do;
+	// [Conn.Subprotocol] is "" then. A subprotocol that was not offered always
+	// fails the dial. False: the server must choose one.
+	SubprotocolOptional bool
+	// Redirects is how many redirects (status 301, 302, 303, 307 or 308) one dial
+	// follows, MaxRedirects at most. A redirect may lead to the same host, or to
+	// any host over TLS, but never from wss to ws. A redirect to another host, or
+	// to another port (other than from 80 to 443, where TLS begins), drops the
+	// credentials for the rest of the dial: of Prepare's headers only
+	// Accept-Language, Origin and User-Agent are sent on, no client certificate
+	// is, and TLS.ServerName is not used. Subprotocols are offered there too, and
+	// Jar's cookies for that URL are sent. Zero: none is followed; the text of
+	// the [DialError] shows where the redirect leads.
+	Redirects int
+	// Jar holds cookies: those for the URL, with http for ws and https for wss,
+	// are sent with each handshake, and those of each answer, also of a refusal
+	// or a redirect, are stored in it, as RFC 6265 says. It is called by many
+	// goroutines at once, and must not block. Nil: no cookies but those that
+	// Prepare sets.
+	Jar http.CookieJar
 	// Prepare makes one handshake ready. It is asked at every dial, and again for
 	// each attempt beside the first one (see Lookup), so that a short-lived token
 	// or a signed URL is always fresh, and finds what URL and Subprotocols say in
 	// h, which is its own to change. It may block until ctx ends; an error fails
-	// the dial, and its text is shown as it is. It is called by many goroutines at
-	// once. Nil: nothing to change.
+	// the dial, and its text is shown (see DialError). It is called by many
+	// goroutines at once. Nil: nothing to change.
 	Prepare func(ctx context.Context, h *Handshake) error
 	// TLS configures wss; it is cloned for each dial. NextProtos must not name
-	// anything but http/1.1. ServerName is the URL's host unless it is set. If
-	// ClientSessionCache is nil the pool has one of its own, so that a dial
-	// resumes the TLS session of an earlier one; SessionTicketsDisabled
-	// prevents that. Nil: the defaults of crypto/tls.
+	// anything but http/1.1, which is what ALPN offers if NextProtos is nil; if
+	// it is empty and not nil nothing is offered. ServerName is the URL's host
+	// unless it is set. If ClientSessionCache is nil the pool has one of its
+	// own, so that a dial resumes the TLS session of an earlier one;
+	// SessionTicketsDisabled prevents that. A resumed session keeps the client
+	// certificate of its first handshake. So nothing is resumed if
+	// GetClientCertificate is set, which is then asked at every dial, whatever
+	// ClientSessionCache is; and no session from before a [Pool.Reset], or
+	// before a dial that failed in its TLS handshake, with status 400, 401, 403,
+	// 407, 495 or 496, or with close code 1008, 3000, 4401 or 4403 in OnConnect.
+	// Nil: the defaults of crypto/tls.
 	TLS *tls.Config
 	// Proxy says through which proxy one dial goes; nil: none. It is asked as
 	// net/http asks, with the URL's scheme http for ws and https for wss, so
@@ -77,6 +109,12 @@ type Config struct {
 	// TLS verifies, and the Host header names, the URL's host. It must return
 	// when ctx ends. Nil: net.DefaultResolver, unless NetDial is set.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// ProxyConnectHeader returns headers to send to a proxy, of scheme http or
+	// https, with the CONNECT to target, a host and port. It is asked at every
+	// dial through one, and may block until ctx ends; an error fails the dial,
+	// and its text is shown. A Proxy-Authorization in it is sent in place of the
+	// one of the proxy's URL. Nil: no more headers.
+	ProxyConnectHeader func(ctx context.Context, proxy *url.URL, target string) (http.Header, error)
 	// NetDial opens the connection below TLS and WebSocket, to the server or to
 	// the proxy, and must return when ctx ends. The pool closes what it
 	// returned. If that is a *net.TCPConn or *net.UnixConn, a message that has
@@ -226,6 +264,7 @@ func (c *Config) check() error {
 	no := bad.no
 	no(c.TLS == nil || !slices.ContainsFunc(c.TLS.NextProtos, func(p string) bool { return p != "http/1.1" }),
 		"TLS.NextProtos names a protocol besides http/1.1")
+	no(c.Redirects >= 0 && c.Redirects <= MaxRedirects, "Redirects is %d, not from 0 to %d", c.Redirects, MaxRedirects)
 	no(c.MaxSize >= 1, "MaxSize is %d, not at least 1", c.MaxSize)
 	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
 	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
@@ -265,8 +304,8 @@ func (c Config) withDefaults() Config {
 	if c.TLS == nil {
 		c.TLS = &tls.Config{}
 	}
-	if c.TLS.ClientSessionCache == nil {
-		c.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	if c.TLS.NextProtos == nil {
+		c.TLS.NextProtos = []string{"http/1.1"} // some servers and proxies choose HTTP/2 unless told
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext

@@ -25,12 +25,13 @@ func TestBadConfig(t *testing.T) {
 		Outage:        9,
 		SampleLeases:  -1,
 		MaxRetryAfter: -1,
+		Redirects:     -1,
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
-		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter"} {
+		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter", "Redirects"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
 		}
@@ -52,6 +53,9 @@ func TestBadConfig(t *testing.T) {
 		if _, err := wspool.New(cfg); err == nil {
 			t.Errorf("%+v is taken with Prepare", cfg)
 		}
+	}
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, Redirects: wspool.MaxRedirects + 1}); err == nil || !strings.Contains(err.Error(), "Redirects is 21") {
+		t.Errorf("Redirects: %v", err)
 	}
 	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {
 		t.Errorf("MinIdle over MaxSize: %v", err)

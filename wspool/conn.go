@@ -27,6 +27,18 @@ type Conn struct {
 // "" if none was offered.
 func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 
+// Response returns the server's answer to the handshake: the status and the
+// headers, such as a session's id. It is for [Config.OnConnect], which copies what
+// leases need later; anywhere else it is nil. To keep the headers would cost each
+// connection about 1.7 KiB.
+func (c *Conn) Response() *Response {
+	defer runtime.KeepAlive(c)
+	if !c.early {
+		return nil
+	}
+	return c.link.upgrade.Load()
+}
+
 // Info returns what is known about the connection, Idle being how long it had
 // been idle when it was leased. Once the lease has ended it is the zero Info,
 // and so it is in OnConnect and in a Health, which gets the Info beside.

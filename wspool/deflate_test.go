@@ -210,18 +210,52 @@ func TestDeflateSends(t *testing.T) {
 }
 
 // A server that would keep its window from message to message, which nobody
-// here can follow, is not dialled.
-func TestDeflateTakeover(t *testing.T) {
-	for _, extensions := range []string{"permessage-deflate", "permessage-deflate; server_no_context_takeover", "x-unknown"} {
+// here can follow, or answers with what it must not (RFC 7692, section 7.1), is
+// not dialled, and the error says what it is.
+func TestDeflateAnswers(t *testing.T) {
+	const ok = "permessage-deflate; server_no_context_takeover"
+	for _, tc := range []struct{ extensions, says string }{
+		{"permessage-deflate", "context takeover"},
+		{"permessage-deflate; client_no_context_takeover", "server_no_context_takeover is missing"},
+		{"permessage-deflate; server_no_context_takeover=1", "with a value"},
+		{ok + "; client_max_window_bits=12", "client_max_window_bits, which was not offered"},
+		{ok + "; client_max_window_bits", "client_max_window_bits, which was not offered"},
+		{ok + "; server_max_window_bits", "not from 8 to 15"},
+		{ok + "; server_max_window_bits=16", "not from 8 to 15"},
+		{ok + "; server_max_window_bits=08", "not from 8 to 15"},
+		{ok + "; server_no_context_takeover", "twice"},
+		{ok + "; mystery=1", `"mystery", which nobody knows`},
+		{ok + ", " + ok, "chose permessage-deflate twice"},
+		{ok + "\r\nSec-WebSocket-Extensions: " + ok, "chose permessage-deflate twice"},
+		{"x-unknown", `not offered: "x-unknown"`},
+		{ok + ", x-webkit-deflate-frame", `not offered: "x-webkit-deflate-frame"`},
+		{ok + "; =", "does not parse"},
+		{ok + `; server_max_window_bits="1,5"`, "does not parse"},
+	} {
+		peer := listenRaw(t, &rawPeer{extensions: tc.extensions, cfg: wspool.Config{Compression: true}})
+		e := dialFails(t, peer.cfg, "handshake")
+		if errors.Is(e, websocket.ErrBadHandshake) || !strings.Contains(e.Error(), tc.says) || e.Status != 101 {
+			t.Errorf("%q: %v", tc.extensions, e)
+		}
+	}
+}
+
+// What a server may answer is taken: that it binds the client is for the server
+// to say or not, and a smaller window of its own can be read.
+func TestDeflateMayAnswer(t *testing.T) {
+	for _, extensions := range []string{
+		"permessage-deflate; server_no_context_takeover",
+		"Permessage-Deflate;server_no_context_takeover; client_no_context_takeover",
+		`permessage-deflate; server_no_context_takeover; server_max_window_bits="10"`,
+		", permessage-deflate; client_no_context_takeover; server_max_window_bits=15; server_no_context_takeover ,",
+	} {
 		peer := listenRaw(t, &rawPeer{extensions: extensions, cfg: wspool.Config{Compression: true}})
-		c, err := pool(t, peer.cfg).Acquire(t.Context())
-		if err == nil {
-			c.Discard(nil)
+		c := acquire(t, pool(t, peer.cfg))
+		peer.first.Do(func() {}) // it has no script
+		for range 3 {
+			ask(t, c, strings.Repeat("all the same ", 100))
 		}
-		var de *wspool.DialError
-		if !errors.As(err, &de) || de.Phase != "handshake" || errors.Is(err, websocket.ErrBadHandshake) {
-			t.Errorf("%q: %v", extensions, err)
-		}
+		c.Release()
 	}
 }
 

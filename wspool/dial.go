@@ -3,6 +3,7 @@ package wspool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,9 +30,9 @@ const (
 var writeBuffers sync.Pool
 
 var (
-	errExtension   = errors.New("wspool: server chose an extension that was not offered")
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
+	errUnoffered   = errors.New("wspool: server chose a subprotocol that was not offered")
 	errNoConn      = errors.New("wspool: NetDial returned no connection")
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
@@ -49,28 +50,44 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 		d.tie.up()
 		return l, nil
 	}
-	e := &DialError{Phase: d.phase, Err: causeOf(ctx, err)}
-	if d.url != nil {
-		e.Host = d.url.Host
-	}
-	if d.answer != nil {
-		e.Status = d.answer.StatusCode
-		e.RetryAfter, e.RetryAfterSet, e.RetryAfterErr = retryAfter(d.answer.Header, time.Now(), h.cfg.MaxRetryAfter)
+	e := d.failed(err, causeOf(ctx, err))
+	if refusedIdentity(e) {
+		h.tls.renew()
 	}
 	return nil, e
 }
 
+// failed is cause, which err came of, with what is known of the dial.
+func (d *dialing) failed(err, cause error) *DialError {
+	e := &DialError{Phase: d.phase, Addr: d.addr(), Err: cause, text: d.secrets.text(cause)}
+	if d.phase == "connect" && d.trace.resolving(err) {
+		e.Phase = "resolve"
+	}
+	if d.url != nil {
+		e.Host = d.url.Host
+	}
+	if r := d.answer; r != nil {
+		e.Response, e.Status, e.location = r, r.Status, r.location(&d.secrets)
+		e.RetryAfter, e.RetryAfterSet, e.RetryAfterErr = retryAfter(r.Header, time.Now(), d.cfg.MaxRetryAfter)
+	}
+	return e
+}
+
 // dialing is one attempt of a dial that is under way.
 type dialing struct {
-	hub    *hub
-	cfg    *Config
-	tie    *tie
-	phase  string         // of DialError
-	shake  Handshake      // what is asked for
-	url    *url.URL       // shake.URL
-	raw    net.Conn       // what NetDial gave; nil until then
-	stop   func() bool    // unhooks raw from the context
-	answer *http.Response // of a server or proxy that refused
+	hub     *hub
+	cfg     *Config
+	tie     *tie
+	phase   string      // of DialError
+	shake   Handshake   // what is asked for
+	url     *url.URL    // shake.URL
+	foreign bool        // a redirect led to another server
+	raw     net.Conn    // what NetDial gave; nil until then
+	stop    func() bool // unhooks raw from the context
+	trace   *dialTrace  // of the last NetDial; nil: none yet
+	peer    string      // where to raw is or was connected; "": nowhere yet
+	secrets secrets
+	answer  *Response // of a server or proxy that refused, or of the server that agreed
 
 	// What the handshake came to.
 	tap *tap
@@ -80,8 +97,8 @@ type dialing struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	host      string                         // of the first attempt's URL
-	addr      string                         // where to connect; "": to the host by its name
-	at        netip.Addr                     // that of addr, as the race chose it
+	target    string                         // where to connect; "": to the host by its name
+	at        netip.Addr                     // that of target, as the race chose it
 	moved     atomic.Bool                    // Prepare chose another host
 	connected atomic.Bool                    // NetDial has returned
 	remote    atomic.Pointer[netip.AddrPort] // where to, if TCP says
@@ -128,19 +145,6 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 	return won, made, nil
 }
 
-// reach connects, and upgrades the connection.
-func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
-	began := d.hub.clock.now()
-	if d.tap, err = d.open(ctx, through); err != nil {
-		return err
-	}
-	if d.ws, err = d.handshake(ctx, d.tap); err != nil {
-		return err
-	}
-	d.hub.usual.succeeded(began, d.hub.clock.now())
-	return nil
-}
-
 // open connects to the server: through the proxy if there is one, and with TLS
 // for wss. What it returns is what the WebSocket protocol is spoken through. When
 // ctx ends the connection is closed, until d.stop is called.
@@ -150,7 +154,7 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 		c, err = d.tunnel(ctx, through)
 	} else {
 		d.phase = "connect"
-		addr := d.addr
+		addr := d.target
 		if addr == "" {
 			addr = hostPort(d.url)
 		}
@@ -165,11 +169,15 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 		return newTap(w, w, d.hub.clock), nil
 	}
 	d.phase = "tls"
-	host := d.cfg.TLS.ServerName
+	cfg, sessions, host := d.cfg.TLS, d.hub.tls.current(), d.cfg.TLS.ServerName
+	if d.foreign { // another server must not learn the client's identity
+		cfg, sessions, host = cfg.Clone(), nil, ""
+		cfg.Certificates, cfg.GetClientCertificate = nil, nil
+	}
 	if host == "" {
 		host = d.url.Hostname()
 	}
-	t, err := secure(ctx, w, d.cfg.TLS, host)
+	t, err := secure(ctx, w, cfg, sessions, host)
 	if err != nil {
 		return nil, err
 	}
@@ -179,14 +187,16 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
 // does that waits for the other side, and only closing the connection wakes it.
 func (d *dialing) dialNet(ctx context.Context, addr string) error {
-	c, err := d.cfg.NetDial(ctx, "tcp", addr)
+	d.trace, d.peer = new(dialTrace), ""
+	c, err := d.cfg.NetDial(d.trace.follow(ctx), "tcp", addr)
 	if err != nil {
 		return err
 	}
 	if c == nil {
 		return errNoConn
 	}
-	d.raw = c
+	c = guardConn(c, d.hub.contained)
+	d.raw, d.peer = c, peerOf(c)
 	if at, ok := remoteOf(c); ok {
 		d.remote.Store(&at)
 	}
@@ -198,7 +208,8 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 // handshake upgrades conn, and holds the server to what was offered.
 func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
 	d.phase = "handshake"
-	limited := &answerConn{Conn: conn}
+	header := d.header()
+	limited := &answerConn{Conn: conn, amend: func(h http.Header) bool { return amendExtensions(h, d.cfg.Compression) }}
 	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
 	dialer := websocket.Dialer{
 		NetDialContext:    given, // for ws
@@ -209,36 +220,75 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		Subprotocols:      d.shake.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
-	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, d.shake.Header)
-	if err != nil {
-		d.answer = resp
-		switch {
-		case limited.over():
-			return nil, errHead
-		case limited.torn != nil: // to gorilla half a line is a bad one
-			return nil, limited.torn
+	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, header)
+	if resp == nil {
+		if limited.failed != nil {
+			return nil, limited.failed
 		}
 		return nil, discreet(err)
 	}
-	limited.open = true
-	if !d.offered(resp.Header.Values("Sec-Websocket-Extensions")) {
-		return nil, errExtension
+	if !limited.agreed() {
+		raw := d.raw
+		d.answer = readRefusal(limited.head, limited.body(), http.MethodGet, &d.secrets, func() { raw.Close() })
+		d.remember(resp)
+		return nil, err
 	}
-	if chosen, offer := ws.Subprotocol(), d.shake.Subprotocols; !slices.Contains(offer, chosen) && (chosen != "" || len(offer) > 0) {
-		d.phase = "subprotocol"
-		return nil, errSubprotocol
+	d.answer = &Response{Status: resp.StatusCode, Header: limited.answer.Header}
+	d.remember(resp)
+	if err := d.broken(limited, err); err != nil {
+		return nil, err
 	}
+	limited.keep()
 	return ws, nil
 }
 
-// offered reports whether no extension was chosen that was not offered.
-func (d *dialing) offered(chosen []string) bool {
-	if len(chosen) == 0 {
-		return true
+// broken is why an answer that agrees is no handshake, or none that was asked for;
+// err is what gorilla says of it.
+func (d *dialing) broken(c *answerConn, err error) error {
+	h := c.answer.Header
+	if errors.Is(err, websocket.ErrBadHandshake) {
+		return fmt.Errorf("%w: %s", err, misfit(h))
 	}
-	name, _, _ := strings.Cut(chosen[0], ";")
-	return d.cfg.Compression && len(chosen) == 1 && !strings.Contains(chosen[0], ",") &&
-		strings.EqualFold(strings.TrimSpace(name), "permessage-deflate")
+	if _, err := checkExtensions(h, d.cfg.Compression); err != nil {
+		return err
+	}
+	if err != nil {
+		return discreet(err)
+	}
+	all := h["Sec-Websocket-Protocol"]
+	chosen := h.Get("Sec-Websocket-Protocol")
+	switch {
+	case len(all) > 1, chosen != "" && !slices.Contains(d.shake.Subprotocols, chosen):
+		d.phase = "subprotocol"
+		return errUnoffered
+	case chosen == "" && len(d.shake.Subprotocols) > 0 && !d.cfg.SubprotocolOptional:
+		d.phase = "subprotocol"
+		return errSubprotocol
+	}
+	return nil
+}
+
+// misfit says what of an answer with status 101 gorilla did not like.
+func misfit(h http.Header) string {
+	has := func(name, token string) bool {
+		for _, v := range h[name] {
+			for one := range strings.SplitSeq(v, ",") {
+				if strings.EqualFold(strings.TrimSpace(one), token) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	switch {
+	case !has("Upgrade", "websocket"):
+		return "its Upgrade is not websocket"
+	case !has("Connection", "upgrade"):
+		return "its Connection is not Upgrade"
+	case h.Get("Sec-Websocket-Accept") == "":
+		return "it has no Sec-WebSocket-Accept"
+	}
+	return "its Sec-WebSocket-Accept does not fit the key that was sent"
 }
 
 // finish sees l through to where it may be lent. If it fails, or if OnConnect
@@ -256,9 +306,11 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 		}
 	}()
 	d.hub.keeper.adopt(l)
+	answer := d.answer
+	d.answer = nil // it is no reason for what fails from here on
 	if d.cfg.OnConnect != nil {
 		d.phase = "set-up"
-		if err := l.setUp(ctx); err != nil {
+		if err := l.setUp(ctx, answer); err != nil {
 			return err
 		}
 	}

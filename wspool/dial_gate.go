@@ -33,6 +33,8 @@ type dialGate struct {
 	// that serves a lease after one shows that it was.
 	doubts atomic.Uint32
 
+	contained func(error) // reports a panic in redial; nil: none is reported
+
 	mu      sync.Mutex
 	running int          // those let in, and those on their way
 	line    []chan error // who waits for its turn, the first first; nil: come in
@@ -237,12 +239,16 @@ func (g *dialGate) hold(now time.Time, pause time.Duration, cause error) {
 func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 	answer := make(chan time.Duration, 1)
 	go func() {
-		d := DefaultRedial(cause, streak)
+		d, returned := DefaultRedial(cause, streak), false
+		defer func() { answer <- d }()
 		defer func() {
-			_ = recover()
-			answer <- d
+			v := recover()
+			if !returned && g.contained != nil {
+				g.contained(panicked("Redial", v))
+			}
 		}()
 		d = g.redial(cause, streak)
+		returned = true
 	}()
 	return <-answer
 }

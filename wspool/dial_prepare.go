@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,7 +16,9 @@ type Handshake struct {
 	URL string
 	// Header is sent with the upgrade, besides the headers of the protocol,
 	// which it must not name (use Subprotocols). It is empty at first. A "Host"
-	// in it is sent in place of the URL's.
+	// in it is sent in place of the URL's; the cookies in it are sent before
+	// those of [Config.Jar]. A name or value that HTTP does not allow fails the
+	// dial, with an error that names the header.
 	Header http.Header
 	// Subprotocols are those to offer, as in [Config.Subprotocols].
 	Subprotocols []string
@@ -29,21 +30,24 @@ func (d *dialing) prepare(ctx context.Context) error {
 	d.shake = Handshake{URL: d.cfg.URL, Header: http.Header{}, Subprotocols: slices.Clone(d.cfg.Subprotocols)}
 	if d.cfg.URL != "" {
 		d.url, _ = url.Parse(d.cfg.URL) // New has seen it parse
+		d.secrets.url(d.url)
 	}
 	if d.cfg.Prepare == nil {
 		return nil
 	}
 	if err := d.cfg.Prepare(ctx, &d.shake); err != nil {
+		d.secrets.header(d.shake.Header) // which its error may repeat
 		return err
 	}
 	var bad complaints
 	bad.url(d.shake.URL)
 	bad.subprotocols(d.shake.Subprotocols)
-	bad.header(d.shake.Header)
+	bad.header("Header", d.shake.Header)
 	if bad != nil {
 		return fmt.Errorf("bad Handshake: %w", errors.Join(bad...))
 	}
 	d.url, _ = url.Parse(d.shake.URL)
+	d.secrets.url(d.url)
 	return ctx.Err() // Prepare need not have looked
 }
 
@@ -87,16 +91,4 @@ func (bad *complaints) subprotocols(all []string) {
 // subprotocol.
 func notOfToken(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
-}
-
-// header is about what to send: nothing that the protocol itself does.
-func (bad *complaints) header(h http.Header) {
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		name = http.CanonicalHeaderKey(name)
-		switch name {
-		case "Connection", "Sec-Websocket-Extensions", "Sec-Websocket-Key",
-			"Sec-Websocket-Protocol", "Sec-Websocket-Version", "Upgrade":
-			bad.no(false, "Header has %s, which the protocol sets", name)
-		}
-	}
 }

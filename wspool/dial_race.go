@@ -124,11 +124,11 @@ func (r *race) find(ctx context.Context) ([]string, error) {
 // add notes that d begins, to the next address if one is known. r is locked.
 func (r *race) add(d *dialing) {
 	if len(r.rest) > 0 {
-		d.addr, r.rest = r.rest[0], r.rest[1:]
+		d.target, r.rest = r.rest[0], r.rest[1:]
 	} else if len(r.known) > 0 { // a scout
-		d.addr = r.known[r.scouts%len(r.known)]
+		d.target = r.known[r.scouts%len(r.known)]
 	}
-	if at, err := netip.ParseAddrPort(d.addr); err == nil {
+	if at, err := netip.ParseAddrPort(d.target); err == nil {
 		d.at = at.Addr()
 	}
 	d.ctx, d.cancel = context.WithCancelCause(r.ctx)
@@ -161,7 +161,7 @@ func (d *dialing) attempt(ctx context.Context) error {
 		return err
 	}
 	if d.url.Host != d.host { // Prepare sends this one elsewhere
-		d.addr = ""
+		d.target = ""
 		d.moved.Store(true)
 	}
 	through, err := d.proxy(ctx)

@@ -189,7 +189,7 @@ func TestDialRace_NobodyServes(t *testing.T) {
 			t.Errorf("%v", e)
 		}
 		s.cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) { return nil, nil }
-		if e := dialFails(t, s.cfg, "connect"); !strings.Contains(e.Error(), "no such host") {
+		if e := dialFails(t, s.cfg, "resolve"); !strings.Contains(e.Error(), "no such host") {
 			t.Errorf("%v", e)
 		}
 	})

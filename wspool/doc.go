@@ -112,10 +112,16 @@
 //	a server that wants a fresh token       Prepare: put it in h.Header or h.URL
 //	Chromium (DevTools)                     Exchange: AnswerNone; ReadLimit: 64 << 20;
 //	                                        Prepare: h.URL, another after each restart
-//	a server behind a proxy                 Proxy: http.ProxyFromEnvironment
+//	a server behind a proxy                 Proxy: http.ProxyFromEnvironment; what the proxy
+//	                                        wants to be told: ProxyConnectHeader
+//	a balancer that pins by cookie          Jar: a net/http/cookiejar
+//	a server that redirects                 Redirects: 1 or more
+//	a client certificate that rotates       TLS: GetClientCertificate
 //	many servers, or many identities        a Manager, with a key for each
 //
 // Every field has a working default but URL and MaxSize. Errors, traces and
-// stats never show a URL's path or query, a header or a token, unless a function
-// of yours puts them into its error, or the server into the reason of a close.
+// stats never show a URL's path or query, a header or a token that is sent, unless
+// a function of yours puts them into its error, or the server into the reason of a
+// close. What a server says to a refused handshake is in [DialError] and its
+// [Response].
 package wspool

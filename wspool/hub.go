@@ -13,6 +13,7 @@ import (
 type hub struct {
 	cfg     Config
 	gate    *dialGate
+	tls     tlsSessions
 	keeper  keeper
 	clock   clock
 	suspect atomic.Int64    // what has not been heard since then must prove that it is alive
@@ -29,6 +30,8 @@ type hub struct {
 func newHub(ctx context.Context, cfg Config, count *counts) *hub {
 	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}, closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
+	h.gate.contained = h.contained
+	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
 	h.keeper.start(h)
 	return h
 }

@@ -15,6 +15,7 @@ import (
 func (p *Pool) Inspect(limit int) resource.Inspection {
 	in := p.pool.Inspect(limit)
 	in.Facts = p.hub.count.sockets().facts()
+	in.Panics += p.hub.count.panics.Load()
 	return in
 }
 
@@ -23,6 +24,7 @@ func (p *Pool) Inspect(limit int) resource.Inspection {
 func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 	in := m.keyed.Inspect(limit)
 	in.Facts = m.count.sockets().facts()
+	in.Panics += m.count.panics.Load()
 	return in
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gorilla/websocket"
 
@@ -29,7 +30,8 @@ type link struct {
 	hub  *hub
 	tie  *tie // to the gate of dials
 
-	dialed int64 // when, on the hub's clock
+	dialed  int64                    // when, on the hub's clock
+	upgrade atomic.Pointer[Response] // the answer to the handshake, while OnConnect runs
 
 	readTurn  chan struct{} // holds a token while a lease reads
 	writeTurn chan struct{} // holds a token while a message is written

@@ -136,13 +136,17 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
 // Reset replaces every connection made before it, as [Pool.Reset] does.
-func (m *Manager[K]) Reset(cause error) { m.keyed.Reset(cause) }
+func (m *Manager[K]) Reset(cause error) {
+	m.count.resets.Add(1)
+	m.keyed.Reset(cause)
+}
 
 // ResetKey is Reset for the connections of key alone. It reports whether the key
 // was in use.
 func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	p, ok := m.keyed.Find(key)
 	if ok {
+		m.count.resets.Add(1)
 		p.Reset(cause)
 	}
 	return ok
@@ -154,7 +158,9 @@ func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Dr
 
 // Stats returns a snapshot. Its cost grows with the number of keys.
 func (m *Manager[K]) Stats() ManagerStats {
-	return ManagerStats{KeyedStats: m.keyed.Stats(), Sockets: m.count.sockets()}
+	s := ManagerStats{KeyedStats: m.keyed.Stats(), Sockets: m.count.sockets()}
+	s.Panics += m.count.panics.Load()
+	return s
 }
 
 // ManagerStats is a snapshot of a [Manager].

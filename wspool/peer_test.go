@@ -55,14 +55,20 @@ func (p *peer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.all.Done()
 }
 
-// hangUp closes what is still open and waits for the functions that serve.
+// hangUp closes what is still open and waits for the functions that serve. No
+// connection may come meanwhile.
 func (p *peer) hangUp() {
+	p.cut()
+	p.all.Wait()
+}
+
+// cut closes what is open now.
+func (p *peer) cut() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for ws := range p.conns {
 		ws.Close()
 	}
-	p.mu.Unlock()
-	p.all.Wait()
 }
 
 // listen starts a peer on loopback, with TLS if secure.

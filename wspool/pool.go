@@ -85,11 +85,19 @@ func (p *Pool) Resize(max int) error { return p.pool.Resize(max) }
 
 // Reset replaces every connection made before it: idle ones are closed now,
 // leased ones when their lease ends. The cause is what Trace sees; nil means
-// [resource.ErrReset].
-func (p *Pool) Reset(cause error) { p.pool.Reset(cause) }
+// [resource.ErrReset]. Later dials resume no TLS session of an earlier one, so
+// that they show the client certificate of now.
+func (p *Pool) Reset(cause error) {
+	p.hub.count.resets.Add(1)
+	p.pool.Reset(cause)
+}
 
 // Stats returns a snapshot, which is the caller's. It does not wait.
-func (p *Pool) Stats() Stats { return Stats{p.pool.Stats(), p.hub.count.sockets()} }
+func (p *Pool) Stats() Stats {
+	s := Stats{p.pool.Stats(), p.hub.count.sockets()}
+	s.Panics += p.hub.count.panics.Load()
+	return s
+}
 
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are
 // cancelled, idle connections closed with code 1001, each within

@@ -34,12 +34,8 @@ func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
 		return nil, nil
 	}
 	d.phase = "proxy"
-	target := *d.url
-	target.Scheme = "http"
-	if d.secure() {
-		target.Scheme = "https"
-	}
-	req := &http.Request{Method: http.MethodGet, URL: &target, Host: target.Host, Header: http.Header{}}
+	target := d.httpURL()
+	req := &http.Request{Method: http.MethodGet, URL: target, Host: target.Host, Header: http.Header{}}
 	u, err := d.cfg.Proxy(req.WithContext(ctx))
 	switch {
 	case err != nil:
@@ -49,6 +45,7 @@ func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
 	case u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
 		return nil, errProxyURL
 	}
+	d.secrets.url(u)
 	return u, ctx.Err()
 }
 
@@ -62,13 +59,13 @@ func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	target := hostPort(d.url)
 	switch u.Scheme {
 	case "http":
-		return d.raw, d.askTunnel(d.raw, u, target)
+		return d.raw, d.askTunnel(ctx, d.raw, u, target)
 	case "https":
-		t, err := secure(ctx, d.raw, d.cfg.TLS, u.Hostname())
+		t, err := secure(ctx, d.raw, d.cfg.TLS, d.hub.tls.current(), u.Hostname())
 		if err != nil {
 			return nil, err
 		}
-		return secureTunnel{t, d.raw}, d.askTunnel(t, u, target)
+		return secureTunnel{t, d.raw}, d.askTunnel(ctx, t, u, target)
 	}
 	return d.raw, askSocks(ctx, d.raw, u, target)
 }
@@ -85,12 +82,16 @@ func (t secureTunnel) Close() error { return t.raw.Close() }
 
 // askTunnel asks by CONNECT for a connection to target. If the proxy answered
 // and refused, d has its answer.
-func (d *dialing) askTunnel(c net.Conn, u *url.URL, target string) error {
+func (d *dialing) askTunnel(ctx context.Context, c net.Conn, u *url.URL, target string) error {
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
 	req.Header.Set("User-Agent", "") // else net/http sends its own
 	if name, password, ok := userinfo(u); ok {
 		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(name+":"+password)))
 	}
+	if err := d.connectHeader(ctx, req, u, target); err != nil {
+		return err
+	}
+	d.secrets.header(req.Header)
 	if err := req.Write(c); err != nil {
 		return err
 	}
@@ -104,10 +105,34 @@ func (d *dialing) askTunnel(c net.Conn, u *url.URL, target string) error {
 	}
 	resp.Body.Close() // which holds nothing
 	if resp.StatusCode/100 != 2 {
-		d.answer = resp
+		raw := d.raw
+		d.answer = readRefusal(head, c, http.MethodConnect, &d.secrets, func() { raw.Close() })
 		return errProxyRefused
 	}
 	return nil
+}
+
+// connectHeader adds what Config.ProxyConnectHeader returns to req.
+func (d *dialing) connectHeader(ctx context.Context, req *http.Request, u *url.URL, target string) error {
+	if d.cfg.ProxyConnectHeader == nil {
+		return nil
+	}
+	copied := *u // it is the caller's of Proxy
+	more, err := d.cfg.ProxyConnectHeader(ctx, &copied, target)
+	if err != nil {
+		return err
+	}
+	var bad complaints
+	if bad.header("the header of ProxyConnectHeader", more); bad != nil {
+		return errors.Join(bad...)
+	}
+	for name, values := range more {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	if host := req.Header.Get("Host"); host != "" { // net/http takes it from here
+		req.Host = host
+	}
+	return ctx.Err()
 }
 
 // readHead reads the head of an answer, up to its empty line, and nothing of

@@ -121,9 +121,9 @@ func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) 
 	returned := false
 	defer func() {
 		if !returned {
-			p := recover()
-			err = fmt.Errorf("wspool: OnUnsolicited did not return: %v", p)
+			err = fmt.Errorf("wspool: OnUnsolicited did not return: %w", panicked("OnUnsolicited", recover()))
 			l.fail(err)
+			l.hub.contained(err)
 		}
 	}()
 	answer, err = l.hub.cfg.OnUnsolicited(ctx, m)

@@ -7,8 +7,10 @@ import (
 
 // setUp has OnConnect set l up, with a lease that is none of the pool's. It
 // returns why the connection must not be pooled.
-func (l *link) setUp(ctx context.Context) error {
+func (l *link) setUp(ctx context.Context, answer *Response) error {
 	c := &Conn{&tenant{link: l, detached: true, early: true}}
+	l.upgrade.Store(answer)
+	defer l.upgrade.Store(nil) // with its headers a connection would need 1.7 KiB more
 	l.mu.Lock()
 	l.tenant = c.tenant // what has come in already is for it too
 	l.mu.Unlock()

@@ -56,6 +56,8 @@ type counts struct {
 	unwatched                           atomic.Int64 // a level
 	unsolicited, tainted, stale, silent atomic.Int64
 	dropped                             atomic.Int64
+	panics                              atomic.Int64 // contained here, and not by the pool of resources
+	resets                              atomic.Int64
 	reclaims                            reclaims // that run
 
 	mu     sync.Mutex

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,14 +11,18 @@ import (
 
 // viewer is one who watches. Only the newest frame waits for one who is slow.
 type viewer struct {
-	view view
-	next chan []byte
-	last *update // guarded by Page.mu
+	view  view
+	next  chan []byte
+	gone  chan struct{} // closed when the viewer is dropped for another
+	since time.Time     // when it joined
+	turn  uint64        // ordinal of the viewer, starting at 1
+	last  *update       // guarded by Page.mu
 }
 
 var (
 	errClosed = errors.New("the page is closed")
 	errFull   = errors.New("too many watch already")
+	errViews  = errors.New("too many different views are watched already")
 )
 
 // collector updates everyone while somebody watches.
@@ -30,12 +35,14 @@ type collector struct {
 func (p *Page) join(v *viewer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.shut:
+	if p.shut {
 		return errClosed
-	case len(p.viewers) >= maxViewers:
-		return errFull
 	}
+	if err := p.makeRoom(v); err != nil {
+		return err
+	}
+	p.turns++
+	v.since, v.turn = time.Now(), p.turns
 	p.viewers[v] = struct{}{}
 	if p.now != nil {
 		select {
@@ -48,6 +55,43 @@ func (p *Page) join(v *viewer) error {
 	p.now = c
 	p.collectors.Go(func() { p.collect(c) })
 	return nil
+}
+
+// makeRoom frees a position for v, or returns why there is none: there are at most
+// maxViewers viewers and maxViews different views. A viewer that never reads is not
+// found by its writes while the buffers of the network take its frames, so the
+// viewer that came first is dropped for v once it has stayed for leastStay; its
+// browser reconnects. The page is locked.
+func (p *Page) makeRoom(v *viewer) error {
+	views := p.views()
+	full, over := len(p.viewers) >= maxViewers, views[v.view] == 0 && len(views) >= maxViews
+	if !full && !over {
+		return nil
+	}
+	var oldest *viewer
+	for o := range p.viewers {
+		if (!over || views[o.view] == 1) && (oldest == nil || o.turn < oldest.turn) {
+			oldest = o
+		}
+	}
+	if oldest == nil || time.Since(oldest.since) < leastStay {
+		if full {
+			return errFull
+		}
+		return errViews
+	}
+	delete(p.viewers, oldest)
+	close(oldest.gone)
+	return nil
+}
+
+// views returns the number of viewers of each view. The page is locked.
+func (p *Page) views() map[view]int {
+	all := make(map[view]int)
+	for v := range p.viewers {
+		all[v.view]++
+	}
+	return all
 }
 
 // leave lets the collector rest after the last.
@@ -68,9 +112,12 @@ func (p *Page) rest() {
 	}
 }
 
-// collect updates everyone until c is stopped, one update in Config.Every, or in
-// idleShare times as long as one takes: however many pools there are, and however
-// slow, no more of a core goes into it. Who comes in between is shown the last one.
+// collect updates all viewers until c is stopped, once in Config.Every. After work
+// that took d, the first frame of a new viewer included, the collector rests for
+// idleShare-1 times d, so it uses at most 1/idleShare of a core however many pools
+// there are, however slow they are, and however often viewers reconnect. A viewer
+// that joins between two updates gets the last one: at once if its frame exists,
+// else after that rest.
 func (p *Page) collect(c *collector) {
 	select {
 	case p.turn <- struct{}{}: // one at a time, should a meter hang
@@ -87,18 +134,41 @@ func (p *Page) collect(c *collector) {
 			return // others may have a newer one
 		}
 		p.deliver(u)
-		every = max(p.cfg.Every, idleShare*time.Since(begun))
-		next := time.NewTimer(every - time.Since(begun))
-		for waiting := true; waiting; {
-			select {
-			case <-c.stop:
-				next.Stop()
-				return
-			case <-next.C:
-				waiting = false
-			case <-c.kick:
-				p.deliver(u)
-			}
+		took := time.Since(begun)
+		every = max(p.cfg.Every, idleShare*took)
+		if !p.welcome(c, u, begun.Add(every), begun.Add(idleShare*took)) {
+			return
+		}
+	}
+}
+
+// welcome gives u to the viewers that join until due, builds no frame before paid,
+// and returns false if c was stopped.
+func (p *Page) welcome(c *collector, u *update, due, paid time.Time) bool {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		newcomer := p.deliverKnown(u)
+		now := time.Now()
+		ready := !now.Before(paid)
+		switch {
+		case ready && !now.Before(due):
+			return true
+		case ready && newcomer != nil:
+			p.give(u, newcomer)
+			paid = now.Add(idleShare * time.Since(now))
+			continue
+		}
+		wake := due
+		if newcomer != nil || paid.After(due) {
+			wake = paid
+		}
+		timer.Reset(wake.Sub(now))
+		select {
+		case <-c.stop:
+			return false
+		case <-timer.C:
+		case <-c.kick:
 		}
 	}
 }
@@ -112,44 +182,82 @@ func (c *collector) stopped() bool {
 	}
 }
 
-// deliver gives u to those who have not had it.
+// deliver gives u to all viewers.
 func (p *Page) deliver(u *update) {
 	all := p.without(u)
 	for _, v := range all { // first, so that a pool has the same figures for all of them
 		u.lists(v.view.pool)
 	}
 	for _, v := range all {
-		b := u.frame(v.view)
-		select {
-		case <-v.next: // it was too slow for this one
-		default:
-		}
-		select {
-		case v.next <- b:
-		default:
-		}
+		p.give(u, v)
 	}
 }
 
+// deliverKnown gives u to the viewers that lack it and whose frame exists. It
+// returns the first of the other viewers that lack it, nil if there is none.
+func (p *Page) deliverKnown(u *update) (first *viewer) {
+	for _, v := range p.without(u) {
+		if u.knows(v.view) {
+			p.give(u, v)
+		} else if first == nil {
+			first = v
+		}
+	}
+	return first
+}
+
+// give shows u to v.
+func (p *Page) give(u *update, v *viewer) {
+	p.mu.Lock()
+	u.limit = min(p.cfg.Limit, maxRows/max(1, len(p.views())))
+	v.last = u
+	p.mu.Unlock()
+	b := u.frame(v.view)
+	select {
+	case <-v.next: // it was too slow for this one
+	default:
+	}
+	select {
+	case v.next <- b:
+	default:
+	}
+}
+
+// without returns the viewers that lack u, in the order in which they joined.
 func (p *Page) without(u *update) (all []*viewer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for v := range p.viewers {
 		if v.last != u {
-			v.last = u
 			all = append(all, v)
 		}
 	}
+	slices.SortFunc(all, func(a, b *viewer) int { return cmp.Compare(a.turn, b.turn) })
 	return all
+}
+
+// knows reports whether there is a frame for that view.
+func (u *update) knows(v view) bool {
+	_, ok := u.frames[v.base()]
+	return ok
+}
+
+// base returns the view without the fields that do not change its frame.
+func (v view) base() view {
+	if v.pool == "" {
+		return view{find: v.find}
+	}
+	return v
 }
 
 // frame is the update as events, for everyone with that view.
 func (u *update) frame(v view) []byte {
-	if v.pool == "" {
-		v = view{find: v.find}
-	}
+	v = v.base()
 	if b, ok := u.frames[v]; ok {
 		return b
+	}
+	if len(u.frames) > maxViews { // some are of viewers that have left
+		clear(u.frames)
 	}
 	var b []byte
 	if v.pool == "" {
@@ -182,7 +290,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	me := &viewer{view: v, next: make(chan []byte, 1)}
+	me := &viewer{view: v.base(), next: make(chan []byte, 1), gone: make(chan struct{})}
 	if err := p.join(me); err != nil {
 		h.Set("Retry-After", "5")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -219,6 +327,8 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-p.closed:
+			return
+		case <-me.gone:
 			return
 		case b := <-me.next:
 			if !send(b) {

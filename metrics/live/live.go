@@ -69,7 +69,8 @@ type Config struct {
 	// more than a tenth of it.
 	Every time.Duration
 	// Limit is how many entries of each list the page shows of one pool. Zero
-	// or less: 100. More than 10,000 are not looked at.
+	// or less: 100. More than 10,000 are not looked at. Different views that are
+	// watched at the same time share 20,000.
 	Limit int
 }
 
@@ -80,6 +81,9 @@ const (
 	scanned      = 10_000 // entries that are looked through for those that are shown
 	maxPools     = 200    // shown at a glance
 	maxViewers   = 100    // who watch at once
+	maxViews     = 32     // different views watched at once
+	maxRows      = 20_000 // of each list, in all frames of one update together
+	leastStay    = 30 * time.Second
 	slowest      = 10 * time.Second
 	idleShare    = 10 // of the time that updates take, in all
 )
@@ -115,6 +119,7 @@ type Page struct {
 
 	mu      sync.Mutex
 	viewers map[*viewer]struct{}
+	turns   uint64     // viewers so far
 	now     *collector // nil: nobody watches
 	shut    bool
 

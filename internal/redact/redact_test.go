@@ -1,0 +1,103 @@
+package redact_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/internal/redact"
+)
+
+// What has the look of a secret is left out, in whatever form it stands.
+func TestHide(t *testing.T) {
+	for in, want := range map[string]string{
+		"root:s3cret@tcp(10.0.0.1:3306)/db?x=s3cret":            "…@tcp(10.0.0.1:3306)/db?…",
+		"dial joe:s3@cret@host:5432/db: refused":                "dial …@host:5432/db: refused",
+		"user=joe password=s3cret host=h":                       "user=joe password=… host=h",
+		"user=joe password='s3 cret' host=h":                    "user=joe password=… host=h",
+		`PASSWORD="s3 cret";Server=h`:                           "PASSWORD=…;Server=h",
+		"/v1;token=s3cret;x=1 refused":                          "/v1;token=…;x=1 refused",
+		"a;access_token=s3cret&b=c":                             "a;access_token=…&b=c",
+		"Endpoint=sb;SharedAccessKey=s3cret=;x":                 "Endpoint=sb;SharedAccessKey=…;x",
+		"AccountKey=s3cret==":                                   "AccountKey=…",
+		"sig=s3cret":                                            "sig=…",
+		"X-Amz-Signature=s3cret&X-Amz-Expires=5":                "X-Amz-Signature=…&X-Amz-Expires=5",
+		"wss%3A%2F%2Fjoe%3As3cret%40host%2Fp%3Ftoken%3Ds3cret":  "wss://…@host/p?…",
+		"at https%3a%2f%2fhost%3Fkey%3ds3cret here":             "at https://host?… here",
+		"http%253A%252F%252Fjoe%253As3cret%2540host":            "http://…@host",
+		"see https://a/x?u=https%3A%2F%2Fb%3Ftoken%3Ds3cret, s": "see https://a/x?… s",
+		"%zz%3A%2F%2Fh%3Fs3cret%20s3cret":                       "%zz://h?…",
+		"Authorization: Bearer s3cret-s3cret":                   "Authorization: …",
+		`{"authorization":"s3cret"}`:                            `{"authorization":"…"}`,
+		"bad bearer s3cret.x.y, try again":                      "bad bearer …, try again",
+		"postgres://joe:s3cret@h/db, joe:s3cret@h2/db":          "postgres://…@h/db, …@h2/db",
+		"unexpected token: EOF":                                 "unexpected token: EOF",
+		"the author=me, monkey=2, x:y, 12:30, a@b":              "the author=me, monkey=2, x:y, 12:30, a@b",
+		"dial tcp 127.0.0.1:80: connect: connection refused":    "dial tcp 127.0.0.1:80: connect: connection refused",
+		"lookup h on 1.1.1.1:53: no such host":                  "lookup h on 1.1.1.1:53: no such host",
+		"100% of x%20y, a=b":                                    "100% of x%20y, a=b",
+		strings.Repeat("x ", 40_000) + "joe:s3cret@h":           strings.Repeat("x ", 32<<10) + "…",
+		strings.Repeat("x ", 32<<10-5) + "joe:s3cret-s3cret@h":  strings.Repeat("x ", 32<<10-5) + "…",
+	} {
+		if got := redact.Hide(in); got != want {
+			t.Errorf("%.200q\nbecame %.200q\nnot    %.200q", in, got, want)
+		}
+	}
+}
+
+// The work grows with the text and not with its square.
+func TestHideIsLinear(t *testing.T) {
+	for _, unit := range []string{"a:b@", "%3A%2F%2F", "token=", "://", "@", "a_", "%25", "authorization:"} {
+		begun := time.Now()
+		for range 5 {
+			redact.Hide(strings.Repeat(unit, 64<<10/len(unit)))
+		}
+		if d := time.Since(begun); d > 10*time.Second {
+			t.Errorf("%q: %v", unit, d)
+		}
+	}
+}
+
+// A secret that is known is left out however it is written.
+func TestSet(t *testing.T) {
+	var s redact.Set
+	s.Add("p&ss w\"rd", "tok", "token-long", "x", "")
+	for in, want := range map[string]string{
+		"it is p&ss w\"rd.":       "it is ….",
+		"q=p%26ss+w%22rd&":        "q=…&",
+		"<p&amp;ss w&#34;rd>":     "<…>",
+		`{"a":"p\u0026ss w\"rd"}`: `{"a":"…"}`,
+		"token-long tok tox x":    "… … tox x",
+		"Basic cCZzcyB3InJk":      "Basic …",
+		"":                        "",
+	} {
+		if got := s.Redact(in, false); got != want {
+			t.Errorf("%q became %q, not %q", in, got, want)
+		}
+	}
+	if got := s.Redact("the end: token-lo", true); got != "the end: …en-lo" && got != "the end: " {
+		t.Errorf("a secret that was cut became %q", got)
+	}
+	if got := s.Redact("the end: p&ss w", true); got != "the end: " {
+		t.Errorf("a secret that was cut became %q", got)
+	}
+	var none redact.Set
+	if got := none.Redact("x", true); got != "x" {
+		t.Errorf("without secrets it is %q", got)
+	}
+}
+
+func FuzzHide(f *testing.F) {
+	f.Add("http://a:b@c?d")
+	f.Add("%3A%2F%2F%")
+	f.Fuzz(func(t *testing.T, in string) {
+		const secret = "S3cretS3cret"
+		for _, format := range []string{"ws://u:%s@h/", "ws://h/?t=%s", "u:%s@h", "password=%s", "x%%3A%%2F%%2Fh%%3Ft%%3D%s"} {
+			text := strings.ToValidUTF8(in, "?") + " " + fmt.Sprintf(format, secret)
+			if got := redact.Hide(text); strings.Contains(got, secret) {
+				t.Errorf("%q became %q", text, got)
+			}
+		}
+	})
+}

@@ -1,0 +1,117 @@
+package wspool
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gorilla/websocket"
+)
+
+// tlsSessions decides which TLS session cache a dial uses.
+//
+// A resumed session keeps the identity of the handshake that created it: neither
+// side looks at a certificate again. After a rotation of the client's certificate
+// resumption would present the old one for as long as tickets are accepted. So
+// there is no cache where GetClientCertificate is set, and a fresh one after a
+// Reset and after the server refused the client.
+type tlsSessions struct {
+	given  tls.ClientSessionCache // of Config.TLS; nil: the pool has one of its own
+	off    bool                   // nothing is resumed
+	resets *atomic.Int64          // Resets so far, of all pools that share it
+	report func(error)            // of a panic in given
+
+	mu   sync.Mutex
+	seen int64 // the resets that cache knows of
+	// Sessions of dials that began before a renewal go to the cache before it.
+	cache tls.ClientSessionCache // nil: made by the next dial
+}
+
+func (s *tlsSessions) start(cfg *tls.Config, resets *atomic.Int64, report func(error)) {
+	s.given, s.off = cfg.ClientSessionCache, cfg.GetClientCertificate != nil
+	s.resets, s.report, s.seen = resets, report, resets.Load()
+	if s.given != nil {
+		s.cache = &foreignCache{of: s.given, report: report}
+	}
+}
+
+// current returns the cache of a dial that begins now, nil for none.
+func (s *tlsSessions) current() tls.ClientSessionCache {
+	if s.off {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.resets.Load(); n != s.seen {
+		s.seen = n
+		s.renewLocked()
+	}
+	if s.cache == nil {
+		s.cache = tls.NewLRUClientSessionCache(0)
+	}
+	return s.cache
+}
+
+// renew has later dials resume no session of an earlier one.
+func (s *tlsSessions) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewLocked()
+}
+
+func (s *tlsSessions) renewLocked() {
+	s.cache = nil
+	if s.given != nil {
+		s.cache = &foreignCache{of: s.given, prefix: fmt.Sprintf("respool %d ", renewals.Add(1)), report: s.report}
+	}
+}
+
+// renewals numbers the prefixes of foreignCache: pools may share a cache.
+var renewals atomic.Int64
+
+// foreignCache is a cache of the caller's. The prefix of its keys makes earlier
+// sessions unreachable. crypto/tls also calls Put from Read, on a goroutine of
+// the pool's, which a panic must not end.
+type foreignCache struct {
+	of     tls.ClientSessionCache
+	prefix string
+	report func(error)
+}
+
+func (c *foreignCache) Get(key string) (session *tls.ClientSessionState, ok bool) {
+	defer c.contain(&ok)
+	return c.of.Get(c.prefix + key)
+}
+
+func (c *foreignCache) Put(key string, session *tls.ClientSessionState) {
+	defer c.contain(new(bool))
+	c.of.Put(c.prefix+key, session)
+}
+
+func (c *foreignCache) contain(ok *bool) {
+	if v := recover(); v != nil {
+		*ok = false
+		c.report(panicked("TLS.ClientSessionCache", v))
+	}
+}
+
+// refusedIdentity reports whether the failure of a dial is evidence against the
+// client's identity. nginx answers 400, 495 or 496 to a client certificate that it
+// does not accept.
+func refusedIdentity(e *DialError) bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, 495, 496:
+		return true
+	}
+	var ce *CloseError
+	if errors.As(e.Err, &ce) {
+		switch ce.Code {
+		case websocket.ClosePolicyViolation, 3000, 4401, 4403:
+			return true
+		}
+	}
+	return e.Phase == "tls"
+}
