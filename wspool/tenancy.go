@@ -141,6 +141,8 @@ func (l *link) taintOf(c *tenant) error {
 		l.tap.poll()
 	}
 	switch {
+	case !c.expects(): // what has come in is no lease's: rest has it dealt with
+		return nil
 	case l.pending.r != nil || l.tap.seen(l.tap.begun):
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
 	case l.tap.seen(l.tap.torn) || l.wire.torn():
@@ -167,7 +169,7 @@ func (l *link) rest() {
 	if l.reader != nobody {
 		return
 	}
-	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() {
+	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
 		l.startWatch()
 		return
 	}
