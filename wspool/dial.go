@@ -125,7 +125,7 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 	}
 	w := newWire(c, d.secure(), d.cfg.WriteTimeout)
 	if !d.secure() {
-		return newTap(w, w, d.hub.clock), nil
+		return newTap(w, w, d.hub.clock, d.hub.longestSilence()), nil
 	}
 	d.phase = "tls"
 	host := d.cfg.TLS.ServerName
@@ -136,7 +136,7 @@ func (d *dialing) open(ctx context.Context) (*tap, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newTap(t, w, d.hub.clock), nil
+	return newTap(t, w, d.hub.clock, d.hub.longestSilence()), nil
 }
 
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing

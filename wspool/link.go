@@ -55,7 +55,7 @@ type link struct {
 	armed bool            // the bell is to ring, and nobody reads
 
 	usual    usual // of who reads
-	lent     int   // leases that have begun; of who has the lease
+	lent     int   // leases that callers have had; of who has the lease
 	settling int   // callers in settle
 	care     care  // the keeper's; see there
 }

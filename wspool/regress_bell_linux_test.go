@@ -306,7 +306,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 	c.Release()
 	t0 := l.hub.clock.now()
 	l.tap.heard.Store(t0 - int64(2*time.Hour))
-	l.feel(t0)
+	l.feel(t0, 0)
 	l.tap.heard.Store(t0 - 1)
 	<-pinged
 	c = belledConn(t, p)
@@ -318,7 +318,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 	l.hub.keeper.mu.Unlock()
 	close(answer)
 	l.until(t, "answered", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
-	l.feel(t0 + int64(l.hub.cfg.PongWait) + 1)
+	l.feel(t0+int64(l.hub.cfg.PongWait)+1, 0)
 	if err := l.why(); err != nil {
 		t.Error(err)
 	}
