@@ -129,9 +129,10 @@ func TestVetting_TornFrame(t *testing.T) {
 						synctest.Wait() // on a net.Conn of another type it is known when it was read
 						over := make(chan struct{})
 						var trickles sync.WaitGroup
+						ws := w.conn(size - 1)
 						if trickle {
 							trickles.Go(func() {
-								for ws := w.conns[size-1]; ; {
+								for {
 									select {
 									case <-over:
 										return
