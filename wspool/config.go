@@ -26,7 +26,8 @@ const (
 	DefaultWatchAfter   = 10 * time.Millisecond
 	DefaultMaxDials     = 16
 
-	DefaultUnsolicitedLimit = 60 // a minute
+	DefaultUnsolicitedLimit = 60   // a minute
+	DefaultControlLimit     = 5000 // a second
 )
 
 // forever stands for a longer time, so that two can be added to the clock.
@@ -96,6 +97,12 @@ type Config struct {
 	// minute; one more destroys it with [ErrFlooded]. It counts only where
 	// OnUnsolicited is set. Zero: DefaultUnsolicitedLimit.
 	UnsolicitedLimit int
+	// ControlLimit is how many control frames (pings, pongs and close frames, RFC
+	// 6455 section 5.5) a connection may send in a second, leased or not; one more
+	// destroys it with [ErrFlooded]. Each costs a few microseconds and most pings
+	// an answer, so that a peer that sends nothing else would keep a processor
+	// busy. Zero: DefaultControlLimit.
+	ControlLimit int
 	// Compression offers permessage-deflate (RFC 7692) to the server, without
 	// context takeover.
 	Compression bool
@@ -210,6 +217,7 @@ func (c *Config) check() error {
 	no(c.ReadLimit >= 0, "ReadLimit is %d, not at least 0", c.ReadLimit)
 	no(c.Exchange <= AnswerNone, "Exchange is %d, not AnswerLast, AnswerEach or AnswerNone", c.Exchange)
 	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
+	no(c.ControlLimit >= 0, "ControlLimit is %d, not at least 0", c.ControlLimit)
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
 	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
 	no(c.SampleLeases >= 0, "SampleLeases is %d, not at least 0", c.SampleLeases)
@@ -274,6 +282,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UnsolicitedLimit == 0 {
 		c.UnsolicitedLimit = DefaultUnsolicitedLimit
+	}
+	if c.ControlLimit == 0 {
+		c.ControlLimit = DefaultControlLimit
 	}
 	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter} {
 		*d = min(*d, forever)

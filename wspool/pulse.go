@@ -201,7 +201,9 @@ func fatal(err error) bool {
 // ponged takes in a pong. One that is not the answer to our last ping, or to one
 // that somebody waits for, is a sign of life as any byte is, and nothing more.
 func (l *link) ponged(data string) error {
-	l.tap.controlled()
+	if err := l.controlled(); err != nil {
+		return err
+	}
 	if len(data) <= len(pingPrefix) || data[:len(pingPrefix)] != pingPrefix {
 		return nil
 	}
@@ -239,6 +241,18 @@ func (l *link) measured(took int64) {
 	l.care.rtt.Store(max(1, took))
 }
 
+// controlled counts a control frame that has come in, and takes l out of use if
+// there are too many.
+func (l *link) controlled() error {
+	limit := l.hub.cfg.ControlLimit
+	if l.tap.controlled() <= limit {
+		return nil
+	}
+	err := fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, limit)
+	l.fail(err)
+	return err
+}
+
 // maxPongs is how many pings may wait for their answers.
 const maxPongs = 16
 
@@ -246,7 +260,9 @@ const maxPongs = 16
 // the answers could be sent, the oldest are not answered, as RFC 6455 allows in
 // section 5.5.3.
 func (l *link) pinged(data string) error {
-	l.tap.controlled()
+	if err := l.controlled(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse

@@ -57,6 +57,7 @@ type counts struct {
 	unsolicited, tainted, stale, silent atomic.Int64
 	dropped                             atomic.Int64
 	reclaims                            reclaims // that run
+	roster                              roster
 
 	mu     sync.Mutex
 	closed map[int]int64

@@ -36,6 +36,9 @@ type tap struct {
 	err     error   // what ended the reading, to be told once ahead is taken
 	tear    tear
 
+	second   int64 // when the second began in which control frames are counted
+	inSecond int   // how many have come in it
+
 	// The reader's.
 	brief  bool // it is a watcher that goes when nothing is left
 	behind bool // the last bytes of a message that was taken may be left for gorilla to skip
@@ -259,11 +262,18 @@ func (t *tap) finished(deflated bool) {
 	t.mu.Unlock()
 }
 
-func (t *tap) controlled() {
+// controlled returns how many control frames have come in the second of the clock
+// that runs.
+func (t *tap) controlled() (inSecond int) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.handled++
 	t.behind = false
-	t.mu.Unlock()
+	if heard := t.heard.Load(); heard-t.second >= int64(time.Second) {
+		t.second, t.inSecond = heard, 0
+	}
+	t.inSecond++
+	return t.inSecond
 }
 
 // SetWriteDeadline goes to the wire: TLS has none of its own.

@@ -41,7 +41,7 @@ func lend(ctx context.Context, lease resource.Lease[*link], p *patience) (*Conn,
 func (l *link) rent(c *tenant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause != nil || l.doubtful() || !l.look() {
+	if l.cause != nil || l.closing || l.doubtful() || !l.look() {
 		return false
 	}
 	l.disarm()
@@ -54,8 +54,11 @@ func (l *link) rent(c *tenant) bool {
 func (l *link) rentVetted(c *tenant) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause != nil {
+	switch {
+	case l.cause != nil:
 		return l.cause
+	case l.closing: // by CloseNow
+		return resource.ErrClosed
 	}
 	l.tenant = c
 	return nil
@@ -285,6 +288,7 @@ func (l *link) readmit() {
 // handOver makes l a plain connection of gorilla's.
 func (l *link) handOver() {
 	l.hub.keeper.forget(l)
+	l.hub.count.roster.remove(l)
 	l.mu.Lock()
 	l.unbell()
 	l.mu.Unlock()
