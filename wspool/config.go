@@ -88,8 +88,8 @@ type Config struct {
 	// panic. It runs on the goroutine that reads the connection, which reads on
 	// when it has returned, for many connections at once, and must return when
 	// ctx ends, with the connection or after WriteTimeout. Meanwhile the
-	// connection is not lent, and a caller who has waited 2 s for it has it
-	// destroyed, so it must not wait for the pool either. A lease that has
+	// connection is not lent, and if a caller has come for it, it is destroyed
+	// after 2 s, so OnUnsolicited must not wait for the pool either. A lease that has
 	// written gets such messages itself. Nil: the connection is destroyed with
 	// [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
@@ -136,12 +136,18 @@ type Config struct {
 	// KeepAlive is for how long nothing may come in before a ping is sent. Each
 	// connection takes up to a tenth less, so that they do not beat together.
 	// Where one connection is found stale ([ErrStale]) the others, silent since,
-	// must answer a ping before they are lent. Zero: DefaultKeepAlive; negative:
-	// no pings, but for [Conn.Ping].
+	// must answer a ping before they are lent, and so must one that has been silent
+	// for longer than KeepAlive and PongWait together, since the process stood
+	// still. Zero: DefaultKeepAlive; negative: no pings, but for [Conn.Ping], and
+	// none of this.
 	KeepAlive time.Duration
 	// PongWait is how long after a ping something must come in, or the
 	// connection is dead ([ErrSilent]). The time while a message waits for the
-	// lease to read it does not count. Zero: DefaultPongWait.
+	// lease to read it does not count. Before a peer is called silent the pool looks
+	// whether something has come that nobody has read yet; where it cannot look (see
+	// NetDial), and its timer is late by a quarter of PongWait or more, the process
+	// stood still, and the peer gets PongWait again, three times at most. Zero:
+	// DefaultPongWait.
 	PongWait time.Duration
 	// WatchAfter is how long a connection that was given back clean stays hot:
 	// read by nobody, so that a caller who comes at once reads it on its own
