@@ -3,6 +3,7 @@ package wspool_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,9 +84,9 @@ func TestCloseNow(t *testing.T) {
 			peer, over := deafPeer(t)
 			defer over()
 			peer.cfg.MaxSize = 5
-			dials := 0
+			var dials atomic.Int32
 			peer.cfg.Prepare = func(ctx context.Context, _ *wspool.Handshake) error {
-				if dials++; dials == 5 {
+				if dials.Add(1) == 5 {
 					<-ctx.Done()
 				}
 				return nil

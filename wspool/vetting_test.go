@@ -272,8 +272,8 @@ func TestVetting_TornFrameOnSockets(t *testing.T) {
 				ws.NetConn().Write([]byte{0x89, 0x32, 'x'})
 			}
 			mu.Unlock()
-			for i := range 10 {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			for i := range 3 {
+				ctx, cancel := context.WithTimeout(t.Context(), 1900*ms) // less than a torn one has
 				if err := p.Do(ctx, question); err != nil {
 					t.Errorf("call %d: %v", i, err)
 				}
