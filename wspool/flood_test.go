@@ -57,28 +57,29 @@ func TestControlLimit(t *testing.T) {
 	}
 }
 
-// On a socket a peer that sends nothing but pings is found out by default.
+// On a socket a peer that sends nothing but pings is found out, however little of
+// the processor it is read with: one read has more than the limit.
 func TestControlLimit_Flood(t *testing.T) {
-	over := make(chan struct{})
-	defer close(over)
 	peer := listen(t, false, func(ws *websocket.Conn) {
-		go drain(ws)
-		many := []byte(strings.Repeat(string(frame(websocket.PingMessage, "x")), 1000))
-		for {
-			select {
-			case <-over:
-				return
-			default:
-			}
-			if _, err := ws.NetConn().Write(many); err != nil {
-				return
-			}
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return
 		}
+		drained := make(chan struct{})
+		go func() { defer close(drained); drain(ws) }()
+		many := []byte(strings.Repeat(string(frame(websocket.PingMessage, "x")), 1000))
+		for err := error(nil); err == nil; {
+			_, err = ws.NetConn().Write(many)
+		}
+		<-drained
 	})
-	peer.cfg.MaxSize = 1
+	peer.cfg.MaxSize, peer.cfg.ControlLimit = 1, 500
 	gone := ends(&peer.cfg)
-	p := pool(t, peer.cfg)
-	_ = p.Warm(t.Context(), 1) // it may be found out before it is pooled
+	c := acquire(t, pool(t, peer.cfg))
+	write(t, c, "x")
+	if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrFlooded) {
+		t.Errorf("ReadMessage: %v", err)
+	}
+	c.Release()
 	if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrFlooded) {
 		t.Errorf("destroyed with %v", e.Cause)
 	}

@@ -56,13 +56,13 @@ func belledPool(t *testing.T, secure bool, cfg Config, serve func(*websocket.Con
 	t.Helper()
 	var all sync.WaitGroup
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.Add(1) // before the connection is hijacked, while Close waits for this
+		defer all.Done()
 		u := websocket.Upgrader{EnableCompression: true}
 		ws, err := u.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		all.Add(1)
-		defer all.Done()
 		defer ws.Close()
 		ws.SetReadDeadline(time.Now().Add(belled))
 		serve(ws)

@@ -16,16 +16,16 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// idle leaves n connections of p idle, the last one that was made on top, and
-// returns when they are watched.
+// idle leaves n connections of p idle, the last one that was made on top.
 func idle(t testing.TB, p *wspool.Pool, n int) {
 	t.Helper()
 	var conns []*wspool.Conn
 	for range n {
-		conns = append(conns, acquire(t, p))
+		c := acquire(t, p)
+		ask(t, c, "x") // the peer knows it before the next
+		conns = append(conns, c)
 	}
 	for _, c := range conns {
-		ask(t, c, "x")
 		c.Release()
 	}
 }
@@ -279,6 +279,7 @@ func TestVetting_TornFrameOnSockets(t *testing.T) {
 				}
 				cancel()
 			}
+			p.CloseNow() // behind half a ping no close frame can be read
 		})
 	}
 }
