@@ -119,7 +119,7 @@ var sentinels = map[string]string{
 	"wspool: reused connection was dead":                          "stale",
 	"wspool: peer has been silent":                                "peer silent",
 	"wspool: message is over the limit":                           "message over the limit",
-	"wspool: too many unsolicited messages":                       "flooded",
+	"wspool: peer sends too much":                                 "flooded",
 	"wspool: lease ended before its last message was read":        "unread message",
 	"wspool: lease ended with a read or write unfinished":         "unfinished read or write",
 	"wspool: the function that had the connection did not return": "not returned",

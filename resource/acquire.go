@@ -183,12 +183,18 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 		}
 		if e := p.takeIdle(wish, s.seat); e != nil {
 			e.parked = true // with a Queue it may not have been said yet
+			if p.judged && e.since < p.tick.Load() {
+				p.catchUp()
+			}
 			s.idle = max(0, p.tick.Load()-e.since)
 			*l = p.lend(e, s.seat)
 			p.unlock()
 			return nil
 		}
 	} else if e := p.leftOver(wish); e != nil {
+		if p.judged && e.since < p.tick.Load() {
+			p.catchUp()
+		}
 		s.idle = max(0, p.tick.Load()-e.since)
 		*l = p.lend(e, s.seat)
 		p.unlock()

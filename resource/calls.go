@@ -3,7 +3,7 @@ package resource
 import "time"
 
 // call is one call of a user's function about an idle resource: a Health check in
-// the background, or OnRelease.
+// the background, OnRelease, or the check of a ReleaseAfter.
 type call struct {
 	began         time.Duration
 	awaited       bool // an acquire with NoWait waits for it
@@ -17,11 +17,12 @@ type call struct {
 // Its user holds the pool's lock.
 type callList struct {
 	limit       time.Duration // from which a call is overdue
+	slowAfter   time.Duration // from which a call is slow
 	front, back *call
 	n           int
 	awaited     int   // calls for which an acquire with NoWait waits
 	left        int   // calls for which one has waited
-	slow        int   // calls that have run for slowAfter
+	slow        int   // calls that have run for that long
 	overdue     int   // calls that have outlived their context
 	notSlow     *call // the first that is not slow
 	notOverdue  *call // the first that is not overdue
@@ -102,12 +103,12 @@ func (l *callList) look(now time.Duration) (next time.Duration) {
 		l.overdue++
 		l.notOverdue = l.notOverdue.next
 	}
-	for l.notSlow != nil && now-l.notSlow.began >= slowAfter {
+	for l.notSlow != nil && now-l.notSlow.began >= l.slowAfter {
 		l.slowDown(l.notSlow)
 		l.notSlow = l.notSlow.next
 	}
 	if l.notSlow != nil {
-		next = l.notSlow.began + slowAfter - now
+		next = l.notSlow.began + l.slowAfter - now
 	}
 	return next
 }

@@ -54,6 +54,18 @@ func (p *Pool[T]) startClock() {
 	}
 }
 
+// catchUp makes the tick current where the timer may not have run for long, since
+// the process has stood still (SIGSTOP, a container's pause): idle times jump with
+// it. It reads the clock, so it is called only for a resource that a policy is about
+// to judge and that was on the shelf for more than the present tick. What is hot is
+// lent without, and the timer runs as soon as the process goes on. The pool is
+// locked.
+func (p *Pool[T]) catchUp() {
+	if now := p.nowTick(); now > p.tick.Load() {
+		p.tick.Store(now)
+	}
+}
+
 func (p *Pool[T]) onTick() {
 	p.mu.Lock() // not lock: it would count as a caller
 	defer p.unlock()

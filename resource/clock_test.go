@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -60,4 +61,54 @@ func TestClock_StopsAndStarts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// idleLimit is a Health that wants to check what has been idle for that long.
+type idleLimit struct {
+	after   time.Duration
+	checked *[]*item
+}
+
+func (l idleLimit) Due(i resource.Info) bool { return i.Idle >= l.after }
+
+func (l idleLimit) Check(_ context.Context, it *item, _ resource.Info) error {
+	*l.checked = append(*l.checked, it)
+	return nil
+}
+
+// Where the process has stood still while the pool was in use, what was idle before
+// is checked before its next lease, though the timer of the tick has not run yet.
+func TestTick_ProcessStoodStill(t *testing.T) {
+	for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
+		t.Run(name, func(t *testing.T) {
+			var checked []*item
+			edit := func(h *harness) {
+				h.cfg.Order = order
+				h.cfg.Health = idleLimit{10 * time.Second, &checked}
+			}
+			script(t, 3, edit, func(h *harness) {
+				its := h.stock(3)
+				time.Sleep(time.Second)
+				hot := h.lend()
+				it := hot.Value()
+				hot.Release() // the tick runs
+				h.p.StandStill(30 * time.Second)
+				if len(checked) != 0 {
+					t.Errorf("%d checks before", len(checked))
+				}
+				for range its {
+					l, err := h.p.Acquire(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if cold := l.Value() != it; cold && (len(checked) == 0 || checked[len(checked)-1] != l.Value()) {
+						t.Errorf("item %d was lent unchecked, %v idle", l.Value().n, l.Info().Idle)
+					} else if cold && l.Info().Idle < 30*time.Second {
+						t.Errorf("item %d was idle for %v", l.Value().n, l.Info().Idle)
+					}
+					defer l.Release()
+				}
+			})
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
@@ -14,6 +15,16 @@ type era struct {
 	over  atomic.Bool
 	cause error         // why it is over; set before over, under the pool's lock
 	ended time.Duration // when that was, on the pool's clock; as cause
+
+	ctx    context.Context // ends when it is over
+	cancel context.CancelCauseFunc
+}
+
+// newEra returns the one that begins.
+func (p *Pool[T]) newEra() *era {
+	e := new(era)
+	e.ctx, e.cancel = context.WithCancelCause(p.ctx)
+	return e
 }
 
 // invalid reports whether e must not be lent again.
@@ -62,7 +73,7 @@ func (p *Pool[T]) endEra(cause error) {
 		p.shelf.push(e)
 	}
 	if !p.closed {
-		p.era = new(era)
+		p.era = p.newEra()
 	}
 	p.reap()
 }

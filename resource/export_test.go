@@ -2,6 +2,7 @@ package resource
 
 import (
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -53,4 +54,12 @@ func (l Lease[T]) ReleaseHalf() (rest func()) {
 		panic("the resource has no seat")
 	}
 	return func() { p.pauseFor(p.settle(l.e)) }
+}
+
+// StandStill has the pool's clock jump by d while its timers do not run, as where
+// the process has stood still.
+func (p *Pool[T]) StandStill(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.base = p.base.Add(-d)
 }

@@ -53,17 +53,18 @@ func (d *healthState[T]) settled(now time.Duration) bool {
 func (p *Pool[T]) unverified() int { return p.health.unverified.n }
 
 // offShelf is how many idle resources are neither on the shelf nor on a seat: the
-// unverified ones, and those for which OnRelease runs. The pool is locked.
-func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n }
+// unverified ones, and those for which OnRelease or the check of a ReleaseAfter
+// runs. The pool is locked.
+func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n + p.vettings.n }
 
 // comingBack is how many of the idle resources for which a user's function runs
-// are likely to serve a waiter soon: not those for which it has run for slowAfter,
+// are likely to serve a waiter soon: not those for which it has run for long,
 // and not suspect ones that are checked. again is after
 // how long the number falls unless a call ends before; 0: never. The pool is
 // locked.
 func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
-	n = p.aside + p.resets.n
-	for _, l := range []*callList{&p.health.calls, &p.resets} {
+	n = p.aside + p.resets.n + p.vettings.n
+	for _, l := range []*callList{&p.health.calls, &p.resets, &p.vettings} {
 		if l.n == 0 {
 			continue
 		}
@@ -79,22 +80,21 @@ func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
 // idleRecoverable reports whether an idle resource may still serve a waiter after
 // a user's function has returned. The pool is locked.
 func (p *Pool[T]) idleRecoverable() bool {
-	if p.aside+p.resets.n == 0 {
-		return p.unverified() > 0
-	}
-	return p.unverified() > 0 || p.aside+p.resets.n > p.overdueCalls()
+	n := p.aside + p.resets.n + p.vettings.n
+	return p.unverified() > 0 || n > 0 && n > p.overdueCalls()
 }
 
 // overdueCalls is how many checks in the background and calls of OnRelease have
-// outlived their contexts. The pool is locked.
+// outlived their contexts, or would have if they had one that ends. The pool is locked.
 func (p *Pool[T]) overdueCalls() int {
-	if p.health.calls.n+p.resets.n == 0 {
+	if p.health.calls.n+p.resets.n+p.vettings.n == 0 {
 		return 0
 	}
 	now := p.since()
 	p.health.calls.look(now)
 	p.resets.look(now)
-	return p.health.calls.overdue + p.resets.overdue
+	p.vettings.look(now)
+	return p.health.calls.overdue + p.resets.overdue + p.vettings.overdue
 }
 
 // checkFailed records a failed check of a resource that had been idle since that

@@ -8,7 +8,7 @@ type State uint8
 const (
 	Idle     State = iota // ready to be lent
 	Leased                // held by a caller
-	Checking              // idle, and a Health or OnRelease has it
+	Checking              // idle, and a Health, OnRelease or a ReleaseAfter has it
 )
 
 // String is the state's name in lower case.

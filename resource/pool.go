@@ -114,6 +114,7 @@ type Pool[T any] struct {
 	shelf    idleSet[T]
 	health   healthState[T]
 	resets   callList // of OnRelease
+	vettings callList // of the checks that ReleaseAfter was given
 	taken    int      // seats
 	crowd    int      // callers who met at mu lately
 	era      *era     // that of what is made now
@@ -193,7 +194,6 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		base:    time.Now(),
 		max:     cfg.MaxSize,
 		drained: make(chan struct{}),
-		era:     new(era),
 		reaper:  newReaper(),
 	}
 	p.tellsEnd = p.cfg.Trace.Ended != nil
@@ -214,11 +214,14 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
 	p.waiters.timed = p.gated
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.era = p.newEra()
 	p.mu.answer = p.stats
 	p.life.construct, p.life.destruct = p.construct, p.destruct
 	p.health.freed = make(chan struct{}, 1)
 	p.health.calls.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
 	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
+	p.vettings.limit = p.health.calls.limit
+	p.health.calls.slowAfter, p.resets.slowAfter = slowAfter, slowAfter
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -363,10 +366,11 @@ func (p *Pool[T]) Reset(cause error) {
 		cause = ErrReset
 	}
 	p.lock()
-	canceled := p.maker.cutOff(p.since(), p.waiters.n > 0)
+	canceled, old := p.maker.cutOff(p.since(), p.waiters.n > 0), p.era
 	defer func() {
 		p.unlock()
 		cancelAll(canceled, cause)
+		old.cancel(cause)
 	}()
 	p.endEra(cause)
 	p.dispatch()

@@ -9,11 +9,11 @@ import (
 // Load is how many resources and callers are where, at one instant.
 type Load struct {
 	Max        int // the current maximum
-	Idle       int // ready to be lent, or aside for a Health check or OnRelease
+	Idle       int // ready to be lent, or aside for a Health check, OnRelease or the check of a ReleaseAfter
 	Leased     int // held by callers
 	Making     int // being made, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed, or about to be after a Reset or Close
-	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended
+	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended, or a ReleaseAfter for longer than MakeTimeout
 	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
 	Waiting    int // callers
 	Wanting    int // places claimed of a Keyed's total, when there is none free
@@ -96,7 +96,7 @@ type Stats struct {
 	Destroyed int64         // resources whose Destroy has ended
 	Hijacked  int64         // resources handed out for good
 	Evicted   int64         // resources that an Eviction ended
-	Unhealthy int64         // resources that a Health check ended
+	Unhealthy int64         // resources that a Health check ended, or the check of a ReleaseAfter
 	Doomed    int64         // resources that doom ended
 	// ReleaseFailed is resources that OnRelease ended: it failed, did not return
 	// in time, or panicked.

@@ -21,24 +21,28 @@ const freshTries = 3
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
 	died := int64(0) // when the first that no caller had used did
+	p := patience{proof: r.NoWait}
 	for tries := 1; ; {
 		lease, err := from.AcquireWith(ctx, r)
 		if err != nil {
 			return nil, err
 		}
 		l := lease.Value()
-		c, err := lend(ctx, lease, quietWait)
+		c, err := lend(ctx, lease, &p)
 		if err == nil {
 			return c, nil
 		}
 		if ctx.Err() != nil {
 			continue // the pool says it best
 		}
+		if l.why() == nil {
+			continue // it is vetted in the background
+		}
 		// It died in the instant it was lent. So may others that existed then,
 		// when the server has gone, but each only once. That one does which was
 		// dialled afterwards is news for the caller.
 		switch {
-		case l.lent > 1:
+		case l.lent > 0:
 		case died == 0:
 			died = l.hub.clock.now()
 		case l.dialed > died:
@@ -51,16 +55,18 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 
 // tryBorrow is TryAcquire.
 func tryBorrow(from lender) (*Conn, bool) {
+	p := patience{proof: true}
 	for {
 		lease, ok := from.TryAcquire()
 		if !ok {
 			return nil, false
 		}
-		c, err := lend(context.Background(), lease, tryWait)
+		l := lease.Value()
+		c, err := lend(context.Background(), lease, &p)
 		if err == nil {
 			return c, true
 		}
-		if errors.Is(err, errNotQuiet) { // it would be the next one again
+		if p.spent(l.hub.clock) {
 			return nil, false
 		}
 	}

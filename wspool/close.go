@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -19,36 +20,83 @@ const hangUpWait = 50 * time.Millisecond
 // CloseTimeout goes without.
 const maxClosing = 256
 
-// destroy closes the connection, politely if it can, within CloseTimeout. When
-// it returns nobody reads or writes it any more.
+// destroy closes the connection, politely if it can, within CloseTimeout. One whose
+// peer is known to be dead, or must be taken for that, holds its place for moments
+// only. When it returns nobody reads or writes it any more.
 func (l *link) destroy(cause error) {
+	over := make(chan struct{})
+	giveUp := sync.OnceFunc(func() {
+		close(over)
+		l.wire.abort()
+	})
 	l.mu.Lock()
 	l.closing = true
+	l.giveUp = giveUp
 	l.unbell()
 	l.mu.Unlock()
 	l.fail(cause) // who still reads or waits to write hears of it
 	l.tie.ended(nil)
 	l.hub.keeper.forget(l)
-	over := make(chan struct{})
-	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, func() {
-		close(over)
-		l.wire.abort()
-	})
+	limit := time.AfterFunc(l.hub.cfg.CloseTimeout, giveUp)
 	defer limit.Stop()
-	select {
-	case l.hub.closing <- struct{}{}:
-		if l.sayGoodbye(cause) {
-			l.ws.Close() // says goodbye to TLS too
+	if l.deaf(cause) {
+		l.takeLeave(cause)
+	} else {
+		select {
+		case l.hub.closing <- struct{}{}:
+			if l.sayGoodbye(cause) {
+				l.ws.Close() // says goodbye to TLS too
+			}
+			<-l.hub.closing
+		case <-over:
 		}
-		<-l.hub.closing
-	case <-over:
 	}
 	l.wire.abort()
+	defer l.hub.count.roster.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.reader != nobody || l.care.pulse.senders > 0 {
 		l.freed.Wait()
 	}
+}
+
+// deaf reports whether it is no use to wait for the peer's answer: it has not
+// answered a ping, or nothing has come for longer than it may be silent, as where
+// the process has stood still; or nobody is to wait.
+func (l *link) deaf(cause error) bool {
+	l.mu.Lock()
+	first, cut := l.cause, l.cut
+	l.mu.Unlock()
+	if cut || errors.Is(cause, ErrSilent) || errors.Is(first, ErrSilent) {
+		return true
+	}
+	longest := l.hub.longestSilence()
+	return longest > 0 && l.hub.clock.now()-l.tap.heard.Load() > longest && !l.wire.readable()
+}
+
+// takeLeave sends a close frame to a peer from which no answer is expected, if that
+// can be done soon.
+func (l *link) takeLeave(cause error) {
+	l.mu.Lock()
+	busy := l.care.pulse.senders > 0 || l.mute || l.cut
+	l.mu.Unlock()
+	if !busy && !l.wire.isSevered() && l.sendClose(cause, min(l.hub.cfg.CloseTimeout, hangUpWait)) {
+		l.ws.Close()
+	}
+}
+
+// sendClose sends a close frame, within that time, and reports whether the peer has
+// been sent one.
+func (l *link) sendClose(cause error, within time.Duration) bool {
+	code := websocket.CloseNormalClosure
+	switch {
+	case errors.Is(cause, resource.ErrClosed):
+		code = websocket.CloseGoingAway
+	case errors.Is(cause, ErrReadLimit):
+		code = websocket.CloseMessageTooBig
+	}
+	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(within))
+	return err == nil || errors.Is(err, websocket.ErrCloseSent)
 }
 
 // sayGoodbye does the closing handshake and reports whether it came to an end.
@@ -62,24 +110,10 @@ func (l *link) sayGoodbye(cause error) bool {
 	if mute || l.wire.isSevered() {
 		return false
 	}
-	code := websocket.CloseNormalClosure
-	switch {
-	case errors.Is(cause, resource.ErrClosed):
-		code = websocket.CloseGoingAway
-	case errors.Is(cause, ErrReadLimit):
-		code = websocket.CloseMessageTooBig
-	}
-	wait, silent := l.hub.cfg.CloseTimeout, errors.Is(cause, ErrSilent)
-	if silent { // it would not answer, and its place is wanted
-		wait = min(wait, hangUpWait)
-	}
-	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(wait))
-	if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
+	if !l.sendClose(cause, l.hub.cfg.CloseTimeout) {
 		return false
 	}
-	if !silent {
-		l.drain()
-	}
+	l.drain()
 	return true
 }
 

@@ -29,7 +29,8 @@ const (
 
 	DefaultMaxRetryAfter = 10 * time.Minute
 
-	DefaultUnsolicitedLimit = 60 // a minute
+	DefaultUnsolicitedLimit = 60   // a minute
+	DefaultControlLimit     = 5000 // a second
 )
 
 // MaxRedirects is the most that [Config.Redirects] may be.
@@ -145,8 +146,8 @@ type Config struct {
 	// panic. It runs on the goroutine that reads the connection, which reads on
 	// when it has returned, for many connections at once, and must return when
 	// ctx ends, with the connection or after WriteTimeout. Meanwhile the
-	// connection is not lent, and a caller who has waited 2 s for it has it
-	// destroyed, so it must not wait for the pool either. A lease that has
+	// connection is not lent, and if a caller has come for it, it is destroyed
+	// after 2 s, so OnUnsolicited must not wait for the pool either. A lease that has
 	// written gets such messages itself. Nil: the connection is destroyed with
 	// [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
@@ -154,6 +155,12 @@ type Config struct {
 	// minute; one more destroys it with [ErrFlooded]. It counts only where
 	// OnUnsolicited is set. Zero: DefaultUnsolicitedLimit.
 	UnsolicitedLimit int
+	// ControlLimit is how many control frames (pings, pongs and close frames, RFC
+	// 6455 section 5.5) a connection may send in a second, leased or not; one more
+	// destroys it with [ErrFlooded]. Each costs a few microseconds and most pings
+	// an answer, so that a peer that sends nothing else would keep a processor
+	// busy. Zero: DefaultControlLimit.
+	ControlLimit int
 	// Compression offers permessage-deflate (RFC 7692) to the server, without
 	// context takeover.
 	Compression bool
@@ -187,12 +194,18 @@ type Config struct {
 	// KeepAlive is for how long nothing may come in before a ping is sent. Each
 	// connection takes up to a tenth less, so that they do not beat together.
 	// Where one connection is found stale ([ErrStale]) the others, silent since,
-	// must answer a ping before they are lent. Zero: DefaultKeepAlive; negative:
-	// no pings, but for [Conn.Ping].
+	// must answer a ping before they are lent, and so must one that has been silent
+	// for longer than KeepAlive and PongWait together, since the process stood
+	// still. Zero: DefaultKeepAlive; negative: no pings, but for [Conn.Ping], and
+	// none of this.
 	KeepAlive time.Duration
 	// PongWait is how long after a ping something must come in, or the
 	// connection is dead ([ErrSilent]). The time while a message waits for the
-	// lease to read it does not count. Zero: DefaultPongWait.
+	// lease to read it does not count. Before a peer is called silent the pool looks
+	// whether something has come that nobody has read yet; where it cannot look (see
+	// NetDial), and its timer is late by a quarter of PongWait or more, the process
+	// stood still, and the peer gets PongWait again, three times at most. Zero:
+	// DefaultPongWait.
 	PongWait time.Duration
 	// WatchAfter is how long a connection that was given back clean stays hot:
 	// read by nobody, so that a caller who comes at once reads it on its own
@@ -274,6 +287,7 @@ func (c *Config) check() error {
 	no(c.ReadLimit >= 0, "ReadLimit is %d, not at least 0", c.ReadLimit)
 	no(c.Exchange <= AnswerNone, "Exchange is %d, not AnswerLast, AnswerEach or AnswerNone", c.Exchange)
 	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
+	no(c.ControlLimit >= 0, "ControlLimit is %d, not at least 0", c.ControlLimit)
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
 	no(c.MaxDials >= 0, "MaxDials is %d, not at least 0", c.MaxDials)
 	no(c.MaxRetryAfter >= 0, "MaxRetryAfter is %v, not at least 0", c.MaxRetryAfter)
@@ -345,6 +359,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UnsolicitedLimit == 0 {
 		c.UnsolicitedLimit = DefaultUnsolicitedLimit
+	}
+	if c.ControlLimit == 0 {
+		c.ControlLimit = DefaultControlLimit
 	}
 	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter} {
 		*d = min(*d, forever)

@@ -16,6 +16,7 @@ func TestBadConfig(t *testing.T) {
 		Subprotocols:  []string{"", "a b"},
 		TLS:           &tls.Config{NextProtos: []string{"h2"}},
 		MinIdle:       -1,
+		ControlLimit:  -1,
 		DialTimeout:   -1,
 		WriteTimeout:  -1,
 		CloseTimeout:  -1,
@@ -31,7 +32,7 @@ func TestBadConfig(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, field := range []string{"scheme", "no host", "user name", "fragment", "an empty one", "a character", "TLS.NextProtos",
-		"MaxSize", "MinIdle", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter", "Redirects"} {
+		"MaxSize", "MinIdle", "ControlLimit", "DialTimeout", "WriteTimeout", "CloseTimeout", "ReadLimit", "SweepInterval", "Order", "Outage", "SampleLeases", "MaxRetryAfter", "Redirects"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%s is missing in %v", field, err)
 		}

@@ -166,7 +166,7 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 	}
 	w := newWire(c, d.secure(), d.cfg.WriteTimeout)
 	if !d.secure() {
-		return newTap(w, w, d.hub.clock), nil
+		return newTap(w, w, d.hub.clock, d.hub.longestSilence()), nil
 	}
 	d.phase = "tls"
 	cfg, sessions, host := d.cfg.TLS, d.hub.tls.current(), d.cfg.TLS.ServerName
@@ -181,7 +181,7 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 	if err != nil {
 		return nil, err
 	}
-	return newTap(t, w, d.hub.clock), nil
+	return newTap(t, w, d.hub.clock, d.hub.longestSilence()), nil
 }
 
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing

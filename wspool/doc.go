@@ -59,7 +59,17 @@
 // with [ErrStale], if it was used before and nothing of an answer came, and
 // [Pool.DoIdempotent] runs work that may run twice once more, on a connection
 // that nobody has used. Others that have been silent as long are pinged before
-// they are lent.
+// they are lent, and so is one that has been silent for longer than KeepAlive and
+// PongWait, because the process stood still (SIGSTOP, a container's pause). The only
+// exception is a hot connection, until the pool's timers have run.
+//
+// A connection that cannot be lent at once, because a ping or the rest of a frame
+// is awaited, keeps no caller for more than 10 ms: the caller goes on to another
+// one, or waits for whichever is ready first, a new one included. Meanwhile that is
+// cleared up in the background, and the connection comes back or is destroyed
+// ([ErrSilent]). A frame that has come in part has 2 s for its rest.
+//
+// After the machine has slept [Pool.ResetNow] replaces all connections at once.
 //
 // # Dialing
 //

@@ -44,8 +44,9 @@ var (
 	// connection was closed with code 1009.
 	ErrReadLimit = errors.New("wspool: message is over the limit")
 	// ErrFlooded: more messages that belong to no lease came than
-	// [Config.UnsolicitedLimit] allows.
-	ErrFlooded = errors.New("wspool: too many unsolicited messages")
+	// [Config.UnsolicitedLimit] allows, or more control frames than
+	// [Config.ControlLimit].
+	ErrFlooded = errors.New("wspool: peer sends too much")
 )
 
 // CloseError says that the connection was closed, by whom, and with what words.

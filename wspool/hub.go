@@ -67,8 +67,29 @@ func (h *hub) config() resource.Config[*link] {
 // something has come in from it.
 func (h *hub) stale() {
 	h.count.stale.Add(1)
-	h.suspect.Store(h.clock.now())
+	h.suspectBefore(h.clock.now())
 	h.keeper.hurry()
+}
+
+// suspectBefore has every connection from which nothing has come since t prove
+// that it is alive before it is lent.
+func (h *hub) suspectBefore(t int64) {
+	for {
+		old := h.suspect.Load()
+		if t <= old || h.suspect.CompareAndSwap(old, t) {
+			return
+		}
+	}
+}
+
+// longestSilence is how long nothing may come in from a peer that is alive: after
+// KeepAlive it is sent a ping, and answers within PongWait. It is 0 where none are
+// sent.
+func (h *hub) longestSilence() int64 {
+	if h.cfg.KeepAlive <= 0 {
+		return 0
+	}
+	return int64(h.cfg.KeepAlive) + int64(h.cfg.PongWait)
 }
 
 // clock is for comparing only. It counts nanoseconds, from 1.

@@ -140,6 +140,7 @@ func (k *keeper) onTick() {
 	k.mu.Lock()
 	loose := append([]*link(nil), k.loose...)
 	k.mu.Unlock()
+	k.aged(k.hub.clock.now())
 	for _, l := range loose {
 		l.tend(tick)
 	}
@@ -209,17 +210,32 @@ func (k *keeper) setAlarm() {
 
 // onAlarm feels the pulse of those that are due.
 func (k *keeper) onAlarm() {
+	type one struct {
+		l    *link
+		late time.Duration
+	}
 	k.mu.Lock()
 	k.at = 0
 	t := k.hub.clock.now()
-	var due []*link
+	var due []one
 	for len(k.alarms) > 0 && k.alarms[0].care.due <= t+k.early {
-		due = append(due, heap.Pop(&k.alarms).(*link))
+		l := heap.Pop(&k.alarms).(*link)
+		due = append(due, one{l, time.Duration(t - l.care.due)})
 	}
 	k.setAlarm()
 	k.mu.Unlock()
-	for _, l := range due {
-		k.wakeAt(l, l.feel(t))
+	k.aged(t)
+	for _, d := range due {
+		k.wakeAt(d.l, d.l.feel(t, d.late))
+	}
+}
+
+// aged has connections prove that they are alive that have been silent for longer
+// than they may, hot ones too: both timers run late, and soon, when the process
+// has stood still.
+func (k *keeper) aged(t int64) {
+	if k.hub.cfg.KeepAlive > 0 {
+		k.hub.suspectBefore(t - k.hub.longestSilence())
 	}
 }
 

@@ -53,12 +53,14 @@ type link struct {
 	cause   error       // why it must not be used
 	doom    func(error) // tells the pool of cause; nil until watched
 	halt    func()      // ends what the last OnUnsolicited has time for; nil: none yet
+	cut     bool        // it is closed without a farewell
+	giveUp  func()      // ends the closing that runs; nil: none does
 
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
 
 	usual    usual // of who reads
-	lent     int   // leases that have begun; of who has the lease
+	lent     int   // leases that callers have had; of who has the lease
 	settling int   // callers in settle
 	care     care  // the keeper's; see there
 }
@@ -93,9 +95,12 @@ func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 	ws.SetPongHandler(l.ponged)
 	answer := ws.CloseHandler()
 	ws.SetCloseHandler(func(code int, text string) error {
-		t.controlled()
+		if err := l.controlled(); err != nil {
+			return err
+		}
 		return answer(code, text)
 	})
+	h.count.roster.add(l)
 	if s := t.wire.socket; s != nil {
 		l.bell = readiness.New(s.raw, l.rung)
 	}

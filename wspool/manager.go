@@ -141,6 +141,12 @@ func (m *Manager[K]) Reset(cause error) {
 	m.keyed.Reset(cause)
 }
 
+// ResetNow is Reset without close handshakes, as [Pool.ResetNow] does it.
+func (m *Manager[K]) ResetNow(cause error) {
+	m.count.roster.cutOff()
+	m.keyed.Reset(cause)
+}
+
 // ResetKey is Reset for the connections of key alone. It reports whether the key
 // was in use.
 func (m *Manager[K]) ResetKey(key K, cause error) bool {
@@ -181,4 +187,11 @@ func (m *Manager[K]) Close(ctx context.Context) error {
 		return err
 	}
 	return m.count.reclaims.await(ctx, func() resource.Load { return m.keyed.Stats().Load })
+}
+
+// CloseNow ends all pools by force, as [Pool.CloseNow] does each.
+func (m *Manager[K]) CloseNow() {
+	m.end()
+	_ = m.keyed.Close(noTime)
+	m.count.roster.endNow()
 }

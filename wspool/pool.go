@@ -92,6 +92,18 @@ func (p *Pool) Reset(cause error) {
 	p.pool.Reset(cause)
 }
 
+// ResetNow is [Pool.Reset] for where the network is known to have changed: after the
+// machine has slept, or when the server has moved. Connections made before it, and
+// those being closed, are cut without a close handshake, so that their places are
+// free at once; Reset waits for each peer's answer for up to [Config.CloseTimeout],
+// unless the peer has been silent for longer than KeepAlive and PongWait. Leases go
+// on until they end. It does not wait. The peer sees the TCP connection end, and no
+// close frame.
+func (p *Pool) ResetNow(cause error) {
+	p.hub.count.roster.cutOff()
+	p.pool.Reset(cause)
+}
+
 // Stats returns a snapshot, which is the caller's. It does not wait.
 func (p *Pool) Stats() Stats {
 	s := Stats{p.pool.Stats(), p.hub.count.sockets()}
@@ -104,7 +116,8 @@ func (p *Pool) Stats() Stats {
 // [Config.CloseTimeout], leased ones when their lease ends. It returns nil when
 // nothing of the pool runs any more, or a [*resource.CloseError] when ctx ends
 // before; the closing goes on, and Close may be called again to wait for it. Give
-// ctx a deadline: behind a lease that leaked Close waits until ctx ends.
+// ctx a deadline: behind a lease that leaked Close waits until ctx ends. What is
+// left then [Pool.CloseNow] ends by force.
 func (p *Pool) Close(ctx context.Context) error {
 	p.end()
 	if err := p.pool.Close(ctx); err != nil {
@@ -112,3 +125,22 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	return p.hub.count.reclaims.await(ctx, func() resource.Load { return p.pool.Stats().Load })
 }
+
+// CloseNow ends the pool by force, and what a Close that has been called before has
+// left over: connections are cut without a close handshake, and leases are ended,
+// leaked ones too; reads and writes that run return [ErrReleased], as they do where
+// another goroutine releases. It does not wait: after it Close returns as soon as
+// functions of the caller's, such as OnConnect or Trace, have returned. It may be
+// called at any time, any number of times.
+func (p *Pool) CloseNow() {
+	p.end()
+	_ = p.pool.Close(noTime) // it says what is left, which is ended now
+	p.hub.count.roster.endNow()
+}
+
+// noTime is a context that has ended.
+var noTime = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

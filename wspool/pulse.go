@@ -17,14 +17,26 @@ type pulse struct {
 	asked   int64           // when the ping was sent whose answer is awaited; 0: none is
 	sent    uint64          // what the wire's progress was then
 	left    bool            // it has been sent
+	pardons int             // how often the process stood still since it was sent
 	waited  bool            // the lease has waited in the midst of a message since
 	nonce   uint64          // of the last ping
 	at      int64           // when that was sent
 	echoes  map[uint64]echo // pings that somebody waits for
-	senders int             // goroutines that send a ping or pongs
+	ponged  chan struct{}   // closed when the next pong comes; nil: nobody waits for that
+	gap     gap
+	senders int // goroutines that send a ping or pongs
 
 	pongs     []string // what is to be sent, the newest last
 	answering bool     // somebody sends them
+}
+
+// gap is what is known of a silence that was longer than a peer may keep: see
+// tap.gap. What was read at its end may have been there for long and tells nothing
+// of the peer: only the answer to a ping that was sent afterwards does.
+type gap struct {
+	at     int64  // which one, when the first ping since was sent
+	before uint64 // nonce of the last ping before that
+	over   int64  // the last one after which the peer has answered
 }
 
 // echo is a ping that somebody waits for.
@@ -43,9 +55,9 @@ func (l *link) silence() time.Duration {
 }
 
 // feel sends a ping if nothing has come in for too long, or takes l out of use
-// if nothing has come since the last one. It returns when to feel again, 0 for
-// never.
-func (l *link) feel(t int64) (next int64) {
+// if nothing has come since the last one. late is by how much it is called later
+// than it should be. It returns when to feel again, 0 for never.
+func (l *link) feel(t int64, late time.Duration) (next int64) {
 	cfg := &l.hub.cfg
 	l.mu.Lock()
 	if l.closing || l.cause != nil {
@@ -65,7 +77,7 @@ func (l *link) feel(t int64) (next int64) {
 		p.asked = 0
 	}
 	if p.asked != 0 {
-		next = l.overdue(t)
+		next = l.overdue(t, late)
 		l.mu.Unlock()
 		if next == 0 {
 			l.fail(fmt.Errorf("%w for %v", ErrSilent, cfg.PongWait))
@@ -91,13 +103,16 @@ func (l *link) pace() int64 { return int64(max(l.silence(), time.Millisecond)) }
 // query sends a ping that the keeper waits for. l is locked.
 func (l *link) query(t int64) {
 	p := &l.care.pulse
-	p.asked, p.sent, p.left, p.waited = t, l.wire.progress(), false, false
+	p.asked, p.sent, p.left, p.waited, p.pardons = t, l.wire.progress(), false, false, 0
 	go l.ping(l.newPing(t))
 }
 
 // overdue is when to feel again a link that has been asked and has not answered,
-// 0 if it had time enough. l is locked.
-func (l *link) overdue(t int64) (next int64) {
+// 0 if it had time enough. The timer that finds it overdue may run before the
+// goroutine that reads the answer: so it looks first whether something has come.
+// Where nobody can look, and where the answer has not come while the process stood
+// still, the peer gets PongWait again. l is locked.
+func (l *link) overdue(t int64, late time.Duration) (next int64) {
 	p, patience := &l.care.pulse, int64(l.hub.cfg.PongWait)
 	if t < p.asked+patience {
 		return min(p.asked+patience, t+l.pace())
@@ -116,12 +131,23 @@ func (l *link) overdue(t int64) (next int64) {
 		p.waited = false // what is behind a message that nobody reads cannot be seen
 	case l.open && !p.waited:
 		p.waited = true // but it may have begun to read only just now
+	case l.wire.readable():
+		return t + min(patience, int64(readWait))
+	case p.pardons < maxPardons && stoodStill(late, l.hub.cfg.PongWait):
+		p.pardons++
 	default:
 		return 0
 	}
 	p.asked, p.sent = t, sent
 	return next
 }
+
+// readWait is how soon to feel again a link that has something to be read.
+const readWait = 100 * time.Millisecond
+
+// maxPardons is how often a peer gets PongWait again for one ping: where timers
+// are late all the time a dead one is to be found too.
+const maxPardons = 3
 
 // caughtUp has l read if a pong is awaited that may be behind the message which
 // its lease has just read. The time before that does not count. l is locked.
@@ -139,6 +165,9 @@ func (l *link) caughtUp() {
 // newPing makes up the next ping. l is locked.
 func (l *link) newPing(t int64) (nonce uint64) {
 	p := &l.care.pulse
+	if at := l.tap.gap.Load(); at != p.gap.at {
+		p.gap.at, p.gap.before = at, p.nonce
+	}
 	p.nonce++
 	p.at = t
 	p.senders++
@@ -172,7 +201,9 @@ func fatal(err error) bool {
 // ponged takes in a pong. One that is not the answer to our last ping, or to one
 // that somebody waits for, is a sign of life as any byte is, and nothing more.
 func (l *link) ponged(data string) error {
-	l.tap.controlled()
+	if err := l.controlled(); err != nil {
+		return err
+	}
 	if len(data) <= len(pingPrefix) || data[:len(pingPrefix)] != pingPrefix {
 		return nil
 	}
@@ -184,6 +215,13 @@ func (l *link) ponged(data string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
+	if nonce > p.gap.before && nonce <= p.nonce {
+		p.gap.over = p.gap.at
+	}
+	if p.ponged != nil {
+		close(p.ponged)
+		p.ponged = nil
+	}
 	if e, ok := p.echoes[nonce]; ok {
 		delete(p.echoes, nonce)
 		e.took <- time.Duration(t - e.at)
@@ -203,6 +241,18 @@ func (l *link) measured(took int64) {
 	l.care.rtt.Store(max(1, took))
 }
 
+// controlled counts a control frame that has come in, and takes l out of use if
+// there are too many.
+func (l *link) controlled() error {
+	limit := l.hub.cfg.ControlLimit
+	if l.tap.controlled() <= limit {
+		return nil
+	}
+	err := fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, limit)
+	l.fail(err)
+	return err
+}
+
 // maxPongs is how many pings may wait for their answers.
 const maxPongs = 16
 
@@ -210,7 +260,9 @@ const maxPongs = 16
 // the answers could be sent, the oldest are not answered, as RFC 6455 allows in
 // section 5.5.3.
 func (l *link) pinged(data string) error {
-	l.tap.controlled()
+	if err := l.controlled(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
@@ -260,12 +312,14 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 		return 0, ErrReleased
 	}
 	defer c.link.finish(c.tenant)
-	took, err := c.link.roundTrip(ctx)
+	took, err := c.link.roundTrip(ctx, nil)
 	return took, c.orReleased(err)
 }
 
-// roundTrip waits for the answer to a ping.
-func (l *link) roundTrip(ctx context.Context) (time.Duration, error) {
+// roundTrip sends a ping and waits for the answer to it, or until enough, asked
+// whenever an answer to any ping of ours has come, says that this will do; nil:
+// it will not.
+func (l *link) roundTrip(ctx context.Context, enough func() bool) (time.Duration, error) {
 	e := echo{at: l.hub.clock.now(), took: make(chan time.Duration, 1)}
 	l.mu.Lock()
 	if l.cause != nil {
@@ -281,36 +335,44 @@ func (l *link) roundTrip(ctx context.Context) (time.Duration, error) {
 		p.echoes = make(map[uint64]echo)
 	}
 	p.echoes[nonce] = e
+	ponged := l.nextPong(enough)
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(p.echoes, nonce)
+	}()
 	go l.ping(nonce)
-	select {
-	case took := <-e.took:
-		return took, nil
-	case <-l.broken:
-		return 0, l.why()
-	case <-ctx.Done():
+	for {
+		select {
+		case took := <-e.took:
+			return took, nil
+		case <-l.broken:
+			return 0, l.why()
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wspool: ping: %w", ctx.Err())
+		case <-ponged:
+			l.mu.Lock()
+			ponged = l.nextPong(enough)
+			l.mu.Unlock()
+			if enough() {
+				return 0, nil
+			}
+		}
 	}
-	l.mu.Lock()
-	delete(p.echoes, nonce)
-	l.mu.Unlock()
-	return 0, fmt.Errorf("wspool: ping: %w", ctx.Err())
 }
 
-// validate has a suspect prove that it is alive, within PongWait.
-func (l *link) validate(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, l.hub.cfg.PongWait)
-	defer cancel()
-	if _, err := l.roundTrip(limited); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if limited.Err() != nil {
-			err = fmt.Errorf("%w for %v", ErrSilent, l.hub.cfg.PongWait)
-		}
-		l.fail(err)
-		return err
+// nextPong returns what is closed when the next pong comes, if it is enough for
+// somebody; else nil. l is locked.
+func (l *link) nextPong(enough func() bool) <-chan struct{} {
+	p := &l.care.pulse
+	if enough == nil {
+		return nil
 	}
-	return nil
+	if p.ponged == nil {
+		p.ponged = make(chan struct{})
+	}
+	return p.ponged
 }
 
 // strays counts the messages that belong to nobody.

@@ -56,13 +56,13 @@ func belledPool(t *testing.T, secure bool, cfg Config, serve func(*websocket.Con
 	t.Helper()
 	var all sync.WaitGroup
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.Add(1) // before the connection is hijacked, while Close waits for this
+		defer all.Done()
 		u := websocket.Upgrader{EnableCompression: true}
 		ws, err := u.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		all.Add(1)
-		defer all.Done()
 		defer ws.Close()
 		ws.SetReadDeadline(time.Now().Add(belled))
 		serve(ws)
@@ -231,9 +231,16 @@ func TestRegressBellDropped(t *testing.T) {
 }
 
 // The end of a compressed message can be known before its last byte has come. A
-// watcher that leaves when gorilla has skipped that has it skip another.
+// watcher that leaves when gorilla has skipped that has it skip another. The first
+// message comes during a lease that has written nothing, or after its end.
 func TestRegressBellBehindCompressed(t *testing.T) {
-	heard, rounds, pongs := make(chan struct{}), 50, make(chan string)
+	for name, during := range map[string]bool{"during a lease": true, "after it": false} {
+		t.Run(name, func(t *testing.T) { testBellBehindCompressed(t, during) })
+	}
+}
+
+func testBellBehindCompressed(t *testing.T, during bool) {
+	strike, heard, rounds, pongs := make(chan struct{}), make(chan struct{}), 50, make(chan string)
 	over := make(chan struct{})
 	cfg := Config{Compression: true, WatchAfter: -1, UnsolicitedLimit: 1000,
 		OnUnsolicited: func(_ context.Context, m Message) (*Message, error) {
@@ -248,6 +255,7 @@ func TestRegressBellBehindCompressed(t *testing.T) {
 		ws.SetPongHandler(func(s string) error { pongs <- s; return nil })
 		go func() { drainBelled(ws); close(pongs) }()
 		raw := ws.NetConn()
+		<-strike
 		for range rounds {
 			// RFC 7692, section 7.2.3.4: a block that says that it is the last.
 			raw.Write([]byte{0xc1, 8, 0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00})
@@ -265,7 +273,16 @@ func TestRegressBellBehindCompressed(t *testing.T) {
 			}
 		}
 	})
-	belledConn(t, p).Release()
+	c := belledConn(t, p)
+	if during {
+		close(strike)
+		l := c.link
+		l.until(t, "sent a message", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+		c.Release()
+	} else {
+		c.Release()
+		close(strike)
+	}
 	<-over
 	if s := p.Stats(); s.Unsolicited != int64(rounds) {
 		t.Errorf("%d messages; %v", s.Unsolicited, s)
@@ -289,7 +306,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 	c.Release()
 	t0 := l.hub.clock.now()
 	l.tap.heard.Store(t0 - int64(2*time.Hour))
-	l.feel(t0)
+	l.feel(t0, 0)
 	l.tap.heard.Store(t0 - 1)
 	<-pinged
 	c = belledConn(t, p)
@@ -301,7 +318,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 	l.hub.keeper.mu.Unlock()
 	close(answer)
 	l.until(t, "answered", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
-	l.feel(t0 + int64(l.hub.cfg.PongWait) + 1)
+	l.feel(t0+int64(l.hub.cfg.PongWait)+1, 0)
 	if err := l.why(); err != nil {
 		t.Error(err)
 	}

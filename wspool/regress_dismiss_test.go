@@ -29,7 +29,7 @@ func (p *pieces) SetReadDeadline(time.Time) error { return nil }
 // that is dismissed, and reports whether its goroutine ended.
 func readDismissed(t *testing.T, came []byte) (gone bool, err error) {
 	w := newWire(&pieces{of: [][]byte{[]byte("HTTP/1.1 101 x\r\n\r\n"), came}}, false, time.Second)
-	above := newTap(w, w, clock{time.Now()})
+	above := newTap(w, w, clock{time.Now()}, 0)
 	var b [100]byte
 	for range 2 {
 		if _, err := above.Read(b[:]); err != nil {

@@ -81,7 +81,7 @@ func (l *link) stray(kind int, r io.Reader) error {
 		return ErrUnsolicited
 	}
 	if !l.care.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
-		return fmt.Errorf("%w: over %d messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
+		return fmt.Errorf("%w: over %d unsolicited messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
 	data, err := l.readAll(r)
 	switch {

@@ -158,11 +158,15 @@ func TestSuspects(t *testing.T) {
 				t.Fatalf("Do: %v", err)
 			}
 			next(t, "end", gone)
-			if c, ok := p.TryAcquire(); ok {
-				t.Error("a suspect was lent without waiting")
-				c.Release()
+			if err := p.Resize(3); err != nil { // there is no room for a dial
+				t.Fatal(err)
 			}
 			began := w.now()
+			if c, ok := p.TryAcquire(); ok {
+				t.Error("a suspect was lent before its answer")
+				c.Release()
+			}
+			at(t, "TryAcquire returned", w.now()-began, 10*ms)
 			for i := range conns[1:] {
 				conns[i] = acquire(t, p)
 				synctest.Wait() // the others' answers come in the same instant

@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -23,6 +24,8 @@ type tap struct {
 	wire     *wire
 	clock    clock
 	heard    atomic.Int64 // when bytes last came in, on that clock
+	longest  int64        // how long none may come in from a peer that is alive
+	gap      atomic.Int64 // when that was last exceeded before some came; 0: never
 
 	mu      sync.Mutex
 	frames  *boundary.FrameTracker
@@ -31,14 +34,23 @@ type tap struct {
 	ahead   []byte  // has come in, and gorilla has not taken it
 	buf     *[]byte // what ahead lies in
 	err     error   // what ended the reading, to be told once ahead is taken
+	tear    tear
+
+	second   int64 // when the second began in which control frames are counted
+	inSecond int   // how many have come in it
 
 	// The reader's.
 	brief  bool // it is a watcher that goes when nothing is left
 	behind bool // the last bytes of a message that was taken may be left for gorilla to skip
 }
 
-func newTap(above net.Conn, w *wire, c clock) *tap {
-	t := &tap{Conn: above, wire: w, clock: c, frames: boundary.Frames()}
+// newTap returns one for a peer that may be silent for longest, or for any time if
+// that is 0.
+func newTap(above net.Conn, w *wire, c clock, longest int64) *tap {
+	if longest <= 0 {
+		longest = math.MaxInt64
+	}
+	t := &tap{Conn: above, wire: w, clock: c, longest: longest, frames: boundary.Frames()}
 	t.heard.Store(t.clock.now())
 	return t
 }
@@ -116,7 +128,36 @@ func (t *tap) receive(p []byte) (int, error) {
 // took notes bytes that came in; t is locked.
 func (t *tap) took(p []byte) {
 	t.frames.Feed(p)
-	t.heard.Store(t.clock.now())
+	now := t.clock.now()
+	if now-t.heard.Load() > t.longest {
+		t.gap.Store(now)
+	}
+	t.heard.Store(now)
+	t.tear.note(t.frames, now)
+}
+
+// tear is since when the rest of a frame, or of a message in several, is awaited.
+type tear struct {
+	since              int64 // on the tap's clock; 0: nothing is
+	messages, controls uint64
+}
+
+// note takes in how f stands. What a peer sends meanwhile of others does not make
+// a message that it leaves unfinished newer.
+func (t *tear) note(f *boundary.FrameTracker, now int64) {
+	switch {
+	case f.Clean() && !f.Open():
+		t.since = 0
+	case t.since == 0, f.Messages() != t.messages, !f.Open() && f.Controls() != t.controls:
+		*t = tear{now, f.Messages(), f.Controls()}
+	}
+}
+
+// tornSince is since when, to anybody.
+func (t *tap) tornSince() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tear.since
 }
 
 // drop gives the buffer back; t is locked.
@@ -221,11 +262,18 @@ func (t *tap) finished(deflated bool) {
 	t.mu.Unlock()
 }
 
-func (t *tap) controlled() {
+// controlled returns how many control frames have come in the second of the clock
+// that runs.
+func (t *tap) controlled() (inSecond int) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.handled++
 	t.behind = false
-	t.mu.Unlock()
+	if heard := t.heard.Load(); heard-t.second >= int64(time.Second) {
+		t.second, t.inSecond = heard, 0
+	}
+	t.inSecond++
+	return t.inSecond
 }
 
 // SetWriteDeadline goes to the wire: TLS has none of its own.

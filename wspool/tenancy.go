@@ -10,51 +10,55 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// lend makes the lease of a link a Conn. If it fails it has ended the lease; if
-// patience is not quietWait and was too short it fails with errNotQuiet.
-func lend(ctx context.Context, lease resource.Lease[*link], patience time.Duration) (*Conn, error) {
+// lend makes the lease of a link a Conn. If it fails it has ended the lease. A link
+// that is not known to be fit to be lent within what p has left is vetted in the
+// background, and comes back to the pool if it passes.
+func lend(ctx context.Context, lease resource.Lease[*link], p *patience) (*Conn, error) {
 	l := lease.Value()
-	l.lent++
 	c := newConn(l)
 	c.lease = lease
-	if err := l.rent(ctx, c.tenant, patience); err != nil {
-		if l.why() == nil {
-			lease.Release()
-		} else {
-			lease.Discard(err)
+	if !l.rent(c.tenant) {
+		err := l.vet(ctx, p)
+		if err == nil {
+			err = l.rentVetted(c.tenant)
 		}
-		return nil, err
+		switch {
+		case err == nil:
+		case l.why() != nil:
+			lease.Discard(err)
+			return nil, err
+		default:
+			lease.ReleaseAfter(func(ctx context.Context, l *link) error { return l.vetFully(ctx) })
+			return nil, err
+		}
 	}
+	l.lent++
 	c.reclaimable()
 	return c, nil
 }
 
-// rent makes c the tenant, or says why the connection must not be used, or why
-// that could not be found out.
-func (l *link) rent(ctx context.Context, c *tenant, patience time.Duration) error {
-	if l.hub.cfg.KeepAlive > 0 && l.hub.suspect.Load() > l.tap.heard.Load() {
-		if patience != quietWait {
-			return errNotQuiet
-		}
-		if err := l.validate(ctx); err != nil {
-			return err
-		}
-	}
-	l.mu.Lock()
-	if l.cause == nil && l.look() {
-		l.disarm()
-		l.tenant = c
-		l.mu.Unlock()
-		return nil
-	}
-	l.mu.Unlock()
-	if err := l.settle(ctx, patience); err != nil {
-		return err
-	}
+// rent makes c the tenant, if it is known that nothing speaks against it.
+func (l *link) rent(c *tenant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cause != nil {
+	if l.cause != nil || l.closing || l.doubtful() || !l.look() {
+		return false
+	}
+	l.disarm()
+	l.tenant = c
+	return true
+}
+
+// rentVetted makes c the tenant of a link that was vetted just now, or returns why
+// the connection must not be used.
+func (l *link) rentVetted(c *tenant) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.cause != nil:
 		return l.cause
+	case l.closing: // by CloseNow
+		return resource.ErrClosed
 	}
 	l.tenant = c
 	return nil
@@ -141,6 +145,8 @@ func (l *link) taintOf(c *tenant) error {
 		l.tap.poll()
 	}
 	switch {
+	case !c.expects(): // what has come in is no lease's: rest has it dealt with
+		return nil
 	case l.pending.r != nil || l.tap.seen(l.tap.begun):
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
 	case l.tap.seen(l.tap.torn) || l.wire.torn():
@@ -167,7 +173,7 @@ func (l *link) rest() {
 	if l.reader != nobody {
 		return
 	}
-	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() {
+	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
 		l.startWatch()
 		return
 	}
@@ -223,7 +229,13 @@ func (c *tenant) orReleased(err error) error {
 // detach makes a tenant that no caller of the pool is.
 func (l *link) detach(ctx context.Context) (*Conn, error) {
 	c := &Conn{&tenant{link: l, detached: true}}
-	return c, l.rent(ctx, c.tenant, quietWait)
+	if l.rent(c.tenant) {
+		return c, nil
+	}
+	if err := l.vetFully(ctx); err != nil {
+		return c, err
+	}
+	return c, l.rentVetted(c.tenant)
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
@@ -276,6 +288,7 @@ func (l *link) readmit() {
 // handOver makes l a plain connection of gorilla's.
 func (l *link) handOver() {
 	l.hub.keeper.forget(l)
+	l.hub.count.roster.remove(l)
 	l.mu.Lock()
 	l.unbell()
 	l.mu.Unlock()

@@ -228,5 +228,16 @@ func (w *wire) still() bool {
 	return w.parked && (w.units == nil || w.units.Clean()) && (w.socket == nil || w.socket.empty())
 }
 
+// readable reports whether the socket has something that nobody has read. It is
+// false where nobody can look.
+func (w *wire) readable() bool {
+	if w.socket == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.socket.empty()
+}
+
 // abort closes the connection with no word to the peer. It does not block.
 func (w *wire) abort() { w.Conn.Close() }

@@ -28,6 +28,30 @@ type witness struct {
 	mu    sync.Mutex
 	conns []*websocket.Conn
 	notes []note
+	lost  map[int]bool // connections on which it answers nothing any more; -1: on all
+}
+
+// vanish has it answer nothing on connection i any more, or on any if i is -1;
+// appear ends the latter.
+func (w *witness) vanish(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost == nil {
+		w.lost = map[int]bool{}
+	}
+	w.lost[i] = true
+}
+
+func (w *witness) appear() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.lost, -1)
+}
+
+func (w *witness) vanished(i int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost[i] || w.lost[-1]
 }
 
 // note says that something came in.
@@ -58,7 +82,7 @@ func (w *witness) serve(ws *websocket.Conn) {
 	w.mu.Unlock()
 	ws.SetPingHandler(func(s string) error {
 		w.note(id, "ping")
-		if w.deny.Load() {
+		if w.deny.Load() || w.vanished(id) {
 			return nil
 		}
 		pong := func() { ws.WriteControl(websocket.PongMessage, []byte(s), deadline()) }
@@ -79,7 +103,7 @@ func (w *witness) serve(ws *websocket.Conn) {
 		if string(p) == "die" {
 			return
 		}
-		if !w.mute && ws.WriteMessage(kind, p) != nil {
+		if !w.mute && !w.vanished(id) && ws.WriteMessage(kind, p) != nil {
 			return
 		}
 	}
