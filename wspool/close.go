@@ -24,6 +24,7 @@ const maxClosing = 256
 func (l *link) destroy(cause error) {
 	l.mu.Lock()
 	l.closing = true
+	l.stopHeartbeat()
 	l.unbell()
 	l.mu.Unlock()
 	l.fail(cause) // who still reads or waits to write hears of it
@@ -68,6 +69,8 @@ func (l *link) sayGoodbye(cause error) bool {
 		code = websocket.CloseGoingAway
 	case errors.Is(cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
+	case errors.Is(cause, ErrNotUTF8):
+		code = websocket.CloseInvalidFramePayloadData
 	}
 	wait, silent := l.hub.cfg.CloseTimeout, errors.Is(cause, ErrSilent)
 	if silent { // it would not answer, and its place is wanted

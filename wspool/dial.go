@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -17,14 +16,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Buffers. An idle connection keeps only the one it reads through; those for
-// writing are shared by all and held during a write.
-const (
-	readBuffer  = 512
-	writeBuffer = 16 << 10
-)
-
-var writeBuffers sync.Pool
+// readBuffer is what an idle connection reads through. Buffers for writing are
+// shared by all connections and held during a write: see writeBuffers.
+const readBuffer = 512
 
 var (
 	errExtension   = errors.New("wspool: server chose an extension that was not offered")
@@ -41,7 +35,7 @@ var (
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
-	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
+	d := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin(), began: time.Now()}
 	l, err := d.connect(ctx)
 	if err == nil {
 		d.tie.up()
@@ -63,6 +57,7 @@ type dialing struct {
 	hub    *hub
 	cfg    *Config
 	tie    *tie
+	began  time.Time
 	phase  string         // of DialError
 	shake  Handshake      // what is asked for
 	url    *url.URL       // shake.URL
@@ -163,8 +158,8 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		NetDialContext:    given, // for ws
 		NetDialTLSContext: given, // for wss
 		ReadBufferSize:    readBuffer,
-		WriteBufferSize:   writeBuffer,
-		WriteBufferPool:   &writeBuffers,
+		WriteBufferSize:   d.cfg.WriteFrameSize,
+		WriteBufferPool:   writeBuffers(d.cfg.WriteFrameSize),
 		Subprotocols:      d.shake.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
@@ -215,14 +210,24 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 		}
 	}()
 	d.hub.keeper.adopt(l)
+	if d.cfg.Greeting {
+		d.phase = "greeting"
+		if err := l.greet(ctx); err != nil {
+			return err
+		}
+	}
 	if d.cfg.OnConnect != nil {
 		d.phase = "set-up"
-		if err := l.setUp(ctx); err != nil {
+		if err := l.setUp(ctx, d.began); err != nil {
 			return err
 		}
 	}
 	// A server that hangs up behind its answer has not been reached.
-	return l.settle(ctx, quietWait)
+	if err := l.settle(ctx, quietWait); err != nil {
+		return err
+	}
+	l.startHeartbeat()
+	return nil
 }
 
 // discreet keeps what a server said instead of an answer out of an error: it may

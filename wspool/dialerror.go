@@ -19,7 +19,8 @@ type DialError struct {
 	// ([Config.Proxy], and all up to the proxy's consent), "connect" (name
 	// look-up and TCP, or [Config.NetDial], without a proxy), "tls",
 	// "handshake" (the HTTP upgrade, and the moment after it), "subprotocol"
-	// (the server chose none that was offered) or "set-up" ([Config.OnConnect],
+	// (the server chose none that was offered), "greeting" ([Config.Greeting],
+	// and the moment after it) or "set-up" ([Config.OnConnect],
 	// and the moment after it).
 	Phase string
 	// Status is the HTTP status that the server answered with, or the proxy if

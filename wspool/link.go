@@ -54,6 +54,12 @@ type link struct {
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
 
+	value      any      // the user's, for all leases
+	greeting   *Message // until OnConnect has returned; nil: none
+	trail      uint64   // messages that had begun to come in when the last lease ended
+	quarantine quarantine
+	heartbeat  heartbeat
+
 	usual    usual // of who reads
 	lent     int   // leases that have begun; of who has the lease
 	settling int   // callers in settle
@@ -125,9 +131,11 @@ func (l *link) signal() {
 type whose uint8
 
 const (
-	claimed whose = iota // the tenant
-	stray                // nobody
-	dropped              // nobody, and that does not matter any more
+	claimed  whose = iota // the tenant
+	stray                 // nobody
+	trailing              // nobody: the lease before left it unread
+	late                  // nobody: it comes in the quarantine after a lease
+	dropped               // nobody, and that does not matter any more
 )
 
 // claim decides whose the message is that has begun to come in, and leaves it to
@@ -143,6 +151,10 @@ func (l *link) claim(m incoming) whose {
 		l.pending = m
 		l.leave() // at once: the tenant may be at it before this goroutine ends
 		return claimed
+	case l.quarantine.on:
+		return late
+	case l.tap.taken < l.trail:
+		return trailing
 	}
 	return stray
 }

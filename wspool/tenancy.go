@@ -115,6 +115,7 @@ func (l *link) vacate(c *tenant, destroy bool) error {
 	if c.out > 0 {
 		l.served(c) // also if nothing was to be read
 	}
+	l.beginQuarantine(c)
 	l.rest()
 	return nil
 }
@@ -140,15 +141,31 @@ func (l *link) taintOf(c *tenant) error {
 		(c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
 		l.tap.poll()
 	}
+	broken := c.brokenExchange()
+	waiting, torn := l.pending.r != nil || l.tap.seen(l.tap.begun), l.tap.seen(l.tap.torn) || l.wire.torn()
 	switch {
-	case l.pending.r != nil || l.tap.seen(l.tap.begun):
+	case !waiting && !torn:
+	case broken == nil && l.quarantines(c): // which is for what comes late
+	case broken == nil && !torn && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owed > 0):
+		// It may be a ping of the application's protocol, or the answer to a
+		// heartbeat: stray finds out. It has come in whole, so that the next lease
+		// does not wait for the peer.
+		l.trail = l.tap.seenMessages()
+	case waiting:
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
-	case l.tap.seen(l.tap.torn) || l.wire.torn():
+	default:
 		return fmt.Errorf("%w: part of one has come", ErrUnread)
-	case c.early:
+	}
+	return broken
+}
+
+// brokenExchange returns how c has not kept Config.Exchange. A Health that only
+// writes says thereby that nobody answers. The link is locked.
+func (c *tenant) brokenExchange() error {
+	if c.early || c.detached && c.in == 0 {
 		return nil
 	}
-	switch l.hub.cfg.Exchange {
+	switch c.link.hub.cfg.Exchange {
 	case AnswerLast:
 		if c.awaiting {
 			return fmt.Errorf("%w: none was read since the last was written", ErrUnread)
@@ -167,7 +184,7 @@ func (l *link) rest() {
 	if l.reader != nobody {
 		return
 	}
-	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() {
+	if l.hub.cfg.WatchAfter < 0 || l.quarantine.on || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
 		l.startWatch()
 		return
 	}
@@ -221,8 +238,8 @@ func (c *tenant) orReleased(err error) error {
 }
 
 // detach makes a tenant that no caller of the pool is.
-func (l *link) detach(ctx context.Context) (*Conn, error) {
-	c := &Conn{&tenant{link: l, detached: true}}
+func (l *link) detach(ctx context.Context, i resource.Info) (*Conn, error) {
+	c := &Conn{&tenant{link: l, detached: true, info: &i}}
 	return c, l.rent(ctx, c.tenant, quietWait)
 }
 
@@ -277,6 +294,7 @@ func (l *link) readmit() {
 func (l *link) handOver() {
 	l.hub.keeper.forget(l)
 	l.mu.Lock()
+	l.stopHeartbeat()
 	l.unbell()
 	l.mu.Unlock()
 	l.ws.SetPingHandler(nil)
