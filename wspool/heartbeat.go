@@ -149,15 +149,22 @@ func (l *link) onHeartbeat() {
 	}
 	l.care.pulse.senders++ // who destroys or hijacks l waits for it
 	l.mu.Unlock()
-	sent := l.beat()
+	sent := false
+	defer func() { l.afterHeartbeat(sent) }() // also if New ends this goroutine
+	sent = l.beat()
+}
+
+// afterHeartbeat sets the timer after a heartbeat was sent, or could not be.
+func (l *link) afterHeartbeat(sent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	h := &l.heartbeat
 	l.care.pulse.senders--
 	l.freed.Broadcast()
 	if h.ended || l.closing || l.cause != nil {
 		return
 	}
-	now = l.hub.clock.now()
+	now := l.hub.clock.now()
 	next := l.untilHeartbeat(now)
 	if !sent {
 		next = max(MinHeartbeat, l.hub.cfg.Heartbeat.Every/busyPart)
@@ -245,7 +252,9 @@ func (l *link) newHeartbeat() (m Message, err error) {
 		err = fmt.Errorf("wspool: Heartbeat.New: %w", badType(m.Type))
 	}
 	if err == nil {
-		err = l.hub.checkText(m.Type, m.Data)
+		if bad := l.hub.checkText(m.Type, m.Data); bad != nil {
+			err = fmt.Errorf("wspool: Heartbeat.New: %v", bad) // not ErrNotUTF8, which is the peer's doing
+		}
 	}
 	return m, err
 }

@@ -169,7 +169,9 @@ func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) 
 	case !isData(answer.Type):
 		err = fmt.Errorf("wspool: OnUnsolicited: answer: %w", badType(answer.Type))
 	default:
-		err = l.hub.checkText(answer.Type, answer.Data)
+		if bad := l.hub.checkText(answer.Type, answer.Data); bad != nil {
+			err = fmt.Errorf("wspool: OnUnsolicited: answer: %v", bad) // not ErrNotUTF8, which is the peer's doing
+		}
 	}
 	return answer, err
 }
