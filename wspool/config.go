@@ -157,8 +157,9 @@ type Config struct {
 	// WriteTimeout is for how long the writing of a message may make no
 	// progress: the peer, or the network before it, takes no byte. A long
 	// message on a slow network may take longer; the ctx of the write bounds the
-	// whole. It also bounds the writing of a pong, which gets 5 s at most.
-	// Zero: DefaultWriteTimeout.
+	// whole. That no byte was taken is seen up to an eighth of it late. It also
+	// bounds the writing of a pong, which gets 5 s at most. Zero:
+	// DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds the closing of one connection: the close frame, the
 	// peer's answer and the moment it gets to hang up first. Zero:

@@ -438,9 +438,14 @@ func TestHeartbeatFunctions(t *testing.T) {
 		w := witnesses(t)
 		n := 0
 		w.cfg.Heartbeat = hb{
-			Every:  time.Second,
-			New:    func() wspool.Message { n++; return wspool.Message{Type: websocket.BinaryMessage, Data: fmt.Append(nil, n)} },
-			Expect: func(m wspool.Message) bool { return m.Type == websocket.BinaryMessage && string(m.Data) == fmt.Sprint(n) },
+			Every: time.Second,
+			New: func() wspool.Message {
+				n++
+				return wspool.Message{Type: websocket.BinaryMessage, Data: fmt.Append(nil, n)}
+			},
+			Expect: func(m wspool.Message) bool {
+				return m.Type == websocket.BinaryMessage && string(m.Data) == fmt.Sprint(n)
+			},
 		}
 		p := pool(t, w.cfg)
 		warm(t, p, 1)
@@ -534,7 +539,9 @@ func TestHeartbeatStress(t *testing.T) {
 // healthFunc is a Health of a function.
 type healthFunc func(ctx context.Context, c *wspool.Conn) error
 
-func (f healthFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error { return f(ctx, c) }
+func (f healthFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error {
+	return f(ctx, c)
+}
 
 // A check that only writes says that nobody answers; one that reads has to keep
 // Exchange.

@@ -12,6 +12,11 @@ import (
 // returns why the connection must not be pooled.
 func (l *link) setUp(ctx context.Context, began time.Time) error {
 	id := resource.MakingID(ctx)
+	defer func() {
+		l.mu.Lock()
+		l.greeting = nil
+		l.mu.Unlock()
+	}()
 	return l.early(resource.Info{ID: id, Age: time.Since(began)}, "OnConnect", func(c *Conn) error {
 		return l.hub.cfg.OnConnect(ctx, c)
 	})

@@ -70,14 +70,14 @@ func (w *wire) writeSlow(p []byte, explicit int64) (int, error) {
 			w.mu.Unlock()
 			left := w.unsent()
 			if more > 0 || left < unsent {
-				progress = began // at the earliest
+				progress = ended // at the latest
 			}
 			unsent = left
 		}
 		switch {
 		case err == nil:
 			progress = ended
-		case errors.Is(err, os.ErrDeadlineExceeded) && !w.severed.Load() && (!final || explicit == 0 && progress == began && !past(ctx)):
+		case errors.Is(err, os.ErrDeadlineExceeded) && !w.severed.Load() && (!final || explicit == 0 && progress == ended && !past(ctx)):
 			err = nil
 		}
 	}
