@@ -35,10 +35,7 @@ func (c *Conn) Subprotocol() string { return c.link.ws.Subprotocol() }
 func (c *Conn) Info() resource.Info {
 	defer runtime.KeepAlive(c)
 	if c.detached {
-		if c.ended.Load() {
-			return resource.Info{}
-		}
-		return *c.info
+		return c.link.detachedInfo(c.tenant)
 	}
 	return c.lease.Info()
 }

@@ -61,7 +61,7 @@ func (l *link) count(c *tenant) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.in--
-	c.drained++
+	c.drained = true
 }
 
 // complete notes that no more messages are to come for what c has written.

@@ -66,7 +66,7 @@ func (bad *complaints) heartbeat(h *Heartbeat) {
 // heartbeat is the state of a link's heartbeats. Its link's lock guards all
 // fields but written.
 type heartbeat struct {
-	written atomic.Int64 // when a message was last written, on the hub's clock; kept only if there are heartbeats
+	written atomic.Int64 // when a message was last written, on the hub's clock
 	timer   *time.Timer  // nil: there are none, or not yet
 	ended   bool         // there are none any more
 	owed    int          // answers that have not come
@@ -87,13 +87,10 @@ const (
 
 // startHeartbeat begins the heartbeats of l, whose dial is over.
 func (l *link) startHeartbeat() {
-	if l.hub.cfg.Heartbeat.Every == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := &l.heartbeat
-	if h.ended {
+	h := l.heartbeat
+	if h == nil || h.ended {
 		return
 	}
 	h.written.Store(max(h.written.Load(), l.dialed))
@@ -103,12 +100,18 @@ func (l *link) startHeartbeat() {
 // stopHeartbeat ends the heartbeats. One that is being sent counts as a sender.
 // l is locked.
 func (l *link) stopHeartbeat() {
-	h := &l.heartbeat
+	h := l.heartbeat
+	if h == nil {
+		return
+	}
 	h.ended = true
 	if h.timer != nil {
 		h.timer.Stop()
 	}
 }
+
+// owesAnswer reports whether a heartbeat has not been answered. l is locked.
+func (l *link) owesAnswer() bool { return l.heartbeat != nil && l.heartbeat.owed > 0 }
 
 // untilHeartbeat is how long until a heartbeat is due, at least 0. l is locked.
 func (l *link) untilHeartbeat(now int64) time.Duration {
@@ -121,7 +124,7 @@ func (l *link) untilHeartbeat(now int64) time.Duration {
 // overdue, and sets the timer anew.
 func (l *link) onHeartbeat() {
 	l.mu.Lock()
-	h := &l.heartbeat
+	h := l.heartbeat
 	if h.ended || l.closing || l.cause != nil {
 		l.mu.Unlock()
 		return
@@ -158,7 +161,7 @@ func (l *link) onHeartbeat() {
 func (l *link) afterHeartbeat(sent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := &l.heartbeat
+	h := l.heartbeat
 	l.care.pulse.senders--
 	l.freed.Broadcast()
 	if h.ended || l.closing || l.cause != nil {
@@ -178,7 +181,7 @@ func (l *link) afterHeartbeat(sent bool) {
 // awaitHeartbeat returns for how long the answer to a heartbeat may still be
 // missing, or that it has been for too long. l is locked.
 func (l *link) awaitHeartbeat(now int64) (left time.Duration, dead bool) {
-	h := &l.heartbeat
+	h := l.heartbeat
 	if now < h.by {
 		return time.Duration(h.by - now), false
 	}
@@ -225,7 +228,7 @@ func (l *link) beat() (sent bool) {
 	}
 	defer func() { <-l.writeTurn }()
 	if cfg.Expect != nil {
-		h := &l.heartbeat
+		h := l.heartbeat
 		h.owed++
 		if h.by == 0 {
 			h.by, h.heard, h.looked = l.hub.clock.now()+int64(l.hub.cfg.PongWait), l.tap.heard.Load(), false
@@ -281,7 +284,7 @@ func (l *link) contain(name string, f func()) (err error) {
 // is missing: it leaves that to a watcher.
 func (l *link) takeAnswer(m *incoming) (taken bool, err error) {
 	l.mu.Lock()
-	missing := l.heartbeat.owed > 0 && !l.closing && l.cause == nil
+	missing := l.owesAnswer() && !l.closing && l.cause == nil
 	l.mu.Unlock()
 	if !missing {
 		return false, nil
@@ -304,7 +307,7 @@ func (l *link) takeAnswer(m *incoming) (taken bool, err error) {
 	l.tap.finished(l.hub.cfg.Compression)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := &l.heartbeat
+	h := l.heartbeat
 	h.owed--
 	h.by, h.looked = 0, false // of several that are missing, the next heartbeat waits for the rest
 	return true, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/readiness"
+	"github.com/respool/respool/resource"
 )
 
 // link is one connection, as the pool keeps it.
@@ -54,11 +55,12 @@ type link struct {
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
 
-	value      any      // the user's, for all leases
-	greeting   *Message // until OnConnect has returned; nil: none
-	trail      uint64   // messages that had begun to come in when the last lease ended
+	value      any            // the user's, for all leases
+	info       *resource.Info // of a tenant that is detached
+	greeting   *Message       // until OnConnect has returned; nil: none
+	trail      uint64         // messages that had begun to come in when the last lease ended
 	quarantine quarantine
-	heartbeat  heartbeat
+	heartbeat  *heartbeat // nil: there are none
 
 	usual    usual // of who reads
 	lent     int   // leases that have begun; of who has the lease
@@ -91,6 +93,9 @@ func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 		broken:    make(chan struct{}),
 	}
 	l.freed.L = &l.mu
+	if h.cfg.Heartbeat.Every > 0 {
+		l.heartbeat = new(heartbeat)
+	}
 	ws.SetReadLimit(h.cfg.ReadLimit)
 	ws.SetPingHandler(l.pinged)
 	ws.SetPongHandler(l.ponged)

@@ -23,7 +23,7 @@ type quarantine struct {
 // quarantines reports whether the end of c begins a quarantine: it is a lease of
 // the pool's that has exchanged messages. l is locked.
 func (l *link) quarantines(c *tenant) bool {
-	return l.hub.cfg.Quiet > 0 && !c.detached && (c.out > 0 || c.in > 0 || c.drained > 0)
+	return l.hub.cfg.Quiet > 0 && !c.detached && (c.out > 0 || c.in > 0 || c.drained)
 }
 
 // beginQuarantine begins the quarantine after c, if there is to be one. l is

@@ -283,7 +283,7 @@ func (c *tenant) direct(ctx context.Context) (m incoming, again bool, err error)
 		l.free()
 	case !l.tap.begun():
 		l.startWatch() // a watcher knows what to do with it
-	case !c.expects(), l.heartbeat.owed > 0: // so may a message that answers a heartbeat
+	case !c.expects(), l.owesAnswer(): // so may a message that answers a heartbeat
 		l.wire.outside()
 		l.startWatch()
 	default:

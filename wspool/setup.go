@@ -41,8 +41,9 @@ func (l *link) greet(ctx context.Context) error {
 // early calls f, called name in errors, with a lease to which Exchange does not
 // apply.
 func (l *link) early(i resource.Info, name string, f func(*Conn) error) error {
-	c := &Conn{&tenant{link: l, detached: true, early: true, info: &i}}
+	c := &Conn{&tenant{link: l, detached: true, early: true}}
 	l.mu.Lock()
+	l.info = &i
 	l.tenant = c.tenant // what has come in already is for it too
 	l.mu.Unlock()
 	defer c.end(errNotReturned, true, nil)

@@ -146,7 +146,7 @@ func (l *link) taintOf(c *tenant) error {
 	switch {
 	case !waiting && !torn:
 	case broken == nil && l.quarantines(c): // which is for what comes late
-	case broken == nil && !torn && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owed > 0):
+	case broken == nil && !torn && (l.hub.cfg.OnUnsolicited != nil || l.owesAnswer()):
 		// It may be a ping of the application's protocol, or the answer to a
 		// heartbeat: stray finds out. It has come in whole, so that the next lease
 		// does not wait for the peer.
@@ -239,8 +239,21 @@ func (c *tenant) orReleased(err error) error {
 
 // detach makes a tenant that no caller of the pool is.
 func (l *link) detach(ctx context.Context, i resource.Info) (*Conn, error) {
-	c := &Conn{&tenant{link: l, detached: true, info: &i}}
+	c := &Conn{&tenant{link: l, detached: true}}
+	l.mu.Lock()
+	l.info = &i
+	l.mu.Unlock()
 	return c, l.rent(ctx, c.tenant, quietWait)
+}
+
+// detachedInfo is what is known while c, whom no caller of the pool is, has l.
+func (l *link) detachedInfo(c *tenant) resource.Info {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c {
+		return resource.Info{}
+	}
+	return *l.info
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may

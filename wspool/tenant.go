@@ -13,19 +13,18 @@ import (
 type tenant struct {
 	lease    resource.Lease[*link] // none if detached
 	link     *link
-	detached bool           // for OnConnect or a Health: there is no lease
-	early    bool           // for OnConnect: Exchange does not hold
-	info     *resource.Info // if detached: what is known
+	detached bool // for OnConnect or a Health: there is no lease
+	early    bool // for OnConnect: Exchange does not hold
 	ended    atomic.Bool
 	lost     runtime.Cleanup // calls dropped, if Config.Reclaim is set
 
 	// Guarded by link.mu.
 	running  int  // reads and writes that have not returned
 	out, in  int  // messages written, and begun to be read
-	drained  int  // messages that Drain has dropped, which are not among in
 	awaiting bool // none has been read since the last was written
 	writing  bool // a writer is open
 	stale    bool // it has failed with ErrStale
+	drained  bool // Drain has dropped messages, which are not among in
 }
 
 // expects reports whether a message that comes in now can be for c. The link is

@@ -274,8 +274,8 @@ func (c *tenant) await(ctx context.Context) error {
 func (l *link) put(ctx context.Context, write func() error) error {
 	l.wire.beginMessage(ctx)
 	err := write()
-	if l.hub.cfg.Heartbeat.Every > 0 {
-		l.heartbeat.written.Store(l.hub.clock.now())
+	if h := l.heartbeat; h != nil {
+		h.written.Store(l.hub.clock.now())
 	}
 	if l.wire.endMessage() || err != nil {
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
