@@ -218,7 +218,8 @@ type Config struct {
 	// Health checks idle connections beyond what their reader sees, when and
 	// with what outcome [resource.Health] says. The Conn is the check's until
 	// it returns, and has to be left as a lease leaves it (see Exchange), or it
-	// is destroyed. Nil: none.
+	// is destroyed. A check that only writes says thereby that nobody answers,
+	// and leaves it clean; but for a keepalive message see Heartbeat. Nil: none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.

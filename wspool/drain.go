@@ -19,7 +19,8 @@ var errNoEnd = errors.New("wspool: Drain needs a quiet time or a function that s
 // nil; with a quiet of 0 only done ends it.
 //
 // If done has returned true, the exchange of the lease counts as complete, as
-// [Config.Exchange] has it. After mere silence it does not: an answer of which
+// [Config.Exchange] has it, also where a read was given up before because its ctx
+// ended. After mere silence it does not: an answer of which
 // nothing has come since the last write may still come. Dropped messages do not
 // count as answers with [AnswerEach]; with [AnswerLast] one that comes after the
 // last write does.
@@ -70,6 +71,9 @@ func (c *tenant) complete() {
 	defer c.link.mu.Unlock()
 	c.awaiting = false
 	c.in = c.out
+	if c.gaveUp {
+		c.gaveUp, c.link.taint = false, nil
+	}
 }
 
 // nextWithin is next, but errQuiet if no message begins for that long; 0: for ever.

@@ -151,6 +151,58 @@ func TestDrainCompletes(t *testing.T) {
 	}
 }
 
+// The natural way to interrupt is to end the ctx of the read. A cancel, and a Drain
+// up to its confirmation, make that good; silence does not, nor a broken write.
+func TestDrainAfterGivenUpRead(t *testing.T) {
+	for _, how := range []string{"done", "quiet", "writer"} {
+		for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach} {
+			t.Run(how+"/"+name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					w := witnesses(t)
+					w.mute = true
+					w.cfg.Exchange = ex
+					p := pool(t, w.cfg)
+					c := acquire(t, p)
+					write(t, c, "question")
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					if _, _, err := c.ReadMessage(ctx); !errors.Is(err, context.DeadlineExceeded) {
+						t.Fatal(err)
+					}
+					write(t, c, "cancel")
+					for _, s := range []string{"chunk", "cancelled"} {
+						w.send(0, frame(websocket.TextMessage, s))
+					}
+					done := func(m wspool.Message) bool { return string(m.Data) == "cancelled" }
+					if how == "quiet" {
+						done = nil
+					}
+					if how == "writer" { // half of a message is sent, and no more
+						ctx, cancel := context.WithCancel(t.Context())
+						wr, err := c.NextWriter(ctx, websocket.TextMessage)
+						if err != nil {
+							t.Fatal(err)
+						}
+						wr.Write([]byte("half"))
+						cancel()
+						if err := wr.Close(); !errors.Is(err, context.Canceled) {
+							t.Error(err)
+						}
+					}
+					if err := c.Drain(t.Context(), time.Second, done); err != nil {
+						t.Error(err)
+					}
+					c.Release()
+					synctest.Wait()
+					if s := p.Stats(); (s.Idle == 1) != (how == "done") {
+						t.Errorf("%v", s)
+					}
+				})
+			})
+		}
+	}
+}
+
 // Drain fails as a read does, and not in the middle of a message because the
 // silence before it was long.
 func TestDrainFails(t *testing.T) {

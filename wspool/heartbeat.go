@@ -21,6 +21,9 @@ const MinHeartbeat = 10 * time.Millisecond
 // It is sent on every connection on which no message has been sent for Every,
 // idle or leased, once its dial is over.
 //
+// A server that answers heartbeats needs an Expect: without it, an answer is
+// unsolicited, or passes for the answer to what a lease has written.
+//
 // A heartbeat is a message between two others: it is never sent inside a message
 // that a lease writes, so not while a [Conn.NextWriter] is open. It counts in
 // [Sockets.Heartbeats], and neither it nor its answer counts in

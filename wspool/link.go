@@ -212,8 +212,20 @@ func (l *link) why() error {
 func (l *link) spoil(taint error, mute bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.taint == nil {
+	if t := l.tenant; l.taint == nil || t != nil && t.gaveUp {
 		l.taint = taint
+		if t != nil {
+			t.gaveUp = false
+		}
 	}
 	l.mute = l.mute || mute
+}
+
+// spoilFor is spoil where c has given up a read, which Drain may make good.
+func (l *link) spoilFor(c *tenant, taint error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.taint == nil {
+		l.taint, c.gaveUp = taint, true
+	}
 }

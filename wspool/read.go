@@ -363,7 +363,7 @@ func (c *tenant) abandoned(ctx context.Context, soft bool) error {
 	}
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
 	if c.link.hub.cfg.Exchange != AnswerNone && !c.early {
-		c.link.spoil(fmt.Errorf("%w: %w", ErrUnread, err), false)
+		c.link.spoilFor(c, fmt.Errorf("%w: %w", ErrUnread, err))
 	}
 	return err
 }

@@ -103,8 +103,12 @@ func (w *wire) slowDeadline(ctx context.Context, now, progress time.Time, explic
 			by = at
 		}
 	}
-	if part := now.Add(max(w.limit/slowParts, time.Millisecond)); part.Before(by) {
+	part := now.Add(max(w.limit/slowParts, time.Millisecond))
+	switch {
+	case part.Before(by):
 		return part, false
+	case by.Before(now) && !past(ctx): // the process has stood still: the network gets another moment
+		by = part
 	}
 	return by, true
 }
