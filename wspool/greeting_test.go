@@ -2,8 +2,11 @@ package wspool_test
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -100,24 +103,48 @@ func TestGreetingMissing(t *testing.T) {
 	}
 }
 
+// greetAtOnce answers the handshake and greets, in one piece.
+func greetAtOnce(w http.ResponseWriter, r *http.Request) bool {
+	c, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return true
+	}
+	defer c.Close()
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n"
+	c.Write(append([]byte(head), frame(websocket.TextMessage, "welcome")...))
+	c.Read(make([]byte, 100)) // it has had enough
+	return true
+}
+
 // Where a server greets and nobody has said so, the error says what to set.
 func TestGreetingHint(t *testing.T) {
-	for _, after := range []time.Duration{0, 50 * ms} {
-		bubble(t, func(t *testing.T) {
-			peer := listenMem(t, 4096, greets(after))
-			gone := ends(&peer.cfg)
-			p := pool(t, peer.cfg)
-			err := p.Warm(t.Context(), 1)
-			if err == nil { // it came when the dial was over
-				err = next(t, "end", gone).Cause
-			} else if after > 0 {
-				t.Error(err)
-			}
-			if !errors.Is(err, wspool.ErrUnsolicited) || !strings.Contains(err.Error(), "Config.Greeting") || !strings.Contains(err.Error(), "OnConnect") {
-				t.Errorf("greeted after %v: %v", after, err)
-			}
-		})
+	hints := func(t *testing.T, err error) {
+		t.Helper()
+		if !errors.Is(err, wspool.ErrUnsolicited) || !strings.Contains(err.Error(), "Config.Greeting") || !strings.Contains(err.Error(), "OnConnect") {
+			t.Errorf("%v", err)
+		}
 	}
+	for _, secure := range []bool{false, true} {
+		peer := listen(t, secure, nil)
+		peer.refuse = greetAtOnce
+		_, err := pool(t, peer.cfg).Acquire(t.Context())
+		var de *wspool.DialError
+		if !errors.As(err, &de) || de.Phase != "handshake" {
+			t.Errorf("%v", err)
+		}
+		hints(t, err)
+		peer.cfg.Greeting = true
+		c := acquire(t, pool(t, peer.cfg))
+		c.Release()
+	}
+	bubble(t, func(t *testing.T) { // it comes when the dial is over
+		peer := listenMem(t, 4096, greets(50*ms))
+		gone := ends(&peer.cfg)
+		warm(t, pool(t, peer.cfg), 1)
+		hints(t, next(t, "end", gone).Cause)
+	})
 	bubble(t, func(t *testing.T) { // a connection that has served is another matter
 		w := witnesses(t)
 		gone := w.ends()
