@@ -17,7 +17,10 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	p.lock()
 	p.startClock()
 	e.since = p.tick.Load()
-	e.id, e.res, e.index = p.nextID(), res, len(p.all)
+	if m.id == 0 {
+		m.id = p.nextID()
+	}
+	e.id, e.res, e.index = m.id, res, len(p.all)
 	p.all = append(p.all, e)
 	k := &p.maker
 	stale := k.end(m)

@@ -24,12 +24,36 @@ type making[T any] struct {
 	// Guarded by the pool's lock.
 	era        *era          // in which it called Make
 	began      time.Duration // that, on the pool's clock
+	id         uint64        // that its resource will have, if Make has asked; 0: it has not
 	group      *makeGroup[T] // that it is in, or was when a Reset canceled it; nil: it has not called Make
 	prev, next *making[T]    // there
 }
 
 // makingKey carries a *making through puddle to construct.
 type makingKey struct{}
+
+// makingIDKey carries to Make the function behind MakingID.
+type makingIDKey struct{}
+
+// MakingID returns the [Info].ID that the resource will have which is being made,
+// given the context of [Config.Make] or one derived from it; if Make fails nothing
+// will have it. With any other context it returns 0. It does not block.
+func MakingID(ctx context.Context) uint64 {
+	if id, ok := ctx.Value(makingIDKey{}).(func() uint64); ok {
+		return id()
+	}
+	return 0
+}
+
+// makingID returns the ID of what m makes.
+func (p *Pool[T]) makingID(m *making[T]) uint64 {
+	p.mu.Lock() // not lock: it would count as a caller
+	defer p.mu.Unlock()
+	if m.id == 0 {
+		m.id = p.nextID()
+	}
+	return m.id
+}
 
 // startMake begins to make one, in the background. reason is the counter of
 // those begun for the same reason. The pool is locked and has room.
@@ -246,7 +270,8 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 	}
 	var v T
 	var err error
-	broke := p.guard("Make", func() { v, err = p.cfg.Make(m.ctx) })
+	ctx := context.WithValue(m.ctx, makingIDKey{}, func() uint64 { return p.makingID(m) })
+	broke := p.guard("Make", func() { v, err = p.cfg.Make(ctx) })
 	if !stop() {
 		m.cancel(ErrMakeTimeout) // the timer may only be about to
 	}

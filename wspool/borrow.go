@@ -77,20 +77,40 @@ var errNotReturned = errors.New("wspool: the function that had the connection di
 
 // do is Do.
 func do(ctx context.Context, from lender, r resource.Request, f func(context.Context, *Conn) error) error {
+	_, err := doOnce(ctx, from, r, f)
+	return err
+}
+
+// doOnce is do, and reports whether f failed because the connection ended before
+// it had written anything.
+func doOnce(ctx context.Context, from lender, r resource.Request, f func(context.Context, *Conn) error) (unsent bool, err error) {
 	c, err := borrow(ctx, from, r)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer c.Discard(errNotReturned) // does nothing after Fail
 	err = f(ctx, c)
+	unsent = c.unsent(err)
 	c.Fail(err)
-	return err
+	return unsent, err
+}
+
+// unsent reports whether err is why the connection of c ended, and c has written
+// nothing, so that the peer cannot have done anything for it.
+func (c *tenant) unsent(err error) bool {
+	if err == nil {
+		return false
+	}
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.out == 0 && l.tenant == c && l.cause != nil && errors.Is(err, l.cause)
 }
 
 // doIdempotent is DoIdempotent.
 func doIdempotent(ctx context.Context, from lender, f func(context.Context, *Conn) error) error {
-	err := do(ctx, from, resource.Request{}, f)
-	if !errors.Is(err, ErrStale) {
+	unsent, err := doOnce(ctx, from, resource.Request{}, f)
+	if !unsent && !errors.Is(err, ErrStale) {
 		return err
 	}
 	return do(ctx, from, resource.Request{Fresh: true}, f)

@@ -32,6 +32,7 @@ func (l *link) destroy(cause error) {
 	l.mu.Lock()
 	l.closing = true
 	l.giveUp = giveUp
+	l.stopHeartbeat()
 	l.unbell()
 	l.mu.Unlock()
 	l.fail(cause) // who still reads or waits to write hears of it
@@ -94,6 +95,8 @@ func (l *link) sendClose(cause error, within time.Duration) bool {
 		code = websocket.CloseGoingAway
 	case errors.Is(cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
+	case errors.Is(cause, ErrNotUTF8):
+		code = websocket.CloseInvalidFramePayloadData
 	}
 	err := l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(within))
 	return err == nil || errors.Is(err, websocket.ErrCloseSent)

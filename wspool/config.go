@@ -29,8 +29,15 @@ const (
 
 	DefaultMaxRetryAfter = 10 * time.Minute
 
-	DefaultUnsolicitedLimit = 60   // a minute
-	DefaultControlLimit     = 5000 // a second
+	DefaultUnsolicitedLimit = 60       // a minute
+	DefaultControlLimit     = 5000     // a second
+	DefaultWriteFrameSize   = 64 << 10 // bytes
+)
+
+// The bounds of [Config.WriteFrameSize], in bytes.
+const (
+	MinWriteFrameSize = 128
+	MaxWriteFrameSize = 64 << 20
 )
 
 // MaxRedirects is the most that [Config.Redirects] may be.
@@ -136,14 +143,47 @@ type Config struct {
 	// subscribes, reads a greeting. It has the connection to itself, until it
 	// returns, and must return when ctx, which DialTimeout bounds, ends. An
 	// error fails the dial. Exchange does not hold for it, and it may read
-	// first, but a message that it leaves unread fails the dial too. Nil:
-	// nothing to set up.
+	// first, but a message that it leaves unread fails the dial too. What the
+	// leases of this connection are to know of it, such as a session id, it
+	// leaves with [Conn.SetValue]. Nil: nothing to set up.
 	OnConnect func(ctx context.Context, c *Conn) error
+	// Greeting says that the server speaks first: each dial waits for one
+	// message, and fails if none has come within DialTimeout. OnConnect, if
+	// there is one, is called after it and has it as [Conn.Greeting]; otherwise
+	// it is dropped. False: a message that comes before the first lease has
+	// written is unsolicited, and one that comes later passes for the answer to
+	// what that lease has written.
+	Greeting bool
+	// Heartbeat is a message that keeps a connection alive for servers that do
+	// not count pings. The zero value: none.
+	Heartbeat Heartbeat
+	// Quiet is for how long no message may have come in after a lease before
+	// the connection is lent again. Until then the connection is in quarantine:
+	// it is read, and every message is dropped, for it belongs to the lease that
+	// ended; it reaches no other lease and does not count as unsolicited. If
+	// OnUnsolicited is set, it is asked for an answer to each; its error does
+	// not matter then. Release does not wait. Callers that wait get the
+	// connection at the end of the quarantine, or another before that; one is
+	// dialled for them, where there is room, if the quarantine takes longer than
+	// 1.5 s. A lease that has written and read nothing is followed by no
+	// quarantine. A message that a lease leaves unread does not cost the
+	// connection, as long as Exchange is kept otherwise. A connection on which
+	// messages still come [QuietPatience] after Quiet is destroyed with
+	// [ErrUnread]. Zero: none.
+	Quiet time.Duration
 	// OnUnsolicited is given each message that belongs to no lease: one that
 	// comes in while nobody has the connection, or, unless Exchange is
 	// AnswerNone, before the lease has written anything. It returns what to
 	// answer, nil for nothing; an error destroys the connection, and so does a
-	// panic. It runs on the goroutine that reads the connection, which reads on
+	// panic.
+	//
+	// It is also given a message that a lease left unread which has otherwise
+	// kept Exchange, if the message had come in whole. That can be a ping of
+	// the application's protocol behind the reply, or a part of a reply. Only an
+	// answer shows that OnUnsolicited knows the message: if it returns nil, the
+	// connection is destroyed with [ErrUnread], for more of the reply may come.
+	// So it must not answer what can be a reply.
+	// It runs on the goroutine that reads the connection, which reads on
 	// when it has returned, for many connections at once, and must return when
 	// ctx ends, with the connection or after WriteTimeout. Meanwhile the
 	// connection is not lent, and if a caller has come for it, it is destroyed
@@ -179,8 +219,12 @@ type Config struct {
 	// DialTimeout bounds one dial, from Prepare to the end of OnConnect. Zero:
 	// DefaultDialTimeout.
 	DialTimeout time.Duration
-	// WriteTimeout bounds the writing of one message, and of a pong, which
-	// gets 5 s at most. Zero: DefaultWriteTimeout.
+	// WriteTimeout is for how long the writing of a message may make no
+	// progress: the peer, or the network before it, takes no byte. A long
+	// message on a slow network may take longer; the ctx of the write bounds the
+	// whole. That no byte was taken is seen up to an eighth of it late. It also
+	// bounds the writing of a pong, which gets 5 s at most. Zero:
+	// DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds the closing of one connection: the close frame, the
 	// peer's answer and the moment it gets to hang up first. Zero:
@@ -190,6 +234,19 @@ type Config struct {
 	// sent and inflated. A longer one ends the connection with close code 1009
 	// ([ErrReadLimit]). Zero: DefaultReadLimit.
 	ReadLimit int64
+	// WriteFrameSize is how many bytes of a message go into one frame; a longer
+	// message is sent in fragments (RFC 6455, section 5.4), which some peers
+	// mishandle. A buffer of this size is held while a message is written, also
+	// for a short one; all connections share them. A writer of
+	// [Conn.NextWriter] sends whenever it has a frame full, and at Close. From
+	// MinWriteFrameSize to MaxWriteFrameSize. Zero: DefaultWriteFrameSize.
+	WriteFrameSize int
+	// CheckUTF8 has text messages checked for UTF-8, as RFC 6455, section 8.1,
+	// asks for. One that the caller writes and that is no UTF-8 is not sent: see
+	// [ErrNotUTF8]; one that the peer sends ends the connection with close code
+	// 1007. [Conn.WritePrepared] is not checked. False: text is passed on as it
+	// is, both ways, which saves the time to look at each byte.
+	CheckUTF8 bool
 
 	// KeepAlive is for how long nothing may come in before a ping is sent. Each
 	// connection takes up to a tenth less, so that they do not beat together.
@@ -237,7 +294,8 @@ type Config struct {
 	// Health checks idle connections beyond what their reader sees, when and
 	// with what outcome [resource.Health] says. The Conn is the check's until
 	// it returns, and has to be left as a lease leaves it (see Exchange), or it
-	// is destroyed. Nil: none.
+	// is destroyed. A check that only writes says thereby that nobody answers,
+	// and leaves it clean; but for a keepalive message see Heartbeat. Nil: none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.
@@ -286,6 +344,10 @@ func (c *Config) check() error {
 	no(c.CloseTimeout >= 0, "CloseTimeout is %v, not at least 0", c.CloseTimeout)
 	no(c.ReadLimit >= 0, "ReadLimit is %d, not at least 0", c.ReadLimit)
 	no(c.Exchange <= AnswerNone, "Exchange is %d, not AnswerLast, AnswerEach or AnswerNone", c.Exchange)
+	no(c.Quiet >= 0, "Quiet is %v, not at least 0", c.Quiet)
+	no(c.WriteFrameSize == 0 || c.WriteFrameSize >= MinWriteFrameSize && c.WriteFrameSize <= MaxWriteFrameSize,
+		"WriteFrameSize is %d, not 0 or from %d to %d", c.WriteFrameSize, MinWriteFrameSize, MaxWriteFrameSize)
+	bad.heartbeat(&c.Heartbeat)
 	no(c.UnsolicitedLimit >= 0, "UnsolicitedLimit is %d, not at least 0", c.UnsolicitedLimit)
 	no(c.ControlLimit >= 0, "ControlLimit is %d, not at least 0", c.ControlLimit)
 	no(c.PongWait >= 0, "PongWait is %v, not at least 0", c.PongWait)
@@ -363,7 +425,11 @@ func (c Config) withDefaults() Config {
 	if c.ControlLimit == 0 {
 		c.ControlLimit = DefaultControlLimit
 	}
-	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter} {
+	if c.WriteFrameSize == 0 {
+		c.WriteFrameSize = DefaultWriteFrameSize
+	}
+	c.Heartbeat.Message.Data = slices.Clone(c.Heartbeat.Message.Data)
+	for _, d := range []*time.Duration{&c.KeepAlive, &c.PongWait, &c.WatchAfter, &c.Quiet, &c.Heartbeat.Every} {
 		*d = min(*d, forever)
 	}
 	return c

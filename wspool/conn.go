@@ -40,14 +40,63 @@ func (c *Conn) Response() *Response {
 }
 
 // Info returns what is known about the connection, Idle being how long it had
-// been idle when it was leased. Once the lease has ended it is the zero Info,
-// and so it is in OnConnect and in a Health, which gets the Info beside.
+// been idle when it was leased. In [Config.OnConnect] it has the ID that the
+// connection will have in the pool, and as Age the time since the dial began; in
+// [Config.Health] it is the Info that the check gets beside. Once the lease has
+// ended it is the zero Info.
 func (c *Conn) Info() resource.Info {
 	defer runtime.KeepAlive(c)
 	if c.detached {
-		return resource.Info{}
+		return c.link.detachedInfo(c.tenant)
 	}
 	return c.lease.Info()
+}
+
+// Greeting returns the message with which the server spoke first, if
+// [Config.Greeting] is set. It is there in [Config.OnConnect] alone, and false
+// elsewhere.
+func (c *Conn) Greeting() (m Message, ok bool) {
+	defer runtime.KeepAlive(c)
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c.tenant || l.greeting == nil {
+		return Message{}, false
+	}
+	return *l.greeting, true
+}
+
+// SetValue keeps v with the connection for all its leases, this one and those to
+// come: a session id, a negotiated model. It is usually called in
+// [Config.OnConnect]. A lease that calls it leaves v to other callers. Once the
+// lease has ended it does nothing.
+func (c *Conn) SetValue(v any) {
+	defer runtime.KeepAlive(c)
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant == c.tenant {
+		l.value = v
+	}
+}
+
+// Value returns what SetValue kept last, or nil; and nil once the lease has ended.
+// See also [ValueOf].
+func (c *Conn) Value() any {
+	defer runtime.KeepAlive(c)
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c.tenant {
+		return nil
+	}
+	return l.value
+}
+
+// ValueOf returns [Conn.Value] as a T; false if it is none.
+func ValueOf[T any](c *Conn) (v T, ok bool) {
+	v, ok = c.Value().(T)
+	return v, ok
 }
 
 // Reused reports whether the connection has served a lease before this one.
@@ -59,8 +108,8 @@ func (c *Conn) Reused() bool { return c.Info().Leases > 1 }
 func (c *Conn) RTT() time.Duration { return time.Duration(c.link.care.rtt.Load()) }
 
 // Release gives the connection back. It is destroyed instead if it is not
-// clean: if a message waits unread or is read in part, if one was waited for in
-// vain and Exchange is not AnswerNone, if there are fewer or more answers than
+// clean: if a message waits unread (but see [Config.OnUnsolicited] and
+// [Config.Quiet]) or is read in part, if one was waited for in vain and Exchange is not AnswerNone, if there are fewer or more answers than
 // [Config.Exchange] wants, if a write was broken off or a writer is open, if a
 // read or write of the lease still runs (it returns [ErrReleased]), or if the
 // connection is dead. A message that came in though the lease has written nothing

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,14 +19,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Buffers. An idle connection keeps only the one it reads through; those for
-// writing are shared by all and held during a write.
-const (
-	readBuffer  = 512
-	writeBuffer = 16 << 10
-)
-
-var writeBuffers sync.Pool
+// readBuffer is what an idle connection reads through. Buffers for writing are
+// shared by all connections and held during a write: see writeBuffers.
+const readBuffer = 512
 
 var (
 	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
@@ -44,7 +38,7 @@ var (
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
-	first := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin()}
+	first := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin(), start: time.Now()}
 	d, l, err := first.connect(ctx)
 	if err == nil {
 		d.tie.up()
@@ -78,6 +72,7 @@ type dialing struct {
 	hub     *hub
 	cfg     *Config
 	tie     *tie
+	start   time.Time   // of the dial
 	phase   string      // of DialError
 	shake   Handshake   // what is asked for
 	url     *url.URL    // shake.URL
@@ -215,8 +210,8 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		NetDialContext:    given, // for ws
 		NetDialTLSContext: given, // for wss
 		ReadBufferSize:    readBuffer,
-		WriteBufferSize:   writeBuffer,
-		WriteBufferPool:   &writeBuffers,
+		WriteBufferSize:   d.cfg.WriteFrameSize,
+		WriteBufferPool:   writeBuffers(d.cfg.WriteFrameSize),
 		Subprotocols:      d.shake.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
@@ -305,17 +300,19 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 			l.destroy(err)
 		}
 	}()
-	d.hub.keeper.adopt(l)
 	answer := d.answer
 	d.answer = nil // it is no reason for what fails from here on
-	if d.cfg.OnConnect != nil {
-		d.phase = "set-up"
-		if err := l.setUp(ctx, answer); err != nil {
-			return err
-		}
+	if !d.cfg.Greeting && d.cfg.OnConnect == nil {
+		d.hub.keeper.adopt(l)
+	} else if err := d.setUp(ctx, l, answer); err != nil {
+		return err
 	}
 	// A server that hangs up behind its answer has not been reached.
-	return l.settle(ctx, quietWait)
+	if err := l.settle(ctx, quietWait); err != nil {
+		return err
+	}
+	l.startHeartbeat()
+	return nil
 }
 
 // discreet keeps what a server said instead of an answer out of an error: it may

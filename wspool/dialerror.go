@@ -23,7 +23,8 @@ type DialError struct {
 	// [Config.NetDial], without a proxy), "proxy" ([Config.Proxy], and all up to
 	// the proxy's consent), "tls", "handshake" (the HTTP upgrade, and the moment
 	// after it), "subprotocol" (the server chose one that was not offered, or
-	// none: see [Config.SubprotocolOptional]) or "set-up" ([Config.OnConnect],
+	// none: see [Config.SubprotocolOptional]), "greeting" ([Config.Greeting], and
+	// the moment after it) or "set-up" ([Config.OnConnect],
 	// and the moment after it).
 	Phase string
 	// Addr is the address of the server, or of the proxy, that the dial was

@@ -40,12 +40,17 @@
 // for several reads them all, or discards. [AnswerNone] keeps least: a lease is
 // given whatever comes.
 //
+// Messages that may come behind the last one that a caller wants, an optional
+// trailer or what is under way of an answer that was cancelled, are dropped by
+// [Conn.Drain] before the lease ends, or by [Config.Quiet] after it.
+//
 // # Unsolicited messages
 //
 // A message that is no lease's destroys the connection. With
 // [Config.OnUnsolicited] it is dropped or answered instead, up to
 // [Config.UnsolicitedLimit] a minute. A lease that has written gets all that
-// comes, such messages too: it must know them when it reads them.
+// comes, such messages too: it must know them when it reads them. A server that
+// speaks first needs [Config.Greeting], or an OnConnect that reads.
 //
 // # Alive
 //
@@ -53,7 +58,9 @@
 // sent, and a connection that stays silent for [Config.PongWait] more is dead
 // ([ErrSilent]): a peer that vanished is found within 25 s by default. The
 // server's pings are answered, within about a second where a lease does not read;
-// those behind a message that it leaves unread wait for that.
+// those behind a message that it leaves unread wait for that. Servers that want a
+// message of their own protocol every few seconds get it by [Config.Heartbeat],
+// idle and leased.
 //
 // A connection can still die on the way to its next use. Then the lease fails
 // with [ErrStale], if it was used before and nothing of an answer came, and
@@ -105,8 +112,10 @@
 //	---------------------------------------------------------------------------------
 //	JSON-RPC, one reply to a request        Exchange: AnswerEach; Broken: not for errors
 //	                                        that the server replied with
-//	a speech service, streaming audio       ReadLimit for the longest message; Exchange
-//	                                        stays AnswerLast: read up to the last reply
+//	a speech service, streaming audio       Heartbeat: its keepalive message; Greeting, if it
+//	                                        sends a session id first; Quiet or Conn.Drain for
+//	                                        what comes behind the last reply, Conn.Drain up to
+//	                                        its confirmation after a cancel: see Example (Speech)
 //	subscriptions, event streams            Exchange: AnswerNone; Pool.Subscribe
 //	engine.io, socket.io                    OnConnect: read "0{…}", send "40", read its
 //	                                        answer; OnUnsolicited: "3" for "2"
@@ -114,6 +123,7 @@
 //	                                        connection_ack; OnUnsolicited: pong for ping
 //	NATS                                    OnConnect: INFO, CONNECT, PING, PONG;
 //	                                        OnUnsolicited: PONG for PING; drop INFO
+//	a server that mishandles fragments      WriteFrameSize: its longest message
 //	what nginx or an ALB hangs up on        nothing: KeepAlive is 15 s, they wait for 60 s;
 //	after a minute of silence               less than their time if that is shorter
 //	a server that answers no pings          KeepAlive: -1; Eviction: policy.MaxIdle

@@ -43,6 +43,11 @@ var (
 	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The
 	// connection was closed with code 1009.
 	ErrReadLimit = errors.New("wspool: message is over the limit")
+	// ErrNotUTF8: a text message is no UTF-8, though [Config.CheckUTF8] is set.
+	// One that the peer sent ended the connection with code 1007; one that was to
+	// be written was not sent, or was broken off where a [Conn.NextWriter] had
+	// sent a part of it.
+	ErrNotUTF8 = errors.New("wspool: text message is not UTF-8")
 	// ErrFlooded: more messages that belong to no lease came than
 	// [Config.UnsolicitedLimit] allows, or more control frames than
 	// [Config.ControlLimit].

@@ -41,7 +41,7 @@ func (k check) State() string { return fmt.Sprintf("%T", k.of) + inner(k.of) }
 
 // Check gives the check a lease that is none of the pool's.
 func (k check) Check(ctx context.Context, l *link, i resource.Info) error {
-	c, err := l.detach(ctx)
+	c, err := l.detach(ctx, i)
 	if err != nil {
 		return err
 	}

@@ -251,7 +251,7 @@ func TestLongWrite(t *testing.T) {
 			}
 			buf := make([]byte, step)
 			for {
-				time.Sleep(20 * ms)
+				time.Sleep(100 * ms)
 				n, err := r.Read(buf)
 				if n == 0 && err != nil {
 					break

@@ -54,11 +54,14 @@ func (v KeyView[K]) Inspect(limit int) resource.Inspection {
 func (s Sockets) facts() []resource.Fact {
 	facts := []resource.Fact{
 		{Name: "unwatched", Value: int64(s.Unwatched), Level: true},
+		{Name: "quarantined", Value: int64(s.Quarantined), Level: true},
 		{Name: "unsolicited", Value: s.Unsolicited},
+		{Name: "late", Value: s.Late},
 		{Name: "tainted", Value: s.Tainted},
 		{Name: "stale", Value: s.Stale},
 		{Name: "silent", Value: s.Silent},
 		{Name: "dropped", Value: s.Dropped},
+		{Name: "heartbeats", Value: s.Heartbeats},
 	}
 	others := int64(0)
 	for _, code := range slices.Sorted(maps.Keys(s.Closed)) {
@@ -99,6 +102,8 @@ func (l *link) state() string {
 		return "dead"
 	case l.closing:
 		return "closing"
+	case l.quarantine.on:
+		return "in quarantine"
 	case l.evacuated():
 		return "being hijacked"
 	case l.reader == watcher:

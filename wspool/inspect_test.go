@@ -150,7 +150,7 @@ func TestInspectCloseCodes(t *testing.T) {
 		if codes == 40 {
 			name, want = "closed with another code", 40
 		}
-		if n := fact(t, in, name, false); n != want || len(in.Facts) > 10 {
+		if n := fact(t, in, name, false); n != want || len(in.Facts) > 12 {
 			t.Errorf("%d %s, want %d: %+v", n, name, want, in.Facts)
 		}
 	}

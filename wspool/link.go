@@ -9,6 +9,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/readiness"
+	"github.com/respool/respool/resource"
 )
 
 // link is one connection, as the pool keeps it.
@@ -59,6 +60,13 @@ type link struct {
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
 
+	value      any            // the user's, for all leases
+	info       *resource.Info // of a tenant that is detached
+	greeting   *Message       // until OnConnect has returned; nil: none
+	trail      uint64         // messages that had begun to come in when the last lease ended
+	quarantine quarantine
+	heartbeat  *heartbeat // nil: there are none
+
 	usual    usual // of who reads
 	lent     int   // leases that callers have had; of who has the lease
 	settling int   // callers in settle
@@ -90,6 +98,9 @@ func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 		broken:    make(chan struct{}),
 	}
 	l.freed.L = &l.mu
+	if h.cfg.Heartbeat.Every > 0 {
+		l.heartbeat = new(heartbeat)
+	}
 	ws.SetReadLimit(h.cfg.ReadLimit)
 	ws.SetPingHandler(l.pinged)
 	ws.SetPongHandler(l.ponged)
@@ -133,9 +144,11 @@ func (l *link) signal() {
 type whose uint8
 
 const (
-	claimed whose = iota // the tenant
-	stray                // nobody
-	dropped              // nobody, and that does not matter any more
+	claimed  whose = iota // the tenant
+	stray                 // nobody
+	trailing              // nobody: the lease before left it unread
+	late                  // nobody: it comes in the quarantine after a lease
+	dropped               // nobody, and that does not matter any more
 )
 
 // claim decides whose the message is that has begun to come in, and leaves it to
@@ -151,6 +164,10 @@ func (l *link) claim(m incoming) whose {
 		l.pending = m
 		l.leave() // at once: the tenant may be at it before this goroutine ends
 		return claimed
+	case l.quarantine.on:
+		return late
+	case l.tap.taken < l.trail:
+		return trailing
 	}
 	return stray
 }
@@ -204,8 +221,20 @@ func (l *link) why() error {
 func (l *link) spoil(taint error, mute bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.taint == nil {
+	if t := l.tenant; l.taint == nil || t != nil && t.gaveUp {
 		l.taint = taint
+		if t != nil {
+			t.gaveUp = false
+		}
 	}
 	l.mute = l.mute || mute
+}
+
+// spoilFor is spoil where c has given up a read, which Drain may make good.
+func (l *link) spoilFor(c *tenant, taint error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.taint == nil {
+		l.taint, c.gaveUp = taint, true
+	}
 }

@@ -50,8 +50,8 @@ func TestOnConnect(t *testing.T) {
 				peer.cfg.Exchange = ex
 				var kept *wspool.Conn
 				peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
-					if c.Reused() || c.Info().ID != 0 {
-						t.Errorf("reused %v, %+v", c.Reused(), c.Info())
+					if i := c.Info(); c.Reused() || i.ID != 1 || i.Age <= 0 || i.Leases != 0 {
+						t.Errorf("reused %v, %+v", c.Reused(), i)
 					}
 					kept = c
 					err := signIn(ctx, c)

@@ -65,10 +65,12 @@ func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) err
 	return do(ctx, p.pool, resource.Request{}, f)
 }
 
-// DoIdempotent is Do for work that may be done twice. If the connection had been
-// used before and turns out dead before anything of an answer came ([ErrStale]),
-// f is called once more, with a connection that nobody has used, and its second
-// result counts. So f must return the error that it got, or one that wraps it.
+// DoIdempotent is Do for work that may be done twice. f is called once more, with a
+// connection that nobody has used, and its second result counts, if the connection
+// had been used before and turns out dead before anything of an answer came
+// ([ErrStale]), or if it ended before f had written anything, used or not, for
+// instance with [ErrUnsolicited]. So f must return the error that it got, or one
+// that wraps it.
 func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, p.pool, f)
 }

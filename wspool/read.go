@@ -9,6 +9,8 @@ import (
 	"net"
 	"runtime"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
@@ -27,17 +29,23 @@ import (
 // message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
 	defer runtime.KeepAlive(c)
-	m, err := c.next(ctx)
+	m, err := c.next(ctx, false)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
+	p, err = c.readWhole(ctx, m)
+	return m.kind, p, c.orReleased(err)
+}
+
+// readWhole reads the message that next has begun, and ends it.
+func (c *tenant) readWhole(ctx context.Context, m incoming) (p []byte, err error) {
 	l := c.link
-	p, err = l.readAll(m.r)
+	p, err = l.readAll(m)
 	if err = c.endMessage(ctx, err); err != nil {
 		p = nil
 	}
 	<-l.readTurn
-	return m.kind, p, c.orReleased(err)
+	return p, err
 }
 
 // ReadJSON reads the next message into v as [encoding/json] does. It blocks and
@@ -64,7 +72,7 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 // reader is for one goroutine at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
 	defer runtime.KeepAlive(c)
-	m, err := c.next(ctx)
+	m, err := c.next(ctx, false)
 	if err != nil {
 		return 0, nil, c.orReleased(err)
 	}
@@ -74,7 +82,11 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	c.running--
 	l.mu.Unlock()
 	<-l.readTurn
-	return m.kind, &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}, nil
+	rd := &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}
+	if l.hub.cfg.CheckUTF8 && m.kind == websocket.TextMessage {
+		rd.text = new(textCheck)
+	}
+	return m.kind, rd, nil
 }
 
 // reading is a message that a lease reads piece by piece.
@@ -83,7 +95,8 @@ type reading struct {
 	ctx  context.Context
 	r    io.Reader
 	left int64
-	err  error // what the last Read returned, for ever
+	text *textCheck // nil: it is not checked
+	err  error      // what the last Read returned, for ever
 }
 
 func (r *reading) Read(p []byte) (n int, err error) {
@@ -98,6 +111,9 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	n, err = r.r.Read(p)
 	if r.left -= int64(n); r.left < 0 && (err == nil || err == io.EOF) {
 		n, err = 0, ErrReadLimit
+	}
+	if r.text != nil && (err == nil || err == io.EOF) && !r.text.feed(p[:n], err == io.EOF) {
+		n, err = 0, ErrNotUTF8
 	}
 	if err == nil {
 		l.mu.Lock()
@@ -127,8 +143,10 @@ func (l *link) resume(c *tenant) bool {
 
 // next waits for a message to begin, which is then the caller's to read, and for
 // the turn to read. If it fails nothing is to be ended; else endMessage must be
-// called, and the turn given back.
-func (c *tenant) next(ctx context.Context) (m incoming, err error) {
+// called, and the turn given back. If soft, that ctx ends before a message has
+// begun spoils nothing and is errQuiet, and ctx does not break off a message that
+// has begun.
+func (c *tenant) next(ctx context.Context, soft bool) (m incoming, err error) {
 	l := c.link
 	l.mu.Lock()
 	if l.tenant != c {
@@ -144,7 +162,7 @@ func (c *tenant) next(ctx context.Context) (m incoming, err error) {
 		case l.readTurn <- struct{}{}:
 		case <-ctx.Done():
 			l.finish(c)
-			return m, c.abandoned(ctx)
+			return m, c.abandoned(ctx, soft)
 		}
 		l.mu.Lock()
 	}
@@ -154,12 +172,12 @@ func (c *tenant) next(ctx context.Context) (m incoming, err error) {
 		<-l.readTurn
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
-	l.startOp(ctx)
+	l.startOp(ctx, soft)
 	var again bool
-	m, again, err = c.tryNext(ctx)
+	m, again, err = c.tryNext(ctx, soft)
 	for again {
 		l.mu.Lock()
-		m, again, err = c.tryNext(ctx)
+		m, again, err = c.tryNext(ctx, soft)
 	}
 	if err != nil {
 		l.stopOp(ctx, false)
@@ -169,12 +187,13 @@ func (c *tenant) next(ctx context.Context) (m incoming, err error) {
 	return m, err
 }
 
-// startOp has a read begin that ctx may break off. l is locked.
-func (l *link) startOp(ctx context.Context) {
+// startOp has a read begin that ctx may break off; if soft, only before a message
+// has begun. l is locked.
+func (l *link) startOp(ctx context.Context, soft bool) {
 	if ctx.Done() == nil {
 		ctx = nil
 	}
-	l.wire.startOp(ctx)
+	l.wire.startOp(ctx, soft)
 }
 
 // stopOp ends what next began for ctx.
@@ -190,14 +209,14 @@ const hookWithin = 10 * time.Millisecond
 
 // tryNext is one step of next. again says that it is to be tried once more. The
 // link is locked when it is called, and not when it returns.
-func (c *tenant) tryNext(ctx context.Context) (m incoming, again bool, err error) {
+func (c *tenant) tryNext(ctx context.Context, soft bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
 	case l.tenant != c:
 		err = ErrReleased
 	case ctx.Err() != nil:
 		l.mu.Unlock()
-		return m, false, c.abandoned(ctx)
+		return m, false, c.abandoned(ctx, soft)
 	case l.pending.r != nil:
 		switch {
 		case l.wire.enter():
@@ -268,7 +287,7 @@ func (c *tenant) direct(ctx context.Context) (m incoming, again bool, err error)
 		l.free()
 	case !l.tap.begun():
 		l.startWatch() // a watcher knows what to do with it
-	case !c.expects():
+	case !c.expects(), l.owesAnswer(): // so may a message that answers a heartbeat
 		l.wire.outside()
 		l.startWatch()
 	default:
@@ -325,6 +344,10 @@ func (c *tenant) readFailed(ctx context.Context, err error) error {
 		l.fail(l.tooBig(err))
 		return l.why()
 	}
+	if errors.Is(err, ErrNotUTF8) {
+		l.fail(l.notUTF8(err))
+		return l.why()
+	}
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
 		if ctx.Err() != nil {
@@ -338,10 +361,13 @@ func (c *tenant) readFailed(ctx context.Context, err error) error {
 }
 
 // abandoned is what a read returns whose ctx ended before a message began.
-func (c *tenant) abandoned(ctx context.Context) error {
+func (c *tenant) abandoned(ctx context.Context, soft bool) error {
+	if soft {
+		return errQuiet
+	}
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
 	if c.link.hub.cfg.Exchange != AnswerNone && !c.early {
-		c.link.spoil(fmt.Errorf("%w: %w", ErrUnread, err), false)
+		c.link.spoilFor(c, fmt.Errorf("%w: %w", ErrUnread, err))
 	}
 	return err
 }

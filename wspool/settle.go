@@ -73,24 +73,49 @@ func (l *link) look() bool {
 	return false
 }
 
-// stray deals with a message that is nobody's.
-func (l *link) stray(kind int, r io.Reader) error {
+// stray deals with a message that is nobody's. If it is trailing, a lease has left
+// it unread, and only an answer shows that it is no part of a reply.
+func (l *link) stray(m incoming, whose whose) error {
 	l.hub.count.unsolicited.Add(1)
-	handle := l.hub.cfg.OnUnsolicited
-	if handle == nil {
-		return ErrUnsolicited
+	if l.hub.cfg.OnUnsolicited == nil {
+		if whose == trailing {
+			return fmt.Errorf("%w: one was waiting", ErrUnread)
+		}
+		return l.unsolicited()
 	}
 	if !l.care.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
 		return fmt.Errorf("%w: over %d unsolicited messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
-	data, err := l.readAll(r)
-	switch {
-	case errors.Is(err, ErrReadLimit):
-		return l.tooBig(err)
-	case err != nil:
-		return readError(err)
+	data, err := l.readStray(m)
+	if err != nil {
+		return err
 	}
-	l.tap.finished(l.hub.cfg.Compression)
+	answered, err := l.respond(Message{m.kind, data})
+	if err == nil && !answered && whose == trailing && l.why() == nil {
+		return fmt.Errorf("%w: one was waiting, and OnUnsolicited had no answer to it", ErrUnread)
+	}
+	return err
+}
+
+// unsolicited is why a message that is nobody's ends the connection. If that has
+// not served a lease yet, the message is likely to be a greeting.
+func (l *link) unsolicited() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.proved || l.hub.cfg.Greeting {
+		return ErrUnsolicited
+	}
+	return fmt.Errorf("%w: it came before any lease of this connection; a server that greets needs Config.Greeting, or an OnConnect that reads the greeting", ErrUnsolicited)
+}
+
+// refusal is an error of OnUnsolicited's.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// respond has OnUnsolicited say what to answer to m, and sends that. It reports
+// whether there was an answer. An error that OnUnsolicited returns is a *refusal.
+func (l *link) respond(m Message) (answered bool, err error) {
 	ctx, cancel := context.WithTimeout(l.hub.ctx, l.hub.cfg.WriteTimeout)
 	defer cancel()
 	l.mu.Lock()
@@ -98,52 +123,73 @@ func (l *link) stray(kind int, r io.Reader) error {
 	ended := l.cause != nil
 	l.mu.Unlock()
 	if ended {
-		return nil
+		return false, nil
 	}
-	answer, err := l.ask(ctx, Message{kind, data})
+	answer, err := l.ask(ctx, m)
 	if err != nil || answer == nil {
-		return err
+		return false, err
 	}
 	select {
 	case l.writeTurn <- struct{}{}:
 		defer func() { <-l.writeTurn }()
 	case <-ctx.Done():
-		return fmt.Errorf("wspool: answering an unsolicited message: %w", ctx.Err())
+		return false, fmt.Errorf("wspool: answering an unsolicited message: %w", ctx.Err())
 	}
 	if err := l.put(ctx, func() error { return l.ws.WriteMessage(answer.Type, answer.Data) }); err != nil {
-		return fmt.Errorf("wspool: answering an unsolicited message: %w", err)
+		return false, fmt.Errorf("wspool: answering an unsolicited message: %w", err)
 	}
-	return nil
+	return true, nil
+}
+
+// readStray reads a message to its end that no lease gets.
+func (l *link) readStray(m incoming) ([]byte, error) {
+	data, err := l.readAll(m)
+	switch {
+	case errors.Is(err, ErrReadLimit):
+		return nil, l.tooBig(err)
+	case errors.Is(err, ErrNotUTF8):
+		return nil, l.notUTF8(err)
+	case err != nil:
+		return nil, readError(err)
+	}
+	l.tap.finished(l.hub.cfg.Compression)
+	return data, nil
 }
 
 // ask calls OnUnsolicited. It may end its goroutine, which is the watcher.
 func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			err = fmt.Errorf("wspool: OnUnsolicited did not return: %w", panicked("OnUnsolicited", recover()))
-			l.fail(err)
-			l.hub.contained(err)
-		}
-	}()
-	answer, err = l.hub.cfg.OnUnsolicited(ctx, m)
-	returned = true
-	if err == nil && answer != nil && !isData(answer.Type) {
+	broke := l.contain("OnUnsolicited", func() { answer, err = l.hub.cfg.OnUnsolicited(ctx, m) })
+	if broke != nil {
+		return nil, broke
+	}
+	switch {
+	case err != nil:
+		err = &refusal{err}
+	case answer == nil:
+	case !isData(answer.Type):
 		err = fmt.Errorf("wspool: OnUnsolicited: answer: %w", badType(answer.Type))
+	default:
+		if bad := l.hub.checkText(answer.Type, answer.Data); bad != nil {
+			err = fmt.Errorf("wspool: OnUnsolicited: answer: %v", bad) // not ErrNotUTF8, which is the peer's doing
+		}
 	}
 	return answer, err
 }
 
 // readAll reads a message to its end. Gorilla's own limit counts what was sent;
 // what that inflates to may be more.
-func (l *link) readAll(r io.Reader) ([]byte, error) {
+func (l *link) readAll(m incoming) (data []byte, err error) {
 	if !l.hub.cfg.Compression {
-		return l.usual.readAll(r)
+		data, err = l.usual.readAll(m.r)
+	} else {
+		limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
+		data, err = l.usual.readAll(io.LimitReader(m.r, limit+1))
+		if err == nil && int64(len(data)) > limit {
+			return nil, ErrReadLimit
+		}
 	}
-	limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
-	data, err := l.usual.readAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		return nil, ErrReadLimit
+	if err == nil {
+		err = l.hub.checkText(m.kind, data)
 	}
 	return data, err
 }

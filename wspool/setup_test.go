@@ -32,6 +32,7 @@ func TestSetUp(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		peer := listen(t, secure, greeter)
 		var n atomic.Int64
+		var id atomic.Uint64
 		var kept *wspool.Conn
 		peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
 			n.Add(1)
@@ -39,9 +40,7 @@ func TestSetUp(t *testing.T) {
 			if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "who?" {
 				t.Errorf("greeted with %q, %v", p, err)
 			}
-			if i := c.Info(); i.ID != 0 {
-				t.Errorf("it is resource %d before it is one", i.ID)
-			}
+			id.Store(c.Info().ID)
 			return c.WriteMessage(ctx, websocket.TextMessage, []byte("me"))
 		}
 		p := pool(t, peer.cfg)
@@ -52,6 +51,9 @@ func TestSetUp(t *testing.T) {
 			}
 			kept.Discard(nil)
 			ask(t, c, "x")
+			if i := c.Info(); i.ID == 0 || i.ID != id.Load() {
+				t.Errorf("connection %d was %d in OnConnect", i.ID, id.Load())
+			}
 			c.Release()
 		}
 		if n.Load() != 1 {

@@ -13,3 +13,4 @@ func newSocket(*wire) *socket { return nil }
 func (*socket) read([]byte) (int, error)     { panic("wspool: no socket") }
 func (*socket) writeNow([]byte) (int, error) { panic("wspool: no socket") }
 func (*socket) empty() bool                  { panic("wspool: no socket") }
+func (*socket) unsent() int                  { panic("wspool: no socket") }

@@ -135,6 +135,12 @@ func (s *socket) writeOnce(fd uintptr) bool {
 	}
 }
 
+// unsent is how many bytes the kernel has that the peer has not acknowledged.
+func (s *socket) unsent() (n int) {
+	_ = s.raw.Control(func(fd uintptr) { n = outQueue(int(fd)) })
+	return n
+}
+
 // failed is err as a net.Conn returns it.
 func (s *socket) failed(op string, err error) error {
 	c := s.w.Conn

@@ -3,6 +3,7 @@ package wspool_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,74 @@ func TestDoIdempotent(t *testing.T) {
 			if calls != 2 || (err == nil) != cured || errors.Is(err, wspool.ErrStale) {
 				t.Errorf("%d calls, %v", calls, err)
 			}
+		})
+	}
+}
+
+// Work that has written nothing when its connection ends has not been done: it is
+// done once more, whatever ended the connection, and not where f failed for a
+// reason of its own or has written.
+func TestDoIdempotentUnsent(t *testing.T) {
+	own := errors.New("own")
+	for name, tc := range map[string]struct {
+		f     func(ctx context.Context, c *wspool.Conn) error // what the first call does
+		calls int
+		is    func(error) bool
+	}{
+		"unsolicited": {func(ctx context.Context, c *wspool.Conn) error {
+			time.Sleep(50 * ms)
+			return question(ctx, c)
+		}, 2, func(err error) bool { return err == nil }},
+		"wrapped": {func(ctx context.Context, c *wspool.Conn) error {
+			time.Sleep(50 * ms)
+			return fmt.Errorf("asking: %w", question(ctx, c))
+		}, 2, func(err error) bool { return err == nil }},
+		"own error": {func(ctx context.Context, c *wspool.Conn) error {
+			time.Sleep(50 * ms)
+			return own
+		}, 1, func(err error) bool { return errors.Is(err, own) }},
+		"written": {func(ctx context.Context, c *wspool.Conn) error {
+			if err := question(ctx, c); err != nil {
+				return err
+			}
+			time.Sleep(50 * ms)
+			return wspool.ErrUnsolicited
+		}, 1, func(err error) bool { return errors.Is(err, wspool.ErrUnsolicited) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				// A message 30 ms behind each answer.
+				peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+					for {
+						kind, p, err := ws.ReadMessage()
+						if err != nil {
+							return
+						}
+						ws.WriteMessage(kind, p)
+						time.Sleep(30 * ms)
+						ws.WriteMessage(kind, []byte("more"))
+					}
+				})
+				peer.cfg.MaxSize = 1
+				peer.cfg.Redial = atOnce
+				p := pool(t, peer.cfg)
+				for range 10 {
+					if err := p.Do(t.Context(), question); err != nil {
+						t.Fatal(err)
+					}
+					calls := 0
+					err := p.DoIdempotent(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
+						if calls++; calls > 1 {
+							return question(ctx, c)
+						}
+						return tc.f(ctx, c)
+					})
+					if calls != tc.calls || !tc.is(err) {
+						t.Fatalf("%d calls, %v", calls, err)
+					}
+					time.Sleep(time.Second)
+				}
+			})
 		})
 	}
 }

@@ -36,25 +36,34 @@ type Sockets struct {
 	Stale int64
 	// Silent is how many connections did not answer a ping.
 	Silent int64
+	// Quarantined is how many connections are idle and not lent yet: see
+	// [Config.Quiet].
+	Quarantined int
+	// Late is how many messages came behind the last of a lease and were dropped
+	// in the quarantine or by [Conn.Drain].
+	Late int64
+	// Heartbeats is how many heartbeats were sent: see [Config.Heartbeat].
+	Heartbeats int64
 	// Dropped is how many leases nobody ended, so that the garbage collector
 	// found them: see [Config.Reclaim].
 	Dropped int64
 	// Closed is how many connections have ended by which close code: the
-	// peer's, 1006 where there was none, 1002 or 1009 where the peer broke the
-	// protocol or ReadLimit. Those that the pool closed are not in it.
+	// peer's, 1006 where there was none, 1002, 1007 or 1009 where the peer
+	// broke the protocol, CheckUTF8 or ReadLimit. Those that the pool closed are not in it.
 	Closed map[int]int64
 }
 
 // String says it in a line.
 func (s Sockets) String() string {
-	return fmt.Sprintf("%d unwatched; %d unsolicited, %d tainted, %d stale, %d silent, %d dropped; closed %v",
-		s.Unwatched, s.Unsolicited, s.Tainted, s.Stale, s.Silent, s.Dropped, s.Closed)
+	return fmt.Sprintf("%d unwatched, %d quarantined; %d unsolicited, %d late, %d tainted, %d stale, %d silent, %d dropped, %d heartbeats; closed %v",
+		s.Unwatched, s.Quarantined, s.Unsolicited, s.Late, s.Tainted, s.Stale, s.Silent, s.Dropped, s.Heartbeats, s.Closed)
 }
 
 // counts are events that resource does not know of.
 type counts struct {
-	unwatched                           atomic.Int64 // a level
+	unwatched, quarantined              atomic.Int64 // levels
 	unsolicited, tainted, stale, silent atomic.Int64
+	late, heartbeats                    atomic.Int64
 	dropped                             atomic.Int64
 	panics                              atomic.Int64 // contained here, and not by the pool of resources
 	resets                              atomic.Int64
@@ -77,6 +86,8 @@ func (c *counts) end(cause error) {
 		code = ce.Code
 	case errors.Is(cause, ErrReadLimit):
 		code = websocket.CloseMessageTooBig
+	case errors.Is(cause, ErrNotUTF8):
+		code = websocket.CloseInvalidFramePayloadData
 	default:
 		return
 	}
@@ -94,6 +105,9 @@ func (c *counts) sockets() Sockets {
 	defer c.mu.Unlock()
 	return Sockets{
 		Unwatched:   int(c.unwatched.Load()),
+		Quarantined: int(c.quarantined.Load()),
+		Late:        c.late.Load(),
+		Heartbeats:  c.heartbeats.Load(),
 		Unsolicited: c.unsolicited.Load(),
 		Tainted:     c.tainted.Load(),
 		Stale:       c.stale.Load(),

@@ -236,6 +236,13 @@ func (t *tap) begun() bool { return t.frames.Messages() > t.taken }
 // besides messages: a control frame that has come in whole, or the end.
 func (t *tap) stirred() bool { return t.frames.Controls() > t.handled || t.err != nil }
 
+// seenMessages is how many messages have begun to come in, to anybody.
+func (t *tap) seenMessages() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.frames.Messages()
+}
+
 // torn reports, to the same, whether a part of something has come in, and its
 // rest has not.
 func (t *tap) torn() bool { return !t.frames.Clean() || t.frames.Open() }

@@ -119,6 +119,7 @@ func (l *link) vacate(c *tenant, destroy bool) error {
 	if c.out > 0 {
 		l.served(c) // also if nothing was to be read
 	}
+	l.beginQuarantine(c)
 	l.rest()
 	return nil
 }
@@ -144,17 +145,33 @@ func (l *link) taintOf(c *tenant) error {
 		(c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
 		l.tap.poll()
 	}
+	broken := c.brokenExchange()
+	waiting, torn := l.pending.r != nil || l.tap.seen(l.tap.begun), l.tap.seen(l.tap.torn) || l.wire.torn()
 	switch {
 	case !c.expects(): // what has come in is no lease's: rest has it dealt with
 		return nil
-	case l.pending.r != nil || l.tap.seen(l.tap.begun):
+	case !waiting && !torn:
+	case broken == nil && l.quarantines(c): // which is for what comes late
+	case broken == nil && !torn && (l.hub.cfg.OnUnsolicited != nil || l.owesAnswer()):
+		// It may be a ping of the application's protocol, or the answer to a
+		// heartbeat: stray finds out. It has come in whole, so that the next lease
+		// does not wait for the peer.
+		l.trail = l.tap.seenMessages()
+	case waiting:
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
-	case l.tap.seen(l.tap.torn) || l.wire.torn():
+	default:
 		return fmt.Errorf("%w: part of one has come", ErrUnread)
-	case c.early:
+	}
+	return broken
+}
+
+// brokenExchange returns how c has not kept Config.Exchange. A Health that only
+// writes says thereby that nobody answers. The link is locked.
+func (c *tenant) brokenExchange() error {
+	if c.early || c.detached && c.in == 0 {
 		return nil
 	}
-	switch l.hub.cfg.Exchange {
+	switch c.link.hub.cfg.Exchange {
 	case AnswerLast:
 		if c.awaiting {
 			return fmt.Errorf("%w: none was read since the last was written", ErrUnread)
@@ -173,7 +190,7 @@ func (l *link) rest() {
 	if l.reader != nobody {
 		return
 	}
-	if l.hub.cfg.WatchAfter < 0 || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
+	if l.hub.cfg.WatchAfter < 0 || l.quarantine.on || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
 		l.startWatch()
 		return
 	}
@@ -227,8 +244,11 @@ func (c *tenant) orReleased(err error) error {
 }
 
 // detach makes a tenant that no caller of the pool is.
-func (l *link) detach(ctx context.Context) (*Conn, error) {
+func (l *link) detach(ctx context.Context, i resource.Info) (*Conn, error) {
 	c := &Conn{&tenant{link: l, detached: true}}
+	l.mu.Lock()
+	l.info = &i
+	l.mu.Unlock()
 	if l.rent(c.tenant) {
 		return c, nil
 	}
@@ -236,6 +256,16 @@ func (l *link) detach(ctx context.Context) (*Conn, error) {
 		return c, err
 	}
 	return c, l.rentVetted(c.tenant)
+}
+
+// detachedInfo is what is known while c, whom no caller of the pool is, has l.
+func (l *link) detachedInfo(c *tenant) resource.Info {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant != c {
+		return resource.Info{}
+	}
+	return *l.info
 }
 
 // evacuate takes l out of everybody's hands but c's, so that a hijacker may
@@ -290,6 +320,7 @@ func (l *link) handOver() {
 	l.hub.keeper.forget(l)
 	l.hub.count.roster.remove(l)
 	l.mu.Lock()
+	l.stopHeartbeat()
 	l.unbell()
 	l.mu.Unlock()
 	l.ws.SetPingHandler(nil)

@@ -24,6 +24,8 @@ type tenant struct {
 	awaiting bool // none has been read since the last was written
 	writing  bool // a writer is open
 	stale    bool // it has failed with ErrStale
+	gaveUp   bool // link.taint is that a read was given up before a message began
+	drained  bool // Drain has dropped messages, which are not among in
 }
 
 // expects reports whether a message that comes in now can be for c. The link is

@@ -1,5 +1,7 @@
 package wspool
 
+import "errors"
+
 // startWatch has l, which nobody reads, watched: by its bell, or by a watcher if
 // it has none or something is there already. l is locked.
 func (l *link) startWatch() {
@@ -17,11 +19,14 @@ func (l *link) startWatch() {
 	l.beginWatch()
 }
 
-// beginWatch puts a watcher to l, which stays if there is no bell. l is locked.
+// beginWatch puts a watcher to l, which stays if there is no bell. If a message
+// is pending, its lease has ended: the watcher deals with it first. l is locked.
 func (l *link) beginWatch() {
 	l.reader = watcher
 	l.tap.brief = l.bell != nil
-	go l.watch()
+	first := l.pending
+	l.pending = incoming{}
+	go l.watch(first)
 }
 
 // arm has the bell ring when something comes in. It returns false if there is
@@ -89,8 +94,9 @@ func (l *link) attendBell() {
 	}
 }
 
-// watch reads l until there is a message for the tenant, or the end.
-func (l *link) watch() {
+// watch reads l until there is a message for the tenant, or the end. m is a
+// message that has begun already, if it has a reader.
+func (l *link) watch(m incoming) {
 	left := false
 	defer func() { // also if tap.Read ends the goroutine
 		if left {
@@ -100,21 +106,39 @@ func (l *link) watch() {
 		defer l.mu.Unlock()
 		l.leave()
 	}()
-	for {
-		kind, r, err := l.ws.NextReader()
+	for ; ; m.r = nil {
+		var err error
+		if m.r == nil {
+			m.kind, m.r, err = l.ws.NextReader()
+		}
+		taken := false
+		if err == nil && l.hub.cfg.Heartbeat.Expect != nil {
+			taken, err = l.takeAnswer(&m)
+		}
 		if err != nil {
 			l.fail(readError(err))
 			return
 		}
-		switch l.claim(incoming{kind, r}) {
+		if taken {
+			continue
+		}
+		switch whose := l.claim(m); whose {
 		case claimed:
 			left = true
 			return
-		case stray:
-			err = l.stray(kind, r)
+		case stray, trailing:
+			err = l.stray(m, whose)
+		case late:
+			err = l.dropLate(m)
 		case dropped: // NextReader skips what is left of it
 		}
 		if err != nil {
+			if errors.Is(err, ErrUnread) {
+				l.hub.count.tainted.Add(1)
+				l.mu.Lock()
+				l.closing = true // the pool ends it: no news for Config.Redial
+				l.mu.Unlock()
+			}
 			l.fail(err)
 			return
 		}

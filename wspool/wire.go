@@ -35,23 +35,17 @@ type wire struct {
 	wake   chan struct{}     // closed when one parks next; nil: nobody waits for that
 	wait   waiting           // how a wait can be broken off
 
-	pressed  uint64       // bytes that the network took, of those that had to wait
-	explicit atomic.Int64 // deadline of the next Write alone, as of UnixNano; 0: budget decides
-	budget   budget       // of the message that is being written
-	waiting  bool         // a Write waits for the network
-	severed  atomic.Bool  // writes are broken off
-	handed   atomic.Bool  // to a hijacker: deadlines are its own
+	pressed  uint64          // bytes that the network took, of those that had to wait
+	explicit atomic.Int64    // deadline of the next Write alone, as of UnixNano; 0: there is none
+	budget   context.Context // of the message that is being written; nil: none is
+	waiting  bool            // a Write waits for the network
+	severed  atomic.Bool     // writes are broken off
+	handed   atomic.Bool     // to a hijacker: deadlines are its own
 }
 
 // tryReader is what Config.NetDial says of connections that are no sockets.
 type tryReader interface {
 	TryRead(p []byte) (n int, err error)
-}
-
-// budget bounds the writing of one message.
-type budget struct {
-	ctx context.Context // nil: none
-	by  time.Time       // set when it first has to wait; zero: not yet
 }
 
 func newWire(c net.Conn, secure bool, limit time.Duration) *wire {

@@ -19,6 +19,7 @@ type waiting struct {
 	dismissed   bool   // the watcher shall go; see dismiss
 	dated       bool   // the read deadline is set
 	cut         bool   // reading was broken off for good
+	soft        bool   // its context breaks it off only where that does no harm
 
 	// What breaks the op off by itself. To have a context call costs as much as
 	// all the rest of a lease, and most reads are done before the keeper's next
@@ -30,11 +31,11 @@ type waiting struct {
 
 // startOp begins a read that may be broken off, by ctx too. It ends with stopOp,
 // but one whose ctx is nil need not be ended.
-func (w *wire) startOp(ctx context.Context) (op uint64) {
+func (w *wire) startOp(ctx context.Context, soft bool) (op uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wait.op++
-	w.wait.on, w.wait.fresh = true, true
+	w.wait.on, w.wait.fresh, w.wait.soft = true, true, soft
 	w.wait.inside, w.wait.interrupted = false, false
 	w.wait.ctx = ctx
 	return w.wait.op
@@ -84,9 +85,23 @@ func (w *wire) hook(late bool) {
 func (w *wire) breakOff(op uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.wait.on && w.wait.op == op {
+	if w.wait.on && w.wait.op == op && !(w.wait.soft && w.wait.inside) {
 		w.breakNow()
 	}
+}
+
+// harden has a soft read that is inside gorilla go on as one that ctx may break
+// off; nil: nothing does.
+func (w *wire) harden(ctx context.Context) {
+	w.mu.Lock()
+	unhook := w.wait.unhook
+	w.wait.op++
+	w.wait.soft, w.wait.ctx, w.wait.unhook = false, ctx, nil
+	w.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
+	w.hook(false)
 }
 
 // breakAny is breakOff for whatever read is under way.

@@ -18,9 +18,10 @@ import (
 const hearWait = 100 * time.Millisecond
 
 // WriteMessage sends one message of type websocket.TextMessage or
-// websocket.BinaryMessage. It waits for another write of the lease that is under
-// way, and then until the bytes are with the network, for no longer than
-// [Config.WriteTimeout] and ctx allow. data is not kept. Unless Exchange is
+// websocket.BinaryMessage, in fragments if it is longer than
+// [Config.WriteFrameSize]. It waits for another write of the lease that is under
+// way, and then until the bytes are with the network, for as long as ctx allows
+// and the network takes some within [Config.WriteTimeout]. data is not kept. Unless Exchange is
 // [AnswerNone], the first write of a lease also waits until what came in before
 // it, which cannot be an answer, has been dealt with: see Config.OnUnsolicited.
 //
@@ -31,6 +32,9 @@ const hearWait = 100 * time.Millisecond
 // with [ErrReleased]. That it returns nil does not mean that the peer has it.
 func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
 	defer runtime.KeepAlive(c)
+	if err := c.link.hub.checkText(messageType, data); err != nil {
+		return fmt.Errorf("wspool: write: %w", err)
+	}
 	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
 }
 
@@ -47,15 +51,15 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 
 // WritePrepared sends a message that was prepared once for many connections, of a
 // type that WriteMessage sends, which is not checked. It blocks and fails as
-// WriteMessage. Gorilla masks it with the same key for all
-// of them, so it must not be a secret that somebody on the way may not see.
+// WriteMessage, but gorilla sends it in fragments of 4 KiB whatever
+// [Config.WriteFrameSize] is, and masks it with the same key for all of them, so it must not be a secret that somebody on the way may not see.
 func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
 	defer runtime.KeepAlive(c)
 	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
 }
 
-// NextWriter returns a writer of one message, which is sent in pieces as they
-// are written and ends with Close. It waits for another write of the lease that
+// NextWriter returns a writer of one message, which is sent whenever
+// [Config.WriteFrameSize] bytes are written, and ends with Close. It waits for another write of the lease that
 // is under way, and others, of the same goroutine too, wait for Close. It, Write
 // and Close fail as WriteMessage; ctx goes for the writer too, and
 // [Config.WriteTimeout] for each piece. A Close that fails has not ended the
@@ -76,7 +80,11 @@ func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	l.mu.Lock()
 	c.writing = true
 	l.mu.Unlock()
-	return &writing{c: c, ctx: ctx, w: w}, nil
+	wr := &writing{c: c, ctx: ctx, w: w}
+	if l.hub.cfg.CheckUTF8 && messageType == websocket.TextMessage {
+		wr.text = new(textCheck)
+	}
+	return wr, nil
 }
 
 // writing is a message that a lease writes piece by piece.
@@ -84,18 +92,30 @@ type writing struct {
 	c      *Conn
 	ctx    context.Context
 	w      io.WriteCloser
+	text   *textCheck // nil: it is not checked
+	broken error      // why nothing more may be written of a text that is none
 	closed bool
 }
 
 func (w *writing) Write(p []byte) (n int, err error) {
+	w.check(p, false)
 	err = w.step(func() error { n, err = w.w.Write(p); return err })
 	return n, err
+}
+
+// check breaks the message off if p, of which nothing was sent, makes it no text.
+func (w *writing) check(p []byte, end bool) {
+	if w.text != nil && w.broken == nil && !w.closed && !w.text.feed(p, end) {
+		w.broken = fmt.Errorf("wspool: write: %w", ErrNotUTF8)
+		w.c.link.spoil(fmt.Errorf("%w: %w", ErrUnfinished, w.broken), true)
+	}
 }
 
 func (w *writing) Close() error {
 	if w.closed {
 		return nil
 	}
+	w.check(nil, true)
 	err := w.step(w.w.Close)
 	if errors.Is(err, ErrReleased) {
 		return err
@@ -120,6 +140,9 @@ func (w *writing) step(f func() error) error {
 		return ErrReleased
 	}
 	defer l.finish(w.c.tenant)
+	if w.broken != nil {
+		return w.broken
+	}
 	if err := w.ctx.Err(); err != nil {
 		err = fmt.Errorf("wspool: write: %w", err)
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
@@ -251,6 +274,9 @@ func (c *tenant) await(ctx context.Context) error {
 func (l *link) put(ctx context.Context, write func() error) error {
 	l.wire.beginMessage(ctx)
 	err := write()
+	if h := l.heartbeat; h != nil {
+		h.written.Store(l.hub.clock.now())
+	}
 	if l.wire.endMessage() || err != nil {
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}

@@ -56,7 +56,11 @@ func TestWriteBrokenOff(t *testing.T) {
 				defer cancel()
 				start := time.Now()
 				err := c.WriteMessage(ctx, websocket.BinaryMessage, make([]byte, 1<<20))
-				if took := time.Since(start); !tc.is(err) || took != tc.took {
+				took, late := time.Since(start), time.Duration(0)
+				if tc.name == "timeout" { // that the network took the first bytes is seen after a part of it
+					late = peer.cfg.WriteTimeout / 8
+				}
+				if !tc.is(err) || took < tc.took || took > tc.took+late {
 					t.Errorf("%v after %v; want that after %v", err, took, tc.took)
 				}
 				start = time.Now()

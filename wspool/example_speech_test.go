@@ -1,0 +1,157 @@
+package wspool_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/wspool"
+)
+
+// Six utterances to a speech service, on one connection. Audio goes up while
+// transcripts come down; a user who interrupts has the rest dropped; a keepalive
+// message is sent while nobody speaks; and the service greets with a session id,
+// and sends a report behind some of its answers, which nobody waits for.
+func Example_speech() {
+	alive := make(chan struct{}) // closed when the service has had a keepalive
+	url, stop := localServer(speechService(sync.OnceFunc(func() { close(alive) })))
+	defer stop()
+
+	pool, err := wspool.New(wspool.Config{
+		URL:      url,
+		MaxSize:  4,
+		Greeting: true,
+		OnConnect: func(_ context.Context, c *wspool.Conn) error {
+			m, _ := c.Greeting()
+			var session struct{ ID string }
+			if err := json.Unmarshal(m.Data, &session); err != nil {
+				return err
+			}
+			c.SetValue(session.ID)
+			return nil
+		},
+		Heartbeat: wspool.Heartbeat{
+			Every:   50 * time.Millisecond, // 5 s for a real service
+			Message: wspool.Message{Type: websocket.TextMessage, Data: []byte(`{"type":"KeepAlive"}`)},
+		},
+		Quiet:         20 * time.Millisecond,  // for the report
+		OnUnsolicited: wspool.DropUnsolicited, // if it comes later still
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	defer pool.Close(ctx)
+
+	for i, words := range []string{"good morning", "what is new", "stop please", "and now this", "never mind that", "thank you"} {
+		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+			if i == 3 {
+				<-alive // the user thinks, and the lease holds the connection
+			}
+			text, err := speak(ctx, c, strings.Fields(words), words == "stop please" || words == "never mind that")
+			session, _ := wspool.ValueOf[string](c)
+			fmt.Printf("%s: %s\n", session, text)
+			return err
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("connections:", pool.Stats().Made)
+	// Output:
+	// session 1: good morning
+	// session 1: what is new
+	// session 1: (interrupted)
+	// session 1: and now this
+	// session 1: (interrupted)
+	// session 1: thank you
+	// connections: 1
+}
+
+// speechEvent is a message of the service, or one to it, that is no audio.
+type speechEvent struct {
+	Type string `json:"type"`
+	Text string `json:"text,omitempty"`
+}
+
+// speak sends audio and returns the transcript. It reads meanwhile, and if the user
+// interrupts at the first word it cancels, and drops what is under way.
+func speak(ctx context.Context, c *wspool.Conn, audio []string, interrupted bool) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sent := make(chan error, 1)
+	go func() { // a write and a read may run at the same time
+		for _, chunk := range audio {
+			if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(chunk)); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- c.WriteJSON(ctx, speechEvent{Type: "finish"})
+	}()
+	for {
+		var e speechEvent
+		if err := c.ReadJSON(ctx, &e); err != nil {
+			return "", err
+		}
+		switch {
+		case e.Type == "partial" && interrupted:
+			if err := errors.Join(<-sent, c.WriteJSON(ctx, speechEvent{Type: "cancel"})); err != nil {
+				return "", err
+			}
+			err := c.Drain(ctx, 0, func(m wspool.Message) bool {
+				return json.Unmarshal(m.Data, &e) == nil && e.Type == "cancelled"
+			})
+			return "(interrupted)", err
+		case e.Type == "final":
+			return e.Text, <-sent
+		}
+	}
+}
+
+// speechService greets, answers each piece of audio with the transcript so far and
+// "finish" with all of it, and behind every second of those sends a report.
+func speechService(alive func()) func(*http.Request, *websocket.Conn) {
+	sessions := 0
+	return func(_ *http.Request, ws *websocket.Conn) {
+		sessions++
+		ws.WriteJSON(map[string]string{"id": fmt.Sprint("session ", sessions)})
+		var words []string
+		for finished := 0; ; {
+			kind, p, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			if kind == websocket.BinaryMessage {
+				words = append(words, string(p))
+				ws.WriteJSON(speechEvent{"partial", strings.Join(words, " ")})
+				continue
+			}
+			var e speechEvent
+			if json.Unmarshal(p, &e) != nil {
+				return
+			}
+			switch e.Type {
+			case "KeepAlive":
+				alive()
+			case "cancel":
+				words = nil
+				ws.WriteJSON(speechEvent{Type: "cancelled"})
+			case "finish":
+				ws.WriteJSON(speechEvent{"final", strings.Join(words, " ")})
+				words = nil
+				if finished++; finished%2 == 0 {
+					ws.WriteJSON(speechEvent{Type: "report"})
+				}
+			}
+		}
+	}
+}
