@@ -317,3 +317,20 @@ func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
 	}
 	return nil
 }
+
+// askLines is askEcho of text, with a newline behind a question that a server of
+// lines takes off.
+func askLines(ctx context.Context, c *wspool.Conn, id int64) error {
+	question := padded(id)
+	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question+"\n")); err != nil {
+		return err
+	}
+	_, p, err := c.ReadMessage(ctx)
+	if err != nil {
+		return err
+	}
+	if string(p) != question {
+		return fmt.Errorf("%w: asked %q, got %q", errCrossed, question, p)
+	}
+	return nil
+}
