@@ -3,12 +3,15 @@ package servers
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -129,29 +132,22 @@ const (
 	stateListen      = "0A"
 )
 
-// sockets counts those of an address of the server that are in one of the
-// states. The kernel is asked, since not every server tells.
-func sockets(t testing.TB, addr string, states ...string) int {
+// sockets counts those of the server's side that have one of the local addresses
+// and are in one of the states. The kernel is asked, since not every server tells.
+func sockets(t testing.TB, local []string, states ...string) int {
 	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ip := at.Addr().As4()
-	local := fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(ip[:]), at.Port())
 	n := 0
-	for line := range strings.Lines(string(table)) {
-		// Number, local address, remote address, state.
-		f := strings.Fields(line)
-		if len(f) < 4 || f[1] != local {
-			continue
+	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without IPv6
 		}
-		for _, state := range states {
-			if f[3] == state {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(table)) {
+			// Number, local address, remote address, state.
+			if f := strings.Fields(line); len(f) > 3 && slices.Contains(local, f[1]) && slices.Contains(states, f[3]) {
 				n++
 			}
 		}
@@ -159,14 +155,30 @@ func sockets(t testing.TB, addr string, states ...string) int {
 	return n
 }
 
+// kernelAddress is an address as /proc/net/tcp and tcp6 have it, and the address
+// of all hosts with its port.
+func kernelAddress(t testing.TB, addr string) (local, wildcard []string) {
+	t.Helper()
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip4 := at.Addr().As4()
+	ip, mapped := binary.NativeEndian.Uint32(ip4[:]), binary.NativeEndian.Uint32([]byte{0, 0, 0xff, 0xff})
+	return []string{fmt.Sprintf("%08X:%04X", ip, at.Port()), fmt.Sprintf("%016X%08X%08X:%04X", 0, mapped, ip, at.Port())},
+		[]string{fmt.Sprintf("%08X:%04X", 0, at.Port()), fmt.Sprintf("%032X:%04X", 0, at.Port())}
+}
+
 func listens(t testing.TB, addr string) bool {
 	t.Helper()
-	return sockets(t, addr, stateListen) > 0
+	local, wildcard := kernelAddress(t, addr)
+	return sockets(t, append(local, wildcard...), stateListen) > 0
 }
 
 func connected(t testing.TB, addr string) int {
 	t.Helper()
-	return sockets(t, addr, stateEstablished, stateCloseWait)
+	local, _ := kernelAddress(t, addr)
+	return sockets(t, local, stateEstablished, stateCloseWait)
 }
 
 func awaitEmpty(t testing.TB, addr string) {
@@ -209,10 +221,30 @@ func orUnused(t testing.TB, addr string) string {
 	return addr
 }
 
-// configured writes a file of a server into a directory of the test.
+// unusedPort is unused for a server that listens on every address: a port that
+// the system gives to nobody who does not ask for it.
+func unusedPort(t testing.TB) string {
+	t.Helper()
+	const first, last = 10000, 30000 // below what Linux gives
+	for range 100 {
+		n := first + (os.Getpid()*37+int(addresses.Add(1))*101)%(last-first)
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", n))
+		if err == nil {
+			l.Close()
+			return fmt.Sprintf("127.0.0.1:%d", n)
+		}
+	}
+	t.Fatal("no port is free")
+	panic("unreachable")
+}
+
+// configured writes a file of a server below a directory of the test.
 func configured(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -318,19 +318,7 @@ func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
 	return nil
 }
 
-// askLines is askEcho of text, with a newline behind a question that a server of
-// lines takes off.
-func askLines(ctx context.Context, c *wspool.Conn, id int64) error {
-	question := padded(id)
-	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question+"\n")); err != nil {
-		return err
-	}
-	_, p, err := c.ReadMessage(ctx)
-	if err != nil {
-		return err
-	}
-	if string(p) != question {
-		return fmt.Errorf("%w: asked %q, got %q", errCrossed, question, p)
-	}
-	return nil
+// askText is askEcho of text alone.
+func askText(ctx context.Context, c *wspool.Conn, id int64) error {
+	return askEcho(ctx, c, id*2)
 }

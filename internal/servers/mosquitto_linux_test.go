@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -21,13 +22,17 @@ func TestMosquitto(t *testing.T) { signalled(t, mosquitto) }
 func startMosquitto(t testing.TB, addr string) running {
 	t.Helper()
 	program := debian(t, "/usr/sbin/mosquitto")
-	addr = orUnused(t, addr)
-	host, port, err := net.SplitHostPort(addr)
+	if strings.HasSuffix(addr, ":0") {
+		addr = unusedPort(t)
+	}
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := configured(t, t.TempDir(), "mosquitto.conf",
-		"listener "+port+" "+host+"\nprotocol websockets\nallow_anonymous true\npersistence false\nuser root\n")
+	// It does not start without a listener of plain MQTT.
+	dir := t.TempDir()
+	conf := configured(t, dir, "mosquitto.conf", "user root\nallow_anonymous true\npersistence false\nlistener 0 "+dir+
+		"/plain\nlistener "+port+"\nprotocol websockets\n")
 	return startDaemon(t, addr, program, "-c", conf)
 }
 
@@ -52,7 +57,9 @@ func mqttPacket(kind byte, body ...[]byte) []byte {
 }
 
 // mqttText is a text with its length before it.
-func mqttText(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
+func mqttText(s string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
 
 // cutPacket cuts the first packet off what has come; ok is false if it has not
 // come whole.

@@ -11,7 +11,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// tomcat runs the echo of its own examples.
+// tomcat runs the echo of its own examples, alone.
 var tomcat = brand{
 	start: startTomcat,
 	reach: func(cfg *wspool.Config) { cfg.URL += "websocket/echoAnnotation" },
@@ -20,7 +20,16 @@ var tomcat = brand{
 
 func TestTomcat(t *testing.T) { signalled(t, tomcat) }
 
-// Nothing of the port is bound before the application is there.
+const tomcatEcho = "WEB-INF/classes/websocket/echo/EchoAnnotation.class"
+
+// WebSocket is a filter, which wants a servlet behind it.
+const tomcatApplication = `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0">
+  <servlet><servlet-name>default</servlet-name><servlet-class>org.apache.catalina.servlets.DefaultServlet</servlet-class></servlet>
+  <servlet-mapping><servlet-name>default</servlet-name><url-pattern>/</url-pattern></servlet-mapping>
+</web-app>
+`
+
+// The port is not bound before the application is there.
 const tomcatServer = `<Server port="-1">
   <Service name="Catalina">
     <Connector address="%s" port="%s" bindOnInit="false"/>
@@ -35,7 +44,10 @@ const tomcatServer = `<Server port="-1">
 
 func startTomcat(t testing.TB, addr string) running {
 	t.Helper()
-	application := debian(t, "/usr/share/tomcat10-examples/examples")
+	echo, err := os.ReadFile(debian(t, filepath.Join("/usr/share/tomcat10-examples/examples", tomcatEcho)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	home := debian(t, "/usr/share/tomcat10")
 	java := outside.Program(t, []string{"java"}, "default-jre-headless")
 	addr = orUnused(t, addr)
@@ -44,12 +56,11 @@ func startTomcat(t testing.TB, addr string) running {
 		t.Fatal(err)
 	}
 	base := t.TempDir()
-	for _, name := range []string{"conf", "logs", "work", "temp"} {
-		if err := os.Mkdir(filepath.Join(base, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	configured(t, filepath.Join(base, "conf"), "server.xml", fmt.Sprintf(tomcatServer, host, port, application))
+	application := filepath.Join(base, "application")
+	configured(t, base, "conf/server.xml", fmt.Sprintf(tomcatServer, host, port, application))
+	configured(t, base, "temp/none", "")
+	configured(t, application, "WEB-INF/web.xml", tomcatApplication)
+	configured(t, application, tomcatEcho, string(echo))
 	bin := filepath.Join(home, "bin")
 	return startDaemon(t, addr, java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Djava.net.preferIPv4Stack=true",
 		"-Dcatalina.home="+home, "-Dcatalina.base="+base, "-Djava.io.tmpdir="+filepath.Join(base, "temp"),

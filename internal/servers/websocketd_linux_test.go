@@ -6,8 +6,9 @@ import (
 )
 
 // websocketd runs a process for each connection, whose standard input and output
-// it is: here cat, an echo of lines.
-var websocketd = brand{start: startWebsocketd, ask: askLines}
+// it is: here cat, an echo of lines. It puts the newline
+// behind a message, and takes it off again.
+var websocketd = brand{start: startWebsocketd, ask: askText}
 
 func TestWebsocketd(t *testing.T) { signalled(t, websocketd) }
 
