@@ -50,9 +50,11 @@ var errCrossed = errors.New("not the reply to this question")
 //   - if its caller got no connection because a dial failed that began while the
 //     server was down, or what it made died at once.
 type load struct {
-	t    testing.TB
-	pool *wspool.Pool
-	ask  func(ctx context.Context, c *wspool.Conn, id int64) error
+	t       testing.TB
+	pool    *wspool.Pool
+	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
+	callers int
+	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
 
 	phase   atomic.Int32
 	ids     atomic.Int64
@@ -66,6 +68,7 @@ type load struct {
 
 	mu     sync.Mutex
 	causes map[string]int // what connections were destroyed for
+	status map[int]int    // of dials that the server refused
 }
 
 // dialed is what a dial below WebSocket failed with, and when it began.
@@ -79,7 +82,12 @@ func (d dialed) Unwrap() error { return d.error }
 // begin makes the pool and lets the callers begin.
 func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) *load {
 	t.Helper()
-	l := &load{t: t, ask: ask, quit: make(chan struct{}), refused: make(chan struct{}), causes: map[string]int{}}
+	return (&load{ask: ask, callers: workers}).begin(t, cfg)
+}
+
+func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
+	t.Helper()
+	l.t, l.quit, l.refused, l.causes, l.status = t, make(chan struct{}), make(chan struct{}), map[string]int{}, map[int]int{}
 	dial := cfg.NetDial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -92,12 +100,12 @@ func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Co
 		}
 		return c, nil
 	}
-	cfg.Trace = &resource.Trace{Destroyed: l.destroyed}
+	cfg.Trace = &resource.Trace{Made: l.made, Destroyed: l.destroyed}
 	var err error
 	if l.pool, err = wspool.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	for range workers {
+	for range l.callers {
 		l.warm.Add(1)
 		l.all.Go(l.call)
 	}
@@ -182,9 +190,15 @@ func (l *load) may(phase int32, err error) bool {
 	}
 	if errors.As(err, new(got)) {
 		l.lost.Add(1)
-		return phase < dead
+		return l.told || phase < dead
 	}
 	l.untold.Add(1)
+	if l.told {
+		if errors.As(err, new(*wspool.DialError)) {
+			l.once.Do(func() { close(l.refused) })
+		}
+		return true
+	}
 	if errors.As(err, new(*wspool.DialError)) {
 		l.once.Do(func() { close(l.refused) })
 		// A dial that reached the dying server does not say when it began; that
@@ -196,6 +210,22 @@ func (l *load) may(phase int32, err error) bool {
 		return phase < well // a connection died as soon as it was made
 	}
 	return phase < dead // a connection was lent and had died just then
+}
+
+func (l *load) made(_ context.Context, e resource.MakeEvent) {
+	var d *wspool.DialError
+	if errors.As(e.Err, &d) && d.Status != 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.status[d.Status]++
+	}
+}
+
+// refusedWith says how many dials were refused with that status.
+func (l *load) refusedWith(status int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status[status]
 }
 
 func (l *load) destroyed(e resource.DestroyEvent) {
@@ -289,10 +319,14 @@ func endure(t *testing.T, b brand, f fault) {
 		}
 	}
 	t.Logf("%d clients left the server, with 1001", len(codes))
+	l.logCauses()
+}
+
+func (l *load) logCauses() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, cause := range slices.Sorted(maps.Keys(l.causes)) {
-		t.Logf("%d connections ended: %s", l.causes[cause], cause)
+		l.t.Logf("%d connections ended: %s", l.causes[cause], cause)
 	}
 }
 
