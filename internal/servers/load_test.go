@@ -257,17 +257,9 @@ func (l *load) await(what string, wg *sync.WaitGroup) {
 	}
 }
 
-// close closes the pool, which must have nothing left.
 func (l *load) close() {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := l.pool.Close(ctx); err != nil {
-		l.t.Errorf("Close: %v", err)
-	}
-	if s := l.pool.Stats(); s.Made != s.Destroyed || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
-		l.t.Errorf("after Close: %v", s)
-	}
+	closePool(l.t, l.pool)
 }
 
 // brand is a kind of server, and how a client speaks to it.

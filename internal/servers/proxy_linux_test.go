@@ -178,15 +178,9 @@ func (l *load) more(n int64) {
 // until waits until ok, which nothing tells of.
 func (l *load) until(otherwise string, ok func() bool) {
 	l.t.Helper()
-	by := time.Now().Add(2 * patience)
-	for !ok() {
-		if l.t.Failed() {
-			l.t.FailNow()
-		}
-		if time.Now().After(by) {
-			l.t.Fatalf("%s: %v", otherwise, l.pool.Stats())
-		}
-		time.Sleep(time.Millisecond) // between looks
+	until(l.t, otherwise, func() bool { return l.t.Failed() || ok() })
+	if l.t.Failed() {
+		l.t.FailNow()
 	}
 }
 
