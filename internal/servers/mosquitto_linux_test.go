@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/respool/respool/policy"
 	"github.com/respool/respool/wspool"
 )
 
@@ -107,7 +109,7 @@ func expectPackets(ctx context.Context, c *wspool.Conn, want ...[]byte) error {
 
 // keepAliveMQTT is for how many seconds a client may be silent, and half as many
 // more.
-const keepAliveMQTT = 2
+const keepAliveMQTT = 4
 
 func reachMosquitto(cfg *wspool.Config) {
 	cfg.Subprotocols = []string{"mqtt"}
@@ -143,4 +145,30 @@ func pingMosquitto(ctx context.Context, c *wspool.Conn) error {
 		return err
 	}
 	return expectPackets(ctx, c, mqttPacket(mqttPingresp))
+}
+
+// TestMosquittoIdle keeps clients signed in by a health check that pings the
+// broker, which cuts others that are as silent.
+func TestMosquittoIdle(t *testing.T) {
+	t.Parallel()
+	const conns = 4
+	s := startMosquitto(t, "127.0.0.1:0")
+	cfg := wspool.Config{URL: "ws://" + s.address() + "/", MaxSize: conns}
+	reachMosquitto(&cfg)
+	cut := newPool(t, cfg)
+	cfg.SweepInterval = 500 * time.Millisecond
+	cfg.Health = policy.Check(pingMosquitto)
+	kept := newPool(t, cfg)
+	warm(t, kept, conns)
+	warm(t, cut, conns)
+	until(t, "the broker cuts nobody", func() bool { return cut.Stats().Destroyed >= conns })
+	if s := kept.Stats(); s.Made != conns || s.Destroyed != 0 {
+		t.Errorf("kept: %v", s)
+	}
+	for id := range int64(conns) {
+		served(t, kept, func(ctx context.Context, c *wspool.Conn) error { return askMosquitto(ctx, c, id) })
+		served(t, cut, func(ctx context.Context, c *wspool.Conn) error { return askMosquitto(ctx, c, id) })
+	}
+	closePool(t, kept)
+	closePool(t, cut)
 }
