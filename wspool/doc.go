@@ -89,8 +89,8 @@
 //	a speech service, streaming audio       ReadLimit for the longest message; Exchange
 //	                                        stays AnswerLast: read up to the last reply
 //	subscriptions, event streams            Exchange: AnswerNone; Discard at the end
-//	engine.io, socket.io                    OnConnect: read "0{…}", send "40", read its
-//	                                        answer; OnUnsolicited: "3" for "2"
+//	engine.io, socket.io                    OnConnect: read "0{…}"; socket.io: send "40",
+//	                                        read its answer; OnUnsolicited: "3" for "2"
 //	GraphQL (graphql-transport-ws)          Subprotocols; OnConnect: connection_init, read
 //	                                        connection_ack; OnUnsolicited: pong for ping
 //	NATS                                    OnConnect: INFO, CONNECT, PING, PONG;

@@ -10,7 +10,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(asServer); name != "" {
+	switch name := os.Getenv(asServer); name {
+	case "":
+	case viaProxy:
+		os.Exit(goThroughProxy())
+	default:
 		os.Exit(serve(name))
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {

@@ -3,8 +3,6 @@ package servers
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +15,8 @@ import (
 // slowServer is an echo of this process, that holds what begins with held back
 // until it is told to answer.
 type slowServer struct {
-	http    *httptest.Server
+	peer
+	url     string
 	holding chan struct{} // one for each that is held
 	release chan struct{}
 	once    sync.Once
@@ -27,17 +26,9 @@ const held = "held"
 
 func startSlow(t testing.TB) *slowServer {
 	s := &slowServer{holding: make(chan struct{}, 16), release: make(chan struct{})}
-	var running sync.WaitGroup
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		running.Add(1)
-		defer running.Done()
-		c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		stop := context.AfterFunc(t.Context(), func() { c.Close() })
-		defer stop()
+	s.handle = func(c *websocket.Conn) {
+		var held sync.WaitGroup
+		defer held.Wait()
 		var writing sync.Mutex
 		for {
 			kind, p, err := c.ReadMessage()
@@ -49,26 +40,27 @@ func startSlow(t testing.TB) *slowServer {
 				defer writing.Unlock()
 				c.WriteMessage(kind, p) // the client hears of a failure
 			}
-			if !strings.HasPrefix(string(p), held) {
+			if !isHeld(p) {
 				answer()
 				continue
 			}
 			s.holding <- struct{}{}
-			running.Go(func() { // and reads on: pings are answered
+			held.Go(func() { // and reads on: pings are answered
 				<-s.release
 				answer()
 			})
 		}
-	}))
-	t.Cleanup(func() {
-		s.answer()
-		s.http.Close()
-		running.Wait()
-	})
+	}
+	s.url = s.listen(t)
+	t.Cleanup(s.answer)
 	return s
 }
 
-func (s *slowServer) address() string { return s.http.Listener.Addr().String() }
+func isHeld(p []byte) bool { return strings.HasPrefix(string(p), held) }
+
+func (s *slowServer) address() string {
+	return strings.TrimSuffix(strings.TrimPrefix(s.url, "ws://"), "/")
+}
 
 // awaitHeld waits until a question is held.
 func (s *slowServer) awaitHeld(t testing.TB) {
