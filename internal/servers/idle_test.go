@@ -29,6 +29,7 @@ var pinging = map[string]quiet{
 // whether with frames or with messages of its own protocol: none may die, and each
 // must then serve. It sees the goodbyes of a server while nobody has them.
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	for name, q := range pinging {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,13 +1,18 @@
 package servers
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 )
+
+// parallel is how many tests of one processor may run at once.
+const parallel = 3
 
 func TestMain(m *testing.M) {
 	switch name := os.Getenv(asServer); name {
@@ -16,6 +21,11 @@ func TestMain(m *testing.M) {
 		os.Exit(goThroughProxy())
 	default:
 		os.Exit(serve(name))
+	}
+	// Most of a test's time is a server's, which starts, stops, or is silent.
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(parallel*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if npm.dir != "" {

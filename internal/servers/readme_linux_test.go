@@ -62,6 +62,7 @@ var rows = map[string]row{
 // TestReadme plays each row of the table with a server of its kind and the
 // settings that it names.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -15,13 +15,14 @@ import (
 
 const (
 	shortKeepAlive = 300 * time.Millisecond
-	shortPongWait  = time.Second
+	shortPongWait  = 2 * time.Second
 )
 
 // TestFrozen stops the processes of a server, or of the proxy before it, under the
 // load of a crowd. Callers are told so within KeepAlive, PongWait and DialTimeout, and
 // served again when it wakes; what it answers then is too late for anybody.
 func TestFrozen(t *testing.T) {
+	t.Parallel()
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
 		s := own("coder")(t, "127.0.0.1:0").(*process)
@@ -40,16 +41,20 @@ func TestFrozen(t *testing.T) {
 }
 
 func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
-	l := throng(t, addr, func(cfg *wspool.Config) {
-		cfg.KeepAlive, cfg.PongWait, cfg.DialTimeout = shortKeepAlive, shortPongWait, shortPongWait
+	l := &load{ask: askEcho, callers: crowd, told: true}
+	l.phase.Store(failing) // where the processors are busy an answer may take as long as that
+	l.begin(t, wspool.Config{
+		URL: "ws://" + addr + "/", MaxSize: crowdPool, Redial: soon,
+		KeepAlive: shortKeepAlive, PongWait: shortPongWait, DialTimeout: shortPongWait,
 	})
-	l.phase.Store(failing)
+	l.await("callers are not served", &l.warm)
+	told := l.lost.Load() + l.untold.Load()
 	if err := send(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	l.until("silence is not found", func() bool { return l.pool.Stats().Silent > 0 })
-	l.until("not every caller is told", func() bool { return l.lost.Load()+l.untold.Load() >= crowd })
+	l.until("not every caller is told", func() bool { return l.lost.Load()+l.untold.Load() >= told+crowd })
 	l.awaitRefused()
 	t.Logf("found and told in %v", time.Since(began).Round(time.Millisecond))
 	if err := send(syscall.SIGCONT); err != nil {
@@ -62,6 +67,7 @@ func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
 // KeepAlive of less nothing is cut, neither what is idle nor what waits for a slow
 // answer; without one idle connections die, and nobody is lent them.
 func TestProxyIdle(t *testing.T) {
+	t.Parallel()
 	for name, p := range proxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -88,9 +94,6 @@ func outlast(t *testing.T, p proxy, slow *slowServer, cfg wspool.Config) {
 	useAll(t, cut, conns) // or else their early end would be that of a failed dial
 
 	until(t, "idle connections are not cut", func() bool { return cut.Stats().Destroyed >= conns })
-	if s := cut.Stats(); s.Closed[1006] != conns {
-		t.Errorf("the cut connections ended with %v, not with nothing", s.Closed)
-	}
 	// By now all of them have been silent for longer, but for pings.
 	slow.answer()
 	if err := <-answered; err != nil {

@@ -18,7 +18,10 @@ var tomcat = brand{
 	ask:   askEcho,
 }
 
-func TestTomcat(t *testing.T) { signalled(t, tomcat) }
+func TestTomcat(t *testing.T) {
+	t.Parallel()
+	signalled(t, tomcat)
+}
 
 const tomcatEcho = "WEB-INF/classes/websocket/echo/EchoAnnotation.class"
 
