@@ -24,8 +24,10 @@ func TestMain(m *testing.M) {
 	}
 	// Most of a test's time is a server's, which starts, stops, or is silent.
 	flag.Parse()
-	if err := flag.Set("test.parallel", strconv.Itoa(parallel*runtime.GOMAXPROCS(0))); err != nil {
-		panic(err)
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		flag.Set("test.parallel", strconv.Itoa(parallel*runtime.GOMAXPROCS(0)))
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if npm.dir != "" {
