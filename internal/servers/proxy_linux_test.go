@@ -142,6 +142,7 @@ func TestProxy(t *testing.T) {
 			"kill":     playKill,
 			"drain":    playDrain,
 			"down":     playDown,
+			"hang":     playHang,
 			"limit":    playLimit,
 		} {
 			t.Run(name+"/"+scene, func(t *testing.T) {
@@ -248,6 +249,29 @@ func playDown(t *testing.T, p proxy) {
 	l.until("the proxy does not say so", func() bool { return l.refusedWith(p.down) > 0 })
 	own("coder")(t, at[0])
 	own("gws")(t, at[1])
+	l.finish(d.address())
+}
+
+// playHang stops the servers behind a proxy, which loses patience with them: it
+// cuts connections, and answers handshakes with 504.
+func playHang(t *testing.T, p proxy) {
+	servers, at := behind(t)
+	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: time.Second})
+	l := &load{ask: askEcho, callers: crowd, told: true}
+	l.phase.Store(failing) // it may lose patience with a busy machine as well
+	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool, Redial: soon})
+	l.await("callers are not served", &l.warm)
+	signal := func(s syscall.Signal) {
+		for _, server := range servers {
+			if err := server.(*process).cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := l.refusedWith(http.StatusGatewayTimeout)
+	signal(syscall.SIGSTOP)
+	l.until("the proxy does not say so", func() bool { return l.refusedWith(http.StatusGatewayTimeout) > before })
+	signal(syscall.SIGCONT)
 	l.finish(d.address())
 }
 
