@@ -206,7 +206,7 @@ var npm struct {
 }
 
 // pins are the versions that the servers of npm are tested with.
-var pins = []string{"ws@8.18.3", "websocket@1.0.35", "engine.io@6.6.13", "socket.io@4.8.4", "graphql@17.1.0", "graphql-ws@6.4.2",
+var pins = []string{"ws@8.18.3", "websocket@1.0.35", "engine.io@6.6.13", "socket.io@4.8.4", "graphql@16.15.0", "graphql-ws@6.4.2",
 	"rpc-websockets@10.0.1"}
 
 // installed installs the packages of npm, once, and returns where they are.
