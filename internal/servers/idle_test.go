@@ -57,7 +57,8 @@ func (q quiet) play(t *testing.T) {
 		answered = func() int64 { return int64(s.(*process).pongs(t)) }
 	}
 	pool := newPool(t, cfg)
-	warm(t, pool, conns)
+	full := func(ctx context.Context) error { return pool.Warm(ctx, conns) }
+	insist(t, full)
 	until(t, "the server does not ping", func() bool { return answered() >= conns*pings })
 	if s := pool.Stats(); s.Made != conns || s.Destroyed != 0 {
 		t.Errorf("after %d pings: %v", answered(), s)
@@ -78,7 +79,7 @@ func (q quiet) play(t *testing.T) {
 	for _, c := range all {
 		c.Release()
 	}
-	warm(t, pool, conns) // should a ping have come behind a reply
+	insist(t, full) // should a ping have come behind a reply
 	s.end(t, drain)
 	until(t, "the end of the server is not seen", func() bool { return pool.Stats().Idle == 0 })
 	closePool(t, pool)

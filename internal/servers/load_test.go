@@ -54,6 +54,7 @@ type load struct {
 	pool    *wspool.Pool
 	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
 	callers int
+	pings   bool // the server pings with messages, which may cut a set-up short
 	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
 
 	phase   atomic.Int32
@@ -80,11 +81,6 @@ type dialed struct {
 func (d dialed) Unwrap() error { return d.error }
 
 // begin makes the pool and lets the callers begin.
-func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) *load {
-	t.Helper()
-	return (&load{ask: ask, callers: workers}).begin(t, cfg)
-}
-
 func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
 	t.Helper()
 	l.t, l.quit, l.refused, l.causes, l.status = t, make(chan struct{}), make(chan struct{}), map[string]int{}, map[int]int{}
@@ -149,6 +145,13 @@ func (l *load) call() {
 	}
 }
 
+// cutShort reports whether a dial failed since a message of the server's own came
+// before OnConnect began or behind what it read last.
+func cutShort(err error) bool {
+	var d *wspool.DialError
+	return errors.As(err, &d) && d.Phase == "set-up" && (errors.Is(err, wspool.ErrUnread) || errors.Is(err, wspool.ErrUnsolicited))
+}
+
 // got is what a question failed with that had a connection.
 type got struct{ error }
 
@@ -185,6 +188,10 @@ func (l *load) pause(err error) {
 
 // may says whether a question may fail so.
 func (l *load) may(phase int32, err error) bool {
+	if l.pings && cutShort(err) {
+		l.untold.Add(1)
+		return true
+	}
 	if errors.Is(err, errCrossed) || errors.Is(err, context.DeadlineExceeded) || l.phase.Load() == healthy {
 		return false
 	}
@@ -266,6 +273,7 @@ func (l *load) close() {
 type brand struct {
 	start func(t testing.TB, addr string) running
 	reach func(cfg *wspool.Config) // nil: an address is enough
+	pings bool                     // with messages
 	ask   func(ctx context.Context, c *wspool.Conn, id int64) error
 }
 
@@ -278,7 +286,7 @@ func endure(t *testing.T, b brand, f fault) {
 	if b.reach != nil {
 		b.reach(&cfg)
 	}
-	l := begin(t, cfg, b.ask)
+	l := (&load{ask: b.ask, callers: workers, pings: b.pings}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 
 	began := time.Now()

@@ -48,6 +48,20 @@ func warm(t testing.TB, pool *wspool.Pool, n int) {
 	}
 }
 
+// insist does f until no ping of the server cuts a set-up short.
+func insist(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	until(t, "no set-up succeeds", func() bool {
+		err := f(ctx)
+		if err != nil && !cutShort(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
 // acquire lends a connection, which is discarded with the test at the latest.
 func acquire(t testing.TB, pool *wspool.Pool) *wspool.Conn {
 	t.Helper()

@@ -297,13 +297,15 @@ func rowEngine(t *testing.T) {
 func servedAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
 	t.Helper()
 	pool := newPool(t, cfg)
-	warm(t, pool, cfg.MaxSize)
+	insist(t, func(ctx context.Context) error { return pool.Warm(ctx, cfg.MaxSize) })
 	until(t, "the server does not ping", func() bool { return pool.Stats().Unsolicited >= int64(2*cfg.MaxSize) })
 	if s := pool.Stats(); s.Made != int64(cfg.MaxSize) || s.Destroyed != 0 {
 		t.Errorf("while idle: %v", s)
 	}
 	for id := range int64(20) {
-		served(t, pool, func(ctx context.Context, c *wspool.Conn) error { return ask(ctx, c, 1+id) })
+		insist(t, func(ctx context.Context) error {
+			return pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { return ask(ctx, c, 1+id) })
+		})
 	}
 	closePool(t, pool)
 }
@@ -317,7 +319,7 @@ func rowGraphQL(t *testing.T) {
 	servedAll(t, cfg, askGraphQL)
 	// A subscription that ends is read to its end, and leaves the connection clean.
 	pool := newPool(t, cfg)
-	served(t, pool, func(ctx context.Context, c *wspool.Conn) error {
+	subscribe := func(ctx context.Context, c *wspool.Conn) error {
 		n := 0.0
 		return runGraph(ctx, c, 1, `subscription { count(to: 10) }`, func(data map[string]any) error {
 			if n++; data["count"] != n {
@@ -325,7 +327,8 @@ func rowGraphQL(t *testing.T) {
 			}
 			return nil
 		})
-	})
+	}
+	insist(t, func(ctx context.Context) error { return pool.Do(ctx, subscribe) })
 	closePool(t, pool)
 }
 
