@@ -21,8 +21,7 @@ import (
 
 const (
 	workers = 16 // callers
-	before  = 60 // questions that each caller has answered before the fault, and
-	after   = 60 // behind it
+	rounds  = 60 // questions that each caller has answered before the fault, and again behind it
 )
 
 // sizes are of the pools. In the small one callers wait for connections; in the
@@ -54,13 +53,14 @@ type load struct {
 	pool    *wspool.Pool
 	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
 	callers int
+	rounds  int
 	pings   bool // the server pings with messages, which may cut a set-up short
 	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
 
 	phase   atomic.Int32
 	ids     atomic.Int64
-	warm    sync.WaitGroup // callers that have not had `before` replies
-	all     sync.WaitGroup // callers that have not had `after` replies
+	warm    sync.WaitGroup // callers that have not had `rounds` replies
+	all     sync.WaitGroup // callers that have not had as many behind the fault
 	quit    chan struct{}  // closed if the test has failed
 	refused chan struct{}  // closed when a caller was first told of a failed dial
 	once    sync.Once
@@ -117,11 +117,11 @@ func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
 func (l *load) call() {
 	early, late := 0, 0
 	defer func() {
-		if early < before {
+		if early < l.rounds {
 			l.warm.Done()
 		}
 	}()
-	for late < after {
+	for late < l.rounds {
 		select {
 		case <-l.quit:
 			return
@@ -135,7 +135,7 @@ func (l *load) call() {
 				l.phase.CompareAndSwap(back, well)
 				late++
 			}
-			if early++; early == before {
+			if early++; early == l.rounds {
 				l.warm.Done()
 			}
 		case !l.may(phase, err):
@@ -256,7 +256,7 @@ func (l *load) await(what string, wg *sync.WaitGroup) {
 	go func() { defer close(done); wg.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(2 * patience):
+	case <-time.After(4 * patience):
 		l.t.Fatalf("%s: %v", what, l.pool.Stats())
 	}
 	if l.t.Failed() {
@@ -286,7 +286,7 @@ func endure(t *testing.T, b brand, f fault) {
 	if b.reach != nil {
 		b.reach(&cfg)
 	}
-	l := (&load{ask: b.ask, callers: workers, pings: b.pings}).begin(t, cfg)
+	l := (&load{ask: b.ask, callers: workers, rounds: rounds, pings: b.pings}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 
 	began := time.Now()

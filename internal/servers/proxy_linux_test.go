@@ -16,8 +16,9 @@ import (
 // or cut off from what is behind it, each question is answered with what it said,
 // or its caller is told in time why not.
 const (
-	crowd     = 64
-	crowdPool = 16
+	crowd       = 64
+	crowdPool   = 16
+	crowdRounds = 20
 )
 
 // proxy is a program that stands before servers.
@@ -94,11 +95,11 @@ func startHAProxy(t testing.TB, addr string, o proxyOptions) *daemon {
 // replaced all the time, so that dials happen whatever happens.
 func throng(t *testing.T, addr string, change func(*wspool.Config)) *load {
 	t.Helper()
-	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: crowdPool, Eviction: policy.MaxLeases(40, 0), Redial: soon}
+	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: crowdPool, Eviction: policy.MaxLeases(30, 0), Redial: soon}
 	if change != nil {
 		change(&cfg)
 	}
-	l := (&load{ask: askEcho, callers: crowd, told: true}).begin(t, cfg)
+	l := (&load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 	return l
 }
@@ -257,7 +258,7 @@ func playDown(t *testing.T, p proxy) {
 func playHang(t *testing.T, p proxy) {
 	servers, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: time.Second})
-	l := &load{ask: askEcho, callers: crowd, told: true}
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
 	l.phase.Store(failing) // it may lose patience with a busy machine as well
 	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool, Redial: soon})
 	l.await("callers are not served", &l.warm)
@@ -280,7 +281,7 @@ func playHang(t *testing.T, p proxy) {
 func playLimit(t *testing.T, p proxy) {
 	_, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: proxyIdle, limit: crowdPool / 2})
-	l := &load{ask: askEcho, callers: crowd, told: true}
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
 	l.phase.Store(failing)
 	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool})
 	l.await("callers are not served", &l.warm)

@@ -41,7 +41,7 @@ func TestFrozen(t *testing.T) {
 }
 
 func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
-	l := &load{ask: askEcho, callers: crowd, told: true}
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
 	l.phase.Store(failing) // where the processors are busy an answer may take as long as that
 	l.begin(t, wspool.Config{
 		URL: "ws://" + addr + "/", MaxSize: crowdPool, Redial: soon,
