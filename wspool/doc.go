@@ -117,8 +117,8 @@
 //	                                        what comes behind the last reply, Conn.Drain up to
 //	                                        its confirmation after a cancel: see Example (Speech)
 //	subscriptions, event streams            Exchange: AnswerNone; Pool.Subscribe
-//	engine.io, socket.io                    OnConnect: read "0{…}", send "40", read its
-//	                                        answer; OnUnsolicited: "3" for "2"
+//	engine.io, socket.io                    OnConnect: read "0{…}"; socket.io: send "40",
+//	                                        read its answer; OnUnsolicited: "3" for "2"
 //	GraphQL (graphql-transport-ws)          Subprotocols; OnConnect: connection_init, read
 //	                                        connection_ack; OnUnsolicited: pong for ping
 //	NATS                                    OnConnect: INFO, CONNECT, PING, PONG;

@@ -1,5 +1,5 @@
 // Package outside finds the programs that tests want and Go does not bring: a
-// browser, node. Where RESPOOL_E2E=1 is set, as .ci/run does, it installs those
+// browser, node, nginx. Where RESPOOL_E2E=1 is set, as .ci/run does, it installs those
 // that are missing, as root on Debian; else the test is skipped and says how to
 // run it.
 package outside
@@ -30,8 +30,15 @@ func Wanted(t testing.TB, what string) {
 // [Wanted] does, and fails it if there is still none.
 func Program(t testing.TB, names []string, packages ...string) string {
 	t.Helper()
-	Wanted(t, names[0])
-	if path := find(names); path != "" {
+	return Path(t, names[0], func() string { return find(names) }, packages...)
+}
+
+// Path is [Program] for what is found by look, which returns "" where there is
+// nothing. what is the name of it in errors.
+func Path(t testing.TB, what string, look func() string, packages ...string) string {
+	t.Helper()
+	Wanted(t, what)
+	if path := look(); path != "" {
 		return path
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installWait)
@@ -39,18 +46,18 @@ func Program(t testing.TB, names []string, packages ...string) string {
 	// Tests of other packages run beside this one and may want the same.
 	unlock, err := lock(ctx)
 	if err != nil {
-		t.Fatalf("%s is missing, and no turn to install it came: %v", names[0], err)
+		t.Fatalf("%s is missing, and no turn to install it came: %v", what, err)
 	}
 	defer unlock()
-	if path := find(names); path != "" {
+	if path := look(); path != "" {
 		return path
 	}
 	if err := install(ctx, packages); err != nil {
-		t.Fatalf("%s is missing: %v", names[0], err)
+		t.Fatalf("%s is missing: %v", what, err)
 	}
-	path := find(names)
+	path := look()
 	if path == "" {
-		t.Fatalf("%s is missing, though %s was installed", names[0], strings.Join(packages, " "))
+		t.Fatalf("%s is missing, though %s was installed", what, strings.Join(packages, " "))
 	}
 	return path
 }

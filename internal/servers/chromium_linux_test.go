@@ -145,36 +145,12 @@ func (c *chromium) end(t testing.TB, f fault) {
 	c.wait(t)
 }
 
-// count asks the kernel, since the browser does not tell.
-func (c *chromium) count(t testing.TB) int {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := fmt.Sprintf(":%04X", number(t, c.at.Port()))
-	n := 0
-	for line := range strings.Lines(string(table)) {
-		// Number, local address, remote address, state: established, or left by
-		// the client and not yet by the server.
-		f := strings.Fields(line)
-		if len(f) > 3 && strings.HasSuffix(f[1], port) && (f[3] == "01" || f[3] == "08") {
-			n++
-		}
-	}
-	return n
-}
+func (c *chromium) count(t testing.TB) int { return connected(t, c.at.Host) }
 
 func (c *chromium) empty(t testing.TB) []string {
 	t.Helper()
-	by := time.Now().Add(patience)
-	for n := c.count(t); n > 0; n = c.count(t) {
-		if time.Now().After(by) {
-			t.Fatalf("the server still has %d connections", n)
-		}
-		time.Sleep(time.Millisecond) // between looks: the browser tells of no end
-	}
-	return nil
+	awaitEmpty(t, c.at.Host)
+	return nil // it does not tell
 }
 
 // askDevTools asks for a list and wants a list, under its own id.

@@ -21,8 +21,7 @@ import (
 
 const (
 	workers = 16 // callers
-	before  = 60 // questions that each caller has answered before the fault, and
-	after   = 60 // behind it
+	rounds  = 60 // questions that each caller has answered before the fault, and again behind it
 )
 
 // sizes are of the pools. In the small one callers wait for connections; in the
@@ -50,14 +49,18 @@ var errCrossed = errors.New("not the reply to this question")
 //   - if its caller got no connection because a dial failed that began while the
 //     server was down, or what it made died at once.
 type load struct {
-	t    testing.TB
-	pool *wspool.Pool
-	ask  func(ctx context.Context, c *wspool.Conn, id int64) error
+	t       testing.TB
+	pool    *wspool.Pool
+	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
+	callers int
+	rounds  int
+	pings   bool // the server pings with messages, which may cut a set-up short
+	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
 
 	phase   atomic.Int32
 	ids     atomic.Int64
-	warm    sync.WaitGroup // callers that have not had `before` replies
-	all     sync.WaitGroup // callers that have not had `after` replies
+	warm    sync.WaitGroup // callers that have not had `rounds` replies
+	all     sync.WaitGroup // callers that have not had as many behind the fault
 	quit    chan struct{}  // closed if the test has failed
 	refused chan struct{}  // closed when a caller was first told of a failed dial
 	once    sync.Once
@@ -66,6 +69,7 @@ type load struct {
 
 	mu     sync.Mutex
 	causes map[string]int // what connections were destroyed for
+	status map[int]int    // of dials that the server refused
 }
 
 // dialed is what a dial below WebSocket failed with, and when it began.
@@ -77,9 +81,9 @@ type dialed struct {
 func (d dialed) Unwrap() error { return d.error }
 
 // begin makes the pool and lets the callers begin.
-func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) *load {
+func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
 	t.Helper()
-	l := &load{t: t, ask: ask, quit: make(chan struct{}), refused: make(chan struct{}), causes: map[string]int{}}
+	l.t, l.quit, l.refused, l.causes, l.status = t, make(chan struct{}), make(chan struct{}), map[string]int{}, map[int]int{}
 	dial := cfg.NetDial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -92,12 +96,12 @@ func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Co
 		}
 		return c, nil
 	}
-	cfg.Trace = &resource.Trace{Destroyed: l.destroyed}
+	cfg.Trace = &resource.Trace{Made: l.made, Destroyed: l.destroyed}
 	var err error
 	if l.pool, err = wspool.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	for range workers {
+	for range l.callers {
 		l.warm.Add(1)
 		l.all.Go(l.call)
 	}
@@ -113,11 +117,11 @@ func begin(t testing.TB, cfg wspool.Config, ask func(context.Context, *wspool.Co
 func (l *load) call() {
 	early, late := 0, 0
 	defer func() {
-		if early < before {
+		if early < l.rounds {
 			l.warm.Done()
 		}
 	}()
-	for late < after {
+	for late < l.rounds {
 		select {
 		case <-l.quit:
 			return
@@ -131,7 +135,7 @@ func (l *load) call() {
 				l.phase.CompareAndSwap(back, well)
 				late++
 			}
-			if early++; early == before {
+			if early++; early == l.rounds {
 				l.warm.Done()
 			}
 		case !l.may(phase, err):
@@ -139,6 +143,13 @@ func (l *load) call() {
 			return
 		}
 	}
+}
+
+// cutShort reports whether a dial failed since a message of the server's own came
+// before OnConnect began or behind what it read last.
+func cutShort(err error) bool {
+	var d *wspool.DialError
+	return errors.As(err, &d) && d.Phase == "set-up" && (errors.Is(err, wspool.ErrUnread) || errors.Is(err, wspool.ErrUnsolicited))
 }
 
 // got is what a question failed with that had a connection.
@@ -177,14 +188,24 @@ func (l *load) pause(err error) {
 
 // may says whether a question may fail so.
 func (l *load) may(phase int32, err error) bool {
+	if l.pings && cutShort(err) {
+		l.untold.Add(1)
+		return true
+	}
 	if errors.Is(err, errCrossed) || errors.Is(err, context.DeadlineExceeded) || l.phase.Load() == healthy {
 		return false
 	}
 	if errors.As(err, new(got)) {
 		l.lost.Add(1)
-		return phase < dead
+		return l.told || phase < dead
 	}
 	l.untold.Add(1)
+	if l.told {
+		if errors.As(err, new(*wspool.DialError)) {
+			l.once.Do(func() { close(l.refused) })
+		}
+		return true
+	}
 	if errors.As(err, new(*wspool.DialError)) {
 		l.once.Do(func() { close(l.refused) })
 		// A dial that reached the dying server does not say when it began; that
@@ -196,6 +217,22 @@ func (l *load) may(phase int32, err error) bool {
 		return phase < well // a connection died as soon as it was made
 	}
 	return phase < dead // a connection was lent and had died just then
+}
+
+func (l *load) made(_ context.Context, e resource.MakeEvent) {
+	var d *wspool.DialError
+	if errors.As(e.Err, &d) && d.Status != 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.status[d.Status]++
+	}
+}
+
+// refusedWith says how many dials were refused with that status.
+func (l *load) refusedWith(status int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status[status]
 }
 
 func (l *load) destroyed(e resource.DestroyEvent) {
@@ -219,7 +256,7 @@ func (l *load) await(what string, wg *sync.WaitGroup) {
 	go func() { defer close(done); wg.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(2 * patience):
+	case <-time.After(4 * patience):
 		l.t.Fatalf("%s: %v", what, l.pool.Stats())
 	}
 	if l.t.Failed() {
@@ -227,23 +264,16 @@ func (l *load) await(what string, wg *sync.WaitGroup) {
 	}
 }
 
-// close closes the pool, which must have nothing left.
 func (l *load) close() {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := l.pool.Close(ctx); err != nil {
-		l.t.Errorf("Close: %v", err)
-	}
-	if s := l.pool.Stats(); s.Made != s.Destroyed || s.Idle+s.Leased+s.Making+s.Destroying != 0 {
-		l.t.Errorf("after Close: %v", s)
-	}
+	closePool(l.t, l.pool)
 }
 
 // brand is a kind of server, and how a client speaks to it.
 type brand struct {
 	start func(t testing.TB, addr string) running
 	reach func(cfg *wspool.Config) // nil: an address is enough
+	pings bool                     // with messages
 	ask   func(ctx context.Context, c *wspool.Conn, id int64) error
 }
 
@@ -256,7 +286,7 @@ func endure(t *testing.T, b brand, f fault) {
 	if b.reach != nil {
 		b.reach(&cfg)
 	}
-	l := begin(t, cfg, b.ask)
+	l := (&load{ask: b.ask, callers: workers, rounds: rounds, pings: b.pings}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 
 	began := time.Now()
@@ -277,8 +307,13 @@ func endure(t *testing.T, b brand, f fault) {
 	t.Logf("down for %v, all served %v later; %d questions: %d lost, %d got no connection",
 		up.Sub(began).Round(time.Millisecond), time.Since(up).Round(time.Millisecond), l.ids.Load(), l.lost.Load(), l.untold.Load())
 
-	if n := s.count(t); n < 1 || n > size {
-		t.Errorf("the server counts %d connections, of a pool of %d", n, size)
+	n := 0
+	until(t, "the server has more connections than the pool", func() bool { // it may learn of an end late
+		n = s.count(t)
+		return n <= size
+	})
+	if n < 1 {
+		t.Error("the server counts no connection")
 	}
 	l.close()
 	codes := s.empty(t) // or else there are ghosts
@@ -289,10 +324,14 @@ func endure(t *testing.T, b brand, f fault) {
 		}
 	}
 	t.Logf("%d clients left the server, with 1001", len(codes))
+	l.logCauses()
+}
+
+func (l *load) logCauses() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, cause := range slices.Sorted(maps.Keys(l.causes)) {
-		t.Logf("%d connections ended: %s", l.causes[cause], cause)
+		l.t.Logf("%d connections ended: %s", l.causes[cause], cause)
 	}
 }
 
@@ -316,4 +355,9 @@ func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
 		return fmt.Errorf("%w: asked %d %q, got %d %q", errCrossed, kind, question, k, p)
 	}
 	return nil
+}
+
+// askText is askEcho of text alone.
+func askText(ctx context.Context, c *wspool.Conn, id int64) error {
+	return askEcho(ctx, c, id*2)
 }

@@ -1,17 +1,33 @@
 package servers
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
+// parallel is how many tests of one processor may run at once.
+const parallel = 3
+
 func TestMain(m *testing.M) {
-	if name := os.Getenv(asServer); name != "" {
+	switch name := os.Getenv(asServer); name {
+	case "":
+	case viaProxy:
+		os.Exit(goThroughProxy())
+	default:
 		os.Exit(serve(name))
+	}
+	// Most of a test's time is a server's, which starts, stops, or is silent.
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		flag.Set("test.parallel", strconv.Itoa(parallel*runtime.GOMAXPROCS(0)))
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
 		if npm.dir != "" {

@@ -128,6 +128,13 @@ func (p *process) count(t testing.TB) int {
 	return number(t, p.hear(t, "count"))
 }
 
+// pongs is how many of its pings were answered, if it tells.
+func (p *process) pongs(t testing.TB) int {
+	t.Helper()
+	p.tell(t, "pongs")
+	return number(t, p.hear(t, "pongs"))
+}
+
 // empty waits until the server has no client and returns the close codes of
 // those that have left.
 func (p *process) empty(t testing.TB) []string {
@@ -163,6 +170,35 @@ func script(name string) func(testing.TB, string) running {
 	}
 }
 
+// python starts one that Debian's Python runs.
+func python(name, library string) func(testing.TB, string) running {
+	return func(t testing.TB, addr string) running {
+		t.Helper()
+		debian(t, filepath.Join("/usr/lib/python3/dist-packages", library))
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return launch(t, nil, addr, "/usr/bin/python3", "-B", filepath.Join("testdata", name), host, port)
+	}
+}
+
+// packages are those of Debian that the servers come from. The first test that
+// misses one has all of them installed, in one go.
+var packages = []string{"python3-websockets", "python3-aiohttp", "websocketd", "mosquitto", "tomcat10", "tomcat10-examples",
+	"nginx", "haproxy", "iproute2"}
+
+// debian returns the path, and installs the packages if there is nothing there.
+func debian(t testing.TB, path string) string {
+	t.Helper()
+	return outside.Path(t, path, func() string {
+		if _, err := os.Stat(path); err != nil {
+			return ""
+		}
+		return path
+	}, packages...)
+}
+
 // npm is where the packages are, once they are installed.
 var npm struct {
 	sync.Mutex
@@ -170,7 +206,8 @@ var npm struct {
 }
 
 // pins are the versions that the servers of npm are tested with.
-var pins = []string{"ws@8.18.3", "websocket@1.0.35"}
+var pins = []string{"ws@8.18.3", "websocket@1.0.35", "engine.io@6.6.13", "socket.io@4.8.4", "graphql@16.15.0", "graphql-ws@6.4.2",
+	"rpc-websockets@10.0.1"}
 
 // installed installs the packages of npm, once, and returns where they are.
 func installed(t testing.TB) string {

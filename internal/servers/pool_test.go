@@ -1,0 +1,115 @@
+package servers
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/respool/respool/wspool"
+)
+
+// newPool makes a pool that is closed with the test at the latest.
+func newPool(t testing.TB, cfg wspool.Config) *wspool.Pool {
+	t.Helper()
+	pool, err := wspool.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	return pool
+}
+
+// closePool closes the pool, which must have nothing left. It may be called
+// again.
+func closePool(t testing.TB, pool *wspool.Pool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := pool.Close(ctx); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	reconciled(t, pool.Stats())
+}
+
+// reconciled wants a closed pool to have nothing.
+func reconciled(t testing.TB, s wspool.Stats) {
+	t.Helper()
+	if s.Made != s.Destroyed || s.Acquired != s.Released || s.Idle+s.Leased+s.Making+s.Destroying+s.Waiting != 0 {
+		t.Errorf("after Close: %v", s)
+	}
+}
+
+func warm(t testing.TB, pool *wspool.Pool, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := pool.Warm(ctx, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// insist does f until no ping of the server cuts a set-up short.
+func insist(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	until(t, "no set-up succeeds", func() bool {
+		err := f(ctx)
+		if err != nil && !cutShort(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+// acquire lends a connection, which is discarded with the test at the latest.
+func acquire(t testing.TB, pool *wspool.Pool) *wspool.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := pool.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Discard(nil) })
+	return c
+}
+
+// useAll asks one question of an echo on each of n connections.
+func useAll(t testing.TB, pool *wspool.Pool, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var all []*wspool.Conn
+	for id := range int64(n) {
+		c := acquire(t, pool)
+		all = append(all, c)
+		if err := askEcho(ctx, c, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range all {
+		c.Release()
+	}
+}
+
+// served does f with a connection of the pool.
+func served(t testing.TB, pool *wspool.Pool, f func(context.Context, *wspool.Conn) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := pool.Do(ctx, f); err != nil {
+		t.Error(err)
+	}
+}
+
+// until waits until ok, which nothing tells of.
+func until(t testing.TB, otherwise string, ok func() bool) {
+	t.Helper()
+	for by := time.Now().Add(2 * patience); !ok(); {
+		if time.Now().After(by) {
+			t.Fatal(otherwise)
+		}
+		time.Sleep(time.Millisecond) // between looks
+	}
+}

@@ -1,0 +1,638 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+// row is one of the README's table of what to set for which server.
+type row struct {
+	set  string // what it says, which play does and nothing else
+	play func(*testing.T)
+}
+
+var rows = map[string]row{
+	"JSON-RPC, one reply to a request": {
+		"`Exchange: AnswerEach`; `Broken`: not for errors that the server replied with", rowRPC},
+	"a speech service, streaming audio": {
+		"`ReadLimit` for the longest message; `Exchange` stays `AnswerLast`: read up to the last reply", rowSpeech},
+	"subscriptions, event streams": {
+		"`Exchange: AnswerNone`; `Discard` at the end", rowEvents},
+	"engine.io, socket.io": {
+		"`OnConnect`: read `0{…}`; socket.io: send `40`, read its answer; `OnUnsolicited`: `3` for `2`", rowEngine},
+	"GraphQL (`graphql-transport-ws`)": {
+		"`Subprotocols`; `OnConnect`: `connection_init`, read `connection_ack`; `OnUnsolicited`: `pong` for `ping`", rowGraphQL},
+	"NATS": {
+		"`OnConnect`: `INFO`, `CONNECT`, `PING`, `PONG`; `OnUnsolicited`: `PONG` for `PING`, drop `INFO`", rowNats},
+	"what nginx or an ALB cuts after 60 s of silence": {
+		"nothing: `KeepAlive` is 15 s; less than their time if that is shorter", rowSilence},
+	"a server that answers no pings": {
+		"`KeepAlive: -1`; `Eviction: policy.MaxIdle(…)`", rowDeaf},
+	"a server that ends sessions after 60 min": {
+		"`Eviction: policy.MaxAge(58*time.Minute, 0.1)`; long work: `AcquireWith`, `Request.MinRemaining`", rowSessions},
+	"a server that wants a fresh token": {
+		"`Prepare`: into `h.Header` or `h.URL`", rowToken},
+	"Chromium (DevTools)": {
+		"`Exchange: AnswerNone`; `ReadLimit: 64 << 20`; `Prepare`: `h.URL`, another after each restart", rowChromium},
+	"a server behind a proxy": {
+		"`Proxy: http.ProxyFromEnvironment`", rowProxy},
+	"many servers, or many identities": {
+		"a `Manager`, with a key for each", rowManager},
+}
+
+// TestReadme plays each row of the table with a server of its kind and the
+// settings that it names.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "| you talk to | set |\n|---|---|\n")
+	if !ok {
+		t.Fatal("the README has no such table")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	unseen := make(map[string]bool)
+	for name := range rows {
+		unseen[name] = true
+	}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if len(cells) != 2 {
+			t.Errorf("a row of %d cells: %s", len(cells), line)
+			continue
+		}
+		name, set := strings.TrimSpace(cells[0]), strings.TrimSpace(cells[1])
+		r, known := rows[name]
+		if !known {
+			t.Errorf("no test plays the row of %q", name)
+			continue
+		}
+		delete(unseen, name)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if set != r.set {
+				t.Errorf("the row says to set\n\t%s\nand its test plays\n\t%s", set, r.set)
+			}
+			r.play(t)
+		})
+	}
+	for name := range unseen {
+		t.Errorf("the README has no row of %q any more", name)
+	}
+}
+
+// config is one for the server of a brand, with nothing set but where it is.
+func config(s running, size int) wspool.Config {
+	return wspool.Config{URL: "ws://" + s.address() + "/", MaxSize: size}
+}
+
+// keptAll asks on all connections of a pool, several times, and wants none to end.
+func keptAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
+	t.Helper()
+	pool := newPool(t, cfg)
+	var all sync.WaitGroup
+	for caller := range int64(2 * cfg.MaxSize) {
+		all.Go(func() {
+			for n := range int64(20) {
+				served(t, pool, func(ctx context.Context, c *wspool.Conn) error { return ask(ctx, c, 1+100*caller+n) })
+			}
+		})
+	}
+	all.Wait()
+	if s := pool.Stats(); s.Made > int64(cfg.MaxSize) || s.Destroyed > 0 {
+		t.Errorf("connections were lost: %v", s)
+	}
+	closePool(t, pool)
+}
+
+func rowRPC(t *testing.T) {
+	cfg := config(rpcWebSockets.start(t, "127.0.0.1:0"), 2)
+	cfg.Exchange = wspool.AnswerEach
+	cfg.Broken = func(err error) bool { return !errors.As(err, new(*rpcError)) }
+	keptAll(t, cfg, askRPC)
+	// An error that the server replied with may be what the lease fails with.
+	pool := newPool(t, cfg)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for id := range int64(10) {
+		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+			_, err := callRPC(ctx, c, 1+id, "fail", "") // to a request of id 0 this server does not reply
+			return err
+		})
+		if !errors.As(err, new(*rpcError)) {
+			t.Errorf("a method that fails: %v", err)
+		}
+	}
+	if s := pool.Stats(); s.Made != 1 || s.Destroyed != 0 {
+		t.Errorf("after errors in replies: %v", s)
+	}
+	closePool(t, pool)
+}
+
+// rowSpeech streams utterances to a server that transcribes while it listens.
+func rowSpeech(t *testing.T) {
+	const longest, utterances, chunks = 4 << 10, 6, 20
+	type result struct {
+		Final bool
+		Text  string
+	}
+	speech := &peer{handle: func(c *websocket.Conn) {
+		heard := 0
+		for {
+			kind, p, err := c.ReadMessage()
+			if err != nil {
+				return
+			}
+			switch {
+			case kind == websocket.BinaryMessage:
+				if heard += len(p); heard%3 != 0 {
+					continue
+				}
+				err = c.WriteJSON(result{Text: fmt.Sprint(heard)})
+			case string(p) == "too long":
+				err = c.WriteJSON(result{Text: strings.Repeat("x", longest)})
+			default:
+				err = c.WriteJSON(result{Final: true, Text: fmt.Sprint(heard)})
+				heard = 0
+			}
+			if err != nil {
+				return
+			}
+		}
+	}}
+	pool := newPool(t, wspool.Config{URL: speech.listen(t), MaxSize: 1, ReadLimit: longest})
+	for u := range utterances {
+		served(t, pool, func(ctx context.Context, c *wspool.Conn) error {
+			said := make(chan error, 1)
+			go func() {
+				said <- func() error {
+					for range chunks {
+						if err := c.WriteMessage(ctx, websocket.BinaryMessage, make([]byte, u+1)); err != nil {
+							return err
+						}
+					}
+					return c.WriteMessage(ctx, websocket.TextMessage, []byte("end"))
+				}()
+			}()
+			for {
+				var r result
+				if err := c.ReadJSON(ctx, &r); err != nil {
+					return errors.Join(err, <-said)
+				}
+				if r.Final {
+					if want := fmt.Sprint(chunks * (u + 1)); r.Text != want {
+						t.Errorf("utterance %d: heard %s, want %s", u, r.Text, want)
+					}
+					return <-said
+				}
+			}
+		})
+	}
+	if s := pool.Stats(); s.Made != 1 || s.Destroyed != 0 {
+		t.Errorf("after %d utterances: %v", utterances, s)
+	}
+	err := pool.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
+		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("too long")); err != nil {
+			return err
+		}
+		_, _, err := c.ReadMessage(ctx)
+		return err
+	})
+	if !errors.Is(err, wspool.ErrReadLimit) {
+		t.Errorf("a message over the limit: %v", err)
+	}
+	closePool(t, pool)
+}
+
+// rowEvents subscribes to streams that never end.
+func rowEvents(t *testing.T) {
+	const streams, events = 8, 50
+	source := &peer{handle: func(c *websocket.Conn) {
+		_, topic, err := c.ReadMessage()
+		go c.ReadMessage() // the goodbye of the client
+		for n := 0; err == nil; n++ {
+			err = c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s %d", topic, n))
+		}
+	}}
+	pool := newPool(t, wspool.Config{URL: source.listen(t), MaxSize: 4, Exchange: wspool.AnswerNone})
+	var all sync.WaitGroup
+	for s := range streams {
+		all.Go(func() {
+			served(t, pool, func(ctx context.Context, c *wspool.Conn) error {
+				defer c.Discard(nil)
+				topic := fmt.Sprintf("topic %d", s)
+				if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(topic)); err != nil {
+					return err
+				}
+				for n := range events {
+					_, p, err := c.ReadMessage(ctx)
+					if err != nil {
+						return err
+					}
+					if want := fmt.Sprintf("%s %d", topic, n); string(p) != want {
+						return fmt.Errorf("%w: got %q, want %q", errCrossed, p, want)
+					}
+				}
+				return nil
+			})
+		})
+	}
+	all.Wait()
+	if n := source.dialed(); n != streams {
+		t.Errorf("%d connections for %d streams", n, streams)
+	}
+	closePool(t, pool)
+}
+
+func rowEngine(t *testing.T) {
+	engine := config(engineIO.start(t, "127.0.0.1:0"), 2)
+	engine.URL += "engine.io/?EIO=4&transport=websocket"
+	engine.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+		_, err := expectPacket(ctx, c, "0{")
+		return err
+	}
+	engine.OnUnsolicited = answerEngine
+	servedAll(t, engine, askEngine)
+
+	socket := config(socketIO.start(t, "127.0.0.1:0"), 2)
+	socket.URL += "socket.io/?EIO=4&transport=websocket"
+	socket.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+		if _, err := expectPacket(ctx, c, "0{"); err != nil {
+			return err
+		}
+		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("40")); err != nil {
+			return err
+		}
+		_, err := expectPacket(ctx, c, "40{")
+		return err
+	}
+	socket.OnUnsolicited = answerEngine
+	servedAll(t, socket, askSocket)
+}
+
+// servedAll is for servers that ping with messages: connections are idle until
+// each was pinged and answered, and then all must still be there and serve. While
+// leases run a ping may come behind a reply, and cost the connection.
+func servedAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
+	t.Helper()
+	pool := newPool(t, cfg)
+	insist(t, func(ctx context.Context) error { return pool.Warm(ctx, cfg.MaxSize) })
+	until(t, "the server does not ping", func() bool { return pool.Stats().Unsolicited >= int64(2*cfg.MaxSize) })
+	if s := pool.Stats(); s.Made != int64(cfg.MaxSize) || s.Destroyed != 0 {
+		t.Errorf("while idle: %v", s)
+	}
+	for id := range int64(20) {
+		insist(t, func(ctx context.Context) error {
+			return pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { return ask(ctx, c, 1+id) })
+		})
+	}
+	closePool(t, pool)
+}
+
+func rowGraphQL(t *testing.T) {
+	cfg := config(graphQL.start(t, "127.0.0.1:0"), 2)
+	var full wspool.Config
+	reachGraphQL(&full)
+	cfg.URL += full.URL
+	cfg.Subprotocols, cfg.OnConnect, cfg.OnUnsolicited = full.Subprotocols, full.OnConnect, full.OnUnsolicited
+	servedAll(t, cfg, askGraphQL)
+	// A subscription that ends is read to its end, and leaves the connection clean.
+	pool := newPool(t, cfg)
+	subscribe := func(ctx context.Context, c *wspool.Conn) error {
+		n := 0.0
+		return runGraph(ctx, c, 1, `subscription { count(to: 10) }`, func(data map[string]any) error {
+			if n++; data["count"] != n {
+				return fmt.Errorf("%w: got %v, want %v", errCrossed, data, n)
+			}
+			return nil
+		})
+	}
+	insist(t, func(ctx context.Context) error { return pool.Do(ctx, subscribe) })
+	closePool(t, pool)
+}
+
+func rowNats(t *testing.T) {
+	var full wspool.Config
+	reachNats(&full)
+	cfg := config(own("nats")(t, "127.0.0.1:0"), 2)
+	cfg.OnConnect = full.OnConnect
+	cfg.OnUnsolicited = func(_ context.Context, m wspool.Message) (*wspool.Message, error) {
+		switch line, _, _ := strings.Cut(string(m.Data), " "); line {
+		case "PING\r\n":
+			return &wspool.Message{Type: websocket.BinaryMessage, Data: []byte("PONG\r\n")}, nil
+		case "INFO":
+			return nil, nil
+		}
+		return nil, wspool.ErrUnsolicited
+	}
+	servedAll(t, cfg, askNats)
+}
+
+func rowSilence(t *testing.T) {
+	if wspool.DefaultKeepAlive >= time.Minute {
+		t.Errorf("KeepAlive is %v", wspool.DefaultKeepAlive)
+	}
+	outlast(t, nginx, startSlow(t), wspool.Config{KeepAlive: shortKeepAlive})
+}
+
+func rowDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := wspool.Config{URL: "ws://memory/", NetDial: (&peer{handle: deaf}).inMemory(t).Dial, MaxSize: 1}
+		impatient := newPool(t, cfg)
+		cfg.KeepAlive, cfg.Eviction = -1, policy.MaxIdle(5*time.Minute)
+		pool := newPool(t, cfg)
+		useAll(t, impatient, 1)
+		useAll(t, pool, 1)
+		time.Sleep(wspool.DefaultKeepAlive + wspool.DefaultPongWait)
+		synctest.Wait()
+		if s := impatient.Stats(); s.Silent != 1 {
+			t.Errorf("with pings: %v", s)
+		}
+		if s := pool.Stats(); s.Destroyed != 0 {
+			t.Errorf("without pings: %v", s)
+		}
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		if s := pool.Stats(); s.Destroyed != 1 || s.Silent != 0 {
+			t.Errorf("after being idle for long: %v", s)
+		}
+		useAll(t, pool, 1)
+		closePool(t, impatient)
+		closePool(t, pool)
+	})
+}
+
+func rowSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callers, day, long = 4, 8 * time.Hour, 10 * time.Minute
+		var expired atomic.Int64
+		server := &peer{handle: shortSessions(func() { expired.Add(1) })}
+		pool := newPool(t, wspool.Config{
+			URL: "ws://memory/", NetDial: server.inMemory(t).Dial, MaxSize: callers + 1,
+			Eviction: policy.MaxAge(58*time.Minute, 0.1),
+		})
+		began := time.Now()
+		var all sync.WaitGroup
+		for caller := range int64(callers) {
+			all.Go(func() {
+				for n := int64(0); time.Since(began) < day; n++ {
+					served(t, pool, func(ctx context.Context, c *wspool.Conn) error { return askEcho(ctx, c, 10_000*caller+n) })
+					time.Sleep(time.Duration(20+caller) * time.Second)
+				}
+			})
+		}
+		all.Go(func() {
+			for id := int64(1_000_000); time.Since(began) < day; id++ {
+				c, err := pool.AcquireWith(t.Context(), resource.Request{MinRemaining: long})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err = askEcho(t.Context(), c, id); err == nil {
+					time.Sleep(long - time.Second)
+					err = askEcho(t.Context(), c, id)
+				}
+				if err != nil {
+					t.Errorf("long work: %v", err)
+				}
+				c.Fail(err)
+			}
+		})
+		all.Wait()
+		if n := expired.Load(); n > 0 {
+			t.Errorf("the server ended %d sessions", n)
+		}
+		if s := pool.Stats(); s.Destroyed < int64(day/time.Hour) {
+			t.Errorf("so few were replaced: %v", s)
+		}
+		closePool(t, pool)
+	})
+}
+
+func rowToken(t *testing.T) {
+	for _, where := range []string{"header", "URL"} {
+		var issued atomic.Int64
+		var mu sync.Mutex
+		used := map[string]bool{}
+		server := &peer{handle: echo, accept: func(r *http.Request) bool {
+			token := r.Header.Get("Authorization")
+			if where == "URL" {
+				token = r.URL.Query().Get("token")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !strings.HasPrefix(token, "fresh-") || used[token] {
+				return false
+			}
+			used[token] = true
+			return true
+		}}
+		at := server.listen(t)
+		pool := newPool(t, wspool.Config{URL: at, MaxSize: 4, Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			token := fmt.Sprintf("fresh-%d", issued.Add(1))
+			if where == "URL" {
+				h.URL = at + "?token=" + token
+			} else {
+				h.Header.Set("Authorization", token)
+			}
+			return nil
+		}})
+		for range 3 {
+			useAll(t, pool, 4)
+			pool.Reset(nil)
+		}
+		closePool(t, pool)
+		if n := server.dialed(); n < 12 || int64(n) > issued.Load() {
+			t.Errorf("%s: %d dials with %d tokens", where, n, issued.Load())
+		}
+	}
+}
+
+func rowChromium(t *testing.T) {
+	c := startChromium(t, "127.0.0.1:0")
+	var at atomic.Pointer[url.URL]
+	at.Store(c.at)
+	pool := newPool(t, wspool.Config{
+		MaxSize: 2, Exchange: wspool.AnswerNone, ReadLimit: 64 << 20,
+		Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.URL = at.Load().String()
+			return nil
+		},
+	})
+	first := func(ctx context.Context, c *wspool.Conn) error { return askDevTools(ctx, c, 1) }
+	served(t, pool, first)
+	c.end(t, kill)
+	until(t, "the end of the browser is not seen", func() bool { return pool.Stats().Idle == 0 })
+	at.Store(startChromium(t, "127.0.0.1:0").at)
+	until(t, "nobody is served again", func() bool { return pool.Do(t.Context(), first) == nil })
+	closePool(t, pool)
+}
+
+// viaProxy is the name of a process of this test that has the environment of one
+// behind a proxy.
+const viaProxy = "via proxy"
+
+// goThroughProxy is its main function: it asks the server of its first argument.
+func goThroughProxy() int {
+	pool, err := wspool.New(wspool.Config{URL: os.Args[1], MaxSize: 2, Proxy: http.ProxyFromEnvironment})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for id := range int64(10) {
+		if err == nil {
+			err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { return askEcho(ctx, c, id) })
+		}
+	}
+	if err == nil {
+		err = pool.Close(ctx)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// rowProxy has a process reach a server by a name that only the proxy knows.
+func rowProxy(t *testing.T) {
+	server := &peer{handle: echo}
+	at, err := url.Parse(server.listen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int64
+	var tunnels sync.WaitGroup
+	tunnel := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "server.example:80" {
+			http.Error(w, "what?", http.StatusBadRequest)
+			return
+		}
+		asked.Add(1)
+		tunnels.Add(1)
+		defer tunnels.Done()
+		there, err := net.Dial("tcp", at.Host)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		w.WriteHeader(http.StatusOK)
+		here, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer here.Close()
+		tunnels.Go(func() {
+			io.Copy(here, there)
+			here.Close()
+		})
+		io.Copy(there, buffered)
+	}))
+	defer func() { tunnel.Close(); tunnels.Wait() }()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, "ws://server.example/")
+	cmd.Env = append(os.Environ(), asServer+"="+viaProxy, "HTTP_PROXY="+tunnel.URL, "http_proxy="+tunnel.URL, "NO_PROXY=", "no_proxy=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if asked.Load() == 0 || server.dialed() != int(asked.Load()) {
+		t.Errorf("%d tunnels, %d connections", asked.Load(), server.dialed())
+	}
+}
+
+// rowManager has many servers, and identities of one, that each answer with their
+// name.
+func rowManager(t *testing.T) {
+	type key struct{ server, user string }
+	const servers, users, size, total = 3, 2, 2, 8
+	greet := func(name string) *peer {
+		return &peer{
+			accept: func(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Authorization"), "user ") },
+			handle: func(c *websocket.Conn) {
+				_, user, err := c.ReadMessage() // it signs in
+				for err == nil {
+					var p []byte
+					if _, p, err = c.ReadMessage(); err == nil {
+						err = c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s to %s: %s", name, user, p))
+					}
+				}
+			},
+		}
+	}
+	at := map[string]string{}
+	for n := range servers {
+		name := fmt.Sprintf("server %d", n)
+		at[name] = greet(name).listen(t)
+	}
+	m, err := wspool.NewManager(wspool.ManagerConfig[key]{MaxTotal: total, Config: func(k key) (wspool.Config, error) {
+		return wspool.Config{
+			URL: at[k.server], MaxSize: size,
+			Prepare: func(_ context.Context, h *wspool.Handshake) error {
+				h.Header.Set("Authorization", k.user)
+				return nil
+			},
+			OnConnect: func(ctx context.Context, c *wspool.Conn) error {
+				return c.WriteMessage(ctx, websocket.TextMessage, []byte(k.user))
+			},
+		}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	var all sync.WaitGroup
+	for caller := range servers * users * 4 {
+		all.Go(func() {
+			k := key{fmt.Sprintf("server %d", caller%servers), fmt.Sprintf("user %d", caller/servers%users)}
+			for n := range 20 {
+				err := m.Do(ctx, k, func(ctx context.Context, c *wspool.Conn) error {
+					question := fmt.Sprint(caller, n)
+					if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question)); err != nil {
+						return err
+					}
+					_, p, err := c.ReadMessage(ctx)
+					if want := k.server + " to " + k.user + ": " + question; err == nil && string(p) != want {
+						err = fmt.Errorf("%w: got %q, want %q", errCrossed, p, want)
+					}
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := m.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if s := m.Stats(); s.Made != s.Destroyed || s.Load != (resource.Load{Max: s.Max}) {
+		t.Errorf("after Close: %v", s)
+	}
+}

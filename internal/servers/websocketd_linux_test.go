@@ -1,0 +1,24 @@
+package servers
+
+import (
+	"net"
+	"testing"
+)
+
+// websocketd runs a process for each connection, whose standard input and output
+// it is: here cat, an echo of lines. It puts the newline
+// behind a message, and takes it off again.
+var websocketd = brand{start: startWebsocketd, ask: askText}
+
+func TestWebsocketd(t *testing.T) { signalled(t, websocketd) }
+
+func startWebsocketd(t testing.TB, addr string) running {
+	t.Helper()
+	program := debian(t, "/usr/bin/websocketd")
+	addr = orUnused(t, addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startDaemon(t, addr, program, "--address="+host, "--port="+port, "--loglevel=error", "cat")
+}
