@@ -53,7 +53,8 @@ type Pool[T any] struct {
 	cfg    Config[T] // constant
 	plain  bool      // constant: an acquire asks no policy
 	mute   bool      // constant: a release asks and tells no policy
-	judged bool      // constant: there is an Eviction or a Health
+	judged bool      // constant: there is an Eviction, an EvictIf or a Health
+	evicts bool      // constant: there is an Eviction or an EvictIf
 	gated  bool      // constant: there is a MakeGate or a Quota
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
@@ -178,14 +179,16 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	evicts := cfg.Eviction != nil || cfg.EvictIf != nil
 	p := &Pool[T]{
 		shared:  common,
 		slot:    slot,
 		cfg:     cfg.withDefaults(),
-		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
-		mute:    cfg.Admission == nil && cfg.Eviction == nil && cfg.OnRelease == nil,
+		evicts:  evicts,
+		plain:   cfg.Admission == nil && !evicts && cfg.Health == nil,
+		mute:    cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
 		sparse:  cfg.sampleMask(),
-		judged:  cfg.Eviction != nil || cfg.Health != nil,
+		judged:  evicts || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
 		base:    time.Now(),
 		max:     cfg.MaxSize,
