@@ -20,6 +20,8 @@ func TestArguments(t *testing.T) {
 		{func() { policy.Limit(0) }, []string{"policy: Limit: n is 0, not at least 1"}},
 		{func() { policy.Limit(-3) }, []string{"n is -3"}},
 		{func() { policy.Limit(1).Resize(0) }, []string{"policy: Resize: n is 0"}},
+		{func() { policy.WithinDeadline(1).Resize(0) }, []string{"policy: Resize: serving is 0"}},
+		{func() { policy.Shares(1, nil).Resize(-1) }, []string{"policy: Resize: total is -1"}},
 		{func() { policy.BoundedQueue(0, -1) }, []string{"serving is 0", "waiting is -1"}},
 		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{"too many together"}},
 		{func() { policy.BoundedQueue(-1, math.MaxInt) }, []string{"serving is -1"}},

@@ -42,6 +42,9 @@
 // return no error panic if an argument is out of its range or nil, and name
 // every one that is.
 //
+// [BoundedQueue], [WithinDeadline] and [Shares] are given the size of the pool, and
+// follow it when that is resized; [All], [Any], [Named] and [Reserve] pass it on.
+//
 // A refusal is a [*resource.Rejection] that names its policy and says, where
 // that is known, when to ask again. The end of the caller's context while it
 // waits in an admission is no refusal: it is returned as it is. A request with

@@ -103,6 +103,7 @@ type Pool[T any] struct {
 
 	// How many there are, and where.
 	max      int
+	size     sizeNews
 	live     int                    // idle + leased + making + dying
 	dying    int                    // being destroyed
 	aside    int                    // idle, but a policy looks at it
@@ -192,6 +193,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		ordered: cfg.Queue != nil,
 		base:    time.Now(),
 		max:     cfg.MaxSize,
+		size:    sizeNews{told: cfg.MaxSize},
 		drained: make(chan struct{}),
 		era:     new(era),
 		reaper:  newReaper(),
@@ -301,11 +303,20 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
 // Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
-// they are given back. It fails if max is less than 1, or with [ErrClosed].
+// they are given back. Policies that follow the maximum are told of it: see
+// [SizeFollower]. It fails if max is less than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
 	}
+	if err := p.resize(max); err != nil {
+		return err
+	}
+	p.tellSize()
+	return nil
+}
+
+func (p *Pool[T]) resize(max int) error {
 	p.lock()
 	defer p.unlock()
 	if p.closed {
