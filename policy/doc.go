@@ -23,8 +23,8 @@
 //
 //	nothing older than d, not all at the same time     MaxAge                     Eviction
 //	nothing lent more than n times                     MaxLeases                  Eviction
+//	an idle timeout: what a burst left given back      SoftIdle(d, MinIdle)       Eviction
 //	nothing idle longer than the other side allows     MaxIdle                    Eviction
-//	what a burst left given back, some kept            SoftIdle                   Eviction
 //	time left for whoever is lent one                  MinRemaining               Eviction
 //	several of these together; never the last ones     AnyOf, AllOf, Protect      Eviction
 //

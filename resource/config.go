@@ -91,7 +91,9 @@ type Config[T any] struct {
 	MaxSize int
 	// MinIdle is how many to keep ready: made in the background from [New]
 	// on, when one is destroyed, when callers had to wait, and at each
-	// sweep. Zero: none.
+	// sweep. An Eviction ends these too, and others are made in their place: for an
+	// idle timeout that leaves them alone use policy.SoftIdle(d, MinIdle), and not
+	// policy.MaxIdle. Zero: none.
 	MinIdle int
 
 	// MakeTimeout bounds each Make: then its context ends with the cause
