@@ -22,6 +22,7 @@ func TestArguments(t *testing.T) {
 		{func() { policy.Limit(1).Resize(0) }, []string{"policy: Resize: n is 0"}},
 		{func() { policy.WithinDeadline(1).Resize(0) }, []string{"policy: Resize: serving is 0"}},
 		{func() { policy.Shares(1, nil).Resize(-1) }, []string{"policy: Resize: total is -1"}},
+		{func() { policy.EarliestDeadline(0) }, []string{"policy: EarliestDeadline: the time without a deadline is 0s"}},
 		{func() { policy.BoundedQueue(0, -1) }, []string{"serving is 0", "waiting is -1"}},
 		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{"too many together"}},
 		{func() { policy.BoundedQueue(-1, math.MaxInt) }, []string{"serving is -1"}},

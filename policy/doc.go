@@ -34,6 +34,7 @@
 //	after one dead, all that is as old asked first     Cohort                     Health
 //
 //	the urgent first, and nobody starved               Priority                   Queue
+//	the earliest deadline first                        EarliestDeadline           Queue
 //	short waits under overload                         CoDel                      Queue
 //
 // One value of an Admission or Eviction may serve several seams and several

@@ -188,7 +188,8 @@ func (c *codel) State() string {
 	return fmt.Sprintf("%d waiting, in order", c.shown.Load())
 }
 
-// State says how many wait. It may be called at any time.
+// State says how many wait, of an [EarliestDeadline] too. It may be called at any
+// time.
 func (p *priority) State() string { return fmt.Sprintf("%d waiting", p.shown.Load()) }
 
 // State says which are suspected.
