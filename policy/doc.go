@@ -27,6 +27,7 @@
 //	nothing idle longer than the other side allows     MaxIdle                    Eviction
 //	time left for whoever is lent one                  MinRemaining               Eviction
 //	several of these together; never the last ones     AnyOf, AllOf, Protect      Eviction
+//	what the resource has learned decides              a function of yours        EvictIf
 //
 //	a function that says whether it works              Check                      Health
 //	asked only of what has been idle                   IfIdle                     Health

@@ -138,9 +138,12 @@ func Example_subprocesses() {
 		fmt.Println(ask(ctx, line))
 	}
 
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer cancel()
-	_, err = ask(short, "hang")
+	err = pool.Do(ctx, func(ctx context.Context, w *Worker) error {
+		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+		_, err := w.Ask(ctx, "hang")
+		return err
+	})
 	fmt.Println("one that hangs:", err)
 	fmt.Println(ask(ctx, "1 1"))
 	fmt.Println(pool.Stats().Made, "made")
