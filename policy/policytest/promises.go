@@ -58,7 +58,11 @@ func (s *subject) standsNegative() {
 	for _, cost := range []int{-1, -s.room, -1_000_000, math.MinInt} {
 		r := plain
 		r.Cost = cost
-		if more := s.grants(r); more > usual+s.room {
+		more := s.grants(r)
+		for n := 0; n < 2 && more > usual+s.room; n++ { // outside a bubble the machine may have stood still
+			more = s.grants(r)
+		}
+		if more > usual+s.room {
 			s.fatalf("as many were admitted as may be (%d at first); after each of %d requests with Cost %d others asked, and %d were admitted: "+
 				"a negative Cost must be refused, since it adds to what there is", s.room, negativeRounds, cost, more)
 		}
