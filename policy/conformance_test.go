@@ -60,6 +60,7 @@ func TestConformance_Queue(t *testing.T) {
 	conform(t, policytest.Queue, map[string]func() resource.Queue{
 		"Priority":            func() resource.Queue { return policy.Priority(time.Second) },
 		"Priority, fine":      func() resource.Queue { return policy.Priority(1) },
+		"EarliestDeadline":    func() resource.Queue { return policy.EarliestDeadline(time.Second) },
 		"CoDel":               func() resource.Queue { return policy.CoDel(5*time.Millisecond, 100*time.Millisecond) },
 		"CoDel, always upset": func() resource.Queue { return policy.CoDel(1, 2) },
 	})

@@ -12,8 +12,7 @@ import (
 // DeadlineLimiter refuses at once those who would wait in vain. Make one with
 // [WithinDeadline].
 type DeadlineLimiter struct {
-	serving int64
-	memory  uint32    // how many intervals the mean looks back
+	serving atomic.Int64
 	base    time.Time // where its clock began
 	done    resource.Done
 
@@ -28,8 +27,9 @@ type DeadlineLimiter struct {
 
 // WithinDeadline refuses at once, with [ErrTooLate], a caller who would have to
 // wait longer than its context lasts, and tells it how long. It is for
-// Config.Admission of a pool that serves so many at once (its MaxSize). A
-// request counts as one, whatever its Cost. Panics if serving is less than 1.
+// Config.Admission of a pool that serves so many at once (its MaxSize). It follows
+// [resource.Pool.Resize] as long as serving is the pool's maximum. A request
+// counts as one, whatever its Cost. Panics if serving is less than 1.
 //
 // While fewer than serving are in flight everybody is admitted, and no clock is
 // read. Else the wait is estimated: one interval between two ends for each who
@@ -48,10 +48,51 @@ func WithinDeadline(serving int) *DeadlineLimiter {
 	var m misuse
 	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
 	m.report("WithinDeadline")
-	l := &DeadlineLimiter{serving: int64(serving), base: time.Now()}
-	l.memory = uint32(min(max(8, 2*uint64(serving)), 1<<20))
+	l := &DeadlineLimiter{base: time.Now()}
+	l.serving.Store(int64(serving))
 	l.done = l.ended
 	return l
+}
+
+// Resize says how many are served at once from now on. What is known of the
+// intervals between two ends is scaled, and soon learnt anew. Panics if serving is
+// less than 1.
+func (l *DeadlineLimiter) Resize(serving int) {
+	var m misuse
+	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
+	m.report("Resize")
+	l.rescale(l.serving.Swap(int64(serving)), int64(serving))
+}
+
+// FollowSize implements [resource.SizeFollower].
+func (l *DeadlineLimiter) FollowSize(from, to int) {
+	if to >= 1 && l.serving.CompareAndSwap(int64(from), int64(to)) {
+		l.rescale(int64(from), int64(to))
+	}
+}
+
+// rescale makes the mean interval what it is if to are served as fast each as
+// from were, and lets what is measured next count for most of it.
+func (l *DeadlineLimiter) rescale(from, to int64) {
+	for {
+		old := l.mean.Load()
+		mean, count := ends(old)
+		if count == 0 || l.mean.CompareAndSwap(old, word(mean*float64(from)/float64(to), min(count, relearnt))) {
+			return
+		}
+	}
+}
+
+// relearnt is of how many intervals the mean is taken to be after a change of
+// serving.
+const relearnt = 2
+
+// memory is how many intervals the mean looks back.
+func memory(serving int64) uint32 { return uint32(min(max(8, 2*uint64(serving)), 1<<20)) }
+
+// word packs what ends unpacks.
+func word(mean float64, count uint32) uint64 {
+	return uint64(math.Float32bits(float32(mean)))<<32 | uint64(count)
 }
 
 // Admit implements [resource.Admission]. It does not block.
@@ -59,7 +100,8 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 	var now int64
 	for {
 		n := l.inFlight.Load()
-		if n < l.serving {
+		serving := l.serving.Load()
+		if n < serving {
 			if l.since.Load() != 0 {
 				l.since.Store(0) // before all are busy, when it would count
 			}
@@ -73,7 +115,7 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 			l.since.CompareAndSwap(0, now)
 		}
 		if deadline, ok := ctx.Deadline(); ok {
-			wait := l.estimate(n, now)
+			wait := l.estimate(n, serving, now)
 			if wait > 0 && deadline.Sub(l.base) < time.Duration(now)+wait {
 				return nil, refuse("deadline", wait, ErrTooLate)
 			}
@@ -91,16 +133,16 @@ func (l *DeadlineLimiter) InFlight() int { return int(l.inFlight.Load()) }
 // EstimatedWait returns how long a caller who came now would wait; 0 if it
 // would not, or nothing is known.
 func (l *DeadlineLimiter) EstimatedWait() time.Duration {
-	n := l.inFlight.Load()
-	if n < l.serving {
+	n, serving := l.inFlight.Load(), l.serving.Load()
+	if n < serving {
 		return 0
 	}
-	return l.estimate(n, l.clock())
+	return l.estimate(n, serving, l.clock())
 }
 
 // estimate is how long a caller waits who comes when n are in flight, at least
 // serving.
-func (l *DeadlineLimiter) estimate(n, now int64) time.Duration {
+func (l *DeadlineLimiter) estimate(n, serving, now int64) time.Duration {
 	mean, count := ends(l.mean.Load())
 	if count == 0 {
 		return 0
@@ -109,13 +151,13 @@ func (l *DeadlineLimiter) estimate(n, now int64) time.Duration {
 	if since := l.since.Load(); since != 0 {
 		next = max(next, float64(now-since))
 	}
-	return time.Duration(min(float64(n-l.serving)*mean+next, math.MaxInt64/2))
+	return time.Duration(min(float64(n-serving)*mean+next, math.MaxInt64/2))
 }
 
 // ended is the Done of every permit.
 func (l *DeadlineLimiter) ended(o resource.Outcome) {
 	left := l.inFlight.Add(-1)
-	if left+1 < l.serving || o.Verdict == resource.Ignored {
+	if left+1 < l.serving.Load() || o.Verdict == resource.Ignored {
 		return // not all were busy, or they are as busy as before
 	}
 	var now int64
@@ -138,6 +180,7 @@ func (l *DeadlineLimiter) ended(o resource.Outcome) {
 // of proportion, such as the one that a whole outage is, counts for less: it
 // tells nothing about the next.
 func (l *DeadlineLimiter) learn(interval int64) {
+	serving := l.serving.Load()
 	for {
 		old := l.mean.Load()
 		mean, count := ends(old)
@@ -145,11 +188,11 @@ func (l *DeadlineLimiter) learn(interval int64) {
 		if mean > 0 {
 			// Resources that work in step end all at once, and
 			// serving means later all at once again: that is in proportion.
-			sample = min(sample, 8*float64(l.serving)*mean)
+			sample = min(sample, 8*float64(serving)*mean)
 		}
-		count = min(count+1, l.memory)
+		count = min(count+1, memory(serving))
 		mean += (sample - mean) / float64(count)
-		if l.mean.CompareAndSwap(old, uint64(math.Float32bits(float32(mean)))<<32|uint64(count)) {
+		if l.mean.CompareAndSwap(old, word(mean, count)) {
 			return
 		}
 	}

@@ -23,10 +23,11 @@
 //
 //	nothing older than d, not all at the same time     MaxAge                     Eviction
 //	nothing lent more than n times                     MaxLeases                  Eviction
+//	an idle timeout: what a burst left given back      SoftIdle(d, MinIdle)       Eviction
 //	nothing idle longer than the other side allows     MaxIdle                    Eviction
-//	what a burst left given back, some kept            SoftIdle                   Eviction
 //	time left for whoever is lent one                  MinRemaining               Eviction
 //	several of these together; never the last ones     AnyOf, AllOf, Protect      Eviction
+//	what the resource has learned decides              a function of yours        EvictIf
 //
 //	a function that says whether it works              Check                      Health
 //	asked only of what has been idle                   IfIdle                     Health
@@ -34,6 +35,7 @@
 //	after one dead, all that is as old asked first     Cohort                     Health
 //
 //	the urgent first, and nobody starved               Priority                   Queue
+//	the earliest deadline first                        EarliestDeadline           Queue
 //	short waits under overload                         CoDel                      Queue
 //
 // One value of an Admission or Eviction may serve several seams and several
@@ -41,6 +43,9 @@
 // of them together. A Queue and a Cohort serve one pool each. Constructors that
 // return no error panic if an argument is out of its range or nil, and name
 // every one that is.
+//
+// [BoundedQueue], [WithinDeadline] and [Shares] are given the size of the pool, and
+// follow it when that is resized; [All], [Any], [Named] and [Reserve] pass it on.
 //
 // A refusal is a [*resource.Rejection] that names its policy and says, where
 // that is known, when to ask again. The end of the caller's context while it

@@ -8,8 +8,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// EvictionFunc is a function as a [resource.Eviction]. It must be what that
-// wants: pure, quick, and safe to call from many goroutines at once.
+// EvictionFunc is a function as a [resource.Eviction]. It must keep to what that
+// asks for: it decides by the facts alone, does not block, and may be called by
+// many goroutines at once.
 type EvictionFunc func(i resource.Info) (cause error)
 
 // Evict calls f.

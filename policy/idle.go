@@ -8,8 +8,10 @@ import (
 
 // MaxIdle evicts resources that have been idle for d, when they are about to be
 // lent and in the sweep. It is for what the other side drops after a while
-// unused: all idle ones may go at once. Its cause is [ErrMaxIdle]. Panics if d
-// is not positive.
+// unused: all idle ones may go at once, and those that Config.MinIdle keeps ready
+// too, in whose place others are made: in a quiet hour all of them, each d. The
+// idleTimeout of HikariCP and the MaxConnIdleTime of pgxpool, which keep a minimum,
+// are [SoftIdle]. Its cause is [ErrMaxIdle]. Panics if d is not positive.
 func MaxIdle(d time.Duration) resource.Eviction {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)
@@ -31,9 +33,11 @@ func (m *maxIdle) Evict(i resource.Info) error {
 // SoftIdle evicts resources that have been idle for d, in the sweep, while more
 // than floor are idle: of each 64 that it looks at together those idle longest
 // go, floor stay, and none that a caller has found is taken from him. It gives
-// back what a burst of work has left; together with a larger [MaxIdle], by
-// [AnyOf], it makes the usual pair of a soft and a hard limit. Its cause is
-// [ErrSoftIdle]. Panics if d is not positive or floor negative.
+// back what a burst of work has left. With Config.MinIdle as the floor it is what
+// an idle timeout usually is, such as the idleTimeout of HikariCP with its
+// minimumIdle; a floor below MinIdle ends what is then made anew. Together with a
+// larger [MaxIdle], by [AnyOf], it makes the usual pair of a soft and a hard limit.
+// Its cause is [ErrSoftIdle]. Panics if d is not positive or floor negative.
 func SoftIdle(d time.Duration, floor int) resource.Eviction {
 	var m misuse
 	m.unless(d > 0, "the idle time is %v, not more than 0", d)

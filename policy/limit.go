@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/respool/respool/resource"
@@ -17,10 +18,15 @@ type Limiter struct {
 	used  counter
 	one   resource.Done // gives back one unit
 	full  error
+
+	mu      sync.Mutex // guards serving, and every change of limit
+	serving int        // the part of limit that follows the pool's maximum; 0: none
 }
 
 // Limit admits at most n units at once. What is over is refused with [ErrFull],
-// and what could never fit with [ErrCost]. Panics if n is less than 1.
+// and what could never fit with [ErrCost]. The limit stays n when a pool is
+// resized, even if n was its size: for that see [BoundedQueue]. Panics if n is
+// less than 1.
 func Limit(n int) *Limiter {
 	var m misuse
 	m.unless(n >= 1, "n is %d, not at least 1", n)
@@ -31,15 +37,21 @@ func Limit(n int) *Limiter {
 // BoundedQueue is [Limit] for Config.Admission in a pool that serves so many at
 // once (its MaxSize): as a permit lasts from the request to the end of the
 // lease, at most waiting callers wait, and the next one is refused at once. It
-// is called "queue" in refusals. Panics if serving is less than 1, waiting is
-// negative, or their sum overflows.
+// is called "queue" in refusals.
+//
+// It follows [resource.Pool.Resize] as long as serving is the pool's maximum: then
+// serving becomes the new maximum, and as many callers may wait as before. In
+// several pools give them one each, or use [Limit]. Panics if serving is less than
+// 1, waiting is negative, or their sum overflows.
 func BoundedQueue(serving, waiting int) *Limiter {
 	var m misuse
 	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
 	m.unless(waiting >= 0, "waiting is %d, not at least 0", waiting)
 	m.unless(waiting <= math.MaxInt-max(serving, 0), "serving %d and waiting %d are too many together", serving, waiting)
 	m.report("BoundedQueue")
-	return newLimiter("queue", serving+waiting)
+	l := newLimiter("queue", serving+waiting)
+	l.serving = serving
+	return l
 }
 
 func newLimiter(name string, n int) *Limiter {
@@ -75,14 +87,31 @@ func (l *Limiter) takeOne() error {
 	return nil
 }
 
-// Resize changes the limit. Where it falls below what is in flight nobody is
-// interrupted: nothing is admitted until enough has been given back. Panics if n
-// is less than 1; to stop all, use a [Gate].
+// Resize changes the limit: that of a [BoundedQueue] is how many may be served
+// and wait together. Where it falls below what is in flight nobody is
+// interrupted: nothing is admitted until enough has been given back. The limit is
+// n from then on, and does not follow a pool any more. Panics if n is less than 1;
+// to stop all, use a [Gate].
 func (l *Limiter) Resize(n int) {
 	var m misuse
 	m.unless(n >= 1, "n is %d, not at least 1", n)
 	m.report("Resize")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serving = 0
 	l.limit.Store(int64(n))
+}
+
+// FollowSize implements [resource.SizeFollower], for a [BoundedQueue].
+func (l *Limiter) FollowSize(from, to int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.serving != from || to < 1 {
+		return
+	}
+	waiting := l.limit.Load() - int64(from)
+	l.serving = to
+	l.limit.Store(waiting + min(int64(to), math.MaxInt64-waiting))
 }
 
 // Limit returns how many units may be in flight.

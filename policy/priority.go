@@ -24,19 +24,23 @@ func Priority(step time.Duration) resource.Queue {
 	var m misuse
 	m.unless(step > 0, "the step is %v, not more than 0", step)
 	m.report("Priority")
-	return &priority{step: step, where: make(map[*resource.Waiter]*place)}
+	p := newPriority(priorityKey(step))
+	return &p
 }
 
 // priority is a heap. What waiting adds to a caller's claim it adds to all
 // alike, so the order of two callers never changes and the key of each is
-// constant: the time at which one of priority 0 would have had to come to be
-// served in its turn.
+// constant.
 type priority struct {
-	step  time.Duration
+	key   func(w *resource.Waiter) time.Duration // the least is served next
 	heap  places
 	where map[*resource.Waiter]*place
 	turns uint64
 	shown atomic.Int64 // how many wait, for State
+}
+
+func newPriority(key func(w *resource.Waiter) time.Duration) priority {
+	return priority{key: key, where: make(map[*resource.Waiter]*place)}
 }
 
 // place is a waiter's, in the heap.
@@ -76,14 +80,19 @@ func (p *priority) Pop(time.Duration) (*resource.Waiter, error) {
 	return x.w, nil
 }
 
-// key is w.Since - priority*step, or the end of the range that this is beyond.
-// There the order is that of the priorities.
-func (p *priority) key(w *resource.Waiter) time.Duration {
+// priorityKey is the time at which a caller of priority 0 would have had to come to
+// be served in the turn of w: w.Since - priority*step, or the end of the range that
+// this is beyond. There the order is that of the priorities.
+func priorityKey(step time.Duration) func(w *resource.Waiter) time.Duration {
+	return func(w *resource.Waiter) time.Duration { return cameAt(w, step) }
+}
+
+func cameAt(w *resource.Waiter, step time.Duration) time.Duration {
 	n, end := uint64(w.Request.Priority), time.Duration(math.MinInt64)
 	if w.Request.Priority < 0 {
 		n, end = -n, math.MaxInt64
 	}
-	hi, lo := bits.Mul64(n, uint64(p.step))
+	hi, lo := bits.Mul64(n, uint64(step))
 	if hi > 0 || lo > math.MaxInt64 {
 		return end
 	}

@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"math"
+	"sync"
+	"sync/atomic"
 
 	"github.com/respool/respool/resource"
 )
@@ -10,12 +12,15 @@ import (
 // ShareLimiter divides a limit between classes of callers. Make one with
 // [Shares].
 type ShareLimiter struct {
-	total    int64
-	common   int64   // what nobody is guaranteed
-	borrowed counter // how much of it is taken
+	sum      int64        // of the guarantees
+	common   atomic.Int64 // what nobody is guaranteed
+	borrowed counter      // how much of it is taken
 	classes  map[string]*share
 	others   *share // every class without a guarantee
 	full     error
+
+	mu    sync.Mutex // guards total, and every change of common
+	total int        // that was asked for; the limit is not less than sum
 }
 
 // share is what one class has.
@@ -33,6 +38,9 @@ type share struct {
 // keeps common units that it has room for of its own. A class without a
 // guarantee has the common part alone. A request may take from both at once.
 //
+// It follows [resource.Pool.Resize] as long as total is the pool's maximum: then
+// total becomes the new maximum, and the guarantees stay as they are.
+//
 // What has no room is refused with [ErrFull], and what could never fit with
 // [ErrCost]. Panics if total or a guarantee is less than 1, or the guarantees
 // are more than total.
@@ -48,9 +56,10 @@ func Shares(total int, guaranteed map[string]int) *ShareLimiter {
 	m.report("Shares")
 
 	l := &ShareLimiter{
-		total: int64(total), common: int64(total - sum),
+		sum: int64(sum), total: total,
 		classes: make(map[string]*share, len(guaranteed)), full: refuse("shares", 0, ErrFull),
 	}
+	l.common.Store(int64(total - sum))
 	l.others = l.share(0)
 	for class, n := range guaranteed {
 		l.classes[class] = l.share(n)
@@ -74,7 +83,7 @@ func (l *ShareLimiter) Admit(_ context.Context, r resource.Request) (resource.Do
 	if s == nil {
 		s = l.others
 	}
-	if most := s.guaranteed + l.common; n > most {
+	if most := s.guaranteed + l.common.Load(); n > most {
 		return nil, tooMuch("shares", n, most)
 	}
 	if !s.take(n) {
@@ -86,8 +95,36 @@ func (l *ShareLimiter) Admit(_ context.Context, r resource.Request) (resource.Do
 	return func(resource.Outcome) { s.giveBack(n) }, nil
 }
 
-// Limit returns the total.
-func (l *ShareLimiter) Limit() int { return int(l.total) }
+// Resize changes the total, and so the common part. The guarantees stay as they
+// are, and the limit does not fall below their sum. Where the common part falls
+// below what is taken of it nobody is interrupted: nothing more is taken of it
+// until enough has been given back. Panics if total is less than 1.
+func (l *ShareLimiter) Resize(total int) {
+	var m misuse
+	m.unless(total >= 1, "total is %d, not at least 1", total)
+	m.report("Resize")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setTotal(total)
+}
+
+// FollowSize implements [resource.SizeFollower].
+func (l *ShareLimiter) FollowSize(from, to int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total == from && to >= 1 {
+		l.setTotal(to)
+	}
+}
+
+// setTotal is called with l locked.
+func (l *ShareLimiter) setTotal(total int) {
+	l.total = total
+	l.common.Store(max(0, int64(total)-l.sum))
+}
+
+// Limit returns the total, or the sum of the guarantees if that is more.
+func (l *ShareLimiter) Limit() int { return int(l.sum + l.common.Load()) }
 
 // InFlight returns how many units all classes have in flight.
 func (l *ShareLimiter) InFlight() int {
@@ -103,15 +140,15 @@ func (s *share) over(used int64) int64 { return max(0, used-s.guaranteed) }
 
 // take borrows before it counts, and giveBack counts before it returns, so what
 // is borrowed is at every instant at least what the classes have over their
-// guarantees, and never more than the common part.
+// guarantees, and never more than the common part, unless that was made smaller.
 func (s *share) take(n int64) bool {
 	for {
-		used := s.used.n.Load()
-		if n > s.guaranteed+s.of.common-used { // so written, it cannot overflow
+		used, common := s.used.n.Load(), s.of.common.Load()
+		if n > s.guaranteed+common-used { // so written, it cannot overflow
 			return false
 		}
 		borrow := s.over(used+n) - s.over(used)
-		if borrow > 0 && !s.of.borrowed.take(borrow, s.of.common) {
+		if borrow > 0 && !s.of.borrowed.take(borrow, common) {
 			if s.used.n.Load() != used {
 				continue // it may need to borrow less by now
 			}

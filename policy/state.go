@@ -60,8 +60,8 @@ const shownClasses = 16
 // guarantee: "5 of 10 in use; common 1 of 4; a 4 of 3 guaranteed".
 func (l *ShareLimiter) State() string {
 	var b strings.Builder
-	b.WriteString(inUse(l.InFlight(), int(l.total)))
-	fmt.Fprintf(&b, "; common %d of %d", l.borrowed.n.Load(), l.common)
+	b.WriteString(inUse(l.InFlight(), l.Limit()))
+	fmt.Fprintf(&b, "; common %d of %d", l.borrowed.n.Load(), l.common.Load())
 	for i, class := range slices.Sorted(maps.Keys(l.classes)) {
 		if i == shownClasses {
 			fmt.Fprintf(&b, "; %d classes more", len(l.classes)-i)
@@ -172,7 +172,7 @@ func (g *MakeGate) State() string {
 
 // State says how many are in, and how long one who came now would wait.
 func (l *DeadlineLimiter) State() string {
-	in := fmt.Sprintf("%d in, %d served at once", l.InFlight(), l.serving)
+	in := fmt.Sprintf("%d in, %d served at once", l.InFlight(), l.serving.Load())
 	if wait := l.EstimatedWait(); wait > 0 {
 		return fmt.Sprintf("%s, the next waits %v", in, span(wait))
 	}
@@ -188,7 +188,8 @@ func (c *codel) State() string {
 	return fmt.Sprintf("%d waiting, in order", c.shown.Load())
 }
 
-// State says how many wait. It may be called at any time.
+// State says how many wait, of an [EarliestDeadline] too. It may be called at any
+// time.
 func (p *priority) State() string { return fmt.Sprintf("%d waiting", p.shown.Load()) }
 
 // State says which are suspected.

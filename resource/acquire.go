@@ -57,7 +57,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	// caller's own, and panic.
 	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
 	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within what reach can say
-	if p.cfg.Eviction != nil {
+	if p.evicts {
 		s.min = s.r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {

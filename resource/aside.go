@@ -78,7 +78,7 @@ func (p *Pool[T]) judge(s *search[T]) {
 		i := e.info(p.tick.Load(), p.tick.Load()-e.since)
 		i.Age = plus(i.Age, s.min)
 		var cause error
-		there := p.apart(e, func() { cause = p.evict(i) })
+		there := p.apart(e, func() { cause = p.evict(e, i) })
 		if there && cause == nil {
 			break
 		}

@@ -91,7 +91,9 @@ type Config[T any] struct {
 	MaxSize int
 	// MinIdle is how many to keep ready: made in the background from [New]
 	// on, when one is destroyed, when callers had to wait, and at each
-	// sweep. Zero: none.
+	// sweep. An Eviction ends these too, and others are made in their place: for an
+	// idle timeout that leaves them alone use policy.SoftIdle(d, MinIdle), and not
+	// policy.MaxIdle. Zero: none.
 	MinIdle int
 
 	// MakeTimeout bounds each Make: then its context ends with the cause
@@ -124,6 +126,15 @@ type Config[T any] struct {
 	Quota    Admission
 	Eviction Eviction  // has it served long enough? Nil: never
 	Health   Health[T] // does it still work? Nil: yes
+	// EvictIf is an [Eviction] that also sees the resource: it decides by what v
+	// has learned, such as that its remote is draining. It is asked at the same
+	// moments, after Eviction has kept v, and follows the same rules. It may run
+	// beside the holder of v, and beside other calls for the same v: it must only
+	// read what may be read then, such as an atomic. Nil: it keeps v.
+	//
+	// Where v is of no use any more, rather than to be replaced, call doom of Watch:
+	// then nobody is lent v from that instant on.
+	EvictIf func(v T, i Info) (cause error)
 
 	// Describe says a few words about v for [Pool.Inspect]. It may run at any
 	// time from the making of v on: beside its holder, beside other calls for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -151,14 +152,19 @@ func ExampleAdmission() {
 // afterLeases evicts what has been lent so many times.
 type afterLeases int64
 
+// errLeases is a value, made once, and has no number in its text: the cause of an
+// eviction becomes the label of a metric.
+var errLeases = errors.New("lent too often")
+
 func (n afterLeases) Evict(i resource.Info) error {
 	if i.Leases >= int64(n) {
-		return fmt.Errorf("lent %d times", i.Leases)
+		return errLeases
 	}
 	return nil
 }
 
-// An Eviction is a pure function of what is known about a resource.
+// An Eviction decides by what is known about a resource. policytest.Eviction
+// checks one of your own.
 func ExampleEviction() {
 	pool, err := resource.New(resource.Config[*Session]{
 		Make:     dialer(),
@@ -184,8 +190,55 @@ func ExampleEviction() {
 	// Output:
 	// well? yes, says 1
 	// well? yes, says 1
-	// destroyed 1 - lent 2 times
+	// destroyed 1 - lent too often
 	// well? yes, says 2
+	// destroyed 2 - resource: pool is closed
+}
+
+// stream stands for a connection whose remote can announce that it will go away.
+type stream struct {
+	id       int
+	draining atomic.Bool // set by the goroutine that reads from the remote
+}
+
+var errDraining = errors.New("remote is draining")
+
+// EvictIf sees the resource. Here the remote of a leased one announces that it is
+// draining: the lease goes on, and nobody is lent it after that.
+func ExampleConfig_evictIf() {
+	made := 0
+	pool, err := resource.New(resource.Config[*stream]{
+		Make: func(context.Context) (*stream, error) { made++; return &stream{id: made}, nil },
+		EvictIf: func(s *stream, _ resource.Info) error {
+			if s.draining.Load() {
+				return errDraining
+			}
+			return nil
+		},
+		Destroy: func(s *stream, cause error) { fmt.Println("destroyed", s.id, "-", cause) },
+		MaxSize: 1,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
+
+	for range 3 {
+		pool.Do(ctx, func(ctx context.Context, s *stream) error {
+			fmt.Println("lent", s.id)
+			s.draining.Store(s.id == 1)
+			return nil
+		})
+	}
+
+	// Output:
+	// lent 1
+	// destroyed 1 - remote is draining
+	// lent 2
+	// lent 2
 	// destroyed 2 - resource: pool is closed
 }
 

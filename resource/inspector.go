@@ -251,6 +251,9 @@ func (p *Pool[T]) policyStates() (states []PolicyState) {
 	add("MakeGate", p.cfg.MakeGate)
 	add("Quota", p.cfg.Quota)
 	add("Eviction", p.cfg.Eviction)
+	if p.cfg.EvictIf != nil {
+		add("EvictIf", p.cfg.EvictIf)
+	}
 	add("Health", p.cfg.Health)
 	add("Queue", p.cfg.Queue)
 	return states

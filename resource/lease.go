@@ -197,8 +197,8 @@ func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x endin
 	// Deferred, so that it happens also if Evict ends this goroutine.
 	defer func() { p.tellEnded(l, x) }()
 	defer func() { p.conclude(e, done, cause, count, o, &x) }()
-	if cause == nil && p.cfg.Eviction != nil {
-		if cause = p.evict(e.info(p.ticks(), 0)); cause != nil {
+	if cause == nil && p.evicts {
+		if cause = p.evict(e, e.info(p.ticks(), 0)); cause != nil {
 			count = &p.n.evicted
 		}
 	}

@@ -91,11 +91,18 @@ type Outcome struct {
 
 // Eviction decides which resources have served long enough.
 //
-// Evict is a pure function of the facts in i: it does not block, keeps no
-// clock and may be called by many goroutines at once. It is asked when a
-// resource is about to be lent, when it comes back, and in the sweep. Nil keeps
-// the resource; an error destroys it, and is the cause that Destroy and Trace
-// see. A panic keeps the resource and is counted in [Stats.Panics].
+// Evict decides by the facts in i and, if it has one, by a setting that only its
+// user changes, such as the time of a release: while that stays the same, the same
+// facts get the same answer. It does not read a clock, draw a number or count how
+// often it is asked: Age, Idle, Spread and Leases are there for that. It does not
+// block and may be called by many goroutines at once. [Config.EvictIf] sees the
+// resource, too.
+//
+// It is asked when a resource is about to be lent, when it comes back, and in the
+// sweep. Nil keeps the resource; an error destroys it, and is the cause that
+// Destroy and Trace see. Let there be few different ones, values made beforehand:
+// a cause becomes the label of a metric. A panic keeps the resource and is counted
+// in [Stats.Panics].
 //
 // The sweep also asks what it will say when the resource is older, by a sweep's
 // interval and a little more. One that is in use or needed for MinIdle and will

@@ -39,6 +39,9 @@ var costs = []struct {
 }{
 	{"none", func(cfg *resource.Config[*token]) {}},
 	{"eviction", func(cfg *resource.Config[*token]) { cfg.Eviction = &keeping{} }},
+	{"evict if", func(cfg *resource.Config[*token]) {
+		cfg.EvictIf = func(_ *token, i resource.Info) error { return (&keeping{}).Evict(i) }
+	}},
 	{"health", func(cfg *resource.Config[*token]) { cfg.Health = &notDue{} }},
 	{"admission", func(cfg *resource.Config[*token]) {
 		cfg.Admission = &stored{func(resource.Outcome) {}}

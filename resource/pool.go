@@ -53,7 +53,8 @@ type Pool[T any] struct {
 	cfg    Config[T] // constant
 	plain  bool      // constant: an acquire asks no policy
 	mute   bool      // constant: a release asks and tells no policy
-	judged bool      // constant: there is an Eviction or a Health
+	judged bool      // constant: there is an Eviction, an EvictIf or a Health
+	evicts bool      // constant: there is an Eviction or an EvictIf
 	gated  bool      // constant: there is a MakeGate or a Quota
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
@@ -102,6 +103,7 @@ type Pool[T any] struct {
 
 	// How many there are, and where.
 	max      int
+	size     sizeNews
 	live     int                    // idle + leased + making + dying
 	dying    int                    // being destroyed
 	aside    int                    // idle, but a policy looks at it
@@ -182,17 +184,20 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	evicts := cfg.Eviction != nil || cfg.EvictIf != nil
 	p := &Pool[T]{
 		shared:  common,
 		slot:    slot,
 		cfg:     cfg.withDefaults(),
-		plain:   cfg.Admission == nil && cfg.Eviction == nil && cfg.Health == nil,
-		mute:    cfg.Admission == nil && cfg.Eviction == nil && cfg.OnRelease == nil,
+		evicts:  evicts,
+		plain:   cfg.Admission == nil && !evicts && cfg.Health == nil,
+		mute:    cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
 		sparse:  cfg.sampleMask(),
-		judged:  cfg.Eviction != nil || cfg.Health != nil,
+		judged:  evicts || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
 		base:    time.Now(),
 		max:     cfg.MaxSize,
+		size:    sizeNews{told: cfg.MaxSize},
 		drained: make(chan struct{}),
 		reaper:  newReaper(),
 	}
@@ -331,11 +336,20 @@ func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context,
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
 // Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
-// they are given back. It fails if max is less than 1, or with [ErrClosed].
+// they are given back. Policies that follow the maximum are told of it: see
+// [SizeFollower]. It fails if max is less than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
 	}
+	if err := p.resize(max); err != nil {
+		return err
+	}
+	p.tellSize()
+	return nil
+}
+
+func (p *Pool[T]) resize(max int) error {
 	p.lock()
 	defer p.unlock()
 	if p.closed {

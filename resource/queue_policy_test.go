@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,30 @@ func TestQueue_Priority(t *testing.T) {
 		at := func(p int) *call { return h.acquireWith(resource.Request{Priority: p}) }
 		low, mid, high, mid2 := at(1), at(5), at(9), at(5)
 		h.wantServedInOrder(l, high, mid, mid2, low)
+	})
+}
+
+// A Queue sees when the context of each caller ends, on the scale of Since.
+func TestQueue_Deadline(t *testing.T) {
+	q := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Deadline > b.Deadline }}
+	script(t, 1, withQueue(q), func(h *harness) {
+		time.Sleep(time.Hour) // since the pool was made
+		l := h.lend()
+		none := h.acquire()
+		far := h.acquireFor(time.Minute)
+		time.Sleep(10 * time.Second)
+		near := h.acquireFor(20 * time.Second)
+		var got []time.Duration
+		for _, w := range q.waiters {
+			if w.Deadline != 0 {
+				w.Deadline -= time.Hour
+			}
+			got = append(got, w.Deadline)
+		}
+		if want := []time.Duration{0, time.Minute, 30 * time.Second}; !slices.Equal(got, want) {
+			t.Errorf("the deadlines are %v, want %v", got, want)
+		}
+		h.wantServedInOrder(l, far, near, none)
 	})
 }
 

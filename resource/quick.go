@@ -64,7 +64,7 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 			return // find sees that too
 		}
 	}
-	if r.Fresh || r.MinRemaining != 0 && p.cfg.Eviction != nil {
+	if r.Fresh || r.MinRemaining != 0 && p.evicts {
 		return // takeIdle finds one that fits
 	}
 	var ok bool
@@ -87,10 +87,17 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 // it; if not, v.opinion is what they say. In quick's frame.
 func (p *Pool[T]) keeps(v *visit[T]) bool {
 	var i Info
-	v.lease.e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen())-1)
-	if p.cfg.Eviction != nil {
+	e := v.lease.e
+	e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen())-1)
+	if p.evicts {
+		var cause error
 		v.step = inEvict
-		cause := p.cfg.Eviction.Evict(i)
+		if p.cfg.Eviction != nil {
+			cause = p.cfg.Eviction.Evict(i)
+		}
+		if cause == nil && p.cfg.EvictIf != nil {
+			cause = p.cfg.EvictIf(e.value, i)
+		}
 		v.step = inPool
 		if cause != nil {
 			v.opinion.cause = cause
@@ -157,11 +164,16 @@ func (p *Pool[T]) part(l Lease[T]) {
 		}
 	}()
 	var cause error
-	if p.cfg.Eviction != nil {
+	if p.evicts {
 		var i Info
 		e.tell(&i, p.tick.Load(), 0, int64(l.gen()))
 		v.step = inEvict
-		cause = p.cfg.Eviction.Evict(i)
+		if p.cfg.Eviction != nil {
+			cause = p.cfg.Eviction.Evict(i)
+		}
+		if cause == nil && p.cfg.EvictIf != nil {
+			cause = p.cfg.EvictIf(e.value, i)
+		}
 		v.step = inPool
 	}
 	done := e.done.load() // before another lease begins

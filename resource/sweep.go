@@ -11,7 +11,7 @@ const sweepChunk = 64
 // startSweeper arms the next sweep, if there is anything to sweep for. The pool
 // is locked.
 func (p *Pool[T]) startSweeper() {
-	if p.cfg.Eviction == nil && p.cfg.Health == nil && p.cfg.MinIdle == 0 {
+	if !p.evicts && p.cfg.Health == nil && p.cfg.MinIdle == 0 {
 		return
 	}
 	if p.sweeper == nil {
@@ -41,7 +41,7 @@ func (p *Pool[T]) onSweep() {
 		}
 		p.unlock()
 	}()
-	if p.cfg.Eviction != nil {
+	if p.evicts {
 		persist(s.step)
 	}
 }
@@ -97,7 +97,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 	p := s.p
 	if !x.leased {
 		x.info.Idlers = s.idle
-		if x.cause = p.evict(x.info); x.cause != nil {
+		if x.cause = p.evict(x.e, x.info); x.cause != nil {
 			s.idle--
 			return
 		}
@@ -108,7 +108,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 	}
 	later := x.info
 	later.Age = plus(later.Age, s.lead)
-	end := p.evict(later)
+	end := p.evict(x.e, later)
 	if end != nil && (used || s.fresh <= p.cfg.MinIdle) {
 		x.end = end
 	}

@@ -17,8 +17,8 @@ type opinion struct {
 func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 	var i Info
 	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
-	if p.cfg.Eviction != nil && !asked {
-		o.cause = p.evict(i)
+	if p.evicts && !asked {
+		o.cause = p.evict(l.e, i)
 	}
 	o.due = o.cause == nil && p.cfg.Health != nil && !s.verified && p.due(i)
 	return o
@@ -37,7 +37,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	if s.min > 0 {
 		later := i
 		later.Age = plus(i.Age, s.min)
-		if cause := p.evict(later); cause != nil {
+		if cause := p.evict(e, later); cause != nil {
 			return false, p.leave(s, l, cause)
 		}
 	}
@@ -156,9 +156,16 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 	return e
 }
 
-// evict asks the Eviction.
-func (p *Pool[T]) evict(i Info) (cause error) {
-	_ = p.guard("Evict", func() { cause = p.cfg.Eviction.Evict(i) })
+// evict asks the Eviction and EvictIf about e.
+func (p *Pool[T]) evict(e *entry[T], i Info) (cause error) {
+	_ = p.guard("Evict", func() {
+		if p.cfg.Eviction != nil {
+			cause = p.cfg.Eviction.Evict(i)
+		}
+		if cause == nil && p.cfg.EvictIf != nil {
+			cause = p.cfg.EvictIf(e.value, i)
+		}
+	})
 	return cause
 }
 

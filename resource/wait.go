@@ -17,7 +17,7 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 		w = &waiter[T]{ready: make(chan struct{}, 1)}
 		w.owner = w
 	}
-	w.Request, w.Since = s.r, s.start
+	w.Request, w.Since, w.Deadline = s.r, s.start, s.deadline
 	w.turn, w.ctx, w.deadline, w.min, w.seat = s.turn, s.ctx, s.deadline, s.min, s.seat
 	return w
 }

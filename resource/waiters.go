@@ -12,7 +12,10 @@ import (
 type Waiter struct {
 	Request Request       // what it asked for
 	Since   time.Duration // when it began to wait, since the pool was made
-	owner   any           // its *waiter[T]
+	// Deadline is that of the caller's context, since the pool was made; 0: it has
+	// none. It bounds the work as well, if the caller works with that context.
+	Deadline time.Duration
+	owner    any // its *waiter[T]
 }
 
 // waiter is a caller that waits. Its owner is the waiting goroutine; the pool

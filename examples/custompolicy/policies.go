@@ -46,7 +46,8 @@ var errOldRelease = errors.New("made before the release")
 
 // rollout is an Eviction: after a release of the server, connections made before
 // it go, those at work when their lease ends. It needs no clock and no list: the
-// IDs of resources only grow.
+// IDs of resources only grow. What an Eviction says may change when its user
+// changes a setting of it, and at no other time.
 type rollout struct{ upTo atomic.Uint64 }
 
 // deployed says that what has been made until now is old; newest is the ID of

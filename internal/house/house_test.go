@@ -17,6 +17,7 @@ func TestCI(t *testing.T)         { repository(t, ci) }
 func TestRequires(t *testing.T)   { repository(t, requires) }
 func TestWorkspace(t *testing.T)  { repository(t, workspace) }
 func TestLinks(t *testing.T)      { repository(t, links) }
+func TestNames(t *testing.T)      { repository(t, names) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()

@@ -34,6 +34,8 @@ const many = 256
 //     is admitted or refused in time, though nobody else comes.
 //   - Requests with numbers at their edges, and outcomes likewise, make it
 //     neither panic nor lose count. No Done blocks.
+//   - A negative Cost makes no room: it is refused, or counts like any other
+//     request. A bucket that subtracts it has more tokens than before.
 //   - Many goroutines may use it at once.
 //   - As Admission, as MakeGate and as Quota of a pool whose callers come,
 //     cancel, fail and leave, it never panics; every caller comes back, the
@@ -63,6 +65,7 @@ func Admission(t testing.TB, new func() resource.Admission, requests ...resource
 		check{"balance after OK", with((*subject).balancesOK)},
 		check{"balance after Failed", with((*subject).balancesFailed)},
 		check{"of odd requests", with((*subject).standsOdd)},
+		check{"of negative costs", with((*subject).standsNegative)},
 		check{"after failures", with((*subject).outlivesTrials)},
 		check{"cancellation", with((*subject).cancels)},
 		check{"cancellation while permits come back", with((*subject).cancelsLate)},

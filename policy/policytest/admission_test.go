@@ -136,6 +136,69 @@ func (r *racy) Admit(ctx context.Context, req resource.Request) (resource.Done, 
 
 func (r *racy) InFlight() int { return int(r.n.Load()) }
 
+// bucket has tokens, of which some come each second. It is sound if it refuses
+// negative costs, as checked is.
+type bucket struct {
+	burst, rate float64
+	checked     bool
+	capped      bool // what a negative cost adds is cut at burst
+
+	mu     sync.Mutex
+	tokens float64
+	last   time.Time
+}
+
+func newBucket(burst, rate float64) *bucket {
+	return &bucket{burst: burst, rate: rate, tokens: burst, last: time.Now()}
+}
+
+func (b *bucket) Admit(_ context.Context, r resource.Request) (resource.Done, error) {
+	if b.checked && r.Cost < 0 {
+		return nil, errors.New("negative cost")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.last).Seconds())
+	b.last = now
+	cost := float64(r.Cost)
+	if r.Cost == 0 {
+		cost = 1
+	}
+	if b.tokens < cost {
+		return nil, errFull
+	}
+	if b.tokens -= cost; b.capped {
+		b.tokens = min(b.burst, b.tokens)
+	}
+	return nil, nil
+}
+
+// units is a limit of so many units, that trusts the Cost.
+type units struct {
+	most int
+	mu   sync.Mutex
+	used int
+}
+
+func (u *units) Admit(_ context.Context, r resource.Request) (resource.Done, error) {
+	n := r.Cost
+	if n == 0 {
+		n = 1
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.used+n > u.most {
+		return nil, errFull
+	}
+	u.used += n
+	return func(resource.Outcome) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.used -= n
+	}, nil
+}
+
 type admitFunc func(ctx context.Context, r resource.Request) (resource.Done, error)
 
 func (f admitFunc) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
@@ -185,11 +248,21 @@ func TestAdmission_Sound(t *testing.T) {
 		"seven":    func() resource.Admission { return &limiter{max: 7} },
 		"counting": func() resource.Admission { return counting{&limiter{max: 3}} },
 		"breaker":  func() resource.Admission { return &breaker{} },
+		"bucket": func() resource.Admission {
+			b := newBucket(3, 100)
+			b.checked = true
+			return b
+		},
+		"fast bucket": func() resource.Admission {
+			b := newBucket(20, 1e6)
+			b.checked = true
+			return b
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { policytest.Admission(t, new) })
 		})
-		if name != "breaker" { // it takes its time
+		if name != "breaker" && !strings.HasSuffix(name, "bucket") { // these take their time, or depend on it
 			t.Run(name+" in real time", func(t *testing.T) { policytest.Admission(t, new) })
 		}
 	}
@@ -318,6 +391,14 @@ func TestAdmission_Broken(t *testing.T) {
 		{"panics at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "panicked: odd"}, odd(func(<-chan struct{}) { panic("odd") })},
 		{"exits at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "ended its goroutine"}, odd(func(<-chan struct{}) { exitIf(true) })},
 		{"blocks at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "has not returned after 1s"}, odd(func(free <-chan struct{}) { <-free })},
+		{"mints tokens", []string{"of negative costs", "(3 at first); after each of 24 requests with Cost -1 ", "must be refused"},
+			of(func(<-chan struct{}) resource.Admission { return newBucket(3, 1) })},
+		{"mints tokens up to the burst", []string{"of negative costs", "(3 at first)"},
+			of(func(<-chan struct{}) resource.Admission { b := newBucket(3, 1); b.capped = true; return b })},
+		{"mints tokens of a large bucket", []string{"of negative costs", "with Cost -100 "},
+			of(func(<-chan struct{}) resource.Admission { return newBucket(100, 10) })},
+		{"mints units", []string{"of negative costs", "(4 at first)"},
+			of(func(<-chan struct{}) resource.Admission { return &units{most: 4} })},
 		{"blocks in Done", []string{"Done({Verdict:2", "has not returned"}, limit(func(l *limiter, free <-chan struct{}) {
 			l.lose = func(o resource.Outcome) bool {
 				if o.Latency < 0 {
@@ -404,7 +485,8 @@ func TestAdmission_Broken(t *testing.T) {
 func TestAdmission_EveryCheck(t *testing.T) {
 	var all []broken
 	for i, name := range []string{
-		"balance after Ignored", "balance after OK", "balance after Failed", "of odd requests", "after failures",
+		"balance after Ignored", "balance after OK", "balance after Failed", "of odd requests",
+		"of negative costs", "after failures",
 		"cancellation", "cancellation while permits come back", "waiting", "many goroutines", "many goroutines, all Ignored",
 		"as Admission of a pool", "as MakeGate of a pool", "as Quota of a pool",
 	} {

@@ -16,8 +16,11 @@ const maxCauses = 16
 // Eviction checks a [resource.Eviction]. new makes the one to check, a new one
 // at each call, as it would be given to a pool.
 //
-//   - It is a pure function: the same Info gets the same answer, whatever was
-//     asked before, a little later, and from many goroutines at once.
+//   - It decides by the Info, and by nothing else that changes while its user
+//     changes no setting of it: the same Info gets the same answer, whatever was
+//     asked before, from many goroutines at once, and later. In a bubble of
+//     testing/synctest later is up to four days, so that a clock that it reads
+//     shows; outside it is a quarter of a second, since the check has to wait.
 //   - It keeps a resource that has just been made: age, idle time and leases
 //     zero, whatever its Spread. Else nothing could ever be lent.
 //   - It answers at once, and does not panic, whatever the Info says: zeros,
@@ -41,7 +44,7 @@ func Eviction(t testing.TB, new func() resource.Eviction) {
 	}
 	run(t, "Eviction",
 		check{"at the edges", with(standsEdges)},
-		check{"as a pure function", with(isPure)},
+		check{"by the facts alone", with(isPure)},
 		check{"of what is new", with(keepsNew)},
 		check{"by its causes", with(hasFewCauses)},
 		check{"in a pool", with(evictsInPool)},
@@ -145,18 +148,20 @@ func isPure(k *kit, e resource.Eviction) {
 	first := k.answers(e, all)
 	same := func(i resource.Info, got, want, when string) {
 		if got != want {
-			k.errorf("Evict(%+v) says first %q, then, %s, %q: it must depend on the Info alone (Spread is there for jitter)",
-				i, want, when, got)
+			k.errorf("Evict(%+v) says first %q, then, %s, %q: it must depend on the Info alone "+
+				"(Age and Idle are there instead of a clock, Spread for jitter)", i, want, when, got)
 		}
 	}
 	for j, got := range k.answers(e, all) {
 		same(all[j], got, first[j], "asked again")
 		k.stopIfBad()
 	}
-	time.Sleep(20 * moment)
-	for j, got := range k.answers(e, all) {
-		same(all[j], got, first[j], "a little later")
-		k.stopIfBad()
+	for _, wait := range laterBy() {
+		time.Sleep(wait)
+		for j, got := range k.answers(e, all) {
+			same(all[j], got, first[j], fmt.Sprintf("%v later", wait))
+			k.stopIfBad()
+		}
 	}
 	k.crowd(8, patience, "Evict from many goroutines", func(_ int, r *rand.Rand) {
 		for _, j := range r.Perm(len(all)) {
@@ -166,6 +171,14 @@ func isPure(k *kit, e resource.Eviction) {
 			}
 		}
 	})
+}
+
+// laterBy is how long isPure waits before it asks again, and again.
+func laterBy() []time.Duration {
+	if !virtualTime() {
+		return []time.Duration{250 * moment}
+	}
+	return []time.Duration{20 * moment, time.Second, time.Minute, time.Hour, 25 * time.Hour, 70 * time.Hour}
 }
 
 func hasFewCauses(k *kit, e resource.Eviction) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,34 @@ func errorIf(yes bool) error {
 	return nil
 }
 
+// keepsClock is an Eviction that begins to evict when it is d old.
+func keepsClock(d time.Duration) func(<-chan struct{}) evictFunc {
+	return func(<-chan struct{}) evictFunc {
+		began := time.Now()
+		return func(i resource.Info) error { return errorIf(i.Age > 0 && time.Since(began) > d) }
+	}
+}
+
+// In real time a clock is found as far as the check can wait.
+func TestEviction_KeepsClockInRealTime(t *testing.T) {
+	r := &recorder{TB: t}
+	policytest.Eviction(r, func() resource.Eviction { return keepsClock(200 * moment)(nil) })
+	if said := r.all(); !strings.Contains(said, "then, 250ms later,") {
+		t.Errorf("the kit said %q", said)
+	}
+}
+
+// A setting that only its user changes is no clock: see examples/custompolicy.
+func TestEviction_Setting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policytest.Eviction(t, func() resource.Eviction {
+			var upTo atomic.Uint64
+			upTo.Store(1) // the Info of a new resource has the ID 1
+			return evictFunc(func(i resource.Info) error { return errorIf(i.ID < upTo.Load()) })
+		})
+	})
+}
+
 func TestEviction_Broken(t *testing.T) {
 	of := func(make func(free <-chan struct{}) evictFunc) func(testing.TB, <-chan struct{}) {
 		return func(t testing.TB, free <-chan struct{}) {
@@ -93,12 +122,16 @@ func TestEviction_Broken(t *testing.T) {
 				return nil
 			}
 		})},
-		{"draws", []string{"asked again", "Spread is there for jitter"}, plain(func(i resource.Info) error {
+		{"draws", []string{"asked again", "Spread for jitter"}, plain(func(i resource.Info) error {
 			return errorIf(i.Age > 0 && rand.IntN(2) == 0)
 		})},
-		{"keeps a clock", []string{"a little later"}, of(func(<-chan struct{}) evictFunc {
-			began := time.Now()
-			return func(i resource.Info) error { return errorIf(i.Age > 0 && time.Since(began) > 5*moment) }
+		{"keeps a clock of 5ms", []string{"then, 20ms later,", "instead of a clock"}, of(keepsClock(5 * moment))},
+		{"keeps a clock of 30ms", []string{"then, 1s later,"}, of(keepsClock(30 * moment))},
+		{"keeps a clock of 30s", []string{"then, 1m0s later,"}, of(keepsClock(30 * time.Second))},
+		{"keeps a clock of 30min", []string{"then, 1h0m0s later,"}, of(keepsClock(30 * time.Minute))},
+		{"keeps a clock of a day", []string{"then, 25h0m0s later,"}, of(keepsClock(24 * time.Hour))},
+		{"evicts on Wednesdays", []string{"then, 70h0m0s later,"}, plain(func(i resource.Info) error {
+			return errorIf(i.Age > 0 && time.Now().Weekday() == time.Wednesday) // a bubble begins on a Saturday
 		})},
 		{"counts who asks at once", []string{"from many goroutines at once"}, of(func(<-chan struct{}) evictFunc {
 			var in atomic.Int32

@@ -23,6 +23,23 @@ const (
 	moment   = time.Millisecond // how long those that wait are given to begin
 )
 
+// virtualTime reports whether the clock is that of a bubble of testing/synctest:
+// it stands still while a goroutine runs, and begins in the year 2000. Each sign
+// alone could be a machine's with a coarse clock, or with a wrong one.
+func virtualTime() bool {
+	const reads = 100_000
+	began := time.Now()
+	if began.Year() > 2010 {
+		return false
+	}
+	for range reads {
+		if !time.Now().Equal(began) {
+			return false
+		}
+	}
+	return true
+}
+
 // kit is one check of one policy.
 type kit struct {
 	testing.TB

@@ -40,7 +40,7 @@ func TestInPool_Broken(t *testing.T) {
 			made := 0
 			policytest.Admission(t, func() resource.Admission {
 				made++
-				quota := made == 13
+				quota := made == 14
 				return &limiter{max: 4, lose: func(resource.Outcome) bool { return quota && inPool() }}
 			})
 		}},

@@ -44,6 +44,52 @@ func (s *subject) standsOdd() {
 	s.regains(1, ok, "%d odd requests, one at a time, were answered, and given back with odd outcomes", len(odd))
 }
 
+// negativeRounds is how often grants asks.
+const negativeRounds = 24
+
+// standsNegative wants a negative Cost to make no room: a policy that takes the
+// Cost of a request from what it has, unseen, then has more than before.
+func (s *subject) standsNegative() {
+	if s.room == many {
+		return // it has no limit
+	}
+	plain := s.requests[0]
+	usual := s.grants(plain) // tokens may come meanwhile
+	for _, cost := range []int{-1, -s.room, -1_000_000, math.MinInt} {
+		r := plain
+		r.Cost = cost
+		more := s.grants(r)
+		for n := 0; n < 2 && more > usual+s.room; n++ { // outside a bubble the machine may have stood still
+			more = s.grants(r)
+		}
+		if more > usual+s.room {
+			s.fatalf("as many were admitted as may be (%d at first); after each of %d requests with Cost %d others asked, and %d were admitted: "+
+				"a negative Cost must be refused, since it adds to what there is", s.room, negativeRounds, cost, more)
+		}
+	}
+}
+
+// grants has as many admitted at once as it admits, and then asks again and again,
+// each time with r before. It returns how many were admitted later, without r.
+func (s *subject) grants(r resource.Request) (more int) {
+	held := s.fill(many)
+	r.NoWait = true
+	for range negativeRounds {
+		var done resource.Done
+		var err error
+		s.must(prompt, fmt.Sprintf("Admit(%+v)", r), func() { done, err = s.admit(context.Background(), r) })
+		s.stopIfBad()
+		added := s.fill(s.room + 1)
+		more += len(added)
+		if held = append(held, added...); err == nil {
+			held = append(held, done)
+		}
+	}
+	s.give(held, ignored)
+	s.regains(s.room, ignored, "%d requests were held, some of them asked for with %+v, and given back as Ignored", len(held), r)
+	return more
+}
+
 func (s *subject) balancesIgnored() { s.balances(ignored) }
 func (s *subject) balancesOK()      { s.balances(ok) }
 func (s *subject) balancesFailed()  { s.balances(failed) }

@@ -22,8 +22,8 @@ import (
 //     Push panicked says goodbye to that waiter all the same.
 //   - It refuses with an error that has a text and no negative RetryAfter, and
 //     never refuses nobody.
-//   - No method blocks or panics, whatever priorities, costs, classes and times
-//     the waiters have.
+//   - No method blocks or panics, whatever priorities, costs, classes, times and
+//     deadlines the waiters have.
 //   - In a pool every caller who waits is served or refused in time.
 //   - It leaves no goroutine behind.
 //
@@ -132,7 +132,11 @@ func (h *history) push() {
 		Class:    []string{"", "a", "b"}[h.r.IntN(3)],
 		NoWait:   false,
 	}
+	if h.r.IntN(2) == 0 {
+		w.Deadline = h.now + time.Duration(h.r.Int64N(int64(time.Second)))
+	}
 	if h.extreme {
+		w.Deadline = []time.Duration{1, math.MaxInt64, w.Deadline}[h.r.IntN(3)]
 		w.Request.Priority = []int{math.MinInt, -1, 0, 1, math.MaxInt}[h.r.IntN(5)]
 		w.Request.Cost = []int{math.MinInt, 0, math.MaxInt}[h.r.IntN(3)]
 		w.Request.MinRemaining = []time.Duration{math.MinInt64, 0, math.MaxInt64}[h.r.IntN(3)]
@@ -141,7 +145,7 @@ func (h *history) push() {
 	h.pushed++
 	h.in[w] = h.pushed
 	h.order = append(h.order, w)
-	h.call(fmt.Sprintf("Push(#%d %+v since %v, now %v)", h.pushed, w.Request, w.Since, h.now),
+	h.call(fmt.Sprintf("Push(#%d %+v since %v, deadline %v, now %v)", h.pushed, w.Request, w.Since, w.Deadline, h.now),
 		func() { h.q.Push(w, h.now) })
 }
 
