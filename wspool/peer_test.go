@@ -71,6 +71,13 @@ func (p *peer) cut() {
 	}
 }
 
+// open is how many connections the peer has.
+func (p *peer) open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
 // listen starts a peer on loopback, with TLS if secure.
 func listen(t testing.TB, secure bool, serve func(*websocket.Conn)) *peer {
 	p := &peer{serve: serve, conns: map[*websocket.Conn]bool{}}

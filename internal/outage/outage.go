@@ -38,6 +38,7 @@ type Breaker struct {
 	lasted   time.Duration // how long outages have lasted since all was well
 	since    time.Duration // when the last probe failed, or it began
 	next     time.Duration // when the prober may try
+	died     time.Duration // when the last Stillborn that counted came
 }
 
 // Failed tells that a make, begun at started, failed now. running is how many
@@ -49,7 +50,8 @@ func (b *Breaker) Failed(now, started time.Duration, running int, spread float64
 
 // Stillborn tells that something just made died before it did any work. It is
 // a failure that a successful make does not outweigh, or a server that accepts
-// and hangs up would be dialled for ever.
+// and hangs up would be dialled for ever. A server that goes takes many with it:
+// one that was begun before another died says nothing new.
 func (b *Breaker) Stillborn(now, started time.Duration, running int, spread float64) (began bool) {
 	return b.failed(now, started, running, spread, true)
 }
@@ -57,6 +59,12 @@ func (b *Breaker) Stillborn(now, started time.Duration, running int, spread floa
 func (b *Breaker) failed(now, started time.Duration, running int, spread float64, unproved bool) (began bool) {
 	if started < b.since || b.open && started < b.next {
 		return false // begun before the outage, or its last failure: says nothing new
+	}
+	if unproved {
+		if b.died > 0 && started < b.died {
+			return false
+		}
+		b.died = now
 	}
 	b.unproved = unproved
 	b.fails++

@@ -76,7 +76,7 @@ func TestThreshold(t *testing.T) {
 				running, allowed int
 				began            bool
 			}{{15, 8, false}, {14, 7, false}, {13, 0, true}} {
-				if began := fail(b, 5, 0, c.running, 0); began != c.began {
+				if began := fail(b, 5, 5, c.running, 0); began != c.began {
 					t.Errorf("%d others run: began %v", c.running, began)
 				}
 				if a := b.Allowed(5, 16); a != c.allowed {
@@ -85,6 +85,21 @@ func TestThreshold(t *testing.T) {
 			}
 			state(t, b, 5, 16, true, 0, 75*ms)
 		})
+	}
+}
+
+// A server that goes takes with it all that were made and not used yet. They count
+// once, however many there are and however long after each other they die; a make
+// that began after the first of these deaths counts again.
+func TestStillborn_DieTogether(t *testing.T) {
+	b := new(outage.Breaker)
+	for i := range time.Duration(50) {
+		if b.Stillborn(ms+i, i%2, 0, 0) {
+			t.Fatalf("an outage at death %d", i)
+		}
+	}
+	if b.Stillborn(100*ms, 50*ms, 0, 0) || !b.Stillborn(200*ms, 150*ms, 0, 0) {
+		t.Error("it is not the third of those that were begun after a death that begins an outage")
 	}
 }
 
