@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-var graphQL = brand{start: script("graphql.js"), reach: reachGraphQL, pings: true, ask: askGraphQL}
+var graphQL = brand{start: script("graphql.js"), reach: reachGraphQL, ask: askGraphQL}
 
 // graphMessage is a message of graphql-transport-ws.
 type graphMessage struct {

@@ -54,7 +54,6 @@ type load struct {
 	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
 	callers int
 	rounds  int
-	pings   bool // the server pings with messages, which may cut a set-up short
 	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
 
 	phase   atomic.Int32
@@ -145,13 +144,6 @@ func (l *load) call() {
 	}
 }
 
-// cutShort reports whether a dial failed since a message of the server's own came
-// before OnConnect began or behind what it read last.
-func cutShort(err error) bool {
-	var d *wspool.DialError
-	return errors.As(err, &d) && d.Phase == "set-up" && (errors.Is(err, wspool.ErrUnread) || errors.Is(err, wspool.ErrUnsolicited))
-}
-
 // got is what a question failed with that had a connection.
 type got struct{ error }
 
@@ -188,10 +180,6 @@ func (l *load) pause(err error) {
 
 // may says whether a question may fail so.
 func (l *load) may(phase int32, err error) bool {
-	if l.pings && cutShort(err) {
-		l.untold.Add(1)
-		return true
-	}
 	if errors.Is(err, errCrossed) || errors.Is(err, context.DeadlineExceeded) || l.phase.Load() == healthy {
 		return false
 	}
@@ -273,7 +261,6 @@ func (l *load) close() {
 type brand struct {
 	start func(t testing.TB, addr string) running
 	reach func(cfg *wspool.Config) // nil: an address is enough
-	pings bool                     // with messages
 	ask   func(ctx context.Context, c *wspool.Conn, id int64) error
 }
 
@@ -286,7 +273,7 @@ func endure(t *testing.T, b brand, f fault) {
 	if b.reach != nil {
 		b.reach(&cfg)
 	}
-	l := (&load{ask: b.ask, callers: workers, rounds: rounds, pings: b.pings}).begin(t, cfg)
+	l := (&load{ask: b.ask, callers: workers, rounds: rounds}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 
 	began := time.Now()

@@ -48,18 +48,14 @@ func warm(t testing.TB, pool *wspool.Pool, n int) {
 	}
 }
 
-// insist does f until no ping of the server cuts a set-up short.
-func insist(t testing.TB, f func(context.Context) error) {
+// succeed does f, which must not fail.
+func succeed(t testing.TB, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	until(t, "no set-up succeeds", func() bool {
-		err := f(ctx)
-		if err != nil && !cutShort(err) {
-			t.Fatal(err)
-		}
-		return err == nil
-	})
+	if err := f(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // acquire lends a connection, which is discarded with the test at the latest.

@@ -95,19 +95,13 @@ func startHAProxy(t testing.TB, addr string, o proxyOptions) *daemon {
 // replaced all the time, so that dials happen whatever happens.
 func throng(t *testing.T, addr string, change func(*wspool.Config)) *load {
 	t.Helper()
-	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: crowdPool, Eviction: policy.MaxLeases(30, 0), Redial: soon}
+	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: crowdPool, Eviction: policy.MaxLeases(30, 0)}
 	if change != nil {
 		change(&cfg)
 	}
 	l := (&load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 	return l
-}
-
-// soon is DefaultRedial without its long pauses: what a proxy says while its
-// servers are away, or while it is on the point of leaving, is soon another thing.
-func soon(cause error, streak int) time.Duration {
-	return min(wspool.DefaultRedial(cause, streak), 100*time.Millisecond)
 }
 
 // finish waits until all callers were served again, and closes the pool.
@@ -260,7 +254,7 @@ func playHang(t *testing.T, p proxy) {
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: time.Second})
 	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
 	l.phase.Store(failing) // it may lose patience with a busy machine as well
-	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool, Redial: soon})
+	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool})
 	l.await("callers are not served", &l.warm)
 	signal := func(s syscall.Signal) {
 		for _, server := range servers {

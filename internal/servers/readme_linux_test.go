@@ -297,13 +297,13 @@ func rowEngine(t *testing.T) {
 func servedAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
 	t.Helper()
 	pool := newPool(t, cfg)
-	insist(t, func(ctx context.Context) error { return pool.Warm(ctx, cfg.MaxSize) })
+	succeed(t, func(ctx context.Context) error { return pool.Warm(ctx, cfg.MaxSize) })
 	until(t, "the server does not ping", func() bool { return pool.Stats().Unsolicited >= int64(2*cfg.MaxSize) })
 	if s := pool.Stats(); s.Made != int64(cfg.MaxSize) || s.Destroyed != 0 {
 		t.Errorf("while idle: %v", s)
 	}
 	for id := range int64(20) {
-		insist(t, func(ctx context.Context) error {
+		succeed(t, func(ctx context.Context) error {
 			return pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { return ask(ctx, c, 1+id) })
 		})
 	}
@@ -328,7 +328,7 @@ func rowGraphQL(t *testing.T) {
 			return nil
 		})
 	}
-	insist(t, func(ctx context.Context) error { return pool.Do(ctx, subscribe) })
+	succeed(t, func(ctx context.Context) error { return pool.Do(ctx, subscribe) })
 	closePool(t, pool)
 }
 

@@ -44,7 +44,7 @@ func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
 	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
 	l.phase.Store(failing) // where the processors are busy an answer may take as long as that
 	l.begin(t, wspool.Config{
-		URL: "ws://" + addr + "/", MaxSize: crowdPool, Redial: soon,
+		URL: "ws://" + addr + "/", MaxSize: crowdPool,
 		KeepAlive: shortKeepAlive, PongWait: shortPongWait, DialTimeout: shortPongWait,
 	})
 	l.await("callers are not served", &l.warm)
@@ -91,7 +91,7 @@ func outlast(t *testing.T, p proxy, slow *slowServer, cfg wspool.Config) {
 	waiting := acquire(t, kept)
 	go func() { answered <- askHeld(t.Context(), waiting) }()
 	slow.awaitHeld(t)
-	useAll(t, cut, conns) // or else their early end would be that of a failed dial
+	warm(t, cut, conns) // they end early, and nobody has used them: no dial has failed
 
 	until(t, "idle connections are not cut", func() bool { return cut.Stats().Destroyed >= conns })
 	// By now all of them have been silent for longer, but for pings.
@@ -122,7 +122,7 @@ func TestPartition(t *testing.T) {
 	n := newNetwork(t)
 	pool := newPool(t, wspool.Config{
 		URL: "ws://" + n.address() + "/", MaxSize: conns, KeepAlive: shortKeepAlive, PongWait: shortPongWait,
-		DialTimeout: shortPongWait, Redial: soon,
+		DialTimeout: shortPongWait,
 	})
 	warm(t, pool, conns)
 	var waiting []*wspool.Conn

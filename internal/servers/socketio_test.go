@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	engineIO = brand{start: script("engine.js"), reach: reachEngine, pings: true, ask: askEngine}
-	socketIO = brand{start: script("socket.js"), reach: reachSocket, pings: true, ask: askSocket}
+	engineIO = brand{start: script("engine.js"), reach: reachEngine, ask: askEngine}
+	socketIO = brand{start: script("socket.js"), reach: reachSocket, ask: askSocket}
 )
 
 // The packets of engine.io 4 that a client must know, each a text message.
