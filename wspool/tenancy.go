@@ -22,11 +22,11 @@ func lend(ctx context.Context, lease resource.Lease[*link], p *patience) (*Conn,
 		if err == nil {
 			err = l.rentVetted(c.tenant)
 		}
-		switch {
+		switch cause := l.why(); {
 		case err == nil:
-		case l.why() != nil:
-			lease.Discard(err)
-			return nil, err
+		case cause != nil: // also if it has died since vet returned
+			lease.Discard(cause)
+			return nil, cause
 		default:
 			lease.ReleaseAfter(func(ctx context.Context, l *link) error { return l.vetFully(ctx) })
 			return nil, err

@@ -319,6 +319,9 @@ func (l *load) logCauses() {
 	defer l.mu.Unlock()
 	for _, cause := range slices.Sorted(maps.Keys(l.causes)) {
 		l.t.Logf("%d connections ended: %s", l.causes[cause], cause)
+		if strings.Contains(cause, wspool.ErrUnread.Error()) {
+			l.t.Error("a message behind a reply has cost connections") // a ping, which OnUnsolicited answers
+		}
 	}
 }
 
