@@ -34,9 +34,9 @@ var rows = map[string]row{
 	"JSON-RPC, one reply to a request": {
 		"`Exchange: AnswerEach`; `Broken`: not for errors that the server replied with", rowRPC},
 	"a speech service, streaming audio": {
-		"`ReadLimit` for the longest message; `Exchange` stays `AnswerLast`: read up to the last reply", rowSpeech},
+		"`Greeting`, if it speaks first; `Heartbeat`: its keepalive message; `Quiet`, for what comes behind the last reply; `Conn.Drain` after a cancel", rowSpeech},
 	"subscriptions, event streams": {
-		"`Exchange: AnswerNone`; `Discard` at the end", rowEvents},
+		"`Exchange: AnswerNone`; `Pool.Subscribe`", rowEvents},
 	"engine.io, socket.io": {
 		"`OnConnect`: read `0{…}`; socket.io: send `40`, read its answer; `OnUnsolicited`: `3` for `2`", rowEngine},
 	"GraphQL (`graphql-transport-ws`)": {
@@ -150,38 +150,58 @@ func rowRPC(t *testing.T) {
 	closePool(t, pool)
 }
 
-// rowSpeech streams utterances to a server that transcribes while it listens.
+// rowSpeech streams utterances to a server that greets with a session id,
+// transcribes while it listens, wants to be kept alive and reports behind each
+// second transcript.
 func rowSpeech(t *testing.T) {
-	const longest, utterances, chunks = 4 << 10, 6, 20
-	type result struct {
-		Final bool
-		Text  string
-	}
+	const utterances, chunks = 6, 20
+	type result struct{ Type, Text string }
+	var alive atomic.Int64
 	speech := &peer{handle: func(c *websocket.Conn) {
-		heard := 0
-		for {
-			kind, p, err := c.ReadMessage()
-			if err != nil {
+		err := c.WriteJSON(result{"session", "s1"})
+		for heard, finals := 0, 0; err == nil; {
+			kind, p, broken := c.ReadMessage()
+			if broken != nil {
 				return
 			}
 			switch {
 			case kind == websocket.BinaryMessage:
-				if heard += len(p); heard%3 != 0 {
-					continue
+				if heard += len(p); heard%3 == 0 {
+					err = c.WriteJSON(result{"partial", fmt.Sprint(heard)})
 				}
-				err = c.WriteJSON(result{Text: fmt.Sprint(heard)})
-			case string(p) == "too long":
-				err = c.WriteJSON(result{Text: strings.Repeat("x", longest)})
-			default:
-				err = c.WriteJSON(result{Final: true, Text: fmt.Sprint(heard)})
+			case string(p) == "alive":
+				alive.Add(1)
+			case string(p) == "cancel":
+				for range 3 { // what was under way
+					err = errors.Join(err, c.WriteJSON(result{"partial", "cancelled words"}))
+				}
+				err = errors.Join(err, c.WriteJSON(result{"cancelled", ""}))
 				heard = 0
-			}
-			if err != nil {
-				return
+			default:
+				err = c.WriteJSON(result{"final", fmt.Sprint(heard)})
+				heard = 0
+				if finals++; finals%2 == 0 {
+					time.Sleep(10 * time.Millisecond) // nobody waits for the report any more
+					err = errors.Join(err, c.WriteJSON(result{"report", "all is well"}))
+				}
 			}
 		}
 	}}
-	pool := newPool(t, wspool.Config{URL: speech.listen(t), MaxSize: 1, ReadLimit: longest})
+	pool := newPool(t, wspool.Config{
+		URL: speech.listen(t), MaxSize: 1,
+		Greeting: true,
+		OnConnect: func(_ context.Context, c *wspool.Conn) error {
+			if m, _ := c.Greeting(); !strings.Contains(string(m.Data), "s1") {
+				return fmt.Errorf("greeted with %q", m.Data)
+			}
+			return nil
+		},
+		Heartbeat: wspool.Heartbeat{
+			Every:   50 * time.Millisecond,
+			Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("alive")},
+		},
+		Quiet: 200 * time.Millisecond,
+	})
 	for u := range utterances {
 		served(t, pool, func(ctx context.Context, c *wspool.Conn) error {
 			said := make(chan error, 1)
@@ -200,67 +220,75 @@ func rowSpeech(t *testing.T) {
 				if err := c.ReadJSON(ctx, &r); err != nil {
 					return errors.Join(err, <-said)
 				}
-				if r.Final {
-					if want := fmt.Sprint(chunks * (u + 1)); r.Text != want {
-						t.Errorf("utterance %d: heard %s, want %s", u, r.Text, want)
-					}
-					return <-said
+				if r.Type == "partial" {
+					continue
 				}
+				if want := (result{"final", fmt.Sprint(chunks * (u + 1))}); r != want {
+					t.Errorf("utterance %d: got %v, want %v", u, r, want)
+				}
+				return <-said
 			}
 		})
+		served(t, pool, func(ctx context.Context, c *wspool.Conn) error { // one that is interrupted
+			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("cancel")); err != nil {
+				return err
+			}
+			return c.Drain(ctx, 0, func(m wspool.Message) bool { return strings.Contains(string(m.Data), "cancelled\",") })
+		})
 	}
-	if s := pool.Stats(); s.Made != 1 || s.Destroyed != 0 {
+	until(t, "the server is not kept alive", func() bool { return alive.Load() > 1 })
+	if s := pool.Stats(); s.Made != 1 || s.Destroyed != 0 || s.Unsolicited != 0 {
 		t.Errorf("after %d utterances: %v", utterances, s)
-	}
-	err := pool.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
-		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("too long")); err != nil {
-			return err
-		}
-		_, _, err := c.ReadMessage(ctx)
-		return err
-	})
-	if !errors.Is(err, wspool.ErrReadLimit) {
-		t.Errorf("a message over the limit: %v", err)
 	}
 	closePool(t, pool)
 }
 
-// rowEvents subscribes to streams that never end.
+// rowEvents subscribes to streams that never end, from a server that hangs up in
+// the middle of each.
 func rowEvents(t *testing.T) {
 	const streams, events = 8, 50
 	source := &peer{handle: func(c *websocket.Conn) {
-		_, topic, err := c.ReadMessage()
+		var topic string
+		var from int
+		_, p, err := c.ReadMessage()
+		if err == nil {
+			_, err = fmt.Sscan(string(p), &topic, &from)
+		}
 		go c.ReadMessage() // the goodbye of the client
-		for n := 0; err == nil; n++ {
+		for n := from; err == nil && (from > 0 || n < events/2); n++ {
 			err = c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s %d", topic, n))
 		}
 	}}
 	pool := newPool(t, wspool.Config{URL: source.listen(t), MaxSize: 4, Exchange: wspool.AnswerNone})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var all sync.WaitGroup
 	for s := range streams {
 		all.Go(func() {
-			served(t, pool, func(ctx context.Context, c *wspool.Conn) error {
-				defer c.Discard(nil)
-				topic := fmt.Sprintf("topic %d", s)
-				if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(topic)); err != nil {
+			topic, next := fmt.Sprintf("topic%d", s), 0
+			err := pool.Subscribe(ctx, func(ctx context.Context, c *wspool.Conn, _ wspool.Gap) error {
+				if err := c.WriteMessage(ctx, websocket.TextMessage, fmt.Appendf(nil, "%s %d", topic, next)); err != nil {
 					return err
 				}
-				for n := range events {
+				for ; next < events; next++ {
 					_, p, err := c.ReadMessage(ctx)
 					if err != nil {
 						return err
 					}
-					if want := fmt.Sprintf("%s %d", topic, n); string(p) != want {
-						return fmt.Errorf("%w: got %q, want %q", errCrossed, p, want)
+					if want := fmt.Sprintf("%s %d", topic, next); string(p) != want {
+						return wspool.Permanent(fmt.Errorf("%w: got %q, want %q", errCrossed, p, want))
 					}
 				}
 				return nil
 			})
+			if err != nil || next != events {
+				t.Errorf("%s: %d of %d events, %v", topic, next, events, err)
+			}
 		})
 	}
 	all.Wait()
-	if n := source.dialed(); n != streams {
-		t.Errorf("%d connections for %d streams", n, streams)
+	if n := source.dialed(); n != 2*streams {
+		t.Errorf("%d connections for %d streams that were cut once each", n, streams)
 	}
 	closePool(t, pool)
 }
