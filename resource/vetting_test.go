@@ -98,7 +98,7 @@ func TestReleaseAfter_Waiter(t *testing.T) {
 					if n := h.begun() - made; n != 0 {
 						t.Errorf("%d makes before %v", n, tc.makeAfter)
 					}
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 					h.settle()
 					if n := h.begun() - made; n != 1 {
 						t.Errorf("%d makes after %v", n, tc.makeAfter)
