@@ -3,6 +3,7 @@ package wspool
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -22,7 +23,14 @@ const freshTries = 3
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
 	died := int64(0) // when the first that no caller had used did
 	p := patience{proof: r.NoWait}
+	var until time.Time
+	if r.MaxWait > 0 {
+		until = time.Now().Add(r.MaxWait)
+	}
 	for tries := 1; ; {
+		if r.MaxWait > 0 {
+			r.MaxWait = max(1, time.Until(until)) // it bounds all tries together
+		}
 		lease, err := from.AcquireWith(ctx, r)
 		if err != nil {
 			return nil, err

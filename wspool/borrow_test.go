@@ -1,8 +1,13 @@
 package wspool_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 )
 
 // The server ends all connections at once, among them more than a caller may see
@@ -36,4 +41,27 @@ func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
 		ask(t, c, "hello")
 		c.Release()
 	}
+}
+
+// MaxWait bounds the acquire, all its tries together, and not the work.
+func TestDoWith_MaxWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.cfg.MaxSize = 1
+		p := pool(t, w.cfg)
+		bounded := resource.Request{MaxWait: time.Second}
+		err := p.DoWith(t.Context(), bounded, func(ctx context.Context, c *wspool.Conn) error {
+			time.Sleep(5 * time.Second)
+			began := time.Now()
+			err := p.DoWith(t.Context(), bounded, nil)
+			if took := time.Since(began); !errors.Is(err, resource.ErrMaxWait) || took != time.Second {
+				t.Errorf("while the only one is out: %v after %v", err, took)
+			}
+			ask(t, c, "hello")
+			return ctx.Err()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
 }

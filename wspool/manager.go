@@ -89,6 +89,11 @@ func (m *Manager[K]) Do(ctx context.Context, key K, f func(context.Context, *Con
 	return do(ctx, of[K]{m.keyed, key}, resource.Request{}, f)
 }
 
+// DoWith is [Pool.DoWith] for key.
+func (m *Manager[K]) DoWith(ctx context.Context, key K, r resource.Request, f func(context.Context, *Conn) error) error {
+	return do(ctx, of[K]{m.keyed, key}, r, f)
+}
+
 // DoIdempotent is [Pool.DoIdempotent] for key.
 func (m *Manager[K]) DoIdempotent(ctx context.Context, key K, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, of[K]{m.keyed, key}, f)

@@ -45,7 +45,7 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 
 // AcquireWith is Acquire with what this caller asks for: a connection that will
 // last (MinRemaining), one that nobody has used (Fresh), or one without a wait
-// (NoWait), and what the policies look at.
+// (NoWait) or after a bounded one (MaxWait), and what the policies look at.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
 	return borrow(ctx, p.pool, r)
 }
@@ -65,6 +65,12 @@ func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) err
 	return do(ctx, p.pool, resource.Request{}, f)
 }
 
+// DoWith is Do with what this caller asks for: see AcquireWith. With
+// [resource.Request.MaxWait] it bounds the acquire and leaves f its time.
+func (p *Pool) DoWith(ctx context.Context, r resource.Request, f func(context.Context, *Conn) error) error {
+	return do(ctx, p.pool, r, f)
+}
+
 // DoIdempotent is Do for work that may be done twice. f is called once more, with a
 // connection that nobody has used, and its second result counts, if the connection
 // had been used before and turns out dead before anything of an answer came
@@ -76,8 +82,10 @@ func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) 
 }
 
 // Warm dials until n connections exist, or as many as MaxSize allows, and waits
-// for them. It fails with the first dial's failure, with ctx, or
-// [resource.ErrClosed]; dials already begun go on.
+// for them. Dials that fail, or that Redial does not let begin, are tried again
+// until ctx ends: then Warm returns a [*resource.WarmError], which says how many
+// there are and how the last dial failed. It returns [resource.ErrClosed] when the
+// pool is closed. Dials already begun go on.
 func (p *Pool) Warm(ctx context.Context, n int) error { return p.pool.Warm(ctx, n) }
 
 // Resize changes how many connections may exist. Growing lets waiters have new
