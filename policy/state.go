@@ -24,7 +24,7 @@ func stateOf(p any) string {
 }
 
 // states joins what ps say of themselves.
-func states(ps []resource.Admission, sep string) string {
+func states[P any](ps []P, sep string) string {
 	var all []string
 	for _, p := range ps {
 		if s := stateOf(p); s != "" {
@@ -216,4 +216,45 @@ func (p *named) State() string {
 		return p.name + ": " + s
 	}
 	return p.name
+}
+
+// State says the limit, and how much less it is for some: "age 58m0s, up to 10% less".
+func (a *maxAge) State() string {
+	return "age " + (*jittered)(a).less(span(time.Duration(a.limit)).String())
+}
+
+// State is like that of MaxAge: "1000 leases".
+func (l *maxLeases) State() string {
+	return (*jittered)(l).less(fmt.Sprintf("%.0f leases", l.limit))
+}
+
+func (j *jittered) less(limit string) string {
+	if j.jitter == 0 {
+		return limit
+	}
+	return fmt.Sprintf("%s, up to %.0f%% less", limit, 100*j.jitter)
+}
+
+// State says the limit: "idle 5m0s".
+func (m *maxIdle) State() string { return fmt.Sprintf("idle %v", span(m.d)) }
+
+// State says the limits: "idle 5m0s, more than 2 of them".
+func (s *softIdle) State() string {
+	return fmt.Sprintf("idle %v, more than %d of them", span(s.d), s.floor)
+}
+
+// State is that of all members.
+func (a *anyOf) State() string { return states(a.es, ", or ") }
+
+// State is that of all members.
+func (a *allOf) State() string { return states(a.es, ", and ") }
+
+// State is that of the Eviction within, and the floor.
+func (p *protect) State() string {
+	return join(fmt.Sprintf("more than %d idle", p.floor), stateOf(p.e))
+}
+
+// State is that of the Eviction within, and how much earlier it counts.
+func (r *minRemaining) State() string {
+	return join(fmt.Sprintf("%v earlier", span(r.d)), stateOf(r.e))
 }

@@ -193,11 +193,13 @@ func TestLeak(t *testing.T) {
 	b.do(chromedp.Click(chromedp.CSS(".place summary")))
 	b.do(chromedp.WaitVisible(chromedp.CSS(".place .stack .own")))
 	inside := eval[string](b, `document.querySelector(".place .inside").innerText`)
-	for _, want := range []string{"livepage.forgetful", "livepage.TestLeak", "nightly, overdue"} {
+	for _, want := range []string{"livepage.forgetful", "livepage.TestLeak", "nightly", "overdue"} {
 		if !strings.Contains(inside, want) {
 			t.Errorf("%q is not in %q", want, inside)
 		}
 	}
+	// The list of resources says so too, and who holds them.
+	b.until(`/leased, overdue.*nightly: livepage.forgetful/s.test(document.querySelector("#resources tbody")?.innerText ?? "")`)
 	b.good()
 }
 

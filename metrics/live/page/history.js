@@ -45,6 +45,9 @@ export class History {
     return spans.find((s) => age <= s) ?? span;
   }
 
+  // young reports whether there is less than charts can show.
+  young(now) { return this.points.length === 0 || now - this.points[0].t < span; }
+
   // rate is over the last three updates: steady enough to be read.
   rate(counter) {
     const joined = [];

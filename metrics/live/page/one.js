@@ -67,7 +67,8 @@ export class One {
         { label: "waiting", css: "alert", area: true, of: s("waiting") }, { label: "made", css: "making", of: r("made") },
         { label: "destroyed", css: "destroying", of: r("destroyed") }] }),
     ];
-    return section("Now", "charts", make("div", { class: "grid two" }, ...this.moving.map((c) => c.figure)));
+    this.e.nowNote = make("span", { class: "note" });
+    return section(["Now", this.e.nowNote], "charts", make("div", { class: "grid two" }, ...this.moving.map((c) => c.figure)));
   }
 
   latencies() {
@@ -90,7 +91,7 @@ export class One {
   population() {
     const e = this.e;
     e.resourcesNote = make("span", { class: "note" });
-    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Detail"]);
+    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Holder", "Detail"]);
     const select = (key, label, values) => {
       const s = make("select", {}, ...values.map(([value, text]) => make("option", { value }, text)));
       s.value = this.choice[key];
@@ -143,6 +144,7 @@ export class One {
     for (const [k, value] of e.legend) say(value, count(d[k]));
     say(e.max, count(d.max));
     this.tiles(d, history, minute);
+    say(e.nowNote, history.young(t) ? "from when this page was opened" : "");
     for (const c of this.moving) c.show(history, t);
     for (const [key, b] of this.bars) {
       const recent = minute ? (key === "wait" ? history.waits : this.minute).of(key) : null;
@@ -155,7 +157,7 @@ export class One {
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
     this.showHeld(d.held, d.leased);
     this.showWaiters(d.waiters, d.waiting);
-    this.showResources(d.resources);
+    this.showResources(d.resources, d.held);
     this.showRest(d);
   }
 
@@ -207,13 +209,22 @@ export class One {
       (w) => [duration(w.waited_seconds), w.class ?? "", w.priority ?? 0, w.cost ?? 1]);
   }
 
-  showResources(r) {
+  // showResources lists resources. Of those whose lease was sampled it says who holds
+  // them: the class, and the function that took the lease.
+  showResources(r, held) {
+    const holders = new Map(held.rows.map((l) => [l.id, l]));
+    const holder = (i) => {
+      const l = i.state === "leased" ? holders.get(i.id) : null;
+      const at = l && own(held.stacks[l.stack] ?? []);
+      return l ? [l.class, at && short(at.func)].filter(Boolean).join(": ") : "";
+    };
+    const state = (i) => [i.state, i.doomed && "doomed", i.state === "leased" && holders.get(i.id)?.overdue && "overdue"].filter(Boolean).join(", ");
     const shown = r.rows.length;
     say(this.e.resourcesNote, (shown < r.matched ? `${count(shown)} of ${count(r.matched)}` : count(shown)) +
       (r.matched < r.seen ? `, out of ${count(r.seen)}` : ""));
-    rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, i.doomed ? `${i.state}, doomed` : i.state,
+    rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, state(i),
       i.held_seconds == null ? "" : duration(i.held_seconds), i.idle_seconds == null ? "" : duration(i.idle_seconds),
-      long(i.age_seconds), count(i.leases), [i.detail, i.doomed].filter(Boolean).join("; ")],
+      long(i.age_seconds), count(i.leases), holder(i), [i.detail, i.doomed].filter(Boolean).join("; ")],
     (tr, i) => attribute(tr, "data-state", i.state));
   }
 
@@ -290,7 +301,7 @@ function newPlace(g) {
   const at = own(g.stack);
   const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? place(at) : "")),
     make("span", { class: "flags" }), make("span", { class: "many" }));
-  const leases = table("Leases", ["Resource|n", "Held|n", "Class"]);
+  const leases = table("Leases", ["Resource|n", "Held|n", "Class", "State"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
     make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
   const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
@@ -301,5 +312,5 @@ function showPlace(e, g) {
   const n = g.leases.length;
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
   keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});
-  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), [l.class, l.overdue ? "overdue" : ""].filter(Boolean).join(", ")]);
+  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", l.overdue ? "overdue" : ""]);
 }
