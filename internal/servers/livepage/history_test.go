@@ -14,7 +14,7 @@ const remembered = `(async (rows) => {
 	const { History } = await import("./history.js");
 	const h = new History();
 	for (const [t, life, every, n, waits] of rows) {
-		const counts = { acquired: n, made: n, failed: 0, destroyed: n, rejected: 0, waited: 0 };
+		const counts = { acquired: n, made: n, failed: 0, destroyed: n, unserved: 0, canceled: 0, waited: 0 };
 		h.add(t, life, every, { leased: 1, counts, wait: { count: waits, zero: waits, first: 0, buckets: [], sum_seconds: 0 } });
 	}
 	return JSON.stringify({ t: h.points.map((p) => p.t), rate: h.rate("acquired"), minute: h.waits.of("wait")?.count ?? null, kept: h.waits.kept.length });
