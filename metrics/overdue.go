@@ -129,7 +129,7 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 			todo = append(todo, func() { m.reportReturned(late) })
 		}
 		if news {
-			todo = append(todo, func() { m.report(h) })
+			todo = append(todo, func() { m.sampleMore(); m.report(h) })
 		}
 	}
 	for id, number := range noted {
@@ -138,6 +138,20 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 		}
 	}
 	return todo, next
+}
+
+// sampleAfterLeak is for how long every lease is sampled after one was overdue that
+// was not.
+const sampleAfterLeak = 10 * time.Minute
+
+// sampleMore has the pool, if it can, sample every lease for a while: what leaks one
+// lease usually leaks another, and then its stack is known.
+func (m *Meter) sampleMore() {
+	if src := m.src.Load(); src != nil {
+		if s, ok := (*src).(interface{ SampleFor(time.Duration) }); ok {
+			_ = m.contain(func() { s.SampleFor(sampleAfterLeak) })
+		}
+	}
 }
 
 // unsampled are the leases whose beginning was not sampled, by resource.
@@ -241,7 +255,7 @@ func (m *Meter) attrs(h Held) []any {
 	}
 	said := stackText(h.Stack)
 	if said == "" {
-		said = "the lease was not sampled; with SampleLeases: 1 every one is"
+		said = "the lease was not sampled; the next ones are, and with SampleLeases: 1 every one is"
 	}
 	return append(a, "stack", said)
 }

@@ -157,7 +157,7 @@ func TestOverdue_Unsampled(t *testing.T) {
 		if h := w.due[0]; h.ID != 3 || h.Lease != 9 || h.For != 61*time.Second || h.Stack != nil || !h.Overdue {
 			t.Errorf("it is %+v", h)
 		}
-		if log := w.log.String(); !strings.Contains(log, `stack="the lease was not sampled; with SampleLeases: 1 every one is"`) {
+		if log := w.log.String(); !strings.Contains(log, `stack="the lease was not sampled; the next ones are, and with SampleLeases: 1 every one is"`) {
 			t.Errorf("the log does not say why there is no stack:\n%s", log)
 		}
 		time.Sleep(time.Minute)
@@ -341,4 +341,49 @@ func TestOverdue_Pool(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A leak at low load: from the second lease on every one that leaks has its stack,
+// since the pool samples all once one was overdue that it had not sampled.
+func TestOverdue_LeaksAtLowLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		overdue := make(chan metrics.Held, 20)
+		m := newMeter(t, metrics.Config{Overdue: time.Minute, OnOverdue: func(h metrics.Held) { overdue <- h }})
+		p, err := resource.New(resource.Config[int]{
+			MaxSize: 20, Trace: m.Trace(nil),
+			Make: func(context.Context) (int, error) { return 1, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = p.Close(ctx) // behind the leaks
+		}()
+		if err := m.Watch(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Warm(t.Context(), 20); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 { // the first lease of each is always sampled
+			for _, l := range p.AcquireAllIdle() {
+				l.Release()
+			}
+		}
+		for leak := range 4 {
+			if _, err := p.Acquire(t.Context()); err != nil { // it is never given back
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if len(overdue) != 1 {
+				t.Fatalf("%d of the leases are overdue, not 1", len(overdue))
+			}
+			if h := <-overdue; leak > 0 && len(h.Stack) == 0 {
+				t.Errorf("leak %d has no stack: %+v", leak+1, h)
+			}
+		}
+	})
 }

@@ -11,7 +11,9 @@ import (
 type Source interface {
 	// Inspect returns what the pool is made of, with at most limit resources
 	// and as many waiting callers; 0: none. It is called by many goroutines at
-	// once, and must not wait for a resource.
+	// once, and must not wait for a resource. A Source that has a method
+	// SampleFor, as [resource.Pool] and the others have, is asked to sample every
+	// lease for ten minutes when one was overdue that was not sampled.
 	Inspect(limit int) resource.Inspection
 }
 

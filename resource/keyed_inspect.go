@@ -90,3 +90,10 @@ func (v KeyView[K, T]) Inspect(limit int) Inspection {
 	in, _ := v.keyed.InspectKey(v.key, limit)
 	return in
 }
+
+// SampleFor is [Pool.SampleFor] for every key in use.
+func (k *Keyed[K, T]) SampleFor(d time.Duration) {
+	for _, p := range k.All() {
+		p.SampleFor(d)
+	}
+}

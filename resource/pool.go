@@ -60,13 +60,14 @@ type Pool[T any] struct {
 	// nothing else is to be asked or told at an acquire, at a release
 	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
 	// constant: the Health, if it says when; else nil
-	scheduled Scheduled
-	seats     []seat[T] // constant; none if Order is OldestFirst
-	ordered   bool      // constant: there is a Queue
-	base      time.Time // constant: when the pool's clock began
-	tick      atomic.Int64
-	mask      atomic.Uint64 // which leases are sampled: see entry.sampled
-	sparse    uint64        // constant: mask while much is free
+	scheduled   Scheduled
+	seats       []seat[T] // constant; none if Order is OldestFirst
+	ordered     bool      // constant: there is a Queue
+	base        time.Time // constant: when the pool's clock began
+	tick        atomic.Int64
+	mask        atomic.Uint64 // which leases are sampled: see entry.sampled
+	sparse      uint64        // constant: mask while much is free
+	sampleUntil int64         // tick up to which every lease is sampled; guarded by mu
 	// detour is not zero when acquire and release must go through mu, and has
 	// the bit overfull when no Make may be called:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.

@@ -50,19 +50,36 @@ func (p *Pool[T]) judgeSampling(scan bool) {
 	full := func() bool { return leased >= most }
 	if full() && p.taken > 0 {
 		if leased -= p.taken; !full() {
-			if !scan && p.mask.Load() == p.sparse {
+			if !scan && (p.mask.Load() == p.sparse || p.tick.Load() < p.sampleUntil) {
 				return
 			}
 			leased += p.lastingOnSeats()
 		}
 	}
 	mask := p.sparse
-	if full() {
+	if full() || p.tick.Load() < p.sampleUntil {
 		mask = 0
 	}
 	if p.mask.Load() != mask {
 		p.mask.Store(mask)
 	}
+}
+
+// SampleFor has every lease that begins in the next d sampled, if the Trace has a
+// Leased or an Ended: see [Config.SampleLeases]. A meter of package metrics calls
+// it when a lease is overdue that was not sampled, since a leak usually happens
+// again. A call never ends an earlier one's time. It does nothing if d is not
+// positive.
+func (p *Pool[T]) SampleFor(d time.Duration) {
+	p.lock()
+	defer p.unlock()
+	until := int64(plus(p.since(), d)/tickLen) + 1
+	if d <= 0 || !p.tellsBegin || until <= p.sampleUntil {
+		return
+	}
+	p.startClock()
+	p.sampleUntil = until
+	p.mask.Store(0)
 }
 
 // lastingOnSeats is how many of the resources that have a seat have long been out.

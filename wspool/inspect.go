@@ -19,6 +19,13 @@ func (p *Pool) Inspect(limit int) resource.Inspection {
 	return in
 }
 
+// SampleFor has every lease that begins in the next d sampled, as
+// [resource.Pool.SampleFor] does.
+func (p *Pool) SampleFor(d time.Duration) { p.pool.SampleFor(d) }
+
+// SampleFor is [Pool.SampleFor] for every key in use.
+func (m *Manager[K]) SampleFor(d time.Duration) { m.keyed.SampleFor(d) }
+
 // Inspect is [Pool.Inspect] for all keys together, as [resource.Keyed.Inspect]
 // does it.
 func (m *Manager[K]) Inspect(limit int) resource.Inspection {
