@@ -111,7 +111,7 @@ func (l *Limiter) FollowSize(from, to int) {
 	}
 	waiting := l.limit.Load() - int64(from)
 	l.serving = to
-	l.limit.Store(waiting + min(int64(to), math.MaxInt64-waiting))
+	l.limit.Store(waiting + min(int64(to), math.MaxInt-waiting)) // Limit returns an int
 }
 
 // Limit returns how many units may be in flight.

@@ -13,7 +13,7 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 	if ctx.Err() != nil {
 		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
-	if r.MaxWait > 0 {
+	if r.MaxWait > 0 && p.cfg.Admission != nil { // which may wait; without one onward sees to it
 		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
 		defer cancel()
 		ctx = bounded
@@ -50,6 +50,14 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 			p.letGo(v)
 		}
 	}()
+	if v.lease.e != nil {
+		v.lease.e.vetting.Store(v.lease.gen())
+	}
+	if r.MaxWait > 0 && p.cfg.Admission == nil {
+		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
+		defer cancel()
+		ctx = bounded
+	}
 	if err := p.refusal(ctx, v); err != nil {
 		return Lease[T]{}, p.refused(ctx, err)
 	}
@@ -84,6 +92,9 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	}
 	if p.cfg.Admission != nil {
 		v.lease.e.done.store(v.done)
+	}
+	if !p.plain {
+		v.lease.e.vetting.Store(0)
 	}
 	v.lent = true
 	return v.lease, nil
@@ -292,6 +303,9 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	p.acquired++
 	e.seat, e.verified = seat, 0
 	tick := p.tick.Load()
+	if !p.plain {
+		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
+	}
 	gen := e.word.Lend(tick)
 	e.known.note(int64(gen), tick)
 	return Lease[T]{e, gen}

@@ -22,7 +22,7 @@ const unknownRetry = 100 * time.Millisecond
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {
-	if errors.Is(e.Err, ErrClosed) {
+	if e.Reason == ReasonClosed || e.Reason == 0 && errors.Is(e.Err, ErrClosed) {
 		return ErrClosed
 	}
 	if ctx.Err() != nil {

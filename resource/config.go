@@ -75,8 +75,8 @@ type Config[T any] struct {
 	// has v to itself. An error or a panic destroys v, with it as the cause.
 	//
 	// ctx carries no values of the holder; it ends at ReleaseTimeout, when
-	// OnRelease must return, and at [Pool.Close], since then v is destroyed
-	// anyway. A v for which it returns later is destroyed, whatever it returns.
+	// OnRelease must return, and at [Pool.Reset] and [Pool.Close], since then v is
+	// destroyed anyway. A v for which it returns later is destroyed, whatever it returns.
 	//
 	// Meanwhile v is idle and not lent; callers that wait are expected to get it,
 	// so that none is made in its stead, unless it takes long. It is not

@@ -56,6 +56,10 @@ type entry[T any] struct {
 
 	known known // its last lease that is known of
 
+	// vetting is the lease that an acquire has and its caller has not yet, while
+	// the policies look at it; 0: none. Only in a pool that has policies.
+	vetting atomic.Uint64
+
 	// Guarded by the pool's lock.
 	place    place
 	aside    bool          // on the shelf, but a policy looks at it: not to be lent

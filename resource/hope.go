@@ -19,7 +19,9 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
 	}
 	a := p.failureLocked(ReasonOutage, err, waited, retry)
-	a.tried = p.nextTry()
+	if p.live < p.max { // else there is no room for a try
+		a.tried = p.nextTry()
+	}
 	return a
 }
 

@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -114,8 +113,8 @@ func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 
 // countClosed counts an acquire that finds the Keyed closed.
 func (k *Keyed[K, T]) countClosed(err error) {
-	if errors.Is(err, ErrClosed) {
-		k.common.closedFailures.Add(1)
+	if a, ok := err.(*AcquireError); ok && a.Reason == ReasonClosed {
+		k.common.failures[ReasonClosed].Add(1)
 	}
 }
 
@@ -139,6 +138,9 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 func (k *Keyed[K, T]) TryAcquire(key K) (Lease[T], bool) {
 	p, ok := k.Find(key)
 	if !ok {
+		if k.checkKey(key) == nil {
+			k.common.failures[ReasonNoneIdle].Add(1)
+		}
 		return Lease[T]{}, false
 	}
 	return p.TryAcquire()

@@ -150,7 +150,11 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 		return
 	}
 	p.lock()
-	defer p.unlock()
+	var tries chan struct{}
+	defer func() {
+		p.unlock()
+		told(tries)
+	}()
 	now := p.since()
 	used := p.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
 		p.ticking || now-time.Duration(p.tick.Load())*tickLen < k.cfg.ForgetAfter
@@ -163,6 +167,7 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	p.setDetour()
 	p.shut()
 	p.cancel()
+	tries = p.takeTries()
 }
 
 // Close ends all keys: waiters get [ErrClosed] at once, and so does whoever asks

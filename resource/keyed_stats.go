@@ -42,7 +42,10 @@ func (k *Keyed[K, T]) Stats() KeyedStats {
 			s.LastMake = one.LastMake
 		}
 	}
-	s.Failures.Closed += k.common.closedFailures.Load()
+	for r := range k.common.failures {
+		*s.Failures.field(Reason(r)) = k.common.failures[r].Load()
+	}
+	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
 	s.Max, _, s.GaveWay = k.common.budget.Levels()
 	return s
 }

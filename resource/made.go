@@ -31,7 +31,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 		k.gauge.Made(m.took)
 		if !e.word.Doomed() { // else Watch found it dead: no success
 			k.last = nil
-			ended = k.breaker.Made(p.max)
+			ended = k.breaker.Made(m.began, p.max)
 		}
 	}
 	if e.era.over.Load() && !stale {

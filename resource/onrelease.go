@@ -22,14 +22,15 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	c := &call{began: p.since()}
 	p.resets.add(c)
 	p.busy++
-	go p.onRelease(e, c)
+	go p.onRelease(e.era.ctx, e, c)
 	return true
 }
 
-// onRelease calls OnRelease for e.
-func (p *Pool[T]) onRelease(e *entry[T], c *call) {
+// onRelease calls OnRelease for e. ctx is that of its era: after a Reset or Close
+// e is not lent again.
+func (p *Pool[T]) onRelease(ctx context.Context, e *entry[T], c *call) {
 	defer p.unbusy()
-	ctx, cancel := context.WithTimeoutCause(p.ctx, p.cfg.ReleaseTimeout, ErrReleaseTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.ReleaseTimeout, ErrReleaseTimeout)
 	defer cancel()
 	cause := error(ErrGoexit) // unless it returns
 	// Deferred, so that it happens also if OnRelease ends this goroutine.

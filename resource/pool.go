@@ -352,11 +352,18 @@ func (p *Pool[T]) Resize(max int) error {
 
 func (p *Pool[T]) resize(max int) error {
 	p.lock()
-	defer p.unlock()
+	var tries chan struct{}
+	defer func() {
+		p.unlock()
+		told(tries)
+	}()
 	if p.closed {
 		return ErrClosed
 	}
 	p.max = max
+	if p.live >= max {
+		tries = p.takeTries() // there is no room for one
+	}
 	p.setDetour()
 	if p.live > p.max {
 		p.clearSeats(0)

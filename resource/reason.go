@@ -169,9 +169,11 @@ func (p *Pool[T]) failed(ctx context.Context, err error) {
 // countFailure counts an acquire that fails. A pool of a Keyed ends before its
 // Keyed does, so what fails since a pool is closed is counted for all keys.
 func (p *Pool[T]) countFailure(r Reason) {
-	if r == ReasonClosed && p.shared != nil {
-		p.shared.closedFailures.Add(1)
-		return
+	if p.shared != nil {
+		p.shared.failures[r].Add(1)
+		if r == ReasonClosed {
+			return
+		}
 	}
 	p.failures[r].Add(1)
 }

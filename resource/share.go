@@ -15,7 +15,7 @@ type shared[T any] struct {
 	ids     atomic.Uint64
 	drained func(p *Pool[T]) // runs when a pool is closed and empty
 
-	closedFailures atomic.Int64 // acquires of any key that failed with ReasonClosed
+	failures [reasons]atomic.Int64 // acquires of all keys that failed
 }
 
 // A pool holds a place of the budget for each of its live. It takes the place
@@ -142,7 +142,11 @@ func (p *Pool[T]) spare() *entry[T] {
 // claimLess lowers the claim to what those who wait, and Warm, can use. The pool
 // is locked.
 func (p *Pool[T]) claimLess() {
-	if n := max(p.waiters.n, p.warmth()); n < p.claimed {
+	n := max(p.waiters.n, p.warmth())
+	if p.maker.sought {
+		n = max(n, 1)
+	}
+	if n < p.claimed {
 		p.claimed = n
 		p.share.Claim(n, p.waiters.n == 0)
 	}

@@ -62,6 +62,7 @@ func (p *Pool[T]) lendIdle(leases []Lease[T], most, seat int) ([]Lease[T], bool)
 		e.done.store(nil) // no Admission has let this lease in
 		idle := max(0, p.tick.Load()-e.since)
 		l := p.lend(e, seat)
+		e.vetting.Store(0) // no policy looks at it
 		l.found(idle)
 		leases = append(leases, l)
 	}

@@ -135,7 +135,8 @@ func (c *Conn) Discard(cause error) {
 // room for another: it is the caller's, who reads it, answers its pings by
 // reading, and closes it. It returns false, and nothing has changed, if the lease
 // is over, a read, a reader, a write or a writer of it is open, a message has
-// come in, or the connection is dead, and always in OnConnect and in a Health:
+// come in, the answer to a heartbeat has not, or the connection is dead, and
+// always in OnConnect and in a Health:
 // the caller still ends the lease then. Its read limit stays; its handlers are
 // gorilla's own. It takes microseconds, and 2 s at most if the peer floods.
 func (c *Conn) Hijack() (*websocket.Conn, bool) {

@@ -151,9 +151,11 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 		d.phase = "connect"
 		addr := d.target
 		if addr == "" {
-			addr = hostPort(d.url)
+			addr, err = d.hub.lookedUp(ctx, d.url)
 		}
-		err = d.dialNet(ctx, addr)
+		if err == nil {
+			err = d.dialNet(ctx, addr)
+		}
 		c = d.raw
 	}
 	if err != nil {

@@ -93,6 +93,23 @@ func sameAddress(d *dialing, at netip.Addr) bool {
 	return ok && other == at
 }
 
+// lookedUp is where to connect for u, for which no race chooses an address: its
+// host by name, or the first address that Config.Lookup knows.
+func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || h.cfg.Lookup == nil {
+		return hostPort(u), nil
+	}
+	ips, err := h.cfg.Lookup(ctx, u.Hostname())
+	if err == nil && len(ips) == 0 {
+		err = &net.DNSError{Err: "no such host", Name: u.Hostname(), IsNotFound: true}
+	}
+	if err != nil {
+		return "", &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	ip := h.addresses.order(interleaved(ips), h.clock.now())[0]
+	return net.JoinHostPort(ip.String(), portOf(u)), nil
+}
+
 // remoteOf returns the address of the other side of c, if it has one of TCP.
 func remoteOf(c net.Conn) (at netip.AddrPort, ok bool) {
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)

@@ -301,6 +301,9 @@ func (l *link) takeAnswer(m *incoming) (taken bool, err error) {
 		return false, nil
 	}
 	m.r = bytes.NewReader(data)
+	if bad := l.hub.checkText(m.kind, data); bad != nil {
+		return false, l.notUTF8(bad)
+	}
 	if err := l.contain("Heartbeat.Expect", func() { taken = l.hub.cfg.Heartbeat.Expect(Message{m.kind, data}) }); err != nil {
 		return false, err
 	}

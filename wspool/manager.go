@@ -149,7 +149,7 @@ func (m *Manager[K]) Reset(cause error) {
 // ResetNow is Reset without close handshakes, as [Pool.ResetNow] does it.
 func (m *Manager[K]) ResetNow(cause error) {
 	m.count.roster.cutOff()
-	m.keyed.Reset(cause)
+	m.Reset(cause)
 }
 
 // ResetKey is Reset for the connections of key alone. It reports whether the key

@@ -111,7 +111,7 @@ func (p *Pool) Reset(cause error) {
 // close frame.
 func (p *Pool) ResetNow(cause error) {
 	p.hub.count.roster.cutOff()
-	p.pool.Reset(cause)
+	p.Reset(cause)
 }
 
 // Stats returns a snapshot, which is the caller's. It does not wait.

@@ -291,8 +291,7 @@ func TestQuietEnds(t *testing.T) {
 				case "reset":
 					time.Sleep(500 * ms)
 					p.Reset(nil)
-					time.Sleep(time.Second)
-					want = time.Second
+					want = 500 * ms
 					is = func(err error) bool { return errors.Is(err, resource.ErrReset) }
 				}
 				e := next(t, "end", gone)

@@ -95,7 +95,7 @@ func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, 
 			}
 		case errors.As(err, &refused):
 			if ctx.Err() != nil || errors.Is(err, resource.ErrClosed) {
-				return err
+				return gap.after(err)
 			}
 			gap.Failures, gap.LastFailure = gap.Failures+1, err
 			if refused.Wait(ctx) != nil {
@@ -149,4 +149,16 @@ func endOfSubscription(ctx context.Context, err error) error {
 		return fmt.Errorf("wspool: subscription ended: %w; last failure: %w", cause, err)
 	}
 	return err
+}
+
+// after is err, why no call follows, with the last failure in its chain.
+func (g *Gap) after(err error) error {
+	last := g.LastFailure
+	if last == nil {
+		last = g.Cause
+	}
+	if last == nil {
+		return err
+	}
+	return fmt.Errorf("wspool: subscription ended: %w; last failure: %w", err, last)
 }

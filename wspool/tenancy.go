@@ -140,9 +140,11 @@ func (l *link) taintOf(c *tenant) error {
 	}
 	// What is behind the answer is still this lease's. One who has read one for
 	// each he wrote, and goes soon after the last, leaves it to the next look: a
-	// read took what there was.
+	// read took what there was. But where OnUnsolicited may drop a message, that
+	// look could not tell a part of the reply from a message of nobody's, and the
+	// next part would pass for the next lease's answer.
 	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() &&
-		(c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
+		(l.hub.cfg.OnUnsolicited != nil || c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
 		l.tap.poll()
 	}
 	broken := c.brokenExchange()
@@ -282,7 +284,7 @@ func (l *link) evacuate(c *tenant) bool {
 	defer limit.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.tenant == c && l.cause == nil && l.taint == nil && c.running == 0 && !c.writing && !l.unread() &&
+	for l.tenant == c && l.cause == nil && l.taint == nil && !l.owesAnswer() && c.running == 0 && !c.writing && !l.unread() &&
 		!l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) && l.reader != lessee && !late {
 		switch {
 		case l.care.pulse.senders > 0: // a ping or pong is on its way out

@@ -33,7 +33,7 @@ func FuzzBreaker(f *testing.F) {
 			case stillborn:
 				failure(t, &b, b.Stillborn, now, started, running, spread)
 			case made:
-				if ended := b.Made(size); ended != open || b.Open() {
+				if ended := b.Made(1<<60, size); ended != open || b.Open() {
 					t.Fatalf("made: ended %v, was open %v, is open %v", ended, open, b.Open())
 				}
 			case proved:
@@ -45,11 +45,11 @@ func FuzzBreaker(f *testing.F) {
 		}
 		// The server is well again. Those that ran out of the makes are used.
 		for range size {
-			b.Made(size)
+			b.Made(1<<60, size)
 			b.Proved()
 			always(t, &b, now, size)
 		}
-		b.Made(size)
+		b.Made(1<<60, size)
 		b.Proved()
 		if size >= 16 {
 			well(t, &b, now)

@@ -108,7 +108,10 @@ func (b *Breaker) Overdue(running int) {
 
 // Made tells that a make succeeded, of at most size at once. It reports
 // whether an outage ended with it.
-func (b *Breaker) Made(size int) (ended bool) {
+func (b *Breaker) Made(started time.Duration, size int) (ended bool) {
+	if b.open && b.unproved && started < b.next {
+		return false // begun before those that died: says nothing new
+	}
 	ended = b.open
 	if b.open {
 		b.open, b.ramping, b.shaky = false, true, true

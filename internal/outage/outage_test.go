@@ -109,7 +109,7 @@ func TestSuccessBetweenFailures(t *testing.T) {
 		if b.Failed(0, 0, 9, 0) || b.Failed(0, 0, 8, 0) {
 			t.Fatal("not three in a row")
 		}
-		if b.Made(16) {
+		if b.Made(1<<60, 16) {
 			t.Fatal("there was no outage to end")
 		}
 		state(t, b, 0, 16, false, 16, 0)
@@ -202,7 +202,7 @@ func TestRamp(t *testing.T) {
 			rounds = append(rounds, n)
 			now += 100 * ms
 			for i := range n {
-				if ended := b.Made(size); ended != (len(rounds) == 1 && i == 0) {
+				if ended := b.Made(1<<60, size); ended != (len(rounds) == 1 && i == 0) {
 					t.Errorf("size %d, round %d: ended %v", size, len(rounds), ended)
 				}
 				if r := b.RetryAfter(now); b.Open() || r != 0 {
@@ -223,7 +223,7 @@ func TestFailureWhileRamping(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, now := broken(t, 0), 75*ms
 			for range 3 {
-				b.Made(16)
+				b.Made(1<<60, 16)
 			}
 			state(t, b, now, 16, false, 4, 0)
 			if !fail(b, now+1, now, 3, 0) {
@@ -238,7 +238,7 @@ func TestFailureWhileRamping(t *testing.T) {
 				t.Error("the others of that round count as well")
 			}
 			state(t, b, now, 16, true, 0, 300*ms)
-			if !b.Made(16) { // one of them, late: a success is a success
+			if !b.Made(1<<60, 16) { // one of them, late: a success is a success
 				t.Error("no outage ended")
 			}
 			state(t, b, now, 16, false, 2, 0)
@@ -280,7 +280,7 @@ func TestOverdue(t *testing.T) {
 	}
 	b.Overdue(0)
 	state(t, &b, 0, 16, false, 1, 0)
-	b.Made(16)
+	b.Made(1<<60, 16)
 	well(t, &b, 0)
 	state(t, &b, 0, 16, true, 0, 75*ms)
 	b.Overdue(7)

@@ -12,24 +12,24 @@ func TestStillbornIsNotOutweighed(t *testing.T) {
 	for _, size := range []int{1, 16} {
 		b, now := new(outage.Breaker), time.Duration(0)
 		for n := 1; n < threshold; n++ {
-			b.Made(size)
+			b.Made(1<<60, size)
 			if b.Stillborn(now, now, 0, 0) {
 				t.Fatalf("size %d: death %d began an outage", size, n)
 			}
 			state(t, b, now, size, false, 1, 0)
 		}
 		for n, whole := range delays {
-			b.Made(size)
+			b.Made(1<<60, size)
 			if !b.Stillborn(now, now, 0, 0) {
 				t.Errorf("size %d: death %d began no outage", size, threshold+n)
 			}
 			state(t, b, now, size, true, 0, whole-whole/4)
 			now += whole - whole/4
 		}
-		b.Made(size)
+		b.Made(1<<60, size)
 		b.Proved()
 		for range size {
-			b.Made(size)
+			b.Made(1<<60, size)
 		}
 		b.Proved()
 		well(t, b, now)
@@ -40,7 +40,7 @@ func TestStillbornIsNotOutweighed(t *testing.T) {
 func TestMadeAfterStillborn(t *testing.T) {
 	var b outage.Breaker
 	b.Stillborn(0, 0, 15, 0)
-	b.Made(16)
+	b.Made(1<<60, 16)
 	state(t, &b, 0, 16, false, 9, 0) // one more than the half
 	b.Proved()
 	state(t, &b, 0, 16, false, 16, 0)
@@ -50,7 +50,7 @@ func TestStillbornThenFailed(t *testing.T) {
 	var b outage.Breaker
 	b.Stillborn(0, 0, 9, 0)
 	b.Failed(0, 0, 8, 0) // a failure that a success outweighs
-	b.Made(16)
+	b.Made(1<<60, 16)
 	state(t, &b, 0, 16, false, 16, 0)
 	well(t, &b, 0)
 }
@@ -64,11 +64,11 @@ func TestProved(t *testing.T) {
 
 	b.Proved() // says nothing about an outage
 	state(t, &b, 1, 16, true, 0, 75*ms-1)
-	b.Made(16)
+	b.Made(1<<60, 16)
 	b.Proved() // nor on the way out of one
 	state(t, &b, 1, 16, false, 2, 0)
 	for range 14 {
-		b.Made(16)
+		b.Made(1<<60, 16)
 	}
 	b.Proved()
 	well(t, &b, time.Hour)
@@ -80,10 +80,10 @@ func TestProofWhileRamping(t *testing.T) {
 	for range threshold {
 		b.Stillborn(0, 0, 0, 0)
 	}
-	b.Made(16)
+	b.Made(1<<60, 16)
 	b.Proved()
 	for range 14 {
-		b.Made(16)
+		b.Made(1<<60, 16)
 	}
 	state(t, &b, time.Hour, 16, false, 16, 0)
 	if b.Failed(time.Hour, time.Hour, 1, 0) || b.Failed(time.Hour, time.Hour, 0, 0) {
@@ -95,7 +95,7 @@ func TestProofWhileRamping(t *testing.T) {
 func TestUnprovedOutagesAddUp(t *testing.T) {
 	b := broken(t, 0)
 	for range 15 {
-		b.Made(16)
+		b.Made(1<<60, 16)
 	}
 	state(t, b, time.Hour, 16, false, 16, 0)
 	for range threshold {
