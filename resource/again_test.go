@@ -24,7 +24,7 @@ func newFailing(t *testing.T, change func(*resource.Config[int])) *failing {
 	f.down.Store(true)
 	cfg := resource.Config[int]{MaxSize: 4, Make: func(context.Context) (int, error) {
 		f.makes.Add(1)
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // what a creation takes
 		if f.down.Load() {
 			return 0, errDown
 		}

@@ -23,7 +23,7 @@ const workerEnv = "RESPOOL_EXAMPLE_WORKER"
 func work(in io.Reader, out io.Writer) {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		if lines.Text() == "hang" {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // a worker that hangs
 		}
 		sum, bad := 0, false
 		for _, word := range strings.Fields(lines.Text()) {

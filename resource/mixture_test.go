@@ -294,7 +294,7 @@ func (x *mixture) use(p *resource.Pool[*token], l resource.Lease[*token], looked
 		x.t.Errorf("I2: one of %d holders; gone: %v", n, tok.gone.Load())
 	}
 	if x.roll(3) == 0 {
-		time.Sleep(x.some(6))
+		time.Sleep(x.some(6)) // a random hold
 	}
 	if x.roll(20) == 0 {
 		(*tok.doom.Load())(errMixture)
@@ -361,7 +361,7 @@ func (x *mixture) meddle(pool func() *resource.Pool[*token], max int) {
 					x.t.Errorf("I1: %d: %v", n, s)
 				}
 			}
-			time.Sleep(x.some(4))
+			time.Sleep(x.some(4)) // a random pace
 		})
 	}
 }
@@ -428,7 +428,7 @@ func (x *mixture) rest(p *resource.Pool[*token]) {
 		l, err := p.Acquire(ctx)
 		for err != nil && ctx.Err() == nil { // an outage may not be over
 			x.misses.Add(1)
-			time.Sleep(x.unit)
+			time.Sleep(x.unit) // an outage ends by time alone; the loop has a bound
 			l, err = p.Acquire(ctx)
 		}
 		cancel()

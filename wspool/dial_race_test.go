@@ -289,7 +289,7 @@ func listenUpstream(t *testing.T) *upstream {
 		handlers.Add(1)
 		defer handlers.Done()
 		u.asked.Add(1)
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // what the upstream takes to answer
 		if s := u.status.Load(); s != 0 {
 			w.WriteHeader(int(s))
 			return true

@@ -23,7 +23,7 @@ func trailer(ws *websocket.Conn) {
 		}
 		ws.WriteMessage(kind, p)
 		if n%2 == 0 {
-			time.Sleep(30 * ms)
+			time.Sleep(30 * ms) // how far the report is behind the answer
 			ws.WriteMessage(kind, append([]byte("more of "), p...))
 		}
 	}

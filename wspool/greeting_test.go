@@ -20,7 +20,7 @@ import (
 // greets is a peer that greets after a while, and then sends everything back.
 func greets(after time.Duration) func(*websocket.Conn) {
 	return func(ws *websocket.Conn) {
-		time.Sleep(after)
+		time.Sleep(after) // how late the server greets
 		if ws.WriteMessage(websocket.TextMessage, []byte("welcome")) == nil {
 			echo(ws)
 		}

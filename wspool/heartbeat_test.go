@@ -517,11 +517,11 @@ func TestHeartbeatStress(t *testing.T) {
 							s := fmt.Sprintf("%d of %d of %d", j, i, g)
 							write(t, c, s)
 							if i%5 == 0 {
-								time.Sleep(7 * ms)
+								time.Sleep(7 * ms) // longer than some heartbeats apart
 							}
 							read(t, c, s)
 							if i%7 == 0 {
-								time.Sleep(11 * ms)
+								time.Sleep(11 * ms) // a hold that heartbeats fall into
 							}
 						}
 						c.Release()

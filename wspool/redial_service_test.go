@@ -26,7 +26,7 @@ func strict(code int) func(*websocket.Conn) {
 			if err != nil {
 				return
 			}
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // what the service takes to answer
 			if string(p) == "bad" {
 				ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, "no such voice"), deadline())
 				drain(ws)
@@ -148,7 +148,7 @@ func firstAnswer(t *testing.T, p *wspool.Pool) time.Duration {
 		}
 		var ae *resource.AcquireError
 		if errors.As(err, &ae) {
-			time.Sleep(max(ae.RetryAfter, 10*time.Millisecond))
+			time.Sleep(max(ae.RetryAfter, 10*time.Millisecond)) // the pace of a polite caller
 		}
 	}
 	t.Fatal("no answer")

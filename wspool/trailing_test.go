@@ -181,8 +181,8 @@ func TestPingsBehindReplies(t *testing.T) {
 				})
 			}
 			all.Wait()
-			for pongs.Load() < pings.Load() && time.Now().Before(deadline()) {
-				time.Sleep(ms)
+			for end := deadline(); pongs.Load() < pings.Load() && time.Now().Before(end); {
+				time.Sleep(ms) // a poll with a bound
 			}
 			if s := p.Stats(); s.Made > 4 || s.Destroyed != 0 || s.Tainted != 0 || pings.Load() != pongs.Load() {
 				t.Errorf("%v; %d pings, %d pongs", s, pings.Load(), pongs.Load())

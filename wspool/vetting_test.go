@@ -44,7 +44,7 @@ func (n *tally) work(t *testing.T, p *wspool.Pool, until time.Time) {
 			n.ok.Add(1)
 		}
 		cancel()
-		time.Sleep(20 * ms)
+		time.Sleep(20 * ms) // the pace of a caller
 	}
 }
 

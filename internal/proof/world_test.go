@@ -220,7 +220,7 @@ func (w *world) make(ctx context.Context) (v *thing, err error) {
 		switch m.plan.how {
 		case "ignores":
 		case "tardy":
-			time.Sleep(w.grace()/2 + time.Duration(m.n*7+1)*time.Microsecond)
+			time.Sleep(w.grace()/2 + time.Duration(m.n*7+1)*time.Microsecond) // in the bubble: late enough to outlive its context
 		default:
 			normal = true
 			return nil, ctx.Err()

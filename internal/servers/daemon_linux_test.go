@@ -219,7 +219,7 @@ func orUnused(t testing.TB, addr string) string {
 }
 
 // unusedPort is unused for a server that listens on every address: a port that
-// the system gives to nobody who does not ask for it.
+// the system assigns to no listener that does not name it.
 func unusedPort(t testing.TB) string {
 	t.Helper()
 	const first, last = 10000, 30000 // below what Linux gives

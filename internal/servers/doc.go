@@ -3,7 +3,7 @@
 // packages ws, websocket, engine.io, socket.io, graphql-ws and rpc-websockets,
 // Python's websockets and aiohttp, websocketd, mosquitto, Tomcat and Chromium's
 // DevTools, and through nginx and HAProxy. It has no code of its own, only tests,
-// and is a module of its own so that the libraries it needs are nobody else's.
+// and is a module of its own, so that users do not get the libraries it needs.
 //
 // Each server is a process of its own, so that it can be killed. Under the load
 // of many callers it is restarted, drained with goodbyes, and killed; package

@@ -19,7 +19,7 @@ type quiet struct {
 // pinging are the servers that ping their clients.
 var pinging = map[string]quiet{
 	"engine":  {brand: engineIO, goodbye: 1005},
-	"socket":  {brand: socketIO}, // a message, which nobody has asked for
+	"socket":  {brand: socketIO}, // an unsolicited message
 	"graphql": {brand: graphQL, goodbye: 1001},
 	"python":  {brand: pythonWebSockets, pongs: true, goodbye: 1001},
 	"aiohttp": {brand: aiohttp, pongs: true, goodbye: 1001},
@@ -27,7 +27,7 @@ var pinging = map[string]quiet{
 
 // TestIdle leaves connections alone until the server has pinged each many times,
 // whether with frames or with messages of its own protocol: none may die, and each
-// must then serve. It sees the goodbyes of a server while nobody has them.
+// must then serve. The pool sees the goodbyes of a server while they are idle.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	for name, q := range pinging {

@@ -54,7 +54,7 @@ type load struct {
 	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
 	callers int
 	rounds  int
-	told    bool // any question may fail from failing on, if its caller is told why and not by its own deadline
+	told    bool // any question may fail from failing on, if the error says why and is not that of the caller's own deadline
 
 	phase   atomic.Int32
 	ids     atomic.Int64
