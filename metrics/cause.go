@@ -20,14 +20,14 @@ var causes = []struct {
 }{
 	{resource.ErrClosed, "closed"},
 	{resource.ErrDiscarded, "discarded"},
-	{resource.ErrDoomed, "doomed"},
+	{resource.ErrInvalidated, "invalidated"},
 	{resource.ErrDropped, "dropped"},
 	{resource.ErrReclaimed, "reclaimed"},
 	{resource.ErrReset, "reset"},
-	{resource.ErrShrunk, "shrunk"},
+	{resource.ErrResized, "resized"},
 	{resource.ErrNearEnd, "near its end"},
 	{resource.ErrNotFresh, "not fresh"},
-	{resource.ErrGaveWay, "gave way"},
+	{resource.ErrPreempted, "preempted"},
 	{resource.ErrGoexit, "goexit"},
 	{resource.ErrMakeTimeout, "make timed out"},
 }

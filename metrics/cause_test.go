@@ -31,7 +31,7 @@ func TestLabel(t *testing.T) {
 		{fmt.Errorf("policy: made anew with %s", "a secret"), "other"},
 		{resource.ErrClosed, "closed"},
 		{fmt.Errorf("holder: %w", resource.ErrDiscarded), "discarded"},
-		{fmt.Errorf("both: %w, %w", io.EOF, resource.ErrShrunk), "shrunk"},
+		{fmt.Errorf("both: %w, %w", io.EOF, resource.ErrResized), "resized"},
 		{policy.ErrMaxAge, "too old"},
 		{fmt.Errorf("%w for 3s", wspool.ErrSilent), "peer silent"},
 		{fmt.Errorf("%w (1 of 3): %w", policy.ErrCheckTimeout, context.DeadlineExceeded), "health check timed out"},
@@ -90,8 +90,8 @@ func TestLabel_KnowsTheOthers(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	seen := make(map[string]error)
 	for _, err := range []error{
-		resource.ErrClosed, resource.ErrDiscarded, resource.ErrDoomed, resource.ErrReset, resource.ErrShrunk,
-		resource.ErrNearEnd, resource.ErrNotFresh, resource.ErrGaveWay, resource.ErrGoexit, resource.ErrMakeTimeout,
+		resource.ErrClosed, resource.ErrDiscarded, resource.ErrInvalidated, resource.ErrReset, resource.ErrResized,
+		resource.ErrNearEnd, resource.ErrNotFresh, resource.ErrPreempted, resource.ErrGoexit, resource.ErrMakeTimeout,
 		policy.ErrMaxAge, policy.ErrMaxLeases, policy.ErrMaxIdle, policy.ErrSoftIdle, policy.ErrCheckTimeout,
 		wspool.ErrUnsolicited, wspool.ErrUnread, wspool.ErrUnfinished, wspool.ErrStale, wspool.ErrSilent,
 		wspool.ErrReadLimit, wspool.ErrFlooded,

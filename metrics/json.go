@@ -115,18 +115,18 @@ type jsonCounters struct {
 
 	Failures map[string]int64 `json:"failures"` // acquires, by resource.Reason
 
-	Canceled  int64   `json:"canceled"`
-	Rejected  int64   `json:"rejected"`
-	Made      int64   `json:"made"`
-	MakeTime  seconds `json:"makeTime"`
-	Failed    int64   `json:"failed"`
-	Refused   int64   `json:"refused"`
-	Destroyed int64   `json:"destroyed"`
-	Hijacked  int64   `json:"hijacked"`
-	Evicted   int64   `json:"evicted"`
-	Unhealthy int64   `json:"unhealthy"`
-	Doomed    int64   `json:"doomed"`
-	Panics    int64   `json:"panics"`
+	Canceled    int64   `json:"canceled"`
+	Rejected    int64   `json:"rejected"`
+	Made        int64   `json:"made"`
+	MakeTime    seconds `json:"makeTime"`
+	Failed      int64   `json:"failed"`
+	Refused     int64   `json:"refused"`
+	Destroyed   int64   `json:"destroyed"`
+	Hijacked    int64   `json:"hijacked"`
+	Evicted     int64   `json:"evicted"`
+	Unhealthy   int64   `json:"unhealthy"`
+	Invalidated int64   `json:"invalidated"`
+	Panics      int64   `json:"panics"`
 
 	ReleaseFailed int64 `json:"releaseFailed"`
 }
@@ -149,7 +149,7 @@ func countersOf(s *resource.Stats) jsonCounters {
 		Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
 		Failures: failures, Canceled: s.Canceled, Rejected: s.Rejected, Made: s.Made, MakeTime: seconds(s.MakeTime),
 		Failed: s.Failed, Refused: s.Refused, Destroyed: s.Destroyed, Hijacked: s.Hijacked,
-		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
+		Evicted: s.Evicted, Unhealthy: s.Unhealthy, Invalidated: s.Invalidated, Panics: s.Panics,
 		ReleaseFailed: s.ReleaseFailed,
 		WaitsServed:   s.WaitsServed, WaitsServedTime: seconds(s.WaitsServedTime),
 		WaitsFailed: s.WaitsFailed, WaitsFailedTime: seconds(s.WaitsFailedTime),
@@ -165,22 +165,22 @@ type jsonOutage struct {
 }
 
 type jsonResource struct {
-	ID       uint64  `json:"id"`
-	State    string  `json:"state"`
-	Age      seconds `json:"age"`
-	Idle     seconds `json:"idle"`
-	Leases   int64   `json:"leases"`
-	Checked  seconds `json:"checked"`
-	Failures int     `json:"failures"`
-	Held     seconds `json:"held"`
-	Doomed   string  `json:"doomed"`
-	Detail   string  `json:"detail"`
+	ID          uint64  `json:"id"`
+	State       string  `json:"state"`
+	Age         seconds `json:"age"`
+	Idle        seconds `json:"idle"`
+	Leases      int64   `json:"leases"`
+	Checked     seconds `json:"checked"`
+	Failures    int     `json:"failures"`
+	Held        seconds `json:"held"`
+	Invalidated string  `json:"invalidated"`
+	Detail      string  `json:"detail"`
 }
 
-func resourceOf(r resource.Resource) jsonResource {
+func resourceOf(r resource.ResourceInfo) jsonResource {
 	return jsonResource{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
-		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Doomed: text.Of(r.Doomed), Detail: text.Clean(r.Detail, text.MaxError),
+		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Invalidated: text.Of(r.Invalidated), Detail: text.Clean(r.Detail, text.MaxError),
 	}
 }
 
@@ -193,7 +193,7 @@ type jsonWaiting struct {
 	Fresh        bool    `json:"fresh"`
 }
 
-func waitingOf(w resource.Waiting) jsonWaiting {
+func waitingOf(w resource.WaiterInfo) jsonWaiting {
 	return jsonWaiting{
 		Waited: seconds(w.Waited), Class: text.Clean(w.Request.Class, text.MaxLabel), Priority: w.Request.Priority,
 		Cost: w.Request.Cost, MinRemaining: seconds(w.Request.MinRemaining), Fresh: w.Request.Fresh,

@@ -41,8 +41,8 @@ func TestSnapshot_JSON(t *testing.T) {
 			},
 			MinIdle:    4,
 			OldestWait: 250 * time.Millisecond,
-			Resources:  []resource.Resource{{Info: resource.Info{ID: 7, Age: time.Minute, Leases: 3}, State: resource.Leased, Held: 2 * time.Second, Doomed: badError{}, Detail: "peer\n1"}},
-			Waiting:    []resource.Waiting{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
+			Resources:  []resource.ResourceInfo{{Info: resource.Info{ID: 7, Age: time.Minute, Leases: 3}, State: resource.Leased, Held: 2 * time.Second, Invalidated: badError{}, Detail: "peer\n1"}},
+			Waiting:    []resource.WaiterInfo{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
 			Policies:   []resource.PolicyState{{Moment: "MakeGate", Type: "*policy.Gate", State: "open"}},
 			Facts:      []resource.Fact{{Name: "tainted", Value: 4, Level: true}},
 		},
@@ -60,7 +60,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		"wait.count": 3.0, "wait.sum": 1.0, "wait.first": 100.0, "wait.p50": s.Wait.Quantile(0.5).Seconds(),
 		"hold.count": 0.0, "hold.p99": 0.0, "destroyed.reset": 3.0, "overdue": 6.0,
 		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0,
-		"resources.0.doomed": "an error whose text panics", "resources.0.detail": "peer 1",
+		"resources.0.invalidated": "an error whose text panics", "resources.0.detail": "peer 1",
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
 		"held.0.for": 2.0, "held.0.overdue": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
 		"events.0.kind": "made", "events.0.more": 2.0,
@@ -145,7 +145,7 @@ func TestHistogram_JSONOfExtremes(t *testing.T) {
 func TestVars(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	src := &source{}
-	src.set(func(i *resource.Inspection) { i.Max = 5; i.Resources = make([]resource.Resource, 5) })
+	src.set(func(i *resource.Inspection) { i.Max = 5; i.Resources = make([]resource.ResourceInfo, 5) })
 	if err := m.Watch(src); err != nil {
 		t.Fatal(err)
 	}

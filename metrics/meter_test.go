@@ -166,7 +166,7 @@ func TestSnapshot_Limits(t *testing.T) {
 	}
 	src.set(func(i *resource.Inspection) {
 		i.Max, i.Leased = 9, 3
-		i.Resources = make([]resource.Resource, 3)
+		i.Resources = make([]resource.ResourceInfo, 3)
 	})
 	trace := m.Trace(nil)
 	for id := range uint64(3) {

@@ -39,7 +39,7 @@ func TestSnapshot_Overdue(t *testing.T) {
 		want(1)
 		src.set(func(i *resource.Inspection) {
 			i.Leased = 1
-			i.Resources = []resource.Resource{{Info: resource.Info{ID: 2, Leases: 5}, State: resource.Leased, Held: 2 * time.Second}}
+			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 2, Leases: 5}, State: resource.Leased, Held: 2 * time.Second}}
 		})
 		time.Sleep(3 * time.Second)
 		want(2)

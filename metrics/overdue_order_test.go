@@ -54,7 +54,7 @@ func TestOverdue_EndsWhileBeingReported(t *testing.T) {
 		src.set(func(i *resource.Inspection) {
 			i.Max, i.Leased = math.MaxInt, 20 // a source that knows no limit
 			for id := range uint64(20) {
-				i.Resources = append(i.Resources, resource.Resource{
+				i.Resources = append(i.Resources, resource.ResourceInfo{
 					Info: resource.Info{ID: id + 100, Leases: 1}, State: resource.Leased, Held: time.Hour,
 				})
 			}

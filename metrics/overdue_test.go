@@ -139,17 +139,17 @@ func TestOverdue_Sampled(t *testing.T) {
 func TestOverdue_Unsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Minute)
-		lent := func(id uint64, leases int64, held time.Duration) resource.Resource {
-			return resource.Resource{Info: resource.Info{ID: id, Leases: leases}, State: resource.Leased, Held: held}
+		lent := func(id uint64, leases int64, held time.Duration) resource.ResourceInfo {
+			return resource.ResourceInfo{Info: resource.Info{ID: id, Leases: leases}, State: resource.Leased, Held: held}
 		}
 		w.src.set(func(i *resource.Inspection) {
 			i.Max, i.Leased, i.Idle = 10, 2, 1
-			i.Resources = []resource.Resource{lent(3, 9, 50*time.Second), {Info: resource.Info{ID: 4}}, lent(5, 2, time.Second)}
+			i.Resources = []resource.ResourceInfo{lent(3, 9, 50*time.Second), {Info: resource.Info{ID: 4}}, lent(5, 2, time.Second)}
 		})
 		time.Sleep(time.Minute) // the first look, which sees that one will be due in 10 s
 		synctest.Wait()
 		w.src.set(func(i *resource.Inspection) {
-			i.Resources = []resource.Resource{lent(3, 9, 61*time.Second), lent(5, 2, 12*time.Second)}
+			i.Resources = []resource.ResourceInfo{lent(3, 9, 61*time.Second), lent(5, 2, 12*time.Second)}
 		})
 		w.want(t, 0, 0)
 		time.Sleep(10*time.Second + 1)
@@ -177,7 +177,7 @@ func TestOverdue_UnsampledAndGone(t *testing.T) {
 		w := newWatcher(t, time.Minute)
 		w.src.set(func(i *resource.Inspection) {
 			i.Max, i.Leased = 10, 1
-			i.Resources = []resource.Resource{{Info: resource.Info{ID: 3, Leases: 9}, State: resource.Leased, Held: time.Hour}}
+			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 3, Leases: 9}, State: resource.Leased, Held: time.Hour}}
 		})
 		time.Sleep(time.Minute)
 		w.want(t, 1, 0)

@@ -66,9 +66,9 @@ func troubled(d *dice, trace *resource.Trace) resource.Config[int] {
 				panic("destroy")
 			}
 		},
-		Watch: func(_ int, doom func(error)) {
+		Watch: func(_ int, invalidate func(error)) {
 			if d.one(2) {
-				time.AfterFunc(d.upTo(60*time.Millisecond), func() { doom(named("hung up")) })
+				time.AfterFunc(d.upTo(60*time.Millisecond), func() { invalidate(named("hung up")) })
 			}
 		},
 		Admission: share,
@@ -199,7 +199,7 @@ func TestMeter_Reconciles(t *testing.T) {
 				reconcile(t, closed)
 				for what, n := range map[string]int64{
 					"acquired": s.Acquired, "waited": s.Waited, "canceled": s.Canceled, "rejected": s.Rejected, "failed": s.Failed,
-					"evicted": s.Evicted, "unhealthy": s.Unhealthy, "doomed": s.Doomed, "hijacked": s.Hijacked, "panics": s.Panics,
+					"evicted": s.Evicted, "unhealthy": s.Unhealthy, "invalidated": s.Invalidated, "hijacked": s.Hijacked, "panics": s.Panics,
 					"of share": s.Stats.Rejected, "checks": s.Check.Count, "holds": s.Hold.Count,
 					"hung up": s.Destroyed["hung up"], "discarded": s.Destroyed["discarded"], "for too many leases": s.Destroyed["lent too often"],
 				} {

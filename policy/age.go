@@ -24,7 +24,7 @@ var (
 // MaxAge evicts resources of age d. jitter takes something off for each, up to
 // that part of d, so that those made together do not end together: with jitter
 // 0.25 the limits are spread evenly over the last quarter of d. How much is
-// [resource.Info.Spread] of the resource, so its limit never changes; nothing
+// [resource.Info.Jitter] of the resource, so its limit never changes; nothing
 // ever lives longer than d because of it. No jitter is 0. The limit is above 0
 // even with jitter 1.
 //
@@ -41,7 +41,7 @@ func MaxAge(d time.Duration, jitter float64) resource.Eviction {
 type maxAge jittered
 
 func (a *maxAge) Evict(i resource.Info) error {
-	if (*jittered)(a).reached(float64(i.Age), i.Spread) {
+	if (*jittered)(a).reached(float64(i.Age), i.Jitter) {
 		return ErrMaxAge
 	}
 	return nil
@@ -62,7 +62,7 @@ func MaxLeases(n int64, jitter float64) resource.Eviction {
 type maxLeases jittered
 
 func (l *maxLeases) Evict(i resource.Info) error {
-	if (*jittered)(l).reached(float64(i.Leases), i.Spread) {
+	if (*jittered)(l).reached(float64(i.Leases), i.Jitter) {
 		return ErrMaxLeases
 	}
 	return nil

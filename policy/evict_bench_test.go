@@ -13,7 +13,7 @@ import (
 // What the hit path of a pool asks.
 
 func BenchmarkEvict(b *testing.B) {
-	i := resource.Info{ID: 3, Age: time.Second, Idle: time.Second, Leases: 5, Spread: 0.5}
+	i := resource.Info{ID: 3, Age: time.Second, Idle: time.Second, Leases: 5, Jitter: 0.5}
 	for name, e := range stockEvictions() {
 		b.Run("policy="+name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// clampSpread makes a fuzzer's number what the pool draws: in [0,1).
-func clampSpread(x float64) float64 {
+// clampJitter makes a fuzzer's number what the pool draws: in [0,1).
+func clampJitter(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return 0
 	}
@@ -29,7 +29,7 @@ func FuzzMaxAge(f *testing.F) {
 	f.Add(int64(10*time.Millisecond), 0.1, 0.999, int64(9*time.Millisecond), int64(1000))
 	f.Fuzz(func(t *testing.T, limit int64, jitter, spread float64, have, more int64) {
 		limit, have, more = max(1, limit), max(0, have), max(0, more)
-		jitter, spread = min(1, math.Abs(jitter)), clampSpread(spread)
+		jitter, spread = min(1, math.Abs(jitter)), clampJitter(spread)
 		if math.IsNaN(jitter) {
 			return
 		}
@@ -37,7 +37,7 @@ func FuzzMaxAge(f *testing.F) {
 		leases := policy.MaxLeases(limit, jitter)
 		plain := policy.MaxAge(time.Duration(limit), 0)
 		at := func(have int64, spread float64) bool {
-			i := resource.Info{Age: time.Duration(have), Leases: have, Spread: spread}
+			i := resource.Info{Age: time.Duration(have), Leases: have, Jitter: spread}
 			gone := age.Evict(i) != nil
 			if byLeases := leases.Evict(i) != nil; byLeases != gone {
 				t.Fatalf("limit %d, jitter %v, spread %v: at %d MaxAge says %v and MaxLeases %v", limit, jitter, spread, have, gone, byLeases)
@@ -72,7 +72,7 @@ func FuzzEvictions(f *testing.F) {
 		floor = max(0, floor)
 		const d = time.Hour
 		i := resource.Info{
-			ID: id, Age: time.Duration(max(0, age)), Idle: time.Duration(max(0, idle)), Leases: max(0, leases), Spread: clampSpread(spread),
+			ID: id, Age: time.Duration(max(0, age)), Idle: time.Duration(max(0, idle)), Leases: max(0, leases), Jitter: clampJitter(spread),
 			Checked: time.Duration(max(0, checked)), Failures: failures, Idlers: max(0, idlers),
 		}
 		maxAge, maxLeases := policy.MaxAge(d, 0.3), policy.MaxLeases(7, 0.3)
@@ -83,8 +83,8 @@ func FuzzEvictions(f *testing.F) {
 				t.Fatalf("%T of %+v: %v, again %v, and by its own facts %v", e, i, got, again, alone)
 			}
 		}
-		only(func(i resource.Info) resource.Info { return resource.Info{Age: i.Age, Spread: i.Spread} }, maxAge)
-		only(func(i resource.Info) resource.Info { return resource.Info{Leases: i.Leases, Spread: i.Spread} }, maxLeases)
+		only(func(i resource.Info) resource.Info { return resource.Info{Age: i.Age, Jitter: i.Jitter} }, maxAge)
+		only(func(i resource.Info) resource.Info { return resource.Info{Leases: i.Leases, Jitter: i.Jitter} }, maxLeases)
 		only(func(i resource.Info) resource.Info { return resource.Info{Idle: i.Idle} }, maxIdle)
 		only(func(i resource.Info) resource.Info { return resource.Info{Idle: i.Idle, Idlers: i.Idlers} }, soft)
 

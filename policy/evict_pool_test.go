@@ -43,7 +43,7 @@ func TestMaxAge_Pool(t *testing.T) {
 }
 
 // Resources made together end one after the other, each at an age that its
-// Spread gives.
+// Jitter gives.
 func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -54,9 +54,9 @@ func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(e.Cause, policy.ErrMaxAge) {
-				limit := time.Duration(float64(time.Hour) * (1 - 0.5*e.Info.Spread))
+				limit := time.Duration(float64(time.Hour) * (1 - 0.5*e.Info.Jitter))
 				if late := e.Info.Age - limit; late < 0 || late > 11*time.Second {
-					t.Errorf("spread %v: evicted at %v, want at %v", e.Info.Spread, e.Info.Age, limit)
+					t.Errorf("spread %v: evicted at %v, want at %v", e.Info.Jitter, e.Info.Age, limit)
 				}
 				ages[e.Info.Age/(10*time.Minute)]++
 			}

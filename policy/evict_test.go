@@ -13,7 +13,7 @@ import (
 
 // The evictions are functions of facts: tables, without time.
 
-const almostOne = 1 - 1.0/(1<<53) // the largest Spread there is
+const almostOne = 1 - 1.0/(1<<53) // the largest Jitter there is
 
 var errOdd, errEven = errors.New("odd"), errors.New("even")
 
@@ -46,26 +46,26 @@ func TestEvictions(t *testing.T) {
 		i    info
 		want error
 	}{
-		{"young", hour, info{Age: time.Hour - 1, Spread: almostOne}, nil},
-		{"old", hour, info{Age: time.Hour, Spread: almostOne}, policy.ErrMaxAge},
+		{"young", hour, info{Age: time.Hour - 1, Jitter: almostOne}, nil},
+		{"old", hour, info{Age: time.Hour, Jitter: almostOne}, policy.ErrMaxAge},
 		{"very old", hour, info{Age: math.MaxInt64}, policy.ErrMaxAge},
 		{"jitter takes nothing off", jittered, info{Age: time.Hour - 1}, nil},
 		{"nothing outlives the age", jittered, info{Age: time.Hour}, policy.ErrMaxAge},
-		{"jitter takes half of it off", jittered, info{Age: time.Hour - time.Hour/8, Spread: 0.5}, policy.ErrMaxAge},
-		{"not more than half", jittered, info{Age: time.Hour - time.Hour/8 - 1, Spread: 0.5}, nil},
-		{"jitter takes all of it off", jittered, info{Age: 45*time.Minute + 1, Spread: almostOne}, policy.ErrMaxAge},
-		{"not more than all", jittered, info{Age: 45*time.Minute - 1, Spread: almostOne}, nil},
-		{"under a second", policy.MaxAge(10*time.Millisecond, 0.5), info{Age: 6 * time.Millisecond, Spread: 0.9}, policy.ErrMaxAge},
-		{"the smallest limit keeps what is new", policy.MaxAge(1, 1), info{Spread: almostOne}, nil},
-		{"the smallest limit", policy.MaxAge(1, 1), info{Age: 1, Spread: almostOne}, policy.ErrMaxAge},
+		{"jitter takes half of it off", jittered, info{Age: time.Hour - time.Hour/8, Jitter: 0.5}, policy.ErrMaxAge},
+		{"not more than half", jittered, info{Age: time.Hour - time.Hour/8 - 1, Jitter: 0.5}, nil},
+		{"jitter takes all of it off", jittered, info{Age: 45*time.Minute + 1, Jitter: almostOne}, policy.ErrMaxAge},
+		{"not more than all", jittered, info{Age: 45*time.Minute - 1, Jitter: almostOne}, nil},
+		{"under a second", policy.MaxAge(10*time.Millisecond, 0.5), info{Age: 6 * time.Millisecond, Jitter: 0.9}, policy.ErrMaxAge},
+		{"the smallest limit keeps what is new", policy.MaxAge(1, 1), info{Jitter: almostOne}, nil},
+		{"the smallest limit", policy.MaxAge(1, 1), info{Age: 1, Jitter: almostOne}, policy.ErrMaxAge},
 		{"the largest limit", policy.MaxAge(math.MaxInt64, 0), info{Age: math.MaxInt64 / 2}, nil},
 
 		{"lent seldom", policy.MaxLeases(3, 0), info{Leases: 2}, nil},
 		{"lent often", policy.MaxLeases(3, 0), info{Leases: 3}, policy.ErrMaxLeases},
-		{"lent once, the first", policy.MaxLeases(1, 0.9), info{Leases: 0, Spread: almostOne}, nil},
-		{"lent once, the last", policy.MaxLeases(1, 0.9), info{Leases: 1, Spread: almostOne}, policy.ErrMaxLeases},
-		{"leases with jitter, under", policy.MaxLeases(100, 0.5), info{Leases: 74, Spread: 0.5}, nil},
-		{"leases with jitter, at", policy.MaxLeases(100, 0.5), info{Leases: 75, Spread: 0.5}, policy.ErrMaxLeases},
+		{"lent once, the first", policy.MaxLeases(1, 0.9), info{Leases: 0, Jitter: almostOne}, nil},
+		{"lent once, the last", policy.MaxLeases(1, 0.9), info{Leases: 1, Jitter: almostOne}, policy.ErrMaxLeases},
+		{"leases with jitter, under", policy.MaxLeases(100, 0.5), info{Leases: 74, Jitter: 0.5}, nil},
+		{"leases with jitter, at", policy.MaxLeases(100, 0.5), info{Leases: 75, Jitter: 0.5}, policy.ErrMaxLeases},
 
 		{"used lately", policy.MaxIdle(time.Minute), info{Idle: time.Minute - 1, Age: time.Hour}, nil},
 		{"idle", policy.MaxIdle(time.Minute), info{Idle: time.Minute}, policy.ErrMaxIdle},
@@ -158,8 +158,8 @@ func TestEvictions_Misuse(t *testing.T) {
 
 // Asking costs no allocation, whatever the answer.
 func TestEvictions_Allocate(t *testing.T) {
-	young := resource.Info{ID: 2, Age: time.Second, Idle: time.Second, Leases: 1, Spread: 0.5, Idlers: 1}
-	old := resource.Info{ID: 1, Age: 2 * time.Hour, Idle: 2 * time.Hour, Leases: 1e9, Spread: 0.5, Idlers: 9}
+	young := resource.Info{ID: 2, Age: time.Second, Idle: time.Second, Leases: 1, Jitter: 0.5, Idlers: 1}
+	old := resource.Info{ID: 1, Age: 2 * time.Hour, Idle: 2 * time.Hour, Leases: 1e9, Jitter: 0.5, Idlers: 9}
 	for name, e := range stockEvictions() {
 		for _, i := range []resource.Info{young, old} {
 			if n := testing.AllocsPerRun(100, func() { evictSink = e.Evict(i) }); n != 0 {

@@ -19,7 +19,7 @@ func ExampleAnyOf() {
 		policy.MaxIdle(10*time.Minute),
 		policy.SoftIdle(time.Minute, 10),
 	)
-	old := resource.Info{Age: 55 * time.Minute, Spread: 0.4} // its limit is 54 minutes
+	old := resource.Info{Age: 55 * time.Minute, Jitter: 0.4} // its limit is 54 minutes
 	fmt.Println(eviction.Evict(old))
 	fmt.Println(eviction.Evict(resource.Info{Age: 5 * time.Minute, Idle: 2 * time.Minute}))
 	fmt.Println(eviction.Evict(resource.Info{Age: 5 * time.Minute, Idle: 2 * time.Minute, Idlers: 11})) // in the sweep

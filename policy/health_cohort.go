@@ -49,7 +49,7 @@ func Cohort[T any](h resource.Health[T]) *CohortHealth[T] {
 }
 
 // Suspect makes every resource with this ID or a smaller one due, until it has
-// passed a check begun since. It is for deaths that others see: those that doom
+// passed a check begun since. It is for deaths that others see: those that invalidate
 // reported, say, which [resource.Trace.Destroyed] tells. It does not block. An
 // ID that is not yet in use suspects what will have it.
 func (c *CohortHealth[T]) Suspect(id uint64) {

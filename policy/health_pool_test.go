@@ -196,24 +196,24 @@ func TestCohort_Pool(t *testing.T) {
 	})
 }
 
-// A death that the pool learns by doom is fed to the Cohort by its Trace.
-func TestCohort_Doomed(t *testing.T) {
+// A death that the pool learns by invalidate is fed to the Cohort by its Trace.
+func TestCohort_Invalidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{}
 		c := policy.Cohort(policy.IfIdle(time.Minute, policy.Check(w.check)))
 		cfg := caring(3, c)
-		dooms := map[int]func(error){}
+		invalidates := map[int]func(error){}
 		var mu sync.Mutex
-		cfg.Watch = func(n int, doom func(error)) {
+		cfg.Watch = func(n int, invalidate func(error)) {
 			mu.Lock()
 			defer mu.Unlock()
-			dooms[n] = doom
+			invalidates[n] = invalidate
 		}
 		cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) { c.Suspect(e.Info.ID) }}
 		l := lend(t, cfg)
 		l.warm(3)
 		mu.Lock()
-		dooms[2](errDead)
+		invalidates[2](errDead)
 		mu.Unlock()
 		l.wantGone(errDead, 2)
 		a, b := l.get(), l.get()

@@ -37,7 +37,7 @@ func (p *Pool[T]) outlasts(e *entry[T]) bool {
 		count, cause := p.whyInvalid(e)
 		p.retire(e, cause, count)
 	case p.live-p.dying > p.max:
-		p.retire(e, ErrShrunk, &p.n.other)
+		p.retire(e, ErrResized, &p.n.other)
 	default:
 		return true
 	}

@@ -55,12 +55,12 @@ type Config[T any] struct {
 	Destroy func(v T, cause error)
 
 	// Watch is called once after Make, before v is first lent, and must not
-	// block. Keep doom and call it when v is found dead: at once if v is
-	// idle, else when its lease ends, v is destroyed and not lent again. doom
+	// block. Keep invalidate and call it when v is found dead: at once if v is
+	// idle, else when its lease ends, v is destroyed and not lent again. invalidate
 	// may be called from anywhere, any number of times, and after the end of
 	// v does nothing. A panic in Watch fails the make and destroys v. Nil: v
 	// does not report itself.
-	Watch func(v T, doom func(cause error))
+	Watch func(v T, invalidate func(cause error))
 
 	// Broken says which errors given to [Lease.Fail] or returned from the
 	// function in [Pool.Do] mean that v must not be lent again. Nil: every one,
@@ -81,7 +81,7 @@ type Config[T any] struct {
 	// Meanwhile v is idle and not lent; callers that wait are expected to get it,
 	// so that none is made in its stead, unless it takes long. It is not
 	// called where v will not be lent again: after Discard, Hijack or Close, when
-	// Evict ends v or v was doomed; nor where no caller had the lease. Nil: what
+	// Evict ends v or v was invalidated; nor where no caller had the lease. Nil: what
 	// is given back may be lent at once, which is faster.
 	OnRelease func(ctx context.Context, v T) error
 
@@ -132,7 +132,7 @@ type Config[T any] struct {
 	// beside the holder of v, and beside other calls for the same v: it must only
 	// read what may be read then, such as an atomic. Nil: it keeps v.
 	//
-	// Where v is of no use any more, rather than to be replaced, call doom of Watch:
+	// Where v is of no use any more, rather than to be replaced, call invalidate of Watch:
 	// then nobody is lent v from that instant on.
 	EvictIf func(v T, i Info) (cause error)
 

@@ -74,8 +74,8 @@ type entry[T any] struct {
 	unfit    time.Duration // the least MinRemaining it was found too old for; 0: none
 	index    int           // in pool.all
 	verified int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
-	cause    error         // why it is doomed, or destroyed
-	count    *int64        // which counter its end belongs to, if doomed
+	cause    error         // why it is invalidated, or destroyed
+	count    *int64        // which counter its end belongs to, if invalidated
 	up, down *entry[T]     // in a list of idleSet
 	node     *treap.Node[*entry[T]]
 	inTree   bool   // on the shelf: in a tree of idleSet, not in a list
@@ -125,7 +125,7 @@ func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
 	i.Age = age
 	i.Idle = time.Duration(idle) * tickLen
 	i.Leases = leases - e.takenBack.Load()
-	i.Spread = e.spread
+	i.Jitter = e.spread
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())
 }

@@ -28,12 +28,12 @@ func (p *Pool[T]) newEra() *era {
 }
 
 // invalid reports whether e must not be lent again.
-func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Doomed() }
+func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Invalidated() }
 
 // whyInvalid returns the counter and the cause of the end of e, which is invalid:
 // those of the first that happened. The pool is locked.
 func (p *Pool[T]) whyInvalid(e *entry[T]) (count *int64, cause error) {
-	if e.word.Doomed() {
+	if e.word.Invalidated() {
 		return e.count, e.cause
 	}
 	return &p.n.other, e.era.cause
@@ -53,9 +53,9 @@ func (p *Pool[T]) endEra(cause error) {
 		return // the pool is closed
 	}
 	for i := range p.seats {
-		if e := p.seats[i].e.Load(); e != nil && !e.word.Doomed() {
+		if e := p.seats[i].e.Load(); e != nil && !e.word.Invalidated() {
 			e.cause, e.count = cause, &p.n.other
-			e.word.Doom()
+			e.word.Invalidate()
 		}
 	}
 	p.clearSeats(0)

@@ -48,8 +48,8 @@ var (
 	ErrDropped = errors.New("resource: lease was dropped, not ended")
 	// ErrReclaimed: [Pool.Reclaim] ended the lease, not its holder.
 	ErrReclaimed = errors.New("resource: lease was reclaimed")
-	// ErrDoomed: the doom function of [Config.Watch] gave no cause of its own.
-	ErrDoomed = errors.New("resource: doomed")
+	// ErrInvalidated: the invalidate function of [Config.Watch] gave no cause of its own.
+	ErrInvalidated = errors.New("resource: invalidated")
 	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].
 	ErrReleaseTimeout = errors.New("resource: OnRelease timed out")
 	// ErrWornOut: it had all the leases that can be numbered, 2³⁶-2³² (64
@@ -57,8 +57,8 @@ var (
 	ErrWornOut = errors.New("resource: lease numbers are used up")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
 	ErrReset = errors.New("resource: reset")
-	// ErrShrunk: the pool was resized below what it had.
-	ErrShrunk = errors.New("resource: shrunk")
+	// ErrResized: the pool was resized below what it had.
+	ErrResized = errors.New("resource: pool resized")
 	// ErrSuspect: other idle ones had failed their Health checks, this one had not
 	// been checked yet, callers waited and the pool was full, so it made room.
 	ErrSuspect = errors.New("resource: not verified in time, and a caller waits")
@@ -68,9 +68,9 @@ var (
 	// ErrNotFresh: a caller asked for one that nobody had used
 	// ([Request.Fresh]), and the pool was full, so one that was used made room.
 	ErrNotFresh = errors.New("resource: used, and a waiting caller wants a new one")
-	// ErrGaveWay: the total of a [Keyed] was used up, and another key wanted
+	// ErrPreempted: the total of a [Keyed] was used up, and another key wanted
 	// the place.
-	ErrGaveWay = errors.New("resource: gave way to another key")
+	ErrPreempted = errors.New("resource: preempted by another key")
 	// ErrGoexit: a function called runtime.Goexit instead of returning.
 	ErrGoexit = errors.New("resource: function ended its goroutine")
 )

@@ -125,18 +125,18 @@ func TestEviction_Info(t *testing.T) {
 	script(t, 1, edit, func(h *harness) {
 		l := h.lend()
 		want := l.Info()
-		if want.ID != 1 || want.Leases != 1 || want.Spread < 0 || want.Spread >= 1 {
+		if want.ID != 1 || want.Leases != 1 || want.Jitter < 0 || want.Jitter >= 1 {
 			t.Errorf("a first lease's Info is %+v", want)
 		}
 		time.Sleep(10 * time.Second)
 		l.Release()
 		h.settle()
-		if i := *seen.Load(); i.ID != 1 || i.Leases != 1 || !near(i.Age, 10*time.Second) || i.Idle != 0 || i.Spread != want.Spread {
+		if i := *seen.Load(); i.ID != 1 || i.Leases != 1 || !near(i.Age, 10*time.Second) || i.Idle != 0 || i.Jitter != want.Jitter {
 			t.Errorf("at release Evict was told %+v", i)
 		}
 		time.Sleep(20 * time.Second)
 		l = h.lend()
-		if i := *seen.Load(); !near(i.Age, 30*time.Second) || !near(i.Idle, 20*time.Second) || i.Spread != want.Spread {
+		if i := *seen.Load(); !near(i.Age, 30*time.Second) || !near(i.Idle, 20*time.Second) || i.Jitter != want.Jitter {
 			t.Errorf("at acquire Evict was told %+v", i)
 		}
 		if i := l.Info(); i.Leases != 2 || !near(i.Idle, 20*time.Second) || !near(i.Age, 30*time.Second) {
@@ -148,8 +148,8 @@ func TestEviction_Info(t *testing.T) {
 // near allows for the clock that ticks every 100 ms.
 func near(got, want time.Duration) bool { return (got - want).Abs() <= 100*time.Millisecond }
 
-// Spread is drawn once per resource, in [0,1).
-func TestEviction_Spread(t *testing.T) {
+// Jitter is drawn once per resource, in [0,1).
+func TestEviction_Jitter(t *testing.T) {
 	script(t, 50, nil, func(h *harness) {
 		ls, _ := h.lendN(50)
 		seen := map[float64]bool{}
@@ -158,13 +158,13 @@ func TestEviction_Spread(t *testing.T) {
 			if info.ID != uint64(i+1) {
 				t.Errorf("number %d has ID %d", i+1, info.ID)
 			}
-			if info.Spread < 0 || info.Spread >= 1 {
-				t.Errorf("Spread is %v", info.Spread)
+			if info.Jitter < 0 || info.Jitter >= 1 {
+				t.Errorf("Jitter is %v", info.Jitter)
 			}
-			seen[info.Spread] = true
+			seen[info.Jitter] = true
 		}
 		if len(seen) < 45 {
-			t.Errorf("only %d different Spreads among 50", len(seen))
+			t.Errorf("only %d different jitters among 50", len(seen))
 		}
 	})
 }

@@ -42,16 +42,16 @@ func ExampleKeyed() {
 		}
 	}
 	s := pools.Stats()
-	fmt.Printf("%d idle, %d made, %d gave way\n", s.Idle, s.Made, s.GaveWay)
+	fmt.Printf("%d idle, %d made, %d preempted\n", s.Idle, s.Made, s.Preempted)
 	if err := pools.Drain(ctx, "us"); err != nil {
 		fmt.Println(err)
 	}
 	// Output:
 	// lent: connection to eu
 	// lent: connection to us
-	// connection to eu ended: resource: gave way to another key
+	// connection to eu ended: resource: preempted by another key
 	// lent: connection to fragile
-	// 2 idle, 3 made, 1 gave way
+	// 2 idle, 3 made, 1 preempted
 	// connection to us ended: resource: pool is closed
 	// connection to fragile ended: resource: pool is closed
 }

@@ -113,8 +113,8 @@ func Example_subprocesses() {
 	pool, err := resource.New(resource.Config[*Worker]{
 		Make:    StartWorker,
 		Destroy: func(w *Worker, cause error) { w.Stop() },
-		Watch: func(w *Worker, doom func(cause error)) {
-			go func() { <-w.exited; doom(errors.New("worker has exited")) }()
+		Watch: func(w *Worker, invalidate func(cause error)) {
+			go func() { <-w.exited; invalidate(errors.New("worker has exited")) }()
 		},
 		MaxSize: 2,
 	})

@@ -242,15 +242,15 @@ func ExampleConfig_evictIf() {
 	// destroyed 2 - resource: pool is closed
 }
 
-// A resource that can tell when it dies is not lent dead: Watch keeps doom,
+// A resource that can tell when it dies is not lent dead: Watch keeps invalidate,
 // and whoever sees the death calls it.
 func ExampleConfig_watch() {
 	gone := make(chan struct{}, 2)
-	var doom func(error)
+	var invalidate func(error)
 	pool, err := resource.New(resource.Config[*Session]{
 		Make:    dialer(),
 		Destroy: func(s *Session, cause error) { fmt.Println("ended:", cause); gone <- struct{}{} },
-		Watch:   func(s *Session, d func(cause error)) { doom = d },
+		Watch:   func(s *Session, d func(cause error)) { invalidate = d },
 		MaxSize: 1,
 	})
 	if err != nil {
@@ -267,7 +267,7 @@ func ExampleConfig_watch() {
 	}
 	lease.Release()
 
-	doom(errors.New("the server hung up")) // while it is idle
+	invalidate(errors.New("the server hung up")) // while it is idle
 	<-gone
 
 	lease, err = pool.Acquire(ctx)

@@ -37,7 +37,7 @@ func TestKeyedFresh_OwnPlaces(t *testing.T) {
 		if got := h.destroyed(resource.ErrNotFresh); len(got) != 1 || got[0] < 3 {
 			t.Errorf("%v made room, want one of key a, 3 or 4", got)
 		}
-		h.wantGaveWay()
+		h.wantPreempted()
 		l.Release()
 	})
 }
@@ -78,7 +78,7 @@ func TestKeyedFresh_OthersGiveWay(t *testing.T) {
 		h.acquire("a").Release()
 		time.Sleep(time.Second)
 		h.beginFresh("a").wantLease().Release()
-		h.wantGaveWay(1)
+		h.wantPreempted(1)
 	})
 }
 

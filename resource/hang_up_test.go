@@ -35,7 +35,7 @@ func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 					time.Sleep(around(c.make))
 					return 1, nil
 				},
-				Watch: func(_ int, doom func(error)) { time.AfterFunc(around(c.lives), func() { doom(hungUp) }) },
+				Watch: func(_ int, invalidate func(error)) { time.AfterFunc(around(c.lives), func() { invalidate(hungUp) }) },
 			})
 			if err != nil {
 				t.Fatal(err)

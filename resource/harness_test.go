@@ -13,8 +13,8 @@ import (
 
 // item is what the pools of these tests lend.
 type item struct {
-	n    int               // 1, 2, … in the order in which they were made
-	doom func(cause error) // what Watch was given
+	n          int               // 1, 2, … in the order in which they were made
+	invalidate func(cause error) // what Watch was given
 }
 
 // harness runs one pool from a script, in a synctest bubble. Every line of a
@@ -205,8 +205,8 @@ func (h *harness) wantAlive(its ...*item) {
 }
 
 // doWatch is the Config's Watch.
-func (h *harness) doWatch(it *item, doom func(error)) {
-	it.doom = doom
+func (h *harness) doWatch(it *item, invalidate func(error)) {
+	it.invalidate = invalidate
 	if h.onWatch != nil {
 		h.onWatch(it)
 	}

@@ -151,7 +151,7 @@ func healthChaos(t *testing.T, seed uint64) {
 					case 0:
 						l.Discard(errSick)
 					case 1:
-						l.Value().doom(errSick)
+						l.Value().invalidate(errSick)
 						l.Release()
 					default:
 						l.Release()

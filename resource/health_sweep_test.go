@@ -151,9 +151,9 @@ func TestHealth_UnverifiedEnd(t *testing.T) {
 			h.resize(9)
 			return 9
 		},
-		"doom": func(h *harness) int {
+		"invalidate": func(h *harness) int {
 			for _, it := range h.everything(29) {
-				it.doom(errSick)
+				it.invalidate(errSick)
 			}
 			return 7
 		},

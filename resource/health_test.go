@@ -295,15 +295,15 @@ func TestHealth_CancelledCallerPassesOn(t *testing.T) {
 	})
 }
 
-// A check has the resource to itself: a doom meanwhile ends it, once.
-func TestHealth_DoomDuringCheck(t *testing.T) {
+// A check has the resource to itself: a invalidate meanwhile ends it, once.
+func TestHealth_InvalidateDuringCheck(t *testing.T) {
 	died := errors.New("died")
 	w := newWard()
 	script(t, 2, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
 		c := h.acquire()
-		it.doom(died)
+		it.invalidate(died)
 		h.settle()
 		time.Sleep(time.Second)
 		h.wantDestroyed(it, died)

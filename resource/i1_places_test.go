@@ -43,11 +43,11 @@ func TestI1_MakesHoldPlaces(t *testing.T) {
 func TestI1_DestroyHoldsItsPlace(t *testing.T) {
 	cause := errors.New("cause")
 	for name, finish := range map[string]func(h *harness, l resource.Lease[*item]){
-		"discard": func(h *harness, l resource.Lease[*item]) { l.Discard(cause) },
-		"fail":    func(h *harness, l resource.Lease[*item]) { l.Fail(cause) },
-		"doom":    func(h *harness, l resource.Lease[*item]) { it := l.Value(); l.Release(); it.doom(cause) },
-		"doomed while leased": func(h *harness, l resource.Lease[*item]) {
-			l.Value().doom(cause)
+		"discard":    func(h *harness, l resource.Lease[*item]) { l.Discard(cause) },
+		"fail":       func(h *harness, l resource.Lease[*item]) { l.Fail(cause) },
+		"invalidate": func(h *harness, l resource.Lease[*item]) { it := l.Value(); l.Release(); it.invalidate(cause) },
+		"invalidated while leased": func(h *harness, l resource.Lease[*item]) {
+			l.Value().invalidate(cause)
 			l.Release()
 		},
 		"reset":              func(h *harness, l resource.Lease[*item]) { l.Release(); h.p.Reset(cause) },
@@ -89,13 +89,13 @@ func TestI1_ShrinkAndGrow(t *testing.T) {
 		ls, its := h.lendN(4)
 		ls[0].Release()
 		h.resize(2)
-		h.wantDestroyed(its[0], resource.ErrShrunk)
+		h.wantDestroyed(its[0], resource.ErrResized)
 		h.wantLoad(resource.Load{Leased: 3})
 		c := h.acquire()
 		h.wantNoMake()
 
 		ls[1].Release() // one too many: it is not handed over
-		h.wantDestroyed(its[1], resource.ErrShrunk)
+		h.wantDestroyed(its[1], resource.ErrResized)
 		h.wantWaiting(c)
 		h.wantNoMake()
 
@@ -160,7 +160,7 @@ func TestI1_CloseMakesNothing(t *testing.T) {
 }
 
 // Many goroutines end their leases in every way, while the pool is reset and
-// dooms arrive: there are never more than the maximum, seen from Make and
+// invalidates arrive: there are never more than the maximum, seen from Make and
 // Destroy, nor in any Stats, and every Stats adds up.
 func TestI1_Stress(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
@@ -225,11 +225,11 @@ func (p *plain) finish(l resource.Lease[*token], way int) {
 	case 2:
 		p.hijack(l)
 	case 3:
-		(*tok.doom.Load())(nil)
+		(*tok.invalidate.Load())(nil)
 		l.Release()
 	case 4:
 		l.Release()
-		(*tok.doom.Load())(nil) // idle, or the next holder's
+		(*tok.invalidate.Load())(nil) // idle, or the next holder's
 	default:
 		l.Release()
 	}

@@ -51,7 +51,7 @@ func TestI3_AbandonedMake(t *testing.T) {
 	})
 }
 
-// A hijacked value is the caller's own: neither Close nor doom destroys it,
+// A hijacked value is the caller's own: neither Close nor invalidate destroys it,
 // and its place is free.
 func TestI3_Hijack(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
@@ -62,7 +62,7 @@ func TestI3_Hijack(t *testing.T) {
 			t.Fatalf("Hijack returned %v, %t", it, ok)
 		}
 		h.wantLoad(resource.Load{})
-		it.doom(errors.New("too late"))
+		it.invalidate(errors.New("too late"))
 		next := h.lend()
 		if next.Value() == it {
 			t.Error("a hijacked item was lent again")
@@ -98,18 +98,18 @@ func TestI3_HijackWhileClosing(t *testing.T) {
 	})
 }
 
-// doom from many sides, while the lease ends and the pool is reset and
+// invalidate from many sides, while the lease ends and the pool is reset and
 // closed: one Destroy.
-func TestI3_DoomRaces(t *testing.T) {
+func TestI3_InvalidateRaces(t *testing.T) {
 	for range 300 {
 		p := newPlain(t, 1, nil)
 		l := p.must(context.Background())
-		doom := *l.Value().doom.Load()
+		invalidate := *l.Value().invalidate.Load()
 		var wg sync.WaitGroup
 		begin := make(chan struct{})
 		for _, f := range []func(){
-			func() { doom(nil) },
-			func() { doom(errors.New("dead")) },
+			func() { invalidate(nil) },
+			func() { invalidate(errors.New("dead")) },
 			func() { l.Discard(nil) },
 			func() { p.Reset(nil) },
 			l.Release,
@@ -119,16 +119,16 @@ func TestI3_DoomRaces(t *testing.T) {
 		}
 		close(begin)
 		wg.Wait()
-		doom(nil)
+		invalidate(nil)
 		if n := p.destroyed.Load(); n != 1 {
 			t.Fatalf("destroyed %d times", n)
 		}
 	}
 }
 
-// doom after the end of its resource does nothing, least of all to the
+// invalidate after the end of its resource does nothing, least of all to the
 // resource that came after it.
-func TestI3_LateDoom(t *testing.T) {
+func TestI3_LateInvalidate(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
 		old := l.Value()
@@ -136,11 +136,11 @@ func TestI3_LateDoom(t *testing.T) {
 		h.wantDestroyed(old, resource.ErrDiscarded)
 		next := h.lend()
 		it := next.Value()
-		old.doom(errors.New("late"))
+		old.invalidate(errors.New("late"))
 		next.Release()
 		h.wantAlive(it)
-		if n := h.p.Stats().Doomed; n != 0 {
-			t.Errorf("%d doomed, want 0", n)
+		if n := h.p.Stats().Invalidated; n != 0 {
+			t.Errorf("%d invalidated, want 0", n)
 		}
 	})
 }

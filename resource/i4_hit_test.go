@@ -237,7 +237,7 @@ func TestOutage_ProvedInALaterLease(t *testing.T) {
 		h.onWatch = func(it *item) {
 			if dying {
 				dying = it.n < 2
-				it.doom(errDown)
+				it.invalidate(errDown)
 			}
 		}
 		h.cfg.Broken = func(error) bool { return false }

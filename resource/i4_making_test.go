@@ -75,10 +75,10 @@ func TestI4_MakeGate(t *testing.T) {
 // hijacked.
 func TestI4_Quota(t *testing.T) {
 	for name, end := range map[string]func(h *harness, l resource.Lease[*item]){
-		"discard": func(h *harness, l resource.Lease[*item]) { l.Discard(nil) },
-		"hijack":  func(h *harness, l resource.Lease[*item]) { h.hijack(l) },
-		"doom":    func(h *harness, l resource.Lease[*item]) { it := l.Value(); l.Release(); it.doom(nil) },
-		"reset":   func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() },
+		"discard":    func(h *harness, l resource.Lease[*item]) { l.Discard(nil) },
+		"hijack":     func(h *harness, l resource.Lease[*item]) { h.hijack(l) },
+		"invalidate": func(h *harness, l resource.Lease[*item]) { it := l.Value(); l.Release(); it.invalidate(nil) },
+		"reset":      func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() },
 		"destroy panics": func(h *harness, l resource.Lease[*item]) {
 			h.onDestroy = func(*item, error) { panic("boom") }
 			l.Discard(nil)

@@ -19,7 +19,7 @@ import (
 // expects, from within a function that the pool called.
 type reentry struct {
 	h      *harness
-	victim *item // doomed again and again, though it is gone
+	victim *item // invalidated again and again, though it is gone
 	ended  resource.Lease[*item]
 	calls  map[string]int // how often each function ran
 	inside map[string]bool
@@ -65,8 +65,8 @@ func (r *reentry) in(name string) {
 	}
 	r.ended.Release()
 	r.ended.Discard(nil)
-	if r.victim != nil && r.victim.doom != nil {
-		r.victim.doom(nil)
+	if r.victim != nil && r.victim.invalidate != nil {
+		r.victim.invalidate(nil)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestI7_FreedPlaces(t *testing.T) {
 		case 2:
 			p.hijack(l)
 		case 3:
-			(*l.Value().doom.Load())(nil)
+			(*l.Value().invalidate.Load())(nil)
 			l.Release()
 		default:
 			l.Release()

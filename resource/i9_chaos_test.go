@@ -73,7 +73,7 @@ func (c *chaos) everywhere(cfg *resource.Config[*token]) (permits []*ledger) {
 	cfg.MinIdle = 1
 	cfg.MakeTimeout = time.Second
 	watch, destroy := cfg.Watch, cfg.Destroy
-	cfg.Watch = func(tok *token, doom func(error)) { watch(tok, doom); c.in() }
+	cfg.Watch = func(tok *token, invalidate func(error)) { watch(tok, invalidate); c.in() }
 	cfg.Destroy = func(tok *token, cause error) { destroy(tok, cause); c.in() }
 	return permits
 }

@@ -16,18 +16,18 @@ func (s State) String() string {
 	return [...]string{Idle: "idle", Leased: "leased", Checking: "checking"}[s]
 }
 
-// Resource is one resource as [Pool.Inspect] finds it.
-type Resource struct {
-	Info                 // Leases includes the one that runs
-	State  State         // where it is
-	Lease  uint64        // ordinal of the lease that runs, from 1, as in LeaseEvent; 0 unless leased
-	Held   time.Duration // for how long its lease has lasted, exact if that was sampled, else to 100 ms; 0 unless leased
-	Doomed error         // why it will be destroyed when its lease ends; nil: nothing is decided
-	Detail string        // what Config.Describe says
+// ResourceInfo is one resource as [Pool.Inspect] finds it.
+type ResourceInfo struct {
+	Info                      // Leases includes the one that runs
+	State       State         // where it is
+	Lease       uint64        // ordinal of the lease that runs, from 1, as in LeaseEvent; 0 unless leased
+	Held        time.Duration // for how long its lease has lasted, exact if that was sampled, else to 100 ms; 0 unless leased
+	Invalidated error         // why it will be destroyed when its lease ends; nil: nothing is decided
+	Detail      string        // what Config.Describe says
 }
 
-// Waiting is one caller that waits, as [Pool.Inspect] finds it.
-type Waiting struct {
+// WaiterInfo is one caller that waits, as [Pool.Inspect] finds it.
+type WaiterInfo struct {
 	Request Request       // what it asked for
 	Waited  time.Duration // so far
 }
@@ -42,12 +42,12 @@ type PolicyState struct {
 // Inspection is what a pool is made of at one time.
 type Inspection struct {
 	Stats
-	MinIdle    int           // of its Config; of a Keyed, of all its keys together
-	OldestWait time.Duration // of those who wait now; 0 if nobody does
-	Resources  []Resource    // some of those made, in no order; not those being destroyed
-	Waiting    []Waiting     // the first of those who wait, who came first in front
-	Policies   []PolicyState // those that there are
-	Facts      []Fact        // what a pool of a particular kind adds, such as wspool's
+	MinIdle    int            // of its Config; of a Keyed, of all its keys together
+	OldestWait time.Duration  // of those who wait now; 0 if nobody does
+	Resources  []ResourceInfo // some of those made, in no order; not those being destroyed
+	Waiting    []WaiterInfo   // the first of those who wait, who came first in front
+	Policies   []PolicyState  // those that there are
+	Facts      []Fact         // what a pool of a particular kind adds, such as wspool's
 }
 
 // Fact is one more figure of a pool.

@@ -28,7 +28,7 @@ func (s *stateful) Check(context.Context, *item, resource.Info) error           
 func (s *stateful) State() string                                                  { return s.state() }
 
 // listed returns the resource with that ID.
-func listed(t *testing.T, in resource.Inspection, id uint64) resource.Resource {
+func listed(t *testing.T, in resource.Inspection, id uint64) resource.ResourceInfo {
 	t.Helper()
 	for _, r := range in.Resources {
 		if r.ID == id {
@@ -36,7 +36,7 @@ func listed(t *testing.T, in resource.Inspection, id uint64) resource.Resource {
 		}
 	}
 	t.Fatalf("%d is not among %+v", id, in.Resources)
-	return resource.Resource{}
+	return resource.ResourceInfo{}
 }
 
 // Everything is where it is, and everybody who waits in the line.
@@ -53,7 +53,7 @@ func TestInspect_Shows(t *testing.T) {
 		time.Sleep(time.Second)
 		ls[0].Release()
 		ls[1].Release()
-		its[3].doom(boom)
+		its[3].invalidate(boom)
 		w.delay(5 * time.Second)
 		time.Sleep(10 * time.Second) // the sweep is at one of the two
 		in := h.p.Inspect(10)
@@ -69,10 +69,10 @@ func TestInspect_Shows(t *testing.T) {
 			switch {
 			case i < 2:
 				idle = append(idle, r.State)
-				if r.Held != 0 || r.Doomed != nil || !near(r.Idle, 10*time.Second) {
+				if r.Held != 0 || r.Invalidated != nil || !near(r.Idle, 10*time.Second) {
 					t.Errorf("resource %d is %+v, want idle", i+1, r)
 				}
-			case r.State != resource.Leased || !near(r.Held, 11*time.Second) || r.Idle != 0 || (i == 3) != (r.Doomed == boom):
+			case r.State != resource.Leased || !near(r.Held, 11*time.Second) || r.Idle != 0 || (i == 3) != (r.Invalidated == boom):
 				t.Errorf("resource %d is %+v, want leased", i+1, r)
 			}
 		}
@@ -206,7 +206,7 @@ func TestInspect_Closed(t *testing.T) {
 		if len(in.Resources) != 1 || in.Leased != 1 {
 			t.Fatalf("%+v", in)
 		}
-		if r := in.Resources[0]; r.State != resource.Leased || r.Doomed != resource.ErrClosed {
+		if r := in.Resources[0]; r.State != resource.Leased || r.Invalidated != resource.ErrClosed {
 			t.Errorf("it is %+v, want leased and to end with the pool", r)
 		}
 		l.Release()

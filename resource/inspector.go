@@ -107,7 +107,7 @@ func (p *Pool[T]) eachEntry(f func(e *entry[T]) bool) {
 
 // inspect says how e is. What is between two hands counts as leased, as in Stats.
 // The pool is locked.
-func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
+func (p *Pool[T]) inspect(e *entry[T]) (r ResourceInfo) {
 	word := e.word.Load()
 	now := p.since()
 	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
@@ -130,7 +130,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r Resource) {
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
 	if e.invalid() {
-		_, r.Doomed = p.whyInvalid(e)
+		_, r.Invalidated = p.whyInvalid(e)
 	}
 	return r
 }
@@ -187,7 +187,7 @@ func (p *Pool[T]) noteSeats() {
 }
 
 // listWaiting goes through the line from the front, up to limit.
-func (p *Pool[T]) listWaiting(limit int) (some []Waiting) {
+func (p *Pool[T]) listWaiting(limit int) (some []WaiterInfo) {
 	p.listing.Lock()
 	defer p.listing.Unlock()
 	line := &p.waiters
@@ -197,14 +197,14 @@ func (p *Pool[T]) listWaiting(limit int) (some []Waiting) {
 	if limit <= 0 {
 		return nil
 	}
-	some = make([]Waiting, 0, limit) // not under the lock, where to grow it would be to copy it
+	some = make([]WaiterInfo, 0, limit) // not under the lock, where to grow it would be to copy it
 	p.mu.Lock()
 	line.begin()
 	for holds := 1; ; holds++ {
 		now := p.since()
 		w := line.step()
 		for n := 1; w != nil; n++ {
-			some = append(some, Waiting{Request: w.Request, Waited: now - w.Since})
+			some = append(some, WaiterInfo{Request: w.Request, Waited: now - w.Since})
 			if n == listChunk || len(some) == limit {
 				break
 			}

@@ -19,7 +19,7 @@ import (
 // once.
 //
 // When the total is used up and a caller needs a resource of its key made, the
-// least recently used idle resource of any other key gives way ([ErrGaveWay]; which
+// least recently used idle resource of any other key gives way ([ErrPreempted]; which
 // was used less recently is known to 100 ms);
 // one of a key that has no more than the caller's would then have, only when it
 // has been idle for as long as it took to make.

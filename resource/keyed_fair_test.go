@@ -118,7 +118,7 @@ func TestKeyedRipe(t *testing.T) {
 		c := h.begin("c")
 		l.Release()
 		time.Sleep(900 * ms)
-		h.wantGaveWay(1) // b's is not ripe, though c and a came before b's callers
+		h.wantPreempted(1) // b's is not ripe, though c and a came before b's callers
 		stop()
 		time.Sleep(1500 * ms)
 		c.wantLease().Release()
@@ -166,8 +166,8 @@ func TestKeyedNoMoreGivesWayThanIsOwed(t *testing.T) {
 			l.Release()
 		}
 		time.Sleep(time.Minute)
-		if s := h.k.Stats(); s.GaveWay != 5 || s.Made != 15 {
-			t.Errorf("%d gave way and %d were made, want 5 and 15", s.GaveWay, s.Made)
+		if s := h.k.Stats(); s.Preempted != 5 || s.Made != 15 {
+			t.Errorf("%d gave way and %d were made, want 5 and 15", s.Preempted, s.Made)
 		}
 		stopRich()
 		stopPoor()

@@ -294,10 +294,10 @@ func (h *keyedHarness) destroyed(cause error) (ns []int) {
 	return ns
 }
 
-// wantGaveWay checks which have made way for other keys, in order.
-func (h *keyedHarness) wantGaveWay(want ...int) {
+// wantPreempted checks which have made way for other keys, in order.
+func (h *keyedHarness) wantPreempted(want ...int) {
 	h.t.Helper()
-	if got := h.destroyed(resource.ErrGaveWay); !slices.Equal(got, want) {
+	if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, want) {
 		h.t.Fatalf("%v gave way, want %v", got, want)
 	}
 }

@@ -44,14 +44,14 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 // longest is those who wait longest, of the lines of many keys.
 type longest struct {
 	most  int
-	all   []Waiting     // twice as many at most, in no order
+	all   []WaiterInfo  // twice as many at most, in no order
 	least time.Duration // who waits no longer is none of them
 }
 
 // takes reports whether one who has waited so long may be one of them.
 func (l *longest) takes(wait time.Duration) bool { return l.least == 0 || wait > l.least }
 
-func (l *longest) add(some []Waiting) {
+func (l *longest) add(some []WaiterInfo) {
 	if l.all = append(l.all, some...); len(l.all)-l.most > l.most {
 		l.all = l.cut()
 		l.least = l.all[l.most-1].Waited
@@ -59,8 +59,8 @@ func (l *longest) add(some []Waiting) {
 }
 
 // cut returns them, the first first.
-func (l *longest) cut() []Waiting {
-	slices.SortStableFunc(l.all, func(a, b Waiting) int { return cmp.Compare(b.Waited, a.Waited) })
+func (l *longest) cut() []WaiterInfo {
+	slices.SortStableFunc(l.all, func(a, b WaiterInfo) int { return cmp.Compare(b.Waited, a.Waited) })
 	return l.all[:min(len(l.all), l.most)]
 }
 

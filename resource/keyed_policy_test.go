@@ -22,12 +22,12 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		}
 		h.wantLoad(resource.Load{Idle: 3})
-		h.wantGaveWay()
+		h.wantPreempted()
 		h.acquire("c").Release() // it has none: one gives way
 		time.Sleep(10 * time.Second)
 		h.wantLoad(resource.Load{Idle: 3})
-		if s := h.k.Stats(); s.Made != 4 || s.GaveWay != 1 {
-			t.Errorf("%d were made and %d gave way, want 4 and 1", s.Made, s.GaveWay)
+		if s := h.k.Stats(); s.Made != 4 || s.Preempted != 1 {
+			t.Errorf("%d were made and %d gave way, want 4 and 1", s.Made, s.Preempted)
 		}
 		stops := []func() int{h.busy("a", 3, 5*ms, ms), h.busy("b", 3, 5*ms, ms), h.busy("c", 3, 5*ms, ms)}
 		time.Sleep(time.Minute)
@@ -56,22 +56,22 @@ func TestKeyedWarmAtTheTotal(t *testing.T) {
 		if err := h.pool("w").Warm(ctx, 1); err != nil {
 			t.Fatal(err)
 		}
-		h.wantGaveWay(3)
+		h.wantPreempted(3)
 		done := make(chan error, 1)
 		go func() { done <- h.pool("w").Warm(ctx, 4) }()
 		time.Sleep(time.Second)
-		h.wantGaveWay(3)
+		h.wantPreempted(3)
 		h.wantLoad(resource.Load{Idle: 1, Leased: 2, Wanting: 2}) // of the total, and not of 4
 		b := h.begin("b")                                         // a caller comes first
 		time.Sleep(time.Second)
 		b.wantLease()
-		h.wantGaveWay(3, 4)
+		h.wantPreempted(3, 4)
 		b.lease.Release()
 		time.Sleep(time.Second)
-		h.wantGaveWay(3, 4, 5)
+		h.wantPreempted(3, 4, 5)
 		a.Release()
 		time.Sleep(time.Second)
-		h.wantGaveWay(3, 4, 5, 1)
+		h.wantPreempted(3, 4, 5, 1)
 		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Warm: %v", err)
 		}
@@ -178,10 +178,10 @@ func TestKeyedHealthInTheSweep(t *testing.T) {
 		start := time.Now()
 		c := h.begin("b")
 		c.wantWaiting()
-		h.wantGaveWay()
+		h.wantPreempted()
 		time.Sleep(950 * ms)
 		c.wantLease().Release()
-		h.wantGaveWay(1)
+		h.wantPreempted(1)
 		if waited := c.after; waited < 500*ms || time.Since(start) > time.Second {
 			t.Errorf("it waited %v for what was being checked for a second", waited)
 		}
@@ -210,7 +210,7 @@ func TestKeyedEvictionFreesPlaces(t *testing.T) {
 		time.Sleep(62 * time.Second)
 		h.wantLoad(resource.Load{})
 		h.acquire("c").Release()
-		h.wantGaveWay()
+		h.wantPreempted()
 		if s := h.k.Stats(); s.Evicted != 2 {
 			t.Errorf("%v", s)
 		}

@@ -100,7 +100,7 @@ func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 				MaxSize: 2, SweepInterval: resource.MinSweepInterval,
 				Make:    func(context.Context) (int, error) { m.meddle(); return key, nil },
 				Destroy: func(int, error) { m.meddle() },
-				Watch:   func(_ int, doom func(error)) { m.meddle() },
+				Watch:   func(_ int, invalidate func(error)) { m.meddle() },
 				Quota:   m, MakeGate: m,
 				Trace: &resource.Trace{
 					Made:      func(context.Context, resource.MakeEvent) { m.meddle() },

@@ -136,13 +136,13 @@ func TestKeyedIdleIsKeptFromNoPoorerKey(t *testing.T) {
 		a, a2, a3 := h.acquire("a"), h.acquire("a"), h.acquire("a")
 		a.Release()
 		b := h.begin("b")
-		h.wantGaveWay(1)
+		h.wantPreempted(1)
 		time.Sleep(takes)
 		l := b.wantLease()
 		a2.Release()
 		b2 := h.begin("b")
 		time.Sleep(takes / 2)
-		h.wantGaveWay(1) // a has as many
+		h.wantPreempted(1) // a has as many
 		c := h.begin("c")
 		a3.Release()
 		time.Sleep(takes)

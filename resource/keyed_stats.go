@@ -9,14 +9,14 @@ type KeyedStats struct {
 	// it reconciles exactly only while nothing happens. Outage and LastMake
 	// are those of any key.
 	Stats
-	Keys    int   // in use
-	Outages int   // of them, how many have one
-	GaveWay int64 // resources that made way for another key
+	Keys      int   // in use
+	Outages   int   // of them, how many have one
+	Preempted int64 // resources that made way for another key
 }
 
 // String says it in a line.
 func (s KeyedStats) String() string {
-	return fmt.Sprintf("%d keys, %d in outage; %v; %d gave way", s.Keys, s.Outages, s.Stats, s.GaveWay)
+	return fmt.Sprintf("%d keys, %d in outage; %v; %d preempted", s.Keys, s.Outages, s.Stats, s.Preempted)
 }
 
 // Stats returns a snapshot. Its cost grows with the number of keys; for one key
@@ -46,7 +46,7 @@ func (k *Keyed[K, T]) Stats() KeyedStats {
 		*s.Failures.field(Reason(r)) = k.common.failures[r].Load()
 	}
 	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
-	s.Max, _, s.GaveWay = k.common.budget.Levels()
+	s.Max, _, s.Preempted = k.common.budget.Levels()
 	return s
 }
 
@@ -87,7 +87,7 @@ func (s *Stats) add(o Stats) {
 	s.Hijacked += o.Hijacked
 	s.Evicted += o.Evicted
 	s.Unhealthy += o.Unhealthy
-	s.Doomed += o.Doomed
+	s.Invalidated += o.Invalidated
 	s.ReleaseFailed += o.ReleaseFailed
 	s.Panics += o.Panics
 }

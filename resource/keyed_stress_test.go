@@ -322,14 +322,14 @@ func (s *keyedStress) run(seed uint64, callers int, most int64) {
 	if made != ended+taken || made != st.Made || taken != st.Hijacked || s.live.Load() != 0 {
 		s.t.Errorf("I3: %d made, %d ended, %d hijacked, %d live; %v", made, ended, taken, s.live.Load(), st)
 	}
-	if s.served.Load() == 0 || st.GaveWay == 0 {
-		s.t.Errorf("%d served, %d gave way: nothing was tried", s.served.Load(), st.GaveWay)
+	if s.served.Load() == 0 || st.Preempted == 0 {
+		s.t.Errorf("%d served, %d gave way: nothing was tried", s.served.Load(), st.Preempted)
 	}
 	var kinds []string
 	s.kinds.Range(func(k, _ any) bool { kinds = append(kinds, k.(string)); return true })
 	slices.Sort(kinds)
 	s.t.Logf("%d served, %d made, %d gave way, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
-		st.GaveWay, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
+		st.Preempted, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
 }
 
 // useAll lends every place at once: none was lost.

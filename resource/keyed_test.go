@@ -23,16 +23,16 @@ func TestKeyedLeastRecentlyUsedGivesWay(t *testing.T) {
 		a2.Release()
 		time.Sleep(time.Second)
 		l := h.acquire("c")
-		if got := h.destroyed(resource.ErrGaveWay); !slices.Equal(got, []int{1}) {
+		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1}) {
 			t.Errorf("%v gave way, want 1", got)
 		}
 		l2 := h.acquire("d")
-		if got := h.destroyed(resource.ErrGaveWay); !slices.Equal(got, []int{1, 2}) {
+		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1, 2}) {
 			t.Errorf("%v gave way, want 1 and 2", got)
 		}
 		l.Release()
 		l2.Release()
-		if s := h.k.Stats(); s.GaveWay != 2 || s.Keys != 4 || s.Idle != 3 {
+		if s := h.k.Stats(); s.Preempted != 2 || s.Keys != 4 || s.Idle != 3 {
 			t.Errorf("stats: %v", s)
 		}
 	})

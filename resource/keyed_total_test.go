@@ -34,7 +34,7 @@ func TestKeyedLeastRecentlyUsedIsExact(t *testing.T) {
 		}
 		for i := range n {
 			l := h.acquire(fmt.Sprint("new", i))
-			h.wantGaveWay(order[:i+1]...)
+			h.wantPreempted(order[:i+1]...)
 			defer l.Release()
 		}
 	})
@@ -50,12 +50,12 @@ func TestKeyedLeastRecentlyUsedWithinAKey(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 		}
 		b := h.acquire("b")
-		h.wantGaveWay(2)
+		h.wantPreempted(2)
 		b2 := h.acquire("b")
-		h.wantGaveWay(2, 3)
+		h.wantPreempted(2, 3)
 		c := h.begin("b")
 		b3 := c.wantLease()
-		h.wantGaveWay(2, 3, 1)
+		h.wantPreempted(2, 3, 1)
 		for _, l := range []resource.Lease[*keyedItem]{b, b2, b3} {
 			l.Release()
 		}
@@ -79,10 +79,10 @@ func TestKeyedClaimWithdrawn(t *testing.T) {
 		a.Release()
 		a2.Release()
 		h.wantLoad(resource.Load{Idle: 2})
-		h.wantGaveWay()
+		h.wantPreempted()
 		time.Sleep(time.Second)
 		b := h.acquire("b") // and what is idle is found
-		h.wantGaveWay(1)
+		h.wantPreempted(1)
 		b.Release()
 	})
 }
@@ -147,7 +147,7 @@ func TestKeyedResizeTakesLeastRecentlyUsed(t *testing.T) {
 		}
 		h.acquire("1").Release()
 		h.resize(2)
-		got := h.destroyed(resource.ErrShrunk)
+		got := h.destroyed(resource.ErrResized)
 		slices.Sort(got) // they go at the same time
 		if !slices.Equal(got, []int{1, 3, 4}) {
 			t.Errorf("%v were destroyed, want 1, 3 and 4", got)
@@ -265,7 +265,7 @@ func TestKeyedHijack(t *testing.T) {
 			t.Fatal("not hijacked")
 		}
 		c.wantLease().Release()
-		h.wantGaveWay()
+		h.wantPreempted()
 		if s := h.k.Stats(); s.Hijacked != 1 {
 			t.Errorf("%v", s)
 		}

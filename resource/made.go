@@ -29,7 +29,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	ended := false
 	if !stale {
 		k.gauge.Made(m.took)
-		if !e.word.Doomed() { // else Watch found it dead: no success
+		if !e.word.Invalidated() { // else Watch found it dead: no success
 			k.last = nil
 			ended = k.breaker.Made(m.began, p.max)
 		}
@@ -62,7 +62,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 // era, and that would not get anything else in time. That lease is its only one,
 // as put destroys it then. The pool is locked.
 func (p *Pool[T]) putOld(e *entry[T]) {
-	if !p.closed && !p.ordered && !e.word.Doomed() && p.live-p.dying <= p.max {
+	if !p.closed && !p.ordered && !e.word.Invalidated() && p.live-p.dying <= p.max {
 		now := p.since()
 		w, more := p.waiters.first(e.reach(), now)
 		p.more = p.more || more

@@ -296,7 +296,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 		return
 	}
 	if p.cfg.Watch != nil {
-		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.doom(e, cause) }) }); broke != nil {
+		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.invalidate(e, cause) }) }); broke != nil {
 			r.err = broke
 			return
 		}
@@ -325,7 +325,7 @@ func (p *Pool[T]) countLost(n int) {
 // destroyValue destroys a value that never came into the pool.
 func (p *Pool[T]) destroyValue(e *entry[T], cause error) {
 	p.lock()
-	e.place = gone // doom does nothing any more
+	e.place = gone // invalidate does nothing any more
 	p.unlock()
 	if p.cfg.Destroy != nil {
 		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, cause) })

@@ -238,6 +238,6 @@ func TestMakeOne_Keyed(t *testing.T) {
 		if err := h.pool("c").MakeOne(h.t.Context()); !errors.Is(err, resource.ErrFull) {
 			t.Errorf("with the total used up: %v, want ErrFull", err)
 		}
-		h.wantGaveWay()
+		h.wantPreempted()
 	})
 }

@@ -155,8 +155,8 @@ func TestI11_ResetOfManyLeased(t *testing.T) {
 			t.Fatalf("after Reset: %v", s)
 		}
 		for _, r := range h.Inspect(n).Resources {
-			if !errors.Is(r.Doomed, resource.ErrReset) {
-				t.Fatalf("%d: %v", r.ID, r.Doomed)
+			if !errors.Is(r.Invalidated, resource.ErrReset) {
+				t.Fatalf("%d: %v", r.ID, r.Invalidated)
 			}
 		}
 		for _, l := range ls {

@@ -199,10 +199,10 @@ func (x *mixture) config(size int) resource.Config[*token] {
 	has := func() bool { return rand.IntN(2) == 0 }
 	cfg := resource.Config[*token]{
 		MaxSize: size, Make: x.make, Destroy: x.destroy,
-		Watch: func(tok *token, doom func(error)) {
-			tok.doom.Store(&doom)
+		Watch: func(tok *token, invalidate func(error)) {
+			tok.invalidate.Store(&invalidate)
 			if x.roll(50) == 0 {
-				doom(errMixture)
+				invalidate(errMixture)
 			}
 			x.quick(100)
 		},
@@ -219,7 +219,7 @@ func (x *mixture) config(size int) resource.Config[*token] {
 	if has() {
 		cfg.Eviction = evictFunc(func(i resource.Info) error {
 			x.quick(200)
-			if i.Age > time.Duration(float64(100*x.unit)*(1+i.Spread)) {
+			if i.Age > time.Duration(float64(100*x.unit)*(1+i.Jitter)) {
 				return errMixture
 			}
 			return nil
@@ -297,7 +297,7 @@ func (x *mixture) use(p *resource.Pool[*token], l resource.Lease[*token], looked
 		time.Sleep(x.some(6)) // a random hold
 	}
 	if x.roll(20) == 0 {
-		(*tok.doom.Load())(errMixture)
+		(*tok.invalidate.Load())(errMixture)
 	}
 	tok.holders.Add(-1)
 	switch n := x.roll(30); {

@@ -129,7 +129,7 @@ func TestOutage_Warm(t *testing.T) {
 func TestOutage_Stillborn(t *testing.T) {
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
-		h.onWatch = func(it *item) { it.doom(errDown) }
+		h.onWatch = func(it *item) { it.invalidate(errDown) }
 	}
 	script(t, 2, edit, func(h *harness) {
 		c := h.acquireFor(time.Minute)

@@ -148,11 +148,11 @@ func TestOnRelease_When(t *testing.T) {
 		{"Fail, broken", func(h *harness, l resource.Lease[*item]) { l.Fail(errSick) }, 0},
 		{"Discard", func(h *harness, l resource.Lease[*item]) { l.Discard(nil) }, 0},
 		{"Hijack", func(h *harness, l resource.Lease[*item]) { h.hijack(l) }, 0},
-		{"doomed", func(h *harness, l resource.Lease[*item]) { l.Value().doom(errSick); l.Release() }, 0},
+		{"invalidated", func(h *harness, l resource.Lease[*item]) { l.Value().invalidate(errSick); l.Release() }, 0},
 		{"reset", func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() }, 0},
 		{"evicted", func(h *harness, l resource.Lease[*item]) { time.Sleep(2 * time.Hour); l.Release() }, 0},
 		{"closed", func(h *harness, l resource.Lease[*item]) { h.close(time.Minute); l.Release() }, 0},
-		{"shrunk", func(h *harness, l resource.Lease[*item]) { h.lend(); h.resize(1); l.Release() }, 0},
+		{"resized", func(h *harness, l resource.Lease[*item]) { h.lend(); h.resize(1); l.Release() }, 0},
 	} {
 		for name, edit := range map[string]func(h *harness){
 			"":                  func(h *harness) {},
@@ -315,9 +315,9 @@ func TestOnRelease_EndedMeanwhile(t *testing.T) {
 		cause error
 		now   bool // its context ends
 	}{
-		"doom":   {func(h *harness, it *item) { it.doom(errSick) }, errSick, false},
-		"Reset":  {func(h *harness, it *item) { h.p.Reset(nil) }, resource.ErrReset, true},
-		"Resize": {func(h *harness, it *item) { h.resize(1) }, resource.ErrShrunk, false},
+		"invalidate": {func(h *harness, it *item) { it.invalidate(errSick) }, errSick, false},
+		"Reset":      {func(h *harness, it *item) { h.p.Reset(nil) }, resource.ErrReset, true},
+		"Resize":     {func(h *harness, it *item) { h.resize(1) }, resource.ErrResized, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := &janitor{}

@@ -64,10 +64,10 @@ func TestOrder_FollowsReleases(t *testing.T) {
 }
 
 // One ended in the middle leaves the order of the others.
-func TestOrder_AfterDoom(t *testing.T) {
+func TestOrder_AfterInvalidate(t *testing.T) {
 	script(t, 4, nil, func(h *harness) {
 		its := h.stock(4)
-		its[2].doom(nil)
+		its[2].invalidate(nil)
 		for _, i := range []int{3, 1, 0} {
 			h.acquire().wantItem(its[i])
 		}

@@ -14,9 +14,9 @@ import (
 // token is what a plain pool lends. It would see two holders at once, and a
 // holder after its end.
 type token struct {
-	holders atomic.Int32
-	gone    atomic.Bool
-	doom    atomic.Pointer[func(error)]
+	holders    atomic.Int32
+	gone       atomic.Bool
+	invalidate atomic.Pointer[func(error)]
 }
 
 // plain is a pool for tests with many goroutines: its makes succeed at once,
@@ -53,7 +53,7 @@ func newPlain(t *testing.T, max int, edit func(cfg *resource.Config[*token])) *p
 			p.destroyed.Add(1)
 			p.live.Add(-1)
 		},
-		Watch: func(tok *token, doom func(error)) { tok.doom.Store(&doom) },
+		Watch: func(tok *token, invalidate func(error)) { tok.invalidate.Store(&invalidate) },
 	}
 	if edit != nil {
 		edit(&cfg)

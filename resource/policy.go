@@ -94,7 +94,7 @@ type Outcome struct {
 // Evict decides by the facts in i and, if it has one, by a setting that only its
 // user changes, such as the time of a release: while that stays the same, the same
 // facts get the same answer. It does not read a clock, draw a number or count how
-// often it is asked: Age, Idle, Spread and Leases are there for that. It does not
+// often it is asked: Age, Idle, Jitter and Leases are there for that. It does not
 // block and may be called by many goroutines at once. [Config.EvictIf] sees the
 // resource, too.
 //
@@ -174,7 +174,7 @@ type Info struct {
 	Age    time.Duration // since it was made
 	Idle   time.Duration // since it was last given back, or made; 0 while leased, but see Lease.Info
 	Leases int64         // begun so far, without those that ended for a check, or at a policy's word, before a caller had them
-	Spread float64       // in [0,1), drawn once: jitter without state
+	Jitter float64       // in [0,1), drawn once: jitter without state
 
 	Checked  time.Duration // since a Health check last passed; if none has, its Age
 	Failures int           // Health checks that failed in a row and were tolerated

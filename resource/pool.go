@@ -165,13 +165,13 @@ type Pool[T any] struct {
 
 // counters are the parts of Stats that only add up.
 type counters struct {
-	waited                            int64
-	makeTime                          time.Duration
-	made, failed, refused, withdrawn  int64
-	begun                             MakesBegun
-	destroyed, hijacked               int64
-	evicted, unhealthy, doomed, other int64
-	unreleased                        int64
+	waited                                 int64
+	makeTime                               time.Duration
+	made, failed, refused, withdrawn       int64
+	begun                                  MakesBegun
+	destroyed, hijacked                    int64
+	evicted, unhealthy, invalidated, other int64
+	unreleased                             int64
 }
 
 // New returns a pool for cfg, which it copies, and begins to make

@@ -276,7 +276,7 @@ func TestPuddleTrap27_OnlyTheTop(t *testing.T) {
 		}
 		h.settle()
 		died := errors.New("died")
-		its[1].doom(died)
+		its[1].invalidate(died)
 		h.wantLoad(resource.Load{Idle: 4})
 		h.wantDestroyed(its[1], died)
 		old.Store(chosen)

@@ -27,7 +27,7 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 		p.retire(e, e.spared, &p.n.other)
 		p.grow()
 	case p.live-p.dying > p.max:
-		p.retire(e, ErrShrunk, &p.n.other)
+		p.retire(e, ErrResized, &p.n.other)
 	case e.word.Spent():
 		p.retire(e, ErrWornOut, &p.n.other)
 		p.grow()
@@ -153,17 +153,17 @@ func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
 	if e.place == gone || e.invalid() {
 		return
 	}
-	e.word.Doom()
+	e.word.Invalidate()
 	e.cause, e.count = cause, count
 	if e.listed() || e.place == seated && e.word.Claim() {
 		p.retire(e, cause, count)
 	}
 }
 
-// doom is what Watch is given.
-func (p *Pool[T]) doom(e *entry[T], cause error) {
+// invalidate is what Watch is given.
+func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	if cause == nil {
-		cause = ErrDoomed
+		cause = ErrInvalidated
 	}
 	p.lock()
 	defer p.unlock()
@@ -172,7 +172,7 @@ func (p *Pool[T]) doom(e *entry[T], cause error) {
 		if e.word.Load().Leases == 0 && p.since()-e.born < infancy {
 			p.stillborn(e, cause)
 		}
-		p.condemn(e, cause, &p.n.doomed)
+		p.condemn(e, cause, &p.n.invalidated)
 		p.grow()
 	}
 }

@@ -141,7 +141,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 			if e == nil {
 				return false
 			}
-			p.retire(e, ErrShrunk, &p.n.other)
+			p.retire(e, ErrResized, &p.n.other)
 		default:
 			return false
 		}

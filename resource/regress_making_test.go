@@ -150,7 +150,7 @@ func TestWarm_Shrink(t *testing.T) {
 
 // One resource that died young made the pool grow by one make at a time.
 func TestGrowth_AfterOneStillborn(t *testing.T) {
-	for name, doomed := range map[string]bool{"none": false, "one": true} {
+	for name, invalidated := range map[string]bool{"none": false, "one": true} {
 		t.Run(name, func(t *testing.T) {
 			edit := func(h *harness) {
 				h.auto = func(m *makeCall) { m.finishAfter(150 * time.Millisecond) }
@@ -159,8 +159,8 @@ func TestGrowth_AfterOneStillborn(t *testing.T) {
 				done := h.warm(context.Background(), 1)
 				time.Sleep(time.Second)
 				h.wantDone(done, nil)
-				if doomed {
-					h.onlyItem().doom(nil)
+				if invalidated {
+					h.onlyItem().invalidate(nil)
 					time.Sleep(time.Second)
 				}
 				if took := sessions(h, 40); took > time.Second {

@@ -17,8 +17,8 @@ func TestResize_ShrinkIdle(t *testing.T) {
 	script(t, 4, nil, func(h *harness) {
 		its := h.stock(4)
 		h.resize(2)
-		h.wantDestroyed(its[0], resource.ErrShrunk)
-		h.wantDestroyed(its[1], resource.ErrShrunk)
+		h.wantDestroyed(its[0], resource.ErrResized)
+		h.wantDestroyed(its[1], resource.ErrResized)
 		h.wantAlive(its[2], its[3])
 		h.wantLoad(resource.Load{Idle: 2})
 	})
@@ -36,9 +36,9 @@ func TestResize_ShrinkLeased(t *testing.T) {
 			}
 		}
 		ls[0].Release()
-		h.wantDestroyed(its[0], resource.ErrShrunk)
+		h.wantDestroyed(its[0], resource.ErrResized)
 		ls[1].Release()
-		h.wantDestroyed(its[1], resource.ErrShrunk)
+		h.wantDestroyed(its[1], resource.ErrResized)
 		ls[2].Release()
 		h.wantAlive(its[2])
 		h.wantLoad(resource.Load{Idle: 1})

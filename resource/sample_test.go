@@ -301,20 +301,20 @@ func TestSample_Cause(t *testing.T) {
 		end   func(h *harness, l resource.Lease[*item])
 		cause error
 	}{
-		"Release":  {func(h *harness, l resource.Lease[*item]) { l.Release(); l.Release() }, nil},
-		"Fail nil": {func(h *harness, l resource.Lease[*item]) { l.Fail(nil) }, nil},
-		"Hijack":   {func(h *harness, l resource.Lease[*item]) { h.hijack(l); l.Discard(boom) }, nil},
-		"Fail":     {func(h *harness, l resource.Lease[*item]) { l.Fail(boom); l.Release() }, boom},
-		"Discard":  {func(h *harness, l resource.Lease[*item]) { l.Discard(nil) }, resource.ErrDiscarded},
-		"doomed":   {func(h *harness, l resource.Lease[*item]) { l.Value().doom(boom); l.Release() }, boom},
-		"Reset":    {func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() }, resource.ErrReset},
-		"Close":    {func(h *harness, l resource.Lease[*item]) { h.close(time.Second); l.Release() }, resource.ErrClosed},
-		"shrunk": {func(h *harness, l resource.Lease[*item]) {
+		"Release":     {func(h *harness, l resource.Lease[*item]) { l.Release(); l.Release() }, nil},
+		"Fail nil":    {func(h *harness, l resource.Lease[*item]) { l.Fail(nil) }, nil},
+		"Hijack":      {func(h *harness, l resource.Lease[*item]) { h.hijack(l); l.Discard(boom) }, nil},
+		"Fail":        {func(h *harness, l resource.Lease[*item]) { l.Fail(boom); l.Release() }, boom},
+		"Discard":     {func(h *harness, l resource.Lease[*item]) { l.Discard(nil) }, resource.ErrDiscarded},
+		"invalidated": {func(h *harness, l resource.Lease[*item]) { l.Value().invalidate(boom); l.Release() }, boom},
+		"Reset":       {func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() }, resource.ErrReset},
+		"Close":       {func(h *harness, l resource.Lease[*item]) { h.close(time.Second); l.Release() }, resource.ErrClosed},
+		"resized": {func(h *harness, l resource.Lease[*item]) {
 			other := h.lend()
 			h.resize(1)
 			l.Release()
 			other.Release()
-		}, resource.ErrShrunk},
+		}, resource.ErrResized},
 		"evicted": {func(h *harness, l resource.Lease[*item]) { time.Sleep(time.Minute); l.Release() }, errOld},
 	} {
 		t.Run(name, func(t *testing.T) {

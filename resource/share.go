@@ -64,7 +64,7 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 		return false
 	}
 	if p.shared.budget.Over() {
-		p.retire(e, ErrShrunk, &p.n.other)
+		p.retire(e, ErrResized, &p.n.other)
 		return true
 	}
 	e.back = p.since()
@@ -89,7 +89,7 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 	if !p.share.Owes(came, lived >= made) {
 		return false
 	}
-	p.retire(e, ErrGaveWay, &p.n.other)
+	p.retire(e, ErrPreempted, &p.n.other)
 	return true
 }
 
@@ -197,9 +197,9 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	if since := time.Duration(e.since) * tickLen; since > before {
 		return budget.Newer, since
 	}
-	cause := ErrGaveWay
+	cause := ErrPreempted
 	if p.shared.budget.Over() {
-		cause = ErrShrunk
+		cause = ErrResized
 	}
 	p.retire(e, cause, &p.n.other)
 	return budget.Gave, 0

@@ -87,17 +87,17 @@ type Stats struct {
 	WaitsFailed     int64         // of those that waited, how many got an error
 	WaitsFailedTime time.Duration // their waits, summed
 
-	Begun     MakesBegun    // makes begun, by why
-	Made      int64         // makes that succeeded
-	MakeTime  time.Duration // their time, summed
-	Failed    int64         // makes that failed; not those a MakeGate or Quota refused
-	Refused   int64         // makes that a MakeGate or Quota refused
-	Withdrawn int64         // makes that a MakeGate or Quota let through when they were not wanted any more
-	Destroyed int64         // resources whose Destroy has ended
-	Hijacked  int64         // resources handed out for good
-	Evicted   int64         // resources that an Eviction ended
-	Unhealthy int64         // resources that a Health check ended, or the check of a ReleaseAfter
-	Doomed    int64         // resources that doom ended
+	Begun       MakesBegun    // makes begun, by why
+	Made        int64         // makes that succeeded
+	MakeTime    time.Duration // their time, summed
+	Failed      int64         // makes that failed; not those a MakeGate or Quota refused
+	Refused     int64         // makes that a MakeGate or Quota refused
+	Withdrawn   int64         // makes that a MakeGate or Quota let through when they were not wanted any more
+	Destroyed   int64         // resources whose Destroy has ended
+	Hijacked    int64         // resources handed out for good
+	Evicted     int64         // resources that an Eviction ended
+	Unhealthy   int64         // resources that a Health check ended, or the check of a ReleaseAfter
+	Invalidated int64         // resources that invalidate ended
 	// ReleaseFailed is resources that OnRelease ended: it failed, did not return
 	// in time, or panicked.
 	ReleaseFailed int64
@@ -144,7 +144,7 @@ func (s Stats) String() string {
 		{"made", s.Made}, {"failed", s.Failed}, {"refused", s.Refused},
 		{"withdrawn", s.Withdrawn},
 		{"destroyed", s.Destroyed}, {"hijacked", s.Hijacked}, {"evicted", s.Evicted},
-		{"unhealthy", s.Unhealthy}, {"doomed", s.Doomed},
+		{"unhealthy", s.Unhealthy}, {"invalidated", s.Invalidated},
 		{"failed in OnRelease", s.ReleaseFailed}, {"panics", s.Panics},
 	} {
 		if c.n != 0 {
@@ -174,21 +174,21 @@ func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
 func (p *Pool[T]) stats() Stats {
 	load, begun := p.load()
 	s := Stats{
-		Load:      load,
-		Acquired:  p.acquired + begun,
-		Waited:    p.n.waited,
-		Failures:  p.failuresSoFar(),
-		Made:      p.n.made,
-		MakeTime:  p.n.makeTime,
-		Failed:    p.n.failed,
-		Refused:   p.n.refused,
-		Withdrawn: p.n.withdrawn,
-		Begun:     p.n.begun,
-		Destroyed: p.n.destroyed,
-		Hijacked:  p.n.hijacked,
-		Evicted:   p.n.evicted,
-		Unhealthy: p.n.unhealthy,
-		Doomed:    p.n.doomed,
+		Load:        load,
+		Acquired:    p.acquired + begun,
+		Waited:      p.n.waited,
+		Failures:    p.failuresSoFar(),
+		Made:        p.n.made,
+		MakeTime:    p.n.makeTime,
+		Failed:      p.n.failed,
+		Refused:     p.n.refused,
+		Withdrawn:   p.n.withdrawn,
+		Begun:       p.n.begun,
+		Destroyed:   p.n.destroyed,
+		Hijacked:    p.n.hijacked,
+		Evicted:     p.n.evicted,
+		Unhealthy:   p.n.unhealthy,
+		Invalidated: p.n.invalidated,
 
 		ReleaseFailed: p.n.unreleased,
 

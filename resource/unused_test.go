@@ -289,19 +289,19 @@ func TestReleaseUnused_ToWaiter(t *testing.T) {
 	})
 }
 
-// What was doomed or outlived a Reset or the maximum is not kept.
+// What was invalidated or outlived a Reset or the maximum is not kept.
 func TestReleaseUnused_NotKept(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		its := h.stock(3)
 		cause := errors.New("dead")
 		ls := h.p.AcquireAllIdle()
-		its[0].doom(cause)
+		its[0].invalidate(cause)
 		h.resize(2)
 		for _, l := range ls {
 			l.ReleaseUnused()
 		}
 		h.wantDestroyed(its[0], cause)
-		h.wantDestroyed(its[2], resource.ErrShrunk) // given back first
+		h.wantDestroyed(its[2], resource.ErrResized) // given back first
 		h.wantLoad(resource.Load{Idle: 1})
 		l := h.acquire().wantItem(its[1])
 		h.p.Reset(nil)

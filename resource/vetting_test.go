@@ -141,7 +141,7 @@ func TestReleaseAfter_Fails(t *testing.T) {
 	}
 }
 
-// Reset and Close end the check's context; doom, Resize and the end of the lease's
+// Reset and Close end the check's context; invalidate, Resize and the end of the lease's
 // era before it say as much: the resource is destroyed, whatever the check says.
 func TestReleaseAfter_Ends(t *testing.T) {
 	errGone := errors.New("gone")
@@ -150,9 +150,9 @@ func TestReleaseAfter_Ends(t *testing.T) {
 		cause error
 		soon  bool // its context ends
 	}{
-		"Reset": {func(h *harness, _ *item) { h.p.Reset(errGone) }, errGone, true},
-		"Close": {func(h *harness, _ *item) { h.close(time.Minute) }, resource.ErrClosed, true},
-		"doom":  {func(_ *harness, it *item) { it.doom(errGone) }, errGone, false},
+		"Reset":      {func(h *harness, _ *item) { h.p.Reset(errGone) }, errGone, true},
+		"Close":      {func(h *harness, _ *item) { h.close(time.Minute) }, resource.ErrClosed, true},
+		"invalidate": {func(_ *harness, it *item) { it.invalidate(errGone) }, errGone, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			script(t, 1, nil, func(h *harness) {
@@ -179,11 +179,11 @@ func TestReleaseAfter_Ends(t *testing.T) {
 			})
 		})
 	}
-	t.Run("doomed before", func(t *testing.T) {
+	t.Run("invalidated before", func(t *testing.T) {
 		script(t, 1, nil, func(h *harness) {
 			l := h.lend()
 			it := l.Value()
-			it.doom(errGone)
+			it.invalidate(errGone)
 			l.ReleaseAfter(func(context.Context, *item) error { t.Error("it was checked"); return nil })
 			h.settle()
 			h.wantDestroyed(it, errGone)

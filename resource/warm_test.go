@@ -156,8 +156,8 @@ func TestMinIdle(t *testing.T) {
 			its[i] = m.finish()
 		}
 		h.wantLoad(resource.Load{Idle: 2})
-		its[0].doom(nil)
-		h.wantDestroyed(its[0], resource.ErrDoomed)
+		its[0].invalidate(nil)
+		h.wantDestroyed(its[0], resource.ErrInvalidated)
 		h.wantMakeWithin(time.Second).finish()
 		h.wantLoad(resource.Load{Idle: 2})
 		h.p.Reset(nil)

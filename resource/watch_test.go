@@ -22,29 +22,29 @@ func TestWatch_BeforeLending(t *testing.T) {
 	})
 }
 
-// doom of an idle one ends it at once; it is not lent again.
-func TestWatch_DoomIdle(t *testing.T) {
+// invalidate of an idle one ends it at once; it is not lent again.
+func TestWatch_InvalidateIdle(t *testing.T) {
 	died := errors.New("died")
 	script(t, 2, nil, func(h *harness) {
 		its := h.stock(2)
-		its[1].doom(died)
+		its[1].invalidate(died)
 		h.wantDestroyed(its[1], died)
 		h.acquire().wantItem(its[0])
-		if n := h.p.Stats().Doomed; n != 1 {
-			t.Errorf("%d doomed, want 1", n)
+		if n := h.p.Stats().Invalidated; n != 1 {
+			t.Errorf("%d invalidated, want 1", n)
 		}
 	})
 }
 
-// doom of a leased one waits for its holder, who is not disturbed; nobody
+// invalidate of a leased one waits for its holder, who is not disturbed; nobody
 // else gets it, not even who waits already.
-func TestWatch_DoomLeased(t *testing.T) {
+func TestWatch_InvalidateLeased(t *testing.T) {
 	died := errors.New("died")
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
 		it := l.Value()
 		c := h.acquire()
-		it.doom(died)
+		it.invalidate(died)
 		h.wantAlive(it)
 		if l.Value() != it {
 			t.Error("the holder lost it")
@@ -57,52 +57,52 @@ func TestWatch_DoomLeased(t *testing.T) {
 }
 
 // Any number of calls, with and without a cause: the first one counts.
-func TestWatch_DoomAgain(t *testing.T) {
+func TestWatch_InvalidateAgain(t *testing.T) {
 	first := errors.New("first")
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
 		it := l.Value()
-		it.doom(first)
-		it.doom(errors.New("second"))
-		it.doom(nil)
+		it.invalidate(first)
+		it.invalidate(errors.New("second"))
+		it.invalidate(nil)
 		l.Release()
 		h.wantDestroyed(it, first)
-		it.doom(errors.New("late"))
-		if n := h.p.Stats().Doomed; n != 1 {
-			t.Errorf("%d doomed, want 1", n)
+		it.invalidate(errors.New("late"))
+		if n := h.p.Stats().Invalidated; n != 1 {
+			t.Errorf("%d invalidated, want 1", n)
 		}
 	})
 }
 
-// The first cause stays: a Reset after the doom does not change it.
-func TestWatch_DoomThenReset(t *testing.T) {
+// The first cause stays: a Reset after the invalidate does not change it.
+func TestWatch_InvalidateThenReset(t *testing.T) {
 	first := errors.New("first")
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
 		it := l.Value()
-		it.doom(first)
+		it.invalidate(first)
 		h.p.Reset(errors.New("second"))
 		l.Release()
 		h.wantDestroyed(it, first)
 	})
 }
 
-// Without a cause it is ErrDoomed.
-func TestWatch_DoomNil(t *testing.T) {
+// Without a cause it is ErrInvalidated.
+func TestWatch_InvalidateNil(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		it := h.stock(1)[0]
-		it.doom(nil)
-		h.wantDestroyed(it, resource.ErrDoomed)
+		it.invalidate(nil)
+		h.wantDestroyed(it, resource.ErrInvalidated)
 	})
 }
 
-// doom from within Watch: it is never lent, and the waiter gets another.
-func TestWatch_DoomAtBirth(t *testing.T) {
+// invalidate from within Watch: it is never lent, and the waiter gets another.
+func TestWatch_InvalidateAtBirth(t *testing.T) {
 	died := errors.New("stillborn")
 	edit := func(h *harness) {
 		h.onWatch = func(it *item) {
 			if it.n == 1 {
-				it.doom(died)
+				it.invalidate(died)
 			}
 		}
 	}
@@ -115,14 +115,14 @@ func TestWatch_DoomAtBirth(t *testing.T) {
 	})
 }
 
-// doom of a hijacked one does nothing: it is not the pool's.
-func TestWatch_DoomHijacked(t *testing.T) {
+// invalidate of a hijacked one does nothing: it is not the pool's.
+func TestWatch_InvalidateHijacked(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		it, _ := h.hijack(h.lend())
-		it.doom(nil)
+		it.invalidate(nil)
 		h.wantLoad(resource.Load{})
-		if n := h.p.Stats().Doomed; n != 0 {
-			t.Errorf("%d doomed, want 0", n)
+		if n := h.p.Stats().Invalidated; n != 0 {
+			t.Errorf("%d invalidated, want 0", n)
 		}
 	})
 }

@@ -27,7 +27,7 @@ func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
 		}
 		peer.cut() // the pool dials again at once
 		if i%2 == 1 {
-			for end := time.Now().Add(patience); p.Stats().Doomed < 8; {
+			for end := time.Now().Add(patience); p.Stats().Invalidated < 8; {
 				if time.Now().After(end) {
 					t.Fatalf("%v", p.Stats())
 				}

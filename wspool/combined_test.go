@@ -24,7 +24,7 @@ import (
 // socket: though OnUnsolicited drops messages, the third does not pass for the
 // answer to the next lease.
 func TestTrailing_PartOfAReply(t *testing.T) {
-	for name, exchange := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach} {
+	for name, exchange := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := listenMem(t, 4096, func(ws *websocket.Conn) {
@@ -202,7 +202,7 @@ func TestHeartbeat_NotUTF8(t *testing.T) {
 func TestSubscribe_ClosedAfterFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
-		w.cfg.MaxSize, w.cfg.Exchange = 1, wspool.AnswerNone
+		w.cfg.MaxSize, w.cfg.Exchange = 1, wspool.Unpaired
 		p := pool(t, w.cfg)
 		failed := errors.New("subscription failed")
 		ended := make(chan error, 1)

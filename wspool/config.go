@@ -137,7 +137,7 @@ type Config struct {
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Exchange says how the messages of a lease belong together, and so when a
-	// lease that ends leaves the connection clean. Zero: AnswerLast.
+	// lease that ends leaves the connection clean. Zero: ReplyLast.
 	Exchange Exchange
 	// OnConnect sets a new connection up before it is pooled: it signs in,
 	// subscribes, reads a greeting. It has the connection to itself, until it
@@ -173,7 +173,7 @@ type Config struct {
 	Quiet time.Duration
 	// OnUnsolicited is given each message that belongs to no lease: one that
 	// comes in while nobody has the connection, or, unless Exchange is
-	// AnswerNone, before the lease has written anything. It returns what to
+	// Unpaired, before the lease has written anything. It returns what to
 	// answer, nil for nothing; an error destroys the connection, and so does a
 	// panic.
 	//
@@ -343,7 +343,7 @@ func (c *Config) check() error {
 	no(c.WriteTimeout >= 0, "WriteTimeout is %v, not at least 0", c.WriteTimeout)
 	no(c.CloseTimeout >= 0, "CloseTimeout is %v, not at least 0", c.CloseTimeout)
 	no(c.ReadLimit >= 0, "ReadLimit is %d, not at least 0", c.ReadLimit)
-	no(c.Exchange <= AnswerNone, "Exchange is %d, not AnswerLast, AnswerEach or AnswerNone", c.Exchange)
+	no(c.Exchange <= Unpaired, "Exchange is %d, not ReplyLast, ReplyEach or Unpaired", c.Exchange)
 	no(c.Quiet >= 0, "Quiet is %v, not at least 0", c.Quiet)
 	no(c.WriteFrameSize == 0 || c.WriteFrameSize >= MinWriteFrameSize && c.WriteFrameSize <= MaxWriteFrameSize,
 		"WriteFrameSize is %d, not 0 or from %d to %d", c.WriteFrameSize, MinWriteFrameSize, MaxWriteFrameSize)

@@ -109,11 +109,11 @@ func (c *Conn) RTT() time.Duration { return time.Duration(c.link.care.rtt.Load()
 
 // Release gives the connection back. It is destroyed instead if it is not
 // clean: if a message waits unread (but see [Config.OnUnsolicited] and
-// [Config.Quiet]) or is read in part, if one was waited for in vain and Exchange is not AnswerNone, if there are fewer or more answers than
+// [Config.Quiet]) or is read in part, if one was waited for in vain and Exchange is not Unpaired, if there are fewer or more answers than
 // [Config.Exchange] wants, if a write was broken off or a writer is open, if a
 // read or write of the lease still runs (it returns [ErrReleased]), or if the
 // connection is dead. A message that came in though the lease has written nothing
-// is not this lease's, unless Exchange is AnswerNone: the connection is kept, and
+// is not this lease's, unless Exchange is Unpaired: the connection is kept, and
 // [Config.OnUnsolicited] gets the message. The first end of a lease counts; others
 // do nothing. No end waits for the connection: closing is done in the background.
 func (c *Conn) Release() { c.end(nil, false, resource.Lease[*link].Release) }

@@ -192,7 +192,7 @@ func TestServedWithoutAnswer(t *testing.T) {
 			drain(ws)
 		})
 		var streaks atomic.Int64
-		peer.cfg.Exchange = wspool.AnswerNone
+		peer.cfg.Exchange = wspool.Unpaired
 		peer.cfg.Redial = func(_ error, streak int) time.Duration {
 			streaks.Store(max(streaks.Load(), int64(streak)))
 			return 0

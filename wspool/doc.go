@@ -36,8 +36,8 @@
 // that the server sends late, or twice, or unasked, and that arrives when the
 // next lease has written, passes for the answer to that. Servers that do so need
 // an id in each message, which the caller compares. How many answers are still
-// to come is known with [AnswerEach] alone: with [AnswerLast] a caller who asked
-// for several reads them all, or discards. [AnswerNone] keeps least: a lease is
+// to come is known with [ReplyEach] alone: with [ReplyLast] a caller who asked
+// for several reads them all, or discards. [Unpaired] keeps least: a lease is
 // given whatever comes.
 //
 // Messages that may come behind the last one that a caller wants, an optional
@@ -110,13 +110,13 @@
 //
 //	you talk to                             set
 //	---------------------------------------------------------------------------------
-//	JSON-RPC, one reply to a request        Exchange: AnswerEach; Broken: not for errors
+//	JSON-RPC, one reply to a request        Exchange: ReplyEach; Broken: not for errors
 //	                                        that the server replied with
 //	a speech service, streaming audio       Heartbeat: its keepalive message; Greeting, if it
 //	                                        sends a session id first; Quiet or Conn.Drain for
 //	                                        what comes behind the last reply, Conn.Drain up to
 //	                                        its confirmation after a cancel: see Example (Speech)
-//	subscriptions, event streams            Exchange: AnswerNone; Pool.Subscribe
+//	subscriptions, event streams            Exchange: Unpaired; Pool.Subscribe
 //	engine.io, socket.io                    OnConnect: read "0{…}"; socket.io: send "40",
 //	                                        read its answer; OnUnsolicited: "3" for "2"
 //	GraphQL (graphql-transport-ws)          Subprotocols; OnConnect: connection_init, read
@@ -130,7 +130,7 @@
 //	a server that ends sessions after 1 h   Eviction: policy.MaxAge(58*time.Minute, 0.1);
 //	                                        long work: AcquireWith, Request.MinRemaining
 //	a server that wants a fresh token       Prepare: put it in h.Header or h.URL
-//	Chromium (DevTools)                     Exchange: AnswerNone; ReadLimit: 64 << 20;
+//	Chromium (DevTools)                     Exchange: Unpaired; ReadLimit: 64 << 20;
 //	                                        Prepare: h.URL, another after each restart
 //	a server behind a proxy                 Proxy: http.ProxyFromEnvironment; what the proxy
 //	                                        wants to be told: ProxyConnectHeader

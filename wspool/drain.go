@@ -22,12 +22,12 @@ var errNoEnd = errors.New("wspool: Drain needs a quiet time or a function that s
 // [Config.Exchange] has it, also where a read was given up before because its ctx
 // ended. After mere silence it does not: an answer of which
 // nothing has come since the last write may still come. Dropped messages do not
-// count as answers with [AnswerEach]; with [AnswerLast] one that comes after the
+// count as answers with [ReplyEach]; with [ReplyLast] one that comes after the
 // last write does.
 //
 // It blocks until then and fails as [Conn.ReadMessage], also with ctx's error when
 // ctx ends first, after which the connection is destroyed at the end of the lease,
-// unless Exchange is [AnswerNone]. The wait for silence spoils nothing. Drain may
+// unless Exchange is [Unpaired]. The wait for silence spoils nothing. Drain may
 // run beside a write; reads wait for each other. done is called on the caller's
 // goroutine, may call other methods of c, such as WriteMessage to answer a ping,
 // and may keep the message.

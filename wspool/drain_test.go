@@ -32,7 +32,7 @@ func trailer(ws *websocket.Conn) {
 // Optional messages behind the last one are dropped on one connection, which
 // costs as long as Drain waits.
 func TestDrain(t *testing.T) {
-	for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach, "none": wspool.AnswerNone} {
+	for name, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach, "none": wspool.Unpaired} {
 		for kind, set := range map[string]func(*wspool.Config){
 			"plain":  func(*wspool.Config) {},
 			"opaque": opaque,
@@ -116,16 +116,16 @@ func TestDrainCompletes(t *testing.T) {
 		done  func(wspool.Message) bool
 		clean bool
 	}{
-		{"done", wspool.AnswerLast, []string{"chunk", "done"}, 0, done, true},
-		{"done alone", wspool.AnswerLast, []string{"done"}, time.Second, done, true},
-		{"done each", wspool.AnswerEach, []string{"chunk", "chunk", "done"}, time.Second, done, true},
-		{"quiet", wspool.AnswerLast, []string{"chunk", "chunk"}, time.Second, nil, true},
-		{"quiet before done", wspool.AnswerLast, []string{"chunk"}, time.Second, done, true},
-		{"quiet each", wspool.AnswerEach, []string{"chunk"}, time.Second, nil, false},
-		{"nothing", wspool.AnswerLast, nil, time.Second, nil, false},
-		{"nothing each", wspool.AnswerEach, nil, time.Second, nil, false},
-		{"nothing none", wspool.AnswerNone, nil, time.Second, nil, true},
-		{"left behind", wspool.AnswerLast, []string{"done", "chunk"}, time.Second, done, false},
+		{"done", wspool.ReplyLast, []string{"chunk", "done"}, 0, done, true},
+		{"done alone", wspool.ReplyLast, []string{"done"}, time.Second, done, true},
+		{"done each", wspool.ReplyEach, []string{"chunk", "chunk", "done"}, time.Second, done, true},
+		{"quiet", wspool.ReplyLast, []string{"chunk", "chunk"}, time.Second, nil, true},
+		{"quiet before done", wspool.ReplyLast, []string{"chunk"}, time.Second, done, true},
+		{"quiet each", wspool.ReplyEach, []string{"chunk"}, time.Second, nil, false},
+		{"nothing", wspool.ReplyLast, nil, time.Second, nil, false},
+		{"nothing each", wspool.ReplyEach, nil, time.Second, nil, false},
+		{"nothing none", wspool.Unpaired, nil, time.Second, nil, true},
+		{"left behind", wspool.ReplyLast, []string{"done", "chunk"}, time.Second, done, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestDrainCompletes(t *testing.T) {
 // up to its confirmation, make that good; silence does not, nor a broken write.
 func TestDrainAfterGivenUpRead(t *testing.T) {
 	for _, how := range []string{"done", "quiet", "writer"} {
-		for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach} {
+		for name, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 			t.Run(how+"/"+name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					w := witnesses(t)
@@ -230,7 +230,7 @@ func TestDrainFails(t *testing.T) {
 		})
 	})
 	t.Run("context", func(t *testing.T) {
-		for name, ex := range map[wspool.Exchange]bool{wspool.AnswerLast: false, wspool.AnswerNone: true} {
+		for name, ex := range map[wspool.Exchange]bool{wspool.ReplyLast: false, wspool.Unpaired: true} {
 			bubble(t, func(t *testing.T) {
 				w := witnesses(t)
 				w.cfg.Exchange = name

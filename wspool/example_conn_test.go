@@ -104,7 +104,7 @@ func ExampleConn_WriteJSON() {
 		}
 	})
 	defer stop()
-	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.AnswerEach})
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.ReplyEach})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func ExampleConn_WriteJSON() {
 func ExampleConn_NetConn() {
 	url, stop := localServer(shout)
 	defer stop()
-	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.AnswerNone})
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.Unpaired})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func ExamplePool_Subscribe() {
 		} // and hangs up
 	})
 	defer stop()
-	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.AnswerNone})
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4, Exchange: wspool.Unpaired})
 	if err != nil {
 		log.Fatal(err)
 	}

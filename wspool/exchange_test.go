@@ -15,7 +15,7 @@ import (
 
 // A lease leaves the connection clean if its messages add up as Exchange says.
 func TestExchange(t *testing.T) {
-	const last, each, none = wspool.AnswerLast, wspool.AnswerEach, wspool.AnswerNone
+	const last, each, none = wspool.ReplyLast, wspool.ReplyEach, wspool.Unpaired
 	for _, tc := range []struct {
 		script string // w: write, r: read; what is written says how many replies come, 1 unless it is a digit
 		clean  []wspool.Exchange

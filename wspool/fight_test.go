@@ -95,7 +95,7 @@ func TestCancelFights(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
 			peer := listen(t, scheme == "wss", echo)
-			peer.cfg.Exchange = wspool.AnswerNone
+			peer.cfg.Exchange = wspool.Unpaired
 			peer.cfg.WatchAfter = 100 * time.Microsecond
 			p := pool(t, peer.cfg)
 			seed := rand.Uint64()

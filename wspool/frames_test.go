@@ -161,7 +161,7 @@ func TestWriteSlowly(t *testing.T) {
 						}
 					})
 					set(&peer.cfg)
-					peer.cfg.WriteTimeout, peer.cfg.KeepAlive, peer.cfg.Exchange = time.Second, -1, wspool.AnswerNone
+					peer.cfg.WriteTimeout, peer.cfg.KeepAlive, peer.cfg.Exchange = time.Second, -1, wspool.Unpaired
 					p := pool(t, peer.cfg)
 					c := acquire(t, p)
 					ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
@@ -213,7 +213,7 @@ func TestWriteThroughSlowRelay(t *testing.T) {
 			defer r.Close()
 			peer.cfg.URL = scheme + "://" + r.Addr()
 			peer.cfg.WriteTimeout = 2 * time.Second
-			peer.cfg.Exchange = wspool.AnswerNone
+			peer.cfg.Exchange = wspool.Unpaired
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
 			r.Conns()[0].Up().Delay(2 * ms) // for each 32 KiB

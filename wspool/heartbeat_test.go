@@ -135,7 +135,7 @@ func TestHeartbeatBesideWriter(t *testing.T) {
 		w.mute = true
 		w.cfg.Heartbeat = keepAlive
 		w.cfg.WriteFrameSize = 128
-		w.cfg.Exchange = wspool.AnswerNone
+		w.cfg.Exchange = wspool.Unpaired
 		p := pool(t, w.cfg)
 		c := acquire(t, p)
 		wr, err := c.NextWriter(t.Context(), websocket.TextMessage)
@@ -170,7 +170,7 @@ func TestHeartbeatBesideWriter(t *testing.T) {
 // A heartbeat and its answer are no part of a lease's exchange, in whichever order
 // they come with its messages.
 func TestHeartbeatAndExchange(t *testing.T) {
-	for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach, "none": wspool.AnswerNone} {
+	for name, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach, "none": wspool.Unpaired} {
 		for kind, set := range map[string]func(*wspool.Config){"plain": func(*wspool.Config) {}, "opaque": opaque} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestHeartbeatUnanswered(t *testing.T) {
 				w.cfg.PongWait = 2 * time.Second
 				w.cfg.KeepAlive = time.Second
 				w.cfg.Heartbeat = answered(keepAlive)
-				w.cfg.Exchange = wspool.AnswerNone
+				w.cfg.Exchange = wspool.Unpaired
 				gone := w.ends()
 				p := pool(t, w.cfg)
 				c := acquire(t, p)
@@ -569,7 +569,7 @@ func TestHealthWrites(t *testing.T) {
 			return nil
 		}, false},
 	} {
-		for exname, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach} {
+		for exname, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 			t.Run(name+"/"+exname, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					peer := listenMem(t, 4096, func(ws *websocket.Conn) {

@@ -174,7 +174,7 @@ func TestHijackRefused(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := witnesses(t)
 				w.mute = true
-				w.cfg.Exchange = wspool.AnswerNone
+				w.cfg.Exchange = wspool.Unpaired
 				p := pool(t, w.cfg)
 				c := acquire(t, p)
 				write(t, c, "x")

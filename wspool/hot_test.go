@@ -220,7 +220,7 @@ func TestWritingLease(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
 		w.mute = true
-		w.cfg.Exchange = wspool.AnswerNone
+		w.cfg.Exchange = wspool.Unpaired
 		c := acquire(t, pool(t, w.cfg))
 		for range 30 {
 			write(t, c, "more")

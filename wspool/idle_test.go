@@ -66,8 +66,8 @@ func TestIdleEnd(t *testing.T) {
 				if e.Info.ID != id || !tc.is(e.Cause) {
 					t.Errorf("destroyed %d with %v", e.Info.ID, e.Cause)
 				}
-				if s := p.Stats(); s.Doomed != 1 || s.Acquired != 1 {
-					t.Errorf("doomed %d, acquired %d; want 1, 1", s.Doomed, s.Acquired)
+				if s := p.Stats(); s.Invalidated != 1 || s.Acquired != 1 {
+					t.Errorf("invalidated %d, acquired %d; want 1, 1", s.Invalidated, s.Acquired)
 				}
 				c = acquire(t, p)
 				if c.Info().ID == id {

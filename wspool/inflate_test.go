@@ -86,7 +86,7 @@ func TestInflatedLimit(t *testing.T) {
 			peer.upgrader.EnableCompression = true
 			peer.cfg.Compression = true
 			peer.cfg.ReadLimit = limit
-			peer.cfg.Exchange = wspool.AnswerNone
+			peer.cfg.Exchange = wspool.Unpaired
 			peer.cfg.OnUnsolicited = wspool.DropUnsolicited
 			gone := ends(&peer.cfg)
 			c := acquire(t, pool(t, peer.cfg))

@@ -135,7 +135,7 @@ func TestConcurrentWriters(t *testing.T) {
 					got <- p
 				}
 			})
-			peer.cfg.Exchange = wspool.AnswerNone
+			peer.cfg.Exchange = wspool.Unpaired
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
 			var all sync.WaitGroup

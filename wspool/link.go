@@ -40,22 +40,22 @@ type link struct {
 	broken    chan struct{} // closed when cause is set
 
 	// mu decides whose an incoming message is, and who reads.
-	mu      sync.Mutex
-	freed   sync.Cond   // reader has become nobody, or pinging ended
-	reader  reader      // who reads
-	tenant  *tenant     // the lease that runs; nil: none
-	pending incoming    // a message for the tenant that has begun
-	open    bool        // the tenant is reading a message
-	closing bool        // what comes in is dropped
-	proved  bool        // it has served a lease
-	doubts  uint32      // the gate's when it last did
-	taint   error       // why the tenant cannot leave it clean
-	mute    bool        // a write failed: nothing more can be sent
-	cause   error       // why it must not be used
-	doom    func(error) // tells the pool of cause; nil until watched
-	halt    func()      // ends what the last OnUnsolicited has time for; nil: none yet
-	cut     bool        // it is closed without a farewell
-	giveUp  func()      // ends the closing that runs; nil: none does
+	mu         sync.Mutex
+	freed      sync.Cond   // reader has become nobody, or pinging ended
+	reader     reader      // who reads
+	tenant     *tenant     // the lease that runs; nil: none
+	pending    incoming    // a message for the tenant that has begun
+	open       bool        // the tenant is reading a message
+	closing    bool        // what comes in is dropped
+	proved     bool        // it has served a lease
+	doubts     uint32      // the gate's when it last did
+	taint      error       // why the tenant cannot leave it clean
+	mute       bool        // a write failed: nothing more can be sent
+	cause      error       // why it must not be used
+	invalidate func(error) // tells the pool of cause; nil until watched
+	halt       func()      // ends what the last OnUnsolicited has time for; nil: none yet
+	cut        bool        // it is closed without a farewell
+	giveUp     func()      // ends the closing that runs; nil: none does
 
 	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
 	armed bool            // the bell is to ring, and nobody reads
@@ -181,7 +181,7 @@ func (l *link) fail(cause error) {
 	}
 	l.cause = cause
 	close(l.broken)
-	doom, ours, halt := l.doom, l.closing, l.halt
+	invalidate, ours, halt := l.invalidate, l.closing, l.halt
 	served, asked := l.proved, l.tenant != nil && !l.tenant.detached && l.tenant.out > 0
 	l.mu.Unlock()
 	if halt != nil {
@@ -193,19 +193,19 @@ func (l *link) fail(cause error) {
 		l.hub.count.end(cause)
 		l.tie.ended(&EndError{Served: served, Asked: asked, Err: cause})
 	}
-	if doom != nil {
-		doom(cause)
+	if invalidate != nil {
+		invalidate(cause)
 	}
 }
 
-// watched keeps doom, and uses it if it comes too late.
-func (l *link) watched(doom func(error)) {
+// watched keeps invalidate, and uses it if it comes too late.
+func (l *link) watched(invalidate func(error)) {
 	l.mu.Lock()
-	l.doom = doom
+	l.invalidate = invalidate
 	cause := l.cause
 	l.mu.Unlock()
 	if cause != nil {
-		doom(cause)
+		invalidate(cause)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestManager(t *testing.T) {
 		}
 	}
 	s := m.Stats()
-	if s.Keys != 6 || s.Idle > 3 || s.GaveWay < 3 || m.Len() != 6 {
+	if s.Keys != 6 || s.Idle > 3 || s.Preempted < 3 || m.Len() != 6 {
 		t.Errorf("%+v, want 6 keys that shared 3 places", s)
 	}
 	if _, err := m.Acquire(t.Context(), tenant{one.cfg.URL, ""}); err == nil || !strings.Contains(err.Error(), "nobody") {

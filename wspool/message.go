@@ -14,18 +14,18 @@ type Message struct {
 type Exchange uint8
 
 const (
-	// AnswerLast is the exchange of requests and replies, any number of
+	// ReplyLast is the exchange of requests and replies, any number of
 	// messages in each: a lease begins with a write, and the last thing it did
 	// was to read what came after its last write.
-	AnswerLast Exchange = iota
-	// AnswerEach is AnswerLast where each message written is answered with
+	ReplyLast Exchange = iota
+	// ReplyEach is ReplyLast where each message written is answered with
 	// exactly one: as many were read as written.
-	AnswerEach
-	// AnswerNone says that messages are not requests and replies: a lease may
+	ReplyEach
+	// Unpaired says that messages are not requests and replies: a lease may
 	// read before it has written, and end with a write that nobody answers.
 	// It is clean if nothing has come that it did not read. A message that
 	// comes later goes to the next lease if there is one by then.
-	AnswerNone
+	Unpaired
 )
 
 // DropUnsolicited is a [Config.OnUnsolicited] that drops every message, as many

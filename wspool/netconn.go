@@ -16,7 +16,7 @@ import (
 // NetConn returns the lease as a stream: each Write sends one message of
 // messageType, and Read reads the bytes of one message after the other, of that
 // type alone; another type is an error. It is meant for an Exchange of
-// [AnswerNone]. ctx goes for all of its reads and writes, besides its deadlines,
+// [Unpaired]. ctx goes for all of its reads and writes, besides its deadlines,
 // which end them with os.ErrDeadlineExceeded. A read that a deadline ends in the
 // midst of a message ends the reading, one before it does no harm; a write that
 // it breaks off ends the writing. A close of the peer's with code 1000 is io.EOF;

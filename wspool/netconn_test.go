@@ -21,7 +21,7 @@ import (
 func streaming(t *testing.T) (net.Conn, *witness, *wspool.Pool) {
 	w := witnesses(t)
 	w.mute = true
-	w.cfg.Exchange = wspool.AnswerNone
+	w.cfg.Exchange = wspool.Unpaired
 	p := pool(t, w.cfg)
 	return acquire(t, p).NetConn(t.Context(), websocket.BinaryMessage), w, p
 }
@@ -32,7 +32,7 @@ func TestStreamCopies(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
 			peer := listen(t, scheme == "wss", echo)
-			peer.cfg.Exchange = wspool.AnswerNone
+			peer.cfg.Exchange = wspool.Unpaired
 			p := pool(t, peer.cfg)
 			s := acquire(t, p).NetConn(t.Context(), websocket.BinaryMessage)
 			seed := rand.Uint64()
@@ -136,7 +136,7 @@ func TestStreamWriteDeadline(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		until := make(chan struct{})
 		peer := listenMem(t, 4096, deaf(until))
-		peer.cfg.Exchange = wspool.AnswerNone
+		peer.cfg.Exchange = wspool.Unpaired
 		began := time.Now()
 		p := pool(t, peer.cfg)
 		s := acquire(t, p).NetConn(t.Context(), websocket.BinaryMessage)

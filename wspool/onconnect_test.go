@@ -44,7 +44,7 @@ func signIn(ctx context.Context, c *wspool.Conn) error {
 // ends with it.
 func TestOnConnect(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
-		for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach, "none": wspool.AnswerNone} {
+		for name, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach, "none": wspool.Unpaired} {
 			t.Run(name+"/"+scheme, func(t *testing.T) {
 				peer := listen(t, scheme == "wss", welcomer)
 				peer.cfg.Exchange = ex

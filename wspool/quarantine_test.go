@@ -19,7 +19,7 @@ import (
 // The messages behind a lease are dropped before the next lease, on one
 // connection, and Release does not wait for that.
 func TestQuiet(t *testing.T) {
-	for name, ex := range map[string]wspool.Exchange{"last": wspool.AnswerLast, "each": wspool.AnswerEach, "none": wspool.AnswerNone} {
+	for name, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach, "none": wspool.Unpaired} {
 		for kind, set := range map[string]func(*wspool.Config){"plain": func(*wspool.Config) {}, "opaque": opaque} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestCancelledAnswer(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					peer := listenMem(t, 4096, streamer(ms))
 					set(&peer.cfg)
-					peer.cfg.Exchange, peer.cfg.MaxSize, peer.cfg.Redial = wspool.AnswerNone, 1, atOnce
+					peer.cfg.Exchange, peer.cfg.MaxSize, peer.cfg.Redial = wspool.Unpaired, 1, atOnce
 					if how == "quiet" {
 						peer.cfg.Quiet = 100 * ms
 					}
@@ -161,15 +161,15 @@ func TestQuietFor(t *testing.T) {
 		idle   int // afterwards
 		held   bool
 	}{
-		{"", wspool.AnswerLast, 1, false},
-		{"wr", wspool.AnswerLast, 1, true},
-		{"wrs", wspool.AnswerLast, 1, true},
-		{"wrs", wspool.AnswerEach, 1, true},
-		{"w", wspool.AnswerLast, 0, false},
-		{"ws", wspool.AnswerLast, 0, false},
-		{"w", wspool.AnswerNone, 1, true},
-		{"ws", wspool.AnswerNone, 1, true},
-		{"r", wspool.AnswerNone, 1, true},
+		{"", wspool.ReplyLast, 1, false},
+		{"wr", wspool.ReplyLast, 1, true},
+		{"wrs", wspool.ReplyLast, 1, true},
+		{"wrs", wspool.ReplyEach, 1, true},
+		{"w", wspool.ReplyLast, 0, false},
+		{"ws", wspool.ReplyLast, 0, false},
+		{"w", wspool.Unpaired, 1, true},
+		{"ws", wspool.Unpaired, 1, true},
+		{"r", wspool.Unpaired, 1, true},
 	} {
 		t.Run(fmt.Sprint(tc.script, tc.ex), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

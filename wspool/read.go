@@ -24,7 +24,7 @@ import (
 // the lease ends, with [ErrUnfinished] while a message is open in NextReader, and
 // with ctx's error when ctx ends, which may be heeded up to 20 ms late where ctx
 // ends in the first moments of the read. If that was before the message began the lease
-// may read again; but unless Exchange is [AnswerNone] the connection is destroyed
+// may read again; but unless Exchange is [Unpaired] the connection is destroyed
 // at its end, since the message may still come. If it was in the midst of the
 // message, nothing more can be read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
@@ -366,7 +366,7 @@ func (c *tenant) abandoned(ctx context.Context, soft bool) error {
 		return errQuiet
 	}
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
-	if c.link.hub.cfg.Exchange != AnswerNone && !c.early {
+	if c.link.hub.cfg.Exchange != Unpaired && !c.early {
 		c.link.spoilFor(c, fmt.Errorf("%w: %w", ErrUnread, err))
 	}
 	return err

@@ -84,7 +84,7 @@ func TestNextReaderCanceled(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := witnesses(t)
 				w.mute = true
-				w.cfg.Exchange = wspool.AnswerNone
+				w.cfg.Exchange = wspool.Unpaired
 				p := pool(t, w.cfg)
 				c := acquire(t, p)
 				w.send(0, frame(websocket.TextMessage, "message")[:tc.sent])

@@ -57,7 +57,7 @@ func (e *permanentError) Unwrap() error { return e.err }
 //
 // The connection is destroyed at the end because what the server still sends on it
 // is for nobody; if f has unsubscribed it may end the lease itself by
-// [Conn.Release]. f must not keep the Conn. Exchange is usually [AnswerNone].
+// [Conn.Release]. f must not keep the Conn. Exchange is usually [Unpaired].
 func (p *Pool) Subscribe(ctx context.Context, f func(context.Context, *Conn, Gap) error) error {
 	return subscribe(ctx, p.pool, f)
 }

@@ -69,7 +69,7 @@ func listenFeed(t *testing.T) *feed {
 		}
 		return dial(ctx, network, addr)
 	}
-	f.cfg.Exchange = wspool.AnswerNone
+	f.cfg.Exchange = wspool.Unpaired
 	return f
 }
 

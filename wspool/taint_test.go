@@ -100,7 +100,7 @@ func TestTaint(t *testing.T) {
 					}
 				})
 				if tc.unpaired {
-					peer.cfg.Exchange = wspool.AnswerNone
+					peer.cfg.Exchange = wspool.Unpaired
 				}
 				gone := ends(&peer.cfg)
 				p := pool(t, peer.cfg)

@@ -174,11 +174,11 @@ func (c *tenant) brokenExchange() error {
 		return nil
 	}
 	switch c.link.hub.cfg.Exchange {
-	case AnswerLast:
+	case ReplyLast:
 		if c.awaiting {
 			return fmt.Errorf("%w: none was read since the last was written", ErrUnread)
 		}
-	case AnswerEach:
+	case ReplyEach:
 		if c.in != c.out {
 			return fmt.Errorf("%w: %d were written and %d read", ErrUnread, c.out, c.in)
 		}

@@ -31,7 +31,7 @@ type tenant struct {
 // expects reports whether a message that comes in now can be for c. The link is
 // locked.
 func (c *tenant) expects() bool {
-	return c.out > 0 || c.detached || c.link.hub.cfg.Exchange == AnswerNone
+	return c.out > 0 || c.detached || c.link.hub.cfg.Exchange == Unpaired
 }
 
 // newConn returns a Conn of l for its next tenant.

@@ -29,19 +29,19 @@ func TestPingAtRelease(t *testing.T) {
 		is     error // nil: it lives
 		asked  int   // how often OnUnsolicited was
 	}{
-		{"ping", wspool.AnswerLast, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
-		{"ping/each", wspool.AnswerEach, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
-		{"ping/none", wspool.AnswerNone, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
-		{"pings", wspool.AnswerLast, "wr", append(frame(websocket.TextMessage, "2"), frame(websocket.TextMessage, "2")...), pingOnly, nil, 2},
-		{"no handler", wspool.AnswerLast, "wr", frame(websocket.TextMessage, "2"), nil, wspool.ErrUnread, 0},
-		{"dropped", wspool.AnswerLast, "wr", frame(websocket.TextMessage, "2"), drop, wspool.ErrUnread, 1},
-		{"refused", wspool.AnswerLast, "wr", frame(websocket.TextMessage, "rest"),
+		{"ping", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
+		{"ping/each", wspool.ReplyEach, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
+		{"ping/none", wspool.Unpaired, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
+		{"pings", wspool.ReplyLast, "wr", append(frame(websocket.TextMessage, "2"), frame(websocket.TextMessage, "2")...), pingOnly, nil, 2},
+		{"no handler", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "2"), nil, wspool.ErrUnread, 0},
+		{"dropped", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "2"), drop, wspool.ErrUnread, 1},
+		{"refused", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "rest"),
 			func(context.Context, message) (*message, error) { return nil, broken }, broken, 1},
-		{"ping and rest", wspool.AnswerLast, "wr", append(frame(websocket.TextMessage, "2"), frame(websocket.TextMessage, "rest")...),
+		{"ping and rest", wspool.ReplyLast, "wr", append(frame(websocket.TextMessage, "2"), frame(websocket.TextMessage, "rest")...),
 			func(ctx context.Context, m message) (*message, error) { a, _ := pingOnly(ctx, m); return a, nil }, wspool.ErrUnread, 2},
-		{"half a ping", wspool.AnswerLast, "wr", frame(websocket.TextMessage, "2")[:2], pingOnly, wspool.ErrUnread, 0},
-		{"no reply read", wspool.AnswerLast, "w", frame(websocket.TextMessage, "2"), pingOnly, wspool.ErrUnread, 0},
-		{"one reply missing", wspool.AnswerEach, "wwr", frame(websocket.TextMessage, "2"), pingOnly, wspool.ErrUnread, 0},
+		{"half a ping", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "2")[:2], pingOnly, wspool.ErrUnread, 0},
+		{"no reply read", wspool.ReplyLast, "w", frame(websocket.TextMessage, "2"), pingOnly, wspool.ErrUnread, 0},
+		{"one reply missing", wspool.ReplyEach, "wwr", frame(websocket.TextMessage, "2"), pingOnly, wspool.ErrUnread, 0},
 	} {
 		for kind, set := range map[string]func(*wspool.Config){
 			"hot":     func(*wspool.Config) {},

@@ -161,13 +161,13 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// With AnswerNone what comes during a lease is the lease's, before its first
+// With Unpaired what comes during a lease is the lease's, before its first
 // write too; what comes outside of one is OnUnsolicited's.
-func TestAnswerNone(t *testing.T) {
+func TestUnpaired(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
 		strays := 0
-		w.cfg.Exchange = wspool.AnswerNone
+		w.cfg.Exchange = wspool.Unpaired
 		w.cfg.OnUnsolicited = func(context.Context, wspool.Message) (*wspool.Message, error) {
 			strays++
 			return nil, nil

@@ -22,7 +22,7 @@ const hearWait = 100 * time.Millisecond
 // [Config.WriteFrameSize]. It waits for another write of the lease that is under
 // way, and then until the bytes are with the network, for as long as ctx allows
 // and the network takes some within [Config.WriteTimeout]. data is not kept. Unless Exchange is
-// [AnswerNone], the first write of a lease also waits until what came in before
+// [Unpaired], the first write of a lease also waits until what came in before
 // it, which cannot be an answer, has been dealt with: see Config.OnUnsolicited.
 //
 // If ctx ends before the writing began, nothing was sent and nothing is wrong.

@@ -163,7 +163,7 @@ func TestWriteTurnCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		until := make(chan struct{})
 		peer := listenMem(t, 4096, deaf(until))
-		peer.cfg.Exchange = wspool.AnswerNone
+		peer.cfg.Exchange = wspool.Unpaired
 		p := pool(t, peer.cfg)
 		c := acquire(t, p)
 		first := make(chan error)
@@ -228,7 +228,7 @@ func TestWriteToClosed(t *testing.T) {
 			ws.NetConn().Write(frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(1008, "no"))))
 		}
 	})
-	peer.cfg.Exchange = wspool.AnswerNone
+	peer.cfg.Exchange = wspool.Unpaired
 	p := pool(t, peer.cfg)
 	c := acquire(t, p)
 	for {

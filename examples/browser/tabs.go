@@ -30,8 +30,8 @@ func newTabs(url string, size int) (*tabs, error) {
 	conns, err := wspool.New(wspool.Config{
 		URL:       url,
 		MaxSize:   size,
-		Exchange:  wspool.AnswerNone, // events come when they like
-		ReadLimit: 64 << 20,          // of a screenshot
+		Exchange:  wspool.Unpaired, // events come when they like
+		ReadLimit: 64 << 20,        // of a screenshot
 	})
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func newClient(url string, size int) (*client, error) {
 	pool, err := wspool.New(wspool.Config{
 		URL:      url,
 		MaxSize:  size,
-		Exchange: wspool.AnswerEach, // as many replies as requests, or the connection is not lent again
+		Exchange: wspool.ReplyEach, // as many replies as requests, or the connection is not lent again
 		// An error of the server's says nothing against the connection.
 		Broken: func(err error) bool { _, ok := err.(*rpcError); return !ok },
 	})

@@ -117,7 +117,7 @@ func scenes(w io.Writer, pool *resource.Pool[*worker]) error {
 	// 4. A worker that exits while it is idle costs nothing: Watch tells the pool.
 	answer, err = ask(ctx, pool, "retire")
 	say("a worker retires", answer, err)
-	for pool.Stats().Doomed == 0 { // only to have the same output each time
+	for pool.Stats().Invalidated == 0 { // only to have the same output each time
 		time.Sleep(time.Millisecond)
 	}
 	answer, err = ask(ctx, pool, "3 3")

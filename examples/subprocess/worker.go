@@ -94,10 +94,10 @@ func startWorker(ctx context.Context) (*worker, error) {
 
 // watchWorker tells the pool when the process exits, also while the worker is
 // idle: so no caller gets a dead one. It is the Watch of the pool.
-func watchWorker(w *worker, doom func(cause error)) {
+func watchWorker(w *worker, invalidate func(cause error)) {
 	go func() {
 		<-w.exited // at the latest when Stop has killed the process
-		doom(w.why(nil))
+		invalidate(w.why(nil))
 	}()
 }
 

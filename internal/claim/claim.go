@@ -26,9 +26,9 @@ const (
 	leased uint64 = 1 << iota
 	open
 	seated
-	doomed
+	invalidated
 
-	flags     = leased | open | seated | doomed
+	flags     = leased | open | seated | invalidated
 	tickShift = 4
 	tickBits  = 24
 	tickMask  = 1<<tickBits - 1
@@ -58,7 +58,7 @@ func pack(gen uint64, tick int64, f uint64) uint64 {
 }
 
 // Take moves an open resource to a new lease, and returns its number and for
-// how many ticks it was open. It fails if the resource is not open, or doomed.
+// how many ticks it was open. It fails if the resource is not open, or invalidated.
 // The clock is read after the word, so that it can not be behind it.
 func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 	v := w.v.Load()
@@ -72,7 +72,7 @@ func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 }
 
 // Return ends lease gen of a seated resource and opens it to the next. It
-// fails if the lease has ended, or the resource has no seat or is doomed.
+// fails if the lease has ended, or the resource has no seat or is invalidated.
 func (w *Word) Return(gen uint64, tick int64) bool {
 	v := w.v.Load()
 	if v&flags != leased|seated || !is(v, gen) {
@@ -124,14 +124,14 @@ func (w *Word) Claim() bool {
 func (w *Word) Lend(tick int64) uint64 {
 	v := w.mine("lend")
 	gen := (v>>genShift + 1) & genMask
-	w.v.Store(pack(gen, tick, leased|v&(seated|doomed)))
+	w.v.Store(pack(gen, tick, leased|v&(seated|invalidated)))
 	return gen
 }
 
 // Sit opens a resource in the pool's hands to whoever takes it.
 func (w *Word) Sit(tick int64) {
 	v := w.mine("seat")
-	w.v.Store(pack(v>>genShift, tick, open|seated|v&doomed))
+	w.v.Store(pack(v>>genShift, tick, open|seated|v&invalidated))
 }
 
 // Stand records that a resource in the pool's hands has no seat any more.
@@ -147,16 +147,16 @@ func (w *Word) mine(to string) uint64 {
 	return v
 }
 
-// Doom marks the resource: from now on Take and Return fail. It may meet Take,
+// Invalidate marks the resource: from now on Take and Return fail. It may meet Take,
 // Return and End, but not what the pool's lock guards.
-func (w *Word) Doom() { w.v.Or(doomed) }
+func (w *Word) Invalidate() { w.v.Or(invalidated) }
 
 // Spent reports whether the lease numbers are nearly used up: after another 2^32
 // leases the first would come again.
 func (w *Word) Spent() bool { return w.v.Load()>>genShift >= MaxLeases }
 
-// Doomed reports whether Doom was called.
-func (w *Word) Doomed() bool { return w.v.Load()&doomed != 0 }
+// Invalidated reports whether Invalidate was called.
+func (w *Word) Invalidated() bool { return w.v.Load()&invalidated != 0 }
 
 // Holds reports whether lease gen is not yet ended.
 func (w *Word) Holds(gen uint64) bool {

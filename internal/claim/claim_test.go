@@ -25,7 +25,7 @@ func at(tick int64) *atomic.Int64 {
 	return &clock
 }
 
-// states are all that a word can be in, but for doomed. In each the last
+// states are all that a word can be in, but for invalidated. In each the last
 // lease, begun or not, has number n.
 var states = []struct {
 	name string
@@ -74,13 +74,13 @@ func mine(t *testing.T, f func(w *claim.Word)) try {
 func TestOperationsInEveryState(t *testing.T) {
 	const n = 41
 	for _, s := range states {
-		for _, doomed := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/doomed=%v", s.name, doomed), func(t *testing.T) {
+		for _, invalidated := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/invalidated=%v", s.name, invalidated), func(t *testing.T) {
 				check := func(name string, op try, want bool) {
 					t.Helper()
 					w := s.make(n)
-					if doomed {
-						w.Doom()
+					if invalidated {
+						w.Invalidate()
 					}
 					before := w.Raw()
 					if got := op(w); got != want {
@@ -89,18 +89,18 @@ func TestOperationsInEveryState(t *testing.T) {
 					if !want && w.Raw() != before {
 						t.Errorf("%s failed and changed the word", name)
 					}
-					if w.Doomed() != doomed {
-						t.Errorf("doomed = %v after %s", w.Doomed(), name)
+					if w.Invalidated() != invalidated {
+						t.Errorf("invalidated = %v after %s", w.Invalidated(), name)
 					}
 				}
-				check("Take", func(w *claim.Word) bool { _, _, ok := w.Take(at(1)); return ok }, s.take && !doomed)
-				check("Return", func(w *claim.Word) bool { return w.Return(n, 1) }, s.giveBack && !doomed)
+				check("Take", func(w *claim.Word) bool { _, _, ok := w.Take(at(1)); return ok }, s.take && !invalidated)
+				check("Return", func(w *claim.Word) bool { return w.Return(n, 1) }, s.giveBack && !invalidated)
 				check("End", func(w *claim.Word) bool { return w.End(n) }, s.end)
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n) }, s.leased)
 				check("Claim", func(w *claim.Word) bool { return w.Claim() }, s.claim)
 				check("Lend", mine(t, func(w *claim.Word) { w.Lend(1) }), s.mine)
 				check("Stand", mine(t, func(w *claim.Word) { w.Stand() }), s.mine)
-				if !doomed || !s.mine { // the pool destroys what is doomed, it does not seat it
+				if !invalidated || !s.mine { // the pool destroys what is invalidated, it does not seat it
 					check("Sit", mine(t, func(w *claim.Word) { w.Sit(1) }), s.mine)
 				}
 				for _, gen := range []uint64{0, n - 1, n + 1, n + gens - 1, (n - 1) | 1<<63} {
@@ -109,7 +109,7 @@ func TestOperationsInEveryState(t *testing.T) {
 					check("Holds of another", func(w *claim.Word) bool { return w.Holds(gen) }, false)
 				}
 				// What is above a lease number is of no account.
-				check("Return", func(w *claim.Word) bool { return w.Return(n+5*gens, 1) }, s.giveBack && !doomed)
+				check("Return", func(w *claim.Word) bool { return w.Return(n+5*gens, 1) }, s.giveBack && !invalidated)
 				check("End", func(w *claim.Word) bool { return w.End(n | 1<<63) }, s.end)
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n + gens) }, s.leased)
 				check("Load", func(w *claim.Word) bool {
@@ -124,7 +124,7 @@ func TestOperationsInEveryState(t *testing.T) {
 func TestWhereOperationsLead(t *testing.T) {
 	inHands := func(w *claim.Word) bool { l := w.Load(); return !l.Open && !l.Leased }
 	w := new(claim.Word)
-	if !inHands(w) || w.Load().Leases != 0 || w.Doomed() || w.Holds(0) {
+	if !inHands(w) || w.Load().Leases != 0 || w.Invalidated() || w.Holds(0) {
 		t.Errorf("the zero Word is %+v", w.Load())
 	}
 	if n := w.Lend(1); n != 1 || !w.Holds(1) || w.Return(1, 2) || !w.End(1) || !inHands(w) {
@@ -150,9 +150,9 @@ func TestWhereOperationsLead(t *testing.T) {
 	if w.Lend(9); w.Return(4, 9) || !w.Holds(4) {
 		t.Errorf("returned to a seat that it had no more: %+v", w.Load())
 	}
-	w.Doom()
-	if !w.End(4) || !w.Doomed() || !inHands(w) {
-		t.Errorf("doomed, ended: %+v", w.Load())
+	w.Invalidate()
+	if !w.End(4) || !w.Invalidated() || !inHands(w) {
+		t.Errorf("invalidated, ended: %+v", w.Load())
 	}
 }
 
@@ -168,8 +168,8 @@ func TestLeaseNumberWraps(t *testing.T) {
 					t.Fatalf("lease %d, want %d", n, want)
 				}
 				l := w.Load()
-				if l.Leases != int64(want) || !l.Leased || l.Open || w.Doomed() || l.Ticks(ticks-1) != 0 {
-					t.Errorf("lease %d: %+v, doomed %v", want, l, w.Doomed())
+				if l.Leases != int64(want) || !l.Leased || l.Open || w.Invalidated() || l.Ticks(ticks-1) != 0 {
+					t.Errorf("lease %d: %+v, invalidated %v", want, l, w.Invalidated())
 				}
 				if w.End((want-1)%gens) || !w.End(want) {
 					t.Errorf("lease %d does not end alone", want)
@@ -215,13 +215,13 @@ func TestNothingAllocates(t *testing.T) {
 		if !ok || !w.Holds(gen) || !w.Return(gen, 3) || w.Load().Ticks(4) != 1 || !w.Claim() {
 			t.Error("no hit")
 		}
-		if gen = w.Lend(5); !w.End(gen) || w.End(gen) || w.Doomed() {
+		if gen = w.Lend(5); !w.End(gen) || w.End(gen) || w.Invalidated() {
 			t.Error("no end")
 		}
 		w.Stand()
 	})
-	var doomed claim.Word
-	n += testing.AllocsPerRun(1000, doomed.Doom)
+	var invalidated claim.Word
+	n += testing.AllocsPerRun(1000, invalidated.Invalidate)
 	if n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}

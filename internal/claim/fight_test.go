@@ -17,8 +17,8 @@ type word interface {
 	Lend(tick int64) uint64
 	Sit(tick int64)
 	Stand()
-	Doom()
-	Doomed() bool
+	Invalidate()
+	Invalidated() bool
 }
 
 // thing is what is fought over.
@@ -47,7 +47,7 @@ const (
 	claimed
 	lent
 	stood
-	doomedOne
+	invalidatedOne
 	stale
 )
 
@@ -115,7 +115,7 @@ func (f *fighter) lease(i int, t *thing, gen uint64, seated bool) {
 func (f *fighter) pool(i int, t *thing, seated bool) {
 	f.own(t)
 	switch {
-	case t.Doomed():
+	case t.Invalidated():
 		f.replace(i)
 	case f.rand.IntN(3) == 0:
 		if seated && f.rand.IntN(2) == 0 {
@@ -171,13 +171,13 @@ func (f *fighter) again() {
 	}
 }
 
-// seize takes t from its seat into the pool's hands, doomed or not.
-func (f *fighter) seize(i int, t *thing, doom bool) {
+// seize takes t from its seat into the pool's hands, invalidated or not.
+func (f *fighter) seize(i int, t *thing, invalidate bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if doom {
-		t.Doom()
-		f.counts[doomedOne].Add(1)
+	if invalidate {
+		t.Invalidate()
+		f.counts[invalidatedOne].Add(1)
 	}
 	if t.Claim() {
 		f.counts[claimed].Add(1)

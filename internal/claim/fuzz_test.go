@@ -8,9 +8,9 @@ import (
 
 // model is a Word said plainly.
 type model struct {
-	leased, open, seated, doomed bool
-	gen                          uint64
-	tick                         int64
+	leased, open, seated, invalidated bool
+	gen                               uint64
+	tick                              int64
 }
 
 func (m *model) pools() bool { return !m.leased && !m.open }
@@ -31,7 +31,7 @@ const (
 	lend
 	sit
 	stand
-	doom
+	invalidate
 	operations
 )
 
@@ -40,8 +40,8 @@ const (
 func FuzzWord(f *testing.F) {
 	f.Add(uint64(0), int64(0), []byte{sit, 1, take, 2, giveBack, 8, take, 3, end, 0, lend, 1, giveBack, 0, claimIt, 0, stand, 0, lend, 9, end, 0})
 	f.Add(uint64(gens-2), int64(ticks-3), []byte{sit, 9, take, 8, giveBack, 0, take, 8, giveBack, 0, take, 8, end, 1, end, 2, end, 0})
-	f.Add(uint64(gens-1), int64(1<<50), []byte{lend, 0, doom, 0, giveBack, 0, end, 0, sit, 0, lend, 0, end, 0})
-	f.Add(uint64(7), int64(ticks), []byte{sit, 0, doom, 0, take, 0, claimIt, 0, stand, 0, take, 0, stand, 0, claimIt, 0})
+	f.Add(uint64(gens-1), int64(1<<50), []byte{lend, 0, invalidate, 0, giveBack, 0, end, 0, sit, 0, lend, 0, end, 0})
+	f.Add(uint64(7), int64(ticks), []byte{sit, 0, invalidate, 0, take, 0, claimIt, 0, stand, 0, take, 0, stand, 0, claimIt, 0})
 	f.Add(uint64(7), int64(5), []byte{lend, 0, lend, 0, sit, 0, stand, 0, end, 3, sit, 0, sit, 0, stand, 0, lend, 0})
 	f.Fuzz(func(t *testing.T, gen uint64, now int64, script []byte) {
 		gen, now = gen%gens, now&(1<<62-1)
@@ -70,7 +70,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 	live := m.leased && which == m.gen
 	switch op {
 	case take:
-		want = m.open && m.seated && !m.doomed
+		want = m.open && m.seated && !m.invalidated
 		gen, idle, ok := w.Take(at(now))
 		if got = ok; want {
 			if waited := now - m.tick; idle != waited || gen != m.lend(now) {
@@ -78,7 +78,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 			}
 		}
 	case giveBack:
-		want, got = live && m.seated && !m.doomed, w.Return(which, now)
+		want, got = live && m.seated && !m.invalidated, w.Return(which, now)
 		if want {
 			m.leased, m.open, m.tick = false, true, now
 		}
@@ -96,7 +96,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 			}
 		}) == ""
 	case sit:
-		if m.pools() && m.doomed {
+		if m.pools() && m.invalidated {
 			return // is destroyed, not seated
 		}
 		want, got = m.pools(), panics(func() { w.Sit(now) }) == ""
@@ -106,9 +106,9 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 	case stand:
 		want, got = m.pools(), panics(w.Stand) == ""
 		m.seated = m.seated && !want
-	case doom:
-		w.Doom()
-		m.doomed = true
+	case invalidate:
+		w.Invalidate()
+		m.invalidated = true
 	}
 	if got != want {
 		t.Fatalf("operation %d on %+v, lease %d: %v, want %v", op, *m, which, got, want)
@@ -119,9 +119,9 @@ func compare(t *testing.T, w *claim.Word, m *model, now int64, which uint64) {
 	t.Helper()
 	s := w.Load()
 	if s.Open != m.open || s.Leased != m.leased || s.Leases != int64(m.gen) ||
-		s.Ticks(now) != now-m.tick || w.Doomed() != m.doomed ||
+		s.Ticks(now) != now-m.tick || w.Invalidated() != m.invalidated ||
 		w.Holds(m.gen) != m.leased || w.Holds(which) != (m.leased && which == m.gen) {
-		t.Fatalf("word %+v (doomed %v, %d ticks at %d) is not %+v", s, w.Doomed(), s.Ticks(now), now, *m)
+		t.Fatalf("word %+v (invalidated %v, %d ticks at %d) is not %+v", s, w.Invalidated(), s.Ticks(now), now, *m)
 	}
 	if n, ok := w.Lasts(m.gen, at(now)); ok != m.leased || ok && n != now-m.tick {
 		t.Fatalf("Lasts: %d ticks, %v; the word is %+v at %d", n, ok, *m, now)

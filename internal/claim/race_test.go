@@ -26,7 +26,7 @@ func (r *row) along(who int, ready *atomic.Int64, op func(w *claim.Word) bool) {
 }
 
 // TestAtOnce has two operations race for one word. Of those that exclude each
-// other one succeeds; of the others both do, and Doom is not lost.
+// other one succeeds; of the others both do, and Invalidate is not lost.
 func TestAtOnce(t *testing.T) {
 	open := func(w *claim.Word) { w.Sit(0) }
 	leased := func(w *claim.Word) { w.Sit(0); w.Take(at(0)) }
@@ -34,13 +34,13 @@ func TestAtOnce(t *testing.T) {
 	returns := func(w *claim.Word) bool { return w.Return(1, 1) }
 	ends := func(w *claim.Word) bool { return w.End(1) }
 	claims := func(w *claim.Word) bool { return w.Claim() }
-	dooms := func(w *claim.Word) bool { w.Doom(); return true }
+	invalidates := func(w *claim.Word) bool { w.Invalidate(); return true }
 	for _, c := range []struct {
 		name        string
 		prepare     func(w *claim.Word)
 		a, b        func(w *claim.Word) bool
 		least, most int // of the two, how many succeed
-		doomed      bool
+		invalidated bool
 	}{
 		{"Take, Take", open, takes, takes, 1, 1, false},
 		{"Take, Claim", open, takes, claims, 1, 1, false},
@@ -48,10 +48,10 @@ func TestAtOnce(t *testing.T) {
 		{"Return, Return", leased, returns, returns, 1, 1, false},
 		{"Return, End", leased, returns, ends, 1, 1, false},
 		{"End, End", leased, ends, ends, 1, 1, false},
-		{"Take, Doom", open, takes, dooms, 1, 2, true},
-		{"Return, Doom", leased, returns, dooms, 1, 2, true},
-		{"Claim, Doom", open, claims, dooms, 2, 2, true},
-		{"End, Doom", leased, ends, dooms, 2, 2, true},
+		{"Take, Invalidate", open, takes, invalidates, 1, 2, true},
+		{"Return, Invalidate", leased, returns, invalidates, 1, 2, true},
+		{"Claim, Invalidate", open, claims, invalidates, 2, 2, true},
+		{"End, Invalidate", leased, ends, invalidates, 2, 2, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const rounds = 10
@@ -76,7 +76,7 @@ func TestAtOnce(t *testing.T) {
 							n++
 						}
 					}
-					if n < c.least || n > c.most || r.words[i].Doomed() != c.doomed {
+					if n < c.least || n > c.most || r.words[i].Invalidated() != c.invalidated {
 						bad++
 					}
 				}

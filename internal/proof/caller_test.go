@@ -95,9 +95,9 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	if w.closed {
 		w.err("thing %d lent to caller %d after Close", v.n, c.n)
 	}
-	if v.place != living || v.late || v.doomed || v.gen < w.gen && !w.spared(c, v) {
-		w.err("thing %d lent to caller %d: place %d, doomed %v, made %d resets ago, late %v",
-			v.n, c.n, v.place, v.doomed, w.gen-v.gen, v.late)
+	if v.place != living || v.late || v.invalidated || v.gen < w.gen && !w.spared(c, v) {
+		w.err("thing %d lent to caller %d: place %d, invalidated %v, made %d resets ago, late %v",
+			v.n, c.n, v.place, v.invalidated, w.gen-v.gen, v.late)
 	}
 	if v.sick && w.script.shape.health != "" && w.script.shape.health != "slow" {
 		w.err("thing %d lent to caller %d though it is sick", v.n, c.n)
@@ -105,7 +105,7 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	if err := eviction(w.script.shape.eviction).lapsed(i); err != nil {
 		w.err("thing %d lent to caller %d though its time is over: %v", v.n, c.n, err)
 	}
-	if i.ID == 0 || i.Spread < 0 || i.Spread >= 1 || i.Leases < 1 {
+	if i.ID == 0 || i.Jitter < 0 || i.Jitter >= 1 || i.Leases < 1 {
 		w.err("thing %d lent with odd Info %+v", v.n, i)
 	}
 	v.holder = c
@@ -233,7 +233,7 @@ func (w *world) mayReject() bool {
 // counts as a failed make while it is new.
 func (w *world) quiet() bool {
 	for _, v := range w.things {
-		if v.doomed || v.late {
+		if v.invalidated || v.late {
 			return false
 		}
 	}

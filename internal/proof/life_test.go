@@ -8,10 +8,10 @@ import (
 )
 
 // watch is the pool's Watch.
-func (w *world) watch(v *thing, doom func(error)) {
+func (w *world) watch(v *thing, invalidate func(error)) {
 	w.mu.Lock()
-	v.doom = doom
-	v.doomed = v.plan.watch == "dooms"
+	v.invalidate = invalidate
+	v.invalidated = v.plan.watch == "invalidates"
 	switch v.plan.watch {
 	default:
 		w.succeed(v.from)
@@ -23,8 +23,8 @@ func (w *world) watch(v *thing, doom func(error)) {
 	}
 	w.mu.Unlock()
 	switch v.plan.watch {
-	case "dooms":
-		doom(errDead)
+	case "invalidates":
+		invalidate(errDead)
 	case "panics":
 		panic(makeError{v.n})
 	}

@@ -159,7 +159,7 @@ func (w *world) monotone(s, b resource.Stats) {
 	if s.Acquired < b.Acquired || s.Released < b.Released || s.Waited < b.Waited || s.WaitTime < b.WaitTime ||
 		s.Canceled < b.Canceled || s.Rejected < b.Rejected || s.Made < b.Made || s.MakeTime < b.MakeTime ||
 		s.Failed < b.Failed || s.Refused < b.Refused || s.Destroyed < b.Destroyed || s.Hijacked < b.Hijacked ||
-		s.Evicted < b.Evicted || s.Unhealthy < b.Unhealthy || s.Doomed < b.Doomed || s.Panics < b.Panics {
+		s.Evicted < b.Evicted || s.Unhealthy < b.Unhealthy || s.Invalidated < b.Invalidated || s.Panics < b.Panics {
 		w.err("a counter went back: %+v after %+v", s, b)
 	}
 }
@@ -214,9 +214,9 @@ func (w *world) shelf(s resource.Stats, aside bool) {
 		if v.place != living || v.holder != nil || aside {
 			continue
 		}
-		if v.doomed || v.gen < w.gen || v.late || w.closed {
-			w.err("thing %d lies idle: doomed %v, made %d resets ago, late %v, pool closed %v",
-				v.n, v.doomed, w.gen-v.gen, v.late, w.closed)
+		if v.invalidated || v.gen < w.gen || v.late || w.closed {
+			w.err("thing %d lies idle: invalidated %v, made %d resets ago, late %v, pool closed %v",
+				v.n, v.invalidated, w.gen-v.gen, v.late, w.closed)
 		}
 	}
 	if !aside && s.Idle > 0 && s.Idle+s.Leased > w.max {

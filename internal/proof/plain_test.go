@@ -46,7 +46,7 @@ type item[T any] struct {
 	gen    int
 	turn   int   // grows when a lease ends
 	out    bool  // leased
-	end    error // doomed
+	end    error // invalidated
 	gone   bool
 	quota  resource.Done
 }
@@ -226,7 +226,7 @@ func (p *plain[T]) lend(ctx context.Context, it *item[T], done resource.Done) le
 	if cause == nil && it.gen < p.gen {
 		cause = resource.ErrReset
 	}
-	if cause == nil && p.bug != "lends the doomed" {
+	if cause == nil && p.bug != "lends the invalidated" {
 		cause = it.end
 	}
 	if cause == nil && p.closed {

@@ -178,7 +178,7 @@ func (p *plain[T]) Resize(n int) error {
 	over := p.s.Idle + p.s.Leased - n
 	p.drop(func(*item[T]) error {
 		if over--; over >= 0 && p.bug != "keeps too many" {
-			return resource.ErrShrunk
+			return resource.ErrResized
 		}
 		return nil
 	})

@@ -16,10 +16,10 @@ func (p *plain[T]) put(it *item[T], cause error) {
 		cause = resource.ErrClosed
 	case it.gen < p.gen && p.bug != "lends what was made before Reset":
 		cause = resource.ErrReset
-	case it.end != nil && p.bug != "lends the doomed":
+	case it.end != nil && p.bug != "lends the invalidated":
 		cause = it.end
 	case p.s.Idle+p.s.Leased+1 > p.s.Max && p.bug != "keeps too many":
-		cause = resource.ErrShrunk
+		cause = resource.ErrResized
 	}
 	if cause != nil {
 		p.destroy(it, cause)
@@ -243,7 +243,7 @@ func (p *plain[T]) watch(it *item[T]) error {
 		return nil
 	}
 	err := contain("Watch", func() error {
-		p.cfg.Watch(it.v, func(cause error) { p.doom(it, cause) })
+		p.cfg.Watch(it.v, func(cause error) { p.invalidate(it, cause) })
 		return nil
 	})
 	if err != nil {
@@ -283,15 +283,15 @@ func (p *plain[T]) failed(err error, gen int, quota resource.Done) {
 	p.later()
 }
 
-// doom ends an item that is found dead.
-func (p *plain[T]) doom(it *item[T], cause error) {
+// invalidate ends an item that is found dead.
+func (p *plain[T]) invalidate(it *item[T], cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if it.gone || it.end != nil {
 		return
 	}
 	if it.end = cause; cause == nil {
-		it.end = resource.ErrDoomed
+		it.end = resource.ErrInvalidated
 	}
 	p.drop(func(x *item[T]) error {
 		if x == it {

@@ -97,7 +97,7 @@ func TestModelCatches(t *testing.T) {
 		"serves the last",
 		"serves a context that has ended",
 		"ends another's lease",
-		"lends the doomed",
+		"lends the invalidated",
 		"lends what was made before Reset",
 		"lends from the wrong end", // of OldestFirst
 		"keeps too many",

@@ -8,7 +8,7 @@ func TestReplay(t *testing.T) {
 	for name, s := range map[string]script{
 		"a shrink satisfies Warm": {
 			shape: shape{max: 2, makeTimeout: ms(30000), sweep: ms(10000)},
-			makes: []makePlan{ok, {how: "ok", watch: "dooms", destroy: "ok", dying: ms(5)}},
+			makes: []makePlan{ok, {how: "ok", watch: "invalidates", destroy: "ok", dying: ms(5)}},
 			ops:   []op{{kind: "warm", a: 2}, {kind: "shrink"}},
 		},
 		"nothing is lent that was checked when the pool closed": {

@@ -39,7 +39,7 @@ type shape struct {
 type makePlan struct {
 	how     string // ok, fails, panics, goexits, hangs, ignores, tardy (comes when its context has ended)
 	after   time.Duration
-	watch   string // quiet, panics, dooms
+	watch   string // quiet, panics, invalidates
 	destroy string // ok, panics, goexits
 	dying   time.Duration
 }
@@ -57,7 +57,7 @@ type op struct {
 var opKinds = []string{
 	"acquire", "acquire", "acquire", "acquire", "acquire", "deadline", "deadline", "nowait", "ended", "do", "do",
 	"try", "try", "cancel", "cancel", "release", "release", "release", "release", "release", "fail", "fail",
-	"discard", "hijack", "race", "stale", "stale", "doom", "doom", "doom", "sicken", "warm", "grow", "shrink",
+	"discard", "hijack", "race", "stale", "stale", "invalidate", "invalidate", "invalidate", "sicken", "warm", "grow", "shrink",
 	"reset", "sleep", "sleep", "fresh", "fresh", "fresh",
 }
 
@@ -121,7 +121,7 @@ func drawMake(t *rapid.T) makePlan {
 	return makePlan{
 		how:     pick("how", "ok", "ok", "ok", "ok", "fails", "fails", "panics", "goexits", "hangs", "ignores", "tardy"),
 		after:   rapid.SampledFrom([]time.Duration{0, ms(3), ms(20), ms(150), ms(900)}).Draw(t, "after"),
-		watch:   pick("watch", "quiet", "quiet", "quiet", "quiet", "panics", "dooms"),
+		watch:   pick("watch", "quiet", "quiet", "quiet", "quiet", "panics", "invalidates"),
 		destroy: pick("destroy", "ok", "ok", "ok", "panics", "goexits"),
 		dying:   rapid.SampledFrom([]time.Duration{0, 0, ms(5), ms(300), ms(4000)}).Draw(t, "dying"),
 	}

@@ -70,7 +70,7 @@ func (d *drive) step(o op) {
 		if c := choose(d.list(over), o.a); c != nil && c.lease != nil {
 			d.stale(c)
 		}
-	case "doom", "sicken":
+	case "invalidate", "sicken":
 		if v := choose(d.present(), o.a); v != nil {
 			d.strike(v, o.kind)
 		}
@@ -114,7 +114,7 @@ func (d *drive) gone(c *caller, bad bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if bad {
-		c.v.doomed = true
+		c.v.invalidated = true
 	}
 }
 
@@ -155,19 +155,19 @@ func (d *drive) present() []*thing {
 // strike lets v die, and say so or not.
 func (d *drive) strike(v *thing, how string) {
 	d.mu.Lock()
-	doom := v.doom
-	if how == "sicken" || v.place != living || doom == nil {
+	invalidate := v.invalidate
+	if how == "sicken" || v.place != living || invalidate == nil {
 		v.sick = v.sick || how == "sicken" && d.health != nil
 		d.mu.Unlock()
-		if doom != nil && how == "doom" {
-			doom(errDead) // of one that is gone: does nothing
+		if invalidate != nil && how == "invalidate" {
+			invalidate(errDead) // of one that is gone: does nothing
 		}
 		return
 	}
-	v.doomed = true
+	v.invalidated = true
 	d.mu.Unlock()
-	doom(errDead)
-	doom(nil)
+	invalidate(errDead)
+	invalidate(nil)
 }
 
 // whole does what concerns the whole pool.

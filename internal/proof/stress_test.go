@@ -110,8 +110,8 @@ func (s *stress) meddle(stop <-chan struct{}) {
 		switch n := s.rand.IntN(100); {
 		case n < 10:
 			if p := s.some(); p != nil {
-				if doom := p.doom.Load(); doom != nil {
-					(*doom)(errDead)
+				if invalidate := p.invalidate.Load(); invalidate != nil {
+					(*invalidate)(errDead)
 				}
 			}
 		case n < 14:

@@ -15,11 +15,11 @@ import (
 // part is what the pool lends in the stress test. All of it is atomic, so that
 // watching it orders nothing that the pool does not order itself.
 type part struct {
-	n     int64
-	owner atomic.Int64 // 0: nobody
-	fate  atomic.Int32
-	late  bool // the context of its make had ended, so that it may have been given up: it counts as no place
-	doom  atomic.Pointer[func(error)]
+	n          int64
+	owner      atomic.Int64 // 0: nobody
+	fate       atomic.Int32
+	late       bool // the context of its make had ended, so that it may have been given up: it counts as no place
+	invalidate atomic.Pointer[func(error)]
 }
 
 const (
@@ -83,10 +83,10 @@ func (y *yard) make(ctx context.Context) (*part, error) {
 	return p, nil
 }
 
-func (y *yard) watch(p *part, doom func(error)) {
-	p.doom.Store(&doom)
+func (y *yard) watch(p *part, invalidate func(error)) {
+	p.invalidate.Store(&invalidate)
 	if rand.IntN(200*y.scale) == 0 {
-		doom(errDead)
+		invalidate(errDead)
 	}
 }
 
@@ -134,7 +134,7 @@ func (h randomHealth) Check(_ context.Context, p *part, i resource.Info) error {
 type randomEviction struct{}
 
 func (randomEviction) Evict(i resource.Info) error {
-	if i.Leases > 200+int64(i.Spread*100) {
+	if i.Leases > 200+int64(i.Jitter*100) {
 		return errEvicted
 	}
 	return nil

@@ -23,20 +23,20 @@ const (
 
 // thing is what the pools lend here. World.mu guards it.
 type thing struct {
-	n      int  // the how-manieth made, from 1
-	gen    int  // how many resets had been when its make began
-	late   bool // it came after MakeTimeout or its make was given up, or Watch failed: never in the pool
-	from   *making
-	fails  error // of late ones: what the make fails with when Destroy has returned; nil: it has failed before
-	plan   makePlan
-	place  place
-	holder *caller
-	since  time.Time // made, or given back last
-	back   time.Time // given back last; zero: not yet
-	doomed bool
-	sick   bool
-	used   bool // somebody has had it
-	doom   func(cause error)
+	n           int  // the how-manieth made, from 1
+	gen         int  // how many resets had been when its make began
+	late        bool // it came after MakeTimeout or its make was given up, or Watch failed: never in the pool
+	from        *making
+	fails       error // of late ones: what the make fails with when Destroy has returned; nil: it has failed before
+	plan        makePlan
+	place       place
+	holder      *caller
+	since       time.Time // made, or given back last
+	back        time.Time // given back last; zero: not yet
+	invalidated bool
+	sick        bool
+	used        bool // somebody has had it
+	invalidate  func(cause error)
 }
 
 // making is one Make that runs.

@@ -32,11 +32,11 @@ type row struct {
 
 var rows = map[string]row{
 	"JSON-RPC, one reply to a request": {
-		"`Exchange: AnswerEach`; `Broken`: not for errors that the server replied with", rowRPC},
+		"`Exchange: ReplyEach`; `Broken`: not for errors that the server replied with", rowRPC},
 	"a speech service, streaming audio": {
 		"`Greeting`, if it speaks first; `Heartbeat`: its keepalive message; `Quiet`, for what comes behind the last reply; `Conn.Drain` after a cancel", rowSpeech},
 	"subscriptions, event streams": {
-		"`Exchange: AnswerNone`; `Pool.Subscribe`", rowEvents},
+		"`Exchange: Unpaired`; `Pool.Subscribe`", rowEvents},
 	"engine.io, socket.io": {
 		"`OnConnect`: read `0{…}`; socket.io: send `40`, read its answer; `OnUnsolicited`: `3` for `2`", rowEngine},
 	"GraphQL (`graphql-transport-ws`)": {
@@ -52,7 +52,7 @@ var rows = map[string]row{
 	"a server that wants a fresh token": {
 		"`Prepare`: into `h.Header` or `h.URL`", rowToken},
 	"Chromium (DevTools)": {
-		"`Exchange: AnswerNone`; `ReadLimit: 64 << 20`; `Prepare`: `h.URL`, another after each restart", rowChromium},
+		"`Exchange: Unpaired`; `ReadLimit: 64 << 20`; `Prepare`: `h.URL`, another after each restart", rowChromium},
 	"a server behind a proxy": {
 		"`Proxy: http.ProxyFromEnvironment`", rowProxy},
 	"many servers, or many identities": {
@@ -128,7 +128,7 @@ func keptAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.
 
 func rowRPC(t *testing.T) {
 	cfg := config(rpcWebSockets.start(t, "127.0.0.1:0"), 2)
-	cfg.Exchange = wspool.AnswerEach
+	cfg.Exchange = wspool.ReplyEach
 	cfg.Broken = func(err error) bool { return !errors.As(err, new(*rpcError)) }
 	keptAll(t, cfg, askRPC)
 	// An error that the server replied with may be what the lease fails with.
@@ -259,7 +259,7 @@ func rowEvents(t *testing.T) {
 			err = c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s %d", topic, n))
 		}
 	}}
-	pool := newPool(t, wspool.Config{URL: source.listen(t), MaxSize: 4, Exchange: wspool.AnswerNone})
+	pool := newPool(t, wspool.Config{URL: source.listen(t), MaxSize: 4, Exchange: wspool.Unpaired})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all sync.WaitGroup
@@ -502,7 +502,7 @@ func rowChromium(t *testing.T) {
 	var at atomic.Pointer[url.URL]
 	at.Store(c.at)
 	pool := newPool(t, wspool.Config{
-		MaxSize: 2, Exchange: wspool.AnswerNone, ReadLimit: 64 << 20,
+		MaxSize: 2, Exchange: wspool.Unpaired, ReadLimit: 64 << 20,
 		Prepare: func(_ context.Context, h *wspool.Handshake) error {
 			h.URL = at.Load().String()
 			return nil

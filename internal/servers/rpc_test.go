@@ -22,7 +22,7 @@ func (e *rpcError) Error() string { return fmt.Sprintf("JSON-RPC error %d: %s", 
 // reachRPC makes a pool one of JSON-RPC clients: each request has one reply, and
 // a reply that is an error says nothing against the connection.
 func reachRPC(cfg *wspool.Config) {
-	cfg.Exchange = wspool.AnswerEach
+	cfg.Exchange = wspool.ReplyEach
 	cfg.Broken = func(err error) bool { return !errors.As(err, new(*rpcError)) }
 }
 

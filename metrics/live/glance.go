@@ -69,7 +69,7 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
 			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: s.Failures.Total() - s.Failures.NoneIdle, Made: s.Made, MakeTime: seconds(s.MakeTime),
 			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
-			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Doomed: s.Doomed, Panics: s.Panics,
+			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Invalidated: s.Invalidated, Panics: s.Panics,
 		},
 	}
 	if s.Outage {

@@ -25,7 +25,7 @@
 // where a pool is what [metrics.Snapshot] is in JSON, more is how many pools are
 // left out, and matched how long the lists were before Config.Limit cut them.
 // pools.json takes find=TEXT, a part of the name. pool.json takes, for its list
-// of resources, state (idle, leased, checking or doomed), find (in the id, the
+// of resources, state (idle, leased, checking or invalidated), find (in the id, the
 // state, the detail or the reason) and sort (id, age, idle, held or leases).
 package live
 

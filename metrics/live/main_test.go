@@ -73,17 +73,17 @@ func sample() *fake {
 				Acquired: 103, Released: 100, Waited: 17, WaitTime: 1500 * time.Millisecond, Canceled: 6, Rejected: 7,
 				Failures: resource.AcquireFailures{Canceled: 6, Admission: 7, Outage: 438, NoneIdle: 15},
 				Made:     20, MakeTime: 3 * time.Second, Failed: 8, Refused: 9, Destroyed: 13, Hijacked: 1,
-				Evicted: 10, Unhealthy: 11, Doomed: 12, Panics: 14,
+				Evicted: 10, Unhealthy: 11, Invalidated: 12, Panics: 14,
 				Outage: true, LastMake: errors.New("connection refused"),
 			},
 			OldestWait: 250 * time.Millisecond,
-			Resources: []resource.Resource{
-				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, State: resource.Leased, Held: 40 * time.Millisecond, Doomed: errors.New("going away")},
+			Resources: []resource.ResourceInfo{
+				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, State: resource.Leased, Held: 40 * time.Millisecond, Invalidated: errors.New("going away")},
 				{Info: resource.Info{ID: 1, Age: 9 * time.Second, Leases: 10, Idle: time.Second}, Detail: "rtt 1.2 ms"},
 				{Info: resource.Info{ID: 2, Age: 6 * time.Second, Leases: 20, Idle: 2 * time.Second}, State: resource.Checking},
 				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, State: resource.Leased, Held: time.Minute},
 			},
-			Waiting: []resource.Waiting{
+			Waiting: []resource.WaiterInfo{
 				{Request: resource.Request{Class: "batch", Priority: 2, Cost: 3}, Waited: 250 * time.Millisecond},
 				{Waited: 10 * time.Millisecond},
 			},
@@ -112,7 +112,7 @@ func many(n int) *fake {
 	f.s.Max, f.s.Leased = n, n
 	for i := range n {
 		id := uint64(i + 1)
-		f.s.Resources = append(f.s.Resources, resource.Resource{
+		f.s.Resources = append(f.s.Resources, resource.ResourceInfo{
 			Info:  resource.Info{ID: id, Age: time.Duration(n-i) * time.Second, Leases: int64(i % 97)},
 			State: resource.Leased, Held: time.Duration(i%1000) * time.Millisecond, Detail: fmt.Sprintf("rtt %d ms", i%40),
 		})
@@ -121,7 +121,7 @@ func many(n int) *fake {
 			stack[k] = metrics.Frame{Func: fmt.Sprintf("example.com/shop/orders.(*Service).step%d", k), File: "/src/shop/orders/service.go", Line: 100*k + i%5}
 		}
 		f.s.Held = append(f.s.Held, metrics.Held{ID: id, Lease: 1, For: time.Duration(n-i) * time.Millisecond, Stack: stack})
-		f.s.Inspection.Waiting = append(f.s.Inspection.Waiting, resource.Waiting{Waited: time.Duration(n-i) * time.Millisecond})
+		f.s.Inspection.Waiting = append(f.s.Inspection.Waiting, resource.WaiterInfo{Waited: time.Duration(n-i) * time.Millisecond})
 	}
 	f.s.Load.Waiting = n
 	for i := range 200 {

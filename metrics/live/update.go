@@ -185,10 +185,10 @@ func unserved(f resource.AcquireFailures) map[string]int64 {
 	return by
 }
 
-func toItem(r *resource.Resource) item {
+func toItem(r *resource.ResourceInfo) item {
 	out := item{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases,
-		Detail: cut(r.Detail), Doomed: text.Of(r.Doomed),
+		Detail: cut(r.Detail), Invalidated: text.Of(r.Invalidated),
 	}
 	if d := seconds(r.Held); r.State == resource.Leased {
 		out.Held = &d
@@ -239,7 +239,7 @@ func toStack(all []metrics.Frame) []frame {
 	return out
 }
 
-func toWaiters(all []resource.Waiting, limit int) waiters {
+func toWaiters(all []resource.WaiterInfo, limit int) waiters {
 	out := waiters{Matched: len(all), Rows: []waiter{}}
 	for _, w := range first(all, limit) {
 		out.Rows = append(out.Rows, waiter{

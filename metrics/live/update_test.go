@@ -80,12 +80,12 @@ func TestEvents(t *testing.T) {
 		"counts": map[string]any{
 			"acquired": 103, "released": 100, "waited": 17, "wait_seconds": 1.5, "canceled": 6, "rejected": 7, "unserved": 451, "made": 20,
 			"make_seconds": 3, "failed": 8, "refused": 9, "destroyed": 13, "hijacked": 1, "evicted": 10, "unhealthy": 11,
-			"doomed": 12, "panics": 14,
+			"invalidated": 12, "panics": 14,
 		},
 		"resources": map[string]any{"seen": 4, "matched": 4, "rows": []any{
 			map[string]any{"id": 1, "state": "idle", "age_seconds": 9, "idle_seconds": 1, "leases": 10, "detail": "rtt 1.2 ms"},
 			map[string]any{"id": 2, "state": "checking", "age_seconds": 6, "idle_seconds": 2, "leases": 20},
-			map[string]any{"id": 3, "state": "leased", "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "doomed": "going away"},
+			map[string]any{"id": 3, "state": "leased", "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "invalidated": "going away"},
 			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40},
 		}},
 		"held": map[string]any{
@@ -292,17 +292,17 @@ func TestBounds(t *testing.T) {
 func TestTrapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var none *nilError
-		failed, doomed, odd, late := sample(), sample(), sample(), sample()
+		failed, invalidated, odd, late := sample(), sample(), sample(), sample()
 		failed.s.Name, failed.s.LastMake = "failed", none
-		doomed.s.Name, doomed.s.Resources[0].Doomed = "doomed", none
+		invalidated.s.Name, invalidated.s.Resources[0].Invalidated = "invalidated", none
 		odd.s.Name, odd.s.Resources[0].State = "odd", 77
 		late.s.Name, late.s.Events[0].Time = "late", time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC)
-		s := serve(t, failed, doomed, odd, late, nil)
+		s := serve(t, failed, invalidated, odd, late, nil)
 		for name, want := range map[string][3]string{ // the problem, the last make, what is in the list of resources
-			"failed": {"", "an error whose text panics", ""},
-			"doomed": {"", "connection refused", "an error whose text panics"},
-			"odd":    {"a look at its snapshot panicked: ", "", ""},
-			"late":   {"its snapshot cannot be shown: ", "", ""},
+			"failed":      {"", "an error whose text panics", ""},
+			"invalidated": {"", "connection refused", "an error whose text panics"},
+			"odd":         {"a look at its snapshot panicked: ", "", ""},
+			"late":        {"its snapshot cannot be shown: ", "", ""},
 			// There is no meter at all.
 			"unnamed": {"its snapshot panicked: ", "", ""},
 		} {
@@ -321,7 +321,7 @@ func TestTrapped(t *testing.T) {
 			}
 			w.conn.Close()
 		}
-		for name, want := range map[string]int{"failed": 200, "doomed": 200, "odd": 500, "late": 500, "unnamed": 200} {
+		for name, want := range map[string]int{"failed": 200, "invalidated": 200, "odd": 500, "late": 500, "unnamed": 200} {
 			if r, text := get(t, s.page, "GET", "/p/pool.json?sort=age&state=leased&pool="+name); r.StatusCode != want {
 				t.Errorf("%s is answered %s: %s", name, r.Status, text)
 			}

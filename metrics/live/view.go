@@ -30,22 +30,22 @@ const (
 
 // orders are how resources can be sorted: what the reader looks for comes
 // first, the largest of all but ids.
-var orders = map[string]func(a, b *resource.Resource) int{
-	"id":     func(a, b *resource.Resource) int { return cmp.Compare(a.ID, b.ID) },
-	"age":    func(a, b *resource.Resource) int { return cmp.Compare(b.Age, a.Age) },
-	"idle":   func(a, b *resource.Resource) int { return cmp.Compare(b.Idle, a.Idle) },
-	"held":   func(a, b *resource.Resource) int { return cmp.Compare(b.Held, a.Held) },
-	"leases": func(a, b *resource.Resource) int { return cmp.Compare(b.Leases, a.Leases) },
+var orders = map[string]func(a, b *resource.ResourceInfo) int{
+	"id":     func(a, b *resource.ResourceInfo) int { return cmp.Compare(a.ID, b.ID) },
+	"age":    func(a, b *resource.ResourceInfo) int { return cmp.Compare(b.Age, a.Age) },
+	"idle":   func(a, b *resource.ResourceInfo) int { return cmp.Compare(b.Idle, a.Idle) },
+	"held":   func(a, b *resource.ResourceInfo) int { return cmp.Compare(b.Held, a.Held) },
+	"leases": func(a, b *resource.ResourceInfo) int { return cmp.Compare(b.Leases, a.Leases) },
 }
 
-var states = []string{"", "idle", "leased", "checking", "doomed"}
+var states = []string{"", "idle", "leased", "checking", "invalidated"}
 
 // parseView reads a query. The error names everything that is wrong with it.
 func parseView(q url.Values) (view, error) {
 	v := view{pool: q.Get("pool"), state: q.Get("state"), find: q.Get("find"), sort: q.Get("sort")}
 	var bad []error
 	if !slices.Contains(states, v.state) {
-		bad = append(bad, errors.New("state is none of idle, leased, checking, doomed"))
+		bad = append(bad, errors.New("state is none of idle, leased, checking, invalidated"))
 	}
 	if v.sort == "" {
 		v.sort = "id"
@@ -64,7 +64,7 @@ func parseView(q url.Values) (view, error) {
 
 // resources returns the resources of the view, the first limit of them, and how
 // many there are. It leaves all as it is, for other views.
-func (v view) resources(all []resource.Resource, limit int) (shown []*resource.Resource, matched int) {
+func (v view) resources(all []resource.ResourceInfo, limit int) (shown []*resource.ResourceInfo, matched int) {
 	l := v.looked()
 	for i := range all {
 		if v.in(&all[i]) && l.finds(&all[i]) {
@@ -72,19 +72,19 @@ func (v view) resources(all []resource.Resource, limit int) (shown []*resource.R
 		}
 	}
 	by := orders[v.sort]
-	slices.SortFunc(shown, func(a, b *resource.Resource) int {
+	slices.SortFunc(shown, func(a, b *resource.ResourceInfo) int {
 		return cmp.Or(by(a, b), cmp.Compare(a.ID, b.ID))
 	})
 	return shown[:min(limit, len(shown))], len(shown)
 }
 
 // in reports that r is in the state of the view.
-func (v view) in(r *resource.Resource) bool {
+func (v view) in(r *resource.ResourceInfo) bool {
 	switch v.state {
 	case "":
 		return true
-	case "doomed":
-		return r.Doomed != nil
+	case "invalidated":
+		return r.Invalidated != nil
 	}
 	return r.State.String() == v.state
 }
@@ -101,10 +101,10 @@ func (v view) looked() looked {
 	return looked{strings.ToLower(v.find), id, err == nil}
 }
 
-func (l looked) finds(r *resource.Resource) bool {
+func (l looked) finds(r *resource.ResourceInfo) bool {
 	return l.text == "" || l.hasID && r.ID == l.id ||
 		strings.Contains(strings.ToLower(r.Detail), l.text) || strings.Contains(r.State.String(), l.text) ||
-		r.Doomed != nil && strings.Contains(strings.ToLower(text.Of(r.Doomed)), l.text)
+		r.Invalidated != nil && strings.Contains(strings.ToLower(text.Of(r.Invalidated)), l.text)
 }
 
 // contains passes over case.

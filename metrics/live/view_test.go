@@ -16,7 +16,7 @@ func TestView(t *testing.T) {
 		"state=leased":              "[3 4] of 2",
 		"state=idle":                "[1] of 1",
 		"state=checking":            "[2] of 1",
-		"state=doomed":              "[3] of 1",
+		"state=invalidated":         "[3] of 1",
 		"sort=held":                 "[4 3 1 2] of 4",
 		"sort=idle":                 "[2 1 3 4] of 4",
 		"sort=age":                  "[1 2 3 4] of 4",
@@ -62,7 +62,7 @@ func TestView(t *testing.T) {
 func TestSecrets(t *testing.T) {
 	f := sample()
 	cause := &url.Error{Op: "Get", URL: "wss://user:hunter2@example.com/rpc?token=hunter2#hunter2", Err: errors.New("refused")}
-	f.s.LastMake, f.s.Resources[0].Doomed = cause, cause
+	f.s.LastMake, f.s.Resources[0].Invalidated = cause, cause
 	p := pageOf(t, f)
 	for _, target := range []string{"/p/pools.json", "/p/pool.json?pool=" + url.QueryEscape(f.s.Name)} {
 		r, text := get(t, p, "GET", target)

@@ -50,23 +50,23 @@ type summary struct {
 
 // counts are the counters of resource.Stats.
 type counts struct {
-	Acquired  int64   `json:"acquired"`
-	Released  int64   `json:"released"`
-	Waited    int64   `json:"waited"`
-	WaitTime  seconds `json:"wait_seconds"`
-	Canceled  int64   `json:"canceled"`
-	Rejected  int64   `json:"rejected"`
-	Unserved  int64   `json:"unserved"` // acquires that failed, but for those that did not want to wait
-	Made      int64   `json:"made"`
-	MakeTime  seconds `json:"make_seconds"`
-	Failed    int64   `json:"failed"`
-	Refused   int64   `json:"refused"`
-	Destroyed int64   `json:"destroyed"`
-	Hijacked  int64   `json:"hijacked"`
-	Evicted   int64   `json:"evicted"`
-	Unhealthy int64   `json:"unhealthy"`
-	Doomed    int64   `json:"doomed"`
-	Panics    int64   `json:"panics"`
+	Acquired    int64   `json:"acquired"`
+	Released    int64   `json:"released"`
+	Waited      int64   `json:"waited"`
+	WaitTime    seconds `json:"wait_seconds"`
+	Canceled    int64   `json:"canceled"`
+	Rejected    int64   `json:"rejected"`
+	Unserved    int64   `json:"unserved"` // acquires that failed, but for those that did not want to wait
+	Made        int64   `json:"made"`
+	MakeTime    seconds `json:"make_seconds"`
+	Failed      int64   `json:"failed"`
+	Refused     int64   `json:"refused"`
+	Destroyed   int64   `json:"destroyed"`
+	Hijacked    int64   `json:"hijacked"`
+	Evicted     int64   `json:"evicted"`
+	Unhealthy   int64   `json:"unhealthy"`
+	Invalidated int64   `json:"invalidated"`
+	Panics      int64   `json:"panics"`
 }
 
 // detail is the event "pool".
@@ -109,14 +109,14 @@ type resources struct {
 }
 
 type item struct {
-	ID     uint64   `json:"id"`
-	State  string   `json:"state"`
-	Age    seconds  `json:"age_seconds"`
-	Idle   *seconds `json:"idle_seconds,omitempty"`
-	Held   *seconds `json:"held_seconds,omitempty"`
-	Leases int64    `json:"leases"`
-	Detail string   `json:"detail,omitempty"`
-	Doomed string   `json:"doomed,omitempty"`
+	ID          uint64   `json:"id"`
+	State       string   `json:"state"`
+	Age         seconds  `json:"age_seconds"`
+	Idle        *seconds `json:"idle_seconds,omitempty"`
+	Held        *seconds `json:"held_seconds,omitempty"`
+	Leases      int64    `json:"leases"`
+	Detail      string   `json:"detail,omitempty"`
+	Invalidated string   `json:"invalidated,omitempty"`
 }
 
 type held struct {

@@ -50,7 +50,7 @@ func TestEveryFigure(t *testing.T) {
 		"makes_total{result=ok}": 100, "makes_total{result=failed}": 31, "makes_total{result=refused}": 32,
 		"makes_total{result=withdrawn}":   17,
 		"destroyed_total{reason=too old}": 80, "destroyed_total{reason=other}": 1,
-		"ended_total{by=eviction}": 41, "ended_total{by=health}": 42, "ended_total{by=doom}": 43, "ended_total{by=on_release}": 18,
+		"ended_total{by=eviction}": 41, "ended_total{by=health}": 42, "ended_total{by=invalidate}": 43, "ended_total{by=on_release}": 18,
 		"rejections_total{policy=policy.Rate}": 30, "rejections_total{policy=policy.Queue}": 24,
 		"fact_total{fact=tainted}": 51, "fact_level{fact=round trips open}": 52,
 		"wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,

@@ -20,7 +20,7 @@
 //	resource_pool_makes_begun_total{for}      callers, no_wait, min_idle, warm, make_one, replacements
 //	resource_pool_destroyed_total{reason}     resources that are gone
 //	resource_pool_hijacked_total              resources handed out for good
-//	resource_pool_ended_total{by}             resources ended by eviction, health, doom or on_release
+//	resource_pool_ended_total{by}             resources ended by eviction, health, invalidate or on_release
 //	resource_pool_rejections_total{policy}    callers and makes that a policy refused
 //	resource_pool_outages_total               outages begun
 //	resource_pool_panics_total                panics contained

@@ -121,7 +121,7 @@ var families = []family{
 		label: "by", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("eviction", s.Evicted)
 			t.Add("health", s.Unhealthy)
-			t.Add("doom", s.Doomed)
+			t.Add("invalidate", s.Invalidated)
 			t.Add("on_release", s.ReleaseFailed)
 		},
 	},

@@ -32,7 +32,7 @@ func busy(name string) metrics.Snapshot {
 		WaitsServed: 61, WaitsFailed: 5, Withdrawn: 17, ReleaseFailed: 18,
 		Begun: resource.MakesBegun{Callers: 110, NoWait: 11, MinIdle: 13, Warm: 14, MakeOne: 15, Replacements: 16},
 		Made:  100, MakeTime: 15 * time.Second, Failed: 31, Refused: 32, Destroyed: 81, Hijacked: 10,
-		Evicted: 41, Unhealthy: 42, Doomed: 43, Outage: true, LastMake: errors.New("secret of the server"), Panics: 44,
+		Evicted: 41, Unhealthy: 42, Invalidated: 43, Outage: true, LastMake: errors.New("secret of the server"), Panics: 44,
 	}
 	s.OldestWait = 1500 * time.Millisecond
 	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "round trips open", Value: 52, Level: true}}

@@ -22,7 +22,7 @@ const maxCauses = 16
 //     testing/synctest later is up to four days, so that a clock that it reads
 //     shows; outside it is a quarter of a second, since the check has to wait.
 //   - It keeps a resource that has just been made: age, idle time and leases
-//     zero, whatever its Spread. Else nothing could ever be lent.
+//     zero, whatever its Jitter. Else nothing could ever be lent.
 //   - It answers at once, and does not panic, whatever the Info says: zeros,
 //     the largest and the smallest of every number.
 //   - Its causes have a text, and few different ones: causes become the labels
@@ -66,7 +66,7 @@ func (k *kit) evict(e resource.Eviction, i resource.Info) (cause error) {
 func keepsNew(k *kit, e resource.Eviction) {
 	for _, spread := range []float64{0, 1e-300, 0.25, 0.5, 0.75, 0.9, 0.99, math.Nextafter(1, 0)} {
 		for _, idlers := range []int{0, 1} {
-			i := resource.Info{ID: 1, Spread: spread, Idlers: idlers}
+			i := resource.Info{ID: 1, Jitter: spread, Idlers: idlers}
 			if cause := k.evict(e, i); cause != nil {
 				k.fatalf("a resource that was just made is evicted: Evict(%+v) = %q, want nil", i, cause)
 			}
@@ -79,7 +79,7 @@ func edgeInfos() []resource.Info {
 	all := []resource.Info{
 		{},
 		{ID: math.MaxUint64, Age: math.MaxInt64, Idle: math.MaxInt64, Leases: math.MaxInt64,
-			Spread: math.Nextafter(1, 0), Checked: math.MaxInt64, Failures: math.MaxInt, Idlers: math.MaxInt},
+			Jitter: math.Nextafter(1, 0), Checked: math.MaxInt64, Failures: math.MaxInt, Idlers: math.MaxInt},
 		{Age: math.MinInt64, Idle: math.MinInt64, Leases: math.MinInt64,
 			Checked: math.MinInt64, Failures: math.MinInt, Idlers: math.MinInt},
 	}
@@ -87,7 +87,7 @@ func edgeInfos() []resource.Info {
 		d := time.Duration(n)
 		all = append(all, resource.Info{ID: 1, Age: d}, resource.Info{ID: 1, Idle: d}, resource.Info{ID: 1, Leases: n},
 			resource.Info{ID: 1, Checked: d}, resource.Info{ID: 1, Failures: int(n)}, resource.Info{ID: 1, Idlers: int(n)},
-			resource.Info{ID: 1, Age: d, Idle: d, Leases: n, Spread: 0.5, Checked: d, Failures: int(n), Idlers: int(n)})
+			resource.Info{ID: 1, Age: d, Idle: d, Leases: n, Jitter: 0.5, Checked: d, Failures: int(n), Idlers: int(n)})
 	}
 	return all
 }
@@ -109,7 +109,7 @@ func infos(r *rand.Rand, n int) []resource.Info {
 			Age:      age,
 			Idle:     idle,
 			Leases:   int64(math.Exp(r.Float64() * 15)),
-			Spread:   r.Float64(),
+			Jitter:   r.Float64(),
 			Checked:  time.Duration(r.Float64() * float64(age)),
 			Failures: max(0, r.IntN(8)-4),
 			Idlers:   max(0, r.IntN(64)-32),
@@ -149,7 +149,7 @@ func isPure(k *kit, e resource.Eviction) {
 	same := func(i resource.Info, got, want, when string) {
 		if got != want {
 			k.errorf("Evict(%+v) says first %q, then, %s, %q: it must depend on the Info alone "+
-				"(Age and Idle are there instead of a clock, Spread for jitter)", i, want, when, got)
+				"(Age and Idle are there instead of a clock, Jitter for jitter)", i, want, when, got)
 		}
 	}
 	for j, got := range k.answers(e, all) {

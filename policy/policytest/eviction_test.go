@@ -22,7 +22,7 @@ var errOld = errors.New("old")
 
 // maxAge is a sound Eviction with jitter.
 func maxAge(i resource.Info) error {
-	if float64(i.Age) > float64(time.Hour)*(1-0.5*i.Spread) {
+	if float64(i.Age) > float64(time.Hour)*(1-0.5*i.Jitter) {
 		return errOld
 	}
 	return nil
@@ -95,8 +95,8 @@ func TestEviction_Broken(t *testing.T) {
 			policytest.Eviction(t, func() resource.Eviction { return nil })
 		}},
 		{"evicts all", []string{"just made is evicted", "old"}, plain(func(resource.Info) error { return errOld })},
-		{"jitter to zero", []string{"just made is evicted", "Spread:0.9"}, plain(func(i resource.Info) error {
-			return errorIf(i.Age >= time.Duration(10*(1-i.Spread)))
+		{"jitter to zero", []string{"just made is evicted", "Jitter:0.9"}, plain(func(i resource.Info) error {
+			return errorIf(i.Age >= time.Duration(10*(1-i.Jitter)))
 		})},
 		{"no text", []string{"without text"}, plain(func(i resource.Info) error {
 			if i.Age > 0 {
@@ -122,7 +122,7 @@ func TestEviction_Broken(t *testing.T) {
 				return nil
 			}
 		})},
-		{"draws", []string{"asked again", "Spread for jitter"}, plain(func(i resource.Info) error {
+		{"draws", []string{"asked again", "Jitter for jitter"}, plain(func(i resource.Info) error {
 			return errorIf(i.Age > 0 && rand.IntN(2) == 0)
 		})},
 		{"keeps a clock of 5ms", []string{"then, 20ms later,", "instead of a clock"}, of(keepsClock(5 * moment))},

@@ -68,7 +68,7 @@ var idleScenes = []scene{
 			x.write(goingAway())
 			_ = x.tcp().CloseWrite()
 			ended++
-			until(g.t, "it is found out", func() bool { return g.pool.Stats().Doomed == ended })
+			until(g.t, "it is found out", func() bool { return g.pool.Stats().Invalidated == ended })
 		})(closed(1001))
 	}},
 	{name: "FIN", play: func(g *stage) []time.Duration {

@@ -95,7 +95,7 @@ func answers(p []byte) (uint64, error) {
 //
 // What nobody can promise without a number in each message is left out: an extra
 // one that comes in after the next lease has written looks like its reply. So
-// does, where Exchange is AnswerLast, the reply to one of two requests when the
+// does, where Exchange is ReplyLast, the reply to one of two requests when the
 // lease has read one; there the tenants read both.
 type server struct {
 	upgrader websocket.Upgrader

@@ -103,7 +103,7 @@ func TestStressTenants(t *testing.T) {
 		name     string
 		exchange wspool.Exchange
 		watch    time.Duration
-	}{{"last", wspool.AnswerLast, 0}, {"each", wspool.AnswerEach, 0}, {"watched", wspool.AnswerLast, -1}}
+	}{{"last", wspool.ReplyLast, 0}, {"each", wspool.ReplyEach, 0}, {"watched", wspool.ReplyLast, -1}}
 	n := int64(2 * len(ways))
 	for _, scheme := range []string{"ws", "wss"} {
 		for _, way := range ways {

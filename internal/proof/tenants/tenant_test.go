@@ -140,7 +140,7 @@ func acts(exchange wspool.Exchange) []act {
 		{"forget a reader", 5, forgetReader},
 		{"hijack", 5, hijack},
 	}
-	if exchange == wspool.AnswerEach {
+	if exchange == wspool.ReplyEach {
 		all = append(all, act{"one of two", 10, func(l *lease) {
 			for range 2 {
 				if !l.write("slow", l.size()) {

@@ -114,7 +114,7 @@ func TestNumbers(t *testing.T) {
 		"leases begun": s.Acquired, "leases ended": s.Released, "had to wait": s.Waited, "gave up": s.Canceled,
 		"acquires failed": s.Failures.Total(), "refused by a policy": s.Rejected, "made": s.Made, "makes failed": s.Failed, "makes refused": s.Refused,
 		"destroyed": s.Destroyed, "handed out for good": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
-		"died idle or held": s.Doomed, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
+		"died idle or held": s.Invalidated, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
 		"being made": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
 	}
 	if s.Leased != 1 || s.Acquired < 500 || s.Waited == 0 || s.Destroyed == 0 {

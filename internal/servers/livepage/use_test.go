@@ -212,7 +212,7 @@ func TestPausedElsewhere(t *testing.T) {
 func TestChoosing(t *testing.T) {
 	b := open(t)
 	m := telling("calm")
-	m.s.Resources = []resource.Resource{{Info: resource.Info{ID: 1}}, {Info: resource.Info{ID: 2}, State: resource.Leased}}
+	m.s.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 1}}, {Info: resource.Info{ID: 2}, State: resource.Leased}}
 	h := showing(t, m)
 	b.do(chromedp.Navigate(h.at("?pool=calm")))
 	b.until(`document.querySelectorAll("#resources tbody tr").length === 2`)
@@ -305,9 +305,9 @@ func TestOddNames(t *testing.T) {
 	for _, name := range names {
 		m := telling(name)
 		m.s.LastMake = errors.New(long)
-		m.s.Resources = []resource.Resource{{Info: resource.Info{ID: 1, Age: 300 * 24 * time.Hour}, Detail: long, State: resource.Leased}}
+		m.s.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 1, Age: 300 * 24 * time.Hour}, Detail: long, State: resource.Leased}}
 		m.s.Held = []metrics.Held{{ID: 1, Lease: 1, For: time.Hour, Class: long, Stack: []metrics.Frame{{Func: long, File: "/src/" + long + "/" + long + ".go", Line: 1}}}}
-		m.s.Inspection.Waiting = []resource.Waiting{{Request: resource.Request{Class: long, Priority: -1 << 31}, Waited: time.Hour}}
+		m.s.Inspection.Waiting = []resource.WaiterInfo{{Request: resource.Request{Class: long, Priority: -1 << 31}, Waited: time.Hour}}
 		m.s.Policies = []resource.PolicyState{{Moment: "Admission", Type: "*" + long, State: long}}
 		m.s.Destroyed = map[string]int64{name: 3, long: 1 << 60}
 		m.s.Facts = []resource.Fact{{Name: long, Value: 1 << 60}}

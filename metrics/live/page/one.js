@@ -15,7 +15,7 @@ const counterNames = [
   ["acquired", "leases begun"], ["released", "leases ended"], ["waited", "had to wait"], ["wait_seconds", "waited in all"],
   ["unserved", "acquires failed"], ["canceled", "gave up"], ["rejected", "refused by a policy"], ["made", "made"], ["make_seconds", "making in all"],
   ["failed", "makes failed"], ["refused", "makes refused"], ["destroyed", "destroyed"], ["hijacked", "handed out for good"],
-  ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["doomed", "died idle or held"], ["panics", "panics contained"],
+  ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["invalidated", "died idle or held"], ["panics", "panics contained"],
 ];
 
 // One shows one pool in root. choice are the wishes for the list of resources;
@@ -107,7 +107,7 @@ export class One {
     });
     return section(["Resources", e.resourcesNote], "resources",
       make("div", { class: "tools" },
-        select("state", "State", [["", "any"], ["idle", "idle"], ["leased", "leased"], ["checking", "checking"], ["doomed", "doomed"]]),
+        select("state", "State", [["", "any"], ["idle", "idle"], ["leased", "leased"], ["checking", "checking"], ["invalidated", "invalidated"]]),
         select("sort", "First", [["id", "oldest id"], ["held", "longest held"], ["idle", "longest idle"], ["age", "oldest"], ["leases", "most leases"]]),
         make("label", { class: "search" }, make("span", {}, "Find"), find)),
       scroller("Resources", e.resources));
@@ -218,13 +218,13 @@ export class One {
       const at = l && own(held.stacks[l.stack] ?? []);
       return l ? [l.class, at && short(at.func)].filter(Boolean).join(": ") : "";
     };
-    const state = (i) => [i.state, i.doomed && "doomed", i.state === "leased" && holders.get(i.id)?.overdue && "overdue"].filter(Boolean).join(", ");
+    const state = (i) => [i.state, i.invalidated && "invalidated", i.state === "leased" && holders.get(i.id)?.overdue && "overdue"].filter(Boolean).join(", ");
     const shown = r.rows.length;
     say(this.e.resourcesNote, (shown < r.matched ? `${count(shown)} of ${count(r.matched)}` : count(shown)) +
       (r.matched < r.seen ? `, out of ${count(r.seen)}` : ""));
     rows(this.e.resources, r.rows, (i) => i.id, (i) => [i.id, state(i),
       i.held_seconds == null ? "" : duration(i.held_seconds), i.idle_seconds == null ? "" : duration(i.idle_seconds),
-      long(i.age_seconds), count(i.leases), holder(i), [i.detail, i.doomed].filter(Boolean).join("; ")],
+      long(i.age_seconds), count(i.leases), holder(i), [i.detail, i.invalidated].filter(Boolean).join("; ")],
     (tr, i) => attribute(tr, "data-state", i.state));
   }
 

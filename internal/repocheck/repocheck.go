@@ -1,8 +1,8 @@
-// Package house checks the rules that the whole repository keeps and no
+// Package repocheck checks the rules that the whole repository keeps and no
 // compiler knows: which way imports run, that exported things are documented,
 // that the README shows the program that is compiled, and the like. Its tests
 // run every rule over the repository, and over small made-up trees that break it.
-package house
+package repocheck
 
 import (
 	"fmt"

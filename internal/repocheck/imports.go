@@ -1,4 +1,4 @@
-package house
+package repocheck
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ var rooms = map[string]room{
 	"internal/bench":   {all: true},
 	"internal/proof":   {all: true},
 	"internal/servers": {all: true},
-	"internal/house":   {},
+	"internal/repocheck":   {},
 }
 
 // mustExist are the rooms without which there would be nothing to check.
