@@ -13,12 +13,14 @@ const (
 	runCommand  = "go run ./examples/quickstart"
 	testCommand = "go test work"
 
-	quickstart = "examples/quickstart/main.go"
-	programBy  = 30 // the line of the README by which the program begins
+	firstProgram = "examples/first/main.go"
+	programBy    = 30  // the line of the README by which the program begins
+	readmeLines  = 150 // the README's greatest length
 )
 
-// readme is the rule that the README shows the program that the tests compile,
-// near its top, and the two commands that a newcomer types.
+// readme is the rule that the README is short, shows near its top the program
+// that the tests compile, quotes the examples in its other blocks of Go, and has
+// the two commands that a newcomer types.
 func readme(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, "README.md")
 	if err != nil {
@@ -26,6 +28,9 @@ func readme(tree fs.FS) []string {
 	}
 	blocks := codeBlocks(string(text))
 	complaints := readmeProgram(tree, blocks)
+	if n := strings.Count(string(text), "\n"); n > readmeLines {
+		complaints = append(complaints, fmt.Sprintf("README.md: %d lines, at most %d", n, readmeLines))
+	}
 	for _, command := range []string{runCommand, testCommand} {
 		shown := slices.ContainsFunc(blocks, func(b codeBlock) bool {
 			return b.lang != "go" && hasCommand(b.text, command)
@@ -34,18 +39,18 @@ func readme(tree fs.FS) []string {
 			complaints = append(complaints, fmt.Sprintf("README.md: no code block has the command %q", command))
 		}
 	}
-	return complaints
+	return append(complaints, readmeQuotes(tree, blocks)...)
 }
 
-// readmeProgram compares the README's first Go block with the quickstart, from
-// its package clause on.
+// readmeProgram compares the README's first Go block with firstProgram, from its
+// package clause on.
 func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
-	code, err := fs.ReadFile(tree, quickstart)
+	code, err := fs.ReadFile(tree, firstProgram)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	fset := token.NewFileSet()
-	f, err := parser.ParseFile(fset, quickstart, code, parser.PackageClauseOnly)
+	f, err := parser.ParseFile(fset, firstProgram, code, parser.PackageClauseOnly)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -64,9 +69,48 @@ func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 	if b.text != want {
 		n := differ(b.text, want)
 		complaints = append(complaints, fmt.Sprintf("README.md:%d: not what %s:%d has",
-			b.line+1+n, quickstart, first.Line+n))
+			b.line+1+n, firstProgram, first.Line+n))
 	}
 	return complaints
+}
+
+// readmeQuotes complains of each Go block after the first that is not a run of
+// lines of one of the examples, indentation aside: a block that no compiler sees
+// goes stale.
+func readmeQuotes(tree fs.FS, blocks []codeBlock) (complaints []string) {
+	names, err := files(tree, func(name string) bool { return within(name, "examples") && strings.HasSuffix(name, ".go") })
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var code []string
+	for _, name := range names {
+		text, err := fs.ReadFile(tree, name)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		code = append(code, dedent(string(text)))
+	}
+	first := true
+	for _, b := range blocks {
+		switch {
+		case b.lang != "go":
+		case first:
+			first = false
+		case !slices.ContainsFunc(code, func(c string) bool { return strings.Contains(c, dedent(b.text)) }):
+			complaints = append(complaints, fmt.Sprintf("README.md:%d: not a part of any program in examples", b.line))
+		}
+	}
+	return complaints
+}
+
+// dedent takes the blanks from the beginning and the end of each line.
+func dedent(text string) string {
+	var b strings.Builder
+	b.WriteByte('\n') // so that only whole lines match
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return b.String()
 }
 
 // differ returns the index of the first line in which a and b differ.

@@ -1,0 +1,10 @@
+package main
+
+func Example() {
+	main()
+	// Output:
+	// hello
+	// hello
+	// hello
+	// 1 connection made
+}
