@@ -29,11 +29,11 @@ var rooms = map[string]room{
 	"metrics":  {rooms: []string{"resource"}, nested: true},
 	"examples": {all: true},
 
-	"internal":         {rooms: []string{"resource"}},
-	"internal/bench":   {all: true},
-	"internal/proof":   {all: true},
-	"internal/servers": {all: true},
-	"internal/repocheck":   {},
+	"internal":           {rooms: []string{"resource"}},
+	"internal/bench":     {all: true},
+	"internal/proof":     {all: true},
+	"internal/servers":   {all: true},
+	"internal/repocheck": {},
 }
 
 // mustExist are the rooms without which there would be nothing to check.
