@@ -35,15 +35,20 @@ type Config struct {
 	// line when an overdue one has ended. Nil: slog.Default().
 	Logger *slog.Logger
 
-	// Cause is asked first for the few words under which a destroyed resource
-	// is counted in [Snapshot.Destroyed]; they must not carry a secret. ""
-	// leaves it to the meter, which has words for the errors of resource, policy
-	// and wspool, then asks a method Cause() string of an error in the chain,
-	// then has words for the ends of connections. After those an error that
-	// errors.New made and that is a cause again and again, as a package's
-	// sentinel is, counts under its own text from the second time on. All else is
-	// "other": a text that was made for one occasion can be a server's. A panic
-	// in it counts as "". Nil: the meter decides.
+	// Cause returns the label, a few words, under which a resource destroyed for
+	// cause is counted in [Snapshot.Destroyed]; it must not carry a secret. If Cause
+	// is nil or returns "", or panics, the meter takes the first of these:
+	//
+	//   - what a method Cause() string of an error in the chain returns, which the
+	//     errors of resource, policy and wspool have;
+	//   - its own label for errors of the standard library that end connections,
+	//     such as context.Canceled, io.EOF, timeouts and errno values;
+	//   - the text of an error made by errors.New that is a cause again, as the
+	//     sentinel of a package is, from its second use on;
+	//   - "other", since a text made for one occasion may be long or a secret.
+	//
+	// One type of error adds at most 32 labels, all together at most 256; the rest
+	// is counted under "other".
 	Cause func(cause error) string
 }
 

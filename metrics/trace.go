@@ -102,7 +102,7 @@ func (m *Meter) onFailed(e *resource.AcquireError) {
 }
 
 func (m *Meter) onRefused(who string, err error) {
-	policy := m.refused.add(refuser(err), false)
+	policy := m.refused.add(refuser(err), fromPolicies)
 	m.events.add("refused", who+" "+policy, func() string {
 		return fmt.Sprintf("a %s by %s: %s", who, policy, text.Of(err))
 	})
