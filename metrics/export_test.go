@@ -15,3 +15,16 @@ func StacksKept() int {
 	defer resolved.mu.Unlock()
 	return len(resolved.known)
 }
+
+// Bounds of histories.
+const (
+	HistoryEvery = historyEvery
+	MaxPoints    = maxPoints
+	MaxHistories = maxHistories
+)
+
+// Histories is the number of histories that are being kept.
+func Histories() int64 { return histories.Load() }
+
+// Remember takes a point at once.
+func (m *Meter) Remember() { m.remember() }

@@ -47,11 +47,11 @@ func TestNew_Bad(t *testing.T) {
 	}{
 		{"", metrics.Config{}, []string{"name is empty"}},
 		{strings.Repeat("x", 129), metrics.Config{}, []string{"name has 129 bytes"}},
-		{"a\nb", metrics.Config{}, []string{"name is not of printable"}},
-		{"a\xff", metrics.Config{}, []string{"name is not of printable"}},
-		{"a", metrics.Config{Overdue: -1}, []string{"Overdue is -1ns"}},
-		{"a", metrics.Config{Overdue: 25 * time.Hour}, []string{"Overdue is 25h"}},
-		{"", metrics.Config{Overdue: time.Millisecond}, []string{"name is empty", "Overdue is 1ms"}},
+		{"a\nb", metrics.Config{}, []string{"name has characters that are not printable"}},
+		{"a\xff", metrics.Config{}, []string{"name has characters that are not printable"}},
+		{"a", metrics.Config{Overdue: -1}, []string{"got -1ns"}},
+		{"a", metrics.Config{Overdue: 25 * time.Hour}, []string{"Overdue must be 0 or between 300ms and 24h0m0s, got 25h"}},
+		{"", metrics.Config{Overdue: time.Millisecond}, []string{"name is empty", "got 1ms"}},
 		{"", metrics.Config{OnOverdue: nop, OnReturned: nop}, []string{"name is empty", "OnOverdue", "OnReturned"}},
 	} {
 		m, err := metrics.New(c.name, c.cfg)

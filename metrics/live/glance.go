@@ -65,9 +65,10 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
 		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
 		Oldest: seconds(s.OldestWait), Overdue: s.Overdue, Cause: text.Of(s.LastMake),
+		Failures: failures(s.Failures),
 		Counts: counts{
 			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: s.Failures.Total() - s.Failures.NoneIdle, Made: s.Made, MakeTime: seconds(s.MakeTime),
+			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: unserved(s.Failures), Made: s.Made, MakeTime: seconds(s.MakeTime),
 			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
 			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Invalidated: s.Invalidated, Panics: s.Panics,
 		},

@@ -21,6 +21,7 @@
 //	pools.json           {"time", "pools", "more"}: all pools, without lists
 //	pool.json?pool=NAME  {"pool", "matched"}: one pool, with its lists
 //	events               what the page reads, for the page alone
+//	history.json         what its charts begin with, for the page alone
 //
 // where a pool is what [metrics.Snapshot] is in JSON, more is how many pools are
 // left out, and matched how long the lists were before Config.Limit cut them.
@@ -194,9 +195,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		p.file(w, r, "index.html")
 	case "pools.json":
-		p.serveJSON(w, r, false)
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.plainPools(v.find), true })
 	case "pool.json":
-		p.serveJSON(w, r, true)
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.plainPool(v) })
+	case "history.json":
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.past(v) })
 	case "events":
 		p.events(w, r)
 	default:
@@ -249,7 +252,7 @@ func (p *Page) file(w http.ResponseWriter, r *http.Request, name string) {
 // errUnknown is what is asked of a pool that is not there.
 var errUnknown = errors.New("no such pool")
 
-func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
+func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, answer func(u *update, v view) (any, bool)) {
 	v, err := parseView(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -260,7 +263,7 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 	case <-r.Context().Done():
 		return
 	}
-	body, err := p.look(v, one)
+	body, err := p.look(v, answer)
 	<-p.asking
 	switch {
 	case errors.Is(err, errUnknown):
@@ -277,18 +280,14 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 	}
 }
 
-// look is what serveJSON answers.
-func (p *Page) look(v view, one bool) (text []byte, err error) {
+// look is what serveJSON answers. It contains a panic.
+func (p *Page) look(v view, answer func(u *update, v view) (any, bool)) (text []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panicked: %v", r)
 		}
 	}()
-	u := p.update()
-	if !one {
-		return encode(u.plainPools(v.find))
-	}
-	a, ok := u.plainPool(v)
+	a, ok := answer(p.update(), v)
 	if !ok {
 		return nil, errUnknown
 	}

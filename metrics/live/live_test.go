@@ -47,6 +47,7 @@ func TestRoutes(t *testing.T) {
 	types := map[string]string{
 		"": "text/html", "?pool=speech": "text/html", "live.js": "text/javascript", "one.js": "text/javascript",
 		"live.css": "text/css", "icon.svg": "image/svg+xml", "pools.json": "application/json", "pool.json?pool=speech": "application/json",
+		"history.json": "application/json", "history.json?pool=speech": "application/json",
 	}
 	p := pageOf(t, sample())
 	for prefix, h := range mounts(p) {
@@ -109,7 +110,7 @@ func TestSlash(t *testing.T) {
 func TestMethods(t *testing.T) {
 	p := pageOf(t, sample())
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"} {
-		for _, target := range []string{"/p/", "/p/events", "/p/pools.json", "/p/live.js"} {
+		for _, target := range []string{"/p/", "/p/events", "/p/pools.json", "/p/history.json", "/p/live.js"} {
 			r, _ := get(t, p, method, target)
 			if r.StatusCode != 405 || r.Header.Get("Allow") != "GET, HEAD" {
 				t.Errorf("%s %s: %s, allows %q", method, target, r.Status, r.Header.Get("Allow"))
@@ -124,7 +125,7 @@ func TestHeaders(t *testing.T) {
 	p := pageOf(t, sample())
 	for _, c := range [][2]string{
 		{"GET", "/p/"}, {"GET", "/p/live.js"}, {"GET", "/p/pools.json"}, {"HEAD", "/p/events"}, {"GET", "/p/none.js"},
-		{"POST", "/p/"}, {"GET", "/p/pool.json?pool=none"}, {"GET", "/p/pool.json?sort=none"},
+		{"POST", "/p/"}, {"GET", "/p/pool.json?pool=none"}, {"GET", "/p/history.json"}, {"GET", "/p/history.json?pool=none"}, {"GET", "/p/pool.json?sort=none"},
 	} {
 		r, _ := get(t, p, c[0], c[1])
 		for name, want := range map[string]string{

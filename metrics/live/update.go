@@ -154,7 +154,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
-		Destroyed: s.Destroyed, Refused: s.Refused, Unserved: unserved(s.Failures), Outages: s.Outages,
+		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
 	}
 	shown, matched := v.resources(s.Resources, u.limit)
@@ -174,8 +174,13 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	return d, ""
 }
 
-// unserved is how many acquires failed, by reason; without those that none has.
-func unserved(f resource.AcquireFailures) map[string]int64 {
+// unserved is the number of acquires that failed, without those that did not want
+// to wait.
+func unserved(f resource.AcquireFailures) int64 { return f.Total() - f.NoneIdle }
+
+// failures is the number of acquires that failed, by reason, without reasons of
+// which there is none.
+func failures(f resource.AcquireFailures) map[string]int64 {
 	by := map[string]int64{}
 	for reason, n := range f.All() {
 		if n > 0 {

@@ -46,6 +46,8 @@ type summary struct {
 	Cause   string     `json:"last_make_error,omitempty"`
 	Counts  counts     `json:"counts"`
 	Wait    *histogram `json:"wait,omitempty"`
+
+	Failures map[string]int64 `json:"failed_by_reason,omitempty"` // acquires, but for reasons of which there is none
 }
 
 // counts are the counters of resource.Stats.
@@ -80,7 +82,6 @@ type detail struct {
 	Close     *histogram       `json:"destroy"`
 	Destroyed map[string]int64 `json:"destroyed_by_cause"`
 	Refused   map[string]int64 `json:"refused_by_policy"`
-	Unserved  map[string]int64 `json:"failed_by_reason"` // acquires
 	Outages   int64            `json:"outages"`
 	Resources resources        `json:"resources"`
 	Held      held             `json:"held"`

@@ -93,7 +93,7 @@ var errBroken = errors.New("broken by the test")
 const figures = `JSON.stringify(Object.fromEntries([
   ...[...document.querySelectorAll("#counters .counters div")].map((d) => [d.firstChild.textContent, d.lastChild.textContent]),
   ...[...document.querySelectorAll(".head .legend li")].map((d) => [d.textContent.replace(/[0-9,]+/, "").trim(), d.querySelector("b").textContent]),
-  ["waiting", [...document.querySelectorAll(".tiles div")].find((d) => d.firstChild.textContent === "Waiting").children[1].textContent],
+  ["waiting", [...document.querySelectorAll(".tiles div")].find((d) => d.firstChild.textContent === "Waiting callers").children[1].textContent],
 ]))`
 
 // The numbers on the page are those of the pool.
@@ -111,11 +111,11 @@ func TestNumbers(t *testing.T) {
 	defer lease.Release()
 	s := settled(t, p)
 	want := map[string]int64{
-		"leases begun": s.Acquired, "leases ended": s.Released, "had to wait": s.Waited, "gave up": s.Canceled,
-		"acquires failed": s.Failures.Total(), "refused by a policy": s.Rejected, "made": s.Made, "makes failed": s.Failed, "makes refused": s.Refused,
-		"destroyed": s.Destroyed, "handed out for good": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
-		"died idle or held": s.Invalidated, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
-		"being made": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
+		"leases begun": s.Acquired, "leases ended": s.Released, "acquires that waited": s.Waited, "canceled by the caller": s.Canceled,
+		"acquires failed": s.Failures.Total(), "refused by a policy": s.Rejected, "created": s.Made, "creations failed": s.Failed, "creations refused": s.Refused,
+		"destroyed": s.Destroyed, "hijacked": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
+		"invalidated": s.Invalidated, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
+		"being created": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
 	}
 	if s.Leased != 1 || s.Acquired < 500 || s.Waited == 0 || s.Destroyed == 0 {
 		t.Errorf("the work shows too little: %v", s)

@@ -22,8 +22,15 @@ import (
 
 // told is a meter that shows what it is told to.
 type told struct {
-	mu sync.Mutex
-	s  metrics.Snapshot
+	mu   sync.Mutex
+	s    metrics.Snapshot
+	past metrics.History
+}
+
+func (m *told) History() metrics.History {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.past
 }
 
 func (m *told) Snapshot(int) metrics.Snapshot {
@@ -68,7 +75,7 @@ func TestFlags(t *testing.T) {
 		b.do(chromedp.Navigate(h.at(query)))
 		b.until(`document.querySelector(".flag")?.checkVisibility()`)
 		said := eval[string](b, `document.querySelector("main").innerText`)
-		for _, want := range []string{"4 makes abandoned", "14 panics", "2 overdue", "outage for ", "connection refused"} {
+		for _, want := range []string{"4 creations abandoned", "14 panics", "2 overdue", "outage for ", "connection refused"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%q: %q is not said in %.300q", query, want, said)
 			}
@@ -139,7 +146,7 @@ func TestMissing(t *testing.T) {
 	h.start()
 	const said = `document.querySelector("#missing").innerText`
 	const charts = `document.querySelector("#charts").checkVisibility()`
-	for query, want := range map[string]string{"?pool=nowhere": "No pool of this name is watched.", "?pool=sick": "Nothing is known of this pool: its snapshot panicked: what a day."} {
+	for query, want := range map[string]string{"?pool=nowhere": "No pool of this name is watched.", "?pool=sick": "This pool cannot be shown: its snapshot panicked: what a day."} {
 		b.do(chromedp.Navigate(h.at(query)))
 		b.until(fmt.Sprintf(`%s === %q`, said, want))
 		if eval[bool](b, charts) {
@@ -152,7 +159,7 @@ func TestMissing(t *testing.T) {
 		t.Errorf("of a pool that is there it is said: %s", eval[string](b, said))
 	}
 	there.Store(false)
-	b.until(said + ` === "This pool is not watched any more. These are its last figures."`)
+	b.until(said + ` === "This pool is no longer watched. These are its last figures."`)
 	if !eval[bool](b, charts) || eval[string](b, `document.querySelector("#counters dd").textContent`) == "" {
 		t.Error("its last figures are not to be seen")
 	}
@@ -331,6 +338,53 @@ func TestOddNames(t *testing.T) {
 		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
 		b.do(chromedp.KeyEvent(kb.Escape))
 		b.until(fmt.Sprintf(`document.querySelectorAll("#pools tbody a").length === %d`, len(names)))
+	}
+	b.good()
+}
+
+// Beside a long list there is no void: the cards of a row end on one line, whatever
+// they hold. On a phone each is as tall as its list.
+func TestRows(t *testing.T) {
+	b := open(t)
+	m := telling("rows")
+	h := showing(t, m)
+	many := func(n int) (held []metrics.Held, waiting []resource.WaiterInfo) {
+		for i := range n {
+			f := metrics.Frame{Func: fmt.Sprintf("example.com/shop.use%d", i), File: "/src/shop.go", Line: i}
+			held = append(held, metrics.Held{ID: uint64(i + 1), Lease: 1, For: time.Hour, Stack: []metrics.Frame{f}})
+			waiting = append(waiting, resource.WaiterInfo{Waited: time.Duration(n-i) * time.Second})
+		}
+		return held, waiting
+	}
+	for _, n := range []struct{ held, waiting int }{{0, 0}, {3, 0}, {0, 40}, {60, 0}, {60, 2}, {60, 40}} {
+		m.tell(func(s *metrics.Snapshot) {
+			s.Held, _ = many(n.held)
+			_, s.Inspection.Waiting = many(n.waiting)
+			s.Load.Leased, s.Load.Waiting = n.held, n.waiting
+		})
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{1280, 400} {
+				b.size(width, 800, scheme)
+				b.do(chromedp.Navigate(h.at("?pool=rows")))
+				b.until(fmt.Sprintf(`document.querySelectorAll(".place").length === %d && document.querySelectorAll("#waiting tbody tr").length === %d`, n.held, n.waiting))
+				b.fits(width, "rows")
+				for _, row := range [][2]string{{"#held", "#waiting"}, {"#policies", "#events"}} {
+					ends := eval[[]float64](b, fmt.Sprintf(`[%q, %q].flatMap((id) => { const r = document.querySelector(id + " > :last-child").getBoundingClientRect(); return [r.top, r.bottom]; })`, row[0], row[1]))
+					apart := max(ends[0]-ends[2], ends[2]-ends[0], ends[1]-ends[3], ends[3]-ends[1])
+					if width == 1280 && apart > 1 {
+						t.Errorf("%+v, %s: the cards of %v go from %.0f to %.0f and from %.0f to %.0f", n, scheme, row, ends[0], ends[1], ends[2], ends[3])
+					}
+					for _, tall := range []float64{ends[1] - ends[0], ends[3] - ends[2]} {
+						if tall > 26*16 {
+							t.Errorf("%+v, %d: a card of %v is %.0f tall", n, width, row, tall)
+						}
+					}
+				}
+				if tall := eval[float64](b, `document.querySelector("#waiting > :last-child").offsetHeight`); width == 400 && n.waiting == 0 && tall > 80 {
+					t.Errorf("%+v: on a phone an empty list is %.0f tall", n, tall)
+				}
+			}
+		}
 	}
 	b.good()
 }
