@@ -3,9 +3,9 @@ package metrics
 import "sync"
 
 // reports holds the overdue leases whose report is running or still to be made. If
-// such a lease ends, its end is kept here until the report has been made: a user who
-// keeps a list of overdue leases would otherwise get the end first, and never remove
-// the lease from the list.
+// such a lease ends, its end is kept here until the report has been made: a list
+// of overdue leases, kept by OnOverdue and OnReturned, would otherwise get the end
+// first, and keep the lease for ever.
 type reports struct {
 	mu      sync.Mutex
 	pending map[leaseKey]*Held // nil: the lease has not ended

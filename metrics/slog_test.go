@@ -85,7 +85,7 @@ func TestSlog_Default(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	tr := metrics.Slog(nil)
 	tr.Outage(nil)
-	if !strings.Contains(b.String(), "outage has ended") {
+	if !strings.Contains(b.String(), "outage ended") {
 		t.Errorf("it is %q", b.String())
 	}
 }

@@ -194,7 +194,7 @@ func TestFramesAreBounded(t *testing.T) {
 	for i := range 2 * maxViews {
 		v := &viewer{view: view{pool: "many", sort: "id", find: strings.Repeat(" ", i%2) + texts[i%len(texts)], state: states[i/len(texts)%2*2]}, next: make(chan []byte, 1), gone: make(chan struct{})}
 		p.mu.Lock()
-		if err := p.makeRoom(v); err == nil {
+		if err := p.makeRoomLocked(v); err == nil {
 			p.viewers[v] = struct{}{}
 			now = append(now, v)
 		} else {

@@ -243,7 +243,7 @@ func TestBadQuery(t *testing.T) {
 		if r.StatusCode != 400 {
 			t.Errorf("%s: %s", path, r.Status)
 		}
-		for _, want := range []string{"pool is", "state is", "sort is", "find is"} {
+		for _, want := range []string{"pool has", "state must be", "sort must be", "find is"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: %q is not said: %s", path, want, text)
 			}
