@@ -16,11 +16,6 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-type named string
-
-func (n named) Error() string { return "server says " + string(n) }
-func (n named) Cause() string { return string(n) }
-
 func TestLabel(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	for _, c := range []struct {
@@ -199,25 +194,4 @@ func TestMeter_LabelsAreBounded(t *testing.T) {
 	if n := len(s.Refused); n != 33 || s.Refused["other"] != 968 || s.Refused["policy 1"] != 1001 {
 		t.Errorf("%d policies: %v", n, s.Refused)
 	}
-}
-
-type badError struct{}
-
-func (badError) Error() string   { panic("no text") }
-func (badError) Is(error) bool   { panic("no kin") }
-func (badError) As(any) bool     { panic("no kin") }
-func (badError) Unwrap() []error { panic("no chain") }
-
-// from is an error with a Cause, of another type for each T.
-type from[T any] struct{ label string }
-
-func (e from[T]) Error() string { return "label " + e.label }
-func (e from[T]) Cause() string { return e.label }
-
-var namedBy = []func(label string) error{
-	func(l string) error { return from[int]{l} }, func(l string) error { return from[int8]{l} },
-	func(l string) error { return from[int16]{l} }, func(l string) error { return from[int32]{l} },
-	func(l string) error { return from[int64]{l} }, func(l string) error { return from[uint]{l} },
-	func(l string) error { return from[uint8]{l} }, func(l string) error { return from[uint16]{l} },
-	func(l string) error { return from[uint32]{l} }, func(l string) error { return from[uint64]{l} },
 }

@@ -23,16 +23,6 @@ func recorded(t *testing.T, values []time.Duration) metrics.Histogram {
 	return m.Snapshot(0).Make
 }
 
-func newMeter(t *testing.T, cfg metrics.Config) *metrics.Meter {
-	t.Helper()
-	m, err := metrics.New(t.Name(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	return m
-}
-
 // distributions are such as pools have, and such as are hard for buckets.
 var distributions = map[string]func(*rand.Rand) float64{
 	"uniform":     func(r *rand.Rand) float64 { return 1e3 + r.Float64()*1e9 },

@@ -30,7 +30,7 @@ type History struct {
 }
 
 // Point is a pool at one time. The counters are those of [resource.Stats]: they
-// count from the making of the pool.
+// count since the pool was made.
 type Point struct {
 	Time       time.Time
 	Load       resource.Load

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,18 +107,6 @@ func TestHistory_SourceFails(t *testing.T) {
 			})
 		})
 	}
-}
-
-// failing is a Source that returns nothing.
-type failing struct {
-	fail  func()
-	asked atomic.Int64
-}
-
-func (f *failing) Inspect(int) resource.Inspection {
-	f.asked.Add(1)
-	f.fail()
-	return resource.Inspection{}
 }
 
 // The memory of histories is bounded, of one meter and of all, as the doc has it;

@@ -10,24 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/respool/respool/metrics"
 )
-
-// slowLists is a pool whose lists take their time.
-type slowLists struct {
-	name  string
-	takes time.Duration
-	spent *atomic.Int64 // in all
-}
-
-func (m slowLists) Snapshot(limit int) metrics.Snapshot {
-	if limit > 0 {
-		time.Sleep(m.takes) // in the time of a bubble
-		m.spent.Add(int64(m.takes))
-	}
-	return metrics.Snapshot{Name: m.name}
-}
 
 // Viewers that reconnect with another view each time cost a tenth of the time at
 // most, and a viewer that stays still gets its updates.

@@ -103,14 +103,6 @@ func TestHistory(t *testing.T) {
 	})
 }
 
-// rare is a Meter with another history than a *metrics.Meter can have.
-type rare struct {
-	*fake
-	history func() metrics.History
-}
-
-func (r rare) History() metrics.History { return r.history() }
-
 // A Meter without a history, one that is empty and one that panics cost none of the
 // others theirs.
 func TestHistory_Rare(t *testing.T) {

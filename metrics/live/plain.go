@@ -2,8 +2,8 @@ package live
 
 import "time"
 
-// plainGlance is the answer to pools.json.
-type plainGlance struct {
+// plainOverview is the answer to pools.json.
+type plainOverview struct {
 	Time  time.Time `json:"time"`
 	Pools []any     `json:"pools"`
 	More  int       `json:"more"`
@@ -29,8 +29,8 @@ type matched struct {
 	Events    int `json:"events"`
 }
 
-func (u *update) plainPools(find string) plainGlance {
-	g := plainGlance{Time: u.at, Pools: []any{}}
+func (u *update) plainPools(find string) plainOverview {
+	g := plainOverview{Time: u.at, Pools: []any{}}
 	var shown []*known
 	shown, g.More = u.chosen(find)
 	for _, k := range shown {

@@ -19,8 +19,8 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, us.Seconds(), 'f', -1, 64), nil
 }
 
-// glance is the event "pools".
-type glance struct {
+// overview is the event "pools".
+type overview struct {
 	Life  string    `json:"life"` // changes with a restart
 	Time  time.Time `json:"time"`
 	Every seconds   `json:"every_seconds"`

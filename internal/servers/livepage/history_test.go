@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/live"
 	"github.com/respool/respool/resource"
 )
@@ -83,21 +81,6 @@ func TestRecall(t *testing.T) {
 		}
 	}
 	b.good()
-}
-
-// kept is a history of n points up to now, with a pool that changes.
-func kept(n int) metrics.History {
-	h := metrics.History{Every: 2 * time.Second}
-	now := time.Now()
-	h.Since = now.Add(-time.Duration(n) * h.Every)
-	for i := range n {
-		k := int64(i)
-		h.Points = append(h.Points, metrics.Point{
-			Time: h.Since.Add(time.Duration(i+1) * h.Every), Load: resource.Load{Max: 9, Leased: 1 + i%8}, Acquired: -20 * int64(n-i),
-			Failures: resource.AcquireFailures{Admission: 4*k - 4*int64(n), Canceled: 2*k - 2*int64(n)}, Waits: 40, WaitP50: time.Millisecond, WaitP99: time.Second,
-		})
-	}
-	return h
 }
 
 // A page that is opened at night shows the last ten minutes at once: of a pool all

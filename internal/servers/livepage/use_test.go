@@ -20,48 +20,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// told is a meter that shows what it is told to.
-type told struct {
-	mu   sync.Mutex
-	s    metrics.Snapshot
-	past metrics.History
-}
-
-func (m *told) History() metrics.History {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.past
-}
-
-func (m *told) Snapshot(int) metrics.Snapshot {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.s.Acquired += 10
-	m.s.Wait.Count += 10
-	m.s.Wait.Zero += 10
-	return m.s
-}
-
-func (m *told) tell(f func(s *metrics.Snapshot)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f(&m.s)
-}
-
-func telling(name string) *told {
-	return &told{s: metrics.Snapshot{Name: name, Inspection: resource.Inspection{Stats: resource.Stats{Load: resource.Load{Max: 4}}}}}
-}
-
-// showing is a host of those.
-func showing(t *testing.T, all ...*told) *host {
-	meters := make([]live.Meter, len(all))
-	for i, m := range all {
-		meters[i] = m
-	}
-	return (&host{t: t, every: often, meters: func() []live.Meter { return meters }}).start()
-}
-
-// Everything that is wrong with a pool is said, at a glance and on its page, and
+// Everything that is wrong with a pool is said, in the overview and on its page, and
 // why its makes fail.
 func TestFlags(t *testing.T) {
 	b := open(t)
@@ -87,7 +46,7 @@ func TestFlags(t *testing.T) {
 	b.good()
 }
 
-// Callers that are refused are seen at a glance and on the page of their pool, by
+// Callers that are refused are seen in the overview and on the page of their pool, by
 // how many a second and why, whatever the width and the colours.
 func TestRefusals(t *testing.T) {
 	b := open(t)
@@ -168,18 +127,8 @@ func TestMissing(t *testing.T) {
 	b.good()
 }
 
-// sick is a meter that cannot be looked at closely.
-type sick struct{}
-
-func (sick) Snapshot(limit int) metrics.Snapshot {
-	if limit > 0 {
-		panic("what a day")
-	}
-	return metrics.Snapshot{Name: "sick"}
-}
-
-// A pool that is not among those at a glance has charts as well.
-func TestBeyondGlance(t *testing.T) {
+// A pool that is not in the overview has charts as well.
+func TestBeyondOverview(t *testing.T) {
 	b := open(t)
 	var all []*told
 	for i := range 210 {
@@ -253,9 +202,9 @@ func TestFocus(t *testing.T) {
 	m.s.Held = []metrics.Held{a, c, d}
 	h := showing(t, m)
 	b.do(chromedp.Navigate(h.at("?pool=held")))
-	b.until(`document.querySelectorAll(".place").length === 3`)
-	b.do(chromedp.Focus(chromedp.CSS(".place:nth-child(2) summary")), chromedp.KeyEvent(kb.Enter))
-	const focused = `document.activeElement.closest(".place")?.querySelector("b").textContent`
+	b.until(`document.querySelectorAll(".site").length === 3`)
+	b.do(chromedp.Focus(chromedp.CSS(".site:nth-child(2) summary")), chromedp.KeyEvent(kb.Enter))
+	const focused = `document.activeElement.closest(".site")?.querySelector("b").textContent`
 	for _, held := range [][]metrics.Held{
 		{c, d}, {d, c, a}, {lease(4, 2*time.Hour, "fourth"), a, c}, {lease(2, 3*time.Hour, "second"), a, d},
 	} {
@@ -267,14 +216,14 @@ func TestFocus(t *testing.T) {
 		for _, l := range held {
 			want = append(want, strings.TrimPrefix(l.Stack[0].Func, "example.com/"))
 		}
-		b.until(fmt.Sprintf(`[...document.querySelectorAll(".place b")].map((e) => e.textContent).join() === %q`, strings.Join(want, ",")))
+		b.until(fmt.Sprintf(`[...document.querySelectorAll(".site b")].map((e) => e.textContent).join() === %q`, strings.Join(want, ",")))
 		if got := eval[string](b, focused+` ?? document.activeElement.tagName`); got != "shop.second" {
 			t.Fatalf("with %v focus is on %s", want, got)
 		}
 	}
 	b.do(chromedp.Focus(chromedp.CSS(".skip")), chromedp.KeyEvent(kb.Enter))
 	b.until(`location.hash === "#main" && document.activeElement.id === "main"`)
-	if !eval[bool](b, `document.querySelector(".place").open`) {
+	if !eval[bool](b, `document.querySelector(".site").open`) {
 		t.Error("the link that skips the head closed what was open")
 	}
 	b.good()
@@ -329,7 +278,7 @@ func TestOddNames(t *testing.T) {
 	for i := range names {
 		name := eval[string](b, fmt.Sprintf(`(() => { const a = document.querySelectorAll("#pools tbody a")[%d]; a.click(); return a.textContent; })()`, i))
 		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
-		b.do(chromedp.Click(chromedp.CSS(".place summary")))
+		b.do(chromedp.Click(chromedp.CSS(".site summary")))
 		b.fits(360, name)
 		if got := eval[string](b, `getComputedStyle(document.querySelector("h1 bdi")).unicodeBidi`); got != "isolate" {
 			t.Errorf("%q turns what stands beside it: %s", name, got)
@@ -366,7 +315,7 @@ func TestRows(t *testing.T) {
 			for _, width := range []int64{1280, 400} {
 				b.size(width, 800, scheme)
 				b.do(chromedp.Navigate(h.at("?pool=rows")))
-				b.until(fmt.Sprintf(`document.querySelectorAll(".place").length === %d && document.querySelectorAll("#waiting tbody tr").length === %d`, n.held, n.waiting))
+				b.until(fmt.Sprintf(`document.querySelectorAll(".site").length === %d && document.querySelectorAll("#waiting tbody tr").length === %d`, n.held, n.waiting))
 				b.fits(width, "rows")
 				for _, row := range [][2]string{{"#held", "#waiting"}, {"#policies", "#events"}} {
 					ends := eval[[]float64](b, fmt.Sprintf(`[%q, %q].flatMap((id) => { const r = document.querySelector(id + " > :last-child").getBoundingClientRect(); return [r.top, r.bottom]; })`, row[0], row[1]))

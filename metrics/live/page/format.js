@@ -46,5 +46,5 @@ export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 // short returns the name of a function without the path of its package.
 export const short = (name) => name.slice(name.lastIndexOf("/") + 1);
 
-// place returns the last two elements of the path of a file, and the line.
-export const place = (f) => `${f.file.split("/").slice(-2).join("/")}:${f.line}`;
+// fileLine returns the last two elements of the path of a file, and the line.
+export const fileLine = (f) => `${f.file.split("/").slice(-2).join("/")}:${f.line}`;

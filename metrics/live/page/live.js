@@ -3,13 +3,13 @@
 import { attribute, say } from "./dom.js";
 import { clock } from "./format.js";
 import { History, span } from "./history.js";
-import { showGlance } from "./glance.js";
+import { showOverview } from "./overview.js";
 import { One } from "./one.js";
 
 const $ = (id) => document.getElementById(id);
 const histories = new Map(); // by name of pool
 const choice = { pool: null, state: "", sort: "id", find: "", span: "minute", pools: "" };
-let glance = null, detail = null, one = null, arrived = 0;
+let overview = null, detail = null, one = null, arrived = 0;
 
 // link moves from one pool to another.
 const link = {
@@ -31,7 +31,7 @@ function enter() {
   Object.assign(choice, { pool, state: "", sort: "id", find: "" });
   detail = one = null;
   if (pool != null) one = new One($("one"), pool, choice, () => stream.open());
-  $("glance").hidden = pool != null || !glance;
+  $("overview").hidden = pool != null || !overview;
   $("one").hidden = pool == null;
   $("crumb").hidden = pool == null;
   say($("crumb"), pool ?? "");
@@ -41,17 +41,17 @@ function enter() {
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
   $("one").classList.remove("lost", "blank");
   paint();
-  if (stream.paused && pool == null && glance) stream.close(); // it stays as it was
+  if (stream.paused && pool == null && overview) stream.close(); // it shows what it showed
   else stream.open();
 }
 
 function paint() {
-  if (!glance) return;
+  if (!overview) return;
   const minute = choice.span === "minute";
   if (choice.pool == null) {
-    $("glance").hidden = false;
-    showGlance($("glance"), glance, histories, minute, link);
-    const none = glance.pools.length === 0;
+    $("overview").hidden = false;
+    showOverview($("overview"), overview, histories, minute, link);
+    const none = overview.pools.length === 0;
     $("pools").hidden = none;
     $("nopools").hidden = !none;
     say($("nopools"), none ? (choice.pools ? "No pool has such a name." : "No pool is watched yet. A pool appears here once a meter watches it.") : "");
@@ -59,24 +59,24 @@ function paint() {
     const lost = detail.gone || detail.problem;
     one.root.classList.toggle("lost", Boolean(lost));
     one.root.classList.toggle("blank", Boolean(lost) && !one.d);
-    if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), glance.life, minute);
+    if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), overview.life, minute);
     attribute($("one"), "aria-busy", null);
   }
   const missing = choice.pool == null || !detail ? "" : detail.problem ? `This pool cannot be shown: ${detail.problem}.`
     : !detail.gone ? "" : one.d ? "This pool is no longer watched. These are its last figures." : "No pool of this name is watched.";
   $("missing").hidden = missing === "";
   say($("missing"), missing);
-  say($("asof"), `As of ${clock(Date.parse(glance.time))}.`);
+  say($("asof"), `As of ${clock(Date.parse(overview.time))}.`);
 }
 
 // remember adds a summary to the history of its pool.
 function remember(s, time) {
   if (!histories.has(s.name)) histories.set(s.name, new History());
-  if (!s.problem && !s.gone) histories.get(s.name).add(Date.parse(time) / 1000, glance.life, glance.every_seconds, s);
+  if (!s.problem && !s.gone) histories.get(s.name).add(Date.parse(time) / 1000, overview.life, overview.every_seconds, s);
 }
 
 function onPools(g) {
-  glance = g;
+  overview = g;
   for (const s of g.pools) remember(s, g.time);
   const t = Date.parse(g.time) / 1000;
   // A pool that is gone is forgotten when its charts would be empty.
@@ -183,12 +183,12 @@ const stream = {
 
   // tell shows how current the figures are.
   tell() {
-    const [css, text] = this.paused && glance ? ["paused", `Paused at ${clock(Date.parse(glance.time))}`]
-      : this.paused ? ["paused", "Paused"] : !glance ? ["waiting", "Connecting"]
+    const [css, text] = this.paused && overview ? ["paused", `Paused at ${clock(Date.parse(overview.time))}`]
+      : this.paused ? ["paused", "Paused"] : !overview ? ["waiting", "Connecting"]
       : this.broken ? ["waiting", "Reconnecting"] : ["live", "Live"];
     attribute($("news"), "class", `news ${css}`);
     say($("news"), text);
-    document.body.classList.toggle("stale", css === "waiting" && glance != null);
+    document.body.classList.toggle("stale", css === "waiting" && overview != null);
   },
 };
 
@@ -257,7 +257,7 @@ document.addEventListener("visibilitychange", () => {
 
 // A connection over which nothing arrives any more raises no error.
 setInterval(() => {
-  const late = performance.now() - arrived > Math.max(5000, 4000 * (glance?.every_seconds ?? 1));
+  const late = performance.now() - arrived > Math.max(5000, 4000 * (overview?.every_seconds ?? 1));
   if (late && stream.source) {
     stream.broken = true;
     if (stream.source.readyState === EventSource.OPEN) stream.retry();

@@ -1,10 +1,10 @@
 // One pool.
 
 import { attribute, keyed, make, say } from "./dom.js";
-import { clock, count, duration, long, place, rate, short } from "./format.js";
+import { clock, count, duration, long, fileLine, rate, short } from "./format.js";
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
-import { bar, levels, showFlags, showWait } from "./glance.js";
+import { bar, levels, showFlags, showWait } from "./overview.js";
 
 const latencies = [
   ["wait", "Wait", "leased", "at once"], ["hold", "Lease", "leased"],
@@ -91,11 +91,11 @@ export class One {
   callers() {
     const e = this.e;
     e.heldNote = make("span", { class: "note" });
-    e.places = make("div", { class: "card scroll places", tabindex: 0, role: "region", "aria-label": "Leases, can be scrolled" });
+    e.sites = make("div", { class: "card scroll sites", tabindex: 0, role: "region", "aria-label": "Leases, can be scrolled" });
     e.waitersNote = make("span", { class: "note" });
     e.waiters = table("Waiting callers", ["Waited|n", "Class", "Priority|n", "Cost|n"]);
     return make("div", { class: "grid wide-left even" },
-      section(["Leases", e.heldNote], "held", e.places),
+      section(["Leases", e.heldNote], "held", e.sites),
       section(["Waiting callers", e.waitersNote], "waiting", scroller("Waiting callers", e.waiters)));
   }
 
@@ -210,8 +210,8 @@ export class One {
       g.overdue = g.leases.some((l) => l.overdue);
     }
     all.sort((a, b) => b.leases[0].for_seconds - a.leases[0].for_seconds);
-    keyed(this.e.places, all, (g) => g.key, newPlace, showPlace);
-    this.e.places.classList.toggle("none", all.length === 0);
+    keyed(this.e.sites, all, (g) => g.key, newSite, showSite);
+    this.e.sites.classList.toggle("none", all.length === 0);
   }
 
   showWaiters(waiters, waiting) {
@@ -308,18 +308,18 @@ function causes(ul, map) {
 // own is the first frame of a stack that is not the pool's.
 const own = (stack) => stack.find((f) => !/^(runtime|github\.com\/respool\/respool\/(resource|wspool|metrics))[./]/.test(f.func)) ?? stack[0];
 
-function newPlace(g) {
+function newSite(g) {
   const at = own(g.stack);
-  const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? place(at) : "")),
+  const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? fileLine(at) : "")),
     make("span", { class: "flags" }), make("span", { class: "many" }));
   const leases = table("Leases", ["Resource|n", "Held|n", "Class", "State"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
-    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
-  const e = make("details", { class: "place" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
+    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, fileLine(f)))));
+  const e = make("details", { class: "site" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
   return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
 }
 
-function showPlace(e, g) {
+function showSite(e, g) {
   const n = g.leases.length;
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
   keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});

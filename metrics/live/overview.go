@@ -8,8 +8,8 @@ import (
 )
 
 // pools returns the overview of the pools whose name contains find.
-func (u *update) pools(find string) glance {
-	g := glance{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
+func (u *update) pools(find string) overview {
+	g := overview{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
 	var shown []*known
 	shown, g.More = u.chosen(find)
 	for _, k := range shown {

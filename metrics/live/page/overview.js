@@ -1,4 +1,4 @@
-// All pools at a glance.
+// The overview: all pools.
 
 import { attribute, keyed, make, say } from "./dom.js";
 import { count, duration, long, rate, share } from "./format.js";
@@ -30,7 +30,7 @@ function flags(s) {
   if (s.problem) flag("problem", "bad", s.problem);
   if (s.outage_seconds != null) flag("outage", "bad", s.outage_seconds ? `outage for ${long(s.outage_seconds)}` : "outage");
   if (s.overdue > 0) flag("overdue", "bad", `${count(s.overdue)} overdue`);
-  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("lent", "warn", "all leased");
+  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("full", "warn", "all leased");
   if (s.abandoned > 0) flag("abandoned", "warn", `${count(s.abandoned)} creation${s.abandoned > 1 ? "s" : ""} abandoned`);
   if (s.counts.panics > 0) flag("panics", "warn", `${count(s.counts.panics)} panic${s.counts.panics > 1 ? "s" : ""}`);
   return all;
@@ -75,9 +75,9 @@ function row(link) {
   return Object.assign(e, { parts });
 }
 
-export function showGlance(root, glance, histories, minute, link) {
-  const now = Date.parse(glance.time) / 1000;
-  const pools = glance.pools;
+export function showOverview(root, overview, histories, minute, link) {
+  const now = Date.parse(overview.time) / 1000;
+  const pools = overview.pools;
   keyed(root.querySelector("tbody"), pools, (s) => s.name, () => row(link), (e, s) => {
     const p = e.parts;
     const history = histories.get(s.name);
@@ -108,7 +108,7 @@ export function showGlance(root, glance, histories, minute, link) {
   const overdue = pools.reduce((n, s) => n + (s.overdue ?? 0), 0);
   const out = pools.filter((s) => s.outage_seconds != null).length;
   say(root.querySelector("#total"), pools.length === 0 ? "" :
-    `${count(pools.length)}${glance.more ? ` of ${count(pools.length + glance.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
+    `${count(pools.length)}${overview.more ? ` of ${count(pools.length + overview.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
     `${count(sum("leased"))} of ${count(sum("max"))} leased (${share(sum("leased"), sum("max"))}), ${count(sum("waiting"))} waiting` +
     (out ? `, ${count(out)} with an outage` : "") + (overdue ? `, ${count(overdue)} overdue` : ""));
 }
