@@ -29,27 +29,27 @@ type History struct {
 	Points []Point       // the oldest first
 }
 
-// Point is a pool at one time. The counters are those of [resource.Stats]: they
-// count since the pool was made.
+// Point is a pool at one time. The counters are those of [resource.Stats], which count
+// since the pool was made.
 type Point struct {
-	Time       time.Time
-	Load       resource.Load
-	OldestWait time.Duration
+	Time       time.Time                // when it was taken
+	Load       resource.Load            // the levels
+	OldestWait time.Duration            // how long the first of the waiting callers has waited
+	Acquired   int64                    // leases begun
+	Waited     int64                    // acquires that had to wait
+	Failures   resource.AcquireFailures // acquires that failed, by reason
+	Made       int64                    // creations that succeeded
+	Failed     int64                    // creations that failed
+	Destroyed  int64                    // resources destroyed
 
-	Acquired, Waited        int64
-	Made, Failed, Destroyed int64
-	Failures                resource.AcquireFailures
-
-	// Waits is the number of acquires that got a resource since the point before,
-	// those that found one idle included, and WaitP50 and WaitP99 are quantiles of
-	// their waits, 0 if Waits is 0.
-	Waits            int64
-	WaitP50, WaitP99 time.Duration
+	Waits   int64         // acquires that got a resource since the point before, with or without a wait
+	WaitP50 time.Duration // median of their waits; 0 if there were none
+	WaitP99 time.Duration // 99th percentile of their waits; 0 if there were none
 }
 
 // History returns what the meter has kept of the last ten minutes. At most 200
-// meters of a process keep a History at a time: a meter that begins to watch while
-// as many do has none, and none before Watch. After Close it stays as it was.
+// meters of a process keep a History at a time, in 77 kB each: a meter that begins to
+// watch while as many do has none. There is none before Watch and after Close.
 func (m *Meter) History() History { return m.history.read() }
 
 // history is a ring of the last maxPoints points.
@@ -76,17 +76,30 @@ func (h *history) begin(now time.Time) bool {
 	return true
 }
 
-// end makes room for another history. It follows a begin that returned true.
-func (h *history) end() { histories.Add(-1) }
+// end drops the points and makes room for another history. It follows a begin that
+// returned true.
+func (h *history) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.since, h.points, h.next = time.Time{}, nil, 0
+	histories.Add(-1)
+}
 
-// add adds p, without its waits, which it takes from all waits so far.
+// add adds p, without its waits, which it takes from all waits so far. It does nothing
+// after end.
 func (h *history) add(p Point, waits Histogram) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.since.IsZero() {
+		return
+	}
 	d := waits.since(h.waits)
 	h.waits = waits
 	p.Waits, p.WaitP50, p.WaitP99 = d.Count, d.Quantile(0.5), d.Quantile(0.99)
-	if len(h.points) < maxPoints {
+	if n := len(h.points); n < maxPoints {
+		if n == cap(h.points) { // append alone would get room for more than maxPoints
+			h.points = append(make([]Point, 0, min(max(16, 2*n), maxPoints)), h.points...)
+		}
 		h.points = append(h.points, p)
 		return
 	}

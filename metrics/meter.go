@@ -93,8 +93,8 @@ func (m *Meter) Watch(src Source) error {
 	return nil
 }
 
-// Close undoes Watch: the meter leaves [All], its name is free, and it forgets the
-// leases that are held. It does not wait for a function of Config or Source that is
+// Close undoes Watch: the meter leaves [All], its name is free, and it drops its History
+// and the leases that are held. It does not wait for a function of Config or Source that is
 // running. The figures can still be read, and the Trace functions still count.
 // Calling Close again does nothing.
 func (m *Meter) Close() {
