@@ -97,8 +97,7 @@ func TestHistogram_QuantileOfNothingAndOfZero(t *testing.T) {
 	}
 }
 
-// One that was put together by hand, or of which somebody changed the buckets,
-// has no quarters to trust.
+// A Histogram made by hand, or whose buckets were changed, has no quarters to trust.
 func TestHistogram_ByHand(t *testing.T) {
 	h := metrics.Histogram{Count: 30, Zero: 10, First: 80, Buckets: []int64{10, 0, 10}} // 2^20 to 2^20.25, 2^20.5 to 2^20.75
 	for q, octaves := range map[float64][2]float64{0.5: {20, 20.25}, 0.9: {20.5, 20.75}, 1: {20.5, 20.75}} {

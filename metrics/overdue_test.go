@@ -58,7 +58,7 @@ func TestOverdue_Sampled(t *testing.T) {
 	})
 }
 
-// One whose beginning nobody has told is found in the pool's list.
+// An overdue lease that was not sampled is found in the list of the pool.
 func TestOverdue_Unsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Minute)
@@ -475,7 +475,7 @@ func TestOverdue_Storm(t *testing.T) {
 	})
 }
 
-// A lease that was dropped is reported with who took it, if that was sampled.
+// A lease that was dropped is reported with the stack of its acquire if it was sampled.
 func TestDropped(t *testing.T) {
 	for _, sampled := range []bool{true, false} {
 		var told []metrics.Held
@@ -515,8 +515,8 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// One that was overdue has ended after all as well: else who counts those that
-// are would count it for good.
+// The end of an overdue lease that was dropped is reported too: a count of overdue
+// leases would otherwise keep it for ever.
 func TestDropped_Overdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Second)

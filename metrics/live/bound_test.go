@@ -25,8 +25,8 @@ func TestNewcomersAreCharged(t *testing.T) {
 		s := serve(t, all...)
 		stays := s.watch("", 1<<20)
 		var updates atomic.Int64
-		var everybody sync.WaitGroup
-		everybody.Go(func() {
+		var viewers sync.WaitGroup
+		viewers.Go(func() {
 			for {
 				if name, _ := stays.next(); name == "" {
 					return
@@ -37,7 +37,7 @@ func TestNewcomersAreCharged(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		for i := range 20 {
-			everybody.Go(func() {
+			viewers.Go(func() {
 				for n := i; ctx.Err() == nil; n += 20 {
 					w := s.watch(fmt.Sprintf("pool=pool+%d", n%len(all)), 1<<20)
 					stop := context.AfterFunc(ctx, func() { w.conn.Close() })
@@ -49,13 +49,13 @@ func TestNewcomersAreCharged(t *testing.T) {
 		}
 		<-ctx.Done()
 		stays.conn.Close()
-		everybody.Wait()
+		viewers.Wait()
 		synctest.Wait()
 		if got := time.Duration(spent.Load()); got > lasts/idleShare+2*20*takes || got < takes {
 			t.Errorf("in %v the page worked for %v", lasts, got)
 		}
 		if n := updates.Load(); n < int64(lasts/time.Second)/20 {
-			t.Errorf("the one who stays had %d updates", n)
+			t.Errorf("the viewer that stays had %d updates", n)
 		}
 		s.stop()
 	})

@@ -201,7 +201,7 @@ func (s *site) watch(query string, holds int) *watcher {
 	return &watcher{t: s.t, conn: ours, in: bufio.NewReader(ours)}
 }
 
-// watcher is one who watches.
+// watcher is an open stream.
 type watcher struct {
 	t    *testing.T
 	conn net.Conn
@@ -276,7 +276,7 @@ func (m slowLists) Snapshot(limit int) metrics.Snapshot {
 	return metrics.Snapshot{Name: m.name}
 }
 
-// nilError is what a function of somebody else's returns as its nil pointer.
+// nilError is an error whose nil pointer is returned as an error.
 type nilError struct{ text string }
 
 func (e *nilError) Error() string { return e.text }

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Twenty who watch cost one collection each interval, for every pool, and one
-// look at the lists of the pool that they look at.
+// Twenty viewers cost one snapshot of every pool each interval, and one with lists of
+// the pool that they show.
 func TestOneCollection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := sample(), named("other")
@@ -51,16 +51,16 @@ func TestOneCollection(t *testing.T) {
 			w.conn.Close()
 		}
 		synctest.Wait()
-		time.Sleep(time.Minute) // in which nobody watches
+		time.Sleep(time.Minute) // without viewers
 		if full, brief := a.times(); full != updates || brief != updates {
-			t.Error("it is collected for nobody")
+			t.Error("snapshots are taken without viewers")
 		}
 		s.stop()
 	})
 }
 
-// Whoever comes between two updates is shown the last at once, for no snapshot
-// but of lists that nobody has asked for; and who comes when all have gone, too.
+// A viewer that joins between two updates gets the last one at once, without another
+// snapshot unless it needs lists; so does the first viewer after all have left.
 func TestNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sample()
@@ -94,8 +94,8 @@ func TestNewcomer(t *testing.T) {
 	})
 }
 
-// One who reads slowly gets the newest, and not all that it missed; one who
-// does not read at all is dropped; and the others do not notice.
+// A slow viewer gets the newest frame, not those that it missed. A viewer that does not
+// read is dropped. Other viewers are not affected.
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, many(500))
@@ -119,11 +119,11 @@ func TestSlow(t *testing.T) {
 		seen := 0
 		for range 60 {
 			if age := time.Since(at(quick)); age != 0 {
-				t.Fatalf("who is quick saw an update of %v ago", age)
+				t.Fatalf("the quick viewer saw an update of %v ago", age)
 			}
 			if seen%5 == 0 { // it reads one update in five
 				if age := time.Since(at(slow)); age > 6*defaultEvery {
-					t.Fatalf("who is slow saw an update of %v ago", age)
+					t.Fatalf("the slow viewer saw an update of %v ago", age)
 				}
 			}
 			seen++
@@ -132,20 +132,20 @@ func TestSlow(t *testing.T) {
 		left := len(s.page.viewers)
 		s.page.mu.Unlock()
 		if left != 2 {
-			t.Errorf("%d still watch, want 2: not the one who does not read", left)
+			t.Errorf("there are %d viewers, want 2: not the one that does not read", left)
 		}
 		quick.conn.Close()
 		slow.conn.Close()
 		n, err := io.Copy(io.Discard, dead.in)
 		if err != nil || n == 0 || n > 16<<10 {
-			t.Errorf("who does not read was sent %d bytes, %v", n, err)
+			t.Errorf("the viewer that does not read was sent %d bytes, %v", n, err)
 		}
 		s.stop()
 	})
 }
 
-// Close ends every stream, so that a server can end, and lets nobody in again;
-// what is asked once is still answered.
+// Close ends every stream, so that a server can end, and refuses new ones; other
+// requests are still answered.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -170,7 +170,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A server that shuts down does not wait for those who watch.
+// A server that shuts down does not wait for viewers.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -286,8 +286,8 @@ func TestShare(t *testing.T) {
 	})
 }
 
-// While a meter hangs, those who come and go leave nothing behind but the one
-// who asks it.
+// While a meter hangs, viewers that come and go leave one goroutine behind: the one in
+// the meter.
 func TestHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := &slowMeter{takes: time.Hour}
@@ -305,7 +305,7 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// However many ask for JSON, one at a time is answered, and who goes need not wait.
+// Requests for JSON are answered one at a time; a request whose client leaves ends at once.
 func TestInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowMeter{takes: time.Second}
@@ -320,7 +320,7 @@ func TestInTurn(t *testing.T) {
 		all.Go(func() {
 			p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/p/pools.json", nil))
 			if d := time.Since(begun); d != 0 {
-				t.Errorf("who went waited %v", d)
+				t.Errorf("the request of a client that left took %v", d)
 			}
 		})
 		synctest.Wait()
@@ -332,7 +332,7 @@ func TestInTurn(t *testing.T) {
 	})
 }
 
-// Where a middleware hides Flush, it is said, and nobody waits for ever.
+// If a middleware hides Flush, the answer is an error; no client waits for ever.
 func TestNoFlush(t *testing.T) {
 	p := pageOf(t, sample())
 	w := httptest.NewRecorder()

@@ -71,7 +71,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Whoever asks without the slash is sent to the page, and nowhere else.
+// A request without the slash is redirected to the page, and nowhere else.
 func TestSlash(t *testing.T) {
 	p := pageOf(t)
 	stripped := http.StripPrefix("/debug/pools", p)
@@ -222,7 +222,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// decoded is the JSON of one pool, or of all, as anyone reads it.
+// decoded is the JSON of one pool, or of all.
 func decoded(t testing.TB, h http.Handler, target string) map[string]any {
 	t.Helper()
 	r, text := get(t, h, "GET", target)

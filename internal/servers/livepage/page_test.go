@@ -15,7 +15,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// often is how often pages are updated, so that nobody waits for a second.
+// often is how often pages are updated, so that no test waits for a second.
 const often = 200 * time.Millisecond
 
 // figures are what the page says under "Counters since start", and in the
@@ -96,7 +96,7 @@ func TestLeak(t *testing.T) {
 			t.Errorf("%q is not in %q", want, inside)
 		}
 	}
-	// The list of resources says so too, and who holds them.
+	// The list of resources shows it too, with the function that acquired.
 	b.until(`/leased, overdue.*nightly: livepage.forgetful/s.test(document.querySelector("#resources tbody")?.innerText ?? "")`)
 	b.good()
 }
@@ -146,7 +146,7 @@ func TestHostileNames(t *testing.T) {
 		}
 		b.good()
 	}
-	// Were somebody to make an element of it after all, the policy would not let it.
+	// The content security policy keeps a script from making an element of it.
 	got := eval[string](b, `(() => {
 		try {
 			document.createElement("div").innerHTML = "<img src=x onerror='window.pwned=1'>";
