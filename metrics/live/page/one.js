@@ -63,7 +63,7 @@ export class One {
     this.moving = [
       new Chart({ title: "Resources", stacked: true, series: [
         { label: "leased", css: "leased", area: true, of: s("leased") }, { label: "idle", css: "idle", area: true, of: s("idle") },
-        { label: "being created", css: "making", area: true, of: s("making") }, { label: "being destroyed", css: "destroying", area: true, of: s("destroying") },
+        { label: "creating", css: "making", area: true, of: s("making") }, { label: "destroying", css: "destroying", area: true, of: s("destroying") },
         { label: "max", css: "max", dashed: true, of: s("max") }] }),
       new Chart({ title: "Acquires a second", format: rate, series: [
         { label: "acquires", css: "leased", of: r("acquired") }, { label: "waited", css: "making", of: r("waited") },
@@ -79,7 +79,7 @@ export class One {
         { label: "creation failed", css: "alert", of: r("failed") }] }),
     ];
     this.e.nowNote = make("span", { class: "note" });
-    return section(["History", this.e.nowNote], "charts", make("div", { class: "grid two" }, ...this.moving.map((c) => c.figure)));
+    return section(["History", this.e.nowNote], "charts", make("div", { class: "grid three" }, ...this.moving.map((c) => c.figure)));
   }
 
   latencies() {
