@@ -33,16 +33,15 @@ func is(err, target error) (yes bool) {
 	return errors.Is(err, target)
 }
 
-// The sources of labels that no type of error stands for.
+// The sources of labels that do not come from a type of error.
 const (
 	fromConfig    = "Config.Cause"
 	fromSentinels = "sentinels"
 	fromPolicies  = "policies"
 )
 
-// label returns the label under which what was destroyed for cause is counted, and
-// the source of the label: see tally. It returns other if a method of an error
-// panics.
+// label returns the label under which a resource destroyed for cause is counted, and
+// the source of the label: see tally. It returns other if a method of an error panics.
 func (m *Meter) label(cause error) (l string, source any) {
 	defer func() {
 		if recover() != nil || l == "" {
@@ -61,9 +60,9 @@ func (m *Meter) label(cause error) (l string, source any) {
 	return l, source
 }
 
-// causeLabel returns what err says of itself, which the errors of resource, policy
-// and wspool do, else the label of an error that the standard library made, else
-// "".
+// causeLabel returns the result of the method Cause of an error in the chain of err,
+// which the errors of resource, policy and wspool have. Without it, it returns the label
+// of an error of the standard library, or "".
 func causeLabel(err error) (label string, source any) {
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {

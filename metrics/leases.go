@@ -180,7 +180,7 @@ func (ls *leases) list(limit int) []Held {
 	first.cut()
 	list := make([]Held, 0, len(first.found))
 	now := time.Now()
-	own := make(map[*Frame][]Frame) // by the first of those shared
+	own := make(map[*Frame][]Frame) // copies, by the first frame of the shared stack
 	for _, b := range first.found {
 		l, ok := ls.copy(b.id, b.number)
 		if !ok {

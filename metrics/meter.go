@@ -34,7 +34,7 @@ type Meter struct {
 
 	mu     sync.Mutex // guards the fields below, but for src
 	source Source
-	timer  *time.Timer // of the next scan for what is overdue
+	timer  *time.Timer // of the next scan for overdue leases
 	ended  bool
 
 	sampler *time.Timer // of the next point of the history; nil: it is not kept
@@ -94,8 +94,8 @@ func (m *Meter) Watch(src Source) error {
 }
 
 // Close undoes Watch: the meter leaves [All], its name is free, and it drops its History
-// and the leases that are held. It does not wait for a function of Config or Source that is
-// running. The figures can still be read, and the Trace functions still count.
+// and the leases that are held. It does not wait for a running function of Config or
+// Source. The other figures can still be read, and the Trace functions still count.
 // Calling Close again does nothing.
 func (m *Meter) Close() {
 	m.mu.Lock()

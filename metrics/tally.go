@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// other is the label of what has none of its own: nothing is known of it, or its
-// source has added maxLabels labels already.
+// other is the label of an error without a label, and of every new label of a source
+// that has added maxLabels.
 const (
 	other      = "other"
 	maxLabels  = 32  // from one source

@@ -31,8 +31,7 @@ type poolPast struct {
 	P99    []*float64           `json:"wait_p99_seconds,omitempty"`
 }
 
-// thin is how many points of a history the overview gets one of: one each ten
-// seconds.
+// The overview gets one of thin points of a history: one each ten seconds.
 const thin = 5
 
 // past returns the histories of the pools that the overview shows, or of one pool.

@@ -115,10 +115,10 @@ func (p *Page) stopLocked() {
 
 // collect updates all viewers until c is stopped, once in Config.Every. After work
 // that took d, the first frame of a new viewer included, the collector rests for
-// idleShare-1 times d, so it uses at most 1/idleShare of a core however many pools
-// there are, however slow they are, and however often viewers reconnect. A viewer
+// idleShare-1 times d, so it uses at most 1/idleShare of a core, regardless of the
+// number and speed of pools and of how often viewers reconnect. A viewer
 // that joins between two updates gets the last one: at once if its frame exists,
-// else after that rest.
+// otherwise after that rest.
 func (p *Page) collect(c *collector) {
 	select {
 	case p.turn <- struct{}{}: // one at a time, even if a meter hangs

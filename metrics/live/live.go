@@ -218,7 +218,7 @@ func foreign(r *http.Request) bool {
 }
 
 // slashed returns the address of the page if its slash is missing, without which
-// relative links fail; else "". It uses the RequestURI, as a mux may have cut a part of
+// relative links fail, and "" otherwise. It uses the RequestURI, as a mux may have cut a part of
 // the path.
 func slashed(r *http.Request) string {
 	asked, err := url.ParseRequestURI(r.RequestURI)

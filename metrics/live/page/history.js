@@ -1,6 +1,6 @@
 // History: ten minutes of levels and rates of a pool, and one minute of histograms.
-// The page adds a point for each update; what was before the page opened comes
-// from the meter, which keeps ten minutes too.
+// The page adds a point for each update. Points from before the page was opened come
+// from the meter, which keeps ten minutes as well.
 
 const spans = [60, 120, 180, 240, 300, 420, 600]; // seconds that charts show: the first that holds all points
 export const span = spans.at(-1);
@@ -36,8 +36,8 @@ export class History {
     while (this.points[0].t < t - span - 10) this.points.shift();
   }
 
-  // recall puts in what the meter has kept, where there is no point yet. Points of
-  // another life are of an earlier process, which this meter has not seen.
+  // recall inserts the points that the meter has kept, where there is no point yet.
+  // Points of another life are from an earlier process, so none goes before them.
   recall(life, past) {
     this.began = past.since;
     const known = (p) => p.past && p.life === life;
@@ -106,8 +106,8 @@ export class Minute {
   add(t, life, histograms) {
     while (this.kept.at(-1)?.t > t) this.kept.pop();
     const before = this.kept.at(-1);
-    // Those of another process or pool cannot be subtracted, and those from before a
-    // pause are not the last minute.
+    // Histograms of another process or pool cannot be subtracted, and histograms from
+    // before a pause are not the last minute.
     if (before && (before.life !== life || t - before.t > minute || fewer(histograms, before.histograms))) this.kept = [];
     this.kept.push({ t, life, histograms });
     // One as old as a minute stays, to be subtracted.

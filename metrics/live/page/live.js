@@ -41,7 +41,7 @@ function enter() {
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
   $("one").classList.remove("lost", "blank");
   paint();
-  if (stream.paused && pool == null && overview) stream.close(); // it shows what it showed
+  if (stream.paused && pool == null && overview) stream.close(); // the overview stays unchanged
   else stream.open();
 }
 
@@ -83,8 +83,8 @@ function onPools(g) {
   for (const [name, h] of histories) if (h.last && Math.abs(t - h.last.t) > span) histories.delete(name);
 }
 
-// recall asks for what the meters have kept of the pools in sight, so that charts do
-// not begin when the page was opened. Without an answer they do.
+// recall fetches the histories of the pools in sight, so that charts do not begin when
+// the page was opened. Without an answer they do.
 async function recall() {
   const q = choice.pool != null ? { pool: choice.pool } : choice.pools ? { find: choice.pools } : {};
   try {
@@ -162,7 +162,7 @@ const stream = {
     this.timer = setTimeout(() => this.open(), Math.min(10, 2 ** this.tries++) * 1000 * (0.75 + Math.random() / 2));
   },
 
-  // why shows what the server answers instead of a stream; EventSource does not tell.
+  // why shows the answer of the server that is not a stream; EventSource hides it.
   async why(url) {
     const look = new AbortController();
     let text = "";

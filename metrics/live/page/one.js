@@ -142,7 +142,7 @@ export class One {
       make("div", {}, section("Acquires failed by reason", "failedby", e.failedBy), section("Destroyed by cause", "destroyed", e.destroyed), section("Refused by policy", "refused", e.refused), e.factsSection));
   }
 
-  // show draws what the server sent. minute asks for latencies of the last one.
+  // show draws an update. With minute, latencies are those of the last minute.
   show(d, history, life, minute) {
     const t = Date.parse(d.time) / 1000;
     if (t !== this.t) this.minute.add(t, life, pick(d, latencies.map(([key]) => key)));
