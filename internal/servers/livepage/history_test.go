@@ -51,6 +51,32 @@ func TestHistory(t *testing.T) {
 	b.good()
 }
 
+// A page that is open for long keeps each second of the last minute, and of the nine
+// before it a point each two seconds: rates stay right, and no spike of a wait is lost.
+func TestThin(t *testing.T) {
+	b := open(t)
+	h := (&host{t: t, every: often, meters: func() []live.Meter { return nil }}).start()
+	b.do(chromedp.Navigate(h.at("")))
+	got := eval[string](b, `(async () => {
+		const { History } = await import("./history.js");
+		const h = new History();
+		for (let t = 0; t < 900; t++) {
+			const counts = { acquired: 3 * t, made: 0, failed: 0, destroyed: 0, unserved: 0, waited: 0 };
+			h.add(t, "a", 1, { leased: 1, counts, wait: { count: t, zero: t, first: 0, buckets: [], sum_seconds: 0 } });
+			if (t === 401) h.last.p99 = 7;
+		}
+		const at = h.points.map((p) => p.t);
+		return JSON.stringify({
+			points: at.length, from: at[0], minute: at.filter((t) => t >= 839).length, apart: Math.max(...at.slice(1).map((t, i) => t - at[i])),
+			rates: [...new Set(h.points.slice(1).map((p) => p.rates?.acquired))], spike: Math.max(...h.points.map((p) => p.p99 ?? 0)),
+		});
+	})()`)
+	if want := `{"points":336,"from":290,"minute":61,"apart":2,"rates":[3],"spike":7}`; got != want {
+		t.Errorf("it keeps %s, want %s", got, want)
+	}
+	b.good()
+}
+
 // recalled feeds a history with points of the page, each [time, life, acquired], and
 // then with what a meter of the life "a" has kept, each [time, acquired].
 const recalled = `(async (own, began, kept) => {

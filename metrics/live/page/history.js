@@ -17,6 +17,7 @@ export const pick = (from, names) => Object.fromEntries(names.map((k) => [k, fro
 // second, and failed acquires a second by reason.
 export class History {
   points = [];
+  added = 0;
   waits = new Minute();
   began = null; // when the meter began to keep its history, in seconds
 
@@ -34,6 +35,29 @@ export class History {
     this.waits.add(t, life, { wait });
     this.points.push(p);
     while (this.points[0].t < t - span - 10) this.points.shift();
+    if (++this.added % 30 === 0) this.thin(t);
+  }
+
+  // thin drops points that are over a minute old and less than two seconds after
+  // another one: the page of 200 pools keeps ten minutes of each. The largest of the
+  // quantiles stays.
+  thin(now) {
+    let kept = null;
+    const points = this.points.filter((p) => {
+      if (kept && p.t < now - minute && p.joined && p.t - kept.t < 1.9) {
+        for (const q of ["p50", "p99"]) if (p[q] != null) kept[q] = Math.max(kept[q] ?? 0, p[q]);
+        return false;
+      }
+      kept = p;
+      return true;
+    });
+    if (points.length < this.points.length) this.set(points);
+  }
+
+  // set replaces the points, which are in order.
+  set(points) {
+    this.points = points;
+    points.forEach((p, i) => join(points[i - 1], p));
   }
 
   // recall inserts the points that the meter has kept, where there is no point yet.
@@ -51,8 +75,7 @@ export class History {
       s: { ...at(past.levels, i), counts: at(past.counts, i), failed: past.failed_by_reason && at(past.failed_by_reason, i) },
       p50: past.wait_p50_seconds?.[i] ?? null, p99: past.wait_p99_seconds?.[i] ?? null,
     }]));
-    this.points = [...own, ...told].sort((a, b) => a.t - b.t);
-    this.points.forEach((p, i) => join(this.points[i - 1], p));
+    this.set([...own, ...told].sort((a, b) => a.t - b.t));
   }
 
   get last() { return this.points.at(-1); }
