@@ -73,6 +73,20 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
+// What a point of the history costs, which each meter takes every two seconds.
+func BenchmarkHistory(b *testing.B) {
+	p, m := metered(b, true, 16)
+	l, err := p.Acquire(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Release()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Remember()
+	}
+}
+
 // What the live page costs each second with 10,000 leases held, all sampled, at
 // a handful of places in the code.
 func BenchmarkSnapshot_AllSampled(b *testing.B) {

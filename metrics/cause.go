@@ -13,29 +13,11 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// causes are the words for the errors of package resource.
-var causes = []struct {
-	err   error
-	words string
-}{
-	{resource.ErrClosed, "closed"},
-	{resource.ErrDiscarded, "discarded"},
-	{resource.ErrInvalidated, "invalidated"},
-	{resource.ErrDropped, "dropped"},
-	{resource.ErrReclaimed, "reclaimed"},
-	{resource.ErrReset, "reset"},
-	{resource.ErrResized, "resized"},
-	{resource.ErrNearEnd, "near its end"},
-	{resource.ErrNotFresh, "not fresh"},
-	{resource.ErrPreempted, "preempted"},
-	{resource.ErrGoexit, "goexit"},
-	{resource.ErrMakeTimeout, "make timed out"},
-}
-
-// commonCauses are those for what ends connections.
+// commonCauses are the labels of errors of the standard library that end
+// connections.
 var commonCauses = []struct {
 	err   error
-	words string
+	label string
 }{
 	{context.Canceled, "canceled"},
 	{context.DeadlineExceeded, "timeout"},
@@ -45,101 +27,71 @@ var commonCauses = []struct {
 	{net.ErrClosed, "closed by us"},
 }
 
-// is reports whether err is target. The methods of err are not ours: one that
-// panics says no.
+// is reports whether err is target. It returns false if a method of err panics.
 func is(err, target error) (yes bool) {
 	defer func() { _ = recover() }()
 	return errors.Is(err, target)
 }
 
-// label is the few words under which what was destroyed for cause is counted, and
-// whether they are ours: one of a fixed number.
-func (m *Meter) label(cause error) (l string, own bool) {
+// The sources of labels that do not come from a type of error.
+const (
+	fromConfig    = "Config.Cause"
+	fromSentinels = "sentinels"
+	fromPolicies  = "policies"
+)
+
+// label returns the label under which a resource destroyed for cause is counted, and
+// the source of the label: see tally. It returns other if a method of an error panics.
+func (m *Meter) label(cause error) (l string, source any) {
 	defer func() {
-		if recover() != nil || l == "" { // the methods of an error are not ours
-			l, own = other, true
+		if recover() != nil || l == "" {
+			l, source = other, nil
 		}
 	}()
 	if f := m.cfg.Cause; f != nil {
 		said := ""
 		if m.contain(func() { said = f(cause) }) == nil && said != "" {
-			return text.Clean(said, text.MaxLabel), false
+			return text.Clean(said, text.MaxLabel), fromConfig
 		}
 	}
-	if l, own = causeWords(cause); l == "" {
-		l = m.known.label(cause)
+	if l, source = causeLabel(cause); l == "" {
+		l, source = m.known.label(cause), fromSentinels
 	}
-	return l, own
+	return l, source
 }
 
-// causeWords is what is known of err; "" if nothing is.
-func causeWords(err error) (words string, own bool) {
-	for _, c := range causes {
-		if errors.Is(err, c.err) {
-			return c.words, true
-		}
-	}
-	if s := sentinel(err, 32); s != "" {
-		return s, true
-	}
+// causeLabel returns the result of the method Cause of an error in the chain of err,
+// which the errors of resource, policy and wspool have. Without it, it returns the label
+// of an error of the standard library, or "".
+func causeLabel(err error) (label string, source any) {
 	var named interface{ Cause() string }
 	if errors.As(err, &named) {
 		if s := text.Clean(named.Cause(), text.MaxLabel); s != "" {
-			return s, false
+			return s, reflect.TypeOf(named)
 		}
 	}
 	var panicked *resource.PanicError
 	if errors.As(err, &panicked) {
-		return "panic", true
+		return "panic", nil
 	}
 	for _, c := range commonCauses {
 		if errors.Is(err, c.err) {
-			return c.words, true
+			return c.label, nil
 		}
 	}
-	var no syscall.Errno
+	var no syscall.Errno // before Timeout, which ETIMEDOUT has too
 	if errors.As(err, &no) {
-		return no.Error(), false
+		return no.Error(), reflect.TypeOf(no)
 	}
-	return "", false
+	var timed net.Error
+	if errors.As(err, &timed) && timed.Timeout() {
+		return "timeout", nil
+	}
+	return "", nil
 }
 
-var plainError = reflect.TypeOf(errors.New(""))
-
-// sentinels are the words for the errors with a fixed text for which policy,
-// wspool and resource destroy: this package imports neither of the first two.
-// Other texts become labels as known says.
-var sentinels = map[string]string{
-	"policy: too old":                                             "too old",
-	"policy: lent too often":                                      "lent too often",
-	"policy: idle too long":                                       "idle too long",
-	"policy: more idle than needed":                               "more idle than needed",
-	"policy: health check timed out":                              "health check timed out",
-	"wspool: unsolicited message":                                 "unsolicited message",
-	"wspool: reused connection was dead":                          "stale",
-	"wspool: peer has been silent":                                "peer silent",
-	"wspool: message is over the limit":                           "message over the limit",
-	"wspool: peer sends too much":                                 "flooded",
-	"wspool: lease ended before its last message was read":        "unread message",
-	"wspool: lease ended with a read or write unfinished":         "unfinished read or write",
-	"wspool: the function that had the connection did not return": "not returned",
-	"resource: the function in Do did not return":                 "not returned",
-}
-
-// sentinel is the words for the first of sentinels in the chain, at most depth
-// errors deep.
-func sentinel(err error, depth int) (words string) {
-	walk(err, depth, func(err error) bool {
-		if reflect.TypeOf(err) == plainError {
-			words = sentinels[err.Error()]
-		}
-		return words != ""
-	})
-	return words
-}
-
-// walk visits the chain of err, at most depth errors deep, until found returns
-// true, and reports whether it did.
+// walk visits the chain of err in the order of errors.Is, at most depth errors
+// deep, until found returns true, and reports whether it did.
 func walk(err error, depth int, found func(error) bool) bool {
 	if err == nil || depth == 0 {
 		return false
@@ -160,10 +112,11 @@ func walk(err error, depth int, found func(error) bool) bool {
 	return false
 }
 
-// refuser is the name of the policy that refused with err.
+// refuser returns the name of the policy that refused with err, other if err has
+// none.
 func refuser(err error) (name string) {
 	defer func() {
-		if recover() != nil || name == "" {
+		if recover() != nil || name == "" { // a method of err may panic
 			name = other
 		}
 	}()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,11 +15,6 @@ import (
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
-
-type named string
-
-func (n named) Error() string { return "server says " + string(n) }
-func (n named) Cause() string { return string(n) }
 
 func TestLabel(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
@@ -44,6 +40,9 @@ func TestLabel(t *testing.T) {
 		{fmt.Errorf("read: %w", io.EOF), "end of file"},
 		{fmt.Errorf("read: %w", context.DeadlineExceeded), "timeout"},
 		{fmt.Errorf("read: %w", syscall.ECONNRESET), syscall.ECONNRESET.Error()},
+		{fmt.Errorf("dial: %w", syscall.ETIMEDOUT), syscall.ETIMEDOUT.Error()},
+		{fmt.Errorf("dial: %w", &net.DNSError{Err: "no answer", IsTimeout: true}), "timeout"},
+		{fmt.Errorf("dial: %w", &net.DNSError{Err: "no such host", IsNotFound: true}), "other"},
 		{badError{}, "other"},
 		{fmt.Errorf("x: %w", badError{}), "other"},
 	} {
@@ -85,22 +84,35 @@ func TestLabel_Sentinels(t *testing.T) {
 	}
 }
 
-// What the other packages destroy for has words, whatever they call it.
-func TestLabel_KnowsTheOthers(t *testing.T) {
+// The labels of the errors for which resource, policy and wspool end resources.
+// Dashboards have them in their queries.
+func TestLabel_OfOurs(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
-	seen := make(map[string]error)
-	for _, err := range []error{
-		resource.ErrClosed, resource.ErrDiscarded, resource.ErrInvalidated, resource.ErrReset, resource.ErrResized,
-		resource.ErrNearEnd, resource.ErrNotFresh, resource.ErrPreempted, resource.ErrGoexit, resource.ErrMakeTimeout,
-		policy.ErrMaxAge, policy.ErrMaxLeases, policy.ErrMaxIdle, policy.ErrSoftIdle, policy.ErrCheckTimeout,
-		wspool.ErrUnsolicited, wspool.ErrUnread, wspool.ErrUnfinished, wspool.ErrStale, wspool.ErrSilent,
-		wspool.ErrReadLimit, wspool.ErrFlooded,
+	for want, err := range map[string]error{
+		"closed": resource.ErrClosed, "discarded": resource.ErrDiscarded, "dropped": resource.ErrDropped,
+		"reclaimed": resource.ErrReclaimed, "invalidated": resource.ErrInvalidated, "reset": resource.ErrReset,
+		"resized": resource.ErrResized, "near its end": resource.ErrNearEnd, "not fresh": resource.ErrNotFresh,
+		"preempted": resource.ErrPreempted, "goexit": resource.ErrGoexit, "make timed out": resource.ErrMakeTimeout,
+		"release timed out": resource.ErrReleaseTimeout, "lease numbers used up": resource.ErrWornOut,
+		"not verified": resource.ErrSuspect,
+
+		"too old": policy.ErrMaxAge, "lent too often": policy.ErrMaxLeases, "idle too long": policy.ErrMaxIdle,
+		"more idle than needed": policy.ErrSoftIdle, "health check timed out": policy.ErrCheckTimeout,
+
+		"unsolicited message": wspool.ErrUnsolicited, "unread message": wspool.ErrUnread,
+		"unfinished read or write": wspool.ErrUnfinished, "stale": wspool.ErrStale, "peer silent": wspool.ErrSilent,
+		"message over the limit": wspool.ErrReadLimit, "not UTF-8": wspool.ErrNotUTF8, "flooded": wspool.ErrFlooded,
+		"closed 1001": &wspool.CloseError{Code: 1001},
 	} {
-		l := m.Label(fmt.Errorf("around: %w", err))
-		if l == "other" || seen[l] != nil {
-			t.Errorf("%v is counted under %q, as %v", err, l, seen[l])
+		if got := m.Label(fmt.Errorf("around: %w", err)); got != want {
+			t.Errorf("%v is counted under %q, not %q", err, got, want)
 		}
-		seen[l] = err
+		if got := m.Label(errors.New(err.Error())); got != "other" {
+			t.Errorf("another error with the text %q is counted under %q", err, got)
+		}
+	}
+	if got := m.Label(fmt.Errorf("%w: %w", wspool.ErrStale, &wspool.CloseError{Code: 1006})); got != "stale" {
+		t.Errorf("a stale connection is counted under %q", got)
 	}
 }
 
@@ -163,21 +175,23 @@ func TestMeter_LabelsAreBounded(t *testing.T) {
 	if n := len(s.Destroyed); n != 33 || s.Destroyed["other"] != 968 || s.Destroyed["cause 31"] != 1 {
 		t.Errorf("%d causes: %v", n, s.Destroyed)
 	}
-	// The meter's own words are not among those.
+	// Those of another source have labels all the same.
 	for _, cause := range []error{resource.ErrReset, io.EOF, policy.ErrMaxAge, context.Canceled} {
 		trace.Destroyed(resource.DestroyEvent{Cause: cause})
 	}
 	if d := m.Snapshot(0).Destroyed; len(d) != 37 || d["reset"] != 1 || d["end of file"] != 1 || d["too old"] != 1 || d["canceled"] != 1 || d["other"] != 968 {
 		t.Errorf("%d causes: %v", len(d), d)
 	}
+	// The number of labels of all sources together is bounded as well.
+	for source := range 10 {
+		for i := range 100 {
+			trace.Destroyed(resource.DestroyEvent{Cause: namedBy[source](fmt.Sprint("cause ", source, "-", i))})
+		}
+	}
+	if d := m.Snapshot(0).Destroyed; len(d) > 256+10 || d["other"] < 968+1000-256 {
+		t.Errorf("%d causes, %d under other", len(d), d["other"])
+	}
 	if n := len(s.Refused); n != 33 || s.Refused["other"] != 968 || s.Refused["policy 1"] != 1001 {
 		t.Errorf("%d policies: %v", n, s.Refused)
 	}
 }
-
-type badError struct{}
-
-func (badError) Error() string   { panic("no text") }
-func (badError) Is(error) bool   { panic("no kin") }
-func (badError) As(any) bool     { panic("no kin") }
-func (badError) Unwrap() []error { panic("no chain") }

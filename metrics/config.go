@@ -9,47 +9,54 @@ import (
 	"unicode/utf8"
 )
 
-// Config says what a [Meter] does. [New] copies it. The zero Config counts, and
-// reports nothing by itself.
+// Config configures a [Meter]. [New] copies it. With the zero Config the meter counts
+// and reports no lease as overdue.
+//
+// The functions run on goroutines of the meter or of the pool, as each says. A panic
+// in one is contained and becomes an [Event].
 type Config struct {
-	// Overdue is how long a lease may last before it is reported: from 300 ms
-	// to a day. One that lasts longer is found no later than an eighth of Overdue
-	// after, and reported once: to OnOverdue, to Logger and as an [Event]; and
-	// once more when it has ended after all. Zero: none is.
+	// Overdue is how long a lease may last before it is reported, from 300 ms to a
+	// day. A lease that lasts longer is found within an eighth of Overdue and
+	// reported once, to OnOverdue, to Logger and as an [Event], and again when it
+	// ends. Zero means that no lease is reported.
 	Overdue time.Duration
-	// OnOverdue is called with a lease that is overdue, on a goroutine of the
-	// meter's, and delays the next report. A panic in it is contained, and is
-	// an Event. Nil: nobody is told.
+	// OnOverdue is called with a lease that is overdue, on a goroutine of the meter.
+	// The next report waits for it. May be nil.
 	OnOverdue func(Held)
-	// OnReturned is called with an overdue lease that has ended after all, on
-	// the goroutine that has ended it or one of the meter's, and delays that. A
-	// panic in it is contained, and is an Event. Nil: nobody is told.
+	// OnReturned is called with an overdue lease that has ended, after OnOverdue has
+	// returned, on the goroutine that ended the lease or on one of the meter, which
+	// waits for it. May be nil.
 	OnReturned func(Held)
-	// OnDropped is called with a lease that ended with [resource.ErrDropped]:
-	// nobody ended it, and the garbage collector found it. It has the stack of
-	// who took it if it was sampled. It is called where the lease is ended, and
-	// delays that; if it was overdue, OnReturned is called as well. A panic in
-	// it is contained, and is an Event. Nil: nobody is told.
+	// OnDropped is called with a lease that ended with [resource.ErrDropped]: its
+	// holder did not end it, and the garbage collector found it. Held.Stack is that
+	// of its acquire if the lease was sampled. The goroutine that ends the lease
+	// calls OnDropped and waits for it. For an overdue lease OnReturned is called as
+	// well. May be nil.
 	OnDropped func(Held)
-	// Logger gets a warning for each lease that is overdue or was dropped, and a
-	// line when an overdue one has ended. Nil: slog.Default().
+	// Logger gets a warning for each lease that is overdue or was dropped, and an
+	// info line when an overdue lease has ended. Nil means slog.Default().
 	Logger *slog.Logger
 
-	// Cause is asked first for the few words under which a destroyed resource
-	// is counted in [Snapshot.Destroyed]; they must not carry a secret. ""
-	// leaves it to the meter, which has words for the errors of resource, policy
-	// and wspool, then asks a method Cause() string of an error in the chain,
-	// then has words for the ends of connections. After those an error that
-	// errors.New made and that is a cause again and again, as a package's
-	// sentinel is, counts under its own text from the second time on. All else is
-	// "other": a text that was made for one occasion can be a server's. A panic
-	// in it counts as "". Nil: the meter decides.
+	// Cause returns the label, a few words, under which a resource destroyed for
+	// cause is counted in [Snapshot.Destroyed]; it must not carry a secret. If Cause
+	// is nil or returns "", or panics, the meter takes the first of these:
+	//
+	//   - what a method Cause() string of an error in the chain returns, which the
+	//     errors of resource, policy and wspool have;
+	//   - its own label for errors of the standard library that end connections,
+	//     such as context.Canceled, io.EOF, timeouts and errno values;
+	//   - the text of an error made by errors.New that is a cause again, as the
+	//     sentinel of a package is, from its second use on;
+	//   - "other", since a text made for one occasion may be long or a secret.
+	//
+	// One type of error adds at most 32 labels, all together at most 256; the rest
+	// is counted under "other".
 	Cause func(cause error) string
 }
 
-// The bounds of Config.Overdue. After the shortest the pool's clock, which ticks
-// every 100 ms, has ticked twice, and every lease has an Ended, whether or not it
-// was sampled.
+// The bounds of Config.Overdue. In minOverdue the clock of the pool, which ticks
+// every 100 ms, has ticked twice, so Trace.Ended is called for the lease whether or
+// not it was sampled.
 const (
 	minOverdue = 300 * time.Millisecond
 	maxOverdue = 24 * time.Hour
@@ -57,7 +64,7 @@ const (
 
 const maxName = 128 // bytes
 
-// check names every bad field.
+// check returns an error that names every bad field.
 func (c *Config) check(name string) error {
 	var bad []error
 	no := func(ok bool, format string, args ...any) {
@@ -67,10 +74,10 @@ func (c *Config) check(name string) error {
 	}
 	no(name != "", "name is empty")
 	no(len(name) <= maxName, "name has %d bytes, over %d", len(name), maxName)
-	no(printable(name), "name is not of printable characters")
+	no(printable(name), "name has characters that are not printable")
 	off := c.Overdue == 0
 	no(off || c.Overdue >= minOverdue && c.Overdue <= maxOverdue,
-		"Overdue is %v, not 0 or from %v to %v", c.Overdue, minOverdue, maxOverdue)
+		"Overdue must be 0 or between %v and %v, got %v", minOverdue, maxOverdue, c.Overdue)
 	no(!off || c.OnOverdue == nil, "OnOverdue is set, but Overdue is 0")
 	no(!off || c.OnReturned == nil, "OnReturned is set, but Overdue is 0")
 	if bad == nil {

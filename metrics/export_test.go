@@ -15,3 +15,19 @@ func StacksKept() int {
 	defer resolved.mu.Unlock()
 	return len(resolved.known)
 }
+
+// Bounds of histories.
+const (
+	HistoryEvery = historyEvery
+	MaxPoints    = maxPoints
+	MaxHistories = maxHistories
+)
+
+// Histories is the number of histories that are being kept.
+func Histories() int64 { return histories.Load() }
+
+// HistoryRoom is the number of points that the history has memory for.
+func (m *Meter) HistoryRoom() int { return cap(m.history.points) }
+
+// Remember takes a point at once.
+func (m *Meter) Remember() { m.remember() }

@@ -2,14 +2,13 @@ package metrics
 
 import "sync/atomic"
 
-// highest is a number that never falls. Of acquires that found a resource idle
-// only a bound from below is known while the pool is at work: whoever waits may
-// be among Acquired already and not among the waits yet. What counted as a hit
-// must not become a wait later, or a histogram's bucket would fall, and who
-// collects it would take that for a restart.
+// highest is a number that never falls. While the pool is in use, only a lower bound
+// of the acquires that found an idle resource is known: an acquire that waits may be
+// in Acquired already and not in the waits yet. A hit must not become a wait later,
+// or the bucket of a histogram would fall, which collectors take for a restart.
 type highest struct{ n atomic.Int64 }
 
-// atLeast says that it is at least n, and returns it.
+// atLeast raises the number to n if it is lower, and returns it.
 func (h *highest) atLeast(n int64) int64 {
 	for {
 		known := h.n.Load()

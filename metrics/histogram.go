@@ -6,25 +6,23 @@ import (
 	"time"
 )
 
-// Histogram is a distribution of durations with buckets that grow by
-// 2^(1/4), the scheme of OpenTelemetry's exponential histograms of scale 2.
-// The zero Histogram is empty.
+// Histogram is a distribution of durations in buckets that grow by 2^(1/4), as
+// OpenTelemetry's exponential histograms of scale 2 do. The zero Histogram is empty.
 //
-// Its methods know more of one that a [Meter] made: each bucket's values by the
-// quarter, so that a quantile is no more than 4.5 % off. Of one that is put
-// together by hand they know the buckets alone, and a quantile is off by no more
-// than the 19 % that a bucket is wide.
+// A Histogram made by a [Meter] has four counts for each bucket, so a quantile is at
+// most 4.5 % off. For one made by hand only the buckets are known, and a quantile is
+// off by at most 19 %, the width of a bucket.
 type Histogram struct {
-	Count   int64         // of all values
-	Sum     time.Duration // stops at 146 years
-	Zero    int64         // of those, how many were under a microsecond
-	First   int           // index of Buckets[0]: values over 2^(First/4) ns and up to 2^((First+1)/4) ns
-	Buckets []int64       // how many values each has
+	Count   int64         // all values
+	Sum     time.Duration // at most 146 years
+	Zero    int64         // values under a microsecond
+	First   int           // index of Buckets[0], which has the values over 2^(First/4) ns and up to 2^((First+1)/4) ns
+	Buckets []int64       // number of values in each bucket
 
-	quarters []int64 // of each of Buckets, four counts; nil: not known
+	quarters []int64 // four counts for each of Buckets; nil: not known
 }
 
-// Mean is the average; 0 if there is nothing.
+// Mean returns the average; 0 if there are no values.
 func (h Histogram) Mean() time.Duration {
 	if h.Count <= 0 {
 		return 0
@@ -32,15 +30,15 @@ func (h Histogram) Mean() time.Duration {
 	return h.Sum / time.Duration(h.Count)
 }
 
-// Quantile is the value that a part q of all values does not exceed: 0.5 gives
-// the median. q under 0 counts as 0, over 1 as 1. Those under a microsecond
-// count as 0. It is 0 if there is nothing.
+// Quantile returns the value that a part q of all values does not exceed; 0.5 gives
+// the median. q is clamped to 0 and 1. Values under a microsecond count as 0. Quantile
+// returns 0 if there are no values or q is NaN.
 func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count <= 0 || q != q {
 		return 0
 	}
 	rank := min(max(q, 0), 1) * float64(h.Count)
-	rank = max(rank, 1) // the least value is the first of them
+	rank = max(rank, 1) // the least value has rank 1
 	if rank <= float64(h.Zero) {
 		return 0
 	}
@@ -48,17 +46,17 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	for c := range h.cells {
 		n := float64(c.n)
 		if rank <= seen+n {
-			// As if they were spread evenly, each in the middle of its part.
+			// As if the values were spread evenly, each in the middle of its part.
 			part := min(max((rank-seen-0.5)/n, 0), 1)
 			return duration(c.from + part*(c.to-c.from))
 		}
 		seen, last = seen+n, c.to
 	}
-	return duration(last) // Count is more than there is
+	return duration(last) // Count exceeds the sum of the buckets
 }
 
-// duration is that of ns, at most the longest there is: the index of a bucket may
-// be anything.
+// duration converts nanoseconds, at most to the longest Duration: the index of a bucket
+// is not bounded.
 func duration(ns float64) time.Duration {
 	if !(ns < math.MaxInt64) {
 		return math.MaxInt64
@@ -66,10 +64,10 @@ func duration(ns float64) time.Duration {
 	return time.Duration(ns)
 }
 
-// Cumulative is, for each of bounds, how many values do not exceed it, as the
-// buckets of a classic histogram count. Where a bound lies within a bucket it
-// takes that part of the bucket; so counts at two times of one Histogram never
-// go down, if the bounds are the same. Those under a microsecond count as 0.
+// Cumulative returns, for each of bounds, the number of values that do not exceed it,
+// as the buckets of a classic histogram do. If a bound is within a bucket, it takes
+// that part of the bucket, so with the same bounds no count falls when the Histogram
+// grows. Values under a microsecond count as 0.
 func (h Histogram) Cumulative(bounds []time.Duration) []int64 {
 	counts := make([]int64, len(bounds))
 	for i, bound := range bounds {
@@ -90,7 +88,7 @@ func (h Histogram) Cumulative(bounds []time.Duration) []int64 {
 	return counts
 }
 
-// Merge is both together. Neither changes.
+// Merge returns the sum of both. Neither changes.
 func (h Histogram) Merge(o Histogram) Histogram {
 	if len(h.Buckets) == 0 || len(o.Buckets) == 0 {
 		if len(h.Buckets) == 0 {
@@ -118,31 +116,44 @@ func (h Histogram) Merge(o Histogram) Histogram {
 	return h
 }
 
-// add adds the buckets of o, which h has too.
+// add adds the buckets of o, which are within those of h.
 func (h Histogram) add(o Histogram) {
 	for i, n := range o.Buckets {
 		h.Buckets[o.First-h.First+i] += n
 	}
 	if h.quarters == nil || !o.knowsQuarters() {
-		return // a bucket whose quarters do not add up is taken whole
+		return // cells ignores quarters that do not add up to their bucket
 	}
 	for i, n := range o.quarters {
 		h.quarters[4*(o.First-h.First)+i] += n
 	}
 }
 
+// since returns the values of h that are not in o, an earlier state of h.
+func (h Histogram) since(o Histogram) Histogram {
+	d := Histogram{Count: h.Count - o.Count, Sum: max(0, h.Sum-o.Sum), Zero: h.Zero - o.Zero, First: h.First,
+		Buckets: slices.Clone(h.Buckets), quarters: slices.Clone(h.quarters)}
+	for i, n := range o.Buckets {
+		d.Buckets[o.First-h.First+i] -= n
+	}
+	for i, n := range o.quarters {
+		d.quarters[4*(o.First-h.First)+i] -= n
+	}
+	return d
+}
+
 func (h Histogram) knowsQuarters() bool {
 	return h.quarters != nil && len(h.quarters) == 4*len(h.Buckets)
 }
 
-// cell is a range of values, in nanoseconds, with how many there are.
+// cell is a range, in nanoseconds, with the number of values in it.
 type cell struct {
 	from, to float64
 	n        int64
 }
 
-// cells yields those that are not empty, in order: a bucket, or its quarters
-// where they are known. The reader may have changed Buckets.
+// cells yields the cells that are not empty, in order: the quarters of a bucket or, if
+// they are not known, the bucket. The user may have changed Buckets.
 func (h Histogram) cells(yield func(cell) bool) {
 	known := h.knowsQuarters()
 	for i, n := range h.Buckets {
@@ -168,5 +179,5 @@ func (h Histogram) cells(yield func(cell) bool) {
 	}
 }
 
-// edge is where the bucket with that index begins.
+// edge returns the lower bound of the bucket with that index.
 func edge(index float64) float64 { return math.Exp2(index / 4) }

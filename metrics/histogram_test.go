@@ -23,16 +23,6 @@ func recorded(t *testing.T, values []time.Duration) metrics.Histogram {
 	return m.Snapshot(0).Make
 }
 
-func newMeter(t *testing.T, cfg metrics.Config) *metrics.Meter {
-	t.Helper()
-	m, err := metrics.New(t.Name(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.Close)
-	return m
-}
-
 // distributions are such as pools have, and such as are hard for buckets.
 var distributions = map[string]func(*rand.Rand) float64{
 	"uniform":     func(r *rand.Rand) float64 { return 1e3 + r.Float64()*1e9 },
@@ -107,8 +97,7 @@ func TestHistogram_QuantileOfNothingAndOfZero(t *testing.T) {
 	}
 }
 
-// One that was put together by hand, or of which somebody changed the buckets,
-// has no quarters to trust.
+// A Histogram made by hand, or whose buckets were changed, has no quarters to trust.
 func TestHistogram_ByHand(t *testing.T) {
 	h := metrics.Histogram{Count: 30, Zero: 10, First: 80, Buckets: []int64{10, 0, 10}} // 2^20 to 2^20.25, 2^20.5 to 2^20.75
 	for q, octaves := range map[float64][2]float64{0.5: {20, 20.25}, 0.9: {20.5, 20.75}, 1: {20.5, 20.75}} {

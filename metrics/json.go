@@ -8,11 +8,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// MarshalJSON writes s for the live page and other readers. Names begin with a
-// small letter. Durations are seconds, as numbers with a fraction; times are as
-// in RFC 3339, and left out if zero; errors are their texts, at most 200 bytes of
-// printable characters. Lists and maps are never null. A histogram is as
-// [Histogram.MarshalJSON] writes it.
+// MarshalJSON returns s as an object. Names begin with a lower-case letter. A duration
+// is a number of seconds with a fraction, a time has the format of RFC 3339 and is
+// omitted if zero, an error is its text, at most 200 bytes of printable characters.
+// Lists and maps are never null. For a histogram see [Histogram.MarshalJSON].
 func (s Snapshot) MarshalJSON() ([]byte, error) {
 	return json.Marshal(jsonSnapshot{
 		Name: s.Name, Time: s.Time,
@@ -33,9 +32,9 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// MarshalJSON writes the fields of h, and its mean and some quantiles, in
-// seconds: {"count", "sum", "zero", "first", "buckets", "mean", "p50", "p90",
-// "p99", "p999"}.
+// MarshalJSON returns the fields of h, its mean and some quantiles: {"count", "sum",
+// "zero", "first", "buckets", "mean", "p50", "p90", "p99", "p999"}, durations in
+// seconds.
 func (h Histogram) MarshalJSON() ([]byte, error) {
 	return json.Marshal(jsonHistogram{
 		Count: h.Count, Sum: seconds(h.Sum), Zero: h.Zero, First: h.First, Buckets: list(h.Buckets, func(n int64) int64 { return n }),
@@ -57,7 +56,7 @@ type jsonHistogram struct {
 	P999    seconds `json:"p999"`
 }
 
-// seconds is a duration that is written as a number of seconds.
+// seconds is a duration that is a number of seconds in JSON.
 type seconds time.Duration
 
 func (s seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
@@ -161,7 +160,7 @@ type jsonOutage struct {
 	Now      bool      `json:"now"`
 	Since    time.Time `json:"since,omitzero"`
 	Count    int64     `json:"count"`
-	LastMake string    `json:"lastMake"` // how the last make failed, if none has succeeded since
+	LastMake string    `json:"lastMake"` // error of the last creation; "" if it succeeded
 }
 
 type jsonResource struct {
@@ -245,7 +244,7 @@ type jsonEvent struct {
 	More int64     `json:"more"`
 }
 
-// list is each of from, in the shape it is written in; never nil.
+// list converts each of from; never nil.
 func list[A, B any](from []A, shape func(A) B) []B {
 	to := make([]B, len(from))
 	for i, a := range from {

@@ -1,26 +1,31 @@
 package metrics
 
 import (
+	"errors"
 	"reflect"
 	"sync"
 
 	"github.com/respool/respool/metrics/internal/text"
 )
 
-// known recognizes sentinel errors of the user's, so that what is destroyed for
-// one is counted under its text. An error that errors.New or fmt.Errorf has made
-// says by its type alone nothing of where it comes from: a text that was made for
-// one occasion may be long, ever another, or a secret. A sentinel is the same
-// error again and again. So an error is known from its second use on.
+// known recognizes sentinel errors of users, so that a resource destroyed for one
+// is counted under its text. The type of an error made by errors.New or fmt.Errorf
+// does not tell a sentinel from a text made for one occasion, which may be long,
+// differ each time, or hold a secret. A sentinel is the same error value again, so
+// it is known from its second use on.
 type known struct {
 	mu     sync.Mutex
 	seen   [maxLabels]error // the last ones seen once
 	next   int              // in seen
-	labels map[error]string // of those seen again; as many as tally has labels
+	labels map[error]string // of those seen again; at most maxLabels
 }
 
-// label is the text of the first sentinel in the chain of err; "" if none is
-// known, or if it is too long for a label or says what nobody should see.
+// plainError is the type of an error made by errors.New, and by fmt.Errorf without
+// %w.
+var plainError = reflect.TypeOf(errors.New(""))
+
+// label returns the text of the first sentinel in the chain of err; "" if none is
+// known, or if the text is too long for a label or looks like a secret.
 func (k *known) label(err error) (l string) {
 	walk(err, 32, func(err error) bool {
 		if reflect.TypeOf(err) != plainError {

@@ -11,26 +11,26 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// leases has those that run and were sampled, and those found overdue.
+// leases holds the leases that are held and were sampled or found overdue.
 type leases struct {
 	m      *Meter
-	shards [16]shelf
+	shards [16]shard
 	budget budget // of entries in the pprof profile
 }
 
-// shelf has the leases of some resources. A resource has one lease at a time, so
-// they are found by its ID; but the end of one may be told after the beginning
-// of the next.
-type shelf struct {
+// shard holds the leases of some resources. A resource has at most one lease, so a
+// lease is found by the ID of its resource; but the Trace may report the end of a
+// lease after the beginning of the next one.
+type shard struct {
 	mu      sync.Mutex
 	byID    map[uint64]*lease
-	free    *lease // to be used again
-	overdue int    // of byID
+	free    *lease // list of leases to be reused
+	overdue int    // number of overdue leases in byID
 	closed  bool
 	_       [24]byte
 }
 
-// lease is one that runs.
+// lease is a lease that is held.
 type lease struct {
 	id, number uint64
 	began      time.Time
@@ -39,10 +39,10 @@ type lease struct {
 	profiled   bool // it is in the pprof profile
 	depth      int
 	stack      [maxStack]uintptr
-	next       *lease // in the list of free ones
+	next       *lease // in the free list
 }
 
-// overdue is how many of them were found overdue.
+// overdue returns the number of leases that were found overdue.
 func (ls *leases) overdue() int {
 	n := 0
 	for i := range ls.shards {
@@ -54,16 +54,16 @@ func (ls *leases) overdue() int {
 	return n
 }
 
-func (ls *leases) shelf(id uint64) *shelf { return &ls.shards[id%uint64(len(ls.shards))] }
+func (ls *leases) shard(id uint64) *shard { return &ls.shards[id%uint64(len(ls.shards))] }
 
-// begin notes a lease with the stack of its acquirer, who calls it.
+// begin adds a lease with the stack of its acquire, on whose goroutine it is called.
 func (ls *leases) begin(e resource.LeaseEvent) {
 	var stack [maxStack]uintptr
 	depth := runtime.Callers(1, stack[:])
 	now := time.Now()
-	s := ls.shelf(e.ID)
+	s := ls.shard(e.ID)
 	s.mu.Lock()
-	l, late := s.place(e.ID, e.Lease)
+	l, late := s.addLocked(e.ID, e.Lease)
 	if l != nil {
 		l.began, l.class, l.depth = now, e.Request.Class, depth
 		l.stack = stack // zeros follow
@@ -74,14 +74,14 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 	}
 	s.mu.Unlock()
 	if late.ID != 0 {
-		ls.m.reportReturned(late)
+		ls.m.returned(late)
 	}
 }
 
-// place makes room for a lease: nil if it is over already. late is one of the
-// same resource that was overdue and whose end is yet to be told. The shelf is
-// locked.
-func (s *shelf) place(id, number uint64) (l *lease, late Held) {
+// addLocked adds a lease. It returns nil if the lease has ended already. If the lease
+// before it on the resource was overdue, its end is not reported yet: late is that
+// lease, and has an ID other than 0.
+func (s *shard) addLocked(id, number uint64) (l *lease, late Held) {
 	if s.closed {
 		return nil, late
 	}
@@ -92,7 +92,7 @@ func (s *shelf) place(id, number uint64) (l *lease, late Held) {
 		if old.overdue {
 			late = old.held(time.Now())
 		}
-		s.remove(old)
+		s.removeLocked(old)
 	}
 	l = s.free
 	if l == nil {
@@ -108,8 +108,7 @@ func (s *shelf) place(id, number uint64) (l *lease, late Held) {
 	return l, late
 }
 
-// remove forgets l. The shelf is locked.
-func (s *shelf) remove(l *lease) {
+func (s *shard) removeLocked(l *lease) {
 	if l.profiled {
 		heldProfile.Remove(l)
 	}
@@ -121,10 +120,10 @@ func (s *shelf) remove(l *lease) {
 	l.next, s.free = s.free, l
 }
 
-// end notes that a lease has ended, and forgets it.
+// end removes a lease that has ended.
 func (ls *leases) end(e resource.EndEvent) {
-	dropped := is(e.Cause, resource.ErrDropped) // before the lock: it may call methods of the cause
-	s := ls.shelf(e.ID)
+	dropped := is(e.Cause, resource.ErrDropped) // without the lock: it calls methods of the cause
+	s := ls.shard(e.ID)
 	s.mu.Lock()
 	h, known := Held{ID: e.ID, Lease: e.Lease, For: e.Held}, false
 	if l := s.byID[e.ID]; l != nil && l.number == e.Lease {
@@ -132,18 +131,18 @@ func (ls *leases) end(e resource.EndEvent) {
 			h, known = l.held(time.Now()), l.overdue
 			h.For = max(h.For, e.Held)
 		}
-		s.remove(l)
+		s.removeLocked(l)
 	}
 	s.mu.Unlock()
 	if dropped {
 		ls.m.reportDropped(h)
 	}
 	if known {
-		ls.m.reportReturned(h)
+		ls.m.returned(h)
 	}
 }
 
-// held is l as its readers see it.
+// held returns l as a Held that its reader owns.
 func (l *lease) held(now time.Time) Held { return l.with(now, slices.Clone(l.frames())) }
 
 func (l *lease) with(now time.Time, stack []Frame) Held {
@@ -154,16 +153,17 @@ func (l *lease) with(now time.Time, stack []Frame) Held {
 	}
 }
 
-// frames are shared by all readers.
+// frames returns the stack of l, which all readers share.
 func (l *lease) frames() []Frame {
-	if l.depth == 0 { // of another lease, if any
+	if l.depth == 0 { // not sampled; the array may have the stack of an earlier lease
 		return nil
 	}
 	return resolved.frames(&l.stack)
 }
 
-// list returns the limit of them that have lasted longest, those first; all if
-// limit is negative. Those of one place share a stack, which is the reader's.
+// list returns the limit leases that have lasted longest, the longest first; all
+// leases if limit is negative. Leases with equal stacks share one Stack, which the
+// reader owns.
 func (ls *leases) list(limit int) []Held {
 	if limit == 0 {
 		return nil
@@ -180,7 +180,7 @@ func (ls *leases) list(limit int) []Held {
 	first.cut()
 	list := make([]Held, 0, len(first.found))
 	now := time.Now()
-	own := make(map[*Frame][]Frame) // by the first of those shared
+	own := make(map[*Frame][]Frame) // copies, by the first frame of the shared stack
 	for _, b := range first.found {
 		l, ok := ls.copy(b.id, b.number)
 		if !ok {
@@ -199,7 +199,7 @@ func (ls *leases) list(limit int) []Held {
 	return list
 }
 
-// beginning is when a lease began.
+// beginning is the time at which a lease began.
 type beginning struct {
 	id, number uint64
 	at         time.Duration // since the meter was made
@@ -209,12 +209,12 @@ func (b beginning) compare(o beginning) int {
 	return cmp.Or(cmp.Compare(b.at, o.at), cmp.Compare(b.id, o.id))
 }
 
-// earliest keeps the limit that came first of those added; all if limit is
-// negative. Most of many are passed over for one comparison.
+// earliest keeps the limit earliest of the beginnings added; all if limit is negative.
+// Of many, most are rejected after one comparison.
 type earliest struct {
 	limit int
 	found []beginning
-	full  bool // found[limit-1] is the last that counts so far
+	full  bool // found[limit-1] is the latest one kept so far
 }
 
 func (e *earliest) add(b beginning) {
@@ -227,7 +227,7 @@ func (e *earliest) add(b beginning) {
 	}
 }
 
-// cut puts them in order, and drops those over the limit.
+// cut sorts the beginnings and drops those over the limit.
 func (e *earliest) cut() {
 	slices.SortFunc(e.found, beginning.compare)
 	if e.limit > 0 && len(e.found) >= e.limit {
@@ -235,9 +235,9 @@ func (e *earliest) cut() {
 	}
 }
 
-// copy returns that lease as it is, unless it has ended.
+// copy returns a copy of the lease, and false if it has ended.
 func (ls *leases) copy(id, number uint64) (lease, bool) {
-	s := ls.shelf(id)
+	s := ls.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.byID[id]; l != nil && l.number == number {
@@ -246,14 +246,14 @@ func (ls *leases) copy(id, number uint64) (lease, bool) {
 	return lease{}, false
 }
 
-// close forgets all, and notes no more.
+// close removes all leases; none is added after it.
 func (ls *leases) close() {
 	for i := range ls.shards {
 		s := &ls.shards[i]
 		s.mu.Lock()
 		s.closed = true
 		for _, l := range s.byID {
-			s.remove(l)
+			s.removeLocked(l)
 		}
 		s.free = nil
 		s.mu.Unlock()

@@ -14,17 +14,6 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// begin tells of a lease, as a pool would.
-//
-//go:noinline
-func begin(trace *resource.Trace, id, number uint64) {
-	trace.Leased(context.Background(), resource.LeaseEvent{ID: id, Lease: number, Request: resource.Request{Class: "batch\n" + strings.Repeat("x", 100)}})
-}
-
-func end(trace *resource.Trace, id, number uint64) {
-	trace.Ended(resource.EndEvent{ID: id, Lease: number, Held: time.Second, Sampled: 1})
-}
-
 func TestHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeter(t, metrics.Config{})
@@ -44,7 +33,7 @@ func TestHeld(t *testing.T) {
 			if len(h.Class) > 64 || !strings.HasPrefix(h.Class, "batch x") {
 				t.Errorf("its class is %q", h.Class)
 			}
-			if len(h.Stack) == 0 || !strings.HasSuffix(h.Stack[0].Func, "metrics_test.begin") || !strings.HasSuffix(h.Stack[0].File, "leases_test.go") || h.Stack[0].Line == 0 {
+			if len(h.Stack) == 0 || !strings.HasSuffix(h.Stack[0].Func, "metrics_test.begin") || !strings.HasSuffix(h.Stack[0].File, "fixtures_test.go") || h.Stack[0].Line == 0 {
 				t.Errorf("its stack is %+v", h.Stack)
 			}
 		}

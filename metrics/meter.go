@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Meter watches one pool. Its methods may be called by many goroutines at once.
+// Meter observes one pool. It is safe for concurrent use.
 type Meter struct {
 	name string
 	cfg  Config
@@ -25,26 +25,28 @@ type Meter struct {
 	known                           known
 	events                          ring
 	leases                          leases
-	telling                         telling
+	reports                         reports
 	outage                          outage
+	history                         history
 
-	told atomic.Int64 // waits that have ended, however
-	hits highest      // how many acquires found one idle, as far as is sure
+	waitsEnded atomic.Int64 // with or without a resource
+	hits       highest      // acquires that certainly found an idle resource
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below, but for src
 	source Source
-	timer  *time.Timer // of the next scan for what is overdue
+	timer  *time.Timer // of the next scan for overdue leases
 	ended  bool
 
-	src atomic.Pointer[Source] // source, for those who read
+	sampler *time.Timer // of the next point of the history; nil: it is not kept
+
+	src atomic.Pointer[Source] // source, for readers without mu
 }
 
-// New makes a meter for the pool that will be called name, wherever meters are
-// shown: 1 to 128 bytes of printable UTF-8, and no secret. The error names
-// every bad field.
+// New returns a meter for the pool that is shown under name: 1 to 128 bytes of
+// printable UTF-8, and not a secret. The error names every bad field.
 //
-// Give [Meter.Trace] to the Config of the pool, and the pool to [Meter.Watch]. A
-// meter that was never watching need not be closed.
+// Set [Meter.Trace] in the Config of the pool, then pass the pool to [Meter.Watch].
+// A meter without Watch need not be closed.
 func New(name string, cfg Config) (*Meter, error) {
 	if err := cfg.check(name); err != nil {
 		return nil, err
@@ -54,16 +56,18 @@ func New(name string, cfg Config) (*Meter, error) {
 	return m, nil
 }
 
-// Name is the name given to [New].
+// Name returns the name given to [New].
 func (m *Meter) Name() string { return m.name }
 
-// ErrNameTaken: another meter with that name is watching.
+// ErrNameTaken is the error of [Meter.Watch] while another meter of the same name
+// watches.
 var ErrNameTaken = errors.New("metrics: another meter of that name is watching")
 
-// Watch says which pool has the meter's [Meter.Trace], once that is made, and
-// lists the meter in [All]. From then until Close it is looked at for leases
-// that are overdue. It fails with [ErrNameTaken], and if src is nil, or the meter
-// watches already or is closed.
+// Watch begins to observe src, the pool whose Trace is [Meter.Trace], and lists the
+// meter in [All]. Until [Meter.Close] the meter looks for overdue leases, if
+// [Config.Overdue] is set, and adds to its [Meter.History], on timers and so without
+// a goroutine in between. Watch fails with [ErrNameTaken], and if src is nil, or the
+// meter watches already or is closed.
 func (m *Meter) Watch(src Source) error {
 	if v := reflect.ValueOf(src); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("metrics: Watch: the Source is nil")
@@ -83,19 +87,26 @@ func (m *Meter) Watch(src Source) error {
 	if m.cfg.Overdue > 0 {
 		m.timer = time.AfterFunc(m.cfg.Overdue, m.scan)
 	}
+	if m.history.begin(time.Now()) {
+		m.sampler = time.AfterFunc(historyEvery, m.remember)
+	}
 	return nil
 }
 
-// Close ends the watching: the meter is no longer in [All], its name is free,
-// and it forgets who holds what. It does not wait for an OnOverdue that runs.
-// The rest can still be read, and its Trace functions still count. Closing again
-// does nothing.
+// Close undoes Watch: the meter leaves [All], its name is free, and it drops its History
+// and the leases that are held. It does not wait for a running function of Config or
+// Source. The other figures can still be read, and the Trace functions still count.
+// Calling Close again does nothing.
 func (m *Meter) Close() {
 	m.mu.Lock()
 	if !m.ended {
 		m.ended = true
 		if m.timer != nil {
 			m.timer.Stop()
+		}
+		if m.sampler != nil {
+			m.sampler.Stop()
+			m.history.end()
 		}
 		if m.source != nil {
 			unregister(m)
@@ -105,8 +116,8 @@ func (m *Meter) Close() {
 	m.leases.close()
 }
 
-// inspect asks the pool, if there is one. It contains a panic in a Source, which
-// would else end the process where a timer asks.
+// inspect asks the Source, if there is one. It contains a panic of the Source,
+// which would end the process if a timer called it.
 func (m *Meter) inspect(limit int) (i resource.Inspection, ok bool) {
 	src := m.src.Load()
 	if src == nil {
@@ -119,7 +130,7 @@ func (m *Meter) inspect(limit int) (i resource.Inspection, ok bool) {
 // errPanicked stands for a panic that was contained.
 var errPanicked = errors.New("metrics: a function of Config or Source panicked")
 
-// contain calls what is not ours. A panic in it becomes an Event, and
+// contain calls a function of the user. A panic in it becomes an Event and
 // errPanicked.
 func (m *Meter) contain(f func()) (err error) {
 	defer func() {
@@ -132,23 +143,24 @@ func (m *Meter) contain(f func()) (err error) {
 	return nil
 }
 
-// Snapshot returns what the meter knows, with at most limit resources, as many
-// waiting callers and as many held leases; 0 or less: none of these. It blocks
-// nobody, and costs about 50 µs, some for each that it lists, and where limit is not
-// 0 a little for each that is held. Before Watch the Inspection is empty.
+// Snapshot returns the figures of the pool, with at most limit resources, limit
+// waiting callers and limit held leases; none of these if limit is 0 or less. It
+// does not block the pool. It takes about 50 µs, more for each entry that it lists
+// and, if limit is not 0, a little for each lease that is held. Before Watch the
+// Inspection is empty.
 //
-// While the pool is at work, what it lists is not of one instant. Once that is
-// at rest the sums are those of its [resource.Stats]: Wait.Count is Acquired,
-// Make.Count is Made and Make.Sum MakeTime, Close.Count and the sum of Destroyed
-// are Destroyed, and the sum of Refused is Rejected and Refused; if the pool has
-// had the meter's Trace from its making and to itself.
+// While the pool is in use, the parts of a Snapshot are not of one instant. Once the
+// pool is at rest, and if it alone has had the meter's Trace since it was made, the
+// sums equal those of its [resource.Stats]: Wait.Count is Acquired, Make.Count is
+// Made, Make.Sum is MakeTime, Close.Count and the sum of Destroyed are Destroyed, and
+// the sum of Refused is Rejected + Refused.
 func (m *Meter) Snapshot(limit int) Snapshot {
 	limit = max(limit, 0)
-	told := m.told.Load() // before wait, which has all of these
+	ended := m.waitsEnded.Load() // before wait, which has all of these
 	s := Snapshot{
 		Name:  m.name,
 		Time:  time.Now(),
-		Wait:  histogram(&m.wait), // before Acquired, which each of them is in already
+		Wait:  histogram(&m.wait), // before Acquired, which includes each of them
 		Hold:  histogram(&m.hold),
 		Make:  histogram(&m.made),
 		Check: histogram(&m.check),
@@ -162,17 +174,23 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 	}
 	known := false
 	s.Inspection, known = m.inspect(limit)
-	hits := m.hits.atLeast(s.Acquired - s.Wait.Count - max(0, s.Stats.Waited-told))
-	s.Wait.Count += hits
-	s.Wait.Zero += hits
+	m.addHits(&s.Wait, &s.Stats, ended)
 	s.Outages, s.Since = m.outage.read()
-	if known && !s.Outage { // told in another order than it happened
+	if known && !s.Outage { // the Trace reported the end before the beginning
 		s.Since = time.Time{}
 	}
 	return s
 }
 
-// histogram is what r has counted.
+// addHits adds to waits the acquires that found an idle resource: those of s that
+// did not wait. ended was read before waits, and waits before s.
+func (m *Meter) addHits(waits *Histogram, s *resource.Stats, ended int64) {
+	hits := m.hits.atLeast(s.Acquired - waits.Count - max(0, s.Waited-ended))
+	waits.Count += hits
+	waits.Zero += hits
+}
+
+// histogram returns what r has counted.
 func histogram(r *expo.Recorder) Histogram {
 	c := r.Read()
 	h := Histogram{Count: c.Zero, Zero: c.Zero, Sum: c.Sum}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,29 +12,6 @@ import (
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
 )
-
-// source is a pool put together by hand.
-type source struct {
-	mu    sync.Mutex
-	says  resource.Inspection
-	limit []int // as it was asked
-}
-
-func (s *source) Inspect(limit int) resource.Inspection {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit = append(s.limit, limit)
-	i := s.says
-	i.Resources = slices.Clone(i.Resources[:min(limit, len(i.Resources))])
-	i.Waiting = slices.Clone(i.Waiting[:min(limit, len(i.Waiting))])
-	return i
-}
-
-func (s *source) set(edit func(*resource.Inspection)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	edit(&s.says)
-}
 
 // The error of New names every bad field.
 func TestNew_Bad(t *testing.T) {
@@ -47,11 +23,11 @@ func TestNew_Bad(t *testing.T) {
 	}{
 		{"", metrics.Config{}, []string{"name is empty"}},
 		{strings.Repeat("x", 129), metrics.Config{}, []string{"name has 129 bytes"}},
-		{"a\nb", metrics.Config{}, []string{"name is not of printable"}},
-		{"a\xff", metrics.Config{}, []string{"name is not of printable"}},
-		{"a", metrics.Config{Overdue: -1}, []string{"Overdue is -1ns"}},
-		{"a", metrics.Config{Overdue: 25 * time.Hour}, []string{"Overdue is 25h"}},
-		{"", metrics.Config{Overdue: time.Millisecond}, []string{"name is empty", "Overdue is 1ms"}},
+		{"a\nb", metrics.Config{}, []string{"name has characters that are not printable"}},
+		{"a\xff", metrics.Config{}, []string{"name has characters that are not printable"}},
+		{"a", metrics.Config{Overdue: -1}, []string{"got -1ns"}},
+		{"a", metrics.Config{Overdue: 25 * time.Hour}, []string{"Overdue must be 0 or between 300ms and 24h0m0s, got 25h"}},
+		{"", metrics.Config{Overdue: time.Millisecond}, []string{"name is empty", "got 1ms"}},
 		{"", metrics.Config{OnOverdue: nop, OnReturned: nop}, []string{"name is empty", "OnOverdue", "OnReturned"}},
 	} {
 		m, err := metrics.New(c.name, c.cfg)
@@ -140,7 +116,7 @@ func TestWatch_Nil(t *testing.T) {
 // A Source that panics costs a snapshot its Inspection, and no more.
 func TestSnapshot_SourcePanics(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
-	if err := m.Watch(panicking{}); err != nil {
+	if err := m.Watch(panicking()); err != nil {
 		t.Fatal(err)
 	}
 	m.Trace(nil).Made(context.Background(), resource.MakeEvent{ID: 1, Took: time.Second})
@@ -152,10 +128,6 @@ func TestSnapshot_SourcePanics(t *testing.T) {
 		t.Errorf("the events are %+v", e)
 	}
 }
-
-type panicking struct{}
-
-func (panicking) Inspect(int) resource.Inspection { panic("no source") }
 
 // Limits are passed on, and are not negative.
 func TestSnapshot_Limits(t *testing.T) {

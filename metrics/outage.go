@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// outage counts outages.
+// outage counts outages and keeps when the present one began.
 type outage struct {
 	mu    sync.Mutex
 	n     int64

@@ -10,14 +10,14 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// scan looks for leases that are overdue, reports them, and sees to it that it
-// is called again when the next can be. One that begins after a scan cannot be
-// overdue before Overdue is over, so while leases are short, or there are none,
-// that is all it costs: one look in so long, and no goroutine in between.
+// scan finds and reports the leases that are overdue, and sets the timer to when the
+// next lease can be. A lease that begins after a scan cannot be overdue before Overdue
+// has passed, so while leases are short, or there are none, there is one scan in each
+// Overdue and no goroutine in between.
 func (m *Meter) scan() {
 	now := time.Now()
 	next := m.cfg.Overdue
-	defer func() { m.scanAgain(next) }() // also if what is called ends the goroutine
+	defer func() { m.scanAgain(next) }() // even if a function of the user ends the goroutine
 	todo, sooner := m.unseen(now)
 	due, next := m.leases.due(now, m.cfg.Overdue)
 	for _, h := range due {
@@ -35,7 +35,7 @@ func (m *Meter) scanAgain(in time.Duration) {
 	}
 }
 
-// doAll calls all, also those behind one that ends the goroutine.
+// doAll calls all functions, even if one of them ends the goroutine.
 func doAll(todo []func()) {
 	defer func() {
 		if len(todo) > 0 {
@@ -49,12 +49,12 @@ func doAll(todo []func()) {
 	}
 }
 
-// report reports a lease that is overdue, unless the meter is closed, and then,
-// if it has ended since it was found, that.
+// report reports an overdue lease and then its end, if it has ended meanwhile. It does
+// nothing if the meter is closed.
 func (m *Meter) report(h Held) {
 	defer func() {
-		if ended := m.telling.end(h.ID, h.Lease); ended != nil && m.watches() {
-			m.tellReturned(*ended)
+		if ended := m.reports.end(h.ID, h.Lease); ended != nil && m.watches() {
+			m.reportReturned(*ended)
 		}
 	}()
 	if m.watches() {
@@ -68,8 +68,8 @@ func (m *Meter) watches() bool {
 	return !m.ended
 }
 
-// due marks and returns the leases that have lasted for limit and are not
-// marked yet, and says when the next could have.
+// due marks and returns the leases that have lasted for limit and are not marked yet,
+// and returns the time after which the next lease can have.
 func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time.Duration) {
 	next = limit
 	for i := range ls.shards {
@@ -82,7 +82,7 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 			case lasted >= limit:
 				l.overdue = true
 				s.overdue++
-				ls.m.telling.begin(l.id, l.number)
+				ls.m.reports.begin(l.id, l.number)
 				marked = append(marked, *l)
 			default:
 				next = min(next, limit-lasted)
@@ -96,9 +96,9 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 	return due, next
 }
 
-// unseen finds overdue leases whose beginning was not sampled, as the pool lists
-// them, and notes them, to know when they end. What is to be told of them is left
-// to do; and to forget those that have ended before they were noted.
+// unseen finds the overdue leases that were not sampled, in the list of the pool, and
+// adds them, so that their end is noticed. It returns the reports to be made, and the
+// removal of leases that ended before they were added.
 func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 	next = m.cfg.Overdue
 	i, ok := m.inspect(0)
@@ -110,7 +110,7 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 		return nil, next
 	}
 	all := min(max(i.Max, i.Idle+i.Leased), math.MaxInt/4)
-	if i, ok = m.inspect(2*all + 16); !ok { // it may be growing
+	if i, ok = m.inspect(2*all + 16); !ok { // the pool may be growing
 		return nil, next
 	}
 	running := make(map[uint64]uint64)
@@ -124,11 +124,11 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 			next = min(next, m.cfg.Overdue-r.Held)
 			continue
 		}
-		h, news, late := m.leases.found(r.ID, number, now.Add(-r.Held))
+		h, added, late := m.leases.found(r.ID, number, now.Add(-r.Held))
 		if late.ID != 0 {
-			todo = append(todo, func() { m.reportReturned(late) })
+			todo = append(todo, func() { m.returned(late) })
 		}
-		if news {
+		if added {
 			todo = append(todo, func() { m.sampleMore(); m.report(h) })
 		}
 	}
@@ -140,12 +140,12 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 	return todo, next
 }
 
-// sampleAfterLeak is for how long every lease is sampled after one was overdue that
-// was not.
+// sampleAfterLeak is how long every lease is sampled after a lease was overdue that was
+// not sampled.
 const sampleAfterLeak = 10 * time.Minute
 
-// sampleMore has the pool, if it can, sample every lease for a while: what leaks one
-// lease usually leaks another, and then its stack is known.
+// sampleMore has the pool sample every lease for sampleAfterLeak, if it can: code that
+// leaks one lease usually leaks another, whose stack is then known.
 func (m *Meter) sampleMore() {
 	if src := m.src.Load(); src != nil {
 		if s, ok := (*src).(interface{ SampleFor(time.Duration) }); ok {
@@ -154,7 +154,7 @@ func (m *Meter) sampleMore() {
 	}
 }
 
-// unsampled are the leases whose beginning was not sampled, by resource.
+// unsampled returns the leases that were not sampled, by resource.
 func (ls *leases) unsampled() map[uint64]uint64 {
 	all := make(map[uint64]uint64)
 	for i := range ls.shards {
@@ -170,71 +170,70 @@ func (ls *leases) unsampled() map[uint64]uint64 {
 	return all
 }
 
-// found notes an overdue lease; news is false if it was noted before. late is as
-// place has it.
-func (ls *leases) found(id, number uint64, began time.Time) (h Held, news bool, late Held) {
-	s := ls.shelf(id)
+// found adds an overdue lease; added is false if it was there before. late is that of
+// addLocked.
+func (ls *leases) found(id, number uint64, began time.Time) (h Held, added bool, late Held) {
+	s := ls.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l, late := s.place(id, number)
+	l, late := s.addLocked(id, number)
 	if l != nil {
 		l.began, l.overdue = began, true
 		s.overdue++
-		ls.m.telling.begin(id, number)
-		h, news = l.held(time.Now()), true
+		ls.m.reports.begin(id, number)
+		h, added = l.held(time.Now()), true
 	}
-	return h, news, late
+	return h, added, late
 }
 
 func (m *Meter) reportOverdue(h Held) {
-	m.events.add("overdue", h.who(), func() string { return h.words() })
+	m.events.add("overdue", h.acquirer(), func() string { return h.describe() })
 	_ = m.contain(func() { m.logger().Warn("lease is overdue", m.attrs(h)...) })
 	if f := m.cfg.OnOverdue; f != nil {
 		_ = m.contain(func() { f(h) })
 	}
 }
 
-// reportDropped tells of a lease that nobody ended, and by whom it was taken if
-// that is known.
+// reportDropped reports a lease that its holder did not end.
 func (m *Meter) reportDropped(h Held) {
-	m.events.add("dropped", h.who(), func() string { return h.words() })
-	_ = m.contain(func() { m.logger().Warn("lease was dropped, not ended", m.attrs(h)...) })
+	m.events.add("dropped", h.acquirer(), func() string { return h.describe() })
+	_ = m.contain(func() { m.logger().Warn("lease was dropped without being ended", m.attrs(h)...) })
 	if f := m.cfg.OnDropped; f != nil {
 		_ = m.contain(func() { f(h) })
 	}
 }
 
-// words says in a few words what h is.
-func (h Held) words() string {
+// describe returns a few words about h.
+func (h Held) describe() string {
 	what := fmt.Sprintf("resource %d, lease %d, for %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
-	if who := h.who(); who != "" {
-		what += ", by " + who
+	if f := h.acquirer(); f != "" {
+		what += ", by " + f
 	}
 	return what
 }
 
-// who is the function that acquired it; "" if that is not known. Events of many
-// leases of one are counted together: a leak must not push out all others.
-func (h Held) who() string {
+// acquirer returns the function that acquired the lease; "" if it is not known. It is
+// the label of the event, so that a leak does not displace all other events.
+func (h Held) acquirer() string {
 	if len(h.Stack) == 0 {
 		return ""
 	}
 	return h.Stack[0].Func
 }
 
-// reportReturned tells that an overdue lease has ended, or leaves that to who is
-// about to tell that it is overdue.
-func (m *Meter) reportReturned(h Held) {
-	if !m.telling.keep(h) {
-		m.tellReturned(h)
+// returned reports that an overdue lease has ended, or leaves it to the goroutine that
+// is going to report that the lease is overdue.
+func (m *Meter) returned(h Held) {
+	if !m.reports.defers(h) {
+		m.reportReturned(h)
 	}
 }
 
-func (m *Meter) tellReturned(h Held) {
-	m.events.add("returned", h.who(), func() string {
+func (m *Meter) reportReturned(h Held) {
+	m.events.add("returned", h.acquirer(), func() string {
 		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
 	})
-	_ = m.contain(func() { m.logger().Info("overdue lease has ended after all", m.attrs(h)...) })
+	_ = m.contain(func() { m.logger().Info("overdue lease has ended", m.attrs(h)...) })
 	if f := m.cfg.OnReturned; f != nil {
 		_ = m.contain(func() { f(h) })
 	}
@@ -247,20 +246,20 @@ func (m *Meter) logger() *slog.Logger {
 	return slog.Default()
 }
 
-// attrs is what a log line says of a lease.
+// attrs returns the attributes of a lease in a log line.
 func (m *Meter) attrs(h Held) []any {
 	a := []any{"pool", m.name, "resource", h.ID, "lease", h.Lease, "held", h.For}
 	if h.Class != "" {
 		a = append(a, "class", h.Class)
 	}
-	said := stackText(h.Stack)
-	if said == "" {
-		said = "the lease was not sampled; the next ones are, and with SampleLeases: 1 every one is"
+	stack := stackText(h.Stack)
+	if stack == "" {
+		stack = "unknown: the lease was not sampled; the next ones will be, and with SampleLeases: 1 all are"
 	}
-	return append(a, "stack", said)
+	return append(a, "stack", stack)
 }
 
-// stackText is a stack in one line, innermost first.
+// stackText returns a stack in one line, innermost first.
 func stackText(stack []Frame) string {
 	var b strings.Builder
 	for i, f := range stack {

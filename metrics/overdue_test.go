@@ -3,11 +3,12 @@ package metrics_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"math"
+	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,84 +17,6 @@ import (
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
 )
-
-// watcher is a meter with all its reports.
-type watcher struct {
-	m     *metrics.Meter
-	trace *resource.Trace
-	src   *source
-	log   safeBuffer
-
-	mu             sync.Mutex
-	due, returned  []metrics.Held
-	dueAt, endedAt []time.Duration
-	start          time.Time
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func newWatcher(t *testing.T, overdue time.Duration) *watcher {
-	w := &watcher{src: &source{}, start: time.Now()}
-	w.m = newMeter(t, metrics.Config{
-		Overdue: overdue,
-		OnOverdue: func(h metrics.Held) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.due, w.dueAt = append(w.due, h), append(w.dueAt, time.Since(w.start))
-		},
-		OnReturned: func(h metrics.Held) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.returned, w.endedAt = append(w.returned, h), append(w.endedAt, time.Since(w.start))
-		},
-		Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
-	})
-	w.trace = w.m.Trace(nil)
-	if err := w.m.Watch(w.src); err != nil {
-		t.Fatal(err)
-	}
-	return w
-}
-
-func (w *watcher) note(in *[]metrics.Held, h metrics.Held) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	*in = append(*in, h)
-}
-
-// want checks how many reports there were.
-func (w *watcher) want(t *testing.T, due, returned int) {
-	t.Helper()
-	synctest.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.due) != due || len(w.returned) != returned {
-		t.Fatalf("overdue %+v, returned %+v, want %d and %d", w.due, w.returned, due, returned)
-	}
-}
-
-func (w *watcher) kinds() (kinds []string) {
-	for _, e := range w.m.Snapshot(0).Events {
-		kinds = append(kinds, e.Kind)
-	}
-	slices.Reverse(kinds)
-	return kinds
-}
 
 // A lease that was sampled is reported once, with its stack, and once when it
 // has ended.
@@ -129,13 +52,13 @@ func TestOverdue_Sampled(t *testing.T) {
 		}
 		log := w.log.String()
 		if strings.Count(log, "\n") != 2 || !strings.Contains(log, `level=WARN msg="lease is overdue" pool=`+t.Name()+` resource=1 lease=5 held=1m`) ||
-			!strings.Contains(log, "metrics_test.begin (") || !strings.Contains(log, `level=INFO msg="overdue lease has ended after all"`) {
+			!strings.Contains(log, "metrics_test.begin (") || !strings.Contains(log, `level=INFO msg="overdue lease has ended"`) {
 			t.Errorf("the log is\n%s", log)
 		}
 	})
 }
 
-// One whose beginning nobody has told is found in the pool's list.
+// An overdue lease that was not sampled is found in the list of the pool.
 func TestOverdue_Unsampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Minute)
@@ -157,7 +80,7 @@ func TestOverdue_Unsampled(t *testing.T) {
 		if h := w.due[0]; h.ID != 3 || h.Lease != 9 || h.For != 61*time.Second || h.Stack != nil || !h.Overdue {
 			t.Errorf("it is %+v", h)
 		}
-		if log := w.log.String(); !strings.Contains(log, `stack="the lease was not sampled; the next ones are, and with SampleLeases: 1 every one is"`) {
+		if log := w.log.String(); !strings.Contains(log, `stack="unknown: the lease was not sampled; the next ones will be, and with SampleLeases: 1 all are"`) {
 			t.Errorf("the log does not say why there is no stack:\n%s", log)
 		}
 		time.Sleep(time.Minute)
@@ -198,7 +121,7 @@ func TestOverdue_UnsampledAndGone(t *testing.T) {
 }
 
 // While nothing is held, or all leases are short, the pool is looked at once in
-// the time that a lease may last.
+// the time that a lease may last, besides the points of the history.
 func TestOverdue_LooksSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatcher(t, time.Minute)
@@ -211,7 +134,8 @@ func TestOverdue_LooksSeldom(t *testing.T) {
 		w.want(t, 0, 0)
 		w.src.mu.Lock()
 		defer w.src.mu.Unlock()
-		if n := len(w.src.limit); n < 55 || n > 65 {
+		points := int(time.Hour / metrics.HistoryEvery)
+		if n := len(w.src.limit) - points; n < 55 || n > 65 {
 			t.Errorf("in an hour it was looked at %d times", n)
 		}
 	})
@@ -384,6 +308,225 @@ func TestOverdue_LeaksAtLowLoad(t *testing.T) {
 			if h := <-overdue; leak > 0 && len(h.Stack) == 0 {
 				t.Errorf("leak %d has no stack: %+v", leak+1, h)
 			}
+		}
+	})
+}
+
+// How many leases are overdue is told though none is listed: one whose
+// beginning was sampled, and one that only the pool knows of.
+func TestSnapshot_Overdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := metrics.New("overdue count", metrics.Config{Overdue: time.Second, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		src := &source{}
+		src.set(func(i *resource.Inspection) { i.Max = 4 })
+		if err := m.Watch(src); err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		want := func(n int) {
+			t.Helper()
+			synctest.Wait()
+			if s := m.Snapshot(0); s.Overdue != n || len(s.Held) != 0 {
+				t.Fatalf("%d overdue, %d listed; want %d and none", s.Overdue, len(s.Held), n)
+			}
+		}
+		tr := m.Trace(nil)
+		tr.Leased(context.Background(), resource.LeaseEvent{ID: 1, Lease: 1})
+		want(0)
+		time.Sleep(3 * time.Second)
+		want(1)
+		src.set(func(i *resource.Inspection) {
+			i.Leased = 1
+			i.Resources = []resource.ResourceInfo{{Info: resource.Info{ID: 2, Leases: 5}, State: resource.Leased, Held: 2 * time.Second}}
+		})
+		time.Sleep(3 * time.Second)
+		want(2)
+		tr.Ended(resource.EndEvent{ID: 1, Lease: 1, Held: 6 * time.Second, Sampled: 1})
+		want(1)
+		// The next lease of the same resource says that the last has ended.
+		tr.Leased(context.Background(), resource.LeaseEvent{ID: 2, Lease: 6})
+		want(0)
+		src.set(func(i *resource.Inspection) { i.Resources[0].Leases, i.Resources[0].Held = 6, 2*time.Second })
+		time.Sleep(3 * time.Second)
+		want(1)
+		m.Close()
+		want(0)
+	})
+}
+
+// What tells of overdue leases may take long. One that ends before its turn has
+// come, or in it, is told to have ended only after it was told to be overdue.
+func TestOverdue_EndsWhileBeingReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		m := newMeter(t, metrics.Config{
+			Overdue:    time.Second,
+			OnOverdue:  func(h metrics.Held) { time.Sleep(time.Minute); d.note("due", h) },
+			OnReturned: func(h metrics.Held) { d.note("over", h) },
+			Logger:     slog.New(slog.DiscardHandler),
+		})
+		trace := m.Trace(nil)
+		src := &source{}
+		src.set(func(i *resource.Inspection) {
+			i.Max, i.Leased = math.MaxInt, 20 // a source that knows no limit
+			for id := range uint64(20) {
+				i.Resources = append(i.Resources, resource.ResourceInfo{
+					Info: resource.Info{ID: id + 100, Leases: 1}, State: resource.Leased, Held: time.Hour,
+				})
+			}
+		})
+		if err := m.Watch(src); err != nil {
+			t.Fatal(err)
+		}
+		begin(trace, 1, 1)
+		time.Sleep(2 * time.Second) // 100 is being reported
+		end(trace, 100, 1)          // in its turn
+		end(trace, 101, 1)          // before it
+		begin(trace, 102, 2)        // so its first lease has ended
+		end(trace, 1, 1)
+		d.want(t)
+		src.set(func(i *resource.Inspection) {
+			i.Leased, i.Resources = 17, i.Resources[3:]
+		})
+		time.Sleep(30 * time.Minute)
+		want := []string{"due100", "over100", "due101", "over101", "due102", "over102"}
+		for id := range 17 {
+			want = append(want, fmt.Sprint("due", id+103))
+		}
+		d.want(t, append(want, "due1", "over1", "due102")...)
+		end(trace, 102, 2)
+		d.want(t, append(want, "due1", "over1", "due102", "over102")...)
+	})
+}
+
+// A meter that is closed meanwhile tells no more.
+func TestOverdue_CloseWhileReporting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		m := newMeter(t, metrics.Config{
+			Overdue:    time.Second,
+			OnOverdue:  func(h metrics.Held) { time.Sleep(time.Minute); d.note("due", h) },
+			OnReturned: func(h metrics.Held) { d.note("over", h) },
+			Logger:     slog.New(slog.DiscardHandler),
+		})
+		trace := m.Trace(nil)
+		if err := m.Watch(&source{}); err != nil {
+			t.Fatal(err)
+		}
+		begin(trace, 1, 1)
+		begin(trace, 2, 1)
+		time.Sleep(2 * time.Second)
+		end(trace, 1, 1)
+		end(trace, 2, 1)
+		m.Close()
+		time.Sleep(time.Hour)
+		d.want(t, "due1")
+	})
+}
+
+// What is told may end its goroutine, as a t.FailNow in it does: that costs this
+// report alone, and not the looking.
+func TestOverdue_Goexit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		m := newMeter(t, metrics.Config{
+			Overdue:   time.Second,
+			OnOverdue: func(h metrics.Held) { d.note("due", h); runtime.Goexit() },
+			Logger:    slog.New(slog.DiscardHandler),
+		})
+		trace := m.Trace(nil)
+		if err := m.Watch(&source{}); err != nil {
+			t.Fatal(err)
+		}
+		begin(trace, 1, 1)
+		begin(trace, 2, 1)
+		begin(trace, 3, 1)
+		time.Sleep(2 * time.Second)
+		d.want(t, "due1", "due2", "due3")
+		begin(trace, 4, 1)
+		time.Sleep(2 * time.Second)
+		d.want(t, "due1", "due2", "due3", "due4")
+	})
+}
+
+// A thousand leases that one function does not end are a few events, and the one
+// before them is there still.
+func TestOverdue_Storm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Second)
+		w.trace.Outage(errors.New("down"))
+		for id := range uint64(1000) {
+			begin(w.trace, id+1, 1)
+		}
+		time.Sleep(2 * time.Second)
+		for id := range uint64(1000) {
+			end(w.trace, id+1, 1)
+		}
+		w.want(t, 1000, 1000)
+		if got := fmt.Sprint(w.kinds()); got != "[outage overdue returned]" {
+			t.Errorf("the events are %s", got)
+		}
+		if e := w.m.Snapshot(0).Events[1]; e.More != 999 {
+			t.Errorf("it is %+v", e)
+		}
+	})
+}
+
+// A lease that was dropped is reported with the stack of its acquire if it was sampled.
+func TestDropped(t *testing.T) {
+	for _, sampled := range []bool{true, false} {
+		var told []metrics.Held
+		var log bytes.Buffer
+		m := newMeter(t, metrics.Config{
+			OnDropped: func(h metrics.Held) { told = append(told, h); panic("its own trouble") },
+			Logger:    slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		trace := m.Trace(nil)
+		if sampled {
+			begin(trace, 3, 9)
+		}
+		dropped := fmt.Errorf("found: %w", resource.ErrDropped)
+		trace.Ended(resource.EndEvent{ID: 3, Lease: 9, Held: time.Minute, Cause: dropped})
+		trace.Ended(resource.EndEvent{ID: 4, Lease: 1, Held: time.Minute, Cause: resource.ErrReset})
+		trace.Destroyed(resource.DestroyEvent{Info: resource.Info{ID: 3}, Cause: dropped})
+		if len(told) != 1 || told[0].ID != 3 || told[0].Lease != 9 || told[0].For < time.Minute {
+			t.Fatalf("told %+v", told)
+		}
+		by := len(told[0].Stack) > 0 && strings.HasSuffix(told[0].Stack[0].Func, "metrics_test.begin")
+		if by != sampled || strings.Contains(log.String(), "metrics_test.begin") != sampled {
+			t.Errorf("sampled %v: told %+v\n%s", sampled, told, &log)
+		}
+		if n := strings.Count(log.String(), "lease was dropped"); n != 1 {
+			t.Errorf("%d lines of log\n%s", n, &log)
+		}
+		s := m.Snapshot(10)
+		events := 0
+		for _, e := range s.Events {
+			if e.Kind == "dropped" && strings.Contains(e.Text, "metrics_test.begin") == sampled {
+				events++
+			}
+		}
+		if events != 1 || s.Destroyed["dropped"] != 1 || len(s.Held) != 0 {
+			t.Errorf("sampled %v: %+v", sampled, s)
+		}
+	}
+}
+
+// The end of an overdue lease that was dropped is reported too: a count of overdue
+// leases would otherwise keep it for ever.
+func TestDropped_Overdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatcher(t, time.Second)
+		begin(w.trace, 3, 9)
+		time.Sleep(2 * time.Second)
+		w.want(t, 1, 0)
+		w.trace.Ended(resource.EndEvent{ID: 3, Lease: 9, Held: time.Minute, Sampled: 1, Cause: resource.ErrDropped})
+		w.want(t, 1, 1)
+		if got := fmt.Sprint(w.kinds()); got != "[overdue dropped returned]" {
+			t.Errorf("the events are %s", got)
 		}
 	})
 }

@@ -22,25 +22,6 @@ var (
 	errIll  = errors.New("check: silent")
 )
 
-// dice is randomness that many may use at once.
-type dice struct {
-	mu  sync.Mutex
-	rnd *rand.Rand
-}
-
-// one reports whether what happens once in n times happens now.
-func (d *dice) one(n int) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.rnd.IntN(n) == 0
-}
-
-func (d *dice) upTo(most time.Duration) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return time.Duration(d.rnd.Int64N(int64(most)))
-}
-
 // troubled is a Config with everything that can go wrong.
 func troubled(d *dice, trace *resource.Trace) resource.Config[int] {
 	share := policy.Named("share", policy.Limit(20))
@@ -88,10 +69,6 @@ func troubled(d *dice, trace *resource.Trace) resource.Config[int] {
 		Trace: trace,
 	}
 }
-
-type health func(context.Context, int, resource.Info) error
-
-func (h health) Check(ctx context.Context, v int, i resource.Info) error { return h(ctx, v, i) }
 
 // use is what one caller does, many times.
 func use(d *dice, p *resource.Pool[int], times int) {

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// ProfileName is the name of the profile in runtime/pprof that shows who holds
-// what, in all pools of the process that have a [Meter]: at
-// /debug/pprof/respool.leases where net/http/pprof is served.
+// ProfileName is the name of the profile in runtime/pprof of the leases that are held,
+// by the stacks of their acquires, in all pools of the process that have a [Meter]. It
+// is at /debug/pprof/respool.leases where net/http/pprof is served.
 //
-// A lease that is sampled goes into it as it begins, as that package wants, for
-// a microsecond or two and under a lock of the process; so a meter adds no more
-// than 500 a second, after the first 1,000. In a pool that lends faster it can
-// miss a lease that leaks. [WriteLeases] writes the same of all leases that are
-// noted, which costs nothing until then.
+// runtime/pprof needs a lease to be added when it begins, which takes one or two
+// microseconds under a lock of the process. So a meter adds at most 500 sampled leases
+// a second, after a burst of 1,000, and the profile of a pool that lends faster can
+// lack a lease that leaks. [WriteLeases] writes all leases of [Snapshot.Held] and costs
+// nothing until it is called.
 const ProfileName = "respool.leases"
 
 // heldProfile is the one profile of the process.
@@ -30,11 +30,10 @@ const (
 	profileBurst = 1000
 )
 
-// budget bounds how often something is done: once each profileEvery, and
-// profileBurst times at first and after a quiet time.
-type budget struct{ next atomic.Int64 } // when its turn would come, were there no burst
+// budget is a rate limit: one each profileEvery, with bursts of profileBurst.
+type budget struct{ next atomic.Int64 } // time of the next one without a burst
 
-// take reports whether it may be done now, after so long.
+// take reports whether one more is allowed at now, the time since the meter was made.
 func (b *budget) take(now time.Duration) bool {
 	for {
 		next := b.next.Load()

@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// watching are the meters that watch, by name.
+// watching holds the meters that watch, by name.
 var watching = struct {
 	sync.Mutex
 	byName map[string]*Meter
 }{byName: make(map[string]*Meter)}
 
-// All returns the meters of the process that watch a pool, by name. The slice is
-// the caller's.
+// All returns the meters of the process that watch a pool, sorted by name. The
+// caller owns the slice.
 func All() []*Meter {
 	watching.Lock()
 	defer watching.Unlock()
@@ -25,7 +25,7 @@ func All() []*Meter {
 	return all
 }
 
-// register lists m, unless its name is taken.
+// register adds m and returns true, unless its name is taken.
 func register(m *Meter) bool {
 	watching.Lock()
 	defer watching.Unlock()

@@ -9,21 +9,21 @@ import (
 
 const (
 	maxEvents = 200
-	burst     = time.Second // what comes so soon after one of its like is counted with it
-	lookBack  = 8           // so many are looked at for one of its like
+	burst     = time.Second // an event this soon after one of its kind and label is counted with it
+	lookBack  = 8           // number of events that are searched for one of the same kind and label
 )
 
-// ring has the last events.
+// ring holds the last events.
 type ring struct {
 	mu     sync.Mutex
 	events [maxEvents]Event
 	labels [maxEvents]string
-	n      int64 // ever
+	n      int64 // events since the start
 }
 
-// add adds an event, unless one of the same kind and label has just been: in a
-// storm they would push out all others. say is called, with no lock held, only
-// if it is needed.
+// add adds an event, or counts it with an event of the same kind and label of the
+// last second: a burst of one kind must not displace all others. say returns the
+// text. It is called only if it is needed, without the lock.
 func (r *ring) add(kind, label string, say func() string) {
 	now := time.Now()
 	r.mu.Lock()
@@ -44,7 +44,7 @@ func (r *ring) add(kind, label string, say func() string) {
 	r.n++
 }
 
-// list returns them, the newest first.
+// list returns the events, the newest first.
 func (r *ring) list() []Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

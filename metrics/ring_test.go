@@ -70,16 +70,16 @@ func TestEvents_Bursts(t *testing.T) {
 			said = append(said, fmt.Sprintf("%s: %s +%d", e.Kind, e.Text, e.More))
 		}
 		want := []string{
-			"recovered: makes succeed again +0",
-			"outage: makes keep failing: down +0",
-			"not served: a caller got nothing in 157µs: resource: makes keep failing +0",
-			"gave up: a caller got nothing in 1m0s: context canceled +0",
-			"check: resource 0 failed in 0s: silent +0",
+			"recovered: resource creation succeeds again +0",
+			"outage: resource creation is failing: down +0",
+			"not served: acquire failed after 157µs: " + resource.ErrOutage.Error() + " +0",
+			"gave up: acquire failed after 1m0s: context canceled +0",
+			"check: resource 0 failed after 0s: silent +0",
 			"panic: boom +0",
-			"refused: a make by rate: rejected by rate +0",
-			"refused: a caller by share: rejected by share +0",
-			"refused: a caller by rate: rejected by rate +32",
-			"refused: a caller by rate: rejected by rate +66",
+			"refused: creation, by rate: rejected by rate +0",
+			"refused: caller, by share: rejected by share +0",
+			"refused: caller, by rate: rejected by rate +32",
+			"refused: caller, by rate: rejected by rate +66",
 		}
 		if got := strings.Join(said, "\n"); got != strings.Join(want, "\n") {
 			t.Errorf("they are\n%s\nnot\n%s", got, strings.Join(want, "\n"))

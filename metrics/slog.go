@@ -8,16 +8,16 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Slog returns what logs, to logger, what a pool does that is slow anyway: nothing
-// for an acquire that finds an idle resource, nor for its release. It may be the
-// Trace of several pools; logger.With("pool", name) tells them apart. A nil
-// logger is slog.Default() at the time of the call.
+// Slog returns a Trace that logs the slow operations of a pool to logger. An acquire
+// that finds an idle resource logs nothing, nor does its release. Several pools can
+// share the Trace; logger.With("pool", name) distinguishes them. A nil logger is
+// slog.Default() at the time of the call.
 //
-// Errors are an outage that begins and a panic. Warnings are makes that fail.
-// Info is an outage that ends, and a health check that fails. The rest is Debug:
-// what is made and destroyed and why, what policies refuse, and who waited, for
-// how long. Texts of errors, which can come from servers, are at most 200 bytes,
-// without user, password and query of a URL in them.
+// The level is Error for the beginning of an outage and for a panic, Warn for a
+// creation that failed, Info for the end of an outage and for a health check that
+// failed. It is Debug for the rest: waits, acquires that failed, refusals, and
+// resources created and destroyed. The text of an error, which a server may have
+// written, is cut to 200 bytes, and URLs in it lose user, password and query.
 func Slog(logger *slog.Logger) *resource.Trace {
 	if logger == nil {
 		logger = slog.Default()
@@ -35,7 +35,7 @@ func Slog(logger *slog.Logger) *resource.Trace {
 		},
 		Made: l.made,
 		Refused: func(ctx context.Context, err error) {
-			l.say(ctx, slog.LevelDebug, "make refused", func() []slog.Attr { return refusalAttrs(err) })
+			l.say(ctx, slog.LevelDebug, "creation refused", func() []slog.Attr { return refusalAttrs(err) })
 		},
 		Checked:   l.checked,
 		Destroyed: l.destroyed,
@@ -48,7 +48,7 @@ func Slog(logger *slog.Logger) *resource.Trace {
 
 type slogger struct{ to *slog.Logger }
 
-// say logs, if that is wanted; only then are attrs made.
+// say logs if the level is enabled, and calls attrs only then.
 func (l slogger) say(ctx context.Context, level slog.Level, what string, attrs func() []slog.Attr) {
 	if l.to.Enabled(ctx, level) {
 		l.to.LogAttrs(ctx, level, what, attrs()...)
@@ -70,12 +70,12 @@ func (l slogger) waited(ctx context.Context, e resource.WaitEvent) {
 
 func (l slogger) made(ctx context.Context, e resource.MakeEvent) {
 	if e.Err != nil {
-		l.say(ctx, slog.LevelWarn, "make failed", func() []slog.Attr {
+		l.say(ctx, slog.LevelWarn, "creation failed", func() []slog.Attr {
 			return []slog.Attr{slog.Duration("took", e.Took), errAttr(e.Err)}
 		})
 		return
 	}
-	l.say(ctx, slog.LevelDebug, "made", func() []slog.Attr {
+	l.say(ctx, slog.LevelDebug, "created", func() []slog.Attr {
 		return []slog.Attr{slog.Uint64("resource", e.ID), slog.Duration("took", e.Took)}
 	})
 }
@@ -100,10 +100,10 @@ func (l slogger) destroyed(e resource.DestroyEvent) {
 
 func (l slogger) outage(cause error) {
 	if cause == nil {
-		l.say(context.Background(), slog.LevelInfo, "outage has ended", func() []slog.Attr { return nil })
+		l.say(context.Background(), slog.LevelInfo, "outage ended", func() []slog.Attr { return nil })
 		return
 	}
-	l.say(context.Background(), slog.LevelError, "outage: makes keep failing", func() []slog.Attr {
+	l.say(context.Background(), slog.LevelError, "outage: resource creation is failing", func() []slog.Attr {
 		return []slog.Attr{errAttr(cause)}
 	})
 }

@@ -51,13 +51,13 @@ func TestSlog(t *testing.T) {
 	want := `level=DEBUG msg="caller waited" waited=1s class=batch resource=4
 level=DEBUG msg="caller waited" waited=1s err="no route"
 level=DEBUG msg="caller refused" policy=share err="rejected by share: no route"
-level=DEBUG msg=made resource=4 took=1s
-level=WARN msg="make failed" took=1s err=` + strings.Repeat("x", 197) + `…
-level=DEBUG msg="make refused" policy=gate err="rejected by gate"
+level=DEBUG msg=created resource=4 took=1s
+level=WARN msg="creation failed" took=1s err=` + strings.Repeat("x", 197) + `…
+level=DEBUG msg="creation refused" policy=gate err="rejected by gate"
 level=INFO msg="health check failed" resource=4 took=1s err="no route"
 level=DEBUG msg=destroyed resource=4 age=1m0s leases=3 took=1s cause="resource: reset"
-level=ERROR msg="outage: makes keep failing" err="no route"
-level=INFO msg="outage has ended"
+level=ERROR msg="outage: resource creation is failing" err="no route"
+level=INFO msg="outage ended"
 level=ERROR msg="panic contained" err="an error whose text panics"
 `
 	if got := logged(slog.LevelDebug); got != want {
@@ -85,7 +85,7 @@ func TestSlog_Default(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	tr := metrics.Slog(nil)
 	tr.Outage(nil)
-	if !strings.Contains(b.String(), "outage has ended") {
+	if !strings.Contains(b.String(), "outage ended") {
 		t.Errorf("it is %q", b.String())
 	}
 }

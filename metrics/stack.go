@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// maxStack is how many frames of an acquirer are kept.
+// maxStack is the number of frames that are kept of the stack of an acquire.
 const maxStack = 32
 
 const module = "github.com/respool/respool/"
 
-// ours reports whether the function of that name belongs to what stands between
-// an acquirer and its meter. A test of those packages is an acquirer.
+// ours reports whether the function is in a package between the caller of an acquire
+// and the meter. A function in a test of those packages is a caller.
 func ours(function string) bool {
 	rest, ok := strings.CutPrefix(function, module)
 	if !ok {
@@ -25,8 +25,9 @@ func ours(function string) bool {
 	return (room == "resource" || room == "wspool" || room == "metrics") && !strings.HasSuffix(pkg, "_test")
 }
 
-// frames are the lines of a stack, without those that every lease of a pool has:
-// the acquirer's is the first. If all are ours, all stay.
+// frames returns the frames of a stack without the innermost ones that are ours, so
+// that the first frame is that of the caller of the acquire. If all are ours, it
+// returns all.
 func frames(pcs []uintptr) []Frame {
 	if len(pcs) == 0 {
 		return nil
@@ -51,21 +52,21 @@ func frames(pcs []uintptr) []Frame {
 	return all[skip:]
 }
 
-// maxStacks is how many stacks are kept as lines, of 1 or 2 kB each.
+// maxStacks is the number of stacks whose frames are kept, 1 or 2 kB each.
 const maxStacks = 1024
 
-// stacks has the lines of stacks that were looked at. Most leases are taken at
-// few places, and a page looks at all of them again each second.
+// stacks caches the frames of stacks. Most leases have one of a few stacks, and a live
+// page needs all of them again each second.
 type stacks struct {
 	mu    sync.Mutex
-	known map[[maxStack]uintptr][]Frame // after the last counter are zeros
+	known map[[maxStack]uintptr][]Frame // a shorter stack is followed by zeros
 }
 
-// resolved is of all meters.
+// resolved is shared by all meters.
 var resolved stacks
 
-// frames is frames of pcs up to the first zero, for reading alone. With as many
-// as maxStacks all are forgotten, and what is still looked at comes again.
+// frames returns the frames of pcs up to the first zero, which the caller must not
+// change. When maxStacks are kept, all are dropped; those in use are resolved again.
 func (s *stacks) frames(pcs *[maxStack]uintptr) []Frame {
 	if pcs[0] == 0 {
 		return nil
@@ -82,12 +83,12 @@ func (s *stacks) frames(pcs *[maxStack]uintptr) []Frame {
 	if s.known == nil || len(s.known) >= maxStacks {
 		s.known = make(map[[maxStack]uintptr][]Frame)
 	}
-	f := frames(slices.Clone(pcs[:depth])) // pcs itself can stay on the caller's stack
+	f := frames(slices.Clone(pcs[:depth])) // so that pcs does not escape to the heap
 	s.known[*pcs] = f
 	return f
 }
 
-// leading is how many of pcs, from the innermost on, are ours.
+// leading returns the number of innermost frames of pcs that are ours.
 func leading(pcs []uintptr) (n int) {
 	for it := runtime.CallersFrames(pcs); n < len(pcs); n++ {
 		f, more := it.Next()

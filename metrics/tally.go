@@ -5,34 +5,40 @@ import (
 	"sync"
 )
 
-// other is what is counted once there are maxLabels labels that are not ours.
+// other is the label of an error without a label, and of every new label of a source
+// that has added maxLabels.
 const (
-	other     = "other"
-	maxLabels = 32
+	other      = "other"
+	maxLabels  = 32  // from one source
+	maxForeign = 256 // from all sources
 )
 
-// tally counts by label, a bounded number of them.
+// tally counts by label. The number of labels is bounded for each source and for
+// all sources, so a source whose labels a server chooses, such as close codes,
+// takes no label from another source.
 type tally struct {
-	mu      sync.Mutex
-	n       map[string]int64
-	foreign int // labels in n that are not ours
+	mu    sync.Mutex
+	n     map[string]int64
+	added map[any]int // labels in n, by their source
+	all   int         // the sum of added
 }
 
-// add counts one more of label, and returns what it was counted under. Labels of
-// ours are few, and counted always: those of a server, which may choose its close
-// codes, must not push them out.
-func (t *tally) add(label string, own bool) string {
+// add counts one more of label and returns the label that it was counted under.
+// source identifies where the label comes from and is comparable; nil is the
+// meter's own fixed set, whose labels are always counted.
+func (t *tally) add(label string, source any) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.n == nil {
 		t.n = make(map[string]int64)
+		t.added = make(map[any]int)
 	}
-	own = own || label == other
-	if _, known := t.n[label]; !known && !own {
-		if t.foreign == maxLabels {
+	if _, known := t.n[label]; !known && source != nil && label != other {
+		if t.added[source] == maxLabels || t.all == maxForeign {
 			label = other
 		} else {
-			t.foreign++
+			t.added[source]++
+			t.all++
 		}
 	}
 	t.n[label]++

@@ -9,15 +9,15 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Trace returns what feeds the meter, for the Config of the pool that it is to
-// watch: one pool, else their sums cannot be told apart, or all of one
-// [resource.Keyed]. Each function calls that of next as well, after the
-// meter's; next may be nil, and is copied.
+// Trace returns the Trace that feeds the meter, for the Config of the pool that the
+// meter watches, or of the [resource.Keyed]. The figures of two pools with one meter
+// could not be told apart. Each function calls that of next after its own; next may
+// be nil, and is copied.
 //
-// Leased and Ended cost one or two microseconds for a lease that is sampled, most of
-// it for the stack of the caller. Without them, set to nil in what Trace returns,
-// the pool does not sample: Hold, Held and the profile stay empty, and of a lease
-// that is overdue nobody knows who has it.
+// Leased and Ended take one or two microseconds for a lease that is sampled, most of
+// it for the stack of the caller. If the caller sets both to nil, the pool does not
+// sample: Hold, Held and the profile stay empty, and an overdue lease is reported
+// without its stack.
 func (m *Meter) Trace(next *resource.Trace) *resource.Trace {
 	if next == nil {
 		next = &resource.Trace{}
@@ -49,7 +49,7 @@ func (m *Meter) Trace(next *resource.Trace) *resource.Trace {
 			}
 		},
 		Refused: func(ctx context.Context, err error) {
-			m.onRefused("make", err)
+			m.onRefused("creation", err)
 			if n.Refused != nil {
 				n.Refused(ctx, err)
 			}
@@ -83,11 +83,11 @@ func (m *Meter) onWaited(e resource.WaitEvent) {
 	if e.Err == nil {
 		m.wait.Record(e.ID, e.Waited, 1)
 	}
-	m.told.Add(1)
+	m.waitsEnded.Add(1)
 }
 
-// onFailed notes an acquire that failed, unless its caller did not want to wait or
-// the Admission refused it, which is noted as such.
+// onFailed adds an event for an acquire that failed, but not for one that did not want
+// to wait, and not for one that the Admission refused: onRefused adds that.
 func (m *Meter) onFailed(e *resource.AcquireError) {
 	kind := "not served"
 	switch e.Reason {
@@ -97,21 +97,22 @@ func (m *Meter) onFailed(e *resource.AcquireError) {
 		kind = "gave up"
 	}
 	m.events.add(kind, e.Reason.String(), func() string {
-		return fmt.Sprintf("a caller got nothing in %v: %s", e.Waited.Round(time.Microsecond), text.Of(e.Err))
+		return fmt.Sprintf("acquire failed after %v: %s", e.Waited.Round(time.Microsecond), text.Of(e.Err))
 	})
 }
 
-func (m *Meter) onRefused(who string, err error) {
-	policy := m.refused.add(refuser(err), false)
-	m.events.add("refused", who+" "+policy, func() string {
-		return fmt.Sprintf("a %s by %s: %s", who, policy, text.Of(err))
+// onRefused adds a refusal; what is "caller" or "creation".
+func (m *Meter) onRefused(what string, err error) {
+	policy := m.refused.add(refuser(err), fromPolicies)
+	m.events.add("refused", what+" "+policy, func() string {
+		return fmt.Sprintf("%s, by %s: %s", what, policy, text.Of(err))
 	})
 }
 
 func (m *Meter) onMade(e resource.MakeEvent) {
 	took := e.Took.Round(time.Microsecond)
 	if e.Err != nil {
-		m.events.add("failed", "", func() string { return fmt.Sprintf("a make, in %v: %s", took, text.Of(e.Err)) })
+		m.events.add("failed", "", func() string { return fmt.Sprintf("creation, after %v: %s", took, text.Of(e.Err)) })
 		return
 	}
 	m.made.Record(e.ID, e.Took, 1)
@@ -122,7 +123,7 @@ func (m *Meter) onChecked(e resource.CheckEvent) {
 	m.check.Record(e.Info.ID, e.Took, 1)
 	if e.Err != nil {
 		m.events.add("check", "", func() string {
-			return fmt.Sprintf("resource %d failed in %v: %s", e.Info.ID, e.Took.Round(time.Microsecond), text.Of(e.Err))
+			return fmt.Sprintf("resource %d failed after %v: %s", e.Info.ID, e.Took.Round(time.Microsecond), text.Of(e.Err))
 		})
 	}
 }
@@ -131,7 +132,7 @@ func (m *Meter) onDestroyed(e resource.DestroyEvent) {
 	m.closed.Record(e.Info.ID, e.Took, 1)
 	label := m.destroyed.add(m.label(e.Cause))
 	m.events.add("destroyed", label, func() string {
-		return fmt.Sprintf("resource %d, aged %v after %d leases: %s",
+		return fmt.Sprintf("resource %d, age %v, after %d leases: %s",
 			e.Info.ID, e.Info.Age.Round(time.Millisecond), e.Info.Leases, text.Of(e.Cause))
 	})
 }
@@ -139,11 +140,11 @@ func (m *Meter) onDestroyed(e resource.DestroyEvent) {
 func (m *Meter) onOutage(cause error) {
 	if cause == nil {
 		m.outage.end()
-		m.events.add("recovered", "", func() string { return "makes succeed again" })
+		m.events.add("recovered", "", func() string { return "resource creation succeeds again" })
 		return
 	}
 	m.outage.begin(time.Now())
-	m.events.add("outage", "", func() string { return "makes keep failing: " + text.Of(cause) })
+	m.events.add("outage", "", func() string { return "resource creation is failing: " + text.Of(cause) })
 }
 
 func (m *Meter) onPanicked(err error) {

@@ -2,17 +2,16 @@ package metrics
 
 import "encoding/json"
 
-// Vars is an expvar.Var: what all meters of the process say, as JSON by name,
-// each as its [Snapshot] is written, without resources, callers, leases and
-// events.
+// Vars is an expvar.Var: a JSON object with the [Snapshot] of each meter of the
+// process by name, without resources, waiting callers, leases and events.
 //
 //	expvar.Publish("respool", metrics.Vars{})
 //
-// This package does not import expvar itself: that would serve /debug/vars, with
-// the command line, from every program that has a pool.
+// This package does not import expvar: the import alone would serve /debug/vars, with
+// the command line, in every program that has a pool.
 type Vars struct{}
 
-// String writes the meters of [All].
+// String returns the JSON.
 func (Vars) String() string {
 	all := make(map[string]Snapshot)
 	for _, m := range All() {
@@ -21,7 +20,7 @@ func (Vars) String() string {
 		all[m.name] = s
 	}
 	text, err := json.Marshal(all)
-	if err != nil { // nothing in it can fail
+	if err != nil { // cannot happen
 		return "{}"
 	}
 	return string(text)

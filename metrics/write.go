@@ -7,11 +7,11 @@ import (
 	"github.com/respool/respool/metrics/internal/profile"
 )
 
-// WriteLeases writes who holds what as a profile for go tool pprof, under the
-// stacks of those who acquired: "leases" is how many, "held" for how long
-// together, and the tag pool says of which meter. It has all leases that are
-// noted, as [Snapshot.Held] has; meters are those given, or those of [All]. It
-// fails as w does.
+// WriteLeases writes the leases that are held as a profile for go tool pprof, by the
+// stacks of their acquires: the sample type "leases" is their number, "held" the sum
+// of their durations, and the tag pool is the name of the meter. It writes the leases
+// that [Snapshot.Held] lists, of the meters given or, without any, of [All]. It
+// returns the error of w.
 func WriteLeases(w io.Writer, meters ...*Meter) error {
 	if len(meters) == 0 {
 		meters = All()

@@ -1,9 +1,9 @@
 package policy
 
 import (
-	"errors"
 	"time"
 
+	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
 )
 
@@ -12,13 +12,13 @@ import (
 // as labels.
 var (
 	// ErrMaxAge is the cause of [MaxAge].
-	ErrMaxAge = errors.New("policy: too old")
+	ErrMaxAge = cause.New("policy: too old", "too old")
 	// ErrMaxLeases is the cause of [MaxLeases].
-	ErrMaxLeases = errors.New("policy: lent too often")
+	ErrMaxLeases = cause.New("policy: lent too often", "lent too often")
 	// ErrMaxIdle is the cause of [MaxIdle].
-	ErrMaxIdle = errors.New("policy: idle too long")
+	ErrMaxIdle = cause.New("policy: idle too long", "idle too long")
 	// ErrSoftIdle is the cause of [SoftIdle].
-	ErrSoftIdle = errors.New("policy: more idle than needed")
+	ErrSoftIdle = cause.New("policy: more idle than needed", "more idle than needed")
 )
 
 // MaxAge evicts resources of age d. jitter takes something off for each, up to

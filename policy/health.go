@@ -2,10 +2,10 @@ package policy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
 )
 
@@ -74,7 +74,7 @@ func (f *ifIdle[T]) Check(ctx context.Context, v T, i resource.Info) error {
 }
 
 // ErrCheckTimeout is in the error of a check that [CheckTimeout] cut short.
-var ErrCheckTimeout = errors.New("policy: health check timed out")
+var ErrCheckTimeout = cause.New("policy: health check timed out", "health check timed out")
 
 // CheckTimeout ends the context of each check with h after d, with the cause
 // [ErrCheckTimeout]. A check that then fails counts as failed: its error has

@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/respool/respool/internal/cause"
 )
 
 // What an acquire can fail with, besides the end of its own context. Each is
 // the cause of an [*AcquireError]; test with errors.Is.
 var (
 	// ErrClosed: the pool is closed, or was while the caller waited.
-	ErrClosed = errors.New("resource: pool is closed")
+	ErrClosed = cause.New("resource: pool is closed", "closed")
 	// ErrRejected: a policy refused. A [*Rejection] in the chain tells more. It
 	// was the creation of a resource that was refused, not the caller, if
 	// ErrMakeRefused matches too; [AcquireError.Reason] tells the four apart.
@@ -32,7 +34,7 @@ var (
 	// ErrFull: [Pool.MakeOne] found no room for another resource.
 	ErrFull = errors.New("resource: pool is at its maximum")
 	// ErrMakeTimeout: a make took longer than [Config.MakeTimeout].
-	ErrMakeTimeout = errors.New("resource: make timed out")
+	ErrMakeTimeout = cause.New("resource: make timed out", "make timed out")
 )
 
 // ErrTolerated in what a [Health] check returns keeps the resource all the same.
@@ -41,42 +43,42 @@ var ErrTolerated = errors.New("resource: failed check tolerated")
 // Why the pool itself ended a resource: the cause that Destroy and Trace see.
 var (
 	// ErrDiscarded: [Lease.Discard] gave no cause of its own.
-	ErrDiscarded = errors.New("resource: discarded")
+	ErrDiscarded = cause.New("resource: discarded", "discarded")
 	// ErrDropped: nobody had ended the lease, and nobody could any more when the
 	// garbage collector found it. The pool itself does not look for such; one that
 	// is built on it may, as wspool does.
-	ErrDropped = errors.New("resource: lease was dropped, not ended")
+	ErrDropped = cause.New("resource: lease was dropped, not ended", "dropped")
 	// ErrReclaimed: [Pool.Reclaim] ended the lease, not its holder.
-	ErrReclaimed = errors.New("resource: lease was reclaimed")
+	ErrReclaimed = cause.New("resource: lease was reclaimed", "reclaimed")
 	// ErrInvalidated: the invalidate function of [Config.Watch] gave no cause of its own.
-	ErrInvalidated = errors.New("resource: invalidated")
+	ErrInvalidated = cause.New("resource: invalidated", "invalidated")
 	// ErrReleaseTimeout: an OnRelease took longer than [Config.ReleaseTimeout].
-	ErrReleaseTimeout = errors.New("resource: OnRelease timed out")
+	ErrReleaseTimeout = cause.New("resource: OnRelease timed out", "release timed out")
 	// ErrWornOut: it had all the leases that can be numbered, 2³⁶-2³² (64
 	// billion).
-	ErrWornOut = errors.New("resource: lease numbers are used up")
+	ErrWornOut = cause.New("resource: lease numbers are used up", "lease numbers used up")
 	// ErrReset: [Pool.Reset] gave no cause of its own.
-	ErrReset = errors.New("resource: reset")
+	ErrReset = cause.New("resource: reset", "reset")
 	// ErrResized: the pool was resized below what it had.
-	ErrResized = errors.New("resource: pool resized")
+	ErrResized = cause.New("resource: pool resized", "resized")
 	// ErrSuspect: other idle ones had failed their Health checks, this one had not
 	// been checked yet, callers waited and the pool was full, so it made room.
-	ErrSuspect = errors.New("resource: not verified in time, and a caller waits")
+	ErrSuspect = cause.New("resource: not verified in time, and a caller waits", "not verified")
 	// ErrNearEnd: nothing idle had the [Request.MinRemaining] that a caller
 	// asked for, and the pool was full, so the oldest idle one made room.
-	ErrNearEnd = errors.New("resource: too near its end for a waiting caller")
+	ErrNearEnd = cause.New("resource: too near its end for a waiting caller", "near its end")
 	// ErrNotFresh: a caller asked for one that nobody had used
 	// ([Request.Fresh]), and the pool was full, so one that was used made room.
-	ErrNotFresh = errors.New("resource: used, and a waiting caller wants a new one")
+	ErrNotFresh = cause.New("resource: used, and a waiting caller wants a new one", "not fresh")
 	// ErrPreempted: the total of a [Keyed] was used up, and another key wanted
 	// the place.
-	ErrPreempted = errors.New("resource: preempted by another key")
+	ErrPreempted = cause.New("resource: preempted by another key", "preempted")
 	// ErrGoexit: a function called runtime.Goexit instead of returning.
-	ErrGoexit = errors.New("resource: function ended its goroutine")
+	ErrGoexit = cause.New("resource: function ended its goroutine", "goexit")
 )
 
 // errNotReturned is the cause of a resource whose holder in Do panicked.
-var errNotReturned = errors.New("resource: the function in Do did not return")
+var errNotReturned = cause.New("resource: the function in Do did not return", "not returned")
 
 // AcquireError says why no resource was lent and how the pool was just then.
 // Unwrap leads to Err, so errors.Is finds context.DeadlineExceeded,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
 )
 
@@ -81,7 +82,7 @@ func tryBorrow(from lender) (*Conn, bool) {
 }
 
 // errNotReturned is why Do destroys a connection whose function panicked.
-var errNotReturned = errors.New("wspool: the function that had the connection did not return")
+var errNotReturned = cause.New("wspool: the function that had the connection did not return", "not returned")
 
 // do is Do.
 func do(ctx context.Context, from lender, r resource.Request, f func(context.Context, *Conn) error) error {

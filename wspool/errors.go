@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
 )
 
@@ -21,37 +22,37 @@ var (
 	// ErrUnsolicited: a message came while nobody leased the connection, or
 	// before the lease had written anything (see [Config.Exchange]). It can be
 	// the late answer to another caller's question, so nobody gets it.
-	ErrUnsolicited = errors.New("wspool: unsolicited message")
+	ErrUnsolicited = cause.New("wspool: unsolicited message", "unsolicited message")
 	// ErrUnread: the lease ended while a message waited unread, or one was
 	// still to come. It could have reached the next caller.
-	ErrUnread = errors.New("wspool: lease ended before its last message was read")
+	ErrUnread = cause.New("wspool: lease ended before its last message was read", "unread message")
 	// ErrUnfinished: the lease ended while a read or write of it still ran, or
 	// after one was broken off in the midst of a message; or a message was to
 	// be read before the one before it was read to its end.
-	ErrUnfinished = errors.New("wspool: lease ended with a read or write unfinished")
+	ErrUnfinished = cause.New("wspool: lease ended with a read or write unfinished", "unfinished read or write")
 	// ErrStale: a connection that an earlier lease had used ended before this
 	// one had read anything of an answer. What this one has written may or may
 	// not have reached the server; [Pool.DoIdempotent] tries again. The error
 	// matches the cause as well, such as a *CloseError.
-	ErrStale = errors.New("wspool: reused connection was dead")
+	ErrStale = cause.New("wspool: reused connection was dead", "stale")
 	// ErrDropped: nobody had ended the lease, and nobody could any more when the
 	// garbage collector found its Conn. See [Config.Reclaim].
 	ErrDropped = resource.ErrDropped
 	// ErrSilent: nothing came in after a ping, within [Config.PongWait]. The
 	// peer is gone, or the way to it.
-	ErrSilent = errors.New("wspool: peer has been silent")
+	ErrSilent = cause.New("wspool: peer has been silent", "peer silent")
 	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The
 	// connection was closed with code 1009.
-	ErrReadLimit = errors.New("wspool: message is over the limit")
+	ErrReadLimit = cause.New("wspool: message is over the limit", "message over the limit")
 	// ErrNotUTF8: a text message is no UTF-8, though [Config.CheckUTF8] is set.
 	// One that the peer sent ended the connection with code 1007; one that was to
 	// be written was not sent, or was broken off where a [Conn.NextWriter] had
 	// sent a part of it.
-	ErrNotUTF8 = errors.New("wspool: text message is not UTF-8")
+	ErrNotUTF8 = cause.New("wspool: text message is not UTF-8", "not UTF-8")
 	// ErrFlooded: more messages that belong to no lease came than
 	// [Config.UnsolicitedLimit] allows, or more control frames than
 	// [Config.ControlLimit].
-	ErrFlooded = errors.New("wspool: peer sends too much")
+	ErrFlooded = cause.New("wspool: peer sends too much", "flooded")
 )
 
 // CloseError says that the connection was closed, by whom, and with what words.

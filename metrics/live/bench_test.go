@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What twenty cost each second who look at one pool, each at something else, of
-// which 10,000 resources are leased, each lease sampled.
+// Twenty viewers with different views of one pool: the cost of an update with 10,000
+// leases, all sampled.
 func BenchmarkTwenty(b *testing.B) {
 	const size = 10_000
 	m, err := metrics.New("bench", metrics.Config{})

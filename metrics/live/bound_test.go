@@ -10,24 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/respool/respool/metrics"
 )
-
-// slowLists is a pool whose lists take their time.
-type slowLists struct {
-	name  string
-	takes time.Duration
-	spent *atomic.Int64 // in all
-}
-
-func (m slowLists) Snapshot(limit int) metrics.Snapshot {
-	if limit > 0 {
-		time.Sleep(m.takes) // in the time of a bubble
-		m.spent.Add(int64(m.takes))
-	}
-	return metrics.Snapshot{Name: m.name}
-}
 
 // Viewers that reconnect with another view each time cost a tenth of the time at
 // most, and a viewer that stays still gets its updates.
@@ -42,8 +25,8 @@ func TestNewcomersAreCharged(t *testing.T) {
 		s := serve(t, all...)
 		stays := s.watch("", 1<<20)
 		var updates atomic.Int64
-		var everybody sync.WaitGroup
-		everybody.Go(func() {
+		var viewers sync.WaitGroup
+		viewers.Go(func() {
 			for {
 				if name, _ := stays.next(); name == "" {
 					return
@@ -54,7 +37,7 @@ func TestNewcomersAreCharged(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), lasts)
 		defer cancel()
 		for i := range 20 {
-			everybody.Go(func() {
+			viewers.Go(func() {
 				for n := i; ctx.Err() == nil; n += 20 {
 					w := s.watch(fmt.Sprintf("pool=pool+%d", n%len(all)), 1<<20)
 					stop := context.AfterFunc(ctx, func() { w.conn.Close() })
@@ -66,13 +49,13 @@ func TestNewcomersAreCharged(t *testing.T) {
 		}
 		<-ctx.Done()
 		stays.conn.Close()
-		everybody.Wait()
+		viewers.Wait()
 		synctest.Wait()
 		if got := time.Duration(spent.Load()); got > lasts/idleShare+2*20*takes || got < takes {
 			t.Errorf("in %v the page worked for %v", lasts, got)
 		}
 		if n := updates.Load(); n < int64(lasts/time.Second)/20 {
-			t.Errorf("the one who stays had %d updates", n)
+			t.Errorf("the viewer that stays had %d updates", n)
 		}
 		s.stop()
 	})
@@ -194,7 +177,7 @@ func TestFramesAreBounded(t *testing.T) {
 	for i := range 2 * maxViews {
 		v := &viewer{view: view{pool: "many", sort: "id", find: strings.Repeat(" ", i%2) + texts[i%len(texts)], state: states[i/len(texts)%2*2]}, next: make(chan []byte, 1), gone: make(chan struct{})}
 		p.mu.Lock()
-		if err := p.makeRoom(v); err == nil {
+		if err := p.makeRoomLocked(v); err == nil {
 			p.viewers[v] = struct{}{}
 			now = append(now, v)
 		} else {

@@ -28,9 +28,9 @@ func (s *site) over2() *http.Client {
 	}}}
 }
 
-// In HTTP/2 a deadline ends a stream even if nothing is being written: so a page
-// that is updated less often than a viewer may take for a frame loses nobody.
-// All of one connection are streams of it, and one that ends leaves the others.
+// In HTTP/2 a deadline ends a stream even while nothing is written. A page with a time
+// between updates that is longer than the deadline loses no viewer. The streams of one
+// connection end independently.
 func TestHTTP2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, sample())
@@ -94,8 +94,7 @@ func TestLast(t *testing.T) {
 	})
 }
 
-// A stream of HTTP/2 that nobody reads ends, though its connection is well, and
-// the others of that connection go on.
+// A stream of HTTP/2 that is not read ends; the other streams of its connection go on.
 func TestHTTP2Stalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, many(500))
@@ -119,7 +118,7 @@ func TestHTTP2Stalls(t *testing.T) {
 		left := len(s.page.viewers)
 		s.page.mu.Unlock()
 		if left != 1 {
-			t.Errorf("%d watch, want the one who reads", left)
+			t.Errorf("there are %d viewers, want the one that reads", left)
 		}
 		s.page.Close()
 		if err := <-ended; err != nil {

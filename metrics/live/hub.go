@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// viewer is one who watches. Only the newest frame waits for one who is slow.
+// viewer is an open stream. If it is slow, the newest frame replaces one that it has
+// not taken.
 type viewer struct {
 	view  view
 	next  chan []byte
-	gone  chan struct{} // closed when the viewer is dropped for another
+	gone  chan struct{} // closed when the viewer is dropped for another viewer
 	since time.Time     // when it joined
 	turn  uint64        // ordinal of the viewer, starting at 1
 	last  *update       // guarded by Page.mu
@@ -21,14 +22,14 @@ type viewer struct {
 
 var (
 	errClosed = errors.New("the page is closed")
-	errFull   = errors.New("too many watch already")
-	errViews  = errors.New("too many different views are watched already")
+	errFull   = errors.New("too many pages are open")
+	errViews  = errors.New("too many different views are open")
 )
 
-// collector updates everyone while somebody watches.
+// collector updates all viewers while there are any.
 type collector struct {
 	stop chan struct{}
-	kick chan struct{} // somebody came
+	kick chan struct{} // a viewer has joined
 }
 
 // join makes v a viewer, and starts the collector for the first.
@@ -38,7 +39,7 @@ func (p *Page) join(v *viewer) error {
 	if p.shut {
 		return errClosed
 	}
-	if err := p.makeRoom(v); err != nil {
+	if err := p.makeRoomLocked(v); err != nil {
 		return err
 	}
 	p.turns++
@@ -47,7 +48,7 @@ func (p *Page) join(v *viewer) error {
 	if p.now != nil {
 		select {
 		case p.now.kick <- struct{}{}:
-		default: // it will come for others, and see v too
+		default: // a kick is pending, and v will be seen with it
 		}
 		return nil
 	}
@@ -57,13 +58,13 @@ func (p *Page) join(v *viewer) error {
 	return nil
 }
 
-// makeRoom frees a position for v, or returns why there is none: there are at most
+// makeRoomLocked frees a position for v, or returns why there is none: there are at most
 // maxViewers viewers and maxViews different views. A viewer that never reads is not
 // found by its writes while the buffers of the network take its frames, so the
 // viewer that came first is dropped for v once it has stayed for leastStay; its
-// browser reconnects. The page is locked.
-func (p *Page) makeRoom(v *viewer) error {
-	views := p.views()
+// browser reconnects.
+func (p *Page) makeRoomLocked(v *viewer) error {
+	views := p.viewsLocked()
 	full, over := len(p.viewers) >= maxViewers, views[v.view] == 0 && len(views) >= maxViews
 	if !full && !over {
 		return nil
@@ -85,8 +86,8 @@ func (p *Page) makeRoom(v *viewer) error {
 	return nil
 }
 
-// views returns the number of viewers of each view. The page is locked.
-func (p *Page) views() map[view]int {
+// viewsLocked returns the number of viewers of each view.
+func (p *Page) viewsLocked() map[view]int {
 	all := make(map[view]int)
 	for v := range p.viewers {
 		all[v.view]++
@@ -94,18 +95,18 @@ func (p *Page) views() map[view]int {
 	return all
 }
 
-// leave lets the collector rest after the last.
+// leave removes v. The last viewer stops the collector.
 func (p *Page) leave(v *viewer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.viewers, v)
 	if len(p.viewers) == 0 {
-		p.rest()
+		p.stopLocked()
 	}
 }
 
-// rest ends the collector. The page is locked.
-func (p *Page) rest() {
+// stopLocked stops the collector.
+func (p *Page) stopLocked() {
 	if p.now != nil {
 		close(p.now.stop)
 		p.now = nil
@@ -114,13 +115,13 @@ func (p *Page) rest() {
 
 // collect updates all viewers until c is stopped, once in Config.Every. After work
 // that took d, the first frame of a new viewer included, the collector rests for
-// idleShare-1 times d, so it uses at most 1/idleShare of a core however many pools
-// there are, however slow they are, and however often viewers reconnect. A viewer
+// idleShare-1 times d, so it uses at most 1/idleShare of a core, regardless of the
+// number and speed of pools and of how often viewers reconnect. A viewer
 // that joins between two updates gets the last one: at once if its frame exists,
-// else after that rest.
+// otherwise after that rest.
 func (p *Page) collect(c *collector) {
 	select {
-	case p.turn <- struct{}{}: // one at a time, should a meter hang
+	case p.turn <- struct{}{}: // one at a time, even if a meter hangs
 		defer func() { <-p.turn }()
 	case <-c.stop:
 		return
@@ -129,9 +130,9 @@ func (p *Page) collect(c *collector) {
 	for {
 		begun := time.Now()
 		u := p.update()
-		u.every = every // as far as it is known
+		u.every = every // of the update before
 		if c.stopped() {
-			return // others may have a newer one
+			return // a later collector may have delivered a newer update
 		}
 		p.deliver(u)
 		took := time.Since(begun)
@@ -185,7 +186,7 @@ func (c *collector) stopped() bool {
 // deliver gives u to all viewers.
 func (p *Page) deliver(u *update) {
 	all := p.without(u)
-	for _, v := range all { // first, so that a pool has the same figures for all of them
+	for _, v := range all { // first, so that all viewers see the same figures of a pool
 		u.lists(v.view.pool)
 	}
 	for _, v := range all {
@@ -209,12 +210,12 @@ func (p *Page) deliverKnown(u *update) (first *viewer) {
 // give shows u to v.
 func (p *Page) give(u *update, v *viewer) {
 	p.mu.Lock()
-	u.limit = min(p.cfg.Limit, maxRows/max(1, len(p.views())))
+	u.limit = min(p.cfg.Limit, maxRows/max(1, len(p.viewsLocked())))
 	v.last = u
 	p.mu.Unlock()
 	b := u.frame(v.view)
 	select {
-	case <-v.next: // it was too slow for this one
+	case <-v.next: // v was too slow for this frame
 	default:
 	}
 	select {
@@ -250,34 +251,34 @@ func (v view) base() view {
 	return v
 }
 
-// frame is the update as events, for everyone with that view.
+// frame returns the update as events, for all viewers with that view.
 func (u *update) frame(v view) []byte {
 	v = v.base()
 	if b, ok := u.frames[v]; ok {
 		return b
 	}
-	if len(u.frames) > maxViews { // some are of viewers that have left
+	if len(u.frames) > maxViews { // viewers have left
 		clear(u.frames)
 	}
 	var b []byte
 	if v.pool == "" {
-		g, _ := encode(u.pools(v.find)) // numbers, texts and a time of this page's: it cannot fail
+		g, _ := encode(u.pools(v.find)) // cannot fail: numbers, texts and a time
 		b = event("pools", g)
 	} else {
-		one := event("pool", u.pool(v)) // before what all have in common: it may ask for lists
+		one := event("pool", u.pool(v)) // before the overview, since it may ask for lists
 		b = append(slices.Clip(u.frame(view{})), one...)
 	}
 	u.frames[v] = b
 	return b
 }
 
-// event is one server-sent event. JSON has no line break.
+// event returns a server-sent event. JSON has no line break.
 func event(name string, data []byte) []byte {
 	return bytes.Join([][]byte{[]byte("event: " + name + "\ndata: "), data, []byte("\n\n")}, nil)
 }
 
-// events streams to one viewer, until the request ends, the page is closed, or
-// the viewer does not take a frame for as long as slowest.
+// events streams to one viewer until the request ends, the page is closed, or a write
+// takes longer than slowest.
 func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	v, err := parseView(r.URL.Query())
 	if err != nil {
@@ -286,7 +287,7 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // of nginx: pass it on as it comes
+	h.Set("X-Accel-Buffering", "no") // for nginx: do not buffer
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -298,19 +299,19 @@ func (p *Page) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.leave(me)
 	if r.ProtoMajor == 1 {
-		h.Set("Connection", "close") // the last deadline stays on it, and a browser has six
+		h.Set("Connection", "close") // a deadline stays on the connection; a browser opens another
 	}
 	rc := http.NewResponseController(w)
 	if err := rc.Flush(); errors.Is(err, http.ErrNotSupported) {
-		http.Error(w, "nothing can be streamed here: what wraps the ResponseWriter has no Flush", http.StatusNotImplemented)
+		http.Error(w, "cannot stream: a wrapper of the ResponseWriter has no Flush", http.StatusNotImplemented)
 		return
 	}
-	// The server's own deadlines are for answers that end. A writer that knows
-	// none keeps those that it has. In HTTP/2 a deadline ends the stream even
-	// while nothing is written, so there is none between two frames.
+	// The deadlines of the server are for answers that end. A ResponseWriter without
+	// deadlines returns an error, which is ignored. In HTTP/2 a deadline ends the
+	// stream even while nothing is written, so there is none between two frames.
 	_ = rc.SetReadDeadline(time.Time{})
 	limit := func() { _ = rc.SetWriteDeadline(time.Now().Add(slowest)) }
-	defer limit() // for the end of the answer
+	defer limit() // for the end of the response
 	send := func(b []byte) bool {
 		limit()
 		if _, err := w.Write(b); err != nil || rc.Flush() != nil {

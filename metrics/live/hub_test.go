@@ -1,12 +1,9 @@
 package live
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,110 +12,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/respool/respool/internal/memnet"
-	"github.com/respool/respool/metrics"
 )
 
-// site is a server of a page, in a bubble.
-type site struct {
-	t     *testing.T
-	page  *Page
-	srv   *http.Server
-	conns chan net.Conn
-	ended sync.WaitGroup
-}
-
-func (s *site) Accept() (net.Conn, error) {
-	c, ok := <-s.conns
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-func (s *site) Close() error   { return nil }
-func (s *site) Addr() net.Addr { return &net.TCPAddr{} }
-
-func serve(t *testing.T, all ...Meter) *site {
-	s := newSite(t, all...)
-	s.serve()
-	return s
-}
-
-func newSite(t *testing.T, all ...Meter) *site {
-	s := &site{t: t, page: pageOf(t, all...), conns: make(chan net.Conn)}
-	s.srv = &http.Server{Handler: s.page, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
-	s.srv.RegisterOnShutdown(s.page.Close)
-	return s
-}
-
-func (s *site) serve() { s.ended.Go(func() { s.srv.Serve(s) }) }
-
-// stop is what a server does that ends well.
-func (s *site) stop() {
-	close(s.conns)
-	if err := s.srv.Shutdown(context.Background()); err != nil {
-		s.t.Error(err)
-	}
-	s.ended.Wait()
-}
-
-// watch opens a stream over a connection that holds so many bytes.
-func (s *site) watch(query string, holds int) *watcher {
-	s.t.Helper()
-	ours, theirs := memnet.Pipe(holds)
-	s.conns <- theirs
-	if _, err := fmt.Fprintf(ours, "GET /p/events?%s HTTP/1.1\r\nHost: here\r\n\r\n", query); err != nil {
-		s.t.Fatal(err)
-	}
-	return &watcher{t: s.t, conn: ours, in: bufio.NewReader(ours)}
-}
-
-// watcher is one who watches.
-type watcher struct {
-	t    *testing.T
-	conn net.Conn
-	in   *bufio.Reader
-	body *bufio.Scanner
-}
-
-// begin reads the head of the answer.
-func (w *watcher) begin() *http.Response {
-	w.t.Helper()
-	r, err := http.ReadResponse(w.in, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.body = bufio.NewScanner(r.Body)
-	w.body.Buffer(nil, 1<<20)
-	return r
-}
-
-// next reads one event; "" is the end of the stream.
-func (w *watcher) next() (name string, data map[string]any) {
-	w.t.Helper()
-	if w.body == nil {
-		if r := w.begin(); r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/event-stream" {
-			w.t.Fatalf("%s, %s", r.Status, r.Header.Get("Content-Type"))
-		}
-	}
-	for w.body.Scan() {
-		line := w.body.Text()
-		if n, ok := strings.CutPrefix(line, "event: "); ok {
-			name = n
-		} else if d, ok := strings.CutPrefix(line, "data: "); ok {
-			if err := json.Unmarshal([]byte(d), &data); err != nil {
-				w.t.Fatal(err)
-			}
-		} else if line == "" && name != "" {
-			return name, data
-		}
-	}
-	return "", nil
-}
-
-// Twenty who watch cost one collection each interval, for every pool, and one
-// look at the lists of the pool that they look at.
+// Twenty viewers cost one snapshot of every pool each interval, and one with lists of
+// the pool that they show.
 func TestOneCollection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := sample(), named("other")
@@ -154,16 +51,16 @@ func TestOneCollection(t *testing.T) {
 			w.conn.Close()
 		}
 		synctest.Wait()
-		time.Sleep(time.Minute) // in which nobody watches
+		time.Sleep(time.Minute) // without viewers
 		if full, brief := a.times(); full != updates || brief != updates {
-			t.Error("it is collected for nobody")
+			t.Error("snapshots are taken without viewers")
 		}
 		s.stop()
 	})
 }
 
-// Whoever comes between two updates is shown the last at once, for no snapshot
-// but of lists that nobody has asked for; and who comes when all have gone, too.
+// A viewer that joins between two updates gets the last one at once, without another
+// snapshot unless it needs lists; so does the first viewer after all have left.
 func TestNewcomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := sample()
@@ -197,8 +94,8 @@ func TestNewcomer(t *testing.T) {
 	})
 }
 
-// One who reads slowly gets the newest, and not all that it missed; one who
-// does not read at all is dropped; and the others do not notice.
+// A slow viewer gets the newest frame, not those that it missed. A viewer that does not
+// read is dropped. Other viewers are not affected.
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, many(500))
@@ -222,11 +119,11 @@ func TestSlow(t *testing.T) {
 		seen := 0
 		for range 60 {
 			if age := time.Since(at(quick)); age != 0 {
-				t.Fatalf("who is quick saw an update of %v ago", age)
+				t.Fatalf("the quick viewer saw an update of %v ago", age)
 			}
 			if seen%5 == 0 { // it reads one update in five
 				if age := time.Since(at(slow)); age > 6*defaultEvery {
-					t.Fatalf("who is slow saw an update of %v ago", age)
+					t.Fatalf("the slow viewer saw an update of %v ago", age)
 				}
 			}
 			seen++
@@ -235,20 +132,20 @@ func TestSlow(t *testing.T) {
 		left := len(s.page.viewers)
 		s.page.mu.Unlock()
 		if left != 2 {
-			t.Errorf("%d still watch, want 2: not the one who does not read", left)
+			t.Errorf("there are %d viewers, want 2: not the one that does not read", left)
 		}
 		quick.conn.Close()
 		slow.conn.Close()
 		n, err := io.Copy(io.Discard, dead.in)
 		if err != nil || n == 0 || n > 16<<10 {
-			t.Errorf("who does not read was sent %d bytes, %v", n, err)
+			t.Errorf("the viewer that does not read was sent %d bytes, %v", n, err)
 		}
 		s.stop()
 	})
 }
 
-// Close ends every stream, so that a server can end, and lets nobody in again;
-// what is asked once is still answered.
+// Close ends every stream, so that a server can end, and refuses new ones; other
+// requests are still answered.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -273,7 +170,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A server that shuts down does not wait for those who watch.
+// A server that shuts down does not wait for viewers.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, sample())
@@ -389,8 +286,8 @@ func TestShare(t *testing.T) {
 	})
 }
 
-// While a meter hangs, those who come and go leave nothing behind but the one
-// who asks it.
+// While a meter hangs, viewers that come and go leave one goroutine behind: the one in
+// the meter.
 func TestHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := &slowMeter{takes: time.Hour}
@@ -408,7 +305,7 @@ func TestHangs(t *testing.T) {
 	})
 }
 
-// However many ask for JSON, one at a time is answered, and who goes need not wait.
+// Requests for JSON are answered one at a time; a request whose client leaves ends at once.
 func TestInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &slowMeter{takes: time.Second}
@@ -423,7 +320,7 @@ func TestInTurn(t *testing.T) {
 		all.Go(func() {
 			p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/p/pools.json", nil))
 			if d := time.Since(begun); d != 0 {
-				t.Errorf("who went waited %v", d)
+				t.Errorf("the request of a client that left took %v", d)
 			}
 		})
 		synctest.Wait()
@@ -435,19 +332,7 @@ func TestInTurn(t *testing.T) {
 	})
 }
 
-// slowMeter is a meter that takes its time.
-type slowMeter struct {
-	takes time.Duration
-	asked atomic.Int64
-}
-
-func (m *slowMeter) Snapshot(int) metrics.Snapshot {
-	m.asked.Add(1)
-	time.Sleep(m.takes) // in the time of a bubble
-	return metrics.Snapshot{Name: "slow"}
-}
-
-// Where a middleware hides Flush, it is said, and nobody waits for ever.
+// If a middleware hides Flush, the answer is an error; no client waits for ever.
 func TestNoFlush(t *testing.T) {
 	p := pageOf(t, sample())
 	w := httptest.NewRecorder()
@@ -499,8 +384,3 @@ func TestAtOnce(t *testing.T) {
 	all.Wait()
 	p.Close()
 }
-
-// metersOnly is a meter of nothing.
-type metersOnly struct{}
-
-func (metersOnly) Snapshot(int) metrics.Snapshot { return metrics.Snapshot{Name: "nothing"} }

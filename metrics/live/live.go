@@ -1,32 +1,33 @@
-// Package live shows pools in a browser, as they are now:
+// Package live serves a web page that shows the pools of the process as they are now
+// and in the last ten minutes:
 //
 //	http.Handle("/debug/pools/", live.Handler(live.Config{}))
 //
-// The page has all pools at a glance, and then one: its levels, rates and
-// latencies as charts that move, every resource, who holds what for how long
-// and from where in the code, who waits, the policies with what they say of
-// themselves, and the last events. Everything it needs comes from the handler.
+// The overview lists all pools. The page of one pool has charts of its levels, rates and
+// latencies, every resource, the leases that are held, for how long and by which code,
+// the waiting callers, the policies with their states, and the last events. The handler
+// serves everything that the page needs. The charts begin with the [metrics.History]
+// that each meter keeps, and say how far back they go.
 //
-// Whoever may open the page sees names of pools and classes, what
-// [resource.Config] Describe says, texts of errors, and names and lines of
-// functions; and can change nothing. Mount it where the profiles of
-// net/http/pprof would be mounted: on a port of its own, or behind a login.
-// A port of localhost is no login: where somebody browses the web on the same
-// machine, a site whose name leads to 127.0.0.1 (DNS rebinding) is served as if
-// it were that port. There, let no Host pass that you do not know, as the mux
-// pattern "localhost/debug/pools/" does.
+// The page shows names of pools and classes, the result of [resource.Config] Describe,
+// texts of errors, and names and lines of functions. It changes nothing. Restrict access
+// to it as to the profiles of net/http/pprof: mount it on a port of its own, or behind a
+// login. A port of localhost is not a login: through DNS rebinding, a site that is open
+// in a browser on the same machine can read it. There, accept known values of Host
+// alone, as the mux pattern "localhost/debug/pools/" does.
 //
 // Below the path of the page are
 //
 //	pools.json           {"time", "pools", "more"}: all pools, without lists
 //	pool.json?pool=NAME  {"pool", "matched"}: one pool, with its lists
-//	events               what the page reads, for the page alone
+//	events               the stream that feeds the page; its format may change
+//	history.json         the histories that the charts begin with; its format may change
 //
-// where a pool is what [metrics.Snapshot] is in JSON, more is how many pools are
-// left out, and matched how long the lists were before Config.Limit cut them.
-// pools.json takes find=TEXT, a part of the name. pool.json takes, for its list
-// of resources, state (idle, leased, checking or invalidated), find (in the id, the
-// state, the detail or the reason) and sort (id, age, idle, held or leases).
+// A pool is a [metrics.Snapshot] in JSON, more is the number of pools that are left out,
+// and matched has the lengths of the lists before Config.Limit cut them. pools.json
+// takes find=TEXT, a part of the name. pool.json takes, for its list of resources, state
+// (idle, leased, checking or invalidated), find (in the id, the state, the detail or the
+// reason) and sort (id, age, idle, held or leases).
 package live
 
 import (
@@ -48,29 +49,26 @@ import (
 	"github.com/respool/respool/metrics/internal/text"
 )
 
-// Meter is a pool that is watched. A *metrics.Meter is one.
+// Meter is the source of the figures of a pool, such as a *metrics.Meter. If it has a
+// method History() [metrics.History] as that has, the charts begin with that history.
 type Meter interface {
-	// Snapshot returns lists of at most limit entries, and with 0 none. It is
-	// called by several goroutines at once. A panic in it is shown in the
-	// place of the pool.
+	// Snapshot returns lists of at most limit entries; none if limit is 0. It is
+	// called concurrently. A panic in it is shown instead of the pool.
 	Snapshot(limit int) metrics.Snapshot
 }
 
-// Config is what a page shows, and how. The zero value shows every pool that a
-// meter watches, once a second.
+// Config configures a [Page]. The zero Config shows [metrics.All], once a second.
 type Config struct {
-	// Meters returns the pools to be shown, in their order. It is called for
-	// each update, by several goroutines at once. Nil: [metrics.All]. Of
-	// several with one name, those behind the first are shown with a number. A
-	// panic in it is shown in the place of the pools.
+	// Meters returns the pools to show, in their order. It is called for each
+	// update, concurrently. Nil means [metrics.All]. The second and later pools of
+	// one name get a number. A panic in it is shown instead of the pools.
 	Meters func() []Meter
-	// Every is the time between two updates. Zero: a second. Less than a
-	// tenth of a second is taken as that. It is longer where an update takes
-	// more than a tenth of it.
+	// Every is the time between two updates, at least 100 ms. Zero means a second. If
+	// an update takes more than a tenth of Every, the time is longer.
 	Every time.Duration
-	// Limit is how many entries of each list the page shows of one pool. Zero
-	// or less: 100. More than 10,000 are not looked at. Different views that are
-	// watched at the same time share 20,000.
+	// Limit is the number of entries that the page shows of each list of one pool, at
+	// most 10,000. Zero or less means 100. Different views that are open at the same
+	// time share 20,000 entries.
 	Limit int
 }
 
@@ -78,21 +76,21 @@ const (
 	defaultEvery = time.Second
 	leastEvery   = time.Second / 10
 	defaultLimit = 100
-	scanned      = 10_000 // entries that are looked through for those that are shown
-	maxPools     = 200    // shown at a glance
-	maxViewers   = 100    // who watch at once
-	maxViews     = 32     // different views watched at once
-	maxRows      = 20_000 // of each list, in all frames of one update together
+	scanned      = 10_000 // entries that are searched for those that are shown
+	maxPools     = 200    // pools in the overview
+	maxViewers   = 100    // streams
+	maxViews     = 32     // different views of these streams
+	maxRows      = 20_000 // entries of each list, in all frames of one update together
 	leastStay    = 30 * time.Second
 	slowest      = 10 * time.Second
-	idleShare    = 10 // of the time that updates take, in all
+	idleShare    = 10 // updates take at most 1/idleShare of the time
 )
 
 //go:embed page
 var files embed.FS
 
-// headers are sent with every answer. Nothing inline runs, no text becomes HTML,
-// nothing comes from elsewhere, and nobody else can frame, embed or keep any of it.
+// headers are sent with every answer. No inline code runs, no text becomes HTML, nothing
+// is loaded from another origin, and no other site can frame, embed or cache the page.
 var headers = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 		"img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; " +
@@ -111,30 +109,29 @@ var types = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// Page is a handler that shows pools. Its methods may be called by many
-// goroutines at once.
+// Page is the handler. It is safe for concurrent use.
 type Page struct {
 	cfg  Config
-	life string // tells the pages of this process from those of an earlier one
+	life string // unlike that of a page of an earlier process
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields up to shut
 	viewers map[*viewer]struct{}
 	turns   uint64     // viewers so far
-	now     *collector // nil: nobody watches
+	now     *collector // nil: there is no viewer
 	shut    bool
 
-	turn       chan struct{} // of the collector that collects
-	asking     chan struct{} // of who answers with JSON
+	turn       chan struct{} // held by the collector that runs
+	asking     chan struct{} // held by the request that is answered with JSON
 	closed     chan struct{}
 	collectors sync.WaitGroup
 }
 
-// Handler returns a page to be mounted under any path that ends in a slash,
-// with or without http.StripPrefix. It costs nothing while nobody watches; while
-// somebody does, one goroutine takes a snapshot of each pool for all of them.
+// Handler returns a page to be mounted under any path that ends in a slash, with or
+// without http.StripPrefix. It costs nothing while no page is open. While pages are open,
+// one goroutine takes a snapshot of each pool for all of them.
 //
-// A page that is open keeps its request open, which http.Server.Shutdown waits
-// for; so call srv.RegisterOnShutdown(page.Close).
+// An open page keeps a request open, for which http.Server.Shutdown waits, so call
+// srv.RegisterOnShutdown(page.Close).
 func Handler(cfg Config) *Page {
 	if cfg.Meters == nil {
 		cfg.Meters = registered
@@ -157,46 +154,48 @@ func Handler(cfg Config) *Page {
 	}
 }
 
-// Close ends every stream and the collector, and waits for the collector, which
-// may have begun a last update. The rest of the page still answers. It may be
-// called more than once.
+// Close ends every stream and the collector, and waits for the collector, which may be
+// in its last update. Other requests are still answered. Calling Close again does
+// nothing.
 func (p *Page) Close() {
 	p.mu.Lock()
 	if !p.shut {
 		p.shut = true
 		close(p.closed)
 	}
-	p.rest()
+	p.stopLocked()
 	p.mu.Unlock()
 	p.collectors.Wait()
 }
 
-// ServeHTTP answers GET and HEAD. A prefix that it does not know stands before
-// every path, so that only the last element counts.
+// ServeHTTP answers GET and HEAD. The page may be mounted anywhere, so only the last
+// element of the path counts.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, value := range headers {
 		w.Header().Set(name, value)
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "this page can only be looked at", http.StatusMethodNotAllowed)
+		http.Error(w, "this page is read-only", http.StatusMethodNotAllowed)
 		return
 	}
 	if foreign(r) {
-		http.Error(w, "only this page itself may ask", http.StatusForbidden)
+		http.Error(w, "cross-site request", http.StatusForbidden)
 		return
 	}
 	switch name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; name {
 	case "":
-		if to := slashed(r); r.URL.Path == "" && to != "" { // StripPrefix left nothing
+		if to := slashed(r); r.URL.Path == "" && to != "" { // StripPrefix removed everything
 			redirect(w, to)
 			return
 		}
 		p.file(w, r, "index.html")
 	case "pools.json":
-		p.serveJSON(w, r, false)
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.plainPools(v.find), true })
 	case "pool.json":
-		p.serveJSON(w, r, true)
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.plainPool(v) })
+	case "history.json":
+		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.past(v) })
 	case "events":
 		p.events(w, r)
 	default:
@@ -208,8 +207,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// foreign reports that a browser asks for another site, which could not read the
-// answer, but have the work done. It may have a link to the page.
+// foreign reports whether another site made a browser send the request. That site
+// cannot read the answer but would cost the work. A link to the page is allowed.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "cross-site", "same-site":
@@ -218,9 +217,9 @@ func foreign(r *http.Request) bool {
 	return false
 }
 
-// slashed is where a page is whose slash is missing, without which its links
-// lead elsewhere; else "". It goes by what the browser asked for, of which a mux
-// may have cut a part.
+// slashed returns the address of the page if its slash is missing, without which
+// relative links fail, and "" otherwise. It uses the RequestURI, as a mux may have cut a part of
+// the path.
 func slashed(r *http.Request) string {
 	asked, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil || strings.HasSuffix(asked.Path, "/") {
@@ -230,7 +229,8 @@ func slashed(r *http.Request) string {
 	return to.String()
 }
 
-// redirect says it as it is: http.Redirect would go by the path that was cut.
+// redirect sends the address as it is; http.Redirect would resolve it against the path
+// that a mux has cut.
 func redirect(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusPermanentRedirect)
@@ -246,21 +246,21 @@ func (p *Page) file(w http.ResponseWriter, r *http.Request, name string) {
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 }
 
-// errUnknown is what is asked of a pool that is not there.
+// errUnknown answers a request for a pool that does not exist.
 var errUnknown = errors.New("no such pool")
 
-func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
+func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, answer func(u *update, v view) (any, bool)) {
 	v, err := parseView(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	select { // one at a time: more would only take more of the process
+	select { // one at a time, to bound the load
 	case p.asking <- struct{}{}:
 	case <-r.Context().Done():
 		return
 	}
-	body, err := p.look(v, one)
+	body, err := p.look(v, answer)
 	<-p.asking
 	switch {
 	case errors.Is(err, errUnknown):
@@ -273,22 +273,18 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, one bool) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	if r.Method == http.MethodGet {
-		_, _ = io.Copy(w, bytes.NewReader(body)) // who is gone need not be told
+		_, _ = io.Copy(w, bytes.NewReader(body)) // the client may have gone
 	}
 }
 
-// look is what serveJSON answers.
-func (p *Page) look(v view, one bool) (text []byte, err error) {
+// look returns what serveJSON answers. It contains a panic.
+func (p *Page) look(v view, answer func(u *update, v view) (any, bool)) (text []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panicked: %v", r)
 		}
 	}()
-	u := p.update()
-	if !one {
-		return encode(u.plainPools(v.find))
-	}
-	a, ok := u.plainPool(v)
+	a, ok := answer(p.update(), v)
 	if !ok {
 		return nil, errUnknown
 	}

@@ -47,6 +47,7 @@ func TestRoutes(t *testing.T) {
 	types := map[string]string{
 		"": "text/html", "?pool=speech": "text/html", "live.js": "text/javascript", "one.js": "text/javascript",
 		"live.css": "text/css", "icon.svg": "image/svg+xml", "pools.json": "application/json", "pool.json?pool=speech": "application/json",
+		"history.json": "application/json", "history.json?pool=speech": "application/json",
 	}
 	p := pageOf(t, sample())
 	for prefix, h := range mounts(p) {
@@ -70,7 +71,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// Whoever asks without the slash is sent to the page, and nowhere else.
+// A request without the slash is redirected to the page, and nowhere else.
 func TestSlash(t *testing.T) {
 	p := pageOf(t)
 	stripped := http.StripPrefix("/debug/pools", p)
@@ -109,7 +110,7 @@ func TestSlash(t *testing.T) {
 func TestMethods(t *testing.T) {
 	p := pageOf(t, sample())
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"} {
-		for _, target := range []string{"/p/", "/p/events", "/p/pools.json", "/p/live.js"} {
+		for _, target := range []string{"/p/", "/p/events", "/p/pools.json", "/p/history.json", "/p/live.js"} {
 			r, _ := get(t, p, method, target)
 			if r.StatusCode != 405 || r.Header.Get("Allow") != "GET, HEAD" {
 				t.Errorf("%s %s: %s, allows %q", method, target, r.Status, r.Header.Get("Allow"))
@@ -124,7 +125,7 @@ func TestHeaders(t *testing.T) {
 	p := pageOf(t, sample())
 	for _, c := range [][2]string{
 		{"GET", "/p/"}, {"GET", "/p/live.js"}, {"GET", "/p/pools.json"}, {"HEAD", "/p/events"}, {"GET", "/p/none.js"},
-		{"POST", "/p/"}, {"GET", "/p/pool.json?pool=none"}, {"GET", "/p/pool.json?sort=none"},
+		{"POST", "/p/"}, {"GET", "/p/pool.json?pool=none"}, {"GET", "/p/history.json"}, {"GET", "/p/history.json?pool=none"}, {"GET", "/p/pool.json?sort=none"},
 	} {
 		r, _ := get(t, p, c[0], c[1])
 		for name, want := range map[string]string{
@@ -221,7 +222,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// decoded is the JSON of one pool, or of all, as anyone reads it.
+// decoded is the JSON of one pool, or of all.
 func decoded(t testing.TB, h http.Handler, target string) map[string]any {
 	t.Helper()
 	r, text := get(t, h, "GET", target)
@@ -242,7 +243,7 @@ func TestBadQuery(t *testing.T) {
 		if r.StatusCode != 400 {
 			t.Errorf("%s: %s", path, r.Status)
 		}
-		for _, want := range []string{"pool is", "state is", "sort is", "find is"} {
+		for _, want := range []string{"pool has", "state must be", "sort must be", "find is"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: %q is not said: %s", path, want, text)
 			}

@@ -2,14 +2,14 @@ package live
 
 import "time"
 
-// plainGlance is the answer to pools.json.
-type plainGlance struct {
+// plainOverview is the answer to pools.json.
+type plainOverview struct {
 	Time  time.Time `json:"time"`
 	Pools []any     `json:"pools"`
 	More  int       `json:"more"`
 }
 
-// plainProblem stands for a pool of which nothing is known.
+// plainProblem stands for a pool that cannot be shown.
 type plainProblem struct {
 	Name    string `json:"name"`
 	Problem string `json:"problem"`
@@ -21,7 +21,7 @@ type plainDetail struct {
 	Matched matched `json:"matched"`
 }
 
-// matched is how long the lists are that were cut.
+// matched has the lengths of the lists before they were cut.
 type matched struct {
 	Resources int `json:"resources"`
 	Waiting   int `json:"waiting"`
@@ -29,8 +29,8 @@ type matched struct {
 	Events    int `json:"events"`
 }
 
-func (u *update) plainPools(find string) plainGlance {
-	g := plainGlance{Time: u.at, Pools: []any{}}
+func (u *update) plainPools(find string) plainOverview {
+	g := plainOverview{Time: u.at, Pools: []any{}}
 	var shown []*known
 	shown, g.More = u.chosen(find)
 	for _, k := range shown {
@@ -65,5 +65,5 @@ func (u *update) plainPool(v view) (d plainDetail, ok bool) {
 	return d, true
 }
 
-// first is the first n of them.
+// first returns at most n of all, from the beginning.
 func first[T any](all []T, n int) []T { return all[:min(n, len(all))] }

@@ -11,7 +11,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// update is what is known of all pools at one time. It belongs to one goroutine.
+// update is the state of all pools at one time. It is not safe for concurrent use.
 type update struct {
 	life   string
 	every  time.Duration
@@ -19,7 +19,7 @@ type update struct {
 	at     time.Time
 	known  []known
 	byName map[string]int
-	taken  map[string]int // how many have a name, or had it with a number
+	taken  map[string]int // number of pools with a name, and of those that got a number
 	frames map[view][]byte
 }
 
@@ -27,11 +27,11 @@ type update struct {
 type known struct {
 	meter   Meter
 	brief   metrics.Snapshot  // without lists
-	full    *metrics.Snapshot // nil: nobody has asked
+	full    *metrics.Snapshot // nil: not taken yet
 	problem string
 }
 
-// update asks every meter, and none for its lists.
+// update takes a snapshot of every meter, without lists.
 func (p *Page) update() *update {
 	u := &update{
 		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
@@ -49,7 +49,7 @@ func (p *Page) update() *update {
 	return u
 }
 
-// meters contains a panic of Config.Meters, and says what it was.
+// meters calls Config.Meters; problem is not empty if that panicked.
 func (p *Page) meters() (all []Meter, problem string) {
 	defer contain(&problem, "Config.Meters")
 	return p.cfg.Meters(), ""
@@ -61,7 +61,7 @@ func (u *update) add(k known) {
 	u.known = append(u.known, k)
 }
 
-// name makes a name that a browser can send back, and that no other pool has.
+// name returns a unique name that a browser can send back.
 func (u *update) name(name string) string {
 	name = cut(cmp.Or(strings.ToValidUTF8(name, "\uFFFD"), "unnamed"))
 	free := name
@@ -79,20 +79,20 @@ func (u *update) find(name string) *known {
 	return nil
 }
 
-// ask contains a panic: a page that looks must not end the process.
+// ask takes a snapshot; problem is not empty if that panicked.
 func ask(m Meter, limit int) (s metrics.Snapshot, problem string) {
 	defer contain(&problem, "its snapshot")
 	return m.Snapshot(limit), ""
 }
 
-// contain is deferred where what is not ours may panic.
+// contain is deferred where code of the user may panic.
 func contain(problem *string, what string) {
 	if r := recover(); r != nil {
 		*problem = cut(fmt.Sprintf("%s panicked: %v", what, r))
 	}
 }
 
-// registered are the meters of the process.
+// registered returns the meters of the process.
 func registered() []Meter {
 	var all []Meter
 	for _, m := range metrics.All() {
@@ -101,8 +101,8 @@ func registered() []Meter {
 	return all
 }
 
-// lists is a pool with its lists, asked for once an update; nil if there is no
-// such pool. Its full is nil if it has a problem.
+// lists returns a pool with its lists, which are taken once an update; nil if there is
+// no such pool. Its full is nil if it has a problem.
 func (u *update) lists(name string) *known {
 	k := u.find(name)
 	if k != nil && k.full == nil && k.problem == "" {
@@ -115,7 +115,7 @@ func (u *update) lists(name string) *known {
 	return k
 }
 
-// pool is one pool as its page has it, in JSON.
+// pool returns the JSON of one pool for its page.
 func (u *update) pool(v view) []byte {
 	k := u.lists(v.pool)
 	if k == nil {
@@ -135,7 +135,7 @@ func (u *update) pool(v view) []byte {
 	return u.problem(v.pool, problem, false)
 }
 
-// problem is a pool of which nothing else is known.
+// problem returns the JSON of a pool that cannot be shown.
 func (u *update) problem(name, problem string, gone bool) []byte {
 	b, err := encode(detail{summary: summary{Name: name, Problem: problem}, Gone: gone, Time: u.at})
 	if err != nil {
@@ -144,7 +144,8 @@ func (u *update) problem(name, problem string, gone bool) []byte {
 	return b
 }
 
-// detail contains a panic in what others filled in.
+// detail returns a pool for its page; problem is not empty if an error of the user
+// panicked.
 func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) {
 	defer contain(&problem, "a look at its snapshot")
 	brief, problem := u.summary(s, "")
@@ -154,7 +155,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
-		Destroyed: s.Destroyed, Refused: s.Refused, Unserved: unserved(s.Failures), Outages: s.Outages,
+		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
 	}
 	shown, matched := v.resources(s.Resources, u.limit)
@@ -174,8 +175,13 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	return d, ""
 }
 
-// unserved is how many acquires failed, by reason; without those that none has.
-func unserved(f resource.AcquireFailures) map[string]int64 {
+// unserved is the number of acquires that failed, without those that did not want
+// to wait.
+func unserved(f resource.AcquireFailures) int64 { return f.Total() - f.NoneIdle }
+
+// failures is the number of acquires that failed, by reason, without reasons of
+// which there is none.
+func failures(f resource.AcquireFailures) map[string]int64 {
 	by := map[string]int64{}
 	for reason, n := range f.All() {
 		if n > 0 {
@@ -201,21 +207,21 @@ func toItem(r *resource.ResourceInfo) item {
 
 func toHeld(all []metrics.Held, limit int) held {
 	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
-	place := make(map[string]int)  // of a stack
-	words := make(map[span]string) // of a stack: most are in a Snapshot once
+	index := make(map[string]int) // in out.Stacks, by the key of a stack
+	keys := make(map[span]string) // of stacks by where they are in memory: leases share them
 	for _, h := range first(all, limit) {
 		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
 		if len(h.Stack) > 0 {
 			at := span{&h.Stack[0], len(h.Stack)}
-			key, ok := words[at]
+			key, ok := keys[at]
 			if !ok {
 				key = fmt.Sprint(h.Stack)
-				words[at] = key
+				keys[at] = key
 			}
-			i, ok := place[key]
+			i, ok := index[key]
 			if !ok {
 				i = len(out.Stacks)
-				place[key] = i
+				index[key] = i
 				out.Stacks = append(out.Stacks, toStack(h.Stack))
 			}
 			row.Stack = i
@@ -225,7 +231,7 @@ func toHeld(all []metrics.Held, limit int) held {
 	return out
 }
 
-// span is where a stack is in memory.
+// span is the location of a stack in memory.
 type span struct {
 	first *metrics.Frame
 	n     int

@@ -53,7 +53,7 @@ func TestPlain(t *testing.T) {
 	s.Events = nil
 	got = decoded(t, p, "/p/pools.json")
 	if pools := generic(t, []any{s}); !reflect.DeepEqual(got["pools"], pools) || got["more"] != 0.0 || got["time"] == nil {
-		t.Errorf("at a glance\n%v, want\n%v", got, pools)
+		t.Errorf("in the overview\n%v, want\n%v", got, pools)
 	}
 	if pools := decoded(t, p, "/p/pools.json?find=none")["pools"].([]any); len(pools) != 0 {
 		t.Errorf("of no such name there is %v", pools)
@@ -120,15 +120,15 @@ func TestEvents(t *testing.T) {
 	sameHistogram(t, d["hold"], s.Hold)
 	sameHistogram(t, d["make"], s.Make)
 
-	// At a glance are the same figures, without the lists.
+	// At a overview are the same figures, without the lists.
 	g := all["pools"].([]any)[0].(map[string]any)
 	for name := range maps.Keys(g) {
 		if name != "outage_seconds" && !reflect.DeepEqual(g[name], d[name]) {
-			t.Errorf("at a glance %s is %v, not %v", name, g[name], d[name])
+			t.Errorf("in the overview %s is %v, not %v", name, g[name], d[name])
 		}
 	}
 	if len(all["pools"].([]any)) != 1 || g["resources"] != nil || g["counts"] == nil {
-		t.Errorf("at a glance: %v", all)
+		t.Errorf("in the overview: %v", all)
 	}
 }
 
@@ -309,7 +309,7 @@ func TestTrapped(t *testing.T) {
 			w := s.watch("find=an+error&pool="+name, 1<<20)
 			for range 2 {
 				if _, g := w.next(); len(g["pools"].([]any)) != 5 {
-					t.Errorf("%s: at a glance are %v", name, g)
+					t.Errorf("%s: in the overview are %v", name, g)
 				}
 				_, d := w.next()
 				problem, _ := d["problem"].(string)
@@ -333,11 +333,6 @@ func TestTrapped(t *testing.T) {
 		s.stop()
 	})
 }
-
-// nilError is what a function of somebody else's returns as its nil pointer.
-type nilError struct{ text string }
-
-func (e *nilError) Error() string { return e.text }
 
 // Of more pools than are shown none that is in trouble is missing, wherever it
 // stands, and the order stays.

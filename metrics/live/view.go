@@ -3,6 +3,7 @@ package live
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,22 +15,21 @@ import (
 	"github.com/respool/respool/metrics/internal/text"
 )
 
-// view is what one viewer wants to see. Viewers with one view share its bytes.
+// view is what a viewer sees. Viewers with one view share its frames.
 type view struct {
-	pool  string // "": all pools at a glance
+	pool  string // "": the overview
 	state string // of resources; "": any
 	find  string
 	sort  string
 }
 
-// What bounds texts of a query, in bytes. No name of a pool is as long as maxName.
+// Bounds of the texts of a query, in bytes. The name of a pool is shorter than maxName.
 const (
 	maxFind = 100
 	maxName = 2 * maxText
 )
 
-// orders are how resources can be sorted: what the reader looks for comes
-// first, the largest of all but ids.
+// orders are the orders of resources: the largest first, but the smallest id.
 var orders = map[string]func(a, b *resource.ResourceInfo) int{
 	"id":     func(a, b *resource.ResourceInfo) int { return cmp.Compare(a.ID, b.ID) },
 	"age":    func(a, b *resource.ResourceInfo) int { return cmp.Compare(b.Age, a.Age) },
@@ -40,32 +40,32 @@ var orders = map[string]func(a, b *resource.ResourceInfo) int{
 
 var states = []string{"", "idle", "leased", "checking", "invalidated"}
 
-// parseView reads a query. The error names everything that is wrong with it.
+// parseView reads a query. The error names every bad value.
 func parseView(q url.Values) (view, error) {
 	v := view{pool: q.Get("pool"), state: q.Get("state"), find: q.Get("find"), sort: q.Get("sort")}
 	var bad []error
 	if !slices.Contains(states, v.state) {
-		bad = append(bad, errors.New("state is none of idle, leased, checking, invalidated"))
+		bad = append(bad, errors.New("state must be idle, leased, checking or invalidated"))
 	}
 	if v.sort == "" {
 		v.sort = "id"
 	}
 	if orders[v.sort] == nil {
-		bad = append(bad, errors.New("sort is none of id, age, idle, held, leases"))
+		bad = append(bad, errors.New("sort must be id, age, idle, held or leases"))
 	}
 	if len(v.pool) > maxName {
-		bad = append(bad, errors.New("pool is longer than any"))
+		bad = append(bad, fmt.Errorf("pool has %d bytes, over %d", len(v.pool), maxName))
 	}
 	if len(v.find) > maxFind || !utf8.ValidString(v.find) {
-		bad = append(bad, errors.New("find is over 100 bytes, or not UTF-8"))
+		bad = append(bad, fmt.Errorf("find is over %d bytes, or not UTF-8", maxFind))
 	}
 	return v, errors.Join(bad...)
 }
 
-// resources returns the resources of the view, the first limit of them, and how
-// many there are. It leaves all as it is, for other views.
+// resources returns the first limit resources of the view, and the number of resources
+// in the view. It does not change all, which other views use.
 func (v view) resources(all []resource.ResourceInfo, limit int) (shown []*resource.ResourceInfo, matched int) {
-	l := v.looked()
+	l := v.search()
 	for i := range all {
 		if v.in(&all[i]) && l.finds(&all[i]) {
 			shown = append(shown, &all[i])
@@ -78,7 +78,7 @@ func (v view) resources(all []resource.ResourceInfo, limit int) (shown []*resour
 	return shown[:min(limit, len(shown))], len(shown)
 }
 
-// in reports that r is in the state of the view.
+// in reports whether r is in the state of the view.
 func (v view) in(r *resource.ResourceInfo) bool {
 	switch v.state {
 	case "":
@@ -89,25 +89,25 @@ func (v view) in(r *resource.ResourceInfo) bool {
 	return r.State.String() == v.state
 }
 
-// looked is what is looked for, made ready once for many resources.
-type looked struct {
+// search is a search text, prepared once for many resources.
+type search struct {
 	text  string // in lower case
 	id    uint64
 	hasID bool
 }
 
-func (v view) looked() looked {
+func (v view) search() search {
 	id, err := strconv.ParseUint(v.find, 10, 64)
-	return looked{strings.ToLower(v.find), id, err == nil}
+	return search{strings.ToLower(v.find), id, err == nil}
 }
 
-func (l looked) finds(r *resource.ResourceInfo) bool {
+func (l search) finds(r *resource.ResourceInfo) bool {
 	return l.text == "" || l.hasID && r.ID == l.id ||
 		strings.Contains(strings.ToLower(r.Detail), l.text) || strings.Contains(r.State.String(), l.text) ||
 		r.Invalidated != nil && strings.Contains(strings.ToLower(text.Of(r.Invalidated)), l.text)
 }
 
-// contains passes over case.
+// contains ignores case.
 func contains(s, part string) bool {
 	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/metrics"
 )
 
-// seconds is a duration as JSON has it, to the microsecond.
+// seconds is a duration that is a number of seconds in JSON, to the microsecond.
 type seconds time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -19,19 +19,19 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, us.Seconds(), 'f', -1, 64), nil
 }
 
-// glance is the event "pools".
-type glance struct {
-	Life  string    `json:"life"` // another one after a restart
+// overview is the event "pools".
+type overview struct {
+	Life  string    `json:"life"` // changes with a restart
 	Time  time.Time `json:"time"`
 	Every seconds   `json:"every_seconds"`
 	Pools []summary `json:"pools"`
-	More  int       `json:"more,omitempty"` // that match, and are not here
+	More  int       `json:"more,omitempty"` // number of pools that match and are left out
 }
 
-// summary is one pool at a glance.
+// summary is one pool in the overview.
 type summary struct {
 	Name    string     `json:"name"`
-	Problem string     `json:"problem,omitempty"` // why nothing is known of it
+	Problem string     `json:"problem,omitempty"` // why it cannot be shown
 	Max     int        `json:"max"`
 	Idle    int        `json:"idle"`
 	Leased  int        `json:"leased"`
@@ -41,14 +41,16 @@ type summary struct {
 	Waiting int        `json:"waiting"`
 	Wanting int        `json:"wanting"`
 	Oldest  seconds    `json:"oldest_wait_seconds"`
-	Overdue int        `json:"overdue,omitempty"`        // leases that run
-	Outage  *seconds   `json:"outage_seconds,omitempty"` // for how long; absent: there is none
+	Overdue int        `json:"overdue,omitempty"`        // leases that are held
+	Outage  *seconds   `json:"outage_seconds,omitempty"` // how long; absent: there is none
 	Cause   string     `json:"last_make_error,omitempty"`
 	Counts  counts     `json:"counts"`
 	Wait    *histogram `json:"wait,omitempty"`
+
+	Failures map[string]int64 `json:"failed_by_reason,omitempty"` // acquires; without reasons of which there is none
 }
 
-// counts are the counters of resource.Stats.
+// counts are counters of resource.Stats.
 type counts struct {
 	Acquired    int64   `json:"acquired"`
 	Released    int64   `json:"released"`
@@ -56,7 +58,7 @@ type counts struct {
 	WaitTime    seconds `json:"wait_seconds"`
 	Canceled    int64   `json:"canceled"`
 	Rejected    int64   `json:"rejected"`
-	Unserved    int64   `json:"unserved"` // acquires that failed, but for those that did not want to wait
+	Unserved    int64   `json:"unserved"` // acquires that failed, without those that did not want to wait
 	Made        int64   `json:"made"`
 	MakeTime    seconds `json:"make_seconds"`
 	Failed      int64   `json:"failed"`
@@ -80,7 +82,6 @@ type detail struct {
 	Close     *histogram       `json:"destroy"`
 	Destroyed map[string]int64 `json:"destroyed_by_cause"`
 	Refused   map[string]int64 `json:"refused_by_policy"`
-	Unserved  map[string]int64 `json:"failed_by_reason"` // acquires
 	Outages   int64            `json:"outages"`
 	Resources resources        `json:"resources"`
 	Held      held             `json:"held"`
@@ -90,7 +91,7 @@ type detail struct {
 	Events    []happening      `json:"events"`
 }
 
-// histogram has the buckets of metrics.Histogram, and what they come to.
+// histogram has the buckets and some quantiles of a metrics.Histogram.
 type histogram struct {
 	Count   int64   `json:"count"`
 	Sum     seconds `json:"sum_seconds"`
@@ -103,8 +104,8 @@ type histogram struct {
 }
 
 type resources struct {
-	Seen    int    `json:"seen"`    // looked through
-	Matched int    `json:"matched"` // of those, how many have the state and the text
+	Seen    int    `json:"seen"`    // searched
+	Matched int    `json:"matched"` // number of those with the state and the text
 	Rows    []item `json:"rows"`
 }
 
@@ -122,7 +123,7 @@ type item struct {
 type held struct {
 	Matched int     `json:"matched"`
 	Rows    []lease `json:"rows"`
-	// Stacks are what the rows point into: most leases are taken at few places.
+	// Stacks are indexed by the rows: most leases have one of a few stacks.
 	Stacks [][]frame `json:"stacks"`
 }
 
@@ -169,11 +170,11 @@ type happening struct {
 	Time time.Time `json:"time"`
 	Kind string    `json:"kind"`
 	Text string    `json:"text"`
-	More int64     `json:"more,omitempty"` // like it, within a second
+	More int64     `json:"more,omitempty"` // events of its kind and label within a second
 }
 
-// encode fails at what a Meter of somebody else's made up: a year with five
-// digits, or a State that there is not.
+// encode fails on values that a Meter of the user may return: a year with five digits,
+// or a State that does not exist.
 func encode(v any) (b []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -183,10 +184,10 @@ func encode(v any) (b []byte, err error) {
 	return json.Marshal(v)
 }
 
-// maxText bounds what others wrote, in bytes.
+// maxText bounds texts of the user, in bytes.
 const maxText = 400
 
-// cut keeps a text short, and whole letters of it.
+// cut shortens a text at the boundary of a character.
 func cut(s string) string {
 	if len(s) <= maxText {
 		return s

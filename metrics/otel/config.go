@@ -15,49 +15,46 @@ import (
 )
 
 const (
-	// DefaultPrefix is what names begin with unless [Config] says otherwise.
+	// DefaultPrefix begins the names of instruments if [Config] has no Prefix.
 	DefaultPrefix = "resource.pool"
 
 	// Scope is the name of the instrumentation scope.
 	Scope = "github.com/respool/respool/metrics/otel"
 )
 
-// Meter is what is read: Snapshot is called at each collection, with a limit of
-// 0, as no single resource is shown. A *metrics.Meter is one.
+// Meter is a source of figures, such as a *metrics.Meter. Each collection calls
+// Snapshot with a limit of 0.
 type Meter interface {
 	Snapshot(limit int) metrics.Snapshot
 }
 
-// Config says which pools are shown, and under which names. The zero Config
-// shows all, as resource.pool.
+// Config selects the pools that are exported, and the names. The zero Config exports
+// all pools under [DefaultPrefix].
 type Config struct {
-	// Meters are those whose pools are shown; nil: those that watch a pool at
-	// the time of the collection, see metrics.All; empty: none. Two of one name
-	// are told apart by "#2" behind the second.
+	// Meters are exported. Nil means metrics.All at the time of the collection;
+	// empty means none. The second of two equal names gets the suffix "#2".
 	Meters []Meter
-	// Prefix begins every name, without the dot that follows; "" is
-	// "resource.pool". With "db.client.connection" the names are those of the
-	// conventions, as far as they go; "ws.client.connection" would suit
-	// WebSockets.
+	// Prefix begins every name and is followed by a dot; "" means [DefaultPrefix].
+	// With "db.client.connection" the names that the conventions define are theirs;
+	// "ws.client.connection" suits WebSockets.
 	Prefix string
-	// Attributes are put on every data point.
+	// Attributes are added to every data point.
 	Attributes []attribute.KeyValue
 }
 
 var prefixForm = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_.-]{0,127}$`)
 
-// ready fills in what is left out, copies, and checks; the error names every bad
-// field.
+// ready returns a copy with the defaults filled in. The error names every bad field.
 func (cfg Config) ready() (Config, error) {
 	var bad []error
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
 	}
 	if !prefixForm.MatchString(cfg.Prefix) || strings.HasSuffix(cfg.Prefix, ".") {
-		bad = append(bad, fmt.Errorf("otel: Config.Prefix is %q, which cannot begin a name", cfg.Prefix))
+		bad = append(bad, fmt.Errorf("otel: Config.Prefix %q cannot begin the name of an instrument", cfg.Prefix))
 	}
 	for i, m := range cfg.Meters {
-		if m == nil || m == Meter((*metrics.Meter)(nil)) { // what New returns with an error
+		if m == nil || m == Meter((*metrics.Meter)(nil)) { // metrics.New returns it with an error
 			bad = append(bad, fmt.Errorf("otel: Config.Meters[%d] is nil", i))
 		}
 	}
@@ -65,7 +62,7 @@ func (cfg Config) ready() (Config, error) {
 		switch {
 		case !kv.Valid():
 			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] has no key or no value", i))
-		case !isUTF8(kv): // protocol buffers refuse it, and with it a whole export
+		case !isUTF8(kv): // protocol buffers would refuse the whole export
 			bad = append(bad, fmt.Errorf("otel: Config.Attributes[%d] is not UTF-8", i))
 		}
 	}
@@ -85,7 +82,7 @@ func isUTF8(kv attribute.KeyValue) bool {
 	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }
 
-// poolKey is the attribute that names a pool.
+// poolKey returns the attribute for the name of a pool.
 func poolKey(prefix string) attribute.Key {
 	if strings.HasSuffix(prefix, ".pool") {
 		return attribute.Key(prefix + ".name")
@@ -93,7 +90,7 @@ func poolKey(prefix string) attribute.Key {
 	return attribute.Key(prefix + ".pool.name")
 }
 
-// noun is what a pool has, as units put it.
+// noun returns the unit of what the pool holds.
 func (cfg *Config) noun() string {
 	if strings.HasSuffix(cfg.Prefix, "connection") {
 		return "{connection}"
@@ -101,8 +98,7 @@ func (cfg *Config) noun() string {
 	return "{resource}"
 }
 
-// each calls f with a snapshot of each pool, and the attributes of its points
-// that all have.
+// each calls f with a snapshot of each pool and the common attributes of its points.
 func (cfg *Config) each(f func(s *metrics.Snapshot, common []attribute.KeyValue)) {
 	meters := cfg.Meters
 	if meters == nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A meter watches the pool; instruments and histograms show it, and spans say
-// who waited. Here a reader and an exporter stand for those of the program.
+// A meter watches the pool; instruments and histograms export it, and waits are
+// spans. Here a reader and an exporter stand for those of the program.
 func Example() {
 	producer, err := otel.NewProducer(otel.Config{})
 	if err != nil {

@@ -12,18 +12,18 @@ import (
 	"github.com/respool/respool/metrics/internal/label"
 )
 
-// kind is of which kind an instrument is.
+// kind is the kind of an instrument.
 type kind uint8
 
 const (
-	level   kind = iota // an UpDownCounter: sums over pools mean something
-	gauge               // they mean nothing
-	counter             // it only grows
+	level   kind = iota // an UpDownCounter: the sum over pools has a meaning
+	gauge               // the sum over pools has none
+	counter             // only grows
 )
 
-// figure is one instrument. It has value, or else by and values.
+// figure is one instrument. It has either value, or by and values.
 type figure struct {
-	name, unit, help string // unit "": what the pool has
+	name, unit, help string // unit "": that of Config.noun
 	kind             kind
 	value            func(s *metrics.Snapshot) int64
 	by               string
@@ -32,7 +32,7 @@ type figure struct {
 
 var figures = []figure{
 	{
-		name: "count", help: "Resources by what they do.", kind: level,
+		name: "count", help: "Resources by state.", kind: level,
 		by: "state", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("idle", int64(s.Idle))
 			t.Add("used", int64(s.Leased))
@@ -41,27 +41,27 @@ var figures = []figure{
 		},
 	},
 	{
-		name: "max", help: "How many there may be.", kind: level,
+		name: "max", help: "Maximum number of resources.", kind: level,
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Max) },
 	},
 	{
-		name: "idle.min", help: "How many are kept idle.", kind: level,
+		name: "idle.min", help: "Number of resources kept idle.", kind: level,
 		value: func(s *metrics.Snapshot) int64 { return int64(s.MinIdle) },
 	},
 	{
-		name: "pending_requests", unit: "{request}", help: "Callers that wait.", kind: level,
+		name: "pending_requests", unit: "{request}", help: "Callers waiting for a resource.", kind: level,
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Load.Waiting) },
 	},
 	{
-		name: "timeouts", unit: "{timeout}", help: "Callers whose context or MaxWait ended before they had one.", kind: counter,
+		name: "timeouts", unit: "{timeout}", help: "Acquires that ended with their context or MaxWait.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Failures.Canceled + s.Failures.MaxWait },
 	},
 	{
-		name: "acquires", unit: "{acquire}", help: "Acquires that got one.", kind: counter,
+		name: "acquires", unit: "{acquire}", help: "Acquires that got a resource.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Acquired },
 	},
 	{
-		name: "acquire_failures", unit: "{acquire}", help: "Acquires that failed, by why.", kind: counter,
+		name: "acquire_failures", unit: "{acquire}", help: "Acquires that failed, by reason.", kind: counter,
 		by: "reason", values: func(s *metrics.Snapshot, t label.Tally) {
 			for reason, n := range s.Failures.All() {
 				t.Add(reason.String(), n)
@@ -69,27 +69,27 @@ var figures = []figure{
 		},
 	},
 	{
-		name: "waits", unit: "{acquire}", help: "Acquires that had to wait, however they ended.", kind: counter,
+		name: "waits", unit: "{acquire}", help: "Acquires that waited, with or without success.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Waited },
 	},
 	{
-		name: "rejections", unit: "{rejection}", help: "Callers and makes refused, by policy.", kind: counter,
+		name: "rejections", unit: "{rejection}", help: "Callers and creations refused, by policy.", kind: counter,
 		by: "policy", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Refused) },
 	},
 	{
-		name: "creates", help: "Makes that succeeded.", kind: counter,
+		name: "creates", help: "Creations that succeeded.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Made },
 	},
 	{
-		name: "create_failures", unit: "{failure}", help: "Makes that failed.", kind: counter,
+		name: "create_failures", unit: "{failure}", help: "Creations that failed.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Failed },
 	},
 	{
-		name: "destroyed", help: "Those that are gone, by why.", kind: counter,
+		name: "destroyed", help: "Resources destroyed, by cause.", kind: counter,
 		by: "reason", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Destroyed) },
 	},
 	{
-		name: "outage", unit: "1", help: "1 while makes keep failing, else 0.", kind: gauge,
+		name: "outage", unit: "1", help: "1 while resource creation is failing, else 0.", kind: gauge,
 		value: func(s *metrics.Snapshot) int64 {
 			if s.Outage {
 				return 1
@@ -98,11 +98,11 @@ var figures = []figure{
 		},
 	},
 	{
-		name: "outages", unit: "{outage}", help: "Times that makes began to keep failing.", kind: counter,
+		name: "outages", unit: "{outage}", help: "Outages that have begun.", kind: counter,
 		value: func(s *metrics.Snapshot) int64 { return s.Outages },
 	},
 	{
-		name: "leases_overdue", unit: "{lease}", help: "Leases that have lasted longer than they should.", kind: level,
+		name: "leases_overdue", unit: "{lease}", help: "Leases held for longer than the limit of the meter.", kind: level,
 		value: func(s *metrics.Snapshot) int64 { return int64(s.Overdue) },
 	},
 	{
@@ -110,11 +110,11 @@ var figures = []figure{
 		value: func(s *metrics.Snapshot) int64 { return s.Panics },
 	},
 	{
-		name: "fact.level", unit: "1", help: "Figures of this kind of pool that go up and down.", kind: gauge,
+		name: "fact.level", unit: "1", help: "Figures specific to the kind of pool that go up and down.", kind: gauge,
 		by: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, true) },
 	},
 	{
-		name: "fact.total", unit: "1", help: "Figures of this kind of pool that count.", kind: counter,
+		name: "fact.total", unit: "1", help: "Figures specific to the kind of pool that count.", kind: counter,
 		by: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
 	},
 }
@@ -127,12 +127,12 @@ func facts(s *metrics.Snapshot, t label.Tally, level bool) {
 	}
 }
 
-// Register makes the instruments, and has them read at each collection until
-// Unregister is called on what it returns. A nil provider is the global one. It
-// copies cfg. Its error names every bad field, or is the provider's.
+// Register creates the instruments and observes them at each collection, until the
+// Unregister method of the result is called. A nil provider means the global one. It
+// copies cfg. The error names every bad field, or is that of the provider.
 //
-// Two registrations with one provider need different prefixes, or attributes
-// that tell their points apart.
+// Two registrations with one provider need different prefixes, or attributes by which
+// their points differ.
 func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, error) {
 	cfg, err := cfg.ready()
 	if err != nil {
@@ -152,7 +152,7 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 		all[i] = instruments[i]
 	}
 	oldest, err := m.Float64ObservableGauge(cfg.Prefix+".oldest_wait", metric.WithUnit("s"),
-		metric.WithDescription("For how long the caller has waited that has waited longest."))
+		metric.WithDescription("How long the first of the waiting callers has waited."))
 	if err := errors.Join(append(bad, err)...); err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	}, append(all, oldest)...)
 }
 
-// instrument makes that of f.
+// instrument creates the instrument of f.
 func instrument(m metric.Meter, cfg *Config, f *figure) (metric.Int64Observable, error) {
 	name, unit, help := cfg.Prefix+"."+f.name, metric.WithUnit(f.unit), metric.WithDescription(f.help)
 	if f.unit == "" {

@@ -143,7 +143,7 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("%d complaints:\n%v", n, err)
 		}
 		for _, want := range []string{
-			"Meters[0]", "Meters[1]", "Attributes[0] has", "Attributes[1] is", "Attributes[2] is", "Attributes[3] is", "Prefix is",
+			"Meters[0]", "Meters[1]", "Attributes[0] has", "Attributes[1] is", "Attributes[2] is", "Attributes[3] is", "Prefix \"",
 		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%q does not say %s", err, want)

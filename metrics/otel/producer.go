@@ -13,14 +13,14 @@ import (
 	"github.com/respool/respool/metrics/internal/seconds"
 )
 
-// The exponential buckets: a metrics.Histogram has zeros under a microsecond and
-// edges at powers of 2^(1/4), which is scale 2.
+// A metrics.Histogram has zeros under a microsecond and bounds at powers of 2^(1/4),
+// which is scale 2 of exponential histograms.
 const (
 	scale         = 2
 	zeroThreshold = 1e-6
 )
 
-// began is before any meter did: since then their counts have only grown.
+// began is a time before the first meter was made: since then counts only grow.
 var began = time.Now()
 
 var histograms = []struct {
@@ -29,18 +29,18 @@ var histograms = []struct {
 }{
 	{"wait_time", "Waits of acquires that got a resource; those that found one idle count as 0.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Wait }},
-	{"use_time", "Leases that have ended, estimated from those sampled.",
+	{"use_time", "Durations of leases that have ended, estimated from the sampled ones.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Hold }},
-	{"create_time", "Makes that succeeded.",
+	{"create_time", "Durations of creations that succeeded.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Make }},
-	{"check_time", "Health checks, passed or failed.",
+	{"check_time", "Durations of health checks, passed or failed.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Check }},
-	{"destroy_time", "Destroys of resources.",
+	{"destroy_time", "Durations of the destruction of resources.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Close }},
 }
 
-// Producer gives a reader of the SDK the histograms of pools: exponential ones
-// of scale 2, cumulative whatever temporality the reader's exporter prefers.
+// Producer produces the histograms of pools for a reader of the SDK: exponential, of
+// scale 2, and cumulative whatever temporality the exporter prefers.
 type Producer struct {
 	cfg Config
 }
@@ -57,9 +57,8 @@ func NewProducer(cfg Config) (*Producer, error) {
 	return &Producer{cfg}, nil
 }
 
-// Produce takes a snapshot of every meter, as sdkmetric.Producer says. It may be
-// called by many at once, waits for no pool longer than a Stats does, and fails
-// only if ctx has ended.
+// Produce implements sdkmetric.Producer. It takes a snapshot of every meter, which does
+// not block a pool, is safe for concurrent use, and fails only if ctx has ended.
 func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

@@ -18,22 +18,22 @@ import (
 // The names of spans.
 const (
 	WaitSpan = "wait_for_resource" // a caller waited
-	MakeSpan = "make_resource"     // a resource was made, or was to be
+	MakeSpan = "make_resource"     // a resource was created, or its creation failed
 )
 
-// Trace returns what makes spans, for the Config of a pool, or to be given to the
-// Trace of its Meter as the next. name is the pool's, as [Meter] would show it,
-// and prefix is as in [Config]; "" is "resource.pool".
+// Trace returns a Trace that makes spans, for the Config of a pool or as the argument
+// of the Trace method of its Meter. name is the name of the pool, as [Meter] shows it;
+// prefix is that of [Config], and "" means [DefaultPrefix].
 //
-// An acquire that had to wait is a span, WaitSpan, below the caller's own; one
-// that found a resource idle is none and costs nothing. A make is a span too,
-// MakeSpan, but a root: it is nobody's part, as it may outlive the caller for
-// whom it was begun and serve another. It has a link to that caller's span. What
-// Make does with its own ctx is below the caller's span, not below this one,
-// which is made when the make has ended. A failure's text is the status of its
-// span, 200 bytes at most, without user, password and query of a URL in it.
+// An acquire that waits is a span, [WaitSpan], below that of the caller. An acquire
+// that finds an idle resource has no span and costs nothing. A creation is a root span,
+// [MakeSpan], with a link to the span of the caller for which it was begun: it may
+// outlive that caller and serve another. It is made when the creation has ended, so
+// spans that Make itself begins with its ctx are below the span of the caller. The
+// status of a span that failed is the text of the error, at most 200 bytes; URLs in it
+// lose user, password and query.
 //
-// A nil tracer is the global provider's.
+// A nil tracer means that of the global provider.
 func Trace(tracer trace.Tracer, name, prefix string) *resource.Trace {
 	if tracer == nil {
 		tracer = otel.Tracer(Scope)
@@ -67,10 +67,10 @@ func (s *spans) made(ctx context.Context, e resource.MakeEvent) {
 	s.span(ctx, MakeSpan, e.Took, e.ID, e.Err, nil, how...)
 }
 
-// span makes one that has just ended.
+// span makes a span that ends now.
 func (s *spans) span(ctx context.Context, name string, took time.Duration, id uint64, err error, more []attribute.KeyValue, how ...trace.SpanStartOption) {
 	now := time.Now()
-	// The sampler is told which pool it is.
+	// A sampler sees the attribute of the pool.
 	how = append(how, trace.WithTimestamp(now.Add(-took)), trace.WithAttributes(s.pool))
 	_, span := s.tracer.Start(ctx, name, how...)
 	if span.IsRecording() {
@@ -86,8 +86,8 @@ func (s *spans) span(ctx context.Context, name string, took time.Duration, id ui
 	span.End(trace.WithTimestamp(now))
 }
 
-// kindOf is a word for err, of few. Its methods are not ours: they may panic, and
-// the span would never end.
+// kindOf returns the error.type of err, one of a fixed set. It contains a panic in a
+// method of err, after which the span would never end.
 func kindOf(err error) (kind string) {
 	defer func() {
 		if recover() != nil {
@@ -112,5 +112,5 @@ func kindOf(err error) (kind string) {
 			return k.word
 		}
 	}
-	return "_OTHER" // as the conventions have it
+	return "_OTHER" // as the conventions of OpenTelemetry have it
 }

@@ -46,8 +46,8 @@ func attr(s tracetest.SpanStub, key attribute.Key) string {
 	return ""
 }
 
-// A caller for whom a resource is made waits, and has a span for it below its
-// own; the make has a root, with a link. The next finds it idle, and has none.
+// The wait for a creation is a span below that of the caller. The creation is a root
+// span with a link. An acquire that finds an idle resource has no span.
 func TestSpans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept, tracer := recorder(t)

@@ -14,54 +14,51 @@ import (
 	"github.com/respool/respool/metrics/internal/label"
 )
 
-// Meter is what a [Collector] reads: Snapshot is called at each scrape, with a
-// limit of 0, as the collector shows no single resource. A *metrics.Meter is
-// one.
+// Meter is the source of a [Collector], such as a *metrics.Meter. Each scrape calls
+// Snapshot with a limit of 0.
 type Meter interface {
 	Snapshot(limit int) metrics.Snapshot
 }
 
-// Config says what a [Collector] shows, and under which names.
+// Config configures a [Collector].
 type Config struct {
-	// Meters are those whose pools are shown; nil: those that watch a pool at
-	// the time of the scrape, see metrics.All; empty: none. Two of one name are
-	// told apart by "#2" behind the second.
+	// Meters are exported. Nil means metrics.All at the time of the scrape; empty
+	// means none. The second of two equal names gets the suffix "#2".
 	Meters []Meter
-	// Prefix begins every name, without the underscore that follows; "" is
-	// "resource_pool".
+	// Prefix begins every name and is followed by an underscore; "" means
+	// [DefaultPrefix].
 	Prefix string
-	// ConstLabels are put on every metric. Two collectors in one registry need
-	// either a different Prefix or different values of these.
+	// ConstLabels are added to every metric. Two collectors in one registry need
+	// different prefixes or different values of ConstLabels.
 	ConstLabels prometheus.Labels
-	// Buckets are the upper bounds of the classic buckets in seconds,
-	// ascending, without that of +Inf; nil: 16 from 100 µs to 60 s; empty: only
-	// native buckets, which Prometheus must have been told to scrape.
+	// Buckets are the upper bounds of the classic buckets in seconds, ascending,
+	// without +Inf. Nil means 16 bounds from 100 µs to 60 s; empty means native
+	// buckets only, which Prometheus scrapes if it is configured to.
 	Buckets []float64
 }
 
-// DefaultPrefix is what names begin with unless [Config] says otherwise.
+// DefaultPrefix begins the names of the metrics if [Config] has no Prefix.
 const DefaultPrefix = "resource_pool"
 
-// defaultBuckets begin where a wait on the same machine ends and end where
-// nobody waits any more.
+// defaultBuckets reach from a wait within one machine to the longest waits that
+// callers accept.
 var defaultBuckets = []float64{
 	0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60,
 }
 
-// Collector is a prometheus.Collector that shows pools. It keeps nothing
-// between scrapes, and any number may run at once.
+// Collector is a prometheus.Collector of pools. It keeps no state between scrapes and
+// is safe for concurrent use.
 type Collector struct {
 	meters  []Meter
 	buckets []float64
 	descs   []*prometheus.Desc // of families, then of histograms
 }
 
-// Of returns a collector with the default names of these meters, or if there is
-// none of all that watch a pool at the time of the scrape. It panics if one is
-// nil.
+// Of returns a collector of these meters with the default names. Without meters it
+// exports metrics.All at the time of the scrape. It panics if a meter is nil.
 func Of(meters ...Meter) *Collector {
 	if len(meters) == 0 {
-		meters = nil // a list that is empty, too
+		meters = nil // an empty slice would export none
 	}
 	c, err := NewCollector(Config{Meters: meters})
 	if err != nil {
@@ -70,8 +67,8 @@ func Of(meters ...Meter) *Collector {
 	return c
 }
 
-// NewCollector returns a collector, which is to be registered, once. It copies
-// cfg. The error names every bad field.
+// NewCollector returns a collector to be registered once. It copies cfg. The error
+// names every bad field.
 func NewCollector(cfg Config) (*Collector, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
@@ -110,20 +107,20 @@ func (cfg *Config) check() error {
 		bad = append(bad, fmt.Errorf("prometheus: Config."+format, args...))
 	}
 	for i, m := range cfg.Meters {
-		if m == nil || m == Meter((*metrics.Meter)(nil)) { // what New returns with an error
+		if m == nil || m == Meter((*metrics.Meter)(nil)) { // metrics.New returns it with an error
 			complain("Meters[%d] is nil", i)
 		}
 	}
 	if !metricName.MatchString(cfg.Prefix) {
-		complain("Prefix is %q, which cannot begin a name", cfg.Prefix)
+		complain("Prefix %q cannot begin the name of a metric", cfg.Prefix)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.ConstLabels)) {
 		own := slices.ContainsFunc(families, func(f family) bool { return f.label == name })
 		switch {
 		case !labelName.MatchString(name) || len(name) > 1 && name[:2] == "__":
-			complain("ConstLabels has %q, which is no name of a label", name)
+			complain("ConstLabels: %q is not a valid label name", name)
 		case name == "pool" || name == "le" || own:
-			complain("ConstLabels has %q, which the metrics have themselves", name)
+			complain("ConstLabels: the metrics have a label %q of their own", name)
 		case !utf8.ValidString(cfg.ConstLabels[name]):
 			complain("ConstLabels[%q] is not UTF-8", name)
 		}
@@ -136,15 +133,15 @@ func (cfg *Config) check() error {
 	return errors.Join(bad...)
 }
 
-// Describe sends the descriptions of all metrics, as prometheus.Collector says.
+// Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		ch <- d
 	}
 }
 
-// Collect takes a snapshot of every meter and sends its metrics, as
-// prometheus.Collector says. It waits for no pool longer than a Stats does.
+// Collect implements prometheus.Collector. It takes a snapshot of every meter, which
+// does not block a pool.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	var names label.Names
 	for _, m := range c.shown() {
@@ -153,7 +150,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// shown are the meters of this scrape.
+// shown returns the meters of this scrape.
 func (c *Collector) shown() []Meter {
 	if c.meters != nil {
 		return c.meters

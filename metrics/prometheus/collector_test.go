@@ -178,7 +178,7 @@ func TestBadConfig(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"Meters[1]", "Meters[2]", `Prefix is "a-b"`, `"pool"`, `"state"`, `"le"`, `"0"`, `"__x"`, `ConstLabels["ok"]`,
+		"Meters[1]", "Meters[2]", `Prefix "a-b"`, `"pool"`, `"state"`, `"le"`, `"0"`, `"__x"`, `ConstLabels["ok"]`,
 		"Buckets[0] is 0", "Buckets[2] is 1", "Buckets[3] is NaN", "Buckets[4] is +Inf",
 	} {
 		if !strings.Contains(err.Error(), want) {

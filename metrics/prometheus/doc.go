@@ -1,38 +1,38 @@
-// Package prometheus shows pools to Prometheus: [Collector] tells it, at each
-// scrape, what meters know.
+// Package prometheus exports pools to Prometheus: [Collector] takes a snapshot of each
+// meter at each scrape.
 //
-// Every metric has the label pool, the name of the meter. With the default
-// prefix they are
+// Every metric has the label pool, the name of the meter. With the default prefix the
+// metrics are
 //
 //	resource_pool_resources{state}            gauge: idle, leased, making, destroying
 //	resource_pool_limit                       gauge: the current maximum
-//	resource_pool_pending_acquires            gauge: callers that wait
-//	resource_pool_oldest_wait_seconds         gauge: for how long the first of them has
-//	resource_pool_wanted_places               gauge: places of a Keyed's total it is short of
-//	resource_pool_abandoned_makes             gauge: given up at MakeTimeout, not yet returned
-//	resource_pool_leases_overdue              gauge: leases that last too long, see metrics.Config
-//	resource_pool_outage                      gauge: 1 while makes keep failing
-//	resource_pool_acquires_total{result}      ok, or why it failed: see resource.Reason
-//	resource_pool_waits_total                 acquires that had to wait, however they ended
+//	resource_pool_pending_acquires            gauge: waiting callers
+//	resource_pool_oldest_wait_seconds         gauge: how long the first of them has waited
+//	resource_pool_wanted_places               gauge: slots of the total of a Keyed that the pool lacks
+//	resource_pool_abandoned_makes             gauge: creations given up at MakeTimeout that have not returned
+//	resource_pool_leases_overdue              gauge: leases that last longer than metrics.Config.Overdue
+//	resource_pool_outage                      gauge: 1 while resource creation is failing
+//	resource_pool_acquires_total{result}      ok, or the resource.Reason of the failure
+//	resource_pool_waits_total                 acquires that waited, with or without success
 //	resource_pool_waits_ended_total{result}   ok, failed
-//	resource_pool_releases_total              leases ended, in whatever way
+//	resource_pool_releases_total              leases ended
 //	resource_pool_makes_total{result}         ok, failed, refused, withdrawn
 //	resource_pool_makes_begun_total{for}      callers, no_wait, min_idle, warm, make_one, replacements
-//	resource_pool_destroyed_total{reason}     resources that are gone
-//	resource_pool_hijacked_total              resources handed out for good
+//	resource_pool_destroyed_total{reason}     resources destroyed, by cause: see metrics.Config.Cause
+//	resource_pool_hijacked_total              resources hijacked
 //	resource_pool_ended_total{by}             resources ended by eviction, health, invalidate or on_release
-//	resource_pool_rejections_total{policy}    callers and makes that a policy refused
-//	resource_pool_outages_total               outages begun
+//	resource_pool_rejections_total{policy}    callers and creations that a policy refused
+//	resource_pool_outages_total               outages that have begun
 //	resource_pool_panics_total                panics contained
-//	resource_pool_wait_seconds                histogram: acquires, those that found one idle as 0
-//	resource_pool_use_seconds                 histogram: leases that have ended, estimated from those sampled
-//	resource_pool_create_seconds              histogram: makes that succeeded
+//	resource_pool_wait_seconds                histogram: waits of acquires that got a resource; 0 if one was idle
+//	resource_pool_use_seconds                 histogram: leases that have ended, estimated from the sampled ones
+//	resource_pool_create_seconds              histogram: creations that succeeded
 //	resource_pool_check_seconds               histogram: health checks
-//	resource_pool_destroy_seconds             histogram: Destroys
-//	resource_pool_fact_level{fact}            gauge: what a kind of pool adds
-//	resource_pool_fact_total{fact}            counter: likewise
+//	resource_pool_destroy_seconds             histogram: calls of Destroy
+//	resource_pool_fact_level{fact}            gauge: level of a figure specific to the kind of pool
+//	resource_pool_fact_total{fact}            counter: count of a figure specific to the kind of pool
 //
-// A histogram has classic buckets and native ones (schema 2); a Prometheus
-// takes what it can. The files dashboard.json (Grafana) and alerts.yml use
+// A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
+// what it is configured for. The files dashboard.json (Grafana) and alerts.yml use
 // these names.
 package prometheus

@@ -94,5 +94,5 @@ func ExampleNewCollector() {
 	// ws_pool_acquires_total
 	// ws_pool_check_seconds
 	// ws_pool_create_seconds
-	// prometheus: Config.Prefix is "ws-pool", which cannot begin a name
+	// prometheus: Config.Prefix "ws-pool" cannot begin the name of a metric
 }

@@ -12,7 +12,7 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// family is the metrics of one name. It has value, or else label and values.
+// family is the metrics of one name. It has either value, or label and values.
 type family struct {
 	name, help string
 	kind       prometheus.ValueType
@@ -23,7 +23,7 @@ type family struct {
 
 var families = []family{
 	{
-		name: "resources", help: "Resources by what they do just now.", kind: gauge,
+		name: "resources", help: "Resources by state.", kind: gauge,
 		label: "state", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("idle", int64(s.Idle))
 			t.Add("leased", int64(s.Leased))
@@ -32,31 +32,31 @@ var families = []family{
 		},
 	},
 	{
-		name: "limit", help: "How many resources there may be.", kind: gauge,
+		name: "limit", help: "Maximum number of resources.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Max) },
 	},
 	{
-		name: "pending_acquires", help: "Callers that wait for a resource just now.", kind: gauge,
+		name: "pending_acquires", help: "Callers waiting for a resource.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Load.Waiting) },
 	},
 	{
-		name: "oldest_wait_seconds", help: "For how long the caller has waited that has waited longest.", kind: gauge,
+		name: "oldest_wait_seconds", help: "How long the first of the waiting callers has waited.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return s.OldestWait.Seconds() },
 	},
 	{
-		name: "wanted_places", help: "Places that a pool of many under one total is short of.", kind: gauge,
+		name: "wanted_places", help: "Slots of a shared total that the pool lacks.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Wanting) },
 	},
 	{
-		name: "abandoned_makes", help: "Makes given up at their timeout that have not returned.", kind: gauge,
+		name: "abandoned_makes", help: "Creations given up at their timeout that have not returned.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Abandoned) },
 	},
 	{
-		name: "leases_overdue", help: "Leases that have lasted longer than they should.", kind: gauge,
+		name: "leases_overdue", help: "Leases held for longer than the limit of the meter.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Overdue) },
 	},
 	{
-		name: "outage", help: "1 while makes keep failing, else 0.", kind: gauge,
+		name: "outage", help: "1 while resource creation is failing, else 0.", kind: gauge,
 		value: func(s *metrics.Snapshot) float64 {
 			if s.Outage {
 				return 1
@@ -65,7 +65,7 @@ var families = []family{
 		},
 	},
 	{
-		name: "acquires_total", help: "Acquires that have ended: ok, or why they failed.",
+		name: "acquires_total", help: "Acquires that have ended: ok, or the reason of the failure.",
 		kind: counter, label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("ok", s.Acquired)
 			for reason, n := range s.Failures.All() {
@@ -74,22 +74,22 @@ var families = []family{
 		},
 	},
 	{
-		name: "waits_total", help: "Acquires that had to wait, however they ended.", kind: counter,
+		name: "waits_total", help: "Acquires that waited, with or without success.", kind: counter,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Waited) },
 	},
 	{
-		name: "waits_ended_total", help: "Acquires that had to wait, when they have ended, by how.", kind: counter,
+		name: "waits_ended_total", help: "Acquires that waited and have ended, by result.", kind: counter,
 		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("ok", s.WaitsServed)
 			t.Add("failed", s.WaitsFailed)
 		},
 	},
 	{
-		name: "releases_total", help: "Leases that have ended, in whatever way.", kind: counter,
+		name: "releases_total", help: "Leases that have ended.", kind: counter,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Released) },
 	},
 	{
-		name: "makes_total", help: "Makes that have ended, by how.", kind: counter,
+		name: "makes_total", help: "Creations that have ended, by result.", kind: counter,
 		label: "result", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("ok", s.Made)
 			t.Add("failed", s.Failed)
@@ -98,7 +98,7 @@ var families = []family{
 		},
 	},
 	{
-		name: "makes_begun_total", help: "Makes that were begun, by what for.", kind: counter,
+		name: "makes_begun_total", help: "Creations that were begun, by purpose.", kind: counter,
 		label: "for", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("callers", s.Begun.Callers)
 			t.Add("no_wait", s.Begun.NoWait)
@@ -109,15 +109,15 @@ var families = []family{
 		},
 	},
 	{
-		name: "destroyed_total", help: "Resources that were destroyed, by why.", kind: counter,
+		name: "destroyed_total", help: "Resources destroyed, by cause.", kind: counter,
 		label: "reason", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Destroyed) },
 	},
 	{
-		name: "hijacked_total", help: "Resources handed out for good.", kind: counter,
+		name: "hijacked_total", help: "Resources hijacked.", kind: counter,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Hijacked) },
 	},
 	{
-		name: "ended_total", help: "Resources that something other than their holder ended.", kind: counter,
+		name: "ended_total", help: "Resources ended by the pool rather than by a holder.", kind: counter,
 		label: "by", values: func(s *metrics.Snapshot, t label.Tally) {
 			t.Add("eviction", s.Evicted)
 			t.Add("health", s.Unhealthy)
@@ -126,11 +126,11 @@ var families = []family{
 		},
 	},
 	{
-		name: "rejections_total", help: "Callers and makes refused, by policy.", kind: counter,
+		name: "rejections_total", help: "Callers and creations refused, by policy.", kind: counter,
 		label: "policy", values: func(s *metrics.Snapshot, t label.Tally) { t.AddAll(s.Refused) },
 	},
 	{
-		name: "outages_total", help: "Times that makes began to keep failing.", kind: counter,
+		name: "outages_total", help: "Outages that have begun.", kind: counter,
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Outages) },
 	},
 	{
@@ -138,11 +138,11 @@ var families = []family{
 		value: func(s *metrics.Snapshot) float64 { return float64(s.Panics) },
 	},
 	{
-		name: "fact_level", help: "Figures of this kind of pool that go up and down.", kind: gauge,
+		name: "fact_level", help: "Figures specific to the kind of pool that go up and down.", kind: gauge,
 		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, true) },
 	},
 	{
-		name: "fact_total", help: "Figures of this kind of pool that count.", kind: counter,
+		name: "fact_total", help: "Figures specific to the kind of pool that count.", kind: counter,
 		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
 	},
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/respool/respool/metrics/internal/seconds"
 )
 
-// The native buckets: a metrics.Histogram has zeros under a microsecond and
-// edges at powers of 2^(1/4), which is schema 2.
+// A metrics.Histogram has zeros under a microsecond and bounds at powers of 2^(1/4),
+// which is schema 2 of native histograms.
 const (
 	schema        = 2
 	zeroThreshold = 1e-6
@@ -23,18 +23,17 @@ var histograms = []struct {
 }{
 	{"wait_seconds", "Waits of acquires that got a resource; those that found one idle count as 0.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Wait }},
-	{"use_seconds", "Leases that have ended, estimated from those sampled.",
+	{"use_seconds", "Durations of leases that have ended, estimated from the sampled ones.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Hold }},
-	{"create_seconds", "Makes that succeeded.",
+	{"create_seconds", "Durations of creations that succeeded.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Make }},
-	{"check_seconds", "Health checks, passed or failed.",
+	{"check_seconds", "Durations of health checks, passed or failed.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Check }},
-	{"destroy_seconds", "Destroys of resources.",
+	{"destroy_seconds", "Durations of the destruction of resources.",
 		func(s *metrics.Snapshot) metrics.Histogram { return s.Close }},
 }
 
-// histogram is a native histogram that has classic buckets too, as one of
-// client_golang's own can.
+// histogram is a native histogram with classic buckets.
 type histogram struct {
 	prometheus.Metric
 	classic []*dto.Bucket
@@ -45,7 +44,7 @@ func newHistogram(d *prometheus.Desc, h metrics.Histogram, bounds []float64, poo
 	native := make(map[int]int64, len(counts))
 	for i, n := range counts {
 		if n > 0 {
-			// Bucket i goes up to 2^(i/4) there, to 2^((i+1)/4) here.
+			// Bucket i of client_golang goes up to 2^(i/4), of seconds up to 2^((i+1)/4).
 			native[first+i+1] = n
 		}
 	}
@@ -62,13 +61,14 @@ func newHistogram(d *prometheus.Desc, h metrics.Histogram, bounds []float64, poo
 	return &histogram{m, classic}, nil
 }
 
-// Write adds the classic buckets. The native histogram is this scrape's own.
+// Write writes the native histogram, which belongs to this scrape, and adds the classic
+// buckets.
 func (h *histogram) Write(out *dto.Metric) error {
 	if err := h.Metric.Write(out); err != nil {
 		return err
 	}
 	out.Histogram.Bucket = h.classic
-	// When it began to count is not known, and a wrong time is worse than none.
+	// The time of creation is not known, and a wrong one is worse than none.
 	out.Histogram.CreatedTimestamp = nil
 	return nil
 }

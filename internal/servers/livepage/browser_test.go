@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
@@ -87,15 +89,26 @@ func eval[T any](b *tab, expression string) (v T) {
 	return v
 }
 
-// until waits for an expression to be true.
+// until waits for an expression to be true, in the document that there is then: a poll
+// ends with its document, which a reload replaces after the action has returned.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	_, err := chromedp.Run(ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
+	poll := chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0))
+	_, err := chromedp.Run(ctx, poll)
+	for replaced(err) && ctx.Err() == nil {
+		_, err = chromedp.Run(ctx, poll)
+	}
 	if err != nil {
 		b.t.Fatalf("%s does not come: %v; the page says:\n%.3000s", expression, err, eval[string](b, "document.body.innerText"))
 	}
+}
+
+// replaced reports whether err says that the document of a poll is no more.
+func replaced(err error) bool {
+	var failed *cdproto.Error
+	return errors.As(err, &failed) && failed.Code == -32000 && strings.Contains(failed.Message, "context")
 }
 
 // good says that nothing was refused by the policy or went wrong in the scripts.

@@ -4,96 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"net/url"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
 )
 
-// often is how often pages are updated, so that nobody waits for a second.
+// often is how often pages are updated, so that no test waits for a second.
 const often = 200 * time.Millisecond
-
-// thing is a resource.
-type thing struct{ n int64 }
-
-// watched is a pool with a meter, which are closed when the test has ended.
-func watched(t *testing.T, name string, cfg resource.Config[*thing]) *resource.Pool[*thing] {
-	t.Helper()
-	m, err := metrics.New(name, metrics.Config{Overdue: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cfg.Make == nil {
-		var made atomic.Int64
-		cfg.Make = func(context.Context) (*thing, error) { return &thing{made.Add(1)}, nil }
-	}
-	cfg.Trace = m.Trace(cfg.Trace)
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := m.Watch(p); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := p.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		m.Close()
-	})
-	return p
-}
-
-// work lets so many callers use the pool, each so many times; some give
-// resources back broken, and some give up.
-func work(t *testing.T, p *resource.Pool[*thing], callers, times int) {
-	t.Helper()
-	var all sync.WaitGroup
-	for c := range callers {
-		all.Go(func() {
-			for i := range times {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				if (c+i)%17 == 0 {
-					cancel() // this one does not even begin to wait
-				}
-				err := p.Do(ctx, func(context.Context, *thing) error {
-					time.Sleep(time.Duration(rand.Int64N(int64(time.Millisecond)))) // the work
-					if (c+i)%29 == 0 {
-						return errBroken
-					}
-					return nil
-				})
-				cancel()
-				if err != nil && !errors.Is(err, errBroken) && !errors.Is(err, context.Canceled) {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
-var errBroken = errors.New("broken by the test")
 
 // figures are what the page says under "Counters since start", and in the
 // legend of the levels.
 const figures = `JSON.stringify(Object.fromEntries([
   ...[...document.querySelectorAll("#counters .counters div")].map((d) => [d.firstChild.textContent, d.lastChild.textContent]),
   ...[...document.querySelectorAll(".head .legend li")].map((d) => [d.textContent.replace(/[0-9,]+/, "").trim(), d.querySelector("b").textContent]),
-  ["waiting", [...document.querySelectorAll(".tiles div")].find((d) => d.firstChild.textContent === "Waiting").children[1].textContent],
+  ["waiting", [...document.querySelectorAll(".tiles div")].find((d) => d.firstChild.textContent === "Waiting callers").children[1].textContent],
 ]))`
 
 // The numbers on the page are those of the pool.
@@ -111,11 +41,11 @@ func TestNumbers(t *testing.T) {
 	defer lease.Release()
 	s := settled(t, p)
 	want := map[string]int64{
-		"leases begun": s.Acquired, "leases ended": s.Released, "had to wait": s.Waited, "gave up": s.Canceled,
-		"acquires failed": s.Failures.Total(), "refused by a policy": s.Rejected, "made": s.Made, "makes failed": s.Failed, "makes refused": s.Refused,
-		"destroyed": s.Destroyed, "handed out for good": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
-		"died idle or held": s.Invalidated, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
-		"being made": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
+		"leases begun": s.Acquired, "leases ended": s.Released, "acquires that waited": s.Waited, "canceled by the caller": s.Canceled,
+		"acquires failed": s.Failures.Total(), "refused by a policy": s.Rejected, "created": s.Made, "creations failed": s.Failed, "creations refused": s.Refused,
+		"destroyed": s.Destroyed, "hijacked": s.Hijacked, "evicted": s.Evicted, "found unhealthy": s.Unhealthy,
+		"invalidated": s.Invalidated, "panics contained": s.Panics, "leased": int64(s.Leased), "idle": int64(s.Idle),
+		"being created": int64(s.Making), "being destroyed": int64(s.Destroying), "of": int64(s.Max), "waiting": int64(s.Waiting),
 	}
 	if s.Leased != 1 || s.Acquired < 500 || s.Waited == 0 || s.Destroyed == 0 {
 		t.Errorf("the work shows too little: %v", s)
@@ -139,38 +69,6 @@ func TestNumbers(t *testing.T) {
 	b.good()
 }
 
-// settled is the pool when its destroys have ended.
-func settled(t *testing.T, p *resource.Pool[*thing]) resource.Stats {
-	t.Helper()
-	for by := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between looks
-		if s := p.Stats(); s.Destroying+s.Making+s.Waiting == 0 {
-			return s
-		}
-		if time.Now().After(by) {
-			t.Fatalf("the pool does not come to rest: %v", p.Stats())
-		}
-	}
-}
-
-func thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// forgetful takes a lease and loses it.
-//
-//go:noinline
-func forgetful(t *testing.T, p *resource.Pool[*thing]) resource.Lease[*thing] {
-	l, err := p.AcquireWith(t.Context(), resource.Request{Class: "nightly"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
 // A leak is on the page, with the function that leaks, where it is, and for
 // how long.
 func TestLeak(t *testing.T) {
@@ -183,22 +81,22 @@ func TestLeak(t *testing.T) {
 	b.do(chromedp.Navigate(h.at("")))
 	b.do(chromedp.WaitVisible(chromedp.CSS("#pools tbody a")))
 	b.do(chromedp.Focus(chromedp.CSS("#pools tbody a")), chromedp.KeyEvent(kb.Enter)) // as without a mouse
-	b.until(`document.querySelector(".place summary .flag")?.textContent === "overdue"`)
-	said := eval[string](b, `document.querySelector(".place summary").textContent`)
-	for _, want := range []string{"livepage.forgetful", "livepage/page_test.go:", "2 leases, longest "} {
+	b.until(`document.querySelector(".site summary .flag")?.textContent === "overdue"`)
+	said := eval[string](b, `document.querySelector(".site summary").textContent`)
+	for _, want := range []string{"livepage.forgetful", "livepage/fixtures_test.go:", "2 leases, longest "} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q is not in %q", want, said)
 		}
 	}
-	b.do(chromedp.Click(chromedp.CSS(".place summary")))
-	b.do(chromedp.WaitVisible(chromedp.CSS(".place .stack .own")))
-	inside := eval[string](b, `document.querySelector(".place .inside").innerText`)
+	b.do(chromedp.Click(chromedp.CSS(".site summary")))
+	b.do(chromedp.WaitVisible(chromedp.CSS(".site .stack .own")))
+	inside := eval[string](b, `document.querySelector(".site .inside").innerText`)
 	for _, want := range []string{"livepage.forgetful", "livepage.TestLeak", "nightly", "overdue"} {
 		if !strings.Contains(inside, want) {
 			t.Errorf("%q is not in %q", want, inside)
 		}
 	}
-	// The list of resources says so too, and who holds them.
+	// The list of resources shows it too, with the function that acquired.
 	b.until(`/leased, overdue.*nightly: livepage.forgetful/s.test(document.querySelector("#resources tbody")?.innerText ?? "")`)
 	b.good()
 }
@@ -248,7 +146,7 @@ func TestHostileNames(t *testing.T) {
 		}
 		b.good()
 	}
-	// Were somebody to make an element of it after all, the policy would not let it.
+	// The content security policy keeps a script from making an element of it.
 	got := eval[string](b, `(() => {
 		try {
 			document.createElement("div").innerHTML = "<img src=x onerror='window.pwned=1'>";

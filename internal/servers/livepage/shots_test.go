@@ -128,8 +128,8 @@ func TestScreenshots(t *testing.T) {
 	b.shots(dir, "pools")
 	b.size(1280, 800, "light")
 	b.do(chromedp.Click(chromedp.CSS(`#pools tbody a[href*="eu-central"]`)))
-	b.until(`document.querySelector(".place summary")?.textContent.includes("nightlyReport")`)
-	b.do(chromedp.Click(chromedp.CSS(".place summary")))
+	b.until(`document.querySelector(".site summary")?.textContent.includes("nightlyReport")`)
+	b.do(chromedp.Click(chromedp.CSS(".site summary")))
 	time.Sleep(enough / 10) // some more of it
 	eval[bool](b, `(scrollTo(0, 0), document.activeElement.blur(), true)`)
 	b.shots(dir, "pool")

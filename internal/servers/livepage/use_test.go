@@ -20,41 +20,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// told is a meter that shows what it is told to.
-type told struct {
-	mu sync.Mutex
-	s  metrics.Snapshot
-}
-
-func (m *told) Snapshot(int) metrics.Snapshot {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.s.Acquired += 10
-	m.s.Wait.Count += 10
-	m.s.Wait.Zero += 10
-	return m.s
-}
-
-func (m *told) tell(f func(s *metrics.Snapshot)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f(&m.s)
-}
-
-func telling(name string) *told {
-	return &told{s: metrics.Snapshot{Name: name, Inspection: resource.Inspection{Stats: resource.Stats{Load: resource.Load{Max: 4}}}}}
-}
-
-// showing is a host of those.
-func showing(t *testing.T, all ...*told) *host {
-	meters := make([]live.Meter, len(all))
-	for i, m := range all {
-		meters[i] = m
-	}
-	return (&host{t: t, every: often, meters: func() []live.Meter { return meters }}).start()
-}
-
-// Everything that is wrong with a pool is said, at a glance and on its page, and
+// Everything that is wrong with a pool is said, in the overview and on its page, and
 // why its makes fail.
 func TestFlags(t *testing.T) {
 	b := open(t)
@@ -68,7 +34,7 @@ func TestFlags(t *testing.T) {
 		b.do(chromedp.Navigate(h.at(query)))
 		b.until(`document.querySelector(".flag")?.checkVisibility()`)
 		said := eval[string](b, `document.querySelector("main").innerText`)
-		for _, want := range []string{"4 makes abandoned", "14 panics", "2 overdue", "outage for ", "connection refused"} {
+		for _, want := range []string{"4 creations abandoned", "14 panics", "2 overdue", "outage for ", "connection refused"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%q: %q is not said in %.300q", query, want, said)
 			}
@@ -80,7 +46,7 @@ func TestFlags(t *testing.T) {
 	b.good()
 }
 
-// Callers that are refused are seen at a glance and on the page of their pool, by
+// Callers that are refused are seen in the overview and on the page of their pool, by
 // how many a second and why, whatever the width and the colours.
 func TestRefusals(t *testing.T) {
 	b := open(t)
@@ -139,7 +105,7 @@ func TestMissing(t *testing.T) {
 	h.start()
 	const said = `document.querySelector("#missing").innerText`
 	const charts = `document.querySelector("#charts").checkVisibility()`
-	for query, want := range map[string]string{"?pool=nowhere": "No pool of this name is watched.", "?pool=sick": "Nothing is known of this pool: its snapshot panicked: what a day."} {
+	for query, want := range map[string]string{"?pool=nowhere": "No pool of this name is watched.", "?pool=sick": "This pool cannot be shown: its snapshot panicked: what a day."} {
 		b.do(chromedp.Navigate(h.at(query)))
 		b.until(fmt.Sprintf(`%s === %q`, said, want))
 		if eval[bool](b, charts) {
@@ -152,7 +118,7 @@ func TestMissing(t *testing.T) {
 		t.Errorf("of a pool that is there it is said: %s", eval[string](b, said))
 	}
 	there.Store(false)
-	b.until(said + ` === "This pool is not watched any more. These are its last figures."`)
+	b.until(said + ` === "This pool is no longer watched. These are its last figures."`)
 	if !eval[bool](b, charts) || eval[string](b, `document.querySelector("#counters dd").textContent`) == "" {
 		t.Error("its last figures are not to be seen")
 	}
@@ -161,18 +127,8 @@ func TestMissing(t *testing.T) {
 	b.good()
 }
 
-// sick is a meter that cannot be looked at closely.
-type sick struct{}
-
-func (sick) Snapshot(limit int) metrics.Snapshot {
-	if limit > 0 {
-		panic("what a day")
-	}
-	return metrics.Snapshot{Name: "sick"}
-}
-
-// A pool that is not among those at a glance has charts as well.
-func TestBeyondGlance(t *testing.T) {
+// A pool that is not in the overview has charts as well.
+func TestBeyondOverview(t *testing.T) {
 	b := open(t)
 	var all []*told
 	for i := range 210 {
@@ -246,9 +202,9 @@ func TestFocus(t *testing.T) {
 	m.s.Held = []metrics.Held{a, c, d}
 	h := showing(t, m)
 	b.do(chromedp.Navigate(h.at("?pool=held")))
-	b.until(`document.querySelectorAll(".place").length === 3`)
-	b.do(chromedp.Focus(chromedp.CSS(".place:nth-child(2) summary")), chromedp.KeyEvent(kb.Enter))
-	const focused = `document.activeElement.closest(".place")?.querySelector("b").textContent`
+	b.until(`document.querySelectorAll(".site").length === 3`)
+	b.do(chromedp.Focus(chromedp.CSS(".site:nth-child(2) summary")), chromedp.KeyEvent(kb.Enter))
+	const focused = `document.activeElement.closest(".site")?.querySelector("b").textContent`
 	for _, held := range [][]metrics.Held{
 		{c, d}, {d, c, a}, {lease(4, 2*time.Hour, "fourth"), a, c}, {lease(2, 3*time.Hour, "second"), a, d},
 	} {
@@ -260,14 +216,14 @@ func TestFocus(t *testing.T) {
 		for _, l := range held {
 			want = append(want, strings.TrimPrefix(l.Stack[0].Func, "example.com/"))
 		}
-		b.until(fmt.Sprintf(`[...document.querySelectorAll(".place b")].map((e) => e.textContent).join() === %q`, strings.Join(want, ",")))
+		b.until(fmt.Sprintf(`[...document.querySelectorAll(".site b")].map((e) => e.textContent).join() === %q`, strings.Join(want, ",")))
 		if got := eval[string](b, focused+` ?? document.activeElement.tagName`); got != "shop.second" {
 			t.Fatalf("with %v focus is on %s", want, got)
 		}
 	}
 	b.do(chromedp.Focus(chromedp.CSS(".skip")), chromedp.KeyEvent(kb.Enter))
 	b.until(`location.hash === "#main" && document.activeElement.id === "main"`)
-	if !eval[bool](b, `document.querySelector(".place").open`) {
+	if !eval[bool](b, `document.querySelector(".site").open`) {
 		t.Error("the link that skips the head closed what was open")
 	}
 	b.good()
@@ -322,7 +278,7 @@ func TestOddNames(t *testing.T) {
 	for i := range names {
 		name := eval[string](b, fmt.Sprintf(`(() => { const a = document.querySelectorAll("#pools tbody a")[%d]; a.click(); return a.textContent; })()`, i))
 		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
-		b.do(chromedp.Click(chromedp.CSS(".place summary")))
+		b.do(chromedp.Click(chromedp.CSS(".site summary")))
 		b.fits(360, name)
 		if got := eval[string](b, `getComputedStyle(document.querySelector("h1 bdi")).unicodeBidi`); got != "isolate" {
 			t.Errorf("%q turns what stands beside it: %s", name, got)
@@ -331,6 +287,53 @@ func TestOddNames(t *testing.T) {
 		b.until(fmt.Sprintf(`document.querySelector("h1 bdi")?.textContent === %q && document.querySelectorAll("#resources tbody tr").length === 1`, name))
 		b.do(chromedp.KeyEvent(kb.Escape))
 		b.until(fmt.Sprintf(`document.querySelectorAll("#pools tbody a").length === %d`, len(names)))
+	}
+	b.good()
+}
+
+// Beside a long list there is no void: the cards of a row end on one line, whatever
+// they hold. On a phone each is as tall as its list.
+func TestRows(t *testing.T) {
+	b := open(t)
+	m := telling("rows")
+	h := showing(t, m)
+	many := func(n int) (held []metrics.Held, waiting []resource.WaiterInfo) {
+		for i := range n {
+			f := metrics.Frame{Func: fmt.Sprintf("example.com/shop.use%d", i), File: "/src/shop.go", Line: i}
+			held = append(held, metrics.Held{ID: uint64(i + 1), Lease: 1, For: time.Hour, Stack: []metrics.Frame{f}})
+			waiting = append(waiting, resource.WaiterInfo{Waited: time.Duration(n-i) * time.Second})
+		}
+		return held, waiting
+	}
+	for _, n := range []struct{ held, waiting int }{{0, 0}, {3, 0}, {0, 40}, {60, 0}, {60, 2}, {60, 40}} {
+		m.tell(func(s *metrics.Snapshot) {
+			s.Held, _ = many(n.held)
+			_, s.Inspection.Waiting = many(n.waiting)
+			s.Load.Leased, s.Load.Waiting = n.held, n.waiting
+		})
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{1280, 400} {
+				b.size(width, 800, scheme)
+				b.do(chromedp.Navigate(h.at("?pool=rows")))
+				b.until(fmt.Sprintf(`document.querySelectorAll(".site").length === %d && document.querySelectorAll("#waiting tbody tr").length === %d`, n.held, n.waiting))
+				b.fits(width, "rows")
+				for _, row := range [][2]string{{"#held", "#waiting"}, {"#policies", "#events"}} {
+					ends := eval[[]float64](b, fmt.Sprintf(`[%q, %q].flatMap((id) => { const r = document.querySelector(id + " > :last-child").getBoundingClientRect(); return [r.top, r.bottom]; })`, row[0], row[1]))
+					apart := max(ends[0]-ends[2], ends[2]-ends[0], ends[1]-ends[3], ends[3]-ends[1])
+					if width == 1280 && apart > 1 {
+						t.Errorf("%+v, %s: the cards of %v go from %.0f to %.0f and from %.0f to %.0f", n, scheme, row, ends[0], ends[1], ends[2], ends[3])
+					}
+					for _, tall := range []float64{ends[1] - ends[0], ends[3] - ends[2]} {
+						if tall > 26*16 {
+							t.Errorf("%+v, %d: a card of %v is %.0f tall", n, width, row, tall)
+						}
+					}
+				}
+				if tall := eval[float64](b, `document.querySelector("#waiting > :last-child").offsetHeight`); width == 400 && n.waiting == 0 && tall > 80 {
+					t.Errorf("%+v: on a phone an empty list is %.0f tall", n, tall)
+				}
+			}
+		}
 	}
 	b.good()
 }

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// The range of a Recorder: what is shorter than Least counts as zero, what is
-// longer than its last bucket, 2^50 ns or 13 days, counts there.
+// The range of a Recorder. A duration under Least counts as zero, one over the last
+// bucket, 2^50 ns or 13 days, counts in that bucket.
 const (
 	Least = time.Microsecond
-	First = 39 * PerOctave / 4 // index of its first bucket; it begins at 861 ns
+	First = 39 * PerOctave / 4 // index of the first bucket, which begins at 861 ns
 	size  = 50*PerOctave - First
 )
 
-// most is where a sum stops: 2^62 ns, 146 years.
+// most is the limit of a sum: 2^62 ns, 146 years.
 const most = math.MaxInt64 / 2
 
-// Recorder counts durations. The zero Recorder is ready for use, by many
-// goroutines at once.
+// Recorder counts durations. The zero Recorder is ready for use. It is safe for
+// concurrent use.
 type Recorder struct{ shards [4]shard }
 
-// shard is a part of the counts, with its own cache lines.
+// shard is a part of the counts, in cache lines of its own.
 type shard struct {
 	sum     atomic.Int64
 	zero    atomic.Int64
@@ -29,9 +29,9 @@ type shard struct {
 	_       [40]byte
 }
 
-// Record counts d, n times. Goroutines whose key differs seldom meet. The first
-// of a key allocates. A negative d counts as 0; n that is not positive is not
-// counted.
+// Record counts d n times. Goroutines with different keys seldom contend. The first
+// Record in a shard allocates. A negative d counts as 0. If n is not positive, nothing
+// is counted.
 func (r *Recorder) Record(key uint64, d time.Duration, n int64) {
 	if n <= 0 {
 		return
@@ -59,15 +59,14 @@ func (s *shard) counts() *[size]atomic.Int64 {
 	return b
 }
 
-// Counts is what a Recorder has counted.
+// Counts is a copy of the counts of a Recorder.
 type Counts struct {
 	Sum     time.Duration
-	Zero    int64   // under Least
-	Buckets []int64 // from index First on
+	Zero    int64   // durations under Least
+	Buckets []int64 // Buckets[0] has index First
 }
 
-// Read returns what has been counted. What is recorded meanwhile may be in it,
-// or in part of it.
+// Read returns the counts. A concurrent Record may be in them, or in part of them.
 func (r *Recorder) Read() Counts {
 	c := Counts{Buckets: make([]int64, size)}
 	for i := range r.shards {

@@ -1,5 +1,5 @@
-// Package label makes labels that every collector takes: one that is not UTF-8,
-// or there twice, can cost a whole scrape or export.
+// Package label makes labels that every collector accepts. A label that is not UTF-8,
+// or a duplicate one, can make a whole scrape or export fail.
 package label
 
 import (
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Tally is figures by label. Labels that Clean makes one share a figure.
+// Tally is figures by label. Labels that Clean makes equal share a figure.
 type Tally map[string]int64
 
 // Add adds n to the figure of a label.
@@ -21,7 +21,7 @@ func (t Tally) AddAll(counts map[string]int64) {
 	}
 }
 
-// Clean returns s with each byte that is not UTF-8 as Go would write it, such as
+// Clean returns s with each byte that is not UTF-8 replaced by its Go escape, such as
 // \xff.
 func Clean(s string) string {
 	if utf8.ValidString(s) {
@@ -40,11 +40,10 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// Names gives names that are clean and unlike each other. The zero Names has
-// given none.
+// Names makes names clean and unique. The zero Names is ready for use.
 type Names struct{ given map[string]bool }
 
-// Unique returns name, or name#2 and so on if it has been given.
+// Unique returns name, or name#2 and so on if it has been returned before.
 func (n *Names) Unique(name string) string {
 	name = Clean(name)
 	if n.given == nil {

@@ -1,5 +1,5 @@
-// Package profile writes profiles in the format of go tool pprof, profile.proto
-// under gzip, from stacks whose functions are known by name.
+// Package profile writes profiles in the format of go tool pprof, gzipped
+// profile.proto, from stacks of function names.
 package profile
 
 import (
@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Frame is one line of a stack.
+// Frame is one call in a stack.
 type Frame struct {
 	Func string
 	File string
 	Line int
 }
 
-// Type is what a value of each sample is, and its unit as pprof calls it.
+// Type is the name and the unit of a value of each sample, as pprof shows them.
 type Type struct{ Name, Unit string }
 
-// Profile is a profile in the making. Make it with New; one goroutine at a time.
+// Profile builds a profile; see New. It is not safe for concurrent use.
 type Profile struct {
 	out       message
 	strings   map[string]int64
@@ -29,7 +29,7 @@ type Profile struct {
 
 type function struct{ name, file string }
 
-// The numbers of the fields of profile.proto.
+// Field numbers of profile.proto.
 const (
 	profileSampleType, profileSample, profileLocation, profileFunction = 1, 2, 4, 5
 	profileStringTable, profileTimeNanos, profileDefaultType           = 6, 9, 14
@@ -39,13 +39,13 @@ const (
 	functionID, functionName, functionSystemName, functionFile         = 1, 2, 3, 4
 )
 
-// New begins a profile whose samples have a value of each of types, the first of
-// which pprof shows unless asked for another.
+// New returns an empty profile whose samples have a value of each of types. pprof shows
+// the first type by default.
 func New(at time.Time, types ...Type) *Profile {
 	p := &Profile{
 		strings: make(map[string]int64), functions: make(map[function]uint64), locations: make(map[Frame]uint64),
 	}
-	p.string("") // has to be the first
+	p.string("") // must be the first string
 	for _, t := range types {
 		var m message
 		m.int(valueTypeType, p.string(t.Name))
@@ -59,25 +59,24 @@ func New(at time.Time, types ...Type) *Profile {
 	return p
 }
 
-// Add adds a sample: a stack, innermost first, its label, and a value of each
-// type.
+// Add adds a sample: a stack, innermost first, a label, and a value of each type.
 func (p *Profile) Add(stack []Frame, key, label string, values ...int64) {
-	var places, numbers, tag, s message
+	var locations, numbers, tag, s message
 	for _, f := range stack {
-		places.varint(p.location(f))
+		locations.varint(p.location(f))
 	}
 	for _, v := range values {
 		numbers.varint(uint64(v))
 	}
 	tag.int(labelKey, p.string(key))
 	tag.int(labelString, p.string(label))
-	s.bytes(sampleLocation, places)
+	s.bytes(sampleLocation, locations)
 	s.bytes(sampleValue, numbers)
 	s.bytes(sampleLabel, tag)
 	p.out.bytes(profileSample, s)
 }
 
-// WriteTo writes the profile; it is then used up.
+// WriteTo writes the profile, which must not be used afterwards.
 func (p *Profile) WriteTo(w io.Writer) (int64, error) {
 	for _, s := range p.table {
 		p.out.bytes(profileStringTable, message(s))
@@ -143,7 +142,7 @@ func (p *Profile) function(f function) uint64 {
 	return id
 }
 
-// message is a protocol buffer in the making.
+// message builds a protocol buffer.
 type message []byte
 
 func (m *message) varint(v uint64) {

@@ -1,5 +1,5 @@
-// Package seconds tells the histograms of metrics in seconds, as those who
-// collect them want them.
+// Package seconds converts the histograms of metrics to seconds, the unit of
+// Prometheus and OpenTelemetry.
 package seconds
 
 import (
@@ -9,16 +9,15 @@ import (
 	"github.com/respool/respool/metrics"
 )
 
-// perDouble is how many buckets there are from a duration to its double, here
-// and there.
+// perDouble is the number of buckets from a duration to its double, in both units.
 const perDouble = 4
 
-// apart is how many buckets a second is away from a nanosecond. It is no whole
-// number, so that an edge in seconds lies within a bucket in nanoseconds.
+// apart is the number of buckets between a nanosecond and a second. It is not an
+// integer, so a bound in seconds is within a bucket in nanoseconds.
 var apart = perDouble * math.Log2(1e9)
 
-// UpTo returns how many values of h are no longer than each of the bounds, in
-// seconds and ascending. None falls when h grows.
+// UpTo returns the number of values of h that do not exceed each of bounds, which are
+// in seconds and ascending. No count falls when h grows.
 func UpTo(h metrics.Histogram, bounds []float64) []int64 {
 	durations := make([]time.Duration, len(bounds))
 	for i, b := range bounds {
@@ -27,10 +26,10 @@ func UpTo(h metrics.Histogram, bounds []float64) []int64 {
 	return h.Cumulative(durations)
 }
 
-// Buckets returns h in buckets whose edges are powers of 2^(1/4) in seconds:
-// counts[i] is how many values are over 2^((first+i)/4) s and up to
-// 2^((first+i+1)/4) s. Values that h has as zero are in none. Buckets at the
-// ends may be empty. No count falls when h grows.
+// Buckets returns h in buckets whose bounds are powers of 2^(1/4) in seconds:
+// counts[i] is the number of values over 2^((first+i)/4) s and up to
+// 2^((first+i+1)/4) s, without those of h.Zero. Buckets at the ends may be empty. No
+// count falls when h grows.
 func Buckets(h metrics.Histogram) (first int, counts []int64) {
 	if len(h.Buckets) == 0 {
 		return 0, nil
@@ -48,8 +47,8 @@ func Buckets(h metrics.Histogram) (first int, counts []int64) {
 	return first, counts
 }
 
-// Count returns how many values h has. It sums the buckets: those who collect
-// them refuse a histogram whose count is another.
+// Count returns the number of values of h as the sum of the buckets: collectors reject
+// a histogram whose count differs from that sum.
 func Count(h metrics.Histogram) int64 {
 	n := h.Zero
 	for _, b := range h.Buckets {
@@ -58,7 +57,7 @@ func Count(h metrics.Histogram) int64 {
 	return n
 }
 
-// duration is s seconds; the longest there is if that is longer.
+// duration converts s seconds, at most to the longest Duration.
 func duration(s float64) time.Duration {
 	if ns := math.Round(s * 1e9); ns < math.MaxInt64 {
 		return time.Duration(ns)

@@ -85,8 +85,8 @@ func TestNear(t *testing.T) {
 	}
 }
 
-// However a histogram grows, no bucket and no cumulative count ever falls: who
-// collects them takes a fall for a restart.
+// When a histogram grows, no bucket and no cumulative count falls: collectors take a
+// fall for a restart.
 func TestGrows(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

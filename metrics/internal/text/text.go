@@ -1,21 +1,19 @@
-// Package text makes what came from elsewhere, a server's error among it, fit to
-// be shown.
+// Package text makes texts from elsewhere, such as the errors of a server, fit for
+// display.
 package text
 
 import "github.com/respool/respool/internal/redact"
 
 const (
-	MaxError = 200 // bytes of an error's text, or of an Event's
-	MaxLabel = 64  // of what is counted under
+	MaxError = 200 // bytes of the text of an error or Event
+	MaxLabel = 64  // bytes of a label
 )
 
-// Clean makes s fit to be shown: at most limit bytes of printable UTF-8. It may
-// come from a server, and be long.
+// Clean returns s as at most limit bytes of printable UTF-8.
 func Clean(s string, limit int) string { return redact.Clean(s, limit) }
 
-// Of is the text of err, clean, without what has the look of a secret in it, and
-// at most MaxError bytes; "" of nil. The methods of err are not ours: they may
-// panic.
+// Of returns Discreet of the text of err; "" if err is nil. It contains a panic in a
+// method of err.
 func Of(err error) (s string) {
 	if err == nil {
 		return ""
@@ -28,8 +26,8 @@ func Of(err error) (s string) {
 	return Discreet(err.Error())
 }
 
-// Discreet is s, clean, without what has the look of a secret in it, and at most
-// MaxError bytes.
+// Discreet returns s as at most MaxError bytes of printable UTF-8, without what looks
+// like a secret.
 func Discreet(s string) string {
 	return Clean(redact.Hide(s), MaxError)
 }

@@ -19,7 +19,7 @@ func TestClean(t *testing.T) {
 		"a\nb\tc\x00d\x7f":      "a b c d ",
 		"\xff\xfeok":            "  ok",
 		"left\u202eright\u200b": "left right ",
-		"<script>":              "<script>", // who shows it escapes it
+		"<script>":              "<script>", // the page escapes it
 		strings.Repeat("x", 64): strings.Repeat("x", 64),
 		strings.Repeat("x", 65): strings.Repeat("x", 61) + "…",
 		strings.Repeat("é", 40): strings.Repeat("é", 30) + "…",

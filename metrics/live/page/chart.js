@@ -1,4 +1,4 @@
-// Charts of the last minutes, and histograms, in SVG.
+// Charts of the last ten minutes, and histograms, in SVG.
 
 import { attribute, draw, make, say } from "./dom.js";
 import { clock, count, duration, share } from "./format.js";
@@ -8,8 +8,8 @@ const height = 132;
 const pad = { top: 8, right: 10, bottom: 20, left: 46 };
 
 // Chart draws series of points. A series is {label, css, of(point), area,
-// dashed}; with stacked, areas lie on each other. of returns null where there
-// is nothing to draw.
+// dashed}; with stacked, areas are stacked. of returns null where there is nothing
+// to draw.
 export class Chart {
   constructor({ title, series, format = count, stacked = false, least = 1 }) {
     Object.assign(this, { series, format, stacked, least, points: [], now: 0, span: 60, at: null, width: 0 });
@@ -38,13 +38,13 @@ export class Chart {
     this.paths = this.series.map((s) => draw("path", { class: (s.area ? "area " : "line ") + s.css + (s.dashed ? " dashed" : "") }));
     this.breaks = draw("g", { class: "breaks" });
     this.cursor = draw("line", { class: "cursor", visibility: "hidden" });
-    // The first series lies undermost, and lines over areas.
+    // The first series is at the bottom; lines are above areas.
     const under = this.paths.filter((_, i) => this.series[i].area);
     const over = this.paths.filter((_, i) => !this.series[i].area);
     this.svg.append(this.grid, ...under, ...over, this.breaks, this.cursor);
   }
 
-  // listen lets pointer and arrow keys choose a time to be read.
+  // listen lets the pointer and the arrow keys choose a time.
   listen() {
     const choose = (t) => { this.at = t; this.paint(); };
     this.svg.addEventListener("pointermove", (e) => {
@@ -64,7 +64,7 @@ export class Chart {
 
   get inner() { return Math.max(1, this.width - pad.left - pad.right); }
 
-  // chosen is the point nearest to the time that is read, or null.
+  // chosen returns the point nearest to the chosen time, or null.
   chosen() {
     if (this.at == null) return null;
     let best = null;
@@ -93,7 +93,7 @@ export class Chart {
     this.tell();
   }
 
-  // stack is from where to where each series goes at one point.
+  // stack returns the lower and upper end of each series at one point.
   stack(p) {
     let below = 0;
     return this.series.map((s) => {
@@ -108,7 +108,7 @@ export class Chart {
   x(t) { return pad.left + ((t - this.now + this.span) / this.span) * this.inner; }
   y(v) { return height - pad.bottom - (v / this.top) * (height - pad.top - pad.bottom); }
 
-  // path is a piece for each run of points without a gap.
+  // path returns a path with a piece for each run of points without a gap.
   path(values, area) {
     let d = "", run = [];
     const end = () => {
@@ -133,7 +133,7 @@ export class Chart {
   paintGrid(ticks) {
     const parts = ticks.map((v) => draw("line", { x1: pad.left, x2: this.width - pad.right, y1: this.y(v), y2: this.y(v) }));
     for (const v of ticks) parts.push(draw("text", { x: pad.left - 6, y: this.y(v) + 4, "text-anchor": "end" }, axis(this.format(v))));
-    const step = this.span < 180 ? this.span / 4 : 60;
+    const step = this.span < 180 ? this.span / 4 : this.span < 600 ? 60 : 120;
     for (let ago = this.span; ago > 0; ago -= step) {
       if (this.width < 420 && ago < this.span && ago !== 2 * step) continue;
       const text = ago >= 60 && ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
@@ -143,7 +143,7 @@ export class Chart {
     this.grid.replaceChildren(...parts);
   }
 
-  // paintBreaks marks where another process went on.
+  // paintBreaks marks where the process was restarted.
   paintBreaks() {
     const parts = [];
     this.points.forEach((p, i) => {
@@ -154,7 +154,7 @@ export class Chart {
     this.breaks.replaceChildren(...parts);
   }
 
-  // tell writes the values of the chosen time, or of the last.
+  // tell writes the values of the chosen point, or of the last one.
   tell() {
     const chosen = this.chosen();
     const p = chosen ?? this.points.at(-1);
@@ -170,12 +170,12 @@ export class Chart {
   }
 }
 
-// axis writes a round value without the digits that say nothing.
+// axis drops the zeros behind the point of a round value.
 const axis = (text) => text.replace(/\.0+(?=\D|$)|(\.\d*?)0+(?=\D|$)/, "$1");
 
 const write = (format, v) => (v == null ? "–" : format(v));
 
-// steps are round values from 0 to over top: of durations, in their own unit.
+// steps returns round values from 0 to over top; durations are round in their unit.
 function steps(top, time) {
   const unit = time ? 1000 ** Math.floor(Math.log10(top) / 3) : 1;
   const raw = top / unit / 4;
@@ -219,7 +219,7 @@ export class Spark {
 export class Bars {
   constructor(title, css, ready) {
     this.title = title;
-    this.ready = ready; // what the zeros are
+    this.ready = ready; // the word for values of zero
     this.svg = draw("svg", { class: "plot", height: 96, role: "img" });
     this.note = make("span", { class: "when" });
     this.facts = make("dl", { class: "facts" });
@@ -263,7 +263,7 @@ export class Bars {
 
   bars(h, buckets) {
     const used = buckets.flatMap((n, i) => (n > 0 ? [h.first + i] : []));
-    // At least three powers of ten, so that one bucket is no wall.
+    // At least three powers of ten, so that a single bucket does not fill the chart.
     const decade = 4 * Math.log2(10);
     let from = used[0] - 1, to = used.at(-1) + 2;
     const more = Math.max(0, 2.2 * decade - (to - from));
@@ -291,7 +291,7 @@ export class Bars {
 
 const powers = { 3: "1 µs", 4: "10 µs", 5: "100 µs", 6: "1 ms", 7: "10 ms", 8: "100 ms", 9: "1 s", 10: "10 s", 11: "100 s", 12: "1000 s" };
 
-// longest is the upper bound of the last bucket in use.
+// longest returns the upper bound of the last bucket in use.
 function longest(h) {
   for (let i = (h.buckets ?? []).length - 1; i >= 0; i--) if (h.buckets[i] > 0) return bound(h.first + i + 1);
   return 0;

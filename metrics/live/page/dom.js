@@ -1,5 +1,5 @@
-// What others named (pools, classes, errors) only ever becomes text: nothing
-// here parses HTML.
+// Elements. Names of pools, classes and texts of errors only ever become text:
+// nothing here parses HTML.
 
 const svgNS = "http://www.w3.org/2000/svg";
 
@@ -8,7 +8,7 @@ export function make(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-// draw is make for SVG.
+// draw returns an SVG element.
 export function draw(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(svgNS, tag), attributes, children);
 }
@@ -22,21 +22,21 @@ function fill(e, attributes, children) {
   return e;
 }
 
-// say sets a text where it is another one, so that what is selected stays so.
+// say sets a text if it differs, so that a selection is kept.
 export function say(e, text) {
   text = String(text);
   if (e.textContent !== text) e.textContent = text;
 }
 
-// attribute sets or, with null, takes away.
+// attribute sets an attribute or, with null, removes it.
 export function attribute(e, name, value) {
   if (value == null) e.removeAttribute(name);
   else if (e.getAttribute(name) !== String(value)) e.setAttribute(name, value);
 }
 
-// keyed makes the children of parent those of items, in their order. An item's
-// element lives as long as its key is there, so that focus, selection and what
-// was opened stay. Of two items with one key the first counts.
+// keyed makes the children of parent one element for each of items, in their order.
+// An element is kept while there is an item with its key, with its focus, selection
+// and open details. Of two items with one key the first counts.
 export function keyed(parent, items, key, create, update) {
   const old = parent.kept ?? new Map();
   const kept = new Map();
@@ -45,7 +45,7 @@ export function keyed(parent, items, key, create, update) {
     const k = String(key(item));
     if (!kept.has(k)) kept.set(k, item);
   }
-  // First, so that what follows them need not move.
+  // First, so that the elements behind need not be moved.
   for (const [k, e] of old) if (!kept.has(k)) e.remove();
   let at = parent.firstElementChild;
   for (const [k, item] of kept) {

@@ -1,4 +1,4 @@
-// How figures are written. A space that does not break keeps a unit with its figure.
+// Figures as text.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -13,7 +13,7 @@ function three(n) {
   return n >= 99.5 ? n.toFixed(0) : n >= 9.95 ? n.toFixed(1) : n.toFixed(2);
 }
 
-// duration is of seconds, with three digits, or two units.
+// duration writes seconds with three digits, or in two units.
 export function duration(s) {
   if (s == null) return "–";
   if (s === 0) return "0";
@@ -23,7 +23,7 @@ export function duration(s) {
   return long(s);
 }
 
-// long is for ages, where a second more or less is nothing.
+// long writes seconds in whole units, for ages.
 export function long(s) {
   s = Math.floor(s);
   const [d, h, m] = [Math.floor(s / 86400), Math.floor(s / 3600) % 24, Math.floor(s / 60) % 60];
@@ -43,8 +43,8 @@ export function share(part, all) {
 
 export const clock = (ms) => new Date(ms).toLocaleTimeString("en-GB");
 
-// short is a function's name without the path of its package.
+// short returns the name of a function without the path of its package.
 export const short = (name) => name.slice(name.lastIndexOf("/") + 1);
 
-// place is the last two elements of a file's path, and the line.
-export const place = (f) => `${f.file.split("/").slice(-2).join("/")}:${f.line}`;
+// fileLine returns the last two elements of the path of a file, and the line.
+export const fileLine = (f) => `${f.file.split("/").slice(-2).join("/")}:${f.line}`;

@@ -1,80 +1,145 @@
-// What the page remembers of a pool: five minutes of levels and rates, and a
-// minute of histograms. The server keeps none of it.
+// History: ten minutes of levels and rates of a pool, and one minute of histograms.
+// The page adds a point for each update. Points from before the page was opened come
+// from the meter, which keeps ten minutes as well.
 
-const spans = [60, 120, 180, 240, 300]; // seconds that charts show, the least that has all
-const span = spans.at(-1);
+const spans = [60, 120, 180, 240, 300, 420, 600]; // seconds that charts show: the first that holds all points
+export const span = spans.at(-1);
 const minute = 60;
-const counters = ["acquired", "made", "failed", "destroyed", "unserved", "canceled", "waited"];
+const counters = ["acquired", "waited", "unserved", "made", "failed", "destroyed"];
 const levels = ["max", "leased", "idle", "making", "destroying", "waiting", "oldest_wait_seconds"];
 
-// pick is some members of an object: what is kept for minutes has no others.
+// pick returns an object with some members of from: points are kept for minutes and
+// have no others.
 export const pick = (from, names) => Object.fromEntries(names.map((k) => [k, from[k]]));
 
-// History is of one pool.
+// History is the history of one pool. A point is {t, life, every, s, p50, p99} and,
+// once it is joined to the point before it, {joined, rates, failed}: counts a
+// second, and failed acquires a second by reason.
 export class History {
   points = [];
+  added = 0;
   waits = new Minute();
+  began = null; // when the meter began to keep its history, in seconds
 
-  // add notes a summary. t is the server's clock, and every how long it is
-  // between two of them, in seconds.
+  // add adds a summary. t is the time by the clock of the server and every the time
+  // between two summaries, in seconds.
   add(t, life, every, s) {
     while (this.last?.t > t) this.points.pop(); // its clock was set back
     const before = this.last;
     if (before && t === before.t && life === before.life) return;
     const { wait } = s;
-    const p = { t, life, s: { ...pick(s, levels), counts: pick(s.counts, counters) }, rates: null, p50: null, p99: null };
-    // Across a restart, a pause or a gap there is no rate, nor for another pool of that name.
-    p.joined = before != null && before.life === life && t - before.t < Math.max(10, 4 * every) &&
-      counters.every((k) => s.counts[k] >= before.s.counts[k]);
+    const p = { t, life, every, s: { ...pick(s, levels), counts: pick(s.counts, counters), failed: s.failed_by_reason ?? {} }, p50: null, p99: null };
+    join(before, p);
     const d = p.joined ? difference(wait, this.waits.last?.wait) : null;
+    if (d && d.count > 0) [p.p50, p.p99] = [quantile(d, 0.5), quantile(d, 0.99)];
     this.waits.add(t, life, { wait });
-    if (p.joined) {
-      p.rates = {};
-      for (const k of counters) p.rates[k] = (s.counts[k] - before.s.counts[k]) / (t - before.t);
-      if (d && d.count > 0) [p.p50, p.p99] = [quantile(d, 0.5), quantile(d, 0.99)];
-    }
     this.points.push(p);
     while (this.points[0].t < t - span - 10) this.points.shift();
+    if (++this.added % 30 === 0) this.thin(t);
+  }
+
+  // thin drops points that are over a minute old and less than two seconds after
+  // another one: the page of 200 pools keeps ten minutes of each. The largest of the
+  // quantiles stays.
+  thin(now) {
+    let kept = null;
+    const points = this.points.filter((p) => {
+      if (kept && p.t < now - minute && p.joined && p.t - kept.t < 1.9) {
+        for (const q of ["p50", "p99"]) if (p[q] != null) kept[q] = Math.max(kept[q] ?? 0, p[q]);
+        return false;
+      }
+      kept = p;
+      return true;
+    });
+    if (points.length < this.points.length) this.set(points);
+  }
+
+  // set replaces the points, which are in order.
+  set(points) {
+    this.points = points;
+    points.forEach((p, i) => join(points[i - 1], p));
+  }
+
+  // recall inserts the points that the meter has kept, where there is no point yet.
+  // Points of another life are from an earlier process, so none goes before them.
+  recall(life, past) {
+    this.began = past.since;
+    const known = (p) => p.past && p.life === life;
+    if (!past.levels && this.points.some((p) => known(p) && p.s.max != null)) return; // there is more already
+    const own = this.points.filter((p) => !known(p));
+    const now = Math.max(this.last?.t ?? 0, past.t.at(-1) ?? 0);
+    const after = Math.max(now - span, ...own.filter((p) => p.life !== life).map((p) => p.t));
+    const taken = new Set(own.flatMap((p) => [-1, 0, 1].map((d) => Math.round(p.t) + d)));
+    const told = past.t.flatMap((t, i) => (t <= after || taken.has(Math.round(t)) ? [] : [{
+      t, life, every: past.every_seconds, past: true,
+      s: { ...at(past.levels, i), counts: at(past.counts, i), failed: past.failed_by_reason && at(past.failed_by_reason, i) },
+      p50: past.wait_p50_seconds?.[i] ?? null, p99: past.wait_p99_seconds?.[i] ?? null,
+    }]));
+    this.set([...own, ...told].sort((a, b) => a.t - b.t));
   }
 
   get last() { return this.points.at(-1); }
 
-  // span is how many seconds there are to be seen.
-  span(now) {
-    const age = this.points.length ? now - this.points[0].t : 0;
-    return spans.find((s) => age <= s) ?? span;
+  // reach returns how many seconds the points go back.
+  reach(now) { return this.points.length ? now - this.points[0].t : 0; }
+
+  // span returns how many seconds charts show.
+  span(now) { return spans.find((s) => this.reach(now) <= s) ?? span; }
+
+  // since says in words how far the charts go back; long writes seconds.
+  since(now, long) {
+    const reach = this.reach(now);
+    if (reach > span - 10) return `last ${span / 60} minutes`;
+    const late = this.points.length ? this.points[0].t - (this.began ?? Infinity) : Infinity;
+    if (late >= 0 && late < 10) return `since the meter was started ${long(now - this.began)} ago`;
+    return `since this page was opened ${long(reach)} ago`;
   }
 
-  // young reports whether there is less than charts can show.
-  young(now) { return this.points.length === 0 || now - this.points[0].t < span; }
-
-  // rate is over the last three updates: steady enough to be read.
+  // rate is the mean of the last three updates: steady enough to be read.
   rate(counter) {
     const joined = [];
     for (let i = this.points.length - 1; i >= 0 && joined.length < 3 && this.points[i].joined; i--) {
-      joined.push(this.points[i].rates[counter]);
+      const r = this.points[i].rates[counter];
+      if (r != null) joined.push(r);
     }
     return joined.length ? joined.reduce((a, b) => a + b) / joined.length : null;
   }
 }
 
-// Minute keeps histograms, to say what came in the last minute.
+const at = (columns, i) => Object.fromEntries(Object.entries(columns ?? {}).map(([k, all]) => [k, all[i]]));
+
+// join sets the rates of p since the point before it. There are none across a
+// restart, a pause or a gap, nor where another pool has the name now. A point of the
+// meter may lack some counters.
+function join(before, p) {
+  const both = before ? counters.filter((k) => p.s.counts[k] != null && before.s.counts[k] != null) : [];
+  const took = before ? p.t - before.t : 0;
+  p.joined = before != null && before.life === p.life && took < Math.max(10, 4 * p.every, 4 * before.every) &&
+    both.every((k) => p.s.counts[k] >= before.s.counts[k]);
+  [p.rates, p.failed] = [null, null];
+  if (!p.joined) return;
+  p.rates = Object.fromEntries(both.map((k) => [k, (p.s.counts[k] - before.s.counts[k]) / took]));
+  if (p.s.failed && before.s.failed) p.failed = Object.fromEntries(Object.entries(p.s.failed).map(([k, n]) => [k, Math.max(0, n - (before.s.failed[k] ?? 0)) / took]));
+}
+
+// Minute keeps histograms of a minute, of which the last minute is the difference.
 export class Minute {
   kept = [];
 
   add(t, life, histograms) {
     while (this.kept.at(-1)?.t > t) this.kept.pop();
     const before = this.kept.at(-1);
-    // Those of another process or pool cannot be subtracted, and those of before a pause not be called the last minute.
+    // Histograms of another process or pool cannot be subtracted, and histograms from
+    // before a pause are not the last minute.
     if (before && (before.life !== life || t - before.t > minute || fewer(histograms, before.histograms))) this.kept = [];
     this.kept.push({ t, life, histograms });
-    // One as old as a minute has to stay, to be subtracted.
+    // One as old as a minute stays, to be subtracted.
     while (this.kept.length > 1 && this.kept[1].t <= t - minute) this.kept.shift();
   }
 
   get last() { return this.kept.at(-1)?.histograms; }
 
-  // of is what came in the last minute, or null.
+  // of returns the values of the last minute, or null.
   of(name) {
     if (this.kept.length < 2) return null;
     return difference(this.kept.at(-1).histograms[name], this.kept[0].histograms[name]);
@@ -83,8 +148,8 @@ export class Minute {
 
 const fewer = (now, before) => Object.keys(now).some((k) => now[k]?.count < before[k]?.count);
 
-// difference is what came between two snapshots of one histogram; null if they
-// are not of one.
+// difference returns the values between two snapshots of a histogram; null if the
+// snapshots are of two.
 export function difference(now, before) {
   if (!now || !before || now.count < before.count) return null;
   const first = now.first;
@@ -99,10 +164,10 @@ export function difference(now, before) {
   return d;
 }
 
-// bound is the lower bound of a bucket, in seconds.
+// bound returns the lower bound of a bucket, in seconds.
 export const bound = (index) => 2 ** (index / 4) / 1e9;
 
-// quantile is in seconds. Inside a bucket it goes by the logarithm.
+// quantile is in seconds. Within a bucket it interpolates by the logarithm.
 export function quantile(h, q) {
   let total = h.zero;
   for (const n of h.buckets ?? []) total += n;

@@ -1,17 +1,17 @@
-// The page: what it shows, and the stream that it shows it from.
+// The page: its state, and the stream of events that feeds it.
 
 import { attribute, say } from "./dom.js";
 import { clock } from "./format.js";
-import { History } from "./history.js";
-import { showGlance } from "./glance.js";
+import { History, span } from "./history.js";
+import { showOverview } from "./overview.js";
 import { One } from "./one.js";
 
 const $ = (id) => document.getElementById(id);
 const histories = new Map(); // by name of pool
 const choice = { pool: null, state: "", sort: "id", find: "", span: "minute", pools: "" };
-let glance = null, detail = null, one = null, arrived = 0;
+let overview = null, detail = null, one = null, arrived = 0;
 
-// link is how the page goes from one pool to another.
+// link moves from one pool to another.
 const link = {
   to: (name) => `?${new URLSearchParams({ pool: name })}`,
   go(name) {
@@ -22,16 +22,16 @@ const link = {
   },
 };
 
-// addressed is the pool in the address, or null.
+// addressed returns the pool in the address, or null.
 const addressed = () => new URLSearchParams(location.search).get("pool");
 
-// enter shows what the address says.
+// enter shows the pool in the address, or all pools.
 function enter() {
   const pool = addressed();
   Object.assign(choice, { pool, state: "", sort: "id", find: "" });
   detail = one = null;
   if (pool != null) one = new One($("one"), pool, choice, () => stream.open());
-  $("glance").hidden = pool != null || !glance;
+  $("overview").hidden = pool != null || !overview;
   $("one").hidden = pool == null;
   $("crumb").hidden = pool == null;
   say($("crumb"), pool ?? "");
@@ -41,51 +41,69 @@ function enter() {
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
   $("one").classList.remove("lost", "blank");
   paint();
-  if (stream.paused && pool == null && glance) stream.close(); // it stays as it was
+  if (stream.paused && pool == null && overview) stream.close(); // the overview stays unchanged
   else stream.open();
 }
 
 function paint() {
-  if (!glance) return;
+  if (!overview) return;
   const minute = choice.span === "minute";
   if (choice.pool == null) {
-    $("glance").hidden = false;
-    showGlance($("glance"), glance, histories, minute, link);
-    const none = glance.pools.length === 0;
+    $("overview").hidden = false;
+    showOverview($("overview"), overview, histories, minute, link);
+    const none = overview.pools.length === 0;
     $("pools").hidden = none;
     $("nopools").hidden = !none;
-    say($("nopools"), none ? (choice.pools ? "No pool has a name like that." : "No pool is watched yet. A pool appears here once a meter watches it.") : "");
+    say($("nopools"), none ? (choice.pools ? "No pool has such a name." : "No pool is watched yet. A pool appears here once a meter watches it.") : "");
   } else if (detail && detail.name === choice.pool) {
     const lost = detail.gone || detail.problem;
     one.root.classList.toggle("lost", Boolean(lost));
     one.root.classList.toggle("blank", Boolean(lost) && !one.d);
-    if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), glance.life, minute);
+    if (!lost) one.show(detail, histories.get(detail.name) ?? new History(), overview.life, minute);
     attribute($("one"), "aria-busy", null);
   }
-  const missing = choice.pool == null || !detail ? "" : detail.problem ? `Nothing is known of this pool: ${detail.problem}.`
-    : !detail.gone ? "" : one.d ? "This pool is not watched any more. These are its last figures." : "No pool of this name is watched.";
+  const missing = choice.pool == null || !detail ? "" : detail.problem ? `This pool cannot be shown: ${detail.problem}.`
+    : !detail.gone ? "" : one.d ? "This pool is no longer watched. These are its last figures." : "No pool of this name is watched.";
   $("missing").hidden = missing === "";
   say($("missing"), missing);
-  say($("asof"), `As of ${clock(Date.parse(glance.time))}.`);
+  say($("asof"), `As of ${clock(Date.parse(overview.time))}.`);
 }
 
-// remember adds to the history of a pool.
+// remember adds a summary to the history of its pool.
 function remember(s, time) {
   if (!histories.has(s.name)) histories.set(s.name, new History());
-  if (!s.problem && !s.gone) histories.get(s.name).add(Date.parse(time) / 1000, glance.life, glance.every_seconds, s);
+  if (!s.problem && !s.gone) histories.get(s.name).add(Date.parse(time) / 1000, overview.life, overview.every_seconds, s);
 }
 
 function onPools(g) {
-  glance = g;
+  overview = g;
   for (const s of g.pools) remember(s, g.time);
   const t = Date.parse(g.time) / 1000;
   // A pool that is gone is forgotten when its charts would be empty.
-  for (const [name, h] of histories) if (h.last && Math.abs(t - h.last.t) > 300) histories.delete(name);
+  for (const [name, h] of histories) if (h.last && Math.abs(t - h.last.t) > span) histories.delete(name);
 }
 
-// stream is the connection. It is closed while paused, and some time after the
-// page went out of sight, so that nothing is collected that nobody sees. What
-// is asked for while paused comes once.
+// recall fetches the histories of the pools in sight, so that charts do not begin when
+// the page was opened. Without an answer they do.
+async function recall() {
+  const q = choice.pool != null ? { pool: choice.pool } : choice.pools ? { find: choice.pools } : {};
+  try {
+    const r = await fetch(`history.json?${new URLSearchParams(q)}`, { cache: "no-store" });
+    if (!r.ok) return;
+    const { life, pools } = await r.json();
+    for (const p of pools) {
+      if (!histories.has(p.name)) histories.set(p.name, new History());
+      histories.get(p.name).recall(life, p);
+    }
+  } catch {
+    return;
+  }
+  paint();
+}
+
+// stream is the connection to the server. It is closed while paused, and a minute
+// after the page was hidden, so that the server collects nothing that is not seen.
+// A view that is opened while paused gets one update.
 const stream = {
   source: null, timer: 0, tries: 0, paused: false, away: false, broken: false,
 
@@ -98,18 +116,19 @@ const stream = {
     const url = `events?${q}`;
     const source = new EventSource(url);
     this.source = source;
+    source.onopen = () => { recall(); }; // again after each gap
     source.addEventListener("pools", (e) => {
       onPools(JSON.parse(e.data));
       this.comes(choice.pool == null);
     });
     source.addEventListener("pool", (e) => {
       detail = JSON.parse(e.data);
-      remember(detail, detail.time); // it may be none of those at a glance
+      remember(detail, detail.time); // the overview may lack it
       this.comes(true);
     });
     source.onerror = () => {
       this.broken = true;
-      // It tries again by itself, but not after an answer that is no stream.
+      // EventSource reconnects by itself, but not after an answer that is no stream.
       if (source.readyState === EventSource.CLOSED) {
         this.retry();
         this.why(url);
@@ -120,7 +139,7 @@ const stream = {
     this.tell();
   },
 
-  // comes is called for each event; whole says that it was the last of an update.
+  // comes is called for each event; whole reports that it was the last of an update.
   comes(whole) {
     Object.assign(this, { tries: 0, broken: false });
     arrived = performance.now();
@@ -143,8 +162,7 @@ const stream = {
     this.timer = setTimeout(() => this.open(), Math.min(10, 2 ** this.tries++) * 1000 * (0.75 + Math.random() / 2));
   },
 
-  // why says what the server answers instead of a stream, of which an
-  // EventSource tells nothing.
+  // why shows the answer of the server that is not a stream; EventSource hides it.
   async why(url) {
     const look = new AbortController();
     let text = "";
@@ -152,32 +170,32 @@ const stream = {
       const r = await fetch(url, { signal: look.signal, cache: "no-store" });
       const plain = r.headers.get("Content-Type")?.startsWith("text/plain");
       if (!r.ok) text = plain ? (await r.text()).slice(0, 300) : `${r.status} ${r.statusText}`;
-      else if (!r.headers.get("Content-Type")?.startsWith("text/event-stream")) text = "there is another page in its place; is a login needed?";
+      else if (!r.headers.get("Content-Type")?.startsWith("text/event-stream")) text = "another page was served; is a login needed?";
     } catch {
-      return; // nothing is there, which "Reconnecting" says
+      return; // no answer at all: "Reconnecting" says so
     } finally {
       look.abort();
     }
     if (!this.broken || text === "") return;
-    say($("trouble"), `No figures come: ${text}`);
+    say($("trouble"), `No figures arrive: ${text}`);
     $("trouble").hidden = false;
   },
 
-  // tell says in words how new the figures are.
+  // tell shows how current the figures are.
   tell() {
-    const [css, text] = this.paused && glance ? ["paused", `Paused at ${clock(Date.parse(glance.time))}`]
-      : this.paused ? ["paused", "Paused"] : !glance ? ["waiting", "Connecting"]
+    const [css, text] = this.paused && overview ? ["paused", `Paused at ${clock(Date.parse(overview.time))}`]
+      : this.paused ? ["paused", "Paused"] : !overview ? ["waiting", "Connecting"]
       : this.broken ? ["waiting", "Reconnecting"] : ["live", "Live"];
     attribute($("news"), "class", `news ${css}`);
     say($("news"), text);
-    document.body.classList.toggle("stale", css === "waiting" && glance != null);
+    document.body.classList.toggle("stale", css === "waiting" && overview != null);
   },
 };
 
 function pause() {
   stream.paused = !stream.paused;
   attribute($("pause"), "aria-pressed", stream.paused);
-  say($("pause"), stream.paused ? "Go on" : "Pause");
+  say($("pause"), stream.paused ? "Resume" : "Pause");
   if (stream.paused) stream.close();
   else stream.open();
   stream.tell();
@@ -205,7 +223,7 @@ $("findpool").addEventListener("input", () => {
   }, 250);
 });
 addEventListener("popstate", () => {
-  if (addressed() !== choice.pool) enter(); // else only what follows # is another
+  if (addressed() !== choice.pool) enter(); // otherwise only the part after # changed
 });
 
 document.addEventListener("keydown", (e) => {
@@ -237,9 +255,9 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-// A connection over which nothing comes any more tells nobody.
+// A connection over which nothing arrives any more raises no error.
 setInterval(() => {
-  const late = performance.now() - arrived > Math.max(5000, 4000 * (glance?.every_seconds ?? 1));
+  const late = performance.now() - arrived > Math.max(5000, 4000 * (overview?.every_seconds ?? 1));
   if (late && stream.source) {
     stream.broken = true;
     if (stream.source.readyState === EventSource.OPEN) stream.retry();

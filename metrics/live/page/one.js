@@ -1,25 +1,33 @@
 // One pool.
 
 import { attribute, keyed, make, say } from "./dom.js";
-import { clock, count, duration, long, place, rate, short } from "./format.js";
+import { clock, count, duration, long, fileLine, rate, short } from "./format.js";
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
-import { bar, levels, showFlags, showWait } from "./glance.js";
+import { bar, levels, showFlags, showWait } from "./overview.js";
 
 const latencies = [
-  ["wait", "Wait", "leased", "at once"], ["hold", "Hold of a lease", "leased"],
-  ["make", "Make", "making"], ["check", "Health check", "idle"], ["destroy", "Destroy", "destroying"],
+  ["wait", "Wait", "leased", "at once"], ["hold", "Lease", "leased"],
+  ["make", "Creation", "making"], ["check", "Health check", "idle"], ["destroy", "Destroy", "destroying"],
+];
+
+// reasons groups the reasons for which an acquire fails, for the chart. An acquire
+// that did not want to wait and found none idle is not in it.
+const reasons = [
+  ["gave up", "idle", ["canceled", "max_wait"]], ["refused", "alert", ["admission", "queue"]],
+  ["creation refused", "making", ["make_gate", "quota"]], ["outage", "leased", ["outage"]],
+  ["other", "destroying", ["make_failed", "near_end", "closed"]],
 ];
 
 const counterNames = [
-  ["acquired", "leases begun"], ["released", "leases ended"], ["waited", "had to wait"], ["wait_seconds", "waited in all"],
-  ["unserved", "acquires failed"], ["canceled", "gave up"], ["rejected", "refused by a policy"], ["made", "made"], ["make_seconds", "making in all"],
-  ["failed", "makes failed"], ["refused", "makes refused"], ["destroyed", "destroyed"], ["hijacked", "handed out for good"],
-  ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["invalidated", "died idle or held"], ["panics", "panics contained"],
+  ["acquired", "leases begun"], ["released", "leases ended"], ["waited", "acquires that waited"], ["wait_seconds", "time waited"],
+  ["unserved", "acquires failed"], ["canceled", "canceled by the caller"], ["rejected", "refused by a policy"], ["made", "created"], ["make_seconds", "time creating"],
+  ["failed", "creations failed"], ["refused", "creations refused"], ["destroyed", "destroyed"], ["hijacked", "hijacked"],
+  ["evicted", "evicted"], ["unhealthy", "found unhealthy"], ["invalidated", "invalidated"], ["panics", "panics contained"],
 ];
 
-// One shows one pool in root. choice are the wishes for the list of resources;
-// ask is called when they have changed.
+// One shows one pool in root. choice is what the user has chosen for the list of
+// resources; ask is called when that has changed.
 export class One {
   constructor(root, name, choice, ask) {
     Object.assign(this, { root, name, choice, ask, minute: new Minute() });
@@ -46,7 +54,7 @@ export class One {
       make("h1", {}, make("bdi", {}, this.name), e.flags), e.cause, e.bar,
       make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
       make("dl", { class: "tiles" },
-        tile("rate", "Acquires"), tile("unserved", "Acquires failed"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting"), tile("made", "Made"), tile("failed", "Makes failed")));
+        tile("rate", "Acquires"), tile("unserved", "Acquires failed"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting callers"), tile("made", "Created"), tile("failed", "Creations failed")));
   }
 
   charts() {
@@ -55,20 +63,23 @@ export class One {
     this.moving = [
       new Chart({ title: "Resources", stacked: true, series: [
         { label: "leased", css: "leased", area: true, of: s("leased") }, { label: "idle", css: "idle", area: true, of: s("idle") },
-        { label: "making", css: "making", area: true, of: s("making") }, { label: "destroying", css: "destroying", area: true, of: s("destroying") },
+        { label: "creating", css: "making", area: true, of: s("making") }, { label: "destroying", css: "destroying", area: true, of: s("destroying") },
         { label: "max", css: "max", dashed: true, of: s("max") }] }),
       new Chart({ title: "Acquires a second", format: rate, series: [
-        { label: "acquires", css: "leased", of: r("acquired") }, { label: "had to wait", css: "making", of: r("waited") },
-        { label: "failed", css: "alert", of: r("unserved") }, { label: "of them gave up", css: "alert", dashed: true, of: r("canceled") }] }),
+        { label: "acquires", css: "leased", of: r("acquired") }, { label: "waited", css: "making", of: r("waited") },
+        { label: "failed", css: "alert", of: r("unserved") }] }),
+      new Chart({ title: "Failed acquires a second, by reason", format: rate, stacked: true, series: reasons.map(([label, css, keys]) =>
+        ({ label, css, area: true, of: (p) => p.failed && keys.reduce((sum, k) => sum + (p.failed[k] ?? 0), 0) })) }),
       new Chart({ title: "Wait", format: duration, least: 1e-6, series: [
         { label: "p50", css: "idle", of: (p) => p.p50 }, { label: "p99", css: "leased", of: (p) => p.p99 },
         { label: "oldest now", css: "alert", dashed: true, of: s("oldest_wait_seconds") }] }),
-      new Chart({ title: "Waiting, and makes a second", format: rate, series: [
-        { label: "waiting", css: "alert", area: true, of: s("waiting") }, { label: "made", css: "making", of: r("made") },
-        { label: "destroyed", css: "destroying", of: r("destroyed") }] }),
+      new Chart({ title: "Waiting callers", series: [{ label: "waiting", css: "alert", area: true, of: s("waiting") }] }),
+      new Chart({ title: "Resources a second", format: rate, series: [
+        { label: "created", css: "making", of: r("made") }, { label: "destroyed", css: "destroying", of: r("destroyed") },
+        { label: "creation failed", css: "alert", of: r("failed") }] }),
     ];
     this.e.nowNote = make("span", { class: "note" });
-    return section(["Now", this.e.nowNote], "charts", make("div", { class: "grid two" }, ...this.moving.map((c) => c.figure)));
+    return section(["History", this.e.nowNote], "charts", make("div", { class: "grid three" }, ...this.moving.map((c) => c.figure)));
   }
 
   latencies() {
@@ -80,18 +91,18 @@ export class One {
   callers() {
     const e = this.e;
     e.heldNote = make("span", { class: "note" });
-    e.places = make("div", { class: "places" });
+    e.sites = make("div", { class: "card scroll sites", tabindex: 0, role: "region", "aria-label": "Leases, can be scrolled" });
     e.waitersNote = make("span", { class: "note" });
-    e.waiters = table("Who waits", ["Waited|n", "Class", "Priority|n", "Cost|n"]);
-    return make("div", { class: "grid wide-left" },
-      section(["Who holds", e.heldNote], "held", e.places),
-      section(["Who waits", e.waitersNote], "waiting", scroller("Who waits", e.waiters)));
+    e.waiters = table("Waiting callers", ["Waited|n", "Class", "Priority|n", "Cost|n"]);
+    return make("div", { class: "grid wide-left even" },
+      section(["Leases", e.heldNote], "held", e.sites),
+      section(["Waiting callers", e.waitersNote], "waiting", scroller("Waiting callers", e.waiters)));
   }
 
   population() {
     const e = this.e;
     e.resourcesNote = make("span", { class: "note" });
-    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Holder", "Detail"]);
+    e.resources = table("Resources", ["Id|n", "State", "Held|n", "Idle|n", "Age|n", "Leases|n", "Held by", "Detail"]);
     const select = (key, label, values) => {
       const s = make("select", {}, ...values.map(([value, text]) => make("option", { value }, text)));
       s.value = this.choice[key];
@@ -123,15 +134,15 @@ export class One {
     e.failedBy = make("ul", { class: "causes" });
     e.events = make("ol", { class: "events" });
     e.eventsNote = make("span", { class: "note" });
-    e.factsSection = section("Of this kind", "facts", e.facts);
-    return make("div", { class: "grid two" },
+    e.factsSection = section("Specific to this kind of pool", "facts", e.facts);
+    return make("div", { class: "grid two even" },
       section("Policies", "policies", scroller("Policies", e.policies)),
       section(["Last events", e.eventsNote], "events", e.events),
       section("Counters since start", "counters", e.counters),
       make("div", {}, section("Acquires failed by reason", "failedby", e.failedBy), section("Destroyed by cause", "destroyed", e.destroyed), section("Refused by policy", "refused", e.refused), e.factsSection));
   }
 
-  // show draws what the server sent. minute asks for latencies of the last one.
+  // show draws an update. With minute, latencies are those of the last minute.
   show(d, history, life, minute) {
     const t = Date.parse(d.time) / 1000;
     if (t !== this.t) this.minute.add(t, life, pick(d, latencies.map(([key]) => key)));
@@ -139,19 +150,19 @@ export class One {
     const e = this.e;
     showFlags(e.flags, d);
     e.cause.hidden = !d.last_make_error;
-    say(e.cause, d.last_make_error ? `The last make failed: ${d.last_make_error}` : "");
+    say(e.cause, d.last_make_error ? `The last creation failed: ${d.last_make_error}` : "");
     e.bar.show(d);
     for (const [k, value] of e.legend) say(value, count(d[k]));
     say(e.max, count(d.max));
     this.tiles(d, history, minute);
-    say(e.nowNote, history.young(t) ? "from when this page was opened" : "");
+    say(e.nowNote, history.since(t, long));
     for (const c of this.moving) c.show(history, t);
     for (const [key, b] of this.bars) {
       const recent = minute ? (key === "wait" ? history.waits : this.minute).of(key) : null;
       const old = minute && (!recent || recent.count === 0);
       b.show(!recent || recent.count === 0 ? d[key] : recent);
       b.figure.classList.toggle("old", old && d[key].count > 0);
-      attribute(b.figure, "title", old && d[key].count > 0 ? "none in the last minute: since the start" : null);
+      attribute(b.figure, "title", old && d[key].count > 0 ? "none in the last minute; these are since the start" : null);
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
@@ -173,7 +184,7 @@ export class One {
     e.unserved.parentElement.classList.toggle("alert", failing > 0);
     for (const q of ["p50", "p99"]) say(e[`${q}Note`], minute && !e[q].classList.contains("old") ? "last minute" : "since start");
     say(e.waiting, count(d.waiting));
-    say(e.waitingNote, d.waiting ? `oldest ${duration(d.oldest_wait_seconds)}` : `${count(d.counts.waited)} had to`);
+    say(e.waitingNote, d.waiting ? `oldest ${duration(d.oldest_wait_seconds)}` : `${count(d.counts.waited)} waited`);
     e.waiting.parentElement.classList.toggle("alert", d.waiting > 0);
     say(e.made, count(d.counts.made));
     say(e.madeNote, `${count(d.counts.destroyed)} destroyed`);
@@ -182,8 +193,8 @@ export class One {
     e.failed.parentElement.classList.toggle("alert", d.outage_seconds != null);
   }
 
-  // showHeld groups leases by where in the code they were taken: a leak is one
-  // place with many, and old ones.
+  // showHeld groups leases by the stack of their acquire: a leak is one stack with
+  // many old leases.
   showHeld(held, leased) {
     say(this.e.heldNote, held.matched < leased ? `${count(held.matched)} of ${count(leased)} leases are sampled` : `${count(held.matched)}`);
     const groups = new Map();
@@ -199,8 +210,8 @@ export class One {
       g.overdue = g.leases.some((l) => l.overdue);
     }
     all.sort((a, b) => b.leases[0].for_seconds - a.leases[0].for_seconds);
-    keyed(this.e.places, all, (g) => g.key, newPlace, showPlace);
-    this.e.places.classList.toggle("none", all.length === 0);
+    keyed(this.e.sites, all, (g) => g.key, newSite, showSite);
+    this.e.sites.classList.toggle("none", all.length === 0);
   }
 
   showWaiters(waiters, waiting) {
@@ -209,8 +220,8 @@ export class One {
       (w) => [duration(w.waited_seconds), w.class ?? "", w.priority ?? 0, w.cost ?? 1]);
   }
 
-  // showResources lists resources. Of those whose lease was sampled it says who holds
-  // them: the class, and the function that took the lease.
+  // showResources lists resources. Where the lease was sampled it shows the class of
+  // the request and the function that acquired it.
   showResources(r, held) {
     const holders = new Map(held.rows.map((l) => [l.id, l]));
     const holder = (i) => {
@@ -241,7 +252,7 @@ export class One {
     const events = d.events ?? [];
     say(e.eventsNote, events.length ? "the newest first" : "");
     e.events.classList.toggle("none", events.length === 0);
-    // One and the same event may come twice in a moment: told apart by its number.
+    // Two events may be equal; a number tells them apart.
     const seen = new Map();
     const numbered = [...events].reverse().map((v) => {
       const k = `${v.time} ${v.kind} ${v.text}`;
@@ -297,18 +308,18 @@ function causes(ul, map) {
 // own is the first frame of a stack that is not the pool's.
 const own = (stack) => stack.find((f) => !/^(runtime|github\.com\/respool\/respool\/(resource|wspool|metrics))[./]/.test(f.func)) ?? stack[0];
 
-function newPlace(g) {
+function newSite(g) {
   const at = own(g.stack);
-  const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? place(at) : "")),
+  const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? fileLine(at) : "")),
     make("span", { class: "flags" }), make("span", { class: "many" }));
   const leases = table("Leases", ["Resource|n", "Held|n", "Class", "State"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
-    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, place(f)))));
-  const e = make("details", { class: "card place" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
+    make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, fileLine(f)))));
+  const e = make("details", { class: "site" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
   return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
 }
 
-function showPlace(e, g) {
+function showSite(e, g) {
   const n = g.leases.length;
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
   keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});

@@ -1,15 +1,23 @@
 package live
 
 import (
+	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/respool/respool/internal/memnet"
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
 )
@@ -136,3 +144,147 @@ func pageOf(t testing.TB, all ...Meter) *Page {
 	t.Cleanup(p.Close)
 	return p
 }
+
+// site is a server of a page, in a bubble.
+type site struct {
+	t     *testing.T
+	page  *Page
+	srv   *http.Server
+	conns chan net.Conn
+	ended sync.WaitGroup
+}
+
+func (s *site) Accept() (net.Conn, error) {
+	c, ok := <-s.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (s *site) Close() error { return nil }
+
+func (s *site) Addr() net.Addr { return &net.TCPAddr{} }
+
+func serve(t *testing.T, all ...Meter) *site {
+	s := newSite(t, all...)
+	s.serve()
+	return s
+}
+
+func newSite(t *testing.T, all ...Meter) *site {
+	s := &site{t: t, page: pageOf(t, all...), conns: make(chan net.Conn)}
+	s.srv = &http.Server{Handler: s.page, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
+	s.srv.RegisterOnShutdown(s.page.Close)
+	return s
+}
+
+func (s *site) serve() { s.ended.Go(func() { s.srv.Serve(s) }) }
+
+// stop is what a server does that ends well.
+func (s *site) stop() {
+	close(s.conns)
+	if err := s.srv.Shutdown(context.Background()); err != nil {
+		s.t.Error(err)
+	}
+	s.ended.Wait()
+}
+
+// watch opens a stream over a connection that holds so many bytes.
+func (s *site) watch(query string, holds int) *watcher {
+	s.t.Helper()
+	ours, theirs := memnet.Pipe(holds)
+	s.conns <- theirs
+	if _, err := fmt.Fprintf(ours, "GET /p/events?%s HTTP/1.1\r\nHost: here\r\n\r\n", query); err != nil {
+		s.t.Fatal(err)
+	}
+	return &watcher{t: s.t, conn: ours, in: bufio.NewReader(ours)}
+}
+
+// watcher is an open stream.
+type watcher struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Reader
+	body *bufio.Scanner
+}
+
+// begin reads the head of the answer.
+func (w *watcher) begin() *http.Response {
+	w.t.Helper()
+	r, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.body = bufio.NewScanner(r.Body)
+	w.body.Buffer(nil, 1<<20)
+	return r
+}
+
+// next reads one event; "" is the end of the stream.
+func (w *watcher) next() (name string, data map[string]any) {
+	w.t.Helper()
+	if w.body == nil {
+		if r := w.begin(); r.StatusCode != 200 || r.Header.Get("Content-Type") != "text/event-stream" {
+			w.t.Fatalf("%s, %s", r.Status, r.Header.Get("Content-Type"))
+		}
+	}
+	for w.body.Scan() {
+		line := w.body.Text()
+		if n, ok := strings.CutPrefix(line, "event: "); ok {
+			name = n
+		} else if d, ok := strings.CutPrefix(line, "data: "); ok {
+			if err := json.Unmarshal([]byte(d), &data); err != nil {
+				w.t.Fatal(err)
+			}
+		} else if line == "" && name != "" {
+			return name, data
+		}
+	}
+	return "", nil
+}
+
+// slowMeter is a meter that takes its time.
+type slowMeter struct {
+	takes time.Duration
+	asked atomic.Int64
+}
+
+func (m *slowMeter) Snapshot(int) metrics.Snapshot {
+	m.asked.Add(1)
+	time.Sleep(m.takes) // in the time of a bubble
+	return metrics.Snapshot{Name: "slow"}
+}
+
+// metersOnly is a meter of nothing.
+type metersOnly struct{}
+
+func (metersOnly) Snapshot(int) metrics.Snapshot { return metrics.Snapshot{Name: "nothing"} }
+
+// slowLists is a pool whose lists take their time.
+type slowLists struct {
+	name  string
+	takes time.Duration
+	spent *atomic.Int64 // in all
+}
+
+func (m slowLists) Snapshot(limit int) metrics.Snapshot {
+	if limit > 0 {
+		time.Sleep(m.takes) // in the time of a bubble
+		m.spent.Add(int64(m.takes))
+	}
+	return metrics.Snapshot{Name: m.name}
+}
+
+// nilError is an error whose nil pointer is returned as an error.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
+// rare is a Meter with another history than a *metrics.Meter can have.
+type rare struct {
+	*fake
+	history func() metrics.History
+}
+
+func (r rare) History() metrics.History { return r.history() }

@@ -7,14 +7,14 @@ import (
 	"github.com/respool/respool/metrics/internal/text"
 )
 
-// pools is every pool at a glance whose name has the text.
-func (u *update) pools(find string) glance {
-	g := glance{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
+// pools returns the overview of the pools whose name contains find.
+func (u *update) pools(find string) overview {
+	g := overview{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
 	var shown []*known
 	shown, g.More = u.chosen(find)
 	for _, k := range shown {
 		s := &k.brief
-		if k.full != nil { // one figure, wherever it is shown
+		if k.full != nil { // so that a pool has the same figures on its page
 			s = k.full
 		}
 		one, problem := u.summary(s, k.problem)
@@ -26,8 +26,8 @@ func (u *update) pools(find string) glance {
 	return g
 }
 
-// chosen are the pools whose name has the text, in their order. Of more than can
-// be shown, none is left out that is in trouble for one that is not.
+// chosen returns the pools whose name contains find, in their order. If there are more
+// than maxPools, pools in trouble are preferred.
 func (u *update) chosen(find string) (shown []*known, more int) {
 	bad := 0
 	for i := range u.known {
@@ -39,7 +39,7 @@ func (u *update) chosen(find string) (shown []*known, more int) {
 		}
 	}
 	more = max(0, len(shown)-maxPools)
-	well := max(0, maxPools-bad) // how many of them there is room for
+	well := max(0, maxPools-bad) // room for pools that are not in trouble
 	if more > 0 {
 		shown = slices.DeleteFunc(shown, func(k *known) bool {
 			if k.troubled() {
@@ -56,7 +56,8 @@ func (k *known) troubled() bool {
 	return k.problem != "" || k.brief.Outage || k.brief.Overdue > 0 || k.brief.Load.Waiting > 0
 }
 
-// summary contains a panic in what others filled in, as another problem.
+// summary returns a pool for the overview. A panic in an error of the user becomes
+// another problem.
 func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p string) {
 	p = problem
 	defer contain(&p, "a look at its snapshot")
@@ -65,9 +66,10 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 		Max: s.Max, Idle: s.Idle, Leased: s.Leased, Making: s.Making, Dying: s.Destroying,
 		Lost: s.Abandoned, Waiting: s.Load.Waiting, Wanting: s.Wanting,
 		Oldest: seconds(s.OldestWait), Overdue: s.Overdue, Cause: text.Of(s.LastMake),
+		Failures: failures(s.Failures),
 		Counts: counts{
 			Acquired: s.Acquired, Released: s.Released, Waited: s.Waited, WaitTime: seconds(s.WaitTime),
-			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: s.Failures.Total() - s.Failures.NoneIdle, Made: s.Made, MakeTime: seconds(s.MakeTime),
+			Canceled: s.Canceled, Rejected: s.Rejected, Unserved: unserved(s.Failures), Made: s.Made, MakeTime: seconds(s.MakeTime),
 			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
 			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Invalidated: s.Invalidated, Panics: s.Panics,
 		},

@@ -1,4 +1,4 @@
-// All pools at a glance.
+// The overview: all pools.
 
 import { attribute, keyed, make, say } from "./dom.js";
 import { count, duration, long, rate, share } from "./format.js";
@@ -6,32 +6,32 @@ import { quantile } from "./history.js";
 import { Spark } from "./chart.js";
 
 export const levels = [
-  ["leased", "leased"], ["idle", "idle"], ["making", "being made"], ["destroying", "being destroyed"],
+  ["leased", "leased"], ["idle", "idle"], ["making", "being created"], ["destroying", "being destroyed"],
 ];
 
-// bar is a picture of the levels; the words beside it say the same.
+// bar draws the levels; the text beside it says the same.
 export function bar() {
   const parts = levels.map(([css]) => make("i", { class: css }));
   const e = make("span", { class: "levels", "aria-hidden": "true" }, ...parts);
   e.show = (s) => {
     const all = Math.max(s.max, s.leased + s.idle + s.making + s.destroying, 1);
     levels.forEach(([k], i) => {
-      parts[i].hidden = s[k] === 0; // or its gap would be seen
+      parts[i].hidden = s[k] === 0; // an empty part would leave a gap
       parts[i].style.width = `${(100 * s[k]) / all}%`;
     });
   };
   return e;
 }
 
-// flags are what is wrong with a pool, in words.
+// flags returns what is wrong with a pool, in words.
 function flags(s) {
   const all = [];
   const flag = (kind, css, text) => all.push({ kind, css, text });
   if (s.problem) flag("problem", "bad", s.problem);
   if (s.outage_seconds != null) flag("outage", "bad", s.outage_seconds ? `outage for ${long(s.outage_seconds)}` : "outage");
   if (s.overdue > 0) flag("overdue", "bad", `${count(s.overdue)} overdue`);
-  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("lent", "warn", "all lent");
-  if (s.abandoned > 0) flag("abandoned", "warn", `${count(s.abandoned)} make${s.abandoned > 1 ? "s" : ""} abandoned`);
+  if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("full", "warn", "all leased");
+  if (s.abandoned > 0) flag("abandoned", "warn", `${count(s.abandoned)} creation${s.abandoned > 1 ? "s" : ""} abandoned`);
   if (s.counts.panics > 0) flag("panics", "warn", `${count(s.counts.panics)} panic${s.counts.panics > 1 ? "s" : ""}`);
   return all;
 }
@@ -43,14 +43,15 @@ export function showFlags(e, s) {
   });
 }
 
-// wait is a quantile of the last minute, or since the start: then said to be so.
+// showWait shows a quantile of the last minute; if no acquire got a resource in it,
+// one since the start, marked as such.
 export function showWait(e, history, s, q, minute) {
   const recent = minute ? history.waits.of("wait") : null;
   const none = !recent || recent.count === 0;
   const h = none ? s.wait : recent;
   say(e, h && h.count ? duration(none ? h[`p${q * 100}_seconds`] : quantile(h, q)) : "–");
   e.classList.toggle("old", minute && none);
-  attribute(e, "title", minute && none ? "none in the last minute: since the start" : null);
+  attribute(e, "title", minute && none ? "none in the last minute; this is since the start" : null);
 }
 
 function row(link) {
@@ -74,9 +75,9 @@ function row(link) {
   return Object.assign(e, { parts });
 }
 
-export function showGlance(root, glance, histories, minute, link) {
-  const now = Date.parse(glance.time) / 1000;
-  const pools = glance.pools;
+export function showOverview(root, overview, histories, minute, link) {
+  const now = Date.parse(overview.time) / 1000;
+  const pools = overview.pools;
   keyed(root.querySelector("tbody"), pools, (s) => s.name, () => row(link), (e, s) => {
     const p = e.parts;
     const history = histories.get(s.name);
@@ -89,13 +90,13 @@ export function showGlance(root, glance, histories, minute, link) {
     attribute(p.why, "title", s.last_make_error);
     p.bar.show(s);
     say(p.said, `${count(s.leased)} of ${count(s.max)} leased, ${count(s.idle)} idle` +
-      (s.making ? `, ${count(s.making)} being made` : "") + (s.destroying ? `, ${count(s.destroying)} going` : ""));
+      (s.making ? `, ${count(s.making)} being created` : "") + (s.destroying ? `, ${count(s.destroying)} being destroyed` : ""));
     say(p.rate, rate(history.rate("acquired")));
     p.spark.show(history, now);
     const failing = history.rate("unserved");
     say(p.failing, failing ? `${rate(failing)} /s` : s.counts.unserved ? count(s.counts.unserved) : "0");
     p.failing.classList.toggle("alert", failing > 0);
-    attribute(p.failing, "title", failing || !s.counts.unserved ? null : "none just now: since the start");
+    attribute(p.failing, "title", failing || !s.counts.unserved ? null : "none now; this is since the start");
     p.failing.classList.toggle("old", !failing && s.counts.unserved > 0);
     showWait(p.p50, history, s, 0.5, minute);
     showWait(p.p99, history, s, 0.99, minute);
@@ -107,7 +108,7 @@ export function showGlance(root, glance, histories, minute, link) {
   const overdue = pools.reduce((n, s) => n + (s.overdue ?? 0), 0);
   const out = pools.filter((s) => s.outage_seconds != null).length;
   say(root.querySelector("#total"), pools.length === 0 ? "" :
-    `${count(pools.length)}${glance.more ? ` of ${count(pools.length + glance.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
+    `${count(pools.length)}${overview.more ? ` of ${count(pools.length + overview.more)}` : ""} pool${pools.length === 1 ? "" : "s"}, ` +
     `${count(sum("leased"))} of ${count(sum("max"))} leased (${share(sum("leased"), sum("max"))}), ${count(sum("waiting"))} waiting` +
     (out ? `, ${count(out)} with an outage` : "") + (overdue ? `, ${count(overdue)} overdue` : ""));
 }
