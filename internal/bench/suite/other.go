@@ -1,0 +1,19 @@
+//go:build !unix
+
+package suite
+
+import (
+	"errors"
+	"math"
+	"time"
+)
+
+// cpuNow fails the row that needs it.
+func cpuNow() time.Duration {
+	check(errors.ErrUnsupported)
+	return 0
+}
+
+func openFiles() uint64 { return math.MaxUint64 }
+
+func openPeek() (peek func(n int), end func()) { return nil, nil }
