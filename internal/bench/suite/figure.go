@@ -190,6 +190,13 @@ func (s *spread) String() string {
 	return fmt.Sprintf("%s (%s-%s)", number(s.Median), number(s.Min), number(s.Max))
 }
 
+func (s *spread) median() string {
+	if s == nil {
+		return "-"
+	}
+	return number(s.Median)
+}
+
 // number prints three digits, or all of those before the decimal point.
 func number(v float64) string {
 	digits := 3

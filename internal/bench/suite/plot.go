@@ -2,7 +2,6 @@ package suite
 
 import (
 	"bytes"
-	"fmt"
 	"image/color"
 	"os"
 	"path/filepath"
@@ -37,10 +36,11 @@ func lookOf(name string) int {
 }
 
 func newPlot(title, x, y string) *plot.Plot {
+	plot.DefaultFont.Variant = "Sans"
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Legend.Top = true
-	p.Legend.XOffs = vg.Points(125)
+	p.Legend.XOffs, p.Legend.Padding = vg.Points(130), vg.Points(4)
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -194,7 +194,6 @@ func drawPlots(dir string, results []result) (files []string, err error) {
 
 // savePlot leaves room for the legend at the right.
 func savePlot(p *plot.Plot, file string) error {
-	p.Title.Padding = vg.Points(8)
 	c, err := draw.NewFormattedCanvas(720, 400, "svg")
 	if err != nil {
 		return err
@@ -202,15 +201,13 @@ func savePlot(p *plot.Plot, file string) error {
 	dc := draw.New(c)
 	dc.SetColor(color.White)
 	dc.Fill(dc.Rectangle.Path())
-	p.Draw(draw.Crop(dc, 8, -140, 8, -8))
+	p.Draw(draw.Crop(dc, 8, -145, 8, -8))
 	var b bytes.Buffer
 	if _, err := c.WriteTo(&b); err != nil {
 		return err
 	}
-	// Few readers have the font that the text was measured with.
-	svg := bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Serif"), []byte("font-family:'Liberation Serif','Times New Roman',serif"))
-	if err := os.WriteFile(file, svg, 0o644); err != nil {
-		return fmt.Errorf("plot: %w", err)
-	}
-	return nil
+	// Few readers have the font that the text was measured with, but its twins.
+	const font = "font-family:Liberation Sans"
+	svg := bytes.ReplaceAll(b.Bytes(), []byte(font), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
+	return os.WriteFile(file, svg, 0o644)
 }

@@ -194,7 +194,7 @@ func (r record) writeTable(w io.Writer) error {
 		if l.Goal == "" {
 			reached = ""
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Row, l.Work, l.Metric, l.Ours, l.Theirs, l.Than, l.Ratio, l.Allocs, l.Goal, reached)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Row, l.Work, l.Metric, l.Ours, l.Theirs.median(), l.Than, l.Ratio, l.Allocs.median(), l.Goal, reached)
 	}
 	return t.Flush()
 }
