@@ -13,23 +13,204 @@ import (
 
 func leases() []Case {
 	return []Case{
-		{"stale-release", "A lease that has ended cannot end the next holder's lease.", staleRelease, nil, false},
-		{"release-twice", "A second Release of one lease does nothing.", releaseTwice, nil, false},
-		{"release-race", "Two concurrent Releases of one lease count as one.", releaseRace, []string{"pgx#2260", "pgx#2564"}, false},
-		{"release-destroyed", "A destroyed item is not lent again because its lease is released as well.", releaseDestroyed, nil, false},
-		{"destroy-twice", "A second Destroy of one lease does nothing.", destroyTwice, nil, false},
-		{"use-released", "A lease that has ended does not give access to the next holder's item.", useReleased, nil, false},
-		{"use-destroyed", "A lease that has ended does not give access to a destroyed item.", useDestroyed, nil, false},
-		{"make-panics", "A panic in a make fails that make only: the process and the slot survive.", func(p *probe) { firstMakeFails(p, func() { panic("make") }) }, nil, false},
-		{"make-exits", "A runtime.Goexit in a make fails that make only: the caller and the slot survive.", func(p *probe) { firstMakeFails(p, runtime.Goexit) }, nil, false},
-		{"destroy-panics", "A panic in a destroy fails that destroy only: the process and the slot survive.", destroyPanics, nil, false},
-		{"max-destroying", "No more items are alive than the maximum, those being destroyed included. The time is how long a caller then waits for a Destroy of 150 ms.", maxDestroying, nil, false},
-		{"max-reset", "No more items are alive than the maximum through a Reset, those being destroyed included.", maxReset, nil, false},
-		{"resize-grow", "A pool that is made larger serves a waiter at once.", resizeGrow, nil, false},
-		{"resize-shrink", "A pool that is made smaller destroys idle items, and does not interrupt a holder or wait for one.", resizeShrink, nil, false},
-		{"close-waiters", "Close, which has 200 ms, fails the waiters although a lease is out.", closeWaiters, nil, false},
-		{"close-leaked", "Close returns although a lease never ends: at once, or when its context ends.", closeLeaked, nil, false},
-		{"close-release", "A lease that is released twice after Close is destroyed once.", closeRelease, nil, false},
+		{Name: "stale-release", What: "A lease that has ended cannot end the next holder's lease.", run: func(p *probe) {
+			p.open(1)
+			old := p.take()
+			old.Release()
+			holder := p.take().Item()
+			_ = do(old.Release) // a panic is as good as no effect
+			p.exclusive(holder)
+		}},
+		{Name: "release-twice", What: "A second Release of one lease does nothing.", run: func(p *probe) {
+			p.open(1)
+			l := p.take()
+			l.Release()
+			p.succeeds("the second", do(l.Release))
+			p.exclusive(p.take().Item())
+		}},
+		// The second Release may panic: its caller has been told then.
+		{Name: "release-race", Issues: []string{"pgx#2260", "pgx#2564"}, What: "Two concurrent Releases of one lease count as one.", run: func(p *probe) {
+			const rounds = 10000
+			p.open(1)
+			for i := range rounds {
+				l, err := p.tryTake(soon)
+				if err != nil {
+					p.failf("lost after %d rounds", i)
+				}
+				var ready atomic.Int64
+				var both sync.WaitGroup
+				for range 2 {
+					both.Go(func() {
+						defer func() { _ = recover() }()
+						for ready.Add(1); ready.Load() < 2; {
+						}
+						l.Release()
+					})
+				}
+				p.succeeds("Release", do(both.Wait))
+			}
+			p.exclusive(p.take().Item())
+		}},
+		{Name: "release-destroyed", What: "A destroyed item is not lent again because its lease is released as well.", run: func(p *probe) {
+			p.openLazy(1)
+			l := p.take()
+			it := l.Item()
+			l.Destroy()
+			_ = do(l.Release)
+			p.destroyed(it)
+			next := p.take()
+			if next.Item() == it {
+				p.failf("a destroyed item lent")
+			}
+			p.exclusive(next.Item())
+		}},
+		{Name: "destroy-twice", What: "A second Destroy of one lease does nothing.", run: func(p *probe) {
+			p.openLazy(1)
+			for range 3 {
+				l := p.take()
+				l.Destroy()
+				p.succeeds("the second", do(l.Destroy))
+			}
+			p.exclusive(p.take().Item())
+		}},
+		{Name: "use-released", What: "A lease that has ended does not give access to the next holder's item.", run: func(p *probe) {
+			p.open(1)
+			old := p.take()
+			old.Release()
+			p.take()
+			p.unusable(old)
+		}},
+		{Name: "use-destroyed", What: "A lease that has ended does not give access to a destroyed item.", run: func(p *probe) {
+			p.openLazy(1)
+			l := p.take()
+			it := l.Item()
+			l.Destroy()
+			p.destroyed(it)
+			p.unusable(l)
+		}},
+		{Name: "make-panics", What: "A panic in a make fails that make only: the process and the slot survive.", run: func(p *probe) { firstMakeFails(p, func() { panic("make") }) }},
+		{Name: "make-exits", What: "A runtime.Goexit in a make fails that make only: the caller and the slot survive.", run: func(p *probe) { firstMakeFails(p, runtime.Goexit) }},
+		// The holder destroys one item, and a Reset another if the pool has
+		// one: some pools run the former in the holder's goroutine and only the latter in
+		// their own.
+		{Name: "destroy-panics", What: "A panic in a destroy fails that destroy only: the process and the slot survive.", run: func(p *probe) {
+			p.ending = func() { panic("destroy") }
+			p.openLazy(1)
+			l := p.take()
+			it := l.Item()
+			_ = do(l.Destroy) // the holder may see the panic
+			p.destroyed(it)
+			l = p.slotSurvives()
+			r, ok := p.pool.(peer.Resetter)
+			if !ok {
+				return
+			}
+			it = l.Item()
+			l.Release()
+			_ = do(r.Reset)
+			if !until(func() bool { return p.dead(it) }) {
+				p.failf("never destroyed by Reset")
+			}
+			time.Sleep(settle) // the panic follows
+			p.slotSurvives()
+		}},
+		{Name: "max-destroying", What: "No more items are alive than the maximum, those being destroyed included. The time is how long a caller then waits for a Destroy of 150 ms.", run: func(p *probe) {
+			p.ends = 150 * time.Millisecond
+			p.openLazy(1)
+			l := p.take()
+			began := time.Now()
+			l.Destroy()
+			p.take()
+			waited := time.Since(began)
+			if top := p.mostEver(); top > 1 {
+				p.failf("%d alive of 1", top)
+			}
+			p.seen = ms(waited)
+		}},
+		{Name: "max-reset", What: "No more items are alive than the maximum through a Reset, those being destroyed included.", run: func(p *probe) {
+			const most = 4
+			p.ends = 150 * time.Millisecond
+			p.openLazy(most)
+			r := as[peer.Resetter](p)
+			for range 3 {
+				for _, l := range p.takeAll(most) {
+					l.Release()
+				}
+				r.Reset()
+			}
+			p.takeAll(most)
+			p.judge(p.mostEver() <= most, "%d alive of %d", p.mostEver(), most)
+		}},
+		{Name: "resize-grow", What: "A pool that is made larger serves a waiter at once.", run: func(p *probe) {
+			p.openLazy(1)
+			r := as[peer.Resizer](p)
+			p.take()
+			got := p.askAndSettle()
+			p.must(r.Resize(2))
+			began := time.Now()
+			g := await(got, soon)
+			if g.err != nil {
+				p.failf("the waiter is not served")
+			}
+			took := g.at.Sub(began)
+			p.judge(took < 100*time.Millisecond, "%s", ms(took))
+		}},
+		{Name: "resize-shrink", What: "A pool that is made smaller destroys idle items, and does not interrupt a holder or wait for one.", run: func(p *probe) {
+			p.openLazy(4)
+			r := as[peer.Resizer](p)
+			held := p.takeAll(4)
+			for _, l := range held[:2] {
+				l.Release()
+			}
+			_, err := call(soon, func() (struct{}, error) { return struct{}{}, r.Resize(1) })
+			p.succeeds("Resize", err)
+			if !until(func() bool { return p.living() <= 2 }) {
+				p.failf("%d alive of 1, 2 of them held", p.living())
+			}
+			for _, l := range held[2:] {
+				if p.dead(l.Item()) {
+					p.failf("a holder is interrupted")
+				}
+				l.Release()
+			}
+			if !until(func() bool { return p.living() <= 1 }) {
+				p.failf("%d stay alive of 1", p.living())
+			}
+		}},
+		{Name: "close-waiters", What: "Close, which has 200 ms, fails the waiters although a lease is out.", run: func(p *probe) {
+			p.openClosable(1)
+			p.take()
+			got := p.askAndSettle()
+			began := time.Now()
+			go p.closeWithin(closeTime)
+			g := await(got, soon)
+			if errors.Is(g.err, errLate) {
+				p.failf("not told in %v", soon)
+			}
+			if g.err == nil {
+				p.failf("served from a closed pool")
+			}
+			p.seen = "after " + ms(g.at.Sub(began))
+		}},
+		{Name: "close-leaked", What: "Close returns although a lease never ends: at once, or when its context ends.", run: func(p *probe) {
+			p.openClosable(1)
+			p.take()
+			began := time.Now()
+			if err := p.closeWithin(closeTime); errors.Is(err, peer.ErrStillClosing) {
+				p.failf("hangs")
+			}
+			took := time.Since(began)
+			p.judge(took < soon, "%s", ms(took))
+		}},
+		{Name: "close-release", What: "A lease that is released twice after Close is destroyed once.", run: func(p *probe) {
+			p.openClosable(1)
+			l := p.take()
+			it := l.Item()
+			_ = p.closeWithin(50 * time.Millisecond)
+			p.succeeds("Release", do(l.Release))
+			p.succeeds("the second", do(l.Release))
+			p.destroyed(it)
+		}},
 	}
 }
 
@@ -46,88 +227,6 @@ func (p *probe) exclusive(held *peer.Item) {
 	if !errors.Is(got.err, errLate) {
 		p.succeeds("Acquire", got.err)
 	}
-}
-
-func staleRelease(p *probe) {
-	p.open(1)
-	old := p.take()
-	old.Release()
-	holder := p.take().Item()
-	_ = do(old.Release) // a panic is as good as no effect
-	p.exclusive(holder)
-}
-
-func releaseTwice(p *probe) {
-	p.open(1)
-	l := p.take()
-	l.Release()
-	p.succeeds("the second", do(l.Release))
-	p.exclusive(p.take().Item())
-}
-
-// releaseRace forgives the second Release a panic: its caller has been told.
-func releaseRace(p *probe) {
-	const rounds = 10000
-	p.open(1)
-	for i := range rounds {
-		l, err := p.tryTake(soon)
-		if err != nil {
-			p.failf("lost after %d rounds", i)
-		}
-		var ready atomic.Int64
-		var both sync.WaitGroup
-		for range 2 {
-			both.Go(func() {
-				defer func() { _ = recover() }()
-				for ready.Add(1); ready.Load() < 2; {
-				}
-				l.Release()
-			})
-		}
-		p.succeeds("Release", do(both.Wait))
-	}
-	p.exclusive(p.take().Item())
-}
-
-func releaseDestroyed(p *probe) {
-	p.openLazy(1)
-	l := p.take()
-	it := l.Item()
-	l.Destroy()
-	_ = do(l.Release)
-	p.destroyed(it)
-	next := p.take()
-	if next.Item() == it {
-		p.failf("a destroyed item lent")
-	}
-	p.exclusive(next.Item())
-}
-
-func destroyTwice(p *probe) {
-	p.openLazy(1)
-	for range 3 {
-		l := p.take()
-		l.Destroy()
-		p.succeeds("the second", do(l.Destroy))
-	}
-	p.exclusive(p.take().Item())
-}
-
-func useReleased(p *probe) {
-	p.open(1)
-	old := p.take()
-	old.Release()
-	p.take()
-	p.unusable(old)
-}
-
-func useDestroyed(p *probe) {
-	p.openLazy(1)
-	l := p.take()
-	it := l.Item()
-	l.Destroy()
-	p.destroyed(it)
-	p.unusable(l)
 }
 
 // unusable fails unless l, which has ended, says so.
@@ -157,98 +256,6 @@ func firstMakeFails(p *probe, fail func()) {
 	p.slotSurvives()
 }
 
-// destroyPanics has the holder destroy one item, and a Reset another if the pool has
-// one: some pools run the former in the holder's goroutine and only the latter in
-// their own.
-func destroyPanics(p *probe) {
-	p.ending = func() { panic("destroy") }
-	p.openLazy(1)
-	l := p.take()
-	it := l.Item()
-	_ = do(l.Destroy) // the holder may see the panic
-	p.destroyed(it)
-	l = p.slotSurvives()
-	r, ok := p.pool.(peer.Resetter)
-	if !ok {
-		return
-	}
-	it = l.Item()
-	l.Release()
-	_ = do(r.Reset)
-	if !until(func() bool { return p.dead(it) }) {
-		p.failf("never destroyed by Reset")
-	}
-	time.Sleep(settle) // the panic follows
-	p.slotSurvives()
-}
-
-func maxDestroying(p *probe) {
-	p.ends = 150 * time.Millisecond
-	p.openLazy(1)
-	l := p.take()
-	began := time.Now()
-	l.Destroy()
-	p.take()
-	waited := time.Since(began)
-	if top := p.mostEver(); top > 1 {
-		p.failf("%d alive of 1", top)
-	}
-	p.seen = ms(waited)
-}
-
-func maxReset(p *probe) {
-	const most = 4
-	p.ends = 150 * time.Millisecond
-	p.openLazy(most)
-	r := as[peer.Resetter](p)
-	for range 3 {
-		for _, l := range p.takeAll(most) {
-			l.Release()
-		}
-		r.Reset()
-	}
-	p.takeAll(most)
-	p.judge(p.mostEver() <= most, "%d alive of %d", p.mostEver(), most)
-}
-
-func resizeGrow(p *probe) {
-	p.openLazy(1)
-	r := as[peer.Resizer](p)
-	p.take()
-	got := p.askAndSettle()
-	p.must(r.Resize(2))
-	began := time.Now()
-	g := await(got, soon)
-	if g.err != nil {
-		p.failf("the waiter is not served")
-	}
-	took := g.at.Sub(began)
-	p.judge(took < 100*time.Millisecond, "%s", ms(took))
-}
-
-func resizeShrink(p *probe) {
-	p.openLazy(4)
-	r := as[peer.Resizer](p)
-	held := p.takeAll(4)
-	for _, l := range held[:2] {
-		l.Release()
-	}
-	_, err := call(soon, func() (struct{}, error) { return struct{}{}, r.Resize(1) })
-	p.succeeds("Resize", err)
-	if !until(func() bool { return p.living() <= 2 }) {
-		p.failf("%d alive of 1, 2 of them held", p.living())
-	}
-	for _, l := range held[2:] {
-		if p.dead(l.Item()) {
-			p.failf("a holder is interrupted")
-		}
-		l.Release()
-	}
-	if !until(func() bool { return p.living() <= 1 }) {
-		p.failf("%d stay alive of 1", p.living())
-	}
-}
-
 // closeTime is what a Close gets that cannot complete: well below soon, as some pools
 // wait for the holders first and fail the waiters after that.
 const closeTime = 200 * time.Millisecond
@@ -258,41 +265,4 @@ func (p *probe) closeWithin(d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	return p.pool.Close(ctx)
-}
-
-func closeWaiters(p *probe) {
-	p.openClosable(1)
-	p.take()
-	got := p.askAndSettle()
-	began := time.Now()
-	go p.closeWithin(closeTime)
-	g := await(got, soon)
-	if errors.Is(g.err, errLate) {
-		p.failf("not told in %v", soon)
-	}
-	if g.err == nil {
-		p.failf("served from a closed pool")
-	}
-	p.seen = "after " + ms(g.at.Sub(began))
-}
-
-func closeLeaked(p *probe) {
-	p.openClosable(1)
-	p.take()
-	began := time.Now()
-	if err := p.closeWithin(closeTime); errors.Is(err, peer.ErrStillClosing) {
-		p.failf("hangs")
-	}
-	took := time.Since(began)
-	p.judge(took < soon, "%s", ms(took))
-}
-
-func closeRelease(p *probe) {
-	p.openClosable(1)
-	l := p.take()
-	it := l.Item()
-	_ = p.closeWithin(50 * time.Millisecond)
-	p.succeeds("Release", do(l.Release))
-	p.succeeds("the second", do(l.Release))
-	p.destroyed(it)
 }

@@ -12,17 +12,181 @@ import (
 
 func upkeep() []Case {
 	return []Case{
-		{"checks-dial", "Five idle items, checks of 30 ms, one caller: no item is made because idle items are being checked.", checksDial, nil, false},
-		{"checks-reorder", "Checks keep the order: the item used last is lent next.", checksReorder, nil, false},
-		{"dead-idle", "An item that dies while it is idle is found by a check, and not lent.", deadIdle, []string{"livekit/agents#6513", "bifrost#3002"}, false},
-		{"lifetime-busy", "An item that is always in use still ends at its maximum age.", lifetimeBusy, []string{"pgx#2560"}, false},
-		{"min-idle", "After two items broke, the minimum of two idle items is restored within a second, not only by the next sweep after three.", tries(3, minIdle), []string{"HikariCP#1474", "HikariCP#1830"}, false},
-		{"jitter-cut", "Twelve items made together, with a maximum age of 4.4 s and 0.9 s of jitter, end over at least a quarter of the jitter.", jitterCut, nil, false},
-		{"reset-leased", "An item that is leased at a Reset is destroyed on release, not lent again.", resetLeased, nil, false},
-		{"reset-making", "An item that is being made at a Reset is not lent.", resetMaking, nil, false},
-		{"reset-waiters", "A caller that waits at a Reset is served after it.", resetWaiters, []string{"vitess#20187"}, false},
-		{"stats-scan", "Statistics of 3,000 items cost at most eight times as much as those of ten.", most(3, statsScan), nil, true},
-		{"stats-closed", "An item that is being made at Close is destroyed, and not counted afterwards.", statsClosed, nil, false},
+		{Name: "checks-dial", What: "Five idle items, checks of 30 ms, one caller: no item is made because idle items are being checked.", run: func(p *probe) {
+			p.openChecked(5, func(it *peer.Item) error {
+				time.Sleep(30 * time.Millisecond)
+				return p.check(it)
+			})
+			before := p.works.makes()
+			var longest time.Duration
+			for end := time.Now().Add(600 * time.Millisecond); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+				began := time.Now()
+				l := p.take()
+				longest = max(longest, time.Since(began))
+				l.Release()
+			}
+			n := p.works.makes() - before
+			p.judge(n == 0, "%d makes, longest acquire %s", n, ms(longest))
+		}},
+		{Name: "checks-reorder", What: "Checks keep the order: the item used last is lent next.", run: func(p *probe) {
+			const idle, rounds = 4, 8
+			p.openChecked(idle, p.check)
+			checked := p.checkedSince(1)
+			time.Sleep(4 * checkEvery)
+			silent := !checked() // the pool looks at idle items without calling the check
+			var ids []string
+			same := 0
+			for i := range rounds {
+				if silent {
+					time.Sleep(checkEvery)
+				} else if !until(p.checkedSince(idle)) {
+					p.failf("not all are checked")
+				}
+				time.Sleep(settle)
+				l := p.take()
+				ids = append(ids, strconv.Itoa(l.Item().ID))
+				l.Release()
+				if i > 0 && ids[i] == ids[i-1] {
+					same++
+				}
+			}
+			if same < (rounds-1)*2/3 {
+				p.failf("lent %s", strings.Join(ids[:5], " "))
+			}
+		}},
+		{Name: "dead-idle", Issues: []string{"livekit/agents#6513", "bifrost#3002"}, What: "An item that dies while it is idle is found by a check, and not lent.", run: func(p *probe) {
+			p.ill = map[int]bool{}
+			p.openChecked(2, p.check)
+			p.mu.Lock()
+			last := p.begun
+			for id := range last {
+				p.ill[id+1] = true
+			}
+			p.mu.Unlock()
+			time.Sleep(6 * checkEvery)
+			if p.take().Item().ID <= last {
+				p.failf("a dead item lent")
+			}
+		}},
+		{Name: "lifetime-busy", Issues: []string{"pgx#2560"}, What: "An item that is always in use still ends at its maximum age.", run: func(p *probe) {
+			const age = 150 * time.Millisecond
+			p.openLazy(1, func(c *peer.Config) { c.MaxAge = age })
+			for end := time.Now().Add(6 * age); time.Now().Before(end); {
+				l := p.take()
+				time.Sleep(5 * time.Millisecond)
+				l.Release()
+			}
+			n := p.works.makes()
+			p.judge(n >= 3, "%d items in 6 ages", n)
+		}},
+		// The sweep is so rare that the pool must notice the shortage itself. It gets
+		// time to do so: some pools first wait for the broken item's destroy.
+		{Name: "min-idle", Issues: []string{"HikariCP#1474", "HikariCP#1830"}, What: "After two items broke, the minimum of two idle items is restored within a second, not only by the next sweep after three.", run: tries(3, func(p *probe) {
+			const floor = 2
+			p.openLazy(floor, func(c *peer.Config) { c.MinIdle, c.CheckEvery = floor, 3*time.Second })
+			c := as[peer.Counter](p)
+			p.warm(floor)
+			held := p.takeAll(floor)
+			began := time.Now()
+			for _, l := range held {
+				l.Destroy()
+			}
+			if !until(func() bool { _, idle := c.Count(); return idle >= floor }) {
+				p.failf("not in %v", soon)
+			}
+			took := time.Since(began)
+			p.judge(took < time.Second, "%s", ms(took))
+		})},
+		// All items are kept busy: some pools look at an age only on release.
+		{Name: "jitter-cut", What: "Twelve items made together, with a maximum age of 4.4 s and 0.9 s of jitter, end over at least a quarter of the jitter.", run: func(p *probe) {
+			const items, age, jitter = 12, 4400 * time.Millisecond, 900 * time.Millisecond
+			p.openLazy(items, func(c *peer.Config) { c.MaxAge, c.Jitter, c.CheckEvery = age, jitter, checkEvery })
+			began := time.Now()
+			for gone := 0; gone < items && time.Since(began) < age+2*jitter; time.Sleep(20 * time.Millisecond) {
+				for _, l := range p.takeAll(items) {
+					l.Release()
+				}
+				p.mu.Lock()
+				gone = len(p.ended)
+				p.mu.Unlock()
+			}
+			p.mu.Lock()
+			first, last, n := time.Hour, time.Duration(0), 0
+			for id := 1; id <= items; id++ {
+				if at, ok := p.ended[id]; ok {
+					lived := at.Sub(p.born[id])
+					first, last, n = min(first, lived), max(last, lived), n+1
+				}
+			}
+			p.mu.Unlock()
+			if n < items {
+				p.failf("%d of %d end", n, items)
+			}
+			p.judge(last-first >= jitter/4, "over %s", ms(last-first))
+		}},
+		{Name: "reset-leased", What: "An item that is leased at a Reset is destroyed on release, not lent again.", run: func(p *probe) {
+			p.openLazy(2)
+			r := as[peer.Resetter](p)
+			l := p.take()
+			it := l.Item()
+			r.Reset()
+			l.Release()
+			if p.take().Item() == it {
+				p.failf("lent again")
+			}
+			p.destroyed(it)
+		}},
+		{Name: "reset-making", What: "An item that is being made at a Reset is not lent.", run: func(p *probe) {
+			p.takes = 150 * time.Millisecond
+			p.openLazy(1)
+			r := as[peer.Resetter](p)
+			warm := make(chan error, 1)
+			go func() { warm <- p.pool.Warm(context.Background(), 1) }()
+			p.makeBegins()
+			r.Reset()
+			select {
+			case <-warm:
+			case <-time.After(soon):
+			}
+			l, err := p.keepTaking()
+			p.succeeds("Acquire", err)
+			if l.Item().ID == 1 {
+				p.failf("lent")
+			}
+		}},
+		{Name: "reset-waiters", Issues: []string{"vitess#20187"}, What: "A caller that waits at a Reset is served after it.", run: func(p *probe) {
+			p.openLazy(1)
+			r := as[peer.Resetter](p)
+			l := p.take()
+			got := p.askAndSettle()
+			r.Reset()
+			l.Release()
+			if g := await(got, soon); g.err != nil {
+				p.failf("stranded")
+			}
+		}},
+		{Name: "stats-scan", alone: true, What: "Statistics of 3,000 items cost at most eight times as much as those of ten.", run: most(3, func(p *probe) {
+			few, many := p.countCost(10), p.countCost(3000)
+			p.judge(many <= 8*few, "%v and %v", few, many)
+		})},
+		{Name: "stats-closed", What: "An item that is being made at Close is destroyed, and not counted afterwards.", run: func(p *probe) {
+			if p.kind.NoClose {
+				p.unsupported()
+			}
+			p.takes = 100 * time.Millisecond
+			p.openLazy(1)
+			c := as[peer.Counter](p)
+			go p.pool.Warm(context.Background(), 1)
+			p.makeBegins()
+			_ = p.closeWithin(soon)
+			if !until(func() bool { return p.living() == 0 }) {
+				p.failf("never destroyed")
+			}
+			time.Sleep(settle)
+			if total, idle := c.Count(); total > 0 {
+				p.failf("%d, of them %d idle", total, idle)
+			}
+		}},
 	}
 }
 
@@ -52,178 +216,11 @@ func (p *probe) checkedSince(n int) func() bool {
 	}
 }
 
-func checksDial(p *probe) {
-	p.openChecked(5, func(it *peer.Item) error {
-		time.Sleep(30 * time.Millisecond)
-		return p.check(it)
-	})
-	before := p.works.makes()
-	var longest time.Duration
-	for end := time.Now().Add(600 * time.Millisecond); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		began := time.Now()
-		l := p.take()
-		longest = max(longest, time.Since(began))
-		l.Release()
-	}
-	n := p.works.makes() - before
-	p.judge(n == 0, "%d makes, longest acquire %s", n, ms(longest))
-}
-
-func checksReorder(p *probe) {
-	const idle, rounds = 4, 8
-	p.openChecked(idle, p.check)
-	checked := p.checkedSince(1)
-	time.Sleep(4 * checkEvery)
-	silent := !checked() // the pool looks at idle items without calling the check
-	var ids []string
-	same := 0
-	for i := range rounds {
-		if silent {
-			time.Sleep(checkEvery)
-		} else if !until(p.checkedSince(idle)) {
-			p.failf("not all are checked")
-		}
-		time.Sleep(settle)
-		l := p.take()
-		ids = append(ids, strconv.Itoa(l.Item().ID))
-		l.Release()
-		if i > 0 && ids[i] == ids[i-1] {
-			same++
-		}
-	}
-	if same < (rounds-1)*2/3 {
-		p.failf("lent %s", strings.Join(ids[:5], " "))
-	}
-}
-
-func deadIdle(p *probe) {
-	p.ill = map[int]bool{}
-	p.openChecked(2, p.check)
-	p.mu.Lock()
-	last := p.begun
-	for id := range last {
-		p.ill[id+1] = true
-	}
-	p.mu.Unlock()
-	time.Sleep(6 * checkEvery)
-	if p.take().Item().ID <= last {
-		p.failf("a dead item lent")
-	}
-}
-
-func lifetimeBusy(p *probe) {
-	const age = 150 * time.Millisecond
-	p.openLazy(1, func(c *peer.Config) { c.MaxAge = age })
-	for end := time.Now().Add(6 * age); time.Now().Before(end); {
-		l := p.take()
-		time.Sleep(5 * time.Millisecond)
-		l.Release()
-	}
-	n := p.works.makes()
-	p.judge(n >= 3, "%d items in 6 ages", n)
-}
-
-// minIdle has so rare a sweep that the pool must notice the shortage itself. It gets
-// time to do so: some pools first wait for the broken item's destroy.
-func minIdle(p *probe) {
-	const floor = 2
-	p.openLazy(floor, func(c *peer.Config) { c.MinIdle, c.CheckEvery = floor, 3*time.Second })
-	c := as[peer.Counter](p)
-	p.warm(floor)
-	held := p.takeAll(floor)
-	began := time.Now()
-	for _, l := range held {
-		l.Destroy()
-	}
-	if !until(func() bool { _, idle := c.Count(); return idle >= floor }) {
-		p.failf("not in %v", soon)
-	}
-	took := time.Since(began)
-	p.judge(took < time.Second, "%s", ms(took))
-}
-
-// jitterCut keeps all items busy: some pools look at an age only on release.
-func jitterCut(p *probe) {
-	const items, age, jitter = 12, 4400 * time.Millisecond, 900 * time.Millisecond
-	p.openLazy(items, func(c *peer.Config) { c.MaxAge, c.Jitter, c.CheckEvery = age, jitter, checkEvery })
-	began := time.Now()
-	for gone := 0; gone < items && time.Since(began) < age+2*jitter; time.Sleep(20 * time.Millisecond) {
-		for _, l := range p.takeAll(items) {
-			l.Release()
-		}
-		p.mu.Lock()
-		gone = len(p.ended)
-		p.mu.Unlock()
-	}
-	p.mu.Lock()
-	first, last, n := time.Hour, time.Duration(0), 0
-	for id := 1; id <= items; id++ {
-		if at, ok := p.ended[id]; ok {
-			lived := at.Sub(p.born[id])
-			first, last, n = min(first, lived), max(last, lived), n+1
-		}
-	}
-	p.mu.Unlock()
-	if n < items {
-		p.failf("%d of %d end", n, items)
-	}
-	p.judge(last-first >= jitter/4, "over %s", ms(last-first))
-}
-
-func resetLeased(p *probe) {
-	p.openLazy(2)
-	r := as[peer.Resetter](p)
-	l := p.take()
-	it := l.Item()
-	r.Reset()
-	l.Release()
-	if p.take().Item() == it {
-		p.failf("lent again")
-	}
-	p.destroyed(it)
-}
-
 // makeBegins fails unless the first make begins.
 func (p *probe) makeBegins() {
 	if !until(func() bool { return p.works.makes() == 1 }) {
 		p.failf("nothing is made ahead")
 	}
-}
-
-func resetMaking(p *probe) {
-	p.takes = 150 * time.Millisecond
-	p.openLazy(1)
-	r := as[peer.Resetter](p)
-	warm := make(chan error, 1)
-	go func() { warm <- p.pool.Warm(context.Background(), 1) }()
-	p.makeBegins()
-	r.Reset()
-	select {
-	case <-warm:
-	case <-time.After(soon):
-	}
-	l, err := p.keepTaking()
-	p.succeeds("Acquire", err)
-	if l.Item().ID == 1 {
-		p.failf("lent")
-	}
-}
-
-func resetWaiters(p *probe) {
-	p.openLazy(1)
-	r := as[peer.Resetter](p)
-	l := p.take()
-	got := p.askAndSettle()
-	r.Reset()
-	l.Release()
-	if g := await(got, soon); g.err != nil {
-		p.failf("stranded")
-	}
-}
-
-func statsScan(p *probe) {
-	few, many := p.countCost(10), p.countCost(3000)
-	p.judge(many <= 8*few, "%v and %v", few, many)
 }
 
 // countCost is the least average time of one Count in a pool of n.
@@ -241,23 +238,4 @@ func (p *probe) countCost(n int) time.Duration {
 		best = min(best, time.Since(began)/batch)
 	}
 	return max(best, time.Nanosecond)
-}
-
-func statsClosed(p *probe) {
-	if p.kind.NoClose {
-		p.unsupported()
-	}
-	p.takes = 100 * time.Millisecond
-	p.openLazy(1)
-	c := as[peer.Counter](p)
-	go p.pool.Warm(context.Background(), 1)
-	p.makeBegins()
-	_ = p.closeWithin(soon)
-	if !until(func() bool { return p.living() == 0 }) {
-		p.failf("never destroyed")
-	}
-	time.Sleep(settle)
-	if total, idle := c.Count(); total > 0 {
-		p.failf("%d, of them %d idle", total, idle)
-	}
 }

@@ -24,9 +24,7 @@ type row struct {
 	name     string // in -only
 	entrants []entrant
 	figures  []figure
-	// joint, if not nil, measures all entrants of a round at once, in place of their
-	// open: for work that needs shorter turns than a measurement.
-	joint func(x *setup) func(ctx context.Context) map[string]sample
+	turns    int // measurements of a round, whose median counts; 0: 1
 }
 
 // An entrant is one pool under test, in one of its sizes. The goals are about the
@@ -121,54 +119,42 @@ func runRow(ctx context.Context, r row, o options, progress func(string, ...any)
 			res.Errs[name] = fmt.Sprintf("%s: %v", what, err)
 		}
 	}
-	add := func(round int, name string, s sample) {
-		res.Samples[name] = append(res.Samples[name], s)
-		progress("round %d/%d %s: %v", round+1, o.rounds, name, s)
-	}
 	type session struct {
 		name    string
 		x       setup
-		measure func(ctx context.Context, round int)
+		measure measurement
+		got     []sample // of the current round
 	}
 	var sessions []*session
-	if r.joint != nil {
-		s := &session{name: res.Main, x: setup{ctx: ctx}}
-		sessions = append(sessions, s)
-		failed(s.name, "open", attempt(func() {
-			measure := r.joint(&s.x)
-			s.measure = func(ctx context.Context, round int) {
-				for name, got := range measure(ctx) {
-					add(round, name, got)
-				}
-			}
-		}))
-	}
 	for _, e := range r.entrants {
 		res.Entrants = append(res.Entrants, e.name)
-		if r.joint != nil || !o.pools.MatchString(e.name) {
-			continue
+		if o.pools.MatchString(e.name) {
+			s := &session{name: e.name, x: setup{ctx: ctx}}
+			sessions = append(sessions, s)
+			failed(s.name, "open", attempt(func() { s.measure = e.open(&s.x) }))
 		}
-		s := &session{name: e.name, x: setup{ctx: ctx}}
-		sessions = append(sessions, s)
-		failed(s.name, "open", attempt(func() {
-			measure := e.open(&s.x)
-			s.measure = func(ctx context.Context, round int) { add(round, e.name, measure(ctx)) }
-		}))
 	}
 	for round := range o.rounds {
-		for turn := range sessions {
-			s := sessions[(turn+round)%len(sessions)]
+		for turn := range max(1, r.turns) * len(sessions) {
+			s := sessions[(turn+turn/len(sessions)+round)%len(sessions)]
 			if s.measure == nil || res.Errs[s.name] != "" {
 				continue
 			}
 			failed(s.name, fmt.Sprintf("round %d", round+1), attempt(func() {
 				check(ctx.Err())
-				runtime.GC() // the garbage of earlier entrants
+				runtime.GC() // the garbage of other entrants
 				ctx, cancel := context.WithTimeout(ctx, measureTime)
 				defer cancel()
-				s.measure(ctx, round)
+				s.got = append(s.got, s.measure(ctx))
 			}))
-			if s.x.curve != nil {
+		}
+		for _, s := range sessions {
+			if len(s.got) > 0 && res.Errs[s.name] == "" {
+				got := medianOf(s.got)
+				res.Samples[s.name] = append(res.Samples[s.name], got)
+				progress("round %d/%d %s: %v", round+1, o.rounds, s.name, got)
+			}
+			if s.got = nil; s.x.curve != nil {
 				res.Curves[s.name] = s.x.curve
 			}
 		}
@@ -177,6 +163,15 @@ func runRow(ctx context.Context, r row, o options, progress func(string, ...any)
 		failed(s.name, "close", s.x.close())
 	}
 	return res
+}
+
+// medianOf has the median of each metric.
+func medianOf(all []sample) sample {
+	out := sample{}
+	for metric := range all[0] {
+		out[metric] = quantile(result{Samples: map[string][]sample{"": all}}.values("", metric), 0.5)
+	}
+	return out
 }
 
 // meter times l for at least d, with testing.Benchmark.

@@ -211,50 +211,34 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 	}
 }
 
-// duelTurns is how many turns each entrant of a duel has in a round.
-const duelTurns = 7
-
 // duelRow has workers do the same through one pool of as many connections, and on
-// connections of gorilla and of coder of their own, in short turns whose median counts:
-// what takes a few microseconds is often disturbed by more than a pool costs. The
-// metrics that begin with "ctx " are with a context that can be cancelled.
+// connections of gorilla and of coder of their own, in seven short turns a round: what
+// takes a few microseconds is often disturbed by more than a pool costs. The metrics
+// that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
+// one.
 func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit func(*wspool.Config), f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
-	withCtx := figure{work: "  with a context that can be cancelled", metric: "ctx " + f.metric, than: gorillaName, more: f.more}
-	besideCoder := figure{work: "  beside coder's", metric: "ctx " + f.metric, than: coderName, more: f.more}
-	joint := func(x *setup) func(ctx context.Context) map[string]sample {
-		a := server.open(x)
-		pooled := poolAskers(x, a, scheme, workers, edit)
-		bare := gorillaAskers(x, a, scheme, workers, nil)
-		coders := coderAskers(x, a, scheme, workers)
-		return func(cancellable context.Context) map[string]sample {
-			plain := context.Background()
-			turns := []struct {
-				ctx          context.Context
-				ask          []asker
-				name, metric string
-			}{
-				{plain, pooled, "respool", f.metric}, {plain, bare, gorillaName, f.metric}, {plain, coders, coderName, f.metric},
-				{cancellable, pooled, "respool", "ctx " + f.metric}, {cancellable, coders, coderName, "ctx " + f.metric},
-			}
-			tries := make([][]float64, len(turns))
-			for n := range duelTurns {
-				for i := range turns {
-					at := (i + n) % len(turns)
-					runtime.GC() // so that no garbage of another turn is collected meanwhile
-					tries[at] = append(tries[at], try(turns[at].ctx, s.micro()/4, turns[at].ask))
-					check(cancellable.Err())
+	one := func(name string, open func(x *setup, a address) []asker) entrant {
+		return entrant{name, func(x *setup) measurement {
+			ask := open(x, server.open(x))
+			return func(cancellable context.Context) sample {
+				got := sample{f.metric: try(context.Background(), s.micro()/4, ask)}
+				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
+					runtime.GC()
+					got["ctx "+f.metric] = try(cancellable, s.micro()/4, ask)
 				}
+				return got
 			}
-			out := map[string]sample{"respool": {}, gorillaName: {}, coderName: {}}
-			for i, t := range turns {
-				out[t.name][t.metric] = quantile(tries[i], 0.5)
-			}
-			out[gorillaName]["ctx "+f.metric] = out[gorillaName][f.metric] // it has no use for a context
-			return out
-		}
+		}}
 	}
-	return row{name: name, entrants: []entrant{{name: "respool"}, {name: gorillaName}, {name: coderName}}, figures: []figure{f, withCtx, besideCoder}, joint: joint}
+	return row{name: name, turns: 7, entrants: []entrant{
+		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, edit) }),
+		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
+		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
+	}, figures: []figure{f,
+		{work: "  with a context that can be cancelled", metric: "ctx " + f.metric, than: gorillaName, more: f.more},
+		{work: "  beside coder's", metric: "ctx " + f.metric, than: coderName, more: f.more},
+	}}
 }
 
 // dialRow has workers ask back to back, through a pool and with a dial for each request.
