@@ -136,8 +136,8 @@ func frames(s *profile.Sample) (out []string) {
 }
 
 // classify returns the package that a stack is in, and its innermost function or system
-// call. Code of the runtime, of locks and of system calls counts for its caller, if that
-// is in another package.
+// call. Code of the runtime and of locks counts for its caller, if that is in another
+// package.
 func classify(names []string) (pkg, spot string) {
 	spot = strings.TrimPrefix(names[0], "github.com/")
 	in := func(name string, prefixes ...string) bool {
@@ -147,7 +147,7 @@ func classify(names []string) (pkg, spot string) {
 		return in(name, "internal/runtime/syscall", "syscall.RawSyscall", "syscall.Syscall", "syscall.syscall")
 	}
 	if i := slices.IndexFunc(names, func(name string) bool { return !kernel(name) }); i > 0 {
-		spot = "system call " + strings.ToLower(names[i][strings.LastIndexByte(names[i], '.')+1:])
+		return "system calls", "system call " + strings.ToLower(names[i][strings.LastIndexByte(names[i], '.')+1:])
 	}
 	for _, name := range names {
 		if !in(name, "runtime", "internal/", "syscall", "sync", "time.now", "memeqbody", "aeshash") {

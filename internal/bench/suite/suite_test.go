@@ -344,7 +344,7 @@ func TestProfiles(t *testing.T) {
 		stack(2, "runtime.memmove", "crypto/tls.(*Conn).Write"), stack(1, "runtime.schedule"),
 		stack(9, "runtime.futex", "runtime/pprof.profileWriter"), stack(9),
 	}})
-	want := []string{"net", "respool/respool/resource", "crypto/tls", "the runtime: scheduler, timers, network poller, collector"}
+	want := []string{"system calls", "respool/respool/resource", "crypto/tls", "the runtime: scheduler, timers, network poller, collector"}
 	for i, w := range want {
 		if p.Samples != 12 || i >= len(p.Parts) || p.Parts[i].Where != w {
 			t.Fatalf("%d samples, parts %+v, want %v", p.Samples, p.Parts, want)
