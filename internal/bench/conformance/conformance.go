@@ -8,7 +8,6 @@
 package conformance
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/respool/respool/internal/bench/peer"
@@ -94,5 +93,3 @@ func most(n int, run func(*probe)) func(*probe) {
 		}
 	}
 }
-
-var errIll = errors.New("ill")

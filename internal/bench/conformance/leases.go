@@ -94,7 +94,7 @@ func leases() []Case {
 		// one: some pools run the former in the holder's goroutine and only the latter in
 		// their own.
 		{Name: "destroy-panics", What: "A panic in a destroy fails that destroy only: the process and the slot survive.", run: func(p *probe) {
-			p.ending = func() { panic("destroy") }
+			p.Ending = func() { panic("destroy") }
 			p.openLazy(1)
 			l := p.take()
 			it := l.Item()
@@ -108,28 +108,28 @@ func leases() []Case {
 			it = l.Item()
 			l.Release()
 			_ = do(r.Reset)
-			if !until(func() bool { return p.dead(it) }) {
+			if !until(func() bool { return p.Dead(it) }) {
 				p.failf("never destroyed by Reset")
 			}
 			time.Sleep(settle) // the panic follows
 			p.slotSurvives()
 		}},
 		{Name: "max-destroying", What: "No more items are alive than the maximum, those being destroyed included. The time is how long a caller then waits for a Destroy of 150 ms.", run: func(p *probe) {
-			p.ends = 150 * time.Millisecond
+			p.Ends = 150 * time.Millisecond
 			p.openLazy(1)
 			l := p.take()
 			began := time.Now()
 			l.Destroy()
 			p.take()
 			waited := time.Since(began)
-			if top := p.mostEver(); top > 1 {
+			if _, top := p.Alive(); top > 1 {
 				p.failf("%d alive of 1", top)
 			}
 			p.seen = ms(waited)
 		}},
 		{Name: "max-reset", What: "No more items are alive than the maximum through a Reset, those being destroyed included.", run: func(p *probe) {
 			const most = 4
-			p.ends = 150 * time.Millisecond
+			p.Ends = 150 * time.Millisecond
 			p.openLazy(most)
 			r := as[peer.Resetter](p)
 			for range 3 {
@@ -139,7 +139,8 @@ func leases() []Case {
 				r.Reset()
 			}
 			p.takeAll(most)
-			p.judge(p.mostEver() <= most, "%d alive of %d", p.mostEver(), most)
+			_, top := p.Alive()
+			p.judge(top <= most, "%d alive of %d", top, most)
 		}},
 		{Name: "resize-grow", What: "A pool that is made larger serves a waiter at once.", run: func(p *probe) {
 			p.openLazy(1)
@@ -168,7 +169,7 @@ func leases() []Case {
 				p.failf("%d alive of 1, 2 of them held", p.living())
 			}
 			for _, l := range held[2:] {
-				if p.dead(l.Item()) {
+				if p.Dead(l.Item()) {
 					p.failf("a holder is interrupted")
 				}
 				l.Release()
@@ -243,7 +244,7 @@ func (p *probe) unusable(l peer.Lease) {
 // firstMakeFails wants the first caller to get any result at all, and a second caller
 // to be served from the same slot.
 func firstMakeFails(p *probe, fail func()) {
-	p.making = func(_ context.Context, n int) error {
+	p.Making = func(_ context.Context, n int) error {
 		if n == 1 {
 			fail()
 		}

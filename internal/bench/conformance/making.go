@@ -13,10 +13,10 @@ func making() []Case {
 	return []Case{
 		{Name: "dial-storm", Issues: []string{"go-redis#3890", "go-redis#3891", "golang/go#57248"}, alone: true, What: "Fifty callers, five idle items, work of 2 ms: at most ten makes, of 150 ms, and all callers finish before one make could.", run: tries(3, func(p *probe) {
 			const callers, idle, takes = 50, 5, 150 * time.Millisecond
-			p.takes = takes
+			p.Takes = takes
 			p.openLazy(callers)
 			p.warm(idle)
-			before := p.works.makes()
+			before := p.Makes()
 			began := time.Now()
 			var all sync.WaitGroup
 			for range callers {
@@ -28,13 +28,13 @@ func making() []Case {
 				})
 			}
 			p.succeeds("Acquire", do(all.Wait))
-			took, n := time.Since(began), p.works.makes()-before
+			took, n := time.Since(began), p.Makes()-before
 			p.judge(took < takes && n <= 10, "%s, %d makes", ms(took), n)
 		})},
 		{Name: "own-dial", Issues: []string{"go-redis#3890"}, What: "A caller that waits for a make of 400 ms takes an item that is released after 10 ms.", run: func(p *probe) {
 			p.openLazy(2)
 			l := p.take()
-			p.setTakes(400 * time.Millisecond)
+			p.SetTakes(400 * time.Millisecond)
 			began := time.Now()
 			got := p.askAndSettle()
 			l.Release()
@@ -45,7 +45,7 @@ func making() []Case {
 		{Name: "dial-blocks", What: "An idle item can be acquired while an item is made for another caller.", run: func(p *probe) {
 			p.openLazy(3)
 			l := p.take()
-			p.setTakes(400 * time.Millisecond)
+			p.SetTakes(400 * time.Millisecond)
 			dialing := p.askAndSettle()
 			go func() {
 				if g := <-dialing; g.err == nil {
@@ -60,8 +60,8 @@ func making() []Case {
 		}},
 		{Name: "outage", Issues: []string{"bb8#149"}, What: "Two hundred callers, a maximum of ten, makes that fail after 50 ms: every caller gets an error within 500 ms, and at most fifty makes are tried.", run: func(p *probe) {
 			const callers, watch = 200, 2 * time.Second
-			p.takes = 50 * time.Millisecond
-			p.making = func(context.Context, int) error { return errors.New("down") }
+			p.Takes = 50 * time.Millisecond
+			p.Making = func(context.Context, int) error { return errors.New("down") }
 			p.openLazy(10)
 			var asked []<-chan grant
 			began := time.Now()
@@ -81,14 +81,14 @@ func making() []Case {
 			if returned < callers {
 				p.failf("%d of %d not told in %v", callers-returned, callers, watch)
 			}
-			n := p.works.makes()
+			n := p.Makes()
 			p.judge(last < 500*time.Millisecond && n <= 50, "%s, %d makes", ms(last), n)
 		}},
 		{Name: "release-dials", What: "A caller that returns a broken item does not wait for the make of its replacement.", run: func(p *probe) {
 			p.openLazy(1)
 			l := p.take()
 			got := p.askAndSettle()
-			p.setTakes(300 * time.Millisecond)
+			p.SetTakes(300 * time.Millisecond)
 			began := time.Now()
 			p.succeeds("Destroy", do(l.Destroy))
 			took := time.Since(began)
@@ -98,7 +98,7 @@ func making() []Case {
 			p.prompt(took)
 		}},
 		{Name: "hung-make", What: "A make that hangs until its context ends does not keep its slot after its caller has left.", run: func(p *probe) {
-			p.making = func(ctx context.Context, n int) error {
+			p.Making = func(ctx context.Context, n int) error {
 				if n == 1 {
 					<-ctx.Done()
 				}
@@ -113,7 +113,7 @@ func making() []Case {
 			p.slotSurvives()
 		}},
 		{Name: "deaf-make", What: "A caller leaves when its context ends, although the make ignores its own context.", run: func(p *probe) {
-			p.making = func(context.Context, int) error {
+			p.Making = func(context.Context, int) error {
 				time.Sleep(400 * time.Millisecond)
 				return nil
 			}
@@ -136,7 +136,7 @@ func making() []Case {
 			killsDial(p, func(ctx context.Context) {
 				as[peer.Trier](p).TryAcquire(ctx)
 				<-ctx.Done()
-				if p.works.makes() == 0 {
+				if p.Makes() == 0 {
 					p.unsupported()
 				}
 			})
@@ -149,7 +149,7 @@ func (p *probe) prompt(took time.Duration) { p.judge(took < 200*time.Millisecond
 
 // killsDial wants a single make, although the caller that it was begun for has left.
 func killsDial(p *probe, first func(context.Context)) {
-	p.takes = 150 * time.Millisecond
+	p.Takes = 150 * time.Millisecond
 	p.openLazy(1)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
@@ -158,6 +158,6 @@ func killsDial(p *probe, first func(context.Context)) {
 	l, err := p.keepTaking()
 	p.succeeds("Acquire", err)
 	l.Release()
-	n := p.works.makes()
+	n := p.Makes()
 	p.judge(n == 1, "%d makes", n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/respool/respool/internal/bench/peer"
@@ -58,12 +59,16 @@ func do(f func()) error {
 }
 
 // A probe runs one case on one pool. Many of its methods end the case early, as those
-// of testing.T do. The works are set up before the pool is opened.
+// of testing.T do.
 type probe struct {
-	works
+	peer.Factory
 	kind peer.Kind
 	pool peer.Pool
 	seen string // what a pass shows
+
+	mu      sync.Mutex
+	checked map[int]int // checks of each item
+	ill     int         // items up to this one fail their check
 }
 
 func (p *probe) failf(format string, args ...any) {
@@ -107,7 +112,7 @@ func (p *probe) succeeds(what string, err error) {
 
 // open opens a pool of at most max items.
 func (p *probe) open(max int, edits ...func(c *peer.Config)) {
-	c := peer.Config{Max: max, Make: p.make, Destroy: p.destroy}
+	c := peer.Config{Max: max, Make: p.Make, Destroy: p.Destroy}
 	for _, edit := range edits {
 		edit(&c)
 	}
@@ -227,9 +232,15 @@ func until(cond func() bool) bool {
 	return true
 }
 
+// living is how many items are alive.
+func (p *probe) living() int {
+	n, _ := p.Alive()
+	return n
+}
+
 // destroyed fails unless the pool destroys it.
 func (p *probe) destroyed(it *peer.Item) {
-	if !until(func() bool { return p.dead(it) }) {
+	if !until(func() bool { return p.Dead(it) }) {
 		p.failf("never destroyed")
 	}
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ func upkeep() []Case {
 				time.Sleep(30 * time.Millisecond)
 				return p.check(it)
 			})
-			before := p.works.makes()
+			before := p.Makes()
 			var longest time.Duration
 			for end := time.Now().Add(600 * time.Millisecond); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 				began := time.Now()
@@ -25,7 +26,7 @@ func upkeep() []Case {
 				longest = max(longest, time.Since(began))
 				l.Release()
 			}
-			n := p.works.makes() - before
+			n := p.Makes() - before
 			p.judge(n == 0, "%d makes, longest acquire %s", n, ms(longest))
 		}},
 		{Name: "checks-reorder", What: "Checks keep the order: the item used last is lent next.", run: func(p *probe) {
@@ -55,16 +56,12 @@ func upkeep() []Case {
 			}
 		}},
 		{Name: "dead-idle", Issues: []string{"livekit/agents#6513", "bifrost#3002"}, What: "An item that dies while it is idle is found by a check, and not lent.", run: func(p *probe) {
-			p.ill = map[int]bool{}
 			p.openChecked(2, p.check)
 			p.mu.Lock()
-			last := p.begun
-			for id := range last {
-				p.ill[id+1] = true
-			}
+			p.ill = p.Makes()
 			p.mu.Unlock()
 			time.Sleep(6 * checkEvery)
-			if p.take().Item().ID <= last {
+			if p.take().Item().ID <= p.ill {
 				p.failf("a dead item lent")
 			}
 		}},
@@ -76,7 +73,7 @@ func upkeep() []Case {
 				time.Sleep(5 * time.Millisecond)
 				l.Release()
 			}
-			n := p.works.makes()
+			n := p.Makes()
 			p.judge(n >= 3, "%d items in 6 ages", n)
 		}},
 		// The sweep is so rare that the pool must notice the shortage itself. It gets
@@ -106,19 +103,15 @@ func upkeep() []Case {
 				for _, l := range p.takeAll(items) {
 					l.Release()
 				}
-				p.mu.Lock()
-				gone = len(p.ended)
-				p.mu.Unlock()
+				gone = p.Makes() - p.living()
 			}
-			p.mu.Lock()
 			first, last, n := time.Hour, time.Duration(0), 0
-			for id := 1; id <= items; id++ {
-				if at, ok := p.ended[id]; ok {
-					lived := at.Sub(p.born[id])
+			for _, s := range p.Since(began)[:items] {
+				if !s.Destroyed.IsZero() {
+					lived := s.Destroyed.Sub(s.End)
 					first, last, n = min(first, lived), max(last, lived), n+1
 				}
 			}
-			p.mu.Unlock()
 			if n < items {
 				p.failf("%d of %d end", n, items)
 			}
@@ -137,7 +130,7 @@ func upkeep() []Case {
 			p.destroyed(it)
 		}},
 		{Name: "reset-making", What: "An item that is being made at a Reset is not lent.", run: func(p *probe) {
-			p.takes = 150 * time.Millisecond
+			p.Takes = 150 * time.Millisecond
 			p.openLazy(1)
 			r := as[peer.Resetter](p)
 			warm := make(chan error, 1)
@@ -173,7 +166,7 @@ func upkeep() []Case {
 			if p.kind.NoClose {
 				p.unsupported()
 			}
-			p.takes = 100 * time.Millisecond
+			p.Takes = 100 * time.Millisecond
 			p.openLazy(1)
 			c := as[peer.Counter](p)
 			go p.pool.Warm(context.Background(), 1)
@@ -194,8 +187,19 @@ const checkEvery = 50 * time.Millisecond
 
 // openChecked opens a pool of n items that checks the idle ones.
 func (p *probe) openChecked(n int, check func(*peer.Item) error) {
+	p.checked = map[int]int{}
 	p.openLazy(2*n, func(c *peer.Config) { c.Check, c.CheckEvery = check, checkEvery })
 	p.warm(n)
+}
+
+// check is the pool's Check.
+func (p *probe) check(it *peer.Item) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.checked[it.ID]++; it.ID <= p.ill {
+		return errors.New("ill")
+	}
+	return nil
 }
 
 // checkedSince returns a condition: n items have been checked since this call.
@@ -218,7 +222,7 @@ func (p *probe) checkedSince(n int) func() bool {
 
 // makeBegins fails unless the first make begins.
 func (p *probe) makeBegins() {
-	if !until(func() bool { return p.works.makes() == 1 }) {
+	if !until(func() bool { return p.Makes() == 1 }) {
 		p.failf("nothing is made ahead")
 	}
 }

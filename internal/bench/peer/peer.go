@@ -14,8 +14,9 @@ import (
 
 // An Item is what the pools lend.
 type Item struct {
-	ID   int
-	home chan *Item // the channel that lends it
+	ID    int
+	Value any
+	home  chan *Item // the channel that lends it
 }
 
 // Instant makes an item without delay.

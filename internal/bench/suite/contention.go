@@ -62,7 +62,7 @@ func handOff(ctx context.Context, k peer.Kind, s size) sample {
 		start := crowd(ctx, callers, func(ctx context.Context, _ int) {
 			for range ops / callers {
 				l := must(p.Acquire(ctx))
-				err := pause(ctx, hold)
+				err := peer.Pause(ctx, hold)
 				l.Release()
 				check(err)
 				spin(hold)
@@ -149,39 +149,26 @@ func socketsRow(name string, kinds []peer.Kind, s size, server *echoProcess, cal
 	return r
 }
 
-// sockets are the connections that a pool made, by the ID of their item.
-type sockets struct {
-	mu  sync.Mutex
-	all []net.Conn
-}
-
-func (x *sockets) dial(ctx context.Context, addr string) (*peer.Item, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.all = append(x.all, c)
-	return &peer.Item{ID: len(x.all) - 1}, nil
-}
-
-func (x *sockets) conn(it *peer.Item) net.Conn {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.all[it.ID]
-}
-
 // askSockets has each caller make round trips for d, at least one.
 func askSockets(ctx context.Context, k peer.Kind, addr string, callers, conns int, d time.Duration) sample {
-	var made sockets
+	var mu sync.Mutex
+	var made []net.Conn
 	defer func() {
-		for _, c := range made.all {
+		for _, c := range made {
 			c.Close()
 		}
 	}()
-	dial := func(ctx context.Context) (*peer.Item, error) { return made.dial(ctx, addr) }
+	dial := func(ctx context.Context) (*peer.Item, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		made = append(made, c)
+		return &peer.Item{ID: len(made), Value: c}, nil
+	}
 	return with(ctx, k, conns, conns, dial, func(p peer.Pool) sample {
 		ops, releases := make([][]float64, callers), make([][]float64, callers)
 		begin := crowd(ctx, callers, func(ctx context.Context, i int) {
@@ -189,7 +176,7 @@ func askSockets(ctx context.Context, k peer.Kind, addr string, callers, conns in
 			for begin := time.Now(); ; {
 				asked := time.Now()
 				l := must(p.Acquire(ctx))
-				c := made.conn(l.Item())
+				c := l.Item().Value.(net.Conn)
 				_, err := c.Write(b)
 				if err == nil {
 					_, err = io.ReadFull(c, b)

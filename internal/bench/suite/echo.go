@@ -159,7 +159,7 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	handshake, _ := time.ParseDuration(r.URL.Query().Get("handshake")) // none: 0
 	takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
-	if pause(r.Context(), handshake) != nil {
+	if peer.Pause(r.Context(), handshake) != nil {
 		return
 	}
 	ws, err := e.upgrader.Upgrade(w, r, nil)

@@ -108,10 +108,10 @@ func sweepCost(x *setup, s size) measurement {
 // mark at the begin and at the end.
 func cpuOf(ctx context.Context, d time.Duration, mark func()) time.Duration {
 	runtime.GC()
-	check(pause(ctx, d/10)) // the collector's work after it
+	check(peer.Pause(ctx, d/10)) // the collector's work after it
 	mark()
 	before := cpuNow()
-	check(pause(ctx, d))
+	check(peer.Pause(ctx, d))
 	took := cpuNow() - before
 	mark()
 	return took

@@ -4,7 +4,6 @@ package suite
 
 import (
 	"errors"
-	"math"
 	"time"
 )
 
@@ -13,7 +12,5 @@ func cpuNow() time.Duration {
 	check(errors.ErrUnsupported)
 	return 0
 }
-
-func openFiles() uint64 { return math.MaxUint64 }
 
 func openPeek() (peek func(n int), end func()) { return nil, nil }

@@ -355,25 +355,6 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-func TestSpans(t *testing.T) {
-	at := func(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * ms) }
-	s := spans{
-		{begin: at(0), end: at(10)}, {begin: at(0), end: at(10)}, {begin: at(0), end: at(10)},
-		{begin: at(10), end: at(20), ok: true}, {begin: at(15)},
-	}
-	if n := s.before(at(10)); n != 3 {
-		t.Errorf("%d began before 10 ms", n)
-	}
-	for _, c := range []struct{ from, until, want int }{{0, 100, 3}, {9, 100, 3}, {10, 15, 1}, {10, 100, 2}, {20, 100, 1}} {
-		if got := s.peak(at(c.from), at(c.until)); got != c.want {
-			t.Errorf("peak from %d to %d: %d, want %d", c.from, c.until, got, c.want)
-		}
-	}
-	if first := s.firstSuccess(); !first.Equal(at(20)) || attempt(func() { spans{}.firstSuccess() }) == nil {
-		t.Errorf("first success %v", first)
-	}
-}
-
 func TestCrew(t *testing.T) {
 	parts := make(chan int, 3)
 	outer := t.Context()

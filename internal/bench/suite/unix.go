@@ -15,14 +15,6 @@ func cpuNow() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// openFiles returns the limit on open files, which the Go runtime has raised as far as
-// it can.
-func openFiles() uint64 {
-	var r syscall.Rlimit
-	check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r))
-	return uint64(r.Cur)
-}
-
 // openPeek returns a loop that looks into a connection without data to read; nil: not
 // supported.
 func openPeek() (peek func(n int), end func()) {

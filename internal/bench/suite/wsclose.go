@@ -48,7 +48,7 @@ func (x *setup) closer(scheme string, takes time.Duration) *closer {
 
 func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raise(&c.peak, c.shaking.Add(1))
-	err := pause(r.Context(), c.takes)
+	err := peer.Pause(r.Context(), c.takes)
 	var ws *websocket.Conn
 	if err == nil {
 		ws, err = c.upgrader.Upgrade(w, r, nil)
@@ -113,7 +113,7 @@ func idleCloseRow(scheme string, s size) row {
 			c.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { gone <- time.Now() }}
 		})
 		check(p.Warm(x.ctx, closes))
-		check(pause(x.ctx, s.time(100*ms)))
+		check(peer.Pause(x.ctx, s.time(100*ms)))
 		var took []float64
 		for range closes {
 			start := c.goAway(1)
@@ -155,10 +155,14 @@ func massRow(s size) row {
 		})
 		check(p.Warm(x.ctx, conns))
 		useAll(x.ctx, p, conns)
-		check(pause(x.ctx, s.time(100*ms)))
+		check(peer.Pause(x.ctx, s.time(100*ms)))
 		c.peak.Store(0)
 		start := c.goAway(conns)
-		await(x.ctx, back, "all connections to be dialed again")
+		select {
+		case <-back:
+		case <-x.ctx.Done():
+			check(fmt.Errorf("%d of %d connections are back: %w", made.Load()-int64(conns), conns, x.ctx.Err()))
+		}
 		took := base.Add(time.Duration(last.Load())).Sub(start)
 		return sample{
 			"peak":     float64(c.peak.Load()),

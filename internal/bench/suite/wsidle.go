@@ -10,6 +10,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/bench/peer"
 	"github.com/respool/respool/wspool"
 )
 
@@ -17,14 +18,10 @@ const keepAlive = 20 * time.Second
 
 // idleSockets returns a pool of n idle connections that are kept alive.
 func (x *setup) idleSockets(a address, scheme string, n int, s size) *wspool.Pool {
-	const others = 100 // files that are open as well
-	if limit := openFiles(); uint64(n+others) > limit {
-		check(fmt.Errorf("%d connections at each end, but the limit on open files is %d (ulimit -n)", n, limit))
-	}
 	p := x.sockets(a, scheme, n, func(c *wspool.Config) { c.MaxDials, c.KeepAlive = 64, s.time(keepAlive) })
 	check(p.Warm(x.ctx, n))
 	allIdle(p, n)
-	check(pause(x.ctx, s.time(100*ms)))
+	check(peer.Pause(x.ctx, s.time(100*ms)))
 	return p
 }
 
@@ -47,7 +44,7 @@ func socketMemoryRow(scheme string, s size, server *echoProcess, bound float64) 
 				err := attempt(func() {
 					heap0, stack0 := memoryInUse()
 					verify := open(round, a)
-					check(pause(ctx, s.time(100*ms)))
+					check(peer.Pause(ctx, s.time(100*ms)))
 					heap1, stack1 := memoryInUse()
 					heap, stack = (heap1-heap0)/float64(conns)/1024, (stack1-stack0)/float64(conns)/1024
 					verify()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/bench/peer"
 )
 
 // The users of this project chose a pool for audio that streams to an inference server,
@@ -123,7 +125,7 @@ func liveMemory(ctx context.Context, s size, base float64, speak speaker) float6
 	half := s.time(speakFor) / 4
 	inUse := make(chan float64, 1)
 	go func() {
-		_ = pause(ctx, half)
+		_ = peer.Pause(ctx, half)
 		heap, stack := memoryInUse()
 		inUse <- heap + stack
 	}()
