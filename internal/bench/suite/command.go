@@ -105,7 +105,7 @@ func reportDir(o options) (string, error) {
 		return o.report, nil
 	}
 	if _, err := os.Stat(filepath.Join(home, "go.mod")); err != nil {
-		return "", fmt.Errorf("-report is not set and the report has no place here: %w", err)
+		return "", fmt.Errorf("-report is not set, and this is not the root of the repository: %w", err)
 	}
 	return home, nil
 }

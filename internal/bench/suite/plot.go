@@ -75,10 +75,10 @@ func must2[A, B any](a A, b B, err error) (A, B) {
 }
 
 // plotSweep draws a sweep on logarithmic axes; X is linear if its range is small. A
-// place at 0 has no room on a logarithmic axis.
+// step at 0 has no room on a logarithmic axis.
 func plotSweep(w sweep, r result) *plot.Plot {
 	p := newPlot(w.title, w.axis, w.unit+"; less is better")
-	wide := slices.Max(w.places) > 100
+	wide := slices.Max(w.steps) > 100
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	if wide {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
@@ -86,7 +86,7 @@ func plotSweep(w sweep, r result) *plot.Plot {
 	for _, name := range r.Entrants {
 		var points plotter.XYs
 		var errs plotter.YErrors
-		for _, at := range w.places {
+		for _, at := range w.steps {
 			if v := spreadOf(r.values(name, w.metric(at))); v != nil && (at > 0 || !wide) {
 				points = append(points, plotter.XY{X: float64(at), Y: v.Median})
 				errs = append(errs, struct{ Low, High float64 }{v.Median - v.Min, v.Max - v.Median})
@@ -157,8 +157,8 @@ func drawPlots(dir string, results []result) (files []string, err error) {
 	err = attempt(func() {
 		for _, w := range sweeps(size{}) {
 			r, ok := byRow[w.row]
-			w.places = slices.DeleteFunc(w.places, func(at int) bool { return len(r.values(r.Main, w.metric(at))) == 0 })
-			if ok && len(w.places) > 0 {
+			w.steps = slices.DeleteFunc(w.steps, func(at int) bool { return len(r.values(r.Main, w.metric(at))) == 0 })
+			if ok && len(w.steps) > 0 {
 				plots[w.row] = plotSweep(w, r)
 			}
 		}

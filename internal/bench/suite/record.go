@@ -113,17 +113,17 @@ func (r record) writeBenchfmt(out io.Writer) error {
 	for _, x := range r.Results {
 		for _, name := range slices.Sorted(maps.Keys(x.Samples)) {
 			for _, s := range x.Samples[name] {
-				at := map[string]string{} // the figures, by place of a sweep; "" is for those of no sweep
+				at := map[string]string{} // the figures, by step of a sweep; "" is for those of no sweep
 				for _, metric := range slices.Sorted(maps.Keys(s)) {
-					unit, place, _ := strings.Cut(metric, " at ")
-					at[place] += fmt.Sprintf(" %v %s", s[metric], strings.ReplaceAll(unit, " ", "-"))
+					unit, step, _ := strings.Cut(metric, " at ")
+					at[step] += fmt.Sprintf(" %v %s", s[metric], strings.ReplaceAll(unit, " ", "-"))
 				}
-				for _, place := range slices.Sorted(maps.Keys(at)) {
+				for _, step := range slices.Sorted(maps.Keys(at)) {
 					key := ""
-					if place != "" {
-						key = "/at=" + word(place)
+					if step != "" {
+						key = "/at=" + word(step)
 					}
-					fmt.Fprintf(w, "BenchmarkRow/row=%s/pool=%s%s-%d 1%s\n", word(x.Row), word(name), key, r.Machine.GOMAXPROCS, at[place])
+					fmt.Fprintf(w, "BenchmarkRow/row=%s/pool=%s%s-%d 1%s\n", word(x.Row), word(name), key, r.Machine.GOMAXPROCS, at[step])
 				}
 			}
 		}

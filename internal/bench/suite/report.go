@@ -177,7 +177,7 @@ func medians(r result, l line, names []string) (values map[string]float64, best 
 	return values, best
 }
 
-// unitOf leaves out the place of a sweep, which the work names.
+// unitOf leaves out the step of a sweep, which the work names.
 func unitOf(metric string) string {
 	unit, _, _ := strings.Cut(metric, " at ")
 	return unit

@@ -308,7 +308,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// TestBenchfmt: each sample is a line of a Go benchmark, each place of a sweep another.
+// TestBenchfmt: each sample is a line of a Go benchmark, each step of a sweep another.
 func TestBenchfmt(t *testing.T) {
 	r := fake()
 	r.Samples["database/sql"] = []sample{{"told ms": 2.5, "ns/op at 10": 3, "ns/op at 2": 4}}

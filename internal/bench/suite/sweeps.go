@@ -10,18 +10,18 @@ import (
 	"github.com/respool/respool/internal/bench/peer"
 )
 
-// A sweep is a row whose work is done at several places of one axis. Each place is a
+// A sweep is a row whose work is done at several steps of one axis. Each step is a
 // metric of its own.
 type sweep struct {
 	row, title string
-	work       string // in words, with a %s for the place
+	work       string // in words, with a %s for the step
 	axis, unit string
-	places     []int
+	steps      []int
 	has        func(k peer.Kind, at int) bool // whether the pool can do it there
 	open       func(x *setup, k peer.Kind, at int) measurement
 }
 
-// metric is the name of the figure at one place.
+// metric is the name of the figure at one step.
 func (w sweep) metric(at int) string { return fmt.Sprintf("%s at %d", w.unit, at) }
 
 func sweeps(s size) []sweep {
@@ -29,7 +29,7 @@ func sweeps(s size) []sweep {
 	return []sweep{
 		{
 			row: "scale-procs", title: "Acquire and release, a goroutine on each processor", axis: "processors (GOMAXPROCS)", unit: "ns/op",
-			work: "a goroutine on each processor, size 64; processors: %s", places: upTo(runtime.NumCPU()), has: loops,
+			work: "a goroutine on each processor, size 64; processors: %s", steps: upTo(runtime.NumCPU()), has: loops,
 			open: func(x *setup, k peer.Kind, procs int) measurement {
 				old := runtime.GOMAXPROCS(procs) // a pool may look how many there are when it opens
 				defer runtime.GOMAXPROCS(old)
@@ -43,7 +43,7 @@ func sweeps(s size) []sweep {
 		},
 		{
 			row: "scale-goroutines", title: "Acquire and release, by contention: goroutines on 16", axis: "goroutines", unit: "ns/op",
-			work: "on 16, Gosched while holding; goroutines: %s", places: powersOfTen(s.count(10_000)),
+			work: "on 16, Gosched while holding; goroutines: %s", steps: powersOfTen(s.count(10_000)),
 			has: func(k peer.Kind, _ int) bool { return k.Loops != nil },
 			open: func(x *setup, k peer.Kind, n int) measurement {
 				return metered(s, crew{goroutines: n, yield: true, own: true}.loop(x.loops(k, 16)))
@@ -51,12 +51,12 @@ func sweeps(s size) []sweep {
 		},
 		{
 			row: "scale-size", title: "Acquire and release, by how many are idle", axis: "size of the pool, all idle", unit: "ns/op",
-			work: "acquire and release, one goroutine; idle: %s", places: powersOfTen(s.count(manyIdle)), has: loops,
+			work: "acquire and release, one goroutine; idle: %s", steps: powersOfTen(s.count(manyIdle)), has: loops,
 			open: func(x *setup, k peer.Kind, idle int) measurement { return metered(s, x.loops(k, idle).Plain) },
 		},
 		{
 			row: "scale-hold", title: "64 goroutines on 16, by how long they hold", axis: "hold, us", unit: "us/op",
-			work: "64 goroutines on 16; hold, us: %s", places: []int{0, 10, 100, 1000, 10_000},
+			work: "64 goroutines on 16; hold, us: %s", steps: []int{0, 10, 100, 1000, 10_000},
 			has: func(k peer.Kind, us int) bool { return !k.RoundTrip || us >= 1000 },
 			open: func(_ *setup, k peer.Kind, us int) measurement {
 				return holds(k, s, time.Duration(us)*time.Microsecond)
@@ -81,13 +81,13 @@ func upTo(n int) (out []int) {
 	return append(out, n)
 }
 
-// sweepRows are the rows of sweeps, with the pools that can do some of their places.
-// One measurement visits all places.
+// sweepRows are the rows of sweeps, with the pools that can do some of their steps.
+// One measurement visits all steps.
 func sweepRows(kinds []peer.Kind, s size) (out []row) {
 	for i, w := range sweeps(s) {
-		full := sweeps(size{})[i].places
+		full := sweeps(size{})[i].steps
 		r := row{name: w.row}
-		for _, at := range w.places {
+		for _, at := range w.steps {
 			r.figures = append(r.figures, figure{work: fmt.Sprintf(w.work, grouped(at)), metric: w.metric(at), than: "puddle"})
 		}
 		for _, k := range kinds {
@@ -95,8 +95,8 @@ func sweepRows(kinds []peer.Kind, s size) (out []row) {
 				continue
 			}
 			r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement {
-				measures := make([]measurement, len(w.places))
-				for i, at := range w.places {
+				measures := make([]measurement, len(w.steps))
+				for i, at := range w.steps {
 					if w.has(k, at) {
 						measures[i] = w.open(x, k, at)
 					}
@@ -105,7 +105,7 @@ func sweepRows(kinds []peer.Kind, s size) (out []row) {
 					got := sample{}
 					for i, measure := range measures {
 						if measure != nil {
-							got[w.metric(w.places[i])] = measure(ctx)[w.unit]
+							got[w.metric(w.steps[i])] = measure(ctx)[w.unit]
 						}
 					}
 					return got
