@@ -37,8 +37,8 @@ func look(t *testing.T, url string) (pools []looked) {
 	return answer.Pools
 }
 
-// With -live the pools can be looked at while they work, and after that until
-// an interrupt.
+// With -live the page shows the pools while they work, and after that until an
+// interrupt.
 func TestLive(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
@@ -62,13 +62,13 @@ func TestLive(t *testing.T) {
 		look(t, url)
 	}
 	pools := look(t, url)
-	if len(pools) != 2 || pools[0].Name != "quickstart, burst" || pools[1].Name != "quickstart, pool" {
+	if len(pools) != 3 || pools[0].Name != "quickstart, burst" || pools[2].Name != "quickstart, pool" {
 		t.Fatalf("pools %+v", pools)
 	}
 	if b := pools[0]; b.Counters.Acquired != 2 || b.Counters.Rejected != 2 {
 		t.Errorf("burst: %+v", b)
 	}
-	if p := pools[1]; p.Counters.Acquired != 20 || p.Counters.Released != 20 || p.Load.Max != 2 || p.Counters.Made == 0 ||
+	if p := pools[2]; p.Counters.Acquired != 20 || p.Counters.Released != 20 || p.Load.Max != 2 || p.Counters.Made != 2 ||
 		p.Counters.Destroyed != p.Counters.Made || p.Load.Idle+p.Load.Leased != 0 {
 		t.Errorf("pool: %+v", p)
 	}
@@ -84,7 +84,7 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// An address that is taken ends the program before it begins.
+// If the address is in use the program ends before it begins.
 func TestLiveTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -5,7 +5,7 @@
 //	go run ./examples/quickstart
 //
 // and with -h for its flags. Package scene has the server, the clients and the
-// table; all there is to know about the pool is here.
+// table; everything about the pool is here.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 
 func main() { os.Exit(scene.Main(pooled)) }
 
-// pooled makes a pool and says how a client sends one utterance through it.
+// pooled opens a pool and defines how a client sends one utterance through it.
 func pooled(s scene.Server) (scene.Side, error) {
 	pool, err := wspool.New(wspool.Config{
 		URL: s.URL, TLS: s.TLS, MaxSize: s.Size, Admission: s.Admission, Trace: s.Meter.Trace(nil),
@@ -30,7 +30,7 @@ func pooled(s scene.Server) (scene.Side, error) {
 		return scene.Side{}, err
 	}
 	say := func(ctx context.Context, u scene.Utterance) (reply []byte, err error) {
-		conn, err := pool.Acquire(ctx) // whichever comes first: idle, given back, dialed
+		conn, err := pool.Acquire(ctx) // idle, released by another client, or newly dialed: whichever is first
 		if err != nil {
 			return nil, err
 		}
@@ -43,5 +43,6 @@ func pooled(s scene.Server) (scene.Side, error) {
 		_, reply, err = conn.ReadMessage(ctx)
 		return reply, err
 	}
-	return scene.Side{Say: say, Stats: pool.Stats, Close: pool.Close}, nil
+	warm := func(ctx context.Context) error { return pool.Warm(ctx, s.Size) } // as a program does when it starts
+	return scene.Side{Warm: warm, Say: say, Stats: pool.Stats, Close: pool.Close}, nil
 }

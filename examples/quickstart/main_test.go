@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// half and result are what the tests read of the JSON.
+// half and result are the part of the JSON that the tests read.
 type half struct {
 	Asked, Replies, Wrong, Lost, Refused, Unchecked int
 	Dials, Waits                                    int
@@ -40,6 +40,7 @@ type half struct {
 
 type result struct {
 	Pool, Dial  *half
+	Cold        *half
 	Ratio       map[string]float64
 	Burst       *struct{ Callers, Limit, Accepted, Refused, Lost int }
 	Interrupted bool
@@ -84,7 +85,7 @@ func TestScene(t *testing.T) {
 	}
 }
 
-// reconcile holds the counts of a flawless run against each other.
+// reconcile compares the counts of a run without faults with each other.
 func reconcile(t *testing.T, res result) {
 	t.Helper()
 	clients, utterances, size := 8, 5, 3
@@ -101,7 +102,10 @@ func reconcile(t *testing.T, res result) {
 		}
 	}
 	p, d := res.Pool, res.Dial
-	if p.Dials < 1 || p.Dials > size || *p.Accepted < p.Dials || *p.Peak < 1 || *p.Peak > size {
+	if res.Cold.Replies != clients || res.Cold.Dials < 1 || res.Cold.Dials > size {
+		t.Errorf("cold: %+v", *res.Cold)
+	}
+	if p.Dials != size || p.Dials > size || *p.Accepted < p.Dials || *p.Peak < 1 || *p.Peak > size {
 		t.Errorf("pool of %d: %d dials, %d accepted, peak %d", size, p.Dials, *p.Accepted, *p.Peak)
 	}
 	if d.Dials != all || *d.Accepted != all || *d.Peak < 1 {
@@ -117,8 +121,8 @@ func reconcile(t *testing.T, res result) {
 	}
 }
 
-// fault is what a server of the user's does with its n-th utterance, from 1. It
-// returns the reply, nil for none.
+// fault is how a server of the user's treats its n-th utterance, from 1. It returns the
+// reply, nil for none.
 type fault func(n int64, id string, heard []byte, chunks int) any
 
 func honest(_ int64, id string, heard []byte, chunks int) any {
@@ -161,7 +165,7 @@ func serve(t *testing.T, f fault) (url string) {
 	}))
 	t.Cleanup(func() {
 		srv.Close()
-		handlers.Wait() // each ends when its client has closed
+		handlers.Wait() // each returns when its client has closed
 	})
 	return "ws" + strings.TrimPrefix(srv.URL, "http") + "/speech?key=secret"
 }
@@ -172,11 +176,11 @@ func TestOwnServer(t *testing.T) {
 		t.Errorf("exit %d, %+v", code, res)
 	}
 	if res.Pool.Peak != nil || res.Dial.Peak != nil {
-		t.Error("peak connections are claimed to be known of another server")
+		t.Error("peak connections of another server are reported")
 	}
 }
 
-// A server that does not say whose a reply is can be used, and is not praised.
+// A server whose replies name no utterance can be used; they count as unchecked.
 func TestOwnServerUnchecked(t *testing.T) {
 	code, res := play(t, t.Context(), "-url="+serve(t, func(int64, string, []byte, int) any { return "hello" }))
 	if code != 0 || res.Pool.Replies != 40 || res.Pool.Unchecked != 40 || res.Dial.Unchecked != 40 {
@@ -188,7 +192,7 @@ func TestWrongReply(t *testing.T) {
 	for name, f := range map[string]fault{
 		"id": func(n int64, id string, heard []byte, chunks int) any {
 			if n == 7 {
-				id = "someone-else"
+				id = "another"
 			}
 			return honest(n, id, heard, chunks)
 		},
@@ -211,7 +215,7 @@ func TestWrongReply(t *testing.T) {
 	}
 }
 
-// The server never answers one utterance: its client gives up, the others do not.
+// The server does not reply to one utterance: its client times out, the others do not.
 func TestLostReply(t *testing.T) {
 	code, res := play(t, t.Context(), "-timeout=1s", "-url="+serve(t, func(n int64, id string, heard []byte, chunks int) any {
 		if n == 7 {
@@ -227,7 +231,7 @@ func TestLostReply(t *testing.T) {
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestNoServer(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	url := "ws" + strings.TrimPrefix(srv.URL, "http") + "/?key=secret"
 	srv.Close()
@@ -240,7 +244,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// An interrupt lets what has begun finish, begins nothing more, and says so.
+// After an interrupt the utterances in progress finish and none begins; the result says so.
 func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	code, res := play(t, ctx, "-utterances=100000", "-url="+serve(t, func(n int64, id string, heard []byte, chunks int) any {
@@ -268,9 +272,9 @@ func TestTable(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"pool: 8 of 8 utterances (100 %)", "dial: 8 of 8 utterances (100 %)", "dial per utterance  pool / dial\n",
-		"utterances/s", "latency p50", "latency p95", "latency p99", "dials", "peak connections at the server",
+		"utterances/s", "latency p50", "latency p95", "latency p99", "latency p99, cold pool", "dials", "peak connections at the server",
 		"waits for a connection", "refusals", "heap in use at peak", "wrong or lost replies",
-		"Burst: 4 callers at once, admission limit 2: 2 accepted + 2 refused = 4.", "Simulated:", "All 18 replies were right",
+		"Burst: 4 callers at once, admission limit 2: 2 accepted + 2 refused = 4.", "Simulated:", "All 22 replies were right",
 	} {
 		i := strings.Index(stdout.String()[at:], want)
 		if i < 0 {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// begin starts the program and waits until it says how far it is.
+// begin starts the program and waits for its first progress line.
 func begin(t *testing.T, args ...string) (cmd *exec.Cmd, out *bufio.Reader) {
 	t.Helper()
 	cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -50,7 +50,7 @@ func interrupt(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// One interrupt, into a pipe: progress in plain lines, a drain, a report, 130.
+// One interrupt, output into a pipe: progress in plain lines, a drain, a report, exit status 130.
 func TestSignal(t *testing.T) {
 	cmd, out := begin(t, "-utterances=1000000", "-clients=4", "-size=2")
 	interrupt(t, cmd)
@@ -64,12 +64,12 @@ func TestSignal(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != 130 {
 		t.Errorf("ended with %v, want exit status 130", err)
 	}
-	if !strings.Contains(string(rest), "Interrupted: the figures are of what was done until then.") {
+	if !strings.Contains(string(rest), "Interrupted: the figures are of the work done until then.") {
 		t.Errorf("no report:\n%s", rest)
 	}
 }
 
-// The second interrupt does not wait for utterances that nobody answers.
+// The second interrupt does not wait for utterances without a reply.
 func TestSecondSignal(t *testing.T) {
 	cmd, out := begin(t, "-inference-delay=1h", "-timeout=1h", "-clients=4", "-size=2")
 	interrupt(t, cmd)

@@ -11,30 +11,30 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// limit is an admission: at most so many callers hold or wait for a connection
-// at once, and whoever comes beyond that is refused on the spot.
+// limit is an admission: at most so many callers hold or wait for a connection at once,
+// and further callers are refused at once.
 type limit struct {
-	places            chan struct{}
+	slots             chan struct{}
 	admitted, refused atomic.Int64
 }
 
-var errFull = errors.New("every place is taken")
+var errFull = errors.New("at the limit")
 
-func newLimit(n int) *limit { return &limit{places: make(chan struct{}, n)} }
+func newLimit(n int) *limit { return &limit{slots: make(chan struct{}, n)} }
 
 func (l *limit) Admit(context.Context, resource.Request) (resource.Done, error) {
 	select {
-	case l.places <- struct{}{}:
+	case l.slots <- struct{}{}:
 		l.admitted.Add(1)
-		return func(resource.Outcome) { <-l.places }, nil
+		return func(resource.Outcome) { <-l.slots }, nil
 	default:
 		l.refused.Add(1)
 		return nil, &resource.Rejection{Policy: "limit", Err: errFull}
 	}
 }
 
-// together makes a burst really one: whoever is admitted goes on when all have
-// asked. It is a prop of this scene, and no policy to copy.
+// together makes callers a burst: the admitted ones continue once every caller has
+// asked. It belongs to this scene, and is no policy to copy.
 type together struct {
 	resource.Admission
 	left atomic.Int64
@@ -64,21 +64,21 @@ func (t *together) Admit(ctx context.Context, r resource.Request) (resource.Done
 	}
 }
 
-// burst is what became of callers that all asked at once.
+// burst is the result of callers that all begin at once.
 type burst struct {
 	Callers  int `json:"callers"`
 	Limit    int `json:"limit"`
-	Accepted int `json:"accepted"` // had a reply
+	Accepted int `json:"accepted"` // got a reply
 	Refused  int `json:"refused"`
-	Lost     int `json:"lost"` // accepted, and had no right reply
+	Lost     int `json:"lost"` // accepted, and got no right reply
 }
 
 // burst sends one utterance from every client at once through a pool with an
 // admission limit. It always has more callers than the limit.
 func (r *run) burst(ctx context.Context) error {
 	callers := max(r.set.clients, 2)
-	places := min(r.set.size, callers/2)
-	admission := newLimit(places)
+	slots := min(r.set.size, callers/2)
+	admission := newLimit(slots)
 	at, stop, err := r.server()
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (r *run) burst(ctx context.Context) error {
 	}
 	wg.Wait()
 	r.close("burst", side)
-	b := &burst{Callers: callers, Limit: places}
+	b := &burst{Callers: callers, Limit: slots}
 	for _, c := range all {
 		b.Accepted += c.right
 		b.Refused += c.refused
@@ -115,22 +115,22 @@ func (r *run) burst(ctx context.Context) error {
 	return nil
 }
 
-// burstAddsUp holds what the callers saw against what the limit and the pool
-// counted.
+// burstAddsUp compares the results of the callers with the counts of the limit and of
+// the pool.
 func (r *run) burstAddsUp(b *burst, l *limit, stats wspool.Stats) {
 	if b.Lost > 0 {
 		r.problem("burst: %d utterances without a right reply", b.Lost)
 	}
 	want := func(what string, got, want int64) {
 		if got != want {
-			r.problem("burst: %s is %d, not %d", what, got, want)
+			r.problem("burst: %s is %d, want %d", what, got, want)
 		}
 	}
 	want("accepted + refused + lost", int64(b.Accepted+b.Refused+b.Lost), int64(b.Callers))
-	want("what the limit admitted", l.admitted.Load(), int64(b.Limit))
-	want("what the limit refused", l.refused.Load(), int64(b.Refused))
-	want("what the pool counted as rejected", stats.Rejected, int64(b.Refused))
-	want("places still taken", int64(len(l.places)), 0)
+	want("callers admitted by the limit", l.admitted.Load(), int64(b.Limit))
+	want("callers refused by the limit", l.refused.Load(), int64(b.Refused))
+	want("callers rejected by the pool", stats.Rejected, int64(b.Refused))
+	want("slots still taken", int64(len(l.slots)), 0)
 }
 
 func clientName(part string, i int) string { return fmt.Sprintf("%s-c%03d", part, i) }

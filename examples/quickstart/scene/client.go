@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// client is one speaker and what became of its utterances. Only its own
-// goroutine touches it until that has ended.
+// client is one speaker and the results of its utterances. Only its own goroutine uses
+// it until that has ended.
 type client struct {
 	*speaker
 	timeout time.Duration
@@ -19,12 +19,12 @@ type client struct {
 
 	asked, right, wrong, lost, refused, unchecked int
 	latencies                                     []time.Duration // of right replies
-	err                                           error           // the first that was not a refusal
+	err                                           error           // the first one, refusals excepted
 }
 
-// talk says n utterances one after the other. It stops early when ctx ends,
-// between two utterances, and after a lost one: what is lost may be lost for
-// good, and n times the timeout is too long to wait to hear of it.
+// talk says n utterances one after the other. It stops early between two utterances
+// when ctx ends, and after a lost one: if every utterance is lost, n timeouts are too
+// long to wait.
 func (c *client) talk(ctx context.Context, side Side, n int) {
 	for i := range n {
 		if ctx.Err() != nil || c.lost > 0 {
@@ -35,8 +35,8 @@ func (c *client) talk(ctx context.Context, side Side, n int) {
 	}
 }
 
-// say sends the i-th utterance and judges the reply. An utterance that has
-// begun is finished even if ctx ends: that is what draining means.
+// say sends the i-th utterance and checks the reply. It finishes the utterance even if
+// ctx ends: that is what draining means.
 func (c *client) say(ctx context.Context, side Side, i int) {
 	u, h := c.next(i)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)

@@ -11,8 +11,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// dialed is the side without a pool: every utterance dials, speaks, hears and
-// hangs up, as gorilla/websocket's own examples do it.
+// dialed is the side without a pool: every utterance dials, sends, receives and closes,
+// as gorilla/websocket's own examples do.
 func dialed(s Server) (Side, error) {
 	dialer := &websocket.Dialer{TLSClientConfig: s.TLS}
 	var dials, failed atomic.Int64
@@ -48,7 +48,7 @@ func exchange(ws *websocket.Conn, u Utterance) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The reply is here: what becomes of the farewell does not matter to it.
+	// The reply has arrived: an error of the closing handshake does not matter.
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second))
 	return data, nil

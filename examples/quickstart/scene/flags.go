@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// setting is what the flags say.
+// setting is the values of the flags.
 type setting struct {
 	clients    int
 	utterances int
@@ -28,14 +28,14 @@ type setting struct {
 	live       string
 }
 
-// maxAudio bounds what all clients hold at once, so that a slip of the finger
-// is an error and not a machine without memory.
+// maxAudio bounds the audio of all clients together, so that a typing error is reported
+// before it exhausts the memory.
 const maxAudio = 1 << 30
 
 // maxChunk is the largest message that the embedded server reads.
 const maxChunk = 1 << 20
 
-// badFlags collects what is wrong, so that one error can name all of it.
+// badFlags collects every problem, so that one error can name all of them.
 type badFlags []string
 
 func (b *badFlags) add(format string, args ...any) { *b = append(*b, fmt.Sprintf(format, args...)) }
@@ -47,8 +47,8 @@ func (b badFlags) err() error {
 	return errors.New("bad flags: " + strings.Join(b, "; "))
 }
 
-// newFlags declares the flags into s. A value that cannot be read goes to bad
-// instead of ending the parse.
+// newFlags declares the flags into s. A value that cannot be parsed goes to bad instead
+// of ending the parse.
 func newFlags(s *setting, bad *badFlags) *flag.FlagSet {
 	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
@@ -105,7 +105,7 @@ func parse(args []string) (setting, error) {
 		switch {
 		case errors.Is(err, flag.ErrHelp):
 			return s, err
-		case err != nil: // the flag package stops here; go on behind it
+		case err != nil: // the flag package stops here; continue after it
 			var name string
 			if name, unknown = strings.CutPrefix(err.Error(), "flag provided but not defined: "); unknown {
 				bad.add("%s is not a flag", name)
@@ -114,7 +114,7 @@ func parse(args []string) (setting, error) {
 			}
 			args = rest
 			continue
-		case len(rest) > 0: // not a flag: the value of an unknown one, or a stray word
+		case len(rest) > 0: // not a flag: the value of an unknown flag, or a stray word
 			if !unknown {
 				bad.add("%q is not a flag", rest[0])
 			}
@@ -129,7 +129,7 @@ func parse(args []string) (setting, error) {
 	return s, bad.err()
 }
 
-// check adds to bad what can be read but not used.
+// check adds to bad the values that can be parsed but not used.
 func (s *setting) check(set map[string]bool, bad *badFlags) {
 	atLeast := func(name string, n, least int) {
 		if n < least {
@@ -164,7 +164,7 @@ func (s *setting) check(set map[string]bool, bad *badFlags) {
 	}
 	u, err := url.Parse(s.url)
 	if err != nil || u.Hostname() == "" || u.Scheme != "ws" && u.Scheme != "wss" {
-		bad.add("-url is not a ws:// or wss:// address") // and is not shown: it may hold a secret
+		bad.add("-url is not a ws:// or wss:// address") // the address is not shown: it may contain a secret
 	} else if u.User != nil || u.Fragment != "" {
 		bad.add("-url has a user name, a password or a fragment")
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// countListener counts connections where they cannot be hidden: from accept to
-// close, handshakes included.
+// countListener counts connections from accept to close, so that none is hidden,
+// handshakes included.
 type countListener struct {
 	net.Listener
 
@@ -42,7 +42,7 @@ func (l *countListener) counts() (accepted, peak int64) {
 	return l.accepted, l.peak
 }
 
-// closeAll closes every connection, and those still to come.
+// closeAll closes every connection, and every later one at its accept.
 func (l *countListener) closeAll() {
 	l.mu.Lock()
 	l.closed = true

@@ -16,14 +16,14 @@ import (
 	pools "github.com/respool/respool/metrics/prometheus"
 )
 
-// livePath is where the pools are shown, and metricsPath where Prometheus looks.
+// livePath is the path of the live page, metricsPath that of the Prometheus scrape.
 const (
 	livePath    = "/debug/pools/"
 	metricsPath = "/metrics"
 )
 
-// show serves the pools at an address until stop is called. An address
-// without a host is one of this machine alone: the page shows stacks.
+// show serves the page of the pools at an address until stop is called. An address
+// without a host is on loopback only: the page shows stacks.
 func show(address string) (url string, stop func(), err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -52,15 +52,15 @@ func show(address string) (url string, stop func(), err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
-			_ = srv.Close() // who has not gone by then is cut off
+			_ = srv.Close() // cuts off the remaining connections
 		}
 		page.Close()
 		served.Wait()
 	}, nil
 }
 
-// live begins to show the pools, if that was asked for, and returns what is to
-// be called when the scene is over: it goes on until ctx ends.
+// live serves the page if -live is set. The caller calls linger when the scene is over:
+// it keeps the page up until ctx ends.
 func (r *run) live(ctx context.Context) (linger func(), err error) {
 	if r.set.live == "" {
 		return func() {}, nil

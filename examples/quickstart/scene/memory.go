@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// memory watches the heap of the whole process, the embedded server included,
-// while one half runs. Both halves are watched alike, each from a collected heap.
+// memory samples the heap of the whole process, the embedded server included, while one
+// half runs. Each half begins after a garbage collection.
 type memory struct {
 	before heap
 	peak   uint64
@@ -17,12 +17,12 @@ type memory struct {
 
 type heap struct{ inUse, allocated uint64 }
 
-// memoryTick is short beside a half and long beside the cost of one reading.
+// memoryTick is short compared with a half and long compared with the cost of one sample.
 const memoryTick = 2 * time.Millisecond
 
 func watchMemory() *memory {
 	runtime.GC()
-	runtime.GC() // the second frees what sync.Pool kept through the first
+	runtime.GC() // the second frees what sync.Pool kept in the first
 	m := &memory{before: readHeap(), quit: make(chan struct{}), ended: make(chan struct{})}
 	m.peak = m.before.inUse
 	go m.watch()

@@ -18,13 +18,13 @@ const (
 	barWidth = 24
 )
 
-// progress says how far the scene is: a bar drawn again and again on a terminal,
-// a plain line each second elsewhere.
+// progress shows how far the scene is: a bar that is redrawn on a terminal, a plain line
+// each second elsewhere.
 type progress struct {
 	mu   sync.Mutex
 	w    io.Writer
 	bar  bool
-	wide int // what of the current line is drawn
+	wide int // columns of the current line that are drawn
 }
 
 func newProgress(w io.Writer) *progress { return &progress{w: w, bar: isTerminal(w)} }
@@ -46,8 +46,8 @@ func (p *progress) note(format string, args ...any) {
 	p.line(fmt.Sprintf(format, args...), "\n")
 }
 
-// line draws over what is there, and over the ^C that a terminal may have
-// echoed behind it. The caller holds mu.
+// line draws over the current line, and over the ^C that a terminal may have echoed
+// after it. The caller holds mu.
 func (p *progress) line(s, end string) {
 	if p.wide > 0 {
 		fmt.Fprint(p.w, "\r", s, strings.Repeat(" ", max(p.wide+len("^C")-len(s), 0)), end)

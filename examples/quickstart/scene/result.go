@@ -8,7 +8,8 @@ import (
 // result is what -json prints and the table shows. Latencies are milliseconds.
 type result struct {
 	Setting     settingResult      `json:"setting"`
-	Pool        *half              `json:"pool"` // null: not begun
+	Pool        *half              `json:"pool"` // warmed; null: not begun
+	Cold        *half              `json:"cold"` // one utterance of each client through a pool that was not warmed
 	Dial        *half              `json:"dial"`
 	Ratio       map[string]float64 `json:"ratio,omitempty"` // pool / dial
 	Burst       *burst             `json:"burst"`
@@ -31,14 +32,14 @@ type settingResult struct {
 	Seed             uint32  `json:"seed"`
 }
 
-// half is one side's share of the scene.
+// half is the result of one side.
 type half struct {
 	Asked     int     `json:"asked"`   // utterances begun
 	Replies   int     `json:"replies"` // right ones
 	Wrong     int     `json:"wrong"`
 	Lost      int     `json:"lost"`
 	Refused   int     `json:"refused"`
-	Unchecked int     `json:"unchecked"` // of the right ones: they do not say whose they are
+	Unchecked int     `json:"unchecked"` // of the right ones: they name no utterance
 	Seconds   float64 `json:"seconds"`
 	PerSecond float64 `json:"utterances_per_second"`
 	P50       float64 `json:"p50_ms"`
@@ -55,7 +56,7 @@ type half struct {
 	Answered        *int64 `json:"answered_utterances"`
 }
 
-// sum adds up what the clients of one half have seen.
+// sum adds up the results of the clients of one half.
 func sum(all []*client, took time.Duration) (*half, error) {
 	h := &half{Seconds: took.Seconds()}
 	var err error
@@ -78,7 +79,7 @@ func sum(all []*client, took time.Duration) (*half, error) {
 	return h, err
 }
 
-// percentile returns, in milliseconds, the smallest latency that p percent do
+// percentile returns, in milliseconds, the smallest latency that p percent of them do
 // not exceed.
 func percentile(sorted []time.Duration, p int) float64 {
 	if len(sorted) == 0 {

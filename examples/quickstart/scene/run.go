@@ -19,7 +19,7 @@ import (
 // closeTimeout bounds the closing of a side.
 const closeTimeout = 10 * time.Second
 
-// run is one playing of the scene.
+// run is one run of the scene.
 type run struct {
 	set      setting
 	seed     uint32
@@ -27,12 +27,12 @@ type run struct {
 	cert     *certificate // nil: no TLS
 	progress *progress
 	res      *result
-	meters   []*metrics.Meter // closed at the end, so that -live shows pools that are closed
+	meters   []*metrics.Meter // closed at the end: -live shows closed pools too
 }
 
-// Run plays the scene with the flags in args, as [Main] does, and returns the
-// exit status. When ctx ends no utterance is begun any more, those begun are
-// finished, and what was done is reported.
+// Run plays the scene with the flags in args, as [Main] does, and returns the exit
+// status. After ctx has ended no client begins an utterance; those in progress finish,
+// and Run reports what was done.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, open Open) int {
 	set, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -53,7 +53,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, open Open
 		return 1
 	}
 	stop := context.AfterFunc(ctx, func() {
-		r.progress.note("interrupted: finishing what has begun; interrupt again to abort")
+		r.progress.note("interrupted: finishing the utterances in progress; interrupt again to abort")
 	})
 	r.play(ctx)
 	stop()
@@ -72,7 +72,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, open Open
 	return r.res.Exit
 }
 
-// play plays the parts one after the other, as far as it gets.
+// play plays the parts one after the other, up to the first that fails.
 func (r *run) play(ctx context.Context) {
 	r.res.Setting = r.set.result(r.seed)
 	err := r.parts(ctx)
@@ -98,23 +98,26 @@ func (r *run) parts(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if r.res.Pool, err = r.half(ctx, "pool", r.open); err != nil || ctx.Err() != nil {
+	if r.res.Pool, err = r.half(ctx, "pool", r.open, r.set.utterances); err != nil || ctx.Err() != nil {
 		return err
 	}
-	if r.res.Dial, err = r.half(ctx, "dial", dialed); err != nil || ctx.Err() != nil {
+	if r.res.Cold, err = r.half(ctx, "cold", r.openCold, 1); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if r.res.Dial, err = r.half(ctx, "dial", dialed, r.set.utterances); err != nil || ctx.Err() != nil {
 		return err
 	}
 	return r.burst(ctx)
 }
 
-// stage is where a part is played; srv is nil if the server is not ours.
+// stage is the server of a part; srv is nil if it is not the embedded one.
 type stage struct {
 	Server
 	srv *server
 }
 
-// server returns a fresh embedded server, so that each part counts its own
-// connections, or the user's.
+// server returns a new embedded server, so that each part counts its own connections, or
+// the user's.
 func (r *run) server() (at stage, stop func(), err error) {
 	if r.set.url != "" {
 		return stage{Server: Server{URL: r.set.url, Size: r.set.size}}, func() {}, nil
@@ -126,9 +129,17 @@ func (r *run) server() (at stage, stop func(), err error) {
 	return stage{Server: srv.at, srv: srv}, srv.stop, nil
 }
 
-// half lets all clients speak through one side at once and measures it. The
-// side begins without connections.
-func (r *run) half(ctx context.Context, name string, open Open) (*half, error) {
+// openCold opens the pool and does not warm it.
+func (r *run) openCold(s Server) (Side, error) {
+	side, err := r.open(s)
+	side.Warm = nil
+	return side, err
+}
+
+// half has all clients say so many utterances through one side at once and measures
+// it. The side is warm if it can be: its first dials are not in the latencies, but
+// are in the other figures.
+func (r *run) half(ctx context.Context, name string, open Open, utterances int) (*half, error) {
 	at, stop, err := r.server()
 	if err != nil {
 		return nil, err
@@ -142,13 +153,14 @@ func (r *run) half(ctx context.Context, name string, open Open) (*half, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	var done atomic.Int64
-	all := crowd(r.set, r.seed, name, r.set.clients, r.set.utterances, &done)
-	shown := r.progress.watch(name, r.set.clients*r.set.utterances, &done)
+	all := crowd(r.set, r.seed, name, r.set.clients, utterances, &done)
 	mem := watchMemory()
+	r.warm(ctx, side)
+	shown := r.progress.watch(name, r.set.clients*utterances, &done)
 	begun := time.Now()
 	var wg sync.WaitGroup
 	for _, c := range all {
-		wg.Go(func() { c.talk(ctx, side, r.set.utterances) })
+		wg.Go(func() { c.talk(ctx, side, utterances) })
 	}
 	wg.Wait()
 	took := time.Since(begun)
@@ -168,13 +180,27 @@ func (r *run) half(ctx context.Context, name string, open Open) (*half, error) {
 		accepted, peak := at.srv.conns.counts()
 		h.Answered, h.Accepted, h.PeakConnections = &answered, &accepted, &peak
 	}
-	return h, r.addsUp(ctx, name, h)
+	return h, r.addsUp(ctx, name, h, r.set.clients*utterances)
 }
 
-// addsUp finds fault with a half. The error says that there is no point in
-// going on.
-func (r *run) addsUp(ctx context.Context, name string, h *half) error {
-	all := r.set.clients * r.set.utterances
+// warm warms a side. If that fails the clients find out why: they dial on demand.
+func (r *run) warm(ctx context.Context, side Side) {
+	if side.Warm == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.set.timeout)
+	defer cancel()
+	begun := time.Now()
+	if err := side.Warm(ctx); err != nil {
+		r.progress.note("warming: %v", err)
+		return
+	}
+	r.progress.note("warming: %d dials in %.1f ms", side.Stats().Made, milliseconds(time.Since(begun)))
+}
+
+// addsUp reports what is wrong with a half of so many utterances. The error says that
+// there is no point in going on.
+func (r *run) addsUp(ctx context.Context, name string, h *half, all int) error {
 	if bad := h.Wrong + h.Lost + h.Refused; bad > 0 {
 		r.problem("%s: %d of %d utterances without a right reply: %d wrong, %d lost, %d refused",
 			name, bad, h.Asked, h.Wrong, h.Lost, h.Refused)
@@ -194,7 +220,7 @@ func (r *run) addsUp(ctx context.Context, name string, h *half) error {
 	return nil
 }
 
-// close closes a side; that it ends in time is part of what is checked.
+// close closes a side. It is a problem if that takes too long.
 func (r *run) close(name string, side Side) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var small = []string{"-clients=6", "-utterances=4", "-chunks=3", "-chunk-bytes=100", "-size=2",
 	"-handshake-delay=0", "-inference-delay=0", "-json"}
 
-// play runs the scene with a side that may misbehave in the pool's place.
+// play runs the scene with a side in the pool's place that may misbehave.
 func play(t *testing.T, open Open, more ...string) (int, *result) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -41,13 +41,13 @@ func (res *result) blames(t *testing.T, what string) {
 	}
 }
 
-// dialed beside dialed: the burst's limit is not asked, and that is found out.
+// With dialed in the pool's place too, the scene notices that the limit is not asked.
 func TestBurstWithoutAdmission(t *testing.T) {
 	code, res := play(t, dialed)
 	if code != 1 || res.Pool.Replies != 24 || res.Dial.Replies != 24 {
 		t.Errorf("exit %d, %+v, %+v", code, res.Pool, res.Dial)
 	}
-	res.blames(t, "burst: what the limit admitted is 0, not 2")
+	res.blames(t, "burst: callers admitted by the limit is 0, want 2")
 }
 
 // swapped gives the first two callers of each half each other's reply.
@@ -109,7 +109,7 @@ func TestLostReply(t *testing.T) {
 	res.blames(t, "the server answered")
 }
 
-// A side that cannot be made, or not be closed, makes the run fail.
+// The run fails if a side cannot be opened or closed.
 func TestBadSide(t *testing.T) {
 	errBad := errors.New("bad side")
 	code, res := play(t, func(Server) (Side, error) { return Side{}, errBad })
@@ -129,7 +129,7 @@ func TestBadSide(t *testing.T) {
 	res.blames(t, "pool: bad side")
 }
 
-// TLS is real: a client without the run's certificate gets nowhere.
+// TLS is real: the handshake of a client without the run's certificate fails.
 func TestTLSIsChecked(t *testing.T) {
 	code, res := play(t, func(s Server) (Side, error) {
 		s.TLS = nil
@@ -152,21 +152,20 @@ func TestLimit(t *testing.T) {
 	}
 	first(resource.Outcome{})
 	if _, err := ask(); err != nil {
-		t.Errorf("a place given back is not given out: %v", err)
+		t.Errorf("a freed slot is not given out: %v", err)
 	}
 	if a, r := l.admitted.Load(), l.refused.Load(); a != 3 || r != 1 {
 		t.Errorf("admitted %d, refused %d", a, r)
 	}
 }
 
-// An admitted caller of a burst that gives up waiting for the others gives its
-// place back.
+// An admitted caller of a burst that stops waiting for the others frees its slot.
 func TestTogetherCancelled(t *testing.T) {
 	l := newLimit(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done, err := newTogether(l, 2).Admit(ctx, resource.Request{})
-	if done != nil || !errors.Is(err, context.Canceled) || len(l.places) != 0 {
-		t.Errorf("done %v, error %v, %d places taken", done != nil, err, len(l.places))
+	if done != nil || !errors.Is(err, context.Canceled) || len(l.slots) != 0 {
+		t.Errorf("done %v, error %v, %d slots taken", done != nil, err, len(l.slots))
 	}
 }

@@ -11,10 +11,10 @@
 //	client  binary  a chunk of audio, as many times as "chunks" said
 //	server  any     {"utterance":"pool-c007-u012","chunks":10,"bytes":32000,"crc32":305419896}
 //
-// The reply says whose it is and what was heard: crc32 is the IEEE checksum of
-// all chunks in order. The embedded server must send every field. Of another
-// server's reply, the fields that are there must be right; one that is not a
-// JSON object with an "utterance" cannot be checked, and is counted as unchecked.
+// The reply names the utterance that it answers and what the server received: crc32 is
+// the IEEE checksum of all chunks in order. The embedded server must send every field.
+// In the reply of another server the fields that it sends must be right; a reply that is
+// not a JSON object with an "utterance" counts as unchecked.
 package scene
 
 import (
@@ -29,13 +29,13 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// Server is where one part of the scene is played, and what a pool needs for it.
+// Server is the server of one part of the scene, and the settings of its pool.
 type Server struct {
 	URL       string             // ws or wss
 	TLS       *tls.Config        // trusts the embedded server's certificate; nil: the system's roots
-	Size      int                // how many connections a pool may have
-	Admission resource.Admission // who may ask a pool; nil: everyone
-	Meter     *metrics.Meter     // to watch the pool with
+	Size      int                // maximum number of connections of a pool
+	Admission resource.Admission // of the pool; nil: none
+	Meter     *metrics.Meter     // watches the pool
 }
 
 // Message is one WebSocket message; Type is gorilla's TextMessage or BinaryMessage.
@@ -44,8 +44,8 @@ type Message struct {
 	Data []byte
 }
 
-// Utterance is what a client says before it waits for one reply. The messages
-// belong to the client and change once Say has returned.
+// Utterance is what a client sends before it waits for one reply. The messages belong
+// to the client, which changes them once Say has returned.
 type Utterance struct {
 	ID       string
 	Messages []Message
@@ -53,23 +53,26 @@ type Utterance struct {
 
 // Side is one way of reaching the server.
 type Side struct {
-	// Say sends one utterance and returns the reply. It is called by all
-	// clients at once.
+	// Warm dials the connections before the first utterance, whose latency would
+	// include a dial otherwise. Nil: there is nothing to dial ahead.
+	Warm func(ctx context.Context) error
+	// Say sends one utterance and returns the reply. All clients call it
+	// concurrently.
 	Say func(ctx context.Context, u Utterance) (reply []byte, err error)
-	// Stats counts what happened so far; it is asked after Close.
+	// Stats is called after Close.
 	Stats func() wspool.Stats
-	// Close closes all connections and waits for that until ctx ends.
+	// Close closes all connections, and returns when they are closed or ctx ends.
 	Close func(ctx context.Context) error
 }
 
 // Open makes one Side for one server.
 type Open func(s Server) (Side, error)
 
-// Main plays the scene with the program's arguments and returns its exit
-// status: 0 if every reply was right, 1 if one was wrong or lost or a count did
-// not add up, 2 for bad flags, 130 if it was interrupted and all else was right.
-// The first interrupt lets the utterances that have begun finish and reports
-// what was done; the second ends the program at once.
+// Main plays the scene with the program's arguments and returns its exit status: 0 if
+// every reply was right, 1 if one was wrong or lost or a count did not add up, 2 for bad
+// flags, 130 if it was interrupted and everything else was right. After the first
+// interrupt the utterances in progress finish and the program reports what was done;
+// the second ends the program at once.
 func Main(open Open) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -78,7 +81,7 @@ func Main(open Open) int {
 	go func() {
 		select {
 		case <-signals:
-			signal.Stop(signals) // before anyone hears of the first: the next has its usual effect
+			signal.Stop(signals) // before cancel: the next interrupt has its usual effect
 			cancel()
 		case <-ctx.Done():
 		}

@@ -16,8 +16,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// server is the embedded inference server: real TCP, real upgrades, real
-// messages. Only its two delays are made up.
+// server is the embedded inference server: TCP, upgrades and messages are real, its two
+// delays are simulated.
 type server struct {
 	handshake time.Duration // slept before an upgrade
 	inference time.Duration // slept before a reply
@@ -30,7 +30,7 @@ type server struct {
 	mu       sync.Mutex
 	closed   bool
 	done     chan struct{}  // closed by stop
-	handlers sync.WaitGroup // what http.Server no longer knows once it was hijacked
+	handlers sync.WaitGroup // of hijacked connections, which http.Server does not track
 }
 
 // startServer listens on a free port of the loopback interface. With a
@@ -95,7 +95,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the upgrader has answered
+		return // Upgrade has replied
 	}
 	defer ws.Close()
 	ws.SetReadLimit(maxChunk)
@@ -103,7 +103,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer hears one utterance and replies to it.
+// answer receives one utterance and replies to it.
 func (s *server) answer(ws *websocket.Conn) error {
 	var begin start
 	if err := ws.ReadJSON(&begin); err != nil {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// row is one line of the table; what is not known is "-".
+// row is one line of the table; an unknown figure is "-".
 type row struct{ name, pool, dial, ratio string }
 
-// print writes the table, the burst, how it was measured and what went wrong.
+// print writes the table, the burst, how the figures were measured and what went wrong.
 func (res *result) print(w io.Writer) {
 	fmt.Fprintln(w)
 	for _, r := range res.rows() {
@@ -22,7 +22,7 @@ func (res *result) print(w io.Writer) {
 	}
 	res.printNotes(w)
 	if res.Interrupted {
-		fmt.Fprintln(w, "Interrupted: the figures are of what was done until then.")
+		fmt.Fprintln(w, "Interrupted: the figures are of the work done until then.")
 	}
 	for _, p := range res.Problems {
 		fmt.Fprintf(w, "FAILED: %s\n", p)
@@ -32,18 +32,18 @@ func (res *result) print(w io.Writer) {
 	}
 }
 
-// praise says how much was checked, and no more.
+// praise says how many replies were checked.
 func (res *result) praise() string {
-	n := res.Pool.Replies + res.Dial.Replies + res.Burst.Accepted
-	unchecked := res.Pool.Unchecked + res.Dial.Unchecked
+	n := res.Pool.Replies + res.Cold.Replies + res.Dial.Replies + res.Burst.Accepted
+	unchecked := res.Pool.Unchecked + res.Cold.Unchecked + res.Dial.Unchecked
 	if unchecked == 0 {
-		return fmt.Sprintf("All %s replies were right: each names its asker's utterance and its audio.", thousands(n))
+		return fmt.Sprintf("All %s replies were right: each names its client's utterance and audio.", thousands(n))
 	}
-	return fmt.Sprintf("%s replies came; %s of them did not say whose they are and could not be checked.",
+	return fmt.Sprintf("%s replies came; %s of them name no utterance and could not be checked.",
 		thousands(n), thousands(unchecked))
 }
 
-// printNotes says how the figures came about.
+// printNotes says how the figures were measured.
 func (res *result) printNotes(w io.Writer) {
 	s := res.Setting
 	about := fmt.Sprintf("%d clients at once, %d utterances each, %d chunks of %d bytes (seed %d). ",
@@ -57,9 +57,10 @@ func (res *result) printNotes(w io.Writer) {
 	} else {
 		about += fmt.Sprintf("Server: %s. ", s.Server)
 	}
-	about += fmt.Sprintf("Both begin without connections, so the first dials are in the figures. "+
-		"The pool may have %d connections, the dialers one per client; the server counts each "+
-		"until it is closed on its side too. Latency runs from wanting a connection to having let go of it. ", s.Size)
+	about += fmt.Sprintf("The pool is warm: its %d connections were dialed before the first utterance, as a "+
+		"program does when it starts. The cold line is one utterance of each client through a pool that was not. "+
+		"The dialers have one connection per client; the server counts each until it is closed on its side too. "+
+		"Latency is from the wish for a connection to its release. ", s.Size)
 	fmt.Fprintln(w, wrap(about+memory+".", 78))
 }
 
@@ -111,6 +112,7 @@ func (res *result) rows() []row {
 		line("latency p50", "p50_ms", ms(func(h *half) float64 { return h.P50 })),
 		line("latency p95", "p95_ms", ms(func(h *half) float64 { return h.P95 })),
 		line("latency p99", "p99_ms", ms(func(h *half) float64 { return h.P99 })),
+		{"latency p99, cold pool", figure(res.Cold, ms(func(h *half) float64 { return h.P99 })), "-", "-"},
 		line("dials", "dials", func(h *half) string { return thousands(int(h.Dials)) }),
 		line("peak connections at the server", "peak_connections", func(h *half) string {
 			if h.PeakConnections == nil {

@@ -25,10 +25,10 @@ type reply struct {
 	CRC32     *uint32 `json:"crc32,omitempty"`
 }
 
-// errWrong is a reply to someone else, or about something else.
+// errWrong is a reply to another utterance, or about other audio.
 var errWrong = errors.New("wrong reply")
 
-// heard is what the server must have heard of one utterance.
+// heard is what the server must have received of one utterance.
 type heard struct {
 	chunks int
 	bytes  int64
@@ -41,7 +41,7 @@ func (h *heard) add(chunk []byte) {
 	h.crc32 = crc32.Update(h.crc32, crc32.IEEETable, chunk)
 }
 
-// speaker makes one client's utterances, in buffers that it uses again.
+// speaker makes one client's utterances, in buffers that it reuses.
 type speaker struct {
 	name     string
 	rng      *rand.Rand
@@ -60,12 +60,12 @@ func newSpeaker(name string, seed uint32, chunks, chunkBytes int) *speaker {
 	return s
 }
 
-// next returns the n-th utterance, whose audio is like no other's.
+// next returns the n-th utterance, whose audio differs from every other.
 func (s *speaker) next(n int) (Utterance, heard) {
 	id := fmt.Sprintf("%s-u%03d", s.name, n)
 	first, err := json.Marshal(start{Utterance: id, Chunks: len(s.messages) - 1})
 	if err != nil {
-		panic(err) // a string and a number
+		panic(err) // bug: a string and a number can be encoded
 	}
 	s.messages[0] = Message{Type: websocket.TextMessage, Data: first}
 	var h heard
@@ -87,14 +87,13 @@ func fill(rng *rand.Rand, b []byte) {
 	}
 }
 
-// check holds a reply against what was said. A strict check wants every field;
-// one that is not strict reports a reply that does not say whose it is as
-// unchecked.
+// check compares a reply with the utterance. A strict check requires every field; one
+// that is not strict reports a reply that names no utterance as unchecked.
 func check(data []byte, id string, h heard, strict bool) (checked bool, err error) {
 	var r reply
 	if err := json.Unmarshal(data, &r); err != nil || r.Utterance == nil {
 		if strict {
-			return false, fmt.Errorf("%w to %s: %.80q does not say whose it is", errWrong, id, data)
+			return false, fmt.Errorf("%w to %s: %.80q names no utterance", errWrong, id, data)
 		}
 		return false, nil
 	}

@@ -2,20 +2,19 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 )
 
-// Channel is a buffered channel that was filled once: the simplest that lends what
-// it holds, and no pool for items that take time to make or that break.
-var Channel = Kind{Name: "channel", Filled: true, Lasting: true, Open: openChannel, Loops: channelLoops}
+// Channel is a buffered channel that is filled once: the simplest way to lend items.
+// It is no pool for items that take time to make or that break.
+var Channel = Kind{Name: "channel", Prefilled: true, NoClose: true, Open: openChannel, Loops: LoopsOf(openChannel, channelLoop)}
 
 type channel chan *Item
 
 func openChannel(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
-		return nil, errors.ErrUnsupported
+	if err := c.lacks(true, true, true, true); err != nil {
+		return nil, err
 	}
 	p := make(channel, c.Max)
 	for range c.Max {
@@ -40,7 +39,7 @@ func (p channel) Acquire(ctx context.Context) (Lease, error) {
 
 func (p channel) Warm(_ context.Context, n int) error {
 	if n > cap(p) {
-		return fmt.Errorf("channel: %d of %d", n, cap(p))
+		return fmt.Errorf("channel: %d items wanted, capacity %d", n, cap(p))
 	}
 	return nil
 }
@@ -53,38 +52,16 @@ type channelLease Item
 func (l *channelLease) Item() *Item { return (*Item)(l) }
 func (l *channelLease) Release()    { l.home <- (*Item)(l) }
 
-// Destroy gives it back all the same: there would be one less for ever.
+// Destroy returns the item all the same: nothing would replace it.
 func (l *channelLease) Destroy() { l.Release() }
 
-func channelLoops(ctx context.Context, size int) (Loops, error) {
-	p, err := warmed[channel](ctx, openChannel, size)
-	if err != nil {
-		return Loops{}, err
-	}
-	return Loops{
-		Plain: func(ctx context.Context, n int) error { return channelPlain(ctx, p, n) },
-		Yield: func(ctx context.Context, n int) error { return channelYield(ctx, p, n) },
-		Close: closing(p),
-	}, nil
-}
-
-func channelPlain(ctx context.Context, p chan *Item, n int) error {
+func channelLoop(ctx context.Context, p channel, n int, yield bool) error {
 	for range n {
 		select {
 		case it := <-p:
-			p <- it
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-func channelYield(ctx context.Context, p chan *Item, n int) error {
-	for range n {
-		select {
-		case it := <-p:
-			runtime.Gosched()
+			if yield {
+				runtime.Gosched()
+			}
 			p <- it
 		case <-ctx.Done():
 			return ctx.Err()

@@ -2,36 +2,34 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"runtime"
 
 	commons "github.com/jolestar/go-commons-pool/v2"
 )
 
-// Commons is go-commons-pool, after Apache's for Java. It does not serve those
-// who wait in turn: whoever comes first has what was given back.
-var Commons = Kind{Name: "commons", Untold: true, Open: openCommons, Loops: commonsLoops}
+// Commons is go-commons-pool, after Apache's for Java. It does not serve waiters in
+// order: a released object goes to the first caller to ask for it.
+var Commons = Kind{Name: "commons", HidesErrors: true, Open: openCommons, Loops: LoopsOf(openCommons, commonsLoop)}
 
 type commonsPool struct{ *commons.ObjectPool }
 
 func openCommons(c Config) (Pool, error) {
-	if c.MaxAge > 0 {
-		return nil, errors.ErrUnsupported // it counts idle time only
+	if err := c.lacks(false, true, true, false); err != nil {
+		return nil, err // it limits idle time, not age
 	}
 	destroy := func(_ context.Context, o *commons.PooledObject) error {
-		if c.Destroy != nil {
-			c.Destroy(o.Object.(*Item))
-		}
+		c.destroy(o.Object.(*Item))
 		return nil
 	}
-	valid := func(_ context.Context, o *commons.PooledObject) bool { return c.Check(o.Object.(*Item)) == nil }
+	var valid func(context.Context, *commons.PooledObject) bool
+	if c.Check != nil {
+		valid = func(_ context.Context, o *commons.PooledObject) bool { return c.Check(o.Object.(*Item)) == nil }
+	}
 	cfg := commons.NewDefaultPoolConfig()
 	cfg.MaxTotal, cfg.MaxIdle, cfg.MinIdle = c.Max, c.Max, c.MinIdle
 	cfg.TimeBetweenEvictionRuns, cfg.NumTestsPerEvictionRun = c.CheckEvery, c.Max
-	cfg.MinEvictableIdleTime = -1 // nothing ends because it is idle
-	if cfg.TestWhileIdle = c.Check != nil; !cfg.TestWhileIdle {
-		valid = nil
-	}
+	cfg.MinEvictableIdleTime = -1 // no object is evicted for being idle
+	cfg.TestWhileIdle = valid != nil
 	f := commons.NewPooledObjectFactory(func(ctx context.Context) (any, error) { return c.Make(ctx) }, destroy, valid, nil, nil)
 	return commonsPool{commons.NewObjectPool(context.Background(), f, cfg)}, nil
 }
@@ -54,10 +52,7 @@ func (p commonsPool) Warm(ctx context.Context, n int) error {
 }
 
 func (p commonsPool) Close(ctx context.Context) error {
-	return within(ctx, "commons: still closing", func() error {
-		p.ObjectPool.Close(context.Background())
-		return nil
-	})
+	return closeWithin(ctx, func() error { p.ObjectPool.Close(context.Background()); return nil })
 }
 
 func (p commonsPool) Count() (total, idle int) {
@@ -74,19 +69,7 @@ func (l *commonsLease) Item() *Item { return l.it }
 func (l *commonsLease) Release()    { _ = l.p.ReturnObject(context.Background(), l.it) }
 func (l *commonsLease) Destroy()    { _ = l.p.InvalidateObject(context.Background(), l.it) }
 
-func commonsLoops(ctx context.Context, size int) (Loops, error) {
-	p, err := warmed[commonsPool](ctx, openCommons, size)
-	if err != nil {
-		return Loops{}, err
-	}
-	return Loops{
-		Plain: func(ctx context.Context, n int) error { return commonsLoop(ctx, p.ObjectPool, n, false) },
-		Yield: func(ctx context.Context, n int) error { return commonsLoop(ctx, p.ObjectPool, n, true) },
-		Close: closing(p),
-	}, nil
-}
-
-func commonsLoop(ctx context.Context, p *commons.ObjectPool, n int, yield bool) error {
+func commonsLoop(ctx context.Context, p commonsPool, n int, yield bool) error {
 	for range n {
 		it, err := p.BorrowObject(ctx)
 		if err != nil {

@@ -1,6 +1,6 @@
-// Package peer puts the pools that are compared, ours among them, behind one
-// interface, in a few lines each. What a peer cannot do its adapter does not
-// make up: Open then fails with [errors.ErrUnsupported].
+// Package peer puts the compared pools, respool included, behind one interface. An
+// adapter does not emulate what its pool cannot do: Open fails with
+// [errors.ErrUnsupported] instead.
 package peer
 
 import (
@@ -14,102 +14,119 @@ import (
 
 // An Item is what the pools lend.
 type Item struct {
-	ID   int
-	home chan *Item // of the channel that lends it
+	ID    int
+	Value any
+	home  chan *Item // the channel that lends it
 }
+
+// Instant makes an item without delay.
+func Instant(context.Context) (*Item, error) { return &Item{}, nil }
 
 // Config is how a pool under test is set up.
 type Config struct {
-	Max     int                                      // how many items at most
+	Max     int                                      // maximum number of items
 	Make    func(ctx context.Context) (*Item, error) // the same function for every pool of a row
 	Destroy func(it *Item)                           // nil: nothing to do
 
-	// A check of what is idle, the pool's own way. Zero: none.
+	// Check is a health check of idle items, run the pool's own way about every
+	// CheckEvery. Nil: no check.
 	Check      func(it *Item) error
 	CheckEvery time.Duration
 
-	// How old an item gets, and what is added to that, or taken from it, so
-	// that not all that were made at once end at once. Zero: no such end.
+	// MaxAge is how old an item may become; Jitter is added or subtracted, so that
+	// items made together do not all end together. Zero: no limit.
 	MaxAge, Jitter time.Duration
 
-	// How many to keep idle, where the pool has such a floor. Open fails where it
-	// has none. Zero: none.
+	// MinIdle is how many items to keep idle. Zero: none.
 	MinIdle int
 
-	// How long one make may take, where the pool has such a bound. Zero: the
-	// pool's own.
+	// MakeTimeout bounds one make, in pools that have such a bound. Zero: the pool's
+	// default.
 	MakeTimeout time.Duration
+}
+
+// lacks fails if c sets one of the given features, which the pool does not have.
+func (c Config) lacks(check, age, jitter, minIdle bool) error {
+	if check && c.Check != nil || age && c.MaxAge > 0 || jitter && c.Jitter > 0 || minIdle && c.MinIdle > 0 {
+		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+// destroy calls Destroy, if there is one.
+func (c Config) destroy(it *Item) {
+	if c.Destroy != nil {
+		c.Destroy(it)
+	}
 }
 
 // A Kind is one of the pools.
 type Kind struct {
 	Name string
 	Open func(c Config) (Pool, error)
-	// Filled says that everything is made at once, in Open, and nothing later.
-	Filled bool
-	// Most is how many items it can be asked for where an item costs more than
-	// an idle pool of ours; 0: any number.
-	Most int
-	// Untold says that those who wait are not told when what others had it make
-	// has failed.
-	Untold bool
-	// Lasting says that there is no closing it, or not more than what is idle.
-	Lasting bool
-	// Trip says that an acquire is a round trip to the server, which we play.
-	Trip bool
-	// Loops acquire and release on the pool itself: where nanoseconds count, a
-	// call through an interface would be seen. Nil: it has none.
+	// Prefilled: every item is made in Open, and none later.
+	Prefilled bool
+	// MaxItems bounds the size of the pool in rows where the items of this pool cost
+	// more than those of the others; 0: no bound.
+	MaxItems int
+	// HidesErrors: a waiter is not told that a creation begun for another caller failed.
+	HidesErrors bool
+	// NoClose: the pool cannot be closed, or closes only what is idle.
+	NoClose bool
+	// RoundTrip: an acquire is a round trip to the server, which the adapter plays.
+	RoundTrip bool
+	// Loops acquire and release on the pool itself, because a call through an
+	// interface is visible in a figure of nanoseconds. Nil: the pool has none.
 	Loops func(ctx context.Context, size int) (Loops, error)
 }
 
-// A Pool is one that has been opened.
+// A Pool is an opened pool.
 type Pool interface {
-	// Acquire waits until there is an item, or ctx ends.
+	// Acquire waits for an item until ctx ends.
 	Acquire(ctx context.Context) (Lease, error)
 	// Warm returns when n items exist.
 	Warm(ctx context.Context, n int) error
-	// Close returns when the pool has closed, or with an error when ctx ends: also
-	// where the pool itself would then wait on.
+	// Close returns when the pool has closed, or with an error when ctx ends, even
+	// where the pool's own Close keeps waiting.
 	Close(ctx context.Context) error
 }
 
-// A Resetter can have all replaced that were made so far.
-type Resetter interface{ Reset() }
+// What only some pools can do.
+type (
+	// A Resetter replaces every item made so far.
+	Resetter interface{ Reset() }
+	// A Resizer changes the maximum.
+	Resizer interface{ Resize(max int) error }
+	// A Counter returns how many items exist, and how many of them are idle.
+	Counter interface{ Count() (total, idle int) }
+	// A Trier acquires without waiting. It may begin to make an item.
+	Trier interface {
+		TryAcquire(ctx context.Context) (Lease, bool)
+	}
+	// A User is a [Handle] through which the holder reaches the item at every use.
+	User interface{ Use() error }
+)
 
-// A Resizer can change how many items it may have.
-type Resizer interface{ Resize(max int) error }
-
-// A Trier has an acquire that does not wait. It may begin a make for it.
-type Trier interface {
-	TryAcquire(ctx context.Context) (Lease, bool)
-}
-
-// A Counter says how many items it has, and how many of them are idle.
-type Counter interface{ Count() (total, idle int) }
-
-// A Lease is an item from whichever pool. What it costs besides is nothing for ours,
-// puddle, smartconnpool and the channel, whose own leases it holds; the adapters of
-// the others allocate a [Handle] for each.
+// A Lease is an item of any pool. It allocates nothing for respool, puddle,
+// smartconnpool and the channel, whose own leases it holds; the adapters of the
+// others allocate a [Handle] for each lease.
 type Lease struct {
 	ours  resource.Lease[*Item]
-	other Handle // nil: it is ours
+	other Handle // nil: ours is the lease
 }
 
-// A Handle is what another pool lends. It may be used when it has ended: what then
-// happens is the pool's.
+// A Handle is the lease of another pool. A case may use it after it has ended: what
+// happens then is up to the pool.
 type Handle interface {
 	Item() *Item
 	Release()
-	Destroy() // instead of Release: the item is not to be lent again
+	Destroy() // instead of Release: the item must not be lent again
 }
 
-// A User is a Handle that the holder reaches the item through, each time.
-type User interface{ Use() error }
-
-// Lend makes a Lease of what another pool lends.
+// Lend makes a Lease of another pool's handle.
 func Lend(h Handle) Lease { return Lease{other: h} }
 
-// Item is what is lent.
+// Item returns the leased item.
 func (l Lease) Item() *Item {
 	if l.other != nil {
 		return l.other.Item()
@@ -117,7 +134,7 @@ func (l Lease) Item() *Item {
 	return l.ours.Value()
 }
 
-// Release gives the item back.
+// Release returns the item to the pool.
 func (l Lease) Release() {
 	if l.other != nil {
 		l.other.Release()
@@ -126,7 +143,9 @@ func (l Lease) Release() {
 	l.ours.Release()
 }
 
-// Destroy gives the item back as one that is not to be lent again.
+var errBroken = errors.New("broken")
+
+// Destroy returns the item to the pool as broken.
 func (l Lease) Destroy() {
 	if l.other != nil {
 		l.other.Destroy()
@@ -135,22 +154,20 @@ func (l Lease) Destroy() {
 	l.ours.Discard(errBroken)
 }
 
-var errBroken = errors.New("broken")
-
-// Use reaches for the item through the lease: an error says that the lease has
-// ended, [errors.ErrUnsupported] that the pool lends bare items.
-func (l Lease) Use() (err error) {
+// Use reaches for the item through the lease. The error says that the lease has
+// ended; it is [errors.ErrUnsupported] if the pool lends bare items.
+func (l Lease) Use() error {
 	if u, ok := l.other.(User); ok {
 		return u.Use()
 	}
 	if l.other != nil {
 		return errors.ErrUnsupported
 	}
-	return told(func() { l.ours.Value() })
+	return recovered(func() { l.ours.Value() })
 }
 
-// told returns the panic of f as an error.
-func told(f func()) (err error) {
+// recovered returns the panic of f as an error.
+func recovered(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%v", r)
@@ -163,85 +180,84 @@ func told(f func()) (err error) {
 // A Loop acquires and releases n times.
 type Loop func(ctx context.Context, n int) error
 
-// Loops are those of one pool, warm and ready.
+// Loops are the loops of one pool whose items all exist.
 type Loops struct {
 	Plain Loop // release at once
-	Yield Loop // runtime.Gosched while holding
+	Yield Loop // runtime.Gosched while holding the item
 	Close func() error
 }
 
-// CloseTime bounds the Close of Loops.
+// LoopsOf returns Kind.Loops of a pool that open opens, made of one loop over its
+// concrete type.
+func LoopsOf[P Pool](open func(Config) (Pool, error), loop func(ctx context.Context, p P, n int, yield bool) error) func(context.Context, int) (Loops, error) {
+	return func(ctx context.Context, size int) (Loops, error) {
+		opened, err := open(Config{Max: size, Make: Instant})
+		if err != nil {
+			return Loops{}, err
+		}
+		if err := opened.Warm(ctx, size); err != nil {
+			return Loops{}, errors.Join(err, Close(opened))
+		}
+		p := opened.(P)
+		return Loops{
+			Plain: func(ctx context.Context, n int) error { return loop(ctx, p, n, false) },
+			Yield: func(ctx context.Context, n int) error { return loop(ctx, p, n, true) },
+			Close: func() error { return Close(p) },
+		}, nil
+	}
+}
+
+// CloseTime bounds [Close].
 const CloseTime = 20 * time.Second
 
-// Instant makes an item in no time.
-func Instant(context.Context) (*Item, error) { return &Item{}, nil }
+// Close closes p within CloseTime.
+func Close(p interface{ Close(context.Context) error }) error {
+	ctx, cancel := context.WithTimeout(context.Background(), CloseTime)
+	defer cancel()
+	return p.Close(ctx)
+}
 
-// ErrLeftBehind: the pool's own Close had not returned when the context ended.
-var ErrLeftBehind = errors.New("left behind")
+// ErrStillClosing: the pool's own Close had not returned when the context ended.
+var ErrStillClosing = errors.New("still closing")
 
-// within returns when f does, or with an error when ctx ends. Then f is left
-// behind: it waits for something that is of no interest any more.
-func within(ctx context.Context, what string, f func() error) error {
+// closeWithin returns when f, the pool's own Close, does, or with an error when ctx
+// ends; f then keeps running.
+func closeWithin(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: %w", what, ErrLeftBehind, ctx.Err())
+		return fmt.Errorf("%w: %w", ErrStillClosing, ctx.Err())
 	}
 }
 
-// closing is Close of Loops.
-func closing(p Pool) func() error {
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), CloseTime)
-		defer cancel()
-		return p.Close(ctx)
+// WarmByLeases is Warm for a pool without one: it holds n leases at once, so that n
+// items exist, and releases them.
+func WarmByLeases(ctx context.Context, p Pool, n int) error {
+	type result struct {
+		l   Lease
+		err error
 	}
-}
-
-// warmed opens a pool of size items, all made, for loops.
-func warmed[P Pool](ctx context.Context, open func(Config) (Pool, error), size int) (P, error) {
-	p, err := open(Config{Max: size, Make: Instant})
-	if err != nil {
-		var none P
-		return none, err
-	}
-	if err := p.Warm(ctx, size); err != nil {
-		var none P
-		return none, errors.Join(err, closing(p)())
-	}
-	return p.(P), nil
-}
-
-// WarmBySet is Warm for a pool that has none: n leases at once, so that n items
-// exist, and their end.
-func WarmBySet(ctx context.Context, p Pool, n int) error {
-	got := make(chan Lease, n)
-	failed := make(chan error, n)
+	results := make(chan result, n)
 	for range n {
 		go func() {
 			l, err := p.Acquire(ctx)
-			if err != nil {
-				failed <- err
-				return
-			}
-			got <- l
+			results <- result{l, err}
 		}()
 	}
 	var held []Lease
-	var errs []error
-	for len(held)+len(errs) < n {
-		select {
-		case l := <-got:
-			held = append(held, l)
-		case err := <-failed:
-			errs = append(errs, err)
+	var err error
+	for range n {
+		if r := <-results; r.err != nil {
+			err = errors.Join(err, r.err)
+		} else {
+			held = append(held, r.l)
 		}
 	}
 	for _, l := range held {
 		l.Release()
 	}
-	return errors.Join(errs...)
+	return err
 }

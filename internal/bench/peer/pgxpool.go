@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Pgxpool is pgx's pool, with PostgreSQL's part of the wire played by us. An
-// item is made where a connection is dialled.
-var Pgxpool = Kind{Name: "pgxpool", Most: 1000, Open: openPgxpool, Loops: pgxpoolLoops}
+// Pgxpool is pgx's pool. The adapter plays PostgreSQL's side of the wire, and makes
+// an item where a connection is dialed.
+var Pgxpool = Kind{Name: "pgxpool", MaxItems: 1000, Open: openPgxpool, Loops: LoopsOf(openPgxpool, pgxLoop)}
 
 type pgxPool struct{ *pgxpool.Pool }
 
@@ -22,15 +22,7 @@ func openPgxpool(c Config) (Pool, error) {
 		return nil, err
 	}
 	cfg.ConnConfig.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
-	cfg.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		it, err := c.Make(ctx)
-		if err != nil {
-			return nil, err
-		}
-		client, server := net.Pipe()
-		go playPostgres(server)
-		return &itemConn{Conn: client, it: it, destroy: c.Destroy}, nil
-	}
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return DialItem(ctx, c, playPostgres) }
 	cfg.ConnConfig.ConnectTimeout = c.MakeTimeout
 	cfg.MaxConns, cfg.MaxConnLifetime, cfg.MaxConnLifetimeJitter = int32(c.Max), c.MaxAge, c.Jitter
 	cfg.MinIdleConns = int32(c.MinIdle)
@@ -38,7 +30,7 @@ func openPgxpool(c Config) (Pool, error) {
 		cfg.HealthCheckPeriod = c.CheckEvery
 	}
 	if c.Check != nil {
-		checkOnLoan(cfg, c)
+		checkOnAcquire(cfg, c)
 	}
 	p, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
@@ -47,23 +39,23 @@ func openPgxpool(c Config) (Pool, error) {
 	return pgxPool{p}, nil
 }
 
-// checkOnLoan checks where a pgxpool pings, when one is lent that has been idle for
-// a while: what looks at those that are idle looks at times only.
-func checkOnLoan(cfg *pgxpool.Config, c Config) {
+// checkOnAcquire checks where a pgxpool pings, on acquire of a connection that has
+// been idle for a while: its background health check looks at times only.
+func checkOnAcquire(cfg *pgxpool.Config, c Config) {
 	cfg.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool {
-		p.Conn.PgConn().Conn().(*itemConn).due = p.IdleDuration > c.CheckEvery/2
+		itemConn(p.Conn).due = p.IdleDuration > c.CheckEvery/2
 		return false
 	}
 	cfg.PrepareConn = func(_ context.Context, conn *pgx.Conn) (bool, error) {
-		return !conn.PgConn().Conn().(*itemConn).due || c.Check(itemOf(conn)) == nil, nil
+		ic := itemConn(conn)
+		return !ic.due || c.Check(ic.Item) == nil, nil
 	}
 }
 
-func itemOf(conn *pgx.Conn) *Item { return conn.PgConn().Conn().(*itemConn).it }
+func itemConn(conn *pgx.Conn) *ItemConn { return conn.PgConn().Conn().(*ItemConn) }
 
-// playPostgres lets anybody in, and finds every query empty.
-func playPostgres(c net.Conn) {
-	defer c.Close()
+// playPostgres accepts every user, and answers every query as empty.
+func playPostgres(c net.Conn, _ *Item) {
 	b := pgproto3.NewBackend(c, c)
 	if _, err := b.ReceiveStartupMessage(); err != nil {
 		return
@@ -78,7 +70,7 @@ func playPostgres(c net.Conn) {
 		}
 		m, err := b.Receive()
 		if _, ok := m.(*pgproto3.Query); !ok || err != nil {
-			return // it leaves
+			return // the client terminates
 		}
 		b.Send(&pgproto3.EmptyQueryResponse{})
 	}
@@ -92,13 +84,10 @@ func (p pgxPool) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(&pgxLease{c, c.Conn()}), nil
 }
 
-func (p pgxPool) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
+func (p pgxPool) Warm(ctx context.Context, n int) error { return WarmByLeases(ctx, p, n) }
 
 func (p pgxPool) Close(ctx context.Context) error {
-	return within(ctx, "pgxpool: still closing", func() error {
-		p.Pool.Close()
-		return nil
-	})
+	return closeWithin(ctx, func() error { p.Pool.Close(); return nil })
 }
 
 func (p pgxPool) Count() (total, idle int) {
@@ -106,37 +95,25 @@ func (p pgxPool) Count() (total, idle int) {
 	return int(s.TotalConns()), int(s.IdleConns())
 }
 
-// A pgxLease has the connection as well, as those have who keep what Conn returns.
+// A pgxLease keeps the connection too, as a caller does that keeps the result of Conn.
 type pgxLease struct {
 	c    *pgxpool.Conn
 	conn *pgx.Conn
 }
 
-func (l *pgxLease) Item() *Item { return itemOf(l.conn) }
-func (l *pgxLease) Use() error  { return told(func() { l.c.Conn() }) }
+func (l *pgxLease) Item() *Item { return itemConn(l.conn).Item }
+func (l *pgxLease) Use() error  { return recovered(func() { l.c.Conn() }) }
 func (l *pgxLease) Release()    { l.c.Release() }
 
-// Destroy closes the connection: a pgxpool keeps none that is closed.
+// Destroy closes the connection: a pgxpool keeps no closed one.
 func (l *pgxLease) Destroy() {
 	defer l.c.Release()
 	_ = l.conn.Close(context.Background())
 }
 
-func pgxpoolLoops(ctx context.Context, size int) (Loops, error) {
-	p, err := warmed[pgxPool](ctx, openPgxpool, size)
-	if err != nil {
-		return Loops{}, err
-	}
-	return Loops{
-		Plain: func(ctx context.Context, n int) error { return pgxLoop(ctx, p.Pool, n, false) },
-		Yield: func(ctx context.Context, n int) error { return pgxLoop(ctx, p.Pool, n, true) },
-		Close: closing(p),
-	}, nil
-}
-
-func pgxLoop(ctx context.Context, p *pgxpool.Pool, n int, yield bool) error {
+func pgxLoop(ctx context.Context, p pgxPool, n int, yield bool) error {
 	for range n {
-		c, err := p.Acquire(ctx)
+		c, err := p.Pool.Acquire(ctx)
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Respool is ours.
-var Respool = Kind{Name: "respool", Open: openRespool, Loops: respoolLoops}
+// Respool is this project's pool.
+var Respool = Kind{Name: "respool", Open: openRespool, Loops: LoopsOf(openRespool, respoolLoop)}
 
 type respool struct{ *resource.Pool[*Item] }
 
@@ -20,7 +20,7 @@ func openRespool(c Config) (Pool, error) {
 	}
 	if c.Check != nil {
 		check := policy.Check(func(_ context.Context, it *Item) error { return c.Check(it) })
-		cfg.Health = policy.IfIdle(c.CheckEvery/2, check) // what was just used works
+		cfg.Health = policy.IfIdle(c.CheckEvery/2, check) // an item that was just used is healthy
 	}
 	if c.MaxAge > 0 {
 		cfg.Eviction = policy.MaxAge(c.MaxAge+c.Jitter, float64(c.Jitter)/float64(c.MaxAge+c.Jitter))
@@ -39,7 +39,7 @@ func (p respool) Acquire(ctx context.Context) (Lease, error) {
 
 func (p respool) Reset() { p.Pool.Reset(errBroken) }
 
-// TryAcquire makes nothing, so that there is nothing for ctx.
+// TryAcquire has no use for ctx: a make that it begins outlives the call.
 func (p respool) TryAcquire(context.Context) (Lease, bool) {
 	l, ok := p.Pool.TryAcquire()
 	return Lease{ours: l}, ok
@@ -50,40 +50,31 @@ func (p respool) Count() (total, idle int) {
 	return s.Idle + s.Leased + s.Making + s.Destroying, s.Idle
 }
 
-// Waited is how many acquires had to wait so far.
+// Waited is how many acquires have waited so far.
 func (p respool) Waited() int64 { return int64(p.Stats().Waited) }
 
-func respoolLoops(ctx context.Context, size int) (Loops, error) {
-	p, err := warmed[respool](ctx, openRespool, size)
-	if err != nil {
-		return Loops{}, err
+func respoolLoop(ctx context.Context, p respool, n int, yield bool) error {
+	if !yield {
+		return RespoolLoop(ctx, p.Pool, n)
 	}
-	return Loops{
-		Plain: func(ctx context.Context, n int) error { return RespoolLoop(ctx, p.Pool, n) },
-		Yield: func(ctx context.Context, n int) error { return respoolYield(ctx, p.Pool, n) },
-		Close: closing(p),
-	}, nil
+	for range n {
+		l, err := p.Pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		runtime.Gosched()
+		l.Release()
+	}
+	return nil
 }
 
-// RespoolLoop is the plain Loop, for pools of ours that were set up elsewhere.
+// RespoolLoop is the plain [Loop], for pools that were set up elsewhere.
 func RespoolLoop(ctx context.Context, p *resource.Pool[*Item], n int) error {
 	for range n {
 		l, err := p.Acquire(ctx)
 		if err != nil {
 			return err
 		}
-		l.Release()
-	}
-	return nil
-}
-
-func respoolYield(ctx context.Context, p *resource.Pool[*Item], n int) error {
-	for range n {
-		l, err := p.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		runtime.Gosched()
 		l.Release()
 	}
 	return nil

@@ -9,13 +9,13 @@ import (
 )
 
 // SQL is the pool of database/sql, around a driver that does nothing.
-var SQL = Kind{Name: "database/sql", Open: openSQL, Loops: sqlLoops}
+var SQL = Kind{Name: "database/sql", Open: openSQL, Loops: LoopsOf(openSQL, sqlLoop)}
 
 type sqlPool struct{ *sql.DB }
 
 func openSQL(c Config) (Pool, error) {
-	if c.Check != nil || c.Jitter > 0 || c.MinIdle > 0 {
-		return nil, errors.ErrUnsupported
+	if err := c.lacks(true, false, true, true); err != nil {
+		return nil, err
 	}
 	db := sql.OpenDB(sqlDriver(c))
 	db.SetMaxOpenConns(c.Max)
@@ -34,11 +34,8 @@ func (p sqlPool) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), err
 }
 
-func (p sqlPool) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
-
-func (p sqlPool) Close(ctx context.Context) error {
-	return within(ctx, "database/sql: still closing", p.DB.Close)
-}
+func (p sqlPool) Warm(ctx context.Context, n int) error { return WarmByLeases(ctx, p, n) }
+func (p sqlPool) Close(ctx context.Context) error       { return closeWithin(ctx, p.DB.Close) }
 
 func (p sqlPool) Resize(max int) error {
 	p.SetMaxOpenConns(max)
@@ -59,7 +56,7 @@ func (l *sqlLease) Item() *Item { return l.it }
 func (l *sqlLease) Use() error  { return l.c.Raw(func(any) error { return nil }) }
 func (l *sqlLease) Release()    { _ = l.c.Close() } // ErrConnDone if it has ended
 
-// Destroy says what a driver says of a broken connection.
+// Destroy reports what a driver reports of a broken connection.
 func (l *sqlLease) Destroy() {
 	defer l.c.Close()
 	_ = l.c.Raw(func(any) error { return driver.ErrBadConn })
@@ -73,39 +70,21 @@ func (d sqlDriver) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sqlConn{it: it, destroy: d.Destroy}, nil
+	return &sqlConn{it, Config(d)}, nil
 }
 
 func (d sqlDriver) Driver() driver.Driver { return nil }
 
 type sqlConn struct {
-	it      *Item
-	destroy func(*Item)
+	it *Item
+	c  Config
 }
 
 func (c *sqlConn) Prepare(string) (driver.Stmt, error) { return nil, errors.ErrUnsupported }
 func (c *sqlConn) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
+func (c *sqlConn) Close() error                        { c.c.destroy(c.it); return nil }
 
-func (c *sqlConn) Close() error {
-	if c.destroy != nil {
-		c.destroy(c.it)
-	}
-	return nil
-}
-
-func sqlLoops(ctx context.Context, size int) (Loops, error) {
-	p, err := warmed[sqlPool](ctx, openSQL, size)
-	if err != nil {
-		return Loops{}, err
-	}
-	return Loops{
-		Plain: func(ctx context.Context, n int) error { return sqlLoop(ctx, p.DB, n, false) },
-		Yield: func(ctx context.Context, n int) error { return sqlLoop(ctx, p.DB, n, true) },
-		Close: closing(p),
-	}, nil
-}
-
-func sqlLoop(ctx context.Context, db *sql.DB, n int, yield bool) error {
+func sqlLoop(ctx context.Context, db sqlPool, n int, yield bool) error {
 	for range n {
 		c, err := db.Conn(ctx)
 		if err != nil {

@@ -3,7 +3,6 @@ package peer
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,37 +10,31 @@ import (
 	"sync"
 )
 
-// Transport is the pool in net/http's Transport: a lease is a request whose
-// answer is not yet read. What it costs is a request, so it has no loops; it is
-// here because it gives a caller what comes first, an idle connection or its dial.
-var Transport = Kind{Name: "net/http", Lasting: true, Trip: true, Open: openTransport}
+// Transport is the pool in net/http's Transport: a lease is a request whose response
+// has not been read. Its cost is that of a request, so that it has no loops. It is
+// compared because it hands a caller whichever comes first, an idle connection or the
+// caller's own dial.
+var Transport = Kind{Name: "net/http", NoClose: true, RoundTrip: true, Open: openTransport}
 
 type transport struct{ *http.Transport }
 
 func openTransport(c Config) (Pool, error) {
-	if c.Check != nil || c.MaxAge > 0 || c.MinIdle > 0 {
-		return nil, errors.ErrUnsupported
+	if err := c.lacks(true, true, true, true); err != nil {
+		return nil, err
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if c.MakeTimeout > 0 { // net.Dialer's Timeout, which the package sets for its own Transport
+		if c.MakeTimeout > 0 { // what net.Dialer's Timeout is to http.DefaultTransport
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, c.MakeTimeout)
 			defer cancel()
 		}
-		it, err := c.Make(ctx)
-		if err != nil {
-			return nil, err
-		}
-		client, server := net.Pipe()
-		go answerAll(server)
-		return &itemConn{Conn: client, it: it, destroy: c.Destroy}, nil
+		return DialItem(ctx, c, answerAll)
 	}
 	return transport{&http.Transport{DialContext: dial, MaxConnsPerHost: c.Max, MaxIdleConnsPerHost: c.Max}}, nil
 }
 
 // answerAll answers every request with one byte, at once.
-func answerAll(c net.Conn) {
-	defer c.Close()
+func answerAll(c net.Conn, _ *Item) {
 	in := bufio.NewReader(c)
 	for {
 		r, err := http.ReadRequest(in)
@@ -55,26 +48,40 @@ func answerAll(c net.Conn) {
 	}
 }
 
-// An itemConn is a connection that stands for an item.
-type itemConn struct {
+// An ItemConn is a connection that stands for an item.
+type ItemConn struct {
 	net.Conn
-	it      *Item
-	destroy func(*Item)
-	once    sync.Once // some close a connection twice
-	due     bool      // for a check, in a pool that has such
+	Item *Item
+	c    Config
+	once sync.Once // some pools close a connection twice
+	due  bool      // for a check, in pgxpool
 }
 
-func (c *itemConn) Close() error {
-	if c.destroy != nil {
-		c.once.Do(func() { c.destroy(c.it) })
+// DialItem makes an item and returns it as the client's end of a pipe, with serve at
+// the server's end.
+func DialItem(ctx context.Context, c Config, serve func(net.Conn, *Item)) (net.Conn, error) {
+	it, err := c.Make(ctx)
+	if err != nil {
+		return nil, err
 	}
+	client, server := net.Pipe()
+	go func() {
+		defer server.Close()
+		serve(server, it)
+	}()
+	return &ItemConn{Conn: client, Item: it, c: c}, nil
+}
+
+// Close closes the connection and destroys the item.
+func (c *ItemConn) Close() error {
+	c.once.Do(func() { c.c.destroy(c.Item) })
 	return c.Conn.Close()
 }
 
 func (p transport) Acquire(ctx context.Context) (Lease, error) {
 	l := &transportLease{}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(i httptrace.GotConnInfo) { l.it = i.Conn.(*itemConn).it },
+		GotConn: func(i httptrace.GotConnInfo) { l.it = i.Conn.(*ItemConn).Item },
 	})
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pool.invalid/", nil)
 	if err != nil {
@@ -88,9 +95,9 @@ func (p transport) Acquire(ctx context.Context) (Lease, error) {
 	return Lend(l), nil
 }
 
-func (p transport) Warm(ctx context.Context, n int) error { return WarmBySet(ctx, p, n) }
+func (p transport) Warm(ctx context.Context, n int) error { return WarmByLeases(ctx, p, n) }
 
-// Close closes what is idle: a Transport has no other end.
+// Close closes the idle connections: a Transport has no other end.
 func (p transport) Close(context.Context) error {
 	p.CloseIdleConnections()
 	return nil
@@ -103,17 +110,17 @@ type transportLease struct {
 
 func (l *transportLease) Item() *Item { return l.it }
 
-// Release reads the answer: only then is the connection idle.
+// Release reads the response: only then is the connection idle.
 func (l *transportLease) Release() {
 	_, _ = io.Copy(io.Discard, l.body)
 	_ = l.body.Close()
 }
 
-// Use reads on, and so uses the lease up unless it has ended.
+// Use reads on, and so uses up the lease unless it has ended.
 func (l *transportLease) Use() error {
 	_, err := l.body.Read(make([]byte, 1))
 	return err
 }
 
-// Destroy leaves the answer unread, which costs the connection.
+// Destroy leaves the response unread, so that the Transport closes the connection.
 func (l *transportLease) Destroy() { _ = l.body.Close() }

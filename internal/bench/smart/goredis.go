@@ -17,10 +17,10 @@ import (
 	"github.com/respool/respool/internal/bench/peer"
 )
 
-// goRedis is the pool in go-redis, with the server's part of the wire played by us.
-// A lease is a Conn that has asked the server which item it got: there is no other
-// way to have it, and no loops, as they would measure that.
-var goRedis = peer.Kind{Name: "go-redis", Trip: true, Open: openRedis}
+// goRedis is the pool in go-redis. The adapter plays the server's side of the wire. A
+// lease is a Conn that has asked the server for the ID of its item, as go-redis does
+// not show the connection; it has no loops, as they would measure that round trip.
+var goRedis = peer.Kind{Name: "go-redis", RoundTrip: true, Open: openRedis}
 
 type redisPool struct {
 	*redis.Client
@@ -33,14 +33,12 @@ func openRedis(c peer.Config) (peer.Pool, error) {
 	}
 	items := &sync.Map{}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		it, err := c.Make(ctx)
-		if err != nil {
-			return nil, err
+		conn, err := peer.DialItem(ctx, c, playRedis)
+		if err == nil {
+			it := conn.(*peer.ItemConn).Item
+			items.Store(it.ID, it)
 		}
-		items.Store(it.ID, it)
-		client, server := net.Pipe()
-		go playRedis(server, it.ID)
-		return &redisConn{Conn: client, it: it, destroy: c.Destroy}, nil
+		return conn, err
 	}
 	return redisPool{redis.NewClient(&redis.Options{
 		Addr: "pool.invalid:1", Dialer: dial, DialTimeout: c.MakeTimeout, DialerRetries: 1, MaxRetries: -1,
@@ -50,31 +48,31 @@ func openRedis(c peer.Config) (peer.Pool, error) {
 	}), items}, nil
 }
 
-// playRedis tells who it is, leaves when told to, and agrees to all else but HELLO.
-func playRedis(c net.Conn, id int) {
-	defer c.Close()
+// playRedis answers ITEM with the item's ID, hangs up on QUIT, rejects HELLO and
+// accepts everything else.
+func playRedis(c net.Conn, it *peer.Item) {
 	for in := bufio.NewReader(c); ; {
-		word, err := readCommand(in)
+		command, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		answer := "+OK\r\n"
-		switch strings.ToLower(word) {
+		reply := "+OK\r\n"
+		switch strings.ToLower(command) {
 		case "hello":
-			answer = "-ERR unknown command\r\n"
-		case "who":
-			answer = fmt.Sprintf(":%d\r\n", id)
-		case "die":
+			reply = "-ERR unknown command\r\n"
+		case "item":
+			reply = fmt.Sprintf(":%d\r\n", it.ID)
+		case "quit":
 			return
 		}
-		if _, err := io.WriteString(c, answer); err != nil {
+		if _, err := io.WriteString(c, reply); err != nil {
 			return
 		}
 	}
 }
 
 // readCommand reads an array of strings and returns the first.
-func readCommand(in *bufio.Reader) (word string, err error) {
+func readCommand(in *bufio.Reader) (command string, err error) {
 	n, err := readLength(in, '*')
 	for i := 0; i < n && err == nil; i++ {
 		var size int
@@ -83,10 +81,10 @@ func readCommand(in *bufio.Reader) (word string, err error) {
 		}
 		text := make([]byte, size+len("\r\n"))
 		if _, err = io.ReadFull(in, text); i == 0 {
-			word = string(text[:size])
+			command = string(text[:size])
 		}
 	}
-	return word, err
+	return command, err
 }
 
 func readLength(in *bufio.Reader, kind byte) (int, error) {
@@ -95,29 +93,14 @@ func readLength(in *bufio.Reader, kind byte) (int, error) {
 		return 0, err
 	}
 	if line[0] != kind {
-		return 0, fmt.Errorf("%q, not %c", line, kind)
+		return 0, fmt.Errorf("got %q, want a line that begins with %q", line, kind)
 	}
 	return strconv.Atoi(strings.TrimSpace(line[1:]))
 }
 
-// A redisConn is a connection that stands for an item.
-type redisConn struct {
-	net.Conn
-	it      *peer.Item
-	destroy func(*peer.Item)
-	once    sync.Once
-}
-
-func (c *redisConn) Close() error {
-	if c.destroy != nil {
-		c.once.Do(func() { c.destroy(c.it) })
-	}
-	return c.Conn.Close()
-}
-
 func (p redisPool) Acquire(ctx context.Context) (peer.Lease, error) {
 	c := p.Conn()
-	id, err := c.Do(ctx, "WHO").Int()
+	id, err := c.Do(ctx, "ITEM").Int()
 	if err != nil {
 		return peer.Lease{}, errors.Join(err, c.Close())
 	}
@@ -125,9 +108,8 @@ func (p redisPool) Acquire(ctx context.Context) (peer.Lease, error) {
 	return peer.Lend(&redisLease{c, it.(*peer.Item)}), nil
 }
 
-func (p redisPool) Warm(ctx context.Context, n int) error { return peer.WarmBySet(ctx, p, n) }
-
-func (p redisPool) Close(context.Context) error { return p.Client.Close() }
+func (p redisPool) Warm(ctx context.Context, n int) error { return peer.WarmByLeases(ctx, p, n) }
+func (p redisPool) Close(context.Context) error           { return p.Client.Close() }
 
 func (p redisPool) Count() (total, idle int) {
 	s := p.PoolStats()
@@ -140,11 +122,11 @@ type redisLease struct {
 }
 
 func (l *redisLease) Item() *peer.Item { return l.it }
-func (l *redisLease) Use() error       { return l.c.Do(context.Background(), "WHO").Err() }
+func (l *redisLease) Use() error       { return l.c.Do(context.Background(), "ITEM").Err() }
 func (l *redisLease) Release()         { _ = l.c.Close() }
 
-// Destroy has the server leave: the pool keeps no connection that failed.
+// Destroy has the server hang up: the pool keeps no connection that failed.
 func (l *redisLease) Destroy() {
 	defer l.c.Close()
-	l.c.Do(context.Background(), "DIE")
+	l.c.Do(context.Background(), "QUIT")
 }

@@ -1,5 +1,5 @@
-// Command smart is bench with two pools more, smartconnpool of vitess and the one in
-// go-redis, whose modules want a newer Go than the others:
+// Command smart is bench with two more pools, vitess's smartconnpool and go-redis's,
+// whose modules need a newer Go than the others:
 //
 //	GOWORK=off go run -C internal/bench/smart . -rounds 3
 package main

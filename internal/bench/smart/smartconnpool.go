@@ -12,18 +12,16 @@ import (
 	"github.com/respool/respool/internal/bench/peer"
 )
 
-// smart is smartconnpool. It draws its jitter itself, anew at each release.
-var smart = peer.Kind{Name: "smartconnpool", Untold: true, Open: openSmart, Loops: smartLoops}
+// smart is smartconnpool. It draws its own jitter, anew at each release.
+var smart = peer.Kind{Name: "smartconnpool", HidesErrors: true, Open: openSmart, Loops: peer.LoopsOf(openSmart, smartLoop)}
 
 type smartPool struct {
 	*smartconnpool.ConnPool[*smartConn]
 }
 
-func openSmart(c peer.Config) (peer.Pool, error) { return newSmart(c) }
-
-func newSmart(c peer.Config) (smartPool, error) {
+func openSmart(c peer.Config) (peer.Pool, error) {
 	if c.Check != nil || c.MinIdle > 0 {
-		return smartPool{}, errors.ErrUnsupported
+		return nil, errors.ErrUnsupported
 	}
 	p := smartconnpool.NewPool(&smartconnpool.Config[*smartConn]{Capacity: int64(c.Max), MaxLifetime: c.MaxAge})
 	p.Open(func(ctx context.Context) (*smartConn, error) {
@@ -44,12 +42,11 @@ func (p smartPool) Acquire(ctx context.Context) (peer.Lease, error) {
 	return peer.Lend((*smartLease)(c)), nil
 }
 
-func (p smartPool) Warm(ctx context.Context, n int) error { return peer.WarmBySet(ctx, p, n) }
+func (p smartPool) Warm(ctx context.Context, n int) error { return peer.WarmByLeases(ctx, p, n) }
+func (p smartPool) Close(ctx context.Context) error       { return p.CloseWithContext(ctx) }
 
-func (p smartPool) Close(ctx context.Context) error { return p.CloseWithContext(ctx) }
-
-// Resize says at once how many there may be, and for a while looks on as what is too
-// many comes back. That it has not then is no failure of the Resize.
+// Resize sets the capacity at once and waits a while for surplus connections to come
+// back. It does not fail if they have not by then.
 func (p smartPool) Resize(max int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
@@ -74,7 +71,7 @@ func (l *smartLease) pooled() *smartconnpool.Pooled[*smartConn] {
 func (l *smartLease) Item() *peer.Item { return l.pooled().Conn.it }
 func (l *smartLease) Release()         { l.pooled().Recycle() }
 
-// Destroy closes the connection: its Recycle then dials another.
+// Destroy closes the connection: Recycle then dials another.
 func (l *smartLease) Destroy() {
 	defer l.pooled().Recycle()
 	l.pooled().Close()
@@ -96,25 +93,6 @@ func (c *smartConn) Close() {
 	if c.closed.CompareAndSwap(false, true) && c.destroy != nil {
 		c.destroy(c.it)
 	}
-}
-
-func smartLoops(ctx context.Context, size int) (peer.Loops, error) {
-	p, err := newSmart(peer.Config{Max: size, Make: peer.Instant})
-	if err == nil {
-		err = p.Warm(ctx, size)
-	}
-	if err != nil {
-		return peer.Loops{}, err
-	}
-	return peer.Loops{
-		Plain: func(ctx context.Context, n int) error { return smartLoop(ctx, p, n, false) },
-		Yield: func(ctx context.Context, n int) error { return smartLoop(ctx, p, n, true) },
-		Close: func() error {
-			ctx, cancel := context.WithTimeout(context.Background(), peer.CloseTime)
-			defer cancel()
-			return p.Close(ctx)
-		},
-	}, nil
 }
 
 func smartLoop(ctx context.Context, p smartPool, n int, yield bool) error {

@@ -2,77 +2,62 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// floorsRow is what the parts cost that no pool can do without, or would like to
-// do without: what is left of a figure beyond them is the pool's own.
+// floorsRow is what the parts of an acquire cost that no pool can do without: the rest
+// of a figure is the pool's own.
 func floorsRow() row {
-	return row{"floors", []entrant{{"respool", func(context.Context, size) (session, error) {
-		return session{measure: floors}, nil
+	r := row{name: "floors", entrants: []entrant{{"respool", func(x *setup) measurement {
+		peek, end := openPeek()
+		if end != nil {
+			x.cleanup(func() error { end(); return nil })
+		}
+		return func(ctx context.Context) sample {
+			out := sample{
+				"cas ns": floor(ctx, casPair), "mutex ns": floor(ctx, mutexPair), "channel ns": floor(ctx, channelPair),
+				"hop ns": floor(ctx, hops), "wake us": floor(ctx, wakes) / 1000, "clock ns": floor(ctx, clocks),
+			}
+			if peek != nil {
+				out["peek ns"] = floor(ctx, peek)
+			}
+			return out
+		}
 	}}}}
-}
-
-func floorsGoals() []goal {
-	tell := func(work, metric string) goal { return goal{row: "floors", work: work, metric: metric} }
-	return []goal{
-		tell("floors: two compare-and-swaps that nobody disturbs", "cas ns"),
-		tell("  a mutex, locked and unlocked twice", "mutex ns"),
-		tell("  into a channel and out of it, one goroutine", "channel ns"),
-		tell("  from one goroutine to the next, on one processor", "hop ns"),
-		tell("  from one thread to the next, asleep: a futex wake-up", "wake us"),
-		tell("  a look at the clock", "clock ns"),
-		tell("  a look into a socket that has nothing", "peek ns"),
-	}
-}
-
-// floors times each of them, and leaves out what the system has not.
-func floors(ctx context.Context) (sample, error) {
-	out := sample{}
-	for name, f := range map[string]func(n int){
-		"cas ns": casPair, "mutex ns": mutexPair, "channel ns": channelPair, "hop ns": hops, "clock ns": clocks,
+	for _, f := range [][2]string{
+		{"floors: two compare-and-swaps without contention", "cas ns"},
+		{"  a mutex, locked and unlocked twice", "mutex ns"},
+		{"  into a channel and out of it, one goroutine", "channel ns"},
+		{"  from one goroutine to the next, on one processor", "hop ns"},
+		{"  from one thread to the next, asleep: a futex wake-up", "wake us"},
+		{"  a look at the clock", "clock ns"},
+		{"  a look into a socket without data", "peek ns"},
 	} {
-		if err := floor(ctx, out, name, 1, f); err != nil {
-			return nil, err
-		}
+		r.figures = append(r.figures, figure{work: f[0], metric: f[1]})
 	}
-	if err := floor(ctx, out, "wake us", 1000, wakes); err != nil {
-		return nil, err
-	}
-	peek, end, err := openPeek()
-	if errors.Is(err, errors.ErrUnsupported) {
-		return out, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return out, errors.Join(floor(ctx, out, "peek ns", 1, peek), end())
+	return r
 }
 
-// floor notes the best of some tries, in nanoseconds of which each unit has so many.
-func floor(ctx context.Context, into sample, name string, unit float64, f func(n int)) error {
+// floor is the best of five tries, in nanoseconds.
+func floor(ctx context.Context, f func(n int)) float64 {
+	best := 0.0
 	for range 5 {
-		got, err := meter(ctx, 20*time.Millisecond, func(_ context.Context, n int) error { f(n); return nil })
-		if err != nil {
-			return err
-		}
-		v := got["ns/op"] / unit
-		if old, ok := into[name]; !ok || v < old {
-			into[name] = v
+		got := meter(ctx, 20*ms, func(_ context.Context, n int) error { return attempt(func() { f(n) }) })
+		if v := got["ns/op"]; best == 0 || v < best {
+			best = v
 		}
 	}
-	return nil
+	return best
 }
 
 func casPair(n int) {
 	var word atomic.Uint64
 	for range n {
 		if !word.CompareAndSwap(0, 1) || !word.CompareAndSwap(1, 0) {
-			panic("somebody else has the word")
+			panic("bug: another goroutine has the word")
 		}
 	}
 }
@@ -95,44 +80,40 @@ func channelPair(n int) {
 	}
 }
 
-// hops passes a word between two goroutines, n times in all.
-func hops(n int) {
-	old := runtime.GOMAXPROCS(1)
-	defer runtime.GOMAXPROCS(old)
-	relayed(n, false)
-}
-
-// wakes does so between two threads.
-func wakes(n int) { relayed(n, true) }
-
-func relayed(n int, threads bool) {
-	there, back := make(chan int), make(chan int)
-	var done sync.WaitGroup
-	done.Go(func() {
-		if threads {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-		}
-		for i := range there {
-			back <- i
-		}
-	})
-	if threads {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
-	for i := range (n + 1) / 2 {
-		there <- i
-		<-back
-	}
-	close(there)
-	done.Wait()
-}
-
 func clocks(n int) {
 	var last time.Time
 	for range n {
 		last = time.Now()
 	}
 	_ = last
+}
+
+// hops passes a word between two goroutines, n times in all.
+func hops(n int) {
+	old := runtime.GOMAXPROCS(1)
+	defer runtime.GOMAXPROCS(old)
+	relay(n, func() {}, func() {})
+}
+
+// wakes does so between two threads.
+func wakes(n int) { relay(n, runtime.LockOSThread, runtime.UnlockOSThread) }
+
+func relay(n int, begin, end func()) {
+	there, back := make(chan int), make(chan int)
+	var done sync.WaitGroup
+	done.Go(func() {
+		begin()
+		defer end()
+		for i := range there {
+			back <- i
+		}
+	})
+	begin()
+	defer end()
+	for i := range (n + 1) / 2 {
+		there <- i
+		<-back
+	}
+	close(there)
+	done.Wait()
 }

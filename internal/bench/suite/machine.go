@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-// A machine is what the figures were found on.
+// A machine is where the figures were measured.
 type machine struct {
 	CPU        string `json:"cpu"`
 	GOMAXPROCS int    `json:"gomaxprocs"`
 	Go         string `json:"go"`
 	System     string `json:"system"`
-	Load       string `json:"load,omitempty"` // averages at the begin, where the system tells
+	Load       string `json:"load,omitempty"` // load averages at the start; only Linux has them
 }
 
 func describeMachine() machine {
-	info, _ := os.ReadFile("/proc/cpuinfo") // elsewhere there is none
+	info, _ := os.ReadFile("/proc/cpuinfo") // only on Linux
 	load, _ := os.ReadFile("/proc/loadavg")
 	m := machine{
 		CPU: cpuModel(string(info)), GOMAXPROCS: runtime.GOMAXPROCS(0),
@@ -30,7 +30,43 @@ func describeMachine() machine {
 	return m
 }
 
-// versions are those of the modules that are compared, and of what is below ours.
+// cpuModel finds the name of the processor in /proc/cpuinfo.
+func cpuModel(info string) string {
+	for line := range strings.Lines(info) {
+		key, value, ok := strings.Cut(line, ":")
+		if ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown CPU"
+}
+
+// busyShare is the share of the processors that other programs may use, as a load
+// average, in a run whose figures are worth a report.
+const busyShare = 0.75
+
+// busy says whether the load average of the last minute is too high to measure.
+func (m machine) busy() bool {
+	var last float64
+	_, err := fmt.Sscan(m.Load, &last)
+	return err == nil && last > busyShare*float64(m.GOMAXPROCS)
+}
+
+// like says whether figures of both can stand in one table.
+func (m machine) like(o machine) bool {
+	m.Load, o.Load = "", ""
+	return m == o
+}
+
+func (m machine) String() string {
+	s := fmt.Sprintf("%s, GOMAXPROCS %d, %s %s", m.CPU, m.GOMAXPROCS, m.Go, m.System)
+	if m.Load != "" {
+		s += ", load averages " + m.Load
+	}
+	return s
+}
+
+// versions are those of the compared modules and of puddle below respool.
 func versions() (out []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -47,29 +83,4 @@ func versions() (out []string) {
 		}
 	}
 	return out
-}
-
-// cpuModel finds the name of the processor in what Linux tells.
-func cpuModel(info string) string {
-	for line := range strings.Lines(info) {
-		key, value, ok := strings.Cut(line, ":")
-		if ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown CPU"
-}
-
-// like says whether figures of both can stand in one table.
-func (m machine) like(o machine) bool {
-	m.Load, o.Load = "", ""
-	return m == o
-}
-
-func (m machine) String() string {
-	s := fmt.Sprintf("%s, GOMAXPROCS %d, %s %s", m.CPU, m.GOMAXPROCS, m.Go, m.System)
-	if m.Load != "" {
-		s += ", load averages " + m.Load
-	}
-	return s
 }

@@ -6,7 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
+	"maps"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -17,57 +18,46 @@ import (
 	"github.com/respool/respool/internal/bench/peer"
 )
 
-// A profiled is where the time of some work goes.
+// A profiled is where the CPU time and the allocations of some work go.
 type profiled struct {
 	Work    string    `json:"work"`
 	Samples int64     `json:"samples"`
-	Parts   []portion `json:"parts"` // whose code, the most first
-	Spots   []portion `json:"spots"` // which function, the most first
+	Parts   []portion `json:"parts"` // by package, the most first
+	Spots   []portion `json:"spots"` // by function, the most first
 	Allocs  []site    `json:"allocs"`
 }
 
-// A portion is how much of the processor's time is spent somewhere.
+// A portion is a share of the CPU time.
 type portion struct {
 	Where string  `json:"where"`
 	Share float64 `json:"share"` // of 1
 }
 
-// maxSpots is how many functions are told.
-const maxSpots = 12
+// A site is where an operation allocates.
+type site struct {
+	Where string  `json:"where"` // the function, and its caller
+	PerOp float64 `json:"per_op"`
+	Bytes float64 `json:"bytes_per_op"`
+}
 
-// A subject is work that is worth a profile.
+const (
+	maxSpots  = 12   // functions in the report
+	rareAlloc = 0.05 // allocations per operation not worth a line: refills of caches
+)
+
+// A subject is work that is profiled.
 type subject struct {
 	work string
-	open func(ctx context.Context, s size) (l peer.Loop, end func() error, err error)
+	open func(x *setup) peer.Loop
 }
 
 func subjects() []subject {
-	server := &echoPeer{}
-	of := func(c crew) func(ctx context.Context, _ size) (peer.Loop, func() error, error) {
-		return func(ctx context.Context, _ size) (peer.Loop, func() error, error) {
-			l, err := peer.Respool.Loops(ctx, c.resources)
-			return c.loop(l), l.Close, err
-		}
+	server := &echoProcess{}
+	of := func(c crew) func(x *setup) peer.Loop {
+		return func(x *setup) peer.Loop { return c.loop(x.loops(peer.Respool, c.resources)) }
 	}
-	exchange := func(scheme string) func(ctx context.Context, _ size) (peer.Loop, func() error, error) {
-		return func(ctx context.Context, _ size) (peer.Loop, func() error, error) {
-			a, err := server.open(ctx)
-			if err != nil {
-				return nil, nil, err
-			}
-			ask, end, err := poolAskers(ctx, a, scheme, 1, nil)
-			if err != nil {
-				return nil, nil, errors.Join(err, server.close())
-			}
-			return func(ctx context.Context, n int) error {
-				for range n {
-					if err := ask[0](ctx, 1); err != nil {
-						return err
-					}
-				}
-				return nil
-			}, func() error { return errors.Join(end(), server.close()) }, nil
-		}
+	exchange := func(scheme string) func(x *setup) peer.Loop {
+		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, server.open(x), scheme, 1, nil)[0]) }
 	}
 	return []subject{
 		{"acquire and release, one goroutine", of(crew{goroutines: 1, resources: 1})},
@@ -77,77 +67,61 @@ func subjects() []subject {
 	}
 }
 
-// profileAll takes the profiles of all subjects.
+// profileAll profiles all subjects.
 func profileAll(ctx context.Context, s size, progress func(format string, args ...any)) (out []profiled, err error) {
-	for _, x := range subjects() {
-		progress("profile of %s", x.work)
-		p, err := takeProfile(ctx, x, s)
-		if err != nil {
-			return out, fmt.Errorf("profile of %s: %w", x.work, err)
+	for _, work := range subjects() {
+		progress("profile of %s", work.work)
+		x := &setup{ctx: ctx}
+		err := attempt(func() { out = append(out, takeProfile(x, work, s)) })
+		if err := errors.Join(err, x.close()); err != nil {
+			return out, fmt.Errorf("profile of %s: %w", work.work, err)
 		}
-		out = append(out, p)
 	}
 	return out, nil
 }
 
-func takeProfile(ctx context.Context, x subject, s size) (p profiled, err error) {
-	p.Work = x.work
-	l, end, err := x.open(ctx, s)
-	if err != nil {
-		return p, err
-	}
-	defer func() { err = errors.Join(err, end()) }()
-	ctx, cancel := context.WithCancel(ctx)
+func takeProfile(x *setup, work subject, s size) profiled {
+	p := profiled{Work: work.work}
+	l := work.open(x)
+	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
-	if err := l(ctx, 1000); err != nil { // warm
-		return p, err
-	}
-	if p.Allocs, err = allocSites(ctx, l, s.profileOps); err != nil {
-		return p, err
-	}
+	check(l(ctx, 1000)) // warm
+	p.Allocs = allocSites(ctx, l, s.count(5000))
 	var raw bytes.Buffer
-	if err := pprof.StartCPUProfile(&raw); err != nil {
-		return p, err
-	}
-	for begin := time.Now(); time.Since(begin) < s.profileFor && err == nil; {
-		err = l(ctx, s.profileOps)
-	}
+	check(pprof.StartCPUProfile(&raw))
+	err := attempt(func() {
+		for begin := time.Now(); time.Since(begin) < s.time(10*time.Second); {
+			check(l(ctx, s.count(5000)))
+		}
+	})
 	pprof.StopCPUProfile()
-	if err != nil {
-		return p, err
-	}
-	prof, err := profile.Parse(&raw)
-	if err != nil {
-		return p, err
-	}
-	p.read(prof)
-	return p, nil
+	check(err)
+	p.read(must(profile.Parse(&raw)))
+	return p
 }
 
-// read adds up the samples of prof.
+// read sums the samples of prof.
 func (p *profiled) read(prof *profile.Profile) {
 	parts, spots := map[string]int64{}, map[string]int64{}
 	for _, s := range prof.Sample {
-		n := s.Value[0]
 		names := frames(s)
 		if len(names) == 0 || slices.Contains(names, "runtime/pprof.profileWriter") {
 			continue
 		}
-		p.Samples += n
-		parts[partOf(names)] += n
-		spots[spotOf(names)] += n
+		pkg, spot := classify(names)
+		p.Samples += s.Value[0]
+		parts[pkg] += s.Value[0]
+		spots[spot] += s.Value[0]
 	}
 	p.Parts, p.Spots = portions(parts, p.Samples), portions(spots, p.Samples)
 	p.Spots = p.Spots[:min(len(p.Spots), maxSpots)]
 }
 
 func portions(counts map[string]int64, all int64) (out []portion) {
-	for where, n := range counts {
-		out = append(out, portion{where, float64(n) / float64(all)})
+	for _, where := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, portion{where, float64(counts[where]) / float64(all)})
 	}
-	slices.SortFunc(out, func(a, b portion) int {
-		return cmp.Or(cmp.Compare(b.Share, a.Share), strings.Compare(a.Where, b.Where))
-	})
+	slices.SortStableFunc(out, func(a, b portion) int { return cmp.Compare(b.Share, a.Share) })
 	return out
 }
 
@@ -161,79 +135,62 @@ func frames(s *profile.Sample) (out []string) {
 	return out
 }
 
-// packageOf is the import path of a function.
-func packageOf(name string) string {
-	slash := strings.LastIndexByte(name, '/') + 1
-	if dot := strings.IndexByte(name[slash:], '.'); dot >= 0 {
-		return name[:slash+dot]
+// classify returns the package that a stack is in, and its innermost function or system
+// call. Code of the runtime and of locks counts for its caller, if that is in another
+// package.
+func classify(names []string) (pkg, spot string) {
+	spot = strings.TrimPrefix(names[0], "github.com/")
+	in := func(name string, prefixes ...string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 	}
-	return name
-}
-
-// partOf says whose the time of a stack is: the first that is known, from the
-// inside out.
-func partOf(names []string) string {
-	for i, name := range names {
-		pkg := packageOf(name)
-		switch {
-		case isSyscall(name):
-			return "system calls: " + callOf(names[i:])
-		case slices.Contains([]string{"runtime.mallocgc", "runtime.gcBgMarkWorker", "runtime.bgsweep", "runtime.gcAssistAlloc"}, name):
-			return "memory: allocation and collection"
-		case slices.Contains([]string{"runtime.schedule", "runtime.park_m", "runtime.ready", "runtime.gosched_m", "runtime.mstart", "runtime.goready", "runtime.selectgo", "runtime.chansend", "runtime.chanrecv"}, name):
-			return "the Go scheduler and its channels"
-		case strings.HasPrefix(name, "runtime.lock2"):
-			return "the Go scheduler and its channels"
-		case strings.HasPrefix(pkg, "github.com/respool/respool/"):
-			if ours := strings.TrimPrefix(pkg, "github.com/respool/respool/"); strings.HasPrefix(ours, "internal/bench") {
-				return "the loop that measures"
-			} else {
-				return "respool: " + ours
-			}
-		case strings.HasPrefix(pkg, "github.com/gorilla/websocket"):
-			return "gorilla/websocket"
-		case strings.HasPrefix(pkg, "crypto/"), strings.HasPrefix(pkg, "vendor/golang.org/x/crypto"):
-			return "crypto"
-		case pkg == "net" || pkg == "internal/poll":
-			return "net"
-		case pkg == "context", pkg == "time":
-			return pkg
-		}
+	kernel := func(name string) bool {
+		return in(name, "internal/runtime/syscall", "syscall.RawSyscall", "syscall.Syscall", "syscall.syscall")
 	}
-	return "the rest of the runtime"
-}
-
-// isSyscall says whether name is where Go enters the kernel.
-func isSyscall(name string) bool {
-	switch packageOf(name) {
-	case "internal/runtime/syscall", "internal/runtime/syscall/linux":
-		return true
+	if i := slices.IndexFunc(names, func(name string) bool { return !kernel(name) }); i > 0 {
+		return "system calls", "system call " + strings.ToLower(names[i][strings.LastIndexByte(names[i], '.')+1:])
 	}
-	return slices.Contains([]string{
-		"syscall.RawSyscall6", "syscall.rawVforkSyscall", "syscall.syscall", "syscall.syscall6",
-		"runtime.futex", "runtime.epollwait", "runtime.usleep", "runtime.write1", "runtime.osyield",
-	}, name)
-}
-
-// callOf names the system call that a stack is in.
-func callOf(names []string) string {
 	for _, name := range names {
-		if isSyscall(name) && packageOf(name) != "runtime" {
-			continue
+		if !in(name, "runtime", "internal/", "syscall", "sync", "time.now", "memeqbody", "aeshash") {
+			slash := strings.LastIndexByte(name, '/') + 1
+			last, _, _ := strings.Cut(name[slash:], ".")
+			return strings.TrimPrefix(name[:slash]+last, "github.com/"), spot
 		}
-		base := path.Base(name)
-		if name == "syscall.Syscall" || name == "syscall.Syscall6" || name == "syscall.RawSyscall" || name == "syscall.RawSyscall6" {
-			continue
-		}
-		return strings.ToLower(base[strings.LastIndexByte(base, '.')+1:])
 	}
-	return "others"
+	return "the runtime: scheduler, timers, network poller, collector", spot
 }
 
-// spotOf is the innermost function, or of a system call which.
-func spotOf(names []string) string {
-	if isSyscall(names[0]) {
-		return "system call " + callOf(names)
+// allocSites are the places that allocate in n operations of l, the most first.
+func allocSites(ctx context.Context, l peer.Loop, n int) (out []site) {
+	old := runtime.MemProfileRate
+	runtime.MemProfileRate = 1
+	defer func() { runtime.MemProfileRate = old }()
+	before := allocProfile()
+	check(l(ctx, n))
+	before.Scale(-1)
+	sites := map[string]site{}
+	for _, s := range must(profile.Merge([]*profile.Profile{allocProfile(), before})).Sample {
+		names := slices.DeleteFunc(frames(s), func(name string) bool { return strings.HasPrefix(name, "runtime.") })
+		for i, name := range names {
+			names[i] = strings.TrimPrefix(name, "github.com/")
+		}
+		where := strings.Join(names[:min(2, len(names))], ", from ")
+		got := sites[where]
+		sites[where] = site{where, got.PerOp + float64(s.Value[0])/float64(n), got.Bytes + float64(s.Value[1])/float64(n)}
 	}
-	return strings.TrimPrefix(names[0], "github.com/")
+	for _, where := range slices.Sorted(maps.Keys(sites)) {
+		if sites[where].PerOp >= rareAlloc {
+			out = append(out, sites[where])
+		}
+	}
+	slices.SortStableFunc(out, func(a, b site) int { return cmp.Compare(b.PerOp, a.PerOp) })
+	return out
+}
+
+// allocProfile is what was allocated so far, by stack.
+func allocProfile() *profile.Profile {
+	runtime.GC() // the profile lags behind by two collections
+	runtime.GC()
+	var raw bytes.Buffer
+	check(pprof.Lookup("allocs").WriteTo(&raw, 0))
+	return must(profile.Parse(&raw))
 }

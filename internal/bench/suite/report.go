@@ -1,99 +1,200 @@
 package suite
 
 import (
+	"bytes"
+	_ "embed"
 	"fmt"
 	"io"
-	"math"
-	"strconv"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"text/tabwriter"
+	"text/template"
+
+	"github.com/respool/respool/internal/bench/peer"
 )
 
-// A report is the whole outcome of a run.
-type report struct {
-	Machine  machine  `json:"machine"`
-	Versions []string `json:"versions,omitempty"` // of those it was compared with
-	Rounds   int      `json:"rounds"`
-	Seed     uint64   `json:"seed"`
-	Lines    []line   `json:"lines"`
+// reportText is the report with its prose: what is compared and why a goal is missed.
+//
+//go:embed report.md.tmpl
+var reportText string
+
+// writeReport writes REPORT.md and its plots into dir.
+func (r record) writeReport(dir string) error {
+	plots, err := drawPlots(dir, r.Results)
+	if err != nil {
+		return err
+	}
+	text, err := r.markdown(plots)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "REPORT.md"), text, 0o644)
 }
 
-// missed names the lines that do not reach their goal.
-func (r report) missed() []string {
-	var out []string
-	for _, l := range r.Lines {
-		if l.Reached {
+// markdown executes the template. In it "part" is the table of the rows that match and
+// were in no part before; "plot" is a link to a plot that was drawn.
+func (r record) markdown(plots []string) ([]byte, error) {
+	shown := map[string]bool{}
+	t := template.New("report").Funcs(template.FuncMap{
+		"part": func(pattern string) (string, error) {
+			rows, err := regexp.Compile(pattern)
+			if err != nil {
+				return "", err
+			}
+			var lines []line
+			for _, l := range r.Lines {
+				if !shown[l.Row] && rows.MatchString(l.Row) {
+					lines = append(lines, l)
+				}
+			}
+			for _, l := range lines {
+				shown[l.Row] = true
+			}
+			return r.table(lines), nil
+		},
+		"plot": func(name, alt string) string {
+			if !slices.Contains(plots, name) {
+				return ""
+			}
+			return fmt.Sprintf("\n![%s](plots/%s.svg)\n", alt, name)
+		},
+		"missed": func() (out []line) {
+			return slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return l.Reached })
+		},
+		"goals": func() int {
+			return len(slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return l.Goal == "" }))
+		},
+		"join":    func(s []string) string { return strings.Join(s, ", ") },
+		"trim":    strings.TrimSpace,
+		"unit":    unitOf,
+		"cell":    func(s any) string { return strings.ReplaceAll(fmt.Sprint(s), "|", `\|`) },
+		"percent": func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) },
+		"sub":     func(a, b int) int { return a - b },
+	})
+	t, err := t.Parse(reportText)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, r)
+	return b.Bytes(), err
+}
+
+// table has the median of every entrant; the best of a line is bold. It is empty for no
+// lines.
+func (r record) table(lines []line) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	byRow := map[string]result{}
+	var rows []result
+	for _, x := range r.Results {
+		if slices.ContainsFunc(lines, func(l line) bool { return l.Row == x.Row }) {
+			byRow[x.Row] = x
+			rows = append(rows, x)
+		}
+	}
+	columns := columnsOf(rows)
+	var b strings.Builder
+	fmt.Fprintf(&b, "| work | unit | respool | %s |\n|%s\n", strings.Join(append(slices.Clone(columns), "ratio", "goal"), " | "), strings.Repeat("---|", len(columns)+5))
+	for _, l := range lines {
+		x := byRow[l.Row]
+		values, best := medians(x, l, append([]string{x.Main}, columns...))
+		cells := []string{strings.Replace(l.Work, "  ", "… ", 1), unitOf(l.Metric), l.Ours.String()}
+		if best == 0 && len(values) > 1 {
+			cells[2] = "**" + cells[2] + "**"
+		}
+		if l.Allocs != nil && l.Allocs.Median >= noAllocs {
+			cells[2] += fmt.Sprintf(", %s allocs", number(l.Allocs.Median))
+		}
+		for i, c := range columns {
+			text := ""
+			if v, ok := values[c]; ok {
+				text = number(v)
+			}
+			if best == i+1 {
+				text = "**" + text + "**"
+			}
+			cells = append(cells, text)
+		}
+		ratio, goal := "", l.Goal
+		if l.Ratio != nil {
+			ratio = l.Ratio.String() + " of " + l.Than
+		}
+		if goal != "" && !l.Reached {
+			goal += ", **not reached**"
+		}
+		for _, c := range append(cells, ratio, goal) {
+			fmt.Fprintf(&b, "| %s ", strings.ReplaceAll(c, "|", `\|`))
+		}
+		b.WriteString("|\n")
+	}
+	return b.String()
+}
+
+// controls are entrants that are respool in another size: a line is compared with them,
+// but they have no column.
+var controls = []string{"10 idle", "one pool"}
+
+// columnsOf are the entrants of the results beside the first of each: peers in their
+// usual order, then others as they come.
+func columnsOf(results []result) (out []string) {
+	var have []string
+	for _, r := range results {
+		for _, name := range r.Entrants {
+			if name != r.Main && len(r.Samples[name]) > 0 && !slices.Contains(have, name) && !slices.Contains(controls, name) {
+				have = append(have, name)
+			}
+		}
+	}
+	for _, k := range append(kinds(), peer.Kind{Name: gorillaName}, peer.Kind{Name: tunedName}, peer.Kind{Name: coderName}) {
+		if i := slices.Index(have, k.Name); i >= 0 {
+			out = append(out, k.Name)
+			have = slices.Delete(have, i, i+1)
+		}
+	}
+	return append(out, have...)
+}
+
+// medians are those of the entrants with the metric of l, and which of names is the
+// best; -1: none.
+func medians(r result, l line, names []string) (values map[string]float64, best int) {
+	values, best = map[string]float64{}, -1
+	var top float64
+	for i, name := range names {
+		s := spreadOf(r.values(name, l.Metric))
+		if s == nil {
 			continue
 		}
-		s := fmt.Sprintf("%s, %s: %s, goal %s", l.Row, l.Metric, show(l.Ours), l.Goal)
-		if l.Ratio != nil {
-			s += ", ratio " + showSpread(l.Ratio)
+		values[name] = s.Median
+		if !l.Level && (best < 0 || s.Median != top && s.Median > top == l.More) {
+			best, top = i, s.Median
 		}
-		if l.Allocs != nil {
-			s += ", allocs " + show(l.Allocs)
-		}
-		if l.Why != "" {
-			s += " (" + l.Why + ")"
-		}
-		if l.Err != "" {
-			s += ": " + l.Err
-		}
-		out = append(out, s)
 	}
-	return out
+	return values, best
 }
 
-// writeTable prints the machine and one line a figure: medians over the
-// rounds, with the least and the most in parentheses.
-func (r report) writeTable(w io.Writer) error {
+// unitOf leaves out the step of a sweep, which the work names.
+func unitOf(metric string) string {
+	unit, _, _ := strings.Cut(metric, " at ")
+	return unit
+}
+
+// writeTable prints the machine and every line: medians over the rounds, with the least
+// and the most in parentheses.
+func (r record) writeTable(w io.Writer) error {
 	fmt.Fprintf(w, "%v\n%d rounds in turns, seed %d; median (min-max)\n\n", r.Machine, r.Rounds, r.Seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "row\twork\tmetric\trespool\tother\t\tratio\tallocs\tgoal\treached")
 	for _, l := range r.Lines {
-		reached := "yes"
-		switch {
-		case l.Goal == "":
+		reached := map[bool]string{true: "yes", false: "NO"}[l.Reached]
+		if l.Goal == "" {
 			reached = ""
-		case !l.Reached:
-			reached = "NO"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Row, l.Work, l.Metric,
-			showSpread(l.Ours), show(l.Theirs), l.Than, showSpread(l.Ratio), show(l.Allocs), l.Goal, reached)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Row, l.Work, l.Metric, l.Ours, l.Theirs.median(), l.Than, l.Ratio, l.Allocs.median(), l.Goal, reached)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	return nil
-}
-
-func show(s *spread) string {
-	if s == nil {
-		return "-"
-	}
-	return number(s.Median)
-}
-
-func showSpread(s *spread) string {
-	if s == nil {
-		return "-"
-	}
-	if s.Min == s.Max {
-		return number(s.Median)
-	}
-	return fmt.Sprintf("%s (%s-%s)", number(s.Median), number(s.Min), number(s.Max))
-}
-
-// number prints three digits, or all of those before the point.
-func number(v float64) string {
-	switch a := math.Abs(v); {
-	case v == math.Trunc(v) && a < 1e15:
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	case a >= 100:
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	case a >= 10:
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	case a >= 1:
-		return strconv.FormatFloat(v, 'f', 2, 64)
-	default:
-		return strconv.FormatFloat(v, 'f', 3, 64)
-	}
+	return t.Flush()
 }

@@ -6,139 +6,92 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/bench/peer"
 	"github.com/respool/respool/wspool"
 )
 
-// openIdleSockets returns a pool of n idle connections that are kept alive.
-func openIdleSockets(ctx context.Context, a address, scheme string, n int, s size) (*wspool.Pool, error) {
-	// Some files are open besides.
-	if limit, ok := openFiles(); ok && uint64(n)+100 > limit {
-		return nil, fmt.Errorf("%d connections at each end, but the limit on open files is %d (ulimit -n)", n, limit)
-	}
-	p, err := openSockets(a, scheme, func(c *wspool.Config) {
-		c.MaxSize, c.MaxDials, c.KeepAlive = n, 64, s.wsKeepAlive
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = p.Warm(ctx, n)
-	if got := p.Stats().Idle; err == nil && got != n {
-		err = fmt.Errorf("%d idle, not %d", got, n)
-	}
-	if err != nil {
-		return nil, errors.Join(err, closePool(p))
-	}
-	return p, pause(ctx, s.wsSettle)
+const keepAlive = 20 * time.Second
+
+// idleSockets returns a pool of n idle connections that are kept alive.
+func (x *setup) idleSockets(a address, scheme string, n int, s size) *wspool.Pool {
+	p := x.sockets(a, scheme, n, func(c *wspool.Config) { c.MaxDials, c.KeepAlive = 64, s.time(keepAlive) })
+	check(p.Warm(x.ctx, n))
+	allIdle(p, n)
+	check(peer.Pause(x.ctx, s.time(100*ms)))
+	return p
 }
 
-// socketMemoryRow finds what an idle connection keeps of this process's memory, if
-// somebody notices when its server goes: the pool, or a goroutine that reads.
-func socketMemoryRow(name, scheme string, peer *echoPeer) row {
-	one := func(name string, open func(ctx context.Context, a address, scheme string, s size) (func() error, error)) entrant {
-		return entrant{name, func(ctx context.Context, s size) (session, error) {
-			a, err := peer.open(ctx)
-			if err != nil {
-				return session{}, err
+func allIdle(p *wspool.Pool, n int) {
+	if got := p.Stats().Idle; got != n {
+		check(fmt.Errorf("%d of %d connections are idle", got, n))
+	}
+}
+
+// socketMemoryRow finds the memory of this process that an idle connection keeps, whose
+// end is noticed when it comes: by the pool, or by a goroutine that reads.
+func socketMemoryRow(scheme string, s size, server *echoProcess, bound float64) row {
+	conns := s.count(2000)
+	one := func(name string, open func(x *setup, a address) func()) entrant {
+		return entrant{name, func(x *setup) measurement {
+			a := server.open(x)
+			return func(ctx context.Context) sample {
+				round := &setup{ctx: ctx}
+				var heap, stack float64
+				err := attempt(func() {
+					heap0, stack0 := memoryInUse()
+					verify := open(round, a)
+					check(peer.Pause(ctx, s.time(100*ms)))
+					heap1, stack1 := memoryInUse()
+					heap, stack = (heap1-heap0)/float64(conns)/1024, (stack1-stack0)/float64(conns)/1024
+					verify()
+				})
+				check(errors.Join(err, round.close()))
+				return sample{"KiB": heap + stack, "heap KiB": heap, "stack KiB": stack}
 			}
-			return session{
-				measure: func(ctx context.Context) (sample, error) {
-					return memoryOf(s.wsIdle, func() (func() error, error) { return open(ctx, a, scheme, s) })
-				},
-				close: peer.close,
-			}, nil
 		}}
 	}
-	return row{name, []entrant{one("respool", idlePool), one(bareName, idleBare), one(tunedName, idleTuned), one(coderName, idleCoder)}}
-}
-
-func idlePool(ctx context.Context, a address, scheme string, s size) (func() error, error) {
-	p, err := openIdleSockets(ctx, a, scheme, s.wsIdle, s)
-	if err != nil {
-		return nil, err
-	}
-	return func() (err error) {
-		if n := p.Stats().Idle; n != s.wsIdle {
-			err = fmt.Errorf("%d of %d connections stayed", n, s.wsIdle)
+	gorilla := func(tune func(*websocket.Dialer)) func(x *setup, a address) func() {
+		return func(x *setup, a address) func() {
+			d := a.dialer(scheme)
+			tune(&d.Dialer)
+			var readers sync.WaitGroup
+			x.cleanup(func() error { readers.Wait(); return nil })
+			for range conns {
+				ws := d.dial(x.ctx)
+				x.cleanup(ws.Close)
+				readers.Go(func() { _, _, _ = ws.NextReader() }) // until it is closed
+			}
+			return func() {}
 		}
-		return errors.Join(err, closePool(p))
-	}, nil
+	}
+	return row{name: scheme + "-memory", figures: []figure{
+		{work: "memory of an idle connection that is read (and, ours, kept alive), " + scheme, metric: "KiB", than: gorillaName, rule: atMost, bound: bound},
+	}, entrants: []entrant{
+		one("respool", func(x *setup, a address) func() {
+			p := x.idleSockets(a, scheme, conns, s)
+			return func() { allIdle(p, conns) }
+		}),
+		one(gorillaName, gorilla(func(*websocket.Dialer) {})),
+		one(tunedName, gorilla(func(d *websocket.Dialer) { d.ReadBufferSize, d.WriteBufferPool = 512, new(sync.Pool) })),
+		one(coderName, func(x *setup, a address) func() {
+			all, end := coderConns(x.ctx, a, scheme, conns)
+			x.cleanup(func() error { _ = end(); return nil }) // they closed when their reads were cancelled
+			reading, stop := context.WithCancel(x.ctx)
+			x.cleanup(func() error { stop(); return nil })
+			for _, c := range all {
+				c.CloseRead(reading)
+			}
+			return func() {}
+		}),
+	}}
 }
 
-// idleBare has connections in gorilla's defaults, each with a goroutine that reads.
-func idleBare(ctx context.Context, a address, scheme string, s size) (func() error, error) {
-	return idleWith(ctx, a, scheme, s, func(*websocket.Dialer) {})
-}
-
-// idleTuned has them with a small buffer for reading, and share those for writing.
-func idleTuned(ctx context.Context, a address, scheme string, s size) (func() error, error) {
-	return idleWith(ctx, a, scheme, s, func(d *websocket.Dialer) {
-		d.ReadBufferSize, d.WriteBufferPool = 512, new(sync.Pool)
-	})
-}
-
-func idleWith(ctx context.Context, a address, scheme string, s size, tune func(*websocket.Dialer)) (func() error, error) {
-	d, err := a.dialer(scheme)
-	if err != nil {
-		return nil, err
-	}
-	tune(&d.Dialer)
-	var all []*websocket.Conn
-	var readers sync.WaitGroup
-	end := func() (err error) {
-		for _, ws := range all {
-			err = errors.Join(err, ws.Close())
-		}
-		readers.Wait()
-		return err
-	}
-	for range s.wsIdle {
-		ws, err := d.dial(ctx)
-		if err != nil {
-			return nil, errors.Join(err, end())
-		}
-		all = append(all, ws)
-		readers.Go(func() { _, _, _ = ws.NextReader() }) // until it is closed
-	}
-	return end, pause(ctx, s.wsSettle)
-}
-
-// idleCoder has connections of coder's, which it reads if told so.
-func idleCoder(ctx context.Context, a address, scheme string, s size) (func() error, error) {
-	all, end, err := coderConns(ctx, a, scheme, s.wsIdle)
-	if err != nil {
-		return nil, err
-	}
-	reading, stop := context.WithCancel(ctx)
-	for _, c := range all {
-		c.CloseRead(reading)
-	}
-	return func() error {
-		stop()
-		_ = end() // whose read was cancelled it closed
-		return nil
-	}, pause(ctx, s.wsSettle)
-}
-
-// memoryOf is what n connections keep that open opens.
-func memoryOf(n int, open func() (end func() error, err error)) (sample, error) {
-	heap0, stack0 := memoryInUse()
-	end, err := open()
-	if err != nil {
-		return nil, err
-	}
-	heap1, stack1 := memoryInUse()
-	if err := end(); err != nil {
-		return nil, err
-	}
-	heap, stack := (heap1-heap0)/float64(n)/1024, (stack1-stack0)/float64(n)/1024
-	return sample{"KiB": heap + stack, "heap KiB": heap, "stack KiB": stack}, nil
-}
-
-// memoryInUse returns the bytes of heap and stacks that are in use once the
-// garbage is gone. What is in a sync.Pool goes only at the second collection.
+// memoryInUse returns the bytes of heap and stacks in use after garbage collection. The
+// content of a sync.Pool survives the first collection.
 func memoryInUse() (heap, stack float64) {
 	for range 3 {
 		runtime.GC()
@@ -148,86 +101,45 @@ func memoryInUse() (heap, stack float64) {
 	return float64(m.HeapAlloc), float64(m.StackInuse)
 }
 
-// keptAliveRow finds the CPU time that very many idle connections take.
-func keptAliveRow(name string, peer *echoPeer) row {
-	return row{name, []entrant{{"many idle", func(ctx context.Context, s size) (session, error) {
-		a, p, err := openMany(ctx, peer, s, s.wsMany)
-		if err != nil {
-			return session{}, err
-		}
+// keptAliveRow finds the CPU time that very many idle connections use while each is
+// pinged once. A measurement takes as long as the keepalive: only every fifth round
+// has one.
+func keptAliveRow(s size, server *echoProcess) row {
+	return row{name: "ws-10k", figures: []figure{
+		{work: "10,000 idle, 20 s keepalive: CPU, of one core", metric: "cpu %", rule: atMost, bound: 3},
+		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
+	}, entrants: []entrant{{"many idle", func(x *setup) measurement {
+		a := server.open(x)
+		p := x.idleSockets(a, "ws", s.count(10_000), s)
 		round := 0
-		return session{
-			measure: func(ctx context.Context) (sample, error) {
-				// Every fifth round: one takes as long as the keepalive.
-				if round++; round%5 != 1 {
-					return sample{}, nil
-				}
-				return keptAlive(ctx, a, p, s)
-			},
-			close: func() error { return errors.Join(closePool(p), peer.close()) },
-		}, nil
+		return func(ctx context.Context) sample {
+			if round++; round%5 != 1 {
+				return sample{}
+			}
+			var pings int64
+			cpu := cpuOf(ctx, s.time(keepAlive), func() { pings = a.counts(ctx).Pings - pings })
+			allIdle(p, s.count(10_000))
+			return sample{"cpu %": 100 * cpu.Seconds() / s.time(keepAlive).Seconds(), "pings": float64(pings) / float64(s.count(10_000))}
+		}
 	}}}}
 }
 
-// keptAlive watches for as long as every connection needs to be pinged once,
-// whenever that was last.
-func keptAlive(ctx context.Context, a address, p *wspool.Pool, s size) (sample, error) {
-	var pings int64
-	cpu, err := cpuOf(ctx, s.wsKeepAlive, func() error {
-		c, err := a.counts(ctx)
-		pings = c.Pings - pings
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	n := p.Stats().Idle
-	if n != s.wsMany {
-		return nil, fmt.Errorf("%d of %d connections stayed", n, s.wsMany)
-	}
-	return sample{
-		"cpu %": 100 * cpu.Seconds() / s.wsKeepAlive.Seconds(),
-		"pings": float64(pings) / float64(n),
-	}, nil
-}
-
-func openMany(ctx context.Context, peer *echoPeer, s size, n int) (address, *wspool.Pool, error) {
-	a, err := peer.open(ctx)
-	if err != nil {
-		return a, nil, err
-	}
-	p, err := openIdleSockets(ctx, a, "ws", n, s)
-	if err != nil {
-		return a, nil, errors.Join(err, peer.close())
-	}
-	return a, p, nil
-}
-
-// amongManyRow times an acquire and release of a pool of very many idle
-// connections beside one of few.
-func amongManyRow(name string, peer *echoPeer) row {
-	one := func(name string, n func(size) int) entrant {
-		return entrant{name, func(ctx context.Context, s size) (session, error) {
-			_, p, err := openMany(ctx, peer, s, n(s))
-			if err != nil {
-				return session{}, err
-			}
-			l := func(ctx context.Context, n int) error {
-				for range n {
-					if err := lease(ctx, p, 0); err != nil {
-						return err
+// amongManyRow times an acquire and release in a pool of very many idle connections,
+// and in one of few.
+func amongManyRow(s size, server *echoProcess) row {
+	one := func(name string, n int) entrant {
+		return entrant{name, func(x *setup) measurement {
+			p := x.idleSockets(server.open(x), "ws", n, s)
+			return metered(s, func(ctx context.Context, n int) error {
+				return attempt(func() {
+					for range n {
+						lease(ctx, p, 0)
 					}
-				}
-				return nil
-			}
-			return session{
-				measure: meterCancellable(s, l),
-				close:   func() error { return errors.Join(closePool(p), peer.close()) },
-			}, nil
+				})
+			})
 		}}
 	}
-	return row{name, []entrant{
-		one("many idle", func(s size) int { return s.wsMany }),
-		one("10 idle", func(size) int { return fewIdle }),
+	return row{name: "ws-10k-acquire", entrants: []entrant{one("many idle", s.count(10_000)), one("10 idle", fewIdle)}, figures: []figure{
+		{work: "acquire and release among 10,000, beside 10", metric: "ns/op", rule: ratioAtMost, bound: 1.2, than: "10 idle"},
 	}}
 }

@@ -1,106 +1,297 @@
 package suite
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"math"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
 
+	coder "github.com/coder/websocket"
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/bench/peer"
 	"github.com/respool/respool/wspool"
 )
 
-// hotLease is a row of leases back to back, and what each may take beside
-// gorilla alone.
-type hotLease struct {
-	exchanges int
-	bound     float64
-}
-
-func hotLeases() []hotLease { return []hotLease{{1, 1.2}, {10, 1.1}, {100, 1.05}} }
-
-// manyWorkers are the sizes of the rows in which all workers ask at once.
-func manyWorkers() []int { return []int{16, 64} }
-
-// massDials is how many dials may run at once when all connections went away.
-const massDials = 70
+// Entrants with connections of their own instead of a pool.
+const (
+	gorillaName = "gorilla"
+	tunedName   = "gorilla, tuned" // for many idle connections
+	coderName   = "coder"
+)
 
 // wsRows are the rows of wspool.
-func wsRows() (out []row) {
-	peer := &echoPeer{}
-	for _, scheme := range []string{"ws", "wss"} {
-		out = append(out, headlineRow(scheme+"-headline", scheme, peer))
+func wsRows(s size) (out []row) {
+	server := &echoProcess{}
+	schemes := []string{"ws", "wss"}
+	for _, scheme := range schemes {
+		out = append(out, headlineRow(scheme, s, server))
 	}
-	for _, scheme := range []string{"ws", "wss"} {
-		for _, n := range manyWorkers() {
-			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, peer, nil, throughput()))
+	for _, scheme := range schemes {
+		for _, n := range []int{16, 64} {
+			f := figure{work: fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme), metric: "op/s", than: gorillaName, more: true}
+			if scheme == "ws" {
+				f.rule, f.bound = ratioAtLeast, 0.95
+			}
+			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server, nil, f,
+				func(ctx context.Context, d time.Duration, ask []asker) float64 {
+					return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
+				}))
 		}
 	}
-	for _, scheme := range []string{"ws", "wss"} {
-		for _, h := range hotLeases() {
-			name := fmt.Sprintf("%s-hot-%d", scheme, h.exchanges)
-			out = append(out, duelRow(name, scheme, 1, peer, nil, timePerMessage(h.exchanges)))
+	for _, scheme := range schemes {
+		for _, h := range []struct {
+			exchanges int
+			bound     float64
+		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server, nil, figure{
+				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
+				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
+			}, timePerMessage(h.exchanges)))
 		}
 	}
-	for _, scheme := range []string{"ws", "wss"} {
-		out = append(out,
-			duelRow(scheme+"-watched-1", scheme, 1, peer, func(c *wspool.Config) { c.WatchAfter = -1 }, timePerMessage(1)),
-			dialRow(scheme+"-dial", scheme, peer),
-			allocsRow(scheme+"-allocs", scheme, peer),
-			socketMemoryRow(scheme+"-memory", scheme, peer),
-			idleCloseRow(scheme+"-idle-close", scheme),
-		)
+	for _, scheme := range schemes {
+		goals := map[string]struct {
+			watched, allocs rule
+			dial, memory    float64
+		}{"ws": {ratioAtMost, atMost, 15, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, func(c *wspool.Config) { c.WatchAfter = -1 },
+			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
+		watched.figures = watched.figures[:2]
+		out = append(out, watched,
+			dialRow(scheme, s, server, goals.dial), allocsRow(scheme, s, server, goals.allocs),
+			socketMemoryRow(scheme, s, server, goals.memory), idleCloseRow(scheme, s))
 	}
-	return append(out, keptAliveRow("ws-10k", peer), amongManyRow("ws-10k-acquire", peer), massRow("ws-mass-1001"))
+	return append(out, keptAliveRow(s, server), amongManyRow(s, server), massRow(s))
 }
 
-// wsGoals are those of wsRows.
-func wsGoals() (out []goal) {
-	add := func(g goal) { out = append(out, g) }
-	for _, scheme := range []string{"ws", "wss"} {
-		out = append(out, headlineGoals(scheme+"-headline", scheme)...)
+// question is what the rows send; the server sends it back.
+var question = []byte("a question of sixty-four bytes, as long as its answer: 0123456789")[:64]
+
+// answered checks the reply to question.
+func answered(p []byte, err error) {
+	check(err)
+	if len(p) != len(question) {
+		check(fmt.Errorf("reply of %d bytes, want %d", len(p), len(question)))
 	}
-	for _, scheme := range []string{"ws", "wss"} {
-		for _, n := range manyWorkers() {
-			name := fmt.Sprintf("%s-exchange-%d", scheme, n)
-			g := goal{row: name, work: fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme), metric: "op/s", than: bareName, more: true}
-			if scheme == "ws" {
-				g.rule, g.bound, g.why = ratioAtLeast, 0.95, whyWorkers
-			}
-			add(g)
-			add(goal{row: name, work: "  with a context that can be cancelled", metric: "ctx op/s", than: bareName, more: true})
-			add(goal{row: name, work: "  beside coder's", metric: "ctx op/s", than: coderName, more: true})
-		}
+}
+
+// An asker takes a connection, exchanges so many messages over it and lets go of it.
+type asker func(ctx context.Context, exchanges int)
+
+// sockets returns a pool of WebSockets to a, which closes when the row ends.
+func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Config)) *wspool.Pool {
+	cfg := wspool.Config{URL: a.url(scheme), TLS: a.tlsConfig(), MaxSize: size, SweepInterval: time.Hour}
+	if edit != nil {
+		edit(&cfg)
 	}
-	for _, scheme := range []string{"ws", "wss"} {
-		for _, h := range hotLeases() {
-			name, why := fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), whyMessage
-			if h.exchanges == 1 {
-				why = whyLease
-			}
-			add(goal{row: name, work: fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme), metric: "us/op", rule: ratioAtMost, bound: h.bound, than: bareName, why: why})
-			add(goal{row: name, work: "  with a context that can be cancelled", metric: "ctx us/op", than: bareName})
-			add(goal{row: name, work: "  beside coder's", metric: "ctx us/op", than: coderName})
-		}
+	p := must(wspool.New(cfg))
+	x.cleanup(func() error { return peer.Close(p) })
+	return p
+}
+
+// poolAskers share a pool.
+func poolAskers(x *setup, a address, scheme string, n int, edit func(*wspool.Config)) []asker {
+	p := x.sockets(a, scheme, n, edit)
+	check(p.Warm(x.ctx, n))
+	return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { lease(ctx, p, exchanges) }}, n)
+}
+
+// lease exchanges messages through one lease.
+func lease(ctx context.Context, p *wspool.Pool, exchanges int) {
+	c := must(p.Acquire(ctx))
+	defer c.Release()
+	for range exchanges {
+		check(c.WriteMessage(ctx, websocket.BinaryMessage, question))
+		_, got, err := c.ReadMessage(ctx)
+		answered(got, err)
 	}
-	for _, x := range []struct {
-		scheme       string
-		dial, memory float64
-		allocs       rule
-	}{{"ws", 15, 4.5, atMost}, {"wss", 50, 13, told}} {
-		g := goal{row: x.scheme + "-watched-1", work: "leases of 1 of watched connections, " + x.scheme + ": a message", metric: "us/op", than: bareName}
-		if x.scheme == "ws" {
-			g.rule, g.bound = ratioAtMost, 2.2
-		}
-		add(g)
-		add(goal{row: x.scheme + "-watched-1", work: "  with a context that can be cancelled", metric: "ctx us/op", than: bareName})
-		add(goal{row: x.scheme + "-dial", work: "16 workers, beside a dial for each request, " + x.scheme, metric: "op/s", rule: ratioAtLeast, bound: x.dial, than: "dialling", more: true, why: whyDial})
-		add(goal{row: x.scheme + "-allocs", work: "allocations of a lease of one exchange beyond gorilla's, " + x.scheme, metric: "added", rule: x.allocs, bound: 1})
-		add(goal{row: x.scheme + "-memory", work: "memory of an idle connection that is read (and, ours, kept alive), " + x.scheme, metric: "KiB", than: bareName, rule: atMost, bound: x.memory})
-		add(goal{row: x.scheme + "-idle-close", work: "an idle close until the connection is gone, " + x.scheme, metric: "p99 ms", rule: atMost, bound: 5})
-		add(goal{row: x.scheme + "-idle-close", work: "  half of them", metric: "p50 ms"})
+}
+
+// A gorillaDialer has gorilla's defaults. It resumes TLS sessions, as a program does
+// that dials again and again.
+type gorillaDialer struct {
+	websocket.Dialer
+	url string
+}
+
+func (a address) dialer(scheme string) *gorillaDialer {
+	secure := a.tlsConfig()
+	secure.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	return &gorillaDialer{websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout}, a.url(scheme)}
+}
+
+func (d *gorillaDialer) dial(ctx context.Context) *websocket.Conn {
+	ws, _, err := d.DialContext(ctx, d.url, nil)
+	return must(ws, err)
+}
+
+// gorillaAskers have a connection each, and no use for a context.
+func gorillaAskers(x *setup, a address, scheme string, n int, buffers websocket.BufferPool) (out []asker) {
+	d := a.dialer(scheme)
+	d.WriteBufferPool = buffers
+	for range n {
+		ws := d.dial(x.ctx)
+		x.cleanup(func() error { return closeGorilla(ws) })
+		out = append(out, func(_ context.Context, exchanges int) { askGorilla(ws, exchanges) })
 	}
-	add(goal{row: "ws-10k", work: "10,000 idle, 20 s keepalive: CPU, of one core", metric: "cpu %", rule: atMost, bound: 3})
-	add(goal{row: "ws-10k", work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9})
-	add(goal{row: "ws-10k-acquire", work: "acquire and release among 10,000, beside 10", metric: "ns/op", rule: ratioAtMost, bound: 1.2, than: "10 idle"})
-	add(goal{row: "ws-mass-1001", work: "1001 to 200 at once: dials at once", metric: "peak", rule: neverOver, bound: massDials})
-	add(goal{row: "ws-mass-1001", work: "  all back, of 3 dials and the jitter", metric: "of bound", rule: atMost, bound: 1})
-	add(goal{row: "ws-mass-1001", work: "  in time", metric: "back ms"})
 	return out
+}
+
+func askGorilla(ws *websocket.Conn, exchanges int) {
+	for range exchanges {
+		check(ws.WriteMessage(websocket.BinaryMessage, question))
+		_, got, err := ws.ReadMessage()
+		answered(got, err)
+	}
+}
+
+// closeGorilla does the closing handshake and closes the connection.
+func closeGorilla(ws *websocket.Conn) error {
+	by := time.Now().Add(wspool.DefaultCloseTimeout)
+	err := ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), by)
+	if err == nil {
+		_ = ws.SetReadDeadline(by)
+		if _, _, err = ws.ReadMessage(); websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			err = nil
+		}
+	}
+	return errors.Join(err, ws.Close())
+}
+
+// coderConns dials n connections of coder/websocket and returns how to close them.
+func coderConns(ctx context.Context, a address, scheme string, n int) (all []*coder.Conn, end func() error) {
+	transport := &http.Transport{TLSClientConfig: a.tlsConfig()}
+	client := &http.Client{Transport: transport, Timeout: wspool.DefaultDialTimeout}
+	for range n {
+		c, _, err := coder.Dial(ctx, a.url(scheme), &coder.DialOptions{HTTPClient: client})
+		all = append(all, must(c, err))
+	}
+	return all, func() (err error) {
+		for _, c := range all {
+			err = errors.Join(err, c.Close(coder.StatusNormalClosure, ""))
+		}
+		transport.CloseIdleConnections()
+		return err
+	}
+}
+
+// coderAskers have a connection each.
+func coderAskers(x *setup, a address, scheme string, n int) (out []asker) {
+	all, end := coderConns(x.ctx, a, scheme, n)
+	x.cleanup(end)
+	for _, c := range all {
+		out = append(out, func(ctx context.Context, exchanges int) {
+			for range exchanges {
+				check(c.Write(ctx, coder.MessageBinary, question))
+				_, got, err := c.Read(ctx)
+				answered(got, err)
+			}
+		})
+	}
+	return out
+}
+
+// timePerMessage has one worker take leases of so many exchanges back to back.
+func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker) float64 {
+	return func(ctx context.Context, d time.Duration, ask []asker) float64 {
+		begin := time.Now()
+		for n := exchanges; ; n += exchanges {
+			ask[0](ctx, exchanges)
+			if took := time.Since(begin); took >= d {
+				return micros(took) / float64(n)
+			}
+		}
+	}
+}
+
+// duelRow has workers do the same through one pool of as many connections, and on
+// connections of gorilla and of coder of their own, in seven short turns a round: what
+// takes a few microseconds is often disturbed by more than a pool costs. The metrics
+// that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
+// one.
+func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit func(*wspool.Config), f figure,
+	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
+	one := func(name string, open func(x *setup, a address) []asker) entrant {
+		return entrant{name, func(x *setup) measurement {
+			ask := open(x, server.open(x))
+			return func(cancellable context.Context) sample {
+				got := sample{f.metric: try(context.Background(), s.micro()/4, ask)}
+				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
+					runtime.GC()
+					got["ctx "+f.metric] = try(cancellable, s.micro()/4, ask)
+				}
+				return got
+			}
+		}}
+	}
+	return row{name: name, turns: 7, entrants: []entrant{
+		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, edit) }),
+		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
+		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
+	}, figures: []figure{f,
+		{work: "  with a context that can be cancelled", metric: "ctx " + f.metric, than: gorillaName, more: f.more},
+		{work: "  beside coder's", metric: "ctx " + f.metric, than: coderName, more: f.more},
+	}}
+}
+
+// dialRow has workers ask back to back, through a pool and with a dial for each request.
+func dialRow(scheme string, s size, server *echoProcess, bound float64) row {
+	const workers = 16
+	one := func(name string, open func(x *setup, a address) []asker) entrant {
+		return entrant{name, func(x *setup) measurement {
+			ask := open(x, server.open(x))
+			return func(ctx context.Context) sample {
+				return sample{"op/s": perSecond(workers, s.micro(), func(i int) { ask[i](ctx, 1) })}
+			}
+		}}
+	}
+	return row{name: scheme + "-dial", entrants: []entrant{
+		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, nil) }),
+		one("dialing", func(_ *setup, a address) []asker {
+			d := a.dialer(scheme)
+			return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
+				ws := d.dial(ctx)
+				err := attempt(func() { askGorilla(ws, exchanges) })
+				check(errors.Join(err, closeGorilla(ws)))
+			}}, workers)
+		}),
+	}, figures: []figure{
+		{work: "16 workers, beside a dial for each request, " + scheme, metric: "op/s", rule: ratioAtLeast, bound: bound, than: "dialing", more: true},
+	}}
+}
+
+// allocsRow counts what a lease of one exchange allocates beyond the exchange itself on
+// a connection of gorilla. That one has its write buffers from a pool too, as gorilla
+// advises for connections that are mostly idle: it then allocates one object more for
+// each message than with a buffer of its own.
+func allocsRow(scheme string, s size, server *echoProcess, rule rule) row {
+	return row{name: scheme + "-allocs", figures: []figure{
+		{work: "allocations of a lease of one exchange beyond gorilla's, " + scheme, metric: "added", rule: rule, bound: 1},
+	}, entrants: []entrant{{"respool", func(x *setup) measurement {
+		a := server.open(x)
+		pooled := metered(s, asksOf(poolAskers(x, a, scheme, 1, nil)[0]))
+		bare := metered(s, asksOf(gorillaAskers(x, a, scheme, 1, new(sync.Pool))[0]))
+		return func(ctx context.Context) sample {
+			ours, own := pooled(ctx)["allocs/op"], bare(ctx)["allocs/op"]
+			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100}
+		}
+	}}}}
+}
+
+// asksOf is a loop of leases of one exchange.
+func asksOf(ask asker) peer.Loop {
+	return func(ctx context.Context, n int) error {
+		return attempt(func() {
+			for range n {
+				ask(ctx, 1)
+			}
+		})
+	}
 }

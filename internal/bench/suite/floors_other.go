@@ -1,9 +1,0 @@
-//go:build !unix
-
-package suite
-
-import "errors"
-
-func openPeek() (peek func(n int), end func() error, err error) {
-	return nil, nil, errors.ErrUnsupported
-}

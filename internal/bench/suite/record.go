@@ -1,0 +1,141 @@
+package suite
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/respool/respool/internal/bench/conformance"
+)
+
+// A sample is the figures of one measurement, by metric.
+type sample map[string]float64
+
+// A point is how many of something had happened by then.
+type point struct {
+	AtMs  float64 `json:"at_ms"`
+	Count int     `json:"count"`
+}
+
+// A result is what one row measured: one sample a round, by entrant.
+type result struct {
+	Row      string              `json:"row"`
+	Main     string              `json:"main"`     // the first entrant
+	Entrants []string            `json:"entrants"` // all, in order
+	Samples  map[string][]sample `json:"samples"`
+	Curves   map[string][]point  `json:"curves,omitempty"` // by entrant, of its last round
+	Errs     map[string]string   `json:"errors,omitempty"` // by entrant: why it has no more samples
+}
+
+// values are those of one metric, of every sample of the entrant that has it.
+func (r result) values(entrant, metric string) (out []float64) {
+	for _, s := range r.Samples[entrant] {
+		if v, ok := s[metric]; ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// A record is a run as -json prints it.
+type record struct {
+	Machine     machine            `json:"machine"`
+	Versions    []string           `json:"versions,omitempty"` // of the compared modules
+	Rounds      int                `json:"rounds"`
+	Seed        uint64             `json:"seed"`
+	Lines       []line             `json:"lines"`
+	Results     []result           `json:"results"`
+	Profiles    []profiled         `json:"profiles,omitempty"`
+	Conformance *conformance.Table `json:"conformance,omitempty"`
+}
+
+func readRecord(name string) (r record, err error) {
+	text, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return r, err
+}
+
+func (r record) writeJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "\t")
+	return e.Encode(r)
+}
+
+// complete adds what old has and r does not; the results get the order of names.
+func (r *record) complete(old record, names []string) {
+	have := map[string]result{}
+	for _, x := range append(old.Results, r.Results...) {
+		have[x.Row] = x
+	}
+	r.Results = nil
+	for _, name := range names {
+		if x, ok := have[name]; ok {
+			r.Results = append(r.Results, x)
+		}
+	}
+	if r.Profiles == nil {
+		r.Profiles = old.Profiles
+	}
+	if r.Conformance == nil {
+		r.Conformance = old.Conformance
+	}
+}
+
+// Unmeasured says which entrants a row has no more samples of, and why.
+func (r record) Unmeasured() (out []string) {
+	for _, x := range r.Results {
+		for _, name := range x.Entrants {
+			if why := x.Errs[name]; why != "" {
+				out = append(out, fmt.Sprintf("%s of %s: %s", x.Row, name, why))
+			}
+		}
+	}
+	return out
+}
+
+// writeBenchfmt writes every sample in the format of Go benchmarks, for benchstat.
+func (r record) writeBenchfmt(out io.Writer) error {
+	w := bufio.NewWriter(out)
+	goos, goarch, _ := strings.Cut(r.Machine.System, "/")
+	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/respool/respool/internal/bench\ncpu: %s\n", goos, goarch, r.Machine.CPU)
+	word := strings.NewReplacer(" ", "-", "/", "-", ",", "", "\t", "-").Replace
+	for _, x := range r.Results {
+		for _, name := range slices.Sorted(maps.Keys(x.Samples)) {
+			for _, s := range x.Samples[name] {
+				at := map[string]string{} // the figures, by step of a sweep; "" is for those of no sweep
+				for _, metric := range slices.Sorted(maps.Keys(s)) {
+					unit, step, _ := strings.Cut(metric, " at ")
+					at[step] += fmt.Sprintf(" %v %s", s[metric], strings.ReplaceAll(unit, " ", "-"))
+				}
+				for _, step := range slices.Sorted(maps.Keys(at)) {
+					key := ""
+					if step != "" {
+						key = "/at=" + word(step)
+					}
+					fmt.Fprintf(w, "BenchmarkRow/row=%s/pool=%s%s-%d 1%s\n", word(x.Row), word(name), key, r.Machine.GOMAXPROCS, at[step])
+				}
+			}
+		}
+	}
+	return w.Flush()
+}
+
+// writeFile creates the file and has f write it.
+func writeFile(name string, f func(w io.Writer) error) error {
+	w, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(w), w.Close())
+}
