@@ -201,9 +201,9 @@ func TestQueues_Misuse(t *testing.T) {
 		f    func()
 		says []string
 	}{
-		{"CoDel", func() { policy.CoDel(0, -1) }, []string{"policy: CoDel: ", "target is 0s", "interval is -1ns"}},
-		{"CoDel short interval", func() { policy.CoDel(5, 5) }, []string{"interval is 5ns, not more than the target 5ns"}},
-		{"Priority", func() { policy.Priority(0) }, []string{"policy: Priority: ", "step is 0s"}},
+		{"CoDel", func() { policy.CoDel(0, -1) }, []string{"policy: CoDel: ", "target must be positive, got 0s", "interval must be larger than the target 0s, got -1ns"}},
+		{"CoDel short interval", func() { policy.CoDel(5, 5) }, []string{"the interval must be larger than the target 5ns, got 5ns"}},
+		{"Priority", func() { policy.Priority(0) }, []string{"policy: Priority: ", "step must be positive, got 0s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantPanicSaying(t, c.f, c.says...) })
 	}

@@ -139,14 +139,14 @@ func TestEvictions_Misuse(t *testing.T) {
 		f    func()
 		says []string
 	}{
-		{"MaxAge", func() { policy.MaxAge(0, 2) }, []string{"policy: MaxAge: ", "age is 0s", "jitter is 2"}},
-		{"MaxAge NaN", func() { policy.MaxAge(1, math.NaN()) }, []string{"jitter is NaN"}},
-		{"MaxAge negative jitter", func() { policy.MaxAge(1, -0.1) }, []string{"jitter is -0.1"}},
-		{"MaxLeases", func() { policy.MaxLeases(0, -1) }, []string{"policy: MaxLeases: ", "leases is 0", "jitter is -1"}},
-		{"MaxIdle", func() { policy.MaxIdle(-1) }, []string{"policy: MaxIdle: ", "idle time is -1ns"}},
-		{"SoftIdle", func() { policy.SoftIdle(0, -1) }, []string{"policy: SoftIdle: ", "idle time is 0s", "floor is -1"}},
-		{"Protect", func() { policy.Protect(-1, nil) }, []string{"policy: Protect: ", "floor is -1", "Eviction is nil"}},
-		{"MinRemaining", func() { policy.MinRemaining(0, none) }, []string{"policy: MinRemaining: ", "time is 0s", "Eviction is nil"}},
+		{"MaxAge", func() { policy.MaxAge(0, 2) }, []string{"policy: MaxAge: ", "age must be positive, got 0s", "between 0 and 1, got 2"}},
+		{"MaxAge NaN", func() { policy.MaxAge(1, math.NaN()) }, []string{"between 0 and 1, got NaN"}},
+		{"MaxAge negative jitter", func() { policy.MaxAge(1, -0.1) }, []string{"between 0 and 1, got -0.1"}},
+		{"MaxLeases", func() { policy.MaxLeases(0, -1) }, []string{"policy: MaxLeases: ", "leases must be at least 1, got 0", "between 0 and 1, got -1"}},
+		{"MaxIdle", func() { policy.MaxIdle(-1) }, []string{"policy: MaxIdle: ", "idle time must be positive, got -1ns"}},
+		{"SoftIdle", func() { policy.SoftIdle(0, -1) }, []string{"policy: SoftIdle: ", "idle time must be positive, got 0s", "floor must not be negative, got -1"}},
+		{"Protect", func() { policy.Protect(-1, nil) }, []string{"policy: Protect: ", "floor must not be negative, got -1", "Eviction is nil"}},
+		{"MinRemaining", func() { policy.MinRemaining(0, none) }, []string{"policy: MinRemaining: ", "time must be positive, got 0s", "Eviction is nil"}},
 		{"AnyOf nothing", func() { policy.AnyOf() }, []string{"policy: AnyOf: ", "no Eviction"}},
 		{"AnyOf nil", func() { policy.AnyOf(odd, nil, none) }, []string{"Eviction 2 is nil", "Eviction 3 is nil"}},
 		{"AllOf nothing", func() { policy.AllOf() }, []string{"policy: AllOf: ", "no Eviction"}},

@@ -37,10 +37,10 @@ func ExampleLimit() {
 	// Output:
 	// admitted
 	// admitted
-	// rejected by limit: policy: full
+	// rejected by limit: policy: limit reached
 	// 1 of 2
-	// rejected by limit: policy: full
-	// rejected by limit: policy: impossible cost: 2 is over the limit 1
+	// rejected by limit: policy: limit reached
+	// rejected by limit: policy: invalid cost: 2 is over the limit 1
 }
 
 // Of four, two are for gold whatever the others ask for; the rest is for all.
@@ -53,10 +53,10 @@ func ExampleShares() {
 	// Output:
 	// bronze: admitted
 	// bronze: admitted
-	// bronze: rejected by shares: policy: full
+	// bronze: rejected by shares: policy: limit reached
 	// gold: admitted
 	// gold: admitted
-	// gold: rejected by shares: policy: full
+	// gold: rejected by shares: policy: limit reached
 }
 
 // Three at once, of which one is kept for those of priority 1 and above.
@@ -69,9 +69,9 @@ func ExampleReserve() {
 	// Output:
 	// 0: admitted
 	// 0: admitted
-	// 0: rejected by reserve: policy: full
+	// 0: rejected by reserve: policy: limit reached
 	// 1: admitted
-	// 1: rejected by limit: policy: full
+	// 1: rejected by limit: policy: limit reached
 }
 
 // First what refuses at once and can be undone: the place in the queue that the
@@ -87,7 +87,7 @@ func ExampleAll() {
 	// Output:
 	// admitted
 	// admitted
-	// rejected by tenant: policy: full
+	// rejected by tenant: policy: limit reached
 	// 2 in the queue
 }
 

@@ -98,7 +98,7 @@ func ExampleNewMakeGate() {
 	fmt.Println(gate.InFlight(), "of", gate.Limit())
 	// Output:
 	// connection refused
-	// rejected by makegate: policy: makes fail just now: connection refused
+	// rejected by makegate: policy: resource creation is failing: connection refused
 	// 0 of 1
 }
 

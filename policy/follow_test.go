@@ -129,7 +129,7 @@ func TestFollow_OwnLimit(t *testing.T) {
 			if after := l.Limit(); after != before {
 				t.Errorf("%s: the limit went from %d to %d", name, before, after)
 			}
-			if s := deadline.State(); s != "0 in, 7 served at once" {
+			if s := deadline.State(); s != "0 in flight, 7 served at once" {
 				t.Errorf("WithinDeadline, resized by its user, says %q", s)
 			}
 		}

@@ -183,9 +183,9 @@ func TestHealth_Misuse(t *testing.T) {
 		says []string
 	}{
 		{"Check", func() { policy.Check(none) }, []string{"policy: Check: ", "function is nil"}},
-		{"IfIdle", func() { policy.IfIdle[int](0, nil) }, []string{"policy: IfIdle: ", "idle time is 0s", "Health is nil"}},
-		{"CheckTimeout", func() { policy.CheckTimeout[int](-1, nil) }, []string{"policy: CheckTimeout: ", "timeout is -1ns", "Health is nil"}},
-		{"Consecutive", func() { policy.Consecutive[int](0, nil) }, []string{"policy: Consecutive: ", "failures is 0", "Health is nil"}},
+		{"IfIdle", func() { policy.IfIdle[int](0, nil) }, []string{"policy: IfIdle: ", "idle time must be positive, got 0s", "Health is nil"}},
+		{"CheckTimeout", func() { policy.CheckTimeout[int](-1, nil) }, []string{"policy: CheckTimeout: ", "timeout must be positive, got -1ns", "Health is nil"}},
+		{"Consecutive", func() { policy.Consecutive[int](0, nil) }, []string{"policy: Consecutive: ", "failures must be at least 1, got 0", "Health is nil"}},
 		{"Cohort", func() { policy.Cohort[int](nil) }, []string{"policy: Cohort: ", "Health is nil"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantPanicSaying(t, c.f, c.says...) })

@@ -19,11 +19,11 @@ func TestMakeGate_Config(t *testing.T) {
 		says []string // none: it is good
 	}{
 		{name: "all wrong", cfg: policy.MakeGateConfig{Concurrent: 0, InitialBackoff: -1, MaxBackoff: -1, Multiplier: 0.5, Jitter: 2},
-			says: []string{"policy: bad MakeGateConfig", "Concurrent is 0", "InitialBackoff is -1ns", "MaxBackoff is -1ns", "Multiplier is 0.5", "Jitter is 2"}},
-		{name: "initial over max", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 2, MaxBackoff: 1}, says: []string{"InitialBackoff is 2ns, over MaxBackoff 1ns"}},
-		{name: "too long", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1 << 62, MaxBackoff: 1 << 62}, says: []string{"MaxBackoff is", "InitialBackoff is"}},
-		{name: "no numbers", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: nan(), Jitter: nan()}, says: []string{"Multiplier is NaN", "Jitter is NaN"}},
-		{name: "endless", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: 1 / zero}, says: []string{"Multiplier is +Inf"}},
+			says: []string{"policy: invalid MakeGateConfig", "Concurrent must be at least 1, got 0", "InitialBackoff must not be negative, got -1ns", "MaxBackoff must not be negative, got -1ns", "at least 1, got 0.5", "between 0 and 1, got 2"}},
+		{name: "initial over max", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 2, MaxBackoff: 1}, says: []string{"InitialBackoff must be at most MaxBackoff 1ns, got 2ns"}},
+		{name: "too long", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1 << 62, MaxBackoff: 1 << 62}, says: []string{"MaxBackoff must be at most 87600h0m0s", "InitialBackoff must be at most 87600h0m0s"}},
+		{name: "no numbers", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: nan(), Jitter: nan()}, says: []string{"at least 1, got NaN", "between 0 and 1, got NaN"}},
+		{name: "endless", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: 1 / zero}, says: []string{"must be finite and at least 1, got +Inf"}},
 		{name: "defaults", cfg: policy.MakeGateConfig{Concurrent: 1}},
 		{name: "long initial", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: time.Hour}},
 		{name: "short max", cfg: policy.MakeGateConfig{Concurrent: 1, MaxBackoff: time.Millisecond}},

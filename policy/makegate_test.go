@@ -288,13 +288,13 @@ func TestMakeGate_Says(t *testing.T) {
 	done := g.begin(1)
 	end(wentWrong, done...)
 	_, err := g.Admit(context.Background(), resource.Request{})
-	if want := "rejected by makegate: policy: makes fail just now: connection refused"; err.Error() != want {
+	if want := "rejected by makegate: policy: resource creation is failing: connection refused"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
 	g = newGate(t, steady)
 	end(resource.Outcome{Verdict: resource.Failed}, g.begin(1)...)
 	_, err = g.Admit(context.Background(), resource.Request{})
-	if want := "rejected by makegate: policy: makes fail just now"; err.Error() != want || !errors.Is(err, policy.ErrMakesFail) || !errors.Is(err, resource.ErrRejected) {
+	if want := "rejected by makegate: policy: resource creation is failing"; err.Error() != want || !errors.Is(err, policy.ErrMakesFail) || !errors.Is(err, resource.ErrRejected) {
 		t.Errorf("%q, want %q", err, want)
 	}
 }

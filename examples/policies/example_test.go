@@ -91,7 +91,7 @@ func Example() {
 
 	// Output:
 	// session 1
-	// rejected by queue: policy: full
+	// rejected by queue: policy: limit reached
 	// session 1
 }
 
@@ -111,7 +111,7 @@ func ExampleRate() {
 	}
 	// Output:
 	// <nil>
-	// rejected by rate: policy: over the rate - again in 1h0m0s
+	// rejected by rate: policy: rate limit exceeded - again in 1h0m0s
 }
 
 // Pace waits for the token, but refuses at once if it would come after the
@@ -135,7 +135,7 @@ func ExamplePace() {
 	// <nil>
 	// <nil>
 	// <nil>
-	// rejected by pace: policy: would be too late
+	// rejected by pace: policy: cannot be served before the deadline
 }
 
 // Semaphore shares one bound with code that has nothing to do with the pool.
@@ -151,7 +151,7 @@ func ExampleSemaphore() {
 	fmt.Println(memory.TryAcquire(100))
 	// Output:
 	// <nil> false
-	// rejected by semaphore: policy: full
+	// rejected by semaphore: policy: limit reached
 	// true
 }
 
@@ -198,7 +198,7 @@ func ExamplePermitBreaker() {
 	}
 	// Output:
 	// <nil>
-	// rejected by breaker: policy: breaker is open - again in 1h0m0s
+	// rejected by breaker: policy: circuit breaker is open - again in 1h0m0s
 }
 
 // A throttler refuses a share of the requests that grows as more of them fail.
