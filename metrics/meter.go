@@ -57,7 +57,7 @@ func New(name string, cfg Config) (*Meter, error) {
 // Name is the name given to [New].
 func (m *Meter) Name() string { return m.name }
 
-// ErrNameTaken: another meter with that name is watching.
+// ErrNameTaken means that another meter with that name is watching.
 var ErrNameTaken = errors.New("metrics: another meter of that name is watching")
 
 // Watch says which pool has the meter's [Meter.Trace], once that is made, and

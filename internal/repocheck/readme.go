@@ -14,11 +14,11 @@ const (
 	testCommand = "go test work"
 
 	quickstart = "examples/quickstart/main.go"
-	programBy  = 30 // the line of the README by which the program begins
+	programBy  = 30 // the program begins at this line of the README or before
 )
 
-// readme is the rule that the README shows the program that the tests compile,
-// near its top, and the two commands that a newcomer types.
+// readme is the rule that the README shows, near its top, the program that the tests
+// compile, and the commands that run the program and the tests.
 func readme(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, "README.md")
 	if err != nil {
@@ -37,8 +37,8 @@ func readme(tree fs.FS) []string {
 	return complaints
 }
 
-// readmeProgram compares the README's first Go block with the quickstart, from
-// its package clause on.
+// readmeProgram compares the first Go block of the README with the quickstart, from
+// its package clause to its end.
 func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 	code, err := fs.ReadFile(tree, quickstart)
 	if err != nil {
@@ -54,7 +54,7 @@ func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 
 	i := slices.IndexFunc(blocks, func(b codeBlock) bool { return b.lang == "go" })
 	if i < 0 {
-		return []string{"README.md: no block of Go"}
+		return []string{"README.md: no Go block"}
 	}
 	b := blocks[i]
 	var complaints []string
@@ -63,7 +63,7 @@ func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 	}
 	if b.text != want {
 		n := differ(b.text, want)
-		complaints = append(complaints, fmt.Sprintf("README.md:%d: not what %s:%d has",
+		complaints = append(complaints, fmt.Sprintf("README.md:%d: differs from %s:%d",
 			b.line+1+n, quickstart, first.Line+n))
 	}
 	return complaints
@@ -79,7 +79,7 @@ func differ(a, b string) int {
 	return n
 }
 
-// ci is the rule that .ci/run runs the README's test command as it stands.
+// ci is the rule that .ci/run runs the test command of the README unchanged.
 func ci(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, ".ci/run")
 	if err != nil {
@@ -91,8 +91,8 @@ func ci(tree fs.FS) []string {
 	return nil
 }
 
-// hasCommand says whether a line of the text is the command, alone or the part
-// of a && list, a prompt before it and a comment behind it left out.
+// hasCommand reports whether a line of the text is the command, alone or as part of a
+// && list. A prompt before it and a comment after it are ignored.
 func hasCommand(text, command string) bool {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")

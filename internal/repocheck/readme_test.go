@@ -15,16 +15,16 @@ func TestReadmeExamples(t *testing.T) {
 	with := func(text string) map[string]string { return map[string]string{"README.md": text} }
 	try(t, readme, base, []example{
 		{name: "same", files: with("# x\n```go\n" + main + fence + "```go\nother()\n```\n" + shell)},
-		{name: "as late as may be", files: with(strings.Repeat("\n", programBy-1) + "```go\n" + main + fence + shell)},
+		{name: "at the last line allowed", files: with(strings.Repeat("\n", programBy-1) + "```go\n" + main + fence + shell)},
 		{name: "too late", files: with(strings.Repeat("\n", programBy) + "```go\n" + main + fence + shell),
 			want: []string{"README.md:31: the program begins after line 30"}},
 		{name: "a line differs", files: with("# x\n```go\npackage main\n\nfunc main() { \n}\n" + fence + shell),
-			want: []string{"README.md:5: not what examples/quickstart/main.go:4 has"}},
+			want: []string{"README.md:5: differs from examples/quickstart/main.go:4"}},
 		{name: "the end is missing", files: with("```go\npackage main\n" + fence + shell),
-			want: []string{"README.md:3: not what examples/quickstart/main.go:3 has"}},
+			want: []string{"README.md:3: differs from examples/quickstart/main.go:3"}},
 		{name: "another block is first", files: with("```go\nother()\n```\n```go\n" + main + fence + shell),
-			want: []string{"README.md:2: not what examples/quickstart/main.go:2 has"}},
-		{name: "no program", files: with(shell), want: []string{"README.md: no block of Go"}},
+			want: []string{"README.md:2: differs from examples/quickstart/main.go:2"}},
+		{name: "no program", files: with(shell), want: []string{"README.md: no Go block"}},
 		{name: "no commands", files: with("go test work\n```go\n" + main + fence + "```\ngo test workers\ngo run ./examples/quick\n```\n"),
 			want: []string{
 				`README.md: no code block has the command "go run ./examples/quickstart"`,

@@ -176,7 +176,7 @@ const CloseTime = 20 * time.Second
 // Instant makes an item in no time.
 func Instant(context.Context) (*Item, error) { return &Item{}, nil }
 
-// ErrLeftBehind: the pool's own Close had not returned when the context ended.
+// ErrLeftBehind means that the pool's own Close had not returned when the context ended.
 var ErrLeftBehind = errors.New("left behind")
 
 // within returns when f does, or with an error when ctx ends. Then f is left
