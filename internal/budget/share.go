@@ -120,7 +120,7 @@ func (s *Share) Free(wasDying bool) {
 	}
 }
 
-// Awake reports whether resources are returned to the member without its lock, so that
+// Awake records whether resources are returned to the member without its lock, so that
 // it must be told to Attend.
 func (s *Share) Awake(yes bool) {
 	s.b.mu.Lock()
