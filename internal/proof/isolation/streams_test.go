@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"context"
@@ -8,16 +8,16 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// forgetWriter leaves a message half written.
+// forgetWriter leaves a message partially written.
 func forgetWriter(l *lease) {
 	w, err := l.c.NextWriter(context.Background(), websocket.BinaryMessage)
 	if err == nil {
 		_, err = io.WriteString(w, "this must never be sent")
 	}
-	l.bad = l.bad || err != nil
+	l.connFailed = l.connFailed || err != nil
 }
 
-// forgetReader leaves a message half read.
+// forgetReader leaves a message partially read.
 func forgetReader(l *lease) {
 	if !l.write("fragments", 1000+l.rand.IntN(20_000)) {
 		return
@@ -26,10 +26,10 @@ func forgetReader(l *lease) {
 	if err == nil {
 		_, err = io.ReadFull(r, make([]byte, 8))
 	}
-	l.bad = l.bad || err != nil
+	l.connFailed = l.connFailed || err != nil
 }
 
-// hijack takes the connection out of the pool and goes on with it.
+// hijack removes the connection from the pool and continues to use it.
 func hijack(l *lease) {
 	if !l.ask("plain", l.size()) {
 		return

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"bytes"
@@ -26,41 +26,41 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// patience bounds what must happen; nothing waits for it to pass.
+// patience bounds events that must happen. No successful test waits for it to pass.
 const patience = 20 * time.Second
 
-// A request asks the server for an answer, in a manner that the tenant chooses.
-// It is unlike any other.
+// A request asks the server for a reply, in a mode that the worker chooses. Each request
+// is unique.
 type request struct {
-	conn   uint64 // the connection, as the pool numbers it
+	conn   uint64 // ID of the connection in the pool
 	number uint64 // of this request, in all the run
-	manner string
-	size   int // of the answer
+	mode   string
+	size   int // of the reply
 }
 
-// String is how it is sent. It ends with a full stop, so that one that was
-// broken off is known.
+// String returns the message of the request. It ends with a full stop, so that a truncated
+// one is detected.
 func (r request) String() string {
-	return fmt.Sprintf("%d %d %q %d.", r.conn, r.number, r.manner, r.size)
+	return fmt.Sprintf("%d %d %q %d.", r.conn, r.number, r.mode, r.size)
 }
 
 func parseRequest(p []byte) (r request, err error) {
 	text, whole := strings.CutSuffix(strings.TrimRight(string(p), "-"), ".")
 	if !whole {
-		return r, fmt.Errorf("the server got %.80q, which nobody ended", p)
+		return r, fmt.Errorf("the server received %.80q, which is truncated", p)
 	}
-	_, err = fmt.Sscanf(text, "%d %d %q %d", &r.conn, &r.number, &r.manner, &r.size)
+	_, err = fmt.Sscanf(text, "%d %d %q %d", &r.conn, &r.number, &r.mode, &r.size)
 	if err == nil && r.String() != text+"." {
-		err = fmt.Errorf("it means %q", r)
+		err = fmt.Errorf("it parses as %q", r)
 	}
 	if err != nil {
-		err = fmt.Errorf("the server got %.80q, which nobody sent: %w", p, err)
+		err = fmt.Errorf("the server received %.80q, which was never sent: %w", p, err)
 	}
 	return r, err
 }
 
-// answer is the message for r: its number as often as size allows, once at
-// least, so that a piece of another would show.
+// answer returns the reply to r: its number repeated as often as size allows, at least
+// once, so that parts of another reply are detected.
 func (r request) answer() []byte {
 	word := binary.BigEndian.AppendUint64(nil, r.number)
 	return bytes.Repeat(word, max(1, r.size/len(word)))
@@ -69,67 +69,67 @@ func (r request) answer() []byte {
 // answers returns the number of the request that p answers.
 func answers(p []byte) (uint64, error) {
 	if len(p) < 8 {
-		return 0, fmt.Errorf("a message of %d bytes, %q", len(p), p)
+		return 0, fmt.Errorf("message of %d bytes, %q", len(p), p)
 	}
 	r := request{number: binary.BigEndian.Uint64(p), size: len(p)}
 	if !bytes.Equal(p, r.answer()) {
-		return r.number, fmt.Errorf("a message that is pieced together, from %d", r.number)
+		return r.number, fmt.Errorf("message with parts of several replies, the first to %d", r.number)
 	}
 	return r.number, nil
 }
 
-// A server misbehaves as it is asked to, in manners of two sorts.
+// A server misbehaves as the request asks, in two kinds of modes.
 //
-// What belongs to no request comes where the pool promises that no lease gets
-// it:
+// Messages that belong to no request are sent where the pool guarantees that no lease
+// receives them:
 //
-//   - in one piece with a reply or with the handshake's answer, so that it is
-//     there when these are. Such pieces are small: of a large one the end may
-//     still be on its way when the beginning has been read;
-//   - while no lease is in an exchange: when the connection is idle, or lent
-//     before the first write, or read to its end and not yet given back. The
-//     gate of the connection sees to this.
+//   - in one segment with a reply or with the handshake response, so that they arrive
+//     together. Such messages are small: of a large one the end may still be in flight
+//     when the beginning has been read;
+//   - while no lease is in an exchange: when the connection is idle, or leased before
+//     the first write, or leased after the last read. The gate of the connection ensures
+//     this.
 //
-// Replies that the tenant does not wait for, since it cancels or leaves, come
-// when they come: after them the connection is not to be lent again.
+// Replies that the worker does not wait for, because it cancels or ends the lease, are sent
+// at any time: such a connection must not be lent again.
 //
-// What nobody can promise without a number in each message is left out: an extra
-// one that comes in after the next lease has written looks like its reply. So
-// does, where Exchange is ReplyLast, the reply to one of two requests when the
-// lease has read one; there the tenants read both.
+// Not sent is what a pool cannot guard against without a number in each message: an extra
+// message that arrives after the next lease has written looks like its reply. So does, with
+// ReplyLast, the reply to one of two requests when the lease has read one; with it the
+// workers read both.
 type server struct {
 	upgrader websocket.Upgrader
 	complain func(format string, args ...any)
 	delays   *delays
-	gates    sync.Map // by the connection's number, *gate
+	gates    sync.Map // *gate by number of the connection
 	all      sync.WaitGroup
 	greeted  atomic.Int64
 }
 
-// A gate is held by a tenant from before its first write to after its last
-// read, and by whoever sends an extra message.
+// A gate is locked by a worker from before its first write until after its last read, and
+// by the server while it sends an extra message.
 type gate struct {
 	sync.Mutex
-	holder atomic.Pointer[tenant] // whose lease the connection is
+	holder atomic.Pointer[worker] // of the current lease
 	last   atomic.Pointer[answered]
 }
 
-// answered is a small answer that was sent.
+// answered is a small reply that was sent.
 type answered struct {
 	to    net.Conn
 	frame []byte
 }
 
-// again sends it once more.
-func (a *answered) again() { _, _ = a.to.Write(a.frame) } // by now the connection may be closed
+// resend sends it again.
+func (a *answered) resend() { _, _ = a.to.Write(a.frame) } // fails if the connection was closed
 
-// gate returns that of a connection.
+// gate returns the gate of a connection.
 func (s *server) gate(conn uint64) *gate {
 	g, _ := s.gates.LoadOrStore(conn, new(gate))
 	return g.(*gate)
 }
 
-// delays draws how long something is put off: mostly not at all, up to 3 ms.
+// delays draws random delays up to 3 ms; one in three is 0.
 type delays struct {
 	mu   sync.Mutex
 	rand *rand.Rand
@@ -144,14 +144,14 @@ func (d *delays) draw() time.Duration {
 	return time.Duration(d.rand.IntN(3_000_000))
 }
 
-// one in n.
+// chance returns true with probability 1/n.
 func (d *delays) chance(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.rand.IntN(n) == 0
 }
 
-// frame returns a frame of the server's.
+// frame returns a frame of a server.
 func frame(final bool, opcode int, payload []byte) []byte {
 	b := []byte{byte(opcode), 0}
 	if final {
@@ -174,7 +174,7 @@ func message(payload []byte) []byte { return frame(true, websocket.BinaryMessage
 
 func ping() []byte { return frame(true, websocket.PingMessage, []byte("still there?")) }
 
-// fragments is a message in pieces, with pings between.
+// fragments returns a message in fragments, with pings in between.
 func fragments(payload []byte) (all [][]byte) {
 	opcode := websocket.BinaryMessage
 	for len(payload) > 0 {
@@ -190,7 +190,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.all.Done()
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the client left
+		return // the client closed the connection
 	}
 	defer ws.Close()
 	for {
@@ -209,15 +209,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reply answers q in its manner. Each Write reaches the client whole, if it is
-// small.
+// reply sends the reply to q in its mode. A small Write reaches the client in one segment.
 func (s *server) reply(to net.Conn, q request) error {
 	answer := message(q.answer())
 	if len(answer) < 1000 {
 		s.gate(q.conn).last.Store(&answered{to, answer})
 	}
 	var pieces [][]byte
-	switch q.manner {
+	switch q.mode {
 	case "plain":
 		pieces = [][]byte{answer}
 	case "pings":
@@ -226,7 +225,7 @@ func (s *server) reply(to net.Conn, q request) error {
 		pieces = fragments(q.answer())
 	case "twice":
 		pieces = [][]byte{append(answer, answer...)}
-	case "torn": // half of another behind it
+	case "torn": // followed by half of another message
 		pieces = [][]byte{append(answer, answer[:1+len(answer)/2]...), answer[1+len(answer)/2:]}
 	case "close":
 		bye := frame(true, websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""))
@@ -238,17 +237,17 @@ func (s *server) reply(to net.Conn, q request) error {
 	case "late":
 		pieces = [][]byte{answer}
 		s.all.Go(func() {
-			time.Sleep(s.delays.draw()) // how late is drawn
-			s.pester(q.conn)
+			time.Sleep(s.delays.draw()) // random delay
+			s.sendExtra(q.conn)
 		})
-	case "never": // and what comes in next is read late
-		time.Sleep(s.delays.draw()) // for how long is drawn
+	case "never": // and the next message is read late
+		time.Sleep(s.delays.draw()) // random delay
 	default:
-		s.complain("no manner %q", q.manner)
+		s.complain("unknown mode %q", q.mode)
 	}
 	for _, p := range pieces {
-		if strings.HasPrefix(q.manner, "slow") {
-			time.Sleep(s.delays.draw()) // how slow is drawn
+		if strings.HasPrefix(q.mode, "slow") {
+			time.Sleep(s.delays.draw()) // random delay
 		}
 		if _, err := to.Write(p); err != nil {
 			return err
@@ -257,25 +256,24 @@ func (s *server) reply(to net.Conn, q request) error {
 	return nil
 }
 
-// pester repeats the last answer of a connection, as soon as nobody is in an
-// exchange on it.
-func (s *server) pester(conn uint64) {
+// sendExtra repeats the last reply of a connection as soon as no lease is in an exchange
+// on it.
+func (s *server) sendExtra(conn uint64) {
 	g := s.gate(conn)
 	g.Lock()
 	defer g.Unlock()
 	if a := g.last.Load(); a != nil {
-		a.again()
+		a.resend()
 	}
 }
 
-// greeter is a connection on which some handshakes are answered with a message
-// in the same piece.
-type greeter struct {
+// greetingConn appends a message to some handshake responses, in the same segment.
+type greetingConn struct {
 	net.Conn
 	s *server
 }
 
-func (g greeter) Write(p []byte) (int, error) {
+func (g greetingConn) Write(p []byte) (int, error) {
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 101")) || !g.s.delays.chance(100) {
 		return g.Conn.Write(p)
 	}
@@ -286,7 +284,7 @@ func (g greeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// listener accepts greeters, above TLS.
+// listener accepts greetingConns, with TLS below them if configured.
 type listener struct {
 	net.Listener
 	s      *server
@@ -298,14 +296,14 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = c.(*net.TCPConn).SetReadBuffer(1 << 16) // so that a long write has to wait
+	_ = c.(*net.TCPConn).SetReadBuffer(1 << 16) // so that a long write blocks
 	if l.secure != nil {
 		c = tls.Server(c, l.secure)
 	}
-	return greeter{c, l.s}, nil
+	return greetingConn{c, l.s}, nil
 }
 
-// listen starts a server on loopback and returns how to reach it.
+// listen starts a server on loopback and returns the Config to dial it.
 func listen(t *testing.T, secure bool, s *server) wspool.Config {
 	t.Helper()
 	var cfg wspool.Config
@@ -331,8 +329,8 @@ func listen(t *testing.T, secure bool, s *server) wspool.Config {
 	return cfg
 }
 
-// certificate makes one for loopback and returns the configurations of both
-// ends. That of httptest has an RSA key, which takes ten times as long.
+// certificate creates a certificate for loopback and returns the configurations of both
+// ends. That of httptest has an RSA key, whose handshake takes ten times as long.
 func certificate(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// forgets leases a connection and ends the lease nowhere.
+// forgets acquires a connection and does not end the lease.
 //
 //go:noinline
 func forgets(t *testing.T, p *wspool.Pool) {
@@ -30,8 +30,8 @@ func forgets(t *testing.T, p *wspool.Pool) {
 	}
 }
 
-// A Conn that a tenant forgot is found, the function that took it is named, and
-// its place is the next one's.
+// A Conn that was garbage collected without ending its lease is reported with the function
+// that acquired it, and its slot is free again.
 func TestDropped(t *testing.T) {
 	var upgrader websocket.Upgrader
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,9 +45,9 @@ func TestDropped(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	told := make(chan metrics.Held, 1)
+	reported := make(chan metrics.Held, 1)
 	m, err := metrics.New("forgetful", metrics.Config{
-		OnDropped: func(h metrics.Held) { told <- h },
+		OnDropped: func(h metrics.Held) { reported <- h },
 		Logger:    slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -66,9 +66,9 @@ func TestDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	for range 3 { // the pool has one place
+	for range 3 { // the pool has one slot
 		done := make(chan struct{})
-		go func() { // so that nothing of the Conn is left on a stack
+		go func() { // so that no reference to the Conn is left on a stack
 			defer close(done)
 			forgets(t, p)
 		}()
@@ -78,14 +78,14 @@ func TestDropped(t *testing.T) {
 		for found := false; !found; {
 			runtime.GC()
 			select {
-			case h := <-told:
+			case h := <-reported:
 				found = true
-				if len(h.Stack) == 0 || !strings.HasSuffix(h.Stack[0].Func, "tenants_test.forgets") {
-					t.Errorf("it was taken by %+v", h.Stack)
+				if len(h.Stack) == 0 || !strings.HasSuffix(h.Stack[0].Func, "isolation_test.forgets") {
+					t.Errorf("acquired by %+v", h.Stack)
 				}
 			case <-again.C:
 			case <-late:
-				t.Fatal("it is not found")
+				t.Fatal("the dropped lease is not reported")
 			}
 		}
 		again.Stop()

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"context"
@@ -16,41 +16,41 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A house is one pool and all who live off it.
-type house struct {
+// A testRun is one pool with its server and workers.
+type testRun struct {
 	pool     *wspool.Pool
 	server   *server
-	acting   []act
+	actions  []action
 	numbers  atomic.Uint64
 	crossed  atomic.Int64
 	served   atomic.Int64 // leases
 	complain func(format string, args ...any)
 }
 
-// stay takes leases until it is told to leave.
-func (x *tenant) stay(over func() bool) {
+// run takes leases until done returns true.
+func (x *worker) run(done func() bool) {
 	weights := 0
-	for _, a := range x.acting {
+	for _, a := range x.actions {
 		weights += a.weight
 	}
-	for !over() {
+	for !done() {
 		w := x.rand.IntN(weights)
 		i := 0
-		for ; w >= x.acting[i].weight; i++ {
-			w -= x.acting[i].weight
+		for ; w >= x.actions[i].weight; i++ {
+			w -= x.actions[i].weight
 		}
-		x.lease(x.acting[i])
+		x.lease(x.actions[i])
 		if x.rand.IntN(10) == 0 {
-			x.meddle()
+			x.useEnded()
 		}
 		if x.rand.IntN(50) == 0 {
-			time.Sleep(2 * x.server.delays.draw()) // some connections are idle for long enough to be watched
+			time.Sleep(2 * x.server.delays.draw()) // lets connections be idle long enough to be watched
 		}
 	}
 }
 
-// lease takes one and does a with it.
-func (x *tenant) lease(a act) {
+// lease takes a lease and performs a on it.
+func (x *worker) lease(a action) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := x.pool.Acquire(ctx)
@@ -63,42 +63,42 @@ func (x *tenant) lease(a act) {
 	}
 	x.served.Add(1)
 	x.leases++
-	x.acts[a.name]++
-	l := &lease{tenant: x, c: c, conn: c.Info().ID, own: map[uint64]bool{}}
+	x.counts[a.name]++
+	l := &lease{worker: x, c: c, conn: c.Info().ID, own: map[uint64]bool{}}
 	g := x.server.gate(l.conn)
 	if !g.holder.CompareAndSwap(nil, x) {
-		x.complain("connection %d is lent to two", l.conn)
+		x.complain("connection %d has two holders", l.conn)
 	}
-	x.pester(l.conn)
+	x.sendExtra(l.conn)
 	g.Lock()
 	a.do(l)
-	l.leave()
+	l.endExchange()
 	g.Unlock()
-	x.pester(l.conn)
+	x.sendExtra(l.conn)
 	l.end()
-	x.pester(l.conn)
-	if l.bad {
+	x.sendExtra(l.conn)
+	if l.connFailed {
 		x.failed++
 	}
-	x.kept[x.rand.IntN(len(x.kept))] = c
+	x.ended[x.rand.IntN(len(x.ended))] = c
 }
 
-// pester has the server send something extra just now, once in a while.
-func (x *tenant) pester(conn uint64) {
+// sendExtra sometimes makes the server send an extra message.
+func (x *worker) sendExtra(conn uint64) {
 	if x.rand.IntN(200) == 0 {
-		x.server.pester(conn)
+		x.server.sendExtra(conn)
 	}
 }
 
-// leave notes that the lease is as good as over.
-func (l *lease) leave() { l.server.gate(l.conn).holder.CompareAndSwap(l.tenant, nil) }
+// endExchange records that the lease makes no further exchange.
+func (l *lease) endExchange() { l.server.gate(l.conn).holder.CompareAndSwap(l.worker, nil) }
 
-// TestStressTenants: 64 tenants on 24 connections to a server that misbehaves in
-// every way that a pool can guard against, see type server. Nobody reads an
-// answer to another, nobody sends what another left behind, no connection is
-// lent to two, and nothing is left at the end.
-func TestStressTenants(t *testing.T) {
-	const tenants, connections = 64, 24
+// TestStressIsolation runs 64 workers on 24 connections to a server that misbehaves in
+// every way that a pool can guard against (see server). No lease reads a reply to
+// another or sends what another left unfinished, no connection has two holders, and no
+// connection is left at the end.
+func TestStressIsolation(t *testing.T) {
+	const workers, connections = 64, 24
 	ways := []struct {
 		name     string
 		exchange wspool.Exchange
@@ -111,7 +111,7 @@ func TestStressTenants(t *testing.T) {
 				s := seed(t)
 				r := rand.New(rand.NewPCG(s, 0))
 				var complaints atomic.Int64
-				h := &house{acting: acts(way.exchange), complain: func(format string, args ...any) {
+				h := &testRun{actions: actions(way.exchange), complain: func(format string, args ...any) {
 					if complaints.Add(1) <= 20 {
 						t.Errorf(format, args...)
 					}
@@ -120,25 +120,25 @@ func TestStressTenants(t *testing.T) {
 				cfg := listen(t, scheme == "wss", h.server)
 				cfg.MaxSize, cfg.Exchange, cfg.WatchAfter = connections, way.exchange, way.watch
 				cfg.Outage = resource.KeepWaiting
-				cfg.Redial = func(error, int) time.Duration { return 0 } // nearly every connection ends badly here
+				cfg.Redial = func(error, int) time.Duration { return 0 } // most connections fail in this test
 				var err error
 				if h.pool, err = wspool.New(cfg); err != nil {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				leases, limit := stressLeases(t)/n, 2*stressTime(t)/time.Duration(n) // a third, each
-				over := func() bool {
+				leases, limit := stressLeases(t)/n, 2*stressTime(t)/time.Duration(n) // the total time is split evenly
+				done := func() bool {
 					if leases > 0 {
 						return h.served.Load() >= leases || h.crossed.Load() > 0
 					}
 					return time.Since(begin) >= limit && h.served.Load() >= 300
 				}
-				all := make([]*tenant, tenants)
+				all := make([]*worker, workers)
 				var busy sync.WaitGroup
 				for i := range all {
-					x := &tenant{house: h, rand: rand.New(rand.NewPCG(r.Uint64(), 0)), acts: map[string]int64{}}
+					x := &worker{testRun: h, rand: rand.New(rand.NewPCG(r.Uint64(), 0)), counts: map[string]int64{}}
 					all[i] = x
-					busy.Go(func() { x.stay(over) })
+					busy.Go(func() { x.run(done) })
 				}
 				busy.Wait()
 				h.report(t, all, time.Since(begin))
@@ -147,29 +147,29 @@ func TestStressTenants(t *testing.T) {
 	}
 }
 
-// report closes the pool and says what there was. It must have been much.
-func (h *house) report(t *testing.T, all []*tenant, took time.Duration) {
+// report closes the pool, logs the totals, and checks that enough was tested.
+func (h *testRun) report(t *testing.T, all []*worker, took time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := h.pool.Close(ctx); err != nil {
 		t.Errorf("Close: %v", err)
 	}
-	var sum tenant
-	sum.acts = map[string]int64{}
+	var sum worker
+	sum.counts = map[string]int64{}
 	for _, x := range all {
 		sum.leases += x.leases
 		sum.got += x.got
 		sum.failed += x.failed
-		for name, n := range x.acts {
-			sum.acts[name] += n
+		for name, n := range x.counts {
+			sum.counts[name] += n
 		}
 	}
 	var done []string
-	for _, name := range slices.Sorted(maps.Keys(sum.acts)) {
-		done = append(done, fmt.Sprintf("%s %d", name, sum.acts[name]))
+	for _, name := range slices.Sorted(maps.Keys(sum.counts)) {
+		done = append(done, fmt.Sprintf("%s %d", name, sum.counts[name]))
 	}
 	s := h.pool.Stats()
-	t.Logf("%d leases in %v, %.0f a second; %d answers, %d crossed; %d leases failed; %d connections, %d greeted",
+	t.Logf("%d leases in %v, %.0f per second; %d replies, %d crossed; %d leases failed; %d connections, %d greeted",
 		sum.leases, took.Round(time.Millisecond), float64(sum.leases)/took.Seconds(),
 		sum.got, h.crossed.Load(), sum.failed, s.Made, h.server.greeted.Load())
 	t.Log(strings.Join(done, ", "))
@@ -177,6 +177,6 @@ func (h *house) report(t *testing.T, all []*tenant, took time.Duration) {
 		t.Errorf("after Close: %+v", s)
 	}
 	if sum.leases < 100 || sum.got < sum.leases/2 || sum.failed > sum.leases/5 {
-		t.Error("the test did not test much")
+		t.Error("too few leases or replies for a meaningful test")
 	}
 }

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"bytes"
@@ -13,67 +13,66 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A tenant takes one lease after the other and does what it should, or should
-// not.
-type tenant struct {
-	*house
+// A worker takes one lease after another and uses each correctly or incorrectly.
+type worker struct {
+	*testRun
 	rand   *rand.Rand
-	kept   [4]*wspool.Conn // leases that are over
+	ended  [4]*wspool.Conn // leases that have ended
 	leases int64
-	got    int64            // answers
-	failed int64            // leases that came to nothing, for no fault of the tenant's
-	acts   map[string]int64 // how often
+	got    int64            // replies
+	failed int64            // leases that the server or the pool failed
+	counts map[string]int64 // by name of the action
 }
 
-// An act is what a tenant does with a lease, and how likely it is.
-type act struct {
+// An action is a use of a lease, with its relative frequency.
+type action struct {
 	name   string
 	weight int
 	do     func(l *lease)
 }
 
-// lease is one of a tenant's.
+// lease is a lease of a worker.
 type lease struct {
-	*tenant
-	c    *wspool.Conn
-	conn uint64
-	own  map[uint64]bool // the numbers of its requests
-	bad  bool            // the connection failed it
+	*worker
+	c          *wspool.Conn
+	conn       uint64
+	own        map[uint64]bool // numbers of its requests
+	connFailed bool            // the connection failed
 }
 
-// sizes of answers: mostly small, some longer than what is read at once.
-func (x *tenant) size() int {
+// size draws the size of a reply: mostly small, sometimes longer than a read buffer.
+func (x *worker) size() int {
 	if x.rand.IntN(20) == 0 {
 		return x.rand.IntN(20_000)
 	}
 	return x.rand.IntN(200)
 }
 
-// request draws up one of the lease.
-func (l *lease) request(manner string, size int) request {
-	r := request{conn: l.conn, number: l.numbers.Add(1), manner: manner, size: size}
+// request returns a new request of the lease.
+func (l *lease) request(mode string, size int) request {
+	r := request{conn: l.conn, number: l.numbers.Add(1), mode: mode, size: size}
 	l.own[r.number] = true
 	return r
 }
 
-func (l *lease) write(manner string, size int) bool {
-	err := l.c.WriteMessage(context.Background(), websocket.BinaryMessage, []byte(l.request(manner, size).String()))
-	l.bad = l.bad || err != nil
+func (l *lease) write(mode string, size int) bool {
+	err := l.c.WriteMessage(context.Background(), websocket.BinaryMessage, []byte(l.request(mode, size).String()))
+	l.connFailed = l.connFailed || err != nil
 	return err == nil
 }
 
-// read reads one message, which must be an answer to the lease itself.
+// read reads one message, which must be a reply to a request of this lease.
 func (l *lease) read(ctx context.Context) bool {
 	_, p, err := l.c.ReadMessage(ctx)
 	if err != nil {
-		l.bad = l.bad || ctx.Err() == nil
+		l.connFailed = l.connFailed || ctx.Err() == nil
 		return false
 	}
 	l.check(p)
 	return true
 }
 
-// check holds what was read against what was asked.
+// check checks that a message is a reply to a request of this lease.
 func (l *lease) check(p []byte) {
 	number, err := answers(p)
 	switch {
@@ -81,30 +80,30 @@ func (l *lease) check(p []byte) {
 		l.complain("read %v", err)
 	case !l.own[number]:
 		l.crossed.Add(1)
-		l.complain("crossed on connection %d: the answer to request %d was read by a lease of %v", l.conn, number, l.own)
+		l.complain("crossed message on connection %d: the reply to request %d was read by a lease with the requests %v", l.conn, number, l.own)
 	default:
 		l.got++
 	}
 }
 
-// ask is an exchange.
-func (l *lease) ask(manner string, size int) bool {
-	return l.write(manner, size) && l.read(context.Background())
+// ask writes a request and reads the reply.
+func (l *lease) ask(mode string, size int) bool {
+	return l.write(mode, size) && l.read(context.Background())
 }
 
-// once asks once, in a manner.
-func once(manner string) func(*lease) {
-	return func(l *lease) { l.ask(manner, l.size()) }
+// once returns an action with one request of a mode.
+func once(mode string) func(*lease) {
+	return func(l *lease) { l.ask(mode, l.size()) }
 }
 
-// small asks once, where what follows the answer comes in one piece with it.
-func small(manner string) func(*lease) {
-	return func(l *lease) { l.ask(manner, l.rand.IntN(500)) }
+// small is once with a reply so small that what follows it arrives in the same segment.
+func small(mode string) func(*lease) {
+	return func(l *lease) { l.ask(mode, l.rand.IntN(500)) }
 }
 
-// acts are all that tenants do.
-func acts(exchange wspool.Exchange) []act {
-	all := []act{
+// actions returns all actions.
+func actions(exchange wspool.Exchange) []action {
+	all := []action{
 		{"plain", 3000, once("plain")},
 		{"nothing", 100, func(*lease) {}},
 		{"pings", 200, once("pings")},
@@ -141,7 +140,7 @@ func acts(exchange wspool.Exchange) []act {
 		{"hijack", 5, hijack},
 	}
 	if exchange == wspool.ReplyEach {
-		all = append(all, act{"one of two", 10, func(l *lease) {
+		all = append(all, action{"one of two", 10, func(l *lease) {
 			for range 2 {
 				if !l.write("slow", l.size()) {
 					return
@@ -153,7 +152,7 @@ func acts(exchange wspool.Exchange) []act {
 	return all
 }
 
-// cancel gives up the wait at some moment, and perhaps waits again.
+// cancel cancels the read after a random time, and perhaps reads again.
 func cancel(l *lease) {
 	if !l.write([]string{"slow", "slow fragments", "never"}[l.rand.IntN(3)], l.size()) {
 		return
@@ -165,7 +164,7 @@ func cancel(l *lease) {
 	}
 }
 
-// breakWrite cancels a long write to a server that does not read just then.
+// breakWrite cancels a long write while the server does not read.
 func breakWrite(l *lease) {
 	if !l.write("never", 0) {
 		return
@@ -176,34 +175,34 @@ func breakWrite(l *lease) {
 	_ = l.c.WriteMessage(ctx, websocket.BinaryMessage, long)
 }
 
-// race ends the lease while it waits.
+// race ends the lease during a read.
 func race(l *lease) {
 	if !l.write([]string{"plain", "slow"}[l.rand.IntN(2)], l.size()) {
 		return
 	}
 	var all sync.WaitGroup
-	all.Go(func() { // what it reads is still the lease's
+	all.Go(func() { // the message read still belongs to the lease
 		if _, p, err := l.c.ReadMessage(context.Background()); err == nil {
 			l.check(p)
 		}
 	})
 	if l.rand.IntN(2) == 0 {
-		time.Sleep(l.server.delays.draw() / 20) // when in the read the lease ends is drawn
+		time.Sleep(l.server.delays.draw() / 20) // end the lease at a random moment of the read
 	}
-	l.leave()
+	l.endExchange()
 	l.c.Release()
 	all.Wait()
 }
 
-var errAct = errors.New("the tenant is not content")
+var errHolder = errors.New("the holder reported a failure")
 
-// end ends the lease in one of many ways, once and perhaps again.
+// end ends the lease in a random way, once or twice.
 func (l *lease) end() {
 	switch l.rand.IntN(20) {
 	case 0:
-		l.c.Discard(errAct)
+		l.c.Discard(errHolder)
 	case 1:
-		l.c.Fail(errAct)
+		l.c.Fail(errHolder)
 	case 2:
 		l.c.Fail(nil)
 	case 3:
@@ -217,14 +216,14 @@ func (l *lease) end() {
 	}
 }
 
-// meddle uses a lease that is over. Nothing may come of it.
-func (x *tenant) meddle() {
-	c := x.kept[x.rand.IntN(len(x.kept))]
+// useEnded uses a lease that has ended. That must have no effect.
+func (x *worker) useEnded() {
+	c := x.ended[x.rand.IntN(len(x.ended))]
 	if c == nil {
 		return
 	}
 	ctx := context.Background()
-	r := request{conn: 0, number: x.numbers.Add(1), manner: "plain"} // nobody's
+	r := request{conn: 0, number: x.numbers.Add(1), mode: "plain"} // a request of no lease
 	if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(r.String())); !errors.Is(err, wspool.ErrReleased) {
 		x.complain("WriteMessage after the lease: %v", err)
 	}
@@ -233,9 +232,9 @@ func (x *tenant) meddle() {
 	}
 	switch x.rand.IntN(4) {
 	case 0:
-		c.Discard(errAct)
+		c.Discard(errHolder)
 	case 1:
-		c.Fail(errAct)
+		c.Fail(errHolder)
 	default:
 		c.Release()
 	}

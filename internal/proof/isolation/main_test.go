@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"math/rand/v2"
@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// seed is RESPOOL_SEED, or a new one. It is logged: it replays the choices of a
-// run, though not how the scheduler interleaved them.
+// seed returns RESPOOL_SEED, or a random seed, and logs it. It repeats the random choices
+// of a run, but not its interleaving.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := rand.Uint64()
@@ -28,8 +28,7 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// stressTime is how long the test in real time runs: RESPOOL_STRESS, or a
-// little.
+// stressTime is the duration of the test in real time: RESPOOL_STRESS, or two seconds.
 func stressTime(t *testing.T) time.Duration {
 	t.Helper()
 	s, set := os.LookupEnv("RESPOOL_STRESS")
@@ -43,8 +42,8 @@ func stressTime(t *testing.T) time.Duration {
 	return d
 }
 
-// stressLeases is RESPOOL_LEASES: how many leases there must be, however long
-// that takes (mind the -timeout of go test); 0: as many as the time allows.
+// stressLeases is RESPOOL_LEASES: the number of leases to complete, whatever the time
+// (see the -timeout of go test); 0: as many as the time allows.
 func stressLeases(t *testing.T) int64 {
 	t.Helper()
 	s, set := os.LookupEnv("RESPOOL_LEASES")

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"fmt"
@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// The states of TCP, as the kernel numbers them.
+// TCP states in the numbering of the kernel.
 const (
 	timeWait  = 0x06
 	listening = 0x0a
 )
 
-// sockets counts those of one server on loopback.
+// sockets counts the sockets of one server on loopback.
 type sockets struct {
-	client, server int // in TIME_WAIT, by whose end
+	client, server int // in TIME_WAIT, by side
 	alive          int // in any other state but listening
 }
 
@@ -51,7 +51,7 @@ func socketsOf(t *testing.T, port int) (s sockets) {
 	return s
 }
 
-// portOf reads the port of an address in the kernel's table.
+// portOf returns the port of an address in the kernel's table.
 func portOf(address string) (int, error) {
 	_, port, ok := strings.Cut(address, ":")
 	if !ok {

@@ -1,4 +1,4 @@
-package tenants_test
+package isolation_test
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// sessions is a server that knows how many sessions it believes in.
+// sessions is an echo server that counts its open sessions.
 type sessions struct {
 	upgrader websocket.Upgrader
 	now      atomic.Int64
@@ -28,7 +28,7 @@ type sessions struct {
 func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the client left
+		return // the client closed the connection
 	}
 	s.now.Add(1)
 	defer s.now.Add(-1)
@@ -47,13 +47,13 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestGracefulCloses: the pool closes very many connections, idle and leased.
-// The server is told each time and believes in none of them afterwards, and
-// hangs up first, so that the sockets in TIME_WAIT are on its side: a client
-// would run out of ports. Where the server is slow to hang up, which on a busy
-// machine one in a hundred may be, the client does not wait for ever.
+// TestGracefulCloses closes many connections, idle and leased. Each is closed with a close
+// frame, so that the server has no session left, and the server closes the socket first,
+// so that the TIME_WAIT state is on its side: the client would run out of ports. If the
+// server is slow to close, as up to one in a hundred may be on a busy machine, the client
+// does not wait for ever.
 func TestGracefulCloses(t *testing.T) {
-	for scheme, n := range map[string]int{"ws": 10_000, "wss": 2_000} { // a dial of wss takes five times as long
+	for scheme, n := range map[string]int{"ws": 10_000, "wss": 2_000} { // a dial with TLS takes five times as long
 		t.Run(scheme, func(t *testing.T) {
 			if testing.Short() {
 				n /= 20
@@ -76,7 +76,7 @@ func TestGracefulCloses(t *testing.T) {
 			closeMany(t, cfg, n)
 			t.Logf("%d connections in %v", n, time.Since(begin).Round(time.Millisecond))
 
-			// The closing is over on this side; the server may still be at it.
+			// This side has closed everything; the server may not be done yet.
 			for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 				got, left := socketsOf(t, port), s.now.Load()
 				if left == 0 && got.alive == 0 {
@@ -88,7 +88,7 @@ func TestGracefulCloses(t *testing.T) {
 					break
 				}
 				if time.Now().After(end) {
-					t.Fatalf("the server believes in %d sessions that are over; %d sockets are there", left, got.alive)
+					t.Fatalf("the server has %d sessions left; %d sockets are open", left, got.alive)
 				}
 			}
 			if rude := s.rude.Load(); rude > 0 {
@@ -98,7 +98,7 @@ func TestGracefulCloses(t *testing.T) {
 	}
 }
 
-// closeMany has a pool dial and close n connections, at least.
+// closeMany makes a pool dial and close at least n connections.
 func closeMany(t *testing.T, cfg wspool.Config, n int) {
 	t.Helper()
 	var gone atomic.Int64
@@ -120,7 +120,7 @@ func closeMany(t *testing.T, cfg wspool.Config, n int) {
 		if err := p.Warm(ctx, cfg.MaxSize); err != nil {
 			t.Fatal(err)
 		}
-		for range cfg.MaxSize / 2 { // the other half is closed as it was dialled
+		for range cfg.MaxSize / 2 { // the other half is closed unused
 			err := p.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 				if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("hello")); err != nil {
 					return err
@@ -137,7 +137,7 @@ func closeMany(t *testing.T, cfg wspool.Config, n int) {
 			t.Fatal(err)
 		}
 		p.Reset(nil)
-		c.Release() // closed only now
+		c.Release() // closes the connection, because of the Reset
 		for gone.Load() < int64(done+cfg.MaxSize) {
 			select {
 			case <-wake:
