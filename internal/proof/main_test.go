@@ -12,8 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The default of 100 scripts is small for what one costs; the command line
-	// and RAPID_CHECKS still win.
+	// The default of 100 scripts is low for their cost. The command line and
+	// RAPID_CHECKS take precedence.
 	if _, set := os.LookupEnv("RAPID_CHECKS"); !set {
 		if err := flag.Set("rapid.checks", "1500"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// seed is RESPOOL_SEED, or a new one. It is logged: it replays the choices of
-// a run, though not how the scheduler interleaved them.
+// seed returns RESPOOL_SEED, or a random seed, and logs it. It repeats the random choices
+// of a run, but not its interleaving.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := rand.Uint64()
