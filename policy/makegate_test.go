@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -343,4 +344,362 @@ func TestMakeGate_Random(t *testing.T) {
 			t.Errorf("%d began and %d were refused, want some of each", began.Load(), refused.Load())
 		}
 	})
+}
+
+func TestMakeGate_Config(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  policy.MakeGateConfig
+		says []string // none: it is good
+	}{
+		{name: "all wrong", cfg: policy.MakeGateConfig{Concurrent: 0, InitialBackoff: -1, MaxBackoff: -1, Multiplier: 0.5, Jitter: 2},
+			says: []string{"policy: invalid MakeGateConfig", "Concurrent must be at least 1, got 0", "InitialBackoff must not be negative, got -1ns", "MaxBackoff must not be negative, got -1ns", "at least 1, got 0.5", "between 0 and 1, got 2"}},
+		{name: "initial over max", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 2, MaxBackoff: 1}, says: []string{"InitialBackoff must be at most MaxBackoff 1ns, got 2ns"}},
+		{name: "too long", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 1 << 62, MaxBackoff: 1 << 62}, says: []string{"MaxBackoff must be at most 87600h0m0s", "InitialBackoff must be at most 87600h0m0s"}},
+		{name: "no numbers", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: nan(), Jitter: nan()}, says: []string{"at least 1, got NaN", "between 0 and 1, got NaN"}},
+		{name: "endless", cfg: policy.MakeGateConfig{Concurrent: 1, Multiplier: 1 / zero}, says: []string{"must be finite and at least 1, got +Inf"}},
+		{name: "defaults", cfg: policy.MakeGateConfig{Concurrent: 1}},
+		{name: "long initial", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: time.Hour}},
+		{name: "short max", cfg: policy.MakeGateConfig{Concurrent: 1, MaxBackoff: time.Millisecond}},
+		{name: "extremes", cfg: policy.MakeGateConfig{Concurrent: 1, InitialBackoff: 10 * 365 * 24 * time.Hour, Multiplier: 1e300, Jitter: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g, err := policy.NewMakeGate(c.cfg)
+			if (err == nil) != (c.says == nil) || (g == nil) != (err != nil) {
+				t.Fatalf("%v", err)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%q does not say %q", err, s)
+				}
+			}
+		})
+	}
+}
+
+// What zero means: the first and the last backoff.
+func TestMakeGate_Defaults(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		cfg         policy.MakeGateConfig
+		first, last time.Duration
+	}{
+		{"both", policy.MakeGateConfig{}, policy.DefaultInitialBackoff, policy.DefaultMaxBackoff},
+		{"long initial", policy.MakeGateConfig{InitialBackoff: time.Hour}, time.Hour, time.Hour},
+		{"short max", policy.MakeGateConfig{MaxBackoff: time.Millisecond}, time.Millisecond, time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c.cfg.Concurrent = 1
+				g := newGate(t, c.cfg)
+				for n := range 20 {
+					middle := min(c.first<<n, c.last)
+					end(wentWrong, g.begin(1)...)
+					var r *resource.Rejection
+					if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
+						t.Fatal(err)
+					}
+					j := time.Duration(policy.DefaultJitter * float64(middle))
+					if r.RetryAfter < middle-j || r.RetryAfter > middle+j+1 {
+						t.Fatalf("backoff %d is %v, want %v ± %v", n, r.RetryAfter, middle, j)
+					}
+					time.Sleep(r.RetryAfter)
+				}
+			})
+		})
+	}
+}
+
+var zero float64
+
+func nan() float64 { return zero / zero }
+
+var errRefused = errors.New("connection refused")
+
+// A gate with backoffs of 100 ms, 200 ms, …, 1 s, so little jittered that it
+// does not show in microseconds.
+var steady = policy.MakeGateConfig{
+	Concurrent: 10, InitialBackoff: 100 * time.Millisecond, MaxBackoff: time.Second, Multiplier: 2, Jitter: 1e-12,
+}
+
+func newGate(t *testing.T, cfg policy.MakeGateConfig) *gateTest {
+	t.Helper()
+	g, err := policy.NewMakeGate(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &gateTest{MakeGate: g, t: t}
+}
+
+// gateTest is a gate that a script talks to, in a bubble.
+type gateTest struct {
+	*policy.MakeGate
+	t *testing.T
+}
+
+// begin must be let through at once, n times.
+func (g *gateTest) begin(n int) (dones []resource.Done) {
+	g.t.Helper()
+	for range n {
+		done, err := g.Admit(context.Background(), resource.Request{NoWait: true})
+		if err != nil {
+			g.t.Fatalf("Admit: %v", err)
+		}
+		dones = append(dones, done)
+	}
+	return dones
+}
+
+// wantRefused must be refused because makes fail, for retry to the microsecond.
+func (g *gateTest) wantRefused(retry time.Duration) {
+	g.t.Helper()
+	done, err := g.Admit(context.Background(), resource.Request{})
+	g.wantRefusal(done, err, retry)
+}
+
+func (g *gateTest) wantRefusal(done resource.Done, err error, retry time.Duration) {
+	g.t.Helper()
+	var r *resource.Rejection
+	if done != nil || !errors.Is(err, policy.ErrMakesFail) || !errors.Is(err, errRefused) || !errors.As(err, &r) {
+		g.t.Fatalf("Admit: %v, and there is a Done: %v; want %v", err, done != nil, policy.ErrMakesFail)
+	}
+	if r.RetryAfter.Round(time.Microsecond) != retry {
+		g.t.Fatalf("refused for %v, want %v", r.RetryAfter, retry)
+	}
+}
+
+// wantBusy must not be let through for now.
+func (g *gateTest) wantBusy() {
+	g.t.Helper()
+	if done, err := g.Admit(context.Background(), resource.Request{NoWait: true}); done != nil || !errors.Is(err, policy.ErrMakesBusy) {
+		g.t.Fatalf("Admit: %v, want %v", err, policy.ErrMakesBusy)
+	}
+}
+
+func (g *gateTest) want(limit, inFlight int) {
+	g.t.Helper()
+	if g.Limit() != limit || g.InFlight() != inFlight {
+		g.t.Fatalf("%d of %d run, want %d of %d", g.InFlight(), g.Limit(), inFlight, limit)
+	}
+}
+
+// due waits for the end of a backoff.
+func (g *gateTest) due(backoff time.Duration) {
+	time.Sleep(backoff - time.Microsecond)
+	g.wantRefused(time.Microsecond)
+	time.Sleep(2 * time.Microsecond)
+}
+
+// end tells the dones how it went.
+func end(o resource.Outcome, dones ...resource.Done) {
+	for _, done := range dones {
+		done(o)
+	}
+}
+
+var (
+	went      = resource.Outcome{Verdict: resource.OK}
+	wentWrong = resource.Outcome{Verdict: resource.Failed, Err: errRefused}
+	neverCame = resource.Outcome{}
+)
+
+// waits is one who waits in Admit.
+type waits struct {
+	done chan resource.Done
+	err  chan error
+	stop context.CancelFunc
+}
+
+func (g *gateTest) wait() *waits {
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &waits{make(chan resource.Done, 1), make(chan error, 1), cancel}
+	go func() {
+		done, err := g.Admit(ctx, resource.Request{})
+		w.done <- done
+		w.err <- err
+	}()
+	synctest.Wait()
+	return w
+}
+
+func (w *waits) waiting() bool {
+	synctest.Wait()
+	return len(w.err) == 0
+}
+
+// The gate in a pool.
+
+// server is what makes of a test go to. It counts who is there at once.
+type server struct {
+	mu    sync.Mutex
+	down  bool
+	takes time.Duration // a make
+	now   int           // makes that run
+	most  int           // the most there were since reset
+	began []time.Duration
+	start time.Time
+}
+
+func (s *server) dial(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	s.now++
+	s.most = max(s.most, s.now)
+	s.began = append(s.began, time.Since(s.start))
+	takes, n := s.takes, len(s.began)
+	s.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now--
+	if s.down {
+		return 0, errRefused
+	}
+	return n, ctx.Err()
+}
+
+// set changes the server, and begins to count anew.
+func (s *server) set(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down, s.most, s.began, s.start = down, s.now, nil, time.Now()
+}
+
+// seen is when makes began since set, and the most that ran at once.
+func (s *server) seen() (began []time.Duration, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.began), s.most
+}
+
+// A pool of 100 and 100 callers: while the server is down it sees one make at a
+// time, ever more seldom; when it is up, 1, 2, 4, … until all are served.
+func TestMakeGate_Storm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		s := &server{takes: 10 * time.Millisecond}
+		s.set(true)
+		l := lend(t, resource.Config[int]{MaxSize: 100, Make: s.dial, MakeGate: g, Outage: resource.KeepWaiting})
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				lease, err := l.Acquire(context.Background())
+				if err != nil {
+					t.Errorf("Acquire: %v", err)
+					return
+				}
+				time.Sleep(time.Hour)
+				lease.Release()
+			})
+		}
+		time.Sleep(time.Second)
+		// At once 10, and then after 0.1, 0.3, 0.7 and 1.5 s at the earliest.
+		if began, most := s.seen(); most > 10 || len(began) < 11 || len(began) > 14 {
+			t.Errorf("the server saw %d makes in a second, %d at once; want about 13, and 10", len(began), most)
+		}
+		time.Sleep(9 * time.Second)
+		s.set(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if load := l.Stats().Load; load.Leased != 100 {
+			t.Errorf("a minute later: %v", load)
+		}
+		began, most := s.seen()
+		if len(began) != 100 || most > 10 {
+			t.Errorf("%d makes, %d at once; want 100, and at most 10", len(began), most)
+		}
+		rounds := map[int]int{}
+		for _, at := range began {
+			rounds[int((at-began[0])/s.takes)]++
+		}
+		t.Logf("up again: the first make after %v, the last after %v; makes by round: %v", began[0], began[99], rounds)
+		for n, want := range []int{1, 2, 4, 8, 10} {
+			if got := rounds[n]; got > want {
+				t.Errorf("%d makes began in round %d, want at most %d", got, n+1, want)
+			}
+		}
+		if took := began[99] - began[0]; took > time.Second {
+			t.Errorf("the last make began %v after the first that succeeded", took)
+		}
+		wg.Wait()
+	})
+}
+
+// Two pools with one gate: what one learns of the server the other knows.
+func TestMakeGate_Shared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, steady)
+		s := &server{takes: time.Millisecond}
+		s.set(true)
+		cfg := resource.Config[int]{MaxSize: 10, Make: s.dial, MakeGate: g, Outage: resource.KeepWaiting}
+		a, b := lend(t, cfg), lend(t, cfg)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := a.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire: %v", err)
+		}
+		if _, err := b.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire: %v", err)
+		}
+		ctx, cancel = context.WithTimeout(context.Background(), 40*time.Millisecond)
+		defer cancel()
+		if _, err := b.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire: %v", err)
+		}
+		if began, _ := s.seen(); len(began) != 1 {
+			t.Errorf("the server saw %d makes in 90 ms, want 1", len(began))
+		}
+	})
+}
+
+// Close ends makes that wait in Admit, and leaves the gate as it was.
+func TestMakeGate_Close(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
+		other := g.begin(1) // another pool's
+		l := lend(t, resource.Config[int]{MaxSize: 3, MinIdle: 3, MakeGate: g})
+		synctest.Wait()
+		if load := l.Stats().Load; load.Making != 3 {
+			t.Fatalf("%v, want 3 in the making", load)
+		}
+		began := time.Now()
+		if err := l.Close(context.Background()); err != nil || time.Since(began) > 0 {
+			t.Errorf("Close: %v, after %v", err, time.Since(began))
+		}
+		g.want(1, 1)
+		end(went, other...)
+		end(went, g.begin(1)...)
+		g.want(1, 0)
+	})
+}
+
+// However a make ends the gate gets its permit back: in a panic, in a time-out,
+// or because the pool was closed.
+func TestMakeGate_Endings(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(ctx context.Context) (int, error)
+	}{
+		{"panic", func(context.Context) (int, error) { panic("out of order") }},
+		{"time-out", func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }},
+		{"too late", func(context.Context) (int, error) { time.Sleep(time.Hour); return 0, errRefused }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
+				l := lend(t, resource.Config[int]{MaxSize: 1, Make: c.make, MakeGate: g, MakeTimeout: time.Second})
+				if _, err := l.Acquire(context.Background()); err == nil {
+					t.Error("acquired what failed")
+				}
+				synctest.Wait()
+				g.want(1, 0)
+				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.Is(err, policy.ErrMakesFail) {
+					t.Errorf("after a wentWrong make Admit says %v", err)
+				}
+				time.Sleep(time.Hour) // the late one ends
+			})
+		})
+	}
 }
