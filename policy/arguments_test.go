@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What a constructor does not take it panics over, and names all of it.
+// A constructor panics with every invalid argument.
 func TestArguments(t *testing.T) {
 	limit := policy.Limit(2)
 	for _, test := range []struct {
@@ -60,7 +60,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// What is at the edge of its range is taken.
+// Arguments at the limits of their ranges are valid.
 func TestArgumentsAtTheEdge(t *testing.T) {
 	if how := caught(func() {
 		policy.Limit(1)
@@ -78,8 +78,8 @@ func TestArgumentsAtTheEdge(t *testing.T) {
 	}
 }
 
-// Who counts in units refuses a negative cost, and what could never fit, and
-// says which.
+// A policy that counts units refuses a negative Cost and one that could never fit with
+// ErrCost.
 func TestImpossibleCost(t *testing.T) {
 	const most = 4
 	for name, p := range map[string]resource.Admission{
@@ -98,7 +98,7 @@ func TestImpossibleCost(t *testing.T) {
 			refused(t, p, r, name, policy.ErrCost, 0)
 			r.Cost = most
 			done := admit(t, p, r)
-			if name != "semaphore" { // which does not say how large it is
+			if name != "semaphore" { // its capacity is unknown
 				for _, r.Cost = range []int{most + 1, math.MaxInt} {
 					refused(t, p, r, name, policy.ErrCost, 0)
 				}

@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// stock are the admissions whose hit path is our own, each with room for all.
+// stock are the admissions implemented in this package, with room for every request.
 func stock() map[string]resource.Admission {
 	const room = 1 << 20
 	sized := policy.WithinDeadline(room)
@@ -67,7 +67,7 @@ func BenchmarkAdmitDone(b *testing.B) {
 	}
 }
 
-// What the hit path of a pool asks.
+// The calls on the hit path of a pool.
 
 func BenchmarkEvict(b *testing.B) {
 	i := resource.Info{ID: 3, Age: time.Second, Idle: time.Second, Leases: 5, Jitter: 0.5}
@@ -81,7 +81,7 @@ func BenchmarkEvict(b *testing.B) {
 	}
 }
 
-// stockHealths are not due for what was just used.
+// stockHealths are not due for a resource that was just used.
 func stockHealths() map[string]resource.Health[int] {
 	idle := policy.IfIdle(time.Minute, policy.Check(func(context.Context, int) error { return nil }))
 	suspects := policy.Cohort(idle)
@@ -100,7 +100,7 @@ func stockHealths() map[string]resource.Health[int] {
 
 var dueSink bool
 
-// Asking costs no allocation, not even about one who was suspected.
+// Due does not allocate, not even for a former suspect.
 func TestHealth_DueAllocates(t *testing.T) {
 	for name, h := range stockHealths() {
 		s := h.(resource.Scheduled)
@@ -126,7 +126,7 @@ func BenchmarkDue(b *testing.B) {
 	}
 }
 
-// BenchmarkQueue is one waiter in and one out, while so many wait.
+// BenchmarkQueue measures one Push and one Pop at a constant length.
 func BenchmarkQueue(b *testing.B) {
 	for _, q := range []struct {
 		name string
@@ -158,7 +158,7 @@ func BenchmarkQueue(b *testing.B) {
 	}
 }
 
-// BenchmarkMakeGate is one make let through and ended, which a dial dwarfs.
+// BenchmarkMakeGate measures one Admit and Done, which is small compared with a dial.
 func BenchmarkMakeGate(b *testing.B) {
 	g, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 1})
 	if err != nil {

@@ -16,19 +16,18 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// I4: whatever the policies do, every Done runs exactly once, and no permit is
-// left behind.
+// I4: whatever the policies do, every Done runs exactly once and no permit is lost.
 
 // tree is a random nesting of policies.
 type tree struct {
-	rnd     *rand.Rand      // of the builder
-	draw    func(n int) int // of the leaves
+	rnd     *rand.Rand      // for the structure
+	draw    func(n int) int // for the leaves
 	p       resource.Admission
 	gauges  []policy.Gauge
 	waits   []*policy.DeadlineLimiter
 	ledgers []*ledger
 	gates   []*policy.Gate
-	wild    bool // leaves may panic and end their goroutines
+	wild    bool // leaves may panic and call Goexit
 	said    string
 }
 
@@ -38,7 +37,7 @@ func plant(rnd *rand.Rand, draw func(int) int, wild bool) *tree {
 	return tr
 }
 
-// grow returns a policy at most so deep, and what it is.
+// grow returns a random policy of at most the given depth, and its description.
 func (tr *tree) grow(deep int) (resource.Admission, string) {
 	if deep == 0 {
 		return tr.leaf()
@@ -121,7 +120,7 @@ func (tr *tree) leaf() (resource.Admission, string) {
 	return l, "ledger"
 }
 
-// mishap is what a leaf does instead of admitting, now and then.
+// mishap is what a leaf sometimes does instead of admitting.
 func (tr *tree) mishap(ctx context.Context, r resource.Request) error {
 	n := tr.draw(25)
 	switch {
@@ -139,7 +138,7 @@ func (tr *tree) mishap(ctx context.Context, r resource.Request) error {
 	return nil
 }
 
-// check says what is left behind.
+// check returns an error if a permit is left.
 func (tr *tree) check() error {
 	var bad []error
 	for i, g := range tr.gauges {
@@ -160,7 +159,7 @@ func (tr *tree) check() error {
 	return errors.Join(bad...)
 }
 
-// tally is what became of many admissions.
+// tally counts the results of many requests.
 type tally struct{ asked, admitted, refused, torn, left int }
 
 func (a *tally) add(b tally) {
@@ -171,7 +170,7 @@ func (a *tally) add(b tally) {
 	a.left += b.left
 }
 
-// visit asks n times, with up to three permits held at a time.
+// visit makes n requests, with up to three permits held at a time.
 func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -199,7 +198,7 @@ func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 		}
 		ctx := soon
 		if rnd.IntN(8) == 0 {
-			ctx, r.NoWait = gone, false // blocks nowhere: it ends at once
+			ctx, r.NoWait = gone, false // does not block: the context has ended
 		}
 		var done resource.Done
 		var err error
@@ -227,7 +226,7 @@ func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 	return sum
 }
 
-// guarded calls f, and reports whether it returned.
+// guarded calls f and reports whether it returned.
 func (tr *tree) guarded(f func()) bool {
 	if tr.wild {
 		return caught(f) == nil
@@ -260,7 +259,7 @@ func TestI4_RandomCompositions(t *testing.T) {
 	}
 }
 
-// The same with many at once. RESPOOL_STRESS says for how long.
+// The same with many goroutines, for the duration RESPOOL_STRESS.
 func TestI4_StressCompositions(t *testing.T) {
 	d := 300 * time.Millisecond
 	if s := os.Getenv("RESPOOL_STRESS"); s != "" {
@@ -295,7 +294,7 @@ func TestI4_StressCompositions(t *testing.T) {
 	}
 }
 
-// journal makes admissions that write down, in one list, what happens to them.
+// journal creates admissions that log their calls in one list.
 type journal []string
 
 func (j *journal) member(name string, err error) resource.Admission {
@@ -340,7 +339,7 @@ func TestAllRefused(t *testing.T) {
 	j.want(t, "ask a", "ask b", "ask c", "done b 0", "done a 0")
 }
 
-// What is nested in an All is asked in its place, and given back in reverse.
+// A nested All is flattened: its members are asked in its position and ended in reverse.
 func TestAllNested(t *testing.T) {
 	var j journal
 	p := policy.All(
@@ -370,20 +369,21 @@ func TestAllOfLittle(t *testing.T) {
 	if done, err := policy.All(none, none, none).Admit(t.Context(), resource.Request{}); done != nil || err != nil {
 		t.Errorf("All of members that want to know nothing: a Done, or %v", err)
 	}
-	// One Done among several members is that Done itself.
+	// The only Done of several members is returned unchanged.
 	one := &ledger{}
 	admit(t, policy.All(none, one, none), resource.Request{})(failed)
 	if o := one.last.Load(); o == nil || o.Err != errBoom || one.check() != nil {
-		t.Errorf("told %+v, %v", o, one.check())
+		t.Errorf("outcome %+v, %v", o, one.check())
 	}
-	// And the slice that they came in may be used again.
+	// The argument slice may be modified afterwards.
 	ps := []resource.Admission{none, one}
 	p := policy.All(ps...)
 	ps[1] = refusing(errBoom)
 	admit(t, p, resource.Request{})(ok)
 }
 
-// A member that does not return costs the others nothing, and its end goes on.
+// If a member panics or calls Goexit, the permits of the others are returned and the panic
+// or Goexit continues.
 func TestAllMemberDoesNotReturn(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func()
@@ -408,7 +408,7 @@ func TestAllMemberDoesNotReturn(t *testing.T) {
 					t.Errorf("%d given, want %d; %v", l.given.Load(), before, err)
 				}
 				if o := l.last.Load(); before > 0 && *o != ignored {
-					t.Errorf("told %+v, want that nothing came of it", *o)
+					t.Errorf("outcome %+v, want Ignored", *o)
 				}
 			})
 		}
@@ -424,10 +424,10 @@ func TestAllMemberDoesNotReturn(t *testing.T) {
 				}
 				for _, l := range []*ledger{l, fatal} {
 					if err := l.check(); err != nil || l.last.Load().Err != errBoom {
-						t.Errorf("%v; told %+v", err, l.last.Load())
+						t.Errorf("%v; outcome %+v", err, l.last.Load())
 					}
 				}
-				// The chain that was torn is whole again.
+				// The pooled chain is usable again.
 				admit(t, policy.All(l, l, l), resource.Request{})(ok)
 				if err := l.check(); err != nil {
 					t.Error(err)
@@ -437,7 +437,7 @@ func TestAllMemberDoesNotReturn(t *testing.T) {
 	}
 }
 
-// All that panic: each Done is called all the same.
+// Every Done is called even if all of them panic.
 func TestAllEveryDonePanics(t *testing.T) {
 	fatal := &ledger{after: func(resource.Outcome) { panic(errBoom) }}
 	done := admit(t, policy.All(fatal, fatal, fatal), resource.Request{})
@@ -447,7 +447,7 @@ func TestAllEveryDonePanics(t *testing.T) {
 	if err := fatal.check(); err != nil || fatal.given.Load() != 3 {
 		t.Errorf("%d given: %v", fatal.given.Load(), err)
 	}
-	refused := policy.All(fatal, fatal, refusing(errBoom)) // in the roll-back too
+	refused := policy.All(fatal, fatal, refusing(errBoom)) // during the rollback too
 	if how := caught(func() { refused.Admit(context.Background(), resource.Request{}) }); how != errBoom {
 		t.Errorf("ended with %v, want a panic", how)
 	}
@@ -456,7 +456,7 @@ func TestAllEveryDonePanics(t *testing.T) {
 	}
 }
 
-// A member may ask the same All again, from Admit and from Done.
+// A member may call the same All again, from Admit and from Done.
 func TestAllReentered(t *testing.T) {
 	l := &ledger{}
 	var p resource.Admission
@@ -514,7 +514,7 @@ func TestAny(t *testing.T) {
 	refused(t, policy.Any(full, full), resource.Request{}, "any", policy.ErrFull, 0)
 }
 
-// A caller who left while the last one kept it waiting was not refused.
+// If the context ends while the last member blocks, that is not a refusal.
 func TestAnyCallerLeaves(t *testing.T) {
 	gate := policy.NewGate()
 	gate.Pause(errBoom)
@@ -525,12 +525,12 @@ func TestAnyCallerLeaves(t *testing.T) {
 			t.Errorf("%v, want the context's end", err)
 		}
 	}
-	p := policy.Any(gate, policy.Limit(1)) // refused by the last one: that is said
+	p := policy.Any(gate, policy.Limit(1)) // a refusal by the last member
 	admit(t, p, resource.Request{})
 	refusedCtx(t, ctx, p, resource.Request{}, "any", policy.ErrFull, 0)
 }
 
-// A whole All can be one way of an Any; what it took before it refused is back.
+// An All can be a member of an Any; the permits that it took before a refusal are returned.
 func TestAnyOfAll(t *testing.T) {
 	first, second := policy.Limit(1), policy.Limit(1)
 	gate := policy.NewGate()
@@ -578,7 +578,7 @@ func TestNamed(t *testing.T) {
 	} {
 		refused(t, policy.Named("mine", refusing(test.err)), resource.Request{}, "mine", inner, test.retry)
 	}
-	// The name is not written into what others were told.
+	// The refusal of the named policy itself is not modified.
 	full := policy.Limit(1)
 	defer admit(t, policy.Named("mine", full), resource.Request{})(ok)
 	refused(t, policy.Named("mine", full), resource.Request{}, "mine", policy.ErrFull, 0)

@@ -14,9 +14,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The evictions are functions of facts: tables, without time.
+// Evictions are functions of the Info, tested with tables and without a clock.
 
-const almostOne = 1 - 1.0/(1<<53) // the largest Jitter there is
+const almostOne = 1 - 1.0/(1<<53) // the largest possible Jitter
 
 var errOdd, errEven = errors.New("odd"), errors.New("even")
 
@@ -104,7 +104,7 @@ func TestEvictions(t *testing.T) {
 	}
 }
 
-// What a caller does with his slice afterwards changes nothing.
+// The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {
 		es := []resource.Eviction{odd}
@@ -116,7 +116,7 @@ func TestEvictions_OwnTheirList(t *testing.T) {
 	}
 }
 
-// wantPanicSaying calls f, which must panic with a text that has all of words.
+// wantPanicSaying calls f, which must panic with a text that contains all words.
 func wantPanicSaying(t *testing.T, f func(), words ...string) {
 	t.Helper()
 	defer func() {
@@ -134,7 +134,7 @@ func wantPanicSaying(t *testing.T, f func(), words ...string) {
 	f()
 }
 
-// A constructor names everything that is wrong.
+// A constructor names every invalid argument.
 func TestEvictions_Misuse(t *testing.T) {
 	var none policy.EvictionFunc
 	for _, c := range []struct {
@@ -159,7 +159,7 @@ func TestEvictions_Misuse(t *testing.T) {
 	}
 }
 
-// Asking costs no allocation, whatever the answer.
+// Evict does not allocate, whatever the result.
 func TestEvictions_Allocate(t *testing.T) {
 	young := resource.Info{ID: 2, Age: time.Second, Idle: time.Second, Leases: 1, Jitter: 0.5, Idlers: 1}
 	old := resource.Info{ID: 1, Age: 2 * time.Hour, Idle: 2 * time.Hour, Leases: 1e9, Jitter: 0.5, Idlers: 9}
@@ -177,7 +177,7 @@ func TestEvictions_Allocate(t *testing.T) {
 
 var evictSink error
 
-// stockEvictions are one of each, which all end what has grown old.
+// stockEvictions has one of each kind; all evict old resources.
 func stockEvictions() map[string]resource.Eviction {
 	age, leases, idle := policy.MaxAge(time.Hour, 0.1), policy.MaxLeases(1e6, 0.1), policy.MaxIdle(time.Minute)
 	return map[string]resource.Eviction{
@@ -198,8 +198,7 @@ func evicting(max int, e resource.Eviction) resource.Config[int] {
 	return resource.Config[int]{MaxSize: max, Eviction: e, SweepInterval: time.Minute}
 }
 
-// A resource past its age ends when it is given back, or before it is lent, or
-// in the sweep.
+// A resource past its age ends when it is released, before it is lent, or in the sweep.
 func TestMaxAge_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(1, policy.MaxAge(time.Minute+10*time.Second, 0)))
@@ -210,20 +209,19 @@ func TestMaxAge_Pool(t *testing.T) {
 		l.wantGone(policy.ErrMaxAge, 1)
 
 		l.get().Release()            // 2
-		time.Sleep(75 * time.Second) // the sweep in between foresees its end: it makes way for 3
+		time.Sleep(75 * time.Second) // the sweep in between predicts its end and replaces it by 3
 		fresh := l.get()
 		if fresh.Value() != 3 {
 			t.Errorf("lent %d, which is %v old", fresh.Value(), fresh.Info().Age)
 		}
 		l.wantGone(policy.ErrMaxAge, 1, 2)
 		fresh.Release()
-		time.Sleep(3 * time.Minute) // 4 was made for 3, which was in use; nobody used 4
+		time.Sleep(3 * time.Minute) // 4 was made to replace 3, which was in use; 4 was not used
 		l.wantGone(policy.ErrMaxAge, 1, 2, 3, 4)
 	})
 }
 
-// Resources made together end one after the other, each at an age that its
-// Jitter gives.
+// Resources made together end one after another, each at the age given by its Jitter.
 func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -251,7 +249,7 @@ func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 		defer mu.Unlock()
 		total := 0
 		for part, n := range ages {
-			if total += n; part >= 3 && part < 6 && n < 30 { // 67 are expected; 30 is 7 standard deviations less
+			if total += n; part >= 3 && part < 6 && n < 30 { // the mean is 67; 30 is 7 standard deviations less
 				t.Errorf("only %d of 200 ended in the 10 minutes from %v", n, part*10*time.Minute)
 			}
 		}
@@ -261,7 +259,7 @@ func TestMaxAge_JitterSpreadsThem(t *testing.T) {
 	})
 }
 
-// Each is lent exactly as often as it may be.
+// Each resource is lent exactly as often as its limit.
 func TestMaxLeases_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(1, policy.MaxLeases(2, 0)))
@@ -277,14 +275,15 @@ func TestMaxLeases_Pool(t *testing.T) {
 	})
 }
 
-// The sweep takes what a burst has left, those idle longest, down to the floor.
+// The sweep evicts the resources left by a burst, those idle longest first, down to the
+// floor.
 func TestSoftIdle_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(5, policy.AnyOf(policy.SoftIdle(30*time.Second, 2), policy.MaxIdle(time.Hour))))
 		l.warm(5)
 		time.Sleep(10 * time.Minute)
 		l.wantGone(policy.ErrSoftIdle, 1, 2, 3)
-		lease := l.get() // idle for long, but it is there
+		lease := l.get() // idle longer than d, but lent
 		if lease.Value() != 5 {
 			t.Errorf("lent %d, want 5", lease.Value())
 		}
@@ -293,7 +292,7 @@ func TestSoftIdle_Pool(t *testing.T) {
 	})
 }
 
-// The hard limit knows no floor.
+// The hard limit has no floor.
 func TestMaxIdle_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(3, policy.MaxIdle(time.Minute)))
@@ -303,7 +302,7 @@ func TestMaxIdle_Pool(t *testing.T) {
 	})
 }
 
-// Protect keeps a caller from finding nothing, though all are too old.
+// With Protect a caller finds an idle resource although all are too old.
 func TestProtect_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(3, policy.Protect(1, policy.MaxAge(time.Second, 0))))
@@ -319,7 +318,8 @@ func TestProtect_Pool(t *testing.T) {
 	})
 }
 
-// Nobody gets what ends within the time, whether he asked for it or not.
+// No caller gets a resource that would end within the time, with or without a
+// Request.MinRemaining.
 func TestMinRemaining_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, evicting(2, policy.MinRemaining(20*time.Second, policy.MaxAge(50*time.Second, 0))))
@@ -337,7 +337,7 @@ func TestMinRemaining_Pool(t *testing.T) {
 	})
 }
 
-// clampJitter makes a fuzzer's number what the pool draws: in [0,1).
+// clampJitter maps a fuzzed number to [0,1), the range of Info.Jitter.
 func clampJitter(x float64) float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return 0
@@ -348,8 +348,8 @@ func clampJitter(x float64) float64 {
 	return x
 }
 
-// Jitter only takes off, and never more than its part; what is evicted at one
-// age is evicted at every later one; what is new is kept.
+// Jitter only shortens the limit, by at most its fraction; a resource that is evicted at one
+// age is evicted at every later age; a new one is kept.
 func FuzzMaxAge(f *testing.F) {
 	f.Add(int64(time.Hour), 0.25, 0.5, int64(time.Hour/2), int64(1))
 	f.Add(int64(1), 1.0, almostOne, int64(0), int64(1))
@@ -391,8 +391,8 @@ func FuzzMaxAge(f *testing.F) {
 	})
 }
 
-// An eviction looks only at the facts it is about, and answers the same when
-// asked again; the combinators say what their members' answers come to.
+// An eviction depends only on its own fields of the Info and is deterministic; the
+// combinators return the combination of their members' results.
 func FuzzEvictions(f *testing.F) {
 	f.Add(uint64(1), int64(time.Hour), int64(time.Minute), int64(9), 0.5, int64(3), 1, 5, 2)
 	f.Add(uint64(2), int64(math.MaxInt64), int64(0), int64(0), almostOne, int64(0), 0, 0, 0)

@@ -26,7 +26,7 @@ var (
 
 func costing(n int) resource.Request { return resource.Request{Cost: n} }
 
-// admit asks p and fails the test if p refuses. The Done is never nil.
+// admit calls Admit and fails the test on a refusal. The returned Done is never nil.
 func admit(t *testing.T, p resource.Admission, r resource.Request) resource.Done {
 	t.Helper()
 	done, err := p.Admit(context.Background(), r)
@@ -39,8 +39,8 @@ func admit(t *testing.T, p resource.Admission, r resource.Request) resource.Done
 	return done
 }
 
-// refused asks p and fails the test unless p refuses in its own name, with that
-// cause and that RetryAfter.
+// refused calls Admit and fails the test unless p refuses with that name, cause and
+// RetryAfter.
 func refused(t *testing.T, p resource.Admission, r resource.Request, name string, cause error, retry time.Duration) {
 	t.Helper()
 	refusedCtx(t, context.Background(), p, r, name, cause, retry)
@@ -69,7 +69,7 @@ func isRefusal(t *testing.T, err error, name string, cause error, retry time.Dur
 	}
 }
 
-// wantInFlight checks a gauge.
+// wantInFlight checks InFlight.
 func wantInFlight(t *testing.T, g interface{ InFlight() int }, want int) {
 	t.Helper()
 	if n := g.InFlight(); n != want {
@@ -77,8 +77,7 @@ func wantInFlight(t *testing.T, g interface{ InFlight() int }, want int) {
 	}
 }
 
-// caught runs f to its end, whichever that is: a panic's value, errGoexit if it
-// ended its goroutine, or nil.
+// caught runs f and returns the value of its panic, errGoexit if it called Goexit, or nil.
 func caught(f func()) (how any) {
 	end := make(chan any)
 	go func() {
@@ -97,11 +96,11 @@ func caught(f func()) (how any) {
 
 var errGoexit = errors.New("goroutine ended")
 
-// ledger is an Admission that keeps account of its permits.
+// ledger is an Admission that counts its permits.
 type ledger struct {
-	before func(ctx context.Context, r resource.Request) error // may refuse, block, panic or end the goroutine
+	before func(ctx context.Context, r resource.Request) error // may refuse, block, panic or call Goexit
 	after  func(o resource.Outcome)                            // runs in each Done
-	noDone bool                                                // gives nil
+	noDone bool                                                // return a nil Done
 
 	given, returned atomic.Int64
 	twice           atomic.Int64
@@ -131,7 +130,7 @@ func (l *ledger) Admit(ctx context.Context, r resource.Request) (resource.Done, 
 	}, nil
 }
 
-// check says what is wrong with the account.
+// check returns an error if the counts do not balance.
 func (l *ledger) check() error {
 	if g, r, n := l.given.Load(), l.returned.Load(), l.twice.Load(); g != r || n != 0 {
 		return fmt.Errorf("%d permits given, %d returned, %d of them twice", g, r, n)
@@ -139,8 +138,8 @@ func (l *ledger) check() error {
 	return nil
 }
 
-// newSeed is RESPOOL_SEED, or a new one. It replays the choices, not the
-// scheduler's.
+// newSeed returns RESPOOL_SEED, or a random seed. It repeats the random choices, not the
+// interleaving.
 func newSeed(t *testing.T) uint64 {
 	t.Helper()
 	seed := rand.Uint64()
@@ -158,7 +157,7 @@ func refusing(err error) resource.Admission {
 	return policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, err })
 }
 
-// TestKit holds the helpers to failing where they should.
+// TestKit checks that the helpers fail where they should.
 func TestKit(t *testing.T) {
 	if how := caught(func() { panic(errBoom) }); how != errBoom {
 		t.Errorf("caught %v, want %v", how, errBoom)
@@ -181,10 +180,10 @@ func TestKit(t *testing.T) {
 	}
 }
 
-// The method sets of the libraries, in the simplest way that is right. That the
-// libraries themselves fit is tested in examples/policies.
+// Minimal implementations of the interfaces of other libraries. examples/policies tests the
+// libraries themselves.
 
-// slots is a weighted semaphore of the size of its buffer.
+// slots is a weighted semaphore with the capacity of the channel.
 type slots chan struct{}
 
 func (s slots) Acquire(ctx context.Context, n int64) error {
@@ -217,11 +216,11 @@ func (s slots) Release(n int64) {
 	}
 }
 
-// bucket is a token bucket; each token takes every to come.
+// bucket is a token bucket with one new token per interval every.
 type bucket struct {
 	mu    sync.Mutex
-	size  int // the burst
-	full  int // tokens, in units of one; below zero: reserved
+	size  int // burst
+	full  int // whole tokens; negative: reserved
 	every time.Duration
 	last  time.Time
 }
@@ -287,7 +286,7 @@ func (r *reservation) Cancel() {
 // twoStep is a breaker that is open if err is set.
 type twoStep struct {
 	err    error
-	silent bool // gives no function
+	silent bool // Allow returns no function
 	told   []error
 }
 
@@ -301,8 +300,8 @@ func (b *twoStep) Allow() (func(error), error) {
 	return func(err error) { b.told = append(b.told, err) }, nil
 }
 
-// trials is a breaker in the manner of failsafe-go: while half-open it permits
-// one trial, and only a record gives that back.
+// trials is a breaker like that of failsafe-go: while half-open it permits one trial, and
+// only a record ends the trial.
 type trials struct {
 	open, halfOpen, out bool
 	recorded            []string
@@ -336,7 +335,7 @@ func (b *trials) RecordSuccess()        { b.record("success", true) }
 func (b *trials) RecordError(err error) { b.record(err.Error(), false) }
 func (b *trials) RecordFailure()        { b.record("failure", false) }
 
-// throttler refuses if err is set.
+// throttler refuses with err if that is set.
 type throttler struct {
 	trials
 	err error
@@ -344,10 +343,10 @@ type throttler struct {
 
 func (t *throttler) AcquirePermit() error { return t.err }
 
-// adaptiveLimit admits as many as its buffer is long.
+// adaptiveLimit admits up to the capacity of its channel.
 type adaptiveLimit struct {
 	slots chan struct{}
-	err   error // refuses
+	err   error // if set, the reason to refuse
 	told  []string
 }
 

@@ -18,12 +18,12 @@ import (
 
 var errDead = errors.New("dead")
 
-// patient is a Health that a test answers for, and that counts.
+// patient is a Health whose results a test sets, and that counts its calls.
 type patient struct {
 	checks int
 	ill    error
 	due    bool
-	f      func(ctx context.Context, n int) error // instead of ill
+	f      func(ctx context.Context, n int) error // used instead of ill
 }
 
 func (p *patient) Check(ctx context.Context, n int, _ resource.Info) error {
@@ -34,12 +34,12 @@ func (p *patient) Check(ctx context.Context, n int, _ resource.Info) error {
 	return p.ill
 }
 
-// scheduled is one that says when.
+// scheduled is a patient with a schedule.
 type scheduled struct{ patient }
 
 func (s *scheduled) Due(resource.Info) bool { return s.due }
 
-// isDue asks h as the pool does.
+// isDue calls Due as the pool does.
 func isDue(h resource.Health[int], i resource.Info) bool {
 	s, ok := h.(resource.Scheduled)
 	return !ok || s.Due(i)
@@ -87,7 +87,7 @@ func TestIfIdle(t *testing.T) {
 	}
 }
 
-// Every wrapper is due when what it wraps is.
+// Every wrapper is due when the wrapped Health is.
 func TestHealth_PassesDueOn(t *testing.T) {
 	h := &scheduled{}
 	for name, w := range map[string]resource.Health[int]{
@@ -104,13 +104,13 @@ func TestHealth_PassesDueOn(t *testing.T) {
 	}
 }
 
-// A check that takes too long counts as failed, unless it passed all the same;
-// the end of the caller's own time is not the check's fault.
+// A check that exceeds the timeout fails, unless it passes; the end of the caller's context
+// is not a failure of the check.
 func TestCheckTimeout(t *testing.T) {
 	hang := func(ctx context.Context, _ int) error { <-ctx.Done(); return ctx.Err() }
 	for _, c := range []struct {
 		name     string
-		patience time.Duration // the caller's
+		patience time.Duration // timeout of the caller
 		f        func(ctx context.Context, n int) error
 		want     error
 		timeout  bool
@@ -138,7 +138,7 @@ func TestCheckTimeout(t *testing.T) {
 						t.Errorf("%v after %v; want %v after %v, a time-out: %v", err, time.Since(began), c.want, c.after, c.timeout)
 					}
 					if want := "policy: health check timed out: context deadline exceeded"; c.timeout && err.Error() != want {
-						t.Errorf("%q, want %q", err, want) // said once
+						t.Errorf("%q, want %q", err, want) // wrapped once
 					}
 				}
 			})
@@ -210,7 +210,7 @@ func wantDue(t *testing.T, h *policy.CohortHealth[int], n int, want ...uint64) {
 	}
 }
 
-// Who was made with the dead one, or before, must pass a check.
+// Resources made with the dead one, or before, must pass a check.
 func TestCohort(t *testing.T) {
 	h := &scheduled{}
 	c := policy.Cohort[int](h)
@@ -222,17 +222,17 @@ func TestCohort(t *testing.T) {
 		}
 	}
 	wantDue(t, c, 9)
-	check(2, nil) // before the death: proves nothing
+	check(2, nil) // before the death: does not count
 	check(4, errDead)
 	wantDue(t, c, 9, 1, 2, 3, 4)
 	check(2, nil)
-	check(9, nil) // never suspected
+	check(9, nil) // not a suspect
 	wantDue(t, c, 9, 1, 3, 4)
 	check(3, nil)
 	check(3, nil)
-	check(1, errDead) // as was to be expected
+	check(1, errDead) // a suspect
 	wantDue(t, c, 9, 1, 4)
-	check(2, errDead) // but it had passed
+	check(2, errDead) // it had passed
 	wantDue(t, c, 9, 1, 2, 3, 4)
 	for id := range uint64(4) {
 		check(id+1, nil)
@@ -244,7 +244,7 @@ func TestCohort(t *testing.T) {
 	wantDue(t, c, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 }
 
-// Deaths that others saw count as well, the largest ID most.
+// Suspect counts like a death; the largest ID counts.
 func TestCohort_Suspect(t *testing.T) {
 	c := policy.Cohort[int](&scheduled{})
 	c.Suspect(3)
@@ -255,7 +255,7 @@ func TestCohort_Suspect(t *testing.T) {
 	wantDue(t, c, 9, 1, 2, 3, 4, 5)
 }
 
-// What is no death makes nobody suspect.
+// Other failures do not create suspects.
 func TestCohort_NoDeath(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -279,7 +279,7 @@ func TestCohort_NoDeath(t *testing.T) {
 	}
 }
 
-// A check that was under way when the death was found proves nothing.
+// A check that was running when the death was found does not count.
 func TestCohort_PassedTooEarly(t *testing.T) {
 	h := &scheduled{}
 	c := policy.Cohort[int](h)
@@ -296,14 +296,14 @@ func TestCohort_PassedTooEarly(t *testing.T) {
 	wantDue(t, c, 3, 2)
 }
 
-// A suspicion of all that will ever be made does not remember all of it: from
-// time to time those that are still there are checked once more.
+// A set of suspects up to the largest ID has bounded memory: from time to time existing
+// resources are checked once more.
 func TestCohort_Forgets(t *testing.T) {
 	c := policy.Cohort[int](&scheduled{})
 	c.Suspect(1 << 63)
 	again := 0
 	for id := uint64(1); id < 200_000; id++ {
-		for _, id := range []uint64{id, 7} { // one that stays
+		for _, id := range []uint64{id, 7} { // 7 stays
 			if i := (resource.Info{ID: id}); c.Due(i) {
 				if id == 7 {
 					again++
@@ -319,7 +319,7 @@ func TestCohort_Forgets(t *testing.T) {
 	}
 }
 
-// Many at once: in the end the last death counts.
+// Concurrent use: in the end the last death counts.
 func TestCohort_Concurrent(t *testing.T) {
 	c := policy.Cohort(policy.IfIdle(time.Hour, policy.Check(func(context.Context, int) error { return nil })))
 	var wg sync.WaitGroup
@@ -339,8 +339,8 @@ func TestCohort_Concurrent(t *testing.T) {
 
 // The health checks in a pool.
 
-// ward is a Health whose patients a test makes ill, and that notes who was
-// checked.
+// ward is a Health for a pool: a test sets which resources are ill, and it records which
+// were checked.
 type ward struct {
 	mu      sync.Mutex
 	dead    map[int]bool
@@ -357,7 +357,7 @@ func (w *ward) check(_ context.Context, n int) error {
 	return nil
 }
 
-// kill makes these ill, and nobody else.
+// kill makes exactly these ill.
 func (w *ward) kill(ns ...int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -367,7 +367,7 @@ func (w *ward) kill(ns ...int) {
 	}
 }
 
-// wantChecked checks who was checked since the last call, in any order.
+// wantChecked checks which resources were checked since the last call, in any order.
 func (w *ward) wantChecked(t *testing.T, ns ...int) {
 	t.Helper()
 	synctest.Wait()
@@ -384,7 +384,7 @@ func caring(max int, h resource.Health[int]) resource.Config[int] {
 	return resource.Config[int]{MaxSize: max, Health: h, SweepInterval: time.Hour}
 }
 
-// Only what has been idle, and was not checked meanwhile, is checked.
+// Only resources that have been idle and not checked meanwhile are checked.
 func TestIfIdle_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{}
@@ -399,7 +399,7 @@ func TestIfIdle_Pool(t *testing.T) {
 		time.Sleep(61 * time.Second)
 		l.get().Release()
 		w.wantChecked(t, 1)
-		time.Sleep(100 * time.Second) // a sweep on the way, at 210 s
+		time.Sleep(100 * time.Second) // includes a sweep at 210 s
 		w.wantChecked(t, 1)
 		l.get().Release() // idle for 100 s, checked 10 s ago
 		w.wantChecked(t)
@@ -414,8 +414,7 @@ func TestIfIdle_Pool(t *testing.T) {
 	})
 }
 
-// Failures in a row end a resource; one that passes in between does not count
-// with them.
+// Consecutive failures end a resource; a check that passes resets the count.
 func TestConsecutive_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{}
@@ -444,7 +443,7 @@ func TestConsecutive_Pool(t *testing.T) {
 	})
 }
 
-// A check that hangs costs a caller its timeout, not all his time.
+// A check that hangs costs a caller the timeout of the check, not its whole deadline.
 func TestCheckTimeout_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs atomic.Bool
@@ -467,8 +466,7 @@ func TestCheckTimeout_Pool(t *testing.T) {
 	})
 }
 
-// After the first dead one nobody is lent one made before, or has to wait for
-// its idle time to be over.
+// After a death no older resource is lent unchecked, without waiting for its idle time.
 func TestCohort_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{}
@@ -483,7 +481,7 @@ func TestCohort_Pool(t *testing.T) {
 		leases[5].Release()
 		time.Sleep(time.Minute)
 		w.wantChecked(t)
-		leases[2].Release() // idle for no time
+		leases[2].Release() // just released
 		leases[3].Release()
 		leases[6].Release()
 		l.get().Release() // 6
@@ -491,14 +489,14 @@ func TestCohort_Pool(t *testing.T) {
 		leases[6] = l.get()
 		leases[3], leases[2] = l.get(), l.get()
 		w.wantChecked(t)
-		w.kill(2, 5) // their server was restarted
+		w.kill(2, 5) // the server was restarted
 		lease := l.get()
 		if lease.Value() != 4 {
 			t.Errorf("lent %d, want 4", lease.Value())
 		}
 		w.wantChecked(t, 4, 5)
 		l.wantGone(errDead, 5)
-		for _, n := range []int{1, 2, 3, 6} { // just used, but suspected: not 6
+		for _, n := range []int{1, 2, 3, 6} { // just used, but suspects; 6 is not
 			leases[n].Release()
 			again := l.get()
 			if n == 2 {
@@ -515,11 +513,11 @@ func TestCohort_Pool(t *testing.T) {
 		}
 		lease.Release()
 		l.get().Release()
-		w.wantChecked(t) // 4 has passed; that 2 was dead is no news
+		w.wantChecked(t) // 4 has passed; the death of 2 changes nothing
 	})
 }
 
-// A death that the pool learns by invalidate is fed to the Cohort by its Trace.
+// A Trace passes deaths reported by invalidate to the Cohort.
 func TestCohort_Invalidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &ward{}

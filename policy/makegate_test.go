@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// While all is well so many run, and the others wait, the first to come first.
+// An open gate admits up to Concurrent; other requests wait and are served in order.
 func TestMakeGate_Concurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, policy.MakeGateConfig{Concurrent: 2})
@@ -35,7 +35,7 @@ func TestMakeGate_Concurrent(t *testing.T) {
 		if first.waiting() || <-first.err != nil || !third.waiting() {
 			t.Fatal("the place did not go to the first of those who wait")
 		}
-		running[0](went) // twice is once
+		running[0](went) // the second call has no effect
 		if !third.waiting() {
 			t.Fatal("a place was given back twice")
 		}
@@ -50,7 +50,7 @@ func TestMakeGate_Concurrent(t *testing.T) {
 	})
 }
 
-// Whoever comes with a context that has ended is not let through.
+// A request whose context has ended is not admitted.
 func TestMakeGate_ContextEnded(t *testing.T) {
 	g := newGate(t, steady)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -61,8 +61,8 @@ func TestMakeGate_ContextEnded(t *testing.T) {
 	g.want(10, 0)
 }
 
-// A failure refuses those who wait, and all who come before the backoff is
-// over. Then one of a hundred is let through.
+// A failure refuses the waiting requests and all that arrive before the end of the backoff.
+// After it, one of a hundred is admitted as the probe.
 func TestMakeGate_OneProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -97,15 +97,15 @@ func TestMakeGate_OneProber(t *testing.T) {
 		prober(went)
 		g.want(2, 9)
 		tenth := g.begin(1)
-		g.wantBusy() // two may run, but with those from before it would be eleven
+		g.wantBusy() // the limit is two, but with the older ones eleven would run
 		end(neverCame, tenth...)
-		end(went, running...) // the fourth has ended
+		end(went, running...) // ends the fourth epoch
 		g.want(2, 0)
 	})
 }
 
-// After a success two may run, then four, and so on; a failure on the way
-// closes the gate again.
+// After a success the limit is two, then four, and so on; a failure on the way closes the
+// gate again.
 func TestMakeGate_Ramp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -121,7 +121,7 @@ func TestMakeGate_Ramp(t *testing.T) {
 			end(went, dones...)
 		}
 		end(wentWrong, g.begin(1)...)
-		g.due(200 * time.Millisecond) // it went well for no time
+		g.due(200 * time.Millisecond) // no creation succeeded for longer than the last delay
 		end(went, g.begin(1)...)
 		two := g.begin(2)
 		two[0](went)
@@ -132,7 +132,7 @@ func TestMakeGate_Ramp(t *testing.T) {
 	})
 }
 
-// Those who wait when it opens wider are let through.
+// Waiting requests are admitted when the limit rises.
 func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -141,20 +141,19 @@ func TestMakeGate_RampLetsThoseWhoWait(t *testing.T) {
 		end(went, g.begin(1)...)
 		two := g.begin(2)
 		ws := []*waits{g.wait(), g.wait(), g.wait()}
-		two[0](went) // three may run: two more
+		two[0](went) // the limit is three: two more are admitted
 		if ws[0].waiting() || ws[1].waiting() || !ws[2].waiting() {
 			t.Error("two of three should be let through")
 		}
 		g.want(3, 3)
 		end(neverCame, two[1], <-ws[0].done, <-ws[1].done)
 		end(neverCame, <-ws[2].done)
-		g.want(3, 0) // the Ignored did not count
+		g.want(3, 0) // the Ignored outcome did not count
 	})
 }
 
-// The failures of makes that ran at the same time count once, and so do those
-// of what began before the gate closed, whenever they end; a success of those
-// does not open it.
+// Failures of concurrent creations count once. Creations that began before the gate closed
+// do not count, whenever they end; their success does not open it.
 func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -171,7 +170,7 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 		burst[7](wentWrong)
 		g.wantRefused(100 * time.Millisecond)
 		end(wentWrong, prober...)
-		g.wantRefused(200 * time.Millisecond) // the second failure, not the eighth
+		g.wantRefused(200 * time.Millisecond) // the backoff of the second failure, not of the eighth
 		g.due(200 * time.Millisecond)
 		end(went, g.begin(1)...)
 		burst[8](wentWrong)
@@ -181,8 +180,8 @@ func TestMakeGate_OneBurstCountsOnce(t *testing.T) {
 	})
 }
 
-// The backoff doubles up to its end, and starts over only after makes have gone
-// well for longer than the last one.
+// The backoff doubles up to its maximum, and is reset only after creations have succeeded
+// for longer than the last one.
 func TestMakeGate_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -195,7 +194,7 @@ func TestMakeGate_Backoff(t *testing.T) {
 		end(went, g.begin(1)...)
 		time.Sleep(time.Second)
 		end(wentWrong, g.begin(1)...)
-		g.wantRefused(time.Second) // it went well, but not for long
+		g.wantRefused(time.Second) // creations succeeded, but not for long enough
 		g.due(time.Second)
 		end(went, g.begin(1)...)
 		time.Sleep(time.Second + time.Millisecond)
@@ -204,7 +203,7 @@ func TestMakeGate_Backoff(t *testing.T) {
 	})
 }
 
-// Each backoff is jittered within its bounds, and they differ.
+// Each backoff has jitter within its bounds, and they differ.
 func TestMakeGate_Jitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var first []time.Duration
@@ -232,7 +231,7 @@ func TestMakeGate_Jitter(t *testing.T) {
 	})
 }
 
-// A turn that comes when the context ends is not lost.
+// A permit granted at the instant at which the context ends is not lost.
 func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
@@ -240,7 +239,7 @@ func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
 			running := g.begin(1)
 			w := g.wait()
 			w.stop()
-			running[0](went) // before it runs, as a rule
+			running[0](went) // usually before that goroutine runs
 			if done := <-w.done; done != nil {
 				done(went)
 			}
@@ -250,7 +249,7 @@ func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
 	})
 }
 
-// The shortest backoff is one all the same: a refusal says when to come again.
+// Even with the shortest backoff a refusal has a RetryAfter.
 func TestMakeGate_ShortestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 50 {
@@ -266,7 +265,7 @@ func TestMakeGate_ShortestBackoff(t *testing.T) {
 	})
 }
 
-// A prober that never came to be does not keep others out.
+// An Ignored probe does not block the next one.
 func TestMakeGate_IgnoredProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -283,7 +282,7 @@ func TestMakeGate_IgnoredProber(t *testing.T) {
 	})
 }
 
-// The refusal says what failed, and can do with an error that gives none.
+// The refusal wraps the failure; a nil error is possible.
 func TestMakeGate_Says(t *testing.T) {
 	g := newGate(t, steady)
 	done := g.begin(1)
@@ -300,8 +299,8 @@ func TestMakeGate_Says(t *testing.T) {
 	}
 }
 
-// Whatever becomes of makes, at most so many run, at most one of those begun
-// since the gate closed, and in the end it opens.
+// With random outcomes, at most Concurrent creations run, at most one of those that began
+// since the gate closed, and the gate opens in the end.
 func TestMakeGate_Random(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -340,7 +339,7 @@ func TestMakeGate_Random(t *testing.T) {
 			end(went, g.begin(1)...)
 		}
 		g.want(most, 0)
-		if began.Load() < 10 || refused.Load() < 10 { // of 1500 seeds the unluckiest let 62 begin
+		if began.Load() < 10 || refused.Load() < 10 { // the minimum over 1500 seeds was 62
 			t.Errorf("%d began and %d were refused, want some of each", began.Load(), refused.Load())
 		}
 	})
@@ -350,7 +349,7 @@ func TestMakeGate_Config(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		cfg  policy.MakeGateConfig
-		says []string // none: it is good
+		says []string // none: valid
 	}{
 		{name: "all wrong", cfg: policy.MakeGateConfig{Concurrent: 0, InitialBackoff: -1, MaxBackoff: -1, Multiplier: 0.5, Jitter: 2},
 			says: []string{"policy: invalid MakeGateConfig", "Concurrent must be at least 1, got 0", "InitialBackoff must not be negative, got -1ns", "MaxBackoff must not be negative, got -1ns", "at least 1, got 0.5", "between 0 and 1, got 2"}},
@@ -377,7 +376,7 @@ func TestMakeGate_Config(t *testing.T) {
 	}
 }
 
-// What zero means: the first and the last backoff.
+// The defaults of the first and the last backoff.
 func TestMakeGate_Defaults(t *testing.T) {
 	for _, c := range []struct {
 		name        string
@@ -416,8 +415,7 @@ func nan() float64 { return zero / zero }
 
 var errRefused = errors.New("connection refused")
 
-// A gate with backoffs of 100 ms, 200 ms, …, 1 s, so little jittered that it
-// does not show in microseconds.
+// A gate with backoffs of 100 ms, 200 ms, …, 1 s, whose jitter is below a microsecond.
 var steady = policy.MakeGateConfig{
 	Concurrent: 10, InitialBackoff: 100 * time.Millisecond, MaxBackoff: time.Second, Multiplier: 2, Jitter: 1e-12,
 }
@@ -431,13 +429,13 @@ func newGate(t *testing.T, cfg policy.MakeGateConfig) *gateTest {
 	return &gateTest{MakeGate: g, t: t}
 }
 
-// gateTest is a gate that a script talks to, in a bubble.
+// gateTest drives a gate step by step, in a bubble.
 type gateTest struct {
 	*policy.MakeGate
 	t *testing.T
 }
 
-// begin must be let through at once, n times.
+// begin makes n requests, which must be admitted at once.
 func (g *gateTest) begin(n int) (dones []resource.Done) {
 	g.t.Helper()
 	for range n {
@@ -450,7 +448,8 @@ func (g *gateTest) begin(n int) (dones []resource.Done) {
 	return dones
 }
 
-// wantRefused must be refused because makes fail, for retry to the microsecond.
+// wantRefused makes a request, which must be refused with ErrMakesFail and the RetryAfter
+// retry, to the microsecond.
 func (g *gateTest) wantRefused(retry time.Duration) {
 	g.t.Helper()
 	done, err := g.Admit(context.Background(), resource.Request{})
@@ -468,7 +467,7 @@ func (g *gateTest) wantRefusal(done resource.Done, err error, retry time.Duratio
 	}
 }
 
-// wantBusy must not be let through for now.
+// wantBusy makes a request, which must not be admitted.
 func (g *gateTest) wantBusy() {
 	g.t.Helper()
 	if done, err := g.Admit(context.Background(), resource.Request{NoWait: true}); done != nil || !errors.Is(err, policy.ErrMakesBusy) {
@@ -490,7 +489,7 @@ func (g *gateTest) due(backoff time.Duration) {
 	time.Sleep(2 * time.Microsecond)
 }
 
-// end tells the dones how it went.
+// end calls the dones with an outcome.
 func end(o resource.Outcome, dones ...resource.Done) {
 	for _, done := range dones {
 		done(o)
@@ -503,7 +502,7 @@ var (
 	neverCame = resource.Outcome{}
 )
 
-// waits is one who waits in Admit.
+// waits is a request that waits in Admit.
 type waits struct {
 	done chan resource.Done
 	err  chan error
@@ -529,13 +528,13 @@ func (w *waits) waiting() bool {
 
 // The gate in a pool.
 
-// server is what makes of a test go to. It counts who is there at once.
+// server is the server of a test. It counts concurrent creations.
 type server struct {
 	mu    sync.Mutex
 	down  bool
-	takes time.Duration // a make
-	now   int           // makes that run
-	most  int           // the most there were since reset
+	takes time.Duration // duration of a creation
+	now   int           // running creations
+	most  int           // largest value of now since set
 	began []time.Duration
 	start time.Time
 }
@@ -560,22 +559,23 @@ func (s *server) dial(ctx context.Context) (int, error) {
 	return n, ctx.Err()
 }
 
-// set changes the server, and begins to count anew.
+// set changes the server and resets the counts.
 func (s *server) set(down bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down, s.most, s.began, s.start = down, s.now, nil, time.Now()
 }
 
-// seen is when makes began since set, and the most that ran at once.
+// seen returns the times at which creations began since set, and the largest number that
+// ran at once.
 func (s *server) seen() (began []time.Duration, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.began), s.most
 }
 
-// A pool of 100 and 100 callers: while the server is down it sees one make at a
-// time, ever more seldom; when it is up, 1, 2, 4, … until all are served.
+// A pool of 100 with 100 callers: while the server is down it sees one creation at a time,
+// at growing intervals; when it is up, 1, 2, 4, … until all are served.
 func TestMakeGate_Storm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -595,7 +595,7 @@ func TestMakeGate_Storm(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Second)
-		// At once 10, and then after 0.1, 0.3, 0.7 and 1.5 s at the earliest.
+		// First 10 at once, then one after 0.1, 0.3, 0.7 and 1.5 s at the earliest.
 		if began, most := s.seen(); most > 10 || len(began) < 11 || len(began) > 14 {
 			t.Errorf("the server saw %d makes in a second, %d at once; want about 13, and 10", len(began), most)
 		}
@@ -627,7 +627,7 @@ func TestMakeGate_Storm(t *testing.T) {
 	})
 }
 
-// Two pools with one gate: what one learns of the server the other knows.
+// Two pools with one gate share what it learns about the server.
 func TestMakeGate_Shared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, steady)
@@ -654,11 +654,11 @@ func TestMakeGate_Shared(t *testing.T) {
 	})
 }
 
-// Close ends makes that wait in Admit, and leaves the gate as it was.
+// Close of a pool ends its creations that wait in Admit and does not change the gate.
 func TestMakeGate_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(t, policy.MakeGateConfig{Concurrent: 1})
-		other := g.begin(1) // another pool's
+		other := g.begin(1) // of another pool
 		l := lend(t, resource.Config[int]{MaxSize: 3, MinIdle: 3, MakeGate: g})
 		synctest.Wait()
 		if load := l.Stats().Load; load.Making != 3 {
@@ -675,8 +675,8 @@ func TestMakeGate_Close(t *testing.T) {
 	})
 }
 
-// However a make ends the gate gets its permit back: in a panic, in a time-out,
-// or because the pool was closed.
+// The gate gets its permit back however a creation ends: by a panic, by a timeout, or
+// because the pool was closed.
 func TestMakeGate_Endings(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -698,7 +698,7 @@ func TestMakeGate_Endings(t *testing.T) {
 				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.Is(err, policy.ErrMakesFail) {
 					t.Errorf("after a wentWrong make Admit says %v", err)
 				}
-				time.Sleep(time.Hour) // the late one ends
+				time.Sleep(time.Hour) // until the late creation ends
 			})
 		})
 	}

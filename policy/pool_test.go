@@ -13,9 +13,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// In a pool whose callers give up, fail and are refused, and whose makes fail,
-// the policies at all three moments end with nothing in flight, and none of
-// their limits is ever passed.
+// In a pool whose callers give up, fail and are refused, and whose creations fail, the
+// policies in all three fields end with nothing in flight, and no limit is ever exceeded.
 func TestI4_InAPool(t *testing.T) {
 	seed := newSeed(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -99,19 +98,19 @@ func TestI4_InAPool(t *testing.T) {
 	})
 }
 
-// lender is a pool of numbers, in a bubble: its makes count from 1, and are
-// noted with what became of them.
+// lender is a pool of numbers in a bubble: it makes 1, 2, … and records the cause with which
+// each was destroyed.
 type lender struct {
 	*resource.Pool[int]
 	t *testing.T
 
 	mu     sync.Mutex
 	made   int
-	causes map[int]error // of those destroyed
+	causes map[int]error // by number destroyed
 }
 
-// lend makes a pool, which is closed at the end of the test. A nil Make of cfg
-// gives the numbers at once.
+// lend creates a pool, which is closed at the end of the test. With a nil Make in cfg the
+// numbers are made instantly.
 func lend(t *testing.T, cfg resource.Config[int]) *lender {
 	t.Helper()
 	l := &lender{t: t, causes: map[int]error{}}
@@ -143,7 +142,7 @@ func lend(t *testing.T, cfg resource.Config[int]) *lender {
 	return l
 }
 
-// get acquires, and must succeed.
+// get acquires a lease.
 func (l *lender) get() resource.Lease[int] {
 	l.t.Helper()
 	lease, err := l.Acquire(context.Background())
@@ -153,7 +152,7 @@ func (l *lender) get() resource.Lease[int] {
 	return lease
 }
 
-// wantGone waits until all is at rest; then exactly these must have been
+// wantGone waits until all goroutines are blocked; then exactly these must have been
 // destroyed, with that cause.
 func (l *lender) wantGone(cause error, ns ...int) {
 	l.t.Helper()
@@ -170,8 +169,8 @@ func (l *lender) wantGone(cause error, ns ...int) {
 	}
 }
 
-// warm makes n, one after the other, so that their IDs are their numbers, and
-// leaves them idle; number 1 was given back first.
+// warm makes n idle resources, one after the other, so that their IDs equal their numbers;
+// number 1 is released first.
 func (l *lender) warm(n int) {
 	l.t.Helper()
 	for m := range n {
@@ -190,8 +189,8 @@ func (l *lender) warm(n int) {
 	}
 }
 
-// In a quiet hour after a burst an idle timeout leaves MinIdle as they are, and
-// MaxIdle ends them and has them made anew, as their docs say.
+// Without load after a burst SoftIdle keeps MinIdle resources, and MaxIdle replaces them, as
+// documented.
 func TestIdleTimeout_InAQuietHour(t *testing.T) {
 	const burst, minIdle = 8, 2
 	quiet := func(t *testing.T, e resource.Eviction) (s resource.Stats) {
@@ -205,7 +204,7 @@ func TestIdleTimeout_InAQuietHour(t *testing.T) {
 			if err := p.Warm(t.Context(), burst); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Hour + 5*time.Second) // and half a sweep, so that nothing is being replaced
+			time.Sleep(time.Hour + 5*time.Second) // half a sweep later, so that no replacement is in progress
 			if s = p.Stats(); s.Idle != minIdle {
 				t.Errorf("%d idle after an hour, want %d", s.Idle, minIdle)
 			}

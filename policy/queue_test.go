@@ -21,20 +21,20 @@ import (
 
 // The queues in a pool.
 
-// throng is callers of one pool, who hold what they get for a while.
+// throng is a group of callers of one pool, which hold their leases for some time.
 type throng struct {
 	l    *lender
 	hold time.Duration
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
-	served  []string        // in this order
-	waits   []time.Duration // of those served
-	refused []time.Duration // waits of those refused with ErrOverloaded
-	left    int             // whose own time was up
+	served  []string        // in the order of service
+	waits   []time.Duration // of served callers
+	refused []time.Duration // waits of callers refused with ErrOverloaded
+	left    int             // callers whose deadline passed
 }
 
-// come sends one caller, who waits up to patience.
+// come starts one caller, which waits up to patience.
 func (c *throng) come(name string, r resource.Request, patience time.Duration) {
 	c.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -64,10 +64,10 @@ func (c *throng) come(name string, r resource.Request, patience time.Duration) {
 			lease.Release()
 		}
 	})
-	synctest.Wait() // the next comes later
+	synctest.Wait() // the next one arrives after it
 }
 
-// The more urgent goes first, but one level is worth only so much waiting.
+// Higher priorities are served first, but one level is worth only step of waiting.
 func TestPriority_Pool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.Priority(time.Second)})
@@ -91,13 +91,13 @@ func TestPriority_Pool(t *testing.T) {
 	})
 }
 
-// Under a flood of urgent callers one who is not urgent is served when his
-// waiting has outweighed that; in a strict order he is not.
+// Under constant urgent load a caller with low priority is served once its wait outweighs
+// the priority; in strict order it is not.
 func TestPriority_Starves(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		step     time.Duration
-		from, to time.Duration // when he is served
+		from, to time.Duration // when it is served
 	}{
 		{"in time", time.Second, 3 * time.Second, 3100 * time.Millisecond},
 		{"strict", math.MaxInt64, 10 * time.Second, 11 * time.Second},
@@ -107,7 +107,7 @@ func TestPriority_Starves(t *testing.T) {
 				l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.Priority(c.step)})
 				urgent := &throng{l: l, hold: 10 * time.Millisecond}
 				low := &throng{l: l}
-				for n := range 1000 { // for 10 s, as many as can be served, and one more
+				for n := range 1000 { // for 10 s, slightly more than can be served
 					if n < 2 {
 						urgent.come("urgent", resource.Request{Priority: 3}, time.Hour)
 					}
@@ -129,8 +129,8 @@ func TestPriority_Starves(t *testing.T) {
 
 const target, interval = 5 * time.Millisecond, 100 * time.Millisecond
 
-// overload is 10 leases of 10 ms: 1000 callers a second can be served. For 2 s
-// come load times as many.
+// overload is a pool of 10 with leases of 10 ms: a capacity of 1000 per second. For 2 s
+// load times as many callers arrive.
 func overload(t *testing.T, q resource.Queue, load float64) *throng {
 	l := lend(t, resource.Config[int]{MaxSize: 10, Queue: q})
 	if err := l.Warm(context.Background(), 10); err != nil {
@@ -149,8 +149,8 @@ func overload(t *testing.T, q resource.Queue, load float64) *throng {
 	return c
 }
 
-// Under overload all that can be served are, soon; first come, first served
-// lets everybody wait as long as his patience.
+// Under overload CoDel serves the full capacity with short waits; in order of arrival every
+// caller waits almost until its deadline.
 func TestCoDel_Overload(t *testing.T) {
 	for _, load := range []float64{1.2, 2, 3} {
 		t.Run(fmt.Sprintf("load=%v", load), func(t *testing.T) {
@@ -173,8 +173,8 @@ func TestCoDel_Overload(t *testing.T) {
 	}
 }
 
-// In good order, and while a burst lasts that is shorter than the interval,
-// nobody is refused and all are served as they came.
+// Without overload, and during a burst shorter than the interval, no caller is refused and
+// all are served in order of arrival.
 func TestCoDel_Burst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.CoDel(target, interval)})
@@ -182,7 +182,7 @@ func TestCoDel_Burst(t *testing.T) {
 		c := &throng{l: l, hold: time.Millisecond}
 		var want []string
 		for round := range 20 {
-			for n := range 90 { // 90 ms of work
+			for n := range 90 { // work for 90 ms
 				name := fmt.Sprint(round, n)
 				want = append(want, name)
 				c.come(name, resource.Request{}, time.Hour)
@@ -196,22 +196,22 @@ func TestCoDel_Burst(t *testing.T) {
 	})
 }
 
-// The queues beside models that keep a plain slice and sort it.
+// The queues compared with models that sort a slice.
 
-// queueScript runs the steps of a fuzzer on a Queue and a model. Three bytes
-// are a step: an operation, a priority or which waiter, and how time passes.
+// queueScript runs the steps of a fuzzer on a Queue and a model. A step is three bytes: an
+// operation, a priority or the index of a waiter, and the passage of time.
 type queueScript struct {
 	t     *testing.T
 	q     resource.Queue
 	now   time.Duration
-	seen  []*resource.Waiter // all ever pushed, and some never
-	in    []*resource.Waiter // pushed and not yet out, in the order of pushing
+	seen  []*resource.Waiter // all waiters, including some that were never pushed
+	in    []*resource.Waiter // in the queue, in order of Push
 	out   map[*resource.Waiter]bool
-	check func(w *resource.Waiter, refuse error) // a Pop, before in is changed
-	left  func()                                 // a Remove of one that was in
+	check func(w *resource.Waiter, refuse error) // called for a Pop before in is changed
+	left  func()                                 // called for a Remove of a waiter in the queue
 }
 
-// prio spreads a byte over small and huge priorities.
+// prio maps a byte to small and extreme priorities.
 func prio(b byte) int {
 	switch p := int(int8(b)); {
 	case p > 120:
@@ -228,13 +228,13 @@ func (s *queueScript) run(script []byte) {
 	for ; len(script) >= 3; script = script[3:] {
 		s.now += time.Duration(script[2]) * time.Duration(script[2]) * 10 * time.Microsecond // to 650 ms
 		switch op, b := script[0]%8, script[1]; {
-		case op < 3: // one more waits, since now
+		case op < 3: // push a new waiter
 			s.push(&resource.Waiter{Request: resource.Request{Priority: prio(b)}, Since: s.now})
-		case op == 3: // one waits again, since some time ago
+		case op == 3: // push a waiter with an earlier Since
 			s.push(&resource.Waiter{Request: resource.Request{Priority: prio(b)}, Since: s.now - min(s.now, time.Duration(b)*time.Millisecond)})
-		case op == 4 && len(s.seen) > 0: // one leaves, who may have left, or have been popped
+		case op == 4 && len(s.seen) > 0: // remove a waiter, which may have been removed or popped before
 			s.remove(s.seen[int(b)%len(s.seen)])
-		case op == 4: // one leaves who never was there
+		case op == 4: // remove a waiter that was never pushed
 			s.remove(&resource.Waiter{})
 		default:
 			s.pop()
@@ -281,7 +281,7 @@ func (s *queueScript) pop() {
 	}
 }
 
-// bySince are the waiters, those first who began to wait first.
+// bySince returns the waiters ordered by Since.
 func (s *queueScript) bySince() []*resource.Waiter {
 	sorted := slices.Clone(s.in)
 	slices.SortStableFunc(sorted, func(a, b *resource.Waiter) int { return cmp.Compare(a.Since, b.Since) })
@@ -339,7 +339,7 @@ func FuzzCoDel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint8, script []byte) {
 		target := time.Duration(a)*time.Millisecond + 1
 		interval := target + time.Duration(b)*time.Millisecond + 1
-		// The model keeps every look of the interval, instead of the least.
+		// The model keeps every sample of the interval instead of the minimum.
 		looks, began, overloaded, recent := []time.Duration{0}, time.Duration(0), false, false
 		s := &queueScript{t: t, q: policy.CoDel(target, interval)}
 		s.left = func() {
@@ -377,10 +377,9 @@ func FuzzCoDel(f *testing.F) {
 	})
 }
 
-// meet has 20 callers ask at the same instant for one resource, which each holds
-// for 10 ms. The caller that asks last has the earliest deadline, and each has time
-// enough if the others do not go before it that can wait longer. It returns how many
-// were served.
+// meet starts 20 callers at the same instant for one resource, which each holds for 10 ms.
+// The last caller has the earliest deadline, and each can be served in time if no caller
+// with a later deadline is served before it. It returns the number served.
 func meet(t *testing.T, q resource.Queue) (served int) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, hold = 20, 10 * time.Millisecond
@@ -402,7 +401,7 @@ func meet(t *testing.T, q resource.Queue) (served int) {
 				defer mu.Unlock()
 				served++
 			})
-			synctest.Wait() // the next asks after it
+			synctest.Wait() // the next one arrives after it
 		}
 		held.Release()
 		all.Wait()
@@ -410,7 +409,7 @@ func meet(t *testing.T, q resource.Queue) (served int) {
 	return served
 }
 
-// Where all can be served in time all are; first come, first served loses half.
+// If all callers can be served in time, all are; in order of arrival half are not.
 func TestEarliestDeadline_AllInTime(t *testing.T) {
 	if n := meet(t, policy.EarliestDeadline(time.Second)); n != 20 {
 		t.Errorf("%d of 20 callers were served", n)
@@ -420,7 +419,7 @@ func TestEarliestDeadline_AllInTime(t *testing.T) {
 	}
 }
 
-// The order, for waiters of every kind, is that of the deadlines.
+// Waiters of every kind are ordered by deadline.
 func TestEarliestDeadline_Order(t *testing.T) {
 	const otherwise = time.Second
 	due := func(w *resource.Waiter) time.Duration {
@@ -470,8 +469,8 @@ func TestEarliestDeadline_Order(t *testing.T) {
 	}
 }
 
-// A caller without a deadline is passed over for as long as was said, and then
-// served, though others with deadlines come all the time.
+// A caller without a deadline is served after defaultWait, although callers with deadlines
+// keep arriving.
 func TestEarliestDeadline_WithoutDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := lend(t, resource.Config[int]{MaxSize: 1, Queue: policy.EarliestDeadline(time.Second)})
@@ -488,7 +487,7 @@ func TestEarliestDeadline_WithoutDeadline(t *testing.T) {
 		}()
 		synctest.Wait()
 		var all sync.WaitGroup
-		for range 300 { // each 10 ms one that holds for 10 ms, for 3 s
+		for range 300 { // one every 10 ms that holds for 10 ms, for 3 s
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 				defer cancel()

@@ -15,7 +15,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// wantState checks what p says of itself.
+// wantState checks the State of p.
 func wantState(t *testing.T, p any, want string) {
 	t.Helper()
 	s, ok := p.(resource.Stateful)
@@ -52,7 +52,7 @@ func TestState_Limits(t *testing.T) {
 	wantState(t, d, "1 in flight, 2 served at once")
 }
 
-// A state is short, however many classes there are and however long their names.
+// A state is short, even with many classes and long names.
 func TestState_ManyClasses(t *testing.T) {
 	classes := map[string]int{}
 	for i := range 100 {
@@ -64,7 +64,7 @@ func TestState_ManyClasses(t *testing.T) {
 	}
 }
 
-// gaugedBucket tells its tokens, as x/time/rate does.
+// gaugedBucket reports its tokens, like x/time/rate.
 type gaugedBucket struct {
 	bucket
 	tokens float64
@@ -119,7 +119,7 @@ func TestState_Breakers(t *testing.T) {
 	})
 }
 
-// gaugedThrottler and gaugedAdaptive tell how they stand, as failsafe-go's do.
+// gaugedThrottler and gaugedAdaptive report their state, like those of failsafe-go.
 type gaugedThrottler struct{ throttler }
 
 func (*gaugedThrottler) RejectionRate() float64 { return 0.123 }
@@ -144,7 +144,7 @@ func TestState_Gate(t *testing.T) {
 		g.Pause(errBoom)
 		time.Sleep(1500 * time.Microsecond)
 		wantState(t, g, "paused for 1.5ms")
-		g.Pause(nil) // it has not been open
+		g.Pause(nil) // it stayed paused
 		time.Sleep(time.Hour)
 		wantState(t, g, "paused for 1h0m0s")
 		g.Resume()
@@ -212,7 +212,7 @@ func TestState_Queues(t *testing.T) {
 	wantState(t, q, "50 waiting, overloaded, newest first")
 }
 
-// State may be asked while the queue is at work. The race detector looks on.
+// State may be called during the methods of the queue (checked by the race detector).
 func TestState_QueuesWhileTheyWork(t *testing.T) {
 	for _, q := range []resource.Queue{policy.Priority(time.Second), policy.CoDel(time.Millisecond, 10*time.Millisecond)} {
 		var asking sync.WaitGroup
@@ -244,7 +244,7 @@ func TestState_QueuesWhileTheyWork(t *testing.T) {
 	}
 }
 
-// What is made of others says what they say.
+// Combinators join the states of their members.
 func TestState_Composed(t *testing.T) {
 	some := policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, nil })
 	wantState(t, policy.All(policy.Limit(2), some, policy.NewGate()), "0 of 2 in use; open")
@@ -277,8 +277,7 @@ func TestState_Health(t *testing.T) {
 	wantState(t, policy.IfIdle(time.Minute, h), "")
 }
 
-// What evictions say of themselves on the live page: their limits, however they are
-// combined.
+// The states of evictions, as shown on the live page: their limits, in any combination.
 func TestState_Evictions(t *testing.T) {
 	for want, e := range map[string]resource.Eviction{
 		"age 58m0s, up to 10% less":                      policy.MaxAge(58*time.Minute, 0.1),
