@@ -12,8 +12,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// The default of 100 histories is small for what one costs; the command
-	// line and RAPID_CHECKS still win.
+	// The default of 100 histories is low for their cost. The command line and
+	// RAPID_CHECKS take precedence.
 	if _, set := os.LookupEnv("RAPID_CHECKS"); !set {
 		if err := flag.Set("rapid.checks", "5000"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// seed is RESPOOL_SEED, or a new one. It is logged.
+// seed returns RESPOOL_SEED, or a random seed, and logs it.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	n := rand.Uint64()
