@@ -34,7 +34,7 @@ func TestSemaphore(t *testing.T) {
 		two(failed)
 		synctest.Wait()
 		if !through || len(s) != 1 {
-			t.Errorf("who waited got through: %v; %d are taken, want 1", through, len(s))
+			t.Errorf("waiting request admitted: %v; %d in use, want 1", through, len(s))
 		}
 		one(ignored)
 		if len(s) != 0 {

@@ -125,7 +125,7 @@ func TestLimitIsExactUnderContention(t *testing.T) {
 		for range turns {
 			done, err := full.Admit(t.Context(), costing(small-1))
 			if err != nil {
-				t.Errorf("refused by those who ask in vain: %v", err)
+				t.Errorf("refused because of failing large requests: %v", err)
 				return
 			}
 			done(ok)

@@ -33,7 +33,7 @@ func TestMakeGate_Concurrent(t *testing.T) {
 		}
 		running[0](went)
 		if first.waiting() || <-first.err != nil || !third.waiting() {
-			t.Fatal("the place did not go to the first of those who wait")
+			t.Fatal("the slot did not go to the first waiting request")
 		}
 		running[0](went) // the second call has no effect
 		if !third.waiting() {

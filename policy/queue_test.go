@@ -265,7 +265,7 @@ func (s *queueScript) pop() {
 	w, refuse := s.q.Pop(s.now)
 	if w == nil {
 		if len(s.in) > 0 || refuse != nil {
-			s.t.Fatalf("Pop gives nobody and %v; %d wait", refuse, len(s.in))
+			s.t.Fatalf("Pop returns nil and %v; %d wait", refuse, len(s.in))
 		}
 		return
 	}

@@ -21,9 +21,9 @@ func TestShares(t *testing.T) {
 		t.Errorf("the limit is %d, want 6", l.Limit())
 	}
 	for range 3 {
-		defer admit(t, l, class("nobody", 1))(ok)
+		defer admit(t, l, class("unknown", 1))(ok)
 	}
-	refused(t, l, class("nobody", 1), "shares", policy.ErrFull, 0)
+	refused(t, l, class("unknown", 1), "shares", policy.ErrFull, 0)
 	refused(t, l, class("another", 1), "shares", policy.ErrFull, 0)
 	// The guarantees are available although the common part is in use.
 	gold := admit(t, l, class("gold", 2))

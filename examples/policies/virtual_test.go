@@ -158,7 +158,7 @@ func TestPace(t *testing.T) {
 		}()
 		synctest.Wait()
 		if r := refusal(t, p, resource.Request{NoWait: true}); r.RetryAfter != 2*time.Second {
-			t.Errorf("behind one who waits: RetryAfter is %v", r.RetryAfter)
+			t.Errorf("behind a waiting request: RetryAfter is %v", r.RetryAfter)
 		}
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {

@@ -35,7 +35,7 @@ var idleScenes = []scene{
 	}},
 	{name: "a few pings", play: func(g *stage) []time.Duration {
 		for i := range 7 {
-			for _, x := range g.server.who() {
+			for _, x := range g.server.snapshot() {
 				_ = x.ws.WriteControl(websocket.PingMessage, []byte{byte(i)}, time.Now().Add(patience))
 			}
 			time.Sleep(quiet / 7) // the interval of the server

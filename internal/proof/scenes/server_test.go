@@ -107,7 +107,7 @@ func (x *session) reply(kind int, request string) error {
 	number, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
-		x.complain("the server got %.80q, which nobody sent", request)
+		x.complain("the server received %.80q, which was never sent", request)
 		return err
 	}
 	switch manner {
@@ -156,8 +156,8 @@ func goingAway() []byte {
 	return frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(websocket.CloseGoingAway, "")))
 }
 
-// who returns the sessions.
-func (s *server) who() (all []*session) {
+// snapshot returns the open sessions.
+func (s *server) snapshot() (all []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for x := range s.sessions {
@@ -202,7 +202,7 @@ func (s *server) demand() (stop func() (ended int)) {
 				return
 			case <-time.After(tick):
 			}
-			for _, x := range s.who() {
+			for _, x := range s.snapshot() {
 				asked := x.asked.Load()
 				if asked != 0 && now-asked > demanded {
 					x.ws.Close()
@@ -311,7 +311,7 @@ func listen(t *testing.T, secure bool) (s *server, cfg wspool.Config, addr strin
 	t.Cleanup(func() {
 		_ = h.Close()
 		<-served
-		for _, x := range s.who() {
+		for _, x := range s.snapshot() {
 			x.ws.Close()
 		}
 		s.all.Wait()

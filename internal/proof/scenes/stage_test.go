@@ -172,7 +172,7 @@ func answered(ctx context.Context, c *wspool.Conn, what string) error {
 // the removal for each.
 func (g *stage) victims() (detected func(is func(error) bool) []time.Duration) {
 	all := map[uint64]*session{}
-	for _, x := range g.server.who() {
+	for _, x := range g.server.snapshot() {
 		all[x.id.Load()] = x
 	}
 	return func(is func(error) bool) (took []time.Duration) {
@@ -197,7 +197,7 @@ func (g *stage) victims() (detected func(is func(error) bool) []time.Duration) {
 // strike calls f for every connection, one after another.
 func (g *stage) strike(do func(*session)) (detected func(is func(error) bool) []time.Duration) {
 	detected = g.victims()
-	for _, x := range g.server.who() {
+	for _, x := range g.server.snapshot() {
 		x.strike(do)
 	}
 	return detected

@@ -41,7 +41,7 @@ type server struct {
 	at      int // running dials
 	atOnce  int // largest number of running dials
 	late    int // dials after the outage
-	lateTop int // largest number of running dials of those at once
+	lateTop int // largest number of those at once
 }
 
 func newServer(down time.Duration) *server { return &server{up: time.Now().Add(down)} }
