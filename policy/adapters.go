@@ -213,12 +213,11 @@ type AdaptivePermit interface {
 // their context ends, or are refused with the error of l if its queue is full; with
 // NoWait they are refused with [ErrFull]. Panics if l is nil.
 //
-// Use it as Config.MakeGate, not as Config.Admission. l takes the time that a permit
-// is held for the latency of the server, and lowers its limit when that grows. The
-// permit of a MakeGate is held for one resource creation, so the two are the same.
-// The permit of an Admission is held for the whole lease: when callers hold their
-// leases longer, which is no sign of overload, l reduces the limit of a healthy
-// server.
+// Use it as Config.MakeGate, not as Config.Admission. l treats the time between
+// AcquirePermit and Record as the latency of the server, and lowers its limit when that
+// grows. For a MakeGate it is the duration of one resource creation, which is a latency.
+// For an Admission it is the duration of the lease: when callers hold their leases
+// longer, which is no sign of overload, l lowers the limit of a healthy server.
 //
 // Only creations that succeeded or timed out are latency samples. The duration of a
 // failed or abandoned creation says nothing about load: a refused connection fails

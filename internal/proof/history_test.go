@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 )
 
@@ -206,10 +207,10 @@ func without(h []porcupine.Operation, a act) []porcupine.Operation {
 // TestLinear checks that concurrent calls are linearizable, with a model that serves
 // waiters in order of arrival.
 func TestLinear(t *testing.T) {
-	s := seed(t)
+	s := testkit.Seed(t)
 	for _, n := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("things=%d", n), func(t *testing.T) {
-			if err := rounds(t, n, newReal[int], s, stressTime(t)*3/4); err != nil {
+			if err := rounds(t, n, newReal[int], s, testkit.StressTime(t)*3/4); err != nil {
 				t.Error(err)
 			}
 		})
@@ -218,7 +219,7 @@ func TestLinear(t *testing.T) {
 
 // TestLinearPlain checks that the plain pool satisfies the model.
 func TestLinearPlain(t *testing.T) {
-	if err := rounds(t, 2, newPlain[int](""), seed(t), time.Second); err != nil {
+	if err := rounds(t, 2, newPlain[int](""), testkit.Seed(t), time.Second); err != nil {
 		t.Error(err)
 	}
 }
@@ -231,7 +232,7 @@ func TestLinearCatches(t *testing.T) {
 			if bug == "lends what is out" {
 				p = newGenerous
 			}
-			err := rounds(t, 2, p, seed(t), 20*time.Second)
+			err := rounds(t, 2, p, testkit.Seed(t), 20*time.Second)
 			if err == nil {
 				t.Fatal("not caught")
 			}

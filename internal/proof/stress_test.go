@@ -5,28 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 )
-
-// stressTime is the duration of the tests in real time: RESPOOL_STRESS, or a short default.
-func stressTime(t *testing.T) time.Duration {
-	t.Helper()
-	s, set := os.LookupEnv("RESPOOL_STRESS")
-	if !set {
-		return 2 * time.Second
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatalf("RESPOOL_STRESS: %v", err)
-	}
-	return d
-}
 
 // judge receives failures: a *testing.T, or a tally that only counts.
 type judge interface {
@@ -216,15 +202,15 @@ func (s *stress) close() {
 
 // TestStress checks the invariants under random concurrent operations.
 func TestStress(t *testing.T) {
-	n := seed(t)
+	n := testkit.Seed(t)
 	for _, c := range []struct{ most, goroutines, scale int }{{4, 32, 1}, {16, 8, 1}, {4, 16, 50}, {16, 6, 500}} {
-		newStress(t, n, newReal[*part], c.most, c.scale).run(stressTime(t)/4, c.goroutines)
+		newStress(t, n, newReal[*part], c.most, c.scale).run(testkit.StressTime(t)/4, c.goroutines)
 	}
 }
 
 // TestStressPlain checks that the plain pool passes.
 func TestStressPlain(t *testing.T) {
-	newStress(t, seed(t), newPlain[*part](""), 6, 1).run(time.Second, 24)
+	newStress(t, testkit.Seed(t), newPlain[*part](""), 6, 1).run(time.Second, 24)
 }
 
 // TestStressCatches checks that a faulty pool fails.
@@ -238,7 +224,7 @@ func TestStressCatches(t *testing.T) {
 		"destroys what was hijacked",
 	} {
 		t.Run(bug, func(t *testing.T) {
-			n := seed(t)
+			n := testkit.Seed(t)
 			for i := range uint64(20) {
 				var j tally
 				s := newStress(&j, n+i, newPlain[*part](bug), 6, 1)

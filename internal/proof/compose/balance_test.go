@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
@@ -159,7 +160,7 @@ func (b *books) nesting(depth int) (p resource.Admission, name string) {
 // Under refusals, cancellations, panics and Goexits, no permit is lost and none is returned
 // twice (I4).
 func TestBalance(t *testing.T) {
-	r := rand.New(rand.NewPCG(seed(t), 0))
+	r := rand.New(rand.NewPCG(testkit.Seed(t), 0))
 	var admitted, refused, canceled, broke atomic.Int64
 	nestings := 0
 	for ; admitted.Load() < enough && nestings < 10_000; nestings++ {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -63,7 +64,7 @@ func TestGracefulCloses(t *testing.T) {
 			h.Config.ErrorLog = log.New(io.Discard, "", 0)
 			cfg := wspool.Config{MaxSize: 100, MaxDials: 32}
 			if scheme == "wss" {
-				h.TLS, cfg.TLS = certificate(t)
+				h.TLS, cfg.TLS = testkit.Certificate(t)
 				h.StartTLS()
 			} else {
 				h.Start()

@@ -2,16 +2,11 @@ package isolation_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -23,6 +18,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/wspool"
 )
 
@@ -314,7 +310,7 @@ func listen(t *testing.T, secure bool, s *server) wspool.Config {
 	l := listener{Listener: base, s: s}
 	cfg.URL = "ws://" + base.Addr().String()
 	if secure {
-		l.secure, cfg.TLS = certificate(t)
+		l.secure, cfg.TLS = testkit.Certificate(t)
 		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		cfg.URL = "wss://" + base.Addr().String()
 	}
@@ -327,31 +323,4 @@ func listen(t *testing.T, secure bool, s *server) wspool.Config {
 		s.all.Wait()
 	})
 	return cfg
-}
-
-// certificate creates a certificate for loopback and returns the configurations of both
-// ends. That of httptest has an RSA key, whose handshake takes ten times as long.
-func certificate(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -108,7 +109,7 @@ func TestStressIsolation(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		for _, way := range ways {
 			t.Run(scheme+"/"+way.name, func(t *testing.T) {
-				s := seed(t)
+				s := testkit.Seed(t)
 				r := rand.New(rand.NewPCG(s, 0))
 				var complaints atomic.Int64
 				h := &testRun{actions: actions(way.exchange), complain: func(format string, args ...any) {
@@ -126,7 +127,7 @@ func TestStressIsolation(t *testing.T) {
 					t.Fatal(err)
 				}
 				begin := time.Now()
-				leases, limit := stressLeases(t)/n, 2*stressTime(t)/time.Duration(n) // the total time is split evenly
+				leases, limit := stressLeases(t)/n, 2*testkit.StressTime(t)/time.Duration(n) // the total time is split evenly
 				done := func() bool {
 					if leases > 0 {
 						return h.served.Load() >= leases || h.crossed.Load() > 0

@@ -3,14 +3,13 @@ package sim_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"go.uber.org/goleak"
 )
 
@@ -19,16 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // source returns a random source with the seed RESPOOL_SEED, or a random seed, and logs it.
 func source(t *testing.T) *rand.Rand {
 	t.Helper()
-	n := rand.Uint64()
-	if s, set := os.LookupEnv("RESPOOL_SEED"); set {
-		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("RESPOOL_SEED: %v", err)
-		}
-		n = v
-	}
-	t.Logf("RESPOOL_SEED=%d", n)
-	return rand.New(rand.NewPCG(n, 0))
+	return rand.New(rand.NewPCG(testkit.Seed(t), 0))
 }
 
 // table is the result of a test, one row per alternative.
