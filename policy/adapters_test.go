@@ -34,7 +34,7 @@ func TestSemaphore(t *testing.T) {
 		two(failed)
 		synctest.Wait()
 		if !through || len(s) != 1 {
-			t.Errorf("who waited got through: %v; %d are taken, want 1", through, len(s))
+			t.Errorf("waiting request admitted: %v; %d in use, want 1", through, len(s))
 		}
 		one(ignored)
 		if len(s) != 0 {
@@ -43,7 +43,7 @@ func TestSemaphore(t *testing.T) {
 	})
 }
 
-// brokenSemaphore fails though the context lives.
+// brokenSemaphore fails before the context ends.
 type brokenSemaphore struct{ slots }
 
 func (brokenSemaphore) Acquire(context.Context, int64) error { return errBoom }
@@ -87,8 +87,8 @@ func TestPermitBreaker(t *testing.T) {
 	refused(t, p, resource.Request{}, "breaker", policy.ErrOpen, time.Minute)
 }
 
-// A trial of which nothing comes would keep the breaker half-open, and shut, for
-// ever.
+// An ignored trial that was not recorded would keep the breaker half-open, and refusing,
+// for ever.
 func TestPermitBreakerTrialOfWhichNothingComes(t *testing.T) {
 	b := &trials{halfOpen: true}
 	p := policy.PermitBreaker(b)
@@ -98,15 +98,15 @@ func TestPermitBreakerTrialOfWhichNothingComes(t *testing.T) {
 	if !b.open || b.halfOpen {
 		t.Errorf("after a trial without an outcome: %+v, want open", b)
 	}
-	b.open, b.halfOpen = false, true // its delay is over
+	b.open, b.halfOpen = false, true // after its delay
 	admit(t, p, resource.Request{})(ok)
 	if b.open || b.halfOpen {
 		t.Errorf("after a trial that went well: %+v, want closed", b)
 	}
 }
 
-// Of a request from before the breaker opened nothing is recorded in the trials
-// that came after it, nor of a trial once the breaker has closed.
+// An ignored request from before the breaker opened is not recorded during later trials,
+// nor is an ignored trial after the breaker has closed.
 func TestPermitBreakerIgnoredElsewhere(t *testing.T) {
 	b := &trials{}
 	p := policy.PermitBreaker(b)

@@ -1,6 +1,6 @@
 //go:build !race
 
-// Under the race detector sync.Pool forgets at random; there is nothing to count.
+// Under the race detector sync.Pool drops items at random, so allocations cannot be counted.
 
 package policy_test
 
@@ -13,7 +13,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// wantNoAllocs checks that to be admitted and to give back allocates nothing.
+// wantNoAllocs checks that Admit and Done do not allocate.
 func wantNoAllocs(t *testing.T, p resource.Admission, r resource.Request) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
@@ -27,7 +27,7 @@ func wantNoAllocs(t *testing.T, p resource.Admission, r resource.Request) {
 			done(ok)
 		}
 	}
-	turn() // whatever is made once
+	turn() // one-time allocations
 	if n := testing.AllocsPerRun(1000, turn); n != 0 {
 		t.Errorf("%v allocations per admission, want 0", n)
 	}
@@ -52,7 +52,7 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
-// Where the library allocates nothing the adapter does not either.
+// An adapter does not allocate if the library does not.
 func TestAllocsOfAdapters(t *testing.T) {
 	for name, p := range map[string]resource.Admission{
 		"semaphore": policy.Semaphore(make(slots, 1)),
@@ -65,7 +65,7 @@ func TestAllocsOfAdapters(t *testing.T) {
 	}
 }
 
-// throttlerOf0 permits everything and keeps nothing.
+// throttlerOf0 admits everything and records nothing.
 type throttlerOf0 struct{}
 
 func (*throttlerOf0) AcquirePermit() error          { return nil }
@@ -76,8 +76,8 @@ func (*throttlerOf0) RecordSuccess()                {}
 func (*throttlerOf0) RecordError(error)             {}
 func (*throttlerOf0) RecordFailure()                {}
 
-// With all busy WithinDeadline reads the clock, and still allocates nothing; nor
-// does a limit that is full, which is what many callers meet in an overload.
+// A saturated WithinDeadline reads the clock and still does not allocate; neither does the
+// refusal of a limit, which is frequent under overload.
 func TestAllocsOverloaded(t *testing.T) {
 	p := policy.WithinDeadline(1)
 	admit(t, p, resource.Request{})

@@ -10,40 +10,40 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What a constructor does not take it panics over, and names all of it.
+// A constructor panics with every invalid argument.
 func TestArguments(t *testing.T) {
 	limit := policy.Limit(2)
 	for _, test := range []struct {
 		make func()
 		want []string
 	}{
-		{func() { policy.Limit(0) }, []string{"policy: Limit: n is 0, not at least 1"}},
-		{func() { policy.Limit(-3) }, []string{"n is -3"}},
-		{func() { policy.Limit(1).Resize(0) }, []string{"policy: Resize: n is 0"}},
-		{func() { policy.WithinDeadline(1).Resize(0) }, []string{"policy: Resize: serving is 0"}},
-		{func() { policy.Shares(1, nil).Resize(-1) }, []string{"policy: Resize: total is -1"}},
-		{func() { policy.EarliestDeadline(0) }, []string{"policy: EarliestDeadline: the time without a deadline is 0s"}},
-		{func() { policy.BoundedQueue(0, -1) }, []string{"serving is 0", "waiting is -1"}},
-		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{"too many together"}},
-		{func() { policy.BoundedQueue(-1, math.MaxInt) }, []string{"serving is -1"}},
+		{func() { policy.Limit(0) }, []string{"policy: Limit: n must be at least 1, got 0"}},
+		{func() { policy.Limit(-3) }, []string{"n must be at least 1, got -3"}},
+		{func() { policy.Limit(1).Resize(0) }, []string{"policy: Resize: n must be at least 1, got 0"}},
+		{func() { policy.WithinDeadline(1).Resize(0) }, []string{"policy: Resize: serving must be at least 1, got 0"}},
+		{func() { policy.Shares(1, nil).Resize(-1) }, []string{"policy: Resize: total must be at least 1, got -1"}},
+		{func() { policy.EarliestDeadline(0) }, []string{"policy: EarliestDeadline: defaultWait must be positive, got 0s"}},
+		{func() { policy.BoundedQueue(0, -1) }, []string{"serving must be at least 1, got 0", "waiting must not be negative, got -1"}},
+		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{"the sum of serving 2 and waiting 9223372036854775806 overflows"}},
+		{func() { policy.BoundedQueue(-1, math.MaxInt) }, []string{"serving must be at least 1, got -1"}},
 		{func() { policy.Semaphore(nil) }, []string{"Semaphore: the semaphore is nil"}},
-		{func() { policy.Shares(0, nil) }, []string{"total is 0"}},
-		{func() { policy.Shares(3, map[string]int{"a": 2, "b": 2}) }, []string{"the guarantees are 4 together, more than total 3"}},
-		{func() { policy.Shares(3, map[string]int{"a": 0, "b": -2}) }, []string{`of "a" is 0`, `of "b" is -2`}},
-		{func() { policy.Shares(1, map[string]int{"a": math.MaxInt, "b": math.MaxInt}) }, []string{"more than total 1"}},
+		{func() { policy.Shares(0, nil) }, []string{"total must be at least 1, got 0"}},
+		{func() { policy.Shares(3, map[string]int{"a": 2, "b": 2}) }, []string{"the sum of the guarantees must be at most total 3, got 4"}},
+		{func() { policy.Shares(3, map[string]int{"a": 0, "b": -2}) }, []string{`of "a" must be at least 1, got 0`, `of "b" must be at least 1, got -2`}},
+		{func() { policy.Shares(1, map[string]int{"a": math.MaxInt, "b": math.MaxInt}) }, []string{"must be at most total 1"}},
 		{func() { policy.Rate[*reservation](nil) }, []string{"Rate: the limiter is nil"}},
 		{func() { policy.Pace[*reservation](nil) }, []string{"Pace: the limiter is nil"}},
-		{func() { policy.Breaker(nil, -1) }, []string{"the breaker is nil", "retryAfter is -1ns"}},
+		{func() { policy.Breaker(nil, -1) }, []string{"the breaker is nil", "retryAfter must not be negative, got -1ns"}},
 		{func() { policy.PermitBreaker(nil) }, []string{"the breaker is nil"}},
 		{func() { policy.Throttle(nil) }, []string{"the throttler is nil"}},
 		{func() { policy.Adaptive[*adaptivePermit](nil) }, []string{"Adaptive: the limiter is nil"}},
-		{func() { policy.WithinDeadline(0) }, []string{"serving is 0"}},
+		{func() { policy.WithinDeadline(0) }, []string{"serving must be at least 1, got 0"}},
 		{func() { policy.All(limit, nil, policy.AdmissionFunc(nil)) }, []string{"All: member 1 is nil; member 2 is nil"}},
 		{func() { policy.Any() }, []string{"Any: no members"}},
 		{func() { policy.Any(nil) }, []string{"Any: member 0 is nil"}},
 		{func() { policy.ByPriority(nil) }, []string{"pick is nil"}},
-		{func() { policy.Reserve(0, 1, nil) }, []string{"p is nil", "n is 0"}},
-		{func() { policy.Reserve(2, 1, limit) }, []string{"n is 2, not less than the limit 2"}},
+		{func() { policy.Reserve(0, 1, nil) }, []string{"p is nil", "n must be at least 1, got 0"}},
+		{func() { policy.Reserve(2, 1, limit) }, []string{"n must be less than the limit 2, got 2"}},
 		{func() { policy.Named("", nil) }, []string{"name is empty", "p is nil"}},
 	} {
 		t.Run(strings.Join(test.want, ","), func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// What is at the edge of its range is taken.
+// Arguments at the limits of their ranges are valid.
 func TestArgumentsAtTheEdge(t *testing.T) {
 	if how := caught(func() {
 		policy.Limit(1)
@@ -78,8 +78,8 @@ func TestArgumentsAtTheEdge(t *testing.T) {
 	}
 }
 
-// Who counts in units refuses a negative cost, and what could never fit, and
-// says which.
+// A policy that counts units refuses a negative Cost and one that could never fit with
+// ErrCost.
 func TestImpossibleCost(t *testing.T) {
 	const most = 4
 	for name, p := range map[string]resource.Admission{
@@ -98,7 +98,7 @@ func TestImpossibleCost(t *testing.T) {
 			refused(t, p, r, name, policy.ErrCost, 0)
 			r.Cost = most
 			done := admit(t, p, r)
-			if name != "semaphore" { // which does not say how large it is
+			if name != "semaphore" { // its capacity is unknown
 				for _, r.Cost = range []int{most + 1, math.MaxInt} {
 					refused(t, p, r, name, policy.ErrCost, 0)
 				}

@@ -8,93 +8,93 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// ErrOverloaded is why [CoDel] refused a caller: more come than can be served,
-// and this one had waited too long.
+// ErrOverloaded is the reason for which [CoDel] refuses a caller: the queue is
+// overloaded and the caller has waited too long.
 var ErrOverloaded = errors.New("policy: overloaded")
 
-// CoDel is a [resource.Queue] that keeps waits short under overload. It serves
-// first come, first served, until there is a standing queue: through a whole
-// interval somebody always waited who had waited longer than target. Then, as
-// long as that lasts, it serves the newest first, who can still be served in
-// time, and refuses with [ErrOverloaded] those who have waited longer than
-// twice target. In the interval right after that, one such wait is enough to go
-// on so. A burst that passes is served in order.
+// CoDel is a [resource.Queue] that keeps waits short under overload. It serves in
+// order of arrival until there is a standing queue: for a whole interval there was
+// always a waiter that had waited longer than target. As long as that lasts, it serves
+// the newest waiter first, which can still be served in time, and refuses with
+// [ErrOverloaded] waiters that have waited longer than twice target. In the interval
+// right after an overload, one such wait is enough to resume it. A short burst is
+// served in order.
 //
-// What comes back is always lent to somebody who waits: the newest is never
-// refused. Callers are refused only when something could be lent; until then
-// their own contexts bound their waits. A refusal says to ask again after
-// interval, and is counted in [resource.Stats.Rejected].
+// A returned resource always goes to a waiter: the newest waiter is never refused.
+// Waiters are refused only when a resource could be lent; until then their contexts
+// bound their waits. A refusal has interval as RetryAfter and is counted in
+// [resource.Stats.Rejected].
 //
-// target is how long a wait may be when all is well, and interval how long a
-// burst may last: 5 ms and 100 ms serve many. A Queue serves one pool. Panics
-// if target is not positive, or interval not longer than target.
+// target is the acceptable wait, and interval the acceptable length of a burst: 5 ms
+// and 100 ms are good values for many services. A Queue serves one pool. Panics if
+// target is not positive, or interval is not larger than target.
 func CoDel(target, interval time.Duration) resource.Queue {
-	var m misuse
-	m.unless(target > 0, "the target is %v, not more than 0", target)
-	m.unless(interval > target, "the interval is %v, not more than the target %v", interval, target)
-	m.report("CoDel")
+	var e argErrors
+	e.require(target > 0, "the target must be positive, got %v", target)
+	e.require(interval > target, "the interval must be larger than the target %v, got %v", target, interval)
+	e.panicIfAny("CoDel")
 	return &codel{
 		target:   target,
 		interval: interval,
 		refusal:  &resource.Rejection{Policy: "codel", RetryAfter: interval, Err: ErrOverloaded},
-		line:     line{where: make(map[*resource.Waiter]*spot)},
+		waiters:  waitList{nodes: make(map[*resource.Waiter]*waitNode)},
 	}
 }
 
-// codel follows folly's rule for services: it does not refuse more and more
-// often, as the CoDel of routers drops packets, but all who waited beyond a
-// limit.
+// codel follows the variant of CoDel for services in folly: it does not refuse at an
+// increasing rate, as CoDel drops packets in a router, but refuses every waiter beyond
+// a limit.
 //
-// What is measured, at each Pop, is the wait of the one who has waited longest.
-// folly takes the wait of the one who is served. In the order of coming that is
-// the same. With the newest first it is the shortest wait there is: the first
-// look would end the overload, the oldest would be served again, and the next
-// interval begin it anew. The longest wait is short only if the queue was
-// short, in either order, so one measure serves both.
+// Each Pop samples the wait of the oldest waiter. folly samples the wait of the waiter
+// being served. In order of arrival the two are the same. With the newest first, the
+// served waiter has the shortest wait of all: the first sample would end the overload,
+// the oldest would be served again, and the next interval would start it anew. The
+// longest wait is short only if the queue was short, in either order, so one measure
+// serves both.
 //
-// The least of the looks of one interval decides for the next. While there is
-// overload those beyond the limit leave before the last look of each round, so
-// the least is at most about twice target; it is at most target, which ends the
-// overload, only if at some moment nobody was left who had waited longer.
+// The minimum of the samples of one interval decides for the next interval. During
+// overload the waiters beyond the limit leave before the last sample of each round, so
+// the minimum is at most about twice target. It is at most target, which ends the
+// overload, only if at some moment no waiter had waited longer.
 //
-// That comes to pass by chance too, once in a few thousand looks at three times
-// the load, and then all come who wait in the order of coming for a whole
-// interval: the worst waits of all. So an overload that has just ended begins
-// again with the first wait beyond the limit, as the CoDel of routers takes up
-// dropping where it left off.
+// That also happens by chance, about once in a few thousand samples at three times the
+// capacity. Then all waiters would be served in order of arrival for a whole interval,
+// which gives the worst waits of all. So an overload that has just ended is resumed by
+// the first wait beyond the limit, as CoDel in a router resumes dropping where it left
+// off.
 //
-// An empty queue is not standing, though no Pop is there to show it: so to
-// become empty counts as a wait of 0. One who waits alone, however long, is
-// then no overload. To refuse him would help nobody, as it would help nobody to
-// refuse the newest, behind whom nobody waits; and where a lease lasts many
-// times the target, all would be refused, and what came back lie idle.
+// An empty queue is not standing, although no Pop samples it; so becoming empty counts
+// as a sample of 0. A single waiter, however long it waits, is then no overload. To
+// refuse it would help no other waiter, just as to refuse the newest would not; and
+// where a lease lasts many times the target, every waiter would be refused and the
+// returned resources would stay idle.
 type codel struct {
 	target, interval time.Duration
 	refusal          *resource.Rejection
 
-	line       line
-	least      time.Duration // the longest wait, at its shortest in this interval
-	began      time.Duration // this interval
-	overloaded bool          // the last one had a standing queue
-	recent     bool          // so had the one before it
+	waiters       waitList
+	minWait       time.Duration // smallest sample of this interval
+	intervalStart time.Duration
+	overloaded    bool // the last interval had a standing queue
+	recent        bool // so had the interval before it
 
-	shown     atomic.Int64 // how many wait, for State
-	shownLate atomic.Bool  // overloaded, for State
+	length          atomic.Int64 // number of waiters, for State
+	stateOverloaded atomic.Bool  // copy of overloaded, for State
 }
 
 func (c *codel) Push(w *resource.Waiter, _ time.Duration) {
-	c.line.insert(w)
-	c.shown.Store(int64(len(c.line.where)))
+	c.waiters.insert(w)
+	c.length.Store(int64(len(c.waiters.nodes)))
 }
 
 func (c *codel) Remove(w *resource.Waiter) {
-	c.line.remove(w)
-	c.emptied()
-	c.shown.Store(int64(len(c.line.where)))
+	c.waiters.remove(w)
+	c.noteIfEmpty()
+	c.length.Store(int64(len(c.waiters.nodes)))
 }
 
 func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
-	first := c.line.first
+	first := c.waiters.first
 	if first == nil {
 		return nil, nil
 	}
@@ -103,59 +103,60 @@ func (c *codel) Pop(now time.Duration) (*resource.Waiter, error) {
 	w, refuse := first.w, error(nil)
 	switch {
 	case !c.overloaded:
-	case longest-c.target > c.target && first != c.line.last: // 2*target could overflow
+	case longest-c.target > c.target && first != c.waiters.last: // 2*target could overflow
 		refuse = c.refusal
 	default:
-		w = c.line.last.w
+		w = c.waiters.last.w
 	}
-	c.line.remove(w)
-	c.emptied()
-	c.shown.Store(int64(len(c.line.where)))
-	c.shownLate.Store(c.overloaded)
+	c.waiters.remove(w)
+	c.noteIfEmpty()
+	c.length.Store(int64(len(c.waiters.nodes)))
+	c.stateOverloaded.Store(c.overloaded)
 	return w, refuse
 }
 
-// sample notes the longest wait. The first look after an interval's end judges
-// the interval, and belongs to the next: one look alone makes no overload, but
-// where there was one just before.
+// sample records the longest wait. The first sample after the end of an interval
+// judges that interval and belongs to the next one. A single sample never starts an
+// overload, except right after one.
 func (c *codel) sample(longest, now time.Duration) {
-	if now-c.began < c.interval {
-		c.least = min(c.least, longest)
+	if now-c.intervalStart < c.interval {
+		c.minWait = min(c.minWait, longest)
 		c.overloaded = c.overloaded || c.recent && longest-c.target > c.target
 		return
 	}
-	c.recent = c.overloaded && now-c.began < 2*c.interval // a quiet hour ends it for good
-	c.overloaded = c.least > c.target
-	c.least = longest
-	c.began = now
+	c.recent = c.overloaded && now-c.intervalStart < 2*c.interval // an idle period ends it for good
+	c.overloaded = c.minWait > c.target
+	c.minWait = longest
+	c.intervalStart = now
 }
 
-func (c *codel) emptied() {
-	if c.line.first == nil {
-		c.least = 0
+func (c *codel) noteIfEmpty() {
+	if c.waiters.first == nil {
+		c.minWait = 0
 	}
 }
 
-// line is waiters by when they began to wait, the first of them in front.
-type line struct {
-	first, last *spot
-	where       map[*resource.Waiter]*spot
+// waitList is a list of waiters ordered by Since, the oldest first.
+type waitList struct {
+	first, last *waitNode
+	nodes       map[*resource.Waiter]*waitNode
 }
 
-type spot struct {
+type waitNode struct {
 	w          *resource.Waiter
-	prev, next *spot
+	prev, next *waitNode
 }
 
-// insert puts w behind all who came before it or with it. One who was served
-// something that a policy then turned down waits again since he first did, and
-// was near the front or the back: so it is looked for from both.
-func (l *line) insert(w *resource.Waiter) {
-	if l.where[w] != nil {
+// insert inserts w behind all waiters with the same or an earlier Since. A waiter
+// that is pushed again, because a policy rejected the resource it was given, keeps its
+// Since and was near the front or the back: so the position is searched from both
+// ends.
+func (l *waitList) insert(w *resource.Waiter) {
+	if l.nodes[w] != nil {
 		return
 	}
-	s := &spot{w: w}
-	l.where[w] = s
+	n := &waitNode{w: w}
+	l.nodes[w] = n
 	after, before := l.last, l.first
 	for after != nil && after.w.Since > w.Since {
 		if before.w.Since > w.Since {
@@ -164,38 +165,38 @@ func (l *line) insert(w *resource.Waiter) {
 		}
 		after, before = after.prev, before.next
 	}
-	l.link(s, after)
+	l.link(n, after)
 }
 
-// link puts s behind after, or in front if that is nil.
-func (l *line) link(s, after *spot) {
-	if s.prev = after; after != nil {
-		s.next, after.next = after.next, s
+// link inserts n behind after, or at the front if after is nil.
+func (l *waitList) link(n, after *waitNode) {
+	if n.prev = after; after != nil {
+		n.next, after.next = after.next, n
 	} else {
-		s.next, l.first = l.first, s
+		n.next, l.first = l.first, n
 	}
-	if s.next != nil {
-		s.next.prev = s
+	if n.next != nil {
+		n.next.prev = n
 	} else {
-		l.last = s
+		l.last = n
 	}
 }
 
-// remove takes w out, if it is there.
-func (l *line) remove(w *resource.Waiter) {
-	s := l.where[w]
-	if s == nil {
+// remove removes w if it is in the list.
+func (l *waitList) remove(w *resource.Waiter) {
+	n := l.nodes[w]
+	if n == nil {
 		return
 	}
-	delete(l.where, w)
-	if s.prev != nil {
-		s.prev.next = s.next
+	delete(l.nodes, w)
+	if n.prev != nil {
+		n.prev.next = n.next
 	} else {
-		l.first = s.next
+		l.first = n.next
 	}
-	if s.next != nil {
-		s.next.prev = s.prev
+	if n.next != nil {
+		n.next.prev = n.prev
 	} else {
-		l.last = s.prev
+		l.last = n.prev
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// queueTest says to a Queue what a pool would, at times that the test sets.
+// queueTest calls a Queue as a pool does, at times set by the test.
 type queueTest struct {
 	t     *testing.T
 	q     resource.Queue
@@ -24,7 +24,7 @@ func newQueueTest(t *testing.T, q resource.Queue) *queueTest {
 	return &queueTest{t: t, q: q, names: map[*resource.Waiter]string{}}
 }
 
-// at sets the time, in milliseconds.
+// at sets the time in milliseconds.
 func (q *queueTest) at(ms int) { q.now = time.Duration(ms) * time.Millisecond }
 
 func (q *queueTest) push(name string) *resource.Waiter {
@@ -47,7 +47,7 @@ func (q *queueTest) pop(refused bool, names ...string) {
 func (q *queueTest) wantServed(names ...string)  { q.t.Helper(); q.pop(false, names...) }
 func (q *queueTest) wantRefused(names ...string) { q.t.Helper(); q.pop(true, names...) }
 
-// The way into an overload and out of it, look by look.
+// The beginning and the end of an overload, sample by sample.
 func TestCoDel_Order(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(target, interval))
 	q.at(1000)
@@ -55,24 +55,24 @@ func TestCoDel_Order(t *testing.T) {
 	q.push("b")
 	q.push("c")
 	q.at(1050)
-	q.wantServed("a") // nobody waited before: an interval begins, with 50 ms
+	q.wantServed("a") // the queue was empty before: an interval begins, with 50 ms
 	q.at(1143)
 	q.push("d")
-	q.wantServed("b") // in the order of coming, though b waited for long
+	q.wantServed("b") // in order of arrival, although b waited long
 	q.at(1150)
 	q.push("e")
 	gone := q.push("gone")
 	q.push("f")
-	q.wantRefused("c") // the queue was a standing one
+	q.wantRefused("c") // standing queue
 	q.q.Remove(gone)
-	q.wantServed("f") // d waited for 7 ms: not too long, but more than the target
+	q.wantServed("f") // d waited 7 ms: more than the target, less than the limit
 	q.at(1154)
 	q.push("g")
 	q.wantRefused("d")
-	q.wantServed("g") // e waited for 4 ms: no standing queue
+	q.wantServed("g") // e waited 4 ms: no standing queue
 	q.at(1249)
 	q.push("h")
-	q.wantRefused("e") // but that counts from the next interval on
+	q.wantRefused("e") // the new state applies from the next interval on
 	q.wantServed("h")
 	q.at(1250)
 	q.push("i")
@@ -81,8 +81,8 @@ func TestCoDel_Order(t *testing.T) {
 	q.wantServed("")
 }
 
-// As long as three come for each who can be served the overload lasts: the
-// newest is served, and the others are refused when they have waited too long.
+// At three times the capacity the overload lasts: the newest waiter is served, and others
+// are refused when they have waited too long.
 func TestCoDel_Lasts(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(target, interval))
 	served, refused := 0, 0
@@ -94,15 +94,15 @@ func TestCoDel_Lasts(t *testing.T) {
 			waited := q.now - w.Since
 			if refuse == nil {
 				if ms > 250 && w != newest {
-					t.Fatalf("at %v: served one who waited for %v, not the newest", q.now, waited)
+					t.Fatalf("at %v: served a waiter of %v, not the newest", q.now, waited)
 				}
 				served++
 				break
 			}
 			refused++
-			// Those who were there when the overload began have waited longer.
+			// Waiters from before the overload have waited longer.
 			if waited <= 2*target || ms > 250 && waited > 2*target+3*time.Millisecond {
-				t.Fatalf("at %v: refused one who waited for %v", q.now, waited)
+				t.Fatalf("at %v: refused a waiter of %v", q.now, waited)
 			}
 		}
 	}
@@ -111,8 +111,8 @@ func TestCoDel_Lasts(t *testing.T) {
 	}
 }
 
-// The newest is served, however long he waited: what came back is not left
-// lying, though all who wait have waited too long.
+// The newest waiter is served however long it has waited: no returned resource stays idle
+// because all waiters have waited too long.
 func TestCoDel_ServesSomebody(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(target, interval))
 	for _, name := range []string{"a", "b", "c", "d"} {
@@ -125,14 +125,13 @@ func TestCoDel_ServesSomebody(t *testing.T) {
 	q.wantServed("d")
 }
 
-// A queue that was empty for a moment is no standing queue, whether the last of
-// it was served or left: though each who was served had waited for long, and
-// each who waits now has.
+// A queue that was empty for a moment is not standing, whether its last waiter was served or
+// removed, and although every served and every current waiter has waited long.
 func TestCoDel_Emptied(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		empty func(q *queueTest, b *resource.Waiter)
-		want  bool // a standing queue
+		want  bool // whether the queue is standing
 	}{
 		{"served", func(q *queueTest, _ *resource.Waiter) { q.wantServed("b") }, false},
 		{"left", func(q *queueTest, b *resource.Waiter) { q.q.Remove(b) }, false},
@@ -160,7 +159,7 @@ func TestCoDel_Emptied(t *testing.T) {
 	}
 }
 
-// An overload that ended long ago is no reason to refuse a burst.
+// An overload that ended long ago does not cause refusals in a later burst.
 func TestCoDel_LongAfter(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(5*time.Millisecond, 100*time.Millisecond))
 	q.at(0)
@@ -172,7 +171,7 @@ func TestCoDel_LongAfter(t *testing.T) {
 	q.at(200)
 	q.push("d")
 	q.wantRefused("b", "c")
-	q.wantServed("d") // overload to the last, and now nobody waits
+	q.wantServed("d") // overloaded until the queue is empty
 
 	q.at(3_600_000)
 	for _, name := range []string{"e", "f", "g"} {
@@ -184,7 +183,7 @@ func TestCoDel_LongAfter(t *testing.T) {
 	}
 }
 
-// The largest numbers mean never.
+// The largest durations mean never.
 func TestCoDel_Extremes(t *testing.T) {
 	q := newQueueTest(t, policy.CoDel(math.MaxInt64-1, math.MaxInt64))
 	q.push("a")
@@ -201,15 +200,15 @@ func TestQueues_Misuse(t *testing.T) {
 		f    func()
 		says []string
 	}{
-		{"CoDel", func() { policy.CoDel(0, -1) }, []string{"policy: CoDel: ", "target is 0s", "interval is -1ns"}},
-		{"CoDel short interval", func() { policy.CoDel(5, 5) }, []string{"interval is 5ns, not more than the target 5ns"}},
-		{"Priority", func() { policy.Priority(0) }, []string{"policy: Priority: ", "step is 0s"}},
+		{"CoDel", func() { policy.CoDel(0, -1) }, []string{"policy: CoDel: ", "target must be positive, got 0s", "interval must be larger than the target 0s, got -1ns"}},
+		{"CoDel short interval", func() { policy.CoDel(5, 5) }, []string{"the interval must be larger than the target 5ns, got 5ns"}},
+		{"Priority", func() { policy.Priority(0) }, []string{"policy: Priority: ", "step must be positive, got 0s"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantPanicSaying(t, c.f, c.says...) })
 	}
 }
 
-// What has left a Queue, in whatever way, is garbage.
+// A Queue keeps no reference to removed and popped waiters.
 func TestQueues_KeepNobody(t *testing.T) {
 	for name, q := range map[string]resource.Queue{
 		"Priority": policy.Priority(time.Second), "CoDel": policy.CoDel(target, interval),
@@ -222,7 +221,7 @@ func TestQueues_KeepNobody(t *testing.T) {
 					w := &resource.Waiter{Since: time.Duration(n * n % 100), Request: resource.Request{Priority: n % 7}}
 					ws, ps = append(ws, w), append(ps, weak.Make(w))
 					q.Push(w, 100)
-					q.Push(w, 100) // said twice by mistake
+					q.Push(w, 100) // pushed twice by mistake
 				}
 				for _, w := range ws[:50] {
 					q.Remove(w)
@@ -246,4 +245,68 @@ func TestQueues_KeepNobody(t *testing.T) {
 			runtime.KeepAlive(q)
 		})
 	}
+}
+
+// An overload that has just ended is resumed by the first wait of more than twice the
+// target, but not one that ended an interval earlier.
+func TestCoDel_Relapse(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		pause time.Duration // from the end of the overload to the long wait
+		again bool
+	}{
+		{"in the next interval", 20 * ms, true},
+		{"later", 120 * ms, false},
+	} {
+		q := policy.CoDel(5*ms, 100*ms)
+		push := func(at time.Duration) *resource.Waiter {
+			w := &resource.Waiter{Since: at}
+			q.Push(w, at)
+			return w
+		}
+		// A standing queue with waits of 6 ms for an interval: overload.
+		for at := time.Duration(0); at <= 212*ms; at += 6 * ms {
+			push(at)
+			if at >= 12*ms {
+				q.Pop(at)
+			}
+		}
+		drained := 216 * ms
+		for w, _ := q.Pop(drained); w != nil; w, _ = q.Pop(drained) {
+		}
+		// The overload ends after an interval in which the queue was empty.
+		ended := drained + 100*ms
+		if w := push(ended); !popped(q, ended, w) {
+			t.Fatalf("%s: the only waiter is not served", tt.name)
+		}
+		at := ended + tt.pause
+		first, second := push(at), push(at+5*ms)
+		if tt.pause > 100*ms { // a sample, to end the interval
+			w := push(at + ms)
+			q.Remove(w)
+			q.Remove(second)
+			if !popped(q, at+ms, first) {
+				t.Fatalf("%s: the oldest waiter is not served", tt.name)
+			}
+			first, second = push(at+ms), push(at+5*ms)
+		}
+		w, refuse := q.Pop(at + 13*ms)
+		if tt.again && (w != first || refuse == nil) {
+			t.Errorf("%s: after a wait of 13ms Pop = %p, %v; want the first, refused", tt.name, w, refuse)
+		}
+		if !tt.again && (w != first || refuse != nil) {
+			t.Errorf("%s: after a wait of 12ms Pop = %p, %v; want the first, served", tt.name, w, refuse)
+		}
+		if w := push(at + 13*ms); tt.again && !popped(q, at+13*ms, w) {
+			t.Errorf("%s: then the newest is not served", tt.name)
+		}
+		q.Remove(second)
+	}
+}
+
+// popped reports whether Pop serves w.
+func popped(q resource.Queue, now time.Duration, w *resource.Waiter) bool {
+	got, refuse := q.Pop(now)
+	return got == w && refuse == nil
 }

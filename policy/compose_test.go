@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,19 +16,18 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// I4: whatever the policies do, every Done runs exactly once, and no permit is
-// left behind.
+// I4: whatever the policies do, every Done runs exactly once and no permit is lost.
 
 // tree is a random nesting of policies.
 type tree struct {
-	rnd     *rand.Rand      // of the builder
-	draw    func(n int) int // of the leaves
+	rnd     *rand.Rand      // for the structure
+	draw    func(n int) int // for the leaves
 	p       resource.Admission
 	gauges  []policy.Gauge
 	waits   []*policy.DeadlineLimiter
 	ledgers []*ledger
 	gates   []*policy.Gate
-	wild    bool // leaves may panic and end their goroutines
+	wild    bool // leaves may panic and call Goexit
 	said    string
 }
 
@@ -37,7 +37,7 @@ func plant(rnd *rand.Rand, draw func(int) int, wild bool) *tree {
 	return tr
 }
 
-// grow returns a policy at most so deep, and what it is.
+// grow returns a random policy of at most the given depth, and its description.
 func (tr *tree) grow(deep int) (resource.Admission, string) {
 	if deep == 0 {
 		return tr.leaf()
@@ -120,7 +120,7 @@ func (tr *tree) leaf() (resource.Admission, string) {
 	return l, "ledger"
 }
 
-// mishap is what a leaf does instead of admitting, now and then.
+// mishap is what a leaf sometimes does instead of admitting.
 func (tr *tree) mishap(ctx context.Context, r resource.Request) error {
 	n := tr.draw(25)
 	switch {
@@ -138,7 +138,7 @@ func (tr *tree) mishap(ctx context.Context, r resource.Request) error {
 	return nil
 }
 
-// check says what is left behind.
+// check returns an error if a permit is left.
 func (tr *tree) check() error {
 	var bad []error
 	for i, g := range tr.gauges {
@@ -159,7 +159,7 @@ func (tr *tree) check() error {
 	return errors.Join(bad...)
 }
 
-// tally is what became of many admissions.
+// tally counts the results of many requests.
 type tally struct{ asked, admitted, refused, torn, left int }
 
 func (a *tally) add(b tally) {
@@ -170,7 +170,7 @@ func (a *tally) add(b tally) {
 	a.left += b.left
 }
 
-// visit asks n times, with up to three permits held at a time.
+// visit makes n requests, with up to three permits held at a time.
 func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -198,7 +198,7 @@ func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 		}
 		ctx := soon
 		if rnd.IntN(8) == 0 {
-			ctx, r.NoWait = gone, false // blocks nowhere: it ends at once
+			ctx, r.NoWait = gone, false // does not block: the context has ended
 		}
 		var done resource.Done
 		var err error
@@ -226,7 +226,7 @@ func (tr *tree) visit(rnd *rand.Rand, n int) (sum tally) {
 	return sum
 }
 
-// guarded calls f, and reports whether it returned.
+// guarded calls f and reports whether it returned.
 func (tr *tree) guarded(f func()) bool {
 	if tr.wild {
 		return caught(f) == nil
@@ -259,7 +259,7 @@ func TestI4_RandomCompositions(t *testing.T) {
 	}
 }
 
-// The same with many at once. RESPOOL_STRESS says for how long.
+// The same with many goroutines, for the duration RESPOOL_STRESS.
 func TestI4_StressCompositions(t *testing.T) {
 	d := 300 * time.Millisecond
 	if s := os.Getenv("RESPOOL_STRESS"); s != "" {
@@ -292,4 +292,295 @@ func TestI4_StressCompositions(t *testing.T) {
 	if sum.admitted == 0 || sum.refused == 0 || sum.torn == 0 {
 		t.Errorf("%+v: that is not all that can happen", sum)
 	}
+}
+
+// journal creates admissions that log their calls in one list.
+type journal []string
+
+func (j *journal) member(name string, err error) resource.Admission {
+	return policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) {
+		*j = append(*j, "ask "+name)
+		if err != nil {
+			return nil, err
+		}
+		return func(o resource.Outcome) {
+			*j = append(*j, fmt.Sprintf("done %s %d", name, o.Verdict))
+		}, nil
+	})
+}
+
+func (j *journal) want(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(*j, want) {
+		t.Errorf("got  %q\nwant %q", *j, want)
+	}
+	*j = nil
+}
+
+func TestAll(t *testing.T) {
+	var j journal
+	p := policy.All(j.member("a", nil), j.member("b", nil), j.member("c", nil))
+	done := admit(t, p, resource.Request{})
+	j.want(t, "ask a", "ask b", "ask c")
+	done(failed)
+	j.want(t, "done c 2", "done b 2", "done a 2")
+	admit(t, p, resource.Request{})(ignored)
+	j.want(t, "ask a", "ask b", "ask c", "done c 0", "done b 0", "done a 0")
+}
+
+func TestAllRefused(t *testing.T) {
+	var j journal
+	refusal := &resource.Rejection{Policy: "c", RetryAfter: time.Second, Err: errBoom}
+	p := policy.All(j.member("a", nil), j.member("b", nil), j.member("c", refusal), j.member("d", nil))
+	done, err := p.Admit(t.Context(), resource.Request{})
+	if done != nil || err != error(refusal) {
+		t.Errorf("refused with %v, want the member's own %v", err, refusal)
+	}
+	j.want(t, "ask a", "ask b", "ask c", "done b 0", "done a 0")
+}
+
+// A nested All is flattened: its members are asked in its position and ended in reverse.
+func TestAllNested(t *testing.T) {
+	var j journal
+	p := policy.All(
+		policy.All(j.member("a", nil), policy.All()),
+		policy.Named("n", policy.All(j.member("b", nil), j.member("c", nil))),
+		policy.All(policy.All(j.member("d", nil), j.member("e", nil))),
+	)
+	admit(t, p, resource.Request{})(ok)
+	j.want(t, "ask a", "ask b", "ask c", "ask d", "ask e", "done e 1", "done d 1", "done c 1", "done b 1", "done a 1")
+}
+
+func TestAllOfLittle(t *testing.T) {
+	if done, err := policy.All().Admit(t.Context(), resource.Request{}); done != nil || err != nil {
+		t.Errorf("All of nothing: a Done, or %v", err)
+	}
+	l := policy.Limit(1)
+	if p := policy.All(l); p != resource.Admission(l) {
+		t.Errorf("All of one is a %T", p)
+	}
+	if p := policy.All(policy.All(), policy.All(l)); p != resource.Admission(l) {
+		t.Errorf("All of nothing and of one is a %T", p)
+	}
+	if p := policy.Any(l); p != resource.Admission(l) {
+		t.Errorf("Any of one is a %T", p)
+	}
+	none := &ledger{noDone: true}
+	if done, err := policy.All(none, none, none).Admit(t.Context(), resource.Request{}); done != nil || err != nil {
+		t.Errorf("All of members that want to know nothing: a Done, or %v", err)
+	}
+	// The only Done of several members is returned unchanged.
+	one := &ledger{}
+	admit(t, policy.All(none, one, none), resource.Request{})(failed)
+	if o := one.last.Load(); o == nil || o.Err != errBoom || one.check() != nil {
+		t.Errorf("outcome %+v, %v", o, one.check())
+	}
+	// The argument slice may be modified afterwards.
+	ps := []resource.Admission{none, one}
+	p := policy.All(ps...)
+	ps[1] = refusing(errBoom)
+	admit(t, p, resource.Request{})(ok)
+}
+
+// If a member panics or calls Goexit, the permits of the others are returned and the panic
+// or Goexit continues.
+func TestAllMemberDoesNotReturn(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func()
+		want any
+	}{
+		"panic":  {func() { panic(errBoom) }, errBoom},
+		"goexit": {runtime.Goexit, errGoexit},
+	} {
+		ends := &ledger{before: func(context.Context, resource.Request) error { test.end(); return nil }}
+		for before := range 4 {
+			t.Run(fmt.Sprintf("%s in Admit after %d", name, before), func(t *testing.T) {
+				l := &ledger{}
+				var ps []resource.Admission
+				for range before {
+					ps = append(ps, l)
+				}
+				p := policy.All(append(ps, ends, l)...)
+				if how := caught(func() { p.Admit(context.Background(), resource.Request{}) }); how != test.want {
+					t.Errorf("ended with %v, want %v", how, test.want)
+				}
+				if err := l.check(); err != nil || l.given.Load() != int64(before) {
+					t.Errorf("%d given, want %d; %v", l.given.Load(), before, err)
+				}
+				if o := l.last.Load(); before > 0 && *o != ignored {
+					t.Errorf("outcome %+v, want Ignored", *o)
+				}
+			})
+		}
+		for at := range 4 {
+			t.Run(fmt.Sprintf("%s in Done %d", name, at), func(t *testing.T) {
+				l := &ledger{}
+				fatal := &ledger{after: func(resource.Outcome) { test.end() }}
+				ps := []resource.Admission{l, l, l, l}
+				ps[at] = fatal
+				done := admit(t, policy.All(ps...), resource.Request{})
+				if how := caught(func() { done(failed) }); how != test.want {
+					t.Errorf("ended with %v, want %v", how, test.want)
+				}
+				for _, l := range []*ledger{l, fatal} {
+					if err := l.check(); err != nil || l.last.Load().Err != errBoom {
+						t.Errorf("%v; outcome %+v", err, l.last.Load())
+					}
+				}
+				// The pooled chain is usable again.
+				admit(t, policy.All(l, l, l), resource.Request{})(ok)
+				if err := l.check(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// Every Done is called even if all of them panic.
+func TestAllEveryDonePanics(t *testing.T) {
+	fatal := &ledger{after: func(resource.Outcome) { panic(errBoom) }}
+	done := admit(t, policy.All(fatal, fatal, fatal), resource.Request{})
+	if how := caught(func() { done(ok) }); how != errBoom {
+		t.Errorf("ended with %v, want a panic", how)
+	}
+	if err := fatal.check(); err != nil || fatal.given.Load() != 3 {
+		t.Errorf("%d given: %v", fatal.given.Load(), err)
+	}
+	refused := policy.All(fatal, fatal, refusing(errBoom)) // during the rollback too
+	if how := caught(func() { refused.Admit(context.Background(), resource.Request{}) }); how != errBoom {
+		t.Errorf("ended with %v, want a panic", how)
+	}
+	if err := fatal.check(); err != nil || fatal.given.Load() != 5 {
+		t.Errorf("%d given: %v", fatal.given.Load(), err)
+	}
+}
+
+// A member may call the same All again, from Admit and from Done.
+func TestAllReentered(t *testing.T) {
+	l := &ledger{}
+	var p resource.Admission
+	deep := 0
+	again := &ledger{
+		before: func(ctx context.Context, r resource.Request) error {
+			if deep++; deep < 5 {
+				admit(t, p, r)(ok)
+			}
+			return nil
+		},
+		after: func(resource.Outcome) {
+			if deep++; deep < 20 {
+				admit(t, p, resource.Request{})(ok)
+			}
+		},
+	}
+	p = policy.All(l, again, l)
+	admit(t, p, resource.Request{})(ok)
+	for _, l := range []*ledger{l, again} {
+		if err := l.check(); err != nil {
+			t.Error(err)
+		}
+	}
+	if deep < 20 {
+		t.Errorf("only %d deep", deep)
+	}
+}
+
+func TestAny(t *testing.T) {
+	full := policy.Limit(1)
+	defer admit(t, full, resource.Request{})(ok)
+	l := &ledger{}
+	var asked []bool
+	noWait := policy.AdmissionFunc(func(_ context.Context, r resource.Request) (resource.Done, error) {
+		asked = append(asked, r.NoWait)
+		return nil, &resource.Rejection{Policy: "q", RetryAfter: time.Minute, Err: errBoom}
+	})
+	soon := refusing(&resource.Rejection{RetryAfter: time.Second})
+
+	p := policy.Any(noWait, full, l, noWait)
+	admit(t, p, resource.Request{})(failed)
+	if !slices.Equal(asked, []bool{true}) || l.check() != nil || l.last.Load().Err != errBoom {
+		t.Errorf("asked with NoWait %v; %v", asked, l.check())
+	}
+
+	asked = nil
+	p = policy.Any(noWait, full, soon, noWait)
+	refused(t, p, resource.Request{}, "any", errBoom, time.Second)
+	refused(t, p, resource.Request{NoWait: true}, "any", policy.ErrFull, time.Second)
+	if !slices.Equal(asked, []bool{true, false, true, true}) {
+		t.Errorf("asked with NoWait %v: only the last may block, and only if the caller lets it", asked)
+	}
+	refused(t, policy.Any(full, refusing(errBoom)), resource.Request{}, "any", errBoom, 0)
+	refused(t, policy.Any(full, full), resource.Request{}, "any", policy.ErrFull, 0)
+}
+
+// If the context ends while the last member blocks, that is not a refusal.
+func TestAnyCallerLeaves(t *testing.T) {
+	gate := policy.NewGate()
+	gate.Pause(errBoom)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, p := range []resource.Admission{policy.Any(refusing(errBoom), gate), policy.Named("n", gate)} {
+		if _, err := p.Admit(ctx, resource.Request{}); err != context.Canceled {
+			t.Errorf("%v, want the context's end", err)
+		}
+	}
+	p := policy.Any(gate, policy.Limit(1)) // a refusal by the last member
+	admit(t, p, resource.Request{})
+	refusedCtx(t, ctx, p, resource.Request{}, "any", policy.ErrFull, 0)
+}
+
+// An All can be a member of an Any; the permits that it took before a refusal are returned.
+func TestAnyOfAll(t *testing.T) {
+	first, second := policy.Limit(1), policy.Limit(1)
+	gate := policy.NewGate()
+	gate.Pause(nil)
+	p := policy.Any(policy.All(first, second, gate), policy.All(second, first))
+	done := admit(t, p, resource.Request{})
+	wantInFlight(t, first, 1)
+	wantInFlight(t, second, 1)
+	refused(t, p, resource.Request{}, "any", policy.ErrFull, 0)
+	done(ok)
+	wantInFlight(t, first, 0)
+	wantInFlight(t, second, 0)
+}
+
+func TestByPriority(t *testing.T) {
+	low, high := policy.Limit(1), policy.Limit(1)
+	p := policy.ByPriority(func(priority int) resource.Admission {
+		switch {
+		case priority < 0:
+			return low
+		case priority == 0:
+			return high
+		}
+		return nil
+	})
+	defer admit(t, p, resource.Request{Priority: -1})(ok)
+	refused(t, p, resource.Request{Priority: -5}, "limit", policy.ErrFull, 0)
+	defer admit(t, p, resource.Request{})(ok)
+	wantInFlight(t, low, 1)
+	wantInFlight(t, high, 1)
+	if done, err := p.Admit(t.Context(), resource.Request{Priority: 1}); done != nil || err != nil {
+		t.Errorf("what is not limited: a Done, or %v", err)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	inner := errors.New("inner")
+	for _, test := range []struct {
+		err   error
+		retry time.Duration
+	}{
+		{&resource.Rejection{Policy: "other", RetryAfter: time.Second, Err: inner}, time.Second},
+		{fmt.Errorf("so: %w", &resource.Rejection{RetryAfter: time.Second, Err: inner}), time.Second},
+		{inner, 0},
+	} {
+		refused(t, policy.Named("mine", refusing(test.err)), resource.Request{}, "mine", inner, test.retry)
+	}
+	// The refusal of the named policy itself is not modified.
+	full := policy.Limit(1)
+	defer admit(t, policy.Named("mine", full), resource.Request{})(ok)
+	refused(t, policy.Named("mine", full), resource.Request{}, "mine", policy.ErrFull, 0)
+	refused(t, full, resource.Request{}, "limit", policy.ErrFull, 0)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Every ready-made policy keeps what package policytest asks of a user's own.
+// Every policy of this package passes package policytest.
 
-// conform runs check on each policy in a bubble of its own.
+// conform runs check on each policy in a separate bubble.
 func conform[P any](t *testing.T, check func(t testing.TB, new func() P), all map[string]func() P) {
 	t.Helper()
 	for name, new := range all {
@@ -114,7 +114,7 @@ func TestConformance_MakeGate(t *testing.T) {
 	})
 }
 
-// admission is policytest.Admission without requests of its own.
+// admission is policytest.Admission with the default requests.
 func admission(t testing.TB, new func() resource.Admission) { policytest.Admission(t, new) }
 
 func TestConformance_Admission(t *testing.T) {
@@ -158,7 +158,7 @@ func TestConformance_Admission(t *testing.T) {
 	})
 }
 
-// semaphore is a WeightedSemaphore: those who wait are served in order.
+// semaphore is a WeightedSemaphore that serves in order.
 type semaphore struct {
 	mu   sync.Mutex
 	free int64
@@ -220,7 +220,7 @@ func (s *semaphore) serve() {
 	}
 }
 
-// numbers makes numbers, for many goroutines at once.
+// numbers returns a concurrent counter.
 func numbers() func() int {
 	var n atomic.Int64
 	return func() int { return int(n.Add(1)) }

@@ -9,91 +9,87 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// DeadlineLimiter refuses at once those who would wait in vain. Make one with
-// [WithinDeadline].
+// DeadlineLimiter refuses requests that could not be served before their deadline.
+// Create one with [WithinDeadline].
 type DeadlineLimiter struct {
 	serving atomic.Int64
-	base    time.Time // where its clock began
+	base    time.Time // origin of clock
 	done    resource.Done
 
 	inFlight atomic.Int64
-	// since is from when on nothing has ended though all are busy: the last
-	// end, or when a caller first found all busy; 0 if nobody has. While not
-	// all are busy it says nothing, and who admits then clears it, so that no
-	// time in which there was little to do is ever counted.
-	since atomic.Int64
-	mean  atomic.Uint64 // see ends
+	// saturatedSince is the start of the interval being measured: the time of the
+	// last completion, or of the first request that found serving in flight; 0 if
+	// none did. It is meaningless while fewer than serving are in flight; the next
+	// request admitted then clears it, so that idle time is never measured.
+	saturatedSince atomic.Int64
+	mean           atomic.Uint64 // see unpackMean
 }
 
-// WithinDeadline refuses at once, with [ErrTooLate], a caller who would have to
-// wait longer than its context lasts, and tells it how long. It is for
-// Config.Admission of a pool that serves so many at once (its MaxSize). It follows
-// [resource.Pool.Resize] as long as serving is the pool's maximum. A request
-// counts as one, whatever its Cost. Panics if serving is less than 1.
+// WithinDeadline refuses a request with [ErrTooLate], and the estimated wait as
+// RetryAfter, if it would have to wait longer than its context lasts. Use it as
+// Config.Admission; serving is the number of leases that the pool can have at once
+// (its MaxSize). It follows [resource.Pool.Resize] as long as serving equals the
+// pool's maximum. Every request counts as one, whatever its Cost. Panics if serving is
+// less than 1.
 //
-// While fewer than serving are in flight everybody is admitted, and no clock is
-// read. Else the wait is estimated: one interval between two ends for each who
-// waits, and for the caller. The interval is a mean of those that were measured
-// while all were busy, over the last 2×serving ends, at least 8. For the next
-// end at least as much is reckoned as has passed since the last one, so that a
-// pool that hangs is noticed. Until one interval has been measured everybody is
-// admitted, and so is always who has no deadline. It is an estimate: who is
-// admitted may still be too late. What the deadline is held against is the wait
-// and not the work after it: a caller whose deadline is for both should ask with
-// a context that ends earlier by what the work takes.
+// While fewer than serving requests are in flight every request is admitted, without
+// reading the clock. Otherwise the wait is estimated as one completion interval for
+// each waiting request and one for the caller. The interval is the mean of those
+// measured while serving were in flight, over the last 2×serving completions, at
+// least 8. The interval before the next completion is taken to be at least the time
+// since the last one, so that a stalled pool is detected. Requests without a deadline
+// are always admitted, and so is every request until one interval has been measured.
+// It is an estimate: an admitted request may still be too late. The deadline is
+// compared with the wait, not with the work after it: if the deadline covers both,
+// pass a context that ends earlier by the duration of the work.
 //
-// An end is a lease that was released or failed. Callers who left without one,
-// whose outcome is Ignored, only make the queue shorter.
+// A completion is a lease that was released or failed. A request that ended without
+// a lease (an Ignored outcome) only shortens the queue.
 func WithinDeadline(serving int) *DeadlineLimiter {
-	var m misuse
-	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
-	m.report("WithinDeadline")
+	var e argErrors
+	e.require(serving >= 1, "serving must be at least 1, got %d", serving)
+	e.panicIfAny("WithinDeadline")
 	l := &DeadlineLimiter{base: time.Now()}
 	l.serving.Store(int64(serving))
-	l.done = l.ended
+	l.done = l.finish
 	return l
 }
 
-// Resize says how many are served at once from now on. What is known of the
-// intervals between two ends is scaled, and soon learnt anew. Panics if serving is
-// less than 1.
+// Resize sets serving. The mean interval is scaled to the new value and then given
+// little weight, so that new measurements replace it soon. Panics if serving is less
+// than 1.
 func (l *DeadlineLimiter) Resize(serving int) {
-	var m misuse
-	m.unless(serving >= 1, "serving is %d, not at least 1", serving)
-	m.report("Resize")
-	l.rescale(l.serving.Swap(int64(serving)), int64(serving))
+	var e argErrors
+	e.require(serving >= 1, "serving must be at least 1, got %d", serving)
+	e.panicIfAny("Resize")
+	l.scaleMean(l.serving.Swap(int64(serving)), int64(serving))
 }
 
 // FollowSize implements [resource.SizeFollower].
 func (l *DeadlineLimiter) FollowSize(from, to int) {
 	if to >= 1 && l.serving.CompareAndSwap(int64(from), int64(to)) {
-		l.rescale(int64(from), int64(to))
+		l.scaleMean(int64(from), int64(to))
 	}
 }
 
-// rescale makes the mean interval what it is if to are served as fast each as
-// from were, and lets what is measured next count for most of it.
-func (l *DeadlineLimiter) rescale(from, to int64) {
+// scaleMean scales the mean interval to a change of serving, assuming that each
+// lease takes as long as before, and lowers its weight to countAfterResize.
+func (l *DeadlineLimiter) scaleMean(from, to int64) {
 	for {
 		old := l.mean.Load()
-		mean, count := ends(old)
-		if count == 0 || l.mean.CompareAndSwap(old, word(mean*float64(from)/float64(to), min(count, relearnt))) {
+		mean, count := unpackMean(old)
+		if count == 0 || l.mean.CompareAndSwap(old, packMean(mean*float64(from)/float64(to), min(count, countAfterResize))) {
 			return
 		}
 	}
 }
 
-// relearnt is of how many intervals the mean is taken to be after a change of
-// serving.
-const relearnt = 2
+// countAfterResize is the number of samples that the mean counts for after a
+// resize.
+const countAfterResize = 2
 
-// memory is how many intervals the mean looks back.
-func memory(serving int64) uint32 { return uint32(min(max(8, 2*uint64(serving)), 1<<20)) }
-
-// word packs what ends unpacks.
-func word(mean float64, count uint32) uint64 {
-	return uint64(math.Float32bits(float32(mean)))<<32 | uint64(count)
-}
+// window returns the number of samples over which the mean is taken.
+func window(serving int64) uint32 { return uint32(min(max(8, 2*uint64(serving)), 1<<20)) }
 
 // Admit implements [resource.Admission]. It does not block.
 func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resource.Done, error) {
@@ -102,8 +98,8 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 		n := l.inFlight.Load()
 		serving := l.serving.Load()
 		if n < serving {
-			if l.since.Load() != 0 {
-				l.since.Store(0) // before all are busy, when it would count
+			if l.saturatedSince.Load() != 0 {
+				l.saturatedSince.Store(0) // before saturation, when it would be measured
 			}
 			if l.inFlight.CompareAndSwap(n, n+1) {
 				return l.done, nil
@@ -112,12 +108,12 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 		}
 		if now == 0 {
 			now = l.clock()
-			l.since.CompareAndSwap(0, now)
+			l.saturatedSince.CompareAndSwap(0, now)
 		}
 		if deadline, ok := ctx.Deadline(); ok {
 			wait := l.estimate(n, serving, now)
 			if wait > 0 && deadline.Sub(l.base) < time.Duration(now)+wait {
-				return nil, refuse("deadline", wait, ErrTooLate)
+				return nil, reject("deadline", wait, ErrTooLate)
 			}
 		}
 		if l.inFlight.CompareAndSwap(n, n+1) {
@@ -126,12 +122,12 @@ func (l *DeadlineLimiter) Admit(ctx context.Context, _ resource.Request) (resour
 	}
 }
 
-// InFlight returns how many were admitted and have not ended: those served and
-// those who wait.
+// InFlight returns the number of admitted requests that have not ended, waiting
+// ones included.
 func (l *DeadlineLimiter) InFlight() int { return int(l.inFlight.Load()) }
 
-// EstimatedWait returns how long a caller who came now would wait; 0 if it
-// would not, or nothing is known.
+// EstimatedWait returns how long a request that arrives now would wait; 0 if it
+// would not wait, or no interval has been measured.
 func (l *DeadlineLimiter) EstimatedWait() time.Duration {
 	n, serving := l.inFlight.Load(), l.serving.Load()
 	if n < serving {
@@ -140,69 +136,73 @@ func (l *DeadlineLimiter) EstimatedWait() time.Duration {
 	return l.estimate(n, serving, l.clock())
 }
 
-// estimate is how long a caller waits who comes when n are in flight, at least
-// serving.
+// estimate returns the wait of a request that arrives while n >= serving are in
+// flight.
 func (l *DeadlineLimiter) estimate(n, serving, now int64) time.Duration {
-	mean, count := ends(l.mean.Load())
+	mean, count := unpackMean(l.mean.Load())
 	if count == 0 {
 		return 0
 	}
 	next := mean
-	if since := l.since.Load(); since != 0 {
+	if since := l.saturatedSince.Load(); since != 0 {
 		next = max(next, float64(now-since))
 	}
 	return time.Duration(min(float64(n-serving)*mean+next, math.MaxInt64/2))
 }
 
-// ended is the Done of every permit.
-func (l *DeadlineLimiter) ended(o resource.Outcome) {
+// finish is the Done of every permit.
+func (l *DeadlineLimiter) finish(o resource.Outcome) {
 	left := l.inFlight.Add(-1)
 	if left+1 < l.serving.Load() || o.Verdict == resource.Ignored {
-		return // not all were busy, or they are as busy as before
+		return // not saturated, or not a completion
 	}
 	var now int64
 	for {
-		since := l.since.Load()
+		since := l.saturatedSince.Load()
 		if since == 0 {
-			return // nobody has waited
+			return // no request has found the pool saturated
 		}
 		if now == 0 {
 			now = l.clock()
 		}
-		if l.since.CompareAndSwap(since, now) {
-			l.learn(max(0, now-since))
+		if l.saturatedSince.CompareAndSwap(since, now) {
+			l.observe(max(0, now-since))
 			return
 		}
 	}
 }
 
-// learn takes one interval, in nanoseconds, into the mean. One that is far out
-// of proportion, such as the one that a whole outage is, counts for less: it
-// tells nothing about the next.
-func (l *DeadlineLimiter) learn(interval int64) {
+// observe adds one interval, in nanoseconds, to the mean. An outlier, such as an
+// interval that spans an outage, is capped: it does not predict the next one.
+func (l *DeadlineLimiter) observe(interval int64) {
 	serving := l.serving.Load()
 	for {
 		old := l.mean.Load()
-		mean, count := ends(old)
+		mean, count := unpackMean(old)
 		sample := float64(interval)
 		if mean > 0 {
-			// Resources that work in step end all at once, and
-			// serving means later all at once again: that is in proportion.
+			// Leases that run in lockstep all end at once, and then again after
+			// serving mean intervals. So an interval of serving*mean is no outlier.
 			sample = min(sample, 8*float64(serving)*mean)
 		}
-		count = min(count+1, memory(serving))
+		count = min(count+1, window(serving))
 		mean += (sample - mean) / float64(count)
-		if l.mean.CompareAndSwap(old, word(mean, count)) {
+		if l.mean.CompareAndSwap(old, packMean(mean, count)) {
 			return
 		}
 	}
 }
 
-// ends unpacks the mean interval between two ends, in nanoseconds, and of how
-// many it is, from the one word that they are changed in.
-func ends(word uint64) (mean float64, count uint32) {
+// packMean packs a mean interval in nanoseconds and its number of samples into one
+// word, so that both change in one compare-and-swap.
+func packMean(mean float64, count uint32) uint64 {
+	return uint64(math.Float32bits(float32(mean)))<<32 | uint64(count)
+}
+
+// unpackMean is the inverse of packMean.
+func unpackMean(word uint64) (mean float64, count uint32) {
 	return float64(math.Float32frombits(uint32(word >> 32))), uint32(word)
 }
 
-// clock is the time since the limiter was made, and never 0.
+// clock returns the time since the limiter was created; never 0.
 func (l *DeadlineLimiter) clock() int64 { return max(1, int64(time.Since(l.base))) }

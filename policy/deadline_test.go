@@ -12,7 +12,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// within asks p with a deadline so far away.
+// within calls Admit with a deadline after d.
 func within(t *testing.T, p resource.Admission, left time.Duration) (resource.Done, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), left)
@@ -20,12 +20,12 @@ func within(t *testing.T, p resource.Admission, left time.Duration) (resource.Do
 	return p.Admit(ctx, resource.Request{})
 }
 
-// wantWait checks the estimate by its gauge and by whom it lets in: who has a
-// moment less is refused, and told it, and who has as much is admitted.
+// wantWait checks EstimatedWait, and that a request with slightly less time is refused with
+// it as RetryAfter and one with that much time is admitted.
 func wantWait(t *testing.T, p *policy.DeadlineLimiter, want time.Duration) {
 	t.Helper()
 	got := p.EstimatedWait()
-	if off := (got - want).Abs(); off > want/1e6 { // the mean is kept in 24 bits
+	if off := (got - want).Abs(); off > want/1e6 { // the mean has a precision of 24 bits
 		t.Errorf("the estimated wait is %v, want %v", got, want)
 		return
 	}
@@ -46,7 +46,7 @@ func wantWait(t *testing.T, p *policy.DeadlineLimiter, want time.Duration) {
 	done(ignored)
 }
 
-// busy admits n, and lets one caller find all busy.
+// busy admits n requests, and one more that finds the pool saturated.
 func busy(t *testing.T, p *policy.DeadlineLimiter, n int) (dones []resource.Done) {
 	t.Helper()
 	for range n {
@@ -61,16 +61,16 @@ func TestWithinDeadline(t *testing.T) {
 		p := policy.WithinDeadline(1)
 		served := busy(t, p, 1)[0]
 		wantInFlight(t, p, 1)
-		wantWait(t, p, 0) // nothing is known: everybody is admitted
+		wantWait(t, p, 0) // no interval measured: every request is admitted
 		next := admit(t, p, resource.Request{})
 		time.Sleep(100 * time.Millisecond)
 		wantWait(t, p, 0)
-		served(ok) // one end, 100ms after all were found busy
+		served(ok) // one completion, 100ms after saturation
 		wantWait(t, p, 100*time.Millisecond)
 		third := admit(t, p, resource.Request{})
 		wantWait(t, p, 200*time.Millisecond)
 		time.Sleep(100 * time.Millisecond)
-		next(failed) // that is an end too
+		next(failed) // a failure is a completion too
 		wantWait(t, p, 100*time.Millisecond)
 		third(ok)
 		if wait := p.EstimatedWait(); wait != 0 {
@@ -82,8 +82,8 @@ func TestWithinDeadline(t *testing.T) {
 	})
 }
 
-// Who has no deadline is always admitted, and one that has passed is only held
-// against a wait that is known.
+// A request without a deadline is always admitted; one whose deadline has passed is refused
+// only if a wait is known.
 func TestWithinDeadlineWithoutOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.WithinDeadline(1)
@@ -105,8 +105,7 @@ func TestWithinDeadlineWithoutOne(t *testing.T) {
 	})
 }
 
-// Callers who leave while they wait are no ends: the estimate follows the length
-// of the queue down and nothing else.
+// Ignored outcomes are not completions: they only shorten the queue and thus the estimate.
 func TestWithinDeadlineCallersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.WithinDeadline(1)
@@ -128,7 +127,7 @@ func TestWithinDeadlineCallersLeave(t *testing.T) {
 		second(ok)
 		second = busy(t, p, 1)[0]
 		wantWait(t, p, 100*time.Millisecond)
-		second(ignored) // the last one of all: nobody is busy
+		second(ignored) // the last one: nothing is in flight
 		time.Sleep(time.Hour)
 		second = busy(t, p, 1)[0]
 		wantWait(t, p, 100*time.Millisecond)
@@ -136,8 +135,8 @@ func TestWithinDeadlineCallersLeave(t *testing.T) {
 	})
 }
 
-// While nothing ends, the next end is thought to be as far off as the last one is
-// past; the first end after an outage brings the estimate back, nearly.
+// Without completions the estimate grows with the time since the last one; the first
+// completion after an outage nearly restores it.
 func TestWithinDeadlineOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.WithinDeadline(1)
@@ -169,7 +168,7 @@ func TestWithinDeadlineOutage(t *testing.T) {
 		if wait := p.EstimatedWait(); wait > 11*time.Millisecond {
 			t.Errorf("40 ends after the outage %v, want about 10ms", wait)
 		}
-		// What became slow for good is learned soon all the same.
+		// A permanent slowdown is still learned soon.
 		for range 30 {
 			step(time.Second)
 		}
@@ -179,7 +178,7 @@ func TestWithinDeadlineOutage(t *testing.T) {
 	})
 }
 
-// No time in which not all were busy is taken for an interval.
+// Time without saturation is not measured.
 func TestWithinDeadlineIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.WithinDeadline(2)
@@ -187,19 +186,19 @@ func TestWithinDeadlineIdle(t *testing.T) {
 			out := busy(t, p, 2)
 			time.Sleep(10 * time.Millisecond)
 			third := admit(t, p, resource.Request{})
-			out[0](ok) // 10ms since all were found busy
+			out[0](ok) // 10ms after saturation
 			wantWait(t, p, 10*time.Millisecond)
 			if round%2 == 0 {
 				time.Sleep(10 * time.Millisecond)
-				out[1](ok)            // and again
-				time.Sleep(time.Hour) // one is busy
+				out[1](ok)            // again
+				time.Sleep(time.Hour) // one in flight
 			} else {
-				out[1](ignored) // it was none
+				out[1](ignored) // not a completion
 			}
 			third(ok)
-			time.Sleep(time.Hour) // none is
+			time.Sleep(time.Hour) // none in flight
 		}
-		// All busy, but nobody came who would have seen it: no clock was read.
+		// Saturated, but no request arrived that would have read the clock.
 		out := []resource.Done{admit(t, p, resource.Request{}), admit(t, p, resource.Request{})}
 		time.Sleep(time.Hour)
 		out[0](ok)
@@ -211,8 +210,8 @@ func TestWithinDeadlineIdle(t *testing.T) {
 	})
 }
 
-// It learns that ends come faster again though all who come meanwhile are
-// refused: those who find room end too.
+// It learns that completions are faster again although it refuses requests meanwhile: the
+// admitted ones complete too.
 func TestWithinDeadlineLearnsWhileItRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.WithinDeadline(2)
@@ -242,7 +241,7 @@ func TestWithinDeadlineLearnsWhileItRefuses(t *testing.T) {
 	})
 }
 
-// Resources that work in step end all at once: the mean over a round is right.
+// Leases that run in lockstep complete all at once: the mean over a round is correct.
 func TestWithinDeadlineInStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const serving = 10
@@ -262,8 +261,8 @@ func TestWithinDeadlineInStep(t *testing.T) {
 	})
 }
 
-// crowd is a pool in virtual time: some who serve, and callers who wait for one
-// of them until their deadline.
+// crowd simulates a pool in virtual time: servers, and callers that wait for one until their
+// deadline.
 type crowd struct {
 	p       resource.Admission
 	servers chan struct{}
@@ -302,7 +301,7 @@ func (c *crowd) count(n *int) {
 	*n++
 }
 
-// run lets callers come for so long and returns what became of those.
+// run generates callers for a time and returns their results.
 func (c *crowd) run(ctx context.Context, wg *sync.WaitGroup, d, every time.Duration) (served, refused, late int) {
 	c.mu.Lock()
 	c.served, c.refused, c.late = 0, 0, 0
@@ -315,17 +314,16 @@ func (c *crowd) run(ctx context.Context, wg *sync.WaitGroup, d, every time.Durat
 	return c.served, c.refused, c.late
 }
 
-// Three times the load that ten can serve: nothing of the capacity is lost,
-// most who are admitted are served in time (at the edge it is a matter of
-// chance; without the policy two of three are late), and both are so again
-// soon after half a minute in which nothing ended.
+// At three times the capacity of ten no capacity is lost and most admitted callers are
+// served in time (near the estimate it is a matter of chance; without the policy two of
+// three are late). Both hold again soon after half a minute without completions.
 func TestWithinDeadlineSimulation(t *testing.T) {
 	seed := newSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		const serving = 10
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		var mu sync.Mutex
-		var until time.Time // nothing ends before
+		var until time.Time // no completion before
 		c := &crowd{p: policy.WithinDeadline(serving), servers: make(chan struct{}, serving), patient: 500 * time.Millisecond}
 		c.service = func() time.Duration {
 			mu.Lock()
@@ -351,7 +349,7 @@ func TestWithinDeadlineSimulation(t *testing.T) {
 		served, refused, late = c.run(t.Context(), &wg, 30*time.Second, every)
 		t.Logf("outage: %d served, %d refused, %d late", served, refused, late)
 		if late > 400 || refused < 8000 {
-			t.Errorf("in the outage %d waited in vain and %d were told at once", late, refused)
+			t.Errorf("during the outage %d waited in vain and %d were refused at once", late, refused)
 		}
 		c.run(t.Context(), &wg, time.Second, every)
 		served, refused, late = c.run(t.Context(), &wg, 10*time.Second, every)
@@ -365,8 +363,7 @@ func TestWithinDeadlineSimulation(t *testing.T) {
 	})
 }
 
-// Many at once: nothing leaks, and the clock of one is not the idle time of
-// another.
+// Concurrent use: no permit is lost, and intervals of concurrent requests are not mixed up.
 func TestWithinDeadlineConcurrent(t *testing.T) {
 	p := policy.WithinDeadline(3)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

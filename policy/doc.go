@@ -1,91 +1,93 @@
-// Package policy has ready-made policies for [resource.Pool], and the means to
-// compose them with each other and with one's own. A pool asks a policy at one
-// seam of its Config; nil there costs nothing.
+// Package policy has ready-made policies for [resource.Pool] and combinators for
+// them. Each policy is set in one field of the pool's Config; a nil field costs
+// nothing.
 //
-//	you need                                           use                        at
+//	you need                                           use                        in
 //	---------------------------------------------------------------------------------------------
-//	at most n at once, the others refused              Limit                      Admission
+//	at most n at once, others refused                  Limit                      Admission
 //	at most n waiting                                  BoundedQueue               Admission
-//	a share that a class can not lose                  Shares                     Admission
-//	some kept for the urgent                           Reserve                    Admission
-//	another policy for each priority                   ByPriority                 any of the three
-//	refusal at once of who could not be served in time WithinDeadline             Admission
-//	so many each second, the others refused            Rate                       Admission, MakeGate
-//	so many each second, the others wait their turn    Pace                       MakeGate, Admission
-//	to stop and go on, for a fail-over                 Gate                       Admission, MakeGate
-//	at most n makes at once, backoff, one prober, ramp NewMakeGate                MakeGate
+//	guaranteed capacity for a class                    Shares                     Admission
+//	capacity reserved for high priorities              Reserve                    Admission
+//	a different policy for each priority               ByPriority                 any of the three
+//	early refusal of calls that would time out         WithinDeadline             Admission
+//	a rate limit, others refused                       Rate                       Admission, MakeGate
+//	a rate limit, others wait in order                 Pace                       MakeGate, Admission
+//	pause and resume, for a fail-over                  Gate                       Admission, MakeGate
+//	bounded creation, backoff, one probe, slow start   NewMakeGate                MakeGate
 //	a circuit breaker (gobreaker, failsafe-go)         Breaker, PermitBreaker     MakeGate
-//	a limit that follows latency (failsafe-go)         Adaptive                   MakeGate only
+//	a limit that adapts to latency (failsafe-go)       Adaptive                   MakeGate only
 //	throttling by failure rate (failsafe-go)           Throttle                   MakeGate, Admission
-//	a semaphore that others use too (x/sync)           Semaphore                  any of the three
+//	a semaphore shared with other code (x/sync)        Semaphore                  any of the three
 //	several of these together, or one of several       All, Any                   any of the three
-//	your own name in the refusals                      Named                      any of the three
+//	a name of your own in the refusals                 Named                      any of the three
 //
-//	nothing older than d, not all at the same time     MaxAge                     Eviction
-//	nothing lent more than n times                     MaxLeases                  Eviction
-//	an idle timeout: what a burst left given back      SoftIdle(d, MinIdle)       Eviction
-//	nothing idle longer than the other side allows     MaxIdle                    Eviction
-//	time left for whoever is lent one                  MinRemaining               Eviction
+//	a maximum age, with jitter                         MaxAge                     Eviction
+//	a maximum number of leases                         MaxLeases                  Eviction
+//	an idle timeout that keeps a minimum               SoftIdle(d, MinIdle)       Eviction
+//	an idle limit that the server enforces             MaxIdle                    Eviction
+//	a minimum remaining time for every lease           MinRemaining               Eviction
 //	several of these together; never the last ones     AnyOf, AllOf, Protect      Eviction
-//	what the resource has learned decides              a function of yours        EvictIf
+//	a decision by the state of the resource            a function of yours        EvictIf
 //
-//	a function that says whether it works              Check                      Health
-//	asked only of what has been idle                   IfIdle                     Health
-//	that can not take for ever, or may fail twice      CheckTimeout, Consecutive  Health
-//	after one dead, all that is as old asked first     Cohort                     Health
+//	a function that checks a resource                  Check                      Health
+//	checks only after a time without use               IfIdle                     Health
+//	a timeout for checks, tolerated failures           CheckTimeout, Consecutive  Health
+//	after one death, a check of all older resources    Cohort                     Health
 //
-//	the urgent first, and nobody starved               Priority                   Queue
+//	high priorities first, without starvation          Priority                   Queue
 //	the earliest deadline first                        EarliestDeadline           Queue
 //	short waits under overload                         CoDel                      Queue
 //
-// One value of an Admission or Eviction may serve several seams and several
-// pools, and be used by any number of goroutines at once; then it counts for all
-// of them together. A Queue and a Cohort serve one pool each. Constructors that
-// return no error panic if an argument is out of its range or nil, and name
-// every one that is.
+// "Any of the three" means Admission, MakeGate and Quota. An Admission or Eviction may
+// be used in several fields and several pools and is safe for concurrent use; its
+// counts then apply to all of them together. A Queue and a Cohort serve one pool each.
+// Constructors that return no error panic if an argument is nil or out of range, and
+// the message names every such argument.
 //
 // [BoundedQueue], [WithinDeadline] and [Shares] are given the size of the pool, and
-// follow it when that is resized; [All], [Any], [Named] and [Reserve] pass it on.
+// follow [resource.Pool.Resize]; [All], [Any], [Named] and [Reserve] pass the new size
+// on to their members. The new size applies when Resize returns. With concurrent calls
+// of Resize, one of them informs the policies for all, so another may return before they
+// have followed its size; the last size always applies in the end.
 //
-// A refusal is a [*resource.Rejection] that names its policy and says, where
-// that is known, when to ask again. The end of the caller's context while it
-// waits in an admission is no refusal: it is returned as it is. A request with
-// NoWait is never kept waiting.
+// A refusal is a [*resource.Rejection] with the name of the policy and, where known,
+// the time after which to ask again. If the caller's context ends while it waits in an
+// Admission, the context's error is returned unchanged; that is no refusal. A request
+// with NoWait never waits.
 //
-// [Limit], [BoundedQueue], [Shares], [Reserve], [Rate], [Pace] and [Semaphore]
-// count the Cost of a request and refuse a negative one with [ErrCost]; to the
-// others every request is one. To admit at once a request that costs 1 allocates
-// nothing, but for [NewMakeGate], [Breaker] and [Adaptive], which belong where
-// something is made.
+// [Limit], [BoundedQueue], [Shares], [Reserve], [Rate], [Pace] and [Semaphore] count the
+// Cost of a request and refuse a negative one with [ErrCost]; for the other policies every
+// request counts as one. To admit a request of cost 1 without waiting allocates nothing,
+// except in [NewMakeGate], [Breaker] and [Adaptive], which are used where a resource is
+// created.
 //
-// # Three moments
+// # Admission, MakeGate, Quota
 //
-// An Admission is asked at one of three moments, and its permit lasts as long as
-// what it admits: [resource.Config.Admission] the lease, waiting included;
-// [resource.Config.MakeGate] one making; [resource.Config.Quota] the life of a
-// resource. The moment matters more than the policy. A limit that learns from
-// latency must be a MakeGate: how long a caller holds a lease says nothing of how
-// the server is, and a limiter that takes it for latency refuses callers of a
-// healthy one.
+// An Admission can be asked at three moments, and its permit lasts as long as what it
+// admits: in [resource.Config.Admission] for the lease and the wait before it; in
+// [resource.Config.MakeGate] for one resource creation; in [resource.Config.Quota] for the
+// life of a resource. The moment matters more than the choice of policy. A limit that
+// adapts to latency must be a MakeGate: how long a caller holds a lease says nothing about
+// the server, and a limiter that takes it for latency refuses callers of a healthy server.
 //
-// A refusal at the Admission is the caller's to hear. At the MakeGate and Quota
-// the pool asks, on behalf of those who wait for a lease, and after a refusal it
-// asks again when that said, or else after a while that grows. So a make that has
-// only to wait its turn should wait there (Semaphore, Pace, Gate) or be told for
-// how long (Rate, NewMakeGate); a bare Limit makes the pool guess.
+// A refusal by the Admission is returned to the caller. The MakeGate and the Quota are
+// asked by the pool, on behalf of waiting callers. After a refusal the pool asks again at
+// the RetryAfter, or without one after a growing delay. So a policy there should either
+// wait (Semaphore, Pace, Gate) or give a RetryAfter (Rate, NewMakeGate); after a bare Limit
+// the pool has to guess.
 //
-// # The order in a chain
+// # The order in All
 //
-// [All] asks its members in order, and gives back what the first ones gave if a
-// later one refuses. So first those that refuse at once and whose permit can be
-// given back (Limit, Shares, Reserve, WithinDeadline, a paused Gate with NoWait);
-// then those that wait (Semaphore, Gate, Pace), which should not wait for a
-// caller who is then refused; last those whose permit can not be given back: the
-// tokens of a Rate, the trial of a half-open breaker.
+// [All] asks its members in order, and returns the permits of the first ones if a later
+// one refuses. So put first the policies that refuse immediately and whose permits can be
+// returned (Limit, Shares, Reserve, WithinDeadline, a paused Gate with NoWait); then those
+// that wait (Semaphore, Gate, Pace), which should not wait for a request that is refused
+// afterwards; last those whose permits cannot be returned: the tokens of a Rate, the trial
+// of a half-open breaker.
 //
-// # One's own
+// # Custom policies
 //
-// A policy is one method. Package policytest runs one's own through what the pool
-// expects of it, and examples/custompolicy is a program with an Admission, an
-// Eviction and a Health of its own.
+// A policy is one method. Package policytest tests a custom policy against the contract of
+// its interface, and examples/custompolicy is a program with an Admission, an Eviction and
+// a Health of its own.
 package policy

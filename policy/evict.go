@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"github.com/respool/respool/internal/cause"
 	"math"
 	"slices"
 	"time"
@@ -8,16 +9,138 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// EvictionFunc is a function as a [resource.Eviction]. It must keep to what that
-// asks for: it decides by the facts alone, does not block, and may be called by
-// many goroutines at once.
+// Causes with which the Evictions of this package end a resource, as seen by Destroy
+// and [resource.Trace]. They are constant values, so that they can serve as labels.
+var (
+	// ErrMaxAge is the cause of [MaxAge].
+	ErrMaxAge = cause.New("policy: too old", "too old")
+	// ErrMaxLeases is the cause of [MaxLeases].
+	ErrMaxLeases = cause.New("policy: lent too often", "lent too often")
+	// ErrMaxIdle is the cause of [MaxIdle].
+	ErrMaxIdle = cause.New("policy: idle too long", "idle too long")
+	// ErrSoftIdle is the cause of [SoftIdle].
+	ErrSoftIdle = cause.New("policy: more idle than needed", "more idle than needed")
+)
+
+// EvictionFunc adapts a function to [resource.Eviction], whose contract it must
+// keep: it decides by the Info alone, does not block, and may be called by many
+// goroutines at once.
 type EvictionFunc func(i resource.Info) (cause error)
 
 // Evict calls f.
 func (f EvictionFunc) Evict(i resource.Info) error { return f(i) }
 
-// AnyOf evicts what at least one of es evicts, with the cause of the first that
-// does. Panics if there is none, or one is nil.
+// The evictions below are pointers: through the interface, a method with a value
+// receiver would copy the Info once more.
+
+// MaxAge evicts resources of age d. jitter shortens the limit of each resource by up
+// to that fraction, so that resources made together do not end together: with jitter
+// 0.25 the limits are distributed uniformly over the last quarter of d. The amount is
+// derived from [resource.Info.Jitter], so the limit of a resource never changes; no
+// limit exceeds d. 0 means no jitter. With jitter 1 every limit is still above 0.
+//
+// A leased resource ends when it is given back. The cause is [ErrMaxAge]. Panics if d
+// is not positive or jitter is not between 0 and 1.
+func MaxAge(d time.Duration, jitter float64) resource.Eviction {
+	var e argErrors
+	e.require(d > 0, "the age must be positive, got %v", d)
+	e.require(jitter >= 0 && jitter <= 1, "the jitter must be between 0 and 1, got %v", jitter)
+	e.panicIfAny("MaxAge")
+	return &maxAge{float64(d), jitter}
+}
+
+type maxAge jitteredLimit
+
+func (a *maxAge) Evict(i resource.Info) error {
+	if (*jitteredLimit)(a).reached(float64(i.Age), i.Jitter) {
+		return ErrMaxAge
+	}
+	return nil
+}
+
+// MaxLeases evicts resources that have been lent n times. jitter shortens the limit
+// of each as in [MaxAge]; every resource is lent at least once. The cause is
+// [ErrMaxLeases]. Panics if n is less than 1 or jitter is not between 0 and 1.
+func MaxLeases(n int64, jitter float64) resource.Eviction {
+	var e argErrors
+	e.require(n > 0, "the number of leases must be at least 1, got %d", n)
+	e.require(jitter >= 0 && jitter <= 1, "the jitter must be between 0 and 1, got %v", jitter)
+	e.panicIfAny("MaxLeases")
+	return &maxLeases{float64(n), jitter}
+}
+
+type maxLeases jitteredLimit
+
+func (l *maxLeases) Evict(i resource.Info) error {
+	if (*jitteredLimit)(l).reached(float64(i.Leases), i.Jitter) {
+		return ErrMaxLeases
+	}
+	return nil
+}
+
+// jitteredLimit is a limit that is shortened by up to the fraction jitter of it.
+type jitteredLimit struct{ limit, jitter float64 }
+
+// reached reports whether value has reached the limit of a resource whose
+// Info.Jitter is draw. It compares floats: a limit truncated to an integer could be
+// 0, and then the resource would never be lent. Since draw is less than 1 the limit
+// is above 0, so a resource of age 0 or without leases is kept.
+func (j *jitteredLimit) reached(value, draw float64) bool {
+	return value >= j.limit*(1-j.jitter*draw)
+}
+
+// MaxIdle evicts resources that have been idle for d, before they are lent and in the
+// sweep. Use it if the server closes connections that have been unused for some time:
+// it may evict all idle resources at once, including those kept by Config.MinIdle,
+// which are then replaced; without load all of them are replaced every d. The
+// idleTimeout of HikariCP and the MaxConnIdleTime of pgxpool, which keep a minimum,
+// correspond to [SoftIdle]. The cause is [ErrMaxIdle]. Panics if d is not positive.
+func MaxIdle(d time.Duration) resource.Eviction {
+	var e argErrors
+	e.require(d > 0, "the idle time must be positive, got %v", d)
+	e.panicIfAny("MaxIdle")
+	return &maxIdle{d}
+}
+
+type maxIdle struct{ d time.Duration }
+
+func (m *maxIdle) Evict(i resource.Info) error {
+	if i.Idle >= m.d {
+		return ErrMaxIdle
+	}
+	return nil
+}
+
+// SoftIdle evicts resources that have been idle for d, in the sweep only, while more
+// than floor are idle. It frees the resources left over from a burst. In each batch of
+// 64 that the sweep examines, those idle longest are evicted and floor remain; an
+// acquire that finds an idle resource always gets it. With Config.MinIdle as the floor
+// it is the usual idle timeout, such as the idleTimeout of HikariCP with its
+// minimumIdle; with a floor below MinIdle, evicted resources are replaced. Combined
+// with a larger [MaxIdle] by [AnyOf] it gives the usual pair of a soft and a hard
+// limit. The cause is [ErrSoftIdle]. Panics if d is not positive or floor is negative.
+func SoftIdle(d time.Duration, floor int) resource.Eviction {
+	var e argErrors
+	e.require(d > 0, "the idle time must be positive, got %v", d)
+	e.require(floor >= 0, "the floor must not be negative, got %d", floor)
+	e.panicIfAny("SoftIdle")
+	return &softIdle{d, floor}
+}
+
+type softIdle struct {
+	d     time.Duration
+	floor int
+}
+
+func (s *softIdle) Evict(i resource.Info) error {
+	if i.Idle >= s.d && i.Idlers > s.floor { // Idlers is 0 outside the sweep
+		return ErrSoftIdle
+	}
+	return nil
+}
+
+// AnyOf evicts a resource if at least one of es does, with the cause of the first
+// one that does. Panics if es is empty or a member is nil.
 func AnyOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AnyOf", es)
 	return &anyOf{slices.Clone(es)}
@@ -34,8 +157,8 @@ func (a *anyOf) Evict(i resource.Info) error {
 	return nil
 }
 
-// AllOf evicts only what every one of es evicts, with the cause of the first of
-// them. Panics if there is none, or one is nil.
+// AllOf evicts a resource if every one of es does, with the cause of the first one.
+// Panics if es is empty or a member is nil.
 func AllOf(es ...resource.Eviction) resource.Eviction {
 	checkEvictions("AllOf", es)
 	return &allOf{slices.Clone(es)}
@@ -56,17 +179,16 @@ func (a *allOf) Evict(i resource.Info) (first error) {
 	return first
 }
 
-// Protect lets e act only in the pool's sweep, and only while more than floor
-// resources are idle, so that it never takes the last ones: a caller who finds
-// an idle one gets it, whatever e says. Of each 64 that the sweep looks at
-// together those idle longest are judged first.
-// Panics if floor is negative or e is nil.
-func Protect(floor int, e resource.Eviction) resource.Eviction {
-	var m misuse
-	m.unless(floor >= 0, "the floor is %d, not at least 0", floor)
-	m.unless(!noEviction(e), "the Eviction is nil")
-	m.report("Protect")
-	return &protect{floor, e}
+// Protect applies ev only in the sweep, and only while more than floor resources are
+// idle, so that it never evicts the last ones: an acquire that finds an idle resource
+// gets it, whatever ev returns. In each batch of 64 that the sweep examines, those idle
+// longest are examined first. Panics if floor is negative or ev is nil.
+func Protect(floor int, ev resource.Eviction) resource.Eviction {
+	var e argErrors
+	e.require(floor >= 0, "the floor must not be negative, got %d", floor)
+	e.require(!isNilEviction(ev), "the Eviction is nil")
+	e.panicIfAny("Protect")
+	return &protect{floor, ev}
 }
 
 type protect struct {
@@ -75,22 +197,22 @@ type protect struct {
 }
 
 func (p *protect) Evict(i resource.Info) error {
-	if i.Idlers <= p.floor { // outside the sweep it is 0
+	if i.Idlers <= p.floor { // Idlers is 0 outside the sweep
 		return nil
 	}
 	return p.e.Evict(i)
 }
 
-// MinRemaining evicts what e would evict if it were d older, with the cause
-// that e gives: nobody is lent a resource that e would end within d. It is
-// [resource.Request.MinRemaining] for every caller. Where only some need the
-// time left, let those ask. Panics if d is not positive or e is nil.
-func MinRemaining(d time.Duration, e resource.Eviction) resource.Eviction {
-	var m misuse
-	m.unless(d > 0, "the time is %v, not more than 0", d)
-	m.unless(!noEviction(e), "the Eviction is nil")
-	m.report("MinRemaining")
-	return &minRemaining{d, e}
+// MinRemaining evicts a resource that ev would evict if it were d older, with the
+// cause of ev: no lease begins on a resource that ev would end within d. It is
+// [resource.Request.MinRemaining] for every caller; if only some callers need the time,
+// set it in their requests. Panics if d is not positive or ev is nil.
+func MinRemaining(d time.Duration, ev resource.Eviction) resource.Eviction {
+	var e argErrors
+	e.require(d > 0, "the time must be positive, got %v", d)
+	e.require(!isNilEviction(ev), "the Eviction is nil")
+	e.panicIfAny("MinRemaining")
+	return &minRemaining{d, ev}
 }
 
 type minRemaining struct {
@@ -107,17 +229,17 @@ func (r *minRemaining) Evict(i resource.Info) error {
 	return r.e.Evict(i)
 }
 
-func checkEvictions(who string, es []resource.Eviction) {
-	var m misuse
-	m.unless(len(es) > 0, "there is no Eviction")
-	for n, e := range es {
-		m.unless(!noEviction(e), "Eviction %d is nil", n+1)
+func checkEvictions(constructor string, es []resource.Eviction) {
+	var e argErrors
+	e.require(len(es) > 0, "there is no Eviction")
+	for n, ev := range es {
+		e.require(!isNilEviction(ev), "Eviction %d is nil", n+1)
 	}
-	m.report(who)
+	e.panicIfAny(constructor)
 }
 
-// noEviction reports whether e is nil, or a nil function.
-func noEviction(e resource.Eviction) bool {
+// isNilEviction reports whether e is nil or a nil function.
+func isNilEviction(e resource.Eviction) bool {
 	f, isFunc := e.(EvictionFunc)
 	return e == nil || isFunc && f == nil
 }

@@ -1,19 +1,22 @@
 package policy_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
 
-// The evictions are functions of facts: tables, without time.
+// Evictions are functions of the Info, tested with tables and without a clock.
 
-const almostOne = 1 - 1.0/(1<<53) // the largest Jitter there is
+const almostOne = 1 - 1.0/(1<<53) // the largest possible Jitter
 
 var errOdd, errEven = errors.New("odd"), errors.New("even")
 
@@ -101,7 +104,7 @@ func TestEvictions(t *testing.T) {
 	}
 }
 
-// What a caller does with his slice afterwards changes nothing.
+// The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {
 		es := []resource.Eviction{odd}
@@ -113,7 +116,7 @@ func TestEvictions_OwnTheirList(t *testing.T) {
 	}
 }
 
-// wantPanicSaying calls f, which must panic with a text that has all of words.
+// wantPanicSaying calls f, which must panic with a text that contains all words.
 func wantPanicSaying(t *testing.T, f func(), words ...string) {
 	t.Helper()
 	defer func() {
@@ -131,7 +134,7 @@ func wantPanicSaying(t *testing.T, f func(), words ...string) {
 	f()
 }
 
-// A constructor names everything that is wrong.
+// A constructor names every invalid argument.
 func TestEvictions_Misuse(t *testing.T) {
 	var none policy.EvictionFunc
 	for _, c := range []struct {
@@ -139,14 +142,14 @@ func TestEvictions_Misuse(t *testing.T) {
 		f    func()
 		says []string
 	}{
-		{"MaxAge", func() { policy.MaxAge(0, 2) }, []string{"policy: MaxAge: ", "age is 0s", "jitter is 2"}},
-		{"MaxAge NaN", func() { policy.MaxAge(1, math.NaN()) }, []string{"jitter is NaN"}},
-		{"MaxAge negative jitter", func() { policy.MaxAge(1, -0.1) }, []string{"jitter is -0.1"}},
-		{"MaxLeases", func() { policy.MaxLeases(0, -1) }, []string{"policy: MaxLeases: ", "leases is 0", "jitter is -1"}},
-		{"MaxIdle", func() { policy.MaxIdle(-1) }, []string{"policy: MaxIdle: ", "idle time is -1ns"}},
-		{"SoftIdle", func() { policy.SoftIdle(0, -1) }, []string{"policy: SoftIdle: ", "idle time is 0s", "floor is -1"}},
-		{"Protect", func() { policy.Protect(-1, nil) }, []string{"policy: Protect: ", "floor is -1", "Eviction is nil"}},
-		{"MinRemaining", func() { policy.MinRemaining(0, none) }, []string{"policy: MinRemaining: ", "time is 0s", "Eviction is nil"}},
+		{"MaxAge", func() { policy.MaxAge(0, 2) }, []string{"policy: MaxAge: ", "age must be positive, got 0s", "between 0 and 1, got 2"}},
+		{"MaxAge NaN", func() { policy.MaxAge(1, math.NaN()) }, []string{"between 0 and 1, got NaN"}},
+		{"MaxAge negative jitter", func() { policy.MaxAge(1, -0.1) }, []string{"between 0 and 1, got -0.1"}},
+		{"MaxLeases", func() { policy.MaxLeases(0, -1) }, []string{"policy: MaxLeases: ", "leases must be at least 1, got 0", "between 0 and 1, got -1"}},
+		{"MaxIdle", func() { policy.MaxIdle(-1) }, []string{"policy: MaxIdle: ", "idle time must be positive, got -1ns"}},
+		{"SoftIdle", func() { policy.SoftIdle(0, -1) }, []string{"policy: SoftIdle: ", "idle time must be positive, got 0s", "floor must not be negative, got -1"}},
+		{"Protect", func() { policy.Protect(-1, nil) }, []string{"policy: Protect: ", "floor must not be negative, got -1", "Eviction is nil"}},
+		{"MinRemaining", func() { policy.MinRemaining(0, none) }, []string{"policy: MinRemaining: ", "time must be positive, got 0s", "Eviction is nil"}},
 		{"AnyOf nothing", func() { policy.AnyOf() }, []string{"policy: AnyOf: ", "no Eviction"}},
 		{"AnyOf nil", func() { policy.AnyOf(odd, nil, none) }, []string{"Eviction 2 is nil", "Eviction 3 is nil"}},
 		{"AllOf nothing", func() { policy.AllOf() }, []string{"policy: AllOf: ", "no Eviction"}},
@@ -156,7 +159,7 @@ func TestEvictions_Misuse(t *testing.T) {
 	}
 }
 
-// Asking costs no allocation, whatever the answer.
+// Evict does not allocate, whatever the result.
 func TestEvictions_Allocate(t *testing.T) {
 	young := resource.Info{ID: 2, Age: time.Second, Idle: time.Second, Leases: 1, Jitter: 0.5, Idlers: 1}
 	old := resource.Info{ID: 1, Age: 2 * time.Hour, Idle: 2 * time.Hour, Leases: 1e9, Jitter: 0.5, Idlers: 9}
@@ -174,7 +177,7 @@ func TestEvictions_Allocate(t *testing.T) {
 
 var evictSink error
 
-// stockEvictions are one of each, which all end what has grown old.
+// stockEvictions has one of each kind; all evict old resources.
 func stockEvictions() map[string]resource.Eviction {
 	age, leases, idle := policy.MaxAge(time.Hour, 0.1), policy.MaxLeases(1e6, 0.1), policy.MaxIdle(time.Minute)
 	return map[string]resource.Eviction{
@@ -187,4 +190,261 @@ func stockEvictions() map[string]resource.Eviction {
 		"AnyOf":        policy.AnyOf(age, leases, idle),
 		"AllOf":        policy.AllOf(age, leases, idle),
 	}
+}
+
+// The evictions in a pool.
+
+func evicting(max int, e resource.Eviction) resource.Config[int] {
+	return resource.Config[int]{MaxSize: max, Eviction: e, SweepInterval: time.Minute}
+}
+
+// A resource past its age ends when it is released, before it is lent, or in the sweep.
+func TestMaxAge_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(1, policy.MaxAge(time.Minute+10*time.Second, 0)))
+		held := l.get()
+		time.Sleep(time.Minute + 10*time.Second + 20*time.Millisecond)
+		l.wantGone(nil)
+		held.Release()
+		l.wantGone(policy.ErrMaxAge, 1)
+
+		l.get().Release()            // 2
+		time.Sleep(75 * time.Second) // the sweep in between predicts its end and replaces it by 3
+		fresh := l.get()
+		if fresh.Value() != 3 {
+			t.Errorf("lent %d, which is %v old", fresh.Value(), fresh.Info().Age)
+		}
+		l.wantGone(policy.ErrMaxAge, 1, 2)
+		fresh.Release()
+		time.Sleep(3 * time.Minute) // 4 was made to replace 3, which was in use; 4 was not used
+		l.wantGone(policy.ErrMaxAge, 1, 2, 3, 4)
+	})
+}
+
+// Resources made together end one after another, each at the age given by its Jitter.
+func TestMaxAge_JitterSpreadsThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		ages := map[time.Duration]int{}
+		cfg := evicting(200, policy.MaxAge(time.Hour, 0.5))
+		cfg.SweepInterval = 10 * time.Second
+		cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(e.Cause, policy.ErrMaxAge) {
+				limit := time.Duration(float64(time.Hour) * (1 - 0.5*e.Info.Jitter))
+				if late := e.Info.Age - limit; late < 0 || late > 11*time.Second {
+					t.Errorf("spread %v: evicted at %v, want at %v", e.Info.Jitter, e.Info.Age, limit)
+				}
+				ages[e.Info.Age/(10*time.Minute)]++
+			}
+		}}
+		l := lend(t, cfg)
+		if err := l.Warm(context.Background(), 200); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour + time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		total := 0
+		for part, n := range ages {
+			if total += n; part >= 3 && part < 6 && n < 30 { // the mean is 67; 30 is 7 standard deviations less
+				t.Errorf("only %d of 200 ended in the 10 minutes from %v", n, part*10*time.Minute)
+			}
+		}
+		if total != 200 || ages[0]+ages[1]+ages[2] > 0 {
+			t.Errorf("ended by age in tens of minutes: %v; want 200, from 30 minutes on", ages)
+		}
+	})
+}
+
+// Each resource is lent exactly as often as its limit.
+func TestMaxLeases_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(1, policy.MaxLeases(2, 0)))
+		for n := range 6 {
+			lease := l.get()
+			if want := n/2 + 1; lease.Value() != want {
+				t.Errorf("lease %d is of %d, want %d", n+1, lease.Value(), want)
+			}
+			lease.Release()
+			synctest.Wait()
+		}
+		l.wantGone(policy.ErrMaxLeases, 1, 2, 3)
+	})
+}
+
+// The sweep evicts the resources left by a burst, those idle longest first, down to the
+// floor.
+func TestSoftIdle_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(5, policy.AnyOf(policy.SoftIdle(30*time.Second, 2), policy.MaxIdle(time.Hour))))
+		l.warm(5)
+		time.Sleep(10 * time.Minute)
+		l.wantGone(policy.ErrSoftIdle, 1, 2, 3)
+		lease := l.get() // idle longer than d, but lent
+		if lease.Value() != 5 {
+			t.Errorf("lent %d, want 5", lease.Value())
+		}
+		lease.Release()
+		l.wantGone(policy.ErrSoftIdle, 1, 2, 3)
+	})
+}
+
+// The hard limit has no floor.
+func TestMaxIdle_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(3, policy.MaxIdle(time.Minute)))
+		l.warm(3)
+		time.Sleep(3 * time.Minute)
+		l.wantGone(policy.ErrMaxIdle, 1, 2, 3)
+	})
+}
+
+// With Protect a caller finds an idle resource although all are too old.
+func TestProtect_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(3, policy.Protect(1, policy.MaxAge(time.Second, 0))))
+		l.warm(3)
+		time.Sleep(10 * time.Minute)
+		l.wantGone(policy.ErrMaxAge, 1, 2)
+		lease := l.get()
+		lease.Release()
+		if lease = l.get(); lease.Value() != 3 {
+			t.Errorf("lent %d, want 3", lease.Value())
+		}
+		lease.Release()
+	})
+}
+
+// No caller gets a resource that would end within the time, with or without a
+// Request.MinRemaining.
+func TestMinRemaining_Pool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lend(t, evicting(2, policy.MinRemaining(20*time.Second, policy.MaxAge(50*time.Second, 0))))
+		l.get().Release()
+		time.Sleep(29 * time.Second)
+		l.get().Release()
+		l.wantGone(nil)
+		time.Sleep(time.Second + 20*time.Millisecond)
+		if lease := l.get(); lease.Value() != 2 {
+			t.Errorf("lent %d with 20s to live", lease.Value())
+		} else {
+			lease.Release()
+		}
+		l.wantGone(policy.ErrMaxAge, 1)
+	})
+}
+
+// clampJitter maps a fuzzed number to [0,1), the range of Info.Jitter.
+func clampJitter(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	if x = math.Abs(x) - math.Floor(math.Abs(x)); x >= 1 {
+		return 0
+	}
+	return x
+}
+
+// Jitter only shortens the limit, by at most its fraction; a resource that is evicted at one
+// age is evicted at every later age; a new one is kept.
+func FuzzMaxAge(f *testing.F) {
+	f.Add(int64(time.Hour), 0.25, 0.5, int64(time.Hour/2), int64(1))
+	f.Add(int64(1), 1.0, almostOne, int64(0), int64(1))
+	f.Add(int64(math.MaxInt64), 1.0, almostOne, int64(math.MaxInt64), int64(0))
+	f.Add(int64(10*time.Millisecond), 0.1, 0.999, int64(9*time.Millisecond), int64(1000))
+	f.Fuzz(func(t *testing.T, limit int64, jitter, spread float64, have, more int64) {
+		limit, have, more = max(1, limit), max(0, have), max(0, more)
+		jitter, spread = min(1, math.Abs(jitter)), clampJitter(spread)
+		if math.IsNaN(jitter) {
+			return
+		}
+		age := policy.MaxAge(time.Duration(limit), jitter)
+		leases := policy.MaxLeases(limit, jitter)
+		plain := policy.MaxAge(time.Duration(limit), 0)
+		at := func(have int64, spread float64) bool {
+			i := resource.Info{Age: time.Duration(have), Leases: have, Jitter: spread}
+			gone := age.Evict(i) != nil
+			if byLeases := leases.Evict(i) != nil; byLeases != gone {
+				t.Fatalf("limit %d, jitter %v, spread %v: at %d MaxAge says %v and MaxLeases %v", limit, jitter, spread, have, gone, byLeases)
+			}
+			return gone
+		}
+		gone := at(have, spread)
+		if at(0, spread) {
+			t.Fatalf("limit %d, jitter %v, spread %v: a new one is evicted", limit, jitter, spread)
+		}
+		if !gone && plain.Evict(resource.Info{Age: time.Duration(have)}) != nil {
+			t.Fatalf("limit %d, jitter %v, spread %v: jitter lets it live to %d", limit, jitter, spread, have)
+		}
+		if gone && float64(have) < float64(limit)*(1-jitter)*(1-1e-15) {
+			t.Fatalf("limit %d, jitter %v, spread %v: jitter takes it at %d", limit, jitter, spread, have)
+		}
+		if gone && have <= math.MaxInt64-more && !at(have+more, spread) {
+			t.Fatalf("limit %d, jitter %v, spread %v: gone at %d, back at %d", limit, jitter, spread, have, have+more)
+		}
+		if gone && !at(have, spread+(1-spread)/2) && spread+(1-spread)/2 < 1 {
+			t.Fatalf("limit %d, jitter %v: a larger spread than %v takes less off", limit, jitter, spread)
+		}
+	})
+}
+
+// An eviction depends only on its own fields of the Info and is deterministic; the
+// combinators return the combination of their members' results.
+func FuzzEvictions(f *testing.F) {
+	f.Add(uint64(1), int64(time.Hour), int64(time.Minute), int64(9), 0.5, int64(3), 1, 5, 2)
+	f.Add(uint64(2), int64(math.MaxInt64), int64(0), int64(0), almostOne, int64(0), 0, 0, 0)
+	f.Fuzz(func(t *testing.T, id uint64, age, idle, leases int64, spread float64, checked int64, failures, idlers, floor int) {
+		floor = max(0, floor)
+		const d = time.Hour
+		i := resource.Info{
+			ID: id, Age: time.Duration(max(0, age)), Idle: time.Duration(max(0, idle)), Leases: max(0, leases), Jitter: clampJitter(spread),
+			Checked: time.Duration(max(0, checked)), Failures: failures, Idlers: max(0, idlers),
+		}
+		maxAge, maxLeases := policy.MaxAge(d, 0.3), policy.MaxLeases(7, 0.3)
+		maxIdle, soft := policy.MaxIdle(d), policy.SoftIdle(d, floor)
+		only := func(keep func(from resource.Info) resource.Info, e resource.Eviction) {
+			got := e.Evict(i)
+			if again, alone := e.Evict(i), e.Evict(keep(i)); again != got || alone != got {
+				t.Fatalf("%T of %+v: %v, again %v, and by its own facts %v", e, i, got, again, alone)
+			}
+		}
+		only(func(i resource.Info) resource.Info { return resource.Info{Age: i.Age, Jitter: i.Jitter} }, maxAge)
+		only(func(i resource.Info) resource.Info { return resource.Info{Leases: i.Leases, Jitter: i.Jitter} }, maxLeases)
+		only(func(i resource.Info) resource.Info { return resource.Info{Idle: i.Idle} }, maxIdle)
+		only(func(i resource.Info) resource.Info { return resource.Info{Idle: i.Idle, Idlers: i.Idlers} }, soft)
+
+		all := []resource.Eviction{maxAge, maxLeases, maxIdle, soft}
+		var anyWant, allWant error
+		evicted := 0
+		for _, e := range all {
+			if cause := e.Evict(i); cause != nil {
+				evicted++
+				if anyWant == nil {
+					anyWant = cause
+				}
+			}
+		}
+		if evicted == len(all) {
+			allWant = anyWant
+		}
+		if got := policy.AnyOf(all...).Evict(i); got != anyWant {
+			t.Fatalf("AnyOf says %v, want %v", got, anyWant)
+		}
+		if got := policy.AllOf(all...).Evict(i); got != allWant {
+			t.Fatalf("AllOf says %v, want %v", got, allWant)
+		}
+		want := maxIdle.Evict(i)
+		if i.Idlers <= floor {
+			want = nil
+		}
+		if got := policy.Protect(floor, maxIdle).Evict(i); got != want || got != nil != (soft.Evict(i) != nil) {
+			t.Fatalf("Protect says %v, want %v; SoftIdle says %v", got, want, soft.Evict(i))
+		}
+		if maxAge.Evict(i) != nil && policy.MinRemaining(d, maxAge).Evict(i) == nil {
+			t.Fatalf("what is evicted now has %v left", d)
+		}
+	})
 }

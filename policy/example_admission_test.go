@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// ask asks p and says what came of it. What is admitted is kept.
+// ask calls Admit and prints the result. The permit is kept.
 func ask(p resource.Admission, r resource.Request) resource.Done {
 	done, err := p.Admit(context.Background(), r)
 	if err != nil {
@@ -21,7 +21,7 @@ func ask(p resource.Admission, r resource.Request) resource.Done {
 	return done
 }
 
-// A pool calls Admit when a caller comes, and Done when its lease has ended.
+// A pool calls Admit when a caller arrives, and Done when its lease has ended.
 func ExampleLimit() {
 	limit := policy.Limit(2)
 	first := ask(limit, resource.Request{})
@@ -31,19 +31,19 @@ func ExampleLimit() {
 	first(resource.Outcome{Verdict: resource.OK})
 	fmt.Println(limit.InFlight(), "of", limit.Limit())
 
-	limit.Resize(1) // nobody is interrupted
+	limit.Resize(1) // interrupts no holder
 	ask(limit, resource.Request{})
 	ask(limit, resource.Request{Cost: 2})
 	// Output:
 	// admitted
 	// admitted
-	// rejected by limit: policy: full
+	// rejected by limit: policy: limit reached
 	// 1 of 2
-	// rejected by limit: policy: full
-	// rejected by limit: policy: impossible cost: 2 is over the limit 1
+	// rejected by limit: policy: limit reached
+	// rejected by limit: policy: invalid cost: 2 is over the limit 1
 }
 
-// Of four, two are for gold whatever the others ask for; the rest is for all.
+// Of four units, two are guaranteed to gold whatever others request; the rest is common.
 func ExampleShares() {
 	shares := policy.Shares(4, map[string]int{"gold": 2})
 	for _, class := range []string{"bronze", "bronze", "bronze", "gold", "gold", "gold"} {
@@ -53,13 +53,13 @@ func ExampleShares() {
 	// Output:
 	// bronze: admitted
 	// bronze: admitted
-	// bronze: rejected by shares: policy: full
+	// bronze: rejected by shares: policy: limit reached
 	// gold: admitted
 	// gold: admitted
-	// gold: rejected by shares: policy: full
+	// gold: rejected by shares: policy: limit reached
 }
 
-// Three at once, of which one is kept for those of priority 1 and above.
+// Three at once, of which one is reserved for priority 1 and above.
 func ExampleReserve() {
 	reserve := policy.Reserve(1, 1, policy.Limit(3))
 	for _, priority := range []int{0, 0, 0, 1, 1} {
@@ -69,13 +69,13 @@ func ExampleReserve() {
 	// Output:
 	// 0: admitted
 	// 0: admitted
-	// 0: rejected by reserve: policy: full
+	// 0: rejected by reserve: policy: limit reached
 	// 1: admitted
-	// 1: rejected by limit: policy: full
+	// 1: rejected by limit: policy: limit reached
 }
 
-// First what refuses at once and can be undone: the place in the queue that the
-// third caller took is given back when the quota of its tenant refuses it.
+// The first members refuse at once and can be undone: the unit of the queue that the third
+// caller took is returned when the limit of its tenant refuses it.
 func ExampleAll() {
 	queue := policy.BoundedQueue(2, 8)
 	tenant := policy.Named("tenant", policy.Limit(2))
@@ -87,19 +87,19 @@ func ExampleAll() {
 	// Output:
 	// admitted
 	// admitted
-	// rejected by tenant: policy: full
+	// rejected by tenant: policy: limit reached
 	// 2 in the queue
 }
 
-// Before a fail-over the gate is paused: callers wait, or are told why if they
-// do not want to. What is leased goes on.
+// Before a fail-over the gate is paused: callers wait, or with NoWait are refused with the
+// cause. Current leases continue.
 func ExampleGate() {
 	gate := policy.NewGate()
 	ask(gate, resource.Request{})
 	gate.Pause(errors.New("moving to the second site"))
 	ask(gate, resource.Request{NoWait: true})
 
-	time.AfterFunc(time.Millisecond, gate.Resume) // the move is over
+	time.AfterFunc(time.Millisecond, gate.Resume) // the fail-over is complete
 	ask(gate, resource.Request{})                 // waits until then
 	// Output:
 	// admitted
@@ -107,12 +107,12 @@ func ExampleGate() {
 	// admitted
 }
 
-// One is served at a time and one has taken two milliseconds. Who has less left
-// is refused before it waits, and told how long it would have.
+// One caller is served at a time, and one has taken two milliseconds. A caller with less
+// time left is refused immediately, with the estimated wait.
 func ExampleWithinDeadline() {
 	p := policy.WithinDeadline(1)
 	served := ask(p, resource.Request{})
-	ask(p, resource.Request{}) // waits; nothing is known yet
+	ask(p, resource.Request{}) // waits: no interval has been measured
 	time.Sleep(2 * time.Millisecond)
 	served(resource.Outcome{Verdict: resource.OK})
 

@@ -10,9 +10,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A pool for connections of a server behind a load balancer: none is used for
-// more than about an hour, so that the load spreads again; what a burst leaves
-// over goes after a minute, but ten stay at hand.
+// A pool for connections to servers behind a load balancer: no connection lives longer than
+// an hour, so that the load is balanced again; connections left over from a burst are
+// closed after a minute, but ten stay idle.
 func ExampleAnyOf() {
 	eviction := policy.AnyOf(
 		policy.MaxAge(time.Hour, 0.25),
@@ -29,9 +29,9 @@ func ExampleAnyOf() {
 	// policy: more idle than needed
 }
 
-// What is in use is not checked. What was idle for half a minute is, in at most
-// a second, and ends when that has failed twice in a row; then all that were
-// made before it are checked before they are lent.
+// A resource in use is not checked. One that was idle for half a minute is, within a second,
+// and ends when that has failed twice in a row; then all older ones are checked before
+// they are lent.
 func ExampleCohort() {
 	ping := func(ctx context.Context, conn string) error { return nil }
 	health := policy.Cohort(
@@ -47,9 +47,8 @@ func ExampleCohort() {
 	// true
 }
 
-// Only what was idle for half a minute is checked, and it ends when two checks in
-// a row have failed. The pool counts the failures that are tolerated; here they
-// are counted by hand.
+// Only a resource that was idle for half a minute is checked, and it ends when two checks in
+// a row have failed. The pool counts the tolerated failures; here they are given by hand.
 func ExampleIfIdle() {
 	ping := func(ctx context.Context, conn string) error { return errors.New("no answer") }
 	health := policy.IfIdle(30*time.Second, policy.Consecutive(2, policy.Check(ping)))
@@ -69,7 +68,7 @@ func ExampleIfIdle() {
 	// false no answer
 }
 
-// A server that is down is asked by one make at a time.
+// A server that is down gets one connection attempt at a time.
 func ExampleNewMakeGate() {
 	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 4})
 	if err != nil {
@@ -98,21 +97,21 @@ func ExampleNewMakeGate() {
 	fmt.Println(gate.InFlight(), "of", gate.Limit())
 	// Output:
 	// connection refused
-	// rejected by makegate: policy: makes fail just now: connection refused
+	// rejected by makegate: policy: resource creation is failing: connection refused
 	// 0 of 1
 }
 
-// The calls of people come before those of a nightly job, but one level of
-// priority is worth ten seconds of waiting and no more. The pool says what
-// happens to the Queue; here it is said by hand.
+// Calls of people are served before those of a nightly job, but one level of priority is
+// worth ten seconds of waiting and no more. The pool calls the Queue; here it is called by
+// hand.
 func ExamplePriority() {
 	queue := policy.Priority(10 * time.Second)
-	come := func(who string, priority int, at time.Duration) {
-		queue.Push(&resource.Waiter{Request: resource.Request{Class: who, Priority: priority}, Since: at}, at)
+	arrive := func(name string, priority int, at time.Duration) {
+		queue.Push(&resource.Waiter{Request: resource.Request{Class: name, Priority: priority}, Since: at}, at)
 	}
-	come("job", 0, 0)
-	come("Ann", 1, 9*time.Second)
-	come("Ben", 1, 11*time.Second)
+	arrive("job", 0, 0)
+	arrive("Ann", 1, 9*time.Second)
+	arrive("Ben", 1, 11*time.Second)
 	for range 3 {
 		w, _ := queue.Pop(12 * time.Second)
 		fmt.Println(w.Request.Class)
@@ -123,23 +122,23 @@ func ExamplePriority() {
 	// Ben
 }
 
-// In overload the newest is served, and those who waited too long are told.
+// Under overload the newest waiter is served, and waiters beyond the limit are refused.
 func ExampleCoDel() {
 	queue := policy.CoDel(5*time.Millisecond, 100*time.Millisecond)
-	come := func(who string, at time.Duration) {
-		queue.Push(&resource.Waiter{Request: resource.Request{Class: who}, Since: at}, at)
+	arrive := func(name string, at time.Duration) {
+		queue.Push(&resource.Waiter{Request: resource.Request{Class: name}, Since: at}, at)
 	}
 	serve := func(at time.Duration) {
 		w, refuse := queue.Pop(at)
 		fmt.Println(w.Request.Class, refuse)
 	}
-	come("Ann", 0)
-	come("Ben", 0)
-	come("Cem", 0)
-	serve(100 * time.Millisecond) // nobody is let down for one slow moment
-	come("Dan", 200*time.Millisecond)
-	come("Eve", 200*time.Millisecond)
-	serve(200 * time.Millisecond) // but they have waited all the time since
+	arrive("Ann", 0)
+	arrive("Ben", 0)
+	arrive("Cem", 0)
+	serve(100 * time.Millisecond) // a single long wait is not an overload
+	arrive("Dan", 200*time.Millisecond)
+	arrive("Eve", 200*time.Millisecond)
+	serve(200 * time.Millisecond) // a standing queue for a whole interval is
 	serve(200 * time.Millisecond)
 	serve(200 * time.Millisecond)
 	// Output:

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// newPool makes a pool with that Admission, which is closed at the end.
+// poolWith creates a pool with that Admission, which is closed at the end of the test.
 func poolWith(t *testing.T, max int, a resource.Admission) *resource.Pool[int] {
 	t.Helper()
 	p, err := resource.New(resource.Config[int]{
@@ -31,8 +31,8 @@ func poolWith(t *testing.T, max int, a resource.Admission) *resource.Pool[int] {
 	return p
 }
 
-// lendAll has n callers ask at once, each for a second at most, and returns how
-// many got a lease. These are released.
+// lendAll starts n concurrent callers with a timeout of a second, and returns how many got a
+// lease. All leases are released.
 func lendAll(p *resource.Pool[int], n int) (lent int) {
 	var callers sync.WaitGroup
 	leases := make([]resource.Lease[int], n)
@@ -56,8 +56,8 @@ func lendAll(p *resource.Pool[int], n int) (lent int) {
 	return lent
 }
 
-// A pool that is resized lends as many as it has, whatever its policies were
-// given as its size.
+// After a Resize the pool lends as many as its new size, whatever size its policies were
+// given.
 func TestFollow_Resize(t *testing.T) {
 	for name, new := range map[string]func() resource.Admission{
 		"both": func() resource.Admission {
@@ -75,7 +75,7 @@ func TestFollow_Resize(t *testing.T) {
 				p := poolWith(t, 4, new())
 				usual := 4
 				if name == "shares" {
-					usual = 3 // one is another class's
+					usual = 3 // one is guaranteed to another class
 				}
 				for _, max := range []int{4, 16, 2, 9} {
 					if err := p.Resize(max); err != nil {
@@ -106,7 +106,7 @@ func TestFollow_Waiting(t *testing.T) {
 	})
 }
 
-// A limit that is not the pool's size is its user's own.
+// A limit other than the size of the pool does not follow it.
 func TestFollow_OwnLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resized := policy.BoundedQueue(4, 4)
@@ -129,14 +129,14 @@ func TestFollow_OwnLimit(t *testing.T) {
 			if after := l.Limit(); after != before {
 				t.Errorf("%s: the limit went from %d to %d", name, before, after)
 			}
-			if s := deadline.State(); s != "0 in, 7 served at once" {
+			if s := deadline.State(); s != "0 in flight, 7 served at once" {
 				t.Errorf("WithinDeadline, resized by its user, says %q", s)
 			}
 		}
 	})
 }
 
-// A policy at two seams, or one that is told twice, counts a change once.
+// A policy used in two fields applies a change of the size once.
 func TestFollow_Twice(t *testing.T) {
 	q := policy.BoundedQueue(4, 4)
 	for range 2 {
@@ -152,8 +152,8 @@ func TestFollow_Twice(t *testing.T) {
 	}
 }
 
-// The guarantees are kept, whatever the total is, and what was lent of the common
-// part comes back.
+// The guarantees hold whatever the total is, and units borrowed from the common part are
+// returned.
 func TestShares_Resize(t *testing.T) {
 	l := policy.Shares(6, map[string]int{"a": 2, "b": 1})
 	in := func(class string) resource.Request { return resource.Request{Class: class} }
@@ -161,7 +161,7 @@ func TestShares_Resize(t *testing.T) {
 	for range 3 {
 		others = append(others, admit(t, l, in("")))
 	}
-	l.Resize(2) // less than the guarantees
+	l.Resize(2) // less than the sum of the guarantees
 	if n := l.Limit(); n != 3 {
 		t.Errorf("the limit is %d, want the sum of the guarantees", n)
 	}
@@ -184,18 +184,18 @@ func TestShares_Resize(t *testing.T) {
 	admit(t, l, in("b"))
 }
 
-// After a Resize the estimate is that of the new size, and callers who come in time
-// are not refused.
+// After a Resize the estimate is that of the new size, and callers with enough time are not
+// refused.
 func TestWithinDeadline_Resize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := policy.WithinDeadline(2)
-		serve := func(at, rounds int) { // leases of a second, all the time
+		serve := func(at, rounds int) { // leases of a second, without pause
 			for range rounds {
 				var all []resource.Done
 				for range at {
 					all = append(all, admit(t, l, resource.Request{}))
 				}
-				wait := admit(t, l, resource.Request{}) // so that all are busy
+				wait := admit(t, l, resource.Request{}) // saturates the limiter
 				time.Sleep(time.Second)
 				for _, done := range all {
 					done(ok)
@@ -215,9 +215,9 @@ func TestWithinDeadline_Resize(t *testing.T) {
 			}
 			return d
 		}
-		before := waits(2 + 8) // two end each second
+		before := waits(2 + 8) // two completions per second
 		l.Resize(8)
-		after := waits(8 + 8) // and now eight
+		after := waits(8 + 8) // eight per second
 		if before < 3*time.Second || before > 5*time.Second || after < before/5 || after > before/3 {
 			t.Errorf("8 callers behind 2 wait for %v, and behind 8 for %v", before, after)
 		}
@@ -227,7 +227,7 @@ func TestWithinDeadline_Resize(t *testing.T) {
 	})
 }
 
-// Resize meets callers.
+// Resize is concurrent with callers.
 func TestFollow_Stress(t *testing.T) {
 	l := policy.All(policy.BoundedQueue(4, 100), policy.WithinDeadline(4), policy.Shares(4, map[string]int{"a": 2}))
 	p := poolWith(t, 4, l)
@@ -262,7 +262,7 @@ func TestFollow_Stress(t *testing.T) {
 	if err := p.Resize(10); err != nil {
 		t.Fatal(err)
 	}
-	if n := lendAll(p, 20); n != 8 { // two are class a's
+	if n := lendAll(p, 20); n != 8 { // two are guaranteed to class a
 		t.Errorf("of 10 %d were lent, want 8", n)
 	}
 }

@@ -10,65 +10,65 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Gate admits everything until it is paused, and then nothing until it is
-// resumed: for the minutes in which a server is replaced by another. Make one
-// with [NewGate].
+// Gate admits every request while it is open and none while it is paused, for
+// example during a fail-over to another server. Create one with [NewGate].
 //
-// While it is paused callers wait until it is resumed or their context ends, and
-// those with NoWait are refused with [ErrPaused] and the cause. What was
-// admitted before goes on; no permit is counted. When Pause has returned, no
-// request that comes is admitted before Resume is called, nor is one that waits.
+// While it is paused, requests wait until [Gate.Resume] or the end of their context;
+// those with NoWait are refused with [ErrPaused] and the cause. Requests admitted
+// earlier are not affected; there is no permit to return. After Pause has returned, no
+// request, waiting ones included, is admitted before Resume is called.
 type Gate struct {
-	now atomic.Pointer[pause] // nil: open
+	current atomic.Pointer[pause] // nil: open
 
-	mu sync.Mutex // taken by Pause and Resume only
+	mu sync.Mutex // serializes Pause and Resume; Admit does not take it
 }
 
-// pause is one time that the gate is shut, as told by one Pause.
+// pause is one period in which the gate is paused, with the cause of the latest
+// Pause.
 type pause struct {
-	over    chan struct{} // closed by Resume
+	resumed chan struct{} // closed by Resume
 	refusal error
 	since   time.Time
 }
 
-// NewGate returns a gate that is open.
+// NewGate returns an open gate.
 func NewGate() *Gate { return &Gate{} }
 
-// Pause shuts the gate. The cause is told to those who are refused; it may be
-// nil. Pausing a paused gate replaces the cause.
+// Pause pauses the gate. Refusals wrap cause, which may be nil. Pausing a paused
+// gate replaces the cause.
 func (g *Gate) Pause(cause error) {
 	err := ErrPaused
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", ErrPaused, cause)
 	}
-	p := &pause{refusal: refuse("gate", 0, err)}
+	p := &pause{refusal: reject("gate", 0, err)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if before := g.now.Load(); before != nil {
-		p.over, p.since = before.over, before.since
+	if before := g.current.Load(); before != nil {
+		p.resumed, p.since = before.resumed, before.since
 	} else {
-		p.over, p.since = make(chan struct{}), time.Now()
+		p.resumed, p.since = make(chan struct{}), time.Now()
 	}
-	g.now.Store(p)
+	g.current.Store(p)
 }
 
-// Resume opens the gate and lets all who wait pass. It does nothing if the gate
-// is open.
+// Resume opens the gate and admits all waiting requests. It does nothing if the
+// gate is open.
 func (g *Gate) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p := g.now.Swap(nil); p != nil {
-		close(p.over)
+	if p := g.current.Swap(nil); p != nil {
+		close(p.resumed)
 	}
 }
 
-// Paused reports whether the gate is shut.
-func (g *Gate) Paused() bool { return g.now.Load() != nil }
+// Paused reports whether the gate is paused.
+func (g *Gate) Paused() bool { return g.current.Load() != nil }
 
 // Admit implements [resource.Admission].
 func (g *Gate) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	for {
-		p := g.now.Load()
+		p := g.current.Load()
 		if p == nil {
 			return nil, nil
 		}
@@ -76,7 +76,7 @@ func (g *Gate) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 			return nil, p.refusal
 		}
 		select {
-		case <-p.over: // it may be shut again by now
+		case <-p.resumed: // loop: the gate may have been paused again
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -19,7 +19,7 @@ func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := policy.NewGate()
 		admit(t, g, resource.Request{NoWait: true})
-		g.Resume() // nothing to do
+		g.Resume() // no effect
 		g.Pause(errBoom)
 		if !g.Paused() {
 			t.Error("not paused")
@@ -52,8 +52,8 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// The last cause is told, without one only that it is paused; who waits since
-// before the second Pause is let go by the same Resume.
+// The refusal wraps the latest cause, or only ErrPaused without one; a request that waits
+// since the first Pause is admitted by the same Resume.
 func TestGatePausedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := policy.NewGate()
@@ -68,19 +68,19 @@ func TestGatePausedTwice(t *testing.T) {
 		_, err := g.Admit(t.Context(), resource.Request{NoWait: true})
 		isRefusal(t, err, "gate", policy.ErrPaused, 0)
 		if errors.Is(err, errBoom) || strings.Contains(err.Error(), "boom") {
-			t.Errorf("%v: the first cause is told still", err)
+			t.Errorf("%v: still the first cause", err)
 		}
 		g.Resume()
 		synctest.Wait()
 		if !through {
-			t.Error("who waited since the first Pause waits still")
+			t.Error("a request that waited since the first Pause still waits")
 		}
 	})
 }
 
-// Who was let go by a Resume but has not passed when it is paused again waits
-// again: when Pause has returned nobody passes. On one processor nobody runs
-// between the two, unless this goroutine is interrupted just there.
+// A request woken by Resume that has not returned from Admit when the gate is paused again
+// waits again: after Pause has returned no request is admitted. With one processor no
+// other goroutine runs between the two calls, unless this one is preempted.
 func TestGatePauseResumeRace(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
@@ -106,17 +106,17 @@ func TestGatePauseResumeRace(t *testing.T) {
 			}
 		}
 		if held == 0 {
-			t.Error("who was let go slipped through a gate that was shut again, 20 times of 20")
+			t.Error("a woken request was admitted by a gate that had been paused again, 20 times of 20")
 		}
 	})
 }
 
-// However often it is paused and resumed, nobody passes while it is paused, and
-// nobody stays behind.
+// With many Pauses and Resumes no request is admitted while the gate is paused, and none
+// stays blocked.
 func TestGateFlapping(t *testing.T) {
 	g := policy.NewGate()
 	var stop atomic.Bool
-	var state, passed, slipped atomic.Int64 // state is odd while it is paused for sure
+	var state, passed, slipped atomic.Int64 // state is odd while the gate is certainly paused
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -148,7 +148,7 @@ func TestGateFlapping(t *testing.T) {
 	}
 }
 
-// Pause and Resume may be called by several at once.
+// Pause and Resume are safe for concurrent use.
 func TestGateManyHands(t *testing.T) {
 	g := policy.NewGate()
 	var wg sync.WaitGroup

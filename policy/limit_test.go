@@ -27,8 +27,8 @@ func TestLimit(t *testing.T) {
 	wantInFlight(t, l, 0)
 }
 
-// Where the limit falls below what is in flight nothing is admitted until
-// enough is back, and nobody is interrupted.
+// When the limit is lowered below the units in flight, no holder is interrupted and nothing
+// is admitted until enough units were returned.
 func TestLimitResize(t *testing.T) {
 	l := policy.Limit(4)
 	var dones []resource.Done
@@ -49,15 +49,15 @@ func TestLimitResize(t *testing.T) {
 	done := admit(t, l, resource.Request{})
 	refused(t, l, resource.Request{}, "limit", policy.ErrFull, 0)
 	l.Resize(math.MaxInt)
-	refused(t, l, costing(math.MaxInt), "limit", policy.ErrFull, 0) // two are out: it must not wrap around
+	refused(t, l, costing(math.MaxInt), "limit", policy.ErrFull, 0) // with two in flight the sum overflows
 	admit(t, l, costing(math.MaxInt-2))(ok)
 	done(ok)
 	dones[3](ok)
 	wantInFlight(t, l, 0)
 }
 
-// A permit lasts from the request to the end of the lease, so those who wait
-// count with those who are served.
+// A permit lasts from the request to the end of the lease, so waiting and served requests
+// count together.
 func TestBoundedQueue(t *testing.T) {
 	l := policy.BoundedQueue(2, 1)
 	if l.Limit() != 3 {
@@ -69,8 +69,7 @@ func TestBoundedQueue(t *testing.T) {
 	refused(t, l, resource.Request{}, "queue", policy.ErrFull, 0)
 }
 
-// A Done called twice would let one more in for ever; where it can be seen it is
-// loud.
+// Calling a Done twice would raise the limit for good; where that is detectable it panics.
 func TestLimitDoneTwice(t *testing.T) {
 	l := policy.Limit(1)
 	done := admit(t, l, resource.Request{})
@@ -78,14 +77,14 @@ func TestLimitDoneTwice(t *testing.T) {
 	if how, _ := caught(func() { done(ok) }).(string); !strings.Contains(how, "bug: a Done was called twice") {
 		t.Errorf("the second Done panicked with %q", how)
 	}
-	// And where the panic was survived, as in a pool, it lets nobody in.
+	// If the panic is recovered, as in a pool, the limit is unchanged.
 	wantInFlight(t, l, 0)
 	admit(t, l, resource.Request{})
 	refused(t, l, resource.Request{}, "limit", policy.ErrFull, 0)
 }
 
-// Under contention the limit holds at every instant, and one who asks for much
-// in vain keeps nobody out: a unit is always left for the small ones.
+// Under contention the limit holds at every instant, and a large request that fails does
+// not cause a small one to be refused: a unit is always left for those.
 func TestLimitIsExactUnderContention(t *testing.T) {
 	const small, turns = 3, 20_000
 	l := policy.Limit(small)
@@ -110,7 +109,7 @@ func TestLimitIsExactUnderContention(t *testing.T) {
 			}
 		})
 	}
-	full := policy.Limit(small) // held by one, the other asks for all of it in vain
+	full := policy.Limit(small) // held by one; the other goroutine requests all of it and fails
 	hold := admit(t, full, resource.Request{})
 	for range 2 {
 		wg.Go(func() {
@@ -126,7 +125,7 @@ func TestLimitIsExactUnderContention(t *testing.T) {
 		for range turns {
 			done, err := full.Admit(t.Context(), costing(small-1))
 			if err != nil {
-				t.Errorf("refused by those who ask in vain: %v", err)
+				t.Errorf("refused because of failing large requests: %v", err)
 				return
 			}
 			done(ok)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -13,61 +14,61 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What a [MakeGate] refuses with, in a [*resource.Rejection] that says how long
-// to wait.
+// Reasons why a [MakeGate] refuses, wrapped in a [*resource.Rejection]. That of
+// ErrMakesFail carries the time after which to ask again.
 var (
-	// ErrMakesFail: makes fail just now, and one that tries whether they go
-	// well again is out, or not yet due. The last failure is in the error too.
-	ErrMakesFail = errors.New("policy: makes fail just now")
-	// ErrMakesBusy: as many run as may, and the request did not want to wait.
-	ErrMakesBusy = errors.New("policy: enough makes run already")
+	// ErrMakesFail: resource creation is failing, and the next attempt is in
+	// progress or not yet due. The refusal wraps the last failure too.
+	ErrMakesFail = errors.New("policy: resource creation is failing")
+	// ErrMakesBusy: the limit of concurrent creations is in use, and the request
+	// has NoWait.
+	ErrMakesBusy = errors.New("policy: too many resource creations in progress")
 )
 
-// MakeGate is a [resource.Admission] for [resource.Config.MakeGate]: it bounds
-// how many makes run at once, and protects a server that is down, or comes up
-// again, from all who want to make. One gate may serve many pools that make
-// from the same server; then they learn from each other's failures. Make one
-// with [NewMakeGate]. Its methods may be called by any number of goroutines at
-// once.
+// MakeGate is a [resource.Admission] for [resource.Config.MakeGate]. It bounds the
+// number of concurrent resource creations, and protects a server that is down or
+// restarting from a burst of them. Several pools of one server may share a gate; they
+// then share what it has learned about failures. Create one with [NewMakeGate]. Its
+// methods are safe for concurrent use.
 //
-// While all is well up to Concurrent makes run, and the next waits its turn in
-// Admit. A failed make closes the gate: those who wait are refused, with a
-// RetryAfter, and so is who comes before the backoff has passed. The first to
-// come then is the prober, and others are refused until it is back. If it fails
-// the backoff grows. If it succeeds two makes may run, and one more with each
-// further success, which doubles them from round to round, up to Concurrent.
-// Any failure on the way closes the gate again; the backoff starts over only if
-// makes had gone well for longer than the last delay.
+// While the gate is open up to Concurrent creations run, and Admit blocks for the
+// others. A failed creation closes the gate: waiting requests are refused with a
+// RetryAfter, and so are new ones until the backoff has passed. The first request after
+// that is the probe; others are refused until it ends. If the probe fails the backoff
+// grows. If it succeeds the limit is two, and each further success raises it by one,
+// up to Concurrent; in effect it doubles per round (slow start). Any failure on the way
+// closes the gate again. The backoff is reset only if creations had succeeded for
+// longer than the last delay.
 //
-// Makes that were under way when the gate closed tell nothing new: the failures
-// of one burst count once. A make with the verdict Ignored tells nothing
-// either, and if it was the prober the next to come takes its place.
+// Creations that were running when the gate closed do not count: the failures of one
+// burst count once. An Ignored outcome does not count either; if it was the probe, the
+// next request is the probe.
 type MakeGate struct {
 	concurrent int
 	initial    time.Duration
 
-	mu      sync.Mutex
-	backoff backoff.ExponentialBackOff
-	running int           // all makes
-	allowed int           // how many may run that began since the gate last closed
-	fresh   int           // how many of those run
-	closed  bool          // makes fail; allowed is 1, for the prober
-	term    uint64        // how often it has closed
-	next    time.Time     // when the prober may go
-	delay   time.Duration // from the last failure to next
-	well    time.Time     // when a prober last succeeded
-	last    error         // the failure that closed the gate
-	waiting []*makeTurn   // the first in front; none while closed
+	mu       sync.Mutex
+	backoff  backoff.ExponentialBackOff
+	running  int           // all creations
+	limit    int           // of creations begun since the gate last closed
+	current  int           // creations running that began since the gate last closed
+	closed   bool          // creation is failing; limit is 1, for the probe
+	epoch    uint64        // number of times the gate has closed
+	probeAt  time.Time     // when the probe may begin
+	delay    time.Duration // from the last failure to probeAt
+	openedAt time.Time     // when a probe last succeeded
+	lastErr  error         // the failure that closed the gate
+	waiting  []*makeWaiter // in order of arrival; empty while closed
 }
 
-// makeTurn is one who waits in Admit.
-type makeTurn struct {
-	ready chan struct{} // closed when done or refused is set
+// makeWaiter is a request that waits in Admit.
+type makeWaiter struct {
+	ready chan struct{} // closed once done or err is set
 	done  resource.Done
 	err   error
 }
 
-// NewMakeGate returns a gate that is open. The error names every bad field.
+// NewMakeGate returns an open gate. The error names every invalid field.
 func NewMakeGate(cfg MakeGateConfig) (*MakeGate, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -75,7 +76,7 @@ func NewMakeGate(cfg MakeGateConfig) (*MakeGate, error) {
 	cfg = cfg.withDefaults()
 	return &MakeGate{
 		concurrent: cfg.Concurrent,
-		allowed:    cfg.Concurrent,
+		limit:      cfg.Concurrent,
 		initial:    cfg.InitialBackoff,
 		backoff: backoff.ExponentialBackOff{
 			InitialInterval:     cfg.InitialBackoff,
@@ -86,9 +87,9 @@ func NewMakeGate(cfg MakeGateConfig) (*MakeGate, error) {
 	}, nil
 }
 
-// Admit lets a make begin. It blocks while as many run as may, until ctx ends,
-// unless r.NoWait; then it fails with [ErrMakesBusy]. While makes fail it does
-// not block and fails with [ErrMakesFail]. The Done it returns is never nil.
+// Admit admits one creation. While the limit is in use it blocks until ctx ends, or
+// with r.NoWait fails with [ErrMakesBusy]. While creation is failing it does not block
+// and fails with [ErrMakesFail]. The returned Done is never nil.
 func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -96,54 +97,54 @@ func (g *MakeGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 	g.mu.Lock()
 	if g.closed {
 		defer g.mu.Unlock()
-		return g.probe(time.Now())
+		return g.probeLocked(time.Now())
 	}
-	if g.free() { // then nobody waits: see end
+	if g.hasRoomLocked() { // then no request waits: see finishLocked
 		defer g.mu.Unlock()
-		return g.begin(), nil
+		return g.beginLocked(), nil
 	}
 	if r.NoWait {
 		g.mu.Unlock()
 		return nil, &resource.Rejection{Policy: "makegate", Err: ErrMakesBusy}
 	}
-	t := &makeTurn{ready: make(chan struct{})}
-	g.waiting = append(g.waiting, t)
+	w := &makeWaiter{ready: make(chan struct{})}
+	g.waiting = append(g.waiting, w)
 	g.mu.Unlock()
 	select {
-	case <-t.ready:
+	case <-w.ready:
 	case <-ctx.Done():
-		if g.leave(t) {
+		if g.removeWaiter(w) {
 			return nil, ctx.Err()
 		}
-		<-t.ready // its turn came at the same moment: the caller decides
+		<-w.ready // answered at the same moment: return the answer
 	}
-	return t.done, t.err
+	return w.done, w.err
 }
 
-// Limit returns how many makes may run at once just now: Concurrent while all
-// is well, 1 while makes fail. Those under way when the gate closed come on
-// top.
+// Limit returns how many creations may run at once: Concurrent while the gate is
+// open, 1 while creation is failing. Creations that were running when the gate closed
+// are not counted against it.
 func (g *MakeGate) Limit() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.allowed
+	return g.limit
 }
 
-// InFlight returns how many makes run. It is never more than Concurrent.
+// InFlight returns the number of running creations. It never exceeds Concurrent.
 func (g *MakeGate) InFlight() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.running
 }
 
-// free reports whether another may begin. g is locked.
-func (g *MakeGate) free() bool { return g.fresh < g.allowed && g.running < g.concurrent }
+// hasRoomLocked reports whether another creation may begin.
+func (g *MakeGate) hasRoomLocked() bool { return g.current < g.limit && g.running < g.concurrent }
 
-// begin counts a make in. g is locked.
-func (g *MakeGate) begin() resource.Done {
+// beginLocked counts a creation and returns its Done.
+func (g *MakeGate) beginLocked() resource.Done {
 	g.running++
-	g.fresh++
-	term, ended := g.term, false
+	g.current++
+	epoch, ended := g.epoch, false
 	return func(o resource.Outcome) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -151,79 +152,79 @@ func (g *MakeGate) begin() resource.Done {
 			return
 		}
 		ended = true
-		g.end(term, o)
+		g.finishLocked(epoch, o)
 	}
 }
 
-// probe lets the prober go, if it is time and none is out. g is locked.
-func (g *MakeGate) probe(now time.Time) (resource.Done, error) {
-	wait := g.next.Sub(now)
-	if wait <= 0 && g.free() {
-		return g.begin(), nil
+// probeLocked begins the probe if it is due and none is running.
+func (g *MakeGate) probeLocked(now time.Time) (resource.Done, error) {
+	wait := g.probeAt.Sub(now)
+	if wait <= 0 && g.hasRoomLocked() {
+		return g.beginLocked(), nil
 	}
-	if g.fresh > 0 {
-		wait = g.initial // nobody knows how long the prober takes
+	if g.current > 0 {
+		wait = g.initial // the duration of the probe is unknown
 	}
-	return nil, g.refusal(wait)
+	return nil, g.refusalLocked(wait)
 }
 
-func (g *MakeGate) refusal(wait time.Duration) error {
-	return &resource.Rejection{Policy: "makegate", RetryAfter: max(wait, 1), Err: &makesFail{g.last}}
+func (g *MakeGate) refusalLocked(wait time.Duration) error {
+	return &resource.Rejection{Policy: "makegate", RetryAfter: max(wait, 1), Err: &creationError{g.lastErr}}
 }
 
-// end counts out a make that began in that term, and learns from it if it is
-// still the same one. g is locked.
-func (g *MakeGate) end(term uint64, o resource.Outcome) {
+// finishLocked ends a creation that began in the given epoch. Its outcome counts
+// only if the gate has not closed since.
+func (g *MakeGate) finishLocked(epoch uint64, o resource.Outcome) {
 	g.running--
-	if term == g.term {
-		g.fresh--
+	if epoch == g.epoch {
+		g.current--
 		switch o.Verdict {
 		case resource.OK:
-			g.succeeded()
+			g.succeedLocked()
 		case resource.Failed:
-			g.fail(time.Now(), o.Err)
+			g.failLocked(time.Now(), o.Err)
 		}
 	}
-	for len(g.waiting) > 0 && g.free() {
-		t := g.waiting[0]
+	for len(g.waiting) > 0 && g.hasRoomLocked() {
+		w := g.waiting[0]
 		g.waiting[0] = nil
 		g.waiting = g.waiting[1:]
-		t.done = g.begin()
-		close(t.ready)
+		w.done = g.beginLocked()
+		close(w.ready)
 	}
 }
 
-// succeeded opens the gate, or opens it wider. g is locked.
-func (g *MakeGate) succeeded() {
+// succeedLocked opens the gate and raises the limit by one.
+func (g *MakeGate) succeedLocked() {
 	if g.closed {
 		g.closed = false
-		g.well = time.Now()
+		g.openedAt = time.Now()
 	}
-	g.allowed = min(g.allowed+1, g.concurrent)
+	g.limit = min(g.limit+1, g.concurrent)
 }
 
-// fail closes the gate. g is locked.
-func (g *MakeGate) fail(now time.Time, err error) {
-	if !g.closed && now.Sub(g.well) > g.delay {
+// failLocked closes the gate and refuses the waiting requests.
+func (g *MakeGate) failLocked(now time.Time, err error) {
+	if !g.closed && now.Sub(g.openedAt) > g.delay {
 		g.backoff.Reset()
 	}
-	g.closed, g.allowed, g.fresh, g.last = true, 1, 0, err
-	g.term++
+	g.closed, g.limit, g.current, g.lastErr = true, 1, 0, err
+	g.epoch++
 	g.delay = max(0, g.backoff.NextBackOff())
-	g.next = now.Add(g.delay)
-	refusal := g.refusal(g.delay)
-	for _, t := range g.waiting {
-		t.err = refusal
-		close(t.ready)
+	g.probeAt = now.Add(g.delay)
+	refusal := g.refusalLocked(g.delay)
+	for _, w := range g.waiting {
+		w.err = refusal
+		close(w.ready)
 	}
 	g.waiting = nil
 }
 
-// leave takes t out of the line. It reports false if it is no longer there.
-func (g *MakeGate) leave(t *makeTurn) bool {
+// removeWaiter removes w from the queue. It reports false if w has been answered.
+func (g *MakeGate) removeWaiter(w *makeWaiter) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.Index(g.waiting, t)
+	i := slices.Index(g.waiting, w)
 	if i < 0 {
 		return false
 	}
@@ -231,21 +232,93 @@ func (g *MakeGate) leave(t *makeTurn) bool {
 	return true
 }
 
-// makesFail is ErrMakesFail and the failure that it comes from. Its text is
-// made when it is asked for: that calls the methods of a Make's own error,
-// which must not happen under a lock.
-type makesFail struct{ last error }
+// creationError is ErrMakesFail together with the failure that closed the gate. Its
+// text is built on demand: that calls methods of an error returned by Make, which
+// must not happen with the lock held.
+type creationError struct{ last error }
 
-func (e *makesFail) Error() string {
+func (e *creationError) Error() string {
 	if e.last == nil {
 		return ErrMakesFail.Error()
 	}
 	return fmt.Sprintf("%v: %v", ErrMakesFail, e.last)
 }
 
-func (e *makesFail) Unwrap() []error {
+func (e *creationError) Unwrap() []error {
 	if e.last == nil {
 		return []error{ErrMakesFail}
 	}
 	return []error{ErrMakesFail, e.last}
+}
+
+// Defaults for zero fields of a [MakeGateConfig].
+const (
+	DefaultInitialBackoff = 100 * time.Millisecond
+	DefaultMaxBackoff     = 5 * time.Second
+	DefaultMultiplier     = 2.0
+	DefaultJitter         = 0.5
+)
+
+// MakeGateConfig configures a [MakeGate]. Only Concurrent is required.
+type MakeGateConfig struct {
+	// Concurrent is how many creations may run at once. At least 1.
+	Concurrent int
+	// InitialBackoff is the delay after the first failure, before jitter. Zero
+	// means DefaultInitialBackoff, or MaxBackoff if that is smaller.
+	InitialBackoff time.Duration
+	// MaxBackoff is the largest delay, before jitter; at most 10 years. Zero means
+	// DefaultMaxBackoff, or InitialBackoff if that is larger.
+	MaxBackoff time.Duration
+	// Multiplier is the factor by which each delay exceeds the previous one. At
+	// least 1. Zero means DefaultMultiplier.
+	Multiplier float64
+	// Jitter distributes each delay uniformly between 1-Jitter and 1+Jitter times
+	// its length, so that many processes do not retry in lockstep. Between 0 and 1.
+	// Zero means DefaultJitter; for no jitter, which is seldom wise, set a tiny
+	// value.
+	Jitter float64
+}
+
+// maxBackoff keeps sums of durations from overflowing.
+const maxBackoff = 10 * 365 * 24 * time.Hour
+
+// check returns an error that names every invalid field.
+func (c *MakeGateConfig) check() error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	require(c.Concurrent >= 1, "Concurrent must be at least 1, got %d", c.Concurrent)
+	require(c.InitialBackoff >= 0, "InitialBackoff must not be negative, got %v", c.InitialBackoff)
+	require(c.MaxBackoff >= 0, "MaxBackoff must not be negative, got %v", c.MaxBackoff)
+	require(c.MaxBackoff <= maxBackoff, "MaxBackoff must be at most %v, got %v", maxBackoff, c.MaxBackoff)
+	require(c.InitialBackoff <= maxBackoff, "InitialBackoff must be at most %v, got %v", maxBackoff, c.InitialBackoff)
+	require(c.MaxBackoff <= 0 || c.InitialBackoff <= c.MaxBackoff, "InitialBackoff must be at most MaxBackoff %v, got %v", c.MaxBackoff, c.InitialBackoff)
+	require(c.Multiplier == 0 || c.Multiplier >= 1 && !math.IsInf(c.Multiplier, 1), "Multiplier must be finite and at least 1, got %v", c.Multiplier)
+	require(c.Jitter >= 0 && c.Jitter <= 1, "Jitter must be between 0 and 1, got %v", c.Jitter)
+	if errs == nil {
+		return nil
+	}
+	return fmt.Errorf("policy: invalid MakeGateConfig: %w", errors.Join(errs...))
+}
+
+// withDefaults returns a copy in which zero fields have their defaults.
+func (c MakeGateConfig) withDefaults() MakeGateConfig {
+	switch {
+	case c.InitialBackoff == 0 && c.MaxBackoff == 0:
+		c.InitialBackoff, c.MaxBackoff = DefaultInitialBackoff, DefaultMaxBackoff
+	case c.InitialBackoff == 0:
+		c.InitialBackoff = min(DefaultInitialBackoff, c.MaxBackoff)
+	case c.MaxBackoff == 0:
+		c.MaxBackoff = max(DefaultMaxBackoff, c.InitialBackoff)
+	}
+	if c.Multiplier == 0 {
+		c.Multiplier = DefaultMultiplier
+	}
+	if c.Jitter == 0 {
+		c.Jitter = DefaultJitter
+	}
+	return c
 }

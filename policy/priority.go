@@ -11,83 +11,27 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Priority is a [resource.Queue] that serves the most urgent caller first, by
-// [resource.Request.Priority]. One level is worth step of waiting: a caller
-// overtakes those one level above it who came more than step later, so that the
-// less urgent wait longer, but not for ever. Among equals, the more urgent is
-// first, then who waited longer. With a step of [math.MaxInt64] the order is
-// strict, and the less urgent may starve.
+// Priority is a [resource.Queue] that serves the highest [resource.Request.Priority]
+// first, with aging: one level of priority is worth step of waiting. A caller is served
+// before one a level above it that arrived more than step later, so low priorities wait
+// longer but do not starve. Among equals, the higher priority is first, then the longer
+// wait. With a step of [math.MaxInt64] the order is strict, and low priorities may
+// starve.
 //
-// Every method takes time in proportion to the logarithm of how many wait. A
-// Queue serves one pool. Panics if step is not positive.
+// Every method takes O(log n) time for n waiters. A Queue serves one pool. Panics if
+// step is not positive.
 func Priority(step time.Duration) resource.Queue {
-	var m misuse
-	m.unless(step > 0, "the step is %v, not more than 0", step)
-	m.report("Priority")
-	p := newPriority(priorityKey(step))
-	return &p
+	var e argErrors
+	e.require(step > 0, "the step must be positive, got %v", step)
+	e.panicIfAny("Priority")
+	q := newPriorityQueue(func(w *resource.Waiter) time.Duration { return virtualArrival(w, step) })
+	return &q
 }
 
-// priority is a heap. What waiting adds to a caller's claim it adds to all
-// alike, so the order of two callers never changes and the key of each is
-// constant.
-type priority struct {
-	key   func(w *resource.Waiter) time.Duration // the least is served next
-	heap  places
-	where map[*resource.Waiter]*place
-	turns uint64
-	shown atomic.Int64 // how many wait, for State
-}
-
-func newPriority(key func(w *resource.Waiter) time.Duration) priority {
-	return priority{key: key, where: make(map[*resource.Waiter]*place)}
-}
-
-// place is a waiter's, in the heap.
-type place struct {
-	w     *resource.Waiter
-	key   time.Duration
-	turn  uint64 // in which it was pushed
-	index int
-}
-
-func (p *priority) Push(w *resource.Waiter, _ time.Duration) {
-	if p.where[w] != nil {
-		return
-	}
-	p.turns++
-	x := &place{w: w, key: p.key(w), turn: p.turns}
-	p.where[w] = x
-	heap.Push(&p.heap, x)
-	p.shown.Store(int64(len(p.heap)))
-}
-
-func (p *priority) Remove(w *resource.Waiter) {
-	if x := p.where[w]; x != nil {
-		heap.Remove(&p.heap, x.index)
-		delete(p.where, w)
-		p.shown.Store(int64(len(p.heap)))
-	}
-}
-
-func (p *priority) Pop(time.Duration) (*resource.Waiter, error) {
-	if len(p.heap) == 0 {
-		return nil, nil
-	}
-	x := heap.Pop(&p.heap).(*place)
-	delete(p.where, x.w)
-	p.shown.Store(int64(len(p.heap)))
-	return x.w, nil
-}
-
-// priorityKey is the time at which a caller of priority 0 would have had to come to
-// be served in the turn of w: w.Since - priority*step, or the end of the range that
-// this is beyond. There the order is that of the priorities.
-func priorityKey(step time.Duration) func(w *resource.Waiter) time.Duration {
-	return func(w *resource.Waiter) time.Duration { return cameAt(w, step) }
-}
-
-func cameAt(w *resource.Waiter, step time.Duration) time.Duration {
+// virtualArrival returns w.Since - priority*step: the time at which a caller with
+// priority 0 would have had to arrive to be served in the position of w. It is clamped
+// to the range of a Duration; clamped keys are ordered by priority.
+func virtualArrival(w *resource.Waiter, step time.Duration) time.Duration {
 	n, end := uint64(w.Request.Priority), time.Duration(math.MinInt64)
 	if w.Request.Priority < 0 {
 		n, end = -n, math.MaxInt64
@@ -96,46 +40,129 @@ func cameAt(w *resource.Waiter, step time.Duration) time.Duration {
 	if hi > 0 || lo > math.MaxInt64 {
 		return end
 	}
-	worth := time.Duration(lo)
+	offset := time.Duration(lo)
 	switch {
-	case w.Request.Priority >= 0 && w.Since >= math.MinInt64+worth:
-		return w.Since - worth
-	case w.Request.Priority < 0 && w.Since <= math.MaxInt64-worth:
-		return w.Since + worth
+	case w.Request.Priority >= 0 && w.Since >= math.MinInt64+offset:
+		return w.Since - offset
+	case w.Request.Priority < 0 && w.Since <= math.MaxInt64-offset:
+		return w.Since + offset
 	}
 	return end
 }
 
-// places is what package heap works on. The first is served next.
-type places []*place
+// EarliestDeadline is a [resource.Queue] that serves the caller with the earliest
+// [resource.Waiter.Deadline] first: if all callers can be served in time, all are. The
+// deadline is that of the caller's context or the end of [resource.Request.MaxWait],
+// whichever is earlier. A caller with neither is served as if its deadline were
+// defaultWait after it began to wait, so it waits longer than others but does not
+// starve. Among equals, the higher [resource.Request.Priority] is first, then the
+// longer wait.
+//
+// It does not help against overload: it then serves every caller just before its
+// deadline, and so many of them in vain. Refuse some at the Admission with
+// [WithinDeadline], or use [CoDel].
+//
+// Every method takes O(log n) time for n waiters. A Queue serves one pool. Panics if
+// defaultWait is not positive.
+func EarliestDeadline(defaultWait time.Duration) resource.Queue {
+	var e argErrors
+	e.require(defaultWait > 0, "defaultWait must be positive, got %v", defaultWait)
+	e.panicIfAny("EarliestDeadline")
+	return &earliestDeadline{newPriorityQueue(func(w *resource.Waiter) time.Duration {
+		switch {
+		case w.Deadline != 0:
+			return w.Deadline
+		case w.Since > math.MaxInt64-defaultWait:
+			return math.MaxInt64
+		}
+		return w.Since + defaultWait
+	})}
+}
 
-func (ps places) Len() int { return len(ps) }
+type earliestDeadline struct{ priorityQueue }
 
-func (ps places) Less(i, j int) bool {
-	a, b := ps[i], ps[j]
+// priorityQueue serves the waiter with the smallest key first. Keys are computed at
+// Push and never change: waiting raises the urgency of all waiters alike, so the order
+// of two waiters is constant and a heap suffices.
+type priorityQueue struct {
+	key    func(w *resource.Waiter) time.Duration
+	heap   waiterHeap
+	items  map[*resource.Waiter]*heapItem
+	pushes uint64
+	length atomic.Int64 // number of waiters, for State
+}
+
+func newPriorityQueue(key func(w *resource.Waiter) time.Duration) priorityQueue {
+	return priorityQueue{key: key, items: make(map[*resource.Waiter]*heapItem)}
+}
+
+// heapItem is a waiter in the heap.
+type heapItem struct {
+	w     *resource.Waiter
+	key   time.Duration
+	seq   uint64 // ordinal of its Push
+	index int    // in the heap
+}
+
+func (q *priorityQueue) Push(w *resource.Waiter, _ time.Duration) {
+	if q.items[w] != nil {
+		return
+	}
+	q.pushes++
+	x := &heapItem{w: w, key: q.key(w), seq: q.pushes}
+	q.items[w] = x
+	heap.Push(&q.heap, x)
+	q.length.Store(int64(len(q.heap)))
+}
+
+func (q *priorityQueue) Remove(w *resource.Waiter) {
+	if x := q.items[w]; x != nil {
+		heap.Remove(&q.heap, x.index)
+		delete(q.items, w)
+		q.length.Store(int64(len(q.heap)))
+	}
+}
+
+func (q *priorityQueue) Pop(time.Duration) (*resource.Waiter, error) {
+	if len(q.heap) == 0 {
+		return nil, nil
+	}
+	x := heap.Pop(&q.heap).(*heapItem)
+	delete(q.items, x.w)
+	q.length.Store(int64(len(q.heap)))
+	return x.w, nil
+}
+
+// waiterHeap implements heap.Interface.
+type waiterHeap []*heapItem
+
+func (h waiterHeap) Len() int { return len(h) }
+
+func (h waiterHeap) Less(i, j int) bool {
+	a, b := h[i], h[j]
 	return cmp.Or(
 		cmp.Compare(a.key, b.key),
 		cmp.Compare(b.w.Request.Priority, a.w.Request.Priority),
 		cmp.Compare(a.w.Since, b.w.Since),
-		cmp.Compare(a.turn, b.turn),
+		cmp.Compare(a.seq, b.seq),
 	) < 0
 }
 
-func (ps places) Swap(i, j int) {
-	ps[i], ps[j] = ps[j], ps[i]
-	ps[i].index, ps[j].index = i, j
+func (h waiterHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
 }
 
-func (ps *places) Push(x any) {
-	p := x.(*place)
-	p.index = len(*ps)
-	*ps = append(*ps, p)
+func (h *waiterHeap) Push(x any) {
+	item := x.(*heapItem)
+	item.index = len(*h)
+	*h = append(*h, item)
 }
 
-func (ps *places) Pop() any {
-	last := len(*ps) - 1
-	p := (*ps)[last]
-	(*ps)[last] = nil // or the array would keep the waiter
-	*ps = (*ps)[:last]
-	return p
+func (h *waiterHeap) Pop() any {
+	last := len(*h) - 1
+	item := (*h)[last]
+	(*h)[last] = nil // release the reference to the waiter
+	*h = (*h)[:last]
+	return item
 }

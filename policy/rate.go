@@ -2,7 +2,9 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,52 +12,50 @@ import (
 )
 
 // RateLimiter is the part of Limiter in golang.org/x/time/rate that [Rate] and
-// [Pace] use. R is its *Reservation, and is inferred.
+// [Pace] use. R is *Reservation and is inferred.
 type RateLimiter[R Reservation] interface {
-	// AllowN takes n tokens if they are there at time t.
+	// AllowN takes n tokens if they are available at time t.
 	AllowN(t time.Time, n int) bool
-	// ReserveN takes n tokens that are there later.
+	// ReserveN takes n tokens that will be available later.
 	ReserveN(t time.Time, n int) R
 }
 
 // Reservation is the part of Reservation in golang.org/x/time/rate that [Rate]
 // and [Pace] use.
 type Reservation interface {
-	OK() bool             // false: never, so many tokens there cannot be
-	Delay() time.Duration // until the tokens are there
-	Cancel()              // gives them back
+	OK() bool             // false if n exceeds the burst
+	Delay() time.Duration // until the tokens are available
+	Cancel()              // returns the tokens
 }
 
-// Rate admits what l has tokens for, a token for each unit, and refuses the rest
-// at once with [ErrRate] and the time until there are tokens; what is more than
-// the burst of l with [ErrCost]. Of many who come back when they were told to, one
-// gets the token and the others are told again; where all should get theirs in
-// turn use [Pace]. A token once taken does not come back, so in an
-// [All] it belongs last. Panics if l is nil.
+// Rate admits a request if l has a token for each unit of its Cost. Other requests
+// are refused immediately with [ErrRate] and the time until the tokens are available;
+// a Cost over the burst of l is refused with [ErrCost]. Of several callers that retry
+// after that time only one gets the token and the others are refused again; use [Pace]
+// to serve them in order. Tokens are never returned, so in an [All] a Rate should be
+// the last member. l may be shared with other code. Panics if l is nil.
 //
-//	policy.Rate(rate.NewLimiter(10, 1)) // ten a second
-//
-// l may be used elsewhere too.
+//	policy.Rate(rate.NewLimiter(10, 1)) // ten per second
 func Rate[R Reservation](l RateLimiter[R]) resource.Admission {
-	var m misuse
-	m.unless(l != nil, "the limiter is nil")
-	m.report("Rate")
+	var e argErrors
+	e.require(l != nil, "the limiter is nil")
+	e.panicIfAny("Rate")
 	return &rate[R]{l: l, name: "rate"}
 }
 
-// Pace is [Rate], except that callers wait for their tokens, first come, first
-// served. If they would come after the deadline of the caller's context it is
-// refused at once with [ErrTooLate]; with NoWait it never waits. Either refusal
-// tells the time until there are tokens. If a caller's context ends while it
-// waits, those behind it move up. Only the first in the line holds tokens that
-// are not there yet. Panics if l is nil.
+// Pace is [Rate], except that requests wait for their tokens, first come, first
+// served. A request whose tokens would be available only after the deadline of its
+// context is refused immediately with [ErrTooLate]; a request with NoWait never waits.
+// Both refusals carry the time until the tokens are available. If the context of a
+// waiting request ends, the requests behind it move up. Only the first waiting request
+// reserves tokens in advance. Panics if l is nil.
 //
-// Where one is admitted more often than every millisecond, give l a burst of
-// a few, so that a wake-up that comes late loses nothing.
+// At more than about one request per millisecond, give l a burst of a few tokens, so
+// that a late wake-up loses no tokens.
 func Pace[R Reservation](l RateLimiter[R]) resource.Admission {
-	var m misuse
-	m.unless(l != nil, "the limiter is nil")
-	m.report("Pace")
+	var e argErrors
+	e.require(l != nil, "the limiter is nil")
+	e.panicIfAny("Pace")
 	return &rate[R]{l: l, name: "pace", waits: true}
 }
 
@@ -64,12 +64,26 @@ type rate[R Reservation] struct {
 	name  string
 	waits bool
 
-	// mu makes one of reserving and cancelling: a token that is given back
-	// when another has been reserved behind it is lost, and those who are
-	// refused must not use up what the others live on. Only l is called
-	// under it.
-	mu   sync.Mutex
-	line []*turn[R] // those who wait; the first of them has reserved
+	// mu makes reserving and cancelling one step. Without it, tokens that are
+	// cancelled after another reservation was made behind them are lost, and
+	// refused requests would use up the tokens of admitted ones. Of foreign code
+	// only l is called with mu held.
+	mu    sync.Mutex
+	queue []*rateWaiter[R] // in order of arrival; only the first has reserved
+}
+
+// rateWaiter is a request that waits for tokens.
+//
+// Only the first in the queue reserves. A limiter returns cancelled tokens only as
+// far as no later reservation exists. If every waiter reserved and one left, most
+// of its tokens would be lost: with contexts shorter than the queue, nearly the
+// whole rate would go to requests that are gone, and the queue would never shrink.
+type rateWaiter[R Reservation] struct {
+	n           int
+	reservation R           // of the first in the queue
+	timer       *time.Timer // fires when the tokens are available
+	served      bool        // removed from the queue: it has its tokens, or err is set
+	err         error       // why it was refused
 }
 
 // Admit implements [resource.Admission].
@@ -78,56 +92,135 @@ func (p *rate[R]) Admit(ctx context.Context, r resource.Request) (resource.Done,
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.take(ctx, int(n), p.waits && !r.NoWait)
-	if err != nil || t == nil {
+	w, err := p.take(ctx, int(n), p.waits && !r.NoWait)
+	if err != nil || w == nil {
 		return nil, err
 	}
-	defer t.timer.Stop()
+	defer w.timer.Stop()
 	select {
-	case <-t.timer.C:
-		p.leave(t, true)
+	case <-w.timer.C:
+		p.remove(w, true)
 	case <-ctx.Done():
-		if !p.leave(t, false) {
+		if !p.remove(w, false) {
 			return nil, ctx.Err()
 		}
 	}
-	return nil, t.refused
+	return nil, w.err
 }
 
-// take takes n tokens, if they are there or the caller can wait for them. If it
-// must, the turn is what it waits for.
-func (p *rate[R]) take(ctx context.Context, n int, wait bool) (*turn[R], error) {
+// take takes n tokens if they are available. Otherwise it returns a queued waiter if
+// the request can wait for them, or a refusal.
+func (p *rate[R]) take(ctx context.Context, n int, wait bool) (*rateWaiter[R], error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.settle()
+	p.serveReadyLocked()
 	now := time.Now()
-	if len(p.line) == 0 && p.l.AllowN(now, n) {
+	if len(p.queue) == 0 && p.l.AllowN(now, n) {
 		return nil, nil
 	}
-	reserved := p.l.ReserveN(now, n)
-	if !reserved.OK() {
-		return nil, p.never(n)
+	reservation := p.l.ReserveN(now, n)
+	if !reservation.OK() {
+		return nil, p.rejectOverBurst(n)
 	}
-	delay := reserved.Delay()
+	delay := reservation.Delay()
 	if delay <= 0 {
-		return nil, nil // they came just now
+		return nil, nil // the tokens became available after AllowN
 	}
-	delay = p.behind(delay, n)
-	why := ErrRate
+	delay = p.queueDelayLocked(delay, n)
+	reason := ErrRate
 	if wait {
 		deadline, ok := ctx.Deadline()
 		if !ok || deadline.Sub(now) >= delay {
-			return p.join(n, reserved, delay), nil
+			return p.enqueueLocked(n, reservation, delay), nil
 		}
-		why = ErrTooLate
+		reason = ErrTooLate
 	}
-	reserved.Cancel()
-	if delay > forEver {
+	reservation.Cancel()
+	if delay > unknownDelay {
 		delay = 0
 	}
-	return nil, refuse(p.name, delay, why)
+	return nil, reject(p.name, delay, reason)
 }
 
-// forEver is where a delay stops being one: a limiter whose rate is zero says
-// that tokens come in centuries.
-const forEver = math.MaxInt64 / 4
+// unknownDelay is the delay above which no time is reported: a limiter with rate
+// zero returns a delay of centuries.
+const unknownDelay = math.MaxInt64 / 4
+
+// serveReadyLocked serves the waiters whose tokens are available but which have not
+// woken up yet: a reservation made before that would count their tokens as taken.
+func (p *rate[R]) serveReadyLocked() {
+	for len(p.queue) > 0 && p.queue[0].reservation.Delay() <= 0 {
+		p.queue[0].served = true
+		p.advanceLocked()
+	}
+}
+
+// queueDelayLocked returns the delay of a request at the end of the queue, whose n
+// tokens are available after delay if they come right after those of the first
+// waiter. The tokens of the waiters in between are added at the same rate.
+func (p *rate[R]) queueDelayLocked(delay time.Duration, n int) time.Duration {
+	if len(p.queue) < 2 || delay > unknownDelay {
+		return delay
+	}
+	perToken := float64(delay-max(0, p.queue[0].reservation.Delay())) / float64(n)
+	between := 0.0
+	for _, w := range p.queue[1:] {
+		between += float64(w.n)
+	}
+	return time.Duration(min(float64(delay)+between*max(0, perToken), math.MaxInt64/2))
+}
+
+// enqueueLocked adds a waiter to the queue. It keeps the reservation if the waiter
+// is the first, and cancels it otherwise.
+func (p *rate[R]) enqueueLocked(n int, reservation R, delay time.Duration) *rateWaiter[R] {
+	w := &rateWaiter[R]{n: n, reservation: reservation, timer: time.NewTimer(delay)}
+	if len(p.queue) > 0 {
+		w.timer.Stop()
+		reservation.Cancel()
+	}
+	p.queue = append(p.queue, w)
+	return w
+}
+
+// remove removes w from the queue and reports whether it has its tokens, which is so
+// if its timer fired. If it does not, its reservation is cancelled.
+func (p *rate[R]) remove(w *rateWaiter[R], fired bool) (hasTokens bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serveReadyLocked()
+	switch {
+	case w.served:
+		return true
+	case w != p.queue[0]:
+		i := slices.Index(p.queue, w)
+		p.queue = slices.Delete(p.queue, i, i+1)
+		return false
+	case !fired:
+		w.reservation.Cancel()
+	}
+	p.advanceLocked()
+	return fired
+}
+
+// advanceLocked removes the first waiter and reserves for the next one. If the burst
+// of l was lowered below what that one needs it is refused, and the one behind it
+// reserves.
+func (p *rate[R]) advanceLocked() {
+	for {
+		p.queue[0] = nil
+		if p.queue = p.queue[1:]; len(p.queue) == 0 {
+			return
+		}
+		w := p.queue[0]
+		if w.reservation = p.l.ReserveN(time.Now(), w.n); w.reservation.OK() {
+			w.timer.Reset(w.reservation.Delay())
+			return
+		}
+		w.served, w.err = true, p.rejectOverBurst(w.n)
+		w.timer.Reset(0)
+	}
+}
+
+func (p *rate[R]) rejectOverBurst(n int) error {
+	return reject(p.name, 0, fmt.Errorf("%w: %d is over the burst", ErrCost, n))
+}

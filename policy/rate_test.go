@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// eachSecond is a bucket of two tokens, one comes every second.
+// eachSecond is a bucket of two tokens, refilled with one per second.
 func eachSecond() *bucket { return &bucket{size: 2, full: 2, every: time.Second} }
 
 func TestRate(t *testing.T) {
@@ -24,7 +24,7 @@ func TestRate(t *testing.T) {
 			t.Fatalf("a token to give back, or %v", err)
 		}
 		admit(t, p, resource.Request{})
-		for range 100 { // those refused use nothing up
+		for range 100 { // refused requests use no tokens
 			refused(t, p, resource.Request{}, "rate", policy.ErrRate, time.Second)
 			refused(t, p, costing(2), "rate", policy.ErrRate, 2*time.Second)
 		}
@@ -39,7 +39,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// alone sees reservations of callers who are refused meet each other.
+// alone detects concurrent reservations of refused requests.
 type alone struct {
 	*bucket
 	reserved, met atomic.Int64
@@ -63,8 +63,8 @@ func (r aloneReservation) Cancel() {
 	r.l.reserved.Add(-1)
 }
 
-// Of two reservations the one that is cancelled first would not give back what
-// the other was made behind, so those who are refused take turns.
+// Of two concurrent reservations, the first to be cancelled would not return the tokens
+// that the other one was made after. So refused requests do not reserve concurrently.
 func TestRateRefusalsDoNotMeet(t *testing.T) {
 	l := &alone{bucket: &bucket{size: 1, every: time.Hour}}
 	p := policy.Rate(l)
@@ -84,7 +84,7 @@ func TestRateRefusalsDoNotMeet(t *testing.T) {
 	}
 }
 
-// A limiter without a rate does not send anybody off for centuries.
+// A limiter with rate zero does not result in a RetryAfter of centuries.
 func TestRateOfNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Rate(&bucket{size: 1})
@@ -96,7 +96,7 @@ func TestRateOfNothing(t *testing.T) {
 	})
 }
 
-// belated has its token a moment after it said that it has none.
+// belated has a token right after AllowN returned false.
 type belated struct{ *bucket }
 
 func (belated) AllowN(time.Time, int) bool { return false }
@@ -150,7 +150,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// Who leaves while waiting gives the token to those who come after.
+// A waiting request that leaves returns its token to those behind it.
 func TestPaceLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Pace(eachSecond())
@@ -176,8 +176,8 @@ func TestPaceLeaving(t *testing.T) {
 	})
 }
 
-// Those behind one who leaves move up, and one who comes is told the wait behind
-// all of them, though only the first has reserved.
+// Requests behind one that leaves move up, and the RetryAfter of a new request includes the
+// wait of all of them, although only the first has reserved.
 func TestPaceLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const each = 10 * time.Millisecond
@@ -209,7 +209,7 @@ func TestPaceLine(t *testing.T) {
 		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 8*each)
 		leave()
 		time.Sleep(each / 2)
-		leaveFirst() // what it had to wait for goes to the second
+		leaveFirst() // its tokens go to the second
 		synctest.Wait()
 		refused(t, p, resource.Request{NoWait: true}, "pace", policy.ErrRate, 4*each-each/2)
 		come("too much by then", t.Context(), 3)

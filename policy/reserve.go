@@ -6,72 +6,72 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Reserve keeps n units of p for requests whose Priority is from or higher: all
-// others together hold at most p.Limit()-n units, as the limit is at that time.
-// Those over it are refused with [ErrFull], called "reserve". Nested, it keeps
-// a step for each level:
+// Reserve reserves n units of p for requests with Priority from or higher: all other
+// requests together hold at most p.Limit()-n units, with the limit read at each
+// request. Requests over that are refused with [ErrFull] under the name "reserve".
+// Nested calls reserve one step per level:
 //
 //	policy.Reserve(2, 1, policy.Reserve(1, 2, policy.Limit(10))) // 0 and below: 8; 1: 9; 2 and above: 10
 //
-// It holds for all classes of a [Shares] together, also for those that have a
-// guarantee left.
+// With a [Shares] as p, it applies to all classes together, including those with
+// unused guarantees.
 //
-// Panics if p is nil, or n is not from 1 to p.Limit()-1.
+// Panics if p is nil, or n is not between 1 and p.Limit()-1.
 func Reserve(n, from int, p Gauged) Gauged {
-	var m misuse
-	m.unless(p != nil, "p is nil")
-	m.unless(n >= 1, "n is %d, not at least 1", n)
+	var e argErrors
+	e.require(p != nil, "p is nil")
+	e.require(n >= 1, "n must be at least 1, got %d", n)
 	if p != nil {
-		m.unless(n < p.Limit(), "n is %d, not less than the limit %d", n, p.Limit())
+		e.require(n < p.Limit(), "n must be less than the limit %d, got %d", p.Limit(), n)
 	}
-	m.report("Reserve")
-	s := &reserve{Gauged: p, n: int64(n), from: from, full: refuse("reserve", 0, ErrFull)}
-	s.one = func(resource.Outcome) { s.low.giveBack(1) }
-	s.lower = All(AdmissionFunc(s.admitLow), p)
+	e.panicIfAny("Reserve")
+	s := &reserve{Gauged: p, n: int64(n), from: from, errFull: reject("reserve", 0, ErrFull)}
+	s.releaseLow = func(resource.Outcome) { s.low.release(1) }
+	s.lowAdmission = All(AdmissionFunc(s.admitLow), p)
 	switch p := p.(type) {
 	case *Limiter:
-		s.under(p, p.one)
+		s.useFastPath(p, p.releaseOne)
 	case *reserve:
-		if p.of != nil && p.from >= from { // who is low here is low there
-			s.under(p, p.both)
+		if p.inner != nil && p.from >= from { // a request below from is below p.from too
+			s.useFastPath(p, p.releaseBoth)
 		}
 	}
 	return s
 }
 
 type reserve struct {
-	Gauged // what is reserved of
-	n      int64
-	from   int
-	lower  resource.Admission // asks admitLow, then Gauged
-	low    counter            // what those below from hold
-	one    resource.Done
-	full   error
+	Gauged       // the underlying limit
+	n            int64
+	from         int
+	low          counter            // units held by requests below from
+	lowAdmission resource.Admission // admitLow, then Gauged
+	releaseLow   resource.Done
+	errFull      error
 
-	// Where all that is asked only counts, a request of one unit needs no
-	// lower: it is taken of each count, and both gives it back to each.
-	of   oneTaker
-	both resource.Done
+	// Fast path for one unit, where every policy below only counts: take one unit
+	// from each counter; releaseBoth returns it to each. Needs no allocation.
+	inner       unitTaker
+	releaseBoth resource.Done
 }
 
-// oneTaker admits one unit, of a caller below from, without a Done of its own.
-type oneTaker interface{ takeOne() error }
+// unitTaker admits one unit of a request below from without a Done of its own.
+type unitTaker interface{ takeOne() error }
 
-// under lets s take one unit of p directly. done is what gives it back there.
-func (s *reserve) under(p oneTaker, done resource.Done) {
-	s.of = p
-	s.both = func(o resource.Outcome) {
-		defer s.low.giveBack(1)
-		done(o)
+// useFastPath makes s take single units from p directly. releaseInner returns them.
+func (s *reserve) useFastPath(p unitTaker, releaseInner resource.Done) {
+	s.inner = p
+	s.releaseBoth = func(o resource.Outcome) {
+		defer s.low.release(1)
+		releaseInner(o)
 	}
 }
 
 func (s *reserve) takeOne() error {
 	if !s.low.take(1, int64(s.Limit())-s.n) {
-		return s.full
+		return s.errFull
 	}
-	if err := s.of.takeOne(); err != nil {
-		s.low.giveBack(1)
+	if err := s.inner.takeOne(); err != nil {
+		s.low.release(1)
 		return err
 	}
 	return nil
@@ -82,16 +82,16 @@ func (s *reserve) Admit(ctx context.Context, r resource.Request) (resource.Done,
 	if r.Priority >= s.from {
 		return s.Gauged.Admit(ctx, r)
 	}
-	if s.of != nil && (r.Cost == 0 || r.Cost == 1) {
+	if s.inner != nil && (r.Cost == 0 || r.Cost == 1) {
 		if err := s.takeOne(); err != nil {
 			return nil, err
 		}
-		return s.both, nil
+		return s.releaseBoth, nil
 	}
-	return s.lower.Admit(ctx, r)
+	return s.lowAdmission.Admit(ctx, r)
 }
 
-// admitLow holds those below from to what is not reserved.
+// admitLow limits requests below from to the units that are not reserved.
 func (s *reserve) admitLow(_ context.Context, r resource.Request) (resource.Done, error) {
 	n, err := units("reserve", r)
 	if err != nil {
@@ -99,12 +99,12 @@ func (s *reserve) admitLow(_ context.Context, r resource.Request) (resource.Done
 	}
 	if limit := int64(s.Limit()) - s.n; !s.low.take(n, limit) {
 		if n > limit && limit > 0 {
-			return nil, tooMuch("reserve", n, limit)
+			return nil, rejectCost("reserve", n, limit)
 		}
-		return nil, s.full
+		return nil, s.errFull
 	}
 	if n == 1 {
-		return s.one, nil
+		return s.releaseLow, nil
 	}
-	return func(resource.Outcome) { s.low.giveBack(n) }, nil
+	return func(resource.Outcome) { s.low.release(n) }, nil
 }

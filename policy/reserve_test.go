@@ -23,8 +23,8 @@ func TestReserve(t *testing.T) {
 	refused(t, p, at(9, 1), "limit", policy.ErrFull, 0)
 	a(ok)
 	refused(t, p, at(0, 2), "reserve", policy.ErrFull, 0)
-	// Where those above hold all, those below are refused by the limit, and
-	// what they took of their own part is back.
+	// If high priorities hold everything, the limit refuses low ones, and the unit of
+	// their own part is returned.
 	e := admit(t, p, at(5, 1))
 	refused(t, p, at(0, 1), "limit", policy.ErrFull, 0)
 	e(ok)
@@ -35,7 +35,7 @@ func TestReserve(t *testing.T) {
 	admit(t, p, at(0, 2))(ok)
 	wantInFlight(t, p, 0)
 
-	l.Resize(2) // now all is reserved for 1 and above
+	l.Resize(2) // now everything is reserved for 1 and above
 	refused(t, p, at(0, 1), "reserve", policy.ErrFull, 0)
 	admit(t, p, at(1, 1))(ok)
 	l.Resize(1)
@@ -43,8 +43,7 @@ func TestReserve(t *testing.T) {
 	admit(t, p, at(2, 1))(ok)
 }
 
-// Nested the other way about, or over something that does more than count, the
-// rule is the same.
+// The rule also holds for the other nesting, and for policies that do more than count.
 func TestReserveOfOthers(t *testing.T) {
 	at := func(priority, cost int) resource.Request { return resource.Request{Priority: priority, Cost: cost} }
 	for name, p := range map[string]policy.Gauged{

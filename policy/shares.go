@@ -9,67 +9,67 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// ShareLimiter divides a limit between classes of callers. Make one with
+// ShareLimiter divides a limit between classes of requests. Create one with
 // [Shares].
 type ShareLimiter struct {
-	sum      int64        // of the guarantees
-	common   atomic.Int64 // what nobody is guaranteed
-	borrowed counter      // how much of it is taken
-	classes  map[string]*share
-	others   *share // every class without a guarantee
-	full     error
+	guaranteed int64        // sum of the guarantees
+	common     atomic.Int64 // units without a guarantee, open to every class
+	borrowed   counter      // common units in use
+	classes    map[string]*share
+	others     *share // all classes without a guarantee
+	errFull    error
 
-	mu    sync.Mutex // guards total, and every change of common
-	total int        // that was asked for; the limit is not less than sum
+	mu    sync.Mutex // guards total and serializes changes of common
+	total int        // as requested; the effective limit is at least the sum of the guarantees
 }
 
-// share is what one class has.
+// share is the state of one class.
 type share struct {
-	of         *ShareLimiter
+	limiter    *ShareLimiter
 	guaranteed int64
-	used       counter // what the class has in flight; over guaranteed it is borrowed
-	one        resource.Done
+	used       counter // units of the class in flight; those above guaranteed are borrowed
+	releaseOne resource.Done
 }
 
-// Shares admits at most total units at once and guarantees some of them to
-// classes, by [resource.Request.Class]. What is left over, the common part, is
-// for all. A class takes from its guarantee first and gives it back last, so
-// its guarantee is there for it however much the others ask for, and no class
-// keeps common units that it has room for of its own. A class without a
-// guarantee has the common part alone. A request may take from both at once.
+// Shares admits at most total units at once and guarantees some of them to classes,
+// by [resource.Request.Class]. The rest, the common part, is open to every class. A
+// class uses its guarantee first and returns common units first, so its guarantee is
+// available whatever other classes request, and a class with room in its own
+// guarantee holds no common units. A class without a guarantee uses the common part
+// alone. One request may use both parts.
 //
-// It follows [resource.Pool.Resize] as long as total is the pool's maximum: then
-// total becomes the new maximum, and the guarantees stay as they are.
+// It follows [resource.Pool.Resize] as long as total equals the pool's maximum: total
+// becomes the new maximum, and the guarantees stay.
 //
-// What has no room is refused with [ErrFull], and what could never fit with
-// [ErrCost]. Panics if total or a guarantee is less than 1, or the guarantees
-// are more than total.
+// Requests over the limit are refused with [ErrFull], and those that could never fit
+// with [ErrCost]. Panics if total or a guarantee is less than 1, or the sum of the
+// guarantees exceeds total.
 func Shares(total int, guaranteed map[string]int) *ShareLimiter {
-	var m misuse
-	m.unless(total >= 1, "total is %d, not at least 1", total)
+	var e argErrors
+	e.require(total >= 1, "total must be at least 1, got %d", total)
 	sum := 0
 	for class, n := range guaranteed {
-		m.unless(n >= 1, "the guarantee of %q is %d, not at least 1", class, n)
+		e.require(n >= 1, "the guarantee of %q must be at least 1, got %d", class, n)
 		sum += min(max(n, 0), math.MaxInt-sum)
 	}
-	m.unless(sum <= max(total, 0), "the guarantees are %d together, more than total %d", sum, total)
-	m.report("Shares")
+	e.require(sum <= max(total, 0), "the sum of the guarantees must be at most total %d, got %d", total, sum)
+	e.panicIfAny("Shares")
 
 	l := &ShareLimiter{
-		sum: int64(sum), total: total,
-		classes: make(map[string]*share, len(guaranteed)), full: refuse("shares", 0, ErrFull),
+		guaranteed: int64(sum), total: total,
+		classes: make(map[string]*share, len(guaranteed)), errFull: reject("shares", 0, ErrFull),
 	}
 	l.common.Store(int64(total - sum))
-	l.others = l.share(0)
+	l.others = l.newShare(0)
 	for class, n := range guaranteed {
-		l.classes[class] = l.share(n)
+		l.classes[class] = l.newShare(n)
 	}
 	return l
 }
 
-func (l *ShareLimiter) share(guaranteed int) *share {
-	s := &share{of: l, guaranteed: int64(guaranteed)}
-	s.one = func(resource.Outcome) { s.giveBack(1) }
+func (l *ShareLimiter) newShare(guaranteed int) *share {
+	s := &share{limiter: l, guaranteed: int64(guaranteed)}
+	s.releaseOne = func(resource.Outcome) { s.release(1) }
 	return s
 }
 
@@ -83,29 +83,29 @@ func (l *ShareLimiter) Admit(_ context.Context, r resource.Request) (resource.Do
 	if s == nil {
 		s = l.others
 	}
-	if most := s.guaranteed + l.common.Load(); n > most {
-		return nil, tooMuch("shares", n, most)
+	if limit := s.guaranteed + l.common.Load(); n > limit {
+		return nil, rejectCost("shares", n, limit)
 	}
 	if !s.take(n) {
-		return nil, l.full
+		return nil, l.errFull
 	}
 	if n == 1 {
-		return s.one, nil
+		return s.releaseOne, nil
 	}
-	return func(resource.Outcome) { s.giveBack(n) }, nil
+	return func(resource.Outcome) { s.release(n) }, nil
 }
 
-// Resize changes the total, and so the common part. The guarantees stay as they
-// are, and the limit does not fall below their sum. Where the common part falls
-// below what is taken of it nobody is interrupted: nothing more is taken of it
-// until enough has been given back. Panics if total is less than 1.
+// Resize sets the total and thereby the common part. The guarantees stay, and the
+// limit does not fall below their sum. A common part below the common units in use
+// interrupts no caller: no more are admitted until enough have been returned. Panics
+// if total is less than 1.
 func (l *ShareLimiter) Resize(total int) {
-	var m misuse
-	m.unless(total >= 1, "total is %d, not at least 1", total)
-	m.report("Resize")
+	var e argErrors
+	e.require(total >= 1, "total must be at least 1, got %d", total)
+	e.panicIfAny("Resize")
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.setTotal(total)
+	l.setTotalLocked(total)
 }
 
 // FollowSize implements [resource.SizeFollower].
@@ -113,20 +113,19 @@ func (l *ShareLimiter) FollowSize(from, to int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.total == from && to >= 1 {
-		l.setTotal(to)
+		l.setTotalLocked(to)
 	}
 }
 
-// setTotal is called with l locked.
-func (l *ShareLimiter) setTotal(total int) {
+func (l *ShareLimiter) setTotalLocked(total int) {
 	l.total = total
-	l.common.Store(max(0, int64(total)-l.sum))
+	l.common.Store(max(0, int64(total)-l.guaranteed))
 }
 
-// Limit returns the total, or the sum of the guarantees if that is more.
-func (l *ShareLimiter) Limit() int { return int(l.sum + l.common.Load()) }
+// Limit returns the total, or the sum of the guarantees if that is larger.
+func (l *ShareLimiter) Limit() int { return int(l.guaranteed + l.common.Load()) }
 
-// InFlight returns how many units all classes have in flight.
+// InFlight returns the number of units of all classes in flight.
 func (l *ShareLimiter) InFlight() int {
 	n := l.others.used.n.Load()
 	for _, s := range l.classes {
@@ -135,22 +134,22 @@ func (l *ShareLimiter) InFlight() int {
 	return int(n)
 }
 
-// over is how much of used is not guaranteed.
-func (s *share) over(used int64) int64 { return max(0, used-s.guaranteed) }
+// overGuarantee returns how many of the used units are not guaranteed.
+func (s *share) overGuarantee(used int64) int64 { return max(0, used-s.guaranteed) }
 
-// take borrows before it counts, and giveBack counts before it returns, so what
-// is borrowed is at every instant at least what the classes have over their
-// guarantees, and never more than the common part, unless that was made smaller.
+// take increments borrowed before used, and release decrements used before
+// borrowed. So borrowed is at every instant at least the sum of what the classes use
+// over their guarantees, and never more than the common part unless that shrank.
 func (s *share) take(n int64) bool {
 	for {
-		used, common := s.used.n.Load(), s.of.common.Load()
-		if n > s.guaranteed+common-used { // so written, it cannot overflow
+		used, common := s.used.n.Load(), s.limiter.common.Load()
+		if n > s.guaranteed+common-used { // in this form the comparison cannot overflow
 			return false
 		}
-		borrow := s.over(used+n) - s.over(used)
-		if borrow > 0 && !s.of.borrowed.take(borrow, common) {
+		borrow := s.overGuarantee(used+n) - s.overGuarantee(used)
+		if borrow > 0 && !s.limiter.borrowed.take(borrow, common) {
 			if s.used.n.Load() != used {
-				continue // it may need to borrow less by now
+				continue // used changed: the request may need to borrow less now
 			}
 			return false
 		}
@@ -158,14 +157,14 @@ func (s *share) take(n int64) bool {
 			return true
 		}
 		if borrow > 0 {
-			s.of.borrowed.giveBack(borrow)
+			s.limiter.borrowed.release(borrow)
 		}
 	}
 }
 
-func (s *share) giveBack(n int64) {
-	left := s.used.giveBack(n)
-	if back := s.over(left+n) - s.over(left); back > 0 {
-		s.of.borrowed.giveBack(back)
+func (s *share) release(n int64) {
+	left := s.used.release(n)
+	if back := s.overGuarantee(left+n) - s.overGuarantee(left); back > 0 {
+		s.limiter.borrowed.release(back)
 	}
 }

@@ -21,30 +21,30 @@ func TestShares(t *testing.T) {
 		t.Errorf("the limit is %d, want 6", l.Limit())
 	}
 	for range 3 {
-		defer admit(t, l, class("nobody", 1))(ok)
+		defer admit(t, l, class("unknown", 1))(ok)
 	}
-	refused(t, l, class("nobody", 1), "shares", policy.ErrFull, 0)
+	refused(t, l, class("unknown", 1), "shares", policy.ErrFull, 0)
 	refused(t, l, class("another", 1), "shares", policy.ErrFull, 0)
-	// The guarantees are there though the common part is gone.
+	// The guarantees are available although the common part is in use.
 	gold := admit(t, l, class("gold", 2))
 	refused(t, l, class("gold", 1), "shares", policy.ErrFull, 0)
 	silver := admit(t, l, class("silver", 0))
 	wantInFlight(t, l, 6)
 	refused(t, l, class("silver", 1), "shares", policy.ErrFull, 0)
-	// What gold does not use stays gold's.
+	// The unused guarantee of gold stays reserved.
 	gold(ok)
 	refused(t, l, class("silver", 1), "shares", policy.ErrFull, 0)
 	silver(ok)
 	wantInFlight(t, l, 3)
 }
 
-// A class gives back what it borrowed first, whichever of its permits ends.
+// A class returns borrowed units first, whichever of its permits ends.
 func TestSharesReturnTheCommonPartFirst(t *testing.T) {
 	l := policy.Shares(3, map[string]int{"a": 2}) // 1 is common
 	own := admit(t, l, class("a", 1))
-	both := admit(t, l, class("a", 2)) // one of its own, one common
+	both := admit(t, l, class("a", 2)) // one guaranteed, one common
 	refused(t, l, class("", 1), "shares", policy.ErrFull, 0)
-	own(ok) // a has room of its own for the two that are left
+	own(ok) // the two that are left fit in the guarantee of a
 	other := admit(t, l, class("", 1))
 	both(ok)
 	admit(t, l, class("a", 2))(ok)
@@ -56,7 +56,7 @@ func TestSharesReturnTheCommonPartFirst(t *testing.T) {
 	wantInFlight(t, l, 0)
 }
 
-// The largest costs do not wrap around to room.
+// The largest costs do not overflow.
 func TestSharesExtremes(t *testing.T) {
 	l := policy.Shares(math.MaxInt, map[string]int{"a": 5})
 	for _, name := range []string{"", "a"} {
@@ -68,8 +68,8 @@ func TestSharesExtremes(t *testing.T) {
 	}
 }
 
-// Held against the rule itself: a request fits if no class is over its guarantee
-// by more than the common part, all classes together.
+// Compared with the definition: a request fits if the sum over all classes of the units
+// above their guarantees is at most the common part.
 func TestSharesAgainstTheRule(t *testing.T) {
 	seed := newSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -121,8 +121,8 @@ func TestSharesAgainstTheRule(t *testing.T) {
 	}
 }
 
-// Others who take all they can get never cost a class its guarantee, and the
-// total holds.
+// Other classes that take all they can get never reduce a guarantee, and the total is never
+// exceeded.
 func TestSharesGuaranteeUnderContention(t *testing.T) {
 	const guarantee, turns = 2, 20_000
 	l := policy.Shares(4, map[string]int{"a": guarantee})
@@ -139,7 +139,7 @@ func TestSharesGuaranteeUnderContention(t *testing.T) {
 			}
 		})
 	}
-	var inside atomic.Int64 // units that others hold
+	var inside atomic.Int64 // units in flight
 	for i := range 3 {
 		wg.Go(func() {
 			for range turns {
@@ -158,6 +158,6 @@ func TestSharesGuaranteeUnderContention(t *testing.T) {
 	}
 	wg.Wait()
 	wantInFlight(t, l, 0)
-	admit(t, l, class("others", 2))(ok) // all of the common part is back
+	admit(t, l, class("others", 2))(ok) // the whole common part is available again
 	admit(t, l, class("a", 4))(ok)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What the policies that have a state say of it: each State implements
-// [resource.Stateful]. Errors, which may come from a server, are not in it.
+// The State methods of all policies, which implement [resource.Stateful]. No state
+// contains an error: its text may come from a server and have a secret in it.
 
-// stateOf is what p says of itself; "" if it says nothing.
+// stateOf returns the state of p; "" if it has none.
 func stateOf(p any) string {
 	if s, ok := p.(resource.Stateful); ok {
 		return s.State()
@@ -23,7 +23,7 @@ func stateOf(p any) string {
 	return ""
 }
 
-// states joins what ps say of themselves.
+// states joins the states of ps.
 func states[P any](ps []P, sep string) string {
 	var all []string
 	for _, p := range ps {
@@ -34,11 +34,11 @@ func states[P any](ps []P, sep string) string {
 	return strings.Join(all, sep)
 }
 
-// inUse is how a limit stands.
+// inUse returns the use of a limit.
 func inUse[N int | int64](used, limit N) string { return fmt.Sprintf("%d of %d in use", used, limit) }
 
-// span is a duration as people read it.
-func span(d time.Duration) time.Duration {
+// rounded returns d rounded for display.
+func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Minute:
 		return d.Round(time.Second)
@@ -50,21 +50,21 @@ func span(d time.Duration) time.Duration {
 	return d
 }
 
-// State says how much is used: "3 of 8 in use".
+// State returns the use of the limit: "3 of 8 in use".
 func (l *Limiter) State() string { return inUse(l.used.n.Load(), l.limit.Load()) }
 
-// shownClasses is how many classes a State names.
-const shownClasses = 16
+// maxStateClasses is the number of classes that a State names.
+const maxStateClasses = 16
 
-// State says how much is used, of the common part and by each class that has a
-// guarantee: "5 of 10 in use; common 1 of 4; a 4 of 3 guaranteed".
+// State returns the use of the limit, of the common part and of each guarantee:
+// "5 of 10 in use; common 1 of 4; a 4 of 3 guaranteed".
 func (l *ShareLimiter) State() string {
 	var b strings.Builder
 	b.WriteString(inUse(l.InFlight(), l.Limit()))
 	fmt.Fprintf(&b, "; common %d of %d", l.borrowed.n.Load(), l.common.Load())
 	for i, class := range slices.Sorted(maps.Keys(l.classes)) {
-		if i == shownClasses {
-			fmt.Fprintf(&b, "; %d classes more", len(l.classes)-i)
+		if i == maxStateClasses {
+			fmt.Fprintf(&b, "; %d more classes", len(l.classes)-i)
 			break
 		}
 		s := l.classes[class]
@@ -73,10 +73,10 @@ func (l *ShareLimiter) State() string {
 	return b.String()
 }
 
-// State says what the limit does, and how much is kept.
+// State returns that of the underlying limit and the units reserved.
 func (s *reserve) State() string {
-	kept := fmt.Sprintf("%d kept for priority %d and higher, the lower have %d", s.n, s.from, s.low.n.Load())
-	return join(cmp.Or(stateOf(s.Gauged), inUse(s.InFlight(), s.Limit())), kept)
+	reserved := fmt.Sprintf("%d reserved for priority %d and higher, %d in use below", s.n, s.from, s.low.n.Load())
+	return join(cmp.Or(stateOf(s.Gauged), inUse(s.InFlight(), s.Limit())), reserved)
 }
 
 func join(a, b string) string {
@@ -86,7 +86,8 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-// State says how many tokens there are, if the limiter tells, and how many wait.
+// State returns the available tokens, if the limiter reports them, and the number of
+// waiting requests.
 func (p *rate[R]) State() string {
 	tokens := ""
 	if l, ok := p.l.(interface {
@@ -102,37 +103,38 @@ func (p *rate[R]) State() string {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return join(tokens, fmt.Sprintf("%d waiting", len(p.line)))
+	return join(tokens, fmt.Sprintf("%d waiting", len(p.queue)))
 }
 
-// State says for how long the breaker has refused everybody.
+// State returns whether the breaker admits, or how long it has been refusing.
 func (p *breaker) State() string {
-	if since := p.refusing.Load(); since != nil {
-		return fmt.Sprintf("refusing for %v", span(time.Since(*since)))
+	if since := p.refusingSince.Load(); since != nil {
+		return fmt.Sprintf("refusing for %v", rounded(time.Since(*since)))
 	}
 	return "admitting"
 }
 
-// State says whether the breaker is open, and for how long still.
+// State returns the state of the breaker and how much longer it stays open.
 func (p *permitBreaker) State() string {
 	if p.b.IsHalfOpen() {
 		return "half-open"
 	}
 	if d := p.b.RemainingDelay(); d > 0 {
-		return fmt.Sprintf("open for %v more", span(d))
+		return fmt.Sprintf("open for another %v", rounded(d))
 	}
 	return "closed"
 }
 
-// State says how much is refused, if the throttler tells.
+// State returns the share of refused requests, if the throttler reports it.
 func (p *throttle) State() string {
 	if t, ok := p.t.(interface{ RejectionRate() float64 }); ok {
-		return fmt.Sprintf("refuses %.0f %%", 100*t.RejectionRate())
+		return fmt.Sprintf("refusing %.0f%%", 100*t.RejectionRate())
 	}
 	return ""
 }
 
-// State says how much is used and how many wait, if the limiter tells.
+// State returns the use of the limit and the number of waiting requests, if the
+// limiter reports them.
 func (p *adaptive[P]) State() string {
 	if l, ok := p.l.(interface {
 		Limit() int
@@ -144,73 +146,74 @@ func (p *adaptive[P]) State() string {
 	return ""
 }
 
-// State says whether the gate is open, and for how long it has not been.
+// State returns whether the gate is open, or how long it has been paused.
 func (g *Gate) State() string {
-	if p := g.now.Load(); p != nil {
-		return fmt.Sprintf("paused for %v", span(time.Since(p.since)))
+	if p := g.current.Load(); p != nil {
+		return fmt.Sprintf("paused for %v", rounded(time.Since(p.since)))
 	}
 	return "open"
 }
 
-// State says how many makes run and wait, and, while makes fail, until when.
+// State returns whether the gate is open, when it may open, and how many creations run
+// and wait.
 func (g *MakeGate) State() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	running := fmt.Sprintf("%d of %d makes run, %d waiting", g.running, g.concurrent, len(g.waiting))
-	switch wait := time.Until(g.next); {
-	case g.closed && g.fresh > 0:
-		return "makes fail, one tries again; " + running
+	running := fmt.Sprintf("%d of %d creations running, %d waiting", g.running, g.concurrent, len(g.waiting))
+	switch wait := time.Until(g.probeAt); {
+	case g.closed && g.current > 0:
+		return "creation failing, probe running; " + running
 	case g.closed && wait > 0:
-		return fmt.Sprintf("makes fail, shut for %v more; %s", span(wait), running)
+		return fmt.Sprintf("creation failing, closed for another %v; %s", rounded(wait), running)
 	case g.closed:
-		return "makes fail, the next may try; " + running
-	case g.allowed < g.concurrent:
-		return fmt.Sprintf("opening, %d may run; %s", g.allowed, running)
+		return "creation failing, probe due; " + running
+	case g.limit < g.concurrent:
+		return fmt.Sprintf("opening, limit %d; %s", g.limit, running)
 	}
 	return "open; " + running
 }
 
-// State says how many are in, and how long one who came now would wait.
+// State returns the requests in flight and the estimated wait of the next one.
 func (l *DeadlineLimiter) State() string {
-	in := fmt.Sprintf("%d in, %d served at once", l.InFlight(), l.serving.Load())
+	in := fmt.Sprintf("%d in flight, %d served at once", l.InFlight(), l.serving.Load())
 	if wait := l.EstimatedWait(); wait > 0 {
-		return fmt.Sprintf("%s, the next waits %v", in, span(wait))
+		return fmt.Sprintf("%s, estimated wait %v", in, rounded(wait))
 	}
 	return in
 }
 
-// State says how many wait, and whether there is overload. Unlike the methods of
-// [resource.Queue] it may be called at any time.
+// State returns the number of waiters and the order in which they are served. Unlike
+// the methods of [resource.Queue] it may be called at any time.
 func (c *codel) State() string {
-	if c.shownLate.Load() {
-		return fmt.Sprintf("%d waiting, overloaded: the newest first", c.shown.Load())
+	if c.stateOverloaded.Load() {
+		return fmt.Sprintf("%d waiting, overloaded, newest first", c.length.Load())
 	}
-	return fmt.Sprintf("%d waiting, in order", c.shown.Load())
+	return fmt.Sprintf("%d waiting, oldest first", c.length.Load())
 }
 
-// State says how many wait, of an [EarliestDeadline] too. It may be called at any
-// time.
-func (p *priority) State() string { return fmt.Sprintf("%d waiting", p.shown.Load()) }
+// State returns the number of waiters, for an [EarliestDeadline] too. It may be called
+// at any time.
+func (q *priorityQueue) State() string { return fmt.Sprintf("%d waiting", q.length.Load()) }
 
-// State says which are suspected.
+// State returns the set of suspects and the state of the inner Health.
 func (c *CohortHealth[T]) State() string {
-	s := c.now.Load()
+	s := c.current.Load()
 	if s == nil {
-		return join("nobody suspected", c.in.State())
+		return join("no suspects", c.inner.State())
 	}
-	return join(fmt.Sprintf("suspects up to %d, of whom %d have passed since", s.upTo, s.n.Load()), c.in.State())
+	return join(fmt.Sprintf("suspects: IDs up to %d except %d that passed", s.maxID, s.passedCount.Load()), c.inner.State())
 }
 
-// State is that of the Health within.
+// State returns that of the inner Health.
 func (w *wrapped[T]) State() string { return stateOf(w.h) }
 
-// State is that of all members.
+// State joins those of the members.
 func (ps allAdmissions) State() string { return states(ps, "; ") }
 
-// State is that of all members.
+// State joins those of the members.
 func (ps anyAdmission) State() string { return states(ps, ", or ") }
 
-// State is that of what is named.
+// State returns the name and the state of the named policy.
 func (p *named) State() string {
 	if s := stateOf(p.p); s != "" {
 		return p.name + ": " + s
@@ -218,43 +221,44 @@ func (p *named) State() string {
 	return p.name
 }
 
-// State says the limit, and how much less it is for some: "age 58m0s, up to 10% less".
+// State returns the limit and the jitter: "age 58m0s, up to 10% less".
 func (a *maxAge) State() string {
-	return "age " + (*jittered)(a).less(span(time.Duration(a.limit)).String())
+	return "age " + (*jitteredLimit)(a).less(rounded(time.Duration(a.limit)).String())
 }
 
-// State is like that of MaxAge: "1000 leases".
+// State returns the limit and the jitter: "1000 leases".
 func (l *maxLeases) State() string {
-	return (*jittered)(l).less(fmt.Sprintf("%.0f leases", l.limit))
+	return (*jitteredLimit)(l).less(fmt.Sprintf("%.0f leases", l.limit))
 }
 
-func (j *jittered) less(limit string) string {
+// less appends the jitter to the text of the limit.
+func (j *jitteredLimit) less(limit string) string {
 	if j.jitter == 0 {
 		return limit
 	}
 	return fmt.Sprintf("%s, up to %.0f%% less", limit, 100*j.jitter)
 }
 
-// State says the limit: "idle 5m0s".
-func (m *maxIdle) State() string { return fmt.Sprintf("idle %v", span(m.d)) }
+// State returns the limit: "idle 5m0s".
+func (m *maxIdle) State() string { return fmt.Sprintf("idle %v", rounded(m.d)) }
 
-// State says the limits: "idle 5m0s, more than 2 of them".
+// State returns the limits: "idle 5m0s while more than 2 idle".
 func (s *softIdle) State() string {
-	return fmt.Sprintf("idle %v, more than %d of them", span(s.d), s.floor)
+	return fmt.Sprintf("idle %v while more than %d idle", rounded(s.d), s.floor)
 }
 
-// State is that of all members.
+// State joins those of the members.
 func (a *anyOf) State() string { return states(a.es, ", or ") }
 
-// State is that of all members.
+// State joins those of the members.
 func (a *allOf) State() string { return states(a.es, ", and ") }
 
-// State is that of the Eviction within, and the floor.
+// State returns the floor and the state of the inner Eviction.
 func (p *protect) State() string {
-	return join(fmt.Sprintf("more than %d idle", p.floor), stateOf(p.e))
+	return join(fmt.Sprintf("while more than %d idle", p.floor), stateOf(p.e))
 }
 
-// State is that of the Eviction within, and how much earlier it counts.
+// State returns the time and the state of the inner Eviction.
 func (r *minRemaining) State() string {
-	return join(fmt.Sprintf("%v earlier", span(r.d)), stateOf(r.e))
+	return join(fmt.Sprintf("%v earlier", rounded(r.d)), stateOf(r.e))
 }

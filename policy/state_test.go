@@ -15,7 +15,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// wantState checks what p says of itself.
+// wantState checks the State of p.
 func wantState(t *testing.T, p any, want string) {
 	t.Helper()
 	s, ok := p.(resource.Stateful)
@@ -45,26 +45,26 @@ func TestState_Limits(t *testing.T) {
 	r := policy.Reserve(2, 1, policy.Limit(10))
 	admit(t, r, resource.Request{})
 	admit(t, r, resource.Request{Priority: 1})
-	wantState(t, r, "2 of 10 in use; 2 kept for priority 1 and higher, the lower have 1")
+	wantState(t, r, "2 of 10 in use; 2 reserved for priority 1 and higher, 1 in use below")
 
 	d := policy.WithinDeadline(2)
 	admit(t, d, resource.Request{})
-	wantState(t, d, "1 in, 2 served at once")
+	wantState(t, d, "1 in flight, 2 served at once")
 }
 
-// A state is short, however many classes there are and however long their names.
+// A state is short, even with many classes and long names.
 func TestState_ManyClasses(t *testing.T) {
 	classes := map[string]int{}
 	for i := range 100 {
 		classes[fmt.Sprintf("%03d%s", i, strings.Repeat("x", 1000))] = 1
 	}
 	got := policy.Shares(100, classes).State()
-	if len(got) > 2000 || !strings.HasSuffix(got, "; 84 classes more") || !strings.Contains(got, "; 015x") {
+	if len(got) > 2000 || !strings.HasSuffix(got, "; 84 more classes") || !strings.Contains(got, "; 015x") {
 		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }
 
-// gaugedBucket tells its tokens, as x/time/rate does.
+// gaugedBucket reports its tokens, like x/time/rate.
 type gaugedBucket struct {
 	bucket
 	tokens float64
@@ -113,13 +113,13 @@ func TestState_Breakers(t *testing.T) {
 		p = policy.PermitBreaker(b)
 		wantState(t, p, "closed")
 		b.open = true
-		wantState(t, p, "open for 1m0s more")
+		wantState(t, p, "open for another 1m0s")
 		b.open, b.halfOpen = false, true
 		wantState(t, p, "half-open")
 	})
 }
 
-// gaugedThrottler and gaugedAdaptive tell how they stand, as failsafe-go's do.
+// gaugedThrottler and gaugedAdaptive report their state, like those of failsafe-go.
 type gaugedThrottler struct{ throttler }
 
 func (*gaugedThrottler) RejectionRate() float64 { return 0.123 }
@@ -132,7 +132,7 @@ func (*gaugedAdaptive) Queued() int   { return 2 }
 
 func TestState_Adaptive(t *testing.T) {
 	wantState(t, policy.Throttle(&throttler{}), "")
-	wantState(t, policy.Throttle(&gaugedThrottler{}), "refuses 12 %")
+	wantState(t, policy.Throttle(&gaugedThrottler{}), "refusing 12%")
 	wantState(t, policy.Adaptive(&adaptiveLimit{}), "")
 	wantState(t, policy.Adaptive(&gaugedAdaptive{}), "4 of 9 in use, 2 waiting")
 }
@@ -144,7 +144,7 @@ func TestState_Gate(t *testing.T) {
 		g.Pause(errBoom)
 		time.Sleep(1500 * time.Microsecond)
 		wantState(t, g, "paused for 1.5ms")
-		g.Pause(nil) // it has not been open
+		g.Pause(nil) // it stayed paused
 		time.Sleep(time.Hour)
 		wantState(t, g, "paused for 1h0m0s")
 		g.Resume()
@@ -158,7 +158,7 @@ func TestState_MakeGate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantState(t, g, "open; 0 of 3 makes run, 0 waiting")
+		wantState(t, g, "open; 0 of 3 creations running, 0 waiting")
 		one, two, three := admit(t, g, resource.Request{}), admit(t, g, resource.Request{}), admit(t, g, resource.Request{})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
@@ -167,26 +167,26 @@ func TestState_MakeGate(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		wantState(t, g, "open; 3 of 3 makes run, 1 waiting")
+		wantState(t, g, "open; 3 of 3 creations running, 1 waiting")
 		cancel()
 		synctest.Wait()
 		one(failed)
 		two(failed)
-		wantState(t, g, "makes fail, shut for 1s more; 1 of 3 makes run, 0 waiting")
+		wantState(t, g, "creation failing, closed for another 1s; 1 of 3 creations running, 0 waiting")
 		time.Sleep(2 * time.Second)
-		wantState(t, g, "makes fail, the next may try; 1 of 3 makes run, 0 waiting")
+		wantState(t, g, "creation failing, probe due; 1 of 3 creations running, 0 waiting")
 		prober := admit(t, g, resource.Request{})
-		wantState(t, g, "makes fail, one tries again; 2 of 3 makes run, 0 waiting")
+		wantState(t, g, "creation failing, probe running; 2 of 3 creations running, 0 waiting")
 		prober(ok)
 		three(ok)
-		wantState(t, g, "opening, 2 may run; 0 of 3 makes run, 0 waiting")
+		wantState(t, g, "opening, limit 2; 0 of 3 creations running, 0 waiting")
 	})
 }
 
 func TestState_Queues(t *testing.T) {
 	waiters := []*resource.Waiter{{}, {Since: 1}, {Since: 2}}
 	for name, q := range map[string]resource.Queue{
-		"0 waiting": policy.Priority(time.Second), "0 waiting, in order": policy.CoDel(time.Second, time.Minute),
+		"0 waiting": policy.Priority(time.Second), "0 waiting, oldest first": policy.CoDel(time.Second, time.Minute),
 	} {
 		wantState(t, q, name)
 		for _, w := range waiters {
@@ -209,10 +209,10 @@ func TestState_Queues(t *testing.T) {
 			}
 		}
 	}
-	wantState(t, q, "50 waiting, overloaded: the newest first")
+	wantState(t, q, "50 waiting, overloaded, newest first")
 }
 
-// State may be asked while the queue is at work. The race detector looks on.
+// State may be called during the methods of the queue (checked by the race detector).
 func TestState_QueuesWhileTheyWork(t *testing.T) {
 	for _, q := range []resource.Queue{policy.Priority(time.Second), policy.CoDel(time.Millisecond, 10*time.Millisecond)} {
 		var asking sync.WaitGroup
@@ -244,14 +244,14 @@ func TestState_QueuesWhileTheyWork(t *testing.T) {
 	}
 }
 
-// What is made of others says what they say.
+// Combinators join the states of their members.
 func TestState_Composed(t *testing.T) {
 	some := policy.AdmissionFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, nil })
 	wantState(t, policy.All(policy.Limit(2), some, policy.NewGate()), "0 of 2 in use; open")
 	wantState(t, policy.Any(policy.Limit(2), some, policy.Limit(3)), "0 of 2 in use, or 0 of 3 in use")
 	wantState(t, policy.Named("mine", policy.Limit(2)), "mine: 0 of 2 in use")
 	wantState(t, policy.Named("mine", some), "mine")
-	wantState(t, policy.Reserve(1, 1, policy.Shares(3, nil)), "0 of 3 in use; common 0 of 3; 1 kept for priority 1 and higher, the lower have 0")
+	wantState(t, policy.Reserve(1, 1, policy.Shares(3, nil)), "0 of 3 in use; common 0 of 3; 1 reserved for priority 1 and higher, 0 in use below")
 }
 
 func TestState_Health(t *testing.T) {
@@ -263,7 +263,7 @@ func TestState_Health(t *testing.T) {
 		return nil
 	})
 	c := policy.Cohort(policy.IfIdle(time.Minute, h))
-	wantState(t, c, "nobody suspected")
+	wantState(t, c, "no suspects")
 	if err := c.Check(t.Context(), 1, resource.Info{ID: 7}); err != errBoom {
 		t.Error(err)
 	}
@@ -271,22 +271,21 @@ func TestState_Health(t *testing.T) {
 	if err := c.Check(t.Context(), 1, resource.Info{ID: 5}); err != nil {
 		t.Error(err)
 	}
-	const want = "suspects up to 7, of whom 1 have passed since"
+	const want = "suspects: IDs up to 7 except 1 that passed"
 	wantState(t, c, want)
 	wantState(t, policy.CheckTimeout(time.Second, policy.Consecutive(2, policy.IfIdle(time.Second, resource.Health[int](c)))), want)
 	wantState(t, policy.IfIdle(time.Minute, h), "")
 }
 
-// What evictions say of themselves on the live page: their limits, however they are
-// combined.
+// The states of evictions, as shown on the live page: their limits, in any combination.
 func TestState_Evictions(t *testing.T) {
 	for want, e := range map[string]resource.Eviction{
-		"age 58m0s, up to 10% less":                    policy.MaxAge(58*time.Minute, 0.1),
-		"1000 leases":                                  policy.MaxLeases(1000, 0),
-		"idle 5m0s, or 3 leases, up to 50% less":       policy.AnyOf(policy.MaxIdle(5*time.Minute), policy.MaxLeases(3, 0.5)),
-		"idle 1m0s, more than 2 of them, and age 1.5s": policy.AllOf(policy.SoftIdle(time.Minute, 2), policy.MaxAge(1500*time.Millisecond, 0)),
-		"more than 4 idle; idle 1m0s":                  policy.Protect(4, policy.MaxIdle(time.Minute)),
-		"30s earlier; age 1h0m0s":                      policy.MinRemaining(30*time.Second, policy.MaxAge(time.Hour, 0)),
+		"age 58m0s, up to 10% less":                      policy.MaxAge(58*time.Minute, 0.1),
+		"1000 leases":                                    policy.MaxLeases(1000, 0),
+		"idle 5m0s, or 3 leases, up to 50% less":         policy.AnyOf(policy.MaxIdle(5*time.Minute), policy.MaxLeases(3, 0.5)),
+		"idle 1m0s while more than 2 idle, and age 1.5s": policy.AllOf(policy.SoftIdle(time.Minute, 2), policy.MaxAge(1500*time.Millisecond, 0)),
+		"while more than 4 idle; idle 1m0s":              policy.Protect(4, policy.MaxIdle(time.Minute)),
+		"30s earlier; age 1h0m0s":                        policy.MinRemaining(30*time.Second, policy.MaxAge(time.Hour, 0)),
 	} {
 		if got := e.(resource.Stateful).State(); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -8,11 +8,11 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// devtools speaks the DevTools protocol on one connection: requests and replies
-// under ids, and events in between. One goroutine at a time may use it.
+// devtools is a client of the DevTools protocol on one connection: requests and replies have
+// ids, with events in between. It is not safe for concurrent use.
 type devtools struct {
 	conn    *wspool.Conn
-	session string // of the tab; "": the browser's own
+	session string // of the tab; "": of the browser
 	id      int64  // of the last request
 	loaded  map[string]bool
 }
@@ -47,7 +47,7 @@ func (d *devtools) call(ctx context.Context, method string, params values, resul
 		case err != nil:
 			return err
 		case m.ID != d.id:
-			continue // an event, or the reply to a call that was given up
+			continue // an event, or the reply to an abandoned call
 		case m.Error != nil:
 			return fmt.Errorf("%s: %s", method, m.Error.Message)
 		case result == nil:
@@ -57,7 +57,7 @@ func (d *devtools) call(ctx context.Context, method string, params values, resul
 	}
 }
 
-// load waits until the page that the loader brings is complete.
+// load waits until the page of the loader is complete.
 func (d *devtools) load(ctx context.Context, loader string) error {
 	for !d.loaded[loader] {
 		if _, err := d.next(ctx); err != nil {
@@ -68,7 +68,7 @@ func (d *devtools) load(ctx context.Context, loader string) error {
 	return nil
 }
 
-// next reads one message and notes which pages are complete.
+// next reads one message and records completed pages.
 func (d *devtools) next(ctx context.Context) (message, error) {
 	var m message
 	if err := d.conn.ReadJSON(ctx, &m); err != nil {

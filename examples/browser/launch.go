@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// programs are the names that Chromium goes by.
+// programs are the names of the Chromium executable.
 var programs = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"}
 
-// browser is a Chromium that runs.
+// browser is a running Chromium.
 type browser struct {
 	cmd  *exec.Cmd
 	dir  string        // its profile
 	url  string        // of its DevTools, ws://…
-	gone chan struct{} // closed when it has ended
+	gone chan struct{} // closed when the process has ended
 }
 
-// launch starts the program, or the first of programs that there is, and waits
-// until its DevTools listen.
+// launch starts the program, or the first of programs that exists, and waits until DevTools
+// listens.
 func launch(ctx context.Context, program string) (*browser, error) {
 	for i := 0; program == "" && i < len(programs); i++ {
 		program, _ = exec.LookPath(programs[i])
@@ -39,7 +39,7 @@ func launch(ctx context.Context, program string) (*browser, error) {
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
 		"--remote-debugging-port=0", "--user-data-dir=" + dir, "about:blank"}
 	if os.Geteuid() == 0 {
-		args = append([]string{"--no-sandbox"}, args...) // root has none
+		args = append([]string{"--no-sandbox"}, args...) // the sandbox does not work for root
 	}
 	b := &browser{cmd: exec.Command(program, args...), dir: dir, gone: make(chan struct{})}
 	stderr, err := b.cmd.StderrPipe()
@@ -53,7 +53,7 @@ func launch(ctx context.Context, program string) (*browser, error) {
 	told := make(chan string, 1)
 	go func() {
 		defer close(b.gone)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); { // to the end of its last process
+		for lines := bufio.NewScanner(stderr); lines.Scan(); { // until the last of its processes ends
 			if url, ok := strings.CutPrefix(lines.Text(), "DevTools listening on "); ok {
 				told <- url
 			}
@@ -76,7 +76,7 @@ func launch(ctx context.Context, program string) (*browser, error) {
 
 // close ends the browser and deletes its profile.
 func (b *browser) close() {
-	b.cmd.Process.Kill() // its other processes see that and end
+	b.cmd.Process.Kill() // its other processes then end by themselves
 	<-b.gone
 	os.RemoveAll(b.dir)
 }

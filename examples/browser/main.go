@@ -1,11 +1,10 @@
-// Browser takes screenshots of local pages in parallel, in a few Chromium tabs
-// that are lent to whoever has a page to take. Run it from the root of the
-// repository with
+// Browser takes screenshots of local pages in parallel, in a pool of a few Chromium tabs. Run
+// it from the root of the repository with
 //
 //	go run ./examples/browser
 //
-// and with -h for its flags. It wants Chromium or Chrome, and speaks DevTools
-// with it over WebSocket. The pool of tabs is in tabs.go.
+// or with -h for its flags. It needs Chromium or Chrome, which it controls with DevTools over
+// WebSocket. The pool of tabs is in tabs.go.
 package main
 
 import (
@@ -24,8 +23,8 @@ import (
 
 // options are the flags.
 type options struct {
-	chrome string // the program; "": look for it
-	out    string // where the screenshots go; "": a new directory
+	chrome string // executable; "": search for it
+	out    string // directory of the screenshots; "": a new one
 	tabs   int
 	pages  int
 }
@@ -46,7 +45,7 @@ func main() {
 	}
 }
 
-// run takes a screenshot of every page and says to w what happened.
+// run takes a screenshot of every page and prints the results to w.
 func run(ctx context.Context, w io.Writer, o options) (err error) {
 	if o.out == "" {
 		if o.out, err = os.MkdirTemp("", "screenshots-"); err != nil {

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The program for real: every file is a screenshot of its own page, and no more
-// tabs were opened than allowed.
+// With a real browser, every file is a screenshot of its page, and the limit of tabs is
+// respected.
 func TestRun(t *testing.T) {
 	chrome := outside.Program(t, programs, "chromium")
 	const n, tabs = 12, 3
@@ -65,7 +65,7 @@ func TestColours(t *testing.T) {
 	}
 }
 
-// Without a browser the program says what to do.
+// Without a browser the error says what to do.
 func TestNoBrowser(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	err := run(t.Context(), new(bytes.Buffer), options{out: t.TempDir(), tabs: 1, pages: 1})

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// pages is the site whose pages are taken. Each has a colour of its own.
+// pages serves the pages. Each has its own colour.
 type pages struct{}
 
 func (pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -20,5 +20,5 @@ func (pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `<!doctype html><title>%d</title><body style="margin:0;height:100vh;background:%s">`, n, colour(n))
 }
 
-// colour is the n-th in CSS, another for each n up to 16 million.
+// colour returns the n-th CSS colour; all are different up to n = 16 million.
 func colour(n int) string { return fmt.Sprintf("#%06x", n*10007387%(1<<24)) }

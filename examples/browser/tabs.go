@@ -11,16 +11,15 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// What the screenshots measure.
+// The size of the screenshots.
 const width, height = 640, 400
 
 // takeTime bounds one screenshot, and the opening of one tab.
 const takeTime = 30 * time.Second
 
-// tabs lends the tabs of a browser. A tab is slow to open and works on one page
-// at a time: that is what a pool is for. Each keeps a connection to the
-// browser for as long as it lives, since a tab's events come on the connection
-// that it was opened on.
+// tabs lends the tabs of a browser. A tab is slow to open and loads one page at a time, so
+// it suits a pool. Each tab keeps a connection to the browser for its whole life, since its
+// events are sent on the connection that opened it.
 type tabs struct {
 	conns *wspool.Pool
 	pool  *resource.Pool[*tab]
@@ -30,7 +29,7 @@ func newTabs(url string, size int) (*tabs, error) {
 	conns, err := wspool.New(wspool.Config{
 		URL:       url,
 		MaxSize:   size,
-		Exchange:  wspool.Unpaired, // events come when they like
+		Exchange:  wspool.Unpaired, // events arrive at any time
 		ReadLimit: 64 << 20,        // of a screenshot
 	})
 	if err != nil {
@@ -50,15 +49,14 @@ func newTabs(url string, size int) (*tabs, error) {
 	return &tabs{conns, pool}, nil
 }
 
-// take writes a screenshot of the page at url to the file of that name. It
-// waits for a tab.
+// take waits for a tab and writes a screenshot of the page at url to the file of that name.
 func (t *tabs) take(ctx context.Context, url, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, takeTime)
 	defer cancel()
 	return t.pool.Do(ctx, func(ctx context.Context, t *tab) error {
 		png, err := t.screenshot(ctx, url)
 		if err != nil {
-			return fmt.Errorf("%s: %w", url, err) // and the tab is closed
+			return fmt.Errorf("%s: %w", url, err) // the error closes the tab
 		}
 		return os.WriteFile(name, png, 0o666)
 	})
@@ -111,7 +109,7 @@ func (t *tab) open(ctx context.Context) error {
 		values{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
 }
 
-// screenshot goes to url and returns what it looks like, as PNG.
+// screenshot loads url and returns a PNG of the page.
 func (t *tab) screenshot(ctx context.Context, url string) ([]byte, error) {
 	var to struct{ LoaderID, ErrorText string }
 	if err := t.call(ctx, "Page.navigate", values{"url": url}, &to); err != nil {
@@ -123,19 +121,18 @@ func (t *tab) screenshot(ctx context.Context, url string) ([]byte, error) {
 	if err := t.load(ctx, to.LoaderID); err != nil {
 		return nil, err
 	}
-	var shot struct{ Data []byte } // base64 on the wire, as encoding/json has it
+	var shot struct{ Data []byte } // base64, decoded by encoding/json
 	err := t.call(ctx, "Page.captureScreenshot", values{"format": "png"}, &shot)
 	return shot.Data, err
 }
 
-// close closes the tab and gives its connection up: events of the tab may still
-// come on it.
+// close closes the tab and its connection, on which events of the tab may still arrive.
 func (t *tab) close(cause error) {
 	if t.target != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		t.session = ""                                                       // the browser closes it, not the tab itself
-		t.call(ctx, "Target.closeTarget", values{"targetId": t.target}, nil) // if it fails, the browser is gone
+		t.session = ""                                                       // the browser closes the tab
+		t.call(ctx, "Target.closeTarget", values{"targetId": t.target}, nil) // fails only if the browser has ended
 	}
 	t.conn.Discard(cause)
 }

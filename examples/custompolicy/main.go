@@ -1,11 +1,11 @@
-// Custompolicy pools connections to a line server with an admission, an
-// eviction and a health check of its own, and prints what each of them did. Run
-// it from the root of the repository with
+// Custompolicy pools connections to a line server with a custom admission, eviction and
+// health check, and prints what each of them did. Run it from the root of the repository
+// with
 //
 //	go run ./examples/custompolicy
 //
-// The three policies are in policies.go, each a few lines; policies_test.go runs
-// them through the conformance kit with one call each.
+// The three policies are in policies.go, a few lines each. policies_test.go tests each of
+// them with one call of package policytest.
 package main
 
 import (
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// run plays four scenes and says to w how they ended.
+// run runs four scenarios and prints the results to w.
 func run(w io.Writer) (err error) {
 	server, err := listen()
 	if err != nil {
@@ -44,14 +44,14 @@ func run(w io.Writer) (err error) {
 		MaxSize: 4,
 
 		Admission: policy.Named("tenants", tenants),
-		Eviction:  policy.AnyOf(release, policy.MaxAge(time.Hour, 0.1)), // one's own beside a ready-made one
+		Eviction:  policy.AnyOf(release, policy.MaxAge(time.Hour, 0.1)), // a custom policy combined with a ready-made one
 		Health:    ping{after: 300 * time.Millisecond},
 	})
 	if err != nil {
 		return err
 	}
 	defer func() {
-		// Bounded: Close would wait for ever behind a lease that has leaked.
+		// Bound Close: it waits for every lease, and for a leaked one for ever.
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		err = errors.Join(err, pool.Close(ctx))
@@ -59,7 +59,7 @@ func run(w io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 
-	// 1. Tenant a asks for three, and may have two. Tenant b is not affected.
+	// 1. Tenant a requests three leases and may have two. Tenant b is not affected.
 	a1, err := pool.AcquireWith(ctx, resource.Request{Class: "a"})
 	if err != nil {
 		return err
@@ -80,8 +80,8 @@ func run(w io.Writer) (err error) {
 	}
 	fmt.Fprintln(w)
 
-	// 2. A release goes out while a1 is at work and the others are idle: no
-	// connection made before it is lent again, and no work is cut off.
+	// 2. A new release is deployed while a1 is in use and the others are idle: no older
+	// connection is lent again, and no work is interrupted.
 	newest := b1.Info().ID
 	a2.Release()
 	b1.Release()
@@ -90,22 +90,22 @@ func run(w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	a1.Release() // it is asked about now
-	fmt.Fprintf(w, "eviction: the lease under way got %q; then its connection went: %v\n", reply, <-ended)
+	a1.Release() // the Eviction is asked now
+	fmt.Fprintf(w, "eviction: the running lease got %q; then its connection was destroyed: %v\n", reply, <-ended)
 	l, err := pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "eviction: the next lease has a connection made after the release: %t\n", release.current(l.Info()))
-	if _, err := l.Value().ask(ctx, "hello"); err != nil { // so the server has accepted it
+	if _, err := l.Value().ask(ctx, "hello"); err != nil { // so that the server has accepted it
 		return err
 	}
 	l.Release()
 
-	// 3. The server drops an idle connection without a word to the pool. The
-	// check finds it before it is lent.
+	// 3. The server drops an idle connection, unnoticed by the pool. The check detects
+	// that before the connection is lent.
 	server.DropAll()
-	time.Sleep(500 * time.Millisecond) // idle for long enough to be checked; idle times are to 100 ms
+	time.Sleep(500 * time.Millisecond) // idle long enough to be checked; idle times have a resolution of 100 ms
 	err = pool.Do(ctx, func(ctx context.Context, c *conn) error {
 		reply, err := c.ask(ctx, "and you?")
 		fmt.Fprintf(w, "health: the next lease after the server dropped all: %q, %v\n", reply, err)
@@ -115,7 +115,7 @@ func run(w io.Writer) (err error) {
 		return err
 	}
 
-	// 4. What the pool counted.
+	// 4. The counters of the pool.
 	s := pool.Stats()
 	fmt.Fprintf(w, "counted: %d refused, at least one evicted: %t, at least one unhealthy: %t\n",
 		s.Rejected, s.Evicted > 0, s.Unhealthy > 0)

@@ -11,8 +11,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// tenants is an Admission: no tenant, named by Request.Class, may hold more than
-// a few leases at once.
+// tenants is an Admission that limits the leases of each tenant, named by Request.Class.
 type tenants struct {
 	each int
 
@@ -30,10 +29,10 @@ func (t *tenants) Admit(_ context.Context, r resource.Request) (resource.Done, e
 		return nil, fmt.Errorf("tenant %q holds %d already", r.Class, t.each)
 	}
 	t.held[r.Class]++
-	return func(resource.Outcome) { t.giveBack(r.Class) }, nil
+	return func(resource.Outcome) { t.release(r.Class) }, nil
 }
 
-func (t *tenants) giveBack(class string) {
+func (t *tenants) release(class string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.held[class]--; t.held[class] == 0 {
@@ -44,14 +43,13 @@ func (t *tenants) giveBack(class string) {
 // errOldRelease is the cause that Destroy and the metrics see.
 var errOldRelease = errors.New("made before the release")
 
-// rollout is an Eviction: after a release of the server, connections made before
-// it go, those at work when their lease ends. It needs no clock and no list: the
-// IDs of resources only grow. What an Eviction says may change when its user
-// changes a setting of it, and at no other time.
+// rollout is an Eviction: after a new release of the server, older connections are evicted,
+// leased ones when their lease ends. It needs no clock and no list, since the IDs of
+// resources only grow. The result of an Eviction may change when its user changes a
+// setting, and at no other time.
 type rollout struct{ upTo atomic.Uint64 }
 
-// deployed says that what has been made until now is old; newest is the ID of
-// the last.
+// deployed marks all resources made so far as old; newest is the largest ID.
 func (o *rollout) deployed(newest uint64) { o.upTo.Store(newest) }
 
 // current reports whether the resource was made after the last release.
@@ -65,14 +63,14 @@ func (o *rollout) Evict(i resource.Info) error {
 	return errOldRelease
 }
 
-// ping is a Health: a connection that nobody has used or checked for a while
-// must answer before it is lent.
+// ping is a Health: a connection that was not used or checked for some time must answer a
+// ping before it is lent.
 type ping struct{ after time.Duration }
 
-// Due implements resource.Scheduled: where it says no, Check is not called.
+// Due implements resource.Scheduled: if it returns false Check is not called.
 func (p ping) Due(i resource.Info) bool { return min(i.Idle, i.Checked) >= p.after }
 
-// Check implements resource.Health. It has the connection to itself.
+// Check implements resource.Health. It has exclusive use of the connection.
 func (p ping) Check(ctx context.Context, c *conn, _ resource.Info) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

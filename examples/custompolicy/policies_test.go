@@ -10,7 +10,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// One call each: does the policy keep what the pool relies on?
+// One call tests each policy against the contract of its interface.
 
 func TestTenantsConform(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestRolloutConforms(t *testing.T) {
 	})
 }
 
-// The ping is tried on real connections, so not in a bubble.
+// ping needs real connections, so this test does not run in a bubble.
 func TestPingConforms(t *testing.T) {
 	s, err := listen()
 	if err != nil {

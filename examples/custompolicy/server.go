@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// server answers lines: "ping" with "pong", anything else with itself.
+// server answers the line "ping" with "pong" and echoes all others.
 type server struct {
 	net.Listener
 	mu    sync.Mutex
@@ -56,7 +56,7 @@ func (s *server) answer(c net.Conn) {
 	}
 }
 
-// DropAll closes every connection there is.
+// DropAll closes every connection.
 func (s *server) DropAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *server) DropAll() {
 	clear(s.conns)
 }
 
-// Close ends the server and waits for what it began.
+// Close ends the server and waits for its goroutines.
 func (s *server) Close() error {
 	err := s.Listener.Close()
 	s.DropAll()
@@ -74,7 +74,7 @@ func (s *server) Close() error {
 	return err
 }
 
-// conn is a client's connection to it.
+// conn is a connection of a client to the server.
 type conn struct {
 	net.Conn
 	in *bufio.Reader
@@ -88,9 +88,9 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	return &conn{c, bufio.NewReader(c)}, nil
 }
 
-// ask sends a line and returns the answer to it.
+// ask sends a line and returns the answer.
 func (c *conn) ask(ctx context.Context, line string) (string, error) {
-	// The end of ctx interrupts what is under way.
+	// The end of ctx interrupts a running write or read.
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if _, err := fmt.Fprintln(c, line); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// client calls methods of a JSON-RPC 2.0 server through a pool of connections.
-// A call has a connection to itself, so that replies need no sorting, and is
-// safe from the replies to others. Many goroutines may call at once.
+// client calls methods of a JSON-RPC 2.0 server through a pool of connections. Each call has
+// exclusive use of a connection, so replies need no matching, and never gets the reply to
+// another call. It is safe for concurrent use.
 type client struct {
 	pool *wspool.Pool
 	ids  atomic.Int64
@@ -21,8 +21,8 @@ func newClient(url string, size int) (*client, error) {
 	pool, err := wspool.New(wspool.Config{
 		URL:      url,
 		MaxSize:  size,
-		Exchange: wspool.ReplyEach, // as many replies as requests, or the connection is not lent again
-		// An error of the server's says nothing against the connection.
+		Exchange: wspool.ReplyEach, // one reply per request; otherwise the connection is not lent again
+		// An error reply does not mean that the connection is broken.
 		Broken: func(err error) bool { _, ok := err.(*rpcError); return !ok },
 	})
 	if err != nil {
@@ -31,7 +31,7 @@ func newClient(url string, size int) (*client, error) {
 	return &client{pool: pool}, nil
 }
 
-// rpcError is what the server answers when a call fails.
+// rpcError is the reply to a call that failed.
 type rpcError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
@@ -52,16 +52,16 @@ type response struct {
 	Error  *rpcError       `json:"error"`
 }
 
-// call calls a method once. If ctx ends first the reply belongs to nobody: the
-// connection it will come on is closed.
+// call calls a method once. If ctx ends before the reply arrives the connection is closed,
+// so that no other call gets the reply.
 func (c *client) call(ctx context.Context, method string, params, result any) error {
 	return c.pool.Do(ctx, func(ctx context.Context, conn *wspool.Conn) error {
 		return c.exchange(ctx, conn, method, params, result)
 	})
 }
 
-// callAgain is for methods that may run twice: if a connection that was used
-// before turns out to be dead it calls once more, on a fresh one.
+// callAgain is for idempotent methods: if a reused connection turns out to be dead it
+// retries once, on a new one.
 func (c *client) callAgain(ctx context.Context, method string, params, result any) error {
 	return c.pool.DoIdempotent(ctx, func(ctx context.Context, conn *wspool.Conn) error {
 		return c.exchange(ctx, conn, method, params, result)

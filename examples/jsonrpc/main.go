@@ -3,8 +3,7 @@
 //
 //	go run ./examples/jsonrpc
 //
-// All there is to know about the pool is in client.go. The server is in
-// server.go, made with sourcegraph/jsonrpc2.
+// The use of the pool is in client.go. The server, in server.go, uses sourcegraph/jsonrpc2.
 package main
 
 import (
@@ -25,7 +24,7 @@ func main() {
 	}
 }
 
-// run plays five scenes and says to w how they ended.
+// run runs five scenarios and prints the results to w.
 func run(w io.Writer) (err error) {
 	s, err := start()
 	if err != nil {
@@ -34,12 +33,12 @@ func run(w io.Writer) (err error) {
 	defer s.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	one, err := newClient("ws://"+s.addr, 1) // one connection: all calls but the last are on it
+	one, err := newClient("ws://"+s.addr, 1) // one connection for all calls but the last
 	if err != nil {
 		return err
 	}
 	defer func() {
-		// Bounded: Close would wait for ever behind a lease that has leaked.
+		// Bound Close: it waits for every lease, and for a leaked one for ever.
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		err = errors.Join(err, one.pool.Close(ctx))
@@ -52,16 +51,16 @@ func run(w io.Writer) (err error) {
 	}
 	fmt.Fprintf(w, "call: 2 + 3 = %d\n", sum)
 
-	// 2. An error of the server's, which is no reason to close the connection.
+	// 2. An error reply, which does not close the connection.
 	err = one.call(ctx, "multiply", []int{2, 3}, &sum)
 	fmt.Fprintf(w, "error: %v; connections dialled: %d\n", err, one.pool.Stats().Made)
 
-	// 3. A caller leaves before its reply comes. The connection goes with it, so
-	// that the late reply reaches nobody.
-	var slept string
+	// 3. A caller leaves before its reply arrives. The connection is closed, so that no
+	// other call gets the late reply.
+	var done string
 	leave, left := context.WithCancel(ctx)
-	go func() { <-s.asleep; left() }()
-	err = one.call(leave, "sleep", 50, &slept)
+	go func() { <-s.waiting; left() }()
+	err = one.call(leave, "wait", []int{}, &done)
 	left()
 	fmt.Fprintf(w, "cancelled: %t", errors.Is(err, context.Canceled))
 	if err := one.call(ctx, "add", []int{7, 8}, &sum); err != nil {
@@ -69,22 +68,22 @@ func run(w io.Writer) (err error) {
 	}
 	fmt.Fprintf(w, "; the next caller: 7 + 8 = %d; connections dialled: %d\n", sum, one.pool.Stats().Made)
 
-	// 4. The server is restarted during a call, which may run twice.
+	// 4. The server is restarted during an idempotent call.
 	restarted := make(chan error, 1)
-	go func() { <-s.asleep; restarted <- s.restart() }()
-	if err := one.callAgain(ctx, "sleep", 50, &slept); err != nil {
+	go func() { <-s.waiting; restarted <- s.restart() }()
+	if err := one.callAgain(ctx, "wait", []int{}, &done); err != nil {
 		return err
 	}
 	if err := <-restarted; err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "restarted meanwhile: %s; connections dialled: %d\n", slept, one.pool.Stats().Made)
+	fmt.Fprintf(w, "restarted meanwhile: %s; connections dialled: %d\n", done, one.pool.Stats().Made)
 
-	// 5. Many callers at once.
+	// 5. Many concurrent callers.
 	return crowd(ctx, w, "ws://"+s.addr)
 }
 
-// crowd has 50 callers add 20 times each, on 4 connections.
+// crowd runs 50 callers with 20 calls each on 4 connections.
 func crowd(ctx context.Context, w io.Writer, url string) error {
 	four, err := newClient(url, 4)
 	if err != nil {

@@ -6,21 +6,21 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/sourcegraph/jsonrpc2"
 	rpcws "github.com/sourcegraph/jsonrpc2/websocket"
 )
 
-// server is a JSON-RPC 2.0 server over WebSocket, as sourcegraph/jsonrpc2 makes
-// one. It answers the requests of a connection as each is done, not in order.
+// server is a JSON-RPC 2.0 server over WebSocket, built with sourcegraph/jsonrpc2. It
+// answers the requests of a connection in order of completion.
 //
-//	add    [a, b]        a + b
-//	sleep  milliseconds  "slept", that much later
+//	add   [a, b]  a + b
+//	wait  []      "done", once the server has been restarted
 type server struct {
-	addr   string
-	asleep chan struct{} // has a token when a sleep has begun since the last was taken
+	addr      string
+	waiting   chan struct{} // has a token if a wait has begun since the last token was taken
+	restarted chan struct{} // closed by restart
 
 	http *http.Server
 
@@ -29,7 +29,7 @@ type server struct {
 }
 
 func start() (*server, error) {
-	s := &server{addr: "127.0.0.1:0", asleep: make(chan struct{}, 1), conns: make(map[*jsonrpc2.Conn]bool)}
+	s := &server{addr: "127.0.0.1:0", waiting: make(chan struct{}, 1), restarted: make(chan struct{}), conns: make(map[*jsonrpc2.Conn]bool)}
 	return s, s.listen()
 }
 
@@ -38,7 +38,7 @@ func (s *server) listen() error {
 	if err != nil {
 		return err
 	}
-	s.addr = l.Addr().String() // after a restart it is the same
+	s.addr = l.Addr().String() // the same after a restart
 	s.http = &http.Server{Handler: http.HandlerFunc(s.upgrade)}
 	go s.http.Serve(l)
 	return nil
@@ -47,7 +47,7 @@ func (s *server) listen() error {
 func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
 	if err != nil {
-		return // it has told the client
+		return // Upgrade has replied to the client
 	}
 	handler := jsonrpc2.AsyncHandler(jsonrpc2.HandlerWithError(s.answer).SuppressErrClosed())
 	s.mu.Lock()
@@ -60,7 +60,7 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 }
 
-func (s *server) answer(_ context.Context, _ *jsonrpc2.Conn, r *jsonrpc2.Request) (any, error) {
+func (s *server) answer(_ context.Context, c *jsonrpc2.Conn, r *jsonrpc2.Request) (any, error) {
 	if r.Params == nil {
 		return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeInvalidParams, Message: "no params"}
 	}
@@ -71,27 +71,27 @@ func (s *server) answer(_ context.Context, _ *jsonrpc2.Conn, r *jsonrpc2.Request
 			return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeInvalidParams, Message: "add wants [a, b]"}
 		}
 		return n[0] + n[1], nil
-	case "sleep":
-		var ms int
-		if err := json.Unmarshal(*r.Params, &ms); err != nil {
-			return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeInvalidParams, Message: "sleep wants milliseconds"}
-		}
+	case "wait":
 		select {
-		case s.asleep <- struct{}{}:
+		case s.waiting <- struct{}{}:
 		default:
 		}
-		time.Sleep(time.Duration(ms) * time.Millisecond)
-		return "slept", nil
+		select {
+		case <-s.restarted:
+		case <-c.DisconnectNotify():
+		}
+		return "done", nil
 	}
 	return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeMethodNotFound, Message: "no method " + r.Method}
 }
 
-// restart hangs up on everybody, as a server does whose process ends, when the
-// next one listens already.
+// restart closes every connection like the end of the process, after the next server has
+// begun to listen.
 func (s *server) restart() error {
-	s.http.Close() // not the connections that are WebSockets by now
+	s.http.Close() // does not close hijacked connections, which all WebSockets are
 	err := s.listen()
 	s.hangUp()
+	close(s.restarted)
 	return err
 }
 
@@ -108,7 +108,7 @@ func (s *server) hangUp() {
 	}
 }
 
-// quiet drops what the library logs of clients that leave.
+// quiet discards the log of the library about clients that leave.
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}

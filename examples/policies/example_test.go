@@ -17,10 +17,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Session stands for anything that is slow to make and worth keeping.
+// Session represents a resource that is slow to make.
 type Session struct{ n int }
 
-// sessions is a Make that numbers what it makes, and fails while down.
+// sessions is a Make that numbers the sessions, and fails while down.
 type sessions struct {
 	n    int
 	down error
@@ -34,7 +34,7 @@ func (s *sessions) dial(context.Context) (*Session, error) {
 	return &Session{s.n}, nil
 }
 
-// tell prints whether an acquire got a lease, and if not, who refused.
+// tell prints whether an acquire got a lease, and if not, which policy refused.
 func tell(l resource.Lease[*Session], err error) resource.Lease[*Session] {
 	var refusal *resource.Rejection
 	switch {
@@ -50,17 +50,17 @@ func tell(l resource.Lease[*Session], err error) resource.Lease[*Session] {
 	return l
 }
 
-// A pool whose callers, dials and failures are all bounded.
+// A pool with limits for callers, dials and failures.
 func Example() {
 	server := &sessions{}
 	pool, err := resource.New(resource.Config[*Session]{
 		Make:    server.dial,
 		MaxSize: 1,
-		// One is served, one more may wait; the rest are told at once.
+		// One caller is served, one more may wait; others are refused immediately.
 		Admission: policy.BoundedQueue(1, 1),
 		MakeGate: policy.All(
-			policy.Semaphore(semaphore.NewWeighted(4)),               // dials at once: may wait, and can be undone
-			policy.Rate(rate.NewLimiter(rate.Every(time.Minute), 2)), // a token is gone once taken
+			policy.Semaphore(semaphore.NewWeighted(4)),               // concurrent dials: waits, and can be undone
+			policy.Rate(rate.NewLimiter(rate.Every(time.Minute), 2)), // a token cannot be returned
 			policy.Breaker(gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 				Timeout:    time.Minute,
 				IsExcluded: func(err error) bool { return errors.Is(err, policy.ErrIgnored) },
@@ -71,7 +71,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close too, in case of a leaked lease
 	defer cancel()
 	defer pool.Close(ctx)
 
@@ -91,13 +91,13 @@ func Example() {
 
 	// Output:
 	// session 1
-	// rejected by queue: policy: full
+	// rejected by queue: policy: limit reached
 	// session 1
 }
 
-// Rate refuses what is over it, and says when there is a token again. As a
-// MakeGate it bounds the dials in a minute: the pool tries again then, and its
-// callers wait for what is released meanwhile.
+// Rate refuses requests over the rate, with the time until the next token. As a MakeGate it
+// bounds the dials per minute: the pool tries again at that time, and callers wait for a
+// release meanwhile.
 func ExampleRate() {
 	p := policy.Rate(rate.NewLimiter(rate.Every(time.Hour), 1))
 	for range 2 {
@@ -111,11 +111,11 @@ func ExampleRate() {
 	}
 	// Output:
 	// <nil>
-	// rejected by rate: policy: over the rate - again in 1h0m0s
+	// rejected by rate: policy: rate limit exceeded - again in 1h0m0s
 }
 
-// Pace waits for the token, but refuses at once if it would come after the
-// caller's deadline.
+// Pace waits for a token, but refuses immediately if the token would be available only after
+// the caller's deadline.
 func ExamplePace() {
 	p := policy.Pace(rate.NewLimiter(rate.Every(10*time.Millisecond), 1))
 	for range 3 {
@@ -135,12 +135,12 @@ func ExamplePace() {
 	// <nil>
 	// <nil>
 	// <nil>
-	// rejected by pace: policy: would be too late
+	// rejected by pace: policy: cannot be served before the deadline
 }
 
-// Semaphore shares one bound with code that has nothing to do with the pool.
+// Semaphore shares one limit with code outside the pool.
 func ExampleSemaphore() {
-	memory := semaphore.NewWeighted(100) // MiB, say
+	memory := semaphore.NewWeighted(100) // for example MiB
 	p := policy.Semaphore(memory)
 
 	done, err := p.Admit(context.Background(), resource.Request{Cost: 80})
@@ -151,11 +151,11 @@ func ExampleSemaphore() {
 	fmt.Println(memory.TryAcquire(100))
 	// Output:
 	// <nil> false
-	// rejected by semaphore: policy: full
+	// rejected by semaphore: policy: limit reached
 	// true
 }
 
-// A breaker as MakeGate: after two failed dials no more are tried for a minute.
+// A breaker as MakeGate: after two failed dials there are no more for a minute.
 func ExampleBreaker() {
 	b := gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:     time.Minute,
@@ -170,7 +170,7 @@ func ExampleBreaker() {
 		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close too, in case of a leaked lease
 	defer cancel()
 	defer pool.Close(ctx)
 
@@ -182,7 +182,7 @@ func ExampleBreaker() {
 	// true open
 }
 
-// The breaker of failsafe-go says how long it stays open.
+// The breaker of failsafe-go reports how long it stays open.
 func ExamplePermitBreaker() {
 	b := circuitbreaker.NewBuilder[any]().WithFailureThreshold(1).WithDelay(time.Hour).Build()
 	p := policy.PermitBreaker(b)
@@ -198,10 +198,10 @@ func ExamplePermitBreaker() {
 	}
 	// Output:
 	// <nil>
-	// rejected by breaker: policy: breaker is open - again in 1h0m0s
+	// rejected by breaker: policy: circuit breaker is open - again in 1h0m0s
 }
 
-// A throttler refuses a share of the requests that grows as more of them fail.
+// A throttler refuses a share of the requests that grows with the failure rate.
 func ExampleThrottle() {
 	p := policy.Throttle(adaptivethrottler.NewBuilder[any]().
 		WithFailureRateThreshold(.5, 10, time.Minute).WithMaxRejectionRate(1).Build())
@@ -219,8 +219,8 @@ func ExampleThrottle() {
 	// most are refused: true
 }
 
-// An adaptive limiter bounds the dials by how long they take. It belongs in
-// MakeGate: see policy.Adaptive for why.
+// An adaptive limiter bounds the dials by their latency. It should be a MakeGate: see
+// policy.Adaptive for the reason.
 func ExampleAdaptive() {
 	server := &sessions{}
 	pool, err := resource.New(resource.Config[*Session]{
@@ -231,7 +231,7 @@ func ExampleAdaptive() {
 		fmt.Println(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close too, in case of a leaked lease
 	defer cancel()
 	defer pool.Close(ctx)
 	tell(pool.Acquire(ctx)).Release()

@@ -20,7 +20,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The libraries under the adapters, in virtual time.
+// The adapters with their libraries, in virtual time.
 
 var (
 	errDown = errors.New("down")
@@ -28,7 +28,7 @@ var (
 	fine    = resource.Outcome{Verdict: resource.OK}
 )
 
-// refusal asks p and returns the refusal, or fails the test.
+// refusal calls Admit and returns the refusal, or fails the test.
 func refusal(t *testing.T, p resource.Admission, r resource.Request) *resource.Rejection {
 	t.Helper()
 	_, err := p.Admit(t.Context(), r)
@@ -39,7 +39,7 @@ func refusal(t *testing.T, p resource.Admission, r resource.Request) *resource.R
 	return refusal
 }
 
-// admit asks p and returns the permit, or fails the test.
+// admit calls Admit and returns the permit, or fails the test.
 func admit(t *testing.T, p resource.Admission, r resource.Request) resource.Done {
 	t.Helper()
 	done, err := p.Admit(t.Context(), r)
@@ -49,8 +49,8 @@ func admit(t *testing.T, p resource.Admission, r resource.Request) resource.Done
 	return done
 }
 
-// A trial of which nothing comes does not keep a breaker half-open for ever: the
-// caller left, or a later policy refused.
+// An ignored trial (the caller left, or a later policy refused) does not keep a breaker
+// half-open for ever.
 func TestBreakersOutliveATrialWithoutOutcome(t *testing.T) {
 	const delay = time.Minute
 	for name, make := range map[string]func() (p resource.Admission, free time.Duration){
@@ -59,7 +59,7 @@ func TestBreakersOutliveATrialWithoutOutcome(t *testing.T) {
 				Timeout:     delay,
 				ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures > 0 },
 				IsExcluded:  func(err error) bool { return errors.Is(err, policy.ErrIgnored) },
-			}), delay), 0 // it takes the trial back
+			}), delay), 0 // it undoes the trial
 		},
 		"gobreaker as it is": func() (resource.Admission, time.Duration) {
 			return policy.Breaker(gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
@@ -90,7 +90,7 @@ func TestBreakersOutliveATrialWithoutOutcome(t *testing.T) {
 					refusal(t, p, resource.Request{})
 					time.Sleep(free + 1)
 				}
-				for range 3 { // trials, and then it is closed
+				for range 3 { // after the trials it is closed
 					admit(t, p, resource.Request{})(fine)
 				}
 				one, two := admit(t, p, resource.Request{}), admit(t, p, resource.Request{})
@@ -101,7 +101,7 @@ func TestBreakersOutliveATrialWithoutOutcome(t *testing.T) {
 	}
 }
 
-// Callers who are refused, many at once, use up no tokens of those who are not.
+// Concurrent refused callers use no tokens.
 func TestRateRefusalsCostNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, p := range []resource.Admission{
@@ -110,7 +110,7 @@ func TestRateRefusalsCostNothing(t *testing.T) {
 			admitted := 0
 			var mu sync.Mutex
 			var wg sync.WaitGroup
-			for range 1000 { // ten seconds
+			for range 1000 { // for ten seconds
 				for range 5 {
 					wg.Go(func() {
 						if _, err := p.Admit(context.Background(), resource.Request{NoWait: true}); err == nil {
@@ -130,8 +130,8 @@ func TestRateRefusalsCostNothing(t *testing.T) {
 	})
 }
 
-// A caller waits for its token, is refused if that comes after its deadline, and
-// leaves it to others if it goes.
+// A caller waits for its token, is refused if that would be available only after its
+// deadline, and returns it if it leaves.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Pace(rate.NewLimiter(1, 2))
@@ -158,7 +158,7 @@ func TestPace(t *testing.T) {
 		}()
 		synctest.Wait()
 		if r := refusal(t, p, resource.Request{NoWait: true}); r.RetryAfter != 2*time.Second {
-			t.Errorf("behind one who waits: RetryAfter is %v", r.RetryAfter)
+			t.Errorf("behind a waiting request: RetryAfter is %v", r.RetryAfter)
 		}
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {
@@ -167,7 +167,7 @@ func TestPace(t *testing.T) {
 		if r := refusal(t, p, resource.Request{NoWait: true}); r.RetryAfter != time.Second {
 			t.Errorf("after that one left: RetryAfter is %v", r.RetryAfter)
 		}
-		// A limiter that is turned off sends nobody off for centuries.
+		// A limiter with rate zero does not result in a RetryAfter of centuries.
 		if r := refusal(t, policy.Rate(rate.NewLimiter(0, 0)), resource.Request{}); r.RetryAfter != 0 {
 			t.Errorf("a limiter that is off: RetryAfter is %v", r.RetryAfter)
 		}
@@ -198,9 +198,8 @@ func TestSemaphore(t *testing.T) {
 	})
 }
 
-// load has many callers take turns under an adaptive limiter, each with its
-// permit for as long as out says, and returns the lowest limit that there was in
-// the second of two minutes.
+// load runs many callers under an adaptive limiter for two minutes, each holding its permit
+// for the duration out, and returns the lowest limit in the second minute.
 func load(out func(since time.Duration) time.Duration) (lowest int64) {
 	begun := time.Now()
 	var least atomic.Int64
@@ -229,15 +228,15 @@ func load(out func(since time.Duration) time.Duration) (lowest int64) {
 	return min(least.Load(), int64(limiter.Limit()))
 }
 
-// Hold time is not latency: a permit that is out as long as a lease lets the
-// limiter cut its limit when callers begin to keep their leases longer, though
-// the server is as fast as ever. One that is out as long as a dial does not.
+// Hold time is not latency: if a permit lasts as long as a lease, the limiter lowers its
+// limit when callers hold their leases longer, although the server is as fast as before. If
+// it lasts as long as a dial it does not.
 func TestAdaptiveBelongsInMakeGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dials := load(func(time.Duration) time.Duration { return 40 * time.Millisecond })
 		leases := load(func(since time.Duration) time.Duration {
 			if since > time.Minute {
-				return 800 * time.Millisecond // the work got longer
+				return 800 * time.Millisecond // longer work
 			}
 			return 40 * time.Millisecond
 		})
@@ -248,8 +247,8 @@ func TestAdaptiveBelongsInMakeGate(t *testing.T) {
 	})
 }
 
-// Callers who are less patient than the line is long take nothing with them: all
-// that the rate allows goes to those who wait.
+// Callers whose deadline is shorter than the queue take no tokens: the whole rate goes to
+// waiting callers.
 func TestPaceOfTheImpatient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := policy.Pace(rate.NewLimiter(100, 5))

@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	asWorker    = "RESPOOL_EXAMPLE_WORKER" // set in its environment, the program is a worker
+	asWorker    = "RESPOOL_EXAMPLE_WORKER" // if set in the environment, the program is a worker
 	ready       = "ready"                  // the first line of a worker
-	errorPrefix = "error: "                // of an answer that refuses the question
+	errorPrefix = "error: "                // of an answer that rejects the question
 )
 
-// serve is what a worker does: it answers a line of numbers with their sum, and
-// some words with misbehaviour. It returns at the end of its input.
+// serve runs a worker: it answers a line of numbers with their sum, and misbehaves on some
+// words. It returns at the end of its input.
 func serve(in io.Reader, out io.Writer) {
-	// A terminal sends the interrupt to every process of the group. When workers
-	// end is the pool's to say.
+	// A terminal sends the interrupt to every process of the group, but the pool decides
+	// when workers end.
 	signal.Ignore(os.Interrupt)
 	fmt.Fprintln(out, ready)
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		switch line := lines.Text(); line {
-		case "hang": // neither an answer nor an end
+		case "hang": // no answer and no exit
 			for {
 				time.Sleep(time.Hour)
 			}
-		case "crash": // instead of an answer
+		case "crash": // exit without an answer
 			os.Exit(3)
-		case "retire": // after the answer, when the worker is idle
+		case "retire": // exit after the answer, when the worker is idle
 			fmt.Fprintln(out, "retiring")
 			os.Exit(4)
 		default:

@@ -1,15 +1,13 @@
-// Subprocess lends long-lived worker processes to callers, and shows what becomes
-// of workers that hang, crash, or exit while they are idle. Run it from the root
-// of the repository with
+// Subprocess is a pool of long-lived worker processes. It shows what happens when workers
+// hang, crash, or exit while they are idle. Run it from the root of the repository with
 //
 //	go run ./examples/subprocess
 //
-// With -serve callers ask on until the program gets SIGTERM or an interrupt;
-// then it lets them finish, closes the pool and exits.
+// With -serve callers ask until the program receives SIGTERM or an interrupt; then it waits
+// for running questions, closes the pool and exits.
 //
-// Everything about the pool is in worker.go: how a worker is made, watched, asked
-// and stopped. The other side of the pipes is in child.go: the program starts
-// itself.
+// The use of the pool is in worker.go: how a worker is made, watched, asked and stopped. The
+// worker is in child.go: the program starts itself.
 package main
 
 import (
@@ -33,7 +31,7 @@ func main() {
 		serve(os.Stdin, os.Stdout)
 		return
 	}
-	forever := flag.Bool("serve", false, "ask on until SIGTERM or an interrupt")
+	forever := flag.Bool("serve", false, "ask until SIGTERM or an interrupt")
 	flag.Parse()
 	play := scenes
 	if *forever {
@@ -45,11 +43,10 @@ func main() {
 	}
 }
 
-// closeTimeout bounds Close, which else waits for every lease: also for one that
-// has leaked.
+// closeTimeout bounds Close, which otherwise waits for every lease, leaked ones included.
 const closeTimeout = 10 * time.Second
 
-// run makes a pool, has play use it, and closes it.
+// run creates a pool, calls play, and closes the pool.
 func run(w io.Writer, play func(w io.Writer, pool *resource.Pool[*worker]) error) (err error) {
 	pool, err := resource.New(config(2))
 	if err != nil {
@@ -65,7 +62,7 @@ func run(w io.Writer, play func(w io.Writer, pool *resource.Pool[*worker]) error
 	return play(w, pool)
 }
 
-// ask asks one worker one question.
+// ask sends one question to a worker.
 func ask(ctx context.Context, pool *resource.Pool[*worker], question string) (answer string, err error) {
 	err = pool.Do(ctx, func(ctx context.Context, w *worker) error {
 		answer, err = w.Ask(ctx, question)
@@ -74,7 +71,7 @@ func ask(ctx context.Context, pool *resource.Pool[*worker], question string) (an
 	return answer, err
 }
 
-// scenes asks questions that are answered, refused, and worse.
+// scenes sends questions that are answered, refused, and make workers fail.
 func scenes(w io.Writer, pool *resource.Pool[*worker]) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -85,8 +82,8 @@ func scenes(w io.Writer, pool *resource.Pool[*worker]) error {
 		fmt.Fprintf(w, "%s: %s; workers started so far: %d\n", scene, answer, pool.Stats().Made)
 	}
 
-	// 1. A worker is started once and asked many times. A question that it refuses
-	// does not cost it.
+	// 1. A worker is started once and used many times. It survives a question that it
+	// refuses.
 	answer, err := ask(ctx, pool, "1 2 3")
 	say("1 + 2 + 3", answer, err)
 	answer, err = ask(ctx, pool, "20 x")
@@ -94,30 +91,30 @@ func scenes(w io.Writer, pool *resource.Pool[*worker]) error {
 	answer, err = ask(ctx, pool, "20 22")
 	say("a good one", answer, err)
 
-	// 2. A worker that hangs costs its caller no more than its deadline, and the
-	// next caller gets another worker.
+	// 2. If a worker hangs, its caller waits until its deadline, and the next caller gets
+	// another worker.
 	began := time.Now()
 	err = pool.Do(ctx, func(ctx context.Context, w *worker) error {
-		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond) // or the deadline of the context of Do
+		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond) // or set a deadline on the context of Do
 		defer cancel()
 		answer, err = w.Ask(ctx, "hang")
 		return err
 	})
 	say("a worker hangs", answer, err)
-	fmt.Fprintf(w, "its caller was told within five seconds: %t\n", time.Since(began) < 5*time.Second)
+	fmt.Fprintf(w, "its caller returned within five seconds: %t\n", time.Since(began) < 5*time.Second)
 	answer, err = ask(ctx, pool, "1 1")
 	say("the next caller", answer, err)
 
-	// 3. A worker that crashes costs the one question.
+	// 3. If a worker crashes, one question fails.
 	answer, err = ask(ctx, pool, "crash")
 	say("a worker crashes", answer, err)
 	answer, err = ask(ctx, pool, "2 2")
 	say("the next caller", answer, err)
 
-	// 4. A worker that exits while it is idle costs nothing: Watch tells the pool.
+	// 4. If a worker exits while it is idle, no question fails: Watch informs the pool.
 	answer, err = ask(ctx, pool, "retire")
 	say("a worker retires", answer, err)
-	for pool.Stats().Invalidated == 0 { // only to have the same output each time
+	for pool.Stats().Invalidated == 0 { // makes the output deterministic
 		time.Sleep(time.Millisecond)
 	}
 	answer, err = ask(ctx, pool, "3 3")
@@ -125,8 +122,8 @@ func scenes(w io.Writer, pool *resource.Pool[*worker]) error {
 	return err
 }
 
-// serveCallers has callers ask until a signal comes. It returns when they have
-// ended; the Close that follows then has nothing to wait for.
+// serveCallers runs callers until a signal arrives. It returns when they have ended, so that
+// Close has no lease to wait for.
 func serveCallers(w io.Writer, pool *resource.Pool[*worker]) error {
 	signaled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -136,14 +133,14 @@ func serveCallers(w io.Writer, pool *resource.Pool[*worker]) error {
 	}
 	fmt.Fprintln(w, "serving")
 	<-signaled.Done()
-	stop() // a second signal ends the program at once
+	stop() // a second signal ends the program immediately
 	callers.Wait()
 	fmt.Fprintln(w, "stopped")
 	return nil
 }
 
-// serveCaller asks until signaled ends. A question that was begun is not cut off:
-// its context has a deadline of its own and does not end with signaled.
+// serveCaller asks until signaled ends. A running question is not interrupted: its context
+// has its own deadline and does not end with signaled.
 func serveCaller(signaled context.Context, w io.Writer, pool *resource.Pool[*worker], n int) {
 	for i := 0; signaled.Err() == nil; i++ {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

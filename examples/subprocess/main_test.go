@@ -14,10 +14,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// asMain, set in its environment, makes the test binary the program.
+// asMain, if set in the environment, makes the test binary run the program.
 const asMain = "RESPOOL_EXAMPLE_MAIN"
 
-// TestMain makes the test binary a worker where the pool starts one.
+// TestMain runs a worker if the pool started the test binary as one.
 func TestMain(m *testing.M) {
 	if os.Getenv(asWorker) != "" || os.Getenv(asMain) != "" {
 		main()
@@ -30,7 +30,7 @@ const want = `1 + 2 + 3: 6; workers started so far: 1
 a bad question: worker refused: "x" is not a number; workers started so far: 1
 a good one: 42; workers started so far: 1
 a worker hangs: worker did not answer: context deadline exceeded; workers started so far: 1
-its caller was told within five seconds: true
+its caller returned within five seconds: true
 the next caller: 2; workers started so far: 2
 a worker crashes: worker has exited: exit status 3; workers started so far: 2
 the next caller: 4; workers started so far: 3
@@ -39,7 +39,7 @@ the next caller: 6; workers started so far: 4
 closed: every worker that was started has exited: true
 `
 
-// The program says what became of each worker.
+// The program prints what happened to each worker.
 func TestRun(t *testing.T) {
 	var got bytes.Buffer
 	if err := run(&got, scenes); err != nil {
@@ -50,13 +50,13 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// ended is a worker that the pool has destroyed, and why.
+// ended is a destroyed worker with the cause.
 type ended struct {
 	w     *worker
 	cause error
 }
 
-// newPool makes a pool that reports what it has destroyed, and closes it.
+// newPool creates a pool that reports destroyed workers; it is closed at the end of the test.
 func newPool(t *testing.T, size int) (*resource.Pool[*worker], <-chan ended) {
 	t.Helper()
 	destroyed := make(chan ended, 100)
@@ -83,7 +83,7 @@ func newPool(t *testing.T, size int) (*resource.Pool[*worker], <-chan ended) {
 	return pool, destroyed
 }
 
-// wantExited wants the process of a destroyed worker to have exited.
+// wantExited checks that the process of a destroyed worker has exited.
 func wantExited(t *testing.T, w *worker) {
 	t.Helper()
 	select {
@@ -93,7 +93,7 @@ func wantExited(t *testing.T, w *worker) {
 	}
 }
 
-// wantAnswer asks and wants that answer.
+// wantAnswer asks a question and checks the answer.
 func wantAnswer(t *testing.T, pool *resource.Pool[*worker], question, want string) {
 	t.Helper()
 	answer, err := ask(t.Context(), pool, question)
@@ -102,11 +102,11 @@ func wantAnswer(t *testing.T, pool *resource.Pool[*worker], question, want strin
 	}
 }
 
-// The deadline of a caller ends the question, though the worker would never
-// answer, and the next caller gets a worker that does.
+// The deadline of a caller ends a question that the worker never answers, and the next
+// caller gets another worker.
 func TestDeadlineWhileWorkerHangs(t *testing.T) {
 	pool, destroyed := newPool(t, 1)
-	wantAnswer(t, pool, "1 1", "2") // the start of a worker is not what takes the 300 ms
+	wantAnswer(t, pool, "1 1", "2") // start the worker outside the 300 ms
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -116,7 +116,7 @@ func TestDeadlineWhileWorkerHangs(t *testing.T) {
 	}
 	wantAnswer(t, pool, "1 2", "3")
 	if errors.As(err, new(*resource.AcquireError)) {
-		return // the machine stood still for so long that the question was not asked
+		return // the machine paused so long that the question was not sent
 	}
 	if e := <-destroyed; !errors.Is(e.cause, context.DeadlineExceeded) {
 		t.Errorf("the worker ended: %v", e.cause)
@@ -126,7 +126,7 @@ func TestDeadlineWhileWorkerHangs(t *testing.T) {
 	}
 }
 
-// A worker may stop reading: then the write blocks, and the deadline ends that.
+// If a worker stops reading, the write blocks, and the deadline ends it.
 func TestDeadlineWhileWorkerDoesNotRead(t *testing.T) {
 	pool, _ := newPool(t, 1)
 	err := pool.Do(t.Context(), func(ctx context.Context, w *worker) error {
@@ -135,7 +135,7 @@ func TestDeadlineWhileWorkerDoesNotRead(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
-		_, err := w.Ask(ctx, string(bytes.Repeat([]byte("1 "), 1<<20))) // more than a pipe holds
+		_, err := w.Ask(ctx, string(bytes.Repeat([]byte("1 "), 1<<20))) // larger than the buffer of a pipe
 		return err
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -144,7 +144,7 @@ func TestDeadlineWhileWorkerDoesNotRead(t *testing.T) {
 	wantAnswer(t, pool, "1 2", "3")
 }
 
-// A context that has ended before the question costs a worker and returns at once.
+// With a context that has ended, Ask kills the worker and returns immediately.
 func TestCanceledBefore(t *testing.T) {
 	pool, _ := newPool(t, 1)
 	err := pool.Do(t.Context(), func(ctx context.Context, w *worker) error {
@@ -159,7 +159,7 @@ func TestCanceledBefore(t *testing.T) {
 	wantAnswer(t, pool, "1 2", "3")
 }
 
-// A worker that crashes in use fails the one question, with how it exited.
+// If a worker crashes in use, one question fails, with the exit status.
 func TestCrashInUse(t *testing.T) {
 	pool, destroyed := newPool(t, 1)
 	_, err := ask(t.Context(), pool, "crash")
@@ -217,8 +217,8 @@ func TestCloseWhileWorkerHangs(t *testing.T) {
 	}
 }
 
-// Many callers, some of them impatient and some of them with workers that crash:
-// each gets the answer to its own question or an error.
+// Many callers, some with short deadlines and some whose workers crash: each gets the answer
+// to its own question or an error.
 func TestManyCallers(t *testing.T) {
 	pool, _ := newPool(t, 4)
 	var callers sync.WaitGroup

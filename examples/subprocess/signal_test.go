@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// SIGTERM lets the questions under way be answered, closes the pool and ends the
-// program with status 0.
+// After SIGTERM running questions are answered, the pool is closed, and the program exits
+// with status 0.
 func TestSIGTERM(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-serve")
 	cmd.Env = append(os.Environ(), asMain+"=1")

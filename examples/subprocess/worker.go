@@ -14,21 +14,20 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// stopGrace is how long a worker has to exit after its input has ended, and
-// again after it was killed.
+// stopGrace is how long a worker may take to exit after the end of its input, and again
+// after it was killed.
 const stopGrace = time.Second
 
-// errExited is the cause of the end of a worker whose process has exited by itself.
+// errExited is the cause if the process of a worker exited by itself.
 var errExited = errors.New("worker has exited")
 
-// refusal is an answer with which the worker refuses a question. The worker is
-// still good.
+// refusal is the answer to a question that the worker refuses. The worker remains usable.
 type refusal struct{ text string }
 
 func (r *refusal) Error() string { return "worker refused: " + r.text }
 
-// worker is a subprocess that answers each line with a line. One goroutine at a
-// time uses it, the holder of its lease.
+// worker is a subprocess that answers each line with a line. Only the holder of its lease
+// uses it.
 type worker struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -37,12 +36,12 @@ type worker struct {
 	exited chan struct{} // closed when the process has exited
 }
 
-// config is the pool's configuration.
+// config returns the configuration of the pool.
 func config(size int) resource.Config[*worker] {
 	return resource.Config[*worker]{
 		Make:  startWorker,
 		Watch: watchWorker,
-		// The end of a process has no result that anybody could use.
+		// The result of ending a process is of no use.
 		Destroy:  func(w *worker, _ error) { w.Stop() },
 		Broken:   func(err error) bool { return !errors.As(err, new(*refusal)) },
 		Describe: func(w *worker) string { return fmt.Sprintf("pid %d", w.cmd.Process.Pid) },
@@ -50,10 +49,9 @@ func config(size int) resource.Config[*worker] {
 	}
 }
 
-// startWorker starts a process and returns when it is ready: it is the Make of
-// the pool. The context of a Make lives as long as the resource, so it may be
-// given to exec.CommandContext: it ends, and kills the process, if the start
-// takes too long, and after Stop.
+// startWorker is Config.Make: it starts a process and returns when that is ready. The context
+// of a Make lasts as long as the resource, so it can be passed to exec.CommandContext: it
+// ends, which kills the process, if the start takes too long, and after Stop.
 func startWorker(ctx context.Context) (*worker, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -66,7 +64,7 @@ func startWorker(ctx context.Context) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A pipe of our own: Wait, which runs beside the reads, would close a StdoutPipe
+	// Not cmd.StdoutPipe: Wait, which runs concurrently with the reads, would close it
 	// before the last line was read.
 	out, theirs, err := os.Pipe()
 	if err != nil {
@@ -75,37 +73,36 @@ func startWorker(ctx context.Context) (*worker, error) {
 	}
 	cmd.Stdout = theirs
 	err = cmd.Start()
-	theirs.Close() // the process has its own copy, if it has started
+	theirs.Close() // the process has its own copy if it was started
 	if err != nil {
 		out.Close()
 		return nil, err
 	}
 	w := &worker{cmd: cmd, in: in, out: out, lines: bufio.NewReader(out), exited: make(chan struct{})}
 	go func() {
-		_ = cmd.Wait() // cmd.ProcessState has what it says
+		_ = cmd.Wait() // the result is in cmd.ProcessState
 		close(w.exited)
 	}()
 	if line, err := w.lines.ReadString('\n'); err != nil || line != ready+"\n" {
 		w.Stop()
-		return nil, fmt.Errorf("worker is not ready but says %q: %w", line, w.why(err))
+		return nil, fmt.Errorf("worker is not ready, its first line is %q: %w", line, w.why(err))
 	}
 	return w, nil
 }
 
-// watchWorker tells the pool when the process exits, also while the worker is
-// idle: so no caller gets a dead one. It is the Watch of the pool.
+// watchWorker is Config.Watch: it informs the pool when the process exits, even while the
+// worker is idle, so that no caller gets a dead one.
 func watchWorker(w *worker, invalidate func(cause error)) {
 	go func() {
-		<-w.exited // at the latest when Stop has killed the process
+		<-w.exited // at the latest after Stop has killed the process
 		invalidate(w.why(nil))
 	}()
 }
 
-// Ask sends a question and returns the answer. It blocks until the answer is
-// there, the process exits or ctx ends. A worker that does not answer cannot be
-// asked to stop, and its late answer must not be taken for that to the next
-// question: so the end of ctx kills the process. After any error but a refusal
-// the worker must not be used again.
+// Ask sends a question and returns the answer. It blocks until the answer arrives, the
+// process exits or ctx ends. The end of ctx kills the process: a worker that does not
+// answer cannot be told to stop, and its late answer must not be taken for that to the
+// next question. After any error but a refusal the worker must not be used again.
 func (w *worker) Ask(ctx context.Context, question string) (string, error) {
 	stop := context.AfterFunc(ctx, w.kill) // interrupts the write and the read
 	answer, err := w.exchange(question)
@@ -113,7 +110,7 @@ func (w *worker) Ask(ctx context.Context, question string) (string, error) {
 		return "", fmt.Errorf("worker did not answer: %w", context.Cause(ctx))
 	}
 	if err != nil {
-		w.kill() // it may have closed its output only
+		w.kill() // it may only have closed its output
 		return "", w.why(err)
 	}
 	if text, refused := strings.CutPrefix(answer, errorPrefix); refused {
@@ -130,11 +127,10 @@ func (w *worker) exchange(question string) (answer string, err error) {
 	return strings.TrimSuffix(answer, "\n"), err
 }
 
-// Stop ends the process and returns when it has exited: at once if it was killed
-// before, else when it has seen the end of its input, and if it does not exit
-// then, by force. It returns after two times stopGrace at the latest, whatever
-// the process does. A process that starts others needs more: a process group on
-// Unix, a job object on Windows, to end them together.
+// Stop closes the input of the process, kills it if it does not exit within stopGrace, and
+// returns when it has exited, after twice stopGrace at the latest. A process that starts
+// others needs more, to end them together: a process group on Unix, a job object on
+// Windows.
 func (w *worker) Stop() {
 	defer w.out.Close()
 	w.in.Close()
@@ -144,8 +140,7 @@ func (w *worker) Stop() {
 	}
 }
 
-// exits waits until the process has exited, for d at most, and reports whether
-// it has.
+// exits waits for the process to exit, at most for d, and reports whether it has.
 func (w *worker) exits(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -157,11 +152,11 @@ func (w *worker) exits(d time.Duration) bool {
 	}
 }
 
-// kill ends the process by force. It does nothing if the process has exited.
+// kill kills the process. It does nothing if the process has exited.
 func (w *worker) kill() { _ = w.cmd.Process.Kill() }
 
-// why says how the process exited, if it has, and else returns err. It waits for
-// the exit, which follows the end of the output.
+// why returns how the process exited, or err if it has not. It waits for the exit, which
+// follows the end of the output.
 func (w *worker) why(err error) error {
 	if !w.exits(stopGrace) {
 		return err

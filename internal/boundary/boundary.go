@@ -1,20 +1,20 @@
-// Package boundary follows units in a stream of bytes, each a header that says
-// its length and then that many bytes, and knows whether the stream stands
-// between two of them. It keeps nothing else of what passes.
+// Package boundary tracks length-prefixed units (TLS records, WebSocket frames) in a byte
+// stream and reports whether the stream is at a boundary between two of them. It keeps
+// none of the contents.
 package boundary
 
-// Tracker follows the records of TLS (RFC 8446, section 5.1). Its user
-// serialises the calls.
+// Tracker tracks TLS records (RFC 8446, section 5.1). Its methods must not be called
+// concurrently.
 type Tracker struct {
 	header [5]byte
-	n      int // bytes of header
-	left   int // bytes of the record still to come
+	n      int // header bytes received
+	left   int // bytes missing of the record
 }
 
-// Records follows a stream that begins with a record.
+// Records returns a Tracker for a stream that begins with a record.
 func Records() *Tracker { return &Tracker{} }
 
-// Feed tells of the bytes that come next.
+// Feed processes the next bytes of the stream.
 func (t *Tracker) Feed(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {
@@ -32,5 +32,5 @@ func (t *Tracker) Feed(p []byte) {
 	}
 }
 
-// Clean reports whether no record has begun that has not ended.
+// Clean reports whether the stream is between two records.
 func (t *Tracker) Clean() bool { return t.n == 0 && t.left == 0 }

@@ -12,13 +12,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tracker is what both kinds can do.
+// tracker is the common interface.
 type tracker interface {
 	Feed(p []byte)
 	Clean() bool
 }
 
-// frame is one of a server, or with a mask.
+// frame returns a frame of a server, or a masked one.
 func frame(payload int, mask bool) []byte {
 	var b bytes.Buffer
 	bit := byte(0)
@@ -47,7 +47,7 @@ func record(payload int) []byte {
 	return append([]byte{23, 3, 3, byte(payload >> 8), byte(payload)}, make([]byte, payload)...)
 }
 
-// Fed byte by byte, a stream is clean where a unit ends, and nowhere else.
+// Fed byte by byte, a stream is clean exactly at the ends of units.
 func TestClean(t *testing.T) {
 	answer := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
 	for name, c := range map[string]struct {
@@ -80,7 +80,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// However a stream is cut, the end is judged alike.
+// The result does not depend on how the stream is split.
 func FuzzCuts(f *testing.F) {
 	f.Add([]byte("\r\n\r\n\x82\x7e\x00\x80abc"), uint8(3))
 	f.Add(append([]byte("x\r\n\r\n"), frame(130, false)...), uint8(1))

@@ -16,33 +16,33 @@ const (
 	pong         = 10
 )
 
-// FrameTracker follows the frames that a WebSocket server sends and counts
-// them. Its user serialises the calls. It allocates nothing.
+// FrameTracker tracks and counts the frames of a WebSocket server. Its methods must not be
+// called concurrently and do not allocate.
 //
-// It is no judge of the protocol, but a stream that breaks it never looks
-// clean: a frame that no server may send where it stands counts as a message
-// that has begun, whatever else it counts as.
+// It does not report protocol errors, but a stream with one never looks clean: a frame that
+// a server must not send in this place counts as the start of a message, besides
+// whatever else it counts as.
 type FrameTracker struct {
-	inHead bool // the HTTP answer has not ended
-	line   int  // bytes of its present line
-	cr     bool // of which the first is \r, and there are no others
+	inHead bool // within the head of the HTTP response
+	line   int  // bytes of the current line
+	cr     bool // the line is "\r" so far
 
 	header [14]byte
-	n      int    // bytes of header; 0: no header has begun that is not whole
-	left   uint64 // bytes of the payload still to come
+	n      int    // header bytes received; 0 between headers
+	left   uint64 // bytes missing of the payload
 
-	counted  bool // the frame begun last counts as a message
+	counted  bool // the last frame was counted as a message
 	messages uint64
 	controls uint64
 	open     bool
 	closing  bool
 }
 
-// Frames follows a stream that begins with the HTTP answer. The frames begin
-// behind the empty line that ends it.
+// Frames returns a FrameTracker for a stream that begins with the HTTP response. The frames
+// begin after the empty line that ends its head.
 func Frames() *FrameTracker { return &FrameTracker{inHead: true} }
 
-// Feed tells of the bytes that come next.
+// Feed processes the next bytes of the stream.
 func (t *FrameTracker) Feed(p []byte) {
 	if t.inHead {
 		p = t.skipHead(p)
@@ -59,7 +59,7 @@ func (t *FrameTracker) Feed(p []byte) {
 		if t.n == 0 {
 			t.begin(p[0])
 		}
-		have := t.n + copy(t.header[t.n:], p) // may be more than the header
+		have := t.n + copy(t.header[t.n:], p) // may include bytes after the header
 		want := headerSize(t.header[:have])
 		if have < want {
 			t.n = have
@@ -71,8 +71,8 @@ func (t *FrameTracker) Feed(p []byte) {
 	}
 }
 
-// skipHead returns what of p lies behind the HTTP answer. Its lines may end with
-// a bare \n: whoever reads the answer with net/http lets them.
+// skipHead returns the part of p after the head of the HTTP response. Lines may end with a
+// bare \n, which net/http accepts.
 func (t *FrameTracker) skipHead(p []byte) []byte {
 	for i, b := range p {
 		switch {
@@ -89,8 +89,8 @@ func (t *FrameTracker) skipHead(p []byte) []byte {
 	return nil
 }
 
-// headerSize returns how long the header is that h begins, of which there is at
-// least one byte. While that is not known it is more than what there is.
+// headerSize returns the size of the header that begins with h, which has at least one
+// byte. If h is too short to tell, the result is larger than len(h).
 func headerSize(h []byte) int {
 	if len(h) < 2 {
 		return 2
@@ -110,10 +110,10 @@ func headerSize(h []byte) int {
 
 func masked(h []byte) bool { return h[1]&0x80 != 0 }
 
-// begin notes the first byte of a frame.
+// begin processes the first byte of a frame.
 func (t *FrameTracker) begin(b byte) {
 	op := b & opcode
-	data := op == text || op == binaryData // also one inside another
+	data := op == text || op == binaryData // even if it is within another message
 	t.counted = data ||
 		op > pong || op&control == 0 && op != continuation || // reserved
 		op == continuation && !t.open ||
@@ -125,7 +125,7 @@ func (t *FrameTracker) begin(b byte) {
 	t.open = t.open || data
 }
 
-// headed notes that the header is whole.
+// headed processes a complete header.
 func (t *FrameTracker) headed() {
 	h := t.header[:]
 	n := uint64(h[1] & 0x7f)
@@ -143,7 +143,7 @@ func (t *FrameTracker) headed() {
 	}
 }
 
-// end notes that the frame is whole. What its first byte was is still known.
+// end processes the end of a frame, whose first byte is still in header.
 func (t *FrameTracker) end() {
 	switch op := t.header[0] & opcode; {
 	case op >= closing && op <= pong:
@@ -154,19 +154,18 @@ func (t *FrameTracker) end() {
 	}
 }
 
-// Clean reports whether no frame has begun that has not ended. Before the first
-// frame it is true.
+// Clean reports whether the stream is between two frames. It is true before the first one.
 func (t *FrameTracker) Clean() bool { return t.n == 0 && t.left == 0 }
 
-// Messages returns how many data messages have begun: each counts from the first
-// byte of its first frame.
+// Messages returns the number of data messages that have begun, counted from the first
+// byte of their first frame.
 func (t *FrameTracker) Messages() uint64 { return t.messages }
 
-// Open reports whether a data message has begun whose last frame is not whole.
+// Open reports whether a data message has begun and its last frame is not complete.
 func (t *FrameTracker) Open() bool { return t.open }
 
-// Controls returns how many pings, pongs and close frames have come in whole.
+// Controls returns the number of complete pings, pongs and close frames.
 func (t *FrameTracker) Controls() uint64 { return t.controls }
 
-// Closing reports whether a close frame has come in whole.
+// Closing reports whether a complete close frame was received.
 func (t *FrameTracker) Closing() bool { return t.closing }

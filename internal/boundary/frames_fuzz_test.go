@@ -18,23 +18,22 @@ import (
 	"github.com/respool/respool/internal/boundary"
 )
 
-// sentinel is the payload of a ping behind the fuzzed bytes. It is answered
-// exactly if they end between two frames: as part of anything else it is no
-// whole ping.
+// sentinel is the payload of a ping after the fuzzed bytes. It is answered exactly if they
+// end between two frames: as part of another frame it is not a ping.
 const sentinel = "\xffsentinel\xff"
 
-// scripted is a connection whose server answers the handshake and then sends
-// stream, cut in chunks.
+// scripted is a connection whose server answers the handshake and then sends stream in
+// chunks.
 type scripted struct {
-	offer  string // the extensions in the answer
+	offer  string // the extensions in the response
 	stream []byte
-	cuts   []byte // sizes of the chunks, over and over
+	cuts   []byte // sizes of the chunks, repeated
 	frames *boundary.FrameTracker
 
 	request bytes.Buffer
 	pending []byte
-	phase   int    // 0: the answer, 1: stream, 2: sentinel, 3: the end
-	used    func() // called when all of stream was read and more is asked for
+	phase   int    // 0: the response, 1: stream, 2: sentinel, 3: EOF
+	used    func() // called at the first read after all of stream
 }
 
 func (c *scripted) Read(p []byte) (int, error) {
@@ -82,16 +81,16 @@ func (*scripted) SetDeadline(time.Time) error      { return nil }
 func (*scripted) SetReadDeadline(time.Time) error  { return nil }
 func (*scripted) SetWriteDeadline(time.Time) error { return nil }
 
-// deflated is p as the payload of a compressed message.
+// deflated returns p as the payload of a compressed message.
 func deflated(p string) []byte {
 	var b bytes.Buffer
-	w, _ := flate.NewWriter(&b, flate.BestSpeed) // fails with a bad level only
+	w, _ := flate.NewWriter(&b, flate.BestSpeed) // fails only for an invalid level
 	w.Write([]byte(p))
 	w.Flush()
 	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
 }
 
-// What the tracker counts is what gorilla makes of the same bytes.
+// The counts agree with what gorilla reads from the same bytes.
 func FuzzFrames(f *testing.F) {
 	packed := deflated("hello hello hello hello")
 	for _, s := range []string{
@@ -125,7 +124,7 @@ func FuzzFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		var delivered, controls uint64
-		reached, heard := false, false // the sentinel
+		reached, heard := false, false // of the sentinel
 		ws.SetPingHandler(func(p string) error {
 			if heard = p == sentinel; !heard {
 				controls++
@@ -135,7 +134,7 @@ func FuzzFrames(f *testing.F) {
 		ws.SetPongHandler(func(string) error { controls++; return nil })
 		ws.SetCloseHandler(func(int, string) error { controls++; return nil })
 
-		var after state // when all was read and sentinel not yet
+		var after state // after stream and before the sentinel
 		var accepted [2]uint64
 		conn.used = func() {
 			reached, after, accepted = true, counts(frames), [2]uint64{delivered, controls}
@@ -152,7 +151,7 @@ func FuzzFrames(f *testing.F) {
 			t.Fatalf("%v: %+v", err, counts(frames))
 		}
 		if !reached {
-			return // gorilla found a fault, or a close frame
+			return // gorilla reported an error or a close frame
 		}
 		if after.clean != heard {
 			t.Errorf("%+v, and a ping behind it was heard: %v (%v)", after, heard, err)
@@ -166,11 +165,11 @@ func FuzzFrames(f *testing.F) {
 		}
 		switch {
 		case compress && after.messages >= accepted[0]:
-			// gorilla allows RSV1 where RFC 7692 does not, and takes a message
-			// for whole when its deflate stream has ended: so more may be
-			// counted, and a message delivered may still be open.
+			// gorilla accepts RSV1 where RFC 7692 does not, and takes a message as
+			// complete when its deflate stream ends: so the count may be larger, and
+			// a delivered message may still be open.
 		case !after.clean && after.messages == want+1:
-			// A fault in the first byte: gorilla judges it with the second.
+			// An error in the first byte: gorilla reports it with the second.
 		case after.messages != want:
 			t.Errorf("%+v, and gorilla delivered %d messages", after, accepted[0])
 		}

@@ -7,10 +7,10 @@ import (
 	"github.com/respool/respool/internal/boundary"
 )
 
-// answer is what comes before the first frame.
+// answer is the HTTP response before the first frame.
 const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
-// state is all that a FrameTracker tells.
+// state is everything that a FrameTracker reports.
 type state struct {
 	clean              bool
 	messages, controls uint64
@@ -21,7 +21,7 @@ func counts(t *boundary.FrameTracker) state {
 	return state{t.Clean(), t.Messages(), t.Controls(), t.Open(), t.Closing()}
 }
 
-// What is told of a stream after each part of it.
+// The state after each part of a stream.
 func TestFrameCounts(t *testing.T) {
 	type step struct {
 		in   string
@@ -102,7 +102,7 @@ func TestFrameCounts(t *testing.T) {
 	}
 }
 
-// The HTTP answer ends at its empty line, whatever ends the lines.
+// The head of the HTTP response ends at its empty line, whatever ends the lines.
 func TestHead(t *testing.T) {
 	for _, head := range []string{answer, "a: b\n\n", "a\r\n\n", "a\n\r\n", "a\r\r\n\r\n", "a\n\r\r\n\n", "a\n\rb\n\n"} {
 		f := boundary.Frames()
@@ -119,7 +119,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// Nothing is allocated.
+// Feed does not allocate.
 func TestFrameAllocs(t *testing.T) {
 	f := boundary.Frames()
 	f.Feed([]byte(answer))

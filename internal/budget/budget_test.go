@@ -15,7 +15,7 @@ func TestFreePlacesAreTakenAtOnce(t *testing.T) {
 		a.call(2)
 		a.want(1, 2, 0, 0, 1)
 		if w.b.Scarce() != true {
-			t.Error("nothing is idle, one is claimed, and places are not scarce")
+			t.Error("nothing is idle, one is claimed, and slots are not scarce")
 		}
 		a.lose()
 		a.want(1, 2, 0, 0, 1) // granted anew
@@ -31,12 +31,12 @@ func TestLeastRecentlyUsedGivesWay(t *testing.T) {
 			m.release(1)
 			w.sleep(time.Second)
 		}
-		a.lend(1) // is used since, which the Budget was not told
+		a.lend(1) // uses it again, unknown to the Budget
 		a.release(1)
 		w.sleep(time.Second)
 		d.lend(1)
 		if len(w.gave) != 0 {
-			t.Fatal("one gave way though a place was free")
+			t.Fatal("a resource gave way although a slot was free")
 		}
 		d.call(3)
 		if want := []*fake{b, c, a}; !slices.Equal(w.gave, want) {
@@ -54,7 +54,7 @@ func names(ms []*fake) (ns []string) {
 	return ns
 }
 
-// What idles since the same instant gives way once each, whoever has it.
+// Resources idle since the same instant give way once each, whichever member has them.
 func TestEqualInstants(t *testing.T) {
 	inWorld(t, 6, func(w *world) {
 		a, b, c := w.join("a"), w.join("b"), w.join("c")
@@ -69,8 +69,8 @@ func TestEqualInstants(t *testing.T) {
 	})
 }
 
-// A member's own idle things do not count for what it claims, but they may lie
-// between two others.
+// The idle resources of a member do not give way for its own claim, but may be between
+// two others in the order.
 func TestStaleBoundsAreSortedAnew(t *testing.T) {
 	inWorld(t, 40, func(w *world) {
 		taker := w.join("taker")
@@ -81,7 +81,7 @@ func TestStaleBoundsAreSortedAnew(t *testing.T) {
 			m.release(1)
 			ms = append(ms, m)
 		}
-		// Used again in another order, so that every bound is stale.
+		// Use them again in another order, so that every bound is stale.
 		order := []int{}
 		for i := range 40 {
 			order = append(order, i*27%40)
@@ -114,18 +114,18 @@ func TestPoorestIsServedFirst(t *testing.T) {
 		b.call(2) // has 1
 		w.sleep(time.Second)
 		d := w.join("d")
-		d.call(2) // has none, and came later
+		d.call(2) // has none, and arrived later
 		c.discard()
 		c.bury(1)
 		d.want(1, 0, 0, 0, 1)
 		w.sleep(time.Second)
 		c.discard()
 		c.bury(1)
-		b.want(1, 1, 0, 0, 1) // as poor as d, and claims for longer than d does beyond its first
+		b.want(1, 1, 0, 0, 1) // as poor as d, and has claimed longer than d with the rest of its claim
 	})
 }
 
-// Of two that want more, one with two more gives one up as it comes back.
+// Of two members that want more, one that has two more gives up the next that is returned.
 func TestBalance(t *testing.T) {
 	for _, tc := range []struct{ rich, poor, gives int }{
 		{2, 1, 0}, {3, 1, 1}, {4, 1, 1}, {5, 1, 2}, {9, 1, 4}, {10, 0, 5}, {3, 3, 0},
@@ -137,7 +137,7 @@ func TestBalance(t *testing.T) {
 			rich.call(20)
 			w.sleep(time.Second)
 			poor.call(20)
-			// All come back at once, while nothing has ended yet.
+			// All are returned at once, before any has ended.
 			rich.raw = true
 			rich.release(tc.rich)
 			rich.want(0, tc.rich-tc.gives, 0, tc.gives, 20-tc.rich+tc.gives)
@@ -149,17 +149,17 @@ func TestBalance(t *testing.T) {
 			if got := poor.leased; got != tc.poor+tc.gives {
 				t.Errorf("%d and %d: the poor one got %d", tc.rich, tc.poor, got-tc.poor)
 			}
-			// It stays so.
+			// The numbers remain.
 			rich.release(rich.leased)
 			poor.release(poor.leased)
 			if n := len(w.gave); n != tc.gives {
-				t.Errorf("%d and %d: %d more gave way for nothing", tc.rich, tc.poor, n-tc.gives)
+				t.Errorf("%d and %d: %d more gave way without effect", tc.rich, tc.poor, n-tc.gives)
 			}
 		})
 	}
 }
 
-// With fewer places than members callers are served by age, whoever's they are.
+// With fewer slots than members, callers of all members are served in order of arrival.
 func TestOlderCallersOfOneThatHasNothingComeFirst(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		a, b := w.join("a"), w.join("b")
@@ -169,10 +169,10 @@ func TestOlderCallersOfOneThatHasNothingComeFirst(t *testing.T) {
 		b.call(1)
 		w.sleep(time.Second)
 		a.call(1)
-		a.release(1) // to a's own, who came first
+		a.release(1) // to a's own caller, which arrived first
 		a.want(0, 1, 0, 0, 1)
 		a.raw = true
-		a.release(1) // to a's own: it has not lived long enough
+		a.release(1) // to a's own caller: the resource has not lived long enough
 		a.want(0, 1, 0, 0, 0)
 		a.call(1)
 		a.raw = false
@@ -183,7 +183,7 @@ func TestOlderCallersOfOneThatHasNothingComeFirst(t *testing.T) {
 	})
 }
 
-// By the third rule, too, no more gives way than there are members without.
+// By the third rule, at most one resource per member without any gives way.
 func TestThirdRuleGivesOneEach(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
 		var a [4]*fake
@@ -231,12 +231,12 @@ func TestResize(t *testing.T) {
 		a.release(2)
 		a.want(0, 0, 1, 3, 0) // one may stay
 		if !w.b.Fits() == (w.used() <= 1) {
-			t.Error("Fits says something else than Levels")
+			t.Error("Fits and Levels disagree")
 		}
 		a.bury(3)
 		b.bury(1)
 		if !w.b.Fits() || w.b.Over() {
-			t.Error("all is ended that was too much, and it does not fit")
+			t.Error("the excess has ended, and Fits is false")
 		}
 	})
 }
@@ -254,7 +254,7 @@ func (w *world) used() int {
 	return used
 }
 
-// What is claimed by nobody any more is given up by nobody.
+// No resource gives way for a claim that has ended.
 func TestClaimsDropped(t *testing.T) {
 	inWorld(t, 2, func(w *world) {
 		a, b := w.join("a"), w.join("b")
@@ -269,28 +269,28 @@ func TestClaimsDropped(t *testing.T) {
 		a.want(0, 1, 1, 0, 0)
 		a.release(1)
 		if len(w.gave) != 0 {
-			t.Errorf("%d gave way for nobody", len(w.gave))
+			t.Errorf("%d gave way without a claim", len(w.gave))
 		}
-		b.call(1) // what is idle by now is found
+		b.call(1) // resources that became idle meanwhile are found
 		b.want(0, 0, 0, 0, 1)
 		a.want(0, 0, 1, 1, 0)
 		b.leave()
 		a.bury(1)
 		a.want(0, 0, 1, 0, 0)
 		if used := w.used(); used != 1 {
-			t.Errorf("%d places are taken, want 1", used)
+			t.Errorf("%d slots are taken, want 1", used)
 		}
 	})
 }
 
-// A claim that a release has served leaves nothing behind.
+// Scarcity ends after a claim was served by a release.
 func TestScarcityEnds(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		a, b, c := w.join("a"), w.join("b"), w.join("c")
 		a.lend(3)
 		b.call(1)
 		if !w.b.Scarce() {
-			t.Fatal("nothing is idle, and places are not scarce")
+			t.Fatal("nothing is idle, and slots are not scarce")
 		}
 		a.release(1)
 		a.bury(1)
@@ -300,14 +300,14 @@ func TestScarcityEnds(t *testing.T) {
 			b.call(1)
 		}
 		if w.b.Scarce() {
-			t.Error("places are scarce for ever")
+			t.Error("scarcity does not end")
 		}
 		b.release(1)
 		c.call(1)
 		c.want(0, 0, 0, 0, 1)
 		b.want(0, 0, 0, 1, 0)
 
-		// Nor does a smaller total, once it fits.
+		// The same after the total was lowered, once the excess has ended.
 		b.bury(1)
 		c.finish(1)
 		w.resize(1)
@@ -324,12 +324,12 @@ func TestScarcityEnds(t *testing.T) {
 			}
 		}
 		if w.b.Scarce() {
-			t.Error("places are scarce for ever after Resize")
+			t.Error("scarcity does not end after Resize")
 		}
 	})
 }
 
-// A grant that is not wanted any more goes to the next.
+// A grant that is no longer wanted goes to the next claimant.
 func TestGrantsAreNotLost(t *testing.T) {
 	inWorld(t, 1, func(w *world) {
 		a, b, c := w.join("a"), w.join("b"), w.join("c")
@@ -337,7 +337,7 @@ func TestGrantsAreNotLost(t *testing.T) {
 		b.call(1)
 		w.sleep(time.Second)
 		c.call(1)
-		b.wait = nil // and b has not said so yet
+		b.wait = nil // without telling the Budget
 		a.discard()
 		a.bury(1)
 		b.want(0, 0, 0, 0, 0)
@@ -345,8 +345,8 @@ func TestGrantsAreNotLost(t *testing.T) {
 	})
 }
 
-// One that only wants to be ready takes idle things of others, nothing that
-// callers wait for, and never ends its own.
+// A patient claimant gets idle resources of others, but none for which callers wait, and
+// its own do not give way.
 func TestPatient(t *testing.T) {
 	inWorld(t, 4, func(w *world) {
 		a, b, c := w.join("a"), w.join("b"), w.join("c")
@@ -362,12 +362,12 @@ func TestPatient(t *testing.T) {
 		a.want(0, 0, 2, 0, 7)
 		b.call(5)
 		b.want(0, 2, 0, 0, 5)
-		a.want(0, 0, 0, 2, 7) // to callers, who come first
+		a.want(0, 0, 0, 2, 7) // to callers, which come first
 		a.bury(2)
 		b.want(2, 2, 0, 0, 3)
 		b.finish(2)
 		b.release(3)
-		b.want(0, 4, 0, 0, 0) // it gave nothing to who only wants to be ready
+		b.want(0, 4, 0, 0, 0) // it gave nothing to a patient claimant
 		c.ready = 9
 		c.call(0)
 		b.release(3)
@@ -381,12 +381,12 @@ func TestPatient(t *testing.T) {
 			w.settle()
 		}
 		if len(w.gave) != gave || a.dying+c.dying > 0 {
-			t.Errorf("two who want to be ready end each other's: %s", w)
+			t.Errorf("two patient claimants make each other give way: %s", w)
 		}
 	})
 }
 
-// Two who want to be ready share evenly.
+// Two patient claimants share evenly.
 func TestPatientBalance(t *testing.T) {
 	inWorld(t, 6, func(w *world) {
 		a, b := w.join("a"), w.join("b")
@@ -409,7 +409,7 @@ func TestPatientBalance(t *testing.T) {
 	})
 }
 
-// What hangs in its end is not waited for.
+// A resource whose end hangs is not waited for.
 func TestHungEnds(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		hung, a, b := w.join("hung"), w.join("a"), w.join("b")
@@ -422,20 +422,20 @@ func TestHungEnds(t *testing.T) {
 		hung.want(0, 0, 0, 1, 0)
 		w.sleep(900 * time.Millisecond)
 		w.check()
-		a.want(0, 0, 2, 0, 0) // it may end yet
+		a.want(0, 0, 2, 0, 0) // it may still end
 		w.sleep(700 * time.Millisecond)
 		w.check()
 		a.want(0, 0, 1, 1, 0)
 		hung.bury(1)
 		b.want(1, 0, 0, 0, 0)
-		a.bury(1) // and that place is free
+		a.bury(1) // its slot is free
 		b.call(1)
 		b.want(2, 0, 0, 0, 0)
 	})
 }
 
-// Who has only what hangs in its end has nothing, and is served before those who
-// have something.
+// A member that has only resources whose end hangs has nothing, and is served before
+// members that have something.
 func TestHungEndsAreNotHad(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		hung, a := w.join("hung"), w.join("a")

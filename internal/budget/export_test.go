@@ -2,41 +2,41 @@ package budget
 
 import "fmt"
 
-// Missing is how many things must give way.
+// Missing returns how many resources must give way.
 func (b *Budget) Missing() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.missing()
+	return b.missingLocked()
 }
 
-// Coming is how many places are on their way back.
+// Coming returns how many slots are about to be freed.
 func (b *Budget) Coming() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.dying.coming()
+	return b.dying.expected()
 }
 
-// Held is how many places s has.
+// Held returns how many slots s has.
 func (s *Share) Held() int {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	return s.held
 }
 
-// Patient reports whether s claims for nobody who waits.
+// Patient reports whether the claim of s is patient.
 func (s *Share) Patient() bool {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	return s.patient
 }
 
-// Audit says what does not add up, if all are all members.
+// Audit checks the internal consistency of the budget. all must be all its members.
 func (b *Budget) Audit(all []*Share) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	used, dying, needed, bare, lines, idle := 0, 0, 0, 0, 0, 0
 	spared := make(map[*Share]bool)
-	for _, s := range b.spared {
+	for _, s := range b.exempt {
 		spared[s] = true
 	}
 	for i, s := range all {
@@ -53,23 +53,23 @@ func (b *Budget) Audit(all []*Share) error {
 				bare++
 			}
 		}
-		if _, dry := b.dry[s]; s.inIdle >= 0 {
+		if _, dry := b.noIdle[s]; s.idleIndex >= 0 {
 			idle++
 			if dry {
-				return fmt.Errorf("member %d is dry and may have something idle", i)
+				return fmt.Errorf("member %d is in noIdle and in idlers", i)
 			}
 		} else if s.held > 0 && !dry && !spared[s] {
 			return fmt.Errorf("member %d holds %d and is never asked", i, s.held)
 		}
-		if s.claim > 0 != (s.inLine >= 0) || s.inLine >= 0 && b.claims[s.inLine] != s ||
-			s.inIdle >= 0 && b.idlers[s.inIdle] != s {
-			return fmt.Errorf("member %d is not where it should be", i)
+		if s.claim > 0 != (s.claimIndex >= 0) || s.claimIndex >= 0 && b.claims[s.claimIndex] != s ||
+			s.idleIndex >= 0 && b.idlers[s.idleIndex] != s {
+			return fmt.Errorf("member %d has a wrong index", i)
 		}
 	}
-	if used != b.used || dying != b.dying.coming()+b.dying.stuck || needed != b.needed || bare != b.bare ||
+	if used != b.used || dying != b.dying.expected()+b.dying.stuck || needed != b.needed || bare != b.emptyHanded ||
 		lines != len(b.claims) || idle != len(b.idlers) || b.dying.stuck < 0 {
 		return fmt.Errorf("used %d of %d counted, dying %d+%d of %d, needed %d of %d, bare %d of %d",
-			b.used, used, b.dying.coming(), b.dying.stuck, dying, b.needed, needed, b.bare, bare)
+			b.used, used, b.dying.expected(), b.dying.stuck, dying, b.needed, needed, b.emptyHanded, bare)
 	}
 	for i := range b.claims {
 		if i > 0 && b.claims.Less(i, (i-1)/2) {
@@ -81,8 +81,8 @@ func (b *Budget) Audit(all []*Share) error {
 			return fmt.Errorf("idler %d is out of order", i)
 		}
 	}
-	if len(b.dry) > 0 && !b.scarce.Load() {
-		return fmt.Errorf("%d members are thought to offer, and need not", len(b.dry))
+	if len(b.noIdle) > 0 && !b.scarce.Load() {
+		return fmt.Errorf("%d members in noIdle without scarcity", len(b.noIdle))
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/internal/budget"
 )
 
-// world is a Budget with members that do what pools do, one step at a time, in
-// a bubble. Makes and ends take until a test says that they are over.
+// world is a Budget with members that behave like pools, one step at a time, in a
+// bubble. Creations and ends last until the test finishes them.
 type world struct {
 	t       *testing.T
 	b       *budget.Budget
@@ -18,7 +18,7 @@ type world struct {
 	max     int
 	members []*fake
 	gave    []*fake // in order
-	shrunk  bool    // there may be more than max
+	shrunk  bool    // more than max may be taken
 }
 
 // fake is one member.
@@ -27,19 +27,19 @@ type fake struct {
 	share  *budget.Share
 	name   string
 	most   int
-	ready  int             // how many it wants to have, whether callers wait or not
-	wait   []time.Duration // since when callers wait, the first in front
+	ready  int             // resources it wants to have without callers
+	wait   []time.Duration // arrival times of the waiting callers, in order
 	making int
 	leased int
 	dying  int
-	idle   []time.Duration // since when, the oldest in front
-	had    int             // granted and not used yet
-	raw    bool            // things made are not worth their making yet
-	quick  bool            // what is granted is made at once, and ends at once
+	idle   []time.Duration // since when each is idle, the longest idle first
+	had    int             // slots granted and not used yet
+	raw    bool            // its resources are not ripe (see Owes)
+	quick  bool            // creations and ends take no time
 	served int
 }
 
-// inWorld runs f in a bubble with max places.
+// inWorld runs f in a bubble with max slots.
 func inWorld(t *testing.T, max int, f func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -52,9 +52,9 @@ func inWorld(t *testing.T, max int, f func(w *world)) {
 
 func (w *world) now() time.Duration { return time.Since(w.base) }
 
-// sleep lets time pass, and what it brings about happen.
+// sleep advances time and runs what is due.
 func (w *world) sleep(d time.Duration) {
-	w.b.Missing() // takes the lock, so that what happened comes before what will
+	w.b.Missing() // takes the lock: happens-before edge
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -66,14 +66,14 @@ func (w *world) join(name string) *fake {
 	return m
 }
 
-// check holds of every instant at which nothing moves.
+// check checks the invariants of a quiescent state.
 func (w *world) check() {
 	w.t.Helper()
 	var shares []*budget.Share
 	for _, m := range w.members {
 		shares = append(shares, m.share)
 		if n := m.making + m.leased + m.dying + len(m.idle); n != m.share.Held() {
-			w.t.Fatalf("%s has %d things in %d places", m.name, n, m.share.Held())
+			w.t.Fatalf("%s has %d resources in %d slots", m.name, n, m.share.Held())
 		}
 	}
 	if err := w.b.Audit(shares); err != nil {
@@ -81,9 +81,9 @@ func (w *world) check() {
 	}
 	_, used, _ := w.b.Levels()
 	if w.shrunk = w.shrunk && used > w.max; used > w.max && !w.shrunk {
-		w.t.Fatalf("I1: %d places taken of %d", used, w.max)
+		w.t.Fatalf("I1: %d slots taken of %d", used, w.max)
 	}
-	// Nothing lies idle while another wants its place.
+	// No resource is idle while another member claims a slot.
 	for _, m := range w.members {
 		if len(m.idle) > 0 && len(m.wait) == 0 && w.b.Missing() > 0 && !w.spares(m) {
 			w.t.Fatalf("I7: %d are missing, and %s has %d idle: %s", w.b.Missing(), m.name, len(m.idle), w)
@@ -91,8 +91,8 @@ func (w *world) check() {
 	}
 }
 
-// spares says in other words than the Budget which members keep what they have
-// idle: those who want more of it, against those who do too.
+// spares is an independent formulation of isExemptLocked: a patient claimant keeps its
+// idle resources against other patient claimants.
 func (w *world) spares(m *fake) bool {
 	if !m.share.Patient() {
 		return false
@@ -119,14 +119,14 @@ func (w *world) String() (s string) {
 	return s
 }
 
-// settle is the end of every step.
+// settle ends every step.
 func (w *world) settle() {
 	w.t.Helper()
 	w.b.Settle()
 	w.check()
 }
 
-// grow begins makes for those who wait, as a pool does.
+// grow begins creations for waiting callers, as a pool does.
 func (m *fake) grow() {
 	live := m.making + m.leased + m.dying + len(m.idle)
 	demand := max(len(m.wait)-m.making, m.ready-(live-m.dying))
@@ -139,7 +139,7 @@ func (m *fake) grow() {
 	m.making += had + m.share.Take(want-had, want-had, len(m.wait) == 0)
 }
 
-// call has n callers come.
+// call adds n callers.
 func (m *fake) call(n int) {
 	m.w.t.Helper()
 	for range n {
@@ -155,7 +155,7 @@ func (m *fake) call(n int) {
 	m.w.settle()
 }
 
-// leave has the last caller give up.
+// leave removes the last caller.
 func (m *fake) leave() {
 	m.w.t.Helper()
 	m.wait = m.wait[:len(m.wait)-1]
@@ -165,7 +165,7 @@ func (m *fake) leave() {
 	m.w.settle()
 }
 
-// put finds a place for what is in the hands of m.
+// put passes a resource in the hands of m to a caller, to the idle ones, or ends it.
 func (m *fake) put(used bool) {
 	switch {
 	case m.w.b.Scarce() && m.w.b.Over():
@@ -186,7 +186,7 @@ func (m *fake) put(used bool) {
 	}
 }
 
-// offer is what a pool does whenever it lets go of its lock.
+// offer is what a pool does whenever it unlocks.
 func (m *fake) offer() {
 	if len(m.idle) > 0 && len(m.wait) == 0 && m.w.b.Scarce() {
 		m.share.Offer()
@@ -198,7 +198,7 @@ func (m *fake) end() {
 	m.share.Dying(1)
 }
 
-// finish ends n makes; lose has them fail.
+// finish ends n creations; with lose they fail.
 func (m *fake) finish(n int) {
 	m.w.t.Helper()
 	for range n {
@@ -228,7 +228,7 @@ func (m *fake) release(n int) {
 	m.w.settle()
 }
 
-// discard ends a lease and what was lent.
+// discard ends a lease and its resource.
 func (m *fake) discard() {
 	m.w.t.Helper()
 	m.leased--
@@ -237,7 +237,7 @@ func (m *fake) discard() {
 	m.w.settle()
 }
 
-// bury ends n that are dying.
+// bury ends n dying resources.
 func (m *fake) bury(n int) {
 	m.w.t.Helper()
 	for range n {
@@ -248,7 +248,7 @@ func (m *fake) bury(n int) {
 	m.w.settle()
 }
 
-// lend has m hold n leases, for which there are places.
+// lend gives m n leases, for which there must be slots.
 func (m *fake) lend(n int) {
 	m.w.t.Helper()
 	m.call(n)
@@ -258,7 +258,7 @@ func (m *fake) lend(n int) {
 	}
 }
 
-// Granted, GiveWay and Attend are what the Budget calls.
+// Granted, GiveWay and Attend implement budget.Member.
 func (m *fake) Granted() {
 	m.had++
 	m.grow()
@@ -292,7 +292,7 @@ func (m *fake) GiveWay(before time.Duration) (budget.Answer, time.Duration) {
 
 func (m *fake) Attend() { m.offer() }
 
-// want checks what m has.
+// want checks the state of m.
 func (m *fake) want(making, leased, idle, dying, claim int) {
 	m.w.t.Helper()
 	got := [5]int{m.making, m.leased, len(m.idle), m.dying, m.share.Claimed()}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Whatever members do, in whatever order: the accounts are even, no more places
-// are taken than there are, what gives way is the least recently used, nothing
-// lies idle while another wants its place, and when everything comes back
-// everybody is served. (world and fake check it at each step.)
+// After every random operation the counts are consistent, at most max slots are taken, the
+// least recently used resource gives way and none is idle while another member claims a
+// slot; when all leases have ended every caller has been served. (world and fake check
+// this at each step.)
 func TestRandomSteps(t *testing.T) {
 	for seed := range uint64(300) {
 		inWorld(t, 1, func(w *world) {
@@ -33,7 +33,7 @@ func TestRandomSteps(t *testing.T) {
 	}
 }
 
-// randomStep has one member do something that it can.
+// randomStep performs a random possible operation of one member.
 func (w *world) randomStep(r *rand.Rand) {
 	w.t.Helper()
 	m := w.members[r.IntN(len(w.members))]
@@ -66,7 +66,7 @@ func (w *world) randomStep(r *rand.Rand) {
 	}
 }
 
-// drain has everything that is out come back until nobody waits any more.
+// drain ends all leases until no caller waits.
 func (w *world) drain() {
 	w.t.Helper()
 	for range 1000 {
@@ -84,11 +84,11 @@ func (w *world) drain() {
 		}
 		w.sleep(time.Millisecond)
 	}
-	w.t.Errorf("everything came back, and some still wait: %s", w)
+	w.t.Errorf("all leases have ended, and callers still wait: %s", w)
 }
 
-// Members whose callers never cease have, before long, as many places as each
-// other, or as they want.
+// Under constant demand all members soon have the same number of slots, or as many as
+// they want.
 func TestRandomLoadsEvenOut(t *testing.T) {
 	for seed := range uint64(50) {
 		inWorld(t, 12, func(w *world) {
@@ -121,11 +121,11 @@ func TestRandomLoadsEvenOut(t *testing.T) {
 	}
 }
 
-// With fewer places than members all are served alike.
+// With fewer slots than members all are served equally often.
 func TestRandomTurns(t *testing.T) {
-	for _, places := range []int{1, 2, 3} {
-		inWorld(t, places, func(w *world) {
-			r := rand.New(rand.NewPCG(uint64(places), 2))
+	for _, slots := range []int{1, 2, 3} {
+		inWorld(t, slots, func(w *world) {
+			r := rand.New(rand.NewPCG(uint64(slots), 2))
 			for range 7 {
 				w.join(string(rune('a' + len(w.members))))
 			}
@@ -145,7 +145,7 @@ func TestRandomTurns(t *testing.T) {
 			}
 			for _, m := range w.members {
 				if m.served < all/7/2 {
-					t.Errorf("%d places: %s was served %d times of %d", places, m.name, m.served, all)
+					t.Errorf("%d slots: %s was served %d times of %d", slots, m.name, m.served, all)
 				}
 			}
 		})

@@ -10,8 +10,8 @@ import (
 	"github.com/respool/respool/internal/budget"
 )
 
-// locked is a member for many goroutines, as small as can be: it wants one thing
-// for each caller, and what is made is there at once.
+// locked is a minimal member for concurrent use: it wants one resource per caller, and
+// creations take no time.
 type locked struct {
 	share *budget.Share
 	b     *budget.Budget
@@ -23,7 +23,7 @@ type locked struct {
 	had   int
 }
 
-// unlock is how every step ends.
+// unlock ends every step.
 func (m *locked) unlock() {
 	if m.idle > 0 && len(m.wait) == 0 && m.b.Scarce() {
 		m.share.Offer()
@@ -32,7 +32,7 @@ func (m *locked) unlock() {
 	m.b.Settle()
 }
 
-// grow makes for those who wait. m is locked.
+// grow creates resources for waiting callers. m is locked.
 func (m *locked) grow() {
 	want := len(m.wait)
 	had := min(m.had, want)
@@ -74,7 +74,7 @@ func (m *locked) release(discard bool) {
 	}
 }
 
-// end has the thing end on a goroutine of its own. m is locked.
+// end ends a resource on a new goroutine. m is locked.
 func (m *locked) end() {
 	m.share.Dying(1)
 	go func() {
@@ -111,12 +111,12 @@ func (m *locked) Attend() {
 	m.unlock()
 }
 
-// Members that work at the same time: everybody is served, no more is out than
-// there are places, and the accounts are even at the end.
+// Concurrent members: every caller is served, at most max resources exist, and the counts
+// are consistent at the end.
 func TestRace(t *testing.T) {
-	const places, each, rounds = 4, 3, 400
+	const slots, each, rounds = 4, 3, 400
 	base := time.Now()
-	b := budget.New(places, func() time.Duration { return time.Since(base) })
+	b := budget.New(slots, func() time.Duration { return time.Since(base) })
 	var ms []*locked
 	var shares []*budget.Share
 	for range 7 {
@@ -134,11 +134,11 @@ func TestRace(t *testing.T) {
 				select {
 				case <-m.acquire():
 				case <-time.After(time.Minute):
-					t.Error("I7: a caller waits for ever")
+					t.Error("I7: a caller was not woken")
 					return
 				}
-				if n := out.Add(1); n > places {
-					t.Errorf("I1: %d are out of %d", n, places)
+				if n := out.Add(1); n > slots {
+					t.Errorf("I1: %d are out of %d", n, slots)
 				}
 				served.Add(1)
 				out.Add(-1)
@@ -161,7 +161,7 @@ func TestRace(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d served; %d places are taken by %d; %v", served.Load(), used, idle, err)
+			t.Fatalf("%d served; %d slots are taken by %d; %v", served.Load(), used, idle, err)
 		}
 	}
 }

@@ -7,53 +7,53 @@ import (
 	"time"
 )
 
-// stint is about how many steps a caller of Settle does itself. While others go on and
-// on leaving it work it would not come back from a call that takes no time else.
-const stint = 64
+// maxSteps is about how many steps one caller of Settle runs itself. While other
+// goroutines keep adding work the call would otherwise not return.
+const maxSteps = 64
 
-// Settle does what is to be done: grants free places, and has things give way.
-// Whoever changed something calls it when it holds no lock. It returns at once
-// if there is nothing to do or another is at it, who then does it; and before
-// long anyhow: if there is much to do, a goroutine goes on with it.
+// Settle runs the pending work: it grants free slots and asks members to give way. Call
+// it after every change, without a lock held. It returns at once if there is nothing to
+// do or another goroutine is settling, which then does the new work too. It always
+// returns soon: if there is much to do, a new goroutine continues.
 func (b *Budget) Settle() {
 	for steps := 0; b.pending.Load(); {
 		if !b.arbiter.TryLock() {
-			return // who has it looks at pending once more
+			return // the holder loads pending again after it unlocks
 		}
-		if steps = b.pass(steps); steps >= stint {
-			go b.goOn() // which has the arbiter from here on
+		if steps = b.pass(steps); steps >= maxSteps {
+			go b.continueSettling() // takes over the arbiter
 			return
 		}
 		b.arbiter.Unlock()
 	}
 }
 
-// goOn does what Settle left, and gives the arbiter back.
-func (b *Budget) goOn() {
-	for steps := stint; steps >= stint || b.pending.Load(); {
+// continueSettling runs the rest of the work and unlocks the arbiter.
+func (b *Budget) continueSettling() {
+	for steps := maxSteps; steps >= maxSteps || b.pending.Load(); {
 		steps = b.pass(0)
 	}
 	b.arbiter.Unlock()
 	b.Settle()
 }
 
-// pass does what is to be done just now, until there was nothing or stint steps
-// are done, of which steps were before. It returns how many then are.
+// pass runs steps until there is nothing to do or the count, which begins at steps,
+// reaches maxSteps. It returns the count.
 func (b *Budget) pass(steps int) int {
 	b.pending.Store(false)
 	b.mu.Lock()
 	b.round++
-	for _, s := range b.spared {
-		b.restore(s)
+	for _, s := range b.exempt {
+		b.restoreLocked(s)
 	}
-	b.spared = b.spared[:0]
+	b.exempt = b.exempt[:0]
 	b.mu.Unlock()
-	for steps++; steps < stint && b.step(); steps++ {
+	for steps++; steps < maxSteps && b.step(); steps++ {
 	}
 	return steps
 }
 
-// Rest waits until nobody runs Settle, for when no member is left.
+// Rest waits until no goroutine runs Settle. Call it when no member is left.
 func (b *Budget) Rest() {
 	b.mu.Lock()
 	if b.dying.clock != nil {
@@ -67,32 +67,32 @@ func (b *Budget) Rest() {
 // step does one thing and reports whether there was anything to do.
 func (b *Budget) step() bool {
 	b.mu.Lock()
-	if s := b.grant(); s != nil {
+	if s := b.grantLocked(); s != nil {
 		b.mu.Unlock()
 		s.m.Granted()
 		return true
 	}
-	if b.missing() <= 0 {
-		if b.calms() {
-			b.calm()
+	if b.missingLocked() <= 0 {
+		if b.scarcityOverLocked() {
+			b.endScarcityLocked()
 		}
 		b.mu.Unlock()
 		return false
 	}
-	if s := b.victim(); s != nil {
+	if s := b.victimLocked(); s != nil {
 		before, offers := s.oldest, s.offers
 		b.mu.Unlock()
 		b.ask(s, before, offers)
 		return true
 	}
-	if b.scarce.Load() { // who has something idle offers it
+	if b.scarce.Load() { // members with an idle resource offer it
 		b.mu.Unlock()
 		return false
 	}
-	// Nothing is idle. From here on members attend; what came back just
-	// before may have been missed, so all are asked once more.
+	// Nothing is idle. From here on members attend. A resource returned just before
+	// that may have been missed, so all members are asked once more.
 	b.scarce.Store(true)
-	b.quiet = 0
+	b.unwanted = 0
 	b.round++
 	awake := slices.Collect(maps.Keys(b.awake))
 	b.mu.Unlock()
@@ -102,26 +102,26 @@ func (b *Budget) step() bool {
 	return true
 }
 
-// calm ends scarcity: nothing is offered any more. b is locked.
-func (b *Budget) calm() {
+// endScarcityLocked ends scarcity: members no longer offer.
+func (b *Budget) endScarcityLocked() {
 	b.scarce.Store(false)
-	b.quiet = 0
-	for s := range b.dry {
-		b.restore(s)
+	b.unwanted = 0
+	for s := range b.noIdle {
+		b.restoreLocked(s)
 	}
-	clear(b.dry)
+	clear(b.noIdle)
 }
 
-// restore puts s back among those that may have something idle. b is locked.
-func (b *Budget) restore(s *Share) {
-	if s.held > 0 && s.inIdle < 0 {
+// restoreLocked returns s to the members that may have something idle.
+func (b *Budget) restoreLocked(s *Share) {
+	if s.held > 0 && s.idleIndex < 0 {
 		heap.Push(&b.idlers, s)
 	}
 }
 
-// grant takes a place for the claimant to be served next, if there is one. b is
-// locked.
-func (b *Budget) grant() *Share {
+// grantLocked takes a free slot for the claimant to be served next; nil if there is no
+// claimant or no free slot.
+func (b *Budget) grantLocked() *Share {
 	if len(b.claims) == 0 || b.used >= b.max {
 		return nil
 	}
@@ -129,42 +129,42 @@ func (b *Budget) grant() *Share {
 	b.needed--
 	s.claim--
 	s.patient = s.patient && s.claim > 0
-	s.since = b.now() // for what it claims beyond this it goes behind its equals
-	s.hold(1)
+	s.since = b.now() // with the rest of its claim it goes behind its equals
+	s.holdLocked(1)
 	return s
 }
 
-// victim returns the member to ask next to give way: the one of which something
-// may have been idle the longest. b is locked.
-func (b *Budget) victim() *Share {
+// victimLocked returns the member to ask next to give way: the one that may have the
+// resource idle longest.
+func (b *Budget) victimLocked() *Share {
 	for len(b.idlers) > 0 {
 		s := b.idlers[0]
 		if s.asked == b.round {
 			return nil
 		}
-		if !b.spares(s) {
+		if !b.isExemptLocked(s) {
 			return s
 		}
-		heap.Remove(&b.idlers, s.inIdle)
-		b.spared = append(b.spared, s)
+		heap.Remove(&b.idlers, s.idleIndex)
+		b.exempt = append(b.exempt, s)
 	}
 	return nil
 }
 
-// spares reports whether what s has idle is not to give way: s wants to have
-// more ready, and so does everybody else who claims, or nobody does. b is locked.
-func (b *Budget) spares(s *Share) bool {
-	if !s.patient || b.over() {
+// isExemptLocked reports whether the idle resources of s are not to give way: s wants
+// more idle resources, and every other claimant is patient too, or there is none.
+func (b *Budget) isExemptLocked(s *Share) bool {
+	if !s.patient || b.overLocked() {
 		return false
 	}
-	other := b.claims.other(s)
+	other := b.claims.nextExcept(s)
 	return other == nil || other.patient && !b.richer(s, other)
 }
 
-// ask asks s to give way with what was idle at the time by which it is sorted.
-// If it has used that since, it is sorted anew and another may come first. So
-// what gives way is the least recently used of all. offers is how often s had
-// offered something before.
+// ask asks s to give way with what was idle at the time by which it is sorted. If s has
+// used that since, it is sorted again and another member may come first. So the least
+// recently used resource of all gives way. offers is the number of offers of s before
+// the call.
 func (b *Budget) ask(s *Share, before time.Duration, offers int) {
 	now, over := b.now(), b.Over()
 	answer, oldest := s.m.GiveWay(before)
@@ -172,7 +172,7 @@ func (b *Budget) ask(s *Share, before time.Duration, offers int) {
 	defer b.mu.Unlock()
 	switch answer {
 	case Gave:
-		if !over { // else it went because there are fewer places
+		if !over { // otherwise it gave way because the number of slots was lowered
 			b.gave++
 		}
 		return
@@ -181,17 +181,17 @@ func (b *Budget) ask(s *Share, before time.Duration, offers int) {
 	case Nothing:
 		s.oldest, s.asked = now, b.round
 	}
-	if s.inIdle < 0 {
+	if s.idleIndex < 0 {
 		return
 	}
 	if answer == Nothing && b.scarce.Load() {
 		if s.offers != offers {
-			s.asked = 0 // it has something now
+			s.asked = 0 // it has something idle now
 		} else {
-			heap.Remove(&b.idlers, s.inIdle)
-			b.dry[s] = struct{}{}
+			heap.Remove(&b.idlers, s.idleIndex)
+			b.noIdle[s] = struct{}{}
 			return
 		}
 	}
-	heap.Fix(&b.idlers, s.inIdle)
+	heap.Fix(&b.idlers, s.idleIndex)
 }

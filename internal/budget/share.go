@@ -5,39 +5,38 @@ import (
 	"time"
 )
 
-// Share is one member's part in a Budget.
+// Share is the part of one member in a Budget.
 type Share struct {
 	b *Budget
 	m Member
 
 	// Guarded by b.mu.
-	held    int           // places
-	dying   int           // of those, on their way back
-	stuck   int           // of those, waited for no more
-	died    time.Duration // when one last began to die
-	claim   int           // places claimed
-	patient bool          // not for callers
-	bare    bool          // it is counted in b.bare
-	since   time.Duration // when it began to claim
-	oldest  time.Duration // nothing of it has been idle for longer
-	asked   int           // round in which it had nothing idle
-	offers  int           // how often it has offered something
-	inLine  int           // index in b.claims; -1: not there
-	inIdle  int           // index in b.idlers; -1: not there
+	held        int           // slots
+	dying       int           // of those, being freed
+	stuck       int           // of those, no longer waited for
+	died        time.Duration // when the last resource began to die
+	claim       int           // slots claimed
+	patient     bool          // the claim is not for callers
+	emptyHanded bool          // counted in b.emptyHanded
+	since       time.Duration // when the claim began
+	oldest      time.Duration // none of its resources has been idle for longer
+	asked       int           // round in which it had nothing idle
+	offers      int           // number of calls of Offer
+	claimIndex  int           // in b.claims; -1: not there
+	idleIndex   int           // in b.idlers; -1: not there
 }
 
-// Take takes up to want places, and claims what demand of it is missing; a
-// demand of 0 ends the claim. patient says that no caller waits for it. It
-// returns how many it took.
+// Take takes up to want slots and claims what is missing of demand; a demand of 0 ends
+// the claim. patient means that no caller waits for it. It returns how many it took.
 func (s *Share) Take(want, demand int, patient bool) (took int) {
 	b := s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.needed == 0 { // nobody is passed
+	if b.needed == 0 { // no claimant is overtaken
 		took = max(0, min(want, b.max-b.used))
 	}
-	s.hold(took)
-	s.setClaim(max(0, demand-took), patient)
+	s.holdLocked(took)
+	s.setClaimLocked(max(0, demand-took), patient)
 	return took
 }
 
@@ -45,51 +44,50 @@ func (s *Share) Take(want, demand int, patient bool) (took int) {
 func (s *Share) Claim(demand int, patient bool) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.setClaim(demand, patient)
+	s.setClaimLocked(demand, patient)
 }
 
-// Claimed returns how many places the member claims.
+// Claimed returns how many slots the member claims.
 func (s *Share) Claimed() int {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
 	return s.claim
 }
 
-// setClaim claims n places. b is locked.
-func (s *Share) setClaim(n int, patient bool) {
+func (s *Share) setClaimLocked(n int, patient bool) {
 	patient = patient && n > 0
 	if n == s.claim && patient == s.patient {
 		return
 	}
 	b := s.b
 	b.needed += n - s.claim
-	if s.claim == 0 || s.patient && !patient { // its callers come when they come
+	if s.claim == 0 || s.patient && !patient { // the arrival of its first caller counts
 		s.since = b.now()
 	}
 	s.claim, s.patient = n, patient
 	if n > 0 {
-		b.quiet = 0
+		b.unwanted = 0
 	}
-	b.place(s)
+	b.updateLocked(s)
 	b.pending.Store(true)
 }
 
-// hold takes n places, which are there. b is locked.
-func (s *Share) hold(n int) {
+// holdLocked takes n free slots.
+func (s *Share) holdLocked(n int) {
 	if n == 0 {
 		return
 	}
-	if s.held == 0 { // what it makes is idle later than now
+	if s.held == 0 { // its resources become idle later than now
 		s.oldest = s.b.now()
 		heap.Push(&s.b.idlers, s)
 	}
 	s.held += n
 	s.b.used += n
-	s.b.place(s)
+	s.b.updateLocked(s)
 }
 
-// Dying says that the member ends n things; the place of each is free when Free
-// is called.
+// Dying reports that the member begins to destroy n resources. The slot of each is free
+// once Free is called.
 func (s *Share) Dying(n int) {
 	if n == 0 {
 		return
@@ -99,10 +97,10 @@ func (s *Share) Dying(n int) {
 	s.dying += n
 	s.died = s.b.now()
 	s.b.ending[s] = struct{}{}
-	s.b.begin(n)
+	s.b.beginDyingLocked(n)
 }
 
-// Free gives one place back, of a thing that was dying or was not.
+// Free returns one slot; wasDying tells whether its resource was reported by Dying.
 func (s *Share) Free(wasDying bool) {
 	b := s.b
 	b.mu.Lock()
@@ -116,14 +114,14 @@ func (s *Share) Free(wasDying bool) {
 	}
 	s.held--
 	b.used--
-	b.place(s)
+	b.updateLocked(s)
 	if b.needed > 0 || b.scarce.Load() {
 		b.pending.Store(true)
 	}
 }
 
-// Awake says whether things come back to the member without its lock, so that
-// it must Attend.
+// Awake records whether resources are returned to the member without its lock, so that
+// it must be told to Attend.
 func (s *Share) Awake(yes bool) {
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
@@ -134,42 +132,43 @@ func (s *Share) Awake(yes bool) {
 	}
 }
 
-// Offer says that something of the member is idle while places are scarce.
+// Offer reports that a resource of the member is idle while slots are scarce.
 func (s *Share) Offer() {
 	b := s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s.offers++
-	if _, dry := b.dry[s]; dry {
-		delete(b.dry, s)
+	if _, noIdle := b.noIdle[s]; noIdle {
+		delete(b.noIdle, s)
 		heap.Push(&b.idlers, s)
 	}
 	if b.needed == 0 {
-		b.quiet++
+		b.unwanted++
 	}
-	if b.missing() > 0 || b.calms() {
+	if b.missingLocked() > 0 || b.scarcityOverLocked() {
 		b.pending.Store(true)
 	}
 }
 
-// has is how many places s has the use of: not those that are stuck. b is locked.
-func (s *Share) has() int { return s.held - s.stuck }
+// usable returns the number of slots that s can use: those held and not stuck. b.mu is
+// held.
+func (s *Share) usable() int { return s.held - s.stuck }
 
-// Owes reports whether what has just come back to the member must give way,
-// although callers of its own wait, the first of them since then. ripe says that
-// it has lived long enough to be worth its making.
+// Owes reports whether the resource just returned to the member must give way although
+// its own callers wait, the first of them since the given time. ripe means that the
+// resource has lived long enough to be worth its making.
 func (s *Share) Owes(since time.Duration, ripe bool) bool {
 	b := s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.claims) == 0 || b.missing() <= 0 {
+	if len(b.claims) == 0 || b.missingLocked() <= 0 {
 		return false
 	}
 	poorest := b.claims[0]
 	if poorest == s || poorest.patient {
 		return false
 	}
-	first := poorest.has() == 0 && b.bare > b.dying.coming() && poorest.since < since && ripe
+	first := poorest.usable() == 0 && b.emptyHanded > b.dying.expected() && poorest.since < since && ripe
 	if first || b.richer(s, poorest) {
 		b.gave++
 		return true
@@ -177,21 +176,21 @@ func (s *Share) Owes(since time.Duration, ripe bool) bool {
 	return false
 }
 
-// NoRicher reports whether s has no more than the next one to be served will have,
-// so that nothing is evened out if s gives way.
+// NoRicher reports whether s has no more than the next member to be served will have, so
+// that nothing is evened out if s gives way.
 func (s *Share) NoRicher() bool {
 	b := s.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := b.claims.other(s)
-	if next == nil || b.over() || next.has() == 0 && b.bare > b.dying.coming() {
+	next := b.claims.nextExcept(s)
+	if next == nil || b.overLocked() || next.usable() == 0 && b.emptyHanded > b.dying.expected() {
 		return false
 	}
 	return !b.richer(s, next)
 }
 
-// richer reports whether s has at least two more than the next one to be served,
-// who gets what is dying. b is locked.
+// richer reports whether s has at least two more than next, the member to be served
+// next, to which the dying resources are counted. b.mu is held.
 func (b *Budget) richer(s, next *Share) bool {
-	return next.has()+min(b.dying.coming(), next.claim)+2 <= s.held-s.dying
+	return next.usable()+min(b.dying.expected(), next.claim)+2 <= s.held-s.dying
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/respool/respool/internal/keymap"
 )
 
-// FuzzMap does with a Map and with a plain map what the bytes say, and compares.
+// FuzzMap applies the same operations to a Map and a plain map and compares them.
 func FuzzMap(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 64, 65, 128, 192, 1, 2})
 	f.Add([]byte{1, 129, 65, 1, 65, 65, 129, 65, 193})

@@ -1,6 +1,6 @@
-// Package keymap is a map for keys that are looked up all the time and seldom
-// come or go: a lookup takes no lock and allocates nothing. (sync.Map does too,
-// but keeps keys in an interface, which allocates for each lookup of a string.)
+// Package keymap is a concurrent map for frequent lookups and rare changes: a lookup takes
+// no lock and does not allocate. (A lookup in sync.Map takes no lock either, but converts
+// the key to an interface, which allocates for a string.)
 package keymap
 
 import (
@@ -8,17 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// Map holds values by key. The zero Map is empty. All methods may be called by
-// any number of goroutines at once.
+// Map holds values by key. The zero Map is empty. All methods are safe for concurrent use.
 type Map[K comparable, V comparable] struct {
-	// read is a copy of all that is never written. It may lack what came since
-	// it was taken, and have what went, whose box says so.
+	// read is an immutable copy of all. It may lack keys added after it was
+	// made, and contain deleted ones, whose box is marked gone.
 	read atomic.Pointer[map[K]*box[V]]
 
 	mu     sync.Mutex
 	all    map[K]*box[V]
-	missed int // lookups that read could not answer and all could
-	dead   int // boxes in read that are gone
+	missed int // lookups of keys that are in all and not in read
+	dead   int // boxes in read that are marked gone
 }
 
 type box[V any] struct {
@@ -39,14 +38,14 @@ func (m *Map[K, V]) Load(key K) (v V, ok bool) {
 	if b == nil {
 		return v, false
 	}
-	// One copy for as many lookups as it has keys: a constant for each.
+	// One copy per len(all) misses: amortized constant cost per lookup.
 	if m.missed++; m.missed >= len(m.all) {
-		m.copy()
+		m.copyLocked()
 	}
 	return b.value, true
 }
 
-// LoadOrStore returns the value for key, which is v if there was none.
+// LoadOrStore returns the value for key, after storing v if there was none.
 func (m *Map[K, V]) LoadOrStore(key K, v V) (actual V, loaded bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -60,7 +59,7 @@ func (m *Map[K, V]) LoadOrStore(key K, v V) (actual V, loaded bool) {
 	return v, false
 }
 
-// Delete removes key if its value is v. It reports whether it was.
+// Delete removes key if its value is v, and reports whether it did.
 func (m *Map[K, V]) Delete(key K, v V) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,14 +69,14 @@ func (m *Map[K, V]) Delete(key K, v V) bool {
 	}
 	b.gone.Store(true)
 	delete(m.all, key)
-	if m.dead++; m.dead > len(m.all) { // do not hold on to them
-		m.copy()
+	if m.dead++; m.dead > len(m.all) { // release the references to deleted values
+		m.copyLocked()
 	}
 	return true
 }
 
-// copy renews read. The Map is locked.
-func (m *Map[K, V]) copy() {
+// copyLocked replaces read by a copy of all.
+func (m *Map[K, V]) copyLocked() {
 	read := make(map[K]*box[V], len(m.all))
 	for k, b := range m.all {
 		read[k] = b
@@ -86,20 +85,20 @@ func (m *Map[K, V]) copy() {
 	m.missed, m.dead = 0, 0
 }
 
-// Len returns how many keys there are.
+// Len returns the number of keys.
 func (m *Map[K, V]) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.all)
 }
 
-// Entry is one key with its value.
+// Entry is a key with its value.
 type Entry[K comparable, V comparable] struct {
 	Key   K
 	Value V
 }
 
-// Entries returns what was in the map at one instant, in no order.
+// Entries returns the entries of the map at one instant, in no order.
 func (m *Map[K, V]) Entries() []Entry[K, V] {
 	m.mu.Lock()
 	defer m.mu.Unlock()

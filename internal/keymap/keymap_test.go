@@ -42,14 +42,14 @@ func TestFirstStays(t *testing.T) {
 	if v, loaded := m.LoadOrStore("a", 3); loaded || v != 3 {
 		t.Errorf("LoadOrStore after Delete: %d, %t", v, loaded)
 	}
-	for range 10 { // through every stage of the copy
+	for range 10 { // until the copy was made
 		if v, ok := m.Load("a"); !ok || v != 3 {
 			t.Errorf("Load after Delete and LoadOrStore: %d, %t; want 3", v, ok)
 		}
 	}
 }
 
-// A lookup allocates nothing in the long run, whatever the key.
+// A lookup does not allocate, amortized, whatever the type of the key.
 func TestLoadAllocatesNothing(t *testing.T) {
 	var m keymap.Map[string, int]
 	var keys []string
@@ -69,7 +69,7 @@ func TestLoadAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Keys that come and go do not pile up, neither they nor their values.
+// Deleted keys and their values are released.
 func TestNothingIsRetained(t *testing.T) {
 	type value struct{ _ [1024]byte }
 	var m keymap.Map[string, *value]
@@ -79,7 +79,7 @@ func TestNothingIsRetained(t *testing.T) {
 	for i := range 100 {
 		key, v := fmt.Sprint(i), &value{}
 		m.LoadOrStore(key, v)
-		for range 4 { // into the copy
+		for range 4 { // to be included in the copy
 			m.Load(key)
 		}
 		gone = append(gone, weak.Make(v))
@@ -92,7 +92,7 @@ func TestNothingIsRetained(t *testing.T) {
 			alive++
 		}
 	}
-	if alive > 2 { // as many as there are keys, and the one deleted last
+	if alive > 2 { // the number of keys, plus the one deleted last
 		t.Errorf("%d of 100 deleted values are still in memory, beside one key", alive)
 	}
 	if v, ok := m.Load("kept"); !ok || v != kept || m.Len() != 1 {
@@ -100,13 +100,13 @@ func TestNothingIsRetained(t *testing.T) {
 	}
 }
 
-// What a Load that begins after a Delete has returned finds is never what was
-// deleted, whatever others do.
+// A Load that begins after a Delete has returned never returns the deleted value, during
+// concurrent changes.
 func TestDeletedIsNotFoundAgain(t *testing.T) {
 	var m keymap.Map[string, int64]
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for i := range 4 { // others, that renew the copy
+	for i := range 4 { // other goroutines cause copies
 		wg.Go(func() {
 			for n := int64(0); ; n++ {
 				select {
@@ -122,7 +122,7 @@ func TestDeletedIsNotFoundAgain(t *testing.T) {
 		})
 	}
 	for i := range 4 {
-		wg.Go(func() { // each key has one writer, who knows what it must read
+		wg.Go(func() { // each key has one writer, which knows the expected value
 			key := fmt.Sprint("mine", i)
 			for n, end := int64(1), time.Now().Add(300*time.Millisecond); time.Now().Before(end); n++ {
 				if v, loaded := m.LoadOrStore(key, n); loaded || v != n {
@@ -151,7 +151,7 @@ func TestDeletedIsNotFoundAgain(t *testing.T) {
 	}
 }
 
-// Of those who store at once one wins, and all get that one's.
+// Of concurrent LoadOrStore calls one stores, and all return its value.
 func TestLoadOrStoreHasOneWinner(t *testing.T) {
 	for range 200 {
 		var m keymap.Map[string, int]
@@ -180,7 +180,7 @@ func TestLoadOrStoreHasOneWinner(t *testing.T) {
 	}
 }
 
-// Beside 10,000 others.
+// With 10,000 other keys.
 func BenchmarkLoad(b *testing.B) {
 	var m keymap.Map[string, int]
 	var keys []string

@@ -23,7 +23,8 @@ func Pipe(size int) (*Conn, *Conn) {
 	return &Conn{in: a, out: b}, &Conn{in: b, out: a}
 }
 
-// Read returns what has come, io.EOF after the other end was closed.
+// Read reads from the buffer. It blocks while that is empty, and returns io.EOF after the
+// other end was closed.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
 	if err != nil && err != io.EOF {
@@ -32,17 +33,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TryRead is Read that does not wait: where nothing has come in it returns 0
-// and no error.
+// TryRead is Read without blocking: if the buffer is empty it returns 0 and no error.
 func (c *Conn) TryRead(p []byte) (int, error) {
-	if c.in.waiting() {
+	if c.in.wouldBlock() {
 		return 0, nil
 	}
 	return c.Read(p)
 }
 
-// Write waits while the buffer is full. Once the other end is closed it fails
-// with EPIPE.
+// Write blocks while the buffer is full. After the other end was closed it fails with
+// EPIPE.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.out.write(p)
 	if err != nil {
@@ -51,14 +51,14 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends both directions. The other end reads what was written before.
+// Close closes both directions. The other end can still read what was written before.
 func (c *Conn) Close() error {
 	c.in.close(true)
 	c.out.close(false)
 	return nil
 }
 
-// LocalAddr and RemoteAddr name the network alone.
+// LocalAddr and RemoteAddr return the name of the network.
 func (c *Conn) LocalAddr() net.Addr  { return addr{} }
 func (c *Conn) RemoteAddr() net.Addr { return addr{} }
 
@@ -67,20 +67,20 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline bounds reads, those that run included. Zero: no bound.
+// SetReadDeadline bounds current and future reads. Zero means no bound.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.in.reader.set(c.in, t) }
 
-// SetWriteDeadline bounds writes, those that run included. Zero: no bound.
+// SetWriteDeadline bounds current and future writes. Zero means no bound.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.out.writer.set(c.out, t) }
 
 // stream is one direction.
 type stream struct {
-	mu     sync.Mutex
-	moved  sync.Cond // something changed
-	size   int
-	buf    []byte
-	reader side
-	writer side
+	mu      sync.Mutex
+	changed sync.Cond // signaled by every change
+	size    int
+	buf     []byte
+	reader  side
+	writer  side
 }
 
 // side is one end of a stream.
@@ -88,17 +88,17 @@ type side struct {
 	closed bool
 	due    bool // the deadline has passed
 	timer  *time.Timer
-	epoch  int // counts deadlines, so that a late timer of an old one is nothing
+	epoch  int // counts deadlines, so that a late timer of an earlier one has no effect
 }
 
 func newStream(size int) *stream {
 	s := &stream{size: size}
-	s.moved.L = &s.mu
+	s.changed.L = &s.mu
 	return s
 }
 
-// waiting reports whether a read would wait.
-func (s *stream) waiting() bool {
+// wouldBlock reports whether a read would block.
+func (s *stream) wouldBlock() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.buf) == 0 && !s.reader.closed && !s.writer.closed
@@ -118,12 +118,12 @@ func (s *stream) read(p []byte) (int, error) {
 		case len(s.buf) > 0:
 			n := copy(p, s.buf)
 			s.buf = s.buf[n:]
-			s.moved.Broadcast()
+			s.changed.Broadcast()
 			return n, nil
 		case s.writer.closed:
 			return 0, io.EOF
 		}
-		s.moved.Wait()
+		s.changed.Wait()
 	}
 }
 
@@ -145,15 +145,14 @@ func (s *stream) write(p []byte) (int, error) {
 			n := min(len(p)-sent, s.size-len(s.buf))
 			s.buf = append(s.buf, p[sent:sent+n]...)
 			sent += n
-			s.moved.Broadcast()
+			s.changed.Broadcast()
 			continue
 		}
-		s.moved.Wait()
+		s.changed.Wait()
 	}
 }
 
-// close ends one side: the reading one, whose buffer is dropped, or the writing
-// one.
+// close closes the reading side, which drops the buffer, or the writing side.
 func (s *stream) close(reading bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,10 +166,10 @@ func (s *stream) close(reading bool) {
 	if sd.timer != nil {
 		sd.timer.Stop()
 	}
-	s.moved.Broadcast()
+	s.changed.Broadcast()
 }
 
-// set gives sd, a side of s, a new deadline.
+// set sets the deadline of sd, a side of s.
 func (sd *side) set(s *stream, t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +187,7 @@ func (sd *side) set(s *stream, t time.Time) error {
 		epoch := sd.epoch
 		sd.timer = time.AfterFunc(wait, func() { sd.expire(s, epoch) })
 	}
-	s.moved.Broadcast()
+	s.changed.Broadcast()
 	return nil
 }
 
@@ -197,10 +196,10 @@ func (sd *side) expire(s *stream, epoch int) {
 	defer s.mu.Unlock()
 	if sd.epoch == epoch {
 		sd.due = true
-		s.moved.Broadcast()
+		s.changed.Broadcast()
 	}
 }
 
-// errTimeout is what a net.Conn returns after a deadline: os.ErrDeadlineExceeded
-// is a net.Error by itself.
+// errTimeout is the error of a net.Conn after a deadline; os.ErrDeadlineExceeded implements
+// net.Error.
 var errTimeout = os.ErrDeadlineExceeded

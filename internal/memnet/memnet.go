@@ -1,7 +1,6 @@
-// Package memnet is a network in memory: a listener, and connections with
-// buffers of a stated size and working deadlines. It runs in a synctest bubble,
-// where real sockets do not, and where net.Pipe, which has no buffer, makes
-// peers wait for each other as they never do on a network.
+// Package memnet is an in-memory network: a listener, and connections with buffers of a
+// given size and deadlines. Unlike real sockets it works in a synctest bubble, and
+// unlike net.Pipe, which has no buffer, it does not make each write wait for a read.
 package memnet
 
 import (
@@ -20,15 +19,13 @@ type Listener struct {
 
 var _ net.Listener = (*Listener)(nil)
 
-// Listen returns a listener whose connections hold size bytes each way that the
-// other side has not read yet.
+// Listen returns a listener whose connections buffer size bytes in each direction.
 func Listen(size int) *Listener {
 	return &Listener{size: size, queue: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// Dial connects to l. It waits until the connection is accepted, ctx ends or l
-// is closed. It fits net.Dialer's DialContext; network and address do not
-// matter.
+// Dial connects to l. It blocks until the connection is accepted, ctx ends or l is closed.
+// It has the signature of net.Dialer.DialContext; network and address are ignored.
 func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := Pipe(l.size)
 	select {
@@ -51,13 +48,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and Dial. Connections stay.
+// Close makes Accept and Dial fail. Connections stay open.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return nil
 }
 
-// Addr returns an address that names the network alone.
+// Addr returns the name of the network.
 func (l *Listener) Addr() net.Addr { return addr{} }
 
 type addr struct{}

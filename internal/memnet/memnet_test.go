@@ -18,7 +18,7 @@ import (
 // TestMain fails if any test leaves a goroutine behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What is written is read, in order, and a full buffer holds the writer up.
+// Bytes are read in the order written, and a full buffer blocks the writer.
 func TestBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memnet.Pipe(4)
@@ -41,7 +41,7 @@ func TestBuffer(t *testing.T) {
 	})
 }
 
-// The other end of a closed one reads the rest, then io.EOF, and cannot write.
+// After Close the other end reads the rest, then io.EOF, and writes fail.
 func TestClose(t *testing.T) {
 	a, b := memnet.Pipe(4)
 	if _, err := a.Write([]byte("x")); err != nil {
@@ -59,7 +59,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// A deadline ends what runs, at its instant, and can be taken back.
+// A deadline interrupts a running call at its instant, and can be removed.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := memnet.Pipe(4)
@@ -82,14 +82,14 @@ func TestDeadline(t *testing.T) {
 			read <- err
 		}()
 		synctest.Wait()
-		a.SetReadDeadline(time.Unix(1, 0)) // interrupts, as net/http needs it
+		a.SetReadDeadline(time.Unix(1, 0)) // a past deadline interrupts, as net/http requires
 		if err := <-read; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("read: %v", err)
 		}
 	})
 }
 
-// A closed listener neither accepts nor lets anybody in.
+// After Close of the listener Accept and Dial fail.
 func TestListener(t *testing.T) {
 	l := memnet.Listen(4)
 	ctx, cancel := context.WithCancel(t.Context())

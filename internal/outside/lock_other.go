@@ -8,5 +8,5 @@ import (
 )
 
 func lock(context.Context) (unlock func(), err error) {
-	return nil, errors.New("nothing is installed on this system")
+	return nil, errors.New("programs are not installed on this system")
 }

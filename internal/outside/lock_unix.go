@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lock waits for the one turn that all test processes share. The kernel gives
-// it back if the process dies.
+// lock waits for the lock file that all test processes share. The kernel releases it if the
+// process dies.
 func lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(os.TempDir(), "respool-install.lock"), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package outside finds the programs that tests want and Go does not bring: a
-// browser, node, nginx. Where RESPOOL_E2E=1 is set, as .ci/run does, it installs those
-// that are missing, as root on Debian; else the test is skipped and says how to
-// run it.
+// Package outside finds external programs that tests need: a browser, Node, nginx. With
+// RESPOOL_E2E=1, which .ci/run sets, it installs missing ones, as root on Debian.
+// Without it the test is skipped with a message that says how to run it.
 package outside
 
 import (
@@ -14,27 +13,27 @@ import (
 	"time"
 )
 
-// installWait bounds one installation, the wait for another's included.
+// installWait bounds one installation, including the wait for other processes.
 const installWait = 5 * time.Minute
 
-// Wanted skips the test unless RESPOOL_E2E=1. what is what the test wants.
+// Wanted skips the test unless RESPOOL_E2E=1. what names what the test needs.
 func Wanted(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("RESPOOL_E2E") != "1" {
-		t.Skipf("wants %s: run it with RESPOOL_E2E=1, which installs what is missing if you are root on Debian", what)
+		t.Skipf("needs %s: run it with RESPOOL_E2E=1, which installs missing programs as root on Debian", what)
 	}
 }
 
-// Program returns the path of the first of names that there is. If there is
-// none it installs the Debian packages and looks again. It skips the test as
-// [Wanted] does, and fails it if there is still none.
+// Program returns the path of the first of names that exists. If none does it installs the
+// Debian packages and looks again. It skips the test like [Wanted], and fails it if
+// the program is still missing.
 func Program(t testing.TB, names []string, packages ...string) string {
 	t.Helper()
 	return Path(t, names[0], func() string { return find(names) }, packages...)
 }
 
-// Path is [Program] for what is found by look, which returns "" where there is
-// nothing. what is the name of it in errors.
+// Path is [Program] for a program that look finds; look returns "" if it is missing. what
+// is its name in errors.
 func Path(t testing.TB, what string, look func() string, packages ...string) string {
 	t.Helper()
 	Wanted(t, what)
@@ -43,10 +42,10 @@ func Path(t testing.TB, what string, look func() string, packages ...string) str
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), installWait)
 	defer cancel()
-	// Tests of other packages run beside this one and may want the same.
+	// Tests of other packages run concurrently and may install the same program.
 	unlock, err := lock(ctx)
 	if err != nil {
-		t.Fatalf("%s is missing, and no turn to install it came: %v", what, err)
+		t.Fatalf("%s is missing, and the lock for installing it was not acquired: %v", what, err)
 	}
 	defer unlock()
 	if path := look(); path != "" {
@@ -57,7 +56,7 @@ func Path(t testing.TB, what string, look func() string, packages ...string) str
 	}
 	path := look()
 	if path == "" {
-		t.Fatalf("%s is missing, though %s was installed", what, strings.Join(packages, " "))
+		t.Fatalf("%s is missing although %s was installed", what, strings.Join(packages, " "))
 	}
 	return path
 }
@@ -71,11 +70,11 @@ func find(names []string) string {
 	return ""
 }
 
-// install asks apt-get. A machine may have old lists of packages, and a mirror
-// a bad moment; so it is asked twice.
+// install runs apt-get. The package lists may be outdated and a mirror may fail once, so it
+// updates first and tries twice.
 func install(ctx context.Context, packages []string) error {
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return fmt.Errorf("install %s; the test does so only as root on Debian", strings.Join(packages, " "))
+		return fmt.Errorf("install %s; the test installs it only as root on Debian", strings.Join(packages, " "))
 	}
 	var err error
 	for range 2 {
@@ -92,7 +91,7 @@ func install(ctx context.Context, packages []string) error {
 func apt(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q", "-o", "DPkg::Lock::Timeout=240"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it tidies up
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // lets apt-get clean up
 	cmd.WaitDelay = 10 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, tail(out))
@@ -100,5 +99,5 @@ func apt(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// tail is the end of what a program said, where the reason is.
+// tail returns the end of the output of a program, where the reason is.
 func tail(out []byte) []byte { return out[max(0, len(out)-2000):] }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// witness is a TB that notes how the test ended, and lets it end.
+// witness is a TB that records how the test ended.
 type witness struct {
 	testing.TB
 	skipped, failed string
@@ -40,7 +40,7 @@ func program(t *testing.T, names []string, packages ...string) (w *witness, path
 }
 
 func TestProgram(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir()) // a lock of its own
+	t.Setenv("TMPDIR", t.TempDir()) // use a separate lock file
 	t.Setenv("RESPOOL_E2E", "")
 	w, path := program(t, []string{"go"}, "golang-go")
 	if path != "" || !strings.Contains(w.skipped, "RESPOOL_E2E=1") {
@@ -51,14 +51,14 @@ func TestProgram(t *testing.T) {
 	if path == "" || w.skipped+w.failed != "" {
 		t.Errorf("with it: %q, skipped %q, failed %q", path, w.skipped, w.failed)
 	}
-	t.Setenv("PATH", t.TempDir()) // so that there is no apt-get
+	t.Setenv("PATH", t.TempDir()) // hide apt-get
 	w, path = program(t, []string{"go"}, "golang-go")
 	if path != "" || w.skipped != "" || !strings.Contains(w.failed, "is missing") {
-		t.Errorf("with nothing there: %q, skipped %q, failed %q", path, w.skipped, w.failed)
+		t.Errorf("without programs: %q, skipped %q, failed %q", path, w.skipped, w.failed)
 	}
 }
 
-// One turn at a time, and who waits for it can give up.
+// The lock is exclusive, and a waiter can be cancelled.
 func TestLock(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	unlock, err := lock(t.Context())

@@ -9,7 +9,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// callerState is how far a caller has come.
+// callerState is the state of a caller.
 type callerState uint8
 
 const (
@@ -18,7 +18,7 @@ const (
 	over
 )
 
-// caller is one acquire and what became of it. World.mu guards it.
+// caller is one acquire and its result. Guarded by world.mu.
 type caller struct {
 	n      int
 	req    resource.Request
@@ -28,28 +28,28 @@ type caller struct {
 	state  callerState
 
 	began    time.Time
-	came     time.Time // began to wait: now, or when it was admitted
+	arrived  time.Time // when it was admitted; without an Admission when it began
 	admitted bool
 	refused  bool // by Admission
-	canceled bool // its context had ended when it was answered
+	canceled bool // its context had ended when it was served or refused
 	answered time.Time
-	told     bool // judged already
+	judged   bool // checked by fairness
 	err      error
 	v        *thing
-	second   bool // somebody had had v before
+	second   bool // v had been leased before
 	lease    lease[*thing]
 	permit   *permit
-	verdict  resource.Verdict // what its permit must be told, if sure
+	verdict  resource.Verdict // the verdict that its permit must get, if certain
 	sure     bool
 }
 
 type callerKey struct{}
 
-// newCaller registers a caller that is about to ask.
+// newCaller registers a caller that is about to acquire.
 func (w *world) newCaller(mode string, r resource.Request, timeout time.Duration) *caller {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := &caller{n: len(w.callers) + 1, mode: mode, req: r, began: time.Now(), came: time.Now()}
+	c := &caller{n: len(w.callers) + 1, mode: mode, req: r, began: time.Now(), arrived: time.Now()}
 	c.admitted = !w.script.shape.admission
 	ctx := context.WithValue(context.Background(), callerKey{}, c)
 	if timeout > 0 {
@@ -61,7 +61,7 @@ func (w *world) newCaller(mode string, r resource.Request, timeout time.Duration
 	return c
 }
 
-// admission is told what the Admission said to a caller.
+// admission records the result of the Admission for a caller.
 func (w *world) admission(ctx context.Context, p *permit, refused bool) {
 	c, _ := ctx.Value(callerKey{}).(*caller)
 	if c == nil {
@@ -72,21 +72,21 @@ func (w *world) admission(ctx context.Context, p *permit, refused bool) {
 	if c.permit != nil {
 		w.err("caller %d was admitted twice", c.n)
 	}
-	c.permit, c.refused, c.admitted, c.came = p, refused, !refused, time.Now()
+	c.permit, c.refused, c.admitted, c.arrived = p, refused, !refused, time.Now()
 }
 
-// served notes that c got l, and what is wrong with that.
+// served records that c got l, and checks that it may.
 func (w *world) served(c *caller, l lease[*thing]) {
 	v, i := l.Value(), l.Info()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	w.shelfOrder(c, v, now)
+	w.checkIdleOrder(c, v, now)
 	if v.holder != nil {
 		w.err("I2: thing %d lent to caller %d while caller %d has it", v.n, c.n, v.holder.n)
 	}
 	if c.req.Fresh && v.used {
-		w.err("thing %d lent to caller %d, who asked for one that nobody has used", v.n, c.n)
+		w.err("thing %d lent to caller %d, which asked for an unused one", v.n, c.n)
 	}
 	defer func() { c.second, v.used = v.used, true }()
 	if c.ctx.Err() != nil && c.mode != "try" {
@@ -95,9 +95,9 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	if w.closed {
 		w.err("thing %d lent to caller %d after Close", v.n, c.n)
 	}
-	if v.place != living || v.late || v.invalidated || v.gen < w.gen && !w.spared(c, v) {
-		w.err("thing %d lent to caller %d: place %d, invalidated %v, made %d resets ago, late %v",
-			v.n, c.n, v.place, v.invalidated, w.gen-v.gen, v.late)
+	if v.stage != living || v.late || v.invalidated || v.gen < w.gen && !w.mayPredateReset(c, v) {
+		w.err("thing %d lent to caller %d: stage %d, invalidated %v, made %d resets ago, late %v",
+			v.n, c.n, v.stage, v.invalidated, w.gen-v.gen, v.late)
 	}
 	if v.sick && w.script.shape.health != "" && w.script.shape.health != "slow" {
 		w.err("thing %d lent to caller %d though it is sick", v.n, c.n)
@@ -112,25 +112,25 @@ func (w *world) served(c *caller, l lease[*thing]) {
 	c.state, c.v, c.lease, c.answered = holding, v, l, now
 }
 
-// spared reports whether c may get v though its make began before a Reset: it was
-// not canceled, and c has waited since before that Reset. World.mu is held.
-func (w *world) spared(c *caller, v *thing) bool {
-	return v.from.cut.IsZero() && !v.used && c.came.Before(w.resets[v.gen])
+// mayPredateReset reports whether c may get v although its creation began before a Reset:
+// the creation was not canceled, and c has waited since before the Reset. world.mu is held.
+func (w *world) mayPredateReset(c *caller, v *thing) bool {
+	return v.from.cut.IsZero() && !v.used && c.arrived.Before(w.resets[v.gen])
 }
 
-// shelfOrder checks which idle thing was lent, where nothing but the order
-// decides. Where in it NewestFirst puts what has just been made is open. World.mu is held.
-func (w *world) shelfOrder(c *caller, v *thing, now time.Time) {
+// checkIdleOrder checks which idle thing was lent, if only the order decides. The position
+// of a new thing in NewestFirst is unspecified. world.mu is held.
+func (w *world) checkIdleOrder(c *caller, v *thing, now time.Time) {
 	cfg := w.script.shape
-	if c.came != now || c.req.Fresh || cfg.health != "" || cfg.eviction != "" || !v.since.Before(now) {
+	if c.arrived != now || c.req.Fresh || cfg.health != "" || cfg.eviction != "" || !v.since.Before(now) {
 		return
 	}
 	for _, o := range w.things {
-		if o == v || o.place != living || o.holder != nil || o.late || !o.since.Before(now) {
+		if o == v || o.stage != living || o.holder != nil || o.late || !o.since.Before(now) {
 			continue
 		}
 		if cfg.order == resource.NewestFirst && !v.back.IsZero() && o.back.After(v.back) {
-			w.err("NewestFirst lent thing %d, and thing %d came back after it", v.n, o.n)
+			w.err("NewestFirst lent thing %d, and thing %d was returned after it", v.n, o.n)
 		}
 		if cfg.order == resource.OldestFirst && o.since.Before(v.since) {
 			w.err("OldestFirst lent thing %d, and thing %d is idle for longer", v.n, o.n)
@@ -138,8 +138,8 @@ func (w *world) shelfOrder(c *caller, v *thing, now time.Time) {
 	}
 }
 
-// free notes that c is about to end its lease, before it does: the next
-// holder may have it before the end returns.
+// free records that c is about to end its lease. It is called before the end, since the
+// next holder may have the resource before the call returns.
 func (w *world) free(c *caller, how string, broken bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -153,11 +153,11 @@ func (w *world) free(c *caller, how string, broken bool) {
 	case how == "fail" && broken:
 		c.verdict, c.sure = resource.Failed, true
 	case how == "hijack":
-		c.v.place = away
+		c.v.stage = away
 	}
 }
 
-// failed notes that c got nothing, and whether the reason is a good one.
+// failed records that c failed, and checks the error.
 func (w *world) gaveUp(c *caller, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,12 +175,12 @@ func (w *world) gaveUp(c *caller, err error) {
 			w.err("caller %d: got %v, its own context's %v should win", c.n, err, c.ctx.Err())
 		}
 	case w.closed:
-		if !errors.Is(err, resource.ErrClosed) && !(c.refused && errors.Is(err, resource.ErrRejected)) && !w.stillborn(err) {
+		if !errors.Is(err, resource.ErrClosed) && !(c.refused && errors.Is(err, resource.ErrRejected)) && !w.failedEarly(err) {
 			w.err("caller %d: got %v from a closed pool", c.n, err)
 		}
 	case errors.Is(err, resource.ErrRejected):
 		if !c.refused && !w.mayReject() {
-			w.err("caller %d: %v, but nobody refused it", c.n, err)
+			w.err("caller %d: %v, but no policy refused it", c.n, err)
 		}
 	case errors.Is(err, resource.ErrNoneIdle):
 		if !c.req.NoWait {
@@ -188,11 +188,11 @@ func (w *world) gaveUp(c *caller, err error) {
 		}
 		w.missed = c.answered
 	default:
-		w.blamed(c, err)
+		w.checkBlame(c, err)
 	}
 }
 
-// reason is the Reason that goes with the error of c's acquire.
+// reason returns the Reason that matches the error of c.
 func (c *caller) reason() resource.Reason {
 	var ae *resource.AcquireError
 	if !errors.As(c.err, &ae) {
@@ -222,16 +222,16 @@ func (c *caller) reason() resource.Reason {
 	return 0
 }
 
-// mayReject reports whether a caller can be rejected though its Admission did
-// not refuse: by the Queue, or by what refuses the makes it waits for.
+// mayReject reports whether a caller can be rejected although its Admission did not
+// refuse: by the Queue, or by a MakeGate or Quota.
 func (w *world) mayReject() bool {
 	cfg := w.script.shape
 	return cfg.queue == "broken" || (cfg.gate || cfg.quota) && cfg.outage == resource.FailFast
 }
 
-// quiet reports whether nothing was found unfit that had been made: that too
-// counts as a failed make while it is new.
-func (w *world) quiet() bool {
+// noneUnfit reports whether no new resource was found unfit, which counts as a failed
+// creation too.
+func (w *world) noneUnfit() bool {
 	for _, v := range w.things {
 		if v.invalidated || v.late {
 			return false
@@ -240,16 +240,16 @@ func (w *world) quiet() bool {
 	return w.script.shape.health == "" && w.script.shape.eviction == ""
 }
 
-// stillborn reports whether err is why something just made could not be lent.
-func (w *world) stillborn(err error) bool {
+// failedEarly reports whether err is the reason why a new resource could not be lent.
+func (w *world) failedEarly(err error) bool {
 	var pe *resource.PanicError
 	return errors.Is(err, errDead) || errors.Is(err, errSick) || errors.Is(err, errEvicted) ||
 		errors.As(err, &pe) && pe.Where == "Check"
 }
 
-// blamed checks an error that blames a make. World.mu is held.
-func (w *world) blamed(c *caller, err error) {
-	if w.stillborn(err) && !errors.Is(err, resource.ErrOutage) {
+// checkBlame checks an error caused by a failed creation. world.mu is held.
+func (w *world) checkBlame(c *caller, err error) {
+	if w.failedEarly(err) && !errors.Is(err, resource.ErrOutage) {
 		return
 	}
 	if w.script.shape.outage == resource.KeepWaiting {
@@ -268,7 +268,7 @@ func (w *world) blamed(c *caller, err error) {
 				slow++
 			}
 		}
-		if w.quiet() && w.worst+slow < 3 || held > 0 && !c.req.Fresh {
+		if w.noneUnfit() && w.worst+slow < 3 || held > 0 && !c.req.Fresh {
 			w.err("caller %d: %v after never more than %d failures in a row, with %d leased", c.n, err, w.worst, held)
 		}
 		return
@@ -281,7 +281,7 @@ func (w *world) blamed(c *caller, err error) {
 			return
 		}
 	}
-	if !errors.Is(err, resource.ErrMakeTimeout) { // the make may run on
+	if !errors.Is(err, resource.ErrMakeTimeout) { // the creation may still run
 		w.err("caller %d: %v, and no make failed so", c.n, err)
 	}
 }

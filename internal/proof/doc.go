@@ -1,26 +1,24 @@
-// Package proof holds package resource to its contract from outside, through
-// its public face alone. It has no code of its own, only tests, and is a
-// module of its own so that the libraries it needs are nobody else's.
+// Package proof tests the contract of package resource from outside, through its exported
+// API. It contains only tests, and is a module of its own so that no other module needs
+// its libraries.
 //
-// Three harnesses look at the same promises from three sides:
+// Three harnesses test the same contract in three ways:
 //
-//   - TestModel runs random scripts in virtual time and compares the pool with
-//     a sequential model after every step. A failing script is printed, made
-//     small, and kept in a file that replays it.
-//   - TestLinear records what concurrent callers saw in real time and asks
-//     porcupine whether some order of those calls explains it.
-//   - TestStress lets many goroutines do anything at once, and counts.
+//   - TestModel runs random scripts in virtual time and compares the pool with a sequential
+//     model after every step. A failing script is minimized, printed, and stored in a file
+//     that replays it.
+//   - TestLinear records concurrent calls in real time and checks with porcupine that they
+//     are linearizable.
+//   - TestStress runs random operations on many goroutines and checks the totals.
 //
-// Each of them must also catch planted bugs: the plain pool of plain_test.go,
-// which is slow and simple, passes all three, and fails them once for each way
-// in which it can be broken.
+// Each harness must also detect planted faults: the plain pool in plain_test.go, which is
+// slow and simple, passes all three, and fails them with each fault that it can be given.
 //
-// The policies are held to theirs in packages below: compose puts admissions
-// together at random, adapters runs them around the libraries that they are made
-// for, and sim runs whole pools through outages and overload. Package wspool is
-// held to its in tenants and scenes.
+// The packages below test other parts: compose combines admissions at random, adapters runs
+// the adapters of package policy with the libraries that they are made for, sim runs
+// whole pools through outages and overload, and isolation and scenes test package wspool.
 //
-// How long they run:
+// To run them longer, or with the same random choices:
 //
 //	go test ./internal/proof -run TestModel -rapid.checks=100000
 //	RESPOOL_STRESS=10m go test ./internal/proof -run TestStress

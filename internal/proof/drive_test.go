@@ -13,7 +13,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// drive runs a script in a bubble of its own.
+// drive runs a script in a bubble.
 type drive struct {
 	*world
 	pool        pool[*thing]
@@ -23,10 +23,10 @@ type drive struct {
 	before      resource.Stats
 }
 
-// prove runs s against a pool and returns the promises it broke, nil if none.
+// prove runs s against a pool and returns the violations; nil if there are none.
 func prove(t *testing.T, s script, make newPool[*thing]) (err error) {
 	defer func() {
-		// A bubble panics here when goroutines are left that nothing can wake.
+		// A bubble panics here if blocked goroutines are left.
 		if r := recover(); r != nil {
 			err = errors.Join(err, fmt.Errorf("the bubble ended with: %v", r))
 		}
@@ -51,8 +51,7 @@ func prove(t *testing.T, s script, make newPool[*thing]) (err error) {
 	return err
 }
 
-// broke reports whether a promise was broken, and if so puts where before what
-// was noted.
+// broke reports whether there was a violation, and adds where to the messages.
 func (d *drive) broke(where string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -62,14 +61,14 @@ func (d *drive) broke(where string) bool {
 	return len(d.wrong) > 0
 }
 
-// locked notes a broken promise when the world is not locked.
+// locked records a violation; it takes world.mu.
 func (d *drive) locked(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.err(format, args...)
 }
 
-// settle waits until only timers can move anything, and compares.
+// settle waits until all goroutines are blocked, and compares.
 func (d *drive) settle() {
 	synctest.Wait()
 	s := d.pool.Stats()
@@ -77,7 +76,7 @@ func (d *drive) settle() {
 	d.before = s
 }
 
-// ask lets c acquire on a goroutine of its own.
+// ask calls Acquire for c on a new goroutine.
 func (d *drive) ask(c *caller) {
 	go func() {
 		var l lease[*thing]
@@ -99,8 +98,8 @@ func (d *drive) ask(c *caller) {
 	}()
 }
 
-// refusedTry notes that a TryAcquire got nothing, which is wrong if something
-// lies there, nobody waits and no policy could object.
+// refusedTry checks a failed TryAcquire: it is a violation if a resource is idle, no caller
+// waits and no policy could refuse.
 func (d *drive) refusedTry(c *caller) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,7 +111,7 @@ func (d *drive) refusedTry(c *caller) {
 	}
 }
 
-// do lets c use Pool.Do, whose function takes a while and ends as how says.
+// do calls Pool.Do for c, with a function that takes some time and ends as how says.
 func (d *drive) do(c *caller, how int, takes time.Duration) {
 	var got error
 	work := func(_ context.Context, v *thing) error {
@@ -152,7 +151,7 @@ func (d *drive) do(c *caller, how int, takes time.Duration) {
 	}()
 }
 
-// doLease stands for the lease that Do does not show.
+// doLease represents the hidden lease of Do.
 type doLease struct{ v *thing }
 
 func (l doLease) Value() *thing          { return l.v }
@@ -162,8 +161,8 @@ func (l doLease) Fail(error)             {}
 func (l doLease) Discard(error)          {}
 func (l doLease) Hijack() (*thing, bool) { return nil, false }
 
-// finish ends the trouble, lets everybody be served, closes the pool, and
-// looks at what is left.
+// finish ends all planned failures, waits until every caller is served, closes the pool,
+// and checks what is left.
 func (d *drive) finish() {
 	d.mu.Lock()
 	d.healed = true
@@ -197,10 +196,10 @@ func (d *drive) finish() {
 		return
 	}
 	d.nothingLeft(d.pool.Stats())
-	time.Sleep(time.Hour) // anything that runs on is seen, and ends
+	time.Sleep(time.Hour) // whatever still runs is detected, and ends
 }
 
-// leaveAll cancels whoever still asks, and ends what they got.
+// leaveAll cancels all callers that still wait, and ends their leases.
 func (d *drive) leaveAll() {
 	d.mu.Lock()
 	for _, c := range d.callers {
@@ -213,7 +212,7 @@ func (d *drive) leaveAll() {
 	synctest.Wait()
 }
 
-// unserved counts callers that neither hold nor have given up, and Warms.
+// unserved counts waiting callers and Warms.
 func (d *drive) unserved() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -226,7 +225,7 @@ func (d *drive) unserved() int {
 	return n
 }
 
-// endAll releases everything.
+// endAll releases all leases.
 func (d *drive) endAll() {
 	for _, c := range d.holders() {
 		d.free(c, "release", false)
@@ -234,7 +233,7 @@ func (d *drive) endAll() {
 	}
 }
 
-// minIdle: left alone, the pool keeps MinIdle ready.
+// minIdle checks that the pool without load keeps MinIdle resources idle.
 func (d *drive) minIdle() {
 	cfg := d.script.shape
 	d.mu.Lock()
@@ -251,7 +250,7 @@ func (d *drive) minIdle() {
 	}
 }
 
-// nothingLeft: after a nil from Close all is gone, each thing once (I3, I6).
+// nothingLeft checks that after a successful Close each thing ended exactly once (I3, I6).
 func (d *drive) nothingLeft(s resource.Stats) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -259,8 +258,8 @@ func (d *drive) nothingLeft(s resource.Stats) {
 		d.err("I6: %d makes run after Close", len(d.running))
 	}
 	for _, v := range d.things {
-		if v.place != dead && v.place != away {
-			d.err("I3: thing %d is in place %d after Close", v.n, v.place)
+		if v.stage != dead && v.stage != away {
+			d.err("I3: thing %d is in stage %d after Close", v.n, v.stage)
 		}
 	}
 	if s.Idle+s.Leased+s.Making+s.Destroying+s.Abandoned+s.Waiting != 0 {

@@ -7,15 +7,15 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// generous is a real pool, spoiled: now and then it lends again what it lent
-// before. It shows that a harness would see that of the real one.
+// generous is the real pool with a fault: it sometimes lends a leased resource again. It
+// shows that a harness detects double lending.
 type generous struct {
 	pool[int]
 	n    atomic.Int64
 	last atomic.Pointer[echo]
 }
 
-// echo is a lease that ends nothing.
+// echo is a lease whose end has no effect.
 type echo struct {
 	lease[int]
 	v int
@@ -40,8 +40,7 @@ func (g *generous) AcquireWith(ctx context.Context, r resource.Request) (lease[i
 	return l, err
 }
 
-// careless is a real pool, spoiled: it does not hear who asks for a resource that
-// nobody has used.
+// careless is the real pool with a fault: it ignores Request.Fresh.
 type careless struct{ pool[*thing] }
 
 func newCareless(cfg resource.Config[*thing]) (pool[*thing], error) {

@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 )
 
-// recorder collects the history of one round. Its clock is a counter that all
-// goroutines share.
+// recorder records the history of one round. Its clock is a shared counter.
 type recorder struct {
 	clock atomic.Int64
 	acts  atomic.Int64 // numbers acquires
@@ -34,13 +34,13 @@ func (r *recorder) add(client int, call, ret int64, s ...step) {
 	}
 }
 
-// client acquires and releases for a while.
+// client acquires and releases repeatedly.
 type client struct {
 	*recorder
 	n    int
 	pool pool[int]
 	rand *rand.Rand
-	old  lease[int] // one that has ended
+	old  lease[int] // an ended one
 }
 
 func (c *client) run(rounds int) {
@@ -96,8 +96,8 @@ func (c *client) try() {
 	c.end(l, v)
 }
 
-// value is what l lends; none, which no history allows, if it has ended though
-// nobody ended it.
+// value returns the value of l; none, which no history allows, if the lease has ended by
+// itself.
 func value(l lease[int]) (v int) {
 	defer func() {
 		if recover() != nil {
@@ -107,8 +107,8 @@ func value(l lease[int]) (v int) {
 	return l.Value()
 }
 
-// end holds and releases, and now and then uses a lease that has ended, which
-// must change nothing and so is no step.
+// end holds and releases, and sometimes uses an ended lease, which must have no effect and
+// is not a step.
 func (c *client) end(l lease[int], v int) {
 	c.dawdle()
 	if c.old != nil && c.rand.IntN(2) == 0 {
@@ -126,9 +126,9 @@ func (c *client) look() {
 	c.add(c.n, call, c.clock.Add(1), step{act: look, n: n, thing: none})
 }
 
-// round lets some clients use a full pool at the same time, and returns what
-// they saw. When it ends everything is free again, so rounds are histories of
-// their own, and short enough to check.
+// round runs some clients concurrently on a full pool and returns the history. All
+// resources are free at its end, so each round is a separate history, short enough to
+// check.
 func round(p pool[int], clients, turns int, seed uint64) []porcupine.Operation {
 	r := &recorder{}
 	var all sync.WaitGroup
@@ -140,7 +140,7 @@ func round(p pool[int], clients, turns int, seed uint64) []porcupine.Operation {
 	return r.all
 }
 
-// full makes a pool whose n things all exist.
+// full returns a pool whose n resources have been made.
 func full(t *testing.T, n int, make newPool[int]) pool[int] {
 	t.Helper()
 	var made atomic.Int64
@@ -157,7 +157,7 @@ func full(t *testing.T, n int, make newPool[int]) pool[int] {
 	return p
 }
 
-// rounds checks histories until one can not be explained or the time is over.
+// rounds checks histories until one is not linearizable or the time is over.
 func rounds(t *testing.T, n int, make newPool[int], seed uint64, limit time.Duration) (err error) {
 	t.Helper()
 	p := full(t, n, make)
@@ -183,7 +183,7 @@ func rounds(t *testing.T, n int, make newPool[int], seed uint64, limit time.Dura
 	return nil
 }
 
-// describe lists a history in the order in which the calls began.
+// describe prints a history in the order in which the calls began.
 func describe(h []porcupine.Operation) string {
 	sort.SliceStable(h, func(i, j int) bool { return h[i].Call < h[j].Call })
 	var b strings.Builder
@@ -193,7 +193,7 @@ func describe(h []porcupine.Operation) string {
 	return b.String()
 }
 
-// without leaves out steps that change nothing, to see which is to blame.
+// without removes steps without effect, to find the faulty one.
 func without(h []porcupine.Operation, a act) []porcupine.Operation {
 	var keep []porcupine.Operation
 	for _, o := range h {
@@ -204,27 +204,27 @@ func without(h []porcupine.Operation, a act) []porcupine.Operation {
 	return keep
 }
 
-// TestLinear: callers see a pool that does one thing at a time and serves those
-// who wait in the order in which they came.
+// TestLinear checks that concurrent calls are linearizable, with a model that serves
+// waiters in order of arrival.
 func TestLinear(t *testing.T) {
-	s := seed(t)
+	s := testkit.Seed(t)
 	for _, n := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("things=%d", n), func(t *testing.T) {
-			if err := rounds(t, n, newReal[int], s, stressTime(t)*3/4); err != nil {
+			if err := rounds(t, n, newReal[int], s, testkit.StressTime(t)*3/4); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// TestLinearPlain: the model can be satisfied.
+// TestLinearPlain checks that the plain pool satisfies the model.
 func TestLinearPlain(t *testing.T) {
-	if err := rounds(t, 2, newPlain[int](""), seed(t), time.Second); err != nil {
+	if err := rounds(t, 2, newPlain[int](""), testkit.Seed(t), time.Second); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestLinearCatches: and it can be violated.
+// TestLinearCatches checks that planted faults violate the model.
 func TestLinearCatches(t *testing.T) {
 	for _, bug := range []string{"ends another's lease", "serves the last", "lends what is out"} {
 		t.Run(bug, func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestLinearCatches(t *testing.T) {
 			if bug == "lends what is out" {
 				p = newGenerous
 			}
-			err := rounds(t, 2, p, seed(t), 20*time.Second)
+			err := rounds(t, 2, p, testkit.Seed(t), 20*time.Second)
 			if err == nil {
 				t.Fatal("not caught")
 			}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// watch is the pool's Watch.
+// watch is Config.Watch.
 func (w *world) watch(v *thing, invalidate func(error)) {
 	w.mu.Lock()
 	v.invalidate = invalidate
@@ -30,19 +30,19 @@ func (w *world) watch(v *thing, invalidate func(error)) {
 	}
 }
 
-// failing reports whether the make that v comes from runs on until v is destroyed,
-// and then fails. World.mu is held.
+// failing reports whether the creation of v lasts until v is destroyed, and then fails.
+// world.mu is held.
 func (v *thing) failing(w *world) bool {
-	return v.fails != nil && v.place != dead && (context.Cause(v.from.ctx) == nil || !w.givenUp(v.from))
+	return v.fails != nil && v.stage != dead && (context.Cause(v.from.ctx) == nil || !w.givenUp(v.from))
 }
 
 var errDead = errors.New("found dead")
 
-// destroy is the pool's Destroy.
+// destroy is Config.Destroy.
 func (w *world) destroy(v *thing, cause error) {
 	w.mu.Lock()
-	if v.place != living {
-		w.err("I3: thing %d destroyed (%v) when it was in place %d", v.n, cause, v.place)
+	if v.stage != living {
+		w.err("I3: thing %d destroyed (%v) in stage %d", v.n, cause, v.stage)
 	}
 	if v.holder != nil {
 		w.err("I2: thing %d destroyed (%v) while caller %d has it", v.n, cause, v.holder.n)
@@ -50,12 +50,12 @@ func (w *world) destroy(v *thing, cause error) {
 	if cause == nil {
 		w.err("thing %d destroyed without a cause", v.n)
 	}
-	v.place = dying
+	v.stage = dying
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
 		failing := v.failing(w)
-		v.place = dead
+		v.stage = dead
 		if failing {
 			w.fail(v.from, v.fails)
 		}

@@ -8,47 +8,47 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// What callers of a full pool with n resources see must be explained by some
-// order in which the calls happened one after the other, each at one instant
-// between its start and its return.
+// The history of a full pool with n resources must be linearizable: there must be an order
+// of the calls, each at one instant between its start and its return, that explains the
+// results.
 //
-// An acquire is two such steps in one interval, to join the line and to be
-// served or to leave; what Stats says of the line pins the first of them down.
-// Without that a pool that serves the last comer could not be told from a fair
-// one, as nobody sees when a call of Acquire begins to wait.
+// An acquire has two such instants: it joins the queue, and it is served or leaves. The
+// queue length in Stats determines the first one. Without that a LIFO pool could not be
+// distinguished from a fair one, since the instant at which Acquire begins to wait is not
+// observable.
 
-// act is what a step does.
+// act is the kind of a step.
 type act uint8
 
 const (
 	join   act = iota
 	serve      // it got thing
-	expire     // its context ended: it is passed over, though Stats counts it still
-	leave      // it went without
+	expire     // its context ended: it is skipped, although Stats still counts it
+	leave      // it failed
 	try        // it got thing, or none
 	release
-	look // Stats said so many wait
+	look // Stats returned the number of waiters
 )
 
-// none stands for no resource.
+// none means no resource.
 const none = -1
 
-// step is the input of one operation in a history, and says what came out.
+// step is one operation of a history, with its result.
 type step struct {
 	act   act
-	who   byte // which acquire: unique among those that overlap
+	who   byte // the acquire: unique among overlapping ones
 	thing int
 	n     int
 }
 
-// line is a state of the model: which things are free, who waits, the first in
-// front, and whose context has ended.
+// line is a state of the model: the free resources, the waiters in order, and the waiters
+// whose context has ended.
 type line struct {
 	free       uint32
 	wait, dead string
 }
 
-// next says whether s can happen in l, and what is then.
+// next reports whether s is possible in state l, and the state after it.
 func (l line) next(s step) (bool, line) {
 	bit := uint32(0)
 	if s.thing >= 0 {
@@ -88,7 +88,7 @@ func (s step) String() string {
 	return fmt.Sprintf("%s who %d thing %d waiting %d", name, s.who, s.thing, s.n)
 }
 
-// lineModel is the model of a pool of n things that all exist.
+// lineModel is the model of a full pool of n resources.
 func lineModel(n int) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return line{free: 1<<n - 1} },
@@ -96,7 +96,7 @@ func lineModel(n int) porcupine.Model {
 	}
 }
 
-// explain asks for an order that explains a history.
+// explain reports whether a history is linearizable.
 func explain(n int, history []porcupine.Operation) porcupine.CheckResult {
 	return porcupine.CheckOperationsTimeout(lineModel(n), history, 20*time.Second)
 }

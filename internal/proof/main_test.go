@@ -1,40 +1,14 @@
 package proof_test
 
 import (
-	"flag"
-	"fmt"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/respool/respool/internal/proof/testkit"
 )
 
 func TestMain(m *testing.M) {
-	// The default of 100 scripts is small for what one costs; the command line
-	// and RAPID_CHECKS still win.
-	if _, set := os.LookupEnv("RAPID_CHECKS"); !set {
-		if err := flag.Set("rapid.checks", "1500"); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
-		}
-	}
+	testkit.SetRapidChecks(1500)
 	goleak.VerifyTestMain(m)
-}
-
-// seed is RESPOOL_SEED, or a new one. It is logged: it replays the choices of
-// a run, though not how the scheduler interleaved them.
-func seed(t *testing.T) uint64 {
-	t.Helper()
-	n := rand.Uint64()
-	if s, set := os.LookupEnv("RESPOOL_SEED"); set {
-		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("RESPOOL_SEED: %v", err)
-		}
-		n = v
-	}
-	t.Logf("seed %d (RESPOOL_SEED=%d replays it)", n, n)
-	return n
 }

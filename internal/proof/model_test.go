@@ -7,18 +7,18 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// levels is what the pool should say of itself, counted by the world.
+// levels are the expected levels and counters of the pool, as counted by the world.
 type levels struct {
 	idle, leased, making, dying, lateDying, abandoned, asking, admitting int
 
 	acquired, released, hijacked, destroyed, made, canceled, rejected, barred int64
 
 	failed  int64                     // acquires that returned an error
-	reasons map[resource.Reason]int64 // they, by why
+	reasons map[resource.Reason]int64 // the same by reason
 
-	askingFresh, unused int // of those asking, and of those idle
+	askingFresh, unused int // callers among asking, resources among idle
 
-	tries int // that got nothing: a refusal of one may count or not
+	tries int // failed TryAcquires: their refusals may or may not be counted
 }
 
 func (w *world) levels() levels {
@@ -32,18 +32,18 @@ func (w *world) levels() levels {
 	}
 	for _, v := range w.things {
 		if v.late {
-			if v.place == dying {
+			if v.stage == dying {
 				n.lateDying++
 			}
 			continue
 		}
 		n.made++
 		switch {
-		case v.place == away:
+		case v.stage == away:
 			n.hijacked++
-		case v.place == dead:
+		case v.stage == dead:
 			n.destroyed++
-		case v.place == dying:
+		case v.stage == dying:
 			n.dying++
 		case v.holder != nil:
 			n.leased++
@@ -79,13 +79,13 @@ func (w *world) levels() levels {
 		case c.refused:
 			n.rejected++
 		case errors.Is(c.err, resource.ErrRejected):
-			n.barred++ // by the Queue, which counts, or with its make, which does not
+			n.barred++ // by the Queue, which is counted, or with its creation, which is not
 		}
 	}
 	return n
 }
 
-// settled compares the pool with the model when nothing moves but timers.
+// settled compares the pool with the model while all goroutines are blocked.
 func (w *world) settled(s, before resource.Stats, aside bool, gate, quota *permits) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,21 +93,21 @@ func (w *world) settled(s, before resource.Stats, aside bool, gate, quota *permi
 	w.reconcile(s, n, aside)
 	w.monotone(s, before)
 	w.moving(s, n, aside, gate, quota)
-	w.shelf(s, aside)
+	w.checkIdle(s, aside)
 	w.fairness()
 	w.failuresTold()
 	w.permitsOut(s, n, gate, quota)
 }
 
-// equal notes a level that differs from the model's.
+// equal records a difference from the model.
 func (w *world) equal(name string, pool, model int64) {
 	if pool != model {
 		w.err("%s is %d in the pool and %d in the model", name, pool, model)
 	}
 }
 
-// reconcile holds Stats against its own equations and against the model. What
-// is aside for a check is between the shelf and its next holder.
+// reconcile checks Stats for consistency and against the model. A resource in a check is
+// neither idle nor leased.
 func (w *world) reconcile(s resource.Stats, n levels, aside bool) {
 	if s.Made-s.Destroyed-s.Hijacked != int64(s.Idle+s.Leased+s.Destroying) || s.Acquired != s.Released+int64(s.Leased) {
 		w.err("Stats does not reconcile: %+v", s)
@@ -138,7 +138,7 @@ func (w *world) reconcile(s resource.Stats, n levels, aside bool) {
 	w.within("Abandoned", s.Abandoned, n.abandoned, n.lateDying)
 	slack := n.lateDying
 	if w.script.shape.gate || w.script.shape.quota {
-		slack = s.Making // a make that waits for a permit is unseen here
+		slack = s.Making // a creation that waits for a permit is not visible here
 	}
 	w.within("Making", s.Making, n.making, slack)
 	w.within("Rejected", int(s.Rejected), int(n.rejected), int(n.barred)+n.tries)
@@ -147,8 +147,7 @@ func (w *world) reconcile(s resource.Stats, n levels, aside bool) {
 	}
 }
 
-// within notes a level that is under the model's, or over it by more than what
-// may be counted either way.
+// within records a level below that of the model, or above it by more than slack.
 func (w *world) within(name string, pool, model, slack int) {
 	if pool < model || pool > model+slack {
 		w.err("%s is %d in the pool, %d to %d in the model", name, pool, model, model+slack)
@@ -164,8 +163,8 @@ func (w *world) monotone(s, b resource.Stats) {
 	}
 }
 
-// moving: who waits has something to wait for. How many makes there should be
-// is the pool's decision; that there is one at all is not.
+// moving checks that waiting callers can still be served (I7). The pool decides how many
+// creations run, but there must be at least one if nothing else can serve them.
 func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *permits) {
 	if w.closed {
 		if n.asking > 0 && !aside {
@@ -195,23 +194,23 @@ func (w *world) moving(s resource.Stats, n levels, aside bool, gate, quota *perm
 	if room <= 0 && n.idle > 0 && making == 0 && s.Destroying == 0 {
 		w.err("%d callers wait for a new one, and of %d idle none makes room", n.askingFresh, n.idle)
 	}
-	calm := w.failed == 0 && n.abandoned == 0 && !w.slow && w.overdue(true) == 0 && w.quiet() && gate == nil && quota == nil
+	calm := w.failed == 0 && n.abandoned == 0 && !w.slow && w.overdue(true) == 0 && w.noneUnfit() && gate == nil && quota == nil
 	if want := min(n.asking, room); calm && n.leased == 0 && making < want {
 		w.err("%d callers wait, there is room for %d, nothing is leased, and only %d are being made", n.asking, room, making)
 	}
 }
 
-// watched reports whether the pool has watched what comes back for long enough to
-// begin the next make: for the usual time of one since the last began, or 50 ms,
-// and then for up to a tenth of that.
+// watched reports whether the pool has observed releases for long enough to begin the next
+// creation: for the usual duration of a creation since the last began, or 50 ms, and
+// then up to a tenth of that.
 func (w *world) watched() bool {
 	return time.Since(w.last) >= max(w.longest, ms(50))*11/10+ms(1)
 }
 
-// shelf: nothing lies idle that must not be lent, nor more than fits.
-func (w *world) shelf(s resource.Stats, aside bool) {
+// checkIdle checks that no idle resource is unfit to be lent, and that not too many are idle.
+func (w *world) checkIdle(s resource.Stats, aside bool) {
 	for _, v := range w.things {
-		if v.place != living || v.holder != nil || aside {
+		if v.stage != living || v.holder != nil || aside {
 			continue
 		}
 		if v.invalidated || v.gen < w.gen || v.late || w.closed {
@@ -224,39 +223,39 @@ func (w *world) shelf(s resource.Stats, aside bool) {
 	}
 }
 
-// fairness: of two who waited at once, the one whom the Queue prefers was
-// served first. Callers are judged when they have been served.
+// fairness checks that of two callers that waited at the same time, the one that the Queue
+// prefers was served first. Callers are judged once they have been served.
 func (w *world) fairness() {
 	kind := w.script.shape.queue
 	for _, c := range w.callers {
-		if c.v == nil || c.told || c.mode == "try" {
+		if c.v == nil || c.judged || c.mode == "try" {
 			continue
 		}
-		c.told = true
+		c.judged = true
 		if kind == "broken" || w.script.shape.health != "" || w.script.shape.eviction != "" {
 			continue
 		}
 		for _, o := range w.callers {
-			present := o.admitted && o != c && o.mode != "try" && o.came.Before(c.answered) &&
+			present := o.admitted && o != c && o.mode != "try" && o.arrived.Before(c.answered) &&
 				(o.state == asking || o.answered.After(c.answered))
 			if !present {
 				continue
 			}
 			if o.req.Fresh && c.second || kind != "" && c.req.Fresh {
-				continue // it had no use for that; or it was chosen before o came, and waited for a make
+				continue // it could not use that; or it was chosen before o arrived, and waited for a creation
 			}
-			if kind == "" && o.came.Before(c.came) {
-				w.err("FIFO: caller %d was served before caller %d, who came first", c.n, o.n)
+			if kind == "" && o.arrived.Before(c.arrived) {
+				w.err("FIFO: caller %d was served before caller %d, which arrived first", c.n, o.n)
 			}
-			if kind == "newest" && o.came.After(c.came) {
-				w.err("Queue: caller %d was served before caller %d, who came last", c.n, o.n)
+			if kind == "newest" && o.arrived.After(c.arrived) {
+				w.err("Queue: caller %d was served before caller %d, which arrived last", c.n, o.n)
 			}
 		}
 	}
 }
 
-// failuresTold: in FailFast the first waiter is told of each failed make, at once,
-// if it has nothing else to hope for: no lease that may end, nor another make.
+// failuresTold checks that with FailFast the first waiter gets each failed creation at once
+// if nothing else can serve it: no lease that may end and no other creation.
 func (w *world) failuresTold() {
 	if w.closed || w.script.shape.outage == resource.KeepWaiting || w.script.shape.health != "" {
 		return
@@ -265,12 +264,12 @@ func (w *world) failuresTold() {
 		waiting, told := 0, 0
 		var front *caller
 		for _, c := range w.callers {
-			if !c.admitted || c.mode == "try" || !c.came.Before(f.at) {
+			if !c.admitted || c.mode == "try" || !c.arrived.Before(f.at) {
 				continue
 			}
 			if c.state == asking || !c.answered.Before(f.at) {
 				waiting++
-				if front == nil || c.came.Before(front.came) {
+				if front == nil || c.arrived.Before(front.arrived) {
 					front = c
 				}
 			}
@@ -280,12 +279,12 @@ func (w *world) failuresTold() {
 		}
 		hopes := f.leased > 0 && front != nil && !front.req.Fresh || f.coming >= waiting
 		if waiting > 0 && told == 0 && !f.silent && !hopes {
-			w.err("make %d failed while %d waited, and nobody was told", f.n, waiting)
+			w.err("make %d failed while %d waited, and no waiter got the error", f.n, waiting)
 		}
 	}
 }
 
-// permitsOut: each permit lasts as long as what it permits (I4).
+// permitsOut checks that each permit lasts as long as what it permits (I4).
 func (w *world) permitsOut(s resource.Stats, n levels, gate, quota *permits) {
 	for _, c := range w.callers {
 		if c.permit == nil {
@@ -297,7 +296,7 @@ func (w *world) permitsOut(s resource.Stats, n levels, gate, quota *permits) {
 		}
 		got := resource.Verdict(c.permit.verdict.Load() - 1)
 		if back && c.sure && got != c.verdict {
-			w.err("the permit of caller %d was told verdict %d, not %d", c.n, got, c.verdict)
+			w.err("the permit of caller %d got verdict %d, not %d", c.n, got, c.verdict)
 		}
 	}
 	if gate != nil && int(gate.out.Load()) > s.Making+n.abandoned {

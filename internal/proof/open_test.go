@@ -6,7 +6,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// open makes the pool that the script asks for.
+// open creates the pool described by the script.
 func (d *drive) open(make newPool[*thing]) (err error) {
 	c := d.script.shape
 	cfg := resource.Config[*thing]{
@@ -18,10 +18,10 @@ func (d *drive) open(make newPool[*thing]) (err error) {
 		if !on {
 			return nil
 		}
-		return &permits{name: name, plan: plan, blunt: d.locked, exits: name != "admission"}
+		return &permits{name: name, plan: plan, complain: d.locked, exits: name != "admission"}
 	}
 	if d.admits = policy(c.admission, "admission", d.script.admits); d.admits != nil {
-		d.admits.told = d.admission
+		d.admits.onAnswer = d.admission
 		cfg.Admission = d.admits
 	}
 	if d.gate = policy(c.gate, "make gate", d.script.gates); d.gate != nil {

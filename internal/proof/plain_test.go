@@ -9,9 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// plain is a pool with one lock and no cleverness. It keeps the same promises
-// as resource.Pool (but has no Queue), so the harnesses must pass it; with a
-// bug planted they must not.
+// plain is a simple pool with one lock. It has the contract of resource.Pool (without
+// Queue), so it must pass the harnesses; with a planted bug it must fail.
 type plain[T any] struct {
 	cfg  resource.Config[T]
 	bug  string
@@ -22,12 +21,12 @@ type plain[T any] struct {
 
 	mu      sync.Mutex
 	s       resource.Stats // levels and counters
-	idle    []*item[T]     // in the order they came
+	idle    []*item[T]     // in the order of return
 	line    []*call[T]
 	ids     uint64
 	gen     int
-	fresh   int // makes that run and are not older than the last Reset
-	overdue int // of those, that have run for long
+	fresh   int // running creations that began after the last Reset
+	overdue int // of those, long-running ones
 	warm    int
 	streak  int
 	closed  bool
@@ -44,7 +43,7 @@ type item[T any] struct {
 	since  time.Time
 	leases int64
 	gen    int
-	turn   int   // grows when a lease ends
+	turn   int   // incremented when a lease ends
 	out    bool  // leased
 	end    error // invalidated
 	gone   bool
@@ -59,7 +58,7 @@ func (it *item[T]) info() resource.Info {
 	return i
 }
 
-// call is one that waits.
+// call is a waiting acquire.
 type call[T any] struct{ got chan answer[T] }
 
 type answer[T any] struct {
@@ -103,7 +102,7 @@ func (p *plain[T]) notify() {
 	p.changed = make(chan struct{})
 }
 
-// contain runs f and makes an error of how it ends.
+// contain runs f and converts a panic or Goexit to an error.
 func contain(where string, f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
@@ -152,7 +151,7 @@ func (p *plain[T]) evict(i resource.Info) (cause error) {
 	return err
 }
 
-// countFailure counts an acquire that fails with err, and returns why. p.mu is
+// countFailure counts an acquire that fails with err, and returns the reason. p.mu is
 // held.
 func (p *plain[T]) countFailure(ctx context.Context, err error) resource.Reason {
 	f := &p.s.Failures
@@ -211,7 +210,7 @@ func (p *plain[T]) AcquireWith(ctx context.Context, r resource.Request) (lease[T
 	}
 }
 
-// lend begins a lease on an idle item, unless a policy objects.
+// lend begins a lease on an idle item, unless a policy refuses.
 func (p *plain[T]) lend(ctx context.Context, it *item[T], done resource.Done) lease[T] {
 	p.mu.Lock()
 	i := it.info()
@@ -245,7 +244,7 @@ func (p *plain[T]) lend(ctx context.Context, it *item[T], done resource.Done) le
 	return nil
 }
 
-// take finds an idle item, or waits for one. It counts as idle meanwhile.
+// take finds an idle item or waits for one. The item counts as idle until it is lent.
 func (p *plain[T]) take(ctx context.Context, r resource.Request, first bool) (*item[T], error) {
 	p.mu.Lock()
 	switch {
@@ -286,7 +285,7 @@ func (p *plain[T]) take(ctx context.Context, r resource.Request, first bool) (*i
 	}
 }
 
-// leave takes c out of the line; what it was given meanwhile goes on.
+// leave removes c from the queue and passes on an item that it was given meanwhile.
 func (p *plain[T]) leave(ctx context.Context, c *call[T]) (*item[T], error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -304,7 +303,7 @@ func (p *plain[T]) leave(ctx context.Context, c *call[T]) (*item[T], error) {
 	return nil, ctx.Err()
 }
 
-// answer tells the one who waits longest.
+// answer serves the call that has waited longest.
 func (p *plain[T]) answer(a answer[T]) {
 	n := 0
 	if p.bug == "serves the last" {

@@ -8,8 +8,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// plainLease is a lease of a plain pool. It has ended when the item's turn is
-// no longer its own.
+// plainLease is a lease of a plain pool. It has ended when its turn differs from that of the
+// item.
 type plainLease[T any] struct {
 	p    *plain[T]
 	it   *item[T]
@@ -36,7 +36,7 @@ func (l *plainLease[T]) Info() resource.Info {
 	return l.info
 }
 
-// end ends the lease and says what is to happen with the item.
+// end ends the lease; the argument decides what happens to the item.
 func (l *plainLease[T]) end(o resource.Outcome, then func()) {
 	p := l.p
 	p.mu.Lock()
@@ -237,7 +237,7 @@ func (p *plain[T]) Close(ctx context.Context) error {
 	return nil
 }
 
-// sweep holds idle items against Eviction and MinIdle now and then.
+// sweep applies Eviction and MinIdle to the idle items periodically.
 func (p *plain[T]) sweep() {
 	every := p.cfg.SweepInterval
 	if every == 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// put gives an item to who waits, the shelf, or Destroy. The lock is held.
+// put passes an item to a waiter, to the idle ones, or to Destroy. The lock is held.
 func (p *plain[T]) put(it *item[T], cause error) {
 	switch {
 	case cause != nil:
@@ -64,7 +64,7 @@ func (p *plain[T]) destroy(it *item[T], cause error) {
 	})
 }
 
-// grow begins as many makes as are wanted and fit. The lock is held.
+// grow begins as many creations as are wanted and fit. The lock is held.
 func (p *plain[T]) grow(ctx context.Context) {
 	for !p.closed && p.room() {
 		want := len(p.line) + max(0, p.cfg.MinIdle-p.s.Idle, p.warm-p.s.Idle-p.s.Leased)
@@ -92,7 +92,7 @@ func (p *plain[T]) room() bool {
 	return n < p.s.Max
 }
 
-// later asks again soon, after a refusal or in an outage. The lock is held.
+// later calls grow again soon, after a refusal or in an outage. The lock is held.
 func (p *plain[T]) later() {
 	p.waked = true
 	p.goDo(func() {
@@ -107,7 +107,7 @@ func (p *plain[T]) later() {
 	})
 }
 
-// makeOne makes one, with the permits it needs.
+// makeOne makes an item, with the permits it needs.
 func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -129,7 +129,7 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	}
 	p.mu.Lock()
 	era := p.era
-	if gen != p.gen && !p.closed { // it waited for its permits: it begins after the Reset
+	if gen != p.gen && !p.closed { // it waited for its permits, so it begins after the Reset
 		gen = p.gen
 		p.fresh++
 	}
@@ -165,7 +165,7 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	defer p.mu.Unlock()
 	p.unmake(gen)
 	p.streak, p.s.Outage, p.s.LastMake = 0, false, nil
-	p.waked = false // nobody waits out an outage that is over
+	p.waked = false // the outage is over
 	p.s.Made++
 	p.ids++
 	it.id = p.ids
@@ -173,7 +173,7 @@ func (p *plain[T]) makeOne(ctx context.Context, gen int) {
 	p.grow(ctx)
 }
 
-// overdueAfter is how long a make is counted on.
+// overdueAfter is how long the pool expects a creation to succeed.
 const overdueAfter = 1900 * time.Millisecond
 
 func (p *plain[T]) unmake(gen int) {
@@ -183,7 +183,7 @@ func (p *plain[T]) unmake(gen int) {
 	}
 }
 
-// try runs Make and Watch, until some time after MakeTimeout or the end of era.
+// try runs Make and Watch, and gives up some time after MakeTimeout or the end of era.
 func (p *plain[T]) try(era context.Context, it *item[T]) error {
 	limit := p.cfg.MakeTimeout
 	grace := min(limit/10, time.Second)
@@ -237,7 +237,7 @@ func (p *plain[T]) try(era context.Context, it *item[T]) error {
 	return resource.ErrMakeTimeout
 }
 
-// watch begins to watch a new item, which does not live to see a Watch fail.
+// watch calls Watch for a new item, which is destroyed if Watch fails.
 func (p *plain[T]) watch(it *item[T]) error {
 	if p.cfg.Watch == nil {
 		return nil
@@ -283,7 +283,7 @@ func (p *plain[T]) failed(err error, gen int, quota resource.Done) {
 	p.later()
 }
 
-// invalidate ends an item that is found dead.
+// invalidate ends an item that was found dead.
 func (p *plain[T]) invalidate(it *item[T], cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,23 +11,23 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// permits is an Admission that follows a plan and sees that each Done runs
-// once (I4). It takes no lock, so that it serves the stress test as well.
+// permits is an Admission that follows a plan and checks that each Done runs once (I4). It
+// takes no lock, so that the stress test can use it too.
 type permits struct {
-	name   string
-	plan   []verdict
-	blunt  func(format string, args ...any) // told of a broken promise
-	told   func(ctx context.Context, p *permit, refused bool)
-	exits  bool // may end its goroutine: it is not a caller's
-	healed atomic.Bool
-	asked  atomic.Int64
-	asking atomic.Int64 // calls of Admit that run
-	out    atomic.Int64
-	nils   atomic.Int64 // granted without a Done
-	lastNo atomic.Value // when it last refused
+	name     string
+	plan     []verdict
+	complain func(format string, args ...any) // reports a violation
+	onAnswer func(ctx context.Context, p *permit, refused bool)
+	exits    bool // may call Goexit: it does not run on a caller's goroutine
+	healed   atomic.Bool
+	asked    atomic.Int64
+	asking   atomic.Int64 // running calls of Admit
+	out      atomic.Int64
+	nils     atomic.Int64 // granted without a Done
+	lastNo   atomic.Value // time of the last refusal
 }
 
-// permit is one that was granted.
+// permit is a granted permit.
 type permit struct {
 	returned atomic.Int32
 	verdict  atomic.Int32
@@ -87,26 +87,25 @@ func (p *permits) Admit(ctx context.Context, r resource.Request) (resource.Done,
 }
 
 func (p *permits) tell(ctx context.Context, pm *permit, refused bool) {
-	if p.told != nil {
-		p.told(ctx, pm, refused)
+	if p.onAnswer != nil {
+		p.onAnswer(ctx, pm, refused)
 	}
 }
 
 func (p *permits) done(pm *permit, n int) resource.Done {
 	return func(o resource.Outcome) {
 		if k := pm.returned.Add(1); k != 1 {
-			p.blunt("I4: the Done of %s %d ran %d times", p.name, n+1, k)
+			p.complain("I4: the Done of %s %d ran %d times", p.name, n+1, k)
 		}
 		if o.Verdict != resource.Failed && o.Err != nil {
-			p.blunt("%s %d: verdict %d with error %v", p.name, n+1, o.Verdict, o.Err)
+			p.complain("%s %d: verdict %d with error %v", p.name, n+1, o.Verdict, o.Err)
 		}
 		pm.verdict.Store(int32(o.Verdict) + 1)
 		p.out.Add(-1)
 	}
 }
 
-// refusing reports whether p refused not long ago: when the pool asks again
-// is its own decision.
+// refusing reports whether p refused recently: the pool decides when to ask again.
 func (p *permits) refusing() bool {
 	if p == nil {
 		return false
@@ -115,7 +114,7 @@ func (p *permits) refusing() bool {
 	return ok && time.Since(at) < 10*time.Second
 }
 
-// eviction is a planned Eviction.
+// eviction is an Eviction that follows a plan.
 type eviction string
 
 const (
@@ -148,10 +147,10 @@ func (e eviction) Evict(i resource.Info) error {
 	return nil
 }
 
-// lapsed says why i should not have been lent; i is what the lease says. The
-// pool reads its clock in ticks of 100 ms, and counts this lease.
+// lapsed returns why the resource with Info i should not have been lent. The pool reads its
+// clock in ticks of 100 ms, and i counts this lease.
 func (e eviction) lapsed(i resource.Info) error {
-	const tick = 100*time.Millisecond + 30*time.Millisecond // a slow check comes between
+	const tick = 100*time.Millisecond + 30*time.Millisecond // plus a slow check in between
 	switch {
 	case e == "leases" && i.Leases > tooManyLeases:
 		return fmt.Errorf("lease %d of at most %d", i.Leases, tooManyLeases)
@@ -163,11 +162,11 @@ func (e eviction) lapsed(i resource.Info) error {
 	return nil
 }
 
-// health is a planned Health: honest about sick things.
+// health is a Health that follows a plan and reports every sick thing.
 type health struct {
 	w    *world
 	kind string
-	busy atomic.Int32 // checks that run
+	busy atomic.Int32 // running checks
 }
 
 var errSick = errors.New("planned sickness")
@@ -186,8 +185,8 @@ func (h *health) Check(ctx context.Context, v *thing, i resource.Info) error {
 	}
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
-	if v.place != living || v.holder != nil {
-		h.w.err("thing %d was checked in place %d, held: %v", v.n, v.place, v.holder != nil)
+	if v.stage != living || v.holder != nil {
+		h.w.err("thing %d was checked in stage %d, held: %v", v.n, v.stage, v.holder != nil)
 	}
 	if v.sick && h.kind == "panics" {
 		panic("planned panic in Check")
@@ -198,16 +197,16 @@ func (h *health) Check(ctx context.Context, v *thing, i resource.Info) error {
 	return nil
 }
 
-// order is a planned Queue: the newest waiter first, or broken.
+// order is a Queue that serves the newest waiter first, or follows a faulty plan.
 type order struct {
 	w    *world
-	plan []verdict // of a broken one
+	plan []verdict // of a faulty one
 	in   atomic.Int32
 	list []*resource.Waiter
 	pops int
 }
 
-// alone sees that the pool calls one method at a time.
+// alone checks that the pool calls one method at a time.
 func (q *order) alone() func() {
 	if q.in.Add(1) != 1 {
 		q.w.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestModel: the pool keeps its promises in random scripts.
+// TestModel checks the pool in random scripts.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := drawScript(r)
@@ -21,8 +21,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// TestQueueSurplus: one caller of an empty pool is one make, with a Queue too.
-// The check in the model can not see this one, as the surplus make begins at the
+// TestQueueSurplus checks that one caller of an empty pool causes one creation, with a
+// Queue too. The model cannot check that, since a surplus creation would begin at the
 // instant at which the caller is served.
 func TestQueueSurplus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestQueueSurplus(t *testing.T) {
 	})
 }
 
-// plainScript takes out of a script what the plain pool does not do.
+// plainScript removes from a script what the plain pool does not support.
 func plainScript(s script) script {
 	s.shape.queue = ""
 	s.ops = slices.Clone(s.ops)
@@ -65,7 +65,7 @@ func plainScript(s script) script {
 	return s
 }
 
-// TestModelPlain: a simple pool passes, so the model asks nothing impossible.
+// TestModelPlain checks that the plain pool passes, so the model is satisfiable.
 func TestModelPlain(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		s := plainScript(drawScript(r))
@@ -75,7 +75,8 @@ func TestModelPlain(t *testing.T) {
 	})
 }
 
-// TestModelCatchesUsed: the model sees a used thing lent to who asked for a new one.
+// TestModelCatchesUsed checks that the model detects a used resource lent for a Fresh
+// request.
 func TestModelCatchesUsed(t *testing.T) {
 	draw := rapid.Custom(drawScript)
 	for n := range 3000 {
@@ -87,8 +88,8 @@ func TestModelCatchesUsed(t *testing.T) {
 	t.Error("not caught")
 }
 
-// TestModelCatches: the model sees each bug that can be planted in the plain
-// pool, within a fixed number of scripts.
+// TestModelCatches checks that the model detects each bug of the plain pool within a fixed
+// number of scripts.
 func TestModelCatches(t *testing.T) {
 	draw := rapid.Custom(drawScript)
 	for _, bug := range []string{

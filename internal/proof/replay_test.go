@@ -2,7 +2,7 @@ package proof_test
 
 import "testing"
 
-// What random scripts have found, and find again only once in many thousands.
+// Failures that random scripts have found, and find again only once in many thousands.
 func TestReplay(t *testing.T) {
 	ok := makePlan{how: "ok", watch: "quiet", destroy: "ok"}
 	for name, s := range map[string]script{

@@ -9,20 +9,20 @@ import (
 	"pgregory.net/rapid"
 )
 
-// script is a whole test as data: how the pool is configured, how the world
-// behaves, and what is done when. It is drawn before anything runs, so that it
-// can be printed, made small and run against another pool.
+// script is a whole test as data: the configuration of the pool, the behavior of the world,
+// and the operations with their times. It is drawn before the run, so that it can be
+// printed, minimized and run against another pool.
 type script struct {
 	shape   shape
-	makes   []makePlan // of the first makes; later ones succeed
+	makes   []makePlan // of the first creations; later ones succeed
 	admits  []verdict  // of the first admissions; later ones are granted
 	gates   []verdict
 	quotas  []verdict
-	queries []verdict // of the queue, if it is the broken one
+	queries []verdict // of the faulty queue
 	ops     []op
 }
 
-// shape is the part of a Config that a script chooses.
+// shape is the part of the Config that a script chooses.
 type shape struct {
 	max, minIdle       int
 	makeTimeout, sweep time.Duration
@@ -35,7 +35,7 @@ type shape struct {
 	brokenAsks         bool
 }
 
-// makePlan says how one make goes, and the life of what it makes.
+// makePlan is the behavior of one creation and of its result.
 type makePlan struct {
 	how     string // ok, fails, panics, goexits, hangs, ignores, tardy (comes when its context has ended)
 	after   time.Duration
@@ -44,10 +44,10 @@ type makePlan struct {
 	dying   time.Duration
 }
 
-// verdict is what a policy says to one question.
+// verdict is the answer of a policy to one call.
 type verdict string
 
-// op is one step. a and b choose what it is about, modulo how many there are.
+// op is one step. a and b select its objects, modulo their number.
 type op struct {
 	kind string
 	a, b int
@@ -63,8 +63,8 @@ var opKinds = []string{
 
 func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// drawScript draws a script. Which features it uses is drawn first, so that
-// many scripts are about few of them.
+// drawScript draws a script. The features are drawn first, so that many scripts use few of
+// them.
 func drawScript(t *rapid.T) script {
 	some := func(name string) bool { return rapid.IntRange(0, 3).Draw(t, name) == 3 }
 	s := script{shape: drawShape(t)}
@@ -136,7 +136,7 @@ func drawOp(t *rapid.T) op {
 	}
 }
 
-// String prints the script one line a step.
+// String returns the script, one line per step.
 func (s script) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%+v\n", s.shape)

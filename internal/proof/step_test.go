@@ -9,7 +9,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// holders lists who holds a lease that the script may end, oldest first.
+// holders returns the callers with a lease that the script may end, the oldest first.
 func (d *drive) holders() []*caller { return d.list(holding) }
 
 func (d *drive) list(s callerState) []*caller {
@@ -25,8 +25,8 @@ func (d *drive) list(s callerState) []*caller {
 	return l
 }
 
-// choose returns element n of a list, modulo its length; the zero value if it
-// is empty, when the step does nothing.
+// choose returns element n of a list, modulo its length. For an empty list it returns the
+// zero value, and the step does nothing.
 func choose[E any](l []E, n int) (e E) {
 	if len(l) > 0 {
 		e = l[n%len(l)]
@@ -34,7 +34,7 @@ func choose[E any](l []E, n int) (e E) {
 	return e
 }
 
-// step does one thing. It returns at the same virtual instant.
+// step performs one operation. It returns at the same virtual instant.
 func (d *drive) step(o op) {
 	none := resource.Request{}
 	switch o.kind {
@@ -100,7 +100,7 @@ func (d *drive) end(c *caller, o op) {
 		if v, ok := c.lease.Hijack(); !ok || v != c.v {
 			d.locked("Hijack of caller %d returned %v, %v", c.n, v, ok)
 		}
-	case "race": // two copies at the same time, as far as the scheduler will
+	case "race": // two copies concurrently
 		d.free(c, "race", false)
 		var both sync.WaitGroup
 		both.Go(c.lease.Release)
@@ -109,7 +109,7 @@ func (d *drive) end(c *caller, o op) {
 	}
 }
 
-// gone: what was found broken is not lent again.
+// gone checks that a thing that was found broken is not lent again.
 func (d *drive) gone(c *caller, bad bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -118,7 +118,7 @@ func (d *drive) gone(c *caller, bad bool) {
 	}
 }
 
-// stale uses a lease that has ended, which may do nothing at all.
+// stale uses an ended lease, which must have no effect.
 func (d *drive) stale(c *caller) {
 	func() {
 		defer func() {
@@ -139,28 +139,28 @@ func (d *drive) stale(c *caller) {
 	}
 }
 
-// present lists things that the pool has, and the last that it had.
+// present returns the things in the pool, and the last one that was.
 func (d *drive) present() []*thing {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var l []*thing
 	for i, v := range d.things {
-		if v.place == living || i == len(d.things)-1 {
+		if v.stage == living || i == len(d.things)-1 {
 			l = append(l, v)
 		}
 	}
 	return l
 }
 
-// strike lets v die, and say so or not.
+// strike makes v dead, reported by invalidate or not.
 func (d *drive) strike(v *thing, how string) {
 	d.mu.Lock()
 	invalidate := v.invalidate
-	if how == "sicken" || v.place != living || invalidate == nil {
+	if how == "sicken" || v.stage != living || invalidate == nil {
 		v.sick = v.sick || how == "sicken" && d.health != nil
 		d.mu.Unlock()
 		if invalidate != nil && how == "invalidate" {
-			invalidate(errDead) // of one that is gone: does nothing
+			invalidate(errDead) // of a removed one: no effect
 		}
 		return
 	}
@@ -170,7 +170,7 @@ func (d *drive) strike(v *thing, how string) {
 	invalidate(nil)
 }
 
-// whole does what concerns the whole pool.
+// whole performs operations on the whole pool.
 func (d *drive) whole(o op) {
 	switch o.kind {
 	case "warm":
@@ -195,7 +195,7 @@ func (d *drive) whole(o op) {
 	}
 }
 
-// resize grows by n, or shrinks, down to 1.
+// resize changes the maximum by n, down to 1.
 func (d *drive) resize(n int) {
 	d.mu.Lock()
 	d.max = max(1, d.max+n)
@@ -226,7 +226,7 @@ func (d *drive) warm(n int) {
 	}()
 }
 
-// close begins to close, in the background as it may wait for holders.
+// close calls Close in the background, since it may wait for holders.
 func (d *drive) close(o op) {
 	d.mu.Lock()
 	d.closed = true
@@ -246,7 +246,7 @@ func (d *drive) close(o op) {
 		case err != nil && (!errors.As(err, &ce) || !errors.Is(err, context.DeadlineExceeded)):
 			d.err("Close: %v", err)
 		case ce != nil && d.health != nil && d.health.busy.Load() > 0:
-			// What a caller has in a check on its way to it counts as leased.
+			// A resource in a check for a caller counts as leased.
 		case ce != nil && (ce.Load.Leased != n.leased || len(ce.Leased) != min(n.leased, 16)):
 			d.err("Close says %v, %d are leased", err, n.leased)
 		}

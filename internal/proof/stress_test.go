@@ -5,37 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 )
 
-// stressTime is how long the tests in real time run: RESPOOL_STRESS, or a
-// little.
-func stressTime(t *testing.T) time.Duration {
-	t.Helper()
-	s, set := os.LookupEnv("RESPOOL_STRESS")
-	if !set {
-		return 2 * time.Second
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatalf("RESPOOL_STRESS: %v", err)
-	}
-	return d
-}
-
-// judge is told what is wrong: a *testing.T, or one that only counts.
+// judge receives failures: a *testing.T, or a tally that only counts.
 type judge interface {
 	Errorf(format string, args ...any)
 	Logf(format string, args ...any)
 }
 
-// tally is a judge that keeps the first complaint.
+// tally is a judge that keeps the first failure.
 type tally struct{ first atomic.Pointer[string] }
 
 func (j *tally) Logf(string, ...any) {}
@@ -45,9 +30,9 @@ func (j *tally) Errorf(format string, args ...any) {
 	j.first.CompareAndSwap(nil, &s)
 }
 
-// stress is one pool with every feature, and all that is done to it.
+// stress is a pool with every feature, and its load.
 type stress struct {
-	*yard
+	*factory
 	pool    pool[*part]
 	rand    *rand.Rand
 	permits []*permits
@@ -55,7 +40,7 @@ type stress struct {
 	limit   time.Duration // of Close
 }
 
-// verdicts draws answers for a policy: mostly yes.
+// verdicts draws answers for a policy, mostly grants.
 func verdicts(r *rand.Rand, refusals int) []verdict {
 	plan := make([]verdict, 50_000)
 	for i := range plan {
@@ -67,15 +52,15 @@ func verdicts(r *rand.Rand, refusals int) []verdict {
 	return plan
 }
 
-// newStress makes a pool of at most so many parts. With scale 1 it has every
-// policy and much trouble; with more it has none, and trouble is rarer, so that
-// what is lent is mostly idle.
+// newStress returns a pool of at most so many parts. With scale 1 it has every policy and
+// many failures; with a larger scale it has no policies and fewer failures, so that most
+// acquires find an idle resource.
 func newStress(t judge, seed uint64, make newPool[*part], most, scale int) *stress {
 	r := rand.New(rand.NewPCG(seed, 0))
-	y := &yard{t: t, most: int64(most), scale: scale, patience: 500 * time.Millisecond}
-	s := &stress{yard: y, rand: r, limit: time.Minute}
+	y := &factory{t: t, most: int64(most), scale: scale, patience: 500 * time.Millisecond}
+	s := &stress{factory: y, rand: r, limit: time.Minute}
 	policy := func(name string, refusals int) *permits {
-		p := &permits{name: name, plan: verdicts(r, refusals), blunt: t.Errorf, exits: name != "admission"}
+		p := &permits{name: name, plan: verdicts(r, refusals), complain: t.Errorf, exits: name != "admission"}
 		s.permits = append(s.permits, p)
 		return p
 	}
@@ -89,15 +74,15 @@ func newStress(t judge, seed uint64, make newPool[*part], most, scale int) *stre
 	}
 	p, err := make(cfg)
 	if err != nil {
-		panic(err) // a Config that is always the same
+		panic(err) // the Config is constant
 	}
 	s.pool = p
 	return s
 }
 
-// meddle does what concerns the whole pool, now and then, and looks whether
-// Stats reconciles.
-func (s *stress) meddle(stop <-chan struct{}) {
+// poolOps performs random operations on the whole pool, and checks that Stats is
+// consistent.
+func (s *stress) poolOps(stop <-chan struct{}) {
 	tick := time.NewTicker(time.Duration(s.scale) * 300 * time.Microsecond)
 	defer tick.Stop()
 	for {
@@ -139,23 +124,23 @@ func (s *stress) reconcile() resource.Stats {
 	return n
 }
 
-// run lets many goroutines loose on the pool for d, then closes it and counts.
+// run runs many goroutines on the pool for d, then closes it and checks the totals.
 func (s *stress) run(d time.Duration, goroutines int) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range goroutines {
-		h := &holder{y: s.yard, id: int64(i + 1), pool: s.pool, rand: rand.New(rand.NewPCG(s.rand.Uint64(), 1))}
+		h := &holder{y: s.factory, id: int64(i + 1), pool: s.pool, rand: rand.New(rand.NewPCG(s.rand.Uint64(), 1))}
 		s.holders = append(s.holders, h)
 		all.Go(func() { h.run(stop) })
 	}
-	all.Go(func() { s.meddle(stop) })
+	all.Go(func() { s.poolOps(stop) })
 	time.AfterFunc(d, func() { close(stop) })
 	all.Wait()
 	s.recovers()
 	s.close()
 }
 
-// recovers: when the trouble is over a caller is served.
+// recovers checks that callers are served when the failures have ended.
 func (s *stress) recovers() {
 	s.healed.Store(true)
 	for _, p := range s.permits {
@@ -171,7 +156,7 @@ func (s *stress) recovers() {
 		}
 		var ae *resource.AcquireError
 		if ctx.Err() != nil || !errors.As(err, &ae) {
-			s.t.Errorf("nobody is served when the trouble is over: %v", err)
+			s.t.Errorf("no caller is served after the failures have ended: %v", err)
 			return
 		}
 		select {
@@ -197,8 +182,8 @@ func (s *stress) close() {
 			s.t.Errorf("I3: part %d, late %v, is alive after Close", p.n, p.late)
 		}
 	}
-	if n := s.places.Load(); n != 0 {
-		s.t.Errorf("I1: %d places are taken after Close", n)
+	if n := s.slots.Load(); n != 0 {
+		s.t.Errorf("I1: %d slots are taken after Close", n)
 	}
 	for _, p := range s.permits {
 		if n := p.out.Load(); n != 0 {
@@ -211,24 +196,24 @@ func (s *stress) close() {
 	}
 	s.t.Logf("%d leases of %d parts", got, len(s.parts))
 	if got == 0 {
-		s.t.Errorf("nobody got anything")
+		s.t.Errorf("no acquire succeeded")
 	}
 }
 
-// TestStress: the promises hold when everything happens at once.
+// TestStress checks the invariants under random concurrent operations.
 func TestStress(t *testing.T) {
-	n := seed(t)
+	n := testkit.Seed(t)
 	for _, c := range []struct{ most, goroutines, scale int }{{4, 32, 1}, {16, 8, 1}, {4, 16, 50}, {16, 6, 500}} {
-		newStress(t, n, newReal[*part], c.most, c.scale).run(stressTime(t)/4, c.goroutines)
+		newStress(t, n, newReal[*part], c.most, c.scale).run(testkit.StressTime(t)/4, c.goroutines)
 	}
 }
 
-// TestStressPlain: a simple pool passes.
+// TestStressPlain checks that the plain pool passes.
 func TestStressPlain(t *testing.T) {
-	newStress(t, seed(t), newPlain[*part](""), 6, 1).run(time.Second, 24)
+	newStress(t, testkit.Seed(t), newPlain[*part](""), 6, 1).run(time.Second, 24)
 }
 
-// TestStressCatches: and a broken one does not.
+// TestStressCatches checks that a faulty pool fails.
 func TestStressCatches(t *testing.T) {
 	for _, bug := range []string{
 		"destroys twice",
@@ -239,7 +224,7 @@ func TestStressCatches(t *testing.T) {
 		"destroys what was hijacked",
 	} {
 		t.Run(bug, func(t *testing.T) {
-			n := seed(t)
+			n := testkit.Seed(t)
 			for i := range uint64(20) {
 				var j tally
 				s := newStress(&j, n+i, newPlain[*part](bug), 6, 1)

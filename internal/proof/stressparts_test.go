@@ -12,13 +12,13 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// part is what the pool lends in the stress test. All of it is atomic, so that
-// watching it orders nothing that the pool does not order itself.
+// part is the resource of the stress test. All its fields are atomic, so that observing it
+// adds no happens-before edge that the pool does not provide itself.
 type part struct {
 	n          int64
-	owner      atomic.Int64 // 0: nobody
+	owner      atomic.Int64 // 0: none
 	fate       atomic.Int32
-	late       bool // the context of its make had ended, so that it may have been given up: it counts as no place
+	late       bool // the context of its make had ended, so the pool may have given it up: it takes no slot
 	invalidate atomic.Pointer[func(error)]
 }
 
@@ -28,14 +28,14 @@ const (
 	hijacked
 )
 
-// yard makes and ends parts, at random.
-type yard struct {
+// factory makes and destroys parts with random behavior.
+type factory struct {
 	t        judge
-	most     int64 // places at most, ever
-	scale    int   // trouble is so many times rarer
+	most     int64 // largest number of slots
+	scale    int   // factor by which failures are rarer
 	patience time.Duration
 	healed   atomic.Bool
-	places   atomic.Int64
+	slots    atomic.Int64
 	makes    atomic.Int64
 	mu       sync.Mutex
 	parts    []*part
@@ -43,23 +43,23 @@ type yard struct {
 
 var errYard = errors.New("planned failure")
 
-// make is a Make: mostly it succeeds soon.
-func (y *yard) make(ctx context.Context) (*part, error) {
-	if n := y.places.Add(1); n > y.most {
-		y.t.Errorf("I1: %d places taken of at most %d", n, y.most)
+// make is Config.Make: mostly it succeeds soon.
+func (y *factory) make(ctx context.Context) (*part, error) {
+	if n := y.slots.Add(1); n > y.most {
+		y.t.Errorf("I1: %d slots taken of at most %d", n, y.most)
 	}
-	// When ctx has ended, by MakeTimeout or a Reset, the pool soon gives the make up.
-	inTime := context.AfterFunc(ctx, func() { y.places.Add(-1) })
+	// When ctx has ended, by MakeTimeout or a Reset, the pool soon gives up the make.
+	inTime := context.AfterFunc(ctx, func() { y.slots.Add(-1) })
 	p := &part{n: y.makes.Add(1)}
 	ok := false
 	defer func() {
 		if p.late = !inTime(); !ok && !p.late {
-			y.places.Add(-1)
+			y.slots.Add(-1)
 		}
 	}()
 	chance := rand.IntN(1000 * y.scale)
 	if y.healed.Load() {
-		chance = 1000 // in a thousand: all goes well
+		chance = 1000 // of 1000: success
 	}
 	time.Sleep(time.Duration(rand.IntN(1500)) * time.Microsecond)
 	switch {
@@ -72,7 +72,7 @@ func (y *yard) make(ctx context.Context) (*part, error) {
 	case chance < 63:
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case chance < 64: // deaf: the pool gives it up before it returns
+	case chance < 64: // ignores its context: the pool gives it up before it returns
 		<-ctx.Done()
 		time.Sleep(y.patience)
 	}
@@ -83,14 +83,14 @@ func (y *yard) make(ctx context.Context) (*part, error) {
 	return p, nil
 }
 
-func (y *yard) watch(p *part, invalidate func(error)) {
+func (y *factory) watch(p *part, invalidate func(error)) {
 	p.invalidate.Store(&invalidate)
 	if rand.IntN(200*y.scale) == 0 {
 		invalidate(errDead)
 	}
 }
 
-func (y *yard) destroy(p *part, cause error) {
+func (y *factory) destroy(p *part, cause error) {
 	if !p.fate.CompareAndSwap(alive, destroyed) {
 		y.t.Errorf("I3: part %d destroyed (%v), its fate was %d", p.n, cause, p.fate.Load())
 	}
@@ -99,15 +99,15 @@ func (y *yard) destroy(p *part, cause error) {
 	}
 	time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
 	if !p.late {
-		y.places.Add(-1)
+		y.slots.Add(-1)
 	}
 	if rand.IntN(100) == 0 {
 		panic(errYard)
 	}
 }
 
-// some returns a part that was made lately, nil if there is none.
-func (y *yard) some() *part {
+// some returns a part that was made recently; nil if there is none.
+func (y *factory) some() *part {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if len(y.parts) == 0 {
@@ -117,8 +117,8 @@ func (y *yard) some() *part {
 	return y.parts[from+rand.IntN(len(y.parts)-from)]
 }
 
-// randomHealth finds a few ill.
-type randomHealth struct{ y *yard }
+// randomHealth fails for a few parts.
+type randomHealth struct{ y *factory }
 
 func (h randomHealth) Check(_ context.Context, p *part, i resource.Info) error {
 	if o := p.owner.Load(); o != 0 {
@@ -130,7 +130,7 @@ func (h randomHealth) Check(_ context.Context, p *part, i resource.Info) error {
 	return nil
 }
 
-// randomEviction ends those that were lent often.
+// randomEviction evicts parts that were lent often.
 type randomEviction struct{}
 
 func (randomEviction) Evict(i resource.Info) error {
@@ -142,7 +142,7 @@ func (randomEviction) Evict(i resource.Info) error {
 
 // holder is one goroutine of the stress test.
 type holder struct {
-	y    *yard
+	y    *factory
 	id   int64
 	pool pool[*part]
 	rand *rand.Rand
@@ -150,7 +150,7 @@ type holder struct {
 	got  int
 }
 
-// run does random things until stop.
+// run performs random operations until stop.
 func (h *holder) run(stop <-chan struct{}) {
 	for {
 		select {
@@ -196,8 +196,8 @@ func (h *holder) once() {
 	h.old = append(h.old, l)
 }
 
-// value returns what l lends. It panics if somebody else has ended l: then it is
-// nil.
+// value returns the value of l. If another goroutine has ended l it is nil, and the test
+// panics.
 func (h *holder) value(l lease[*part]) *part {
 	defer func() {
 		if v := recover(); v != nil {
@@ -207,7 +207,7 @@ func (h *holder) value(l lease[*part]) *part {
 	return l.Value()
 }
 
-// take sees at once whether another has p as well.
+// take detects a second holder of p.
 func (h *holder) take(p *part) {
 	h.got++
 	if o := p.owner.Swap(h.id); o != 0 {
@@ -249,7 +249,7 @@ func (h *holder) do(ctx context.Context) {
 	})
 }
 
-// end ends the lease in one of the ways there are.
+// end ends the lease in a random way.
 func (h *holder) end(l lease[*part], p *part) {
 	switch n := h.rand.IntN(100 * h.y.scale); {
 	case n < 3:
@@ -262,12 +262,12 @@ func (h *holder) end(l lease[*part], p *part) {
 		h.drop(p)
 		p.fate.Store(hijacked)
 		if !p.late {
-			h.y.places.Add(-1)
+			h.y.slots.Add(-1)
 		}
 		if v, ok := l.Hijack(); !ok || v != p {
 			h.y.t.Errorf("Hijack of part %d: %v, %v", p.n, v, ok)
 		}
-	case n < 12: // two copies at once
+	case n < 12: // two copies concurrently
 		h.drop(p)
 		var both sync.WaitGroup
 		both.Go(func() { l.Discard(nil) })

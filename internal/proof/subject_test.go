@@ -6,7 +6,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// lease is what both pools under test lend: resource.Lease as an interface.
+// lease is resource.Lease as an interface, implemented by both pools under test.
 type lease[T any] interface {
 	Value() T
 	Info() resource.Info
@@ -16,8 +16,8 @@ type lease[T any] interface {
 	Hijack() (T, bool)
 }
 
-// pool is resource.Pool as an interface, so that the same script can drive the
-// real one and the plain one.
+// pool is resource.Pool as an interface, so that a script can run on the real pool and on
+// the plain one.
 type pool[T any] interface {
 	AcquireWith(ctx context.Context, r resource.Request) (lease[T], error)
 	TryAcquire() (lease[T], bool)
@@ -29,10 +29,10 @@ type pool[T any] interface {
 	Close(ctx context.Context) error
 }
 
-// newPool makes a pool under test.
+// newPool creates a pool under test.
 type newPool[T any] func(resource.Config[T]) (pool[T], error)
 
-// real is resource.Pool seen as a pool.
+// real adapts resource.Pool to pool.
 type real[T any] struct{ *resource.Pool[T] }
 
 func newReal[T any](cfg resource.Config[T]) (pool[T], error) {

@@ -11,57 +11,57 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// place is where a thing is in its life.
-type place uint8
+// stage is a stage of the life of a thing.
+type stage uint8
 
 const (
-	living place = iota
+	living stage = iota
 	dying
 	dead
 	away // hijacked
 )
 
-// thing is what the pools lend here. World.mu guards it.
+// thing is the resource of the model test. Guarded by world.mu.
 type thing struct {
-	n           int  // the how-manieth made, from 1
-	gen         int  // how many resets had been when its make began
-	late        bool // it came after MakeTimeout or its make was given up, or Watch failed: never in the pool
+	n           int  // ordinal, starting at 1
+	gen         int  // number of resets before its make began
+	late        bool // returned after MakeTimeout or after the pool gave up, or Watch failed: never in the pool
 	from        *making
-	fails       error // of late ones: what the make fails with when Destroy has returned; nil: it has failed before
+	fails       error // of a late one: the error of the make when Destroy has returned; nil: it failed earlier
 	plan        makePlan
-	place       place
+	stage       stage
 	holder      *caller
-	since       time.Time // made, or given back last
-	back        time.Time // given back last; zero: not yet
+	since       time.Time // when it was made or last returned
+	back        time.Time // when it was last returned; zero: never
 	invalidated bool
 	sick        bool
-	used        bool // somebody has had it
+	used        bool // it has been leased
 	invalidate  func(cause error)
 }
 
-// making is one Make that runs.
+// making is a running Make.
 type making struct {
 	n     int
 	gen   int
 	began time.Time
 	plan  makePlan
-	ctx   context.Context // that the pool gave it
-	cut   time.Time       // when a Reset ended ctx; zero: none did
+	ctx   context.Context // passed by the pool
+	cut   time.Time       // when a Reset ended ctx; zero: not
 }
 
-// failure is a make that failed.
+// failure is a failed make.
 type failure struct {
 	n   int
 	at  time.Time
-	err error // what a caller's error must match
+	err error // must match the error of a caller
 
-	silent bool // canceled by Reset or ended after Close: no caller may be told
-	leased int  // how many were leased then
-	coming int  // how many other makes ran or waited for a permit
+	silent bool // canceled by Reset or ended after Close: no caller may get it
+	leased int  // number of leases then
+	coming int  // number of other makes that ran or waited for a permit
 }
 
-// world is everything around the pool: it makes and destroys, knows who holds
-// what, and notes every promise it sees broken.
+// world is the environment of the pool: it makes and destroys, knows the holders, and
+// records every violation.
 type world struct {
 	script script
 
@@ -70,25 +70,25 @@ type world struct {
 	most     int // the largest max so far
 	gen      int // resets so far
 	closed   bool
-	healed   bool // no more planned trouble
+	healed   bool // no more planned failures
 	begun    int
 	running  map[*making]bool
 	things   []*thing
 	callers  []*caller
 	failures []failure
 	streak   int // failed makes in a row
-	worst    int // the most so far: once there was an outage one more failure may be the next
+	worst    int // the longest streak: after an outage a single failure may begin the next one
 	failed   int
-	warming  int // most that Warm asked for
+	warming  int // largest argument of Warm
 	resets   []time.Time
-	asking   func() int // how many makes wait for a permit
+	asking   func() int // number of makes that wait for a permit
 
-	last, lastButOne time.Time     // when makes began, not at the same instant
-	missed           time.Time     // when a caller that does not wait last got nothing
-	longest          time.Duration // make that succeeded
-	shortest         time.Duration // that too
+	last, lastButOne time.Time     // the last two different times at which makes began
+	missed           time.Time     // when a caller with NoWait last failed
+	longest          time.Duration // successful make
+	shortest         time.Duration // successful make
 	slow             bool          // a make was slow since the last one that succeeded
-	warms            int           // Warms that wait
+	warms            int           // waiting Warms
 	wrong            []string
 }
 
@@ -96,7 +96,7 @@ func newWorld(s script) *world {
 	return &world{script: s, max: s.shape.max, most: s.shape.max, running: map[*making]bool{}}
 }
 
-// err notes a broken promise. World.mu is held.
+// err records a violation. world.mu is held.
 func (w *world) err(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
@@ -104,8 +104,8 @@ func (w *world) err(format string, args ...any) {
 // grace is how long the pool waits for a make whose context has ended.
 func (w *world) grace() time.Duration { return min(w.script.shape.makeTimeout/10, time.Second) }
 
-// givenUp reports whether the pool has stopped waiting for m: some time after
-// MakeTimeout, or after a Reset that came before it.
+// givenUp reports whether the pool has stopped waiting for m: some time after MakeTimeout,
+// or after an earlier Reset.
 func (w *world) givenUp(m *making) bool {
 	if !m.cut.IsZero() {
 		return time.Since(m.cut) >= w.grace()
@@ -113,8 +113,8 @@ func (w *world) givenUp(m *making) bool {
 	return time.Since(m.began) >= w.script.shape.makeTimeout+w.grace()
 }
 
-// patience returns bounds of the time after which a make is not counted on any
-// more: that of RFC 6298, from the makes so far.
+// patience returns bounds of the time after which the pool no longer relies on a make: the
+// timeout of RFC 6298 over the makes so far.
 func (w *world) patience() (least, most time.Duration) {
 	if w.longest == 0 {
 		return time.Second, 2 * time.Second
@@ -122,8 +122,8 @@ func (w *world) patience() (least, most time.Duration) {
 	return max(ms(250), 2*w.shortest), max(2*time.Second, 5*w.longest)
 }
 
-// overdue is how many makes certainly are not counted on, or with maybe those that
-// perhaps are not: at most half of the maximum.
+// overdue returns the number of makes on which the pool no longer relies; with maybe, those
+// that it may not rely on. At most half of the maximum.
 func (w *world) overdue(maybe bool) (n int) {
 	least, most := w.patience()
 	if !maybe {
@@ -137,7 +137,7 @@ func (w *world) overdue(maybe bool) (n int) {
 	return min(n, w.max/2)
 }
 
-// canceled is how many makes a Reset has canceled that have not returned.
+// canceled returns the number of running makes that a Reset has canceled.
 func (w *world) canceled() (n int) {
 	for m := range w.running {
 		if !m.cut.IsZero() && !w.givenUp(m) {
@@ -152,8 +152,8 @@ func (w *world) canceled() (n int) {
 	return n
 }
 
-// cutOff notes which makes a Reset has canceled. Others may go on only if callers
-// wait and the Reset before was shortly before. World.mu is held.
+// cutOff records which makes a Reset has canceled. Others may continue only if callers wait
+// and the previous Reset was shortly before. world.mu is held.
 func (w *world) cutOff(awaited bool) {
 	now := time.Now()
 	w.resets = append(w.resets, now)
@@ -174,8 +174,8 @@ func (w *world) cutOff(awaited bool) {
 	}
 }
 
-// taken counts places as Config.MaxSize does.
-func (w *world) taken() int {
+// slotsTaken counts slots as Config.MaxSize does.
+func (w *world) slotsTaken() int {
 	n := 0
 	for m := range w.running {
 		if !w.givenUp(m) {
@@ -183,7 +183,7 @@ func (w *world) taken() int {
 		}
 	}
 	for _, v := range w.things {
-		if !v.late && (v.place == living || v.place == dying) {
+		if !v.late && (v.stage == living || v.stage == dying) {
 			n++
 		}
 	}
@@ -192,12 +192,12 @@ func (w *world) taken() int {
 
 var errMake = errors.New("planned make failure")
 
-// makeError is the failure of one particular make.
+// makeError is the error of one particular make.
 type makeError struct{ n int }
 
 func (e makeError) Error() string { return fmt.Sprintf("make %d: %v", e.n, errMake) }
 
-// make is the pool's Make.
+// make is Config.Make.
 func (w *world) make(ctx context.Context) (v *thing, err error) {
 	m := w.beginMake(ctx)
 	normal := false
@@ -248,7 +248,7 @@ func (w *world) beginMake(ctx context.Context) *making {
 		w.last, w.lastButOne = m.began, w.last
 	}
 	w.running[m] = true
-	if n := w.taken(); n > w.places() {
+	if n := w.slotsTaken(); n > w.slotsAllowed() {
 		w.err("I1: make %d began as number %d of %d", m.n, n, w.max)
 	}
 	if w.closed {
@@ -258,9 +258,9 @@ func (w *world) beginMake(ctx context.Context) *making {
 	return m
 }
 
-// places is how many there are for one that begins: with a gate it took its
-// place before it began, and the pool may have been shrunk since.
-func (w *world) places() int {
+// slotsAllowed returns the number of slots for a make that begins: with a gate it took its
+// slot before, and the maximum may have been lowered since.
+func (w *world) slotsAllowed() int {
 	if w.script.shape.gate || w.script.shape.quota {
 		return w.most
 	}
@@ -274,20 +274,20 @@ func (w *world) planOf(n int) makePlan {
 	return makePlan{how: "ok", after: ms(7), watch: "quiet", destroy: "ok"}
 }
 
-// surplus checks that m is wanted: no more makes than callers wait, beside what
-// MinIdle and Warm ask for, and one for callers that did not wait. With a gate the
-// decision was earlier than this.
+// surplus checks that m is wanted: at most one make per waiting caller, plus those for
+// MinIdle and Warm, and one for callers with NoWait. With a gate the decision was
+// made earlier.
 func (w *world) surplus(m *making) {
 	if w.script.shape.gate || w.script.shape.quota {
 		return
 	}
 	want := w.script.shape.minIdle + w.warming
 	for _, c := range w.callers {
-		if c.state == asking || c.answered.Equal(m.began) { // it asked when this was decided
+		if c.state == asking || c.answered.Equal(m.began) { // it was waiting when this was decided
 			want++
 		}
 	}
-	fresh, trouble := 0, w.failed > 0 || !w.quiet()
+	fresh, trouble := 0, w.failed > 0 || !w.noneUnfit()
 	for r := range w.running {
 		trouble = trouble || w.givenUp(r)
 		if r.gen == w.gen && !w.givenUp(r) {
@@ -295,7 +295,7 @@ func (w *world) surplus(m *making) {
 		}
 	}
 	if trouble {
-		want++ // the prober of an outage, for callers that have been told
+		want++ // the probe of an outage, for callers that have failed
 	}
 	if !w.missed.IsZero() && !w.missed.Before(w.lastButOne) {
 		want++
@@ -305,8 +305,8 @@ func (w *world) surplus(m *making) {
 	}
 }
 
-// mayCancel checks that the context of m has ended if it had a reason to, and
-// only then. World.mu is held.
+// mayCancel checks that the context of m has ended if and only if there is a reason.
+// world.mu is held.
 func (w *world) mayCancel(m *making) {
 	age, limit := time.Since(m.began), w.script.shape.makeTimeout
 	switch cause := context.Cause(m.ctx); {
@@ -324,7 +324,7 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 	now := time.Now()
 	took := now.Sub(m.began)
 	if context.Cause(m.ctx) == resource.ErrReset && m.cut.IsZero() && m.gen < w.gen {
-		m.cut = now // before cutOff could say so
+		m.cut = now // cutOff has not run yet
 	}
 	w.mayCancel(m)
 	delete(w.running, m)
@@ -346,7 +346,7 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 	w.worst = max(w.worst, w.streak)
 	w.failed++
 	if v != nil || w.givenUp(m) {
-		return // the waiter is told later, or has been told of ErrMakeTimeout
+		return // the waiter gets the error later, or got ErrMakeTimeout
 	}
 	switch {
 	case m.plan.how == "goexits" && !normal:
@@ -359,7 +359,7 @@ func (w *world) endMake(m *making, v *thing, err error, normal bool) {
 	w.fail(m, err)
 }
 
-// succeed notes that m has succeeded. World.mu is held.
+// succeed records that m has succeeded. world.mu is held.
 func (w *world) succeed(m *making) {
 	w.streak = 0
 	if !m.cut.IsZero() {
@@ -372,8 +372,7 @@ func (w *world) succeed(m *making) {
 	w.longest = max(w.longest, took)
 }
 
-// fail notes that m has failed with err, as the pool sees it now. World.mu is
-// held.
+// fail records that m has failed with err, as seen by the pool. world.mu is held.
 func (w *world) fail(m *making, err error) {
 	f := failure{n: m.n, at: time.Now(), err: err, silent: w.closed || !m.cut.IsZero(), coming: w.asking()}
 	for _, v := range w.things {

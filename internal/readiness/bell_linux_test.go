@@ -13,12 +13,12 @@ import (
 	"github.com/respool/respool/internal/readiness"
 )
 
-// TestMain fails if the poller outlives its bells.
+// TestMain checks that the poller ends with its last bell.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 20 * time.Second
 
-// pair is a connection on loopback; both ends are closed with the test.
+// pair returns a connection on loopback; both ends are closed at the end of the test.
 func pair(t testing.TB) (ours, theirs *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,7 +47,7 @@ func rawOf(t testing.TB, c *net.TCPConn) syscall.RawConn {
 	return raw
 }
 
-// bell is one of c that counts in rings, and is closed with the test.
+// bell returns a bell of c that counts in rings; it is closed at the end of the test.
 func bell(t testing.TB, c *net.TCPConn) (b *readiness.Bell, rings chan int) {
 	t.Helper()
 	rings = make(chan int, 100)
@@ -69,7 +69,8 @@ func rung(t testing.TB, rings <-chan int) {
 	}
 }
 
-// quiet wants no ring of a bell, once another that was there to ring later has.
+// quiet checks that a bell does not ring: another bell, which becomes readable later, rings
+// first.
 func quiet(t testing.TB, rings <-chan int) {
 	t.Helper()
 	ours, theirs := pair(t)
@@ -106,7 +107,7 @@ func TestRing(t *testing.T) {
 			quiet(t, rings)
 			strike(theirs)
 			rung(t, rings)
-			quiet(t, rings) // once for each arming, though it is still there
+			quiet(t, rings) // once per Arm, although the byte is still unread
 			arm(t, b)
 			rung(t, rings)
 		})
@@ -114,7 +115,7 @@ func TestRing(t *testing.T) {
 			ours, theirs := pair(t)
 			b, rings := bell(t, ours)
 			strike(theirs)
-			quiet(t, rings) // it has not been armed
+			quiet(t, rings) // not armed
 			arm(t, b)
 			rung(t, rings)
 		})
@@ -124,7 +125,7 @@ func TestRing(t *testing.T) {
 func TestDisarm(t *testing.T) {
 	ours, theirs := pair(t)
 	b, rings := bell(t, ours)
-	b.Disarm() // of one that never was armed
+	b.Disarm() // of a bell that was never armed
 	arm(t, b)
 	arm(t, b)
 	b.Disarm()
@@ -137,7 +138,7 @@ func TestDisarm(t *testing.T) {
 	quiet(t, rings)
 }
 
-// A bell of a connection that is closed cannot be armed, and can be closed.
+// Arm fails after the connection was closed, and Close does not.
 func TestClosed(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		ours, _ := pair(t)
@@ -154,11 +155,11 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// Who takes the place of a bell hears nothing that was meant for that, whatever
-// the kernel still knows: here the descriptor lives on as a copy.
+// A bell that reuses a slot does not get events of the previous one, even if the kernel
+// still has its registration: here a duplicate keeps the file description alive.
 func TestPlaceTakenOver(t *testing.T) {
 	keep, _ := pair(t)
-	bell(t, keep) // the poller stays
+	bell(t, keep) // keeps the poller alive
 	ours, theirs := pair(t)
 	copied, err := ours.File()
 	if err != nil {
@@ -167,7 +168,7 @@ func TestPlaceTakenOver(t *testing.T) {
 	defer copied.Close()
 	old, oldRings := readiness.New(rawOf(t, ours), nil), make(chan int)
 	arm(t, old)
-	ours.Close() // the kernel keeps it for the copy
+	ours.Close() // the registration stays because of the duplicate
 	old.Close()
 	next, _ := pair(t)
 	b, rings := bell(t, next)
@@ -177,8 +178,8 @@ func TestPlaceTakenOver(t *testing.T) {
 	quiet(t, oldRings)
 }
 
-// Bells come and go, many at once, and so does the poller; every arming with
-// something to read rings.
+// Bells and pollers are created and closed concurrently; every Arm of a readable socket
+// rings.
 func TestMany(t *testing.T) {
 	rounds := 50
 	if testing.Short() {
@@ -222,7 +223,7 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// The poller ends with the last bell and begins again with the next.
+// The poller ends with the last bell and is started again with the next.
 func TestPollerEnds(t *testing.T) {
 	ours, theirs := pair(t)
 	theirs.Write([]byte("x"))

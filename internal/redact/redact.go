@@ -1,6 +1,5 @@
-// Package redact makes text that came from elsewhere fit to be shown: bounded,
-// printable, and without secrets. [Hide] knows what secrets look like; a [Set]
-// knows which they are.
+// Package redact makes foreign text safe to show: bounded, printable, and without secrets.
+// [Hide] removes what looks like a secret; a [Set] removes known secrets.
 package redact
 
 import (
@@ -11,14 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// Dots stand for what was left out.
+// Dots replaces removed text.
 const Dots = "…"
 
-// Clean makes s fit to be shown: at most limit bytes of printable UTF-8.
+// Clean returns at most limit bytes of s as printable UTF-8.
 func Clean(s string, limit int) string {
 	if len(s) > limit {
 		s = s[:limit-len(Dots)]
-		for !utf8.ValidString(s) && len(s) > 0 { // the cut may have gone through a rune
+		for !utf8.ValidString(s) && len(s) > 0 { // the cut may have split a rune
 			if r, n := utf8.DecodeLastRuneInString(s); r != utf8.RuneError || n != 1 {
 				break
 			}
@@ -34,19 +33,17 @@ func Clean(s string, limit int) string {
 	}, s)
 }
 
-// maxLooked is how many bytes of a text Hide looks at: more are never shown.
+// maxLooked is the number of bytes that Hide processes; the rest is never shown.
 const maxLooked = 64 << 10
 
-// Hide leaves out of s what has the look of a secret: of each URL the user and
-// password, the query and the fragment, also where the URL is percent-encoded;
-// of a data source name without a scheme, user:password@host, the same; the
-// value of key=value where the key says that it is a secret, as in ;token=…; and
-// what follows Authorization: or Bearer. Of a text over 64 KiB the rest is left
-// out.
+// Hide removes from s what looks like a secret: user and password, query and fragment of
+// each URL, percent-encoded URLs included, and of a data source name without a scheme
+// (user:password@host); the value of key=value if the key names a secret, as in ;token=…;
+// and what follows Authorization: or Bearer. Text beyond 64 KiB is removed.
 func Hide(s string) string {
 	if len(s) > maxLooked {
 		s = s[:maxLooked]
-		// The cut may have gone through a secret, so that it does not look like one.
+		// The cut may have split a secret, so that it no longer looks like one.
 		s = s[:strings.LastIndexFunc(s, unicode.IsSpace)+1] + Dots
 	}
 	s = hideEncoded(s)
@@ -61,14 +58,14 @@ func Hide(s string) string {
 }
 
 var (
-	// A key that names a secret, =, and its value.
+	// A key that names a secret, =, and the value.
 	pair = regexp.MustCompile(`(?i)((?:^|[^a-z])(?:[a-z0-9]+[_.-]?)*?(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|account|secret|private|shared|subscription|auth)[_-]?key|signature|sig|credentials?|authorization|auth|session[_-]?id|sid|jwt|ticket)\s?=\s?)(?:"[^"]*"?|'[^']*'?|[^\s;&,"'<>]+)`)
-	// An Authorization header, or what it carries.
+	// An Authorization header, or a bearer token.
 	header = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization["']?\s?:\s?["']?|\bbearer\s)[a-z0-9+/=._~-]+(?:\s[a-z0-9+/=._~-]{8,})?`)
-	// user:password@ and what follows. What hideURLs has left is no such thing,
-	// for it has no user any more.
+	// user:password@ and what follows. The output of hideURLs does not match, because the
+	// user was removed.
 	dsn = regexp.MustCompile(`[^\s"'<>` + "`" + `(/@:=…]+:[^\s"'<>` + "`" + `…]*@[^\s"'<>` + "`" + `]*`)
-	// "://" as often percent-encoded as anybody does.
+	// "://", percent-encoded any number of times.
 	encoded = regexp.MustCompile(`(?i)(?::|%(?:25)*3A)(?:/|%(?:25)*2F){2}`)
 )
 
@@ -77,7 +74,7 @@ func hideDSN(s string) string {
 		return s
 	}
 	i := strings.LastIndexByte(s, '@')
-	// An @ in the query is no end of a password.
+	// An @ in the query does not end a password.
 	if q := strings.IndexByte(s, '?'); q >= 0 && strings.Contains(s[:q], "@") {
 		i = strings.LastIndexByte(s[:q], '@')
 	}
@@ -91,7 +88,7 @@ func cutQuery(s string) string {
 	return s
 }
 
-// hideEncoded decodes URLs that are percent-encoded, for hideURLs.
+// hideEncoded decodes percent-encoded URLs, so that hideURLs finds them.
 func hideEncoded(s string) string {
 	if !strings.Contains(s, "%") {
 		return s
@@ -105,7 +102,7 @@ func hideEncoded(s string) string {
 		}
 		b.WriteString(s[:at[0]])
 		rest := s[at[0]:]
-		if strings.HasPrefix(rest, "://") { // it is hidden as it is
+		if strings.HasPrefix(rest, "://") { // not encoded: hideURLs handles it
 			b.WriteString("://")
 			s = s[at[1]:]
 			continue
@@ -119,7 +116,7 @@ func hideEncoded(s string) string {
 	}
 }
 
-// decoded is s with its percent-encoding undone, as often as it was done.
+// decoded removes all levels of percent-encoding from s.
 func decoded(s string) string {
 	for range 8 {
 		t := unescape(s)
@@ -128,7 +125,7 @@ func decoded(s string) string {
 		}
 		s = t
 	}
-	return strings.Map(func(r rune) rune { // what ends a URL would leave the rest in sight
+	return strings.Map(func(r rune) rune { // a character that ends a URL would expose the rest
 		if endsURL(r) {
 			return '_'
 		}
@@ -136,7 +133,7 @@ func decoded(s string) string {
 	}, s)
 }
 
-// unescape undoes each %XX and leaves what is none.
+// unescape decodes each valid %XX and keeps the rest.
 func unescape(s string) string {
 	if t, err := url.PathUnescape(s); err == nil {
 		return t
@@ -156,9 +153,9 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// hideURLs leaves out, of each URL in s, the user and password, the query and the
-// fragment. An error of net/http or net/url has the whole URL of the request,
-// and tokens are in the query of many.
+// hideURLs removes user and password, query and fragment of each URL in s. Errors of
+// net/http and net/url contain the whole URL of the request, often with a token in the
+// query.
 func hideURLs(s string) string {
 	const mark = "://"
 	if !strings.Contains(s, mark) {
@@ -185,14 +182,14 @@ func endsURL(r rune) bool {
 	return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("\"'`<>", r)
 }
 
-// hideIn is hideURLs of one URL, without its scheme.
+// hideIn is hideURLs for one URL, without its scheme.
 func hideIn(url string) string {
 	url = cutQuery(url)
 	authority, path, _ := strings.Cut(url, "/")
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		return Dots + url[i:]
 	}
-	// A password with a slash in it: what is before that is no host with its port.
+	// A password may contain a slash: then what precedes the slash is not host:port.
 	if _, port, ok := strings.Cut(authority, ":"); ok && strings.Trim(port, "0123456789") != "" && !strings.HasPrefix(authority, "[") {
 		if i := strings.LastIndexByte(path, '@'); i >= 0 {
 			return Dots + path[i:]

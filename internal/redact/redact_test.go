@@ -9,7 +9,7 @@ import (
 	"github.com/respool/respool/internal/redact"
 )
 
-// What has the look of a secret is left out, in whatever form it stands.
+// Text that looks like a secret is removed in all its forms.
 func TestHide(t *testing.T) {
 	for in, want := range map[string]string{
 		"root:s3cret@tcp(10.0.0.1:3306)/db?x=s3cret":            "…@tcp(10.0.0.1:3306)/db?…",
@@ -46,7 +46,7 @@ func TestHide(t *testing.T) {
 	}
 }
 
-// The work grows with the text and not with its square.
+// The time is linear in the length of the text.
 func TestHideIsLinear(t *testing.T) {
 	for _, unit := range []string{"a:b@", "%3A%2F%2F", "token=", "://", "@", "a_", "%25", "authorization:"} {
 		begun := time.Now()
@@ -59,7 +59,7 @@ func TestHideIsLinear(t *testing.T) {
 	}
 }
 
-// A secret that is known is left out however it is written.
+// A known secret is removed in every encoding.
 func TestSet(t *testing.T) {
 	var s redact.Set
 	s.Add("p&ss w\"rd", "tok", "token-long", "x", "")

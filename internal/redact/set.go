@@ -10,32 +10,30 @@ import (
 	"strings"
 )
 
-// Set is a number of secrets that are known, to be left out of texts of others
-// that may repeat them. It is for one goroutine until Redact is first called, and
-// for any number after that. The zero Set is empty.
+// Set is a set of known secrets, to be removed from foreign texts that may repeat them. It
+// is safe for concurrent use after the last Add. The zero Set is empty.
 type Set struct {
-	words []string // each in the ways in which it may be written
+	words []string // each in all its encodings
 }
 
-// shortest is the length below which a word is no secret: whatever was left out
-// instead would be found in any text.
+// shortest is the length below which a word is ignored: it would be removed from almost
+// any text.
 const shortest = 3
 
-// Add makes each of words a secret.
+// Add adds words to the set.
 func (s *Set) Add(words ...string) {
 	for _, w := range words {
 		if len(w) < shortest {
 			continue
 		}
-		quoted, _ := json.Marshal(w) // a string: it cannot fail
+		quoted, _ := json.Marshal(w) // cannot fail for a string
 		s.words = append(s.words, w, url.QueryEscape(w), url.PathEscape(w), html.EscapeString(w),
 			strings.Trim(string(quoted), `"`), base64.StdEncoding.EncodeToString([]byte(w)))
 	}
 }
 
-// Redact returns text without the secrets. If cut is true text is the beginning
-// of a longer one, and may end with the beginning of a secret: that is left out
-// too.
+// Redact returns text without the secrets. cut means that text was cut off and may end with
+// the beginning of a secret, which is removed too.
 func (s *Set) Redact(text string, cut bool) string {
 	if len(s.words) == 0 || text == "" {
 		return text
@@ -48,13 +46,13 @@ func (s *Set) Redact(text string, cut bool) string {
 	}
 	text = strings.NewReplacer(pairs...).Replace(text)
 	if cut {
-		text = text[:len(text)-s.begun(text)]
+		text = text[:len(text)-s.partial(text)]
 	}
 	return text
 }
 
-// begun is how many bytes at the end of text may begin a secret.
-func (s *Set) begun(text string) (most int) {
+// partial returns how many bytes at the end of text may be the beginning of a secret.
+func (s *Set) partial(text string) (most int) {
 	for _, w := range s.words {
 		for n := min(len(w)-1, len(text)); n > most; n-- {
 			if strings.HasSuffix(text, w[:n]) {

@@ -1,12 +1,12 @@
-// Package relay stands between a client and a server on loopback and does to
-// their TCP connections what networks do: delays, cuts, resets, and silence.
+// Package relay is a TCP proxy on loopback that injects network faults: delays, half-closes,
+// resets and black holes.
 //
 //	r, err := relay.New(server.Addr().String())
 //	defer r.Close()
 //	// the client dials r.Addr()
 //
-// A fault is one call, on a connection that lives or in a hook that sees each
-// before its first byte:
+// A fault is one call, on an open connection or in a hook that is called for each
+// connection before its first byte:
 //
 //	r.Conns()[0].BlackHole()                              // half-open from now on
 //	r.Conns()[0].Down().Cut()                             // the client reads the end
@@ -22,9 +22,8 @@ import (
 	"sync"
 )
 
-// Relay passes each connection that it accepts on to one of its own to the
-// target. Its methods, and those of Conn and Way, may be called by several
-// goroutines at once.
+// Relay forwards each connection that it accepts to a new connection to the target. Its
+// methods, and those of Conn and Way, are safe for concurrent use.
 type Relay struct {
 	target   string
 	listener net.Listener
@@ -37,7 +36,7 @@ type Relay struct {
 	conns []*Conn
 }
 
-// New listens on loopback, on a port of the system's choice.
+// New listens on loopback, on a port chosen by the system.
 func New(target string) (*Relay, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,31 +48,30 @@ func New(target string) (*Relay, error) {
 	return r, nil
 }
 
-// Addr is where clients dial.
+// Addr returns the address for clients to dial.
 func (r *Relay) Addr() string { return r.listener.Addr().String() }
 
-// OnConn has f called with every connection accepted from now on, when both of
-// its sides stand and before a byte passes. f must not block. Nil: nothing is
-// called.
+// OnConn sets a function that is called with every connection accepted from now on, when
+// both sides are connected and before a byte is forwarded. f must not block. Nil removes
+// it.
 func (r *Relay) OnConn(f func(*Conn)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.hook = f
 }
 
-// Conns returns the connections that are open, the oldest first. Once a client
-// has heard anything from the server its connection is among them.
+// Conns returns the open connections, the oldest first. A connection is included at the
+// latest when its client has received a byte from the server.
 func (r *Relay) Conns() []*Conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.conns)
 }
 
-// Refuse stops listening for good: dials are refused by the system. Connections
-// stay.
+// Refuse stops listening for good, so the system refuses dials. Connections stay open.
 func (r *Relay) Refuse() { r.listener.Close() }
 
-// Close ends everything, however it is stuck, and waits for it.
+// Close ends all connections, whatever their faults, and waits for their goroutines.
 func (r *Relay) Close() {
 	r.cancel()
 	r.Refuse()
@@ -128,27 +126,27 @@ func newConn(client, server *net.TCPConn) *Conn {
 	return c
 }
 
-// Up is the way from the client to the server.
+// Up returns the direction from the client to the server.
 func (c *Conn) Up() *Way { return c.up }
 
-// Down is the way from the server to the client.
+// Down returns the direction from the server to the client.
 func (c *Conn) Down() *Way { return c.down }
 
-// Close ends both sides as a process does that is killed: with FIN if all that
-// came was read.
+// Close closes both sides as a killed process does: with FIN if all received bytes were
+// read, otherwise with RST.
 func (c *Conn) Close() { c.end((*net.TCPConn).Close) }
 
-// Reset ends both sides with RST.
+// Reset closes both sides with RST.
 func (c *Conn) Reset() { c.end(reset) }
 
-// BlackHole keeps both sides open and passes nothing on any more, the end
-// included, until Close or Reset.
+// BlackHole keeps both sides open and forwards nothing any more, EOF included, until Close
+// or Reset.
 func (c *Conn) BlackHole() {
 	c.up.BlackHole()
 	c.down.BlackHole()
 }
 
-// Pause passes nothing on in either way until Resume.
+// Pause forwards nothing in either direction until Resume.
 func (c *Conn) Pause() {
 	c.up.Pause()
 	c.down.Pause()

@@ -17,11 +17,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what must happen; nothing waits for it to pass.
+// patience bounds events that must happen. No successful test waits for it to pass.
 const patience = 20 * time.Second
 
-// glance is how long something that must not happen is waited for. A test that
-// is wrong about it passes too often, and never fails by chance.
+// glance is how long a test waits for an event that must not happen. If it is too short the
+// test may miss the event, but never fails by chance.
 const glance = 30 * time.Millisecond
 
 // target listens for the connections of one relay.
@@ -61,7 +61,7 @@ func (r *target) pair(t *testing.T) (client, server *net.TCPConn) {
 	return c.(*net.TCPConn), s.(*net.TCPConn)
 }
 
-// one is a pair and its connection, which is known to stand.
+// one returns a pair and its Conn, after a byte has passed.
 func (r *target) one(t *testing.T) (client, server *net.TCPConn, c *relay.Conn) {
 	t.Helper()
 	client, server = r.pair(t)
@@ -85,7 +85,7 @@ func hear(t *testing.T, c net.Conn, want string) {
 	}
 }
 
-// ends wants the next read to fail with want.
+// ends checks that the next read fails with want.
 func ends(t *testing.T, c net.Conn, want error) {
 	t.Helper()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, want) {
@@ -93,7 +93,7 @@ func ends(t *testing.T, c net.Conn, want error) {
 	}
 }
 
-// silent wants nothing to come for a while.
+// silent checks that nothing arrives within glance.
 func silent(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(glance))
@@ -101,7 +101,7 @@ func silent(t *testing.T, c net.Conn) {
 	c.SetReadDeadline(time.Now().Add(patience))
 }
 
-// Without faults all passes, the end of each way for itself.
+// Without faults all bytes are forwarded, and EOF of each direction independently.
 func TestPass(t *testing.T) {
 	r := start(t)
 	client, server, _ := r.one(t)
@@ -119,12 +119,12 @@ func TestPass(t *testing.T) {
 	ends(t, client, io.EOF)
 	for by := time.Now().Add(patience); len(r.Conns()) > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(by) {
-			t.Fatal("a connection that has ended is among those open")
+			t.Fatal("a connection that has ended is still listed")
 		}
 	}
 }
 
-// A reset of one side is one for the other.
+// A reset of one side resets the other.
 func TestPassReset(t *testing.T) {
 	client, server, _ := start(t).one(t)
 	client.SetLinger(0)
@@ -217,10 +217,10 @@ func TestFaults(t *testing.T) {
 			say(t, client, "3456")
 			hear(t, server, "1234")
 			ends(t, server, io.EOF)
-			if n := c.Down().Passed(); n != 5 { // of "hello", which has been heard
+			if n := c.Down().Passed(); n != 5 { // of "hello", which was received
 				t.Errorf("%d passed of 5", n)
 			}
-			for range 2 { // the second time they have passed already
+			for range 2 { // the second time all have passed already
 				called := make(chan bool, 1)
 				c.Down().After(5, func() { called <- true })
 				select {
@@ -238,7 +238,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A fault of the first byte on is told in the hook.
+// The hook can set a fault from the first byte on.
 func TestHook(t *testing.T) {
 	r := start(t)
 	r.OnConn(func(c *relay.Conn) { c.Down().After(3, c.Down().Cut) })
@@ -265,19 +265,19 @@ func TestRefuse(t *testing.T) {
 	hear(t, server, "still")
 }
 
-// A client of a target that is not there is reset.
+// If the target refuses, the client is reset.
 func TestNoTarget(t *testing.T) {
 	r := start(t)
 	r.l.Close()
 	dialReset(t, r.Addr())
 }
 
-// dialReset wants a dial to be answered, and that with RST.
+// dialReset checks that a dial is accepted and then reset.
 func dialReset(t *testing.T, addr string) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if errors.Is(err, syscall.ECONNRESET) {
-		return // it came before the dial had returned
+		return // the reset arrived before the dial returned
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +287,7 @@ func dialReset(t *testing.T, addr string) {
 	ends(t, c, syscall.ECONNRESET)
 }
 
-// Close ends what is stuck: writes that nobody reads, pauses, waits and holes.
+// Close ends blocked writes, pauses, delays and black holes.
 func TestCloseStuck(t *testing.T) {
 	for name, stick := range map[string]func(*relay.Conn){
 		"full":        func(*relay.Conn) {},
@@ -302,7 +302,7 @@ func TestCloseStuck(t *testing.T) {
 			client, _, c := r.one(t)
 			stick(c)
 			client.SetWriteDeadline(time.Now().Add(glance))
-			client.Write(make([]byte, 32<<20)) // nobody reads it
+			client.Write(make([]byte, 32<<20)) // the server does not read
 			done := make(chan struct{})
 			go func() { defer close(done); r.Close() }()
 			select {
@@ -314,7 +314,7 @@ func TestCloseStuck(t *testing.T) {
 	}
 }
 
-// A black hole frees the write that the receiver holds up.
+// A black hole unblocks a write that the receiver had blocked.
 func TestHoleFreesWriter(t *testing.T) {
 	client, _, c := start(t).one(t)
 	sent := make(chan error, 1)
@@ -324,7 +324,7 @@ func TestHoleFreesWriter(t *testing.T) {
 	}()
 	select {
 	case err := <-sent:
-		t.Fatalf("all went though nobody reads: %v", err)
+		t.Fatalf("the write completed although the server does not read: %v", err)
 	case <-time.After(glance):
 	}
 	c.BlackHole()

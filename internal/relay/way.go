@@ -8,39 +8,39 @@ import (
 	"time"
 )
 
-// Way is one direction of a connection. What it is told holds for bytes that
-// have come and are not passed on yet, too.
+// Way is one direction of a connection. Its settings apply also to bytes that were received
+// and not forwarded yet.
 type Way struct {
 	conn     *Conn
 	from, to *net.TCPConn
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when any of these changes
+	changed chan struct{} // closed when a field below changes
 	paused  bool
 	hole    bool
-	cut     bool // the end was passed on already
+	cut     bool // EOF was forwarded already
 	delay   time.Duration
 	trickle bool
 	linger  time.Duration
-	begun   int64 // bytes, with those that a write is passing on
+	begun   int64 // bytes, including those of the running write
 	passed  int64
 	marks   []mark
 }
 
-// mark is something to be done once.
+// mark is a function to be called once, after at bytes.
 type mark struct {
 	at int64
 	do func()
 }
 
-// piece is as much as passes at once.
+// piece is the largest number of bytes forwarded at once.
 const piece = 32 << 10
 
 func newWay(c *Conn, from, to *net.TCPConn) *Way {
 	return &Way{conn: c, from: from, to: to, changed: make(chan struct{})}
 }
 
-// set changes what w does.
+// set changes settings and wakes pump.
 func (w *Way) set(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -49,46 +49,45 @@ func (w *Way) set(f func()) {
 	w.changed = make(chan struct{})
 }
 
-// Delay has everything wait for d before it passes, the end too. Zero: no wait.
+// Delay delays everything by d, EOF included. Zero means no delay.
 func (w *Way) Delay(d time.Duration) { w.set(func() { w.delay, w.trickle = d, false }) }
 
-// Trickle passes one byte at a time, each after a pause of d. [Way.Delay] ends
-// it.
+// Trickle forwards one byte at a time, each after a pause of d. [Way.Delay] ends it.
 func (w *Way) Trickle(d time.Duration) { w.set(func() { w.delay, w.trickle = d, true }) }
 
-// SlowClose passes the end on d after it came.
+// SlowClose delays EOF by d.
 func (w *Way) SlowClose(d time.Duration) { w.set(func() { w.linger = d }) }
 
-// Pause passes nothing on until Resume. The relay then does not read either, so
-// the sender's buffers fill.
+// Pause forwards nothing until Resume. The relay then does not read either, so the
+// sender's buffers fill.
 func (w *Way) Pause() { w.set(func() { w.paused = true }) }
 
 // Resume ends a Pause.
 func (w *Way) Resume() { w.set(func() { w.paused = false }) }
 
-// BlackHole takes everything that comes from now on, the end too, and passes
-// nothing on. The connection stays until it is closed or reset.
+// BlackHole reads and drops everything from now on, EOF included. The connection stays open
+// until it is closed or reset.
 func (w *Way) BlackHole() {
 	w.set(func() { w.hole = true })
-	w.to.SetWriteDeadline(time.Unix(1, 0)) // for the write that runs; fails only when closed
+	w.to.SetWriteDeadline(time.Unix(1, 0)) // interrupts the running write; fails only when closed
 }
 
-// Cut passes the end on now, and drops what comes later. The other way stays.
+// Cut forwards EOF now and drops what is received later. The other direction stays open.
 func (w *Way) Cut() {
 	w.set(func() { w.cut = true })
 	w.BlackHole()
 	w.to.CloseWrite() // fails only when the connection is gone
 }
 
-// Reset ends the side that the way leads to with RST. The other side stays open
-// and hears nothing of it.
+// Reset closes the receiving side with RST. The sending side stays open and is not
+// informed.
 func (w *Way) Reset() {
 	w.conn.BlackHole()
 	reset(w.to)
 }
 
-// After has f called when n bytes have come this way and been passed on, before
-// the next: at once, if they have. f must not block.
+// After calls f when n bytes have been forwarded in this direction, before the next one: at
+// once if they have. f must not block.
 func (w *Way) After(n int64, f func()) {
 	w.mu.Lock()
 	due := w.passed >= n
@@ -101,15 +100,15 @@ func (w *Way) After(n int64, f func()) {
 	}
 }
 
-// Passed returns how many bytes have come this way, dropped ones included, and
-// not less than the receiver can have heard.
+// Passed returns the number of bytes forwarded or dropped in this direction; it is never
+// less than what the receiver may have read.
 func (w *Way) Passed() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.begun
 }
 
-// pump passes bytes on until either side ends.
+// pump forwards bytes until either side ends.
 func (w *Way) pump() {
 	buf := make([]byte, piece)
 	for {
@@ -131,7 +130,7 @@ func (w *Way) pump() {
 	}
 }
 
-// pass passes on as much of p as may go at once.
+// pass forwards as much of p as may be forwarded at once.
 func (w *Way) pass(p []byte) (int, bool) {
 	if !w.wait(func() time.Duration { return w.delay }) {
 		return 0, false
@@ -148,7 +147,7 @@ func (w *Way) pass(p []byte) (int, bool) {
 	w.mu.Unlock()
 	if !hole {
 		if _, err := w.to.Write(p); err != nil && !w.isHole() {
-			w.conn.Reset() // as the sender would find out
+			w.conn.Reset() // as the sender would see
 			return 0, false
 		}
 	}
@@ -162,7 +161,7 @@ func (w *Way) isHole() bool {
 	return w.hole
 }
 
-// count notes n bytes and does what is due.
+// count counts n bytes and calls the functions that are due.
 func (w *Way) count(n int) {
 	w.mu.Lock()
 	w.passed += int64(n)
@@ -182,7 +181,7 @@ func (w *Way) count(n int) {
 	}
 }
 
-// end passes on how the sender ended.
+// end forwards how the sender ended.
 func (w *Way) end(err error) {
 	if !w.wait(func() time.Duration { return w.delay + w.linger }) {
 		return
@@ -192,7 +191,7 @@ func (w *Way) end(err error) {
 	w.mu.Unlock()
 	switch {
 	case cut:
-	case hole, errors.Is(err, net.ErrClosed): // closed: our own doing, by Reset of the other way
+	case hole, errors.Is(err, net.ErrClosed): // closed by Reset of the other direction
 		<-w.conn.done
 	case err == io.EOF:
 		w.to.CloseWrite() // fails only when the connection is gone
@@ -201,9 +200,9 @@ func (w *Way) end(err error) {
 	}
 }
 
-// wait waits while w is paused, and for as long as d, which is asked again
-// whenever something changes, with w locked. False: the connection has ended.
-// In a black hole nothing waits.
+// wait waits while w is paused and until the delay d has passed; d is called again, with w
+// locked, whenever a setting changes. It reports false if the connection has ended. In a
+// black hole it does not wait.
 func (w *Way) wait(d func() time.Duration) bool {
 	began := time.Now()
 	for {

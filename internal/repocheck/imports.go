@@ -10,48 +10,47 @@ import (
 	"strings"
 )
 
-// A room is one part of the project: a directory and what lies below it, down
-// to the next room. Its code may import the standard library, itself, internal,
-// and what is named here.
-type room struct {
-	rooms  []string // other rooms
-	libs   []string // modules of others, or packages of theirs
-	all    bool     // anything, of ours and of others
+// A layer is a directory and everything below it, down to the next layer. Its code may
+// import the standard library, itself, internal, and what is listed here.
+type layer struct {
+	layers []string // other layers
+	libs   []string // third-party modules, or packages of them
+	all    bool     // no restriction
 	nested bool     // modules nested in it may import any library
 }
 
-// rooms says which way imports run. A library that resource, policy, wspool or
-// metrics needs is added here and to rootRequires.
-var rooms = map[string]room{
+// layers lists the permitted imports. A library that resource, policy, wspool or metrics
+// needs is added here and to rootRequires.
+var layers = map[string]layer{
 	"resource": {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
-	"policy":   {rooms: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
-	"wspool":   {rooms: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
-	"metrics":  {rooms: []string{"resource"}, nested: true},
+	"policy":   {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
+	"wspool":   {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
+	"metrics":  {layers: []string{"resource"}, nested: true},
 	"examples": {all: true},
 
-	"internal":           {rooms: []string{"resource"}},
+	"internal":           {layers: []string{"resource"}},
 	"internal/bench":     {all: true},
 	"internal/proof":     {all: true},
 	"internal/servers":   {all: true},
 	"internal/repocheck": {},
 }
 
-// mustExist are the rooms without which there would be nothing to check.
+// mustExist are layers that must have code: without them the rule would check nothing.
 var mustExist = []string{"resource", "wspool"}
 
-// roomOf returns the name of the innermost room that dir lies in, or "".
-func roomOf(dir string) string {
+// layerOf returns the name of the innermost layer that contains dir, or "".
+func layerOf(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
-		if _, ok := rooms[dir]; ok {
+		if _, ok := layers[dir]; ok {
 			return dir
 		}
 	}
 	return ""
 }
 
-// imports is the rule that imports run only as the table of rooms says. What a
-// room imports from internal is held to that room's own line, so that nothing
-// comes in through the back door.
+// imports is the rule that imports follow the table of layers. A package of internal
+// that a layer imports is checked against the entry of that layer too, so that internal
+// cannot be used to bypass the table.
 func imports(tree fs.FS) []string {
 	all, err := packages(tree, parser.ImportsOnly)
 	if err != nil {
@@ -67,9 +66,9 @@ func imports(tree fs.FS) []string {
 		}
 	}
 	for _, s := range all {
-		name := roomOf(s.dir)
+		name := layerOf(s.dir)
 		if name == "" {
-			c.complain("%s: a package in no room", s.dir)
+			c.complain("%s: package is in no layer", s.dir)
 			continue
 		}
 		c.check(name, s, nil)
@@ -88,8 +87,8 @@ func (c *importCheck) complain(format string, args ...any) {
 	c.complaints = append(c.complaints, fmt.Sprintf(format, args...))
 }
 
-// check holds the imports of s against the line of the room called name. via
-// are the packages of internal through which the room came to s.
+// check checks the imports of s against the entry of the named layer. via lists the
+// packages of internal through which the layer imports s.
 func (c *importCheck) check(name string, s *source, via []string) {
 	for _, f := range s.files {
 		for _, spec := range f.Imports {
@@ -103,29 +102,29 @@ func (c *importCheck) check(name string, s *source, via []string) {
 			}
 			dir, ours := ourDir(to)
 			next := c.pkgs[dir]
-			if ours && next != nil && name != "internal" && roomOf(dir) == "internal" && !slices.Contains(via, dir) {
+			if ours && next != nil && name != "internal" && layerOf(dir) == "internal" && !slices.Contains(via, dir) {
 				c.check(name, next, append(slices.Clone(via), dir))
 			}
 		}
 	}
 }
 
-// allowed says whether code in dir may import the path to, as part of the room
-// called name.
+// allowed reports whether code in dir may import the path to, as part of the named
+// layer.
 func (c *importCheck) allowed(name, dir, to string) bool {
-	r := rooms[name]
+	l := layers[name]
 	if target, ours := ourDir(to); ours {
-		other := roomOf(target)
-		return r.all || other == name || other == "internal" || slices.Contains(r.rooms, other)
+		other := layerOf(target)
+		return l.all || other == name || other == "internal" || slices.Contains(l.layers, other)
 	}
-	if standard(to) || r.all || r.nested && c.inNestedModule(dir) {
+	if standard(to) || l.all || l.nested && c.inNestedModule(dir) {
 		return true
 	}
-	// What a room imports from internal is checked with that room's name too.
-	return name == "internal" || slices.ContainsFunc(r.libs, func(lib string) bool { return within(to, lib) })
+	// Imports of internal are checked against the entry of each layer that uses them.
+	return name == "internal" || slices.ContainsFunc(l.libs, func(lib string) bool { return within(to, lib) })
 }
 
-// inNestedModule says whether dir lies in a module other than the root's.
+// inNestedModule reports whether dir is in a module other than the root module.
 func (c *importCheck) inNestedModule(dir string) bool {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if exists(c.tree, path.Join(dir, "go.mod")) {
@@ -135,7 +134,7 @@ func (c *importCheck) inNestedModule(dir string) bool {
 	return false
 }
 
-// ourDir returns the directory of an import path of ours.
+// ourDir returns the directory of an import path of this repository.
 func ourDir(importPath string) (dir string, ours bool) {
 	if importPath == module {
 		return ".", true
@@ -143,8 +142,8 @@ func ourDir(importPath string) (dir string, ours bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// standard says whether an import path is the standard library's: only there
-// has the first element no dot.
+// standard reports whether an import path belongs to the standard library: only there
+// does the first element have no dot.
 func standard(importPath string) bool {
 	first, _, _ := strings.Cut(importPath, "/")
 	return !strings.Contains(first, ".")

@@ -19,12 +19,12 @@ func TestImportsExamples(t *testing.T) {
 		"internal/clock/a.go": code("time"),
 	}
 	try(t, imports, base, []example{
-		{name: "as drawn"},
+		{name: "permitted imports"},
 		{name: "no resource", files: map[string]string{"resource/a.go": absent},
 			want: []string{"resource: no such package"}},
 		{name: "no wspool", files: map[string]string{"wspool/a.go": absent},
 			want: []string{"wspool: no such package"}},
-		{name: "tests are free", files: map[string]string{"resource/a_test.go": code("pgregory.net/rapid", module+"/wspool")}},
+		{name: "tests are exempt", files: map[string]string{"resource/a_test.go": code("pgregory.net/rapid", module+"/wspool")}},
 		{name: "resource imports wspool", files: map[string]string{"resource/b.go": code("io", module+"/wspool")},
 			want: []string{"resource/b.go:4: resource must not import " + module + "/wspool"}},
 		{name: "resource imports policy", files: map[string]string{"resource/sub/b.go": code(module + "/policy")},
@@ -35,7 +35,7 @@ func TestImportsExamples(t *testing.T) {
 			want: []string{"resource/b.go:3: resource must not import github.com/gorilla/websocket"}},
 		{name: "a longer name is another library", files: map[string]string{"resource/b.go": code("github.com/jackc/puddle/v22")},
 			want: []string{"resource/b.go:3: resource must not import github.com/jackc/puddle/v22"}},
-		{name: "the back door", files: map[string]string{
+		{name: "through internal", files: map[string]string{
 			"resource/b.go":      code(module + "/internal/x"),
 			"internal/x/x.go":    code(module + "/internal/y"),
 			"internal/y/y.go":    code("github.com/gorilla/websocket", module+"/internal/x"),
@@ -62,15 +62,15 @@ func TestImportsExamples(t *testing.T) {
 		}, want: []string{"metrics/v/a.go:3: metrics must not import " + module + "/wspool"}},
 		{name: "internal imports wspool", files: map[string]string{"internal/x/a.go": code(module + "/wspool")},
 			want: []string{"internal/x/a.go:3: internal must not import " + module + "/wspool"}},
-		{name: "harnesses and examples are free", files: map[string]string{
+		{name: "harnesses and examples are unrestricted", files: map[string]string{
 			"internal/bench/a.go":      code("peer.example/x", module+"/wspool"),
 			"internal/proof/a.go":      code("peer.example/x", module+"/policy"),
 			"examples/quickstart/a.go": code("peer.example/x", module+"/wspool", module+"/internal/clock"),
 		}},
-		{name: "nobody imports examples", files: map[string]string{"wspool/b.go": code(module + "/examples/quickstart")},
+		{name: "no import of examples", files: map[string]string{"wspool/b.go": code(module + "/examples/quickstart")},
 			want: []string{"wspool/b.go:3: wspool must not import " + module + "/examples/quickstart"}},
-		{name: "a package in no room", files: map[string]string{"util/a.go": code(), "a.go": code()},
-			want: []string{".: a package in no room", "util: a package in no room"}},
+		{name: "a package in no layer", files: map[string]string{"util/a.go": code(), "a.go": code()},
+			want: []string{".: package is in no layer", "util: package is in no layer"}},
 		{name: "not Go", files: map[string]string{"wspool/b.go": "package"},
 			want: []string{"wspool/b.go:1:8: expected 'IDENT', found 'EOF'"}},
 	})

@@ -11,13 +11,13 @@ import (
 
 var (
 	inlineCode = regexp.MustCompile("`[^`]*`")
-	// link finds the target of [text](target "title"), of [label]: target at
-	// the start of a line, and of the src and href of HTML.
+	// link matches the targets of [text](target "title"), of [label]: target at the
+	// start of a line, and of the HTML attributes src and href.
 	link = regexp.MustCompile(`\]\(\s*<?([^)\s>]+)|^\s*\[[^\]]+\]:\s+<?([^\s>]+)|(?:src|href)="([^"]+)"`)
 )
 
-// links is the rule that relative links in Markdown point at something that is
-// in the repository.
+// links is the rule that relative links in Markdown point to existing files of the
+// repository.
 func links(tree fs.FS) []string {
 	names, err := files(tree, func(name string) bool { return path.Ext(name) == ".md" })
 	if err != nil {
@@ -36,7 +36,7 @@ func links(tree fs.FS) []string {
 			for _, m := range link.FindAllStringSubmatch(line, -1) {
 				target := m[1] + m[2] + m[3]
 				if !resolves(tree, path.Dir(name), target) {
-					complaints = append(complaints, fmt.Sprintf("%s:%d: %s is not there", name, n+1, target))
+					complaints = append(complaints, fmt.Sprintf("%s:%d: %s does not exist", name, n+1, target))
 				}
 			}
 		}
@@ -44,7 +44,7 @@ func links(tree fs.FS) []string {
 	return complaints
 }
 
-// prose returns the lines of a Markdown text with all code made empty.
+// prose returns the lines of a Markdown text with all code removed.
 func prose(markdown string) []string {
 	lines := strings.Split(markdown, "\n")
 	for _, b := range codeBlocks(markdown) {
@@ -58,8 +58,8 @@ func prose(markdown string) []string {
 	return lines
 }
 
-// resolves says whether a link in a file of dir leads somewhere. Links with a
-// scheme and those within the page are not looked at.
+// resolves reports whether the target of a link in a file of dir exists. Links with a
+// scheme and links within the page are not checked.
 func resolves(tree fs.FS, dir, target string) bool {
 	u, err := url.Parse(target)
 	if err != nil {
@@ -69,7 +69,7 @@ func resolves(tree fs.FS, dir, target string) bool {
 		return true
 	}
 	to := path.Join(dir, u.Path)
-	if path.IsAbs(u.Path) { // the top of the repository, as forges read it
+	if path.IsAbs(u.Path) { // relative to the root of the repository
 		to = path.Join(".", u.Path[1:])
 	}
 	return fs.ValidPath(to) && exists(tree, to)

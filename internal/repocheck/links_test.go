@@ -12,14 +12,14 @@ func TestLinksExamples(t *testing.T) {
 		{name: "up and down", files: map[string]string{"docs/b.md": "[r](../resource/doc.go) [top](/docs/p.png)"}},
 		{name: "gone", files: with("```\nx\n```\n[b](docs/c.md)\n[x]: docs/x.md\n<a href=\"gone\">\n[![p](docs/q.png)](docs/b.md)\n"),
 			want: []string{
-				"README.md:4: docs/c.md is not there",
-				"README.md:5: docs/x.md is not there",
-				"README.md:6: gone is not there",
-				"README.md:7: docs/q.png is not there",
+				"README.md:4: docs/c.md does not exist",
+				"README.md:5: docs/x.md does not exist",
+				"README.md:6: gone does not exist",
+				"README.md:7: docs/q.png does not exist",
 			}},
 		{name: "relative to its own file", files: map[string]string{"docs/b.md": "[r](resource/doc.go)"},
-			want: []string{"docs/b.md:1: resource/doc.go is not there"}},
-		{name: "out of the repository", files: with("[b](../x)"), want: []string{"README.md:1: ../x is not there"}},
+			want: []string{"docs/b.md:1: resource/doc.go does not exist"}},
+		{name: "out of the repository", files: with("[b](../x)"), want: []string{"README.md:1: ../x does not exist"}},
 		{name: "nothing to look at", files: map[string]string{"docs/b.md": absent}, want: []string{"no Markdown file"}},
 	})
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// rootRequires are the modules that the root go.mod may require. Everything in
-// it raises the versions of those who import us, so the list is short, and what
-// only tests need beside goleak lives in a nested module.
+// rootRequires are the modules that the root go.mod may require. Each requirement raises
+// the versions of programs that import this module, so the list is short; test
+// dependencies other than goleak belong to nested modules.
 var rootRequires = []string{
 	"github.com/cenkalti/backoff/v5",
 	"github.com/gorilla/websocket",
@@ -20,12 +20,12 @@ var rootRequires = []string{
 	"golang.org/x/sync",
 }
 
-// outside are the modules that go.work leaves out: the tools and the benchmark with
-// vitess want a newer Go.
-var outside = []string{"internal/bench/smart", "internal/tools"}
+// notInWorkspace are the modules that go.work must not use: the tools and the benchmark
+// of vitess need a newer Go.
+var notInWorkspace = []string{"internal/bench/smart", "internal/tools"}
 
-// requires is the rule that the root go.mod requires nothing but rootRequires,
-// and has no replace or exclude, which would hold for us and not for users.
+// requires is the rule that the root go.mod requires only rootRequires, and has no
+// replace or exclude: those do not apply in programs that import the module.
 func requires(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, "go.mod")
 	if err != nil {
@@ -43,8 +43,8 @@ func requires(tree fs.FS) []string {
 	return complaints
 }
 
-// workspace is the rule that go.work uses every module of the tree, so that
-// the one test command reaches it, except those in outside.
+// workspace is the rule that go.work uses every module of the repository except those
+// in notInWorkspace, so that "go test work" tests all of them.
 func workspace(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, "go.work")
 	if err != nil {
@@ -62,7 +62,7 @@ func workspace(tree fs.FS) []string {
 	}
 	for _, mod := range mods {
 		dir := path.Dir(mod)
-		if in, out := slices.Contains(used, dir), slices.Contains(outside, dir); in && out {
+		if in, out := slices.Contains(used, dir), slices.Contains(notInWorkspace, dir); in && out {
 			complaints = append(complaints, "go.work: must not use "+dir)
 		} else if !in && !out {
 			complaints = append(complaints, "go.work: does not use "+dir)
@@ -71,7 +71,7 @@ func workspace(tree fs.FS) []string {
 	return complaints
 }
 
-// directive is one line of a go.mod or go.work file, blocks spread out.
+// directive is one directive of a go.mod or go.work file; a block is one per line.
 type directive struct {
 	verb string // require, use, …
 	arg  string // the first argument, unquoted

@@ -10,18 +10,21 @@ import (
 	"strings"
 )
 
-// guides are the texts for users whose names are looked up.
+// publicPackages are the packages that users import, and the packages below them.
+var publicPackages = []string{"resource", "wspool", "policy", "metrics"}
+
+// guides are the user documents whose identifiers are checked.
 var guides = []string{"README.md", settings}
 
-// settings is the text that says what the settings of other pools are here.
+// settings is the document that maps the settings of other pools to ours.
 const settings = "docs/coming-from.md"
 
-// name finds the exported names that a text has of a package, with a member or
-// without: resource.New, resource.Config.MaxSize.
+// name matches an exported identifier of a package, with or without a member:
+// resource.New, resource.Config.MaxSize.
 var name = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\[[^\]]*\])?(?:\.([A-Z]\w*))?`)
 
-// names is the rule that every name of ours in the guides exists, and that each
-// row of the tables of settings has one in its second column.
+// names is the rule that every identifier of ours in the guides exists, and that each
+// table row of settings has one in its second column.
 func names(tree fs.FS) []string {
 	all, err := packages(tree, 0)
 	if err != nil {
@@ -29,7 +32,7 @@ func names(tree fs.FS) []string {
 	}
 	known := make(map[string]map[string]bool)
 	for _, s := range all {
-		if slices.ContainsFunc(documentedRooms, func(r string) bool { return within(s.dir, r) }) {
+		if slices.ContainsFunc(publicPackages, func(r string) bool { return within(s.dir, r) }) {
 			known[path.Base(s.dir)] = exported(s)
 		}
 	}
@@ -47,20 +50,19 @@ func names(tree fs.FS) []string {
 				}
 			}
 			if guide == settings && isRow(line) && !hasName(line, known) {
-				complaints = append(complaints, fmt.Sprintf("%s:%d: the second column has no name of ours", guide, n+1))
+				complaints = append(complaints, fmt.Sprintf("%s:%d: the second column has no identifier of ours", guide, n+1))
 			}
 		}
 	}
 	return complaints
 }
 
-// isRow reports whether a line is a row of a table below its head: with code in
-// its first column.
+// isRow reports whether a line is a row of a table, other than its header.
 func isRow(line string) bool {
 	return strings.HasPrefix(line, "| ") && !strings.HasSuffix(line, "| here | differs |")
 }
 
-// hasName reports whether the second column of a row has a name of ours.
+// hasName reports whether the second column of a row has an identifier of ours.
 func hasName(row string, known map[string]map[string]bool) bool {
 	columns := strings.Split(row, "|")
 	if len(columns) < 3 {
@@ -70,8 +72,8 @@ func hasName(row string, known map[string]map[string]bool) bool {
 	return m != nil && known[m[1]] != nil
 }
 
-// exported returns the exported names of a package: functions, types, constants,
-// variables, and as Type.Member methods and fields.
+// exported returns the identifiers of a package: functions, types, constants and
+// variables, and methods and fields as Type.Member.
 func exported(s *source) map[string]bool {
 	found := make(map[string]bool)
 	for _, f := range s.files {
@@ -116,4 +118,21 @@ func addSpec(found map[string]bool, spec ast.Spec) {
 			}
 		}
 	}
+}
+
+// receiver returns the type name of a receiver: T for T, *T and *T[K].
+func receiver(x ast.Expr) string {
+	switch x := x.(type) {
+	case *ast.Ident:
+		return x.Name
+	case *ast.StarExpr:
+		return receiver(x.X)
+	case *ast.ParenExpr:
+		return receiver(x.X)
+	case *ast.IndexExpr:
+		return receiver(x.X)
+	case *ast.IndexListExpr:
+		return receiver(x.X)
+	}
+	return ""
 }

@@ -59,7 +59,7 @@ func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 
 	i := slices.IndexFunc(blocks, func(b codeBlock) bool { return b.lang == "go" })
 	if i < 0 {
-		return []string{"README.md: no block of Go"}
+		return []string{"README.md: no Go block"}
 	}
 	b := blocks[i]
 	var complaints []string
@@ -68,7 +68,7 @@ func readmeProgram(tree fs.FS, blocks []codeBlock) []string {
 	}
 	if b.text != want {
 		n := differ(b.text, want)
-		complaints = append(complaints, fmt.Sprintf("README.md:%d: not what %s:%d has",
+		complaints = append(complaints, fmt.Sprintf("README.md:%d: differs from %s:%d",
 			b.line+1+n, firstProgram, first.Line+n))
 	}
 	return complaints
@@ -123,7 +123,7 @@ func differ(a, b string) int {
 	return n
 }
 
-// ci is the rule that .ci/run runs the README's test command as it stands.
+// ci is the rule that .ci/run runs the test command of the README unchanged.
 func ci(tree fs.FS) []string {
 	text, err := fs.ReadFile(tree, ".ci/run")
 	if err != nil {
@@ -135,8 +135,8 @@ func ci(tree fs.FS) []string {
 	return nil
 }
 
-// hasCommand says whether a line of the text is the command, alone or the part
-// of a && list, a prompt before it and a comment behind it left out.
+// hasCommand reports whether a line of the text is the command, alone or as part of a
+// && list. A prompt before it and a comment after it are ignored.
 func hasCommand(text, command string) bool {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")

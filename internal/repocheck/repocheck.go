@@ -1,7 +1,6 @@
-// Package repocheck checks the rules that the whole repository keeps and no
-// compiler knows: which way imports run, that exported things are documented,
-// that the README shows the program that is compiled, and the like. Its tests
-// run every rule over the repository, and over small made-up trees that break it.
+// Package repocheck has rules for the whole repository that no compiler checks: the
+// direction of imports, the requirements of the modules, and that documents match the
+// code. Its tests apply every rule to the repository and to small trees that violate it.
 package repocheck
 
 import (
@@ -14,24 +13,23 @@ import (
 	"strings"
 )
 
-// module is the path of the root module. The nested modules lie below it, so
-// that the import path of a package is module and its directory.
+// module is the path of the root module. The paths of nested modules begin with it, so
+// the import path of every package is module plus its directory.
 const module = "github.com/respool/respool"
 
-// A rule looks at a tree, the root of the repository at its top, and returns
-// one complaint for each place that breaks it: "file:line: what is wrong".
+// A rule examines a tree with the layout of the repository and returns one complaint for
+// each violation: "file:line: what is wrong".
 type rule func(tree fs.FS) []string
 
-// files returns the files of the tree for which keep is true, in lexical
-// order. Directories that the go command passes over are passed over, and so
-// are testdata and node_modules.
+// files returns the files of the tree for which keep returns true, in lexical order. It
+// skips the directories that the go command skips, testdata and node_modules.
 func files(tree fs.FS, keep func(name string) bool) ([]string, error) {
 	var found []string
 	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && passedOver(d.Name()):
+		case d.IsDir() && skipped(d.Name()):
 			return fs.SkipDir
 		case !d.IsDir() && keep(name):
 			found = append(found, name)
@@ -41,7 +39,7 @@ func files(tree fs.FS, keep func(name string) bool) ([]string, error) {
 	return found, err
 }
 
-func passedOver(dir string) bool {
+func skipped(dir string) bool {
 	switch dir {
 	case ".":
 		return false
@@ -51,23 +49,23 @@ func passedOver(dir string) bool {
 	return strings.HasPrefix(dir, ".") || strings.HasPrefix(dir, "_")
 }
 
-// isCode says whether name is a Go file that is no test.
+// isCode reports whether name is a Go file that is not a test.
 func isCode(name string) bool {
 	return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
 }
 
-// within says whether name is dir or lies below it.
+// within reports whether name is dir or below it.
 func within(name, dir string) bool {
 	return name == dir || strings.HasPrefix(name, dir+"/")
 }
 
-// exists says whether the tree has a file or directory of that name.
+// exists reports whether the tree has a file or directory with that name.
 func exists(tree fs.FS, name string) bool {
 	_, err := fs.Stat(tree, name)
 	return err == nil
 }
 
-// source is the parsed code of one package, tests left out.
+// source is the parsed code of one package, without its tests.
 type source struct {
 	dir   string
 	fset  *token.FileSet
@@ -80,7 +78,7 @@ func (s *source) at(pos token.Pos) string {
 	return fmt.Sprintf("%s:%d", p.Filename, p.Line)
 }
 
-// packages parses every package of the tree.
+// packages parses every package of the tree, without tests.
 func packages(tree fs.FS, mode parser.Mode) ([]*source, error) {
 	names, err := files(tree, isCode)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 // The rules over the repository itself.
 
 func TestImports(t *testing.T)    { repository(t, imports) }
-func TestDocumented(t *testing.T) { repository(t, documented) }
 func TestReadme(t *testing.T)     { repository(t, readme) }
 func TestCI(t *testing.T)         { repository(t, ci) }
 func TestRequires(t *testing.T)   { repository(t, requires) }
@@ -27,15 +26,15 @@ func repository(t *testing.T, check rule) {
 	}
 }
 
-// example is a made-up tree and what a rule says of it.
+// example is a tree and the complaints of a rule about it.
 type example struct {
 	name  string
 	files map[string]string
-	want  []string // nil: keeps the rule
+	want  []string // nil: none
 }
 
-// try runs a rule over made-up trees, of which some must keep it and some not.
-// Each is laid over base.
+// try applies a rule to trees, some of which must violate it and some not. The files of
+// each are added to those of base.
 func try(t *testing.T, check rule, base map[string]string, examples []example) {
 	t.Helper()
 	kept, broken := 0, 0
@@ -64,9 +63,9 @@ func try(t *testing.T, check rule, base map[string]string, examples []example) {
 		}
 	}
 	if kept == 0 || broken == 0 {
-		t.Errorf("%d examples keep the rule and %d break it; want some of each", kept, broken)
+		t.Errorf("%d examples follow the rule and %d violate it; want some of each", kept, broken)
 	}
 }
 
-// absent as the text of a file takes it out of the base.
+// absent as the text of a file removes it from base.
 const absent = "\x00"

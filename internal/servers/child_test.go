@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// A server process is given the address to listen on, says
+// A server process gets the address to listen on as its argument, prints
 //
 //	listening HOST:PORT
 //
-// and obeys the lines on its standard input, whose end is its end:
+// and obeys the lines of its standard input; EOF ends it:
 //
-//	count   says how many clients it has: count N
-//	empty   waits until it has none, and says the close codes of those that left: empty CODE...
-//	stop    hangs up on all of them and ends
-//	drain   says goodbye to all of them, waits until they have left, and ends
+//	count   prints the number of clients: count N
+//	empty   waits until it has none, and prints the close codes of those that left: empty CODE...
+//	stop    closes all connections and exits
+//	drain   sends close frames to all clients, waits until they have left, and exits
 //
-// Those of npm are in testdata. Those written in Go are the test binary itself,
+// Those using npm packages are in testdata. Those written in Go are the test binary itself,
 // with asServer in its environment.
 const asServer = "RESPOOL_SERVER"
 
-// library is one of those written in Go.
+// library is a server library for Go.
 type library interface {
 	addr() string
 	count() int
@@ -33,7 +33,7 @@ type library interface {
 	drain()
 }
 
-// libraries start them.
+// libraries start the servers by name.
 var libraries = map[string]func(addr string) (library, error){
 	"coder": startCoder,
 	"gws":   startGws,
@@ -67,21 +67,21 @@ func serve(name string) int {
 	return 0
 }
 
-// untilEmpty has no end of its own: the one who waits for this process has.
+// untilEmpty has no timeout of its own: the parent process has one.
 func untilEmpty(l library) {
 	for l.count() > 0 {
-		time.Sleep(time.Millisecond) // between looks: the libraries tell of no end
+		time.Sleep(time.Millisecond) // polling interval: the libraries do not report it
 	}
 }
 
-// guests are the clients of a server that keeps no list itself.
-type guests[C comparable] struct {
+// clientList is the list of clients of a server whose library has none.
+type clientList[C comparable] struct {
 	mu   sync.Mutex
 	here map[C]bool
 	left []int // close codes
 }
 
-func (g *guests[C]) arrive(c C) {
+func (g *clientList[C]) arrive(c C) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.here == nil {
@@ -90,27 +90,27 @@ func (g *guests[C]) arrive(c C) {
 	g.here[c] = true
 }
 
-func (g *guests[C]) leave(c C, code int) {
+func (g *clientList[C]) leave(c C, code int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.here, c)
 	g.left = append(g.left, code)
 }
 
-func (g *guests[C]) count() int {
+func (g *clientList[C]) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.here)
 }
 
-func (g *guests[C]) codes() []int {
+func (g *clientList[C]) codes() []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.left
 }
 
-// each calls f for every client at once.
-func (g *guests[C]) each(f func(C)) {
+// each calls f for every client concurrently.
+func (g *clientList[C]) each(f func(C)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for c := range g.here {

@@ -21,8 +21,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// TestChromium asks a browser through its DevTools, whose path is another one
-// after each start.
+// TestChromium uses the DevTools of a browser, whose path changes with each start.
 func TestChromium(t *testing.T) {
 	for _, f := range faults {
 		t.Run(string(f), func(t *testing.T) {
@@ -46,11 +45,11 @@ func TestChromium(t *testing.T) {
 	}
 }
 
-// chromium is a browser that runs.
+// chromium is a running browser.
 type chromium struct {
 	cmd  *exec.Cmd
 	at   *url.URL
-	gone chan struct{} // closed when it and all its processes are
+	gone chan struct{} // closed when all its processes have ended
 }
 
 const chromiumTells = "DevTools listening on "
@@ -70,7 +69,7 @@ func startChromium(t testing.TB, addr string) *chromium {
 	c.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--remote-debugging-port="+port, "--user-data-dir="+dir)
-	// A group of its own, so that none of its processes outlives the test.
+	// A separate process group, so that no process outlives the test.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
@@ -87,7 +86,7 @@ func startChromium(t testing.TB, addr string) *chromium {
 				told <- s
 			}
 		}
-		c.cmd.Wait() // how it ended does not matter
+		c.cmd.Wait() // the exit status does not matter
 	}()
 	t.Cleanup(func() {
 		c.killed()
@@ -109,7 +108,7 @@ func startChromium(t testing.TB, addr string) *chromium {
 	return c
 }
 
-// killed kills all its processes, and is no error if there are none.
+// killed kills all its processes; it is no error if there are none.
 func (c *chromium) killed() { syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
 
 func (c *chromium) wait(t testing.TB) {
@@ -150,10 +149,10 @@ func (c *chromium) count(t testing.TB) int { return connected(t, c.at.Host) }
 func (c *chromium) empty(t testing.TB) []string {
 	t.Helper()
 	awaitEmpty(t, c.at.Host)
-	return nil // it does not tell
+	return nil // unknown
 }
 
-// askDevTools asks for a list and wants a list, under its own id.
+// askDevTools requests a list and checks the reply and its id.
 func askDevTools(ctx context.Context, c *wspool.Conn, id int64) error {
 	question := `{"id":` + strconv.FormatInt(id, 10) + `,"method":"Target.getTargets"}`
 	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(question)); err != nil {

@@ -11,7 +11,7 @@ import (
 
 // coder is an echo server with coder/websocket.
 type coder struct {
-	guests[*websocket.Conn]
+	clientList[*websocket.Conn]
 	l net.Listener
 	s http.Server
 }

@@ -20,8 +20,7 @@ import (
 	"time"
 )
 
-// daemon is a server that obeys nothing but signals, with all the processes it
-// has.
+// daemon is a server that is controlled by signals, with all its processes.
 type daemon struct {
 	cmd  *exec.Cmd
 	at   string
@@ -29,21 +28,20 @@ type daemon struct {
 	gone chan struct{}
 }
 
-// startDaemon starts a program that is to listen on addr, and waits until it
-// does.
+// startDaemon starts a program and waits until it listens on addr.
 func startDaemon(t testing.TB, addr, program string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{cmd: exec.Command(program, args...), at: addr, log: new(tail), gone: make(chan struct{})}
-	// A group of its own, so that none of its processes outlives the test.
+	// A separate process group, so that no process outlives the test.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	d.cmd.WaitDelay = patience // for processes of its that keep its output open
+	d.cmd.WaitDelay = patience // child processes may keep the output open
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		defer close(d.gone)
-		d.cmd.Wait() // how it ended does not matter
+		d.cmd.Wait() // the exit status does not matter
 	}()
 	t.Cleanup(func() {
 		d.signal(t, syscall.SIGKILL)
@@ -62,12 +60,12 @@ func startDaemon(t testing.TB, addr, program string, args ...string) *daemon {
 		if time.Now().After(by) {
 			t.Fatalf("%s does not listen: %s", program, d.log)
 		}
-		time.Sleep(time.Millisecond) // between looks: it does not say
+		time.Sleep(time.Millisecond) // polling interval: it does not report it
 	}
 	return d
 }
 
-// signal sends it to all its processes, and is no error if there are none.
+// signal sends a signal to all its processes; it is no error if there are none.
 func (d *daemon) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(-d.cmd.Process.Pid, s); err != nil && err != syscall.ESRCH {
@@ -94,7 +92,7 @@ func (d *daemon) end(t testing.TB, f fault) {
 		t.Fatal(err)
 	}
 	d.wait(t)
-	d.signal(t, syscall.SIGKILL) // what it has left behind
+	d.signal(t, syscall.SIGKILL) // the remaining processes
 }
 
 func (d *daemon) count(t testing.TB) int { return connected(t, d.at) }
@@ -102,10 +100,10 @@ func (d *daemon) count(t testing.TB) int { return connected(t, d.at) }
 func (d *daemon) empty(t testing.TB) []string {
 	t.Helper()
 	awaitEmpty(t, d.at)
-	return nil // it does not tell
+	return nil // unknown
 }
 
-// tail keeps the end of what a program says.
+// tail keeps the end of the output of a program.
 type tail struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -128,12 +126,12 @@ func (l *tail) String() string {
 // States of /proc/net/tcp.
 const (
 	stateEstablished = "01"
-	stateCloseWait   = "08" // left by the client and not yet by the server
+	stateCloseWait   = "08" // closed by the client and not yet by the server
 	stateListen      = "0A"
 )
 
-// sockets counts those of the server's side that have one of the local addresses
-// and are in one of the states. The kernel is asked, since not every server tells.
+// sockets counts the sockets with one of the local addresses in one of the states. It asks
+// the kernel, since not every server reports its connections.
 func sockets(t testing.TB, local []string, states ...string) int {
 	t.Helper()
 	n := 0
@@ -155,8 +153,8 @@ func sockets(t testing.TB, local []string, states ...string) int {
 	return n
 }
 
-// kernelAddress is an address as /proc/net/tcp and tcp6 have it, and the address
-// of all hosts with its port.
+// kernelAddress returns an address in the form of /proc/net/tcp and tcp6, and the wildcard
+// address with the same port.
 func kernelAddress(t testing.TB, addr string) (local, wildcard []string) {
 	t.Helper()
 	at, err := netip.ParseAddrPort(addr)
@@ -188,16 +186,15 @@ func awaitEmpty(t testing.TB, addr string) {
 		if time.Now().After(by) {
 			t.Fatalf("the server still has %d connections", n)
 		}
-		time.Sleep(time.Millisecond) // between looks: the kernel tells of no end
+		time.Sleep(time.Millisecond) // polling interval
 	}
 }
 
-// addresses counts those that unused has returned.
+// addresses is the number of addresses returned by unused.
 var addresses atomic.Int32
 
-// unused returns an address of loopback that nothing else has: its host is of
-// this process alone, so that its port stays free, for servers that cannot be told
-// to take any.
+// unused returns an unused loopback address, for servers that cannot choose a port
+// themselves. Its host is used by this process alone, so the port stays free.
 func unused(t testing.TB) string {
 	t.Helper()
 	pid, n := os.Getpid(), int(addresses.Add(1))
@@ -209,7 +206,7 @@ func unused(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// orUnused is addr, or an unused one if addr is of any port.
+// orUnused returns addr, or an unused address if addr has port 0.
 func orUnused(t testing.TB, addr string) string {
 	t.Helper()
 	if strings.HasSuffix(addr, ":0") {
@@ -218,11 +215,11 @@ func orUnused(t testing.TB, addr string) string {
 	return addr
 }
 
-// unusedPort is unused for a server that listens on every address: a port that
-// the system assigns to no listener that does not name it.
+// unusedPort is unused for a server that listens on every address: a port outside the
+// ephemeral range.
 func unusedPort(t testing.TB) string {
 	t.Helper()
-	const first, last = 10000, 30000 // below what Linux gives
+	const first, last = 10000, 30000 // below the ephemeral range of Linux
 	for range 100 {
 		n := first + (os.Getpid()*37+int(addresses.Add(1))*101)%(last-first)
 		l, err := net.Listen("tcp", fmt.Sprintf(":%d", n))
@@ -235,7 +232,7 @@ func unusedPort(t testing.TB) string {
 	panic("unreachable")
 }
 
-// configured writes a file of a server below a directory of the test.
+// configured writes a configuration file to a directory of the test.
 func configured(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -248,7 +245,7 @@ func configured(t testing.TB, dir, name, text string) string {
 	return path
 }
 
-// signalled are the faults of servers that obey only signals.
+// signalled are the faults of servers controlled by signals.
 func signalled(t *testing.T, b brand) {
 	for _, f := range []fault{stop, kill} {
 		t.Run(string(f), func(t *testing.T) {

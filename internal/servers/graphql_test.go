@@ -19,7 +19,7 @@ type graphMessage struct {
 	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
-// reachGraphQL makes a pool one of clients that have signed in.
+// reachGraphQL configures a pool of clients that have signed in.
 func reachGraphQL(cfg *wspool.Config) {
 	cfg.URL += "graphql"
 	cfg.Subprotocols = []string{"graphql-transport-ws"}
@@ -41,10 +41,10 @@ func reachGraphQL(cfg *wspool.Config) {
 		}
 		return &wspool.Message{Type: websocket.TextMessage, Data: []byte(`{"type":"pong"}`)}, nil
 	}
-	cfg.UnsolicitedLimit = 1000 // the pings of this server are many
+	cfg.UnsolicitedLimit = 1000 // this server pings often
 }
 
-// readGraph returns the next message that is no ping.
+// readGraph returns the next message other than a ping.
 func readGraph(ctx context.Context, c *wspool.Conn) (m graphMessage, err error) {
 	for {
 		m = graphMessage{}
@@ -57,8 +57,8 @@ func readGraph(ctx context.Context, c *wspool.Conn) (m graphMessage, err error) 
 	}
 }
 
-// runGraph runs an operation, calls f with the data of each result, and returns
-// when it is complete.
+// runGraph runs an operation, calls f with the data of each result, and returns when it is
+// complete.
 func runGraph(ctx context.Context, c *wspool.Conn, id int64, query string, f func(data map[string]any) error) error {
 	payload, err := json.Marshal(map[string]string{"query": query})
 	if err != nil {
@@ -93,7 +93,7 @@ func runGraph(ctx context.Context, c *wspool.Conn, id int64, query string, f fun
 	}
 }
 
-// askGraphQL runs a query that wants back what it says.
+// askGraphQL runs a query that echoes its argument.
 func askGraphQL(ctx context.Context, c *wspool.Conn, id int64) error {
 	question, results := padded(id), 0
 	err := runGraph(ctx, c, id, fmt.Sprintf(`{ say(text: %q) }`, question), func(data map[string]any) error {

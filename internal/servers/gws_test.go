@@ -11,7 +11,7 @@ import (
 // gwsEcho is an echo server with gws.
 type gwsEcho struct {
 	gws.BuiltinEventHandler
-	guests[*gws.Conn]
+	clientList[*gws.Conn]
 	l net.Listener
 	s http.Server
 }
@@ -35,7 +35,7 @@ func startGws(addr string) (library, error) {
 
 func (g *gwsEcho) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
-	c.WriteMessage(m.Opcode, m.Bytes()) // OnClose hears of a failure
+	c.WriteMessage(m.Opcode, m.Bytes()) // OnClose reports a failure
 }
 
 func (g *gwsEcho) OnClose(c *gws.Conn, err error) {

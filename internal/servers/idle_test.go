@@ -9,25 +9,25 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// quiet is what a brand of server does while its clients are idle.
+// quiet is the behavior of a brand of server while its clients are idle.
 type quiet struct {
 	brand
-	pongs   bool // it says how many of its pings were answered; else its pings are messages
-	goodbye int  // the close code at the end; 0: a message says it
+	pongs   bool // it reports how many of its pings were answered; otherwise its pings are messages
+	goodbye int  // close code at the end; 0: it sends a message
 }
 
 // pinging are the servers that ping their clients.
 var pinging = map[string]quiet{
 	"engine":  {brand: engineIO, goodbye: 1005},
-	"socket":  {brand: socketIO}, // an unsolicited message
+	"socket":  {brand: socketIO}, // pings with an unsolicited message
 	"graphql": {brand: graphQL, goodbye: 1001},
 	"python":  {brand: pythonWebSockets, pongs: true, goodbye: 1001},
 	"aiohttp": {brand: aiohttp, pongs: true, goodbye: 1001},
 }
 
-// TestIdle leaves connections alone until the server has pinged each many times,
-// whether with frames or with messages of its own protocol: none may die, and each
-// must then serve. The pool sees the goodbyes of a server while they are idle.
+// TestIdle keeps connections idle until the server has pinged each many times, with ping
+// frames or with messages of its protocol: none may be closed, and each must then serve.
+// The pool sees a close frame of the server on an idle connection.
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	for name, q := range pinging {

@@ -21,57 +21,56 @@ import (
 
 const (
 	workers = 16 // callers
-	rounds  = 60 // questions that each caller has answered before the fault, and again behind it
+	rounds  = 60 // questions of each caller before the fault, and again after it
 )
 
-// sizes are of the pools. In the small one callers wait for connections; in the
-// others connections wait for callers, and are idle when the server ends.
+// sizes are the sizes of the pools. In the small one callers wait for connections; in the
+// others connections are idle when the server ends.
 var sizes = map[fault]int{stop: 8, drain: 24, kill: 20}
 
-// What a load is going through. A caller notes it before it asks for a
-// connection.
+// Phases of a load. A caller reads the phase before it acquires a connection.
 const (
 	healthy int32 = iota
 	failing       // the server is about to end
-	dead          // its process is gone, and with it every connection to it
+	dead          // its process has ended, and with it every connection
 	back          // it listens again
-	well          // somebody who asked then was served
+	well          // a caller that acquired in phase back was served
 )
 
-// errCrossed is that a reply was to another question.
+// errCrossed means that a reply was to another question.
 var errCrossed = errors.New("not the reply to this question")
 
-// load is many callers that ask questions through one pool without a pause. No
-// reply may be crossed and nobody may hang, ever. Else a question may fail
+// load is a group of callers that ask questions through one pool without a pause. No reply
+// may be crossed and no call may hang. A question may fail only
 //
-//   - if its lease may have run while the server ended: not if the caller asked
-//     for a connection when the server was gone, since the pool must know by then;
-//   - if its caller got no connection because a dial failed that began while the
-//     server was down, or what it made died at once.
+//   - if its lease may have run while the server ended; not if the caller began to acquire
+//     when the server had ended, since the pool must know by then;
+//   - if its caller got no connection because a dial failed that began while the server was
+//     down, or because the new connection was closed at once.
 type load struct {
-	t       testing.TB
-	pool    *wspool.Pool
-	ask     func(ctx context.Context, c *wspool.Conn, id int64) error
-	callers int
-	rounds  int
-	told    bool // any question may fail from failing on, if the error says why and is not that of the caller's own deadline
+	t          testing.TB
+	pool       *wspool.Pool
+	ask        func(ctx context.Context, c *wspool.Conn, id int64) error
+	callers    int
+	rounds     int
+	anyFailure bool // from phase failing on any question may fail, with an error other than the caller's deadline
 
 	phase   atomic.Int32
 	ids     atomic.Int64
-	warm    sync.WaitGroup // callers that have not had `rounds` replies
-	all     sync.WaitGroup // callers that have not had as many behind the fault
-	quit    chan struct{}  // closed if the test has failed
-	refused chan struct{}  // closed when a caller was first told of a failed dial
+	warm    sync.WaitGroup // callers with fewer than rounds replies
+	all     sync.WaitGroup // callers with fewer than rounds replies after the fault
+	quit    chan struct{}  // closed when the test fails
+	refused chan struct{}  // closed when a caller first gets the error of a dial
 	once    sync.Once
-	lost    atomic.Int64 // leases that the fault broke
-	untold  atomic.Int64 // callers that got no connection
+	lost    atomic.Int64 // leases that failed by the fault
+	noConn  atomic.Int64 // acquires that failed
 
 	mu     sync.Mutex
-	causes map[string]int // what connections were destroyed for
-	status map[int]int    // of dials that the server refused
+	causes map[string]int // number of destroyed connections by cause
+	status map[int]int    // refused dials by HTTP status
 }
 
-// dialed is what a dial below WebSocket failed with, and when it began.
+// dialed is the error of a TCP dial, and when it began.
 type dialed struct {
 	error
 	phase int32
@@ -79,7 +78,7 @@ type dialed struct {
 
 func (d dialed) Unwrap() error { return d.error }
 
-// begin makes the pool and lets the callers begin.
+// begin creates the pool and starts the callers.
 func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
 	t.Helper()
 	l.t, l.quit, l.refused, l.causes, l.status = t, make(chan struct{}), make(chan struct{}), map[string]int{}, map[int]int{}
@@ -112,7 +111,7 @@ func (l *load) begin(t testing.TB, cfg wspool.Config) *load {
 	return l
 }
 
-// call is one caller.
+// call runs one caller.
 func (l *load) call() {
 	early, late := 0, 0
 	defer func() {
@@ -144,12 +143,12 @@ func (l *load) call() {
 	}
 }
 
-// got is what a question failed with that had a connection.
+// got is the error of a question that had a connection.
 type got struct{ error }
 
 func (g got) Unwrap() error { return g.error }
 
-// question asks one question.
+// question acquires a connection and asks one question.
 func (l *load) question() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -166,7 +165,7 @@ func (l *load) question() error {
 	return nil
 }
 
-// pause waits as long as the pool says, up to a moment, so that callers do not
+// pause waits for the RetryAfter of the pool, up to a short limit, so that callers do not
 // spin while the server is down.
 func (l *load) pause(err error) {
 	var e *resource.AcquireError
@@ -178,17 +177,17 @@ func (l *load) pause(err error) {
 	}
 }
 
-// may says whether a question may fail so.
+// may reports whether a question may fail with err.
 func (l *load) may(phase int32, err error) bool {
 	if errors.Is(err, errCrossed) || errors.Is(err, context.DeadlineExceeded) || l.phase.Load() == healthy {
 		return false
 	}
 	if errors.As(err, new(got)) {
 		l.lost.Add(1)
-		return l.told || phase < dead
+		return l.anyFailure || phase < dead
 	}
-	l.untold.Add(1)
-	if l.told {
+	l.noConn.Add(1)
+	if l.anyFailure {
 		if errors.As(err, new(*wspool.DialError)) {
 			l.once.Do(func() { close(l.refused) })
 		}
@@ -196,15 +195,15 @@ func (l *load) may(phase int32, err error) bool {
 	}
 	if errors.As(err, new(*wspool.DialError)) {
 		l.once.Do(func() { close(l.refused) })
-		// A dial that reached the dying server does not say when it began; that
-		// others succeed is what ends the test.
+		// The start time of a dial that reached the ending server is unknown; the
+		// test ends when other dials succeed.
 		var d dialed
 		return !errors.As(err, &d) || d.phase < back
 	}
 	if errors.As(err, new(*resource.AcquireError)) {
-		return phase < well // a connection died as soon as it was made
+		return phase < well // a new connection was closed at once
 	}
-	return phase < dead // a connection was lent and had died just then
+	return phase < dead // a connection was closed while it was lent
 }
 
 func (l *load) made(_ context.Context, e resource.MakeEvent) {
@@ -216,7 +215,7 @@ func (l *load) made(_ context.Context, e resource.MakeEvent) {
 	}
 }
 
-// refusedWith says how many dials were refused with that status.
+// refusedWith returns the number of dials refused with that status.
 func (l *load) refusedWith(status int) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,7 +236,7 @@ func (l *load) destroyed(e resource.DestroyEvent) {
 	l.causes[cause]++
 }
 
-// await waits for wg.
+// await waits for wg, with a timeout.
 func (l *load) await(what string, wg *sync.WaitGroup) {
 	l.t.Helper()
 	done := make(chan struct{})
@@ -257,14 +256,14 @@ func (l *load) close() {
 	closePool(l.t, l.pool)
 }
 
-// brand is a kind of server, and how a client speaks to it.
+// brand is a kind of server and its client protocol.
 type brand struct {
 	start func(t testing.TB, addr string) running
-	reach func(cfg *wspool.Config) // nil: an address is enough
+	reach func(cfg *wspool.Config) // nil: the address suffices
 	ask   func(ctx context.Context, c *wspool.Conn, id int64) error
 }
 
-// endure lets the server of a brand end under load, and come back.
+// endure ends the server of a brand under load and restarts it.
 func endure(t *testing.T, b brand, f fault) {
 	s := b.start(t, "127.0.0.1:0")
 	addr := s.address()
@@ -280,11 +279,11 @@ func endure(t *testing.T, b brand, f fault) {
 	l.phase.Store(failing)
 	s.end(t, f)
 	l.phase.Store(dead)
-	if f != stop { // else it is back before anybody may have noticed
+	if f != stop { // otherwise it could be back before any caller notices
 		select {
 		case <-l.refused:
 		case <-time.After(patience):
-			t.Fatalf("nobody is told that the server is down: %v", l.pool.Stats())
+			t.Fatalf("no caller gets the error of a dial: %v", l.pool.Stats())
 		}
 	}
 	s = b.start(t, addr)
@@ -292,10 +291,10 @@ func endure(t *testing.T, b brand, f fault) {
 	l.phase.Store(back)
 	l.await("callers are not served again", &l.all)
 	t.Logf("down for %v, all served %v later; %d questions: %d lost, %d got no connection",
-		up.Sub(began).Round(time.Millisecond), time.Since(up).Round(time.Millisecond), l.ids.Load(), l.lost.Load(), l.untold.Load())
+		up.Sub(began).Round(time.Millisecond), time.Since(up).Round(time.Millisecond), l.ids.Load(), l.lost.Load(), l.noConn.Load())
 
 	n := 0
-	until(t, "the server has more connections than the pool", func() bool { // it may learn of an end late
+	until(t, "the server has more connections than the pool", func() bool { // it may detect a closed connection late
 		n = s.count(t)
 		return n <= size
 	})
@@ -303,7 +302,7 @@ func endure(t *testing.T, b brand, f fault) {
 		t.Error("the server counts no connection")
 	}
 	l.close()
-	codes := s.empty(t) // or else there are ghosts
+	codes := s.empty(t) // checks that no session is left
 	for _, code := range codes {
 		if code != "1001" {
 			t.Errorf("the server saw clients leave with %v, want 1001 alone", codes)
@@ -320,20 +319,20 @@ func (l *load) logCauses() {
 	for _, cause := range slices.Sorted(maps.Keys(l.causes)) {
 		l.t.Logf("%d connections ended: %s", l.causes[cause], cause)
 		if strings.Contains(cause, wspool.ErrUnread.Error()) {
-			l.t.Error("a message behind a reply has cost connections") // a ping, which OnUnsolicited answers
+			l.t.Error("a message after a reply closed connections") // it is a ping, which OnUnsolicited answers
 		}
 	}
 }
 
-// padded is a text that no other id has, of up to some kilobytes.
+// padded returns a text that is unique to the id, of up to some kilobytes.
 func padded(id int64) string {
 	return strconv.FormatInt(id, 10) + strings.Repeat(".", int(id*7919%3000))
 }
 
-// askEcho wants back what it says.
+// askEcho sends a message and checks the echo.
 func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
 	question := padded(id)
-	kind := websocket.TextMessage + int(id%2) // or binary
+	kind := websocket.TextMessage + int(id%2) // text or binary
 	if err := c.WriteMessage(ctx, kind, []byte(question)); err != nil {
 		return err
 	}
@@ -347,7 +346,7 @@ func askEcho(ctx context.Context, c *wspool.Conn, id int64) error {
 	return nil
 }
 
-// askText is askEcho of text alone.
+// askText is askEcho with text messages only.
 func askText(ctx context.Context, c *wspool.Conn, id int64) error {
 	return askEcho(ctx, c, id*2)
 }

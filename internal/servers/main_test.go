@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// parallel is how many tests of one processor may run at once.
+// parallel is the number of concurrent tests per processor.
 const parallel = 3
 
 func TestMain(m *testing.M) {
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	default:
 		os.Exit(serve(name))
 	}
-	// Most of a test's time is a server's, which starts, stops, or is silent.
+	// Most tests wait for a server that starts, stops, or is silent.
 	flag.Parse()
 	asked := false
 	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })

@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// mosquitto is a broker of MQTT, which it speaks in binary messages.
+// mosquitto is an MQTT broker; over WebSocket it uses binary messages.
 var mosquitto = brand{start: startMosquitto, reach: reachMosquitto, ask: askMosquitto}
 
 func TestMosquitto(t *testing.T) { signalled(t, mosquitto) }
@@ -31,14 +31,14 @@ func startMosquitto(t testing.TB, addr string) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It does not start without a listener of plain MQTT.
+	// It does not start without a listener for plain MQTT.
 	dir := t.TempDir()
 	conf := configured(t, dir, "mosquitto.conf", "user root\nallow_anonymous true\npersistence false\nlistener 0 "+dir+
 		"/plain\nlistener "+port+"\nprotocol websockets\n")
 	return startDaemon(t, addr, program, "-c", conf)
 }
 
-// The packets of MQTT 3.1.1 that the test needs: type and flags.
+// The MQTT 3.1.1 packets used by the test: type and flags.
 const (
 	mqttConnect     = 0x10
 	mqttConnack     = 0x20
@@ -51,20 +51,19 @@ const (
 	mqttPingresp    = 0xD0
 )
 
-// mqttPacket makes one.
+// mqttPacket returns a packet.
 func mqttPacket(kind byte, body ...[]byte) []byte {
 	rest := bytes.Join(body, nil)
-	// The length of MQTT is the varint of package binary.
+	// The length encoding of MQTT is the varint of package binary.
 	return append(binary.AppendUvarint([]byte{kind}, uint64(len(rest))), rest...)
 }
 
-// mqttText is a text with its length before it.
+// mqttText returns a length-prefixed text.
 func mqttText(s string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
 }
 
-// cutPacket cuts the first packet off what has come; ok is false if it has not
-// come whole.
+// cutPacket splits off the first packet; ok is false if it is incomplete.
 func cutPacket(stream []byte) (packet, rest []byte, ok bool) {
 	if len(stream) < 2 {
 		return nil, stream, false
@@ -77,8 +76,8 @@ func cutPacket(stream []byte) (packet, rest []byte, ok bool) {
 	return stream[:end], stream[end:], true
 }
 
-// expectPackets wants these and nothing else. MQTT is a stream, whatever
-// messages it is cut into.
+// expectPackets reads exactly these packets. MQTT is a stream that may be split into
+// messages anywhere.
 func expectPackets(ctx context.Context, c *wspool.Conn, want ...[]byte) error {
 	var stream []byte
 	for _, w := range want {
@@ -107,8 +106,7 @@ func expectPackets(ctx context.Context, c *wspool.Conn, want ...[]byte) error {
 	return nil
 }
 
-// keepAliveMQTT is for how many seconds a client may be silent, and half as many
-// more.
+// keepAliveMQTT is the keep-alive in seconds; the broker tolerates 1.5 times as much.
 const keepAliveMQTT = 4
 
 func reachMosquitto(cfg *wspool.Config) {
@@ -123,8 +121,8 @@ func reachMosquitto(cfg *wspool.Config) {
 	}
 }
 
-// askMosquitto publishes to a topic that nobody else has, and wants back what it
-// published. One question is three packets in one message.
+// askMosquitto publishes to a unique topic and checks that it receives the publication. A
+// question is three packets in one message.
 func askMosquitto(ctx context.Context, c *wspool.Conn, id int64) error {
 	topic, number := "id/"+strconv.FormatInt(id, 10), binary.BigEndian.AppendUint16(nil, uint16(id%65535+1))
 	publish := mqttPacket(mqttPublish, mqttText(topic), []byte(padded(id)))
@@ -139,7 +137,7 @@ func askMosquitto(ctx context.Context, c *wspool.Conn, id int64) error {
 	return expectPackets(ctx, c, mqttPacket(mqttSuback, number, []byte{0}), publish, mqttPacket(mqttUnsuback, number))
 }
 
-// pingMosquitto is what keeps a client signed in.
+// pingMosquitto keeps a client signed in.
 func pingMosquitto(ctx context.Context, c *wspool.Conn) error {
 	if err := c.WriteMessage(ctx, websocket.BinaryMessage, mqttPacket(mqttPingreq)); err != nil {
 		return err
@@ -147,8 +145,8 @@ func pingMosquitto(ctx context.Context, c *wspool.Conn) error {
 	return expectPackets(ctx, c, mqttPacket(mqttPingresp))
 }
 
-// TestMosquittoIdle keeps clients signed in by a health check that pings the
-// broker, which cuts others that are as silent.
+// TestMosquittoIdle keeps clients signed in by a health check that pings the broker, which
+// disconnects other clients that are as silent.
 func TestMosquittoIdle(t *testing.T) {
 	t.Parallel()
 	const conns = 4
@@ -161,7 +159,7 @@ func TestMosquittoIdle(t *testing.T) {
 	kept := newPool(t, cfg)
 	warm(t, kept, conns)
 	warm(t, cut, conns)
-	until(t, "the broker cuts nobody", func() bool { return cut.Stats().Destroyed >= conns })
+	until(t, "the broker disconnects no client", func() bool { return cut.Stats().Destroyed >= conns })
 	if s := kept.Stats(); s.Made != conns || s.Destroyed != 0 {
 		t.Errorf("kept: %v", s)
 	}

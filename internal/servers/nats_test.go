@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// nats is a nats-server with its WebSocket listener.
+// nats is a nats-server with a WebSocket listener.
 type nats struct{ s *server.Server }
 
 func startNats(addr string) (library, error) {
@@ -29,12 +29,12 @@ func startNats(addr string) (library, error) {
 		return nil, err
 	}
 	if n == 0 {
-		n = -1 // any, as nats says it
+		n = -1 // any port, in nats' notation
 	}
 	s, err := server.NewServer(&server.Options{
 		Host: host, Port: -1, NoLog: true, NoSigs: true,
 		Websocket: server.WebsocketOpts{Host: host, Port: n, NoTLS: true},
-		// It pings with data messages, and hangs up on those who do not answer.
+		// It pings with data messages, and disconnects clients that do not answer.
 		PingInterval: 500 * time.Millisecond, MaxPingsOut: 40,
 		LameDuckGracePeriod: 100 * time.Millisecond, LameDuckDuration: 300 * time.Millisecond,
 	})
@@ -57,14 +57,14 @@ func (n nats) addr() string {
 }
 
 func (n nats) count() int   { return n.s.NumClients() }
-func (n nats) codes() []int { return nil } // it does not tell
+func (n nats) codes() []int { return nil } // unknown
 func (n nats) stop()        { n.s.Shutdown(); n.s.WaitForShutdown() }
 func (n nats) drain()       { n.s.LameDuckShutdown(); n.s.WaitForShutdown() }
 
 var errLameDuck = errors.New("the server is about to leave")
 
-// reachNats makes a pool one of nats clients: signed in before they are lent,
-// they answer pings while idle and leave a server that is about to.
+// reachNats configures a pool of nats clients: they sign in before they are lent, answer
+// pings while idle, and leave a server that is about to end.
 func reachNats(cfg *wspool.Config) {
 	cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
 		_, p, err := c.ReadMessage(ctx)
@@ -78,7 +78,7 @@ func reachNats(cfg *wspool.Config) {
 		if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(hello)); err != nil {
 			return err
 		}
-		// It answers the first ping twice: PONG, and INFO of the connection.
+		// It answers the first ping with two messages: PONG, and INFO of the connection.
 		var heard []byte
 		for !bytes.Contains(heard, []byte("PONG\r\n")) || !bytes.Contains(heard, []byte(`"connect_info":true`)) {
 			_, p, err := c.ReadMessage(ctx)
@@ -102,11 +102,11 @@ func reachNats(cfg *wspool.Config) {
 		}
 		return nil, wspool.ErrUnsolicited
 	}
-	cfg.UnsolicitedLimit = 1000 // the pings of this server are many
+	cfg.UnsolicitedLimit = 1000 // this server pings often
 }
 
-// askNats publishes to a subject that nobody else has, and wants back what it
-// published, and nothing else. One question is three lines of one message.
+// askNats publishes to a unique subject and checks that it receives the publication and
+// nothing else. A question is three lines in one message.
 func askNats(ctx context.Context, c *wspool.Conn, id int64) error {
 	subject := "id." + strconv.FormatInt(id, 10)
 	payload := padded(id)
@@ -115,7 +115,7 @@ func askNats(ctx context.Context, c *wspool.Conn, id int64) error {
 		return err
 	}
 	want := fmt.Sprintf("MSG %s %d %d\r\n%s\r\n", subject, id, len(payload), payload)
-	// It is a stream of lines that nats cuts into messages where it likes.
+	// It is a stream of lines that nats may split into messages anywhere.
 	got := ""
 	for len(got) < len(want) {
 		_, p, err := c.ReadMessage(ctx)

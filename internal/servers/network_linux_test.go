@@ -10,15 +10,15 @@ import (
 	"github.com/respool/respool/internal/relay"
 )
 
-// network has an echo server behind it, and drops every packet once it is cut.
+// network is a network with an echo server; cut makes it drop every packet.
 type network interface {
 	address() string
 	cut(t testing.TB)
 	heal(t testing.TB)
 }
 
-// newNetwork returns a pair of interfaces, or, where the kernel does not permit
-// that, a relay, and says so.
+// newNetwork returns a pair of interfaces or, if the kernel does not permit that, a relay,
+// and logs which.
 func newNetwork(t testing.TB) network {
 	t.Helper()
 	n, err := newInterfaces(t)
@@ -34,22 +34,22 @@ func newNetwork(t testing.TB) network {
 	return relayed{r}
 }
 
-// interfaces are a pair, one of which is in a namespace with the server.
+// interfaces is a pair of interfaces, one of them in a namespace with the server.
 type interfaces struct {
-	ip     string // the program
+	ip     string // path of the program
 	name   string // of the namespace
-	ours   string // our interface, and
-	theirs string // the one in the namespace
-	here   string // our address, and
-	there  string // the one in the namespace
+	ours   string // interface outside the namespace
+	theirs string // interface or address in the namespace
+	here   string // address outside the namespace
+	there  string // interface or address in the namespace
 	at     string
 }
 
-// newInterfaces fails if something of it is not permitted.
+// newInterfaces fails if the kernel does not permit a step.
 func newInterfaces(t testing.TB) (*interfaces, error) {
 	t.Helper()
 	pid := os.Getpid()
-	// 198.18.0.0/15 is for tests between networks (RFC 2544); four addresses are ours.
+	// 198.18.0.0/15 is reserved for tests between networks (RFC 2544).
 	net := fmt.Sprintf("198.18.%d.", pid>>6&255)
 	n := &interfaces{
 		ip:   outside.Program(t, []string{"ip"}, packages...),
@@ -60,7 +60,7 @@ func newInterfaces(t testing.TB) (*interfaces, error) {
 		return nil, err
 	}
 	t.Cleanup(func() {
-		if err := n.run("netns", "del", n.name); err != nil { // and both interfaces
+		if err := n.run("netns", "del", n.name); err != nil { // deletes both interfaces too
 			t.Error(err)
 		}
 	})
@@ -93,14 +93,14 @@ func (n *interfaces) run(args ...string) error {
 
 func (n *interfaces) address() string { return n.at }
 
-// cut has each side send its packets to a hardware address that nobody has, so
-// that the other side's interface drops them.
+// cut makes each side send its packets to an unused hardware address, so that the interface
+// of the other side drops them.
 func (n *interfaces) cut(t testing.TB) {
 	t.Helper()
-	const nobody = "02:00:00:00:00:01"
+	const unusedMAC = "02:00:00:00:00:01"
 	for _, args := range [][]string{
-		{"neigh", "replace", n.there, "lladdr", nobody, "dev", n.ours, "nud", "permanent"},
-		{"-n", n.name, "neigh", "replace", n.here, "lladdr", nobody, "dev", n.theirs, "nud", "permanent"},
+		{"neigh", "replace", n.there, "lladdr", unusedMAC, "dev", n.ours, "nud", "permanent"},
+		{"-n", n.name, "neigh", "replace", n.here, "lladdr", unusedMAC, "dev", n.theirs, "nud", "permanent"},
 	} {
 		if err := n.run(args...); err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ func (n *interfaces) heal(t testing.TB) {
 	}
 }
 
-// relayed is a network that is a relay.
+// relayed is a network implemented by a relay.
 type relayed struct{ *relay.Relay }
 
 func (r relayed) address() string { return r.Addr() }

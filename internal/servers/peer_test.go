@@ -12,10 +12,10 @@ import (
 	"github.com/respool/respool/internal/memnet"
 )
 
-// peer is a server of this process, for what no other can be told to do. handle
-// has each connection to itself, until it returns.
+// peer is a server in this process, for behavior that other servers do not offer. handle
+// owns each connection until it returns.
 type peer struct {
-	accept func(*http.Request) bool // nil: everybody
+	accept func(*http.Request) bool // nil: all
 	handle func(*websocket.Conn)
 
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func (p *peer) close() {
 	p.running.Wait()
 }
 
-// dialed is how many connections it has accepted.
+// dialed returns the number of accepted connections.
 func (p *peer) dialed() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *peer) inMemory(t testing.TB) *memnet.Listener {
 	return l
 }
 
-// echo answers each message with itself.
+// echo echoes each message.
 func echo(c *websocket.Conn) {
 	for {
 		kind, p, err := c.ReadMessage()
@@ -93,13 +93,13 @@ func echo(c *websocket.Conn) {
 	}
 }
 
-// deaf is echo that answers no ping.
+// deaf is echo without pongs.
 func deaf(c *websocket.Conn) {
 	c.SetPingHandler(func(string) error { return nil })
 	echo(c)
 }
 
-// shortSessions is echo for an hour.
+// shortSessions is echo that closes the connection after an hour.
 func shortSessions(expired func()) func(*websocket.Conn) {
 	return func(c *websocket.Conn) {
 		timer := time.AfterFunc(time.Hour, func() {

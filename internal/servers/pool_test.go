@@ -8,7 +8,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// newPool makes a pool that is closed with the test at the latest.
+// newPool returns a pool that is closed at the end of the test at the latest.
 func newPool(t testing.TB, cfg wspool.Config) *wspool.Pool {
 	t.Helper()
 	pool, err := wspool.New(cfg)
@@ -19,8 +19,7 @@ func newPool(t testing.TB, cfg wspool.Config) *wspool.Pool {
 	return pool
 }
 
-// closePool closes the pool, which must have nothing left. It may be called
-// again.
+// closePool closes the pool and checks that nothing is left. It may be called again.
 func closePool(t testing.TB, pool *wspool.Pool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -31,7 +30,7 @@ func closePool(t testing.TB, pool *wspool.Pool) {
 	reconciled(t, pool.Stats())
 }
 
-// reconciled wants a closed pool to have nothing.
+// reconciled checks that a closed pool has nothing left.
 func reconciled(t testing.TB, s wspool.Stats) {
 	t.Helper()
 	if s.Made != s.Destroyed || s.Acquired != s.Released || s.Idle+s.Leased+s.Making+s.Destroying+s.Waiting != 0 {
@@ -48,7 +47,7 @@ func warm(t testing.TB, pool *wspool.Pool, n int) {
 	}
 }
 
-// succeed does f, which must not fail.
+// succeed calls f, which must not fail.
 func succeed(t testing.TB, f func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -58,7 +57,7 @@ func succeed(t testing.TB, f func(context.Context) error) {
 	}
 }
 
-// acquire lends a connection, which is discarded with the test at the latest.
+// acquire returns a lease, which is discarded at the end of the test at the latest.
 func acquire(t testing.TB, pool *wspool.Pool) *wspool.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -71,7 +70,7 @@ func acquire(t testing.TB, pool *wspool.Pool) *wspool.Conn {
 	return c
 }
 
-// useAll asks one question of an echo on each of n connections.
+// useAll sends one message to an echo server on each of n connections.
 func useAll(t testing.TB, pool *wspool.Pool, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -89,7 +88,7 @@ func useAll(t testing.TB, pool *wspool.Pool, n int) {
 	}
 }
 
-// served does f with a connection of the pool.
+// served calls f with a connection of the pool.
 func served(t testing.TB, pool *wspool.Pool, f func(context.Context, *wspool.Conn) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -99,13 +98,13 @@ func served(t testing.TB, pool *wspool.Pool, f func(context.Context, *wspool.Con
 	}
 }
 
-// until waits until ok, which nothing tells of.
+// until polls ok.
 func until(t testing.TB, otherwise string, ok func() bool) {
 	t.Helper()
 	for by := time.Now().Add(2 * patience); !ok(); {
 		if time.Now().After(by) {
 			t.Fatal(otherwise)
 		}
-		time.Sleep(time.Millisecond) // between looks
+		time.Sleep(time.Millisecond) // polling interval
 	}
 }

@@ -15,31 +15,31 @@ import (
 	"github.com/respool/respool/internal/outside"
 )
 
-// patience bounds what must happen; nothing waits for it to pass.
+// patience bounds events that must happen. No successful test waits for it to pass.
 const patience = 20 * time.Second
 
 // fault is how a server ends.
 type fault string
 
 const (
-	stop  fault = "stop"  // it hangs up on everybody
-	drain fault = "drain" // it says goodbye to everybody first
+	stop  fault = "stop"  // it closes all connections
+	drain fault = "drain" // it sends close frames first
 	kill  fault = "kill"  // kill -9
 )
 
-// running is a server that runs. It ends with its test at the latest.
+// running is a running server. It ends at the end of the test at the latest.
 type running interface {
 	address() string
-	end(t testing.TB, f fault) // returns when the process is gone
-	count(t testing.TB) int    // how many clients it has
+	end(t testing.TB, f fault) // returns when the process has ended
+	count(t testing.TB) int    // number of clients
 	empty(t testing.TB) []string
 }
 
-// process is a server that obeys the lines of child_test.go.
+// process is a server that obeys the commands of child_test.go.
 type process struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
-	said chan string // its lines; closed when there are no more
+	said chan string // its lines; closed at EOF
 	gone chan struct{}
 	at   string
 }
@@ -67,7 +67,7 @@ func launch(t testing.TB, env []string, addr, program string, args ...string) *p
 			p.said <- lines.Text()
 		}
 		close(p.said)
-		p.cmd.Wait() // how it ended does not matter
+		p.cmd.Wait() // the exit status does not matter
 	}()
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
@@ -78,7 +78,7 @@ func launch(t testing.TB, env []string, addr, program string, args ...string) *p
 	return p
 }
 
-// hear returns what the process says next, behind the word.
+// hear returns the rest of the next line of the process, which must begin with word.
 func (p *process) hear(t testing.TB, word string) string {
 	t.Helper()
 	select {
@@ -128,22 +128,22 @@ func (p *process) count(t testing.TB) int {
 	return number(t, p.hear(t, "count"))
 }
 
-// pongs is how many of its pings were answered, if it tells.
+// pongs returns how many of its pings were answered, if it reports that.
 func (p *process) pongs(t testing.TB) int {
 	t.Helper()
 	p.tell(t, "pongs")
 	return number(t, p.hear(t, "pongs"))
 }
 
-// empty waits until the server has no client and returns the close codes of
-// those that have left.
+// empty waits until the server has no clients and returns the close codes of those that have
+// left.
 func (p *process) empty(t testing.TB) []string {
 	t.Helper()
 	p.tell(t, "empty")
 	return strings.Fields(p.hear(t, "empty"))
 }
 
-// own starts a server that is the test binary.
+// own starts the test binary as a server.
 func own(name string) func(testing.TB, string) running {
 	return func(t testing.TB, addr string) running {
 		t.Helper()
@@ -155,7 +155,7 @@ func own(name string) func(testing.TB, string) running {
 	}
 }
 
-// script starts one that node runs.
+// script starts a server that Node runs.
 func script(name string) func(testing.TB, string) running {
 	return func(t testing.TB, addr string) running {
 		t.Helper()
@@ -170,7 +170,7 @@ func script(name string) func(testing.TB, string) running {
 	}
 }
 
-// python starts one that Debian's Python runs.
+// python starts a server that Debian's Python runs.
 func python(name, library string) func(testing.TB, string) running {
 	return func(t testing.TB, addr string) running {
 		t.Helper()
@@ -183,12 +183,12 @@ func python(name, library string) func(testing.TB, string) running {
 	}
 }
 
-// packages are those of Debian that the servers come from. The first test that
-// misses one has all of them installed, in one go.
+// packages are the Debian packages of the servers. The first test that misses one installs
+// all of them at once.
 var packages = []string{"python3-websockets", "python3-aiohttp", "websocketd", "mosquitto", "tomcat10", "tomcat10-examples",
 	"nginx", "haproxy", "iproute2"}
 
-// debian returns the path, and installs the packages if there is nothing there.
+// debian returns the path, after installing the packages if it does not exist.
 func debian(t testing.TB, path string) string {
 	t.Helper()
 	return outside.Path(t, path, func() string {
@@ -199,17 +199,17 @@ func debian(t testing.TB, path string) string {
 	}, packages...)
 }
 
-// npm is where the packages are, once they are installed.
+// npm is the directory of the installed packages.
 var npm struct {
 	sync.Mutex
 	dir string
 }
 
-// pins are the versions that the servers of npm are tested with.
+// pins are the tested versions of the npm packages.
 var pins = []string{"ws@8.18.3", "websocket@1.0.35", "engine.io@6.6.13", "socket.io@4.8.4", "graphql@16.15.0", "graphql-ws@6.4.2",
 	"rpc-websockets@10.0.1"}
 
-// installed installs the packages of npm, once, and returns where they are.
+// installed installs the npm packages once and returns their directory.
 func installed(t testing.TB) string {
 	t.Helper()
 	npm.Lock()
@@ -223,7 +223,7 @@ func installed(t testing.TB) string {
 		t.Fatal(err)
 	}
 	args := []string{"install", "--prefix", dir, "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--no-package-lock"}
-	for try := range 2 { // a registry may have a bad moment
+	for try := range 2 { // a registry may fail once
 		cmd := exec.Command(program, append(args, pins...)...)
 		timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 		out, err := cmd.CombinedOutput()

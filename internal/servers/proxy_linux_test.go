@@ -12,28 +12,27 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A crowd of callers goes through a proxy. However it is reloaded, drained, killed
-// or cut off from what is behind it, each question is answered with what it said,
-// or its caller is told in time why not.
+// Many callers use a proxy. While it is reloaded, drained, killed or disconnected from its
+// servers, each question is echoed, or its caller gets the reason in time.
 const (
 	crowd       = 64
 	crowdPool   = 16
 	crowdRounds = 20
 )
 
-// proxy is a program that stands before servers.
+// proxy is a reverse proxy program.
 type proxy struct {
 	start func(t testing.TB, addr string, o proxyOptions) *daemon
-	// Signals to its first process.
+	// Signals to its main process.
 	reload, leave syscall.Signal
-	down          int // what it answers with while nothing behind it listens
+	down          int // status while no server behind it listens
 }
 
 type proxyOptions struct {
 	behind []string      // addresses of servers
-	idle   time.Duration // for how long a connection may be silent
-	grace  time.Duration // for how long old connections go on after a reload or goodbye; zero: for ever
-	limit  int           // connections at once; more are answered with 503; zero: no limit
+	idle   time.Duration // idle timeout of connections
+	grace  time.Duration // lifetime of old connections after a reload or shutdown; zero: unbounded
+	limit  int           // limit of connections; others get 503; zero: no limit
 }
 
 var (
@@ -91,20 +90,20 @@ func startHAProxy(t testing.TB, addr string, o proxyOptions) *daemon {
 	return startDaemon(t, addr, program, "-W", "-db", "-f", configured(t, t.TempDir(), "haproxy.cfg", b.String()))
 }
 
-// throng begins the load of a crowd through a proxy at addr, whose connections are
-// replaced all the time, so that dials happen whatever happens.
+// throng starts a load through a proxy at addr. Connections are replaced constantly, so that
+// there are dials in every phase.
 func throng(t *testing.T, addr string, change func(*wspool.Config)) *load {
 	t.Helper()
 	cfg := wspool.Config{URL: "ws://" + addr + "/", MaxSize: crowdPool, Eviction: policy.MaxLeases(30, 0)}
 	if change != nil {
 		change(&cfg)
 	}
-	l := (&load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}).begin(t, cfg)
+	l := (&load{ask: askEcho, callers: crowd, rounds: crowdRounds, anyFailure: true}).begin(t, cfg)
 	l.await("callers are not served", &l.warm)
 	return l
 }
 
-// finish waits until all callers were served again, and closes the pool.
+// finish waits until all callers have been served again, and closes the pool.
 func (l *load) finish(addr string) {
 	l.t.Helper()
 	l.phase.Store(back)
@@ -113,11 +112,11 @@ func (l *load) finish(addr string) {
 	if addr != "" {
 		awaitEmpty(l.t, addr)
 	}
-	l.t.Logf("%d questions: %d lost and told so, %d got no connection and were told so", l.ids.Load(), l.lost.Load(), l.untold.Load())
+	l.t.Logf("%d questions: %d lost and told so, %d got no connection and were told so", l.ids.Load(), l.lost.Load(), l.noConn.Load())
 	l.logCauses()
 }
 
-// behind starts two servers to stand behind a proxy.
+// behind starts two servers for use behind a proxy.
 func behind(t *testing.T) (servers []running, at []string) {
 	t.Helper()
 	for _, name := range []string{"coder", "gws"} {
@@ -127,7 +126,7 @@ func behind(t *testing.T) (servers []running, at []string) {
 	return servers, at
 }
 
-const proxyIdle = time.Minute // as nginx has it by default
+const proxyIdle = time.Minute // the default of nginx
 
 func TestProxy(t *testing.T) {
 	for name, p := range proxies {
@@ -148,8 +147,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// playReload reloads the proxy, which lets old connections go on: nobody may
-// notice.
+// playReload reloads the proxy, which keeps old connections: no caller may notice.
 func playReload(t *testing.T, p proxy) {
 	_, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: proxyIdle})
@@ -160,18 +158,18 @@ func playReload(t *testing.T, p proxy) {
 		}
 		l.more(10 * crowd)
 	}
-	// Still healthy: an error would have been one too many.
+	// Still in phase healthy: any error has failed the test.
 	l.finish(d.address())
 }
 
-// more waits until so many more questions were asked.
+// more waits until n more questions were asked.
 func (l *load) more(n int64) {
 	l.t.Helper()
 	n += l.ids.Load()
 	l.until("the load stands still", func() bool { return l.ids.Load() >= n })
 }
 
-// until waits until ok, which nothing tells of.
+// until polls ok.
 func (l *load) until(otherwise string, ok func() bool) {
 	l.t.Helper()
 	until(l.t, otherwise, func() bool { return l.t.Failed() || ok() })
@@ -180,8 +178,8 @@ func (l *load) until(otherwise string, ok func() bool) {
 	}
 }
 
-// playShutdown reloads the proxy, which gives old connections a moment and cuts
-// them then, in use or not.
+// playShutdown reloads the proxy, which closes old connections after a short time, in use or
+// not.
 func playShutdown(t *testing.T, p proxy) {
 	_, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: proxyIdle, grace: 100 * time.Millisecond})
@@ -207,7 +205,7 @@ func playKill(t *testing.T, p proxy) {
 	l.finish(d.address())
 }
 
-// playDrain lets the proxy leave in peace, but not for long.
+// playDrain shuts the proxy down gracefully, with a limit.
 func playDrain(t *testing.T, p proxy) {
 	_, at := behind(t)
 	o := proxyOptions{behind: at, idle: proxyIdle, grace: 100 * time.Millisecond}
@@ -228,11 +226,11 @@ func (l *load) awaitRefused() {
 	select {
 	case <-l.refused:
 	case <-time.After(patience):
-		l.t.Fatalf("nobody is told that the server is down: %v", l.pool.Stats())
+		l.t.Fatalf("no caller gets the error of a dial: %v", l.pool.Stats())
 	}
 }
 
-// playDown kills the servers behind a proxy, which says so with a status.
+// playDown kills the servers behind a proxy, which then answers with an error status.
 func playDown(t *testing.T, p proxy) {
 	servers, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: proxyIdle})
@@ -247,13 +245,13 @@ func playDown(t *testing.T, p proxy) {
 	l.finish(d.address())
 }
 
-// playHang stops the servers behind a proxy, which loses patience with them: it
-// cuts connections, and answers handshakes with 504.
+// playHang stops the processes of the servers behind a proxy, which times out: it closes
+// connections and answers handshakes with 504.
 func playHang(t *testing.T, p proxy) {
 	servers, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: time.Second})
-	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
-	l.phase.Store(failing) // it may lose patience with a busy machine as well
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, anyFailure: true}
+	l.phase.Store(failing) // it may time out on a busy machine too
 	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool})
 	l.await("callers are not served", &l.warm)
 	signal := func(s syscall.Signal) {
@@ -270,18 +268,18 @@ func playHang(t *testing.T, p proxy) {
 	l.finish(d.address())
 }
 
-// playLimit has the proxy accept fewer connections than the pool wants, and
-// refuse the others with 503.
+// playLimit makes the proxy accept fewer connections than the pool wants, and refuse the
+// others with 503.
 func playLimit(t *testing.T, p proxy) {
 	_, at := behind(t)
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: at, idle: proxyIdle, limit: crowdPool / 2})
-	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, anyFailure: true}
 	l.phase.Store(failing)
 	l.begin(t, wspool.Config{URL: "ws://" + d.address() + "/", MaxSize: crowdPool})
 	l.await("callers are not served", &l.warm)
 	if s := l.pool.Stats(); s.Idle+s.Leased > crowdPool/2 {
 		t.Errorf("%d connections, of %d that the proxy accepts", s.Idle+s.Leased, crowdPool/2)
 	}
-	l.until("the proxy refuses nobody", func() bool { return l.refusedWith(http.StatusServiceUnavailable) > 0 })
+	l.until("the proxy refuses no connection", func() bool { return l.refusedWith(http.StatusServiceUnavailable) > 0 })
 	l.finish(d.address())
 }

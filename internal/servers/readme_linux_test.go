@@ -24,9 +24,9 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// row is one of the README's table of what to set for which server.
+// row is a row of the README's table of settings.
 type row struct {
-	set  string // what it says, which play does and nothing else
+	set  string // text of the row; play uses exactly these settings
 	play func(*testing.T)
 }
 
@@ -59,8 +59,7 @@ var rows = map[string]row{
 		"a `Manager`, with a key for each", rowManager},
 }
 
-// TestReadme plays each row of the table with a server of its kind and the
-// settings that it names.
+// TestReadme tests each row of the table with a server of its kind and its settings.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../README.md")
@@ -102,12 +101,12 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// config is one for the server of a brand, with nothing set but where it is.
+// config returns a Config with only the URL of the server.
 func config(s running, size int) wspool.Config {
 	return wspool.Config{URL: "ws://" + s.address() + "/", MaxSize: size}
 }
 
-// keptAll asks on all connections of a pool, several times, and wants none to end.
+// keptAll uses all connections of a pool several times and checks that none is closed.
 func keptAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
 	t.Helper()
 	pool := newPool(t, cfg)
@@ -131,13 +130,13 @@ func rowRPC(t *testing.T) {
 	cfg.Exchange = wspool.ReplyEach
 	cfg.Broken = func(err error) bool { return !errors.As(err, new(*rpcError)) }
 	keptAll(t, cfg, askRPC)
-	// An error that the server replied with may be what the lease fails with.
+	// The lease may fail with an error reply of the server.
 	pool := newPool(t, cfg)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for id := range int64(10) {
 		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
-			_, err := callRPC(ctx, c, 1+id, "fail", "") // to a request of id 0 this server does not reply
+			_, err := callRPC(ctx, c, 1+id, "fail", "") // this server does not reply to id 0
 			return err
 		})
 		if !errors.As(err, new(*rpcError)) {
@@ -150,9 +149,9 @@ func rowRPC(t *testing.T) {
 	closePool(t, pool)
 }
 
-// rowSpeech streams utterances to a server that greets with a session id,
-// transcribes while it listens, wants to be kept alive and reports behind each
-// second transcript.
+// rowSpeech streams utterances to a server that greets with a session id, transcribes while
+// it receives, requires keepalive messages and sends a report after every second
+// transcript.
 func rowSpeech(t *testing.T) {
 	const utterances, chunks = 6, 20
 	type result struct{ Type, Text string }
@@ -172,7 +171,7 @@ func rowSpeech(t *testing.T) {
 			case string(p) == "alive":
 				alive.Add(1)
 			case string(p) == "cancel":
-				for range 3 { // what was under way
+				for range 3 { // messages in flight
 					err = errors.Join(err, c.WriteJSON(result{"partial", "cancelled words"}))
 				}
 				err = errors.Join(err, c.WriteJSON(result{"cancelled", ""}))
@@ -181,7 +180,7 @@ func rowSpeech(t *testing.T) {
 				err = c.WriteJSON(result{"final", fmt.Sprint(heard)})
 				heard = 0
 				if finals++; finals%2 == 0 {
-					time.Sleep(10 * time.Millisecond) // nobody waits for the report any more
+					time.Sleep(10 * time.Millisecond) // the report arrives after the lease
 					err = errors.Join(err, c.WriteJSON(result{"report", "all is well"}))
 				}
 			}
@@ -229,7 +228,7 @@ func rowSpeech(t *testing.T) {
 				return <-said
 			}
 		})
-		served(t, pool, func(ctx context.Context, c *wspool.Conn) error { // one that is interrupted
+		served(t, pool, func(ctx context.Context, c *wspool.Conn) error { // an interrupted utterance
 			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("cancel")); err != nil {
 				return err
 			}
@@ -243,8 +242,8 @@ func rowSpeech(t *testing.T) {
 	closePool(t, pool)
 }
 
-// rowEvents subscribes to streams that never end, from a server that hangs up in
-// the middle of each.
+// rowEvents subscribes to endless streams of a server that closes the connection in the
+// middle of each.
 func rowEvents(t *testing.T) {
 	const streams, events = 8, 50
 	source := &peer{handle: func(c *websocket.Conn) {
@@ -254,7 +253,7 @@ func rowEvents(t *testing.T) {
 		if err == nil {
 			_, err = fmt.Sscan(string(p), &topic, &from)
 		}
-		go c.ReadMessage() // the goodbye of the client
+		go c.ReadMessage() // reads the close frame of the client
 		for n := from; err == nil && (from > 0 || n < events/2); n++ {
 			err = c.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s %d", topic, n))
 		}
@@ -319,9 +318,9 @@ func rowEngine(t *testing.T) {
 	servedAll(t, socket, askSocket)
 }
 
-// servedAll is for servers that ping with messages: connections are idle until
-// each was pinged and answered, and then all must still be there and serve. While
-// leases run a ping may come behind a reply, and cost the connection.
+// servedAll is for servers that ping with messages: connections are idle until each was
+// pinged and has answered; then all must still be open and serve. During leases a ping may
+// arrive after a reply, which closes the connection.
 func servedAll(t *testing.T, cfg wspool.Config, ask func(context.Context, *wspool.Conn, int64) error) {
 	t.Helper()
 	pool := newPool(t, cfg)
@@ -345,7 +344,7 @@ func rowGraphQL(t *testing.T) {
 	cfg.URL += full.URL
 	cfg.Subprotocols, cfg.OnConnect, cfg.OnUnsolicited = full.Subprotocols, full.OnConnect, full.OnUnsolicited
 	servedAll(t, cfg, askGraphQL)
-	// A subscription that ends is read to its end, and leaves the connection clean.
+	// A subscription that is read to its end leaves the connection clean.
 	pool := newPool(t, cfg)
 	subscribe := func(ctx context.Context, c *wspool.Conn) error {
 		n := 0.0
@@ -513,15 +512,15 @@ func rowChromium(t *testing.T) {
 	c.end(t, kill)
 	until(t, "the end of the browser is not seen", func() bool { return pool.Stats().Idle == 0 })
 	at.Store(startChromium(t, "127.0.0.1:0").at)
-	until(t, "nobody is served again", func() bool { return pool.Do(t.Context(), first) == nil })
+	until(t, "no caller is served again", func() bool { return pool.Do(t.Context(), first) == nil })
 	closePool(t, pool)
 }
 
-// viaProxy is the name of a process of this test that has the environment of one
-// behind a proxy.
+// viaProxy marks a child process of this test with the environment of a client behind a
+// proxy.
 const viaProxy = "via proxy"
 
-// goThroughProxy is its main function: it asks the server of its first argument.
+// goThroughProxy is its main function: it uses the server named by its first argument.
 func goThroughProxy() int {
 	pool, err := wspool.New(wspool.Config{URL: os.Args[1], MaxSize: 2, Proxy: http.ProxyFromEnvironment})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -541,7 +540,7 @@ func goThroughProxy() int {
 	return 0
 }
 
-// rowProxy has a process reach a server by a name that only the proxy knows.
+// rowProxy runs a process that reaches a server by a name that only the proxy can resolve.
 func rowProxy(t *testing.T) {
 	server := &peer{handle: echo}
 	at, err := url.Parse(server.listen(t))
@@ -593,8 +592,8 @@ func rowProxy(t *testing.T) {
 	}
 }
 
-// rowManager has many servers, and identities of one, that each answer with their
-// name.
+// rowManager uses many servers, and several identities at one server, each of which replies
+// with its name.
 func rowManager(t *testing.T) {
 	type key struct{ server, user string }
 	const servers, users, size, total = 3, 2, 2, 8
@@ -602,7 +601,7 @@ func rowManager(t *testing.T) {
 		return &peer{
 			accept: func(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Authorization"), "user ") },
 			handle: func(c *websocket.Conn) {
-				_, user, err := c.ReadMessage() // it signs in
+				_, user, err := c.ReadMessage() // sign-in
 				for err == nil {
 					var p []byte
 					if _, p, err = c.ReadMessage(); err == nil {

@@ -11,7 +11,7 @@ import (
 
 var rpcWebSockets = brand{start: script("rpc.js"), reach: reachRPC, ask: askRPC}
 
-// rpcError is an error that the server replied with.
+// rpcError is an error reply of the server.
 type rpcError struct {
 	Code    int
 	Message string
@@ -19,14 +19,14 @@ type rpcError struct {
 
 func (e *rpcError) Error() string { return fmt.Sprintf("JSON-RPC error %d: %s", e.Code, e.Message) }
 
-// reachRPC makes a pool one of JSON-RPC clients: each request has one reply, and
-// a reply that is an error says nothing against the connection.
+// reachRPC configures a pool of JSON-RPC clients: each request has one reply, and an error
+// reply does not mean that the connection is broken.
 func reachRPC(cfg *wspool.Config) {
 	cfg.Exchange = wspool.ReplyEach
 	cfg.Broken = func(err error) bool { return !errors.As(err, new(*rpcError)) }
 }
 
-// callRPC calls a method with one text, which returns one.
+// callRPC calls a method with a text argument and a text result.
 func callRPC(ctx context.Context, c *wspool.Conn, id int64, method, param string) (result string, err error) {
 	request := map[string]any{"jsonrpc": "2.0", "id": id, "method": method, "params": []string{param}}
 	if err := c.WriteJSON(ctx, request); err != nil {
@@ -49,8 +49,7 @@ func callRPC(ctx context.Context, c *wspool.Conn, id int64, method, param string
 	return reply.Result, nil
 }
 
-// askRPC wants back what it says; each tenth question makes the method fail
-// first.
+// askRPC calls an echo method; every tenth question first calls a method that fails.
 func askRPC(ctx context.Context, c *wspool.Conn, id int64) error {
 	if id%10 == 0 {
 		_, err := callRPC(ctx, c, -id, "fail", "")

@@ -10,17 +10,17 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// What goes silent without a word: a process that stands still, a proxy that
-// hangs up on the quiet, a network that drops packets.
+// Peers that become silent: a stopped process, a proxy with an idle timeout, a network that
+// drops packets.
 
 const (
 	shortKeepAlive = 300 * time.Millisecond
 	shortPongWait  = 2 * time.Second
 )
 
-// TestFrozen stops the processes of a server, or of the proxy before it, under the
-// load of a crowd. Callers are told so within KeepAlive, PongWait and DialTimeout, and
-// served again when it wakes; what it answers then is too late for anybody.
+// TestFrozen stops (SIGSTOP) the processes of a server, or of the proxy before it, under
+// load. Callers get an error within KeepAlive, PongWait and DialTimeout, and are served again
+// after it continues; its late replies reach no caller.
 func TestFrozen(t *testing.T) {
 	t.Parallel()
 	t.Run("server", func(t *testing.T) {
@@ -41,20 +41,20 @@ func TestFrozen(t *testing.T) {
 }
 
 func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
-	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, told: true}
-	l.phase.Store(failing) // where the processors are busy an answer may take as long as that
+	l := &load{ask: askEcho, callers: crowd, rounds: crowdRounds, anyFailure: true}
+	l.phase.Store(failing) // on a busy machine a reply may take as long
 	l.begin(t, wspool.Config{
 		URL: "ws://" + addr + "/", MaxSize: crowdPool,
 		KeepAlive: shortKeepAlive, PongWait: shortPongWait, DialTimeout: shortPongWait,
 	})
 	l.await("callers are not served", &l.warm)
-	told := l.lost.Load() + l.untold.Load()
+	told := l.lost.Load() + l.noConn.Load()
 	if err := send(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
 	l.until("silence is not found", func() bool { return l.pool.Stats().Silent > 0 })
-	l.until("not every caller is told", func() bool { return l.lost.Load()+l.untold.Load() >= told+crowd })
+	l.until("not every caller is told", func() bool { return l.lost.Load()+l.noConn.Load() >= told+crowd })
 	l.awaitRefused()
 	t.Logf("found and told in %v", time.Since(began).Round(time.Millisecond))
 	if err := send(syscall.SIGCONT); err != nil {
@@ -63,9 +63,9 @@ func freeze(t *testing.T, addr string, send func(syscall.Signal) error) {
 	l.finish("")
 }
 
-// TestProxyIdle has the proxy cut what is silent for longer than a moment. With a
-// KeepAlive of less nothing is cut, neither what is idle nor what waits for a slow
-// answer; without one idle connections die, and nobody is lent them.
+// TestProxyIdle uses a proxy with a short idle timeout. With a shorter KeepAlive no
+// connection is closed, idle or waiting for a slow reply; without KeepAlive idle
+// connections are closed, and none of those is lent.
 func TestProxyIdle(t *testing.T) {
 	t.Parallel()
 	for name, p := range proxies {
@@ -77,7 +77,7 @@ func TestProxyIdle(t *testing.T) {
 	}
 }
 
-// outlast plays TestProxyIdle with cfg.
+// outlast runs TestProxyIdle with cfg.
 func outlast(t *testing.T, p proxy, slow *slowServer, cfg wspool.Config) {
 	const conns = 4
 	d := p.start(t, "127.0.0.1:0", proxyOptions{behind: []string{slow.address()}, idle: 3 * time.Second})
@@ -91,10 +91,10 @@ func outlast(t *testing.T, p proxy, slow *slowServer, cfg wspool.Config) {
 	waiting := acquire(t, kept)
 	go func() { answered <- askHeld(t.Context(), waiting) }()
 	slow.awaitHeld(t)
-	warm(t, cut, conns) // they end early, and nobody has used them: no dial has failed
+	warm(t, cut, conns) // they are closed unused, which is no failed dial
 
 	until(t, "idle connections are not cut", func() bool { return cut.Stats().Destroyed >= conns })
-	// By now all of them have been silent for longer, but for pings.
+	// By now all of them have been idle for longer, except for pings.
 	slow.answer()
 	if err := <-answered; err != nil {
 		t.Errorf("a slow answer: %v", err)
@@ -110,12 +110,12 @@ func outlast(t *testing.T, p proxy, slow *slowServer, cfg wspool.Config) {
 	closePool(t, cut)
 }
 
-// TestPartition lets a network drop every packet between the client and the
-// server. Connections, idle and waiting for an answer, are found dead within
-// KeepAlive and PongWait; when packets pass again callers are served.
+// TestPartition drops every packet between the client and the server. Connections, idle and
+// waiting for a reply, are found dead within KeepAlive and PongWait; when packets pass again
+// callers are served.
 //
-// The network is a pair of interfaces with the server in a namespace of its own,
-// where that is permitted, and else a relay that goes silent.
+// The network is a pair of interfaces with the server in a separate namespace if that is
+// permitted, and otherwise a relay that becomes a black hole.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	const conns = 8
@@ -153,7 +153,7 @@ func TestPartition(t *testing.T) {
 	}
 	n.heal(t)
 	for id := range int64(conns) {
-		until(t, "nobody is served again", func() bool {
+		until(t, "no caller is served again", func() bool {
 			return pool.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error { return askEcho(ctx, c, id) }) == nil
 		})
 	}

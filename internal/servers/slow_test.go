@@ -12,12 +12,12 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// slowServer is an echo of this process, that holds what begins with held back
-// until it is told to answer.
+// slowServer is an echo server in this process that delays messages with the prefix held
+// until answer is called.
 type slowServer struct {
 	peer
 	url     string
-	holding chan struct{} // one for each that is held
+	holding chan struct{} // receives a value for each delayed message
 	release chan struct{}
 	once    sync.Once
 }
@@ -38,14 +38,14 @@ func startSlow(t testing.TB) *slowServer {
 			answer := func() {
 				writing.Lock()
 				defer writing.Unlock()
-				c.WriteMessage(kind, p) // the client hears of a failure
+				c.WriteMessage(kind, p) // the client sees a failure
 			}
 			if !isHeld(p) {
 				answer()
 				continue
 			}
 			s.holding <- struct{}{}
-			held.Go(func() { // and reads on: pings are answered
+			held.Go(func() { // continues to read, so that pings are answered
 				<-s.release
 				answer()
 			})
@@ -62,7 +62,7 @@ func (s *slowServer) address() string {
 	return strings.TrimSuffix(strings.TrimPrefix(s.url, "ws://"), "/")
 }
 
-// awaitHeld waits until a question is held.
+// awaitHeld waits until a message is delayed.
 func (s *slowServer) awaitHeld(t testing.TB) {
 	t.Helper()
 	select {
@@ -72,10 +72,10 @@ func (s *slowServer) awaitHeld(t testing.TB) {
 	}
 }
 
-// answer answers what is held, and no longer holds anything.
+// answer echoes the delayed messages and ends the delay.
 func (s *slowServer) answer() { s.once.Do(func() { close(s.release) }) }
 
-// askHeld asks what is answered late.
+// askHeld sends a message that is delayed.
 func askHeld(ctx context.Context, c *wspool.Conn) error {
 	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(held)); err != nil {
 		return err

@@ -16,19 +16,19 @@ var (
 	socketIO = brand{start: script("socket.js"), reach: reachSocket, ask: askSocket}
 )
 
-// The packets of engine.io 4 that a client must know, each a text message.
+// The engine.io 4 packets that a client must know, each a text message.
 const (
-	engineOpen    = "0" // and what the server says of the session, in JSON
-	enginePing    = "2" // the server's; the client answers
+	engineOpen    = "0" // followed by the session in JSON
+	enginePing    = "2" // sent by the server; the client answers
 	enginePong    = "3"
-	engineMessage = "4" // and the message
+	engineMessage = "4" // followed by the message
 	socketConnect = engineMessage + "0"
-	socketBye     = engineMessage + "1" // the server's goodbye
+	socketBye     = engineMessage + "1" // the server disconnects
 )
 
 var errSocketBye = errors.New("the server has said goodbye")
 
-// reachEngine makes a pool one of engine.io clients.
+// reachEngine configures a pool of engine.io clients.
 func reachEngine(cfg *wspool.Config) {
 	cfg.URL += "engine.io/?EIO=4&transport=websocket"
 	cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
@@ -36,10 +36,10 @@ func reachEngine(cfg *wspool.Config) {
 		return err
 	}
 	cfg.OnUnsolicited = answerEngine
-	cfg.UnsolicitedLimit = 1000 // the pings of this server are many
+	cfg.UnsolicitedLimit = 1000 // this server pings often
 }
 
-// reachSocket makes a pool one of socket.io clients, in the main namespace.
+// reachSocket configures a pool of socket.io clients in the main namespace.
 func reachSocket(cfg *wspool.Config) {
 	reachEngine(cfg)
 	cfg.URL = strings.Replace(cfg.URL, "/engine.io/", "/socket.io/", 1)
@@ -62,8 +62,8 @@ func answerEngine(_ context.Context, m wspool.Message) (*wspool.Message, error) 
 	return nil, wspool.ErrUnsolicited
 }
 
-// readPacket returns the next packet that is no ping. A lease that has written is
-// given the pings as well.
+// readPacket returns the next packet other than a ping. A lease that has written receives
+// pings too.
 func readPacket(ctx context.Context, c *wspool.Conn) (string, error) {
 	for {
 		_, p, err := c.ReadMessage(ctx)
@@ -83,7 +83,7 @@ func readPacket(ctx context.Context, c *wspool.Conn) (string, error) {
 	}
 }
 
-// expectPacket returns what is behind the prefix that the next packet must have.
+// expectPacket returns the next packet without its prefix, which it checks.
 func expectPacket(ctx context.Context, c *wspool.Conn, prefix string) (string, error) {
 	p, err := readPacket(ctx, c)
 	if err != nil {
@@ -96,7 +96,7 @@ func expectPacket(ctx context.Context, c *wspool.Conn, prefix string) (string, e
 	return rest, nil
 }
 
-// askEngine wants back what it says.
+// askEngine sends a message and checks the echo.
 func askEngine(ctx context.Context, c *wspool.Conn, id int64) error {
 	question := padded(id)
 	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(engineMessage+question)); err != nil {
@@ -112,7 +112,7 @@ func askEngine(ctx context.Context, c *wspool.Conn, id int64) error {
 	return nil
 }
 
-// askSocket emits an event and wants it acknowledged under its id.
+// askSocket emits an event and checks its acknowledgement.
 func askSocket(ctx context.Context, c *wspool.Conn, id int64) error {
 	question := padded(id)
 	event, err := json.Marshal([]string{"say", question})

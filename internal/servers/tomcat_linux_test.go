@@ -11,7 +11,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// tomcat runs the echo of its own examples, alone.
+// tomcat runs the echo server of Tomcat's examples.
 var tomcat = brand{
 	start: startTomcat,
 	reach: func(cfg *wspool.Config) { cfg.URL += "websocket/echoAnnotation" },
@@ -25,14 +25,14 @@ func TestTomcat(t *testing.T) {
 
 const tomcatEcho = "WEB-INF/classes/websocket/echo/EchoAnnotation.class"
 
-// WebSocket is a filter, which wants a servlet behind it.
+// WebSocket is a filter, which needs a servlet behind it.
 const tomcatApplication = `<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="6.0">
   <servlet><servlet-name>default</servlet-name><servlet-class>org.apache.catalina.servlets.DefaultServlet</servlet-class></servlet>
   <servlet-mapping><servlet-name>default</servlet-name><url-pattern>/</url-pattern></servlet-mapping>
 </web-app>
 `
 
-// The port is not bound before the application is there.
+// Bind the port only after the application was deployed.
 const tomcatServer = `<Server port="-1">
   <Service name="Catalina">
     <Connector address="%s" port="%s" bindOnInit="false"/>

@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// websocketd runs a process for each connection, whose standard input and output
-// it is: here cat, an echo of lines. It puts the newline
-// behind a message, and takes it off again.
+// websocketd runs a process per connection and connects it to standard input and output:
+// here cat, an echo of lines. It adds a newline to each message and removes it again.
 var websocketd = brand{start: startWebsocketd, ask: askText}
 
 func TestWebsocketd(t *testing.T) { signalled(t, websocketd) }

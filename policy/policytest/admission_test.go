@@ -20,23 +20,23 @@ import (
 
 var errFull = errors.New("full")
 
-// limiter is a sound Admission: at most max at once, and callers wait. It can
-// be broken by replacing parts of it.
+// limiter is a correct Admission: it admits at most max at once, and other requests
+// wait. Its flags introduce faults.
 type limiter struct {
 	max int
 
 	mu      sync.Mutex
 	out     int
-	waiting []chan struct{} // given a permit by a send
+	waiting []chan struct{} // each receives a permit
 
-	// How it is broken.
+	// Faults.
 	before func(ctx context.Context, r resource.Request) (resource.Done, error, bool)
-	lose   func(o resource.Outcome) bool // a permit given back with o is lost
-	stays  bool                          // who leaves stays in the line
-	drops  bool                          // who leaves too late drops what it got
-	deaf   bool                          // who waits is not woken
-	gives  bool                          // who leaves gives back what it did not get
-	twice  bool                          // who leaves too late gives back twice what it got
+	lose   func(o resource.Outcome) bool // reports whether a permit returned with o is lost
+	stays  bool                          // a cancelled request stays in the queue
+	drops  bool                          // a request cancelled too late drops its permit
+	deaf   bool                          // waiting requests are not woken
+	gives  bool                          // a cancelled request returns a permit that it does not have
+	twice  bool                          // a request cancelled too late returns its permit twice
 }
 
 func (l *limiter) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
@@ -70,7 +70,7 @@ func (l *limiter) Admit(ctx context.Context, r resource.Request) (resource.Done,
 	}
 }
 
-// giveUp takes turn out of the line, or gives back what it got.
+// giveUp removes turn from the queue, or returns the permit that it received.
 func (l *limiter) giveUp(turn chan struct{}) {
 	if l.stays || l.leave(turn) && !l.gives || l.drops {
 		return
@@ -81,7 +81,7 @@ func (l *limiter) giveUp(turn chan struct{}) {
 	l.done(resource.Outcome{})
 }
 
-// leave reports whether turn was still in the line.
+// leave removes turn from the queue and reports whether it was in there.
 func (l *limiter) leave(turn chan struct{}) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +106,7 @@ func (l *limiter) done(o resource.Outcome) {
 	l.out--
 }
 
-// counting is a limiter that says how many are out.
+// counting is a limiter with InFlight.
 type counting struct{ *limiter }
 
 func (c counting) InFlight() int {
@@ -115,12 +115,12 @@ func (c counting) InFlight() int {
 	return c.out
 }
 
-// racy counts without a lock those that have a deadline and do not want to
-// wait, though without a data race that the detector would see. It only loses
-// those that come, so that no loss makes up for another.
+// racy counts requests with a deadline and NoWait by a load and a store instead of one
+// atomic operation, which the race detector does not see. It loses only increments, so
+// that losses do not cancel out.
 type racy struct{ n atomic.Int64 }
 
-func (r *racy) come() {
+func (r *racy) add() {
 	n := r.n.Load()
 	runtime.Gosched()
 	r.n.CompareAndSwap(n, n+1)
@@ -130,18 +130,18 @@ func (r *racy) Admit(ctx context.Context, req resource.Request) (resource.Done, 
 	if _, ends := ctx.Deadline(); !ends || !req.NoWait {
 		return nil, nil
 	}
-	r.come()
+	r.add()
 	return func(resource.Outcome) { r.n.Add(-1) }, nil
 }
 
 func (r *racy) InFlight() int { return int(r.n.Load()) }
 
-// bucket has tokens, of which some come each second. It is sound if it refuses
-// negative costs, as checked is.
+// bucket is a token bucket. It is correct if checked is set: it then refuses negative
+// costs.
 type bucket struct {
 	burst, rate float64
-	checked     bool
-	capped      bool // what a negative cost adds is cut at burst
+	checked     bool // refuse negative costs
+	capped      bool // cap the tokens at burst after a negative cost
 
 	mu     sync.Mutex
 	tokens float64
@@ -174,7 +174,7 @@ func (b *bucket) Admit(_ context.Context, r resource.Request) (resource.Done, er
 	return nil, nil
 }
 
-// units is a limit of so many units, that trusts the Cost.
+// units is a limit in units that does not check the Cost.
 type units struct {
 	most int
 	mu   sync.Mutex
@@ -205,13 +205,13 @@ func (f admitFunc) Admit(ctx context.Context, r resource.Request) (resource.Done
 	return f(ctx, r)
 }
 
-// breaker is a sound Admission: after a failure it refuses for a second, then
-// lets one try.
+// breaker is a correct Admission: after a failure it refuses for a second, then admits
+// one trial.
 type breaker struct {
 	mu     sync.Mutex
 	opened time.Time // zero: closed
 	trying bool
-	wedges bool // a trial that was ignored is not followed by another
+	wedges bool // fault: no trial follows an ignored one
 }
 
 func (b *breaker) Admit(context.Context, resource.Request) (resource.Done, error) {
@@ -262,41 +262,41 @@ func TestAdmission_Sound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { policytest.Admission(t, new) })
 		})
-		if name != "breaker" && !strings.HasSuffix(name, "bucket") { // these take their time, or depend on it
+		if name != "breaker" && !strings.HasSuffix(name, "bucket") { // these depend on time
 			t.Run(name+" in real time", func(t *testing.T) { policytest.Admission(t, new) })
 		}
 	}
 }
 
-// A policy that admits some requests only is asked with those.
+// A policy that admits only some requests is tested with those.
 func TestAdmission_Requests(t *testing.T) {
 	asked := make(map[string]bool)
 	var mu sync.Mutex
-	tenant := func() resource.Admission {
+	onlyClassC := func() resource.Admission {
 		l := &limiter{max: 2}
 		l.before = func(_ context.Context, r resource.Request) (resource.Done, error, bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked[r.Class] = true
-			return nil, errFull, r.Class != "tenant"
+			return nil, errFull, r.Class != "c"
 		}
 		return l
 	}
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{TB: t}
-		policytest.Admission(r, tenant)
+		policytest.Admission(r, onlyClassC)
 		if said := r.all(); said == "" {
 			t.Error("a policy that refuses the zero Request passes without requests")
 		}
 		clear(asked)
-		policytest.Admission(t, tenant, resource.Request{Class: "tenant"}, resource.Request{Class: "tenant", Priority: 3})
+		policytest.Admission(t, onlyClassC, resource.Request{Class: "c"}, resource.Request{Class: "c", Priority: 3})
 	})
-	if !asked["tenant"] || asked["a"] {
-		t.Errorf("asked for classes %v, want tenant and not a", asked)
+	if !asked["c"] || asked["a"] {
+		t.Errorf("asked for classes %v, want c and not a", asked)
 	}
 }
 
-// A policy that has a Close is closed.
+// A policy with a Close method is closed.
 func TestAdmission_Close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policytest.Admission(t, func() resource.Admission {
@@ -309,7 +309,7 @@ func TestAdmission_Close(t *testing.T) {
 			return &closing{limiter: &limiter{max: 2}, stop: make(chan struct{}), err: errFull}
 		})
 		if want, got := "Close: full", r.all(); !strings.Contains(got, want) {
-			t.Errorf("the kit says %q, want %q in it", got, want)
+			t.Errorf("reported %q, want %q in it", got, want)
 		}
 	})
 }
@@ -352,7 +352,7 @@ func TestAdmission_Broken(t *testing.T) {
 			l.lose = func(o resource.Outcome) bool { return o.Verdict == v }
 		})
 	}
-	odd := func(f func(free <-chan struct{})) func(testing.TB, <-chan struct{}) {
+	extreme := func(f func(free <-chan struct{})) func(testing.TB, <-chan struct{}) {
 		return limit(func(l *limiter, free <-chan struct{}) {
 			l.before = func(_ context.Context, r resource.Request) (resource.Done, error, bool) {
 				if r.Cost < -1 {
@@ -362,17 +362,17 @@ func TestAdmission_Broken(t *testing.T) {
 			}
 		})
 	}
-	wantComplaints(t, []broken{
+	wantFailures(t, []broken{
 		{"nil", []string{"new returned nil"}, of(func(<-chan struct{}) resource.Admission { return nil })},
 		{"refuses all", []string{"refused its first request", "full"}, limit(func(l *limiter, _ <-chan struct{}) { l.max = 0 })},
 		{"done and error", []string{"both a Done and the error \"full\""}, refusing(func(resource.Outcome) {}, errFull)},
 		{"negative RetryAfter", []string{"RetryAfter -1ns"}, refusing(nil, fmt.Errorf("no: %w", &resource.Rejection{RetryAfter: -1}))},
 		{"error without text", []string{"without text"}, refusing(nil, errors.New(""))},
-		{"error that panics", []string{"methods can not be called"}, refusing(nil, (*resource.Rejection)(nil))},
-		{"loses what is Ignored", []string{"given back as Ignored; now at most 0 are admitted"}, losing(resource.Ignored)},
-		{"loses what is OK", []string{"balance after OK", "given back as OK; now at most 0"}, losing(resource.OK)},
-		{"loses what Failed", []string{"balance after Failed", "given back as Failed; now at most 0"}, losing(resource.Failed)},
-		{"gives back twice", []string{"balance after Ignored", "4 were admitted at first", "now more than 8 are admitted"},
+		{"error that panics", []string{"methods cannot be called"}, refusing(nil, (*resource.Rejection)(nil))},
+		{"loses Ignored permits", []string{"returned as Ignored; now at most 0 are admitted"}, losing(resource.Ignored)},
+		{"loses OK permits", []string{"balance after OK", "returned as OK several times; now at most 0"}, losing(resource.OK)},
+		{"loses Failed permits", []string{"balance after Failed", "returned as Failed several times; now at most 0"}, losing(resource.Failed)},
+		{"returns every permit twice", []string{"balance after Ignored", "4 were admitted at first", "now more than 8 are admitted"},
 			limit(func(l *limiter, _ <-chan struct{}) {
 				l.lose = func(resource.Outcome) bool {
 					l.mu.Lock()
@@ -381,23 +381,23 @@ func TestAdmission_Broken(t *testing.T) {
 					return false
 				}
 			})},
-		{"gives back what it did not get", []string{"cancellation", "were cancelled", "now more than 2 are admitted"},
+		{"returns a permit without having one", []string{"cancellation", "were cancelled", "now more than 2 are admitted"},
 			limit(func(l *limiter, _ <-chan struct{}) { l.max, l.gives = 1, true })},
-		{"gives back twice what came too late", []string{"while permits come back", "now more than 8 are admitted"},
+		{"returns twice on late cancellation", []string{"while permits are returned", "now more than 8 are admitted"},
 			limit(func(l *limiter, _ <-chan struct{}) { l.twice = true })},
 		{"counts wrong", []string{"InFlight() = 1, want 0"}, of(func(<-chan struct{}) resource.Admission {
 			return counting{&limiter{max: 4, out: 1}}
 		})},
-		{"panics at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "panicked: odd"}, odd(func(<-chan struct{}) { panic("odd") })},
-		{"exits at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "ended its goroutine"}, odd(func(<-chan struct{}) { exitIf(true) })},
-		{"blocks at odd costs", []string{fmt.Sprint("Cost:", math.MinInt), "has not returned after 1s"}, odd(func(free <-chan struct{}) { <-free })},
-		{"mints tokens", []string{"of negative costs", "(3 at first); after each of 24 requests with Cost -1 ", "must be refused"},
+		{"panics at extreme costs", []string{fmt.Sprint("Cost:", math.MinInt), "panicked: extreme"}, extreme(func(<-chan struct{}) { panic("extreme") })},
+		{"exits at extreme costs", []string{fmt.Sprint("Cost:", math.MinInt), "ended its goroutine"}, extreme(func(<-chan struct{}) { exitIf(true) })},
+		{"blocks at extreme costs", []string{fmt.Sprint("Cost:", math.MinInt), "has not returned after 1s"}, extreme(func(free <-chan struct{}) { <-free })},
+		{"mints tokens", []string{"negative costs", "(3 at first) in use", "after each of 24 requests with Cost -1,", "must be refused"},
 			of(func(<-chan struct{}) resource.Admission { return newBucket(3, 1) })},
-		{"mints tokens up to the burst", []string{"of negative costs", "(3 at first)"},
+		{"mints tokens up to the burst", []string{"negative costs", "(3 at first)"},
 			of(func(<-chan struct{}) resource.Admission { b := newBucket(3, 1); b.capped = true; return b })},
-		{"mints tokens of a large bucket", []string{"of negative costs", "with Cost -100 "},
+		{"mints tokens of a large bucket", []string{"negative costs", "with Cost -100,"},
 			of(func(<-chan struct{}) resource.Admission { return newBucket(100, 10) })},
-		{"mints units", []string{"of negative costs", "(4 at first)"},
+		{"mints units", []string{"negative costs", "(4 at first)"},
 			of(func(<-chan struct{}) resource.Admission { return &units{most: 4} })},
 		{"blocks in Done", []string{"Done({Verdict:2", "has not returned"}, limit(func(l *limiter, free <-chan struct{}) {
 			l.lose = func(o resource.Outcome) bool {
@@ -407,7 +407,7 @@ func TestAdmission_Broken(t *testing.T) {
 				return false
 			}
 		})},
-		{"overlooks NoWait", []string{"NoWait:true", "with 4 admitted before it, has not returned after 1s"}, of(func(free <-chan struct{}) resource.Admission {
+		{"ignores NoWait", []string{"NoWait:true", "with 4 admitted before it, has not returned after 1s"}, of(func(free <-chan struct{}) resource.Admission {
 			l := &limiter{max: 4}
 			return admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
 				ctx, cancel := context.WithCancel(ctx)
@@ -423,9 +423,9 @@ func TestAdmission_Broken(t *testing.T) {
 				return l.Admit(ctx, r)
 			})
 		})},
-		{"wedged by an ignored trial", []string{"after failures", "and then 1 trials as Ignored; now at most 0"},
+		{"wedged by an ignored trial", []string{"after failures", "and then those of 1 trials as Ignored; now at most 0"},
 			of(func(<-chan struct{}) resource.Admission { return &breaker{wedges: true} })},
-		{"overlooks its context", []string{"the context of those ends", "1s later 5 of 5 calls of Admit have not returned"}, of(func(free <-chan struct{}) resource.Admission {
+		{"ignores its context", []string{"the context of 5 more requests ends", "1s later 5 of 5 calls of Admit have not returned"}, of(func(free <-chan struct{}) resource.Admission {
 			l := &limiter{max: 4}
 			return admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
 				if _, ends := ctx.Deadline(); !ends && ctx.Err() == nil {
@@ -443,15 +443,15 @@ func TestAdmission_Broken(t *testing.T) {
 				return l.Admit(ctx, r)
 			})
 		})},
-		{"leaks who leaves", []string{"were cancelled, and all was given back as Ignored; now at most 0"},
+		{"leaks cancelled requests", []string{"were cancelled, and all permits were returned as Ignored; now at most 0"},
 			limit(func(l *limiter, _ <-chan struct{}) { l.stays = true })},
-		{"leaks what came too late", []string{"while permits come back", "times; all was given back as Ignored", "want 4"},
+		{"leaks on late cancellation", []string{"while permits are returned", "times; all permits were returned as Ignored", "want 4"},
 			limit(func(l *limiter, _ <-chan struct{}) { l.drops = true })},
-		{"does not wake", []string{"waiting", "8 more asked", "2m0s later 8 of 8 calls"},
+		{"does not wake", []string{"waiting", "8 more requests began", "2m0s later 8 of 8 calls"},
 			limit(func(l *limiter, free <-chan struct{}) { l.deaf = true })},
-		{"loses count among many", []string{"many goroutines (", "InFlight() ="},
+		{"loses count under concurrency", []string{"many goroutines (", "InFlight() ="},
 			of(func(<-chan struct{}) resource.Admission { return &racy{} })},
-		{"loses one among many", []string{"many goroutines, all Ignored", "at most 63 are admitted at once, want 64"},
+		{"loses one permit under concurrency", []string{"many goroutines, all Ignored", "at most 63 are admitted at once, want 64"},
 			limit(func(l *limiter, _ <-chan struct{}) {
 				var once sync.Once
 				l.max = 64
@@ -466,7 +466,7 @@ func TestAdmission_Broken(t *testing.T) {
 					return nil, nil, false
 				}
 			})},
-		{"blocks in the midst of it", []string{"many goroutines", "with a context that ended after 2ms at most"},
+		{"blocks under load", []string{"many goroutines", "with a context that ended after 2ms at most"},
 			limit(func(l *limiter, _ <-chan struct{}) {
 				l.before = func(ctx context.Context, r resource.Request) (done resource.Done, err error, ends bool) {
 					if _, ends := ctx.Deadline(); ends && r.NoWait {
@@ -481,13 +481,13 @@ func TestAdmission_Broken(t *testing.T) {
 	})
 }
 
-// Each check is made with a policy of its own, and fails if that one does.
-func TestAdmission_EveryCheck(t *testing.T) {
+// Each subtest uses a new policy and fails if that policy fails.
+func TestAdmission_EverySubtest(t *testing.T) {
 	var all []broken
 	for i, name := range []string{
-		"balance after Ignored", "balance after OK", "balance after Failed", "of odd requests",
-		"of negative costs", "after failures",
-		"cancellation", "cancellation while permits come back", "waiting", "many goroutines", "many goroutines, all Ignored",
+		"balance after Ignored", "balance after OK", "balance after Failed", "extreme requests",
+		"negative costs", "after failures",
+		"cancellation", "cancellation while permits are returned", "waiting", "many goroutines", "many goroutines, all Ignored",
 		"as Admission of a pool", "as MakeGate of a pool", "as Quota of a pool",
 	} {
 		pool := strings.HasSuffix(name, "pool")
@@ -499,10 +499,10 @@ func TestAdmission_EveryCheck(t *testing.T) {
 			})
 		}})
 	}
-	wantComplaints(t, all)
+	wantFailures(t, all)
 }
 
-// panicking is a sound Admission or else one that panics, in a pool or anywhere.
+// panicking is a correct Admission, or one that panics: only in a pool, or always.
 func panicking(broken, pool bool) resource.Admission {
 	l := &limiter{max: 4}
 	l.before = func(context.Context, resource.Request) (resource.Done, error, bool) {

@@ -1,6 +1,6 @@
-// Package policytest holds a policy written for package resource to what its
-// interface promises. One call checks one policy, and the first broken promise
-// ends it with a message that says what was done and what was expected:
+// Package policytest tests a policy written for package resource against the contract
+// of its interface. One call tests one policy. It stops at the first violation and
+// reports what was done and what was expected:
 //
 //	func TestMine(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -8,19 +8,18 @@
 //		})
 //	}
 //
-// In a bubble of testing/synctest, as here, time is virtual: waiting costs
-// nothing and what hangs is found at once. What hangs for good hangs on when the
-// check has failed, and no bubble ends with that: after the message, which comes
-// first, synctest panics. A policy that talks to a network can not live in a
-// bubble; the same call works outside one, in real time.
+// In a testing/synctest bubble, as here, time is virtual: waiting costs nothing and a
+// call that hangs is found at once. A call that hangs for ever still hangs when the test
+// has failed, and a bubble cannot end with it: after the failure has been reported,
+// synctest panics. A policy that uses the network cannot run in a bubble; the same call
+// works outside of one, in real time.
 //
-// Run it under the race detector too: every check that lets many goroutines
-// use a policy at once is then a check for races.
+// Run it under the race detector too: every concurrent test then also detects races.
 //
-// Where chance plays a part, the message of a failure begins with the seed, and
-// RESPOOL_SEED in the environment makes the same choices again.
+// Where a test uses random numbers, the failure message begins with the seed. Set
+// RESPOOL_SEED in the environment to repeat the run.
 //
-// A policy that runs goroutines of its own for as long as it lives must have a
-// method Close() error, which is called when a check has ended. Goroutines
-// that are left behind then are reported.
+// A policy that runs goroutines for its whole life must have a method Close() error,
+// which is called at the end of each test. Goroutines that are left after that are
+// reported.
 package policytest

@@ -10,25 +10,24 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// maxCauses is how many different texts the causes of one Eviction may have.
+// maxCauses is the number of different texts that the causes of one Eviction may have.
 const maxCauses = 16
 
-// Eviction checks a [resource.Eviction]. new makes the one to check, a new one
-// at each call, as it would be given to a pool.
+// Eviction tests a [resource.Eviction]. new returns the one to test, configured as in a
+// pool, a new one for each call.
 //
-//   - It decides by the Info, and by nothing else that changes while its user
-//     changes no setting of it: the same Info gets the same answer, whatever was
-//     asked before, from many goroutines at once, and later. In a bubble of
-//     testing/synctest later is up to four days, so that a clock that it reads
-//     shows; outside it is a quarter of a second, since the check has to wait.
-//   - It keeps a resource that has just been made: age, idle time and leases
-//     zero, whatever its Jitter. Else nothing could ever be lent.
-//   - It answers at once, and does not panic, whatever the Info says: zeros,
-//     the largest and the smallest of every number.
-//   - Its causes have a text, and few different ones: causes become the labels
-//     of metrics, so that an ID or a duration in them is a mistake.
-//   - In a pool whose callers come and go it never panics, every caller is
-//     served or told why not, and the pool closes.
+//   - It decides by the Info, and by nothing else that changes by itself: equal Infos get
+//     equal results, whatever calls came before, from many goroutines, and later. In a
+//     testing/synctest bubble "later" is up to four days, so that reading a clock is
+//     detected; outside it is a quarter of a second, since the test has to wait.
+//   - It keeps a new resource: with age, idle time and leases zero, and any Jitter.
+//     Otherwise no resource could ever be lent.
+//   - It does not block or panic, whatever the Info contains: zero and the extreme values
+//     of every number.
+//   - Its causes have a text, and few different ones: causes become the labels of metrics,
+//     so an ID or a duration in them is a mistake.
+//   - In a pool in use it never panics, every caller is served or refused, and the pool
+//     closes.
 //   - It leaves no goroutine behind.
 func Eviction(t testing.TB, new func() resource.Eviction) {
 	t.Helper()
@@ -38,24 +37,24 @@ func Eviction(t testing.TB, new func() resource.Eviction) {
 			if e == nil {
 				k.fatalf("new returned nil")
 			}
-			k.closes(e)
+			k.closeAtEnd(e)
 			f(k, e)
 		}
 	}
 	run(t, "Eviction",
-		check{"at the edges", with(standsEdges)},
-		check{"by the facts alone", with(isPure)},
-		check{"of what is new", with(keepsNew)},
-		check{"by its causes", with(hasFewCauses)},
-		check{"in a pool", with(evictsInPool)},
+		subtest{"extreme values", with(evictsExtremes)},
+		subtest{"by the Info alone", with(isDeterministic)},
+		subtest{"new resources", with(keepsNew)},
+		subtest{"causes", with(hasFewCauses)},
+		subtest{"in a pool", with(evictsInPool)},
 	)
 }
 
-// evict asks e and looks at the answer.
+// evict calls Evict and checks its result.
 func (k *kit) evict(e resource.Eviction, i resource.Info) (cause error) {
 	k.Helper()
 	what := fmt.Sprintf("Evict(%+v)", i)
-	k.must(prompt, what, func() { cause = e.Evict(i) })
+	k.must(promptly, what, func() { cause = e.Evict(i) })
 	if cause != nil {
 		k.wantGoodError(what, cause)
 		k.stopIfBad()
@@ -64,18 +63,18 @@ func (k *kit) evict(e resource.Eviction, i resource.Info) (cause error) {
 }
 
 func keepsNew(k *kit, e resource.Eviction) {
-	for _, spread := range []float64{0, 1e-300, 0.25, 0.5, 0.75, 0.9, 0.99, math.Nextafter(1, 0)} {
+	for _, jitter := range []float64{0, 1e-300, 0.25, 0.5, 0.75, 0.9, 0.99, math.Nextafter(1, 0)} {
 		for _, idlers := range []int{0, 1} {
-			i := resource.Info{ID: 1, Jitter: spread, Idlers: idlers}
+			i := resource.Info{ID: 1, Jitter: jitter, Idlers: idlers}
 			if cause := k.evict(e, i); cause != nil {
-				k.fatalf("a resource that was just made is evicted: Evict(%+v) = %q, want nil", i, cause)
+				k.fatalf("a new resource is evicted: Evict(%+v) = %q, want nil", i, cause)
 			}
 		}
 	}
 }
 
-// edgeInfos are Infos with one or all facts at an edge.
-func edgeInfos() []resource.Info {
+// extremeInfos returns Infos with one or all fields at an extreme.
+func extremeInfos() []resource.Info {
 	all := []resource.Info{
 		{},
 		{ID: math.MaxUint64, Age: math.MaxInt64, Idle: math.MaxInt64, Leases: math.MaxInt64,
@@ -92,17 +91,17 @@ func edgeInfos() []resource.Info {
 	return all
 }
 
-func standsEdges(k *kit, e resource.Eviction) {
-	for _, i := range edgeInfos() {
+func evictsExtremes(k *kit, e resource.Eviction) {
+	for _, i := range extremeInfos() {
 		k.evict(e, i)
 	}
 }
 
-// infos are n Infos such as a pool gives, of all ages.
-func infos(r *rand.Rand, n int) []resource.Info {
+// randomInfos returns n Infos such as a pool gives, of all ages.
+func randomInfos(r *rand.Rand, n int) []resource.Info {
 	all := make([]resource.Info, n)
 	for j := range all {
-		age := someDuration(r)
+		age := randomDuration(r)
 		idle := time.Duration(r.Float64() * float64(age))
 		all[j] = resource.Info{
 			ID:       r.Uint64(),
@@ -118,75 +117,81 @@ func infos(r *rand.Rand, n int) []resource.Info {
 	return all
 }
 
-// someDuration is one between a microsecond and a month, of any magnitude.
-func someDuration(r *rand.Rand) time.Duration {
+// randomDuration returns a duration between a microsecond and a month, uniform in its
+// logarithm.
+func randomDuration(r *rand.Rand) time.Duration {
 	return time.Duration(math.Exp(r.Float64()*math.Log(2.6e12)) * 1e3)
 }
 
-// answer is what e says of i, in words.
-func answer(e resource.Eviction, i resource.Info) string {
+// evictResult returns the result of Evict as text.
+func evictResult(e resource.Eviction, i resource.Info) string {
 	if cause := e.Evict(i); cause != nil {
 		return fmt.Sprintf("evicted: %v", cause)
 	}
 	return "kept"
 }
 
-// answers is what e says of each.
-func (k *kit) answers(e resource.Eviction, all []resource.Info) []string {
+// evictResults returns the results of Evict for all Infos.
+func (k *kit) evictResults(e resource.Eviction, all []resource.Info) []string {
 	k.Helper()
-	said := make([]string, len(all))
-	k.must(patience, "Evict", func() {
+	results := make([]string, len(all))
+	k.must(patiently, "Evict", func() {
 		for j, i := range all {
-			said[j] = answer(e, i)
+			results[j] = evictResult(e, i)
 		}
 	})
-	return said
+	return results
 }
 
-func isPure(k *kit, e resource.Eviction) {
-	all := append(infos(k.rand, 400), edgeInfos()...)
-	first := k.answers(e, all)
-	same := func(i resource.Info, got, want, when string) {
+func isDeterministic(k *kit, e resource.Eviction) {
+	all := append(randomInfos(k.rand, 400), extremeInfos()...)
+	first := k.evictResults(e, all)
+	wantSame := func(i resource.Info, got, want, when string) {
 		if got != want {
-			k.errorf("Evict(%+v) says first %q, then, %s, %q: it must depend on the Info alone "+
-				"(Age and Idle are there instead of a clock, Jitter for jitter)", i, want, when, got)
+			k.errorf("Evict(%+v) returned first %q, then, %s, %q: it must depend on the Info alone "+
+				"(use Age and Idle instead of a clock, and Jitter instead of a random number)", i, want, when, got)
 		}
 	}
-	for j, got := range k.answers(e, all) {
-		same(all[j], got, first[j], "asked again")
+	for j, got := range k.evictResults(e, all) {
+		wantSame(all[j], got, first[j], "called again")
 		k.stopIfBad()
 	}
-	for _, wait := range laterBy() {
-		time.Sleep(wait)
-		for j, got := range k.answers(e, all) {
-			same(all[j], got, first[j], fmt.Sprintf("%v later", wait))
+	for _, delay := range delays() {
+		time.Sleep(delay)
+		for j, got := range k.evictResults(e, all) {
+			wantSame(all[j], got, first[j], fmt.Sprintf("%v later", delay))
 			k.stopIfBad()
 		}
 	}
-	k.crowd(8, patience, "Evict from many goroutines", func(_ int, r *rand.Rand) {
+	k.concurrently(8, patiently, "Evict from many goroutines", func(_ int, r *rand.Rand) {
 		for _, j := range r.Perm(len(all)) {
-			got := answer(e, all[j])
+			got := evictResult(e, all[j])
 			if got != first[j] && !k.bad.Load() {
-				same(all[j], got, first[j], "from many goroutines at once")
+				wantSame(all[j], got, first[j], "from many goroutines at once")
 			}
 		}
 	})
 }
 
-// laterBy is how long isPure waits before it asks again, and again.
-func laterBy() []time.Duration {
+// delays returns the times that isDeterministic waits between calls.
+func delays() []time.Duration {
 	if !virtualTime() {
-		return []time.Duration{250 * moment}
+		return []time.Duration{250 * tick}
 	}
-	return []time.Duration{20 * moment, time.Second, time.Minute, time.Hour, 25 * time.Hour, 70 * time.Hour}
+	return []time.Duration{20 * tick, time.Second, time.Minute, time.Hour, 25 * time.Hour, 70 * time.Hour}
 }
 
 func hasFewCauses(k *kit, e resource.Eviction) {
 	texts := make(map[string]bool)
-	for j, got := range k.answers(e, infos(k.rand, 4000)) {
-		if texts[got] = true; len(texts) > maxCauses+1 { // "kept" is one of them
+	for j, got := range k.evictResults(e, randomInfos(k.rand, 4000)) {
+		if texts[got] = true; len(texts) > maxCauses+1 { // one of them is "kept"
 			k.fatalf("%d Infos were evicted for more than %d different causes, %q among them: "+
-				"the cause becomes a metric's label; say what rule it was, not of which resource or how old", j+1, maxCauses, got)
+				"the cause becomes the label of a metric; name the rule, not the resource or its age", j+1, maxCauses, got)
 		}
 	}
+}
+
+func evictsInPool(k *kit, e resource.Eviction) {
+	usePool(k, resource.Config[int]{Make: numbers(false), Eviction: e},
+		workload{requests: []resource.Request{{}, {MinRemaining: tick}}, patient: true})
 }

@@ -20,7 +20,7 @@ func (f evictFunc) Evict(i resource.Info) error { return f(i) }
 
 var errOld = errors.New("old")
 
-// maxAge is a sound Eviction with jitter.
+// maxAge is a correct Eviction with jitter.
 func maxAge(i resource.Info) error {
 	if float64(i.Age) > float64(time.Hour)*(1-0.5*i.Jitter) {
 		return errOld
@@ -53,24 +53,24 @@ func errorIf(yes bool) error {
 	return nil
 }
 
-// keepsClock is an Eviction that begins to evict when it is d old.
-func keepsClock(d time.Duration) func(<-chan struct{}) evictFunc {
+// readsClock is an Eviction that begins to evict d after its creation.
+func readsClock(d time.Duration) func(<-chan struct{}) evictFunc {
 	return func(<-chan struct{}) evictFunc {
 		began := time.Now()
 		return func(i resource.Info) error { return errorIf(i.Age > 0 && time.Since(began) > d) }
 	}
 }
 
-// In real time a clock is found as far as the check can wait.
-func TestEviction_KeepsClockInRealTime(t *testing.T) {
+// In real time the use of a clock is detected within the time that the test waits.
+func TestEviction_ClockInRealTime(t *testing.T) {
 	r := &recorder{TB: t}
-	policytest.Eviction(r, func() resource.Eviction { return keepsClock(200 * moment)(nil) })
+	policytest.Eviction(r, func() resource.Eviction { return readsClock(200 * moment)(nil) })
 	if said := r.all(); !strings.Contains(said, "then, 250ms later,") {
-		t.Errorf("the kit said %q", said)
+		t.Errorf("reported %q", said)
 	}
 }
 
-// A setting that only its user changes is no clock: see examples/custompolicy.
+// A setting that only the user changes is not a clock: see examples/custompolicy.
 func TestEviction_Setting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policytest.Eviction(t, func() resource.Eviction {
@@ -90,12 +90,12 @@ func TestEviction_Broken(t *testing.T) {
 	plain := func(f evictFunc) func(testing.TB, <-chan struct{}) {
 		return of(func(<-chan struct{}) evictFunc { return f })
 	}
-	wantComplaints(t, []broken{
+	wantFailures(t, []broken{
 		{"nil", []string{"new returned nil"}, func(t testing.TB, _ <-chan struct{}) {
 			policytest.Eviction(t, func() resource.Eviction { return nil })
 		}},
-		{"evicts all", []string{"just made is evicted", "old"}, plain(func(resource.Info) error { return errOld })},
-		{"jitter to zero", []string{"just made is evicted", "Jitter:0.9"}, plain(func(i resource.Info) error {
+		{"evicts all", []string{"a new resource is evicted", "old"}, plain(func(resource.Info) error { return errOld })},
+		{"jitter to zero", []string{"a new resource is evicted", "Jitter:0.9"}, plain(func(i resource.Info) error {
 			return errorIf(i.Age >= time.Duration(10*(1-i.Jitter)))
 		})},
 		{"no text", []string{"without text"}, plain(func(i resource.Info) error {
@@ -104,7 +104,7 @@ func TestEviction_Broken(t *testing.T) {
 			}
 			return nil
 		})},
-		{"error that panics", []string{"methods can not be called", "panicked"}, plain(func(i resource.Info) error {
+		{"error that panics", []string{"methods cannot be called", "panicked"}, plain(func(i resource.Info) error {
 			if i.Age > 0 {
 				return (*resource.Rejection)(nil)
 			}
@@ -122,18 +122,18 @@ func TestEviction_Broken(t *testing.T) {
 				return nil
 			}
 		})},
-		{"draws", []string{"asked again", "Jitter for jitter"}, plain(func(i resource.Info) error {
+		{"random", []string{"called again", "Jitter instead of a random number"}, plain(func(i resource.Info) error {
 			return errorIf(i.Age > 0 && rand.IntN(2) == 0)
 		})},
-		{"keeps a clock of 5ms", []string{"then, 20ms later,", "instead of a clock"}, of(keepsClock(5 * moment))},
-		{"keeps a clock of 30ms", []string{"then, 1s later,"}, of(keepsClock(30 * moment))},
-		{"keeps a clock of 30s", []string{"then, 1m0s later,"}, of(keepsClock(30 * time.Second))},
-		{"keeps a clock of 30min", []string{"then, 1h0m0s later,"}, of(keepsClock(30 * time.Minute))},
-		{"keeps a clock of a day", []string{"then, 25h0m0s later,"}, of(keepsClock(24 * time.Hour))},
+		{"reads a clock after 5ms", []string{"then, 20ms later,", "instead of a clock"}, of(readsClock(5 * moment))},
+		{"reads a clock after 30ms", []string{"then, 1s later,"}, of(readsClock(30 * moment))},
+		{"reads a clock after 30s", []string{"then, 1m0s later,"}, of(readsClock(30 * time.Second))},
+		{"reads a clock after 30min", []string{"then, 1h0m0s later,"}, of(readsClock(30 * time.Minute))},
+		{"reads a clock after a day", []string{"then, 25h0m0s later,"}, of(readsClock(24 * time.Hour))},
 		{"evicts on Wednesdays", []string{"then, 70h0m0s later,"}, plain(func(i resource.Info) error {
 			return errorIf(i.Age > 0 && time.Now().Weekday() == time.Wednesday) // a bubble begins on a Saturday
 		})},
-		{"counts who asks at once", []string{"from many goroutines at once"}, of(func(<-chan struct{}) evictFunc {
+		{"counts concurrent calls", []string{"from many goroutines at once"}, of(func(<-chan struct{}) evictFunc {
 			var in atomic.Int32
 			return func(i resource.Info) error {
 				defer in.Add(-1)
@@ -142,7 +142,7 @@ func TestEviction_Broken(t *testing.T) {
 				return errorIf(n > 1 && i.Age > 0)
 			}
 		})},
-		{"talks", []string{"more than 16 different causes", "metric's label"}, plain(func(i resource.Info) error {
+		{"too many causes", []string{"more than 16 different causes", "label of a metric"}, plain(func(i resource.Info) error {
 			if i.Age > time.Hour {
 				return fmt.Errorf("%v old", i.Age)
 			}

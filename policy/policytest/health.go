@@ -11,133 +11,133 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Health checks a [resource.Health]. new makes the one to check, a new one at
-// each call; good makes a value that is well, a new one at each call and from
-// any goroutine. A good value whose check takes a while makes this a better
-// test of cancellation.
+// Health tests a [resource.Health]. new returns the one to test, a new one for each
+// call; good returns a healthy value, a new one for each call, and is called by several
+// goroutines. A good value whose check takes some time makes this a better test of
+// cancellation.
 //
-//   - A good value passes, again and again, whatever its Info says, and from
-//     many goroutines at once, each with a value of its own.
-//   - Check returns soon after its context has ended, before the check or in
-//     the midst of it.
-//   - If it is [resource.Scheduled], Due does not block and does not panic, at
-//     the edges of every number and from many goroutines at once.
+//   - A good value passes repeatedly, whatever the Info contains, and from many
+//     goroutines at once, each with its own value.
+//   - Check returns soon after the end of its context, whether that ends before or
+//     during the check.
+//   - If it implements [resource.Scheduled], Due does not block or panic, with extreme
+//     values of every number and from many goroutines at once.
 //   - In a pool no good value is destroyed, and every caller is served.
 //   - It leaves no goroutine behind.
 func Health[T any](t testing.TB, new func() resource.Health[T], good func() T) {
 	t.Helper()
-	with := func(f func(c *checkup[T])) func(*kit) {
+	with := func(f func(c *healthTest[T])) func(*kit) {
 		return func(k *kit) {
 			h := new()
 			if h == nil {
 				k.fatalf("new returned nil")
 			}
-			k.closes(h)
-			f(&checkup[T]{k, h, good})
+			k.closeAtEnd(h)
+			f(&healthTest[T]{k, h, good})
 		}
 	}
 	run(t, "Health",
-		check{"of good values", with((*checkup[T]).passesGood)},
-		check{"when the context ends", with((*checkup[T]).endsInTime)},
-		check{"by its Due", with((*checkup[T]).isDue)},
-		check{"from many goroutines", with((*checkup[T]).standsCrowd)},
-		check{"in a pool", with((*checkup[T]).keepsInPool)},
+		subtest{"good values", with((*healthTest[T]).passesGood)},
+		subtest{"end of the context", with((*healthTest[T]).respectsContext)},
+		subtest{"Due", with((*healthTest[T]).handlesDue)},
+		subtest{"many goroutines", with((*healthTest[T]).handlesConcurrency)},
+		subtest{"in a pool", with((*healthTest[T]).keepsGoodInPool)},
 	)
 }
 
-// checkup is one Health that is checked.
-type checkup[T any] struct {
+// healthTest is one subtest of one Health.
+type healthTest[T any] struct {
 	*kit
 	h    resource.Health[T]
 	good func() T
 }
 
-// check checks v and returns what is said of it.
-func (c *checkup[T]) check(ctx context.Context, limit time.Duration, what string, v T, i resource.Info) (ill error) {
+// check calls Check and checks its result.
+func (c *healthTest[T]) check(ctx context.Context, limit time.Duration, what string, v T, i resource.Info) (err error) {
 	c.Helper()
-	c.must(limit, what, func() { ill = c.h.Check(ctx, v, i) })
-	if ill != nil {
-		c.wantGoodError(what, ill)
+	c.must(limit, what, func() { err = c.h.Check(ctx, v, i) })
+	if err != nil {
+		c.wantGoodError(what, err)
 		c.stopIfBad()
 	}
-	return ill
+	return err
 }
 
-func (c *checkup[T]) passesGood() {
+func (c *healthTest[T]) passesGood() {
 	v := c.good()
-	for n, i := range append(edgeInfos(), infos(c.rand, 20)...) {
+	for n, i := range append(extremeInfos(), randomInfos(c.rand, 20)...) {
 		if n%4 == 0 {
 			v = c.good()
 		}
 		what := fmt.Sprintf("Check of a good value with %+v", i)
-		if ill := c.check(context.Background(), patience, what, v, i); ill != nil {
-			c.fatalf("%s failed: %v", what, ill)
+		if err := c.check(context.Background(), patiently, what, v, i); err != nil {
+			c.fatalf("%s failed: %v", what, err)
 		}
 	}
 }
 
-func (c *checkup[T]) endsInTime() {
+func (c *healthTest[T]) respectsContext() {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 8 {
-		c.check(ended, prompt, "Check with a context that has ended", c.good(), resource.Info{ID: 1})
+		c.check(ended, promptly, "Check with a context that has ended", c.good(), resource.Info{ID: 1})
 	}
 	past, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Hour))
 	defer cancel()
-	c.check(past, prompt, "Check with a deadline that has passed", c.good(), resource.Info{ID: 1})
+	c.check(past, promptly, "Check with a deadline that has passed", c.good(), resource.Info{ID: 1})
 	for n := range 16 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n)*moment/4)
-		c.check(ctx, prompt+4*moment, "Check whose context ends in the midst of it", c.good(), resource.Info{ID: 1})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n)*tick/4)
+		c.check(ctx, promptly+4*tick, "Check whose context ends during the check", c.good(), resource.Info{ID: 1})
 		cancel()
 	}
 }
 
-func (c *checkup[T]) isDue() {
+func (c *healthTest[T]) handlesDue() {
 	s, ok := c.h.(resource.Scheduled)
 	if !ok {
 		return
 	}
-	all := append(edgeInfos(), infos(c.rand, 200)...)
+	all := append(extremeInfos(), randomInfos(c.rand, 200)...)
 	for _, i := range all {
-		c.must(prompt, fmt.Sprintf("Due(%+v)", i), func() { s.Due(i) })
+		c.must(promptly, fmt.Sprintf("Due(%+v)", i), func() { s.Due(i) })
 	}
-	c.crowd(8, prompt, "Due from many goroutines", func(_ int, r *rand.Rand) {
+	c.concurrently(8, promptly, "Due from many goroutines", func(_ int, r *rand.Rand) {
 		for _, j := range r.Perm(len(all)) {
 			s.Due(all[j])
 		}
 	})
 }
 
-func (c *checkup[T]) standsCrowd() {
+func (c *healthTest[T]) handlesConcurrency() {
 	s, scheduled := c.h.(resource.Scheduled)
-	c.crowd(8, patience, "Check from many goroutines", func(_ int, r *rand.Rand) {
+	c.concurrently(8, patiently, "Check from many goroutines", func(_ int, r *rand.Rand) {
 		v := c.good()
-		for _, i := range infos(r, 24) {
+		for _, i := range randomInfos(r, 24) {
 			if scheduled {
 				s.Due(i)
 			}
-			if ill := c.h.Check(context.Background(), v, i); ill != nil {
-				c.errorf("Check of a good value with %+v failed while others were checked: %v", i, ill)
+			if err := c.h.Check(context.Background(), v, i); err != nil {
+				c.errorf("Check of a good value with %+v failed during concurrent checks: %v", i, err)
 			}
 		}
 	})
 }
 
-func (c *checkup[T]) keepsInPool() {
+func (c *healthTest[T]) keepsGoodInPool() {
 	cfg := resource.Config[T]{
 		Make:   func(context.Context) (T, error) { return c.good(), nil },
 		Health: c.h,
 		Destroy: func(_ T, cause error) {
-			if !ours(cause) {
+			if !isUnrelated(cause) {
 				c.errorf("a pool destroyed a good value: %v", cause)
 			}
 		},
 	}
-	inPool(c.kit, cfg, visit{requests: []resource.Request{{}, {Priority: 1}}, patient: true, served: true})
+	usePool(c.kit, cfg, workload{requests: []resource.Request{{}, {Priority: 1}}, patient: true, mustServed: true})
 }
 
-// ours reports whether a resource ended for a reason that has nothing to do with
-// its health.
-func ours(cause error) bool {
+// isUnrelated reports whether a resource was destroyed for a reason unrelated to its
+// health.
+func isUnrelated(cause error) bool {
 	return errors.Is(cause, errHeld) || errors.Is(cause, resource.ErrDiscarded) || errors.Is(cause, resource.ErrClosed)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// inPool reports whether a pool is among its callers.
+// inPool reports whether the call stack contains a method of a pool.
 func inPool() bool {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
@@ -27,7 +27,7 @@ func inPool() bool {
 	return false
 }
 
-// probe is a sound Health that takes a while, and can be broken.
+// probe is a correct Health that takes some time. Its fields introduce faults.
 type probe struct {
 	check func(ctx context.Context, v int) error
 	due   func(i resource.Info) bool
@@ -59,7 +59,7 @@ func ping(ctx context.Context, v int) error {
 
 func (p *probe) Due(i resource.Info) bool { return p.due == nil || p.due(i) }
 
-// values makes numbers from 1.
+// values returns a function that counts from 1.
 func values() func() int {
 	var n atomic.Int64
 	return func() int { return int(n.Add(1)) }
@@ -86,7 +86,7 @@ func TestHealth_Broken(t *testing.T) {
 		return of(func(<-chan struct{}) *probe { return &probe{check: f} })
 	}
 	var busy atomic.Int32
-	wantComplaints(t, []broken{
+	wantFailures(t, []broken{
 		{"nil", []string{"new returned nil"}, func(t testing.TB, _ <-chan struct{}) {
 			policytest.Health(t, func() resource.Health[int] { return nil }, values())
 		}},
@@ -102,7 +102,7 @@ func TestHealth_Broken(t *testing.T) {
 			}}
 		})},
 		{"panics", []string{"Check of a good value", "panicked: oops"}, check(func(context.Context, int) error { panic("oops") })},
-		{"overlooks its context", []string{"whose context ends in the midst of it has not returned after 1.0"}, of(func(free <-chan struct{}) *probe {
+		{"ignores its context", []string{"whose context ends during the check has not returned after 1.0"}, of(func(free <-chan struct{}) *probe {
 			return &probe{check: func(ctx context.Context, _ int) error {
 				if _, ends := ctx.Deadline(); ends && ctx.Err() == nil {
 					<-free
@@ -110,7 +110,7 @@ func TestHealth_Broken(t *testing.T) {
 				return nil
 			}}
 		})},
-		{"overlooks an ended context", []string{"a context that has ended has not returned after 1s"}, of(func(free <-chan struct{}) *probe {
+		{"ignores an ended context", []string{"a context that has ended has not returned after 1s"}, of(func(free <-chan struct{}) *probe {
 			return &probe{check: func(ctx context.Context, _ int) error {
 				if ctx.Err() != nil {
 					<-free
@@ -118,7 +118,7 @@ func TestHealth_Broken(t *testing.T) {
 				return nil
 			}}
 		})},
-		{"error that panics", []string{"methods can not be called"}, check(func(ctx context.Context, _ int) error {
+		{"error that panics", []string{"methods cannot be called"}, check(func(ctx context.Context, _ int) error {
 			if ctx.Err() != nil {
 				return (*resource.Rejection)(nil)
 			}
@@ -130,7 +130,7 @@ func TestHealth_Broken(t *testing.T) {
 		{"Due panics", []string{"Due({ID:", "divide by zero"}, of(func(free <-chan struct{}) *probe {
 			return &probe{due: func(i resource.Info) bool { return 1/(i.Failures+1) > 0 }}
 		})},
-		{"one at a time", []string{"while others were checked"}, check(func(ctx context.Context, v int) error {
+		{"one at a time", []string{"during concurrent checks"}, check(func(ctx context.Context, v int) error {
 			defer busy.Add(-1)
 			if busy.Add(1) > 1 {
 				return errDead

@@ -1,6 +1,8 @@
 package policytest
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +10,9 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,16 +20,16 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// How long things may take, on the clock of the bubble if there is one.
+// Time limits, on the clock of the bubble if there is one.
 const (
-	prompt   = time.Second      // what must not block, and what must end with its context
-	patience = 2 * time.Minute  // what may take its time: a rate, a breaker's delay
-	moment   = time.Millisecond // how long those that wait are given to begin
+	promptly  = time.Second      // for calls that must not block or whose context has ended
+	patiently = 2 * time.Minute  // for calls that may wait, for example for a rate limit or a breaker
+	tick      = time.Millisecond // the time given to goroutines to block
 )
 
-// virtualTime reports whether the clock is that of a bubble of testing/synctest:
-// it stands still while a goroutine runs, and begins in the year 2000. Each sign
-// alone could be a machine's with a coarse clock, or with a wrong one.
+// virtualTime reports whether the clock is that of a testing/synctest bubble, which
+// stands still while a goroutine runs and begins in the year 2000. It looks for both: a
+// machine may have a coarse clock or a wrong one.
 func virtualTime() bool {
 	const reads = 100_000
 	began := time.Now()
@@ -40,36 +44,36 @@ func virtualTime() bool {
 	return true
 }
 
-// kit is one check of one policy.
+// subtest is one aspect of a contract.
+type subtest struct {
+	name string
+	run  func(k *kit)
+}
+
+// kit is one run of one subtest.
 type kit struct {
 	testing.TB
-	name   string // of the check: each message begins with it
+	name   string // prefix of each message
 	seed   uint64
-	rand   *rand.Rand // for the check's own goroutine only
+	rand   *rand.Rand // for the goroutine of the subtest only
 	bad    atomic.Bool
 	errors atomic.Int32
 	close  []func()
 }
 
-// check is one thing that is checked.
-type check struct {
-	name string
-	run  func(k *kit)
-}
-
-// run runs the checks one after the other until one fails.
-func run(t testing.TB, kind string, checks ...check) {
+// run runs the subtests in order until one fails.
+func run(t testing.TB, kind string, subtests ...subtest) {
 	t.Helper()
-	for _, c := range checks {
-		k := &kit{TB: t, name: kind + ", " + c.name, seed: seed(t)}
+	for _, s := range subtests {
+		k := &kit{TB: t, name: kind + ", " + s.name, seed: seed(t)}
 		k.rand = k.source(0)
-		id, done := label(func() {
+		id, done := labelled(func() {
 			defer k.closeAll()
-			k.call(c.run)
+			k.call(s.run)
 		})
 		<-done
 		if !k.bad.Load() {
-			k.wantNoneLeft(id)
+			k.wantNoGoroutines(id)
 		}
 		if k.bad.Load() {
 			return
@@ -77,8 +81,7 @@ func run(t testing.TB, kind string, checks ...check) {
 	}
 }
 
-// call calls f with k. What f panics with is an error of the check: it calls
-// code that is not ours.
+// call calls f. A panic in f is reported as a failure, since f calls the policy.
 func (k *kit) call(f func(k *kit)) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -88,7 +91,7 @@ func (k *kit) call(f func(k *kit)) {
 	f(k)
 }
 
-// seed is RESPOOL_SEED, or a new one.
+// seed returns RESPOOL_SEED, or a random seed.
 func seed(t testing.TB) uint64 {
 	s, set := os.LookupEnv("RESPOOL_SEED")
 	if !set {
@@ -101,14 +104,14 @@ func seed(t testing.TB) uint64 {
 	return n
 }
 
-// source returns the i-th source of chance.
+// source returns the i-th random source.
 func (k *kit) source(i int) *rand.Rand { return rand.New(rand.NewPCG(k.seed, uint64(i))) }
 
-// maxErrors is how often one check complains: what goes wrong goes wrong for
-// all the goroutines of a crowd.
+// maxErrors bounds the messages of one subtest: a violation usually appears in all
+// goroutines.
 const maxErrors = 8
 
-// errorf reports a broken promise. Any goroutine may call it.
+// errorf reports a violation. It may be called by any goroutine.
 func (k *kit) errorf(format string, args ...any) {
 	k.Helper()
 	k.bad.Store(true)
@@ -118,28 +121,30 @@ func (k *kit) errorf(format string, args ...any) {
 	k.Errorf("%s (RESPOOL_SEED=%d): %s", k.name, k.seed, fmt.Sprintf(format, args...))
 }
 
-// fatalf reports a broken promise and ends the check, whose goroutine calls it.
+// fatalf reports a violation and ends the subtest. It must be called by the goroutine
+// of the subtest.
 func (k *kit) fatalf(format string, args ...any) {
 	k.Helper()
 	k.errorf(format, args...)
 	runtime.Goexit()
 }
 
-// stopIfBad ends the check if a promise was broken.
+// stopIfBad ends the subtest if a violation was reported.
 func (k *kit) stopIfBad() {
 	if k.bad.Load() {
 		runtime.Goexit()
 	}
 }
 
-// closes calls the Close of a policy when the check has ended, if it has one.
-func (k *kit) closes(policy any) {
+// closeAtEnd calls the Close method of the policy, if it has one, at the end of the
+// subtest.
+func (k *kit) closeAtEnd(policy any) {
 	c, ok := policy.(io.Closer)
 	if !ok {
 		return
 	}
 	k.close = append(k.close, func() {
-		k.within(patience, "Close", func() {
+		k.within(patiently, "Close", func() {
 			if err := c.Close(); err != nil {
 				k.errorf("Close: %v", err)
 			}
@@ -153,46 +158,25 @@ func (k *kit) closeAll() {
 	}
 }
 
-// within calls f and reports whether it returned in time. What else it does is
-// reported, with what says which call that is.
+// within calls f and reports whether it returned within the limit. Otherwise it reports
+// a failure; what names the call.
 func (k *kit) within(limit time.Duration, what string, f func()) bool {
 	k.Helper()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case how := <-start(f):
-		if how != "" {
-			k.errorf("%s %s", what, how)
+	case failure := <-runAsync(f):
+		if failure != "" {
+			k.errorf("%s %s", what, failure)
 		}
-		return how == ""
+		return failure == ""
 	case <-timer.C:
 		k.errorf("%s has not returned after %v", what, limit)
 		return false
 	}
 }
 
-// start calls f on a goroutine of its own. What it returns tells how that ended,
-// unless f returned: then it is empty.
-func start(f func()) <-chan string {
-	how := make(chan string, 1)
-	go func() {
-		end := "ended its goroutine instead of returning"
-		defer func() { how <- end }()
-		defer func() {
-			if v := recover(); v != nil {
-				end = fmt.Sprintf("panicked: %v\n%s", v, debug.Stack())
-			}
-		}()
-		f()
-		end = ""
-	}()
-	return how
-}
-
-// watch calls f on a goroutine of its own and waits for it.
-func watch(f func()) (how string) { return <-start(f) }
-
-// must is within, and ends the check if f did not return in time.
+// must is within, and ends the subtest if f did not return in time.
 func (k *kit) must(limit time.Duration, what string, f func()) {
 	k.Helper()
 	if !k.within(limit, what, f) {
@@ -200,36 +184,107 @@ func (k *kit) must(limit time.Duration, what string, f func()) {
 	}
 }
 
-// wantGoodError looks at an error that a policy returned: that its text can be
-// had, and that what it says of waiting makes sense.
-func (k *kit) wantGoodError(what string, err error) {
-	k.Helper()
-	if how := watch(func() {
-		if err.Error() == "" {
-			k.errorf("%s returned an error without text, of type %T: whoever sees it must learn why", what, err)
-		}
-		var r *resource.Rejection
-		if errors.As(err, &r) && r.RetryAfter < 0 {
-			k.errorf("%s returned a Rejection with RetryAfter %v: it must not be negative; 0 means not known", what, r.RetryAfter)
-		}
-	}); how != "" {
-		k.errorf("%s returned an error of type %T whose methods can not be called: Error, As or Unwrap %s", what, err, how)
-	}
+// runAsync calls f on a new goroutine. The channel receives a description of how f
+// ended; it is empty if f returned.
+func runAsync(f func()) <-chan string {
+	ended := make(chan string, 1)
+	go func() {
+		failure := "ended its goroutine instead of returning"
+		defer func() { ended <- failure }()
+		defer func() {
+			if v := recover(); v != nil {
+				failure = fmt.Sprintf("panicked: %v\n%s", v, debug.Stack())
+			}
+		}()
+		f()
+		failure = ""
+	}()
+	return ended
 }
 
-// crowd runs f on n goroutines at once, each with its own source of chance,
-// and reports whether all returned in time.
-func (k *kit) crowd(n int, limit time.Duration, what string, f func(i int, r *rand.Rand)) bool {
+// runSync calls f on a new goroutine and waits for it.
+func runSync(f func()) (failure string) { return <-runAsync(f) }
+
+// concurrently calls f on n goroutines, each with its own random source, and reports
+// whether all returned within the limit.
+func (k *kit) concurrently(n int, limit time.Duration, what string, f func(i int, r *rand.Rand)) bool {
 	k.Helper()
 	return k.within(limit, what, func() {
 		all := make([]<-chan string, n)
 		for i := range all {
-			all[i] = start(func() { f(i, k.source(i+1)) })
+			all[i] = runAsync(func() { f(i, k.source(i+1)) })
 		}
 		for _, ended := range all {
-			if how := <-ended; how != "" {
-				k.errorf("%s %s", what, how)
+			if failure := <-ended; failure != "" {
+				k.errorf("%s %s", what, failure)
 			}
 		}
 	})
+}
+
+// wantGoodError checks an error that a policy returned: its methods must not panic, it
+// must have a text, and its RetryAfter must not be negative.
+func (k *kit) wantGoodError(what string, err error) {
+	k.Helper()
+	if failure := runSync(func() {
+		if err.Error() == "" {
+			k.errorf("%s returned an error without text, of type %T: the text must give the reason", what, err)
+		}
+		var r *resource.Rejection
+		if errors.As(err, &r) && r.RetryAfter < 0 {
+			k.errorf("%s returned a Rejection with RetryAfter %v: it must not be negative; 0 means unknown", what, r.RetryAfter)
+		}
+	}); failure != "" {
+		k.errorf("%s returned an error of type %T whose methods cannot be called: Error, As or Unwrap %s", what, err, failure)
+	}
+}
+
+// Goroutines inherit the profiler labels of the goroutine that starts them. A label
+// therefore distinguishes the goroutines of a policy from all others.
+
+const labelKey = "policytest"
+
+var labels atomic.Int64
+
+// labelled runs f on a new goroutine with the profiler label id. done is closed when f
+// has ended, even by a panic or runtime.Goexit.
+func labelled(f func()) (id string, done <-chan struct{}) {
+	id = fmt.Sprint(labels.Add(1))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(labelKey, id)))
+		f()
+	}()
+	return id, ended
+}
+
+// wantNoGoroutines waits until the goroutines labelled id have ended, and reports those
+// that do not.
+func (k *kit) wantNoGoroutines(id string) {
+	k.Helper()
+	var left string
+	for pause := tick; pause < promptly; pause *= 2 {
+		if left = goroutines(id); left == "" {
+			return
+		}
+		time.Sleep(pause)
+	}
+	k.errorf("goroutines are left behind (a policy that needs them for its whole life must have a method Close() error):\n%s", left)
+}
+
+// goroutines returns the stacks of the goroutines labelled id.
+func goroutines(id string) string {
+	var all bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&all, 1); err != nil {
+		return err.Error()
+	}
+	label := fmt.Sprintf("%q:%q", labelKey, id)
+	var left []string
+	for stack := range strings.SplitSeq(all.String(), "\n\n") {
+		if strings.Contains(stack, label) {
+			left = append(left, stack)
+		}
+	}
+	return strings.Join(left, "\n\n")
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Policies that behave until a pool uses them.
+// Policies that violate their contract only in a pool.
 func TestInPool_Broken(t *testing.T) {
-	wantComplaints(t, []broken{
-		{"an Eviction blocks", []string{"a caller of a pool with it has not returned after 2m0s", "does not close", "4 leased", "the pool was then: max 4"},
+	wantFailures(t, []broken{
+		{"an Eviction blocks", []string{"a caller of a pool with it has not returned after 2m0s", "does not close", "4 leased", "the state of the pool was: max 4"},
 			func(t testing.TB, free <-chan struct{}) {
 				policytest.Eviction(t, func() resource.Eviction {
 					return evictFunc(func(resource.Info) error {
@@ -26,7 +26,7 @@ func TestInPool_Broken(t *testing.T) {
 					})
 				})
 			}},
-		{"an Admission is late", []string{"came back 2", "after its context had ended"}, func(t testing.TB, _ <-chan struct{}) {
+		{"an Admission is late", []string{"returned 2", "after the end of its context"}, func(t testing.TB, _ <-chan struct{}) {
 			policytest.Admission(t, func() resource.Admission {
 				return admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
 					if inPool() {
@@ -36,7 +36,7 @@ func TestInPool_Broken(t *testing.T) {
 				})
 			})
 		}},
-		{"an Admission leaks a life", []string{"as Quota of a pool", "a pool used it and was closed; now at most 0"}, func(t testing.TB, _ <-chan struct{}) {
+		{"a Quota leaks a permit", []string{"as Quota of a pool", "a pool used it and was closed; now at most 0"}, func(t testing.TB, _ <-chan struct{}) {
 			made := 0
 			policytest.Admission(t, func() resource.Admission {
 				made++
@@ -68,10 +68,10 @@ func TestInPool_Broken(t *testing.T) {
 	})
 }
 
-// The seed is in the message, and makes the same choices again.
+// The seed is in the message, and repeats the run.
 func TestSeed(t *testing.T) {
 	t.Setenv("RESPOOL_SEED", "7")
-	complain := func(t *testing.T) string {
+	failingRun := func(t *testing.T) string {
 		r := &recorder{TB: t}
 		synctest.Test(t, func(t *testing.T) {
 			policytest.Queue(r, func() resource.Queue {
@@ -84,12 +84,12 @@ func TestSeed(t *testing.T) {
 		})
 		return r.all()
 	}
-	first := complain(t)
-	if want := "Queue, over histories (RESPOOL_SEED=7): Pop returned nil"; !strings.HasPrefix(first, want) {
-		t.Errorf("the kit says %q, want it to begin with %q", first, want)
+	first := failingRun(t)
+	if want := "Queue, histories (RESPOOL_SEED=7): Pop returned nil"; !strings.HasPrefix(first, want) {
+		t.Errorf("reported %q, want it to begin with %q", first, want)
 	}
-	if again := complain(t); again != first {
-		t.Errorf("with the same seed the kit says first\n%s\nthen\n%s", first, again)
+	if again := failingRun(t); again != first {
+		t.Errorf("the same seed reported first\n%s\nthen\n%s", first, again)
 	}
 	t.Setenv("RESPOOL_SEED", "many")
 	r := &recorder{TB: t}
@@ -97,6 +97,6 @@ func TestSeed(t *testing.T) {
 		policytest.Queue(r, func() resource.Queue { return &queue{} })
 	})
 	if want := `RESPOOL_SEED: strconv.ParseUint: parsing "many"`; !strings.Contains(r.all(), want) {
-		t.Errorf("the kit says %q, want %q in it", r.all(), want)
+		t.Errorf("reported %q, want %q in it", r.all(), want)
 	}
 }

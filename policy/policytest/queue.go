@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,53 +12,52 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Queue checks a [resource.Queue]. new makes the one to check, a new one at
-// each call, and empty.
+// Queue tests a [resource.Queue]. new returns the one to test, empty, a new one for each
+// call.
 //
-//   - Over random histories of Push, Remove and Pop no waiter is lost, none is
-//     given out twice, and none that left or never came. While some wait Pop
-//     gives out one, served or refused, and when nobody waits nil. A history
-//     that goes wrong is printed.
-//   - Remove of a waiter that it does not hold changes nothing: a pool whose
-//     Push panicked says goodbye to that waiter all the same.
-//   - It refuses with an error that has a text and no negative RetryAfter, and
-//     never refuses nobody.
-//   - No method blocks or panics, whatever priorities, costs, classes, times and
-//     deadlines the waiters have.
-//   - In a pool every caller who waits is served or refused in time.
+//   - Over random histories of Push, Remove and Pop no waiter is lost, returned twice,
+//     returned after it was removed, or returned without having been pushed. While there
+//     are waiters Pop returns one, served or refused; otherwise nil. The history of a
+//     violation is printed.
+//   - Remove of a waiter that it does not hold has no effect: a pool calls Remove even for
+//     a waiter whose Push panicked.
+//   - Its refusals have a text and no negative RetryAfter, and come with a waiter.
+//   - No method blocks or panics, whatever priorities, costs, classes, times and deadlines
+//     the waiters have.
+//   - In a pool every waiting caller is served or refused in time.
 //   - It leaves no goroutine behind.
 //
-// The order in which it serves is its own affair.
+// The order of service is not tested.
 func Queue(t testing.TB, new func() resource.Queue) {
 	t.Helper()
-	fresh := func(k *kit) resource.Queue {
+	newQueue := func(k *kit) resource.Queue {
 		q := new()
 		if q == nil {
 			k.fatalf("new returned nil")
 		}
-		k.closes(q)
+		k.closeAtEnd(q)
 		return q
 	}
 	run(t, "Queue",
-		check{"over histories", func(k *kit) { overHistories(k, fresh) }},
-		check{"in a pool", func(k *kit) {
-			inPool(k, resource.Config[int]{Make: makes(false), Queue: fresh(k)}, visit{requests: waits, patient: true})
+		subtest{"histories", func(k *kit) { runHistories(k, newQueue) }},
+		subtest{"in a pool", func(k *kit) {
+			usePool(k, resource.Config[int]{Make: numbers(false), Queue: newQueue(k)}, workload{requests: queueRequests, patient: true})
 		}},
 	)
 }
 
-// waits are what the callers of a pool with a Queue ask for.
-var waits = []resource.Request{
-	{}, {Priority: 1}, {Priority: -1}, {Priority: 5, Class: "a"}, {Cost: 3, Class: "b"}, {MinRemaining: moment},
+// queueRequests are the requests of the callers of a pool with a Queue.
+var queueRequests = []resource.Request{
+	{}, {Priority: 1}, {Priority: -1}, {Priority: 5, Class: "a"}, {Cost: 3, Class: "b"}, {MinRemaining: tick},
 }
 
-// histories is how many random histories there are. They grow longer, so that
-// the first that goes wrong is short.
+// histories is the number of random histories. Their lengths increase, so that the
+// first violation is found in a short one.
 const histories = 400
 
-func overHistories(k *kit, fresh func(k *kit) resource.Queue) {
+func runHistories(k *kit, newQueue func(k *kit) resource.Queue) {
 	for n := range histories {
-		h := &history{kit: k, q: fresh(k), in: make(map[*resource.Waiter]int), r: k.source(n)}
+		h := &history{kit: k, q: newQueue(k), numbers: make(map[*resource.Waiter]int), r: k.source(n)}
 		h.extreme = n%4 == 3
 		for range 1 + n/4 {
 			h.step()
@@ -66,22 +66,22 @@ func overHistories(k *kit, fresh func(k *kit) resource.Queue) {
 	}
 }
 
-// history is one history of a Queue: what it was told, what it should hold.
+// history is a sequence of calls on one Queue, with the waiters that it should hold.
 type history struct {
 	*kit
 	q       resource.Queue
 	r       *rand.Rand
-	extreme bool // numbers at their edges
+	extreme bool // use extreme values
 	now     time.Duration
 	pushed  int
-	in      map[*resource.Waiter]int // those that wait, by number from 1
-	order   []*resource.Waiter       // the same, oldest push first
-	gone    []*resource.Waiter       // those that left or were given out
-	told    []string
+	numbers map[*resource.Waiter]int // of the waiters in the queue, in order of Push from 1
+	waiting []*resource.Waiter       // the waiters in the queue, in order of Push
+	gone    []*resource.Waiter       // removed or popped
+	calls   []string
 }
 
 func (h *history) step() {
-	h.now += time.Duration(h.r.Int64N(int64(20 * moment)))
+	h.now += time.Duration(h.r.Int64N(int64(20 * tick)))
 	if h.r.IntN(16) == 0 {
 		h.now += time.Duration(h.r.Int64N(int64(time.Hour)))
 	}
@@ -89,36 +89,36 @@ func (h *history) step() {
 	case n < 7:
 		h.push()
 	case n < 10:
-		h.leave()
+		h.remove()
 	case n < 11:
-		h.leaveAgain()
+		h.removeUnknown()
 	default:
 		h.pop()
 	}
 }
 
-// drain takes out who is left.
+// drain pops the remaining waiters.
 func (h *history) drain() {
-	for len(h.order) > 0 {
-		h.now += time.Duration(h.r.Int64N(int64(moment)))
+	for len(h.waiting) > 0 {
+		h.now += time.Duration(h.r.Int64N(int64(tick)))
 		h.pop()
 	}
 	h.pop()
 }
 
-// call makes one call and notes it.
+// call makes one call and records it.
 func (h *history) call(what string, f func()) {
-	h.told = append(h.told, what)
-	if !h.within(prompt, "the last call of this history", f) {
-		h.wrong("that was the last call of a history")
+	h.calls = append(h.calls, what)
+	if !h.within(promptly, "the last call of this history", f) {
+		h.failWithHistory("that was the last call of a history")
 	}
 }
 
-// wrong ends the check with the history and what is wrong with it.
-func (h *history) wrong(format string, args ...any) {
+// failWithHistory ends the subtest with a message and the history.
+func (h *history) failWithHistory(format string, args ...any) {
 	h.Helper()
 	h.fatalf("%s\nThe history, %d calls on a new Queue:\n\t%s",
-		fmt.Sprintf(format, args...), len(h.told), strings.Join(h.told, "\n\t"))
+		fmt.Sprintf(format, args...), len(h.calls), strings.Join(h.calls, "\n\t"))
 }
 
 func (h *history) push() {
@@ -143,38 +143,38 @@ func (h *history) push() {
 		w.Since = []time.Duration{0, h.now}[h.r.IntN(2)]
 	}
 	h.pushed++
-	h.in[w] = h.pushed
-	h.order = append(h.order, w)
+	h.numbers[w] = h.pushed
+	h.waiting = append(h.waiting, w)
 	h.call(fmt.Sprintf("Push(#%d %+v since %v, deadline %v, now %v)", h.pushed, w.Request, w.Since, w.Deadline, h.now),
 		func() { h.q.Push(w, h.now) })
 }
 
-// leave has one of those that wait leave.
-func (h *history) leave() {
-	if len(h.order) == 0 {
+// remove removes a random waiter.
+func (h *history) remove() {
+	if len(h.waiting) == 0 {
 		return
 	}
-	w := h.order[h.r.IntN(len(h.order))]
-	n := h.in[w]
+	w := h.waiting[h.r.IntN(len(h.waiting))]
+	n := h.numbers[w]
 	h.forget(w)
 	h.call(fmt.Sprintf("Remove(#%d)", n), func() { h.q.Remove(w) })
 }
 
-// leaveAgain removes one that the Queue does not hold.
-func (h *history) leaveAgain() {
-	w, what := &resource.Waiter{Since: h.now}, "one that was never pushed"
+// removeUnknown removes a waiter that is not in the queue.
+func (h *history) removeUnknown() {
+	w, what := &resource.Waiter{Since: h.now}, "a waiter that was never pushed"
 	if n := len(h.gone); n > 0 && h.r.IntN(2) == 0 {
-		w, what = h.gone[h.r.IntN(n)], "one that left or was popped before"
+		w, what = h.gone[h.r.IntN(n)], "a waiter that was removed or popped before"
 	}
 	h.call("Remove("+what+")", func() { h.q.Remove(w) })
 }
 
-// forget notes that w does not wait any more.
+// forget records that w is no longer in the queue.
 func (h *history) forget(w *resource.Waiter) {
-	delete(h.in, w)
-	for i, x := range h.order {
+	delete(h.numbers, w)
+	for i, x := range h.waiting {
 		if x == w {
-			h.order = append(h.order[:i:i], h.order[i+1:]...)
+			h.waiting = append(h.waiting[:i:i], h.waiting[i+1:]...)
 		}
 	}
 	h.gone = append(h.gone, w)
@@ -184,33 +184,24 @@ func (h *history) pop() {
 	var w *resource.Waiter
 	var refuse error
 	h.call(fmt.Sprintf("Pop(now %v)", h.now), func() { w, refuse = h.q.Pop(h.now) })
-	last := len(h.told) - 1
-	n := h.in[w]
-	h.told[last] += fmt.Sprintf(" = #%d, %v", n, refuse)
+	last := len(h.calls) - 1
+	n := h.numbers[w]
+	h.calls[last] += fmt.Sprintf(" = #%d, %v", n, refuse)
 	if refuse != nil {
 		h.wantGoodError("Pop", refuse)
 		h.stopIfBad()
 	}
 	switch {
 	case w == nil && refuse != nil:
-		h.wrong("Pop refused nobody with %q: an error goes with the waiter that it refuses", refuse)
-	case w == nil && len(h.order) > 0:
-		h.wrong("Pop returned nil while %d wait: it must give out one of them, or refuse one", len(h.order))
+		h.failWithHistory("Pop returned the error %q without a waiter: an error refuses the waiter that it comes with", refuse)
+	case w == nil && len(h.waiting) > 0:
+		h.failWithHistory("Pop returned nil while there are %d waiters: it must serve or refuse one of them", len(h.waiting))
 	case w == nil:
 		return
-	case n == 0 && h.was(w):
-		h.wrong("Pop returned a waiter that had left or been popped before: it must forget those")
+	case n == 0 && slices.Contains(h.gone, w):
+		h.failWithHistory("Pop returned a waiter that had been removed or popped before")
 	case n == 0:
-		h.wrong("Pop returned a waiter that was never pushed: it must give out those it was given, not copies")
+		h.failWithHistory("Pop returned a waiter that was never pushed: it must return the waiters that were pushed, not copies")
 	}
 	h.forget(w)
-}
-
-func (h *history) was(w *resource.Waiter) bool {
-	for _, x := range h.gone {
-		if x == w {
-			return true
-		}
-	}
-	return false
 }

@@ -21,8 +21,8 @@ func exitIf(yes bool) {
 
 var errLate = errors.New("too late")
 
-// queue is a sound Queue, the newest first, and can be broken by replacing
-// what it does.
+// queue is a correct Queue that serves the newest first. Its functions replace methods
+// with faulty ones.
 type queue struct {
 	all    []*resource.Waiter
 	push   func(q *queue, w *resource.Waiter)
@@ -65,7 +65,7 @@ func (q *queue) newest() *resource.Waiter {
 	return w
 }
 
-// refuseLate is a Pop that refuses those who waited for long.
+// refuseLate is a Pop that refuses waiters after a second.
 func refuseLate(q *queue, now time.Duration) (*resource.Waiter, error) {
 	w := q.newest()
 	if w != nil && now-w.Since > time.Second {
@@ -91,7 +91,7 @@ func TestQueue_Broken(t *testing.T) {
 			policytest.Queue(t, func() resource.Queue { c := q; return &c })
 		}
 	}
-	wantComplaints(t, []broken{
+	wantFailures(t, []broken{
 		{"nil", []string{"new returned nil"}, func(t testing.TB, _ <-chan struct{}) {
 			policytest.Queue(t, func() resource.Queue { return nil })
 		}},
@@ -100,7 +100,7 @@ func TestQueue_Broken(t *testing.T) {
 				q.all = append(q.all, w)
 			}
 		}})},
-		{"duplicates", []string{"had left or been popped before", "Pop(now"}, of(queue{pop: func(q *queue, _ time.Duration) (*resource.Waiter, error) {
+		{"duplicates", []string{"had been removed or popped before", "Pop(now"}, of(queue{pop: func(q *queue, _ time.Duration) (*resource.Waiter, error) {
 			if len(q.all) == 0 {
 				return nil, nil
 			}
@@ -112,8 +112,8 @@ func TestQueue_Broken(t *testing.T) {
 			}
 			return nil, nil
 		}})},
-		{"forgets to remove", []string{"had left or been popped before", "Remove(#"}, of(queue{remove: func(*queue, *resource.Waiter) {}})},
-		{"removes another", []string{"Pop returned nil while", "Remove(one that"}, of(queue{remove: func(q *queue, w *resource.Waiter) {
+		{"forgets to remove", []string{"had been removed or popped before", "Remove(#"}, of(queue{remove: func(*queue, *resource.Waiter) {}})},
+		{"removes another", []string{"Pop returned nil while", "Remove(a waiter that"}, of(queue{remove: func(q *queue, w *resource.Waiter) {
 			if i := max(0, slices.Index(q.all, w)); i < len(q.all) {
 				q.all = slices.Delete(q.all, i, i+1)
 			}
@@ -125,7 +125,7 @@ func TestQueue_Broken(t *testing.T) {
 				return w, nil
 			},
 		})},
-		{"refuses nobody", []string{"refused nobody with \"too late\""}, of(queue{pop: func(q *queue, _ time.Duration) (*resource.Waiter, error) {
+		{"refuses without a waiter", []string{"the error \"too late\" without a waiter"}, of(queue{pop: func(q *queue, _ time.Duration) (*resource.Waiter, error) {
 			if w := q.newest(); w != nil {
 				return w, nil
 			}

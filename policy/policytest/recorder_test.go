@@ -8,11 +8,11 @@ import (
 	"testing/synctest"
 )
 
-// recorder is a testing.TB that keeps what a check complains of.
+// recorder is a testing.TB that records errors.
 type recorder struct {
 	testing.TB
 	mu   sync.Mutex
-	said []string
+	msgs []string
 }
 
 func (r *recorder) Helper() {}
@@ -20,25 +20,25 @@ func (r *recorder) Helper() {}
 func (r *recorder) Errorf(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.said = append(r.said, fmt.Sprintf(format, args...))
+	r.msgs = append(r.msgs, fmt.Sprintf(format, args...))
 }
 
 func (r *recorder) all() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return strings.Join(r.said, "\n")
+	return strings.Join(r.msgs, "\n")
 }
 
-// broken is a policy that breaks a promise, and what the kit must say of it.
+// broken is a policy that violates its contract, and the failure to be reported.
 type broken struct {
 	name string
-	want []string // in the complaints, all of them
+	want []string // parts of the report
 	run  func(t testing.TB, free <-chan struct{})
 }
 
-// wantComplaints runs the kit on broken policies, each in a bubble of its own.
-// What hangs ends when free is closed.
-func wantComplaints(t *testing.T, all []broken) {
+// wantFailures tests broken policies, each in a bubble of its own. Calls that block do so
+// until free is closed.
+func wantFailures(t *testing.T, all []broken) {
 	t.Helper()
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
@@ -50,11 +50,11 @@ func wantComplaints(t *testing.T, all []broken) {
 				synctest.Wait()
 				said := r.all()
 				if said == "" {
-					t.Fatalf("the kit has no complaint; it should say %q", b.want)
+					t.Fatalf("no failure was reported; want %q", b.want)
 				}
 				for _, want := range b.want {
 					if !strings.Contains(said, want) {
-						t.Errorf("the kit does not say %q, but:\n%s", want, said)
+						t.Errorf("want %q in the report:\n%s", want, said)
 					}
 				}
 				if testing.Verbose() {

@@ -1,5 +1,4 @@
-// Package adapters holds the adapters of package policy, each around the library
-// that it is made for, to what package policytest asks of an admission. It has
-// no code of its own, only tests, and is here so that the libraries are nobody
-// else's.
+// Package adapters runs package policytest on the adapters of package policy, each with the
+// library that it is made for. It contains only tests, and is in this module so that the
+// libraries are not requirements of another.
 package adapters

@@ -13,25 +13,26 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
 
 const (
-	enough     = 100_000 // admissions, over all nestings
+	enough     = 100_000 // admissions over all nestings
 	goroutines = 8
-	rounds     = 150 // of each, with one nesting
+	rounds     = 150 // per goroutine and nesting
 )
 
-// books are the leaves of one nesting, and what must hold of them when all is
-// given back.
+// books are the leaves of one nesting, with checks for the time when all permits have been
+// returned.
 type books struct {
 	r      *rand.Rand
 	checks []func() error
 }
 
-// wild is an Admission that does anything it may, and some things it may not.
-// A panic or Goexit loses the permit only if it is the wild one's own.
+// wild is an Admission with random behavior, panics and Goexit included. A panic loses only
+// its own permit.
 type wild struct {
 	n     atomic.Int64
 	out   atomic.Int64
@@ -71,12 +72,12 @@ func (w *wild) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 
 func (w *wild) check() error {
 	if out, twice := w.out.Load(), w.twice.Load(); out != 0 || twice != 0 {
-		return fmt.Errorf("%d permits of our own are out, %d were given back twice", out, twice)
+		return fmt.Errorf("%d permits are held, %d were returned twice", out, twice)
 	}
 	return nil
 }
 
-// leaf returns one that counts, and notes how to check it.
+// leaf returns a random counting admission and adds its check.
 func (b *books) leaf() (p resource.Admission, name string) {
 	n := 1 + b.r.IntN(5)
 	switch kind := b.r.IntN(8); kind {
@@ -90,7 +91,7 @@ func (b *books) leaf() (p resource.Admission, name string) {
 		s := semaphore.NewWeighted(int64(n))
 		b.checks = append(b.checks, func() error {
 			if !s.TryAcquire(int64(n)) {
-				return fmt.Errorf("permits of Semaphore(%d) are out", n)
+				return fmt.Errorf("permits of Semaphore(%d) are held", n)
 			}
 			return nil
 		})
@@ -115,21 +116,21 @@ func (b *books) gauged(p policy.Gauged, name string) (resource.Admission, string
 	return b.flying(p, name)
 }
 
-// flying notes that nothing may be in flight at the end.
+// flying adds a check that nothing is in flight.
 func (b *books) flying(p interface {
 	resource.Admission
 	InFlight() int
 }, name string) (resource.Admission, string) {
 	b.checks = append(b.checks, func() error {
 		if n := p.InFlight(); n != 0 {
-			return fmt.Errorf("%d units of %s are out", n, name)
+			return fmt.Errorf("%d units of %s are in flight", n, name)
 		}
 		return nil
 	})
 	return p, name
 }
 
-// nesting puts leaves together.
+// nesting combines leaves at random.
 func (b *books) nesting(depth int) (p resource.Admission, name string) {
 	if depth == 0 || b.r.IntN(4) == 0 {
 		return b.leaf()
@@ -156,9 +157,10 @@ func (b *books) nesting(depth int) (p resource.Admission, name string) {
 	return policy.All(ps...), "All(" + name + ")"
 }
 
-// Whatever happens on the way, no permit is lost and none comes back twice (I4).
+// Under refusals, cancellations, panics and Goexits, no permit is lost and none is returned
+// twice (I4).
 func TestBalance(t *testing.T) {
-	r := rand.New(rand.NewPCG(seed(t), 0))
+	r := rand.New(rand.NewPCG(testkit.Seed(t), 0))
 	var admitted, refused, canceled, broke atomic.Int64
 	nestings := 0
 	for ; admitted.Load() < enough && nestings < 10_000; nestings++ {
@@ -183,23 +185,23 @@ func TestBalance(t *testing.T) {
 			}
 		})
 		if bad != nil {
-			t.Fatalf("nesting %d, %s: when all is given back %v", nestings, name, bad)
+			t.Fatalf("nesting %d, %s: after all permits were returned: %v", nestings, name, bad)
 		}
 	}
 	t.Logf("%d nestings: %d admitted, %d refused, %d cancelled, %d panics and exits",
 		nestings, admitted.Load(), refused.Load(), canceled.Load(), broke.Load())
 	if admitted.Load() < enough || refused.Load() < 1000 || canceled.Load() < 100 || broke.Load() < 1000 {
-		t.Error("not all of it came to pass often enough")
+		t.Error("not every kind of result occurred often enough")
 	}
 }
 
-// asker asks and gives back.
+// asker calls Admit and Done.
 type asker struct {
 	r                                  *rand.Rand
 	admitted, refused, canceled, broke *atomic.Int64
 }
 
-// once asks once, on a goroutine of its own, which may not survive it.
+// once makes one request on a new goroutine, which may panic or exit.
 func (c *asker) once(p resource.Admission) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.r.IntN(300))*time.Microsecond)
 	defer cancel()
@@ -231,7 +233,7 @@ func (c *asker) once(p resource.Admission) {
 	}
 }
 
-// returns reports whether f did, and did not panic or end its goroutine.
+// returns reports whether f returned, without a panic or Goexit.
 func returns(f func()) (ok bool) {
 	ended := make(chan struct{})
 	go func() {

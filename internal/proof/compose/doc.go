@@ -1,10 +1,9 @@
-// Package compose holds the admissions of package policy, put together at
-// random, to what they promise. It has no code of its own, only tests:
+// Package compose tests random combinations of the admissions of package policy. It
+// contains only tests:
 //
-//   - TestModel compares random nestings of All, Any, Reserve, Limit, Shares and
-//     the like, after each step of a random history, with plain sequential
-//     models of them. A failing history is printed, made small, and kept in a
-//     file that replays it.
-//   - TestBalance lets many goroutines ask random nestings, with refusals,
-//     cancellations, panics and Goexits on the way, and counts what is left.
+//   - TestModel compares random nestings of All, Any, Reserve, Limit, Shares and others,
+//     after each step of a random history, with sequential models. A failing history is
+//     minimized, printed, and stored in a file that replays it.
+//   - TestBalance uses random nestings from many goroutines, with refusals,
+//     cancellations, panics and Goexits, and checks that all permits are returned.
 package compose

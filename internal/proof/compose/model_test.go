@@ -18,7 +18,7 @@ func TestModel(t *testing.T) {
 		t.Logf("%v", h.n)
 		t.Repeat(map[string]func(*rapid.T){
 			"admit":  h.admit,
-			"admit2": h.admit, // oftener than giving back
+			"admit2": h.admit, // more often than returning
 			"end":    h.end,
 			"resize": h.resize,
 			"": func(t *rapid.T) {
@@ -31,17 +31,17 @@ func TestModel(t *testing.T) {
 			h.give(0, resource.Outcome{})
 		}
 		if err := h.n.check(); err != nil {
-			t.Fatalf("when all is given back: %v", err)
+			t.Fatalf("after all permits were returned: %v", err)
 		}
 		admitted, refused, broke = admitted+h.admitted, refused+h.refused, broke+h.broke
 	})
 	t.Logf("%d admitted, %d refused, %d panicked", admitted, refused, broke)
 	if admitted == 0 || refused == 0 || broke == 0 {
-		t.Errorf("%d admitted, %d refused, %d panicked: the histories do not reach all", admitted, refused, broke)
+		t.Errorf("%d admitted, %d refused, %d panicked: the histories do not cover all results", admitted, refused, broke)
 	}
 }
 
-// history is one history of one nesting.
+// history is a random history of one nesting.
 type history struct {
 	t    *rapid.T
 	n    node
@@ -139,14 +139,14 @@ func limits(n node, all []*limit) []*limit {
 	return all
 }
 
-// The models and the policies are compared: a policy that counts wrong is found.
+// TestModelCatches checks that the comparison detects a wrong count.
 func TestModel_SeesALeak(t *testing.T) {
 	n := &limit{p: policy.Limit(3), max: 3}
 	if _, err := n.p.Admit(context.Background(), resource.Request{}); err != nil {
 		t.Fatal(err)
 	}
 	if n.check() == nil {
-		t.Error("the model does not see a permit that it knows nothing of")
+		t.Error("the model does not detect a permit that it did not grant")
 	}
 	if v, _ := n.ask(resource.Request{Cost: 4}); v != refuses {
 		t.Errorf("a Limit of 3 %v a cost of 4", v)

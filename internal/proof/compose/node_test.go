@@ -12,7 +12,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// verdict is what an admission does with a request.
+// verdict is the result of Admit.
 type verdict uint8
 
 const (
@@ -23,21 +23,21 @@ const (
 
 func (v verdict) String() string { return [...]string{"admits", "refuses", "panics"}[v] }
 
-// node is a policy and its model. The model is asked one call at a time, and
-// knows nothing of how the policy does it.
+// node is a policy with its model. The model is sequential and independent of the
+// implementation of the policy.
 type node interface {
 	policy() resource.Admission
-	// ask says what becomes of r. If it is admitted undo takes it back.
+	// ask returns the expected verdict for r. If r is admitted, undo ends it.
 	ask(r resource.Request) (v verdict, undo func())
-	// check complains if the policy does not count as the model does.
+	// check returns an error if the counts of policy and model differ.
 	check() error
 	String() string
 }
 
-// cost is how many units r takes; ok is false if it is not a valid number.
+// cost returns the units of r; ok is false if the Cost is invalid.
 func cost(r resource.Request) (n int, ok bool) { return max(1, r.Cost), r.Cost >= 0 }
 
-// limit is a Limiter.
+// limit is a Limiter with its model.
 type limit struct {
 	p       *policy.Limiter
 	max, in int
@@ -57,7 +57,7 @@ func (n *limit) ask(r resource.Request) (verdict, func()) {
 
 func (n *limit) check() error { return count(n, n.p, n.in, n.max) }
 
-// count holds a Gauge against the model.
+// count compares a Gauge with the model.
 func count(n node, g policy.Gauge, in, max int) error {
 	if g.InFlight() != in || g.Limit() != max {
 		return fmt.Errorf("%v: %d of %d in flight, want %d of %d", n, g.InFlight(), g.Limit(), in, max)
@@ -65,13 +65,13 @@ func count(n node, g policy.Gauge, in, max int) error {
 	return nil
 }
 
-// shares is a ShareLimiter. A class is admitted as long as what all classes
-// have over their guarantees fits the common part.
+// shares is a ShareLimiter with its model: a request is admitted if the sum over all classes
+// of the units above their guarantees fits the common part.
 type shares struct {
 	p          *policy.ShareLimiter
 	total      int
 	guaranteed map[string]int
-	used       map[string]int // all without a guarantee under ""
+	used       map[string]int // classes without a guarantee under ""
 }
 
 func newShares(total int, guaranteed map[string]int) *shares {
@@ -117,7 +117,7 @@ func (n *shares) check() error {
 	return count(n, n.p, in, n.total)
 }
 
-// reserve is a Reserve of a Limit.
+// reserve is a Reserve over a Limit with its model.
 type reserve struct {
 	p       policy.Gauged
 	n, from int
@@ -144,13 +144,13 @@ func (n *reserve) ask(r resource.Request) (verdict, func()) {
 
 func (n *reserve) check() error { return errors.Join(n.of.check(), count(n, n.p, n.of.in, n.of.max)) }
 
-// probe is an Admission of our own, which does what the request's class says.
+// probe is an Admission that behaves as the class of the request says.
 type probe struct {
-	name string // the class at which it does something else than admit
+	name string // for this class it does not simply admit
 	does verdict
-	in   int // of the model
+	in   int // in flight in the model
 
-	out, twice int // of the policy: not given back, given back too often
+	out, twice int // in the policy: permits held, permits returned twice
 }
 
 func (n *probe) policy() resource.Admission { return policy.AdmissionFunc(n.admit) }
@@ -188,12 +188,12 @@ func (n *probe) ask(r resource.Request) (verdict, func()) {
 
 func (n *probe) check() error {
 	if n.out != n.in || n.twice != 0 {
-		return fmt.Errorf("%v: %d permits out, want %d; %d given back twice", n, n.out, n.in, n.twice)
+		return fmt.Errorf("%v: %d permits held, want %d; %d returned twice", n, n.out, n.in, n.twice)
 	}
 	return nil
 }
 
-// chain is All or Any.
+// chain is All or Any with its model.
 type chain struct {
 	p    resource.Admission
 	any  bool
@@ -246,7 +246,7 @@ func (n *chain) check() (err error) {
 	return err
 }
 
-// fork is ByPriority: the second for those above 0.
+// fork is ByPriority with its model: the second admission for priorities above 0.
 type fork struct {
 	p    resource.Admission
 	kids [2]node
@@ -274,7 +274,7 @@ func (n *fork) ask(r resource.Request) (verdict, func()) {
 
 func (n *fork) check() error { return errors.Join(n.kids[0].check(), n.kids[1].check()) }
 
-// draw draws a nesting of at most that depth.
+// draw draws a nesting of at most the given depth.
 func draw(t *rapid.T, depth int) node {
 	kinds := []string{"limit", "shares", "reserve", "probe"}
 	if depth > 0 {

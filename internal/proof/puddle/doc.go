@@ -1,4 +1,3 @@
-// Package puddle holds package puddlecompat to the public tests of
-// github.com/jackc/puddle/v2, taken from the module cache. There is nothing in it
-// but that test.
+// Package puddle runs the public tests of github.com/jackc/puddle/v2, read from the module
+// cache, on package puddlecompat. It contains only that test.
 package puddle

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	// The suite imports these, so go.mod must require them.
+	// Imported by the suite, so go.mod must require them.
 	_ "github.com/stretchr/testify/assert"
 	_ "github.com/stretchr/testify/require"
 )
@@ -26,16 +26,15 @@ const (
 	ours     = "github.com/respool/respool/resource/puddlecompat"
 )
 
-// deviations are the tests of puddle that need not pass, and why.
+// deviations are the tests of puddle that need not pass, with the reasons.
 var deviations = map[string]string{
 	"TestPoolStatResources": "an acquire takes what is given back while its own resource is made, and puddle's waits on: " +
 		"so what is leased just after a Release depends on whether that acquirer has run",
 }
 
-// TestPublicTests runs puddle's own tests, whose text stays in the module cache,
-// with their import of puddle rewritten to puddlecompat. Left out are those that
-// use what only puddle's own test package can see, benchmarks, and an example
-// that wants a fixed port.
+// TestPublicTests runs the tests of puddle from the module cache with the import of puddle
+// replaced by puddlecompat. It omits tests that use identifiers exported only to puddle's
+// tests, benchmarks, and an example that needs a fixed port.
 func TestPublicTests(t *testing.T) {
 	dir := strings.TrimSpace(goTool(t, "list", "-m", "-f", "{{.Dir}}", original))
 	text, tests := rewrite(t, filepath.Join(dir, "pool_test.go"), private(t, filepath.Join(dir, "export_test.go")))
@@ -60,7 +59,7 @@ func TestPublicTests(t *testing.T) {
 	t.Logf("%d tests of puddle", len(tests))
 }
 
-// private returns the names that a package exports to its tests alone.
+// private returns the names that a package exports only to its tests.
 func private(t *testing.T, file string) (names []string) {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 	if err != nil {
@@ -83,8 +82,8 @@ func private(t *testing.T, file string) (names []string) {
 	return names
 }
 
-// rewrite returns the text of a test file with the import of puddle replaced and
-// without the functions that use private names, and the names of its tests.
+// rewrite returns a test file with the import of puddle replaced and without the functions
+// that use private names, and the names of its tests.
 func rewrite(t *testing.T, file string, private []string) (text []byte, tests []string) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, file, nil, parser.SkipObjectResolution)
@@ -147,8 +146,7 @@ func packagesUsed(f *ast.File) map[string]bool {
 	return used
 }
 
-// run runs the tests of a file as if it lay in this package in the place of this
-// one, and returns what became of each.
+// run runs the tests of a file as an overlay of this file, and returns the result of each.
 func run(t *testing.T, text []byte) map[string]string {
 	here, err := os.Getwd()
 	if err != nil {
@@ -191,8 +189,7 @@ func run(t *testing.T, text []byte) map[string]string {
 	return results
 }
 
-// goTool runs the go command and returns what it printed. That a test fails is
-// no error here.
+// goTool runs the go command and returns its output. A failing test is not an error.
 func goTool(t *testing.T, args ...string) string {
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	var stderr bytes.Buffer

@@ -7,7 +7,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// What a connection ended of.
+// The causes with which connections end.
 
 func closed(code int) func(error) bool {
 	return func(err error) bool {
@@ -20,7 +20,7 @@ func is(want error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, want) }
 }
 
-// wasReset accepts what the kernel says of a reset, whoever notices first.
+// wasReset accepts all errors that the kernel reports for a reset, by read or write.
 func wasReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -1,13 +1,13 @@
-// Package scenes puts wspool's connections through what happens to connections,
-// on real sockets: while nobody uses them, while a lease does, and in a network
-// that delays, tears and swallows. It has no code of its own, only tests:
+// Package scenes tests the connections of wspool on real sockets under events that happen to
+// connections: while idle, while leased, and in a network that delays, truncates and drops.
+// It contains only tests:
 //
-//   - TestIdle plays the scenes in which pools lend dead connections or ruin
-//     healthy ones, with 200 connections each, and logs how soon what was dead
-//     was found out. TestLeased plays those that befall a lease.
-//   - TestFaults has a relay do each of its faults in each phase of a
-//     connection, from the first byte of its handshake to its closing.
-//   - TestMassClose has a server send 200 clients away, and come back.
+//   - TestIdle covers the events after which pools lend dead connections or close healthy
+//     ones, with 200 connections each, and logs how soon dead ones were detected.
+//     TestLeased covers events during a lease.
+//   - TestFaults applies each fault of a relay in each phase of a connection, from the first
+//     byte of its handshake to its close.
+//   - TestMassClose has a server close 200 connections, and accept them again.
 //
 // With -short there are 20 connections, and fewer faults.
 package scenes

@@ -15,21 +15,21 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// fault is what the network does to one connection from some byte on.
+// fault is what the network does to one connection, from a given byte on.
 type fault struct {
 	name string
 	do   func(*relay.Conn)
 	harm harm
 }
 
-// harm is what follows for the client.
+// harm is the effect on the client.
 type harm int
 
 const (
-	none    harm = iota // all goes on, if slowly
-	ended               // it hears the end
-	reset               // it hears a reset
-	silence             // it hears nothing any more
+	none    harm = iota // it works, perhaps slowly
+	ended               // it reads EOF
+	reset               // it gets a reset
+	silence             // it receives nothing more
 )
 
 var faults = []fault{
@@ -43,18 +43,17 @@ var faults = []fault{
 	{"stall", (*relay.Conn).Pause, silence},
 }
 
-// prompt is more than all timeouts of a trial together, and what a busy machine
-// may take.
+// prompt exceeds the sum of all timeouts of a trial, with a margin for a busy machine.
 const prompt = 10 * time.Second
 
 // trial is one fault in one phase.
 type trial struct {
 	*stage
 	fault
-	size int // of what is torn
+	size int // size of the truncated message
 }
 
-// phases are when a fault strikes, and what must come of it.
+// phases are the phases of a connection, each with a test of a fault in it.
 var phases = []struct {
 	name string
 	play func(*trial)
@@ -93,8 +92,8 @@ var phases = []struct {
 	}},
 }
 
-// Whatever the network does and when, the client hears of it in time and by its
-// name, the pool is as good as new when the network is, and nothing is left.
+// Whatever the fault and its phase, the client gets a specific error in time, the pool
+// recovers with the network, and nothing is left.
 func TestFaults(t *testing.T) {
 	turns := make(chan struct{}, 16)
 	var all sync.WaitGroup
@@ -114,7 +113,7 @@ func TestFaults(t *testing.T) {
 						if f.harm == silence {
 							briskly(&r.cfg)
 							r.cfg.DialTimeout = time.Second
-							r.size = 8 << 20 // more than the network takes before it is read
+							r.size = 8 << 20 // more than the buffers of the network hold
 						}
 						if f.name == "byte by byte" {
 							r.size = 16 << 10
@@ -129,7 +128,7 @@ func TestFaults(t *testing.T) {
 	all.Wait()
 }
 
-// in runs f, which must be over soon.
+// in runs f, which must return within prompt.
 func (r *trial) in(what string, f func(ctx context.Context)) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*prompt)
@@ -141,12 +140,12 @@ func (r *trial) in(what string, f func(ctx context.Context)) {
 	}
 }
 
-// handshake dials while the network is at fault. Other pools' handshakes say how
-// many bytes there are in one.
+// handshake applies the fault during a dial. The handshake of another pool gives its length
+// in bytes.
 func (r *trial) handshake(strike func(c *relay.Conn, all int64)) {
 	r.raise()
 	r.heal()
-	all := r.relay.Conns()[0].Down().Passed() // and those of one exchange
+	all := r.relay.Conns()[0].Down().Passed() // includes one exchange
 	if err := r.pool.Close(context.Background()); err != nil {
 		r.t.Error(err)
 	}
@@ -189,7 +188,7 @@ func (r *trial) handshake(strike func(c *relay.Conn, all int64)) {
 			c.Release()
 			return
 		}
-		phase := "none" // the pool does not wait for the error of a dial that is late
+		phase := "none" // the pool does not wait for the error of a late dial
 		if de := new(wspool.DialError); errors.As(err, &de) {
 			phase = de.Phase
 		}
@@ -211,16 +210,16 @@ func (r *trial) handshake(strike func(c *relay.Conn, all int64)) {
 	r.heal()
 }
 
-// answer is how many bytes the server has sent in one exchange.
+// answer returns how many bytes the server sends in one exchange.
 func (r *trial) answer() int64 {
 	n := int64(len(frame(1, request(plain, 1))))
 	if r.cfg.TLS != nil {
-		n += 5 + 1 + 16 // of a record
+		n += 5 + 1 + 16 // overhead of a TLS record
 	}
 	return n
 }
 
-// idle strikes a connection that nobody uses.
+// idle applies the fault to an idle connection.
 func (r *trial) idle() {
 	r.raise()
 	r.warm()
@@ -231,7 +230,7 @@ func (r *trial) idle() {
 			case e := <-r.gone:
 				r.judge(e.cause)
 			case <-ctx.Done():
-				r.t.Error("not found out")
+				r.t.Error("not detected")
 			}
 		})
 	}
@@ -241,7 +240,7 @@ func (r *trial) idle() {
 	}
 }
 
-// leased strikes one that was used before, during a request of that manner.
+// leased applies the fault to a reused connection during a request of that kind.
 func (r *trial) leased(manner string, stale bool, strike func(*relay.Conn)) {
 	r.raise()
 	for _, deadline := range []bool{false, true} {
@@ -276,7 +275,7 @@ func (r *trial) leased(manner string, stale bool, strike func(*relay.Conn)) {
 			default:
 				r.judge(err)
 				if errors.Is(err, wspool.ErrStale) != stale {
-					r.t.Errorf("stale, or not: %v", err)
+					r.t.Errorf("wrong ErrStale: %v", err)
 				}
 			}
 		})
@@ -284,7 +283,7 @@ func (r *trial) leased(manner string, stale bool, strike func(*relay.Conn)) {
 	r.heal()
 }
 
-// demanding makes a request of that manner.
+// demanding makes a request of that kind.
 func (r *trial) demanding(ctx context.Context, c *wspool.Conn, manner string) error {
 	ask, want := request(manner, r.numbers.Add(1)), r.size
 	switch manner {
@@ -306,9 +305,9 @@ func (r *trial) demanding(ctx context.Context, c *wspool.Conn, manner string) er
 	return err
 }
 
-// closing strikes one that is being closed.
+// closing applies the fault to a connection that is being closed.
 func (r *trial) closing(strike func(*relay.Conn)) {
-	r.cfg.KeepAlive = -1 // or it would be what is struck
+	r.cfg.KeepAlive = -1 // otherwise the fault would hit the keepalive
 	r.raise()
 	r.warm()
 	strike(r.relay.Conns()[0])
@@ -332,8 +331,8 @@ func (r *trial) closing(strike func(*relay.Conn)) {
 	})
 }
 
-// judge wants err to call the harm by its name. Of a reset the kernel tells once:
-// if a write hears of it, reads find an end.
+// judge checks that err names the harm. The kernel reports a reset once: if a write gets it,
+// reads return EOF.
 func (r *trial) judge(err error) {
 	r.t.Helper()
 	want := map[harm]func(error) bool{ended: closed(1006), reset: wasResetOrEnded, silence: is(wspool.ErrSilent)}[r.harm]
@@ -342,8 +341,7 @@ func (r *trial) judge(err error) {
 	}
 }
 
-// heal leases until one exchange goes well, as it must soon when the network is
-// well again.
+// heal acquires until an exchange succeeds, as it must soon after the network has recovered.
 func (r *trial) heal() {
 	r.t.Helper()
 	r.in("healing", func(ctx context.Context) {

@@ -12,39 +12,39 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// scene is what happens to connections that are idle and watched.
+// scene is an event that happens to idle, watched connections.
 type scene struct {
 	name    string
 	relayed bool
-	change  func(*wspool.Config)           // nil: nothing
-	play    func(g *stage) []time.Duration // how soon it was found out; nil: they are healthy
+	change  func(*wspool.Config)           // nil: none
+	play    func(g *stage) []time.Duration // returns the times until detection; nil: the connections are healthy
 }
 
-// quiet is how long healthy connections are left alone.
+// quiet is how long healthy connections stay idle.
 const quiet = 500 * time.Millisecond
 
-// briskly has silence found out soon.
+// briskly shortens the detection of silence.
 func briskly(cfg *wspool.Config) {
 	cfg.KeepAlive, cfg.PongWait = 200*time.Millisecond, 800*time.Millisecond
 }
 
 var idleScenes = []scene{
 	{name: "quiet", change: briskly, play: func(g *stage) []time.Duration {
-		time.Sleep(quiet) // nothing happens: that is the scene, and no event ends it
+		time.Sleep(quiet) // the scene is that nothing happens; no event ends it
 		return nil
 	}},
 	{name: "a few pings", play: func(g *stage) []time.Duration {
 		for i := range 7 {
-			for _, x := range g.server.who() {
+			for _, x := range g.server.snapshot() {
 				_ = x.ws.WriteControl(websocket.PingMessage, []byte{byte(i)}, time.Now().Add(patience))
 			}
-			time.Sleep(quiet / 7) // the server's rhythm
+			time.Sleep(quiet / 7) // the interval of the server
 		}
 		return nil
 	}},
 	{name: "pongs demanded", play: func(g *stage) []time.Duration {
 		stop := g.server.demand()
-		time.Sleep(2 * quiet) // for how long the server demands pongs
+		time.Sleep(2 * quiet) // the time during which the server demands pongs
 		if ended := stop(); ended > 0 {
 			g.t.Errorf("%d did not answer a ping in time", ended)
 		}
@@ -91,7 +91,7 @@ var idleScenes = []scene{
 		wait, abandon := context.WithCancel(context.Background())
 		var asking sync.WaitGroup
 		asking.Add(g.n)
-		go func() { // as soon as all have asked
+		go func() { // after all requests
 			var all []*session
 			for range g.n {
 				all = append(all, <-g.server.holding)
@@ -112,7 +112,7 @@ var idleScenes = []scene{
 			}
 			return nil
 		})
-		g.check() // those who come before it is seen, too
+		g.check() // callers that arrive before the detection are served too
 		return detected(is(wspool.ErrUnread))
 	}},
 	{name: "a second reply", play: func(g *stage) []time.Duration {
@@ -127,8 +127,8 @@ var idleScenes = []scene{
 	}},
 }
 
-// What happens to connections while nobody uses them is found out without a
-// lease, and no lease suffers from it; and nothing is done to healthy ones.
+// Events on idle connections are detected without a lease, no lease fails because of them,
+// and healthy connections are not closed.
 func TestIdle(t *testing.T) {
 	for _, s := range idleScenes {
 		for _, scheme := range []string{"ws", "wss"} {

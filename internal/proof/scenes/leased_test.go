@@ -15,15 +15,15 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// schemes plays a scene over both.
+// schemes runs a scene over ws and wss.
 func schemes(t *testing.T, relayed bool, play func(t *testing.T, g *stage)) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) { play(t, build(t, size(), scheme == "wss", relayed)) })
 	}
 }
 
-// A server that wants its pings answered within 350 ms gets that while leases
-// think for 2 s, before and behind their first exchange.
+// A server that demands pongs within 350 ms gets them while leases do nothing for 2 s,
+// before and after their first exchange.
 func TestLeasedThinking(t *testing.T) {
 	schemes(t, false, func(t *testing.T, g *stage) {
 		g.raise()
@@ -36,7 +36,7 @@ func TestLeasedThinking(t *testing.T) {
 					return err
 				}
 			}
-			time.Sleep(2 * time.Second) // the lease thinks: that is the scene
+			time.Sleep(2 * time.Second) // the scene is that the lease does nothing
 			return g.exchange(ctx, c)
 		})
 		g.check()
@@ -50,15 +50,15 @@ func TestLeasedThinking(t *testing.T) {
 	})
 }
 
-// A line that goes dead while its connection is leased is found out, whether the
-// lease waits for an answer or thinks.
+// A network that goes silent during a lease is detected, whether the lease waits for a reply
+// or does nothing.
 func TestLeasedHalfOpen(t *testing.T) {
 	schemes(t, true, func(t *testing.T, g *stage) {
 		briskly(&g.cfg)
 		g.raise()
 		g.warm()
 		var struck atomic.Int64
-		go func() { // when half of them wait
+		go func() { // when half of the leases wait
 			for range g.n / 2 {
 				<-g.server.holding
 			}
@@ -79,12 +79,12 @@ func TestLeasedHalfOpen(t *testing.T) {
 				mu.Unlock()
 			} else {
 				for g.pool.Stats().Silent < int64(g.n) && ctx.Err() == nil {
-					time.Sleep(time.Millisecond) // between looks at what is waited for
+					time.Sleep(time.Millisecond) // polling interval
 				}
 				err = g.exchange(ctx, c)
 			}
 			if !errors.Is(err, wspool.ErrSilent) || !errors.Is(err, wspool.ErrStale) {
-				return fmt.Errorf("a dead line: %w", errors.Join(err, errors.New("not ErrSilent and ErrStale")))
+				return fmt.Errorf("silent network: %w", errors.Join(err, errors.New("not ErrSilent and ErrStale")))
 			}
 			return nil
 		})
@@ -97,11 +97,11 @@ func TestLeasedHalfOpen(t *testing.T) {
 	})
 }
 
-// A server that says goodbye in the same piece as its consent has not been
-// reached: no such connection is lent, and the dial fails with what it said.
+// If a server sends a close frame in one segment with its handshake response, the dial fails
+// with the close code and no such connection is lent.
 //
-// A pool that has nothing which works makes 50 attempts at most, so that there
-// is one for each 50.
+// A pool without a working connection makes at most 50 attempts at once, so there is one pool
+// per 50 connections.
 func TestGoodbyeWithHandshake(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -117,7 +117,7 @@ func testGoodbye(g *stage) {
 	var dials atomic.Int64
 	var kinder atomic.Bool
 	together := make(chan struct{})
-	g.server.shaking = func() { // none is refused before all are there
+	g.server.shaking = func() { // hold all handshakes until all have arrived
 		if dials.Add(1) == int64(g.n) {
 			close(together)
 		}

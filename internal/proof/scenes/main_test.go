@@ -11,10 +11,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds what must happen; nothing waits for it to pass.
+// patience bounds events that must happen. No successful test waits for it to pass.
 const patience = 20 * time.Second
 
-// size is how many connections a scene has.
+// size is the number of connections of a scene.
 func size() int {
 	if testing.Short() {
 		return 20
@@ -22,17 +22,17 @@ func size() int {
 	return 200
 }
 
-// until waits for what nothing tells of.
+// until polls ok.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for by := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(by) {
-			t.Fatalf("still not so after %v: %s", patience, what)
+			t.Fatalf("not true after %v: %s", patience, what)
 		}
 	}
 }
 
-// spread says how long things took.
+// spread formats the distribution of durations.
 func spread(took []time.Duration) string {
 	slices.Sort(took)
 	at := func(percent int) time.Duration {

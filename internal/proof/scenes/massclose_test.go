@@ -8,13 +8,12 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A server that sends 200 clients away at once gets them back a few at a time,
-// after one pause, and soon: the first 50 of them, the rest only when one of those
-// has come through.
+// After a server has closed 200 connections at once, the clients return after one pause, a
+// few at a time: the first 50, and the rest only after one of those has succeeded.
 func TestMassClose(t *testing.T) {
 	const shake = 50 * time.Millisecond
 	schemes(t, false, func(t *testing.T, g *stage) {
-		g.server.shaking = func() { time.Sleep(shake) } // the network's and the server's part of a dial
+		g.server.shaking = func() { time.Sleep(shake) } // duration of a dial in the network and the server
 		g.cfg.MinIdle, g.cfg.MaxDials = g.n, g.n*3/8
 		var mu sync.Mutex
 		var pause time.Duration

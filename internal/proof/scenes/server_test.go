@@ -2,15 +2,10 @@ package scenes_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"strconv"
@@ -22,48 +17,49 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/wspool"
 )
 
-// A request is "manner number rest". Its answer is the request, unless said.
+// A request is "kind number rest". The reply is the request unless stated otherwise.
 const (
-	plain = "plain" // answered at once
-	hello = "hello" // as well; the number is the connection's, as the pool counts
-	held  = "held"  // answered by session.answerHeld
-	bye   = "bye"   // answered with a close frame in the same piece
-	weigh = "weigh" // answered with its length
-	much  = "much"  // answered with as many bytes as the number says
+	plain = "plain" // replied to at once
+	hello = "hello" // the same; the number is the ID of the connection in the pool
+	held  = "held"  // replied to by session.answerHeld
+	bye   = "bye"   // the reply is followed by a close frame in the same segment
+	weigh = "weigh" // the reply is its length
+	much  = "much"  // the reply has that number of bytes
 )
 
-// server is a WebSocket server that plays its part in a scene.
+// server is the WebSocket server of a scene.
 type server struct {
 	upgrader websocket.Upgrader
 	complain func(format string, args ...any)
-	shaking  func()         // called in each handshake, before its answer; nil: not
-	farewell func() bool    // whether a handshake is answered with a close frame in the same piece; nil: none is
-	holding  chan *session  // who has a held request
+	shaking  func()         // called in each handshake before the response, if set
+	farewell func() bool    // whether a close frame follows a handshake response in the same segment; nil: never
+	holding  chan *session  // sessions with a held request
 	all      sync.WaitGroup // sessions
 	open     atomic.Int64   // TCP connections
-	dials    atomic.Int64   // those among them without an answer to the handshake
-	most     atomic.Int64   // of dials at once
+	dials    atomic.Int64   // of those, without a handshake response so far
+	most     atomic.Int64   // largest number of dials
 
 	mu       sync.Mutex
 	sessions map[*session]bool
 }
 
-// session is one WebSocket at the server.
+// session is one connection of the server.
 type session struct {
 	*server
 	ws     *websocket.Conn
-	id     atomic.Uint64 // as it said in its hello
-	asked  atomic.Int64  // the ping that it owes an answer; 0: none
-	struck atomic.Int64  // when something was done to it, in Unix time
-	stays  atomic.Bool   // its TCP connection is to stay open after the close frames
+	id     atomic.Uint64 // from its hello request
+	asked  atomic.Int64  // the unanswered ping; 0: none
+	struck atomic.Int64  // Unix time of the event
+	stays  atomic.Bool   // keep the TCP connection open after the close frames
 
 	talking sync.Mutex
 
 	mu   sync.Mutex
-	held []string // requests that wait for their answer
+	held []string // held requests
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +70,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the client left
+		return // the client closed the connection
 	}
 	x := &session{server: s, ws: ws}
 	ws.SetPongHandler(x.ponged)
@@ -97,17 +93,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if x.stays.Load() {
-		_, _ = io.Copy(io.Discard, ws.NetConn()) // until the client hangs up
+		_, _ = io.Copy(io.Discard, ws.NetConn()) // until the client closes the connection
 	}
 }
 
-// reply answers a request in its manner.
+// reply replies to a request according to its kind.
 func (x *session) reply(kind int, request string) error {
 	manner, rest, _ := strings.Cut(request, " ")
 	number, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
-		x.complain("the server got %.80q, which nobody sent", request)
+		x.complain("the server received %.80q, which was never sent", request)
 		return err
 	}
 	switch manner {
@@ -137,17 +133,17 @@ func (x *session) say(kind int, text string) error {
 	return x.ws.WriteMessage(kind, []byte(text))
 }
 
-// answerHeld answers what was held.
+// answerHeld replies to the held requests.
 func (x *session) answerHeld() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, request := range x.held {
-		_ = x.say(websocket.TextMessage, request) // the client may be gone
+		_ = x.say(websocket.TextMessage, request) // fails if the client has left
 	}
 	x.held = nil
 }
 
-// frame is a server's, with a short payload.
+// frame returns a frame of a server with a short payload.
 func frame(opcode int, payload string) []byte {
 	return append([]byte{0x80 | byte(opcode), byte(len(payload))}, payload...)
 }
@@ -156,8 +152,8 @@ func goingAway() []byte {
 	return frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(websocket.CloseGoingAway, "")))
 }
 
-// who returns the sessions.
-func (s *server) who() (all []*session) {
+// snapshot returns the open sessions.
+func (s *server) snapshot() (all []*session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for x := range s.sessions {
@@ -166,13 +162,13 @@ func (s *server) who() (all []*session) {
 	return all
 }
 
-// strike does something to it and notes when.
+// strike records the time and calls f.
 func (x *session) strike(do func(*session)) {
 	x.struck.Store(time.Now().UnixNano())
 	do(x)
 }
 
-// tcp is the connection below everything.
+// tcp returns the TCP connection.
 func (x *session) tcp() *net.TCPConn {
 	c := x.ws.NetConn().(*greeter).Conn
 	if s, ok := c.(*tls.Conn); ok {
@@ -181,16 +177,16 @@ func (x *session) tcp() *net.TCPConn {
 	return c.(*counted).TCPConn
 }
 
-// The ticks of a server that wants its pings answered. What it demands it
-// counts in ticks, so that a machine which is late does not count.
+// The ticks of a server that demands pongs. The limit is counted in ticks, so that a delay of
+// the machine is not counted.
 const (
 	tick     = 50 * time.Millisecond
 	pingEach = 2 // ticks
 	demanded = 7 // ticks: 350 ms
 )
 
-// demand pings every session and ends those that leave a ping unanswered for too
-// long, until it is told to stop. It reports how many those were.
+// demand pings every session and closes those that do not answer in time, until stop. It
+// returns how many it closed.
 func (s *server) demand() (stop func() (ended int)) {
 	quit, done := make(chan struct{}), make(chan int)
 	go func() {
@@ -202,7 +198,7 @@ func (s *server) demand() (stop func() (ended int)) {
 				return
 			case <-time.After(tick):
 			}
-			for _, x := range s.who() {
+			for _, x := range s.snapshot() {
 				asked := x.asked.Load()
 				if asked != 0 && now-asked > demanded {
 					x.ws.Close()
@@ -219,7 +215,7 @@ func (s *server) demand() (stop func() (ended int)) {
 	return func() int { close(quit); return <-done }
 }
 
-// ponged takes the ping off that was answered first.
+// ponged records the reply to the oldest ping.
 func (x *session) ponged(data string) error {
 	if n, err := strconv.ParseInt(data, 10, 64); err == nil && n >= x.asked.Load() {
 		x.asked.Store(0)
@@ -227,7 +223,7 @@ func (x *session) ponged(data string) error {
 	return nil
 }
 
-// counted is a TCP connection of the server's.
+// counted is a counted TCP connection of the server.
 type counted struct {
 	*net.TCPConn
 	s    *server
@@ -239,14 +235,14 @@ func (c *counted) Close() error {
 	return c.TCPConn.Close()
 }
 
-// greeter is what HTTP is spoken over.
+// greeter is the connection used by the HTTP server.
 type greeter struct {
 	net.Conn
 	s    *server
 	once sync.Once
 }
 
-// shaken counts the end of its dial.
+// shaken records the end of the handshake.
 func (g *greeter) shaken() { g.once.Do(func() { g.s.dials.Add(-1) }) }
 
 func (g *greeter) Close() error {
@@ -290,8 +286,7 @@ func (l listener) Accept() (net.Conn, error) {
 	return &greeter{Conn: c, s: l.s}, nil
 }
 
-// listen starts a server on loopback and returns how to reach it, and its
-// address.
+// listen starts a server on loopback and returns the Config to dial it, and its address.
 func listen(t *testing.T, secure bool) (s *server, cfg wspool.Config, addr string) {
 	t.Helper()
 	s = &server{complain: t.Errorf, holding: make(chan *session, 1000), sessions: map[*session]bool{}}
@@ -303,16 +298,16 @@ func listen(t *testing.T, secure bool) (s *server, cfg wspool.Config, addr strin
 	l := listener{Listener: base, s: s}
 	cfg.URL = "ws://" + addr
 	if secure {
-		l.secure, cfg.TLS = certificate(t)
+		l.secure, cfg.TLS = testkit.Certificate(t)
 		cfg.URL = "wss://" + addr
 	}
-	h := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)} // it tells of handshakes that fail on purpose
+	h := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)} // it would log intended handshake failures
 	served := make(chan struct{})
 	go func() { defer close(served); _ = h.Serve(l) }()
 	t.Cleanup(func() {
 		_ = h.Close()
 		<-served
-		for _, x := range s.who() {
+		for _, x := range s.snapshot() {
 			x.ws.Close()
 		}
 		s.all.Wait()
@@ -320,35 +315,8 @@ func listen(t *testing.T, secure bool) (s *server, cfg wspool.Config, addr strin
 	return s, cfg, addr
 }
 
-// certificate makes one for loopback and returns the configurations of both
-// ends. That of httptest has an RSA key, which takes ten times as long.
-func certificate(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(crand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
-}
-
-// request makes one unlike any other.
+// request returns a unique request.
 func request(manner string, number uint64) string { return fmt.Sprintf("%s %d .", manner, number) }
 
-// write sends bytes as they are. The client may be gone.
+// write sends raw bytes. It fails if the client has left.
 func (x *session) write(p []byte) { _, _ = x.ws.NetConn().Write(p) }

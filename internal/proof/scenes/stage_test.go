@@ -18,8 +18,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// stage is where a scene is played: a pool of n connections and its server, and
-// a relay between them if the network has a part.
+// stage is the environment of a scene: a pool of n connections and its server, with a relay
+// between them if the network is part of the scene.
 type stage struct {
 	t       *testing.T
 	n       int
@@ -34,14 +34,14 @@ type stage struct {
 	dialed []*net.TCPConn
 }
 
-// end is a connection that was taken out of the pool.
+// end is a connection that was removed from the pool.
 type end struct {
 	id    uint64
-	at    time.Time // when its closing began
+	at    time.Time // when its close began
 	cause error
 }
 
-// build makes a stage without a pool.
+// build returns a stage without a pool.
 func build(t *testing.T, n int, secure, relayed bool) *stage {
 	t.Helper()
 	g := &stage{t: t, n: n, gone: make(chan end, 10_000)}
@@ -64,7 +64,7 @@ func build(t *testing.T, n int, secure, relayed bool) *stage {
 	return g
 }
 
-// dial notes what it opens.
+// dial dials and records the connection.
 func (g *stage) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, network, addr)
@@ -77,7 +77,7 @@ func (g *stage) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return c, nil
 }
 
-// raise makes the pool and its connections.
+// raise creates the pool and its connections.
 func (g *stage) raise() {
 	g.t.Helper()
 	p, err := wspool.New(g.cfg)
@@ -85,7 +85,7 @@ func (g *stage) raise() {
 		g.t.Fatal(err)
 	}
 	g.pool = p
-	g.t.Cleanup(func() { // if the scene did not come to its end
+	g.t.Cleanup(func() { // if the scene ended early
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := p.Close(ctx); err != nil {
@@ -94,8 +94,8 @@ func (g *stage) raise() {
 	})
 }
 
-// warm dials all, and has them introduce themselves. When it returns they are
-// idle, and watched.
+// warm dials all connections and sends a hello on each. When it returns they are idle and
+// watched.
 func (g *stage) warm() {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -107,9 +107,8 @@ func (g *stage) warm() {
 	until(g.t, "all are watched", func() bool { return g.pool.Stats().Unwatched == 0 })
 }
 
-// each takes as many leases as there are connections, all at once, and does f
-// with each when all are there. Any that fails, or for which f fails, fails the
-// test.
+// each takes as many concurrent leases as there are connections, and calls f with each once
+// all were acquired. A failed acquire or call fails the test.
 func (g *stage) each(f func(context.Context, *wspool.Conn) error) {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -147,12 +146,12 @@ func (g *stage) check() {
 	g.each(g.exchange)
 }
 
-// exchange asks something that nobody has asked, and wants its answer.
+// exchange sends a unique request and checks the reply.
 func (g *stage) exchange(ctx context.Context, c *wspool.Conn) error {
 	return ask(ctx, c, request(plain, g.numbers.Add(1)))
 }
 
-// ask writes a request and wants it back.
+// ask writes a request and checks that the reply equals it.
 func ask(ctx context.Context, c *wspool.Conn, what string) error {
 	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(what)); err != nil {
 		return err
@@ -168,12 +167,12 @@ func answered(ctx context.Context, c *wspool.Conn, what string) error {
 	return err
 }
 
-// victims are the connections that there are. What it returns waits until all
-// were taken out of the pool, for the right cause, and says how long that took
-// each from when it was struck.
+// victims records the current connections. The returned function waits until all of them
+// were removed from the pool with the right cause, and returns the time from the event to
+// the removal for each.
 func (g *stage) victims() (detected func(is func(error) bool) []time.Duration) {
 	all := map[uint64]*session{}
-	for _, x := range g.server.who() {
+	for _, x := range g.server.snapshot() {
 		all[x.id.Load()] = x
 	}
 	return func(is func(error) bool) (took []time.Duration) {
@@ -188,24 +187,24 @@ func (g *stage) victims() (detected func(is func(error) bool) []time.Duration) {
 				}
 				took = append(took, e.at.Sub(time.Unix(0, x.struck.Load())))
 			case <-patient:
-				g.t.Fatalf("%d of %d were found out: %v", len(took), g.n, g.pool.Stats())
+				g.t.Fatalf("%d of %d were detected: %v", len(took), g.n, g.pool.Stats())
 			}
 		}
 		return took
 	}
 }
 
-// strike does something to every connection, one after the other.
+// strike calls f for every connection, one after another.
 func (g *stage) strike(do func(*session)) (detected func(is func(error) bool) []time.Duration) {
 	detected = g.victims()
-	for _, x := range g.server.who() {
+	for _, x := range g.server.snapshot() {
 		x.strike(do)
 	}
 	return detected
 }
 
-// finish closes the pool and wants nothing to be left on any side. What is stuck
-// in the relay comes loose first: the far end of a dead line cannot know.
+// finish closes the pool and checks that nothing is left on any side. It first ends the
+// faults of the relay: the server cannot detect that the client has left otherwise.
 func (g *stage) finish() {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

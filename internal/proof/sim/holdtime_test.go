@@ -15,27 +15,27 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The trap of hold time: a server that is never overloaded, whose users keep
-// what they lease for 40 ms, and from some minute on for 400 ms, as when a
-// larger job begins. An adaptive limiter takes the time that its permit is out
-// for the server's latency. Fed with leases it sees the latency rise tenfold
-// and takes capacity away; fed with makes it sees what is the case.
+// Hold time is not latency: a server that is never overloaded, whose callers hold their
+// leases for 40 ms, and later for 400 ms, as when a larger job begins. An adaptive limiter
+// takes the time that its permit is held for the latency of the server. As Admission it
+// sees the latency rise tenfold and lowers its limit; as MakeGate it sees the real
+// latency.
 
 const (
-	rate    = 250 // callers a second
+	rate    = 250 // callers per second
 	phase   = time.Minute
 	making  = 20 * time.Millisecond
-	waitFor = 200 * time.Millisecond // a caller, then it is turned away
+	waitFor = 200 * time.Millisecond // of a caller, which then leaves
 )
 
-// trap is what one phase saw.
+// trap is the result of one phase.
 type trap struct {
 	served, turnedAway int
 	waits              []time.Duration
-	least              int // the limit of the limiter, at its lowest
+	least              int // lowest limit
 }
 
-// hold lets callers come and keep their leases for about d.
+// hold generates callers that hold their leases for about d.
 func (p *trap) hold(pool *resource.Pool[int], r *rand.Rand, limit func() int, d time.Duration) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -66,7 +66,7 @@ func (p *trap) hold(pool *resource.Pool[int], r *rand.Rand, limit func() int, d 
 	wg.Wait()
 }
 
-// runTrap returns what both phases saw.
+// runTrap returns the results of both phases.
 func runTrap(t *testing.T, seed uint64, edit func(cfg *resource.Config[int], a resource.Admission)) (short, long trap) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func runTrap(t *testing.T, seed uint64, edit func(cfg *resource.Config[int], a r
 				time.Sleep(making + instant(int(n.Add(1)%1000)))
 				return 1, nil
 			},
-			MaxSize:  300,                      // plenty
-			Eviction: policy.MaxLeases(5, 0.5), // so that there is always something to make
+			MaxSize:  300,                      // more than needed
+			Eviction: policy.MaxLeases(5, 0.5), // causes constant creation
 		}
 		edit(&cfg, policy.Adaptive(limiter))
 		pool, err := resource.New(cfg)
@@ -109,13 +109,13 @@ func TestHoldTime(t *testing.T) {
 	short, makes := run("MakeGate", func(cfg *resource.Config[int], a resource.Admission) { cfg.MakeGate = a })
 	b.log(t)
 	if n := short.turnedAway + makes.turnedAway; n > 0 {
-		t.Errorf("as MakeGate: %d were turned away from a healthy server, want none", n)
+		t.Errorf("as MakeGate: a healthy server refused %d callers, want none", n)
 	}
 	if p99 := max(quantile(short.waits, 0.99), quantile(makes.waits, 0.99)); p99 > 2*making {
 		t.Errorf("as MakeGate: the 99th percentile of the waits is %v, want %v at most", p99, 2*making)
 	}
 	if leases.turnedAway < 1000 {
-		t.Errorf("as Admission: limit %d and %d turned away; the trap is gone: does the doc of policy.Adaptive still hold?",
+		t.Errorf("as Admission: limit %d and %d refused; the effect is gone: is the doc of policy.Adaptive still true?",
 			leases.least, leases.turnedAway)
 	}
 }

@@ -15,41 +15,41 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// One hot key and many cold ones on one total. Each caller acquires, holds and
-// comes again at once, so that each key wants at least a place all the time: the
-// hot one's many callers would have them all. A make takes its time too.
+// One hot key and many cold ones share one total. Each caller acquires, holds, releases and
+// repeats, so each key always wants at least one slot; the many callers of the hot key
+// would use all of them. Creations take time too.
 
 const (
 	holdTime  = 10 * time.Millisecond
 	crowdLast = time.Minute
 )
 
-// crowd is who comes.
+// crowd is a set of keys and callers.
 type crowd struct {
-	places, cold, hot int // how many keys are cold, callers the hot one has
-	make              time.Duration
-	dials             float64 // the goal: no more for each that is served
+	slots, cold, hot int // slots in total, cold keys, callers of the hot key
+	make             time.Duration
+	dials            float64 // goal: the largest number per served caller
 }
 
-// turn is the goal for the waits: as long as it takes until each key has had
-// what it had long enough to be worth its making.
+// turn is the goal for the waits: the time until each key has used its resources long enough
+// to be worth their making.
 func (c crowd) turn() time.Duration {
 	each := c.make + max(c.make, holdTime) + holdTime
-	return time.Duration(c.cold/c.places+1) * each
+	return time.Duration(c.cold/c.slots+1) * each
 }
 
-// borrow lends a resource of that key.
+// borrow acquires a resource of a key.
 type borrow func(ctx context.Context, key int) (release func(), err error)
 
-// shares is what each key got.
+// shares is the result of each key.
 type shares struct {
 	dials  int
-	served []int             // by key; 0 is the hot one
+	served []int             // by key; 0 is the hot key
 	leased []time.Duration   // by key
 	waits  [][]time.Duration // by key
 }
 
-// dial makes a resource.
+// dial is the Make.
 func (s *shares) dial(mu *sync.Mutex, takes time.Duration) func(context.Context) (int, error) {
 	return func(ctx context.Context) (int, error) {
 		mu.Lock()
@@ -65,8 +65,8 @@ func (s *shares) dial(mu *sync.Mutex, takes time.Duration) func(context.Context)
 	}
 }
 
-// run lets the callers come to what open returns. Who waits at the end counts as
-// one who waited until then.
+// run runs the callers on the result of open. A caller that still waits at the end counts
+// with its wait so far.
 func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, error)) (lend borrow, close func() error)) *shares {
 	t.Helper()
 	n := c.cold + 1
@@ -82,7 +82,7 @@ func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, erro
 			wg.Go(func() {
 				time.Sleep(instant(i))
 				if key > 0 {
-					time.Sleep(time.Second) // the hot one is there already
+					time.Sleep(time.Second) // the hot key is first
 				}
 				for ctx.Err() == nil {
 					began := time.Now()
@@ -110,8 +110,8 @@ func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, erro
 	return s
 }
 
-// worst returns the longest wait of a cold key's caller, and what the key with
-// the least had, as a part of what all had in the mean.
+// worst returns the longest wait of a caller of a cold key, and the lease time of the key
+// with the least, relative to the mean.
 func (s *shares) worst() (wait time.Duration, part float64) {
 	for _, w := range s.waits[1:] {
 		wait = max(wait, slices.Max(w))
@@ -119,7 +119,7 @@ func (s *shares) worst() (wait time.Duration, part float64) {
 	return wait, float64(slices.Min(s.leased)) * float64(len(s.leased)) / float64(s.lease())
 }
 
-// lease returns for how long all together were lent something.
+// lease returns the total lease time.
 func (s *shares) lease() (sum time.Duration) {
 	for _, d := range s.leased {
 		sum += d
@@ -127,7 +127,7 @@ func (s *shares) lease() (sum time.Duration) {
 	return sum
 }
 
-// total returns how many were served.
+// total returns the number of served callers.
 func (s *shares) total() (n int) {
 	for _, m := range s.served {
 		n += m
@@ -135,14 +135,14 @@ func (s *shares) total() (n int) {
 	return n
 }
 
-// byKeyed lends from a Keyed.
+// byKeyed uses a Keyed.
 func (c crowd) byKeyed(t *testing.T) *shares {
 	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
 		k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
 			Config: func(int) (resource.Config[int], error) {
-				return resource.Config[int]{Make: dial, MaxSize: c.places}, nil
+				return resource.Config[int]{Make: dial, MaxSize: c.slots}, nil
 			},
-			MaxTotal: c.places,
+			MaxTotal: c.slots,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -155,13 +155,13 @@ func (c crowd) byKeyed(t *testing.T) *shares {
 	})
 }
 
-// byQuota lends from a pool for each key; a semaphore is all they share.
+// byQuota uses one pool per key, which share a semaphore as Quota.
 func (c crowd) byQuota(t *testing.T) *shares {
 	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
-		quota := policy.Semaphore(semaphore.NewWeighted(int64(c.places)))
+		quota := policy.Semaphore(semaphore.NewWeighted(int64(c.slots)))
 		pools := make([]*resource.Pool[int], c.cold+1)
 		for i := range pools {
-			p, err := resource.New(resource.Config[int]{Make: dial, MaxSize: c.places, Quota: quota})
+			p, err := resource.New(resource.Config[int]{Make: dial, MaxSize: c.slots, Quota: quota})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,8 +182,8 @@ func (c crowd) byQuota(t *testing.T) *shares {
 	})
 }
 
-// byTurn lends from one pool, to whoever came first, who dials if the last user
-// was of another key.
+// byTurn uses one pool in order of arrival; a caller redials if the last user had another
+// key.
 func (c crowd) byTurn(t *testing.T) *shares {
 	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
 		p, err := resource.New(resource.Config[*int]{
@@ -191,7 +191,7 @@ func (c crowd) byTurn(t *testing.T) *shares {
 				key := -1
 				return &key, nil
 			},
-			MaxSize: c.places,
+			MaxSize: c.slots,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -216,14 +216,14 @@ func (c crowd) byTurn(t *testing.T) *shares {
 
 func TestHotKey(t *testing.T) {
 	for _, c := range []crowd{
-		{places: 10, cold: 9, hot: 200, make: 5 * time.Millisecond, dials: 0.01},
-		{places: 10, cold: 9, hot: 200, make: 20 * time.Millisecond, dials: 0.01},
-		{places: 10, cold: 29, hot: 200, make: 5 * time.Millisecond, dials: 1},
-		{places: 10, cold: 29, hot: 200, make: 20 * time.Millisecond, dials: 1},
+		{slots: 10, cold: 9, hot: 200, make: 5 * time.Millisecond, dials: 0.01},
+		{slots: 10, cold: 9, hot: 200, make: 20 * time.Millisecond, dials: 0.01},
+		{slots: 10, cold: 29, hot: 200, make: 5 * time.Millisecond, dials: 1},
+		{slots: 10, cold: 29, hot: 200, make: 20 * time.Millisecond, dials: 1},
 	} {
 		var b table
-		b.add(fmt.Sprintf("%d places, %d cold keys, make %v", c.places, c.cold, c.make),
-			"cold p50", "p99", "most", "least, of the mean", "hot served", "all served", "dials", "places leased")
+		b.add(fmt.Sprintf("%d slots, %d cold keys, make %v", c.slots, c.cold, c.make),
+			"cold p50", "p99", "most", "least, of the mean", "hot served", "all served", "dials", "slots leased")
 		report := func(name string, s *shares) *shares {
 			wait, part := s.worst()
 			cold := slices.Concat(s.waits[1:]...)
@@ -243,10 +243,10 @@ func TestHotKey(t *testing.T) {
 			t.Errorf("%+v: %d dials for %d served, want %.0f at most", c, ours.dials, ours.total(), most)
 		}
 		if _, part := turns.worst(); part > 0.2 {
-			t.Errorf("%+v: first come, first served gives each key %.3f of the mean; the crowd is weaker than it should be", c, part)
+			t.Errorf("%+v: first come, first served gives each key %.3f of the mean; the load is lower than intended", c, part)
 		}
 		if _, part := quota.worst(); part > 0 {
-			t.Errorf("%+v: a Quota gives each key %.3f of the mean; the crowd is weaker than it should be", c, part)
+			t.Errorf("%+v: a Quota gives each key %.3f of the mean; the load is lower than intended", c, part)
 		}
 	}
 }

@@ -3,40 +3,30 @@ package sim_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
 
+	"github.com/respool/respool/internal/proof/testkit"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source is chance with the seed RESPOOL_SEED, or a new one, which is logged.
+// source returns a random source with the seed RESPOOL_SEED, or a random seed, and logs it.
 func source(t *testing.T) *rand.Rand {
 	t.Helper()
-	n := rand.Uint64()
-	if s, set := os.LookupEnv("RESPOOL_SEED"); set {
-		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatalf("RESPOOL_SEED: %v", err)
-		}
-		n = v
-	}
-	t.Logf("RESPOOL_SEED=%d", n)
-	return rand.New(rand.NewPCG(n, 0))
+	return rand.New(rand.NewPCG(testkit.Seed(t), 0))
 }
 
-// table is what a test saw, one row for each way to do it.
+// table is the result of a test, one row per alternative.
 type table struct{ rows [][]any }
 
 func (b *table) add(cells ...any) { b.rows = append(b.rows, cells) }
 
-// log logs the table. Durations are rounded.
+// log logs the table with rounded durations.
 func (b *table) log(t *testing.T) {
 	t.Helper()
 	var s strings.Builder
@@ -57,7 +47,7 @@ func (b *table) log(t *testing.T) {
 	t.Log("\n" + s.String())
 }
 
-// quantile returns the q-th quantile of all, 0 if there are none.
+// quantile returns the q-quantile of all; 0 if all is empty.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
@@ -66,6 +56,6 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// instant is the i-th of many instants within a millisecond: goroutines that
-// wake at the same virtual instant run in no order.
+// instant returns the i-th of many instants within a millisecond: the order of goroutines
+// that wake at the same virtual instant is undefined.
 func instant(i int) time.Duration { return time.Duration(i) * time.Microsecond }

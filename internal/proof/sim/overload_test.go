@@ -9,15 +9,14 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Three times as many callers come as can be served, each with a deadline of
-// 100 ms for its wait and its work of 10 ms or so. In the order of coming everybody
-// who is served has waited until there is no time left for the work. What
-// counts is how many are answered in time, of the capacity, and how long those
-// who got a place had waited.
+// Callers arrive at three times the capacity, each with a deadline of 100 ms for its wait and
+// its work of about 10 ms. In order of arrival every served caller has waited until no time
+// is left for its work. The figures are the goodput relative to the capacity, and the
+// waits of the served callers.
 
 const target = 5 * time.Millisecond // of CoDel
 
-var shop = service{places: 16, takes: 10 * time.Millisecond, lasts: 8 * time.Second, start: 2 * time.Second}
+var shop = service{slots: 16, takes: 10 * time.Millisecond, lasts: 8 * time.Second, start: 2 * time.Second}
 
 func TestOverload(t *testing.T) {
 	seed := source(t).Uint64()
@@ -33,10 +32,10 @@ func TestOverload(t *testing.T) {
 	}
 	fifo, _ := run("first come", func(*resource.Config[int]) {})
 	good, s := run("CoDel", func(cfg *resource.Config[int]) { cfg.Queue = policy.CoDel(target, 100*time.Millisecond) })
-	// This one bounds the wait, and here no time is left for the work after it:
-	// give it a context that ends earlier than the work must.
-	run("WithinDeadline", func(cfg *resource.Config[int]) { cfg.Admission = policy.WithinDeadline(shop.places) })
-	bound, _ := run("BoundedQueue of 64", func(cfg *resource.Config[int]) { cfg.Admission = policy.BoundedQueue(shop.places, 64) })
+	// It bounds the wait, and here no time is left for the work: in practice pass a
+	// context that ends before the deadline of the work.
+	run("WithinDeadline", func(cfg *resource.Config[int]) { cfg.Admission = policy.WithinDeadline(shop.slots) })
+	bound, _ := run("BoundedQueue of 64", func(cfg *resource.Config[int]) { cfg.Admission = policy.BoundedQueue(shop.slots, 64) })
 	b.log(t)
 	if good < 0.95 {
 		t.Errorf("CoDel: goodput is %.3f of the capacity, want 0.95 at least", good)
@@ -48,6 +47,6 @@ func TestOverload(t *testing.T) {
 		t.Errorf("BoundedQueue: goodput is %.3f of the capacity, want 0.95 at least", bound)
 	}
 	if fifo > 0.5 {
-		t.Errorf("first come: goodput is %.3f of the capacity; the overload is weaker than it should be", fifo)
+		t.Errorf("first come: goodput is %.3f of the capacity; the load is lower than intended", fifo)
 	}
 }

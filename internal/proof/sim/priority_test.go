@@ -9,11 +9,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Two kinds of callers want more than there is. The urgent ones alone would
-// have plenty: they should see nothing of the others but that a place is free a
-// little later, and the others get what is left. When even the urgent ones are
-// too many, the others wait long, but not for ever: one level is worth a second
-// of waiting.
+// Two classes of callers exceed the capacity. The urgent ones alone do not: the others
+// should not affect them, except that a resource is free slightly later, and get the rest.
+// If even the urgent ones exceed the capacity, the others wait long, but not for ever: one
+// level of priority is worth a second of waiting.
 
 const level = time.Second
 
@@ -26,7 +25,7 @@ func byPriority(cfg *resource.Config[int]) { cfg.Queue = policy.Priority(level) 
 
 func TestPriority(t *testing.T) {
 	seed := source(t).Uint64()
-	// What is over is refused, so that the line of the others does not grow for ever.
+	// Excess callers are refused, so that the queue of the others is bounded.
 	low := stream{name: "others", rate: 2 * shop.capacity(), patient: 400 * time.Millisecond}
 	var b table
 	b.add("", "", "came", "answered in time", "served", "p50 wait", "p99 wait")
@@ -50,14 +49,14 @@ func TestPriority(t *testing.T) {
 		t.Errorf("urgent: the 99th percentile of the waits is %v, alone %v; want %v at most", high.p99(), alone.p99(), limit)
 	}
 	if got, left := float64(len(rest.waits)), 0.4*shop.capacity()*(shop.lasts-shop.start).Seconds(); got < 0.9*left {
-		t.Errorf("others: %.0f got a place, want 90 %% at least of the %.0f that were left", got, left)
+		t.Errorf("others: %.0f were served, want at least 90 %% of the remaining capacity %.0f", got, left)
 	}
 	if fifo[0].share() > 0.5*alone.share() {
-		t.Errorf("first come: %.2f %% of the urgent were answered; the overload is weaker than it should be", 100*fifo[0].share())
+		t.Errorf("first come: %.2f %% of the urgent were answered; the load is lower than intended", 100*fifo[0].share())
 	}
 }
 
-// The urgent ones alone are too many, for longer than a level is worth.
+// The urgent ones alone exceed the capacity, for longer than a level is worth.
 func TestPriority_Ageing(t *testing.T) {
 	seed := source(t).Uint64()
 	low := stream{name: "others", rate: 0.02 * shop.capacity(), patient: time.Minute}
@@ -71,13 +70,13 @@ func TestPriority_Ageing(t *testing.T) {
 	}
 	aged, starved := run("a level is worth 1s", byPriority), run("a level is worth all", strict)
 	b.log(t)
-	// Who is urgent leaves after 200 ms, so nobody urgent is older than that.
+	// Urgent callers leave after 200 ms, so none has waited longer.
 	limit := level + 200*time.Millisecond + 2*shop.takes
 	if longest := quantile(aged.waits, 1); len(aged.waits) != aged.came || longest > limit {
 		t.Errorf("others: %d of %d were served, the last after %v; want all, after %v at most",
 			len(aged.waits), aged.came, longest, limit)
 	}
 	if longest := quantile(starved.waits, 1); longest < 5*time.Second {
-		t.Errorf("strict: the others waited %v at most; the overload is weaker than it should be", longest)
+		t.Errorf("strict: the others waited %v at most; the load is lower than intended", longest)
 	}
 }

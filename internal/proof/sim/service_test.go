@@ -12,53 +12,53 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A service of so many places, each of which takes its time for each request.
-// Callers come whether or not it keeps up, as they do in life: each at its own
-// instant, with a deadline, after which the answer is worth nothing.
+// A service with a number of servers, each with a random service time. Arrivals do not
+// depend on the service (open loop): each caller arrives at its own instant, with a deadline
+// after which the reply is useless.
 
-// stream is one kind of callers.
+// stream is one class of callers.
 type stream struct {
 	name    string
-	rate    float64       // a second
-	patient time.Duration // from coming to the deadline
+	rate    float64       // per second
+	patient time.Duration // from the arrival to the deadline
 	request resource.Request
 }
 
-// seen is what became of the callers of one stream who came after the start.
+// seen is the result of the callers of one stream that arrived after the start.
 type seen struct {
 	came    int
-	good    int             // answered before their deadline
-	late    int             // answered after it: the work was for nothing
-	refused int             // told so
+	good    int             // replies before the deadline
+	late    int             // replies after it: wasted work
+	refused int             // refused
 	expired int             // left at their deadline
-	waits   []time.Duration // of those who got a place
+	waits   []time.Duration // of served callers
 }
 
 // p99 is the 99th percentile of the waits.
 func (s *seen) p99() time.Duration { return quantile(s.waits, 0.99) }
 
-// share is how many of those that came were answered in time.
+// share is the fraction of the callers that got a reply in time.
 func (s *seen) share() float64 { return float64(s.good) / float64(max(1, s.came)) }
 
-// service is what is asked for.
+// service is the configuration of the service.
 type service struct {
-	places int
-	takes  time.Duration // a request, in the mean: half to one and a half of it
-	lasts  time.Duration // callers come
-	start  time.Duration // from here on they count
+	slots int
+	takes time.Duration // mean service time; uniform between 0.5 and 1.5 times that
+	lasts time.Duration // duration of the arrivals
+	start time.Duration // callers are counted from here on
 }
 
-// capacity is how many the service can answer a second.
-func (s service) capacity() float64 { return float64(s.places) / s.takes.Seconds() }
+// capacity returns the capacity in requests per second.
+func (s service) capacity() float64 { return float64(s.slots) / s.takes.Seconds() }
 
-// arrival is one caller to come.
+// arrival is the arrival of one caller.
 type arrival struct {
 	at     time.Duration
-	takes  time.Duration // to answer
+	takes  time.Duration // service time
 	stream int
 }
 
-// arrivals draws when callers come, at a constant rate, no two at one instant.
+// arrivals draws the arrivals at a constant rate, no two at the same instant.
 func (s service) arrivals(r *rand.Rand, streams []stream) (all []arrival) {
 	sum := 0.0
 	for _, f := range streams {
@@ -77,7 +77,7 @@ func (s service) arrivals(r *rand.Rand, streams []stream) (all []arrival) {
 	return all
 }
 
-// run lets the callers come to a pool and returns what became of them.
+// run runs the callers on a pool and returns the results.
 func (s service) run(t *testing.T, seed uint64, edit func(cfg *resource.Config[int]), streams ...stream) (all []*seen) {
 	t.Helper()
 	for range streams {
@@ -87,7 +87,7 @@ func (s service) run(t *testing.T, seed uint64, edit func(cfg *resource.Config[i
 	synctest.Test(t, func(t *testing.T) {
 		cfg := resource.Config[int]{
 			Make:    func(context.Context) (int, error) { return 1, nil },
-			MaxSize: s.places,
+			MaxSize: s.slots,
 		}
 		edit(&cfg)
 		p, err := resource.New(cfg)
@@ -117,14 +117,14 @@ func (s service) run(t *testing.T, seed uint64, edit func(cfg *resource.Config[i
 	return all
 }
 
-// answer is what one caller got.
+// answer is the result of one caller.
 type answer struct {
 	wait time.Duration
 	err  error
 	late bool
 }
 
-// call is one caller, with work that takes so long.
+// call runs one caller with a service time.
 func call(p *resource.Pool[int], f stream, takes time.Duration) (o answer) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), f.patient)

@@ -14,10 +14,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A dial storm: the server is down for ten seconds, each make fails in 5 ms,
-// and 200 callers who pause for 10 ms after an error keep asking. What counts
-// is how often the server is dialled meanwhile, and how soon all are served
-// when it is back.
+// A dial storm: the server is down for ten seconds, each dial fails after 5 ms, and 200
+// callers keep retrying, 10 ms after each error. The figures are the number of dials during
+// the outage, and the time until all callers are served after it.
 
 const (
 	outage    = 10 * time.Second
@@ -25,24 +24,24 @@ const (
 	politely  = 10 * time.Millisecond
 	dialTime  = 5 * time.Millisecond
 	stormSize = 100
-	maxDials  = 75                         // the goal: 50 at first, since nothing says that makes fail, and the probes
-	maxGated  = 18                         // where a MakeGate allows 8 at once
-	maxWait   = outage/8 + 2*dialTime      // the pool's longest pause between two probes, and one
-	gateWait  = 5*time.Second + 2*dialTime // the MakeGate's, but for its jitter
+	maxDials  = 75                         // goal: 50 at first, before the first failure is known, and the probes
+	maxGated  = 18                         // with a MakeGate of 8
+	maxWait   = outage/8 + 2*dialTime      // the longest pause of the pool between two probes, and one dial
+	gateWait  = 5*time.Second + 2*dialTime // that of the MakeGate, without its jitter
 )
 
 var errDown = errors.New("connection refused")
 
 // server is down at first.
 type server struct {
-	up time.Time // from then on makes succeed
+	up time.Time // dials succeed from then on
 
 	mu      sync.Mutex
-	dials   int // while it was down
-	at      int // dials just now
-	atOnce  int // most
-	late    int // dials since it is up
-	lateTop int // most of those at once
+	dials   int // during the outage
+	at      int // running dials
+	atOnce  int // largest number of running dials
+	late    int // dials after the outage
+	lateTop int // largest number of those at once
 }
 
 func newServer(down time.Duration) *server { return &server{up: time.Now().Add(down)} }
@@ -76,15 +75,15 @@ func (s *server) dial(ctx context.Context) (int, error) {
 	return 1, nil
 }
 
-// storm is what the callers saw.
+// storm is the result of the callers.
 type storm struct {
 	*server
 	errs  int
 	first time.Duration // from the end of the outage to the first lease
-	all   time.Duration // from there until everybody has had one
+	all   time.Duration // from there until every caller has had one
 }
 
-// runStorm lets the callers ask until each has had a lease.
+// runStorm runs the callers until each has had a lease.
 func runStorm(s *server, acquire func(ctx context.Context) (release func(), err error)) *storm {
 	var mu sync.Mutex
 	var first, last time.Time
@@ -118,7 +117,7 @@ func runStorm(s *server, acquire func(ctx context.Context) (release func(), err 
 	return res
 }
 
-// stormOn runs the storm on a pool of ours.
+// stormOn runs the storm on a resource.Pool.
 func stormOn(t *testing.T, edit func(cfg *resource.Config[int])) (res *storm) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,8 +139,8 @@ func stormOn(t *testing.T, edit func(cfg *resource.Config[int])) (res *storm) {
 	return res
 }
 
-// stormOnPuddle runs the first second of it on a bare puddle: it has no way to
-// learn, and the others are like it.
+// stormOnPuddle runs the first second of the storm on puddle. It does not react to failures,
+// so the other seconds are the same.
 func stormOnPuddle(t *testing.T) (res *storm) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -195,7 +194,7 @@ func TestDialStorm(t *testing.T) {
 	}{
 		{"resource", none, maxDials, maxWait},
 		{"resource, KeepWaiting", waiting, maxDials, maxWait},
-		{"resource, MakeGate of 8", gated, maxGated, gateWait * 3 / 2}, // its jitter goes both ways
+		{"resource, MakeGate of 8", gated, maxGated, gateWait * 3 / 2}, // with jitter in both directions
 	} {
 		s := report(w.name, stormOn(t, w.edit))
 		if s.dials > w.most {
@@ -205,11 +204,11 @@ func TestDialStorm(t *testing.T) {
 			t.Errorf("%s: the first lease %v after the outage, want %v at most", w.name, s.first, w.wait)
 		}
 		if s.all > time.Second {
-			t.Errorf("%s: all were served only %v after the first, want 1s at most", w.name, s.all)
+			t.Errorf("%s: all were served %v after the first, want 1s at most", w.name, s.all)
 		}
 	}
 	b.log(t)
 	if bare.dials < 100*maxDials {
-		t.Errorf("puddle: %d dials; the storm is weaker than it should be", bare.dials)
+		t.Errorf("puddle: %d dials; the load is lower than intended", bare.dials)
 	}
 }
