@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -518,6 +519,118 @@ func TestInspect_MinIdle(t *testing.T) {
 		t.Errorf("%d of two keys, not 6", n)
 	}
 	if err := errors.Join(p.Close(t.Context()), k.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the lock is held for while many are listed.
+
+// The room for a long line is made before the lock is taken: to have it grow
+// there would be to copy the line there, again and again.
+func TestInspect_TheLineIsNotCopiedUnderTheLock(t *testing.T) {
+	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }
+	script(t, 1, edit, func(h *harness) {
+		l := h.lend()
+		allocs := func(line int) float64 {
+			for range line {
+				h.acquire()
+			}
+			h.settle()
+			return testing.AllocsPerRun(10, func() { h.p.Inspect(1 << 30) })
+		}
+		few, many := allocs(1), allocs(1000)
+		if many > few+2 {
+			t.Errorf("%v allocations to list one caller, %v to list 1000", few, many)
+		}
+		l.Release()
+	})
+}
+
+// Who lists much lets others run now and then, who may wait for the lock: it
+// would be theirs only when all is listed.
+func TestInspect_MakesWay(t *testing.T) {
+	const n = 10_000
+	p := newPlain(t, n, nil)
+	if err := p.Warm(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var turns atomic.Int64
+	var over atomic.Bool
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for !over.Load() {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	}()
+	for turns.Load() == 0 {
+		runtime.Gosched()
+	}
+	before := turns.Load()
+	in := p.Inspect(n)
+	if got := turns.Load() - before; got < 10 || len(in.Resources) != n {
+		t.Errorf("another goroutine ran %d times while %d were listed, want 10 times", got, len(in.Resources))
+	}
+	over.Store(true)
+	<-gone
+}
+
+// Those of all keys who wait longest are listed, in that order, however few are
+// asked for and whatever key is looked at first.
+func TestInspect_KeyedLongestWaits(t *testing.T) { synctest.Test(t, keyedLongestWaits) }
+
+func keyedLongestWaits(t *testing.T) {
+	const keys, callers = 10, 60
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	ctx, cancel := context.WithCancel(context.Background())
+	k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
+		MaxTotal: keys,
+		Config: func(int) (resource.Config[int], error) {
+			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, nil }}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ls []resource.Lease[int]
+	for key := range keys {
+		l, err := k.Acquire(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls = append(ls, l)
+	}
+	var line sync.WaitGroup
+	for i := range callers {
+		key := rng.IntN(keys)
+		line.Go(func() {
+			if l, err := k.AcquireWith(ctx, key, resource.Request{Cost: i}); err == nil {
+				l.Release()
+			}
+		})
+		time.Sleep(time.Second)
+	}
+	for _, limit := range []int{-1, 0, 1, 3, 20, callers - 1, callers, 1 << 30} {
+		in := k.Inspect(limit)
+		if want := max(0, min(limit, callers)); len(in.Waiting) != want || in.OldestWait != callers*time.Second {
+			t.Fatalf("limit %d: %d wait, the first for %v; want %d", limit, len(in.Waiting), in.OldestWait, want)
+		}
+		for i, w := range in.Waiting {
+			if w.Request.Cost != i || w.Waited != time.Duration(callers-i)*time.Second {
+				t.Errorf("limit %d: place %d is %+v", limit, i, w)
+			}
+		}
+	}
+	cancel()
+	line.Wait()
+	for _, l := range ls {
+		l.Release()
+	}
+	if err := k.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

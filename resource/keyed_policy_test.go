@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/respool/respool/resource"
+	"go.uber.org/goleak"
 )
 
 // MinIdle of several keys, more than there are places: no key takes another's
@@ -301,4 +305,208 @@ func TestKeyedHungDestroy(t *testing.T) {
 		h.acquire("hung").Release()
 		h.wantLoad(resource.Load{Idle: 3})
 	})
+}
+
+// deadAfter is a Health that is due for what has been idle for a minute, and
+// whose check ends at its time-out of 2 s once the server is dead.
+type deadAfter struct{ dead *atomic.Bool }
+
+func (d deadAfter) Due(i resource.Info) bool {
+	return i.Idle >= time.Minute && i.Checked >= time.Minute
+}
+
+func (d deadAfter) Check(ctx context.Context, _ *keyedItem, _ resource.Info) error {
+	if !d.dead.Load() {
+		return nil
+	}
+	select {
+	case <-time.After(2 * time.Second):
+	case <-ctx.Done():
+	}
+	return errSick
+}
+
+// A key whose idle resources are all dead serves its callers after one check,
+// and what it has not verified gives way to callers of other keys meanwhile.
+func TestKeyedAllDead(t *testing.T) {
+	for _, total := range []int{20, 30} {
+		t.Run(fmt.Sprintf("20 idle of %d", total), func(t *testing.T) {
+			var dead atomic.Bool
+			keyed(t, total, total, func(h *keyedHarness) {
+				h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+					if key == "a" {
+						cfg.SweepInterval = time.Hour
+						cfg.Health = deadAfter{&dead}
+					}
+				}
+			}, func(h *keyedHarness) {
+				if err := h.pool("a").Warm(context.Background(), 20); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Minute)
+				dead.Store(true)
+				first := h.begin("a")
+				time.Sleep(2200 * ms)
+				defer first.wantLease().Release()
+				if first.after > 2200*ms {
+					t.Errorf("served after %v", first.after)
+				}
+				var others []*keyedCall
+				for range 8 {
+					others = append(others, h.begin("b"))
+				}
+				time.Sleep(300 * ms)
+				for i, c := range others {
+					defer c.wantLease().Release()
+					if c.after > 300*ms {
+						t.Errorf("caller %d of another key was served after %v", i+1, c.after)
+					}
+				}
+				for range 3 {
+					c := h.begin("a")
+					time.Sleep(300 * ms)
+					defer c.wantLease().Release()
+				}
+			})
+		})
+	}
+}
+
+// meddler is every policy at once; each of its methods calls the Keyed.
+type meddler struct {
+	k     atomic.Pointer[resource.Keyed[int, int]]
+	calls atomic.Int64
+	deep  atomic.Int64
+	stack
+}
+
+// meddle does something to some key.
+func (m *meddler) meddle() {
+	k := m.k.Load()
+	if k == nil || m.deep.Add(1) > 8 {
+		m.deep.Add(-1)
+		return
+	}
+	defer m.deep.Add(-1)
+	m.calls.Add(1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	key := rand.IntN(7) // one is of no other use
+	switch rand.IntN(9) {
+	case 0:
+		if l, err := k.Acquire(ctx, key); err == nil {
+			l.Release()
+		}
+	case 1:
+		if l, ok := k.TryAcquire(key); ok {
+			l.Discard(nil)
+		}
+	case 2:
+		k.Stats()
+	case 3:
+		if key == 6 {
+			_ = k.Drain(ctx, key)
+		}
+	case 4:
+		if rand.IntN(20) == 0 {
+			k.Reset(nil)
+		}
+	case 5:
+		_ = k.Resize(2 + rand.IntN(4))
+	case 6:
+		for _, p := range k.All() {
+			p.Stats()
+		}
+	case 7:
+		if p, ok := k.Find(key); ok {
+			_ = p.Warm(ctx, 1)
+		}
+	case 8:
+		k.Len()
+	}
+}
+
+func (m *meddler) Admit(context.Context, resource.Request) (resource.Done, error) {
+	m.meddle()
+	return func(resource.Outcome) { m.meddle() }, nil
+}
+func (m *meddler) Evict(resource.Info) error                       { m.meddle(); return nil }
+func (m *meddler) Check(context.Context, int, resource.Info) error { m.meddle(); return nil }
+func (m *meddler) Due(resource.Info) bool                          { m.meddle(); return rand.IntN(2) == 0 }
+func (m *meddler) Push(w *resource.Waiter, t time.Duration)        { m.meddle(); m.stack.Push(w, t) }
+func (m *meddler) Remove(w *resource.Waiter)                       { m.meddle(); m.stack.Remove(w) }
+func (m *meddler) Pop(t time.Duration) (*resource.Waiter, error) {
+	m.meddle()
+	return m.stack.Pop(t)
+}
+
+// Whatever a Keyed calls may call the Keyed: nothing is locked meanwhile, and
+// nothing is left when it is closed.
+func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
+	here := goleak.IgnoreCurrent()
+	var all []*meddler
+	var mu sync.Mutex
+	var k *resource.Keyed[int, int]
+	k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
+		MaxTotal: 3, ForgetAfter: time.Millisecond,
+		Config: func(key int) (resource.Config[int], error) {
+			m := &meddler{}
+			m.k.Store(k)
+			mu.Lock()
+			all = append(all, m)
+			mu.Unlock()
+			cfg := resource.Config[int]{
+				MaxSize: 2, SweepInterval: resource.MinSweepInterval,
+				Make:    func(context.Context) (int, error) { m.meddle(); return key, nil },
+				Destroy: func(int, error) { m.meddle() },
+				Watch:   func(_ int, invalidate func(error)) { m.meddle() },
+				Quota:   m, MakeGate: m,
+				Trace: &resource.Trace{
+					Made:      func(context.Context, resource.MakeEvent) { m.meddle() },
+					Destroyed: func(resource.DestroyEvent) { m.meddle() },
+				},
+			}
+			if key%3 > 0 {
+				cfg.Admission, cfg.Eviction, cfg.Health = m, m, m
+			}
+			if key%3 == 2 {
+				cfg.Queue = m
+			}
+			return cfg, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var served atomic.Int64
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if l, err := k.Acquire(ctx, rand.IntN(6)); err == nil {
+					served.Add(1)
+					l.Release()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last, cancelLast := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancelLast()
+	if err := k.Close(last); err != nil {
+		t.Fatalf("I6: Close: %v; %v", err, k.Stats())
+	}
+	if err := goleak.Find(here); err != nil {
+		t.Error(err)
+	}
+	calls := int64(0)
+	for _, m := range all {
+		calls += m.calls.Load()
+	}
+	if served.Load() < 100 || calls < 100 {
+		t.Errorf("%d served, %d calls from inside: nothing was tried", served.Load(), calls)
+	}
+	t.Logf("%d served, %d calls from inside", served.Load(), calls)
 }

@@ -3,17 +3,16 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
 )
-
-// What callers and the factory see while makes fail or hang.
-
-var errDown = errors.New("the server is down")
 
 // outage is callers on an empty pool whose makes fail.
 type outage struct {
@@ -301,5 +300,205 @@ func TestOutage_RelapseOnRamp(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		h.wantNoMake() // one at a time again
 		m.finish()
+	})
+}
+
+// Trap 13: with a dead factory every waiter dialled in turn, and the last of
+// 200 was told after 2 seconds.
+func TestPuddleTrap13_OutageInTurn(t *testing.T) {
+	o := outage{callers: 200, max: 10, failAfter: 100 * time.Millisecond}
+	if r := o.run(t); r.last > 250*time.Millisecond {
+		t.Errorf("the last was told after %v, want at most 250ms", r.last)
+	}
+}
+
+// A server is down for three seconds, and 50 callers ask again when their errors
+// say so: they find it within half a second after it accepts, with 60 dials in
+// all.
+func TestOutage_RecoveryIsSoon(t *testing.T) {
+	for seed := range 20 {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { recovery(t) })
+	}
+}
+
+func recovery(t *testing.T) {
+	var dials atomic.Int64
+	var up atomic.Bool
+	cfg := resource.Config[int]{MaxSize: 50, Make: func(context.Context) (int, error) {
+		dials.Add(1)
+		time.Sleep(time.Millisecond)
+		if !up.Load() {
+			return 0, errDown
+		}
+		return 1, nil
+	}}
+	inBubble(t, cfg, func(p *resource.Pool[int]) {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var first []time.Duration
+		begin := time.Now()
+		for range 50 {
+			wg.Go(func() {
+				for {
+					l, err := p.Acquire(context.Background())
+					if err == nil {
+						mu.Lock()
+						first = append(first, time.Since(begin))
+						mu.Unlock()
+						l.Release()
+						return
+					}
+					var e *resource.AcquireError
+					if !errors.As(err, &e) {
+						t.Errorf("%v", err)
+						return
+					}
+					time.Sleep(max(e.RetryAfter, 10*time.Millisecond))
+				}
+			})
+		}
+		time.Sleep(3 * time.Second)
+		up.Store(true)
+		before := dials.Load()
+		wg.Wait()
+		if at := slices.Min(first) - 3*time.Second; at > 500*time.Millisecond {
+			t.Errorf("the first success came %v after the server was back", at)
+		}
+		if before > 60 {
+			t.Errorf("%d dials while it was down", before)
+		}
+	})
+}
+
+// Warm during an outage ends with its context, or with what it asked for.
+func TestOutage_Warm(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		h.down(3)
+		h.answer(func(m *makeCall) { m.fail(errDown) })
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		done := h.warm(ctx, 2)
+		time.Sleep(2 * time.Minute)
+		h.wantDone(done, errDown)
+
+		h.answer(func(m *makeCall) { m.finish() })
+		done = h.warm(context.Background(), 2)
+		time.Sleep(5 * time.Minute)
+		h.settle()
+		select {
+		case err := <-done:
+			if err == nil {
+				h.wantLoad(resource.Load{Idle: 2})
+			}
+		default:
+			t.Errorf("Warm has not returned: %+v", h.p.Stats().Load)
+		}
+	})
+}
+
+// Resources that are found dead as soon as they are made are an outage too:
+// not a make, a death, a make without end.
+func TestOutage_Stillborn(t *testing.T) {
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finish() }
+		h.onWatch = func(it *item) { it.invalidate(errDown) }
+	}
+	script(t, 2, edit, func(h *harness) {
+		c := h.acquireFor(time.Minute)
+		time.Sleep(time.Minute)
+		c.wantFailed()
+		if n := h.begun(); n > 50 {
+			t.Errorf("%d makes in a minute of deaths", n)
+		}
+	})
+}
+
+// In an outage a waiter hopes for what is leased, and is told when there is
+// nothing left to hope for.
+func TestOutage_HopeEnds(t *testing.T) {
+	script(t, 2, nil, func(h *harness) {
+		l := h.lend()
+		h.down(3)
+		c := h.acquire()
+		h.wantWaiting(c)
+		l.Discard(nil)
+		e := c.wantErr(resource.ErrOutage)
+		if e.RetryAfter <= 0 {
+			t.Errorf("RetryAfter is %v", e.RetryAfter)
+		}
+	})
+}
+
+// What was lent before it proved itself proves itself in a later lease: failed
+// makes before it are then forgotten.
+func TestOutage_ProvedInALaterLease(t *testing.T) {
+	dying := true
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finish() }
+		h.onWatch = func(it *item) {
+			if dying {
+				dying = it.n < 2
+				it.invalidate(errDown)
+			}
+		}
+		h.cfg.Broken = func(error) bool { return false }
+	}
+	script(t, 1, edit, func(h *harness) {
+		l := h.lend() // after two that died at once
+		l.Fail(errSick)
+		h.lend().Release()
+		dying = true // the next one too
+		it := h.lend()
+		it.Discard(nil)
+		c := h.acquireFor(time.Minute)
+		c.await(time.Second)
+		if s := h.p.Stats(); s.Outage {
+			t.Errorf("an outage, though one has done its work since: %+v", s)
+		}
+		dying = false
+		c.wantLeaseWithin(time.Minute).Release()
+	})
+}
+
+// In such a pool the prober never got a place, and an outage never ended.
+func TestAgain_OutageFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,
+			Make: func(context.Context) (*int, error) {
+				if down.Load() {
+					return nil, errors.New("down")
+				}
+				return new(int), nil
+			}})
+		l, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		down.Store(true)
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := p.Acquire(ctx); err == nil {
+				t.Error("lent by a dead factory")
+			}
+			cancel()
+		}
+		if !p.Stats().Outage {
+			t.Fatal("no outage", p.Stats())
+		}
+		p.Resize(1)
+		l.Release()
+		down.Store(false)
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		l, err = p.AcquireWith(ctx, resource.Request{MinRemaining: 45 * time.Minute})
+		if err != nil {
+			t.Errorf("%v; %v", err, p.Stats())
+		} else {
+			l.Release()
+		}
+		p.Close(context.Background())
 	})
 }

@@ -1,0 +1,414 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// While a MakeGate or Quota lets no make begin for a time that it said.
+
+// turnstile refuses for that long while it is shut.
+type turnstile struct {
+	shut atomic.Bool
+	time time.Duration
+}
+
+var errShut = errors.New("the turnstile is shut")
+
+func (s *turnstile) Admit(context.Context, resource.Request) (resource.Done, error) {
+	if s.shut.Load() {
+		return nil, &resource.Rejection{Policy: "turnstile", RetryAfter: s.time, Err: errShut}
+	}
+	return nil, nil
+}
+
+// shutFor begins each of a MakeGate and a Quota that is shut for 10 s.
+func shutFor(t *testing.T, max int, mode resource.OutageMode, f func(h *harness, s *turnstile)) {
+	t.Helper()
+	for name, set := range map[string]func(h *harness, a resource.Admission){
+		"gate":           func(h *harness, a resource.Admission) { h.cfg.MakeGate = a },
+		"quota":          func(h *harness, a resource.Admission) { h.cfg.Quota = a },
+		"gate and queue": func(h *harness, a resource.Admission) { h.cfg.MakeGate, h.cfg.Queue = a, &listQueue{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &turnstile{time: 10 * time.Second}
+			s.shut.Store(true)
+			script(t, max, func(h *harness) {
+				h.cfg.Outage = mode
+				set(h, s)
+			}, func(h *harness) { f(h, s) })
+		})
+	}
+}
+
+// wantBarred checks that c was told of the refusal, with what is left of the time.
+func (c *call) wantBarred(after, left time.Duration) {
+	c.h.t.Helper()
+	e := c.wantErr(resource.ErrRejected)
+	var r *resource.Rejection
+	if !errors.Is(e, errShut) || !errors.As(e, &r) || r.Policy != "turnstile" {
+		c.h.t.Errorf("%v: want the refusal", e)
+	}
+	if e.RetryAfter != left {
+		c.h.t.Errorf("RetryAfter is %v, want %v", e.RetryAfter, left)
+	}
+	if c.got.after != after {
+		c.h.t.Errorf("told after %v, want %v", c.got.after, after)
+	}
+}
+
+// Who can not be served in time is told at once, when it comes or when the gate
+// refuses; who can waits, and is served.
+func TestBar_Deadline(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		h.acquireFor(5*time.Second).wantBarred(0, 10*time.Second)
+		long, open := h.acquireFor(20*time.Second), h.acquire()
+		time.Sleep(4 * time.Second)
+		h.acquireFor(3*time.Second).wantBarred(0, 6*time.Second)
+		late := h.acquireFor(7 * time.Second) // beyond it
+		h.wantWaiting(long, open, late)
+		if r := h.p.Stats().Rejected; r != 2 {
+			h.t.Errorf("%d rejected, want 2", r)
+		}
+		s.shut.Store(false)
+		time.Sleep(6 * time.Second)
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		long.wantLease().Release()
+		open.wantLease().Release()
+		late.wantLease().Release()
+	})
+}
+
+// Each refusal is held against those who wait.
+func TestBar_RefusedAgain(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		short, long := h.acquireFor(15*time.Second), h.acquireFor(25*time.Second)
+		h.wantWaiting(short, long)
+		time.Sleep(10 * time.Second)
+		short.wantBarred(10*time.Second, 10*time.Second)
+		h.wantWaiting(long)
+		time.Sleep(10 * time.Second)
+		long.wantBarred(20*time.Second, 10*time.Second)
+	})
+}
+
+// What is leased may come back, and while it may all wait; when it is gone they
+// are told.
+func TestBar_HopeEnds(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.shut.Store(true)
+		c1, c2 := h.acquireFor(5*time.Second), h.acquireFor(5*time.Second)
+		h.wantWaiting(c1, c2)
+		time.Sleep(time.Second)
+		l.Release()
+		l = c1.wantLease()
+		h.wantWaiting(c2)
+		l.Discard(nil)
+		c2.wantBarred(time.Second, 9*time.Second)
+	})
+}
+
+// Who asks for one that nobody has used does not hope for what is leased.
+func TestBar_Fresh(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.shut.Store(true)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		h.acquireCtx(ctx, fresh).wantBarred(0, 10*time.Second)
+		c := h.acquireFor(5 * time.Second)
+		h.wantWaiting(c)
+		l.Release()
+		c.wantLease()
+	})
+}
+
+// What is being made may come to them.
+func TestBar_BeingMade(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		c1 := h.acquire()
+		m := h.wantMake()
+		s.shut.Store(true)
+		c2 := h.acquireFor(5 * time.Second)
+		c3 := h.acquireFor(5 * time.Second) // comes when it is barred
+		h.wantWaiting(c1, c2, c3)
+		m.fail(errDown)
+		c1.wantErr(errDown)
+		c2.wantBarred(0, 10*time.Second)
+		c3.wantBarred(0, 10*time.Second)
+	})
+}
+
+// In KeepWaiting each waits for its own context.
+func TestBar_KeepWaiting(t *testing.T) {
+	shutFor(t, 2, resource.KeepWaiting, func(h *harness, s *turnstile) {
+		c := h.acquireFor(5 * time.Second)
+		time.Sleep(5*time.Second - time.Millisecond)
+		h.wantWaiting(c)
+		time.Sleep(time.Millisecond)
+		c.wantErr(context.DeadlineExceeded)
+	})
+}
+
+// Those turned away are shown to the Trace, as others whom a policy refuses.
+func TestBar_Trace(t *testing.T) {
+	var told atomic.Int32
+	s := &turnstile{time: 10 * time.Second}
+	s.shut.Store(true)
+	edit := func(h *harness) {
+		h.cfg.MakeGate = s
+		h.cfg.Trace = &resource.Trace{Rejected: func(_ context.Context, err error) {
+			if errors.Is(err, errShut) {
+				told.Add(1)
+			}
+		}}
+	}
+	script(t, 2, edit, func(h *harness) {
+		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // waited when it was refused
+		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // came after
+		if n := told.Load(); n != 2 {
+			t.Errorf("the Trace was told of %d", n)
+		}
+	})
+}
+
+// What comes back makes no room for a new one while none may be made.
+func TestBar_MakesNoRoom(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		h.resize(1)
+		behind := h.acquire()
+		h.wantWaiting(c, behind)
+		used := l.Value()
+		l.Release()
+		behind.wantItem(used)
+		h.wantWaiting(c)
+	})
+}
+
+// A refusal that does not say for how long is told at once to who asks for a new
+// one, whatever is leased, and to nobody who may hope for that.
+func TestBar_FreshUntold(t *testing.T) {
+	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		s.shut.Store(false)
+		l := h.lend()
+		s.time = 0
+		s.shut.Store(true)
+		c := h.acquireWith(fresh)
+		c.wantErr(errShut)
+		hopes := h.acquire()
+		h.wantWaiting(hopes)
+		l.Release()
+		hopes.wantLease()
+	})
+}
+
+// One burst of refusals counted as many in a row, and barred makes for long.
+func TestAgain_RefusalBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int32
+		p := againPool(t, resource.Config[*int]{MaxSize: 8, Outage: resource.KeepWaiting,
+			MakeGate: againGate(func(context.Context) error {
+				if n.Add(1) <= 8 {
+					time.Sleep(time.Millisecond) // so that all are refused at one instant
+					return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Millisecond}
+				}
+				return nil
+			})})
+		start := time.Now()
+		var wg sync.WaitGroup
+		var ls [8]resource.Lease[*int]
+		for i := range 8 {
+			wg.Go(func() {
+				var err error
+				if ls[i], err = p.Acquire(t.Context()); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d > 200*time.Millisecond {
+			t.Errorf("a gate that said 10ms once to each was tried again after %v", d)
+		}
+		for _, l := range ls {
+			l.Release()
+		}
+		p.Close(context.Background())
+	})
+}
+
+// After one refusal nothing was tried as long as a slow make ran.
+func TestAgain_RefusalSerialises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int32
+		p := againPool(t, resource.Config[*int]{MaxSize: 4, MakeTimeout: time.Minute,
+			Make: func(context.Context) (*int, error) { time.Sleep(20 * time.Second); return new(int), nil },
+			MakeGate: againGate(func(context.Context) error {
+				switch n.Add(1) {
+				case 1:
+					return nil
+				case 2:
+					time.Sleep(time.Millisecond)
+					return &resource.Rejection{Policy: "x", RetryAfter: 100 * time.Millisecond}
+				}
+				return nil
+			})})
+		start := time.Now()
+		var wg sync.WaitGroup
+		var ls [2]resource.Lease[*int]
+		for i := range 2 {
+			wg.Go(func() {
+				var err error
+				if ls[i], err = p.Acquire(t.Context()); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d := time.Since(start); d > 21*time.Second {
+			t.Errorf("second of two: %v, with a gate open again after 100ms and makes of 20s", d)
+		}
+		for _, l := range ls {
+			l.Release()
+		}
+		p.Close(context.Background())
+	})
+}
+
+func tooOld(i resource.Info) error {
+	if i.Age > time.Hour {
+		return errors.New("too old")
+	}
+	return nil
+}
+
+// In a full pool whose resource is too near its end nobody looked again when a
+// refusal had ended.
+func TestAgain_BarredFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int32
+		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,
+			MakeGate: againGate(func(context.Context) error {
+				if n.Add(1) == 2 {
+					time.Sleep(2 * time.Second) // its caller has left by then
+					return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Second}
+				}
+				return nil
+			})})
+		l, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if _, err := p.Acquire(ctx); err == nil {
+			t.Error("lent, though the gate refuses")
+		}
+		cancel()
+		time.Sleep(2 * time.Second)
+		p.Resize(1)
+		l.Release()
+		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		l, err = p.AcquireWith(ctx, resource.Request{MinRemaining: 45 * time.Minute})
+		if err != nil {
+			t.Errorf("%v; %v", err, p.Stats())
+		} else {
+			l.Release()
+		}
+		p.Close(context.Background())
+	})
+}
+
+// The longest RetryAfter overflowed, and the gate was asked in a loop without
+// a pause.
+func TestMakeGate_LongestRetryAfter(t *testing.T) {
+	var asked atomic.Int64
+	edit := func(h *harness) {
+		h.cfg.MakeGate = admitFunc(func(ctx context.Context, r resource.Request) (resource.Done, error) {
+			if asked.Add(1) > 1000 { // so that the test ends
+				<-ctx.Done()
+			}
+			return nil, &resource.Rejection{RetryAfter: math.MaxInt64}
+		})
+	}
+	script(t, 1, edit, func(h *harness) {
+		time.Sleep(time.Second)
+		c := h.acquireFor(time.Millisecond)
+		time.Sleep(time.Millisecond)
+		c.wantFailed()
+		if n := asked.Load(); n < 1 || n > 2 {
+			t.Errorf("the gate was asked %d times in 1ms", n)
+		}
+	})
+}
+
+// A gate that lets one make through at a time refused a caller while another's
+// make was under way, though that one was about to be of use.
+func TestMakeGate_OfOneRefusesNobody(t *testing.T) {
+	var busy atomic.Bool
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finishAfter(100 * time.Millisecond) }
+		h.cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+			if !busy.CompareAndSwap(false, true) {
+				return nil, errors.New("one at a time")
+			}
+			return func(resource.Outcome) { busy.Store(false) }, nil
+		})
+	}
+	script(t, 2, edit, func(h *harness) {
+		c1, c2 := h.acquire(), h.acquire()
+		c1.wantLeaseWithin(time.Minute)
+		c2.wantLeaseWithin(time.Minute)
+	})
+}
+
+// Makes that wait at the gate do not all begin when it opens, if the maximum is
+// smaller by then.
+func TestMakeGate_OpensAfterShrink(t *testing.T) {
+	var now, most atomic.Int64
+	var open chan struct{}
+	edit := func(h *harness) {
+		open = make(chan struct{})
+		h.auto = func(m *makeCall) {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			m.finishAfter(time.Second)
+		}
+		h.cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+			<-open
+			return nil, nil
+		})
+	}
+	script(t, 4, edit, func(h *harness) {
+		var cs []*call
+		for range 4 {
+			cs = append(cs, h.acquire())
+		}
+		h.resize(1)
+		close(open)
+		for _, c := range cs {
+			c.wantLeaseWithin(time.Minute).Release()
+		}
+		if n := most.Load(); n != 1 {
+			t.Errorf("%d makes at once, all begun after Resize(1)", n)
+		}
+	})
+}
