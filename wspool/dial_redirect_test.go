@@ -11,13 +11,13 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/wspool"
 )
 
@@ -353,4 +353,33 @@ func TestSubprotocolOptional(t *testing.T) {
 			c.Release()
 		})
 	}
+}
+
+// Where a redirect leads, Lookup is asked too.
+func TestRedirect_Lookup(t *testing.T) {
+	peer := listen(t, false, echo)
+	peer.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/next" {
+			return false
+		}
+		http.Redirect(w, r, "/next", http.StatusTemporaryRedirect)
+		return true
+	}
+	u, err := url.Parse(peer.cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.cfg.URL, peer.cfg.Redirects, peer.cfg.MaxSize = "ws://service.invalid:"+u.Port()+"/", 2, 1
+	peer.cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	peer.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if _, err := netip.ParseAddrPort(addr); err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	c := acquire(t, pool(t, peer.cfg))
+	ask(t, c, "x")
+	c.Release()
 }

@@ -536,13 +536,6 @@ func TestHeartbeatStress(t *testing.T) {
 	}
 }
 
-// healthFunc is a Health of a function.
-type healthFunc func(ctx context.Context, c *wspool.Conn) error
-
-func (f healthFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error {
-	return f(ctx, c)
-}
-
 // A check that only writes says that nobody answers; one that reads has to keep
 // Exchange.
 func TestHealthWrites(t *testing.T) {
@@ -614,4 +607,31 @@ func TestHealthWrites(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The answer to a heartbeat is held to CheckUTF8 as every text of the peer's.
+func TestHeartbeat_NotUTF8(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+			for {
+				if _, _, err := ws.ReadMessage(); err != nil {
+					return
+				}
+				ws.WriteMessage(websocket.TextMessage, []byte{0xe4, 0xb8})
+			}
+		})
+		ended := make(chan error, 1)
+		peer.cfg.MaxSize, peer.cfg.Redial, peer.cfg.CheckUTF8 = 1, atOnce, true
+		peer.cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) { ended <- e.Cause }}
+		peer.cfg.Heartbeat = wspool.Heartbeat{
+			Every: time.Second, Message: wspool.Message{Type: websocket.BinaryMessage, Data: []byte("beat")},
+			Expect: func(wspool.Message) bool { t.Error("Expect was given it"); return true },
+		}
+		c := acquire(t, pool(t, peer.cfg))
+		time.Sleep(2 * time.Second)
+		c.Release()
+		if cause := next(t, "end", ended); !errors.Is(cause, wspool.ErrNotUTF8) {
+			t.Errorf("ended with %v", cause)
+		}
+	})
 }

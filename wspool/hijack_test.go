@@ -240,3 +240,74 @@ func TestHijackRaces(t *testing.T) {
 		})
 	}
 }
+
+// A Hijack that comes just when a message does is refused, and the message is
+// the lease's all the same: no reader is put behind one that has begun.
+func TestRegressHijackKeepsMessage(t *testing.T) {
+	for range 50 {
+		bubble(t, func(t *testing.T) {
+			w := witnesses(t)
+			w.mute = true
+			w.cfg.Exchange = wspool.Unpaired
+			p := pool(t, w.cfg)
+			c := acquire(t, p)
+			write(t, c, "x")
+			time.Sleep(2 * time.Second) // a watcher reads
+			synctest.Wait()
+			w.send(0, frame(websocket.TextMessage, "m"))
+			if ws, ok := c.Hijack(); ok {
+				ws.Close()
+				return
+			}
+			began := time.Now()
+			read(t, c, "m")
+			if took := time.Since(began); took > 0 {
+				t.Errorf("after %v", took)
+			}
+			write(t, c, "y")
+			c.Release()
+			if s := p.Stats(); s.Idle != 1 {
+				t.Errorf("%v", s)
+			}
+		})
+	}
+}
+
+// A connection whose heartbeat was not answered yet is not hijacked: the answer
+// would be read as another message.
+func TestHijack_HeartbeatUnanswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, func(ws *websocket.Conn) {
+			for {
+				kind, b, err := ws.ReadMessage()
+				if err != nil {
+					return
+				}
+				time.Sleep(50 * ms)
+				ws.WriteMessage(kind, b)
+			}
+		})
+		peer.cfg.Heartbeat = wspool.Heartbeat{
+			Every: time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("beat")},
+			Expect: func(m wspool.Message) bool { return string(m.Data) == "beat" },
+		}
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		for p.Stats().Heartbeats == 0 {
+			time.Sleep(ms)
+		}
+		if _, ok := c.Hijack(); ok {
+			t.Fatal("hijacked before the answer")
+		}
+		time.Sleep(100 * ms)
+		ws, ok := c.Hijack()
+		if !ok {
+			t.Fatal("not hijacked after the answer")
+		}
+		defer ws.Close()
+		ws.WriteMessage(websocket.TextMessage, []byte("mine"))
+		if _, b, err := ws.ReadMessage(); string(b) != "mine" {
+			t.Errorf("read %q, %v", b, err)
+		}
+	})
+}

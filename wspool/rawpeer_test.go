@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/wspool"
 )
 

@@ -12,15 +12,6 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// question asks and reads the answer.
-func question(ctx context.Context, c *wspool.Conn) error {
-	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("question")); err != nil {
-		return err
-	}
-	_, _, err := c.ReadMessage(ctx)
-	return err
-}
-
 // A connection is stale if it had been used before and died before anything of
 // an answer came; nothing else is.
 func TestStale(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -28,8 +27,6 @@ type feed struct {
 	down bool
 	gone chan struct{} // closed when it goes down
 }
-
-var errRefused = errors.New("connection refused")
 
 func listenFeed(t *testing.T) *feed {
 	f := &feed{gone: make(chan struct{})}
@@ -232,11 +229,6 @@ func TestSubscribe_NeverSpins(t *testing.T) {
 	})
 }
 
-// admission is a resource.Admission by a function.
-type admission func() error
-
-func (a admission) Admit(context.Context, resource.Request) (resource.Done, error) { return nil, a() }
-
 // How a subscription ends.
 func TestSubscribe_Ends(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -278,6 +270,25 @@ func TestSubscribe_Ends(t *testing.T) {
 		})
 		if !errors.Is(err, resource.ErrClosed) {
 			t.Errorf("a closed pool: %v", err)
+		}
+	})
+}
+
+// A subscription that the end of the pool ends says what went wrong before.
+func TestSubscribe_ClosedAfterFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.cfg.MaxSize, w.cfg.Exchange = 1, wspool.Unpaired
+		p := pool(t, w.cfg)
+		failed := errors.New("subscription failed")
+		ended := make(chan error, 1)
+		go func() {
+			ended <- p.Subscribe(t.Context(), func(context.Context, *wspool.Conn, wspool.Gap) error { return failed })
+		}()
+		time.Sleep(time.Second)
+		p.CloseNow()
+		if err := next(t, "end", ended); !errors.Is(err, resource.ErrClosed) || !errors.Is(err, failed) {
+			t.Errorf("ended with %v", err)
 		}
 	})
 }
