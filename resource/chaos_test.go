@@ -234,7 +234,7 @@ func (f *fickle) Check(ctx context.Context, v *token, i resource.Info) error {
 }
 
 // I1 to I9 together, while everything that may go wrong does.
-func TestI9_PoliciesInAStorm(t *testing.T) {
+func TestI9_FaultyPolicies(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
 		f := &fickle{gate: newCountingGate(t)}
 		p := newPlain(t, 8, func(cfg *resource.Config[*token]) {

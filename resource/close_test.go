@@ -225,7 +225,7 @@ func TestPuddleTrap21_MakeRacesClose(t *testing.T) {
 
 // Trap 22: Close did not wake those who waited, and without a bound waited
 // itself for a lease that nobody ended.
-func TestPuddleTrap22_CloseWakesNobody(t *testing.T) {
+func TestPuddleTrap22_CloseWakesNoWaiter(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		h.lend()
 		c := h.acquire()
@@ -268,7 +268,7 @@ type slowRemove struct {
 func (q *slowRemove) Remove(*resource.Waiter) { close(q.in); <-q.hold }
 
 // Close returned nil while a method of the Queue still ran.
-func TestAgain_CloseQueueRuns(t *testing.T) {
+func TestI6_CloseWaitsForQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &slowRemove{hold: make(chan struct{}), in: make(chan struct{})}
 		p := againPool(t, resource.Config[*int]{MaxSize: 1, Queue: q,

@@ -121,7 +121,7 @@ func TestErrors_NilPrinted(t *testing.T) {
 }
 
 // An AcquireError says how long the caller waited and how the pool was.
-func TestAcquireError_Says(t *testing.T) {
+func TestAcquireError_Context(t *testing.T) {
 	boom := errors.New("dial: refused")
 	script(t, 2, nil, func(h *harness) {
 		c := h.acquire()

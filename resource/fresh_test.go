@@ -145,7 +145,7 @@ func TestFresh_Fair(t *testing.T) {
 }
 
 // One that has a place coming takes no second one from those behind it.
-func TestFresh_OnePlaceEach(t *testing.T) {
+func TestFresh_OneSlotEach(t *testing.T) {
 	inEveryLine(t, 2, nil, func(h *harness) {
 		ls, its := h.lendN(2)
 		c, behind := h.acquireWith(fresh), h.acquire()
@@ -306,7 +306,7 @@ func TestFresh_DuringSweep(t *testing.T) {
 }
 
 // The Health is asked, and what it turns down is not lent though it is new.
-func TestFresh_Sick(t *testing.T) {
+func TestFresh_Unhealthy(t *testing.T) {
 	var sick *item
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(_ context.Context, it *item, _ resource.Info) error {
@@ -444,7 +444,7 @@ func (h *keyedHarness) beginFresh(key string) *keyedCall {
 }
 
 // Of a key that has its MaxSize its own gives way, whatever others have idle.
-func TestKeyedFresh_OwnPlaces(t *testing.T) {
+func TestKeyedFresh_OwnSlots(t *testing.T) {
 	keyed(t, 4, 2, nil, func(h *keyedHarness) {
 		for _, key := range []string{"b", "a"} {
 			l1, l2 := h.acquire(key), h.acquire(key)
@@ -489,7 +489,7 @@ func TestKeyedFresh_TotalIsItsOwn(t *testing.T) {
 
 // The least recently used of another key gives way to a key that has less than
 // its MaxSize.
-func TestKeyedFresh_OthersGiveWay(t *testing.T) {
+func TestKeyedFresh_PreemptsOthers(t *testing.T) {
 	keyed(t, 2, 2, nil, func(h *keyedHarness) {
 		h.acquire("b").Release()
 		time.Sleep(time.Second)

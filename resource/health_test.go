@@ -46,7 +46,7 @@ func TestHealth_OnBorrow(t *testing.T) {
 
 // The sweep tells of each check, but not of those that were cut short: by Close,
 // or by the end of the caller's context.
-func TestHealth_Told(t *testing.T) {
+func TestHealth_SeesInfo(t *testing.T) {
 	w := newWard()
 	var mu sync.Mutex
 	var events []resource.CheckEvent
@@ -89,7 +89,7 @@ func TestHealth_Told(t *testing.T) {
 }
 
 // If none is well, one is made; the caller does not see the illness.
-func TestHealth_AllIll(t *testing.T) {
+func TestHealth_AllUnhealthy(t *testing.T) {
 	w := newWard()
 	script(t, 3, w.in(time.Hour), func(h *harness) {
 		its := h.stock(3)
@@ -526,7 +526,7 @@ func TestI9_DueInSweep(t *testing.T) {
 
 // In the sweep a Health is told how many are idle, also without an Eviction, and
 // those it has just ended are not among them.
-func TestSweepTellsHealthOfIdlers(t *testing.T) {
+func TestSweep_NotifiesHealthOfIdle(t *testing.T) {
 	var told []int
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }

@@ -109,7 +109,7 @@ func TestInspect_Shows(t *testing.T) {
 }
 
 // What is on a seat is idle too, for as long as its word says.
-func TestInspect_Seated(t *testing.T) {
+func TestInspect_LocalSlot(t *testing.T) {
 	script(t, 2, func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }, func(h *harness) {
 		h.stock(1)
 		l := h.lend()
@@ -527,7 +527,7 @@ func TestInspect_MinIdle(t *testing.T) {
 
 // The room for a long line is made before the lock is taken: to have it grow
 // there would be to copy the line there, again and again.
-func TestInspect_TheLineIsNotCopiedUnderTheLock(t *testing.T) {
+func TestInspect_QueueIsNotCopiedUnderTheLock(t *testing.T) {
 	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }
 	script(t, 1, edit, func(h *harness) {
 		l := h.lend()

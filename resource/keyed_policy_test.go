@@ -153,7 +153,7 @@ func TestKeyedQueuePerKey(t *testing.T) {
 }
 
 // Callers in a Queue do not keep the total from others.
-func TestKeyedQueueGivesWay(t *testing.T) {
+func TestKeyedQueueIsPreempted(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Queue = &stack{} }
 	}, func(h *keyedHarness) {
@@ -203,7 +203,7 @@ func (slowCheck) Check(context.Context, *keyedItem, resource.Info) error {
 func (slowCheck) Due(i resource.Info) bool { return i.Idle > 500*ms }
 
 // What a sweep ends frees its place for a key that waits for nothing else.
-func TestKeyedEvictionFreesPlaces(t *testing.T) {
+func TestKeyedEvictionFreesSlots(t *testing.T) {
 	keyed(t, 2, 2, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) {
 			cfg.Eviction, cfg.SweepInterval = evictAge(time.Minute), time.Second

@@ -67,7 +67,7 @@ func TestKeyedBusyKeysShareEvenly(t *testing.T) {
 
 // With fewer places than keys no key's part of the service is under half of what
 // is fair, and nobody waits long; and at least half of the time goes to use.
-func TestKeyedFewerPlacesThanKeys(t *testing.T) {
+func TestKeyedFewerSlotsThanKeys(t *testing.T) {
 	for _, tc := range []struct {
 		total, keys, callers int
 		makeTime             time.Duration
@@ -155,7 +155,7 @@ func TestKeyedColdAmongManyHot(t *testing.T) {
 
 // A burst of releases gives up no more than what evens things out, also if ends
 // take long, if not so long that they are not waited for.
-func TestKeyedNoMoreGivesWayThanIsOwed(t *testing.T) {
+func TestKeyedPreemptsNoMoreThanOwed(t *testing.T) {
 	keyed(t, 10, 10, func(h *keyedHarness) { h.makeTime, h.destroyTime = time.Second, 900*ms }, func(h *keyedHarness) {
 		var ls []resource.Lease[*keyedItem]
 		for range 10 {
@@ -421,7 +421,7 @@ func TestKeyedClaimWithdrawn(t *testing.T) {
 
 // What the others gave back for a caller who left is free, and nothing is made
 // of it.
-func TestKeyedCallerLeavesWhileAPlaceComes(t *testing.T) {
+func TestKeyedCallerLeavesWhileASlotIsFreed(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) { h.destroyTime = time.Second }, func(h *keyedHarness) {
 		h.acquire("a").Release()
 		c := h.begin("b")

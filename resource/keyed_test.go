@@ -18,7 +18,7 @@ import (
 
 // The least recently used idle resource of another key gives way, whichever key
 // it belongs to.
-func TestKeyedLeastRecentlyUsedGivesWay(t *testing.T) {
+func TestKeyedPreemptsLeastRecentlyUsed(t *testing.T) {
 	keyed(t, 3, 2, nil, func(h *keyedHarness) {
 		a, b, a2 := h.acquire("a"), h.acquire("b"), h.acquire("a") // 1, 2, 3
 		a.Release()

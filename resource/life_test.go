@@ -379,7 +379,7 @@ func (n *wearNoted) Evict(i resource.Info) error {
 
 // A resource whose lease numbers are nearly used up is replaced: the numbers
 // never begin anew, wherever it lies between its leases.
-func TestWornOut(t *testing.T) {
+func TestLeaseNumbersUsedUp(t *testing.T) {
 	for name, tc := range map[string]struct {
 		order resource.Order
 		noted *wearNoted

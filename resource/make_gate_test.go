@@ -67,7 +67,7 @@ func (c *call) wantBarred(after, left time.Duration) {
 
 // Who can not be served in time is told at once, when it comes or when the gate
 // refuses; who can waits, and is served.
-func TestBar_Deadline(t *testing.T) {
+func TestBackoff_Deadline(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		h.acquireFor(5*time.Second).wantBarred(0, 10*time.Second)
 		long, open := h.acquireFor(20*time.Second), h.acquire()
@@ -90,7 +90,7 @@ func TestBar_Deadline(t *testing.T) {
 }
 
 // Each refusal is held against those who wait.
-func TestBar_RefusedAgain(t *testing.T) {
+func TestBackoff_RefusedAgain(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		short, long := h.acquireFor(15*time.Second), h.acquireFor(25*time.Second)
 		h.wantWaiting(short, long)
@@ -104,7 +104,7 @@ func TestBar_RefusedAgain(t *testing.T) {
 
 // What is leased may come back, and while it may all wait; when it is gone they
 // are told.
-func TestBar_HopeEnds(t *testing.T) {
+func TestBackoff_NothingRecoverable(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
@@ -121,7 +121,7 @@ func TestBar_HopeEnds(t *testing.T) {
 }
 
 // Who asks for one that nobody has used does not hope for what is leased.
-func TestBar_Fresh(t *testing.T) {
+func TestBackoff_Fresh(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
@@ -137,7 +137,7 @@ func TestBar_Fresh(t *testing.T) {
 }
 
 // What is being made may come to them.
-func TestBar_BeingMade(t *testing.T) {
+func TestBackoff_BesideRunningMake(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		c1 := h.acquire()
@@ -154,7 +154,7 @@ func TestBar_BeingMade(t *testing.T) {
 }
 
 // In KeepWaiting each waits for its own context.
-func TestBar_KeepWaiting(t *testing.T) {
+func TestBackoff_KeepWaiting(t *testing.T) {
 	shutFor(t, 2, resource.KeepWaiting, func(h *harness, s *turnstile) {
 		c := h.acquireFor(5 * time.Second)
 		time.Sleep(5*time.Second - time.Millisecond)
@@ -165,7 +165,7 @@ func TestBar_KeepWaiting(t *testing.T) {
 }
 
 // Those turned away are shown to the Trace, as others whom a policy refuses.
-func TestBar_Trace(t *testing.T) {
+func TestBackoff_Trace(t *testing.T) {
 	var told atomic.Int32
 	s := &turnstile{time: 10 * time.Second}
 	s.shut.Store(true)
@@ -187,7 +187,7 @@ func TestBar_Trace(t *testing.T) {
 }
 
 // What comes back makes no room for a new one while none may be made.
-func TestBar_MakesNoRoom(t *testing.T) {
+func TestBackoff_MakesNoRoom(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
@@ -205,7 +205,7 @@ func TestBar_MakesNoRoom(t *testing.T) {
 
 // A refusal that does not say for how long is told at once to who asks for a new
 // one, whatever is leased, and to nobody who may hope for that.
-func TestBar_FreshUntold(t *testing.T) {
+func TestBackoff_FreshNotReported(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
@@ -221,7 +221,7 @@ func TestBar_FreshUntold(t *testing.T) {
 }
 
 // One burst of refusals counted as many in a row, and barred makes for long.
-func TestAgain_RefusalBurst(t *testing.T) {
+func TestMakeGate_RefusalBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
 		p := againPool(t, resource.Config[*int]{MaxSize: 8, Outage: resource.KeepWaiting,
@@ -255,7 +255,7 @@ func TestAgain_RefusalBurst(t *testing.T) {
 }
 
 // After one refusal nothing was tried as long as a slow make ran.
-func TestAgain_RefusalSerialises(t *testing.T) {
+func TestMakeGate_RefusalBesideSlowMake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
 		p := againPool(t, resource.Config[*int]{MaxSize: 4, MakeTimeout: time.Minute,
@@ -301,7 +301,7 @@ func tooOld(i resource.Info) error {
 
 // In a full pool whose resource is too near its end nobody looked again when a
 // refusal had ended.
-func TestAgain_BarredFull(t *testing.T) {
+func TestMakeGate_RefusalEndsInFullPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
 		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,
@@ -362,7 +362,7 @@ func TestMakeGate_LongestRetryAfter(t *testing.T) {
 
 // A gate that lets one make through at a time refused a caller while another's
 // make was under way, though that one was about to be of use.
-func TestMakeGate_OfOneRefusesNobody(t *testing.T) {
+func TestMakeGate_OfOneRefusesNoCaller(t *testing.T) {
 	var busy atomic.Bool
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finishAfter(100 * time.Millisecond) }

@@ -137,7 +137,7 @@ func oneSecond(h *harness) { h.cfg.MakeTimeout = time.Second }
 
 // A make that listens to its context ends at MakeTimeout, and its waiter is
 // told that it was the time.
-func TestHang_Listening(t *testing.T) {
+func TestMakeHang_EndsWithContext(t *testing.T) {
 	script(t, 1, oneSecond, func(h *harness) {
 		c := h.acquire()
 		m := h.wantMake()
@@ -158,7 +158,7 @@ func TestHang_Listening(t *testing.T) {
 
 // One that does not listen is abandoned a tenth later: the waiter is told and
 // the place is free, though it still runs.
-func TestHang_Deaf(t *testing.T) {
+func TestMakeHang_IgnoresContext(t *testing.T) {
 	script(t, 1, oneSecond, func(h *harness) {
 		c1, c2 := h.acquire(), h.acquire()
 		m := h.wantMake()
@@ -178,7 +178,7 @@ func TestHang_Deaf(t *testing.T) {
 }
 
 // The grace is at most a second.
-func TestHang_Grace(t *testing.T) {
+func TestMakeHang_Grace(t *testing.T) {
 	edit := func(h *harness) { h.cfg.MakeTimeout = time.Minute }
 	script(t, 1, edit, func(h *harness) {
 		c := h.acquire()
@@ -191,7 +191,7 @@ func TestHang_Grace(t *testing.T) {
 }
 
 // Zero is the default, never for ever.
-func TestHang_Default(t *testing.T) {
+func TestMakeHang_DefaultTimeout(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c := h.acquire()
 		h.wantMake()
@@ -201,7 +201,7 @@ func TestHang_Default(t *testing.T) {
 }
 
 // What an abandoned make fails with is nobody's concern any more.
-func TestHang_AbandonedFails(t *testing.T) {
+func TestMakeHang_AbandonedFails(t *testing.T) {
 	for name, end := range map[string]func(m *makeCall){
 		"error":  func(m *makeCall) { m.fail(errors.New("late")) },
 		"panic":  func(m *makeCall) { m.panic("late") },
@@ -227,7 +227,7 @@ func TestHang_AbandonedFails(t *testing.T) {
 
 // A factory that hangs again and again is an outage like any other: makes do
 // not pile up without end.
-func TestHang_Outage(t *testing.T) {
+func TestMakeHang_Outage(t *testing.T) {
 	edit := func(h *harness) {
 		oneSecond(h)
 		h.auto = func(m *makeCall) { m.hang() }

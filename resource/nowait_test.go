@@ -140,7 +140,7 @@ func TestNoWait_AtOnce(t *testing.T) {
 }
 
 // One that fails in time is ended, and the next one tried.
-func TestNoWait_Ill(t *testing.T) {
+func TestNoWait_Unhealthy(t *testing.T) {
 	w := newWard()
 	script(t, 3, w.in(time.Hour), func(h *harness) {
 		its := h.stock(3)

@@ -156,7 +156,7 @@ func TestFairness_NoOvertakingWithQueue(t *testing.T) {
 
 // One that is lent an illness, or finds its resource evicted, keeps its place
 // in the line.
-func TestFairness_EvictionKeepsThePlace(t *testing.T) {
+func TestFairness_EvictionKeepsThePosition(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Minute)
 		h.cfg.SweepInterval = time.Hour
@@ -178,7 +178,7 @@ func TestFairness_EvictionKeepsThePlace(t *testing.T) {
 }
 
 // A caller that is turned down by a check does so too.
-func TestFairness_CheckKeepsThePlace(t *testing.T) {
+func TestFairness_CheckKeepsThePosition(t *testing.T) {
 	w := newWard()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
 		l := h.lend()
@@ -196,7 +196,7 @@ func TestFairness_CheckKeepsThePlace(t *testing.T) {
 
 // OldestFirst: what was being checked when its caller gave up went to the back,
 // though nobody had used it.
-func TestOrder_CancelledCheckKeepsThePlace(t *testing.T) {
+func TestOrder_CancelledCheckKeepsThePosition(t *testing.T) {
 	w := newWard()
 	edit := func(h *harness) {
 		h.cfg.Order = resource.OldestFirst

@@ -157,7 +157,7 @@ func TestOutage_FailFast(t *testing.T) {
 }
 
 // Who can hope for a leased resource waits for it, outage or not.
-func TestOutage_LeasedGivesHope(t *testing.T) {
+func TestOutage_LeasedIsRecoverable(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
 		it := l.Value()
@@ -398,7 +398,7 @@ func TestOutage_Warm(t *testing.T) {
 
 // Resources that are found dead as soon as they are made are an outage too:
 // not a make, a death, a make without end.
-func TestOutage_Stillborn(t *testing.T) {
+func TestOutage_FailedEarly(t *testing.T) {
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
 		h.onWatch = func(it *item) { it.invalidate(errDown) }
@@ -415,7 +415,7 @@ func TestOutage_Stillborn(t *testing.T) {
 
 // In an outage a waiter hopes for what is leased, and is told when there is
 // nothing left to hope for.
-func TestOutage_HopeEnds(t *testing.T) {
+func TestOutage_NothingRecoverable(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
 		h.down(3)
@@ -461,7 +461,7 @@ func TestOutage_ProvedInALaterLease(t *testing.T) {
 }
 
 // In such a pool the prober never got a place, and an outage never ended.
-func TestAgain_OutageFull(t *testing.T) {
+func TestOutage_EndsInFullPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,

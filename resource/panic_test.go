@@ -543,7 +543,7 @@ func (goexitErr) Error() string { return "x" }
 func (goexitErr) Is(error) bool { runtime.Goexit(); return false }
 
 // A Goexit in a method of a gate's error cost a place for ever.
-func TestAgain_GoexitInIs(t *testing.T) {
+func TestI9_GoexitInErrorIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
 		p := againPool(t, resource.Config[*int]{MaxSize: 1,

@@ -327,7 +327,7 @@ func TestQueue_SpikeMakesFew(t *testing.T) {
 }
 
 // Where everything made was found ill, the pool made and destroyed without end.
-func TestQueue_AlwaysIll(t *testing.T) {
+func TestQueue_AlwaysUnhealthy(t *testing.T) {
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finishAfter(time.Millisecond) }
 		h.cfg.Health = checkFunc(func(context.Context, *item, resource.Info) error { return errSick })
@@ -567,7 +567,7 @@ func (q *refuseOnce) Pop(time.Duration) (*resource.Waiter, error) {
 
 // What was made for a caller that the Queue then refused passed for fresh for
 // ever.
-func TestAgain_QueueFreshForEver(t *testing.T) {
+func TestQueue_RefusedCallersResourceAges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := againPool(t, resource.Config[*int]{MaxSize: 2, Queue: &refuseOnce{}, SweepInterval: 24 * time.Hour,
 			Eviction: againEvict(func(i resource.Info) error {

@@ -185,7 +185,7 @@ func TestRenewClosed(t *testing.T) {
 
 // A successor that was owed is paid off by whatever is made in the place: what a
 // full pool has renewed for hours is not made once more when it may grow.
-func TestRenewOwesNothing(t *testing.T) {
+func TestRenew_NothingOwedAfterGrowth(t *testing.T) {
 	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *nursery) {
 		time.Sleep(65 * time.Minute) // in the middle of a generation
 		before := n.Stats()
@@ -203,7 +203,7 @@ func TestRenewOwesNothing(t *testing.T) {
 }
 
 // The same where it is a caller who takes the place of one that made way.
-func TestRenewOwesNothingToNobody(t *testing.T) {
+func TestRenew_NothingOwedWithoutCallers(t *testing.T) {
 	inNursery(t, time.Minute, func(cfg *resource.Config[int]) {
 		cfg.MaxSize = 1
 		destroy := cfg.Destroy
@@ -234,7 +234,7 @@ func TestRenewOwesNothingToNobody(t *testing.T) {
 
 // While callers always wait no successor is made; what ended meanwhile is not
 // kept for that.
-func TestRenewForgetsTheGone(t *testing.T) {
+func TestRenew_ForgetsDestroyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var made []weak.Pointer[[1024]byte]

@@ -18,7 +18,7 @@ import (
 // The harness checks it too, at each make and each expectation.
 
 // A place is taken from the moment a make begins until it has failed.
-func TestI1_MakesHoldPlaces(t *testing.T) {
+func TestI1_MakesHoldSlots(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c1, c2, c3 := h.acquire(), h.acquire(), h.acquire()
 		ms := h.wantMakes(2)
@@ -41,7 +41,7 @@ func TestI1_MakesHoldPlaces(t *testing.T) {
 }
 
 // A place is taken until Destroy has returned, however the resource ended.
-func TestI1_DestroyHoldsItsPlace(t *testing.T) {
+func TestI1_DestroyHoldsItsSlot(t *testing.T) {
 	cause := errors.New("cause")
 	for name, finish := range map[string]func(h *harness, l resource.Lease[*item]){
 		"discard":    func(h *harness, l resource.Lease[*item]) { l.Discard(cause) },
@@ -326,7 +326,7 @@ func TestResize_BelowMinIdle(t *testing.T) {
 // shown as acquired. It is held here too, because more than the maximum must
 // never exist (I1); but it is shown as what it is, and who discards does not
 // wait for it.
-func TestPuddleTrap09_PlaceHeldWhileDestroying(t *testing.T) {
+func TestPuddleTrap09_SlotHeldWhileDestroying(t *testing.T) {
 	script(t, 1, slowDestroy, func(h *harness) {
 		l := h.lend()
 		began := time.Now()
@@ -389,7 +389,7 @@ func (f *follower) wantTold(t *testing.T, want ...string) {
 }
 
 // Every Admission of the pool is told of each change, and of nothing else.
-func TestResize_TellsPolicies(t *testing.T) {
+func TestResize_NotifiesPolicies(t *testing.T) {
 	all := [3]*follower{{at: 2}, {at: 2}, {at: 2}}
 	edit := func(h *harness) {
 		h.cfg.Admission, h.cfg.MakeGate, h.cfg.Quota = all[0], all[1], all[2]

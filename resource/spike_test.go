@@ -266,7 +266,7 @@ func TestPuddleTrap12_EveryMissMakes(t *testing.T) {
 }
 
 // One resource that died young made the pool grow by one make at a time.
-func TestGrowth_AfterOneStillborn(t *testing.T) {
+func TestGrowth_AfterOneEarlyFailure(t *testing.T) {
 	for name, invalidated := range map[string]bool{"none": false, "one": true} {
 		t.Run(name, func(t *testing.T) {
 			edit := func(h *harness) {

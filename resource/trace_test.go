@@ -107,7 +107,7 @@ func TestTrace_Made(t *testing.T) {
 
 // A Trace.Destroyed that takes long keeps neither the place of the resource nor
 // the next Destroyed; but Close waits for it.
-func TestTrace_DestroyedKeepsNoPlace(t *testing.T) {
+func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made, told atomic.Int64
 		let := make(chan struct{})
@@ -485,7 +485,7 @@ func TestSample_Cause(t *testing.T) {
 }
 
 // What a policy ends before the caller has it is told nobody.
-func TestSample_UnseenIsUntold(t *testing.T) {
+func TestSample_UnseenIsNotReported(t *testing.T) {
 	b := newBook()
 	w := newWard()
 	edit := func(h *harness) {

@@ -263,7 +263,7 @@ func keyedDown(t *testing.T, forget time.Duration, down *atomic.Bool) *resource.
 // A caller that waits for the next try of its key is woken although another key has
 // the whole total when the try is due, and although another caller came for the key
 // and left meanwhile (I7).
-func TestAgain_KeyedTotalTaken(t *testing.T) {
+func TestWait_KeyedTotalTaken(t *testing.T) {
 	for _, other := range []bool{false, true} {
 		t.Run(fmt.Sprint("another caller: ", other), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -297,7 +297,7 @@ func TestAgain_KeyedTotalTaken(t *testing.T) {
 
 // A caller that waits for the next try of a key which is forgotten meanwhile asks
 // again.
-func TestAgain_KeyForgotten(t *testing.T) {
+func TestWait_KeyForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
@@ -319,7 +319,7 @@ func TestAgain_KeyForgotten(t *testing.T) {
 
 // In a full pool there is no try to wait for: Wait goes by RetryAfter, after which
 // the caller makes room for itself.
-func TestAgain_FreshInFullPool(t *testing.T) {
+func TestWait_FreshInFullPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFailing(t, nil)
 		f.down.Store(false)
@@ -347,7 +347,7 @@ func TestAgain_FreshInFullPool(t *testing.T) {
 }
 
 // A Make whose error wraps the ErrClosed of another pool has not closed this one.
-func TestAgain_ForeignErrClosed(t *testing.T) {
+func TestWait_ForeignErrClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below := fmt.Errorf("the pool below: %w", resource.ErrClosed)
 		p, err := resource.New(resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, below }})

@@ -68,7 +68,7 @@ func TestI7_CustomQueue(t *testing.T) {
 }
 
 // A place that comes free wakes a waiter too: resources end in every way.
-func TestI7_FreedPlaces(t *testing.T) {
+func TestI7_FreedSlots(t *testing.T) {
 	hammer(t, 2, 8, 500, nil, func(p *plain, l resource.Lease[*token], i int) {
 		switch i % 5 {
 		case 0:
@@ -183,7 +183,7 @@ func TestI7_TwoOnOneReal(t *testing.T) {
 
 // A resource that is released to a seat while a caller comes to wait, and that is
 // moved to the shelf before its releaser has looked, still goes to the caller.
-func TestI7_SeatClearedDuringRelease(t *testing.T) {
+func TestI7_LocalSlotClearedDuringRelease(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		h.stock(1)
 		h.lend().Release()

@@ -126,7 +126,7 @@ func drainBelled(ws *websocket.Conn) {
 
 // TLS says that nothing more has come in with the bytes that have, where the first
 // part of its goodbye is behind them. That is no error of the reading.
-func TestRegressBellTornAlert(t *testing.T) {
+func TestBell_TornAlert(t *testing.T) {
 	strike, pongs, rest := make(chan struct{}), make(chan string, 1), make(chan struct{})
 	gone := make(chan error, 10)
 	cfg := Config{Trace: &resource.Trace{Destroyed: func(e resource.DestroyEvent) { gone <- e.Cause }}}
@@ -185,7 +185,7 @@ func TestRegressBellTornAlert(t *testing.T) {
 // A watcher that drops a message because the connection is being closed does not
 // leave between gorilla's skipping of it and the next frame: gorilla would skip as
 // much again, of the peer's close.
-func TestRegressBellDropped(t *testing.T) {
+func TestBell_Dropped(t *testing.T) {
 	strike := make(chan struct{})
 	p := belledPool(t, false, Config{CloseTimeout: belled}, func(ws *websocket.Conn) {
 		answer := ws.CloseHandler()
@@ -233,7 +233,7 @@ func TestRegressBellDropped(t *testing.T) {
 // The end of a compressed message can be known before its last byte has come. A
 // watcher that leaves when gorilla has skipped that has it skip another. The first
 // message comes during a lease that has written nothing, or after its end.
-func TestRegressBellBehindCompressed(t *testing.T) {
+func TestBell_BehindCompressed(t *testing.T) {
 	for name, during := range map[string]bool{"during a lease": true, "after it": false} {
 		t.Run(name, func(t *testing.T) { testBellBehindCompressed(t, during) })
 	}
@@ -291,7 +291,7 @@ func testBellBehindCompressed(t *testing.T, during bool) {
 
 // A pong that has come counts before the peer is called silent, also if it came
 // when the connection had just been leased, and nobody reads yet.
-func TestRegressBellPongUnread(t *testing.T) {
+func TestBell_PongUnread(t *testing.T) {
 	pinged, answer := make(chan string, 10), make(chan struct{})
 	p := belledPool(t, false, Config{KeepAlive: time.Hour, WatchAfter: time.Hour}, func(ws *websocket.Conn) {
 		ws.SetPingHandler(func(s string) error {
@@ -326,7 +326,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 
 // A connection whose bell cannot be armed has a watcher that stays, as where there
 // are no bells, and not one that comes and goes.
-func TestRegressBellBroken(t *testing.T) {
+func TestBell_Broken(t *testing.T) {
 	p := belledPool(t, false, Config{WatchAfter: -1}, drainBelled)
 	c := belledConn(t, p)
 	l := c.link

@@ -10,7 +10,7 @@ import (
 
 // What TLS writes of itself, between messages, has its own time each: that one
 // had to wait once is nothing to the next, however much later.
-func TestRegressBudgetOfNoMessage(t *testing.T) {
+func TestWriteBudget_BetweenMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memnet.Pipe(4)
 		defer a.Close()
@@ -32,7 +32,7 @@ func TestRegressBudgetOfNoMessage(t *testing.T) {
 }
 
 // A deadline that passes just when it is replaced does not end what comes after.
-func TestRegressDeadlineReplaced(t *testing.T) {
+func TestDeadline_Replaced(t *testing.T) {
 	var d deadline
 	d.parent = t.Context()
 	d.set(time.Now().Add(time.Hour))

@@ -175,7 +175,7 @@ func TestDialRace_AnswerEndsIt(t *testing.T) {
 
 // Where no address serves, the error is that of the attempt that came furthest,
 // at DialTimeout.
-func TestDialRace_NobodyServes(t *testing.T) {
+func TestDialRace_NoAddressServes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSite(t, refusing, silent, blackHole)
 		s.cfg.DialTimeout = 7 * time.Second

@@ -51,7 +51,7 @@ func readDismissed(t *testing.T, came []byte) (gone bool, err error) {
 // A watcher that is dismissed ends its goroutine between two frames only. If a
 // part of one has come in, gorilla has begun to read it, and would take the rest
 // for something else: the reading fails instead.
-func TestRegressDismissedInFrame(t *testing.T) {
+func TestDismiss_InFrame(t *testing.T) {
 	ping := []byte{0x89, 4, 'p', 'i', 'n', 'g'}
 	if gone, err := readDismissed(t, ping); !gone {
 		t.Errorf("it stays between two frames: %v", err)
@@ -68,7 +68,7 @@ func TestRegressDismissedInFrame(t *testing.T) {
 
 // What ends a dismissal is that the watcher leaves. Who reads next, a lease or
 // who closes the connection, is not sent away in its stead.
-func TestRegressDismissalEnds(t *testing.T) {
+func TestDismiss_Ends(t *testing.T) {
 	w := newWire(&pieces{}, false, time.Second)
 	w.parked = true
 	if !w.dismiss(func() bool { return true }) || !w.wait.dismissed {

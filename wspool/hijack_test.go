@@ -243,7 +243,7 @@ func TestHijackRaces(t *testing.T) {
 
 // A Hijack that comes just when a message does is refused, and the message is
 // the lease's all the same: no reader is put behind one that has begun.
-func TestRegressHijackKeepsMessage(t *testing.T) {
+func TestHijackKeepsMessage(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {
 			w := witnesses(t)

@@ -477,7 +477,7 @@ func TestBackToBack(t *testing.T) {
 
 // However long a connection may be hot once it is given back, the pings that
 // come while a lease thinks are answered in about a second.
-func TestRegressThinkWhileLongHot(t *testing.T) {
+func TestThinkingWhileLongHot(t *testing.T) {
 	for _, after := range []time.Duration{time.Second, 3 * time.Second, time.Hour} {
 		bubble(t, func(t *testing.T) {
 			w := witnesses(t)

@@ -300,7 +300,7 @@ func (h *hooked) Value(any) any { return nil }
 
 // A lease that ends with a reader open leaves nothing in the context of that,
 // which may live as long as the program.
-func TestRegressOpenReaderUnhooked(t *testing.T) {
+func TestOpenReader_Unhooked(t *testing.T) {
 	for name, end := range map[string]func(*wspool.Conn){
 		"release": (*wspool.Conn).Release,
 		"discard": func(c *wspool.Conn) { c.Discard(nil) },
@@ -331,7 +331,7 @@ func TestRegressOpenReaderUnhooked(t *testing.T) {
 
 // A read that is refused because a message is open does nothing to the reader
 // of that: its context ends its waiting, and so does the end of the lease.
-func TestRegressReadBesideOpenReader(t *testing.T) {
+func TestOpenReader_ReadBeside(t *testing.T) {
 	for name, finish := range map[string]func(cancel func(), c *wspool.Conn){
 		"ctx":     func(cancel func(), c *wspool.Conn) { cancel() },
 		"release": func(cancel func(), c *wspool.Conn) { c.Release() },
