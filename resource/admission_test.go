@@ -291,7 +291,7 @@ func TestI4_CopiesOnHitPath(t *testing.T) {
 				}
 				return nil
 			})
-			cfg.Health = &dueHealth{due: func(i resource.Info) bool { return i.Leases%101 == 100 }}
+			cfg.Health = scheduled[*token]{due: func(i resource.Info) bool { return i.Leases%101 == 100 }}
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()

@@ -66,7 +66,7 @@ func (c *chaos) everywhere(cfg *resource.Config[*token]) (permits []*ledger) {
 	}
 	cfg.Admission, cfg.MakeGate, cfg.Quota = permits[0], permits[1], permits[2]
 	cfg.Eviction = evictFunc(func(resource.Info) error { return c.err() })
-	cfg.Health = tokenCheck(func() error { return c.err() })
+	cfg.Health = checkOf[*token](func(context.Context, *token, resource.Info) error { return c.err() })
 	cfg.Queue = &listQueue{hook: func(string) { c.in() }}
 	cfg.Broken = func(error) bool { c.in(); return c.roll(2) == 0 }
 	cfg.Trace = traceAll(func(string) { c.in() })
@@ -78,10 +78,6 @@ func (c *chaos) everywhere(cfg *resource.Config[*token]) (permits []*ledger) {
 	cfg.Destroy = func(tok *token, cause error) { destroy(tok, cause); c.in() }
 	return permits
 }
-
-type tokenCheck func() error
-
-func (f tokenCheck) Check(context.Context, *token, resource.Info) error { return f() }
 
 // Everything misbehaves at random, in every combination, under load. When it
 // stops the pool is whole: its places are all there, everyone is served, and

@@ -63,19 +63,6 @@ func TestClock_StopsAndStarts(t *testing.T) {
 	})
 }
 
-// idleLimit is a Health that wants to check what has been idle for that long.
-type idleLimit struct {
-	after   time.Duration
-	checked *[]*item
-}
-
-func (l idleLimit) Due(i resource.Info) bool { return i.Idle >= l.after }
-
-func (l idleLimit) Check(_ context.Context, it *item, _ resource.Info) error {
-	*l.checked = append(*l.checked, it)
-	return nil
-}
-
 // Where the process has stood still while the pool was in use, what was idle before
 // is checked before its next lease, though the timer of the tick has not run yet.
 func TestTick_ProcessStoodStill(t *testing.T) {
@@ -84,7 +71,10 @@ func TestTick_ProcessStoodStill(t *testing.T) {
 			var checked []*item
 			edit := func(h *harness) {
 				h.cfg.Order = order
-				h.cfg.Health = idleLimit{10 * time.Second, &checked}
+				h.cfg.Health = scheduled[*item]{
+					due:   func(i resource.Info) bool { return i.Idle >= 10*time.Second },
+					check: func(_ context.Context, it *item, _ resource.Info) error { checked = append(checked, it); return nil },
+				}
 			}
 			script(t, 3, edit, func(h *harness) {
 				its := h.stock(3)

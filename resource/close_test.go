@@ -242,12 +242,9 @@ func TestPuddleTrap22_CloseWakesNoWaiter(t *testing.T) {
 func TestI6_CloseWaitsForFollowSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &follower{at: 1, hook: func(int, int) { time.Sleep(time.Second) }}
-		p, err := resource.New(resource.Config[int]{
-			Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 1, Admission: f,
+		p := newPool(t, resource.Config[int]{
+			Make: makeOne, MaxSize: 1, Admission: f,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		began := time.Now()
 		go p.Resize(2)
 		synctest.Wait()
@@ -260,31 +257,27 @@ func TestI6_CloseWaitsForFollowSize(t *testing.T) {
 	})
 }
 
-type slowRemove struct {
-	refuseOnce
-	hold, in chan struct{}
-}
-
-func (q *slowRemove) Remove(*resource.Waiter) { close(q.in); <-q.hold }
-
 // Close returned nil while a method of the Queue still ran.
 func TestI6_CloseWaitsForQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := &slowRemove{hold: make(chan struct{}), in: make(chan struct{})}
-		p := againPool(t, resource.Config[*int]{MaxSize: 1, Queue: q,
-			MakeGate: againGate(func(context.Context) error {
-				return &resource.Rejection{Policy: "x", RetryAfter: time.Hour}
-			})})
-		go p.Acquire(t.Context())
-		synctest.Wait()
-		go p.Close(context.Background())
-		<-q.in // Remove runs
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := p.Close(ctx); err == nil {
+	q := &listQueue{}
+	edit := func(h *harness) {
+		h.cfg.Queue = q
+		h.cfg.MakeGate = refusing(&resource.Rejection{Policy: "x", RetryAfter: time.Hour})
+	}
+	script(t, 1, edit, func(h *harness) {
+		running, finish := make(chan struct{}), make(chan struct{})
+		q.hook = func(m string) {
+			if m == "Remove" {
+				close(running)
+				<-finish
+			}
+		}
+		h.acquire()
+		h.close(time.Minute)
+		<-running
+		if err := <-h.close(time.Second); err == nil {
 			t.Error("Close returned nil while Queue.Remove runs")
 		}
-		close(q.hold)
-		synctest.Wait()
+		close(finish)
 	})
 }

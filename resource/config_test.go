@@ -42,10 +42,7 @@ func TestConfig_EveryBadField(t *testing.T) {
 			t.Errorf("%q does not name %s", err, field)
 		}
 	}
-	p, err := resource.New(good)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, good)
 	if err := p.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
@@ -55,14 +52,11 @@ func TestConfig_EveryBadField(t *testing.T) {
 func TestConfig_IsCopied(t *testing.T) {
 	made := 0
 	cfg := resource.Config[int]{
-		Make:    func(context.Context) (int, error) { return 1, nil },
+		Make:    makeOne,
 		MaxSize: 1,
 		Trace:   &resource.Trace{Made: func(context.Context, resource.MakeEvent) { made++ }},
 	}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, cfg)
 	cfg.Trace.Made = nil
 	if err := p.Warm(context.Background(), 1); err != nil {
 		t.Error(err)
@@ -78,10 +72,7 @@ func TestConfig_IsCopied(t *testing.T) {
 // The largest maximum is that of 32 bits, also where an int has 64.
 func TestConfig_LargestMaxSize(t *testing.T) {
 	cfg := resource.Config[int]{Make: func(context.Context) (int, error) { return 0, nil }, MaxSize: math.MaxInt32, SampleLeases: 1}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, cfg)
 	if err := p.Resize(math.MaxInt32); err != nil {
 		t.Error(err)
 	}

@@ -213,22 +213,6 @@ func TestErrors_Rejection(t *testing.T) {
 
 var errFailing = errors.New("no")
 
-// refuser is an Admission and a Queue that refuses all.
-type refuser struct{ refuseOnce }
-
-func (refuser) Admit(context.Context, resource.Request) (resource.Done, error) {
-	return nil, errFailing
-}
-
-func (q *refuser) Pop(time.Duration) (*resource.Waiter, error) {
-	if len(q.ws) == 0 {
-		return nil, nil
-	}
-	w := q.ws[0]
-	q.ws = q.ws[1:]
-	return w, errFailing
-}
-
 // failingAcquire is a pool of one whose acquires fail for one Reason.
 type failingAcquire struct {
 	config  func(c *resource.Config[int])
@@ -250,22 +234,22 @@ var failings = map[resource.Reason]failingAcquire{
 		text:    "resource: acquire: context deadline exceeded: resource: no resource within MaxWait",
 	},
 	resource.ReasonAdmission: {
-		config: func(c *resource.Config[int]) { c.Admission = &refuser{} },
+		config: func(c *resource.Config[int]) { c.Admission = refusing(errFailing) },
 		is:     []error{resource.ErrRejected, errFailing}, not: []error{resource.ErrMakeRefused},
 		text: "resource: acquire: rejected by Admission: no",
 	},
 	resource.ReasonQueue: {
-		config: func(c *resource.Config[int]) { c.Queue = &refuser{} },
+		config: func(c *resource.Config[int]) { c.Queue = &listQueue{refuse: errFailing} },
 		is:     []error{resource.ErrRejected, errFailing}, not: []error{resource.ErrMakeRefused},
 		text: "resource: acquire: rejected by Queue: no",
 	},
 	resource.ReasonMakeGate: {
-		config: func(c *resource.Config[int]) { c.MakeGate = &refuser{} },
+		config: func(c *resource.Config[int]) { c.MakeGate = refusing(errFailing) },
 		is:     []error{resource.ErrRejected, resource.ErrMakeRefused, errFailing},
 		text:   "resource: acquire: creation refused by MakeGate: rejected by MakeGate: no",
 	},
 	resource.ReasonQuota: {
-		config: func(c *resource.Config[int]) { c.Quota = &refuser{} },
+		config: func(c *resource.Config[int]) { c.Quota = refusing(errFailing) },
 		is:     []error{resource.ErrRejected, resource.ErrMakeRefused, errFailing},
 		text:   "resource: acquire: creation refused by Quota: rejected by Quota: no",
 	},
@@ -292,23 +276,14 @@ var failings = map[resource.Reason]failingAcquire{
 		is:      []error{resource.ErrNoneIdle}, text: "resource: acquire: resource: none idle",
 	},
 	resource.ReasonNearEnd: {
-		config:  func(c *resource.Config[int]) { c.Eviction = evictAfter(time.Minute) },
+		config:  func(c *resource.Config[int]) { c.Eviction = olderThan(time.Minute) },
 		request: resource.Request{MinRemaining: time.Hour},
-		is:      []error{errFailing}, text: "resource: acquire: a new one would not last as long as asked: no",
+		is:      []error{errOld}, text: "resource: acquire: a new one would not last as long as asked: too old",
 	},
 	resource.ReasonClosed: {
 		before: func(p *resource.Pool[int]) { _ = p.Close(context.Background()) },
 		is:     []error{resource.ErrClosed}, text: "resource: acquire: resource: pool is closed",
 	},
-}
-
-type evictAfter time.Duration
-
-func (d evictAfter) Evict(i resource.Info) error {
-	if i.Age > time.Duration(d) {
-		return errFailing
-	}
-	return nil
 }
 
 // Every acquire that fails is counted once, by its Reason, and reported to
@@ -330,7 +305,7 @@ func (f failingAcquire) run(t *testing.T, reason resource.Reason) {
 	var reported atomic.Int64
 	cfg := resource.Config[int]{
 		MaxSize: 1,
-		Make:    func(context.Context) (int, error) { return 1, nil },
+		Make:    makeOne,
 		Trace: &resource.Trace{Failed: func(_ context.Context, e *resource.AcquireError) {
 			if e.Reason == reason {
 				reported.Add(1)
@@ -340,10 +315,7 @@ func (f failingAcquire) run(t *testing.T, reason resource.Reason) {
 	if f.config != nil {
 		f.config(&cfg)
 	}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, cfg)
 	defer closeBy(t, p)
 	if f.before != nil {
 		f.before(p)
@@ -354,7 +326,7 @@ func (f failingAcquire) run(t *testing.T, reason resource.Reason) {
 	if f.ended {
 		cancel()
 	}
-	_, err = p.AcquireWith(ctx, f.request)
+	_, err := p.AcquireWith(ctx, f.request)
 	var failed *resource.AcquireError
 	if !errors.As(err, &failed) || failed.Reason != reason {
 		t.Fatalf("acquire: %+v", err)
@@ -393,14 +365,11 @@ func (f failingAcquire) run(t *testing.T, reason resource.Reason) {
 
 // A TryAcquire that returns false is counted, with and without policies.
 func TestFailures_TryAcquire(t *testing.T) {
-	for name, admission := range map[string]resource.Admission{"plain": nil, "policy": &refuser{}} {
+	for name, admission := range map[string]resource.Admission{"plain": nil, "policy": refusing(errFailing)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p, err := resource.New(resource.Config[int]{MaxSize: 1, Admission: admission,
-					Make: func(context.Context) (int, error) { return 1, nil }})
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newPool(t, resource.Config[int]{MaxSize: 1, Admission: admission,
+					Make: makeOne})
 				defer p.Close(context.Background())
 				if _, ok := p.TryAcquire(); ok {
 					t.Fatal("lent of an empty pool")
@@ -420,12 +389,9 @@ func TestFailures_TryAcquire(t *testing.T) {
 // A Keyed counts what fails once, also if it tried a pool that had gone.
 func TestFailures_Keyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: 1, Config: func(string) (resource.Config[int], error) {
-			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 1, nil }}, nil
+		k := newKeyed(t, resource.KeyedConfig[string, int]{MaxTotal: 1, Config: func(string) (resource.Config[int], error) {
+			return resource.Config[int]{MaxSize: 1, Make: makeOne}, nil
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
 		l, err := k.Acquire(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)
@@ -466,18 +432,14 @@ func closeBy(t *testing.T, p *resource.Pool[int]) {
 	_ = p.Close(ctx)
 }
 
-type boundedCheck func(context.Context, int, resource.Info) error
-
-func (f boundedCheck) Check(ctx context.Context, v int, i resource.Info) error { return f(ctx, v, i) }
-
 // MaxWait bounds the acquire and not the work, which has the caller's context.
 func TestMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		checks := 0
-		p, err := resource.New(resource.Config[int]{
+		p := newPool(t, resource.Config[int]{
 			MaxSize: 1,
-			Make:    func(context.Context) (int, error) { return 1, nil },
-			Health: boundedCheck(func(ctx context.Context, _ int, i resource.Info) error {
+			Make:    makeOne,
+			Health: checkOf[int](func(ctx context.Context, _ int, i resource.Info) error {
 				checks++
 				if i.Leases == 0 {
 					return nil
@@ -486,12 +448,9 @@ func TestMaxWait(t *testing.T) {
 				return ctx.Err()
 			}),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer closeBy(t, p)
 		bounded := resource.Request{MaxWait: time.Second}
-		err = p.DoWith(t.Context(), bounded, func(ctx context.Context, _ int) error {
+		err := p.DoWith(t.Context(), bounded, func(ctx context.Context, _ int) error {
 			time.Sleep(time.Minute)
 			if _, has := ctx.Deadline(); has || ctx.Err() != nil {
 				t.Error("the context of the work is bounded")

@@ -15,7 +15,45 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Functions as policies.
+const ms = time.Millisecond
+
+// The errors of the fakes below.
+var (
+	errOld  = errors.New("too old")
+	errSick = errors.New("no pulse")
+	errDown = errors.New("the server is down")
+)
+
+var (
+	fresh      = resource.Request{Fresh: true}
+	tenMinutes = resource.Request{MinRemaining: 10 * time.Minute}
+)
+
+// classKey is the key of a context value that a test can recognize.
+type classKey struct{}
+
+// newPool is resource.New for a Config without errors.
+func newPool[T any](tb testing.TB, cfg resource.Config[T]) *resource.Pool[T] {
+	tb.Helper()
+	p, err := resource.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
+// newKeyed is resource.NewKeyed for a KeyedConfig without errors.
+func newKeyed[K comparable, T any](tb testing.TB, cfg resource.KeyedConfig[K, T]) *resource.Keyed[K, T] {
+	tb.Helper()
+	k, err := resource.NewKeyed(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k
+}
+
+// makeOne is a Make that succeeds at once.
+func makeOne(context.Context) (int, error) { return 1, nil }
 
 type admitFunc func(ctx context.Context, r resource.Request) (resource.Done, error)
 
@@ -32,9 +70,53 @@ type evictFunc func(i resource.Info) error
 
 func (f evictFunc) Evict(i resource.Info) error { return f(i) }
 
-type checkFunc func(ctx context.Context, it *item, i resource.Info) error
+// olderThan is an Eviction by age.
+func olderThan(d time.Duration) evictFunc {
+	return func(i resource.Info) error {
+		if i.Age >= d {
+			return errOld
+		}
+		return nil
+	}
+}
 
-func (f checkFunc) Check(ctx context.Context, it *item, i resource.Info) error { return f(ctx, it, i) }
+// idleFor is an Eviction by idle time.
+func idleFor(d time.Duration) evictFunc {
+	return func(i resource.Info) error {
+		if i.Idle > d {
+			return errOld
+		}
+		return nil
+	}
+}
+
+// gate is an Admission whose permits have no Done.
+func gate(f func() error) admitFunc {
+	return func(context.Context, resource.Request) (resource.Done, error) { return nil, f() }
+}
+
+// checkOf is a HealthCheck that is always due.
+type checkOf[T any] func(ctx context.Context, v T, i resource.Info) error
+
+func (f checkOf[T]) Check(ctx context.Context, v T, i resource.Info) error { return f(ctx, v, i) }
+
+type checkFunc = checkOf[*item]
+
+// scheduled is a HealthCheck that is due when due says so. A nil due is always
+// due, a nil check always passes.
+type scheduled[T any] struct {
+	due   func(i resource.Info) bool
+	check checkOf[T]
+}
+
+func (s scheduled[T]) Due(i resource.Info) bool { return s.due == nil || s.due(i) }
+
+func (s scheduled[T]) Check(ctx context.Context, v T, i resource.Info) error {
+	if s.check == nil {
+		return nil
+	}
+	return s.check(ctx, v, i)
+}
 
 // listQueue is a Queue over a slice. less orders it; nil: as they came.
 type listQueue struct {
@@ -345,24 +427,6 @@ func goroutinesOf(by string) (n int) {
 	return n
 }
 
-var errSick = errors.New("no pulse")
-
-var errOld = errors.New("too old")
-
-// olderThan evicts by age.
-func olderThan(d time.Duration) evictFunc {
-	return func(i resource.Info) error {
-		if i.Age >= d {
-			return errOld
-		}
-		return nil
-	}
-}
-
-// What callers and the factory see while makes fail or hang.
-
-var errDown = errors.New("the server is down")
-
 // countingGate is an Admission for many goroutines. Each permit has a Done of its own,
 // or none, or the one that all share, by turns; it counts those that are open.
 type countingGate struct {
@@ -406,8 +470,6 @@ func newCountingGate(t *testing.T) *countingGate {
 	}
 	return g
 }
-
-const ms = time.Millisecond
 
 // ward is a Health whose verdicts the script decides.
 type ward struct {
@@ -544,21 +606,10 @@ func newMute(timeout time.Duration) *mute {
 	return &mute{timeout: timeout, dead: map[*item]bool{}, over: make(chan struct{})}
 }
 
-// Callers that ask for a resource that nobody has used.
-
-var fresh = resource.Request{Fresh: true}
-
-// More of MinRemaining, where what it can not use comes back while it waits;
-// and of outages, where others than callers want makes.
-
 func hourly(h *harness) {
 	h.cfg.Eviction = olderThan(time.Hour)
 	h.cfg.SweepInterval = 24 * time.Hour
 }
-
-var tenMinutes = resource.Request{MinRemaining: 10 * time.Minute}
-
-type classKey struct{}
 
 // callers runs n goroutines that each acquire, work and release once, and
 // returns how many of them failed.

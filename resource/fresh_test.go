@@ -238,7 +238,7 @@ func TestFresh_TryAcquire(t *testing.T) {
 func TestFresh_UnseenIsUnused(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(ctx context.Context, _ *item, _ resource.Info) error {
-			if ctx.Value(slowly{}) == nil {
+			if ctx.Value(classKey{}) == nil {
 				return nil
 			}
 			<-ctx.Done()
@@ -246,7 +246,7 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 		})
 	}
 	script(t, 1, edit, func(h *harness) {
-		c1 := h.acquireCtx(context.WithValue(context.Background(), slowly{}, true), fresh)
+		c1 := h.acquireCtx(context.WithValue(context.Background(), classKey{}, true), fresh)
 		c2 := h.acquireWith(fresh)
 		it := h.wantMake().finish()
 		h.wantWaiting(c1, c2)
@@ -262,8 +262,6 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 		c3.wantItem(h.wantMake().finish())
 	})
 }
-
-type slowly struct{}
 
 // So is one that its caller's context has ended on, while a policy was asked.
 func TestFresh_DroppedIsUnused(t *testing.T) {
@@ -533,15 +531,12 @@ type worn struct{ used atomic.Bool }
 func TestFresh_Stress(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"no queue": nil, "queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
-			p, err := resource.New(resource.Config[*worn]{
+			p := newPool(t, resource.Config[*worn]{
 				Make:    func(context.Context) (*worn, error) { return &worn{}, nil },
 				MaxSize: 3, MinIdle: 1, Queue: queue,
 				SweepInterval: resource.MinSweepInterval,
-				Health:        freely{},
+				Health:        checkOf[*worn](func(context.Context, *worn, resource.Info) error { return nil }),
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			var wg sync.WaitGroup
@@ -580,6 +575,3 @@ func TestFresh_Stress(t *testing.T) {
 }
 
 // freely is a Health that finds nothing.
-type freely struct{}
-
-func (freely) Check(context.Context, *worn, resource.Info) error { return nil }

@@ -298,6 +298,14 @@ func (h *harness) acquireFor(d time.Duration) *call {
 	return h.acquireCtx(ctx, resource.Request{})
 }
 
+// acquireRemaining begins an acquire with min to remain that gives up after d.
+func (h *harness) acquireRemaining(min, d time.Duration) *call {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	h.t.Cleanup(cancel)
+	return h.acquireCtx(ctx, resource.Request{MinRemaining: min})
+}
+
 // acquireCtx begins an AcquireWith with ctx, and waits until it is at rest.
 func (h *harness) acquireCtx(ctx context.Context, r resource.Request) *call {
 	h.t.Helper()
@@ -387,6 +395,16 @@ func (c *call) wantLeaseWithin(d time.Duration) resource.Lease[*item] {
 	c.h.t.Helper()
 	c.await(d)
 	return c.wantLease()
+}
+
+// wantSoon checks that c got a lease, and took at most d.
+func (c *call) wantSoon(d time.Duration) resource.Lease[*item] {
+	c.h.t.Helper()
+	l := c.wantLeaseWithin(d + time.Second)
+	if c.got.after > d {
+		c.h.t.Errorf("served after %v, want at most %v", c.got.after, d)
+	}
+	return l
 }
 
 // wantFailedWithin is wantFailed within d.

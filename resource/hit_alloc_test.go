@@ -167,7 +167,7 @@ func TestPuddleTrap16_BlockedAcquireAllocates(t *testing.T) {
 // newKeyedPlain makes a Keyed of strings whose makes succeed at once.
 func newKeyedPlain(tb testing.TB, total, perKey int) *resource.Keyed[string, *token] {
 	tb.Helper()
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, *token]{
+	k := newKeyed(tb, resource.KeyedConfig[string, *token]{
 		MaxTotal: total,
 		Config: func(string) (resource.Config[*token], error) {
 			return resource.Config[*token]{
@@ -175,9 +175,6 @@ func newKeyedPlain(tb testing.TB, total, perKey int) *resource.Keyed[string, *to
 			}, nil
 		},
 	})
-	if err != nil {
-		tb.Fatal(err)
-	}
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -282,12 +279,9 @@ func TestKeyedMemory(t *testing.T) {
 // BenchmarkKeyed is what the key costs, beside a Pool.
 func BenchmarkKeyed(b *testing.B) {
 	ctx := context.Background()
-	pool, err := resource.New(resource.Config[*token]{
+	pool := newPool(b, resource.Config[*token]{
 		MaxSize: 8, Make: func(context.Context) (*token, error) { return &token{}, nil },
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 	b.Cleanup(func() { _ = pool.Close(ctx) })
 	b.Run("pool", func(b *testing.B) {
 		b.ReportAllocs()

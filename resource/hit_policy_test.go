@@ -78,7 +78,7 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 			}, nil
 		})
 		cfg.Eviction = evictFunc(func(i resource.Info) error { facts[evict.Add(1)%2] = i; return nil })
-		cfg.Health = &dueHealth{due: func(resource.Info) bool { due.Add(1); return false }}
+		cfg.Health = scheduled[*token]{due: func(resource.Info) bool { due.Add(1); return false }}
 		cfg.SweepInterval = time.Hour
 	})
 	onHit(t, p, func() {
@@ -108,21 +108,6 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 			t.Errorf("after a second release: evict %d, done %d", e, done.Load())
 		}
 	})
-}
-
-// dueHealth is a Scheduled Health made of functions; nil: due, and well.
-type dueHealth struct {
-	due   func(i resource.Info) bool
-	check func(i resource.Info) error
-}
-
-func (d *dueHealth) Due(i resource.Info) bool { return d.due == nil || d.due(i) }
-
-func (d *dueHealth) Check(_ context.Context, _ *token, i resource.Info) error {
-	if d.check == nil {
-		return nil
-	}
-	return d.check(i)
 }
 
 // What the hit path leaves to the slow one.
@@ -248,10 +233,7 @@ func newBare(b *testing.B, max int, set func(cfg *resource.Config[*token])) *res
 		Make:    func(context.Context) (*token, error) { return &token{}, nil },
 	}
 	set(&cfg)
-	p, err := resource.New(cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
+	p := newPool(b, cfg)
 	b.Cleanup(func() {
 		if err := p.Close(context.Background()); err != nil {
 			b.Error(err)

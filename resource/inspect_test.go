@@ -425,7 +425,7 @@ func TestInspect_Keyed(t *testing.T) { synctest.Test(t, inspectKeyed) }
 func inspectKeyed(t *testing.T) {
 	ctx := context.Background()
 	gate := &stateful{state: func() string { return "open" }}
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+	k := newKeyed(t, resource.KeyedConfig[string, int]{
 		MaxTotal: 4,
 		Config: func(key string) (resource.Config[int], error) {
 			return resource.Config[int]{
@@ -435,9 +435,6 @@ func inspectKeyed(t *testing.T) {
 			}, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	view := k.View("a")
 	if in := view.Inspect(5); in.Max != 0 || in.Resources != nil || in.Policies != nil {
 		t.Errorf("a key that is not in use is %+v", in)
@@ -494,20 +491,14 @@ func inspectKeyed(t *testing.T) {
 
 // How many are to be kept idle is told as it was asked for, of many keys together.
 func TestInspect_MinIdle(t *testing.T) {
-	cfg := resource.Config[int]{Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 4, MinIdle: 3}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := resource.Config[int]{Make: makeOne, MaxSize: 4, MinIdle: 3}
+	p := newPool(t, cfg)
 	if n := p.Inspect(0).MinIdle; n != 3 {
 		t.Errorf("%d, not 3", n)
 	}
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+	k := newKeyed(t, resource.KeyedConfig[string, int]{
 		Config: func(string) (resource.Config[int], error) { return cfg, nil }, MaxTotal: 8,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, key := range []string{"a", "b"} {
 		l, err := k.Acquire(t.Context(), key)
 		if err != nil {
@@ -587,15 +578,12 @@ func keyedLongestWaits(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	ctx, cancel := context.WithCancel(context.Background())
-	k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
+	k := newKeyed(t, resource.KeyedConfig[int, int]{
 		MaxTotal: keys,
 		Config: func(int) (resource.Config[int], error) {
 			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, nil }}, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var ls []resource.Lease[int]
 	for key := range keys {
 		l, err := k.Acquire(ctx, key)

@@ -195,9 +195,7 @@ func TestKeyedOutageIsNotForgotten(t *testing.T) {
 		h.fails = func(string) error { return down }
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "refused" {
-				cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
-					return nil, &resource.Rejection{RetryAfter: time.Minute}
-				})
+				cfg.Quota = refusing(&resource.Rejection{RetryAfter: time.Minute})
 			}
 		}
 	}, func(h *keyedHarness) {

@@ -108,7 +108,7 @@ func TestKeyedTwoWarmsDoNotChurn(t *testing.T) {
 // What is too near its end for the callers of its own key is not kept for them.
 func TestKeyedMinRemaining(t *testing.T) {
 	keyed(t, 2, 3, func(h *keyedHarness) {
-		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Eviction = evictAge(time.Hour) }
+		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Eviction = olderThan(time.Hour) }
 	}, func(h *keyedHarness) {
 		h.acquire("a").Release()
 		b := h.acquire("b")
@@ -173,7 +173,10 @@ func TestKeyedHealthInTheSweep(t *testing.T) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "slow" {
 				cfg.SweepInterval = time.Second
-				cfg.Health = slowCheck{}
+				cfg.Health = scheduled[*keyedItem]{
+					due:   func(i resource.Info) bool { return i.Idle > 500*ms },
+					check: func(context.Context, *keyedItem, resource.Info) error { time.Sleep(time.Second); return nil },
+				}
 			}
 		}
 	}, func(h *keyedHarness) {
@@ -192,21 +195,11 @@ func TestKeyedHealthInTheSweep(t *testing.T) {
 	})
 }
 
-// slowCheck passes in the sweep after a second.
-type slowCheck struct{}
-
-func (slowCheck) Check(context.Context, *keyedItem, resource.Info) error {
-	time.Sleep(time.Second)
-	return nil
-}
-
-func (slowCheck) Due(i resource.Info) bool { return i.Idle > 500*ms }
-
 // What a sweep ends frees its place for a key that waits for nothing else.
 func TestKeyedEvictionFreesSlots(t *testing.T) {
 	keyed(t, 2, 2, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) {
-			cfg.Eviction, cfg.SweepInterval = evictAge(time.Minute), time.Second
+			cfg.Eviction, cfg.SweepInterval = olderThan(time.Minute), time.Second
 		}
 	}, func(h *keyedHarness) {
 		h.acquire("a").Release()
@@ -234,12 +227,10 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 			cfg.Make = func(context.Context) (*keyedItem, error) { time.Sleep(10 * ms); return nil, down }
 		},
 		"is refused": func(cfg *resource.Config[*keyedItem]) {
-			cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, down })
+			cfg.MakeGate = refusing(down)
 		},
 		"is refused for a while": func(cfg *resource.Config[*keyedItem]) {
-			cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
-				return nil, &resource.Rejection{RetryAfter: time.Second}
-			})
+			cfg.Quota = refusing(&resource.Rejection{RetryAfter: time.Second})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -307,25 +298,6 @@ func TestKeyedHungDestroy(t *testing.T) {
 	})
 }
 
-// deadAfter is a Health that is due for what has been idle for a minute, and
-// whose check ends at its time-out of 2 s once the server is dead.
-type deadAfter struct{ dead *atomic.Bool }
-
-func (d deadAfter) Due(i resource.Info) bool {
-	return i.Idle >= time.Minute && i.Checked >= time.Minute
-}
-
-func (d deadAfter) Check(ctx context.Context, _ *keyedItem, _ resource.Info) error {
-	if !d.dead.Load() {
-		return nil
-	}
-	select {
-	case <-time.After(2 * time.Second):
-	case <-ctx.Done():
-	}
-	return errSick
-}
-
 // A key whose idle resources are all dead serves its callers after one check,
 // and what it has not verified gives way to callers of other keys meanwhile.
 func TestKeyedAllDead(t *testing.T) {
@@ -336,7 +308,19 @@ func TestKeyedAllDead(t *testing.T) {
 				h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 					if key == "a" {
 						cfg.SweepInterval = time.Hour
-						cfg.Health = deadAfter{&dead}
+						cfg.Health = scheduled[*keyedItem]{
+							due: func(i resource.Info) bool { return i.Idle >= time.Minute && i.Checked >= time.Minute },
+							check: func(ctx context.Context, _ *keyedItem, _ resource.Info) error {
+								if !dead.Load() {
+									return nil
+								}
+								select {
+								case <-time.After(2 * time.Second): // the check's timeout
+								case <-ctx.Done():
+								}
+								return errSick
+							},
+						}
 					}
 				}
 			}, func(h *keyedHarness) {
@@ -447,7 +431,7 @@ func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 	var all []*meddler
 	var mu sync.Mutex
 	var k *resource.Keyed[int, int]
-	k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
+	k = newKeyed(t, resource.KeyedConfig[int, int]{
 		MaxTotal: 3, ForgetAfter: time.Millisecond,
 		Config: func(key int) (resource.Config[int], error) {
 			m := &meddler{}
@@ -475,9 +459,6 @@ func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 			return cfg, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var served atomic.Int64

@@ -237,15 +237,12 @@ func TestKeyedHungDestroyDoesNotStarveItsKey(t *testing.T) {
 func TestKeyedCloseDoesNotWaitForConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		block := make(chan struct{})
-		k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: 2, Config: func(key string) (resource.Config[int], error) {
+		k := newKeyed(t, resource.KeyedConfig[string, int]{MaxTotal: 2, Config: func(key string) (resource.Config[int], error) {
 			if key == "slow" {
 				<-block
 			}
 			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 7, nil }}, nil
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
 		got := make(chan error, 1)
 		go func() {
 			_, err := k.Acquire(t.Context(), "slow")

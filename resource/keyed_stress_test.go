@@ -77,7 +77,7 @@ func (s *keyedStress) config(key int) (resource.Config[*keyedToken], error) {
 	case 1:
 		cfg.MinIdle, cfg.SweepInterval = 1, 10*time.Millisecond
 	case 2:
-		cfg.Eviction, cfg.SweepInterval = evictAge(20*time.Millisecond), 10*time.Millisecond
+		cfg.Eviction, cfg.SweepInterval = olderThan(20*time.Millisecond), 10*time.Millisecond
 	case 3:
 		cfg.Queue = &stack{}
 	case 4:
@@ -160,7 +160,7 @@ func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
 func (s *keyedStress) refused(ctx context.Context, key int, took, patience time.Duration, err error) {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errKeyedStress), errors.Is(err, resource.ErrNoneIdle),
-		errors.Is(err, errClosedByUs), errors.Is(err, errTooOld):
+		errors.Is(err, errClosedByUs), errors.Is(err, errOld):
 	case errors.Is(err, resource.ErrClosed):
 		if key%16 != 15 { // only those are drained
 			s.t.Errorf("key %d, which nobody drains: %v", key, err)
@@ -283,12 +283,9 @@ func TestStressKeyed(t *testing.T) {
 			t.Logf("seed %d", seed)
 			s := &keyedStress{t: t, keys: tc.keys, rare: tc.rare, perKey: make([]atomic.Int64, tc.keys)}
 			s.places.Store(int64(tc.most))
-			k, err := resource.NewKeyed(resource.KeyedConfig[int, *keyedToken]{
+			k := newKeyed(t, resource.KeyedConfig[int, *keyedToken]{
 				Config: s.config, MaxTotal: tc.most, ForgetAfter: 3 * time.Millisecond,
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			s.k = k
 			s.run(seed, tc.callers, int64(tc.most))
 		})
@@ -356,18 +353,6 @@ func (s *keyedStress) useAll(ctx context.Context, most int64) {
 	for _, l := range ls {
 		l.Release()
 	}
-}
-
-// evictAge ends what is older than it says.
-type evictAge time.Duration
-
-var errTooOld = errors.New("too old")
-
-func (d evictAge) Evict(i resource.Info) error {
-	if i.Age > time.Duration(d) {
-		return errTooOld
-	}
-	return nil
 }
 
 // keyedModel is what must hold of a Keyed when nothing moves.

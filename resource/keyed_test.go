@@ -73,7 +73,7 @@ func TestKeyedForgets(t *testing.T) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "short" {
 				// Never at the instant at which keys are forgotten: what a sweep looks at is in use.
-				cfg.Eviction, cfg.SweepInterval = evictIdle(time.Second), 1100*time.Millisecond
+				cfg.Eviction, cfg.SweepInterval = idleFor(time.Second), 1100*time.Millisecond
 			}
 		}
 	}, func(h *keyedHarness) {
@@ -88,16 +88,6 @@ func TestKeyedForgets(t *testing.T) {
 		}
 		h.acquire("short").Release()
 	})
-}
-
-// evictIdle ends what has been idle for longer than it says.
-type evictIdle time.Duration
-
-func (d evictIdle) Evict(i resource.Info) error {
-	if i.Idle > time.Duration(d) {
-		return errors.New("idle for too long")
-	}
-	return nil
 }
 
 // 10,000 keys cost no goroutine.
@@ -125,12 +115,9 @@ func TestKeyed_BadKey(t *testing.T) {
 		name string
 		more any
 	}
-	k, err := resource.NewKeyed(resource.KeyedConfig[any, int]{MaxTotal: 9, Config: func(any) (resource.Config[int], error) {
-		return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 1, nil }}, nil
+	k := newKeyed(t, resource.KeyedConfig[any, int]{MaxTotal: 9, Config: func(any) (resource.Config[int], error) {
+		return resource.Config[int]{MaxSize: 1, Make: makeOne}, nil
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx := t.Context()
 	for _, tc := range []struct {
 		key any
@@ -188,10 +175,7 @@ func TestKeyed_BadKey(t *testing.T) {
 
 // Value tells a lease that has ended from one that never began.
 func TestLease_ValuePanics(t *testing.T) {
-	p, err := resource.New(resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 1, nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, resource.Config[int]{MaxSize: 1, Make: makeOne})
 	l, err := p.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -240,16 +224,13 @@ func whimsical(t *testing.T, config func(n int) (resource.Config[int], error)) *
 	t.Helper()
 	var mu sync.Mutex
 	n := 0
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: 2, Config: func(string) (resource.Config[int], error) {
+	k := newKeyed(t, resource.KeyedConfig[string, int]{MaxTotal: 2, Config: func(string) (resource.Config[int], error) {
 		mu.Lock()
 		n++
 		now := n
 		mu.Unlock()
 		return config(now)
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

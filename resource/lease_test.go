@@ -517,18 +517,15 @@ func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var destroyed []error
 		permits := 0
-		p, err := resource.New(resource.Config[int]{
+		p := newPool(t, resource.Config[int]{
 			MaxSize: 1,
-			Make:    func(context.Context) (int, error) { return 1, nil },
+			Make:    makeOne,
 			Destroy: func(_ int, cause error) { destroyed = append(destroyed, cause) },
 			Admission: admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
 				permits++
 				return func(resource.Outcome) { permits-- }, nil
 			}),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		leaked, err := p.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -577,10 +574,10 @@ func TestReclaim_InCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		permits := 0
 		slow := false
-		p, err := resource.New(resource.Config[int]{
+		p := newPool(t, resource.Config[int]{
 			MaxSize: 1,
-			Make:    func(context.Context) (int, error) { return 1, nil },
-			Health: boundedCheck(func(context.Context, int, resource.Info) error {
+			Make:    makeOne,
+			Health: checkOf[int](func(context.Context, int, resource.Info) error {
 				if slow {
 					time.Sleep(time.Minute)
 				}
@@ -591,9 +588,6 @@ func TestReclaim_InCheck(t *testing.T) {
 				return func(resource.Outcome) { permits-- }, nil
 			}),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		l, err := p.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)

@@ -162,14 +162,11 @@ func TestI3_ZeroValues(t *testing.T) {
 func zeroValue[T any](t *testing.T) {
 	t.Helper()
 	made, destroyed := 0, 0
-	p, err := resource.New(resource.Config[T]{
+	p := newPool(t, resource.Config[T]{
 		Make:    func(context.Context) (v T, err error) { made++; return },
 		Destroy: func(T, error) { destroyed++ },
 		MaxSize: 1,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx := context.Background()
 	for range 3 {
 		if err := p.Do(ctx, func(context.Context, T) error { return nil }); err != nil {
@@ -405,10 +402,7 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 				if tc.noted != nil {
 					cfg.Eviction = tc.noted
 				}
-				p, err := resource.New(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newPool(t, cfg)
 				lease := func() int {
 					l, err := p.Acquire(t.Context())
 					if err != nil {

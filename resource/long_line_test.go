@@ -154,14 +154,18 @@ var longLines = []struct {
 	}},
 	{"one after the other, with a Queue", func(_ int, c *resource.Config[int]) { c.MaxSize, c.Queue = 1, &fifo{} },
 		func(t *testing.T, p *resource.Pool[int], n int) { oneByOne(t, p, n) }},
-	{"a gate that refuses", func(_ int, c *resource.Config[int]) { c.MakeGate = refuseFor(time.Minute) },
+	{"a gate that refuses", func(_ int, c *resource.Config[int]) {
+		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Minute})
+	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
 			c := lineUp(t, p, n, 0, anything)
 			c.waiting()
 			c.cancel()
 			c.refused(context.Canceled)
 		}},
-	{"a gate that refuses, and deadlines", func(_ int, c *resource.Config[int]) { c.MakeGate = refuseFor(time.Hour) },
+	{"a gate that refuses, and deadlines", func(_ int, c *resource.Config[int]) {
+		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Hour})
+	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
 			lineUp(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
 		}},
@@ -216,13 +220,6 @@ func oneByOne(t *testing.T, p *resource.Pool[int], n int) {
 	c.served()
 }
 
-// refuseFor is a gate that refuses and says for how long.
-func refuseFor(d time.Duration) admitFunc {
-	return func(context.Context, resource.Request) (resource.Done, error) {
-		return nil, &resource.Rejection{RetryAfter: d}
-	}
-}
-
 func TestI12_LongLines(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it measures, which -race and other tests beside it would spoil")
@@ -230,14 +227,11 @@ func TestI12_LongLines(t *testing.T) {
 	for _, c := range longLines {
 		t.Run(c.name, func(t *testing.T) {
 			cost := func(n int) time.Duration {
-				cfg := resource.Config[int]{MaxSize: n, Make: func(context.Context) (int, error) { return 1, nil }}
+				cfg := resource.Config[int]{MaxSize: n, Make: makeOne}
 				if c.cfg != nil {
 					c.cfg(n, &cfg)
 				}
-				p, err := resource.New(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newPool(t, cfg)
 				runtime.GC()
 				before := cpuTime(t)
 				c.run(t, p, n)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -220,120 +218,75 @@ func TestBackoff_FreshNotReported(t *testing.T) {
 	})
 }
 
-// One burst of refusals counted as many in a row, and barred makes for long.
+// One burst of refusals counted as many in a row, and backed makes off for long.
 func TestMakeGate_RefusalBurst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int32
-		p := againPool(t, resource.Config[*int]{MaxSize: 8, Outage: resource.KeepWaiting,
-			MakeGate: againGate(func(context.Context) error {
-				if n.Add(1) <= 8 {
-					time.Sleep(time.Millisecond) // so that all are refused at one instant
-					return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Millisecond}
-				}
-				return nil
-			})})
-		start := time.Now()
-		var wg sync.WaitGroup
-		var ls [8]resource.Lease[*int]
-		for i := range 8 {
-			wg.Go(func() {
-				var err error
-				if ls[i], err = p.Acquire(t.Context()); err != nil {
-					t.Errorf("caller %d: %v", i, err)
-				}
-			})
+	var n atomic.Int32
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finish() }
+		h.cfg.Outage = resource.KeepWaiting
+		h.cfg.MakeGate = gate(func() error {
+			if n.Add(1) <= 8 {
+				time.Sleep(time.Millisecond) // so that all are refused at one instant
+				return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Millisecond}
+			}
+			return nil
+		})
+	}
+	script(t, 8, edit, func(h *harness) {
+		var cs [8]*call
+		for i := range cs {
+			cs[i] = h.acquire()
 		}
-		wg.Wait()
-		if d := time.Since(start); d > 200*time.Millisecond {
-			t.Errorf("a gate that said 10ms once to each was tried again after %v", d)
+		for _, c := range cs {
+			c.wantSoon(200 * time.Millisecond)
 		}
-		for _, l := range ls {
-			l.Release()
-		}
-		p.Close(context.Background())
 	})
 }
 
 // After one refusal nothing was tried as long as a slow make ran.
 func TestMakeGate_RefusalBesideSlowMake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int32
-		p := againPool(t, resource.Config[*int]{MaxSize: 4, MakeTimeout: time.Minute,
-			Make: func(context.Context) (*int, error) { time.Sleep(20 * time.Second); return new(int), nil },
-			MakeGate: againGate(func(context.Context) error {
-				switch n.Add(1) {
-				case 1:
-					return nil
-				case 2:
-					time.Sleep(time.Millisecond)
-					return &resource.Rejection{Policy: "x", RetryAfter: 100 * time.Millisecond}
-				}
-				return nil
-			})})
-		start := time.Now()
-		var wg sync.WaitGroup
-		var ls [2]resource.Lease[*int]
-		for i := range 2 {
-			wg.Go(func() {
-				var err error
-				if ls[i], err = p.Acquire(t.Context()); err != nil {
-					t.Errorf("caller %d: %v", i, err)
-				}
-			})
-		}
-		wg.Wait()
-		if d := time.Since(start); d > 21*time.Second {
-			t.Errorf("second of two: %v, with a gate open again after 100ms and makes of 20s", d)
-		}
-		for _, l := range ls {
-			l.Release()
-		}
-		p.Close(context.Background())
+	var n atomic.Int32
+	edit := func(h *harness) {
+		h.cfg.MakeTimeout = time.Minute
+		h.auto = func(m *makeCall) { m.finishAfter(20 * time.Second) }
+		h.cfg.MakeGate = gate(func() error {
+			if n.Add(1) == 2 {
+				time.Sleep(time.Millisecond)
+				return &resource.Rejection{Policy: "x", RetryAfter: 100 * time.Millisecond}
+			}
+			return nil
+		})
+	}
+	script(t, 4, edit, func(h *harness) {
+		c1, c2 := h.acquire(), h.acquire()
+		c1.wantSoon(21 * time.Second)
+		c2.wantSoon(21 * time.Second)
 	})
 }
 
-func tooOld(i resource.Info) error {
-	if i.Age > time.Hour {
-		return errors.New("too old")
-	}
-	return nil
-}
-
-// In a full pool whose resource is too near its end nobody looked again when a
-// refusal had ended.
+// In a full pool whose resource is too near its end nothing was tried again when
+// a refusal had ended.
 func TestMakeGate_RefusalEndsInFullPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int32
-		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,
-			MakeGate: againGate(func(context.Context) error {
-				if n.Add(1) == 2 {
-					time.Sleep(2 * time.Second) // its caller has left by then
-					return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Second}
-				}
-				return nil
-			})})
-		l, err := p.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	var n atomic.Int32
+	edit := func(h *harness) {
+		hourly(h)
+		h.auto = func(m *makeCall) { m.finish() }
+		h.cfg.MakeGate = gate(func() error {
+			if n.Add(1) == 2 {
+				time.Sleep(2 * time.Second) // its caller has left by then
+				return &resource.Rejection{Policy: "x", RetryAfter: 10 * time.Second}
+			}
+			return nil
+		})
+	}
+	script(t, 2, edit, func(h *harness) {
+		l := h.lend()
 		time.Sleep(30 * time.Minute)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		if _, err := p.Acquire(ctx); err == nil {
-			t.Error("lent, though the gate refuses")
-		}
-		cancel()
+		h.acquireFor(time.Second).wantFailedWithin(time.Second)
 		time.Sleep(2 * time.Second)
-		p.Resize(1)
+		h.resize(1)
 		l.Release()
-		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		l, err = p.AcquireWith(ctx, resource.Request{MinRemaining: 45 * time.Minute})
-		if err != nil {
-			t.Errorf("%v; %v", err, p.Stats())
-		} else {
-			l.Release()
-		}
-		p.Close(context.Background())
+		h.acquireRemaining(45*time.Minute, 10*time.Minute).wantLeaseWithin(10 * time.Minute)
 	})
 }
 

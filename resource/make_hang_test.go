@@ -267,7 +267,7 @@ func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 				return d/2 + rand.N(d)
 			}
 			var dials atomic.Int64
-			p, err := resource.New(resource.Config[int]{
+			p := newPool(t, resource.Config[int]{
 				MaxSize: c.size, MinIdle: c.size,
 				Make: func(context.Context) (int, error) {
 					dials.Add(1)
@@ -276,9 +276,6 @@ func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 				},
 				Watch: func(_ int, invalidate func(error)) { time.AfterFunc(around(c.lives), func() { invalidate(hungUp) }) },
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			time.Sleep(2 * time.Minute)
 			if n := dials.Load(); n > 20*120 { // 20 a second; without a bound it is up to 3,000
 				t.Errorf("%+v: %d dials in two minutes", c, n)

@@ -98,7 +98,7 @@ func TestMakeContext_Subprocess(t *testing.T) {
 		out *bufio.Reader
 	}
 	exits := make(chan error, 1)
-	pool, err := resource.New(resource.Config[process]{
+	pool := newPool(t, resource.Config[process]{
 		MaxSize: 1,
 		Make: func(ctx context.Context) (p process, err error) {
 			p.Cmd = exec.CommandContext(ctx, os.Args[0], "-test.run=^TestMakeContext_Subprocess$")
@@ -113,9 +113,6 @@ func TestMakeContext_Subprocess(t *testing.T) {
 			return p, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for i := range 3 {
@@ -310,7 +307,7 @@ func TestMakeContext(t *testing.T) {
 // elsewhere it is 0.
 func TestMakingID(t *testing.T) {
 	calls, seen := 0, uint64(0)
-	p, err := resource.New(resource.Config[int]{MaxSize: 4, Make: func(ctx context.Context) (int, error) {
+	p := newPool(t, resource.Config[int]{MaxSize: 4, Make: func(ctx context.Context) (int, error) {
 		calls++
 		id := resource.MakingID(ctx)
 		if id == 0 || id == seen || id != resource.MakingID(ctx) {
@@ -322,9 +319,6 @@ func TestMakingID(t *testing.T) {
 		}
 		return calls, nil
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer p.Close(context.Background())
 	_ = p.Warm(t.Context(), 1) // the first make fails; Warm may try once more
 	l, err := p.Acquire(t.Context())

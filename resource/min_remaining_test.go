@@ -178,24 +178,6 @@ func TestMinRemaining_NoWait(t *testing.T) {
 
 // Callers with a MinRemaining beside those without. Each of these once failed.
 
-// acquireRemaining begins an acquire with min to remain that gives up after d.
-func (h *harness) acquireRemaining(min, d time.Duration) *call {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	h.t.Cleanup(cancel)
-	return h.acquireCtx(ctx, resource.Request{MinRemaining: min})
-}
-
-// wantSoon checks that c got a lease, and took at most d.
-func (c *call) wantSoon(d time.Duration) resource.Lease[*item] {
-	c.h.t.Helper()
-	l := c.wantLeaseWithin(d + time.Second)
-	if c.got.after > d {
-		c.h.t.Errorf("served after %v, want at most %v", c.got.after, d)
-	}
-	return l
-}
-
 // One that came while another's Evict was asked, for a caller that would not
 // wait, waited for its deadline: nobody saw that a make was called for.
 func TestMinRemaining_ComesDuringEvict(t *testing.T) {

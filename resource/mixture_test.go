@@ -462,10 +462,7 @@ func TestMixture(t *testing.T) {
 	for end := time.Now().Add(mixtureTime(t)); time.Now().Before(end) && !t.Failed(); {
 		x := newMixture(t, 200*time.Microsecond)
 		max := 1 + rand.IntN(6)
-		p, err := resource.New(x.config(max))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newPool(t, x.config(max))
 		within(t, time.Minute, func() {
 			x.run(func() *resource.Pool[*token] { return p }, []*resource.Pool[*token]{p}, max, 2+rand.IntN(12), 30, p.Close)
 		})
@@ -483,10 +480,7 @@ func TestMixture_VirtualTime(t *testing.T) {
 				max, callers, n = 1+rand.IntN(100), 150, 6
 			}
 			cfg := x.config(max)
-			p, err := resource.New(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := newPool(t, cfg)
 			watchdog := time.AfterFunc(2*time.Hour, func() {
 				panic(fmt.Sprintf("after two hours: %v\n%+v", p.Stats(), cfg))
 			})
@@ -504,13 +498,10 @@ func TestMixture_Keyed(t *testing.T) {
 			const keys, max = 4, 3
 			total := 1 + rand.IntN(4)
 			var each []*resource.Pool[*token]
-			k, err := resource.NewKeyed(resource.KeyedConfig[int, *token]{
+			k := newKeyed(t, resource.KeyedConfig[int, *token]{
 				MaxTotal: total, ForgetAfter: time.Hour,
 				Config: func(int) (resource.Config[*token], error) { return x.config(max), nil },
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			for key := range keys {
 				p, err := k.Pool(key)
 				if err != nil {

@@ -460,45 +460,23 @@ func TestOutage_ProvedInALaterLease(t *testing.T) {
 	})
 }
 
-// In such a pool the prober never got a place, and an outage never ended.
+// In a full pool whose resource is too near its end the prober never got a slot,
+// and an outage never ended.
 func TestOutage_EndsInFullPool(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var down atomic.Bool
-		p := againPool(t, resource.Config[*int]{MaxSize: 2, Eviction: againEvict(tooOld), SweepInterval: 24 * time.Hour,
-			Make: func(context.Context) (*int, error) {
-				if down.Load() {
-					return nil, errors.New("down")
-				}
-				return new(int), nil
-			}})
-		l, err := p.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	script(t, 2, hourly, func(h *harness) {
+		l := h.lend()
 		time.Sleep(30 * time.Minute)
-		down.Store(true)
+		h.answer(func(m *makeCall) { m.fail(errDown) })
 		for range 3 {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			if _, err := p.Acquire(ctx); err == nil {
-				t.Error("lent by a dead factory")
-			}
-			cancel()
+			h.acquireFor(time.Second).wantFailedWithin(time.Second)
 		}
-		if !p.Stats().Outage {
-			t.Fatal("no outage", p.Stats())
+		if !h.p.Stats().Outage {
+			t.Fatal("no outage", h.p.Stats())
 		}
-		p.Resize(1)
+		h.resize(1)
 		l.Release()
-		down.Store(false)
+		h.answer(func(m *makeCall) { m.finish() })
 		time.Sleep(time.Minute)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		l, err = p.AcquireWith(ctx, resource.Request{MinRemaining: 45 * time.Minute})
-		if err != nil {
-			t.Errorf("%v; %v", err, p.Stats())
-		} else {
-			l.Release()
-		}
-		p.Close(context.Background())
+		h.acquireRemaining(45*time.Minute, 10*time.Minute).wantLeaseWithin(10 * time.Minute)
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -542,32 +541,22 @@ type goexitErr struct{}
 func (goexitErr) Error() string { return "x" }
 func (goexitErr) Is(error) bool { runtime.Goexit(); return false }
 
-// A Goexit in a method of a gate's error cost a place for ever.
+// A Goexit in a method of a gate's error cost a slot for ever.
 func TestI9_GoexitInErrorIs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n atomic.Int32
-		p := againPool(t, resource.Config[*int]{MaxSize: 1,
-			MakeGate: againGate(func(context.Context) error {
-				if n.Add(1) == 1 {
-					return goexitErr{}
-				}
+	refused := false
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finish() }
+		h.cfg.MakeGate = gate(func() error {
+			if refused {
 				return nil
-			})})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		_, err := p.Acquire(ctx)
-		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		l, err2 := p.Acquire(ctx)
-		if err2 != nil {
-			t.Errorf("%v, %v; %v", err, err2, p.Stats())
-		}
-		l.Release()
-		ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := p.Close(ctx); err != nil {
-			t.Error(err)
-		}
+			}
+			refused = true
+			return goexitErr{}
+		})
+	}
+	script(t, 1, edit, func(h *harness) {
+		h.acquireFor(time.Minute).await(time.Minute)
+		h.acquire().wantLeaseWithin(time.Minute)
 	})
 }
 
@@ -584,9 +573,9 @@ func TestI9_HealthAfterEvictPanics(t *testing.T) {
 				}
 				return nil
 			})
-			cfg.Health = &dueHealth{
+			cfg.Health = scheduled[*token]{
 				due:   func(resource.Info) bool { return due },
-				check: func(resource.Info) error { checks++; return nil },
+				check: func(context.Context, *token, resource.Info) error { checks++; return nil },
 			}
 			cfg.SweepInterval = time.Hour
 		})

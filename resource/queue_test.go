@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 	"weak"
 
@@ -525,68 +524,18 @@ func TestPuddleTrap25_NoPriority(t *testing.T) {
 	})
 }
 
-type againGate func(ctx context.Context) error
-
-func (f againGate) Admit(ctx context.Context, _ resource.Request) (resource.Done, error) {
-	return nil, f(ctx)
-}
-
-type againEvict func(i resource.Info) error
-
-func (f againEvict) Evict(i resource.Info) error { return f(i) }
-
-func againPool(t *testing.T, c resource.Config[*int]) *resource.Pool[*int] {
-	if c.Make == nil {
-		c.Make = func(context.Context) (*int, error) { return new(int), nil }
-	}
-	p, err := resource.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-type refuseOnce struct {
-	ws []*resource.Waiter
-	n  int
-}
-
-func (q *refuseOnce) Push(w *resource.Waiter, _ time.Duration) { q.ws = append(q.ws, w) }
-func (q *refuseOnce) Remove(w *resource.Waiter)                { q.ws = nil }
-func (q *refuseOnce) Pop(time.Duration) (*resource.Waiter, error) {
-	if len(q.ws) == 0 {
-		return nil, nil
-	}
-	w := q.ws[0]
-	q.ws = q.ws[1:]
-	if q.n++; q.n == 1 {
-		return w, errors.New("waited too long")
-	}
-	return w, nil
-}
-
 // What was made for a caller that the Queue then refused passed for fresh for
 // ever.
 func TestQueue_RefusedCallersResourceAges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := againPool(t, resource.Config[*int]{MaxSize: 2, Queue: &refuseOnce{}, SweepInterval: 24 * time.Hour,
-			Eviction: againEvict(func(i resource.Info) error {
-				if i.Idle > time.Minute {
-					return errors.New("idle too long")
-				}
-				return nil
-			})})
-		if _, err := p.Acquire(t.Context()); err == nil {
-			t.Fatal("not refused")
-		}
-		synctest.Wait()
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finish() }
+		h.cfg.Queue = &listQueue{refuse: errors.New("waited too long")}
+		h.cfg.SweepInterval = 24 * time.Hour
+		h.cfg.Eviction = idleFor(time.Minute)
+	}
+	script(t, 2, edit, func(h *harness) {
+		h.acquire().wantErr(resource.ErrRejected)
 		time.Sleep(time.Hour)
-		l, err := p.Acquire(t.Context())
-		if err != nil {
-			t.Errorf("after an hour: %v; %v", err, p.Stats())
-		} else {
-			l.Release()
-		}
-		p.Close(context.Background())
+		h.acquire().wantLeaseWithin(time.Minute)
 	})
 }

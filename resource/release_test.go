@@ -612,10 +612,7 @@ func TestReleaseAfter_Hangs(t *testing.T) {
 // get something, and nothing is lost or lent twice.
 func TestReleaseAfter_Stress(t *testing.T) {
 	type owned struct{ by atomic.Int64 }
-	p, err := resource.New(resource.Config[*owned]{MaxSize: 4, Make: func(context.Context) (*owned, error) { return new(owned), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, resource.Config[*owned]{MaxSize: 4, Make: func(context.Context) (*owned, error) { return new(owned), nil }})
 	var all sync.WaitGroup
 	for g := range int64(8) {
 		all.Go(func() {

@@ -2,7 +2,6 @@ package resource_test
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"testing"
@@ -12,18 +11,6 @@ import (
 
 	"github.com/respool/respool/resource"
 )
-
-var errAged = errors.New("old")
-
-// maxAge ends what is older than it says, by exactly that.
-type maxAge time.Duration
-
-func (d maxAge) Evict(i resource.Info) error {
-	if i.Age >= time.Duration(d) {
-		return errAged
-	}
-	return nil
-}
 
 // nursery is a pool that takes nearly a second to make one, and follows how many there
 // are.
@@ -43,7 +30,7 @@ func inNursery(t *testing.T, age time.Duration, edit func(cfg *resource.Config[i
 		n := &nursery{}
 		cfg := resource.Config[int]{
 			MaxSize:  10,
-			Eviction: maxAge(age),
+			Eviction: olderThan(age),
 			Make: func(context.Context) (int, error) {
 				n.mu.Lock()
 				n.making++
@@ -65,10 +52,7 @@ func inNursery(t *testing.T, age time.Duration, edit func(cfg *resource.Config[i
 			},
 		}
 		edit(&cfg)
-		p, err := resource.New(cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newPool(t, cfg)
 		n.Pool = p
 		f(n)
 		if err := p.Close(context.Background()); err != nil {
@@ -238,9 +222,9 @@ func TestRenew_ForgetsDestroyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var made []weak.Pointer[[1024]byte]
-		p, err := resource.New(resource.Config[*[1024]byte]{
+		p := newPool(t, resource.Config[*[1024]byte]{
 			MaxSize:  4,
-			Eviction: maxAge(time.Minute),
+			Eviction: olderThan(time.Minute),
 			Make: func(context.Context) (*[1024]byte, error) {
 				v := new([1024]byte)
 				mu.Lock()
@@ -249,9 +233,6 @@ func TestRenew_ForgetsDestroyed(t *testing.T) {
 				return v, nil
 			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		ctx, cancel := context.WithCancel(context.Background())
 		for range 12 {
 			go func() {

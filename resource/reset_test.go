@@ -292,10 +292,7 @@ func newHanging(t *testing.T, cfg resource.Config[int], idle int) *hanging {
 		h.begun.Add(1)
 		<-h.let
 	}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, cfg)
 	h.Pool = p
 	for p.Stats().Idle < idle { // one call may make less: see Warm
 		if err := p.Warm(t.Context(), idle); err != nil {
@@ -436,27 +433,23 @@ func TestI11_ResetOfManyLeased(t *testing.T) {
 	})
 }
 
-// minuteCheck is a Health whose check of each resource takes a minute.
-type minuteCheck struct{ checking, ended atomic.Int64 }
-
-func (c *minuteCheck) Check(_ context.Context, v int, _ resource.Info) error {
-	c.checking.Add(1)
-	time.Sleep(time.Minute)
-	c.checking.Add(-1)
-	c.ended.Add(1)
-	return nil
-}
-
 // A resource that is being checked when its era ends is destroyed after its
 // check.
 func TestReset_WhileChecking(t *testing.T) {
 	for _, n := range []int{10, 3000} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				check := new(minuteCheck)
+				var running, ended atomic.Int64
+				check := checkOf[int](func(context.Context, int, resource.Info) error {
+					running.Add(1)
+					time.Sleep(time.Minute)
+					running.Add(-1)
+					ended.Add(1)
+					return nil
+				})
 				h := newHanging(t, resource.Config[int]{MaxSize: n, MakeTimeout: time.Hour, Health: check}, n)
 				time.Sleep(10*time.Second + time.Minute - time.Millisecond)
-				checking := int(check.checking.Load())
+				checking := int(running.Load())
 				if checking == 0 {
 					t.Fatal("no check")
 				}
@@ -466,8 +459,8 @@ func TestReset_WhileChecking(t *testing.T) {
 					t.Fatalf("%d Destroys began; %v", h.begun.Load(), s)
 				}
 				time.Sleep(10 * time.Second)
-				if h.begun.Load() != int64(n) || check.ended.Load() != int64(checking) {
-					t.Fatalf("%d of %d Destroys began, %d checks ended", h.begun.Load(), n, check.ended.Load())
+				if h.begun.Load() != int64(n) || ended.Load() != int64(checking) {
+					t.Fatalf("%d of %d Destroys began, %d checks ended", h.begun.Load(), n, ended.Load())
 				}
 				h.close(t)
 			})
@@ -478,13 +471,10 @@ func TestReset_WhileChecking(t *testing.T) {
 // After Reset has returned nothing made before is lent, whatever else goes on.
 func TestReset_StressNothingOldIsLent(t *testing.T) {
 	var begun, ended atomic.Int64 // Resets
-	p, err := resource.New(resource.Config[int64]{
+	p := newPool(t, resource.Config[int64]{
 		MaxSize: 400, MinIdle: 300,
 		Make: func(context.Context) (int64, error) { return begun.Load(), nil },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	for range 8 {
@@ -533,10 +523,7 @@ func TestReset_StressNothingOldIsLent(t *testing.T) {
 // may have many.
 func TestLife_ShardsStaySmall(t *testing.T) {
 	const n = 2000
-	p, err := resource.New(resource.Config[int]{MaxSize: n, Make: func(context.Context) (int, error) { return 0, nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPool(t, resource.Config[int]{MaxSize: n, Make: func(context.Context) (int, error) { return 0, nil }})
 	var ls []resource.Lease[int]
 	for range 3 {
 		for len(ls) < n {

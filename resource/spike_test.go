@@ -230,7 +230,7 @@ func TestSpike_FastMakes(t *testing.T) {
 			})
 		}
 	})
-	p, err := resource.New(resource.Config[net.Conn]{
+	p := newPool(t, resource.Config[net.Conn]{
 		MaxSize: 100,
 		Make: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
@@ -238,9 +238,6 @@ func TestSpike_FastMakes(t *testing.T) {
 		},
 		Destroy: func(c net.Conn, _ error) { _ = c.Close() },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := p.Warm(ctx, 5); err != nil {

@@ -166,18 +166,10 @@ func TestBegun_Reasons(t *testing.T) {
 	})
 }
 
-// admitLate admits after a time.
-type admitLate time.Duration
-
-func (d admitLate) Admit(context.Context, resource.Request) (resource.Done, error) {
-	time.Sleep(time.Duration(d))
-	return nil, nil
-}
-
 // How long acquires take that do not wait is extrapolated from a sample of them.
 func TestAcquireTime(t *testing.T) {
 	const late, n = 7 * time.Millisecond, 1000
-	edit := func(h *harness) { h.cfg.Admission = admitLate(late) }
+	edit := func(h *harness) { h.cfg.Admission = gate(func() error { time.Sleep(late); return nil }) }
 	script(t, 1, edit, func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
 		for range n {

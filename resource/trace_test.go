@@ -111,7 +111,7 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made, told atomic.Int64
 		let := make(chan struct{})
-		p, err := resource.New(resource.Config[int64]{
+		p := newPool(t, resource.Config[int64]{
 			MaxSize: 1,
 			Make:    func(context.Context) (int64, error) { return made.Add(1), nil },
 			Trace: &resource.Trace{Destroyed: func(resource.DestroyEvent) {
@@ -119,9 +119,6 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 				<-let
 			}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		start := time.Now()
 		for n := range int64(3) {
 			l, err := p.Acquire(t.Context())

@@ -133,7 +133,7 @@ func TestWait_OtherEnds(t *testing.T) {
 		no := &resource.Rejection{Policy: "gate", RetryAfter: time.Hour}
 		var closed atomic.Bool
 		f := newFailing(t, func(c *resource.Config[int]) {
-			c.MakeGate = admit(func(context.Context, resource.Request) (resource.Done, error) {
+			c.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
 				if closed.Load() {
 					return nil, no
 				}
@@ -190,9 +190,7 @@ func TestWait_ByTime(t *testing.T) {
 			want  time.Duration
 		}{{0, 100 * time.Millisecond}, {time.Minute, 59 * time.Second}} {
 			f := newFailing(t, func(c *resource.Config[int]) {
-				c.Admission = admit(func(context.Context, resource.Request) (resource.Done, error) {
-					return nil, &resource.Rejection{Policy: "p", RetryAfter: tc.retry}
-				})
+				c.Admission = refusing(&resource.Rejection{Policy: "p", RetryAfter: tc.retry})
 			})
 			ae := f.refusedNow(t)
 			if tc.retry > 0 {
@@ -209,12 +207,6 @@ func TestWait_ByTime(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
-}
-
-type admit func(context.Context, resource.Request) (resource.Done, error)
-
-func (a admit) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
-	return a(ctx, r)
 }
 
 // outageOf acquires until that fails for an outage.
@@ -243,7 +235,7 @@ func wantWait(t *testing.T, failed *resource.AcquireError) {
 // keyedDown is a Keyed of a total of one. Key a cannot make anything while down.
 func keyedDown(t *testing.T, forget time.Duration, down *atomic.Bool) *resource.Keyed[string, int] {
 	t.Helper()
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+	k := newKeyed(t, resource.KeyedConfig[string, int]{
 		MaxTotal: 1, ForgetAfter: forget,
 		Config: func(key string) (resource.Config[int], error) {
 			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) {
@@ -254,9 +246,6 @@ func keyedDown(t *testing.T, forget time.Duration, down *atomic.Bool) *resource.
 			}}, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return k
 }
 
@@ -350,11 +339,8 @@ func TestWait_FreshInFullPool(t *testing.T) {
 func TestWait_ForeignErrClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		below := fmt.Errorf("the pool below: %w", resource.ErrClosed)
-		p, err := resource.New(resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, below }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = p.Acquire(t.Context())
+		p := newPool(t, resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, below }})
+		_, err := p.Acquire(t.Context())
 		var failed *resource.AcquireError
 		if !errors.As(err, &failed) || failed.Reason != resource.ReasonMakeFailed {
 			t.Fatal(err)

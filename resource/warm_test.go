@@ -353,7 +353,7 @@ func TestMakeOne_ServesAWaiter(t *testing.T) {
 func TestMakeOne_RefusedAndClosed(t *testing.T) {
 	refused := errors.New("not now")
 	edit := func(h *harness) {
-		h.cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, refused })
+		h.cfg.MakeGate = refusing(refused)
 	}
 	script(t, 3, edit, func(h *harness) {
 		done := h.one(context.Background())
