@@ -12,9 +12,10 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A waiter takes whichever comes first; nobody is tied to a make.
+// A waiter takes the first resource that becomes available; no waiter is tied to a
+// make.
 
-// The make that nobody needs any more goes to the shelf.
+// A make that no waiter needs any more goes to the idle list.
 func TestLateBinding_ReleaseBeatsMake(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -30,7 +31,7 @@ func TestLateBinding_ReleaseBeatsMake(t *testing.T) {
 	})
 }
 
-// A make serves who has waited longest, not who set it off.
+// A make serves the longest waiter, not the caller that started it.
 func TestLateBinding_MakeServesTheFirst(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c1, c2 := h.acquire(), h.acquire()
@@ -42,7 +43,8 @@ func TestLateBinding_MakeServesTheFirst(t *testing.T) {
 	})
 }
 
-// A make that fails is told to one; the other make still serves the other.
+// A make that fails is reported to one waiter; the other make still serves the
+// other.
 func TestLateBinding_OneFailsOneServes(t *testing.T) {
 	boom := errors.New("boom")
 	script(t, 2, nil, func(h *harness) {
@@ -74,8 +76,8 @@ func TestLateBinding_CallersLeave(t *testing.T) {
 	})
 }
 
-// Makes that nobody waits for any more are not started: the releases served
-// those for whom they would have been.
+// Makes without a waiter left are not started: the releases served the waiters that
+// they were meant for.
 func TestLateBinding_SurplusIsNotStarted(t *testing.T) {
 	script(t, 10, nil, func(h *harness) {
 		ls, _ := h.lendN(2)
@@ -188,8 +190,8 @@ func TestI8_CancelledWaiterIsPassedOver(t *testing.T) {
 	})
 }
 
-// A make does not serve one that has left: it serves the next, or goes to the
-// shelf.
+// A make does not serve a caller that has left: it serves the next waiter, or goes
+// to the idle list.
 func TestI8_MakeAfterCancel(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c1 := h.acquire()
@@ -206,9 +208,9 @@ func TestI8_MakeAfterCancel(t *testing.T) {
 	})
 }
 
-// Cancel and hand-off at the same moment, many times over: whoever returns
-// without the resource has not taken it along. The second waiter gets it in
-// the same instant.
+// Cancel and hand-off at the same moment, many times over: a caller that returns
+// without the resource has not taken it along. The second waiter gets it in the
+// same instant.
 func TestI8_CancelRacesHandOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlain(t, 1, nil)
@@ -258,7 +260,7 @@ func useOnce(p *plain, ctx context.Context) bool {
 }
 
 // The same with real goroutines and deadlines that end while resources change
-// hands; at the end everything is on the shelf.
+// hands; at the end every resource is on the idle list.
 func TestI8_DeadlineStorm(t *testing.T) {
 	p := newPlain(t, 2, nil)
 	stop, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
@@ -335,8 +337,8 @@ func TestI8_Cause(t *testing.T) {
 	})
 }
 
-// Cancellations race a Queue that has just given their waiter out: nobody is
-// forgotten and nothing lost.
+// Cancellations race a Queue that has just popped their waiter: no waiter is
+// forgotten and no resource is lost.
 func TestI8_CancelRacesQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlain(t, 1, func(cfg *resource.Config[*token]) {
@@ -385,7 +387,7 @@ func TestI8_EndsWhileAdmitted(t *testing.T) {
 		c.wantErr(context.DeadlineExceeded)
 		h.wantLoad(resource.Load{Idle: 1})
 		if err := ledger.check(); err != nil || ledger.given() != 2 || ledger.last().Verdict != resource.Ignored {
-			t.Errorf("%d permits, the last told %+v: %v", ledger.given(), ledger.last(), err)
+			t.Errorf("%d permits, the last outcome %+v: %v", ledger.given(), ledger.last(), err)
 		}
 		if s := h.p.Stats(); s.Canceled != 1 {
 			t.Errorf("%d canceled, want 1", s.Canceled)
@@ -418,7 +420,7 @@ func TestI8_EndsDuringPassedCheck(t *testing.T) {
 		h.wantLoad(resource.Load{Idle: 1})
 		h.acquire().wantItem(it).Release()
 		if told.Checked != 9*time.Second {
-			t.Errorf("the next check was told that the last was %v ago, want 9 s", told.Checked)
+			t.Errorf("the next check has Checked %v, want 9 s", told.Checked)
 		}
 	})
 }

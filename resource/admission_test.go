@@ -89,10 +89,10 @@ func TestI4_AdmissionPaths(t *testing.T) {
 					t.Error(err)
 				}
 				if o := g.last(); o.Verdict != test.verdict || !errors.Is(o.Err, test.err) {
-					t.Errorf("Done was told %+v, want verdict %d and %v", o, test.verdict, test.err)
+					t.Errorf("Done got %+v, want verdict %d and %v", o, test.verdict, test.err)
 				}
 				if o := g.last(); o.Latency != 0 {
-					t.Errorf("Done of a lease was told a latency of %v", o.Latency)
+					t.Errorf("Done of a lease got a latency of %v", o.Latency)
 				}
 			})
 			if err := g.check(); err != nil {
@@ -339,7 +339,8 @@ func TestI4_CopiesOnHitPath(t *testing.T) {
 	}
 }
 
-// A Done runs after the resource has gone back: who asks in it finds it idle.
+// A Done runs after the resource has been returned: an acquire in it finds the
+// resource idle.
 func TestI4_DoneAfterReturn(t *testing.T) {
 	var p *plain
 	var idle []int
@@ -390,8 +391,8 @@ func TestI4_NoDoneAfterDone(t *testing.T) {
 	}
 }
 
-// A caller that a policy turns down after it was admitted gives its own permit
-// back, not the one that the resource had with it before.
+// A caller that a policy rejects after it was admitted returns its own permit, not
+// the permit of the resource's previous lease.
 func TestI4_StalePermit(t *testing.T) {
 	ledger := &ledger{}
 	var evict atomic.Bool
@@ -417,7 +418,7 @@ func TestI4_StalePermit(t *testing.T) {
 			t.Errorf("%d permits: %v", ledger.given(), err)
 		}
 		if o := ledger.last(); o.Verdict != resource.Ignored || !errors.Is(o.Err, nil) {
-			t.Errorf("the second was told %+v, want Ignored", o)
+			t.Errorf("the second got %+v, want Ignored", o)
 		}
 	})
 }
@@ -468,10 +469,10 @@ func TestI4_MakeGate(t *testing.T) {
 				}
 				o := g.last()
 				if o.Verdict != test.verdict || !errors.Is(o.Err, test.err) {
-					t.Errorf("Done was told %+v, want verdict %d and %v", o, test.verdict, test.err)
+					t.Errorf("Done got %+v, want verdict %d and %v", o, test.verdict, test.err)
 				}
 				if took := time.Since(began); o.Latency < 10*time.Millisecond || o.Latency > took {
-					t.Errorf("Done was told a latency of %v, want 10ms to %v", o.Latency, took)
+					t.Errorf("Done got a latency of %v, want 10ms to %v", o.Latency, took)
 				}
 			})
 			for _, err := range []error{a.check(), g.check(), q.check()} {
@@ -558,8 +559,8 @@ func TestI4_QuotaWhileDestroying(t *testing.T) {
 	})
 }
 
-// A refusal of one of the two gates gives the other's permit back, and costs
-// no place: nothing is made, the refusal is counted and traced.
+// A refusal of one of the two gates returns the other's permit and costs no slot:
+// nothing is made, the refusal is counted and traced.
 func TestI4_GateRefuses(t *testing.T) {
 	boom := errors.New("boom")
 	for name, pick := range map[string]func(g, q *ledger) *ledger{
@@ -622,8 +623,8 @@ func TestI4_CloseWhileGated(t *testing.T) {
 	}
 }
 
-// Hijack gave the place back before the Quota's permit: who waited for the
-// place was refused for want of a permit.
+// Hijack freed the slot before it returned the Quota's permit: the waiter for the
+// slot was refused for want of a permit.
 func TestI4_HijackGivesQuotaBackFirst(t *testing.T) {
 	var taken atomic.Bool
 	edit := func(h *harness) {

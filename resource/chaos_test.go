@@ -42,7 +42,7 @@ func (c *chaos) err() error {
 	return nil
 }
 
-// roll is a number below n; n-1 when there is calm.
+// roll is a random number below n; n-1 once the faults have stopped.
 func (c *chaos) roll(n int) int {
 	if c.calm.Load() {
 		return n - 1
@@ -79,9 +79,9 @@ func (c *chaos) everywhere(cfg *resource.Config[*token]) (permits []*ledger) {
 	return permits
 }
 
-// Everything misbehaves at random, in every combination, under load. When it
-// stops the pool is whole: its places are all there, everyone is served, and
-// the accounts are even.
+// Everything misbehaves at random, in every combination, under load. When it stops
+// the pool is whole: every slot is available, every caller is served, and the
+// counts balance.
 func TestI9_Chaos(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -204,7 +204,7 @@ func (f *fickle) Admit(ctx context.Context, r resource.Request) (resource.Done, 
 func (f *fickle) Evict(i resource.Info) error {
 	f.mood()
 	if i.Age < 0 || i.Idle < 0 || i.Idle > i.Age+time.Second || i.Leases < 0 || i.ID == 0 || i.Checked > i.Age+time.Second || i.Checked < 0 {
-		f.gate.t.Errorf("Evict was told %+v", i)
+		f.gate.t.Errorf("Evict got %+v", i)
 	}
 	if i.Age > 10*time.Millisecond || rand.IntN(500) == 0 {
 		return errOld
@@ -315,12 +315,12 @@ func (f *whims) roll(n int) int {
 	return f.rnd.IntN(n)
 }
 
-// enter notes that somebody has it to itself; leave that nobody has any more.
-func (f *whims) enter(it *item, who string) {
+// enter notes that one user has the item to itself; leave ends that.
+func (f *whims) enter(it *item, by string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.in[it] {
-		f.bad = append(f.bad, who+" met another user of the same resource")
+		f.bad = append(f.bad, by+" met another user of the same resource")
 	}
 	f.in[it] = true
 }
@@ -337,8 +337,8 @@ func (f *whims) Check(ctx context.Context, it *item, _ resource.Info) error {
 	return f.act(ctx, it, "Check")
 }
 
-func (f *whims) act(ctx context.Context, it *item, who string) error {
-	f.enter(it, who)
+func (f *whims) act(ctx context.Context, it *item, by string) error {
+	f.enter(it, by)
 	defer f.leave(it)
 	wait := func(d time.Duration, done <-chan struct{}) error {
 		select {
@@ -375,7 +375,7 @@ func (f *whims) act(ctx context.Context, it *item, who string) error {
 }
 
 // Whatever checks and OnRelease do, nothing is lost, nothing is lent twice, and
-// who waits is served or told.
+// every waiter is served or fails.
 func TestHealth_Chaos(t *testing.T) {
 	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

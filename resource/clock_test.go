@@ -8,8 +8,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// While a pool is in use its clock ticks ten times a second and not more often,
-// and what policies are told on a hit is wrong by at most one tick.
+// While a pool is in use its clock ticks ten times a second and not more often, and
+// the times in the Info of a hit are wrong by at most one tick.
 func TestClock_TenTicksASecond(t *testing.T) {
 	const grain = 100 * time.Millisecond
 	var told []resource.Info
@@ -39,8 +39,8 @@ func TestClock_TenTicksASecond(t *testing.T) {
 	})
 }
 
-// A pool that is used once in a while is told the right times too: its clock
-// stops between, and starts again with the next caller.
+// A pool that is used once in a while has the right times too: its clock stops in
+// between, and starts again with the next caller.
 func TestClock_StopsAndStarts(t *testing.T) {
 	var told []resource.Info
 	edit := func(h *harness) {

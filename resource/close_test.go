@@ -123,8 +123,7 @@ func TestI6_Hanging(t *testing.T) {
 	}
 }
 
-// Waiters are told at once, though a holder keeps its resource; whoever comes
-// later too.
+// Close fails waiters at once, though a lease is out, and fails later callers too.
 func TestI6_CloseWakesWaiters(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
@@ -223,8 +222,8 @@ func TestPuddleTrap21_MakeRacesClose(t *testing.T) {
 	})
 }
 
-// Trap 22: Close did not wake those who waited, and without a bound waited
-// itself for a lease that nobody ended.
+// Trap 22: Close did not wake the waiters, and without a bound waited itself for a
+// lease that was never ended.
 func TestPuddleTrap22_CloseWakesNoWaiter(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		h.lend()

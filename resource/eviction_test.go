@@ -50,7 +50,7 @@ func TestEviction_AtRelease(t *testing.T) {
 	})
 }
 
-// The sweep finds those that nobody asks for.
+// The sweep evicts resources that no caller acquires.
 func TestEviction_InSweep(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(30 * time.Second)
@@ -72,7 +72,7 @@ func TestEviction_InSweep(t *testing.T) {
 	})
 }
 
-// lendFresh makes one more, and puts it on the shelf.
+// lendFresh makes one more item, and puts it on the idle list.
 func (h *harness) lendFresh() *item {
 	h.t.Helper()
 	var ls []resource.Lease[*item]
@@ -106,7 +106,7 @@ func TestEviction_MinIdleRefills(t *testing.T) {
 	})
 }
 
-// What Evict is told.
+// The Info that Evict gets.
 func TestEviction_Info(t *testing.T) {
 	var seen atomic.Pointer[resource.Info]
 	edit := func(h *harness) {
@@ -123,12 +123,12 @@ func TestEviction_Info(t *testing.T) {
 		l.Release()
 		h.settle()
 		if i := *seen.Load(); i.ID != 1 || i.Leases != 1 || !near(i.Age, 10*time.Second) || i.Idle != 0 || i.Jitter != want.Jitter {
-			t.Errorf("at release Evict was told %+v", i)
+			t.Errorf("at release Evict got %+v", i)
 		}
 		time.Sleep(20 * time.Second)
 		l = h.lend()
 		if i := *seen.Load(); !near(i.Age, 30*time.Second) || !near(i.Idle, 20*time.Second) || i.Jitter != want.Jitter {
-			t.Errorf("at acquire Evict was told %+v", i)
+			t.Errorf("at acquire Evict got %+v", i)
 		}
 		if i := l.Info(); i.Leases != 2 || !near(i.Idle, 20*time.Second) || !near(i.Age, 30*time.Second) {
 			t.Errorf("a second lease's Info is %+v", i)
@@ -213,8 +213,8 @@ func TestEvictIf_AtRelease(t *testing.T) {
 	})
 }
 
-// The sweep ends what nobody asks for, and has a successor made for one that is
-// in use.
+// The sweep ends an idle resource that is not in demand, and has a replacement made
+// for one that is in use.
 func TestEvictIf_InSweep(t *testing.T) {
 	var l leaving
 	script(t, 3, withEvictIf(&l, 10*time.Second), func(h *harness) {
@@ -332,8 +332,8 @@ func TestExamplePolicies(t *testing.T) {
 	})
 }
 
-// In the sweep the Eviction is told how many are idle, and the ones idle longest
-// come first: so a policy that keeps a few keeps those used last.
+// In the sweep Info has the number of idle resources, and those idle longest are
+// first: a policy that keeps a few keeps the most recently used.
 func TestEviction_Idlers(t *testing.T) {
 	var mu sync.Mutex
 	var judged []resource.Info
@@ -383,7 +383,7 @@ func TestEviction_Idlers(t *testing.T) {
 			t.Errorf("Idlers were %v, want those that were left", idlers)
 		}
 		if elsewhere != 0 {
-			t.Errorf("Idlers told at an acquire or release: %d in all", elsewhere)
+			t.Errorf("Idlers given at an acquire or release: %d in all", elsewhere)
 		}
 	})
 }

@@ -107,8 +107,8 @@ func (q quota) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 	}
 }
 
-// An Admission decides who may ask at all. What it permits lasts as long as
-// the lease.
+// An Admission decides which callers are admitted. Its permit lasts as long as the
+// lease.
 func ExampleAdmission() {
 	pool, err := resource.New(resource.Config[*Session]{
 		Make:      dialer(),
@@ -204,7 +204,7 @@ type stream struct {
 var errDraining = errors.New("remote is draining")
 
 // EvictIf sees the resource. Here the remote of a leased one announces that it is
-// draining: the lease goes on, and nobody is lent it after that.
+// draining: the lease goes on, and the connection is not lent again.
 func ExampleConfig_evictIf() {
 	made := 0
 	pool, err := resource.New(resource.Config[*stream]{
@@ -242,8 +242,8 @@ func ExampleConfig_evictIf() {
 	// destroyed 2 - resource: pool is closed
 }
 
-// A resource that can tell when it dies is not lent dead: Watch keeps invalidate,
-// and whoever sees the death calls it.
+// A resource that knows when it dies is not lent dead: Watch keeps invalidate,
+// which is called when the death is noticed.
 func ExampleConfig_watch() {
 	gone := make(chan struct{}, 2)
 	var invalidate func(error)
@@ -322,8 +322,8 @@ func ExamplePool_Inspect() {
 	// it has ended, and stands for 1
 }
 
-// Two connections in all, for any number of endpoints: the endpoint used least
-// recently gives way.
+// Two connections in all, for any number of endpoints: the connection of the least
+// recently used endpoint is preempted.
 func ExampleKeyed() {
 	pools, err := resource.NewKeyed(resource.KeyedConfig[string, string]{
 		Config: func(endpoint string) (resource.Config[string], error) {

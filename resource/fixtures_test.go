@@ -61,7 +61,7 @@ func (f admitFunc) Admit(ctx context.Context, r resource.Request) (resource.Done
 	return f(ctx, r)
 }
 
-// refusing is an Admission that refuses everyone with err.
+// refusing is an Admission that refuses every caller with err.
 func refusing(err error) admitFunc {
 	return func(context.Context, resource.Request) (resource.Done, error) { return nil, err }
 }
@@ -123,7 +123,7 @@ type listQueue struct {
 	waiters []*resource.Waiter
 	less    func(a, b *resource.Waiter) bool
 	refuse  error          // Pop refuses the first with it, once
-	hook    func(m string) // told which method is called; may panic
+	hook    func(m string) // gets the name of the method called; may panic
 	empty   bool           // Pop returns nil
 
 	pushed, removed, popped int
@@ -226,7 +226,7 @@ func (g *ledger) given() int {
 	return len(g.permits)
 }
 
-// last is the outcome told last.
+// last is the most recent outcome.
 func (g *ledger) last() resource.Outcome {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -326,7 +326,7 @@ func (p *plain) end() {
 	}
 }
 
-// hold says that the caller has tok; it fails if somebody else has it too.
+// hold notes that the caller has tok; it fails if there is another holder.
 func (p *plain) hold(tok *token) {
 	if n := tok.holders.Add(1); n != 1 {
 		p.t.Errorf("I2: %d holders at once", n)
@@ -341,7 +341,7 @@ func (p *plain) drop(tok *token) { tok.holders.Add(-1) }
 
 // hijack takes l's token out of the pool.
 func (p *plain) hijack(l resource.Lease[*token]) bool {
-	p.live.Add(-1) // before the pool gives its place away
+	p.live.Add(-1) // before the pool frees its slot
 	if _, ok := l.Hijack(); !ok {
 		p.live.Add(1)
 		return false
@@ -427,8 +427,8 @@ func goroutinesOf(by string) (n int) {
 	return n
 }
 
-// countingGate is an Admission for many goroutines. Each permit has a Done of its own,
-// or none, or the one that all share, by turns; it counts those that are open.
+// countingGate is an Admission for many goroutines. By turns a permit has a Done of
+// its own, none, or the one that all share; the gate counts the open permits.
 type countingGate struct {
 	t            *testing.T
 	turn         atomic.Int64
@@ -479,7 +479,7 @@ type ward struct {
 	most   int // checks at once
 	now    int
 	checks map[*item]int
-	last   resource.Info // what the last check was told
+	last   resource.Info // of the last check
 }
 
 func (w *ward) Check(ctx context.Context, it *item, i resource.Info) error {
@@ -631,7 +631,7 @@ func callers[T any](p *resource.Pool[T], n int, work func(v T)) (failed int64) {
 	return bad.Load()
 }
 
-// stack is a Queue that serves who came last.
+// stack is a Queue in LIFO order.
 type stack struct{ waiters []*resource.Waiter }
 
 func (q *stack) Push(w *resource.Waiter, _ time.Duration) { q.waiters = append(q.waiters, w) }

@@ -54,8 +54,8 @@ func TestFresh_IdleUnused(t *testing.T) {
 	})
 }
 
-// Where there is room one is made, and those who ask for nothing are served
-// meanwhile by what is idle.
+// Where there is room a resource is made, and callers without constraints are
+// served from the idle list meanwhile.
 func TestFresh_Room(t *testing.T) {
 	inEveryLine(t, 2, nil, func(h *harness) {
 		used := h.stock(1)[0]
@@ -98,7 +98,7 @@ func TestFresh_FullAndIdle(t *testing.T) {
 		h.wantDestroyed(its[1], resource.ErrNotFresh)
 		h.wantAlive(its[2])
 		it1 := m1.finish()
-		c1.wantItem(it1).Release() // nobody's any more: the other waits on
+		c1.wantItem(it1).Release() // of no caller any more: the other still waits
 		h.wantWaiting(c2)
 		c2.wantItem(m2.finish())
 		h.wantAlive(its[2], it1)
@@ -124,7 +124,7 @@ func TestFresh_FullAndLeased(t *testing.T) {
 	})
 }
 
-// Who came first is served first, whatever it asks for.
+// The first caller is served first, whatever it asks for.
 func TestFresh_Fair(t *testing.T) {
 	inEveryLine(t, 1, nil, func(h *harness) {
 		l := h.lend()
@@ -144,7 +144,7 @@ func TestFresh_Fair(t *testing.T) {
 	})
 }
 
-// One that has a place coming takes no second one from those behind it.
+// A caller with a slot pending takes no second one from the callers behind it.
 func TestFresh_OneSlotEach(t *testing.T) {
 	inEveryLine(t, 2, nil, func(h *harness) {
 		ls, its := h.lendN(2)
@@ -158,7 +158,7 @@ func TestFresh_OneSlotEach(t *testing.T) {
 	})
 }
 
-// Beside a crowd that wants what comes back, it has its turn.
+// Beside many callers that take every release, a Fresh caller has its turn.
 func TestFresh_NotPassedOverForEver(t *testing.T) {
 	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finishAfter(10 * time.Millisecond) } }
 	inEveryLine(t, 2, edit, func(h *harness) {
@@ -197,7 +197,7 @@ func TestFresh_NotPassedOverForEver(t *testing.T) {
 	})
 }
 
-// Without waiting it gets what nobody has used, or nothing, and ends nothing.
+// With NoWait a Fresh caller gets an unused resource or none, and destroys nothing.
 func TestFresh_NoWait(t *testing.T) {
 	r := resource.Request{Fresh: true, NoWait: true}
 	inEveryLine(t, 2, nil, func(h *harness) {
@@ -233,8 +233,8 @@ func TestFresh_TryAcquire(t *testing.T) {
 	})
 }
 
-// One that was lent to a caller who had left is as good as new to the next, and
-// so is one that a check could not be finished on.
+// A resource that was lent to a caller that had left is still fresh for the next,
+// and so is one whose check could not finish.
 func TestFresh_UnseenIsUnused(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(ctx context.Context, _ *item, _ resource.Info) error {
@@ -284,7 +284,7 @@ func TestFresh_DroppedIsUnused(t *testing.T) {
 	})
 }
 
-// One that a sweep looks at is on its way to others, not to who wants a new one.
+// A resource that a sweep examines will go to other callers, not to a Fresh caller.
 func TestFresh_DuringSweep(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = 10 * time.Minute
@@ -346,8 +346,8 @@ func TestFresh_MinRemaining(t *testing.T) {
 	})
 }
 
-// In an outage what others hold is no hope, and nothing idle is given up for a
-// make that is not due.
+// In an outage what others hold cannot satisfy a Fresh caller, and nothing idle is
+// given up for a make that is not due.
 func TestFresh_Outage(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -357,7 +357,7 @@ func TestFresh_Outage(t *testing.T) {
 			t.Errorf("%v: want the cause and a RetryAfter", e)
 		}
 		c := h.acquire()
-		h.wantWaiting(c) // hopes for what is leased
+		h.wantWaiting(c) // may be served by what is leased
 		time.Sleep(e.RetryAfter)
 		m := h.wantMakeWithin(time.Second)
 		f := h.acquireWith(fresh) // while it is tried
@@ -370,8 +370,8 @@ func TestFresh_Outage(t *testing.T) {
 	})
 }
 
-// A caller for a new one that waits when the outage begins is told, and those
-// who may hope for what is leased are not.
+// A Fresh caller that waits when the outage begins fails; callers that a leased
+// resource may serve do not.
 func TestFresh_OutageBegins(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		h.lend()
@@ -389,8 +389,8 @@ func TestFresh_OutageBegins(t *testing.T) {
 	})
 }
 
-// Who waits through the outage gets its own when it is over, and of a full pool
-// no more is given up than is tried.
+// A caller that waits through the outage gets its resource when it is over, and a
+// full pool gives up no more resources than it tries makes.
 func TestFresh_OutageKeepWaiting(t *testing.T) {
 	script(t, 3, func(h *harness) { h.cfg.Outage = resource.KeepWaiting }, func(h *harness) {
 		its := h.stock(3)
@@ -428,7 +428,7 @@ func TestFresh_Ends(t *testing.T) {
 	})
 }
 
-// beginFresh begins an AcquireWith for one that nobody has used.
+// beginFresh begins an AcquireWith for an unused resource.
 func (h *keyedHarness) beginFresh(key string) *keyedCall {
 	h.t.Helper()
 	c := &keyedCall{h: h, cancel: func() {}, ended: make(chan keyedEnd, 1)}
@@ -441,7 +441,8 @@ func (h *keyedHarness) beginFresh(key string) *keyedCall {
 	return c
 }
 
-// Of a key that has its MaxSize its own gives way, whatever others have idle.
+// A key that is at its MaxSize loses its own resource, whatever other keys have
+// idle.
 func TestKeyedFresh_OwnSlots(t *testing.T) {
 	keyed(t, 4, 2, nil, func(h *keyedHarness) {
 		for _, key := range []string{"b", "a"} {
@@ -458,8 +459,8 @@ func TestKeyedFresh_OwnSlots(t *testing.T) {
 	})
 }
 
-// When the total is used up by its own key and nobody else, one of that gives
-// way, idle or as it comes back.
+// When the key itself has used up the total, one of its own resources is evicted,
+// idle or as it is released.
 func TestKeyedFresh_TotalIsItsOwn(t *testing.T) {
 	for name, idle := range map[string]bool{"idle": true, "leased": false} {
 		t.Run(name, func(t *testing.T) {
@@ -485,8 +486,8 @@ func TestKeyedFresh_TotalIsItsOwn(t *testing.T) {
 	}
 }
 
-// The least recently used of another key gives way to a key that has less than
-// its MaxSize.
+// The least recently used resource of another key is preempted for a key below its
+// MaxSize.
 func TestKeyedFresh_PreemptsOthers(t *testing.T) {
 	keyed(t, 2, 2, nil, func(h *keyedHarness) {
 		h.acquire("b").Release()
@@ -523,11 +524,11 @@ func TestKeyedFresh_Busy(t *testing.T) {
 	})
 }
 
-// worn is a resource that knows whether somebody has had it.
+// worn is a resource that knows whether it has been used.
 type worn struct{ used atomic.Bool }
 
-// Many at once, in real time: nobody who asks for a new one gets a used one, and
-// everybody is served.
+// Many callers at once, in real time: no Fresh caller gets a used resource, and
+// every caller is served.
 func TestFresh_Stress(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"no queue": nil, "queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
@@ -553,7 +554,7 @@ func TestFresh_Stress(t *testing.T) {
 							return
 						}
 						if was := l.Value().used.Swap(true); was && req.Fresh {
-							t.Error("a used one was lent to a caller who asked for a new one")
+							t.Error("a Fresh caller was lent a used resource")
 						}
 						if r.IntN(10) == 0 {
 							l.Discard(nil)

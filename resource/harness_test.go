@@ -132,7 +132,7 @@ func (h *harness) reconcile(s resource.Stats) {
 		h.t.Error(err)
 	}
 	if n := s.Idle + s.Leased + s.Making + s.Destroying; n > s.Max && !h.shrunk {
-		h.t.Errorf("I1: %d places taken: %+v", n, s.Load)
+		h.t.Errorf("I1: %d slots taken: %+v", n, s.Load)
 	}
 }
 
@@ -235,7 +235,7 @@ func (h *harness) doDestroy(it *item, cause error) {
 func (h *harness) hijack(l resource.Lease[*item]) (*item, bool) {
 	before := l.Value()
 	h.mu.Lock()
-	delete(h.living, before) // before the pool gives its place away
+	delete(h.living, before) // before the pool frees its slot
 	h.mu.Unlock()
 	it, ok := l.Hijack()
 	h.mu.Lock()
@@ -449,7 +449,7 @@ func (h *harness) lendN(n int) (ls []resource.Lease[*item], its []*item) {
 	return ls, its
 }
 
-// stock puts n items on the shelf, the first made longest idle.
+// stock puts n items on the idle list, the first made idle longest.
 func (h *harness) stock(n int) []*item {
 	h.t.Helper()
 	ls, its := h.lendN(n)
@@ -544,9 +544,9 @@ func (h *harness) doMake(ctx context.Context) (*item, error) {
 	}
 }
 
-// checkPlaces checks I1 from outside, each time a make begins: what lives and
-// what is being made is at most the maximum. A make past its time holds no
-// place. h.mu is held.
+// checkPlaces checks I1 from outside, each time a make begins: living items and
+// running makes are at most the maximum. A make past its timeout holds no slot.
+// h.mu is held.
 func (h *harness) checkPlaces() {
 	n := len(h.living)
 	for _, m := range h.makes {

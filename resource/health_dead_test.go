@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// deadStock fills the pool with n resources that have been idle for long, and of
-// which the first keep ones live.
+// deadStock fills the pool with n resources that have been idle for long, of which
+// only the first keep are alive.
 func (h *harness) deadStock(m *mute, n, keep int) []*item {
 	h.t.Helper()
 	if err := h.p.Warm(context.Background(), n); err != nil {
@@ -37,9 +37,9 @@ func (c *call) took() time.Duration {
 	return c.got.after
 }
 
-// All that is idle is silently dead. The first caller has one check fail; then a
-// resource is made, however many are idle, and whoever comes later does not wait
-// for a check at all.
+// Every idle resource is silently dead. The first caller has one check fail; then a
+// resource is made, however many are idle, and later callers wait for no check at
+// all.
 func TestHealth_AllDead(t *testing.T) {
 	for _, c := range []struct{ max, idle int }{{30, 20}, {30, 30}, {210, 200}, {300, 200}, {1, 1}, {2, 2}} {
 		for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
@@ -129,7 +129,7 @@ func TestHealth_OneDeadManyWait(t *testing.T) {
 		h.deadStock(m, 30, 0)
 		calls := []*call{h.acquireFor(5 * time.Second)}
 		m.mu.Lock()
-		clear(m.dead) // but for the one that is being checked
+		clear(m.dead) // except the one being checked
 		m.mu.Unlock()
 		time.Sleep(1999 * time.Millisecond)
 		for range 20 {
@@ -180,7 +180,7 @@ func TestHealth_SuspicionEnds(t *testing.T) {
 				c := h.acquireFor(5 * time.Second)
 				if dead == 1 {
 					m.mu.Lock()
-					clear(m.dead) // but for the one that is being checked
+					clear(m.dead) // except the one being checked
 					m.mu.Unlock()
 				}
 				c.wantLeaseWithin(2100 * time.Millisecond)
@@ -202,10 +202,9 @@ func TestHealth_SuspicionEnds(t *testing.T) {
 	}
 }
 
-// If one that is idle still works it serves before the make, and is not checked
-// again for that. There is no third one: the check in the background could meet it
-// first while the caller has the one that works in its hands, and then the make
-// serves.
+// If an idle resource still works it serves before the make, and is not checked
+// again for that. There is no third resource: the background check could reach it
+// first while the caller holds the working one, and then the make serves.
 func TestHealth_OneLives(t *testing.T) {
 	m := newMute(2 * time.Second)
 	edit := func(h *harness) {
@@ -227,8 +226,8 @@ func TestHealth_OneLives(t *testing.T) {
 	})
 }
 
-// Callers with less patience than a check: what two of them could not wait for is
-// suspect too.
+// Callers that leave before a check ends: a resource whose check two of them could
+// not wait for is suspect too.
 func TestHealth_ShortCallers(t *testing.T) {
 	for _, max := range []int{1, 4} {
 		t.Run(fmt.Sprint(max), func(t *testing.T) {
@@ -260,7 +259,7 @@ func deafIn(h *harness) (m *mute) {
 	return m
 }
 
-// Checks that never end keep their own resources, and are told; evictions go on,
+// Checks that never end keep their own resources and are reported; evictions go on,
 // and so do the checks of the others.
 func TestI11_SweepCheckHangs(t *testing.T) {
 	var m *mute
@@ -363,8 +362,8 @@ func TestHealth_SweepInParallel(t *testing.T) {
 	})
 }
 
-// Who waits while the only idle resource is checked gets one made when that takes
-// long.
+// A caller that waits while the only idle resource is checked gets a new one when
+// the check takes long.
 func TestI11_CallerDuringSlowCheck(t *testing.T) {
 	m := newMute(20 * time.Second)
 	edit := func(h *harness) {

@@ -13,7 +13,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// One found ill at an acquire is ended, and the next one lent.
+// A resource found unhealthy at an acquire is ended, and the next one lent.
 func TestHealth_OnBorrow(t *testing.T) {
 	w := newWard()
 	var events []resource.CheckEvent
@@ -44,8 +44,8 @@ func TestHealth_OnBorrow(t *testing.T) {
 	})
 }
 
-// The sweep tells of each check, but not of those that were cut short: by Close,
-// or by the end of the caller's context.
+// The sweep reports each check, but not those cut short by Close or by the end of
+// the caller's context.
 func TestHealth_SeesInfo(t *testing.T) {
 	w := newWard()
 	var mu sync.Mutex
@@ -83,7 +83,7 @@ func TestHealth_SeesInfo(t *testing.T) {
 		time.Sleep(9 * time.Second)
 		h.close(time.Second)
 		if events := take(); len(events) != 0 {
-			t.Errorf("told of checks that were cut short: %+v", events)
+			t.Errorf("reported checks that were cut short: %+v", events)
 		}
 	})
 }
@@ -103,8 +103,8 @@ func TestHealth_AllUnhealthy(t *testing.T) {
 	})
 }
 
-// The sweep finds the ill among those that nobody asks for, one check at a
-// time, and makes nothing because of it.
+// The sweep finds unhealthy resources that no caller acquires, one check at a time,
+// and makes nothing because of it.
 func TestHealth_InSweep(t *testing.T) {
 	w := newWard()
 	script(t, 4, w.in(10*time.Second), func(h *harness) {
@@ -122,8 +122,8 @@ func TestHealth_InSweep(t *testing.T) {
 	})
 }
 
-// While one is checked the others are lent; nobody makes one because of a
-// check, not even who finds nothing else idle.
+// While one resource is checked the others are lent; no make begins because of a
+// check, not even for a caller that finds nothing else idle.
 func TestHealth_SweepNeverMakes(t *testing.T) {
 	w := newWard()
 	script(t, 3, w.in(10*time.Second), func(h *harness) {
@@ -182,8 +182,8 @@ func TestHealth_KeepsIdleTime(t *testing.T) {
 	})
 }
 
-// Nor does waiting for the end of a sweep's check: what the caller's own check
-// is told is how long the resource was idle.
+// Nor does waiting for the end of a sweep's check: the Info of the caller's own
+// check says how long the resource was idle.
 func TestHealth_IdleTimeAfterSweep(t *testing.T) {
 	w := newWard()
 	script(t, 1, w.in(10*time.Second), func(h *harness) {
@@ -196,12 +196,12 @@ func TestHealth_IdleTimeAfterSweep(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		c.wantItem(it)
 		if !near(w.last.Idle, 11*time.Second) {
-			t.Errorf("check %d was told that it was idle for %v, want 11s", w.checks[it], w.last.Idle)
+			t.Errorf("check %d got an idle time of %v, want 11s", w.checks[it], w.last.Idle)
 		}
 	})
 }
 
-// A caller that leaves during a check does not condemn what it checked.
+// A caller that leaves during a check does not make the resource unhealthy.
 func TestHealth_CancelledCaller(t *testing.T) {
 	w := newWard()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
@@ -222,7 +222,8 @@ func TestHealth_CancelledCaller(t *testing.T) {
 	})
 }
 
-// Who waits while another's check ends in a cancellation gets the resource.
+// A waiter gets the resource when another caller's check of it ends in a
+// cancellation.
 func TestHealth_CancelledCallerPassesOn(t *testing.T) {
 	w := newWard()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
@@ -277,12 +278,12 @@ func TestHealth_CloseDuringSweep(t *testing.T) {
 	})
 }
 
-// What policies are told besides age and idle time: Info.Checked and
-// Failures; and what they can say: Scheduled and ErrTolerated.
+// What policies see besides age and idle time: Info.Checked and Failures; and what
+// they can return: Scheduled and ErrTolerated.
 
 var errFlaky = fmt.Errorf("lost a packet: %w", resource.ErrTolerated)
 
-// clinic is a Scheduled Health that keeps what it was told.
+// clinic is a Scheduled Health that records what it is called with.
 type clinic struct {
 	mu       sync.Mutex
 	due      func(i resource.Info) bool  // nil: always
@@ -341,7 +342,7 @@ func (c *clinic) asks() (due int, seen []uint64) {
 	return len(c.asked), seen
 }
 
-// last is what Check was told last, and how often it was asked.
+// last is the Info of the last Check, and the number of checks.
 func (c *clinic) last() (resource.Info, int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -360,13 +361,13 @@ func TestInfo_Checked(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		h.acquire().wantItem(it).Release()
 		if i, _ := c.last(); !near(i.Checked, 10*time.Second) || !near(i.Age, 10*time.Second) {
-			t.Errorf("10s after the first check it was told %+v", i)
+			t.Errorf("10s after the first check it got %+v", i)
 		}
 		c.when(func(resource.Info) bool { return false })
 		time.Sleep(5 * time.Second)
 		l := h.acquire().wantItem(it)
 		if i := l.Info(); !near(i.Checked, 5*time.Second) || !near(i.Age, 15*time.Second) {
-			t.Errorf("5s after the second check the holder is told %+v", i)
+			t.Errorf("5s after the second check the holder sees %+v", i)
 		}
 		l.Release()
 	})
@@ -379,7 +380,7 @@ func TestInfo_CheckedNever(t *testing.T) {
 		time.Sleep(7 * time.Second)
 		l := h.lend()
 		if i := l.Info(); i.Checked != i.Age || !near(i.Age, 7*time.Second) {
-			t.Errorf("never checked, and told %+v", i)
+			t.Errorf("never checked, and got %+v", i)
 		}
 		l.Release()
 	})
@@ -392,7 +393,7 @@ func TestInfo_CheckedInSweep(t *testing.T) {
 		h.stock(1)
 		time.Sleep(65 * time.Second) // sweeps at 10, 20, … 60
 		if i, n := c.last(); n != 2 || !near(i.Checked, 30*time.Second) || !near(i.Age, 60*time.Second) {
-			t.Errorf("%d checks, the last was told %+v, want 2 with 30s between", n, i)
+			t.Errorf("%d checks, the last got %+v, want 2 with 30s between", n, i)
 		}
 	})
 }
@@ -414,7 +415,7 @@ func TestHealth_Tolerated(t *testing.T) {
 			c.says(verdict)
 			l := h.acquire().wantItem(it)
 			if i, _ := c.last(); i.Failures != want {
-				t.Errorf("check %d was told of %d failures, want %d", n, i.Failures, want)
+				t.Errorf("check %d got %d failures, want %d", n, i.Failures, want)
 			}
 			if after := l.Info().Failures; (verdict == nil) != (after == 0) {
 				t.Errorf("after check %d: %d failures", n, after)
@@ -524,8 +525,8 @@ func TestI9_DueInSweep(t *testing.T) {
 	}
 }
 
-// In the sweep a Health is told how many are idle, also without an Eviction, and
-// those it has just ended are not among them.
+// In the sweep a Health gets the number of idle resources, also without an
+// Eviction, and those just ended are not among them.
 func TestSweep_NotifiesHealthOfIdle(t *testing.T) {
 	var told []int
 	edit := func(h *harness) {

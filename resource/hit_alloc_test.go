@@ -186,7 +186,7 @@ func newKeyedPlain(tb testing.TB, total, perKey int) *resource.Keyed[string, *to
 }
 
 // I10 holds for Keyed: an acquire that finds something idle, and its release,
-// allocate nothing, also if there is no place left, and if places were scarce.
+// allocate nothing, also if there is no slot left, and if slots were scarce.
 func TestI10_Keyed(t *testing.T) {
 	const n = 50
 	k := newKeyedPlain(t, n, 2)
@@ -213,7 +213,7 @@ func TestI10_Keyed(t *testing.T) {
 		})
 	}
 	t.Run("idle", all)
-	for _, key := range keys { // every place is leased, and a caller leaves
+	for _, key := range keys { // every slot is leased, and a caller leaves
 		l, err := k.Acquire(ctx, key)
 		if err != nil {
 			t.Fatal(err)

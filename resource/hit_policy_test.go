@@ -72,7 +72,7 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 			admitted.Add(int64(1 + r.Cost))
 			return func(o resource.Outcome) {
 				if o != (resource.Outcome{Verdict: resource.OK}) {
-					t.Errorf("Done was told %+v", o)
+					t.Errorf("Done got %+v", o)
 				}
 				done.Add(1)
 			}, nil
@@ -94,16 +94,16 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 			t.Errorf("after the acquire: admitted %d, evict %d, due %d, done %d", a, e, d, done.Load())
 		}
 		if i := facts[1]; i.ID != 1 || i.Leases != before-1 || i.Age < 0 || i.Idle < 0 || i.Checked != i.Age || i.Idlers != 0 {
-			t.Errorf("at the acquire of lease %d Evict was told %+v", before, i)
+			t.Errorf("at the acquire of lease %d Evict got %+v", before, i)
 		}
 		l.Release()
 		if e, d := evict.Load(), due.Load(); e != 2 || d != 1 || done.Load() != 1 {
 			t.Errorf("after the release: evict %d, due %d, done %d", e, d, done.Load())
 		}
 		if i := facts[0]; i.ID != 1 || i.Leases != before || i.Idle != 0 || i.Idlers != 0 {
-			t.Errorf("at the release of lease %d Evict was told %+v", before, i)
+			t.Errorf("at the release of lease %d Evict got %+v", before, i)
 		}
-		l.Release() // has ended: nobody is asked
+		l.Release() // has ended: no policy is called
 		if e := evict.Load(); e != 2 || done.Load() != 1 {
 			t.Errorf("after a second release: evict %d, done %d", e, done.Load())
 		}
@@ -112,7 +112,8 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 
 // What the hit path leaves to the slow one.
 
-// MinRemaining is asked for although what is seated would do without it.
+// MinRemaining is checked although the resource in the local slot would not need
+// it.
 func TestMinRemaining_OnHit(t *testing.T) {
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
@@ -127,7 +128,7 @@ func TestMinRemaining_OnHit(t *testing.T) {
 		l := h.acquireWith(resource.Request{MinRemaining: 20 * time.Second}).wantLeaseWithin(time.Second)
 		h.wantDestroyed(old, resource.ErrNearEnd)
 		if l.Value() == old {
-			t.Error("lent one that has 10s left to who wants 20s")
+			t.Error("lent a resource with 10s left for a MinRemaining of 20s")
 		}
 	})
 }
@@ -135,7 +136,7 @@ func TestMinRemaining_OnHit(t *testing.T) {
 // What policies cost a hit: BenchmarkHit/none is the pool without any, and the
 // others are to be read as what they add to it.
 
-// stored is an Admission that gives everybody the same Done.
+// stored is an Admission with one Done for all permits.
 type stored struct{ done resource.Done }
 
 func (s *stored) Admit(context.Context, resource.Request) (resource.Done, error) { return s.done, nil }
@@ -181,7 +182,7 @@ var costs = []struct {
 	{"each sampled", func(cfg *resource.Config[*token]) { cfg.Trace, cfg.SampleLeases = sampling(), 1 }},
 }
 
-// sampling is a Trace that does little with what it is told.
+// sampling is a Trace that does little with its events.
 func sampling() *resource.Trace {
 	var begun, held atomic.Int64
 	return &resource.Trace{

@@ -17,7 +17,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// stateful is a policy of every kind that tells its state.
+// stateful is a policy of every kind that reports its state.
 type stateful struct {
 	listQueue
 	keeping
@@ -40,7 +40,7 @@ func listed(t *testing.T, in resource.Inspection, id uint64) resource.ResourceIn
 	return resource.ResourceInfo{}
 }
 
-// Everything is where it is, and everybody who waits in the line.
+// Every resource is shown where it is, and every waiter in order.
 func TestInspect_Shows(t *testing.T) {
 	w := newWard()
 	boom := errors.New("boom")
@@ -96,7 +96,7 @@ func TestInspect_Shows(t *testing.T) {
 			}
 			for i, x := range in.Waiting {
 				if x.Request.Priority != i || x.Waited != time.Duration(3-i)*time.Second {
-					t.Errorf("limit %d: place %d is %+v", limit, i, x)
+					t.Errorf("limit %d: position %d is %+v", limit, i, x)
 				}
 			}
 		}
@@ -108,7 +108,7 @@ func TestInspect_Shows(t *testing.T) {
 	})
 }
 
-// What is on a seat is idle too, for as long as its word says.
+// A resource in a local slot is idle too, for as long as its word says.
 func TestInspect_LocalSlot(t *testing.T) {
 	script(t, 2, func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }, func(h *harness) {
 		h.stock(1)
@@ -153,8 +153,8 @@ func TestInspect_Policies(t *testing.T) {
 	})
 }
 
-// A lease is shown as long as it is, although the tick has turned over, and though
-// nobody looked at it in between; one that begins on a seat too.
+// A lease is shown with its true age, although the tick has turned over, and though
+// no inspection ran in between; so is one that begins in a local slot.
 func TestInspect_HeldUnseen(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
 		for _, hits := range []int{0, 1, 2, 5} {
@@ -177,7 +177,7 @@ func TestInspect_HeldUnseen(t *testing.T) {
 	}
 }
 
-// So it is if somebody looks now and then.
+// The same with an inspection now and then.
 func TestInspect_HeldForDays(t *testing.T) {
 	for _, sampled := range []bool{false, true} {
 		edit := func(h *harness) {
@@ -238,7 +238,7 @@ func TestInspect_Many(t *testing.T) {
 			}
 			for i, w := range in.Waiting {
 				if w.Request.Priority != i {
-					t.Fatalf("place %d is %+v", i, w)
+					t.Fatalf("position %d is %+v", i, w)
 				}
 			}
 		}
@@ -248,8 +248,8 @@ func TestInspect_Many(t *testing.T) {
 	})
 }
 
-// Inspections, several at once, while everything moves: what is there all the
-// time is listed once, who waits in the order of the line, and nothing twice.
+// Inspections, several at once, while everything moves: what exists all the time is
+// listed once, waiters in their order, and nothing twice.
 func TestInspect_WhileItMoves(t *testing.T) {
 	const still, most = 150, 300
 	seed := rand.Uint64()
@@ -320,7 +320,7 @@ func TestInspect_WhileItMoves(t *testing.T) {
 	}
 }
 
-// Callers come and leave while the line is listed: nobody is listed twice.
+// Callers come and leave while the waiters are listed: no waiter is listed twice.
 func TestInspect_WhileTheLineMoves(t *testing.T) {
 	p := newPlain(t, 1, nil)
 	l := p.must(context.Background())
@@ -395,7 +395,7 @@ func TestI5_InspectCallsBack(t *testing.T) {
 	})
 }
 
-// I9: nor does it cost more than its own text that one of them panics.
+// I9: a panic in one policy's State costs no more than its own text.
 func TestI9_InspectPanics(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Describe = func(it *item) string {
@@ -467,7 +467,7 @@ func inspectKeyed(t *testing.T) {
 	}
 	waits, cancel := context.WithCancel(ctx)
 	var callers sync.WaitGroup
-	for _, key := range []string{"a", "a"} { // they have all that one key may
+	for _, key := range []string{"a", "a"} { // as many as one key may have
 		callers.Go(func() {
 			if l, err := k.Acquire(waits, key); err == nil {
 				l.Release()
@@ -489,7 +489,7 @@ func inspectKeyed(t *testing.T) {
 	}
 }
 
-// How many are to be kept idle is told as it was asked for, of many keys together.
+// MinIdle is reported as it was configured, and as the sum for many keys.
 func TestInspect_MinIdle(t *testing.T) {
 	cfg := resource.Config[int]{Make: makeOne, MaxSize: 4, MinIdle: 3}
 	p := newPool(t, cfg)
@@ -537,8 +537,8 @@ func TestInspect_QueueIsNotCopiedUnderTheLock(t *testing.T) {
 	})
 }
 
-// Who lists much lets others run now and then, who may wait for the lock: it
-// would be theirs only when all is listed.
+// A long listing yields now and then to goroutines that may wait for the lock: else
+// they would get it only at the end of the listing.
 func TestInspect_MakesWay(t *testing.T) {
 	const n = 10_000
 	p := newPlain(t, n, nil)
@@ -568,8 +568,8 @@ func TestInspect_MakesWay(t *testing.T) {
 	<-gone
 }
 
-// Those of all keys who wait longest are listed, in that order, however few are
-// asked for and whatever key is looked at first.
+// The longest waiters of all keys are listed, in that order, whatever the limit and
+// whatever key is visited first.
 func TestInspect_KeyedLongestWaits(t *testing.T) { synctest.Test(t, keyedLongestWaits) }
 
 func keyedLongestWaits(t *testing.T) {
@@ -609,7 +609,7 @@ func keyedLongestWaits(t *testing.T) {
 		}
 		for i, w := range in.Waiting {
 			if w.Request.Cost != i || w.Waited != time.Duration(callers-i)*time.Second {
-				t.Errorf("limit %d: place %d is %+v", limit, i, w)
+				t.Errorf("limit %d: position %d is %+v", limit, i, w)
 			}
 		}
 	}

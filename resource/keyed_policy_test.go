@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// MinIdle of several keys, more than there are places: no key takes another's
-// for it, over and over.
+// MinIdle of several keys, more than there are slots: no key takes another's for
+// it, over and over.
 func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 	keyed(t, 3, 4, func(h *keyedHarness) {
 		h.makeTime = ms
@@ -27,11 +27,11 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 		}
 		h.wantLoad(resource.Load{Idle: 3})
 		h.wantPreempted()
-		h.acquire("c").Release() // it has none: one gives way
+		h.acquire("c").Release() // it has none: one is preempted
 		time.Sleep(10 * time.Second)
 		h.wantLoad(resource.Load{Idle: 3})
 		if s := h.k.Stats(); s.Made != 4 || s.Preempted != 1 {
-			t.Errorf("%d were made and %d gave way, want 4 and 1", s.Made, s.Preempted)
+			t.Errorf("%d were made and %d preempted, want 4 and 1", s.Made, s.Preempted)
 		}
 		stops := []func() int{h.busy("a", 3, 5*ms, ms), h.busy("b", 3, 5*ms, ms), h.busy("c", 3, 5*ms, ms)}
 		time.Sleep(time.Minute)
@@ -40,7 +40,7 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 			stop()
 		}
 		if s.Made > 100 {
-			t.Errorf("%d were made in a minute for three busy keys with 3 places", s.Made)
+			t.Errorf("%d were made in a minute for three busy keys with 3 slots", s.Made)
 		}
 		time.Sleep(time.Hour)
 		if s := h.k.Stats(); s.Keys != 3 || s.Idle != 3 {
@@ -49,7 +49,7 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 	})
 }
 
-// Warm takes places from what is idle in other keys, never from itself, nor from
+// Warm takes slots from what is idle in other keys, never from itself, nor from
 // callers.
 func TestKeyedWarmAtTheTotal(t *testing.T) {
 	keyed(t, 3, 5, func(h *keyedHarness) { h.makeTime = ms }, func(h *keyedHarness) {
@@ -100,7 +100,7 @@ func TestKeyedTwoWarmsDoNotChurn(t *testing.T) {
 		<-done
 		<-done
 		if s := h.k.Stats(); s.Made > 8 {
-			t.Errorf("%d were made for 4 places", s.Made)
+			t.Errorf("%d were made for 4 slots", s.Made)
 		}
 	})
 }
@@ -195,7 +195,7 @@ func TestKeyedHealthInTheSweep(t *testing.T) {
 	})
 }
 
-// What a sweep ends frees its place for a key that waits for nothing else.
+// An eviction by the sweep frees a slot for a key that waits for nothing else.
 func TestKeyedEvictionFreesSlots(t *testing.T) {
 	keyed(t, 2, 2, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) {
@@ -214,8 +214,8 @@ func TestKeyedEvictionFreesSlots(t *testing.T) {
 	})
 }
 
-// One key whose makes fail, or hang, or are refused hurts no other: at most the
-// places of the makes that run.
+// One key whose makes fail, or hang, or are refused costs other keys at most the
+// slots of the makes that run.
 func TestKeyedOutageOfOneKey(t *testing.T) {
 	down := errors.New("down")
 	for name, edit := range map[string]func(cfg *resource.Config[*keyedItem]){
@@ -256,7 +256,7 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 				if after := stopWell(); after < before*8/10 {
 					t.Errorf("the other was served %d times in 20 s, and %d before", after, before)
 				}
-				time.Sleep(10 * time.Second) // a caller's last wish may still be probed for
+				time.Sleep(10 * time.Second) // a prober may still run for a caller that has left
 				s := h.k.Stats()
 				if s.Outages > 1 || s.Outage != (s.Outages == 1) || s.Making+s.Wanting > 0 {
 					t.Errorf("%v", s)
@@ -266,7 +266,7 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 	}
 }
 
-// An end that hangs costs its one place, and keeps nobody from the others.
+// A Destroy that hangs costs its one slot, and keeps no caller from the others.
 func TestKeyedHungDestroy(t *testing.T) {
 	var hang chan struct{}
 	keyed(t, 3, 2, func(h *keyedHarness) {
@@ -298,8 +298,8 @@ func TestKeyedHungDestroy(t *testing.T) {
 	})
 }
 
-// A key whose idle resources are all dead serves its callers after one check,
-// and what it has not verified gives way to callers of other keys meanwhile.
+// A key whose idle resources are all dead serves its callers after one check, and
+// its unverified resources are preempted for callers of other keys meanwhile.
 func TestKeyedAllDead(t *testing.T) {
 	for _, total := range []int{20, 30} {
 		t.Run(fmt.Sprintf("20 idle of %d", total), func(t *testing.T) {

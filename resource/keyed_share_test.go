@@ -13,8 +13,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// One caller of a busy key, who is back at once each time, does not keep the
-// only place: what it gives back is idle for an instant.
+// One caller of a busy key that returns at once each time does not keep the only
+// slot: what it releases is idle for an instant.
 func TestKeyedOneBusyCallerDoesNotStarveAnotherKey(t *testing.T) {
 	for _, rest := range []time.Duration{0, ms} {
 		keyed(t, 1, 1, nil, func(h *keyedHarness) {
@@ -33,7 +33,8 @@ func TestKeyedOneBusyCallerDoesNotStarveAnotherKey(t *testing.T) {
 	}
 }
 
-// Busy keys that want all come to have as much as each other, whoever was first.
+// Busy keys that want the whole total end up with equal shares, whichever was
+// first.
 func TestKeyedBusyKeysShareEvenly(t *testing.T) {
 	for _, tc := range []struct{ total, keys int }{{8, 2}, {9, 3}, {12, 4}, {10, 4}} {
 		t.Run(fmt.Sprintf("%d of %d", tc.keys, tc.total), func(t *testing.T) {
@@ -65,8 +66,8 @@ func TestKeyedBusyKeysShareEvenly(t *testing.T) {
 	}
 }
 
-// With fewer places than keys no key's part of the service is under half of what
-// is fair, and nobody waits long; and at least half of the time goes to use.
+// With fewer slots than keys every key gets at least half of its fair share of the
+// service, no caller waits long, and at least half of the time goes to use.
 func TestKeyedFewerSlotsThanKeys(t *testing.T) {
 	for _, tc := range []struct {
 		total, keys, callers int
@@ -94,7 +95,7 @@ func TestKeyedFewerSlotsThanKeys(t *testing.T) {
 					}
 				}
 				if used := time.Duration(sum) * hold; used < long*time.Duration(tc.total)*4/10 {
-					t.Errorf("%v of %v places × time were used", used, long*time.Duration(tc.total))
+					t.Errorf("%v of %v slots × time were used", used, long*time.Duration(tc.total))
 				}
 				// A turn of all keys is at most a make, and as long in use, or
 				// one hold.
@@ -107,7 +108,7 @@ func TestKeyedFewerSlotsThanKeys(t *testing.T) {
 	}
 }
 
-// What took long to make is used as long before it makes way by age.
+// A resource that took long to make is used as long before it is preempted by age.
 func TestKeyedRipe(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) { h.makeTime = time.Second }, func(h *keyedHarness) {
 		stop := h.busy("a", 3, 100*ms, 0)
@@ -170,7 +171,7 @@ func TestKeyedPreemptsNoMoreThanOwed(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if s := h.k.Stats(); s.Preempted != 5 || s.Made != 15 {
-			t.Errorf("%d gave way and %d were made, want 5 and 15", s.Preempted, s.Made)
+			t.Errorf("%d preempted and %d were made, want 5 and 15", s.Preempted, s.Made)
 		}
 		stopRich()
 		stopPoor()
@@ -232,8 +233,8 @@ func TestKeyedHungDestroyDoesNotStarveItsKey(t *testing.T) {
 	})
 }
 
-// Config must not block; if it does that keeps nobody from closing the rest, for
-// longer than it wants to wait.
+// Config must not block; if it does it keeps no caller from closing the rest for
+// longer than that caller's context.
 func TestKeyedCloseDoesNotWaitForConfig(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		block := make(chan struct{})
@@ -287,9 +288,9 @@ func TestKeyedCloseDoesNotWaitForConfig(t *testing.T) {
 	})
 }
 
-// Two keys that each have a place do not take it from each other in turns, each
-// to make its resource anew: a busy one waits for what another has idle, and has
-// no more of, for as long as it took to make.
+// Two keys that each have a slot do not take it from each other in turns, each to
+// make its resource anew: a busy one waits, for what another has idle and has no
+// more of, as long as it took to make.
 func TestKeyedIdleIsNotTakenInTurns(t *testing.T) {
 	const takes = 20 * ms
 	keyed(t, 4, 4, func(h *keyedHarness) { h.makeTime = takes }, func(h *keyedHarness) {
@@ -318,7 +319,8 @@ func TestKeyedIdleIsNotTakenInTurns(t *testing.T) {
 	})
 }
 
-// What is idle is not kept from who has nothing, nor from who has less.
+// Idle resources are not kept from a key that has none, nor from one that has
+// fewer.
 func TestKeyedIdleIsKeptFromNoPoorerKey(t *testing.T) {
 	const takes = time.Second
 	keyed(t, 3, 3, func(h *keyedHarness) { h.makeTime = takes }, func(h *keyedHarness) {
@@ -342,8 +344,8 @@ func TestKeyedIdleIsKeptFromNoPoorerKey(t *testing.T) {
 	})
 }
 
-// What gives way is the least recently used of all, also if that was used since
-// without the total having been asked. Uses within one tick of the clock count as
+// The preempted resource is the least recently used of all, also if it was used
+// since without a look at the total. Uses within one tick of the clock count as
 // simultaneous.
 func TestKeyedLeastRecentlyUsedIsExact(t *testing.T) {
 	const n = 12
@@ -391,7 +393,7 @@ func TestKeyedLeastRecentlyUsedWithinAKey(t *testing.T) {
 	})
 }
 
-// A claim that is withdrawn costs nobody anything, and is not remembered.
+// A claim that is withdrawn costs no key anything, and is not remembered.
 func TestKeyedClaimWithdrawn(t *testing.T) {
 	keyed(t, 2, 2, nil, func(h *keyedHarness) {
 		a, a2 := h.acquire("a"), h.acquire("a")
@@ -416,8 +418,8 @@ func TestKeyedClaimWithdrawn(t *testing.T) {
 	})
 }
 
-// What the others gave back for a caller who left is free, and nothing is made
-// of it.
+// What other keys gave up for a caller that left is free, and nothing is made of
+// it.
 func TestKeyedCallerLeavesWhileASlotIsFreed(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) { h.destroyTime = time.Second }, func(h *keyedHarness) {
 		h.acquire("a").Release()
@@ -427,7 +429,7 @@ func TestKeyedCallerLeavesWhileASlotIsFreed(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		h.wantLoad(resource.Load{})
 		if n := h.begunOf("b"); n != 0 {
-			t.Errorf("%d were made for nobody", n)
+			t.Errorf("%d were made without a caller", n)
 		}
 		h.acquire("b").Release()
 	})
@@ -537,7 +539,7 @@ func TestKeyedResizeDownBeforeTheGateOpens(t *testing.T) {
 	})
 }
 
-// The places hold through slow ends, failing makes, Reset, and Drain.
+// The total holds through slow destroys, failing makes, Reset, and Drain.
 func TestKeyedI1_ThroughTrouble(t *testing.T) {
 	broken := errors.New("broken")
 	n := 0
@@ -580,7 +582,7 @@ func TestKeyedI1_ThroughTrouble(t *testing.T) {
 	})
 }
 
-// A resource that its holder keeps for good frees its place at once.
+// A resource that its holder hijacks frees its slot at once.
 func TestKeyedHijack(t *testing.T) {
 	keyed(t, 1, 1, nil, func(h *keyedHarness) {
 		l := h.acquire("a")
@@ -601,7 +603,7 @@ func TestKeyedHijack(t *testing.T) {
 	})
 }
 
-// A make given up at its timeout frees its place for other keys.
+// A make given up at its timeout frees its slot for other keys.
 func TestKeyedAbandonedMake(t *testing.T) {
 	over := make(chan struct{})
 	keyed(t, 1, 1, func(h *keyedHarness) {

@@ -23,8 +23,8 @@ type keyedToken struct {
 	gone    atomic.Bool
 }
 
-// keyedStress is a Keyed with many keys and few places, and all that is done to
-// it in real time.
+// keyedStress is a Keyed with many keys and few slots, under every operation in
+// real time.
 type keyedStress struct {
 	t    *testing.T
 	k    *resource.Keyed[int, *keyedToken]
@@ -130,11 +130,11 @@ func (s *keyedStress) destroy(tok *keyedToken, cause error) {
 	s.perKey[tok.key].Add(-1)
 }
 
-// caller asks for one key after the other, some more often than others.
+// caller acquires of one key after the other, of some more often than of others.
 func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
 	for ctx.Err() == nil {
 		key := min(r.IntN(s.keys), r.IntN(s.keys))
-		patience := time.Minute // nobody must wait so long
+		patience := time.Minute // no caller may wait so long
 		if r.IntN(5) == 0 {
 			patience = time.Duration(r.IntN(2000)) * time.Microsecond
 		}
@@ -163,7 +163,7 @@ func (s *keyedStress) refused(ctx context.Context, key int, took, patience time.
 		errors.Is(err, errClosedByUs), errors.Is(err, errOld):
 	case errors.Is(err, resource.ErrClosed):
 		if key%16 != 15 { // only those are drained
-			s.t.Errorf("key %d, which nobody drains: %v", key, err)
+			s.t.Errorf("key %d, which is not drained: %v", key, err)
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		if patience == time.Minute {
@@ -195,7 +195,7 @@ func (s *keyedStress) hold(r *rand.Rand, key int, l resource.Lease[*keyedToken])
 	case n < 5:
 		l.Discard(errKeyedStress)
 	case n < 6:
-		// It counts as gone before its place may go to another.
+		// The token counts as gone before its slot may be reused.
 		s.taken.Add(1)
 		s.live.Add(-1)
 		s.perKey[key].Add(-1)
@@ -254,8 +254,8 @@ func (s *keyedStress) trouble(ctx context.Context, r *rand.Rand, most int64) {
 	}
 }
 
-// resize changes the total: upwards before, downwards once it holds. Until then
-// no place is taken, so that what Stats adds up one after the other only falls.
+// resize changes the total: upwards before, downwards once it holds. Until then no
+// slot is taken, so that what Stats adds up one after the other only falls.
 func (s *keyedStress) resize(n int64) {
 	if n > s.places.Load() {
 		s.places.Store(n)
@@ -273,12 +273,12 @@ func (s *keyedStress) resize(n int64) {
 	}
 }
 
-// TestStressKeyed: many callers, keys and troubles, few places.
+// TestStressKeyed: many callers, keys and faults, few slots.
 func TestStressKeyed(t *testing.T) {
 	for _, tc := range []struct{ keys, most, callers, rare int }{
 		{40, 4, 24, 1}, {16, 12, 32, 20}, {200, 30, 64, 5},
 	} {
-		t.Run(fmt.Sprintf("keys=%d,places=%d,callers=%d", tc.keys, tc.most, tc.callers), func(t *testing.T) {
+		t.Run(fmt.Sprintf("keys=%d,slots=%d,callers=%d", tc.keys, tc.most, tc.callers), func(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			s := &keyedStress{t: t, keys: tc.keys, rare: tc.rare, perKey: make([]atomic.Int64, tc.keys)}
@@ -320,16 +320,16 @@ func (s *keyedStress) run(seed uint64, callers int, most int64) {
 		s.t.Errorf("I3: %d made, %d ended, %d hijacked, %d live; %v", made, ended, taken, s.live.Load(), st)
 	}
 	if s.served.Load() == 0 || st.Preempted == 0 {
-		s.t.Errorf("%d served, %d gave way: nothing was tried", s.served.Load(), st.Preempted)
+		s.t.Errorf("%d served, %d preempted: nothing was tried", s.served.Load(), st.Preempted)
 	}
 	var kinds []string
 	s.kinds.Range(func(k, _ any) bool { kinds = append(kinds, k.(string)); return true })
 	slices.Sort(kinds)
-	s.t.Logf("%d served, %d made, %d gave way, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
+	s.t.Logf("%d served, %d made, %d preempted, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
 		st.Preempted, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
 }
 
-// useAll lends every place at once: none was lost.
+// useAll lends every slot at once: none was lost.
 func (s *keyedStress) useAll(ctx context.Context, most int64) {
 	s.places.Store(most)
 	if err := s.k.Resize(int(most)); err != nil {
@@ -347,7 +347,7 @@ func (s *keyedStress) useAll(ctx context.Context, most int64) {
 		if err == nil {
 			ls = append(ls, l)
 		} else if !errors.Is(err, errKeyedStress) {
-			s.t.Fatalf("only %d of %d places can be lent: %v; %v", len(ls), most, err, s.k.Stats())
+			s.t.Fatalf("only %d of %d slots can be lent: %v; %v", len(ls), most, err, s.k.Stats())
 		}
 	}
 	for _, l := range ls {
@@ -364,9 +364,9 @@ type keyedModel struct {
 	calls []*keyedCall
 }
 
-// TestKeyedRandomSteps: whatever is done to it in whatever order, when all is at
-// rest nobody waits who could have what is idle, or a place that is free; and
-// when everything comes back everybody is served.
+// TestKeyedRandomSteps: random operations in random order. When all is at rest no
+// caller waits that could have what is idle, or a free slot; and when every lease
+// is released every caller is served.
 func TestKeyedRandomSteps(t *testing.T) {
 	seeds := uint64(150)
 	if testing.Short() {
@@ -495,7 +495,7 @@ func (m *keyedModel) atRest() {
 			continue
 		}
 		if one.Leased > 0 && one.Waiting > 0 && s.Leased < s.Max {
-			continue // it watches for a while what comes back to it
+			continue // it waits for a while for a release of its own
 		}
 		if s.Idle > 0 || s.Leased < s.Max {
 			m.t.Errorf("I7: key %s waits for nothing: %v; %v", key, one, s)
@@ -503,7 +503,7 @@ func (m *keyedModel) atRest() {
 	}
 }
 
-// drain gives everything back until nobody waits.
+// drain releases every lease until no caller waits.
 func (m *keyedModel) drain() {
 	for range 10_000 {
 		m.collect()

@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The least recently used idle resource of another key gives way, whichever key
+// The least recently used idle resource of another key is preempted, whichever key
 // it belongs to.
 func TestKeyedPreemptsLeastRecentlyUsed(t *testing.T) {
 	keyed(t, 3, 2, nil, func(h *keyedHarness) {
@@ -29,11 +29,11 @@ func TestKeyedPreemptsLeastRecentlyUsed(t *testing.T) {
 		time.Sleep(time.Second)
 		l := h.acquire("c")
 		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1}) {
-			t.Errorf("%v gave way, want 1", got)
+			t.Errorf("%v were preempted, want 1", got)
 		}
 		l2 := h.acquire("d")
 		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1, 2}) {
-			t.Errorf("%v gave way, want 1 and 2", got)
+			t.Errorf("%v were preempted, want 1 and 2", got)
 		}
 		l.Release()
 		l2.Release()
@@ -173,7 +173,7 @@ func TestKeyed_BadKey(t *testing.T) {
 	}
 }
 
-// Value tells a lease that has ended from one that never began.
+// Value distinguishes a lease that has ended from one that never began.
 func TestLease_ValuePanics(t *testing.T) {
 	p := newPool(t, resource.Config[int]{MaxSize: 1, Make: makeOne})
 	l, err := p.Acquire(t.Context())
@@ -219,7 +219,7 @@ func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
 	}
 }
 
-// whimsical is a Keyed whose Config does as it is told.
+// whimsical is a Keyed with a given Config function.
 func whimsical(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
 	t.Helper()
 	var mu sync.Mutex
@@ -300,8 +300,8 @@ func isPanicIn(where string) func(err error) bool {
 	}
 }
 
-// Callers who come while Config runs for another get what that one gets, also if
-// it ends its goroutine.
+// Callers that come while Config runs for another caller get its result, also if it
+// ends its goroutine.
 func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
 	k := whimsical(t, func(n int) (resource.Config[int], error) {

@@ -15,9 +15,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// What puddle v2 leaves to those who use it, numbered as in the project's own
-// study of it; each test's first sentence is the trap. Trap 16, what a
-// blocked acquire allocates, is beside I10.
+// The traps of puddle v2, numbered as in the project's own study of it, stand with
+// their subjects as TestPuddleTrapNN; each test's first sentence is the trap. Trap
+// 16, the allocations of a blocked acquire, is beside I10.
 
 // Trap 1: a handle kept after its release was the next holder's too, and a
 // second Release gave their resource to a third.
@@ -52,7 +52,7 @@ func TestPuddleTrap02_UseAfterDestroy(t *testing.T) {
 	})
 }
 
-// Trap 3: destroying twice killed the process, from a goroutine that nobody
+// Trap 3: destroying twice killed the process, from a goroutine that no caller
 // could guard.
 func TestPuddleTrap03_DoubleDestroy(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
@@ -142,8 +142,8 @@ func wantValuePanic(t *testing.T, l resource.Lease[*item]) {
 	}
 }
 
-// However a lease ended, ending it again in whatever way, from a copy as well,
-// does nothing to the next holder of the resource or its place.
+// However a lease ended, ending it again in any way, from a copy as well, does
+// nothing to the next holder of the resource or its slot.
 func TestI2_EndedLeaseDoesNothing(t *testing.T) {
 	for _, first := range endings {
 		t.Run(first.name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestI2_EndedLeaseDoesNothing(t *testing.T) {
 				} else {
 					first.end(old)
 				}
-				misuse(t, old) // nobody has it
+				misuse(t, old) // the resource has no holder
 				h.settle()
 
 				next := h.lend()
@@ -226,8 +226,8 @@ func TestI2_OtherPool(t *testing.T) {
 	})
 }
 
-// Eight goroutines end the same lease at once, in all ways: one of them does,
-// and one place comes free, not more.
+// Eight goroutines end the same lease at once, in all ways: one of them succeeds,
+// and one slot is freed, not more.
 func TestI2_ConcurrentEnds(t *testing.T) {
 	p := newPlain(t, 1, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -270,8 +270,8 @@ func TestI2_ConcurrentEnds(t *testing.T) {
 	}
 }
 
-// Holders end their old leases again while others hold the resource: nobody
-// ever sees a second holder.
+// Holders end their old leases again while others hold the resource: there never is
+// a second holder.
 func TestI2_StaleEndsUnderLoad(t *testing.T) {
 	p := newPlain(t, 2, nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
@@ -356,8 +356,8 @@ func TestDo_Context(t *testing.T) {
 	})
 }
 
-// A panic in Do's function goes on to the caller, with its own value; the
-// resource is destroyed, its place free.
+// A panic in Do's function continues to the caller, with its own value; the
+// resource is destroyed, its slot free.
 func TestI9_DoPanics(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		it := h.stock(1)[0]
@@ -391,8 +391,8 @@ func TestI9_DoGoexits(t *testing.T) {
 	})
 }
 
-// What the function has done with the lease's place in the meantime does not
-// matter: Do within Do needs a second resource.
+// It does not matter how the function has used the lease's slot in the meantime: Do
+// within Do needs a second resource.
 func TestDo_Nested(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		h.stock(2)
@@ -411,7 +411,8 @@ func TestDo_Nested(t *testing.T) {
 	})
 }
 
-// A panic in Broken destroys the resource: nobody knows whether it is good.
+// A panic in Broken destroys the resource: it is unknown whether the resource is
+// good.
 func TestI9_BrokenPanics(t *testing.T) {
 	edit := func(h *harness) { h.cfg.Broken = func(error) bool { panic("boom") } }
 	script(t, 1, edit, func(h *harness) {
@@ -454,8 +455,8 @@ func TestI9_EvictAndCheckPanic(t *testing.T) {
 	})
 }
 
-// Info of a lease tells for how long its resource was idle before, whichever way
-// it was acquired.
+// Info of a lease has how long its resource was idle before, however it was
+// acquired.
 func TestLease_IdleBefore(t *testing.T) {
 	try := func(h *harness) resource.Lease[*item] {
 		l, ok := h.p.TryAcquire()
@@ -484,7 +485,7 @@ func TestLease_IdleBefore(t *testing.T) {
 		script(t, 1, edit, func(h *harness) {
 			h.lend().Release()
 			for _, idle := range []time.Duration{0, 40 * time.Millisecond, time.Second, 50 * time.Hour, 40 * 24 * time.Hour} {
-				// In use, the clock runs and the resource is on a seat.
+				// In use, the clock runs and the resource is in a local slot.
 				h.lend().Release()
 				time.Sleep(idle)
 				l := tc.acquire(h)
@@ -512,7 +513,8 @@ func TestLease_IdleBefore(t *testing.T) {
 }
 
 // A lease that was leaked is found with Inspect and reclaimed: its slot and permit
-// are free, the resource is destroyed, and what its holder does then harms nobody.
+// are free, the resource is destroyed, and later calls of its holder have no
+// effect.
 func TestReclaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var destroyed []error

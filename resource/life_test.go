@@ -53,7 +53,7 @@ func TestI3_AbandonedMake(t *testing.T) {
 }
 
 // A hijacked value is the caller's own: neither Close nor invalidate destroys it,
-// and its place is free.
+// and its slot is free.
 func TestI3_Hijack(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
@@ -199,7 +199,7 @@ func TestI3_FailedMakeIsNotDestroyed(t *testing.T) {
 func TestI3_NilDestroy(t *testing.T) {
 	noDestroy := func(h *harness) { h.cfg.Destroy = nil }
 	script(t, 1, noDestroy, func(h *harness) {
-		forget := func() { // the harness is told of no end
+		forget := func() { // the harness sees no end
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			clear(h.living)
@@ -244,8 +244,8 @@ func TestWatch_InvalidateIdle(t *testing.T) {
 	})
 }
 
-// invalidate of a leased one waits for its holder, who is not disturbed; nobody
-// else gets it, not even who waits already.
+// invalidate of a leased resource waits for its holder, which is not disturbed; no
+// other caller gets it, not even one that waits already.
 func TestWatch_InvalidateLeased(t *testing.T) {
 	died := errors.New("died")
 	script(t, 1, nil, func(h *harness) {
@@ -366,7 +366,7 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// wearNoted is an Eviction that notes what it is told.
+// wearNoted is an Eviction that records the lease counts.
 type wearNoted struct{ leases []int64 }
 
 func (n *wearNoted) Evict(i resource.Info) error {
@@ -383,12 +383,12 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 		pause time.Duration // after each lease
 		most  int           // leases until the resource is replaced
 	}{
-		"on the shelf":             {order: resource.OldestFirst, most: 2},
-		"on the shelf, judged":     {order: resource.OldestFirst, noted: new(wearNoted), most: 2},
-		"on a seat":                {pause: time.Millisecond, most: 2100},
-		"on a seat, judged":        {pause: time.Millisecond, noted: new(wearNoted), most: 2100},
-		"on a seat, now and then":  {pause: 300 * time.Millisecond, most: 4},
-		"on a seat, but much held": {pause: 0, most: 2100},
+		"on the idle list":                {order: resource.OldestFirst, most: 2},
+		"on the idle list, with Eviction": {order: resource.OldestFirst, noted: new(wearNoted), most: 2},
+		"in a local slot":                 {pause: time.Millisecond, most: 2100},
+		"in a local slot, with Eviction":  {pause: time.Millisecond, noted: new(wearNoted), most: 2100},
+		"in a local slot, now and then":   {pause: 300 * time.Millisecond, most: 4},
+		"in a local slot, but much held":  {pause: 0, most: 2100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -447,7 +447,7 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 					}
 					for i, n := range old {
 						if n < claim.MaxLeases-1 || i > 0 && n < old[i-1] {
-							t.Fatalf("the Eviction was told of %d leases", n)
+							t.Fatalf("the Eviction got %d leases", n)
 						}
 					}
 				}

@@ -33,7 +33,8 @@ type crowd struct {
 	cancel context.CancelFunc
 }
 
-// lineUp has n callers ask for r with contexts that end after d; 0: that do not end.
+// lineUp starts n callers with the request r and contexts that end after d; 0: that
+// do not end.
 func lineUp(t *testing.T, p *resource.Pool[int], n int, d time.Duration, r func(i int) resource.Request) *crowd {
 	c := &crowd{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -123,7 +124,7 @@ var longLines = []struct {
 		lineUp(t, p, n, 0, anything).served()
 		lineUp(t, p, n, 0, freshOne).served()
 	}},
-	{"fresh ones in place of used ones", nil, func(t *testing.T, p *resource.Pool[int], n int) {
+	{"fresh ones replace used ones", nil, func(t *testing.T, p *resource.Pool[int], n int) {
 		lineUp(t, p, n, 0, anything).served()
 		lineUp(t, p, n, 0, freshOne).served()
 	}},

@@ -47,7 +47,7 @@ func shutFor(t *testing.T, max int, mode resource.OutageMode, f func(h *harness,
 	}
 }
 
-// wantBarred checks that c was told of the refusal, with what is left of the time.
+// wantBarred checks that c failed with the refusal, and with the rest of its time.
 func (c *call) wantBarred(after, left time.Duration) {
 	c.h.t.Helper()
 	e := c.wantErr(resource.ErrRejected)
@@ -59,12 +59,12 @@ func (c *call) wantBarred(after, left time.Duration) {
 		c.h.t.Errorf("RetryAfter is %v, want %v", e.RetryAfter, left)
 	}
 	if c.got.after != after {
-		c.h.t.Errorf("told after %v, want %v", c.got.after, after)
+		c.h.t.Errorf("failed after %v, want %v", c.got.after, after)
 	}
 }
 
-// Who can not be served in time is told at once, when it comes or when the gate
-// refuses; who can waits, and is served.
+// A caller that cannot be served in time fails at once, when it arrives or when the
+// gate refuses; one that can be waits, and is served.
 func TestBackoff_Deadline(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		h.acquireFor(5*time.Second).wantBarred(0, 10*time.Second)
@@ -87,7 +87,7 @@ func TestBackoff_Deadline(t *testing.T) {
 	})
 }
 
-// Each refusal is held against those who wait.
+// Each refusal counts for the present waiters.
 func TestBackoff_RefusedAgain(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		short, long := h.acquireFor(15*time.Second), h.acquireFor(25*time.Second)
@@ -100,8 +100,7 @@ func TestBackoff_RefusedAgain(t *testing.T) {
 	})
 }
 
-// What is leased may come back, and while it may all wait; when it is gone they
-// are told.
+// While something leased may be released all may wait; when it is gone they fail.
 func TestBackoff_NothingRecoverable(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
@@ -118,7 +117,7 @@ func TestBackoff_NothingRecoverable(t *testing.T) {
 	})
 }
 
-// Who asks for one that nobody has used does not hope for what is leased.
+// A Fresh caller does not wait for what is leased.
 func TestBackoff_Fresh(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
@@ -162,7 +161,7 @@ func TestBackoff_KeepWaiting(t *testing.T) {
 	})
 }
 
-// Those turned away are shown to the Trace, as others whom a policy refuses.
+// Callers that back off are reported to the Trace, as others that a policy refuses.
 func TestBackoff_Trace(t *testing.T) {
 	var told atomic.Int32
 	s := &turnstile{time: 10 * time.Second}
@@ -179,12 +178,12 @@ func TestBackoff_Trace(t *testing.T) {
 		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // waited when it was refused
 		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // came after
 		if n := told.Load(); n != 2 {
-			t.Errorf("the Trace was told of %d", n)
+			t.Errorf("the Trace reported %d", n)
 		}
 	})
 }
 
-// What comes back makes no room for a new one while none may be made.
+// A release makes no room for a new resource while none may be made.
 func TestBackoff_MakesNoRoom(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
@@ -201,8 +200,8 @@ func TestBackoff_MakesNoRoom(t *testing.T) {
 	})
 }
 
-// A refusal that does not say for how long is told at once to who asks for a new
-// one, whatever is leased, and to nobody who may hope for that.
+// A refusal without a RetryAfter fails a Fresh caller at once, whatever is leased,
+// and no caller that a leased resource may serve.
 func TestBackoff_FreshNotReported(t *testing.T) {
 	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
@@ -313,8 +312,8 @@ func TestMakeGate_LongestRetryAfter(t *testing.T) {
 	})
 }
 
-// A gate that lets one make through at a time refused a caller while another's
-// make was under way, though that one was about to be of use.
+// A gate that lets one make through at a time refused a caller while another's make
+// was under way, though that make was about to serve it.
 func TestMakeGate_OfOneRefusesNoCaller(t *testing.T) {
 	var busy atomic.Bool
 	edit := func(h *harness) {

@@ -105,7 +105,7 @@ func TestI11_ProberHangs(t *testing.T) {
 		h.down(3)
 		c := h.acquireFor(time.Minute)
 		h.settle()
-		if c.poll() != nil { // it was told of the outage, and comes again
+		if c.poll() != nil { // it failed by the outage, and retries
 			time.Sleep(time.Second)
 			h.acquireFor(time.Minute)
 		}
@@ -135,8 +135,8 @@ func TestI11_HangAheadOfDemand(t *testing.T) {
 
 func oneSecond(h *harness) { h.cfg.MakeTimeout = time.Second }
 
-// A make that listens to its context ends at MakeTimeout, and its waiter is
-// told that it was the time.
+// A make that obeys its context ends at MakeTimeout, and its waiter's error is the
+// timeout.
 func TestMakeHang_EndsWithContext(t *testing.T) {
 	script(t, 1, oneSecond, func(h *harness) {
 		c := h.acquire()
@@ -156,8 +156,8 @@ func TestMakeHang_EndsWithContext(t *testing.T) {
 	})
 }
 
-// One that does not listen is abandoned a tenth later: the waiter is told and
-// the place is free, though it still runs.
+// A make that ignores its context is abandoned a tenth later: the waiter fails and
+// the slot is free, though the make still runs.
 func TestMakeHang_IgnoresContext(t *testing.T) {
 	script(t, 1, oneSecond, func(h *harness) {
 		c1, c2 := h.acquire(), h.acquire()
@@ -200,7 +200,7 @@ func TestMakeHang_DefaultTimeout(t *testing.T) {
 	})
 }
 
-// What an abandoned make fails with is nobody's concern any more.
+// The error of an abandoned make is not reported any more.
 func TestMakeHang_AbandonedFails(t *testing.T) {
 	for name, end := range map[string]func(m *makeCall){
 		"error":  func(m *makeCall) { m.fail(errors.New("late")) },
@@ -240,7 +240,7 @@ func TestMakeHang_Outage(t *testing.T) {
 		h.settle()
 		s := h.p.Stats()
 		if !s.Outage || s.Waiting != 0 {
-			t.Errorf("outage %t, %v; want everyone told", s.Outage, s.Load)
+			t.Errorf("outage %t, %v; want every caller to have failed", s.Outage, s.Load)
 		}
 		for _, c := range h.calls {
 			c.wantErr(resource.ErrMakeTimeout)
@@ -288,8 +288,8 @@ func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 	}
 }
 
-// Trap 14: a constructor that hung kept its place for ever, after all callers
-// had left.
+// Trap 14: a constructor that hung kept its slot for ever, after all callers had
+// left.
 func TestPuddleTrap14_HungConstructor(t *testing.T) {
 	edit := func(h *harness) { h.cfg.MakeTimeout = time.Second }
 	script(t, 1, edit, func(h *harness) {

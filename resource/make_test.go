@@ -204,7 +204,7 @@ func TestMakeTimeout_None(t *testing.T) {
 }
 
 // The server allows fewer than MaxSize, and leases are about to end: a failed make
-// is told to no caller that they serve (node-postgres#557).
+// fails no caller that those leases will serve (node-postgres#557).
 func TestMakeFailed_WithLeasesOut(t *testing.T) {
 	var mu sync.Mutex
 	open, failed := 0, 0
@@ -303,8 +303,8 @@ func TestMakeContext(t *testing.T) {
 	})
 }
 
-// MakingID is the ID that the resource will have, and nobody's where Make fails;
-// elsewhere it is 0.
+// MakingID is the ID that the resource will have, and of no resource where Make
+// fails; elsewhere it is 0.
 func TestMakingID(t *testing.T) {
 	calls, seen := 0, uint64(0)
 	p := newPool(t, resource.Config[int]{MaxSize: 4, Make: func(ctx context.Context) (int, error) {
@@ -330,7 +330,7 @@ func TestMakingID(t *testing.T) {
 		t.Errorf("%d was made as %d", i.ID, seen)
 	}
 	if id := resource.MakingID(t.Context()); id != 0 {
-		t.Errorf("%d is made by nobody", id)
+		t.Errorf("%d outside of a make", id)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// MinRemaining: one that the Eviction will not keep that long is left for
-// others, who still get it.
+// MinRemaining: a resource that the Eviction will not keep that long is left for
+// other callers, which still get it.
 func TestMinRemaining_SkipsTheOld(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Hour)
@@ -96,8 +96,8 @@ func TestMinRemaining_AtHandOff(t *testing.T) {
 	})
 }
 
-// In a full pool, what comes back and is too near its end makes room, if
-// nobody else wants it.
+// In a full pool a released resource that is too near its end makes room, if no
+// other caller wants it.
 func TestMinRemaining_ReleaseMakesRoom(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"no queue": nil, "queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestMinRemaining_ReleaseMakesRoom(t *testing.T) {
 	}
 }
 
-// Two who want long ones and one who does not: each gets what fits.
+// Two callers with a MinRemaining and one without: each gets a resource that fits.
 func TestMinRemaining_Mixed(t *testing.T) {
 	script(t, 2, hourly, func(h *harness) {
 		ls, its := h.lendN(2)
@@ -138,7 +138,7 @@ func TestMinRemaining_Mixed(t *testing.T) {
 	})
 }
 
-// Without an Eviction nothing is too old, and MinRemaining asks for nothing.
+// Without an Eviction nothing is too old, and MinRemaining has no effect.
 func TestMinRemaining_NoEviction(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		it := h.stock(1)[0]
@@ -147,8 +147,8 @@ func TestMinRemaining_NoEviction(t *testing.T) {
 	})
 }
 
-// One that not even a new resource can satisfy is told so, and does not make
-// and destroy for ever.
+// A caller that not even a new resource can satisfy fails, and does not make and
+// destroy for ever.
 func TestMinRemaining_Impossible(t *testing.T) {
 	edit := func(h *harness) {
 		hourly(h)
@@ -178,8 +178,8 @@ func TestMinRemaining_NoWait(t *testing.T) {
 
 // Callers with a MinRemaining beside those without. Each of these once failed.
 
-// One that came while another's Evict was asked, for a caller that would not
-// wait, waited for its deadline: nobody saw that a make was called for.
+// A caller that came while Evict ran for a NoWait caller waited for its deadline:
+// the demand for a make was lost.
 func TestMinRemaining_ComesDuringEvict(t *testing.T) {
 	var first atomic.Bool
 	var goOn chan struct{}
@@ -230,9 +230,9 @@ func TestMinRemaining_ComesDuringSweep(t *testing.T) {
 	})
 }
 
-// While makes failed, everything idle was destroyed to make room for waiters
-// who could not use it, though nothing came in its place. Now one is, at most;
-// and in an outage none.
+// While makes failed, everything idle was destroyed to make room for waiters that
+// could not use it, though nothing replaced it. Now one is, at most; and in an
+// outage none.
 func TestMinRemaining_FailingMakesDestroyLittle(t *testing.T) {
 	script(t, 4, hourly, func(h *harness) {
 		ls, _ := h.lendN(4)
@@ -272,8 +272,8 @@ func TestMinRemaining_Longest(t *testing.T) {
 	})
 }
 
-// A caller was refused or made to wait, with something idle that it could use,
-// since somebody in front could not use it.
+// A caller was refused or had to wait, with something idle that it could use,
+// because the waiter in front could not use it.
 func TestMinRemaining_WaiterInFrontKeepsNothing(t *testing.T) {
 	for name, r := range map[string]resource.Request{"waits": {}, "does not wait": {NoWait: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -335,8 +335,8 @@ func TestMinRemaining_NotPassedOverForEver(t *testing.T) {
 	})
 }
 
-// A MinRemaining below zero asks for nothing, and is not taken for a Fresh caller
-// whom something used serves.
+// A MinRemaining below zero has no effect, and does not make the caller a Fresh one
+// that a used resource serves.
 func TestMinRemaining_Negative(t *testing.T) {
 	for name, min := range map[string]time.Duration{"negative": -1, "least": math.MinInt64} {
 		t.Run(name, func(t *testing.T) {

@@ -154,7 +154,7 @@ func TestNoWait_Unhealthy(t *testing.T) {
 		h.wantDestroyed(its[2], errSick)
 		w.infect(its[0])
 		if _, ok, _ := h.tryIn(); ok {
-			t.Error("lent one that is ill")
+			t.Error("lent an unhealthy one")
 		}
 		h.wantDestroyed(its[0], errSick)
 		if n := h.p.Stats().Unhealthy; n != 2 {
@@ -258,8 +258,8 @@ func TestNoWait_LeasesOfInfo(t *testing.T) {
 	})
 }
 
-// Trap 18: the health check took everything idle at once, and whoever came
-// meanwhile dialled or waited.
+// Trap 18: the health check took everything idle at once, and callers meanwhile
+// dialled or waited.
 func TestPuddleTrap18_CheckTakesEverything(t *testing.T) {
 	slow := func(h *harness) {
 		h.cfg.SweepInterval = time.Second

@@ -77,8 +77,8 @@ func TestOrder_AfterInvalidate(t *testing.T) {
 	})
 }
 
-// So does one given back with an error that is not Broken's, as its first lease:
-// it goes to no seat, and the older one that has a seat comes below it.
+// So does one released with an error that is not Broken's, as its first lease: it
+// goes to no local slot, and the older one in a local slot ranks below it.
 func TestOrder_AfterMildFailure(t *testing.T) {
 	edit := func(h *harness) { h.cfg.Broken = func(error) bool { return false } }
 	script(t, 2, edit, func(h *harness) {
@@ -97,7 +97,7 @@ func TestFairness_FirstComeFirstServed(t *testing.T) {
 		cs := []*call{h.acquire(), h.acquire(), h.acquire(), h.acquire()}
 		for i, c := range cs {
 			if _, ok := h.p.TryAcquire(); ok {
-				t.Error("TryAcquire overtook those who wait")
+				t.Error("TryAcquire overtook the waiters")
 			}
 			l.Release()
 			l = c.wantLease()
@@ -106,7 +106,7 @@ func TestFairness_FirstComeFirstServed(t *testing.T) {
 	})
 }
 
-// Who comes again and again is served as often as everyone else.
+// A caller that returns again and again is served as often as every other.
 func TestFairness_EqualShares(t *testing.T) {
 	const callers, rounds = 50, 20
 	synctest.Test(t, func(t *testing.T) {
@@ -137,8 +137,8 @@ func TestFairness_EqualShares(t *testing.T) {
 	})
 }
 
-// Nor between a release and the Queue's answer: the releaser itself, though
-// it comes at once, does not overtake those who wait.
+// Nor between a release and the Queue's answer: the releaser itself, though it
+// acquires at once, does not overtake the waiters.
 func TestFairness_NoOvertakingWithQueue(t *testing.T) {
 	script(t, 1, withQueue(&listQueue{}), func(h *harness) {
 		for range 20 {
@@ -154,8 +154,8 @@ func TestFairness_NoOvertakingWithQueue(t *testing.T) {
 	})
 }
 
-// One that is lent an illness, or finds its resource evicted, keeps its place
-// in the line.
+// A waiter that gets an unhealthy resource, or one that is evicted, keeps its
+// position.
 func TestFairness_EvictionKeepsThePosition(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Minute)
@@ -168,7 +168,7 @@ func TestFairness_EvictionKeepsThePosition(t *testing.T) {
 		it := young.Value()
 		first, second := h.acquire(), h.acquire()
 		time.Sleep(20 * time.Second)
-		l.Release() // too old: it serves nobody
+		l.Release() // too old: it serves no caller
 		h.wantWaiting(first, second)
 		young.Release()
 		first.wantItem(it)
@@ -194,8 +194,8 @@ func TestFairness_CheckKeepsThePosition(t *testing.T) {
 	})
 }
 
-// OldestFirst: what was being checked when its caller gave up went to the back,
-// though nobody had used it.
+// OldestFirst: a resource under a check when its caller gave up went to the back,
+// though it had not been used.
 func TestOrder_CancelledCheckKeepsThePosition(t *testing.T) {
 	w := newWard()
 	edit := func(h *harness) {

@@ -22,7 +22,7 @@ type outage struct {
 
 type outageResult struct {
 	makes int           // begun in the first second
-	last  time.Duration // when the last caller was told
+	last  time.Duration // when the last caller failed
 	errs  []error
 }
 
@@ -49,20 +49,20 @@ func (o outage) run(t *testing.T) (r outageResult) {
 		time.Sleep(time.Second)
 		r.makes = h.begun()
 		wg.Wait()
-		t.Logf("%+v: %d makes in the first second, the last told after %v", o, r.makes, r.last)
+		t.Logf("%+v: %d makes in the first second, the last failed after %v", o, r.makes, r.last)
 	})
 	return r
 }
 
-// A dead factory is asked a few times, not once for each caller, and everyone
-// knows soon, with the cause.
+// A dead factory is tried a few times, not once for each caller, and every caller
+// fails soon, with the cause.
 func TestOutage_Storm(t *testing.T) {
 	r := outage{callers: 200, max: 10, failAfter: 100 * time.Millisecond}.run(t)
 	if r.makes > 15 {
 		t.Errorf("%d makes in the first second, want at most 15", r.makes)
 	}
 	if r.last > 250*time.Millisecond {
-		t.Errorf("the last was told after %v, want at most 250ms", r.last)
+		t.Errorf("the last failed after %v, want at most 250ms", r.last)
 	}
 	var later, outages int
 	for _, err := range r.errs {
@@ -78,12 +78,12 @@ func TestOutage_Storm(t *testing.T) {
 		}
 	}
 	if outages < 185 || later < outages {
-		t.Errorf("%d of 200 failed by the outage, %d were told when to retry", outages, later)
+		t.Errorf("%d of 200 failed by the outage, %d have a RetryAfter", outages, later)
 	}
 }
 
-// down makes n makes fail, one after the other, each for a caller that is
-// told.
+// down makes n makes fail, one after the other, each for a caller that fails with
+// it.
 func (h *harness) down(n int) {
 	h.t.Helper()
 	for range n {
@@ -99,8 +99,7 @@ func (h *harness) down(n int) {
 	}
 }
 
-// Each of the first failures is told to one waiter, at once; the others go on
-// hoping.
+// Each of the first failures fails one waiter, at once; the others still wait.
 func TestOutage_OneFailureOneWaiter(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c1, c2 := h.acquire(), h.acquire()
@@ -118,8 +117,8 @@ func TestOutage_OneFailureOneWaiter(t *testing.T) {
 	})
 }
 
-// After three in a row whoever has nothing to hope for fails fast, until the
-// time comes to try again.
+// After three in a row a caller without anything to wait for fails fast, until the
+// next try is due.
 func TestOutage_FailFast(t *testing.T) {
 	var events []error
 	trace := func(h *harness) {
@@ -131,7 +130,7 @@ func TestOutage_FailFast(t *testing.T) {
 			t.Fatalf("outage %t, last make %v, %d failed", s.Outage, s.LastMake, s.Failed)
 		}
 		if len(events) != 1 || !errors.Is(events[0], errDown) {
-			t.Errorf("Trace.Outage was told %v", events)
+			t.Errorf("Trace.Outage got %v", events)
 		}
 		e := h.acquire().wantErr(resource.ErrOutage)
 		if !errors.Is(e, errDown) || e.RetryAfter <= 0 || e.Waited != 0 {
@@ -140,7 +139,7 @@ func TestOutage_FailFast(t *testing.T) {
 		h.wantNoMake()
 
 		time.Sleep(e.RetryAfter)
-		c := h.acquire() // it sees the next one tried, or is told off once more
+		c := h.acquire() // it sees the next try, or fails once more
 		h.wantMakeWithin(time.Minute).finish()
 		h.settle()
 		if o := c.poll(); o != nil && o.err != nil {
@@ -151,12 +150,12 @@ func TestOutage_FailFast(t *testing.T) {
 			t.Errorf("after a success: outage %t, last make %v", s.Outage, s.LastMake)
 		}
 		if len(events) != 2 || events[1] != nil {
-			t.Errorf("Trace.Outage was told %v", events)
+			t.Errorf("Trace.Outage got %v", events)
 		}
 	})
 }
 
-// Who can hope for a leased resource waits for it, outage or not.
+// A caller that a leased resource may serve waits for it, outage or not.
 func TestOutage_LeasedIsRecoverable(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -180,8 +179,8 @@ func TestOutage_IdleIsLent(t *testing.T) {
 	})
 }
 
-// KeepWaiting: nobody is told before their own context ends, and then they
-// learn why; whoever has patience is served at recovery.
+// KeepWaiting: no caller fails before its own context ends, and then its error has
+// the cause; a caller that stays is served at recovery.
 func TestOutage_KeepWaiting(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Outage = resource.KeepWaiting
@@ -303,12 +302,12 @@ func TestOutage_RelapseOnRamp(t *testing.T) {
 	})
 }
 
-// Trap 13: with a dead factory every waiter dialled in turn, and the last of
-// 200 was told after 2 seconds.
+// Trap 13: with a dead factory every waiter dialled in turn, and the last of 200
+// failed after 2 seconds.
 func TestPuddleTrap13_OutageInTurn(t *testing.T) {
 	o := outage{callers: 200, max: 10, failAfter: 100 * time.Millisecond}
 	if r := o.run(t); r.last > 250*time.Millisecond {
-		t.Errorf("the last was told after %v, want at most 250ms", r.last)
+		t.Errorf("the last failed after %v, want at most 250ms", r.last)
 	}
 }
 
@@ -413,8 +412,7 @@ func TestOutage_FailedEarly(t *testing.T) {
 	})
 }
 
-// In an outage a waiter hopes for what is leased, and is told when there is
-// nothing left to hope for.
+// In an outage a waiter waits for what is leased, and fails once nothing is leased.
 func TestOutage_NothingRecoverable(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()

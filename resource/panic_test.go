@@ -129,8 +129,8 @@ func (f *fault) tour(h *harness) {
 	time.Sleep(time.Second)
 }
 
-// wantWhole checks that the pool is as good as new: no place, no waiter and
-// no permit is lost.
+// wantWhole checks that the pool is as good as new: no slot, no waiter and no
+// permit is lost.
 func (f *fault) wantWhole(h *harness) {
 	h.t.Helper()
 	ls := []resource.Lease[*item]{h.lend()}
@@ -182,8 +182,8 @@ func faults(t *testing.T, goexit bool) {
 	}
 }
 
-// A panic is made an error that names the function, and leads to the value if
-// that is an error; Goexit is ErrGoexit. Trace and Stats are told.
+// A panic becomes an error that names the function, and wraps the value if that is
+// an error; Goexit is ErrGoexit. Trace and Stats report it.
 func TestI9_PanicError(t *testing.T) {
 	boom := errors.New("boom")
 	var traced []error
@@ -226,7 +226,7 @@ func TestI9_PanicNil(t *testing.T) {
 }
 
 // I9 on the hit path: a policy that panics or ends its goroutine there, while
-// another caller has come to wait, costs that one call.
+// another caller waits, costs that one call.
 
 // snare is policies of which one, when it is reached, waits for the script and
 // then misbehaves.
@@ -235,7 +235,7 @@ type snare struct {
 	goexit bool
 	skip   atomic.Int32 // how often it is passed before it snaps; under 0: not armed
 	open   chan struct{}
-	caught chan struct{} // closed when somebody is in it
+	caught chan struct{} // closed when the function has been entered
 	checks atomic.Int32
 	seen   []error // by Trace.Panicked
 }
@@ -283,8 +283,8 @@ func (s *snare) set(h *harness) {
 	h.cfg.Trace = &resource.Trace{Panicked: func(err error) { s.seen = append(s.seen, err) }}
 }
 
-// hitFaults are the calls of a hit and its release. waits: who comes meanwhile
-// has to wait. lends: after a panic the caller has a lease all the same.
+// hitFaults are the calls of a hit and its release. waits: a caller meanwhile has
+// to wait. lends: after a panic the caller has a lease all the same.
 var hitFaults = []struct {
 	name         string
 	where        string
@@ -344,7 +344,7 @@ func hitFault(t *testing.T, goexit bool) {
 					t.Errorf("the waiter got item %d, want %d", l.Value().n, first.n)
 				}
 				l.Release()
-				<-gone // it may have waited for that one
+				<-gone // it may have waited for it
 				wantSnapped(t, h, s)
 				if goexit {
 					return
@@ -361,15 +361,15 @@ func hitFault(t *testing.T, goexit bool) {
 	}
 }
 
-// wantSnapped checks that one fault was counted and told, that the pool is
-// whole and idle, and that every permit is back once.
+// wantSnapped checks that one fault was counted and reported, that the pool is
+// whole and idle, and that every permit is returned once.
 func wantSnapped(t *testing.T, h *harness, s *snare) {
 	t.Helper()
 	h.wantLoad(resource.Load{Idle: 1})
 	h.lend().Release()
 	h.wantLoad(resource.Load{Idle: 1})
 	if n := h.p.Stats().Panics; n != 1 || len(s.seen) != 1 {
-		t.Errorf("%d panics counted, %v told, want 1", n, s.seen)
+		t.Errorf("%d panics counted, %v reported, want 1", n, s.seen)
 	}
 	want := errFault
 	if s.goexit {
@@ -377,7 +377,7 @@ func wantSnapped(t *testing.T, h *harness, s *snare) {
 	}
 	for _, err := range s.seen {
 		if !errors.Is(err, want) {
-			t.Errorf("told %v, want %v", err, want)
+			t.Errorf("reported %v, want %v", err, want)
 		}
 	}
 	if err := h.cfg.Admission.(*ledger).check(); err != nil {
@@ -433,7 +433,7 @@ func TestPuddleTrap06_ConstructorPanic(t *testing.T) {
 }
 
 // Trap 7: runtime.Goexit in the constructor, as t.FailNow calls it, hung the
-// acquire and lost its place for ever.
+// acquire and lost its slot for ever.
 func TestPuddleTrap07_ConstructorGoexit(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c := h.acquire()
@@ -496,8 +496,8 @@ func TestI9_TypedNilErrors(t *testing.T) {
 	})
 }
 
-// A check that ended its goroutine ended the sweep: what it would have looked
-// at next was never checked, and the ill one stayed.
+// A check that ended its goroutine ended the sweep: the resources behind it were
+// never checked, and the unhealthy one stayed.
 func TestI9_GoexitInSweepChecksTheOthers(t *testing.T) {
 	var mu sync.Mutex
 	checks := map[*item]int{}
@@ -526,7 +526,7 @@ func TestI9_GoexitInSweepChecksTheOthers(t *testing.T) {
 		for it, n := range checks {
 			switch {
 			case it.n == 3 && n != 1:
-				t.Errorf("the ill one was checked %d times", n)
+				t.Errorf("the unhealthy one was checked %d times", n)
 			case it.n == 3:
 				h.wantDestroyed(it, resource.ErrGoexit)
 			case n < 9:

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A Queue says who is served.
+// A Queue decides the order of service.
 
 func withQueue(q resource.Queue) func(h *harness) {
 	return func(h *harness) { h.cfg.Queue = q }
@@ -138,7 +138,7 @@ func TestQueue_Refuses(t *testing.T) {
 	})
 }
 
-// If all are refused the resource goes to the shelf.
+// If all are refused the resource goes to the idle list.
 func TestQueue_RefusesAll(t *testing.T) {
 	late := errors.New("waited too long")
 	q := &listQueue{}
@@ -186,8 +186,8 @@ func panicIn(m, where string) {
 	}
 }
 
-// A Queue that pops one that has left, or one twice, or none of this pool,
-// harms nobody.
+// A Queue that pops a waiter that has left, or one twice, or none of this pool,
+// harms no waiter.
 func TestQueue_PopsTheWrongOne(t *testing.T) {
 	q := &sloppyQueue{}
 	script(t, 1, withQueue(q), func(h *harness) {
@@ -200,7 +200,7 @@ func TestQueue_PopsTheWrongOne(t *testing.T) {
 	})
 }
 
-// sloppyQueue pops in order, removes nobody, and pops each one twice.
+// sloppyQueue pops in order, removes no waiter, and pops each one twice.
 type sloppyQueue struct {
 	waiters []*resource.Waiter
 	n       int
@@ -248,7 +248,7 @@ func TestQueue_Times(t *testing.T) {
 	})
 }
 
-// clockQueue keeps the last times that it was told.
+// clockQueue keeps the times of its last calls.
 type clockQueue struct {
 	listQueue
 	push, since, pop time.Duration
@@ -325,7 +325,7 @@ func TestQueue_SpikeMakesFew(t *testing.T) {
 	})
 }
 
-// Where everything made was found ill, the pool made and destroyed without end.
+// Where every new resource was unhealthy, the pool made and destroyed without end.
 func TestQueue_AlwaysUnhealthy(t *testing.T) {
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finishAfter(time.Millisecond) }
@@ -362,8 +362,8 @@ func TestQueue_ImpossibleMinRemaining(t *testing.T) {
 	})
 }
 
-// What was once too near its end for somebody was destroyed when it came back,
-// in front of a caller who did not mind.
+// A resource once too near its end for one caller was destroyed at its release, in
+// front of a caller without such a constraint.
 func TestQueue_UnfitForOneIsLentToOthers(t *testing.T) {
 	edit := func(h *harness) { h.cfg.Eviction = olderThan(time.Hour) }
 	eachQueue(t, 1, edit, func(h *harness) {
@@ -403,7 +403,7 @@ func TestQueue_NoRemoveAfterPop(t *testing.T) {
 	})
 }
 
-// slowQueue waits for its gate, if it has one, before Pop returns somebody.
+// slowQueue waits for its gate, if it has one, before Pop returns a waiter.
 type slowQueue struct {
 	listQueue
 	gate        chan struct{}
@@ -506,7 +506,7 @@ func TestQueue_KeepsNothingOfTheCaller(t *testing.T) {
 		}
 	}
 	if len(q.all) == 0 {
-		t.Error("nobody waited")
+		t.Error("no caller waited")
 	}
 }
 

@@ -214,8 +214,8 @@ func TestI5_RefusalsMayCallBack(t *testing.T) {
 	})
 }
 
-// A Queue may even give a lease back from within, which asks for the next
-// waiter while the pool asks for one.
+// A Queue may even end a lease from within, which pops the next waiter inside a
+// pop.
 func TestI5_QueueReleases(t *testing.T) {
 	var held resource.Lease[*item]
 	q := &listQueue{}

@@ -126,7 +126,7 @@ func (j *janitor) wantCalls(t *testing.T, n int) {
 }
 
 // It runs once between two leases; neither the releaser waits for it nor is the
-// resource lent before its end, nor is one made in its stead.
+// resource lent before its end, nor is a replacement made.
 func TestOnRelease(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"": nil, "with a Queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
@@ -300,8 +300,8 @@ func TestOnRelease_Fails(t *testing.T) {
 	}
 }
 
-// One that hangs keeps its own resource; who waits gets another, made beside, or
-// given back; and Stats says that it hangs.
+// An OnRelease that hangs keeps its own resource; a waiter gets another, new or
+// released; and Stats shows that it hangs.
 func TestI11_OnReleaseHangs(t *testing.T) {
 	for _, max := range []int{2, 8} {
 		t.Run(fmt.Sprint(max), func(t *testing.T) {
@@ -426,8 +426,8 @@ func after(d time.Duration, err error) func(context.Context, *item) error {
 	}
 }
 
-// What is given back by ReleaseAfter is idle and not lent before its check has
-// passed; then it has the place that it had, and its lease does not count.
+// A resource returned by ReleaseAfter is idle and not lent before its check has
+// passed; then it has its former position, and its lease does not count.
 func TestReleaseAfter(t *testing.T) {
 	for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
 		t.Run(name, func(t *testing.T) {
@@ -515,7 +515,7 @@ func TestReleaseAfter_Waiter(t *testing.T) {
 }
 
 // A check that fails, panics or ends its goroutine destroys the resource, and its
-// place is free for those who wait.
+// slot is free for the waiters.
 func TestReleaseAfter_Fails(t *testing.T) {
 	for name, check := range map[string]func(context.Context, *item) error{
 		"error":  after(time.Second, errSick),
@@ -592,7 +592,7 @@ func TestReleaseAfter_Ends(t *testing.T) {
 	})
 }
 
-// A check that never returns is told as hanging, keeps its own place alone, and
+// A check that never returns is reported as hanging, keeps only its own slot, and
 // Close waits for it.
 func TestReleaseAfter_Hangs(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {

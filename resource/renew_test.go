@@ -20,7 +20,7 @@ type nursery struct {
 	made         int
 	making, most int // at once
 	live         int // made, not destroyed
-	least        int // of live, since watch
+	least        int // minimum of live, since watch
 }
 
 // inNursery runs f in a bubble with one.
@@ -74,7 +74,8 @@ func (n *nursery) extremes() (most, least int) {
 	return n.most, n.least
 }
 
-// What is in use gets its successor before it ends: nobody ever waits for one.
+// A resource in use gets its replacement before it ends: no caller ever waits for
+// one.
 func TestRenewBeforeTheEnd(t *testing.T) {
 	inNursery(t, 5*time.Minute, func(cfg *resource.Config[int]) { cfg.MaxSize = 2 }, func(n *nursery) {
 		lease := func() { // one use each second
@@ -105,7 +106,7 @@ func TestRenewBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// What nobody uses and nothing needs ends without a successor.
+// An unused resource that MinIdle does not need ends without a replacement.
 func TestRenewNotWhatIsUnused(t *testing.T) {
 	inNursery(t, 5*time.Minute, func(*resource.Config[int]) {}, func(n *nursery) {
 		if err := n.Warm(context.Background(), 3); err != nil {
@@ -134,7 +135,7 @@ func TestRenewMinIdleWithRoom(t *testing.T) {
 	})
 }
 
-// In a full pool each makes way for its successor, one by one.
+// In a full pool each is evicted before its replacement is made, one by one.
 func TestRenewMinIdleFull(t *testing.T) {
 	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *nursery) {
 		time.Sleep(5 * time.Second)
@@ -167,8 +168,8 @@ func TestRenewClosed(t *testing.T) {
 	})
 }
 
-// A successor that was owed is paid off by whatever is made in the place: what a
-// full pool has renewed for hours is not made once more when it may grow.
+// A pending replacement is settled by any resource made in the slot: what a full
+// pool has renewed for hours is not made once more when it may grow.
 func TestRenew_NothingOwedAfterGrowth(t *testing.T) {
 	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *nursery) {
 		time.Sleep(65 * time.Minute) // in the middle of a generation
@@ -186,14 +187,14 @@ func TestRenew_NothingOwedAfterGrowth(t *testing.T) {
 	})
 }
 
-// The same where it is a caller who takes the place of one that made way.
+// The same where a caller takes the slot of an evicted resource.
 func TestRenew_NothingOwedWithoutCallers(t *testing.T) {
 	inNursery(t, time.Minute, func(cfg *resource.Config[int]) {
 		cfg.MaxSize = 1
 		destroy := cfg.Destroy
 		cfg.Destroy = func(v int, err error) { time.Sleep(time.Second); destroy(v, err) }
 	}, func(n *nursery) {
-		for range 600 { // every other second: so some come while one makes way
+		for range 600 { // every other second: so some come during an eviction
 			l, err := n.Acquire(context.Background())
 			if err != nil {
 				t.Fatal(err)
@@ -209,9 +210,9 @@ func TestRenew_NothingOwedWithoutCallers(t *testing.T) {
 		if err := n.Resize(20); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Minute) // for nobody
+		time.Sleep(5 * time.Minute) // no caller comes
 		if after := n.Stats(); after.Made > s.Made+1 || after.Idle != 0 {
-			t.Errorf("%d more were made for nobody: %v", after.Made-s.Made, after)
+			t.Errorf("%d more were made without a caller: %v", after.Made-s.Made, after)
 		}
 	})
 }

@@ -98,8 +98,8 @@ func TestReset_Twice(t *testing.T) {
 	})
 }
 
-// Trap 10: on Reset the place was free before the destructor had ended: of at
-// most 4, 12 were alive after three resets.
+// Trap 10: on Reset the slot was free before the destructor had ended: of at most
+// 4, 12 were alive after three resets.
 func TestPuddleTrap10_ResetExceedsMax(t *testing.T) {
 	edit := func(h *harness) {
 		slowDestroy(h)
@@ -250,7 +250,7 @@ func TestReset_MoreOftenThanAMakeTakes(t *testing.T) {
 	})
 }
 
-// What a Reset spared is lent once, and not at all if nobody waits for it.
+// A resource that a Reset spared is lent once, and not at all without a waiter.
 func TestReset_SparedIsLentOnce(t *testing.T) {
 	script(t, 10, nil, func(h *harness) {
 		c := h.acquire()
@@ -534,7 +534,7 @@ func TestLife_ShardsStaySmall(t *testing.T) {
 			ls = append(ls, l)
 		}
 		shards, most := p.Shards()
-		// One more, since a hijacked one leaves its own after its place is free.
+		// One more, since a hijacked one leaves its own after its slot is free.
 		if shards > (n+255)/256+1 || most > 256 {
 			t.Errorf("%d resources in %d puddle pools, at most %d in one", n, shards, most)
 		}

@@ -17,7 +17,7 @@ import (
 // I1: idle + leased + being made + being destroyed are at most the maximum.
 // The harness checks it too, at each make and each expectation.
 
-// A place is taken from the moment a make begins until it has failed.
+// A slot is taken from the moment a make begins until it has failed.
 func TestI1_MakesHoldSlots(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c1, c2, c3 := h.acquire(), h.acquire(), h.acquire()
@@ -27,7 +27,7 @@ func TestI1_MakesHoldSlots(t *testing.T) {
 
 		ms[0].finish()
 		l := c1.wantLease()
-		time.Sleep(10 * time.Second) // however long: no place, no make
+		time.Sleep(10 * time.Second) // however long: no slot, no make
 		h.wantNoMake()
 		h.wantLoad(resource.Load{Leased: 1, Making: 1, Waiting: 2})
 
@@ -40,7 +40,7 @@ func TestI1_MakesHoldSlots(t *testing.T) {
 	})
 }
 
-// A place is taken until Destroy has returned, however the resource ended.
+// A slot is taken until Destroy has returned, however the resource ended.
 func TestI1_DestroyHoldsItsSlot(t *testing.T) {
 	cause := errors.New("cause")
 	for name, finish := range map[string]func(h *harness, l resource.Lease[*item]){
@@ -114,8 +114,8 @@ func TestI1_ShrinkAndGrow(t *testing.T) {
 	})
 }
 
-// A make that was begun before the pool shrank holds its place, and what it
-// returns goes if it is too many.
+// A make that was begun before the pool shrank holds its slot, and its result is
+// destroyed if there are too many.
 func TestI1_ShrinkDuringMake(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		cs := []*call{h.acquire(), h.acquire(), h.acquire()}
@@ -195,7 +195,7 @@ func stress(t *testing.T, order resource.Order) {
 		for i := 0; ctx.Err() == nil; i++ {
 			s := p.Stats()
 			if n := s.Idle + s.Leased + s.Making + s.Destroying; n > max {
-				t.Errorf("I1: %d places taken: %v", n, s.Load)
+				t.Errorf("I1: %d slots taken: %v", n, s.Load)
 				return
 			}
 			if err := unbalanced(s); err != nil {
@@ -248,7 +248,7 @@ func TestResize_ShrinkIdle(t *testing.T) {
 	})
 }
 
-// No holder is interrupted; what comes back goes while too many exist.
+// No holder is interrupted; released resources are destroyed while too many exist.
 func TestResize_ShrinkLeased(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		ls, its := h.lendN(3)
@@ -282,7 +282,7 @@ func TestResize_Grow(t *testing.T) {
 	})
 }
 
-// Back to the same maximum before anything came back: nobody is hurt.
+// Back to the same maximum before any release: no lease is affected.
 func TestResize_ThereAndBack(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		ls, its := h.lendN(3)
@@ -322,10 +322,9 @@ func TestResize_BelowMinIdle(t *testing.T) {
 	})
 }
 
-// Trap 9: the place of a resource was held while its destructor ran, and
-// shown as acquired. It is held here too, because more than the maximum must
-// never exist (I1); but it is shown as what it is, and who discards does not
-// wait for it.
+// Trap 9: the slot of a resource was held while its destructor ran, and shown as
+// acquired. It is held here too, because more than the maximum must never exist
+// (I1); but it is shown as destroying, and Discard does not wait for it.
 func TestPuddleTrap09_SlotHeldWhileDestroying(t *testing.T) {
 	script(t, 1, slowDestroy, func(h *harness) {
 		l := h.lend()
@@ -384,11 +383,11 @@ func (f *follower) wantTold(t *testing.T, want ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !slices.Equal(f.told, want) {
-		t.Errorf("it was told %q, want %q", f.told, want)
+		t.Errorf("it was notified of %q, want %q", f.told, want)
 	}
 }
 
-// Every Admission of the pool is told of each change, and of nothing else.
+// Every Admission of the pool is notified of each change, and of nothing else.
 func TestResize_NotifiesPolicies(t *testing.T) {
 	all := [3]*follower{{at: 2}, {at: 2}, {at: 2}}
 	edit := func(h *harness) {
@@ -416,8 +415,8 @@ func TestResize_NotifiesPolicies(t *testing.T) {
 	})
 }
 
-// I5, I9: FollowSize may use the pool, resize it, panic, and end its goroutine:
-// the next change is told all the same.
+// I5, I9: FollowSize may use the pool, resize it, panic, and end its goroutine: the
+// next change is still notified.
 func TestI9_FollowSize(t *testing.T) {
 	f := &follower{at: 1}
 	edit := func(h *harness) { h.cfg.Admission, h.max = f, 10 }
@@ -426,7 +425,7 @@ func TestI9_FollowSize(t *testing.T) {
 			h.p.Stats()
 			switch to {
 			case 2:
-				if err := h.p.Resize(3); err != nil { // it is told when this call has returned
+				if err := h.p.Resize(3); err != nil { // it is notified when this call has returned
 					t.Error(err)
 				}
 				f.wantTold(t, "1 to 2")

@@ -285,7 +285,7 @@ func TestGrowth_AfterOneEarlyFailure(t *testing.T) {
 	}
 }
 
-// onlyItem is the one item that lives.
+// onlyItem is the one item that is alive.
 func (h *harness) onlyItem() *item {
 	h.t.Helper()
 	h.settle()

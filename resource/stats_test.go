@@ -23,7 +23,7 @@ func TestWaited_Lease(t *testing.T) {
 		c = h.acquire()
 		time.Sleep(2 * time.Second)
 		if d := l.Waited(); d != time.Second {
-			t.Errorf("the one who waited for the make waited %v, want 1 s", d)
+			t.Errorf("the waiter for the make waited %v, want 1 s", d)
 		}
 		l.Release()
 		if d := l.Waited(); d != 0 {
@@ -31,7 +31,7 @@ func TestWaited_Lease(t *testing.T) {
 		}
 		next := c.wantLease()
 		if d := next.Waited(); d != 2*time.Second {
-			t.Errorf("the one who waited for the release waited %v, want 2 s", d)
+			t.Errorf("the waiter for the release waited %v, want 2 s", d)
 		}
 		if d := l.Waited(); d != 0 {
 			t.Errorf("a lease that has ended says what the next one waited, %v", d)
@@ -39,7 +39,7 @@ func TestWaited_Lease(t *testing.T) {
 		next.Release()
 		hit := h.acquire().wantLease()
 		if d := hit.Waited(); d != 0 {
-			t.Errorf("one who found something idle waited %v", d)
+			t.Errorf("a caller that found something idle waited %v", d)
 		}
 		hit.Release()
 		if d := (resource.Lease[*item]{}).Waited(); d != 0 {
@@ -48,7 +48,7 @@ func TestWaited_Lease(t *testing.T) {
 	})
 }
 
-// Waits that end with a resource and waits that do not are told apart, each with
+// Waits that end with a resource and waits that do not are counted apart, each with
 // its time.
 func TestWaited_Stats(t *testing.T) {
 	boom := errors.New("boom")
@@ -233,7 +233,7 @@ func TestStats_Reconcile(t *testing.T) {
 			if dice(2) == 0 {
 				h.cfg.Health = checkFunc(func(context.Context, *item, resource.Info) error {
 					if dice(5) == 0 {
-						return errors.New("ill")
+						return errors.New("unhealthy")
 					}
 					return nil
 				})
@@ -355,8 +355,8 @@ func TestStats_ReleasedNeverGoesBack(t *testing.T) {
 	}
 }
 
-// Trap 23: the cost of Stat grew with the number of resources, under the lock
-// that everyone needed.
+// Trap 23: the cost of Stat grew with the number of resources, under the lock that
+// every call needed.
 func TestPuddleTrap23_StatCost(t *testing.T) {
 	cost := func(n int) time.Duration {
 		p := newPlain(t, n, nil)
@@ -382,7 +382,7 @@ func TestPuddleTrap23_StatCost(t *testing.T) {
 	}
 }
 
-// Trap 24: nobody could see how many waited, nor for how long.
+// Trap 24: the number of waiters and their wait times could not be seen.
 func TestPuddleTrap24_WaitersUncounted(t *testing.T) {
 	var events []resource.WaitEvent
 	edit := func(h *harness) {

@@ -69,7 +69,7 @@ func TestTrace_Waited(t *testing.T) {
 	})
 }
 
-// Made has the values of the caller for whom it was begun.
+// Made has the values of the caller for which it was begun.
 func TestTrace_Made(t *testing.T) {
 	boom := errors.New("boom")
 	var events []resource.MakeEvent
@@ -105,8 +105,8 @@ func TestTrace_Made(t *testing.T) {
 	})
 }
 
-// A Trace.Destroyed that takes long keeps neither the place of the resource nor
-// the next Destroyed; but Close waits for it.
+// A Trace.Destroyed that takes long holds neither the slot of the resource nor the
+// next Destroyed; but Close waits for it.
 func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made, told atomic.Int64
@@ -129,7 +129,7 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 		}
 		synctest.Wait()
 		if s := p.Stats(); told.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
-			t.Fatalf("%d told; %v", told.Load(), s)
+			t.Fatalf("%d reported; %v", told.Load(), s)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -144,8 +144,8 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	})
 }
 
-// book writes down what Trace is told of leases. For each call of Leased there
-// must be one of Ended, later.
+// book records the lease events of a Trace. Each call of Leased must be followed by
+// one of Ended.
 type book struct {
 	mu     sync.Mutex
 	begun  []resource.LeaseEvent
@@ -313,7 +313,8 @@ func TestSample_LargestMaximum(t *testing.T) {
 	})
 }
 
-// Held is exact of what was sampled; else only the long ones are told, in ticks.
+// Held is exact for what was sampled; else only the long ones are reported, in
+// ticks.
 func TestSample_Held(t *testing.T) {
 	for _, sampled := range []bool{true, false} {
 		b := newBook()
@@ -332,7 +333,7 @@ func TestSample_Held(t *testing.T) {
 				_, ended := b.take()
 				if !sampled && hold < 200*time.Millisecond {
 					if len(ended) != 0 {
-						t.Errorf("%+v told of a hold of %v", ended, hold)
+						t.Errorf("%+v reported a hold of %v", ended, hold)
 					}
 					continue
 				}
@@ -352,7 +353,7 @@ func TestSample_Held(t *testing.T) {
 	}
 }
 
-// A long one stands for itself though it was sampled: all of its kind are told.
+// A long one has weight 1 though it was sampled: all of its kind are reported.
 func TestSample_LongStandsForItself(t *testing.T) {
 	b := newBook()
 	script(t, 10, b.in(4), func(h *harness) {
@@ -396,20 +397,20 @@ func TestSample_Waited(t *testing.T) {
 		c := h.acquireCtx(ctx, resource.Request{Class: "b", Priority: 3})
 		time.Sleep(3 * time.Second)
 		if begun, _ := b.take(); len(begun) != 0 {
-			t.Errorf("told of %+v, which waits", begun)
+			t.Errorf("reported %+v, which waits", begun)
 		}
 		l.Release()
 		l = c.wantLease()
 		begun, _ := b.take()
 		want := resource.LeaseEvent{ID: 1, Lease: 2, Request: resource.Request{Class: "b", Priority: 3}, Waited: 3 * time.Second}
 		if len(begun) != 1 || begun[0] != want {
-			t.Errorf("told of %+v, want %+v", begun, want)
+			t.Errorf("reported %+v, want %+v", begun, want)
 		}
 		l.Release()
 		h.acquireCtx(ctx, resource.Request{Cost: 5}).wantLease().Release()
 		begun, _ = b.take()
 		if len(begun) != 1 || begun[0].Request.Cost != 5 || begun[0].Waited != 0 {
-			t.Errorf("told of %+v", begun)
+			t.Errorf("reported %+v", begun)
 		}
 		if l, ok := h.p.TryAcquire(); !ok {
 			t.Error("none idle")
@@ -417,7 +418,7 @@ func TestSample_Waited(t *testing.T) {
 			l.Release()
 		}
 		if begun, _ = b.take(); len(begun) != 1 {
-			t.Errorf("TryAcquire told of %+v", begun)
+			t.Errorf("TryAcquire reported %+v", begun)
 		}
 		if len(classes) != 4 || classes[1] != "mine" || classes[2] != "mine" || classes[3] != nil {
 			t.Errorf("the contexts are of %v", classes)
@@ -472,7 +473,7 @@ func TestSample_Cause(t *testing.T) {
 					h.settle()
 					_, ended := b.take()
 					if len(ended) == 0 || ended[0].ID != 1 || ended[0].Lease != 2 || !errors.Is(ended[0].Cause, test.cause) {
-						t.Errorf("policies %t: told of %+v, want cause %v", policies, ended, test.cause)
+						t.Errorf("policies %t: reported %+v, want cause %v", policies, ended, test.cause)
 					}
 					b.wantEven(t)
 				})
@@ -481,7 +482,7 @@ func TestSample_Cause(t *testing.T) {
 	}
 }
 
-// What a policy ends before the caller has it is told nobody.
+// A resource that a policy ends before the caller has it is not reported.
 func TestSample_UnseenIsNotReported(t *testing.T) {
 	b := newBook()
 	w := newWard()
@@ -498,11 +499,11 @@ func TestSample_UnseenIsNotReported(t *testing.T) {
 		h.lend().Release()
 		begun, ended := b.take()
 		if len(begun) != 1 || len(ended) != 1 || begun[0].ID != 2 || ended[0].ID != 2 {
-			t.Errorf("told of %+v and %+v, want the second resource alone", begun, ended)
+			t.Errorf("reported %+v and %+v, want the second resource alone", begun, ended)
 		}
 		h.acquireFor(10 * time.Millisecond).wantFailedWithin(time.Second)
 		if begun, ended = b.take(); len(begun)+len(ended) != 0 {
-			t.Errorf("told of %+v and %+v, of which nobody got anything", begun, ended)
+			t.Errorf("reported %+v and %+v, which no caller got", begun, ended)
 		}
 	})
 }
@@ -533,7 +534,7 @@ func TestSample_Unbiased(t *testing.T) {
 	}
 }
 
-// I9: what Leased and Ended do costs that one call.
+// I9: a panic in Leased or Ended costs that one call.
 func TestI9_TraceOfLeases(t *testing.T) {
 	for name, policies := range map[string]bool{"alone": false, "with policies": true} {
 		t.Run(name, func(t *testing.T) {
@@ -555,7 +556,7 @@ func TestI9_TraceOfLeases(t *testing.T) {
 				for _, slow := range []bool{true, false} {
 					bad = nothing
 					if !slow {
-						h.lend().Release() // the clock runs and something is on the seat
+						h.lend().Release() // the clock runs and a resource is in the local slot
 					}
 					before := h.p.Stats().Panics
 					bad, badEnd = panics, panics
@@ -579,7 +580,7 @@ func TestI9_TraceOfLeases(t *testing.T) {
 					mayEnd(func() { h.lendHere(); gone = true })
 					h.settle()
 					if _, ended := b.take(); gone || len(ended) != 1 || !errors.Is(ended[0].Cause, resource.ErrGoexit) {
-						t.Errorf("slow %t: told of %+v", slow, ended)
+						t.Errorf("slow %t: reported %+v", slow, ended)
 					}
 					h.wantLoad(resource.Load{})
 					time.Sleep(time.Second)
@@ -605,7 +606,7 @@ func (h *harness) lendHere() resource.Lease[*item] {
 	return l
 }
 
-// Many at once, ending leases in every way and twice: each that was told has one
+// Many at once, ending leases in every way and twice: each reported lease has one
 // end.
 func TestSample_Stress(t *testing.T) {
 	for name, edit := range map[string]func(cfg *resource.Config[*token]){

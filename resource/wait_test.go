@@ -107,7 +107,7 @@ func TestWait_Loop(t *testing.T) {
 }
 
 // In an outage Wait returns when the next make has ended, to the nanosecond, and
-// the pool tries it even if nobody comes.
+// the pool tries it even if no caller comes.
 func TestWait_UntilTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFailing(t, nil)
@@ -201,7 +201,7 @@ func TestWait_ByTime(t *testing.T) {
 				t.Errorf("%v after %v, want %v", err, time.Since(began), tc.want)
 			}
 		}
-		e := &resource.AcquireError{Err: errDown, RetryAfter: time.Second} // somebody else's
+		e := &resource.AcquireError{Err: errDown, RetryAfter: time.Second} // of another pool
 		began := time.Now()
 		if err := e.Wait(t.Context()); err != nil || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))

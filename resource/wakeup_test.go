@@ -13,9 +13,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// I7: no lost wake-up, without polling. In a bubble time passes only when
-// nobody can move, so a wake-up that is lost, and one that a poll repairs,
-// both show as time: hammering a pool must take none at all.
+// I7: no lost wake-up, without polling. In a bubble time passes only when no
+// goroutine can run, so a lost wake-up, and one that a poll repairs, both show as
+// time: hammering a pool must take none at all.
 
 func hammer(t *testing.T, size, goroutines, rounds int, edit func(*resource.Config[*token]), end func(p *plain, l resource.Lease[*token], i int)) {
 	t.Helper()
@@ -44,10 +44,10 @@ func hammer(t *testing.T, size, goroutines, rounds int, edit func(*resource.Conf
 		}
 		wg.Wait()
 		if took := time.Since(began); took != 0 {
-			t.Errorf("nobody could move for %v", took)
+			t.Errorf("no goroutine could run for %v", took)
 		}
 		if s := p.Stats(); s.Waited == 0 {
-			t.Errorf("nobody waited in %d acquires", s.Acquired)
+			t.Errorf("no caller waited in %d acquires", s.Acquired)
 		}
 	})
 }
@@ -67,7 +67,7 @@ func TestI7_CustomQueue(t *testing.T) {
 	hammer(t, 2, 8, 1000, func(cfg *resource.Config[*token]) { cfg.Queue = &listQueue{} }, release)
 }
 
-// A place that comes free wakes a waiter too: resources end in every way.
+// A freed slot wakes a waiter too: resources end in every way.
 func TestI7_FreedSlots(t *testing.T) {
 	hammer(t, 2, 8, 500, nil, func(p *plain, l resource.Lease[*token], i int) {
 		switch i % 5 {
@@ -86,8 +86,8 @@ func TestI7_FreedSlots(t *testing.T) {
 	})
 }
 
-// An idle resource that dies while somebody waits for its place, and a reset,
-// leave nobody waiting.
+// An idle resource that dies while a caller waits for its slot, and a reset, leave
+// no waiter behind.
 func TestI7_ResetUnderLoad(t *testing.T) {
 	hammer(t, 2, 8, 500, nil, func(p *plain, l resource.Lease[*token], i int) {
 		if i%10 == 0 {
@@ -126,9 +126,10 @@ func TestI7_GrowWakes(t *testing.T) {
 	})
 }
 
-// Whoever comes to wait while the last release is under way is not forgotten:
-// when a release has returned, nothing is idle while somebody waits. This
-// looks at the moment itself, since later releases would serve the forgotten.
+// A caller that begins to wait while the last release is under way is not
+// forgotten: when a release has returned, nothing is idle while a caller waits.
+// This looks at the moment itself, since later releases would serve the forgotten
+// waiter.
 func TestI7_ReleaseSeesWaiters(t *testing.T) {
 	for _, spin := range []int{1, 20, 100, 300, 1000} {
 		p := newPlain(t, 1, nil)
@@ -154,7 +155,7 @@ func TestI7_ReleaseSeesWaiters(t *testing.T) {
 		}
 		wg.Wait()
 		if n := forgotten.Load(); n > 0 {
-			t.Errorf("spinning up to %d: %d times something was idle while somebody waited", spin, n)
+			t.Errorf("spinning up to %d: %d times something was idle while a caller waited", spin, n)
 		}
 	}
 }
@@ -181,8 +182,9 @@ func TestI7_TwoOnOneReal(t *testing.T) {
 	})
 }
 
-// A resource that is released to a seat while a caller comes to wait, and that is
-// moved to the shelf before its releaser has looked, still goes to the caller.
+// A resource that is released to a local slot while a caller begins to wait, and
+// that is moved to the idle list before its releaser has looked, still goes to the
+// caller.
 func TestI7_LocalSlotClearedDuringRelease(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		h.stock(1)
@@ -199,8 +201,8 @@ func TestI7_LocalSlotClearedDuringRelease(t *testing.T) {
 	})
 }
 
-// I7: who comes to wait while a release on the hit path is under way is served,
-// by it or by the next.
+// I7: a caller that begins to wait during a release on the hit path is served, by
+// it or by the next.
 func TestI7_WaitersMeetHitReleases(t *testing.T) {
 	g := newCountingGate(t)
 	p := newPlain(t, 2, func(cfg *resource.Config[*token]) {
@@ -227,8 +229,8 @@ func TestI7_WaitersMeetHitReleases(t *testing.T) {
 	}
 }
 
-// I7: a caller begins to wait at the instant in which the only holder releases.
-// Nobody comes after them, so it is served by that release or never.
+// I7: a caller begins to wait at the instant in which the only holder releases. No
+// caller comes after them, so it is served by that release or never.
 func TestI7_LastReleaseMeetsWaiter(t *testing.T) {
 	p := newPlain(t, 1, func(cfg *resource.Config[*token]) {
 		cfg.Eviction = evictFunc(func(resource.Info) error { return nil })

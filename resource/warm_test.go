@@ -136,7 +136,7 @@ func TestWarm_Closed(t *testing.T) {
 	})
 }
 
-// What Warm makes serves those who wait.
+// What Warm makes serves the waiters.
 func TestWarm_ServesWaiters(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		done := h.warm(context.Background(), 2)
@@ -272,14 +272,14 @@ func TestWarm_Shrink(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		done := h.warm(ctx, 2)
-		h.wantPending(done) // what is being destroyed has the place
+		h.wantPending(done) // the one being destroyed has the slot
 		h.resize(1)
 		close(hang)
 		h.wantDone(done, nil)
 	})
 }
 
-// With nobody waiting, a gate that refuses was asked for MinIdle over and over.
+// Without a waiter, a gate that refuses was asked for MinIdle over and over.
 func TestMinIdle_UnderARefusingGate(t *testing.T) {
 	var asked atomic.Int64
 	edit := func(h *harness) {
@@ -366,7 +366,7 @@ func TestMakeOne_RefusedAndClosed(t *testing.T) {
 	})
 }
 
-// In a Keyed MakeOne takes no place of the total from another key.
+// In a Keyed MakeOne takes no slot of the total from another key.
 func TestMakeOne_Keyed(t *testing.T) {
 	keyed(t, 2, 5, func(h *keyedHarness) { h.makeTime = time.Millisecond }, func(h *keyedHarness) {
 		if err := h.pool("a").MakeOne(h.t.Context()); err != nil {

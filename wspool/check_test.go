@@ -126,8 +126,8 @@ func TestCheckFails(t *testing.T) {
 	}
 }
 
-// A caller who gives up while a check runs for it leaves an answer that is still
-// to come, and nobody else may have it.
+// A caller that gives up while a check runs for it leaves a pending reply, and the
+// connection is lent to no other.
 func TestCheckAbandoned(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -203,8 +203,8 @@ func (n *tally) work(t *testing.T, p *wspool.Pool, until time.Time) {
 }
 
 // Half of the peers vanish and one connection is reset, so that all are suspected.
-// Callers with short deadlines are served by those that live, and none of those
-// that have vanished is lent.
+// Callers with short deadlines are served by live connections, and no vanished one
+// is lent.
 func TestVetting_Suspects(t *testing.T) {
 	for name, set := range map[string]func(*wspool.Config){"": func(*wspool.Config) {}, "opaque": opaque} {
 		for _, room := range []int{0, 1} {
@@ -222,7 +222,7 @@ func TestVetting_Suspects(t *testing.T) {
 						w.vanish(7 - i) // the newest
 					}
 					err := p.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
-						w.vanish(-1) // nobody is to answer before the suspicion
+						w.vanish(-1) // no peer has to answer before the suspicion
 						defer w.appear()
 						write(t, c, "die")
 						_, _, err := c.ReadMessage(ctx)
@@ -246,7 +246,7 @@ func TestVetting_Suspects(t *testing.T) {
 						t.Errorf("%d ok, %d failed", ok, n.failed.Load())
 					}
 					time.Sleep(2 * time.Second)
-					for range 3 { // the one that was leased had vanished too
+					for range 3 { // the leased one had vanished too
 						if e := next(t, "end", gone); !errors.Is(e.cause, wspool.ErrSilent) || e.at-began > 10*time.Second {
 							t.Errorf("connection %d ended at %v with %v", e.id, e.at-began, e.cause)
 						}
@@ -257,9 +257,9 @@ func TestVetting_Suspects(t *testing.T) {
 	}
 }
 
-// A connection on which a frame has come in part keeps nobody from another one,
-// or from a dial, however its peer goes on; it has 2 s for the rest, from when the
-// part came, and not for each caller.
+// A connection with an incomplete frame keeps no caller from another connection, or
+// from a dial, however its peer goes on; it has 2 s for the rest, counted from the
+// arrival of the part, and not for each caller.
 func TestVetting_TornFrame(t *testing.T) {
 	for name, set := range map[string]func(*wspool.Config){"": func(*wspool.Config) {}, "opaque": opaque} {
 		for _, size := range []int{1, 4} {
@@ -360,7 +360,7 @@ func TestVetting_TornLong(t *testing.T) {
 	}
 }
 
-// A caller that cannot wait gives a suspect 10 ms to answer.
+// A caller with NoWait gives a suspect 10 ms to answer.
 func TestVetting_NoWait(t *testing.T) {
 	for _, tc := range []struct {
 		delay time.Duration
@@ -422,7 +422,7 @@ func TestVetting_TornFrameOnSockets(t *testing.T) {
 			p := pool(t, peer.cfg)
 			idle(t, p, 4)
 			mu.Lock()
-			for _, ws := range conns[1:] { // more than one is torn, since who is on top is not known
+			for _, ws := range conns[1:] { // more than one is torn, since the order of the idle list is not known
 				ws.NetConn().Write([]byte{0x89, 0x32, 'x'})
 			}
 			mu.Unlock()

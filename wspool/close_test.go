@@ -14,8 +14,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// The server is told why: 1001 when the pool closes, 1000 when one connection
-// is done with. It may hang up first.
+// The close code tells the server why: 1001 when the pool closes, 1000 when one
+// connection ends. The server may hang up first.
 func TestCloseCode(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		for _, tc := range []struct {
@@ -163,7 +163,7 @@ func TestCloseError(t *testing.T) {
 	}
 }
 
-// A server that is given up because it is silent is told so, and not waited for.
+// A server that is given up as silent gets a close frame, and is not waited for.
 func TestCloseSilent(t *testing.T) {
 	for _, deaf := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -207,9 +207,9 @@ func deafPeer(t *testing.T) (*peer, func()) {
 	return p, func() { close(until) }
 }
 
-// After Reset the places of connections whose peers do not answer are held for
-// CloseTimeout; after ResetNow they are free at once, those of an earlier Reset too.
-// Leases go on, and hold nobody up when they end.
+// After Reset the slots of connections whose peers do not answer are held for
+// CloseTimeout; after ResetNow they are free at once, those of an earlier Reset
+// too. Leases go on, and delay no caller when they end.
 func TestResetNow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		do   func(p *wspool.Pool)
@@ -381,7 +381,7 @@ func TestResetNow_TLS(t *testing.T) {
 	}
 }
 
-// What is in quarantine when the pool is reset does not keep its place.
+// A connection in quarantine when the pool is reset does not keep its slot.
 func TestQuiet_ResetNow(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

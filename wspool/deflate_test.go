@@ -137,8 +137,8 @@ func TestDeflateCorrupt(t *testing.T) {
 	}
 }
 
-// A message can be inflated whole before its last frame has come. The rest is
-// still to come, so nobody gets the connection.
+// A message can be inflated whole before its last frame has arrived. The rest is
+// pending, so the connection is not lent again.
 func TestDeflateUnfinished(t *testing.T) {
 	peer := &rawPeer{script: rawFrame(0x41, lastBlock("answer"))}
 	deflating(peer)
@@ -208,8 +208,8 @@ func TestDeflateSends(t *testing.T) {
 	}
 }
 
-// A server that would keep its window from message to message, which nobody
-// here can follow, or answers with what it must not (RFC 7692, section 7.1), is
+// A server that would keep its window from message to message, which this client
+// cannot follow, or that answers with what it must not (RFC 7692, section 7.1), is
 // not dialled, and the error says what it is.
 func TestDeflateAnswers(t *testing.T) {
 	const ok = "permessage-deflate; server_no_context_takeover"
@@ -303,8 +303,8 @@ func TestInflatedLeases(t *testing.T) {
 	}
 }
 
-// ReadLimit holds for what a message inflates to, however it is read, and the
-// peer is told.
+// ReadLimit holds for the inflated size of a message, however it is read, and the
+// peer gets the close code.
 func TestInflatedLimit(t *testing.T) {
 	const limit = 1 << 20
 	for name, take := range map[string]func(t *testing.T, c *wspool.Conn) error{

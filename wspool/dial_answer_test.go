@@ -342,7 +342,7 @@ func TestMisfit(t *testing.T) {
 	}
 }
 
-// OnConnect sees the header of the answer; nobody keeps it.
+// OnConnect sees the header of the answer; the pool does not keep it.
 func TestResponseInOnConnect(t *testing.T) {
 	addr := serveTCP(t, func(c net.Conn) { upgrade(c, "X-Session: 7\r\nSet-Cookie: a=b\r\n"); drainNet(c) })
 	var kept *wspool.Conn

@@ -226,7 +226,7 @@ func TestDialRace_Prepare(t *testing.T) {
 	}
 }
 
-// The proxy looks the name up: nobody else does, and it is dialled once.
+// The proxy alone looks the name up, and it is dialled once.
 func TestDialRace_NotThroughProxy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSite(t, silent)

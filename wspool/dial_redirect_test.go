@@ -21,8 +21,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// hop is a server that redirects, or echoes if it leads nowhere, and tells what it
-// was asked.
+// hop is a server that redirects, or echoes if it leads nowhere, and reports its
+// requests.
 type hop struct {
 	url   string // http…
 	to    string // where its path / leads; "": it echoes

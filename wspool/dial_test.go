@@ -121,7 +121,7 @@ func TestDialCanceled(t *testing.T) {
 	}
 }
 
-// An answer that is no upgrade is told with its status and what it asks for.
+// An answer that is no upgrade is reported with its status and its RetryAfter.
 func TestHandshakeRefused(t *testing.T) {
 	for _, tc := range []struct {
 		status     int

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A server that greets and wants to know who comes, before it answers.
+// A server that greets and asks for the user's name, before it answers.
 func ExampleConfig_onConnect() {
 	url, stop := localServer(func(r *http.Request, ws *websocket.Conn) {
 		ws.WriteMessage(websocket.TextMessage, []byte("hello"))

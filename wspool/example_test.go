@@ -110,7 +110,7 @@ func ExamplePool_Acquire() {
 	c.Fail(err)
 	fmt.Println(answer, err)
 
-	_, err = answerTo(ctx, c, "what") // it is somebody else's by now
+	_, err = answerTo(ctx, c, "what") // the connection may belong to another lease by now
 	fmt.Println(err)
 	// Output:
 	// WHO <nil>
@@ -139,8 +139,8 @@ func ExamplePool_Do() {
 	// WHO <nil>
 }
 
-// The server hangs up on whoever asks a second time. Work that may run twice
-// does so then, on a connection that nobody has used.
+// The server hangs up on the second question of a connection. Work that may run
+// twice runs again, on an unused connection.
 func ExamplePool_DoIdempotent() {
 	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
 		kind, p, err := ws.ReadMessage()
@@ -173,7 +173,7 @@ func ExamplePool_DoIdempotent() {
 }
 
 // A subscription outlives its connections: the function is called again with the
-// next one, and told what lies between.
+// next one, and is passed the gap between them.
 func ExamplePool_Subscribe() {
 	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
 		if _, topic, err := ws.ReadMessage(); err == nil {
@@ -255,7 +255,7 @@ func ExampleConn_NextWriter() {
 	// PIECE 2
 }
 
-// NextReader tells of a message as soon as it begins.
+// NextReader returns as soon as a message begins.
 func ExampleConn_NextReader() {
 	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
 		if _, _, err := ws.ReadMessage(); err != nil {
@@ -368,7 +368,7 @@ func ExampleConn_Hijack() {
 		log.Fatal(err)
 	}
 	ws, ok := c.Hijack()
-	if !ok { // somebody reads or writes, something came in, or it died
+	if !ok { // it is read or written, something arrived, or it died
 		c.Discard(nil)
 		return
 	}

@@ -320,10 +320,10 @@ func unruly(ws *websocket.Conn) {
 	}
 }
 
-// No message of one lease reaches another: 64 callers on 8 connections, a
-// server that answers twice, or more than was asked, or closes behind an
-// answer, and callers that leave before the answer comes. Every answer that
-// anybody reads must be to their own question.
+// No message of one lease reaches another: 64 callers on 8 connections, a server
+// that answers twice, or more than was asked, or closes behind an answer, and
+// callers that leave before the answer comes. Every answer that a caller reads must
+// be to its own question.
 func TestNothingCrosses(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -403,8 +403,8 @@ func askUnruly(ctx context.Context, p *wspool.Pool, id string, way int) (bool, e
 	return true, nil
 }
 
-// What came in before a lease writes cannot be an answer to it, even if nobody
-// has had the time to look at it.
+// A message that arrives before a lease writes cannot be a reply to it, even if the
+// connection has not been read since.
 func TestMessageJustBeforeFirstWrite(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {

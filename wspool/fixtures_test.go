@@ -89,7 +89,7 @@ func (p *peer) open() int {
 func listen(t testing.TB, secure bool, serve func(*websocket.Conn)) *peer {
 	p := &peer{serve: serve, conns: map[*websocket.Conn]bool{}}
 	s := httptest.NewUnstartedServer(p)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of handshakes that fail on purpose
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs handshakes that fail on purpose
 	if secure {
 		s.StartTLS()
 		p.cfg.TLS = s.Client().Transport.(*http.Transport).TLSClientConfig
@@ -135,14 +135,14 @@ func pool(t testing.TB, cfg wspool.Config) *wspool.Pool {
 	return p
 }
 
-// ends makes cfg tell what was destroyed.
+// ends makes cfg report each destroyed connection.
 func ends(cfg *wspool.Config) <-chan resource.DestroyEvent {
 	ch := make(chan resource.DestroyEvent, 1000)
 	cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) { ch <- e }}
 	return ch
 }
 
-// next returns what comes on ch.
+// next returns the next value of ch.
 func next[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -227,8 +227,8 @@ func tcp(ws *websocket.Conn) *net.TCPConn {
 // deadline is far enough away.
 func deadline() time.Time { return time.Now().Add(patience) }
 
-// witness is a peer in memory, for bubbles, that sends messages back and notes
-// what came in and when. What it does on its own is told to its connections.
+// witness is a peer in memory, for bubbles, that sends messages back and records
+// each arrival with its time. What it sends unasked is sent on its connections.
 type witness struct {
 	*peer
 	begin time.Time
@@ -347,7 +347,7 @@ func (w *witness) saw(what string) (at []time.Duration) {
 	return at
 }
 
-// now is the time as the notes tell it.
+// now is the current time as the notes count it.
 func (w *witness) now() time.Duration { return time.Since(w.begin) }
 
 // end is when and why a connection was seen to have ended.
@@ -357,7 +357,7 @@ type end struct {
 	id    uint64
 }
 
-// ends makes the pool tell what was destroyed.
+// ends makes the pool report each destroyed connection.
 func (w *witness) ends() <-chan end {
 	ch := make(chan end, 2000)
 	w.cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
@@ -533,7 +533,7 @@ func scripted(lingers bool, serve func(net.Conn, *http.Request)) func(context.Co
 	}
 }
 
-// deaf is a peer that reads nothing until told.
+// deaf is a peer that reads nothing until the channel is closed.
 func deaf(until <-chan struct{}) func(*websocket.Conn) {
 	return func(ws *websocket.Conn) { <-until; drain(ws) }
 }

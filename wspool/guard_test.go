@@ -17,14 +17,14 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// panicsOf makes cfg tell of panics.
+// panicsOf makes cfg report panics.
 func panicsOf(cfg *wspool.Config) <-chan error {
 	ch := make(chan error, 100)
 	cfg.Trace = &resource.Trace{Panicked: func(err error) { ch <- err }}
 	return ch
 }
 
-// A panic or Goexit in Redial is counted and told, and DefaultRedial decides.
+// A panic or Goexit in Redial is counted and reported, and DefaultRedial decides.
 func TestRedialPanics(t *testing.T) {
 	for name, breaks := range map[string]func(){"panic": func() { panic("on purpose") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -124,8 +124,8 @@ func (m tryMine) TryRead(p []byte) (int, error) {
 	return m.Conn.(interface{ TryRead([]byte) (int, error) }).TryRead(p)
 }
 
-// A panic in a method of what NetDial returned ends that connection, whoever
-// called it: the watcher, a lease, the closing. The next is well.
+// A panic in a method of NetDial's connection ends that connection, whichever
+// caller it was: the watcher, a lease, or a close. The next connection works.
 func TestNetConnPanics(t *testing.T) {
 	for _, method := range []string{"Read", "TryRead", "Write", "Close", "SetReadDeadline"} {
 		for _, leased := range []bool{false, true} {

@@ -536,7 +536,7 @@ func TestHeartbeatStress(t *testing.T) {
 	}
 }
 
-// A check that only writes says that nobody answers; one that reads has to keep
+// A check that only writes expects no reply; one that reads has to keep to
 // Exchange.
 func TestHealthWrites(t *testing.T) {
 	send := func(ctx context.Context, c *wspool.Conn) error {

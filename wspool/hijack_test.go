@@ -96,7 +96,7 @@ func useHijacked(t *testing.T, c *wspool.Conn, ws *websocket.Conn) {
 	}
 }
 
-// The pool does nothing to a hijacked connection, however long that lives.
+// The pool does nothing to a hijacked connection, however long it stays open.
 func TestHijackLeftAlone(t *testing.T) {
 	for _, think := range []time.Duration{0, 2 * time.Second, 15 * time.Second} {
 		bubble(t, func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestHijackRefused(t *testing.T) {
 	}
 }
 
-// Whoever ends a lease first has ended it; the connection is the hijacker's or
-// the pool's and never both's.
+// The first call that ends a lease has ended it; the connection is the hijacker's
+// or the pool's and never both's.
 func TestHijackRaces(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {

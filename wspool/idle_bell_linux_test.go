@@ -70,8 +70,8 @@ func TestIdleNeedsNoGoroutine(t *testing.T) {
 	}
 }
 
-// Nobody but the hijacker reads what comes in after, and no bell of the pool's is
-// left at the connection.
+// Only the hijacker reads later arrivals, and no bell of the pool's is left at the
+// connection.
 func TestHijackedUndisturbed(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestHijackedUndisturbed(t *testing.T) {
 					if err := ws.WriteMessage(websocket.TextMessage, []byte("mine")); err != nil {
 						t.Fatal(err)
 					}
-					runtime.Gosched() // who else would read has time to
+					runtime.Gosched() // another reader would have had time to
 					if _, m, err := ws.ReadMessage(); err != nil || string(m) != "mine" {
 						t.Fatalf("%q, %v", m, err)
 					}

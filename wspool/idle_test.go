@@ -14,8 +14,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// What ends a connection while nobody leases it is seen at once, without an
-// acquire, and the next caller gets a fresh one.
+// The end of an unleased connection is seen at once, without an acquire, and the
+// next caller gets a fresh one.
 func TestIdleEnd(t *testing.T) {
 	isClose := func(code int) func(error) bool {
 		return func(err error) bool {
@@ -111,8 +111,8 @@ func TestEndBehindReply(t *testing.T) {
 	}
 }
 
-// The server's pings are answered while nobody leases the connection, and while
-// a lease does not read.
+// The server's pings are answered while the connection is not leased, and while a
+// lease does not read.
 func TestPingsAnswered(t *testing.T) {
 	pings, pongs := make(chan string), make(chan string, 10)
 	peer := listen(t, false, func(ws *websocket.Conn) {
@@ -170,8 +170,8 @@ func TestMessageWithHandshake(t *testing.T) {
 	}
 }
 
-// A connection is read by nobody for one to two WatchAfter behind its lease,
-// and its server's pings wait for that long.
+// A connection is not read for one to two WatchAfter after its lease, and its
+// server's pings wait for that long.
 func TestHot(t *testing.T) {
 	for _, tc := range []struct{ held, after time.Duration }{
 		{0, 10 * ms}, {5 * ms, 10 * ms}, {15 * ms, 10 * ms}, {99 * ms, 10 * ms}, {0, 250 * ms}, {0, time.Second},
@@ -213,8 +213,8 @@ func TestHot(t *testing.T) {
 	}
 }
 
-// What ends a connection that is watched is seen in that instant; on one that is
-// hot, when it is watched; and by who comes for it before that.
+// The end of a watched connection is seen at that instant; that of a hot one, when
+// it becomes watched or is acquired, whichever is first.
 func TestEndSeen(t *testing.T) {
 	isClose := func(code int) func(error) bool {
 		return func(err error) bool {
@@ -273,8 +273,8 @@ func TestEndSeen(t *testing.T) {
 	}
 }
 
-// Where WatchAfter is negative, and where nobody can look into the connection,
-// it is watched from the moment that its lease is over.
+// Where WatchAfter is negative, and where the connection cannot be examined, it is
+// watched from the end of its lease.
 func TestNeverHot(t *testing.T) {
 	for name, never := range map[string]func(*wspool.Config){
 		"negative": func(cfg *wspool.Config) { cfg.WatchAfter = -1 },

@@ -338,8 +338,8 @@ func TestForeignPong(t *testing.T) {
 	})
 }
 
-// While a message waits for the lease nobody can see the pong behind it, and the
-// peer is not held to it; nor at the moment that the message is read.
+// While a message waits for the lease the pong behind it cannot be seen, and the
+// peer is not required to answer; nor at the moment that the message is read.
 func TestSilencePauses(t *testing.T) {
 	for name, read := range map[string]func(t *testing.T, c *wspool.Conn, wait func()){
 		"message": func(t *testing.T, c *wspool.Conn, wait func()) {

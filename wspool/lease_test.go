@@ -206,7 +206,8 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
-// A message that came before the peer's close is read before the close is told.
+// A message that arrived before the peer's close is read before the close is
+// reported.
 func TestMessageThenClose(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
 		if _, p, err := ws.ReadMessage(); err == nil {

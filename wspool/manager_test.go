@@ -13,7 +13,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// tenant is a key: an endpoint and who signs in there.
+// tenant is a key: an endpoint and the user that signs in there.
 type tenant struct{ url, name string }
 
 // welcome is a peer that wants a name first and then puts it before each echo.
@@ -30,7 +30,7 @@ func welcome(ws *websocket.Conn) {
 	}
 }
 
-// managed returns a manager that signs each tenant in.
+// managed returns a manager whose connections sign in as their tenant.
 func managed(t *testing.T, cfg wspool.ManagerConfig[tenant]) *wspool.Manager[tenant] {
 	cfg.Config = func(of tenant) (wspool.Config, error) {
 		if of.name == "" {
@@ -65,8 +65,8 @@ func managed(t *testing.T, cfg wspool.ManagerConfig[tenant]) *wspool.Manager[ten
 	return m
 }
 
-// Each tenant has connections of its own, at its endpoint, and the total holds:
-// the one that has been idle longest gives way.
+// Each tenant has connections of its own, at its endpoint, and the total holds: the
+// one idle longest is preempted.
 func TestManager(t *testing.T) {
 	one, two := listen(t, false, welcome), listen(t, false, welcome)
 	m := managed(t, wspool.ManagerConfig[tenant]{MaxTotal: 3})

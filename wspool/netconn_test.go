@@ -42,7 +42,7 @@ func TestStreamCopies(t *testing.T) {
 			r.Read(data)
 			var all sync.WaitGroup
 			all.Go(func() {
-				// io.Copy asks for 32 KiB at a time; these are smaller pieces.
+				// io.Copy reads up to 32 KiB at a time; these are smaller pieces.
 				n, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{bytes.NewReader(data)}, make([]byte, 1777))
 				if n != int64(len(data)) || err != nil {
 					t.Errorf("wrote %d, %v", n, err)
@@ -201,7 +201,7 @@ func TestStreamMessages(t *testing.T) {
 	})
 }
 
-// Close wakes who reads, and the lease is over.
+// Close wakes a reader, and the lease is over.
 func TestStreamClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, _, p := streaming(t)

@@ -185,8 +185,8 @@ func greeter(ws *websocket.Conn) {
 	echo(ws)
 }
 
-// OnConnect may read before it writes, and leave with a write that nobody
-// answers; its Conn is of no use afterwards.
+// OnConnect may read before it writes, and leave with a write without a reply; its
+// Conn is of no use afterwards.
 func TestSetUp(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		peer := listen(t, secure, greeter)
@@ -221,7 +221,8 @@ func TestSetUp(t *testing.T) {
 	}
 }
 
-// A set-up that fails, in whatever way, fails the dial, and the server is told.
+// A set-up that fails, in any way, fails the dial, and the server gets a close
+// frame.
 func TestSetUpFails(t *testing.T) {
 	no := errors.New("no")
 	for name, tc := range map[string]struct {

@@ -261,7 +261,7 @@ func TestConnValue(t *testing.T) {
 	})
 }
 
-// A dial that fails leaves its ID to nobody, and DoIdempotent runs again what
+// The ID of a failed dial is not used again, and DoIdempotent repeats what
 // certainly did not run.
 func TestIDOfFailedDial(t *testing.T) {
 	bubble(t, func(t *testing.T) {

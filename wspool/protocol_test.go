@@ -239,12 +239,12 @@ func TestProtocolClose(t *testing.T) {
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999} {
 		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closedWith(code, "why", code)})
 	}
-	// RFC 6455 does not name them. gorilla calls that a fault; the code is told
-	// all the same.
+	// RFC 6455 does not name them. gorilla treats that as a fault; the code is
+	// reported all the same.
 	for _, code := range []int{1004, 1014, 1016, 1100, 2000, 2999} {
 		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: closedWith(code, "", 1002)})
 	}
-	// Nobody may send these, and some of them tell the caller something else.
+	// No peer may send these, and for some of them the caller's error differs.
 	for _, code := range []int{0, 1, 999, 1005, 1006, 1015, 5000, 65535} {
 		cases = append(cases, protocolCase{name: fmt.Sprint("code ", code), send: closeFrame(code, "why"), end: fault})
 	}
@@ -331,8 +331,8 @@ var samples = []string{
 	"\x80", "\xff", "caf\xe9", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xf0\x9f\x99", "\xe2\x28\xa1", "ok\xc3", "\xc3\xa9\xa9",
 }
 
-// With CheckUTF8 a text that the peer sends and that is none ends the connection
-// with code 1007, whoever reads it and however it comes; without it is passed on.
+// With CheckUTF8 a text of the peer's that is not valid UTF-8 ends the connection
+// with code 1007, whichever way it is read; without it is passed on.
 func TestCheckUTF8Read(t *testing.T) {
 	for _, check := range []bool{true, false} {
 		for _, how := range []string{"message", "reader", "bytes"} {
@@ -393,7 +393,7 @@ func TestCheckUTF8Read(t *testing.T) {
 	}
 }
 
-// A message that is nobody's is checked as well.
+// A message that belongs to no lease is checked as well.
 func TestCheckUTF8Unsolicited(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

@@ -89,7 +89,8 @@ func TestRedial_OneBadCaller(t *testing.T) {
 }
 
 // In a quiet pool some bad calls come in a row, each on a connection that has
-// served nobody: the good caller behind them is served within their small pauses.
+// served no caller: the good caller behind them is served within their small
+// pauses.
 func TestRedial_BadCallsInQuietPool(t *testing.T) {
 	for calls, most := range map[int]time.Duration{2: 150 * time.Millisecond, 3: 250 * time.Millisecond, 12: 5100 * time.Millisecond} {
 		t.Run(strconv.Itoa(calls), func(t *testing.T) {
@@ -282,8 +283,8 @@ func date(after time.Duration) func(time.Time) string {
 	return func(now time.Time) string { return now.Add(after).UTC().Format(http.TimeFormat) }
 }
 
-// A server that goes away, and tells all its clients so, gets them back a few at
-// a time, after one pause.
+// A server that goes away, and sends all its clients code 1001, gets them back a
+// few at a time, after one pause.
 func TestMassClose(t *testing.T) {
 	const size, atOnce, dialTime = 50, 8, 20 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
@@ -399,7 +400,7 @@ func TestAgreedAndEnded(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {
 					switch {
-					case code < 0: // it greets, which nobody expects
+					case code < 0: // it greets, which is not configured
 						time.Sleep(2 * time.Millisecond)
 						ws.WriteMessage(websocket.TextMessage, []byte("hello"))
 					default:

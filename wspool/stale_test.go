@@ -83,8 +83,8 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// DoIdempotent does it once more, with a connection that nobody has used, though
-// others are idle; and not a third time.
+// DoIdempotent tries once more, with an unused connection, though others are idle;
+// and not a third time.
 func TestDoIdempotent(t *testing.T) {
 	for _, cured := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -187,8 +187,9 @@ func TestDoIdempotentUnsent(t *testing.T) {
 	}
 }
 
-// One stale connection makes those suspect that have been as silent: each must
-// answer before it is lent, which takes one round trip, and none that does not is.
+// One stale connection makes those suspect that have been silent as long: each must
+// answer before it is lent, which takes one round trip, and one that does not is
+// not lent.
 func TestSuspects(t *testing.T) {
 	for _, live := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {
@@ -281,7 +282,8 @@ func TestStaleOnce(t *testing.T) {
 	})
 }
 
-// Where no pings are to be sent nobody is suspected: the server may answer none.
+// Where no pings are to be sent no connection is suspected: the server may not
+// answer any.
 func TestNoSuspects(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

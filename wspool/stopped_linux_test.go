@@ -189,7 +189,7 @@ func (s *stoppedServer) until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// answer answers those who wait.
+// answer answers the requests that wait.
 func (s *stoppedServer) answer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

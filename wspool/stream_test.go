@@ -298,7 +298,7 @@ func (h *hooked) AfterFunc(f func()) func() bool {
 // Value hides what the context really is, so that AfterFunc is asked.
 func (h *hooked) Value(any) any { return nil }
 
-// A lease that ends with a reader open leaves nothing in the context of that,
+// A lease that ends with a reader open leaves no hook in the reader's context,
 // which may live as long as the program.
 func TestOpenReader_Unhooked(t *testing.T) {
 	for name, end := range map[string]func(*wspool.Conn){

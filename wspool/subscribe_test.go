@@ -17,8 +17,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// feed is a server that sends a number every 100 ms to those who subscribe, and
-// can be down.
+// feed is a server that sends a number every 100 ms to its subscribers, and can be
+// down.
 type feed struct {
 	*peer
 	dials atomic.Int64
@@ -96,8 +96,8 @@ func follow(ctx context.Context, c *wspool.Conn) error {
 	}
 }
 
-// A subscription, alone or one of a hundred, goes through an outage of 3 s with
-// few dials and few failures, resumes soon after it, and is told of the gap.
+// A subscription, alone or one of a hundred, goes through an outage of 3 s with few
+// dials and few failures, resumes soon after it, and is passed the gap.
 func TestSubscribe_Outage(t *testing.T) {
 	const lasts = 3 * time.Second
 	for _, n := range []int{1, 100} {

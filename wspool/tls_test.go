@@ -78,7 +78,7 @@ func TestTLSBreaks(t *testing.T) {
 	next(t, "close", closed)
 }
 
-// closeTold tells of its Close.
+// closeTold reports its Close.
 type closeTold struct {
 	net.Conn
 	closed chan struct{}
@@ -153,7 +153,7 @@ type mutual struct {
 	sessions chan identity
 }
 
-// identity is whom the server saw in a handshake.
+// identity is the client that the server saw in a handshake.
 type identity struct {
 	name    string
 	resumed bool

@@ -21,8 +21,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// What OnUnsolicited says is done: with what comes while nobody has the
-// connection, and before its lease has written anything.
+// The result of OnUnsolicited is obeyed: for messages while the connection has no
+// lease, and before its lease has written anything.
 func TestOnUnsolicited(t *testing.T) {
 	broken := errors.New("broken")
 	type answer = func(ctx context.Context, m wspool.Message) (*wspool.Message, error)
@@ -37,7 +37,7 @@ func TestOnUnsolicited(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		handle  answer
-		is      func(error) bool // nil: it lives
+		is      func(error) bool // nil: it stays open
 		answers int
 	}{
 		{"none", nil, func(err error) bool { return errors.Is(err, wspool.ErrUnsolicited) }, 0},
@@ -168,8 +168,8 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// With Unpaired what comes during a lease is the lease's, before its first
-// write too; what comes outside of one is OnUnsolicited's.
+// With Unpaired a message during a lease is the lease's, before its first write
+// too; one outside of a lease is OnUnsolicited's.
 func TestUnpaired(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
@@ -253,7 +253,7 @@ func TestPingAtRelease(t *testing.T) {
 		script string // w: write, r: read the reply
 		behind []byte
 		handle func(context.Context, message) (*message, error)
-		is     error // nil: it lives
+		is     error // nil: it stays open
 		asked  int   // how often OnUnsolicited was
 	}{
 		{"ping", wspool.ReplyLast, "wr", frame(websocket.TextMessage, "2"), pingOnly, nil, 1},
@@ -472,8 +472,8 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// A greeting that does not come within DialTimeout fails the dial, and so does
-// what comes instead.
+// A greeting that does not arrive within DialTimeout fails the dial, and so does
+// another message in its place.
 func TestGreetingMissing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		serve func(*websocket.Conn)
@@ -519,7 +519,7 @@ func greetAtOnce(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// Where a server greets and nobody has said so, the error says what to set.
+// Where a server greets and Config does not say so, the error says what to set.
 func TestGreetingHint(t *testing.T) {
 	hints := func(t *testing.T, err error) {
 		t.Helper()
@@ -564,7 +564,8 @@ func TestGreetingHint(t *testing.T) {
 
 // A message that came in during a lease that has written nothing belongs to no
 // lease: at its end the connection is kept and OnUnsolicited gets the message,
-// whether it has come whole or in part, and whoever reads the connection then.
+// whether it has come whole or in part, and in whatever mode the connection is
+// then.
 func TestRelease_MessageOfNoLease(t *testing.T) {
 	whole := frame(websocket.TextMessage, "news")
 	for name, first := range map[string]int{"whole": len(whole), "in part": 3, "one byte": 1} {
@@ -603,8 +604,8 @@ func TestRelease_MessageOfNoLease(t *testing.T) {
 	}
 }
 
-// Without OnUnsolicited such a message ends the connection, and the cause says
-// that nobody had asked for it, not that its lease left it unread.
+// Without OnUnsolicited such a message ends the connection, and the cause says that
+// it was unsolicited, not that its lease left it unread.
 func TestRelease_MessageOfNoLeaseEnds(t *testing.T) {
 	whole := frame(websocket.TextMessage, "news")
 	for name, first := range map[string]int{"whole": len(whole), "in part": 3} {
@@ -665,8 +666,8 @@ func TestTrailing_PartOfAReply(t *testing.T) {
 }
 
 // Part of another message came in with the answer. Its rest could come when the
-// next caller has written, and pass for its answer; so nobody gets the
-// connection.
+// next caller has written, and pass for its answer; so the connection is not lent
+// again.
 func TestTornMessage(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
 		if _, _, err := ws.ReadMessage(); err != nil {

@@ -219,7 +219,7 @@ func TestPongFails(t *testing.T) {
 	})
 }
 
-// A write to a connection that the peer closes just then tells of the close.
+// A write to a connection that the peer closes just then reports the close.
 func TestWriteToClosed(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
 		if _, _, err := ws.ReadMessage(); err == nil {
