@@ -399,10 +399,10 @@ func TestI8_EndsWhileAdmitted(t *testing.T) {
 // What the check found is not forgotten.
 func TestI8_EndsDuringPassedCheck(t *testing.T) {
 	var checks atomic.Int64
-	var told resource.Info
+	var seen resource.Info
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(ctx context.Context, it *item, i resource.Info) error {
-			if told = i; checks.Add(1) == 2 {
+			if seen = i; checks.Add(1) == 2 {
 				<-ctx.Done()
 			}
 			return nil
@@ -419,8 +419,8 @@ func TestI8_EndsDuringPassedCheck(t *testing.T) {
 		c.wantErr(context.DeadlineExceeded)
 		h.wantLoad(resource.Load{Idle: 1})
 		h.acquire().wantItem(it).Release()
-		if told.Checked != 9*time.Second {
-			t.Errorf("the next check has Checked %v, want 9 s", told.Checked)
+		if seen.Checked != 9*time.Second {
+			t.Errorf("the next check has Checked %v, want 9 s", seen.Checked)
 		}
 	})
 }

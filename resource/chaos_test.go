@@ -154,19 +154,19 @@ func chaosRound(t *testing.T, rnd *rand.Rand) {
 	}
 }
 
-// fickle is every policy at once. Each of its functions now and then panics, ends
+// faultyPolicies is every policy at once. Each of its functions now and then panics, ends
 // its goroutine or calls the pool.
-type fickle struct {
+type faultyPolicies struct {
 	gate *countingGate
 	pool atomic.Pointer[resource.Pool[*token]]
 }
 
-var errFickle = errors.New("fickle")
+var errFaulty = errors.New("faulty")
 
-func (f *fickle) mood() {
+func (f *faultyPolicies) fault() {
 	switch rand.IntN(300) {
 	case 0:
-		panic(errFickle)
+		panic(errFaulty)
 	case 1:
 		runtime.Goexit()
 	case 2, 3:
@@ -179,17 +179,17 @@ func (f *fickle) mood() {
 		}
 	case 5:
 		if p := f.pool.Load(); p != nil && rand.IntN(40) == 0 {
-			p.Reset(errFickle)
+			p.Reset(errFaulty)
 		}
 	case 6:
 		runtime.Gosched()
 	}
 }
 
-func (f *fickle) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
-	f.mood()
+func (f *faultyPolicies) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	f.fault()
 	if rand.IntN(50) == 0 {
-		return nil, errFickle
+		return nil, errFaulty
 	}
 	done, err := f.gate.Admit(ctx, r)
 	if done == nil {
@@ -197,12 +197,12 @@ func (f *fickle) Admit(ctx context.Context, r resource.Request) (resource.Done, 
 	}
 	return func(o resource.Outcome) {
 		done(o)
-		f.mood()
+		f.fault()
 	}, err
 }
 
-func (f *fickle) Evict(i resource.Info) error {
-	f.mood()
+func (f *faultyPolicies) Evict(i resource.Info) error {
+	f.fault()
 	if i.Age < 0 || i.Idle < 0 || i.Idle > i.Age+time.Second || i.Leases < 0 || i.ID == 0 || i.Checked > i.Age+time.Second || i.Checked < 0 {
 		f.gate.t.Errorf("Evict got %+v", i)
 	}
@@ -212,17 +212,17 @@ func (f *fickle) Evict(i resource.Info) error {
 	return nil
 }
 
-func (f *fickle) Due(i resource.Info) bool { f.mood(); return rand.IntN(10) == 0 }
+func (f *faultyPolicies) Due(i resource.Info) bool { f.fault(); return rand.IntN(10) == 0 }
 
-func (f *fickle) Check(ctx context.Context, v *token, i resource.Info) error {
+func (f *faultyPolicies) Check(ctx context.Context, v *token, i resource.Info) error {
 	if v.holders.Add(1) != 1 {
 		f.gate.t.Error("I2: checked while another has it")
 	}
 	defer v.holders.Add(-1)
-	f.mood()
+	f.fault()
 	switch rand.IntN(10) {
 	case 0:
-		return errFickle
+		return errFaulty
 	case 1:
 		return resource.ErrTolerated
 	}
@@ -232,13 +232,13 @@ func (f *fickle) Check(ctx context.Context, v *token, i resource.Info) error {
 // I1 to I9 together, while everything that may go wrong does.
 func TestI9_FaultyPolicies(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
-		f := &fickle{gate: newCountingGate(t)}
+		f := &faultyPolicies{gate: newCountingGate(t)}
 		p := newPlain(t, 8, func(cfg *resource.Config[*token]) {
 			cfg.Admission, cfg.Eviction, cfg.Health = f, f, f
 			cfg.MinIdle = 2
 			cfg.SweepInterval = resource.MinSweepInterval
 			cfg.Order = order
-			cfg.Broken = func(error) bool { f.mood(); return rand.IntN(2) == 0 }
+			cfg.Broken = func(error) bool { f.fault(); return rand.IntN(2) == 0 }
 		})
 		f.pool.Store(p.Pool)
 		ctx, cancel := context.WithTimeout(context.Background(), 400*time.Millisecond)
@@ -300,23 +300,23 @@ func TestI9_FaultyPolicies(t *testing.T) {
 	}
 }
 
-// whims is a Health and an OnRelease of which each call does something else:
+// randomHealth is a Health and an OnRelease of which each call does something else:
 // passes, fails, is tolerated, takes long, or hangs past its context for a while.
-type whims struct {
+type randomHealth struct {
 	mu  sync.Mutex
 	rnd *rand.Rand
 	in  map[*item]bool // a function has it, or a holder
 	bad []string
 }
 
-func (f *whims) roll(n int) int {
+func (f *randomHealth) roll(n int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.rnd.IntN(n)
 }
 
 // enter notes that one user has the item to itself; leave ends that.
-func (f *whims) enter(it *item, by string) {
+func (f *randomHealth) enter(it *item, by string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.in[it] {
@@ -325,19 +325,19 @@ func (f *whims) enter(it *item, by string) {
 	f.in[it] = true
 }
 
-func (f *whims) leave(it *item) {
+func (f *randomHealth) leave(it *item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.in, it)
 }
 
-func (f *whims) Due(i resource.Info) bool { return i.Leases > 0 && f.roll(3) > 0 }
+func (f *randomHealth) Due(i resource.Info) bool { return i.Leases > 0 && f.roll(3) > 0 }
 
-func (f *whims) Check(ctx context.Context, it *item, _ resource.Info) error {
+func (f *randomHealth) Check(ctx context.Context, it *item, _ resource.Info) error {
 	return f.act(ctx, it, "Check")
 }
 
-func (f *whims) act(ctx context.Context, it *item, by string) error {
+func (f *randomHealth) act(ctx context.Context, it *item, by string) error {
 	f.enter(it, by)
 	defer f.leave(it)
 	wait := func(d time.Duration, done <-chan struct{}) error {
@@ -385,7 +385,7 @@ func TestHealth_Chaos(t *testing.T) {
 }
 
 func healthChaos(t *testing.T, seed uint64) {
-	f := &whims{rnd: rand.New(rand.NewPCG(seed, 1)), in: map[*item]bool{}}
+	f := &randomHealth{rnd: rand.New(rand.NewPCG(seed, 1)), in: map[*item]bool{}}
 	max := 1 + f.roll(20)
 	h := start(t, max, func(h *harness) {
 		h.cfg.Health, h.cfg.SweepInterval = f, 3*time.Second

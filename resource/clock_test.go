@@ -12,11 +12,11 @@ import (
 // the times in the Info of a hit are wrong by at most one tick.
 func TestClock_TenTicksASecond(t *testing.T) {
 	const grain = 100 * time.Millisecond
-	var told []resource.Info
+	var seen []resource.Info
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = time.Hour
 		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			told = append(told, i)
+			seen = append(seen, i)
 			return nil
 		})
 	}
@@ -24,12 +24,12 @@ func TestClock_TenTicksASecond(t *testing.T) {
 		h.lend().Release()
 		born, ages := time.Now(), map[time.Duration]bool{}
 		for range 1000 {
-			told = nil
+			seen = nil
 			l := h.lend()
-			if i := told[0]; (i.Age-time.Since(born)).Abs() > grain || (i.Idle-time.Millisecond).Abs() > grain {
+			if i := seen[0]; (i.Age-time.Since(born)).Abs() > grain || (i.Idle-time.Millisecond).Abs() > grain {
 				t.Fatalf("after %v: %+v", time.Since(born), i)
 			}
-			ages[told[0].Age] = true
+			ages[seen[0].Age] = true
 			l.Release()
 			time.Sleep(time.Millisecond)
 		}
@@ -42,11 +42,11 @@ func TestClock_TenTicksASecond(t *testing.T) {
 // A pool that is used once in a while has the right times too: its clock stops in
 // between, and starts again with the next caller.
 func TestClock_StopsAndStarts(t *testing.T) {
-	var told []resource.Info
+	var seen []resource.Info
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = time.Hour
 		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			told = append(told, i)
+			seen = append(seen, i)
 			return nil
 		})
 	}
@@ -54,9 +54,9 @@ func TestClock_StopsAndStarts(t *testing.T) {
 		h.lend().Release()
 		for _, idle := range []time.Duration{90 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond, time.Minute} {
 			time.Sleep(idle)
-			told = nil
+			seen = nil
 			h.lend().Release()
-			if got := told[0].Idle; !near(got, idle) {
+			if got := seen[0].Idle; !near(got, idle) {
 				t.Errorf("after %v it was idle for %v", idle, got)
 			}
 		}

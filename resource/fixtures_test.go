@@ -471,8 +471,8 @@ func newCountingGate(t *testing.T) *countingGate {
 	return g
 }
 
-// ward is a Health whose verdicts the script decides.
-type ward struct {
+// scriptedHealth is a Health whose verdicts the script decides.
+type scriptedHealth struct {
 	mu     sync.Mutex
 	sick   map[*item]bool
 	slow   time.Duration
@@ -482,7 +482,7 @@ type ward struct {
 	last   resource.Info // of the last check
 }
 
-func (w *ward) Check(ctx context.Context, it *item, i resource.Info) error {
+func (w *scriptedHealth) Check(ctx context.Context, it *item, i resource.Info) error {
 	w.mu.Lock()
 	w.now++
 	w.most = max(w.most, w.now)
@@ -508,7 +508,7 @@ func (w *ward) Check(ctx context.Context, it *item, i resource.Info) error {
 	return nil
 }
 
-func (w *ward) infect(its ...*item) {
+func (w *scriptedHealth) markUnhealthy(its ...*item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, it := range its {
@@ -516,22 +516,24 @@ func (w *ward) infect(its ...*item) {
 	}
 }
 
-func (w *ward) delay(d time.Duration) {
+func (w *scriptedHealth) delay(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.slow = d
 }
 
-func (w *ward) in(sweep time.Duration) func(h *harness) {
+func (w *scriptedHealth) in(sweep time.Duration) func(h *harness) {
 	return func(h *harness) { h.cfg.Health, h.cfg.SweepInterval = w, sweep }
 }
 
-func newWard() *ward { return &ward{sick: map[*item]bool{}, checks: map[*item]int{}} }
+func newScriptedHealth() *scriptedHealth {
+	return &scriptedHealth{sick: map[*item]bool{}, checks: map[*item]int{}}
+}
 
-// mute is a server that is gone without a word: a check of what was made before
+// silentHealth is a server that is gone without a word: a check of what was made before
 // ends with its time-out, if it ends at all. Resources are checked when they
 // have been idle for a minute.
-type mute struct {
+type silentHealth struct {
 	timeout time.Duration // of a check; 0: only its context ends it
 	deaf    bool          // not even that: it ends when over is closed
 	over    chan struct{}
@@ -542,9 +544,11 @@ type mute struct {
 	checks    int
 }
 
-func (m *mute) Due(i resource.Info) bool { return i.Idle >= time.Minute && i.Checked >= time.Minute }
+func (m *silentHealth) Due(i resource.Info) bool {
+	return i.Idle >= time.Minute && i.Checked >= time.Minute
+}
 
-func (m *mute) Check(ctx context.Context, it *item, _ resource.Info) error {
+func (m *silentHealth) Check(ctx context.Context, it *item, _ resource.Info) error {
 	m.mu.Lock()
 	m.checks++
 	m.now++
@@ -575,7 +579,7 @@ func (m *mute) Check(ctx context.Context, it *item, _ resource.Info) error {
 	}
 }
 
-func (m *mute) kill(its ...*item) {
+func (m *silentHealth) kill(its ...*item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, it := range its {
@@ -584,26 +588,26 @@ func (m *mute) kill(its ...*item) {
 }
 
 // atOnce is how many checks have run at once.
-func (m *mute) atOnce() int {
+func (m *silentHealth) atOnce() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.most
 }
 
-func (m *mute) total() int {
+func (m *silentHealth) total() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.checks
 }
 
 // in is an edit with makes that take 50 ms and no sweep.
-func (m *mute) in(h *harness) {
+func (m *silentHealth) in(h *harness) {
 	h.cfg.Health, h.cfg.SweepInterval = m, time.Hour
 	h.auto = func(c *makeCall) { c.finishAfter(50 * time.Millisecond) }
 }
 
-func newMute(timeout time.Duration) *mute {
-	return &mute{timeout: timeout, dead: map[*item]bool{}, over: make(chan struct{})}
+func newSilentHealth(timeout time.Duration) *silentHealth {
+	return &silentHealth{timeout: timeout, dead: map[*item]bool{}, over: make(chan struct{})}
 }
 
 func hourly(h *harness) {

@@ -11,7 +11,7 @@ import (
 
 // deadStock fills the pool with n resources that have been idle for long, of which
 // only the first keep are alive.
-func (h *harness) deadStock(m *mute, n, keep int) []*item {
+func (h *harness) deadStock(m *silentHealth, n, keep int) []*item {
 	h.t.Helper()
 	if err := h.p.Warm(context.Background(), n); err != nil {
 		h.t.Fatal(err)
@@ -44,7 +44,7 @@ func TestHealth_AllDead(t *testing.T) {
 	for _, c := range []struct{ max, idle int }{{30, 20}, {30, 30}, {210, 200}, {300, 200}, {1, 1}, {2, 2}} {
 		for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
 			t.Run(fmt.Sprintf("%d of %d, %s first", c.idle, c.max, name), func(t *testing.T) {
-				m := newMute(2 * time.Second)
+				m := newSilentHealth(2 * time.Second)
 				edit := func(h *harness) {
 					m.in(h)
 					h.cfg.Order = order
@@ -76,7 +76,7 @@ func TestHealth_AllDead(t *testing.T) {
 func TestHealth_AllDeadManyCallers(t *testing.T) {
 	for _, c := range []struct{ max, idle, callers int }{{30, 20, 10}, {30, 20, 30}, {30, 30, 30}, {300, 200, 100}} {
 		t.Run(fmt.Sprintf("%d of %d, %d callers", c.idle, c.max, c.callers), func(t *testing.T) {
-			m := newMute(2 * time.Second)
+			m := newSilentHealth(2 * time.Second)
 			script(t, c.max, m.in, func(h *harness) {
 				h.deadStock(m, c.idle, 0)
 				calls := make([]*call, c.callers)
@@ -99,7 +99,7 @@ func TestHealth_AllDeadManyCallers(t *testing.T) {
 func TestHealth_AllDeadLateCallers(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"": nil, "with a Queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
-			m := newMute(2 * time.Second)
+			m := newSilentHealth(2 * time.Second)
 			edit := func(h *harness) {
 				m.in(h)
 				h.cfg.Queue = queue
@@ -124,7 +124,7 @@ func TestHealth_AllDeadLateCallers(t *testing.T) {
 
 // A single dead one costs no other its life, however many wait.
 func TestHealth_OneDeadManyWait(t *testing.T) {
-	m := newMute(2 * time.Second)
+	m := newSilentHealth(2 * time.Second)
 	script(t, 30, m.in, func(h *harness) {
 		h.deadStock(m, 30, 0)
 		calls := []*call{h.acquireFor(5 * time.Second)}
@@ -148,7 +148,7 @@ func TestHealth_OneDeadManyWait(t *testing.T) {
 // A caller each 100 ms: those that come while the first check runs have one fail
 // themselves; those that come later wait for a make at most.
 func TestHealth_AllDeadStream(t *testing.T) {
-	m := newMute(2 * time.Second)
+	m := newSilentHealth(2 * time.Second)
 	script(t, 200, m.in, func(h *harness) {
 		h.deadStock(m, 150, 0)
 		calls := make([]*call, 50)
@@ -174,7 +174,7 @@ func TestHealth_AllDeadStream(t *testing.T) {
 func TestHealth_SuspicionEnds(t *testing.T) {
 	for name, dead := range map[string]int{"one dead": 1, "all dead": 40} {
 		t.Run(name, func(t *testing.T) {
-			m := newMute(2 * time.Second)
+			m := newSilentHealth(2 * time.Second)
 			script(t, 40, m.in, func(h *harness) {
 				its := h.deadStock(m, 40, 0)
 				c := h.acquireFor(5 * time.Second)
@@ -206,7 +206,7 @@ func TestHealth_SuspicionEnds(t *testing.T) {
 // again for that. There is no third resource: the background check could reach it
 // first while the caller holds the working one, and then the make serves.
 func TestHealth_OneLives(t *testing.T) {
-	m := newMute(2 * time.Second)
+	m := newSilentHealth(2 * time.Second)
 	edit := func(h *harness) {
 		m.in(h)
 		h.cfg.Order = resource.OldestFirst
@@ -231,7 +231,7 @@ func TestHealth_OneLives(t *testing.T) {
 func TestHealth_ShortCallers(t *testing.T) {
 	for _, max := range []int{1, 4} {
 		t.Run(fmt.Sprint(max), func(t *testing.T) {
-			m := newMute(0)
+			m := newSilentHealth(0)
 			edit := func(h *harness) {
 				m.in(h)
 				h.cfg.MakeTimeout = 3 * time.Second
@@ -249,9 +249,9 @@ func TestHealth_ShortCallers(t *testing.T) {
 	}
 }
 
-// deafIn is a mute whose checks of the dead never end, in a sweep every 10 s.
-func deafIn(h *harness) (m *mute) {
-	m = newMute(0)
+// deafIn is a silentHealth whose checks of the dead never end, in a sweep every 10 s.
+func deafIn(h *harness) (m *silentHealth) {
+	m = newSilentHealth(0)
 	m.deaf, m.over = true, h.over
 	m.in(h)
 	h.cfg.SweepInterval = 10 * time.Second
@@ -262,7 +262,7 @@ func deafIn(h *harness) (m *mute) {
 // Checks that never end keep their own resources and are reported; evictions go on,
 // and so do the checks of the others.
 func TestI11_SweepCheckHangs(t *testing.T) {
-	var m *mute
+	var m *silentHealth
 	edit := func(h *harness) {
 		m = deafIn(h)
 		h.cfg.Eviction = olderThan(10 * time.Minute)
@@ -294,7 +294,7 @@ func TestI11_SweepCheckHangs(t *testing.T) {
 
 // If all hang only a bounded number do at once, and evictions still go on.
 func TestI11_AllSweepChecksHang(t *testing.T) {
-	var m *mute
+	var m *silentHealth
 	edit := func(h *harness) {
 		m = deafIn(h)
 		h.cfg.Eviction = olderThan(10 * time.Minute)
@@ -322,7 +322,7 @@ func TestI11_AllSweepChecksHang(t *testing.T) {
 // When they return at last their resources end, and the next sweep goes on where
 // this one could not.
 func TestI11_SweepChecksReturnLate(t *testing.T) {
-	var m *mute
+	var m *silentHealth
 	var over chan struct{}
 	edit := func(h *harness) {
 		m = deafIn(h)
@@ -347,7 +347,7 @@ func TestI11_SweepChecksReturnLate(t *testing.T) {
 
 // Checks of a sweep that fail at their time-outs run several at once.
 func TestHealth_SweepInParallel(t *testing.T) {
-	m := newMute(2 * time.Second)
+	m := newSilentHealth(2 * time.Second)
 	edit := func(h *harness) {
 		m.in(h)
 		h.cfg.SweepInterval = 10 * time.Minute
@@ -365,7 +365,7 @@ func TestHealth_SweepInParallel(t *testing.T) {
 // A caller that waits while the only idle resource is checked gets a new one when
 // the check takes long.
 func TestI11_CallerDuringSlowCheck(t *testing.T) {
-	m := newMute(20 * time.Second)
+	m := newSilentHealth(20 * time.Second)
 	edit := func(h *harness) {
 		m.in(h)
 		h.cfg.SweepInterval = 10 * time.Minute
@@ -400,7 +400,7 @@ func TestHealth_UnverifiedEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMute(2 * time.Second)
+			m := newSilentHealth(2 * time.Second)
 			script(t, 30, m.in, func(h *harness) {
 				h.deadStock(m, 30, 0)
 				l := h.acquireFor(5 * time.Second).wantLeaseWithin(2100 * time.Millisecond)

@@ -15,7 +15,7 @@ import (
 
 // A resource found unhealthy at an acquire is ended, and the next one lent.
 func TestHealth_OnBorrow(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	var events []resource.CheckEvent
 	edit := func(h *harness) {
 		w.in(time.Hour)(h)
@@ -23,7 +23,7 @@ func TestHealth_OnBorrow(t *testing.T) {
 	}
 	script(t, 2, edit, func(h *harness) {
 		its := h.stock(2)
-		w.infect(its[1])
+		w.markUnhealthy(its[1])
 		w.delay(15 * time.Millisecond)
 		h.acquire().wantLeaseWithin(time.Second)
 		h.wantAlive(its[0])
@@ -47,7 +47,7 @@ func TestHealth_OnBorrow(t *testing.T) {
 // The sweep reports each check, but not those cut short by Close or by the end of
 // the caller's context.
 func TestHealth_SeesInfo(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	var mu sync.Mutex
 	var events []resource.CheckEvent
 	take := func() (got []resource.CheckEvent) {
@@ -68,7 +68,7 @@ func TestHealth_SeesInfo(t *testing.T) {
 		w.delay(time.Millisecond)
 		h.auto = func(m *makeCall) { m.finish() }
 		l, l2 := h.lend(), h.lend()
-		w.infect(l.Value())
+		w.markUnhealthy(l.Value())
 		l.Release()
 		l2.Release()
 		take()
@@ -90,10 +90,10 @@ func TestHealth_SeesInfo(t *testing.T) {
 
 // If none is well, one is made; the caller does not see the illness.
 func TestHealth_AllUnhealthy(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 3, w.in(time.Hour), func(h *harness) {
 		its := h.stock(3)
-		w.infect(its...)
+		w.markUnhealthy(its...)
 		c := h.acquire()
 		for _, it := range its {
 			h.wantDestroyed(it, errSick)
@@ -106,10 +106,10 @@ func TestHealth_AllUnhealthy(t *testing.T) {
 // The sweep finds unhealthy resources that no caller acquires, one check at a time,
 // and makes nothing because of it.
 func TestHealth_InSweep(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 4, w.in(10*time.Second), func(h *harness) {
 		its := h.stock(4)
-		w.infect(its[1], its[3])
+		w.markUnhealthy(its[1], its[3])
 		w.delay(10 * time.Millisecond)
 		time.Sleep(15 * time.Second)
 		h.wantDestroyed(its[1], errSick)
@@ -125,7 +125,7 @@ func TestHealth_InSweep(t *testing.T) {
 // While one resource is checked the others are lent; no make begins because of a
 // check, not even for a caller that finds nothing else idle.
 func TestHealth_SweepNeverMakes(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 3, w.in(10*time.Second), func(h *harness) {
 		its := h.stock(1)
 		w.delay(time.Second)
@@ -143,7 +143,7 @@ func TestHealth_SweepNeverMakes(t *testing.T) {
 func TestHealth_KeepsOrder(t *testing.T) {
 	for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard()
+			w := newScriptedHealth()
 			edit := func(h *harness) {
 				w.in(10 * time.Second)(h)
 				h.cfg.Order = order
@@ -171,7 +171,7 @@ func TestHealth_KeepsOrder(t *testing.T) {
 
 // A check does not make a resource younger: its idle time goes on.
 func TestHealth_KeepsIdleTime(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(10*time.Second), func(h *harness) {
 		it := h.stock(1)[0]
 		time.Sleep(65 * time.Second)
@@ -185,7 +185,7 @@ func TestHealth_KeepsIdleTime(t *testing.T) {
 // Nor does waiting for the end of a sweep's check: the Info of the caller's own
 // check says how long the resource was idle.
 func TestHealth_IdleTimeAfterSweep(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(10*time.Second), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
@@ -203,7 +203,7 @@ func TestHealth_IdleTimeAfterSweep(t *testing.T) {
 
 // A caller that leaves during a check does not make the resource unhealthy.
 func TestHealth_CancelledCaller(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
@@ -225,7 +225,7 @@ func TestHealth_CancelledCaller(t *testing.T) {
 // A waiter gets the resource when another caller's check of it ends in a
 // cancellation.
 func TestHealth_CancelledCallerPassesOn(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
@@ -243,7 +243,7 @@ func TestHealth_CancelledCallerPassesOn(t *testing.T) {
 // A check has the resource to itself: a invalidate meanwhile ends it, once.
 func TestHealth_InvalidateDuringCheck(t *testing.T) {
 	died := errors.New("died")
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 2, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
@@ -262,7 +262,7 @@ func TestHealth_InvalidateDuringCheck(t *testing.T) {
 
 // Close does not wait for a sweep's check that listens to its context.
 func TestHealth_CloseDuringSweep(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(time.Second), func(h *harness) {
 		h.stock(1)
 		w.delay(time.Hour)
@@ -283,8 +283,8 @@ func TestHealth_CloseDuringSweep(t *testing.T) {
 
 var errFlaky = fmt.Errorf("lost a packet: %w", resource.ErrTolerated)
 
-// clinic is a Scheduled Health that records what it is called with.
-type clinic struct {
+// recordingHealth is a Scheduled Health that records what it is called with.
+type recordingHealth struct {
 	mu       sync.Mutex
 	due      func(i resource.Info) bool  // nil: always
 	verdict  func(i resource.Info) error // nil: well
@@ -292,7 +292,7 @@ type clinic struct {
 	examined []resource.Info             // by Check
 }
 
-func (c *clinic) Due(i resource.Info) bool {
+func (c *recordingHealth) Due(i resource.Info) bool {
 	c.mu.Lock()
 	c.asked = append(c.asked, i)
 	due := c.due
@@ -300,7 +300,7 @@ func (c *clinic) Due(i resource.Info) bool {
 	return due == nil || due(i)
 }
 
-func (c *clinic) Check(_ context.Context, _ *item, i resource.Info) error {
+func (c *recordingHealth) Check(_ context.Context, _ *item, i resource.Info) error {
 	c.mu.Lock()
 	c.examined = append(c.examined, i)
 	verdict := c.verdict
@@ -311,7 +311,7 @@ func (c *clinic) Check(_ context.Context, _ *item, i resource.Info) error {
 	return verdict(i)
 }
 
-func (c *clinic) in(sweep time.Duration) func(h *harness) {
+func (c *recordingHealth) in(sweep time.Duration) func(h *harness) {
 	return func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
 		h.cfg.Health, h.cfg.SweepInterval = c, sweep
@@ -319,21 +319,21 @@ func (c *clinic) in(sweep time.Duration) func(h *harness) {
 }
 
 // when changes what is due.
-func (c *clinic) when(due func(i resource.Info) bool) {
+func (c *recordingHealth) when(due func(i resource.Info) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.due = due
 }
 
 // says changes what checks find.
-func (c *clinic) says(verdict func(i resource.Info) error) {
+func (c *recordingHealth) says(verdict func(i resource.Info) error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.verdict = verdict
 }
 
 // asks is how often Due was asked, and seen the IDs of those checked.
-func (c *clinic) asks() (due int, seen []uint64) {
+func (c *recordingHealth) asks() (due int, seen []uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, i := range c.examined {
@@ -343,7 +343,7 @@ func (c *clinic) asks() (due int, seen []uint64) {
 }
 
 // last is the Info of the last Check, and the number of checks.
-func (c *clinic) last() (resource.Info, int) {
+func (c *recordingHealth) last() (resource.Info, int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.examined) == 0 {
@@ -355,7 +355,7 @@ func (c *clinic) last() (resource.Info, int) {
 // Checked is the age until a check has passed, and then the time since; leases
 // do not change it.
 func TestInfo_Checked(t *testing.T) {
-	c := &clinic{}
+	c := &recordingHealth{}
 	script(t, 1, c.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0] // was checked when it was new
 		time.Sleep(10 * time.Second)
@@ -374,7 +374,7 @@ func TestInfo_Checked(t *testing.T) {
 }
 
 func TestInfo_CheckedNever(t *testing.T) {
-	c := &clinic{due: func(resource.Info) bool { return false }}
+	c := &recordingHealth{due: func(resource.Info) bool { return false }}
 	script(t, 1, c.in(time.Hour), func(h *harness) {
 		h.stock(1)
 		time.Sleep(7 * time.Second)
@@ -388,7 +388,7 @@ func TestInfo_CheckedNever(t *testing.T) {
 
 // A check in the sweep counts like one before a lease.
 func TestInfo_CheckedInSweep(t *testing.T) {
-	c := &clinic{due: func(i resource.Info) bool { return i.Checked >= 25*time.Second }}
+	c := &recordingHealth{due: func(i resource.Info) bool { return i.Checked >= 25*time.Second }}
 	script(t, 1, c.in(10*time.Second), func(h *harness) {
 		h.stock(1)
 		time.Sleep(65 * time.Second) // sweeps at 10, 20, … 60
@@ -400,7 +400,7 @@ func TestInfo_CheckedInSweep(t *testing.T) {
 
 // A tolerated failure keeps the resource, and is counted until a check passes.
 func TestHealth_Tolerated(t *testing.T) {
-	c := &clinic{}
+	c := &recordingHealth{}
 	var traced []resource.CheckEvent
 	edit := func(h *harness) {
 		c.in(time.Hour)(h)
@@ -444,7 +444,7 @@ func TestHealth_Tolerated(t *testing.T) {
 
 // So it does in the sweep.
 func TestHealth_ToleratedInSweep(t *testing.T) {
-	c := &clinic{verdict: func(i resource.Info) error {
+	c := &recordingHealth{verdict: func(i resource.Info) error {
 		switch {
 		case i.Age < 5*time.Second:
 			return nil
@@ -468,7 +468,7 @@ func TestHealth_ToleratedInSweep(t *testing.T) {
 
 // Where Due returns false nothing is checked, at an acquire or in the sweep.
 func TestHealth_Scheduled(t *testing.T) {
-	c := &clinic{due: func(i resource.Info) bool { return i.Idle >= 40*time.Second }}
+	c := &recordingHealth{due: func(i resource.Info) bool { return i.Idle >= 40*time.Second }}
 	script(t, 2, c.in(30*time.Second), func(h *harness) {
 		its := h.stock(2)
 		h.acquire().wantItem(its[1]).Release()
@@ -496,7 +496,7 @@ func TestHealth_Scheduled(t *testing.T) {
 // does not end the sweep.
 func TestI9_DueInSweep(t *testing.T) {
 	for _, goexit := range []bool{false, true} {
-		c := &clinic{due: func(i resource.Info) bool {
+		c := &recordingHealth{due: func(i resource.Info) bool {
 			if i.Age < 5*time.Second || i.ID != 1 {
 				return i.Age >= 5*time.Second
 			}
@@ -528,15 +528,15 @@ func TestI9_DueInSweep(t *testing.T) {
 // In the sweep a Health gets the number of idle resources, also without an
 // Eviction, and those just ended are not among them.
 func TestSweep_NotifiesHealthOfIdle(t *testing.T) {
-	var told []int
+	var reported []int
 	edit := func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
 		h.cfg.Health = checkFunc(func(_ context.Context, it *item, i resource.Info) error {
 			if i.Age < 5*time.Second {
 				return nil // at the acquire
 			}
-			told = append(told, i.Idlers)
-			if len(told) == 2 {
+			reported = append(reported, i.Idlers)
+			if len(reported) == 2 {
 				return errSick
 			}
 			return nil
@@ -549,8 +549,8 @@ func TestSweep_NotifiesHealthOfIdle(t *testing.T) {
 		l := h.lend()
 		time.Sleep(resource.DefaultSweepInterval + time.Second)
 		h.settle()
-		if len(told) != 3 || told[0] != 3 || told[1] != 3 || told[2] != 2 {
-			t.Errorf("idle at the checks: %v, want 3 3 2", told)
+		if len(reported) != 3 || reported[0] != 3 || reported[1] != 3 || reported[2] != 2 {
+			t.Errorf("idle at the checks: %v, want 3 3 2", reported)
 		}
 		l.Release()
 	})

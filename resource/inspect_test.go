@@ -42,7 +42,7 @@ func listed(t *testing.T, in resource.Inspection, id uint64) resource.ResourceIn
 
 // Every resource is shown where it is, and every waiter in order.
 func TestInspect_Shows(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	boom := errors.New("boom")
 	edit := func(h *harness) {
 		w.in(10 * time.Second)(h)
@@ -183,7 +183,7 @@ func TestInspect_HeldForDays(t *testing.T) {
 		edit := func(h *harness) {
 			h.auto = func(m *makeCall) { m.finish() }
 			if sampled {
-				newBook().in(1)(h)
+				newLeaseLog().in(1)(h)
 			}
 		}
 		script(t, 2, edit, func(h *harness) {
@@ -256,7 +256,7 @@ func TestInspect_WhileItMoves(t *testing.T) {
 	t.Logf("seed %d", seed)
 	p := newPlain(t, most, func(cfg *resource.Config[*token]) {
 		cfg.Describe = func(*token) string { return "x" }
-		cfg.Trace, cfg.SampleLeases = newBook().trace(), 2
+		cfg.Trace, cfg.SampleLeases = newLeaseLog().trace(), 2
 	})
 	kept := map[uint64]bool{}
 	var mine []resource.Lease[*token]

@@ -356,8 +356,8 @@ func TestKeyedAllDead(t *testing.T) {
 	}
 }
 
-// meddler is every policy at once; each of its methods calls the Keyed.
-type meddler struct {
+// reentrantPolicy is every policy at once; each of its methods calls the Keyed.
+type reentrantPolicy struct {
 	k     atomic.Pointer[resource.Keyed[int, int]]
 	calls atomic.Int64
 	deep  atomic.Int64
@@ -365,7 +365,7 @@ type meddler struct {
 }
 
 // meddle does something to some key.
-func (m *meddler) meddle() {
+func (m *reentrantPolicy) meddle() {
 	k := m.k.Load()
 	if k == nil || m.deep.Add(1) > 8 {
 		m.deep.Add(-1)
@@ -410,16 +410,16 @@ func (m *meddler) meddle() {
 	}
 }
 
-func (m *meddler) Admit(context.Context, resource.Request) (resource.Done, error) {
+func (m *reentrantPolicy) Admit(context.Context, resource.Request) (resource.Done, error) {
 	m.meddle()
 	return func(resource.Outcome) { m.meddle() }, nil
 }
-func (m *meddler) Evict(resource.Info) error                       { m.meddle(); return nil }
-func (m *meddler) Check(context.Context, int, resource.Info) error { m.meddle(); return nil }
-func (m *meddler) Due(resource.Info) bool                          { m.meddle(); return rand.IntN(2) == 0 }
-func (m *meddler) Push(w *resource.Waiter, t time.Duration)        { m.meddle(); m.stack.Push(w, t) }
-func (m *meddler) Remove(w *resource.Waiter)                       { m.meddle(); m.stack.Remove(w) }
-func (m *meddler) Pop(t time.Duration) (*resource.Waiter, error) {
+func (m *reentrantPolicy) Evict(resource.Info) error                       { m.meddle(); return nil }
+func (m *reentrantPolicy) Check(context.Context, int, resource.Info) error { m.meddle(); return nil }
+func (m *reentrantPolicy) Due(resource.Info) bool                          { m.meddle(); return rand.IntN(2) == 0 }
+func (m *reentrantPolicy) Push(w *resource.Waiter, t time.Duration)        { m.meddle(); m.stack.Push(w, t) }
+func (m *reentrantPolicy) Remove(w *resource.Waiter)                       { m.meddle(); m.stack.Remove(w) }
+func (m *reentrantPolicy) Pop(t time.Duration) (*resource.Waiter, error) {
 	m.meddle()
 	return m.stack.Pop(t)
 }
@@ -428,13 +428,13 @@ func (m *meddler) Pop(t time.Duration) (*resource.Waiter, error) {
 // nothing is left when it is closed.
 func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 	here := goleak.IgnoreCurrent()
-	var all []*meddler
+	var all []*reentrantPolicy
 	var mu sync.Mutex
 	var k *resource.Keyed[int, int]
 	k = newKeyed(t, resource.KeyedConfig[int, int]{
 		MaxTotal: 3, ForgetAfter: time.Millisecond,
 		Config: func(key int) (resource.Config[int], error) {
-			m := &meddler{}
+			m := &reentrantPolicy{}
 			m.k.Store(k)
 			mu.Lock()
 			all = append(all, m)

@@ -219,8 +219,8 @@ func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
 	}
 }
 
-// whimsical is a Keyed with a given Config function.
-func whimsical(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
+// keyedWith is a Keyed with a given Config function.
+func keyedWith(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
 	t.Helper()
 	var mu sync.Mutex
 	n := 0
@@ -257,7 +257,7 @@ func TestKeyedConfigGoesWrong(t *testing.T) {
 		"goexit": {func() (resource.Config[int], error) { runtime.Goexit(); return good, nil }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := whimsical(t, func(n int) (resource.Config[int], error) {
+			k := keyedWith(t, func(n int) (resource.Config[int], error) {
 				if n <= 2 {
 					return tc.config()
 				}
@@ -304,7 +304,7 @@ func isPanicIn(where string) func(err error) bool {
 // ends its goroutine.
 func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
-	k := whimsical(t, func(n int) (resource.Config[int], error) {
+	k := keyedWith(t, func(n int) (resource.Config[int], error) {
 		close(in)
 		<-out
 		runtime.Goexit()
@@ -334,7 +334,7 @@ func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
 func TestKeyedConfigIsCalledOnce(t *testing.T) {
 	var mu sync.Mutex
 	calls := 0
-	k := whimsical(t, func(n int) (resource.Config[int], error) {
+	k := keyedWith(t, func(n int) (resource.Config[int], error) {
 		mu.Lock()
 		defer mu.Unlock()
 		calls = n

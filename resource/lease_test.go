@@ -472,7 +472,7 @@ func TestLease_IdleBefore(t *testing.T) {
 		"newest first": {acquire: (*harness).lend},
 		"oldest first": {edit: func(h *harness) { h.cfg.Order = resource.OldestFirst }, acquire: (*harness).lend},
 		"admission":    {edit: func(h *harness) { h.cfg.Admission = &ledger{} }, acquire: (*harness).lend},
-		"sampled":      {edit: newBook().in(1), acquire: (*harness).lend},
+		"sampled":      {edit: newLeaseLog().in(1), acquire: (*harness).lend},
 		"queue":        {edit: func(h *harness) { h.cfg.Queue = &listQueue{} }, acquire: (*harness).lend},
 		"try":          {acquire: try},
 	} {

@@ -23,8 +23,8 @@ const (
 	maxExponent = 1.5
 )
 
-// crowd is n callers that wait, or have waited.
-type crowd struct {
+// waiterGroup is n callers that wait, or have waited.
+type waiterGroup struct {
 	t      *testing.T
 	p      *resource.Pool[int]
 	wg     sync.WaitGroup
@@ -33,10 +33,10 @@ type crowd struct {
 	cancel context.CancelFunc
 }
 
-// lineUp starts n callers with the request r and contexts that end after d; 0: that
+// startWaiters starts n callers with the request r and contexts that end after d; 0: that
 // do not end.
-func lineUp(t *testing.T, p *resource.Pool[int], n int, d time.Duration, r func(i int) resource.Request) *crowd {
-	c := &crowd{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
+func startWaiters(t *testing.T, p *resource.Pool[int], n int, d time.Duration, r func(i int) resource.Request) *waiterGroup {
+	c := &waiterGroup{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	t.Cleanup(cancel)
@@ -66,13 +66,13 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func (c *crowd) waiting() {
+func (c *waiterGroup) waiting() {
 	c.t.Helper()
 	waitFor(c.t, "all wait", func() bool { return c.p.Stats().Waiting == len(c.leases) })
 }
 
 // served waits until all have what they asked for, and gives it back.
-func (c *crowd) served() {
+func (c *waiterGroup) served() {
 	c.t.Helper()
 	c.wg.Wait()
 	for i, err := range c.errs {
@@ -84,7 +84,7 @@ func (c *crowd) served() {
 }
 
 // refused waits until all were refused with target.
-func (c *crowd) refused(target error) {
+func (c *waiterGroup) refused(target error) {
 	c.t.Helper()
 	c.wg.Wait()
 	for i, err := range c.errs {
@@ -118,18 +118,18 @@ var longLines = []struct {
 	run  func(t *testing.T, p *resource.Pool[int], n int)
 }{
 	{"first leases", nil, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, anything).served()
 	}},
 	{"fresh ones beside used ones", func(n int, c *resource.Config[int]) { c.MaxSize = 2 * n }, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
-		lineUp(t, p, n, 0, freshOne).served()
+		startWaiters(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, freshOne).served()
 	}},
 	{"fresh ones replace used ones", nil, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
-		lineUp(t, p, n, 0, freshOne).served()
+		startWaiters(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, freshOne).served()
 	}},
 	{"fresh ones in line for one", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
-		c := lineUp(t, p, n, 0, freshOne)
+		c := startWaiters(t, p, n, 0, freshOne)
 		waitFor(t, "one is served", func() bool { return p.Stats().Waiting == n-1 })
 		c.cancel()
 		c.wg.Wait()
@@ -146,9 +146,9 @@ var longLines = []struct {
 			return nil
 		})
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, anything).served()
 		remaining := resource.Request{MinRemaining: 2 * time.Hour}
-		lineUp(t, p, n, 0, func(int) resource.Request { return remaining }).served()
+		startWaiters(t, p, n, 0, func(int) resource.Request { return remaining }).served()
 	}},
 	{"one after the other", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
 		oneByOne(t, p, n)
@@ -159,7 +159,7 @@ var longLines = []struct {
 		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Minute})
 	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
-			c := lineUp(t, p, n, 0, anything)
+			c := startWaiters(t, p, n, 0, anything)
 			c.waiting()
 			c.cancel()
 			c.refused(context.Canceled)
@@ -168,7 +168,7 @@ var longLines = []struct {
 		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Hour})
 	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
-			lineUp(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
+			startWaiters(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
 		}},
 	{"deadlines at one instant", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
 		l, err := p.Acquire(context.Background())
@@ -176,7 +176,7 @@ var longLines = []struct {
 			t.Fatal(err)
 		}
 		at := time.Now().Add(2 * time.Second)
-		c := lineUp(t, p, n, time.Until(at), anything)
+		c := startWaiters(t, p, n, time.Until(at), anything)
 		c.waiting()
 		time.Sleep(time.Until(at)) // it comes back as they expire
 		l.Release()
@@ -188,12 +188,12 @@ var longLines = []struct {
 	{"an outage", func(_ int, c *resource.Config[int]) {
 		c.Make = func(context.Context) (int, error) { return 0, errDown }
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).refused(errDown)
+		startWaiters(t, p, n, 0, anything).refused(errDown)
 	}},
 	{"the end", func(_ int, c *resource.Config[int]) {
 		c.Make = func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		c := lineUp(t, p, n, 0, anything)
+		c := startWaiters(t, p, n, 0, anything)
 		c.waiting()
 		if err := p.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -208,7 +208,7 @@ func oneByOne(t *testing.T, p *resource.Pool[int], n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
+	c := &waiterGroup{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	for i := range n {
 		c.wg.Go(func() {
 			var l resource.Lease[int]

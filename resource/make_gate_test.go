@@ -19,17 +19,17 @@ type turnstile struct {
 	time time.Duration
 }
 
-var errShut = errors.New("the turnstile is shut")
+var errRefusing = errors.New("the turnstile is shut")
 
 func (s *turnstile) Admit(context.Context, resource.Request) (resource.Done, error) {
 	if s.shut.Load() {
-		return nil, &resource.Rejection{Policy: "turnstile", RetryAfter: s.time, Err: errShut}
+		return nil, &resource.Rejection{Policy: "turnstile", RetryAfter: s.time, Err: errRefusing}
 	}
 	return nil, nil
 }
 
-// shutFor begins each of a MakeGate and a Quota that is shut for 10 s.
-func shutFor(t *testing.T, max int, mode resource.OutageMode, f func(h *harness, s *turnstile)) {
+// whileRefusing begins each of a MakeGate and a Quota that is shut for 10 s.
+func whileRefusing(t *testing.T, max int, mode resource.OutageMode, f func(h *harness, s *turnstile)) {
 	t.Helper()
 	for name, set := range map[string]func(h *harness, a resource.Admission){
 		"gate":           func(h *harness, a resource.Admission) { h.cfg.MakeGate = a },
@@ -47,12 +47,12 @@ func shutFor(t *testing.T, max int, mode resource.OutageMode, f func(h *harness,
 	}
 }
 
-// wantBarred checks that c failed with the refusal, and with the rest of its time.
-func (c *call) wantBarred(after, left time.Duration) {
+// wantBackedOff checks that c failed with the refusal, and with the rest of its time.
+func (c *call) wantBackedOff(after, left time.Duration) {
 	c.h.t.Helper()
 	e := c.wantErr(resource.ErrRejected)
 	var r *resource.Rejection
-	if !errors.Is(e, errShut) || !errors.As(e, &r) || r.Policy != "turnstile" {
+	if !errors.Is(e, errRefusing) || !errors.As(e, &r) || r.Policy != "turnstile" {
 		c.h.t.Errorf("%v: want the refusal", e)
 	}
 	if e.RetryAfter != left {
@@ -66,11 +66,11 @@ func (c *call) wantBarred(after, left time.Duration) {
 // A caller that cannot be served in time fails at once, when it arrives or when the
 // gate refuses; one that can be waits, and is served.
 func TestBackoff_Deadline(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
-		h.acquireFor(5*time.Second).wantBarred(0, 10*time.Second)
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+		h.acquireFor(5*time.Second).wantBackedOff(0, 10*time.Second)
 		long, open := h.acquireFor(20*time.Second), h.acquire()
 		time.Sleep(4 * time.Second)
-		h.acquireFor(3*time.Second).wantBarred(0, 6*time.Second)
+		h.acquireFor(3*time.Second).wantBackedOff(0, 6*time.Second)
 		late := h.acquireFor(7 * time.Second) // beyond it
 		h.wantWaiting(long, open, late)
 		if r := h.p.Stats().Rejected; r != 2 {
@@ -89,20 +89,20 @@ func TestBackoff_Deadline(t *testing.T) {
 
 // Each refusal counts for the present waiters.
 func TestBackoff_RefusedAgain(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		short, long := h.acquireFor(15*time.Second), h.acquireFor(25*time.Second)
 		h.wantWaiting(short, long)
 		time.Sleep(10 * time.Second)
-		short.wantBarred(10*time.Second, 10*time.Second)
+		short.wantBackedOff(10*time.Second, 10*time.Second)
 		h.wantWaiting(long)
 		time.Sleep(10 * time.Second)
-		long.wantBarred(20*time.Second, 10*time.Second)
+		long.wantBackedOff(20*time.Second, 10*time.Second)
 	})
 }
 
 // While something leased may be released all may wait; when it is gone they fail.
 func TestBackoff_NothingRecoverable(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
 		s.shut.Store(true)
@@ -113,19 +113,19 @@ func TestBackoff_NothingRecoverable(t *testing.T) {
 		l = c1.wantLease()
 		h.wantWaiting(c2)
 		l.Discard(nil)
-		c2.wantBarred(time.Second, 9*time.Second)
+		c2.wantBackedOff(time.Second, 9*time.Second)
 	})
 }
 
 // A Fresh caller does not wait for what is leased.
 func TestBackoff_Fresh(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
 		s.shut.Store(true)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		h.acquireCtx(ctx, fresh).wantBarred(0, 10*time.Second)
+		h.acquireCtx(ctx, fresh).wantBackedOff(0, 10*time.Second)
 		c := h.acquireFor(5 * time.Second)
 		h.wantWaiting(c)
 		l.Release()
@@ -135,7 +135,7 @@ func TestBackoff_Fresh(t *testing.T) {
 
 // What is being made may come to them.
 func TestBackoff_BesideRunningMake(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		c1 := h.acquire()
 		m := h.wantMake()
@@ -145,14 +145,14 @@ func TestBackoff_BesideRunningMake(t *testing.T) {
 		h.wantWaiting(c1, c2, c3)
 		m.fail(errDown)
 		c1.wantErr(errDown)
-		c2.wantBarred(0, 10*time.Second)
-		c3.wantBarred(0, 10*time.Second)
+		c2.wantBackedOff(0, 10*time.Second)
+		c3.wantBackedOff(0, 10*time.Second)
 	})
 }
 
 // In KeepWaiting each waits for its own context.
 func TestBackoff_KeepWaiting(t *testing.T) {
-	shutFor(t, 2, resource.KeepWaiting, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.KeepWaiting, func(h *harness, s *turnstile) {
 		c := h.acquireFor(5 * time.Second)
 		time.Sleep(5*time.Second - time.Millisecond)
 		h.wantWaiting(c)
@@ -163,21 +163,21 @@ func TestBackoff_KeepWaiting(t *testing.T) {
 
 // Callers that back off are reported to the Trace, as others that a policy refuses.
 func TestBackoff_Trace(t *testing.T) {
-	var told atomic.Int32
+	var seen atomic.Int32
 	s := &turnstile{time: 10 * time.Second}
 	s.shut.Store(true)
 	edit := func(h *harness) {
 		h.cfg.MakeGate = s
 		h.cfg.Trace = &resource.Trace{Rejected: func(_ context.Context, err error) {
-			if errors.Is(err, errShut) {
-				told.Add(1)
+			if errors.Is(err, errRefusing) {
+				seen.Add(1)
 			}
 		}}
 	}
 	script(t, 2, edit, func(h *harness) {
-		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // waited when it was refused
-		h.acquireFor(time.Second).wantBarred(0, 10*time.Second) // came after
-		if n := told.Load(); n != 2 {
+		h.acquireFor(time.Second).wantBackedOff(0, 10*time.Second) // waited when it was refused
+		h.acquireFor(time.Second).wantBackedOff(0, 10*time.Second) // came after
+		if n := seen.Load(); n != 2 {
 			t.Errorf("the Trace reported %d", n)
 		}
 	})
@@ -185,7 +185,7 @@ func TestBackoff_Trace(t *testing.T) {
 
 // A release makes no room for a new resource while none may be made.
 func TestBackoff_MakesNoRoom(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
 		s.shut.Store(true)
@@ -203,13 +203,13 @@ func TestBackoff_MakesNoRoom(t *testing.T) {
 // A refusal without a RetryAfter fails a Fresh caller at once, whatever is leased,
 // and no caller that a leased resource may serve.
 func TestBackoff_FreshNotReported(t *testing.T) {
-	shutFor(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
+	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)
 		l := h.lend()
 		s.time = 0
 		s.shut.Store(true)
 		c := h.acquireWith(fresh)
-		c.wantErr(errShut)
+		c.wantErr(errRefusing)
 		hopes := h.acquire()
 		h.wantWaiting(hopes)
 		l.Release()

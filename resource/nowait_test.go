@@ -71,7 +71,7 @@ func (h *harness) tryIn() (l resource.Lease[*item], ok bool, took time.Duration)
 // An acquire that must not wait gives a check 10 ms; the check goes on without
 // it, and the resource is there for others when it has passed.
 func TestNoWait_CheckTakesLong(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(5 * time.Millisecond)
@@ -107,7 +107,7 @@ func TestNoWait_CheckTakesLong(t *testing.T) {
 // The bound is for the acquire, however many are idle, and so is the number of
 // checks that it leaves behind.
 func TestNoWait_ManyIdle(t *testing.T) {
-	m := newMute(time.Minute)
+	m := newSilentHealth(time.Minute)
 	script(t, 40, m.in, func(h *harness) {
 		h.deadStock(m, 40, 0)
 		for range 100 {
@@ -123,7 +123,7 @@ func TestNoWait_ManyIdle(t *testing.T) {
 
 // Several that must not wait have their checks at the same time.
 func TestNoWait_AtOnce(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 8, w.in(time.Hour), func(h *harness) {
 		h.stock(8)
 		w.delay(5 * time.Millisecond)
@@ -141,18 +141,18 @@ func TestNoWait_AtOnce(t *testing.T) {
 
 // One that fails in time is ended, and the next one tried.
 func TestNoWait_Unhealthy(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 3, w.in(time.Hour), func(h *harness) {
 		its := h.stock(3)
 		w.delay(time.Millisecond)
-		w.infect(its[2])
+		w.markUnhealthy(its[2])
 		l, ok, took := h.tryIn()
 		if !ok || l.Value() != its[1] || took != 2*time.Millisecond {
 			t.Errorf("TryAcquire: %t after %v, want the second after 2 ms", ok, took)
 		}
 		defer l.Release()
 		h.wantDestroyed(its[2], errSick)
-		w.infect(its[0])
+		w.markUnhealthy(its[0])
 		if _, ok, _ := h.tryIn(); ok {
 			t.Error("lent an unhealthy one")
 		}
@@ -203,7 +203,7 @@ func TestI9_NoWaitCheck(t *testing.T) {
 // The end of the caller's context ends the wait, and not the check; so does
 // Close.
 func TestNoWait_Leaves(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 2, w.in(time.Hour), func(h *harness) {
 		it := h.stock(1)[0]
 		w.delay(time.Second)
@@ -229,7 +229,7 @@ func TestNoWait_Leaves(t *testing.T) {
 // Info.Leases: the caller of an acquire that must not wait gets the lease of that
 // number, and an Eviction that bounds the number is asked with the right one.
 func TestNoWait_LeasesOfInfo(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	edit := func(h *harness) {
 		w.in(time.Hour)(h)
 		h.cfg.Eviction = evictFunc(func(i resource.Info) error {

@@ -179,12 +179,12 @@ func TestFairness_EvictionKeepsThePosition(t *testing.T) {
 
 // A caller that is turned down by a check does so too.
 func TestFairness_CheckKeepsThePosition(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
 		l := h.lend()
 		it := l.Value()
 		first, second := h.acquire(), h.acquire()
-		w.infect(it)
+		w.markUnhealthy(it)
 		l.Release()
 		h.wantDestroyed(it, errSick)
 		h.wantWaiting(first, second)
@@ -197,7 +197,7 @@ func TestFairness_CheckKeepsThePosition(t *testing.T) {
 // OldestFirst: a resource under a check when its caller gave up went to the back,
 // though it had not been used.
 func TestOrder_CancelledCheckKeepsThePosition(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	edit := func(h *harness) {
 		h.cfg.Order = resource.OldestFirst
 		h.cfg.Health = w

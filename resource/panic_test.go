@@ -228,9 +228,9 @@ func TestI9_PanicNil(t *testing.T) {
 // I9 on the hit path: a policy that panics or ends its goroutine there, while
 // another caller waits, costs that one call.
 
-// snare is policies of which one, when it is reached, waits for the script and
+// hitTrap is policies of which one, when it is reached, waits for the script and
 // then misbehaves.
-type snare struct {
+type hitTrap struct {
 	where  string // "Admit", "Evict", "Due", "Check", "Done"
 	goexit bool
 	skip   atomic.Int32 // how often it is passed before it snaps; under 0: not armed
@@ -240,13 +240,13 @@ type snare struct {
 	seen   []error // by Trace.Panicked
 }
 
-func newSnare(where string, goexit bool) *snare {
-	s := &snare{where: where, goexit: goexit}
+func newHitTrap(where string, goexit bool) *hitTrap {
+	s := &hitTrap{where: where, goexit: goexit}
 	s.skip.Store(-1)
 	return s
 }
 
-func (s *snare) in(where string) {
+func (s *hitTrap) in(where string) {
 	if where != s.where || s.skip.Load() < 0 || s.skip.Add(-1) >= 0 {
 		return
 	}
@@ -258,19 +258,19 @@ func (s *snare) in(where string) {
 	panic(errFault)
 }
 
-func (s *snare) Check(context.Context, *item, resource.Info) error {
+func (s *hitTrap) Check(context.Context, *item, resource.Info) error {
 	s.checks.Add(1)
 	s.in("Check")
 	return nil
 }
 
-// Due is true where the snare is in Check, so that it is reached.
-func (s *snare) Due(resource.Info) bool {
+// Due is true where the hitTrap is in Check, so that it is reached.
+func (s *hitTrap) Due(resource.Info) bool {
 	s.in("Due")
 	return s.where == "Check" && s.skip.Load() >= 0
 }
 
-func (s *snare) set(h *harness) {
+func (s *hitTrap) set(h *harness) {
 	s.open, s.caught = make(chan struct{}), make(chan struct{}) // the bubble's
 	h.auto = func(m *makeCall) { m.finish() }
 	h.cfg.Admission = &ledger{
@@ -307,7 +307,7 @@ func TestI9_GoexitOnHit(t *testing.T) { hitFault(t, true) }
 func hitFault(t *testing.T, goexit bool) {
 	for _, f := range hitFaults {
 		t.Run(f.name, func(t *testing.T) {
-			s := newSnare(f.where, goexit)
+			s := newHitTrap(f.where, goexit)
 			script(t, 1, s.set, func(h *harness) {
 				first := h.stock(1)[0]
 				s.skip.Store(f.skip)
@@ -345,7 +345,7 @@ func hitFault(t *testing.T, goexit bool) {
 				}
 				l.Release()
 				<-gone // it may have waited for it
-				wantSnapped(t, h, s)
+				wantTrapped(t, h, s)
 				if goexit {
 					return
 				}
@@ -361,9 +361,9 @@ func hitFault(t *testing.T, goexit bool) {
 	}
 }
 
-// wantSnapped checks that one fault was counted and reported, that the pool is
+// wantTrapped checks that one fault was counted and reported, that the pool is
 // whole and idle, and that every permit is returned once.
-func wantSnapped(t *testing.T, h *harness, s *snare) {
+func wantTrapped(t *testing.T, h *harness, s *hitTrap) {
 	t.Helper()
 	h.wantLoad(resource.Load{Idle: 1})
 	h.lend().Release()
@@ -391,7 +391,7 @@ func TestI9_PanickedEndsGoroutine(t *testing.T) {
 	for _, f := range hitFaults {
 		for _, goexit := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%t", f.name, goexit), func(t *testing.T) {
-				s := newSnare(f.where, goexit)
+				s := newHitTrap(f.where, goexit)
 				edit := func(h *harness) {
 					s.set(h)
 					close(s.open)
@@ -412,7 +412,7 @@ func TestI9_PanickedEndsGoroutine(t *testing.T) {
 					}
 					h.settle()
 					h.lend().Release() // if it was destroyed
-					wantSnapped(t, h, s)
+					wantTrapped(t, h, s)
 				})
 			})
 		}

@@ -469,13 +469,13 @@ func TestQueue_RefusalSaysRetryAfter(t *testing.T) {
 	})
 }
 
-// keeper is a Queue that never lets go of those it was given.
-type keeper struct {
+// keepingQueue is a Queue that never lets go of those it was given.
+type keepingQueue struct {
 	listQueue
 	all []*resource.Waiter
 }
 
-func (k *keeper) Push(w *resource.Waiter, now time.Duration) {
+func (k *keepingQueue) Push(w *resource.Waiter, now time.Duration) {
 	k.all = append(k.all, w)
 	k.listQueue.Push(w, now)
 }
@@ -483,7 +483,7 @@ func (k *keeper) Push(w *resource.Waiter, now time.Duration) {
 // A Queue that keeps a Waiter does not keep the caller's context, nor what it
 // was lent.
 func TestQueue_KeepsNothingOfTheCaller(t *testing.T) {
-	q := &keeper{}
+	q := &keepingQueue{}
 	p := newPlain(t, 1, func(cfg *resource.Config[*token]) { cfg.Queue = q })
 	served := make(chan [2]weak.Pointer[token])
 	l := p.must(context.Background())

@@ -24,9 +24,9 @@ func TestRelease_DoesNotQueue(t *testing.T) {
 			p := newPlain(t, 1, nil)
 			var steps atomic.Int64
 			var over atomic.Bool
-			var crowd, callers sync.WaitGroup
+			var others, callers sync.WaitGroup
 			for range 20 {
-				crowd.Go(func() {
+				others.Go(func() {
 					for !over.Load() {
 						steps.Add(1)
 						compute(10 * time.Microsecond)
@@ -56,7 +56,7 @@ func TestRelease_DoesNotQueue(t *testing.T) {
 			}
 			callers.Wait()
 			over.Store(true)
-			crowd.Wait()
+			others.Wait()
 			// The scheduler may preempt at any point; but that is rare.
 			if n := overtaken.Load(); n > served.Load()/10 {
 				t.Errorf("others ran during %d of %d releases", n, served.Load())
@@ -65,8 +65,8 @@ func TestRelease_DoesNotQueue(t *testing.T) {
 	}
 }
 
-// janitor is an OnRelease that the script steers.
-type janitor struct {
+// releaseRecorder is an OnRelease that the script steers.
+type releaseRecorder struct {
 	mu    sync.Mutex
 	slow  time.Duration
 	deaf  bool // does not heed its context
@@ -75,7 +75,7 @@ type janitor struct {
 	ended []error // of the contexts of those that were cut short
 }
 
-func (j *janitor) clean(ctx context.Context, it *item) error {
+func (j *releaseRecorder) clean(ctx context.Context, it *item) error {
 	j.mu.Lock()
 	j.seen = append(j.seen, it)
 	slow, deaf, do := j.slow, j.deaf, j.do
@@ -100,25 +100,25 @@ func (j *janitor) clean(ctx context.Context, it *item) error {
 	return nil
 }
 
-func (j *janitor) set(slow time.Duration, deaf bool, do func(it *item) error) {
+func (j *releaseRecorder) set(slow time.Duration, deaf bool, do func(it *item) error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.slow, j.deaf, j.do = slow, deaf, do
 }
 
-func (j *janitor) calls() int {
+func (j *releaseRecorder) calls() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return len(j.seen)
 }
 
-func (j *janitor) in(h *harness) {
+func (j *releaseRecorder) in(h *harness) {
 	h.cfg.OnRelease = j.clean
 	h.auto = func(m *makeCall) { m.finish() }
 }
 
 // wantCalls checks how often OnRelease was called.
-func (j *janitor) wantCalls(t *testing.T, n int) {
+func (j *releaseRecorder) wantCalls(t *testing.T, n int) {
 	t.Helper()
 	if got := j.calls(); got != n {
 		t.Errorf("OnRelease was called %d times, want %d", got, n)
@@ -130,7 +130,7 @@ func (j *janitor) wantCalls(t *testing.T, n int) {
 func TestOnRelease(t *testing.T) {
 	for name, queue := range map[string]resource.Queue{"": nil, "with a Queue": &listQueue{}} {
 		t.Run(name, func(t *testing.T) {
-			j := &janitor{}
+			j := &releaseRecorder{}
 			edit := func(h *harness) {
 				j.in(h)
 				h.cfg.Queue = queue
@@ -170,7 +170,7 @@ func TestOnRelease(t *testing.T) {
 
 // TryAcquire does not get what OnRelease still has.
 func TestOnRelease_TryAcquire(t *testing.T) {
-	j := &janitor{}
+	j := &releaseRecorder{}
 	script(t, 1, j.in, func(h *harness) {
 		l := h.lend()
 		j.set(time.Second, false, nil)
@@ -211,14 +211,14 @@ func TestOnRelease_When(t *testing.T) {
 			"":                  func(h *harness) {},
 			", with an Evict":   func(h *harness) { h.cfg.Eviction = olderThan(time.Hour) },
 			", with a Trace":    func(h *harness) { h.cfg.Trace = &resource.Trace{Ended: func(resource.EndEvent) {}} },
-			", with a Health":   func(h *harness) { h.cfg.Health = newWard() },
+			", with a Health":   func(h *harness) { h.cfg.Health = newScriptedHealth() },
 			", with Admissions": func(h *harness) { h.cfg.Admission = &ledger{} },
 		} {
 			if c.name == "evicted" && name != ", with an Evict" {
 				continue
 			}
 			t.Run(c.name+name, func(t *testing.T) {
-				j := &janitor{}
+				j := &releaseRecorder{}
 				both := func(h *harness) {
 					j.in(h)
 					h.cfg.Broken = func(err error) bool { return err != errApp }
@@ -236,8 +236,8 @@ func TestOnRelease_When(t *testing.T) {
 
 // Not for a lease that no caller has had.
 func TestOnRelease_Unseen(t *testing.T) {
-	j := &janitor{}
-	w := newWard()
+	j := &releaseRecorder{}
+	w := newScriptedHealth()
 	edit := func(h *harness) {
 		j.in(h)
 		h.cfg.Health, h.cfg.SweepInterval = w, time.Hour
@@ -271,7 +271,7 @@ func TestOnRelease_Fails(t *testing.T) {
 		"time, deaf, error": {time.Minute, true, func(*item) error { return errSick }, errSick, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := &janitor{}
+			j := &releaseRecorder{}
 			edit := func(h *harness) {
 				j.in(h)
 				h.cfg.ReleaseTimeout = 2 * time.Second
@@ -305,7 +305,7 @@ func TestOnRelease_Fails(t *testing.T) {
 func TestI11_OnReleaseHangs(t *testing.T) {
 	for _, max := range []int{2, 8} {
 		t.Run(fmt.Sprint(max), func(t *testing.T) {
-			j := &janitor{}
+			j := &releaseRecorder{}
 			script(t, max, j.in, func(h *harness) {
 				l := h.lend()
 				it := l.Value()
@@ -340,7 +340,7 @@ func TestI11_OnReleaseHangs(t *testing.T) {
 
 // Close cuts it short; the resource is destroyed because of Close.
 func TestOnRelease_Close(t *testing.T) {
-	j := &janitor{}
+	j := &releaseRecorder{}
 	script(t, 1, j.in, func(h *harness) {
 		l := h.lend()
 		it := l.Value()
@@ -373,7 +373,7 @@ func TestOnRelease_EndedMeanwhile(t *testing.T) {
 		"Resize":     {func(h *harness, it *item) { h.resize(1) }, resource.ErrResized, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := &janitor{}
+			j := &releaseRecorder{}
 			script(t, 2, j.in, func(h *harness) {
 				ls, its := h.lendN(2)
 				j.set(time.Second, false, nil)
@@ -400,7 +400,7 @@ func TestOnRelease_Config(t *testing.T) {
 	if err == nil {
 		t.Error("a negative ReleaseTimeout is accepted")
 	}
-	j := &janitor{}
+	j := &releaseRecorder{}
 	script(t, 1, j.in, func(h *harness) {
 		l := h.lend()
 		it := l.Value()

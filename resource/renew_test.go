@@ -12,9 +12,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// nursery is a pool that takes nearly a second to make one, and follows how many there
+// renewalPool is a pool that takes nearly a second to make one, and follows how many there
 // are.
-type nursery struct {
+type renewalPool struct {
 	*resource.Pool[int]
 	mu           sync.Mutex
 	made         int
@@ -23,11 +23,11 @@ type nursery struct {
 	least        int // minimum of live, since watch
 }
 
-// inNursery runs f in a bubble with one.
-func inNursery(t *testing.T, age time.Duration, edit func(cfg *resource.Config[int]), f func(n *nursery)) {
+// inRenewalPool runs f in a bubble with one.
+func inRenewalPool(t *testing.T, age time.Duration, edit func(cfg *resource.Config[int]), f func(n *renewalPool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := &nursery{}
+		n := &renewalPool{}
 		cfg := resource.Config[int]{
 			MaxSize:  10,
 			Eviction: olderThan(age),
@@ -62,13 +62,13 @@ func inNursery(t *testing.T, age time.Duration, edit func(cfg *resource.Config[i
 }
 
 // watch begins to follow the extremes.
-func (n *nursery) watch() {
+func (n *renewalPool) watch() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.most, n.least = n.making, n.live
 }
 
-func (n *nursery) extremes() (most, least int) {
+func (n *renewalPool) extremes() (most, least int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.most, n.least
@@ -77,7 +77,7 @@ func (n *nursery) extremes() (most, least int) {
 // A resource in use gets its replacement before it ends: no caller ever waits for
 // one.
 func TestRenewBeforeTheEnd(t *testing.T) {
-	inNursery(t, 5*time.Minute, func(cfg *resource.Config[int]) { cfg.MaxSize = 2 }, func(n *nursery) {
+	inRenewalPool(t, 5*time.Minute, func(cfg *resource.Config[int]) { cfg.MaxSize = 2 }, func(n *renewalPool) {
 		lease := func() { // one use each second
 			l, err := n.Acquire(context.Background())
 			if err != nil {
@@ -108,7 +108,7 @@ func TestRenewBeforeTheEnd(t *testing.T) {
 
 // An unused resource that MinIdle does not need ends without a replacement.
 func TestRenewNotWhatIsUnused(t *testing.T) {
-	inNursery(t, 5*time.Minute, func(*resource.Config[int]) {}, func(n *nursery) {
+	inRenewalPool(t, 5*time.Minute, func(*resource.Config[int]) {}, func(n *renewalPool) {
 		if err := n.Warm(context.Background(), 3); err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestRenewNotWhatIsUnused(t *testing.T) {
 // What was made together is replaced one by one, before it ends if there is
 // room, and never all are gone.
 func TestRenewMinIdleWithRoom(t *testing.T) {
-	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 10 }, func(n *nursery) {
+	inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 10 }, func(n *renewalPool) {
 		time.Sleep(5 * time.Second)
 		n.watch()
 		time.Sleep(time.Hour)
@@ -137,7 +137,7 @@ func TestRenewMinIdleWithRoom(t *testing.T) {
 
 // In a full pool each is evicted before its replacement is made, one by one.
 func TestRenewMinIdleFull(t *testing.T) {
-	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *nursery) {
+	inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *renewalPool) {
 		time.Sleep(5 * time.Second)
 		n.watch()
 		time.Sleep(time.Hour)
@@ -152,7 +152,7 @@ func TestRenewMinIdleFull(t *testing.T) {
 
 // A successor does not keep Close, and is not made after it.
 func TestRenewClosed(t *testing.T) {
-	inNursery(t, time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle = 5 }, func(n *nursery) {
+	inRenewalPool(t, time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle = 5 }, func(n *renewalPool) {
 		time.Sleep(51500 * time.Millisecond) // some are just being renewed
 		if s := n.Stats(); s.Making != 1 {
 			t.Fatalf("%v, want a successor being made", s)
@@ -171,7 +171,7 @@ func TestRenewClosed(t *testing.T) {
 // A pending replacement is settled by any resource made in the slot: what a full
 // pool has renewed for hours is not made once more when it may grow.
 func TestRenew_NothingOwedAfterGrowth(t *testing.T) {
-	inNursery(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *nursery) {
+	inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *renewalPool) {
 		time.Sleep(65 * time.Minute) // in the middle of a generation
 		before := n.Stats()
 		if before.Made < 30 || before.Idle != 5 {
@@ -189,11 +189,11 @@ func TestRenew_NothingOwedAfterGrowth(t *testing.T) {
 
 // The same where a caller takes the slot of an evicted resource.
 func TestRenew_NothingOwedWithoutCallers(t *testing.T) {
-	inNursery(t, time.Minute, func(cfg *resource.Config[int]) {
+	inRenewalPool(t, time.Minute, func(cfg *resource.Config[int]) {
 		cfg.MaxSize = 1
 		destroy := cfg.Destroy
 		cfg.Destroy = func(v int, err error) { time.Sleep(time.Second); destroy(v, err) }
-	}, func(n *nursery) {
+	}, func(n *renewalPool) {
 		for range 600 { // every other second: so some come during an eviction
 			l, err := n.Acquire(context.Background())
 			if err != nil {

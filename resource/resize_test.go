@@ -357,19 +357,19 @@ func TestPuddleTrap17_FixedMaxSize(t *testing.T) {
 
 // follower is an Admission that notes how the maximum was changed.
 type follower struct {
-	mu   sync.Mutex
-	told []string
-	at   int                // the maximum that it knows
-	hook func(from, to int) // runs in FollowSize, after the note
+	mu       sync.Mutex
+	reported []string
+	at       int                // the maximum that it knows
+	hook     func(from, to int) // runs in FollowSize, after the note
 }
 
 func (f *follower) Admit(context.Context, resource.Request) (resource.Done, error) { return nil, nil }
 
 func (f *follower) FollowSize(from, to int) {
 	f.mu.Lock()
-	f.told = append(f.told, fmt.Sprintf("%d to %d", from, to))
+	f.reported = append(f.reported, fmt.Sprintf("%d to %d", from, to))
 	if from != f.at {
-		f.told = append(f.told, fmt.Sprintf("but it was %d", f.at))
+		f.reported = append(f.reported, fmt.Sprintf("but it was %d", f.at))
 	}
 	f.at = to
 	f.mu.Unlock()
@@ -378,12 +378,12 @@ func (f *follower) FollowSize(from, to int) {
 	}
 }
 
-func (f *follower) wantTold(t *testing.T, want ...string) {
+func (f *follower) wantNotified(t *testing.T, want ...string) {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !slices.Equal(f.told, want) {
-		t.Errorf("it was notified of %q, want %q", f.told, want)
+	if !slices.Equal(f.reported, want) {
+		t.Errorf("it was notified of %q, want %q", f.reported, want)
 	}
 }
 
@@ -410,7 +410,7 @@ func TestResize_NotifiesPolicies(t *testing.T) {
 			t.Error("a closed pool was resized")
 		}
 		for _, f := range all {
-			f.wantTold(t, "2 to 5", "5 to 1", "1 to 2")
+			f.wantNotified(t, "2 to 5", "5 to 1", "1 to 2")
 		}
 	})
 }
@@ -428,7 +428,7 @@ func TestI9_FollowSize(t *testing.T) {
 				if err := h.p.Resize(3); err != nil { // it is notified when this call has returned
 					t.Error(err)
 				}
-				f.wantTold(t, "1 to 2")
+				f.wantNotified(t, "1 to 2")
 			case 3:
 				panic(errFault)
 			case 4:
@@ -440,7 +440,7 @@ func TestI9_FollowSize(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		f.wantTold(t, "1 to 2", "2 to 3", "3 to 4", "4 to 5")
+		f.wantNotified(t, "1 to 2", "2 to 3", "3 to 4", "4 to 5")
 		if n := h.p.Stats().Panics; n != 2 {
 			t.Errorf("%d panics, want 2", n)
 		}
@@ -466,7 +466,7 @@ func TestResize_ManyAtOnce(t *testing.T) {
 	if max := p.Stats().Max; f.at != max {
 		t.Errorf("the policy knows %d as the maximum, which is %d", f.at, max)
 	}
-	for _, s := range f.told {
+	for _, s := range f.reported {
 		if s[:3] == "but" {
 			t.Error(s)
 		}

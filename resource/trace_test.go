@@ -109,13 +109,13 @@ func TestTrace_Made(t *testing.T) {
 // next Destroyed; but Close waits for it.
 func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var made, told atomic.Int64
+		var made, reported atomic.Int64
 		let := make(chan struct{})
 		p := newPool(t, resource.Config[int64]{
 			MaxSize: 1,
 			Make:    func(context.Context) (int64, error) { return made.Add(1), nil },
 			Trace: &resource.Trace{Destroyed: func(resource.DestroyEvent) {
-				told.Add(1)
+				reported.Add(1)
 				<-let
 			}},
 		})
@@ -128,8 +128,8 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 			l.Discard(nil)
 		}
 		synctest.Wait()
-		if s := p.Stats(); told.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
-			t.Fatalf("%d reported; %v", told.Load(), s)
+		if s := p.Stats(); reported.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
+			t.Fatalf("%d reported; %v", reported.Load(), s)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -144,9 +144,9 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	})
 }
 
-// book records the lease events of a Trace. Each call of Leased must be followed by
+// leaseLog records the lease events of a Trace. Each call of Leased must be followed by
 // one of Ended.
-type book struct {
+type leaseLog struct {
 	mu     sync.Mutex
 	begun  []resource.LeaseEvent
 	ended  []resource.EndEvent
@@ -154,9 +154,9 @@ type book struct {
 	faults []string
 }
 
-func newBook() *book { return &book{open: map[[2]uint64]bool{}} }
+func newLeaseLog() *leaseLog { return &leaseLog{open: map[[2]uint64]bool{}} }
 
-func (b *book) trace() *resource.Trace {
+func (b *leaseLog) trace() *resource.Trace {
 	return &resource.Trace{
 		Leased: func(_ context.Context, e resource.LeaseEvent) {
 			b.mu.Lock()
@@ -181,7 +181,7 @@ func (b *book) trace() *resource.Trace {
 	}
 }
 
-func (b *book) in(every int) func(h *harness) {
+func (b *leaseLog) in(every int) func(h *harness) {
 	return func(h *harness) {
 		h.cfg.Trace, h.cfg.SampleLeases = b.trace(), every
 		h.auto = func(m *makeCall) { m.finish() }
@@ -189,7 +189,7 @@ func (b *book) in(every int) func(h *harness) {
 }
 
 // take returns what was written down, and forgets it.
-func (b *book) take() (begun []resource.LeaseEvent, ended []resource.EndEvent) {
+func (b *leaseLog) take() (begun []resource.LeaseEvent, ended []resource.EndEvent) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	begun, ended = b.begun, b.ended
@@ -198,7 +198,7 @@ func (b *book) take() (begun []resource.LeaseEvent, ended []resource.EndEvent) {
 }
 
 // wantEven checks that everything that began has ended.
-func (b *book) wantEven(t *testing.T) {
+func (b *leaseLog) wantEven(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -214,7 +214,7 @@ func (b *book) wantEven(t *testing.T) {
 // stands for as many.
 func TestSample_Every(t *testing.T) {
 	for every, want := range map[int]uint64{0: resource.DefaultSampleLeases, 1: 1, 3: 4, 4: 4, 5: 8} {
-		b := newBook()
+		b := newLeaseLog()
 		script(t, 10, b.in(every), func(h *harness) {
 			for range 1 + 3*want {
 				h.lend().Release()
@@ -235,7 +235,7 @@ func TestSample_Every(t *testing.T) {
 
 // While four fifths are leased each lease is sampled.
 func TestSample_AllWhenScarce(t *testing.T) {
-	b := newBook()
+	b := newLeaseLog()
 	script(t, 5, b.in(1<<20), func(h *harness) {
 		var ls []resource.Lease[*item]
 		for range 5 {
@@ -282,7 +282,7 @@ func TestSample_AllWhenScarce(t *testing.T) {
 
 // A pool of one that is used all the time for moments is not used up.
 func TestSample_SmallAndBusy(t *testing.T) {
-	b := newBook()
+	b := newLeaseLog()
 	script(t, 1, b.in(1<<20), func(h *harness) {
 		for range 50 {
 			h.lend().Release()
@@ -302,7 +302,7 @@ func TestSample_SmallAndBusy(t *testing.T) {
 // The largest maximum there is is as far from being used up where an int has 32
 // bits.
 func TestSample_LargestMaximum(t *testing.T) {
-	b := newBook()
+	b := newLeaseLog()
 	script(t, 1<<30, b.in(1<<20), func(h *harness) {
 		for range 100 {
 			h.lend().Release()
@@ -317,7 +317,7 @@ func TestSample_LargestMaximum(t *testing.T) {
 // ticks.
 func TestSample_Held(t *testing.T) {
 	for _, sampled := range []bool{true, false} {
-		b := newBook()
+		b := newLeaseLog()
 		every := 1 << 20
 		if sampled {
 			every = 1
@@ -355,7 +355,7 @@ func TestSample_Held(t *testing.T) {
 
 // A long one has weight 1 though it was sampled: all of its kind are reported.
 func TestSample_LongStandsForItself(t *testing.T) {
-	b := newBook()
+	b := newLeaseLog()
 	script(t, 10, b.in(4), func(h *harness) {
 		h.lend().Release()
 		b.take()
@@ -380,7 +380,7 @@ func TestSample_LongStandsForItself(t *testing.T) {
 
 // Leased knows the caller, what it asked for and how long it waited.
 func TestSample_Waited(t *testing.T) {
-	b := newBook()
+	b := newLeaseLog()
 	var classes []any
 	edit := func(h *harness) {
 		b.in(1)(h)
@@ -452,7 +452,7 @@ func TestSample_Cause(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, policies := range []bool{false, true} {
-				b := newBook()
+				b := newLeaseLog()
 				edit := func(h *harness) {
 					b.in(1)(h)
 					if policies || name == "evicted" {
@@ -484,8 +484,8 @@ func TestSample_Cause(t *testing.T) {
 
 // A resource that a policy ends before the caller has it is not reported.
 func TestSample_UnseenIsNotReported(t *testing.T) {
-	b := newBook()
-	w := newWard()
+	b := newLeaseLog()
+	w := newScriptedHealth()
 	edit := func(h *harness) {
 		b.in(1)(h)
 		w.in(time.Hour)(h)
@@ -493,7 +493,7 @@ func TestSample_UnseenIsNotReported(t *testing.T) {
 	}
 	script(t, 2, edit, func(h *harness) {
 		l := h.lend()
-		w.infect(l.Value())
+		w.markUnhealthy(l.Value())
 		l.Release()
 		b.take()
 		h.lend().Release()
@@ -513,7 +513,7 @@ func TestSample_UnseenIsNotReported(t *testing.T) {
 func TestSample_Unbiased(t *testing.T) {
 	const resources = 2000
 	for _, leases := range []int{1, 5, 20} {
-		b := newBook()
+		b := newLeaseLog()
 		p := newPlain(t, 10, func(cfg *resource.Config[*token]) { cfg.Trace, cfg.SampleLeases = b.trace(), 8 })
 		for range resources {
 			for range leases - 1 {
@@ -538,7 +538,7 @@ func TestSample_Unbiased(t *testing.T) {
 func TestI9_TraceOfLeases(t *testing.T) {
 	for name, policies := range map[string]bool{"alone": false, "with policies": true} {
 		t.Run(name, func(t *testing.T) {
-			b := newBook()
+			b := newLeaseLog()
 			var bad func() // in Leased, after it was written down
 			var badEnd func()
 			edit := func(h *harness) {
@@ -614,7 +614,7 @@ func TestSample_Stress(t *testing.T) {
 		"policies": func(cfg *resource.Config[*token]) { cfg.Admission, cfg.Eviction = &ledger{}, &keeping{} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBook()
+			b := newLeaseLog()
 			p := newPlain(t, 6, func(cfg *resource.Config[*token]) {
 				cfg.Trace, cfg.SampleLeases = b.trace(), 4
 				edit(cfg)

@@ -327,10 +327,10 @@ func TestInflatedLimit(t *testing.T) {
 			_, err := io.Copy(io.Discard, c.NetConn(t.Context(), websocket.TextMessage))
 			return err
 		},
-		"nobody": func(t *testing.T, c *wspool.Conn) error { c.Release(); return nil },
+		"never read": func(t *testing.T, c *wspool.Conn) error { c.Release(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := make(chan error, 1)
+			closed := make(chan error, 1)
 			size := make(chan int)
 			peer := listen(t, false, func(ws *websocket.Conn) {
 				go func() {
@@ -338,7 +338,7 @@ func TestInflatedLimit(t *testing.T) {
 						ws.WriteMessage(websocket.TextMessage, make([]byte, n))
 					}
 				}()
-				told <- drain(ws)
+				closed <- drain(ws)
 			})
 			t.Cleanup(func() { close(size) })
 			peer.upgrader.EnableCompression = true
@@ -353,7 +353,7 @@ func TestInflatedLimit(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(m), err)
 			}
 			size <- limit + 1
-			if err := take(t, c); name != "nobody" && !errors.Is(err, wspool.ErrReadLimit) {
+			if err := take(t, c); name != "never read" && !errors.Is(err, wspool.ErrReadLimit) {
 				t.Errorf("%v", err)
 			}
 			c.Release()
@@ -361,8 +361,8 @@ func TestInflatedLimit(t *testing.T) {
 				t.Errorf("ended with %v", e.Cause)
 			}
 			var ce *websocket.CloseError
-			if err := next(t, "close", told); !errors.As(err, &ce) || ce.Code != websocket.CloseMessageTooBig {
-				t.Errorf("the server was told %v, want 1009", err)
+			if err := next(t, "close", closed); !errors.As(err, &ce) || ce.Code != websocket.CloseMessageTooBig {
+				t.Errorf("the server saw %v, want 1009", err)
 			}
 		})
 	}

@@ -114,7 +114,7 @@ func TestRedirectToAnotherServer(t *testing.T) {
 			c.Release()
 			first, r := <-back.asked, <-last.asked
 			if len(first.TLS.PeerCertificates) != 1 || first.Header.Get("X-Api-Key") == "" {
-				t.Error("the first server is to know who comes")
+				t.Error("the first server did not get the credentials")
 			}
 			if strings.Contains(fmt.Sprint(r.Header), "s3cret") || r.Host == "me.example" || len(r.TLS.PeerCertificates) != 0 {
 				t.Errorf("the other server got %v for %s, and %d certificates", r.Header, r.Host, len(r.TLS.PeerCertificates))

@@ -32,15 +32,15 @@ func TestRedialPanics(t *testing.T) {
 				peer := listenMem(t, 4096, drainAll)
 				peer.refuse = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }
 				peer.cfg.Redial = func(error, int) time.Duration { breaks(); return 0 }
-				told := panicsOf(&peer.cfg)
+				panics := panicsOf(&peer.cfg)
 				p := pool(t, peer.cfg)
 				if _, err := p.Acquire(t.Context()); err == nil {
 					t.Error("it is not refused")
 				}
-				brokeIn(t, name, "Redial", next(t, "panic", told))
+				brokeIn(t, name, "Redial", next(t, "panic", panics))
 				synctest.Wait()
-				if s, in := p.Stats(), p.Inspect(0); s.Panics != int64(1+len(told)) || in.Panics != s.Panics {
-					t.Errorf("%d panics are counted, %d inspected, %d told", s.Panics, in.Panics, 1+len(told))
+				if s, in := p.Stats(), p.Inspect(0); s.Panics != int64(1+len(panics)) || in.Panics != s.Panics {
+					t.Errorf("%d panics are counted, %d inspected, %d reported", s.Panics, in.Panics, 1+len(panics))
 				}
 			})
 		})
@@ -55,7 +55,7 @@ func brokeIn(t *testing.T, how, where string, err error) {
 		return
 	}
 	if how != "panic" || !errors.As(err, &pe) || pe.Where != where || pe.Value != "on purpose" || len(pe.Stack) == 0 {
-		t.Errorf("%s in %s is told as %#v", how, where, err)
+		t.Errorf("%s in %s is reported as %#v", how, where, err)
 	}
 }
 
@@ -72,11 +72,11 @@ func TestOnUnsolicitedPanics(t *testing.T) {
 				})
 				peer.cfg.MaxSize = 1
 				peer.cfg.OnUnsolicited = func(context.Context, wspool.Message) (*wspool.Message, error) { breaks(); return nil, nil }
-				told := panicsOf(&peer.cfg)
+				panics := panicsOf(&peer.cfg)
 				p := pool(t, peer.cfg)
 				acquire(t, p).Release()
 				close(speak)
-				brokeIn(t, name, "OnUnsolicited", next(t, "panic", told))
+				brokeIn(t, name, "OnUnsolicited", next(t, "panic", panics))
 				synctest.Wait()
 				if s := p.Stats(); s.Panics != 1 || s.Idle != 0 {
 					t.Errorf("%d panics, %d idle", s.Panics, s.Idle)
@@ -149,7 +149,7 @@ func TestNetConnPanics(t *testing.T) {
 						}
 						return m, nil
 					}
-					told := panicsOf(&peer.cfg)
+					panics := panicsOf(&peer.cfg)
 					p := pool(t, peer.cfg)
 					c := acquire(t, p)
 					ask(t, c, "before")
@@ -184,8 +184,8 @@ func TestNetConnPanics(t *testing.T) {
 					c.Release()
 					synctest.Wait()
 					s := p.Stats()
-					if s.Panics != int64(len(told)) {
-						t.Errorf("%d panics are counted, %d told", s.Panics, len(told))
+					if s.Panics != int64(len(panics)) {
+						t.Errorf("%d panics are counted, %d reported", s.Panics, len(panics))
 					}
 					if s.Panics == 0 && (leased && method != "SetReadDeadline" || method == "Close" || method == "TryRead") {
 						t.Error("no panic is counted")

@@ -116,7 +116,7 @@ func TestHijackLeftAlone(t *testing.T) {
 				t.Errorf("%d pings of the pool's", n-before)
 			}
 			if w.saw("pong") != nil {
-				t.Error("somebody else read it")
+				t.Error("the pool read it")
 			}
 			if _, m, err := ws.ReadMessage(); err != nil || string(m) != "hi" {
 				t.Errorf("%q, %v", m, err)

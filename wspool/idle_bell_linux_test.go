@@ -57,7 +57,7 @@ func TestIdleNeedsNoGoroutine(t *testing.T) {
 			p := pool(t, peer.cfg)
 			warm(t, p, n)
 			watched := func() bool { return p.Stats().Unwatched == 0 && watchers() == 0 }
-			eventually(t, "all are watched, by nobody", watched)
+			eventually(t, "all are watched, without a goroutine", watched)
 			close(strike)
 			eventually(t, "all pings are answered", func() bool { return pongs.Load() == n })
 			eventually(t, "all are watched again", watched)

@@ -34,7 +34,7 @@ func welcome(ws *websocket.Conn) {
 func managed(t *testing.T, cfg wspool.ManagerConfig[tenant]) *wspool.Manager[tenant] {
 	cfg.Config = func(of tenant) (wspool.Config, error) {
 		if of.name == "" {
-			return wspool.Config{}, errors.New("nobody")
+			return wspool.Config{}, errors.New("no such tenant")
 		}
 		return wspool.Config{
 			URL:     of.url,
@@ -93,9 +93,9 @@ func TestManager(t *testing.T) {
 	}
 	s := m.Stats()
 	if s.Keys != 6 || s.Idle > 3 || s.Preempted < 3 || m.Len() != 6 {
-		t.Errorf("%+v, want 6 keys that shared 3 places", s)
+		t.Errorf("%+v, want 6 keys that shared 3 slots", s)
 	}
-	if _, err := m.Acquire(t.Context(), tenant{one.cfg.URL, ""}); err == nil || !strings.Contains(err.Error(), "nobody") {
+	if _, err := m.Acquire(t.Context(), tenant{one.cfg.URL, ""}); err == nil || !strings.Contains(err.Error(), "no such tenant") {
 		t.Errorf("Acquire of a key without a Config: %v", err)
 	}
 }

@@ -306,7 +306,7 @@ func TestI6_ReclaimClose(t *testing.T) {
 		defer cancel()
 		var left *resource.CloseError
 		if err := p.close(ctx); !errors.As(err, &left) || left.Busy != 1 || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: Close while Trace is told: %v", name, err)
+			t.Errorf("%s: Close while Trace runs: %v", name, err)
 		}
 		goOn <- struct{}{}
 		if err := p.close(t.Context()); err != nil {

@@ -245,7 +245,7 @@ func (c *child) line() string {
 	return c.lines.Text()
 }
 
-func (c *child) tell(what string) {
+func (c *child) send(what string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.in, what+"\n"); err != nil {
 		c.t.Fatal(err)
@@ -293,7 +293,7 @@ func TestStopped_PingsOut(t *testing.T) {
 		s.until(t, "waiting for pongs again", func() bool { answered = s.pongs; return out() })
 		s.until(t, "done with these pongs", func() bool { return s.pongs >= answered+stoppedIdle })
 		s.answer()
-		c.tell("answers")
+		c.send("answers")
 		if got, want := c.line(), `failed: "<nil>"; destroyed: map[]`; got != want {
 			t.Errorf("the child says\n%s, want\n%s", got, want)
 		}
@@ -326,7 +326,7 @@ func TestStopped_ServerVanishes(t *testing.T) {
 		s.gone = true
 		s.mu.Unlock()
 		time.Sleep(stoppedFor) // it is what is tested
-		c.tell("lend")
+		c.send("lend")
 		c.signal(syscall.SIGCONT)
 		if got := c.line(); !strings.HasPrefix(got, `failed: "<nil>"; `) {
 			t.Errorf("the child says %s", got)

@@ -217,12 +217,12 @@ func TestClientCertificateRotates(t *testing.T) {
 func TestFreshSessions(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, "me")
-	nobody := "nobody"
+	none := "none"
 	for name, cache := range map[string]tls.ClientSessionCache{"no cache": nil, "a cache": tls.NewLRUClientSessionCache(0)} {
 		for after, happens := range map[string]func(*testing.T, *mutual, *wspool.Pool){
 			"Reset": func(_ *testing.T, _ *mutual, p *wspool.Pool) { p.Reset(nil) },
 			"403": func(t *testing.T, m *mutual, p *wspool.Pool) {
-				m.accept.Store(&nobody)
+				m.accept.Store(&none)
 				var de *wspool.DialError
 				if _, err := p.Acquire(t.Context()); !errors.As(err, &de) || de.Status != 403 {
 					t.Errorf("Acquire: %v", err)
@@ -333,12 +333,12 @@ func TestSessionCachePanics(t *testing.T) {
 	peer := listen(t, true, echo)
 	peer.cfg.TLS = peer.cfg.TLS.Clone()
 	peer.cfg.TLS.ClientSessionCache = badCache{}
-	told := panicsOf(&peer.cfg)
+	panics := panicsOf(&peer.cfg)
 	p := pool(t, peer.cfg)
 	c := acquire(t, p)
 	ask(t, c, "x")
 	c.Release()
-	if err := next(t, "panic", told); !strings.Contains(err.Error(), "Get") {
+	if err := next(t, "panic", panics); !strings.Contains(err.Error(), "Get") {
 		t.Errorf("Panicked: %v", err)
 	}
 	if n := p.Stats().Panics; n == 0 {
