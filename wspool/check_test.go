@@ -142,18 +142,10 @@ func TestCheckAbandoned(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				peer := listenMem(t, 64<<10, func(ws *websocket.Conn) {
-					for {
-						kind, p, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						time.Sleep(time.Second)
-						if ws.WriteMessage(kind, p) != nil {
-							return
-						}
-					}
-				})
+				peer := listenMem(t, 64<<10, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+					time.Sleep(time.Second)
+					ws.WriteMessage(kind, p)
+				}))
 				checking := false
 				peer.cfg.Health = checkFunc(func(ctx context.Context, c *wspool.Conn) error {
 					if !checking {

@@ -380,22 +380,9 @@ func TestDial_FirstHandshakeHangs(t *testing.T) {
 
 // A server that sends back what it got repeats secrets; the error does not.
 func TestEchoedSecret(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	echoed := make(chan struct{})
-	go func() {
-		defer close(echoed)
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		io.Copy(c, c)
-		c.Close()
-	}()
-	_, err = pool(t, wspool.Config{
-		URL:     "ws://" + l.Addr().String() + "/p?token=s3cret",
+	addr := serveTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	_, err := pool(t, wspool.Config{
+		URL:     "ws://" + addr.String() + "/p?token=s3cret",
 		MaxSize: 1,
 		Prepare: func(_ context.Context, h *wspool.Handshake) error {
 			h.Header.Set("Authorization", "s3cret")
@@ -406,6 +393,4 @@ func TestEchoedSecret(t *testing.T) {
 	if !errors.As(err, &de) || de.Phase != "handshake" || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("Acquire: %v", err)
 	}
-	l.Close()
-	<-echoed
 }

@@ -40,18 +40,12 @@ func TestExchange(t *testing.T) {
 		for name, ex := range map[string]wspool.Exchange{"last": last, "each": each, "none": none} {
 			t.Run(fmt.Sprintf("%s/%q", name, tc.script), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-						for {
-							kind, p, err := ws.ReadMessage()
-							if err != nil {
-								return
-							}
-							n, _ := strconv.Atoi(string(p))
-							for range n {
-								ws.WriteMessage(kind, []byte("reply"))
-							}
+					peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+						n, _ := strconv.Atoi(string(p))
+						for range n {
+							ws.WriteMessage(kind, []byte("reply"))
 						}
-					})
+					}))
 					peer.cfg.Exchange = ex
 					gone := ends(&peer.cfg)
 					p := pool(t, peer.cfg)
@@ -177,16 +171,10 @@ func TestOpenWriter(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
 			got := make(chan string, 100)
-			peer := listen(t, scheme == "wss", func(ws *websocket.Conn) {
-				for {
-					kind, p, err := ws.ReadMessage()
-					if err != nil {
-						return
-					}
-					got <- string(p)
-					ws.WriteMessage(kind, p)
-				}
-			})
+			peer := listen(t, scheme == "wss", onEach(func(ws *websocket.Conn, kind int, p []byte) {
+				got <- string(p)
+				ws.WriteMessage(kind, p)
+			}))
 			peer.cfg.MaxSize = 1
 			gone := ends(&peer.cfg)
 			p := pool(t, peer.cfg)

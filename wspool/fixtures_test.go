@@ -154,6 +154,16 @@ func next[T any](t testing.TB, what string, ch <-chan T) T {
 	}
 }
 
+// eventually waits until is returns true.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) { // between looks
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
 func acquire(t testing.TB, p *wspool.Pool) *wspool.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -197,6 +207,19 @@ func echo(ws *websocket.Conn) {
 		kind, p, err := ws.ReadMessage()
 		if err != nil || ws.WriteMessage(kind, p) != nil {
 			return
+		}
+	}
+}
+
+// onEach is a peer that calls f for each message.
+func onEach(f func(ws *websocket.Conn, kind int, p []byte)) func(*websocket.Conn) {
+	return func(ws *websocket.Conn) {
+		for {
+			kind, p, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			f(ws, kind, p)
 		}
 	}
 }
@@ -435,13 +458,6 @@ func exchange(ctx context.Context, c *wspool.Conn) error {
 	return err
 }
 
-// healthFunc is a Health of a function.
-type healthFunc func(ctx context.Context, c *wspool.Conn) error
-
-func (f healthFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error {
-	return f(ctx, c)
-}
-
 // admission is a resource.Admission by a function.
 type admission func() error
 
@@ -487,9 +503,14 @@ func upgrade(c net.Conn, header string) {
 	if err != nil {
 		return
 	}
-	accept := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	fmt.Fprintf(c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Websocket-Accept: %s\r\n%s\r\n",
-		base64.StdEncoding.EncodeToString(accept[:]), header)
+		acceptKey(r), header)
+}
+
+// acceptKey is the Sec-WebSocket-Accept of the answer to r.
+func acceptKey(r *http.Request) string {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // upgraded is a NetDial to a server that upgrades and then says nothing.
@@ -522,7 +543,7 @@ func scripted(lingers bool, serve func(net.Conn, *http.Request)) func(context.Co
 		ours, theirs := memnet.Pipe(1 << 16)
 		go func() {
 			defer theirs.Close()
-			if r, err := http.ReadRequest(bufioReader(theirs)); err == nil {
+			if r, err := http.ReadRequest(bufio.NewReader(theirs)); err == nil {
 				serve(theirs, r)
 			}
 			if lingers {

@@ -342,15 +342,9 @@ func TestHeartbeatUnanswered(t *testing.T) {
 func TestHeartbeatLateAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
-		peer := listenMem(t, 64<<10, func(ws *websocket.Conn) {
-			for {
-				kind, p, err := ws.ReadMessage()
-				if err != nil {
-					return
-				}
-				time.AfterFunc(8*time.Second, func() { mu.Lock(); defer mu.Unlock(); ws.WriteMessage(kind, p) })
-			}
-		})
+		peer := listenMem(t, 64<<10, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+			time.AfterFunc(8*time.Second, func() { mu.Lock(); defer mu.Unlock(); ws.WriteMessage(kind, p) })
+		}))
 		peer.cfg.Heartbeat = answered(keepAlive)
 		peer.cfg.Heartbeat.Every = time.Second
 		p := pool(t, peer.cfg)
@@ -371,21 +365,15 @@ func TestHeartbeatBesideLongMessage(t *testing.T) {
 				long := bytes.Repeat([]byte("0123456789abcdef"), wspool.MaxHeartbeatAnswer/16+1)
 				peer := listenMem(t, 4<<10, nil)
 				peer.upgrader.EnableCompression = compress
-				peer.serve = func(ws *websocket.Conn) {
-					for {
-						kind, p, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						if string(p) != "alive?" {
-							continue
-						}
-						ws.WriteMessage(kind, long)
-						ws.WriteMessage(kind, long[:wspool.MaxHeartbeatAnswer])
-						ws.WriteMessage(kind, p)
-						ws.WriteMessage(kind, []byte("end"))
+				peer.serve = onEach(func(ws *websocket.Conn, kind int, p []byte) {
+					if string(p) != "alive?" {
+						return
 					}
-				}
+					ws.WriteMessage(kind, long)
+					ws.WriteMessage(kind, long[:wspool.MaxHeartbeatAnswer])
+					ws.WriteMessage(kind, p)
+					ws.WriteMessage(kind, []byte("end"))
+				})
 				peer.cfg.Compression = compress
 				peer.cfg.Heartbeat = answered(keepAlive)
 				p := pool(t, peer.cfg)
@@ -543,7 +531,7 @@ func TestHealthWrites(t *testing.T) {
 		return c.WriteMessage(ctx, websocket.TextMessage, []byte(`{"type":"KeepAlive"}`))
 	}
 	for name, tc := range map[string]struct {
-		check healthFunc
+		check checkFunc
 		clean bool
 	}{
 		"writes":       {send, true},
@@ -565,21 +553,15 @@ func TestHealthWrites(t *testing.T) {
 		for exname, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 			t.Run(name+"/"+exname, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-						for {
-							kind, p, err := ws.ReadMessage()
-							if err != nil {
-								return
-							}
-							if !strings.Contains(string(p), "KeepAlive") {
-								ws.WriteMessage(kind, p)
-							}
+					peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+						if !strings.Contains(string(p), "KeepAlive") {
+							ws.WriteMessage(kind, p)
 						}
-					})
+					}))
 					peer.cfg.Exchange = ex
 					peer.cfg.SweepInterval = time.Second
 					var checks atomic.Int64
-					peer.cfg.Health = healthFunc(func(ctx context.Context, c *wspool.Conn) error {
+					peer.cfg.Health = checkFunc(func(ctx context.Context, c *wspool.Conn) error {
 						checks.Add(1)
 						if i := c.Info(); i.ID == 0 {
 							t.Errorf("no ID: %+v", i)
@@ -612,14 +594,9 @@ func TestHealthWrites(t *testing.T) {
 // The answer to a heartbeat is held to CheckUTF8 as every text of the peer's.
 func TestHeartbeat_NotUTF8(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-			for {
-				if _, _, err := ws.ReadMessage(); err != nil {
-					return
-				}
-				ws.WriteMessage(websocket.TextMessage, []byte{0xe4, 0xb8})
-			}
-		})
+		peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, _ int, _ []byte) {
+			ws.WriteMessage(websocket.TextMessage, []byte{0xe4, 0xb8})
+		}))
 		ended := make(chan error, 1)
 		peer.cfg.MaxSize, peer.cfg.Redial, peer.cfg.CheckUTF8 = 1, atOnce, true
 		peer.cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) { ended <- e.Cause }}

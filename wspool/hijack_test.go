@@ -277,16 +277,10 @@ func TestHijackKeepsMessage(t *testing.T) {
 // would be read as another message.
 func TestHijack_HeartbeatUnanswered(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-			for {
-				kind, b, err := ws.ReadMessage()
-				if err != nil {
-					return
-				}
-				time.Sleep(50 * ms)
-				ws.WriteMessage(kind, b)
-			}
-		})
+		peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, b []byte) {
+			time.Sleep(50 * ms)
+			ws.WriteMessage(kind, b)
+		}))
 		peer.cfg.Heartbeat = wspool.Heartbeat{
 			Every: time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("beat")},
 			Expect: func(m wspool.Message) bool { return string(m.Data) == "beat" },

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -14,16 +13,6 @@ import (
 func watchers() int {
 	buf := make([]byte, 16<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "wspool.(*link).watch(")
-}
-
-// eventually waits for is.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) { // between looks
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // Idle connections cost no goroutine each, have their server's pings answered, and

@@ -126,15 +126,9 @@ func TestConcurrentWriters(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			const writers, each = 8, 50
 			got := make(chan []byte, writers*each)
-			peer := listen(t, scheme == "wss", func(ws *websocket.Conn) {
-				for {
-					_, p, err := ws.ReadMessage()
-					if err != nil {
-						return
-					}
-					got <- p
-				}
-			})
+			peer := listen(t, scheme == "wss", onEach(func(ws *websocket.Conn, _ int, p []byte) {
+				got <- p
+			}))
 			peer.cfg.Exchange = wspool.Unpaired
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)

@@ -125,20 +125,10 @@ func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
 		peer := listen(t, false, echo)
 		peer.cfg.MaxSize, peer.cfg.MinIdle = 8, 8
 		p := pool(t, peer.cfg)
-		for end := time.Now().Add(patience); p.Stats().Idle < 8 || peer.open() < 8; {
-			if time.Now().After(end) {
-				t.Fatalf("%v", p.Stats())
-			}
-			time.Sleep(time.Millisecond) // a poll with a bound
-		}
+		eventually(t, "8 are idle", func() bool { return p.Stats().Idle >= 8 && peer.open() >= 8 })
 		peer.cut() // the pool dials again at once
 		if i%2 == 1 {
-			for end := time.Now().Add(patience); p.Stats().Invalidated < 8; {
-				if time.Now().After(end) {
-					t.Fatalf("%v", p.Stats())
-				}
-				time.Sleep(time.Millisecond) // a poll with a bound
-			}
+			eventually(t, "8 deaths are seen", func() bool { return p.Stats().Invalidated >= 8 })
 		}
 		c, err := p.Acquire(t.Context())
 		if err != nil {
@@ -175,14 +165,7 @@ func TestDoWith_MaxWait(t *testing.T) {
 // On a processor that others keep busy the reader runs late. That is no
 // evidence against a connection: none is destroyed.
 func TestBusyProcessor(t *testing.T) {
-	peer := listen(t, false, func(ws *websocket.Conn) {
-		for {
-			kind, p, err := ws.ReadMessage()
-			if err != nil || ws.WriteMessage(kind, p) != nil {
-				return
-			}
-		}
-	})
+	peer := listen(t, false, echo)
 	p := pool(t, peer.cfg)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var stop atomic.Bool
@@ -195,11 +178,7 @@ func TestBusyProcessor(t *testing.T) {
 	}
 	for range 4 {
 		err := p.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
-			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("x")); err != nil {
-				return err
-			}
-			_, _, err := c.ReadMessage(ctx)
-			return err
+			return question(ctx, c)
 		})
 		if err != nil {
 			t.Error(err)
@@ -232,7 +211,7 @@ func TestConnValue(t *testing.T) {
 			return nil
 		}
 		checked := make(chan bool, 1000)
-		peer.cfg.Health = healthFunc(func(_ context.Context, c *wspool.Conn) error {
+		peer.cfg.Health = checkFunc(func(_ context.Context, c *wspool.Conn) error {
 			s, ok := wspool.ValueOf[session](c)
 			checked <- ok && s.id == c.Info().ID
 			return nil

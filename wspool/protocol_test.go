@@ -418,16 +418,10 @@ func TestCheckUTF8Write(t *testing.T) {
 		for _, text := range samples {
 			bubble(t, func(t *testing.T) {
 				var got []string
-				peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-					for {
-						kind, p, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						got = append(got, string(p))
-						ws.WriteMessage(kind, []byte("reply"))
-					}
-				})
+				peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+					got = append(got, string(p))
+					ws.WriteMessage(kind, []byte("reply"))
+				}))
 				peer.cfg.CheckUTF8 = check
 				p := pool(t, peer.cfg)
 				c := acquire(t, p)

@@ -335,16 +335,9 @@ func TestQuietConfig(t *testing.T) {
 func TestQuietStress(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprint(secure), func(t *testing.T) {
-			peer := listen(t, secure, func(ws *websocket.Conn) {
-				for {
-					kind, p, err := ws.ReadMessage()
-					if err != nil {
-						return
-					}
-					// In one piece, so that all is there when the first is read.
-					ws.NetConn().Write(bytes.Repeat(frame(byte(kind), string(p)), 1+len(p)%5))
-				}
-			})
+			peer := listen(t, secure, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+				ws.NetConn().Write(bytes.Repeat(frame(byte(kind), string(p)), 1+len(p)%5))
+			}))
 			peer.cfg.Quiet, peer.cfg.MaxSize, peer.cfg.Redial = 20*ms, 8, atOnce
 			p := pool(t, peer.cfg)
 			var all sync.WaitGroup

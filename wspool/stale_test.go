@@ -152,17 +152,11 @@ func TestDoIdempotentUnsent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				// A message 30 ms behind each answer.
-				peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-					for {
-						kind, p, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						ws.WriteMessage(kind, p)
-						time.Sleep(30 * ms)
-						ws.WriteMessage(kind, []byte("more"))
-					}
-				})
+				peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+					ws.WriteMessage(kind, p)
+					time.Sleep(30 * ms)
+					ws.WriteMessage(kind, []byte("more"))
+				}))
 				peer.cfg.MaxSize = 1
 				peer.cfg.Redial = atOnce
 				p := pool(t, peer.cfg)

@@ -173,20 +173,14 @@ func (s *stoppedServer) serve(ws *websocket.Conn) {
 	}
 }
 
-// until waits until is says so, which is asked with s locked.
+// until waits until is, which runs with s locked, returns true.
 func (s *stoppedServer) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between looks
+	eventually(t, what, func() bool {
 		s.mu.Lock()
-		ok := is()
-		s.mu.Unlock()
-		if ok {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not %s", what)
-		}
-	}
+		defer s.mu.Unlock()
+		return is()
+	})
 }
 
 // answer answers the requests that wait.

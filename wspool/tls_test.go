@@ -1,7 +1,6 @@
 package wspool_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -357,6 +356,3 @@ func listenCert(t testing.TB, ca *authority, names []string) wspool.Config {
 	host := strings.TrimPrefix(s.URL, "https://127.0.0.1")
 	return wspool.Config{URL: "wss://localhost" + host, MaxSize: 1, TLS: &tls.Config{RootCAs: ca.pool}}
 }
-
-// bufioReader is a reader for one request.
-func bufioReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }

@@ -2,8 +2,6 @@ package wspool_test
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -511,9 +509,8 @@ func greetAtOnce(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	defer c.Close()
-	sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
-		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n"
+		acceptKey(r) + "\r\n\r\n"
 	c.Write(append([]byte(head), frame(websocket.TextMessage, "welcome")...))
 	c.Read(make([]byte, 100)) // it has had enough
 	return true
@@ -635,18 +632,12 @@ func TestTrailing_PartOfAReply(t *testing.T) {
 	for name, exchange := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
-				p := listenMem(t, 4096, func(ws *websocket.Conn) {
-					for {
-						_, b, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						for part, pause := range []time.Duration{0, ms, 10 * ms} {
-							time.Sleep(pause)
-							ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s part %d", b, part))
-						}
+				p := listenMem(t, 4096, onEach(func(ws *websocket.Conn, _ int, b []byte) {
+					for part, pause := range []time.Duration{0, ms, 10 * ms} {
+						time.Sleep(pause)
+						ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, "%s part %d", b, part))
 					}
-				})
+				}))
 				p.cfg.MaxSize, p.cfg.Redial, p.cfg.Exchange, p.cfg.OnUnsolicited = 1, atOnce, exchange, wspool.DropUnsolicited
 				pool := pool(t, p.cfg)
 				for i := range 20 {
