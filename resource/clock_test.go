@@ -87,10 +87,7 @@ func TestTick_ProcessStoodStill(t *testing.T) {
 					t.Errorf("%d checks before", len(checked))
 				}
 				for range its {
-					l, err := h.p.Acquire(context.Background())
-					if err != nil {
-						t.Fatal(err)
-					}
+					l := lendOne(t, h.p)
 					if cold := l.Value() != it; cold && (len(checked) == 0 || checked[len(checked)-1] != l.Value()) {
 						t.Errorf("item %d was lent unchecked, %v idle", l.Value().n, l.Info().Idle)
 					} else if cold && l.Info().Idle < 30*time.Second {

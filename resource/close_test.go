@@ -247,9 +247,7 @@ func TestI6_CloseWaitsForFollowSize(t *testing.T) {
 		began := time.Now()
 		go p.Resize(2)
 		synctest.Wait()
-		if err := p.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("Close returned after %v, want 1s", took)
 		}

@@ -43,9 +43,7 @@ func TestConfig_EveryBadField(t *testing.T) {
 		}
 	}
 	p := newPool(t, good)
-	if err := p.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
+	closeAll(t, p)
 }
 
 // New copies the Config, the Trace in it too.
@@ -61,9 +59,7 @@ func TestConfig_IsCopied(t *testing.T) {
 	if err := p.Warm(context.Background(), 1); err != nil {
 		t.Error(err)
 	}
-	if err := p.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
+	closeAll(t, p)
 	if made != 1 {
 		t.Errorf("%d makes traced, want 1", made)
 	}
@@ -76,14 +72,9 @@ func TestConfig_LargestMaxSize(t *testing.T) {
 	if err := p.Resize(math.MaxInt32); err != nil {
 		t.Error(err)
 	}
-	l, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := lendOne(t, p)
 	l.Release()
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	closeAll(t, p)
 	if strconv.IntSize > 32 {
 		cfg.MaxSize++
 		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "MaxSize is 2147483648") {

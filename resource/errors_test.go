@@ -411,9 +411,7 @@ func TestFailures_Keyed(t *testing.T) {
 			t.Errorf("from a key that was drained: %v", err)
 		}
 		l.Release()
-		if err := k.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		closeAll(t, k)
 		for range 2 {
 			if _, err := k.Acquire(t.Context(), "a"); !errors.Is(err, resource.ErrClosed) {
 				t.Errorf("after Close: %v", err)

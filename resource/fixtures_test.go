@@ -52,6 +52,26 @@ func newKeyed[K comparable, T any](tb testing.TB, cfg resource.KeyedConfig[K, T]
 	return k
 }
 
+// lendOne acquires without a bound.
+func lendOne[T any](tb testing.TB, p interface {
+	Acquire(context.Context) (resource.Lease[T], error)
+}) resource.Lease[T] {
+	tb.Helper()
+	l, err := p.Acquire(context.Background())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// closeAll closes a Pool or a Keyed and waits for its end.
+func closeAll(tb testing.TB, c interface{ Close(context.Context) error }) {
+	tb.Helper()
+	if err := c.Close(context.Background()); err != nil {
+		tb.Errorf("Close: %v", err)
+	}
+}
+
 // makeOne is a Make that succeeds at once.
 func makeOne(context.Context) (int, error) { return 1, nil }
 

@@ -197,10 +197,7 @@ func BenchmarkHit(b *testing.B) {
 			p := newBare(b, 64, c.set)
 			b.ReportAllocs()
 			for b.Loop() {
-				l, err := p.Acquire(context.Background())
-				if err != nil {
-					b.Fatal(err)
-				}
+				l := lendOne(b, p)
 				l.Release()
 			}
 		})
@@ -236,9 +233,7 @@ func newBare(b *testing.B, max int, set func(cfg *resource.Config[*token])) *res
 	set(&cfg)
 	p := newPool(b, cfg)
 	b.Cleanup(func() {
-		if err := p.Close(context.Background()); err != nil {
-			b.Error(err)
-		}
+		closeAll(b, p)
 	})
 	return p
 }

@@ -618,7 +618,5 @@ func keyedLongestWaits(t *testing.T) {
 	for _, l := range ls {
 		l.Release()
 	}
-	if err := k.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
+	closeAll(t, k)
 }

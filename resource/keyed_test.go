@@ -176,10 +176,7 @@ func TestKeyed_BadKey(t *testing.T) {
 // Value distinguishes a lease that has ended from one that never began.
 func TestLease_ValuePanics(t *testing.T) {
 	p := newPool(t, resource.Config[int]{MaxSize: 1, Make: makeOne})
-	l, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := lendOne(t, p)
 	l.Release()
 	for want, l := range map[string]resource.Lease[int]{"has ended": l, "no lease began": {}} {
 		func() {
@@ -191,9 +188,7 @@ func TestLease_ValuePanics(t *testing.T) {
 			l.Value()
 		}()
 	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	closeAll(t, p)
 }
 
 func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {

@@ -564,9 +564,7 @@ func TestReclaim(t *testing.T) {
 		if row := p.Inspect(1).Resources[0]; row.Lease != 0 {
 			t.Errorf("idle, but its lease is %d", row.Lease)
 		}
-		if err := p.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 	})
 }
 
@@ -590,10 +588,7 @@ func TestReclaim_InCheck(t *testing.T) {
 				return func(resource.Outcome) { permits-- }, nil
 			}),
 		})
-		l, err := p.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := lendOne(t, p)
 		l.Release()
 		slow = true
 		go func() {
@@ -604,16 +599,12 @@ func TestReclaim_InCheck(t *testing.T) {
 				}
 			}
 		}()
-		if l, err = p.Acquire(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		l = lendOne(t, p)
 		_ = l.Value()
 		l.Release()
 		if permits != 0 {
 			t.Errorf("%d permits are out", permits)
 		}
-		if err := p.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 	})
 }

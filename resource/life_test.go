@@ -404,10 +404,7 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 				}
 				p := newPool(t, cfg)
 				lease := func() int {
-					l, err := p.Acquire(t.Context())
-					if err != nil {
-						t.Fatal(err)
-					}
+					l := lendOne(t, p)
 					if l.Info().Leases < 1 {
 						t.Fatalf("lease number %d", l.Info().Leases)
 					}
@@ -451,9 +448,7 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 						}
 					}
 				}
-				if err := p.Close(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				closeAll(t, p)
 				if s := p.Stats(); s.Acquired != int64(3+n) || s.Released != s.Acquired || s.Made != s.Destroyed {
 					t.Fatal(s)
 				}

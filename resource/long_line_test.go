@@ -171,10 +171,7 @@ var longLines = []struct {
 			startWaiters(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
 		}},
 	{"deadlines at one instant", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
-		l, err := p.Acquire(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := lendOne(t, p)
 		at := time.Now().Add(2 * time.Second)
 		c := startWaiters(t, p, n, time.Until(at), anything)
 		c.waiting()
@@ -195,19 +192,14 @@ var longLines = []struct {
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
 		c := startWaiters(t, p, n, 0, anything)
 		c.waiting()
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 		c.refused(resource.ErrClosed)
 	}},
 }
 
 // oneByOne has n callers wait for one resource, and each gives it back at once.
 func oneByOne(t *testing.T, p *resource.Pool[int], n int) {
-	l, err := p.Acquire(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := lendOne(t, p)
 	c := &waiterGroup{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	for i := range n {
 		c.wg.Go(func() {

@@ -280,9 +280,7 @@ func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 			if n := dials.Load(); n > 20*120 { // 20 a second; without a bound it is up to 3,000
 				t.Errorf("%+v: %d dials in two minutes", c, n)
 			}
-			if err := p.Close(t.Context()); err != nil {
-				t.Error(err)
-			}
+			closeAll(t, p)
 			time.Sleep(time.Second) // the timers of Watch
 		})
 	}

@@ -321,10 +321,7 @@ func TestMakingID(t *testing.T) {
 	}})
 	defer p.Close(context.Background())
 	_ = p.Warm(t.Context(), 1) // the first make fails; Warm may try once more
-	l, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := lendOne(t, p)
 	defer l.Release()
 	if i := l.Info(); i.ID != seen {
 		t.Errorf("%d was made as %d", i.ID, seen)

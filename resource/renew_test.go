@@ -55,9 +55,7 @@ func inRenewalPool(t *testing.T, age time.Duration, edit func(cfg *resource.Conf
 		p := newPool(t, cfg)
 		n.Pool = p
 		f(n)
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 	})
 }
 
@@ -79,10 +77,7 @@ func (n *renewalPool) extremes() (most, least int) {
 func TestRenewBeforeTheEnd(t *testing.T) {
 	inRenewalPool(t, 5*time.Minute, func(cfg *resource.Config[int]) { cfg.MaxSize = 2 }, func(n *renewalPool) {
 		lease := func() { // one use each second
-			l, err := n.Acquire(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := lendOne(t, n)
 			time.Sleep(900 * time.Millisecond)
 			l.Release()
 			time.Sleep(100 * time.Millisecond)
@@ -119,35 +114,28 @@ func TestRenewNotWhatIsUnused(t *testing.T) {
 	})
 }
 
-// What was made together is replaced one by one, before it ends if there is
-// room, and never all are gone.
-func TestRenewMinIdleWithRoom(t *testing.T) {
-	inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 10 }, func(n *renewalPool) {
-		time.Sleep(5 * time.Second)
-		n.watch()
-		time.Sleep(time.Hour)
-		if most, least := n.extremes(); most != 1 || least < 5 {
-			t.Errorf("up to %d made at once, and at times %d live; want 1 and never less than 5", most, least)
-		}
-		if s := n.Stats(); s.Made > 5*8 || s.Made < 5*6 {
-			t.Errorf("%d made in an hour, want about 6 generations of 5", s.Made)
-		}
-	})
-}
-
-// In a full pool each is evicted before its replacement is made, one by one.
-func TestRenewMinIdleFull(t *testing.T) {
-	inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, 5 }, func(n *renewalPool) {
-		time.Sleep(5 * time.Second)
-		n.watch()
-		time.Sleep(time.Hour)
-		if most, least := n.extremes(); most != 1 || least < 4 {
-			t.Errorf("up to %d made at once, and at times %d live; want 1 and never less than 4", most, least)
-		}
-		if s := n.Stats(); s.Made > 5*8 || s.Made < 5*6 {
-			t.Errorf("%d made in an hour, want about 6 generations of 5", s.Made)
-		}
-	})
+// What was made together is replaced one by one: before it ends if there is room,
+// so that never fewer than MinIdle are alive; in a full pool each is evicted before
+// its replacement is made.
+func TestRenewMinIdle(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		max, least int
+	}{{"with room", 10, 5}, {"full", 5, 4}} {
+		t.Run(tc.name, func(t *testing.T) {
+			inRenewalPool(t, 10*time.Minute, func(cfg *resource.Config[int]) { cfg.MinIdle, cfg.MaxSize = 5, tc.max }, func(n *renewalPool) {
+				time.Sleep(5 * time.Second)
+				n.watch()
+				time.Sleep(time.Hour)
+				if most, least := n.extremes(); most != 1 || least < tc.least {
+					t.Errorf("up to %d made at once, and at times %d live; want 1 and never less than %d", most, least, tc.least)
+				}
+				if s := n.Stats(); s.Made > 5*8 || s.Made < 5*6 {
+					t.Errorf("%d made in an hour, want about 6 generations of 5", s.Made)
+				}
+			})
+		})
+	}
 }
 
 // A successor does not keep Close, and is not made after it.
@@ -157,9 +145,7 @@ func TestRenewClosed(t *testing.T) {
 		if s := n.Stats(); s.Making != 1 {
 			t.Fatalf("%v, want a successor being made", s)
 		}
-		if err := n.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, n)
 		made := n.made
 		time.Sleep(time.Minute)
 		if n.made != made {
@@ -195,10 +181,7 @@ func TestRenew_NothingOwedWithoutCallers(t *testing.T) {
 		cfg.Destroy = func(v int, err error) { time.Sleep(time.Second); destroy(v, err) }
 	}, func(n *renewalPool) {
 		for range 600 { // every other second: so some come during an eviction
-			l, err := n.Acquire(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := lendOne(t, n)
 			time.Sleep(time.Second)
 			l.Release()
 			time.Sleep(time.Second)
@@ -261,8 +244,6 @@ func TestRenew_ForgetsDestroyed(t *testing.T) {
 			t.Errorf("%d of %d are still in memory, and %d in the pool", kept, len(made), p.Stats().Idle)
 		}
 		cancel()
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 	})
 }

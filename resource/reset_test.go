@@ -306,9 +306,7 @@ func newHanging(t *testing.T, cfg resource.Config[int], idle int) *hanging {
 func (h *hanging) close(t *testing.T) {
 	t.Helper()
 	close(h.let)
-	if err := h.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, h)
 	s := h.Stats()
 	if want := (resource.Load{Max: s.Max}); s.Load != want || s.Made != s.Destroyed || s.Acquired != s.Released || s.Made != h.made.Load() || s.Made != h.begun.Load() {
 		t.Fatalf("after Close: %v; %d made, %d destroyed", s, h.made.Load(), h.begun.Load())
@@ -511,9 +509,7 @@ func TestReset_StressNothingOldIsLent(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, p)
 	if s := p.Stats(); s.Load != (resource.Load{Max: s.Max}) || s.Made != s.Destroyed || s.Acquired != s.Released {
 		t.Fatal(s)
 	}
@@ -527,10 +523,7 @@ func TestLife_ShardsStaySmall(t *testing.T) {
 	var ls []resource.Lease[int]
 	for range 3 {
 		for len(ls) < n {
-			l, err := p.Acquire(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := lendOne(t, p)
 			ls = append(ls, l)
 		}
 		shards, most := p.Shards()
@@ -551,7 +544,5 @@ func TestLife_ShardsStaySmall(t *testing.T) {
 	for _, l := range ls {
 		l.Release()
 	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	closeAll(t, p)
 }

@@ -173,10 +173,7 @@ func TestAcquireTime(t *testing.T) {
 	script(t, 1, edit, func(h *harness) {
 		h.auto = func(m *makeCall) { m.finish() }
 		for range n {
-			l, err := h.p.Acquire(context.Background())
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := lendOne(t, h.p)
 			time.Sleep(time.Millisecond)
 			l.Release()
 		}

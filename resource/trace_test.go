@@ -138,9 +138,7 @@ func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(let)
-		if err := p.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		closeAll(t, p)
 	})
 }
 

@@ -276,9 +276,7 @@ func TestWait_KeyedTotalTaken(t *testing.T) {
 				}
 				time.AfterFunc(time.Second, func() { b.Discard(nil) })
 				wantWait(t, failed)
-				if err := k.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
+				closeAll(t, k)
 			})
 		})
 	}
@@ -300,9 +298,7 @@ func TestWait_KeyForgotten(t *testing.T) {
 		wantWait(t, failed)
 		synctest.Wait()
 		time.Sleep(2 * time.Minute)
-		if err := k.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, k)
 	})
 }
 
@@ -312,10 +308,7 @@ func TestWait_FreshInFullPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFailing(t, nil)
 		f.down.Store(false)
-		l, err := f.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := lendOne(t, f)
 		f.down.Store(true)
 		fresh := func() error {
 			_, err := f.AcquireWith(t.Context(), resource.Request{Fresh: true})
@@ -346,8 +339,6 @@ func TestWait_ForeignErrClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantWait(t, failed)
-		if err := p.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 	})
 }

@@ -156,9 +156,7 @@ func TestCheckAbandoned(t *testing.T) {
 				})
 				peer.cfg.SweepInterval = time.Hour
 				p := pool(t, peer.cfg)
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				checking = true
 				ctx, cancel := context.WithTimeout(t.Context(), 500*ms)
 				defer cancel()
@@ -330,9 +328,7 @@ func TestVetting_TornLong(t *testing.T) {
 			if rest {
 				w.send(0, []byte{'y'})
 				none(t, gone)
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				if pongs := w.saw("pong xy"); len(pongs) != 1 {
 					t.Errorf("pongs at %v", pongs)
 				}
@@ -342,9 +338,7 @@ func TestVetting_TornLong(t *testing.T) {
 				return
 			}
 			came := w.now()
-			c := acquire(t, p)
-			ask(t, c, "x")
-			c.Release()
+			use(t, p)
 			if e := next(t, "end", gone); e.at-came > 20*ms {
 				t.Errorf("it ended after %v", e.at-came)
 			}

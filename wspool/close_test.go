@@ -371,9 +371,7 @@ func TestResetNow_TLS(t *testing.T) {
 	peer.cfg.MaxSize = 1
 	p := pool(t, peer.cfg)
 	for range 3 {
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		p.ResetNow(nil)
 	}
 	if n := resumed.Load(); n != 0 {
@@ -387,15 +385,13 @@ func TestQuiet_ResetNow(t *testing.T) {
 		w := witnesses(t)
 		w.cfg.Quiet, w.cfg.MaxSize = time.Minute, 1
 		p := pool(t, w.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		time.Sleep(time.Second)
 		w.send(0, []byte{0x81, 5, 'h'}) // the peer dies in the midst of a frame
 		w.vanish(0)
 		began := time.Now()
 		p.ResetNow(nil)
-		c = acquire(t, p)
+		c := acquire(t, p)
 		if took := time.Since(began); took > 100*ms {
 			t.Errorf("the next lease began after %v", took)
 		}

@@ -196,9 +196,7 @@ func TestJar(t *testing.T) {
 	if _, err := p.Acquire(t.Context()); err == nil {
 		t.Error("no refusal")
 	}
-	c := acquire(t, p)
-	ask(t, c, "x")
-	c.Release()
+	use(t, p)
 	if first, second := <-asked, <-asked; first != "mine=2" || second != "mine=2; sid=1" {
 		t.Errorf("cookies %q, then %q", first, second)
 	}

@@ -201,6 +201,14 @@ func ask(t testing.TB, c *wspool.Conn, s string) {
 	read(t, c, s)
 }
 
+// use leases a connection for one exchange.
+func use(t testing.TB, p *wspool.Pool) {
+	t.Helper()
+	c := acquire(t, p)
+	defer c.Release()
+	ask(t, c, "x")
+}
+
 // echo is a peer that sends everything back.
 func echo(ws *websocket.Conn) {
 	for {

@@ -179,9 +179,7 @@ func TestNetConnPanics(t *testing.T) {
 							p.Reset(nil)
 						}
 					}
-					c = acquire(t, p)
-					ask(t, c, "after")
-					c.Release()
+					use(t, p)
 					synctest.Wait()
 					s := p.Stats()
 					if s.Panics != int64(len(panics)) {

@@ -416,9 +416,7 @@ func TestHeartbeatFunctions(t *testing.T) {
 				if e := next(t, "end", gone); e.cause == nil || !strings.Contains(e.cause.Error(), name) {
 					t.Errorf("ended with %v", e.cause)
 				}
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 			})
 		})
 	}

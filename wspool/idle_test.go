@@ -100,9 +100,7 @@ func TestEndBehindReply(t *testing.T) {
 			peer.cfg.Redial = func(error, int) time.Duration { return 0 }
 			p := pool(t, peer.cfg)
 			for range 200 {
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 			}
 			if s := p.Stats(); s.Made < 200 {
 				t.Errorf("%d connections for 200 leases that each end one", s.Made)
@@ -286,9 +284,7 @@ func TestNeverHot(t *testing.T) {
 				never(&w.cfg)
 				p := pool(t, w.cfg)
 				for range 3 {
-					c := acquire(t, p)
-					ask(t, c, "x")
-					c.Release()
+					use(t, p)
 					if u := p.Stats().Unwatched; u != 0 {
 						t.Errorf("%d unwatched, want 0", u)
 					}

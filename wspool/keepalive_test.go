@@ -118,9 +118,7 @@ func TestNoKeepAlive(t *testing.T) {
 			w.deny.Store(true)
 			p := pool(t, w.cfg)
 			for range 20 {
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				time.Sleep(5 * time.Second)
 			}
 			if pings := w.saw("ping"); pings != nil {
@@ -514,9 +512,7 @@ func TestManyPings(t *testing.T) {
 		if pongs := w.saw("pong last"); len(pongs) != 1 || pongs[0] != time.Second {
 			t.Errorf("the last was answered at %v", pongs)
 		}
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 	})
 }
 

@@ -163,9 +163,7 @@ func TestOnConnectReleases(t *testing.T) {
 			return signIn(ctx, c)
 		}
 		p := pool(t, peer.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		if s := p.Stats(); s.Idle != 1 {
 			t.Errorf("%v", s)
 		}

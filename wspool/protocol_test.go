@@ -308,9 +308,7 @@ func runProtocol(t *testing.T, cases []protocolCase) {
 				c.Release()
 			}
 			// The pool is as good as new.
-			c = acquire(t, p)
-			ask(t, c, "more")
-			c.Release()
+			use(t, p)
 			if s := p.Stats(); s.Idle != 1 || s.Leased != 0 || int(s.Made) != made {
 				t.Errorf("%+v, want %d made", s, made)
 			}

@@ -260,9 +260,7 @@ func TestQuietEnds(t *testing.T) {
 				w.cfg.Quiet = time.Second
 				gone := w.ends()
 				p := pool(t, w.cfg)
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				released := w.now()
 				var want time.Duration
 				is := func(err error) bool { return errors.Is(err, wspool.ErrUnread) }
@@ -310,11 +308,9 @@ func TestQuietWithRoom(t *testing.T) {
 		w := witnesses(t)
 		w.cfg.Quiet = time.Minute
 		p := pool(t, w.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		began := time.Now()
-		c = acquire(t, p)
+		c := acquire(t, p)
 		if took := time.Since(began); took > 2*time.Second || c.Reused() {
 			t.Errorf("lent after %v, reused %v", took, c.Reused())
 		}

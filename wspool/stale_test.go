@@ -256,10 +256,8 @@ func TestStaleOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
 		p := pool(t, w.cfg)
+		use(t, p)
 		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
-		c = acquire(t, p)
 		write(t, c, "die")
 		for range 10 {
 			if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrStale) {

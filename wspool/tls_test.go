@@ -334,9 +334,7 @@ func TestSessionCachePanics(t *testing.T) {
 	peer.cfg.TLS.ClientSessionCache = badCache{}
 	panics := panicsOf(&peer.cfg)
 	p := pool(t, peer.cfg)
-	c := acquire(t, p)
-	ask(t, c, "x")
-	c.Release()
+	use(t, p)
 	if err := next(t, "panic", panics); !strings.Contains(err.Error(), "Get") {
 		t.Errorf("Panicked: %v", err)
 	}
