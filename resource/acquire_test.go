@@ -174,7 +174,7 @@ func TestI8_EndedContext(t *testing.T) {
 	})
 }
 
-// One that gave up while it waited is passed over.
+// A waiter that gave up is passed over.
 func TestI8_CancelledWaiterIsPassedOver(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		l := h.lend()
@@ -395,8 +395,8 @@ func TestI8_EndsWhileAdmitted(t *testing.T) {
 	})
 }
 
-// I8: nor does one whose context ends during a check that the resource passes.
-// What the check found is not forgotten.
+// I8: nor is a caller whose context ends during a check that the resource passes.
+// The result of the check is not forgotten.
 func TestI8_EndsDuringPassedCheck(t *testing.T) {
 	var checks atomic.Int64
 	var seen resource.Info

@@ -431,8 +431,8 @@ func gates(a, g, q *ledger) func(h *harness) {
 	}
 }
 
-// The permit of a MakeGate lasts as long as the making, and learns how it
-// went and how long it took.
+// The permit of a MakeGate lasts as long as the make; its Done gets the outcome and
+// the latency.
 func TestI4_MakeGate(t *testing.T) {
 	boom := errors.New("boom")
 	for name, test := range map[string]struct {

@@ -77,7 +77,7 @@ func TestI6_ManyLeasesOut(t *testing.T) {
 	})
 }
 
-// What hangs is reported: a make, a Destroy, a check.
+// A CloseError reports everything that hangs: a make, a Destroy, a check.
 func TestI6_Hanging(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit func(h *harness)
@@ -155,7 +155,7 @@ func TestI6_CloseWakesWaiters(t *testing.T) {
 	})
 }
 
-// Close cancels makes: one that listens is no reason to wait.
+// Close cancels makes: one that obeys its context delays Close no longer.
 func TestI6_CloseCancelsMakes(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		c := h.acquire()

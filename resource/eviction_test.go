@@ -13,7 +13,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// An idle one that is too old is not lent: the next one is, or one is made.
+// An idle resource that is too old is not lent: the next one is, or a new one is
+// made.
 func TestEviction_AtAcquire(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Minute)
@@ -32,7 +33,7 @@ func TestEviction_AtAcquire(t *testing.T) {
 	})
 }
 
-// One that became too old while leased is not put back, nor handed over.
+// A resource that became too old while leased is neither put back nor handed over.
 func TestEviction_AtRelease(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Minute)
@@ -177,7 +178,7 @@ func withEvictIf(l *leaving, sweep time.Duration) func(h *harness) {
 	return func(h *harness) { h.cfg.EvictIf, h.cfg.SweepInterval = l.evictIf, sweep }
 }
 
-// An idle one that EvictIf ends is not lent.
+// An idle resource that EvictIf ends is not lent.
 func TestEvictIf_AtAcquire(t *testing.T) {
 	var l leaving
 	script(t, 2, withEvictIf(&l, time.Hour), func(h *harness) {

@@ -105,8 +105,7 @@ func (p *Prepared) Statement(text string) int {
 	return p.statements[text]
 }
 
-// What belongs to each resource beside the resource itself stands in T: a struct
-// of both.
+// State that belongs to each resource is kept in T: a struct of both.
 func ExamplePool_stateBesideResource() {
 	dial := dialer()
 	pool, err := resource.New(resource.Config[*Prepared]{

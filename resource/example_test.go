@@ -285,7 +285,7 @@ func ExampleConfig_watch() {
 	// ended: resource: pool is closed
 }
 
-// What a pool is made of, and what becomes of its leases.
+// The parts of a Config, and the ways to end a lease.
 func ExamplePool_Inspect() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
 	defer cancel()

@@ -413,8 +413,8 @@ func unbalanced(s resource.Stats) error {
 	return errors.Join(bad...)
 }
 
-// within fails the test if f has not returned after d of real time. It is for
-// what would hang if it were broken; it orders nothing.
+// within fails the test if f has not returned after d of real time. It is for code
+// that would hang if it were broken; it orders nothing.
 func within(t *testing.T, d time.Duration, f func()) {
 	t.Helper()
 	done := make(chan struct{})

@@ -38,8 +38,8 @@ func inEveryLine(t *testing.T, max int, edit, f func(h *harness)) {
 	}
 }
 
-// What was made ahead and never lent is lent at once; what was used, and lies
-// on top, is left to others.
+// A resource that was made ahead and never lent is lent at once; a used one, on top
+// of the idle list, is left to other callers.
 func TestFresh_IdleUnused(t *testing.T) {
 	inEveryLine(t, 3, nil, func(h *harness) {
 		l := h.lend()
@@ -85,7 +85,7 @@ func TestFresh_OneMakeEach(t *testing.T) {
 	})
 }
 
-// In a full pool an idle one that was used makes room, one for each.
+// In a full pool an idle used resource makes room, one for each caller.
 func TestFresh_FullAndIdle(t *testing.T) {
 	inEveryLine(t, 3, nil, func(h *harness) {
 		its := h.stock(3)
@@ -263,7 +263,7 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 	})
 }
 
-// So is one that its caller's context has ended on, while a policy was asked.
+// So is a resource whose caller's context has ended while a policy ran.
 func TestFresh_DroppedIsUnused(t *testing.T) {
 	var asked func()
 	edit := func(h *harness) {
@@ -324,8 +324,8 @@ func TestFresh_Unhealthy(t *testing.T) {
 	})
 }
 
-// With a MinRemaining it must do for both, and a new one that would not is said
-// to.
+// With a MinRemaining the resource must satisfy both, and a new resource that would
+// not satisfy it is an error.
 func TestFresh_MinRemaining(t *testing.T) {
 	r := resource.Request{Fresh: true, MinRemaining: 10 * time.Minute}
 	script(t, 2, hourly, func(h *harness) {

@@ -145,8 +145,8 @@ func TestHealth_OneDeadManyWait(t *testing.T) {
 	})
 }
 
-// A caller each 100 ms: those that come while the first check runs have one fail
-// themselves; those that come later wait for a make at most.
+// A caller each 100 ms: the callers that come while the first check runs have one
+// fail themselves; later ones wait for a make at most.
 func TestHealth_AllDeadStream(t *testing.T) {
 	m := newSilentHealth(2 * time.Second)
 	script(t, 200, m.in, func(h *harness) {
@@ -319,8 +319,8 @@ func TestI11_AllSweepChecksHang(t *testing.T) {
 	})
 }
 
-// When they return at last their resources end, and the next sweep goes on where
-// this one could not.
+// When the checks return at last their resources end, and the next sweep continues
+// where this one could not.
 func TestI11_SweepChecksReturnLate(t *testing.T) {
 	var m *silentHealth
 	var over chan struct{}

@@ -169,7 +169,7 @@ func TestHealth_KeepsOrder(t *testing.T) {
 	}
 }
 
-// A check does not make a resource younger: its idle time goes on.
+// A check does not make a resource younger: its idle time continues.
 func TestHealth_KeepsIdleTime(t *testing.T) {
 	w := newScriptedHealth()
 	script(t, 1, w.in(10*time.Second), func(h *harness) {
@@ -442,7 +442,7 @@ func TestHealth_Tolerated(t *testing.T) {
 	})
 }
 
-// So it does in the sweep.
+// The same in the sweep.
 func TestHealth_ToleratedInSweep(t *testing.T) {
 	c := &recordingHealth{verdict: func(i resource.Info) error {
 		switch {
@@ -492,8 +492,8 @@ func TestHealth_Scheduled(t *testing.T) {
 	})
 }
 
-// A Due that panics counts as true, and is counted; one that ends its goroutine
-// does not end the sweep.
+// A Due that panics counts as true, and the panic is counted; one that ends its
+// goroutine does not end the sweep.
 func TestI9_DueInSweep(t *testing.T) {
 	for _, goexit := range []bool{false, true} {
 		c := &recordingHealth{due: func(i resource.Info) bool {

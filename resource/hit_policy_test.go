@@ -110,7 +110,7 @@ func TestI10_PoliciesAreAsked(t *testing.T) {
 	})
 }
 
-// What the hit path leaves to the slow one.
+// The decisions that the hit path leaves to the slow path.
 
 // MinRemaining is checked although the resource in the local slot would not need
 // it.
@@ -133,8 +133,8 @@ func TestMinRemaining_OnHit(t *testing.T) {
 	})
 }
 
-// What policies cost a hit: BenchmarkHit/none is the pool without any, and the
-// others are to be read as what they add to it.
+// The cost of policies on a hit: BenchmarkHit/none is the pool without any, and the
+// others are read as the difference from it.
 
 // stored is an Admission with one Done for all permits.
 type stored struct{ done resource.Done }

@@ -198,7 +198,7 @@ func TestInspect_HeldForDays(t *testing.T) {
 	}
 }
 
-// It goes on after Close, which what is leased is destroyed for.
+// A lease is still shown after Close, which waits for it.
 func TestInspect_Closed(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -514,10 +514,10 @@ func TestInspect_MinIdle(t *testing.T) {
 	}
 }
 
-// What the lock is held for while many are listed.
+// How long Inspect holds the lock while it lists many resources.
 
-// The room for a long line is made before the lock is taken: to have it grow
-// there would be to copy the line there, again and again.
+// The room for a long queue is made before the lock is taken: to grow it under the
+// lock would be to copy the waiters there, again and again.
 func TestInspect_QueueIsNotCopiedUnderTheLock(t *testing.T) {
 	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }
 	script(t, 1, edit, func(h *harness) {

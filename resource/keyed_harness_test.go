@@ -280,7 +280,7 @@ func (h *keyedHarness) busy(key string, n int, hold, rest time.Duration) (stop f
 	}
 }
 
-// destroyed returns which went for cause, in order.
+// destroyed returns the items destroyed for cause, in order.
 func (h *keyedHarness) destroyed(cause error) (ns []int) {
 	synctest.Wait()
 	h.mu.Lock()

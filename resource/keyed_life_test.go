@@ -134,7 +134,7 @@ func TestKeyedClose(t *testing.T) {
 	})
 }
 
-// Close cancels makes, and waits for those that do not listen.
+// Close cancels makes, and waits for those that ignore it.
 func TestKeyedCloseDuringMakes(t *testing.T) {
 	keyed(t, 4, 4, func(h *keyedHarness) { h.makeTime = 3 * time.Second }, func(h *keyedHarness) {
 		calls := []*keyedCall{h.begin("a"), h.begin("b"), h.begin("b")}

@@ -105,7 +105,8 @@ func TestKeyedTwoWarmsDoNotChurn(t *testing.T) {
 	})
 }
 
-// What is too near its end for the callers of its own key is not kept for them.
+// A resource that is too near its end for the callers of its own key is not kept
+// for them.
 func TestKeyedMinRemaining(t *testing.T) {
 	keyed(t, 2, 3, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Eviction = olderThan(time.Hour) }
@@ -167,7 +168,7 @@ func TestKeyedQueueIsPreempted(t *testing.T) {
 	})
 }
 
-// What a Health looks at just now gives no way, and does when it is done.
+// A resource under a check is not preempted, and is when the check is done.
 func TestKeyedHealthInTheSweep(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
@@ -424,8 +425,8 @@ func (m *reentrantPolicy) Pop(t time.Duration) (*resource.Waiter, error) {
 	return m.stack.Pop(t)
 }
 
-// Whatever a Keyed calls may call the Keyed: nothing is locked meanwhile, and
-// nothing is left when it is closed.
+// Every function that a Keyed calls may call the Keyed: no lock is held meanwhile,
+// and nothing is left when it is closed.
 func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
 	here := goleak.IgnoreCurrent()
 	var all []*reentrantPolicy

@@ -130,8 +130,8 @@ func TestKeyedRipe(t *testing.T) {
 	})
 }
 
-// A quiet key's callers are served in bounded time though many busy keys want
-// more than there is.
+// A quiet key's callers are served in bounded time though many busy keys want more
+// than the total.
 func TestKeyedColdAmongManyHot(t *testing.T) {
 	keyed(t, 6, 6, func(h *keyedHarness) { h.makeTime = 10 * ms }, func(h *keyedHarness) {
 		var stops []func() int
@@ -204,8 +204,8 @@ func TestKeyedLongLineDoesNotStarveAnotherKey(t *testing.T) {
 	})
 }
 
-// What hangs in its end is no use to its key, which is served as one that has
-// the less.
+// A resource whose Destroy hangs is no use to its key, which is served as a key
+// with fewer.
 func TestKeyedHungDestroyDoesNotStarveItsKey(t *testing.T) {
 	var hang chan struct{}
 	keyed(t, 3, 3, func(h *keyedHarness) {

@@ -238,8 +238,8 @@ func keyedWith(t *testing.T, config func(n int) (resource.Config[int], error)) *
 
 var errConfig = errors.New("no such host")
 
-// Whatever goes wrong in Config costs that caller, and the key is as if it had
-// not been used: the next caller asks again.
+// Any fault in Config costs that caller only, and the key is as if it had not been
+// used: the next caller calls Config again.
 func TestKeyedConfigGoesWrong(t *testing.T) {
 	good := resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 7, nil }}
 	for name, tc := range map[string]struct {

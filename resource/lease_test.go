@@ -207,7 +207,7 @@ func TestI2_EndedLeaseAfterClose(t *testing.T) {
 	})
 }
 
-// The zero Lease is one that has ended.
+// The zero Lease behaves as a lease that has ended.
 func TestI2_ZeroLease(t *testing.T) {
 	var l resource.Lease[*item]
 	misuse(t, l)
@@ -569,7 +569,7 @@ func TestReclaim(t *testing.T) {
 }
 
 // A lease that its acquire still has checked is not reclaimed, however long the
-// check takes: its caller would be given one that has ended.
+// check takes: else its caller would be given a lease that has ended.
 func TestReclaim_InCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		permits := 0

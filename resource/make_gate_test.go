@@ -64,7 +64,7 @@ func (c *call) wantBackedOff(after, left time.Duration) {
 }
 
 // A caller that cannot be served in time fails at once, when it arrives or when the
-// gate refuses; one that can be waits, and is served.
+// gate refuses; one that can be served waits, and is served.
 func TestBackoff_Deadline(t *testing.T) {
 	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		h.acquireFor(5*time.Second).wantBackedOff(0, 10*time.Second)
@@ -133,7 +133,7 @@ func TestBackoff_Fresh(t *testing.T) {
 	})
 }
 
-// What is being made may come to them.
+// A make that runs may serve waiters.
 func TestBackoff_BesideRunningMake(t *testing.T) {
 	whileRefusing(t, 2, resource.FailFast, func(h *harness, s *turnstile) {
 		s.shut.Store(false)

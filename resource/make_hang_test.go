@@ -48,7 +48,7 @@ func TestI11_FirstMakeHangs(t *testing.T) {
 	})
 }
 
-// Once makes are known to be fast, one that hangs is replaced sooner.
+// Once makes are known to be fast, a make that hangs is replaced sooner.
 func TestI11_HangAfterFastMakes(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.MakeTimeout = time.Minute
@@ -252,7 +252,7 @@ func TestMakeHang_Outage(t *testing.T) {
 }
 
 // A server that accepts and hangs up at once is tried at the pace of an outage,
-// though each make succeeds: those that began before the outage do not end it.
+// though each make succeeds: makes that began before the outage do not end it.
 func TestOutage_AcceptsAndHangsUp(t *testing.T) {
 	hungUp := errors.New("hung up")
 	for _, c := range []struct {

@@ -51,7 +51,7 @@ func TestMakeContext_LivesAsLongAsTheResource(t *testing.T) {
 	})
 }
 
-// What was hijacked is the caller's, and so is its context: it does not end.
+// A hijacked resource is the caller's, and so is its context: it does not end.
 func TestMakeContext_Hijacked(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		c := h.acquire()
@@ -248,7 +248,7 @@ func TestMakeFailed_WithLeasesOut(t *testing.T) {
 	})
 }
 
-// The waiter that goes on waiting learns the cause when its context ends.
+// A waiter that continues to wait learns the cause when its context ends.
 func TestMakeFailed_CauseIsKept(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		h.lend()
@@ -331,7 +331,7 @@ func TestMakingID(t *testing.T) {
 	}
 }
 
-// How many are made and when: extreme times, gates that refuse, and maxima
+// How many makes there are and when: extreme times, gates that refuse, and maxima
 // that change. All of these but those that shrink the pool once failed.
 
 // The longest MakeTimeout there is overflowed, and every make was abandoned at

@@ -32,7 +32,7 @@ func TestMinRemaining_SkipsTheOld(t *testing.T) {
 	})
 }
 
-// One with enough left is taken, though it is not the first in order.
+// A resource with enough time left is taken, though it is not the first in order.
 func TestMinRemaining_TakesTheYoung(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
 		t.Run(fmt.Sprint("order=", order), func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestMinRemaining_MakesRoom(t *testing.T) {
 	})
 }
 
-// A waiter is not handed one that is too near its end; the next waiter is.
+// A waiter is not handed a resource that is too near its end; the next waiter is.
 func TestMinRemaining_AtHandOff(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Eviction = olderThan(time.Hour)
@@ -209,7 +209,7 @@ func TestMinRemaining_ComesDuringEvict(t *testing.T) {
 	})
 }
 
-// One that came while the sweep had a resource aside waited until the sweep
+// A caller that came while the sweep had a resource reserved waited until the sweep
 // was over.
 func TestMinRemaining_ComesDuringSweep(t *testing.T) {
 	edit := func(h *harness) {
@@ -300,8 +300,8 @@ func TestMinRemaining_WaiterInFrontKeepsNothing(t *testing.T) {
 	}
 }
 
-// In a pool that is always busy, one that could use nothing that came back was
-// passed over until what was there had reached its age.
+// In a pool that is always busy, a caller that could use no released resource was
+// passed over until the existing ones had reached their age.
 func TestMinRemaining_NotPassedOverForEver(t *testing.T) {
 	edit := func(h *harness) {
 		hourly(h)

@@ -136,7 +136,7 @@ func (h mixtureHealth) Check(ctx context.Context, tok *token, _ resource.Info) e
 	})
 }
 
-// mixtureQueue gives out waiters in any order, those that left and old ones too.
+// mixtureQueue pops waiters in any order, those that left and old ones too.
 type mixtureQueue struct {
 	x    *mixture
 	some []*resource.Waiter

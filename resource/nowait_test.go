@@ -68,8 +68,8 @@ func (h *harness) tryIn() (l resource.Lease[*item], ok bool, took time.Duration)
 	return l, ok, time.Since(began)
 }
 
-// An acquire that must not wait gives a check 10 ms; the check goes on without
-// it, and the resource is there for others when it has passed.
+// An acquire that must not wait gives a check 10 ms; the check continues without
+// it, and the resource is available to others when it has passed.
 func TestNoWait_CheckTakesLong(t *testing.T) {
 	w := newScriptedHealth()
 	script(t, 1, w.in(time.Hour), func(h *harness) {
@@ -139,7 +139,7 @@ func TestNoWait_AtOnce(t *testing.T) {
 	})
 }
 
-// One that fails in time is ended, and the next one tried.
+// A resource that fails in time is ended, and the next one tried.
 func TestNoWait_Unhealthy(t *testing.T) {
 	w := newScriptedHealth()
 	script(t, 3, w.in(time.Hour), func(h *harness) {
@@ -169,8 +169,8 @@ var badEnds = map[string]func(){
 	"goexit": runtime.Goexit,
 }
 
-// What a check does that it may not costs its resource, and not the caller's
-// goroutine.
+// A check that panics or ends its goroutine costs its resource, and not the
+// caller's goroutine.
 func TestI9_NoWaitCheck(t *testing.T) {
 	for name, f := range badEnds {
 		t.Run(name, func(t *testing.T) {

@@ -66,7 +66,7 @@ func TestOrder_FollowsReleases(t *testing.T) {
 	}
 }
 
-// One ended in the middle leaves the order of the others.
+// A resource ended in the middle leaves the order of the others.
 func TestOrder_AfterInvalidate(t *testing.T) {
 	script(t, 4, nil, func(h *harness) {
 		its := h.stock(4)

@@ -168,7 +168,7 @@ func TestOutage_LeasedIsRecoverable(t *testing.T) {
 	})
 }
 
-// What is idle is lent as ever.
+// Idle resources are lent as ever.
 func TestOutage_IdleIsLent(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		it := h.stock(1)[0]
@@ -427,8 +427,8 @@ func TestOutage_NothingRecoverable(t *testing.T) {
 	})
 }
 
-// What was lent before it proved itself proves itself in a later lease: failed
-// makes before it are then forgotten.
+// A resource that was lent before it proved itself proves itself in a later lease:
+// failed makes before it are then forgotten.
 func TestOutage_ProvedInALaterLease(t *testing.T) {
 	dying := true
 	edit := func(h *harness) {

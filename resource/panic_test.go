@@ -94,7 +94,7 @@ func (f *fault) tour(h *harness) {
 	use(func(l resource.Lease[*item]) { l.Release() })
 	use(func(l resource.Lease[*item]) { l.Fail(errors.New("broken")) })
 	use(func(l resource.Lease[*item]) { l.Discard(nil) })
-	// One leaves the queue, one is served from it.
+	// One waiter leaves the queue, one is served from it.
 	use(func(l resource.Lease[*item]) {
 		gone, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

@@ -79,7 +79,7 @@ func TestQueue_Deadline(t *testing.T) {
 	})
 }
 
-// What was made is given out in the Queue's order too.
+// New resources are given out in the Queue's order too.
 func TestQueue_OrdersMakes(t *testing.T) {
 	q := &listQueue{less: func(a, b *resource.Waiter) bool { return a.Request.Priority > b.Request.Priority }}
 	script(t, 2, withQueue(q), func(h *harness) {
@@ -93,7 +93,7 @@ func TestQueue_OrdersMakes(t *testing.T) {
 	})
 }
 
-// One that left is removed, once, and not popped.
+// A waiter that left is removed, once, and not popped.
 func TestQueue_Remove(t *testing.T) {
 	q := &listQueue{}
 	script(t, 1, withQueue(q), func(h *harness) {
@@ -264,8 +264,8 @@ func (q *clockQueue) Pop(now time.Duration) (*resource.Waiter, error) {
 	return q.listQueue.Pop(now)
 }
 
-// What a Queue once changed besides the order. Each of these once failed,
-// most of them only with a Queue.
+// Effects of a Queue besides the order. Each of these once failed, most of them
+// only with a Queue.
 
 // eachQueue runs f without a Queue, and with one.
 func eachQueue(t *testing.T, max int, edit func(h *harness), f func(h *harness)) {
@@ -524,7 +524,7 @@ func TestPuddleTrap25_NoPriority(t *testing.T) {
 	})
 }
 
-// What was made for a caller that the Queue then refused passed for fresh for
+// A resource made for a caller that the Queue then refused passed for fresh for
 // ever.
 func TestQueue_RefusedCallersResourceAges(t *testing.T) {
 	edit := func(h *harness) {

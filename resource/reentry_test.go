@@ -12,9 +12,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// I5: no lock is held while code that is not the pool's runs. Each function
-// that the pool calls calls back into it; a lock held would be a deadlock,
-// which a bubble reports.
+// I5: no lock is held while code that is not the pool's runs. Each function that
+// the pool calls back calls the pool; a held lock would be a deadlock, which a
+// bubble reports.
 
 // reentry calls everything of the pool that does not change what the script
 // expects, from within a function that the pool called.

@@ -188,7 +188,7 @@ func TestOnRelease_TryAcquire(t *testing.T) {
 	})
 }
 
-// It is called where a lease ends and its resource is to be lent again.
+// OnRelease is called where a lease ends and its resource is to be lent again.
 func TestOnRelease_When(t *testing.T) {
 	errApp := errors.New("not found")
 	for _, c := range []struct {
@@ -254,7 +254,8 @@ func TestOnRelease_Unseen(t *testing.T) {
 	})
 }
 
-// What it does that it may not destroys the resource, with that as the cause.
+// An OnRelease that fails, panics or ends its goroutine destroys the resource, with that
+// as the cause.
 func TestOnRelease_Fails(t *testing.T) {
 	for name, c := range map[string]struct {
 		slow  time.Duration
@@ -361,7 +362,7 @@ func TestOnRelease_Close(t *testing.T) {
 	})
 }
 
-// What ends the resource meanwhile ends it when it returns.
+// A resource invalidated meanwhile is destroyed when OnRelease returns.
 func TestOnRelease_EndedMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {
 		do    func(h *harness, it *item)
@@ -461,8 +462,8 @@ func TestReleaseAfter(t *testing.T) {
 	}
 }
 
-// A caller that waits gets the resource as soon as its check has passed, with a
-// Queue too. It is counted on for 10 ms to 100 ms: then another is made.
+// A waiter gets the resource as soon as its check has passed, with a Queue too. The
+// pool counts on it for 10 ms to 100 ms: then another is made.
 func TestReleaseAfter_Waiter(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tc := range []struct {

@@ -27,7 +27,7 @@ func TestReset_Idle(t *testing.T) {
 	})
 }
 
-// What is leased goes when its lease ends; what was made since stays.
+// A leased resource is destroyed when its lease ends; resources made since stay.
 func TestReset_Leased(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -61,8 +61,8 @@ func TestReset_WaiterGetsANewOne(t *testing.T) {
 	})
 }
 
-// What is being made is old too: its value goes, and the waiter gets one that
-// was begun since.
+// A running make is old too: its value is destroyed, and the waiter gets a resource
+// that was begun since.
 func TestReset_DuringMake(t *testing.T) {
 	why := errors.New("why")
 	script(t, 2, nil, func(h *harness) {
@@ -142,8 +142,8 @@ func TestPuddleTrap20_MakeRacesReset(t *testing.T) {
 	})
 }
 
-// Reset cancels the makes that run: a caller of before and a new one are served by
-// makes that begin after it, and hear nothing of the failure of the others
+// Reset cancels the makes that run: callers before and after it are served by makes
+// that begin after it, and the failure of the others is not reported to them
 // (mongo-python-driver#2010).
 func TestReset_WhileMakesHang(t *testing.T) {
 	moved := errors.New("moved")
@@ -371,7 +371,7 @@ func TestI11_ResizeOfMany(t *testing.T) {
 	})
 }
 
-// Close of many returns when its context ends, and goes on.
+// Close of many returns when its context ends, and the destroys continue.
 func TestI6_CloseOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 3000

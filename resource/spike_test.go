@@ -262,7 +262,7 @@ func TestPuddleTrap12_EveryMissMakes(t *testing.T) {
 	}
 }
 
-// One resource that died young made the pool grow by one make at a time.
+// One resource that failed early made the pool grow by one make at a time.
 func TestGrowth_AfterOneEarlyFailure(t *testing.T) {
 	for name, invalidated := range map[string]bool{"none": false, "one": true} {
 		t.Run(name, func(t *testing.T) {

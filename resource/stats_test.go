@@ -89,7 +89,7 @@ func TestWaited_Stats(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// What a Health turns down goes on waiting: that is one wait.
+	// A waiter whose resource a Health rejects continues to wait: that is one wait.
 	slow, ill := false, false
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(context.Context, *item, resource.Info) error {
@@ -195,8 +195,8 @@ func TestAcquireTime(t *testing.T) {
 	})
 }
 
-// Every sum of Stats is right at each moment, whatever happens. What is checked
-// is in unbalanced, which every script asks at each step.
+// Every sum of Stats is right at each moment, whatever happens. The sums are in
+// unbalanced, which every script checks at each step.
 func TestStats_Reconcile(t *testing.T) {
 	seed := rand.Uint64()
 	for round := range 30 {

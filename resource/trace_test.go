@@ -278,7 +278,7 @@ func TestSample_AllWhenScarce(t *testing.T) {
 	})
 }
 
-// A pool of one that is used all the time for moments is not used up.
+// A pool of one that is used all the time for moments is not scarce.
 func TestSample_SmallAndBusy(t *testing.T) {
 	b := newLeaseLog()
 	script(t, 1, b.in(1<<20), func(h *harness) {

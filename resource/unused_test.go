@@ -85,8 +85,8 @@ func TestAllIdle_Closed(t *testing.T) {
 	})
 }
 
-// What is idle though callers wait, since none of them can use it, is taken; a
-// resource that a Health looks at is not.
+// A resource that is idle while callers wait, since none of them can use it, is
+// taken; one that a Health checks is not.
 func TestAllIdle_BesideWaiters(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		its := h.stock(1)
@@ -127,8 +127,8 @@ func TestAllIdle_BesideWaiters(t *testing.T) {
 	})
 }
 
-// What is given back unused has its old position, in whatever order that is
-// done, and its idle time goes on.
+// A resource returned unused has its old position, in whatever order resources are
+// returned, and its idle time continues.
 func TestReleaseUnused_KeepsOrderAndIdleTime(t *testing.T) {
 	const n = 5
 	for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
@@ -242,7 +242,7 @@ func TestReleaseUnused_Model(t *testing.T) {
 	}
 }
 
-// It ends a lease as Release does: once, and not the next one's.
+// It ends a lease as Release does: once, and not the next lease.
 func TestReleaseUnused_Once(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		(resource.Lease[*item]{}).ReleaseUnused()
@@ -287,7 +287,7 @@ func TestReleaseUnused_ToWaiter(t *testing.T) {
 	})
 }
 
-// What was invalidated or outlived a Reset or the maximum is not kept.
+// A resource that was invalidated or outlived a Reset or the maximum is not kept.
 func TestReleaseUnused_NotKept(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		its := h.stock(3)
@@ -372,7 +372,7 @@ func TestI4_Unused(t *testing.T) {
 	})
 }
 
-// Trace hears of such leases as of others.
+// Trace reports such leases as others.
 func TestAllIdle_Trace(t *testing.T) {
 	var begun, ended int
 	bad := ""

@@ -42,7 +42,7 @@ func newFailing(t *testing.T, change func(*resource.Config[int])) *failing {
 	return f
 }
 
-// refusedNow wants an acquire to fail, and returns how.
+// refusedNow checks that an acquire fails, and returns the error.
 func (f *failing) refusedNow(t *testing.T) *resource.AcquireError {
 	t.Helper()
 	l, err := f.Acquire(t.Context())

@@ -107,7 +107,7 @@ func TestI7_GrowWakes(t *testing.T) {
 		h.resize(2)
 		h.wantMake().finish()
 		h.resize(4)
-		// One at once; the others when the releases seen would not serve.
+		// One at once; the others when the observed releases would not serve them.
 		for h.running() > 0 || h.p.Stats().Waiting > 0 {
 			h.mu.Lock()
 			fresh := h.makes[h.claimed:]

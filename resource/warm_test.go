@@ -54,7 +54,7 @@ func TestWarm(t *testing.T) {
 		h.wantDone(done, nil)
 		h.wantLoad(resource.Load{Idle: 3})
 
-		// Those that exist count, leased or not.
+		// Existing resources count, leased or not.
 		h.lend()
 		h.wantDone(h.warm(context.Background(), 3), nil)
 		h.wantNoMake()

@@ -50,8 +50,8 @@ func (l holders) Accept() (net.Conn, error) {
 	return &holding{Conn: c}, nil
 }
 
-// belledPool is a pool of one connection to a server that serves it so. It and the
-// server end with the test.
+// belledPool is a pool of one connection to a server that runs serve. Both end with
+// the test.
 func belledPool(t *testing.T, secure bool, cfg Config, serve func(*websocket.Conn)) *Pool {
 	t.Helper()
 	var all sync.WaitGroup
@@ -124,8 +124,8 @@ func drainBelled(ws *websocket.Conn) {
 	}
 }
 
-// TLS says that nothing more has come in with the bytes that have, where the first
-// part of its goodbye is behind them. That is no error of the reading.
+// TLS reports the end together with the last bytes, where the first part of its
+// close alert is behind them. That is no error of the read.
 func TestBell_TornAlert(t *testing.T) {
 	strike, pongs, rest := make(chan struct{}), make(chan string, 1), make(chan struct{})
 	gone := make(chan error, 10)
@@ -324,8 +324,8 @@ func TestBell_PongUnread(t *testing.T) {
 	}
 }
 
-// A connection whose bell cannot be armed has a watcher that stays, as where there
-// are no bells, and not one that comes and goes.
+// A connection whose bell cannot be armed keeps its watcher goroutine, as on
+// systems without bells, instead of starting one at each event.
 func TestBell_Broken(t *testing.T) {
 	p := belledPool(t, false, Config{WatchAfter: -1}, drainBelled)
 	c := belledConn(t, p)

@@ -49,8 +49,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// What fails a check, or leaves a mess, is not lent. What it tolerates is lent,
-// but never a mess.
+// A connection that fails a check, or is left dirty by it, is not lent. One with a
+// tolerated error is lent, but never a dirty one.
 func TestCheckFails(t *testing.T) {
 	broken := errors.New("broken")
 	mess := func(ctx context.Context, c *wspool.Conn) error {
@@ -174,7 +174,7 @@ func TestCheckAbandoned(t *testing.T) {
 	}
 }
 
-// tally is how leases went.
+// tally counts how leases ended.
 type tally struct{ ok, failed atomic.Int64 }
 
 // work leases again and again until the time is over, each with 500 ms to get a

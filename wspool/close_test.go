@@ -126,8 +126,8 @@ func TestCloseWaits(t *testing.T) {
 	})
 }
 
-// What the peer's close code says reaches the cause, codes that gorilla does
-// not know included.
+// The peer's close code reaches the cause, codes that gorilla does not know
+// included.
 func TestCloseError(t *testing.T) {
 	for _, tc := range []struct {
 		code int
@@ -197,8 +197,8 @@ func TestCloseSilent(t *testing.T) {
 	}
 }
 
-// deafPeer is one that agrees to the handshake and then reads nothing, so that it
-// answers no close frame, until the function returned is called.
+// deafPeer agrees to the handshake and then reads nothing, so that it answers no
+// close frame, until the returned function is called.
 func deafPeer(t *testing.T) (*peer, func()) {
 	until := make(chan struct{})
 	p := listenMem(t, 64<<10, deaf(until))
@@ -259,8 +259,8 @@ func TestResetNow(t *testing.T) {
 	}
 }
 
-// CloseNow ends what a Close could not wait for: a leaked lease, one whose read
-// waits, a connection that is being closed, one that is idle, and a dial.
+// CloseNow ends everything that a Close could not wait for: a leaked lease, a
+// waiting read, a connection that is being closed, an idle one, and a dial.
 func TestCloseNow(t *testing.T) {
 	for _, before := range []bool{true, false} {
 		bubble(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// One error names every bad field, and a Config without one is taken.
+// One error names every bad field, and a valid Config is accepted.
 func TestBadConfig(t *testing.T) {
 	_, err := wspool.New(wspool.Config{
 		URL:           "http://u:p@/#f",

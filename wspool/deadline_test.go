@@ -8,8 +8,8 @@ import (
 	"github.com/respool/respool/internal/memnet"
 )
 
-// What TLS writes of itself, between messages, has its own time each: that one
-// had to wait once is nothing to the next, however much later.
+// A write of TLS's own, between messages, has its own time limit: that one write
+// had to wait is nothing to the next, however much later.
 func TestWriteBudget_BetweenMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memnet.Pipe(4)

@@ -111,7 +111,8 @@ func TestProtocolDeflate(t *testing.T) {
 		protocolCase{name: "declined, and sent", cfg: func(p *rawPeer) { p.cfg.Compression = true }, send: rawFrame(deflateText, p), end: fault}))
 }
 
-// What does not inflate ends the connection, and no part of it is a message.
+// A message that does not inflate ends the connection, and no part of it is
+// delivered.
 func TestDeflateCorrupt(t *testing.T) {
 	for name, payload := range map[string]string{"junk": "\xff\xff\xff\xff", "cut short": string(deflated(strings.Repeat("abc", 100)))[:5]} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +185,8 @@ func TestDeflateBombMemory(t *testing.T) {
 	}
 }
 
-// What is offered, and that messages are sent compressed if it is accepted.
+// The offer of the handshake, and that messages are sent compressed if it is
+// accepted.
 func TestDeflateSends(t *testing.T) {
 	for extensions, compressed := range map[string]int{noTakeover: 1, "": 0} {
 		peer := listenRaw(t, &rawPeer{extensions: extensions, cfg: wspool.Config{Compression: true}})
@@ -237,8 +239,8 @@ func TestDeflateAnswers(t *testing.T) {
 	}
 }
 
-// What a server may answer is taken: that it binds the client is for the server
-// to say or not, and a smaller window of its own can be read.
+// An answer that a server may give is accepted: a server may bind the client or
+// not, and a smaller window of its own can be read.
 func TestDeflateMayAnswer(t *testing.T) {
 	for _, extensions := range []string{
 		"permessage-deflate; server_no_context_takeover",

@@ -25,7 +25,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// dialFails wants the dial to fail in a phase, and returns how.
+// dialFails checks that the dial fails in a phase, and returns the error.
 func dialFails(t *testing.T, cfg wspool.Config, phase string) *wspool.DialError {
 	t.Helper()
 	cfg.MaxSize = 1
@@ -132,7 +132,7 @@ func TestNoConn(t *testing.T) {
 	dialFails(t, wspool.Config{URL: "ws://host", NetDial: func(context.Context, string, string) (net.Conn, error) { return nil, nil }}, "connect")
 }
 
-// What Prepare failed with is the cause.
+// The error of Prepare is the cause.
 func TestPrepareFails(t *testing.T) {
 	no := errors.New("no token")
 	e := dialFails(t, wspool.Config{Prepare: func(context.Context, *wspool.Handshake) error { return no }}, "prepare")
@@ -167,8 +167,8 @@ func TestExtensions(t *testing.T) {
 	}
 }
 
-// A connection that ends in the midst of an answer is not taken for a server
-// that speaks another protocol.
+// A connection that ends in the middle of an answer is not taken for a server that
+// speaks another protocol.
 func TestTornAnswer(t *testing.T) {
 	whole := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
 	for n := 1; n < len(whole); n++ {
@@ -260,8 +260,8 @@ func TestRefusalWithoutBody(t *testing.T) {
 	})
 }
 
-// Whatever of ours a server repeats, in whatever writing, no text of a refusal
-// shows it, nor what the server sent in headers; the header itself is as it was.
+// No text of a refusal shows anything of ours that a server repeats, in whatever
+// writing, nor what the server sent in headers; the header itself is unchanged.
 func TestRefusalSecrets(t *testing.T) { synctest.Test(t, testRefusalSecrets) }
 
 func testRefusalSecrets(t *testing.T) {
@@ -437,7 +437,8 @@ func clean(t *testing.T, e *wspool.DialError) {
 }
 
 // An error of net/http has the whole URL of its request; that of a Prepare which
-// fetches a token is shown without. What it connects to is not the server.
+// fetches a token is shown without. The host that Prepare connects to is not the
+// server.
 func TestPrepareFetches(t *testing.T) {
 	elsewhere := serveTCP(t, func(net.Conn) {}).String()
 	fetch := func(ctx context.Context, _ *wspool.Handshake) error {

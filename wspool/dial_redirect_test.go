@@ -129,7 +129,8 @@ func TestRedirectToAnotherServer(t *testing.T) {
 	}
 }
 
-// What must not be followed is not, and the error says where it leads and why not.
+// A redirect that must not be followed is not, and the error says where it leads
+// and why not.
 func TestRedirectNotFollowed(t *testing.T) {
 	ca := newAuthority(t)
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "server")}}
@@ -317,8 +318,8 @@ func TestPrepareBadHeaders(t *testing.T) {
 	}
 }
 
-// Whether a server may choose no subprotocol is the caller's to say; one that was
-// not offered fails either way.
+// Config decides whether a server may choose no subprotocol; one that was not
+// offered fails either way.
 func TestSubprotocolOptional(t *testing.T) {
 	for name, tc := range map[string]struct {
 		optional bool

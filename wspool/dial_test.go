@@ -336,8 +336,8 @@ func TestSecrets(t *testing.T) {
 func (p *peer) host() string { return p.cfg.URL[strings.LastIndex(p.cfg.URL, "/")+1:] }
 
 // The server accepts the first connection and never answers its handshake: the
-// first caller's time ends, and those that come after it are served by other
-// dials, over real sockets.
+// first caller's time ends, and later callers are served by other dials, over real
+// sockets.
 func TestDial_FirstHandshakeHangs(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

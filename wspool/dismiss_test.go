@@ -66,8 +66,8 @@ func TestDismiss_InFrame(t *testing.T) {
 	}
 }
 
-// What ends a dismissal is that the watcher leaves. Who reads next, a lease or
-// who closes the connection, is not sent away in its stead.
+// A dismissal ends when the watcher leaves. The next reader, a lease or a close, is
+// not dismissed in its place.
 func TestDismiss_Ends(t *testing.T) {
 	w := newWire(&pieces{}, false, time.Second)
 	w.parked = true

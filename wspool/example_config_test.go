@@ -58,7 +58,7 @@ func ExampleConfig_onConnect() {
 	// WHO
 }
 
-// A server that pings with messages, as engine.io does: "2" wants a "3".
+// A server that pings with messages, as engine.io does: "2" is answered with "3".
 func ExampleConfig_onUnsolicited() {
 	heard := make(chan string, 1)
 	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {

@@ -90,8 +90,8 @@ type segmented struct {
 	clean        bool
 }
 
-// Whatever comes behind a reply, in its segment or just later, no other lease
-// sees it; and where it is a ping it is answered and does no harm.
+// No later lease sees the bytes behind a reply, in its segment or just later; a
+// ping there is answered and does no harm.
 func TestBehindReply(t *testing.T) {
 	goodbye := frame(websocket.CloseMessage, string(websocket.FormatCloseMessage(1001, "")))
 	extra := frame(websocket.TextMessage, "extra")
@@ -136,7 +136,7 @@ func TestBehindReply(t *testing.T) {
 					for {
 						c := acquire(t, p)
 						if err := c.WriteMessage(t.Context(), websocket.TextMessage, []byte(question)); err != nil {
-							// It came only after the lease had begun.
+							// It arrived only after the lease had begun.
 							if tc.clean {
 								t.Fatal(err)
 							}

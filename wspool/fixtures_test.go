@@ -194,7 +194,7 @@ func read(t testing.TB, c *wspool.Conn, want string) {
 	}
 }
 
-// ask writes s and wants it back.
+// ask writes s and reads it back.
 func ask(t testing.TB, c *wspool.Conn, s string) {
 	t.Helper()
 	write(t, c, s)

@@ -47,7 +47,7 @@ func TestRedialPanics(t *testing.T) {
 	}
 }
 
-// brokeIn wants err to say that a function did not return.
+// brokeIn checks that err says that a function did not return.
 func brokeIn(t *testing.T, how, where string, err error) {
 	t.Helper()
 	var pe *resource.PanicError
@@ -59,7 +59,7 @@ func brokeIn(t *testing.T, how, where string, err error) {
 	}
 }
 
-// So is one in OnUnsolicited, which costs the connection.
+// So is a panic in OnUnsolicited, which costs the connection.
 func TestOnUnsolicitedPanics(t *testing.T) {
 	for name, breaks := range map[string]func(){"panic": func() { panic("on purpose") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func (m *mine) SetReadDeadline(t time.Time) error {
 	return m.Conn.SetReadDeadline(t)
 }
 
-// tryMine is one that can be read without waiting.
+// tryMine can also be read without waiting.
 type tryMine struct{ *mine }
 
 func (m tryMine) TryRead(p []byte) (int, error) {

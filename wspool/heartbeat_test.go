@@ -18,7 +18,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// keepAlive is a heartbeat as speech services want it.
+// keepAlive is a heartbeat as speech services require it.
 var keepAlive = wspool.Heartbeat{Every: 5 * time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("alive?")}}
 
 // answered makes the witness's echo the answer to the heartbeat.
@@ -393,7 +393,7 @@ func TestHeartbeatBesideLongMessage(t *testing.T) {
 	}
 }
 
-// What a New or an Expect does wrong costs its connection and nothing else.
+// A panic in New or Expect costs its connection and nothing else.
 func TestHeartbeatFunctions(t *testing.T) {
 	type hb = wspool.Heartbeat
 	for name, h := range map[string]hb{

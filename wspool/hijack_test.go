@@ -135,7 +135,7 @@ func TestHijackLeftAlone(t *testing.T) {
 	}
 }
 
-// What is not clean is not hijacked, and the lease goes on.
+// A connection that is not drained is not hijacked, and the lease continues.
 func TestHijackRefused(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, w *witness, c *wspool.Conn){
 		"message waits": func(t *testing.T, w *witness, c *wspool.Conn) {
@@ -241,8 +241,8 @@ func TestHijackRaces(t *testing.T) {
 	}
 }
 
-// A Hijack that comes just when a message does is refused, and the message is
-// the lease's all the same: no reader is put behind one that has begun.
+// A Hijack at the moment when a message arrives is refused, and the message is the
+// lease's all the same: no reader is put behind one that has begun.
 func TestHijackKeepsMessage(t *testing.T) {
 	for range 50 {
 		bubble(t, func(t *testing.T) {

@@ -145,7 +145,7 @@ func TestPingsAnswered(t *testing.T) {
 	}
 }
 
-// What the server sends right behind its 101 has no lease to belong to. Whether it
+// A message right behind the server's 101 has no lease to belong to. Whether it
 // comes in before or after the connection is lent is the network's choice.
 func TestMessageWithHandshake(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
@@ -303,8 +303,9 @@ func TestNeverHot(t *testing.T) {
 	}
 }
 
-// A server that wants its pings answered within 350 ms gets that from a lease
-// that thinks for 2 s: those of its first moment are answered at the end of that.
+// A server that requires an answer to its pings within 350 ms gets it from a lease
+// that thinks for 2 s: pings of its first moment are answered at the end of that
+// moment.
 func TestThinkingLease(t *testing.T) {
 	for _, after := range []time.Duration{0, -1, time.Minute} {
 		bubble(t, func(t *testing.T) { testThinking(t, after) })
@@ -388,7 +389,7 @@ func TestWritingLease(t *testing.T) {
 	})
 }
 
-// So is one whose single write takes long.
+// So is a lease whose single write takes long.
 func TestLongWrite(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const size, step = 1 << 20, 64 << 10

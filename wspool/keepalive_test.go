@@ -391,8 +391,8 @@ func TestSilencePauses(t *testing.T) {
 	}
 }
 
-// A peer that goes silent in the midst of a message is given up if the lease
-// waits for the rest of it.
+// A peer that goes silent in the middle of a message is given up if the lease waits
+// for the rest of it.
 func TestSilentInMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := alive(t)
@@ -415,7 +415,7 @@ func TestSilentInMessage(t *testing.T) {
 	})
 }
 
-// One from which a message comes slowly is not.
+// A peer that sends a message slowly is not.
 func TestSlowMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := alive(t)

@@ -186,7 +186,7 @@ func TestBackpressure(t *testing.T) {
 		write(t, c, "go")
 		time.Sleep(2 * time.Second) // a watcher has come, and has begun the first
 		synctest.Wait()
-		// One in the network, and in our buffers four at most.
+		// One message is in the network, and four at most in our buffers.
 		if sent < 1 || sent > 5 {
 			t.Errorf("the server sent %d messages of which none was read", sent)
 		}

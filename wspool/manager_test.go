@@ -16,7 +16,7 @@ import (
 // tenant is a key: an endpoint and the user that signs in there.
 type tenant struct{ url, name string }
 
-// welcome is a peer that wants a name first and then puts it before each echo.
+// welcome is a peer that expects a name first and then puts it before each echo.
 func welcome(ws *websocket.Conn) {
 	_, name, err := ws.ReadMessage()
 	if err != nil || ws.WriteMessage(websocket.TextMessage, []byte("hello")) != nil {
@@ -100,7 +100,7 @@ func TestManager(t *testing.T) {
 	}
 }
 
-// One key can be warmed, reset and drained, and the others stay.
+// One key can be warmed, reset and drained, and the others are not affected.
 func TestManagerKey(t *testing.T) {
 	peer := listen(t, false, welcome)
 	m := managed(t, wspool.ManagerConfig[tenant]{MaxTotal: 8})

@@ -26,8 +26,8 @@ func streaming(t *testing.T) (net.Conn, *witness, *wspool.Pool) {
 	return acquire(t, p).NetConn(t.Context(), websocket.BinaryMessage), w, p
 }
 
-// What is written to a stream and sent back is what is read, both ways at once,
-// whatever the pieces.
+// The bytes written to a stream and sent back are the bytes read, both ways at
+// once, whatever the pieces.
 func TestStreamCopies(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestStreamReadDeadline(t *testing.T) {
 	})
 }
 
-// One that ends in the midst of a message ends the reading.
+// A deadline in the middle of a message ends the reading.
 func TestStreamDeadlineInMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, w, p := streaming(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// welcomer is a peer that greets, wants a name, and then echoes.
+// welcomer is a peer that greets, expects a name, and then echoes.
 func welcomer(ws *websocket.Conn) {
 	ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
 	_, name, err := ws.ReadMessage()
@@ -26,7 +26,7 @@ func welcomer(ws *websocket.Conn) {
 	echo(ws)
 }
 
-// signIn is what a welcomer wants.
+// signIn does the client's part with a welcomer.
 func signIn(ctx context.Context, c *wspool.Conn) error {
 	if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "welcome" {
 		return fmt.Errorf("greeting %q, %w", p, err)
@@ -83,7 +83,7 @@ func TestOnConnect(t *testing.T) {
 	}
 }
 
-// What goes wrong in OnConnect fails the dial, and its caller hears of it.
+// A failure in OnConnect fails the dial, and its caller gets the error.
 func TestOnConnectFails(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tc := range []struct {
@@ -170,7 +170,7 @@ func TestOnConnectReleases(t *testing.T) {
 	})
 }
 
-// greeter greets, wants a name, and then echoes.
+// greeter greets, expects a name, and then echoes.
 func greeter(ws *websocket.Conn) {
 	if ws.WriteMessage(websocket.TextMessage, []byte("who?")) != nil {
 		return

@@ -105,7 +105,7 @@ func TestAcquireOfDyingConnections(t *testing.T) {
 	for range 20 {
 		c, err := p.Acquire(t.Context())
 		if err == nil {
-			// It lived long enough to be lent; then it dies in the lease.
+			// The connection was lent before its end arrived; it dies in the lease.
 			_, _, err = c.ReadMessage(t.Context())
 			c.Release()
 		}
@@ -116,10 +116,9 @@ func TestAcquireOfDyingConnections(t *testing.T) {
 	}
 }
 
-// The server ends all connections at once, among them more than a caller may see
-// die that were dialled ahead and never used: the caller gets one that is dialled
-// afterwards, whether it comes before the pool has heard of the deaths or when it
-// has.
+// The server ends all connections at once, among them more unused ones than a
+// caller may see die: the caller gets one that is dialled afterwards, whether it
+// comes before the pool has noticed the deaths or after.
 func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
 	for i := range 20 {
 		peer := listen(t, false, echo)
@@ -162,8 +161,8 @@ func TestDoWith_MaxWait(t *testing.T) {
 	})
 }
 
-// On a processor that others keep busy the reader runs late. That is no
-// evidence against a connection: none is destroyed.
+// On a busy processor the reader runs late. That is no evidence against a
+// connection: none is destroyed.
 func TestBusyProcessor(t *testing.T) {
 	peer := listen(t, false, echo)
 	p := pool(t, peer.cfg)

@@ -81,7 +81,7 @@ func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	splice(c, to)
 }
 
-// listenSocks starts a SOCKS5 proxy, which wants a password.
+// listenSocks starts a SOCKS5 proxy, which requires a password.
 func listenSocks(t *testing.T) *testProxy {
 	p := &testProxy{asked: make(chan string, 10)}
 	addr := serveTCP(t, func(c net.Conn) {

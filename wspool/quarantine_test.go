@@ -152,8 +152,8 @@ func TestCancelledAnswer(t *testing.T) {
 	}
 }
 
-// A lease that exchanged nothing is followed by no quarantine, and one that has
-// not kept Exchange is not saved by one.
+// A lease that exchanged nothing has no quarantine after it, and one that has not
+// kept to Exchange is not saved by one.
 func TestQuietFor(t *testing.T) {
 	for _, tc := range []struct {
 		script string // w: write, r: read what the peer sends then, s: the peer sends a message
@@ -250,8 +250,8 @@ func pingOnly(_ context.Context, m wspool.Message) (*wspool.Message, error) {
 	return &wspool.Message{Type: m.Type, Data: []byte("3")}, nil
 }
 
-// A connection that does not become quiet is destroyed; one that ends is, at once;
-// and Close does not wait.
+// A connection that does not become quiet is destroyed; one that ends is destroyed
+// at once; and Close does not wait.
 func TestQuietEnds(t *testing.T) {
 	for _, how := range []string{"noise", "half a message", "end", "close", "reset"} {
 		t.Run(how, func(t *testing.T) {

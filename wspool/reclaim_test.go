@@ -44,8 +44,8 @@ func drop(found chan struct{}) {
 	runtime.AddCleanup(&struct{ p *int }{new(int)}, func(found chan struct{}) { close(found) }, found)
 }
 
-// lose leases a connection, has f use it and loses it; f returns what to keep.
-// It does so on a goroutine whose stack is gone afterwards.
+// lose leases a connection, has f use it and loses it; f returns what to keep. It
+// runs on a goroutine whose stack is gone afterwards.
 func lose[T any](t testing.TB, p *wspool.Pool, f func(c *wspool.Conn) T) (kept T) {
 	t.Helper()
 	return loseFrom(t, func() (*wspool.Conn, error) { return p.Acquire(t.Context()) }, f)
@@ -227,7 +227,7 @@ func TestReclaimNotWhatRuns(t *testing.T) {
 	}
 }
 
-// What came from a Conn has it: a reader, a writer, a stream.
+// A reader, a writer or a stream of a Conn keeps the Conn in use.
 func TestReclaimNotWhatIsPartOfIt(t *testing.T) {
 	p, _, gone := leaky(t, echo)
 	check := func(t *testing.T, use func() error) {

@@ -40,7 +40,7 @@ func strict(code int) func(*websocket.Conn) {
 	}
 }
 
-// say asks p one question, and returns how that went.
+// say asks p one question, and returns the error.
 func say(ctx context.Context, p *wspool.Pool, s string) error {
 	return p.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 		if err := c.WriteMessage(ctx, websocket.TextMessage, []byte(s)); err != nil {
@@ -51,8 +51,8 @@ func say(ctx context.Context, p *wspool.Pool, s string) error {
 	})
 }
 
-// One of five callers sends what the server closes a connection for, whatever the
-// code: the others are served all the same.
+// One of five callers sends a message for which the server closes the connection,
+// with any code: the others are served all the same.
 func TestRedial_OneBadCaller(t *testing.T) {
 	for _, code := range []int{1008, 3000, 4000, 4401, 4403, 1011} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
@@ -448,8 +448,8 @@ func TestAgreedAndEnded(t *testing.T) {
 	}
 }
 
-// A lease that writes and wants no answer has been served: that its connection
-// is closed behind it is no reason to wait before the next.
+// A lease that writes and expects no answer has been served: that its connection is
+// closed behind it is no reason to wait before the next.
 func TestServedWithoutAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		peer := listenMem(t, 1<<12, func(ws *websocket.Conn) {

@@ -12,8 +12,8 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A connection is stale if it had been used before and died before anything of
-// an answer came; nothing else is.
+// A connection is stale if it had been used before and died before any byte of an
+// answer arrived; nothing else is.
 func TestStale(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -251,7 +251,7 @@ func TestSuspects(t *testing.T) {
 	}
 }
 
-// A lease that goes on asking a dead connection has found one stale, not many.
+// A lease that continues to use a dead connection has found one stale, not many.
 func TestStaleOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A process that is stopped (SIGSTOP, a container's pause) and goes on finds its
+// A process that is stopped (SIGSTOP, a container's pause) and resumed finds its
 // timers due before anything is read. These tests stop a child process that has a
 // pool.
 
@@ -295,9 +295,9 @@ func TestStopped_PingsOut(t *testing.T) {
 }
 
 // The process stands still for longer than KeepAlive and PongWait, and the server
-// vanishes meanwhile without a word. Callers that come the moment it goes on are
-// lent nothing that is dead: each is served by a new connection. So they are where
-// the answers to pings came before the end, and lie there unread.
+// vanishes meanwhile without a word. Callers at the moment of its resumption are
+// lent no dead connection: each is served by a new one. So they are where the
+// answers to pings came before the end, and lie there unread.
 func TestStopped_ServerVanishes(t *testing.T) {
 	var kinds []stoppedKind
 	for _, kind := range stoppedKinds {

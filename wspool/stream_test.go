@@ -73,8 +73,8 @@ func TestNextReader(t *testing.T) {
 	})
 }
 
-// A context that ends before a message began has ended the wait, one that ends in
-// its midst the reading, both at that instant.
+// A context that ends before a message began ends the wait, one that ends in the
+// middle of it ends the read, both at that instant.
 func TestNextReaderCanceled(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

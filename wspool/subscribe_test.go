@@ -274,7 +274,8 @@ func TestSubscribe_Ends(t *testing.T) {
 	})
 }
 
-// A subscription that the end of the pool ends says what went wrong before.
+// A subscription that is ended by the pool's end has the failure before it in its
+// error.
 func TestSubscribe_ClosedAfterFailure(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

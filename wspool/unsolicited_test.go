@@ -112,7 +112,7 @@ func TestOnUnsolicited(t *testing.T) {
 }
 
 // A heartbeat of messages, such as engine.io's, is kept up on many connections
-// without any lease, and does not disturb those that there are.
+// without any lease, and does not disturb those with one.
 func TestHeartbeat(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)

@@ -78,8 +78,8 @@ func TestWriteBrokenOff(t *testing.T) {
 	}
 }
 
-// pausing is a net.Conn that calls between after its third write and goes on
-// when a deadline in the past has been set.
+// pausing is a net.Conn that calls between after its third write and continues when
+// a deadline in the past has been set.
 type pausing struct {
 	net.Conn
 	between func()
@@ -459,7 +459,7 @@ func TestWriteThroughSlowRelay(t *testing.T) {
 	}
 }
 
-// What a lease must not leave behind destroys the connection.
+// A connection that a lease leaves dirty is destroyed.
 func TestTaint(t *testing.T) {
 	ended := func() context.Context {
 		ctx, cancel := context.WithCancel(context.Background())
