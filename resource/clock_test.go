@@ -8,15 +8,15 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// While a pool is in use its clock ticks ten times a second and not more often,
-// and what policies are told on a hit is wrong by at most one tick.
+// While a pool is in use its clock ticks ten times a second and not more often, and
+// the times in the Info of a hit are wrong by at most one tick.
 func TestClock_TenTicksASecond(t *testing.T) {
 	const grain = 100 * time.Millisecond
-	var told []resource.Info
+	var seen []resource.Info
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = time.Hour
 		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			told = append(told, i)
+			seen = append(seen, i)
 			return nil
 		})
 	}
@@ -24,12 +24,12 @@ func TestClock_TenTicksASecond(t *testing.T) {
 		h.lend().Release()
 		born, ages := time.Now(), map[time.Duration]bool{}
 		for range 1000 {
-			told = nil
+			seen = nil
 			l := h.lend()
-			if i := told[0]; (i.Age-time.Since(born)).Abs() > grain || (i.Idle-time.Millisecond).Abs() > grain {
+			if i := seen[0]; (i.Age-time.Since(born)).Abs() > grain || (i.Idle-time.Millisecond).Abs() > grain {
 				t.Fatalf("after %v: %+v", time.Since(born), i)
 			}
-			ages[told[0].Age] = true
+			ages[seen[0].Age] = true
 			l.Release()
 			time.Sleep(time.Millisecond)
 		}
@@ -39,14 +39,14 @@ func TestClock_TenTicksASecond(t *testing.T) {
 	})
 }
 
-// A pool that is used once in a while is told the right times too: its clock
-// stops between, and starts again with the next caller.
+// A pool that is used once in a while has the right times too: its clock stops in
+// between, and starts again with the next caller.
 func TestClock_StopsAndStarts(t *testing.T) {
-	var told []resource.Info
+	var seen []resource.Info
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = time.Hour
 		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
-			told = append(told, i)
+			seen = append(seen, i)
 			return nil
 		})
 	}
@@ -54,26 +54,13 @@ func TestClock_StopsAndStarts(t *testing.T) {
 		h.lend().Release()
 		for _, idle := range []time.Duration{90 * time.Millisecond, 150 * time.Millisecond, 350 * time.Millisecond, time.Minute} {
 			time.Sleep(idle)
-			told = nil
+			seen = nil
 			h.lend().Release()
-			if got := told[0].Idle; !near(got, idle) {
+			if got := seen[0].Idle; !near(got, idle) {
 				t.Errorf("after %v it was idle for %v", idle, got)
 			}
 		}
 	})
-}
-
-// idleLimit is a Health that wants to check what has been idle for that long.
-type idleLimit struct {
-	after   time.Duration
-	checked *[]*item
-}
-
-func (l idleLimit) Due(i resource.Info) bool { return i.Idle >= l.after }
-
-func (l idleLimit) Check(_ context.Context, it *item, _ resource.Info) error {
-	*l.checked = append(*l.checked, it)
-	return nil
 }
 
 // Where the process has stood still while the pool was in use, what was idle before
@@ -84,7 +71,10 @@ func TestTick_ProcessStoodStill(t *testing.T) {
 			var checked []*item
 			edit := func(h *harness) {
 				h.cfg.Order = order
-				h.cfg.Health = idleLimit{10 * time.Second, &checked}
+				h.cfg.Health = scheduled[*item]{
+					due:   func(i resource.Info) bool { return i.Idle >= 10*time.Second },
+					check: func(_ context.Context, it *item, _ resource.Info) error { checked = append(checked, it); return nil },
+				}
 			}
 			script(t, 3, edit, func(h *harness) {
 				its := h.stock(3)
@@ -97,10 +87,7 @@ func TestTick_ProcessStoodStill(t *testing.T) {
 					t.Errorf("%d checks before", len(checked))
 				}
 				for range its {
-					l, err := h.p.Acquire(context.Background())
-					if err != nil {
-						t.Fatal(err)
-					}
+					l := lendOne(t, h.p)
 					if cold := l.Value() != it; cold && (len(checked) == 0 || checked[len(checked)-1] != l.Value()) {
 						t.Errorf("item %d was lent unchecked, %v idle", l.Value().n, l.Info().Idle)
 					} else if cold && l.Info().Idle < 30*time.Second {

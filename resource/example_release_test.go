@@ -88,8 +88,8 @@ func ExampleConfig_onRelease() {
 	// 2 destroyed: resource: pool is closed
 }
 
-// Prepared is a connection and what belongs to it alone: here, the statements
-// that it has prepared. A lease gives its holder both, and nobody else has them
+// Prepared is a connection and what belongs to it alone: here, the statements that
+// it has prepared. A lease gives its holder both, and no other goroutine has them
 // meanwhile, so that no lock is needed.
 type Prepared struct {
 	*Session
@@ -105,8 +105,7 @@ func (p *Prepared) Statement(text string) int {
 	return p.statements[text]
 }
 
-// What belongs to each resource beside the resource itself stands in T: a struct
-// of both.
+// State that belongs to each resource is kept in T: a struct of both.
 func ExamplePool_stateBesideResource() {
 	dial := dialer()
 	pool, err := resource.New(resource.Config[*Prepared]{

@@ -15,8 +15,8 @@ import (
 // all of them coming back for ever.
 const maxAttempts = 5
 
-// doWithRetry is Do that asks again where the pool says that it may help, as late
-// as it says. It returns the last error if the caller's time is over before.
+// doWithRetry is Do that retries when the error says that a retry may help, after
+// its RetryAfter. It returns the last error if the caller's time is over before.
 func doWithRetry(ctx context.Context, pool *resource.Pool[*Session], f func(context.Context, *Session) error) error {
 	for attempt := 1; ; attempt++ {
 		err := pool.Do(ctx, f)

@@ -106,9 +106,9 @@ func (w *Worker) Stop() {
 	<-w.exited
 }
 
-// A pool of subprocesses: each is started once and lent many times. One that
-// hangs costs its caller no more than its deadline, and one that exits while it is
-// idle is not lent again. The program examples/subprocess is a longer version.
+// A pool of subprocesses: each is started once and lent many times. A process that
+// hangs costs its caller no more than its deadline, and one that exits while idle
+// is not lent again. The program examples/subprocess is a longer version.
 func Example_subprocesses() {
 	pool, err := resource.New(resource.Config[*Worker]{
 		Make:    StartWorker,

@@ -107,8 +107,8 @@ func (q quota) Admit(ctx context.Context, r resource.Request) (resource.Done, er
 	}
 }
 
-// An Admission decides who may ask at all. What it permits lasts as long as
-// the lease.
+// An Admission decides which callers are admitted. Its permit lasts as long as the
+// lease.
 func ExampleAdmission() {
 	pool, err := resource.New(resource.Config[*Session]{
 		Make:      dialer(),
@@ -204,7 +204,7 @@ type stream struct {
 var errDraining = errors.New("remote is draining")
 
 // EvictIf sees the resource. Here the remote of a leased one announces that it is
-// draining: the lease goes on, and nobody is lent it after that.
+// draining: the lease goes on, and the connection is not lent again.
 func ExampleConfig_evictIf() {
 	made := 0
 	pool, err := resource.New(resource.Config[*stream]{
@@ -242,8 +242,8 @@ func ExampleConfig_evictIf() {
 	// destroyed 2 - resource: pool is closed
 }
 
-// A resource that can tell when it dies is not lent dead: Watch keeps invalidate,
-// and whoever sees the death calls it.
+// A resource that knows when it dies is not lent dead: Watch keeps invalidate,
+// which is called when the death is noticed.
 func ExampleConfig_watch() {
 	gone := make(chan struct{}, 2)
 	var invalidate func(error)
@@ -283,4 +283,128 @@ func ExampleConfig_watch() {
 	// ended: the server hung up
 	// well? yes, says 2
 	// ended: resource: pool is closed
+}
+
+// The parts of a Config, and the ways to end a lease.
+func ExamplePool_Inspect() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	pool, err := resource.New(resource.Config[string]{
+		MaxSize:  2,
+		Make:     func(context.Context) (string, error) { return "a session", nil },
+		Describe: func(v string) string { return v },
+		Trace: &resource.Trace{
+			Leased: func(_ context.Context, e resource.LeaseEvent) {
+				fmt.Printf("lease %d of resource %d, for %s\n", e.Lease, e.ID, e.Request.Class)
+			},
+			Ended: func(e resource.EndEvent) { fmt.Printf("it has ended, and stands for %d\n", e.Sampled) },
+		},
+		SampleLeases: 1, // each; by default one in 128
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pool.Close(ctx)
+
+	lease, err := pool.AcquireWith(ctx, resource.Request{Class: "reports"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, r := range pool.Inspect(100).Resources {
+		fmt.Printf("resource %d is %v: %s\n", r.ID, r.State, r.Detail)
+	}
+	lease.Release()
+	// Output:
+	// lease 1 of resource 1, for reports
+	// resource 1 is leased: a session
+	// it has ended, and stands for 1
+}
+
+// Two connections in all, for any number of endpoints: the connection of the least
+// recently used endpoint is preempted.
+func ExampleKeyed() {
+	pools, err := resource.NewKeyed(resource.KeyedConfig[string, string]{
+		Config: func(endpoint string) (resource.Config[string], error) {
+			cfg := resource.Config[string]{
+				Make:    func(context.Context) (string, error) { return "connection to " + endpoint, nil },
+				Destroy: func(c string, cause error) { fmt.Println(c, "ended:", cause) },
+				MaxSize: 2,
+			}
+			if endpoint == "fragile" {
+				cfg.MaxSize = 1 // what differs from key to key
+			}
+			return cfg, nil
+		},
+		MaxTotal: 2,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pools.Close(ctx)
+	for _, endpoint := range []string{"eu", "us", "fragile"} {
+		err := pools.Do(ctx, endpoint, func(_ context.Context, c string) error {
+			fmt.Println("lent:", c)
+			return nil
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	s := pools.Stats()
+	fmt.Printf("%d idle, %d made, %d preempted\n", s.Idle, s.Made, s.Preempted)
+	if err := pools.Drain(ctx, "us"); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// lent: connection to eu
+	// lent: connection to us
+	// connection to eu ended: resource: preempted by another key
+	// lent: connection to fragile
+	// 2 idle, 3 made, 1 preempted
+	// connection to us ended: resource: pool is closed
+	// connection to fragile ended: resource: pool is closed
+}
+
+// A round of keepalives of one's own: all that is idle is taken, looked at, and
+// given back as it was, or discarded.
+func ExamplePool_AcquireAllIdle() {
+	pool, err := resource.New(resource.Config[*Session]{Make: dialer(), MaxSize: 4})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
+	for range 3 {
+		if err := pool.MakeOne(ctx); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+
+	for _, lease := range pool.AcquireAllIdle() {
+		if lease.Value().id == 2 {
+			lease.Discard(errors.New("no answer"))
+			continue
+		}
+		lease.ReleaseUnused()
+	}
+	fmt.Println(pool.Stats().Idle, "idle")
+
+	lease, err := pool.Acquire(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("the newest is still", lease.Value().id)
+	lease.Release()
+	// Output:
+	// 2 idle
+	// the newest is still 3
 }

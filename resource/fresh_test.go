@@ -3,15 +3,15 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
 )
-
-// Callers that ask for a resource that nobody has used.
-
-var fresh = resource.Request{Fresh: true}
 
 // inEveryLine runs f in pools of at most max, with a Queue and without, and by
 // either Order.
@@ -38,8 +38,8 @@ func inEveryLine(t *testing.T, max int, edit, f func(h *harness)) {
 	}
 }
 
-// What was made ahead and never lent is lent at once; what was used, and lies
-// on top, is left to others.
+// A resource that was made ahead and never lent is lent at once; a used one, on top
+// of the idle list, is left to other callers.
 func TestFresh_IdleUnused(t *testing.T) {
 	inEveryLine(t, 3, nil, func(h *harness) {
 		l := h.lend()
@@ -54,8 +54,8 @@ func TestFresh_IdleUnused(t *testing.T) {
 	})
 }
 
-// Where there is room one is made, and those who ask for nothing are served
-// meanwhile by what is idle.
+// Where there is room a resource is made, and callers without constraints are
+// served from the idle list meanwhile.
 func TestFresh_Room(t *testing.T) {
 	inEveryLine(t, 2, nil, func(h *harness) {
 		used := h.stock(1)[0]
@@ -85,7 +85,7 @@ func TestFresh_OneMakeEach(t *testing.T) {
 	})
 }
 
-// In a full pool an idle one that was used makes room, one for each.
+// In a full pool an idle used resource makes room, one for each caller.
 func TestFresh_FullAndIdle(t *testing.T) {
 	inEveryLine(t, 3, nil, func(h *harness) {
 		its := h.stock(3)
@@ -98,7 +98,7 @@ func TestFresh_FullAndIdle(t *testing.T) {
 		h.wantDestroyed(its[1], resource.ErrNotFresh)
 		h.wantAlive(its[2])
 		it1 := m1.finish()
-		c1.wantItem(it1).Release() // nobody's any more: the other waits on
+		c1.wantItem(it1).Release() // of no caller any more: the other still waits
 		h.wantWaiting(c2)
 		c2.wantItem(m2.finish())
 		h.wantAlive(its[2], it1)
@@ -124,7 +124,7 @@ func TestFresh_FullAndLeased(t *testing.T) {
 	})
 }
 
-// Who came first is served first, whatever it asks for.
+// The first caller is served first, whatever it asks for.
 func TestFresh_Fair(t *testing.T) {
 	inEveryLine(t, 1, nil, func(h *harness) {
 		l := h.lend()
@@ -144,8 +144,8 @@ func TestFresh_Fair(t *testing.T) {
 	})
 }
 
-// One that has a place coming takes no second one from those behind it.
-func TestFresh_OnePlaceEach(t *testing.T) {
+// A caller with a slot pending takes no second one from the callers behind it.
+func TestFresh_OneSlotEach(t *testing.T) {
 	inEveryLine(t, 2, nil, func(h *harness) {
 		ls, its := h.lendN(2)
 		c, behind := h.acquireWith(fresh), h.acquire()
@@ -158,7 +158,7 @@ func TestFresh_OnePlaceEach(t *testing.T) {
 	})
 }
 
-// Beside a crowd that wants what comes back, it has its turn.
+// Beside many callers that take every release, a Fresh caller has its turn.
 func TestFresh_NotPassedOverForEver(t *testing.T) {
 	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finishAfter(10 * time.Millisecond) } }
 	inEveryLine(t, 2, edit, func(h *harness) {
@@ -197,7 +197,7 @@ func TestFresh_NotPassedOverForEver(t *testing.T) {
 	})
 }
 
-// Without waiting it gets what nobody has used, or nothing, and ends nothing.
+// With NoWait a Fresh caller gets an unused resource or none, and destroys nothing.
 func TestFresh_NoWait(t *testing.T) {
 	r := resource.Request{Fresh: true, NoWait: true}
 	inEveryLine(t, 2, nil, func(h *harness) {
@@ -233,12 +233,12 @@ func TestFresh_TryAcquire(t *testing.T) {
 	})
 }
 
-// One that was lent to a caller who had left is as good as new to the next, and
-// so is one that a check could not be finished on.
+// A resource that was lent to a caller that had left is still fresh for the next,
+// and so is one whose check could not finish.
 func TestFresh_UnseenIsUnused(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(ctx context.Context, _ *item, _ resource.Info) error {
-			if ctx.Value(slowly{}) == nil {
+			if ctx.Value(classKey{}) == nil {
 				return nil
 			}
 			<-ctx.Done()
@@ -246,7 +246,7 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 		})
 	}
 	script(t, 1, edit, func(h *harness) {
-		c1 := h.acquireCtx(context.WithValue(context.Background(), slowly{}, true), fresh)
+		c1 := h.acquireCtx(context.WithValue(context.Background(), classKey{}, true), fresh)
 		c2 := h.acquireWith(fresh)
 		it := h.wantMake().finish()
 		h.wantWaiting(c1, c2)
@@ -263,9 +263,7 @@ func TestFresh_UnseenIsUnused(t *testing.T) {
 	})
 }
 
-type slowly struct{}
-
-// So is one that its caller's context has ended on, while a policy was asked.
+// So is a resource whose caller's context has ended while a policy ran.
 func TestFresh_DroppedIsUnused(t *testing.T) {
 	var asked func()
 	edit := func(h *harness) {
@@ -286,7 +284,7 @@ func TestFresh_DroppedIsUnused(t *testing.T) {
 	})
 }
 
-// One that a sweep looks at is on its way to others, not to who wants a new one.
+// A resource that a sweep examines will go to other callers, not to a Fresh caller.
 func TestFresh_DuringSweep(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.SweepInterval = 10 * time.Minute
@@ -306,7 +304,7 @@ func TestFresh_DuringSweep(t *testing.T) {
 }
 
 // The Health is asked, and what it turns down is not lent though it is new.
-func TestFresh_Sick(t *testing.T) {
+func TestFresh_Unhealthy(t *testing.T) {
 	var sick *item
 	edit := func(h *harness) {
 		h.cfg.Health = checkFunc(func(_ context.Context, it *item, _ resource.Info) error {
@@ -326,8 +324,8 @@ func TestFresh_Sick(t *testing.T) {
 	})
 }
 
-// With a MinRemaining it must do for both, and a new one that would not is said
-// to.
+// With a MinRemaining the resource must satisfy both, and a new resource that would
+// not satisfy it is an error.
 func TestFresh_MinRemaining(t *testing.T) {
 	r := resource.Request{Fresh: true, MinRemaining: 10 * time.Minute}
 	script(t, 2, hourly, func(h *harness) {
@@ -348,8 +346,8 @@ func TestFresh_MinRemaining(t *testing.T) {
 	})
 }
 
-// In an outage what others hold is no hope, and nothing idle is given up for a
-// make that is not due.
+// In an outage what others hold cannot satisfy a Fresh caller, and nothing idle is
+// given up for a make that is not due.
 func TestFresh_Outage(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -359,7 +357,7 @@ func TestFresh_Outage(t *testing.T) {
 			t.Errorf("%v: want the cause and a RetryAfter", e)
 		}
 		c := h.acquire()
-		h.wantWaiting(c) // hopes for what is leased
+		h.wantWaiting(c) // may be served by what is leased
 		time.Sleep(e.RetryAfter)
 		m := h.wantMakeWithin(time.Second)
 		f := h.acquireWith(fresh) // while it is tried
@@ -372,8 +370,8 @@ func TestFresh_Outage(t *testing.T) {
 	})
 }
 
-// A caller for a new one that waits when the outage begins is told, and those
-// who may hope for what is leased are not.
+// A Fresh caller that waits when the outage begins fails; callers that a leased
+// resource may serve do not.
 func TestFresh_OutageBegins(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		h.lend()
@@ -391,8 +389,8 @@ func TestFresh_OutageBegins(t *testing.T) {
 	})
 }
 
-// Who waits through the outage gets its own when it is over, and of a full pool
-// no more is given up than is tried.
+// A caller that waits through the outage gets its resource when it is over, and a
+// full pool gives up no more resources than it tries makes.
 func TestFresh_OutageKeepWaiting(t *testing.T) {
 	script(t, 3, func(h *harness) { h.cfg.Outage = resource.KeepWaiting }, func(h *harness) {
 		its := h.stock(3)
@@ -429,3 +427,152 @@ func TestFresh_Ends(t *testing.T) {
 		l.Release()
 	})
 }
+
+// beginFresh begins an AcquireWith for an unused resource.
+func (h *keyedHarness) beginFresh(key string) *keyedCall {
+	h.t.Helper()
+	c := &keyedCall{h: h, cancel: func() {}, ended: make(chan keyedEnd, 1)}
+	began := time.Now()
+	go func() {
+		l, err := h.k.AcquireWith(h.t.Context(), key, fresh)
+		c.ended <- keyedEnd{l, err, time.Since(began)}
+	}()
+	synctest.Wait()
+	return c
+}
+
+// A key that is at its MaxSize loses its own resource, whatever other keys have
+// idle.
+func TestKeyedFresh_OwnSlots(t *testing.T) {
+	keyed(t, 4, 2, nil, func(h *keyedHarness) {
+		for _, key := range []string{"b", "a"} {
+			l1, l2 := h.acquire(key), h.acquire(key)
+			l1.Release()
+			l2.Release()
+		}
+		l := h.beginFresh("a").wantLease()
+		if got := h.destroyed(resource.ErrNotFresh); len(got) != 1 || got[0] < 3 {
+			t.Errorf("%v made room, want one of key a, 3 or 4", got)
+		}
+		h.wantPreempted()
+		l.Release()
+	})
+}
+
+// When the key itself has used up the total, one of its own resources is evicted,
+// idle or as it is released.
+func TestKeyedFresh_TotalIsItsOwn(t *testing.T) {
+	for name, idle := range map[string]bool{"idle": true, "leased": false} {
+		t.Run(name, func(t *testing.T) {
+			keyed(t, 1, 4, nil, func(h *keyedHarness) {
+				l := h.acquire("a")
+				if idle {
+					l.Release()
+				}
+				c := h.beginFresh("a")
+				if !idle {
+					c.wantWaiting()
+					behind := h.begin("a")
+					l.Release()
+					defer func() { behind.wantLease().Release() }()
+				}
+				l = c.wantLease()
+				if l.Value().n != 2 {
+					t.Errorf("got number %d, want a new one", l.Value().n)
+				}
+				l.Release()
+			})
+		})
+	}
+}
+
+// The least recently used resource of another key is preempted for a key below its
+// MaxSize.
+func TestKeyedFresh_PreemptsOthers(t *testing.T) {
+	keyed(t, 2, 2, nil, func(h *keyedHarness) {
+		h.acquire("b").Release()
+		time.Sleep(time.Second)
+		h.acquire("a").Release()
+		time.Sleep(time.Second)
+		h.beginFresh("a").wantLease().Release()
+		h.wantPreempted(1)
+	})
+}
+
+// Beside busy callers of its own and of another key each gets its own, and soon.
+func TestKeyedFresh_Busy(t *testing.T) {
+	keyed(t, 3, 3, func(h *keyedHarness) { h.makeTime = 5 * time.Millisecond }, func(h *keyedHarness) {
+		stops := []func() int{
+			h.busy("a", 6, 10*time.Millisecond, time.Millisecond),
+			h.busy("b", 6, 10*time.Millisecond, time.Millisecond),
+		}
+		time.Sleep(time.Second)
+		for range 20 {
+			c := h.beginFresh("a")
+			time.Sleep(2 * time.Second)
+			l := c.wantLease()
+			if n := l.Info().Leases; n != 1 {
+				t.Errorf("lent for the time number %d", n)
+			}
+			l.Release()
+		}
+		for i, stop := range stops {
+			if n := stop(); n < 100 {
+				t.Errorf("key %d was served %d times", i, n)
+			}
+		}
+	})
+}
+
+// worn is a resource that knows whether it has been used.
+type worn struct{ used atomic.Bool }
+
+// Many callers at once, in real time: no Fresh caller gets a used resource, and
+// every caller is served.
+func TestFresh_Stress(t *testing.T) {
+	for name, queue := range map[string]resource.Queue{"no queue": nil, "queue": &listQueue{}} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, resource.Config[*worn]{
+				Make:    func(context.Context) (*worn, error) { return &worn{}, nil },
+				MaxSize: 3, MinIdle: 1, Queue: queue,
+				SweepInterval: resource.MinSweepInterval,
+				Health:        checkOf[*worn](func(context.Context, *worn, resource.Info) error { return nil }),
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			var wg sync.WaitGroup
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			for g := range 8 {
+				wg.Go(func() {
+					r := rand.New(rand.NewPCG(seed, uint64(g)))
+					for range 200 {
+						req := resource.Request{Fresh: r.IntN(3) == 0}
+						l, err := p.AcquireWith(ctx, req)
+						if err != nil {
+							t.Errorf("%+v: %v", req, err)
+							return
+						}
+						if was := l.Value().used.Swap(true); was && req.Fresh {
+							t.Error("a Fresh caller was lent a used resource")
+						}
+						if r.IntN(10) == 0 {
+							l.Discard(nil)
+						} else {
+							l.Release()
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if err := p.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			if err := unbalanced(p.Stats()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// freely is a Health that finds nothing.

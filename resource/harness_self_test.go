@@ -11,7 +11,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// recorder takes the place of a test that is meant to fail.
+// recorder stands in for a test that is meant to fail.
 type recorder struct{ failures []string }
 
 func (r *recorder) Helper() {}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// stateful is a policy of every kind that tells its state.
+// stateful is a policy of every kind that reports its state.
 type stateful struct {
 	listQueue
 	keeping
@@ -39,9 +40,9 @@ func listed(t *testing.T, in resource.Inspection, id uint64) resource.ResourceIn
 	return resource.ResourceInfo{}
 }
 
-// Everything is where it is, and everybody who waits in the line.
+// Every resource is shown where it is, and every waiter in order.
 func TestInspect_Shows(t *testing.T) {
-	w := newWard()
+	w := newScriptedHealth()
 	boom := errors.New("boom")
 	edit := func(h *harness) {
 		w.in(10 * time.Second)(h)
@@ -95,7 +96,7 @@ func TestInspect_Shows(t *testing.T) {
 			}
 			for i, x := range in.Waiting {
 				if x.Request.Priority != i || x.Waited != time.Duration(3-i)*time.Second {
-					t.Errorf("limit %d: place %d is %+v", limit, i, x)
+					t.Errorf("limit %d: position %d is %+v", limit, i, x)
 				}
 			}
 		}
@@ -107,8 +108,8 @@ func TestInspect_Shows(t *testing.T) {
 	})
 }
 
-// What is on a seat is idle too, for as long as its word says.
-func TestInspect_Seated(t *testing.T) {
+// A resource in a local slot is idle too, for as long as its word says.
+func TestInspect_LocalSlot(t *testing.T) {
 	script(t, 2, func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }, func(h *harness) {
 		h.stock(1)
 		l := h.lend()
@@ -152,8 +153,8 @@ func TestInspect_Policies(t *testing.T) {
 	})
 }
 
-// A lease is shown as long as it is, although the tick has turned over, and though
-// nobody looked at it in between; one that begins on a seat too.
+// A lease is shown with its true age, although the tick has turned over, and though
+// no inspection ran in between; so is one that begins in a local slot.
 func TestInspect_HeldUnseen(t *testing.T) {
 	for _, order := range []resource.Order{resource.NewestFirst, resource.OldestFirst} {
 		for _, hits := range []int{0, 1, 2, 5} {
@@ -176,13 +177,13 @@ func TestInspect_HeldUnseen(t *testing.T) {
 	}
 }
 
-// So it is if somebody looks now and then.
+// The same with an inspection now and then.
 func TestInspect_HeldForDays(t *testing.T) {
 	for _, sampled := range []bool{false, true} {
 		edit := func(h *harness) {
 			h.auto = func(m *makeCall) { m.finish() }
 			if sampled {
-				newBook().in(1)(h)
+				newLeaseLog().in(1)(h)
 			}
 		}
 		script(t, 2, edit, func(h *harness) {
@@ -197,7 +198,7 @@ func TestInspect_HeldForDays(t *testing.T) {
 	}
 }
 
-// It goes on after Close, which what is leased is destroyed for.
+// A lease is still shown after Close, which waits for it.
 func TestInspect_Closed(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		l := h.lend()
@@ -237,7 +238,7 @@ func TestInspect_Many(t *testing.T) {
 			}
 			for i, w := range in.Waiting {
 				if w.Request.Priority != i {
-					t.Fatalf("place %d is %+v", i, w)
+					t.Fatalf("position %d is %+v", i, w)
 				}
 			}
 		}
@@ -247,15 +248,15 @@ func TestInspect_Many(t *testing.T) {
 	})
 }
 
-// Inspections, several at once, while everything moves: what is there all the
-// time is listed once, who waits in the order of the line, and nothing twice.
+// Inspections, several at once, while everything moves: what exists all the time is
+// listed once, waiters in their order, and nothing twice.
 func TestInspect_WhileItMoves(t *testing.T) {
 	const still, most = 150, 300
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	p := newPlain(t, most, func(cfg *resource.Config[*token]) {
 		cfg.Describe = func(*token) string { return "x" }
-		cfg.Trace, cfg.SampleLeases = newBook().trace(), 2
+		cfg.Trace, cfg.SampleLeases = newLeaseLog().trace(), 2
 	})
 	kept := map[uint64]bool{}
 	var mine []resource.Lease[*token]
@@ -319,7 +320,7 @@ func TestInspect_WhileItMoves(t *testing.T) {
 	}
 }
 
-// Callers come and leave while the line is listed: nobody is listed twice.
+// Callers come and leave while the waiters are listed: no waiter is listed twice.
 func TestInspect_WhileTheLineMoves(t *testing.T) {
 	p := newPlain(t, 1, nil)
 	l := p.must(context.Background())
@@ -394,7 +395,7 @@ func TestI5_InspectCallsBack(t *testing.T) {
 	})
 }
 
-// I9: nor does it cost more than its own text that one of them panics.
+// I9: a panic in one policy's State costs no more than its own text.
 func TestI9_InspectPanics(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.Describe = func(it *item) string {
@@ -424,7 +425,7 @@ func TestInspect_Keyed(t *testing.T) { synctest.Test(t, inspectKeyed) }
 func inspectKeyed(t *testing.T) {
 	ctx := context.Background()
 	gate := &stateful{state: func() string { return "open" }}
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+	k := newKeyed(t, resource.KeyedConfig[string, int]{
 		MaxTotal: 4,
 		Config: func(key string) (resource.Config[int], error) {
 			return resource.Config[int]{
@@ -434,9 +435,6 @@ func inspectKeyed(t *testing.T) {
 			}, nil
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	view := k.View("a")
 	if in := view.Inspect(5); in.Max != 0 || in.Resources != nil || in.Policies != nil {
 		t.Errorf("a key that is not in use is %+v", in)
@@ -469,7 +467,7 @@ func inspectKeyed(t *testing.T) {
 	}
 	waits, cancel := context.WithCancel(ctx)
 	var callers sync.WaitGroup
-	for _, key := range []string{"a", "a"} { // they have all that one key may
+	for _, key := range []string{"a", "a"} { // as many as one key may have
 		callers.Go(func() {
 			if l, err := k.Acquire(waits, key); err == nil {
 				l.Release()
@@ -491,22 +489,16 @@ func inspectKeyed(t *testing.T) {
 	}
 }
 
-// How many are to be kept idle is told as it was asked for, of many keys together.
+// MinIdle is reported as it was configured, and as the sum for many keys.
 func TestInspect_MinIdle(t *testing.T) {
-	cfg := resource.Config[int]{Make: func(context.Context) (int, error) { return 1, nil }, MaxSize: 4, MinIdle: 3}
-	p, err := resource.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := resource.Config[int]{Make: makeOne, MaxSize: 4, MinIdle: 3}
+	p := newPool(t, cfg)
 	if n := p.Inspect(0).MinIdle; n != 3 {
 		t.Errorf("%d, not 3", n)
 	}
-	k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{
+	k := newKeyed(t, resource.KeyedConfig[string, int]{
 		Config: func(string) (resource.Config[int], error) { return cfg, nil }, MaxTotal: 8,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, key := range []string{"a", "b"} {
 		l, err := k.Acquire(t.Context(), key)
 		if err != nil {
@@ -520,4 +512,111 @@ func TestInspect_MinIdle(t *testing.T) {
 	if err := errors.Join(p.Close(t.Context()), k.Close(t.Context())); err != nil {
 		t.Error(err)
 	}
+}
+
+// How long Inspect holds the lock while it lists many resources.
+
+// The room for a long queue is made before the lock is taken: to grow it under the
+// lock would be to copy the waiters there, again and again.
+func TestInspect_QueueIsNotCopiedUnderTheLock(t *testing.T) {
+	edit := func(h *harness) { h.auto = func(m *makeCall) { m.finish() } }
+	script(t, 1, edit, func(h *harness) {
+		l := h.lend()
+		allocs := func(line int) float64 {
+			for range line {
+				h.acquire()
+			}
+			h.settle()
+			return testing.AllocsPerRun(10, func() { h.p.Inspect(1 << 30) })
+		}
+		few, many := allocs(1), allocs(1000)
+		if many > few+2 {
+			t.Errorf("%v allocations to list one caller, %v to list 1000", few, many)
+		}
+		l.Release()
+	})
+}
+
+// A long listing yields now and then to goroutines that may wait for the lock: else
+// they would get it only at the end of the listing.
+func TestInspect_MakesWay(t *testing.T) {
+	const n = 10_000
+	p := newPlain(t, n, nil)
+	if err := p.Warm(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var turns atomic.Int64
+	var over atomic.Bool
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for !over.Load() {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	}()
+	for turns.Load() == 0 {
+		runtime.Gosched()
+	}
+	before := turns.Load()
+	in := p.Inspect(n)
+	if got := turns.Load() - before; got < 10 || len(in.Resources) != n {
+		t.Errorf("another goroutine ran %d times while %d were listed, want 10 times", got, len(in.Resources))
+	}
+	over.Store(true)
+	<-gone
+}
+
+// The longest waiters of all keys are listed, in that order, whatever the limit and
+// whatever key is visited first.
+func TestInspect_KeyedLongestWaits(t *testing.T) { synctest.Test(t, keyedLongestWaits) }
+
+func keyedLongestWaits(t *testing.T) {
+	const keys, callers = 10, 60
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	ctx, cancel := context.WithCancel(context.Background())
+	k := newKeyed(t, resource.KeyedConfig[int, int]{
+		MaxTotal: keys,
+		Config: func(int) (resource.Config[int], error) {
+			return resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 0, nil }}, nil
+		},
+	})
+	var ls []resource.Lease[int]
+	for key := range keys {
+		l, err := k.Acquire(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls = append(ls, l)
+	}
+	var line sync.WaitGroup
+	for i := range callers {
+		key := rng.IntN(keys)
+		line.Go(func() {
+			if l, err := k.AcquireWith(ctx, key, resource.Request{Cost: i}); err == nil {
+				l.Release()
+			}
+		})
+		time.Sleep(time.Second)
+	}
+	for _, limit := range []int{-1, 0, 1, 3, 20, callers - 1, callers, 1 << 30} {
+		in := k.Inspect(limit)
+		if want := max(0, min(limit, callers)); len(in.Waiting) != want || in.OldestWait != callers*time.Second {
+			t.Fatalf("limit %d: %d wait, the first for %v; want %d", limit, len(in.Waiting), in.OldestWait, want)
+		}
+		for i, w := range in.Waiting {
+			if w.Request.Cost != i || w.Waited != time.Duration(callers-i)*time.Second {
+				t.Errorf("limit %d: position %d is %+v", limit, i, w)
+			}
+		}
+	}
+	cancel()
+	line.Wait()
+	for _, l := range ls {
+		l.Release()
+	}
+	closeAll(t, k)
 }

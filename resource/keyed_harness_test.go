@@ -87,7 +87,7 @@ func (h *keyedHarness) close() {
 		}
 	}
 	if got := int(s.Made); got != h.made {
-		h.t.Errorf("Stats tell of %d made, and %d were", got, h.made)
+		h.t.Errorf("Stats.Made is %d, and %d were made", got, h.made)
 	}
 	if n := len(h.order) + len(h.hijacked); n != h.made {
 		h.t.Errorf("I3: %d made, %d ended", h.made, n)
@@ -251,9 +251,8 @@ func (c *keyedCall) wantErr(target error) {
 	wantAcquireError(c.h.t, c.err, target)
 }
 
-// busy has n callers acquire, hold and release without end, until the function
-// is called that it returns, which tells how often each was served. Each rests
-// in between.
+// busy has n callers acquire, hold and release, resting in between, until stop is
+// called, which returns how often they were served.
 func (h *keyedHarness) busy(key string, n int, hold, rest time.Duration) (stop func() (served int)) {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	served := make([]int, n)
@@ -281,7 +280,7 @@ func (h *keyedHarness) busy(key string, n int, hold, rest time.Duration) (stop f
 	}
 }
 
-// destroyed returns which went for cause, in order.
+// destroyed returns the items destroyed for cause, in order.
 func (h *keyedHarness) destroyed(cause error) (ns []int) {
 	synctest.Wait()
 	h.mu.Lock()
@@ -294,11 +293,11 @@ func (h *keyedHarness) destroyed(cause error) (ns []int) {
 	return ns
 }
 
-// wantPreempted checks which have made way for other keys, in order.
+// wantPreempted checks which items were preempted for other keys, in order.
 func (h *keyedHarness) wantPreempted(want ...int) {
 	h.t.Helper()
 	if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, want) {
-		h.t.Fatalf("%v gave way, want %v", got, want)
+		h.t.Fatalf("%v were preempted, want %v", got, want)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Drain turns waiters away, also those who wait only for the total; what is
-// leased goes as it comes back; and then the key is as new.
+// Drain fails waiters, also those that wait only for the total; leased resources
+// are destroyed as they are released; then the key is as new.
 func TestKeyedDrain(t *testing.T) {
 	keyed(t, 3, 2, nil, func(h *keyedHarness) {
 		a, a2, b := h.acquire("a"), h.acquire("a"), h.acquire("b")
@@ -58,7 +58,7 @@ func TestKeyedDrain(t *testing.T) {
 	})
 }
 
-// Who closes a key's pool drains the key, and may use it at once.
+// Closing a key's pool drains the key, which may be used again at once.
 func TestKeyedPoolClose(t *testing.T) {
 	keyed(t, 2, 2, nil, func(h *keyedHarness) {
 		for range 100 {
@@ -74,7 +74,7 @@ func TestKeyedPoolClose(t *testing.T) {
 	})
 }
 
-// Close turns away who waits, of every key, and tells what is out.
+// Close fails the waiters of every key, and reports what is leased.
 func TestKeyedClose(t *testing.T) {
 	keyed(t, 20, 20, func(h *keyedHarness) { h.destroyTime = time.Second }, func(h *keyedHarness) {
 		var ls []resource.Lease[*keyedItem]
@@ -134,7 +134,7 @@ func TestKeyedClose(t *testing.T) {
 	})
 }
 
-// Close cancels makes, and waits for those that do not listen.
+// Close cancels makes, and waits for those that ignore it.
 func TestKeyedCloseDuringMakes(t *testing.T) {
 	keyed(t, 4, 4, func(h *keyedHarness) { h.makeTime = 3 * time.Second }, func(h *keyedHarness) {
 		calls := []*keyedCall{h.begin("a"), h.begin("b"), h.begin("b")}
@@ -151,8 +151,8 @@ func TestKeyedCloseDuringMakes(t *testing.T) {
 	})
 }
 
-// A key is forgotten when it was empty and unused for as long as it says, not
-// before, and a caller who comes just then is served all the same.
+// A key is forgotten once it was empty and unused for ForgetAfter, not before, and
+// a caller that comes just then is served all the same.
 func TestKeyedForgetsInTime(t *testing.T) {
 	keyed(t, 5, 1, func(h *keyedHarness) {
 		h.forgetAfter = time.Minute
@@ -195,9 +195,7 @@ func TestKeyedOutageIsNotForgotten(t *testing.T) {
 		h.fails = func(string) error { return down }
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "refused" {
-				cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
-					return nil, &resource.Rejection{RetryAfter: time.Minute}
-				})
+				cfg.Quota = refusing(&resource.Rejection{RetryAfter: time.Minute})
 			}
 		}
 	}, func(h *keyedHarness) {
@@ -228,7 +226,7 @@ func TestKeyedOutageIsNotForgotten(t *testing.T) {
 	})
 }
 
-// Callers who come while their key is being forgotten, again and again.
+// Callers come while their key is being forgotten, again and again.
 func TestKeyedForgetRace(t *testing.T) {
 	keyed(t, 3, 1, func(h *keyedHarness) { h.forgetAfter = time.Millisecond }, func(h *keyedHarness) {
 		var wg sync.WaitGroup

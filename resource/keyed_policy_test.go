@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/respool/respool/resource"
+	"go.uber.org/goleak"
 )
 
-// MinIdle of several keys, more than there are places: no key takes another's
-// for it, over and over.
+// MinIdle of several keys, more than there are slots: no key takes another's for
+// it, over and over.
 func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 	keyed(t, 3, 4, func(h *keyedHarness) {
 		h.makeTime = ms
@@ -23,11 +27,11 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 		}
 		h.wantLoad(resource.Load{Idle: 3})
 		h.wantPreempted()
-		h.acquire("c").Release() // it has none: one gives way
+		h.acquire("c").Release() // it has none: one is preempted
 		time.Sleep(10 * time.Second)
 		h.wantLoad(resource.Load{Idle: 3})
 		if s := h.k.Stats(); s.Made != 4 || s.Preempted != 1 {
-			t.Errorf("%d were made and %d gave way, want 4 and 1", s.Made, s.Preempted)
+			t.Errorf("%d were made and %d preempted, want 4 and 1", s.Made, s.Preempted)
 		}
 		stops := []func() int{h.busy("a", 3, 5*ms, ms), h.busy("b", 3, 5*ms, ms), h.busy("c", 3, 5*ms, ms)}
 		time.Sleep(time.Minute)
@@ -36,7 +40,7 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 			stop()
 		}
 		if s.Made > 100 {
-			t.Errorf("%d were made in a minute for three busy keys with 3 places", s.Made)
+			t.Errorf("%d were made in a minute for three busy keys with 3 slots", s.Made)
 		}
 		time.Sleep(time.Hour)
 		if s := h.k.Stats(); s.Keys != 3 || s.Idle != 3 {
@@ -45,7 +49,7 @@ func TestKeyedMinIdleDoesNotChurn(t *testing.T) {
 	})
 }
 
-// Warm takes places from what is idle in other keys, never from itself, nor from
+// Warm takes slots from what is idle in other keys, never from itself, nor from
 // callers.
 func TestKeyedWarmAtTheTotal(t *testing.T) {
 	keyed(t, 3, 5, func(h *keyedHarness) { h.makeTime = ms }, func(h *keyedHarness) {
@@ -96,15 +100,16 @@ func TestKeyedTwoWarmsDoNotChurn(t *testing.T) {
 		<-done
 		<-done
 		if s := h.k.Stats(); s.Made > 8 {
-			t.Errorf("%d were made for 4 places", s.Made)
+			t.Errorf("%d were made for 4 slots", s.Made)
 		}
 	})
 }
 
-// What is too near its end for the callers of its own key is not kept for them.
+// A resource that is too near its end for the callers of its own key is not kept
+// for them.
 func TestKeyedMinRemaining(t *testing.T) {
 	keyed(t, 2, 3, func(h *keyedHarness) {
-		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Eviction = evictAge(time.Hour) }
+		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Eviction = olderThan(time.Hour) }
 	}, func(h *keyedHarness) {
 		h.acquire("a").Release()
 		b := h.acquire("b")
@@ -149,7 +154,7 @@ func TestKeyedQueuePerKey(t *testing.T) {
 }
 
 // Callers in a Queue do not keep the total from others.
-func TestKeyedQueueGivesWay(t *testing.T) {
+func TestKeyedQueueIsPreempted(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) { cfg.Queue = &stack{} }
 	}, func(h *keyedHarness) {
@@ -163,13 +168,16 @@ func TestKeyedQueueGivesWay(t *testing.T) {
 	})
 }
 
-// What a Health looks at just now gives no way, and does when it is done.
+// A resource under a check is not preempted, and is when the check is done.
 func TestKeyedHealthInTheSweep(t *testing.T) {
 	keyed(t, 1, 1, func(h *keyedHarness) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "slow" {
 				cfg.SweepInterval = time.Second
-				cfg.Health = slowCheck{}
+				cfg.Health = scheduled[*keyedItem]{
+					due:   func(i resource.Info) bool { return i.Idle > 500*ms },
+					check: func(context.Context, *keyedItem, resource.Info) error { time.Sleep(time.Second); return nil },
+				}
 			}
 		}
 	}, func(h *keyedHarness) {
@@ -188,21 +196,11 @@ func TestKeyedHealthInTheSweep(t *testing.T) {
 	})
 }
 
-// slowCheck passes in the sweep after a second.
-type slowCheck struct{}
-
-func (slowCheck) Check(context.Context, *keyedItem, resource.Info) error {
-	time.Sleep(time.Second)
-	return nil
-}
-
-func (slowCheck) Due(i resource.Info) bool { return i.Idle > 500*ms }
-
-// What a sweep ends frees its place for a key that waits for nothing else.
-func TestKeyedEvictionFreesPlaces(t *testing.T) {
+// An eviction by the sweep frees a slot for a key that waits for nothing else.
+func TestKeyedEvictionFreesSlots(t *testing.T) {
 	keyed(t, 2, 2, func(h *keyedHarness) {
 		h.edit = func(_ string, cfg *resource.Config[*keyedItem]) {
-			cfg.Eviction, cfg.SweepInterval = evictAge(time.Minute), time.Second
+			cfg.Eviction, cfg.SweepInterval = olderThan(time.Minute), time.Second
 		}
 	}, func(h *keyedHarness) {
 		h.acquire("a").Release()
@@ -217,8 +215,8 @@ func TestKeyedEvictionFreesPlaces(t *testing.T) {
 	})
 }
 
-// One key whose makes fail, or hang, or are refused hurts no other: at most the
-// places of the makes that run.
+// One key whose makes fail, or hang, or are refused costs other keys at most the
+// slots of the makes that run.
 func TestKeyedOutageOfOneKey(t *testing.T) {
 	down := errors.New("down")
 	for name, edit := range map[string]func(cfg *resource.Config[*keyedItem]){
@@ -230,12 +228,10 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 			cfg.Make = func(context.Context) (*keyedItem, error) { time.Sleep(10 * ms); return nil, down }
 		},
 		"is refused": func(cfg *resource.Config[*keyedItem]) {
-			cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) { return nil, down })
+			cfg.MakeGate = refusing(down)
 		},
 		"is refused for a while": func(cfg *resource.Config[*keyedItem]) {
-			cfg.Quota = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
-				return nil, &resource.Rejection{RetryAfter: time.Second}
-			})
+			cfg.Quota = refusing(&resource.Rejection{RetryAfter: time.Second})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,7 +257,7 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 				if after := stopWell(); after < before*8/10 {
 					t.Errorf("the other was served %d times in 20 s, and %d before", after, before)
 				}
-				time.Sleep(10 * time.Second) // a caller's last wish may still be probed for
+				time.Sleep(10 * time.Second) // a prober may still run for a caller that has left
 				s := h.k.Stats()
 				if s.Outages > 1 || s.Outage != (s.Outages == 1) || s.Making+s.Wanting > 0 {
 					t.Errorf("%v", s)
@@ -271,7 +267,7 @@ func TestKeyedOutageOfOneKey(t *testing.T) {
 	}
 }
 
-// An end that hangs costs its one place, and keeps nobody from the others.
+// A Destroy that hangs costs its one slot, and keeps no caller from the others.
 func TestKeyedHungDestroy(t *testing.T) {
 	var hang chan struct{}
 	keyed(t, 3, 2, func(h *keyedHarness) {
@@ -301,4 +297,200 @@ func TestKeyedHungDestroy(t *testing.T) {
 		h.acquire("hung").Release()
 		h.wantLoad(resource.Load{Idle: 3})
 	})
+}
+
+// A key whose idle resources are all dead serves its callers after one check, and
+// its unverified resources are preempted for callers of other keys meanwhile.
+func TestKeyedAllDead(t *testing.T) {
+	for _, total := range []int{20, 30} {
+		t.Run(fmt.Sprintf("20 idle of %d", total), func(t *testing.T) {
+			var dead atomic.Bool
+			keyed(t, total, total, func(h *keyedHarness) {
+				h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+					if key == "a" {
+						cfg.SweepInterval = time.Hour
+						cfg.Health = scheduled[*keyedItem]{
+							due: func(i resource.Info) bool { return i.Idle >= time.Minute && i.Checked >= time.Minute },
+							check: func(ctx context.Context, _ *keyedItem, _ resource.Info) error {
+								if !dead.Load() {
+									return nil
+								}
+								select {
+								case <-time.After(2 * time.Second): // the check's timeout
+								case <-ctx.Done():
+								}
+								return errSick
+							},
+						}
+					}
+				}
+			}, func(h *keyedHarness) {
+				if err := h.pool("a").Warm(context.Background(), 20); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Minute)
+				dead.Store(true)
+				first := h.begin("a")
+				time.Sleep(2200 * ms)
+				defer first.wantLease().Release()
+				if first.after > 2200*ms {
+					t.Errorf("served after %v", first.after)
+				}
+				var others []*keyedCall
+				for range 8 {
+					others = append(others, h.begin("b"))
+				}
+				time.Sleep(300 * ms)
+				for i, c := range others {
+					defer c.wantLease().Release()
+					if c.after > 300*ms {
+						t.Errorf("caller %d of another key was served after %v", i+1, c.after)
+					}
+				}
+				for range 3 {
+					c := h.begin("a")
+					time.Sleep(300 * ms)
+					defer c.wantLease().Release()
+				}
+			})
+		})
+	}
+}
+
+// reentrantPolicy is every policy at once; each of its methods calls the Keyed.
+type reentrantPolicy struct {
+	k     atomic.Pointer[resource.Keyed[int, int]]
+	calls atomic.Int64
+	deep  atomic.Int64
+	stack
+}
+
+// meddle does something to some key.
+func (m *reentrantPolicy) meddle() {
+	k := m.k.Load()
+	if k == nil || m.deep.Add(1) > 8 {
+		m.deep.Add(-1)
+		return
+	}
+	defer m.deep.Add(-1)
+	m.calls.Add(1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	key := rand.IntN(7) // one is of no other use
+	switch rand.IntN(9) {
+	case 0:
+		if l, err := k.Acquire(ctx, key); err == nil {
+			l.Release()
+		}
+	case 1:
+		if l, ok := k.TryAcquire(key); ok {
+			l.Discard(nil)
+		}
+	case 2:
+		k.Stats()
+	case 3:
+		if key == 6 {
+			_ = k.Drain(ctx, key)
+		}
+	case 4:
+		if rand.IntN(20) == 0 {
+			k.Reset(nil)
+		}
+	case 5:
+		_ = k.Resize(2 + rand.IntN(4))
+	case 6:
+		for _, p := range k.All() {
+			p.Stats()
+		}
+	case 7:
+		if p, ok := k.Find(key); ok {
+			_ = p.Warm(ctx, 1)
+		}
+	case 8:
+		k.Len()
+	}
+}
+
+func (m *reentrantPolicy) Admit(context.Context, resource.Request) (resource.Done, error) {
+	m.meddle()
+	return func(resource.Outcome) { m.meddle() }, nil
+}
+func (m *reentrantPolicy) Evict(resource.Info) error                       { m.meddle(); return nil }
+func (m *reentrantPolicy) Check(context.Context, int, resource.Info) error { m.meddle(); return nil }
+func (m *reentrantPolicy) Due(resource.Info) bool                          { m.meddle(); return rand.IntN(2) == 0 }
+func (m *reentrantPolicy) Push(w *resource.Waiter, t time.Duration)        { m.meddle(); m.stack.Push(w, t) }
+func (m *reentrantPolicy) Remove(w *resource.Waiter)                       { m.meddle(); m.stack.Remove(w) }
+func (m *reentrantPolicy) Pop(t time.Duration) (*resource.Waiter, error) {
+	m.meddle()
+	return m.stack.Pop(t)
+}
+
+// Every function that a Keyed calls may call the Keyed: no lock is held meanwhile,
+// and nothing is left when it is closed.
+func TestI5_KeyedCalledFromEverywhere(t *testing.T) {
+	here := goleak.IgnoreCurrent()
+	var all []*reentrantPolicy
+	var mu sync.Mutex
+	var k *resource.Keyed[int, int]
+	k = newKeyed(t, resource.KeyedConfig[int, int]{
+		MaxTotal: 3, ForgetAfter: time.Millisecond,
+		Config: func(key int) (resource.Config[int], error) {
+			m := &reentrantPolicy{}
+			m.k.Store(k)
+			mu.Lock()
+			all = append(all, m)
+			mu.Unlock()
+			cfg := resource.Config[int]{
+				MaxSize: 2, SweepInterval: resource.MinSweepInterval,
+				Make:    func(context.Context) (int, error) { m.meddle(); return key, nil },
+				Destroy: func(int, error) { m.meddle() },
+				Watch:   func(_ int, invalidate func(error)) { m.meddle() },
+				Quota:   m, MakeGate: m,
+				Trace: &resource.Trace{
+					Made:      func(context.Context, resource.MakeEvent) { m.meddle() },
+					Destroyed: func(resource.DestroyEvent) { m.meddle() },
+				},
+			}
+			if key%3 > 0 {
+				cfg.Admission, cfg.Eviction, cfg.Health = m, m, m
+			}
+			if key%3 == 2 {
+				cfg.Queue = m
+			}
+			return cfg, nil
+		},
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	const enough = 100 // leases, and more within a second on a machine that is not busy
+	var served atomic.Int64
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			for ctx.Err() == nil && (time.Since(begin) < time.Second || served.Load() < enough) {
+				if l, err := k.Acquire(ctx, rand.IntN(6)); err == nil {
+					served.Add(1)
+					l.Release()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	last, cancelLast := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancelLast()
+	if err := k.Close(last); err != nil {
+		t.Fatalf("I6: Close: %v; %v", err, k.Stats())
+	}
+	if err := goleak.Find(here); err != nil {
+		t.Error(err)
+	}
+	calls := int64(0)
+	for _, m := range all {
+		calls += m.calls.Load()
+	}
+	if served.Load() < enough || calls < enough {
+		t.Errorf("%d served, %d calls from inside: nothing was tried", served.Load(), calls)
+	}
+	t.Logf("%d served, %d calls from inside", served.Load(), calls)
 }

@@ -23,8 +23,8 @@ type keyedToken struct {
 	gone    atomic.Bool
 }
 
-// keyedStress is a Keyed with many keys and few places, and all that is done to
-// it in real time.
+// keyedStress is a Keyed with many keys and few slots, under every operation in
+// real time.
 type keyedStress struct {
 	t    *testing.T
 	k    *resource.Keyed[int, *keyedToken]
@@ -77,7 +77,7 @@ func (s *keyedStress) config(key int) (resource.Config[*keyedToken], error) {
 	case 1:
 		cfg.MinIdle, cfg.SweepInterval = 1, 10*time.Millisecond
 	case 2:
-		cfg.Eviction, cfg.SweepInterval = evictAge(20*time.Millisecond), 10*time.Millisecond
+		cfg.Eviction, cfg.SweepInterval = olderThan(20*time.Millisecond), 10*time.Millisecond
 	case 3:
 		cfg.Queue = &stack{}
 	case 4:
@@ -130,11 +130,11 @@ func (s *keyedStress) destroy(tok *keyedToken, cause error) {
 	s.perKey[tok.key].Add(-1)
 }
 
-// caller asks for one key after the other, some more often than others.
+// caller acquires of one key after the other, of some more often than of others.
 func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
 	for ctx.Err() == nil {
 		key := min(r.IntN(s.keys), r.IntN(s.keys))
-		patience := time.Minute // nobody must wait so long
+		patience := time.Minute // no caller may wait so long
 		if r.IntN(5) == 0 {
 			patience = time.Duration(r.IntN(2000)) * time.Microsecond
 		}
@@ -160,10 +160,10 @@ func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
 func (s *keyedStress) refused(ctx context.Context, key int, took, patience time.Duration, err error) {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errKeyedStress), errors.Is(err, resource.ErrNoneIdle),
-		errors.Is(err, errClosedByUs), errors.Is(err, errTooOld):
+		errors.Is(err, errClosedByUs), errors.Is(err, errOld):
 	case errors.Is(err, resource.ErrClosed):
 		if key%16 != 15 { // only those are drained
-			s.t.Errorf("key %d, which nobody drains: %v", key, err)
+			s.t.Errorf("key %d, which is not drained: %v", key, err)
 		}
 	case errors.Is(err, context.DeadlineExceeded):
 		if patience == time.Minute {
@@ -195,7 +195,7 @@ func (s *keyedStress) hold(r *rand.Rand, key int, l resource.Lease[*keyedToken])
 	case n < 5:
 		l.Discard(errKeyedStress)
 	case n < 6:
-		// It counts as gone before its place may go to another.
+		// The token counts as gone before its slot may be reused.
 		s.taken.Add(1)
 		s.live.Add(-1)
 		s.perKey[key].Add(-1)
@@ -254,8 +254,8 @@ func (s *keyedStress) trouble(ctx context.Context, r *rand.Rand, most int64) {
 	}
 }
 
-// resize changes the total: upwards before, downwards once it holds. Until then
-// no place is taken, so that what Stats adds up one after the other only falls.
+// resize changes the total: upwards before, downwards once it holds. Until then no
+// slot is taken, so that what Stats adds up one after the other only falls.
 func (s *keyedStress) resize(n int64) {
 	if n > s.places.Load() {
 		s.places.Store(n)
@@ -273,22 +273,19 @@ func (s *keyedStress) resize(n int64) {
 	}
 }
 
-// TestStressKeyed: many callers, keys and troubles, few places.
+// TestStressKeyed: many callers, keys and faults, few slots.
 func TestStressKeyed(t *testing.T) {
 	for _, tc := range []struct{ keys, most, callers, rare int }{
 		{40, 4, 24, 1}, {16, 12, 32, 20}, {200, 30, 64, 5},
 	} {
-		t.Run(fmt.Sprintf("keys=%d,places=%d,callers=%d", tc.keys, tc.most, tc.callers), func(t *testing.T) {
+		t.Run(fmt.Sprintf("keys=%d,slots=%d,callers=%d", tc.keys, tc.most, tc.callers), func(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			s := &keyedStress{t: t, keys: tc.keys, rare: tc.rare, perKey: make([]atomic.Int64, tc.keys)}
 			s.places.Store(int64(tc.most))
-			k, err := resource.NewKeyed(resource.KeyedConfig[int, *keyedToken]{
+			k := newKeyed(t, resource.KeyedConfig[int, *keyedToken]{
 				Config: s.config, MaxTotal: tc.most, ForgetAfter: 3 * time.Millisecond,
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			s.k = k
 			s.run(seed, tc.callers, int64(tc.most))
 		})
@@ -323,16 +320,16 @@ func (s *keyedStress) run(seed uint64, callers int, most int64) {
 		s.t.Errorf("I3: %d made, %d ended, %d hijacked, %d live; %v", made, ended, taken, s.live.Load(), st)
 	}
 	if s.served.Load() == 0 || st.Preempted == 0 {
-		s.t.Errorf("%d served, %d gave way: nothing was tried", s.served.Load(), st.Preempted)
+		s.t.Errorf("%d served, %d preempted: nothing was tried", s.served.Load(), st.Preempted)
 	}
 	var kinds []string
 	s.kinds.Range(func(k, _ any) bool { kinds = append(kinds, k.(string)); return true })
 	slices.Sort(kinds)
-	s.t.Logf("%d served, %d made, %d gave way, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
+	s.t.Logf("%d served, %d made, %d preempted, slowest acquire %v, slowest release %v, errors %q", s.served.Load(), made,
 		st.Preempted, time.Duration(s.slowest.Load()), time.Duration(s.stuck.Load()), kinds)
 }
 
-// useAll lends every place at once: none was lost.
+// useAll lends every slot at once: none was lost.
 func (s *keyedStress) useAll(ctx context.Context, most int64) {
 	s.places.Store(most)
 	if err := s.k.Resize(int(most)); err != nil {
@@ -350,7 +347,7 @@ func (s *keyedStress) useAll(ctx context.Context, most int64) {
 		if err == nil {
 			ls = append(ls, l)
 		} else if !errors.Is(err, errKeyedStress) {
-			s.t.Fatalf("only %d of %d places can be lent: %v; %v", len(ls), most, err, s.k.Stats())
+			s.t.Fatalf("only %d of %d slots can be lent: %v; %v", len(ls), most, err, s.k.Stats())
 		}
 	}
 	for _, l := range ls {
@@ -358,31 +355,166 @@ func (s *keyedStress) useAll(ctx context.Context, most int64) {
 	}
 }
 
-// stack is a Queue that serves who came last.
-type stack struct{ waiters []*resource.Waiter }
-
-func (q *stack) Push(w *resource.Waiter, _ time.Duration) { q.waiters = append(q.waiters, w) }
-func (q *stack) Remove(w *resource.Waiter) {
-	q.waiters = slices.DeleteFunc(q.waiters, func(o *resource.Waiter) bool { return o == w })
-}
-func (q *stack) Pop(time.Duration) (*resource.Waiter, error) {
-	n := len(q.waiters) - 1
-	if n < 0 {
-		return nil, nil
-	}
-	w := q.waiters[n]
-	q.waiters = q.waiters[:n]
-	return w, nil
+// keyedModel is what must hold of a Keyed when nothing moves.
+type keyedModel struct {
+	*keyedHarness
+	r     *rand.Rand
+	keys  []string
+	held  []resource.Lease[*keyedItem]
+	calls []*keyedCall
 }
 
-// evictAge ends what is older than it says.
-type evictAge time.Duration
-
-var errTooOld = errors.New("too old")
-
-func (d evictAge) Evict(i resource.Info) error {
-	if i.Age > time.Duration(d) {
-		return errTooOld
+// TestKeyedRandomSteps: random operations in random order. When all is at rest no
+// caller waits that could have what is idle, or a free slot; and when every lease
+// is released every caller is served.
+func TestKeyedRandomSteps(t *testing.T) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 20
 	}
-	return nil
+	for seed := range seeds {
+		r := rand.New(rand.NewPCG(seed, 7))
+		total, perKey := 1+r.IntN(6), 1+r.IntN(4)
+		keyed(t, total, perKey, func(h *keyedHarness) {
+			h.forgetAfter = 200 * ms
+			if r.IntN(2) == 0 {
+				h.makeTime = time.Duration(r.IntN(20)) * ms
+				h.destroyTime = time.Duration(r.IntN(20)) * ms
+			}
+			h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+				cfg.Outage = resource.KeepWaiting
+				if key == "queued" {
+					cfg.Queue = &stack{}
+				}
+			}
+			h.fails = func(key string) error {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if key == "shaky" && h.begun[key]%3 == 0 {
+					return errors.New("shaky")
+				}
+				return nil
+			}
+		}, func(h *keyedHarness) {
+			m := &keyedModel{keyedHarness: h, r: r, keys: []string{"a", "b", "c", "d", "queued", "shaky"}}
+			for range 150 {
+				m.step()
+				m.collect()
+				m.atRest()
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+			m.drain()
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		})
+	}
+}
+
+// step does one thing.
+func (m *keyedModel) step() {
+	key := m.keys[m.r.IntN(len(m.keys))]
+	switch n := m.r.IntN(100); {
+	case n < 40:
+		m.calls = append(m.calls, m.begin(key))
+	case n < 48 && len(m.calls) > 0:
+		m.calls[m.r.IntN(len(m.calls))].cancel()
+	case n < 72 && len(m.held) > 0:
+		i := m.r.IntN(len(m.held))
+		if l := m.held[i]; m.r.IntN(5) == 0 {
+			l.Discard(nil)
+		} else {
+			l.Release()
+		}
+		m.held = append(m.held[:i], m.held[i+1:]...)
+	case n < 75:
+		m.k.Reset(nil)
+	case n < 80:
+		m.resize(1 + m.r.IntN(6))
+	case n < 83:
+		ctx, cancel := context.WithTimeout(m.t.Context(), time.Duration(m.r.IntN(50))*ms)
+		defer cancel()
+		if err := m.k.Drain(ctx, key); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			m.t.Errorf("Drain: %v", err)
+		}
+	case n < 86:
+		ctx, cancel := context.WithTimeout(m.t.Context(), time.Duration(m.r.IntN(50))*ms)
+		defer cancel()
+		p := m.pool(key)
+		if err := p.Warm(ctx, m.r.IntN(4)); err == nil && p.Stats().Making > m.perKey {
+			m.t.Errorf("after Warm: %v", p.Stats())
+		}
+	case n < 89:
+		if l, ok := m.k.TryAcquire(key); ok {
+			m.held = append(m.held, l)
+		}
+	default:
+		time.Sleep(time.Duration(m.r.IntN(300)) * ms)
+	}
+}
+
+// collect takes in the calls that have returned.
+func (m *keyedModel) collect() {
+	kept := m.calls[:0]
+	for _, c := range m.calls {
+		switch {
+		case !c.poll():
+			kept = append(kept, c)
+		case c.err == nil:
+			m.held = append(m.held, c.lease)
+		case !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, resource.ErrClosed):
+			m.t.Errorf("Acquire: %v", c.err)
+		}
+	}
+	m.calls = kept
+}
+
+// atRest checks what holds when nothing moves, and what is idle need not be kept
+// any more for the sake of its making.
+func (m *keyedModel) atRest() {
+	m.t.Helper()
+	if s := m.k.Stats(); s.Idle > 0 && s.Wanting > 0 {
+		time.Sleep(m.makeTime + ms)
+		m.collect()
+	}
+	s := m.k.Stats()
+	if err := unbalanced(s.Stats); err != nil {
+		m.t.Error(err)
+	}
+	if s.Leased != len(m.held) || s.Waiting > len(m.calls) {
+		m.t.Errorf("%d leases and %d callers, and Stats say %v", len(m.held), len(m.calls), s)
+	}
+	if s.Making+s.Destroying > 0 {
+		return // it moves
+	}
+	for key, p := range m.k.All() {
+		one := p.Stats()
+		if one.Waiting == 0 || one.Outage || one.Idle+one.Leased == m.perKey {
+			continue
+		}
+		if one.Leased > 0 && one.Waiting > 0 && s.Leased < s.Max {
+			continue // it waits for a while for a release of its own
+		}
+		if s.Idle > 0 || s.Leased < s.Max {
+			m.t.Errorf("I7: key %s waits for nothing: %v; %v", key, one, s)
+		}
+	}
+}
+
+// drain releases every lease until no caller waits.
+func (m *keyedModel) drain() {
+	for range 10_000 {
+		m.collect()
+		for _, l := range m.held {
+			l.Release()
+		}
+		m.held = nil
+		if len(m.calls) == 0 {
+			return
+		}
+		time.Sleep(10 * ms)
+	}
+	m.t.Errorf("%d callers still wait: %v", len(m.calls), fmt.Sprint(m.k.Stats()))
 }

@@ -1,9 +1,14 @@
 package resource_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"math"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +16,9 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The least recently used idle resource of another key gives way, whichever key
+// The least recently used idle resource of another key is preempted, whichever key
 // it belongs to.
-func TestKeyedLeastRecentlyUsedGivesWay(t *testing.T) {
+func TestKeyedPreemptsLeastRecentlyUsed(t *testing.T) {
 	keyed(t, 3, 2, nil, func(h *keyedHarness) {
 		a, b, a2 := h.acquire("a"), h.acquire("b"), h.acquire("a") // 1, 2, 3
 		a.Release()
@@ -24,11 +29,11 @@ func TestKeyedLeastRecentlyUsedGivesWay(t *testing.T) {
 		time.Sleep(time.Second)
 		l := h.acquire("c")
 		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1}) {
-			t.Errorf("%v gave way, want 1", got)
+			t.Errorf("%v were preempted, want 1", got)
 		}
 		l2 := h.acquire("d")
 		if got := h.destroyed(resource.ErrPreempted); !slices.Equal(got, []int{1, 2}) {
-			t.Errorf("%v gave way, want 1 and 2", got)
+			t.Errorf("%v were preempted, want 1 and 2", got)
 		}
 		l.Release()
 		l2.Release()
@@ -68,7 +73,7 @@ func TestKeyedForgets(t *testing.T) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "short" {
 				// Never at the instant at which keys are forgotten: what a sweep looks at is in use.
-				cfg.Eviction, cfg.SweepInterval = evictIdle(time.Second), 1100*time.Millisecond
+				cfg.Eviction, cfg.SweepInterval = idleFor(time.Second), 1100*time.Millisecond
 			}
 		}
 	}, func(h *keyedHarness) {
@@ -83,16 +88,6 @@ func TestKeyedForgets(t *testing.T) {
 		}
 		h.acquire("short").Release()
 	})
-}
-
-// evictIdle ends what has been idle for longer than it says.
-type evictIdle time.Duration
-
-func (d evictIdle) Evict(i resource.Info) error {
-	if i.Idle > time.Duration(d) {
-		return errors.New("idle for too long")
-	}
-	return nil
 }
 
 // 10,000 keys cost no goroutine.
@@ -110,5 +105,274 @@ func TestKeyedManyKeysNoGoroutines(t *testing.T) {
 			t.Errorf("%d goroutines for 10,000 idle keys", n)
 		}
 		h.acquire("one more").Release()
+	})
+}
+
+// A key that a map cannot look up is an error that names its type, and not a
+// panic, nor a new pool each time.
+func TestKeyed_BadKey(t *testing.T) {
+	type pair struct {
+		name string
+		more any
+	}
+	k := newKeyed(t, resource.KeyedConfig[any, int]{MaxTotal: 9, Config: func(any) (resource.Config[int], error) {
+		return resource.Config[int]{MaxSize: 1, Make: makeOne}, nil
+	}})
+	ctx := t.Context()
+	for _, tc := range []struct {
+		key any
+		say string
+	}{
+		{[]string{"secret"}, "[]string"},
+		{map[string]int{"secret": 1}, "map[string]int"},
+		{func() {}, "func()"},
+		{pair{"secret", []byte("secret")}, "[]uint8"},
+		{[1]any{pair{"secret", []int{1}}}, "[]int"},
+		{math.NaN(), "float64"},
+		{pair{"secret", float32(math.NaN())}, "float32"},
+		{complex(0, math.NaN()), "complex128"},
+	} {
+		check := func(method string, err error) {
+			t.Helper()
+			if !errors.Is(err, resource.ErrBadKey) || !strings.Contains(err.Error(), tc.say) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s with a key that holds a %s: %v", method, tc.say, err)
+			}
+		}
+		_, err := k.Acquire(ctx, tc.key)
+		check("Acquire", err)
+		_, err = k.AcquireWith(ctx, tc.key, resource.Request{})
+		check("AcquireWith", err)
+		check("Do", k.Do(ctx, tc.key, func(context.Context, int) error { return nil }))
+		_, err = k.Pool(tc.key)
+		check("Pool", err)
+		if _, ok := k.TryAcquire(tc.key); ok {
+			t.Error("TryAcquire")
+		}
+		if _, ok := k.Find(tc.key); ok {
+			t.Error("Find")
+		}
+		if _, ok := k.InspectKey(tc.key, 1); ok {
+			t.Error("InspectKey")
+		}
+		if err := k.Drain(ctx, tc.key); err != nil {
+			t.Error(err)
+		}
+	}
+	if k.Len() != 0 {
+		t.Errorf("%d keys", k.Len())
+	}
+	for _, key := range []any{nil, 1, "a", pair{"a", nil}, pair{"a", 1.5}, [2]any{1, "b"}, &pair{}} {
+		l, err := k.Acquire(ctx, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Release()
+	}
+	if err := k.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Value distinguishes a lease that has ended from one that never began.
+func TestLease_ValuePanics(t *testing.T) {
+	p := newPool(t, resource.Config[int]{MaxSize: 1, Make: makeOne})
+	l := lendOne(t, p)
+	l.Release()
+	for want, l := range map[string]resource.Lease[int]{"has ended": l, "no lease began": {}} {
+		func() {
+			defer func() {
+				if s, _ := recover().(string); !strings.Contains(s, want) {
+					t.Errorf("%q does not say %q", s, want)
+				}
+			}()
+			l.Value()
+		}()
+	}
+	closeAll(t, p)
+}
+
+func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
+	_, err := resource.NewKeyed(resource.KeyedConfig[string, int]{MaxTotal: -1, ForgetAfter: resource.MinForgetAfter - 1})
+	if err == nil {
+		t.Fatal("a bad KeyedConfig passed")
+	}
+	for _, want := range []string{"Config is nil", "MaxTotal is -1", "ForgetAfter is 999.999µs"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	config := func(string) (resource.Config[int], error) { return resource.Config[int]{}, nil }
+	for _, total := range []int{0, -5, math.MinInt} {
+		if _, err := resource.NewKeyed(resource.KeyedConfig[string, int]{Config: config, MaxTotal: total}); err == nil {
+			t.Errorf("MaxTotal %d passed", total)
+		}
+	}
+	if k, err := resource.NewKeyed(resource.KeyedConfig[string, int]{Config: config, MaxTotal: 1}); err != nil {
+		t.Errorf("the least that is needed: %v", err)
+	} else if err := k.Close(t.Context()); err != nil {
+		t.Errorf("Close of one never used: %v", err)
+	}
+}
+
+// keyedWith is a Keyed with a given Config function.
+func keyedWith(t *testing.T, config func(n int) (resource.Config[int], error)) *resource.Keyed[string, int] {
+	t.Helper()
+	var mu sync.Mutex
+	n := 0
+	k := newKeyed(t, resource.KeyedConfig[string, int]{MaxTotal: 2, Config: func(string) (resource.Config[int], error) {
+		mu.Lock()
+		n++
+		now := n
+		mu.Unlock()
+		return config(now)
+	}})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := k.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return k
+}
+
+var errConfig = errors.New("no such host")
+
+// Any fault in Config costs that caller only, and the key is as if it had not been
+// used: the next caller calls Config again.
+func TestKeyedConfigGoesWrong(t *testing.T) {
+	good := resource.Config[int]{MaxSize: 1, Make: func(context.Context) (int, error) { return 7, nil }}
+	for name, tc := range map[string]struct {
+		config func() (resource.Config[int], error)
+		says   func(err error) bool
+	}{
+		"error":  {func() (resource.Config[int], error) { return good, errConfig }, func(err error) bool { return errors.Is(err, errConfig) }},
+		"bad":    {func() (resource.Config[int], error) { return resource.Config[int]{}, nil }, func(err error) bool { return strings.Contains(err.Error(), "Make is nil") }},
+		"panic":  {func() (resource.Config[int], error) { panic(errConfig) }, isPanicIn("Config")},
+		"goexit": {func() (resource.Config[int], error) { runtime.Goexit(); return good, nil }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := keyedWith(t, func(n int) (resource.Config[int], error) {
+				if n <= 2 {
+					return tc.config()
+				}
+				return good, nil
+			})
+			for range 2 {
+				done := make(chan error, 1)
+				go func() {
+					defer close(done)
+					_, err := k.Acquire(context.Background(), "secret-key")
+					done <- err
+				}()
+				err, returned := <-done
+				if returned != (tc.says != nil) {
+					t.Fatalf("Acquire has returned: %t, %v", returned, err)
+				}
+				if returned && (!tc.says(err) || strings.Contains(err.Error(), "secret")) {
+					t.Errorf("Acquire: %v", err)
+				}
+				if k.Len() != 0 || k.Stats().Keys != 0 {
+					t.Errorf("%d keys, and none was ever used", k.Len())
+				}
+				if _, ok := k.TryAcquire("secret-key"); ok {
+					t.Error("TryAcquire of a key not in use")
+				}
+			}
+			l, err := k.Acquire(context.Background(), "secret-key")
+			if err != nil || l.Value() != 7 {
+				t.Fatalf("the third time: %v", err)
+			}
+			l.Release()
+		})
+	}
+}
+
+func isPanicIn(where string) func(err error) bool {
+	return func(err error) bool {
+		var p *resource.PanicError
+		return errors.As(err, &p) && p.Where == where && errors.Is(err, errConfig)
+	}
+}
+
+// Callers that come while Config runs for another caller get its result, also if it
+// ends its goroutine.
+func TestKeyedConfigGoexitTellsTheOthers(t *testing.T) {
+	in, out := make(chan struct{}), make(chan struct{})
+	k := keyedWith(t, func(n int) (resource.Config[int], error) {
+		close(in)
+		<-out
+		runtime.Goexit()
+		panic("unreachable")
+	})
+	go k.Acquire(context.Background(), "a") //nolint:errcheck // it does not return
+	<-in
+	other := make(chan error, 1)
+	go func() {
+		_, err := k.Pool("a")
+		other <- err
+	}()
+	for range 100 { // it comes in meanwhile, or after: then Config panics, closing in
+		runtime.Gosched()
+	}
+	close(out)
+	err := <-other
+	if p := (*resource.PanicError)(nil); !errors.Is(err, resource.ErrGoexit) && !errors.As(err, &p) {
+		t.Errorf("the other caller: %v", err)
+	}
+	if k.Len() != 0 {
+		t.Errorf("%d keys, and none came to be", k.Len())
+	}
+}
+
+// Config is called once for a key, however many begin at once.
+func TestKeyedConfigIsCalledOnce(t *testing.T) {
+	var mu sync.Mutex
+	calls := 0
+	k := keyedWith(t, func(n int) (resource.Config[int], error) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls = n
+		return resource.Config[int]{MaxSize: 2, Make: func(context.Context) (int, error) { return 7, nil }}, nil
+	})
+	var wg sync.WaitGroup
+	pools := make([]*resource.Pool[int], 16)
+	for i := range pools {
+		wg.Go(func() { pools[i], _ = k.Pool("a") })
+	}
+	wg.Wait()
+	for _, p := range pools {
+		if p == nil || p != pools[0] {
+			t.Error("callers got different pools of one key")
+		}
+	}
+	if calls != 1 {
+		t.Errorf("Config was called %d times", calls)
+	}
+}
+
+// Each key is as its own Config says.
+func TestKeyedOverridesPerKey(t *testing.T) {
+	sizes := map[string]int{"one": 1, "two": 2, "five": 5}
+	keyed(t, 8, 5, func(h *keyedHarness) {
+		h.edit = func(key string, cfg *resource.Config[*keyedItem]) { cfg.MaxSize = sizes[key] }
+	}, func(h *keyedHarness) {
+		for key, n := range sizes {
+			var ls []resource.Lease[*keyedItem]
+			for range n {
+				ls = append(ls, h.acquire(key))
+			}
+			c := h.begin(key)
+			time.Sleep(time.Second)
+			c.wantWaiting()
+			if got := h.begunOf(key); got != n {
+				t.Errorf("%d were made of key %s, which may have %d", got, key, n)
+			}
+			ls[0].Release()
+			c.wantLease().Release()
+			for _, l := range ls[1:] {
+				l.Release()
+			}
+		}
 	})
 }

@@ -23,8 +23,8 @@ const (
 	maxExponent = 1.5
 )
 
-// crowd is n callers that wait, or have waited.
-type crowd struct {
+// waiterGroup is n callers that wait, or have waited.
+type waiterGroup struct {
 	t      *testing.T
 	p      *resource.Pool[int]
 	wg     sync.WaitGroup
@@ -33,9 +33,10 @@ type crowd struct {
 	cancel context.CancelFunc
 }
 
-// lineUp has n callers ask for r with contexts that end after d; 0: that do not end.
-func lineUp(t *testing.T, p *resource.Pool[int], n int, d time.Duration, r func(i int) resource.Request) *crowd {
-	c := &crowd{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
+// startWaiters starts n callers with the request r and contexts that end after d; 0: that
+// do not end.
+func startWaiters(t *testing.T, p *resource.Pool[int], n int, d time.Duration, r func(i int) resource.Request) *waiterGroup {
+	c := &waiterGroup{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	t.Cleanup(cancel)
@@ -65,13 +66,13 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func (c *crowd) waiting() {
+func (c *waiterGroup) waiting() {
 	c.t.Helper()
 	waitFor(c.t, "all wait", func() bool { return c.p.Stats().Waiting == len(c.leases) })
 }
 
 // served waits until all have what they asked for, and gives it back.
-func (c *crowd) served() {
+func (c *waiterGroup) served() {
 	c.t.Helper()
 	c.wg.Wait()
 	for i, err := range c.errs {
@@ -83,7 +84,7 @@ func (c *crowd) served() {
 }
 
 // refused waits until all were refused with target.
-func (c *crowd) refused(target error) {
+func (c *waiterGroup) refused(target error) {
 	c.t.Helper()
 	c.wg.Wait()
 	for i, err := range c.errs {
@@ -117,18 +118,18 @@ var longLines = []struct {
 	run  func(t *testing.T, p *resource.Pool[int], n int)
 }{
 	{"first leases", nil, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, anything).served()
 	}},
 	{"fresh ones beside used ones", func(n int, c *resource.Config[int]) { c.MaxSize = 2 * n }, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
-		lineUp(t, p, n, 0, freshOne).served()
+		startWaiters(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, freshOne).served()
 	}},
-	{"fresh ones in place of used ones", nil, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
-		lineUp(t, p, n, 0, freshOne).served()
+	{"fresh ones replace used ones", nil, func(t *testing.T, p *resource.Pool[int], n int) {
+		startWaiters(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, freshOne).served()
 	}},
 	{"fresh ones in line for one", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
-		c := lineUp(t, p, n, 0, freshOne)
+		c := startWaiters(t, p, n, 0, freshOne)
 		waitFor(t, "one is served", func() bool { return p.Stats().Waiting == n-1 })
 		c.cancel()
 		c.wg.Wait()
@@ -145,33 +146,34 @@ var longLines = []struct {
 			return nil
 		})
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).served()
+		startWaiters(t, p, n, 0, anything).served()
 		remaining := resource.Request{MinRemaining: 2 * time.Hour}
-		lineUp(t, p, n, 0, func(int) resource.Request { return remaining }).served()
+		startWaiters(t, p, n, 0, func(int) resource.Request { return remaining }).served()
 	}},
 	{"one after the other", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
 		oneByOne(t, p, n)
 	}},
 	{"one after the other, with a Queue", func(_ int, c *resource.Config[int]) { c.MaxSize, c.Queue = 1, &fifo{} },
 		func(t *testing.T, p *resource.Pool[int], n int) { oneByOne(t, p, n) }},
-	{"a gate that refuses", func(_ int, c *resource.Config[int]) { c.MakeGate = refuseFor(time.Minute) },
+	{"a gate that refuses", func(_ int, c *resource.Config[int]) {
+		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Minute})
+	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
-			c := lineUp(t, p, n, 0, anything)
+			c := startWaiters(t, p, n, 0, anything)
 			c.waiting()
 			c.cancel()
 			c.refused(context.Canceled)
 		}},
-	{"a gate that refuses, and deadlines", func(_ int, c *resource.Config[int]) { c.MakeGate = refuseFor(time.Hour) },
+	{"a gate that refuses, and deadlines", func(_ int, c *resource.Config[int]) {
+		c.MakeGate = refusing(&resource.Rejection{RetryAfter: time.Hour})
+	},
 		func(t *testing.T, p *resource.Pool[int], n int) {
-			lineUp(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
+			startWaiters(t, p, n, time.Minute, anything).refused(resource.ErrRejected)
 		}},
 	{"deadlines at one instant", func(_ int, c *resource.Config[int]) { c.MaxSize = 1 }, func(t *testing.T, p *resource.Pool[int], n int) {
-		l, err := p.Acquire(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := lendOne(t, p)
 		at := time.Now().Add(2 * time.Second)
-		c := lineUp(t, p, n, time.Until(at), anything)
+		c := startWaiters(t, p, n, time.Until(at), anything)
 		c.waiting()
 		time.Sleep(time.Until(at)) // it comes back as they expire
 		l.Release()
@@ -183,27 +185,22 @@ var longLines = []struct {
 	{"an outage", func(_ int, c *resource.Config[int]) {
 		c.Make = func(context.Context) (int, error) { return 0, errDown }
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		lineUp(t, p, n, 0, anything).refused(errDown)
+		startWaiters(t, p, n, 0, anything).refused(errDown)
 	}},
 	{"the end", func(_ int, c *resource.Config[int]) {
 		c.Make = func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }
 	}, func(t *testing.T, p *resource.Pool[int], n int) {
-		c := lineUp(t, p, n, 0, anything)
+		c := startWaiters(t, p, n, 0, anything)
 		c.waiting()
-		if err := p.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		closeAll(t, p)
 		c.refused(resource.ErrClosed)
 	}},
 }
 
 // oneByOne has n callers wait for one resource, and each gives it back at once.
 func oneByOne(t *testing.T, p *resource.Pool[int], n int) {
-	l, err := p.Acquire(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &crowd{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
+	l := lendOne(t, p)
+	c := &waiterGroup{t: t, p: p, leases: make([]resource.Lease[int], n), errs: make([]error, n)}
 	for i := range n {
 		c.wg.Go(func() {
 			var l resource.Lease[int]
@@ -216,13 +213,6 @@ func oneByOne(t *testing.T, p *resource.Pool[int], n int) {
 	c.served()
 }
 
-// refuseFor is a gate that refuses and says for how long.
-func refuseFor(d time.Duration) admitFunc {
-	return func(context.Context, resource.Request) (resource.Done, error) {
-		return nil, &resource.Rejection{RetryAfter: d}
-	}
-}
-
 func TestI12_LongLines(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it measures, which -race and other tests beside it would spoil")
@@ -230,14 +220,11 @@ func TestI12_LongLines(t *testing.T) {
 	for _, c := range longLines {
 		t.Run(c.name, func(t *testing.T) {
 			cost := func(n int) time.Duration {
-				cfg := resource.Config[int]{MaxSize: n, Make: func(context.Context) (int, error) { return 1, nil }}
+				cfg := resource.Config[int]{MaxSize: n, Make: makeOne}
 				if c.cfg != nil {
 					c.cfg(n, &cfg)
 				}
-				p, err := resource.New(cfg)
-				if err != nil {
-					t.Fatal(err)
-				}
+				p := newPool(t, cfg)
 				runtime.GC()
 				before := cpuTime(t)
 				c.run(t, p, n)

@@ -3,7 +3,10 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -45,7 +48,7 @@ func TestI11_FirstMakeHangs(t *testing.T) {
 	})
 }
 
-// Once makes are known to be fast, one that hangs is replaced sooner.
+// Once makes are known to be fast, a make that hangs is replaced sooner.
 func TestI11_HangAfterFastMakes(t *testing.T) {
 	edit := func(h *harness) {
 		h.cfg.MakeTimeout = time.Minute
@@ -102,7 +105,7 @@ func TestI11_ProberHangs(t *testing.T) {
 		h.down(3)
 		c := h.acquireFor(time.Minute)
 		h.settle()
-		if c.poll() != nil { // it was told of the outage, and comes again
+		if c.poll() != nil { // it failed by the outage, and retries
 			time.Sleep(time.Second)
 			h.acquireFor(time.Minute)
 		}
@@ -128,137 +131,174 @@ func TestI11_HangAheadOfDemand(t *testing.T) {
 	})
 }
 
-// Reset cancels the makes that run: a caller of before and a new one are served by
-// makes that begin after it, and hear nothing of the failure of the others
-// (mongo-python-driver#2010).
-func TestReset_WhileMakesHang(t *testing.T) {
-	moved := errors.New("moved")
-	script(t, 10, nil, func(h *harness) {
-		before := h.acquire()
+// MakeTimeout bounds a make that does not return by itself.
+
+func oneSecond(h *harness) { h.cfg.MakeTimeout = time.Second }
+
+// A make that obeys its context ends at MakeTimeout, and its waiter's error is the
+// timeout.
+func TestMakeHang_EndsWithContext(t *testing.T) {
+	script(t, 1, oneSecond, func(h *harness) {
+		c := h.acquire()
 		m := h.wantMake()
-		time.Sleep(500 * time.Millisecond)
-		h.p.Reset(moved)
-		h.wantMake().finish()
-		before.wantLease()
-		if !errors.Is(context.Cause(m.ctx), moved) {
-			t.Errorf("the make's context ended with %v", context.Cause(m.ctx))
+		time.Sleep(time.Second - 1)
+		if m.ctx.Err() != nil {
+			t.Error("the make's context has ended too early")
 		}
-		after := h.acquire()
-		h.wantMake().finish()
-		after.wantLease()
-		if s := h.p.Stats(); s.Failed != 1 || s.LastMake != nil || s.Making != 0 {
-			t.Errorf("%v", s)
+		time.Sleep(time.Nanosecond)
+		e := c.wantErr(resource.ErrMakeTimeout)
+		if e.Waited != time.Second {
+			t.Errorf("waited %v, want 1s", e.Waited)
+		}
+		if n := h.p.Stats().Failed; n != 1 {
+			t.Errorf("%d failed, want 1", n)
 		}
 	})
 }
 
-// A make that ignores that its context has ended holds its slot for a moment
-// longer.
-func TestReset_WhileADeafMakeHangs(t *testing.T) {
-	script(t, 1, nil, func(h *harness) {
-		c := h.acquire()
+// A make that ignores its context is abandoned a tenth later: the waiter fails and
+// the slot is free, though the make still runs.
+func TestMakeHang_IgnoresContext(t *testing.T) {
+	script(t, 1, oneSecond, func(h *harness) {
+		c1, c2 := h.acquire(), h.acquire()
 		m := h.wantMake()
 		m.hang()
-		h.p.Reset(nil)
-		time.Sleep(999 * time.Millisecond)
-		h.wantNoMake()
+		time.Sleep(1099 * time.Millisecond)
+		h.wantLoad(resource.Load{Making: 1, Waiting: 2})
 		time.Sleep(time.Millisecond)
-		h.wantMake().finish()
-		c.wantLease()
+		c1.wantErr(resource.ErrMakeTimeout)
+		h.wantWaiting(c2)
+		h.wantMakeWithin(time.Minute).finish()
+		c2.wantLease()
 		h.wantLoad(resource.Load{Leased: 1, Abandoned: 1})
-		h.wantGone(m.finish())
+		it := m.finish()
+		h.wantGone(it)
+		h.wantLoad(resource.Load{Leased: 1})
 	})
 }
 
-// A Reset says nothing about the server: the makes that it cancels are no outage.
-func TestReset_CanceledMakesAreNoOutage(t *testing.T) {
-	script(t, 10, nil, func(h *harness) {
-		var cs []*call
-		for range 5 {
-			cs = append(cs, h.acquire())
-		}
-		h.wantMakes(5)
-		h.p.Reset(nil)
-		for _, m := range h.wantMakes(5) {
-			m.finish()
-		}
-		for _, c := range cs {
-			c.wantLease()
-		}
-		if s := h.p.Stats(); s.Outage {
-			t.Errorf("%v", s)
-		}
-	})
-}
-
-// Resets that come more often than a make takes still let callers be served
-// (puddle served 1,820 in such a run).
-func TestReset_MoreOftenThanAMakeTakes(t *testing.T) {
-	edit := func(h *harness) {
-		h.auto = func(m *makeCall) { m.finishAfter(150 * time.Millisecond) }
-	}
-	script(t, 10, edit, func(h *harness) {
-		stop := make(chan struct{})
-		served := make(chan int)
-		const callers = 10
-		for range callers {
-			go func() {
-				n := 0
-				for {
-					select {
-					case <-stop:
-						served <- n
-						return
-					default:
-					}
-					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-					if l, err := h.p.Acquire(ctx); err == nil {
-						n++
-						time.Sleep(10 * time.Millisecond)
-						l.Release()
-					}
-					cancel()
-				}
-			}()
-		}
-		for range 200 {
-			time.Sleep(100 * time.Millisecond)
-			h.p.Reset(nil)
-		}
-		close(stop)
-		sum := 0
-		for range callers {
-			sum += <-served
-		}
-		if sum < 1000 {
-			t.Errorf("%d served in 20 s", sum)
-		}
-	})
-}
-
-// What a Reset spared is lent once, and not at all if nobody waits for it.
-func TestReset_SparedIsLentOnce(t *testing.T) {
-	script(t, 10, nil, func(h *harness) {
+// The grace is at most a second.
+func TestMakeHang_Grace(t *testing.T) {
+	edit := func(h *harness) { h.cfg.MakeTimeout = time.Minute }
+	script(t, 1, edit, func(h *harness) {
 		c := h.acquire()
-		first := h.wantMake()
-		h.p.Reset(nil)
-		second := h.wantMake()
-		time.Sleep(10 * time.Millisecond)
-		h.p.Reset(nil)
-		if first.ctx.Err() == nil || second.ctx.Err() != nil {
-			t.Errorf("the contexts ended with %v and %v", first.ctx.Err(), second.ctx.Err())
-		}
-		it := second.finish()
-		l := c.wantItem(it)
-		h.wantNoMake()
-		l.Release()
-		h.wantDestroyed(it, resource.ErrReset)
+		h.wantMake().hang()
+		time.Sleep(60999 * time.Millisecond)
+		h.wantWaiting(c)
+		time.Sleep(time.Millisecond)
+		c.wantErr(resource.ErrMakeTimeout)
+	})
+}
 
+// Zero is the default, never for ever.
+func TestMakeHang_DefaultTimeout(t *testing.T) {
+	script(t, 1, nil, func(h *harness) {
+		c := h.acquire()
+		h.wantMake()
+		time.Sleep(resource.DefaultMakeTimeout)
+		c.wantErr(resource.ErrMakeTimeout)
+	})
+}
+
+// The error of an abandoned make is not reported any more.
+func TestMakeHang_AbandonedFails(t *testing.T) {
+	for name, end := range map[string]func(m *makeCall){
+		"error":  func(m *makeCall) { m.fail(errors.New("late")) },
+		"panic":  func(m *makeCall) { m.panic("late") },
+		"goexit": func(m *makeCall) { m.goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, oneSecond, func(h *harness) {
+				c := h.acquire()
+				m := h.wantMake()
+				m.hang()
+				time.Sleep(1100 * time.Millisecond)
+				c.wantErr(resource.ErrMakeTimeout)
+				h.wantLoad(resource.Load{Abandoned: 1})
+				end(m)
+				h.wantLoad(resource.Load{})
+				if n := h.p.Stats().Failed; n != 1 {
+					t.Errorf("%d failed, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A factory that hangs again and again is an outage like any other: makes do
+// not pile up without end.
+func TestMakeHang_Outage(t *testing.T) {
+	edit := func(h *harness) {
+		oneSecond(h)
+		h.auto = func(m *makeCall) { m.hang() }
+	}
+	script(t, 4, edit, func(h *harness) {
+		for range 20 {
+			h.acquireFor(time.Hour)
+		}
+		time.Sleep(30 * time.Second)
+		h.settle()
+		s := h.p.Stats()
+		if !s.Outage || s.Waiting != 0 {
+			t.Errorf("outage %t, %v; want every caller to have failed", s.Outage, s.Load)
+		}
+		for _, c := range h.calls {
+			c.wantErr(resource.ErrMakeTimeout)
+		}
+		if s.Abandoned > 10 {
+			t.Errorf("%d abandoned makes piled up", s.Abandoned)
+		}
+	})
+}
+
+// A server that accepts and hangs up at once is tried at the pace of an outage,
+// though each make succeeds: makes that began before the outage do not end it.
+func TestOutage_AcceptsAndHangsUp(t *testing.T) {
+	hungUp := errors.New("hung up")
+	for _, c := range []struct {
+		size        int
+		make, lives time.Duration
+	}{{8, time.Millisecond, 0}, {8, time.Millisecond, time.Millisecond}, {8, 20 * time.Millisecond, time.Millisecond}, {2, 20 * time.Millisecond, time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			around := func(d time.Duration) time.Duration {
+				if d == 0 {
+					return 0
+				}
+				return d/2 + rand.N(d)
+			}
+			var dials atomic.Int64
+			p := newPool(t, resource.Config[int]{
+				MaxSize: c.size, MinIdle: c.size,
+				Make: func(context.Context) (int, error) {
+					dials.Add(1)
+					time.Sleep(around(c.make))
+					return 1, nil
+				},
+				Watch: func(_ int, invalidate func(error)) { time.AfterFunc(around(c.lives), func() { invalidate(hungUp) }) },
+			})
+			time.Sleep(2 * time.Minute)
+			if n := dials.Load(); n > 20*120 { // 20 a second; without a bound it is up to 3,000
+				t.Errorf("%+v: %d dials in two minutes", c, n)
+			}
+			closeAll(t, p)
+			time.Sleep(time.Second) // the timers of Watch
+		})
+	}
+}
+
+// Trap 14: a constructor that hung kept its slot for ever, after all callers had
+// left.
+func TestPuddleTrap14_HungConstructor(t *testing.T) {
+	edit := func(h *harness) { h.cfg.MakeTimeout = time.Second }
+	script(t, 1, edit, func(h *harness) {
+		c := h.acquireFor(100 * time.Millisecond)
+		h.wantMake().hang()
+		time.Sleep(100 * time.Millisecond)
+		c.wantErr(context.DeadlineExceeded)
+		time.Sleep(time.Second)
+		h.wantLoad(resource.Load{Abandoned: 1})
 		c = h.acquire()
-		m := h.wantMake()
-		h.p.Reset(nil) // soon after the last one, so it spares m
-		c.cancel()
-		c.wantErr(context.Canceled)
-		h.wantDestroyed(m.finish(), resource.ErrReset)
+		h.wantMakeWithin(time.Minute).finish()
+		c.wantLease()
 	})
 }

@@ -18,15 +18,15 @@ import (
 
 var errMixture = errors.New("trouble")
 
-// mixture does everything to one pool at once, with functions that misbehave in
-// every way until there is calm. Its pool is a plain one, or one of a Keyed's.
+// mixture applies every operation to one pool at once, with functions that
+// misbehave in every way until calm. Its pool is a plain one, or one of a Keyed's.
 type mixture struct {
 	t    *testing.T
 	unit time.Duration // of holds, makes and deadlines
 
 	fixed  bool // the maximum stays as it is
 	calm   atomic.Bool
-	over   chan struct{} // closed when there is calm: what is deaf hears it
+	over   chan struct{} // closed when calm: a deaf function ends then
 	made   atomic.Int64
 	gone   atomic.Int64
 	jacked atomic.Int64
@@ -114,9 +114,9 @@ func (x *mixture) destroy(tok *token, cause error) {
 }
 
 // alone runs f, which has tok to itself.
-func (x *mixture) alone(who string, tok *token, f func() error) error {
+func (x *mixture) alone(by string, tok *token, f func() error) error {
 	if n := tok.holders.Add(1); n != 1 || tok.gone.Load() {
-		x.t.Errorf("I2: %s is one of %d with the same resource; gone: %v", who, n, tok.gone.Load())
+		x.t.Errorf("I2: %s is one of %d with the same resource; gone: %v", by, n, tok.gone.Load())
 	}
 	defer tok.holders.Add(-1)
 	return f()
@@ -136,7 +136,7 @@ func (h mixtureHealth) Check(ctx context.Context, tok *token, _ resource.Info) e
 	})
 }
 
-// mixtureQueue gives out waiters in any order, those that left and old ones too.
+// mixtureQueue pops waiters in any order, those that left and old ones too.
 type mixtureQueue struct {
 	x    *mixture
 	some []*resource.Waiter
@@ -318,7 +318,7 @@ func (x *mixture) use(p *resource.Pool[*token], l resource.Lease[*token], looked
 	l.Release() // does nothing
 }
 
-// meddle changes the pool, until there is calm.
+// meddle changes the pool, until calm.
 func (x *mixture) meddle(pool func() *resource.Pool[*token], max int) {
 	for !x.calm.Load() {
 		p := pool()
@@ -455,24 +455,21 @@ func mixtureTime(t *testing.T) time.Duration {
 	return 700 * time.Millisecond
 }
 
-// Everything is done to one pool at once, and everything that it calls
-// misbehaves. Nothing is lost or had by two, the accounts are even at any time,
-// nobody waits for nothing, and Close ends it all.
+// Every operation runs on one pool at once, and every function that it calls
+// misbehaves. Nothing is lost or has two holders, the counts balance at any time,
+// no caller waits in vain, and Close ends it all.
 func TestMixture(t *testing.T) {
 	for end := time.Now().Add(mixtureTime(t)); time.Now().Before(end) && !t.Failed(); {
 		x := newMixture(t, 200*time.Microsecond)
 		max := 1 + rand.IntN(6)
-		p, err := resource.New(x.config(max))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newPool(t, x.config(max))
 		within(t, time.Minute, func() {
 			x.run(func() *resource.Pool[*token] { return p }, []*resource.Pool[*token]{p}, max, 2+rand.IntN(12), 30, p.Close)
 		})
 	}
 }
 
-// The same in virtual time: there a caller that waits for nothing stands still.
+// The same in virtual time: there a caller that waits in vain stops the clock.
 func TestMixture_VirtualTime(t *testing.T) {
 	end := time.Now().Add(mixtureTime(t))
 	for round := 1; time.Now().Before(end) && !t.Failed(); round++ {
@@ -483,10 +480,7 @@ func TestMixture_VirtualTime(t *testing.T) {
 				max, callers, n = 1+rand.IntN(100), 150, 6
 			}
 			cfg := x.config(max)
-			p, err := resource.New(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := newPool(t, cfg)
 			watchdog := time.AfterFunc(2*time.Hour, func() {
 				panic(fmt.Sprintf("after two hours: %v\n%+v", p.Stats(), cfg))
 			})
@@ -504,13 +498,10 @@ func TestMixture_Keyed(t *testing.T) {
 			const keys, max = 4, 3
 			total := 1 + rand.IntN(4)
 			var each []*resource.Pool[*token]
-			k, err := resource.NewKeyed(resource.KeyedConfig[int, *token]{
+			k := newKeyed(t, resource.KeyedConfig[int, *token]{
 				MaxTotal: total, ForgetAfter: time.Hour,
 				Config: func(int) (resource.Config[*token], error) { return x.config(max), nil },
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			for key := range keys {
 				p, err := k.Pool(key)
 				if err != nil {

@@ -3,10 +3,13 @@ package resource_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/respool/respool/resource"
 )
 
 // Growth is the pool's decision: few makes for a spike of short work, all at
@@ -203,4 +206,120 @@ func TestSpike_EnoughStaysEnough(t *testing.T) {
 	if got := sustain(t, 10, 2, 2, 50*time.Millisecond, 2*time.Millisecond, 2*time.Second); got != 2 {
 		t.Errorf("%d exist, want 2", got)
 	}
+}
+
+// A spike of short work on a pool whose makes are fast, over a real socket, makes
+// few: what is released serves it.
+func TestSpike_FastMakes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	defer served.Wait()
+	defer ln.Close()
+	served.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			served.Go(func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 1)) // until the client closes
+			})
+		}
+	})
+	p := newPool(t, resource.Config[net.Conn]{
+		MaxSize: 100,
+		Make: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", ln.Addr().String())
+		},
+		Destroy: func(c net.Conn, _ error) { _ = c.Close() },
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Warm(ctx, 5); err != nil {
+		t.Fatal(err)
+	}
+	// The work waits, as for a reply: 2 ms, whatever else the machine does.
+	failed := callers(p, 50, func(net.Conn) { time.Sleep(2 * time.Millisecond) })
+	if s := p.Stats(); failed > 0 || s.Made > 5+10 {
+		t.Errorf("%d failed; %d dials for 50 callers beside the five that there were, want at most 10", failed, s.Made-5)
+	}
+	if err := p.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Trap 12: every miss dialled: 50 callers on 5 idle made 45, of which one was
+// needed.
+func TestPuddleTrap12_EveryMissMakes(t *testing.T) {
+	s := spike{idle: 5, callers: 50, max: 50, making: 150 * time.Millisecond, work: 2 * time.Millisecond}
+	if r := s.run(t); r.makes > 3 {
+		t.Errorf("%d makes, want at most 3", r.makes)
+	}
+}
+
+// One resource that failed early made the pool grow by one make at a time.
+func TestGrowth_AfterOneEarlyFailure(t *testing.T) {
+	for name, invalidated := range map[string]bool{"none": false, "one": true} {
+		t.Run(name, func(t *testing.T) {
+			edit := func(h *harness) {
+				h.auto = func(m *makeCall) { m.finishAfter(150 * time.Millisecond) }
+			}
+			script(t, 50, edit, func(h *harness) {
+				done := h.warm(context.Background(), 1)
+				time.Sleep(time.Second)
+				h.wantDone(done, nil)
+				if invalidated {
+					h.onlyItem().invalidate(nil)
+					time.Sleep(time.Second)
+				}
+				if took := sessions(h, 40); took > time.Second {
+					t.Errorf("40 long sessions had begun after %v", took)
+				}
+			})
+		})
+	}
+}
+
+// onlyItem is the one item that is alive.
+func (h *harness) onlyItem() *item {
+	h.t.Helper()
+	h.settle()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.living) != 1 {
+		h.t.Fatalf("%d items live, want 1", len(h.living))
+	}
+	for it := range h.living {
+		return it
+	}
+	return nil
+}
+
+// sessions lends n at once to callers that keep them, and is how long it took
+// until all had one.
+func sessions(h *harness, n int) time.Duration {
+	began := time.Now()
+	leases := make([]resource.Lease[*item], n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			l, err := h.p.Acquire(context.Background())
+			if err != nil {
+				h.t.Error(err)
+				return
+			}
+			leases[i] = l
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	for _, l := range leases {
+		l.Release()
+	}
+	return took
 }

@@ -3,8 +3,9 @@ package resource_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
+	"math"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,7 +69,7 @@ func TestTrace_Waited(t *testing.T) {
 	})
 }
 
-// Made has the values of the caller for whom it was begun.
+// Made has the values of the caller for which it was begun.
 func TestTrace_Made(t *testing.T) {
 	boom := errors.New("boom")
 	var events []resource.MakeEvent
@@ -104,150 +105,20 @@ func TestTrace_Made(t *testing.T) {
 	})
 }
 
-// An AcquireError says how long the caller waited and how the pool was.
-func TestAcquireError_Says(t *testing.T) {
-	boom := errors.New("dial: refused")
-	script(t, 2, nil, func(h *harness) {
-		c := h.acquire()
-		h.wantMake().fail(boom)
-		e := c.wantErr(boom)
-		if e.Load.Waiting != 0 {
-			t.Errorf("the caller counts itself as waiting: %v", e.Load)
-		}
-		if e.LastMake == nil || !errors.Is(e.LastMake, boom) {
-			t.Errorf("LastMake is %v", e.LastMake)
-		}
-		if strings.Count(e.Error(), boom.Error()) != 1 {
-			t.Errorf("%q does not say the cause once", e)
-		}
-
-		h.lend()
-		c = h.acquireFor(3 * time.Second)
-		h.wantMakeWithin(time.Second).fail(boom)
-		h.wantMakeWithin(time.Second).hang()
-		time.Sleep(3 * time.Second)
-		e = c.wantErr(context.DeadlineExceeded)
-		if e.Waited != 3*time.Second {
-			t.Errorf("waited %v, want 3s", e.Waited)
-		}
-		if e.Load.Max != 2 || e.Load.Leased != 1 || e.Load.Making != 1 {
-			t.Errorf("the load is %v", e.Load)
-		}
-		for _, part := range []string{"deadline exceeded", "waited 3s", "max 2", "1 leased", "1 making", "dial: refused"} {
-			if !strings.Contains(fmt.Sprintf("%+v", e), part) {
-				t.Errorf("%+v does not say %q", e, part)
-			}
-		}
-	})
-}
-
-// Text and matching, without a pool.
-func TestErrors_Text(t *testing.T) {
-	cause := errors.New("cause")
-	load := resource.Load{Max: 4, Idle: 1, Leased: 2, Making: 1, Waiting: 3}
-	for _, test := range []struct {
-		err  error
-		text []string
-		is   []error
-	}{
-		{
-			&resource.AcquireError{Err: cause, Waited: time.Second, RetryAfter: 2 * time.Second, Load: load, LastMake: errSick},
-			[]string{"cause", "last make: no pulse"}, // the rest: see TestErrors_TextsAreFixed
-			[]error{cause},
-		},
-		{&resource.Rejection{Policy: "rate", Err: cause}, []string{"rejected by rate: cause"}, []error{cause, resource.ErrRejected}},
-		{&resource.Rejection{}, []string{"rejected"}, []error{resource.ErrRejected}},
-		{&resource.PanicError{Where: "Evict", Value: cause}, []string{"panic in Evict: cause"}, []error{cause}},
-		{&resource.PanicError{Where: "Evict", Value: 7}, []string{"panic in Evict: 7"}, nil},
-		{&resource.CloseError{Err: cause, Load: load, Leased: []uint64{3, 9}}, []string{"cause"}, []error{cause}},
-	} {
-		for _, part := range test.text {
-			if !strings.Contains(test.err.Error(), part) {
-				t.Errorf("%q does not say %q", test.err, part)
-			}
-		}
-		for _, target := range test.is {
-			if !errors.Is(test.err, target) {
-				t.Errorf("%q does not match %q", test.err, target)
-			}
-		}
-		if errors.Is(test.err, resource.ErrClosed) {
-			t.Errorf("%q matches ErrClosed", test.err)
-		}
-	}
-}
-
-// A rejected caller's error leads to the Rejection, or to one around what the
-// Admission said.
-func TestErrors_Rejection(t *testing.T) {
-	boom := errors.New("boom")
-	for _, refusal := range []error{boom, &resource.Rejection{Policy: "rate", RetryAfter: time.Second, Err: boom}} {
-		script(t, 1, func(h *harness) { h.cfg.Admission = refusing(refusal) }, func(h *harness) {
-			e := h.acquire().wantErr(boom)
-			var r *resource.Rejection
-			if !errors.As(e, &r) || !errors.Is(e, resource.ErrRejected) {
-				t.Fatalf("%v has no Rejection", e)
-			}
-			if r.RetryAfter != e.RetryAfter {
-				t.Errorf("RetryAfter is %v outside and %v inside", e.RetryAfter, r.RetryAfter)
-			}
-		})
-	}
-}
-
-// The counters, one by one, in a script that does each thing once.
-func TestStats_Counts(t *testing.T) {
-	boom := errors.New("boom")
-	script(t, 2, nil, func(h *harness) {
-		c := h.acquire()
-		m := h.wantMake()
-		time.Sleep(time.Second)
-		m.finish()
-		l := c.wantLease()
-		c = h.acquire()
-		time.Sleep(time.Second)
-		c.cancel()
-		c.wantErr(context.Canceled)
-		h.wantMake().fail(boom)
-		h.settle()
-		l.Release()
-		h.lend().Discard(boom)
-		h.settle()
-		h.hijack(h.lend())
-		h.settle()
-		got := h.p.Stats()
-		want := resource.Stats{
-			Load:     resource.Load{Max: 2},
-			Acquired: 3, Released: 3, Canceled: 1, AcquireTime: time.Second,
-			Waited: 3, WaitTime: 2 * time.Second, WaitsServed: 2, WaitsServedTime: time.Second,
-			WaitsFailed: 1, WaitsFailedTime: time.Second,
-			Begun: resource.MakesBegun{Callers: 3},
-			Made:  2, MakeTime: time.Second, Failed: 1, Destroyed: 1, Hijacked: 1,
-			Failures: resource.AcquireFailures{Canceled: 1},
-		}
-		if got != want {
-			t.Errorf("Stats are\n%+v, want\n%+v", got, want)
-		}
-	})
-}
-
-// A Trace.Destroyed that takes long keeps neither the place of the resource nor
-// the next Destroyed; but Close waits for it.
-func TestTrace_DestroyedKeepsNoPlace(t *testing.T) {
+// A Trace.Destroyed that takes long holds neither the slot of the resource nor the
+// next Destroyed; but Close waits for it.
+func TestTrace_DestroyedHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var made, told atomic.Int64
+		var made, reported atomic.Int64
 		let := make(chan struct{})
-		p, err := resource.New(resource.Config[int64]{
+		p := newPool(t, resource.Config[int64]{
 			MaxSize: 1,
 			Make:    func(context.Context) (int64, error) { return made.Add(1), nil },
 			Trace: &resource.Trace{Destroyed: func(resource.DestroyEvent) {
-				told.Add(1)
+				reported.Add(1)
 				<-let
 			}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		start := time.Now()
 		for n := range int64(3) {
 			l, err := p.Acquire(t.Context())
@@ -257,8 +128,8 @@ func TestTrace_DestroyedKeepsNoPlace(t *testing.T) {
 			l.Discard(nil)
 		}
 		synctest.Wait()
-		if s := p.Stats(); told.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
-			t.Fatalf("%d told; %v", told.Load(), s)
+		if s := p.Stats(); reported.Load() != 3 || s.Destroyed != 3 || s.Destroying != 0 {
+			t.Fatalf("%d reported; %v", reported.Load(), s)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -267,8 +138,519 @@ func TestTrace_DestroyedKeepsNoPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		close(let)
-		if err := p.Close(t.Context()); err != nil {
-			t.Fatal(err)
+		closeAll(t, p)
+	})
+}
+
+// leaseLog records the lease events of a Trace. Each call of Leased must be followed by
+// one of Ended.
+type leaseLog struct {
+	mu     sync.Mutex
+	begun  []resource.LeaseEvent
+	ended  []resource.EndEvent
+	open   map[[2]uint64]bool
+	faults []string
+}
+
+func newLeaseLog() *leaseLog { return &leaseLog{open: map[[2]uint64]bool{}} }
+
+func (b *leaseLog) trace() *resource.Trace {
+	return &resource.Trace{
+		Leased: func(_ context.Context, e resource.LeaseEvent) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			key := [2]uint64{e.ID, e.Lease}
+			if b.open[key] {
+				b.faults = append(b.faults, "a lease began twice")
+			}
+			b.open[key] = true
+			b.begun = append(b.begun, e)
+		},
+		Ended: func(e resource.EndEvent) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			key := [2]uint64{e.ID, e.Lease}
+			if b.open[key] != (e.Sampled > 0) {
+				b.faults = append(b.faults, "Ended without Leased, or without saying so")
+			}
+			delete(b.open, key)
+			b.ended = append(b.ended, e)
+		},
+	}
+}
+
+func (b *leaseLog) in(every int) func(h *harness) {
+	return func(h *harness) {
+		h.cfg.Trace, h.cfg.SampleLeases = b.trace(), every
+		h.auto = func(m *makeCall) { m.finish() }
+	}
+}
+
+// take returns what was written down, and forgets it.
+func (b *leaseLog) take() (begun []resource.LeaseEvent, ended []resource.EndEvent) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	begun, ended = b.begun, b.ended
+	b.begun, b.ended = nil, nil
+	return begun, ended
+}
+
+// wantEven checks that everything that began has ended.
+func (b *leaseLog) wantEven(t *testing.T) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.open) > 0 {
+		t.Errorf("%d sampled leases have not ended", len(b.open))
+	}
+	for _, f := range b.faults {
+		t.Error(f)
+	}
+}
+
+// The first lease of a resource is sampled, and then one in so many, which
+// stands for as many.
+func TestSample_Every(t *testing.T) {
+	for every, want := range map[int]uint64{0: resource.DefaultSampleLeases, 1: 1, 3: 4, 4: 4, 5: 8} {
+		b := newLeaseLog()
+		script(t, 10, b.in(every), func(h *harness) {
+			for range 1 + 3*want {
+				h.lend().Release()
+			}
+			begun, ended := b.take()
+			if len(begun) != 4 || len(ended) != 4 || begun[0].Lease != 1 || ended[0].Sampled != 1 {
+				t.Fatalf("every %d: %+v and %+v, want the first and 3 more", every, begun, ended)
+			}
+			for i := 1; i < 4; i++ {
+				if ended[i].Sampled != int64(want) || i > 1 && begun[i].Lease != begun[i-1].Lease+want {
+					t.Errorf("every %d: %+v and %+v, want one in %d", every, begun, ended, want)
+				}
+			}
+			b.wantEven(t)
+		})
+	}
+}
+
+// While four fifths are leased each lease is sampled.
+func TestSample_AllWhenScarce(t *testing.T) {
+	b := newLeaseLog()
+	script(t, 5, b.in(1<<20), func(h *harness) {
+		var ls []resource.Lease[*item]
+		for range 5 {
+			ls = append(ls, h.lend())
+		}
+		for _, l := range ls {
+			l.Release()
+		}
+		time.Sleep(time.Second)
+		b.take() // the first leases
+		var sampled []int
+		for i := range 5 {
+			ls[i] = h.lend()
+			begun, _ := b.take()
+			sampled = append(sampled, len(begun))
+		}
+		if want := [5]int{0, 0, 0, 1, 1}; [5]int(sampled) != want {
+			t.Errorf("sampled are %v of the five, want %v", sampled, want)
+		}
+		for range 3 {
+			time.Sleep(30 * time.Millisecond) // it is seen by the clock too, when nothing meets at the lock
+			ls[4].Release()
+			if ls[4] = h.lend(); ls[4].Info().Leases < 3 {
+				t.Error("another one")
+			}
+		}
+		if begun, ended := b.take(); len(begun) != 3 || len(ended) != 3 || ended[2].Sampled != 1 {
+			t.Errorf("%+v and %+v, want 3 leases", begun, ended)
+		}
+		for _, l := range ls {
+			l.Release()
+		}
+		time.Sleep(time.Second)
+		b.take()
+		for range 100 {
+			h.lend().Release()
+		}
+		if begun, _ := b.take(); len(begun) > 1 {
+			t.Errorf("%d of 100 sampled when all are free", len(begun))
+		}
+		b.wantEven(t)
+	})
+}
+
+// A pool of one that is used all the time for moments is not scarce.
+func TestSample_SmallAndBusy(t *testing.T) {
+	b := newLeaseLog()
+	script(t, 1, b.in(1<<20), func(h *harness) {
+		for range 50 {
+			h.lend().Release()
+			time.Sleep(time.Millisecond)
+		}
+		b.take()
+		for range 200 {
+			h.lend().Release()
+			time.Sleep(time.Millisecond)
+		}
+		if begun, _ := b.take(); len(begun) > 1 {
+			t.Errorf("%d of 200 sampled", len(begun))
 		}
 	})
+}
+
+// The largest maximum there is is as far from being used up where an int has 32
+// bits.
+func TestSample_LargestMaximum(t *testing.T) {
+	b := newLeaseLog()
+	script(t, 1<<30, b.in(1<<20), func(h *harness) {
+		for range 100 {
+			h.lend().Release()
+		}
+		if begun, _ := b.take(); len(begun) > 2 {
+			t.Errorf("%d of 100 sampled", len(begun))
+		}
+	})
+}
+
+// Held is exact for what was sampled; else only the long ones are reported, in
+// ticks.
+func TestSample_Held(t *testing.T) {
+	for _, sampled := range []bool{true, false} {
+		b := newLeaseLog()
+		every := 1 << 20
+		if sampled {
+			every = 1
+		}
+		script(t, 10, b.in(every), func(h *harness) {
+			h.stock(1)
+			time.Sleep(time.Second)
+			for _, hold := range []time.Duration{3 * time.Millisecond, 350 * time.Millisecond, time.Hour, 20 * 24 * time.Hour, 100 * 24 * time.Hour} {
+				b.take()
+				l := h.lend()
+				time.Sleep(hold)
+				l.Release()
+				_, ended := b.take()
+				if !sampled && hold < 200*time.Millisecond {
+					if len(ended) != 0 {
+						t.Errorf("%+v reported a hold of %v", ended, hold)
+					}
+					continue
+				}
+				if len(ended) != 1 || ended[0].ID != 1 || ended[0].Cause != nil {
+					t.Fatalf("%+v of a hold of %v", ended, hold)
+				}
+				e := ended[0]
+				switch {
+				case sampled && (e.Held != hold || e.Sampled != 1):
+					t.Errorf("sampled: %+v of a hold of %v", e, hold)
+				case !sampled && !near(e.Held, hold) || !sampled && e.Sampled != 0:
+					t.Errorf("%+v of a hold of %v", e, hold)
+				}
+			}
+			b.wantEven(t)
+		})
+	}
+}
+
+// A long one has weight 1 though it was sampled: all of its kind are reported.
+func TestSample_LongStandsForItself(t *testing.T) {
+	b := newLeaseLog()
+	script(t, 10, b.in(4), func(h *harness) {
+		h.lend().Release()
+		b.take()
+		for i := range 8 {
+			l := h.lend()
+			time.Sleep(time.Duration(1+400*(i/4)) * time.Millisecond)
+			l.Release()
+		}
+		_, ended := b.take()
+		var count, sampled int64
+		for _, e := range ended {
+			count += max(1, e.Sampled)
+			if e.Sampled > 0 {
+				sampled++
+			}
+		}
+		if count != 8 || sampled != 2 || len(ended) != 5 {
+			t.Errorf("%+v stand for %d leases, %d sampled; want 8 and 2", ended, count, sampled)
+		}
+	})
+}
+
+// Leased knows the caller, what it asked for and how long it waited.
+func TestSample_Waited(t *testing.T) {
+	b := newLeaseLog()
+	var classes []any
+	edit := func(h *harness) {
+		b.in(1)(h)
+		leased := h.cfg.Trace.Leased
+		h.cfg.Trace.Leased = func(ctx context.Context, e resource.LeaseEvent) {
+			classes = append(classes, ctx.Value(classKey{}))
+			leased(ctx, e)
+		}
+	}
+	script(t, 1, edit, func(h *harness) {
+		ctx := context.WithValue(context.Background(), classKey{}, "mine")
+		l := h.acquireCtx(ctx, resource.Request{Class: "a"}).wantLease()
+		b.take()
+		c := h.acquireCtx(ctx, resource.Request{Class: "b", Priority: 3})
+		time.Sleep(3 * time.Second)
+		if begun, _ := b.take(); len(begun) != 0 {
+			t.Errorf("reported %+v, which waits", begun)
+		}
+		l.Release()
+		l = c.wantLease()
+		begun, _ := b.take()
+		want := resource.LeaseEvent{ID: 1, Lease: 2, Request: resource.Request{Class: "b", Priority: 3}, Waited: 3 * time.Second}
+		if len(begun) != 1 || begun[0] != want {
+			t.Errorf("reported %+v, want %+v", begun, want)
+		}
+		l.Release()
+		h.acquireCtx(ctx, resource.Request{Cost: 5}).wantLease().Release()
+		begun, _ = b.take()
+		if len(begun) != 1 || begun[0].Request.Cost != 5 || begun[0].Waited != 0 {
+			t.Errorf("reported %+v", begun)
+		}
+		if l, ok := h.p.TryAcquire(); !ok {
+			t.Error("none idle")
+		} else {
+			l.Release()
+		}
+		if begun, _ = b.take(); len(begun) != 1 {
+			t.Errorf("TryAcquire reported %+v", begun)
+		}
+		if len(classes) != 4 || classes[1] != "mine" || classes[2] != "mine" || classes[3] != nil {
+			t.Errorf("the contexts are of %v", classes)
+		}
+		b.wantEven(t)
+	})
+}
+
+// Cause says why the resource goes, however the lease ends.
+func TestSample_Cause(t *testing.T) {
+	boom := errors.New("boom")
+	for name, test := range map[string]struct {
+		end   func(h *harness, l resource.Lease[*item])
+		cause error
+	}{
+		"Release":     {func(h *harness, l resource.Lease[*item]) { l.Release(); l.Release() }, nil},
+		"Fail nil":    {func(h *harness, l resource.Lease[*item]) { l.Fail(nil) }, nil},
+		"Hijack":      {func(h *harness, l resource.Lease[*item]) { h.hijack(l); l.Discard(boom) }, nil},
+		"Fail":        {func(h *harness, l resource.Lease[*item]) { l.Fail(boom); l.Release() }, boom},
+		"Discard":     {func(h *harness, l resource.Lease[*item]) { l.Discard(nil) }, resource.ErrDiscarded},
+		"invalidated": {func(h *harness, l resource.Lease[*item]) { l.Value().invalidate(boom); l.Release() }, boom},
+		"Reset":       {func(h *harness, l resource.Lease[*item]) { h.p.Reset(nil); l.Release() }, resource.ErrReset},
+		"Close":       {func(h *harness, l resource.Lease[*item]) { h.close(time.Second); l.Release() }, resource.ErrClosed},
+		"resized": {func(h *harness, l resource.Lease[*item]) {
+			other := h.lend()
+			h.resize(1)
+			l.Release()
+			other.Release()
+		}, resource.ErrResized},
+		"evicted": {func(h *harness, l resource.Lease[*item]) { time.Sleep(time.Minute); l.Release() }, errOld},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, policies := range []bool{false, true} {
+				b := newLeaseLog()
+				edit := func(h *harness) {
+					b.in(1)(h)
+					if policies || name == "evicted" {
+						h.cfg.Admission, h.cfg.SweepInterval = &ledger{}, time.Hour
+						h.cfg.Eviction = evictFunc(func(i resource.Info) error {
+							if i.Age >= time.Minute {
+								return errOld
+							}
+							return nil
+						})
+					}
+				}
+				script(t, 2, edit, func(h *harness) {
+					h.stock(1)
+					b.take()
+					l := h.lend()
+					test.end(h, l)
+					h.settle()
+					_, ended := b.take()
+					if len(ended) == 0 || ended[0].ID != 1 || ended[0].Lease != 2 || !errors.Is(ended[0].Cause, test.cause) {
+						t.Errorf("policies %t: reported %+v, want cause %v", policies, ended, test.cause)
+					}
+					b.wantEven(t)
+				})
+			}
+		})
+	}
+}
+
+// A resource that a policy ends before the caller has it is not reported.
+func TestSample_UnseenIsNotReported(t *testing.T) {
+	b := newLeaseLog()
+	w := newScriptedHealth()
+	edit := func(h *harness) {
+		b.in(1)(h)
+		w.in(time.Hour)(h)
+		w.delay(30 * time.Millisecond)
+	}
+	script(t, 2, edit, func(h *harness) {
+		l := h.lend()
+		w.markUnhealthy(l.Value())
+		l.Release()
+		b.take()
+		h.lend().Release()
+		begun, ended := b.take()
+		if len(begun) != 1 || len(ended) != 1 || begun[0].ID != 2 || ended[0].ID != 2 {
+			t.Errorf("reported %+v and %+v, want the second resource alone", begun, ended)
+		}
+		h.acquireFor(10 * time.Millisecond).wantFailedWithin(time.Second)
+		if begun, ended = b.take(); len(begun)+len(ended) != 0 {
+			t.Errorf("reported %+v and %+v, which no caller got", begun, ended)
+		}
+	})
+}
+
+// A sum over what was sampled is right on average, however few leases a resource
+// has.
+func TestSample_Unbiased(t *testing.T) {
+	const resources = 2000
+	for _, leases := range []int{1, 5, 20} {
+		b := newLeaseLog()
+		p := newPlain(t, 10, func(cfg *resource.Config[*token]) { cfg.Trace, cfg.SampleLeases = b.trace(), 8 })
+		for range resources {
+			for range leases - 1 {
+				p.must(context.Background()).Release()
+			}
+			p.must(context.Background()).Discard(nil)
+		}
+		_, ended := b.take()
+		var sum float64
+		for _, e := range ended {
+			sum += float64(max(1, e.Sampled))
+		}
+		// Each resource's sum is off by less than 8, independently of the others'.
+		if total := float64(resources * leases); math.Abs(sum-total) > 6*8*math.Sqrt(resources) {
+			t.Errorf("%d leases each: %v counted, want about %v", leases, sum, total)
+		}
+		b.wantEven(t)
+	}
+}
+
+// I9: a panic in Leased or Ended costs that one call.
+func TestI9_TraceOfLeases(t *testing.T) {
+	for name, policies := range map[string]bool{"alone": false, "with policies": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newLeaseLog()
+			var bad func() // in Leased, after it was written down
+			var badEnd func()
+			edit := func(h *harness) {
+				b.in(1)(h)
+				if policies {
+					h.cfg.Admission, h.cfg.Eviction = &ledger{}, &keeping{}
+				}
+				leased, ended := h.cfg.Trace.Leased, h.cfg.Trace.Ended
+				h.cfg.Trace.Leased = func(ctx context.Context, e resource.LeaseEvent) { leased(ctx, e); bad() }
+				h.cfg.Trace.Ended = func(e resource.EndEvent) { ended(e); badEnd() }
+			}
+			nothing, panics := func() {}, func() { panic(errFault) }
+			bad, badEnd = nothing, nothing
+			script(t, 1, edit, func(h *harness) {
+				for _, slow := range []bool{true, false} {
+					bad = nothing
+					if !slow {
+						h.lend().Release() // the clock runs and a resource is in the local slot
+					}
+					before := h.p.Stats().Panics
+					bad, badEnd = panics, panics
+					h.lend().Release()
+					if n := h.p.Stats().Panics - before; n != 2 {
+						t.Errorf("slow %t: %d panics, want 2", slow, n)
+					}
+					badEnd = runtime.Goexit
+					bad = nothing
+					gone := false
+					mayEnd(func() {
+						h.lendHere().Release()
+						gone = true
+					})
+					if gone {
+						t.Error("Goexit did not go on")
+					}
+					h.wantLoad(resource.Load{Idle: 1})
+					bad, badEnd = runtime.Goexit, nothing
+					b.take()
+					mayEnd(func() { h.lendHere(); gone = true })
+					h.settle()
+					if _, ended := b.take(); gone || len(ended) != 1 || !errors.Is(ended[0].Cause, resource.ErrGoexit) {
+						t.Errorf("slow %t: reported %+v", slow, ended)
+					}
+					h.wantLoad(resource.Load{})
+					time.Sleep(time.Second)
+				}
+				bad = nothing
+				if policies {
+					if err := h.cfg.Admission.(*ledger).check(); err != nil {
+						t.Error(err)
+					}
+				}
+				b.wantEven(t)
+			})
+		})
+	}
+}
+
+// lendHere lends on the calling goroutine.
+func (h *harness) lendHere() resource.Lease[*item] {
+	l, err := h.p.Acquire(context.Background())
+	if err != nil {
+		h.t.Error(err)
+	}
+	return l
+}
+
+// Many at once, ending leases in every way and twice: each reported lease has one
+// end.
+func TestSample_Stress(t *testing.T) {
+	for name, edit := range map[string]func(cfg *resource.Config[*token]){
+		"alone":    func(*resource.Config[*token]) {},
+		"policies": func(cfg *resource.Config[*token]) { cfg.Admission, cfg.Eviction = &ledger{}, &keeping{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newLeaseLog()
+			p := newPlain(t, 6, func(cfg *resource.Config[*token]) {
+				cfg.Trace, cfg.SampleLeases = b.trace(), 4
+				edit(cfg)
+			})
+			var wg sync.WaitGroup
+			for g := range 8 {
+				wg.Go(func() {
+					for i := range 500 {
+						l, err := p.Acquire(context.Background())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						p.hold(l.Value())
+						if i%7 == 0 {
+							runtime.Gosched()
+						}
+						p.drop(l.Value())
+						switch (g*31 + i) % 40 {
+						case 0:
+							l.Discard(nil)
+						case 1:
+							p.hijack(l)
+						case 2:
+							wg.Go(l.Release)
+							l.Fail(errSick)
+						default:
+							l.Release()
+						}
+						l.Release()
+					}
+				})
+			}
+			wg.Wait()
+			b.wantEven(t)
+			if begun, _ := b.take(); len(begun) < 100 {
+				t.Errorf("only %d sampled", len(begun))
+			}
+		})
+	}
 }

@@ -85,8 +85,8 @@ func TestAllIdle_Closed(t *testing.T) {
 	})
 }
 
-// What is idle though callers wait, since none of them can use it, is taken; a
-// resource that a Health looks at is not.
+// A resource that is idle while callers wait, since none of them can use it, is
+// taken; one that a Health checks is not.
 func TestAllIdle_BesideWaiters(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		its := h.stock(1)
@@ -96,7 +96,7 @@ func TestAllIdle_BesideWaiters(t *testing.T) {
 		if got := items(ls); !slices.Equal(got, its) {
 			t.Fatalf("got items %v, want %v", numbers(got), numbers(its))
 		}
-		ls[0].ReleaseUnused() // used before, so nothing for who waits
+		ls[0].ReleaseUnused() // used before, so not for the Fresh waiter
 		h.wantWaiting(fresh)
 		m.finish()
 		fresh.wantLease().Release()
@@ -127,8 +127,8 @@ func TestAllIdle_BesideWaiters(t *testing.T) {
 	})
 }
 
-// What is given back unused has its old position, in whatever order that is
-// done, and its idle time goes on.
+// A resource returned unused has its old position, in whatever order resources are
+// returned, and its idle time continues.
 func TestReleaseUnused_KeepsOrderAndIdleTime(t *testing.T) {
 	const n = 5
 	for name, order := range map[string]resource.Order{"newest": resource.NewestFirst, "oldest": resource.OldestFirst} {
@@ -161,8 +161,7 @@ func TestReleaseUnused_KeepsOrderAndIdleTime(t *testing.T) {
 	}
 }
 
-// usedOrder is a sequential model of the order of lending: who was used last is
-// last.
+// usedOrder is a sequential model of the order of lending: the last used is last.
 type usedOrder struct {
 	idle []*item
 	used map[*item]int
@@ -243,7 +242,7 @@ func TestReleaseUnused_Model(t *testing.T) {
 	}
 }
 
-// It ends a lease as Release does: once, and not the next one's.
+// It ends a lease as Release does: once, and not the next lease.
 func TestReleaseUnused_Once(t *testing.T) {
 	script(t, 1, nil, func(h *harness) {
 		(resource.Lease[*item]{}).ReleaseUnused()
@@ -262,8 +261,7 @@ func TestReleaseUnused_Once(t *testing.T) {
 	})
 }
 
-// A caller who waits gets it at once, and the policies hear for how long it has
-// been idle.
+// A waiter gets it at once, and the policies see how long it has been idle.
 func TestReleaseUnused_ToWaiter(t *testing.T) {
 	var idle []time.Duration
 	edit := func(h *harness) {
@@ -289,7 +287,7 @@ func TestReleaseUnused_ToWaiter(t *testing.T) {
 	})
 }
 
-// What was invalidated or outlived a Reset or the maximum is not kept.
+// A resource that was invalidated or outlived a Reset or the maximum is not kept.
 func TestReleaseUnused_NotKept(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		its := h.stock(3)
@@ -328,7 +326,7 @@ func TestReleaseUnused_Fresh(t *testing.T) {
 	})
 }
 
-// counted admits everybody and counts permits, and what they are given back with.
+// counted admits every caller and counts permits, and the outcomes of their Dones.
 type counted struct{ given, ok, ignored atomic.Int64 }
 
 func (c *counted) Admit(context.Context, resource.Request) (resource.Done, error) {
@@ -342,8 +340,8 @@ func (c *counted) Admit(context.Context, resource.Request) (resource.Done, error
 	}, nil
 }
 
-// I4: leases of AcquireAllIdle have no permit, least of all their resource's last
-// holder's; ReleaseUnused gives one back and tells nothing.
+// I4: leases of AcquireAllIdle have no permit, least of all that of the resource's
+// last lease; ReleaseUnused returns a permit without an outcome.
 func TestI4_Unused(t *testing.T) {
 	var c counted
 	edit := func(h *harness) { h.cfg.Admission = &c }
@@ -374,7 +372,7 @@ func TestI4_Unused(t *testing.T) {
 	})
 }
 
-// Trace hears of such leases as of others.
+// Trace reports such leases as others.
 func TestAllIdle_Trace(t *testing.T) {
 	var begun, ended int
 	bad := ""

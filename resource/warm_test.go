@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func TestWarm(t *testing.T) {
 		h.wantDone(done, nil)
 		h.wantLoad(resource.Load{Idle: 3})
 
-		// Those that exist count, leased or not.
+		// Existing resources count, leased or not.
 		h.lend()
 		h.wantDone(h.warm(context.Background(), 3), nil)
 		h.wantNoMake()
@@ -135,7 +136,7 @@ func TestWarm_Closed(t *testing.T) {
 	})
 }
 
-// What Warm makes serves those who wait.
+// What Warm makes serves the waiters.
 func TestWarm_ServesWaiters(t *testing.T) {
 	script(t, 2, nil, func(h *harness) {
 		done := h.warm(context.Background(), 2)
@@ -233,5 +234,148 @@ func TestMinIdle_Outage(t *testing.T) {
 		h.answer(func(m *makeCall) { m.finish() })
 		time.Sleep(5 * time.Minute)
 		h.wantLoad(resource.Load{Idle: 2})
+	})
+}
+
+// Warm makes at most 50 at once, as every other burst.
+func TestWarm_IsBounded(t *testing.T) {
+	edit := func(h *harness) {
+		h.auto = func(m *makeCall) { m.finishAfter(100 * time.Millisecond) }
+	}
+	script(t, 1000, edit, func(h *harness) {
+		done := h.warm(context.Background(), 500)
+		most := 0
+		for len(done) == 0 {
+			most = max(most, h.running())
+			time.Sleep(10 * time.Millisecond)
+		}
+		h.wantDone(done, nil)
+		if most != 50 {
+			t.Errorf("%d makes at once, want 50", most)
+		}
+		h.wantLoad(resource.Load{Idle: 500})
+	})
+}
+
+// Warm does not wait for what the pool had room for when it was called and has
+// none for now.
+func TestWarm_Shrink(t *testing.T) {
+	var hang chan struct{}
+	edit := func(h *harness) {
+		hang = make(chan struct{})
+		h.auto = func(m *makeCall) { m.finish() }
+		h.onDestroy = func(*item, error) { <-hang }
+	}
+	script(t, 2, edit, func(h *harness) {
+		h.wantDone(h.warm(context.Background(), 2), nil)
+		h.lend().Discard(nil)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		done := h.warm(ctx, 2)
+		h.wantPending(done) // the one being destroyed has the slot
+		h.resize(1)
+		close(hang)
+		h.wantDone(done, nil)
+	})
+}
+
+// Without a waiter, a gate that refuses was asked for MinIdle over and over.
+func TestMinIdle_UnderARefusingGate(t *testing.T) {
+	var asked atomic.Int64
+	edit := func(h *harness) {
+		h.cfg.MinIdle = 100
+		h.cfg.MakeGate = admitFunc(func(context.Context, resource.Request) (resource.Done, error) {
+			asked.Add(1)
+			return nil, errors.New("no")
+		})
+	}
+	script(t, 100, edit, func(h *harness) {
+		time.Sleep(10 * time.Second)
+		h.settle()
+		if n := asked.Load(); n < 1 || n > 1000 {
+			t.Errorf("the gate was asked %d times in 10s", n)
+		}
+	})
+}
+
+// one calls MakeOne in the background.
+func (h *harness) one(ctx context.Context) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- h.p.MakeOne(ctx) }()
+	return done
+}
+
+func TestMakeOne(t *testing.T) {
+	script(t, 3, nil, func(h *harness) {
+		done := h.one(context.Background())
+		h.wantMake().finish()
+		h.wantDone(done, nil)
+		h.wantLoad(resource.Load{Idle: 1})
+
+		done = h.one(context.Background()) // whatever is idle
+		h.wantMake().fail(errDown)
+		h.wantDone(done, errDown)
+
+		ctx, cancel := context.WithCancel(context.Background())
+		done = h.one(ctx)
+		m := h.wantMake()
+		cancel()
+		h.wantDone(done, context.Canceled)
+		m.finish() // goes on
+		h.wantLoad(resource.Load{Idle: 2})
+		h.wantDone(h.one(ctx), context.Canceled)
+		h.wantNoMake()
+
+		a, b := h.acquire(), h.acquire()
+		c := h.acquire()
+		a.wantLease()
+		b.wantLease()
+		m = h.wantMake()
+		h.wantDone(h.one(context.Background()), resource.ErrFull)
+		c.wantItem(m.finish())
+	})
+}
+
+// What MakeOne makes serves a waiter, also while makes for waiters fail.
+func TestMakeOne_ServesAWaiter(t *testing.T) {
+	script(t, 3, func(h *harness) { h.cfg.Outage = resource.KeepWaiting }, func(h *harness) {
+		c := h.acquire()
+		for range 3 {
+			h.wantMakeWithin(time.Second).fail(errDown)
+		}
+		h.wantNoMake()
+		done := h.one(context.Background())
+		c.wantItem(h.wantMake().finish())
+		h.wantDone(done, nil)
+	})
+}
+
+func TestMakeOne_RefusedAndClosed(t *testing.T) {
+	refused := errors.New("not now")
+	edit := func(h *harness) {
+		h.cfg.MakeGate = refusing(refused)
+	}
+	script(t, 3, edit, func(h *harness) {
+		done := h.one(context.Background())
+		h.settle()
+		if err := <-done; !errors.Is(err, refused) || !errors.Is(err, resource.ErrRejected) {
+			t.Errorf("%v", err)
+		}
+		h.close(time.Minute)
+		h.wantDone(h.one(context.Background()), resource.ErrClosed)
+	})
+}
+
+// In a Keyed MakeOne takes no slot of the total from another key.
+func TestMakeOne_Keyed(t *testing.T) {
+	keyed(t, 2, 5, func(h *keyedHarness) { h.makeTime = time.Millisecond }, func(h *keyedHarness) {
+		if err := h.pool("a").MakeOne(h.t.Context()); err != nil {
+			t.Error(err)
+		}
+		h.acquire("b").Release()
+		if err := h.pool("c").MakeOne(h.t.Context()); !errors.Is(err, resource.ErrFull) {
+			t.Errorf("with the total used up: %v, want ErrFull", err)
+		}
+		h.wantPreempted()
 	})
 }

@@ -3,13 +3,18 @@ package wspool_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
 
-// One error names every bad field, and a Config without one is taken.
+// One error names every bad field, and a valid Config is accepted.
 func TestBadConfig(t *testing.T) {
 	_, err := wspool.New(wspool.Config{
 		URL:           "http://u:p@/#f",
@@ -60,5 +65,64 @@ func TestBadConfig(t *testing.T) {
 	}
 	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {
 		t.Errorf("MinIdle over MaxSize: %v", err)
+	}
+}
+
+// Nothing that holds a secret prints it, in whatever way it is printed.
+func TestConfigFormats(t *testing.T) {
+	cfg := wspool.Config{
+		URL:          "wss://host.example:8443/v1/s3cret-path?token=s3cret",
+		Subprotocols: []string{"bearer.s3cret"},
+		TLS:          &tls.Config{ServerName: "s3cret.example", NextProtos: []string{}},
+		Proxy:        http.ProxyURL(&url.URL{Scheme: "http", Host: "p", User: url.UserPassword("me", "s3cret")}),
+		Prepare:      func(context.Context, *wspool.Handshake) error { return nil },
+		MaxSize:      7, KeepAlive: 3 * time.Second, Compression: true, Order: resource.OldestFirst,
+	}
+	h := wspool.Handshake{URL: cfg.URL, Header: http.Header{"Authorization": {"s3cret"}}, Subprotocols: cfg.Subprotocols}
+	p := pool(t, cfg)
+	all := wspool.ManagerConfig[string]{Config: func(string) (wspool.Config, error) { return cfg, nil }, MaxTotal: 1}
+	m, err := wspool.NewManager(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(t.Context())
+	peer := listen(t, false, echo)
+	peer.cfg.URL += "/s3cret?token=s3cret"
+	c := acquire(t, pool(t, peer.cfg))
+	defer c.Release()
+	for name, v := range map[string]any{
+		"Config": cfg, "*Config": &cfg, "slice": []wspool.Config{cfg}, "map": map[string]wspool.Config{"a": cfg},
+		"struct": struct{ Cfg wspool.Config }{cfg}, "embedded": struct{ wspool.Config }{cfg},
+		"Handshake": h, "*Handshake": &h, "Pool": p, "ManagerConfig": all, "Manager": m, "KeyView": m.View("k"), "Conn": c, "nil": (*wspool.Pool)(nil),
+	} {
+		for how, text := range texts(v) {
+			if strings.Contains(text, "s3cret") {
+				t.Errorf("%s as %s: %s", name, how, text)
+			}
+			if strings.HasSuffix(name, "Config") && name != "ManagerConfig" &&
+				(!strings.Contains(text, "wss://host.example:8443/…") || !strings.Contains(text, "MaxSize") || strings.Contains(text, "MinIdle")) {
+				t.Errorf("%s as %s: %s", name, how, text)
+			}
+			if strings.HasSuffix(name, "Handshake") && !strings.Contains(text, "Authorization") {
+				t.Errorf("%s as %s: %s", name, how, text)
+			}
+		}
+	}
+	var back map[string]any
+	b, err := json.Marshal(cfg)
+	if err != nil || json.Unmarshal(b, &back) != nil || back["MaxSize"] != 7.0 || back["Compression"] != true || back["KeepAlive"] != 3e9 {
+		t.Errorf("%s, %v", b, err)
+	}
+	got := cfg.String()
+	for _, part := range []string{"wspool.Config{URL: wss://host.example:8443/…", "Subprotocols: 1", "TLS: *tls.Config", "Proxy: func", "KeepAlive: 3s", "Order: 1", "Compression: true"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%s lacks %s", got, part)
+		}
+	}
+	for bad, want := range map[string]string{"": "wspool.Config{}", "s3cret": "wspool.Config{URL: …}", "ws://u:s3cret@h": "wspool.Config{URL: ws://h/…}",
+		"ws://h:s3cret/": "wspool.Config{URL: …}", "ws://h": "wspool.Config{URL: ws://h}"} {
+		if got := (wspool.Config{URL: bad}).String(); got != want {
+			t.Errorf("%q is shown as %s, not %s", bad, got, want)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/wspool"
 )
 
@@ -112,7 +111,8 @@ func TestProtocolDeflate(t *testing.T) {
 		protocolCase{name: "declined, and sent", cfg: func(p *rawPeer) { p.cfg.Compression = true }, send: rawFrame(deflateText, p), end: fault}))
 }
 
-// What does not inflate ends the connection, and no part of it is a message.
+// A message that does not inflate ends the connection, and no part of it is
+// delivered.
 func TestDeflateCorrupt(t *testing.T) {
 	for name, payload := range map[string]string{"junk": "\xff\xff\xff\xff", "cut short": string(deflated(strings.Repeat("abc", 100)))[:5]} {
 		t.Run(name, func(t *testing.T) {
@@ -131,15 +131,13 @@ func TestDeflateCorrupt(t *testing.T) {
 			}
 			c.Release()
 			next(t, "end", gone)
-			c = acquire(t, p)
-			ask(t, c, "more")
-			c.Release()
+			use(t, p)
 		})
 	}
 }
 
-// A message can be inflated whole before its last frame has come. The rest is
-// still to come, so nobody gets the connection.
+// A message can be inflated whole before its last frame has arrived. The rest is
+// pending, so the connection is not lent again.
 func TestDeflateUnfinished(t *testing.T) {
 	peer := &rawPeer{script: rawFrame(0x41, lastBlock("answer"))}
 	deflating(peer)
@@ -187,7 +185,8 @@ func TestDeflateBombMemory(t *testing.T) {
 	}
 }
 
-// What is offered, and that messages are sent compressed if it is accepted.
+// The offer of the handshake, and that messages are sent compressed if it is
+// accepted.
 func TestDeflateSends(t *testing.T) {
 	for extensions, compressed := range map[string]int{noTakeover: 1, "": 0} {
 		peer := listenRaw(t, &rawPeer{extensions: extensions, cfg: wspool.Config{Compression: true}})
@@ -209,8 +208,8 @@ func TestDeflateSends(t *testing.T) {
 	}
 }
 
-// A server that would keep its window from message to message, which nobody
-// here can follow, or answers with what it must not (RFC 7692, section 7.1), is
+// A server that would keep its window from message to message, which this client
+// cannot follow, or that answers with what it must not (RFC 7692, section 7.1), is
 // not dialled, and the error says what it is.
 func TestDeflateAnswers(t *testing.T) {
 	const ok = "permessage-deflate; server_no_context_takeover"
@@ -240,8 +239,8 @@ func TestDeflateAnswers(t *testing.T) {
 	}
 }
 
-// What a server may answer is taken: that it binds the client is for the server
-// to say or not, and a smaller window of its own can be read.
+// An answer that a server may give is accepted: a server may bind the client or
+// not, and a smaller window of its own can be read.
 func TestDeflateMayAnswer(t *testing.T) {
 	for _, extensions := range []string{
 		"permessage-deflate; server_no_context_takeover",
@@ -267,4 +266,104 @@ func TestDeflateNoLimit(t *testing.T) {
 	c := acquire(t, pool(t, peer.cfg))
 	ask(t, c, "hello")
 	c.Release()
+}
+
+// inflated is a peer that compresses what it sends back.
+func inflated(t *testing.T, secure bool) *peer {
+	peer := listen(t, secure, echo)
+	peer.upgrader.EnableCompression = true
+	peer.cfg.Compression = true
+	return peer
+}
+
+// Compressed messages are exchanged like others, lease after lease.
+func TestInflatedLeases(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			p := pool(t, inflated(t, scheme == "wss").cfg)
+			for range 20 {
+				c := acquire(t, p)
+				ask(t, c, "short")
+				ask(t, c, strings.Repeat("long", 20_000))
+				ask(t, c, "")
+				write(t, c, "in pieces")
+				_, r, err := c.NextReader(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m, err := io.ReadAll(r); err != nil || string(m) != "in pieces" {
+					t.Errorf("%q, %v", m, err)
+				}
+				c.Release()
+			}
+			if s := p.Stats(); s.Made != 1 {
+				t.Errorf("%v", s)
+			}
+		})
+	}
+}
+
+// ReadLimit holds for the inflated size of a message, however it is read, and the
+// peer gets the close code.
+func TestInflatedLimit(t *testing.T) {
+	const limit = 1 << 20
+	for name, take := range map[string]func(t *testing.T, c *wspool.Conn) error{
+		"message": func(t *testing.T, c *wspool.Conn) error {
+			_, _, err := c.ReadMessage(t.Context())
+			return err
+		},
+		"reader": func(t *testing.T, c *wspool.Conn) error {
+			_, r, err := c.NextReader(t.Context())
+			if err != nil {
+				return err
+			}
+			n, err := io.Copy(io.Discard, r)
+			if n > limit {
+				t.Errorf("read %d bytes", n)
+			}
+			return err
+		},
+		"stream": func(t *testing.T, c *wspool.Conn) error {
+			_, err := io.Copy(io.Discard, c.NetConn(t.Context(), websocket.TextMessage))
+			return err
+		},
+		"never read": func(t *testing.T, c *wspool.Conn) error { c.Release(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan error, 1)
+			size := make(chan int)
+			peer := listen(t, false, func(ws *websocket.Conn) {
+				go func() {
+					for n := range size {
+						ws.WriteMessage(websocket.TextMessage, make([]byte, n))
+					}
+				}()
+				closed <- drain(ws)
+			})
+			t.Cleanup(func() { close(size) })
+			peer.upgrader.EnableCompression = true
+			peer.cfg.Compression = true
+			peer.cfg.ReadLimit = limit
+			peer.cfg.Exchange = wspool.Unpaired
+			peer.cfg.OnUnsolicited = wspool.DropUnsolicited
+			gone := ends(&peer.cfg)
+			c := acquire(t, pool(t, peer.cfg))
+			size <- limit // as much as it may have
+			if _, m, err := c.ReadMessage(t.Context()); err != nil || len(m) != limit {
+				t.Errorf("%d bytes, %v", len(m), err)
+			}
+			size <- limit + 1
+			if err := take(t, c); name != "never read" && !errors.Is(err, wspool.ErrReadLimit) {
+				t.Errorf("%v", err)
+			}
+			c.Release()
+			if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrReadLimit) {
+				t.Errorf("ended with %v", e.Cause)
+			}
+			var ce *websocket.CloseError
+			if err := next(t, "close", closed); !errors.As(err, &ce) || ce.Code != websocket.CloseMessageTooBig {
+				t.Errorf("the server saw %v, want 1009", err)
+			}
+		})
+	}
 }

@@ -18,8 +18,8 @@ type readerConn struct {
 
 func (c readerConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
-// What gorilla reads through an answerConn, in whatever pieces it comes, is what
-// it would have read without, if that is an answer of a size that may be.
+// gorilla reads through an answerConn, in whatever pieces, what it would have read
+// without, if that is an answer of a permitted size.
 func FuzzAnswerConn(f *testing.F) {
 	for _, s := range []string{
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x01x",

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// Whatever a server answers to the offer, what is taken is one permessage-deflate
-// without context takeover of the server's and without a window of ours.
+// Whatever a server answers to the offer, an accepted answer is one
+// permessage-deflate without context takeover of the server's and without a window
+// of ours.
 func FuzzExtensions(f *testing.F) {
 	for _, s := range []string{
 		"permessage-deflate; server_no_context_takeover", `a;b="c,d";e`, ";;,=", `"`, "permessage-deflate; server_max_window_bits=9;server_no_context_takeover",

@@ -72,7 +72,7 @@ func (s *site) dialled() string {
 	return b.String()
 }
 
-// What the addresses of a site do.
+// How the addresses of a site behave.
 
 // blackHole does not even accept.
 func blackHole(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
@@ -175,7 +175,7 @@ func TestDialRace_AnswerEndsIt(t *testing.T) {
 
 // Where no address serves, the error is that of the attempt that came furthest,
 // at DialTimeout.
-func TestDialRace_NobodyServes(t *testing.T) {
+func TestDialRace_NoAddressServes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSite(t, refusing, silent, blackHole)
 		s.cfg.DialTimeout = 7 * time.Second
@@ -195,8 +195,8 @@ func TestDialRace_NobodyServes(t *testing.T) {
 	})
 }
 
-// Prepare is asked for each attempt, since each sends a handshake: a ticket that
-// counts once is new in each. What it breaks costs that attempt alone.
+// Prepare runs for each attempt, since each sends a handshake: a ticket that counts
+// once is new in each. Its failure costs that attempt alone.
 func TestDialRace_Prepare(t *testing.T) {
 	for name, breaks := range map[string]func(){"": func() {}, "panics": func() { panic("on purpose") }, "ends": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +226,7 @@ func TestDialRace_Prepare(t *testing.T) {
 	}
 }
 
-// The proxy looks the name up: nobody else does, and it is dialled once.
+// The proxy alone looks the name up, and it is dialled once.
 func TestDialRace_NotThroughProxy(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newSite(t, silent)
@@ -309,8 +309,8 @@ func listenUpstream(t *testing.T) *upstream {
 	return u
 }
 
-// The server behind a proxy hangs for a while, and all dials of then wait for
-// their 504: once it is back it is found by one that begins beside them.
+// The server behind a proxy hangs for a while, and all dials of that time wait for
+// their 504: once it is back it is found by a dial that begins beside them.
 func TestDialRace_HangsBehindProxy(t *testing.T) {
 	const ms = time.Millisecond
 	for _, size := range []int{1, 2, 4, 16} {

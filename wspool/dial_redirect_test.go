@@ -11,18 +11,18 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/wspool"
 )
 
-// hop is a server that redirects, or echoes if it leads nowhere, and tells what it
-// was asked.
+// hop is a server that redirects, or echoes if it leads nowhere, and reports its
+// requests.
 type hop struct {
 	url   string // http…
 	to    string // where its path / leads; "": it echoes
@@ -114,7 +114,7 @@ func TestRedirectToAnotherServer(t *testing.T) {
 			c.Release()
 			first, r := <-back.asked, <-last.asked
 			if len(first.TLS.PeerCertificates) != 1 || first.Header.Get("X-Api-Key") == "" {
-				t.Error("the first server is to know who comes")
+				t.Error("the first server did not get the credentials")
 			}
 			if strings.Contains(fmt.Sprint(r.Header), "s3cret") || r.Host == "me.example" || len(r.TLS.PeerCertificates) != 0 {
 				t.Errorf("the other server got %v for %s, and %d certificates", r.Header, r.Host, len(r.TLS.PeerCertificates))
@@ -129,7 +129,8 @@ func TestRedirectToAnotherServer(t *testing.T) {
 	}
 }
 
-// What must not be followed is not, and the error says where it leads and why not.
+// A redirect that must not be followed is not, and the error says where it leads
+// and why not.
 func TestRedirectNotFollowed(t *testing.T) {
 	ca := newAuthority(t)
 	secure := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "server")}}
@@ -196,9 +197,7 @@ func TestJar(t *testing.T) {
 	if _, err := p.Acquire(t.Context()); err == nil {
 		t.Error("no refusal")
 	}
-	c := acquire(t, p)
-	ask(t, c, "x")
-	c.Release()
+	use(t, p)
 	if first, second := <-asked, <-asked; first != "mine=2" || second != "mine=2; sid=1" {
 		t.Errorf("cookies %q, then %q", first, second)
 	}
@@ -319,8 +318,8 @@ func TestPrepareBadHeaders(t *testing.T) {
 	}
 }
 
-// Whether a server may choose no subprotocol is the caller's to say; one that was
-// not offered fails either way.
+// Config decides whether a server may choose no subprotocol; one that was not
+// offered fails either way.
 func TestSubprotocolOptional(t *testing.T) {
 	for name, tc := range map[string]struct {
 		optional bool
@@ -353,4 +352,33 @@ func TestSubprotocolOptional(t *testing.T) {
 			c.Release()
 		})
 	}
+}
+
+// Where a redirect leads, Lookup is asked too.
+func TestRedirect_Lookup(t *testing.T) {
+	peer := listen(t, false, echo)
+	peer.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/next" {
+			return false
+		}
+		http.Redirect(w, r, "/next", http.StatusTemporaryRedirect)
+		return true
+	}
+	u, err := url.Parse(peer.cfg.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.cfg.URL, peer.cfg.Redirects, peer.cfg.MaxSize = "ws://service.invalid:"+u.Port()+"/", 2, 1
+	peer.cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	peer.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if _, err := netip.ParseAddrPort(addr); err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	c := acquire(t, pool(t, peer.cfg))
+	ask(t, c, "x")
+	c.Release()
 }

@@ -1,13 +1,9 @@
 package wspool_test
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha1"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -78,38 +74,6 @@ func muteServer(t *testing.T) wspool.Config {
 	return wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 1}
 }
 
-// upgraded is a NetDial to a server that upgrades and then says nothing.
-func upgraded(context.Context, string, string) (net.Conn, error) {
-	ours, theirs := memnet.Pipe(1 << 16)
-	go func() {
-		upgrade(theirs, "")
-		drainNet(theirs)
-	}()
-	return ours, nil
-}
-
-// upgrade answers a handshake, with these header lines besides the usual.
-func upgrade(c net.Conn, header string) {
-	r, err := http.ReadRequest(bufio.NewReader(c))
-	if err != nil {
-		return
-	}
-	accept := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	fmt.Fprintf(c, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-Websocket-Accept: %s\r\n%s\r\n",
-		base64.StdEncoding.EncodeToString(accept[:]), header)
-}
-
-// drainNet reads until the other side hangs up.
-func drainNet(c net.Conn) {
-	defer c.Close()
-	p := make([]byte, 1<<10)
-	for {
-		if _, err := c.Read(p); err != nil {
-			return
-		}
-	}
-}
-
 // A dial that hangs in any phase ends at DialTimeout and says where it was.
 func TestDialTimeout(t *testing.T) {
 	for _, tc := range stuckDials {
@@ -157,7 +121,7 @@ func TestDialCanceled(t *testing.T) {
 	}
 }
 
-// An answer that is no upgrade is told with its status and what it asks for.
+// An answer that is no upgrade is reported with its status and its RetryAfter.
 func TestHandshakeRefused(t *testing.T) {
 	for _, tc := range []struct {
 		status     int
@@ -189,8 +153,6 @@ func TestHandshakeRefused(t *testing.T) {
 		}
 	}
 }
-
-func drainAll(ws *websocket.Conn) { drain(ws) }
 
 // Retry-After may be a date.
 func TestRetryAfterDate(t *testing.T) {
@@ -373,22 +335,62 @@ func TestSecrets(t *testing.T) {
 // host returns where p listens.
 func (p *peer) host() string { return p.cfg.URL[strings.LastIndex(p.cfg.URL, "/")+1:] }
 
-// serveTCP serves each connection to it with serve, and closes it then.
-func serveTCP(t *testing.T, serve func(net.Conn)) net.Addr {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// The server accepts the first connection and never answers its handshake: the
+// first caller's time ends, and later callers are served by other dials, over real
+// sockets.
+func TestDial_FirstHandshakeHangs(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() { defer c.Close(); serve(c) })
+	defer silent.Close()
+	peer := listen(t, false, echo)
+	cfg := peer.cfg
+	cfg.MaxSize = 8
+	var dials atomic.Int64
+	cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			addr = silent.Addr().String()
 		}
-	})
-	t.Cleanup(func() { l.Close(); all.Wait() })
-	return l.Addr()
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
+	}
+	p := pool(t, cfg)
+	const callers, wait = 14, 500 * time.Millisecond
+	failed := 0
+	for i := range callers {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		c, err := p.Acquire(ctx)
+		if err == nil {
+			ask(t, c, "hello")
+			c.Release()
+		} else if failed++; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("caller %d: %v", i, err)
+		}
+		cancel()
+	}
+	// A second, as no dial has succeeded yet, is the time of two callers.
+	if failed > 2 || dials.Load() != 2 {
+		t.Errorf("%d of %d callers failed, %d dials", failed, callers, dials.Load())
+	}
+	if s := p.Stats(); s.Outage {
+		t.Errorf("an outage: %v", s)
+	}
+}
+
+// A server that sends back what it got repeats secrets; the error does not.
+func TestEchoedSecret(t *testing.T) {
+	addr := serveTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	_, err := pool(t, wspool.Config{
+		URL:     "ws://" + addr.String() + "/p?token=s3cret",
+		MaxSize: 1,
+		Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.Header.Set("Authorization", "s3cret")
+			return nil
+		},
+	}).Acquire(t.Context())
+	var de *wspool.DialError
+	if !errors.As(err, &de) || de.Phase != "handshake" || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("Acquire: %v", err)
+	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A server that greets and wants to know who comes, before it answers.
+// A server that greets and asks for the user's name, before it answers.
 func ExampleConfig_onConnect() {
 	url, stop := localServer(func(r *http.Request, ws *websocket.Conn) {
 		ws.WriteMessage(websocket.TextMessage, []byte("hello"))
@@ -58,7 +58,7 @@ func ExampleConfig_onConnect() {
 	// WHO
 }
 
-// A server that pings with messages, as engine.io does: "2" wants a "3".
+// A server that pings with messages, as engine.io does: "2" is answered with "3".
 func ExampleConfig_onUnsolicited() {
 	heard := make(chan string, 1)
 	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {

@@ -11,7 +11,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// login is an endpoint, and who signs in there.
+// login is an endpoint and the user that signs in there.
 type login struct{ url, user string }
 
 // A pool for each endpoint and user, under one total: no user is ever lent a

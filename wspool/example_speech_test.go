@@ -16,9 +16,9 @@ import (
 )
 
 // Six utterances to a speech service, on one connection. Audio goes up while
-// transcripts come down; a user who interrupts has the rest dropped; a keepalive
-// message is sent while nobody speaks; and the service greets with a session id,
-// and sends a report behind some of its answers, which nobody waits for.
+// transcripts come down; a user that interrupts has the rest dropped; a keepalive
+// message is sent between utterances; and the service greets with a session id, and
+// sends unrequested reports behind some of its answers.
 func Example_speech() {
 	alive := make(chan struct{}) // closed when the service has had a keepalive
 	url, stop := localServer(speechService(sync.OnceFunc(func() { close(alive) })))

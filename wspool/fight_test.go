@@ -23,8 +23,8 @@ func rounds(n int) int {
 	return n
 }
 
-// Whatever of a lease still runs when it ends returns, and the next lease has
-// answers to its own questions.
+// Every call of a lease that still runs when it ends returns, and the next lease
+// gets the answers to its own questions.
 func TestReleaseFights(t *testing.T) {
 	ops := map[string]func(ctx context.Context, c *wspool.Conn) error{
 		"ReadMessage": func(ctx context.Context, c *wspool.Conn) error { _, _, err := c.ReadMessage(ctx); return err },

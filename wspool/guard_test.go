@@ -17,14 +17,14 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// panicsOf makes cfg tell of panics.
+// panicsOf makes cfg report panics.
 func panicsOf(cfg *wspool.Config) <-chan error {
 	ch := make(chan error, 100)
 	cfg.Trace = &resource.Trace{Panicked: func(err error) { ch <- err }}
 	return ch
 }
 
-// A panic or Goexit in Redial is counted and told, and DefaultRedial decides.
+// A panic or Goexit in Redial is counted and reported, and DefaultRedial decides.
 func TestRedialPanics(t *testing.T) {
 	for name, breaks := range map[string]func(){"panic": func() { panic("on purpose") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -32,22 +32,22 @@ func TestRedialPanics(t *testing.T) {
 				peer := listenMem(t, 4096, drainAll)
 				peer.refuse = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }
 				peer.cfg.Redial = func(error, int) time.Duration { breaks(); return 0 }
-				told := panicsOf(&peer.cfg)
+				panics := panicsOf(&peer.cfg)
 				p := pool(t, peer.cfg)
 				if _, err := p.Acquire(t.Context()); err == nil {
 					t.Error("it is not refused")
 				}
-				brokeIn(t, name, "Redial", next(t, "panic", told))
+				brokeIn(t, name, "Redial", next(t, "panic", panics))
 				synctest.Wait()
-				if s, in := p.Stats(), p.Inspect(0); s.Panics != int64(1+len(told)) || in.Panics != s.Panics {
-					t.Errorf("%d panics are counted, %d inspected, %d told", s.Panics, in.Panics, 1+len(told))
+				if s, in := p.Stats(), p.Inspect(0); s.Panics != int64(1+len(panics)) || in.Panics != s.Panics {
+					t.Errorf("%d panics are counted, %d inspected, %d reported", s.Panics, in.Panics, 1+len(panics))
 				}
 			})
 		})
 	}
 }
 
-// brokeIn wants err to say that a function did not return.
+// brokeIn checks that err says that a function did not return.
 func brokeIn(t *testing.T, how, where string, err error) {
 	t.Helper()
 	var pe *resource.PanicError
@@ -55,11 +55,11 @@ func brokeIn(t *testing.T, how, where string, err error) {
 		return
 	}
 	if how != "panic" || !errors.As(err, &pe) || pe.Where != where || pe.Value != "on purpose" || len(pe.Stack) == 0 {
-		t.Errorf("%s in %s is told as %#v", how, where, err)
+		t.Errorf("%s in %s is reported as %#v", how, where, err)
 	}
 }
 
-// So is one in OnUnsolicited, which costs the connection.
+// So is a panic in OnUnsolicited, which costs the connection.
 func TestOnUnsolicitedPanics(t *testing.T) {
 	for name, breaks := range map[string]func(){"panic": func() { panic("on purpose") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -72,11 +72,11 @@ func TestOnUnsolicitedPanics(t *testing.T) {
 				})
 				peer.cfg.MaxSize = 1
 				peer.cfg.OnUnsolicited = func(context.Context, wspool.Message) (*wspool.Message, error) { breaks(); return nil, nil }
-				told := panicsOf(&peer.cfg)
+				panics := panicsOf(&peer.cfg)
 				p := pool(t, peer.cfg)
 				acquire(t, p).Release()
 				close(speak)
-				brokeIn(t, name, "OnUnsolicited", next(t, "panic", told))
+				brokeIn(t, name, "OnUnsolicited", next(t, "panic", panics))
 				synctest.Wait()
 				if s := p.Stats(); s.Panics != 1 || s.Idle != 0 {
 					t.Errorf("%d panics, %d idle", s.Panics, s.Idle)
@@ -116,7 +116,7 @@ func (m *mine) SetReadDeadline(t time.Time) error {
 	return m.Conn.SetReadDeadline(t)
 }
 
-// tryMine is one that can be read without waiting.
+// tryMine can also be read without waiting.
 type tryMine struct{ *mine }
 
 func (m tryMine) TryRead(p []byte) (int, error) {
@@ -124,8 +124,8 @@ func (m tryMine) TryRead(p []byte) (int, error) {
 	return m.Conn.(interface{ TryRead([]byte) (int, error) }).TryRead(p)
 }
 
-// A panic in a method of what NetDial returned ends that connection, whoever
-// called it: the watcher, a lease, the closing. The next is well.
+// A panic in a method of NetDial's connection ends that connection, whichever
+// caller it was: the watcher, a lease, or a close. The next connection works.
 func TestNetConnPanics(t *testing.T) {
 	for _, method := range []string{"Read", "TryRead", "Write", "Close", "SetReadDeadline"} {
 		for _, leased := range []bool{false, true} {
@@ -149,7 +149,7 @@ func TestNetConnPanics(t *testing.T) {
 						}
 						return m, nil
 					}
-					told := panicsOf(&peer.cfg)
+					panics := panicsOf(&peer.cfg)
 					p := pool(t, peer.cfg)
 					c := acquire(t, p)
 					ask(t, c, "before")
@@ -179,13 +179,11 @@ func TestNetConnPanics(t *testing.T) {
 							p.Reset(nil)
 						}
 					}
-					c = acquire(t, p)
-					ask(t, c, "after")
-					c.Release()
+					use(t, p)
 					synctest.Wait()
 					s := p.Stats()
-					if s.Panics != int64(len(told)) {
-						t.Errorf("%d panics are counted, %d told", s.Panics, len(told))
+					if s.Panics != int64(len(panics)) {
+						t.Errorf("%d panics are counted, %d reported", s.Panics, len(panics))
 					}
 					if s.Panics == 0 && (leased && method != "SetReadDeadline" || method == "Close" || method == "TryRead") {
 						t.Error("no panic is counted")

@@ -18,7 +18,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// keepAlive is a heartbeat as speech services want it.
+// keepAlive is a heartbeat as speech services require it.
 var keepAlive = wspool.Heartbeat{Every: 5 * time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("alive?")}}
 
 // answered makes the witness's echo the answer to the heartbeat.
@@ -342,15 +342,9 @@ func TestHeartbeatUnanswered(t *testing.T) {
 func TestHeartbeatLateAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var mu sync.Mutex
-		peer := listenMem(t, 64<<10, func(ws *websocket.Conn) {
-			for {
-				kind, p, err := ws.ReadMessage()
-				if err != nil {
-					return
-				}
-				time.AfterFunc(8*time.Second, func() { mu.Lock(); defer mu.Unlock(); ws.WriteMessage(kind, p) })
-			}
-		})
+		peer := listenMem(t, 64<<10, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+			time.AfterFunc(8*time.Second, func() { mu.Lock(); defer mu.Unlock(); ws.WriteMessage(kind, p) })
+		}))
 		peer.cfg.Heartbeat = answered(keepAlive)
 		peer.cfg.Heartbeat.Every = time.Second
 		p := pool(t, peer.cfg)
@@ -371,21 +365,15 @@ func TestHeartbeatBesideLongMessage(t *testing.T) {
 				long := bytes.Repeat([]byte("0123456789abcdef"), wspool.MaxHeartbeatAnswer/16+1)
 				peer := listenMem(t, 4<<10, nil)
 				peer.upgrader.EnableCompression = compress
-				peer.serve = func(ws *websocket.Conn) {
-					for {
-						kind, p, err := ws.ReadMessage()
-						if err != nil {
-							return
-						}
-						if string(p) != "alive?" {
-							continue
-						}
-						ws.WriteMessage(kind, long)
-						ws.WriteMessage(kind, long[:wspool.MaxHeartbeatAnswer])
-						ws.WriteMessage(kind, p)
-						ws.WriteMessage(kind, []byte("end"))
+				peer.serve = onEach(func(ws *websocket.Conn, kind int, p []byte) {
+					if string(p) != "alive?" {
+						return
 					}
-				}
+					ws.WriteMessage(kind, long)
+					ws.WriteMessage(kind, long[:wspool.MaxHeartbeatAnswer])
+					ws.WriteMessage(kind, p)
+					ws.WriteMessage(kind, []byte("end"))
+				})
 				peer.cfg.Compression = compress
 				peer.cfg.Heartbeat = answered(keepAlive)
 				p := pool(t, peer.cfg)
@@ -405,7 +393,7 @@ func TestHeartbeatBesideLongMessage(t *testing.T) {
 	}
 }
 
-// What a New or an Expect does wrong costs its connection and nothing else.
+// A panic in New or Expect costs its connection and nothing else.
 func TestHeartbeatFunctions(t *testing.T) {
 	type hb = wspool.Heartbeat
 	for name, h := range map[string]hb{
@@ -428,9 +416,7 @@ func TestHeartbeatFunctions(t *testing.T) {
 				if e := next(t, "end", gone); e.cause == nil || !strings.Contains(e.cause.Error(), name) {
 					t.Errorf("ended with %v", e.cause)
 				}
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 			})
 		})
 	}
@@ -536,21 +522,14 @@ func TestHeartbeatStress(t *testing.T) {
 	}
 }
 
-// healthFunc is a Health of a function.
-type healthFunc func(ctx context.Context, c *wspool.Conn) error
-
-func (f healthFunc) Check(ctx context.Context, c *wspool.Conn, _ resource.Info) error {
-	return f(ctx, c)
-}
-
-// A check that only writes says that nobody answers; one that reads has to keep
+// A check that only writes expects no reply; one that reads has to keep to
 // Exchange.
 func TestHealthWrites(t *testing.T) {
 	send := func(ctx context.Context, c *wspool.Conn) error {
 		return c.WriteMessage(ctx, websocket.TextMessage, []byte(`{"type":"KeepAlive"}`))
 	}
 	for name, tc := range map[string]struct {
-		check healthFunc
+		check checkFunc
 		clean bool
 	}{
 		"writes":       {send, true},
@@ -572,21 +551,15 @@ func TestHealthWrites(t *testing.T) {
 		for exname, ex := range map[string]wspool.Exchange{"last": wspool.ReplyLast, "each": wspool.ReplyEach} {
 			t.Run(name+"/"+exname, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					peer := listenMem(t, 4096, func(ws *websocket.Conn) {
-						for {
-							kind, p, err := ws.ReadMessage()
-							if err != nil {
-								return
-							}
-							if !strings.Contains(string(p), "KeepAlive") {
-								ws.WriteMessage(kind, p)
-							}
+					peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+						if !strings.Contains(string(p), "KeepAlive") {
+							ws.WriteMessage(kind, p)
 						}
-					})
+					}))
 					peer.cfg.Exchange = ex
 					peer.cfg.SweepInterval = time.Second
 					var checks atomic.Int64
-					peer.cfg.Health = healthFunc(func(ctx context.Context, c *wspool.Conn) error {
+					peer.cfg.Health = checkFunc(func(ctx context.Context, c *wspool.Conn) error {
 						checks.Add(1)
 						if i := c.Info(); i.ID == 0 {
 							t.Errorf("no ID: %+v", i)
@@ -614,4 +587,26 @@ func TestHealthWrites(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The answer to a heartbeat is held to CheckUTF8 as every text of the peer's.
+func TestHeartbeat_NotUTF8(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, _ int, _ []byte) {
+			ws.WriteMessage(websocket.TextMessage, []byte{0xe4, 0xb8})
+		}))
+		ended := make(chan error, 1)
+		peer.cfg.MaxSize, peer.cfg.Redial, peer.cfg.CheckUTF8 = 1, atOnce, true
+		peer.cfg.Trace = &resource.Trace{Destroyed: func(e resource.DestroyEvent) { ended <- e.Cause }}
+		peer.cfg.Heartbeat = wspool.Heartbeat{
+			Every: time.Second, Message: wspool.Message{Type: websocket.BinaryMessage, Data: []byte("beat")},
+			Expect: func(wspool.Message) bool { t.Error("Expect was given it"); return true },
+		}
+		c := acquire(t, pool(t, peer.cfg))
+		time.Sleep(2 * time.Second)
+		c.Release()
+		if cause := next(t, "end", ended); !errors.Is(cause, wspool.ErrNotUTF8) {
+			t.Errorf("ended with %v", cause)
+		}
+	})
 }

@@ -96,7 +96,7 @@ func useHijacked(t *testing.T, c *wspool.Conn, ws *websocket.Conn) {
 	}
 }
 
-// The pool does nothing to a hijacked connection, however long that lives.
+// The pool does nothing to a hijacked connection, however long it stays open.
 func TestHijackLeftAlone(t *testing.T) {
 	for _, think := range []time.Duration{0, 2 * time.Second, 15 * time.Second} {
 		bubble(t, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestHijackLeftAlone(t *testing.T) {
 				t.Errorf("%d pings of the pool's", n-before)
 			}
 			if w.saw("pong") != nil {
-				t.Error("somebody else read it")
+				t.Error("the pool read it")
 			}
 			if _, m, err := ws.ReadMessage(); err != nil || string(m) != "hi" {
 				t.Errorf("%q, %v", m, err)
@@ -135,7 +135,7 @@ func TestHijackLeftAlone(t *testing.T) {
 	}
 }
 
-// What is not clean is not hijacked, and the lease goes on.
+// A connection that is not drained is not hijacked, and the lease continues.
 func TestHijackRefused(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, w *witness, c *wspool.Conn){
 		"message waits": func(t *testing.T, w *witness, c *wspool.Conn) {
@@ -194,8 +194,8 @@ func TestHijackRefused(t *testing.T) {
 	}
 }
 
-// Whoever ends a lease first has ended it; the connection is the hijacker's or
-// the pool's and never both's.
+// The first call that ends a lease has ended it; the connection is the hijacker's
+// or the pool's and never both's.
 func TestHijackRaces(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -239,4 +239,69 @@ func TestHijackRaces(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Hijack at the moment when a message arrives is refused, and the message is the
+// lease's all the same: no reader is put behind one that has begun.
+func TestHijackKeepsMessage(t *testing.T) {
+	for range 50 {
+		bubble(t, func(t *testing.T) {
+			w := witnesses(t)
+			w.mute = true
+			w.cfg.Exchange = wspool.Unpaired
+			p := pool(t, w.cfg)
+			c := acquire(t, p)
+			write(t, c, "x")
+			time.Sleep(2 * time.Second) // a watcher reads
+			synctest.Wait()
+			w.send(0, frame(websocket.TextMessage, "m"))
+			if ws, ok := c.Hijack(); ok {
+				ws.Close()
+				return
+			}
+			began := time.Now()
+			read(t, c, "m")
+			if took := time.Since(began); took > 0 {
+				t.Errorf("after %v", took)
+			}
+			write(t, c, "y")
+			c.Release()
+			if s := p.Stats(); s.Idle != 1 {
+				t.Errorf("%v", s)
+			}
+		})
+	}
+}
+
+// A connection whose heartbeat was not answered yet is not hijacked: the answer
+// would be read as another message.
+func TestHijack_HeartbeatUnanswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, onEach(func(ws *websocket.Conn, kind int, b []byte) {
+			time.Sleep(50 * ms)
+			ws.WriteMessage(kind, b)
+		}))
+		peer.cfg.Heartbeat = wspool.Heartbeat{
+			Every: time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte("beat")},
+			Expect: func(m wspool.Message) bool { return string(m.Data) == "beat" },
+		}
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		for p.Stats().Heartbeats == 0 {
+			time.Sleep(ms)
+		}
+		if _, ok := c.Hijack(); ok {
+			t.Fatal("hijacked before the answer")
+		}
+		time.Sleep(100 * ms)
+		ws, ok := c.Hijack()
+		if !ok {
+			t.Fatal("not hijacked after the answer")
+		}
+		defer ws.Close()
+		ws.WriteMessage(websocket.TextMessage, []byte("mine"))
+		if _, b, err := ws.ReadMessage(); string(b) != "mine" {
+			t.Errorf("read %q, %v", b, err)
+		}
+	})
 }

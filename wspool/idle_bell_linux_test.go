@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -14,16 +13,6 @@ import (
 func watchers() int {
 	buf := make([]byte, 16<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "wspool.(*link).watch(")
-}
-
-// eventually waits for is.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) { // between looks
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 // Idle connections cost no goroutine each, have their server's pings answered, and
@@ -57,7 +46,7 @@ func TestIdleNeedsNoGoroutine(t *testing.T) {
 			p := pool(t, peer.cfg)
 			warm(t, p, n)
 			watched := func() bool { return p.Stats().Unwatched == 0 && watchers() == 0 }
-			eventually(t, "all are watched, by nobody", watched)
+			eventually(t, "all are watched, without a goroutine", watched)
 			close(strike)
 			eventually(t, "all pings are answered", func() bool { return pongs.Load() == n })
 			eventually(t, "all are watched again", watched)
@@ -70,8 +59,8 @@ func TestIdleNeedsNoGoroutine(t *testing.T) {
 	}
 }
 
-// Nobody but the hijacker reads what comes in after, and no bell of the pool's is
-// left at the connection.
+// Only the hijacker reads later arrivals, and no bell of the pool's is left at the
+// connection.
 func TestHijackedUndisturbed(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -90,7 +79,7 @@ func TestHijackedUndisturbed(t *testing.T) {
 					if err := ws.WriteMessage(websocket.TextMessage, []byte("mine")); err != nil {
 						t.Fatal(err)
 					}
-					runtime.Gosched() // who else would read has time to
+					runtime.Gosched() // another reader would have had time to
 					if _, m, err := ws.ReadMessage(); err != nil || string(m) != "mine" {
 						t.Fatalf("%q, %v", m, err)
 					}

@@ -27,7 +27,7 @@ func fact(t *testing.T, in resource.Inspection, name string, level bool) int64 {
 	return 0
 }
 
-// Each connection says who reads it, and its round-trip time once that is known.
+// Each connection shows its reader, and its round-trip time once that is known.
 func TestInspect(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := witnesses(t)
@@ -86,7 +86,7 @@ type everyTime struct{}
 func (everyTime) Check(context.Context, *wspool.Conn, resource.Info) error { return nil }
 func (everyTime) State() string                                            { return "fine" }
 
-// What the sockets count is told as facts.
+// The counters of the sockets are reported as facts.
 func TestInspectFacts(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
 		ws.ReadMessage()
@@ -121,7 +121,7 @@ func ask1(t *testing.T, c *wspool.Conn) {
 	read(t, c, "one")
 }
 
-// Close codes are told one by one, unless a server makes up too many.
+// Close codes are counted one by one, unless a server makes up too many.
 func TestInspectCloseCodes(t *testing.T) {
 	for _, codes := range []int{2, 40} {
 		code := 3999
@@ -156,7 +156,7 @@ func TestInspectCloseCodes(t *testing.T) {
 	}
 }
 
-// A Manager tells of all keys, and of each.
+// A Manager reports all keys together, and each key.
 func TestInspectManager(t *testing.T) {
 	peer := listen(t, false, welcome)
 	m := managed(t, wspool.ManagerConfig[tenant]{MaxTotal: 8})

@@ -1,10 +1,14 @@
 package wspool_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,22 +16,6 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/wspool"
 )
-
-// alive is a witness of a pool that pings after 9 to 10 s and waits 2 s.
-func alive(t testing.TB) *witness {
-	w := witnesses(t)
-	w.cfg.KeepAlive = 10 * time.Second
-	w.cfg.PongWait = 2 * time.Second
-	return w
-}
-
-// warm makes n connections.
-func warm(t testing.TB, p *wspool.Pool, n int) {
-	t.Helper()
-	if err := p.Warm(t.Context(), n); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // A ping is sent whenever nothing has come in for KeepAlive, less a part of a
 // tenth that is the connection's own.
@@ -130,9 +118,7 @@ func TestNoKeepAlive(t *testing.T) {
 			w.deny.Store(true)
 			p := pool(t, w.cfg)
 			for range 20 {
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				time.Sleep(5 * time.Second)
 			}
 			if pings := w.saw("ping"); pings != nil {
@@ -348,4 +334,263 @@ func TestForeignPong(t *testing.T) {
 			t.Errorf("pings at %v", pings)
 		}
 	})
+}
+
+// While a message waits for the lease the pong behind it cannot be seen, and the
+// peer is not required to answer; nor at the moment that the message is read.
+func TestSilencePauses(t *testing.T) {
+	for name, read := range map[string]func(t *testing.T, c *wspool.Conn, wait func()){
+		"message": func(t *testing.T, c *wspool.Conn, wait func()) {
+			wait()
+			read(t, c, "long")
+		},
+		"reader": func(t *testing.T, c *wspool.Conn, wait func()) {
+			_, r, err := c.NextReader(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wait()
+			if p, err := io.ReadAll(r); err != nil || string(p) != "long" {
+				t.Errorf("%q, %v", p, err)
+			}
+		},
+	} {
+		for _, thought := range []time.Duration{9500 * ms, 30 * time.Second} {
+			t.Run(name+"/"+thought.String(), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					w := alive(t)
+					w.cfg.PongWait = 500 * ms
+					gone := w.ends()
+					p := pool(t, w.cfg)
+					c := acquire(t, p)
+					defer c.Release()
+					// A read 1 ms before each of many instants at which the
+					// peer might be given up.
+					write(t, c, "long")
+					read(t, c, func() {
+						time.Sleep(thought)
+						for pings := w.saw("ping"); ; time.Sleep(ms) {
+							if len(pings) > 0 && (w.now()-pings[0])%(500*ms) > 498*ms {
+								return
+							}
+							pings = w.saw("ping")
+						}
+					})
+					time.Sleep(900 * ms) // no watcher would come for it alone
+					none(t, gone)
+					time.Sleep(5 * time.Second)
+					none(t, gone)
+					ask(t, c, "x")
+					c.Release()
+					if s := p.Stats(); s.Idle != 1 {
+						t.Errorf("%v", s)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A peer that goes silent in the middle of a message is given up if the lease waits
+// for the rest of it.
+func TestSilentInMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := alive(t)
+		w.mute = true
+		w.deny.Store(true)
+		gone := w.ends()
+		c := acquire(t, pool(t, w.cfg))
+		write(t, c, "question")
+		w.send(0, frame(websocket.TextMessage, "answer")[:5])
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, _, err := c.ReadMessage(ctx)
+		if took := w.now(); !errors.Is(err, wspool.ErrSilent) || took > 14*time.Second {
+			t.Errorf("%v after %v, want ErrSilent within 10s and twice 2s", err, took)
+		}
+		c.Release()
+		if e := next(t, "end", gone); !errors.Is(e.cause, wspool.ErrSilent) {
+			t.Errorf("ended with %v", e.cause)
+		}
+	})
+}
+
+// A peer that sends a message slowly is not.
+func TestSlowMessage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := alive(t)
+		w.mute = true
+		p := pool(t, w.cfg)
+		c := acquire(t, p)
+		write(t, c, "question")
+		go func() {
+			for _, b := range frame(websocket.TextMessage, "slow as it is") {
+				time.Sleep(8 * time.Second)
+				w.send(0, []byte{b})
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, m, err := c.ReadMessage(ctx); err != nil || string(m) != "slow as it is" {
+			t.Errorf("%q, %v", m, err)
+		}
+		c.Release()
+		if s := p.Stats(); s.Idle != 1 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// A ping behind much that is being sent arrives late; as long as the network
+// takes more of it the peer is alive.
+func TestSlowUpload(t *testing.T) {
+	for name, write := range map[string]func(t *testing.T, c *wspool.Conn, data []byte) error{
+		"message": func(t *testing.T, c *wspool.Conn, data []byte) error {
+			return c.WriteMessage(t.Context(), websocket.BinaryMessage, data)
+		},
+		"prepared": func(t *testing.T, c *wspool.Conn, data []byte) error {
+			m, err := websocket.NewPreparedMessage(websocket.BinaryMessage, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.WritePrepared(t.Context(), m)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				data := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+				peer := listenMem(t, 32<<10, func(ws *websocket.Conn) {
+					kind, r, err := ws.NextReader()
+					if err != nil {
+						return
+					}
+					got := 0
+					for buf := make([]byte, 4<<10); err == nil; time.Sleep(300 * ms) {
+						var n int
+						n, err = r.Read(buf)
+						got += n
+					}
+					if got != len(data) {
+						return
+					}
+					ws.WriteMessage(kind, []byte("thanks"))
+					drain(ws)
+				})
+				peer.cfg.KeepAlive, peer.cfg.PongWait = 10*time.Second, 6*time.Second
+				peer.cfg.WriteTimeout = time.Hour
+				p := pool(t, peer.cfg)
+				c := acquire(t, p)
+				if err := write(t, c, data); err != nil {
+					t.Fatal(err)
+				}
+				if _, m, err := c.ReadMessage(t.Context()); err != nil || string(m) != "thanks" {
+					t.Errorf("%q, %v", m, err)
+				}
+				c.Release()
+				if s := p.Stats(); s.Idle != 1 {
+					t.Errorf("%v", s)
+				}
+			})
+		})
+	}
+}
+
+// Where many pings come before the answer can be sent, the last is answered, as
+// RFC 6455 allows.
+func TestManyPings(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		p := pool(t, w.cfg)
+		warm(t, p, 1)
+		time.Sleep(time.Second)
+		var many []byte
+		for range 2000 {
+			many = append(many, frame(websocket.PingMessage, "one")...)
+		}
+		w.send(0, append(many, frame(websocket.PingMessage, "last")...))
+		synctest.Wait()
+		if pongs := w.saw("pong last"); len(pongs) != 1 || pongs[0] != time.Second {
+			t.Errorf("the last was answered at %v", pongs)
+		}
+		use(t, p)
+	})
+}
+
+// A connection on which more control frames come in a second than ControlLimit is
+// destroyed, idle or leased; one on which as many come in each second is not.
+func TestControlLimit(t *testing.T) {
+	for name, opcode := range map[string]byte{"pings": websocket.PingMessage, "pongs": websocket.PongMessage} {
+		for _, leased := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, leased), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					w := witnesses(t)
+					w.cfg.ControlLimit = 10
+					w.cfg.KeepAlive = -1
+					gone := w.ends()
+					p := pool(t, w.cfg)
+					c := acquire(t, p)
+					ask(t, c, "x")
+					if !leased {
+						c.Release()
+					}
+					time.Sleep(time.Second)
+					ten := []byte(strings.Repeat(string(frame(opcode, "")), 10))
+					for range 5 {
+						w.send(0, ten)
+						time.Sleep(time.Second)
+					}
+					none(t, gone)
+					w.send(0, ten)
+					time.Sleep(999 * ms)
+					none(t, gone)
+					w.send(0, ten[:2])
+					if leased {
+						synctest.Wait()
+						if err := c.WriteMessage(t.Context(), websocket.TextMessage, nil); !errors.Is(err, wspool.ErrFlooded) {
+							t.Errorf("WriteMessage: %v", err)
+						}
+						c.Release()
+					}
+					if e := next(t, "end", gone); !errors.Is(e.cause, wspool.ErrFlooded) {
+						t.Errorf("destroyed with %v", e.cause)
+					}
+				})
+			})
+		}
+	}
+}
+
+// On a socket a peer that sends nothing but pings is found out, however little of
+// the processor it is read with: one read has more than the limit.
+func TestControlLimit_Flood(t *testing.T) {
+	peer := listen(t, false, func(ws *websocket.Conn) {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return
+		}
+		drained := make(chan struct{})
+		go func() { defer close(drained); drain(ws) }()
+		many := []byte(strings.Repeat(string(frame(websocket.PingMessage, "x")), 1000))
+		for err := error(nil); err == nil; {
+			_, err = ws.NetConn().Write(many)
+		}
+		<-drained
+	})
+	peer.cfg.MaxSize, peer.cfg.ControlLimit = 1, 500
+	gone := ends(&peer.cfg)
+	c := acquire(t, pool(t, peer.cfg))
+	write(t, c, "x")
+	if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrFlooded) {
+		t.Errorf("ReadMessage: %v", err)
+	}
+	c.Release()
+	if e := next(t, "end", gone); !errors.Is(e.Cause, wspool.ErrFlooded) {
+		t.Errorf("destroyed with %v", e.Cause)
+	}
+}
+
+func TestControlLimit_Checked(t *testing.T) {
+	_, err := wspool.New(wspool.Config{URL: "ws://localhost/", MaxSize: 1, ControlLimit: -1})
+	if err == nil || !strings.Contains(err.Error(), "ControlLimit is -1, not at least 0") {
+		t.Errorf("New: %v", err)
+	}
 }

@@ -126,15 +126,9 @@ func TestConcurrentWriters(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			const writers, each = 8, 50
 			got := make(chan []byte, writers*each)
-			peer := listen(t, scheme == "wss", func(ws *websocket.Conn) {
-				for {
-					_, p, err := ws.ReadMessage()
-					if err != nil {
-						return
-					}
-					got <- p
-				}
-			})
+			peer := listen(t, scheme == "wss", onEach(func(ws *websocket.Conn, _ int, p []byte) {
+				got <- p
+			}))
 			peer.cfg.Exchange = wspool.Unpaired
 			p := pool(t, peer.cfg)
 			c := acquire(t, p)
@@ -192,7 +186,7 @@ func TestBackpressure(t *testing.T) {
 		write(t, c, "go")
 		time.Sleep(2 * time.Second) // a watcher has come, and has begun the first
 		synctest.Wait()
-		// One in the network, and in our buffers four at most.
+		// One message is in the network, and four at most in our buffers.
 		if sent < 1 || sent > 5 {
 			t.Errorf("the server sent %d messages of which none was read", sent)
 		}
@@ -206,7 +200,8 @@ func TestBackpressure(t *testing.T) {
 	})
 }
 
-// A message that came before the peer's close is read before the close is told.
+// A message that arrived before the peer's close is read before the close is
+// reported.
 func TestMessageThenClose(t *testing.T) {
 	peer := listen(t, false, func(ws *websocket.Conn) {
 		if _, p, err := ws.ReadMessage(); err == nil {

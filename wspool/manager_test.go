@@ -13,10 +13,10 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// tenant is a key: an endpoint and who signs in there.
+// tenant is a key: an endpoint and the user that signs in there.
 type tenant struct{ url, name string }
 
-// welcome is a peer that wants a name first and then puts it before each echo.
+// welcome is a peer that expects a name first and then puts it before each echo.
 func welcome(ws *websocket.Conn) {
 	_, name, err := ws.ReadMessage()
 	if err != nil || ws.WriteMessage(websocket.TextMessage, []byte("hello")) != nil {
@@ -30,11 +30,11 @@ func welcome(ws *websocket.Conn) {
 	}
 }
 
-// managed returns a manager that signs each tenant in.
+// managed returns a manager whose connections sign in as their tenant.
 func managed(t *testing.T, cfg wspool.ManagerConfig[tenant]) *wspool.Manager[tenant] {
 	cfg.Config = func(of tenant) (wspool.Config, error) {
 		if of.name == "" {
-			return wspool.Config{}, errors.New("nobody")
+			return wspool.Config{}, errors.New("no such tenant")
 		}
 		return wspool.Config{
 			URL:     of.url,
@@ -65,8 +65,8 @@ func managed(t *testing.T, cfg wspool.ManagerConfig[tenant]) *wspool.Manager[ten
 	return m
 }
 
-// Each tenant has connections of its own, at its endpoint, and the total holds:
-// the one that has been idle longest gives way.
+// Each tenant has connections of its own, at its endpoint, and the total holds: the
+// one idle longest is preempted.
 func TestManager(t *testing.T) {
 	one, two := listen(t, false, welcome), listen(t, false, welcome)
 	m := managed(t, wspool.ManagerConfig[tenant]{MaxTotal: 3})
@@ -93,14 +93,14 @@ func TestManager(t *testing.T) {
 	}
 	s := m.Stats()
 	if s.Keys != 6 || s.Idle > 3 || s.Preempted < 3 || m.Len() != 6 {
-		t.Errorf("%+v, want 6 keys that shared 3 places", s)
+		t.Errorf("%+v, want 6 keys that shared 3 slots", s)
 	}
-	if _, err := m.Acquire(t.Context(), tenant{one.cfg.URL, ""}); err == nil || !strings.Contains(err.Error(), "nobody") {
+	if _, err := m.Acquire(t.Context(), tenant{one.cfg.URL, ""}); err == nil || !strings.Contains(err.Error(), "no such tenant") {
 		t.Errorf("Acquire of a key without a Config: %v", err)
 	}
 }
 
-// One key can be warmed, reset and drained, and the others stay.
+// One key can be warmed, reset and drained, and the others are not affected.
 func TestManagerKey(t *testing.T) {
 	peer := listen(t, false, welcome)
 	m := managed(t, wspool.ManagerConfig[tenant]{MaxTotal: 8})

@@ -26,8 +26,8 @@ func streaming(t *testing.T) (net.Conn, *witness, *wspool.Pool) {
 	return acquire(t, p).NetConn(t.Context(), websocket.BinaryMessage), w, p
 }
 
-// What is written to a stream and sent back is what is read, both ways at once,
-// whatever the pieces.
+// The bytes written to a stream and sent back are the bytes read, both ways at
+// once, whatever the pieces.
 func TestStreamCopies(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestStreamCopies(t *testing.T) {
 			r.Read(data)
 			var all sync.WaitGroup
 			all.Go(func() {
-				// io.Copy asks for 32 KiB at a time; these are smaller pieces.
+				// io.Copy reads up to 32 KiB at a time; these are smaller pieces.
 				n, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{bytes.NewReader(data)}, make([]byte, 1777))
 				if n != int64(len(data)) || err != nil {
 					t.Errorf("wrote %d, %v", n, err)
@@ -108,7 +108,7 @@ func TestStreamReadDeadline(t *testing.T) {
 	})
 }
 
-// One that ends in the midst of a message ends the reading.
+// A deadline in the middle of a message ends the reading.
 func TestStreamDeadlineInMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, w, p := streaming(t)
@@ -201,7 +201,7 @@ func TestStreamMessages(t *testing.T) {
 	})
 }
 
-// Close wakes who reads, and the lease is over.
+// Close wakes a reader, and the lease is over.
 func TestStreamClose(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s, _, p := streaming(t)

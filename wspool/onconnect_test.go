@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// welcomer is a peer that greets, wants a name, and then echoes.
+// welcomer is a peer that greets, expects a name, and then echoes.
 func welcomer(ws *websocket.Conn) {
 	ws.WriteMessage(websocket.TextMessage, []byte("welcome"))
 	_, name, err := ws.ReadMessage()
@@ -25,7 +26,7 @@ func welcomer(ws *websocket.Conn) {
 	echo(ws)
 }
 
-// signIn is what a welcomer wants.
+// signIn does the client's part with a welcomer.
 func signIn(ctx context.Context, c *wspool.Conn) error {
 	if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "welcome" {
 		return fmt.Errorf("greeting %q, %w", p, err)
@@ -82,7 +83,7 @@ func TestOnConnect(t *testing.T) {
 	}
 }
 
-// What goes wrong in OnConnect fails the dial, and its caller hears of it.
+// A failure in OnConnect fails the dial, and its caller gets the error.
 func TestOnConnectFails(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tc := range []struct {
@@ -153,9 +154,6 @@ func TestOnConnectFails(t *testing.T) {
 	}
 }
 
-// sleep is time.Sleep as an error.
-func sleep(d time.Duration) error { time.Sleep(d); return nil }
-
 // An OnConnect that releases its Conn itself, clean, has done no harm.
 func TestOnConnectReleases(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -165,11 +163,135 @@ func TestOnConnectReleases(t *testing.T) {
 			return signIn(ctx, c)
 		}
 		p := pool(t, peer.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		if s := p.Stats(); s.Idle != 1 {
 			t.Errorf("%v", s)
 		}
 	})
+}
+
+// greeter greets, expects a name, and then echoes.
+func greeter(ws *websocket.Conn) {
+	if ws.WriteMessage(websocket.TextMessage, []byte("who?")) != nil {
+		return
+	}
+	if _, name, err := ws.ReadMessage(); err != nil || string(name) != "me" {
+		ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4401, "not you"), deadline())
+		drain(ws)
+		return
+	}
+	echo(ws)
+}
+
+// OnConnect may read before it writes, and leave with a write without a reply; its
+// Conn is of no use afterwards.
+func TestSetUp(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		peer := listen(t, secure, greeter)
+		var n atomic.Int64
+		var id atomic.Uint64
+		var kept *wspool.Conn
+		peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+			n.Add(1)
+			kept = c
+			if _, p, err := c.ReadMessage(ctx); err != nil || string(p) != "who?" {
+				t.Errorf("greeted with %q, %v", p, err)
+			}
+			id.Store(c.Info().ID)
+			return c.WriteMessage(ctx, websocket.TextMessage, []byte("me"))
+		}
+		p := pool(t, peer.cfg)
+		for range 3 {
+			c := acquire(t, p)
+			if _, _, err := kept.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrReleased) {
+				t.Errorf("the Conn of OnConnect reads: %v", err)
+			}
+			kept.Discard(nil)
+			ask(t, c, "x")
+			if i := c.Info(); i.ID == 0 || i.ID != id.Load() {
+				t.Errorf("connection %d was %d in OnConnect", i.ID, id.Load())
+			}
+			c.Release()
+		}
+		if n.Load() != 1 {
+			t.Errorf("OnConnect was called %d times for one connection", n.Load())
+		}
+	}
+}
+
+// A set-up that fails, in any way, fails the dial, and the server gets a close
+// frame.
+func TestSetUpFails(t *testing.T) {
+	no := errors.New("no")
+	for name, tc := range map[string]struct {
+		setUp func(context.Context, *wspool.Conn) error
+		is    func(error) bool
+	}{
+		"error":   {func(context.Context, *wspool.Conn) error { return no }, func(err error) bool { return errors.Is(err, no) }},
+		"unread":  {func(context.Context, *wspool.Conn) error { return nil }, func(err error) bool { return errors.Is(err, wspool.ErrUnread) || errors.Is(err, wspool.ErrUnsolicited) }},
+		"discard": {func(_ context.Context, c *wspool.Conn) error { c.Discard(no); return nil }, func(err error) bool { return errors.Is(err, no) }},
+		"fail":    {func(_ context.Context, c *wspool.Conn) error { c.Fail(no); return nil }, func(err error) bool { return errors.Is(err, no) }},
+		"refused": {func(ctx context.Context, c *wspool.Conn) error {
+			c.ReadMessage(ctx)
+			c.WriteMessage(ctx, websocket.TextMessage, []byte("you"))
+			_, _, err := c.ReadMessage(ctx)
+			return err
+		}, func(err error) bool {
+			var ce *wspool.CloseError
+			return errors.As(err, &ce) && ce.Code == 4401
+		}},
+		"refused, ignored": {func(ctx context.Context, c *wspool.Conn) error {
+			c.ReadMessage(ctx)
+			c.WriteMessage(ctx, websocket.TextMessage, []byte("you"))
+			c.ReadMessage(ctx)
+			return nil
+		}, func(err error) bool {
+			var ce *wspool.CloseError
+			return errors.As(err, &ce) && ce.Code == 4401
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan error, 1)
+			greeted := make(chan struct{})
+			peer := listen(t, false, func(ws *websocket.Conn) {
+				ws.SetCloseHandler(func(code int, _ string) error {
+					left <- &websocket.CloseError{Code: code}
+					return nil
+				})
+				if name != "unread" {
+					greeter(ws)
+					return
+				}
+				ws.WriteMessage(websocket.TextMessage, []byte("who?"))
+				close(greeted)
+				drain(ws)
+			})
+			peer.cfg.OnConnect = tc.setUp
+			if name == "unread" {
+				peer.cfg.OnConnect = func(context.Context, *wspool.Conn) error { <-greeted; return nil }
+			}
+			if e := dialFails(t, peer.cfg, "set-up"); !tc.is(e) {
+				t.Errorf("%v", e)
+			}
+			if !strings.HasPrefix(name, "refused") && !websocket.IsCloseError(next(t, "goodbye", left), 1000) {
+				t.Error("no polite goodbye")
+			}
+		})
+	}
+}
+
+// An OnConnect that breaks costs its dial and leaves nothing behind.
+func TestSetUpBreaks(t *testing.T) {
+	for name, breaks := range map[string]func(){"panics": func() { panic("x") }, "ends": runtime.Goexit} {
+		gone := make(chan error, 1)
+		peer := listen(t, false, func(ws *websocket.Conn) { gone <- drain(ws) })
+		peer.cfg.OnConnect = func(context.Context, *wspool.Conn) error { breaks(); return nil }
+		peer.cfg.MaxSize = 1
+		if _, err := pool(t, peer.cfg).Acquire(t.Context()); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if err := next(t, "end", gone); !websocket.IsCloseError(err, 1000) {
+			t.Errorf("%s: the server saw %v", name, err)
+		}
+	}
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
 
@@ -101,7 +105,7 @@ func TestAcquireOfDyingConnections(t *testing.T) {
 	for range 20 {
 		c, err := p.Acquire(t.Context())
 		if err == nil {
-			// It lived long enough to be lent; then it dies in the lease.
+			// The connection was lent before its end arrived; it dies in the lease.
 			_, _, err = c.ReadMessage(t.Context())
 			c.Release()
 		}
@@ -110,4 +114,153 @@ func TestAcquireOfDyingConnections(t *testing.T) {
 			t.Fatalf("%v, want close code 1013", err)
 		}
 	}
+}
+
+// The server ends all connections at once, among them more unused ones than a
+// caller may see die: the caller gets one that is dialled afterwards, whether it
+// comes before the pool has noticed the deaths or after.
+func TestAcquire_ManyUnusedDieAtOnce(t *testing.T) {
+	for i := range 20 {
+		peer := listen(t, false, echo)
+		peer.cfg.MaxSize, peer.cfg.MinIdle = 8, 8
+		p := pool(t, peer.cfg)
+		eventually(t, "8 are idle", func() bool { return p.Stats().Idle >= 8 && peer.open() >= 8 })
+		peer.cut() // the pool dials again at once
+		if i%2 == 1 {
+			eventually(t, "8 deaths are seen", func() bool { return p.Stats().Invalidated >= 8 })
+		}
+		c, err := p.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, c, "hello")
+		c.Release()
+	}
+}
+
+// MaxWait bounds the acquire, all its tries together, and not the work.
+func TestDoWith_MaxWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.cfg.MaxSize = 1
+		p := pool(t, w.cfg)
+		bounded := resource.Request{MaxWait: time.Second}
+		err := p.DoWith(t.Context(), bounded, func(ctx context.Context, c *wspool.Conn) error {
+			time.Sleep(5 * time.Second)
+			began := time.Now()
+			err := p.DoWith(t.Context(), bounded, nil)
+			if took := time.Since(began); !errors.Is(err, resource.ErrMaxWait) || took != time.Second {
+				t.Errorf("while the only one is out: %v after %v", err, took)
+			}
+			ask(t, c, "hello")
+			return ctx.Err()
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// On a busy processor the reader runs late. That is no evidence against a
+// connection: none is destroyed.
+func TestBusyProcessor(t *testing.T) {
+	peer := listen(t, false, echo)
+	p := pool(t, peer.cfg)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var stop atomic.Bool
+	var spinning sync.WaitGroup
+	for range 6 {
+		spinning.Go(func() {
+			for !stop.Load() {
+			}
+		})
+	}
+	for range 4 {
+		err := p.Do(t.Context(), func(ctx context.Context, c *wspool.Conn) error {
+			return question(ctx, c)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if s := p.Stats(); s.Made != s.Destroyed+int64(s.Idle) || s.Destroyed != 0 {
+		t.Errorf("some were destroyed: %v", s)
+	}
+	stop.Store(true)
+	spinning.Wait()
+}
+
+// session is what OnConnect leaves to the leases of a connection.
+type session struct{ id uint64 }
+
+// A value that OnConnect sets is there in every lease and check of its connection,
+// and in no other.
+func TestConnValue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, echo)
+		peer.cfg.SweepInterval = time.Second
+		peer.cfg.OnConnect = func(ctx context.Context, c *wspool.Conn) error {
+			if c.Value() != nil {
+				t.Errorf("a new connection has %v", c.Value())
+			}
+			if id := resource.MakingID(ctx); id == 0 || id != c.Info().ID {
+				t.Errorf("made as %d, not %d", id, c.Info().ID)
+			}
+			c.SetValue(session{c.Info().ID})
+			return nil
+		}
+		checked := make(chan bool, 1000)
+		peer.cfg.Health = checkFunc(func(_ context.Context, c *wspool.Conn) error {
+			s, ok := wspool.ValueOf[session](c)
+			checked <- ok && s.id == c.Info().ID
+			return nil
+		})
+		p := pool(t, peer.cfg)
+		for range 3 {
+			conns := []*wspool.Conn{acquire(t, p), acquire(t, p), acquire(t, p)}
+			for _, c := range conns {
+				if s, ok := wspool.ValueOf[session](c); !ok || s.id != c.Info().ID {
+					t.Errorf("%+v, %v in connection %d", s, ok, c.Info().ID)
+				}
+				if _, ok := wspool.ValueOf[string](c); ok {
+					t.Error("it is a string")
+				}
+				c.Release()
+				c.SetValue("stolen")
+				if c.Value() != nil {
+					t.Error("a lease that has ended has a value")
+				}
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if !next(t, "check", checked) {
+			t.Error("a check has another value")
+		}
+	})
+}
+
+// The ID of a failed dial is not used again, and DoIdempotent repeats what
+// certainly did not run.
+func TestIDOfFailedDial(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		peer := listenMem(t, 4096, echo)
+		ids := map[uint64]bool{}
+		peer.cfg.OnConnect = func(_ context.Context, c *wspool.Conn) error {
+			if ids[c.Info().ID] {
+				t.Errorf("%d once more", c.Info().ID)
+			}
+			ids[c.Info().ID] = true
+			if len(ids) == 1 {
+				return errors.New("not yet")
+			}
+			return nil
+		}
+		p := pool(t, peer.cfg)
+		p.Warm(t.Context(), 1)
+		c := acquire(t, p)
+		if !ids[c.Info().ID] || c.Info().ID == 0 {
+			t.Errorf("%d of %v", c.Info().ID, ids)
+		}
+		c.Release()
+	})
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// proxyUser is who may use the proxies here.
+// proxyUser is the user that the proxies here accept.
 var proxyUser = url.UserPassword("me", "pass:word@")
 
-// testProxy is a proxy on loopback that tells to where it was asked to connect.
+// testProxy is a proxy on loopback that records its targets.
 type testProxy struct {
 	url   *url.URL
 	asked chan string
@@ -81,7 +81,7 @@ func (p *testProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	splice(c, to)
 }
 
-// listenSocks starts a SOCKS5 proxy, which wants a password.
+// listenSocks starts a SOCKS5 proxy, which requires a password.
 func listenSocks(t *testing.T) *testProxy {
 	p := &testProxy{asked: make(chan string, 10)}
 	addr := serveTCP(t, func(c net.Conn) {
@@ -139,7 +139,7 @@ func (p *testProxy) socks(c net.Conn) error {
 }
 
 // ws and wss go through each kind of proxy, which is asked as net/http asks and
-// told the name, not an address, of the server.
+// gets the name, not an address, of the server.
 func TestProxy(t *testing.T) {
 	for _, scheme := range []string{"http", "https", "socks5", "socks5h"} {
 		for _, secure := range []bool{false, true} {
@@ -190,7 +190,7 @@ func TestNoProxy(t *testing.T) {
 	c.Release()
 }
 
-// A proxy that refuses is told with its status and what it asks for.
+// A proxy that refuses is reported with its status and its RetryAfter.
 func TestProxyRefuses(t *testing.T) {
 	stranger := url.UserPassword("me", "s3cret")
 	nowhere := wspool.Config{URL: "ws://127.0.0.1:1"}
@@ -253,7 +253,7 @@ func TestProxyAnswersGarbage(t *testing.T) {
 		"hangs up":         {"http://" + serveTCP(t, func(net.Conn) {}).String(), "proxy", 0},
 		"hangs up, SOCKS":  {"socks5://" + serveTCP(t, func(net.Conn) {}).String(), "proxy", 0},
 
-		// What comes behind the head is the server's: not a byte of it is lost.
+		// The bytes behind the head are the server's: not a byte of it is lost.
 		"too much": {"http://" + answers(t, "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 418 I'm a teapot\r\n\r\n"), "handshake", 418},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -152,8 +152,8 @@ func TestCancelledAnswer(t *testing.T) {
 	}
 }
 
-// A lease that exchanged nothing is followed by no quarantine, and one that has
-// not kept Exchange is not saved by one.
+// A lease that exchanged nothing has no quarantine after it, and one that has not
+// kept to Exchange is not saved by one.
 func TestQuietFor(t *testing.T) {
 	for _, tc := range []struct {
 		script string // w: write, r: read what the peer sends then, s: the peer sends a message
@@ -250,8 +250,8 @@ func pingOnly(_ context.Context, m wspool.Message) (*wspool.Message, error) {
 	return &wspool.Message{Type: m.Type, Data: []byte("3")}, nil
 }
 
-// A connection that does not become quiet is destroyed; one that ends is, at once;
-// and Close does not wait.
+// A connection that does not become quiet is destroyed; one that ends is destroyed
+// at once; and Close does not wait.
 func TestQuietEnds(t *testing.T) {
 	for _, how := range []string{"noise", "half a message", "end", "close", "reset"} {
 		t.Run(how, func(t *testing.T) {
@@ -260,9 +260,7 @@ func TestQuietEnds(t *testing.T) {
 				w.cfg.Quiet = time.Second
 				gone := w.ends()
 				p := pool(t, w.cfg)
-				c := acquire(t, p)
-				ask(t, c, "x")
-				c.Release()
+				use(t, p)
 				released := w.now()
 				var want time.Duration
 				is := func(err error) bool { return errors.Is(err, wspool.ErrUnread) }
@@ -310,11 +308,9 @@ func TestQuietWithRoom(t *testing.T) {
 		w := witnesses(t)
 		w.cfg.Quiet = time.Minute
 		p := pool(t, w.cfg)
-		c := acquire(t, p)
-		ask(t, c, "x")
-		c.Release()
+		use(t, p)
 		began := time.Now()
-		c = acquire(t, p)
+		c := acquire(t, p)
 		if took := time.Since(began); took > 2*time.Second || c.Reused() {
 			t.Errorf("lent after %v, reused %v", took, c.Reused())
 		}
@@ -335,16 +331,9 @@ func TestQuietConfig(t *testing.T) {
 func TestQuietStress(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprint(secure), func(t *testing.T) {
-			peer := listen(t, secure, func(ws *websocket.Conn) {
-				for {
-					kind, p, err := ws.ReadMessage()
-					if err != nil {
-						return
-					}
-					// In one piece, so that all is there when the first is read.
-					ws.NetConn().Write(bytes.Repeat(frame(byte(kind), string(p)), 1+len(p)%5))
-				}
-			})
+			peer := listen(t, secure, onEach(func(ws *websocket.Conn, kind int, p []byte) {
+				ws.NetConn().Write(bytes.Repeat(frame(byte(kind), string(p)), 1+len(p)%5))
+			}))
 			peer.cfg.Quiet, peer.cfg.MaxSize, peer.cfg.Redial = 20*ms, 8, atOnce
 			p := pool(t, peer.cfg)
 			var all sync.WaitGroup

@@ -2,8 +2,6 @@ package wspool_test
 
 import (
 	"bufio"
-	"crypto/sha1"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/wspool"
 )
 
@@ -110,9 +107,8 @@ func (p *rawPeer) talk(c net.Conn, r *rawReport, sender *sync.WaitGroup) error {
 	if r.offer != "" && p.extensions != "" {
 		chosen = "Sec-WebSocket-Extensions: " + p.extensions + "\r\n"
 	}
-	sum := sha1.Sum([]byte(req.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%sSec-WebSocket-Accept: %s\r\n\r\n",
-		chosen, base64.StdEncoding.EncodeToString(sum[:]))
+		chosen, acceptKey(req))
 	var (
 		open    bool // message goes on
 		first   byte // of its frame if it had but one

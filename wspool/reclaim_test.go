@@ -16,7 +16,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// collect returns when the garbage collector has found what nobody has, several
+// collect returns when the garbage collector has found what is unreachable, several
 // times over: each round ends when it has found something that was dropped then.
 func collect(t testing.TB) {
 	t.Helper()
@@ -44,8 +44,8 @@ func drop(found chan struct{}) {
 	runtime.AddCleanup(&struct{ p *int }{new(int)}, func(found chan struct{}) { close(found) }, found)
 }
 
-// lose leases a connection, has f use it and loses it; f returns what to keep.
-// It does so on a goroutine whose stack is gone afterwards.
+// lose leases a connection, has f use it and loses it; f returns what to keep. It
+// runs on a goroutine whose stack is gone afterwards.
 func lose[T any](t testing.TB, p *wspool.Pool, f func(c *wspool.Conn) T) (kept T) {
 	t.Helper()
 	return loseFrom(t, func() (*wspool.Conn, error) { return p.Acquire(t.Context()) }, f)
@@ -69,7 +69,7 @@ func loseFrom[T any](t testing.TB, acquire func() (*wspool.Conn, error), f func(
 
 func nothing(*wspool.Conn) any { return nil }
 
-// leaky is a pool of one that reclaims, and tells how leases and connections
+// leaky is a pool of one that reclaims, and reports how leases and connections
 // ended.
 func leaky(t testing.TB, serve func(*websocket.Conn)) (*wspool.Pool, <-chan resource.EndEvent, <-chan resource.DestroyEvent) {
 	t.Helper()
@@ -82,7 +82,7 @@ func leaky(t testing.TB, serve func(*websocket.Conn)) (*wspool.Pool, <-chan reso
 	return pool(t, peer.cfg), ended, gone
 }
 
-// A Conn that is lost is found, told, and its place is free again.
+// A Conn that is lost is found and reported, and its slot is free again.
 func TestReclaim(t *testing.T) {
 	p, ended, gone := leaky(t, echo)
 	for i := range 3 {
@@ -122,7 +122,7 @@ func TestReclaimIsOff(t *testing.T) {
 	c.Release()
 }
 
-// What was given back is nobody's to reclaim, whatever becomes of its Conn.
+// A connection that was released is not reclaimed, whatever becomes of its Conn.
 func TestReclaimNotWhatWasReleased(t *testing.T) {
 	p, _, _ := leaky(t, echo)
 	for _, end := range []func(c *wspool.Conn){
@@ -156,7 +156,8 @@ func TestReclaimNotWhatWasReleased(t *testing.T) {
 	}
 }
 
-// A Conn is in use while one of its methods runs, though nobody else has it.
+// A Conn is in use while one of its methods runs, though there is no other
+// reference to it.
 func TestReclaimNotWhatRuns(t *testing.T) {
 	speak := make(chan struct{})
 	p, _, gone := leaky(t, func(ws *websocket.Conn) {
@@ -226,7 +227,7 @@ func TestReclaimNotWhatRuns(t *testing.T) {
 	}
 }
 
-// What came from a Conn has it: a reader, a writer, a stream.
+// A reader, a writer or a stream of a Conn keeps the Conn in use.
 func TestReclaimNotWhatIsPartOfIt(t *testing.T) {
 	p, _, gone := leaky(t, echo)
 	check := func(t *testing.T, use func() error) {
@@ -277,7 +278,7 @@ func TestReclaimNotWhatIsPartOfIt(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
-// I6: Close waits until Trace has been told of the end of a lease that nobody had.
+// I6: Close waits until the end of a leaked lease has been reported to Trace.
 func TestI6_ReclaimClose(t *testing.T) {
 	began, goOn := make(chan struct{}), make(chan struct{})
 	peer := listen(t, false, echo)
@@ -305,7 +306,7 @@ func TestI6_ReclaimClose(t *testing.T) {
 		defer cancel()
 		var left *resource.CloseError
 		if err := p.close(ctx); !errors.As(err, &left) || left.Busy != 1 || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: Close while Trace is told: %v", name, err)
+			t.Errorf("%s: Close while Trace runs: %v", name, err)
 		}
 		goOn <- struct{}{}
 		if err := p.close(t.Context()); err != nil {

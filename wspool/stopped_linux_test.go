@@ -22,7 +22,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A process that is stopped (SIGSTOP, a container's pause) and goes on finds its
+// A process that is stopped (SIGSTOP, a container's pause) and resumed finds its
 // timers due before anything is read. These tests stop a child process that has a
 // pool.
 
@@ -173,23 +173,17 @@ func (s *stoppedServer) serve(ws *websocket.Conn) {
 	}
 }
 
-// until waits until is says so, which is asked with s locked.
+// until waits until is, which runs with s locked, returns true.
 func (s *stoppedServer) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between looks
+	eventually(t, what, func() bool {
 		s.mu.Lock()
-		ok := is()
-		s.mu.Unlock()
-		if ok {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not %s", what)
-		}
-	}
+		defer s.mu.Unlock()
+		return is()
+	})
 }
 
-// answer answers those who wait.
+// answer answers the requests that wait.
 func (s *stoppedServer) answer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +239,7 @@ func (c *child) line() string {
 	return c.lines.Text()
 }
 
-func (c *child) tell(what string) {
+func (c *child) send(what string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.in, what+"\n"); err != nil {
 		c.t.Fatal(err)
@@ -293,7 +287,7 @@ func TestStopped_PingsOut(t *testing.T) {
 		s.until(t, "waiting for pongs again", func() bool { answered = s.pongs; return out() })
 		s.until(t, "done with these pongs", func() bool { return s.pongs >= answered+stoppedIdle })
 		s.answer()
-		c.tell("answers")
+		c.send("answers")
 		if got, want := c.line(), `failed: "<nil>"; destroyed: map[]`; got != want {
 			t.Errorf("the child says\n%s, want\n%s", got, want)
 		}
@@ -301,9 +295,9 @@ func TestStopped_PingsOut(t *testing.T) {
 }
 
 // The process stands still for longer than KeepAlive and PongWait, and the server
-// vanishes meanwhile without a word. Callers that come the moment it goes on are
-// lent nothing that is dead: each is served by a new connection. So they are where
-// the answers to pings came before the end, and lie there unread.
+// vanishes meanwhile without a word. Callers at the moment of its resumption are
+// lent no dead connection: each is served by a new one. So they are where the
+// answers to pings came before the end, and lie there unread.
 func TestStopped_ServerVanishes(t *testing.T) {
 	var kinds []stoppedKind
 	for _, kind := range stoppedKinds {
@@ -326,7 +320,7 @@ func TestStopped_ServerVanishes(t *testing.T) {
 		s.gone = true
 		s.mu.Unlock()
 		time.Sleep(stoppedFor) // it is what is tested
-		c.tell("lend")
+		c.send("lend")
 		c.signal(syscall.SIGCONT)
 		if got := c.line(); !strings.HasPrefix(got, `failed: "<nil>"; `) {
 			t.Errorf("the child says %s", got)

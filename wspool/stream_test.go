@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,8 +73,8 @@ func TestNextReader(t *testing.T) {
 	})
 }
 
-// A context that ends before a message began has ended the wait, one that ends in
-// its midst the reading, both at that instant.
+// A context that ends before a message began ends the wait, one that ends in the
+// middle of it ends the read, both at that instant.
 func TestNextReaderCanceled(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -280,4 +281,94 @@ func TestPrepared(t *testing.T) {
 			t.Errorf("%d messages; %v", n, p.Stats())
 		}
 	})
+}
+
+// hooked is a context that counts what waits for its end.
+type hooked struct {
+	context.Context
+	hooks atomic.Int64
+}
+
+func (h *hooked) AfterFunc(f func()) func() bool {
+	h.hooks.Add(1)
+	stop := context.AfterFunc(h.Context, f)
+	return func() bool { h.hooks.Add(-1); return stop() }
+}
+
+// Value hides what the context really is, so that AfterFunc is asked.
+func (h *hooked) Value(any) any { return nil }
+
+// A lease that ends with a reader open leaves no hook in the reader's context,
+// which may live as long as the program.
+func TestOpenReader_Unhooked(t *testing.T) {
+	for name, end := range map[string]func(*wspool.Conn){
+		"release": (*wspool.Conn).Release,
+		"discard": func(c *wspool.Conn) { c.Discard(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			peer := listen(t, false, echo)
+			peer.cfg.WatchAfter = time.Minute // then a read is hooked at once
+			p := pool(t, peer.cfg)
+			c := acquire(t, p)
+			defer c.Release()
+			write(t, c, "x")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			h := &hooked{Context: ctx}
+			if kind, _, err := c.NextReader(h); err != nil || kind != websocket.TextMessage {
+				t.Fatal(kind, err)
+			}
+			if h.hooks.Load() != 1 {
+				t.Fatalf("%d hooks", h.hooks.Load())
+			}
+			end(c)
+			if n := h.hooks.Load(); n != 0 {
+				t.Errorf("%d hooks are left", n)
+			}
+		})
+	}
+}
+
+// A read that is refused because a message is open does nothing to the reader
+// of that: its context ends its waiting, and so does the end of the lease.
+func TestOpenReader_ReadBeside(t *testing.T) {
+	for name, finish := range map[string]func(cancel func(), c *wspool.Conn){
+		"ctx":     func(cancel func(), c *wspool.Conn) { cancel() },
+		"release": func(cancel func(), c *wspool.Conn) { c.Release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := witnesses(t)
+				w.mute = true
+				w.cfg.WatchAfter = time.Minute // then a read is hooked to its context at once
+				p := pool(t, w.cfg)
+				c := acquire(t, p)
+				defer c.Release()
+				write(t, c, "x")
+				w.send(0, []byte{0x81, 5, 'h'}) // the rest does not come
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				_, r, err := c.NextReader(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 5)
+				if n, err := r.Read(b); n != 1 || err != nil {
+					t.Fatal(n, err)
+				}
+				if _, _, err := c.ReadMessage(t.Context()); !errors.Is(err, wspool.ErrUnfinished) {
+					t.Fatal(err)
+				}
+				done := make(chan error, 1)
+				go func() { _, err := r.Read(b); done <- err }()
+				synctest.Wait()
+				began := w.now()
+				finish(cancel, c)
+				if err := next(t, "end of the read", done); !errors.Is(err, context.Canceled) && !errors.Is(err, wspool.ErrReleased) {
+					t.Error(err)
+				}
+				at(t, "end of the read", w.now(), began)
+			})
+		})
+	}
 }

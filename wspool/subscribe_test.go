@@ -13,13 +13,12 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
 
-// feed is a server that sends a number every 100 ms to those who subscribe, and
-// can be down.
+// feed is a server that sends a number every 100 ms to its subscribers, and can be
+// down.
 type feed struct {
 	*peer
 	dials atomic.Int64
@@ -28,8 +27,6 @@ type feed struct {
 	down bool
 	gone chan struct{} // closed when it goes down
 }
-
-var errRefused = errors.New("connection refused")
 
 func listenFeed(t *testing.T) *feed {
 	f := &feed{gone: make(chan struct{})}
@@ -99,8 +96,8 @@ func follow(ctx context.Context, c *wspool.Conn) error {
 	}
 }
 
-// A subscription, alone or one of a hundred, goes through an outage of 3 s with
-// few dials and few failures, resumes soon after it, and is told of the gap.
+// A subscription, alone or one of a hundred, goes through an outage of 3 s with few
+// dials and few failures, resumes soon after it, and is passed the gap.
 func TestSubscribe_Outage(t *testing.T) {
 	const lasts = 3 * time.Second
 	for _, n := range []int{1, 100} {
@@ -232,11 +229,6 @@ func TestSubscribe_NeverSpins(t *testing.T) {
 	})
 }
 
-// admission is a resource.Admission by a function.
-type admission func() error
-
-func (a admission) Admit(context.Context, resource.Request) (resource.Done, error) { return nil, a() }
-
 // How a subscription ends.
 func TestSubscribe_Ends(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -278,6 +270,26 @@ func TestSubscribe_Ends(t *testing.T) {
 		})
 		if !errors.Is(err, resource.ErrClosed) {
 			t.Errorf("a closed pool: %v", err)
+		}
+	})
+}
+
+// A subscription that is ended by the pool's end has the failure before it in its
+// error.
+func TestSubscribe_ClosedAfterFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.cfg.MaxSize, w.cfg.Exchange = 1, wspool.Unpaired
+		p := pool(t, w.cfg)
+		failed := errors.New("subscription failed")
+		ended := make(chan error, 1)
+		go func() {
+			ended <- p.Subscribe(t.Context(), func(context.Context, *wspool.Conn, wspool.Gap) error { return failed })
+		}()
+		time.Sleep(time.Second)
+		p.CloseNow()
+		if err := next(t, "end", ended); !errors.Is(err, resource.ErrClosed) || !errors.Is(err, failed) {
+			t.Errorf("ended with %v", err)
 		}
 	})
 }
