@@ -52,7 +52,7 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 		switch {
 		case l.lent > 0:
 		case died == 0:
-			died = l.hub.clock.now()
+			died = l.hub.clock.Now()
 		case l.dialed > died:
 			if tries++; tries == freshTries {
 				return nil, err

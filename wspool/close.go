@@ -27,7 +27,7 @@ func (l *link) destroy(cause error) {
 	over := make(chan struct{})
 	giveUp := sync.OnceFunc(func() {
 		close(over)
-		l.wire.abort()
+		l.raw.Abort()
 	})
 	l.mu.Lock()
 	l.closing = true
@@ -52,7 +52,7 @@ func (l *link) destroy(cause error) {
 		case <-over:
 		}
 	}
-	l.wire.abort()
+	l.raw.Abort()
 	defer l.hub.count.roster.remove(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +72,7 @@ func (l *link) deaf(cause error) bool {
 		return true
 	}
 	longest := l.hub.longestSilence()
-	return longest > 0 && l.hub.clock.now()-l.tap.heard.Load() > longest && !l.wire.readable()
+	return longest > 0 && l.hub.clock.Now()-l.frames.LastRead.Load() > longest && !l.raw.Readable()
 }
 
 // takeLeave sends a close frame to a peer from which no answer is expected, if that
@@ -81,7 +81,7 @@ func (l *link) takeLeave(cause error) {
 	l.mu.Lock()
 	busy := l.care.pulse.senders > 0 || l.mute || l.cut
 	l.mu.Unlock()
-	if !busy && !l.wire.isSevered() && l.sendClose(cause, min(l.hub.cfg.CloseTimeout, hangUpWait)) {
+	if !busy && !l.raw.Severed() && l.sendClose(cause, min(l.hub.cfg.CloseTimeout, hangUpWait)) {
 		l.ws.Close()
 	}
 }
@@ -110,7 +110,7 @@ func (l *link) sayGoodbye(cause error) bool {
 	}
 	mute := l.mute
 	l.mu.Unlock()
-	if mute || l.wire.isSevered() {
+	if mute || l.raw.Severed() {
 		return false
 	}
 	if !l.sendClose(cause, l.hub.cfg.CloseTimeout) {
@@ -133,11 +133,11 @@ func (l *link) drain() {
 	for err == nil {
 		_, _, err = l.ws.NextReader()
 	}
-	if l.wire.uncut() { // gorilla could not read to the close
-		io.Copy(io.Discard, l.tap.Conn)
+	if l.raw.Uncut() { // gorilla could not read to the close
+		io.Copy(io.Discard, l.frames.Conn)
 	} else {
-		l.tap.Conn.SetReadDeadline(time.Now().Add(hangUpWait))
-		io.Copy(io.Discard, l.tap.Conn)
+		l.frames.Conn.SetReadDeadline(time.Now().Add(hangUpWait))
+		io.Copy(io.Discard, l.frames.Conn)
 	}
 	l.mu.Lock()
 	l.free()

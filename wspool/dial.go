@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // readBuffer is what an idle connection reads through. Buffers for writing are
@@ -85,8 +86,8 @@ type dialing struct {
 	answer  *Response // of a server or proxy that refused, or of the server that agreed
 
 	// What the handshake came to.
-	tap *tap
-	ws  *websocket.Conn
+	frames *wsconn.FrameConn
+	ws     *websocket.Conn
 
 	// The race's; none of them is set if there is a proxy.
 	ctx       context.Context
@@ -133,7 +134,7 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 	if !won.stop() {
 		return won, nil, context.Cause(ctx) // the connection is closed, or about to be
 	}
-	made := newLink(won.ws, won.tap, d.hub, d.tie)
+	made := newLink(won.ws, won.frames, d.hub, d.tie)
 	if err := won.finish(ctx, made); err != nil {
 		return won, nil, err
 	}
@@ -143,7 +144,7 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 // open connects to the server: through the proxy if there is one, and with TLS
 // for wss. What it returns is what the WebSocket protocol is spoken through. When
 // ctx ends the connection is closed, until d.stop is called.
-func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error) {
+func (d *dialing) open(ctx context.Context, through *url.URL) (_ *wsconn.FrameConn, err error) {
 	var c net.Conn
 	if through != nil {
 		c, err = d.tunnel(ctx, through)
@@ -161,9 +162,9 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 	if err != nil {
 		return nil, err
 	}
-	w := newWire(c, d.secure(), d.cfg.WriteTimeout)
+	w := wsconn.NewRawConn(c, d.secure(), d.cfg.WriteTimeout)
 	if !d.secure() {
-		return newTap(w, w, d.hub.clock, d.hub.longestSilence()), nil
+		return d.follow(w, w), nil
 	}
 	d.phase = "tls"
 	cfg, sessions, host := d.cfg.TLS, d.hub.tls.current(), d.cfg.TLS.ServerName
@@ -178,7 +179,11 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *tap, err error
 	if err != nil {
 		return nil, err
 	}
-	return newTap(t, w, d.hub.clock, d.hub.longestSilence()), nil
+	return d.follow(t, w), nil
+}
+
+func (d *dialing) follow(above net.Conn, w *wsconn.RawConn) *wsconn.FrameConn {
+	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit)
 }
 
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
@@ -192,7 +197,7 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	if c == nil {
 		return errNoConn
 	}
-	c = guardConn(c, d.hub.contained)
+	c = wsconn.Guard(c, d.hub.containedIn)
 	d.raw, d.peer = c, peerOf(c)
 	if at, ok := remoteOf(c); ok {
 		d.remote.Store(&at)
@@ -213,7 +218,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		NetDialTLSContext: given, // for wss
 		ReadBufferSize:    readBuffer,
 		WriteBufferSize:   d.cfg.WriteFrameSize,
-		WriteBufferPool:   writeBuffers(d.cfg.WriteFrameSize),
+		WriteBufferPool:   wsconn.WriteBuffers(d.cfg.WriteFrameSize),
 		Subprotocols:      d.shake.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
@@ -291,7 +296,7 @@ func misfit(h http.Header) string {
 // finish sees l through to where it may be lent. If it fails, or if OnConnect
 // breaks it off, l is closed.
 func (d *dialing) finish(ctx context.Context, l *link) (err error) {
-	stop := context.AfterFunc(ctx, l.wire.abort)
+	stop := context.AfterFunc(ctx, l.raw.Abort)
 	err = errBrokenOff
 	defer func() {
 		if err != nil {

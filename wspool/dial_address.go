@@ -54,7 +54,7 @@ func (b *addressBook) order(ips []netip.Addr, now int64) []netip.Addr {
 func (b *addressBook) note(r *race) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := r.hub.clock.now()
+	now := r.hub.clock.Now()
 	if b.silent == nil {
 		b.silent, b.hosts = map[netip.Addr]int64{}, map[string]int64{}
 	}
@@ -106,7 +106,7 @@ func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
 	if err != nil {
 		return "", &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	ip := h.addresses.order(interleaved(ips), h.clock.now())[0]
+	ip := h.addresses.order(interleaved(ips), h.clock.Now())[0]
 	return net.JoinHostPort(ip.String(), portOf(u)), nil
 }
 

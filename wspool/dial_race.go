@@ -75,7 +75,7 @@ type race struct {
 // compete runs the attempts of the dial whose first one is d, and returns the one
 // that won, or the one that says best why none did, with its error.
 func (d *dialing) compete(ctx context.Context) (*dialing, error) {
-	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.now(), done: make(chan struct{})}
+	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.Now(), done: make(chan struct{})}
 	d.phase = "connect"
 	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(d.url.Hostname(), r.began) {
 		r.looked = true
@@ -113,7 +113,7 @@ func (r *race) find(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	ips = r.hub.addresses.order(interleaved(ips), r.hub.clock.now())
+	ips = r.hub.addresses.order(interleaved(ips), r.hub.clock.Now())
 	all := make([]string, len(ips))
 	for i, ip := range ips {
 		all[i] = net.JoinHostPort(ip.String(), port)
@@ -132,7 +132,7 @@ func (r *race) add(d *dialing) {
 		d.at = at.Addr()
 	}
 	d.ctx, d.cancel = context.WithCancelCause(r.ctx)
-	d.began = r.hub.clock.now()
+	d.began = r.hub.clock.Now()
 	r.all = append(r.all, d)
 	r.running++
 }
@@ -251,7 +251,7 @@ func (r *race) another() bool {
 
 // setTimer has late called when it is time for something. r is locked.
 func (r *race) setTimer() {
-	now := r.hub.clock.now()
+	now := r.hub.clock.Now()
 	at := min(r.addressDue(), r.scoutDue())
 	if r.answered != nil {
 		at = r.answerDue()
@@ -304,7 +304,7 @@ func (r *race) answerDue() int64 {
 func (r *race) late() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.hub.clock.now()
+	now := r.hub.clock.Now()
 	switch {
 	case r.over || r.ctx.Err() != nil:
 		return

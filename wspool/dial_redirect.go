@@ -13,12 +13,12 @@ import (
 // through is the proxy for d.url; nil: none.
 func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
 	for hops := 0; ; hops++ {
-		began := d.hub.clock.now()
-		if d.tap, err = d.open(ctx, through); err != nil {
+		began := d.hub.clock.Now()
+		if d.frames, err = d.open(ctx, through); err != nil {
 			return err
 		}
-		if d.ws, err = d.handshake(ctx, d.tap); err == nil {
-			d.hub.usual.succeeded(began, d.hub.clock.now())
+		if d.ws, err = d.handshake(ctx, d.frames); err == nil {
+			d.hub.usual.succeeded(began, d.hub.clock.Now())
 			return nil
 		}
 		if !d.redirected() {

@@ -105,7 +105,7 @@ func (c *tenant) nextSoft(ctx context.Context, quiet time.Duration) (incoming, e
 		if ctx.Done() == nil {
 			ctx = nil
 		}
-		c.link.wire.harden(ctx)
+		c.link.raw.Harden(ctx)
 	}
 	return m, err
 }
@@ -114,8 +114,8 @@ func (c *tenant) nextSoft(ctx context.Context, quiet time.Duration) (incoming, e
 func (l *link) silent() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() {
-		l.tap.poll()
+	if l.reader == nobody && l.pending.r == nil && l.raw.CanPoll() {
+		l.frames.Poll()
 	}
-	return l.pending.r == nil && !l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn)
+	return l.pending.r == nil && !l.frames.State().MessagePending && !l.frames.State().Partial
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // What a lease can fail with besides the errors of the network and of its
@@ -118,6 +119,10 @@ func readError(err error) error {
 	var ce *websocket.CloseError
 	if errors.As(err, &ce) {
 		return &CloseError{Code: ce.Code, Text: ce.Text, ByPeer: true}
+	}
+	var flood wsconn.ControlFloodError
+	if errors.As(err, &flood) {
+		return fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, int(flood))
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
 		return fmt.Errorf("%w (%w)", ErrReadLimit, err)

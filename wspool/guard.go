@@ -16,6 +16,13 @@ func panicked(where string, v any) error {
 	return &resource.PanicError{Where: where, Value: v, Stack: debug.Stack()}
 }
 
+// containedIn is contained for a panic with v in where.
+func (h *hub) containedIn(where string, v any) error {
+	err := panicked(where, v)
+	h.contained(err)
+	return err
+}
+
 // contained counts a panic or Goexit that was contained here, beside those that
 // the pool of resources contains, and reports it as that does. No lock is held.
 func (h *hub) contained(err error) {

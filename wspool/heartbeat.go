@@ -97,7 +97,7 @@ func (l *link) startHeartbeat() {
 		return
 	}
 	h.written.Store(max(h.written.Load(), l.dialed))
-	h.timer = time.AfterFunc(l.untilHeartbeat(l.hub.clock.now()), l.onHeartbeat)
+	h.timer = time.AfterFunc(l.untilHeartbeat(l.hub.clock.Now()), l.onHeartbeat)
 }
 
 // stopHeartbeat ends the heartbeats. One that is being sent counts as a sender.
@@ -132,7 +132,7 @@ func (l *link) onHeartbeat() {
 		l.mu.Unlock()
 		return
 	}
-	now := l.hub.clock.now()
+	now := l.hub.clock.Now()
 	if l.evacuated() { // by a hijacker, who may give it back
 		h.timer.Reset(time.Millisecond)
 		l.mu.Unlock()
@@ -170,7 +170,7 @@ func (l *link) afterHeartbeat(sent bool) {
 	if h.ended || l.closing || l.cause != nil {
 		return
 	}
-	now := l.hub.clock.now()
+	now := l.hub.clock.Now()
 	next := l.untilHeartbeat(now)
 	if !sent {
 		next = max(MinHeartbeat, l.hub.cfg.Heartbeat.Every/busyPart)
@@ -188,11 +188,11 @@ func (l *link) awaitHeartbeat(now int64) (left time.Duration, dead bool) {
 	if now < h.by {
 		return time.Duration(h.by - now), false
 	}
-	heard := l.tap.heard.Load()
+	heard := l.frames.LastRead.Load()
 	wait := l.hub.cfg.PongWait
 	switch {
 	case l.pending.r != nil, l.open && l.reader == nobody: // the answer may lie behind a message that waits for the lease
-	case l.tap.seen(l.tap.begun) && heard > h.heard: // or behind one that is still coming in
+	case l.frames.State().MessagePending && heard > h.heard: // or behind one that is still coming in
 	case !h.looked:
 		h.looked = true
 		if l.watchable() {
@@ -234,7 +234,7 @@ func (l *link) beat() (sent bool) {
 		h := l.heartbeat
 		h.owed++
 		if h.by == 0 {
-			h.by, h.heard, h.looked = l.hub.clock.now()+int64(l.hub.cfg.PongWait), l.tap.heard.Load(), false
+			h.by, h.heard, h.looked = l.hub.clock.Now()+int64(l.hub.cfg.PongWait), l.frames.LastRead.Load(), false
 		}
 		if l.watchable() { // or nobody would read the answer
 			l.startWatch()
@@ -310,7 +310,7 @@ func (l *link) takeAnswer(m *incoming) (taken bool, err error) {
 	if !taken {
 		return false, nil
 	}
-	l.tap.finished(l.hub.cfg.Compression)
+	l.frames.MessageDone()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.heartbeat

@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/netip"
 	"sync/atomic"
-	"time"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // hub is what all connections of a pool share.
@@ -15,7 +15,7 @@ type hub struct {
 	gate    *dialGate
 	tls     tlsSessions
 	keeper  keeper
-	clock   clock
+	clock   wsconn.Clock
 	suspect atomic.Int64    // what has not been heard since then must prove that it is alive
 	count   *counts         // of all that share it
 	closing chan struct{}   // holds a token for each closing handshake that runs
@@ -28,7 +28,7 @@ type hub struct {
 }
 
 func newHub(ctx context.Context, cfg Config, count *counts) *hub {
-	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: clock{time.Now()}, closing: make(chan struct{}, maxClosing), lookup: lookup}
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
 	h.gate.contained = h.contained
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
@@ -69,7 +69,7 @@ func (h *hub) config() resource.Config[*link] {
 // something has come in from it.
 func (h *hub) stale() {
 	h.count.stale.Add(1)
-	h.suspectBefore(h.clock.now())
+	h.suspectBefore(h.clock.Now())
 	h.keeper.hurry()
 }
 
@@ -93,8 +93,3 @@ func (h *hub) longestSilence() int64 {
 	}
 	return int64(h.cfg.KeepAlive) + int64(h.cfg.PongWait)
 }
-
-// clock is for comparing only. It counts nanoseconds, from 1.
-type clock struct{ base time.Time }
-
-func (c clock) now() int64 { return int64(time.Since(c.base)) + 1 }

@@ -67,7 +67,7 @@ func (k *keeper) start(h *hub) {
 func (k *keeper) adopt(l *link) {
 	k.untied(l)
 	if k.hub.cfg.KeepAlive > 0 {
-		k.wakeAt(l, k.hub.clock.now()+int64(l.silence()))
+		k.wakeAt(l, k.hub.clock.Now()+int64(l.silence()))
 	}
 }
 
@@ -140,7 +140,7 @@ func (k *keeper) onTick() {
 	k.mu.Lock()
 	loose := append([]*link(nil), k.loose...)
 	k.mu.Unlock()
-	k.aged(k.hub.clock.now())
+	k.aged(k.hub.clock.Now())
 	for _, l := range loose {
 		l.tend(tick)
 	}
@@ -155,7 +155,7 @@ func (k *keeper) onTick() {
 // it is idle, for thinkTime if it is leased. A read that has gone on since the
 // last tick is hooked to its context.
 func (l *link) tend(tick uint64) {
-	l.wire.hook(true)
+	l.raw.HookContext(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.watchable() {
@@ -200,7 +200,7 @@ func (k *keeper) setAlarm() {
 		return
 	}
 	k.at = at
-	wait := time.Duration(max(0, at-k.hub.clock.now()))
+	wait := time.Duration(max(0, at-k.hub.clock.Now()))
 	if k.alarm == nil {
 		k.alarm = time.AfterFunc(wait, k.onAlarm)
 	} else {
@@ -216,7 +216,7 @@ func (k *keeper) onAlarm() {
 	}
 	k.mu.Lock()
 	k.at = 0
-	t := k.hub.clock.now()
+	t := k.hub.clock.Now()
 	var due []one
 	for len(k.alarms) > 0 && k.alarms[0].care.due <= t+k.early {
 		l := heap.Pop(&k.alarms).(*link)
@@ -243,7 +243,7 @@ func (k *keeper) aged(t int64) {
 func (k *keeper) hurry() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t := k.hub.clock.now()
+	t := k.hub.clock.Now()
 	for _, l := range k.alarms {
 		l.care.due = t
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/respool/respool/internal/readiness"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // link is one connection, as the pool keeps it.
@@ -25,11 +26,11 @@ import (
 // message for the lease leaves it, begun, in pending, and goes: the lease reads it
 // on its own goroutine.
 type link struct {
-	ws   *websocket.Conn
-	tap  *tap
-	wire *wire
-	hub  *hub
-	tie  *tie // to the gate of dials
+	ws     *websocket.Conn
+	frames *wsconn.FrameConn
+	raw    *wsconn.RawConn
+	hub    *hub
+	tie    *tie // to the gate of dials
 
 	dialed  int64                    // when, on the hub's clock
 	upgrade atomic.Pointer[Response] // the answer to the handshake, while OnConnect runs
@@ -67,10 +68,10 @@ type link struct {
 	quarantine quarantine
 	heartbeat  *heartbeat // nil: there are none
 
-	usual    usual // of who reads
-	lent     int   // leases that callers have had; of who has the lease
-	settling int   // callers in settle
-	care     care  // the keeper's; see there
+	sizes    wsconn.SizeEstimate // of who reads
+	lent     int                 // leases that callers have had; of who has the lease
+	settling int                 // callers in settle
+	care     care                // the keeper's; see there
 }
 
 // reader is who reads a link.
@@ -88,9 +89,9 @@ type incoming struct {
 	r    io.Reader // nil: there is none
 }
 
-func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
+func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, to *tie) *link {
 	l := &link{
-		ws: ws, tap: t, wire: t.wire, hub: h, tie: to, dialed: h.clock.now(),
+		ws: ws, frames: f, raw: f.Raw, hub: h, tie: to, dialed: h.clock.Now(),
 		care:      care{spread: rand.Float64()},
 		readTurn:  make(chan struct{}, 1),
 		writeTurn: make(chan struct{}, 1),
@@ -102,18 +103,15 @@ func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
 		l.heartbeat = new(heartbeat)
 	}
 	ws.SetReadLimit(h.cfg.ReadLimit)
-	ws.SetPingHandler(l.pinged)
-	ws.SetPongHandler(l.ponged)
-	answer := ws.CloseHandler()
-	ws.SetCloseHandler(func(code int, text string) error {
-		if err := l.controlled(); err != nil {
-			return err
-		}
-		return answer(code, text)
-	})
+	control := func(string) error {
+		l.handleControls()
+		return nil
+	}
+	ws.SetPingHandler(control) // a control frame inside a message
+	ws.SetPongHandler(control)
 	h.count.roster.add(l)
-	if s := t.wire.socket; s != nil {
-		l.bell = readiness.New(s.raw, l.rung)
+	if s := l.raw.SyscallConn(); s != nil {
+		l.bell = readiness.New(s, l.rung)
 	}
 	return l
 }
@@ -128,7 +126,7 @@ func (l *link) free() {
 	l.care.since = l.hub.keeper.tick.Load()
 	l.freed.Broadcast()
 	if l.settling > 0 {
-		l.wire.stir()
+		l.raw.Nudge()
 	}
 }
 
@@ -166,7 +164,7 @@ func (l *link) claim(m incoming) whose {
 		return claimed
 	case l.quarantine.on:
 		return late
-	case l.tap.taken < l.trail:
+	case l.frames.State().Taken < l.trail:
 		return trailing
 	}
 	return stray
@@ -187,9 +185,9 @@ func (l *link) fail(cause error) {
 	if halt != nil {
 		halt() // who destroys the connection waits for it
 	}
-	l.wire.breakAny() // a lease that reads itself hears of it so
+	l.raw.Interrupt() // a lease that reads itself hears of it so
 	if !ours {
-		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing
+		l.raw.SeverWaiting() // and so does one that writes to a peer that takes nothing
 		l.hub.count.end(cause)
 		l.tie.ended(&EndError{Served: served, Asked: asked, Err: cause})
 	}

@@ -89,7 +89,7 @@ func (s *stream) atEnd() {
 		return // a Read runs
 	}
 	defer s.mu.Unlock()
-	if s.r != nil && !s.c.link.tap.seen(s.c.link.tap.torn) {
+	if s.r != nil && !s.c.link.frames.State().Partial {
 		s.r.Read(make([]byte, 1))
 	}
 }

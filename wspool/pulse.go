@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // pulse is the state of a link's pings and pongs. Its link's lock guards it.
@@ -72,7 +74,7 @@ func (l *link) feel(t int64, late time.Duration) (next int64) {
 	if p.asked != 0 && l.watchable() { // the answer may have come, and nobody has looked
 		l.startWatch()
 	}
-	heard := l.tap.heard.Load()
+	heard := l.frames.LastRead.Load()
 	if p.asked != 0 && heard >= p.asked {
 		p.asked = 0
 	}
@@ -103,7 +105,7 @@ func (l *link) pace() int64 { return int64(max(l.silence(), time.Millisecond)) }
 // query sends a ping that the keeper waits for. l is locked.
 func (l *link) query(t int64) {
 	p := &l.care.pulse
-	p.asked, p.sent, p.left, p.waited, p.pardons = t, l.wire.progress(), false, false, 0
+	p.asked, p.sent, p.left, p.waited, p.pardons = t, l.raw.Progress(), false, false, 0
 	go l.ping(l.newPing(t))
 }
 
@@ -117,7 +119,7 @@ func (l *link) overdue(t int64, late time.Duration) (next int64) {
 	if t < p.asked+patience {
 		return min(p.asked+patience, t+l.pace())
 	}
-	next, sent := t+patience, l.wire.progress()
+	next, sent := t+patience, l.raw.Progress()
 	switch {
 	case sent != p.sent:
 		// A ping behind much that is being sent has not arrived, or has not
@@ -131,7 +133,7 @@ func (l *link) overdue(t int64, late time.Duration) (next int64) {
 		p.waited = false // what is behind a message that nobody reads cannot be seen
 	case l.open && !p.waited:
 		p.waited = true // but it may have begun to read only just now
-	case l.wire.readable():
+	case l.raw.Readable():
 		return t + min(patience, int64(readWait))
 	case p.pardons < maxPardons && stoodStill(late, l.hub.cfg.PongWait):
 		p.pardons++
@@ -153,9 +155,9 @@ const maxPardons = 3
 // its lease has just read. The time before that does not count. l is locked.
 func (l *link) caughtUp() {
 	p := &l.care.pulse
-	asked := p.asked > l.tap.heard.Load()
+	asked := p.asked > l.frames.LastRead.Load()
 	if asked {
-		p.asked = l.hub.clock.now()
+		p.asked = l.hub.clock.Now()
 	}
 	if (asked || len(p.echoes) > 0) && l.watchable() {
 		l.startWatch()
@@ -165,7 +167,7 @@ func (l *link) caughtUp() {
 // newPing makes up the next ping. l is locked.
 func (l *link) newPing(t int64) (nonce uint64) {
 	p := &l.care.pulse
-	if at := l.tap.gap.Load(); at != p.gap.at {
+	if at := l.frames.Gap(); at != p.gap.at {
 		p.gap.at, p.gap.before = at, p.nonce
 	}
 	p.nonce++
@@ -198,20 +200,29 @@ func fatal(err error) bool {
 		!(errors.As(err, &temporary) && temporary.Temporary())
 }
 
+// handleControls deals with the pings and pongs that have arrived. It is for the
+// goroutine that reads.
+func (l *link) handleControls() {
+	for _, c := range l.frames.TakeControls() {
+		if c.Opcode == wsconn.Ping {
+			l.pinged(c.Payload)
+		} else {
+			l.ponged(c.Payload)
+		}
+	}
+}
+
 // ponged takes in a pong. One that is not the answer to our last ping, or to one
 // that somebody waits for, is a sign of life as any byte is, and nothing more.
-func (l *link) ponged(data string) error {
-	if err := l.controlled(); err != nil {
-		return err
-	}
+func (l *link) ponged(data string) {
 	if len(data) <= len(pingPrefix) || data[:len(pingPrefix)] != pingPrefix {
-		return nil
+		return
 	}
 	nonce, err := strconv.ParseUint(data[len(pingPrefix):], 16, 64)
 	if err != nil {
-		return nil
+		return
 	}
-	t := l.hub.clock.now()
+	t := l.hub.clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
@@ -230,7 +241,6 @@ func (l *link) ponged(data string) error {
 		l.measured(t - p.at)
 		p.at = 0
 	}
-	return nil
 }
 
 // measured smooths the round-trip time as RFC 6298, section 2, does.
@@ -241,28 +251,13 @@ func (l *link) measured(took int64) {
 	l.care.rtt.Store(max(1, took))
 }
 
-// controlled counts a control frame that has come in, and takes l out of use if
-// there are too many.
-func (l *link) controlled() error {
-	limit := l.hub.cfg.ControlLimit
-	if l.tap.controlled() <= limit {
-		return nil
-	}
-	err := fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, limit)
-	l.fail(err)
-	return err
-}
-
 // maxPongs is how many pings may wait for their answers.
 const maxPongs = 16
 
 // pinged answers a ping, without keeping the reader. Where too many come before
 // the answers could be sent, the oldest are not answered, as RFC 6455 allows in
 // section 5.5.3.
-func (l *link) pinged(data string) error {
-	if err := l.controlled(); err != nil {
-		return err
-	}
+func (l *link) pinged(data string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.care.pulse
@@ -275,7 +270,6 @@ func (l *link) pinged(data string) error {
 		p.senders++
 		go l.answer()
 	}
-	return nil
 }
 
 // answer sends pongs as long as there are any to send.
@@ -320,7 +314,7 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 // whenever an answer to any ping of ours has come, says that this will do; nil:
 // it will not.
 func (l *link) roundTrip(ctx context.Context, enough func() bool) (time.Duration, error) {
-	e := echo{at: l.hub.clock.now(), took: make(chan time.Duration, 1)}
+	e := echo{at: l.hub.clock.Now(), took: make(chan time.Duration, 1)}
 	l.mu.Lock()
 	if l.cause != nil {
 		defer l.mu.Unlock()

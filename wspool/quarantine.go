@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // QuietPatience is how long after [Config.Quiet] a connection that a lease has
@@ -30,7 +32,7 @@ func (l *link) quarantines(c *tenant) bool {
 // locked.
 func (l *link) beginQuarantine(c *tenant) {
 	if l.quarantines(c) {
-		l.quarantine = quarantine{on: true, heard: l.hub.clock.now()}
+		l.quarantine = quarantine{on: true, heard: l.hub.clock.Now()}
 	}
 }
 
@@ -54,9 +56,9 @@ func (l *link) serveQuarantine(ctx context.Context) error {
 	l.hub.count.quarantined.Add(1)
 	defer l.hub.count.quarantined.Add(-1)
 	quiet := int64(l.hub.cfg.Quiet)
-	end := l.hub.clock.now() + quiet + int64(QuietPatience)
+	end := l.hub.clock.Now() + quiet + int64(QuietPatience)
 	for {
-		now := l.hub.clock.now()
+		now := l.hub.clock.Now()
 		l.mu.Lock()
 		left := l.quarantine.heard + quiet - now
 		l.mu.Unlock()
@@ -70,7 +72,7 @@ func (l *link) serveQuarantine(ctx context.Context) error {
 			continue
 		}
 		// What has come in just now, or in part, is still late.
-		if err := l.settle(ctx, time.Duration(end-now+1)); errors.Is(err, errNotQuiet) {
+		if err := l.settle(ctx, time.Duration(end-now+1)); errors.Is(err, wsconn.ErrNotQuiet) {
 			return l.neverQuiet()
 		} else if err != nil {
 			return err
@@ -112,7 +114,7 @@ func (l *link) waitQuiet(ctx context.Context, d time.Duration) error {
 func (l *link) dropLate(m incoming) error {
 	l.hub.count.late.Add(1)
 	l.mu.Lock()
-	l.quarantine.heard = l.hub.clock.now()
+	l.quarantine.heard = l.hub.clock.Now()
 	l.mu.Unlock()
 	data, err := l.readStray(m)
 	if err != nil || l.hub.cfg.OnUnsolicited == nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
@@ -84,7 +86,7 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	<-l.readTurn
 	rd := &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}
 	if l.hub.cfg.CheckUTF8 && m.kind == websocket.TextMessage {
-		rd.text = new(textCheck)
+		rd.text = new(wsconn.TextCheck)
 	}
 	return m.kind, rd, nil
 }
@@ -95,8 +97,8 @@ type reading struct {
 	ctx  context.Context
 	r    io.Reader
 	left int64
-	text *textCheck // nil: it is not checked
-	err  error      // what the last Read returned, for ever
+	text *wsconn.TextCheck // nil: it is not checked
+	err  error             // what the last Read returned, for ever
 }
 
 func (r *reading) Read(p []byte) (n int, err error) {
@@ -112,7 +114,7 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	if r.left -= int64(n); r.left < 0 && (err == nil || err == io.EOF) {
 		n, err = 0, ErrReadLimit
 	}
-	if r.text != nil && (err == nil || err == io.EOF) && !r.text.feed(p[:n], err == io.EOF) {
+	if r.text != nil && (err == nil || err == io.EOF) && !r.text.Feed(p[:n], err == io.EOF) {
 		n, err = 0, ErrNotUTF8
 	}
 	if err == nil {
@@ -193,13 +195,13 @@ func (l *link) startOp(ctx context.Context, soft bool) {
 	if ctx.Done() == nil {
 		ctx = nil
 	}
-	l.wire.startOp(ctx, soft)
+	l.raw.BeginRead(ctx, soft)
 }
 
 // stopOp ends what next began for ctx.
 func (l *link) stopOp(ctx context.Context, whole bool) {
 	if ctx.Done() != nil {
-		l.wire.stopOp(whole)
+		l.raw.EndRead(whole)
 	}
 }
 
@@ -219,7 +221,7 @@ func (c *tenant) tryNext(ctx context.Context, soft bool) (m incoming, again bool
 		return m, false, c.abandoned(ctx, soft)
 	case l.pending.r != nil:
 		switch {
-		case l.wire.enter():
+		case l.raw.Enter():
 			m, l.pending = l.pending, incoming{}
 			l.reader = lessee
 			c.receive()
@@ -235,7 +237,7 @@ func (c *tenant) tryNext(ctx context.Context, soft bool) (m incoming, again bool
 		l.reader = lessee
 		l.mu.Unlock()
 		if l.hub.keeper.step > hookWithin {
-			l.wire.hook(false)
+			l.raw.HookContext(false)
 		}
 		return c.direct(ctx)
 	default: // there is a watcher
@@ -275,20 +277,21 @@ func (l *link) served(c *tenant) {
 func (c *tenant) direct(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	on := true
-	if l.tap.begun() {
-		on = l.wire.enter()
+	if l.frames.MessagePending() {
+		on = l.raw.Enter()
 	}
-	for on && !l.tap.begun() && !l.tap.stirred() {
-		on = l.tap.await()
+	for on && !l.frames.MessagePending() && !l.frames.EndPending() {
+		l.handleControls()
+		on = l.frames.Await()
 	}
 	l.mu.Lock()
 	switch {
 	case !on:
 		l.free()
-	case !l.tap.begun():
+	case !l.frames.MessagePending():
 		l.startWatch() // a watcher knows what to do with it
 	case !c.expects(), l.owesAnswer(): // so may a message that answers a heartbeat
-		l.wire.outside()
+		l.raw.StayOutside()
 		l.startWatch()
 	default:
 		c.receive()
@@ -318,12 +321,13 @@ func (c *tenant) inside(ctx context.Context) (m incoming, again bool, err error)
 func (c *tenant) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
-		l.tap.finished(l.hub.cfg.Compression)
+		l.frames.MessageDone()
 		err = nil
 	} else {
 		err = c.readFailed(ctx, err)
 	}
 	l.stopOp(ctx, err == nil)
+	l.handleControls()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.running--

@@ -166,9 +166,7 @@ func TestRegressBellTornAlert(t *testing.T) {
 		t.Fatalf("it ended early, with %v", err)
 	}
 	l.until(t, "waiting for the rest, or broken", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.wire.parked || l.cause != nil
+		return l.raw.Parked() || l.cause != nil
 	})
 	close(rest)
 	var ce *CloseError
@@ -212,15 +210,13 @@ func TestRegressBellDropped(t *testing.T) {
 	l.closing = true // as if a watcher had come just before destroy
 	l.mu.Unlock()
 	close(strike)
-	l.until(t, "sent a message", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+	l.until(t, "sent a message", l.raw.Readable)
 	l.mu.Lock()
 	l.hub.keeper.tied(l)
 	l.beginWatch()
 	l.mu.Unlock()
 	l.until(t, "at the end of what came", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.reader == nobody || l.wire.parked
+		return l.reader == nobody || l.raw.Parked()
 	})
 	began := time.Now()
 	l.destroy(resource.ErrDiscarded)
@@ -277,7 +273,7 @@ func testBellBehindCompressed(t *testing.T, during bool) {
 	if during {
 		close(strike)
 		l := c.link
-		l.until(t, "sent a message", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+		l.until(t, "sent a message", l.raw.Readable)
 		c.Release()
 	} else {
 		c.Release()
@@ -304,10 +300,10 @@ func TestRegressBellPongUnread(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	c.Release()
-	t0 := l.hub.clock.now()
-	l.tap.heard.Store(t0 - int64(2*time.Hour))
+	t0 := l.hub.clock.Now()
+	l.frames.LastRead.Store(t0 - int64(2*time.Hour))
 	l.feel(t0, 0)
-	l.tap.heard.Store(t0 - 1)
+	l.frames.LastRead.Store(t0 - 1)
 	<-pinged
 	c = belledConn(t, p)
 	defer c.Release()
@@ -317,7 +313,7 @@ func TestRegressBellPongUnread(t *testing.T) {
 	}
 	l.hub.keeper.mu.Unlock()
 	close(answer)
-	l.until(t, "answered", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+	l.until(t, "answered", l.raw.Readable)
 	l.feel(t0+int64(l.hub.cfg.PongWait)+1, 0)
 	if err := l.why(); err != nil {
 		t.Error(err)
@@ -346,8 +342,6 @@ func TestRegressBellBroken(t *testing.T) {
 	l.mu.Unlock()
 	c.Release()
 	l.until(t, "watched by one who stays", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.reader == watcher && l.wire.parked
+		return l.reader == watcher && l.raw.Parked()
 	})
 }

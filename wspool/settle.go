@@ -7,10 +7,12 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // settle sees to it that all that came in before now has been dealt with, and
-// returns why the connection must not be used, or ctx's error, or errNotQuiet if
+// returns why the connection must not be used, or ctx's error, or wsconn.ErrNotQuiet if
 // that takes longer than patience. What has come in and is no control frame
 // belongs to nobody.
 func (l *link) settle(ctx context.Context, patience time.Duration) error {
@@ -28,12 +30,12 @@ func (l *link) settle(ctx context.Context, patience time.Duration) error {
 func (l *link) calm(ctx context.Context, patience time.Duration, done func() bool) error {
 	l.settling++
 	l.mu.Unlock()
-	err := l.wire.quiet(ctx, l.tap.blank, func() bool {
+	err := l.raw.WaitQuiet(ctx, l.frames.Drained, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return done()
 	}, l.broken, patience)
-	if errors.Is(err, errNotQuiet) && patience == quietWait {
+	if errors.Is(err, wsconn.ErrNotQuiet) && patience == quietWait {
 		l.fail(err)
 	}
 	l.mu.Lock()
@@ -63,9 +65,9 @@ func (l *link) look() bool {
 	if l.reader != nobody {
 		return false
 	}
-	if l.wire.canTry() {
-		l.tap.poll()
-		if l.tap.blank() && !l.wire.torn() {
+	if l.raw.CanPoll() {
+		l.frames.Poll()
+		if l.frames.Drained() && !l.raw.MidRecord() {
 			return true
 		}
 	}
@@ -152,7 +154,7 @@ func (l *link) readStray(m incoming) ([]byte, error) {
 	case err != nil:
 		return nil, readError(err)
 	}
-	l.tap.finished(l.hub.cfg.Compression)
+	l.frames.MessageDone()
 	return data, nil
 }
 
@@ -180,10 +182,10 @@ func (l *link) ask(ctx context.Context, m Message) (answer *Message, err error) 
 // what that inflates to may be more.
 func (l *link) readAll(m incoming) (data []byte, err error) {
 	if !l.hub.cfg.Compression {
-		data, err = l.usual.readAll(m.r)
+		data, err = l.sizes.ReadAll(m.r)
 	} else {
 		limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
-		data, err = l.usual.readAll(io.LimitReader(m.r, limit+1))
+		data, err = l.sizes.ReadAll(io.LimitReader(m.r, limit+1))
 		if err == nil && int64(len(data)) > limit {
 			return nil, ErrReadLimit
 		}

@@ -72,7 +72,7 @@ func (c *tenant) end(err error, destroy bool, give func(resource.Lease[*link])) 
 	}
 	taint = c.link.vacate(c, destroy)
 	if destroy || taint != nil {
-		c.link.wire.unhook() // an open reader
+		c.link.raw.UnhookContext() // an open reader
 	}
 	switch {
 	case c.detached: // whatever is returned then, it is destroyed
@@ -107,8 +107,8 @@ func (l *link) vacate(c *tenant, destroy bool) error {
 	if destroy || taint != nil {
 		l.closing = true
 		if c.running > 0 { // they return ErrReleased
-			l.wire.breakAny()
-			l.wire.sever()
+			l.raw.Interrupt()
+			l.raw.Sever()
 			l.signal()
 		}
 		if taint != nil {
@@ -143,12 +143,12 @@ func (l *link) taintOf(c *tenant) error {
 	// read took what there was. But where OnUnsolicited may drop a message, that
 	// look could not tell a part of the reply from a message of nobody's, and the
 	// next part would pass for the next lease's answer.
-	if l.reader == nobody && l.pending.r == nil && l.wire.canTry() &&
+	if l.reader == nobody && l.pending.r == nil && l.raw.CanPoll() &&
 		(l.hub.cfg.OnUnsolicited != nil || c.in != max(1, c.out) || c.awaiting || l.care.since != l.hub.keeper.tick.Load()) {
-		l.tap.poll()
+		l.frames.Poll()
 	}
 	broken := c.brokenExchange()
-	waiting, torn := l.pending.r != nil || l.tap.seen(l.tap.begun), l.tap.seen(l.tap.torn) || l.wire.torn()
+	waiting, torn := l.pending.r != nil || l.frames.State().MessagePending, l.frames.State().Partial || l.raw.MidRecord()
 	switch {
 	case !c.expects(): // what has come in is no lease's: rest has it dealt with
 		return nil
@@ -158,7 +158,7 @@ func (l *link) taintOf(c *tenant) error {
 		// It may be a ping of the application's protocol, or the answer to a
 		// heartbeat: stray finds out. It has come in whole, so that the next lease
 		// does not wait for the peer.
-		l.trail = l.tap.seenMessages()
+		l.trail = l.frames.State().Messages
 	case waiting:
 		return fmt.Errorf("%w: one is waiting", ErrUnread)
 	default:
@@ -192,7 +192,7 @@ func (l *link) rest() {
 	if l.reader != nobody {
 		return
 	}
-	if l.hub.cfg.WatchAfter < 0 || l.quarantine.on || !l.wire.canTry() || l.tap.stirred() || l.tap.begun() || l.tap.torn() {
+	if l.hub.cfg.WatchAfter < 0 || l.quarantine.on || !l.raw.CanPoll() || l.frames.EndPending() || l.frames.ControlsPending() || l.frames.MessagePending() || l.frames.Partial() {
 		l.startWatch()
 		return
 	}
@@ -229,7 +229,7 @@ func (c *tenant) orReleased(err error) error {
 	l := c.link
 	l.mu.Lock()
 	dead := l.cause != nil && errors.Is(err, l.cause) || l.mute
-	stale := dead && c.in == 0 && !l.tap.seen(l.tap.begun) && !c.detached
+	stale := dead && c.in == 0 && !l.frames.State().MessagePending && !c.detached
 	l.mu.Unlock()
 	if !stale || errors.Is(err, ErrUnsolicited) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, context.DeadlineExceeded) || c.lease.Info().Leases <= 1 {
@@ -285,8 +285,14 @@ func (l *link) evacuate(c *tenant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.tenant == c && l.cause == nil && l.taint == nil && !l.owesAnswer() && c.running == 0 && !c.writing && !l.unread() &&
-		!l.tap.seen(l.tap.begun) && !l.tap.seen(l.tap.torn) && l.reader != lessee && !late {
+		!l.frames.State().MessagePending && !l.frames.State().Partial && l.reader != lessee && !late {
 		switch {
+		case l.reader == nobody && l.frames.ControlsPending():
+			l.reader = lessee
+			l.mu.Unlock()
+			l.handleControls()
+			l.mu.Lock()
+			l.free()
 		case l.care.pulse.senders > 0: // a ping or pong is on its way out
 			l.freed.Wait()
 		case l.reader == nobody:
@@ -294,7 +300,7 @@ func (l *link) evacuate(c *tenant) bool {
 			l.reader, l.tenant = lessee, nil
 			l.hub.keeper.tied(l)
 			return true
-		case l.wire.dismiss(l.tap.blank):
+		case l.raw.Dismiss(l.frames.Drained):
 			for l.reader == watcher && !late {
 				l.freed.Wait()
 			}
@@ -328,5 +334,5 @@ func (l *link) handOver() {
 	l.ws.SetPingHandler(nil)
 	l.ws.SetPongHandler(nil)
 	l.ws.SetCloseHandler(nil)
-	l.wire.handOver()
+	l.frames.HandOver()
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // A connection is lent when it is known that its peer lives and that everything
@@ -18,6 +20,15 @@ import (
 // done within microseconds, and a dial takes longer than this on most networks.
 const vetTime = 10 * time.Millisecond
 
+// quietWait is how long a caller waits for the reader to deal with what has arrived.
+// That takes microseconds, or as long as the scheduler keeps the reader waiting: a
+// reader that has not run is no evidence against the connection. So the limit is only
+// for a peer that floods the connection or does not take its pongs.
+const quietWait = 2 * time.Second
+
+// tryWait is quietWait for a caller that does not want to wait.
+const tryWait = 5 * time.Millisecond
+
 // patience is how much of vetTime an acquire has left. The zero patience has all.
 type patience struct {
 	proof bool  // it waits for a suspect's pong too: it cannot wait in line for that
@@ -25,8 +36,8 @@ type patience struct {
 }
 
 // left is how long the acquire may still wait.
-func (p *patience) left(c clock) time.Duration {
-	now := c.now()
+func (p *patience) left(c wsconn.Clock) time.Duration {
+	now := c.Now()
 	if p.until == 0 {
 		p.until = now + int64(vetTime)
 	}
@@ -35,8 +46,8 @@ func (p *patience) left(c clock) time.Duration {
 
 // spent reports whether twice the time is over: connections that come back vetted
 // and are in doubt again do not keep an acquire that must not wait.
-func (p *patience) spent(c clock) bool {
-	return p.until != 0 && c.now() > p.until+int64(vetTime)
+func (p *patience) spent(c wsconn.Clock) bool {
+	return p.until != 0 && c.Now() > p.until+int64(vetTime)
 }
 
 // errUnproven is why a connection in doubt is not lent yet.
@@ -50,12 +61,12 @@ func (l *link) doubtful() bool {
 	if l.hub.cfg.KeepAlive <= 0 {
 		return false
 	}
-	heard := l.tap.heard.Load()
-	if l.hub.suspect.Load() > heard || l.tap.gap.Load() != l.care.pulse.gap.over {
+	heard := l.frames.LastRead.Load()
+	if l.hub.suspect.Load() > heard || l.frames.Gap() != l.care.pulse.gap.over {
 		return true
 	}
 	hot := l.reader == nobody && !l.armed
-	return !hot && l.hub.clock.now()-heard > l.hub.longestSilence()
+	return !hot && l.hub.clock.Now()-heard > l.hub.longestSilence()
 }
 
 // inDoubt is doubtful where l is not locked.
@@ -69,7 +80,7 @@ func (l *link) undoubted() bool { return !l.inDoubt() }
 
 // vet clears up whether l may be lent, for as long as p has left. It returns nil,
 // why l must not be used, ctx's error, or, if the time was too short, errUnproven
-// or errNotQuiet.
+// or wsconn.ErrNotQuiet.
 func (l *link) vet(ctx context.Context, p *patience) error {
 	left := p.left(l.hub.clock)
 	if l.inDoubt() {
@@ -102,7 +113,7 @@ func (l *link) vetFully(ctx context.Context) error {
 		}
 	}
 	err := l.settle(ctx, l.quietTime())
-	if errors.Is(err, errNotQuiet) {
+	if errors.Is(err, wsconn.ErrNotQuiet) {
 		l.fail(err)
 	}
 	return err
@@ -111,11 +122,11 @@ func (l *link) vetFully(ctx context.Context) error {
 // quietTime is how long l has to become quiet: quietWait, less what the rest of a
 // frame is overdue already.
 func (l *link) quietTime() time.Duration {
-	since := l.tap.tornSince()
+	since := l.frames.PartialSince()
 	if since == 0 {
 		return quietWait
 	}
-	return max(vetTime, quietWait-time.Duration(l.hub.clock.now()-since))
+	return max(vetTime, quietWait-time.Duration(l.hub.clock.Now()-since))
 }
 
 // prove has the peer show that it is alive: it must answer a ping within PongWait,
@@ -124,7 +135,7 @@ func (l *link) quietTime() time.Duration {
 func (l *link) prove(ctx context.Context) error {
 	wait := l.hub.cfg.PongWait
 	for again := false; ; again = true {
-		began := l.hub.clock.now()
+		began := l.hub.clock.Now()
 		limited, cancel := context.WithTimeout(ctx, wait)
 		_, err := l.roundTrip(limited, l.undoubted)
 		cancel()
@@ -137,8 +148,8 @@ func (l *link) prove(ctx context.Context) error {
 			l.fail(err)
 			return err
 		}
-		late := time.Duration(l.hub.clock.now()-began) - wait
-		if !again && (l.wire.readable() || stoodStill(late, wait)) {
+		late := time.Duration(l.hub.clock.Now()-began) - wait
+		if !again && (l.raw.Readable() || stoodStill(late, wait)) {
 			continue
 		}
 		err = fmt.Errorf("%w for %v", ErrSilent, wait)

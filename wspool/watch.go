@@ -7,9 +7,9 @@ import "errors"
 func (l *link) startWatch() {
 	if l.bell != nil && !l.closing && l.cause == nil {
 		if !l.armed {
-			l.tap.poll() // what TLS has taken from the kernel rings no bell
+			l.frames.Poll() // what TLS has taken from the kernel rings no bell
 		}
-		if l.tap.blank() && !l.wire.torn() && l.arm() {
+		if l.frames.Drained() && !l.raw.MidRecord() && l.arm() {
 			l.free()
 			return
 		}
@@ -23,10 +23,9 @@ func (l *link) startWatch() {
 // is pending, its lease has ended: the watcher deals with it first. l is locked.
 func (l *link) beginWatch() {
 	l.reader = watcher
-	l.tap.brief = l.bell != nil
 	first := l.pending
 	l.pending = incoming{}
-	go l.watch(first)
+	go l.watch(first, l.bell != nil)
 }
 
 // arm has the bell ring when something comes in. It returns false if there is
@@ -96,9 +95,9 @@ func (l *link) attendBell() {
 
 // watch reads l until there is a message for the tenant, or the end. m is a
 // message that has begun already, if it has a reader.
-func (l *link) watch(m incoming) {
+func (l *link) watch(m incoming, brief bool) {
 	left := false
-	defer func() { // also if tap.Read ends the goroutine
+	defer func() { // also if OnUnsolicited ends the goroutine
 		if left {
 			return
 		}
@@ -109,6 +108,9 @@ func (l *link) watch(m incoming) {
 	for ; ; m.r = nil {
 		var err error
 		if m.r == nil {
+			if !l.awaitFrame(brief) {
+				return
+			}
 			m.kind, m.r, err = l.ws.NextReader()
 		}
 		taken := false
@@ -145,10 +147,32 @@ func (l *link) watch(m incoming) {
 	}
 }
 
+// awaitFrame deals with control frames until gorilla has something to do. It returns
+// false if the watcher is to stop: it was dismissed, or it is brief and everything that
+// has arrived was dealt with.
+func (l *link) awaitFrame(brief bool) bool {
+	for {
+		l.handleControls()
+		switch {
+		case l.frames.MessagePending() || l.frames.EndPending():
+			return true
+		case brief && !l.frames.Partial():
+			if l.frames.Poll() {
+				continue
+			}
+			if !l.raw.MidRecord() {
+				return l.frames.EndPending()
+			}
+		}
+		if !l.frames.Watch() {
+			return false
+		}
+	}
+}
+
 // leave ends the watcher's reading. l is locked.
 func (l *link) leave() {
-	l.tap.brief = false
-	l.wire.left()
+	l.raw.EndDismissal()
 	l.free()
 	if !l.watchable() || !l.arm() {
 		l.hub.keeper.untied(l)

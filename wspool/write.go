@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // hearWait is how long a failed write waits for the reader, which knows better
@@ -82,7 +84,7 @@ func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	l.mu.Unlock()
 	wr := &writing{c: c, ctx: ctx, w: w}
 	if l.hub.cfg.CheckUTF8 && messageType == websocket.TextMessage {
-		wr.text = new(textCheck)
+		wr.text = new(wsconn.TextCheck)
 	}
 	return wr, nil
 }
@@ -92,8 +94,8 @@ type writing struct {
 	c      *Conn
 	ctx    context.Context
 	w      io.WriteCloser
-	text   *textCheck // nil: it is not checked
-	broken error      // why nothing more may be written of a text that is none
+	text   *wsconn.TextCheck // nil: it is not checked
+	broken error             // why nothing more may be written of a text that is none
 	closed bool
 }
 
@@ -105,7 +107,7 @@ func (w *writing) Write(p []byte) (n int, err error) {
 
 // check breaks the message off if p, of which nothing was sent, makes it no text.
 func (w *writing) check(p []byte, end bool) {
-	if w.text != nil && w.broken == nil && !w.closed && !w.text.feed(p, end) {
+	if w.text != nil && w.broken == nil && !w.closed && !w.text.Feed(p, end) {
 		w.broken = fmt.Errorf("wspool: write: %w", ErrNotUTF8)
 		w.c.link.spoil(fmt.Errorf("%w: %w", ErrUnfinished, w.broken), true)
 	}
@@ -272,12 +274,12 @@ func (c *tenant) await(ctx context.Context) error {
 
 // put writes a message or a piece of one; the caller has the turn.
 func (l *link) put(ctx context.Context, write func() error) error {
-	l.wire.beginMessage(ctx)
+	l.raw.BeginMessage(ctx)
 	err := write()
 	if h := l.heartbeat; h != nil {
-		h.written.Store(l.hub.clock.now())
+		h.written.Store(l.hub.clock.Now())
 	}
-	if l.wire.endMessage() || err != nil {
+	if l.raw.EndMessage() || err != nil {
 		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}
 	return err

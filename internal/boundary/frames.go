@@ -16,8 +16,21 @@ const (
 	pong         = 10
 )
 
-// FrameTracker follows the frames that a WebSocket server sends and counts
-// them. Its user serialises the calls. It allocates nothing.
+// The opcodes of [Control].
+const (
+	Ping = 9
+	Pong = pong
+)
+
+// Control is a ping or pong that has arrived whole and breaks no rule.
+type Control struct {
+	Opcode  byte // Ping or Pong
+	Payload string
+}
+
+// FrameTracker follows the frames that a WebSocket server sends, counts them, and
+// keeps pings and pongs until they are taken. Its user serialises the calls. It
+// allocates nothing but those.
 //
 // It is no judge of the protocol, but a stream that breaks it never looks
 // clean: a frame that no server may send where it stands counts as a message
@@ -32,6 +45,9 @@ type FrameTracker struct {
 	left   uint64 // bytes of the payload still to come
 
 	counted  bool // the frame begun last counts as a message
+	keeps    bool // the present frame is a ping or pong
+	payload  []byte
+	received []Control
 	messages uint64
 	controls uint64
 	open     bool
@@ -50,6 +66,9 @@ func (t *FrameTracker) Feed(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {
 			n := min(t.left, uint64(len(p)))
+			if t.keeps {
+				t.payload = append(t.payload, p[:n]...)
+			}
 			p = p[n:]
 			if t.left -= n; t.left == 0 {
 				t.end()
@@ -129,9 +148,12 @@ func (t *FrameTracker) begin(b byte) {
 func (t *FrameTracker) headed() {
 	h := t.header[:]
 	n := uint64(h[1] & 0x7f)
-	if !t.counted && (masked(h) || h[0]&control != 0 && n > 125) {
+	bad := masked(h) || h[0]&control != 0 && n > 125
+	if !t.counted && bad {
 		t.messages++
 	}
+	op := h[0] & opcode
+	t.keeps = !t.counted && !bad && (op == Ping || op == Pong)
 	switch n {
 	case 126:
 		n = uint64(binary.BigEndian.Uint16(h[2:]))
@@ -145,7 +167,12 @@ func (t *FrameTracker) headed() {
 
 // end notes that the frame is whole. What its first byte was is still known.
 func (t *FrameTracker) end() {
-	switch op := t.header[0] & opcode; {
+	op := t.header[0] & opcode
+	if t.keeps {
+		t.received = append(t.received, Control{op, string(t.payload)})
+		t.keeps, t.payload = false, nil
+	}
+	switch {
 	case op >= closing && op <= pong:
 		t.controls++
 		t.closing = t.closing || op == closing
@@ -164,6 +191,16 @@ func (t *FrameTracker) Messages() uint64 { return t.messages }
 
 // Open reports whether a data message has begun whose last frame is not whole.
 func (t *FrameTracker) Open() bool { return t.open }
+
+// Take returns the pings and pongs that have arrived since the last call, in order.
+func (t *FrameTracker) Take() []Control {
+	all := t.received
+	t.received = nil
+	return all
+}
+
+// Kept returns how many pings and pongs Take would return.
+func (t *FrameTracker) Kept() int { return len(t.received) }
 
 // Controls returns how many pings, pongs and close frames have come in whole.
 func (t *FrameTracker) Controls() uint64 { return t.controls }

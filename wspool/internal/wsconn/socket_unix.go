@@ -1,6 +1,6 @@
 //go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
-package wspool
+package wsconn
 
 import (
 	"io"
@@ -9,29 +9,30 @@ import (
 	"syscall"
 )
 
-// socket reads from the kernel so that it is known, under the wire's lock, what
-// has been taken out: a Read of net.Conn returns some time after it has.
+// socket reads from the kernel while RawConn.mu is held, so that the lock's holder
+// knows which bytes have been taken out: a Read of net.Conn returns some time after it
+// has taken them.
 type socket struct {
-	w       *wire
+	w       *RawConn
 	raw     syscall.RawConn
-	attempt func(fd uintptr) bool // made once, so that a read allocates nothing
-	look    func(fd uintptr)
-	offer   func(fd uintptr) bool
+	attempt func(fd uintptr) bool // readNow, made once: a read allocates nothing
+	look    func(fd uintptr)      // peeks, likewise
+	offer   func(fd uintptr) bool // writeOnce, likewise
 
-	p   []byte // of the read under way
+	p   []byte // arguments and results of the present read
 	n   int
 	err error
 
 	peeked error
 
-	out  []byte // of the write under way; writes do not overlap
+	out  []byte // of the present write; writes do not overlap
 	sent int
 	oerr error
 }
 
-// newSocket returns nil unless w's connection is a socket and nothing else.
-// One that wraps a socket may do more to the bytes than pass them on.
-func newSocket(w *wire) *socket {
+// newSocket returns nil unless w's connection is a plain socket: a wrapper of a socket
+// may transform the bytes.
+func newSocket(w *RawConn) *socket {
 	var raw syscall.RawConn
 	var err error
 	switch c := w.Conn.(type) {
@@ -63,7 +64,7 @@ func (s *socket) read(p []byte) (int, error) {
 		return 0, nil
 	}
 	s.p = p
-	err := s.raw.Read(s.attempt) // waits between attempts; heeds deadlines and Close
+	err := s.raw.Read(s.attempt) // blocks between attempts; heeds deadlines and Close
 	s.p = nil
 	if err != nil {
 		s.w.unpark()
@@ -81,7 +82,8 @@ func (s *socket) read(p []byte) (int, error) {
 	return s.n, nil
 }
 
-// readNow takes what is there, or parks.
+// readNow takes what the kernel has. If it has nothing, readNow parks the reader, or
+// returns if the read must not block.
 func (s *socket) readNow(fd uintptr) bool {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
@@ -94,23 +96,23 @@ func (s *socket) readNow(fd uintptr) bool {
 			if s.w.nowait {
 				return true
 			}
-			s.w.park()
+			s.w.parkLocked()
 			return false
 		}
 		s.w.parked = false
-		s.w.feed(s.p[:max(0, s.n)])
+		s.w.feedLocked(s.p[:max(0, s.n)])
 		return true
 	}
 }
 
-// empty reports whether nothing waits in the kernel: neither bytes nor the end.
-// It needs the wire's lock, and Control instead of Read, which the reader holds.
+// empty reports whether the kernel holds neither bytes nor the end of the stream.
+// RawConn.mu is held. It uses Control because the reader may be inside raw.Read.
 func (s *socket) empty() bool {
 	return s.raw.Control(s.look) == nil && s.peeked == syscall.EAGAIN
 }
 
-// writeNow gives p to the kernel as far as that takes it without waiting. Only
-// an error that a wait does not cure is one.
+// writeNow gives p to the kernel as far as the kernel takes it without blocking. A
+// full buffer is no error.
 func (s *socket) writeNow(p []byte) (int, error) {
 	s.out = p
 	err := s.raw.Write(s.offer)
@@ -126,7 +128,7 @@ func (s *socket) writeNow(p []byte) (int, error) {
 	return s.sent, nil
 }
 
-// writeOnce never asks raw.Write to wait.
+// writeOnce never makes raw.Write block.
 func (s *socket) writeOnce(fd uintptr) bool {
 	for {
 		if s.sent, s.oerr = syscall.Write(int(fd), s.out); s.oerr != syscall.EINTR {
@@ -135,13 +137,13 @@ func (s *socket) writeOnce(fd uintptr) bool {
 	}
 }
 
-// unsent is how many bytes the kernel has that the peer has not acknowledged.
+// unsent returns how many bytes the kernel holds that the peer has not acknowledged.
 func (s *socket) unsent() (n int) {
 	_ = s.raw.Control(func(fd uintptr) { n = outQueue(int(fd)) })
 	return n
 }
 
-// failed is err as a net.Conn returns it.
+// failed returns err in the form in which a net.Conn returns it.
 func (s *socket) failed(op string, err error) error {
 	c := s.w.Conn
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),

@@ -1,4 +1,4 @@
-package wspool
+package wsconn
 
 import (
 	"bytes"
@@ -13,13 +13,13 @@ func FuzzTextPieces(f *testing.F) {
 		f.Add([]byte(s), uint8(3))
 	}
 	check := func(pieces [][]byte) bool {
-		var c textCheck
+		var c TextCheck
 		for _, p := range pieces {
-			if !c.feed(p, false) {
+			if !c.Feed(p, false) {
 				return false
 			}
 		}
-		return c.feed(nil, true)
+		return c.Feed(nil, true)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint8) {
 		n := int(cut)%5 + 1

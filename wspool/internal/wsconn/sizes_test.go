@@ -1,4 +1,4 @@
-package wspool
+package wsconn
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 	"unsafe"
 )
 
-// TestUsual_ReadsAll: whatever was read before, and however it comes, what is read
+// TestSizeEstimate_ReadsAll: whatever was read before, and however it comes, what is read
 // is what io.ReadAll reads.
-func TestUsual_ReadsAll(t *testing.T) {
+func TestSizeEstimate_ReadsAll(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	draw := rand.New(rand.NewPCG(seed, 0))
@@ -24,14 +24,14 @@ func TestUsual_ReadsAll(t *testing.T) {
 		"bytes":        iotest.OneByteReader,
 	}
 	for name, way := range ways {
-		var u usual
+		var u SizeEstimate
 		for range 300 {
 			n := draw.IntN(1 << draw.IntN(17))
 			want := make([]byte, n)
 			for i := range want {
 				want[i] = byte(draw.Uint32())
 			}
-			got, err := u.readAll(way(bytes.NewReader(want)))
+			got, err := u.ReadAll(way(bytes.NewReader(want)))
 			if err != nil || !bytes.Equal(got, want) || got == nil {
 				t.Fatalf("%s: %d bytes: got %d, %v", name, n, len(got), err)
 			}
@@ -42,33 +42,33 @@ func TestUsual_ReadsAll(t *testing.T) {
 	}
 }
 
-// TestUsual_Error: what came before an error is there, as with io.ReadAll, and an
+// TestSizeEstimate_Error: what came before an error is there, as with io.ReadAll, and an
 // end in the midst is one.
-func TestUsual_Error(t *testing.T) {
+func TestSizeEstimate_Error(t *testing.T) {
 	broken := errors.New("broken")
 	for _, want := range []error{broken, io.ErrUnexpectedEOF} {
-		var u usual
-		got, err := u.readAll(io.MultiReader(bytes.NewReader(make([]byte, 700)), iotest.ErrReader(want)))
+		var u SizeEstimate
+		got, err := u.ReadAll(io.MultiReader(bytes.NewReader(make([]byte, 700)), iotest.ErrReader(want)))
 		if !errors.Is(err, want) || len(got) != 700 {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
 	}
 	wrapped := fmt.Errorf("dial: %w", io.EOF)
-	var u usual
-	if _, err := u.readAll(iotest.ErrReader(wrapped)); err != wrapped {
+	var u SizeEstimate
+	if _, err := u.ReadAll(iotest.ErrReader(wrapped)); err != wrapped {
 		t.Errorf("%v is not the end", err)
 	}
 }
 
-// TestUsual_OneAllocation: messages of one length cost one each, once that is known.
-func TestUsual_OneAllocation(t *testing.T) {
+// TestSizeEstimate_OneAllocation: messages of one length cost one each, once that is known.
+func TestSizeEstimate_OneAllocation(t *testing.T) {
 	for _, n := range []int{1, 64, 512, 3200, 32 << 10} {
-		var u usual
+		var u SizeEstimate
 		message := bytes.NewReader(nil)
 		text := make([]byte, n)
 		read := func() {
 			message.Reset(text)
-			if _, err := u.readAll(message); err != nil {
+			if _, err := u.ReadAll(message); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -79,10 +79,10 @@ func TestUsual_OneAllocation(t *testing.T) {
 	}
 }
 
-// TestUsual_LongIsForgotten: after one long message those that are short do not go
+// TestSizeEstimate_LongIsForgotten: after one long message those that are short do not go
 // on paying for it.
-func TestUsual_LongIsForgotten(t *testing.T) {
-	var u usual
+func TestSizeEstimate_LongIsForgotten(t *testing.T) {
+	var u SizeEstimate
 	u.note(100 << 20)
 	n := 0
 	for ; u > 20; n++ {
@@ -99,9 +99,9 @@ func TestUsual_LongIsForgotten(t *testing.T) {
 	}
 }
 
-// TestUsual_EmptyKeepsNothing: an empty message that is kept does not keep the room
+// TestSizeEstimate_EmptyKeepsNothing: an empty message that is kept does not keep the room
 // that was made for a longer one.
-func TestUsual_EmptyKeepsNothing(t *testing.T) {
+func TestSizeEstimate_EmptyKeepsNothing(t *testing.T) {
 	for _, n := range []int{0, 1, 1000} {
 		b := make([]byte, n, 4096)
 		got := trimmed(b)
@@ -115,8 +115,8 @@ func BenchmarkReadAll(b *testing.B) {
 	for _, n := range []int{64, 3200, 64 << 10} {
 		text := make([]byte, n)
 		r := bytes.NewReader(nil)
-		var u usual
-		for name, f := range map[string]func(io.Reader) ([]byte, error){"usual": u.readAll, "io": io.ReadAll} {
+		var u SizeEstimate
+		for name, f := range map[string]func(io.Reader) ([]byte, error){"usual": u.ReadAll, "io": io.ReadAll} {
 			b.Run(fmt.Sprintf("bytes=%d/by=%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
