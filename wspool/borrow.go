@@ -8,20 +8,20 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// lender is a pool of links.
+// lender is a pool of connections.
 type lender interface {
 	AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error)
 	TryAcquire() (resource.Lease[*link], bool)
 }
 
-// freshTries is how many connections that no caller has used before may die in
-// the instant in which a caller is lent them: the first, and others that were
-// dialled after its death.
+// freshTries is how many connections that no caller has used may die while a caller is
+// lent them, before the caller gets the error: the first, and others that were dialled
+// after its death.
 const freshTries = 3
 
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
-	died := int64(0) // when the first that no caller had used did
+	died := int64(0) // when the first unused connection died
 	p := patience{proof: r.NoWait}
 	var until time.Time
 	if r.MaxWait > 0 {
@@ -31,26 +31,26 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 		if r.MaxWait > 0 {
 			r.MaxWait = max(1, time.Until(until)) // it bounds all tries together
 		}
-		lease, err := from.AcquireWith(ctx, r)
+		pooled, err := from.AcquireWith(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		l := lease.Value()
-		c, err := lend(ctx, lease, &p)
+		l := pooled.Value()
+		c, err := lend(ctx, pooled, &p)
 		if err == nil {
 			return c, nil
 		}
 		if ctx.Err() != nil {
-			continue // the pool says it best
+			continue // the next AcquireWith returns the proper error
 		}
-		if l.why() == nil {
+		if l.cause() == nil {
 			continue // it is vetted in the background
 		}
-		// It died in the instant it was lent. So may others that existed then,
-		// when the server has gone, but each only once. That one does which was
-		// dialled afterwards is news for the caller.
+		// It died while it was lent. When the server has gone others that existed then
+		// may do so too, but each only once. If one does that was dialled afterwards,
+		// the caller has to know.
 		switch {
-		case l.lent > 0:
+		case l.leases > 0:
 		case died == 0:
 			died = l.hub.clock.Now()
 		case l.dialed > died:
@@ -65,12 +65,12 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 func tryBorrow(from lender) (*Conn, bool) {
 	p := patience{proof: true}
 	for {
-		lease, ok := from.TryAcquire()
+		pooled, ok := from.TryAcquire()
 		if !ok {
 			return nil, false
 		}
-		l := lease.Value()
-		c, err := lend(context.Background(), lease, &p)
+		l := pooled.Value()
+		c, err := lend(context.Background(), pooled, &p)
 		if err == nil {
 			return c, true
 		}
@@ -78,6 +78,33 @@ func tryBorrow(from lender) (*Conn, bool) {
 			return nil, false
 		}
 	}
+}
+
+// lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
+// that is not certain to be fit within what p has left is vetted in the background, and
+// returns to the pool if it passes.
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience) (*Conn, error) {
+	l := pooled.Value()
+	c := newConn(l)
+	c.pooled = pooled
+	if !l.attach(c.lease) {
+		err := l.vet(ctx, p)
+		if err == nil {
+			err = l.attachVetted(c.lease)
+		}
+		switch cause := l.cause(); {
+		case err == nil:
+		case cause != nil: // also if it has died since vet returned
+			pooled.Discard(cause)
+			return nil, cause
+		default:
+			pooled.ReleaseAfter(func(ctx context.Context, l *link) error { return l.vetFully(ctx) })
+			return nil, err
+		}
+	}
+	l.leases++
+	c.reclaimable()
+	return c, nil
 }
 
 // errNotReturned is why Do destroys a connection whose function panicked.
@@ -89,8 +116,8 @@ func do(ctx context.Context, from lender, r resource.Request, f func(context.Con
 	return err
 }
 
-// doOnce is do, and reports whether f failed because the connection ended before
-// it had written anything.
+// doOnce is do. It also reports whether f failed because the connection ended before f
+// had written anything.
 func doOnce(ctx context.Context, from lender, r resource.Request, f func(context.Context, *Conn) error) (unsent bool, err error) {
 	c, err := borrow(ctx, from, r)
 	if err != nil {
@@ -101,18 +128,6 @@ func doOnce(ctx context.Context, from lender, r resource.Request, f func(context
 	unsent = c.unsent(err)
 	c.Fail(err)
 	return unsent, err
-}
-
-// unsent reports whether err is why the connection of c ended, and c has written
-// nothing, so that the peer cannot have done anything for it.
-func (c *tenant) unsent(err error) bool {
-	if err == nil {
-		return false
-	}
-	l := c.link
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return c.out == 0 && l.tenant == c && l.cause != nil && errors.Is(err, l.cause)
 }
 
 // doIdempotent is DoIdempotent.

@@ -39,10 +39,10 @@ var (
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
-	first := &dialing{hub: h, cfg: &h.cfg, tie: h.gate.begin(), start: time.Now()}
+	first := &dialing{hub: h, cfg: &h.cfg, ticket: h.gate.begin(), start: time.Now()}
 	d, l, err := first.connect(ctx)
 	if err == nil {
-		d.tie.up()
+		d.ticket.up()
 		return l, nil
 	}
 	e := d.failed(err, causeOf(ctx, err))
@@ -72,7 +72,7 @@ func (d *dialing) failed(err, cause error) *DialError {
 type dialing struct {
 	hub     *hub
 	cfg     *Config
-	tie     *tie
+	ticket  *dialTicket
 	start   time.Time   // of the dial
 	phase   string      // of DialError
 	shake   Handshake   // what is asked for
@@ -134,7 +134,7 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 	if !won.stop() {
 		return won, nil, context.Cause(ctx) // the connection is closed, or about to be
 	}
-	made := newLink(won.ws, won.frames, d.hub, d.tie)
+	made := newLink(won.ws, won.frames, d.hub, d.ticket)
 	if err := won.finish(ctx, made); err != nil {
 		return won, nil, err
 	}
@@ -183,7 +183,7 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *wsconn.FrameCo
 }
 
 func (d *dialing) follow(above net.Conn, w *wsconn.RawConn) *wsconn.FrameConn {
-	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit)
+	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit, d.cfg.Compression)
 }
 
 // dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
@@ -310,7 +310,7 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	answer := d.answer
 	d.answer = nil // it is no reason for what fails from here on
 	if !d.cfg.Greeting && d.cfg.OnConnect == nil {
-		d.hub.keeper.adopt(l)
+		d.hub.adopt(l)
 	} else if err := d.setUp(ctx, l, answer); err != nil {
 		return err
 	}
@@ -318,7 +318,9 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	if err := l.settle(ctx, quietWait); err != nil {
 		return err
 	}
-	l.startHeartbeat()
+	l.mu.Lock()
+	l.heartbeat.start(d.hub.clock.Now(), l.dialed, l.onHeartbeat)
+	l.mu.Unlock()
 	return nil
 }
 

@@ -139,7 +139,7 @@ func (r *race) add(d *dialing) {
 
 // launch begins another attempt. r is locked.
 func (r *race) launch() *dialing {
-	d := &dialing{hub: r.hub, cfg: r.first.cfg, tie: r.first.tie, start: r.first.start, host: r.first.url.Host}
+	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, host: r.first.url.Host}
 	r.add(d)
 	r.lanes.Go(func() {
 		err := errBrokenOff // if the user's code ends the goroutine

@@ -6,10 +6,14 @@ import "time"
 // before it to be over.
 const provenAfter = 5 * time.Second
 
-// tie is what the gate knows of one connection.
-type tie struct {
+// dialTicket is what the gate knows of one connection.
+type dialTicket struct {
 	gate *dialGate
 	term int // when its dial began
+
+	// Guarded by the lock of the connection.
+	proved bool   // it has served a lease
+	doubts uint32 // gate.doubts when it last did
 
 	// Guarded by gate.mu.
 	isUp  bool
@@ -18,14 +22,14 @@ type tie struct {
 }
 
 // begin ties a dial that begins now.
-func (g *dialGate) begin() *tie {
+func (g *dialGate) begin() *dialTicket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return &tie{gate: g, term: g.term}
+	return &dialTicket{gate: g, term: g.term}
 }
 
 // up tells, once, that the dial has succeeded.
-func (t *tie) up() {
+func (t *dialTicket) up() {
 	g := t.gate
 	g.mu.Lock()
 	t.isUp = true
@@ -38,10 +42,19 @@ func (t *tie) up() {
 	}
 }
 
+// servedLease is served, the first time and once after each cause in the gate's doubts.
+// The connection's lock is held.
+func (t *dialTicket) servedLease() {
+	if doubts := t.gate.doubts.Load(); !t.proved || t.doubts != doubts {
+		t.proved, t.doubts = true, doubts
+		t.served()
+	}
+}
+
 // served tells that the connection has served a lease: what ended those before it
 // is over. One from before the last cause proves that only if the cause may be
 // the fault of one lease.
-func (t *tie) served() {
+func (t *dialTicket) served() {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
 	if t.term == t.gate.term || t.gate.mild {
@@ -51,7 +64,7 @@ func (t *tie) served() {
 
 // stayed tells that the connection stayed up for provenAfter: what ended those
 // before it is over, unless it is from before the last cause.
-func (t *tie) stayed() {
+func (t *dialTicket) stayed() {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
 	if t.term == t.gate.term {
@@ -63,7 +76,7 @@ func (t *tie) stayed() {
 // dial at once. The cause is nil if the pool ended it; every connection is told
 // ended at its end at the latest, so that nothing is left of its tie. That of a
 // dial which fails is told by its Done.
-func (t *tie) ended(cause *EndError) {
+func (t *dialTicket) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()
 	if !t.isUp {

@@ -7,7 +7,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// checker makes a check of connections one of links.
+// checker makes a Health of links from one of Conns.
 func checker(h resource.Health[*Conn]) resource.Health[*link] {
 	if h == nil {
 		return nil
@@ -21,8 +21,8 @@ func checker(h resource.Health[*Conn]) resource.Health[*link] {
 	return check{h}
 }
 
-// ended is what a check found whose connection has ended, or must. It says what
-// the check said, but is no error that is tolerated.
+// ended is the error of a check whose connection has ended, or must. It has the text of the
+// check's own error, but is not tolerated as that may be.
 type ended struct{ cause, said error }
 
 func (e ended) Error() string {
@@ -39,16 +39,16 @@ type check struct{ of resource.Health[*Conn] }
 // State implements [resource.Stateful].
 func (k check) State() string { return fmt.Sprintf("%T", k.of) + inner(k.of) }
 
-// Check gives the check a lease that is none of the pool's.
+// Check calls the check with a lease that is not the pool's.
 func (k check) Check(ctx context.Context, l *link, i resource.Info) error {
-	c, err := l.detach(ctx, i)
+	c, err := l.attachDetached(ctx, i)
 	if err != nil {
 		return err
 	}
 	defer c.end(errNotReturned, true, nil)
 	err = k.of.Check(ctx, c, i)
 	c.end(nil, false, nil)
-	if cause := l.why(); cause != nil {
+	if cause := l.cause(); cause != nil {
 		return ended{cause, err}
 	}
 	return err

@@ -90,37 +90,3 @@ const (
 	firstPrivate = 3000
 	shownCodes   = 32
 )
-
-// describe says how l is, for Inspect.
-func (l *link) describe() string {
-	l.mu.Lock()
-	state := l.state()
-	l.mu.Unlock()
-	if rtt := time.Duration(l.care.rtt.Load()); rtt > 0 {
-		return fmt.Sprintf("%s, rtt %v", state, rtt.Round(10*time.Microsecond))
-	}
-	return state
-}
-
-// state is a word for who reads l. l is locked.
-func (l *link) state() string {
-	switch {
-	case l.cause != nil:
-		return "dead"
-	case l.closing:
-		return "closing"
-	case l.quarantine.on:
-		return "in quarantine"
-	case l.evacuated():
-		return "being hijacked"
-	case l.reader == watcher:
-		return "watched"
-	case l.reader == lessee:
-		return "being read"
-	case l.unread():
-		return "a message waits"
-	case l.tenant != nil:
-		return "unread"
-	}
-	return "hot"
-}

@@ -148,7 +148,7 @@ func (m *Manager[K]) Reset(cause error) {
 
 // ResetNow is Reset without close handshakes, as [Pool.ResetNow] does it.
 func (m *Manager[K]) ResetNow(cause error) {
-	m.count.roster.cutOff()
+	m.count.cutOff()
 	m.Reset(cause)
 }
 
@@ -198,5 +198,5 @@ func (m *Manager[K]) Close(ctx context.Context) error {
 func (m *Manager[K]) CloseNow() {
 	m.end()
 	_ = m.keyed.Close(noTime)
-	m.count.roster.endNow()
+	m.count.endNow()
 }

@@ -154,7 +154,7 @@ func TestRegressBellTornAlert(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	c.Release()
-	l.until(t, "armed", func() bool { return l.armed })
+	l.until(t, "armed", func() bool { return l.watch.armed })
 	close(strike)
 	select {
 	case s := <-pongs:
@@ -166,7 +166,7 @@ func TestRegressBellTornAlert(t *testing.T) {
 		t.Fatalf("it ended early, with %v", err)
 	}
 	l.until(t, "waiting for the rest, or broken", func() bool {
-		return l.raw.Parked() || l.cause != nil
+		return l.raw.Parked() || l.end.cause != nil
 	})
 	close(rest)
 	var ce *CloseError
@@ -206,17 +206,17 @@ func TestRegressBellDropped(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	l.mu.Lock()
-	l.disarm()
-	l.closing = true // as if a watcher had come just before destroy
+	l.disarmLocked()
+	l.end.closing = true // as if a watcher had come just before destroy
 	l.mu.Unlock()
 	close(strike)
 	l.until(t, "sent a message", l.raw.Readable)
 	l.mu.Lock()
-	l.hub.keeper.tied(l)
-	l.beginWatch()
+	l.hub.monitor.watched(&l.node)
+	l.beginWatchLocked()
 	l.mu.Unlock()
 	l.until(t, "at the end of what came", func() bool {
-		return l.reader == nobody || l.raw.Parked()
+		return l.watch.reader == noReader || l.raw.Parked()
 	})
 	began := time.Now()
 	l.destroy(resource.ErrDiscarded)
@@ -302,20 +302,20 @@ func TestRegressBellPongUnread(t *testing.T) {
 	c.Release()
 	t0 := l.hub.clock.Now()
 	l.frames.LastRead.Store(t0 - int64(2*time.Hour))
-	l.feel(t0, 0)
+	l.checkAlive(t0, 0)
 	l.frames.LastRead.Store(t0 - 1)
 	<-pinged
 	c = belledConn(t, p)
 	defer c.Release()
-	l.hub.keeper.mu.Lock()
-	if l.hub.keeper.ticker != nil {
-		l.hub.keeper.ticker.Stop() // it would find out by itself
+	l.hub.monitor.mu.Lock()
+	if l.hub.monitor.ticker != nil {
+		l.hub.monitor.ticker.Stop() // it would find out by itself
 	}
-	l.hub.keeper.mu.Unlock()
+	l.hub.monitor.mu.Unlock()
 	close(answer)
 	l.until(t, "answered", l.raw.Readable)
-	l.feel(t0+int64(l.hub.cfg.PongWait)+1, 0)
-	if err := l.why(); err != nil {
+	l.checkAlive(t0+int64(l.hub.cfg.PongWait)+1, 0)
+	if err := l.cause(); err != nil {
 		t.Error(err)
 	}
 }
@@ -336,12 +336,12 @@ func TestRegressBellBroken(t *testing.T) {
 	}
 	a.Close()
 	l.mu.Lock()
-	l.disarm()
-	l.bell.Close()
-	l.bell = readiness.New(raw, l.rung)
+	l.disarmLocked()
+	l.watch.bell.Close()
+	l.watch.bell = readiness.New(raw, l.onBell)
 	l.mu.Unlock()
 	c.Release()
 	l.until(t, "watched by one who stays", func() bool {
-		return l.reader == watcher && l.raw.Parked()
+		return l.watch.reader == watcherReader && l.raw.Parked()
 	})
 }

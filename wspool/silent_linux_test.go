@@ -25,21 +25,21 @@ func TestDeaf(t *testing.T) {
 	l := c.link
 	defer c.Release()
 	errWake := errors.New("wake")
-	if l.deaf(errWake) {
+	if (&closing{l: l, cause: errWake}).futile() {
 		t.Error("heard just now, and taken for dead")
 	}
 	l.silentFor(2*time.Hour + time.Second)
-	if !l.deaf(errWake) {
+	if !(&closing{l: l, cause: errWake}).futile() {
 		t.Error("silent for longer than KeepAlive and PongWait, and waited for")
 	}
 	if err := c.WriteMessage(t.Context(), websocket.TextMessage, nil); err != nil { // drained, not answered
 		t.Error(err)
 	}
-	if !l.deaf(errWake) {
+	if !(&closing{l: l, cause: errWake}).futile() {
 		t.Error("what is sent is no sign of life")
 	}
 	l.silentFor(0)
-	if !l.deaf(ErrSilent) {
+	if !(&closing{l: l, cause: ErrSilent}).futile() {
 		t.Error("ErrSilent, and waited for")
 	}
 	c.Discard(nil)
@@ -84,7 +84,7 @@ func TestDoubtful(t *testing.T) {
 	doubtful := func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.doubtful()
+		return l.doubtfulLocked()
 	}
 	const long = 2*time.Hour + time.Second
 	l.hub.suspect.Store(math.MinInt64) // silences that began before the pool did count too
@@ -92,7 +92,7 @@ func TestDoubtful(t *testing.T) {
 	if doubtful() {
 		t.Error("a hot connection: the clock was read")
 	}
-	l.hub.keeper.aged(l.hub.clock.Now())
+	l.hub.suspectSilent(l.hub.clock.Now())
 	if !doubtful() {
 		t.Error("the timer has found out, and it is trusted")
 	}

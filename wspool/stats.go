@@ -68,7 +68,7 @@ type counts struct {
 	panics                              atomic.Int64 // contained here, and not by the pool of resources
 	resets                              atomic.Int64
 	reclaims                            reclaims // that run
-	roster                              roster
+	roster                              roster[*link]
 
 	mu     sync.Mutex
 	closed map[int]int64

@@ -120,13 +120,6 @@ func subscribed(ctx context.Context, c *Conn, gap Gap, f func(context.Context, *
 	return err
 }
 
-// received reports whether the lease has read a message.
-func (c *tenant) received() bool {
-	c.link.mu.Lock()
-	defer c.link.mu.Unlock()
-	return c.in > 0
-}
-
 // pauseCalls waits after so many short calls in a row. It returns false if ctx has
 // ended.
 func pauseCalls(ctx context.Context, short int) bool {

@@ -9,18 +9,18 @@ import (
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// A connection is lent when it is known that its peer lives and that everything
-// that has come in was dealt with. For most that is known at once. One that a ping
-// or the rest of a frame has to vouch for first is vetted: for a moment by the
-// caller that has found it, then in the background (see [resource.Lease.ReleaseAfter]),
-// while the caller goes on to another one or waits for whichever is ready first.
+// A connection is lent when it is certain that its peer lives and that everything that
+// has arrived was dealt with. For most connections that is known at once. One whose peer
+// must answer a ping first, or send the rest of a frame, is vetted: for a moment by the
+// caller that has acquired it, then in the background (see [resource.Lease.ReleaseAfter]),
+// while the caller goes on to another connection or waits for whichever is ready first.
 
 // vetTime is how long one acquire waits for connections to be vetted, all of them
-// together, before it goes on without them. What a busy machine delays is usually
-// done within microseconds, and a dial takes longer than this on most networks.
+// together, before it goes on without them. A delay by a busy machine is usually over
+// within microseconds, and a dial takes longer than this on most networks.
 const vetTime = 10 * time.Millisecond
 
-// quietWait is how long a caller waits for the reader to deal with what has arrived.
+// quietWait is how long a goroutine waits for the reader to deal with what has arrived.
 // That takes microseconds, or as long as the scheduler keeps the reader waiting: a
 // reader that has not run is no evidence against the connection. So the limit is only
 // for a peer that floods the connection or does not take its pongs.
@@ -29,13 +29,13 @@ const quietWait = 2 * time.Second
 // tryWait is quietWait for a caller that does not want to wait.
 const tryWait = 5 * time.Millisecond
 
-// patience is how much of vetTime an acquire has left. The zero patience has all.
+// patience is how much of vetTime an acquire has left. The zero patience has all of it.
 type patience struct {
-	proof bool  // it waits for a suspect's pong too: it cannot wait in line for that
+	proof bool  // it waits for a ping's answer too, because it cannot wait in line
 	until int64 // on the hub's clock; 0: it has not begun
 }
 
-// left is how long the acquire may still wait.
+// left returns how long the acquire may still wait.
 func (p *patience) left(c wsconn.Clock) time.Duration {
 	now := c.Now()
 	if p.until == 0 {
@@ -44,8 +44,8 @@ func (p *patience) left(c wsconn.Clock) time.Duration {
 	return time.Duration(max(0, p.until-now))
 }
 
-// spent reports whether twice the time is over: connections that come back vetted
-// and are in doubt again do not keep an acquire that must not wait.
+// spent reports whether twice vetTime is over: an acquire that must not wait is not kept
+// by connections that return vetted and are in doubt again.
 func (p *patience) spent(c wsconn.Clock) bool {
 	return p.until != 0 && c.Now() > p.until+int64(vetTime)
 }
@@ -53,44 +53,41 @@ func (p *patience) spent(c wsconn.Clock) bool {
 // errUnproven is why a connection in doubt is not lent yet.
 var errUnproven = errors.New("wspool: the peer has not shown yet that it is alive")
 
-// doubtful reports whether l's peer must show that it is alive before l is lent:
-// another connection has been found dead since something last came in, or that is
-// longer ago than a peer may be silent, as where the process has stood still. The
-// clock is read only where l is not hot. l is locked.
-func (l *link) doubtful() bool {
+// doubtfulLocked reports whether the peer must answer a ping before the connection is
+// lent: another connection was found dead since bytes last arrived here, or they arrived
+// longer ago than a live peer may be silent, as where the process has stood still. The
+// clock is read only if the connection is not hot.
+func (l *link) doubtfulLocked() bool {
 	if l.hub.cfg.KeepAlive <= 0 {
 		return false
 	}
 	heard := l.frames.LastRead.Load()
-	if l.hub.suspect.Load() > heard || l.frames.Gap() != l.care.pulse.gap.over {
+	if l.hub.suspect.Load() > heard || !l.keepalive.vouched(l.frames.Gap()) {
 		return true
 	}
-	hot := l.reader == nobody && !l.armed
-	return !hot && l.hub.clock.Now()-heard > l.hub.longestSilence()
+	return !l.watch.hot() && l.hub.clock.Now()-heard > l.hub.longestSilence()
 }
 
-// inDoubt is doubtful where l is not locked.
-func (l *link) inDoubt() bool {
+// trusted reports whether the peer need not answer a ping first.
+func (l *link) trusted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.doubtful()
+	return !l.doubtfulLocked()
 }
 
-func (l *link) undoubted() bool { return !l.inDoubt() }
-
-// vet clears up whether l may be lent, for as long as p has left. It returns nil,
-// why l must not be used, ctx's error, or, if the time was too short, errUnproven
-// or wsconn.ErrNotQuiet.
+// vet finds out whether the connection may be lent, for as long as p has left. It returns
+// nil, why the connection must not be used, ctx's error, or, if the time was too short,
+// errUnproven or wsconn.ErrNotQuiet.
 func (l *link) vet(ctx context.Context, p *patience) error {
 	left := p.left(l.hub.clock)
-	if l.inDoubt() {
+	if !l.trusted() {
 		if !p.proof || left <= 0 {
 			return errUnproven
 		}
 		limited, cancel := context.WithTimeout(ctx, left)
-		_, err := l.roundTrip(limited, l.undoubted)
+		_, err := l.roundTrip(limited, l.trusted)
 		cancel()
-		switch cause := l.why(); {
+		switch cause := l.cause(); {
 		case cause != nil:
 			return cause
 		case ctx.Err() != nil:
@@ -103,41 +100,35 @@ func (l *link) vet(ctx context.Context, p *patience) error {
 	return l.settle(ctx, left)
 }
 
-// vetFully is vet to the end: if it is not cleared up in time that l is fit to be
-// lent, l is taken out of use. It runs in the background, once for all callers
-// that have met l, and its time does not depend on theirs.
+// vetFully is vet to the end: if the connection is not found fit to be lent in time, it
+// is taken out of use. It runs in the background, once for all callers that have acquired
+// the connection, and its time does not depend on theirs.
 func (l *link) vetFully(ctx context.Context) error {
-	if l.inDoubt() {
+	if !l.trusted() {
 		if err := l.prove(ctx); err != nil {
 			return err
 		}
 	}
-	err := l.settle(ctx, l.quietTime())
+	wait := quietWait
+	if since := l.frames.PartialSince(); since != 0 { // the rest of a frame is overdue already
+		wait = max(vetTime, quietWait-time.Duration(l.hub.clock.Now()-since))
+	}
+	err := l.settle(ctx, wait)
 	if errors.Is(err, wsconn.ErrNotQuiet) {
 		l.fail(err)
 	}
 	return err
 }
 
-// quietTime is how long l has to become quiet: quietWait, less what the rest of a
-// frame is overdue already.
-func (l *link) quietTime() time.Duration {
-	since := l.frames.PartialSince()
-	if since == 0 {
-		return quietWait
-	}
-	return max(vetTime, quietWait-time.Duration(l.hub.clock.Now()-since))
-}
-
-// prove has the peer show that it is alive: it must answer a ping within PongWait,
-// or l is taken out of use. If the process stood still meanwhile, or the answer may
-// have come and nobody has read it yet, the peer gets as much time again.
+// prove has the peer show that it is alive: it must answer a ping within PongWait, or the
+// connection is taken out of use. If the process stood still meanwhile, or the answer may
+// have arrived unread, the peer gets as much time again.
 func (l *link) prove(ctx context.Context) error {
 	wait := l.hub.cfg.PongWait
 	for again := false; ; again = true {
 		began := l.hub.clock.Now()
 		limited, cancel := context.WithTimeout(ctx, wait)
-		_, err := l.roundTrip(limited, l.undoubted)
+		_, err := l.roundTrip(limited, l.trusted)
 		cancel()
 		switch {
 		case err == nil:
@@ -158,10 +149,60 @@ func (l *link) prove(ctx context.Context) error {
 	}
 }
 
-// pausePart is by which part of PongWait a timer must be late to tell that the
-// process stood still.
-const pausePart = 4
+// settle waits until everything that had arrived before was dealt with. It returns why
+// the connection must not be used, ctx's error, or wsconn.ErrNotQuiet if that takes longer
+// than patience. A message that has arrived belongs to no lease.
+func (l *link) settle(ctx context.Context, patience time.Duration) error {
+	l.mu.Lock()
+	if l.settledLocked() {
+		defer l.mu.Unlock()
+		return l.end.cause
+	}
+	return l.settleUntil(ctx, patience, l.settledLocked)
+}
 
-// stoodStill reports whether a timer that is that late tells so, where an answer
-// has that long.
-func stoodStill(late, wait time.Duration) bool { return late >= wait/pausePart }
+// settleUntil is settle where the reader has to do it, or until done, which is called
+// with mu held, reports that it need not. It is called with mu held and returns without.
+func (l *link) settleUntil(ctx context.Context, patience time.Duration, done func() bool) error {
+	l.settling++
+	l.mu.Unlock()
+	err := l.raw.WaitQuiet(ctx, l.frames.Drained, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return done()
+	}, l.end.broken, patience)
+	if errors.Is(err, wsconn.ErrNotQuiet) && patience == quietWait {
+		l.fail(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settling--
+	if l.end.cause != nil {
+		return l.end.cause
+	}
+	return err
+}
+
+// settledLocked reports whether settle has nothing left to wait for. If it has, it makes
+// sure that a goroutine reads. Once the lease has written, what arrives may be its answer,
+// and a message that has begun to arrive for it is its own.
+func (l *link) settledLocked() bool {
+	return l.end.cause != nil || l.watch.midMessage() || l.lease != nil && l.lease.state.out > 0 || l.lookLocked()
+}
+
+// lookLocked reports whether it is certain that nothing has arrived that was not dealt
+// with. If there is no reader it looks itself, and has what it finds watched: mu keeps
+// others from becoming the reader.
+func (l *link) lookLocked() bool {
+	if l.watch.reader != noReader {
+		return false
+	}
+	if l.raw.CanPoll() {
+		l.frames.Poll()
+		if l.frames.Drained() && !l.raw.MidRecord() {
+			return true
+		}
+	}
+	l.startWatchLocked()
+	return false
+}

@@ -6,6 +6,7 @@ import "encoding/binary"
 const (
 	fin     = 0x80
 	rsv     = 0x70
+	rsv1    = 0x40 // compressed
 	opcode  = 0x0f
 	control = 0x08 // the bit of the opcode
 
@@ -29,7 +30,8 @@ type Control struct {
 }
 
 // FrameTracker follows the frames that a WebSocket server sends, counts them, and
-// keeps pings and pongs until they are taken. Its user serialises the calls. It
+// keeps pings and pongs until they are taken, up to the close frame or the first frame
+// that breaks a rule. Its user serialises the calls. It
 // allocates nothing but those.
 //
 // It is no judge of the protocol, but a stream that breaks it never looks
@@ -46,8 +48,12 @@ type FrameTracker struct {
 
 	counted  bool // the frame begun last counts as a message
 	keeps    bool // the present frame is a ping or pong
+	over     bool // a rule was broken, or a close frame has begun: no pings or pongs are kept
 	payload  []byte
 	received []Control
+
+	// Deflate says that messages may be compressed (RFC 7692). Set it before Feed.
+	Deflate bool
 	messages uint64
 	controls uint64
 	open     bool
@@ -141,6 +147,8 @@ func (t *FrameTracker) begin(b byte) {
 	if t.counted {
 		t.messages++
 	}
+	first := data && !t.open && (b&rsv == 0 || t.Deflate && b&rsv == rsv1)
+	t.over = t.over || t.counted && !first || op == closing
 	t.open = t.open || data
 }
 
@@ -153,7 +161,8 @@ func (t *FrameTracker) headed() {
 		t.messages++
 	}
 	op := h[0] & opcode
-	t.keeps = !t.counted && !bad && (op == Ping || op == Pong)
+	t.over = t.over || bad
+	t.keeps = !t.over && (op == Ping || op == Pong)
 	switch n {
 	case 126:
 		n = uint64(binary.BigEndian.Uint16(h[2:]))

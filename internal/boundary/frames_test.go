@@ -120,19 +120,23 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// Pings and pongs are kept, in order and however they are cut; what breaks a rule is
-// not.
+// Pings and pongs are kept, in order and however they are cut, up to the close frame
+// or the first frame that breaks a rule.
 func TestFrameControls(t *testing.T) {
-	stream := "\x89\x03abc" + "\x01\x01x" + "\x8a\x00" + "\x80\x00" + "\x89\x01d" + "\x09\x01e" + "\x89\x81maskf" + "\x88\x00"
-	want := []boundary.Control{{boundary.Ping, "abc"}, {boundary.Pong, ""}, {boundary.Ping, "d"}}
-	for cut := 1; cut <= len(stream); cut++ {
-		f := boundary.Frames()
-		f.Feed([]byte(answer))
-		for p := stream; p != ""; p = p[min(cut, len(p)):] {
-			f.Feed([]byte(p[:min(cut, len(p))]))
-		}
-		if n, got := f.Kept(), f.Take(); n != len(want) || !slices.Equal(got, want) || f.Kept() != 0 {
-			t.Errorf("in pieces of %d: %q", cut, got)
+	good := "\x89\x03abc" + "\xc1\x01x" + "\x8a\x00" + "\x01\x00" + "\x8a\x00" + "\x80\x00" + "\x89\x01d"
+	want := []boundary.Control{{boundary.Ping, "abc"}, {boundary.Pong, ""}, {boundary.Pong, ""}, {boundary.Ping, "d"}}
+	for _, bad := range []string{"\x09\x01e", "\x89\x81maskf", "\x88\x00", "\xa1\x00", "\xc9\x00", "\x80\x00", "\x83\x00", "\x8b\x00", "\x01\x00\x01\x00", "\x89\x7e\x00\x00"} {
+		stream := good + bad + "\x89\x03end"
+		for cut := 1; cut <= len(stream); cut++ {
+			f := boundary.Frames()
+			f.Deflate = true
+			f.Feed([]byte(answer))
+			for p := stream; p != ""; p = p[min(cut, len(p)):] {
+				f.Feed([]byte(p[:min(cut, len(p))]))
+			}
+			if n, got := f.Kept(), f.Take(); n != len(want) || !slices.Equal(got, want) || f.Kept() != 0 {
+				t.Errorf("%q, in pieces of %d: %q", bad, cut, got)
+			}
 		}
 	}
 }

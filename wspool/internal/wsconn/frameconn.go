@@ -67,12 +67,13 @@ const (
 
 // NewFrameConn returns a FrameConn over above, which is w or TLS over w. A live peer
 // is never silent for more than longest (0: no limit) and sends no more than limit
-// control frames in a second.
-func NewFrameConn(above net.Conn, w *RawConn, c Clock, longest int64, limit int) *FrameConn {
+// control frames in a second. deflate says that it may compress messages.
+func NewFrameConn(above net.Conn, w *RawConn, c Clock, longest int64, limit int, deflate bool) *FrameConn {
 	if longest <= 0 {
 		longest = math.MaxInt64
 	}
 	f := &FrameConn{Conn: above, Raw: w, clock: c, longest: longest, limit: limit, frames: boundary.Frames(), keep: -1}
+	f.frames.Deflate = deflate
 	f.LastRead.Store(c.Now())
 	return f
 }

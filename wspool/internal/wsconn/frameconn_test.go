@@ -44,7 +44,7 @@ func framesOf(t *testing.T, came ...string) *FrameConn {
 		p.of = append(p.of, []byte(s))
 	}
 	w := NewRawConn(p, false, time.Second)
-	f := NewFrameConn(w, w, NewClock(), 0, 100)
+	f := NewFrameConn(w, w, NewClock(), 0, 100, true)
 	if n, err := f.Read(make([]byte, 100)); n != len(answer) || err != nil {
 		t.Fatal(n, err)
 	}
