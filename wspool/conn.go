@@ -174,19 +174,19 @@ func (c *Conn) Discard(cause error) {
 func (c *Conn) Hijack() (*websocket.Conn, bool) {
 	defer runtime.KeepAlive(c)
 	l := c.link
-	if c.detached || c.ended.Load() || !l.reserve(c.lease) {
+	if c.detached || c.ended.Load() || !c.reserve() {
 		return nil, false
 	}
 	if !c.ended.CompareAndSwap(false, true) {
-		l.unreserve()
+		c.unreserve()
 		return nil, false
 	}
 	if _, ok := c.pooled.Hijack(); !ok {
-		l.unreserve()
+		c.unreserve()
 		c.pooled.Discard(nil)
 		return nil, false
 	}
 	c.lost.Stop()
-	l.handOver()
+	c.handOver()
 	return l.ws, true
 }

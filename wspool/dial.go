@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -348,4 +350,160 @@ func causeOf(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// Handshake is what one dial asks for. [Config.Prepare] may change all of it.
+type Handshake struct {
+	// URL is where to connect, as in [Config.URL].
+	URL string
+	// Header is sent with the upgrade, besides the headers of the protocol,
+	// which it must not name (use Subprotocols). It is empty at first. A "Host"
+	// in it is sent in place of the URL's; the cookies in it are sent before
+	// those of [Config.Jar]. A name or value that HTTP does not allow fails the
+	// dial, with an error that names the header.
+	Header http.Header
+	// Subprotocols are those to offer, as in [Config.Subprotocols].
+	Subprotocols []string
+}
+
+// prepare fills d's handshake and parses its URL.
+func (d *dialing) prepare(ctx context.Context) error {
+	d.phase = "prepare"
+	d.shake = Handshake{URL: d.cfg.URL, Header: http.Header{}, Subprotocols: slices.Clone(d.cfg.Subprotocols)}
+	if d.cfg.URL != "" {
+		d.url, _ = url.Parse(d.cfg.URL) // New has seen it parse
+		d.secrets.url(d.url)
+	}
+	if d.cfg.Prepare == nil {
+		return nil
+	}
+	if err := d.cfg.Prepare(ctx, &d.shake); err != nil {
+		d.secrets.header(d.shake.Header) // which its error may repeat
+		return err
+	}
+	var bad complaints
+	bad.url(d.shake.URL)
+	bad.subprotocols(d.shake.Subprotocols)
+	bad.header("Header", d.shake.Header)
+	if bad != nil {
+		return fmt.Errorf("bad Handshake: %w", errors.Join(bad...))
+	}
+	d.url, _ = url.Parse(d.shake.URL)
+	d.secrets.url(d.url)
+	return ctx.Err() // Prepare need not have looked
+}
+
+// complaints are about bad fields. None shows anything of a URL but its scheme,
+// of a subprotocol or of a header: what does not parse may hold a password
+// anywhere.
+type complaints []error
+
+// no complains unless ok.
+func (bad *complaints) no(ok bool, format string, args ...any) {
+	if !ok {
+		*bad = append(*bad, fmt.Errorf(format, args...))
+	}
+}
+
+// url is about where to connect.
+func (bad *complaints) url(s string) {
+	if s == "" {
+		bad.no(false, "URL is empty")
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		bad.no(false, "URL does not parse")
+		return
+	}
+	bad.no(u.Scheme == "ws" || u.Scheme == "wss", "URL is not of scheme ws or wss")
+	bad.no(u.Hostname() != "", "URL has no host")
+	bad.no(u.User == nil, "URL has a user name or password")
+	bad.no(u.Fragment == "", "URL has a fragment")
+}
+
+// subprotocols is about what to offer.
+func (bad *complaints) subprotocols(all []string) {
+	bad.no(!slices.Contains(all, ""), "Subprotocols has an empty one")
+	bad.no(!slices.ContainsFunc(all, func(s string) bool { return strings.ContainsFunc(s, notOfToken) }),
+		"Subprotocols has one with a character that none may have")
+}
+
+// notOfToken reports whether RFC 6455, section 4.1, keeps r out of the name of a
+// subprotocol.
+func notOfToken(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
+}
+
+// dialTrace follows how far one call of NetDial came, as far as that heeds
+// net/http/httptrace, which net.Dialer does. It may still be called when NetDial
+// has returned.
+type dialTrace struct {
+	mu        sync.Mutex
+	lookingUp int
+	tried     string // the address that was tried last
+}
+
+// follow returns ctx with t in it.
+func (t *dialTrace) follow(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart:     func(httptrace.DNSStartInfo) { t.lookUp(1) },
+		DNSDone:      func(httptrace.DNSDoneInfo) { t.lookUp(-1) },
+		ConnectStart: func(_, addr string) { t.connect(addr) },
+	})
+}
+
+func (t *dialTrace) lookUp(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lookingUp += n
+}
+
+func (t *dialTrace) connect(addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tried = addr
+}
+
+// resolving reports whether a dial that failed with err was looking a name up. t is
+// nil if NetDial was not called.
+func (t *dialTrace) resolving(err error) bool {
+	var de *net.DNSError
+	if errors.As(err, &de) {
+		return true
+	}
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lookingUp > 0 && t.tried == ""
+}
+
+// last returns the address that was tried last, "" if there was none.
+func (t *dialTrace) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.tried
+}
+
+// addr is where the dial is or was connected to, or tried last to connect to.
+func (d *dialing) addr() string {
+	switch {
+	case d.peer != "":
+		return d.peer
+	case d.trace != nil:
+		return d.trace.last()
+	}
+	return ""
+}
+
+// peerOf is the address of the other side of c, "" if it has none. It calls
+// methods of what NetDial returned.
+func peerOf(c net.Conn) (addr string) {
+	defer func() { _ = recover() }()
+	if a := c.RemoteAddr(); a != nil {
+		addr = a.String()
+	}
+	return addr
 }

@@ -1,11 +1,23 @@
 package wspool
 
 import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/respool/respool/internal/redact"
 )
 
 // DialError says how far a dial came and why it failed. Its text shows the host,
@@ -113,3 +125,252 @@ func (e *DialError) LogValue() slog.Value {
 
 // Unwrap leads to Err.
 func (e *DialError) Unwrap() error { return e.Err }
+
+// MaxResponseBody is how many bytes of the body a [Response] has at most.
+const MaxResponseBody = 4 << 10
+
+const (
+	shownBody = 256 // bytes of a body that the text of a DialError shows
+	shownName = 64  // bytes of a foreign name, such as a header's
+	shownURL  = 200 // bytes of a Location
+)
+
+// bodyWait is how long the body of a refusal is waited for, which a server need
+// not end, or even send.
+const bodyWait = 500 * time.Millisecond
+
+// Response is what the server, or a proxy, answered to a handshake. Its texts,
+// for fmt, slog and JSON, show the status and names of headers, and no values.
+type Response struct {
+	// Status is the HTTP status.
+	Status int
+	// Header is as it was sent, so that it may hold cookies, challenges and
+	// other secrets. The caller may change it.
+	Header http.Header
+	// Body is the beginning of the body of a refusal: at most MaxResponseBody
+	// bytes, which arrived within half a second. Repetitions of the URL's path
+	// or query, of headers and of subprotocols that were sent are replaced by
+	// "…". Nil: there was none.
+	Body []byte
+}
+
+func (r Response) String() string {
+	names := slices.Sorted(maps.Keys(r.Header))
+	return redact.Clean(fmt.Sprintf("status %d, headers %s, %d bytes of body", r.Status, strings.Join(names, " "), len(r.Body)), maxErrorText)
+}
+
+// Format writes String for every verb.
+func (r Response) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
+
+// LogValue is String.
+func (r Response) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// MarshalJSON has the status, and the names of the headers.
+func (r Response) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Status  int      `json:"status"`
+		Headers []string `json:"headers"`
+		Body    int      `json:"body_bytes"`
+	}{r.Status, slices.Sorted(maps.Keys(r.Header)), len(r.Body)})
+}
+
+// readRefusal parses head and reads the body from rest. After bodyWait it calls
+// hangUp, which must end rest, and keeps the part of the body read so far.
+func readRefusal(head []byte, rest io.Reader, method string, known *secrets, hangUp func()) *Response {
+	limit := time.AfterFunc(bodyWait, hangUp)
+	defer limit.Stop()
+	from := bufio.NewReader(io.MultiReader(strings.NewReader(string(head)), rest))
+	resp, err := http.ReadResponse(from, &http.Request{Method: method})
+	if err != nil {
+		return nil
+	}
+	r := &Response{Status: resp.StatusCode, Header: resp.Header}
+	if resp.StatusCode < 200 {
+		return r
+	}
+	// One byte more than the limit shows whether the limit cuts a secret.
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxResponseBody+1))
+	cut := err != nil || len(body) > MaxResponseBody
+	body = body[:min(len(body), MaxResponseBody)]
+	if clean := known.set.Redact(string(body), cut); clean != "" {
+		r.Body = []byte(clean)[:min(len(clean), MaxResponseBody)]
+	}
+	return r
+}
+
+// location is where r leads, to be shown: without user, query and fragment, and
+// what is known to be a secret.
+func (r *Response) location(known *secrets) string {
+	to := r.Header.Get("Location")
+	if to == "" {
+		return ""
+	}
+	u, err := url.Parse(to)
+	if err != nil {
+		return "an address that does not parse"
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	return redact.Clean(known.tokens.Redact(u.String(), false), shownURL)
+}
+
+// says is the beginning of the body, to be shown.
+func (r *Response) says() string {
+	if len(r.Body) == 0 {
+		return ""
+	}
+	text := strings.Join(strings.Fields(redact.Clean(redact.Hide(string(r.Body)), MaxResponseBody)), " ")
+	return redact.Clean(text, shownBody)
+}
+
+// maxErrorText is how many bytes of an error that came from elsewhere the text of
+// a DialError shows.
+const maxErrorText = 512
+
+// secrets are the parts of one dial's requests that must not appear in a text,
+// although a server or a proxy may repeat them.
+type secrets struct {
+	set    redact.Set
+	tokens redact.Set // set without paths: where a redirect leads is mostly a path like ours
+}
+
+func (s *secrets) add(words ...string) {
+	s.set.Add(words...)
+	s.tokens.Add(words...)
+}
+
+// names of headers whose values are no secrets.
+var openHeaders = map[string]bool{
+	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Host": true, "Origin": true, "User-Agent": true,
+}
+
+// url takes note of a URL: its path and query, and what a proxy's has of a user.
+func (s *secrets) url(u *url.URL) {
+	if u == nil {
+		return
+	}
+	s.add(u.RawQuery)
+	for key, values := range u.Query() {
+		if s.values(values); strings.Join(values, "") == "" {
+			s.add(key)
+		}
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		s.add(u.User.String(), u.User.Username(), password)
+	}
+	s.set.Add(u.RequestURI(), u.Path, u.EscapedPath())
+	for part := range strings.SplitSeq(u.Path+"/"+u.EscapedPath(), "/") {
+		if len(part) >= 16 { // a shorter one is a word more often than a token
+			s.add(part)
+		}
+	}
+}
+
+// values takes note of values that are secrets, unless they are words that are in
+// every answer.
+func (s *secrets) values(all []string) {
+	for _, v := range all {
+		if !strings.EqualFold(v, "websocket") && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
+			s.add(v)
+		}
+	}
+}
+
+// header takes note of what is sent in h.
+func (s *secrets) header(h http.Header) {
+	for name, values := range h {
+		name = http.CanonicalHeaderKey(name)
+		if openHeaders[name] {
+			continue
+		}
+		s.values(values)
+		for _, v := range values {
+			if _, token, ok := strings.Cut(v, " "); ok && strings.HasSuffix(name, "Authorization") {
+				s.add(token)
+				if plain, err := base64.StdEncoding.DecodeString(token); err == nil {
+					_, password, _ := strings.Cut(string(plain), ":")
+					s.add(string(plain), password)
+				}
+			}
+			if name == "Cookie" {
+				for pair := range strings.SplitSeq(v, ";") {
+					_, value, _ := strings.Cut(pair, "=")
+					s.add(strings.Trim(strings.TrimSpace(value), `"`))
+				}
+			}
+		}
+	}
+}
+
+// subprotocols takes note of what was offered: browsers send tokens in it, as
+// "bearer.TOKEN".
+func (s *secrets) subprotocols(all []string) {
+	for _, p := range all {
+		s.add(p)
+		if i := strings.LastIndexByte(p, '.'); len(p)-i > 5 {
+			s.add(p[i+1:])
+		}
+	}
+}
+
+// text is what the text of err shows: clean, bounded, and without the secrets.
+// The methods of err may be the user's.
+func (s *secrets) text(err error) (text string) {
+	defer func() {
+		if v := recover(); v != nil {
+			text = fmt.Sprintf("an error of type %T whose text panics", err)
+		}
+	}()
+	text = err.Error()
+	switch err.(type) {
+	case *net.OpError, *net.DNSError: // they say where, in numbers that a query may have too
+	default:
+		text = redact.Hide(s.set.Redact(text, false)) // such as the URL in an error of net/http
+	}
+	return redact.Clean(text, maxErrorText)
+}
+
+// Why a Retry-After field is ignored. None of them shows its value, which is the
+// server's to choose and may repeat a secret.
+var (
+	errRetryForm      = errors.New("Retry-After ignored: it is neither seconds nor a date")
+	errRetryNegative  = errors.New("Retry-After ignored: it is negative")
+	errRetryTimestamp = errors.New("Retry-After ignored: it is a Unix time, not seconds to wait")
+)
+
+// firstTimestamp is the least number of seconds that is taken for a Unix time:
+// some servers send the time at which to come back. As a delay it is 31 years.
+const firstTimestamp = 1_000_000_000
+
+// retryAfter reads the Retry-After field of an answer, by RFC 9110, section
+// 10.2.3: a whole number of seconds, or a date in one of the three forms of its
+// section 5.6.7, the current one and the two obsolete ones. A date that has
+// passed is a delay of 0. set is false if there is no such field or it was
+// ignored, for the reason bad.
+func retryAfter(h http.Header, now time.Time, most time.Duration) (d time.Duration, set bool, bad error) {
+	fields := h.Values("Retry-After")
+	if len(fields) == 0 {
+		return 0, false, nil
+	}
+	s := strings.Trim(fields[0], " \t")
+	digits, negative := strings.CutPrefix(s, "-")
+	if isNumber(digits) {
+		n, err := strconv.ParseInt(digits, 10, 64)
+		switch {
+		case negative:
+			return 0, false, errRetryNegative
+		case err != nil || n >= firstTimestamp:
+			return 0, false, errRetryTimestamp
+		}
+		return min(time.Duration(n)*time.Second, most), true, nil
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return min(max(at.Sub(now), 0), most), true, nil
+	}
+	return 0, false, errRetryForm
+}
+
+// isNumber reports whether s has digits and nothing else.
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/respool/respool/resource"
 )
@@ -151,6 +152,154 @@ func (c *lease) received() bool {
 	return c.state.in > 0
 }
 
+// begin notes that a read or write runs. It returns false if the lease is over.
+func (c *lease) begin() bool {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lease != c {
+		return false
+	}
+	c.state.running++
+	return true
+}
+
+// finish notes that it has returned.
+func (c *lease) finish() {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	c.state.running--
+}
+
+// dirtyLocked returns why the lease does not leave the connection clean.
+func (c *lease) dirtyLocked() error {
+	l := c.link
+	if l.end.cause != nil {
+		return l.end.cause
+	}
+	if l.dirt.why != nil {
+		return l.dirt.why
+	}
+	if err := c.state.unfinished(l.watch.open); err != nil {
+		return err
+	}
+	// A message behind the answer still belongs to this lease. A lease that has read
+	// one answer for each message that it wrote, and ends soon after the last read,
+	// need not look again: that read took what there was. But where OnUnsolicited may
+	// drop a message, the next look could not tell part of a reply from a message of
+	// no lease, and the next part would pass for the next lease's answer.
+	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() &&
+		(l.hub.cfg.OnUnsolicited != nil || c.state.in != max(1, c.state.out) || c.state.awaits || l.watch.since != l.hub.monitor.tick.Load()) {
+		l.frames.Poll()
+	}
+	incomplete := c.incomplete()
+	arrived := l.frames.State()
+	waiting, partial := l.watch.pending.r != nil || arrived.MessagePending, arrived.Partial || l.raw.MidRecord()
+	switch {
+	case !c.expects(): // what has arrived belongs to no lease: restLocked has it dealt with
+		return nil
+	case !waiting && !partial:
+	case incomplete == nil && c.quarantines(): // the quarantine drops what is late
+	case incomplete == nil && !partial && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
+		// It may be a ping of the application's protocol, or the answer to a heartbeat:
+		// the watcher finds out. It has arrived whole, so the next lease does not wait
+		// for the peer.
+		l.trailing = arrived.Messages
+	case waiting:
+		return fmt.Errorf("%w: one is waiting", ErrUnread)
+	default:
+		return fmt.Errorf("%w: part of one has come", ErrUnread)
+	}
+	return incomplete
+}
+
+// quarantines reports whether the end of the lease begins a quarantine: it is a lease of
+// the pool that has exchanged messages.
+func (c *lease) quarantines() bool {
+	return c.link.hub.cfg.Quiet > 0 && !c.detached && c.state.exchanged()
+}
+
+// servedLocked notes that the connection was of use.
+func (c *lease) servedLocked() {
+	if !c.detached {
+		c.link.ticket.servedLease()
+	}
+}
+
+// reserve takes the connection away from the pool, from watchers and from the lease, so
+// that the caller can hijack it. It returns false, and nothing has changed, if it cannot.
+func (c *lease) reserve() bool {
+	l := c.link
+	late := false
+	limit := time.AfterFunc(quietWait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		late = true
+		l.freed.Broadcast()
+	})
+	defer limit.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !late && l.lease == c && c.hijackableLocked() {
+		switch {
+		case l.senders > 0: // a ping or pong is being sent
+			l.freed.Wait()
+		case l.watch.reader == noReader && l.frames.ControlsPending():
+			l.watch.reader = leaseReader
+			l.mu.Unlock()
+			l.handleControls()
+			l.mu.Lock()
+			l.freeLocked()
+		case l.watch.reader == noReader:
+			l.disarmLocked()
+			l.watch.reader, l.lease = leaseReader, nil
+			l.hub.monitor.watched(&l.node)
+			return true
+		case l.raw.Dismiss(l.frames.Drained):
+			for l.watch.reader == watcherReader && !late {
+				l.freed.Wait()
+			}
+		default:
+			_ = l.settleUntil(context.Background(), tryWait, func() bool { return l.watch.reader != watcherReader })
+			l.mu.Lock()
+		}
+	}
+	return false
+}
+
+// hijackableLocked reports whether the lease, which has not ended, may take the connection:
+// it is alive and clean, and no message has arrived or is awaited.
+func (c *lease) hijackableLocked() bool {
+	l, s := c.link, &c.state
+	arrived := l.frames.State()
+	return l.end.cause == nil && l.dirt.why == nil && !l.heartbeat.owesAnswer() && s.running == 0 && !s.writing &&
+		!l.watch.midMessage() && !arrived.MessagePending && !arrived.Partial && l.watch.reader != leaseReader
+}
+
+// unreserve undoes reserve, except that the lease has ended.
+func (c *lease) unreserve() {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.freeLocked()
+	l.hub.monitor.unwatched(&l.node)
+}
+
+// handOver makes the connection a plain one of gorilla's.
+func (c *lease) handOver() {
+	l := c.link
+	l.hub.monitor.forget(&l.node)
+	l.hub.count.roster.remove(l)
+	l.mu.Lock()
+	l.heartbeat.stop()
+	l.watch.closeBell()
+	l.mu.Unlock()
+	l.ws.SetPingHandler(nil)
+	l.ws.SetPongHandler(nil)
+	l.ws.SetCloseHandler(nil)
+	l.frames.HandOver()
+}
+
 // leaseState counts the messages of a lease and decides whether the exchange is
 // complete.
 type leaseState struct {
@@ -259,4 +408,95 @@ func (d *dirtiness) forgive() {
 	if d.gaveUp {
 		d.why, d.gaveUp = nil, false
 	}
+}
+
+// setUp reads the greeting and calls OnConnect, as far as they are configured, with a lease
+// that is not the pool's and to which Exchange does not apply. It returns why the connection
+// must not be pooled. That lease begins before the monitor has the connection watched:
+// otherwise a message that the server sends first could count as unsolicited.
+func (d *dialing) setUp(ctx context.Context, l *link, answer *Response) error {
+	given := &detachment{info: resource.Info{ID: resource.MakingID(ctx), Age: time.Since(d.start)}}
+	given.answer.Store(answer)
+	c := &Conn{&lease{link: l, detached: true, early: true, given: given}}
+	l.mu.Lock()
+	l.lease = c.lease // what has arrived already is for it too
+	l.mu.Unlock()
+	defer c.end(errNotReturned, true, nil)
+	defer given.answer.Store(nil) // Conn.Response is for OnConnect alone
+	d.hub.adopt(l)
+	last := ""
+	if d.cfg.Greeting {
+		d.phase, last = "greeting", "the greeting"
+		kind, data, err := c.ReadMessage(ctx)
+		if err != nil {
+			return fmt.Errorf("the server's greeting, which Config.Greeting says it sends, has not come: %w", err)
+		}
+		l.mu.Lock()
+		given.greeting = &Message{kind, data}
+		l.mu.Unlock()
+	}
+	if d.cfg.OnConnect != nil {
+		d.phase, last = "set-up", "OnConnect"
+		if err := d.cfg.OnConnect(ctx, c); err != nil {
+			return err
+		}
+	}
+	c.end(nil, false, nil)
+	if cause := l.cause(); cause != nil {
+		return fmt.Errorf("after %s: %w", last, cause)
+	}
+	return nil
+}
+
+// checker makes a Health of links from one of Conns.
+func checker(h resource.Health[*Conn]) resource.Health[*link] {
+	if h == nil {
+		return nil
+	}
+	if s, ok := h.(resource.Scheduled); ok {
+		return struct {
+			check
+			resource.Scheduled
+		}{check{h}, s}
+	}
+	return check{h}
+}
+
+// ended is the error of a check whose connection has ended, or must. It has the text of the
+// check's own error, but is not tolerated as that may be.
+type ended struct{ cause, said error }
+
+func (e ended) Error() string {
+	if e.said == nil {
+		return e.cause.Error()
+	}
+	return e.cause.Error() + " (" + e.said.Error() + ")"
+}
+
+func (e ended) Unwrap() error { return e.cause }
+
+type check struct{ of resource.Health[*Conn] }
+
+// State implements [resource.Stateful].
+func (k check) State() string { return fmt.Sprintf("%T", k.of) + inner(k.of) }
+
+// Check calls the check with a lease that is not the pool's.
+func (k check) Check(ctx context.Context, l *link, i resource.Info) error {
+	c := &Conn{&lease{link: l, detached: true, given: &detachment{info: i}}}
+	if !l.attach(c.lease) {
+		err := vetting{l}.fully(ctx)
+		if err == nil {
+			err = l.attachVetted(c.lease)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	defer c.end(errNotReturned, true, nil)
+	err := k.of.Check(ctx, c, i)
+	c.end(nil, false, nil)
+	if cause := l.cause(); cause != nil {
+		return ended{cause, err}
+	}
+	return err
 }

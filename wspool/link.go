@@ -1,7 +1,6 @@
 package wspool
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -32,8 +31,8 @@ import (
 //	monitored     its place in the pool's monitor
 //
 // A component holds no *link and calls nothing back. Coordinators besides link are
-// [Pool], [Manager] and hub (one pool), lease (one lease), watcher (one watch), closing
-// (one closing handshake), dialing and race (one dial).
+// [Pool], [Manager] and hub (one pool), lease (one lease), vetting and watcher (one each),
+// closing (one closing handshake), dialing and race (one dial).
 //
 // # Who reads
 //
@@ -200,23 +199,11 @@ func (l *link) attachVetted(c *lease) error {
 	return nil
 }
 
-// attachDetached makes a lease that is not the pool's, for a Health.
-func (l *link) attachDetached(ctx context.Context, i resource.Info) (*Conn, error) {
-	c := &Conn{&lease{link: l, detached: true, given: &detachment{info: i}}}
-	if l.attach(c.lease) {
-		return c, nil
-	}
-	if err := l.vetFully(ctx); err != nil {
-		return c, err
-	}
-	return c, l.attachVetted(c.lease)
-}
-
 // detach takes the connection from c and returns why c does not leave it clean.
 func (l *link) detach(c *lease, destroy bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	dirty := l.dirtyLocked(c)
+	dirty := c.dirtyLocked()
 	l.lease = nil
 	if destroy || dirty != nil {
 		l.end.closing = true
@@ -231,60 +218,13 @@ func (l *link) detach(c *lease, destroy bool) error {
 		return dirty
 	}
 	if c.state.out > 0 {
-		l.servedLocked(c) // also if nothing was to be read
+		c.servedLocked() // also if nothing was to be read
 	}
-	if l.quarantines(c) {
+	if c.quarantines() {
 		l.quarantine.begin(l.hub.clock.Now())
 	}
 	l.restLocked()
 	return nil
-}
-
-// quarantines reports whether the end of c begins a quarantine: c is a lease of the
-// pool that has exchanged messages.
-func (l *link) quarantines(c *lease) bool {
-	return l.hub.cfg.Quiet > 0 && !c.detached && c.state.exchanged()
-}
-
-// dirtyLocked returns why c does not leave the connection clean.
-func (l *link) dirtyLocked(c *lease) error {
-	if l.end.cause != nil {
-		return l.end.cause
-	}
-	if l.dirt.why != nil {
-		return l.dirt.why
-	}
-	if err := c.state.unfinished(l.watch.open); err != nil {
-		return err
-	}
-	// A message behind the answer still belongs to this lease. A lease that has read
-	// one answer for each message that it wrote, and ends soon after the last read,
-	// need not look again: that read took what there was. But where OnUnsolicited may
-	// drop a message, the next look could not tell part of a reply from a message of
-	// no lease, and the next part would pass for the next lease's answer.
-	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() &&
-		(l.hub.cfg.OnUnsolicited != nil || c.state.in != max(1, c.state.out) || c.state.awaits || l.watch.since != l.hub.monitor.tick.Load()) {
-		l.frames.Poll()
-	}
-	incomplete := c.incomplete()
-	arrived := l.frames.State()
-	waiting, partial := l.watch.pending.r != nil || arrived.MessagePending, arrived.Partial || l.raw.MidRecord()
-	switch {
-	case !c.expects(): // what has arrived belongs to no lease: restLocked has it dealt with
-		return nil
-	case !waiting && !partial:
-	case incomplete == nil && l.quarantines(c): // the quarantine drops what is late
-	case incomplete == nil && !partial && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
-		// It may be a ping of the application's protocol, or the answer to a heartbeat:
-		// the watcher finds out. It has arrived whole, so the next lease does not wait
-		// for the peer.
-		l.trailing = arrived.Messages
-	case waiting:
-		return fmt.Errorf("%w: one is waiting", ErrUnread)
-	default:
-		return fmt.Errorf("%w: part of one has come", ErrUnread)
-	}
-	return incomplete
 }
 
 // restLocked leaves a clean connection without a lease hot, or has it watched if it
@@ -299,24 +239,6 @@ func (l *link) restLocked() {
 		return
 	}
 	l.watch.since = l.hub.monitor.tick.Load()
-}
-
-// begin notes that a read or write runs. It returns false if the lease is over.
-func (l *link) begin(c *lease) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lease != c {
-		return false
-	}
-	c.state.running++
-	return true
-}
-
-// finish notes that it has returned.
-func (l *link) finish(c *lease) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.state.running--
 }
 
 // freeLocked notes that no goroutine reads any more.
@@ -343,88 +265,9 @@ func (l *link) sentLocked() {
 	l.freed.Broadcast()
 }
 
-// servedLocked notes that the connection was of use to c.
-func (l *link) servedLocked(c *lease) {
-	if !c.detached {
-		l.ticket.servedLease()
-	}
-}
-
-// reserve takes the connection out of the hands of the pool, of watchers and of c, so
-// that c's caller can hijack it. It returns false, and nothing has changed, if it
-// cannot.
-func (l *link) reserve(c *lease) bool {
-	late := false
-	limit := time.AfterFunc(quietWait, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		late = true
-		l.freed.Broadcast()
-	})
-	defer limit.Stop()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !late && l.lease == c && l.hijackableLocked() {
-		switch {
-		case l.senders > 0: // a ping or pong is being sent
-			l.freed.Wait()
-		case l.watch.reader == noReader && l.frames.ControlsPending():
-			l.watch.reader = leaseReader
-			l.mu.Unlock()
-			l.handleControls()
-			l.mu.Lock()
-			l.freeLocked()
-		case l.watch.reader == noReader:
-			l.disarmLocked()
-			l.watch.reader, l.lease = leaseReader, nil
-			l.hub.monitor.watched(&l.node)
-			return true
-		case l.raw.Dismiss(l.frames.Drained):
-			for l.watch.reader == watcherReader && !late {
-				l.freed.Wait()
-			}
-		default:
-			_ = l.settleUntil(context.Background(), tryWait, func() bool { return l.watch.reader != watcherReader })
-			l.mu.Lock()
-		}
-	}
-	return false
-}
-
-// hijackableLocked reports whether the current lease may take the connection: it is
-// alive and clean, and no message has arrived or is awaited.
-func (l *link) hijackableLocked() bool {
-	s := &l.lease.state
-	arrived := l.frames.State()
-	return l.end.cause == nil && l.dirt.why == nil && !l.heartbeat.owesAnswer() && s.running == 0 && !s.writing &&
-		!l.watch.midMessage() && !arrived.MessagePending && !arrived.Partial && l.watch.reader != leaseReader
-}
-
 // reservedLocked reports whether reserve has succeeded.
 func (l *link) reservedLocked() bool {
 	return l.watch.reader == leaseReader && l.lease == nil && !l.end.closing
-}
-
-// unreserve undoes reserve, except that the lease has ended.
-func (l *link) unreserve() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.freeLocked()
-	l.hub.monitor.unwatched(&l.node)
-}
-
-// handOver makes the connection a plain one of gorilla's.
-func (l *link) handOver() {
-	l.hub.monitor.forget(&l.node)
-	l.hub.count.roster.remove(l)
-	l.mu.Lock()
-	l.heartbeat.stop()
-	l.watch.closeBell()
-	l.mu.Unlock()
-	l.ws.SetPingHandler(nil)
-	l.ws.SetPongHandler(nil)
-	l.ws.SetCloseHandler(nil)
-	l.frames.HandOver()
 }
 
 // describe returns the state of the connection for Inspect.

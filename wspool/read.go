@@ -155,7 +155,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		select {
 		case l.readTurn <- struct{}{}:
 		case <-ctx.Done():
-			l.finish(c)
+			c.finish()
 			return m, c.abandoned(ctx, soft)
 		}
 		l.mu.Lock()
@@ -180,7 +180,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 	if err != nil {
 		c.endRead(ctx, false)
 		<-l.readTurn
-		l.finish(c)
+		c.finish()
 	}
 	return m, err
 }
@@ -244,7 +244,7 @@ func (c *lease) tryNext(ctx context.Context, soft bool) (m incoming, again bool,
 func (c *lease) openLocked() {
 	c.state.received()
 	c.link.watch.open = true
-	c.link.servedLocked(c)
+	c.servedLocked()
 }
 
 // readDirect is tryNext where the lease itself is the reader.
@@ -346,4 +346,105 @@ func (c *lease) abandoned(ctx context.Context, soft bool) error {
 		l.mu.Unlock()
 	}
 	return err
+}
+
+// errQuiet: no message has begun within the time of a read.
+var errQuiet = errors.New("wspool: no message has come")
+
+var errNoEnd = errors.New("wspool: Drain needs a quiet time or a function that says when it is over")
+
+// Drain reads and drops messages until none has arrived for quiet, or done returns true
+// for one, which is the last to be dropped. It is for messages that may follow the last
+// one that the caller wants: an optional trailer, or the rest of an answer that was
+// cancelled. quiet must be positive, or done not nil; with a quiet of 0 only done ends it.
+//
+// If done has returned true, the exchange of the lease counts as complete in the sense of
+// [Config.Exchange], also if a read was given up before because its ctx ended. After mere
+// silence it does not: an answer of which nothing has arrived since the last write may
+// still come. Dropped messages do not count as answers with [ReplyEach]; with [ReplyLast]
+// one that arrives after the last write does.
+//
+// It blocks until then and fails as [Conn.ReadMessage], also with ctx's error when ctx
+// ends first, after which the connection is destroyed at the end of the lease, unless
+// Exchange is [Unpaired]. Waiting for silence harms nothing. Drain may run beside a
+// write; reads wait for each other. done is called on the caller's goroutine, may call
+// other methods of c, such as WriteMessage to answer a ping, and may keep the message.
+func (c *Conn) Drain(ctx context.Context, quiet time.Duration, done func(Message) bool) error {
+	defer runtime.KeepAlive(c)
+	if quiet <= 0 && done == nil {
+		return errNoEnd
+	}
+	l := c.link
+	for {
+		m, err := c.nextWithin(ctx, quiet)
+		if err == errQuiet {
+			return nil
+		}
+		if err != nil {
+			return c.orReleased(err)
+		}
+		l.hub.count.late.Add(1)
+		l.mu.Lock()
+		c.state.dropped()
+		l.mu.Unlock()
+		p, err := c.readWhole(ctx, m)
+		if err != nil {
+			return c.orReleased(err)
+		}
+		if done != nil && done(Message{m.kind, p}) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			c.state.complete()
+			if l.lease == c.lease {
+				l.dirt.forgive()
+			}
+			return nil
+		}
+	}
+}
+
+// nextWithin is next, or errQuiet if no message begins within quiet; 0: no limit.
+func (c *lease) nextWithin(ctx context.Context, quiet time.Duration) (incoming, error) {
+	if quiet <= 0 {
+		return c.next(ctx, false)
+	}
+	for {
+		m, err := c.nextSoft(ctx, quiet)
+		if err != errQuiet {
+			return m, err
+		}
+		if ctx.Err() != nil {
+			return m, c.abandoned(ctx, false)
+		}
+		if c.silent() {
+			return m, errQuiet
+		}
+	}
+}
+
+// nextSoft waits for a message to begin, for at most quiet. Once a message has begun
+// only ctx bounds it.
+func (c *lease) nextSoft(ctx context.Context, quiet time.Duration) (incoming, error) {
+	limited, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	m, err := c.next(limited, true)
+	if err == nil {
+		if ctx.Done() == nil {
+			ctx = nil
+		}
+		c.link.raw.Harden(ctx)
+	}
+	return m, err
+}
+
+// silent reports whether no unread part of a message has arrived.
+func (c *lease) silent() bool {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() {
+		l.frames.Poll()
+	}
+	arrived := l.frames.State()
+	return l.watch.pending.r == nil && !arrived.MessagePending && !arrived.Partial
 }

@@ -106,7 +106,7 @@ func TestDoubtful(t *testing.T) {
 	if !doubtful() {
 		t.Error("an old pong vouches for the peer")
 	}
-	if err := l.prove(t.Context()); err != nil {
+	if err := (vetting{l}).prove(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if doubtful() {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // messageRate counts the unsolicited messages of a minute.
@@ -161,4 +163,90 @@ func (l *link) readAll(m incoming) (data []byte, err error) {
 		err = l.hub.checkText(m.kind, data)
 	}
 	return data, err
+}
+
+// QuietPatience is how long after [Config.Quiet] a connection that a lease has given
+// back may go on sending messages before it is destroyed.
+const QuietPatience = 10 * time.Second
+
+// quarantine is the time between a lease and the next in which every message that
+// arrives belongs to the first. It begins with the end of the lease, before the pool
+// knows of that, and the pool lends the connection when serveQuarantine has returned.
+// The connection's lock guards it.
+type quarantine struct {
+	on    bool
+	heard int64 // when the lease ended, or the last message after it arrived
+}
+
+func (q *quarantine) begin(now int64) { *q = quarantine{on: true, heard: now} }
+
+// message notes that a message has arrived.
+func (q *quarantine) message(now int64) { q.heard = now }
+
+// left returns how much longer nothing may arrive.
+func (q *quarantine) left(now, quiet int64) int64 { return q.heard + quiet - now }
+
+// tryEnd ends the quarantine if nothing has arrived for quiet.
+func (q *quarantine) tryEnd(now, quiet int64) bool {
+	over := q.left(now, quiet) <= 0
+	q.on = q.on && !over
+	return over
+}
+
+// onRelease returns what the pool calls before it lends a connection again.
+func (h *hub) onRelease() func(context.Context, *link) error {
+	if h.cfg.Quiet == 0 {
+		return nil // a call would cost more than the lease
+	}
+	return func(ctx context.Context, l *link) error { return l.serveQuarantine(ctx) }
+}
+
+// serveQuarantine waits until no message has arrived for Config.Quiet. It returns an
+// error if that takes too long or the connection ends.
+func (l *link) serveQuarantine(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.quarantine.on {
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
+	l.hub.count.quarantined.Add(1)
+	defer l.hub.count.quarantined.Add(-1)
+	quiet := int64(l.hub.cfg.Quiet)
+	end := l.hub.clock.Now() + quiet + int64(QuietPatience)
+	endless := fmt.Errorf("%w: messages still came %v after its end", ErrUnread, l.hub.cfg.Quiet+QuietPatience)
+	for {
+		now := l.hub.clock.Now()
+		l.mu.Lock()
+		left := l.quarantine.left(now, quiet)
+		l.mu.Unlock()
+		switch {
+		case now > end:
+			return endless
+		case left > 0:
+			t := time.NewTimer(time.Duration(min(left, end-now+1)))
+			select {
+			case <-t.C:
+				continue
+			case <-l.end.broken:
+				t.Stop()
+				return l.cause()
+			case <-ctx.Done():
+				t.Stop()
+				return context.Cause(ctx)
+			}
+		}
+		// What has arrived just now, whole or in part, is late too.
+		if err := l.settle(ctx, time.Duration(end-now+1)); errors.Is(err, wsconn.ErrNotQuiet) {
+			return endless
+		} else if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		over := l.quarantine.tryEnd(now, quiet)
+		l.mu.Unlock()
+		if over {
+			return nil
+		}
+	}
 }

@@ -159,28 +159,26 @@ func (l *link) disarmLocked() {
 // onBell is called when something has arrived. It must not wait for l.mu: one
 // goroutine rings all bells.
 func (l *link) onBell() {
-	if l.mu.TryLock() {
+	answer := func() {
 		defer l.mu.Unlock()
-		l.answerBellLocked()
+		if !l.watch.armed { // it was disarmed while it rang
+			return
+		}
+		l.watch.armed = false
+		if l.watchableLocked() {
+			l.beginWatchLocked()
+		} else {
+			l.hub.monitor.unwatched(&l.node)
+		}
+	}
+	if l.mu.TryLock() {
+		answer()
 		return
 	}
 	go func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.answerBellLocked()
+		answer()
 	}()
-}
-
-func (l *link) answerBellLocked() {
-	if !l.watch.armed { // it was disarmed while it rang
-		return
-	}
-	l.watch.armed = false
-	if l.watchableLocked() {
-		l.beginWatchLocked()
-	} else {
-		l.hub.monitor.unwatched(&l.node)
-	}
 }
 
 // tend is called at each tick of the monitor while the connection is not watched. It

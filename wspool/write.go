@@ -74,7 +74,7 @@ func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	if err := c.readyToWrite(ctx, messageType); err != nil {
 		return nil, err
 	}
-	defer l.finish(c.lease)
+	defer c.finish()
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
 		<-l.writeTurn
@@ -139,10 +139,10 @@ func (w *messageWriter) step(f func() error) error {
 	if w.closed {
 		return fmt.Errorf("wspool: write: %w", errWriterClosed)
 	}
-	if !l.begin(w.c.lease) {
+	if !w.c.begin() {
 		return ErrReleased
 	}
-	defer l.finish(w.c.lease)
+	defer w.c.finish()
 	if w.broken != nil {
 		return w.broken
 	}
@@ -178,7 +178,7 @@ func (c *lease) send(ctx context.Context, kind int, write func() error) error {
 	if err := c.readyToWrite(ctx, kind); err != nil {
 		return err
 	}
-	defer l.finish(c)
+	defer c.finish()
 	defer func() { <-l.writeTurn }()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))

@@ -1,0 +1,497 @@
+package wspool
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/respool/respool/internal/redact"
+)
+
+// maxHead is how many bytes the head of a server's or a proxy's answer may have.
+const maxHead = 64 << 10
+
+// headPiece is how many bytes of the head are read at once.
+const headPiece = 512
+
+var errHead = errors.New("wspool: the answer's head is over 64 KiB")
+
+// answerConn is what gorilla reads the answer to the handshake from. It reads the
+// head whole before gorilla sees any of it. Behind a head that agrees to the
+// handshake it is the connection; behind any other it is at its end, because
+// gorilla waits for a body that a server need not send: see readRefusal.
+type answerConn struct {
+	net.Conn
+	amend func(http.Header) bool // may change the header of an answer that agrees; nil: nothing does
+
+	head   []byte         // of the answer, up to its empty line; dropped by keep
+	ahead  []byte         // what gorilla is to be given before it reads from Conn
+	rest   []byte         // of a refusal, the bytes read behind the head
+	answer *http.Response // what head says; nil: it has not come, or is no HTTP
+	n      int            // bytes of the head so far
+	blank  bool           // the line has no character so far
+	ended  bool           // the head has
+	failed error          // why there is no head
+	open   bool           // the handshake succeeded; set before another goroutine reads
+}
+
+func (c *answerConn) Read(p []byte) (int, error) {
+	if !c.open && !c.ended {
+		if c.failed == nil {
+			c.failed = c.readHead()
+		}
+		if c.failed != nil {
+			return 0, c.failed
+		}
+	}
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil
+		}
+		return n, nil
+	}
+	if c.open || c.agreed() {
+		return c.Conn.Read(p)
+	}
+	return 0, io.EOF
+}
+
+// Close does nothing until the handshake has succeeded: gorilla closes the
+// connection of a refusal, whose body is still to be read. The dial closes the
+// connection below.
+func (c *answerConn) Close() error {
+	if !c.open {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// readHead reads up to the empty line that ends the head.
+func (c *answerConn) readHead() error {
+	buf := make([]byte, headPiece)
+	for !c.ended {
+		if c.n >= maxHead {
+			return errHead
+		}
+		n, err := c.Conn.Read(buf[:min(len(buf), maxHead-c.n)])
+		end := c.follow(buf[:n])
+		c.head = append(c.head, buf[:end]...)
+		c.rest = append(c.rest, buf[end:n]...)
+		switch {
+		case c.ended:
+		case err == io.EOF: // to gorilla half a line is a bad one
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+	}
+	c.parse()
+	return nil
+}
+
+// parse decides what gorilla is given.
+func (c *answerConn) parse() {
+	c.ahead = bytes.Clone(c.head)
+	answer, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(c.head)), nil)
+	if err != nil {
+		return // gorilla finds the same
+	}
+	c.answer = answer
+	if !c.agreed() {
+		return
+	}
+	if changed := answer.Header.Clone(); c.amend != nil && c.amend(changed) {
+		var b bytes.Buffer
+		b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+		_ = changed.Write(&b) // to memory
+		b.WriteString("\r\n")
+		c.ahead = b.Bytes()
+	}
+	c.ahead = append(c.ahead, c.rest...)
+	c.rest = nil
+}
+
+// follow looks for the empty line that ends the head, and returns how many bytes
+// of p are up to it.
+func (c *answerConn) follow(p []byte) int {
+	for i, b := range p {
+		c.n++
+		switch b {
+		case '\r':
+		case '\n':
+			if c.blank {
+				c.ended = true
+				return i + 1
+			}
+			c.blank = true
+		default:
+			c.blank = false
+		}
+	}
+	return len(p)
+}
+
+func (c *answerConn) agreed() bool {
+	return c.answer != nil && c.answer.StatusCode == http.StatusSwitchingProtocols
+}
+
+// keep makes c the connection, after the handshake succeeded.
+func (c *answerConn) keep() {
+	c.open, c.head, c.answer, c.amend = true, nil, nil, nil
+}
+
+// body returns a reader of the bytes behind the head of a refusal.
+func (c *answerConn) body() io.Reader { return io.MultiReader(bytes.NewReader(c.rest), c.Conn) }
+
+// deflateName is the one extension that is ever offered (RFC 7692), and
+// deflateParams what the offer asks for, without context takeover either way.
+const (
+	deflateName    = "permessage-deflate"
+	serverNoTake   = "server_no_context_takeover"
+	clientNoTake   = "client_no_context_takeover"
+	serverMaxBits  = "server_max_window_bits"
+	clientMaxBits  = "client_max_window_bits"
+	extensionField = "Sec-Websocket-Extensions"
+)
+
+var errExtension = errors.New("wspool: server chose an extension that was not offered")
+
+// errDeflate is a permessage-deflate that cannot be kept to.
+var errDeflate = errors.New("wspool: server answered the offer of permessage-deflate with parameters that it must not, or that are not supported")
+
+// extension is one that a server chose, with its parameters.
+type extension struct {
+	name   string
+	params [][2]string // names and values; a value "" is none
+}
+
+// parseExtensions reads Sec-WebSocket-Extensions (RFC 6455, section 9.1). It
+// returns false if that does not parse.
+func parseExtensions(h http.Header) (all []extension, ok bool) {
+	for _, field := range h[extensionField] {
+		for one := range splitUnquoted(field, ',') {
+			if strings.TrimSpace(one) == "" { // RFC 9110, section 5.6.1, has empty elements ignored
+				continue
+			}
+			var e extension
+			for part := range splitUnquoted(one, ';') {
+				key, value, has := strings.Cut(part, "=")
+				key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+				if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+					value = value[1 : n-1]
+				}
+				if !isToken(key) || has && !isToken(value) || has && e.name == "" {
+					return nil, false
+				}
+				if e.name == "" {
+					e.name = strings.ToLower(key)
+				} else {
+					e.params = append(e.params, [2]string{strings.ToLower(key), value})
+				}
+			}
+			all = append(all, e)
+		}
+	}
+	return all, true
+}
+
+// splitUnquoted yields the parts of s between separators that are in no quotes.
+func splitUnquoted(s string, separator byte) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		quoted, begun := false, 0
+		for i := range len(s) {
+			switch {
+			case s[i] == '"':
+				quoted = !quoted
+			case s[i] == separator && !quoted:
+				if !yield(s[begun:i]) {
+					return
+				}
+				begun = i + 1
+			}
+		}
+		yield(s[begun:])
+	}
+}
+
+// isToken reports whether s is a token of RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// checkExtensions returns why what the server chose cannot be kept to, as RFC 6455,
+// section 9.1, and RFC 7692, section 7.1, have it; deflate says that it may be used.
+func checkExtensions(h http.Header, offered bool) (deflate bool, err error) {
+	all, ok := parseExtensions(h)
+	if !ok {
+		return false, fmt.Errorf("%w: its list of extensions does not parse", errExtension)
+	}
+	for _, e := range all {
+		switch {
+		case e.name != deflateName:
+			return false, fmt.Errorf("%w: %q", errExtension, redact.Clean(e.name, shownName))
+		case !offered:
+			return false, fmt.Errorf("%w: %s", errExtension, deflateName)
+		case deflate:
+			return false, fmt.Errorf("%w: it chose %s twice", errDeflate, deflateName)
+		}
+		if err := checkDeflate(e.params); err != nil {
+			return false, err
+		}
+		deflate = true
+	}
+	return deflate, nil
+}
+
+// checkDeflate is checkExtensions for the parameters of permessage-deflate.
+// client_no_context_takeover need not be among them: it would bind the client,
+// which keeps to it anyway.
+func checkDeflate(params [][2]string) error {
+	seen := map[string]bool{}
+	for _, p := range params {
+		name, value := p[0], p[1]
+		if seen[name] {
+			return fmt.Errorf("%w: %q twice", errDeflate, redact.Clean(name, shownName))
+		}
+		seen[name] = true
+		switch name {
+		case serverNoTake, clientNoTake:
+			if value != "" {
+				return fmt.Errorf("%w: %s with a value", errDeflate, name)
+			}
+		case serverMaxBits: // a server may say so unasked (section 7.1.2.1), and any window can be read
+			if bits, err := strconv.Atoi(value); err != nil || bits < 8 || bits > 15 || value != strconv.Itoa(bits) {
+				return fmt.Errorf("%w: %s is not from 8 to 15", errDeflate, name)
+			}
+		case clientMaxBits:
+			return fmt.Errorf("%w: %s, which was not offered", errDeflate, name)
+		default:
+			return fmt.Errorf("%w: %q, which nobody knows", errDeflate, redact.Clean(name, shownName))
+		}
+	}
+	if !seen[serverNoTake] {
+		return fmt.Errorf("%w: %s is missing, so the server would compress with context takeover", errDeflate, serverNoTake)
+	}
+	return nil
+}
+
+// amendExtensions makes an answer that checkExtensions takes one that gorilla
+// takes. It reports whether it has changed h.
+func amendExtensions(h http.Header, offered bool) bool {
+	if deflate, err := checkExtensions(h, offered); err != nil || !deflate {
+		return false
+	}
+	h.Set(extensionField, deflateName+"; "+serverNoTake+"; "+clientNoTake)
+	return true
+}
+
+// header is what gorilla is to send: what Prepare asked for, and the jar's
+// cookies for the URL. Whatever was sent is a secret from now on.
+func (d *dialing) header() http.Header {
+	out, cookies := http.Header{}, []string(nil)
+	for name, values := range d.shake.Header {
+		switch http.CanonicalHeaderKey(name) {
+		case "Host":
+			out["Host"] = values
+		case "Cookie":
+			cookies = append(cookies, values...)
+		default:
+			out[name] = values
+		}
+	}
+	if jar := d.cfg.Jar; jar != nil {
+		for _, c := range jar.Cookies(d.httpURL()) {
+			if s := (&http.Cookie{Name: c.Name, Value: c.Value, Quoted: c.Quoted}).String(); s != "" { // as valid as its name
+				cookies = append(cookies, s)
+			}
+		}
+	}
+	if len(cookies) > 0 {
+		out["Cookie"] = []string{strings.Join(cookies, "; ")}
+	}
+	d.secrets.header(out)
+	d.secrets.subprotocols(d.shake.Subprotocols)
+	return out
+}
+
+// remember gives the jar the cookies of an answer.
+func (d *dialing) remember(resp *http.Response) {
+	if d.cfg.Jar == nil {
+		return
+	}
+	if all := resp.Cookies(); len(all) > 0 {
+		d.cfg.Jar.SetCookies(d.httpURL(), all)
+	}
+}
+
+// httpURL is d's URL with the scheme that net/http has for it.
+func (d *dialing) httpURL() *url.URL {
+	u := *d.url
+	u.Scheme = "http"
+	if d.secure() {
+		u.Scheme = "https"
+	}
+	return &u
+}
+
+// ownHeaders are those that the protocol or net/http sets, or that have no place in
+// a handshake.
+var ownHeaders = map[string]string{
+	"Connection": "which the protocol sets", "Upgrade": "which the protocol sets",
+	"Sec-Websocket-Extensions": "which the protocol sets", "Sec-Websocket-Key": "which the protocol sets",
+	"Sec-Websocket-Protocol": "which the protocol sets", "Sec-Websocket-Version": "which the protocol sets",
+	"Content-Length": "which is never sent", "Transfer-Encoding": "which is never sent", "Trailer": "which is never sent",
+}
+
+// header is about what to send: nothing that the protocol itself does, and nothing
+// that net/http would leave out or change without a word. It names headers, and
+// shows nothing of values.
+func (bad *complaints) header(where string, h http.Header) {
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if !isToken(name) {
+			bad.no(false, "%s has the name %q, which has a character that none may have", where, redact.Clean(name, shownName))
+			continue
+		}
+		key, values := http.CanonicalHeaderKey(name), h[name]
+		shown := redact.Clean(key, shownName)
+		if why, own := ownHeaders[key]; own {
+			bad.no(false, "%s has %s, %s", where, shown, why)
+		}
+		bad.no(!slices.ContainsFunc(values, hasControl), "%s has %s with a value that has a control character", where, shown)
+		if key == "Host" {
+			bad.no(!seen[key] && len(values) == 1 && isHost(values[0]), "%s has Host, which is not one host, with a port or without", where)
+		}
+		seen[key] = true
+	}
+}
+
+// hasControl reports whether s has a character that no value of a header may have
+// (RFC 9110, section 5.5).
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// isHost reports whether s is a host, with a port or without (RFC 9110, section 7.2).
+func isHost(s string) bool {
+	u, err := url.Parse(fmt.Sprintf("http://%s/", s))
+	return err == nil && s != "" && u.Host == s && u.Hostname() != "" && u.User == nil && u.Path == "/" && !strings.ContainsAny(s, " \t")
+}
+
+// reach connects, and upgrades the connection, at d.url or where redirects lead.
+// through is the proxy for d.url; nil: none.
+func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
+	for hops := 0; ; hops++ {
+		began := d.hub.clock.Now()
+		if d.frames, err = d.open(ctx, through); err != nil {
+			return err
+		}
+		if d.ws, err = d.handshake(ctx, d.frames); err == nil {
+			d.hub.usual.succeeded(began, d.hub.clock.Now())
+			return nil
+		}
+		if !d.redirected() {
+			return err
+		}
+		if hops == d.cfg.Redirects {
+			return fmt.Errorf("%w: more than %d redirects", err, hops)
+		}
+		if why := d.redirect(); why != "" {
+			return fmt.Errorf("%w: a redirect is not followed %s", err, why)
+		}
+		d.raw.Close()
+		if !d.stop() {
+			return context.Cause(ctx)
+		}
+		d.raw, d.answer = nil, nil
+		d.target = "" // the race chose it for another URL
+		if through, err = d.proxy(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// redirected reports whether d was refused with a redirect that may be followed.
+func (d *dialing) redirected() bool {
+	if d.cfg.Redirects == 0 || d.answer == nil || d.answer.Header.Get("Location") == "" || d.phase != "handshake" {
+		return false
+	}
+	switch d.answer.Status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// redirect makes where the redirect leads d's URL, or says why it is not followed.
+func (d *dialing) redirect() (why string) {
+	to, err := d.url.Parse(d.answer.Header.Get("Location"))
+	if err != nil {
+		return "to what does not parse"
+	}
+	switch to.Scheme {
+	case "http":
+		to.Scheme = "ws"
+	case "https":
+		to.Scheme = "wss"
+	}
+	to.Fragment, to.RawFragment = "", ""
+	var bad complaints
+	if bad.url(to.String()); bad != nil {
+		return fmt.Sprintf("to a bad URL (%v)", errors.Join(bad...))
+	}
+	sameHost := strings.EqualFold(to.Hostname(), d.url.Hostname())
+	switch {
+	case d.secure() && to.Scheme != "wss":
+		return "from wss to ws"
+	case !sameHost && to.Scheme != "wss":
+		return "to another host without TLS"
+	}
+	if !sameHost || !samePort(d.url, to) {
+		d.leaveHome()
+	}
+	d.url, d.shake.URL = to, to.String()
+	d.secrets.url(to)
+	return ""
+}
+
+// samePort reports whether to is the server that from is, on the same host: the
+// same port, or TLS in its usual place instead of none in its usual place.
+func samePort(from, to *url.URL) bool {
+	return strings.EqualFold(hostPort(from), hostPort(to)) ||
+		strings.HasSuffix(hostPort(from), ":80") && from.Scheme == "ws" && strings.HasSuffix(hostPort(to), ":443")
+}
+
+// homeless are the headers that another server may be sent too.
+var homeless = []string{"Accept-Language", "Origin", "User-Agent"}
+
+// leaveHome takes what identifies the user off the handshake, for good, also if a
+// later redirect leads back.
+func (d *dialing) leaveHome() {
+	d.foreign = true
+	kept := http.Header{}
+	for name, values := range d.shake.Header {
+		for _, ok := range homeless {
+			if http.CanonicalHeaderKey(name) == ok {
+				kept[name] = values
+			}
+		}
+	}
+	d.shake.Header = kept
+}
