@@ -224,7 +224,7 @@ func TestDeflateAnswers(t *testing.T) {
 		{ok + "; server_max_window_bits=16", "not from 8 to 15"},
 		{ok + "; server_max_window_bits=08", "not from 8 to 15"},
 		{ok + "; server_no_context_takeover", "twice"},
-		{ok + "; mystery=1", `"mystery", which nobody knows`},
+		{ok + "; mystery=1", `"mystery", which is unknown`},
 		{ok + ", " + ok, "chose permessage-deflate twice"},
 		{ok + "\r\nSec-WebSocket-Extensions: " + ok, "chose permessage-deflate twice"},
 		{"x-unknown", `not offered: "x-unknown"`},

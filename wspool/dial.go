@@ -22,22 +22,22 @@ import (
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// readBuffer is what an idle connection reads through. Buffers for writing are
-// shared by all connections and held during a write: see writeBuffers.
+// readBuffer is the size of the read buffer that a connection always holds. Write
+// buffers are shared by all connections and held during a write: see
+// wsconn.WriteBuffers.
 const readBuffer = 512
 
 var (
-	errAnswer      = errors.New("wspool: the answer is no WebSocket handshake")
+	errAnswer      = errors.New("wspool: the server's answer is not a WebSocket handshake")
 	errSubprotocol = errors.New("wspool: server chose none of the subprotocols offered")
 	errUnoffered   = errors.New("wspool: server chose a subprotocol that was not offered")
 	errNoConn      = errors.New("wspool: NetDial returned no connection")
 	errBrokenOff   = errors.New("wspool: the dial did not return")
 )
 
-// dial makes one connection. The context of Make lives as long as the connection
-// and has no deadline. That of a dial has one, the pool's DialTimeout, since
-// dialers and TLS go by it: net.Dialer divides the time among the addresses of a
-// name.
+// dial makes one connection. The context that the pool gives to Make lives as long as
+// the connection and has no deadline. A dial has one, DialTimeout, because dialers and
+// TLS use it: net.Dialer divides the time among the addresses of a name.
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
@@ -54,7 +54,7 @@ func (h *hub) dial(ctx context.Context) (*link, error) {
 	return nil, e
 }
 
-// failed is cause, which err came of, with what is known of the dial.
+// failed returns cause, the reason of err, with the facts about the dial.
 func (d *dialing) failed(err, cause error) *DialError {
 	e := &DialError{Phase: d.phase, Addr: d.addr(), Err: cause, text: d.secrets.text(cause)}
 	if d.phase == "connect" && d.trace.resolving(err) {
@@ -70,47 +70,46 @@ func (d *dialing) failed(err, cause error) *DialError {
 	return e
 }
 
-// dialing is one attempt of a dial that is under way.
+// dialing is one attempt of a dial. It coordinates the phases from Prepare to OnConnect.
 type dialing struct {
 	hub     *hub
 	cfg     *Config
 	ticket  *dialTicket
-	start   time.Time   // of the dial
-	phase   string      // of DialError
-	shake   Handshake   // what is asked for
+	start   time.Time   // when the dial began
+	phase   string      // as in DialError
+	shake   Handshake   // what to ask for
 	url     *url.URL    // shake.URL
 	foreign bool        // a redirect led to another server
-	raw     net.Conn    // what NetDial gave; nil until then
-	stop    func() bool // unhooks raw from the context
+	raw     net.Conn    // the connection of NetDial; nil: none yet
+	stop    func() bool // separates raw from the context
 	trace   *dialTrace  // of the last NetDial; nil: none yet
-	peer    string      // where to raw is or was connected; "": nowhere yet
+	peer    string      // the address to which raw is or was connected; "": none yet
 	secrets secrets
-	answer  *Response // of a server or proxy that refused, or of the server that agreed
+	answer  *Response // of the server or proxy that refused, or of the server that agreed
 
-	// What the handshake came to.
+	// The result of the handshake.
 	frames *wsconn.FrameConn
 	ws     *websocket.Conn
 
-	// The race's; none of them is set if there is a proxy.
+	// Used by the race; unset if there is a proxy.
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	host      string                         // of the first attempt's URL
-	target    string                         // where to connect; "": to the host by its name
-	at        netip.Addr                     // that of target, as the race chose it
+	target    string                         // address to connect to; "": the URL's host, by name
+	at        netip.Addr                     // the IP address of target, chosen by the race
 	moved     atomic.Bool                    // Prepare chose another host
 	connected atomic.Bool                    // NetDial has returned
-	remote    atomic.Pointer[netip.AddrPort] // where to, if TCP says
+	remote    atomic.Pointer[netip.AddrPort] // the peer's address, if TCP reports one
 	began     int64                          // on the hub's clock
-	scout     bool                           // guarded by race.mu, as ended and err
+	scout     bool                           // guarded by race.mu, like ended and err
 	ended     bool
 	err       error // why it failed
 }
 
 func (d *dialing) secure() bool { return d.url.Scheme == "wss" }
 
-// connect goes through all phases. It returns the attempt that led to the link or
-// says why none did. If it fails, or if code that is not ours breaks it off,
-// nothing is left.
+// connect runs all phases. It returns the link and the attempt that led to it, or why no
+// attempt did. If it fails, or if user code ends the goroutine, everything is closed.
 func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error) {
 	won = d
 	defer func() {
@@ -125,7 +124,7 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 	switch {
 	case err != nil:
 		return d, nil, err
-	case through != nil: // it looks the host's name up
+	case through != nil: // the proxy looks the host's name up
 		err = d.reach(ctx, through)
 	default:
 		won, err = d.compete(ctx)
@@ -134,7 +133,7 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 		return won, nil, err
 	}
 	if !won.stop() {
-		return won, nil, context.Cause(ctx) // the connection is closed, or about to be
+		return won, nil, context.Cause(ctx) // the connection is closed already, or about to be
 	}
 	made := newLink(won.ws, won.frames, d.hub, d.ticket)
 	if err := won.finish(ctx, made); err != nil {
@@ -143,9 +142,9 @@ func (d *dialing) connect(ctx context.Context) (won *dialing, l *link, err error
 	return won, made, nil
 }
 
-// open connects to the server: through the proxy if there is one, and with TLS
-// for wss. What it returns is what the WebSocket protocol is spoken through. When
-// ctx ends the connection is closed, until d.stop is called.
+// open connects to the server: through the proxy if there is one, and with TLS for wss.
+// The connection that it returns is for the WebSocket handshake. When ctx ends the
+// connection is closed, until d.stop is called.
 func (d *dialing) open(ctx context.Context, through *url.URL) (_ *wsconn.FrameConn, err error) {
 	var c net.Conn
 	if through != nil {
@@ -188,8 +187,8 @@ func (d *dialing) follow(above net.Conn, w *wsconn.RawConn) *wsconn.FrameConn {
 	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit, d.cfg.Compression)
 }
 
-// dialNet connects to addr. Up to here NetDial heeds ctx; from here on nothing
-// does that waits for the other side, and only closing the connection wakes it.
+// dialNet connects to addr. NetDial heeds ctx itself. After it only closing the connection
+// unblocks reads and writes.
 func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	d.trace, d.peer = new(dialTrace), ""
 	c, err := d.cfg.NetDial(d.trace.follow(ctx), "tcp", addr)
@@ -209,7 +208,7 @@ func (d *dialing) dialNet(ctx context.Context, addr string) error {
 	return nil
 }
 
-// handshake upgrades conn, and holds the server to what was offered.
+// handshake upgrades conn, and accepts only what was offered.
 func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn, error) {
 	d.phase = "handshake"
 	header := d.header()
@@ -246,8 +245,8 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	return ws, nil
 }
 
-// broken is why an answer that agrees is no handshake, or none that was asked for;
-// err is what gorilla says of it.
+// broken returns why an answer with status 101 is not the handshake that was asked for;
+// err is gorilla's verdict.
 func (d *dialing) broken(c *answerConn, err error) error {
 	h := c.answer.Header
 	if errors.Is(err, websocket.ErrBadHandshake) {
@@ -272,7 +271,7 @@ func (d *dialing) broken(c *answerConn, err error) error {
 	return nil
 }
 
-// misfit says what of an answer with status 101 gorilla did not like.
+// misfit returns what of an answer with status 101 gorilla rejected.
 func misfit(h http.Header) string {
 	has := func(name, token string) bool {
 		for _, v := range h[name] {
@@ -295,8 +294,8 @@ func misfit(h http.Header) string {
 	return "its Sec-WebSocket-Accept does not fit the key that was sent"
 }
 
-// finish sees l through to where it may be lent. If it fails, or if OnConnect
-// breaks it off, l is closed.
+// finish sets l up until it may be lent. If it fails, or if OnConnect ends the goroutine,
+// l is closed.
 func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	stop := context.AfterFunc(ctx, l.raw.Abort)
 	err = errBrokenOff
@@ -310,13 +309,13 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 		}
 	}()
 	answer := d.answer
-	d.answer = nil // it is no reason for what fails from here on
+	d.answer = nil // it does not explain a failure from here on
 	if !d.cfg.Greeting && d.cfg.OnConnect == nil {
 		d.hub.adopt(l)
 	} else if err := d.setUp(ctx, l, answer); err != nil {
 		return err
 	}
-	// A server that hangs up behind its answer has not been reached.
+	// A server that closes the connection right behind its answer has not been reached.
 	if err := l.settle(ctx, quietWait); err != nil {
 		return err
 	}
@@ -326,8 +325,8 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// discreet keeps what a server said instead of an answer out of an error: it may
-// repeat the URL's query or a header to us, and so a secret.
+// discreet replaces an error that contains what a server sent in place of an answer: it
+// may repeat the URL's query or a header, and so a secret.
 func discreet(err error) error {
 	var ne net.Error
 	switch {
@@ -339,8 +338,8 @@ func discreet(err error) error {
 	return errAnswer
 }
 
-// causeOf returns why ctx ended if that is why err came about. A deadline may
-// have reached the socket just before it reached ctx.
+// causeOf returns why ctx ended if that is the reason of err, and err otherwise. A
+// deadline may reach the socket just before it reaches ctx.
 func causeOf(ctx context.Context, err error) error {
 	var ne net.Error
 	if at, ok := ctx.Deadline(); ok && errors.As(err, &ne) && ne.Timeout() && !time.Now().Before(at) {
@@ -356,11 +355,10 @@ func causeOf(ctx context.Context, err error) error {
 type Handshake struct {
 	// URL is where to connect, as in [Config.URL].
 	URL string
-	// Header is sent with the upgrade, besides the headers of the protocol,
-	// which it must not name (use Subprotocols). It is empty at first. A "Host"
-	// in it is sent in place of the URL's; the cookies in it are sent before
-	// those of [Config.Jar]. A name or value that HTTP does not allow fails the
-	// dial, with an error that names the header.
+	// Header is sent with the upgrade request, in addition to the headers of the protocol,
+	// which it must not contain (use Subprotocols). It is empty at first. A "Host" in it
+	// replaces the URL's; the cookies in it are sent before those of [Config.Jar]. A name or
+	// value that HTTP does not allow fails the dial, with an error that names the header.
 	Header http.Header
 	// Subprotocols are those to offer, as in [Config.Subprotocols].
 	Subprotocols []string
@@ -371,14 +369,14 @@ func (d *dialing) prepare(ctx context.Context) error {
 	d.phase = "prepare"
 	d.shake = Handshake{URL: d.cfg.URL, Header: http.Header{}, Subprotocols: slices.Clone(d.cfg.Subprotocols)}
 	if d.cfg.URL != "" {
-		d.url, _ = url.Parse(d.cfg.URL) // New has seen it parse
+		d.url, _ = url.Parse(d.cfg.URL) // New has checked that it parses
 		d.secrets.url(d.url)
 	}
 	if d.cfg.Prepare == nil {
 		return nil
 	}
 	if err := d.cfg.Prepare(ctx, &d.shake); err != nil {
-		d.secrets.header(d.shake.Header) // which its error may repeat
+		d.secrets.header(d.shake.Header) // the error may repeat it
 		return err
 	}
 	var bad complaints
@@ -390,22 +388,22 @@ func (d *dialing) prepare(ctx context.Context) error {
 	}
 	d.url, _ = url.Parse(d.shake.URL)
 	d.secrets.url(d.url)
-	return ctx.Err() // Prepare need not have looked
+	return ctx.Err() // Prepare may have ignored it
 }
 
-// complaints are about bad fields. None shows anything of a URL but its scheme,
-// of a subprotocol or of a header: what does not parse may hold a password
+// complaints are errors about bad fields. They show nothing of a URL but its scheme, and
+// nothing of a subprotocol or header value: text that does not parse may hold a password
 // anywhere.
 type complaints []error
 
-// no complains unless ok.
+// no adds a complaint unless ok.
 func (bad *complaints) no(ok bool, format string, args ...any) {
 	if !ok {
 		*bad = append(*bad, fmt.Errorf(format, args...))
 	}
 }
 
-// url is about where to connect.
+// url checks where to connect.
 func (bad *complaints) url(s string) {
 	if s == "" {
 		bad.no(false, "URL is empty")
@@ -422,29 +420,29 @@ func (bad *complaints) url(s string) {
 	bad.no(u.Fragment == "", "URL has a fragment")
 }
 
-// subprotocols is about what to offer.
+// subprotocols checks what to offer.
 func (bad *complaints) subprotocols(all []string) {
 	bad.no(!slices.Contains(all, ""), "Subprotocols has an empty one")
 	bad.no(!slices.ContainsFunc(all, func(s string) bool { return strings.ContainsFunc(s, notOfToken) }),
 		"Subprotocols has one with a character that none may have")
 }
 
-// notOfToken reports whether RFC 6455, section 4.1, keeps r out of the name of a
+// notOfToken reports whether RFC 6455, section 4.1, excludes r from the name of a
 // subprotocol.
 func notOfToken(r rune) bool {
 	return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
 }
 
-// dialTrace follows how far one call of NetDial came, as far as that heeds
-// net/http/httptrace, which net.Dialer does. It may still be called when NetDial
-// has returned.
+// dialTrace records how far one call of NetDial came, if NetDial supports
+// net/http/httptrace, as net.Dialer does. Its hooks may be called after NetDial has
+// returned.
 type dialTrace struct {
 	mu        sync.Mutex
 	lookingUp int
 	tried     string // the address that was tried last
 }
 
-// follow returns ctx with t in it.
+// follow returns ctx with the hooks of t.
 func (t *dialTrace) follow(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart:     func(httptrace.DNSStartInfo) { t.lookUp(1) },
@@ -465,8 +463,8 @@ func (t *dialTrace) connect(addr string) {
 	t.tried = addr
 }
 
-// resolving reports whether a dial that failed with err was looking a name up. t is
-// nil if NetDial was not called.
+// resolving reports whether a dial that failed with err was looking a name up. t is nil if
+// NetDial was not called.
 func (t *dialTrace) resolving(err error) bool {
 	var de *net.DNSError
 	if errors.As(err, &de) {
@@ -480,14 +478,14 @@ func (t *dialTrace) resolving(err error) bool {
 	return t.lookingUp > 0 && t.tried == ""
 }
 
-// last returns the address that was tried last, "" if there was none.
+// last returns the address that was tried last, "" if none was.
 func (t *dialTrace) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.tried
 }
 
-// addr is where the dial is or was connected to, or tried last to connect to.
+// addr returns the address to which the dial is or was connected, or the last one tried.
 func (d *dialing) addr() string {
 	switch {
 	case d.peer != "":
@@ -498,8 +496,8 @@ func (d *dialing) addr() string {
 	return ""
 }
 
-// peerOf is the address of the other side of c, "" if it has none. It calls
-// methods of what NetDial returned.
+// peerOf returns the remote address of c, "" if it has none. It calls methods of a
+// connection that NetDial returned, which may panic.
 func peerOf(c net.Conn) (addr string) {
 	defer func() { _ = recover() }()
 	if a := c.RemoteAddr(); a != nil {

@@ -18,29 +18,29 @@ import (
 	"github.com/respool/respool/internal/redact"
 )
 
-// maxHead is how many bytes the head of a server's or a proxy's answer may have.
+// maxHead is the greatest length of the head of a server's or a proxy's answer, in bytes.
 const maxHead = 64 << 10
 
 // headPiece is how many bytes of the head are read at once.
 const headPiece = 512
 
-var errHead = errors.New("wspool: the answer's head is over 64 KiB")
+var errHead = errors.New("wspool: the head of the answer is over 64 KiB")
 
-// answerConn is what gorilla reads the answer to the handshake from. It reads the
-// head whole before gorilla sees any of it. Behind a head that agrees to the
-// handshake it is the connection; behind any other it is at its end, because
-// gorilla waits for a body that a server need not send: see readRefusal.
+// answerConn is what gorilla reads the answer to the handshake from. It reads the whole
+// head before gorilla sees any of it. Behind a head with status 101 it is the connection;
+// behind any other head it is at its end, because gorilla waits for a body that a server
+// need not send: see readRefusal.
 type answerConn struct {
 	net.Conn
-	amend func(http.Header) bool // may change the header of an answer that agrees; nil: nothing does
+	amend func(http.Header) bool // may change the header of an answer with status 101; nil: none is changed
 
 	head   []byte         // of the answer, up to its empty line; dropped by keep
-	ahead  []byte         // what gorilla is to be given before it reads from Conn
-	rest   []byte         // of a refusal, the bytes read behind the head
-	answer *http.Response // what head says; nil: it has not come, or is no HTTP
+	ahead  []byte         // what gorilla is given before it reads from Conn
+	rest   []byte         // the bytes of a refusal that were read behind the head
+	answer *http.Response // the parsed head; nil: it has not arrived, or is not HTTP
 	n      int            // bytes of the head so far
-	blank  bool           // the line has no character so far
-	ended  bool           // the head has
+	blank  bool           // the current line is empty so far
+	ended  bool           // the head has ended
 	failed error          // why there is no head
 	open   bool           // the handshake succeeded; set before another goroutine reads
 }
@@ -67,9 +67,8 @@ func (c *answerConn) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// Close does nothing until the handshake has succeeded: gorilla closes the
-// connection of a refusal, whose body is still to be read. The dial closes the
-// connection below.
+// Close does nothing until the handshake has succeeded: gorilla closes the connection of a
+// refusal, whose body is still to be read. The dial closes the connection below.
 func (c *answerConn) Close() error {
 	if !c.open {
 		return nil
@@ -90,7 +89,7 @@ func (c *answerConn) readHead() error {
 		c.rest = append(c.rest, buf[end:n]...)
 		switch {
 		case c.ended:
-		case err == io.EOF: // to gorilla half a line is a bad one
+		case err == io.EOF: // gorilla would report half a line as malformed
 			return io.ErrUnexpectedEOF
 		case err != nil:
 			return err
@@ -114,7 +113,7 @@ func (c *answerConn) parse() {
 	if changed := answer.Header.Clone(); c.amend != nil && c.amend(changed) {
 		var b bytes.Buffer
 		b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-		_ = changed.Write(&b) // to memory
+		_ = changed.Write(&b) // writing to memory cannot fail
 		b.WriteString("\r\n")
 		c.ahead = b.Bytes()
 	}
@@ -122,8 +121,8 @@ func (c *answerConn) parse() {
 	c.rest = nil
 }
 
-// follow looks for the empty line that ends the head, and returns how many bytes
-// of p are up to it.
+// follow looks for the empty line that ends the head, and returns how many bytes of p lie
+// before its end.
 func (c *answerConn) follow(p []byte) int {
 	for i, b := range p {
 		c.n++
@@ -146,7 +145,7 @@ func (c *answerConn) agreed() bool {
 	return c.answer != nil && c.answer.StatusCode == http.StatusSwitchingProtocols
 }
 
-// keep makes c the connection, after the handshake succeeded.
+// keep makes c a plain connection, after the handshake has succeeded.
 func (c *answerConn) keep() {
 	c.open, c.head, c.answer, c.amend = true, nil, nil, nil
 }
@@ -154,8 +153,8 @@ func (c *answerConn) keep() {
 // body returns a reader of the bytes behind the head of a refusal.
 func (c *answerConn) body() io.Reader { return io.MultiReader(bytes.NewReader(c.rest), c.Conn) }
 
-// deflateName is the one extension that is ever offered (RFC 7692), and
-// deflateParams what the offer asks for, without context takeover either way.
+// deflateName is the only extension that is offered (RFC 7692); the others are its
+// parameters. The offer is without context takeover in both directions.
 const (
 	deflateName    = "permessage-deflate"
 	serverNoTake   = "server_no_context_takeover"
@@ -167,17 +166,17 @@ const (
 
 var errExtension = errors.New("wspool: server chose an extension that was not offered")
 
-// errDeflate is a permessage-deflate that cannot be kept to.
-var errDeflate = errors.New("wspool: server answered the offer of permessage-deflate with parameters that it must not, or that are not supported")
+// errDeflate: the client cannot comply with the answer to its offer.
+var errDeflate = errors.New("wspool: server answered the offer of permessage-deflate with parameters that are not allowed or not supported")
 
-// extension is one that a server chose, with its parameters.
+// extension is an extension that a server chose, with its parameters.
 type extension struct {
 	name   string
-	params [][2]string // names and values; a value "" is none
+	params [][2]string // names and values; the value of a parameter without one is ""
 }
 
-// parseExtensions reads Sec-WebSocket-Extensions (RFC 6455, section 9.1). It
-// returns false if that does not parse.
+// parseExtensions parses Sec-WebSocket-Extensions (RFC 6455, section 9.1). It returns false
+// if the field is malformed.
 func parseExtensions(h http.Header) (all []extension, ok bool) {
 	for _, field := range h[extensionField] {
 		for one := range splitUnquoted(field, ',') {
@@ -206,7 +205,7 @@ func parseExtensions(h http.Header) (all []extension, ok bool) {
 	return all, true
 }
 
-// splitUnquoted yields the parts of s between separators that are in no quotes.
+// splitUnquoted yields the parts of s between separators outside quotes.
 func splitUnquoted(s string, separator byte) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		quoted, begun := false, 0
@@ -235,8 +234,9 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// checkExtensions returns why what the server chose cannot be kept to, as RFC 6455,
-// section 9.1, and RFC 7692, section 7.1, have it; deflate says that it may be used.
+// checkExtensions returns why the client cannot use what the server chose, as RFC 6455,
+// section 9.1, and RFC 7692, section 7.1, define it; deflate says that messages may be
+// compressed.
 func checkExtensions(h http.Header, offered bool) (deflate bool, err error) {
 	all, ok := parseExtensions(h)
 	if !ok {
@@ -260,8 +260,8 @@ func checkExtensions(h http.Header, offered bool) (deflate bool, err error) {
 }
 
 // checkDeflate is checkExtensions for the parameters of permessage-deflate.
-// client_no_context_takeover need not be among them: it would bind the client,
-// which keeps to it anyway.
+// client_no_context_takeover need not be among them: it would bind the client, which never
+// takes context over.
 func checkDeflate(params [][2]string) error {
 	seen := map[string]bool{}
 	for _, p := range params {
@@ -275,14 +275,14 @@ func checkDeflate(params [][2]string) error {
 			if value != "" {
 				return fmt.Errorf("%w: %s with a value", errDeflate, name)
 			}
-		case serverMaxBits: // a server may say so unasked (section 7.1.2.1), and any window can be read
+		case serverMaxBits: // a server may send it unasked (section 7.1.2.1), and gorilla reads any window
 			if bits, err := strconv.Atoi(value); err != nil || bits < 8 || bits > 15 || value != strconv.Itoa(bits) {
 				return fmt.Errorf("%w: %s is not from 8 to 15", errDeflate, name)
 			}
 		case clientMaxBits:
 			return fmt.Errorf("%w: %s, which was not offered", errDeflate, name)
 		default:
-			return fmt.Errorf("%w: %q, which nobody knows", errDeflate, redact.Clean(name, shownName))
+			return fmt.Errorf("%w: %q, which is unknown", errDeflate, redact.Clean(name, shownName))
 		}
 	}
 	if !seen[serverNoTake] {
@@ -291,8 +291,8 @@ func checkDeflate(params [][2]string) error {
 	return nil
 }
 
-// amendExtensions makes an answer that checkExtensions takes one that gorilla
-// takes. It reports whether it has changed h.
+// amendExtensions rewrites an answer that checkExtensions accepts so that gorilla accepts
+// it too. It reports whether it has changed h.
 func amendExtensions(h http.Header, offered bool) bool {
 	if deflate, err := checkExtensions(h, offered); err != nil || !deflate {
 		return false
@@ -301,8 +301,8 @@ func amendExtensions(h http.Header, offered bool) bool {
 	return true
 }
 
-// header is what gorilla is to send: what Prepare asked for, and the jar's
-// cookies for the URL. Whatever was sent is a secret from now on.
+// header returns the header for gorilla to send: Prepare's, and the jar's cookies for the
+// URL. Everything in it counts as secret from now on.
 func (d *dialing) header() http.Header {
 	out, cookies := http.Header{}, []string(nil)
 	for name, values := range d.shake.Header {
@@ -330,7 +330,7 @@ func (d *dialing) header() http.Header {
 	return out
 }
 
-// remember gives the jar the cookies of an answer.
+// remember stores the cookies of an answer in the jar.
 func (d *dialing) remember(resp *http.Response) {
 	if d.cfg.Jar == nil {
 		return
@@ -340,7 +340,7 @@ func (d *dialing) remember(resp *http.Response) {
 	}
 }
 
-// httpURL is d's URL with the scheme that net/http has for it.
+// httpURL returns d's URL with the scheme http or https.
 func (d *dialing) httpURL() *url.URL {
 	u := *d.url
 	u.Scheme = "http"
@@ -350,8 +350,8 @@ func (d *dialing) httpURL() *url.URL {
 	return &u
 }
 
-// ownHeaders are those that the protocol or net/http sets, or that have no place in
-// a handshake.
+// ownHeaders are headers that the protocol or net/http sets, or that have no place in a
+// handshake, each with the reason.
 var ownHeaders = map[string]string{
 	"Connection": "which the protocol sets", "Upgrade": "which the protocol sets",
 	"Sec-Websocket-Extensions": "which the protocol sets", "Sec-Websocket-Key": "which the protocol sets",
@@ -359,9 +359,9 @@ var ownHeaders = map[string]string{
 	"Content-Length": "which is never sent", "Transfer-Encoding": "which is never sent", "Trailer": "which is never sent",
 }
 
-// header is about what to send: nothing that the protocol itself does, and nothing
-// that net/http would leave out or change without a word. It names headers, and
-// shows nothing of values.
+// header checks headers that are to be sent: none that the protocol sets, and none that
+// net/http would silently drop or change. The complaints show names of headers, and nothing
+// of values.
 func (bad *complaints) header(where string, h http.Header) {
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(h)) {
@@ -382,20 +382,20 @@ func (bad *complaints) header(where string, h http.Header) {
 	}
 }
 
-// hasControl reports whether s has a character that no value of a header may have
+// hasControl reports whether s has a character that is not allowed in the value of a header
 // (RFC 9110, section 5.5).
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
-// isHost reports whether s is a host, with a port or without (RFC 9110, section 7.2).
+// isHost reports whether s is a host with or without a port (RFC 9110, section 7.2).
 func isHost(s string) bool {
 	u, err := url.Parse(fmt.Sprintf("http://%s/", s))
 	return err == nil && s != "" && u.Host == s && u.Hostname() != "" && u.User == nil && u.Path == "/" && !strings.ContainsAny(s, " \t")
 }
 
-// reach connects, and upgrades the connection, at d.url or where redirects lead.
-// through is the proxy for d.url; nil: none.
+// reach connects to d.url, or where redirects lead, and upgrades the connection. through is
+// the proxy for d.url; nil: none.
 func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
 	for hops := 0; ; hops++ {
 		began := d.hub.clock.Now()
@@ -427,7 +427,7 @@ func (d *dialing) reach(ctx context.Context, through *url.URL) (err error) {
 	}
 }
 
-// redirected reports whether d was refused with a redirect that may be followed.
+// redirected reports whether the server answered with a redirect that may be followed.
 func (d *dialing) redirected() bool {
 	if d.cfg.Redirects == 0 || d.answer == nil || d.answer.Header.Get("Location") == "" || d.phase != "handshake" {
 		return false
@@ -439,7 +439,7 @@ func (d *dialing) redirected() bool {
 	return false
 }
 
-// redirect makes where the redirect leads d's URL, or says why it is not followed.
+// redirect sets d's URL to the target of the redirect, or returns why it is not followed.
 func (d *dialing) redirect() (why string) {
 	to, err := d.url.Parse(d.answer.Header.Get("Location"))
 	if err != nil {
@@ -471,18 +471,18 @@ func (d *dialing) redirect() (why string) {
 	return ""
 }
 
-// samePort reports whether to is the server that from is, on the same host: the
-// same port, or TLS in its usual place instead of none in its usual place.
+// samePort reports whether to is the same server as from, on the same host: the same port,
+// or port 443 with TLS instead of port 80 without.
 func samePort(from, to *url.URL) bool {
 	return strings.EqualFold(hostPort(from), hostPort(to)) ||
 		strings.HasSuffix(hostPort(from), ":80") && from.Scheme == "ws" && strings.HasSuffix(hostPort(to), ":443")
 }
 
-// homeless are the headers that another server may be sent too.
+// homeless are the headers that may be sent to another server too.
 var homeless = []string{"Accept-Language", "Origin", "User-Agent"}
 
-// leaveHome takes what identifies the user off the handshake, for good, also if a
-// later redirect leads back.
+// leaveHome removes what identifies the user from the handshake, for the rest of the dial,
+// even if a later redirect leads back.
 func (d *dialing) leaveHome() {
 	d.foreign = true
 	kept := http.Header{}

@@ -19,59 +19,55 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// The pauses of DefaultRedial. Each ramp begins with its first pause and grows
-// from cause to cause of the streak up to its last one.
+// The pauses of DefaultRedial. Each ramp grows from its first pause to its last, with each
+// cause of the streak.
 const (
-	restartPause = time.Second // uniform, up to it
+	restartPause = time.Second // uniform, from 0
 
 	firstUnavailable = 200 * time.Millisecond // after a 503
 	firstBusy        = time.Second            // after a 429 or 1013
-	maxBusy          = time.Minute            // the last of both
+	maxBusy          = time.Minute            // the limit of both
 
 	firstLogin = 350 * time.Millisecond // after the second refusal of the client
 	maxLogin   = 10 * time.Minute
 
-	firstLost = 100 * time.Millisecond // after a connection that was lost
+	firstLost = 100 * time.Millisecond // after a lost connection
 	maxLost   = 30 * time.Second
 
-	// maxAsked is the longest pause after an end that may be the answer to what
-	// one lease wrote.
+	// maxAsked is the longest pause after an end that may be the answer to what one lease
+	// wrote.
 	maxAsked = 5 * time.Second
 
-	gentle = 1.5 // growth of what is often over within seconds
+	gentle = 1.5 // growth of pauses after conditions that often end within seconds
 	steep  = 2   // growth of the others
 )
 
-// DefaultRedial is what [Config.Redial] is if it is nil. It decides by what the
-// server said: the close code of a connection that ended, or the HTTP status of
-// a failed dial. A pause that grows takes from two thirds to all of the time
-// stated, drawn anew each time, so that the clients of a server do not come back
-// as one.
+// DefaultRedial is the default of [Config.Redial]. It decides by what the server said: the
+// close code of a connection that ended, or the HTTP status of a failed dial. A growing
+// pause is drawn each time from two thirds to all of the time stated, so that the clients
+// of a server do not return together.
 //
-//   - An answer of any status with a Retry-After ([DialError.RetryAfterSet]): for
-//     as long as that says, [Config.MaxRetryAfter] at most, and up to a tenth
-//     longer. Retry-After: 0 is no pause.
-//   - 503: 200 ms, growing by half up to a minute, which takes 16 in a row. A
-//     proxy answers so while its server restarts.
-//   - 429, and close code 1013: 1 s, doubling up to a minute. The client itself is
-//     asked to come less often; most limits count by the second or the minute.
-//   - 401, 403, 407, and close codes 1008, 3000, 4401 and 4403: the server does not
-//     accept the client. At first 0, since [Config.Prepare] may have better
-//     credentials by now; if the streak goes on, 350 ms, growing by half up to 10
-//     minutes. The close codes count so only where the connection had served no
-//     lease and the lease that had it, if any, had written nothing: otherwise
-//     they are an answer to what that lease wrote (see [EndError]), and count as
-//     any other end.
+//   - An answer of any status with a Retry-After ([DialError.RetryAfterSet]): that time,
+//     [Config.MaxRetryAfter] at most, and up to a tenth more. Retry-After: 0 is no pause.
+//   - 503: 200 ms, growing by half up to a minute, which takes 16 in a row. A proxy answers
+//     so while its server restarts.
+//   - 429, and close code 1013: 1 s, doubling up to a minute. The client itself is asked to
+//     come less often; most limits count by the second or the minute.
+//   - 401, 403, 407, and close codes 1008, 3000, 4401 and 4403: the server does not accept
+//     the client. First 0, because [Config.Prepare] may have better credentials by now; if
+//     the streak continues, 350 ms, growing by half up to 10 minutes. The close codes count
+//     so only if the connection had served no lease and the lease that had it, if any, had
+//     written nothing: otherwise they answer what that lease wrote (see [EndError]), and
+//     count as any other end.
 //   - 1001 and 1012, the server restarts: from 0 to 1 s.
-//   - 1006, 1011 and 1014, and a connection that the network or silence ended:
-//     from 0 to 100 ms, doubling up to 30 s.
-//   - Any other end of a connection: 0, for it may have done what it was for; if
-//     the streak goes on, as before.
-//   - Any other failed dial: 0. The pool itself backs off from dials that keep
-//     failing.
+//   - 1006, 1011 and 1014, and a connection that the network or silence ended: from 0 to
+//     100 ms, doubling up to 30 s.
+//   - Any other end of a connection: 0, because it may have served its purpose; if the
+//     streak continues, as for 1006.
+//   - Any other failed dial: 0. The pool itself backs off from dials that keep failing.
 //
-// After an end within a lease that had written no pause by 1006 or a rule below
-// it is longer than 5 s: one caller's messages are not everybody's fault.
+// After an end within a lease that had written, no pause by the rule for 1006 or a later
+// one is longer than 5 s: one caller's messages must not stop the others.
 func DefaultRedial(cause error, streak int) time.Duration {
 	var dial *DialError
 	dialed := errors.As(cause, &dial)
@@ -115,16 +111,16 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	case lost(cause, code):
 		return rand.N(grown(firstLost, steep, streak, most))
 	case streak > 1:
-		// A server that agrees to every handshake and ends every connection
-		// looks well to the pool, whose callers come back at once.
+		// A server that agrees to every handshake and ends every connection looks healthy to
+		// the pool, whose callers return at once.
 		return rand.N(grown(firstLost, steep, streak-1, most))
 	}
 	return 0
 }
 
-// refusesClient reports whether a server may say with that close code that it does
-// not accept the client: policy violation, the IANA registry's Unauthorized, and
-// the HTTP statuses 401 and 403 as many services write them.
+// refusesClient reports whether a server may use that close code when it does not accept
+// the client: policy violation, the IANA registry's Unauthorized, and the HTTP statuses 401
+// and 403 as many services write them.
 func refusesClient(code int) bool {
 	switch code {
 	case websocket.ClosePolicyViolation, 3000, 4401, 4403:
@@ -133,7 +129,7 @@ func refusesClient(code int) bool {
 	return false
 }
 
-// loginAgain is the pause after the server did not accept the client.
+// loginAgain returns the pause after the server did not accept the client.
 func loginAgain(streak int) time.Duration {
 	if streak <= 1 {
 		return 0
@@ -141,10 +137,10 @@ func loginAgain(streak int) time.Duration {
 	return spread(grown(firstLogin, gentle, streak-1, maxLogin))
 }
 
-// spread returns from two thirds of d to all of it.
+// spread draws from two thirds of d to all of it.
 func spread(d time.Duration) time.Duration { return d - rand.N(d/3+1) }
 
-// grown is first for a streak of 1, and by factor more with each up to most.
+// grown returns first for a streak of 1, and factor times more with each, up to most.
 func grown(first time.Duration, factor float64, streak int, most time.Duration) time.Duration {
 	d := float64(first) * math.Pow(factor, float64(max(streak, 1)-1))
 	if d >= float64(most) {
@@ -153,7 +149,7 @@ func grown(first time.Duration, factor float64, streak int, most time.Duration) 
 	return time.Duration(d)
 }
 
-// closeCode is the close code in cause; 0: there is none.
+// closeCode returns the close code in cause; 0: there is none.
 func closeCode(cause error) int {
 	var ce *CloseError
 	if errors.As(cause, &ce) {
@@ -162,8 +158,8 @@ func closeCode(cause error) int {
 	return 0
 }
 
-// lost reports whether a connection that was up ended without a word that tells
-// what to do.
+// lost reports whether an established connection ended without a close code that says what
+// to do.
 func lost(cause error, code int) bool {
 	switch code {
 	case websocket.CloseAbnormalClosure, websocket.CloseInternalServerErr, 1014:
@@ -175,40 +171,40 @@ func lost(cause error, code int) bool {
 	return false
 }
 
-// burst is how long after a cause others of its kind belong to it.
+// burst is how long after a cause others of its kind count as the same.
 const burst = time.Second
 
-var errDialsBusy = errors.New("wspool: as many dials run as may")
+var errDialsBusy = errors.New("wspool: Config.MaxDials dials are running")
 
-// dialGate is the pool's MakeGate: no more than so many dials run at once, none
-// begins while a pause runs, and then Config.MakeGate is asked.
+// dialGate is the pool's MakeGate: at most MaxDials dials run at once, none begins during a
+// pause, and then Config.MakeGate decides.
 //
-// A pause follows from why a connection ended or a dial failed. When a server
-// that has hundreds of connections goes, it has one cause, told hundreds of
-// times. So causes are counted in terms: each that counts begins a term, and one
-// from a dial of an earlier term says nothing new.
+// A pause follows from the reason why a connection ended or a dial failed. When a server
+// with hundreds of connections goes away, one cause is reported hundreds of times. So
+// causes are counted in terms: each that counts begins a term, and a cause from a dial of an
+// earlier term is not new.
 type dialGate struct {
 	max    int
 	redial func(cause error, streak int) time.Duration
 	next   resource.Admission // Config.MakeGate; nil: none
 
-	// doubts counts the causes that may be the fault of one lease: a connection
-	// that serves a lease after one shows that it was.
+	// doubts counts the causes that may be the fault of one lease. A connection that
+	// serves a lease after such a cause shows that it was.
 	doubts atomic.Uint32
 
-	contained func(error) // reports a panic in redial; nil: none is reported
+	contained func(error) // reports a panic of redial; nil: none is reported
 
 	mu      sync.Mutex
-	running int          // those let in, and those on their way
-	line    []chan error // who waits for its turn, the first first; nil: come in
+	running int          // dials admitted, and waiters that were just given a turn
+	line    []chan error // waiters for a turn, in order; nil is sent to admit one
 
 	term   int
 	streak int
-	mild   bool      // the last cause that counted is in doubts
-	kinds  []int     // what the causes since began were; see kindOf
-	began  time.Time // when the first of them came
-	until  time.Time // no dial before
-	cause  error     // why not
+	mild   bool      // the last cause that counted may be the fault of one lease
+	kinds  []int     // of the causes since began; see kindOf
+	began  time.Time // when the first of them was reported
+	until  time.Time // no dial begins before
+	cause  error     // of the pause
 }
 
 func newDialGate(cfg *Config) *dialGate {
@@ -234,9 +230,9 @@ func (g *dialGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 		}
 	}
 	g.mu.Lock()
-	term, paused := g.term, g.paused()
+	term, paused := g.term, g.pausedLocked()
 	g.mu.Unlock()
-	if paused != nil { // it began while the user's gate took its time
+	if paused != nil { // the pause began while the user's gate decided
 		if theirs != nil {
 			theirs(resource.Outcome{})
 		}
@@ -263,7 +259,7 @@ func (g *dialGate) State() string {
 	return s + inner(g.next)
 }
 
-// inner is the state of a policy within another, to be appended.
+// inner returns the state of a policy within another, to be appended.
 func inner(policy any) string {
 	if s, ok := policy.(resource.Stateful); ok {
 		if text := s.State(); text != "" {
@@ -273,10 +269,10 @@ func inner(policy any) string {
 	return ""
 }
 
-// enter waits for a turn, and takes it.
+// enter acquires a turn, and waits for it.
 func (g *dialGate) enter(ctx context.Context, r resource.Request) error {
 	g.mu.Lock()
-	if err := g.paused(); err != nil {
+	if err := g.pausedLocked(); err != nil {
 		g.mu.Unlock()
 		return err
 	}
@@ -304,7 +300,7 @@ func (g *dialGate) enter(ctx context.Context, r resource.Request) error {
 		return ctx.Err()
 	}
 	g.mu.Unlock()
-	if <-turn == nil { // it came just then
+	if <-turn == nil { // it was given at the same time
 		g.leave()
 	}
 	return ctx.Err()
@@ -330,8 +326,8 @@ func (g *dialGate) over(term int, o resource.Outcome) {
 	}
 }
 
-// paused is the refusal while a pause runs, else nil. g is locked.
-func (g *dialGate) paused() error {
+// pausedLocked returns the refusal during a pause, else nil.
+func (g *dialGate) pausedLocked() error {
 	if g.until.IsZero() {
 		return nil
 	}
@@ -347,8 +343,7 @@ func (g *dialGate) paused() error {
 	}
 }
 
-// learn is told why a connection ended, or a dial failed, whose dial began in
-// that term.
+// learn records why a connection ended, or a dial failed, whose dial began in that term.
 func (g *dialGate) learn(term int, cause error) {
 	kind := kindOf(cause)
 	g.mu.Lock()
@@ -356,7 +351,7 @@ func (g *dialGate) learn(term int, cause error) {
 	if now.Sub(g.began) >= burst && !now.Before(g.until) {
 		g.kinds = g.kinds[:0]
 	}
-	// A cause that finds all well begins a streak, however old what it ended.
+	// A cause that ends a time without causes begins a streak, however old the connection.
 	news := term == g.term || g.streak == 0 && len(g.kinds) == 0
 	if !news && slices.Contains(g.kinds, kind) {
 		g.mu.Unlock()
@@ -382,14 +377,14 @@ func (g *dialGate) learn(term int, cause error) {
 	}
 }
 
-// hold begins a pause, or makes the one that runs longer.
+// hold begins a pause, or extends the present one.
 func (g *dialGate) hold(now time.Time, pause time.Duration, cause error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if until := now.Add(pause); until.After(g.until) {
 		g.until, g.cause = until, cause
 	}
-	if refusal := g.paused(); refusal != nil {
+	if refusal := g.pausedLocked(); refusal != nil {
 		for _, turn := range g.line {
 			turn <- refusal
 		}
@@ -397,8 +392,8 @@ func (g *dialGate) hold(now time.Time, pause time.Duration, cause error) {
 	}
 }
 
-// ask asks Config.Redial, on a goroutine of its own: if it panics, or ends its
-// goroutine, then not the one that reads the connection. No lock is held.
+// ask calls Config.Redial on a goroutine of its own: its panic or Goexit must not end the
+// goroutine that reads the connection. No lock is held.
 func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 	answer := make(chan time.Duration, 1)
 	go func() {
@@ -416,8 +411,7 @@ func (g *dialGate) ask(cause error, streak int) (pause time.Duration) {
 	return <-answer
 }
 
-// kindOf tells causes apart as far as one of them may ask for a pause that
-// another does not.
+// kindOf distinguishes causes that may call for different pauses.
 func kindOf(cause error) int {
 	var de *DialError
 	code := closeCode(cause)
@@ -433,39 +427,39 @@ func kindOf(cause error) int {
 	return code
 }
 
-// ofLease reports whether cause is an end that speaks about one lease at most.
+// ofLease reports whether cause is an end that is evidence about one lease at most.
 func ofLease(cause error) bool {
 	var end *EndError
 	return errors.As(cause, &end) && (end.Served || end.Asked)
 }
 
-// provenAfter is how long a connection must stay up for what ended others
-// before it to be over.
+// provenAfter is how long a connection must stay up to show that the cause that ended
+// others before it is over.
 const provenAfter = 5 * time.Second
 
-// dialTicket is what the gate knows of one connection.
+// dialTicket is a connection's record at the gate.
 type dialTicket struct {
 	gate *dialGate
-	term int // when its dial began
+	term int // the gate's, when its dial began
 
 	// Guarded by the lock of the connection.
 	proved bool   // it has served a lease
-	doubts uint32 // gate.doubts when it last did
+	doubts uint32 // gate.doubts at that time
 
 	// Guarded by gate.mu.
 	isUp  bool
-	cause *EndError   // of an end before it was up; nil: there was none
-	proof *time.Timer // nil: nothing to prove
+	cause *EndError   // of an end before the dial had succeeded; nil: there was none
+	proof *time.Timer // fires when the connection has stayed up; nil: there is nothing to prove
 }
 
-// begin ties a dial that begins now.
+// begin returns the ticket of a dial that begins now.
 func (g *dialGate) begin() *dialTicket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &dialTicket{gate: g, term: g.term}
 }
 
-// up tells, once, that the dial has succeeded.
+// up reports, once, that the dial has succeeded.
 func (t *dialTicket) up() {
 	g := t.gate
 	g.mu.Lock()
@@ -479,7 +473,7 @@ func (t *dialTicket) up() {
 	}
 }
 
-// servedLease is served, the first time and once after each cause in the gate's doubts.
+// servedLease calls served the first time, and once after each cause in the gate's doubts.
 // The connection's lock is held.
 func (t *dialTicket) servedLease() {
 	if doubts := t.gate.doubts.Load(); !t.proved || t.doubts != doubts {
@@ -488,8 +482,8 @@ func (t *dialTicket) servedLease() {
 	}
 }
 
-// served tells that the connection has served a lease: what ended those before it
-// is over. One from before the last cause proves that only if the cause may be
+// served reports that the connection has served a lease: the cause that ended those before
+// it is over. A connection from before the last cause shows that only if the cause may be
 // the fault of one lease.
 func (t *dialTicket) served() {
 	t.gate.mu.Lock()
@@ -499,8 +493,8 @@ func (t *dialTicket) served() {
 	}
 }
 
-// stayed tells that the connection stayed up for provenAfter: what ended those
-// before it is over, unless it is from before the last cause.
+// stayed reports that the connection has stayed up for provenAfter: the cause that ended
+// those before it is over, unless the connection is from before the last cause.
 func (t *dialTicket) stayed() {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
@@ -509,10 +503,9 @@ func (t *dialTicket) stayed() {
 	}
 }
 
-// ended tells why the connection ended, before the pool is told, which would
-// dial at once. The cause is nil if the pool ended it; every connection is told
-// ended at its end at the latest, so that nothing is left of its tie. That of a
-// dial which fails is told by its Done.
+// ended reports why the connection ended, before the pool hears of it and dials. The cause
+// is nil if the pool ended it. It is called for every connection, so that no timer is left.
+// A dial that fails is reported by its Done.
 func (t *dialTicket) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()

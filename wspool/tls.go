@@ -14,8 +14,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// secure speaks TLS over c with the host of that name, which is verified. It
-// returns when ctx ends; c is closed then.
+// secure runs a TLS handshake over c with the host of that name, whose certificate is
+// verified. It returns when ctx ends; c is closed then.
 func secure(ctx context.Context, c net.Conn, cfg *tls.Config, sessions tls.ClientSessionCache, host string) (*tls.Conn, error) {
 	cfg = cfg.Clone()
 	cfg.ServerName, cfg.ClientSessionCache = host, sessions
@@ -33,20 +33,20 @@ func secure(ctx context.Context, c net.Conn, cfg *tls.Config, sessions tls.Clien
 
 // tlsSessions decides which TLS session cache a dial uses.
 //
-// A resumed session keeps the identity of the handshake that created it: neither
-// side looks at a certificate again. After a rotation of the client's certificate
-// resumption would present the old one for as long as tickets are accepted. So
-// there is no cache where GetClientCertificate is set, and a fresh one after a
-// Reset and after the server refused the client.
+// A resumed session keeps the identity of the handshake that created it: neither side
+// looks at a certificate again. After a rotation of the client's certificate a resumed
+// session would present the old one for as long as tickets are accepted. So there is no
+// cache if GetClientCertificate is set, and a fresh one after a Reset and after the server
+// refused the client.
 type tlsSessions struct {
-	given  tls.ClientSessionCache // of Config.TLS; nil: the pool has one of its own
-	off    bool                   // nothing is resumed
+	given  tls.ClientSessionCache // Config.TLS's; nil: the pool has one of its own
+	off    bool                   // no session is resumed
 	resets *atomic.Int64          // Resets so far, of all pools that share it
-	report func(error)            // of a panic in given
+	report func(error)            // reports a panic of given
 
 	mu   sync.Mutex
-	seen int64 // the resets that cache knows of
-	// Sessions of dials that began before a renewal go to the cache before it.
+	seen int64 // the resets when cache was made
+	// Sessions of dials that began before a renewal go to the cache of that time.
 	cache tls.ClientSessionCache // nil: made by the next dial
 }
 
@@ -58,7 +58,7 @@ func (s *tlsSessions) start(cfg *tls.Config, resets *atomic.Int64, report func(e
 	}
 }
 
-// current returns the cache of a dial that begins now, nil for none.
+// current returns the cache of a dial that begins now; nil: none.
 func (s *tlsSessions) current() tls.ClientSessionCache {
 	if s.off {
 		return nil
@@ -75,7 +75,7 @@ func (s *tlsSessions) current() tls.ClientSessionCache {
 	return s.cache
 }
 
-// renew has later dials resume no session of an earlier one.
+// renew makes later dials resume no session of an earlier one.
 func (s *tlsSessions) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,9 +92,9 @@ func (s *tlsSessions) renewLocked() {
 // renewals numbers the prefixes of foreignCache: pools may share a cache.
 var renewals atomic.Int64
 
-// foreignCache is a cache of the caller's. The prefix of its keys makes earlier
-// sessions unreachable. crypto/tls also calls Put from Read, on a goroutine of
-// the pool's, which a panic must not end.
+// foreignCache is a cache of the user's. The prefix of its keys makes earlier sessions
+// unreachable. crypto/tls also calls Put from Read, on a goroutine of the pool, which a
+// panic must not end.
 type foreignCache struct {
 	of     tls.ClientSessionCache
 	prefix string
