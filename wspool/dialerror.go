@@ -20,48 +20,47 @@ import (
 	"github.com/respool/respool/internal/redact"
 )
 
-// DialError says how far a dial came and why it failed. Its text shows the host,
-// the proxy's host if it was to blame, the address of whichever it was, where a
-// redirect leads, and how the body of a refusal begins. It shows nothing else of
-// a URL or of any header, also where a server repeats it, unless that is in the
-// text of a [CloseError]. Of the text of Err, which may contain names from a
-// certificate, at most 512 bytes are shown, and no control characters.
+// DialError says how far a dial came and why it failed. Its text shows the host, the proxy's
+// host if the proxy failed, the address of the one that failed, where a redirect leads, and
+// the beginning of the body of a refusal. It shows nothing else of a URL or of any header,
+// even if a server repeats it, unless it is in the text of a [CloseError]. Of the text of Err,
+// which may contain names from a certificate, it shows at most 512 bytes (maxErrorText), and
+// no control characters.
 type DialError struct {
-	// Host is the server's, with the port if the URL has one; after a redirect
-	// that of the last. It is empty if [Config.Prepare] had still to give it.
+	// Host is the server's host, with the port if the URL has one; after a redirect that of
+	// the last URL. It is empty if [Config.Prepare] had not provided it yet.
 	Host string
-	// Phase is where it failed: "prepare" ([Config.Prepare]), "resolve" (name
-	// look-up without a proxy, by net.Dialer), "connect" (TCP, or
-	// [Config.NetDial], without a proxy), "proxy" ([Config.Proxy], and all up to
-	// the proxy's consent), "tls", "handshake" (the HTTP upgrade, and the moment
-	// after it), "subprotocol" (the server chose one that was not offered, or
-	// none: see [Config.SubprotocolOptional]), "greeting" ([Config.Greeting], and
-	// the moment after it) or "set-up" ([Config.OnConnect],
-	// and the moment after it).
+	// Phase is where the dial failed: "prepare" ([Config.Prepare]), "resolve" (name look-up
+	// without a proxy, by net.Dialer), "connect" (TCP, or [Config.NetDial], without a proxy),
+	// "proxy" ([Config.Proxy], and everything up to the proxy's consent), "tls", "handshake"
+	// (the HTTP upgrade, and the moment after it), "subprotocol" (the server chose one that
+	// was not offered, or none: see [Config.SubprotocolOptional]), "greeting"
+	// ([Config.Greeting], and the moment after it) or "set-up" ([Config.OnConnect], and the
+	// moment after it).
 	Phase string
-	// Addr is the address of the server, or of the proxy, that the dial was
-	// connected to, or tried last to connect to; empty if it came to none.
+	// Addr is the address of the server, or of the proxy, to which the dial was connected, or
+	// which it tried last; empty if it tried none.
 	Addr string
-	// Status is the HTTP status that the server answered with, or the proxy if
-	// Phase is "proxy"; 0: none.
+	// Status is the HTTP status of the server's answer, or of the proxy's if Phase is "proxy";
+	// 0: there was no answer.
 	Status int
-	// RetryAfter is how long that answer asked to wait, [Config.MaxRetryAfter] at
-	// most. It counts only if RetryAfterSet is true: then 0 means at once.
+	// RetryAfter is how long that answer asked the client to wait, [Config.MaxRetryAfter] at
+	// most. It is valid only if RetryAfterSet is true: 0 means at once then.
 	RetryAfter time.Duration
-	// RetryAfterSet is whether the answer had a Retry-After field as RFC 9110,
-	// section 10.2.3, defines it.
+	// RetryAfterSet is whether the answer had a Retry-After field as RFC 9110, section 10.2.3,
+	// defines it.
 	RetryAfterSet bool
-	// RetryAfterErr says why the answer's Retry-After field was ignored; nil: it
-	// had none, or one that counts.
+	// RetryAfterErr says why the answer's Retry-After field was ignored; nil: there was none,
+	// or it is valid.
 	RetryAfterErr error
 	// Response is that answer, headers and body; nil: none.
 	Response *Response
-	// Err is the cause. For an answer of the server that is no upgrade it is or
-	// wraps [websocket.ErrBadHandshake]. Its own text may show more.
+	// Err is the cause. For an answer of the server that is no upgrade it is or wraps
+	// [websocket.ErrBadHandshake]. Its own text may show more than the text of the DialError.
 	Err error
 
-	text     string // of Err, as it may be shown; "": not known
-	location string // of Response, as it may be shown
+	text     string // text of Err that may be shown; "": not known
+	location string // target of Response that may be shown
 }
 
 func (e *DialError) Error() string {
@@ -83,7 +82,7 @@ func (e *DialError) Error() string {
 	return b.String()
 }
 
-// cause is the text of Err.
+// cause returns the text of Err.
 func (e *DialError) cause() string {
 	if e.text == "" && e.Err != nil {
 		return new(secrets).text(e.Err)
@@ -91,7 +90,7 @@ func (e *DialError) cause() string {
 	return e.text
 }
 
-// more is what the text says behind the cause.
+// more returns the details that follow the cause in the text.
 func (e *DialError) more(cause string) (more []string) {
 	if e.Status != 0 {
 		more = append(more, strings.TrimSpace(fmt.Sprintf("status %d %s", e.Status, http.StatusText(e.Status))))
@@ -111,22 +110,22 @@ func (e *DialError) more(cause string) (more []string) {
 	return more
 }
 
-// GoString keeps what a server sent out of %#v.
+// GoString keeps the fields of a server's answer out of %#v.
 func (e *DialError) GoString() string {
 	return fmt.Sprintf("&wspool.DialError{Host:%q, Phase:%q, Addr:%q, Status:%d, RetryAfter:%d, Err:%q}",
 		e.Host, e.Phase, e.Addr, e.Status, e.RetryAfter, e.cause())
 }
 
-// LogValue is a group: the text, and the fields.
+// LogValue returns a group of the text and the fields.
 func (e *DialError) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("text", e.Error()), slog.String("host", e.Host), slog.String("phase", e.Phase),
 		slog.String("addr", e.Addr), slog.Int("status", e.Status), slog.Duration("retry_after", e.RetryAfter))
 }
 
-// Unwrap leads to Err.
+// Unwrap returns Err.
 func (e *DialError) Unwrap() error { return e.Err }
 
-// MaxResponseBody is how many bytes of the body a [Response] has at most.
+// MaxResponseBody is the greatest length of [Response.Body], in bytes.
 const MaxResponseBody = 4 << 10
 
 const (
@@ -135,22 +134,21 @@ const (
 	shownURL  = 200 // bytes of a Location
 )
 
-// bodyWait is how long the body of a refusal is waited for, which a server need
-// not end, or even send.
+// bodyWait is how long to wait for the body of a refusal, which a server need not end, or
+// even send.
 const bodyWait = 500 * time.Millisecond
 
-// Response is what the server, or a proxy, answered to a handshake. Its texts,
-// for fmt, slog and JSON, show the status and names of headers, and no values.
+// Response is the answer of the server, or of a proxy, to a handshake. Its texts, for fmt,
+// slog and JSON, show the status and the names of headers, and no values.
 type Response struct {
 	// Status is the HTTP status.
 	Status int
-	// Header is as it was sent, so that it may hold cookies, challenges and
-	// other secrets. The caller may change it.
+	// Header is the header as it was received, so it may contain cookies, challenges and other
+	// secrets. The caller may change it.
 	Header http.Header
-	// Body is the beginning of the body of a refusal: at most MaxResponseBody
-	// bytes, which arrived within half a second. Repetitions of the URL's path
-	// or query, of headers and of subprotocols that were sent are replaced by
-	// "…". Nil: there was none.
+	// Body is the beginning of the body of a refusal: at most MaxResponseBody bytes, which
+	// arrived within half a second (bodyWait). Repetitions of the URL's path or query, of
+	// headers and of subprotocols that were sent are replaced by "…". Nil: there was none.
 	Body []byte
 }
 
@@ -162,10 +160,10 @@ func (r Response) String() string {
 // Format writes String for every verb.
 func (r Response) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 
-// LogValue is String.
+// LogValue returns String.
 func (r Response) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// MarshalJSON has the status, and the names of the headers.
+// MarshalJSON returns the status and the names of the headers.
 func (r Response) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Status  int      `json:"status"`
@@ -174,8 +172,8 @@ func (r Response) MarshalJSON() ([]byte, error) {
 	}{r.Status, slices.Sorted(maps.Keys(r.Header)), len(r.Body)})
 }
 
-// readRefusal parses head and reads the body from rest. After bodyWait it calls
-// hangUp, which must end rest, and keeps the part of the body read so far.
+// readRefusal parses head and reads the body from rest. After bodyWait it calls hangUp, which
+// must end rest, and keeps the part of the body that was read.
 func readRefusal(head []byte, rest io.Reader, method string, known *secrets, hangUp func()) *Response {
 	limit := time.AfterFunc(bodyWait, hangUp)
 	defer limit.Stop()
@@ -198,8 +196,8 @@ func readRefusal(head []byte, rest io.Reader, method string, known *secrets, han
 	return r
 }
 
-// location is where r leads, to be shown: without user, query and fragment, and
-// what is known to be a secret.
+// location returns the target of r in a form that may be shown: without user, query,
+// fragment, and known secrets.
 func (r *Response) location(known *secrets) string {
 	to := r.Header.Get("Location")
 	if to == "" {
@@ -213,7 +211,7 @@ func (r *Response) location(known *secrets) string {
 	return redact.Clean(known.tokens.Redact(u.String(), false), shownURL)
 }
 
-// says is the beginning of the body, to be shown.
+// says returns the beginning of the body in a form that may be shown.
 func (r *Response) says() string {
 	if len(r.Body) == 0 {
 		return ""
@@ -222,15 +220,14 @@ func (r *Response) says() string {
 	return redact.Clean(text, shownBody)
 }
 
-// maxErrorText is how many bytes of an error that came from elsewhere the text of
-// a DialError shows.
+// maxErrorText is how many bytes of an error of other code the text of a DialError shows.
 const maxErrorText = 512
 
-// secrets are the parts of one dial's requests that must not appear in a text,
-// although a server or a proxy may repeat them.
+// secrets are the parts of one dial's requests that must not appear in a text, although a
+// server or a proxy may repeat them.
 type secrets struct {
 	set    redact.Set
-	tokens redact.Set // set without paths: where a redirect leads is mostly a path like ours
+	tokens redact.Set // set without paths: the target of a redirect is usually a path like the URL's
 }
 
 func (s *secrets) add(words ...string) {
@@ -238,12 +235,12 @@ func (s *secrets) add(words ...string) {
 	s.tokens.Add(words...)
 }
 
-// names of headers whose values are no secrets.
+// openHeaders are headers whose values are no secrets.
 var openHeaders = map[string]bool{
 	"Accept": true, "Accept-Encoding": true, "Accept-Language": true, "Host": true, "Origin": true, "User-Agent": true,
 }
 
-// url takes note of a URL: its path and query, and what a proxy's has of a user.
+// url adds a URL: its path and query, and the user of a proxy's URL.
 func (s *secrets) url(u *url.URL) {
 	if u == nil {
 		return
@@ -260,14 +257,13 @@ func (s *secrets) url(u *url.URL) {
 	}
 	s.set.Add(u.RequestURI(), u.Path, u.EscapedPath())
 	for part := range strings.SplitSeq(u.Path+"/"+u.EscapedPath(), "/") {
-		if len(part) >= 16 { // a shorter one is a word more often than a token
+		if len(part) >= 16 { // a shorter one is more often a word than a token
 			s.add(part)
 		}
 	}
 }
 
-// values takes note of values that are secrets, unless they are words that are in
-// every answer.
+// values adds values that are secrets, unless they are words that are in every answer.
 func (s *secrets) values(all []string) {
 	for _, v := range all {
 		if !strings.EqualFold(v, "websocket") && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
@@ -276,7 +272,7 @@ func (s *secrets) values(all []string) {
 	}
 }
 
-// header takes note of what is sent in h.
+// header adds the values of a header that is sent.
 func (s *secrets) header(h http.Header) {
 	for name, values := range h {
 		name = http.CanonicalHeaderKey(name)
@@ -302,7 +298,7 @@ func (s *secrets) header(h http.Header) {
 	}
 }
 
-// subprotocols takes note of what was offered: browsers send tokens in it, as
+// subprotocols adds the subprotocols offered: browsers send tokens in them, as
 // "bearer.TOKEN".
 func (s *secrets) subprotocols(all []string) {
 	for _, p := range all {
@@ -313,8 +309,8 @@ func (s *secrets) subprotocols(all []string) {
 	}
 }
 
-// text is what the text of err shows: clean, bounded, and without the secrets.
-// The methods of err may be the user's.
+// text returns the text of err that may be shown: clean, bounded, and without the secrets.
+// The methods of err may be user code.
 func (s *secrets) text(err error) (text string) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -323,30 +319,29 @@ func (s *secrets) text(err error) (text string) {
 	}()
 	text = err.Error()
 	switch err.(type) {
-	case *net.OpError, *net.DNSError: // they say where, in numbers that a query may have too
+	case *net.OpError, *net.DNSError: // their addresses are numbers that a query may contain too
 	default:
 		text = redact.Hide(s.set.Redact(text, false)) // such as the URL in an error of net/http
 	}
 	return redact.Clean(text, maxErrorText)
 }
 
-// Why a Retry-After field is ignored. None of them shows its value, which is the
-// server's to choose and may repeat a secret.
+// Why a Retry-After field is ignored. The texts do not show its value, which the server
+// chooses and which may repeat a secret.
 var (
 	errRetryForm      = errors.New("Retry-After ignored: it is neither seconds nor a date")
 	errRetryNegative  = errors.New("Retry-After ignored: it is negative")
 	errRetryTimestamp = errors.New("Retry-After ignored: it is a Unix time, not seconds to wait")
 )
 
-// firstTimestamp is the least number of seconds that is taken for a Unix time:
-// some servers send the time at which to come back. As a delay it is 31 years.
+// firstTimestamp is the least number of seconds that is taken for a Unix time: some servers
+// send the time at which to return. As a delay it is 31 years.
 const firstTimestamp = 1_000_000_000
 
-// retryAfter reads the Retry-After field of an answer, by RFC 9110, section
-// 10.2.3: a whole number of seconds, or a date in one of the three forms of its
-// section 5.6.7, the current one and the two obsolete ones. A date that has
-// passed is a delay of 0. set is false if there is no such field or it was
-// ignored, for the reason bad.
+// retryAfter parses the Retry-After field of an answer, as defined by RFC 9110, section
+// 10.2.3: a whole number of seconds, or a date in one of the three forms of section 5.6.7. A
+// date that has passed is a delay of 0. set is false if there is no such field, or it was
+// ignored for the reason bad.
 func retryAfter(h http.Header, now time.Time, most time.Duration) (d time.Duration, set bool, bad error) {
 	fields := h.Values("Retry-After")
 	if len(fields) == 0 {

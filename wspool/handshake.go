@@ -277,7 +277,7 @@ func checkDeflate(params [][2]string) error {
 			}
 		case serverMaxBits: // a server may send it unasked (section 7.1.2.1), and gorilla reads any window
 			if bits, err := strconv.Atoi(value); err != nil || bits < 8 || bits > 15 || value != strconv.Itoa(bits) {
-				return fmt.Errorf("%w: %s is not from 8 to 15", errDeflate, name)
+				return fmt.Errorf("%w: %s must be between 8 and 15", errDeflate, name)
 			}
 		case clientMaxBits:
 			return fmt.Errorf("%w: %s, which was not offered", errDeflate, name)

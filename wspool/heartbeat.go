@@ -55,13 +55,13 @@ const MaxHeartbeatAnswer = 64 << 10
 
 // heartbeat checks the fields of h.
 func (bad *complaints) heartbeat(h *Heartbeat) {
-	bad.no(h.Every == 0 || h.Every >= MinHeartbeat, "Heartbeat.Every is %v, not 0 or at least %v", h.Every, MinHeartbeat)
+	bad.no(h.Every == 0 || h.Every >= MinHeartbeat, "Heartbeat.Every must be 0 or at least %v, got %v", MinHeartbeat, h.Every)
 	if h.Every == 0 {
 		bad.no(h.New == nil && h.Expect == nil && h.Message.Type == 0 && h.Message.Data == nil, "Heartbeat.Every is 0, but other fields are set")
 		return
 	}
 	bad.no(h.New == nil || h.Message.Type == 0 && h.Message.Data == nil, "Heartbeat has both a Message and New")
-	bad.no(h.New != nil || isData(h.Message.Type), "Heartbeat.Message.Type is %d, not TextMessage or BinaryMessage", h.Message.Type)
+	bad.no(h.New != nil || isData(h.Message.Type), "Heartbeat.Message.Type must be TextMessage or BinaryMessage, got %d", h.Message.Type)
 	bad.no(h.Message.Type != websocket.TextMessage || utf8.Valid(h.Message.Data), "Heartbeat.Message is a text that is not UTF-8")
 }
 
