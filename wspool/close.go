@@ -265,17 +265,17 @@ func (r *roster[T]) list(over bool) []T {
 	return all
 }
 
-// cutOff has all connections closed without a closing handshake when their time comes,
+// cutOffAll has all connections closed without a closing handshake when they are closed,
 // and at once those that are being closed.
-func (c *counts) cutOff() {
-	for _, l := range c.roster.list(false) {
+func cutOffAll(r *roster[*link]) {
+	for _, l := range r.list(false) {
 		l.cutOff()
 	}
 }
 
-// endNow ends all connections and their leases.
-func (c *counts) endNow() {
-	for _, l := range c.roster.list(true) {
+// endAllNow ends all connections and their leases.
+func endAllNow(r *roster[*link]) {
+	for _, l := range r.list(true) {
 		l.cutOff()
 		l.endNow(resource.ErrClosed)
 	}

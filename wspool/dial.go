@@ -41,7 +41,7 @@ var (
 func (h *hub) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
-	first := &dialing{hub: h, cfg: &h.cfg, ticket: h.gate.begin(), start: time.Now()}
+	first := &dialing{hub: h, cfg: &h.cfg, ticket: newDialTicket(h.gate), start: time.Now()}
 	d, l, err := first.connect(ctx)
 	if err == nil {
 		d.ticket.up()

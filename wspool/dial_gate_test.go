@@ -53,7 +53,7 @@ func refused(t *testing.T, g *dialGate, rest time.Duration, cause error) {
 
 // fresh returns the ticket of a connection dialled now.
 func fresh(g *dialGate) *dialTicket {
-	tie := g.begin()
+	tie := newDialTicket(g)
 	tie.up()
 	return tie
 }
@@ -220,11 +220,11 @@ func TestGateStreak(t *testing.T) {
 // told when the dial has ended.
 func TestGateEarlyEnd(t *testing.T) {
 	g, asks := gateOf(8, 0)
-	g.begin().ended(goingAway)
+	newDialTicket(g).ended(goingAway)
 	if len(*asks) != 0 {
 		t.Errorf("asked %v", *asks)
 	}
-	late := g.begin()
+	late := newDialTicket(g)
 	late.ended(goingAway)
 	late.up()
 	if len(*asks) != 1 {

@@ -34,7 +34,7 @@ type Manager[K comparable] struct {
 	keyed *resource.Keyed[K, *link]
 	ctx   context.Context // ends when the Manager is closed
 	end   context.CancelFunc
-	count counts
+	count registry
 }
 
 // NewManager returns a manager for cfg, which it copies, without any pool. The error names
@@ -144,7 +144,7 @@ func (m *Manager[K]) Reset(cause error) {
 
 // ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does.
 func (m *Manager[K]) ResetNow(cause error) {
-	m.count.cutOff()
+	cutOffAll(&m.count.roster)
 	m.Reset(cause)
 }
 
@@ -193,5 +193,5 @@ func (m *Manager[K]) Close(ctx context.Context) error {
 func (m *Manager[K]) CloseNow() {
 	m.end()
 	_ = m.keyed.Close(noTime)
-	m.count.endNow()
+	endAllNow(&m.count.roster)
 }

@@ -27,7 +27,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	h := newHub(ctx, cfg, new(counts))
+	h := newHub(ctx, cfg, new(registry))
 	pool, err := resource.New(h.config())
 	if err != nil {
 		cancel()
@@ -110,7 +110,7 @@ func (p *Pool) Reset(cause error) {
 // been silent for longer than KeepAlive and PongWait. Leases go on until they end. It does
 // not wait. The peer sees the end of the TCP connection, and no close frame.
 func (p *Pool) ResetNow(cause error) {
-	p.hub.count.cutOff()
+	cutOffAll(&p.hub.count.roster)
 	p.Reset(cause)
 }
 
@@ -143,7 +143,7 @@ func (p *Pool) Close(ctx context.Context) error {
 func (p *Pool) CloseNow() {
 	p.end()
 	_ = p.pool.Close(noTime) // the error lists what is left, which is ended now
-	p.hub.count.endNow()
+	endAllNow(&p.hub.count.roster)
 }
 
 // noTime is a context that has ended.
@@ -162,7 +162,7 @@ type hub struct {
 	monitor monitor[*link]
 	clock   wsconn.Clock
 	suspect atomic.Int64    // a peer that was last heard before then must answer a ping before it is lent
-	count   *counts         // of all pools that share it
+	count   *registry       // of all pools that share it
 	closing chan struct{}   // holds a token for each closing handshake that runs
 	ctx     context.Context // ends when the pool is closed
 
@@ -172,7 +172,7 @@ type hub struct {
 	lookup    func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-func newHub(ctx context.Context, cfg Config, count *counts) *hub {
+func newHub(ctx context.Context, cfg Config, count *registry) *hub {
 	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
 	h.gate.contained = h.contained

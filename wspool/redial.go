@@ -452,8 +452,8 @@ type dialTicket struct {
 	proof *time.Timer // fires when the connection has stayed up; nil: there is nothing to prove
 }
 
-// begin returns the ticket of a dial that begins now.
-func (g *dialGate) begin() *dialTicket {
+// newDialTicket returns the ticket of a dial that begins now.
+func newDialTicket(g *dialGate) *dialTicket {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return &dialTicket{gate: g, term: g.term}

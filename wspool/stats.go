@@ -59,6 +59,12 @@ func (s Sockets) String() string {
 		s.Unwatched, s.Quarantined, s.Unsolicited, s.Late, s.Tainted, s.Stale, s.Silent, s.Dropped, s.Heartbeats, s.Closed)
 }
 
+// registry is what the pools of a Manager share: their counts, and all connections.
+type registry struct {
+	counts
+	roster roster[*link]
+}
+
 // counts are events that package resource does not know of.
 type counts struct {
 	unwatched, quarantined              atomic.Int64 // levels
@@ -68,7 +74,6 @@ type counts struct {
 	panics                              atomic.Int64 // contained by this package, not by the pool of resources
 	resets                              atomic.Int64
 	reclaims                            reclaims // that are under way
-	roster                              roster[*link]
 
 	mu     sync.Mutex
 	closed map[int]int64

@@ -29,6 +29,12 @@ type Control struct {
 	Payload string
 }
 
+// kept is allocated at the first ping or pong: most connections have none for long.
+type kept struct {
+	payload []byte // of the present frame
+	all     []Control
+}
+
 // FrameTracker follows the frames that a WebSocket server sends, counts them, and
 // keeps pings and pongs until they are taken, up to the close frame or the first frame
 // that breaks a rule. Its user serialises the calls. It
@@ -46,14 +52,13 @@ type FrameTracker struct {
 	n      int    // bytes of header; 0: no header has begun that is not whole
 	left   uint64 // bytes of the payload still to come
 
-	counted  bool // the frame begun last counts as a message
-	keeps    bool // the present frame is a ping or pong
-	over     bool // a rule was broken, or a close frame has begun: no pings or pongs are kept
-	payload  []byte
-	received []Control
+	counted bool // the frame begun last counts as a message
+	keeps   bool // the present frame is a ping or pong
+	over    bool // a rule was broken, or a close frame has begun: no pings or pongs are kept
+	kept    *kept
 
 	// Deflate says that messages may be compressed (RFC 7692). Set it before Feed.
-	Deflate bool
+	Deflate  bool
 	messages uint64
 	controls uint64
 	open     bool
@@ -73,7 +78,7 @@ func (t *FrameTracker) Feed(p []byte) {
 		if t.left > 0 {
 			n := min(t.left, uint64(len(p)))
 			if t.keeps {
-				t.payload = append(t.payload, p[:n]...)
+				t.kept.payload = append(t.kept.payload, p[:n]...)
 			}
 			p = p[n:]
 			if t.left -= n; t.left == 0 {
@@ -163,6 +168,9 @@ func (t *FrameTracker) headed() {
 	op := h[0] & opcode
 	t.over = t.over || bad
 	t.keeps = !t.over && (op == Ping || op == Pong)
+	if t.keeps && t.kept == nil {
+		t.kept = new(kept)
+	}
 	switch n {
 	case 126:
 		n = uint64(binary.BigEndian.Uint16(h[2:]))
@@ -178,8 +186,8 @@ func (t *FrameTracker) headed() {
 func (t *FrameTracker) end() {
 	op := t.header[0] & opcode
 	if t.keeps {
-		t.received = append(t.received, Control{op, string(t.payload)})
-		t.keeps, t.payload = false, nil
+		t.kept.all = append(t.kept.all, Control{op, string(t.kept.payload)})
+		t.keeps, t.kept.payload = false, nil
 	}
 	switch {
 	case op >= closing && op <= pong:
@@ -203,13 +211,24 @@ func (t *FrameTracker) Open() bool { return t.open }
 
 // Take returns the pings and pongs that have arrived since the last call, in order.
 func (t *FrameTracker) Take() []Control {
-	all := t.received
-	t.received = nil
+	if t.kept == nil {
+		return nil
+	}
+	all := t.kept.all
+	t.kept.all = nil
+	if !t.keeps {
+		t.kept = nil
+	}
 	return all
 }
 
 // Kept returns how many pings and pongs Take would return.
-func (t *FrameTracker) Kept() int { return len(t.received) }
+func (t *FrameTracker) Kept() int {
+	if t.kept == nil {
+		return 0
+	}
+	return len(t.kept.all)
+}
 
 // Controls returns how many pings, pongs and close frames have come in whole.
 func (t *FrameTracker) Controls() uint64 { return t.controls }

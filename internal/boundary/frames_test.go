@@ -124,7 +124,7 @@ func TestHead(t *testing.T) {
 // or the first frame that breaks a rule.
 func TestFrameControls(t *testing.T) {
 	good := "\x89\x03abc" + "\xc1\x01x" + "\x8a\x00" + "\x01\x00" + "\x8a\x00" + "\x80\x00" + "\x89\x01d"
-	want := []boundary.Control{{boundary.Ping, "abc"}, {boundary.Pong, ""}, {boundary.Pong, ""}, {boundary.Ping, "d"}}
+	want := []boundary.Control{{Opcode: boundary.Ping, Payload: "abc"}, {Opcode: boundary.Pong}, {Opcode: boundary.Pong}, {Opcode: boundary.Ping, Payload: "d"}}
 	for _, bad := range []string{"\x09\x01e", "\x89\x81maskf", "\x88\x00", "\xa1\x00", "\xc9\x00", "\x80\x00", "\x83\x00", "\x8b\x00", "\x01\x00\x01\x00", "\x89\x7e\x00\x00"} {
 		stream := good + bad + "\x89\x03end"
 		for cut := 1; cut <= len(stream); cut++ {

@@ -72,7 +72,7 @@ func TestDismissed(t *testing.T) {
 		for len(p.of) > 0 {
 			f.Watch()
 		}
-		if got := f.TakeControls(); len(got) != 1 || got[0] != (Control{Ping, "ping"}) || !f.Drained() {
+		if got := f.TakeControls(); len(got) != 1 || got[0] != (Control{Opcode: Ping, Payload: "ping"}) || !f.Drained() {
 			t.Errorf("after %d bytes: %q, drained %v", n, got, f.Drained())
 		}
 	}

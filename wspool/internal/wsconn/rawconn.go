@@ -100,7 +100,11 @@ func (w *RawConn) Read(p []byte) (int, error) {
 
 func (w *RawConn) readOnce(p []byte) (int, error) {
 	if w.socket != nil {
-		return w.socket.read(p)
+		n, err := w.socket.read(p)
+		if err != nil && err != errNothing {
+			w.unpark()
+		}
+		return n, err
 	}
 	var n int
 	var err error

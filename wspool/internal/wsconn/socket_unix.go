@@ -13,9 +13,9 @@ import (
 // knows which bytes have been taken out: a Read of net.Conn returns some time after it
 // has taken them.
 type socket struct {
-	w       *RawConn
+	conn    net.Conn
 	raw     syscall.RawConn
-	attempt func(fd uintptr) bool // readNow, made once: a read allocates nothing
+	attempt func(fd uintptr) bool // takes what the kernel has, or parks; made once: a read allocates nothing
 	look    func(fd uintptr)      // peeks, likewise
 	offer   func(fd uintptr) bool // writeOnce, likewise
 
@@ -44,8 +44,22 @@ func newSocket(w *RawConn) *socket {
 	if raw == nil || err != nil {
 		return nil
 	}
-	s := &socket{w: w, raw: raw}
-	s.attempt = s.readNow
+	s := &socket{conn: w.Conn, raw: raw}
+	s.attempt = func(fd uintptr) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		s.readOnce(fd)
+		if s.err == syscall.EAGAIN {
+			if w.nowait {
+				return true
+			}
+			w.parkLocked()
+			return false
+		}
+		w.parked = false
+		w.feedLocked(s.p[:max(0, s.n)])
+		return true
+	}
 	s.offer = s.writeOnce
 	var b [1]byte
 	s.look = func(fd uintptr) {
@@ -59,6 +73,8 @@ func newSocket(w *RawConn) *socket {
 	return s
 }
 
+// read returns errNothing if the kernel has nothing and the read must not block. After
+// another error the reader is no longer parked, which the caller notes.
 func (s *socket) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -67,7 +83,6 @@ func (s *socket) read(p []byte) (int, error) {
 	err := s.raw.Read(s.attempt) // blocks between attempts; heeds deadlines and Close
 	s.p = nil
 	if err != nil {
-		s.w.unpark()
 		return 0, err
 	}
 	if s.err == syscall.EAGAIN {
@@ -82,26 +97,12 @@ func (s *socket) read(p []byte) (int, error) {
 	return s.n, nil
 }
 
-// readNow takes what the kernel has. If it has nothing, readNow parks the reader, or
-// returns if the read must not block.
-func (s *socket) readNow(fd uintptr) bool {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
+// readOnce takes what the kernel has.
+func (s *socket) readOnce(fd uintptr) {
 	for {
-		s.n, s.err = syscall.Read(int(fd), s.p)
-		switch s.err {
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			if s.w.nowait {
-				return true
-			}
-			s.w.parkLocked()
-			return false
+		if s.n, s.err = syscall.Read(int(fd), s.p); s.err != syscall.EINTR {
+			return
 		}
-		s.w.parked = false
-		s.w.feedLocked(s.p[:max(0, s.n)])
-		return true
 	}
 }
 
@@ -145,7 +146,7 @@ func (s *socket) unsent() (n int) {
 
 // failed returns err in the form in which a net.Conn returns it.
 func (s *socket) failed(op string, err error) error {
-	c := s.w.Conn
+	c := s.conn
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(),
 		Err: os.NewSyscallError(op, err)}
 }
