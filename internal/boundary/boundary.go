@@ -1,20 +1,20 @@
-// Package boundary follows units in a stream of bytes, each a header that says
-// its length and then that many bytes, and knows whether the stream stands
-// between two of them. It keeps nothing else of what passes.
+// Package boundary follows units in a stream of bytes, each of them a header that states
+// its length and then that many bytes, and knows whether the stream is between two units.
+// It keeps nothing else of the stream, except pings and pongs.
 package boundary
 
-// Tracker follows the records of TLS (RFC 8446, section 5.1). Its user
-// serialises the calls.
+// Tracker follows the records of TLS (RFC 8446, section 5.1). Its user serializes the
+// calls.
 type Tracker struct {
 	header [5]byte
 	n      int // bytes of header
-	left   int // bytes of the record still to come
+	left   int // bytes of the record that have not arrived
 }
 
 // Records follows a stream that begins with a record.
 func Records() *Tracker { return &Tracker{} }
 
-// Feed tells of the bytes that come next.
+// Feed follows the next bytes.
 func (t *Tracker) Feed(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {

@@ -23,7 +23,7 @@ const (
 	Pong = pong
 )
 
-// Control is a ping or pong that has arrived whole and breaks no rule.
+// Control is a whole ping or pong that breaks no rule.
 type Control struct {
 	Opcode  byte // Ping or Pong
 	Payload string
@@ -35,22 +35,21 @@ type kept struct {
 	all     []Control
 }
 
-// FrameTracker follows the frames that a WebSocket server sends, counts them, and
-// keeps pings and pongs until they are taken, up to the close frame or the first frame
-// that breaks a rule. Its user serialises the calls. It
-// allocates nothing but those.
+// FrameTracker follows the frames that a WebSocket server sends, counts them, and keeps
+// pings and pongs until they are taken, up to the close frame or the first frame that
+// breaks a rule. Its user serializes the calls. It allocates nothing but those.
 //
-// It is no judge of the protocol, but a stream that breaks it never looks
-// clean: a frame that no server may send where it stands counts as a message
-// that has begun, whatever else it counts as.
+// It does not enforce the protocol, but a stream that breaks it never looks clean: a frame
+// that no server may send in its position counts as a message that has begun, whatever else
+// it counts as.
 type FrameTracker struct {
 	inHead bool // the HTTP answer has not ended
-	line   int  // bytes of its present line
-	cr     bool // of which the first is \r, and there are no others
+	line   int  // bytes of its current line
+	cr     bool // the first of them is \r, and the others are none
 
 	header [14]byte
-	n      int    // bytes of header; 0: no header has begun that is not whole
-	left   uint64 // bytes of the payload still to come
+	n      int    // bytes of the header that have arrived; 0: no header is incomplete
+	left   uint64 // bytes of the payload that have not arrived
 
 	counted bool // the frame begun last counts as a message
 	keeps   bool // the present frame is a ping or pong
@@ -69,7 +68,7 @@ type FrameTracker struct {
 // behind the empty line that ends it.
 func Frames() *FrameTracker { return &FrameTracker{inHead: true} }
 
-// Feed tells of the bytes that come next.
+// Feed follows the next bytes.
 func (t *FrameTracker) Feed(p []byte) {
 	if t.inHead {
 		p = t.skipHead(p)
@@ -101,8 +100,8 @@ func (t *FrameTracker) Feed(p []byte) {
 	}
 }
 
-// skipHead returns what of p lies behind the HTTP answer. Its lines may end with
-// a bare \n: whoever reads the answer with net/http lets them.
+// skipHead returns the part of p behind the HTTP answer. Its lines may end with a bare \n:
+// net/http accepts that too.
 func (t *FrameTracker) skipHead(p []byte) []byte {
 	for i, b := range p {
 		switch {
@@ -119,8 +118,8 @@ func (t *FrameTracker) skipHead(p []byte) []byte {
 	return nil
 }
 
-// headerSize returns how long the header is that h begins, of which there is at
-// least one byte. While that is not known it is more than what there is.
+// headerSize returns the length of the header that h begins; h has at least one byte. While
+// the length is not known the result is greater than len(h).
 func headerSize(h []byte) int {
 	if len(h) < 2 {
 		return 2
@@ -140,7 +139,7 @@ func headerSize(h []byte) int {
 
 func masked(h []byte) bool { return h[1]&0x80 != 0 }
 
-// begin notes the first byte of a frame.
+// begin handles the first byte of a frame.
 func (t *FrameTracker) begin(b byte) {
 	op := b & opcode
 	data := op == text || op == binaryData // also one inside another
@@ -157,7 +156,7 @@ func (t *FrameTracker) begin(b byte) {
 	t.open = t.open || data
 }
 
-// headed notes that the header is whole.
+// headed handles the end of a header.
 func (t *FrameTracker) headed() {
 	h := t.header[:]
 	n := uint64(h[1] & 0x7f)
@@ -182,7 +181,7 @@ func (t *FrameTracker) headed() {
 	}
 }
 
-// end notes that the frame is whole. What its first byte was is still known.
+// end handles the end of a frame, whose first byte is still in t.header.
 func (t *FrameTracker) end() {
 	op := t.header[0] & opcode
 	if t.keeps {
@@ -198,15 +197,14 @@ func (t *FrameTracker) end() {
 	}
 }
 
-// Clean reports whether no frame has begun that has not ended. Before the first
-// frame it is true.
+// Clean reports whether no frame is incomplete. Before the first frame it is true.
 func (t *FrameTracker) Clean() bool { return t.n == 0 && t.left == 0 }
 
-// Messages returns how many data messages have begun: each counts from the first
-// byte of its first frame.
+// Messages returns how many data messages have begun; each counts from the first byte of
+// its first frame.
 func (t *FrameTracker) Messages() uint64 { return t.messages }
 
-// Open reports whether a data message has begun whose last frame is not whole.
+// Open reports whether a data message has begun whose last frame is incomplete.
 func (t *FrameTracker) Open() bool { return t.open }
 
 // Take returns the pings and pongs that have arrived since the last call, in order.
@@ -230,8 +228,8 @@ func (t *FrameTracker) Kept() int {
 	return len(t.kept.all)
 }
 
-// Controls returns how many pings, pongs and close frames have come in whole.
+// Controls returns how many whole pings, pongs and close frames have arrived.
 func (t *FrameTracker) Controls() uint64 { return t.controls }
 
-// Closing reports whether a close frame has come in whole.
+// Closing reports whether a whole close frame has arrived.
 func (t *FrameTracker) Closing() bool { return t.closing }

@@ -1,27 +1,26 @@
-// Package readiness tells when something has come in on a socket that nobody
-// reads, without a goroutine for each. Where the system cannot, [New] returns
-// nil.
+// Package readiness reports when something arrives on a socket that no goroutine reads,
+// without a goroutine for each socket. On systems without support [New] returns nil.
 package readiness
 
-// A Bell rings when there is something to read on one socket: bytes, the end, or
-// an error. Arm, Disarm and Close are for one goroutine at a time.
+// A Bell rings when there is something to read on one socket: bytes, the end, or an error.
+// Arm, Disarm and Close are for one goroutine at a time.
 type Bell struct {
 	poller *poller
 	ring   func()
 	socket socket
 }
 
-// Arm has ring called once, soon after there is something to read, or now if
-// there is. A bell that is armed may be armed again. It returns false if it
-// cannot, as after Close of the connection.
+// Arm makes the bell call ring once, soon after there is something to read, or now if there
+// is. An armed bell may be armed again. It returns false if that is impossible, as after the
+// connection was closed.
 func (b *Bell) Arm() bool { return b.socket.set(b.poller, true) }
 
-// Disarm takes that back, but for the end of the connection, which may still call
-// ring. A call that is under way goes on.
+// Disarm undoes Arm, except that the end of the connection may still ring. A call of ring
+// that is under way continues.
 func (b *Bell) Disarm() { b.socket.set(b.poller, false) }
 
-// Close ends the bell and leaves the connection as it is. A call of ring that is
-// under way goes on. Nothing may be called afterwards.
+// Close ends the bell and leaves the connection as it is. A call of ring that is under way
+// continues. No method may be called afterwards.
 func (b *Bell) Close() {
 	b.socket.remove(b.poller)
 	b.poller.leave(b)

@@ -6,10 +6,9 @@ import (
 	"syscall"
 )
 
-// New returns a bell for the socket of raw, not armed, or nil if there cannot be
-// one. ring is called on a goroutine that all bells of the process share, so it
-// must not block; it may come late, after Disarm or Close. The connection must
-// outlive the bell, or be closed.
+// New returns a bell for the socket of raw, not armed, or nil if that is impossible. One
+// goroutine of the process calls ring for all bells, so ring must not block; it may be called
+// late, after Disarm or Close. The connection must outlive the bell, or be closed.
 func New(raw syscall.RawConn, ring func()) *Bell {
 	b := &Bell{ring: ring, socket: socket{raw: raw}}
 	if b.poller = enter(b); b.poller == nil {
@@ -19,23 +18,23 @@ func New(raw syscall.RawConn, ring func()) *Bell {
 	return b
 }
 
-// socket is what the kernel knows a bell by.
+// socket is a bell's registration with the kernel.
 type socket struct {
 	raw     syscall.RawConn
 	control func(fd uintptr) // apply, made once: arming allocates nothing
-	place   int32            // in the poller's slots
-	turn    int32            // of that slot
-	known   bool             // the kernel has it
+	place   int32            // index in the poller's slots
+	turn    int32            // the turn of that slot
+	known   bool             // the kernel has the socket
 
-	// Of the call under way.
+	// Arguments and result of the present call.
 	epoll  int
 	op     int
 	events uint32
 	err    error
 }
 
-// set asks for one event, or for none. EPOLLONESHOT has the kernel look at once
-// whether there is something, and tell it once.
+// set asks for one event, or for none. EPOLLONESHOT makes the kernel check at once whether
+// there is something, and report it once.
 func (s *socket) set(p *poller, armed bool) bool {
 	s.op, s.events = syscall.EPOLL_CTL_MOD, syscall.EPOLLONESHOT
 	if armed {
@@ -52,8 +51,8 @@ func (s *socket) set(p *poller, armed bool) bool {
 	return ok
 }
 
-// remove has the kernel forget it. It does so by itself where the connection is
-// closed.
+// remove removes the socket from the kernel's set. The kernel does so itself when the
+// connection is closed.
 func (s *socket) remove(p *poller) {
 	if s.known {
 		s.op = syscall.EPOLL_CTL_DEL
@@ -82,8 +81,8 @@ type poller struct {
 	bells int
 }
 
-// slot is a bell's place. Its turn grows when the bell leaves, so that an event
-// of that one is not taken for one of the next.
+// slot is the location of a bell. Its turn grows when the bell leaves, so that an event of
+// that bell is not taken for one of the next.
 type slot struct {
 	bell *Bell
 	turn int32
@@ -95,7 +94,7 @@ var (
 	current *poller // nil: there are no bells
 )
 
-// enter gives b a place.
+// enter registers b.
 func enter(b *Bell) *poller {
 	mu.Lock()
 	defer mu.Unlock()
@@ -119,7 +118,7 @@ func enter(b *Bell) *poller {
 	return p
 }
 
-// leave takes b from its place, and ends the poller with its last bell.
+// leave removes b, and ends the poller with its last bell.
 func (p *poller) leave(b *Bell) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -128,7 +127,7 @@ func (p *poller) leave(b *Bell) {
 	s.turn++
 	p.free = append(p.free, b.socket.place)
 	if p.bells--; p.bells == 0 {
-		current = nil // there is no other while this one has bells
+		current = nil // there is no other poller while this one has bells
 		p.file.Close()
 	}
 }
@@ -152,15 +151,15 @@ func newPoller() *poller {
 	return p
 }
 
-// run rings until the poller ends. The runtime says when the kernel has events:
-// an epoll can be waited for as what it waits for can.
+// run rings until the poller ends. The runtime reports when the kernel has events: an epoll
+// descriptor can itself be polled.
 func (p *poller) run(raw syscall.RawConn) {
 	events := make([]syscall.EpollEvent, 64)
 	n := 0
 	wait := func(fd uintptr) bool {
 		var err error
 		for n, err = syscall.EpollWait(int(fd), events, 0); err == syscall.EINTR; {
-			n, err = syscall.EpollWait(int(fd), events, 0) // it is told of new events only
+			n, err = syscall.EpollWait(int(fd), events, 0) // the runtime reports only new events
 		}
 		return n > 0
 	}
