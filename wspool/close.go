@@ -89,7 +89,7 @@ func (l *link) destroy(cause error) {
 func (c *closing) run() {
 	l := c.l
 	if c.futile() {
-		c.farewell()
+		c.closeUnanswered()
 		return
 	}
 	select {
@@ -117,9 +117,9 @@ func (c *closing) futile() bool {
 	return longest > 0 && l.hub.clock.Now()-l.frames.LastRead.Load() > longest && !l.raw.Readable()
 }
 
-// farewell sends a close frame to a peer from which no answer is expected, if that can be
+// closeUnanswered sends a close frame to a peer from which no answer is expected, if that can be
 // done soon.
-func (c *closing) farewell() {
+func (c *closing) closeUnanswered() {
 	l := c.l
 	l.mu.Lock()
 	busy := l.senders > 0 || l.dirt.mute || l.end.cut

@@ -67,7 +67,7 @@ func (c *Conn) Response() *Response {
 	if !c.early {
 		return nil
 	}
-	return c.given.answer.Load()
+	return c.facts.answer.Load()
 }
 
 // Info returns facts about the connection; Idle is how long it had been idle when it was
@@ -85,7 +85,7 @@ func (c *Conn) Info() resource.Info {
 	if l.lease != c.lease {
 		return resource.Info{}
 	}
-	return c.given.info
+	return c.facts.info
 }
 
 // Greeting returns the message with which the server spoke first, if [Config.Greeting] is
@@ -95,10 +95,10 @@ func (c *Conn) Greeting() (m Message, ok bool) {
 	l := c.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lease != c.lease || c.given == nil || c.given.greeting == nil {
+	if l.lease != c.lease || c.facts == nil || c.facts.greeting == nil {
 		return Message{}, false
 	}
-	return *c.given.greeting, true
+	return *c.facts.greeting, true
 }
 
 // SetValue keeps v with the connection for all its leases, this one and later ones: the id

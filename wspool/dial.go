@@ -77,8 +77,8 @@ type dialing struct {
 	ticket  *dialTicket
 	start   time.Time   // when the dial began
 	phase   string      // as in DialError
-	shake   Handshake   // what to ask for
-	url     *url.URL    // shake.URL
+	offer   Handshake   // what to ask for
+	url     *url.URL    // offer.URL
 	foreign bool        // a redirect led to another server
 	raw     net.Conn    // the connection of NetDial; nil: none yet
 	stop    func() bool // separates raw from the context
@@ -220,15 +220,15 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 		ReadBufferSize:    readBuffer,
 		WriteBufferSize:   d.cfg.WriteFrameSize,
 		WriteBufferPool:   wsconn.WriteBuffers(d.cfg.WriteFrameSize),
-		Subprotocols:      d.shake.Subprotocols,
+		Subprotocols:      d.offer.Subprotocols,
 		EnableCompression: d.cfg.Compression,
 	}
-	ws, resp, err := dialer.DialContext(ctx, d.shake.URL, header)
+	ws, resp, err := dialer.DialContext(ctx, d.offer.URL, header)
 	if resp == nil {
 		if limited.failed != nil {
 			return nil, limited.failed
 		}
-		return nil, discreet(err)
+		return nil, sanitized(err)
 	}
 	if !limited.agreed() {
 		raw := d.raw
@@ -250,29 +250,29 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 func (d *dialing) broken(c *answerConn, err error) error {
 	h := c.answer.Header
 	if errors.Is(err, websocket.ErrBadHandshake) {
-		return fmt.Errorf("%w: %s", err, misfit(h))
+		return fmt.Errorf("%w: %s", err, upgradeFault(h))
 	}
 	if _, err := checkExtensions(h, d.cfg.Compression); err != nil {
 		return err
 	}
 	if err != nil {
-		return discreet(err)
+		return sanitized(err)
 	}
 	all := h["Sec-Websocket-Protocol"]
 	chosen := h.Get("Sec-Websocket-Protocol")
 	switch {
-	case len(all) > 1, chosen != "" && !slices.Contains(d.shake.Subprotocols, chosen):
+	case len(all) > 1, chosen != "" && !slices.Contains(d.offer.Subprotocols, chosen):
 		d.phase = "subprotocol"
 		return errUnoffered
-	case chosen == "" && len(d.shake.Subprotocols) > 0 && !d.cfg.SubprotocolOptional:
+	case chosen == "" && len(d.offer.Subprotocols) > 0 && !d.cfg.SubprotocolOptional:
 		d.phase = "subprotocol"
 		return errSubprotocol
 	}
 	return nil
 }
 
-// misfit returns what of an answer with status 101 gorilla rejected.
-func misfit(h http.Header) string {
+// upgradeFault returns what of an answer with status 101 gorilla rejected.
+func upgradeFault(h http.Header) string {
 	has := func(name, token string) bool {
 		for _, v := range h[name] {
 			for one := range strings.SplitSeq(v, ",") {
@@ -325,9 +325,9 @@ func (d *dialing) finish(ctx context.Context, l *link) (err error) {
 	return nil
 }
 
-// discreet replaces an error that contains what a server sent in place of an answer: it
+// sanitized replaces an error that contains what a server sent in place of an answer: it
 // may repeat the URL's query or a header, and so a secret.
-func discreet(err error) error {
+func sanitized(err error) error {
 	var ne net.Error
 	switch {
 	case errors.As(err, &ne), errors.Is(err, websocket.ErrBadHandshake),
@@ -367,7 +367,7 @@ type Handshake struct {
 // prepare fills d's handshake and parses its URL.
 func (d *dialing) prepare(ctx context.Context) error {
 	d.phase = "prepare"
-	d.shake = Handshake{URL: d.cfg.URL, Header: http.Header{}, Subprotocols: slices.Clone(d.cfg.Subprotocols)}
+	d.offer = Handshake{URL: d.cfg.URL, Header: http.Header{}, Subprotocols: slices.Clone(d.cfg.Subprotocols)}
 	if d.cfg.URL != "" {
 		d.url, _ = url.Parse(d.cfg.URL) // New has checked that it parses
 		d.secrets.url(d.url)
@@ -375,18 +375,18 @@ func (d *dialing) prepare(ctx context.Context) error {
 	if d.cfg.Prepare == nil {
 		return nil
 	}
-	if err := d.cfg.Prepare(ctx, &d.shake); err != nil {
-		d.secrets.header(d.shake.Header) // the error may repeat it
+	if err := d.cfg.Prepare(ctx, &d.offer); err != nil {
+		d.secrets.header(d.offer.Header) // the error may repeat it
 		return err
 	}
 	var bad complaints
-	bad.url(d.shake.URL)
-	bad.subprotocols(d.shake.Subprotocols)
-	bad.header("Header", d.shake.Header)
+	bad.url(d.offer.URL)
+	bad.subprotocols(d.offer.Subprotocols)
+	bad.header("Header", d.offer.Header)
 	if bad != nil {
 		return fmt.Errorf("bad Handshake: %w", errors.Join(bad...))
 	}
-	d.url, _ = url.Parse(d.shake.URL)
+	d.url, _ = url.Parse(d.offer.URL)
 	d.secrets.url(d.url)
 	return ctx.Err() // Prepare may have ignored it
 }

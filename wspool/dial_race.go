@@ -47,12 +47,12 @@ var errLost = errors.New("wspool: another attempt of the dial was used")
 // The first attempt runs on the goroutine of Make, because user code may do there what it
 // likes; the others run on goroutines of their own, and have ended when the dial returns.
 type race struct {
-	hub   *hub
-	ctx   context.Context // the dial's
-	first *dialing
-	began int64 // on the hub's clock
-	lanes sync.WaitGroup
-	done  chan struct{} // closed when the result is known
+	hub      *hub
+	ctx      context.Context // the dial's
+	first    *dialing
+	began    int64 // on the hub's clock
+	attempts sync.WaitGroup
+	done     chan struct{} // closed when the result is known
 
 	mu       sync.Mutex
 	over     bool
@@ -138,7 +138,7 @@ func (r *race) addLocked(d *dialing) {
 func (r *race) launchLocked() *dialing {
 	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, host: r.first.url.Host}
 	r.addLocked(d)
-	r.lanes.Go(func() {
+	r.attempts.Go(func() {
 		err := errBrokenOff // if user code ends the goroutine
 		defer func() {
 			if p := recover(); p != nil {
@@ -232,7 +232,7 @@ func (r *race) anotherLocked() bool {
 	// memory) it is given the name again.
 	r.looked = true
 	r.running++
-	r.lanes.Go(func() {
+	r.attempts.Go(func() {
 		all, err := r.find(r.ctx)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -355,7 +355,7 @@ func (r *race) stop() {
 		r.hub.scouting.Store(false)
 	}
 	r.mu.Unlock()
-	r.lanes.Wait()
+	r.attempts.Wait()
 }
 
 // outcome returns the winner, or the attempt that came furthest, and its error. It records

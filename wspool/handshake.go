@@ -305,7 +305,7 @@ func amendExtensions(h http.Header, offered bool) bool {
 // URL. Everything in it counts as secret from now on.
 func (d *dialing) header() http.Header {
 	out, cookies := http.Header{}, []string(nil)
-	for name, values := range d.shake.Header {
+	for name, values := range d.offer.Header {
 		switch http.CanonicalHeaderKey(name) {
 		case "Host":
 			out["Host"] = values
@@ -326,7 +326,7 @@ func (d *dialing) header() http.Header {
 		out["Cookie"] = []string{strings.Join(cookies, "; ")}
 	}
 	d.secrets.header(out)
-	d.secrets.subprotocols(d.shake.Subprotocols)
+	d.secrets.subprotocols(d.offer.Subprotocols)
 	return out
 }
 
@@ -464,9 +464,9 @@ func (d *dialing) redirect() (why string) {
 		return "to another host without TLS"
 	}
 	if !sameHost || !samePort(d.url, to) {
-		d.leaveHome()
+		d.dropCredentials()
 	}
-	d.url, d.shake.URL = to, to.String()
+	d.url, d.offer.URL = to, to.String()
 	d.secrets.url(to)
 	return ""
 }
@@ -478,20 +478,20 @@ func samePort(from, to *url.URL) bool {
 		strings.HasSuffix(hostPort(from), ":80") && from.Scheme == "ws" && strings.HasSuffix(hostPort(to), ":443")
 }
 
-// homeless are the headers that may be sent to another server too.
-var homeless = []string{"Accept-Language", "Origin", "User-Agent"}
+// foreignHeaders are the headers that may be sent to another server too.
+var foreignHeaders = []string{"Accept-Language", "Origin", "User-Agent"}
 
-// leaveHome removes what identifies the user from the handshake, for the rest of the dial,
+// dropCredentials removes what identifies the user from the handshake, for the rest of the dial,
 // even if a later redirect leads back.
-func (d *dialing) leaveHome() {
+func (d *dialing) dropCredentials() {
 	d.foreign = true
 	kept := http.Header{}
-	for name, values := range d.shake.Header {
-		for _, ok := range homeless {
+	for name, values := range d.offer.Header {
+		for _, ok := range foreignHeaders {
 			if http.CanonicalHeaderKey(name) == ok {
 				kept[name] = values
 			}
 		}
 	}
-	d.shake.Header = kept
+	d.offer.Header = kept
 }

@@ -436,7 +436,7 @@ type monitor[T any] struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	loose   []*monitored[T] // the unwatched ones
+	open    []*monitored[T] // the unwatched ones
 	ticking bool
 	ticker  *time.Timer
 	alarms  alarms[T]
@@ -455,8 +455,8 @@ const (
 // monitored is one connection's part of a monitor. monitor.mu guards all but owner.
 type monitored[T any] struct {
 	owner T
-	loose int   // index in monitor.loose plus 1; 0: not in it; -1: forgotten
-	place int   // index in monitor.alarms plus 1; likewise
+	index int   // index in monitor.open plus 1; 0: not in it; -1: forgotten
+	alarm int   // index in monitor.alarms plus 1; likewise
 	due   int64 // of the next check
 }
 
@@ -484,11 +484,11 @@ func (m *monitor[T]) forget(n *monitored[T]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.removeLocked(n)
-	if n.place > 0 {
-		heap.Remove(&m.alarms, n.place-1)
+	if n.alarm > 0 {
+		heap.Remove(&m.alarms, n.alarm-1)
 	}
-	n.place, n.loose = -1, -1
-	if len(m.loose) == 0 && m.ticker != nil {
+	n.alarm, n.index = -1, -1
+	if len(m.open) == 0 && m.ticker != nil {
 		m.ticker.Stop()
 		m.ticking = false
 	}
@@ -502,11 +502,11 @@ func (m *monitor[T]) forget(n *monitored[T]) {
 func (m *monitor[T]) unwatched(n *monitored[T]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n.loose != 0 {
+	if n.index != 0 {
 		return
 	}
-	m.loose = append(m.loose, n)
-	n.loose = len(m.loose)
+	m.open = append(m.open, n)
+	n.index = len(m.open)
 	m.level.Add(1)
 	if m.ticking {
 		return
@@ -527,35 +527,35 @@ func (m *monitor[T]) watched(n *monitored[T]) {
 }
 
 func (m *monitor[T]) removeLocked(n *monitored[T]) {
-	i := n.loose
+	i := n.index
 	if i <= 0 {
 		return
 	}
-	last := len(m.loose) - 1
-	m.loose[i-1] = m.loose[last]
-	m.loose[i-1].loose = i
-	m.loose[last] = nil
-	m.loose = m.loose[:last]
-	n.loose = 0
+	last := len(m.open) - 1
+	m.open[i-1] = m.open[last]
+	m.open[i-1].index = i
+	m.open[last] = nil
+	m.open = m.open[:last]
+	n.index = 0
 	m.level.Add(-1)
 }
 
 // beginTick returns the number of this tick and the connections that are not watched.
-func (m *monitor[T]) beginTick() (tick uint64, loose []T) {
+func (m *monitor[T]) beginTick() (tick uint64, unwatched []T) {
 	tick = m.tick.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, n := range m.loose {
-		loose = append(loose, n.owner)
+	for _, n := range m.open {
+		unwatched = append(unwatched, n.owner)
 	}
-	return tick, loose
+	return tick, unwatched
 }
 
 // endTick schedules the next tick, if there is anything left to look at.
 func (m *monitor[T]) endTick() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ticking = len(m.loose) > 0; m.ticking {
+	if m.ticking = len(m.open) > 0; m.ticking {
 		m.ticker.Reset(m.step)
 	}
 }
@@ -564,12 +564,12 @@ func (m *monitor[T]) endTick() {
 func (m *monitor[T]) checkAt(n *monitored[T], at int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if at == 0 || n.place < 0 {
+	if at == 0 || n.alarm < 0 {
 		return
 	}
 	n.due = at
-	if n.place > 0 {
-		heap.Fix(&m.alarms, n.place-1)
+	if n.alarm > 0 {
+		heap.Fix(&m.alarms, n.alarm-1)
 	} else {
 		heap.Push(&m.alarms, n)
 	}
@@ -633,13 +633,13 @@ func (a alarms[T]) Less(i, j int) bool { return a[i].due < a[j].due }
 
 func (a alarms[T]) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
-	a[i].place, a[j].place = i+1, j+1
+	a[i].alarm, a[j].alarm = i+1, j+1
 }
 
 func (a *alarms[T]) Push(x any) {
 	n := x.(*monitored[T])
 	*a = append(*a, n)
-	n.place = len(*a)
+	n.alarm = len(*a)
 }
 
 func (a *alarms[T]) Pop() any {
@@ -647,6 +647,6 @@ func (a *alarms[T]) Pop() any {
 	n := old[len(old)-1]
 	old[len(old)-1] = nil
 	*a = old[:len(old)-1]
-	n.place = 0
+	n.alarm = 0
 	return n
 }

@@ -19,15 +19,15 @@ type lease struct {
 	link     *link
 	detached bool            // of OnConnect or a Health: no caller of the pool has it
 	early    bool            // of OnConnect: Exchange does not apply
-	given    *detachment     // of a detached lease; else nil
+	facts    *detachedFacts  // of a detached lease; else nil
 	ended    atomic.Bool     // the first end counts
 	lost     runtime.Cleanup // calls dropped, if Config.Reclaim is set
 
 	state leaseState // guarded by link.mu
 }
 
-// detachment is what a lease that is not the pool's can be asked for.
-type detachment struct {
+// detachedFacts are what Conn returns for a lease that is not the pool's.
+type detachedFacts struct {
 	info     resource.Info
 	answer   atomic.Pointer[Response] // to the handshake, while OnConnect runs
 	greeting *Message                 // guarded by link.mu; nil: none
@@ -415,14 +415,14 @@ func (d *dirtiness) forgive() {
 // must not be pooled. That lease begins before the monitor has the connection watched:
 // otherwise a message that the server sends first could count as unsolicited.
 func (d *dialing) setUp(ctx context.Context, l *link, answer *Response) error {
-	given := &detachment{info: resource.Info{ID: resource.MakingID(ctx), Age: time.Since(d.start)}}
-	given.answer.Store(answer)
-	c := &Conn{&lease{link: l, detached: true, early: true, given: given}}
+	facts := &detachedFacts{info: resource.Info{ID: resource.MakingID(ctx), Age: time.Since(d.start)}}
+	facts.answer.Store(answer)
+	c := &Conn{&lease{link: l, detached: true, early: true, facts: facts}}
 	l.mu.Lock()
 	l.lease = c.lease // what has arrived already is for it too
 	l.mu.Unlock()
 	defer c.end(errNotReturned, true, nil)
-	defer given.answer.Store(nil) // Conn.Response is for OnConnect alone
+	defer facts.answer.Store(nil) // Conn.Response is for OnConnect alone
 	d.hub.adopt(l)
 	last := ""
 	if d.cfg.Greeting {
@@ -432,7 +432,7 @@ func (d *dialing) setUp(ctx context.Context, l *link, answer *Response) error {
 			return fmt.Errorf("the server's greeting, which Config.Greeting says it sends, has not come: %w", err)
 		}
 		l.mu.Lock()
-		given.greeting = &Message{kind, data}
+		facts.greeting = &Message{kind, data}
 		l.mu.Unlock()
 	}
 	if d.cfg.OnConnect != nil {
@@ -482,7 +482,7 @@ func (k check) State() string { return fmt.Sprintf("%T", k.of) + inner(k.of) }
 
 // Check calls the check with a lease that is not the pool's.
 func (k check) Check(ctx context.Context, l *link, i resource.Info) error {
-	c := &Conn{&lease{link: l, detached: true, given: &detachment{info: i}}}
+	c := &Conn{&lease{link: l, detached: true, facts: &detachedFacts{info: i}}}
 	if !l.attach(c.lease) {
 		err := vetting{l}.fully(ctx)
 		if err == nil {

@@ -57,8 +57,9 @@ import (
 // All others (counts.mu, reclaims.mu, tlsSessions.mu, dialTrace.mu,
 // deadline.mu) are leaves. The turns to read and to write are acquired before link.mu,
 // or without waiting. RawConn.mu and FrameConn.mu are documented in package wsconn. No
-// lock is held while user code runs, except stream.mu and the turns of the lease that
-// the user's call is for.
+// lock is held while user code runs, with two exceptions: stream.mu and the turns, which
+// belong to the caller's own read or write, and methods of a connection that
+// Config.NetDial returned, which must not block.
 type link struct {
 	ws     *websocket.Conn
 	frames *wsconn.FrameConn
@@ -87,7 +88,7 @@ type link struct {
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
 
-	strays messageRate         // the watcher's
+	rate   messageRate         // the watcher's
 	sizes  wsconn.SizeEstimate // the reader's
 	leases int                 // that callers have had; the caller's that acquires
 }

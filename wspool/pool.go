@@ -219,9 +219,9 @@ func (h *hub) adopt(l *link) {
 
 // onTick is called by a timer of the monitor.
 func (h *hub) onTick() {
-	tick, loose := h.monitor.beginTick()
+	tick, unwatched := h.monitor.beginTick()
 	h.suspectSilent(h.clock.Now())
-	for _, l := range loose {
+	for _, l := range unwatched {
 		l.tend(tick)
 	}
 	h.monitor.endTick()

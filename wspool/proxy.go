@@ -162,7 +162,7 @@ func askSocks(ctx context.Context, c net.Conn, u *url.URL, target string) error 
 	if name, password, ok := userinfo(u); ok {
 		auth = &proxy.Auth{User: name, Password: password}
 	}
-	dialer, err := proxy.SOCKS5("tcp", hostPort(u), auth, given{c})
+	dialer, err := proxy.SOCKS5("tcp", hostPort(u), auth, connected{c})
 	if err != nil {
 		return err
 	}
@@ -171,12 +171,12 @@ func askSocks(ctx context.Context, c net.Conn, u *url.URL, target string) error 
 	return err
 }
 
-// given is a proxy.Dialer and proxy.ContextDialer that is connected already.
-type given struct{ c net.Conn }
+// connected is a proxy.Dialer and proxy.ContextDialer that is connected already.
+type connected struct{ c net.Conn }
 
-func (g given) Dial(_, _ string) (net.Conn, error) { return g.c, nil }
+func (g connected) Dial(_, _ string) (net.Conn, error) { return g.c, nil }
 
-func (g given) DialContext(context.Context, string, string) (net.Conn, error) { return g.c, nil }
+func (g connected) DialContext(context.Context, string, string) (net.Conn, error) { return g.c, nil }
 
 // userinfo returns the user name and password of u, if it has any.
 func userinfo(u *url.URL) (name, password string, ok bool) {

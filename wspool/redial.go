@@ -198,13 +198,13 @@ type dialGate struct {
 	running int          // dials admitted, and waiters that were just given a turn
 	line    []chan error // waiters for a turn, in order; nil is sent to admit one
 
-	term   int
-	streak int
-	mild   bool      // the last cause that counted may be the fault of one lease
-	kinds  []int     // of the causes since began; see kindOf
-	began  time.Time // when the first of them was reported
-	until  time.Time // no dial begins before
-	cause  error     // of the pause
+	term        int
+	streak      int
+	blamesLease bool      // the last cause that counted may be the fault of one lease
+	kinds       []int     // of the causes since began; see kindOf
+	began       time.Time // when the first of them was reported
+	until       time.Time // no dial begins before
+	cause       error     // of the pause
 }
 
 func newDialGate(cfg *Config) *dialGate {
@@ -360,7 +360,7 @@ func (g *dialGate) learn(term int, cause error) {
 	if news {
 		g.term++
 		g.streak++
-		if g.mild = ofLease(cause); g.mild {
+		if g.blamesLease = ofLease(cause); g.blamesLease {
 			g.doubts.Add(1)
 		}
 		g.kinds = g.kinds[:0]
@@ -488,7 +488,7 @@ func (t *dialTicket) servedLease() {
 func (t *dialTicket) served() {
 	t.gate.mu.Lock()
 	defer t.gate.mu.Unlock()
-	if t.term == t.gate.term || t.gate.mild {
+	if t.term == t.gate.term || t.gate.blamesLease {
 		t.gate.streak = 0
 	}
 }

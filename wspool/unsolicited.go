@@ -43,7 +43,7 @@ func (w *watcher) unsolicited(m incoming, o owner) error {
 		// The connection has served no lease yet: the message is probably a greeting.
 		return fmt.Errorf("%w: it came before any lease of this connection; a server that greets needs Config.Greeting, or an OnConnect that reads the greeting", ErrUnsolicited)
 	}
-	if !l.strays.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
+	if !l.rate.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
 		return fmt.Errorf("%w: over %d unsolicited messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
 	data, err := w.readAll(m)
