@@ -154,7 +154,7 @@ func TestBell_TornAlert(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	c.Release()
-	l.until(t, "armed", func() bool { return l.armed })
+	l.until(t, "armed", func() bool { return l.watch.armed })
 	close(strike)
 	select {
 	case s := <-pongs:
@@ -166,9 +166,7 @@ func TestBell_TornAlert(t *testing.T) {
 		t.Fatalf("it ended early, with %v", err)
 	}
 	l.until(t, "waiting for the rest, or broken", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.wire.parked || l.cause != nil
+		return l.raw.Parked() || l.end.cause != nil
 	})
 	close(rest)
 	var ce *CloseError
@@ -208,19 +206,17 @@ func TestBell_Dropped(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	l.mu.Lock()
-	l.disarm()
-	l.closing = true // as if a watcher had come just before destroy
+	l.disarmLocked()
+	l.end.closing = true // as if a watcher had come just before destroy
 	l.mu.Unlock()
 	close(strike)
-	l.until(t, "sent a message", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+	l.until(t, "sent a message", l.raw.Readable)
 	l.mu.Lock()
-	l.hub.keeper.tied(l)
-	l.beginWatch()
+	l.hub.monitor.watched(&l.node)
+	l.beginWatchLocked()
 	l.mu.Unlock()
 	l.until(t, "at the end of what came", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.reader == nobody || l.wire.parked
+		return l.watch.reader == noReader || l.raw.Parked()
 	})
 	began := time.Now()
 	l.destroy(resource.ErrDiscarded)
@@ -277,7 +273,7 @@ func testBellBehindCompressed(t *testing.T, during bool) {
 	if during {
 		close(strike)
 		l := c.link
-		l.until(t, "sent a message", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
+		l.until(t, "sent a message", l.raw.Readable)
 		c.Release()
 	} else {
 		c.Release()
@@ -304,22 +300,22 @@ func TestBell_PongUnread(t *testing.T) {
 	c := belledConn(t, p)
 	l := c.link
 	c.Release()
-	t0 := l.hub.clock.now()
-	l.tap.heard.Store(t0 - int64(2*time.Hour))
-	l.feel(t0, 0)
-	l.tap.heard.Store(t0 - 1)
+	t0 := l.hub.clock.Now()
+	l.frames.LastRead.Store(t0 - int64(2*time.Hour))
+	l.checkAlive(t0, 0)
+	l.frames.LastRead.Store(t0 - 1)
 	<-pinged
 	c = belledConn(t, p)
 	defer c.Release()
-	l.hub.keeper.mu.Lock()
-	if l.hub.keeper.ticker != nil {
-		l.hub.keeper.ticker.Stop() // it would find out by itself
+	l.hub.monitor.mu.Lock()
+	if l.hub.monitor.ticker != nil {
+		l.hub.monitor.ticker.Stop() // it would find out by itself
 	}
-	l.hub.keeper.mu.Unlock()
+	l.hub.monitor.mu.Unlock()
 	close(answer)
-	l.until(t, "answered", func() bool { l.wire.mu.Lock(); defer l.wire.mu.Unlock(); return !l.wire.socket.empty() })
-	l.feel(t0+int64(l.hub.cfg.PongWait)+1, 0)
-	if err := l.why(); err != nil {
+	l.until(t, "answered", l.raw.Readable)
+	l.checkAlive(t0+int64(l.hub.cfg.PongWait)+1, 0)
+	if err := l.cause(); err != nil {
 		t.Error(err)
 	}
 }
@@ -340,14 +336,12 @@ func TestBell_Broken(t *testing.T) {
 	}
 	a.Close()
 	l.mu.Lock()
-	l.disarm()
-	l.bell.Close()
-	l.bell = readiness.New(raw, l.rung)
+	l.disarmLocked()
+	l.watch.bell.Close()
+	l.watch.bell = readiness.New(raw, l.onBell)
 	l.mu.Unlock()
 	c.Release()
 	l.until(t, "watched by one who stays", func() bool {
-		l.wire.mu.Lock()
-		defer l.wire.mu.Unlock()
-		return l.reader == watcher && l.wire.parked
+		return l.watch.reader == watcherReader && l.raw.Parked()
 	})
 }

@@ -60,10 +60,10 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("%+v is taken with Prepare", cfg)
 		}
 	}
-	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, Redirects: wspool.MaxRedirects + 1}); err == nil || !strings.Contains(err.Error(), "Redirects is 21") {
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, Redirects: wspool.MaxRedirects + 1}); err == nil || !strings.Contains(err.Error(), "Redirects must be between 0 and 20, got 21") {
 		t.Errorf("Redirects: %v", err)
 	}
-	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "over MaxSize") {
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 2, MinIdle: 3}); err == nil || !strings.Contains(err.Error(), "at most MaxSize") {
 		t.Errorf("MinIdle over MaxSize: %v", err)
 	}
 }

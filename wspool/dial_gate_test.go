@@ -51,9 +51,9 @@ func refused(t *testing.T, g *dialGate, rest time.Duration, cause error) {
 	}
 }
 
-// fresh returns the tie of a connection dialled now.
-func fresh(g *dialGate) *tie {
-	tie := g.begin()
+// fresh returns the ticket of a connection dialled now.
+func fresh(g *dialGate) *dialTicket {
+	tie := newDialTicket(g)
 	tie.up()
 	return tie
 }
@@ -142,7 +142,7 @@ func TestGateBurst(t *testing.T) {
 	for _, pause := range []time.Duration{0, time.Millisecond, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			g, asks := gateOf(8, pause)
-			var ties []*tie
+			var ties []*dialTicket
 			for range 200 {
 				ties = append(ties, fresh(g))
 			}
@@ -176,7 +176,7 @@ func TestGateBurst(t *testing.T) {
 func TestGateStreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, asks := gateOf(8, time.Second)
-		end := func(up *tie, want int) {
+		end := func(up *dialTicket, want int) {
 			t.Helper()
 			up.ended(goingAway)
 			if got := (*asks)[len(*asks)-1].streak; got != want {
@@ -220,11 +220,11 @@ func TestGateStreak(t *testing.T) {
 // told when the dial has ended.
 func TestGateEarlyEnd(t *testing.T) {
 	g, asks := gateOf(8, 0)
-	g.begin().ended(goingAway)
+	newDialTicket(g).ended(goingAway)
 	if len(*asks) != 0 {
 		t.Errorf("asked %v", *asks)
 	}
-	late := g.begin()
+	late := newDialTicket(g)
 	late.ended(goingAway)
 	late.up()
 	if len(*asks) != 1 {

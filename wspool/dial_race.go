@@ -5,77 +5,74 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/respool/respool/internal/growth"
 	"github.com/respool/respool/resource"
 )
 
 const (
-	// connectDelay is how long an attempt may take to connect before the next
-	// address is tried beside it: the Connection Attempt Delay of RFC 8305,
-	// section 5.
+	// connectDelay is how long an attempt may take to connect before the next address is
+	// tried in parallel: the Connection Attempt Delay of RFC 8305, section 5.
 	connectDelay = 250 * time.Millisecond
 
 	// maxAttempts is how many attempts of one dial run at once.
 	maxAttempts = 4
 
-	// scoutEvery is the longest time between two scouts, unless handshakes take
-	// longer than that.
+	// scoutEvery is the longest time between two scouts, unless handshakes take longer.
 	scoutEvery = time.Second
 )
 
-// errLost ends an attempt that is no longer of use: another attempt of the same
-// dial was faster, or replaces it.
-var errLost = errors.New("wspool: another attempt of the dial is used")
+// errLost ends an attempt that is no longer needed: another attempt of the same dial was
+// faster, or replaces it.
+var errLost = errors.New("wspool: another attempt of the dial was used")
 
-// race is the attempts of one dial without a proxy. An attempt is a connection to
-// one address, with TLS and the WebSocket handshake. Others begin beside it:
+// race coordinates the attempts of one dial without a proxy. An attempt is a connection to
+// one address, with TLS and the WebSocket handshake. Further attempts begin in parallel:
 //
-//   - to the next address of the name, as RFC 8305 has it, but not only while TCP
-//     connects: also where a connection is accepted and then nothing comes for
-//     longer than handshakes usually take, and at once if the attempt fails
-//     without an answer;
-//   - to the same addresses, once all have been tried and none has answered: a
-//     scout. It finds out that a server that hung is back while the dials that
-//     began before still hang. One dial of a pool sends scouts, one at a time,
-//     each replacing the one before.
+//   - to the next address of the name, as in RFC 8305, but not only while TCP connects:
+//     also if a connection is accepted and then nothing arrives for longer than handshakes
+//     usually take, and at once if the attempt fails without an answer;
+//   - to the same addresses, once all have been tried and none has answered: a scout. It
+//     finds that a server that hung is back, while the dials that began earlier still
+//     hang. One dial of a pool sends scouts, one at a time, each replacing the one before.
 //
-// The first attempt that is answered with 101 wins. Another answer ends the dial,
-// unless a younger attempt runs, which then has the usual time to do better.
+// The first attempt that is answered with 101 wins. Another answer ends the dial, unless a
+// younger attempt runs, which then has the usual time to do better.
 //
-// The first attempt runs on the goroutine of Make, so that the user's code in it
-// may do there what it likes; the others run on goroutines of their own, and have
-// ended when the dial returns.
+// The first attempt runs on the goroutine of Make, because user code may do there what it
+// likes; the others run on goroutines of their own, and have ended when the dial returns.
 type race struct {
-	hub   *hub
-	ctx   context.Context // the dial's
-	first *dialing
-	began int64 // on the hub's clock
-	lanes sync.WaitGroup
-	done  chan struct{} // closed when the outcome is known
+	hub      *hub
+	ctx      context.Context // the dial's
+	first    *dialing
+	began    int64 // on the hub's clock
+	attempts sync.WaitGroup
+	done     chan struct{} // closed when the result is known
 
 	mu       sync.Mutex
 	over     bool
 	all      []*dialing // attempts, in the order in which they began
-	running  int        // attempts, and look-ups
-	rest     []string   // addresses still to be tried
+	running  int        // attempts and look-ups under way
+	rest     []string   // addresses that have not been tried
 	known    []string   // all addresses that were found
-	looked   bool       // they were looked for
+	looked   bool       // addresses were looked up
 	winner   *dialing
 	answered *dialing // the last attempt that got an answer other than 101
 	scout    *dialing // the last scout
-	scouts   int      // how many there were
-	sends    bool     // this dial is the pool's that sends scouts
+	scouts   int      // how many scouts there were
+	sends    bool     // this dial is the one of the pool that sends scouts
 	timer    *time.Timer
 }
 
-// compete runs the attempts of the dial whose first one is d, and returns the one
-// that won, or the one that says best why none did, with its error.
+// compete runs the attempts of the dial whose first one is d. It returns the winner, or the
+// attempt whose error explains best why there is none, with that error.
 func (d *dialing) compete(ctx context.Context) (*dialing, error) {
-	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.now(), done: make(chan struct{})}
+	r := &race{hub: d.hub, ctx: ctx, first: d, began: d.hub.clock.Now(), done: make(chan struct{})}
 	d.phase = "connect"
 	if d.hub.cfg.Lookup != nil || d.hub.addresses.suspected(d.url.Hostname(), r.began) {
 		r.looked = true
@@ -85,10 +82,10 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 		}
 		r.known, r.rest = all, all
 	}
-	defer r.stop() // also if the user's code breaks the attempt off
+	defer r.stop() // also if user code ends the goroutine
 	r.mu.Lock()
-	r.add(d)
-	r.setTimer()
+	r.addLocked(d)
+	r.setTimerLocked()
 	r.mu.Unlock()
 	r.finish(d, d.reach(d.ctx, nil))
 	<-r.done
@@ -96,7 +93,7 @@ func (d *dialing) compete(ctx context.Context) (*dialing, error) {
 	return r.outcome()
 }
 
-// find returns the addresses of the host, those known to be silent last.
+// find returns the addresses of the host, silent ones last.
 func (r *race) find(ctx context.Context) ([]string, error) {
 	host, port := r.first.url.Hostname(), portOf(r.first.url)
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -113,7 +110,7 @@ func (r *race) find(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	ips = r.hub.addresses.order(interleaved(ips), r.hub.clock.now())
+	ips = r.hub.addresses.order(interleaved(ips), r.hub.clock.Now())
 	all := make([]string, len(ips))
 	for i, ip := range ips {
 		all[i] = net.JoinHostPort(ip.String(), port)
@@ -121,8 +118,8 @@ func (r *race) find(ctx context.Context) ([]string, error) {
 	return all, nil
 }
 
-// add notes that d begins, to the next address if one is known. r is locked.
-func (r *race) add(d *dialing) {
+// addLocked notes that d begins, to the next address if one is known.
+func (r *race) addLocked(d *dialing) {
 	if len(r.rest) > 0 {
 		d.target, r.rest = r.rest[0], r.rest[1:]
 	} else if len(r.known) > 0 { // a scout
@@ -132,17 +129,17 @@ func (r *race) add(d *dialing) {
 		d.at = at.Addr()
 	}
 	d.ctx, d.cancel = context.WithCancelCause(r.ctx)
-	d.began = r.hub.clock.now()
+	d.began = r.hub.clock.Now()
 	r.all = append(r.all, d)
 	r.running++
 }
 
-// launch begins another attempt. r is locked.
-func (r *race) launch() *dialing {
-	d := &dialing{hub: r.hub, cfg: r.first.cfg, tie: r.first.tie, start: r.first.start, host: r.first.url.Host}
-	r.add(d)
-	r.lanes.Go(func() {
-		err := errBrokenOff // if the user's code ends the goroutine
+// launchLocked begins another attempt.
+func (r *race) launchLocked() *dialing {
+	d := &dialing{hub: r.hub, cfg: r.first.cfg, ticket: r.first.ticket, start: r.first.start, host: r.first.url.Host}
+	r.addLocked(d)
+	r.attempts.Go(func() {
+		err := errBrokenOff // if user code ends the goroutine
 		defer func() {
 			if p := recover(); p != nil {
 				err = &resource.PanicError{Where: "Make", Value: p, Stack: debug.Stack()}
@@ -154,13 +151,13 @@ func (r *race) launch() *dialing {
 	return d
 }
 
-// attempt is an attempt beside the first one: a handshake of its own, for which
-// Prepare is asked anew.
+// attempt is an attempt after the first: a handshake of its own, for which Prepare is
+// called again.
 func (d *dialing) attempt(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	if d.url.Host != d.host { // Prepare sends this one elsewhere
+	if d.url.Host != d.host { // Prepare has chosen another server
 		d.target = ""
 		d.moved.Store(true)
 	}
@@ -180,7 +177,7 @@ func (r *race) finish(d *dialing, err error) {
 	switch {
 	case err == nil && !r.over:
 		r.winner = d
-		r.end()
+		r.endLocked()
 	case err == nil:
 		d.err = errLost
 		d.drop()
@@ -189,53 +186,53 @@ func (r *race) finish(d *dialing, err error) {
 		if d.answer != nil && !r.over {
 			r.answered = d
 			if at := slices.Index(r.all, d); !slices.ContainsFunc(r.all[at:], func(o *dialing) bool { return !o.ended }) {
-				r.end()
+				r.endLocked()
 			}
 		}
 	}
-	r.next(d.answer == nil && !d.scout)
+	r.nextLocked(d.answer == nil && !d.scout)
 }
 
-// next goes on after an attempt or a look-up has ended. more says that its end
-// calls for another address. r is locked.
-func (r *race) next(more bool) {
+// nextLocked continues after an attempt or a look-up has ended. more says that another
+// address is to be tried.
+func (r *race) nextLocked(more bool) {
 	switch {
 	case r.over:
 		return
 	case r.ctx.Err() != nil:
 		if r.running == 0 {
-			r.end()
+			r.endLocked()
 		}
 		return
-	case more && r.answered == nil && r.another():
+	case more && r.answered == nil && r.anotherLocked():
 	case r.running == 0:
-		r.end()
+		r.endLocked()
 		return
 	}
-	r.setTimer()
+	r.setTimerLocked()
 }
 
-// another begins an attempt to the next address, or to look for addresses, if
-// there is any. r is locked.
-func (r *race) another() bool {
+// anotherLocked begins an attempt to the next address, or a look-up of addresses. It
+// returns false if neither is possible.
+func (r *race) anotherLocked() bool {
 	if r.running >= maxAttempts {
 		return false
 	}
 	if len(r.rest) > 0 {
-		r.hub.addresses.note(r)
-		r.launch()
+		r.noteLocked()
+		r.launchLocked()
 		return true
 	}
 	remote := r.first.remote.Load()
 	if r.looked || remote == nil {
 		return false
 	}
-	// NetDial was given the name. If it led to one of the name's own addresses
-	// then it dials them, and can be given the next one. If it led anywhere
-	// else (a tunnel, a proxy of its own, memory) it keeps being given the name.
+	// NetDial was given the name. If it connected to one of the name's own addresses it can
+	// be given the next one. If it connected anywhere else (a tunnel, a proxy of its own,
+	// memory) it is given the name again.
 	r.looked = true
 	r.running++
-	r.lanes.Go(func() {
+	r.attempts.Go(func() {
 		all, err := r.find(r.ctx)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -244,32 +241,31 @@ func (r *race) another() bool {
 			r.known = all
 			r.rest = slices.Delete(slices.Clone(all), at, at+1)
 		}
-		r.next(true)
+		r.nextLocked(true)
 	})
 	return true
 }
 
-// setTimer has late called when it is time for something. r is locked.
-func (r *race) setTimer() {
-	now := r.hub.clock.now()
-	at := min(r.addressDue(), r.scoutDue())
+// setTimerLocked has onTimer called at the time of the next decision.
+func (r *race) setTimerLocked() {
+	now := r.hub.clock.Now()
+	at := min(r.addressDueLocked(), r.scoutDueLocked())
 	if r.answered != nil {
-		at = r.answerDue()
+		at = r.answerDueLocked()
 	}
 	wait := time.Duration(at - now)
-	if wait <= 0 { // it may not be done yet
+	if wait <= 0 { // that time may have passed without a decision
 		wait = r.hub.usual.patience()
 	}
 	if r.timer == nil {
-		r.timer = time.AfterFunc(wait, r.late)
+		r.timer = time.AfterFunc(wait, r.onTimer)
 	} else {
 		r.timer.Reset(wait)
 	}
 }
 
-// addressDue is when the last attempt has had the time after which the next
-// address is tried. r is locked.
-func (r *race) addressDue() int64 {
+// addressDueLocked returns when the next address is to be tried.
+func (r *race) addressDueLocked() int64 {
 	last := r.all[len(r.all)-1]
 	if r.looked && len(r.rest) == 0 {
 		return forever
@@ -281,8 +277,8 @@ func (r *race) addressDue() int64 {
 	return last.began + int64(delay)
 }
 
-// scoutDue is when the first or the next scout is due. r is locked.
-func (r *race) scoutDue() int64 {
+// scoutDueLocked returns when the first or the next scout is due.
+func (r *race) scoutDueLocked() int64 {
 	patience := int64(r.hub.usual.patience())
 	last := r.all[len(r.all)-1]
 	switch {
@@ -292,41 +288,41 @@ func (r *race) scoutDue() int64 {
 	case len(r.known) > 1:
 		return last.began + patience
 	}
-	return last.began + 2*patience // a make that begins beside this one may do as well
+	return last.began + 2*patience // a creation that begins in parallel may find the same
 }
 
-// answerDue is when the dial ends with the answer that it got. r is locked.
-func (r *race) answerDue() int64 {
+// answerDueLocked returns when the dial ends with the answer that it got.
+func (r *race) answerDueLocked() int64 {
 	return r.all[len(r.all)-1].began + int64(r.hub.usual.patience())
 }
 
-// late is called when it may be time for another attempt, or for the end.
-func (r *race) late() {
+// onTimer begins another attempt, or ends the race, if it is time.
+func (r *race) onTimer() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.hub.clock.now()
+	now := r.hub.clock.Now()
 	switch {
 	case r.over || r.ctx.Err() != nil:
 		return
 	case r.answered != nil:
-		if now >= r.answerDue() {
-			r.end()
+		if now >= r.answerDueLocked() {
+			r.endLocked()
 			return
 		}
-	case now >= r.addressDue() && r.another():
-	case now >= r.scoutDue() && r.mayScout():
+	case now >= r.addressDueLocked() && r.anotherLocked():
+	case now >= r.scoutDueLocked() && r.mayScoutLocked():
 		if r.scout != nil {
 			r.scout.cancel(errLost)
 		}
-		r.scout = r.launch()
+		r.scout = r.launchLocked()
 		r.scout.scout = true
 		r.scouts++
 	}
-	r.setTimer()
+	r.setTimerLocked()
 }
 
-// mayScout reports whether this dial is to send scouts. r is locked.
-func (r *race) mayScout() bool {
+// mayScoutLocked reports whether this dial is to send scouts.
+func (r *race) mayScoutLocked() bool {
 	if r.hub.usual.upSince(r.began) { // the server answers dials that began later
 		return false
 	}
@@ -336,8 +332,8 @@ func (r *race) mayScout() bool {
 	return r.sends
 }
 
-// end has the outcome known, and ends what runs still. r is locked.
-func (r *race) end() {
+// endLocked makes the result known, and ends the attempts that still run.
+func (r *race) endLocked() {
 	r.over = true
 	r.timer.Stop()
 	for _, d := range r.all {
@@ -348,22 +344,22 @@ func (r *race) end() {
 	close(r.done)
 }
 
-// stop ends the race, if it has not, and waits for what runs.
+// stop ends the race, if it has not ended, and waits for its goroutines.
 func (r *race) stop() {
 	r.mu.Lock()
 	if !r.over {
-		r.end()
+		r.endLocked()
 	}
 	if r.sends {
 		r.sends = false
 		r.hub.scouting.Store(false)
 	}
 	r.mu.Unlock()
-	r.lanes.Wait()
+	r.attempts.Wait()
 }
 
-// outcome returns the winner, or the attempt that came furthest, and its error.
-// It notes which addresses did not answer. Nothing runs any more.
+// outcome returns the winner, or the attempt that came furthest, and its error. It records
+// which addresses did not answer. No attempt runs any more.
 func (r *race) outcome() (*dialing, error) {
 	best := r.winner
 	if best == nil {
@@ -378,7 +374,7 @@ func (r *race) outcome() (*dialing, error) {
 		}
 	}
 	if len(r.known) > 1 || r.winner != nil && r.winner.remote.Load() != nil {
-		r.hub.addresses.note(r)
+		r.noteLocked()
 	}
 	return best, best.err
 }
@@ -395,4 +391,189 @@ func (d *dialing) drop() {
 		d.stop()
 		d.raw = nil
 	}
+}
+
+// silentFor is how long an address that stayed silent while another one of its name
+// answered is tried last.
+const silentFor = time.Minute
+
+// maxSilent is how many addresses are remembered.
+const maxSilent = 256
+
+// addressBook remembers which addresses of a name stayed silent, so that the next dial
+// begins with another one (RFC 8305, section 4). Its zero value is empty.
+type addressBook struct {
+	mu     sync.Mutex
+	silent map[netip.Addr]int64 // until when, on the hub's clock
+	hosts  map[string]int64     // hosts that have a silent address; likewise
+}
+
+// suspected reports whether host has an address that stayed silent.
+func (b *addressBook) suspected(host string, now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hosts[host] > now
+}
+
+// order returns ips with silent ones last, the one silent for longest first among those.
+func (b *addressBook) order(ips []netip.Addr, now int64) []netip.Addr {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	until := func(ip netip.Addr) int64 {
+		if t := b.silent[ip]; t > now {
+			return t
+		}
+		return 0
+	}
+	slices.SortStableFunc(ips, func(x, y netip.Addr) int { return int(min(1, max(-1, until(x)-until(y)))) })
+	return ips
+}
+
+// note records how the attempts of a dial of host fare, during the race or at its end. An
+// attempt that has had connectDelay without an answer, or has failed without one, shows
+// that its address is silent. winner is nil while there is none.
+func (b *addressBook) note(host string, now int64, winner netip.Addr, attempts []addressFact) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.silent == nil {
+		b.silent, b.hosts = map[netip.Addr]int64{}, map[string]int64{}
+	}
+	if len(b.silent) >= maxSilent || len(b.hosts) >= maxSilent {
+		clear(b.silent)
+		clear(b.hosts)
+	}
+	for _, f := range attempts {
+		switch {
+		case f.at == winner: // it has answered another attempt
+		case f.silent || now-f.began >= int64(connectDelay):
+			b.silent[f.at] = now + int64(silentFor)
+			b.hosts[host] = now + int64(silentFor)
+		}
+	}
+}
+
+// addressFact is how an attempt without an answer fares.
+type addressFact struct {
+	at     netip.Addr
+	began  int64
+	silent bool // it has failed
+}
+
+// noteLocked tells the address book how the attempts fare.
+func (r *race) noteLocked() {
+	var winner netip.Addr // the zero Addr is the address of no attempt
+	if r.winner != nil {
+		winner, _ = r.winner.address()
+	}
+	var facts []addressFact
+	for _, d := range r.all {
+		if at, ok := d.address(); ok && !(d.ended && d.answer != nil) {
+			facts = append(facts, addressFact{at, d.began, d.ended && d.err != nil && context.Cause(d.ctx) == nil})
+		}
+	}
+	r.hub.addresses.note(r.first.url.Hostname(), r.hub.clock.Now(), winner, facts)
+}
+
+// address returns the address that d was given, or else the one to which NetDial
+// connected, if that is known.
+func (d *dialing) address() (netip.Addr, bool) {
+	if d.at.IsValid() && !d.moved.Load() {
+		return d.at, true
+	}
+	if remote := d.remote.Load(); remote != nil {
+		return remote.Addr(), true
+	}
+	return netip.Addr{}, false
+}
+
+// lookedUp returns where to connect for u, where no race chooses an address: its host by
+// name, or the first address that Config.Lookup returns.
+func (h *hub) lookedUp(ctx context.Context, u *url.URL) (string, error) {
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil || h.cfg.Lookup == nil {
+		return hostPort(u), nil
+	}
+	ips, err := h.cfg.Lookup(ctx, u.Hostname())
+	if err == nil && len(ips) == 0 {
+		err = &net.DNSError{Err: "no such host", Name: u.Hostname(), IsNotFound: true}
+	}
+	if err != nil {
+		return "", &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	ip := h.addresses.order(interleaved(ips), h.clock.Now())[0]
+	return net.JoinHostPort(ip.String(), portOf(u)), nil
+}
+
+// remoteOf returns the TCP address of c's peer, if there is one.
+func remoteOf(c net.Conn) (at netip.AddrPort, ok bool) {
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return at, false
+	}
+	at = tcp.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), true
+}
+
+// lookup is the default of Config.Lookup.
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// interleaved returns ips with the two address families alternating, beginning with the
+// family of the first (RFC 8305, section 4).
+func interleaved(ips []netip.Addr) []netip.Addr {
+	var families [2][]netip.Addr
+	for _, ip := range ips {
+		ip = ip.Unmap()
+		i := 0
+		if len(families[0]) > 0 && families[0][0].Is4() != ip.Is4() {
+			i = 1
+		}
+		if !slices.Contains(families[i], ip) {
+			families[i] = append(families[i], ip)
+		}
+	}
+	all := make([]netip.Addr, 0, len(ips))
+	for i := range max(len(families[0]), len(families[1])) {
+		for _, f := range families {
+			if i < len(f) {
+				all = append(all, f[i])
+			}
+		}
+	}
+	return all
+}
+
+// portOf returns the port of u.
+func portOf(u *url.URL) string {
+	_, port, _ := net.SplitHostPort(hostPort(u))
+	return port
+}
+
+// handshakes is how long the successful attempts of a pool's dials took, up to the 101.
+type handshakes struct {
+	mu    sync.Mutex
+	gauge growth.Gauge
+	up    int64 // when the last successful attempt began
+}
+
+// succeeded adds one.
+func (h *handshakes) succeeded(began, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gauge.Made(time.Duration(now - began))
+	h.up = max(h.up, began)
+}
+
+// patience returns how long an attempt may take before others begin in parallel.
+func (h *handshakes) patience() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.gauge.Patience()
+}
+
+// upSince reports whether an attempt has succeeded that began later than then.
+func (h *handshakes) upSince(then int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.up > then
 }

@@ -11,61 +11,58 @@ import (
 
 	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// What a lease can fail with besides the errors of the network and of its
-// context, and why the pool destroys a connection that is not clean. Test with
-// errors.Is.
+// Errors of a lease, besides those of the network and of its context, and reasons why the
+// pool destroys a connection that is not clean. Test with errors.Is.
 var (
 	// ErrReleased: the lease has ended.
 	ErrReleased = errors.New("wspool: connection has been released")
-	// ErrUnsolicited: a message came while nobody leased the connection, or
-	// before the lease had written anything (see [Config.Exchange]). It can be
-	// the late answer to another caller's question, so nobody gets it.
+	// ErrUnsolicited: a message arrived while the connection was not leased, or before the
+	// lease had written anything (see [Config.Exchange]). It can be the late answer to another
+	// caller's request, so no lease gets it.
 	ErrUnsolicited = cause.New("wspool: unsolicited message", "unsolicited message")
-	// ErrUnread: the lease ended while a message waited unread, or one was
-	// still to come. It could have reached the next caller.
+	// ErrUnread: the lease ended while a message waited unread, or one was still to come. It
+	// could have reached the next caller.
 	ErrUnread = cause.New("wspool: lease ended before its last message was read", "unread message")
-	// ErrUnfinished: the lease ended while a read or write of it still ran, or
-	// after one was broken off in the midst of a message; or a message was to
-	// be read before the one before it was read to its end.
+	// ErrUnfinished: the lease ended while a read or write of it still ran, or after one was
+	// broken off inside a message; or a read began before the previous message was read to its
+	// end.
 	ErrUnfinished = cause.New("wspool: lease ended with a read or write unfinished", "unfinished read or write")
-	// ErrStale: a connection that an earlier lease had used ended before this
-	// one had read anything of an answer. What this one has written may or may
-	// not have reached the server; [Pool.DoIdempotent] tries again. The error
-	// matches the cause as well, such as a *CloseError.
+	// ErrStale: a connection that an earlier lease had used ended before this lease had read
+	// anything of an answer. What this lease has written may or may not have reached the
+	// server; [Pool.DoIdempotent] tries again. The error matches the cause as well, such as a
+	// *CloseError.
 	ErrStale = cause.New("wspool: reused connection was dead", "stale")
-	// ErrDropped: nobody had ended the lease, and nobody could any more when the
-	// garbage collector found its Conn. See [Config.Reclaim].
+	// ErrDropped: the lease had not been ended when the garbage collector found its Conn
+	// unreachable. See [Config.Reclaim].
 	ErrDropped = resource.ErrDropped
-	// ErrSilent: nothing came in after a ping, within [Config.PongWait]. The
-	// peer is gone, or the way to it.
+	// ErrSilent: nothing arrived within [Config.PongWait] after a ping. The peer is gone, or
+	// the network between.
 	ErrSilent = cause.New("wspool: peer has been silent", "peer silent")
-	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The
-	// connection was closed with code 1009.
+	// ErrReadLimit: a message was longer than [Config.ReadLimit]. The connection was closed
+	// with code 1009.
 	ErrReadLimit = cause.New("wspool: message is over the limit", "message over the limit")
-	// ErrNotUTF8: a text message is no UTF-8, though [Config.CheckUTF8] is set.
-	// One that the peer sent ended the connection with code 1007; one that was to
-	// be written was not sent, or was broken off where a [Conn.NextWriter] had
-	// sent a part of it.
+	// ErrNotUTF8: a text message is not UTF-8, and [Config.CheckUTF8] is set. One that the peer
+	// sent ended the connection with code 1007; one that was to be written was not sent, or was
+	// broken off after a [Conn.NextWriter] had sent part of it.
 	ErrNotUTF8 = cause.New("wspool: text message is not UTF-8", "not UTF-8")
-	// ErrFlooded: more messages that belong to no lease came than
-	// [Config.UnsolicitedLimit] allows, or more control frames than
-	// [Config.ControlLimit].
+	// ErrFlooded: more unsolicited messages arrived than [Config.UnsolicitedLimit] allows, or
+	// more control frames than [Config.ControlLimit].
 	ErrFlooded = cause.New("wspool: peer sends too much", "flooded")
 )
 
-// CloseError says that the connection was closed, by whom, and with what words.
+// CloseError says that the connection was closed, by which side, with which code and reason.
 // Find it with errors.As.
 type CloseError struct {
-	// Code is the close code: 1000 to 4999 as the peer sent it, 1005 if its
-	// close frame had none, 1006 if the connection ended without one.
+	// Code is the close code: 1000 to 4999 as the peer sent it, 1005 if its close frame had
+	// none, 1006 if the connection ended without a close frame.
 	Code int
-	// Text is the reason that came with it. It is lost, and empty, with codes
-	// below 3000 that RFC 6455 does not name.
+	// Text is the reason in the close frame. It is lost, and empty, with codes below 3000 that
+	// RFC 6455 does not define.
 	Text string
-	// ByPeer is false where the peer broke the protocol, and we closed, with
-	// code 1002.
+	// ByPeer is false if the peer violated the protocol and this side closed with code 1002.
 	ByPeer bool
 }
 
@@ -82,10 +79,10 @@ func (e *CloseError) Error() string {
 	return b.String()
 }
 
-// Cause is the code in a few words, for who counts causes: "closed 1001".
+// Cause returns the code in a few words, for counting causes: "closed 1001".
 func (e *CloseError) Cause() string { return "closed " + strconv.Itoa(e.Code) }
 
-// Unwrap leads to [io.ErrUnexpectedEOF] if there was no close frame.
+// Unwrap returns [io.ErrUnexpectedEOF] if there was no close frame.
 func (e *CloseError) Unwrap() error {
 	if e.Code == websocket.CloseAbnormalClosure {
 		return io.ErrUnexpectedEOF
@@ -93,32 +90,35 @@ func (e *CloseError) Unwrap() error {
 	return nil
 }
 
-// EndError says how far a connection had come when it ended, which decides what
-// its end is evidence of. [Config.Redial] is given one for each connection that
-// ended and that the pool did not end. Unwrap leads to Err.
+// EndError says how far a connection had come when it ended, which decides what its end is
+// evidence of. [Config.Redial] is given one for each connection that ended and that the pool
+// did not end.
 type EndError struct {
-	// Served is whether the connection had served a lease: one had read a message
-	// from it, or had written to it and left it clean. The server has accepted
-	// the client then.
+	// Served is whether the connection had served a lease: a lease had read a message from it,
+	// or had written to it and left it clean. The server has accepted the client then.
 	Served bool
-	// Asked is whether it ended within a lease that had written to it: its end
-	// may be the answer to what that lease wrote.
+	// Asked is whether it ended within a lease that had written to it: its end may be the
+	// answer to what that lease wrote.
 	Asked bool
-	// Err is why it ended: a [*CloseError], the error of the network,
-	// [ErrSilent], [ErrUnsolicited] and so on.
+	// Err is why it ended: a [*CloseError], an error of the network, [ErrSilent],
+	// [ErrUnsolicited] and so on.
 	Err error
 }
 
 func (e *EndError) Error() string { return e.Err.Error() }
 
-// Unwrap leads to Err.
+// Unwrap returns Err.
 func (e *EndError) Unwrap() error { return e.Err }
 
-// readError makes what gorilla's reader returned an error of this package.
+// readError turns an error of gorilla's reader into an error of this package.
 func readError(err error) error {
 	var ce *websocket.CloseError
 	if errors.As(err, &ce) {
 		return &CloseError{Code: ce.Code, Text: ce.Text, ByPeer: true}
+	}
+	var flood wsconn.ControlFloodError
+	if errors.As(err, &flood) {
+		return fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, int(flood))
 	}
 	if errors.Is(err, websocket.ErrReadLimit) {
 		return fmt.Errorf("%w (%w)", ErrReadLimit, err)
@@ -127,9 +127,9 @@ func readError(err error) error {
 	if !ours {
 		return fmt.Errorf("wspool: read: %w", err)
 	}
-	// Gorilla takes a close code it has not heard of, such as 1014 (Bad
-	// Gateway), for a fault, and keeps the number in the text alone. It is one
-	// if no peer may send the code: the caller would take 1006 for the network's.
+	// Gorilla takes a close code that it does not know, such as 1014 (Bad Gateway), for a
+	// protocol error, and keeps the number in the text only. It is one if no peer may send
+	// the code: the caller would take 1006 for the end of the network connection.
 	if s, ok := strings.CutPrefix(text, "bad close code "); ok {
 		if code, err := strconv.Atoi(s); err == nil && maySend(code) {
 			return &CloseError{Code: code, ByPeer: true}
@@ -138,8 +138,8 @@ func readError(err error) error {
 	return &CloseError{Code: websocket.CloseProtocolError, Text: text}
 }
 
-// maySend reports whether RFC 6455 allows code in a close frame, if only once
-// somebody has registered it.
+// maySend reports whether RFC 6455 allows code in a close frame, if only once it has been
+// registered.
 func maySend(code int) bool {
 	switch code {
 	case websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure, websocket.CloseTLSHandshake:

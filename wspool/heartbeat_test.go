@@ -469,13 +469,13 @@ func TestHeartbeatConfig(t *testing.T) {
 	text := wspool.Message{Type: websocket.TextMessage, Data: []byte("x")}
 	f := func() wspool.Message { return text }
 	for want, h := range map[string]wspool.Heartbeat{
-		"Heartbeat.Every is -1ns":             {Every: -1, Message: text},
-		"Heartbeat.Every is 1ms":              {Every: ms, Message: text},
-		"other fields are set":                {Message: text},
-		"Heartbeat.Message.Type is 0":         {Every: time.Second},
-		"Heartbeat.Message.Type is 9":         {Every: time.Second, Message: wspool.Message{Type: websocket.PingMessage}},
-		"Heartbeat has both":                  {Every: time.Second, Message: text, New: f},
-		"Heartbeat.Message is a text that is": {Every: time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte{0xff}}},
+		"Heartbeat.Every must be 0 or at least 10ms, got -1ns":               {Every: -1, Message: text},
+		"Heartbeat.Every must be 0 or at least 10ms, got 1ms":                {Every: ms, Message: text},
+		"other fields are set":                                               {Message: text},
+		"Heartbeat.Message.Type must be TextMessage or BinaryMessage, got 0": {Every: time.Second},
+		"Heartbeat.Message.Type must be TextMessage or BinaryMessage, got 9": {Every: time.Second, Message: wspool.Message{Type: websocket.PingMessage}},
+		"Heartbeat has both":                                                 {Every: time.Second, Message: text, New: f},
+		"Heartbeat.Message is a text that is":                                {Every: time.Second, Message: wspool.Message{Type: websocket.TextMessage, Data: []byte{0xff}}},
 	} {
 		if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 1, Heartbeat: h}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %s", h, err, want)

@@ -590,7 +590,7 @@ func TestControlLimit_Flood(t *testing.T) {
 
 func TestControlLimit_Checked(t *testing.T) {
 	_, err := wspool.New(wspool.Config{URL: "ws://localhost/", MaxSize: 1, ControlLimit: -1})
-	if err == nil || !strings.Contains(err.Error(), "ControlLimit is -1, not at least 0") {
+	if err == nil || !strings.Contains(err.Error(), "ControlLimit must be at least 0, got -1") {
 		t.Errorf("New: %v", err)
 	}
 }

@@ -1,138 +1,258 @@
 package wspool
 
 import (
-	"io"
+	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/readiness"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// link is one connection, as the pool keeps it.
+// link is the coordinator of one connection: it holds the connection's components
+// under one lock, gives them facts, carries out what they decide, and alone lets a
+// goroutine read or write the connection.
 //
-// Gorilla sees control frames only while somebody reads. So somebody always
-// does, but for moments: a watcher, which is a goroutine in NextReader, or the
-// goroutine of the lease that reads a message. Nobody reads a link that is hot,
-// which one is for some milliseconds after a lease that left it clean, and one
-// whose lease has not come to read yet; the keeper has it watched if that lasts.
-// Where the system can say when something comes in on a socket, to be watched is
-// to have a bell that is armed: nobody reads until it rings, and the watcher that
-// comes then goes when it has dealt with what came. A watcher that is handed a
-// message for the lease leaves it, begun, in pending, and goes: the lease reads it
-// on its own goroutine.
+//	component     owns
+//	------------------------------------------------------------------------------
+//	leaseState    the messages of the current lease
+//	dirtiness     why that lease cannot leave the connection clean
+//	watchState    the reader, the pending message, the bell
+//	keepalive     pings and pongs
+//	heartbeat     the application's own keepalive messages
+//	quarantine    the time between two leases in which messages are late ones
+//	messageRate   how many unsolicited messages have arrived
+//	ending        why the connection ended, and how it is closed
+//	dialTicket    what its dial and its end are evidence of (to the dialGate)
+//	monitored     its place in the pool's monitor
+//
+// A component holds no *link and calls nothing back. Coordinators besides link are
+// [Pool], [Manager] and hub (one pool), lease (one lease), vetting and watcher (one each),
+// closing (one closing handshake), dialing and race (one dial).
+//
+// # Who reads
+//
+// Gorilla sees frames only while a goroutine reads. The reader of a link is a watcher,
+// or the goroutine of the lease that reads a message, or none. There is none while the
+// link is hot, which it is for Config.WatchAfter after a clean release, and while its
+// lease has not yet come to read; the monitor has the link watched if that lasts. On a
+// system that reports readiness, a watched link has an armed bell and no reader; the
+// watcher that the bell calls stops when it has dealt with what arrived. A watcher that
+// finds a message for the lease leaves it, begun, in watchState.pending; the lease reads
+// it on its own goroutine.
+//
+// # Lock order
+//
+// A lock may be acquired while those to its left are held:
+//
+//	stream.mu → link.mu → monitor.mu
+//	            link.mu → dialGate.mu, roster.mu
+//	            link.mu → locks of readiness, RawConn.mu, FrameConn.mu
+//	race.mu → addressBook.mu, handshakes.mu
+//
+// All others (counts.mu, reclaims.mu, tlsSessions.mu, dialTrace.mu,
+// deadline.mu) are leaves. The turns to read and to write are acquired before link.mu,
+// or without waiting. RawConn.mu and FrameConn.mu are documented in package wsconn. No
+// lock is held while user code runs, with two exceptions: stream.mu and the turns, which
+// belong to the caller's own read or write, and methods of a connection that
+// Config.NetDial returned, which must not block.
 type link struct {
-	ws   *websocket.Conn
-	tap  *tap
-	wire *wire
-	hub  *hub
-	tie  *tie // to the gate of dials
-
-	dialed  int64                    // when, on the hub's clock
-	upgrade atomic.Pointer[Response] // the answer to the handshake, while OnConnect runs
+	ws     *websocket.Conn
+	frames *wsconn.FrameConn
+	raw    *wsconn.RawConn
+	hub    *hub
+	ticket *dialTicket
+	node   monitored[*link]
+	dialed int64 // when, on the hub's clock
 
 	readTurn  chan struct{} // holds a token while a lease reads
 	writeTurn chan struct{} // holds a token while a message is written
-	ready     chan struct{} // holds a token when the reading or pending has changed
-	broken    chan struct{} // closed when cause is set
+	ready     chan struct{} // holds a token when the reader or pending has changed
 
-	// mu decides whose an incoming message is, and who reads.
+	// Guarded by mu.
 	mu         sync.Mutex
-	freed      sync.Cond   // reader has become nobody, or pinging ended
-	reader     reader      // who reads
-	tenant     *tenant     // the lease that runs; nil: none
-	pending    incoming    // a message for the tenant that has begun
-	open       bool        // the tenant is reading a message
-	closing    bool        // what comes in is dropped
-	proved     bool        // it has served a lease
-	doubts     uint32      // the gate's when it last did
-	taint      error       // why the tenant cannot leave it clean
-	mute       bool        // a write failed: nothing more can be sent
-	cause      error       // why it must not be used
-	invalidate func(error) // tells the pool of cause; nil until watched
-	halt       func()      // ends what the last OnUnsolicited has time for; nil: none yet
-	cut        bool        // it is closed without a farewell
-	giveUp     func()      // ends the closing that runs; nil: none does
-
-	bell  *readiness.Bell // nil: a watcher stays. Guarded by mu
-	armed bool            // the bell is to ring, and nobody reads
-
-	value      any            // the user's, for all leases
-	info       *resource.Info // of a tenant that is detached
-	greeting   *Message       // until OnConnect has returned; nil: none
-	trail      uint64         // messages that had begun to come in when the last lease ended
+	freed      sync.Cond // signalled when the reader stops or senders falls
+	lease      *lease    // nil: none
+	dirt       dirtiness
+	watch      watchState
+	keepalive  keepalive
+	heartbeat  *heartbeat // nil: none are sent
 	quarantine quarantine
-	heartbeat  *heartbeat // nil: there are none
+	end        ending
+	trailing   uint64 // messages up to this one had begun to arrive when the last lease ended
+	senders    int    // goroutines that send a ping, pongs or a heartbeat
+	settling   int    // goroutines in settle
+	value      any    // of Conn.SetValue
 
-	usual    usual // of who reads
-	lent     int   // leases that callers have had; of who has the lease
-	settling int   // callers in settle
-	care     care  // the keeper's; see there
+	rate   messageRate         // the watcher's
+	sizes  wsconn.SizeEstimate // the reader's
+	leases int                 // that callers have had; the caller's that acquires
 }
 
-// reader is who reads a link.
-type reader uint8
-
-const (
-	nobody reader = iota
-	watcher
-	lessee // the tenant, or who destroys the link
-)
-
-// incoming is a message that has begun to come in.
-type incoming struct {
-	kind int
-	r    io.Reader // nil: there is none
-}
-
-func newLink(ws *websocket.Conn, t *tap, h *hub, to *tie) *link {
+func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *link {
+	jitter := rand.Float64()
 	l := &link{
-		ws: ws, tap: t, wire: t.wire, hub: h, tie: to, dialed: h.clock.now(),
-		care:      care{spread: rand.Float64()},
+		ws: ws, frames: f, raw: f.Raw, hub: h, ticket: t, dialed: h.clock.Now(),
+		keepalive: newKeepalive(&h.cfg, jitter),
+		heartbeat: newHeartbeat(&h.cfg, jitter),
 		readTurn:  make(chan struct{}, 1),
 		writeTurn: make(chan struct{}, 1),
 		ready:     make(chan struct{}, 1),
-		broken:    make(chan struct{}),
 	}
+	l.node.owner = l
 	l.freed.L = &l.mu
-	if h.cfg.Heartbeat.Every > 0 {
-		l.heartbeat = new(heartbeat)
-	}
+	l.end.broken = make(chan struct{})
 	ws.SetReadLimit(h.cfg.ReadLimit)
-	ws.SetPingHandler(l.pinged)
-	ws.SetPongHandler(l.ponged)
-	answer := ws.CloseHandler()
-	ws.SetCloseHandler(func(code int, text string) error {
-		if err := l.controlled(); err != nil {
-			return err
-		}
-		return answer(code, text)
-	})
-	h.count.roster.add(l)
-	if s := t.wire.socket; s != nil {
-		l.bell = readiness.New(s.raw, l.rung)
+	control := func(string) error { // FrameConn has the frame already
+		l.handleControls()
+		return nil
+	}
+	ws.SetPingHandler(control)
+	ws.SetPongHandler(control)
+	l.mu.Lock()
+	l.end.cut = h.count.roster.add(l) // from here on CloseNow can reach l
+	l.mu.Unlock()
+	if s := l.raw.SyscallConn(); s != nil {
+		l.watch.bell = readiness.New(s, l.onBell)
 	}
 	return l
 }
 
-// unread reports whether gorilla is in the midst of a message, or has begun one:
-// then nobody but its reader may read. l is locked.
-func (l *link) unread() bool { return l.open || l.pending.r != nil }
-
-// free notes that nobody reads l any more. l is locked.
-func (l *link) free() {
-	l.reader = nobody
-	l.care.since = l.hub.keeper.tick.Load()
-	l.freed.Broadcast()
-	if l.settling > 0 {
-		l.wire.stir()
+// fail takes the connection out of use; the first cause counts.
+func (l *link) fail(cause error) {
+	l.mu.Lock()
+	if !l.end.begin(cause) {
+		l.mu.Unlock()
+		return
+	}
+	end := l.end
+	report := &EndError{Served: l.ticket.proved, Asked: l.lease != nil && !l.lease.detached && l.lease.state.out > 0, Err: cause}
+	l.mu.Unlock()
+	if end.halt != nil {
+		end.halt() // the goroutine that destroys the connection waits for OnUnsolicited
+	}
+	l.raw.Interrupt() // a lease that reads gets the cause
+	if !end.closing {
+		l.raw.SeverWaiting() // and so does a lease that writes to a peer that takes nothing
+		l.hub.count.end(cause)
+		l.ticket.ended(report)
+	}
+	if end.invalidate != nil {
+		end.invalidate(cause)
 	}
 }
 
-// signal tells who waits in Conn.next to look again.
+// onFail registers invalidate, which reports the end of the connection to the pool. It
+// is called at once if the connection has ended.
+func (l *link) onFail(invalidate func(error)) {
+	l.mu.Lock()
+	l.end.invalidate = invalidate
+	cause := l.end.cause
+	l.mu.Unlock()
+	if cause != nil {
+		invalidate(cause)
+	}
+}
+
+// cause returns why the connection must not be used, nil if it may be.
+func (l *link) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end.cause
+}
+
+// markDirty has the connection destroyed at the end of its lease; see dirtiness.mark.
+func (l *link) markDirty(why error, mute bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirt.mark(why, mute)
+}
+
+// attach makes c the lease, if it is certain that the peer lives and that everything
+// that has arrived was dealt with. It does not block.
+func (l *link) attach(c *lease) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.end.usable() || l.doubtfulLocked() || !l.lookLocked() {
+		return false
+	}
+	l.disarmLocked()
+	l.lease = c
+	return true
+}
+
+// attachVetted makes c the lease of a connection that was vetted just now, or returns
+// why the connection must not be used.
+func (l *link) attachVetted(c *lease) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.end.cause != nil:
+		return l.end.cause
+	case l.end.closing: // by CloseNow
+		return resource.ErrClosed
+	}
+	l.lease = c
+	return nil
+}
+
+// detach takes the connection from c and returns why c does not leave it clean.
+func (l *link) detach(c *lease, destroy bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dirty := c.dirtyLocked()
+	l.lease = nil
+	if destroy || dirty != nil {
+		l.end.closing = true
+		if c.state.running > 0 { // they return ErrReleased
+			l.raw.Interrupt()
+			l.raw.Sever()
+			l.signal()
+		}
+		if dirty != nil {
+			l.hub.count.tainted.Add(1)
+		}
+		return dirty
+	}
+	if c.state.out > 0 {
+		c.servedLocked() // also if nothing was to be read
+	}
+	if c.quarantines() {
+		l.quarantine.begin(l.hub.clock.Now())
+	}
+	l.restLocked()
+	return nil
+}
+
+// restLocked leaves a clean connection without a lease hot, or has it watched if it
+// must not or cannot be hot.
+func (l *link) restLocked() {
+	if l.watch.reader != noReader {
+		return
+	}
+	if l.hub.cfg.WatchAfter < 0 || l.quarantine.on || !l.raw.CanPoll() || l.frames.EndPending() || l.frames.ControlsPending() ||
+		l.frames.MessagePending() || l.frames.Partial() {
+		l.startWatchLocked()
+		return
+	}
+	l.watch.since = l.hub.monitor.tick.Load()
+}
+
+// freeLocked notes that no goroutine reads any more.
+func (l *link) freeLocked() {
+	l.watch.reader = noReader
+	l.watch.since = l.hub.monitor.tick.Load()
+	l.freed.Broadcast()
+	if l.settling > 0 {
+		l.raw.Nudge()
+	}
+}
+
+// signal makes a waiter in lease.next look again.
 func (l *link) signal() {
 	select {
 	case l.ready <- struct{}{}:
@@ -140,101 +260,36 @@ func (l *link) signal() {
 	}
 }
 
-// whose is whom a message is for.
-type whose uint8
+// sentLocked notes that a goroutine that sent a control frame or heartbeat is done.
+func (l *link) sentLocked() {
+	l.senders--
+	l.freed.Broadcast()
+}
 
-const (
-	claimed  whose = iota // the tenant
-	stray                 // nobody
-	trailing              // nobody: the lease before left it unread
-	late                  // nobody: it comes in the quarantine after a lease
-	dropped               // nobody, and that does not matter any more
-)
+// reservedLocked reports whether reserve has succeeded.
+func (l *link) reservedLocked() bool {
+	return l.watch.reader == leaseReader && l.lease == nil && !l.end.closing
+}
 
-// claim decides whose the message is that has begun to come in, and leaves it to
-// the tenant if it is his.
-func (l *link) claim(m incoming) whose {
+// describe returns the state of the connection for Inspect.
+func (l *link) describe() string {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.tenant
+	state := ""
 	switch {
-	case l.closing || l.cause != nil:
-		return dropped
-	case t != nil && t.expects():
-		l.pending = m
-		l.leave() // at once: the tenant may be at it before this goroutine ends
-		return claimed
+	case l.end.cause != nil:
+		state = "dead"
+	case l.end.closing:
+		state = "closing"
 	case l.quarantine.on:
-		return late
-	case l.tap.taken < l.trail:
-		return trailing
+		state = "in quarantine"
+	case l.reservedLocked():
+		state = "being hijacked"
+	default:
+		state = l.watch.String(l.lease != nil)
 	}
-	return stray
-}
-
-// fail takes the connection out of use; the first cause counts.
-func (l *link) fail(cause error) {
-	l.mu.Lock()
-	if l.cause != nil {
-		l.mu.Unlock()
-		return
-	}
-	l.cause = cause
-	close(l.broken)
-	invalidate, ours, halt := l.invalidate, l.closing, l.halt
-	served, asked := l.proved, l.tenant != nil && !l.tenant.detached && l.tenant.out > 0
 	l.mu.Unlock()
-	if halt != nil {
-		halt() // who destroys the connection waits for it
+	if rtt := time.Duration(l.keepalive.rtt.Load()); rtt > 0 {
+		return fmt.Sprintf("%s, rtt %v", state, rtt.Round(10*time.Microsecond))
 	}
-	l.wire.breakAny() // a lease that reads itself hears of it so
-	if !ours {
-		l.wire.severWaiting() // and so does one that writes to a peer that takes nothing
-		l.hub.count.end(cause)
-		l.tie.ended(&EndError{Served: served, Asked: asked, Err: cause})
-	}
-	if invalidate != nil {
-		invalidate(cause)
-	}
-}
-
-// watched keeps invalidate, and uses it if it comes too late.
-func (l *link) watched(invalidate func(error)) {
-	l.mu.Lock()
-	l.invalidate = invalidate
-	cause := l.cause
-	l.mu.Unlock()
-	if cause != nil {
-		invalidate(cause)
-	}
-}
-
-// why returns why the link must not be used.
-func (l *link) why() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cause
-}
-
-// spoil has the link destroyed at the end of the lease; the first taint counts.
-// mute says that nothing more can be sent.
-func (l *link) spoil(taint error, mute bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if t := l.tenant; l.taint == nil || t != nil && t.gaveUp {
-		l.taint = taint
-		if t != nil {
-			t.gaveUp = false
-		}
-	}
-	l.mute = l.mute || mute
-}
-
-// spoilFor is spoil where c has given up a read, which Drain may make good.
-func (l *link) spoilFor(c *tenant, taint error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.taint == nil {
-		l.taint, c.gaveUp = taint, true
-	}
+	return state
 }

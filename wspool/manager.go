@@ -10,37 +10,35 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// ManagerConfig says what the pools of a [Manager] are like. [NewManager] copies
-// it.
+// ManagerConfig configures the pools of a [Manager]. [NewManager] copies it.
 type ManagerConfig[K comparable] struct {
-	// Config returns the Config of the pool for key, which is usually an
-	// endpoint, and where connections are signed in by OnConnect or Prepare an
-	// identity too: what one identity has signed in must not be lent to
-	// another. Its MaxSize is the most that this key may have. Required. It is
-	// called when a key is first used, and again after the key was forgotten,
-	// and must not block: see [resource.KeyedConfig.Config].
+	// Config returns the Config of the pool for key. A key is usually an endpoint; where
+	// OnConnect or Prepare signs connections in it must contain the identity too, because a
+	// connection that was signed in for one identity must not be lent to another. MaxSize is
+	// the limit of this key. Required. It is called when a key is first used, and again after
+	// the key was forgotten, and must not block: see [resource.KeyedConfig.Config].
 	Config func(key K) (Config, error)
 	// MaxTotal is how many connections of all keys may exist at once.
 	// Required, at least 1.
 	MaxTotal int
-	// ForgetAfter is how long a key must have been without connections and
-	// without use to be forgotten. Zero: resource.DefaultForgetAfter.
+	// ForgetAfter is how long a key must be unused and without connections to be forgotten.
+	// Zero: resource.DefaultForgetAfter.
 	ForgetAfter time.Duration
 }
 
-// Manager lends WebSocket connections by key: one pool for each endpoint, or
-// each endpoint and identity, under one total, as [resource.Keyed] does, whose
-// rules for giving way and fairness it has. Make one with [NewManager]. All
-// methods may be called by any number of goroutines at once.
+// Manager lends WebSocket connections by key: one pool for each endpoint, or each endpoint
+// and identity, under one total. It follows the rules of [resource.Keyed] for pre-emption
+// and fairness. Make one with [NewManager]. Any number of goroutines may call its methods at
+// once.
 type Manager[K comparable] struct {
 	keyed *resource.Keyed[K, *link]
-	ctx   context.Context // ends when it is closed
+	ctx   context.Context // ends when the Manager is closed
 	end   context.CancelFunc
-	count counts
+	count registry
 }
 
-// NewManager returns a manager for cfg, which it copies, without any pool. The
-// error names every bad field. Call [Manager.Close] when done.
+// NewManager returns a manager for cfg, which it copies, without any pool. The error names
+// every bad field. Call [Manager.Close] when done.
 func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
 	if cfg.Config == nil {
 		return nil, errors.New("wspool: bad ManagerConfig: Config is nil")
@@ -69,8 +67,8 @@ func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
 	return m, nil
 }
 
-// Acquire lends a connection of key, as [Pool.Acquire] does of its pool. It
-// fails also with what Config failed with for that key.
+// Acquire lends a connection of key, as [Pool.Acquire] does. It also fails with the error of
+// ManagerConfig.Config for that key.
 func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, resource.Request{})
 }
@@ -80,8 +78,7 @@ func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request)
 	return borrow(ctx, of[K]{m.keyed, key}, r)
 }
 
-// TryAcquire is [Pool.TryAcquire] for key. A key that is not in use has nothing
-// idle.
+// TryAcquire is [Pool.TryAcquire] for key. A key that is not in use has no idle connection.
 func (m *Manager[K]) TryAcquire(key K) (*Conn, bool) { return tryBorrow(of[K]{m.keyed, key}) }
 
 // Do is [Pool.Do] for key.
@@ -111,8 +108,8 @@ func (o of[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Le
 
 func (o of[K]) TryAcquire() (resource.Lease[*link], bool) { return o.keyed.TryAcquire(o.key) }
 
-// All lists the keys in use and what their pools have, in no order. Keys that
-// come or go meanwhile may or may not be listed.
+// All iterates over the keys in use and the statistics of their pools, in no particular
+// order. It may or may not yield keys that begin or cease to be used meanwhile.
 func (m *Manager[K]) All() iter.Seq2[K, resource.Stats] {
 	return func(yield func(K, resource.Stats) bool) {
 		for key, p := range m.keyed.All() {
@@ -126,8 +123,7 @@ func (m *Manager[K]) All() iter.Seq2[K, resource.Stats] {
 // Len returns how many keys are in use.
 func (m *Manager[K]) Len() int { return m.keyed.Len() }
 
-// Warm dials until key has n connections, as [Pool.Warm] does, as far as the
-// total has room.
+// Warm dials until key has n connections, as [Pool.Warm] does, as far as the total has room.
 func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 	p, err := m.keyed.Pool(key)
 	if err != nil {
@@ -146,14 +142,13 @@ func (m *Manager[K]) Reset(cause error) {
 	m.keyed.Reset(cause)
 }
 
-// ResetNow is Reset without close handshakes, as [Pool.ResetNow] does it.
+// ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does.
 func (m *Manager[K]) ResetNow(cause error) {
-	m.count.roster.cutOff()
+	cutOffAll(&m.count.roster)
 	m.Reset(cause)
 }
 
-// ResetKey is Reset for the connections of key alone. It reports whether the key
-// was in use.
+// ResetKey is Reset for the connections of key alone. It reports whether the key was in use.
 func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	p, ok := m.keyed.Find(key)
 	if ok {
@@ -163,8 +158,8 @@ func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	return ok
 }
 
-// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain]
-// does: who acquires of it afterwards begins anew, with a new Config.
+// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain] does: a later
+// Acquire of the key makes a new pool, with a new Config.
 func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Drain(ctx, key) }
 
 // Stats returns a snapshot. Its cost grows with the number of keys.
@@ -176,16 +171,16 @@ func (m *Manager[K]) Stats() ManagerStats {
 
 // ManagerStats is a snapshot of a [Manager].
 type ManagerStats struct {
-	resource.KeyedStats // what is known of all its connections as resources
+	resource.KeyedStats // statistics of all its connections as resources
 	Sockets
 }
 
-// String says it in a line.
+// String returns s in one line.
 func (s ManagerStats) String() string { return s.KeyedStats.String() + "; " + s.Sockets.String() }
 
-// Close ends all pools, as [Pool.Close] does each: it returns nil when nothing
-// of any runs any more, or an error when ctx ends before; the closing goes on,
-// and Close may be called again to wait for it.
+// Close ends all pools, as [Pool.Close] does: it returns nil when nothing of them runs any
+// more, or an error when ctx ends before; the closing goes on, and Close may be called again
+// to wait for it.
 func (m *Manager[K]) Close(ctx context.Context) error {
 	m.end()
 	if err := m.keyed.Close(ctx); err != nil {
@@ -194,9 +189,9 @@ func (m *Manager[K]) Close(ctx context.Context) error {
 	return m.count.reclaims.await(ctx, func() resource.Load { return m.keyed.Stats().Load })
 }
 
-// CloseNow ends all pools by force, as [Pool.CloseNow] does each.
+// CloseNow ends all pools by force, as [Pool.CloseNow] does.
 func (m *Manager[K]) CloseNow() {
 	m.end()
 	_ = m.keyed.Close(noTime)
-	m.count.roster.endNow()
+	endAllNow(&m.count.roster)
 }

@@ -13,17 +13,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// NetConn returns the lease as a stream: each Write sends one message of
-// messageType, and Read reads the bytes of one message after the other, of that
-// type alone; another type is an error. It is meant for an Exchange of
-// [Unpaired]. ctx goes for all of its reads and writes, besides its deadlines,
-// which end them with os.ErrDeadlineExceeded. A read that a deadline ends in the
-// midst of a message ends the reading, one before it does no harm; a write that
-// it breaks off ends the writing. A close of the peer's with code 1000 is io.EOF;
-// one with another code is a [*CloseError].
+// NetConn returns the lease as a stream: each Write sends one message of messageType, and
+// Read reads the bytes of one message after the other; a message of another type is an error.
+// It is meant for an Exchange of [Unpaired]. ctx bounds all reads and writes, in addition to
+// the deadlines, which end them with os.ErrDeadlineExceeded. A read that a deadline ends
+// inside a message ends all reading, one that it ends before a message does no harm; a write
+// that it breaks off ends all writing. If the peer closes with code 1000, Read returns
+// io.EOF; with another code, a [*CloseError].
 //
-// Close releases the lease, and returns nil. Reads run one at a time, and writes
-// too.
+// Close releases the lease, and returns nil. Reads run one at a time, and so do writes.
 func (c *Conn) NetConn(ctx context.Context, messageType int) net.Conn {
 	s := &stream{c: c, kind: messageType}
 	s.reads.parent, s.writes.parent = ctx, ctx
@@ -38,7 +36,7 @@ type stream struct {
 	writes deadline
 
 	mu sync.Mutex // held by Read
-	r  io.Reader  // of the message that has begun; nil: none
+	r  io.Reader  // of the message that has begun; nil: none has
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -74,7 +72,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// endOf is io.EOF for an end that the peer calls normal.
+// endOf returns io.EOF for an end that the peer calls normal, and other errors unchanged.
 func endOf(err error) error {
 	var ce *CloseError
 	if errors.As(err, &ce) && ce.ByPeer && ce.Code == websocket.CloseNormalClosure {
@@ -83,13 +81,13 @@ func endOf(err error) error {
 	return err
 }
 
-// atEnd takes note of the end of the message whose bytes have all been read.
+// atEnd reads the end of a message whose bytes have all been read.
 func (s *stream) atEnd() {
 	if !s.mu.TryLock() {
 		return // a Read runs
 	}
 	defer s.mu.Unlock()
-	if s.r != nil && !s.c.link.tap.seen(s.c.link.tap.torn) {
+	if s.r != nil && !s.c.link.frames.State().Partial {
 		s.r.Read(make([]byte, 1))
 	}
 }
@@ -121,8 +119,8 @@ func (s *stream) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// deadline makes a context of a deadline that may be changed, also while
-// somebody waits by it.
+// deadline provides a context for a deadline that can be changed while goroutines wait for
+// that context.
 type deadline struct {
 	parent context.Context
 
@@ -141,12 +139,12 @@ func (d *deadline) context() context.Context {
 	return d.ctx
 }
 
-// set replaces the deadline; zero is none. Who waits by the one before waits by
-// this, unless that one has passed.
+// set replaces the deadline; zero is none. A goroutine that waits for the old deadline waits
+// for the new one, unless the old one has passed.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	passed := d.timer != nil && !d.timer.Stop() // it ends ctx, or is about to
+	passed := d.timer != nil && !d.timer.Stop() // the timer ends ctx, or is about to
 	d.timer = nil
 	if d.ctx == nil || passed || d.ctx.Err() != nil {
 		d.ctx, d.cancel = context.WithCancelCause(d.parent)
@@ -162,7 +160,7 @@ func (d *deadline) set(t time.Time) {
 	}
 }
 
-// stop lets go of the context.
+// stop releases the context.
 func (d *deadline) stop() {
 	d.set(time.Time{})
 	d.mu.Lock()
@@ -170,7 +168,7 @@ func (d *deadline) stop() {
 	d.cancel(nil)
 }
 
-// cause is err, or that the deadline of ctx passed.
+// cause returns err, or os.ErrDeadlineExceeded if the deadline of ctx passed.
 func (d *deadline) cause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && context.Cause(ctx) == os.ErrDeadlineExceeded {
 		return os.ErrDeadlineExceeded

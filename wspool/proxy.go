@@ -17,18 +17,18 @@ import (
 
 var (
 	errProxyURL     = errors.New("wspool: the proxy's URL has no host, or is not of scheme http, https, socks5 or socks5h")
-	errProxyAnswer  = errors.New("wspool: the proxy's answer is none to CONNECT")
-	errProxyRefused = errors.New("wspool: the proxy refused")
+	errProxyAnswer  = errors.New("wspool: proxy returned an invalid response to CONNECT")
+	errProxyRefused = errors.New("wspool: proxy refused the connection")
 )
 
-// proxyError keeps the text of what Config.Proxy failed with out of ours:
-// net/http's shows the proxy's URL, password and all.
+// proxyError hides the text of an error of Config.Proxy: net/http's text contains the
+// proxy's URL, password included.
 type proxyError struct{ err error }
 
 func (e *proxyError) Error() string { return "wspool: Config.Proxy failed" }
 func (e *proxyError) Unwrap() error { return e.err }
 
-// proxy asks through which one the dial goes; nil: none.
+// proxy returns the proxy of the dial; nil: none.
 func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
 	if d.cfg.Proxy == nil {
 		return nil, nil
@@ -49,8 +49,8 @@ func (d *dialing) proxy(ctx context.Context) (*url.URL, error) {
 	return u, ctx.Err()
 }
 
-// tunnel has the proxy at u connect to the server. What it returns has given up
-// not a byte of what the server says.
+// tunnel connects to the server through the proxy at u. It reads nothing of what the server
+// sends.
 func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	d.phase = "proxy"
 	if err := d.dialNet(ctx, hostPort(u)); err != nil {
@@ -70,8 +70,8 @@ func (d *dialing) tunnel(ctx context.Context, u *url.URL) (net.Conn, error) {
 	return d.raw, askSocks(ctx, d.raw, u, target)
 }
 
-// secureTunnel is a connection through TLS to a proxy. Its Close does not say
-// goodbye to the proxy, for which it could have to wait.
+// secureTunnel is a TLS connection to a proxy. Its Close sends no close alert, for which it
+// might have to wait.
 type secureTunnel struct {
 	net.Conn
 	raw net.Conn
@@ -80,8 +80,8 @@ type secureTunnel struct {
 // Close ends the connection at once.
 func (t secureTunnel) Close() error { return t.raw.Close() }
 
-// askTunnel asks by CONNECT for a connection to target. If the proxy answered
-// and refused, d has its answer.
+// askTunnel requests a connection to target by CONNECT. If the proxy refuses, its answer is
+// in d.answer.
 func (d *dialing) askTunnel(ctx context.Context, c net.Conn, u *url.URL, target string) error {
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target, Header: http.Header{}}
 	req.Header.Set("User-Agent", "") // else net/http sends its own
@@ -103,7 +103,7 @@ func (d *dialing) askTunnel(ctx context.Context, c net.Conn, u *url.URL, target 
 	if err != nil {
 		return errProxyAnswer // err may repeat what was sent
 	}
-	resp.Body.Close() // which holds nothing
+	resp.Body.Close() // it is empty
 	if resp.StatusCode/100 != 2 {
 		raw := d.raw
 		d.answer = readRefusal(head, c, http.MethodConnect, &d.secrets, func() { raw.Close() })
@@ -112,12 +112,12 @@ func (d *dialing) askTunnel(ctx context.Context, c net.Conn, u *url.URL, target 
 	return nil
 }
 
-// connectHeader adds what Config.ProxyConnectHeader returns to req.
+// connectHeader adds the headers of Config.ProxyConnectHeader to req.
 func (d *dialing) connectHeader(ctx context.Context, req *http.Request, u *url.URL, target string) error {
 	if d.cfg.ProxyConnectHeader == nil {
 		return nil
 	}
-	copied := *u // it is the caller's of Proxy
+	copied := *u // u belongs to Config.Proxy
 	more, err := d.cfg.ProxyConnectHeader(ctx, &copied, target)
 	if err != nil {
 		return err
@@ -135,9 +135,9 @@ func (d *dialing) connectHeader(ctx context.Context, req *http.Request, u *url.U
 	return ctx.Err()
 }
 
-// readHead reads the head of an answer, up to its empty line, and nothing of
-// what comes behind: that is the server's, and who reads it next has to find it
-// on c. So it takes one byte at a time, some hundred of them in a dial.
+// readHead reads the head of an answer, up to its empty line, and nothing behind it: that
+// comes from the server, and the next reader must find it on c. So it reads one byte at a
+// time, a few hundred in a dial.
 func readHead(c net.Conn) ([]byte, error) {
 	head := make([]byte, 0, 512)
 	var b [1]byte
@@ -155,28 +155,28 @@ func readHead(c net.Conn) ([]byte, error) {
 	return nil, errHead
 }
 
-// askSocks asks a SOCKS5 proxy (RFC 1928), to which c leads, for a connection to
+// askSocks asks the SOCKS5 proxy (RFC 1928) at the other end of c for a connection to
 // target.
 func askSocks(ctx context.Context, c net.Conn, u *url.URL, target string) error {
 	var auth *proxy.Auth
 	if name, password, ok := userinfo(u); ok {
 		auth = &proxy.Auth{User: name, Password: password}
 	}
-	dialer, err := proxy.SOCKS5("tcp", hostPort(u), auth, given{c})
+	dialer, err := proxy.SOCKS5("tcp", hostPort(u), auth, connected{c})
 	if err != nil {
 		return err
 	}
-	// It returns a wrapper of c, of which it has read no more than the reply.
+	// It returns a wrapper of c, and has read no more than the reply.
 	_, err = dialer.(proxy.ContextDialer).DialContext(ctx, "tcp", target)
 	return err
 }
 
-// given is a proxy.Dialer and proxy.ContextDialer to which it has come already.
-type given struct{ c net.Conn }
+// connected is a proxy.Dialer and proxy.ContextDialer that is connected already.
+type connected struct{ c net.Conn }
 
-func (g given) Dial(_, _ string) (net.Conn, error) { return g.c, nil }
+func (g connected) Dial(_, _ string) (net.Conn, error) { return g.c, nil }
 
-func (g given) DialContext(context.Context, string, string) (net.Conn, error) { return g.c, nil }
+func (g connected) DialContext(context.Context, string, string) (net.Conn, error) { return g.c, nil }
 
 // userinfo returns the user name and password of u, if it has any.
 func userinfo(u *url.URL) (name, password string, ok bool) {
@@ -187,7 +187,7 @@ func userinfo(u *url.URL) (name, password string, ok bool) {
 	return u.User.Username(), password, true
 }
 
-// hostPort returns the address that u leads to.
+// hostPort returns the host and port of u.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {

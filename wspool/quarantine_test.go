@@ -321,7 +321,7 @@ func TestQuietWithRoom(t *testing.T) {
 
 // Bad settings are named.
 func TestQuietConfig(t *testing.T) {
-	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 1, Quiet: -1}); err == nil || !strings.Contains(err.Error(), "Quiet is -1ns") {
+	if _, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 1, Quiet: -1}); err == nil || !strings.Contains(err.Error(), "Quiet must be at least 0, got -1ns") {
 		t.Error(err)
 	}
 }

@@ -11,22 +11,24 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
 // ReadMessage returns the next message: its type, websocket.TextMessage or
-// websocket.BinaryMessage, and its bytes, which are the caller's. It blocks
-// until a message has come whole.
+// websocket.BinaryMessage, and its bytes, which are the caller's. It blocks until a whole
+// message has arrived.
 //
-// It fails with what ended the connection: a [*CloseError], the error of the
-// network, [ErrSilent], [ErrReadLimit], [ErrUnsolicited] or what OnUnsolicited
-// failed with. If the connection had been used before and nothing of an answer
-// came, that matches [ErrStale] as well. It fails with [ErrReleased] as soon as
-// the lease ends, with [ErrUnfinished] while a message is open in NextReader, and
-// with ctx's error when ctx ends, which may be heeded up to 20 ms late where ctx
-// ends in the first moments of the read. If that was before the message began the lease
-// may read again; but unless Exchange is [Unpaired] the connection is destroyed
-// at its end, since the message may still come. If it was in the midst of the
-// message, nothing more can be read.
+// It fails with the error that ended the connection: a [*CloseError], an error of the
+// network, [ErrSilent], [ErrReadLimit], [ErrUnsolicited] or the error of OnUnsolicited. If
+// the connection had been used before and nothing of an answer arrived, the error matches
+// [ErrStale] as well. It fails with [ErrReleased] as soon as the lease ends, with
+// [ErrUnfinished] while a message is open in NextReader, and with ctx's error when ctx
+// ends; a ctx that ends within the first moments of the read may be heeded up to 20 ms
+// late (see hookWithin). If ctx ended before the message began, the lease may read again;
+// but unless Exchange is [Unpaired] the connection is destroyed at the end of the lease,
+// because the message may still come. If ctx ended inside the message, nothing more can be
+// read.
 func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err error) {
 	defer runtime.KeepAlive(c)
 	m, err := c.next(ctx, false)
@@ -38,7 +40,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err 
 }
 
 // readWhole reads the message that next has begun, and ends it.
-func (c *tenant) readWhole(ctx context.Context, m incoming) (p []byte, err error) {
+func (c *lease) readWhole(ctx context.Context, m incoming) (p []byte, err error) {
 	l := c.link
 	p, err = l.readAll(m)
 	if err = c.endMessage(ctx, err); err != nil {
@@ -48,9 +50,8 @@ func (c *tenant) readWhole(ctx context.Context, m incoming) (p []byte, err error
 	return p, err
 }
 
-// ReadJSON reads the next message into v as [encoding/json] does. It blocks and
-// fails as ReadMessage, and if the message is not JSON that fits v; then the
-// message has been read.
+// ReadJSON reads the next message into v as [encoding/json] does. It blocks and fails as
+// ReadMessage, and if the message is not JSON that fits v; the message has been read then.
 func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 	_, p, err := c.ReadMessage(ctx)
 	if err != nil {
@@ -62,14 +63,14 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 	return nil
 }
 
-// NextReader returns the type of the next message and a reader of its bytes as
-// they come in. It blocks until a message has begun, and fails as ReadMessage.
-// ctx goes for the reader too.
+// NextReader returns the type of the next message and a reader of its bytes as they
+// arrive. It blocks until a message has begun, and fails as ReadMessage. ctx bounds the
+// reader too.
 //
-// The message must be read to its end, io.EOF, before the next is read, which
-// fails with [ErrUnfinished] until then, and before the lease ends, or the
-// connection is destroyed; after that the reader returns [ErrReleased]. The
-// reader is for one goroutine at a time.
+// The message must be read to its end, io.EOF, before the next one is read, which fails
+// with [ErrUnfinished] until then, and before the lease ends, or the connection is
+// destroyed; after that the reader returns [ErrReleased]. The reader is for one goroutine
+// at a time.
 func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, err error) {
 	defer runtime.KeepAlive(c)
 	m, err := c.next(ctx, false)
@@ -78,47 +79,52 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	}
 	l := c.link
 	l.mu.Lock()
-	l.free() // between its reads; the open message keeps others away
-	c.running--
+	l.freeLocked() // between its reads; the open message keeps others from reading
+	c.state.running--
 	l.mu.Unlock()
 	<-l.readTurn
-	rd := &reading{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}
+	rd := &messageReader{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}
 	if l.hub.cfg.CheckUTF8 && m.kind == websocket.TextMessage {
-		rd.text = new(textCheck)
+		rd.text = new(wsconn.TextCheck)
 	}
 	return m.kind, rd, nil
 }
 
-// reading is a message that a lease reads piece by piece.
-type reading struct {
+// messageReader reads one message piece by piece.
+type messageReader struct {
 	c    *Conn
 	ctx  context.Context
 	r    io.Reader
 	left int64
-	text *textCheck // nil: it is not checked
-	err  error      // what the last Read returned, for ever
+	text *wsconn.TextCheck // nil: not checked
+	err  error             // what the last Read returned, for ever
 }
 
-func (r *reading) Read(p []byte) (n int, err error) {
+func (r *messageReader) Read(p []byte) (n int, err error) {
 	if r.err != nil {
 		return 0, r.err
 	}
 	defer runtime.KeepAlive(r.c)
 	l := r.c.link
-	if !l.resume(r.c.tenant) {
+	l.mu.Lock()
+	if l.lease != r.c.lease || l.watch.reader != noReader {
+		l.mu.Unlock()
 		return 0, ErrReleased
 	}
+	r.c.state.running++
+	l.watch.reader = leaseReader
+	l.mu.Unlock()
 	n, err = r.r.Read(p)
 	if r.left -= int64(n); r.left < 0 && (err == nil || err == io.EOF) {
 		n, err = 0, ErrReadLimit
 	}
-	if r.text != nil && (err == nil || err == io.EOF) && !r.text.feed(p[:n], err == io.EOF) {
+	if r.text != nil && (err == nil || err == io.EOF) && !r.text.Feed(p[:n], err == io.EOF) {
 		n, err = 0, ErrNotUTF8
 	}
 	if err == nil {
 		l.mu.Lock()
-		l.free()
-		r.c.running--
+		l.freeLocked()
+		r.c.state.running--
 		l.mu.Unlock()
 		return n, nil
 	}
@@ -129,31 +135,19 @@ func (r *reading) Read(p []byte) (n int, err error) {
 	return n, r.err
 }
 
-// resume is begin for a read of the open message.
-func (l *link) resume(c *tenant) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.tenant != c || l.reader != nobody {
-		return false
-	}
-	c.running++
-	l.reader = lessee
-	return true
-}
-
-// next waits for a message to begin, which is then the caller's to read, and for
-// the turn to read. If it fails nothing is to be ended; else endMessage must be
-// called, and the turn given back. If soft, that ctx ends before a message has
-// begun spoils nothing and is errQuiet, and ctx does not break off a message that
+// next waits for the turn to read and for a message to begin, which is the caller's to
+// read then. If it succeeds endMessage must be called, and the turn given back; if it
+// fails nothing is to be ended. In a soft read, a ctx that ends before a message has begun
+// harms nothing and makes it return errQuiet, and ctx does not interrupt a message that
 // has begun.
-func (c *tenant) next(ctx context.Context, soft bool) (m incoming, err error) {
+func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 	l := c.link
 	l.mu.Lock()
-	if l.tenant != c {
+	if l.lease != c {
 		l.mu.Unlock()
 		return m, ErrReleased
 	}
-	c.running++
+	c.state.running++
 	select {
 	case l.readTurn <- struct{}{}:
 	default:
@@ -161,18 +155,22 @@ func (c *tenant) next(ctx context.Context, soft bool) (m incoming, err error) {
 		select {
 		case l.readTurn <- struct{}{}:
 		case <-ctx.Done():
-			l.finish(c)
+			c.finish()
 			return m, c.abandoned(ctx, soft)
 		}
 		l.mu.Lock()
 	}
-	if l.open { // its reader has an op of its own; nobody else begins one while the turn is ours
-		c.running--
+	if l.watch.open { // its messageReader has a read of its own under way
+		c.state.running--
 		l.mu.Unlock()
 		<-l.readTurn
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
-	l.startOp(ctx, soft)
+	bound := ctx
+	if ctx.Done() == nil {
+		bound = nil
+	}
+	l.raw.BeginRead(bound, soft)
 	var again bool
 	m, again, err = c.tryNext(ctx, soft)
 	for again {
@@ -180,69 +178,60 @@ func (c *tenant) next(ctx context.Context, soft bool) (m incoming, err error) {
 		m, again, err = c.tryNext(ctx, soft)
 	}
 	if err != nil {
-		l.stopOp(ctx, false)
+		c.endRead(ctx, false)
 		<-l.readTurn
-		l.finish(c)
+		c.finish()
 	}
 	return m, err
 }
 
-// startOp has a read begin that ctx may break off; if soft, only before a message
-// has begun. l is locked.
-func (l *link) startOp(ctx context.Context, soft bool) {
-	if ctx.Done() == nil {
-		ctx = nil
-	}
-	l.wire.startOp(ctx, soft)
-}
-
-// stopOp ends what next began for ctx.
-func (l *link) stopOp(ctx context.Context, whole bool) {
+// endRead ends the read that next has begun. whole says that it was successful.
+func (c *lease) endRead(ctx context.Context, whole bool) {
 	if ctx.Done() != nil {
-		l.wire.stopOp(whole)
+		c.link.raw.EndRead(whole)
 	}
 }
 
-// hookWithin is how long the keeper may take to hook a read to its context: a
-// context that ends before may be heeded as much later.
+// hookWithin is how long the monitor may take to make the context of a read interrupt it:
+// a context that ends before is heeded that much later.
 const hookWithin = 10 * time.Millisecond
 
-// tryNext is one step of next. again says that it is to be tried once more. The
-// link is locked when it is called, and not when it returns.
-func (c *tenant) tryNext(ctx context.Context, soft bool) (m incoming, again bool, err error) {
+// tryNext is one attempt of next. again says that another one is needed. It is called with
+// mu held and returns without.
+func (c *lease) tryNext(ctx context.Context, soft bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
-	case l.tenant != c:
+	case l.lease != c:
 		err = ErrReleased
 	case ctx.Err() != nil:
 		l.mu.Unlock()
 		return m, false, c.abandoned(ctx, soft)
-	case l.pending.r != nil:
+	case l.watch.pending.r != nil:
 		switch {
-		case l.wire.enter():
-			m, l.pending = l.pending, incoming{}
-			l.reader = lessee
-			c.receive()
-		case l.cause != nil: // it was broken off for that
-			err = l.cause
+		case l.raw.Enter():
+			m, l.watch.pending = l.watch.pending, incoming{}
+			l.watch.reader = leaseReader
+			c.openLocked()
+		case l.end.cause != nil: // the read was interrupted for that
+			err = l.end.cause
 		default:
 			again = true
 		}
-	case l.cause != nil:
-		err = l.cause
-	case l.reader == nobody:
-		l.disarm()
-		l.reader = lessee
+	case l.end.cause != nil:
+		err = l.end.cause
+	case l.watch.reader == noReader:
+		l.disarmLocked()
+		l.watch.reader = leaseReader
 		l.mu.Unlock()
-		if l.hub.keeper.step > hookWithin {
-			l.wire.hook(false)
+		if l.hub.monitor.step > hookWithin {
+			l.raw.HookContext(false)
 		}
-		return c.direct(ctx)
-	default: // there is a watcher
+		return c.readDirect(ctx)
+	default: // a watcher reads
 		l.mu.Unlock()
 		select {
 		case <-l.ready:
-		case <-l.broken:
+		case <-l.end.broken:
 		case <-ctx.Done():
 		}
 		return m, true, nil
@@ -251,102 +240,87 @@ func (c *tenant) tryNext(ctx context.Context, soft bool) (m incoming, again bool
 	return m, again, err
 }
 
-// receive counts a message that c begins to read. The link is locked.
-func (c *tenant) receive() {
-	c.in++
-	c.awaiting = false
-	c.link.open = true
-	c.link.served(c)
+// openLocked notes that the lease begins to read a message.
+func (c *lease) openLocked() {
+	c.state.received()
+	c.link.watch.open = true
+	c.servedLocked()
 }
 
-// served notes that the link has done c some good, and tells the gate the first
-// time and once after each cause in the gate's doubts. It is locked.
-func (l *link) served(c *tenant) {
-	if c.detached {
-		return
-	}
-	if doubts := l.hub.gate.doubts.Load(); !l.proved || l.doubts != doubts {
-		l.proved, l.doubts = true, doubts
-		l.tie.served()
-	}
-}
-
-// direct is tryNext where the caller itself reads.
-func (c *tenant) direct(ctx context.Context) (m incoming, again bool, err error) {
+// readDirect is tryNext where the lease itself is the reader.
+func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err error) {
 	l := c.link
 	on := true
-	if l.tap.begun() {
-		on = l.wire.enter()
+	if l.frames.MessagePending() {
+		on = l.raw.Enter()
 	}
-	for on && !l.tap.begun() && !l.tap.stirred() {
-		on = l.tap.await()
+	for on && !l.frames.MessagePending() && !l.frames.EndPending() {
+		l.handleControls()
+		on = l.frames.Await()
 	}
 	l.mu.Lock()
 	switch {
 	case !on:
-		l.free()
-	case !l.tap.begun():
-		l.startWatch() // a watcher knows what to do with it
-	case !c.expects(), l.owesAnswer(): // so may a message that answers a heartbeat
-		l.wire.outside()
-		l.startWatch()
+		l.freeLocked()
+	case !l.frames.MessagePending():
+		l.startWatchLocked() // the watcher finds out why the connection ends
+	case !c.expects(), l.heartbeat.owesAnswer(): // the watcher decides to whom the message belongs
+		l.raw.StayOutside()
+		l.startWatchLocked()
 	default:
-		c.receive()
+		c.openLocked()
 		l.mu.Unlock()
-		return c.inside(ctx)
+		m.kind, m.r, err = l.ws.NextReader()
+		if err == nil {
+			return m, false, nil
+		}
+		err = c.readFailed(ctx, err)
+		l.mu.Lock()
+		l.freeLocked()
+		l.mu.Unlock()
+		return incoming{}, false, err
 	}
 	l.mu.Unlock()
 	return m, true, nil
 }
 
-// inside has gorilla begin the message that has begun to come in.
-func (c *tenant) inside(ctx context.Context) (m incoming, again bool, err error) {
-	l := c.link
-	m.kind, m.r, err = l.ws.NextReader()
-	if err == nil {
-		return m, false, nil
-	}
-	err = c.readFailed(ctx, err)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.free()
-	return incoming{}, false, err
-}
-
-// endMessage ends what next began: the message was read, or reading it failed
-// with err.
-func (c *tenant) endMessage(ctx context.Context, err error) error {
+// endMessage ends the message that next has begun: it was read, or reading it failed with
+// err.
+func (c *lease) endMessage(ctx context.Context, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
-		l.tap.finished(l.hub.cfg.Compression)
+		l.frames.MessageDone()
 		err = nil
 	} else {
 		err = c.readFailed(ctx, err)
 	}
-	l.stopOp(ctx, err == nil)
+	c.endRead(ctx, err == nil)
+	l.handleControls()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.running--
-	l.open = err != nil // what is left of it is in the way
-	l.free()
-	l.caughtUp()
+	c.state.running--
+	l.watch.open = err != nil // the rest of it is in the way
+	l.freeLocked()
+	if l.keepalive.readOn(l.hub.clock, l.frames.LastRead.Load()) && l.watchableLocked() {
+		l.startWatchLocked()
+	}
 	return err
 }
 
-// readFailed takes the connection out of use after gorilla could not read on,
-// which it never can again, and returns why.
-func (c *tenant) readFailed(ctx context.Context, err error) error {
+// readFailed takes the connection out of use after gorilla could not read on, which it
+// never can again, and returns why.
+func (c *lease) readFailed(ctx context.Context, err error) error {
 	l := c.link
-	if cause := l.why(); cause != nil {
-		return cause // it was broken off for that
+	if cause := l.cause(); cause != nil {
+		return cause // the read was interrupted for that
 	}
 	if errors.Is(err, ErrReadLimit) {
-		l.fail(l.tooBig(err))
-		return l.why()
+		l.fail(refuseLength(l.ws, err, l.hub.cfg.ReadLimit))
+		return l.cause()
 	}
 	if errors.Is(err, ErrNotUTF8) {
-		l.fail(l.notUTF8(err))
-		return l.why()
+		l.fail(refuseText(l.ws, err))
+		return l.cause()
 	}
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {
@@ -357,17 +331,120 @@ func (c *tenant) readFailed(ctx context.Context, err error) error {
 		return err
 	}
 	l.fail(readError(err))
-	return l.why()
+	return l.cause()
 }
 
-// abandoned is what a read returns whose ctx ended before a message began.
-func (c *tenant) abandoned(ctx context.Context, soft bool) error {
+// abandoned returns the error of a read whose ctx ended before a message began.
+func (c *lease) abandoned(ctx context.Context, soft bool) error {
 	if soft {
 		return errQuiet
 	}
 	err := fmt.Errorf("wspool: read: %w", ctx.Err())
-	if c.link.hub.cfg.Exchange != Unpaired && !c.early {
-		c.link.spoilFor(c, fmt.Errorf("%w: %w", ErrUnread, err))
+	if l := c.link; l.hub.cfg.Exchange != Unpaired && !c.early {
+		l.mu.Lock()
+		l.dirt.giveUp(fmt.Errorf("%w: %w", ErrUnread, err))
+		l.mu.Unlock()
 	}
 	return err
+}
+
+// errQuiet: no message has begun within the time of a read.
+var errQuiet = errors.New("wspool: no message has come")
+
+var errNoEnd = errors.New("wspool: Drain needs a quiet time or a function that says when it is over")
+
+// Drain reads and drops messages until none has arrived for quiet, or done returns true
+// for one, which is the last to be dropped. It is for messages that may follow the last
+// one that the caller wants: an optional trailer, or the rest of an answer that was
+// cancelled. quiet must be positive, or done not nil; with a quiet of 0 only done ends it.
+//
+// If done has returned true, the exchange of the lease counts as complete in the sense of
+// [Config.Exchange], also if a read was given up before because its ctx ended. After mere
+// silence it does not: an answer of which nothing has arrived since the last write may
+// still come. Dropped messages do not count as answers with [ReplyEach]; with [ReplyLast]
+// one that arrives after the last write does.
+//
+// It blocks until then and fails as [Conn.ReadMessage], also with ctx's error when ctx
+// ends first, after which the connection is destroyed at the end of the lease, unless
+// Exchange is [Unpaired]. Waiting for silence harms nothing. Drain may run beside a
+// write; reads wait for each other. done is called on the caller's goroutine, may call
+// other methods of c, such as WriteMessage to answer a ping, and may keep the message.
+func (c *Conn) Drain(ctx context.Context, quiet time.Duration, done func(Message) bool) error {
+	defer runtime.KeepAlive(c)
+	if quiet <= 0 && done == nil {
+		return errNoEnd
+	}
+	l := c.link
+	for {
+		m, err := c.nextWithin(ctx, quiet)
+		if err == errQuiet {
+			return nil
+		}
+		if err != nil {
+			return c.orReleased(err)
+		}
+		l.hub.count.late.Add(1)
+		l.mu.Lock()
+		c.state.dropped()
+		l.mu.Unlock()
+		p, err := c.readWhole(ctx, m)
+		if err != nil {
+			return c.orReleased(err)
+		}
+		if done != nil && done(Message{m.kind, p}) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			c.state.complete()
+			if l.lease == c.lease {
+				l.dirt.forgive()
+			}
+			return nil
+		}
+	}
+}
+
+// nextWithin is next, or errQuiet if no message begins within quiet; 0: no limit.
+func (c *lease) nextWithin(ctx context.Context, quiet time.Duration) (incoming, error) {
+	if quiet <= 0 {
+		return c.next(ctx, false)
+	}
+	for {
+		m, err := c.nextSoft(ctx, quiet)
+		if err != errQuiet {
+			return m, err
+		}
+		if ctx.Err() != nil {
+			return m, c.abandoned(ctx, false)
+		}
+		if c.silent() {
+			return m, errQuiet
+		}
+	}
+}
+
+// nextSoft waits for a message to begin, for at most quiet. Once a message has begun
+// only ctx bounds it.
+func (c *lease) nextSoft(ctx context.Context, quiet time.Duration) (incoming, error) {
+	limited, cancel := context.WithTimeout(ctx, quiet)
+	defer cancel()
+	m, err := c.next(limited, true)
+	if err == nil {
+		if ctx.Done() == nil {
+			ctx = nil
+		}
+		c.link.raw.Harden(ctx)
+	}
+	return m, err
+}
+
+// silent reports whether no unread part of a message has arrived.
+func (c *lease) silent() bool {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() {
+		l.frames.Poll()
+	}
+	arrived := l.frames.State()
+	return l.watch.pending.r == nil && !arrived.MessagePending && !arrived.Partial
 }

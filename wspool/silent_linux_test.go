@@ -14,7 +14,7 @@ import (
 // silentFor has l look as if nothing had come in for that long, as where the process
 // has stood still.
 func (l *link) silentFor(d time.Duration) {
-	l.tap.heard.Store(l.hub.clock.now() - int64(d))
+	l.frames.LastRead.Store(l.hub.clock.Now() - int64(d))
 }
 
 // A Reset does not wait for the answer of a peer that has been silent for longer
@@ -25,21 +25,21 @@ func TestDeaf(t *testing.T) {
 	l := c.link
 	defer c.Release()
 	errWake := errors.New("wake")
-	if l.deaf(errWake) {
+	if (&closing{l: l, cause: errWake}).futile() {
 		t.Error("heard just now, and taken for dead")
 	}
 	l.silentFor(2*time.Hour + time.Second)
-	if !l.deaf(errWake) {
+	if !(&closing{l: l, cause: errWake}).futile() {
 		t.Error("silent for longer than KeepAlive and PongWait, and waited for")
 	}
 	if err := c.WriteMessage(t.Context(), websocket.TextMessage, nil); err != nil { // drained, not answered
 		t.Error(err)
 	}
-	if !l.deaf(errWake) {
+	if !(&closing{l: l, cause: errWake}).futile() {
 		t.Error("what is sent is no sign of life")
 	}
 	l.silentFor(0)
-	if !l.deaf(ErrSilent) {
+	if !(&closing{l: l, cause: ErrSilent}).futile() {
 		t.Error("ErrSilent, and waited for")
 	}
 	c.Discard(nil)
@@ -70,14 +70,21 @@ func TestReset_SilentPeer(t *testing.T) {
 // hot before it is lent, and of every one when a timer has found so; and one that
 // was silent vouches for nothing with what it had sent before.
 func TestDoubtful(t *testing.T) {
-	p := belledPool(t, false, Config{KeepAlive: time.Hour, PongWait: time.Hour, WatchAfter: time.Hour}, drainBelled)
+	answer := make(chan struct{})
+	p := belledPool(t, false, Config{KeepAlive: time.Hour, PongWait: time.Hour, WatchAfter: time.Hour}, func(ws *websocket.Conn) {
+		go func() {
+			<-answer
+			ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(belled))
+		}()
+		drainBelled(ws)
+	})
 	c := belledConn(t, p)
 	l := c.link
 	defer c.Discard(nil)
 	doubtful := func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.doubtful()
+		return l.doubtfulLocked()
 	}
 	const long = 2*time.Hour + time.Second
 	l.hub.suspect.Store(math.MinInt64) // silences that began before the pool did count too
@@ -85,7 +92,7 @@ func TestDoubtful(t *testing.T) {
 	if doubtful() {
 		t.Error("a hot connection: the clock was read")
 	}
-	l.hub.keeper.aged(l.hub.clock.now())
+	l.hub.suspectSilent(l.hub.clock.Now())
 	if !doubtful() {
 		t.Error("the timer has found out, and it is trusted")
 	}
@@ -94,14 +101,12 @@ func TestDoubtful(t *testing.T) {
 		t.Error("heard since, and in doubt")
 	}
 	l.silentFor(long)
-	l.tap.mu.Lock()
-	l.tap.took([]byte{0x8a, 0}) // an old pong
-	l.tap.mu.Unlock()
+	close(answer)
+	l.until(t, "sent an old pong", func() bool { return l.frames.Gap() != 0 })
 	if !doubtful() {
 		t.Error("an old pong vouches for the peer")
 	}
-	l.tap.controlled()
-	if err := l.prove(t.Context()); err != nil {
+	if err := (vetting{l}).prove(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if doubtful() {

@@ -9,24 +9,24 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// Gap says what a call of the function in [Pool.Subscribe] comes after: the time
-// in which nothing was received.
+// Gap describes the time before a call of the function in [Pool.Subscribe], in which nothing
+// was received.
 type Gap struct {
-	// Call is the number of this call, from 1.
+	// Call is the number of this call, starting at 1.
 	Call int
-	// Since is when the last call ended that had read a message or lasted for 5 s,
-	// so since when messages may be missed; zero: there was none.
+	// Since is when the last call ended that had read a message or lasted for 5 s
+	// (provenAfter): messages may have been missed since. Zero: there was no such call.
 	Since time.Time
-	// Cause is what the call before returned; nil at the first.
+	// Cause is the error of the previous call; nil at the first.
 	Cause error
-	// Failures is how many acquires have failed since the call before.
+	// Failures is how many acquires have failed since the previous call.
 	Failures int
-	// LastFailure is how the last of them did; nil: none has.
+	// LastFailure is the error of the last of them; nil: none has failed.
 	LastFailure error
 }
 
-// Permanent wraps an error that ends [Pool.Subscribe]: to call the function once
-// more would be of no use. It returns nil if err is nil.
+// Permanent wraps an error that ends [Pool.Subscribe], because another call of the function
+// would be of no use. It returns nil if err is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -39,25 +39,25 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Subscribe keeps a connection leased for f, which sets it up (subscribes, joins,
-// sends where it left off) and then reads until the connection ends. When f
-// returns an error the connection is destroyed, and f is called again with another
-// one; its Gap says what lies between. f may run for as long as it likes; the
-// connection takes one of MaxSize meanwhile.
+// Subscribe keeps a connection leased for f, which sets it up (subscribes, joins, says where
+// it left off) and then reads until the connection ends. When f returns an error, the
+// connection is destroyed, and f is called again with another one; its Gap describes the time
+// between. f may run for as long as it likes; meanwhile the connection counts towards
+// MaxSize.
 //
-// Subscribe blocks until f returns nil, and returns nil then, or an error of
-// [Permanent], and returns what that wraps; until ctx ends, which f has to heed
-// too, or until the pool is closed, and then the error matches the context's or
+// Subscribe blocks until f returns nil, and then returns nil; until f returns an error of
+// [Permanent], and then returns the error that it wraps; or until ctx ends, which f must heed
+// too, or the pool is closed, and then the error matches the context's error or
 // [resource.ErrClosed], and has the last failure in its chain. If f panics or calls
-// runtime.Goexit the connection is destroyed and the panic goes on.
+// runtime.Goexit, the connection is destroyed and the panic continues.
 //
-// It never spins. An acquire that fails is followed by [resource.AcquireError.Wait],
-// so that a subscription adds no dials of its own to an outage; and a call of f that
-// ends within 5 s by a pause from 100 ms that doubles up to 5 s, less up to a third.
+// It never spins. After an acquire that fails it calls [resource.AcquireError.Wait], so that
+// a subscription adds no dials of its own to an outage. After a call of f that ends within
+// 5 s (provenAfter) it pauses, from 100 ms doubling up to 5 s, less up to a third.
 //
-// The connection is destroyed at the end because what the server still sends on it
-// is for nobody; if f has unsubscribed it may end the lease itself by
-// [Conn.Release]. f must not keep the Conn. Exchange is usually [Unpaired].
+// The connection is destroyed at the end because what the server still sends on it belongs
+// to no lease; if f has unsubscribed it may end the lease itself with [Conn.Release]. f must
+// not keep the Conn. Exchange is usually [Unpaired].
 func (p *Pool) Subscribe(ctx context.Context, f func(context.Context, *Conn, Gap) error) error {
 	return subscribe(ctx, p.pool, f)
 }
@@ -70,7 +70,7 @@ func (m *Manager[K]) Subscribe(ctx context.Context, key K, f func(context.Contex
 // subscribe is Subscribe.
 func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, Gap) error) error {
 	gap := Gap{}
-	short := 0 // calls in a row that ended within provenAfter, and connections that died before one
+	short := 0 // calls in a row that ended within provenAfter, and connections that died before a call
 	for {
 		c, err := borrow(ctx, from, resource.Request{})
 		var refused *resource.AcquireError
@@ -102,7 +102,7 @@ func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, 
 				return endOfSubscription(ctx, err)
 			}
 			continue
-		default: // it died as it was lent, or the Manager has no such key
+		default: // it died while it was lent, or the Manager's Config failed
 			gap.Failures, gap.LastFailure = gap.Failures+1, err
 			short++
 		}
@@ -114,21 +114,13 @@ func subscribe(ctx context.Context, from lender, f func(context.Context, *Conn, 
 
 // subscribed calls f and ends the lease.
 func subscribed(ctx context.Context, c *Conn, gap Gap, f func(context.Context, *Conn, Gap) error) error {
-	defer c.Discard(errNotReturned) // does nothing after the other
+	defer c.Discard(errNotReturned) // does nothing after the other Discard
 	err := f(ctx, c, gap)
 	c.Discard(err)
 	return err
 }
 
-// received reports whether the lease has read a message.
-func (c *tenant) received() bool {
-	c.link.mu.Lock()
-	defer c.link.mu.Unlock()
-	return c.in > 0
-}
-
-// pauseCalls waits after so many short calls in a row. It returns false if ctx has
-// ended.
+// pauseCalls pauses after so many short calls in a row. It returns false if ctx has ended.
 func pauseCalls(ctx context.Context, short int) bool {
 	if short == 0 {
 		return ctx.Err() == nil
@@ -143,7 +135,7 @@ func pauseCalls(ctx context.Context, short int) bool {
 	}
 }
 
-// endOfSubscription is the error of a subscription that ends with ctx, after err.
+// endOfSubscription returns the error of a subscription that ends with ctx, after err.
 func endOfSubscription(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); !errors.Is(err, cause) {
 		return fmt.Errorf("wspool: subscription ended: %w; last failure: %w", cause, err)
@@ -151,7 +143,7 @@ func endOfSubscription(ctx context.Context, err error) error {
 	return err
 }
 
-// after is err, why no call follows, with the last failure in its chain.
+// after returns err, which ends the subscription, with the last failure in its chain.
 func (g *Gap) after(err error) error {
 	last := g.LastFailure
 	if last == nil {

@@ -9,27 +9,30 @@ import (
 	"net"
 	"runtime"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// hearWait is how long a failed write waits for the reader, which knows better
-// why the connection is gone: a close frame often came just before.
+// hearWait is how long a failed write waits for the reader, which knows better why the
+// connection ended: a close frame often arrives just before.
 const hearWait = 100 * time.Millisecond
 
-// WriteMessage sends one message of type websocket.TextMessage or
-// websocket.BinaryMessage, in fragments if it is longer than
-// [Config.WriteFrameSize]. It waits for another write of the lease that is under
-// way, and then until the bytes are with the network, for as long as ctx allows
-// and the network takes some within [Config.WriteTimeout]. data is not kept. Unless Exchange is
-// [Unpaired], the first write of a lease also waits until what came in before
-// it, which cannot be an answer, has been dealt with: see Config.OnUnsolicited.
+// WriteMessage sends one message of type websocket.TextMessage or websocket.BinaryMessage,
+// in fragments if it is longer than [Config.WriteFrameSize]. It waits for another write of
+// the lease that is under way, and then until the network has taken the bytes, for as long
+// as ctx allows and the network takes some within [Config.WriteTimeout]. data is not kept.
+// Unless Exchange is [Unpaired], the first write of a lease also waits until everything
+// that arrived before it, which cannot be an answer, was dealt with: see
+// Config.OnUnsolicited.
 //
-// If ctx ends before the writing began, nothing was sent and nothing is wrong.
-// If it ends during the writing, or the writing fails, the message is broken
-// off: further writes fail, and the connection is destroyed when the lease
-// ends. It fails as well with what ended the connection, as ReadMessage does, and
-// with [ErrReleased]. That it returns nil does not mean that the peer has it.
+// If ctx ends before the write began, nothing was sent and nothing is wrong. If ctx ends
+// during the write, or the write fails, the message is broken off: further writes fail,
+// and the connection is destroyed when the lease ends. It fails as well with the error
+// that ended the connection, as ReadMessage does, and with [ErrReleased]. A nil error does
+// not mean that the peer has the message.
 func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) error {
 	defer runtime.KeepAlive(c)
 	if err := c.link.hub.checkText(messageType, data); err != nil {
@@ -38,9 +41,8 @@ func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) e
 	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
 }
 
-// WriteJSON sends v as [encoding/json] writes it, in one text message. It blocks
-// and fails as WriteMessage, and if v cannot be written so; then nothing was
-// sent.
+// WriteJSON sends v, encoded by [encoding/json], in one text message. It blocks and fails
+// as WriteMessage, and if v cannot be encoded; then nothing was sent.
 func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -49,69 +51,70 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 	return c.WriteMessage(ctx, websocket.TextMessage, data)
 }
 
-// WritePrepared sends a message that was prepared once for many connections, of a
-// type that WriteMessage sends, which is not checked. It blocks and fails as
-// WriteMessage, but gorilla sends it in fragments of 4 KiB whatever
-// [Config.WriteFrameSize] is, and masks it with the same key for all of them, so it must not be a secret that somebody on the way may not see.
+// WritePrepared sends a message that was prepared once for many connections, of a type
+// that WriteMessage sends; the type is not checked. It blocks and fails as WriteMessage,
+// but gorilla sends it in fragments of 4 KiB whatever [Config.WriteFrameSize] is, and masks
+// it with the same key on all connections: it must not be a secret that an intermediary may
+// not see.
 func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
 	defer runtime.KeepAlive(c)
 	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
 }
 
 // NextWriter returns a writer of one message, which is sent whenever
-// [Config.WriteFrameSize] bytes are written, and ends with Close. It waits for another write of the lease that
-// is under way, and others, of the same goroutine too, wait for Close. It, Write
-// and Close fail as WriteMessage; ctx goes for the writer too, and
-// [Config.WriteTimeout] for each piece. A Close that fails has not ended the
-// message. A lease that ends with a writer open destroys the connection. The
-// writer is for one goroutine at a time.
+// [Config.WriteFrameSize] bytes were written, and ends with Close. It waits for another
+// write of the lease that is under way; other writes, also of the same goroutine, wait for
+// Close. It, Write and Close fail as WriteMessage; ctx bounds the writer too, and
+// [Config.WriteTimeout] each piece. A Close that fails has not ended the message. A lease
+// that ends with a writer open destroys the connection. The writer is for one goroutine at
+// a time.
 func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	defer runtime.KeepAlive(c)
 	l := c.link
-	if err := c.ready(ctx, messageType); err != nil {
+	if err := c.readyToWrite(ctx, messageType); err != nil {
 		return nil, err
 	}
-	defer l.finish(c.tenant)
+	defer c.finish()
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
 		<-l.writeTurn
 		return nil, c.orReleased(c.writeError(ctx, err))
 	}
 	l.mu.Lock()
-	c.writing = true
+	c.state.writing = true
 	l.mu.Unlock()
-	wr := &writing{c: c, ctx: ctx, w: w}
+	wr := &messageWriter{c: c, ctx: ctx, w: w}
 	if l.hub.cfg.CheckUTF8 && messageType == websocket.TextMessage {
-		wr.text = new(textCheck)
+		wr.text = new(wsconn.TextCheck)
 	}
 	return wr, nil
 }
 
-// writing is a message that a lease writes piece by piece.
-type writing struct {
+// messageWriter writes one message piece by piece.
+type messageWriter struct {
 	c      *Conn
 	ctx    context.Context
 	w      io.WriteCloser
-	text   *textCheck // nil: it is not checked
-	broken error      // why nothing more may be written of a text that is none
+	text   *wsconn.TextCheck // nil: not checked
+	broken error             // the text is not UTF-8, so nothing more may be written
 	closed bool
 }
 
-func (w *writing) Write(p []byte) (n int, err error) {
+func (w *messageWriter) Write(p []byte) (n int, err error) {
 	w.check(p, false)
 	err = w.step(func() error { n, err = w.w.Write(p); return err })
 	return n, err
 }
 
-// check breaks the message off if p, of which nothing was sent, makes it no text.
-func (w *writing) check(p []byte, end bool) {
-	if w.text != nil && w.broken == nil && !w.closed && !w.text.feed(p, end) {
+// check breaks the message off if p, of which nothing was sent, makes it invalid text.
+func (w *messageWriter) check(p []byte, end bool) {
+	if w.text != nil && w.broken == nil && !w.closed && !w.text.Feed(p, end) {
 		w.broken = fmt.Errorf("wspool: write: %w", ErrNotUTF8)
-		w.c.link.spoil(fmt.Errorf("%w: %w", ErrUnfinished, w.broken), true)
+		w.c.link.markDirty(fmt.Errorf("%w: %w", ErrUnfinished, w.broken), true)
 	}
 }
 
-func (w *writing) Close() error {
+func (w *messageWriter) Close() error {
 	if w.closed {
 		return nil
 	}
@@ -123,29 +126,29 @@ func (w *writing) Close() error {
 	w.closed = true
 	l := w.c.link
 	l.mu.Lock()
-	w.c.writing = false
+	w.c.state.writing = false
 	l.mu.Unlock()
 	<-l.writeTurn
 	return err
 }
 
-// step does one piece of the writing.
-func (w *writing) step(f func() error) error {
+// step writes one piece.
+func (w *messageWriter) step(f func() error) error {
 	defer runtime.KeepAlive(w.c)
 	l := w.c.link
 	if w.closed {
 		return fmt.Errorf("wspool: write: %w", errWriterClosed)
 	}
-	if !l.begin(w.c.tenant) {
+	if !w.c.begin() {
 		return ErrReleased
 	}
-	defer l.finish(w.c.tenant)
+	defer w.c.finish()
 	if w.broken != nil {
 		return w.broken
 	}
 	if err := w.ctx.Err(); err != nil {
 		err = fmt.Errorf("wspool: write: %w", err)
-		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
+		l.markDirty(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 		return err
 	}
 	if err := l.put(w.ctx, f); err != nil {
@@ -160,13 +163,22 @@ func isData(kind int) bool { return kind == websocket.TextMessage || kind == web
 
 func badType(kind int) error { return fmt.Errorf("%d is not the type of a message", kind) }
 
+// checkText returns ErrNotUTF8 if Config.CheckUTF8 is set and data is a text message that
+// is not UTF-8.
+func (h *hub) checkText(kind int, data []byte) error {
+	if h.cfg.CheckUTF8 && kind == websocket.TextMessage && !utf8.Valid(data) {
+		return ErrNotUTF8
+	}
+	return nil
+}
+
 // send waits for its turn and writes one message.
-func (c *tenant) send(ctx context.Context, kind int, write func() error) error {
+func (c *lease) send(ctx context.Context, kind int, write func() error) error {
 	l := c.link
-	if err := c.ready(ctx, kind); err != nil {
+	if err := c.readyToWrite(ctx, kind); err != nil {
 		return err
 	}
-	defer l.finish(c)
+	defer c.finish()
 	defer func() { <-l.writeTurn }()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))
@@ -174,36 +186,34 @@ func (c *tenant) send(ctx context.Context, kind int, write func() error) error {
 	return nil
 }
 
-// ready waits for the turn, and notes that the lease writes, unless it must not.
-// Whatever came in before its first write cannot be an answer to it; so that is
-// dealt with first, and before the turn is taken, since it may call for an answer
-// that is written. If it fails nothing is to be finished.
-func (c *tenant) ready(ctx context.Context, kind int) error {
+// readyToWrite acquires the turn to write. What has arrived before the first write of a
+// lease cannot be an answer to it, so that is dealt with first, and before the turn is
+// acquired, because OnUnsolicited may write an answer. If it fails nothing is to be ended.
+func (c *lease) readyToWrite(ctx context.Context, kind int) error {
 	l := c.link
 	if !isData(kind) {
 		return fmt.Errorf("wspool: write: %w", badType(kind))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tenant != c {
+	if l.lease != c {
 		return ErrReleased
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wspool: write: %w", err)
 	}
-	c.running++
-	err := c.tryReady()
+	c.state.running++
+	err := c.tryWriteLocked()
 	if err == errNotYet {
 		l.mu.Unlock()
-		err = c.await(ctx)
+		err = c.awaitWrite(ctx)
 		l.mu.Lock()
 	}
 	if err == nil {
-		c.out++
-		c.awaiting = true
+		c.state.sent()
 		return nil
 	}
-	c.running--
+	c.state.running--
 	l.mu.Unlock()
 	err = c.orReleased(err)
 	l.mu.Lock()
@@ -212,18 +222,14 @@ func (c *tenant) ready(ctx context.Context, kind int) error {
 
 var errNotYet = errors.New("wspool: it has to wait")
 
-// tryReady is ready where nothing is to be waited for; else it returns
-// errNotYet. If it returns nil it has the turn. The link is locked.
-func (c *tenant) tryReady() error {
+// tryWriteLocked is readyToWrite without waiting: it returns errNotYet instead. If it
+// returns nil the lease has the turn.
+func (c *lease) tryWriteLocked() error {
+	if err := c.writableLocked(); err != nil {
+		return err
+	}
 	l := c.link
-	switch {
-	case l.tenant != c:
-		return ErrReleased
-	case l.cause != nil:
-		return l.cause
-	case l.mute:
-		return fmt.Errorf("wspool: write: %w", l.taint)
-	case !c.expects() && !l.look():
+	if !c.expects() && !l.lookLocked() {
 		return errNotYet
 	}
 	select {
@@ -234,9 +240,22 @@ func (c *tenant) tryReady() error {
 	}
 }
 
-// await waits for what tryReady has not waited for. If it returns nil the link
-// is as tryReady leaves it.
-func (c *tenant) await(ctx context.Context) error {
+// writableLocked returns why the lease cannot write.
+func (c *lease) writableLocked() error {
+	l := c.link
+	switch {
+	case l.lease != c:
+		return ErrReleased
+	case l.end.cause != nil:
+		return l.end.cause
+	case l.dirt.mute:
+		return fmt.Errorf("wspool: write: %w", l.dirt.why)
+	}
+	return nil
+}
+
+// awaitWrite waits where tryWriteLocked did not. If it returns nil the lease has the turn.
+func (c *lease) awaitWrite(ctx context.Context) error {
 	l := c.link
 	l.mu.Lock()
 	first := !c.expects()
@@ -248,68 +267,55 @@ func (c *tenant) await(ctx context.Context) error {
 	}
 	select {
 	case l.writeTurn <- struct{}{}:
-	case <-l.broken:
-		return l.why()
+	case <-l.end.broken:
+		return l.cause()
 	case <-ctx.Done():
 		return fmt.Errorf("wspool: write: %w", ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := error(nil)
-	switch {
-	case l.tenant != c:
-		err = ErrReleased
-	case l.cause != nil:
-		err = l.cause
-	case l.mute:
-		err = fmt.Errorf("wspool: write: %w", l.taint)
-	default:
-		return nil
+	err := c.writableLocked()
+	if err != nil {
+		<-l.writeTurn
 	}
-	<-l.writeTurn
 	return err
 }
 
-// put writes a message or a piece of one; the caller has the turn.
+// put writes a message or a piece of one. The caller has the turn.
 func (l *link) put(ctx context.Context, write func() error) error {
-	l.wire.beginMessage(ctx)
+	l.raw.BeginMessage(ctx)
 	err := write()
-	if h := l.heartbeat; h != nil {
-		h.written.Store(l.hub.clock.now())
+	if l.heartbeat != nil {
+		l.heartbeat.wrote(l.hub.clock.Now())
 	}
-	if l.wire.endMessage() || err != nil {
-		l.spoil(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
+	if l.raw.EndMessage() || err != nil {
+		l.markDirty(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}
 	return err
 }
 
-// writeError finds the true reason of a failed write.
-func (c *tenant) writeError(ctx context.Context, err error) error {
+// writeError returns the true reason of a failed write.
+func (c *lease) writeError(ctx context.Context, err error) error {
 	l := c.link
 	var ne net.Error
 	if timeout := errors.As(err, &ne) && ne.Timeout(); !timeout {
-		l.attend()
+		l.mu.Lock()
+		if l.watchableLocked() {
+			l.startWatchLocked() // the watcher finds out
+		}
+		l.mu.Unlock()
 		t := time.NewTimer(hearWait)
 		defer t.Stop()
 		select {
-		case <-l.broken:
-			return l.why()
+		case <-l.end.broken:
+			return l.cause()
 		case <-t.C:
 		}
-	} else if cause := l.why(); cause != nil && ctx.Err() == nil {
-		return cause // it was broken off for that
+	} else if cause := l.cause(); cause != nil && ctx.Err() == nil {
+		return cause // the write was cut off for that
 	}
 	if err = causeOf(ctx, err); ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return fmt.Errorf("wspool: write: %w", err)
-}
-
-// attend puts a watcher to a link that nobody reads, if it may have one.
-func (l *link) attend() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.reader == nobody && l.pending.r == nil && !l.open && !l.closing && l.cause == nil {
-		l.startWatch()
-	}
 }

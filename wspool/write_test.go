@@ -351,7 +351,7 @@ func TestWriteFrameSize(t *testing.T) {
 func TestFrameConfig(t *testing.T) {
 	for _, size := range []int{-1, 1, wspool.MinWriteFrameSize - 1, wspool.MaxWriteFrameSize + 1} {
 		_, err := wspool.New(wspool.Config{URL: "ws://host", MaxSize: 1, WriteFrameSize: size})
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("WriteFrameSize is %d", size)) {
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("WriteFrameSize must be 0 or between 128 and 67108864, got %d", size)) {
 			t.Errorf("%d: %v", size, err)
 		}
 	}

@@ -1,20 +1,20 @@
-// Package boundary tracks length-prefixed units (TLS records, WebSocket frames) in a byte
-// stream and reports whether the stream is at a boundary between two of them. It keeps
-// none of the contents.
+// Package boundary follows units in a stream of bytes, each of them a header that states
+// its length and then that many bytes, and knows whether the stream is between two units.
+// It keeps nothing else of the stream, except pings and pongs.
 package boundary
 
-// Tracker tracks TLS records (RFC 8446, section 5.1). Its methods must not be called
-// concurrently.
+// Tracker follows the records of TLS (RFC 8446, section 5.1). Its user serializes the
+// calls.
 type Tracker struct {
 	header [5]byte
-	n      int // header bytes received
-	left   int // bytes missing of the record
+	n      int // bytes of header
+	left   int // bytes of the record that have not arrived
 }
 
 // Records returns a Tracker for a stream that begins with a record.
 func Records() *Tracker { return &Tracker{} }
 
-// Feed processes the next bytes of the stream.
+// Feed follows the next bytes.
 func (t *Tracker) Feed(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {

@@ -6,6 +6,7 @@ import "encoding/binary"
 const (
 	fin     = 0x80
 	rsv     = 0x70
+	rsv1    = 0x40 // compressed
 	opcode  = 0x0f
 	control = 0x08 // the bit of the opcode
 
@@ -16,22 +17,47 @@ const (
 	pong         = 10
 )
 
-// FrameTracker tracks and counts the frames of a WebSocket server. Its methods must not be
-// called concurrently and do not allocate.
+// The opcodes of [Control].
+const (
+	Ping = 9
+	Pong = pong
+)
+
+// Control is a whole ping or pong that breaks no rule.
+type Control struct {
+	Opcode  byte // Ping or Pong
+	Payload string
+}
+
+// kept is allocated at the first ping or pong: most connections have none for long.
+type kept struct {
+	payload []byte // of the present frame
+	all     []Control
+}
+
+// FrameTracker follows the frames that a WebSocket server sends, counts them, and keeps
+// pings and pongs until they are taken, up to the close frame or the first frame that
+// breaks a rule. Its user serializes the calls. It allocates nothing but those.
 //
-// It does not report protocol errors, but a stream with one never looks clean: a frame that
-// a server must not send in this place counts as the start of a message, besides
-// whatever else it counts as.
+// It does not enforce the protocol, but a stream that breaks it never looks clean: a frame
+// that no server may send in its position counts as a message that has begun, whatever else
+// it counts as.
 type FrameTracker struct {
-	inHead bool // within the head of the HTTP response
-	line   int  // bytes of the current line
-	cr     bool // the line is "\r" so far
+	inHead bool // the HTTP answer has not ended
+	line   int  // bytes of its current line
+	cr     bool // the first of them is \r, and the others are none
 
 	header [14]byte
-	n      int    // header bytes received; 0 between headers
-	left   uint64 // bytes missing of the payload
+	n      int    // bytes of the header that have arrived; 0: no header is incomplete
+	left   uint64 // bytes of the payload that have not arrived
 
-	counted  bool // the last frame was counted as a message
+	counted bool // the frame begun last counts as a message
+	keeps   bool // the present frame is a ping or pong
+	over    bool // a rule was broken, or a close frame has begun: no pings or pongs are kept
+	kept    *kept
+
+	// Deflate says that messages may be compressed (RFC 7692). Set it before Feed.
+	Deflate  bool
 	messages uint64
 	controls uint64
 	open     bool
@@ -42,7 +68,7 @@ type FrameTracker struct {
 // begin after the empty line that ends its head.
 func Frames() *FrameTracker { return &FrameTracker{inHead: true} }
 
-// Feed processes the next bytes of the stream.
+// Feed follows the next bytes.
 func (t *FrameTracker) Feed(p []byte) {
 	if t.inHead {
 		p = t.skipHead(p)
@@ -50,6 +76,9 @@ func (t *FrameTracker) Feed(p []byte) {
 	for len(p) > 0 {
 		if t.left > 0 {
 			n := min(t.left, uint64(len(p)))
+			if t.keeps {
+				t.kept.payload = append(t.kept.payload, p[:n]...)
+			}
 			p = p[n:]
 			if t.left -= n; t.left == 0 {
 				t.end()
@@ -71,8 +100,8 @@ func (t *FrameTracker) Feed(p []byte) {
 	}
 }
 
-// skipHead returns the part of p after the head of the HTTP response. Lines may end with a
-// bare \n, which net/http accepts.
+// skipHead returns the part of p behind the HTTP answer. Its lines may end with a bare \n:
+// net/http accepts that too.
 func (t *FrameTracker) skipHead(p []byte) []byte {
 	for i, b := range p {
 		switch {
@@ -89,8 +118,8 @@ func (t *FrameTracker) skipHead(p []byte) []byte {
 	return nil
 }
 
-// headerSize returns the size of the header that begins with h, which has at least one
-// byte. If h is too short to tell, the result is larger than len(h).
+// headerSize returns the length of the header that h begins; h has at least one byte. While
+// the length is not known the result is greater than len(h).
 func headerSize(h []byte) int {
 	if len(h) < 2 {
 		return 2
@@ -110,7 +139,7 @@ func headerSize(h []byte) int {
 
 func masked(h []byte) bool { return h[1]&0x80 != 0 }
 
-// begin processes the first byte of a frame.
+// begin handles the first byte of a frame.
 func (t *FrameTracker) begin(b byte) {
 	op := b & opcode
 	data := op == text || op == binaryData // even if it is within another message
@@ -122,15 +151,24 @@ func (t *FrameTracker) begin(b byte) {
 	if t.counted {
 		t.messages++
 	}
+	first := data && !t.open && (b&rsv == 0 || t.Deflate && b&rsv == rsv1)
+	t.over = t.over || t.counted && !first || op == closing
 	t.open = t.open || data
 }
 
-// headed processes a complete header.
+// headed handles the end of a header.
 func (t *FrameTracker) headed() {
 	h := t.header[:]
 	n := uint64(h[1] & 0x7f)
-	if !t.counted && (masked(h) || h[0]&control != 0 && n > 125) {
+	bad := masked(h) || h[0]&control != 0 && n > 125
+	if !t.counted && bad {
 		t.messages++
+	}
+	op := h[0] & opcode
+	t.over = t.over || bad
+	t.keeps = !t.over && (op == Ping || op == Pong)
+	if t.keeps && t.kept == nil {
+		t.kept = new(kept)
 	}
 	switch n {
 	case 126:
@@ -143,9 +181,14 @@ func (t *FrameTracker) headed() {
 	}
 }
 
-// end processes the end of a frame, whose first byte is still in header.
+// end handles the end of a frame, whose first byte is still in t.header.
 func (t *FrameTracker) end() {
-	switch op := t.header[0] & opcode; {
+	op := t.header[0] & opcode
+	if t.keeps {
+		t.kept.all = append(t.kept.all, Control{op, string(t.kept.payload)})
+		t.keeps, t.kept.payload = false, nil
+	}
+	switch {
 	case op >= closing && op <= pong:
 		t.controls++
 		t.closing = t.closing || op == closing
@@ -154,18 +197,39 @@ func (t *FrameTracker) end() {
 	}
 }
 
-// Clean reports whether the stream is between two frames. It is true before the first one.
+// Clean reports whether no frame is incomplete. Before the first frame it is true.
 func (t *FrameTracker) Clean() bool { return t.n == 0 && t.left == 0 }
 
-// Messages returns the number of data messages that have begun, counted from the first
-// byte of their first frame.
+// Messages returns how many data messages have begun; each counts from the first byte of
+// its first frame.
 func (t *FrameTracker) Messages() uint64 { return t.messages }
 
-// Open reports whether a data message has begun and its last frame is not complete.
+// Open reports whether a data message has begun whose last frame is incomplete.
 func (t *FrameTracker) Open() bool { return t.open }
 
-// Controls returns the number of complete pings, pongs and close frames.
+// Take returns the pings and pongs that have arrived since the last call, in order.
+func (t *FrameTracker) Take() []Control {
+	if t.kept == nil {
+		return nil
+	}
+	all := t.kept.all
+	t.kept.all = nil
+	if !t.keeps {
+		t.kept = nil
+	}
+	return all
+}
+
+// Kept returns how many pings and pongs Take would return.
+func (t *FrameTracker) Kept() int {
+	if t.kept == nil {
+		return 0
+	}
+	return len(t.kept.all)
+}
+
+// Controls returns how many whole pings, pongs and close frames have arrived.
 func (t *FrameTracker) Controls() uint64 { return t.controls }
 
-// Closing reports whether a complete close frame was received.
+// Closing reports whether a whole close frame has arrived.
 func (t *FrameTracker) Closing() bool { return t.closing }

@@ -2,6 +2,7 @@ package boundary_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/respool/respool/internal/boundary"
@@ -119,11 +120,32 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// Feed does not allocate.
+// Pings and pongs are kept, in order and however they are cut, up to the close frame
+// or the first frame that breaks a rule.
+func TestFrameControls(t *testing.T) {
+	good := "\x89\x03abc" + "\xc1\x01x" + "\x8a\x00" + "\x01\x00" + "\x8a\x00" + "\x80\x00" + "\x89\x01d"
+	want := []boundary.Control{{Opcode: boundary.Ping, Payload: "abc"}, {Opcode: boundary.Pong}, {Opcode: boundary.Pong}, {Opcode: boundary.Ping, Payload: "d"}}
+	for _, bad := range []string{"\x09\x01e", "\x89\x81maskf", "\x88\x00", "\xa1\x00", "\xc9\x00", "\x80\x00", "\x83\x00", "\x8b\x00", "\x01\x00\x01\x00", "\x89\x7e\x00\x00"} {
+		stream := good + bad + "\x89\x03end"
+		for cut := 1; cut <= len(stream); cut++ {
+			f := boundary.Frames()
+			f.Deflate = true
+			f.Feed([]byte(answer))
+			for p := stream; p != ""; p = p[min(cut, len(p)):] {
+				f.Feed([]byte(p[:min(cut, len(p))]))
+			}
+			if n, got := f.Kept(), f.Take(); n != len(want) || !slices.Equal(got, want) || f.Kept() != 0 {
+				t.Errorf("%q, in pieces of %d: %q", bad, cut, got)
+			}
+		}
+	}
+}
+
+// Nothing is allocated but what is kept of pings and pongs.
 func TestFrameAllocs(t *testing.T) {
 	f := boundary.Frames()
 	f.Feed([]byte(answer))
-	stream := append(frame(70000, false), 0x89, 1, 'x', 0x01, 0, 0x80, 0)
+	stream := append(frame(70000, false), 0x01, 0, 0x80, 0, 0x88, 1, 'x')
 	if n := testing.AllocsPerRun(100, func() {
 		f.Feed(stream[:3])
 		f.Feed(stream[3:])

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// New returns an unarmed bell for the socket of raw, or nil if that is impossible. ring is
-// called on a goroutine that all bells of the process share, so it must not block. A call
-// may be late, after Disarm or Close. The connection must outlive the bell or be closed.
+// New returns a bell for the socket of raw, not armed, or nil if that is impossible. One
+// goroutine of the process calls ring for all bells, so ring must not block; it may be called
+// late, after Disarm or Close. The connection must outlive the bell, or be closed.
 func New(raw syscall.RawConn, ring func()) *Bell {
 	b := &Bell{ring: ring, socket: socket{raw: raw}}
 	if b.poller = enter(b); b.poller == nil {
@@ -18,23 +18,23 @@ func New(raw syscall.RawConn, ring func()) *Bell {
 	return b
 }
 
-// socket is the registration of a bell in the kernel's epoll instance.
+// socket is a bell's registration with the kernel.
 type socket struct {
-	raw        syscall.RawConn
-	control    func(fd uintptr) // apply as a func value, created once: arming does not allocate
-	slot       int32            // index in the poller's slots
-	generation int32            // of that slot
-	known      bool             // registered with the kernel
+	raw     syscall.RawConn
+	control func(fd uintptr) // apply, made once: arming allocates nothing
+	place   int32            // index in the poller's slots
+	turn    int32            // the turn of that slot
+	known   bool             // the kernel has the socket
 
-	// Arguments and result of the current call of control.
+	// Arguments and result of the present call.
 	epoll  int
 	op     int
 	events uint32
 	err    error
 }
 
-// set requests one event, or none. With EPOLLONESHOT the kernel checks the current state
-// and reports one event.
+// set asks for one event, or for none. EPOLLONESHOT makes the kernel check at once whether
+// there is something, and report it once.
 func (s *socket) set(p *poller, armed bool) bool {
 	s.op, s.events = syscall.EPOLL_CTL_MOD, syscall.EPOLLONESHOT
 	if armed {
@@ -51,7 +51,8 @@ func (s *socket) set(p *poller, armed bool) bool {
 	return ok
 }
 
-// remove removes the registration. Closing the connection does so implicitly.
+// remove removes the socket from the kernel's set. The kernel does so itself when the
+// connection is closed.
 func (s *socket) remove(p *poller) {
 	if s.known {
 		s.op = syscall.EPOLL_CTL_DEL
@@ -65,15 +66,14 @@ func (s *socket) call(p *poller) bool {
 }
 
 func (s *socket) apply(fd uintptr) {
-	e := syscall.EpollEvent{Events: s.events, Fd: s.slot, Pad: s.generation}
+	e := syscall.EpollEvent{Events: s.events, Fd: s.place, Pad: s.turn}
 	s.err = syscall.EpollCtl(s.epoll, s.op, int(fd), &e)
 }
 
-// poller waits for the events of all bells on one goroutine, which runs while there are
-// bells.
+// poller waits for all bells, on one goroutine, which runs while there are any.
 type poller struct {
 	fd   int
-	file *os.File // of fd: the runtime's network poller waits for it
+	file *os.File // of fd, so that the runtime waits for it as for a socket
 
 	// Guarded by mu.
 	slots []slot
@@ -81,20 +81,20 @@ type poller struct {
 	bells int
 }
 
-// slot holds a bell. Its generation is incremented when the bell leaves, so that a late
-// event of that bell is not delivered to the next one (ABA).
+// slot is the location of a bell. Its turn grows when the bell leaves, so that an event of
+// that bell is not taken for one of the next.
 type slot struct {
-	bell       *Bell
-	generation int32
+	bell *Bell
+	turn int32
 }
 
 // mu guards current, and the slots of every poller.
 var (
 	mu      sync.Mutex
-	current *poller // nil while there are no bells
+	current *poller // nil: there are no bells
 )
 
-// enter assigns a slot to b.
+// enter registers b.
 func enter(b *Bell) *poller {
 	mu.Lock()
 	defer mu.Unlock()
@@ -106,28 +106,28 @@ func enter(b *Bell) *poller {
 		return nil
 	}
 	if n := len(p.free); n > 0 {
-		b.socket.slot = p.free[n-1]
+		b.socket.place = p.free[n-1]
 		p.free = p.free[:n-1]
 	} else {
-		b.socket.slot = int32(len(p.slots))
+		b.socket.place = int32(len(p.slots))
 		p.slots = append(p.slots, slot{})
 	}
-	s := &p.slots[b.socket.slot]
-	s.bell, b.socket.generation = b, s.generation
+	s := &p.slots[b.socket.place]
+	s.bell, b.socket.turn = b, s.turn
 	p.bells++
 	return p
 }
 
-// leave frees the slot of b. The last bell ends the poller.
+// leave removes b, and ends the poller with its last bell.
 func (p *poller) leave(b *Bell) {
 	mu.Lock()
 	defer mu.Unlock()
-	s := &p.slots[b.socket.slot]
+	s := &p.slots[b.socket.place]
 	s.bell = nil
-	s.generation++
-	p.free = append(p.free, b.socket.slot)
+	s.turn++
+	p.free = append(p.free, b.socket.place)
 	if p.bells--; p.bells == 0 {
-		current = nil // p is the current poller as long as it has bells
+		current = nil // there is no other poller while this one has bells
 		p.file.Close()
 	}
 }
@@ -151,31 +151,31 @@ func newPoller() *poller {
 	return p
 }
 
-// run rings bells until the poller ends. An epoll descriptor is itself pollable, so the
-// runtime's network poller reports when it has events.
+// run rings until the poller ends. The runtime reports when the kernel has events: an epoll
+// descriptor can itself be polled.
 func (p *poller) run(raw syscall.RawConn) {
 	events := make([]syscall.EpollEvent, 64)
 	n := 0
 	wait := func(fd uintptr) bool {
 		var err error
 		for n, err = syscall.EpollWait(int(fd), events, 0); err == syscall.EINTR; {
-			n, err = syscall.EpollWait(int(fd), events, 0) // raw.Read is edge-triggered: events left behind would not be reported again
+			n, err = syscall.EpollWait(int(fd), events, 0) // the runtime reports only new events
 		}
 		return n > 0
 	}
 	for raw.Read(wait) == nil {
 		for _, e := range events[:n] {
-			if b := p.lookup(e.Fd, e.Pad); b != nil {
+			if b := p.at(e.Fd, e.Pad); b != nil {
 				b.ring()
 			}
 		}
 	}
 }
 
-func (p *poller) lookup(slot, generation int32) *Bell {
+func (p *poller) at(place, turn int32) *Bell {
 	mu.Lock()
 	defer mu.Unlock()
-	if s := p.slots[slot]; s.generation == generation {
+	if s := p.slots[place]; s.turn == turn {
 		return s.bell
 	}
 	return nil

@@ -1,0 +1,360 @@
+package wsconn
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/internal/boundary"
+)
+
+// FrameConn is the net.Conn that gorilla reads from, above TLS. It follows the frames
+// that arrive, so that whether everything has been dealt with is known rather than
+// hoped for, and it can take in bytes before gorilla asks for them.
+//
+// Methods marked "for the reader" may be called by the reader, by a goroutine that
+// keeps others from becoming the reader while there is none, and by one that holds
+// RawConn.mu while the reader is parked. Only the reader changes what is below mu. So
+// those methods read it without mu, and changes take mu.
+type FrameConn struct {
+	net.Conn // TLS, or the RawConn
+	Raw      *RawConn
+	clock    Clock
+	limit    int   // control frames allowed in a second
+	longest  int64 // the longest silence of a live peer, in ns
+
+	// LastRead is when bytes last arrived, on the clock.
+	LastRead atomic.Int64
+	gap      atomic.Int64 // when bytes last arrived after more than longest; 0: never
+
+	mu     sync.Mutex
+	frames *boundary.FrameTracker
+	taken  uint64  // messages that were read to their end, or dropped
+	ahead  []byte  // bytes that gorilla has not been given
+	buf    *[]byte // the buffer of ahead
+	err    error   // ended the reading; returned once ahead is used up
+	rest   partial
+
+	// keep is how many bytes of ahead gorilla must be given before the next message:
+	// what lies behind is control frames alone, which may be dropped. -1: all.
+	keep int
+
+	second   int64  // when the second began in which control frames are counted
+	inSecond uint64 // control frames of that second
+	handed   bool   // the connection was hijacked: frames are its new owner's
+}
+
+// ControlFloodError ends the reading of a connection on which more control frames
+// arrive in a second than this limit.
+type ControlFloodError int
+
+func (e ControlFloodError) Error() string {
+	return fmt.Sprintf("wsconn: over %d control frames in a second", int(e))
+}
+
+// Control is a ping or pong.
+type Control = boundary.Control
+
+// The opcodes of [Control].
+const (
+	Ping = boundary.Ping
+	Pong = boundary.Pong
+)
+
+// NewFrameConn returns a FrameConn over above, which is w or TLS over w. A live peer
+// is never silent for more than longest (0: no limit) and sends no more than limit
+// control frames in a second. deflate says that it may compress messages.
+func NewFrameConn(above net.Conn, w *RawConn, c Clock, longest int64, limit int, deflate bool) *FrameConn {
+	if longest <= 0 {
+		longest = math.MaxInt64
+	}
+	f := &FrameConn{Conn: above, Raw: w, clock: c, longest: longest, limit: limit, frames: boundary.Frames(), keep: -1}
+	f.frames.Deflate = deflate
+	f.LastRead.Store(c.Now())
+	return f
+}
+
+// aheadSize is the usual size of a buffer for bytes taken in ahead.
+const aheadSize = 4 << 10
+
+var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, aheadSize); return &b }}
+
+// Read implements net.Conn for gorilla: it returns what was taken in ahead, or blocks.
+func (f *FrameConn) Read(p []byte) (int, error) {
+	switch {
+	case len(f.ahead) > 0:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		n := copy(p, f.ahead)
+		if f.keep >= 0 {
+			f.keep = max(0, f.keep-n)
+		}
+		if f.ahead = f.ahead[n:]; len(f.ahead) == 0 {
+			f.dropBufferLocked()
+		}
+		return n, nil
+	case f.err != nil:
+		return 0, f.err
+	}
+	n, err := f.receive(p)
+	if n > 0 {
+		f.mu.Lock()
+		f.tookLocked(p[:n])
+		f.keep = -1
+		if f.betweenMessages() && f.frames.Clean() {
+			f.keep = 0
+		}
+		f.mu.Unlock()
+	}
+	return n, err
+}
+
+// receive reads from below. An end inside a TLS record is to gorilla what an end
+// inside a frame is.
+func (f *FrameConn) receive(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// tookLocked notes bytes that arrived.
+func (f *FrameConn) tookLocked(p []byte) {
+	if f.handed {
+		return
+	}
+	before := f.frames.Controls()
+	f.frames.Feed(p)
+	now := f.clock.Now()
+	if now-f.LastRead.Load() > f.longest {
+		f.gap.Store(now)
+	}
+	f.LastRead.Store(now)
+	f.rest.note(f.frames, now)
+	if n := f.frames.Controls() - before; n > 0 {
+		if now-f.second >= int64(time.Second) {
+			f.second, f.inSecond = now, 0
+		}
+		if f.inSecond += n; f.inSecond > uint64(f.limit) && f.err == nil {
+			f.err = ControlFloodError(f.limit)
+		}
+	}
+}
+
+// partial is since when the rest of a frame, or of a fragmented message, is missing.
+type partial struct {
+	since              int64 // on the clock; 0: nothing is missing
+	messages, controls uint64
+}
+
+// note takes in the state of f. Other frames that the peer sends meanwhile do not
+// make an unfinished message younger.
+func (p *partial) note(f *boundary.FrameTracker, now int64) {
+	switch {
+	case f.Clean() && !f.Open():
+		p.since = 0
+	case p.since == 0, f.Messages() != p.messages, !f.Open() && f.Controls() != p.controls:
+		*p = partial{now, f.Messages(), f.Controls()}
+	}
+}
+
+// PartialSince returns since when the rest of a frame or message is missing, on the
+// clock; 0: nothing is missing.
+func (f *FrameConn) PartialSince() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rest.since
+}
+
+// Gap identifies the last silence that was longer than a live peer may keep, by when
+// it ended; 0: there was none. Bytes read at its end may have been sent before it.
+func (f *FrameConn) Gap() int64 { return f.gap.Load() }
+
+func (f *FrameConn) dropBufferLocked() {
+	f.ahead = nil
+	if f.buf != nil {
+		if len(*f.buf) == aheadSize {
+			aheadBuffers.Put(f.buf)
+		}
+		f.buf = nil
+	}
+}
+
+// Await blocks until something has arrived or reading has ended. It returns false if
+// the present read (see [RawConn.BeginRead]) was interrupted. If it returns true and a
+// message has begun, the read counts as inside gorilla. For the reader.
+func (f *FrameConn) Await() bool {
+	if !f.Raw.beginAwait() {
+		return false
+	}
+	f.fill()
+	return f.Raw.endAwait(f.MessagePending())
+}
+
+// Watch blocks until something has arrived or reading has ended. It returns false if
+// the reader was dismissed (see [RawConn.Dismiss]). No context ends it. For the reader.
+func (f *FrameConn) Watch() bool { return f.fill() != errDismissed }
+
+// Poll takes in what has arrived, without blocking. It reports whether something has.
+// It needs [RawConn.CanPoll]. For the reader.
+func (f *FrameConn) Poll() bool {
+	if f.Raw.exhausted() {
+		return false // a Read of TLS would find nothing either, and take longer
+	}
+	before := f.LastRead.Load()
+	f.Raw.nowait = true
+	f.fill()
+	f.Raw.nowait = false
+	return f.LastRead.Load() != before
+}
+
+// fill reads once, behind what was taken in before. An error that ends the reading is
+// kept for gorilla; a notice is returned.
+func (f *FrameConn) fill() error {
+	if f.err != nil {
+		return nil
+	}
+	buf, had := f.room()
+	if had == len(*buf) {
+		return nil // full, and gorilla has a message to read
+	}
+	n, err := f.receive((*buf)[had:])
+	_, passing := err.(notice) // TLS passes on the errors from below
+	if n == 0 && had == 0 && len(*buf) == aheadSize {
+		aheadBuffers.Put(buf)
+	}
+	if n == 0 && (err == nil || passing) {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n > 0 {
+		f.buf, f.ahead = buf, (*buf)[:had+n]
+		f.tookLocked(f.ahead[had:])
+		f.trimLocked()
+	}
+	if err != nil && !passing && f.err == nil {
+		f.err = err
+	}
+	return nil // a notice that came with bytes comes again
+}
+
+// room returns the buffer to read into, behind its first had bytes. It is full only
+// if gorilla has something to do.
+func (f *FrameConn) room() (buf *[]byte, had int) {
+	had = len(f.ahead)
+	if had == 0 && f.buf == nil {
+		return aheadBuffers.Get().(*[]byte), 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	buf = f.buf
+	if had == len(*buf) && !f.gorillaNeeded() {
+		larger := make([]byte, 2*had) // the end of a message, and what came with it
+		buf = &larger
+	}
+	copy(*buf, f.ahead)
+	f.buf, f.ahead = buf, (*buf)[:had]
+	return buf, had
+}
+
+// trimLocked drops whole control frames behind what gorilla must be given: they have
+// been parsed. So a peer that sends only pings does not fill the buffer.
+func (f *FrameConn) trimLocked() {
+	switch {
+	case !f.betweenMessages():
+		f.keep = -1
+	case !f.frames.Clean():
+	case f.keep < 0:
+		f.keep = len(f.ahead)
+	default:
+		if f.ahead = f.ahead[:f.keep]; f.keep == 0 {
+			f.dropBufferLocked()
+		}
+	}
+}
+
+// betweenMessages reports whether no data message, close frame or protocol error has
+// begun to arrive since the last message that was taken.
+func (f *FrameConn) betweenMessages() bool {
+	return !f.frames.Open() && !f.MessagePending() && !f.frames.Closing()
+}
+
+// MessagePending reports whether a message has begun to arrive that was not taken.
+// For the reader.
+func (f *FrameConn) MessagePending() bool { return f.frames.Messages() > f.taken }
+
+// EndPending reports whether a close frame, the end or an error has arrived. For the
+// reader.
+func (f *FrameConn) EndPending() bool { return f.err != nil || f.frames.Closing() }
+
+// gorillaNeeded reports whether gorilla has something to do.
+func (f *FrameConn) gorillaNeeded() bool { return f.MessagePending() || f.EndPending() }
+
+// ControlsPending reports whether TakeControls would return any. For the reader.
+func (f *FrameConn) ControlsPending() bool { return f.frames.Kept() > 0 }
+
+// Partial reports whether part of a frame or message has arrived, and its rest has
+// not. For the reader.
+func (f *FrameConn) Partial() bool { return !f.frames.Clean() || f.frames.Open() }
+
+// Drained reports whether everything that has arrived was dealt with. For the reader.
+func (f *FrameConn) Drained() bool {
+	return !f.Partial() && !f.gorillaNeeded() && !f.ControlsPending()
+}
+
+// State is what the methods for the reader say.
+type State struct {
+	MessagePending bool
+	Partial        bool
+	Messages       uint64 // how many have begun to arrive
+	Taken          uint64 // how many of them were read to their end, or dropped
+}
+
+// State returns a snapshot, to any goroutine.
+func (f *FrameConn) State() State {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return State{f.MessagePending(), f.Partial(), f.frames.Messages(), f.taken}
+}
+
+// TakeControls returns the pings and pongs that have arrived since the last call, in
+// order. For the reader.
+func (f *FrameConn) TakeControls() []Control {
+	if !f.ControlsPending() {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.frames.Take()
+}
+
+// MessageDone notes that the pending message was read to its end, or dropped. The
+// inflated form of a message can end before the message does; gorilla skips the rest
+// when it is asked for the next message. For the reader.
+func (f *FrameConn) MessageDone() {
+	f.mu.Lock()
+	f.taken++
+	f.keep = -1
+	if f.betweenMessages() && f.frames.Clean() {
+		f.keep = len(f.ahead) // gorilla may have taken part of a control frame in it
+	}
+	f.mu.Unlock()
+}
+
+// SetWriteDeadline goes to the RawConn: TLS has no write deadline of its own.
+func (f *FrameConn) SetWriteDeadline(d time.Time) error { return f.Raw.SetWriteDeadline(d) }
+
+// HandOver makes the connection a plain one, for a new owner that uses gorilla
+// directly. For the reader.
+func (f *FrameConn) HandOver() {
+	f.mu.Lock()
+	f.handed = true
+	f.mu.Unlock()
+	f.Raw.handed.Store(true)
+}

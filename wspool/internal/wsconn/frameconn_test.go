@@ -1,0 +1,199 @@
+package wsconn
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pieces is a connection that returns its pieces, at most one per Read, and then fails like
+// one whose deadline has passed.
+type pieces struct {
+	net.Conn
+	of [][]byte
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.of) == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(b, p.of[0])
+	if p.of[0] = p.of[0][n:]; len(p.of[0]) == 0 {
+		p.of = p.of[1:]
+	}
+	return n, nil
+}
+
+func (p *pieces) SetReadDeadline(time.Time) error { return nil }
+
+const answer = "HTTP/1.1 101 x\r\n\r\n"
+
+// framesOf returns a FrameConn that has read the HTTP answer and has yet to read came.
+func framesOf(t *testing.T, came ...string) *FrameConn {
+	t.Helper()
+	p := &pieces{of: [][]byte{[]byte(answer)}}
+	for _, s := range came {
+		if s == "" {
+			continue
+		}
+		p.of = append(p.of, []byte(s))
+	}
+	w := NewRawConn(p, false, time.Second)
+	f := NewFrameConn(w, w, NewClock(), 0, 100, true)
+	if n, err := f.Read(make([]byte, 100)); n != len(answer) || err != nil {
+		t.Fatal(n, err)
+	}
+	return f
+}
+
+// A watcher that is dismissed returns, also where part of a frame has arrived just
+// then. Nothing is lost: the next reader gets the rest.
+func TestDismissed(t *testing.T) {
+	const ping = "\x89\x04ping"
+	for n := range len(ping) + 1 {
+		f := framesOf(t, ping[:n], ping[n:])
+		for range min(n, 1) {
+			f.Watch()
+		}
+		f.Raw.read.dismissed = true
+		p := f.Raw.Conn.(*pieces)
+		rest := p.of
+		p.of = nil
+		if f.Watch() {
+			t.Errorf("after %d bytes it stays", n)
+		}
+		p.of = rest
+		f.Raw.EndDismissal()
+		for len(p.of) > 0 {
+			f.Watch()
+		}
+		if got := f.TakeControls(); len(got) != 1 || got[0] != (Control{Opcode: Ping, Payload: "ping"}) || !f.Drained() {
+			t.Errorf("after %d bytes: %q, drained %v", n, got, f.Drained())
+		}
+	}
+}
+
+// A dismissal ends when the watcher has stopped: the next reader, a lease or the
+// goroutine that closes the connection, is not dismissed in its place.
+func TestDismissalEnds(t *testing.T) {
+	w := NewRawConn(&pieces{}, false, time.Second)
+	w.parked = true
+	if !w.Dismiss(func() bool { return true }) || !w.read.dismissed {
+		t.Fatal("not dismissed")
+	}
+	w.EndDismissal()
+	if w.read.dismissed || w.read.dated {
+		t.Error("the dismissal goes on")
+	}
+	if _, err := w.Read(make([]byte, 1)); err == errDismissed {
+		t.Error("the next reader is dismissed")
+	}
+}
+
+// nextFrame reads one frame as gorilla does, which has its own buffer.
+func nextFrame(t *testing.T, br *bufio.Reader) string {
+	t.Helper()
+	b := make([]byte, 2)
+	if _, err := io.ReadFull(br, b); err != nil {
+		t.Fatal(err)
+	}
+	b = append(b, make([]byte, b[1])...)
+	if _, err := io.ReadFull(br, b[2:]); err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// However the stream is cut, and however far gorilla reads ahead, gorilla is given
+// every data frame whole, and never a part of a control frame.
+func TestGorillaStream(t *testing.T) {
+	stream := []string{"\x89\x02p1", "\x01\x03abc", "\x89\x02p2", "\x80\x01d", "\x8a\x02p3", "\x89\x00", "\x82\x05hello", "\x89\x02p4", "\x89\x02p5", "\x88\x02\x03\xe8"}
+	all := strings.Join(stream, "")
+	for cut := 1; cut <= len(all); cut++ {
+		for _, size := range []int{16, 20, 512} {
+			var came []string
+			for s := all; s != ""; s = s[min(cut, len(s)):] {
+				came = append(came, s[:min(cut, len(s))])
+			}
+			f := framesOf(t, came...)
+			br := bufio.NewReaderSize(f, size)
+			var given, controls []string
+			for closed := false; !closed; {
+				for _, c := range f.TakeControls() {
+					controls = append(controls, c.Payload)
+				}
+				if !f.gorillaNeeded() {
+					f.Watch()
+					continue
+				}
+				for message := true; message; {
+					frame := nextFrame(t, br)
+					switch {
+					case frame[0] == 0x88:
+						closed, message = true, false
+					case frame[0]&0x88 == 0x80:
+						f.MessageDone()
+						message = false
+					}
+					if frame[0]&8 == 0 || closed {
+						given = append(given, frame)
+					} else if !slices.Contains(stream, frame) {
+						t.Fatalf("pieces of %d, buffer of %d: a frame %q", cut, size, frame)
+					}
+				}
+			}
+			for _, c := range f.TakeControls() {
+				controls = append(controls, c.Payload)
+			}
+			if got := strings.Join(controls, ","); got != "p1,p2,p3,,p4,p5" {
+				t.Fatalf("pieces of %d, buffer of %d: controls %q", cut, size, got)
+			}
+			if want := []string{stream[1], stream[3], stream[6], stream[9]}; !slices.Equal(given, want) {
+				t.Fatalf("pieces of %d, buffer of %d: gorilla was given %q", cut, size, given)
+			}
+		}
+	}
+}
+
+// A peer that sends only control frames fills no buffer, also behind the end of a
+// compressed message that gorilla has still to skip.
+func TestControlsOnly(t *testing.T) {
+	var came []string
+	tail := "\x00" + strings.Repeat("\x89\x00", aheadSize/2-1)
+	came = append(came, "\xc1\x02\x00", tail[:1])
+	for range 5 {
+		came = append(came, tail[1:])
+	}
+	f := framesOf(t, came...)
+	f.limit = 1 << 20
+	if n, err := f.Read(make([]byte, 3)); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	f.MessageDone()
+	n := 0
+	for p := f.Raw.Conn.(*pieces); len(p.of) > 0; {
+		f.Watch()
+		n += len(f.TakeControls())
+	}
+	if n != 5*(aheadSize/2-1) || !f.Drained() || len(f.ahead) != 1 {
+		t.Errorf("%d controls, drained %v, %d bytes ahead", n, f.Drained(), len(f.ahead))
+	}
+}
+
+// Too many control frames in a second end the reading, behind what has arrived.
+func TestControlFlood(t *testing.T) {
+	f := framesOf(t, "\x81\x01x"+strings.Repeat("\x89\x00", 101))
+	f.Watch()
+	if !f.EndPending() {
+		t.Fatal("it goes on")
+	}
+	b, err := io.ReadAll(f)
+	if len(b) != 3+202 || err != ControlFloodError(100) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}

@@ -1,0 +1,137 @@
+package wspool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gorilla/websocket"
+)
+
+// secure runs a TLS handshake over c with the host of that name, whose certificate is
+// verified. It returns when ctx ends; c is closed then.
+func secure(ctx context.Context, c net.Conn, cfg *tls.Config, sessions tls.ClientSessionCache, host string) (*tls.Conn, error) {
+	cfg = cfg.Clone()
+	cfg.ServerName, cfg.ClientSessionCache = host, sessions
+	t := tls.Client(c, cfg)
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	err := t.HandshakeContext(ctx)
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(t.ConnectionState(), err)
+	}
+	return t, err
+}
+
+// tlsSessions decides which TLS session cache a dial uses.
+//
+// A resumed session keeps the identity of the handshake that created it: neither side
+// looks at a certificate again. After a rotation of the client's certificate a resumed
+// session would present the old one for as long as tickets are accepted. So there is no
+// cache if GetClientCertificate is set, and a fresh one after a Reset and after the server
+// refused the client.
+type tlsSessions struct {
+	given  tls.ClientSessionCache // Config.TLS's; nil: the pool has one of its own
+	off    bool                   // no session is resumed
+	resets *atomic.Int64          // Resets so far, of all pools that share it
+	report func(error)            // reports a panic of given
+
+	mu   sync.Mutex
+	seen int64 // the resets when cache was made
+	// Sessions of dials that began before a renewal go to the cache of that time.
+	cache tls.ClientSessionCache // nil: made by the next dial
+}
+
+func (s *tlsSessions) start(cfg *tls.Config, resets *atomic.Int64, report func(error)) {
+	s.given, s.off = cfg.ClientSessionCache, cfg.GetClientCertificate != nil
+	s.resets, s.report, s.seen = resets, report, resets.Load()
+	if s.given != nil {
+		s.cache = &foreignCache{of: s.given, report: report}
+	}
+}
+
+// current returns the cache of a dial that begins now; nil: none.
+func (s *tlsSessions) current() tls.ClientSessionCache {
+	if s.off {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.resets.Load(); n != s.seen {
+		s.seen = n
+		s.renewLocked()
+	}
+	if s.cache == nil {
+		s.cache = tls.NewLRUClientSessionCache(0)
+	}
+	return s.cache
+}
+
+// renew makes later dials resume no session of an earlier one.
+func (s *tlsSessions) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewLocked()
+}
+
+func (s *tlsSessions) renewLocked() {
+	s.cache = nil
+	if s.given != nil {
+		s.cache = &foreignCache{of: s.given, prefix: fmt.Sprintf("respool %d ", renewals.Add(1)), report: s.report}
+	}
+}
+
+// renewals numbers the prefixes of foreignCache: pools may share a cache.
+var renewals atomic.Int64
+
+// foreignCache is a cache of the user's. The prefix of its keys makes earlier sessions
+// unreachable. crypto/tls also calls Put from Read, on a goroutine of the pool, which a
+// panic must not end.
+type foreignCache struct {
+	of     tls.ClientSessionCache
+	prefix string
+	report func(error)
+}
+
+func (c *foreignCache) Get(key string) (session *tls.ClientSessionState, ok bool) {
+	defer c.contain(&ok)
+	return c.of.Get(c.prefix + key)
+}
+
+func (c *foreignCache) Put(key string, session *tls.ClientSessionState) {
+	defer c.contain(new(bool))
+	c.of.Put(c.prefix+key, session)
+}
+
+func (c *foreignCache) contain(ok *bool) {
+	if v := recover(); v != nil {
+		*ok = false
+		c.report(panicked("TLS.ClientSessionCache", v))
+	}
+}
+
+// refusedIdentity reports whether the failure of a dial is evidence against the
+// client's identity. nginx answers 400, 495 or 496 to a client certificate that it
+// does not accept.
+func refusedIdentity(e *DialError) bool {
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, 495, 496:
+		return true
+	}
+	var ce *CloseError
+	if errors.As(e.Err, &ce) {
+		switch ce.Code {
+		case websocket.ClosePolicyViolation, 3000, 4401, 4403:
+			return true
+		}
+	}
+	return e.Phase == "tls"
+}
