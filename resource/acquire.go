@@ -69,7 +69,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 		s.min = s.r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {
-		s.deadline = max(1, d.Sub(p.base))
+		s.deadline = max(1, d.Sub(p.clock.base))
 	}
 	if v.step == inEvict { // it panicked, so it keeps, and the Health was not asked
 		v.opinion = p.opine(&s, v.lease, true)
@@ -194,19 +194,19 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 		}
 		if e := p.takeIdle(wish, s.seat); e != nil {
 			e.parked = true // with a Queue it may not have been said yet
-			if p.judged && e.since < p.tick.Load() {
-				p.catchUp()
+			if p.judged && e.since < p.clock.tick.Load() {
+				p.clock.catchUp()
 			}
-			s.idle = max(0, p.tick.Load()-e.since)
+			s.idle = max(0, p.clock.tick.Load()-e.since)
 			*l = p.lend(e, s.seat)
 			p.unlock()
 			return nil
 		}
 	} else if e := p.leftOver(wish); e != nil {
-		if p.judged && e.since < p.tick.Load() {
-			p.catchUp()
+		if p.judged && e.since < p.clock.tick.Load() {
+			p.clock.catchUp()
 		}
-		s.idle = max(0, p.tick.Load()-e.since)
+		s.idle = max(0, p.clock.tick.Load()-e.since)
 		*l = p.lend(e, s.seat)
 		p.unlock()
 		return nil
@@ -226,7 +226,7 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 		p.unlock()
 		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
 	}
-	now := p.since()
+	now := p.clock.now()
 	if p.hopeless(&s.r, now) {
 		p.maker.sought = true
 		err := p.outageError(now, 0)
@@ -302,7 +302,7 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	}
 	p.acquired++
 	e.seat, e.verified = seat, 0
-	tick := p.tick.Load()
+	tick := p.clock.tick.Load()
 	if !p.plain {
 		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
 	}

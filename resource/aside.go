@@ -75,7 +75,7 @@ func (p *Pool[T]) judge(s *search[T]) {
 		if e == nil {
 			break
 		}
-		i := e.info(p.tick.Load(), p.tick.Load()-e.since)
+		i := e.info(p.clock.tick.Load(), p.clock.tick.Load()-e.since)
 		i.Age = plus(i.Age, s.min)
 		var cause error
 		there := p.apart(e, func() { cause = p.evict(e, i) })

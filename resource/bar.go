@@ -14,7 +14,7 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	k.asking--
 	p.vacatePlace(false)
 	p.n.refused++
-	k.bar(p.since(), err, retry)
+	k.bar(p.clock.now(), err, retry)
 	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {
 		p.refusing = refusal{err: err, last: p.waiters.turns}
 		p.refuseOn()

@@ -9,7 +9,7 @@ import (
 // until it returns. The check's context has the values of ctx. If w is not nil,
 // its caller gets e. The pool is locked.
 func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
-	c := &call{began: p.since(), awaited: w != nil}
+	c := &call{began: p.clock.now(), awaited: w != nil}
 	if w != nil {
 		w.call = c
 	}
@@ -79,7 +79,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 		close(w.done)
 	}
 	p.wakeScan()
-	if d.suspect.Active() && d.settled(p.since()) {
+	if d.suspect.Active() && d.settled(p.clock.now()) {
 		p.endSuspicion()
 	}
 	p.serve()
@@ -100,12 +100,12 @@ func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
 		return
 	}
 	if suspect {
-		e.verified = max(1, p.nowTick())
+		e.verified = max(1, p.clock.nowTick())
 	}
 	if p.ordered {
 		return
 	}
-	now := p.since()
+	now := p.clock.now()
 	if w := p.nextFor(e, now); w != nil {
 		p.grantIdle(e, w, now)
 	}
@@ -114,14 +114,14 @@ func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
 // justVerified reports whether e has passed a check for a waiter that is about to
 // get it: with a Queue some time passes between the two. The pool is locked.
 func (p *Pool[T]) justVerified(e *entry[T]) bool {
-	return e.verified > 0 && p.nowTick()-e.verified <= 1
+	return e.verified > 0 && p.clock.nowTick()-e.verified <= 1
 }
 
 // onOverdue lets another check begin in place of one that is overdue.
 func (p *Pool[T]) onOverdue() {
 	p.lock()
 	defer p.unlock()
-	p.health.calls.look(p.since())
+	p.health.calls.look(p.clock.now())
 	p.wakeScan()
 	p.grow()
 }

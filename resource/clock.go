@@ -2,25 +2,42 @@ package resource
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
-// tickLen is the grain of Info's times. A hit must not read a clock (it costs
-// more than the hit); it reads the tick that a timer advances. The timer runs
-// only while leases begin or end, so an idle pool costs nothing. A shorter tick
-// would make every wait of the process for the network dearer: each time that the
-// timer fires, a goroutine starts and wakes a second thread, and with 10 ms a
-// round trip on loopback took 3 to 7 percent longer.
+// tickLen is the grain of Info's times. A hit must not read a clock, which costs
+// more than the hit: it reads the tick that a timer advances. The timer runs only
+// while leases begin or end, so an idle pool costs nothing. A shorter tick would
+// make every network wait of the process dearer: each time that the timer fires, a
+// goroutine starts and wakes a second thread, and with 10 ms a round trip on
+// loopback took 3 to 7 percent longer.
 const tickLen = 100 * time.Millisecond
 
-// coolTicks is how long a resource stays on a seat without being taken, before
-// it goes to the shelf where the newest is lent first.
-const coolTicks = int64(time.Second / tickLen)
+// clock is the clock of a pool. It needs no lock.
+type clock struct {
+	base time.Time    // constant: when the clock began
+	tick atomic.Int64 // the time in ticks, as of the last time that the timer fired
+}
 
-// since is the pool's own clock: exact, and only for slow paths.
-func (p *Pool[T]) since() time.Duration { return time.Since(p.base) }
+// now is the exact time since the clock began. Only slow paths read it.
+func (c *clock) now() time.Duration { return time.Since(c.base) }
 
-// plus adds durations and stays at the longest there is.
+// nowTick is the exact time in ticks.
+func (c *clock) nowTick() int64 { return int64(c.now() / tickLen) }
+
+// catchUp makes the tick current where the timer may not have run for long because
+// the process was stopped (SIGSTOP, a container's pause): idle times jump with it.
+// It reads the clock, so it is called only for a resource that a policy is about to
+// judge and that was in the idle list for more than the current tick. A resource in
+// a local slot is lent without it; the timer runs as soon as the process resumes.
+func (c *clock) catchUp() {
+	if now := c.nowTick(); now > c.tick.Load() {
+		c.tick.Store(now)
+	}
+}
+
+// plus adds durations and saturates at the largest one.
 func plus(a, b time.Duration) time.Duration {
 	if sum := a + b; sum >= a || b < 0 {
 		return sum
@@ -28,12 +45,16 @@ func plus(a, b time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
+// coolTicks is how long a resource stays on a seat without being taken, before
+// it goes to the shelf where the newest is lent first.
+const coolTicks = int64(time.Second / tickLen)
+
 // ticks is the tick as policies are told it: exact where the clock may stand.
 func (p *Pool[T]) ticks() int64 {
 	if p.detour.Load() != 0 {
-		return int64(p.since() / tickLen)
+		return p.clock.nowTick()
 	}
-	return p.tick.Load()
+	return p.clock.tick.Load()
 }
 
 // startClock makes the tick current and keeps it so while the pool is in use.
@@ -46,23 +67,11 @@ func (p *Pool[T]) startClock() {
 	if p.shared != nil {
 		p.share.Awake(true)
 	}
-	p.tick.Store(int64(p.since() / tickLen))
+	p.clock.tick.Store(p.clock.nowTick())
 	if p.ticker == nil {
 		p.ticker = time.AfterFunc(tickLen, p.onTick)
 	} else {
 		p.ticker.Reset(tickLen)
-	}
-}
-
-// catchUp makes the tick current where the timer may not have run for long, since
-// the process has stood still (SIGSTOP, a container's pause): idle times jump with
-// it. It reads the clock, so it is called only for a resource that a policy is about
-// to judge and that was on the shelf for more than the present tick. What is hot is
-// lent without, and the timer runs as soon as the process goes on. The pool is
-// locked.
-func (p *Pool[T]) catchUp() {
-	if now := p.nowTick(); now > p.tick.Load() {
-		p.tick.Store(now)
 	}
 }
 
@@ -72,8 +81,8 @@ func (p *Pool[T]) onTick() {
 	if p.closed {
 		return
 	}
-	now := int64(p.since() / tickLen)
-	p.tick.Store(now)
+	now := p.clock.nowTick()
+	p.clock.tick.Store(now)
 	p.crowd /= 2
 	if p.tellsBegin {
 		p.judgeSampling(true)

@@ -59,7 +59,7 @@ func (p *Pool[T]) endEra(cause error) {
 		}
 	}
 	p.clearSeats(0)
-	p.era.cause, p.era.ended = cause, p.since()
+	p.era.cause, p.era.ended = cause, p.clock.now()
 	p.era.over.Store(true)
 	for e := range p.asides {
 		p.shelf.remove(e)

@@ -50,7 +50,7 @@ func (p *Pool[T]) Wear(leases int64) {
 // anybody waited. The result does the rest.
 func (l Lease[T]) ReleaseHalf() (rest func()) {
 	p := l.e.pool
-	if !l.e.word.Return(l.n, p.tick.Load()) {
+	if !l.e.word.Return(l.n, p.clock.tick.Load()) {
 		panic("the resource has no seat")
 	}
 	return func() { p.pauseFor(p.settle(l.e)) }
@@ -61,5 +61,5 @@ func (l Lease[T]) ReleaseHalf() (rest func()) {
 func (p *Pool[T]) StandStill(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.base = p.base.Add(-d)
+	p.clock.base = p.clock.base.Add(-d)
 }

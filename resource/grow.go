@@ -62,7 +62,7 @@ func (p *Pool[T]) grow() {
 	if p.idles() || p.settledFull() {
 		return
 	}
-	now := p.since()
+	now := p.clock.now()
 	if p.waiters.n > 0 {
 		p.dismiss(now)
 		p.makeWay(now)
@@ -201,7 +201,7 @@ func (p *Pool[T]) onGrow() {
 	p.lock()
 	p.growAt = 0
 	if p.waiters.late.n > 0 {
-		now := p.since()
+		now := p.clock.now()
 		if at := p.waiters.revive(now); at > 0 {
 			p.growAgain(now, max(1, at-now))
 		}

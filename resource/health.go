@@ -90,7 +90,7 @@ func (p *Pool[T]) overdueCalls() int {
 	if p.health.calls.n+p.resets.n+p.vettings.n == 0 {
 		return 0
 	}
-	now := p.since()
+	now := p.clock.now()
 	p.health.calls.look(now)
 	p.resets.look(now)
 	p.vettings.look(now)
@@ -100,7 +100,7 @@ func (p *Pool[T]) overdueCalls() int {
 // checkFailed records a failed check of a resource that had been idle since that
 // tick. The pool is locked.
 func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
-	if p.health.suspect.Failed(p.nowTick(), since, took, p.maker.gauge.Usual()) {
+	if p.health.suspect.Failed(p.clock.nowTick(), since, took, p.maker.gauge.Usual()) {
 		p.beginSuspicion()
 	}
 	p.alert.Store(p.health.suspect.Alert())
@@ -108,7 +108,7 @@ func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
 
 // checkCut records a check whose caller's context ended first. The pool is locked.
 func (p *Pool[T]) checkCut(since int64, took time.Duration) {
-	if p.health.suspect.Cut(p.nowTick(), since, took, p.maker.gauge.Usual()) {
+	if p.health.suspect.Cut(p.clock.nowTick(), since, took, p.maker.gauge.Usual()) {
 		p.beginSuspicion()
 	}
 	p.alert.Store(p.health.suspect.Alert())
@@ -117,7 +117,7 @@ func (p *Pool[T]) checkCut(since int64, took time.Duration) {
 // checkPassed records a check that passed. The pool is locked.
 func (p *Pool[T]) checkPassed(since int64) {
 	d := &p.health
-	if d.suspect.Passed(since) || d.suspect.Active() && d.settled(p.since()) {
+	if d.suspect.Passed(since) || d.suspect.Active() && d.settled(p.clock.now()) {
 		p.endSuspicion()
 	}
 	p.alert.Store(d.suspect.Alert())
@@ -125,7 +125,7 @@ func (p *Pool[T]) checkPassed(since int64) {
 
 // beginSuspicion has what is idle checked in the background. The pool is locked.
 func (p *Pool[T]) beginSuspicion() {
-	p.health.since = p.since()
+	p.health.since = p.clock.now()
 	p.health.calls.markSlow()
 	p.scanIdle()
 }
@@ -186,16 +186,13 @@ func (p *Pool[T]) readmit() {
 	p.grow()
 }
 
-// nowTick is the tick, from the clock. The pool is locked.
-func (p *Pool[T]) nowTick() int64 { return int64(p.since() / tickLen) }
-
 // withhold moves the resource of *l, which is due for a check, to the unverified
 // ones if it is suspect, and empties *l. It reports whether *l is empty.
 func (p *Pool[T]) withhold(s *search[T], l *Lease[T]) bool {
 	p.lock()
 	defer p.unlock()
 	p.startClock()
-	since := p.tick.Load() - s.idle
+	since := p.clock.tick.Load() - s.idle
 	if !p.health.suspect.Covers(since) {
 		return false
 	}

@@ -94,7 +94,7 @@ type refusal struct {
 // refuseOn refuses some of those who are to be: if the pool is closed all who
 // wait, else those of p.refusing. The pool is locked.
 func (p *Pool[T]) refuseOn() {
-	now := p.since()
+	now := p.clock.now()
 	for range maxPerHold {
 		if p.closed {
 			w := p.waiters.any()

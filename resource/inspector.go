@@ -34,7 +34,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 // longestWait is how long who came first has waited. The pool is locked.
 func (p *Pool[T]) longestWait() time.Duration {
 	if w := p.waiters.front(); w != nil {
-		return p.since() - w.Since
+		return p.clock.now() - w.Since
 	}
 	return 0
 }
@@ -109,8 +109,8 @@ func (p *Pool[T]) eachEntry(f func(e *entry[T]) bool) {
 // The pool is locked.
 func (p *Pool[T]) inspect(e *entry[T]) (r ResourceInfo) {
 	word := e.word.Load()
-	now := p.since()
-	tick := max(int64(now/tickLen), p.tick.Load()) // read after the word: not behind it
+	now := p.clock.now()
+	tick := max(int64(now/tickLen), p.clock.tick.Load()) // read after the word: not behind it
 	idle := int64(0)
 	switch {
 	case e.idle():
@@ -179,7 +179,7 @@ func (p *Pool[T]) noteSeats() {
 	for i := range p.seats {
 		if e := p.seats[i].e.Load(); e != nil {
 			word := e.word.Load()
-			if now := p.tick.Load(); word.Leased { // read after the word: not behind it
+			if now := p.clock.tick.Load(); word.Leased { // read after the word: not behind it
 				e.known.note(word.Leases, now-word.Ticks(now))
 			}
 		}
@@ -201,7 +201,7 @@ func (p *Pool[T]) listWaiting(limit int) (some []WaiterInfo) {
 	p.mu.Lock()
 	line.begin()
 	for holds := 1; ; holds++ {
-		now := p.since()
+		now := p.clock.now()
 		w := line.step()
 		for n := 1; w != nil; n++ {
 			some = append(some, WaiterInfo{Request: w.Request, Waited: now - w.Since})

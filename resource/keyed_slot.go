@@ -155,9 +155,9 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 		p.unlock()
 		told(tries)
 	}()
-	now := p.since()
+	now := p.clock.now()
 	used := p.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
-		p.ticking || now-time.Duration(p.tick.Load())*tickLen < k.cfg.ForgetAfter
+		p.ticking || now-time.Duration(p.clock.tick.Load())*tickLen < k.cfg.ForgetAfter
 	awaited := p.cfg.MinIdle > 0 || p.maker.breaker.RetryAfter(now) > 0 || p.maker.barred > now
 	if p.closed || used || awaited {
 		return

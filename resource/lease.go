@@ -53,7 +53,7 @@ func (l Lease[T]) Info() Info {
 	if l.e == nil || !l.e.word.Holds(l.n) {
 		return Info{}
 	}
-	i := l.e.info(int64(l.e.pool.since()/tickLen), l.idle())
+	i := l.e.info(int64(l.e.pool.clock.now()/tickLen), l.idle())
 	i.Leases = int64(l.gen()) - l.e.takenBack.Load()
 	return i
 }
@@ -79,7 +79,7 @@ func (l Lease[T]) Release() {
 			}
 			return
 		}
-		if l.e.word.Return(l.n, p.tick.Load()) {
+		if l.e.word.Return(l.n, p.clock.tick.Load()) {
 			if p.detour.Load() != 0 { // somebody came to wait while it was being seated
 				p.pauseFor(p.settle(l.e))
 			}
@@ -209,7 +209,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 	p.lock()
 	p.startClock()
 	p.returned++
-	if cause == nil && o.Verdict == OK || time.Duration(p.tick.Load())*tickLen-e.born > infancy {
+	if cause == nil && o.Verdict == OK || time.Duration(p.clock.tick.Load())*tickLen-e.born > infancy {
 		p.prove(e)
 	}
 	if cause != nil {

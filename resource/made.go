@@ -16,7 +16,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	e.making = nil
 	p.lock()
 	p.startClock()
-	e.since = p.tick.Load()
+	e.since = p.clock.tick.Load()
 	if m.id == 0 {
 		m.id = p.nextID()
 	}
@@ -63,7 +63,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 // as put destroys it then. The pool is locked.
 func (p *Pool[T]) putOld(e *entry[T]) {
 	if !p.closed && !p.ordered && !e.word.Invalidated() && p.live-p.dying <= p.max {
-		now := p.since()
+		now := p.clock.now()
 		w, more := p.waiters.first(e.reach(), now)
 		p.more = p.more || more
 		if w != nil && w.Since < e.era.ended {
@@ -95,7 +95,7 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	p.n.failed++
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
-		began = k.breaker.Failed(p.since(), m.began, k.coming(p.max), rand.Float64())
+		began = k.breaker.Failed(p.clock.now(), m.began, k.coming(p.max), rand.Float64())
 		k.last = err
 		p.tellOne(err)
 	}
@@ -121,8 +121,8 @@ func (p *Pool[T]) tellOne(err error) {
 	if w == nil || p.cfg.Outage != FailFast || p.hopes(&w.Request) || p.maker.coming(p.max) >= p.waiters.active() {
 		return
 	}
-	waited := p.since() - w.Since
-	p.depart(w, p.since())
+	waited := p.clock.now() - w.Since
+	p.depart(w, p.clock.now())
 	w.err = p.failureLocked(ReasonMakeFailed, err, waited, 0)
 	p.wake(w)
 }
@@ -141,7 +141,7 @@ func (m *making[T]) unbegin() {
 func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 	k := &p.maker
 	k.last = cause
-	if k.breaker.Stillborn(p.since(), e.made, k.coming(p.max), rand.Float64()) {
+	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.max), rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()

@@ -76,7 +76,7 @@ func (p *Pool[T]) startMake(m *making[T], reason *int64) {
 
 // beginMake notes that m calls Make next. The pool is locked.
 func (p *Pool[T]) beginMake(m *making[T]) {
-	now := p.since()
+	now := p.clock.now()
 	m.era = p.era
 	p.maker.begin(m, now)
 	p.growAgain(now, p.maker.gauge.Patience())
@@ -198,7 +198,7 @@ func (p *Pool[T]) graceOf(m *making[T]) time.Duration {
 	}
 	grace := min(timeout/10, makeGrace)
 	if closed {
-		grace = plus(max(0, timeout-(p.since()-m.began)), grace)
+		grace = plus(max(0, timeout-(p.clock.now()-m.began)), grace)
 	}
 	return grace
 }
@@ -231,7 +231,7 @@ func (p *Pool[T]) construct(pctx context.Context) (*entry[T], error) {
 		r := <-result
 		return r.e, r.err
 	}
-	m.took = p.since() - m.began
+	m.took = p.clock.now() - m.began
 	m.lost = true
 	return nil, context.Cause(m.ctx)
 }
@@ -253,7 +253,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 			p.destroyValue(e, r.err) // Watch failed, or it was too late
 		}
 		if m.settled.CompareAndSwap(false, true) {
-			m.took = p.since() - m.began
+			m.took = p.clock.now() - m.began
 			result <- r
 			return
 		}
@@ -289,7 +289,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 	}
 	e = &entry[T]{
 		pool: p, value: v, made: m.began, era: m.era, cancel: m.cancel, making: m,
-		spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.since(),
+		spread: rand.Float64(), phase: rand.Uint64(), quota: m.quota, born: p.clock.now(),
 	}
 	if late { // its context, which is to live as long as the resource, has ended
 		r.err = ErrMakeTimeout

@@ -20,7 +20,7 @@ const noWaitCheckTime = 10 * time.Millisecond
 // ErrNoneIdle. If it returns neither true nor an error the resource has failed,
 // and the caller may try another.
 func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err error) {
-	now := p.since()
+	now := p.clock.now()
 	if s.until == 0 {
 		s.until = now + noWaitCheckTime
 	}

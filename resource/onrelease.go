@@ -18,8 +18,8 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if e.place == seated {
 		p.vacate(e)
 	}
-	e.place, e.since, e.parked = releasing, p.tick.Load(), true
-	c := &call{began: p.since()}
+	e.place, e.since, e.parked = releasing, p.clock.tick.Load(), true
+	c := &call{began: p.clock.now()}
 	p.resets.add(c)
 	p.busy++
 	go p.onRelease(e.era.ctx, e, c)

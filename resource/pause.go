@@ -40,7 +40,7 @@ func (p *Pool[T]) running(w *waiter[T]) {
 		w.releaser = nil
 	}
 	if w.served != 0 {
-		p.advisor.WaiterRan(p.since()-w.served, w.heldFor)
+		p.advisor.WaiterRan(p.clock.now()-w.served, w.heldFor)
 		w.served = 0
 	}
 }
@@ -60,6 +60,6 @@ func (p *Pool[T]) pauseFor(b *pause) {
 		return
 	}
 	<-b.ready
-	p.advisor.Paused(p.since() - b.began)
+	p.advisor.Paused(p.clock.now() - b.began)
 	p.pauses.Put(b)
 }

@@ -63,8 +63,7 @@ type Pool[T any] struct {
 	scheduled   Scheduled
 	seats       []seat[T] // constant; none if Order is OldestFirst
 	ordered     bool      // constant: there is a Queue
-	base        time.Time // constant: when the pool's clock began
-	tick        atomic.Int64
+	clock       clock
 	mask        atomic.Uint64 // which leases are sampled: see entry.sampled
 	sparse      uint64        // constant: mask while much is free
 	sampleUntil int64         // tick up to which every lease is sampled; guarded by mu
@@ -196,7 +195,7 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		sparse:  cfg.sampleMask(),
 		judged:  evicts || cfg.Health != nil,
 		ordered: cfg.Queue != nil,
-		base:    time.Now(),
+		clock:   clock{base: time.Now()},
 		max:     cfg.MaxSize,
 		size:    sizeNews{told: cfg.MaxSize},
 		drained: make(chan struct{}),
@@ -209,8 +208,8 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.mask.Store(p.sparse)
 	p.scheduled, _ = cfg.Health.(Scheduled)
 	if common != nil {
-		p.base = common.base
-		p.tick.Store(int64(p.since() / tickLen))
+		p.clock.base = common.base
+		p.clock.tick.Store(p.clock.nowTick())
 		p.share = common.budget.Join((*member[T])(p))
 	}
 	if cfg.Order == NewestFirst {
@@ -297,7 +296,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		}
 		if p.waiters.n == 0 {
 			if e := p.takeIdle(nil, seat); e != nil {
-				idle := p.tick.Load() - e.since
+				idle := p.clock.tick.Load() - e.since
 				l := p.lend(e, seat)
 				l.found(idle)
 				return l, true
@@ -388,7 +387,7 @@ func (p *Pool[T]) Reset(cause error) {
 		cause = ErrReset
 	}
 	p.lock()
-	canceled, old := p.maker.cutOff(p.since(), p.waiters.n > 0), p.era
+	canceled, old := p.maker.cutOff(p.clock.now(), p.waiters.n > 0), p.era
 	defer func() {
 		p.unlock()
 		cancelAll(canceled, cause)

@@ -5,7 +5,7 @@ package resource
 // if it was used, so that its user may soon come again, on that one's seat. The
 // pool is locked.
 func (p *Pool[T]) put(e *entry[T], used bool) {
-	e.since, e.stamp = p.tick.Load(), p.shelf.stamp()
+	e.since, e.stamp = p.clock.tick.Load(), p.shelf.stamp()
 	switch {
 	case !p.stays(e, used):
 	case used && len(p.seats) > 0:
@@ -44,7 +44,7 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 // from its releaser, who then looks at takePause. The pool is locked.
 func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if !p.ordered {
-		now := p.since()
+		now := p.clock.now()
 		w := p.nextFor(e, now)
 		if w != nil {
 			if cause := p.yieldsPlace(e, w, now); cause != nil {
@@ -90,7 +90,7 @@ func (p *Pool[T]) parkOnSeat(e *entry[T]) {
 	}
 	switch {
 	case e.place == seated:
-		e.word.Sit(p.tick.Load())
+		e.word.Sit(p.clock.tick.Load())
 	case !e.proved || p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
 		e.stamp = p.shelf.stamp() // above what came from seats just now
 		p.park(e)
@@ -169,7 +169,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	defer p.unlock()
 	if e.place != gone && !e.invalid() {
 		p.startClock()
-		if e.word.Load().Leases == 0 && p.since()-e.born < infancy {
+		if e.word.Load().Leases == 0 && p.clock.now()-e.born < infancy {
 			p.stillborn(e, cause)
 		}
 		p.condemn(e, cause, &p.n.invalidated)
@@ -179,12 +179,12 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 
 // destruct is puddle's destructor: it runs on a goroutine of puddle's.
 func (p *Pool[T]) destruct(e *entry[T]) {
-	start := p.since()
+	start := p.clock.now()
 	if p.cfg.Destroy != nil {
 		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
 	}
 	e.cancel(e.cause)
-	took := p.since() - start
+	took := p.clock.now() - start
 	if e.quota != nil {
 		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })
 	}

@@ -64,7 +64,7 @@ func (p *Pool[T]) arrange() {
 // waiter. It reports whether there was anything to do.
 func (p *Pool[T]) arrangeOne() bool {
 	p.lock()
-	now := p.since()
+	now := p.clock.now()
 	if len(p.queue.news) > 0 {
 		n := p.queue.news[0]
 		p.queue.news[0] = queueNews[T]{}

@@ -88,7 +88,7 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 func (p *Pool[T]) keeps(v *visit[T]) bool {
 	var i Info
 	e := v.lease.e
-	e.tell(&i, p.tick.Load(), v.idle, int64(v.lease.gen())-1)
+	e.tell(&i, p.clock.tick.Load(), v.idle, int64(v.lease.gen())-1)
 	if p.evicts {
 		var cause error
 		v.step = inEvict
@@ -153,7 +153,7 @@ type parting[T any] struct {
 // the seat; copies that are released at once may all ask, and one returns it.
 func (p *Pool[T]) part(l Lease[T]) {
 	e := l.e
-	ticks, ok := e.word.Lasts(l.n, &p.tick)
+	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return
 	}
@@ -166,7 +166,7 @@ func (p *Pool[T]) part(l Lease[T]) {
 	var cause error
 	if p.evicts {
 		var i Info
-		e.tell(&i, p.tick.Load(), 0, int64(l.gen()))
+		e.tell(&i, p.clock.tick.Load(), 0, int64(l.gen()))
 		v.step = inEvict
 		if p.cfg.Eviction != nil {
 			cause = p.cfg.Eviction.Evict(i)
@@ -180,7 +180,7 @@ func (p *Pool[T]) part(l Lease[T]) {
 	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen()) {
 		v.ending = p.ending(l, ticks)
 	}
-	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.n, p.tick.Load()) {
+	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.n, p.clock.tick.Load()) {
 		p.finish(l, cause)
 		return
 	}

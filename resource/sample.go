@@ -50,14 +50,14 @@ func (p *Pool[T]) judgeSampling(scan bool) {
 	full := func() bool { return leased >= most }
 	if full() && p.taken > 0 {
 		if leased -= p.taken; !full() {
-			if !scan && (p.mask.Load() == p.sparse || p.tick.Load() < p.sampleUntil) {
+			if !scan && (p.mask.Load() == p.sparse || p.clock.tick.Load() < p.sampleUntil) {
 				return
 			}
 			leased += p.lastingOnSeats()
 		}
 	}
 	mask := p.sparse
-	if full() || p.tick.Load() < p.sampleUntil {
+	if full() || p.clock.tick.Load() < p.sampleUntil {
 		mask = 0
 	}
 	if p.mask.Load() != mask {
@@ -73,7 +73,7 @@ func (p *Pool[T]) judgeSampling(scan bool) {
 func (p *Pool[T]) SampleFor(d time.Duration) {
 	p.lock()
 	defer p.unlock()
-	until := int64(plus(p.since(), d)/tickLen) + 1
+	until := int64(plus(p.clock.now(), d)/tickLen) + 1
 	if d <= 0 || !p.tellsBegin || until <= p.sampleUntil {
 		return
 	}
@@ -85,7 +85,7 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 // lastingOnSeats is how many of the resources that have a seat have long been out.
 // The pool is locked.
 func (p *Pool[T]) lastingOnSeats() (n int) {
-	now := p.tick.Load()
+	now := p.clock.tick.Load()
 	for i := range p.seats {
 		if e := p.seats[i].e.Load(); e != nil {
 			if s := e.word.Load(); s.Leased && s.Ticks(now) >= longTicks {
@@ -104,7 +104,7 @@ func (e *entry[T]) sampled(gen, mask uint64) bool { return (gen+e.phase)&mask ==
 // mark notes that l is sampled, and for how many leases it stands, and returns
 // when it begins: now. Its holder calls it.
 func (p *Pool[T]) mark(l Lease[T], weight int64) (now time.Duration) {
-	now = p.since()
+	now = p.clock.now()
 	m := &l.e.mark
 	m.start.Store(int64(now))
 	m.weight.Store(weight)
@@ -186,7 +186,7 @@ func (p *Pool[T]) ending(l Lease[T], ticks int64) (x ending) {
 	switch {
 	case !p.tellsEnd:
 	case m.lease.Load() == l.gen():
-		x.held = max(0, p.since()-time.Duration(m.start.Load()))
+		x.held = max(0, p.clock.now()-time.Duration(m.start.Load()))
 		if x.weight = m.weight.Load(); ticks >= longTicks {
 			x.weight = 1 // those that were not sampled are told too
 		}
@@ -220,7 +220,7 @@ func (p *Pool[T]) tellEnded(l Lease[T], x ending) {
 // told.
 func (p *Pool[T]) partSampled(l Lease[T]) {
 	e := l.e
-	ticks, ok := e.word.Lasts(l.n, &p.tick)
+	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return
 	}
@@ -228,7 +228,7 @@ func (p *Pool[T]) partSampled(l Lease[T]) {
 	if ticks >= longTicks || e.mark.lease.Load() == l.gen() {
 		x = p.ending(l, ticks)
 	}
-	if !e.word.Return(l.n, p.tick.Load()) {
+	if !e.word.Return(l.n, p.clock.tick.Load()) {
 		p.end(l, nil, Outcome{Verdict: OK})
 		return
 	}

@@ -21,7 +21,7 @@ func (p *Pool[T]) scanForSweep() {
 	case p.cfg.Health == nil:
 	case d.scanning:
 		d.sweep = true
-	case d.ended == 0 || p.since()-d.ended >= p.cfg.SweepInterval/2:
+	case d.ended == 0 || p.clock.now()-d.ended >= p.cfg.SweepInterval/2:
 		d.sweep = true
 		p.scanIdle()
 	}
@@ -54,7 +54,7 @@ type scan[T any] struct {
 func (x *scan[T]) step() bool {
 	p, d := x.p, &x.p.health
 	p.lock()
-	d.calls.look(p.since())
+	d.calls.look(p.clock.now())
 	d.asking = x.at < x.n
 	switch {
 	case p.closed:
@@ -80,7 +80,7 @@ func (x *scan[T]) step() bool {
 		e := d.unverified.first(p.cfg.Order, nil)
 		d.unverified.remove(e)
 		p.shelf.pushUnder(e)
-		now := p.nowTick()
+		now := p.clock.nowTick()
 		i := e.info(now, max(0, now-e.since))
 		i.Idlers = p.idlers()
 		p.check(context.Background(), e, i, nil)
@@ -111,10 +111,10 @@ func (x *scan[T]) step() bool {
 func (x *scan[T]) stop() bool {
 	p, d := x.p, &x.p.health
 	if d.sweep {
-		d.ended = p.since()
+		d.ended = p.clock.now()
 	}
 	d.scanning, d.sweep, d.asking = false, false, false
-	if d.suspect.Active() && d.settled(p.since()) {
+	if d.suspect.Active() && d.settled(p.clock.now()) {
 		p.endSuspicion()
 	}
 	p.unlock()
@@ -128,7 +128,7 @@ func (x *scan[T]) collect() {
 	x.n, x.at = 0, 0
 	upTo := min(d.from, len(p.all))
 	d.from = max(0, upTo-sweepChunk)
-	now := p.nowTick()
+	now := p.clock.nowTick()
 	for _, e := range p.all[d.from:upTo] {
 		if e.place == shelf && !e.aside && !e.discarded() {
 			idle := max(0, now-e.since)

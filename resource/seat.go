@@ -58,7 +58,7 @@ func (p *Pool[T]) hit(seat int) (l Lease[T], idle int64, ok bool) {
 	if e == nil {
 		return l, 0, false
 	}
-	gen, idle, ok := e.word.Take(&p.tick)
+	gen, idle, ok := e.word.Take(&p.clock.tick)
 	if !ok {
 		return l, 0, false
 	}
@@ -71,7 +71,7 @@ func (p *Pool[T]) sit(e *entry[T], i int) {
 	e.sat = e.word.Load().Leases
 	p.taken++
 	p.seats[i].e.Store(e)
-	e.word.Sit(p.tick.Load())
+	e.word.Sit(p.clock.tick.Load())
 }
 
 // vacate takes the seat from e, which is in the pool's hands. The pool is
@@ -94,7 +94,7 @@ func (p *Pool[T]) claimSeat(i int) *entry[T] {
 	if !e.word.Claim() {
 		return nil
 	}
-	now := p.tick.Load()
+	now := p.clock.tick.Load()
 	e.since, e.stamp = now-e.word.Load().Ticks(now), p.shelf.stamp()
 	p.vacate(e)
 	return e
@@ -126,7 +126,7 @@ func (p *Pool[T]) clearSeats(ticks int64) {
 	}
 	var some [maxSeats]*entry[T]
 	n := 0
-	now := p.tick.Load()
+	now := p.clock.tick.Load()
 	for i := range p.seats {
 		if ticks > 0 {
 			e := p.seats[i].e.Load()

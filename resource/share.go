@@ -67,7 +67,7 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 		p.retire(e, ErrResized, &p.n.other)
 		return true
 	}
-	e.back = p.since()
+	e.back = p.clock.now()
 	if !used || p.waiters.n == 0 {
 		return false // if it lies idle it may be chosen to give way: see offer
 	}
@@ -118,7 +118,7 @@ func (p *Pool[T]) offer() {
 // as it took to make it goes, and until then it is asked for no more. The pool is
 // locked.
 func (p *Pool[T]) keepsBack(e *entry[T]) bool {
-	now := p.since()
+	now := p.clock.now()
 	wait := e.born - e.made - (now - max(e.back, time.Duration(e.since)*tickLen))
 	if wait <= 0 || !p.share.NoRicher() {
 		return false

@@ -134,7 +134,7 @@ func (s *sweep[T]) collect() {
 	p := s.p
 	p.lock()
 	defer p.unlock()
-	now := int64(p.since() / tickLen)
+	now := p.clock.nowTick()
 	s.n = 0
 	upTo := min(s.from, len(p.all))
 	s.from = max(0, upTo-sweepChunk)

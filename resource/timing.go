@@ -24,10 +24,10 @@ func (p *Pool[T]) askForTime() { p.detour.Store(p.detour.Load() | timeNext) }
 
 // timed is acquire with a clock. The caller has taken timeNext out of detour.
 func (p *Pool[T]) timed(ctx context.Context, r *Request, seat int) (Lease[T], error) {
-	before := p.since()
-	began := p.since() // what the clock itself takes does not count
+	before := p.clock.now()
+	began := p.clock.now() // what the clock itself takes does not count
 	l, err := p.acquireTimed(ctx, r, seat)
-	took := p.since() - began - (began - before)
+	took := p.clock.now() - began - (began - before)
 	if err == nil {
 		p.noteTime(took - l.Waited())
 	}

@@ -60,7 +60,7 @@ func (p *Pool[T]) lendIdle(leases []Lease[T], most, seat int) ([]Lease[T], bool)
 		}
 		e.parked = true   // see get
 		e.done.store(nil) // no Admission has let this lease in
-		idle := max(0, p.tick.Load()-e.since)
+		idle := max(0, p.clock.tick.Load()-e.since)
 		l := p.lend(e, seat)
 		e.vetting.Store(0) // no policy looks at it
 		l.found(idle)
@@ -112,7 +112,7 @@ func (l Lease[T]) ReleaseUnused() {
 	p.lock()
 	p.startClock()
 	p.returned++
-	now := p.tick.Load()
+	now := p.clock.tick.Load()
 	p.restore(e, now-word.Ticks(now)-l.idle())
 	if e.place == gone {
 		x.cause = e.cause

@@ -117,7 +117,7 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	since := p.tick.Load() - s.idle - int64(took/tickLen)
+	since := p.clock.tick.Load() - s.idle - int64(took/tickLen)
 	p.checkCut(since, took)
 	if p.holdBack(e, since) {
 		p.grow()
@@ -131,7 +131,7 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 // parkAgain puts e among the idle ones as if it had been there for so many ticks.
 // The pool is locked.
 func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
-	e.since, e.stamp = p.tick.Load()-idle, p.shelf.stamp()
+	e.since, e.stamp = p.clock.tick.Load()-idle, p.shelf.stamp()
 	p.park(e)
 	if p.cfg.Order == OldestFirst {
 		p.shelf.remove(e)
@@ -196,9 +196,9 @@ func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 
 // ask asks the Health, and times it.
 func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (took time.Duration, ill error) {
-	began := p.since()
+	began := p.clock.now()
 	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
 		ill = err
 	}
-	return p.since() - began, ill
+	return p.clock.now() - began, ill
 }

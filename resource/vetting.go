@@ -40,7 +40,7 @@ func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 	p.lock()
 	p.startClock()
 	p.returned++
-	e.since = p.tick.Load() - word.Ticks(p.tick.Load()) - l.idle()
+	e.since = p.clock.tick.Load() - word.Ticks(p.clock.tick.Load()) - l.idle()
 	p.beginVetting(e, check)
 	if e.place == gone {
 		x.cause = e.cause
@@ -61,7 +61,7 @@ func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T)
 		e.stamp = p.shelf.stamp()
 	}
 	e.place, e.parked = releasing, true
-	c := &call{began: p.since()}
+	c := &call{began: p.clock.now()}
 	p.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
 	p.vettings.add(c)
 	p.busy++

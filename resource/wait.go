@@ -46,7 +46,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	case <-s.done:
 		p.lock()
 		if w.waiting() {
-			p.depart(w, p.since())
+			p.depart(w, p.clock.now())
 			p.unlock()
 		} else {
 			p.unlock()
@@ -85,7 +85,7 @@ func (p *Pool[T]) waitedFor(s *search[T]) time.Duration {
 	if !s.waited {
 		return 0
 	}
-	return p.since() - s.start
+	return p.clock.now() - s.start
 }
 
 // depart takes w out of the queue. The pool is locked.
@@ -116,7 +116,7 @@ func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
 	e.granted = now
 	w.verified = p.justVerified(e)
-	w.idle = max(w.idle, p.tick.Load()-e.since) // it may have been given back unused
+	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lend(e, w.seat)
 	p.wake(w)
 }
@@ -159,7 +159,7 @@ func (p *Pool[T]) serve() {
 	if p.ordered || p.waiters.n == 0 || p.shelf.n == p.aside {
 		return
 	}
-	now := p.since()
+	now := p.clock.now()
 	for range maxPerHold {
 		w, more := p.waiters.first(p.shelf.reach(), now)
 		if w == nil {
