@@ -46,7 +46,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	var s search[T]
 	defer func() {
 		if !v.lent {
-			p.failWait(&s)
+			p.countFailedWait(&s)
 			p.letGo(v)
 		}
 	}()
@@ -77,11 +77,15 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	err := p.find(&s, v)
 	if s.waited {
 		if err == nil {
-			p.endWait(&s, v.lease)
+			s.countServedWait(v.lease)
 		} else {
-			p.failWait(&s)
+			p.countFailedWait(&s)
 		}
-		p.traceWait(&s, v.lease, err)
+		e := WaitEvent{Request: s.r, Waited: p.waitedFor(&s), Err: err}
+		if v.lease.e != nil {
+			e.ID = v.lease.e.id
+		}
+		p.trace.waited(s.ctx, e)
 	}
 	if err != nil {
 		return Lease[T]{}, err
@@ -317,32 +321,16 @@ func (p *Pool[T]) refusal(ctx context.Context, v *visit[T]) error {
 	if v.step == inAdmit { // it panicked
 		return &Rejection{Policy: "Admission", Err: v.broke}
 	}
-	_, err := p.verdict(ctx, "Admission", nil, v.refused)
+	_, err := p.policies.admitted(ctx, "Admission", nil, v.refused)
 	return err
-}
-
-// verdict is what an Admission said, as the pool passes it on.
-func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err error) (Done, error) {
-	if err == nil {
-		return done, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctxError(ctx)
-	}
-	if !p.is(err, ErrRejected) {
-		err = &Rejection{Policy: where, Err: err}
-	}
-	return nil, err
 }
 
 // refused reports that the Admission turned a caller away, and makes its error.
 func (p *Pool[T]) refused(ctx context.Context, err error) error {
-	if !p.is(err, ErrRejected) {
+	if !p.guard.is(err, ErrRejected) {
 		return p.failure(endReason(ctx), err, 0)
 	}
-	if f := p.cfg.Trace.Rejected; f != nil {
-		_ = p.guard("Trace", func() { f(ctx, err) })
-	}
+	p.trace.rejected(ctx, err)
 	return p.failure(ReasonAdmission, err, 0)
 }
 

@@ -34,10 +34,10 @@ func (p *Pool[T]) backFromAside(e *entry[T]) bool {
 func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	switch {
 	case e.invalid():
-		count, cause := p.whyInvalid(e)
-		p.retire(e, cause, count)
+		why, cause := e.whyInvalid()
+		p.retire(e, cause, why)
 	case p.live-p.dying > p.max:
-		p.retire(e, ErrResized, &p.n.other)
+		p.retire(e, ErrResized, fateOther)
 	default:
 		return true
 	}
@@ -78,7 +78,7 @@ func (p *Pool[T]) judge(s *search[T]) {
 		i := e.info(p.clock.tick.Load(), p.clock.tick.Load()-e.since)
 		i.Age = plus(i.Age, s.min)
 		var cause error
-		there := p.apart(e, func() { cause = p.evict(e, i) })
+		there := p.apart(e, func() { cause = p.policies.evict(e.value, i) })
 		if there && cause == nil {
 			break
 		}

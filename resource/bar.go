@@ -7,13 +7,13 @@ import "time"
 // are refused if it did not say, and nothing out could come back to them.
 func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	var retry time.Duration
-	_ = p.isolate("Rejection", func() { retry = p.retryAfter(err) }) // may call methods of err
+	_ = p.guard.isolate("Rejection", func() { retry = p.guard.retryAfter(err) }) // may call methods of err
 	p.lock()
 	k := &p.maker
 	k.end(m)
 	k.asking--
 	p.vacatePlace(false)
-	p.n.refused++
+	p.counts.refused++
 	k.bar(p.clock.now(), err, retry)
 	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {
 		p.refusing = refusal{err: err, last: p.waiters.turns}
@@ -25,7 +25,5 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.unlock()
 	told(tries)
 	m.report(err)
-	if f := p.cfg.Trace.Refused; f != nil {
-		_ = p.isolate("Trace", func() { f(m.asker, err) })
-	}
+	p.trace.refused(m.asker, err)
 }

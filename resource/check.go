@@ -34,10 +34,12 @@ func (p *Pool[T]) checkAside(ctx context.Context, e *entry[T], i Info, c *call, 
 	defer func() {
 		p.checked(e, c, w, &r)
 		if r.returned && !r.cut {
-			p.traceCheck(i, r.took, r.ill)
+			p.trace.checked(i, r.took, r.ill)
 		}
 	}()
-	r.took, r.ill = p.ask(ctx, e, i)
+	began := p.clock.now()
+	r.ill = p.policies.check(ctx, e.value, i)
+	r.took = p.clock.now() - began
 	r.returned = true
 	r.cut = r.ill != nil && p.ctx.Err() != nil
 	r.kept = r.cut || p.passes(e, r.ill)
@@ -71,7 +73,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 		}
 	default:
 		if there {
-			p.retire(e, r.ill, &p.n.unhealthy)
+			p.retire(e, r.ill, fateUnhealthy)
 		}
 		p.checkFailed(since, r.took)
 	}

@@ -28,7 +28,7 @@ func (p *Pool[T]) makeRoom() {
 		if e == nil {
 			return
 		}
-		p.retire(e, p.misfit(e), &p.n.other)
+		p.retire(e, p.misfit(e), fateOther)
 	}
 	if missing > maxPerHold {
 		p.more = true

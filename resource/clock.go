@@ -117,5 +117,5 @@ func (p *Pool[T]) onTick() {
 // is locked.
 func (p *Pool[T]) usage() int64 {
 	idle, begun := p.seatLevels()
-	return (p.returned+p.acquired+begun)<<8 + int64(idle)
+	return (p.counts.returned+p.acquired+begun)<<8 + int64(idle)
 }

@@ -75,7 +75,7 @@ type entry[T any] struct {
 	index    int           // in pool.all
 	verified int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
 	cause    error         // why it is invalidated, or destroyed
-	count    *int64        // which counter its end belongs to, if invalidated
+	fate     fate          // which counter its end belongs to, if invalidated
 	up, down *entry[T]     // in a list of idleSet
 	node     *treap.Node[*entry[T]]
 	inTree   bool   // on the shelf: in a tree of idleSet, not in a list

@@ -30,13 +30,13 @@ func (p *Pool[T]) newEra() *era {
 // invalid reports whether e must not be lent again.
 func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Invalidated() }
 
-// whyInvalid returns the counter and the cause of the end of e, which is invalid:
-// those of the first that happened. The pool is locked.
-func (p *Pool[T]) whyInvalid(e *entry[T]) (count *int64, cause error) {
+// whyInvalid returns the fate and the cause of e, which is invalid: those of the
+// first thing that invalidated it. The pool is locked.
+func (e *entry[T]) whyInvalid() (fate, error) {
 	if e.word.Invalidated() {
-		return e.count, e.cause
+		return e.fate, e.cause
 	}
-	return &p.n.other, e.era.cause
+	return fateOther, e.era.cause
 }
 
 // discarded reports whether e is among the discards: it was idle when its era
@@ -54,7 +54,7 @@ func (p *Pool[T]) endEra(cause error) {
 	}
 	for i := range p.seats {
 		if e := p.seats[i].e.Load(); e != nil && !e.word.Invalidated() {
-			e.cause, e.count = cause, &p.n.other
+			e.cause, e.fate = cause, fateOther
 			e.word.Invalidate()
 		}
 	}

@@ -47,7 +47,7 @@ func (p *Pool[T]) tellSize() {
 		}
 		for _, a := range []Admission{p.cfg.Admission, p.cfg.MakeGate, p.cfg.Quota} {
 			if f, follows := a.(SizeFollower); follows {
-				_ = p.isolate("FollowSize", func() { f.FollowSize(from, max) })
+				_ = p.guard.isolate("FollowSize", func() { f.FollowSize(from, max) })
 			}
 		}
 		p.lock()

@@ -93,16 +93,16 @@ func (p *Pool[T]) grow() {
 	}
 	p.maker.gauge.Began(d.callers)
 	for range d.callers {
-		p.startMake(p.makeForCaller(), &p.n.begun.Callers)
+		p.startMake(p.makeForCaller(), &p.counts.begun.Callers)
 	}
 	for range d.warm {
-		p.startMake(p.makeForWarm(), &p.n.begun.Warm)
+		p.startMake(p.makeForWarm(), &p.counts.begun.Warm)
 	}
 	for range d.missed {
-		p.startMake(makeFor[T](context.Background()), &p.n.begun.NoWait)
+		p.startMake(makeFor[T](context.Background()), &p.counts.begun.NoWait)
 	}
 	for range d.ready {
-		p.startMake(makeFor[T](context.Background()), &p.n.begun.MinIdle)
+		p.startMake(makeFor[T](context.Background()), &p.counts.begun.MinIdle)
 	}
 	if want == 0 {
 		p.renew(now)
@@ -134,7 +134,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		dying:    p.dying,
 		idle:     p.shelf.n + p.offShelf(),
 		held:     p.out(),
-		returned: p.returned,
+		returned: p.counts.returned,
 		waiting:  p.waiters.active(),
 		fresh:    p.waiters.fresh(),
 		warm:     p.warmth(),

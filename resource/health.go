@@ -164,7 +164,7 @@ func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
 		missing = min(missing, 1)
 	}
 	for range min(missing, maxPerHold, d.unverified.n) {
-		p.retire(d.unverified.first(OldestFirst, nil), ErrSuspect, &p.n.other)
+		p.retire(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
 	}
 	p.more = p.more || missing > maxPerHold && d.unverified.n > 0
 }

@@ -42,9 +42,7 @@ func (p *Pool[T]) turnAway(s *search[T], now time.Duration) error {
 	}
 	err := p.failureLocked(refusalReason(p.maker.barredBy), p.maker.barredBy, waited, p.maker.barred-now)
 	p.unlock()
-	if f := p.cfg.Trace.Rejected; f != nil {
-		_ = p.guard("Trace", func() { f(s.ctx, err) })
-	}
+	p.trace.rejected(s.ctx, err)
 	return err
 }
 

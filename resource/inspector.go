@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"fmt"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -27,7 +26,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	in.MinIdle = p.cfg.MinIdle
 	p.list(&in, limit)
 	in.Waiting = p.listWaiting(limit)
-	in.Policies = p.policyStates()
+	in.Policies = p.policies.states()
 	return in
 }
 
@@ -51,7 +50,7 @@ func (p *Pool[T]) list(in *Inspection, limit int) {
 	}
 	for i, e := range made {
 		r := &in.Resources[from+i]
-		_ = p.guard("Describe", func() { r.Detail = p.cfg.Describe(e.value) })
+		_ = p.guard.call("Describe", func() { r.Detail = p.cfg.Describe(e.value) })
 	}
 }
 
@@ -130,7 +129,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r ResourceInfo) {
 	e.tell(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
 	if e.invalid() {
-		_, r.Invalidated = p.whyInvalid(e)
+		_, r.Invalidated = e.whyInvalid()
 	}
 	return r
 }
@@ -233,28 +232,4 @@ func makeWay(holds int) {
 	if holds%wayAfter == 0 {
 		runtime.Gosched()
 	}
-}
-
-// policyStates asks the policies how they stand.
-func (p *Pool[T]) policyStates() (states []PolicyState) {
-	add := func(moment string, policy any) {
-		if policy == nil {
-			return
-		}
-		s := PolicyState{Moment: moment, Type: fmt.Sprintf("%T", policy)}
-		if f, ok := policy.(Stateful); ok {
-			_ = p.guard("State", func() { s.State = f.State() })
-		}
-		states = append(states, s)
-	}
-	add("Admission", p.cfg.Admission)
-	add("MakeGate", p.cfg.MakeGate)
-	add("Quota", p.cfg.Quota)
-	add("Eviction", p.cfg.Eviction)
-	if p.cfg.EvictIf != nil {
-		add("EvictIf", p.cfg.EvictIf)
-	}
-	add("Health", p.cfg.Health)
-	add("Queue", p.cfg.Queue)
-	return states
 }

@@ -31,7 +31,7 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 		if asked++; asked > inspectedKeys {
 			continue
 		}
-		for _, s := range p.policyStates() {
+		for _, s := range p.policies.states() {
 			if !slices.Contains(in.Policies, s) {
 				in.Policies = append(in.Policies, s)
 			}

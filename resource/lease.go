@@ -104,12 +104,8 @@ func (l Lease[T]) Fail(err error) {
 	cause := err
 	// Deferred, so that it happens also if Broken ends this goroutine.
 	defer func() { p.end(l, cause, Outcome{Verdict: Failed, Err: err}) }()
-	if p.cfg.Broken != nil {
-		broken := true
-		_ = p.guard("Broken", func() { broken = p.cfg.Broken(err) })
-		if !broken {
-			cause = nil
-		}
+	if !p.policies.broken(err) {
+		cause = nil
 	}
 }
 
@@ -142,8 +138,8 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	// for. All is deferred, since each Done may end this goroutine.
 	defer p.tellEnded(l, x)
 	defer p.release(e)
-	defer p.giveBack(e.quota, Outcome{Verdict: OK})
-	defer p.giveBack(done, Outcome{Verdict: OK})
+	defer p.policies.giveBack(e.quota, Outcome{Verdict: OK})
+	defer p.policies.giveBack(done, Outcome{Verdict: OK})
 	return e.value, true
 }
 
@@ -159,13 +155,13 @@ func (l Lease[T]) do(ctx context.Context, f func(context.Context, T) error) erro
 func (p *Pool[T]) release(e *entry[T]) {
 	p.lock()
 	p.startClock()
-	p.returned++
+	p.counts.returned++
 	p.prove(e)
 	if e.place == seated {
 		p.vacate(e)
 	}
 	p.forget(e)
-	p.n.hijacked++
+	p.counts.hijacked++
 	p.vacatePlace(false)
 	p.grow()
 	p.unlock()
@@ -193,27 +189,27 @@ func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x endin
 	if !e.word.End(l.n) {
 		return
 	}
-	count := &p.n.other
+	why := fateOther
 	// Deferred, so that it happens also if Evict ends this goroutine.
 	defer func() { p.tellEnded(l, x) }()
-	defer func() { p.conclude(e, done, cause, count, o, &x) }()
+	defer func() { p.conclude(e, done, cause, why, o, &x) }()
 	if cause == nil && p.evicts {
-		if cause = p.evict(e, e.info(p.ticks(), 0)); cause != nil {
-			count = &p.n.evicted
+		if cause = p.policies.evict(e.value, e.info(p.ticks(), 0)); cause != nil {
+			why = fateEvicted
 		}
 	}
 }
 
 // conclude is the rest of end, when the fate of e is known, which it tells x.
-func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o Outcome, x *ending) {
+func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, why fate, o Outcome, x *ending) {
 	p.lock()
 	p.startClock()
-	p.returned++
+	p.counts.returned++
 	if cause == nil && o.Verdict == OK || time.Duration(p.clock.tick.Load())*tickLen-e.born > infancy {
 		p.prove(e)
 	}
 	if cause != nil {
-		p.retire(e, cause, count)
+		p.retire(e, cause, why)
 		p.grow()
 	} else if !p.beginOnRelease(e, o) {
 		p.put(e, true)
@@ -223,7 +219,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, count *int64, o 
 	}
 	b := p.takePause()
 	p.unlock()
-	p.giveBack(done, o)
+	p.policies.giveBack(done, o)
 	p.pauseFor(b)
 }
 
@@ -243,7 +239,7 @@ func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
 	p.startClock()
 	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
-		p.returned++
+		p.counts.returned++
 		p.put(e, true)
 	} else {
 		p.dispatch()
@@ -251,11 +247,4 @@ func (p *Pool[T]) settle(e *entry[T]) *pause {
 	b := p.takePause()
 	p.unlock()
 	return b
-}
-
-// giveBack returns a permit.
-func (p *Pool[T]) giveBack(done Done, o Outcome) {
-	if done != nil {
-		_ = p.guard("Done", func() { done(o) })
-	}
 }

@@ -24,8 +24,8 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	p.all = append(p.all, e)
 	k := &p.maker
 	stale := k.end(m)
-	p.n.made++
-	p.n.makeTime += m.took
+	p.counts.made++
+	p.counts.makeTime += m.took
 	ended := false
 	if !stale {
 		k.gauge.Made(m.took)
@@ -49,11 +49,9 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	p.unlock()
 	told(tries)
 	m.report(lives)
-	if f := p.cfg.Trace.Made; f != nil {
-		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{ID: e.id, Took: m.took}) })
-	}
+	p.trace.made(m.asker, MakeEvent{ID: e.id, Took: m.took})
 	if ended {
-		p.traceOutage(nil)
+		p.trace.outage(nil)
 	}
 }
 
@@ -92,7 +90,7 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	k := &p.maker
 	stale := k.end(m)
 	p.vacatePlace(false)
-	p.n.failed++
+	p.counts.failedMakes++
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
 		began = k.breaker.Failed(p.clock.now(), m.began, k.coming(p.max), rand.Float64())
@@ -105,11 +103,9 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	p.unlock()
 	told(tries)
 	m.report(err)
-	if f := p.cfg.Trace.Made; f != nil {
-		_ = p.isolate("Trace", func() { f(m.asker, MakeEvent{Took: m.took, Err: err}) })
-	}
+	p.trace.made(m.asker, MakeEvent{Took: m.took, Err: err})
 	if began {
-		p.traceOutage(err)
+		p.trace.outage(err)
 	}
 }
 
@@ -145,7 +141,7 @@ func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 		p.busy++
 		go func() {
 			defer p.unbusy()
-			p.traceOutage(cause)
+			p.trace.outage(cause)
 		}()
 	}
 }
@@ -155,7 +151,7 @@ func (p *Pool[T]) withdraw(m *making[T]) {
 	p.lock()
 	p.maker.end(m)
 	p.vacatePlace(false)
-	p.n.withdrawn++
+	p.counts.withdrawn++
 	m.unbegin()
 	err := error(ErrFull)
 	if p.closed {
@@ -166,10 +162,4 @@ func (p *Pool[T]) withdraw(m *making[T]) {
 	p.unlock()
 	told(tries)
 	m.report(err)
-}
-
-func (p *Pool[T]) traceOutage(cause error) {
-	if f := p.cfg.Trace.Outage; f != nil {
-		_ = p.isolate("Trace", func() { f(cause) })
-	}
 }

@@ -99,7 +99,7 @@ func (p *Pool[T]) make(m *making[T]) {
 	}
 	if !p.stillWanted(m) {
 		m.cancel(nil)
-		p.passGate(gate, Outcome{})
+		p.policies.giveBackIsolated(gate, Outcome{})
 		p.releaseQuota(m, Outcome{})
 		p.withdraw(m)
 		return
@@ -108,18 +108,11 @@ func (p *Pool[T]) make(m *making[T]) {
 	// The permit goes back first: the next make may want it.
 	if err != nil {
 		m.cancel(nil)
-		p.passGate(gate, Outcome{Verdict: Failed, Err: err, Latency: m.took})
+		p.policies.giveBackIsolated(gate, Outcome{Verdict: Failed, Err: err, Latency: m.took})
 		p.makeFailed(m, err)
 	} else {
-		p.passGate(gate, Outcome{Verdict: OK, Latency: m.took})
+		p.policies.giveBackIsolated(gate, Outcome{Verdict: OK, Latency: m.took})
 		p.makeDone(res)
-	}
-}
-
-// passGate gives the MakeGate's permit back.
-func (p *Pool[T]) passGate(gate Done, o Outcome) {
-	if gate != nil {
-		_ = p.isolate("Done", func() { gate(o) })
 	}
 }
 
@@ -161,9 +154,9 @@ func (p *Pool[T]) permits(m *making[T]) (gate Done, err error) {
 			return nil, nil
 		}
 		// If Admit ends its goroutine nothing was admitted.
-		if broke := p.isolate(where, func() {
+		if broke := p.guard.isolate(where, func() {
 			done, err = a.Admit(ctx, Request{})
-			done, err = p.verdict(ctx, where, done, err) // may call methods of err
+			done, err = p.policies.admitted(ctx, where, done, err) // may call methods of err
 		}); broke != nil {
 			err = &Rejection{Policy: where, Err: broke}
 		}
@@ -271,7 +264,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 	var v T
 	var err error
 	ctx := context.WithValue(m.ctx, makingIDKey{}, func() uint64 { return p.makingID(m) })
-	broke := p.guard("Make", func() { v, err = p.cfg.Make(ctx) })
+	broke := p.guard.call("Make", func() { v, err = p.cfg.Make(ctx) })
 	if !stop() {
 		m.cancel(ErrMakeTimeout) // the timer may only be about to
 	}
@@ -280,7 +273,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 	case broke != nil:
 		r.err = broke
 		return
-	case err != nil && late && !p.is(err, ErrMakeTimeout):
+	case err != nil && late && !p.guard.is(err, ErrMakeTimeout):
 		r.err = &makeTimeoutError{err}
 		return
 	case err != nil:
@@ -296,7 +289,7 @@ func (p *Pool[T]) callMake(m *making[T], result chan<- made[T]) {
 		return
 	}
 	if p.cfg.Watch != nil {
-		if broke := p.guard("Watch", func() { p.cfg.Watch(v, func(cause error) { p.invalidate(e, cause) }) }); broke != nil {
+		if broke := p.guard.call("Watch", func() { p.cfg.Watch(v, func(cause error) { p.invalidate(e, cause) }) }); broke != nil {
 			r.err = broke
 			return
 		}
@@ -328,17 +321,16 @@ func (p *Pool[T]) destroyValue(e *entry[T], cause error) {
 	e.place = gone // invalidate does nothing any more
 	p.unlock()
 	if p.cfg.Destroy != nil {
-		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, cause) })
+		_ = p.guard.isolate("Destroy", func() { p.cfg.Destroy(e.value, cause) })
 	}
 	e.cancel(cause)
 }
 
 // releaseQuota gives back the Quota's permit for a resource that never was.
 func (p *Pool[T]) releaseQuota(m *making[T], o Outcome) {
-	if quota := m.quota; quota != nil {
-		m.quota = nil
-		_ = p.isolate("Done", func() { quota(o) })
-	}
+	quota := m.quota
+	m.quota = nil
+	p.policies.giveBackIsolated(quota, o)
 }
 
 // unbusy ends a goroutine of the pool's own.

@@ -36,7 +36,7 @@ func (p *Pool[T]) onRelease(ctx context.Context, e *entry[T], c *call) {
 	// Deferred, so that it happens also if OnRelease ends this goroutine.
 	defer func() { p.released(e, c, cause) }()
 	var err error
-	if broke := p.guard("OnRelease", func() { err = p.cfg.OnRelease(ctx, e.value) }); broke != nil {
+	if broke := p.guard.call("OnRelease", func() { err = p.cfg.OnRelease(ctx, e.value) }); broke != nil {
 		err = broke
 	}
 	if context.Cause(ctx) == ErrReleaseTimeout {
@@ -58,7 +58,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	switch {
 	case !p.outlasts(e):
 	case cause != nil:
-		p.retire(e, cause, &p.n.unreleased)
+		p.retire(e, cause, fateReleaseFailed)
 	default:
 		e.place = out
 		p.put(e, true)

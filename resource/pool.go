@@ -59,14 +59,12 @@ type Pool[T any] struct {
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
 	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
-	// constant: the Health, if it says when; else nil
-	scheduled   Scheduled
-	seats       []seat[T] // constant; none if Order is OldestFirst
-	ordered     bool      // constant: there is a Queue
-	clock       clock
-	mask        atomic.Uint64 // which leases are sampled: see entry.sampled
-	sparse      uint64        // constant: mask while much is free
-	sampleUntil int64         // tick up to which every lease is sampled; guarded by mu
+	seats                                    []seat[T] // constant; none if Order is OldestFirst
+	ordered                                  bool      // constant: there is a Queue
+	clock                                    clock
+	mask                                     atomic.Uint64 // which leases are sampled: see entry.sampled
+	sparse                                   uint64        // constant: mask while much is free
+	sampleUntil                              int64         // tick up to which every lease is sampled; guarded by mu
 	// detour is not zero when acquire and release must go through mu, and has
 	// the bit overfull when no Make may be called:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
@@ -79,7 +77,6 @@ type Pool[T any] struct {
 	// under the lock.
 	alert atomic.Bool
 
-	waits  waitCounts
 	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
 	share  *budget.Share // constant: its part in the total, if shared
 	slot   any           // constant: where the Keyed keeps it, if shared
@@ -91,8 +88,10 @@ type Pool[T any] struct {
 	spareWaiters sync.Pool // of *waiter[T]
 	pauses       sync.Pool // of *pause
 	advisor      handoff.Advisor
-	panics       atomic.Int64 // contained
-	listing      sync.Mutex   // held by the goroutine that lists what there is; locked before mu
+	guard        guard
+	policies     policies[T]
+	trace        tracer
+	listing      sync.Mutex // held by the goroutine that lists what there is; locked before mu
 	drained      chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
@@ -153,24 +152,9 @@ type Pool[T any] struct {
 	used    int64 // usage at the last tick
 	cooled  int64 // tick at which long idle seats were last cleared
 
-	// What Stats adds up.
-	timing   timing
-	acquired int64 // without those on a seat since they got it
-	returned int64 // leases ended through mu
-	n        counters
+	acquired int64    // without those on a seat since they got it
+	counts   counters // what Stats adds up
 
-	failures [reasons]atomic.Int64 // acquires that returned an error, by Reason; counted without the lock
-}
-
-// counters are the parts of Stats that only add up.
-type counters struct {
-	waited                                 int64
-	makeTime                               time.Duration
-	made, failed, refused, withdrawn       int64
-	begun                                  MakesBegun
-	destroyed, hijacked                    int64
-	evicted, unhealthy, invalidated, other int64
-	unreleased                             int64
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -206,11 +190,15 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.onlyBegin, p.plain = p.plain && p.tellsBegin, p.plain && !p.tellsBegin
 	p.onlyEnd, p.mute = p.mute && p.tellsEnd, p.mute && !p.tellsEnd
 	p.mask.Store(p.sparse)
-	p.scheduled, _ = cfg.Health.(Scheduled)
+	p.guard.trace = p.cfg.Trace
+	p.trace = tracer{&p.guard, p.cfg.Trace}
+	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
+	p.policies.scheduled, _ = cfg.Health.(Scheduled)
 	if common != nil {
 		p.clock.base = common.base
 		p.clock.tick.Store(p.clock.nowTick())
 		p.share = common.budget.Join((*member[T])(p))
+		p.counts.allKeys = &common.failures
 	}
 	if cfg.Order == NewestFirst {
 		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
@@ -291,7 +279,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		defer p.unlock()
 		p.startClock()
 		if p.closed {
-			p.countFailure(ReasonClosed)
+			p.counts.fail(ReasonClosed)
 			return Lease[T]{}, false
 		}
 		if p.waiters.n == 0 {
@@ -303,12 +291,12 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 			}
 		}
 		p.miss()
-		p.countFailure(ReasonNoneIdle)
+		p.counts.fail(ReasonNoneIdle)
 		return Lease[T]{}, false
 	}
 	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
 	if err != nil {
-		p.countFailure(reasonOf(err))
+		p.counts.fail(reasonOf(err))
 	}
 	return l, err == nil
 }

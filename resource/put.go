@@ -20,16 +20,16 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	switch {
 	case e.invalid():
-		count, cause := p.whyInvalid(e)
-		p.retire(e, cause, count)
+		why, cause := e.whyInvalid()
+		p.retire(e, cause, why)
 		p.grow()
 	case e.spared != nil:
-		p.retire(e, e.spared, &p.n.other)
+		p.retire(e, e.spared, fateOther)
 		p.grow()
 	case p.live-p.dying > p.max:
-		p.retire(e, ErrResized, &p.n.other)
+		p.retire(e, ErrResized, fateOther)
 	case e.word.Spent():
-		p.retire(e, ErrWornOut, &p.n.other)
+		p.retire(e, ErrWornOut, fateOther)
 		p.grow()
 	case p.shared != nil && p.giveWay(e, used):
 	case p.waiters.n > 0:
@@ -48,7 +48,7 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 		w := p.nextFor(e, now)
 		if w != nil {
 			if cause := p.yieldsPlace(e, w, now); cause != nil {
-				p.retire(e, cause, &p.n.other)
+				p.retire(e, cause, fateOther)
 				return
 			}
 			held := now - e.granted
@@ -102,7 +102,7 @@ func (p *Pool[T]) parkOnSeat(e *entry[T]) {
 // retire has e, which no caller holds and no policy looks at, destroyed in the
 // background. count is the counter that its end belongs to. It does nothing if e
 // is among the discards, which are destroyed anyway. The pool is locked.
-func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
+func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 	switch {
 	case e.discarded():
 		return
@@ -114,7 +114,7 @@ func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
 		p.health.unverified.remove(e)
 	}
 	p.isDying(1)
-	p.bury(e, cause, count)
+	p.bury(e, cause, why)
 }
 
 // isDying counts n more as being destroyed. The pool is locked.
@@ -127,10 +127,10 @@ func (p *Pool[T]) isDying(n int) {
 
 // bury is the rest of retire, for what is nowhere any more and counts as being
 // destroyed. The pool is locked.
-func (p *Pool[T]) bury(e *entry[T], cause error, count *int64) {
+func (p *Pool[T]) bury(e *entry[T], cause error, why fate) {
 	p.forget(e)
 	e.cause = cause
-	*count++
+	p.counts.ended[why]++
 	p.destroy(e)
 }
 
@@ -149,14 +149,14 @@ func (p *Pool[T]) forget(e *entry[T]) {
 
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
 // idle, else by whoever has it. The first cause stays. The pool is locked.
-func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
+func (p *Pool[T]) condemn(e *entry[T], cause error, why fate) {
 	if e.place == gone || e.invalid() {
 		return
 	}
 	e.word.Invalidate()
-	e.cause, e.count = cause, count
+	e.cause, e.fate = cause, why
 	if e.listed() || e.place == seated && e.word.Claim() {
-		p.retire(e, cause, count)
+		p.retire(e, cause, why)
 	}
 }
 
@@ -172,7 +172,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 		if e.word.Load().Leases == 0 && p.clock.now()-e.born < infancy {
 			p.stillborn(e, cause)
 		}
-		p.condemn(e, cause, &p.n.invalidated)
+		p.condemn(e, cause, fateInvalidated)
 		p.grow()
 	}
 }
@@ -181,21 +181,18 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 func (p *Pool[T]) destruct(e *entry[T]) {
 	start := p.clock.now()
 	if p.cfg.Destroy != nil {
-		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
+		_ = p.guard.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
 	}
 	e.cancel(e.cause)
 	took := p.clock.now() - start
-	if e.quota != nil {
-		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })
-	}
+	p.policies.giveBackIsolated(e.quota, Outcome{Verdict: OK})
 	p.life.leave(e.res.shard)
-	f := p.cfg.Trace.Destroyed
-	if f == nil {
+	if p.cfg.Trace.Destroyed == nil {
 		p.ended(slotFree)
 		return
 	}
 	i := e.info(int64(start/tickLen), 0)
 	p.ended(slotFree) // a Trace that takes long must not keep the slot
-	_ = p.isolate("Trace", func() { f(DestroyEvent{Info: i, Cause: e.cause, Took: took}) })
+	p.trace.destroyed(DestroyEvent{Info: i, Cause: e.cause, Took: took})
 	p.ended(traceEnded)
 }

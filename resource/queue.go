@@ -44,7 +44,7 @@ func (p *Pool[T]) arrange() {
 	p.busy++
 	p.mu.Unlock()
 	for {
-		err := p.isolate("Queue", func() {
+		err := p.guard.isolate("Queue", func() {
 			for p.arrangeOne() {
 			}
 		})
@@ -109,7 +109,7 @@ func (p *Pool[T]) serveGiven(now time.Duration) bool {
 	w := given.first(p.shelf.reach())
 	if f := itemOf(given.fresh.At(p.maker.pending() + p.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
 		if e := p.shelf.first(OldestFirst, nil); e != nil && f != w {
-			p.retire(e, p.misfit(e), &p.n.other)
+			p.retire(e, p.misfit(e), fateOther)
 			return true
 		}
 	}
@@ -130,7 +130,7 @@ func (p *Pool[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
 	if err == nil {
 		return w, nil
 	}
-	return w, &Rejection{Policy: "Queue", RetryAfter: p.retryAfter(err), Err: err}
+	return w, &Rejection{Policy: "Queue", RetryAfter: p.guard.retryAfter(err), Err: err}
 }
 
 // give notes that the Queue has given out w, or refuses it, and serves who is to

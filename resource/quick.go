@@ -104,10 +104,10 @@ func (p *Pool[T]) keeps(v *visit[T]) bool {
 			return false
 		}
 	}
-	if p.scheduled != nil {
+	if p.policies.scheduled != nil {
 		v.opinion.due = true // also if Due panics
 		v.step = inDue
-		v.opinion.due = p.scheduled.Due(i)
+		v.opinion.due = p.policies.scheduled.Due(i)
 		v.step = inPool
 	} else {
 		v.opinion.due = p.cfg.Health != nil
@@ -126,7 +126,7 @@ func (p *Pool[T]) stumbled(v *visit[T], panicked any) {
 		}
 	}()
 	v.broke = broken(v.step.where(), panicked)
-	p.contained(v.broke)
+	p.guard.contained(v.broke)
 	goesOn = panicked != nil
 }
 
@@ -134,7 +134,7 @@ func (p *Pool[T]) stumbled(v *visit[T], panicked any) {
 // unless a policy or Trace is ending its goroutine.
 func (p *Pool[T]) letGo(v *visit[T]) {
 	// Deferred: drop calls Trace.Ended, which may end this goroutine.
-	defer p.giveBack(v.done, Outcome{})
+	defer p.policies.giveBack(v.done, Outcome{})
 	if v.lease.e != nil {
 		p.drop(v.lease, ErrGoexit)
 	}
@@ -205,7 +205,7 @@ func (p *Pool[T]) tripped(v *parting[T], panicked any) {
 	} else {
 		defer p.tellEnded(v.lease, v.ending)
 	}
-	p.contained(broken(v.step.where(), panicked))
+	p.guard.contained(broken(v.step.where(), panicked))
 }
 
 // finish ends the lease when the Eviction has been asked; cause is what it said.
@@ -214,6 +214,6 @@ func (p *Pool[T]) finish(l Lease[T], cause error) {
 	x := p.ending(l, p.lasted(l))
 	if l.e.word.End(l.n) {
 		defer func() { p.tellEnded(l, x) }()
-		p.conclude(l.e, done, cause, &p.n.evicted, Outcome{Verdict: OK}, &x)
+		p.conclude(l.e, done, cause, fateEvicted, Outcome{Verdict: OK}, &x)
 	}
 }

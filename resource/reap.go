@@ -128,9 +128,9 @@ func (p *Pool[T]) reapSome() (more bool) {
 			e := p.discards.next()
 			if e.place != gone {
 				p.forget(e)
-				count, cause := p.whyInvalid(e)
+				why, cause := e.whyInvalid()
 				e.cause = cause
-				*count++
+				p.counts.ended[why]++
 			}
 			p.life.destroy(e.res)
 		case p.live-p.dying > p.max:
@@ -141,7 +141,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 			if e == nil {
 				return false
 			}
-			p.retire(e, ErrResized, &p.n.other)
+			p.retire(e, ErrResized, fateOther)
 		default:
 			return false
 		}
@@ -219,7 +219,7 @@ func (p *Pool[T]) ended(what uint64) {
 		}
 		p.dying--
 		p.vacatePlace(true)
-		p.n.destroyed++
+		p.counts.destroyed++
 		if p.cfg.Trace.Destroyed != nil {
 			p.busy++ // until it has been called
 		}

@@ -151,40 +151,13 @@ func refusalReason(err error) Reason {
 // counts it and reports it to Trace. Every exported acquire ends with it, once.
 func (p *Pool[T]) lent(ctx context.Context, l Lease[T], err error) (Lease[T], error) {
 	if err != nil {
-		p.failed(ctx, err)
+		// Traced first: if Trace ends the goroutine the acquire returns nothing
+		// and is not counted.
+		p.trace.failed(ctx, err.(*AcquireError))
+		p.counts.fail(reasonOf(err))
 	}
 	return l, err
 }
 
-// failed reports an acquire that fails with err, which failure has made, and
-// counts it. If Trace ends the goroutine the acquire returns nothing and is not
-// counted.
-func (p *Pool[T]) failed(ctx context.Context, err error) {
-	if f := p.cfg.Trace.Failed; f != nil {
-		_ = p.guard("Trace", func() { f(ctx, err.(*AcquireError)) })
-	}
-	p.countFailure(reasonOf(err))
-}
-
-// countFailure counts an acquire that fails. A pool of a Keyed ends before its
-// Keyed does, so what fails since a pool is closed is counted for all keys.
-func (p *Pool[T]) countFailure(r Reason) {
-	if p.shared != nil {
-		p.shared.failures[r].Add(1)
-		if r == ReasonClosed {
-			return
-		}
-	}
-	p.failures[r].Add(1)
-}
-
 // reasonOf is the Reason of an error that failure has made.
 func reasonOf(err error) Reason { return err.(*AcquireError).Reason }
-
-// failuresSoFar is a snapshot of the counters.
-func (p *Pool[T]) failuresSoFar() (f AcquireFailures) {
-	for r := range p.failures {
-		*f.field(Reason(r)) = p.failures[r].Load()
-	}
-	return f
-}

@@ -50,7 +50,7 @@ func (p *Pool[T]) renew(now time.Duration) {
 	case p.live == p.max:
 		p.roll()
 	case p.heir() && p.places(1, 0) > 0:
-		p.startMake(makeFor[T](context.Background()), &p.n.begun.Replacements)
+		p.startMake(makeFor[T](context.Background()), &p.counts.begun.Replacements)
 	}
 }
 
@@ -78,7 +78,7 @@ func (p *Pool[T]) roll() {
 		case e.place == gone || e.invalid():
 		case e.listed() || e.place == seated && e.word.Claim():
 			p.maker.owed = true
-			p.retire(e, f.end, &p.n.evicted)
+			p.retire(e, f.end, fateEvicted)
 			return
 		default: // leased: it goes when it comes back
 			p.fading = append(p.fading, f)

@@ -161,15 +161,14 @@ func (p *Pool[T]) greetLate(s *search[T], l Lease[T]) {
 		return
 	}
 	now := p.mark(l, weight)
-	f := p.cfg.Trace.Leased
-	if f == nil {
+	if p.cfg.Trace.Leased == nil {
 		return
 	}
 	e := LeaseEvent{ID: l.e.id, Lease: l.gen(), Request: s.r}
 	if s.waited {
 		e.Waited = max(1, now-s.start)
 	}
-	_ = p.guard("Trace", func() { f(s.ctx, e) })
+	p.trace.leased(s.ctx, e)
 }
 
 // ending is what Trace is told of a lease that ends. The zero ending is nothing.
@@ -212,7 +211,7 @@ func (p *Pool[T]) lasted(l Lease[T]) int64 {
 func (p *Pool[T]) tellEnded(l Lease[T], x ending) {
 	if x.weight > 0 || x.held > 0 {
 		e := EndEvent{ID: l.e.id, Lease: l.gen(), Held: x.held, Sampled: x.weight, Cause: x.cause}
-		_ = p.guard("Trace", func() { p.cfg.Trace.Ended(e) })
+		p.trace.ended(e)
 	}
 }
 

@@ -91,7 +91,7 @@ func (x *scan[T]) step() bool {
 		x.at++
 		c.info.Idlers = p.idlers()
 		p.unlock()
-		if !p.due(c.info) {
+		if !p.policies.due(c.info) {
 			return true
 		}
 		p.lock()

@@ -152,7 +152,7 @@ func (p *Pool[T]) retireSpent() {
 	found := false
 	for i := range p.seats {
 		if e := p.seats[i].e.Load(); e != nil && e.word.Spent() {
-			p.condemn(e, ErrWornOut, &p.n.other)
+			p.condemn(e, ErrWornOut, fateOther)
 			found = true
 		}
 	}

@@ -64,7 +64,7 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 		return false
 	}
 	if p.shared.budget.Over() {
-		p.retire(e, ErrResized, &p.n.other)
+		p.retire(e, ErrResized, fateOther)
 		return true
 	}
 	e.back = p.clock.now()
@@ -89,7 +89,7 @@ func (p *Pool[T]) giveWay(e *entry[T], used bool) bool {
 	if !p.share.Owes(came, lived >= made) {
 		return false
 	}
-	p.retire(e, ErrPreempted, &p.n.other)
+	p.retire(e, ErrPreempted, fateOther)
 	return true
 }
 
@@ -201,7 +201,7 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	if p.shared.budget.Over() {
 		cause = ErrResized
 	}
-	p.retire(e, cause, &p.n.other)
+	p.retire(e, cause, fateOther)
 	return budget.Gave, 0
 }
 

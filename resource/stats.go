@@ -3,6 +3,7 @@ package resource
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -170,36 +171,119 @@ func (s Stats) String() string {
 // waits for no more than a few other operations.
 func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
 
+// fate is which counter of Stats the end of a resource belongs to.
+type fate uint8
+
+const (
+	fateOther fate = iota // in no counter of its own
+	fateEvicted
+	fateUnhealthy
+	fateInvalidated
+	fateReleaseFailed
+	fates
+)
+
+// counters are what Stats adds up. Guarded by the pool's lock, except for
+// failures and waits.served.
+type counters struct {
+	waits  waitCounts
+	timing timing
+
+	returned            int64 // leases ended through the lock
+	waited              int64
+	makeTime            time.Duration
+	made, failedMakes   int64
+	refused, withdrawn  int64
+	begun               MakesBegun
+	destroyed, hijacked int64
+	ended               [fates]int64
+	failures            [reasons]atomic.Int64  // acquires that returned an error, by Reason
+	allKeys             *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
+}
+
+// fail counts an acquire that returns an error. The pool of a key may end before its
+// Keyed does, so failures after the pool was closed are counted for all keys only.
+func (c *counters) fail(r Reason) {
+	if c.allKeys != nil {
+		c.allKeys[r].Add(1)
+		if r == ReasonClosed {
+			return
+		}
+	}
+	c.failures[r].Add(1)
+}
+
+// failed is a snapshot of the failures.
+func (c *counters) failed() (f AcquireFailures) {
+	for r := range c.failures {
+		*f.field(Reason(r)) = c.failures[r].Load()
+	}
+	return f
+}
+
+// report writes the counters to s.
+func (c *counters) report(s *Stats) {
+	s.Waited, s.Failures = c.waited, c.failed()
+	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedMakes
+	s.Refused, s.Withdrawn, s.Begun = c.refused, c.withdrawn, c.begun
+	s.Destroyed, s.Hijacked = c.destroyed, c.hijacked
+	s.Evicted, s.Unhealthy = c.ended[fateEvicted], c.ended[fateUnhealthy]
+	s.Invalidated, s.ReleaseFailed = c.ended[fateInvalidated], c.ended[fateReleaseFailed]
+	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
+	s.WaitsServed = c.waits.served.Load()
+	s.WaitsServedTime = time.Duration(c.waits.servedTime.Load())
+	s.WaitsFailed, s.WaitsFailedTime = c.waits.failed, c.waits.failedTime
+	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
+	s.AcquireTime = s.WaitsServedTime + c.timing.sum
+}
+
+// waitCounts counts the acquires that had to wait, by how they ended.
+type waitCounts struct {
+	served     atomic.Int64
+	servedTime atomic.Int64
+	_          [48]byte
+
+	// Guarded by the pool's lock, which a failed acquire takes anyway.
+	failed     int64
+	failedTime time.Duration
+}
+
+func (c *waitCounts) fail(waited time.Duration) {
+	c.failed++
+	c.failedTime += waited
+}
+
+func (c *waitCounts) serve(waited time.Duration) {
+	c.servedTime.Add(int64(waited))
+	c.served.Add(1)
+}
+
+// timing extrapolates how long acquires take from the few that are timed: see
+// Pool.timedAcquire.
+type timing struct {
+	sum   time.Duration // of all acquires that got a lease, without their waits
+	until int64         // how many leases had begun when the last acquire was timed
+}
+
+// add adds an acquire that took so long, without its wait, when begun leases had
+// begun.
+func (t *timing) add(took time.Duration, begun int64) {
+	t.sum += max(0, took) * time.Duration(begun-t.until)
+	t.until = begun
+}
+
 // stats is Stats with the pool locked.
 func (p *Pool[T]) stats() Stats {
 	load, begun := p.load()
 	s := Stats{
-		Load:        load,
-		Acquired:    p.acquired + begun,
-		Waited:      p.n.waited,
-		Failures:    p.failuresSoFar(),
-		Made:        p.n.made,
-		MakeTime:    p.n.makeTime,
-		Failed:      p.n.failed,
-		Refused:     p.n.refused,
-		Withdrawn:   p.n.withdrawn,
-		Begun:       p.n.begun,
-		Destroyed:   p.n.destroyed,
-		Hijacked:    p.n.hijacked,
-		Evicted:     p.n.evicted,
-		Unhealthy:   p.n.unhealthy,
-		Invalidated: p.n.invalidated,
-
-		ReleaseFailed: p.n.unreleased,
-
+		Load:     load,
+		Acquired: p.acquired + begun,
 		Outage:   p.maker.breaker.Open(),
 		LastMake: p.maker.last,
-		Panics:   p.panics.Load(),
+		Panics:   p.guard.panics.Load(),
 	}
-	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
 	s.Released = s.Acquired - int64(s.Leased)
-	p.waits.tell(&s)
-	s.AcquireTime = s.WaitsServedTime + p.timing.sum
+	p.counts.report(&s)
 	return s
 }
 

@@ -97,7 +97,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 	p := s.p
 	if !x.leased {
 		x.info.Idlers = s.idle
-		if x.cause = p.evict(x.e, x.info); x.cause != nil {
+		if x.cause = p.policies.evict(x.e.value, x.info); x.cause != nil {
 			s.idle--
 			return
 		}
@@ -108,7 +108,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 	}
 	later := x.info
 	later.Age = plus(later.Age, s.lead)
-	end := p.evict(x.e, later)
+	end := p.policies.evict(x.e.value, later)
 	if end != nil && (used || s.fresh <= p.cfg.MinIdle) {
 		x.end = end
 	}
@@ -185,7 +185,7 @@ func (p *Pool[T]) convict(some []suspect[T]) {
 	defer p.unlock()
 	for i := range some {
 		if s := &some[i]; s.cause != nil && s.stillIdle() {
-			p.retire(s.e, s.cause, &p.n.evicted)
+			p.retire(s.e, s.cause, fateEvicted)
 		}
 	}
 	p.grow()

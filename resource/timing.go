@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"time"
 )
 
 // A hit must not read a clock, so how long acquires take that do not wait is
@@ -12,12 +11,6 @@ import (
 
 // timeNext is the bit of detour that says that the next acquire is to be timed.
 const timeNext = 4
-
-// timing is what came of it. Guarded by the pool's lock.
-type timing struct {
-	sum   time.Duration // of all acquires that got a lease, without their waits
-	until int64         // how many leases had begun when the last one was timed
-}
 
 // askForTime has the next acquire timed. The pool is locked.
 func (p *Pool[T]) askForTime() { p.detour.Store(p.detour.Load() | timeNext) }
@@ -29,7 +22,10 @@ func (p *Pool[T]) timed(ctx context.Context, r *Request, seat int) (Lease[T], er
 	l, err := p.acquireTimed(ctx, r, seat)
 	took := p.clock.now() - began - (began - before)
 	if err == nil {
-		p.noteTime(took - l.Waited())
+		p.mu.Lock()
+		_, begun := p.seatLevels()
+		p.counts.timing.add(took-l.Waited(), p.acquired+begun)
+		p.mu.Unlock()
 	}
 	return l, err
 }
@@ -41,13 +37,4 @@ func (p *Pool[T]) acquireTimed(ctx context.Context, r *Request, seat int) (Lease
 		}
 	}
 	return p.acquireNow(ctx, r, seat)
-}
-
-func (p *Pool[T]) noteTime(took time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, begun := p.seatLevels()
-	lent := p.acquired + begun
-	p.timing.sum += max(0, took) * time.Duration(lent-p.timing.until)
-	p.timing.until = lent
 }

@@ -110,20 +110,64 @@ type DestroyEvent struct {
 	Took  time.Duration // of Destroy
 }
 
-func (p *Pool[T]) traceWait(s *search[T], l Lease[T], err error) {
-	f := p.cfg.Trace.Waited
-	if f == nil {
-		return
-	}
-	e := WaitEvent{Request: s.r, Waited: p.waitedFor(s), Err: err}
-	if l.e != nil {
-		e.ID = l.e.id
-	}
-	_ = p.guard("Trace", func() { f(s.ctx, e) })
+// tracer calls the functions of a Trace, each guarded, with no lock held.
+type tracer struct {
+	guard *guard
+	trace *Trace // constant
 }
 
-func (p *Pool[T]) traceCheck(i Info, took time.Duration, ill error) {
-	if f := p.cfg.Trace.Checked; f != nil {
-		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
+func (t *tracer) waited(ctx context.Context, e WaitEvent) {
+	if f := t.trace.Waited; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, e) })
 	}
+}
+
+func (t *tracer) failed(ctx context.Context, err *AcquireError) {
+	if f := t.trace.Failed; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) rejected(ctx context.Context, err error) {
+	if f := t.trace.Rejected; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) made(ctx context.Context, e MakeEvent) {
+	if f := t.trace.Made; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(ctx, e) })
+	}
+}
+
+func (t *tracer) refused(ctx context.Context, err error) {
+	if f := t.trace.Refused; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) checked(i Info, took time.Duration, ill error) {
+	if f := t.trace.Checked; f != nil {
+		_ = t.guard.call("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
+	}
+}
+
+func (t *tracer) destroyed(e DestroyEvent) {
+	_ = t.guard.isolate("Trace", func() { t.trace.Destroyed(e) })
+}
+
+func (t *tracer) outage(cause error) {
+	if f := t.trace.Outage; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(cause) })
+	}
+}
+
+func (t *tracer) leased(ctx context.Context, e LeaseEvent) {
+	if f := t.trace.Leased; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, e) })
+	}
+}
+
+func (t *tracer) ended(e EndEvent) {
+	_ = t.guard.call("Trace", func() { t.trace.Ended(e) })
 }

@@ -111,14 +111,14 @@ func (l Lease[T]) ReleaseUnused() {
 	defer func() { p.tellEnded(l, x) }() // deferred, since Done may end this goroutine
 	p.lock()
 	p.startClock()
-	p.returned++
+	p.counts.returned++
 	now := p.clock.tick.Load()
 	p.restore(e, now-word.Ticks(now)-l.idle())
 	if e.place == gone {
 		x.cause = e.cause
 	}
 	p.unlock()
-	p.giveBack(done, Outcome{})
+	p.policies.giveBack(done, Outcome{})
 }
 
 // restore is put for e, idle since that tick but for a lease that did not use it.

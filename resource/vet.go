@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -18,9 +17,9 @@ func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 	var i Info
 	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
 	if p.evicts && !asked {
-		o.cause = p.evict(l.e, i)
+		o.cause = p.policies.evict(l.e.value, i)
 	}
-	o.due = o.cause == nil && p.cfg.Health != nil && !s.verified && p.due(i)
+	o.due = o.cause == nil && p.cfg.Health != nil && !s.verified && p.policies.due(i)
 	return o
 }
 
@@ -29,7 +28,7 @@ func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 // others, and *l is empty.
 func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error) {
 	if o.cause != nil {
-		return false, p.turnDown(s, l, o.cause, &p.n.evicted)
+		return false, p.turnDown(s, l, o.cause, fateEvicted)
 	}
 	e := l.e
 	var i Info
@@ -37,7 +36,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	if s.min > 0 {
 		later := i
 		later.Age = plus(i.Age, s.min)
-		if cause := p.evict(e, later); cause != nil {
+		if cause := p.policies.evict(e.value, later); cause != nil {
 			return false, p.leave(s, l, cause)
 		}
 	}
@@ -52,7 +51,9 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 		return p.checkNoWait(s, l, i)
 	}
 	since := p.ticks() - s.idle
-	took, ill := p.ask(s.ctx, e, i)
+	began := p.clock.now()
+	ill := p.policies.check(s.ctx, e.value, i)
+	took := p.clock.now() - began
 	if ill != nil && s.ctx.Err() != nil {
 		p.untouch(s, l, took)
 		return false, p.gaveUp(s)
@@ -63,7 +64,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 			p.checkPassed(since)
 			p.unlock()
 		}
-		p.traceCheck(i, took, ill)
+		p.trace.checked(i, took, ill)
 		return true, nil
 	}
 	if old {
@@ -71,14 +72,14 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 		p.checkFailed(since, took)
 		p.unlock()
 	}
-	err = p.turnDown(s, l, ill, &p.n.unhealthy)
-	p.traceCheck(i, took, ill)
+	err = p.turnDown(s, l, ill, fateUnhealthy)
+	p.trace.checked(i, took, ill)
 	return false, err
 }
 
 // turnDown destroys what *l holds. If it came straight from its making that is
 // as good as a failed make, and told as one.
-func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
+func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, why fate) error {
 	fresh := l.fresh()
 	e := p.takeBack(l)
 	p.lock()
@@ -86,7 +87,7 @@ func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64)
 	if fresh {
 		p.stillborn(e, cause)
 	}
-	p.retire(e, cause, count)
+	p.retire(e, cause, why)
 	p.grow()
 	p.unlock()
 	if fresh && p.cfg.Outage == FailFast {
@@ -156,29 +157,6 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 	return e
 }
 
-// evict asks the Eviction and EvictIf about e.
-func (p *Pool[T]) evict(e *entry[T], i Info) (cause error) {
-	_ = p.guard("Evict", func() {
-		if p.cfg.Eviction != nil {
-			cause = p.cfg.Eviction.Evict(i)
-		}
-		if cause == nil && p.cfg.EvictIf != nil {
-			cause = p.cfg.EvictIf(e.value, i)
-		}
-	})
-	return cause
-}
-
-// due asks the Health whether it wants to check.
-func (p *Pool[T]) due(i Info) bool {
-	if p.scheduled == nil {
-		return true
-	}
-	due := true
-	_ = p.guard("Due", func() { due = p.scheduled.Due(i) })
-	return due
-}
-
 // passes notes what a check of e found and reports whether e is kept. Who has e
 // to itself calls it.
 func (p *Pool[T]) passes(e *entry[T], ill error) bool {
@@ -187,18 +165,9 @@ func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 		e.failures.Store(0)
 		return true
 	}
-	if !p.is(ill, ErrTolerated) {
+	if !p.guard.is(ill, ErrTolerated) {
 		return false
 	}
 	e.failures.Add(1)
 	return true
-}
-
-// ask asks the Health, and times it.
-func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (took time.Duration, ill error) {
-	began := p.clock.now()
-	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
-		ill = err
-	}
-	return p.clock.now() - began, ill
 }

@@ -39,14 +39,14 @@ func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 	defer func() { p.tellEnded(l, x) }() // deferred, since Done may end this goroutine
 	p.lock()
 	p.startClock()
-	p.returned++
+	p.counts.returned++
 	e.since = p.clock.tick.Load() - word.Ticks(p.clock.tick.Load()) - l.idle()
 	p.beginVetting(e, check)
 	if e.place == gone {
 		x.cause = e.cause
 	}
 	p.unlock()
-	p.giveBack(done, Outcome{})
+	p.policies.giveBack(done, Outcome{})
 }
 
 // beginVetting has check called for e, whose lease has just ended and whose since
@@ -84,7 +84,7 @@ func (p *Pool[T]) vetInBackground(ctx context.Context, e *entry[T], c *call, che
 	// Deferred, so that it happens also if check ends this goroutine.
 	defer func() { p.vetted(e, c, cause) }()
 	var err error
-	if broke := p.guard("ReleaseAfter", func() { err = check(ctx, e.value) }); broke != nil {
+	if broke := p.guard.call("ReleaseAfter", func() { err = check(ctx, e.value) }); broke != nil {
 		err = broke
 	}
 	cause = err
@@ -99,7 +99,7 @@ func (p *Pool[T]) vetted(e *entry[T], c *call, cause error) {
 	switch {
 	case !p.outlasts(e):
 	case cause != nil:
-		p.retire(e, cause, &p.n.unhealthy)
+		p.retire(e, cause, fateUnhealthy)
 	default:
 		e.place = out
 		if p.stays(e, false) {

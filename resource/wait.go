@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"errors"
 	"time"
 )
 
@@ -10,7 +9,7 @@ import (
 func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 	if !s.waited {
 		s.waited, s.start = true, now
-		p.n.waited++
+		p.counts.waited++
 	}
 	w, _ := p.spareWaiters.Get().(*waiter[T])
 	if w == nil {
@@ -59,8 +58,8 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 	lease, err, rejected := w.lease, w.err, w.rejected
 	p.freeWaiter(w)
 	if err != nil {
-		if f := p.cfg.Trace.Rejected; rejected && f != nil {
-			_ = p.guard("Trace", func() { f(s.ctx, err) })
+		if rejected {
+			p.trace.rejected(s.ctx, err)
 		}
 		return err
 	}
@@ -130,7 +129,7 @@ func (p *Pool[T]) refuse(w *waiter[T], err error, now time.Duration) {
 
 func (p *Pool[T]) wake(w *waiter[T]) {
 	if w.err != nil {
-		p.waits.fail(w.lasted)
+		p.counts.waits.fail(w.lasted)
 	}
 	w.next, p.woken = p.woken, w
 }
@@ -173,28 +172,10 @@ func (p *Pool[T]) serve() {
 
 // failure makes the error of an acquire.
 func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error {
-	retry := p.retryAfter(err)
+	retry := p.guard.retryAfter(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.failureLocked(reason, err, waited, retry)
-}
-
-// retryAfter is what a Rejection in err says. It calls the methods of err, which
-// may be a policy's own.
-func (p *Pool[T]) retryAfter(err error) (d time.Duration) {
-	_ = p.guard("errors.As", func() {
-		var r *Rejection
-		if errors.As(err, &r) {
-			d = r.RetryAfter
-		}
-	})
-	return d
-}
-
-// is is errors.Is for an err that may not be ours.
-func (p *Pool[T]) is(err, target error) (yes bool) {
-	_ = p.guard("errors.Is", func() { yes = errors.Is(err, target) })
-	return yes
 }
 
 // failureLocked is failure with the pool locked: it calls no method of err.

@@ -126,6 +126,6 @@ func (p *Pool[T]) beginOne(ctx context.Context, result chan<- error) error {
 	}
 	m := makeFor[T](ctx)
 	m.result = result
-	p.startMake(m, &p.n.begun.MakeOne)
+	p.startMake(m, &p.counts.begun.MakeOne)
 	return nil
 }
