@@ -9,7 +9,7 @@ import (
 
 // acquire is Acquire where there are policies to ask, or nothing is on the
 // caller's seat.
-func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], error) {
+func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	if ctx.Err() != nil {
 		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
@@ -19,30 +19,30 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], 
 		ctx = bounded
 	}
 	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
-		return p.timed(ctx, r, seat)
+		return p.timed(ctx, r, slot)
 	}
-	return p.acquireNow(ctx, r, seat)
+	return p.acquireNow(ctx, r, slot)
 }
 
 // acquireNow is acquire, for a ctx that has not ended.
-func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, seat int) (Lease[T], error) {
+func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	if p.onlyBegin && !r.Fresh {
-		if l, ok := p.sampledHit(ctx, r, seat); ok {
+		if l, ok := p.sampledHit(ctx, r, slot); ok {
 			return l, nil
 		}
 	}
 	var v visit[T]
 	if !p.plain && !p.onlyBegin {
-		p.quick(ctx, r, seat, &v)
+		p.quick(ctx, r, slot, &v)
 		if v.lent {
 			return v.lease, nil
 		}
 	}
-	return p.onward(ctx, r, seat, &v)
+	return p.onward(ctx, r, slot, &v)
 }
 
 // onward is acquire off the hit path: it goes on from where quick has stopped.
-func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T]) (Lease[T], error) {
+func (p *Pool[T]) onward(ctx context.Context, r *Request, slot int, v *visit[T]) (Lease[T], error) {
 	var s search[T]
 	defer func() {
 		if !v.lent {
@@ -63,7 +63,7 @@ func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T])
 	}
 	// Done is asked for before the caller waits: it may be a method of the
 	// caller's own, and panic.
-	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
+	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, slot: slot, idle: v.idle}
 	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within what reach can say
 	if p.evicts {
 		s.min = s.r.MinRemaining
@@ -110,7 +110,7 @@ type search[T any] struct {
 	done     <-chan struct{} // ctx's
 	deadline time.Duration   // ctx's, on the pool's clock; 0: none
 	r        Request
-	seat     int           // the caller's
+	slot     int           // the caller's
 	min      time.Duration // r.MinRemaining, if there is an Eviction to ask
 	waited   bool
 	turn     int64         // its ordinal among all that have waited; 0: none yet
@@ -181,7 +181,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 	s.verified = false
 	wish := s.wish()
 	if wish == nil && s.turn == 0 {
-		if hit, idle, ok := p.hit(s.seat); ok {
+		if hit, idle, ok := p.hit(s.slot); ok {
 			*l, s.idle = hit, idle
 			return nil
 		}
@@ -196,13 +196,13 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 		if s.min > 0 {
 			p.judge(s) // unlocks meanwhile
 		}
-		if e := p.takeIdle(wish, s.seat); e != nil {
-			e.parked = true // with a Queue it may not have been said yet
+		if e := p.idle.take(wish, s.slot); e != nil {
+			e.wasIdle = true // with a Queue it may not have been said yet
 			if p.judged && e.since < p.clock.tick.Load() {
 				p.clock.catchUp()
 			}
 			s.idle = max(0, p.clock.tick.Load()-e.since)
-			*l = p.lend(e, s.seat)
+			*l = p.lend(e, s.slot)
 			p.unlock()
 			return nil
 		}
@@ -211,7 +211,7 @@ func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
 			p.clock.catchUp()
 		}
 		s.idle = max(0, p.clock.tick.Load()-e.since)
-		*l = p.lend(e, s.seat)
+		*l = p.lend(e, s.slot)
 		p.unlock()
 		return nil
 	}
@@ -246,10 +246,10 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	if p.ordered {
 		p.queue.push(w)
 	}
-	// From here on a release to a seat sees detour; what was seated before
+	// From here on a release to a slot sees detour; what was seated before
 	// is found now.
 	p.setDetour()
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 	p.dispatch()
 	p.unlock()
 	return p.await(s, w, l)
@@ -264,26 +264,6 @@ func (p *Pool[T]) miss() {
 	}
 }
 
-// takeIdle takes the idle resource to lend to a caller who asked for r, and
-// whose seat is given, into the pool's hands; nil if there is none. The pool is
-// locked.
-func (p *Pool[T]) takeIdle(r *Request, seat int) *entry[T] {
-	if r != nil {
-		p.clearSeats(0) // on a seat nobody asks whether it fits
-	} else if e := p.claimNear(seat); e != nil {
-		return e
-	}
-	e := p.shelf.first(p.cfg.Order, r)
-	if e == nil && r == nil && p.taken > 0 {
-		p.clearSeats(0)
-		e = p.shelf.first(p.cfg.Order, r)
-	}
-	if e != nil {
-		p.shelf.remove(e)
-	}
-	return e
-}
-
 // leftOver takes what is idle though callers wait, since none of them can use it,
 // and one who asked for r can; nil if there is no such thing. The pool is
 // locked.
@@ -291,21 +271,19 @@ func (p *Pool[T]) leftOver(r *Request) *entry[T] {
 	if !p.choosy() || p.matches() {
 		return nil
 	}
-	e := p.shelf.first(p.cfg.Order, r)
+	e := p.idle.first(r)
 	if e != nil {
-		p.shelf.remove(e)
+		p.idle.list.remove(e)
 	}
 	return e
 }
 
 // lend leases e, which is in the pool's hands and nowhere else, to a caller
 // with that seat. The pool is locked.
-func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
-	if e.place == seated {
-		p.vacate(e)
-	}
-	p.acquired++
-	e.seat, e.verified = seat, 0
+func (p *Pool[T]) lend(e *entry[T], slot int) Lease[T] {
+	p.idle.leaveSlot(e)
+	p.counts.acquired++
+	e.slot, e.verified = slot, 0
 	tick := p.clock.tick.Load()
 	if !p.plain {
 		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
@@ -341,4 +319,21 @@ func ctxError(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// hit takes the resource in that local slot, the caller's, if the pool is in its ordinary
+// state. idle is for how many ticks it was idle.
+func (p *Pool[T]) hit(slot int) (l Lease[T], idle int64, ok bool) {
+	if p.detour.Load() != 0 || len(p.slots) == 0 {
+		return l, 0, false
+	}
+	e := p.slots[slot].e.Load()
+	if e == nil {
+		return l, 0, false
+	}
+	gen, idle, ok := e.word.Take(&p.clock.tick)
+	if !ok {
+		return l, 0, false
+	}
+	return Lease[T]{e, gen | uint64(idle)<<idleShift}, idle, true
 }

@@ -5,27 +5,12 @@ package resource
 // it as coming, so that nothing is made because of a question, unless the answer
 // takes long: see comingBack.
 
-// setAside marks e, which is on the shelf. The pool is locked.
-func (p *Pool[T]) setAside(e *entry[T]) {
-	p.shelf.setAside(e)
-	p.aside++
-	if p.asides == nil {
-		p.asides = make(map[*entry[T]]struct{})
-	}
-	p.asides[e] = struct{}{}
-}
-
 // backFromAside ends setAside: e may be lent again, or goes if something was
 // decided about it meanwhile. It reports whether e is still there. The pool is
 // locked.
 func (p *Pool[T]) backFromAside(e *entry[T]) bool {
-	p.aside--
-	delete(p.asides, e)
 	there := p.outlasts(e)
-	if there {
-		p.shelf.backFromAside(e)
-	}
-	e.aside = false // not before: it was not among the discards
+	p.idle.unreserve(e, there) // not before: e was not among the discards
 	return there
 }
 
@@ -48,7 +33,7 @@ func (p *Pool[T]) outlasts(e *entry[T]) bool {
 // aside. The pool is locked before and after; it stays unlocked only if f ends
 // the goroutine.
 func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
-	p.setAside(e)
+	p.idle.reserve(e)
 	p.unlock()
 	returned := false
 	defer func() {
@@ -69,9 +54,9 @@ func (p *Pool[T]) apart(e *entry[T], f func()) (there bool) {
 // would not keep are marked, and stay for callers who ask for less. The pool is
 // locked, and unlocked for each question.
 func (p *Pool[T]) judge(s *search[T]) {
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 	for {
-		e := p.shelf.first(p.cfg.Order, &s.r)
+		e := p.idle.first(&s.r)
 		if e == nil {
 			break
 		}
@@ -82,8 +67,9 @@ func (p *Pool[T]) judge(s *search[T]) {
 		if there && cause == nil {
 			break
 		}
-		if p.unfit = true; there {
-			p.shelf.setUnfit(e, s.min)
+		p.idle.anyUnfit = true
+		if there {
+			p.idle.list.setUnfit(e, s.min)
 		}
 	}
 	p.dispatch()

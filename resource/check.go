@@ -13,7 +13,7 @@ func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck
 	if w != nil {
 		w.call = c
 	}
-	p.setAside(e)
+	p.idle.reserve(e)
 	p.health.calls.add(c)
 	if p.health.suspect.Covers(e.since) {
 		p.health.calls.slowDown(c)
@@ -85,7 +85,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 		p.endSuspicion()
 	}
 	p.serve()
-	if e.place == shelf && p.waiters.n > 0 && !(p.ordered && p.matches()) {
+	if e.loc == inList && p.waiters.n > 0 && !(p.ordered && p.matches()) {
 		d.calls.markSlow() // no waiter can use e: do not count on the others either
 	}
 	p.grow()
@@ -97,8 +97,8 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 // waited for this check. The pool is locked.
 func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
 	if w != nil && !w.gone {
-		p.shelf.remove(e)
-		w.lease = p.lend(e, w.seat)
+		p.idle.list.remove(e)
+		w.lease = p.lend(e, w.slot)
 		return
 	}
 	if suspect {

@@ -8,23 +8,23 @@ import "time"
 
 // choosy reports whether what is idle may be of no use to some who wait. The pool
 // is locked.
-func (p *Pool[T]) choosy() bool { return p.unfit || p.waiters.fresh() > 0 }
+func (p *Pool[T]) choosy() bool { return p.idle.anyUnfit || p.waiters.fresh() > 0 }
 
 // makeRoom retires idle resources that no waiter can use, where the pool is
 // full and they keep better ones from being made. The pool is locked.
 func (p *Pool[T]) makeRoom() {
-	if p.shelf.n == p.aside {
+	if p.idle.available() == 0 {
 		return
 	}
 	fresh := p.waiters.fresh()
 	coming := p.maker.pending() + p.dying + max(0, p.max-p.live)
-	missing := max(0, p.waiters.active()-fresh-p.aside) + fresh - coming
+	missing := max(0, p.waiters.active()-fresh-len(p.idle.reserved)) + fresh - coming
 	if p.maker.last != nil {
 		missing = min(missing, 1-coming) // creation is failing: do not give up all for it
 	}
 	n := p.waiters.needs()
 	for range min(missing, maxPerHold) {
-		e := p.shelf.unwanted(n)
+		e := p.idle.list.unwanted(n)
 		if e == nil {
 			return
 		}
@@ -63,7 +63,7 @@ func (p *Pool[T]) yieldsPlace(e *entry[T], w *waiter[T], now time.Duration) erro
 	if front.Request.Fresh || e.fits(&front.Request) {
 		return nil
 	}
-	if front.passed++; front.passed > maxPassed && coming+p.aside == 0 && p.roomHelps(now) {
+	if front.passed++; front.passed > maxPassed && coming+len(p.idle.reserved) == 0 && p.roomHelps(now) {
 		return ErrNearEnd
 	}
 	return nil

@@ -45,10 +45,6 @@ func plus(a, b time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// coolTicks is how long a resource stays on a seat without being taken, before
-// it goes to the shelf where the newest is lent first.
-const coolTicks = int64(time.Second / tickLen)
-
 // ticks is the tick as policies are told it: exact where the clock may stand.
 func (p *Pool[T]) ticks() int64 {
 	if p.detour.Load() != 0 {
@@ -83,7 +79,7 @@ func (p *Pool[T]) onTick() {
 	}
 	now := p.clock.nowTick()
 	p.clock.tick.Store(now)
-	p.crowd /= 2
+	p.idle.contention /= 2
 	if p.tellsBegin {
 		p.judgeSampling(true)
 	}
@@ -94,8 +90,8 @@ func (p *Pool[T]) onTick() {
 		// sends the next caller through the lock, which starts the clock.
 		p.ticking = false
 		p.setDetour()
-		p.clearSeats(0)
-		p.noteSeats()
+		p.idle.flushSlots(0)
+		p.idle.noteLeases()
 		p.used = p.usage()
 		if p.shared != nil {
 			p.share.Awake(false)
@@ -106,9 +102,14 @@ func (p *Pool[T]) onTick() {
 	p.askForTime()
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
-		p.clearSeats(coolTicks)
-		p.noteSeats()
-		p.retireSpent()
+		p.idle.flushSlots(coolTicks)
+		p.idle.noteLeases()
+		if spent := p.idle.spent(); spent != nil {
+			for _, e := range spent {
+				p.condemn(e, ErrWornOut, fateOther)
+			}
+			p.grow()
+		}
 	}
 	p.ticker.Reset(tickLen)
 }
@@ -116,6 +117,6 @@ func (p *Pool[T]) onTick() {
 // usage is a number that differs if a lease began or ended meanwhile. The pool
 // is locked.
 func (p *Pool[T]) usage() int64 {
-	idle, begun := p.seatLevels()
-	return (p.counts.returned+p.acquired+begun)<<8 + int64(idle)
+	idle, begun := p.idle.slotLevels()
+	return (p.counts.returned+p.counts.acquired+begun)<<8 + int64(idle)
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/respool/respool/internal/treap"
 )
 
-// place is where the pool has put an entry.
-type place uint8
+// location is where an entry is.
+type location uint8
 
 const (
-	out        place = iota // leased, or in the hands of the goroutine that moves it
-	shelf                   // idle, in the list that the pool's lock guards
-	unverified              // idle, in the list of those that must pass a check first
-	releasing               // idle, and OnRelease has it
-	seated                  // has a seat: idle and open to whoever takes it, or leased
-	gone                    // destroyed, being destroyed, or hijacked
+	moving       location = iota // leased, or moved by a goroutine that has it to itself
+	inList                       // idle, in the idle list
+	inUnverified                 // idle, in the list of those that must pass a check first
+	releasing                    // idle, while OnRelease or the check of a ReleaseAfter runs
+	inSlot                       // in a local slot: idle and open to the hit path, or leased
+	gone                         // destroyed, being destroyed, or hijacked
 )
 
 // entry is one resource from its making to its end. It is never used for a
@@ -61,27 +61,27 @@ type entry[T any] struct {
 	vetting atomic.Uint64
 
 	// Guarded by the pool's lock.
-	place    place
-	aside    bool          // on the shelf, but a policy looks at it: not to be lent
-	parked   bool          // has been idle
-	proved   bool          // has done its work
-	expected bool          // to end soon: see renew
-	seat     int           // which, if seated; else its last holder's
-	sat      int64         // Leases when it got its seat
-	since    int64         // tick from which it is idle, on the shelf
-	back     time.Duration // when it last came back while places of the total were scarce
-	granted  time.Duration // when it was last handed to a waiter
-	unfit    time.Duration // the least MinRemaining it was found too old for; 0: none
-	index    int           // in pool.all
-	verified int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
-	cause    error         // why it is invalidated, or destroyed
-	fate     fate          // which counter its end belongs to, if invalidated
-	up, down *entry[T]     // in a list of idleSet
-	node     *treap.Node[*entry[T]]
-	inTree   bool   // on the shelf: in a tree of idleSet, not in a list
-	virgin   bool   // on the shelf: no caller has had it
-	stamp    int64  // its position on the shelf: larger is newer
-	seen     uint64 // the last inspection that listed it
+	loc       location
+	reserved  bool          // on the shelf, but a policy looks at it: not to be lent
+	wasIdle   bool          // has been idle
+	proved    bool          // has done its work
+	expected  bool          // to end soon: see renew
+	slot      int           // which, if seated; else its last holder's
+	slotBase  int64         // Leases when it got its seat
+	since     int64         // tick from which it is idle, on the shelf
+	back      time.Duration // when it last came back while places of the total were scarce
+	granted   time.Duration // when it was last handed to a waiter
+	unfit     time.Duration // the least MinRemaining it was found too old for; 0: none
+	index     int           // in pool.all
+	verified  int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
+	cause     error         // why it is invalidated, or destroyed
+	fate      fate          // which counter its end belongs to, if invalidated
+	up, down  *entry[T]     // in a list of idleSet
+	node      *treap.Node[*entry[T]]
+	inTree    bool   // on the shelf: in a tree of idleSet, not in a list
+	neverLent bool   // on the shelf: no caller has had it
+	stamp     int64  // its position on the shelf: larger is newer
+	seen      uint64 // the last inspection that listed it
 }
 
 // fits reports whether the entry may be lent to a caller who asked for r; nil
@@ -94,12 +94,12 @@ func (e *entry[T]) fits(r *Request) bool {
 // listed reports whether the entry is in a list of idle ones and no user's
 // function runs for it. The pool is locked.
 func (e *entry[T]) listed() bool {
-	return e.place == shelf && !e.aside || e.place == unverified
+	return e.loc == inList && !e.reserved || e.loc == inUnverified
 }
 
 // idle reports whether the entry is idle and has no seat. The pool is locked.
 func (e *entry[T]) idle() bool {
-	return e.place == shelf || e.place == unverified || e.place == releasing
+	return e.loc == inList || e.loc == inUnverified || e.loc == releasing
 }
 
 // unused reports whether no caller has had e. The pool has e, and is locked.

@@ -45,32 +45,32 @@ func (e *entry[T]) discarded() bool { return e.listed() && e.era.over.Load() }
 
 // endEra invalidates everything made, or being made, so far. What is idle it
 // moves to the discards as a whole, except what a policy looks at, which stays
-// until that is over. A leased resource that has a seat would return there
+// until that is over. A leased resource that has a slot would return there
 // without a look at its era, so each of those few is invalidated by itself. The
 // pool is locked.
 func (p *Pool[T]) endEra(cause error) {
 	if p.era.over.Load() {
 		return // the pool is closed
 	}
-	for i := range p.seats {
-		if e := p.seats[i].e.Load(); e != nil && !e.word.Invalidated() {
+	for i := range p.slots {
+		if e := p.slots[i].e.Load(); e != nil && !e.word.Invalidated() {
 			e.cause, e.fate = cause, fateOther
 			e.word.Invalidate()
 		}
 	}
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 	p.era.cause, p.era.ended = cause, p.clock.now()
 	p.era.over.Store(true)
-	for e := range p.asides {
-		p.shelf.remove(e)
+	for e := range p.idle.reserved {
+		p.idle.list.remove(e)
 	}
-	for _, s := range [...]*idleSet[T]{&p.health.unverified, &p.shelf} {
+	for _, s := range [...]*idleList[T]{&p.health.unverified, &p.idle.list} {
 		p.isDying(s.n)
 		p.discards.addList(*s)
-		*s = idleSet[T]{}
+		*s = idleList[T]{}
 	}
-	for e := range p.asides {
-		p.shelf.push(e)
+	for e := range p.idle.reserved {
+		p.idle.list.push(e)
 	}
 	if !p.closed {
 		p.era = p.newEra()

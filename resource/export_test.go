@@ -39,14 +39,14 @@ func (p *Pool[T]) Wear(leases int64) {
 		word := (*atomic.Uint64)(unsafe.Pointer(&e.word))
 		had := e.word.Load().Leases
 		word.Add(uint64(leases-had) << genShift)
-		e.sat += leases - had
+		e.slotBase += leases - had
 		if e.word.Load().Leases != leases {
 			panic("the word is not as it was")
 		}
 	}
 }
 
-// ReleaseHalf does the first half of a Release on a seat, which began before
+// ReleaseHalf does the first half of a Release on a slot, which began before
 // anybody waited. The result does the rest.
 func (l Lease[T]) ReleaseHalf() (rest func()) {
 	p := l.e.pool

@@ -6,10 +6,10 @@ import (
 )
 
 // out is how many resources are with callers, or on the way between: what is
-// idle on a seat while callers wait is about to be brought to them. The pool is
+// idle on a slot while callers wait is about to be brought to them. The pool is
 // locked.
 func (p *Pool[T]) out() int {
-	return p.live - p.maker.making - p.dying - p.shelf.n - p.offShelf()
+	return p.live - p.maker.making - p.dying - p.idle.list.n - p.offShelf()
 }
 
 // hopes reports whether something is out that could come back to a caller who
@@ -132,7 +132,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		max:      p.max,
 		live:     p.live,
 		dying:    p.dying,
-		idle:     p.shelf.n + p.offShelf(),
+		idle:     p.idle.list.n + p.offShelf(),
 		held:     p.out(),
 		returned: p.counts.returned,
 		waiting:  p.waiters.active(),
@@ -140,7 +140,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		warm:     p.warmth(),
 	}
 	if p.cfg.MinIdle > 0 {
-		onSeats, _ := p.seatLevels()
+		onSeats, _ := p.idle.slotLevels()
 		s.idle += onSeats
 	}
 	return s

@@ -20,7 +20,7 @@ import (
 type healthState[T any] struct {
 	suspect    suspicion.Suspicion
 	since      time.Duration // when the suspicion began
-	unverified idleSet[T]    // suspect, found due for a check, and not yet checked
+	unverified idleList[T]   // suspect, found due for a check, and not yet checked
 	calls      callList      // checks that run in the background
 
 	// The goroutine that starts them; see scan.
@@ -52,7 +52,7 @@ func (d *healthState[T]) settled(now time.Duration) bool {
 // The pool is locked.
 func (p *Pool[T]) unverified() int { return p.health.unverified.n }
 
-// offShelf is how many idle resources are neither on the shelf nor on a seat: the
+// offShelf is how many idle resources are neither on the shelf nor on a slot: the
 // unverified ones, and those for which OnRelease or the check of a ReleaseAfter
 // runs. The pool is locked.
 func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n + p.vettings.n }
@@ -63,7 +63,7 @@ func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n + p
 // how long the number falls unless a call ends before; 0: never. The pool is
 // locked.
 func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
-	n = p.aside + p.resets.n + p.vettings.n
+	n = len(p.idle.reserved) + p.resets.n + p.vettings.n
 	for _, l := range []*callList{&p.health.calls, &p.resets, &p.vettings} {
 		if l.n == 0 {
 			continue
@@ -80,7 +80,7 @@ func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
 // idleRecoverable reports whether an idle resource may still serve a waiter after
 // a user's function has returned. The pool is locked.
 func (p *Pool[T]) idleRecoverable() bool {
-	n := p.aside + p.resets.n + p.vettings.n
+	n := len(p.idle.reserved) + p.resets.n + p.vettings.n
 	return p.unverified() > 0 || n > 0 && n > p.overdueCalls()
 }
 
@@ -180,7 +180,7 @@ func (p *Pool[T]) readmit() {
 	for n := 0; n < sweepChunk && d.unverified.n > 0; n++ {
 		e := d.unverified.first(NewestFirst, nil)
 		d.unverified.remove(e)
-		p.shelf.pushUnder(e)
+		p.idle.list.pushUnder(e)
 	}
 	p.serve()
 	p.grow()
@@ -212,15 +212,13 @@ func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
 	if !d.suspect.Covers(since) || e.invalid() || e.spared != nil || p.live-p.dying > p.max {
 		return false
 	}
-	if e.place == seated {
-		p.vacate(e)
-	}
+	p.idle.leaveSlot(e)
 	if p.cfg.Order == OldestFirst {
 		d.unverified.push(e)
 	} else {
 		d.unverified.pushUnder(e)
 	}
-	e.place, e.since, e.parked = unverified, since, true
+	e.loc, e.since, e.wasIdle = inUnverified, since, true
 	p.startScan()
 	return true
 }

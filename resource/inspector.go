@@ -114,7 +114,7 @@ func (p *Pool[T]) inspect(e *entry[T]) (r ResourceInfo) {
 	switch {
 	case e.idle():
 		idle = max(0, tick-e.since)
-		if e.aside || e.place == releasing {
+		if e.reserved || e.loc == releasing {
 			r.State = Checking
 		}
 	case word.Open:
@@ -168,21 +168,6 @@ func (k *known) began(lease uint64) (tick int64, ok bool) {
 		return 0, false
 	}
 	return k.tick.Load(), true
-}
-
-// noteSeats notes which leases run that have begun on a seat: those of others are
-// noted by lend. It is called before the clock stops, which it does not while
-// leases begin, and now and then while it runs; so each lease that lasts is known.
-// The pool is locked.
-func (p *Pool[T]) noteSeats() {
-	for i := range p.seats {
-		if e := p.seats[i].e.Load(); e != nil {
-			word := e.word.Load()
-			if now := p.clock.tick.Load(); word.Leased { // read after the word: not behind it
-				e.known.note(word.Leases, now-word.Ticks(now))
-			}
-		}
-	}
 }
 
 // listWaiting goes through the line from the front, up to limit.

@@ -157,9 +157,7 @@ func (p *Pool[T]) release(e *entry[T]) {
 	p.startClock()
 	p.counts.returned++
 	p.prove(e)
-	if e.place == seated {
-		p.vacate(e)
-	}
+	p.idle.leaveSlot(e)
 	p.forget(e)
 	p.counts.hijacked++
 	p.vacatePlace(false)
@@ -214,7 +212,7 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, why fate, o Outc
 	} else if !p.beginOnRelease(e, o) {
 		p.put(e, true)
 	}
-	if e.place == gone {
+	if e.loc == gone {
 		x.cause = e.cause
 	}
 	b := p.takePause()
@@ -232,13 +230,13 @@ func (p *Pool[T]) prove(e *entry[T]) {
 	}
 }
 
-// settle takes e, just left on its seat, to those who wait, and returns for what
+// settle takes e, just left on its slot, to those who wait, and returns for what
 // its releaser then pauses; nil: for nothing. If a goroutine that does not serve
 // waiters, such as a sweep, has moved e to the shelf meanwhile, settle serves them.
 func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
 	p.startClock()
-	if p.seats[e.seat].e.Load() == e && p.claimSeat(e.seat) == e {
+	if p.slots[e.slot].e.Load() == e && p.idle.claimSlot(e.slot) == e {
 		p.counts.returned++
 		p.put(e, true)
 	} else {

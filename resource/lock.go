@@ -5,17 +5,9 @@ package resource
 func (p *Pool[T]) lock() {
 	if !p.mu.TryLock() {
 		p.mu.Lock()
-		p.crowd = min(p.crowd+1, 4*crowdFrom)
+		p.idle.meet()
 	}
 }
-
-// crowdFrom is how many meetings, halved each tick, make a crowd: 80 a tick, or
-// 800 a second. Then order matters less than not to meet.
-const crowdFrom = 160
-
-// crowded reports whether many goroutines use the pool at the same time. The
-// pool is locked.
-func (p *Pool[T]) crowded() bool { return p.crowd >= crowdFrom }
 
 func (p *Pool[T]) unlock() {
 	p.setDetour()

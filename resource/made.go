@@ -43,7 +43,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	tries := p.takeTries()
 	p.grow()
 	lives := error(nil)
-	if e.place == gone {
+	if e.loc == gone {
 		lives = e.cause // Reset, Close or Resize came meanwhile
 	}
 	p.unlock()

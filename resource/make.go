@@ -318,7 +318,7 @@ func (p *Pool[T]) countLost(n int) {
 // destroyValue destroys a value that never came into the pool.
 func (p *Pool[T]) destroyValue(e *entry[T], cause error) {
 	p.lock()
-	e.place = gone // invalidate does nothing any more
+	e.loc = gone // invalidate does nothing any more
 	p.unlock()
 	if p.cfg.Destroy != nil {
 		_ = p.guard.isolate("Destroy", func() { p.cfg.Destroy(e.value, cause) })

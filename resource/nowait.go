@@ -4,7 +4,7 @@ import "time"
 
 // noWaitCheck is an acquire with NoWait that waits for a check in the background.
 type noWaitCheck[T any] struct {
-	seat  int
+	slot  int
 	call  *call
 	gone  bool          // it does not wait any more
 	lease Lease[T]      // of the resource, if it passed
@@ -28,7 +28,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 		p.untouch(s, l, 0)
 		return false, p.failure(ReasonNoneIdle, ErrNoneIdle, 0)
 	}
-	w := &noWaitCheck[T]{seat: s.seat, done: make(chan struct{})}
+	w := &noWaitCheck[T]{slot: s.slot, done: make(chan struct{})}
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
@@ -37,7 +37,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 		p.unlock()
 		return false, nil
 	}
-	p.parkAgain(e, s.idle)
+	p.idle.parkAgain(e, s.idle)
 	p.check(s.ctx, e, i, w)
 	p.unlock()
 	timer := time.NewTimer(s.until - now)

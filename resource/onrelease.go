@@ -15,10 +15,8 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if e.invalid() || e.spared != nil || p.live-p.dying > p.max {
 		return false
 	}
-	if e.place == seated {
-		p.vacate(e)
-	}
-	e.place, e.since, e.parked = releasing, p.clock.tick.Load(), true
+	p.idle.leaveSlot(e)
+	e.loc, e.since, e.wasIdle = releasing, p.clock.tick.Load(), true
 	c := &call{began: p.clock.now()}
 	p.resets.add(c)
 	p.busy++
@@ -60,7 +58,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	case cause != nil:
 		p.retire(e, cause, fateReleaseFailed)
 	default:
-		e.place = out
+		e.loc = moving
 		p.put(e, true)
 		p.takePause() // its releaser has gone on long ago
 		return

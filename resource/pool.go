@@ -59,8 +59,8 @@ type Pool[T any] struct {
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
 	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
-	seats                                    []seat[T] // constant; none if Order is OldestFirst
-	ordered                                  bool      // constant: there is a Queue
+	slots                                    []localSlot[T] // constant: those of idle, here since every hit reads them
+	ordered                                  bool           // constant: there is a Queue
 	clock                                    clock
 	mask                                     atomic.Uint64 // which leases are sampled: see entry.sampled
 	sparse                                   uint64        // constant: mask while much is free
@@ -103,25 +103,20 @@ type Pool[T any] struct {
 	// How many there are, and where.
 	max      int
 	size     sizeNews
-	live     int                    // idle + leased + making + dying
-	dying    int                    // being destroyed
-	aside    int                    // idle, but a policy looks at it
-	asides   map[*entry[T]]struct{} // those
-	claimed  int                    // places wanted of the total, if shared
-	granted  int                    // places got of the total and not used yet
-	busy     int                    // goroutines of the pool's own that Close waits for
+	live     int // idle + leased + making + dying
+	dying    int // being destroyed
+	claimed  int // places wanted of the total, if shared
+	granted  int // places got of the total and not used yet
+	busy     int // goroutines of the pool's own that Close waits for
 	ids      uint64
 	all      []*entry[T] // made, not gone
-	shelf    idleSet[T]
+	idle     idleSet[T]
 	health   healthState[T]
 	resets   callList // of OnRelease
 	vettings callList // of the checks that ReleaseAfter was given
-	taken    int      // seats
-	crowd    int      // callers who met at mu lately
 	era      *era     // that of what is made now
 	discards discards[T]
 	reaper   reaper
-	unfit    bool // some entry's unfit is set
 
 	// Who waits.
 	waiters  waitQueue[T]
@@ -152,8 +147,7 @@ type Pool[T any] struct {
 	used    int64 // usage at the last tick
 	cooled  int64 // tick at which long idle seats were last cleared
 
-	acquired int64    // without those on a seat since they got it
-	counts   counters // what Stats adds up
+	counts counters // what Stats adds up
 
 }
 
@@ -201,8 +195,9 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 		p.counts.allKeys = &common.failures
 	}
 	if cfg.Order == NewestFirst {
-		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
+		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
 	}
+	p.idle = idleSet[T]{clock: &p.clock, order: cfg.Order, slots: p.slots}
 	p.maker = newMaker[T](cfg.MinIdle)
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
 	p.waiters.timed = p.gated
@@ -227,37 +222,37 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 // is closed, and fails with an [*AcquireError]. A ctx that has ended gets
 // nothing, even if a resource is idle. The caller ends the lease.
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
-	seat := p.mySeat()
+	slot := localIndex(len(p.slots))
 	if p.plain && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	l, err := p.acquire(ctx, &Request{}, seat)
+	l, err := p.acquire(ctx, &Request{}, slot)
 	return p.lent(ctx, l, err)
 }
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
-	seat := p.mySeat()
+	slot := localIndex(len(p.slots))
 	if p.plain && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	l, err := p.acquire(ctx, &r, seat)
+	l, err := p.acquire(ctx, &r, slot)
 	return p.lent(ctx, l, err)
 }
 
 // acquireUncounted is AcquireWith for a Keyed, which may try again.
 func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
-	seat := p.mySeat()
+	slot := localIndex(len(p.slots))
 	if p.plain && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	return p.acquire(ctx, &r, seat)
+	return p.acquire(ctx, &r, slot)
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
@@ -268,9 +263,9 @@ func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], er
 // [Request.NoWait]. While others acquire and release it may miss the one that is
 // idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
-	seat := p.mySeat()
+	slot := localIndex(len(p.slots))
 	if p.plain {
-		if l, _, ok := p.hit(seat); ok {
+		if l, _, ok := p.hit(slot); ok {
 			return l, true
 		}
 	}
@@ -283,9 +278,9 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 			return Lease[T]{}, false
 		}
 		if p.waiters.n == 0 {
-			if e := p.takeIdle(nil, seat); e != nil {
+			if e := p.idle.take(nil, slot); e != nil {
 				idle := p.clock.tick.Load() - e.since
-				l := p.lend(e, seat)
+				l := p.lend(e, slot)
 				l.found(idle)
 				return l, true
 			}
@@ -294,7 +289,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 		p.counts.fail(ReasonNoneIdle)
 		return Lease[T]{}, false
 	}
-	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
+	l, err := p.acquire(context.Background(), &Request{NoWait: true}, slot)
 	if err != nil {
 		p.counts.fail(reasonOf(err))
 	}
@@ -353,7 +348,7 @@ func (p *Pool[T]) resize(max int) error {
 	}
 	p.setDetour()
 	if p.live > p.max {
-		p.clearSeats(0)
+		p.idle.flushSlots(0)
 		p.reap()
 	}
 	p.warmed() // fewer may be enough now

@@ -5,13 +5,13 @@ package resource
 // if it was used, so that its user may soon come again, on that one's seat. The
 // pool is locked.
 func (p *Pool[T]) put(e *entry[T], used bool) {
-	e.since, e.stamp = p.clock.tick.Load(), p.shelf.stamp()
+	e.since, e.stamp = p.clock.tick.Load(), p.idle.list.stamp()
 	switch {
 	case !p.stays(e, used):
-	case used && len(p.seats) > 0:
-		p.parkOnSeat(e)
+	case used && len(p.slots) > 0:
+		p.idle.parkLocal(e)
 	default:
-		p.park(e)
+		p.idle.park(e)
 	}
 }
 
@@ -59,44 +59,12 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 			return
 		}
 	}
-	fresh := !e.parked
-	p.park(e)
+	fresh := !e.wasIdle
+	p.idle.park(e)
 	if p.ordered && fresh {
-		e.parked = false // unlock gives it to whom the Queue names
+		e.wasIdle = false // unlock gives it to whom the Queue names
 	}
 	p.grow()
-}
-
-// park puts e on the shelf, at its position there. The pool is locked.
-func (p *Pool[T]) park(e *entry[T]) {
-	if e.place == seated {
-		p.vacate(e)
-	}
-	e.parked = true
-	p.shelf.putBack(e)
-}
-
-// parkOnSeat leaves e on the seat of its last holder. What idles there is older,
-// and goes to the shelf; while that seat's resource is out, e goes there.
-//
-// As long as callers do not meet at the lock only one resource at a time has a
-// seat, so that they get the newest of all. The pool is locked.
-func (p *Pool[T]) parkOnSeat(e *entry[T]) {
-	i := e.seat
-	if !p.crowded() {
-		p.clearSeats(0)
-	} else if old := p.claimSeat(i); old != nil {
-		p.shelf.push(old)
-	}
-	switch {
-	case e.place == seated:
-		e.word.Sit(p.clock.tick.Load())
-	case !e.proved || p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
-		e.stamp = p.shelf.stamp() // above what came from seats just now
-		p.park(e)
-	default:
-		p.sit(e, i)
-	}
 }
 
 // retire has e, which no caller holds and no policy looks at, destroyed in the
@@ -106,11 +74,11 @@ func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 	switch {
 	case e.discarded():
 		return
-	case e.place == seated:
-		p.vacate(e)
-	case e.place == shelf:
-		p.shelf.remove(e)
-	case e.place == unverified:
+	case e.loc == inSlot:
+		p.idle.leaveSlot(e)
+	case e.loc == inList:
+		p.idle.list.remove(e)
+	case e.loc == inUnverified:
 		p.health.unverified.remove(e)
 	}
 	p.isDying(1)
@@ -136,7 +104,7 @@ func (p *Pool[T]) bury(e *entry[T], cause error, why fate) {
 
 // forget takes e out of the books. The pool is locked.
 func (p *Pool[T]) forget(e *entry[T]) {
-	e.place = gone
+	e.loc = gone
 	if e.expected {
 		p.expected--
 	}
@@ -150,12 +118,12 @@ func (p *Pool[T]) forget(e *entry[T]) {
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
 // idle, else by whoever has it. The first cause stays. The pool is locked.
 func (p *Pool[T]) condemn(e *entry[T], cause error, why fate) {
-	if e.place == gone || e.invalid() {
+	if e.loc == gone || e.invalid() {
 		return
 	}
 	e.word.Invalidate()
 	e.cause, e.fate = cause, why
-	if e.listed() || e.place == seated && e.word.Claim() {
+	if e.listed() || e.loc == inSlot && e.word.Claim() {
 		p.retire(e, cause, why)
 	}
 }
@@ -167,7 +135,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	}
 	p.lock()
 	defer p.unlock()
-	if e.place != gone && !e.invalid() {
+	if e.loc != gone && !e.invalid() {
 		p.startClock()
 		if e.word.Load().Leases == 0 && p.clock.now()-e.born < infancy {
 			p.stillborn(e, cause)

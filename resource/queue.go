@@ -28,7 +28,7 @@ func (q *queueState[T]) pending(p *Pool[T]) bool {
 
 // matches reports whether something idle and a caller who can use it are there.
 func (p *Pool[T]) matches() bool {
-	return p.waiters.n > 0 && p.shelf.n > p.aside && p.waiters.needs().servedBy(p.shelf.reach())
+	return p.waiters.n > 0 && p.idle.available() > 0 && p.waiters.needs().servedBy(p.idle.list.reach())
 }
 
 // arrange tells the Queue the news and serves waiters in its order until there
@@ -106,9 +106,9 @@ func (p *Pool[T]) arrangeOne() bool {
 // whether it did. The pool is locked.
 func (p *Pool[T]) serveGiven(now time.Duration) bool {
 	given := &p.waiters.given
-	w := given.first(p.shelf.reach())
+	w := given.first(p.idle.list.reach())
 	if f := itemOf(given.fresh.At(p.maker.pending() + p.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
-		if e := p.shelf.first(OldestFirst, nil); e != nil && f != w {
+		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
 			p.retire(e, p.misfit(e), fateOther)
 			return true
 		}
@@ -116,7 +116,7 @@ func (p *Pool[T]) serveGiven(now time.Duration) bool {
 	if w == nil {
 		return false
 	}
-	p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
+	p.grantIdle(p.idle.first(&w.Request), w, now)
 	return true
 }
 
@@ -143,8 +143,8 @@ func (p *Pool[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
 	}
 	switch {
 	case w == nil || !w.waiting() || !first && refuse == nil:
-		if w := p.waiters.line.first(p.shelf.reach()); w != nil {
-			p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
+		if w := p.waiters.line.first(p.idle.list.reach()); w != nil {
+			p.grantIdle(p.idle.first(&w.Request), w, now)
 		}
 	case refuse != nil:
 		w.rejected = true

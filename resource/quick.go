@@ -42,10 +42,10 @@ type visit[T any] struct {
 	lent    bool  // the lease is the caller's
 }
 
-// quick leases what is on the caller's seat, if the Admission lets the caller
+// quick leases what is on the caller's slot, if the Admission lets the caller
 // in and the other policies have nothing against it. If not, *v says how far
 // it got.
-func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) {
+func (p *Pool[T]) quick(ctx context.Context, r *Request, slot int, v *visit[T]) {
 	defer func() {
 		if v.step != inPool {
 			p.stumbled(v, recover())
@@ -68,7 +68,7 @@ func (p *Pool[T]) quick(ctx context.Context, r *Request, seat int, v *visit[T]) 
 		return // takeIdle finds one that fits
 	}
 	var ok bool
-	if v.lease, v.idle, ok = p.hit(seat); !ok {
+	if v.lease, v.idle, ok = p.hit(slot); !ok {
 		return
 	}
 	if p.judged && !p.keeps(v) {

@@ -46,12 +46,12 @@ func (r *reaper) ended(running int) {
 
 // discards is what waits to be destroyed. Its user holds the pool's lock.
 type discards[T any] struct {
-	lists       []idleSet[T] // of eras that are over, and still in the pool's books
-	first, last *entry[T]    // the others, linked by down
+	lists       []idleList[T] // of eras that are over, and still in the pool's books
+	first, last *entry[T]     // the others, linked by down
 	n           int
 }
 
-func (d *discards[T]) addList(s idleSet[T]) {
+func (d *discards[T]) addList(s idleList[T]) {
 	if s.n > 0 {
 		d.lists = append(d.lists, s)
 		d.n += s.n
@@ -82,7 +82,7 @@ func (d *discards[T]) next() *entry[T] {
 	e := s.first(OldestFirst, nil)
 	s.remove(e)
 	if s.n == 0 {
-		d.lists[0] = idleSet[T]{}
+		d.lists[0] = idleList[T]{}
 		d.lists = d.lists[1:]
 	}
 	return e
@@ -126,7 +126,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 		switch {
 		case p.discards.n > 0:
 			e := p.discards.next()
-			if e.place != gone {
+			if e.loc != gone {
 				p.forget(e)
 				why, cause := e.whyInvalid()
 				e.cause = cause
@@ -136,7 +136,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 		case p.live-p.dying > p.max:
 			e := p.health.unverified.first(OldestFirst, nil)
 			if e == nil {
-				e = p.shelf.first(OldestFirst, nil)
+				e = p.idle.list.first(OldestFirst, nil)
 			}
 			if e == nil {
 				return false

@@ -25,14 +25,14 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 	defer p.unlock()
 	found := false
 	for i := range some {
-		if s := &some[i]; s.end != nil && s.cause == nil && s.e.place != gone && !s.e.expected {
+		if s := &some[i]; s.end != nil && s.cause == nil && s.e.loc != gone && !s.e.expected {
 			s.e.expected, found = true, true
 			p.expected++
 			p.fading = append(p.fading, fading[T]{s.e, s.end})
 		}
 	}
 	if len(p.fading) > 2*p.expected { // most are gone: under load none may get a successor
-		p.fading = slices.DeleteFunc(p.fading, func(f fading[T]) bool { return f.e.place == gone })
+		p.fading = slices.DeleteFunc(p.fading, func(f fading[T]) bool { return f.e.loc == gone })
 	}
 	if found {
 		p.grow()
@@ -61,7 +61,7 @@ func (p *Pool[T]) heir() bool {
 		e := p.fading[0].e
 		p.fading[0] = fading[T]{}
 		p.fading = p.fading[1:]
-		p.maker.owed = e.place != gone && !e.invalid()
+		p.maker.owed = e.loc != gone && !e.invalid()
 	}
 	return p.maker.owed
 }
@@ -75,8 +75,8 @@ func (p *Pool[T]) roll() {
 		p.fading = p.fading[1:]
 		e := f.e
 		switch {
-		case e.place == gone || e.invalid():
-		case e.listed() || e.place == seated && e.word.Claim():
+		case e.loc == gone || e.invalid():
+		case e.listed() || e.loc == inSlot && e.word.Claim():
 			p.maker.owed = true
 			p.retire(e, f.end, fateEvicted)
 			return

@@ -48,12 +48,12 @@ func (p *Pool[T]) judgeSampling(scan bool) {
 	leased := p.out()
 	most := p.max - p.max/5 // four fifths, rounded up; four times it may be too much for an int
 	full := func() bool { return leased >= most }
-	if full() && p.taken > 0 {
-		if leased -= p.taken; !full() {
+	if full() && p.idle.occupied > 0 {
+		if leased -= p.idle.occupied; !full() {
 			if !scan && (p.mask.Load() == p.sparse || p.clock.tick.Load() < p.sampleUntil) {
 				return
 			}
-			leased += p.lastingOnSeats()
+			leased += p.idle.longLeases()
 		}
 	}
 	mask := p.sparse
@@ -82,20 +82,6 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 	p.mask.Store(0)
 }
 
-// lastingOnSeats is how many of the resources that have a seat have long been out.
-// The pool is locked.
-func (p *Pool[T]) lastingOnSeats() (n int) {
-	now := p.clock.tick.Load()
-	for i := range p.seats {
-		if e := p.seats[i].e.Load(); e != nil {
-			if s := e.word.Load(); s.Leased && s.Ticks(now) >= longTicks {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // sampled reports whether lease gen of e is sampled. Where in each row of leases
 // the sampled one is differs from resource to resource, so that each lease has
 // the same chance.
@@ -114,8 +100,8 @@ func (p *Pool[T]) mark(l Lease[T], weight int64) (now time.Duration) {
 
 // sampledHit is the hit path of a pool where leases are sampled and nothing else
 // is asked or told.
-func (p *Pool[T]) sampledHit(ctx context.Context, r *Request, seat int) (Lease[T], bool) {
-	l, _, ok := p.hit(seat)
+func (p *Pool[T]) sampledHit(ctx context.Context, r *Request, slot int) (Lease[T], bool) {
+	l, _, ok := p.hit(slot)
 	if ok && l.e.sampled(l.gen(), p.mask.Load()) {
 		p.introduce(ctx, r, l)
 	}

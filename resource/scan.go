@@ -79,7 +79,7 @@ func (x *scan[T]) step() bool {
 	case d.unverified.n > 0:
 		e := d.unverified.first(p.cfg.Order, nil)
 		d.unverified.remove(e)
-		p.shelf.pushUnder(e)
+		p.idle.list.pushUnder(e)
 		now := p.clock.nowTick()
 		i := e.info(now, max(0, now-e.since))
 		i.Idlers = p.idlers()
@@ -95,7 +95,7 @@ func (x *scan[T]) step() bool {
 			return true
 		}
 		p.lock()
-		if !p.closed && c.e.place == shelf && c.stillIdle() {
+		if !p.closed && c.e.loc == inList && c.stillIdle() {
 			p.check(context.Background(), c.e, c.info, nil)
 		}
 	case d.from > 0:
@@ -130,7 +130,7 @@ func (x *scan[T]) collect() {
 	d.from = max(0, upTo-sweepChunk)
 	now := p.clock.nowTick()
 	for _, e := range p.all[d.from:upTo] {
-		if e.place == shelf && !e.aside && !e.discarded() {
+		if e.loc == inList && !e.reserved && !e.discarded() {
 			idle := max(0, now-e.since)
 			x.some[x.n] = suspect[T]{e: e, idle: idle, info: e.info(now, idle)}
 			x.n++
@@ -141,6 +141,6 @@ func (x *scan[T]) collect() {
 
 // idlers is how many are idle. The pool is locked.
 func (p *Pool[T]) idlers() int {
-	onSeats, _ := p.seatLevels()
-	return p.shelf.n + p.offShelf() + onSeats
+	onSeats, _ := p.idle.slotLevels()
+	return p.idle.list.n + p.offShelf() + onSeats
 }

@@ -103,8 +103,8 @@ func (p *Pool[T]) offer() {
 	if !p.shared.budget.Scarce() {
 		return
 	}
-	p.clearSeats(0) // what was given back just now may have been left there
-	if p.shelf.n == p.aside && p.unverified() == 0 {
+	p.idle.flushSlots(0) // what was given back just now may have been left there
+	if p.idle.available() == 0 && p.unverified() == 0 {
 		return
 	}
 	if e := p.spare(); e != nil && !p.keepsBack(e) {
@@ -136,7 +136,7 @@ func (p *Pool[T]) spare() *entry[T] {
 	if e := p.health.unverified.first(OldestFirst, nil); e != nil {
 		return e
 	}
-	return p.shelf.unwanted(p.waiters.needs())
+	return p.idle.list.unwanted(p.waiters.needs())
 }
 
 // claimLess lowers the claim to what those who wait, and Warm, can use. The pool
@@ -189,7 +189,7 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	p := (*Pool[T])(m)
 	p.lock()
 	defer p.unlock()
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 	e := p.spare()
 	if e == nil || p.keepsBack(e) {
 		return budget.Nothing, 0
@@ -212,5 +212,5 @@ func (m *member[T]) Attend() {
 	p.lock()
 	defer p.unlock()
 	p.setDetour()
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 }

@@ -189,6 +189,7 @@ type counters struct {
 	waits  waitCounts
 	timing timing
 
+	acquired            int64 // leases begun through the lock
 	returned            int64 // leases ended through the lock
 	waited              int64
 	makeTime            time.Duration
@@ -277,7 +278,7 @@ func (p *Pool[T]) stats() Stats {
 	load, begun := p.load()
 	s := Stats{
 		Load:     load,
-		Acquired: p.acquired + begun,
+		Acquired: p.counts.acquired + begun,
 		Outage:   p.maker.breaker.Open(),
 		LastMake: p.maker.last,
 		Panics:   p.guard.panics.Load(),
@@ -291,10 +292,10 @@ func (p *Pool[T]) stats() Stats {
 // idle nor being made or destroyed counts as leased, if only for the instant in
 // which it changes hands. The pool is locked.
 func (p *Pool[T]) load() (l Load, begun int64) {
-	onSeats, begun := p.seatLevels()
+	onSeats, begun := p.idle.slotLevels()
 	l = Load{
 		Max:        p.max,
-		Idle:       p.shelf.n + p.offShelf() + onSeats,
+		Idle:       p.idle.list.n + p.offShelf() + onSeats,
 		Making:     p.maker.making,
 		Destroying: p.dying,
 		Hanging:    p.overdueCalls(),

@@ -28,7 +28,7 @@ func (p *Pool[T]) onSweep() {
 		return
 	}
 	p.busy++
-	p.clearSeats(0)
+	p.idle.flushSlots(0)
 	s := &sweep[T]{p: p, from: len(p.all)}
 	p.unlock()
 	defer func() {
@@ -145,7 +145,7 @@ func (s *sweep[T]) collect() {
 			continue
 		case e.listed():
 			idle = max(0, now-e.since)
-		case e.place == shelf || e.place == releasing:
+		case e.loc == inList || e.loc == releasing:
 			continue
 		}
 		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expected: e.expected}

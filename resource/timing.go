@@ -16,25 +16,25 @@ const timeNext = 4
 func (p *Pool[T]) askForTime() { p.detour.Store(p.detour.Load() | timeNext) }
 
 // timed is acquire with a clock. The caller has taken timeNext out of detour.
-func (p *Pool[T]) timed(ctx context.Context, r *Request, seat int) (Lease[T], error) {
+func (p *Pool[T]) timed(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	before := p.clock.now()
 	began := p.clock.now() // what the clock itself takes does not count
-	l, err := p.acquireTimed(ctx, r, seat)
+	l, err := p.acquireTimed(ctx, r, slot)
 	took := p.clock.now() - began - (began - before)
 	if err == nil {
 		p.mu.Lock()
-		_, begun := p.seatLevels()
-		p.counts.timing.add(took-l.Waited(), p.acquired+begun)
+		_, begun := p.idle.slotLevels()
+		p.counts.timing.add(took-l.Waited(), p.counts.acquired+begun)
 		p.mu.Unlock()
 	}
 	return l, err
 }
 
-func (p *Pool[T]) acquireTimed(ctx context.Context, r *Request, seat int) (Lease[T], error) {
+func (p *Pool[T]) acquireTimed(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	if p.plain && !r.Fresh {
-		if l, _, ok := p.hit(seat); ok {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	return p.acquireNow(ctx, r, seat)
+	return p.acquireNow(ctx, r, slot)
 }

@@ -19,17 +19,17 @@ import "context"
 // and more may be made for them or for MinIdle. [Config.Health] checks a few at a
 // time and costs no capacity.
 func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
-	seat := p.mySeat()
+	slot := localIndex(len(p.slots))
 	p.lock()
-	p.clearSeats(0)
-	most := p.shelf.n - p.aside
+	p.idle.flushSlots(0)
+	most := p.idle.available()
 	p.unlock()
 	if most <= 0 {
 		return nil
 	}
 	leases := make([]Lease[T], 0, most)
 	for holds, more := 1, true; more; holds++ {
-		leases, more = p.lendIdle(leases, min(most, len(leases)+listChunk), seat)
+		leases, more = p.lendIdle(leases, min(most, len(leases)+listChunk), slot)
 		more = more && len(leases) < most
 		makeWay(holds)
 	}
@@ -44,24 +44,24 @@ func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 
 // lendIdle adds to leases those of idle resources, up to most of them. It
 // reports whether there may be more.
-func (p *Pool[T]) lendIdle(leases []Lease[T], most, seat int) ([]Lease[T], bool) {
+func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool) {
 	p.lock()
 	defer p.unlock()
 	p.startClock()
 	for len(leases) < most && !p.closed {
 		var e *entry[T]
 		if p.waiters.n == 0 {
-			e = p.takeIdle(nil, seat)
+			e = p.idle.take(nil, slot)
 		} else {
 			e = p.leftOver(nil)
 		}
 		if e == nil {
 			return leases, false
 		}
-		e.parked = true   // see get
+		e.wasIdle = true  // see get
 		e.done.store(nil) // no Admission has let this lease in
 		idle := max(0, p.clock.tick.Load()-e.since)
-		l := p.lend(e, seat)
+		l := p.lend(e, slot)
 		e.vetting.Store(0) // no policy looks at it
 		l.found(idle)
 		leases = append(leases, l)
@@ -114,7 +114,7 @@ func (l Lease[T]) ReleaseUnused() {
 	p.counts.returned++
 	now := p.clock.tick.Load()
 	p.restore(e, now-word.Ticks(now)-l.idle())
-	if e.place == gone {
+	if e.loc == gone {
 		x.cause = e.cause
 	}
 	p.unlock()
@@ -125,22 +125,10 @@ func (l Lease[T]) ReleaseUnused() {
 // The pool is locked.
 func (p *Pool[T]) restore(e *entry[T], since int64) {
 	e.since = since
-	hit := e.place == seated // then it was not on the shelf before its lease
-	if hit {
-		e.stamp = p.shelf.stamp()
+	if e.loc == inSlot { // then it was not in the list before its lease
+		e.stamp = p.idle.list.stamp()
 	}
-	if !p.stays(e, false) {
-		return
+	if p.stays(e, false) {
+		p.idle.restore(e, since)
 	}
-	if !hit {
-		p.park(e)
-		return
-	}
-	if top := p.shelf.first(NewestFirst, nil); top == nil || top.since <= since {
-		e.word.Sit(since)
-		return
-	}
-	p.vacate(e)
-	e.parked = true
-	p.shelf.putUnderNewer(e, since)
 }

@@ -103,7 +103,7 @@ func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	e.unfit, p.unfit = s.min, true // it is on no shelf
+	e.unfit, p.idle.anyUnfit = s.min, true // it is on no shelf
 	p.put(e, false)
 	p.unlock()
 	if fresh {
@@ -122,27 +122,16 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 	p.checkCut(since, took)
 	if p.holdBack(e, since) {
 		p.grow()
-	} else if p.put(e, false); e.place == shelf {
-		p.shelf.remove(e)
-		p.parkAgain(e, s.idle)
+	} else if p.put(e, false); e.loc == inList {
+		p.idle.list.remove(e)
+		p.idle.parkAgain(e, s.idle)
 	}
 	p.unlock()
 }
 
-// parkAgain puts e among the idle ones as if it had been there for so many ticks.
-// The pool is locked.
-func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
-	e.since, e.stamp = p.clock.tick.Load()-idle, p.shelf.stamp()
-	p.park(e)
-	if p.cfg.Order == OldestFirst {
-		p.shelf.remove(e)
-		p.shelf.pushUnder(e)
-	}
-}
-
 // fresh reports whether what l holds came straight from its making. Its holder
 // asks.
-func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.parked }
+func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.wasIdle }
 
 // takeBack ends the lease that *l is and that no caller has seen, and empties
 // *l. What it held is in the pool's hands.

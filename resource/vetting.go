@@ -42,7 +42,7 @@ func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 	p.counts.returned++
 	e.since = p.clock.tick.Load() - word.Ticks(p.clock.tick.Load()) - l.idle()
 	p.beginVetting(e, check)
-	if e.place == gone {
+	if e.loc == gone {
 		x.cause = e.cause
 	}
 	p.unlock()
@@ -56,11 +56,11 @@ func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T)
 		p.stays(e, false)
 		return
 	}
-	if e.place == seated {
-		p.vacate(e)
-		e.stamp = p.shelf.stamp()
+	if e.loc == inSlot {
+		p.idle.leaveSlot(e)
+		e.stamp = p.idle.list.stamp()
 	}
-	e.place, e.parked = releasing, true
+	e.loc, e.wasIdle = releasing, true
 	c := &call{began: p.clock.now()}
 	p.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
 	p.vettings.add(c)
@@ -101,9 +101,9 @@ func (p *Pool[T]) vetted(e *entry[T], c *call, cause error) {
 	case cause != nil:
 		p.retire(e, cause, fateUnhealthy)
 	default:
-		e.place = out
+		e.loc = moving
 		if p.stays(e, false) {
-			p.park(e)
+			p.idle.park(e)
 		}
 		return
 	}

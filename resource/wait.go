@@ -17,7 +17,7 @@ func (p *Pool[T]) newWaiter(s *search[T], now time.Duration) *waiter[T] {
 		w.owner = w
 	}
 	w.Request, w.Since, w.Deadline = s.r, s.start, s.deadline
-	w.turn, w.ctx, w.deadline, w.min, w.seat = s.turn, s.ctx, s.deadline, s.min, s.seat
+	w.turn, w.ctx, w.deadline, w.min, w.slot = s.turn, s.ctx, s.deadline, s.min, s.slot
 	return w
 }
 
@@ -105,7 +105,7 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 
 // grantIdle leases e, which is on the shelf, to w. The pool is locked.
 func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
-	p.shelf.remove(e)
+	p.idle.list.remove(e)
 	w.idle = max(0, int64(now/tickLen)-e.since)
 	p.grant(e, w, now)
 }
@@ -116,7 +116,7 @@ func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	e.granted = now
 	w.verified = p.justVerified(e)
 	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
-	w.lease = p.lend(e, w.seat)
+	w.lease = p.lend(e, w.slot)
 	p.wake(w)
 }
 
@@ -155,17 +155,17 @@ func (p *Pool[T]) lookAgain(more bool, now time.Duration) {
 // serve lends what is idle to those who wait, as far as both go together. With
 // a Queue, unlock sees to it. The pool is locked.
 func (p *Pool[T]) serve() {
-	if p.ordered || p.waiters.n == 0 || p.shelf.n == p.aside {
+	if p.ordered || p.waiters.n == 0 || p.idle.available() == 0 {
 		return
 	}
 	now := p.clock.now()
 	for range maxPerHold {
-		w, more := p.waiters.first(p.shelf.reach(), now)
+		w, more := p.waiters.first(p.idle.list.reach(), now)
 		if w == nil {
 			p.lookAgain(more, now)
 			return
 		}
-		p.grantIdle(p.shelf.first(p.cfg.Order, &w.Request), w, now)
+		p.grantIdle(p.idle.first(&w.Request), w, now)
 	}
 	p.more = true
 }

@@ -28,7 +28,7 @@ type waiter[T any] struct {
 	ctx      context.Context
 	deadline time.Duration // ctx's, on the pool's clock; 0: none
 	min      time.Duration // its MinRemaining, if there is an Eviction to ask
-	seat     int
+	slot     int
 	turn     int64 // ordinal among all that have waited; smaller ones came first
 
 	// Guarded by the pool's lock.
@@ -116,15 +116,15 @@ func (o *waitOrder[T]) insert(w *waiter[T], pos int64) {
 	w.order, w.pos = o, pos
 	switch {
 	case w.Request.Fresh:
-		o.plant(&o.fresh, w)
+		o.addToTree(&o.fresh, w)
 	case w.min > 0 || o.plain.back != nil && o.plain.back.pos > pos:
-		o.plant(&o.others, w)
+		o.addToTree(&o.others, w)
 	default:
 		o.plain.push(w)
 	}
 }
 
-func (o *waitOrder[T]) plant(s *treap.Set[*waiter[T]], w *waiter[T]) {
+func (o *waitOrder[T]) addToTree(s *treap.Set[*waiter[T]], w *waiter[T]) {
 	if w.node == nil {
 		w.node = &treap.Node[*waiter[T]]{Item: w}
 	}
