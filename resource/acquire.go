@@ -18,7 +18,7 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 		defer cancel()
 		ctx = bounded
 	}
-	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
+	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
 		return p.timed(ctx, r, slot)
 	}
 	return p.acquireNow(ctx, r, slot)
@@ -246,9 +246,9 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 	if p.ordered {
 		p.queue.push(w)
 	}
-	// From here on a release to a slot sees detour; what was seated before
+	// From here on a release to a slot sees slowPath; what was seated before
 	// is found now.
-	p.setDetour()
+	p.setSlowPath()
 	p.idle.flushSlots(0)
 	p.dispatch()
 	p.unlock()
@@ -258,7 +258,7 @@ func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
 // miss notes that a caller that does not wait found nothing idle. The pool is
 // locked.
 func (p *Pool[T]) miss() {
-	if !p.closed && p.live < p.max {
+	if !p.closed && !p.cap.full() {
 		p.maker.missed = true
 		p.grow()
 	}
@@ -324,7 +324,7 @@ func ctxError(ctx context.Context) error {
 // hit takes the resource in that local slot, the caller's, if the pool is in its ordinary
 // state. idle is for how many ticks it was idle.
 func (p *Pool[T]) hit(slot int) (l Lease[T], idle int64, ok bool) {
-	if p.detour.Load() != 0 || len(p.slots) == 0 {
+	if p.slowPath.Load() != 0 || len(p.slots) == 0 {
 		return l, 0, false
 	}
 	e := p.slots[slot].e.Load()

@@ -64,7 +64,7 @@ func (p *Pool[T]) nextTry() <-chan struct{} {
 // for that, or another make is on its way, whose end is waited for. The pool is
 // locked.
 func (p *Pool[T]) endTries() chan struct{} {
-	if p.maker.coming(p.max) > 0 {
+	if p.maker.coming(p.cap.max) > 0 {
 		return nil
 	}
 	return p.takeTries()

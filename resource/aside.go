@@ -21,7 +21,7 @@ func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	case e.invalid():
 		why, cause := e.whyInvalid()
 		p.retire(e, cause, why)
-	case p.live-p.dying > p.max:
+	case p.cap.surplus():
 		p.retire(e, ErrResized, fateOther)
 	default:
 		return true

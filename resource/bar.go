@@ -12,7 +12,7 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	k := &p.maker
 	k.end(m)
 	k.asking--
-	p.vacatePlace(false)
+	p.cap.free()
 	p.counts.refused++
 	k.bar(p.clock.now(), err, retry)
 	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {

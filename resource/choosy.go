@@ -17,7 +17,7 @@ func (p *Pool[T]) makeRoom() {
 		return
 	}
 	fresh := p.waiters.fresh()
-	coming := p.maker.pending() + p.dying + max(0, p.max-p.live)
+	coming := p.maker.pending() + p.cap.dying + max(0, p.cap.max-p.cap.live)
 	missing := max(0, p.waiters.active()-fresh-len(p.idle.reserved)) + fresh - coming
 	if p.maker.last != nil {
 		missing = min(missing, 1-coming) // creation is failing: do not give up all for it
@@ -56,7 +56,7 @@ func (p *Pool[T]) yieldsPlace(e *entry[T], w *waiter[T], now time.Duration) erro
 	if front == w {
 		return nil
 	}
-	coming := p.maker.pending() + p.dying
+	coming := p.maker.pending() + p.cap.dying
 	if f := itemOf(p.waiters.line.fresh.At(coming)); f != nil && f.turn < w.turn && p.roomHelps(now) {
 		return ErrNotFresh
 	}
@@ -73,8 +73,8 @@ func (p *Pool[T]) yieldsPlace(e *entry[T], w *waiter[T], now time.Duration) erro
 // may be tried now. The pool is locked.
 func (p *Pool[T]) roomHelps(now time.Duration) bool {
 	k := &p.maker
-	if k.breaker.Open() || k.barred > now || k.last != nil && k.pending()+p.dying > 0 {
+	if k.breaker.Open() || k.barred > now || k.last != nil && k.pending()+p.cap.dying > 0 {
 		return false
 	}
-	return p.live >= p.max || p.claimed > 0 && p.shared.budget.Short()
+	return p.cap.roomHelps()
 }

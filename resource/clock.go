@@ -47,7 +47,7 @@ func plus(a, b time.Duration) time.Duration {
 
 // ticks is the tick as policies are told it: exact where the clock may stand.
 func (p *Pool[T]) ticks() int64 {
-	if p.detour.Load() != 0 {
+	if p.slowPath.Load() != 0 {
 		return p.clock.nowTick()
 	}
 	return p.clock.tick.Load()
@@ -60,9 +60,7 @@ func (p *Pool[T]) startClock() {
 		return
 	}
 	p.ticking = true
-	if p.shared != nil {
-		p.share.Awake(true)
-	}
+	p.cap.awake(true)
 	p.clock.tick.Store(p.clock.nowTick())
 	if p.ticker == nil {
 		p.ticker = time.AfterFunc(tickLen, p.onTick)
@@ -89,13 +87,11 @@ func (p *Pool[T]) onTick() {
 		// so that a pool under little load lends its newest, and unlock
 		// sends the next caller through the lock, which starts the clock.
 		p.ticking = false
-		p.setDetour()
+		p.setSlowPath()
 		p.idle.flushSlots(0)
 		p.idle.noteLeases()
 		p.used = p.usage()
-		if p.shared != nil {
-			p.share.Awake(false)
-		}
+		p.cap.awake(false)
 		return
 	}
 	p.used = used

@@ -26,7 +26,7 @@ func (p *Pool[T]) beginClose() {
 	var canceled [2]*making[T]
 	if !p.closed {
 		p.closed = true
-		p.setDetour()
+		p.setSlowPath()
 		canceled = p.maker.all()
 		p.shut()
 	}
@@ -61,9 +61,7 @@ func (p *Pool[T]) shut() {
 	}
 	p.refuseOn()
 	p.warmed()
-	if p.shared != nil {
-		p.leaveTotal()
-	}
+	p.cap.leave()
 	p.endEra(ErrClosed)
 }
 
@@ -85,7 +83,7 @@ func (p *Pool[T]) addOut(e *CloseError) {
 	p.mu.Unlock()
 	e.Load.add(load)
 	most := min(named, len(e.Leased)+load.Leased)
-	p.eachEntry(func(entry *entry[T]) bool {
+	p.inspector.each(func(entry *entry[T]) bool {
 		if len(e.Leased) == most {
 			return false
 		}

@@ -65,7 +65,7 @@ type entry[T any] struct {
 	reserved  bool          // on the shelf, but a policy looks at it: not to be lent
 	wasIdle   bool          // has been idle
 	proved    bool          // has done its work
-	expected  bool          // to end soon: see renew
+	expiring  bool          // to end soon: see renew
 	slot      int           // which, if seated; else its last holder's
 	slotBase  int64         // Leases when it got its seat
 	since     int64         // tick from which it is idle, on the shelf
@@ -128,4 +128,70 @@ func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
 	i.Jitter = e.spread
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())
+}
+
+// inspect says how e is. What is between two hands counts as leased, as in Stats.
+// The pool is locked.
+func (e *entry[T]) inspect(c *clock) (r ResourceInfo) {
+	word := e.word.Load()
+	now := c.now()
+	tick := max(int64(now/tickLen), c.tick.Load()) // read after the word: not behind it
+	idle := int64(0)
+	switch {
+	case e.idle():
+		idle = max(0, tick-e.since)
+		if e.reserved || e.loc == releasing {
+			r.State = Checking
+		}
+	case word.Open:
+		idle = word.Ticks(tick)
+	default:
+		r.State = Leased
+		if word.Leased {
+			r.Lease = uint64(word.Leases)
+			r.Held = e.heldFor(word.Leases, tick-word.Ticks(tick), now)
+		}
+	}
+	e.tell(&r.Info, tick, idle, word.Leases)
+	r.Idle = min(r.Idle, r.Age)
+	if e.invalid() {
+		_, r.Invalidated = e.whyInvalid()
+	}
+	return r
+}
+
+// heldFor is for how long that lease of e has lasted, which began at tick. The
+// pool is locked.
+func (e *entry[T]) heldFor(lease, tick int64, now time.Duration) time.Duration {
+	if e.mark.lease.Load() == uint64(lease) {
+		return max(0, now-time.Duration(e.mark.start.Load()))
+	}
+	since := e.known.note(lease, tick)
+	return max(0, now.Truncate(tickLen)-time.Duration(since)*tickLen)
+}
+
+// known is a lease that runs or has run, and the tick at which it began. That of a
+// claim turns over after 46 hours.
+type known struct {
+	lease atomic.Int64
+	tick  atomic.Int64 // set before lease
+}
+
+// note notes a lease that runs and began at tick, or before if that is known, and
+// returns when. The pool is locked.
+func (k *known) note(lease, tick int64) (began int64) {
+	if k.lease.Load() != lease {
+		k.tick.Store(tick)
+		k.lease.Store(lease)
+	}
+	return k.tick.Load()
+}
+
+// began returns when a lease began that its holder has not ended, if that is
+// known. It needs no lock.
+func (k *known) began(lease uint64) (tick int64, ok bool) {
+	if k.lease.Load() != int64(lease) {
+		return 0, false
+	}
+	return k.tick.Load(), true
 }

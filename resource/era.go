@@ -65,7 +65,7 @@ func (p *Pool[T]) endEra(cause error) {
 		p.idle.list.remove(e)
 	}
 	for _, s := range [...]*idleList[T]{&p.health.unverified, &p.idle.list} {
-		p.isDying(s.n)
+		p.cap.die(s.n)
 		p.discards.addList(*s)
 		*s = idleList[T]{}
 	}

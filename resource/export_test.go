@@ -12,7 +12,7 @@ import (
 func (p *Pool[T]) Locked(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.detour.Load() != 0 {
+	if p.slowPath.Load() != 0 {
 		return false
 	}
 	f()
@@ -35,7 +35,7 @@ func (p *Pool[T]) Wear(leases int64) {
 	const genShift = 28 // see claim.Word
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.all {
+	for _, e := range p.registry.all {
 		word := (*atomic.Uint64)(unsafe.Pointer(&e.word))
 		had := e.word.Load().Leases
 		word.Add(uint64(leases-had) << genShift)

@@ -36,7 +36,7 @@ func (n *sizeNews) next(max int) (from int, ok bool) {
 func (p *Pool[T]) tellSize() {
 	for {
 		p.lock()
-		max := p.max
+		max := p.cap.max
 		from, ok := p.size.next(max)
 		if ok {
 			p.busy++

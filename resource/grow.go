@@ -9,7 +9,7 @@ import (
 // idle on a slot while callers wait is about to be brought to them. The pool is
 // locked.
 func (p *Pool[T]) out() int {
-	return p.live - p.maker.making - p.dying - p.idle.list.n - p.offShelf()
+	return p.cap.live - p.maker.making - p.cap.dying - p.idle.list.n - p.offShelf()
 }
 
 // hopes reports whether something is out that could come back to a caller who
@@ -84,7 +84,7 @@ func (p *Pool[T]) grow() {
 	}
 	want := d.total()
 	n := min(want, maxPerHold)
-	got := p.places(n, min(n, d.demand()))
+	got := p.cap.take(n, min(n, d.demand()), p.waiters.n == 0)
 	callers := d.callers
 	d.limit(got)
 	if got == maxPerHold && want > got {
@@ -112,7 +112,7 @@ func (p *Pool[T]) grow() {
 // idles reports whether there is nothing that a make could be for, so that no
 // clock need be read. The pool is locked.
 func (p *Pool[T]) idles() bool {
-	return p.waiters.n == 0 && len(p.warming) == 0 && p.cfg.MinIdle == 0 && p.claimed == 0 &&
+	return p.waiters.n == 0 && len(p.warming) == 0 && p.cfg.MinIdle == 0 && p.cap.claimed == 0 &&
 		!p.maker.missed && !p.maker.sought && !p.maker.owed && len(p.fading) == 0
 }
 
@@ -121,7 +121,7 @@ func (p *Pool[T]) idles() bool {
 // pool is locked.
 func (p *Pool[T]) settledFull() bool {
 	k := &p.maker
-	return p.live >= p.max && !p.choosy() && p.unverified() == 0 && p.claimed == 0 && len(p.fading) == 0 &&
+	return p.cap.full() && !p.choosy() && p.unverified() == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
 		!k.breaker.Open() && k.barred == 0
 }
 
@@ -129,9 +129,9 @@ func (p *Pool[T]) settledFull() bool {
 func (p *Pool[T]) supply(now time.Duration) supply {
 	s := supply{
 		now:      now,
-		max:      p.max,
-		live:     p.live,
-		dying:    p.dying,
+		max:      p.cap.max,
+		live:     p.cap.live,
+		dying:    p.cap.dying,
 		idle:     p.idle.list.n + p.offShelf(),
 		held:     p.out(),
 		returned: p.counts.returned,
@@ -155,7 +155,7 @@ func (p *Pool[T]) makeWay(now time.Duration) {
 	k := &p.maker
 	if wait := max(k.breaker.RetryAfter(now), k.barred-now); wait > 0 {
 		p.growAgain(now, wait)
-	} else if !k.breaker.Open() || p.live >= p.max {
+	} else if !k.breaker.Open() || p.cap.full() {
 		p.makeRoom()
 	}
 }

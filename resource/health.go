@@ -159,7 +159,7 @@ func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
 	if !p.roomHelps(now) {
 		return
 	}
-	missing := p.waiters.active() - p.maker.pending() - p.dying
+	missing := p.waiters.active() - p.maker.pending() - p.cap.dying
 	if p.maker.last != nil {
 		missing = min(missing, 1)
 	}
@@ -209,7 +209,7 @@ func (p *Pool[T]) withhold(s *search[T], l *Lease[T]) bool {
 // locked.
 func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
 	d := &p.health
-	if !d.suspect.Covers(since) || e.invalid() || e.spared != nil || p.live-p.dying > p.max {
+	if !d.suspect.Covers(since) || e.invalid() || e.spared != nil || p.cap.surplus() {
 		return false
 	}
 	p.idle.leaveSlot(e)

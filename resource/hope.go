@@ -8,7 +8,7 @@ import "time"
 func (p *Pool[T]) hopeless(r *Request, now time.Duration) bool {
 	k := &p.maker
 	return k.breaker.Open() && p.cfg.Outage == FailFast && !p.hopes(r) &&
-		(k.breaker.RetryAfter(now) > 0 || k.coming(p.max) > 0)
+		(k.breaker.RetryAfter(now) > 0 || k.coming(p.cap.max) > 0)
 }
 
 // outageError is what a hopeless caller gets. The pool is locked.
@@ -19,7 +19,7 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
 	}
 	a := p.failureLocked(ReasonOutage, err, waited, retry)
-	if p.live < p.max { // else there is no room for a try
+	if !p.cap.full() { // else there is no room for a try
 		a.tried = p.nextTry()
 	}
 	return a

@@ -1,6 +1,11 @@
 package resource
 
-import "time"
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
 
 // State is where a resource is.
 type State uint8
@@ -55,4 +60,166 @@ type Fact struct {
 	Name  string // in words, such as "tainted"
 	Value int64  // how many
 	Level bool   // it goes up and down; else it counts
+}
+
+// Inspect returns a snapshot with at most limit resources and as many waiting
+// callers; 0: none, which is cheap however many there are. It does not wait, and
+// holds the pool's lock for no more than a few microseconds at a time, so that
+// what it lists is not of one instant: what moves meanwhile may be seen where it
+// was or where it is, and what is made meanwhile not at all, but nothing is
+// listed twice. It works as well when the pool is closed.
+func (p *Pool[T]) Inspect(limit int) Inspection {
+	var in Inspection
+	p.mu.Lock()
+	in.Stats = p.stats()
+	if w := p.waiters.front(); w != nil {
+		in.OldestWait = p.clock.now() - w.Since
+	}
+	p.mu.Unlock()
+	in.MinIdle = p.cfg.MinIdle
+	p.inspector.list(&in, limit)
+	in.Waiting = p.inspector.waiting(limit)
+	in.Policies = p.policies.states()
+	return in
+}
+
+// listChunk is how many resources, or waiters, are listed under one hold of the
+// lock.
+const listChunk = 64
+
+// inspector lists resources and waiters, a few under each hold of the pool's lock.
+type inspector[T any] struct {
+	listing sync.Mutex // held during a listing; locked before mu
+
+	// Constant.
+	mu       *askMutex[Stats] // the pool's
+	clock    *clock
+	registry *registry[T]
+	waiters  *waitQueue[T]
+	policies *policies[T]
+}
+
+// list adds resources to in until it has limit of them.
+func (x *inspector[T]) list(in *Inspection, limit int) {
+	if limit <= 0 {
+		return
+	}
+	from := len(in.Resources)
+	listed := x.resources(in, limit)
+	if x.policies.cfg.Describe == nil {
+		return
+	}
+	for i, e := range listed {
+		r := &in.Resources[from+i]
+		_ = x.policies.guard.call("Describe", func() { r.Detail = x.policies.cfg.Describe(e.value) })
+	}
+}
+
+// resources adds to in as list does, and returns what it has added.
+func (x *inspector[T]) resources(in *Inspection, limit int) (listed []*entry[T]) {
+	x.mu.Lock()
+	n := min(len(x.registry.all), limit-len(in.Resources))
+	x.mu.Unlock()
+	if n <= 0 {
+		return nil
+	}
+	in.Resources = slices.Grow(in.Resources, n)
+	listed = make([]*entry[T], 0, n)
+	x.each(func(e *entry[T]) bool {
+		if len(in.Resources) == limit {
+			return false
+		}
+		if !e.discarded() {
+			listed = append(listed, e)
+			in.Resources = append(in.Resources, e.inspect(x.clock))
+		}
+		return true
+	})
+	return listed
+}
+
+// each calls f for each resource, with the pool locked, until f returns false.
+func (x *inspector[T]) each(f func(e *entry[T]) bool) {
+	x.listing.Lock()
+	defer x.listing.Unlock()
+	x.mu.Lock()
+	from := len(x.registry.all)
+	x.registry.listings++
+	stamp := x.registry.listings
+	x.mu.Unlock()
+	more := true
+	for holds := 1; from > 0 && more; holds++ {
+		x.mu.Lock() // not Pool.lock: that would count as contention
+		some, first := x.registry.before(from, listChunk)
+		from = first
+		for _, e := range slices.Backward(some) {
+			if e.seen == stamp { // visited, and moved here since
+				continue
+			}
+			e.seen = stamp
+			if more = f(e); !more {
+				break
+			}
+		}
+		x.mu.Unlock()
+		letOthersLock(holds)
+	}
+}
+
+// waiting lists the waiters from the front of the queue, up to limit.
+func (x *inspector[T]) waiting(limit int) (some []WaiterInfo) {
+	x.listing.Lock()
+	defer x.listing.Unlock()
+	x.mu.Lock()
+	limit = min(limit, x.waiters.n)
+	x.mu.Unlock()
+	if limit <= 0 {
+		return nil
+	}
+	some = make([]WaiterInfo, 0, limit) // not under the lock, where to grow it would be to copy it
+	x.mu.Lock()
+	x.waiters.begin()
+	for holds := 1; ; holds++ {
+		now := x.clock.now()
+		w := x.waiters.step()
+		for n := 1; w != nil; n++ {
+			some = append(some, WaiterInfo{Request: w.Request, Waited: now - w.Since})
+			if n == listChunk || len(some) == limit {
+				break
+			}
+			w = x.waiters.step()
+		}
+		if w == nil || len(some) == limit {
+			x.waiters.walk = walk[T]{}
+			x.mu.Unlock()
+			return some
+		}
+		x.mu.Unlock()
+		letOthersLock(holds)
+		x.mu.Lock()
+	}
+}
+
+// longestWait is how long the first waiter has waited.
+func (x *inspector[T]) longestWait() time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if w := x.waiters.front(); w != nil {
+		return x.clock.now() - w.Since
+	}
+	return 0
+}
+
+// yieldAfter is after how many holds of the lock the goroutines that wait for it are
+// let in. Each time would be too often: where processors are busy it takes long to
+// get the processor back.
+const yieldAfter = 8
+
+// letOthersLock is called after each hold of the lock. An unlocked mutex goes to the
+// goroutine that runs, which is the one that lists: a goroutine that sleeps on it
+// would get it a millisecond later, or when the listing has ended.
+func letOthersLock(holds int) {
+	if holds%yieldAfter == 0 {
+		runtime.Gosched()
+	}
 }

@@ -19,15 +19,13 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	asked := 0
 	waits := longest{most: max(0, limit)}
 	for _, p := range k.All() {
-		p.mu.Lock()
-		wait := p.longestWait()
-		p.mu.Unlock()
+		wait := p.inspector.longestWait()
 		in.OldestWait = max(in.OldestWait, wait)
 		in.MinIdle += p.cfg.MinIdle
 		if waits.takes(wait) {
-			waits.add(p.listWaiting(limit))
+			waits.add(p.inspector.waiting(limit))
 		}
-		p.list(&in, limit)
+		p.inspector.list(&in, limit)
 		if asked++; asked > inspectedKeys {
 			continue
 		}

@@ -83,7 +83,7 @@ func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed {
 		return false
 	}
-	s := p.slot.(*slot[K, T])
+	s := p.keyedSlot.(*slot[K, T])
 	if failed.Waited > 0 && !s.over.Load() {
 		return false
 	}
@@ -108,7 +108,7 @@ func (k *Keyed[K, T]) drop(s *slot[K, T]) {
 // ended sees p out, which has just been drained.
 func (k *Keyed[K, T]) ended(p *Pool[T]) {
 	p.life.close()
-	k.drop(p.slot.(*slot[K, T]))
+	k.drop(p.keyedSlot.(*slot[K, T]))
 	k.end()
 }
 
@@ -156,7 +156,7 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 		told(tries)
 	}()
 	now := p.clock.now()
-	used := p.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
+	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
 		p.ticking || now-time.Duration(p.clock.tick.Load())*tickLen < k.cfg.ForgetAfter
 	awaited := p.cfg.MinIdle > 0 || p.maker.breaker.RetryAfter(now) > 0 || p.maker.barred > now
 	if p.closed || used || awaited {
@@ -164,7 +164,7 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	}
 	s.over.Store(true)
 	p.closed = true
-	p.setDetour()
+	p.setSlowPath()
 	p.shut()
 	p.cancel()
 	tries = p.takeTries()

@@ -70,7 +70,7 @@ func (l Lease[T]) Release() {
 		return
 	}
 	p := l.e.pool
-	if p.detour.Load() == 0 {
+	if p.slowPath.Load() == 0 {
 		if !p.mute {
 			if p.onlyEnd {
 				p.partSampled(l)
@@ -80,7 +80,7 @@ func (l Lease[T]) Release() {
 			return
 		}
 		if l.e.word.Return(l.n, p.clock.tick.Load()) {
-			if p.detour.Load() != 0 { // somebody came to wait while it was being seated
+			if p.slowPath.Load() != 0 { // somebody came to wait while it was being seated
 				p.pauseFor(p.settle(l.e))
 			}
 			return
@@ -158,9 +158,9 @@ func (p *Pool[T]) release(e *entry[T]) {
 	p.counts.returned++
 	p.prove(e)
 	p.idle.leaveSlot(e)
-	p.forget(e)
+	p.registry.remove(e)
 	p.counts.hijacked++
-	p.vacatePlace(false)
+	p.cap.free()
 	p.grow()
 	p.unlock()
 	p.life.hijack(e.res)

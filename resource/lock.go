@@ -1,7 +1,7 @@
 package resource
 
 // lock and unlock bracket every slow path. lock counts callers who meet; unlock
-// sets detour as things stand and wakes those who were served meanwhile.
+// sets slowPath as things stand and wakes those who were served meanwhile.
 func (p *Pool[T]) lock() {
 	if !p.mu.TryLock() {
 		p.mu.Lock()
@@ -10,7 +10,7 @@ func (p *Pool[T]) lock() {
 }
 
 func (p *Pool[T]) unlock() {
-	p.setDetour()
+	p.setSlowPath()
 	if p.tellsBegin {
 		p.judgeSampling(false)
 	}
@@ -21,9 +21,9 @@ func (p *Pool[T]) unlock() {
 	}
 	arrange := p.ordered && p.queue.pending(p)
 	if p.shared != nil {
-		p.offer()
+		p.member().offer()
 	}
-	ends := p.closed && !p.over && !arrange && p.live == 0 && p.maker.lost == 0 && p.busy == 0
+	ends := p.closed && !p.over && !arrange && p.cap.live == 0 && p.maker.lost == 0 && p.busy == 0
 	if ends {
 		p.over = true
 		close(p.drained)
@@ -56,20 +56,20 @@ func (p *Pool[T]) unlock() {
 	}
 }
 
-// overfull is the bit of detour that says that the pool is closed, or has more
+// overfull is the bit of slowPath that says that the pool is closed, or has more
 // than its maximum.
 const overfull = 2
 
-func (p *Pool[T]) setDetour() {
+func (p *Pool[T]) setSlowPath() {
 	var d uint32
-	if p.waiters.n > 0 || p.closed || p.live > p.max || !p.ticking || p.shared != nil && p.shared.budget.Scarce() {
+	if p.waiters.n > 0 || p.closed || p.cap.over() || !p.ticking || p.cap.scarce() {
 		d = 1
 	}
-	if p.closed || p.live > p.max {
+	if p.closed || p.cap.over() {
 		d |= overfull
 	}
-	old := p.detour.Load()
+	old := p.slowPath.Load()
 	if d |= old & timeNext; old != d {
-		p.detour.Store(d)
+		p.slowPath.Store(d)
 	}
 }

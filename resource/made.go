@@ -18,10 +18,10 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 	p.startClock()
 	e.since = p.clock.tick.Load()
 	if m.id == 0 {
-		m.id = p.nextID()
+		m.id = p.registry.ids.Add(1)
 	}
-	e.id, e.res, e.index = m.id, res, len(p.all)
-	p.all = append(p.all, e)
+	e.id, e.res = m.id, res
+	p.registry.add(e)
 	k := &p.maker
 	stale := k.end(m)
 	p.counts.made++
@@ -31,7 +31,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 		k.gauge.Made(m.took)
 		if !e.word.Invalidated() { // else Watch found it dead: no success
 			k.last = nil
-			ended = k.breaker.Made(m.began, p.max)
+			ended = k.breaker.Made(m.began, p.cap.max)
 		}
 	}
 	if e.era.over.Load() && !stale {
@@ -60,7 +60,7 @@ func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
 // era, and that would not get anything else in time. That lease is its only one,
 // as put destroys it then. The pool is locked.
 func (p *Pool[T]) putOld(e *entry[T]) {
-	if !p.closed && !p.ordered && !e.word.Invalidated() && p.live-p.dying <= p.max {
+	if !p.closed && !p.ordered && !e.word.Invalidated() && !p.cap.surplus() {
 		now := p.clock.now()
 		w, more := p.waiters.first(e.reach(), now)
 		p.more = p.more || more
@@ -89,11 +89,11 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 	p.lock()
 	k := &p.maker
 	stale := k.end(m)
-	p.vacatePlace(false)
+	p.cap.free()
 	p.counts.failedMakes++
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
-		began = k.breaker.Failed(p.clock.now(), m.began, k.coming(p.max), rand.Float64())
+		began = k.breaker.Failed(p.clock.now(), m.began, k.coming(p.cap.max), rand.Float64())
 		k.last = err
 		p.tellOne(err)
 	}
@@ -114,7 +114,7 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 // is locked.
 func (p *Pool[T]) tellOne(err error) {
 	w := p.waiters.front()
-	if w == nil || p.cfg.Outage != FailFast || p.hopes(&w.Request) || p.maker.coming(p.max) >= p.waiters.active() {
+	if w == nil || p.cfg.Outage != FailFast || p.hopes(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
 		return
 	}
 	waited := p.clock.now() - w.Since
@@ -137,7 +137,7 @@ func (m *making[T]) unbegin() {
 func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 	k := &p.maker
 	k.last = cause
-	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.max), rand.Float64()) {
+	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.cap.max), rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()
@@ -150,7 +150,7 @@ func (p *Pool[T]) stillborn(e *entry[T], cause error) {
 func (p *Pool[T]) withdraw(m *making[T]) {
 	p.lock()
 	p.maker.end(m)
-	p.vacatePlace(false)
+	p.cap.free()
 	p.counts.withdrawn++
 	m.unbegin()
 	err := error(ErrFull)

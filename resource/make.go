@@ -50,7 +50,7 @@ func (p *Pool[T]) makingID(m *making[T]) uint64 {
 	p.mu.Lock() // not lock: it would count as a caller
 	defer p.mu.Unlock()
 	if m.id == 0 {
-		m.id = p.nextID()
+		m.id = p.registry.ids.Add(1)
 	}
 	return m.id
 }
@@ -59,7 +59,7 @@ func (p *Pool[T]) makingID(m *making[T]) uint64 {
 // those begun for the same reason. The pool is locked and has room.
 func (p *Pool[T]) startMake(m *making[T], reason *int64) {
 	*reason++
-	p.live++
+	p.cap.begin()
 	p.busy++
 	k := &p.maker
 	k.making++
@@ -119,7 +119,7 @@ func (p *Pool[T]) make(m *making[T]) {
 // stillWanted reports whether m may call Make now that it was let through: the
 // pool may have been closed or shrunk meanwhile.
 func (p *Pool[T]) stillWanted(m *making[T]) bool {
-	if !p.gated && p.shared == nil && p.detour.Load()&overfull == 0 {
+	if !p.gated && p.shared == nil && p.slowPath.Load()&overfull == 0 {
 		return true
 	}
 	p.lock()
@@ -132,7 +132,7 @@ func (p *Pool[T]) stillWanted(m *making[T]) bool {
 			p.grow()
 		}
 	}
-	if p.closed || p.live > p.max || !p.fitsTotal() {
+	if p.closed || p.cap.over() || !p.cap.fits() {
 		return false
 	}
 	if p.gated {

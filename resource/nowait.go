@@ -32,7 +32,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	if e.invalid() || e.spared != nil || p.live-p.dying > p.max {
+	if e.invalid() || e.spared != nil || p.cap.surplus() {
 		p.put(e, false) // retires it
 		p.unlock()
 		return false, nil
@@ -81,5 +81,5 @@ func (p *Pool[T]) mayCheckNoWait(now time.Duration) bool {
 	defer p.unlock()
 	d := &p.health
 	d.calls.look(now)
-	return d.calls.left < checkBound(p.max) && !d.stuck(p.max)
+	return d.calls.left < checkBound(p.cap.max) && !d.stuck(p.cap.max)
 }

@@ -12,7 +12,7 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if p.cfg.OnRelease == nil || o.Verdict == Ignored { // no caller had the lease
 		return false
 	}
-	if e.invalid() || e.spared != nil || p.live-p.dying > p.max {
+	if e.invalid() || e.spared != nil || p.cap.surplus() {
 		return false
 	}
 	p.idle.leaveSlot(e)

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/respool/respool/internal/budget"
 	"github.com/respool/respool/internal/handoff"
 )
 
@@ -65,21 +64,20 @@ type Pool[T any] struct {
 	mask                                     atomic.Uint64 // which leases are sampled: see entry.sampled
 	sparse                                   uint64        // constant: mask while much is free
 	sampleUntil                              int64         // tick up to which every lease is sampled; guarded by mu
-	// detour is not zero when acquire and release must go through mu, and has
+	// slowPath is not zero when acquire and release must go through mu, and has
 	// the bit overfull when no Make may be called:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
 	// Who sets it, under mu, then looks at every seat; who releases to a seat
 	// then looks at it. So one of the two sees the other (I7).
-	detour atomic.Uint32
-	_      [64]byte // what follows is written often
+	slowPath atomic.Uint32
+	_        [64]byte // what follows is written often
 
 	// Whether a check that passes could change what is suspect: then it is told
 	// under the lock.
 	alert atomic.Bool
 
-	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
-	share  *budget.Share // constant: its part in the total, if shared
-	slot   any           // constant: where the Keyed keeps it, if shared
+	shared    *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
+	keyedSlot any        // constant: where the Keyed keeps it, if shared
 
 	life         life[*entry[T]] // makes, counts and destroys
 	endings      endings
@@ -91,7 +89,7 @@ type Pool[T any] struct {
 	guard        guard
 	policies     policies[T]
 	trace        tracer
-	listing      sync.Mutex // held by the goroutine that lists what there is; locked before mu
+	inspector    inspector[T]
 	drained      chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
@@ -101,15 +99,10 @@ type Pool[T any] struct {
 	over   bool // drained is closed
 
 	// How many there are, and where.
-	max      int
 	size     sizeNews
-	live     int // idle + leased + making + dying
-	dying    int // being destroyed
-	claimed  int // places wanted of the total, if shared
-	granted  int // places got of the total and not used yet
+	cap      capacity
 	busy     int // goroutines of the pool's own that Close waits for
-	ids      uint64
-	all      []*entry[T] // made, not gone
+	registry registry[T]
 	idle     idleSet[T]
 	health   healthState[T]
 	resets   callList // of OnRelease
@@ -127,8 +120,7 @@ type Pool[T any] struct {
 	warming  []*warmer
 
 	// What is about to end, and what is to be made in its stead: see renew.
-	fading   []fading[T]
-	expected int // how many exist that are or were in fading
+	fading []fading[T]
 
 	// What to make, and what is left over for later holds of mu.
 	maker   maker[T]
@@ -138,8 +130,6 @@ type Pool[T any] struct {
 	sweeper *time.Timer
 	more    bool // dispatch has left something over
 	working bool // work runs
-
-	listings uint64 // how often what there is was listed
 
 	// The tick.
 	ticker  *time.Timer
@@ -158,26 +148,25 @@ func New[T any](cfg Config[T]) (*Pool[T], error) { return newPool(cfg, nil, nil)
 
 // newPool is New, for a pool that has something in common with others or, if
 // that is nil, for one that stands alone.
-func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error) {
+func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	evicts := cfg.Eviction != nil || cfg.EvictIf != nil
 	p := &Pool[T]{
-		shared:  common,
-		slot:    slot,
-		cfg:     cfg.withDefaults(),
-		evicts:  evicts,
-		plain:   cfg.Admission == nil && !evicts && cfg.Health == nil,
-		mute:    cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
-		sparse:  cfg.sampleMask(),
-		judged:  evicts || cfg.Health != nil,
-		ordered: cfg.Queue != nil,
-		clock:   clock{base: time.Now()},
-		max:     cfg.MaxSize,
-		size:    sizeNews{told: cfg.MaxSize},
-		drained: make(chan struct{}),
-		reaper:  newReaper(),
+		shared:    common,
+		keyedSlot: keyedSlot,
+		cfg:       cfg.withDefaults(),
+		evicts:    evicts,
+		plain:     cfg.Admission == nil && !evicts && cfg.Health == nil,
+		mute:      cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
+		sparse:    cfg.sampleMask(),
+		judged:    evicts || cfg.Health != nil,
+		ordered:   cfg.Queue != nil,
+		clock:     clock{base: time.Now()},
+		size:      sizeNews{told: cfg.MaxSize},
+		drained:   make(chan struct{}),
+		reaper:    newReaper(),
 	}
 	p.tellsEnd = p.cfg.Trace.Ended != nil
 	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
@@ -188,10 +177,15 @@ func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error
 	p.trace = tracer{&p.guard, p.cfg.Trace}
 	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
 	p.policies.scheduled, _ = cfg.Health.(Scheduled)
+	p.cap.max = cfg.MaxSize
+	p.registry.ids = new(atomic.Uint64)
+	p.inspector.mu, p.inspector.clock, p.inspector.policies = &p.mu, &p.clock, &p.policies
+	p.inspector.registry, p.inspector.waiters = &p.registry, &p.waiters
 	if common != nil {
 		p.clock.base = common.base
 		p.clock.tick.Store(p.clock.nowTick())
-		p.share = common.budget.Join((*member[T])(p))
+		p.cap.share, p.cap.total = common.budget.Join(p.member()), common.budget
+		p.registry.ids = &common.ids
 		p.counts.allKeys = &common.failures
 	}
 	if cfg.Order == NewestFirst {
@@ -342,12 +336,12 @@ func (p *Pool[T]) resize(max int) error {
 	if p.closed {
 		return ErrClosed
 	}
-	p.max = max
-	if p.live >= max {
+	p.cap.max = max
+	if p.cap.full() {
 		tries = p.takeTries() // there is no room for one
 	}
-	p.setDetour()
-	if p.live > p.max {
+	p.setSlowPath()
+	if p.cap.over() {
 		p.idle.flushSlots(0)
 		p.reap()
 	}

@@ -26,12 +26,12 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	case e.spared != nil:
 		p.retire(e, e.spared, fateOther)
 		p.grow()
-	case p.live-p.dying > p.max:
+	case p.cap.surplus():
 		p.retire(e, ErrResized, fateOther)
 	case e.word.Spent():
 		p.retire(e, ErrWornOut, fateOther)
 		p.grow()
-	case p.shared != nil && p.giveWay(e, used):
+	case p.shared != nil && p.member().preempt(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e, used)
 	default:
@@ -81,38 +81,17 @@ func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 	case e.loc == inUnverified:
 		p.health.unverified.remove(e)
 	}
-	p.isDying(1)
+	p.cap.die(1)
 	p.bury(e, cause, why)
-}
-
-// isDying counts n more as being destroyed. The pool is locked.
-func (p *Pool[T]) isDying(n int) {
-	p.dying += n
-	if p.shared != nil && n > 0 {
-		p.share.Dying(n)
-	}
 }
 
 // bury is the rest of retire, for what is nowhere any more and counts as being
 // destroyed. The pool is locked.
 func (p *Pool[T]) bury(e *entry[T], cause error, why fate) {
-	p.forget(e)
+	p.registry.remove(e)
 	e.cause = cause
 	p.counts.ended[why]++
 	p.destroy(e)
-}
-
-// forget takes e out of the books. The pool is locked.
-func (p *Pool[T]) forget(e *entry[T]) {
-	e.loc = gone
-	if e.expected {
-		p.expected--
-	}
-	last := len(p.all) - 1
-	p.all[e.index] = p.all[last]
-	p.all[e.index].index = e.index
-	p.all[last] = nil
-	p.all = p.all[:last]
 }
 
 // condemn sees to it that e is not lent again: it is destroyed at once if it is

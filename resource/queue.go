@@ -107,7 +107,7 @@ func (p *Pool[T]) arrangeOne() bool {
 func (p *Pool[T]) serveGiven(now time.Duration) bool {
 	given := &p.waiters.given
 	w := given.first(p.idle.list.reach())
-	if f := itemOf(given.fresh.At(p.maker.pending() + p.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
+	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
 		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
 			p.retire(e, p.misfit(e), fateOther)
 			return true

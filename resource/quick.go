@@ -180,12 +180,12 @@ func (p *Pool[T]) part(l Lease[T]) {
 	if p.tellsEnd && (ticks >= longTicks || e.mark.lease.Load() == l.gen()) {
 		v.ending = p.ending(l, ticks)
 	}
-	if cause != nil || p.cfg.OnRelease != nil || p.detour.Load() != 0 || !e.word.Return(l.n, p.clock.tick.Load()) {
+	if cause != nil || p.cfg.OnRelease != nil || p.slowPath.Load() != 0 || !e.word.Return(l.n, p.clock.tick.Load()) {
 		p.finish(l, cause)
 		return
 	}
 	var b *pause
-	if p.detour.Load() != 0 {
+	if p.slowPath.Load() != 0 {
 		b = p.settle(e)
 	}
 	if done != nil {

@@ -100,7 +100,7 @@ func (p *Pool[T]) destroy(e *entry[T]) {
 }
 
 // destroys is how many destroys run. The pool is locked.
-func (p *Pool[T]) destroys() int { return p.dying - p.discards.n }
+func (p *Pool[T]) destroys() int { return p.cap.dying - p.discards.n }
 
 // reap begins to destroy the discards and, if the maximum was lowered, what is
 // idle beyond it; if they are many it goes on in the background. The pool is
@@ -127,13 +127,13 @@ func (p *Pool[T]) reapSome() (more bool) {
 		case p.discards.n > 0:
 			e := p.discards.next()
 			if e.loc != gone {
-				p.forget(e)
+				p.registry.remove(e)
 				why, cause := e.whyInvalid()
 				e.cause = cause
 				p.counts.ended[why]++
 			}
 			p.life.destroy(e.res)
-		case p.live-p.dying > p.max:
+		case p.cap.surplus():
 			e := p.health.unverified.first(OldestFirst, nil)
 			if e == nil {
 				e = p.idle.list.first(OldestFirst, nil)
@@ -146,7 +146,7 @@ func (p *Pool[T]) reapSome() (more bool) {
 			return false
 		}
 	}
-	return p.discards.n > 0 || p.live-p.dying > p.max
+	return p.discards.n > 0 || p.cap.surplus()
 }
 
 // reapOn goes on with what reap has begun, and lets callers have the lock in
@@ -217,8 +217,7 @@ func (p *Pool[T]) ended(what uint64) {
 			runtime.Gosched()
 			p.mu.Lock()
 		}
-		p.dying--
-		p.vacatePlace(true)
+		p.cap.freeDead()
 		p.counts.destroyed++
 		if p.cfg.Trace.Destroyed != nil {
 			p.busy++ // until it has been called

@@ -20,9 +20,9 @@ import "time"
 func (p *Pool[T]) Reclaim(id, lease uint64) bool {
 	var found *entry[T]
 	var held time.Duration
-	p.eachEntry(func(e *entry[T]) bool {
+	p.inspector.each(func(e *entry[T]) bool {
 		if e.id == id {
-			found, held = e, p.inspect(e).Held
+			found, held = e, e.inspect(&p.clock).Held
 		}
 		return found == nil
 	})

@@ -25,13 +25,13 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 	defer p.unlock()
 	found := false
 	for i := range some {
-		if s := &some[i]; s.end != nil && s.cause == nil && s.e.loc != gone && !s.e.expected {
-			s.e.expected, found = true, true
-			p.expected++
+		if s := &some[i]; s.end != nil && s.cause == nil && s.e.loc != gone && !s.e.expiring {
+			p.registry.setExpiring(s.e)
+			found = true
 			p.fading = append(p.fading, fading[T]{s.e, s.end})
 		}
 	}
-	if len(p.fading) > 2*p.expected { // most are gone: under load none may get a successor
+	if len(p.fading) > 2*p.registry.expiring { // most are gone: under load none may get a successor
 		p.fading = slices.DeleteFunc(p.fading, func(f fading[T]) bool { return f.e.loc == gone })
 	}
 	if found {
@@ -42,14 +42,14 @@ func (p *Pool[T]) expect(some []suspect[T]) {
 // renew makes a successor, if one is to be made and nothing speaks against it.
 // The pool is locked.
 func (p *Pool[T]) renew(now time.Duration) {
-	if !p.maker.owed && len(p.fading) == 0 || p.waiters.n > 0 || p.dying > 0 || !p.maker.mayRenew(now) {
+	if !p.maker.owed && len(p.fading) == 0 || p.waiters.n > 0 || p.cap.dying > 0 || !p.maker.mayRenew(now) {
 		return
 	}
 	switch {
-	case p.live > p.max:
-	case p.live == p.max:
+	case p.cap.over():
+	case p.cap.full():
 		p.roll()
-	case p.heir() && p.places(1, 0) > 0:
+	case p.heir() && p.cap.take(1, 0, p.waiters.n == 0) > 0:
 		p.startMake(makeFor[T](context.Background()), &p.counts.begun.Replacements)
 	}
 }

@@ -46,7 +46,7 @@ func (c *Config[T]) sampleMask() uint64 {
 // to end such a time, not to begin one. The pool is locked.
 func (p *Pool[T]) judgeSampling(scan bool) {
 	leased := p.out()
-	most := p.max - p.max/5 // four fifths, rounded up; four times it may be too much for an int
+	most := p.cap.max - p.cap.max/5 // four fifths, rounded up; four times it may be too much for an int
 	full := func() bool { return leased >= most }
 	if full() && p.idle.occupied > 0 {
 		if leased -= p.idle.occupied; !full() {
@@ -218,7 +218,7 @@ func (p *Pool[T]) partSampled(l Lease[T]) {
 		return
 	}
 	var b *pause
-	if p.detour.Load() != 0 {
+	if p.slowPath.Load() != 0 {
 		b = p.settle(e)
 	}
 	p.tellEnded(l, x)

@@ -6,7 +6,7 @@ import "context"
 // is locked.
 func (p *Pool[T]) scanIdle() {
 	if d := &p.health; d.from == 0 && !d.asking {
-		d.from = len(p.all)
+		d.from = len(p.registry.all)
 	}
 	p.startScan()
 }
@@ -63,13 +63,13 @@ func (x *scan[T]) step() bool {
 		return false
 	case d.unverified.n > 0 && !d.suspect.Active():
 		p.readmit()
-	case d.stuck(p.max): // until one of the overdue checks returns callers check for themselves
+	case d.stuck(p.cap.max): // until one of the overdue checks returns callers check for themselves
 		x.at, x.n, d.from, d.sweep = 0, 0, 0, false
 		p.endSuspicion()
 		if d.unverified.n == 0 {
 			return x.stop()
 		}
-	case d.full(p.max):
+	case d.full(p.cap.max):
 		p.unlock()
 		select {
 		case <-d.freed:
@@ -126,10 +126,10 @@ func (x *scan[T]) stop() bool {
 func (x *scan[T]) collect() {
 	p, d := x.p, &x.p.health
 	x.n, x.at = 0, 0
-	upTo := min(d.from, len(p.all))
-	d.from = max(0, upTo-sweepChunk)
+	some, first := p.registry.before(d.from, sweepChunk)
+	d.from = first
 	now := p.clock.nowTick()
-	for _, e := range p.all[d.from:upTo] {
+	for _, e := range some {
 		if e.loc == inList && !e.reserved && !e.discarded() {
 			idle := max(0, now-e.since)
 			x.some[x.n] = suspect[T]{e: e, idle: idle, info: e.info(now, idle)}

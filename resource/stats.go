@@ -294,15 +294,15 @@ func (p *Pool[T]) stats() Stats {
 func (p *Pool[T]) load() (l Load, begun int64) {
 	onSeats, begun := p.idle.slotLevels()
 	l = Load{
-		Max:        p.max,
+		Max:        p.cap.max,
 		Idle:       p.idle.list.n + p.offShelf() + onSeats,
 		Making:     p.maker.making,
-		Destroying: p.dying,
+		Destroying: p.cap.dying,
 		Hanging:    p.overdueCalls(),
 		Abandoned:  p.maker.lost,
 		Waiting:    p.waiters.n,
-		Wanting:    p.claimed,
+		Wanting:    p.cap.claimed,
 	}
-	l.Leased = p.live - l.Idle - l.Making - l.Destroying
+	l.Leased = p.cap.live - l.Idle - l.Making - l.Destroying
 	return l, begun
 }

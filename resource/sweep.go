@@ -29,7 +29,7 @@ func (p *Pool[T]) onSweep() {
 	}
 	p.busy++
 	p.idle.flushSlots(0)
-	s := &sweep[T]{p: p, from: len(p.all)}
+	s := &sweep[T]{p: p, from: len(p.registry.all)}
 	p.unlock()
 	defer func() {
 		p.lock()
@@ -103,7 +103,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 		}
 	}
 	used := x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
-	if x.expected || !used && p.cfg.MinIdle == 0 {
+	if x.expiring || !used && p.cfg.MinIdle == 0 {
 		return
 	}
 	later := x.info
@@ -123,7 +123,7 @@ type suspect[T any] struct {
 	info     Info
 	idle     int64 // in ticks
 	leased   bool
-	expected bool  // it has or will have a successor
+	expiring bool  // it has or will have a successor
 	cause    error // why it goes
 	end      error // why it will have to go soon, though it is in use or needed
 }
@@ -136,9 +136,9 @@ func (s *sweep[T]) collect() {
 	defer p.unlock()
 	now := p.clock.nowTick()
 	s.n = 0
-	upTo := min(s.from, len(p.all))
-	s.from = max(0, upTo-sweepChunk)
-	for _, e := range p.all[s.from:upTo] {
+	some, first := p.registry.before(s.from, sweepChunk)
+	s.from = first
+	for _, e := range some {
 		x, idle := &s.some[s.n], int64(0)
 		switch {
 		case e.discarded():
@@ -148,14 +148,14 @@ func (s *sweep[T]) collect() {
 		case e.loc == inList || e.loc == releasing:
 			continue
 		}
-		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expected: e.expected}
+		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expiring: e.expiring}
 		e.tell(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
 		s.n++
 	}
 	sortSuspects(s.some[:s.n])
 	s.idle = p.idlers()
-	s.fresh = s.idle - p.expected
+	s.fresh = s.idle - p.registry.expiring
 	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
 

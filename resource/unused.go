@@ -31,7 +31,7 @@ func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 	for holds, more := 1, true; more; holds++ {
 		leases, more = p.lendIdle(leases, min(most, len(leases)+listChunk), slot)
 		more = more && len(leases) < most
-		makeWay(holds)
+		letOthersLock(holds)
 	}
 	if p.tellsBegin {
 		p.greetAll(leases)
@@ -78,7 +78,7 @@ func (p *Pool[T]) greetAll(leases []Lease[T]) {
 			return
 		}
 		for _, l := range leases {
-			p.end(l, ErrGoexit, Outcome{})
+			defer p.end(l, ErrGoexit, Outcome{}) // deferred, since Trace.Ended may end the goroutine again
 		}
 	}()
 	s := search[T]{ctx: context.Background()}

@@ -52,7 +52,7 @@ func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 // beginVetting has check called for e, whose lease has just ended and whose since
 // is set, if e is to be lent again; else it retires e. The pool is locked.
 func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T) error) {
-	if e.invalid() || e.spared != nil || p.live-p.dying > p.max {
+	if e.invalid() || e.spared != nil || p.cap.surplus() {
 		p.stays(e, false)
 		return
 	}

@@ -95,8 +95,12 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	if p.waiters.n == 0 {
 		p.maker.gauge.Clear()
 	}
-	if p.claimed > p.waiters.n {
-		p.claimLess()
+	if p.cap.claimed > p.waiters.n {
+		n := max(p.waiters.n, p.warmth())
+		if p.maker.sought {
+			n = max(n, 1)
+		}
+		p.cap.lowerClaim(n, p.waiters.n == 0)
 	}
 	if p.ordered && !popped {
 		p.queue.left(w)

@@ -27,7 +27,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 		p.unlock()
 		return ErrClosed
 	}
-	w.missing = n - p.exist() - p.maker.coming(p.max)
+	w.missing = n - p.exist() - p.maker.coming(p.cap.max)
 	for _, other := range p.warming {
 		w.missing -= max(0, other.missing-other.begun)
 	}
@@ -55,18 +55,14 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 }
 
 // exist is how many resources there are. The pool is locked.
-func (p *Pool[T]) exist() int { return p.live - p.maker.making - p.dying }
+func (p *Pool[T]) exist() int { return p.cap.live - p.maker.making - p.cap.dying }
 
 // warmed tells the calls of Warm that are satisfied. The pool is locked.
 func (p *Pool[T]) warmed() {
 	if len(p.warming) == 0 {
 		return
 	}
-	most := p.max
-	if p.shared != nil {
-		total, _, _ := p.shared.budget.Levels()
-		most = min(most, total)
-	}
+	most := p.cap.most()
 	kept := p.warming[:0]
 	for _, w := range p.warming {
 		w.n = min(w.n, most)
@@ -86,7 +82,7 @@ func (p *Pool[T]) warmed() {
 // warmth is how many makes Warm calls for. The pool is locked.
 func (p *Pool[T]) warmth() (more int) {
 	for _, w := range p.warming {
-		more = max(more, w.n-p.exist()-p.maker.coming(p.max))
+		more = max(more, w.n-p.exist()-p.maker.coming(p.cap.max))
 	}
 	return more
 }
@@ -121,7 +117,7 @@ func (p *Pool[T]) beginOne(ctx context.Context, result chan<- error) error {
 	switch {
 	case p.closed:
 		return ErrClosed
-	case p.live >= p.max || p.shared != nil && !p.placeNow():
+	case p.cap.full() || !p.cap.takeFree():
 		return ErrFull
 	}
 	m := makeFor[T](ctx)

@@ -1,0 +1,156 @@
+package resource
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/internal/budget"
+)
+
+// shared is what the pools of a Keyed have in common.
+type shared[T any] struct {
+	base    time.Time // of every clock, so that idle times can be compared
+	budget  *budget.Budget
+	ids     atomic.Uint64
+	drained func(p *Pool[T]) // runs when a pool is closed and empty
+
+	failures [reasons]atomic.Int64 // failed acquires of all keys
+}
+
+// member is a pool as its budget sees it: it gives up idle resources for other keys
+// and is granted the places that these had.
+type member[T any] Pool[T]
+
+// member returns the pool as its budget sees it.
+func (p *Pool[T]) member() *member[T] { return (*member[T])(p) }
+
+// Granted uses a place that the budget took for the pool.
+func (m *member[T]) Granted() {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.cap.grant()
+	p.grow()
+	p.cap.returnGranted()
+}
+
+// GiveWay retires the idle resource used least recently, unless a waiter could use
+// it or it was used later than before.
+func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration) {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.idle.flushSlots(0)
+	e := m.spare()
+	if e == nil || m.keepsBack(e) {
+		return budget.Nothing, 0
+	}
+	if since := time.Duration(e.since) * tickLen; since > before {
+		return budget.Newer, since
+	}
+	cause := ErrPreempted
+	if p.cap.exceeds() {
+		cause = ErrResized
+	}
+	p.retire(e, cause, fateOther)
+	return budget.Gave, 0
+}
+
+// Attend sends every release through the lock from now on, and has the resources
+// that are idle in local slots offered.
+func (m *member[T]) Attend() {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	p.setSlowPath()
+	p.idle.flushSlots(0)
+}
+
+// preempt retires e, which has just come back or, if it was not used, was just
+// created, if its place is worth more to another key. It reports whether it did. The
+// pool is locked.
+func (m *member[T]) preempt(e *entry[T], used bool) bool {
+	p := (*Pool[T])(m)
+	if !p.cap.scarce() {
+		return false
+	}
+	if p.cap.exceeds() {
+		p.retire(e, ErrResized, fateOther)
+		return true
+	}
+	e.back = p.clock.now()
+	if !used || p.waiters.n == 0 {
+		return false // an idle resource may be chosen to give way: see offer
+	}
+	// A resource that took long to create must live as long before it makes way
+	// for callers who only came earlier: so where callers always wait at least
+	// half of the time of the places is used, however many keys there are.
+	lived, made := e.back-e.born, e.born-e.made
+	next := p.waiters.front()
+	if p.ordered {
+		next = p.waiters.back() // a Queue may leave the first waiter in front for ever
+	}
+	if next == nil { // all have expired
+		return false
+	}
+	came := next.Since
+	if lived >= turn*made {
+		came = math.MaxInt64 // the key has had its turn, however many of its callers wait
+	}
+	if !p.cap.share.Owes(came, lived >= made) {
+		return false
+	}
+	p.retire(e, ErrPreempted, fateOther)
+	return true
+}
+
+// turn is how many times the time of its creation a key may use its only resource
+// for callers who came before those of a key that has nothing. Without an end, a key
+// with a thousand waiters would leave others a thousandth.
+const turn = 4
+
+// offer tells the budget that a resource is idle, if places are scarce. The pool is
+// locked.
+func (m *member[T]) offer() {
+	p := (*Pool[T])(m)
+	if !p.cap.scarce() {
+		return
+	}
+	p.idle.flushSlots(0) // a resource may have been left there just before
+	if p.idle.available() == 0 && p.health.unverified.n == 0 {
+		return
+	}
+	if e := m.spare(); e != nil && !m.keepsBack(e) {
+		p.cap.share.Offer()
+	}
+}
+
+// keepsBack reports whether e, which is idle, does not give way yet because the key
+// that wants its place would then have no less than this one: else the two would take
+// it from each other in turns, and each create it anew. Once e has been idle for as
+// long as its creation took it goes, and until then it is not asked for. The pool is
+// locked.
+func (m *member[T]) keepsBack(e *entry[T]) bool {
+	p := (*Pool[T])(m)
+	now := p.clock.now()
+	wait := e.born - e.made - (now - max(e.back, time.Duration(e.since)*tickLen))
+	if wait <= 0 || !p.cap.share.NoRicher() {
+		return false
+	}
+	p.growAgain(now, wait) // dispatch offers it then
+	return true
+}
+
+// spare returns the idle resource that was used least recently, if no waiter could
+// use it; else nil. The pool is locked.
+func (m *member[T]) spare() *entry[T] {
+	p := (*Pool[T])(m)
+	if p.waiters.n > 0 && !p.choosy() {
+		return nil
+	}
+	if e := p.health.unverified.first(OldestFirst, nil); e != nil {
+		return e
+	}
+	return p.idle.list.unwanted(p.waiters.needs())
+}
