@@ -133,3 +133,55 @@ func (l *callList) markSlow() {
 func checkBound(size int) int { return min(maxChecks, max(1, size/4)) }
 
 const maxChecks = 8
+
+// userCalls has the calls of user functions about idle resources that run. Its user
+// holds the pool's lock.
+type userCalls struct {
+	clock    *clock   // constant
+	checks   callList // Health checks in the background
+	resets   callList // of OnRelease
+	vettings callList // of the checks that ReleaseAfter was given
+}
+
+// offList is how many idle resources are in no list because OnRelease or the check of
+// a ReleaseAfter runs for them.
+func (c *userCalls) offList() int { return c.resets.n + c.vettings.n }
+
+// comingBack is how many of the idle resources for which a user function runs are
+// likely to serve a waiter soon: not those for which it has run for long, and not
+// suspect ones that are checked. reserved are those in the idle list. again is after
+// how long the number falls unless a call ends before; 0: never.
+func (c *userCalls) comingBack(now time.Duration, reserved int) (n int, again time.Duration) {
+	n = reserved + c.offList()
+	for _, l := range []*callList{&c.checks, &c.resets, &c.vettings} {
+		if l.n == 0 {
+			continue
+		}
+		next := l.look(now)
+		n -= l.slow
+		if next > 0 && (again == 0 || next < again) {
+			again = next
+		}
+	}
+	return n, again
+}
+
+// overdue is how many calls have outlived their contexts, or would have if they had
+// one that ends.
+func (c *userCalls) overdue() int {
+	if c.checks.n+c.offList() == 0 {
+		return 0
+	}
+	now := c.clock.now()
+	c.checks.look(now)
+	c.resets.look(now)
+	c.vettings.look(now)
+	return c.checks.overdue + c.resets.overdue + c.vettings.overdue
+}
+
+// recoverable reports whether a resource may still serve a waiter when the call for it
+// has returned. reserved are those in the idle list.
+func (c *userCalls) recoverable(reserved int) bool {
+	n := reserved + c.offList()
+	return n > 0 && n > c.overdue()
+}

@@ -14,9 +14,9 @@ func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck
 		w.call = c
 	}
 	p.idle.reserve(e)
-	p.health.calls.add(c)
+	p.calls.checks.add(c)
 	if p.health.suspect.Covers(e.since) {
-		p.health.calls.slowDown(c)
+		p.calls.checks.slowDown(c)
 	}
 	p.busy++
 	go p.checkAside(ctx, e, i, c, w)
@@ -28,7 +28,7 @@ func (p *Pool[T]) checkAside(ctx context.Context, e *entry[T], i Info, c *call, 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.checkTimeout())
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	defer time.AfterFunc(p.health.calls.limit, p.onOverdue).Stop()
+	defer time.AfterFunc(p.calls.checks.limit, p.onOverdue).Stop()
 	r := checkResult{ill: ErrGoexit}
 	// Deferred, so that it happens also if Check ends this goroutine.
 	defer func() {
@@ -60,7 +60,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 	defer p.unlock()
 	d := &p.health
 	since, suspect := e.since, d.suspect.Active()
-	d.calls.remove(c)
+	p.calls.checks.remove(c)
 	there := p.backFromAside(e)
 	switch {
 	case r.cut:
@@ -80,13 +80,13 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 	if w != nil {
 		close(w.done)
 	}
-	p.wakeScan()
-	if d.suspect.Active() && d.settled(p.clock.now()) {
+	p.health.wake()
+	if d.over(p.clock.now()) {
 		p.endSuspicion()
 	}
 	p.serve()
 	if e.loc == inList && p.waiters.n > 0 && !(p.ordered && p.matches()) {
-		d.calls.markSlow() // no waiter can use e: do not count on the others either
+		p.calls.checks.markSlow() // no waiter can use e: do not count on the others either
 	}
 	p.grow()
 }
@@ -113,25 +113,11 @@ func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
 	}
 }
 
-// justVerified reports whether e has passed a check for a waiter that is about to
-// get it: with a Queue some time passes between the two. The pool is locked.
-func (p *Pool[T]) justVerified(e *entry[T]) bool {
-	return e.verified > 0 && p.clock.nowTick()-e.verified <= 1
-}
-
 // onOverdue lets another check begin in place of one that is overdue.
 func (p *Pool[T]) onOverdue() {
 	p.lock()
 	defer p.unlock()
-	p.health.calls.look(p.clock.now())
-	p.wakeScan()
+	p.calls.checks.look(p.clock.now())
+	p.health.wake()
 	p.grow()
-}
-
-// wakeScan wakes the scan if it waits for a check to end. The pool is locked.
-func (p *Pool[T]) wakeScan() {
-	select {
-	case p.health.freed <- struct{}{}:
-	default:
-	}
 }

@@ -16,8 +16,18 @@ const tickLen = 100 * time.Millisecond
 
 // clock is the clock of a pool. It needs no lock.
 type clock struct {
-	base time.Time    // constant: when the clock began
-	tick atomic.Int64 // the time in ticks, as of the last time that the timer fired
+	base time.Time      // constant: when the clock began
+	tick atomic.Int64   // the time in ticks, as of the last time that the timer fired
+	slow *atomic.Uint32 // constant: the pool's slowPath, not 0 while the timer may stand still
+}
+
+// ticks is the time in ticks as policies are told it: exact where the timer may stand
+// still.
+func (c *clock) ticks() int64 {
+	if c.slow.Load() != 0 {
+		return c.nowTick()
+	}
+	return c.tick.Load()
 }
 
 // now is the exact time since the clock began. Only slow paths read it.
@@ -43,14 +53,6 @@ func plus(a, b time.Duration) time.Duration {
 		return sum
 	}
 	return math.MaxInt64
-}
-
-// ticks is the tick as policies are told it: exact where the clock may stand.
-func (p *Pool[T]) ticks() int64 {
-	if p.slowPath.Load() != 0 {
-		return p.clock.nowTick()
-	}
-	return p.clock.tick.Load()
 }
 
 // startClock makes the tick current and keeps it so while the pool is in use.

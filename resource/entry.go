@@ -91,6 +91,15 @@ func (e *entry[T]) fits(r *Request) bool {
 	return r == nil || (e.unfit == 0 || r.MinRemaining < e.unfit) && (!r.Fresh || e.unused())
 }
 
+// lendable reports whether e may be lent again as far as is known now.
+func (e *entry[T]) lendable(c *capacity) bool {
+	return !e.invalid() && e.spared == nil && !c.surplus()
+}
+
+// justVerified reports whether e has passed a check for a waiter that is about to get
+// it. With a Queue some time passes between the two.
+func (e *entry[T]) justVerified(now int64) bool { return e.verified > 0 && now-e.verified <= 1 }
+
 // listed reports whether the entry is in a list of idle ones and no user's
 // function runs for it. The pool is locked.
 func (e *entry[T]) listed() bool {

@@ -53,7 +53,7 @@ func (l Lease[T]) ReleaseHalf() (rest func()) {
 	if !l.e.word.Return(l.n, p.clock.tick.Load()) {
 		panic("the resource has no seat")
 	}
-	return func() { p.pauseFor(p.settle(l.e)) }
+	return func() { p.handOff.wait(p.settle(l.e)) }
 }
 
 // StandStill has the pool's clock jump by d while its timers do not run, as where

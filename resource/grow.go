@@ -9,7 +9,7 @@ import (
 // idle on a slot while callers wait is about to be brought to them. The pool is
 // locked.
 func (p *Pool[T]) out() int {
-	return p.cap.live - p.maker.making - p.cap.dying - p.idle.list.n - p.offShelf()
+	return p.cap.live - p.maker.making - p.cap.dying - p.idle.list.n - p.offList()
 }
 
 // hopes reports whether something is out that could come back to a caller who
@@ -18,7 +18,9 @@ func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
-func (p *Pool[T]) nothingOut() bool { return p.out() == 0 && !p.idleRecoverable() }
+func (p *Pool[T]) nothingOut() bool {
+	return p.out() == 0 && !(p.health.unverified.n > 0 || p.calls.recoverable(len(p.idle.reserved)))
+}
 
 // maxPerHold is how many waiters are served or refused, how many makes begun and
 // how many resources retired under one hold of the lock. What is left over is
@@ -66,14 +68,14 @@ func (p *Pool[T]) grow() {
 	if p.waiters.n > 0 {
 		p.dismiss(now)
 		p.makeWay(now)
-		if p.unverified() > 0 {
+		if p.health.unverified.n > 0 {
 			p.makeRoomFromUnverified(now)
 		}
 	}
 	s := p.supply(now)
 	fewer := time.Duration(0)
 	if s.waiting > 0 {
-		s.aside, fewer = p.comingBack(now)
+		s.aside, fewer = p.calls.comingBack(now, len(p.idle.reserved))
 	}
 	d := p.maker.decide(s)
 	if fewer > 0 && (d.again == 0 || fewer < d.again) {
@@ -121,7 +123,7 @@ func (p *Pool[T]) idles() bool {
 // pool is locked.
 func (p *Pool[T]) settledFull() bool {
 	k := &p.maker
-	return p.cap.full() && !p.choosy() && p.unverified() == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
+	return p.cap.full() && !p.choosy() && p.health.unverified.n == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
 		!k.breaker.Open() && k.barred == 0
 }
 
@@ -132,7 +134,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		max:      p.cap.max,
 		live:     p.cap.live,
 		dying:    p.cap.dying,
-		idle:     p.idle.list.n + p.offShelf(),
+		idle:     p.idle.list.n + p.offList(),
 		held:     p.out(),
 		returned: p.counts.returned,
 		waiting:  p.waiters.active(),

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/suspicion"
@@ -15,134 +16,143 @@ import (
 // room, and checks the unverified ones in the background, a bounded number at
 // once. A waiter gets whichever is ready first.
 
-// healthState is what the pool knows of checks: whether idle resources are
-// suspect, and the checks in the background. Its user holds the pool's lock.
-type healthState[T any] struct {
+// health decides from the outcomes of checks whether idle resources are suspect, and
+// how far the background checks are. Its user holds the pool's lock.
+type health[T any] struct {
 	suspect    suspicion.Suspicion
+	alert      atomic.Bool   // a passed check could change suspect: then it is reported under the lock
 	since      time.Duration // when the suspicion began
 	unverified idleList[T]   // suspect, found due for a check, and not yet checked
-	calls      callList      // checks that run in the background
+	checks     *callList     // constant: the checks that run in the background
 
-	// The goroutine that starts them; see scan.
+	// Of the goroutine that starts the checks: see scan.
 	scanning bool          // it runs
-	sweep    bool          // it is to go on though nothing is suspect
-	ended    time.Duration // when the last of a sweep ended
-	from     int           // entries of pool.all before this one are not looked at yet
+	sweep    bool          // it continues though nothing is suspect
+	ended    time.Duration // when the last scan for a sweep ended
+	from     int           // resources of the registry before this index are not looked at yet
 	asking   bool          // nor are some that it has collected
 	freed    chan struct{} // wakes it; holds one
 }
 
 // full reports whether as many checks run in the background as may.
-func (d *healthState[T]) full(size int) bool {
-	return d.calls.n-d.calls.awaited-d.calls.overdue >= checkBound(size)
+func (d *health[T]) full(size int) bool {
+	return d.checks.n-d.checks.awaited-d.checks.overdue >= checkBound(size)
 }
 
 // stuck reports whether so many checks are overdue that no other may begin.
-func (d *healthState[T]) stuck(size int) bool { return d.calls.overdue >= checkBound(size) }
+func (d *health[T]) stuck(size int) bool { return d.checks.overdue >= checkBound(size) }
 
-// settled reports whether every suspect resource that is due has been checked, or
-// has a check that is overdue. Just after a suspicion has begun callers may hold
-// some that they are about to find due.
-func (d *healthState[T]) settled(now time.Duration) bool {
+// settled reports whether every suspect resource that is due has been checked, or has
+// a check that is overdue. Shortly after a suspicion has begun callers may hold some
+// that they are about to find due.
+func (d *health[T]) settled(now time.Duration) bool {
 	return now-d.since >= minSuspicion && !d.scanning && d.unverified.n == 0 &&
-		d.calls.n == d.calls.overdue+d.calls.awaited
+		d.checks.n == d.checks.overdue+d.checks.awaited
 }
 
-// unverified is how many idle resources must pass a check before they are lent.
-// The pool is locked.
-func (p *Pool[T]) unverified() int { return p.health.unverified.n }
+// failed records a failed check of a resource that had been idle since that tick;
+// usual is how long a creation usually takes. begins says that a suspicion begins: the
+// idle resources are to be checked.
+func (d *health[T]) failed(now time.Duration, since int64, took, usual time.Duration) (begins bool) {
+	return d.begin(now, d.suspect.Failed(int64(now/tickLen), since, took, usual))
+}
 
-// offShelf is how many idle resources are neither on the shelf nor on a slot: the
-// unverified ones, and those for which OnRelease or the check of a ReleaseAfter
-// runs. The pool is locked.
-func (p *Pool[T]) offShelf() int { return p.health.unverified.n + p.resets.n + p.vettings.n }
+// cut records a check that the end of its caller's context cut short. begins is as in
+// failed.
+func (d *health[T]) cut(now time.Duration, since int64, took, usual time.Duration) (begins bool) {
+	return d.begin(now, d.suspect.Cut(int64(now/tickLen), since, took, usual))
+}
 
-// comingBack is how many of the idle resources for which a user's function runs
-// are likely to serve a waiter soon: not those for which it has run for long,
-// and not suspect ones that are checked. again is after
-// how long the number falls unless a call ends before; 0: never. The pool is
-// locked.
-func (p *Pool[T]) comingBack(now time.Duration) (n int, again time.Duration) {
-	n = len(p.idle.reserved) + p.resets.n + p.vettings.n
-	for _, l := range []*callList{&p.health.calls, &p.resets, &p.vettings} {
-		if l.n == 0 {
-			continue
-		}
-		next := l.look(now)
-		n -= l.slow
-		if next > 0 && (again == 0 || next < again) {
-			again = next
-		}
+func (d *health[T]) begin(now time.Duration, begins bool) bool {
+	if begins {
+		d.since = now
+		d.checks.markSlow()
 	}
-	return n, again
+	d.alert.Store(d.suspect.Alert())
+	return begins
 }
 
-// idleRecoverable reports whether an idle resource may still serve a waiter after
-// a user's function has returned. The pool is locked.
-func (p *Pool[T]) idleRecoverable() bool {
-	n := len(p.idle.reserved) + p.resets.n + p.vettings.n
-	return p.unverified() > 0 || n > 0 && n > p.overdueCalls()
+// passed records a passed check. ends says that the suspicion ends: see end.
+func (d *health[T]) passed(now time.Duration, since int64) (ends bool) {
+	ends = d.suspect.Passed(since) || d.over(now)
+	d.alert.Store(d.suspect.Alert())
+	return ends
 }
 
-// overdueCalls is how many checks in the background and calls of OnRelease have
-// outlived their contexts, or would have if they had one that ends. The pool is locked.
-func (p *Pool[T]) overdueCalls() int {
-	if p.health.calls.n+p.resets.n+p.vettings.n == 0 {
-		return 0
-	}
-	now := p.clock.now()
-	p.health.calls.look(now)
-	p.resets.look(now)
-	p.vettings.look(now)
-	return p.health.calls.overdue + p.resets.overdue + p.vettings.overdue
-}
+// over reports whether a suspicion has found all it can.
+func (d *health[T]) over(now time.Duration) bool { return d.suspect.Active() && d.settled(now) }
 
-// checkFailed records a failed check of a resource that had been idle since that
-// tick. The pool is locked.
-func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
-	if p.health.suspect.Failed(p.clock.nowTick(), since, took, p.maker.gauge.Usual()) {
-		p.beginSuspicion()
-	}
-	p.alert.Store(p.health.suspect.Alert())
-}
-
-// checkCut records a check whose caller's context ended first. The pool is locked.
-func (p *Pool[T]) checkCut(since int64, took time.Duration) {
-	if p.health.suspect.Cut(p.clock.nowTick(), since, took, p.maker.gauge.Usual()) {
-		p.beginSuspicion()
-	}
-	p.alert.Store(p.health.suspect.Alert())
-}
-
-// checkPassed records a check that passed. The pool is locked.
-func (p *Pool[T]) checkPassed(since int64) {
-	d := &p.health
-	if d.suspect.Passed(since) || d.suspect.Active() && d.settled(p.clock.now()) {
-		p.endSuspicion()
-	}
-	p.alert.Store(d.suspect.Alert())
-}
-
-// beginSuspicion has what is idle checked in the background. The pool is locked.
-func (p *Pool[T]) beginSuspicion() {
-	p.health.since = p.clock.now()
-	p.health.calls.markSlow()
-	p.scanIdle()
-}
-
-// endSuspicion has callers check for themselves again: the unverified resources go
-// back to the shelf. The pool is locked.
-func (p *Pool[T]) endSuspicion() {
-	d := &p.health
+// end ends the suspicion: callers check for themselves again. readmit says that the
+// unverified resources are to go back to the idle list.
+func (d *health[T]) end() (readmit bool) {
 	d.suspect.Clear()
-	p.alert.Store(false)
+	d.alert.Store(false)
 	if !d.sweep {
 		d.from = 0
 	}
-	if d.unverified.n > 0 {
+	return d.unverified.n > 0
+}
+
+// startSweep reports whether a sweep is to have the idle resources scanned: the end of
+// a suspicion does not end that scan. If the scan of the sweep before has only just
+// ended, or runs, it has taken long, and another would leave no time between two
+// checks of one resource.
+func (d *health[T]) startSweep(now, interval time.Duration) bool {
+	d.sweep = d.sweep || d.scanning || d.ended == 0 || now-d.ended >= interval/2
+	return d.sweep && !d.scanning
+}
+
+// scanFrom has the first n resources of the registry scanned, if no scan is under way.
+func (d *health[T]) scanFrom(n int) {
+	if d.from == 0 && !d.asking {
+		d.from = n
+	}
+}
+
+// wake wakes the scan if it waits for a check to end.
+func (d *health[T]) wake() {
+	select {
+	case d.freed <- struct{}{}:
+	default:
+	}
+}
+
+// hold puts e, which has been idle since that tick, among the unverified resources.
+// These have the order of the idle list.
+func (d *health[T]) hold(e *entry[T], since int64, order Order) {
+	if order == OldestFirst {
+		d.unverified.push(e)
+	} else {
+		d.unverified.pushUnder(e)
+	}
+	e.loc, e.since, e.wasIdle = inUnverified, since, true
+}
+
+// offList is how many idle resources are neither in the idle list nor in a local slot.
+// The pool is locked.
+func (p *Pool[T]) offList() int { return p.health.unverified.n + p.calls.offList() }
+
+// checkFailed records a failed check of a resource that had been idle since that tick.
+// The pool is locked.
+func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
+	if p.health.failed(p.clock.now(), since, took, p.maker.gauge.Usual()) {
+		p.scanIdle()
+	}
+}
+
+// checkPassed records a passed check. The pool is locked.
+func (p *Pool[T]) checkPassed(since int64) {
+	if p.health.passed(p.clock.now(), since) {
+		p.endSuspicion()
+	}
+}
+
+// endSuspicion ends the suspicion. The pool is locked.
+func (p *Pool[T]) endSuspicion() {
+	if p.health.end() {
 		p.readmit()
 		p.startScan() // to readmit the rest
-		p.wakeScan()
+		p.health.wake()
 	}
 }
 
@@ -209,16 +219,11 @@ func (p *Pool[T]) withhold(s *search[T], l *Lease[T]) bool {
 // locked.
 func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
 	d := &p.health
-	if !d.suspect.Covers(since) || e.invalid() || e.spared != nil || p.cap.surplus() {
+	if !d.suspect.Covers(since) || !e.lendable(&p.cap) {
 		return false
 	}
 	p.idle.leaveSlot(e)
-	if p.cfg.Order == OldestFirst {
-		d.unverified.push(e)
-	} else {
-		d.unverified.pushUnder(e)
-	}
-	e.loc, e.since, e.wasIdle = inUnverified, since, true
+	d.hold(e, since, p.cfg.Order)
 	p.startScan()
 	return true
 }

@@ -81,7 +81,7 @@ func (l Lease[T]) Release() {
 		}
 		if l.e.word.Return(l.n, p.clock.tick.Load()) {
 			if p.slowPath.Load() != 0 { // somebody came to wait while it was being seated
-				p.pauseFor(p.settle(l.e))
+				p.handOff.wait(p.settle(l.e))
 			}
 			return
 		}
@@ -192,7 +192,7 @@ func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x endin
 	defer func() { p.tellEnded(l, x) }()
 	defer func() { p.conclude(e, done, cause, why, o, &x) }()
 	if cause == nil && p.evicts {
-		if cause = p.policies.evict(e.value, e.info(p.ticks(), 0)); cause != nil {
+		if cause = p.policies.evict(e.value, e.info(p.clock.ticks(), 0)); cause != nil {
 			why = fateEvicted
 		}
 	}
@@ -215,10 +215,10 @@ func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, why fate, o Outc
 	if e.loc == gone {
 		x.cause = e.cause
 	}
-	b := p.takePause()
+	b := p.handOff.take()
 	p.unlock()
 	p.policies.giveBack(done, o)
-	p.pauseFor(b)
+	p.handOff.wait(b)
 }
 
 // prove notes that e did its work: that one was made is a success. The pool is
@@ -242,7 +242,7 @@ func (p *Pool[T]) settle(e *entry[T]) *pause {
 	} else {
 		p.dispatch()
 	}
-	b := p.takePause()
+	b := p.handOff.take()
 	p.unlock()
 	return b
 }

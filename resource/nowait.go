@@ -32,7 +32,7 @@ func (p *Pool[T]) checkNoWait(s *search[T], l *Lease[T], i Info) (ok bool, err e
 	e := p.takeBack(l)
 	p.lock()
 	p.startClock()
-	if e.invalid() || e.spared != nil || p.cap.surplus() {
+	if !e.lendable(&p.cap) {
 		p.put(e, false) // retires it
 		p.unlock()
 		return false, nil
@@ -69,7 +69,7 @@ func (p *Pool[T]) leaveCheck(w *noWaitCheck[T]) (done bool) {
 	default:
 	}
 	w.gone = true
-	p.health.calls.leave(w.call)
+	p.calls.checks.leave(w.call)
 	p.grow()
 	return false
 }
@@ -80,6 +80,6 @@ func (p *Pool[T]) mayCheckNoWait(now time.Duration) bool {
 	p.lock()
 	defer p.unlock()
 	d := &p.health
-	d.calls.look(now)
-	return d.calls.left < checkBound(p.cap.max) && !d.stuck(p.cap.max)
+	p.calls.checks.look(now)
+	return p.calls.checks.left < checkBound(p.cap.max) && !d.stuck(p.cap.max)
 }

@@ -12,13 +12,13 @@ func (p *Pool[T]) beginOnRelease(e *entry[T], o Outcome) bool {
 	if p.cfg.OnRelease == nil || o.Verdict == Ignored { // no caller had the lease
 		return false
 	}
-	if e.invalid() || e.spared != nil || p.cap.surplus() {
+	if !e.lendable(&p.cap) {
 		return false
 	}
 	p.idle.leaveSlot(e)
 	e.loc, e.since, e.wasIdle = releasing, p.clock.tick.Load(), true
 	c := &call{began: p.clock.now()}
-	p.resets.add(c)
+	p.calls.resets.add(c)
 	p.busy++
 	go p.onRelease(e.era.ctx, e, c)
 	return true
@@ -52,7 +52,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	p.lock()
 	defer p.unlock()
 	p.startClock()
-	p.resets.remove(c)
+	p.calls.resets.remove(c)
 	switch {
 	case !p.outlasts(e):
 	case cause != nil:
@@ -60,7 +60,7 @@ func (p *Pool[T]) released(e *entry[T], c *call, cause error) {
 	default:
 		e.loc = moving
 		p.put(e, true)
-		p.takePause() // its releaser has gone on long ago
+		p.handOff.take() // its releaser has gone on long ago
 		return
 	}
 	p.grow()

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/respool/respool/internal/handoff"
 )
 
 // The invariants. Each has tests whose names carry its number.
@@ -72,10 +70,6 @@ type Pool[T any] struct {
 	slowPath atomic.Uint32
 	_        [64]byte // what follows is written often
 
-	// Whether a check that passes could change what is suspect: then it is told
-	// under the lock.
-	alert atomic.Bool
-
 	shared    *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
 	keyedSlot any        // constant: where the Keyed keeps it, if shared
 
@@ -84,8 +78,6 @@ type Pool[T any] struct {
 	ctx          context.Context // ends at Close
 	cancel       context.CancelFunc
 	spareWaiters sync.Pool // of *waiter[T]
-	pauses       sync.Pool // of *pause
-	advisor      handoff.Advisor
 	guard        guard
 	policies     policies[T]
 	trace        tracer
@@ -104,10 +96,9 @@ type Pool[T any] struct {
 	busy     int // goroutines of the pool's own that Close waits for
 	registry registry[T]
 	idle     idleSet[T]
-	health   healthState[T]
-	resets   callList // of OnRelease
-	vettings callList // of the checks that ReleaseAfter was given
-	era      *era     // that of what is made now
+	health   health[T]
+	calls    userCalls
+	era      *era // that of what is made now
 	discards discards[T]
 	reaper   reaper
 
@@ -115,7 +106,7 @@ type Pool[T any] struct {
 	waiters  waitQueue[T]
 	refusing refusal    // that is under way
 	woken    *waiter[T] // to wake when mu is unlocked
-	pausing  *pause     // for which the goroutine that holds mu pauses when it has unlocked it
+	handOff  handOff
 	queue    queueState[T]
 	warming  []*warmer
 
@@ -177,6 +168,8 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.trace = tracer{&p.guard, p.cfg.Trace}
 	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
 	p.policies.scheduled, _ = cfg.Health.(Scheduled)
+	p.clock.slow = &p.slowPath
+	p.handOff.clock, p.calls.clock, p.health.checks = &p.clock, &p.clock, &p.calls.checks
 	p.cap.max = cfg.MaxSize
 	p.registry.ids = new(atomic.Uint64)
 	p.inspector.mu, p.inspector.clock, p.inspector.policies = &p.mu, &p.clock, &p.policies
@@ -200,10 +193,10 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.mu.answer = p.stats
 	p.life.construct, p.life.destruct = p.construct, p.destruct
 	p.health.freed = make(chan struct{}, 1)
-	p.health.calls.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
-	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
-	p.vettings.limit = p.health.calls.limit
-	p.health.calls.slowAfter, p.resets.slowAfter = slowAfter, slowAfter
+	p.calls.checks.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
+	p.calls.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
+	p.calls.vettings.limit = p.calls.checks.limit
+	p.calls.checks.slowAfter, p.calls.resets.slowAfter = slowAfter, slowAfter
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()

@@ -54,7 +54,7 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 			held := now - e.granted
 			p.grant(e, w, now)
 			if used {
-				p.observeHandOff(w, held, now)
+				p.handOff.observe(&w.handOff, held, now)
 			}
 			return
 		}

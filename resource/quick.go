@@ -194,7 +194,7 @@ func (p *Pool[T]) part(l Lease[T]) {
 		v.step = inPool
 	}
 	p.tellEnded(l, v.ending)
-	p.pauseFor(b)
+	p.handOff.wait(b)
 }
 
 // tripped ends a step that did not return. Whatever Evict does, the lease ends.

@@ -178,7 +178,7 @@ func (p *Pool[T]) ending(l Lease[T], ticks int64) (x ending) {
 	case ticks >= longTicks:
 		x.held = time.Duration(ticks) * tickLen
 		if began, ok := l.e.known.began(l.gen()); ok {
-			x.held = max(x.held, time.Duration(p.ticks()-began)*tickLen)
+			x.held = max(x.held, time.Duration(p.clock.ticks()-began)*tickLen)
 		}
 	}
 	return x
@@ -190,7 +190,7 @@ func (p *Pool[T]) lasted(l Lease[T]) int64 {
 		return 0
 	}
 	s := l.e.word.Load() // before the clock, which then is not behind it
-	return s.Ticks(p.ticks())
+	return s.Ticks(p.clock.ticks())
 }
 
 // tellEnded tells Trace that l has ended.
@@ -222,5 +222,5 @@ func (p *Pool[T]) partSampled(l Lease[T]) {
 		b = p.settle(e)
 	}
 	p.tellEnded(l, x)
-	p.pauseFor(b)
+	p.handOff.wait(b)
 }

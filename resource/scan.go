@@ -5,26 +5,8 @@ import "context"
 // scanIdle has all idle resources that are due checked in the background. The pool
 // is locked.
 func (p *Pool[T]) scanIdle() {
-	if d := &p.health; d.from == 0 && !d.asking {
-		d.from = len(p.registry.all)
-	}
+	p.health.scanFrom(len(p.registry.all))
 	p.startScan()
-}
-
-// scanForSweep is scanIdle for a sweep: the end of a suspicion does not end it. If
-// the scan for the sweep before has only just ended, or has not, it has taken long,
-// and another would leave no time between two checks of one resource. The pool is
-// locked.
-func (p *Pool[T]) scanForSweep() {
-	d := &p.health
-	switch {
-	case p.cfg.Health == nil:
-	case d.scanning:
-		d.sweep = true
-	case d.ended == 0 || p.clock.now()-d.ended >= p.cfg.SweepInterval/2:
-		d.sweep = true
-		p.scanIdle()
-	}
 }
 
 // startScan starts the goroutine of a scan unless it runs. The pool is locked.
@@ -54,7 +36,7 @@ type scan[T any] struct {
 func (x *scan[T]) step() bool {
 	p, d := x.p, &x.p.health
 	p.lock()
-	d.calls.look(p.clock.now())
+	p.calls.checks.look(p.clock.now())
 	d.asking = x.at < x.n
 	switch {
 	case p.closed:
@@ -114,7 +96,7 @@ func (x *scan[T]) stop() bool {
 		d.ended = p.clock.now()
 	}
 	d.scanning, d.sweep, d.asking = false, false, false
-	if d.suspect.Active() && d.settled(p.clock.now()) {
+	if d.over(p.clock.now()) {
 		p.endSuspicion()
 	}
 	p.unlock()
@@ -142,5 +124,5 @@ func (x *scan[T]) collect() {
 // idlers is how many are idle. The pool is locked.
 func (p *Pool[T]) idlers() int {
 	onSeats, _ := p.idle.slotLevels()
-	return p.idle.list.n + p.offShelf() + onSeats
+	return p.idle.list.n + p.offList() + onSeats
 }

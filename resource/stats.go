@@ -295,10 +295,10 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	onSeats, begun := p.idle.slotLevels()
 	l = Load{
 		Max:        p.cap.max,
-		Idle:       p.idle.list.n + p.offShelf() + onSeats,
+		Idle:       p.idle.list.n + p.offList() + onSeats,
 		Making:     p.maker.making,
 		Destroying: p.cap.dying,
-		Hanging:    p.overdueCalls(),
+		Hanging:    p.calls.overdue(),
 		Abandoned:  p.maker.lost,
 		Waiting:    p.waiters.n,
 		Wanting:    p.cap.claimed,

@@ -35,7 +35,9 @@ func (p *Pool[T]) onSweep() {
 		p.lock()
 		p.busy--
 		if !p.closed {
-			p.scanForSweep()
+			if p.cfg.Health != nil && p.health.startSweep(p.clock.now(), p.cfg.SweepInterval) {
+				p.scanIdle()
+			}
 			p.grow()
 			p.startSweeper()
 		}

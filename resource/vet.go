@@ -15,7 +15,7 @@ type opinion struct {
 // it has not been asked.
 func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
 	var i Info
-	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
+	l.e.tell(&i, p.clock.ticks(), s.idle, int64(l.gen())-1)
 	if p.evicts && !asked {
 		o.cause = p.policies.evict(l.e.value, i)
 	}
@@ -32,7 +32,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 	}
 	e := l.e
 	var i Info
-	e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
+	e.tell(&i, p.clock.ticks(), s.idle, int64(l.gen())-1)
 	if s.min > 0 {
 		later := i
 		later.Age = plus(i.Age, s.min)
@@ -44,13 +44,13 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 		return true, nil
 	}
 	old := !l.fresh()
-	if old && p.alert.Load() && p.withhold(s, l) {
+	if old && p.health.alert.Load() && p.withhold(s, l) {
 		return false, nil
 	}
 	if s.r.NoWait {
 		return p.checkNoWait(s, l, i)
 	}
-	since := p.ticks() - s.idle
+	since := p.clock.ticks() - s.idle
 	began := p.clock.now()
 	ill := p.policies.check(s.ctx, e.value, i)
 	took := p.clock.now() - began
@@ -59,7 +59,7 @@ func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error)
 		return false, p.gaveUp(s)
 	}
 	if p.passes(e, ill) {
-		if old && ill == nil && p.alert.Load() {
+		if old && ill == nil && p.health.alert.Load() {
 			p.lock()
 			p.checkPassed(since)
 			p.unlock()
@@ -119,7 +119,9 @@ func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
 	p.lock()
 	p.startClock()
 	since := p.clock.tick.Load() - s.idle - int64(took/tickLen)
-	p.checkCut(since, took)
+	if p.health.cut(p.clock.now(), since, took, p.maker.gauge.Usual()) {
+		p.scanIdle()
+	}
 	if p.holdBack(e, since) {
 		p.grow()
 	} else if p.put(e, false); e.loc == inList {
@@ -150,7 +152,7 @@ func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
 // to itself calls it.
 func (p *Pool[T]) passes(e *entry[T], ill error) bool {
 	if ill == nil {
-		e.checked.Store(p.ticks() + 1)
+		e.checked.Store(p.clock.ticks() + 1)
 		e.failures.Store(0)
 		return true
 	}

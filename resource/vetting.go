@@ -52,7 +52,7 @@ func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 // beginVetting has check called for e, whose lease has just ended and whose since
 // is set, if e is to be lent again; else it retires e. The pool is locked.
 func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T) error) {
-	if e.invalid() || e.spared != nil || p.cap.surplus() {
+	if !e.lendable(&p.cap) {
 		p.stays(e, false)
 		return
 	}
@@ -62,8 +62,8 @@ func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T)
 	}
 	e.loc, e.wasIdle = releasing, true
 	c := &call{began: p.clock.now()}
-	p.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
-	p.vettings.add(c)
+	p.calls.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
+	p.calls.vettings.add(c)
 	p.busy++
 	go p.vetInBackground(e.era.ctx, e, c, check)
 	p.grow()
@@ -95,7 +95,7 @@ func (p *Pool[T]) vetted(e *entry[T], c *call, cause error) {
 	p.lock()
 	defer p.unlock()
 	p.startClock()
-	p.vettings.remove(c)
+	p.calls.vettings.remove(c)
 	switch {
 	case !p.outlasts(e):
 	case cause != nil:

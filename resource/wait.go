@@ -52,7 +52,7 @@ func (p *Pool[T]) await(s *search[T], w *waiter[T], l *Lease[T]) error {
 			<-w.ready // whoever took it out of the line is about to send
 		}
 	}
-	p.running(w)
+	p.handOff.ran(&w.handOff)
 	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
 	s.lasted, s.counted = w.lasted, w.err != nil
 	lease, err, rejected := w.lease, w.err, w.rejected
@@ -118,7 +118,7 @@ func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
 	p.depart(w, now)
 	e.granted = now
-	w.verified = p.justVerified(e)
+	w.verified = e.justVerified(p.clock.nowTick())
 	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lend(e, w.slot)
 	p.wake(w)

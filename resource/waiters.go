@@ -51,10 +51,7 @@ type waiter[T any] struct {
 	err                      error         // or why nothing
 	rejected                 bool          // a policy refused it
 
-	// Of its hand-off, set by observeHandOff; its owner's once it is woken.
-	releaser *pause        // the releaser that waits until it runs; nil: none
-	served   time.Duration // when it was served; 0: it does not report when it ran
-	heldFor  time.Duration // how long the resource was held before
+	handOff handOffNote // set by the releaser; the waiter's once it is woken
 }
 
 // waiting reports whether the waiter is in the queue.
