@@ -16,7 +16,7 @@ func (p *Pool[T]) makeRefused(m *making[T], err error) {
 	p.counts.refused++
 	k.bar(p.clock.now(), err, retry)
 	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {
-		p.refusing = refusal{err: err, last: p.waiters.turns}
+		p.waiters.refuseAll(err)
 		p.refuseOn()
 	}
 	m.unbegin()

@@ -8,7 +8,7 @@ import (
 // check starts a check of e, which is on the shelf, in the background; e is aside
 // until it returns. The check's context has the values of ctx. If w is not nil,
 // its caller gets e. The pool is locked.
-func (p *Pool[T]) check(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
+func (p *Pool[T]) startCheck(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
 	c := &call{began: p.clock.now(), awaited: w != nil}
 	if w != nil {
 		w.call = c
@@ -42,7 +42,7 @@ func (p *Pool[T]) checkAside(ctx context.Context, e *entry[T], i Info, c *call, 
 	r.took = p.clock.now() - began
 	r.returned = true
 	r.cut = r.ill != nil && p.ctx.Err() != nil
-	r.kept = r.cut || p.passes(e, r.ill)
+	r.kept = r.cut || p.policies.passes(e, r.ill, p.clock.ticks())
 }
 
 // checkResult is the outcome of a check in the background.
@@ -61,7 +61,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 	d := &p.health
 	since, suspect := e.since, d.suspect.Active()
 	p.calls.checks.remove(c)
-	there := p.backFromAside(e)
+	there := p.unreserve(e)
 	switch {
 	case r.cut:
 	case r.kept:
@@ -96,7 +96,7 @@ func (p *Pool[T]) checked(e *entry[T], c *call, w *noWaitCheck[T], r *checkResul
 // Queue, unlock does. If e was suspect the waiter does not check it again: it
 // waited for this check. The pool is locked.
 func (p *Pool[T]) lendChecked(e *entry[T], w *noWaitCheck[T], suspect bool) {
-	if w != nil && !w.gone {
+	if w != nil && !w.left {
 		p.idle.list.remove(e)
 		w.lease = p.lend(e, w.slot)
 		return

@@ -80,8 +80,8 @@ func (p *Pool[T]) onTick() {
 	now := p.clock.nowTick()
 	p.clock.tick.Store(now)
 	p.idle.contention /= 2
-	if p.tellsBegin {
-		p.judgeSampling(true)
+	if p.sampler.begins {
+		p.sampler.judge(&p.idle, p.leased(), p.cap.max, true)
 	}
 	used := p.usage()
 	if used == p.used {
@@ -97,7 +97,7 @@ func (p *Pool[T]) onTick() {
 		return
 	}
 	p.used = used
-	p.askForTime()
+	p.slowPath.Store(p.slowPath.Load() | timeNext)
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
 		p.idle.flushSlots(coolTicks)

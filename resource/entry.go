@@ -116,7 +116,7 @@ func (e *entry[T]) unused() bool { return e.word.Load().Leases == e.unseen }
 
 // info returns the facts. idle is in ticks.
 func (e *entry[T]) info(now, idle int64) (i Info) {
-	e.tell(&i, now, idle, e.word.Load().Leases)
+	e.facts(&i, now, idle, e.word.Load().Leases)
 	i.Idle = min(i.Idle, i.Age) // the tick at which it was given back may have been late
 	return i
 }
@@ -124,7 +124,7 @@ func (e *entry[T]) info(now, idle int64) (i Info) {
 // tell writes the facts to *i, which is the zero Info. On a hit they stay where
 // they are written: each copy of them would cost as much as asking the policy,
 // since it reads in pairs what was just written one by one.
-func (e *entry[T]) tell(i *Info, now, idle, leases int64) {
+func (e *entry[T]) facts(i *Info, now, idle, leases int64) {
 	age := max(0, time.Duration(now)*tickLen-e.born)
 	checked := age
 	if c := e.checked.Load(); c > 0 {
@@ -161,7 +161,7 @@ func (e *entry[T]) inspect(c *clock) (r ResourceInfo) {
 			r.Held = e.heldFor(word.Leases, tick-word.Ticks(tick), now)
 		}
 	}
-	e.tell(&r.Info, tick, idle, word.Leases)
+	e.facts(&r.Info, tick, idle, word.Leases)
 	r.Idle = min(r.Idle, r.Age)
 	if e.invalid() {
 		_, r.Invalidated = e.whyInvalid()

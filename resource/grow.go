@@ -8,18 +8,18 @@ import (
 // out is how many resources are with callers, or on the way between: what is
 // idle on a slot while callers wait is about to be brought to them. The pool is
 // locked.
-func (p *Pool[T]) out() int {
+func (p *Pool[T]) leased() int {
 	return p.cap.live - p.maker.making - p.cap.dying - p.idle.list.n - p.offList()
 }
 
 // hopes reports whether something is out that could come back to a caller who
 // asked for r and waits. The pool is locked.
-func (p *Pool[T]) hopes(r *Request) bool { return !r.Fresh && !p.nothingOut() }
+func (p *Pool[T]) recoverable(r *Request) bool { return !r.Fresh && !p.nothingOut() }
 
 // nothingOut reports whether there is nothing that could come back to those who
 // wait, but makes. The pool is locked.
 func (p *Pool[T]) nothingOut() bool {
-	return p.out() == 0 && !(p.health.unverified.n > 0 || p.calls.recoverable(len(p.idle.reserved)))
+	return p.leased() == 0 && !(p.health.unverified.n > 0 || p.calls.recoverable(len(p.idle.reserved)))
 }
 
 // maxPerHold is how many waiters are served or refused, how many makes begun and
@@ -29,8 +29,8 @@ const maxPerHold = 32
 
 // dispatch serves waiters with what is idle, and begins the makes that are
 // called for. The pool is locked.
-func (p *Pool[T]) dispatch() {
-	if p.closed || p.refusing.err != nil {
+func (p *Pool[T]) serveAndGrow() {
+	if p.closed || p.waiters.refusing.err != nil {
 		p.refuseOn()
 	}
 	p.serve()
@@ -49,7 +49,7 @@ func (p *Pool[T]) work() {
 			return
 		}
 		p.more = false
-		p.dispatch()
+		p.serveAndGrow()
 		p.unlock()
 	}
 }
@@ -123,7 +123,7 @@ func (p *Pool[T]) idles() bool {
 // pool is locked.
 func (p *Pool[T]) settledFull() bool {
 	k := &p.maker
-	return p.cap.full() && !p.choosy() && p.health.unverified.n == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
+	return p.cap.full() && !p.hasConstraints() && p.health.unverified.n == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
 		!k.breaker.Open() && k.barred == 0
 }
 
@@ -135,7 +135,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		live:     p.cap.live,
 		dying:    p.cap.dying,
 		idle:     p.idle.list.n + p.offList(),
-		held:     p.out(),
+		held:     p.leased(),
 		returned: p.counts.returned,
 		waiting:  p.waiters.active(),
 		fresh:    p.waiters.fresh(),
@@ -151,7 +151,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 // makeWay retires idle resources that nobody who waits can use, if makes may
 // begin and the pool is full of them. The pool is locked.
 func (p *Pool[T]) makeWay(now time.Duration) {
-	if !p.choosy() {
+	if !p.hasConstraints() {
 		return
 	}
 	k := &p.maker
@@ -208,6 +208,6 @@ func (p *Pool[T]) onGrow() {
 			p.growAgain(now, max(1, at-now))
 		}
 	}
-	p.dispatch()
+	p.serveAndGrow()
 	p.unlock()
 }

@@ -123,6 +123,21 @@ func (p *policies[T]) check(ctx context.Context, v T, i Info) (ill error) {
 	return ill
 }
 
+// passes notes what a check of e found and reports whether e is kept. The caller has e
+// to itself.
+func (p *policies[T]) passes(e *entry[T], ill error, tick int64) bool {
+	if ill == nil {
+		e.checked.Store(tick + 1)
+		e.failures.Store(0)
+		return true
+	}
+	if !p.guard.is(ill, ErrTolerated) {
+		return false
+	}
+	e.failures.Add(1)
+	return true
+}
+
 // broken asks Broken whether err means that the resource must not be lent again. A
 // panic means yes, and ends in the caller's deferred functions if it is a Goexit.
 func (p *policies[T]) broken(err error) bool {

@@ -196,23 +196,6 @@ func (p *Pool[T]) readmit() {
 	p.grow()
 }
 
-// withhold moves the resource of *l, which is due for a check, to the unverified
-// ones if it is suspect, and empties *l. It reports whether *l is empty.
-func (p *Pool[T]) withhold(s *search[T], l *Lease[T]) bool {
-	p.lock()
-	defer p.unlock()
-	p.startClock()
-	since := p.clock.tick.Load() - s.idle
-	if !p.health.suspect.Covers(since) {
-		return false
-	}
-	e := p.takeBack(l)
-	if !p.holdBack(e, since) {
-		p.put(e, false)
-	}
-	return true
-}
-
 // holdBack puts e, which is in the pool's hands and has been idle since that tick,
 // into the list of unverified resources if it is suspect and will be lent again.
 // It reports whether it did. The list has the order of the shelf. The pool is

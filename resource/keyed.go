@@ -106,7 +106,7 @@ func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 		}
 		l, err := p.acquireUncounted(ctx, Request{})
 		if err == nil || !k.again(p, err) {
-			return p.lent(ctx, l, err)
+			return p.acquired(ctx, l, err)
 		}
 	}
 }
@@ -128,7 +128,7 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 		}
 		l, err := p.acquireUncounted(ctx, r)
 		if err == nil || !k.again(p, err) {
-			return p.lent(ctx, l, err)
+			return p.acquired(ctx, l, err)
 		}
 	}
 }

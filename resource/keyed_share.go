@@ -146,7 +146,7 @@ func (m *member[T]) keepsBack(e *entry[T]) bool {
 // use it; else nil. The pool is locked.
 func (m *member[T]) spare() *entry[T] {
 	p := (*Pool[T])(m)
-	if p.waiters.n > 0 && !p.choosy() {
+	if p.waiters.n > 0 && !p.hasConstraints() {
 		return nil
 	}
 	if e := p.health.unverified.first(OldestFirst, nil); e != nil {

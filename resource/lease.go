@@ -2,7 +2,9 @@ package resource
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/respool/respool/internal/claim"
 )
@@ -58,13 +60,37 @@ func (l Lease[T]) Info() Info {
 	return i
 }
 
+// Waited returns how long the caller of the acquire waited for this lease: until the
+// resource was handed to it. It is 0 if the caller did not have to wait, and once the
+// lease has ended.
+func (l Lease[T]) Waited() time.Duration {
+	if l.e == nil || l.e.wait.lease.Load() != l.gen() {
+		return 0
+	}
+	d := time.Duration(l.e.wait.waited.Load())
+	if !l.e.word.Holds(l.n) {
+		return 0
+	}
+	return d
+}
+
+// waitNote is the last lease of a resource whose caller had to wait. That caller sets
+// it; every copy of a lease reads it.
+type waitNote struct {
+	lease  atomic.Uint64
+	waited atomic.Int64
+}
+
+// fresh reports whether the resource came straight from its creation. The holder
+// calls it.
+func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.wasIdle }
+
 // Release gives the resource back. A waiting caller gets it at once, or when
-// [Config.OnRelease] has returned. Release does not wait for that, nor for
-// anything else, with one exception: where resources are held for 50 µs or more
-// and releasers were often observed to go on computing on a processor that the
-// next holder needed, Release waits until that holder runs. This takes a few
-// microseconds if holders wait for I/O; if it is observed to take long it is not
-// done.
+// [Config.OnRelease] has returned. Release does not wait for that, nor for anything
+// else, with one exception: where resources are held for 50 µs or more and releasers
+// were often observed to compute on a processor that the next holder needed, Release
+// waits until that holder runs. This takes a few microseconds if holders wait for I/O;
+// if it is observed to take long it is not done.
 func (l Lease[T]) Release() {
 	if l.e == nil {
 		return
@@ -73,25 +99,25 @@ func (l Lease[T]) Release() {
 	if p.slowPath.Load() == 0 {
 		if !p.mute {
 			if p.onlyEnd {
-				p.partSampled(l)
+				p.releaseSampled(l)
 			} else {
-				p.part(l)
+				p.releaseAsking(l)
 			}
 			return
 		}
 		if l.e.word.Return(l.n, p.clock.tick.Load()) {
-			if p.slowPath.Load() != 0 { // somebody came to wait while it was being seated
+			if p.slowPath.Load() != 0 { // a caller began to wait meanwhile
 				p.handOff.wait(p.settle(l.e))
 			}
 			return
 		}
 	}
-	p.end(l, nil, Outcome{Verdict: OK})
+	l.finish(nil, Outcome{Verdict: OK})
 }
 
-// Fail ends the lease after the holder's work failed with err:
-// [Config.Broken] decides whether the resource is destroyed with err as cause
-// or given back. A nil err is a Release. A panic in Broken destroys it.
+// Fail ends the lease after the holder's work failed with err: [Config.Broken] decides
+// whether the resource is destroyed with err as cause or given back. A nil err is a
+// Release. A panic in Broken destroys the resource.
 func (l Lease[T]) Fail(err error) {
 	if err == nil {
 		l.Release()
@@ -100,17 +126,16 @@ func (l Lease[T]) Fail(err error) {
 	if l.e == nil || !l.e.word.Holds(l.n) {
 		return
 	}
-	p := l.e.pool
 	cause := err
 	// Deferred, so that it happens also if Broken ends this goroutine.
-	defer func() { p.end(l, cause, Outcome{Verdict: Failed, Err: err}) }()
-	if !p.policies.broken(err) {
+	defer func() { l.finish(cause, Outcome{Verdict: Failed, Err: err}) }()
+	if !l.e.pool.policies.broken(err) {
 		cause = nil
 	}
 }
 
-// Discard ends the lease and destroys the resource. The cause is what Destroy
-// and Trace see; nil means [ErrDiscarded].
+// Discard ends the lease and destroys the resource. The cause is what Destroy and
+// Trace see; nil means [ErrDiscarded].
 func (l Lease[T]) Discard(cause error) {
 	if l.e == nil {
 		return
@@ -118,29 +143,95 @@ func (l Lease[T]) Discard(cause error) {
 	if cause == nil {
 		cause = ErrDiscarded
 	}
-	l.e.pool.end(l, cause, Outcome{Verdict: Failed, Err: cause})
+	l.finish(cause, Outcome{Verdict: Failed, Err: cause})
 }
 
-// Hijack ends the lease and makes the resource the caller's own: the pool
-// forgets it, does not destroy it, and its place is free. It returns false,
-// and the zero T, if the lease had ended.
+// Hijack ends the lease and makes the resource the caller's own: the pool forgets it,
+// does not destroy it, and its slot is free. It returns false, and the zero T, if the
+// lease had ended.
 func (l Lease[T]) Hijack() (v T, ok bool) {
 	if l.e == nil {
 		return v, false
 	}
 	e, p := l.e, l.e.pool
-	x := p.ending(l, p.lasted(l))
+	x := p.sampler.ending(l)
 	if !e.word.End(l.n) {
 		return v, false
 	}
 	done := e.done.load()
-	// The permits go back before the place, which whoever gets it needs them
-	// for. All is deferred, since each Done may end this goroutine.
-	defer p.tellEnded(l, x)
-	defer p.release(e)
+	// Return the permits before freeing the slot: the next user of the slot may need
+	// them. All is deferred, since each Done may end this goroutine.
+	defer p.sampler.ended(l, x)
+	defer p.hijacked(e)
 	defer p.policies.giveBack(e.quota, Outcome{Verdict: OK})
 	defer p.policies.giveBack(done, Outcome{Verdict: OK})
 	return e.value, true
+}
+
+// ReleaseUnused gives the resource back as if this lease had not been: its idle time
+// continues from before it, and it has its position among the idle ones again. A
+// waiting caller gets it at once. For [Request.Fresh] it is as unused as it was.
+//
+// It is for callers that only looked at it: see [Pool.AcquireAllIdle]. The Eviction is
+// not asked, OnRelease is not called, and an Admission is told nothing but that its
+// permit is back ([Ignored]). The lease still counts in [Info.Leases] and [Stats].
+func (l Lease[T]) ReleaseUnused() {
+	l.endUnused(false, func(e *entry[T], since int64) { e.pool.restore(e, since) })
+}
+
+// ReleaseAfter ends the lease as [Lease.ReleaseUnused] does, but the resource is not
+// lent again before check has returned nil. An error or a panic destroys the resource,
+// with it as the cause ([Stats.Unhealthy]).
+//
+// The lease does not count in [Info.Leases].
+//
+// It is for a caller that finds a resource doubtful and cannot wait until that is
+// cleared up: the caller goes on to another resource, or waits in the queue with an
+// acquire of its own, and gets whichever is ready first. check runs on a goroutine of
+// the pool and has the resource to itself; ReleaseAfter does not wait for it. ctx
+// carries no values. It ends at [Pool.Reset] and at [Pool.Close], when check must
+// return: the resource is destroyed then in any case. There is no other bound; a check
+// that has run for longer than [Config.MakeTimeout] counts as [Load.Hanging].
+//
+// Meanwhile the resource is idle ([Checking] in [Pool.Inspect]) and keeps its position
+// among the idle ones. Callers that wait are expected to get it only for as long as a
+// creation usually takes, from 10 to 100 ms; then others are created for them, where
+// the maximum allows.
+func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
+	l.endUnused(true, func(e *entry[T], since int64) {
+		e.since = since
+		e.pool.beginVetting(e, check)
+	})
+}
+
+// endUnused ends a lease that did not use its resource. With the pool locked it calls
+// next, which moves the resource on; since is the tick from which it counts as idle.
+// uncounted says that the lease does not count in Info.Leases.
+func (l Lease[T]) endUnused(uncounted bool, next func(e *entry[T], since int64)) {
+	if l.e == nil {
+		return
+	}
+	e, p := l.e, l.e.pool
+	x := p.sampler.ending(l)
+	done, word := e.done.load(), e.word.Load() // before another lease begins
+	if !e.word.End(l.n) {
+		return
+	}
+	e.unseen++
+	if uncounted {
+		e.takenBack.Add(1)
+	}
+	defer func() { p.sampler.ended(l, x) }() // deferred, since Done may end this goroutine
+	p.lock()
+	p.startClock()
+	p.counts.returned++
+	now := p.clock.tick.Load()
+	next(e, now-word.Ticks(now)-l.idle())
+	if e.loc == gone {
+		x.cause = e.cause
+	}
+	p.unlock()
+	p.policies.giveBack(done, Outcome{})
 }
 
 // do is the rest of [Pool.Do].
@@ -151,12 +242,182 @@ func (l Lease[T]) do(ctx context.Context, f func(context.Context, T) error) erro
 	return err
 }
 
-// release lets go of e for good, which was hijacked.
-func (p *Pool[T]) release(e *entry[T]) {
+// finish ends the lease, if it has not ended. The stages are those of releaseOp.
+func (l Lease[T]) finish(cause error, o Outcome) {
+	op := releaseOp[T]{lease: l, traced: l.e.pool.sampler.ending(l)}
+	op.finish(l.e.done.load(), cause, o)
+}
+
+// drop ends a lease that no caller has seen: its permit is not with it yet, and its end
+// is reported only if its beginning was.
+func (l Lease[T]) drop(cause error) {
+	if l.e.word.Holds(l.n) { // not a second time
+		l.e.unseen++
+	}
+	op := releaseOp[T]{lease: l, traced: l.e.pool.sampler.endingAfter(l, 0)}
+	op.finish(nil, cause, Outcome{})
+}
+
+// releaseOp is the end of one lease. Its stages are:
+//
+//  1. the Eviction is asked;
+//  2. the lease ends in the resource's own word, for exactly one of the goroutines
+//     that try. On the fast path that is also the return to the local slot, and the
+//     order of these two is reversed otherwise;
+//  3. under the lock the resource is retired, reset or put (comeBack);
+//  4. the permit is given back, and Trace is told.
+type releaseOp[T any] struct {
+	lease  Lease[T]
+	step   step
+	traced ending // what Trace is told
+}
+
+// releaseAsking is Release where the Eviction is to be asked, or an Admission told: as
+// acquireOp.fast it asks all in one frame.
+//
+// The lease ends after the Eviction was asked, in one step with the return to the local
+// slot; of copies that are released at once all may ask, and one returns the resource.
+func (p *Pool[T]) releaseAsking(l Lease[T]) {
+	e := l.e
+	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
+	if !ok {
+		return
+	}
+	op := releaseOp[T]{lease: l}
+	defer func() {
+		if op.step != inPool {
+			op.stumbled(recover())
+		}
+	}()
+	var cause error
+	if p.evicts {
+		var i Info
+		e.facts(&i, p.clock.tick.Load(), 0, int64(l.gen()))
+		op.step = inEvict
+		if p.cfg.Eviction != nil {
+			cause = p.cfg.Eviction.Evict(i)
+		}
+		if cause == nil && p.cfg.EvictIf != nil {
+			cause = p.cfg.EvictIf(e.value, i)
+		}
+		op.step = inPool
+	}
+	done := e.done.load() // before another lease begins
+	if p.sampler.ends && (ticks >= longTicks || e.mark.lease.Load() == l.gen()) {
+		op.traced = p.sampler.endingAfter(l, ticks)
+	}
+	if cause != nil || p.cfg.OnRelease != nil || p.slowPath.Load() != 0 || !e.word.Return(l.n, p.clock.tick.Load()) {
+		op.finishEvaluated(cause)
+		return
+	}
+	var b *pause
+	if p.slowPath.Load() != 0 {
+		b = p.settle(e)
+	}
+	if done != nil {
+		op.step = inDone
+		done(Outcome{Verdict: OK})
+		op.step = inPool
+	}
+	p.sampler.ended(l, op.traced)
+	p.handOff.wait(b)
+}
+
+// releaseSampled is Release where leases are sampled and no policy is asked or told.
+func (p *Pool[T]) releaseSampled(l Lease[T]) {
+	e := l.e
+	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
+	if !ok {
+		return
+	}
+	var x ending
+	if ticks >= longTicks || e.mark.lease.Load() == l.gen() {
+		x = p.sampler.endingAfter(l, ticks)
+	}
+	if !e.word.Return(l.n, p.clock.tick.Load()) {
+		l.finish(nil, Outcome{Verdict: OK})
+		return
+	}
+	var b *pause
+	if p.slowPath.Load() != 0 {
+		b = p.settle(e)
+	}
+	p.sampler.ended(l, x)
+	p.handOff.wait(b)
+}
+
+// stumbled ends a step that did not return. Whatever Evict does, the lease ends.
+func (op *releaseOp[T]) stumbled(panicked any) {
+	// Deferred: Trace may end this goroutine too.
+	p := op.lease.e.pool
+	if op.step == inEvict {
+		defer op.finishEvaluated(nil)
+	} else {
+		defer p.sampler.ended(op.lease, op.traced)
+	}
+	p.guard.contained(broken(op.step.where(), panicked))
+}
+
+// finish ends the lease. cause is why the resource is destroyed; nil: it is given back,
+// unless the Eviction ends it.
+func (op *releaseOp[T]) finish(done Done, cause error, o Outcome) {
+	e, p := op.lease.e, op.lease.e.pool
+	if !e.word.End(op.lease.n) {
+		return
+	}
+	why := fateOther
+	// Deferred, so that it happens also if Evict ends this goroutine.
+	defer func() { p.sampler.ended(op.lease, op.traced) }()
+	defer func() { op.comeBack(done, cause, why, o) }()
+	if cause == nil && p.evicts {
+		if cause = p.policies.evict(e.value, e.info(p.clock.ticks(), 0)); cause != nil {
+			why = fateEvicted
+		}
+	}
+}
+
+// finishEvaluated ends the lease when the Eviction was asked; cause is what it said.
+func (op *releaseOp[T]) finishEvaluated(cause error) {
+	e, p := op.lease.e, op.lease.e.pool
+	done := e.done.load()
+	op.traced = p.sampler.ending(op.lease)
+	if e.word.End(op.lease.n) {
+		defer func() { p.sampler.ended(op.lease, op.traced) }()
+		op.comeBack(done, cause, fateEvicted, Outcome{Verdict: OK})
+	}
+}
+
+// comeBack moves the resource of an ended lease on: cause and why are its fate, nil if
+// it may be lent again.
+func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
+	e, p := op.lease.e, op.lease.e.pool
 	p.lock()
 	p.startClock()
 	p.counts.returned++
-	p.prove(e)
+	if cause == nil && o.Verdict == OK || time.Duration(p.clock.tick.Load())*tickLen-e.born > probation {
+		p.maker.prove(e)
+	}
+	if cause != nil {
+		p.retire(e, cause, why)
+		p.grow()
+	} else if !p.beginReset(e, o) {
+		p.put(e, true)
+	}
+	if e.loc == gone {
+		op.traced.cause = e.cause
+	}
+	b := p.handOff.take()
+	p.unlock()
+	p.policies.giveBack(done, o)
+	p.handOff.wait(b)
+}
+
+// hijacked forgets e, which was hijacked.
+func (p *Pool[T]) hijacked(e *entry[T]) {
+	p.lock()
+	p.startClock()
+	p.counts.returned++
+	p.maker.prove(e)
 	p.idle.leaveSlot(e)
 	p.registry.remove(e)
 	p.counts.hijacked++
@@ -166,73 +427,9 @@ func (p *Pool[T]) release(e *entry[T]) {
 	p.life.hijack(e.res)
 }
 
-// end ends the lease and either destroys the resource, with cause, or gives it
-// back; and so its permit, if it has one. It does nothing if the lease has
-// ended.
-func (p *Pool[T]) end(l Lease[T], cause error, o Outcome) {
-	p.endWith(l, l.e.done.load(), cause, o, p.ending(l, p.lasted(l)))
-}
-
-// drop is end for a lease that no caller has seen: its permit is not with it yet,
-// and of its end is told only who was told of its beginning.
-func (p *Pool[T]) drop(l Lease[T], cause error) {
-	if l.e.word.Holds(l.n) { // not a second time
-		l.e.unseen++
-	}
-	p.endWith(l, nil, cause, Outcome{}, p.ending(l, 0))
-}
-
-func (p *Pool[T]) endWith(l Lease[T], done Done, cause error, o Outcome, x ending) {
-	e := l.e
-	if !e.word.End(l.n) {
-		return
-	}
-	why := fateOther
-	// Deferred, so that it happens also if Evict ends this goroutine.
-	defer func() { p.tellEnded(l, x) }()
-	defer func() { p.conclude(e, done, cause, why, o, &x) }()
-	if cause == nil && p.evicts {
-		if cause = p.policies.evict(e.value, e.info(p.clock.ticks(), 0)); cause != nil {
-			why = fateEvicted
-		}
-	}
-}
-
-// conclude is the rest of end, when the fate of e is known, which it tells x.
-func (p *Pool[T]) conclude(e *entry[T], done Done, cause error, why fate, o Outcome, x *ending) {
-	p.lock()
-	p.startClock()
-	p.counts.returned++
-	if cause == nil && o.Verdict == OK || time.Duration(p.clock.tick.Load())*tickLen-e.born > infancy {
-		p.prove(e)
-	}
-	if cause != nil {
-		p.retire(e, cause, why)
-		p.grow()
-	} else if !p.beginOnRelease(e, o) {
-		p.put(e, true)
-	}
-	if e.loc == gone {
-		x.cause = e.cause
-	}
-	b := p.handOff.take()
-	p.unlock()
-	p.policies.giveBack(done, o)
-	p.handOff.wait(b)
-}
-
-// prove notes that e did its work: that one was made is a success. The pool is
-// locked.
-func (p *Pool[T]) prove(e *entry[T]) {
-	if !e.proved {
-		e.proved = true
-		p.maker.breaker.Proved()
-	}
-}
-
-// settle takes e, just left on its slot, to those who wait, and returns for what
-// its releaser then pauses; nil: for nothing. If a goroutine that does not serve
-// waiters, such as a sweep, has moved e to the shelf meanwhile, settle serves them.
+// settle takes e, just left in its local slot, to the waiters, and returns for what its
+// releaser then pauses; nil: for nothing. If a goroutine that does not serve waiters,
+// such as a sweep, has moved e to the idle list meanwhile, settle serves them.
 func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
 	p.startClock()
@@ -240,9 +437,31 @@ func (p *Pool[T]) settle(e *entry[T]) *pause {
 		p.counts.returned++
 		p.put(e, true)
 	} else {
-		p.dispatch()
+		p.serveAndGrow()
 	}
 	b := p.handOff.take()
 	p.unlock()
 	return b
+}
+
+// permit is where a resource keeps the Done of the Admission that admitted its holder.
+// Of two copies of a lease that are released at once, the later one may read it while
+// the next holder's is written, so both accesses are atomic; the earlier one has read
+// it before the lease ended, so it has its own.
+//
+// A used Done is not cleared, which would cost an exchange each way: it stays until the
+// next one, and most Admissions return the same one each time.
+type permit struct {
+	p unsafe.Pointer // a Done: func values are single pointers
+}
+
+func (c *permit) load() Done {
+	p := atomic.LoadPointer(&c.p)
+	return *(*Done)(unsafe.Pointer(&p))
+}
+
+func (c *permit) store(d Done) {
+	if p := *(*unsafe.Pointer)(unsafe.Pointer(&d)); atomic.LoadPointer(&c.p) != p {
+		atomic.StorePointer(&c.p, p)
+	}
 }

@@ -11,15 +11,15 @@ func (p *Pool[T]) lock() {
 
 func (p *Pool[T]) unlock() {
 	p.setSlowPath()
-	if p.tellsBegin {
-		p.judgeSampling(false)
+	if p.sampler.begins {
+		p.sampler.judge(&p.idle, p.leased(), p.cap.max, false)
 	}
 	if p.more && !p.working {
 		p.working = true
 		p.busy++
 		go p.work()
 	}
-	arrange := p.ordered && p.queue.pending(p)
+	arrange := p.ordered && p.queuePending()
 	if p.shared != nil {
 		p.member().offer()
 	}
@@ -37,14 +37,9 @@ func (p *Pool[T]) unlock() {
 			p.arrange()
 		}()
 	}
-	woken := p.woken
-	p.woken = nil
+	woken := p.waiters.takeWoken()
 	p.mu.Unlock()
-	for woken != nil {
-		w := woken
-		woken = w.next
-		w.ready <- struct{}{} // never blocks; w is its owner's again
-	}
+	wakeAll(woken)
 	if arrange {
 		p.arrange()
 	}

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// infancy is how long a resource that nobody has used must live for its making
+// probation is how long a resource that nobody has used must live for its making
 // to count as a success.
-const infancy = 5 * time.Second
+const probation = 5 * time.Second
 
 // makeDone puts what was made into the pool.
 func (p *Pool[T]) makeDone(res resident[*entry[T]]) {
@@ -114,13 +114,15 @@ func (p *Pool[T]) makeFailed(m *making[T], err error) {
 // is locked.
 func (p *Pool[T]) tellOne(err error) {
 	w := p.waiters.front()
-	if w == nil || p.cfg.Outage != FailFast || p.hopes(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
+	if w == nil || p.cfg.Outage != FailFast || p.recoverable(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
 		return
 	}
-	waited := p.clock.now() - w.Since
-	p.depart(w, p.clock.now())
+	now := p.clock.now()
+	waited := now - w.Since
+	p.depart(w, now)
 	w.err = p.failureLocked(ReasonMakeFailed, err, waited, 0)
-	p.wake(w)
+	p.counts.waits.fail(w.lasted)
+	p.waiters.wake(w)
 }
 
 // unbegin has another make begin for the call of Warm that m was for. The pool
@@ -134,7 +136,7 @@ func (m *making[T]) unbegin() {
 // stillborn notes that e, just made, was found unusable before it did any work.
 // Nobody is told: another may be better, and if none is an outage begins soon.
 // The pool is locked.
-func (p *Pool[T]) stillborn(e *entry[T], cause error) {
+func (p *Pool[T]) failedEarly(e *entry[T], cause error) {
 	k := &p.maker
 	k.last = cause
 	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.cap.max), rand.Float64()) {

@@ -326,3 +326,23 @@ const (
 	barredFor = 50 * time.Millisecond
 	maxBarred = 5
 )
+
+// prove notes that e did its work: that its creation was a success.
+func (k *maker[T]) prove(e *entry[T]) {
+	if !e.proved {
+		e.proved = true
+		k.breaker.Proved()
+	}
+}
+
+// hopeless reports whether no creation can be expected to serve a caller that comes
+// now: creation is failing and none is due.
+func (k *maker[T]) hopeless(now time.Duration, max int) bool {
+	return k.breaker.Open() && (k.breaker.RetryAfter(now) > 0 || k.coming(max) > 0)
+}
+
+// inVain reports whether no creation is tried before that deadline. A caller whose
+// deadline has passed hears so from its context.
+func (k *maker[T]) inVain(deadline, now time.Duration) bool {
+	return now < deadline && deadline < k.barred && k.pending() == 0
+}

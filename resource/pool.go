@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -55,13 +54,11 @@ type Pool[T any] struct {
 	gated  bool      // constant: there is a MakeGate or a Quota
 	// constant: Trace is told when some leases begin, when some end, and
 	// nothing else is to be asked or told at an acquire, at a release
-	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
-	slots                                    []localSlot[T] // constant: those of idle, here since every hit reads them
-	ordered                                  bool           // constant: there is a Queue
-	clock                                    clock
-	mask                                     atomic.Uint64 // which leases are sampled: see entry.sampled
-	sparse                                   uint64        // constant: mask while much is free
-	sampleUntil                              int64         // tick up to which every lease is sampled; guarded by mu
+	onlyBegin, onlyEnd bool
+	slots              []localSlot[T] // constant: those of idle, here since every hit reads them
+	ordered            bool           // constant: there is a Queue
+	clock              clock
+	sampler            sampler[T]
 	// slowPath is not zero when acquire and release must go through mu, and has
 	// the bit overfull when no Make may be called:
 	// somebody waits, or the pool is closed, too large, or its clock stopped.
@@ -73,16 +70,15 @@ type Pool[T any] struct {
 	shared    *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
 	keyedSlot any        // constant: where the Keyed keeps it, if shared
 
-	life         life[*entry[T]] // makes, counts and destroys
-	endings      endings
-	ctx          context.Context // ends at Close
-	cancel       context.CancelFunc
-	spareWaiters sync.Pool // of *waiter[T]
-	guard        guard
-	policies     policies[T]
-	trace        tracer
-	inspector    inspector[T]
-	drained      chan struct{}
+	life      life[*entry[T]] // makes, counts and destroys
+	endings   endings
+	ctx       context.Context // ends at Close
+	cancel    context.CancelFunc
+	guard     guard
+	policies  policies[T]
+	trace     tracer
+	inspector inspector[T]
+	drained   chan struct{}
 
 	// mu guards what follows. Nothing that is not ours is called under it
 	// (I5), and nothing under it takes long; see lock and unlock.
@@ -103,12 +99,9 @@ type Pool[T any] struct {
 	reaper   reaper
 
 	// Who waits.
-	waiters  waitQueue[T]
-	refusing refusal    // that is under way
-	woken    *waiter[T] // to wake when mu is unlocked
-	handOff  handOff
-	queue    queueState[T]
-	warming  []*warmer
+	waiters waitQueue[T]
+	handOff handOff
+	warming []*warmer
 
 	// What is about to end, and what is to be made in its stead: see renew.
 	fading []fading[T]
@@ -151,7 +144,6 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 		evicts:    evicts,
 		plain:     cfg.Admission == nil && !evicts && cfg.Health == nil,
 		mute:      cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
-		sparse:    cfg.sampleMask(),
 		judged:    evicts || cfg.Health != nil,
 		ordered:   cfg.Queue != nil,
 		clock:     clock{base: time.Now()},
@@ -159,11 +151,13 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 		drained:   make(chan struct{}),
 		reaper:    newReaper(),
 	}
-	p.tellsEnd = p.cfg.Trace.Ended != nil
-	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
-	p.onlyBegin, p.plain = p.plain && p.tellsBegin, p.plain && !p.tellsBegin
-	p.onlyEnd, p.mute = p.mute && p.tellsEnd, p.mute && !p.tellsEnd
-	p.mask.Store(p.sparse)
+	s := &p.sampler
+	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
+	s.ends = p.cfg.Trace.Ended != nil
+	s.begins = s.ends || p.cfg.Trace.Leased != nil
+	s.mask.Store(s.sparse)
+	p.onlyBegin, p.plain = p.plain && s.begins, p.plain && !s.begins
+	p.onlyEnd, p.mute = p.mute && s.ends, p.mute && !s.ends
 	p.guard.trace = p.cfg.Trace
 	p.trace = tracer{&p.guard, p.cfg.Trace}
 	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
@@ -187,7 +181,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.idle = idleSet[T]{clock: &p.clock, order: cfg.Order, slots: p.slots}
 	p.maker = newMaker[T](cfg.MinIdle)
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
-	p.waiters.timed = p.gated
+	p.waiters.timed, p.waiters.ordered = p.gated, p.ordered
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.era = p.newEra()
 	p.mu.answer = p.stats
@@ -216,7 +210,7 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 		}
 	}
 	l, err := p.acquire(ctx, &Request{}, slot)
-	return p.lent(ctx, l, err)
+	return p.acquired(ctx, l, err)
 }
 
 // AcquireWith is Acquire with particulars for the policies.
@@ -228,18 +222,7 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 		}
 	}
 	l, err := p.acquire(ctx, &r, slot)
-	return p.lent(ctx, l, err)
-}
-
-// acquireUncounted is AcquireWith for a Keyed, which may try again.
-func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
-	slot := localIndex(len(p.slots))
-	if p.plain && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(slot); ok {
-			return l, nil
-		}
-	}
-	return p.acquire(ctx, &r, slot)
+	return p.acquired(ctx, l, err)
 }
 
 // TryAcquire lends an idle resource if there is one and nobody waits. It never
@@ -272,7 +255,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 				return l, true
 			}
 		}
-		p.miss()
+		p.missed()
 		p.counts.fail(ReasonNoneIdle)
 		return Lease[T]{}, false
 	}
@@ -339,7 +322,7 @@ func (p *Pool[T]) resize(max int) error {
 		p.reap()
 	}
 	p.warmed() // fewer may be enough now
-	p.dispatch()
+	p.serveAndGrow()
 	return nil
 }
 
@@ -364,5 +347,17 @@ func (p *Pool[T]) Reset(cause error) {
 		old.cancel(cause)
 	}()
 	p.endEra(cause)
-	p.dispatch()
+	p.serveAndGrow()
+}
+
+// SampleFor has every lease that begins in the next d sampled, if the Trace has a Leased
+// or an Ended: see [Config.SampleLeases]. A meter of package metrics calls it when a
+// lease is overdue that was not sampled, since a leak usually happens again. A call
+// never ends an earlier one's time. It does nothing if d is not positive.
+func (p *Pool[T]) SampleFor(d time.Duration) {
+	p.lock()
+	defer p.unlock()
+	if p.sampler.extend(d) {
+		p.startClock()
+	}
 }

@@ -47,7 +47,7 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 		now := p.clock.now()
 		w := p.nextFor(e, now)
 		if w != nil {
-			if cause := p.yieldsPlace(e, w, now); cause != nil {
+			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.roomHelps(now)); cause != nil {
 				p.retire(e, cause, fateOther)
 				return
 			}
@@ -116,8 +116,8 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	defer p.unlock()
 	if e.loc != gone && !e.invalid() {
 		p.startClock()
-		if e.word.Load().Leases == 0 && p.clock.now()-e.born < infancy {
-			p.stillborn(e, cause)
+		if e.word.Load().Leases == 0 && p.clock.now()-e.born < probation {
+			p.failedEarly(e, cause)
 		}
 		p.condemn(e, cause, fateInvalidated)
 		p.grow()
@@ -142,4 +142,40 @@ func (p *Pool[T]) destruct(e *entry[T]) {
 	p.ended(slotFree) // a Trace that takes long must not keep the slot
 	p.trace.destroyed(DestroyEvent{Info: i, Cause: e.cause, Took: took})
 	p.ended(traceEnded)
+}
+
+// unreserve ends the reservation of e, about which a policy was asked: e may be lent
+// again, or is retired if that was decided meanwhile. It reports whether e is still
+// there. The pool is locked.
+func (p *Pool[T]) unreserve(e *entry[T]) bool {
+	there := p.outlasts(e)
+	p.idle.unreserve(e, there) // not before: e was not among the discards
+	return there
+}
+
+// outlasts reports whether e, for which a user's function has just returned, may
+// be lent again. If not, it retires e. The pool is locked.
+func (p *Pool[T]) outlasts(e *entry[T]) bool {
+	switch {
+	case e.invalid():
+		why, cause := e.whyInvalid()
+		p.retire(e, cause, why)
+	case p.cap.surplus():
+		p.retire(e, ErrResized, fateOther)
+	default:
+		return true
+	}
+	return false
+}
+
+// restore is put for e, idle since that tick but for a lease that did not use it.
+// The pool is locked.
+func (p *Pool[T]) restore(e *entry[T], since int64) {
+	e.since = since
+	if e.loc == inSlot { // then it was not in the list before its lease
+		e.stamp = p.idle.list.stamp()
+	}
+	if p.stays(e, false) {
+		p.idle.restore(e, since)
+	}
 }

@@ -2,28 +2,10 @@ package resource
 
 import "time"
 
-// queueState is what the pool keeps for a Queue. Its methods are foreign code
-// and run one at a time with the pool unlocked: whoever unlocks the pool while
-// there is something to say to the Queue says it, unless another is at it.
-type queueState[T any] struct {
-	busy   bool           // a goroutine runs arrange
-	news   []queueNews[T] // what the Queue has not been told, the oldest first
-	broken bool           // it panicked: the one that waited longest is served
-}
-
-type queueNews[T any] struct {
-	w    *waiter[T]
-	left bool
-}
-
-// push and left note what happened. The pool is locked.
-func (q *queueState[T]) push(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, false}) }
-
-func (q *queueState[T]) left(w *waiter[T]) { q.news = append(q.news, queueNews[T]{w, true}) }
-
-// pending reports whether arrange has something to do. The pool is locked.
-func (q *queueState[T]) pending(p *Pool[T]) bool {
-	return !q.busy && (len(q.news) > 0 || p.matches())
+// queuePending reports whether there is something to tell or ask the Queue, and no
+// goroutine does. The pool is locked.
+func (p *Pool[T]) queuePending() bool {
+	return !p.waiters.asking && (len(p.waiters.news) > 0 || p.matches())
 }
 
 // matches reports whether something idle and a caller who can use it are there.
@@ -36,11 +18,11 @@ func (p *Pool[T]) matches() bool {
 // ends its goroutine must not end a caller's in the middle of something.
 func (p *Pool[T]) arrange() {
 	p.mu.Lock()
-	if p.queue.busy {
+	if p.waiters.asking {
 		p.mu.Unlock()
 		return
 	}
-	p.queue.busy = true
+	p.waiters.asking = true
 	p.busy++
 	p.mu.Unlock()
 	for {
@@ -49,8 +31,8 @@ func (p *Pool[T]) arrange() {
 			}
 		})
 		p.lock()
-		if p.queue.broken = err != nil; err == nil && len(p.queue.news) == 0 && !p.matches() {
-			p.queue.busy = false
+		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matches() {
+			p.waiters.asking = false
 			p.busy--
 			p.grow()
 			p.unlock()
@@ -65,10 +47,8 @@ func (p *Pool[T]) arrange() {
 func (p *Pool[T]) arrangeOne() bool {
 	p.lock()
 	now := p.clock.now()
-	if len(p.queue.news) > 0 {
-		n := p.queue.news[0]
-		p.queue.news[0] = queueNews[T]{}
-		p.queue.news = p.queue.news[1:]
+	if len(p.waiters.news) > 0 {
+		n := p.waiters.nextNews()
 		popped := n.w.popped
 		p.unlock()
 		switch {
@@ -90,12 +70,12 @@ func (p *Pool[T]) arrangeOne() bool {
 	}
 	var w *waiter[T]
 	var refuse *Rejection
-	if !p.queue.broken {
+	if !p.waiters.broken {
 		p.unlock()
 		w, refuse = p.pop(now)
 		p.lock()
 	}
-	p.queue.broken = false
+	p.waiters.broken = false
 	p.give(w, refuse, now)
 	p.unlock()
 	return true
@@ -109,7 +89,7 @@ func (p *Pool[T]) serveGiven(now time.Duration) bool {
 	w := given.first(p.idle.list.reach())
 	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.roomHelps(now) {
 		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
-			p.retire(e, p.misfit(e), fateOther)
+			p.retire(e, p.waiters.misfit(e), fateOther)
 			return true
 		}
 	}

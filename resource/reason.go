@@ -147,17 +147,5 @@ func refusalReason(err error) Reason {
 	return ReasonMakeGate
 }
 
-// lent returns what an acquire returns to its caller. If that is an error it
-// counts it and reports it to Trace. Every exported acquire ends with it, once.
-func (p *Pool[T]) lent(ctx context.Context, l Lease[T], err error) (Lease[T], error) {
-	if err != nil {
-		// Traced first: if Trace ends the goroutine the acquire returns nothing
-		// and is not counted.
-		p.trace.failed(ctx, err.(*AcquireError))
-		p.counts.fail(reasonOf(err))
-	}
-	return l, err
-}
-
 // reasonOf is the Reason of an error that failure has made.
 func reasonOf(err error) Reason { return err.(*AcquireError).Reason }

@@ -65,7 +65,7 @@ func (x *scan[T]) step() bool {
 		now := p.clock.nowTick()
 		i := e.info(now, max(0, now-e.since))
 		i.Idlers = p.idlers()
-		p.check(context.Background(), e, i, nil)
+		p.startCheck(context.Background(), e, i, nil)
 	case x.at < x.n && !d.sweep && !d.suspect.Active(): // the suspicion has ended
 		x.at, x.n = 0, 0
 	case x.at < x.n:
@@ -78,7 +78,7 @@ func (x *scan[T]) step() bool {
 		}
 		p.lock()
 		if !p.closed && c.e.loc == inList && c.stillIdle() {
-			p.check(context.Background(), c.e, c.info, nil)
+			p.startCheck(context.Background(), c.e, c.info, nil)
 		}
 	case d.from > 0:
 		x.collect()

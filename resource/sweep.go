@@ -151,7 +151,7 @@ func (s *sweep[T]) collect() {
 			continue
 		}
 		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expiring: e.expiring}
-		e.tell(&x.info, now, idle, e.word.Load().Leases)
+		e.facts(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
 		s.n++
 	}

@@ -3,6 +3,7 @@ package resource
 import (
 	"container/heap"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/respool/respool/internal/treap"
@@ -192,6 +193,16 @@ type waitQueue[T any] struct {
 	timed  bool
 	timers [2]timers[T]
 
+	ordered  bool       // constant: there is a Queue
+	spares   sync.Pool  // of *waiter[T]; none is reused with a Queue, which may retain it
+	woken    *waiter[T] // served or refused, to be woken when the pool is unlocked
+	refusing refusal    // that is under way
+
+	// What a Queue is to be told: see queueOp.
+	asking bool           // a goroutine calls it
+	news   []queueNews[T] // what it has not been told, the oldest first
+	broken bool           // it panicked: the first waiter is served
+
 	seen uint64  // how many inspections there were
 	walk walk[T] // the inspection that is under way
 }
@@ -275,6 +286,126 @@ func (q *waitQueue[T]) insert(w *waiter[T]) {
 	if q.timed && w.deadline != 0 {
 		heap.Push(q.timersOf(w), w)
 	}
+}
+
+// spare returns a waiter that is in no queue, for its caller to fill in.
+func (q *waitQueue[T]) spare() *waiter[T] {
+	w, _ := q.spares.Get().(*waiter[T])
+	if w == nil {
+		w = &waiter[T]{ready: make(chan struct{}, 1)}
+		w.owner = w
+	}
+	return w
+}
+
+// release is called when w has left the queue and its caller has what it got. It clears
+// the references: a Queue may retain w after popping it, and the context of w may lead
+// to all that the caller has.
+func (q *waitQueue[T]) release(w *waiter[T]) {
+	if q.ordered {
+		w.ctx, w.lease, w.err, w.next = nil, Lease[T]{}, nil, nil
+		return
+	}
+	// Field by field, since the assignment of a whole zero waiter would copy it twice.
+	// The other fields are set before each use, or were reset when w left the queue.
+	w.Request, w.ctx, w.next, w.lease, w.err = Request{}, nil, nil, Lease[T]{}, nil
+	w.verified, w.idle, w.passed, w.rejected, w.seen = false, 0, 0, false, 0
+	q.spares.Put(w)
+}
+
+// enter inserts w, and has the Queue told.
+func (q *waitQueue[T]) enter(w *waiter[T]) {
+	q.insert(w)
+	if q.ordered {
+		q.news = append(q.news, queueNews[T]{w, false})
+	}
+}
+
+// leave removes w, and has the Queue told unless it has given w out.
+func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
+	popped := w.popped
+	q.remove(w)
+	w.lasted = now - w.Since
+	if q.ordered && !popped {
+		q.news = append(q.news, queueNews[T]{w, true})
+	}
+}
+
+// queueNews is what a Queue is to be told: that w came, or that it left.
+type queueNews[T any] struct {
+	w    *waiter[T]
+	left bool
+}
+
+// nextNews takes out what the Queue is to be told next.
+func (q *waitQueue[T]) nextNews() queueNews[T] {
+	n := q.news[0]
+	q.news[0] = queueNews[T]{}
+	q.news = q.news[1:]
+	return n
+}
+
+// wake has w, which has left the queue, woken when the pool is unlocked.
+func (q *waitQueue[T]) wake(w *waiter[T]) { w.next, q.woken = q.woken, w }
+
+// takeWoken returns the waiters to wake.
+func (q *waitQueue[T]) takeWoken() *waiter[T] {
+	w := q.woken
+	q.woken = nil
+	return w
+}
+
+// wakeAll wakes w and those after it. The pool is not locked.
+func wakeAll[T any](w *waiter[T]) {
+	for w != nil {
+		next := w.next
+		w.ready <- struct{}{} // never blocks; w is its caller's again
+		w = next
+	}
+}
+
+// refusal is the refusal of all waiters that came up to a turn, as far as nothing that
+// is leased could serve them. The zero refusal refuses none.
+type refusal struct {
+	err  error
+	last int64
+}
+
+// refuseAll begins the refusal of all waiters that wait now.
+func (q *waitQueue[T]) refuseAll(err error) { q.refusing = refusal{err: err, last: q.turns} }
+
+// misfit is why e makes room for a waiter.
+func (q *waitQueue[T]) misfit(e *entry[T]) error {
+	if q.fresh() > 0 && !e.unused() {
+		return ErrNotFresh
+	}
+	return ErrNearEnd
+}
+
+// maxPassed is how often a waiter for which every resource is too near its end is
+// passed over before it gets a slot.
+const maxPassed = 8
+
+// yields is why e, which has come back and w can use, is to make room for a waiter
+// before w, which can not; nil: w gets it. Otherwise, in a full pool, the waiters behind
+// might have it again and again, and that one nothing. coming is how many slots will
+// have new resources, reserved how many idle ones come back from a policy; roomHelps
+// says that a creation waits only for a slot. There is no Queue.
+func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, roomHelps bool) error {
+	front := q.front()
+	if front == w {
+		return nil
+	}
+	if f := itemOf(q.line.fresh.At(coming)); f != nil && f.turn < w.turn && roomHelps {
+		return ErrNotFresh
+	}
+	if front.Request.Fresh || e.fits(&front.Request) {
+		return nil
+	}
+	if front.passed++; front.passed > maxPassed && coming+reserved == 0 && roomHelps {
+		return ErrNearEnd
+	}
+	return nil
 }
 
 // give moves w, which the Queue has given out, behind those given out before.
