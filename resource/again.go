@@ -49,37 +49,3 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 	}
 	return nil
 }
-
-// nextTry returns a channel that is closed when the next make has ended. The pool
-// is locked.
-func (p *Pool[T]) nextTry() <-chan struct{} {
-	if p.tries == nil {
-		p.tries = make(chan struct{})
-	}
-	return p.tries
-}
-
-// endTries is called when a make has ended and did not succeed. It returns the
-// channel to close once the pool is not locked any more (I12); nil: nobody waits
-// for that, or another make is on its way, whose end is waited for. The pool is
-// locked.
-func (p *Pool[T]) endTries() chan struct{} {
-	if p.maker.coming(p.cap.max) > 0 {
-		return nil
-	}
-	return p.takeTries()
-}
-
-// takeTries is endTries where a make has succeeded, or none will begin.
-func (p *Pool[T]) takeTries() chan struct{} {
-	tries := p.tries
-	p.tries = nil
-	return tries
-}
-
-// told closes what endTries returned.
-func told(tries chan struct{}) {
-	if tries != nil {
-		close(tries)
-	}
-}

@@ -23,7 +23,7 @@ func (p *Pool[T]) Close(ctx context.Context) error {
 // beginClose closes the pool and does not wait.
 func (p *Pool[T]) beginClose() {
 	p.lock()
-	var canceled [2]*making[T]
+	var canceled [2]*creation[T]
 	if !p.closed {
 		p.closed = true
 		p.setSlowPath()
@@ -31,9 +31,9 @@ func (p *Pool[T]) beginClose() {
 		p.shut()
 	}
 	p.cancel() // calls nothing that is not ours: see permits
-	tries := p.takeTries()
+	tries := p.maker.takeTries()
 	p.unlock()
-	told(tries)
+	notifyTries(tries)
 	cancelAll(canceled, ErrClosed)
 }
 
@@ -59,8 +59,8 @@ func (p *Pool[T]) shut() {
 			t.Stop()
 		}
 	}
-	p.refuseOn()
-	p.warmed()
+	p.refuseWaiters()
+	p.maker.warmed(0, 0, ErrClosed)
 	p.cap.leave()
 	p.endEra(ErrClosed)
 }

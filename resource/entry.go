@@ -29,19 +29,19 @@ type entry[T any] struct {
 	wait waitNote
 
 	// Set before it is first lent, then constant.
-	pool   *Pool[T]
-	value  T
-	id     uint64
-	born   time.Duration // on the pool's clock
-	made   time.Duration // when its making began
-	spread float64
-	phase  uint64 // which of its leases are sampled
-	res    resident[*entry[T]]
-	era    *era
-	spared error                   // it is lent once and then destroyed with this cause; nil: it is not
-	cancel context.CancelCauseFunc // ends the context that Make was given
-	making *making[T]              // that it comes from, until makeDone
-	quota  Done
+	pool     *Pool[T]
+	value    T
+	id       uint64
+	born     time.Duration // on the pool's clock
+	made     time.Duration // when its making began
+	jitter   float64
+	phase    uint64 // which of its leases are sampled
+	res      resident[*entry[T]]
+	era      *era
+	spared   error                   // it is lent once and then destroyed with this cause; nil: it is not
+	cancel   context.CancelCauseFunc // ends the context that Make was given
+	creation *creation[T]            // that it comes from, until that is done
+	quota    Done
 
 	// What Health found, set by who has the entry to itself.
 	checked  atomic.Int64 // tick of the last check that passed, plus one; 0: none
@@ -134,7 +134,7 @@ func (e *entry[T]) facts(i *Info, now, idle, leases int64) {
 	i.Age = age
 	i.Idle = time.Duration(idle) * tickLen
 	i.Leases = leases - e.takenBack.Load()
-	i.Jitter = e.spread
+	i.Jitter = e.jitter
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())
 }

@@ -9,7 +9,7 @@ import (
 // idle on a slot while callers wait is about to be brought to them. The pool is
 // locked.
 func (p *Pool[T]) leased() int {
-	return p.cap.live - p.maker.making - p.cap.dying - p.idle.list.n - p.offList()
+	return p.cap.live - p.maker.creating - p.cap.dying - p.idle.list.n - p.offList()
 }
 
 // hopes reports whether something is out that could come back to a caller who
@@ -31,7 +31,7 @@ const maxPerHold = 32
 // called for. The pool is locked.
 func (p *Pool[T]) serveAndGrow() {
 	if p.closed || p.waiters.refusing.err != nil {
-		p.refuseOn()
+		p.refuseWaiters()
 	}
 	p.serve()
 	p.grow()
@@ -95,16 +95,20 @@ func (p *Pool[T]) grow() {
 	}
 	p.maker.gauge.Began(d.callers)
 	for range d.callers {
-		p.startMake(p.makeForCaller(), &p.counts.begun.Callers)
+		m := p.maker.forWarm
+		if ctx := p.waiters.asker(); ctx != nil {
+			m = func() *creation[T] { return newCreation[T](ctx) }
+		}
+		p.startCreation(m(), &p.counts.begun.Callers)
 	}
 	for range d.warm {
-		p.startMake(p.makeForWarm(), &p.counts.begun.Warm)
+		p.startCreation(p.maker.forWarm(), &p.counts.begun.Warm)
 	}
 	for range d.missed {
-		p.startMake(makeFor[T](context.Background()), &p.counts.begun.NoWait)
+		p.startCreation(newCreation[T](context.Background()), &p.counts.begun.NoWait)
 	}
 	for range d.ready {
-		p.startMake(makeFor[T](context.Background()), &p.counts.begun.MinIdle)
+		p.startCreation(newCreation[T](context.Background()), &p.counts.begun.MinIdle)
 	}
 	if want == 0 {
 		p.renew(now)
@@ -114,8 +118,8 @@ func (p *Pool[T]) grow() {
 // idles reports whether there is nothing that a make could be for, so that no
 // clock need be read. The pool is locked.
 func (p *Pool[T]) idles() bool {
-	return p.waiters.n == 0 && len(p.warming) == 0 && p.cfg.MinIdle == 0 && p.cap.claimed == 0 &&
-		!p.maker.missed && !p.maker.sought && !p.maker.owed && len(p.fading) == 0
+	return p.waiters.n == 0 && len(p.maker.warming) == 0 && p.cfg.MinIdle == 0 && p.cap.claimed == 0 &&
+		!p.maker.missed && !p.maker.sought && !p.maker.owed && len(p.maker.fading) == 0
 }
 
 // settledFull reports whether the pool has as many resources as it may, and
@@ -123,7 +127,7 @@ func (p *Pool[T]) idles() bool {
 // pool is locked.
 func (p *Pool[T]) settledFull() bool {
 	k := &p.maker
-	return p.cap.full() && !p.hasConstraints() && p.health.unverified.n == 0 && p.cap.claimed == 0 && len(p.fading) == 0 &&
+	return p.cap.full() && !p.hasConstraints() && p.health.unverified.n == 0 && p.cap.claimed == 0 && len(p.maker.fading) == 0 &&
 		!k.breaker.Open() && k.barred == 0
 }
 
@@ -139,7 +143,7 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 		returned: p.counts.returned,
 		waiting:  p.waiters.active(),
 		fresh:    p.waiters.fresh(),
-		warm:     p.warmth(),
+		warm:     p.maker.warmth(p.exist(), p.cap.max),
 	}
 	if p.cfg.MinIdle > 0 {
 		onSeats, _ := p.idle.slotLevels()
@@ -160,29 +164,6 @@ func (p *Pool[T]) makeWay(now time.Duration) {
 	} else if !k.breaker.Open() || p.cap.full() {
 		p.makeRoom()
 	}
-}
-
-// makeForCaller is an attempt for the first caller for whom none was begun yet.
-// The pool is locked.
-func (p *Pool[T]) makeForCaller() *making[T] {
-	if ctx := p.waiters.asker(); ctx != nil {
-		return makeFor[T](ctx)
-	}
-	return p.makeForWarm()
-}
-
-// makeForWarm is an attempt for the first call of Warm that misses one. The pool
-// is locked.
-func (p *Pool[T]) makeForWarm() *making[T] {
-	for _, w := range p.warming {
-		if w.begun < w.missing {
-			w.begun++
-			m := makeFor[T](w.ctx)
-			m.warmer = w
-			return m
-		}
-	}
-	return makeFor[T](context.Background())
 }
 
 // growAgain sees to it that dispatch is called after d. The pool is locked.

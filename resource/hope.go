@@ -11,7 +11,7 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 	}
 	a := p.failureLocked(ReasonOutage, err, waited, retry)
 	if !p.cap.full() { // else there is no room for a try
-		a.tried = p.nextTry()
+		a.tried = p.maker.nextTry()
 	}
 	return a
 }
@@ -54,7 +54,7 @@ func (p *Pool[T]) dismiss(now time.Duration) {
 
 // refuseOn refuses some of those who are to be: if the pool is closed all who
 // wait, else those of p.waiters.refusing. The pool is locked.
-func (p *Pool[T]) refuseOn() {
+func (p *Pool[T]) refuseWaiters() {
 	now := p.clock.now()
 	for range maxPerHold {
 		if p.closed {

@@ -153,10 +153,10 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	var tries chan struct{}
 	defer func() {
 		p.unlock()
-		told(tries)
+		notifyTries(tries)
 	}()
 	now := p.clock.now()
-	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.warming) > 0 ||
+	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.maker.warming) > 0 ||
 		p.ticking || now-time.Duration(p.clock.tick.Load())*tickLen < k.cfg.ForgetAfter
 	awaited := p.cfg.MinIdle > 0 || p.maker.breaker.RetryAfter(now) > 0 || p.maker.barred > now
 	if p.closed || used || awaited {
@@ -167,7 +167,7 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	p.setSlowPath()
 	p.shut()
 	p.cancel()
-	tries = p.takeTries()
+	tries = p.maker.takeTries()
 }
 
 // Close ends all keys: waiters get [ErrClosed] at once, and so does whoever asks

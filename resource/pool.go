@@ -101,14 +101,9 @@ type Pool[T any] struct {
 	// Who waits.
 	waiters waitQueue[T]
 	handOff handOff
-	warming []*warmer
-
-	// What is about to end, and what is to be made in its stead: see renew.
-	fading []fading[T]
 
 	// What to make, and what is left over for later holds of mu.
 	maker   maker[T]
-	tries   chan struct{} // closed when a make has ended; nil: nobody waits for that
 	grower  *time.Timer
 	growAt  time.Duration // when grower fires; 0: it does not
 	sweeper *time.Timer
@@ -185,7 +180,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.era = p.newEra()
 	p.mu.answer = p.stats
-	p.life.construct, p.life.destruct = p.construct, p.destruct
+	p.life.construct, p.life.destruct = construct[T], p.destruct
 	p.health.freed = make(chan struct{}, 1)
 	p.calls.checks.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
 	p.calls.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
@@ -307,21 +302,21 @@ func (p *Pool[T]) resize(max int) error {
 	var tries chan struct{}
 	defer func() {
 		p.unlock()
-		told(tries)
+		notifyTries(tries)
 	}()
 	if p.closed {
 		return ErrClosed
 	}
 	p.cap.max = max
 	if p.cap.full() {
-		tries = p.takeTries() // there is no room for one
+		tries = p.maker.takeTries() // there is no room for one
 	}
 	p.setSlowPath()
 	if p.cap.over() {
 		p.idle.flushSlots(0)
 		p.reap()
 	}
-	p.warmed() // fewer may be enough now
+	p.maker.warmed(p.exist(), p.cap.most(), nil) // fewer may be enough now
 	p.serveAndGrow()
 	return nil
 }

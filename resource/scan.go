@@ -27,7 +27,7 @@ func (p *Pool[T]) startScan() {
 // through pool.all from the end, as a sweep does.
 type scan[T any] struct {
 	p     *Pool[T]
-	some  [sweepChunk]suspect[T]
+	some  [sweepChunk]candidate[T]
 	n, at int // Due is still to be asked about some[at:n]
 }
 
@@ -114,11 +114,11 @@ func (x *scan[T]) collect() {
 	for _, e := range some {
 		if e.loc == inList && !e.reserved && !e.discarded() {
 			idle := max(0, now-e.since)
-			x.some[x.n] = suspect[T]{e: e, idle: idle, info: e.info(now, idle)}
+			x.some[x.n] = candidate[T]{e: e, idle: idle, info: e.info(now, idle)}
 			x.n++
 		}
 	}
-	sortSuspects(x.some[:x.n])
+	sortCandidates(x.some[:x.n])
 }
 
 // idlers is how many are idle. The pool is locked.

@@ -296,7 +296,7 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	l = Load{
 		Max:        p.cap.max,
 		Idle:       p.idle.list.n + p.offList() + onSeats,
-		Making:     p.maker.making,
+		Making:     p.maker.creating,
 		Destroying: p.cap.dying,
 		Hanging:    p.calls.overdue(),
 		Abandoned:  p.maker.lost,

@@ -70,7 +70,7 @@ func persist(step func() bool) {
 type sweep[T any] struct {
 	p     *Pool[T]
 	from  int // what is before this is still to be looked at
-	some  [sweepChunk]suspect[T]
+	some  [sweepChunk]candidate[T]
 	n, at int           // some[at:n] are still to be judged
 	idle  int           // how many are idle in the pool, without those found guilty
 	fresh int           // and without those found near their end
@@ -79,7 +79,6 @@ type sweep[T any] struct {
 
 // step judges one resource, or goes on to the next few.
 func (s *sweep[T]) step() bool {
-	p := s.p
 	if s.at < s.n {
 		x := &s.some[s.at]
 		s.at++
@@ -87,15 +86,15 @@ func (s *sweep[T]) step() bool {
 		return true
 	}
 	s.at = 0
-	p.convict(s.some[:s.n])
-	p.expect(s.some[:s.n])
+	s.retire()
+	s.expect()
 	s.collect()
 	return s.n > 0 || s.from > 0
 }
 
 // weigh holds one resource against the Eviction: as it is, if it is idle, and as
 // it will be when the sweeps to come can not see to its successor any more.
-func (s *sweep[T]) weigh(x *suspect[T]) {
+func (s *sweep[T]) weigh(x *candidate[T]) {
 	p := s.p
 	if !x.leased {
 		x.info.Idlers = s.idle
@@ -120,7 +119,7 @@ func (s *sweep[T]) weigh(x *suspect[T]) {
 }
 
 // suspect is a resource that the sweep looks at.
-type suspect[T any] struct {
+type candidate[T any] struct {
 	e        *entry[T]
 	info     Info
 	idle     int64 // in ticks
@@ -150,21 +149,21 @@ func (s *sweep[T]) collect() {
 		case e.loc == inList || e.loc == releasing:
 			continue
 		}
-		*x = suspect[T]{e: e, idle: idle, leased: !e.listed(), expiring: e.expiring}
+		*x = candidate[T]{e: e, idle: idle, leased: !e.listed(), expiring: e.expiring}
 		e.facts(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
 		s.n++
 	}
-	sortSuspects(s.some[:s.n])
+	sortCandidates(s.some[:s.n])
 	s.idle = p.idlers()
 	s.fresh = s.idle - p.registry.expiring
 	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
 
-// sortSuspects puts those idle longest first, by ticks. In the order in which they were
+// sortCandidates puts those idle longest first, by ticks. In the order in which they were
 // made most are so already, and then none is moved, for a suspect is large: by
 // their ages, which are exact, many would be that were made at the same time.
-func sortSuspects[T any](some []suspect[T]) {
+func sortCandidates[T any](some []candidate[T]) {
 	for i := 1; i < len(some); i++ {
 		for k := i; k > 0 && some[k].idle > some[k-1].idle; k-- {
 			some[k], some[k-1] = some[k-1], some[k]
@@ -174,21 +173,41 @@ func sortSuspects[T any](some []suspect[T]) {
 
 // stillIdle reports whether the resource has not been lent since it was
 // collected. The pool is locked.
-func (s *suspect[T]) stillIdle() bool {
+func (s *candidate[T]) stillIdle() bool {
 	return s.e.listed() && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases+s.e.takenBack.Load()
 }
 
-// convict retires those for which there is a cause.
-func (p *Pool[T]) convict(some []suspect[T]) {
-	if !slices.ContainsFunc(some, func(s suspect[T]) bool { return s.cause != nil }) {
+// retire retires those for which there is a cause.
+func (s *sweep[T]) retire() {
+	p, some := s.p, s.some[:s.n]
+	if !slices.ContainsFunc(some, func(x candidate[T]) bool { return x.cause != nil }) {
 		return
 	}
 	p.lock()
 	defer p.unlock()
 	for i := range some {
-		if s := &some[i]; s.cause != nil && s.stillIdle() {
-			p.retire(s.e, s.cause, fateEvicted)
+		if x := &some[i]; x.cause != nil && x.stillIdle() {
+			p.retire(x.e, x.cause, fateEvicted)
 		}
 	}
 	p.grow()
+}
+
+// expect notes the resources that were found to be near their end. Each is to have one
+// replacement.
+func (s *sweep[T]) expect() {
+	p := s.p
+	p.lock()
+	defer p.unlock()
+	found := false
+	for i := range s.some[:s.n] {
+		if x := &s.some[i]; x.end != nil && x.cause == nil && x.e.loc != gone && !x.e.expiring {
+			p.registry.setExpiring(x.e)
+			p.maker.fade(x.e, x.end, p.registry.expiring)
+			found = true
+		}
+	}
+	if found {
+		p.grow()
+	}
 }

@@ -11,7 +11,7 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 		p.maker.gauge.Clear()
 	}
 	if p.cap.claimed > p.waiters.n {
-		n := max(p.waiters.n, p.warmth())
+		n := max(p.waiters.n, p.maker.warmth(p.exist(), p.cap.max))
 		if p.maker.sought {
 			n = max(n, 1)
 		}
