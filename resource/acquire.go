@@ -783,7 +783,8 @@ func (s *slowAcquire[T]) untouch(took time.Duration) {
 	p.startClock()
 	since := p.clock.tick.Load() - s.idle - int64(took/tickLen)
 	if p.health.cut(p.clock.now(), since, took, p.maker.gauge.Usual()) {
-		p.scanIdle()
+		p.health.scanFrom(len(p.registry.all))
+		p.startScan()
 	}
 	if p.holdBack(e, since) {
 		p.grow()
@@ -997,7 +998,7 @@ func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 		letOthersLock(holds)
 	}
 	if p.sampler.begins {
-		p.greetAll(leases)
+		introduceAll(p, leases)
 	}
 	if len(leases) == 0 {
 		return nil
@@ -1032,9 +1033,9 @@ func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool)
 	return leases, !p.closed
 }
 
-// greetAll tells Trace of leases that are sampled. If it ends the goroutine
-// nobody has them, so their resources are destroyed.
-func (p *Pool[T]) greetAll(leases []Lease[T]) {
+// introduceAll reports the leases that are sampled. If Trace ends the goroutine no caller has
+// them, so their resources are destroyed.
+func introduceAll[T any](p *Pool[T], leases []Lease[T]) {
 	returned := false
 	defer func() {
 		if returned {

@@ -35,12 +35,40 @@ func (p *Pool[T]) makeRoom() {
 	}
 }
 
-// roomHelps reports whether it takes one less for another to be made, and that
-// may be tried now. The pool is locked.
-func (p *Pool[T]) roomHelps(now time.Duration) bool {
-	k := &p.maker
-	if k.breaker.Open() || k.barred > now || k.last != nil && k.pending()+p.cap.dying > 0 {
-		return false
+// matches reports whether something idle and a caller who can use it are there.
+func (p *Pool[T]) matches() bool {
+	return p.waiters.n > 0 && p.idle.available() > 0 && p.waiters.needs().servedBy(p.idle.list.reach())
+}
+
+// offList is how many idle resources are neither in the idle list nor in a local slot.
+// The pool is locked.
+func (p *Pool[T]) offList() int { return p.health.unverified.n + p.calls.offList() }
+
+// makeRoomFromUnverified retires an unverified resource for each waiter for whom
+// nothing is being made, if the pool is full, makes succeed, and no check has
+// passed for as long as a make takes. Otherwise each waiter of a full pool of dead
+// resources would wait for the time-out of a check. The pool is locked.
+func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
+	d := &p.health
+	if wait := d.since + max(p.maker.gauge.Usual(), minSuspicion) - now; wait > 0 {
+		p.growAgain(now, wait)
+		return
 	}
-	return p.cap.roomHelps()
+	if !p.maker.roomHelps(now, &p.cap) {
+		return
+	}
+	missing := p.waiters.active() - p.maker.pending() - p.cap.dying
+	if p.maker.last != nil {
+		missing = min(missing, 1)
+	}
+	for range min(missing, maxPerHold, d.unverified.n) {
+		p.retire(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
+	}
+	p.more = p.more || missing > maxPerHold && d.unverified.n > 0
+}
+
+// idlers is how many are idle. The pool is locked.
+func (p *Pool[T]) idlers() int {
+	onSeats, _ := p.idle.slotLevels()
+	return p.idle.list.n + p.offList() + onSeats
 }

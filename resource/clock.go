@@ -83,7 +83,12 @@ func (p *Pool[T]) onTick() {
 	if p.sampler.begins {
 		p.sampler.judge(&p.idle, p.leased(), p.cap.max, true)
 	}
-	used := p.usage()
+	// usage differs if a lease began or ended meanwhile.
+	usage := func() int64 {
+		idle, begun := p.idle.slotLevels()
+		return (p.counts.returned+p.counts.acquired+begun)<<8 + int64(idle)
+	}
+	used := usage()
 	if used == p.used {
 		// Nothing began or ended since the last tick. The seats are cleared
 		// so that a pool under little load lends its newest, and unlock
@@ -92,7 +97,7 @@ func (p *Pool[T]) onTick() {
 		p.setSlowPath()
 		p.idle.flushSlots(0)
 		p.idle.noteLeases()
-		p.used = p.usage()
+		p.used = usage()
 		p.cap.awake(false)
 		return
 	}
@@ -110,11 +115,4 @@ func (p *Pool[T]) onTick() {
 		}
 	}
 	p.ticker.Reset(tickLen)
-}
-
-// usage is a number that differs if a lease began or ended meanwhile. The pool
-// is locked.
-func (p *Pool[T]) usage() int64 {
-	idle, begun := p.idle.slotLevels()
-	return (p.counts.returned+p.counts.acquired+begun)<<8 + int64(idle)
 }

@@ -45,7 +45,9 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 		select {
 		case <-p.drained:
 		case <-ctx.Done():
-			return p.closeError(ctx)
+			err := &CloseError{Err: ctxError(ctx)}
+			p.addOut(err)
+			return err
 		}
 	}
 	p.life.close()
@@ -67,12 +69,6 @@ func (p *Pool[T]) shut() {
 
 // named is how many leased resources a CloseError names.
 const named = 16
-
-func (p *Pool[T]) closeError(ctx context.Context) error {
-	e := &CloseError{Err: ctxError(ctx)}
-	p.addOut(e)
-	return e
-}
 
 // addOut adds to e what is out. The IDs are not of the same instant as the rest:
 // to find them among many resources takes more than one hold of the lock.

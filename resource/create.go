@@ -476,7 +476,10 @@ func (op *createOp[T]) failWaiter(err error) {
 		return
 	}
 	now := p.clock.now()
-	p.refuse(w, p.failureLocked(ReasonMakeFailed, err, now-w.Since, 0), now)
+	p.depart(w, now) // first: the error does not count its own caller as waiting
+	w.err = p.failureLocked(ReasonMakeFailed, err, now-w.Since, 0)
+	p.counts.waits.fail(w.lasted)
+	p.waiters.wake(w)
 }
 
 // withdrawn frees the slot of a creation that has not called Make.

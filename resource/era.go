@@ -20,10 +20,10 @@ type era struct {
 	cancel context.CancelCauseFunc
 }
 
-// newEra returns the one that begins.
-func (p *Pool[T]) newEra() *era {
+// newEra returns an era that begins; ctx ends at Close.
+func newEra(ctx context.Context) *era {
 	e := new(era)
-	e.ctx, e.cancel = context.WithCancelCause(p.ctx)
+	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	return e
 }
 
@@ -64,16 +64,13 @@ func (p *Pool[T]) endEra(cause error) {
 	for e := range p.idle.reserved {
 		p.idle.list.remove(e)
 	}
-	for _, s := range [...]*idleList[T]{&p.health.unverified, &p.idle.list} {
-		p.cap.die(s.n)
-		p.discards.addList(*s)
-		*s = idleList[T]{}
-	}
+	p.cap.die(p.reaper.addList(&p.health.unverified))
+	p.cap.die(p.reaper.addList(&p.idle.list))
 	for e := range p.idle.reserved {
 		p.idle.list.push(e)
 	}
 	if !p.closed {
-		p.era = p.newEra()
+		p.era = newEra(p.ctx)
 	}
-	p.reap()
+	reapOp[T]{p}.reap()
 }

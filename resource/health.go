@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -128,15 +129,12 @@ func (d *health[T]) hold(e *entry[T], since int64, order Order) {
 	e.loc, e.since, e.wasIdle = inUnverified, since, true
 }
 
-// offList is how many idle resources are neither in the idle list nor in a local slot.
-// The pool is locked.
-func (p *Pool[T]) offList() int { return p.health.unverified.n + p.calls.offList() }
-
 // checkFailed records a failed check of a resource that had been idle since that tick.
 // The pool is locked.
 func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
 	if p.health.failed(p.clock.now(), since, took, p.maker.gauge.Usual()) {
-		p.scanIdle()
+		p.health.scanFrom(len(p.registry.all))
+		p.startScan()
 	}
 }
 
@@ -154,29 +152,6 @@ func (p *Pool[T]) endSuspicion() {
 		p.startScan() // to readmit the rest
 		p.health.wake()
 	}
-}
-
-// makeRoomFromUnverified retires an unverified resource for each waiter for whom
-// nothing is being made, if the pool is full, makes succeed, and no check has
-// passed for as long as a make takes. Otherwise each waiter of a full pool of dead
-// resources would wait for the time-out of a check. The pool is locked.
-func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
-	d := &p.health
-	if wait := d.since + max(p.maker.gauge.Usual(), minSuspicion) - now; wait > 0 {
-		p.growAgain(now, wait)
-		return
-	}
-	if !p.roomHelps(now) {
-		return
-	}
-	missing := p.waiters.active() - p.maker.pending() - p.cap.dying
-	if p.maker.last != nil {
-		missing = min(missing, 1)
-	}
-	for range min(missing, maxPerHold, d.unverified.n) {
-		p.retire(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
-	}
-	p.more = p.more || missing > maxPerHold && d.unverified.n > 0
 }
 
 // minSuspicion is how long the checks have at least before unverified resources
@@ -209,4 +184,429 @@ func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
 	d.hold(e, since, p.cfg.Order)
 	p.startScan()
 	return true
+}
+
+// startScan starts the goroutine of a scan unless it runs. The pool is locked.
+func (p *Pool[T]) startScan() {
+	if d := &p.health; !d.scanning && !p.closed {
+		d.scanning = true
+		p.busy++
+		go func() {
+			defer p.unbusy()
+			x := &scan[T]{p: p}
+			persist(x.step)
+		}()
+	}
+}
+
+// scan starts the checks in the background, as many at once as may run: of the
+// unverified resources first, then of those on the shelf that are due. It goes
+// through pool.all from the end, as a sweep does.
+type scan[T any] struct {
+	p     *Pool[T]
+	some  [sweepChunk]candidate[T]
+	n, at int // Due is still to be asked about some[at:n]
+}
+
+// step starts one check, collects candidates, or waits for a check to end. It
+// returns false when there is nothing left to do.
+func (x *scan[T]) step() bool {
+	p, d := x.p, &x.p.health
+	p.lock()
+	p.calls.checks.look(p.clock.now())
+	d.asking = x.at < x.n
+	switch {
+	case p.closed:
+		d.scanning = false
+		p.unlock()
+		return false
+	case d.unverified.n > 0 && !d.suspect.Active():
+		p.readmit()
+	case d.stuck(p.cap.max): // until one of the overdue checks returns callers check for themselves
+		x.at, x.n, d.from, d.sweep = 0, 0, 0, false
+		p.endSuspicion()
+		if d.unverified.n == 0 {
+			return x.stop()
+		}
+	case d.full(p.cap.max):
+		p.unlock()
+		select {
+		case <-d.freed:
+		case <-p.ctx.Done():
+		}
+		return true
+	case d.unverified.n > 0:
+		e := d.unverified.first(p.cfg.Order, nil)
+		d.unverified.remove(e)
+		p.idle.list.pushUnder(e)
+		now := p.clock.nowTick()
+		i := e.info(now, max(0, now-e.since))
+		i.Idlers = p.idlers()
+		p.startCheck(context.Background(), e, i, nil)
+	case x.at < x.n && !d.sweep && !d.suspect.Active(): // the suspicion has ended
+		x.at, x.n = 0, 0
+	case x.at < x.n:
+		c := &x.some[x.at]
+		x.at++
+		c.info.Idlers = p.idlers()
+		p.unlock()
+		if !p.policies.due(c.info) {
+			return true
+		}
+		p.lock()
+		if !p.closed && c.e.loc == inList && c.stillIdle() {
+			p.startCheck(context.Background(), c.e, c.info, nil)
+		}
+	case d.from > 0:
+		x.collect()
+	default:
+		return x.stop()
+	}
+	p.unlock()
+	return true
+}
+
+// stop ends the scan. The pool is locked; stop unlocks it.
+func (x *scan[T]) stop() bool {
+	p, d := x.p, &x.p.health
+	if d.sweep {
+		d.ended = p.clock.now()
+	}
+	d.scanning, d.sweep, d.asking = false, false, false
+	if d.over(p.clock.now()) {
+		p.endSuspicion()
+	}
+	p.unlock()
+	return false
+}
+
+// collect gets the facts about the next few resources on the shelf, the longest
+// idle first. The pool is locked.
+func (x *scan[T]) collect() {
+	p, d := x.p, &x.p.health
+	x.n, x.at = 0, 0
+	some, first := p.registry.before(d.from, sweepChunk)
+	d.from = first
+	now := p.clock.nowTick()
+	for _, e := range some {
+		if e.loc == inList && !e.reserved && !e.discarded() {
+			idle := max(0, now-e.since)
+			x.some[x.n] = candidate[T]{e: e, idle: idle, info: e.info(now, idle)}
+			x.n++
+		}
+	}
+	sortCandidates(x.some[:x.n])
+}
+
+// checkOp is one check in the background. The resource is reserved meanwhile.
+type checkOp[T any] struct {
+	p    *Pool[T]
+	e    *entry[T]
+	info Info
+	call *call
+	wait *noWaitCheck[T] // of the acquire that waits for it; nil: none
+
+	took     time.Duration
+	ill      error // why the check failed
+	kept     bool  // it passed, or its failure is tolerated
+	cut      bool  // Close has ended its context: the outcome says nothing
+	returned bool  // it did not end its goroutine
+}
+
+// startCheck starts a check of e, which is in the idle list. The check's context has the
+// values of ctx. If w is not nil, its caller gets e. The pool is locked.
+func (p *Pool[T]) startCheck(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
+	op := &checkOp[T]{p: p, e: e, info: i, wait: w, ill: ErrGoexit}
+	op.call = &call{began: p.clock.now(), awaited: w != nil}
+	if w != nil {
+		w.call = op.call
+	}
+	p.idle.reserve(e)
+	p.calls.checks.add(op.call)
+	if p.health.suspect.Covers(e.since) {
+		p.calls.checks.slowDown(op.call)
+	}
+	p.busy++
+	go op.run(ctx)
+}
+
+// run runs the check.
+func (op *checkOp[T]) run(ctx context.Context) {
+	p := op.p
+	defer p.unbusy()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.checkTimeout())
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	defer time.AfterFunc(p.calls.checks.limit, op.overdue).Stop()
+	// Deferred, so that it happens also if Check ends this goroutine.
+	defer func() {
+		op.done()
+		if op.returned && !op.cut {
+			p.trace.checked(op.info, op.took, op.ill)
+		}
+	}()
+	began := p.clock.now()
+	op.ill = ErrGoexit
+	op.ill = p.policies.check(ctx, op.e.value, op.info)
+	op.took = p.clock.now() - began
+	op.returned = true
+	op.cut = op.ill != nil && p.ctx.Err() != nil
+	op.kept = op.cut || p.policies.passes(op.e, op.ill, p.clock.ticks())
+}
+
+// done ends the check: it lends the resource, unreserves it or retires it.
+func (op *checkOp[T]) done() {
+	p, e, w := op.p, op.e, op.wait
+	p.lock()
+	defer p.unlock()
+	d := &p.health
+	since, suspect := e.since, d.suspect.Active()
+	p.calls.checks.remove(op.call)
+	there := p.unreserve(e)
+	switch {
+	case op.cut:
+	case op.kept:
+		if there { // before the end of the suspicion, which lends the other idle resources
+			op.lend(suspect)
+		}
+		if op.ill == nil {
+			p.checkPassed(since)
+		}
+	default:
+		if there {
+			p.retire(e, op.ill, fateUnhealthy)
+		}
+		p.checkFailed(since, op.took)
+	}
+	if w != nil {
+		close(w.done)
+	}
+	d.wake()
+	if d.over(p.clock.now()) {
+		p.endSuspicion()
+	}
+	p.serve()
+	if e.loc == inList && p.waiters.n > 0 && !(p.ordered && p.matches()) {
+		p.calls.checks.markSlow() // no waiter can use e: do not count on the others either
+	}
+	p.grow()
+}
+
+// lend lends the resource, which has just passed, to the acquire that waits for the
+// check, else to the first waiter that can use it; with a Queue, dispatch does. If the
+// resource was suspect the waiter does not check it again: it waited for this check. The
+// pool is locked.
+func (op *checkOp[T]) lend(suspect bool) {
+	p, e := op.p, op.e
+	if w := op.wait; w != nil && !w.left {
+		p.idle.list.remove(e)
+		w.lease = p.lend(e, w.slot)
+		return
+	}
+	if suspect {
+		e.verified = max(1, p.clock.nowTick())
+	}
+	if p.ordered {
+		return
+	}
+	now := p.clock.now()
+	w, more := p.waiters.first(e.reach(), now)
+	p.lookAgain(more, now)
+	if w != nil {
+		p.grant(e, w, now)
+	}
+}
+
+// overdue lets another check begin in place of one that is overdue.
+func (op *checkOp[T]) overdue() {
+	p := op.p
+	p.lock()
+	defer p.unlock()
+	p.calls.checks.look(p.clock.now())
+	p.health.wake()
+	p.grow()
+}
+
+// call is one call of a user's function about an idle resource: a Health check in
+// the background, OnRelease, or the check of a ReleaseAfter.
+type call struct {
+	began         time.Duration
+	awaited       bool // an acquire with NoWait waits for it
+	left          bool // that one does not any more
+	slow, overdue bool
+	prev, next    *call
+}
+
+// callList is the calls of one kind that run, in the order in which they began. It
+// counts those that take long: look moves each call into a count at most once.
+// Its user holds the pool's lock.
+type callList struct {
+	limit       time.Duration // from which a call is overdue
+	slowAfter   time.Duration // from which a call is slow
+	front, back *call
+	n           int
+	awaited     int   // calls for which an acquire with NoWait waits
+	left        int   // calls for which one has waited
+	slow        int   // calls that have run for that long
+	overdue     int   // calls that have outlived their context
+	notSlow     *call // the first that is not slow
+	notOverdue  *call // the first that is not overdue
+}
+
+// slowAfter is how long a call about an idle resource may take before growth stops
+// counting on its end. A packet that was lost once has been sent again by then:
+// TCP's first retransmission waits for at most a second.
+const slowAfter = 1500 * time.Millisecond
+
+// callGrace is how much longer than its context a call may take.
+func callGrace(timeout time.Duration) time.Duration { return min(timeout/10, time.Second) }
+
+func (l *callList) add(c *call) {
+	c.prev = l.back
+	if l.back == nil {
+		l.front = c
+	} else {
+		l.back.next = c
+	}
+	l.back = c
+	if l.notSlow == nil {
+		l.notSlow = c
+	}
+	if l.notOverdue == nil {
+		l.notOverdue = c
+	}
+	l.n++
+	if c.awaited {
+		l.awaited++
+	}
+}
+
+func (l *callList) remove(c *call) {
+	if c.prev == nil {
+		l.front = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		l.back = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	if l.notSlow == c {
+		l.notSlow = c.next
+	}
+	if l.notOverdue == c {
+		l.notOverdue = c.next
+	}
+	if c.slow {
+		l.slow--
+	}
+	if c.overdue {
+		l.overdue--
+	}
+	if c.awaited {
+		l.awaited--
+	}
+	if c.left {
+		l.left--
+	}
+	l.n--
+}
+
+// leave notes that no acquire waits for c any more.
+func (l *callList) leave(c *call) {
+	c.awaited, c.left = false, true
+	l.awaited--
+	l.left++
+}
+
+// look brings the counts up to date. next is after how long one more call becomes
+// slow; 0: never.
+func (l *callList) look(now time.Duration) (next time.Duration) {
+	for l.notOverdue != nil && now-l.notOverdue.began >= l.limit {
+		l.notOverdue.overdue = true
+		l.overdue++
+		l.notOverdue = l.notOverdue.next
+	}
+	for l.notSlow != nil && now-l.notSlow.began >= l.slowAfter {
+		l.slowDown(l.notSlow)
+		l.notSlow = l.notSlow.next
+	}
+	if l.notSlow != nil {
+		next = l.notSlow.began + l.slowAfter - now
+	}
+	return next
+}
+
+// slowDown counts c as slow.
+func (l *callList) slowDown(c *call) {
+	if !c.slow {
+		c.slow = true
+		l.slow++
+	}
+}
+
+// markSlow counts every call that runs as slow.
+func (l *callList) markSlow() {
+	for ; l.notSlow != nil; l.notSlow = l.notSlow.next {
+		l.slowDown(l.notSlow)
+	}
+}
+
+// checkBound is how many checks run at once in the background of a pool of that
+// maximum, and how many more may be overdue.
+func checkBound(size int) int { return min(maxChecks, max(1, size/4)) }
+
+const maxChecks = 8
+
+// userCalls has the calls of user functions about idle resources that run. Its user
+// holds the pool's lock.
+type userCalls struct {
+	clock    *clock   // constant
+	checks   callList // Health checks in the background
+	resets   callList // of OnRelease
+	vettings callList // of the checks that ReleaseAfter was given
+}
+
+// offList is how many idle resources are in no list because OnRelease or the check of
+// a ReleaseAfter runs for them.
+func (c *userCalls) offList() int { return c.resets.n + c.vettings.n }
+
+// comingBack is how many of the idle resources for which a user function runs are
+// likely to serve a waiter soon: not those for which it has run for long, and not
+// suspect ones that are checked. reserved are those in the idle list. again is after
+// how long the number falls unless a call ends before; 0: never.
+func (c *userCalls) comingBack(now time.Duration, reserved int) (n int, again time.Duration) {
+	n = reserved + c.offList()
+	for _, l := range []*callList{&c.checks, &c.resets, &c.vettings} {
+		if l.n == 0 {
+			continue
+		}
+		next := l.look(now)
+		n -= l.slow
+		if next > 0 && (again == 0 || next < again) {
+			again = next
+		}
+	}
+	return n, again
+}
+
+// overdue is how many calls have outlived their contexts, or would have if they had
+// one that ends.
+func (c *userCalls) overdue() int {
+	if c.checks.n+c.offList() == 0 {
+		return 0
+	}
+	now := c.clock.now()
+	c.checks.look(now)
+	c.resets.look(now)
+	c.vettings.look(now)
+	return c.checks.overdue + c.resets.overdue + c.vettings.overdue
+}
+
+// recoverable reports whether a resource may still serve a waiter when the call for it
+// has returned. reserved are those in the idle list.
+func (c *userCalls) recoverable(reserved int) bool {
+	n := reserved + c.offList()
+	return n > 0 && n > c.overdue()
 }

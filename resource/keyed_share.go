@@ -22,8 +22,8 @@ type shared[T any] struct {
 // and is granted the places that these had.
 type member[T any] Pool[T]
 
-// member returns the pool as its budget sees it.
-func (p *Pool[T]) member() *member[T] { return (*member[T])(p) }
+// memberOf returns p as its budget sees it.
+func memberOf[T any](p *Pool[T]) *member[T] { return (*member[T])(p) }
 
 // Granted uses a place that the budget took for the pool.
 func (m *member[T]) Granted() {

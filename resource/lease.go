@@ -99,9 +99,9 @@ func (l Lease[T]) Release() {
 	if p.slowPath.Load() == 0 {
 		if !p.mute {
 			if p.onlyEnd {
-				p.releaseSampled(l)
+				l.releaseSampled()
 			} else {
-				p.releaseAsking(l)
+				l.releaseAsking()
 			}
 			return
 		}
@@ -176,7 +176,16 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 // not asked, OnRelease is not called, and an Admission is told nothing but that its
 // permit is back ([Ignored]). The lease still counts in [Info.Leases] and [Stats].
 func (l Lease[T]) ReleaseUnused() {
-	l.endUnused(false, func(e *entry[T], since int64) { e.pool.restore(e, since) })
+	l.endUnused(false, func(e *entry[T], since int64) {
+		p := e.pool
+		e.since = since
+		if e.loc == inSlot { // then it was not in the list before its lease
+			e.stamp = p.idle.list.stamp()
+		}
+		if p.stays(e, false) {
+			p.idle.restore(e, since)
+		}
+	})
 }
 
 // ReleaseAfter ends the lease as [Lease.ReleaseUnused] does, but the resource is not
@@ -277,8 +286,8 @@ type releaseOp[T any] struct {
 //
 // The lease ends after the Eviction was asked, in one step with the return to the local
 // slot; of copies that are released at once all may ask, and one returns the resource.
-func (p *Pool[T]) releaseAsking(l Lease[T]) {
-	e := l.e
+func (l Lease[T]) releaseAsking() {
+	e, p := l.e, l.e.pool
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return
@@ -324,8 +333,8 @@ func (p *Pool[T]) releaseAsking(l Lease[T]) {
 }
 
 // releaseSampled is Release where leases are sampled and no policy is asked or told.
-func (p *Pool[T]) releaseSampled(l Lease[T]) {
-	e := l.e
+func (l Lease[T]) releaseSampled() {
+	e, p := l.e, l.e.pool
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return

@@ -19,9 +19,9 @@ func (p *Pool[T]) unlock() {
 		p.busy++
 		go p.work()
 	}
-	arrange := p.ordered && p.queuePending()
+	arrange := queueOp[T]{p}.pending()
 	if p.shared != nil {
-		p.member().offer()
+		memberOf(p).offer()
 	}
 	ends := p.closed && !p.over && !arrange && p.cap.live == 0 && p.maker.lost == 0 && p.busy == 0
 	if ends {
@@ -34,14 +34,14 @@ func (p *Pool[T]) unlock() {
 		p.busy++
 		go func() {
 			defer p.unbusy()
-			p.arrange()
+			queueOp[T]{p}.run()
 		}()
 	}
 	woken := p.waiters.takeWoken()
 	p.mu.Unlock()
 	wakeAll(woken)
 	if arrange {
-		p.arrange()
+		queueOp[T]{p}.run()
 	}
 	if p.shared != nil {
 		p.shared.budget.Settle()

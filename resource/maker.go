@@ -492,3 +492,12 @@ func (k *maker[T]) roll() (*entry[T], error) {
 	}
 	return nil, nil
 }
+
+// roomHelps reports whether a free slot is all that a creation waits for, and one may be
+// tried now.
+func (k *maker[T]) roomHelps(now time.Duration, c *capacity) bool {
+	if k.breaker.Open() || k.barred > now || k.last != nil && k.pending()+c.dying > 0 {
+		return false
+	}
+	return c.roomHelps()
+}

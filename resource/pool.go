@@ -71,7 +71,6 @@ type Pool[T any] struct {
 	keyedSlot any        // constant: where the Keyed keeps it, if shared
 
 	life      life[*entry[T]] // makes, counts and destroys
-	endings   endings
 	ctx       context.Context // ends at Close
 	cancel    context.CancelFunc
 	guard     guard
@@ -95,8 +94,7 @@ type Pool[T any] struct {
 	health   health[T]
 	calls    userCalls
 	era      *era // that of what is made now
-	discards discards[T]
-	reaper   reaper
+	reaper   reaper[T]
 
 	// Who waits.
 	waiters waitQueue[T]
@@ -144,7 +142,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 		clock:     clock{base: time.Now()},
 		size:      sizeNews{told: cfg.MaxSize},
 		drained:   make(chan struct{}),
-		reaper:    newReaper(),
+		reaper:    newReaper[T](),
 	}
 	s := &p.sampler
 	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
@@ -166,7 +164,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	if common != nil {
 		p.clock.base = common.base
 		p.clock.tick.Store(p.clock.nowTick())
-		p.cap.share, p.cap.total = common.budget.Join(p.member()), common.budget
+		p.cap.share, p.cap.total = common.budget.Join(memberOf(p)), common.budget
 		p.registry.ids = &common.ids
 		p.counts.allKeys = &common.failures
 	}
@@ -178,9 +176,9 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
 	p.waiters.timed, p.waiters.ordered = p.gated, p.ordered
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.era = p.newEra()
+	p.era = newEra(p.ctx)
 	p.mu.answer = p.stats
-	p.life.construct, p.life.destruct = construct[T], p.destruct
+	p.life.construct, p.life.destruct = construct[T], destruct[T]
 	p.health.freed = make(chan struct{}, 1)
 	p.calls.checks.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
 	p.calls.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
@@ -290,34 +288,26 @@ func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
 	}
-	if err := p.resize(max); err != nil {
-		return err
-	}
-	p.tellSize()
-	return nil
-}
-
-func (p *Pool[T]) resize(max int) error {
 	p.lock()
-	var tries chan struct{}
-	defer func() {
-		p.unlock()
-		notifyTries(tries)
-	}()
 	if p.closed {
+		p.unlock()
 		return ErrClosed
 	}
 	p.cap.max = max
+	var tries chan struct{}
 	if p.cap.full() {
 		tries = p.maker.takeTries() // there is no room for one
 	}
 	p.setSlowPath()
 	if p.cap.over() {
 		p.idle.flushSlots(0)
-		p.reap()
+		reapOp[T]{p}.reap()
 	}
 	p.maker.warmed(p.exist(), p.cap.most(), nil) // fewer may be enough now
 	p.serveAndGrow()
+	p.unlock()
+	notifyTries(tries)
+	p.tellSize()
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	case e.word.Spent():
 		p.retire(e, ErrWornOut, fateOther)
 		p.grow()
-	case p.shared != nil && p.member().preempt(e, used):
+	case p.shared != nil && memberOf(p).preempt(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e, used)
 	default:
@@ -45,9 +45,10 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if !p.ordered {
 		now := p.clock.now()
-		w := p.nextFor(e, now)
+		w, more := p.waiters.first(e.reach(), now)
+		p.lookAgain(more, now)
 		if w != nil {
-			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.roomHelps(now)); cause != nil {
+			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.maker.roomHelps(now, &p.cap)); cause != nil {
 				p.retire(e, cause, fateOther)
 				return
 			}
@@ -82,16 +83,15 @@ func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 		p.health.unverified.remove(e)
 	}
 	p.cap.die(1)
-	p.bury(e, cause, why)
+	p.forget(e, cause, why)
+	reapOp[T]{p}.destroy(e)
 }
 
-// bury is the rest of retire, for what is nowhere any more and counts as being
-// destroyed. The pool is locked.
-func (p *Pool[T]) bury(e *entry[T], cause error, why fate) {
+// forget takes e, whose end begins, off the books. The pool is locked.
+func (p *Pool[T]) forget(e *entry[T], cause error, why fate) {
 	p.registry.remove(e)
 	e.cause = cause
 	p.counts.ended[why]++
-	p.destroy(e)
 }
 
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
@@ -124,26 +124,6 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	}
 }
 
-// destruct is puddle's destructor: it runs on a goroutine of puddle's.
-func (p *Pool[T]) destruct(e *entry[T]) {
-	start := p.clock.now()
-	if p.cfg.Destroy != nil {
-		_ = p.guard.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
-	}
-	e.cancel(e.cause)
-	took := p.clock.now() - start
-	p.policies.giveBackIsolated(e.quota, Outcome{Verdict: OK})
-	p.life.leave(e.res.shard)
-	if p.cfg.Trace.Destroyed == nil {
-		p.ended(slotFree)
-		return
-	}
-	i := e.info(int64(start/tickLen), 0)
-	p.ended(slotFree) // a Trace that takes long must not keep the slot
-	p.trace.destroyed(DestroyEvent{Info: i, Cause: e.cause, Took: took})
-	p.ended(traceEnded)
-}
-
 // unreserve ends the reservation of e, about which a policy was asked: e may be lent
 // again, or is retired if that was decided meanwhile. It reports whether e is still
 // there. The pool is locked.
@@ -166,16 +146,4 @@ func (p *Pool[T]) outlasts(e *entry[T]) bool {
 		return true
 	}
 	return false
-}
-
-// restore is put for e, idle since that tick but for a lease that did not use it.
-// The pool is locked.
-func (p *Pool[T]) restore(e *entry[T], since int64) {
-	e.since = since
-	if e.loc == inSlot { // then it was not in the list before its lease
-		e.stamp = p.idle.list.stamp()
-	}
-	if p.stays(e, false) {
-		p.idle.restore(e, since)
-	}
 }

@@ -15,13 +15,15 @@ func (p *Pool[T]) startSweeper() {
 		return
 	}
 	if p.sweeper == nil {
-		p.sweeper = time.AfterFunc(p.cfg.SweepInterval, p.onSweep)
+		p.sweeper = time.AfterFunc(p.cfg.SweepInterval, func() { (&sweep[T]{p: p}).run() })
 	} else {
 		p.sweeper.Reset(p.cfg.SweepInterval)
 	}
 }
 
-func (p *Pool[T]) onSweep() {
+// run sweeps, and arms the next sweep.
+func (s *sweep[T]) run() {
+	p := s.p
 	p.lock()
 	if p.closed {
 		p.unlock()
@@ -29,14 +31,15 @@ func (p *Pool[T]) onSweep() {
 	}
 	p.busy++
 	p.idle.flushSlots(0)
-	s := &sweep[T]{p: p, from: len(p.registry.all)}
+	s.from = len(p.registry.all)
 	p.unlock()
 	defer func() {
 		p.lock()
 		p.busy--
 		if !p.closed {
 			if p.cfg.Health != nil && p.health.startSweep(p.clock.now(), p.cfg.SweepInterval) {
-				p.scanIdle()
+				p.health.scanFrom(len(p.registry.all))
+				p.startScan()
 			}
 			p.grow()
 			p.startSweeper()

@@ -19,15 +19,13 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	}
 }
 
-// grantIdle leases e, which is on the shelf, to w. The pool is locked.
-func (p *Pool[T]) grantIdle(e *entry[T], w *waiter[T], now time.Duration) {
-	p.idle.list.remove(e)
-	w.idle = max(0, int64(now/tickLen)-e.since)
-	p.grant(e, w, now)
-}
-
-// grant leases e, which is in the pool's hands, to w. The pool is locked.
+// grant leases e, which is in the idle list or the caller's to move, to w. The pool is
+// locked.
 func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
+	if e.loc == inList {
+		p.idle.list.remove(e)
+		w.idle = max(0, int64(now/tickLen)-e.since)
+	}
 	p.depart(w, now)
 	e.granted = now
 	w.verified = e.justVerified(p.clock.nowTick())
@@ -42,14 +40,6 @@ func (p *Pool[T]) refuse(w *waiter[T], err error, now time.Duration) {
 	w.err = err
 	p.counts.waits.fail(w.lasted)
 	p.waiters.wake(w)
-}
-
-// nextFor returns the waiter to get e; nil if none waits that can use it. The
-// pool is locked, and has no Queue.
-func (p *Pool[T]) nextFor(e *entry[T], now time.Duration) *waiter[T] {
-	w, more := p.waiters.first(e.reach(), now)
-	p.lookAgain(more, now)
-	return w
 }
 
 // lookAgain sees to what waiters.first has left: whether it is to be called
@@ -75,7 +65,7 @@ func (p *Pool[T]) serve() {
 			p.lookAgain(more, now)
 			return
 		}
-		p.grantIdle(p.idle.first(&w.Request), w, now)
+		p.grant(p.idle.first(&w.Request), w, now)
 	}
 	p.more = true
 }

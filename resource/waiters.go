@@ -641,3 +641,142 @@ func (k *walk[T]) leave(w *waiter[T]) {
 		k.list = w.next
 	}
 }
+
+// queueOp asks the Config's Queue whom to serve next, and serves. The Queue is user code
+// whose methods run one at a time with the pool unlocked: a goroutine that unlocks the
+// pool while there is something to tell the Queue runs a queueOp, unless one runs
+// already.
+type queueOp[T any] struct{ p *Pool[T] }
+
+// pending reports whether there is something to do, and no goroutine does it. The pool
+// is locked.
+func (op queueOp[T]) pending() bool {
+	q := &op.p.waiters
+	return op.p.ordered && !q.asking && (len(q.news) > 0 || op.p.matches())
+}
+
+// run tells the Queue the news and serves waiters in its order until there is nothing
+// left to do. The Queue runs on a goroutine of its own, since a method that ends its
+// goroutine must not end a caller's in the middle of something.
+func (op queueOp[T]) run() {
+	p := op.p
+	p.mu.Lock()
+	if p.waiters.asking {
+		p.mu.Unlock()
+		return
+	}
+	p.waiters.asking = true
+	p.busy++
+	p.mu.Unlock()
+	for {
+		err := p.guard.isolate("Queue", func() {
+			for op.step() {
+			}
+		})
+		p.lock()
+		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matches() {
+			p.waiters.asking = false
+			p.busy--
+			p.grow()
+			p.unlock()
+			return
+		}
+		p.unlock()
+	}
+}
+
+// step tells one piece of news, or serves or refuses one waiter. It reports whether
+// there was anything to do.
+func (op queueOp[T]) step() bool {
+	p := op.p
+	p.lock()
+	now := p.clock.now()
+	if len(p.waiters.news) > 0 {
+		n := p.waiters.nextNews()
+		popped := n.w.popped
+		p.unlock()
+		switch {
+		case n.left && popped: // it left while it was popped: the Queue does not have it
+		case n.left:
+			p.cfg.Queue.Remove(&n.w.Waiter)
+		default:
+			p.cfg.Queue.Push(&n.w.Waiter, now)
+		}
+		return true
+	}
+	if !p.matches() {
+		p.unlock()
+		return false
+	}
+	if op.serveGiven(now) {
+		p.unlock()
+		return true
+	}
+	var w *waiter[T]
+	var refuse *Rejection
+	if !p.waiters.broken {
+		p.unlock()
+		w, refuse = op.pop(now)
+		p.lock()
+	}
+	p.waiters.broken = false
+	op.give(w, refuse, now)
+	p.unlock()
+	return true
+}
+
+// pop asks the Queue for the next waiter, and whether to refuse it.
+func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
+	out, err := op.p.cfg.Queue.Pop(now)
+	if out == nil {
+		return nil, nil
+	}
+	w, _ := out.owner.(*waiter[T]) // nil if it is not one of the pool's
+	if err == nil {
+		return w, nil
+	}
+	return w, &Rejection{Policy: "Queue", RetryAfter: op.p.guard.retryAfter(err), Err: err}
+}
+
+// give notes that the Queue has given out w, or refuses it, and serves the waiter whose
+// turn it is now. If the Queue gave out no new waiter, that is the one that waited
+// longest and can be served. The pool is locked.
+func (op queueOp[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
+	p := op.p
+	first := w != nil && !w.popped
+	if first {
+		w.popped = true
+	}
+	switch {
+	case w == nil || !w.waiting() || !first && refuse == nil:
+		if w := p.waiters.line.first(p.idle.list.reach()); w != nil {
+			p.grant(p.idle.first(&w.Request), w, now)
+		}
+	case refuse != nil:
+		w.rejected = true
+		p.refuse(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
+	default:
+		p.waiters.give(w)
+		op.serveGiven(now)
+	}
+}
+
+// serveGiven serves the first of the waiters that the Queue gave out and that can use an
+// idle resource, or retires one to make room for an earlier waiter that cannot. It
+// reports whether it did. The pool is locked.
+func (op queueOp[T]) serveGiven(now time.Duration) bool {
+	p := op.p
+	given := &p.waiters.given
+	w := given.first(p.idle.list.reach())
+	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.maker.roomHelps(now, &p.cap) {
+		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
+			p.retire(e, p.waiters.misfit(e), fateOther)
+			return true
+		}
+	}
+	if w == nil {
+		return false
+	}
+	p.grant(p.idle.first(&w.Request), w, now)
+	return true
+}
