@@ -504,7 +504,7 @@ func (s *slowAcquire[T]) enqueue() error {
 	if p.cfg.Outage == FailFast && p.maker.hopeless(now, p.cap.max) && !p.recoverable(&s.r) {
 		p.maker.sought = true
 		err := p.outageError(now, 0)
-		p.grow()
+		p.changed = true
 		p.unlock()
 		return err
 	}
@@ -748,7 +748,7 @@ func (s *slowAcquire[T]) turnDown(cause error, why fate) error {
 		p.failedEarly(e, cause)
 	}
 	p.retire(e, cause, why)
-	p.grow()
+	p.changed = true
 	p.unlock()
 	if fresh && p.cfg.Outage == FailFast {
 		return s.fail(ReasonMakeFailed, cause)
@@ -787,7 +787,7 @@ func (s *slowAcquire[T]) untouch(took time.Duration) {
 		p.startScan()
 	}
 	if p.holdBack(e, since) {
-		p.grow()
+		p.changed = true
 	} else if p.put(e, false); e.loc == inList {
 		p.idle.list.remove(e)
 		p.idle.parkAgain(e, s.idle)
@@ -882,7 +882,7 @@ func (s *slowAcquire[T]) leaveCheck(w *noWaitCheck[T]) (done bool) {
 	}
 	w.left = true
 	p.calls.checks.leave(w.call)
-	p.grow()
+	p.changed = true
 	return false
 }
 
@@ -901,7 +901,7 @@ func (s *slowAcquire[T]) mayCheckNoWait(now time.Duration) bool {
 func (p *Pool[T]) missed() {
 	if !p.closed && !p.cap.full() {
 		p.maker.missed = true
-		p.grow()
+		p.changed = true
 	}
 }
 

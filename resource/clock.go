@@ -55,6 +55,31 @@ func plus(a, b time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
+// alarm has one timer for the time at which the pool decides anew even if nothing
+// happens. Its user holds the pool's lock.
+type alarm struct {
+	ring  func() // constant: runs on a goroutine of its own
+	timer *time.Timer
+	at    time.Duration // when it rings; 0: it does not
+}
+
+// after has the alarm ring after d, or earlier if it is set to.
+func (a *alarm) after(now, d time.Duration) {
+	at := plus(now, d)
+	if a.at != 0 && a.at <= at && a.at > now {
+		return
+	}
+	a.at = at
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.ring)
+	} else {
+		a.timer.Reset(d)
+	}
+}
+
+// rang notes that the alarm has rung.
+func (a *alarm) rang() { a.at = 0 }
+
 // startClock makes the tick current and keeps it so while the pool is in use.
 // Every slow path begins with it. The pool is locked.
 func (p *Pool[T]) startClock() {
@@ -111,7 +136,7 @@ func (p *Pool[T]) onTick() {
 			for _, e := range spent {
 				p.condemn(e, ErrWornOut, fateOther)
 			}
-			p.grow()
+			p.changed = true
 		}
 	}
 	p.ticker.Reset(tickLen)

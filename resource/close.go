@@ -56,7 +56,7 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 
 // shut turns away those who wait and retires what is idle. The pool is locked.
 func (p *Pool[T]) shut() {
-	for _, t := range []*time.Timer{p.grower, p.sweeper, p.ticker} {
+	for _, t := range []*time.Timer{p.alarm.timer, p.sweeper, p.ticker} {
 		if t != nil {
 			t.Stop()
 		}

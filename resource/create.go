@@ -106,7 +106,7 @@ func (op *createOp[T]) begin() {
 	now := p.clock.now()
 	op.era = p.era
 	p.maker.begin(op.creation, now)
-	p.growAgain(now, p.maker.gauge.Patience())
+	p.alarm.after(now, p.maker.gauge.Patience())
 }
 
 // run runs the creation to its end. Each user function is guarded, so that what it
@@ -187,7 +187,7 @@ func (op *createOp[T]) stillWanted() bool {
 		k.asking--
 		if k.refusals > 0 {
 			k.refusals = 0
-			p.grow()
+			p.changed = true
 		}
 	}
 	if p.closed || p.cap.over() || !p.cap.fits() {
@@ -403,7 +403,7 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 	}
 	k.warmed(p.exist(), p.cap.most(), nil)
 	tries := k.takeTries()
-	p.grow()
+	p.changed = true
 	lives := error(nil)
 	if e.loc == gone {
 		lives = e.cause // Reset, Close or Resize came meanwhile
@@ -425,8 +425,7 @@ func (op *createOp[T]) putOld(e *entry[T]) {
 	p := op.p
 	if !p.closed && !p.ordered && !e.word.Invalidated() && !p.cap.surplus() {
 		now := p.clock.now()
-		w, more := p.waiters.first(e.reach(), now)
-		p.more = p.more || more
+		w := p.firstWaiter(e.reach(), now)
 		if w != nil && w.Since < e.era.ended {
 			e.spared, e.era = e.era.cause, new(era) // one of its own, which does not end
 			p.grant(e, w, now)
@@ -456,7 +455,7 @@ func (op *createOp[T]) failed(err error) {
 	}
 	op.unbegin()
 	tries := k.endTries(p.cap.max)
-	p.grow()
+	p.changed = true
 	p.unlock()
 	notifyTries(tries)
 	op.report(err)
@@ -495,7 +494,7 @@ func (op *createOp[T]) withdrawn() {
 		err = ErrClosed
 	}
 	tries := p.maker.endTries(p.cap.max)
-	p.grow()
+	p.changed = true
 	p.unlock()
 	notifyTries(tries)
 	op.report(err)
@@ -521,7 +520,7 @@ func (op *createOp[T]) refused(err error) {
 	}
 	op.unbegin()
 	tries := k.endTries(p.cap.max)
-	p.grow()
+	p.changed = true
 	p.unlock()
 	notifyTries(tries)
 	op.report(err)

@@ -244,7 +244,7 @@ func (op reapOp[T]) ended(what uint64) {
 	for n := 0; slots > 0; slots-- {
 		if n++; n > reapChunk {
 			n = 0
-			p.grow()
+			p.changed = true
 			p.unlock()
 			runtime.Gosched()
 			p.mu.Lock()
@@ -257,6 +257,6 @@ func (op reapOp[T]) ended(what uint64) {
 	}
 	p.busy -= traces
 	p.reaper.ended(p.reaper.running(p.cap.dying))
-	p.grow()
+	p.changed = true
 	p.unlock()
 }

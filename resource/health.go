@@ -168,7 +168,7 @@ func (p *Pool[T]) readmit() {
 		p.idle.list.pushUnder(e)
 	}
 	p.serve()
-	p.grow()
+	p.changed = true
 }
 
 // holdBack puts e, which is in the pool's hands and has been idle since that tick,
@@ -389,7 +389,7 @@ func (op *checkOp[T]) done() {
 	if e.loc == inList && p.waiters.n > 0 && !(p.ordered && p.matches()) {
 		p.calls.checks.markSlow() // no waiter can use e: do not count on the others either
 	}
-	p.grow()
+	p.changed = true
 }
 
 // lend lends the resource, which has just passed, to the acquire that waits for the
@@ -410,8 +410,7 @@ func (op *checkOp[T]) lend(suspect bool) {
 		return
 	}
 	now := p.clock.now()
-	w, more := p.waiters.first(e.reach(), now)
-	p.lookAgain(more, now)
+	w := p.firstWaiter(e.reach(), now)
 	if w != nil {
 		p.grant(e, w, now)
 	}
@@ -424,7 +423,7 @@ func (op *checkOp[T]) overdue() {
 	defer p.unlock()
 	p.calls.checks.look(p.clock.now())
 	p.health.wake()
-	p.grow()
+	p.changed = true
 }
 
 // call is one call of a user's function about an idle resource: a Health check in

@@ -138,7 +138,7 @@ func (m *member[T]) keepsBack(e *entry[T]) bool {
 	if wait <= 0 || !p.cap.share.NoRicher() {
 		return false
 	}
-	p.growAgain(now, wait) // dispatch offers it then
+	p.alarm.after(now, wait) // dispatch offers it then
 	return true
 }
 

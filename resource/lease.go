@@ -408,7 +408,7 @@ func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
 	}
 	if cause != nil {
 		p.retire(e, cause, why)
-		p.grow()
+		p.changed = true
 	} else if !p.beginReset(e, o) {
 		p.put(e, true)
 	}
@@ -431,7 +431,7 @@ func (p *Pool[T]) hijacked(e *entry[T]) {
 	p.registry.remove(e)
 	p.counts.hijacked++
 	p.cap.free()
-	p.grow()
+	p.changed = true
 	p.unlock()
 	p.life.hijack(e.res)
 }

@@ -31,8 +31,8 @@ const shardSize = 256
 
 // shard is one of life's puddle pools.
 type shard[V any] struct {
-	pool *puddle.Pool[V]
-	n    int // resources that exist or are being made; guarded by life's mu
+	puddle *puddle.Pool[V]
+	n      int // resources that exist or are being made; guarded by life's mu
 }
 
 // resident is a resource as life has it.
@@ -47,12 +47,12 @@ type resident[V any] struct {
 // if others are made at once, so the caller goes by the value.
 func (l *life[V]) make(ctx context.Context) (resident[V], error) {
 	s := l.enter()
-	err := s.pool.CreateResource(ctx)
+	err := s.puddle.CreateResource(ctx)
 	if err != nil {
 		l.leave(s)
 		return resident[V]{}, err
 	}
-	res, err := s.pool.TryAcquire(ctx)
+	res, err := s.puddle.TryAcquire(ctx)
 	if err != nil {
 		panic("resource: bug: puddle has nothing idle: " + err.Error()) // each make takes one after it has added one
 	}
@@ -85,7 +85,7 @@ func (l *life[V]) newShard() *shard[V] {
 	if err != nil {
 		panic("resource: bug: " + err.Error()) // only if MaxSize is less than 1
 	}
-	return &shard[V]{pool: pool}
+	return &shard[V]{puddle: pool}
 }
 
 // leave notes that one of s is gone, or was not made. Of one that is destroyed
@@ -116,6 +116,6 @@ func (l *life[V]) close() {
 	shards := l.shards
 	l.mu.Unlock()
 	for _, s := range shards {
-		s.pool.Close()
+		s.puddle.Close()
 	}
 }

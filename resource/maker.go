@@ -164,7 +164,7 @@ type supply struct {
 	live     int   // resources, makes included
 	dying    int   // of those, being destroyed
 	idle     int   // ready to be lent
-	aside    int   // idle, and coming back from a policy or OnRelease that has them
+	reserved int   // idle, and coming back from a policy or OnRelease that has them
 	held     int   // with callers
 	returned int64 // leases that have ended, ever
 	waiting  int   // callers whose deadline has not passed
@@ -217,13 +217,13 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		d.callers, d.again = k.gauge.Want(growth.Facts{
 			Now:      s.now,
 			Waiting:  s.waiting - s.fresh,
-			Coming:   max(0, coming-s.fresh) + s.aside,
+			Coming:   max(0, coming-s.fresh) + s.reserved,
 			Held:     s.held,
 			Returned: s.returned,
 			Room:     room - alone,
 		})
 		d.callers += alone
-		d.callers = max(d.callers, min(k.putOff, s.waiting-coming-s.aside))
+		d.callers = max(d.callers, min(k.putOff, s.waiting-coming-s.reserved))
 	}
 	k.putOff = 0
 	spare := max(0, coming-s.waiting)

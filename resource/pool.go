@@ -102,8 +102,8 @@ type Pool[T any] struct {
 
 	// What to make, and what is left over for later holds of mu.
 	maker   maker[T]
-	grower  *time.Timer
-	growAt  time.Duration // when grower fires; 0: it does not
+	alarm   alarm
+	changed bool // something changed that may call for new resources: dispatch grows
 	sweeper *time.Timer
 	more    bool // dispatch has left something over
 	working bool // work runs
@@ -156,6 +156,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
 	p.policies.scheduled, _ = cfg.Health.(Scheduled)
 	p.clock.slow = &p.slowPath
+	p.alarm.ring = p.onAlarm
 	p.handOff.clock, p.calls.clock, p.health.checks = &p.clock, &p.clock, &p.calls.checks
 	p.cap.max = cfg.MaxSize
 	p.registry.ids = new(atomic.Uint64)
@@ -187,7 +188,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
-	p.grow()
+	p.changed = true
 	return p, nil
 }
 

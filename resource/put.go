@@ -22,15 +22,15 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	case e.invalid():
 		why, cause := e.whyInvalid()
 		p.retire(e, cause, why)
-		p.grow()
+		p.changed = true
 	case e.spared != nil:
 		p.retire(e, e.spared, fateOther)
-		p.grow()
+		p.changed = true
 	case p.cap.surplus():
 		p.retire(e, ErrResized, fateOther)
 	case e.word.Spent():
 		p.retire(e, ErrWornOut, fateOther)
-		p.grow()
+		p.changed = true
 	case p.shared != nil && memberOf(p).preempt(e, used):
 	case p.waiters.n > 0:
 		p.handOver(e, used)
@@ -45,8 +45,7 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if !p.ordered {
 		now := p.clock.now()
-		w, more := p.waiters.first(e.reach(), now)
-		p.lookAgain(more, now)
+		w := p.firstWaiter(e.reach(), now)
 		if w != nil {
 			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.maker.roomHelps(now, &p.cap)); cause != nil {
 				p.retire(e, cause, fateOther)
@@ -65,7 +64,7 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if p.ordered && fresh {
 		e.wasIdle = false // unlock gives it to whom the Queue names
 	}
-	p.grow()
+	p.changed = true
 }
 
 // retire has e, which no caller holds and no policy looks at, destroyed in the
@@ -120,7 +119,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 			p.failedEarly(e, cause)
 		}
 		p.condemn(e, cause, fateInvalidated)
-		p.grow()
+		p.changed = true
 	}
 }
 

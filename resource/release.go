@@ -64,7 +64,7 @@ func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T)
 	p.calls.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
 	op := &resetOp[T]{p: p, e: e, list: &p.calls.vettings, where: "ReleaseAfter", f: check, why: fateUnhealthy}
 	op.start()
-	p.grow()
+	p.changed = true
 }
 
 // start starts the call. Its context is that of the resource's era: after a Reset or
@@ -125,5 +125,5 @@ func (op *resetOp[T]) done(cause error) {
 		}
 		return
 	}
-	p.grow()
+	p.changed = true
 }

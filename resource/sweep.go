@@ -41,7 +41,7 @@ func (s *sweep[T]) run() {
 				p.health.scanFrom(len(p.registry.all))
 				p.startScan()
 			}
-			p.grow()
+			p.changed = true
 			p.startSweeper()
 		}
 		p.unlock()
@@ -193,7 +193,7 @@ func (s *sweep[T]) retire() {
 			p.retire(x.e, x.cause, fateEvicted)
 		}
 	}
-	p.grow()
+	p.changed = true
 }
 
 // expect notes the resources that were found to be near their end. Each is to have one
@@ -211,6 +211,6 @@ func (s *sweep[T]) expect() {
 		}
 	}
 	if found {
-		p.grow()
+		p.changed = true
 	}
 }

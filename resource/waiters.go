@@ -677,7 +677,7 @@ func (op queueOp[T]) run() {
 		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matches() {
 			p.waiters.asking = false
 			p.busy--
-			p.grow()
+			p.changed = true
 			p.unlock()
 			return
 		}

@@ -29,7 +29,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	}
 	p.maker.addWarmer(w, p.exist(), p.cap.max)
 	p.maker.warmed(p.exist(), p.cap.most(), nil)
-	p.grow()
+	p.changed = true
 	p.unlock()
 	select {
 	case err := <-w.done:
@@ -40,15 +40,12 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	p.lock()
 	defer p.unlock()
 	if p.maker.removeWarmer(w) {
-		p.grow() // other pools may have what it claimed of a Keyed's total
+		p.changed = true // other pools may have what it claimed of a Keyed's total
 		err.Have, err.LastMake = p.exist(), p.maker.lastCause()
 		return err
 	}
 	return <-w.done // it was decided just before
 }
-
-// exist is how many resources there are. The pool is locked.
-func (p *Pool[T]) exist() int { return p.cap.live - p.maker.creating - p.cap.dying }
 
 // MakeOne makes one resource more, now, and waits for it: whatever is idle, and whether
 // or not callers wait. It goes to the first waiter or lies idle. It fails with what

@@ -18,6 +18,7 @@ func TestRequires(t *testing.T)   { repository(t, requires) }
 func TestWorkspace(t *testing.T)  { repository(t, workspace) }
 func TestLinks(t *testing.T)      { repository(t, links) }
 func TestNames(t *testing.T)      { repository(t, names) }
+func TestOwners(t *testing.T)     { repository(t, owners) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()
