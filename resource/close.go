@@ -89,3 +89,35 @@ func (p *Pool[T]) addOut(e *CloseError) {
 		return true
 	})
 }
+
+// endEra invalidates everything made, or being made, so far. What is idle it
+// moves to the discards as a whole, except what a policy looks at, which stays
+// until that is over. A leased resource that has a slot would return there
+// without a look at its era, so each of those few is invalidated by itself. The
+// pool is locked.
+func (p *Pool[T]) endEra(cause error) {
+	if p.era.over.Load() {
+		return // the pool is closed
+	}
+	for i := range p.slots {
+		if e := p.slots[i].e.Load(); e != nil && !e.word.Invalidated() {
+			e.cause, e.fate = cause, fateOther
+			e.word.Invalidate()
+		}
+	}
+	p.idle.flushSlots(0)
+	p.era.cause, p.era.ended = cause, p.clock.now()
+	p.era.over.Store(true)
+	for e := range p.idle.reserved {
+		p.idle.list.remove(e)
+	}
+	p.cap.die(p.reaper.addList(&p.health.unverified))
+	p.cap.die(p.reaper.addList(&p.idle.list))
+	for e := range p.idle.reserved {
+		p.idle.list.push(e)
+	}
+	if !p.closed {
+		p.era = newEra(p.ctx)
+	}
+	reapOp[T]{p}.reap()
+}

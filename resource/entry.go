@@ -204,3 +204,84 @@ func (k *known) began(lease uint64) (tick int64, ok bool) {
 	}
 	return k.tick.Load(), true
 }
+
+// era is the time between two calls of [Pool.Reset], or the one before Close. A
+// resource belongs to the era in which its making began, and is not lent any
+// more when that is over. So Reset and Close need not visit every resource while
+// they hold the lock: what is leased or being made is destroyed when it comes
+// back, since put sees that its era is over.
+type era struct {
+	over  atomic.Bool
+	cause error         // why it is over; set before over, under the pool's lock
+	ended time.Duration // when that was, on the pool's clock; as cause
+
+	ctx    context.Context // ends when it is over
+	cancel context.CancelCauseFunc
+}
+
+// newEra returns an era that begins; ctx ends at Close.
+func newEra(ctx context.Context) *era {
+	e := new(era)
+	e.ctx, e.cancel = context.WithCancelCause(ctx)
+	return e
+}
+
+// invalid reports whether e must not be lent again.
+func (e *entry[T]) invalid() bool { return e.era.over.Load() || e.word.Invalidated() }
+
+// whyInvalid returns the fate and the cause of e, which is invalid: those of the
+// first thing that invalidated it. The pool is locked.
+func (e *entry[T]) whyInvalid() (fate, error) {
+	if e.word.Invalidated() {
+		return e.fate, e.cause
+	}
+	return fateOther, e.era.cause
+}
+
+// discarded reports whether e is among the discards: it was idle when its era
+// ended, and counts as being destroyed. The pool is locked.
+func (e *entry[T]) discarded() bool { return e.listed() && e.era.over.Load() }
+
+// registry has every resource from the end of its creation to the beginning of its
+// end, in no order. Its user holds the pool's lock.
+//
+// A walk over it goes from the end to the front, a few resources under each hold of
+// the lock: a resource that is removed meanwhile is replaced by the last one, which
+// the walk has visited.
+type registry[T any] struct {
+	all      []*entry[T]
+	expiring int            // of all, those whose expiring is set
+	listings uint64         // how many times all was listed
+	ids      *atomic.Uint64 // constant: the last ID; shared by the pools of a Keyed
+}
+
+func (r *registry[T]) add(e *entry[T]) {
+	e.index = len(r.all)
+	r.all = append(r.all, e)
+}
+
+// remove takes e out: it is gone.
+func (r *registry[T]) remove(e *entry[T]) {
+	e.loc = gone
+	if e.expiring {
+		r.expiring--
+	}
+	last := len(r.all) - 1
+	r.all[e.index] = r.all[last]
+	r.all[e.index].index = e.index
+	r.all[last] = nil
+	r.all = r.all[:last]
+}
+
+// setExpiring notes that e is expected to end soon.
+func (r *registry[T]) setExpiring(e *entry[T]) {
+	e.expiring = true
+	r.expiring++
+}
+
+// before returns up to n resources before index from, and the index of the first.
+func (r *registry[T]) before(from, n int) ([]*entry[T], int) {
+	upTo := min(from, len(r.all))
+	from = max(0, upTo-n)
+	return r.all[from:upTo], from
+}

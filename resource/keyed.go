@@ -1,10 +1,15 @@
 package resource
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"reflect"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -248,5 +253,509 @@ func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 		return err
 	}
 	k.drop(s)
+	return nil
+}
+
+// DefaultForgetAfter is what zero means in [KeyedConfig.ForgetAfter].
+const DefaultForgetAfter = time.Minute
+
+// MinForgetAfter is the least [KeyedConfig.ForgetAfter]: all keys are visited as
+// often.
+const MinForgetAfter = time.Millisecond
+
+// KeyedConfig says what the pools of a [Keyed] are like. [NewKeyed] copies it.
+type KeyedConfig[K comparable, T any] struct {
+	// Config returns the Config of the pool for key; its MaxSize is the most
+	// that this key may have. Required. It is called when the key is first
+	// used, and again when it is used after it was forgotten, by the caller
+	// who uses it, and must not block: others who use the key meanwhile wait
+	// for it, whatever their contexts say. Nor may it use that key of the
+	// Keyed itself, which would wait for ever. With an error, or a bad Config,
+	// those callers fail, and the key is as if it had not been used.
+	//
+	// Policies may be shared between the Configs, so that they hold for all
+	// keys together, but a [Queue] may not: return a new one each time.
+	Config func(key K) (Config[T], error)
+
+	// MaxTotal is how many resources of all keys may exist at once, those
+	// being made (or waiting for their MakeGate) and being destroyed
+	// included. Required, from 1 to 2³¹-1;
+	// [Keyed.Resize] changes it.
+	MaxTotal int
+
+	// ForgetAfter is how long a key must have been without resources and
+	// without use to be forgotten, at least MinForgetAfter. Zero:
+	// DefaultForgetAfter.
+	ForgetAfter time.Duration
+}
+
+// check names every bad field.
+func (c *KeyedConfig[K, T]) check() error {
+	var bad []error
+	if c.Config == nil {
+		bad = append(bad, errors.New("Config is nil"))
+	}
+	if err := checkSize(c.MaxTotal); err != nil {
+		bad = append(bad, fmt.Errorf("MaxTotal %w", err))
+	}
+	if c.ForgetAfter != 0 && c.ForgetAfter < MinForgetAfter {
+		bad = append(bad, fmt.Errorf("ForgetAfter is %v, not 0 or at least %v", c.ForgetAfter, MinForgetAfter))
+	}
+	if bad == nil {
+		return nil
+	}
+	return fmt.Errorf("resource: bad KeyedConfig: %w", errors.Join(bad...))
+}
+
+// fill makes the pool of s, or says why there is none.
+func (k *Keyed[K, T]) fill(s *slot[K, T]) {
+	began := false
+	s.err = fmt.Errorf("%w: Config", ErrGoexit) // unless it returns
+	defer func() {
+		if s.pool.Load() == nil {
+			k.slots.Delete(s.key, s)
+			if began {
+				k.end()
+			}
+		}
+	}()
+	if began = k.begin(); !began {
+		s.err = &AcquireError{Err: ErrClosed, Reason: ReasonClosed}
+		return
+	}
+	cfg, err := k.configure(s.key)
+	if err != nil {
+		s.err = err
+		return
+	}
+	p, err := newPool(cfg, &k.common, s)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.pool.Store(p)
+	if k.closed.Load() {
+		p.beginClose() // Close may not have seen it
+	}
+	k.arm()
+}
+
+// begin counts a pool that is to be made, unless the Keyed is closed.
+func (k *Keyed[K, T]) begin() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.closed.Load() {
+		k.open++
+		return true
+	}
+	return false
+}
+
+// end counts one that is gone.
+func (k *Keyed[K, T]) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.open--; k.open == 0 && k.closed.Load() {
+		close(k.empty)
+	}
+}
+
+// configure calls Config. The error does not say for which key: that may be a
+// secret.
+func (k *Keyed[K, T]) configure(key K) (cfg Config[T], err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Where: "Config", Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if cfg, err = k.cfg.Config(key); err != nil {
+		err = fmt.Errorf("resource: no pool for this key: %w", err)
+	}
+	return cfg, err
+}
+
+// again reports whether an acquire from p failed with err only since p had gone
+// between being found and being asked: it was forgotten, or else nothing of it
+// was left before; but who waited was there when it was drained.
+func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
+	var failed *AcquireError
+	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed {
+		return false
+	}
+	s := p.keyedSlot.(*slot[K, T])
+	if failed.Waited > 0 && !s.over.Load() {
+		return false
+	}
+	select {
+	case <-p.drained:
+		k.drop(s)
+		return true
+	default:
+		return false
+	}
+}
+
+// drop takes the pool of s, of which nothing is left, out of the map.
+func (k *Keyed[K, T]) drop(s *slot[K, T]) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.slots.Delete(s.key, s) {
+		k.gone.add(s.pool.Load().Stats())
+	}
+}
+
+// ended sees p out, which has just been drained.
+func (k *Keyed[K, T]) ended(p *Pool[T]) {
+	p.life.close()
+	k.drop(p.keyedSlot.(*slot[K, T]))
+	k.end()
+}
+
+// arm sees to it that tidy runs by and by.
+func (k *Keyed[K, T]) arm() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.armed || k.closed.Load() {
+		return
+	}
+	k.armed = true
+	if k.tidy == nil {
+		k.tidy = time.AfterFunc(k.cfg.ForgetAfter, k.onTidy)
+	} else {
+		k.tidy.Reset(k.cfg.ForgetAfter)
+	}
+}
+
+// onTidy forgets the keys that have long been empty.
+func (k *Keyed[K, T]) onTidy() {
+	k.tidying.Lock()
+	defer k.tidying.Unlock()
+	for _, e := range k.slots.Entries() {
+		k.forget(e.Value)
+	}
+	k.mu.Lock()
+	k.armed = false
+	k.mu.Unlock()
+	if k.slots.Len() > 0 {
+		k.arm()
+	}
+}
+
+// forget closes the pool of s if it has nothing and has not been used for a
+// while, and if there is nothing to remember about it: an outage, say.
+func (k *Keyed[K, T]) forget(s *slot[K, T]) {
+	p := s.pool.Load()
+	if p == nil {
+		return
+	}
+	p.lock()
+	var tries chan struct{}
+	defer func() {
+		p.unlock()
+		notifyTries(tries)
+	}()
+	now := p.clock.now()
+	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.maker.warming) > 0 ||
+		p.ticking || now-time.Duration(p.clock.tick.Load())*tickLen < k.cfg.ForgetAfter
+	awaited := p.cfg.MinIdle > 0 || p.maker.breaker.RetryAfter(now) > 0 || p.maker.barred > now
+	if p.closed || used || awaited {
+		return
+	}
+	s.over.Store(true)
+	p.closed = true
+	p.setSlowPath()
+	p.shut()
+	p.cancel()
+	tries = p.maker.takeTries()
+}
+
+// Close ends all keys: waiters get [ErrClosed] at once, and so does whoever asks
+// from now on; makes are cancelled, idle resources destroyed, leased ones when
+// their lease ends. It returns nil when nothing of it runs any more, or a
+// [*CloseError] for all keys together when ctx ends before; the closing goes on,
+// and Close may be called again to wait for it. Give ctx a deadline: behind a lease
+// that leaked Close waits until ctx ends.
+func (k *Keyed[K, T]) Close(ctx context.Context) error {
+	k.mu.Lock()
+	if !k.closed.Swap(true) && k.open == 0 {
+		close(k.empty)
+	}
+	if k.tidy != nil {
+		k.tidy.Stop()
+	}
+	k.mu.Unlock()
+	for _, p := range k.All() {
+		p.beginClose()
+	}
+	select {
+	case <-k.empty:
+	default:
+		select {
+		case <-k.empty:
+		case <-ctx.Done():
+			return k.closeError(ctx)
+		}
+	}
+	k.tidying.Lock()
+	defer k.tidying.Unlock()
+	k.common.budget.Rest()
+	return nil
+}
+
+// closeError is what all pools together still have.
+func (k *Keyed[K, T]) closeError(ctx context.Context) error {
+	sum := &CloseError{Err: ctxError(ctx)}
+	for _, p := range k.All() {
+		p.addOut(sum)
+	}
+	sum.Load.Max, _, _ = k.common.budget.Levels()
+	return sum
+}
+
+// KeyedStats is a snapshot of a [Keyed].
+type KeyedStats struct {
+	// Stats is the sum over all keys, those forgotten included; Load.Max is
+	// the total. What is summed is taken from one key after the other, so
+	// it reconciles exactly only while nothing happens. Outage and LastMake
+	// are those of any key.
+	Stats
+	Keys      int   // in use
+	Outages   int   // of them, how many have one
+	Preempted int64 // resources that made way for another key
+}
+
+// String says it in a line.
+func (s KeyedStats) String() string {
+	return fmt.Sprintf("%d keys, %d in outage; %v; %d preempted", s.Keys, s.Outages, s.Stats, s.Preempted)
+}
+
+// Stats returns a snapshot. Its cost grows with the number of keys; for one key
+// see [Keyed.Find].
+func (k *Keyed[K, T]) Stats() KeyedStats {
+	k.mu.Lock() // no pool goes meanwhile, and so none is counted twice
+	defer k.mu.Unlock()
+	s := KeyedStats{Stats: k.gone}
+	for _, e := range k.slots.Entries() {
+		pool := e.Value.pool.Load()
+		if pool == nil {
+			continue
+		}
+		one := pool.Stats()
+		s.Stats.add(one)
+		s.Stats.Load.add(one.Load)
+		s.Keys++
+		if one.Outage {
+			s.Outage = true
+			s.Outages++
+		}
+		if one.LastMake != nil {
+			s.LastMake = one.LastMake
+		}
+	}
+	for r := range k.common.failures {
+		*s.Failures.field(Reason(r)) = k.common.failures[r].Load()
+	}
+	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
+	s.Max, _, s.Preempted = k.common.budget.Levels()
+	return s
+}
+
+// add adds the levels of o.
+func (l *Load) add(o Load) {
+	l.Max += o.Max
+	l.Idle += o.Idle
+	l.Leased += o.Leased
+	l.Making += o.Making
+	l.Destroying += o.Destroying
+	l.Hanging += o.Hanging
+	l.Abandoned += o.Abandoned
+	l.Waiting += o.Waiting
+	l.Wanting += o.Wanting
+}
+
+// add adds the counters of o.
+func (s *Stats) add(o Stats) {
+	s.Acquired += o.Acquired
+	s.Released += o.Released
+	s.AcquireTime += o.AcquireTime
+	s.Waited += o.Waited
+	s.WaitTime += o.WaitTime
+	s.WaitsServed += o.WaitsServed
+	s.WaitsServedTime += o.WaitsServedTime
+	s.WaitsFailed += o.WaitsFailed
+	s.WaitsFailedTime += o.WaitsFailedTime
+	s.Begun.add(o.Begun)
+	s.Withdrawn += o.Withdrawn
+	s.Canceled += o.Canceled
+	s.Rejected += o.Rejected
+	s.Failures.add(o.Failures)
+	s.Made += o.Made
+	s.MakeTime += o.MakeTime
+	s.Failed += o.Failed
+	s.Refused += o.Refused
+	s.Destroyed += o.Destroyed
+	s.Hijacked += o.Hijacked
+	s.Evicted += o.Evicted
+	s.Unhealthy += o.Unhealthy
+	s.Invalidated += o.Invalidated
+	s.ReleaseFailed += o.ReleaseFailed
+	s.Panics += o.Panics
+}
+
+// inspectedKeys is of how many keys [Keyed.Inspect] tells the policies.
+const inspectedKeys = 16
+
+// Inspect is [Pool.Inspect] for all keys together: Stats are those of
+// [Keyed.Stats], MinIdle the sum over the keys, OldestWait the longest of any,
+// Resources some of all keys, and Waiting those of all keys who wait longest, in
+// that order. Policies are those of the first few keys, the same ones told once.
+// Its cost grows with the number of keys, and it makes none.
+func (k *Keyed[K, T]) Inspect(limit int) Inspection {
+	in := Inspection{Stats: k.Stats().Stats}
+	asked := 0
+	waits := longest{most: max(0, limit)}
+	for _, p := range k.All() {
+		wait := p.inspector.longestWait()
+		in.OldestWait = max(in.OldestWait, wait)
+		in.MinIdle += p.cfg.MinIdle
+		if waits.takes(wait) {
+			waits.add(p.inspector.waiting(limit))
+		}
+		p.inspector.list(&in, limit)
+		if asked++; asked > inspectedKeys {
+			continue
+		}
+		for _, s := range p.policies.states() {
+			if !slices.Contains(in.Policies, s) {
+				in.Policies = append(in.Policies, s)
+			}
+		}
+	}
+	in.Waiting = waits.cut()
+	return in
+}
+
+// longest is those who wait longest, of the lines of many keys.
+type longest struct {
+	most  int
+	all   []WaiterInfo  // twice as many at most, in no order
+	least time.Duration // who waits no longer is none of them
+}
+
+// takes reports whether one who has waited so long may be one of them.
+func (l *longest) takes(wait time.Duration) bool { return l.least == 0 || wait > l.least }
+
+func (l *longest) add(some []WaiterInfo) {
+	if l.all = append(l.all, some...); len(l.all)-l.most > l.most {
+		l.all = l.cut()
+		l.least = l.all[l.most-1].Waited
+	}
+}
+
+// cut returns them, the first first.
+func (l *longest) cut() []WaiterInfo {
+	slices.SortStableFunc(l.all, func(a, b WaiterInfo) int { return cmp.Compare(b.Waited, a.Waited) })
+	return l.all[:min(len(l.all), l.most)]
+}
+
+// InspectKey is [Pool.Inspect] for one key, if that is in use. It makes none and
+// keeps none from being forgotten.
+func (k *Keyed[K, T]) InspectKey(key K, limit int) (Inspection, bool) {
+	p, ok := k.Find(key)
+	if !ok {
+		return Inspection{}, false
+	}
+	return p.Inspect(limit), true
+}
+
+// View returns one key as something to inspect, for those who watch pools. The
+// key need not be in use, now or later.
+func (k *Keyed[K, T]) View(key K) KeyView[K, T] { return KeyView[K, T]{k, key} }
+
+// KeyView is one key of a [Keyed], to be inspected. It may be copied.
+type KeyView[K comparable, T any] struct {
+	keyed *Keyed[K, T]
+	key   K
+}
+
+// Inspect is [Keyed.InspectKey]. While the key is not in use it is the zero
+// Inspection; when it is used anew after that its counters begin at 0.
+func (v KeyView[K, T]) Inspect(limit int) Inspection {
+	in, _ := v.keyed.InspectKey(v.key, limit)
+	return in
+}
+
+// SampleFor is [Pool.SampleFor] for every key in use.
+func (k *Keyed[K, T]) SampleFor(d time.Duration) {
+	for _, p := range k.All() {
+		p.SampleFor(d)
+	}
+}
+
+// ErrBadKey: a key of a [Keyed] cannot be looked up: it holds, in an interface, a
+// value that cannot be hashed, such as a slice, or it is not equal to itself, as
+// NaN is. The error names the type, and never the key, which may be a secret.
+var ErrBadKey = errors.New("resource: key cannot be looked up")
+
+// checksKeys reports whether some keys of type t cannot be looked up.
+func checksKeys(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Interface, reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return true
+	case reflect.Array:
+		return checksKeys(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if checksKeys(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkKey is why key cannot be looked up, nil if it can.
+func (k *Keyed[K, T]) checkKey(key K) error {
+	if !k.checked {
+		return nil
+	}
+	return reflectKey(key)
+}
+
+// reflectKey is not inlined: the key escapes, and would do so for all callers.
+//
+//go:noinline
+func reflectKey[K any](key K) error { return checkKey(reflect.ValueOf(&key).Elem()) }
+
+func checkKey(v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return checkKey(v.Elem())
+	case reflect.Float32, reflect.Float64:
+		if math.IsNaN(v.Float()) {
+			return fmt.Errorf("%w: a %v that is NaN", ErrBadKey, v.Type())
+		}
+	case reflect.Complex64, reflect.Complex128:
+		if c := v.Complex(); math.IsNaN(real(c)) || math.IsNaN(imag(c)) {
+			return fmt.Errorf("%w: a %v that is NaN", ErrBadKey, v.Type())
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			if err := checkKey(v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if err := checkKey(v.Field(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Slice, reflect.Map, reflect.Func:
+		return fmt.Errorf("%w: it holds a %v, which cannot be hashed", ErrBadKey, v.Type())
+	}
 	return nil
 }

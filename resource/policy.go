@@ -235,3 +235,16 @@ const (
 	// serve in time.
 	KeepWaiting
 )
+
+// SizeFollower is what an [Admission] may implement besides Admit, where what it
+// admits follows from how many resources the pool may have: so [Pool.Resize] is
+// not undone by a limit that was set for the size before.
+//
+// FollowSize is called for the Admission, the MakeGate and the Quota of a pool
+// whose maximum was changed, with the maximum before and now, before Resize
+// returns. The pool makes one call at a time, in the order of the changes, and holds no lock
+// meanwhile. Changes that were made while a call ran may come as one. A panic in
+// it is contained.
+type SizeFollower interface {
+	FollowSize(from, to int)
+}
