@@ -38,7 +38,7 @@ func (p *Pool[T]) hit(slot int) (l Lease[T], idle int64, ok bool) {
 // acquireUncounted is AcquireWith for a Keyed, which may try again.
 func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
-	if p.plain && !r.Fresh && ctx.Err() == nil {
+	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
@@ -74,7 +74,7 @@ func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lea
 	before := p.clock.now()
 	began := p.clock.now() // what the clock itself takes does not count
 	ok := false
-	if p.plain && !r.Fresh {
+	if p.mode.plainAcquire && !r.Fresh {
 		l, _, ok = p.hit(slot)
 	}
 	if !ok {
@@ -94,8 +94,8 @@ func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lea
 func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	a := acquireOp[T]{p: p}
 	switch {
-	case p.plain || p.onlyBegin && r.Fresh:
-	case p.onlyBegin: // the lease may be sampled, and no policy is asked
+	case p.mode.plainAcquire || p.mode.sampledAcquire && r.Fresh:
+	case p.mode.sampledAcquire: // the lease may be sampled, and no policy is asked
 		if l, _, ok := p.hit(slot); ok {
 			if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
 				a.lease = l
@@ -171,14 +171,14 @@ func (a *acquireOp[T]) fast(ctx context.Context, r *Request, slot int) {
 			return // find sees that too
 		}
 	}
-	if r.Fresh || r.MinRemaining != 0 && p.evicts {
+	if r.Fresh || r.MinRemaining != 0 && p.mode.evicts {
 		return // the idle set finds one that fits
 	}
 	var ok bool
 	if a.lease, a.idle, ok = p.hit(slot); !ok {
 		return
 	}
-	if p.judged && !a.keeps() {
+	if p.mode.judged && !a.keeps() {
 		return
 	}
 	if p.cfg.Admission != nil {
@@ -196,7 +196,7 @@ func (a *acquireOp[T]) keeps() bool {
 	var i Info
 	p, e := a.p, a.lease.e
 	e.facts(&i, p.clock.tick.Load(), a.idle, int64(a.lease.gen())-1)
-	if p.evicts {
+	if p.mode.evicts {
 		var cause error
 		a.step = inEvict
 		if p.cfg.Eviction != nil {
@@ -315,7 +315,7 @@ func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T
 	// Done is called before the caller waits: it may be the user's method, and panic.
 	s.ctx, s.ended, s.r, s.slot = ctx, ctx.Done(), *r, slot
 	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within the range of reach
-	if p.evicts {
+	if p.mode.evicts {
 		s.min = s.r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {
@@ -347,7 +347,7 @@ func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T
 	if p.cfg.Admission != nil {
 		s.lease.e.done.store(s.done)
 	}
-	if !p.plain {
+	if !p.mode.plainAcquire {
 		s.lease.e.vetting.Store(0)
 	}
 	s.lent = true
@@ -383,18 +383,18 @@ func (s *slowAcquire[T]) find() error {
 			if err := s.take(); err != nil {
 				return err
 			}
-			if p.judged {
+			if p.mode.judged {
 				s.evaluate(false)
 			}
 		}
-		if p.judged {
+		if p.mode.judged {
 			if ok, err := s.vet(); err != nil {
 				return err
 			} else if !ok {
 				continue
 			}
 		}
-		if !p.plain { // a policy may have taken long
+		if !p.mode.plainAcquire { // a policy may have taken long
 			if err := s.tooLate(); err != nil {
 				s.drop()
 				return err
@@ -478,7 +478,7 @@ func (s *slowAcquire[T]) take() error {
 	if e == nil {
 		return s.enqueue()
 	}
-	if p.judged && e.since < p.clock.tick.Load() {
+	if p.mode.judged && e.since < p.clock.tick.Load() {
 		p.clock.catchUp()
 	}
 	s.idle = max(0, p.clock.tick.Load()-e.since)
@@ -635,7 +635,7 @@ func (p *Pool[T]) lend(e *entry[T], slot int) Lease[T] {
 	p.counts.acquired++
 	e.slot, e.verified = slot, 0
 	tick := p.clock.tick.Load()
-	if !p.plain {
+	if !p.mode.plainAcquire {
 		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
 	}
 	gen := e.word.Lend(tick)

@@ -134,7 +134,7 @@ func (p *Pool[T]) onTick() {
 		p.idle.noteLeases()
 		if spent := p.idle.spent(); spent != nil {
 			for _, e := range spent {
-				p.condemn(e, ErrWornOut, fateOther)
+				p.markDead(e, ErrWornOut, fateOther)
 			}
 			p.changed = true
 		}

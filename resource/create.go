@@ -92,7 +92,7 @@ func (p *Pool[T]) startCreation(m *creation[T], reason *int64) {
 	// The context lives as long as the resource: destruct ends it.
 	m.ctx, m.cancel = context.WithCancelCause(m.asker)
 	op := &createOp[T]{p, m}
-	if p.gated {
+	if p.mode.gated {
 		k.asking++
 	} else {
 		op.begin()
@@ -177,13 +177,13 @@ func (op *createOp[T]) permits() (gate Done, err error) {
 // through: the pool may have been closed or resized meanwhile.
 func (op *createOp[T]) stillWanted() bool {
 	p := op.p
-	if !p.gated && p.shared == nil && p.slowPath.Load()&overfull == 0 {
+	if !p.mode.gated && p.shared == nil && p.slowPath.Load()&overfull == 0 {
 		return true
 	}
 	p.lock()
 	defer p.unlock()
 	k := &p.maker
-	if p.gated {
+	if p.mode.gated {
 		k.asking--
 		if k.refusals > 0 {
 			k.refusals = 0
@@ -193,7 +193,7 @@ func (op *createOp[T]) stillWanted() bool {
 	if p.closed || p.cap.over() || !p.cap.fits() {
 		return false
 	}
-	if p.gated {
+	if p.mode.gated {
 		op.begin()
 	}
 	return true
@@ -423,7 +423,7 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 // is locked.
 func (op *createOp[T]) putOld(e *entry[T]) {
 	p := op.p
-	if !p.closed && !p.ordered && !e.word.Invalidated() && !p.cap.surplus() {
+	if !p.closed && !p.mode.ordered && !e.word.Invalidated() && !p.cap.surplus() {
 		now := p.clock.now()
 		w := p.firstWaiter(e.reach(), now)
 		if w != nil && w.Since < e.era.ended {

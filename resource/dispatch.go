@@ -148,7 +148,7 @@ func (p *Pool[T]) serveAndGrow() {
 // serve lends idle resources to the waiters that can use them. With a Queue, dispatch
 // does. The pool is locked.
 func (p *Pool[T]) serve() {
-	if p.ordered || p.waiters.n == 0 || p.idle.available() == 0 {
+	if p.mode.ordered || p.waiters.n == 0 || p.idle.available() == 0 {
 		return
 	}
 	now := p.clock.now()
@@ -260,7 +260,7 @@ func (p *Pool[T]) matches() bool {
 // The pool is locked.
 func (p *Pool[T]) grow() {
 	p.changed = false
-	if p.closed || p.ordered && p.matches() {
+	if p.closed || p.mode.ordered && p.matches() {
 		return // a queueOp serves first, and then has this called again
 	}
 	if p.needsNothing() {

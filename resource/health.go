@@ -386,7 +386,7 @@ func (op *checkOp[T]) done() {
 		p.endSuspicion()
 	}
 	p.serve()
-	if e.loc == inList && p.waiters.n > 0 && !(p.ordered && p.matches()) {
+	if e.loc == inList && p.waiters.n > 0 && !(p.mode.ordered && p.matches()) {
 		p.calls.checks.markSlow() // no waiter can use e: do not count on the others either
 	}
 	p.changed = true
@@ -406,7 +406,7 @@ func (op *checkOp[T]) lend(suspect bool) {
 	if suspect {
 		e.verified = max(1, p.clock.nowTick())
 	}
-	if p.ordered {
+	if p.mode.ordered {
 		return
 	}
 	now := p.clock.now()

@@ -88,7 +88,7 @@ func (m *member[T]) preempt(e *entry[T], used bool) bool {
 	// half of the time of the places is used, however many keys there are.
 	lived, made := e.back-e.born, e.born-e.made
 	next := p.waiters.front()
-	if p.ordered {
+	if p.mode.ordered {
 		next = p.waiters.back() // a Queue may leave the first waiter in front for ever
 	}
 	if next == nil { // all have expired

@@ -100,8 +100,8 @@ func (l Lease[T]) Release() {
 	}
 	p := l.e.pool
 	if p.slowPath.Load() == 0 {
-		if !p.mute {
-			if p.onlyEnd {
+		if !p.mode.plainRelease {
+			if p.mode.sampledRelease {
 				l.releaseSampled()
 			} else {
 				l.releaseAsking()
@@ -302,7 +302,7 @@ func (l Lease[T]) releaseAsking() {
 		}
 	}()
 	var cause error
-	if p.evicts {
+	if p.mode.evicts {
 		var i Info
 		e.facts(&i, p.clock.tick.Load(), 0, int64(l.gen()))
 		op.step = inEvict
@@ -381,7 +381,7 @@ func (op *releaseOp[T]) finish(done Done, cause error, o Outcome) {
 	// Deferred, so that it happens also if Evict ends this goroutine.
 	defer func() { p.sampler.ended(op.lease, op.traced) }()
 	defer func() { op.comeBack(done, cause, why, o) }()
-	if cause == nil && p.evicts {
+	if cause == nil && p.mode.evicts {
 		if cause = p.policies.evict(e.value, e.info(p.clock.ticks(), 0)); cause != nil {
 			why = fateEvicted
 		}

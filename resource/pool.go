@@ -12,34 +12,69 @@ import (
 
 // The invariants. Each has tests whose names carry its number.
 //
-//	I1   idle + leased + being made + being destroyed ≤ the current maximum,
-//	     at every instant, through resize, reset and close. When the maximum
-//	     is lowered below what is out, no Make is called until it holds
-//	     again. A make given up at MakeTimeout is no longer counted; what it may still
-//	     return is destroyed, never lent.
+//	I1   idle + leased + being created + being destroyed ≤ the current maximum,
+//	     at every instant, through Resize, Reset and Close. When the maximum is
+//	     lowered below what exists, no Make is called until it holds again. A
+//	     creation abandoned at MakeTimeout is no longer counted; what it may
+//	     still return is destroyed, never lent.
 //	I2   A resource has at most one lease that has not ended. A lease ends
 //	     once; ending it again, from a copy, concurrently, after destroy or
-//	     after close does nothing and never touches the next holder.
+//	     after Close does nothing and never touches the next holder.
 //	I3   Every value that Make returned is destroyed exactly once or hijacked
 //	     exactly once.
 //	I4   Every Done that an Admission returned runs exactly once, on every
 //	     path, panics included.
-//	I5   No lock is held while code that is not ours runs.
+//	I5   No lock is held while user code runs.
 //	I6   After Close returns nil nothing of the pool runs; before that, its
 //	     error says what still does.
-//	I7   No lost wake-up, without polling: if a resource is on the shelf and a
-//	     caller waits who could use it, one of them is moving.
-//	I8   A caller whose context has ended is never given a resource it will not
-//	     use; it goes to the next.
+//	I7   No lost wake-up, without polling: if a resource is idle and a waiter
+//	     can use it, a goroutine is about to bring them together.
+//	I8   A caller whose context has ended is never given a resource that it
+//	     will not use; the resource goes to the next waiter.
 //	I9   A panic or Goexit in a function that the pool calls costs at most that
-//	     one call: never the process, never a place, never a waiter.
-//	I10  On the hit path: no allocation, no clock read but for a lease that
+//	     one call: never the process, a slot or a waiter.
+//	I10  On the hit path: no allocation, no clock read except for a lease that
 //	     Trace samples, no lock that others hold while doing more than a few
 //	     instructions.
-//	I11  One make, check or destroy that hangs never keeps others from being
+//	I11  One Make, check or Destroy that hangs never keeps others from being
 //	     served while the maximum has room.
 //	I12  The work of one operation under the lock does not grow with the number
-//	     of waiters or idle resources, but for logarithms.
+//	     of waiters or idle resources, except logarithmically.
+//
+// The parts. Pool is the coordinator. It alone puts, retires and lends resources,
+// wakes waiters and starts creations. Components own their fields and decide from
+// facts; none knows the Pool, and none calls back:
+//
+//	idleSet    local slots, idle list, reserved ones    health     suspicion, scans
+//	waitQueue  waiters in order, their constraints      userCalls  user functions that run
+//	maker      how many creations to begin, outages     sampler    which leases are traced
+//	capacity   slots, part of a Keyed's total           handOff    whether a releaser yields
+//	registry   every resource                           reaper     what is to be destroyed
+//	inspector  lists resources and waiters              counters   what Stats adds up
+//	guard, policies, tracer  user code                  clock, alarm
+//
+// Operations belong to the coordinator and hold a *Pool. Each has one protocol of its
+// own: acquireOp and slowAcquire, releaseOp, resetOp, createOp, checkOp, scan, sweep,
+// reapOp and queueOp.
+//
+// Lock order. Each lock may be held when one below it is taken:
+//
+//	Keyed.tidying       while keys are forgotten
+//	Keyed.mu
+//	inspector.listing   one listing at a time
+//	Pool.mu
+//	budget, life.mu     leaves: nothing is locked under them
+//
+// The budget of a Keyed calls its members (Granted, GiveWay, Attend), which lock their
+// pools, with no lock held.
+//
+// Happens-before. An entry's word (claim.Word) orders what its holders do: everything
+// before the Return or End of a lease happens before the Take, Claim or Lend that
+// follows it. A waiter's ready channel orders the grant before the waiter's return.
+// slowPath and the local slots are sequentially consistent: a goroutine that sets
+// slowPath, under mu, looks at every slot afterwards, and a release looks at slowPath
+// after it has put its resource in its slot, so that at least one of them sees the other
+// (I7, lost wake-up).
 
 // Pool lends resources of type T. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
@@ -48,76 +83,96 @@ import (
 // long as locking and unlocking a free mutex twice, and allocate nothing.
 type Pool[T any] struct {
 	// Read by every hit, seldom written.
-	cfg    Config[T] // constant
-	plain  bool      // constant: an acquire asks no policy
-	mute   bool      // constant: a release asks and tells no policy
-	judged bool      // constant: there is an Eviction, an EvictIf or a Health
-	evicts bool      // constant: there is an Eviction or an EvictIf
-	gated  bool      // constant: there is a MakeGate or a Quota
-	// constant: Trace is told when some leases begin, when some end, and
-	// nothing else is to be asked or told at an acquire, at a release
-	onlyBegin, onlyEnd bool
-	slots              []localSlot[T] // constant: those of idle, here since every hit reads them
-	ordered            bool           // constant: there is a Queue
-	clock              clock
-	sampler            sampler[T]
-	// slowPath is not zero when acquire and release must go through mu, and has
-	// the bit overfull when no Make may be called:
-	// somebody waits, or the pool is closed, too large, or its clock stopped.
-	// Who sets it, under mu, then looks at every seat; who releases to a seat
-	// then looks at it. So one of the two sees the other (I7).
+	cfg     Config[T]      // constant
+	mode    mode           // constant
+	slots   []localSlot[T] // constant: those of idle, here since every hit reads them
+	clock   clock
+	sampler sampler[T]
+	// slowPath is not 0 when acquires and releases must take mu: a caller waits, or the
+	// pool is closed, has more than its maximum, or its clock is stopped. The bit
+	// overfull says that no Make may be called, timeNext that the next acquire is timed.
 	slowPath atomic.Uint32
 	_        [64]byte // what follows is written often
 
 	shared    *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
 	keyedSlot any        // constant: where the Keyed keeps it, if shared
 
-	life      life[*entry[T]] // makes, counts and destroys
+	life      life[*entry[T]]
 	ctx       context.Context // ends at Close
 	cancel    context.CancelFunc
 	guard     guard
 	policies  policies[T]
 	trace     tracer
 	inspector inspector[T]
-	drained   chan struct{}
+	drained   chan struct{} // closed when the pool is closed and nothing of it is left
 
-	// mu guards what follows. Nothing that is not ours is called under it
-	// (I5), and nothing under it takes long; see lock and unlock.
+	// mu guards what follows, and what the components say that it guards. No user code
+	// runs under it (I5), and nothing under it takes long.
 	mu     askMutex[Stats]
 	closed bool
 	over   bool // drained is closed
 
-	// How many there are, and where.
-	size     sizeNews
+	// Resources.
 	cap      capacity
-	busy     int // goroutines of the pool's own that Close waits for
 	registry registry[T]
 	idle     idleSet[T]
 	health   health[T]
 	calls    userCalls
-	era      *era // that of what is made now
 	reaper   reaper[T]
+	era      *era // that of the resources created now
 
-	// Who waits.
+	// Callers.
 	waiters waitQueue[T]
 	handOff handOff
 
-	// What to make, and what is left over for later holds of mu.
-	maker   maker[T]
-	alarm   alarm
-	changed bool // something changed that may call for new resources: dispatch grows
-	sweeper *time.Timer
-	more    bool // dispatch has left something over
-	working bool // work runs
+	// Creations.
+	maker maker[T]
+	size  sizeNews
 
-	// The tick.
+	// What dispatch does.
+	changed bool // something changed that may call for new resources
+	more    bool // something was too much for one hold of the lock
+	working bool // work runs
+	alarm   alarm
+	busy    int // goroutines of the pool's own, for which Close waits
+
+	// Timers.
+	sweeper *time.Timer
 	ticker  *time.Timer
 	ticking bool
-	used    int64 // usage at the last tick
-	cooled  int64 // tick at which long idle seats were last cleared
+	used    int64 // how much the pool was used, at the last tick
+	cooled  int64 // tick at which resources long idle were last moved out of local slots
 
-	counts counters // what Stats adds up
+	counts counters
+}
 
+// mode is how a pool works, as its Config says.
+type mode struct {
+	plainAcquire   bool // an acquire asks no policy, and no lease is sampled
+	plainRelease   bool // a release asks and tells no policy, and no lease is sampled
+	sampledAcquire bool // an acquire asks no policy, and some leases are sampled
+	sampledRelease bool // a release asks and tells no policy, and some leases are sampled
+	judged         bool // there is an Eviction, an EvictIf or a Health
+	evicts         bool // there is an Eviction or an EvictIf
+	gated          bool // there is a MakeGate or a Quota
+	ordered        bool // there is a Queue
+}
+
+// newMode returns the mode for c, in which defaults are set.
+func newMode[T any](c *Config[T]) mode {
+	m := mode{
+		evicts:  c.Eviction != nil || c.EvictIf != nil,
+		gated:   c.MakeGate != nil || c.Quota != nil,
+		ordered: c.Queue != nil,
+	}
+	m.judged = m.evicts || c.Health != nil
+	plain := c.Admission == nil && !m.judged
+	sampled := c.Trace.Leased != nil || c.Trace.Ended != nil
+	m.plainAcquire, m.sampledAcquire = plain && !sampled, plain && sampled
+	plain = c.Admission == nil && !m.evicts && c.OnRelease == nil
+	sampled = c.Trace.Ended != nil
+	m.plainRelease, m.sampledRelease = plain && !sampled, plain && sampled
+	return m
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -125,68 +180,25 @@ type Pool[T any] struct {
 // field. Call [Pool.Close] when done.
 func New[T any](cfg Config[T]) (*Pool[T], error) { return newPool(cfg, nil, nil) }
 
-// newPool is New, for a pool that has something in common with others or, if
-// that is nil, for one that stands alone.
+// newPool is New for the pool of a key, which has something in common with the others
+// of its Keyed; common is nil if the pool stands alone.
 func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	evicts := cfg.Eviction != nil || cfg.EvictIf != nil
-	p := &Pool[T]{
-		shared:    common,
-		keyedSlot: keyedSlot,
-		cfg:       cfg.withDefaults(),
-		evicts:    evicts,
-		plain:     cfg.Admission == nil && !evicts && cfg.Health == nil,
-		mute:      cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
-		judged:    evicts || cfg.Health != nil,
-		ordered:   cfg.Queue != nil,
-		clock:     clock{base: time.Now()},
-		size:      sizeNews{told: cfg.MaxSize},
-		drained:   make(chan struct{}),
-		reaper:    newReaper[T](),
-	}
-	s := &p.sampler
-	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
-	s.ends = p.cfg.Trace.Ended != nil
-	s.begins = s.ends || p.cfg.Trace.Leased != nil
-	s.mask.Store(s.sparse)
-	p.onlyBegin, p.plain = p.plain && s.begins, p.plain && !s.begins
-	p.onlyEnd, p.mute = p.mute && s.ends, p.mute && !s.ends
-	p.guard.trace = p.cfg.Trace
-	p.trace = tracer{&p.guard, p.cfg.Trace}
-	p.policies = policies[T]{guard: &p.guard, cfg: &p.cfg}
-	p.policies.scheduled, _ = cfg.Health.(Scheduled)
-	p.clock.slow = &p.slowPath
-	p.alarm.ring = p.onAlarm
-	p.handOff.clock, p.calls.clock, p.health.checks = &p.clock, &p.clock, &p.calls.checks
-	p.cap.max = cfg.MaxSize
-	p.registry.ids = new(atomic.Uint64)
-	p.inspector.mu, p.inspector.clock, p.inspector.policies = &p.mu, &p.clock, &p.policies
-	p.inspector.registry, p.inspector.waiters = &p.registry, &p.waiters
+	p := &Pool[T]{shared: common, keyedSlot: keyedSlot, cfg: cfg.withDefaults(), drained: make(chan struct{})}
+	p.mode = newMode(&p.cfg)
+	p.wire()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.era = newEra(p.ctx)
 	if common != nil {
 		p.clock.base = common.base
 		p.clock.tick.Store(p.clock.nowTick())
-		p.cap.share, p.cap.total = common.budget.Join(memberOf(p)), common.budget
 		p.registry.ids = &common.ids
 		p.counts.allKeys = &common.failures
+		p.cap.total = common.budget
+		p.cap.share = common.budget.Join(memberOf(p))
 	}
-	if cfg.Order == NewestFirst {
-		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
-	}
-	p.idle = idleSet[T]{clock: &p.clock, order: cfg.Order, slots: p.slots}
-	p.maker = newMaker[T](cfg.MinIdle)
-	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
-	p.waiters.timed, p.waiters.ordered = p.gated, p.ordered
-	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.era = newEra(p.ctx)
-	p.mu.answer = p.stats
-	p.life.construct, p.life.destruct = construct[T], destruct[T]
-	p.health.freed = make(chan struct{}, 1)
-	p.calls.checks.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
-	p.calls.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
-	p.calls.vettings.limit = p.calls.checks.limit
-	p.calls.checks.slowAfter, p.calls.resets.slowAfter = slowAfter, slowAfter
 	p.lock()
 	defer p.unlock()
 	p.startSweeper()
@@ -194,13 +206,58 @@ func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], 
 	return p, nil
 }
 
-// Acquire lends a resource: an idle one, or else the first that is given back
-// or made for those who wait. It blocks until then, until ctx ends or the pool
-// is closed, and fails with an [*AcquireError]. A ctx that has ended gets
-// nothing, even if a resource is idle. The caller ends the lease.
+// wire builds the components and connects them.
+func (p *Pool[T]) wire() {
+	cfg, trace := &p.cfg, p.cfg.Trace
+	p.clock.base, p.clock.slow = time.Now(), &p.slowPath
+	p.alarm.ring = p.onAlarm
+	p.mu.answer = p.stats
+	p.life.construct, p.life.destruct = construct[T], destruct[T]
+
+	p.guard.trace = trace
+	p.trace = tracer{&p.guard, trace}
+	p.policies = policies[T]{guard: &p.guard, cfg: cfg}
+	p.policies.scheduled, _ = cfg.Health.(Scheduled)
+	s := &p.sampler
+	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
+	s.ends = trace.Ended != nil
+	s.begins = s.ends || trace.Leased != nil
+	s.mask.Store(s.sparse)
+
+	p.cap.max = cfg.MaxSize
+	p.size.told = cfg.MaxSize
+	p.registry.ids = new(atomic.Uint64)
+	if cfg.Order == NewestFirst {
+		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
+	}
+	p.idle = idleSet[T]{clock: &p.clock, order: cfg.Order, slots: p.slots}
+	p.maker = newMaker[T](cfg.MinIdle)
+	p.reaper = newReaper[T]()
+	p.handOff.clock = &p.clock
+	p.waiters.timed, p.waiters.ordered = p.mode.gated, p.mode.ordered
+	p.inspector.mu, p.inspector.clock, p.inspector.policies = &p.mu, &p.clock, &p.policies
+	p.inspector.registry, p.inspector.waiters = &p.registry, &p.waiters
+
+	c := &p.calls
+	c.clock = &p.clock
+	c.checks.limit = cfg.checkTimeout() + callGrace(cfg.checkTimeout())
+	c.resets.limit = cfg.ReleaseTimeout + callGrace(cfg.ReleaseTimeout)
+	c.vettings.limit = c.checks.limit
+	c.checks.slowAfter, c.resets.slowAfter = slowAfter, slowAfter
+	p.health.checks, p.health.freed = &c.checks, make(chan struct{}, 1)
+}
+
+// Acquire lends a resource: an idle one, or else the first that is given back or created
+// for the callers that wait. It blocks until then, until ctx ends or the pool is closed,
+// and fails with an [*AcquireError]. A ctx that has ended gets nothing, even if a
+// resource is idle.
+//
+// The caller ends the lease in one of four ways: [Lease.Release] gives the resource
+// back, [Lease.Fail] does so or destroys it, depending on an error, [Lease.Discard]
+// destroys it, and [Lease.Hijack] takes it out of the pool.
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
-	if p.plain && ctx.Err() == nil {
+	if p.mode.plainAcquire && ctx.Err() == nil {
 		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
@@ -212,7 +269,7 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
-	if p.plain && !r.Fresh && ctx.Err() == nil {
+	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
@@ -221,54 +278,52 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 	return p.acquired(ctx, l, err)
 }
 
-// TryAcquire lends an idle resource if there is one and nobody waits. It never
-// waits for one. If it finds none a make begins in the background, where there is
-// room, unless one is on its way already: so that a later call may find it. The
-// Admission is asked with [Request.NoWait], the Eviction as ever; a Health check
-// that is due gets 10 ms, and then goes on without the caller: see
-// [Request.NoWait]. While others acquire and release it may miss the one that is
-// idle at each instant.
+// TryAcquire lends an idle resource if there is one and no caller waits. It never waits
+// for one. If it finds none a creation begins in the background, where there is room,
+// unless one is under way already: a later call may find its resource. The Admission is
+// asked with [Request.NoWait], the Eviction as always; a Health check that is due gets
+// 10 ms, and then continues without the caller: see [Request.NoWait]. While others
+// acquire and release it may miss the resource that is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	slot := localIndex(len(p.slots))
-	if p.plain {
-		if l, _, ok := p.hit(slot); ok {
+	if !p.mode.plainAcquire {
+		l, err := p.acquire(context.Background(), &Request{NoWait: true}, slot)
+		if err != nil {
+			p.counts.fail(reasonOf(err))
+		}
+		return l, err == nil
+	}
+	if l, _, ok := p.hit(slot); ok {
+		return l, true
+	}
+	// Not acquire, which would make an error.
+	p.lock()
+	defer p.unlock()
+	p.startClock()
+	if p.closed {
+		p.counts.fail(ReasonClosed)
+		return Lease[T]{}, false
+	}
+	if p.waiters.n == 0 {
+		if e := p.idle.take(nil, slot); e != nil {
+			idle := p.clock.tick.Load() - e.since
+			l := p.lend(e, slot)
+			l.found(idle)
 			return l, true
 		}
 	}
-	if p.plain { // acquire would make an error
-		p.lock()
-		defer p.unlock()
-		p.startClock()
-		if p.closed {
-			p.counts.fail(ReasonClosed)
-			return Lease[T]{}, false
-		}
-		if p.waiters.n == 0 {
-			if e := p.idle.take(nil, slot); e != nil {
-				idle := p.clock.tick.Load() - e.since
-				l := p.lend(e, slot)
-				l.found(idle)
-				return l, true
-			}
-		}
-		p.missed()
-		p.counts.fail(ReasonNoneIdle)
-		return Lease[T]{}, false
-	}
-	l, err := p.acquire(context.Background(), &Request{NoWait: true}, slot)
-	if err != nil {
-		p.counts.fail(reasonOf(err))
-	}
-	return l, err == nil
+	p.missed()
+	p.counts.fail(ReasonNoneIdle)
+	return Lease[T]{}, false
 }
 
 // Do lends a resource to f and ends the lease when f returns: with
 // [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
 // returns; if f panics or calls runtime.Goexit the resource is destroyed and
-// the panic goes on.
+// the panic continues.
 //
 // Unless [Config.Broken] says otherwise every error that f returns destroys the
-// resource, also one that has nothing to do with it.
+// resource, even one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
 	return p.DoWith(ctx, Request{}, f)
 }
@@ -284,9 +339,10 @@ func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context,
 }
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
-// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
-// they are given back. Policies that follow the maximum are told of it: see
-// [SizeFollower]. It fails if max is less than 1, or with [ErrClosed].
+// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts
+// no holder: while too many exist, leased ones are destroyed as they are given back.
+// Policies that follow the maximum are told: see [SizeFollower]. It fails if max is less
+// than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
@@ -314,15 +370,15 @@ func (p *Pool[T]) Resize(max int) error {
 	return nil
 }
 
-// Reset replaces everything made before it, or being made: idle resources are
-// destroyed from now on and not lent, leased ones when their lease ends. Its time
-// does not depend on how many there are. The contexts of makes that run end with
-// the cause, and others begin in their stead: so callers that wait are served by
-// makes that began after the Reset, and hear nothing of those that began before.
-// Only if a Reset follows another sooner than a make takes, and callers wait, do
-// makes go on that began in between: what they make is lent once, to a caller that
-// has waited since before the second Reset. The cause is what Destroy and Trace
-// see; nil means [ErrReset].
+// Reset replaces every resource that exists or is being created: idle ones are not lent
+// any more and are destroyed, leased ones are destroyed when their lease ends. Its own
+// time does not depend on how many there are. The contexts of creations under way end
+// with the cause, and others begin in their stead: waiters are served by creations that
+// began after the Reset, and see no error of those that began before. Only if a Reset
+// follows another sooner than a creation takes, and callers wait, do creations continue
+// that began in between: what they create is lent once, to a caller that has waited
+// since before the second Reset. The cause is what Destroy and Trace see; nil means
+// [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset

@@ -43,7 +43,7 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 // handOver gives e to whom it is for among those who wait. If it was used it comes
 // from its releaser, who then looks at takePause. The pool is locked.
 func (p *Pool[T]) handOver(e *entry[T], used bool) {
-	if !p.ordered {
+	if !p.mode.ordered {
 		now := p.clock.now()
 		w := p.firstWaiter(e.reach(), now)
 		if w != nil {
@@ -61,7 +61,7 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	}
 	fresh := !e.wasIdle
 	p.idle.park(e)
-	if p.ordered && fresh {
+	if p.mode.ordered && fresh {
 		e.wasIdle = false // unlock gives it to whom the Queue names
 	}
 	p.changed = true
@@ -95,7 +95,7 @@ func (p *Pool[T]) forget(e *entry[T], cause error, why fate) {
 
 // condemn sees to it that e is not lent again: it is destroyed at once if it is
 // idle, else by whoever has it. The first cause stays. The pool is locked.
-func (p *Pool[T]) condemn(e *entry[T], cause error, why fate) {
+func (p *Pool[T]) markDead(e *entry[T], cause error, why fate) {
 	if e.loc == gone || e.invalid() {
 		return
 	}
@@ -118,7 +118,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 		if e.word.Load().Leases == 0 && p.clock.now()-e.born < probation {
 			p.failedEarly(e, cause)
 		}
-		p.condemn(e, cause, fateInvalidated)
+		p.markDead(e, cause, fateInvalidated)
 		p.changed = true
 	}
 }

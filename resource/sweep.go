@@ -11,7 +11,7 @@ const sweepChunk = 64
 // startSweeper arms the next sweep, if there is anything to sweep for. The pool
 // is locked.
 func (p *Pool[T]) startSweeper() {
-	if !p.evicts && p.cfg.Health == nil && p.cfg.MinIdle == 0 {
+	if !p.mode.evicts && p.cfg.Health == nil && p.cfg.MinIdle == 0 {
 		return
 	}
 	if p.sweeper == nil {
@@ -46,7 +46,7 @@ func (s *sweep[T]) run() {
 		}
 		p.unlock()
 	}()
-	if p.evicts {
+	if p.mode.evicts {
 		persist(s.step)
 	}
 }

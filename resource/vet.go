@@ -12,7 +12,7 @@ func (s *slowAcquire[T]) evaluate(asked bool) {
 	var i Info
 	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
 	s.found = evaluation{}
-	if p.evicts && !asked {
+	if p.mode.evicts && !asked {
 		s.found.cause = p.policies.evict(e.value, i)
 	}
 	s.found.due = s.found.cause == nil && p.cfg.Health != nil && !s.verified && p.policies.due(i)

@@ -652,7 +652,7 @@ type queueOp[T any] struct{ p *Pool[T] }
 // is locked.
 func (op queueOp[T]) pending() bool {
 	q := &op.p.waiters
-	return op.p.ordered && !q.asking && (len(q.news) > 0 || op.p.matches())
+	return op.p.mode.ordered && !q.asking && (len(q.news) > 0 || op.p.matches())
 }
 
 // run tells the Queue the news and serves waiters in its order until there is nothing
