@@ -80,8 +80,8 @@ func (a *alarm) after(now, d time.Duration) {
 // rang notes that the alarm has rung.
 func (a *alarm) rang() { a.at = 0 }
 
-// startClock makes the tick current and keeps it so while the pool is in use.
-// Every slow path begins with it. The pool is locked.
+// startClock makes the tick current and keeps it so while the pool is in use. Every slow
+// path begins with it. The pool is locked.
 func (p *Pool[T]) startClock() {
 	if p.ticking || p.closed {
 		return
@@ -96,8 +96,9 @@ func (p *Pool[T]) startClock() {
 	}
 }
 
+// onTick advances the clock. When the pool was not used since the tick before it stops.
 func (p *Pool[T]) onTick() {
-	p.mu.Lock() // not lock: it would count as a caller
+	p.mu.Lock() // not lock: that would count as contention
 	defer p.unlock()
 	if p.closed {
 		return
@@ -115,9 +116,9 @@ func (p *Pool[T]) onTick() {
 	}
 	used := usage()
 	if used == p.used {
-		// Nothing began or ended since the last tick. The seats are cleared
-		// so that a pool under little load lends its newest, and unlock
-		// sends the next caller through the lock, which starts the clock.
+		// No lease began or ended since the last tick. The local slots are flushed
+		// so that a pool under light load lends its newest resource, and dispatch
+		// sends the next caller through the lock, where it starts the clock.
 		p.ticking = false
 		p.setSlowPath()
 		p.idle.flushSlots(0)

@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// Close ends the pool: waiters get [ErrClosed] at once, makes are cancelled,
-// idle resources destroyed, leased ones when their lease ends. It returns nil
-// when nothing of the pool runs any more, or a [*CloseError] when ctx ends
-// before; the closing goes on, and Close may be called again to wait for it.
+// Close ends the pool: waiters get [ErrClosed] at once, creations are canceled, idle
+// resources destroyed, leased ones when their lease ends. It returns nil when nothing of
+// the pool runs any more, or a [*CloseError] when ctx ends before; the closing continues,
+// and Close may be called again to wait for it.
 //
-// Give ctx a deadline. Close waits for every lease that has not ended: behind one
-// that leaked, or that the caller of Close holds itself, it waits until ctx ends,
-// and with context.Background() for ever. In a deferred Close that is also while a
-// panic unwinds, which then nobody sees. The CloseError names the resources that
-// are out.
+// Give ctx a deadline. Close waits for every lease that has not ended: if one leaked, or
+// the caller of Close holds it, Close waits until ctx ends, and with context.Background()
+// for ever. A deferred Close then blocks while a panic unwinds, and the panic is never
+// printed. The CloseError names the resources that are still leased.
 func (p *Pool[T]) Close(ctx context.Context) error {
 	p.beginClose()
 	return p.awaitClose(ctx)
@@ -30,7 +29,7 @@ func (p *Pool[T]) beginClose() {
 		canceled = p.maker.all()
 		p.shut()
 	}
-	p.cancel() // calls nothing that is not ours: see permits
+	p.cancel() // runs no user code: see createOp.permits
 	tries := p.maker.takeTries()
 	p.unlock()
 	notifyTries(tries)
@@ -54,7 +53,7 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 	return nil
 }
 
-// shut turns away those who wait and retires what is idle. The pool is locked.
+// shut turns away the waiters and retires the idle resources. The pool is locked.
 func (p *Pool[T]) shut() {
 	for _, t := range []*time.Timer{p.alarm.timer, p.sweeper, p.ticker} {
 		if t != nil {
@@ -70,8 +69,8 @@ func (p *Pool[T]) shut() {
 // named is how many leased resources a CloseError names.
 const named = 16
 
-// addOut adds to e what is out. The IDs are not of the same instant as the rest:
-// to find them among many resources takes more than one hold of the lock.
+// addOut adds to e what has not ended. The IDs are not of the same instant as the rest: to
+// find them among many resources takes more than one hold of the lock.
 func (p *Pool[T]) addOut(e *CloseError) {
 	p.mu.Lock()
 	load, _ := p.load()
@@ -90,11 +89,10 @@ func (p *Pool[T]) addOut(e *CloseError) {
 	})
 }
 
-// endEra invalidates everything made, or being made, so far. What is idle it
-// moves to the discards as a whole, except what a policy looks at, which stays
-// until that is over. A leased resource that has a slot would return there
-// without a look at its era, so each of those few is invalidated by itself. The
-// pool is locked.
+// endEra invalidates every resource that exists or is being created. The idle ones move to
+// the reaper as whole lists, except those that a policy is asked about, which stay until it
+// has answered. A leased resource that has a local slot would return there without a check
+// of its era, so each of those few is invalidated by itself. The pool is locked.
 func (p *Pool[T]) endEra(cause error) {
 	if p.era.over.Load() {
 		return // the pool is closed

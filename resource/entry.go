@@ -21,11 +21,11 @@ const (
 	gone                         // destroyed, being destroyed, or hijacked
 )
 
-// entry is one resource from its making to its end. It is never used for a
+// entry is one resource from its creation to its end. It is never used for a
 // second value.
 type entry[T any] struct {
-	word claim.Word // who may touch it
-	mark mark       // what Trace knows of
+	word claim.Word // says which goroutine has it
+	mark mark       // its last sampled lease
 	wait waitNote
 
 	// Set before it is first lent, then constant.
@@ -33,7 +33,7 @@ type entry[T any] struct {
 	value    T
 	id       uint64
 	born     time.Duration // on the pool's clock
-	made     time.Duration // when its making began
+	made     time.Duration // when its creation began
 	jitter   float64
 	phase    uint64 // which of its leases are sampled
 	res      resident[*entry[T]]
@@ -43,50 +43,50 @@ type entry[T any] struct {
 	creation *creation[T]            // that it comes from, until that is done
 	quota    Done
 
-	// What Health found, set by who has the entry to itself.
+	// What Health found, set by a goroutine that has the entry to itself.
 	checked  atomic.Int64 // tick of the last check that passed, plus one; 0: none
 	failures atomic.Int32 // tolerated since
 
 	done permit // of its lease's Admission; stale until the caller has the lease
 
-	unseen int64 // leases that ended before a caller had them; set by who ends one
-	// takenBack is how many of those ended because a policy was asked first. They
+	unseen int64 // leases that ended before a caller had them; set by the goroutine that ends one
+	// takenBack is how many of these ended because a policy was asked first. They
 	// do not count in Info.Leases: the same acquire may begin another.
 	takenBack atomic.Int64
 
-	known known // its last lease that is known of
+	known known // its last lease whose beginning is known
 
 	// vetting is the lease that an acquire has and its caller has not yet, while
-	// the policies look at it; 0: none. Only in a pool that has policies.
+	// the policies are asked; 0: none. Only in a pool that has policies.
 	vetting atomic.Uint64
 
 	// Guarded by the pool's lock.
 	loc       location
-	reserved  bool          // on the shelf, but a policy looks at it: not to be lent
+	reserved  bool          // in the idle list, but a policy is asked about it: not to be lent
 	wasIdle   bool          // has been idle
 	proved    bool          // has done its work
-	expiring  bool          // to end soon: see renew
-	slot      int           // which, if seated; else its last holder's
-	slotBase  int64         // Leases when it got its seat
-	since     int64         // tick from which it is idle, on the shelf
+	expiring  bool          // expected to end soon: see renew
+	slot      int           // its local slot; if it has none, its last holder's
+	slotBase  int64         // Leases when it got its local slot
+	since     int64         // tick from which it is idle, outside the local slots
 	back      time.Duration // when it last came back while places of the total were scarce
 	granted   time.Duration // when it was last handed to a waiter
 	unfit     time.Duration // the least MinRemaining it was found too old for; 0: none
-	index     int           // in pool.all
+	index     int           // in registry.all
 	verified  int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
 	cause     error         // why it is invalidated, or destroyed
 	fate      fate          // which counter its end belongs to, if invalidated
-	up, down  *entry[T]     // in a list of idleSet
+	up, down  *entry[T]     // in a linked list of idleList
 	node      *treap.Node[*entry[T]]
-	inTree    bool   // on the shelf: in a tree of idleSet, not in a list
-	neverLent bool   // on the shelf: no caller has had it
-	stamp     int64  // its position on the shelf: larger is newer
+	inTree    bool   // in an idleList: in a tree, not in a linked list
+	neverLent bool   // in an idleList: no caller has had it
+	stamp     int64  // its position in an idleList: larger is newer
 	seen      uint64 // the last inspection that listed it
 }
 
-// fits reports whether the entry may be lent to a caller who asked for r; nil
-// asks for nothing. Age only grows, so what was found too old for a demand is so
-// for every larger one. The pool has e, and is locked.
+// fits reports whether the entry may be lent to a caller that asked for r; nil asks for
+// nothing. Age only grows, so an entry that was found too old for a demand is too old for
+// every larger one. The caller has e to itself, and the pool is locked.
 func (e *entry[T]) fits(r *Request) bool {
 	return r == nil || (e.unfit == 0 || r.MinRemaining < e.unfit) && (!r.Fresh || e.unused())
 }
@@ -100,18 +100,19 @@ func (e *entry[T]) lendable(c *capacity) bool {
 // it. With a Queue some time passes between the two.
 func (e *entry[T]) justVerified(now int64) bool { return e.verified > 0 && now-e.verified <= 1 }
 
-// listed reports whether the entry is in a list of idle ones and no user's
-// function runs for it. The pool is locked.
+// listed reports whether the entry is in a list of idle ones and no user function runs for
+// it. The pool is locked.
 func (e *entry[T]) listed() bool {
 	return e.loc == inList && !e.reserved || e.loc == inUnverified
 }
 
-// idle reports whether the entry is idle and has no seat. The pool is locked.
+// idle reports whether the entry is idle and has no local slot. The pool is locked.
 func (e *entry[T]) idle() bool {
 	return e.loc == inList || e.loc == inUnverified || e.loc == releasing
 }
 
-// unused reports whether no caller has had e. The pool has e, and is locked.
+// unused reports whether no caller has had e. The caller of unused has e to itself, and the
+// pool is locked.
 func (e *entry[T]) unused() bool { return e.word.Load().Leases == e.unseen }
 
 // info returns the facts. idle is in ticks.
@@ -121,9 +122,9 @@ func (e *entry[T]) info(now, idle int64) (i Info) {
 	return i
 }
 
-// tell writes the facts to *i, which is the zero Info. On a hit they stay where
-// they are written: each copy of them would cost as much as asking the policy,
-// since it reads in pairs what was just written one by one.
+// facts writes the facts to *i, which is the zero Info. On a hit they stay where they are
+// written. Each copy would cost as much as asking the policy, because of a store-forwarding
+// stall: it would read 16 bytes just written as two 8-byte stores.
 func (e *entry[T]) facts(i *Info, now, idle, leases int64) {
 	age := max(0, time.Duration(now)*tickLen-e.born)
 	checked := age
@@ -139,8 +140,8 @@ func (e *entry[T]) facts(i *Info, now, idle, leases int64) {
 	i.Failures = int(e.failures.Load())
 }
 
-// inspect says how e is. What is between two hands counts as leased, as in Stats.
-// The pool is locked.
+// inspect returns the state of e. A resource that is being moved counts as leased, as in
+// Stats. The pool is locked.
 func (e *entry[T]) inspect(c *clock) (r ResourceInfo) {
 	word := e.word.Load()
 	now := c.now()
@@ -169,8 +170,7 @@ func (e *entry[T]) inspect(c *clock) (r ResourceInfo) {
 	return r
 }
 
-// heldFor is for how long that lease of e has lasted, which began at tick. The
-// pool is locked.
+// heldFor is how long that lease of e has lasted, which began at tick. The pool is locked.
 func (e *entry[T]) heldFor(lease, tick int64, now time.Duration) time.Duration {
 	if e.mark.lease.Load() == uint64(lease) {
 		return max(0, now-time.Duration(e.mark.start.Load()))
@@ -179,15 +179,15 @@ func (e *entry[T]) heldFor(lease, tick int64, now time.Duration) time.Duration {
 	return max(0, now.Truncate(tickLen)-time.Duration(since)*tickLen)
 }
 
-// known is a lease that runs or has run, and the tick at which it began. That of a
-// claim turns over after 46 hours.
+// known is a lease that runs or has run, and the tick at which it began. The tick of a
+// claim.Word wraps around after 46 hours.
 type known struct {
 	lease atomic.Int64
 	tick  atomic.Int64 // set before lease
 }
 
-// note notes a lease that runs and began at tick, or before if that is known, and
-// returns when. The pool is locked.
+// note notes a lease that runs and began at tick, or earlier if that is known, and returns
+// when. The pool is locked.
 func (k *known) note(lease, tick int64) (began int64) {
 	if k.lease.Load() != lease {
 		k.tick.Store(tick)
@@ -196,8 +196,8 @@ func (k *known) note(lease, tick int64) (began int64) {
 	return k.tick.Load()
 }
 
-// began returns when a lease began that its holder has not ended, if that is
-// known. It needs no lock.
+// began returns when a lease began that its holder has not ended, if that is known. It
+// needs no lock.
 func (k *known) began(lease uint64) (tick int64, ok bool) {
 	if k.lease.Load() != int64(lease) {
 		return 0, false
@@ -205,11 +205,11 @@ func (k *known) began(lease uint64) (tick int64, ok bool) {
 	return k.tick.Load(), true
 }
 
-// era is the time between two calls of [Pool.Reset], or the one before Close. A
-// resource belongs to the era in which its making began, and is not lent any
-// more when that is over. So Reset and Close need not visit every resource while
-// they hold the lock: what is leased or being made is destroyed when it comes
-// back, since put sees that its era is over.
+// era is the time between two calls of [Pool.Reset], or the one before Close. A resource
+// belongs to the era in which its creation began, and is not lent any more when that is
+// over. So Reset and Close need not visit every resource while they hold the lock: a
+// resource that is leased or being created is destroyed when it comes back, since put sees
+// that its era is over.
 type era struct {
 	over  atomic.Bool
 	cause error         // why it is over; set before over, under the pool's lock

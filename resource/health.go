@@ -8,12 +8,12 @@ import (
 	"github.com/respool/respool/internal/suspicion"
 )
 
-// A Health check runs on the caller's goroutine as long as idle resources are
-// trusted. Failed checks make everything suspect that has been idle since before
-// (see internal/suspicion). A suspect resource that is due for a check is not
-// lent before it has passed one: the caller that finds it moves it to the list of
-// unverified resources and goes on; if nothing else is idle the caller waits in
-// line. The pool then makes resources for those who wait, as far as there is
+// A Health check runs on the caller's goroutine as long as no idle resource is
+// suspect. Failed checks make every resource suspect that was idle before them
+// (see internal/suspicion). A suspect resource that is due for a check is not lent
+// before it has passed one: the caller that finds it moves it to the list of
+// unverified resources and continues; if nothing else is idle the caller waits in
+// the queue. The pool then creates resources for the waiters, as far as there is
 // room, and checks the unverified ones in the background, a bounded number at
 // once. A waiter gets whichever is ready first.
 
@@ -154,12 +154,11 @@ func (p *Pool[T]) endSuspicion() {
 	}
 }
 
-// minSuspicion is how long the checks have at least before unverified resources
-// make room.
+// minSuspicion is how long the checks have at least before unverified resources make room.
 const minSuspicion = 100 * time.Millisecond
 
-// readmit puts some unverified resources back on the shelf, below those used
-// since. The pool is locked.
+// readmit puts some unverified resources back in the idle list, below those used since. The
+// pool is locked.
 func (p *Pool[T]) readmit() {
 	d := &p.health
 	for n := 0; n < sweepChunk && d.unverified.n > 0; n++ {
@@ -171,10 +170,9 @@ func (p *Pool[T]) readmit() {
 	p.changed = true
 }
 
-// holdBack puts e, which is in the pool's hands and has been idle since that tick,
-// into the list of unverified resources if it is suspect and will be lent again.
-// It reports whether it did. The list has the order of the shelf. The pool is
-// locked.
+// holdBack moves e, which is the caller's to move and has been idle since that tick, to the
+// unverified resources if it is suspect and will be lent again. It reports whether it did.
+// The pool is locked.
 func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
 	d := &p.health
 	if !d.suspect.Covers(since) || !e.lendable(&p.cap) {
@@ -199,9 +197,9 @@ func (p *Pool[T]) startScan() {
 	}
 }
 
-// scan starts the checks in the background, as many at once as may run: of the
-// unverified resources first, then of those on the shelf that are due. It goes
-// through pool.all from the end, as a sweep does.
+// scan starts the checks in the background, as many at once as may run: of the unverified
+// resources first, then of those in the idle list that are due. It walks the registry as a
+// sweep does.
 type scan[T any] struct {
 	p     *Pool[T]
 	some  [sweepChunk]candidate[T]
@@ -222,7 +220,7 @@ func (x *scan[T]) step() bool {
 		return false
 	case d.unverified.n > 0 && !d.suspect.Active():
 		p.readmit()
-	case d.stuck(p.cap.max): // until one of the overdue checks returns callers check for themselves
+	case d.stuck(p.cap.max): // callers check for themselves until an overdue check returns
 		x.at, x.n, d.from, d.sweep = 0, 0, 0, false
 		p.endSuspicion()
 		if d.unverified.n == 0 {
@@ -280,8 +278,8 @@ func (x *scan[T]) stop() bool {
 	return false
 }
 
-// collect gets the facts about the next few resources on the shelf, the longest
-// idle first. The pool is locked.
+// collect gets the facts about the next few resources in the idle list, the longest idle
+// first. The pool is locked.
 func (x *scan[T]) collect() {
 	p, d := x.p, &x.p.health
 	x.n, x.at = 0, 0
@@ -426,12 +424,12 @@ func (op *checkOp[T]) overdue() {
 	p.changed = true
 }
 
-// call is one call of a user's function about an idle resource: a Health check in
-// the background, OnRelease, or the check of a ReleaseAfter.
+// call is one call of a user function about an idle resource: a Health check in the
+// background, OnRelease, or the check of a ReleaseAfter.
 type call struct {
 	began         time.Duration
 	awaited       bool // an acquire with NoWait waits for it
-	left          bool // that one does not any more
+	left          bool // the acquire does not wait any more
 	slow, overdue bool
 	prev, next    *call
 }
@@ -445,7 +443,7 @@ type callList struct {
 	front, back *call
 	n           int
 	awaited     int   // calls for which an acquire with NoWait waits
-	left        int   // calls for which one has waited
+	left        int   // calls for which an acquire with NoWait does not wait any more
 	slow        int   // calls that have run for that long
 	overdue     int   // calls that have outlived their context
 	notSlow     *call // the first that is not slow

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// State is where a resource is.
+// State is what a resource is doing.
 type State uint8
 
 const (
 	Idle     State = iota // ready to be lent
 	Leased                // held by a caller
-	Checking              // idle, and a Health, OnRelease or a ReleaseAfter has it
+	Checking              // idle, while a Health check, OnRelease or the check of a ReleaseAfter runs
 )
 
 // String is the state's name in lower case.
@@ -23,12 +23,12 @@ func (s State) String() string {
 
 // ResourceInfo is one resource as [Pool.Inspect] finds it.
 type ResourceInfo struct {
-	Info                      // Leases includes the one that runs
-	State       State         // where it is
-	Lease       uint64        // ordinal of the lease that runs, from 1, as in LeaseEvent; 0 unless leased
-	Held        time.Duration // for how long its lease has lasted, exact if that was sampled, else to 100 ms; 0 unless leased
-	Invalidated error         // why it will be destroyed when its lease ends; nil: nothing is decided
-	Detail      string        // what Config.Describe says
+	Info                      // Leases includes the current one
+	State       State         // what it is doing
+	Lease       uint64        // ordinal of the current lease on its resource, from 1, as in LeaseEvent; 0 unless leased
+	Held        time.Duration // how long the current lease has lasted, exact if it was sampled, else to 100 ms; 0 unless leased
+	Invalidated error         // why it will be destroyed when its lease ends; nil: it may be lent again
+	Detail      string        // what Config.Describe returned
 }
 
 // WaiterInfo is one caller that waits, as [Pool.Inspect] finds it.
@@ -37,37 +37,37 @@ type WaiterInfo struct {
 	Waited  time.Duration // so far
 }
 
-// PolicyState is one policy of a pool and what it says of itself.
+// PolicyState is one policy of a pool and its own account of its state.
 type PolicyState struct {
-	Moment string // the field of Config it stands in
+	Moment string // the field of Config that has it
 	Type   string // its Go type
-	State  string // of a policy with a method State() string; else ""
+	State  string // what its method State() string returned; "" if it has none
 }
 
-// Inspection is what a pool is made of at one time.
+// Inspection is the state of a pool at one time, as [Pool.Inspect] finds it.
 type Inspection struct {
 	Stats
 	MinIdle    int            // of its Config; of a Keyed, of all its keys together
-	OldestWait time.Duration  // of those who wait now; 0 if nobody does
-	Resources  []ResourceInfo // some of those made, in no order; not those being destroyed
-	Waiting    []WaiterInfo   // the first of those who wait, who came first in front
-	Policies   []PolicyState  // those that there are
-	Facts      []Fact         // what a pool of a particular kind adds, such as wspool's
+	OldestWait time.Duration  // of the callers that wait now; 0: none waits
+	Resources  []ResourceInfo // some of those that exist, in no order; not those being destroyed
+	Waiting    []WaiterInfo   // the first of the callers that wait, in the order of their arrival
+	Policies   []PolicyState  // those that are set
+	Facts      []Fact         // what a particular kind of pool adds, such as wspool's
 }
 
 // Fact is one more figure of a pool.
 type Fact struct {
-	Name  string // in words, such as "tainted"
+	Name  string // in words, such as "dirty"
 	Value int64  // how many
-	Level bool   // it goes up and down; else it counts
+	Level bool   // it rises and falls; else it only grows
 }
 
-// Inspect returns a snapshot with at most limit resources and as many waiting
-// callers; 0: none, which is cheap however many there are. It does not wait, and
-// holds the pool's lock for no more than a few microseconds at a time, so that
-// what it lists is not of one instant: what moves meanwhile may be seen where it
-// was or where it is, and what is made meanwhile not at all, but nothing is
-// listed twice. It works as well when the pool is closed.
+// Inspect returns a snapshot with at most limit resources and as many waiting callers; with
+// a limit of 0 it lists none and is cheap however many there are. It does not wait, and
+// holds the pool's lock for no more than a few microseconds at a time, so the lists are not
+// of one instant: a resource that moves meanwhile is listed where it was or where it is, one
+// that is created meanwhile may be missing, and none is listed twice. It also works when
+// the pool is closed.
 func (p *Pool[T]) Inspect(limit int) Inspection {
 	var in Inspection
 	p.mu.Lock()
@@ -224,21 +224,20 @@ func letOthersLock(holds int) {
 	}
 }
 
-// Reclaim ends, in place of its holder, a lease that was leaked, and destroys the
-// resource with [ErrReclaimed]: its slot and its permits are free then, without a
-// restart. The two numbers are those that [Pool.Inspect], LeaseEvent and the
-// metrics show; the lease's ordinal keeps Reclaim from ending the next lease of
-// that resource. It returns false, and does nothing, if that lease does not run.
-// Its cost grows with the number of resources.
+// Reclaim ends, in place of its holder, a lease that was leaked, and destroys the resource
+// with [ErrReclaimed]: its slot and its permits are free then, without a restart. The two
+// numbers are those that [Pool.Inspect], LeaseEvent and the metrics show; the lease's
+// ordinal keeps Reclaim from ending the next lease of that resource. It returns false, and
+// does nothing, if that lease is not the current one. Its cost grows with the number of
+// resources.
 //
-// Nor does it end a lease in its first second, or one that its caller has not yet,
-// as long as a Health check runs before it: that returns false too.
+// It also returns false for a lease in its first second, and for one whose acquire has not
+// returned yet because a Health check runs.
 //
-// It is for an operator who knows that the holder is gone or stuck, and dangerous
-// where that is not so: Destroy runs while the holder still uses the value, which
-// is a data race unless the value's type permits its Close beside other calls, as
-// that of a net.Conn does. What the holder does then fails in its hands: Value
-// panics, and the end of the lease does nothing.
+// It is for an operator who knows that the holder is gone or stuck, and dangerous where
+// that is not so: Destroy runs while the holder still uses the value, which is a data race
+// unless the value's type permits its Close beside other calls, as that of a net.Conn does.
+// What the holder does afterwards fails: Value panics, and ending the lease does nothing.
 func (p *Pool[T]) Reclaim(id, lease uint64) bool {
 	var found *entry[T]
 	var held time.Duration
@@ -255,6 +254,6 @@ func (p *Pool[T]) Reclaim(id, lease uint64) bool {
 	return true
 }
 
-// reclaimAfter is how old a lease must be to be reclaimed. It is far longer than a
-// caller takes from the moment in which it is lent a resource to its return.
+// reclaimAfter is how old a lease must be to be reclaimed. It is far longer than the
+// time from the moment at which an acquire gets a resource to its return.
 const reclaimAfter = time.Second

@@ -12,19 +12,24 @@ import (
 	"github.com/respool/respool/internal/handoff"
 )
 
-// Lease is one caller's hold on one resource, from an acquire to the first of
-// Release, Fail, Discard or Hijack. It is a small value and may be copied; the
-// copies are the same lease. It ends once: ending it again, from a copy,
-// at the same time, or after the pool was closed does nothing, and never
-// touches the next holder. So defer l.Release() is always right. To end the zero
-// Lease does nothing either.
+// Lease is one caller's hold on one resource, from an acquire until one of Release, Fail,
+// Discard or Hijack:
+//
+//	            ┌─ Release ──────────────▶ given back
+//	acquire ─▶ held ─ Fail(err) ─ Broken? ─▶ given back or destroyed
+//	            ├─ Discard(cause) ───────▶ destroyed
+//	            └─ Hijack ───────────────▶ the caller's own
+//
+// It is a small value and may be copied; the copies are the same lease. It ends once:
+// ending it again, from a copy, at the same time, or after the pool was closed does
+// nothing, and never touches the next holder. So defer l.Release() is always right. Ending
+// the zero Lease does nothing either.
 type Lease[T any] struct {
 	e *entry[T]
 	n uint64 // from the top: for how many ticks e was idle before, and the lease's number
 }
 
-// idleShift is where in a Lease the idle time begins. 28 bits of ticks are 31
-// days.
+// idleShift is where in a Lease the idle time begins. 28 bits of ticks are 31 days.
 const idleShift = claim.NumberBits
 
 // gen returns the lease's number.
@@ -33,15 +38,14 @@ func (l Lease[T]) gen() uint64 { return l.n & (1<<idleShift - 1) }
 // idle returns for how many ticks the resource was idle before the lease.
 func (l Lease[T]) idle() int64 { return int64(l.n >> idleShift) }
 
-// found notes for how many ticks the resource was idle, not counting more than
-// there is room for.
+// found notes for how many ticks the resource was idle, up to the largest number that fits.
 func (l *Lease[T]) found(idle int64) {
 	l.n = l.gen() | uint64(min(max(idle, 0), 1<<(64-idleShift)-1))<<idleShift
 }
 
-// Value returns the resource. It panics once the lease has ended, since by then the
-// resource may be someone else's, and if the Lease is the zero one, which an
-// acquire returns with an error.
+// Value returns the resource. It panics once the lease has ended, since by then another
+// caller may hold the resource, and if the Lease is the zero one, which an acquire returns
+// with an error.
 func (l Lease[T]) Value() T {
 	if l.e == nil {
 		panic("resource: Value of the zero Lease: no lease began")
@@ -52,8 +56,8 @@ func (l Lease[T]) Value() T {
 	return l.e.value
 }
 
-// Info returns what is known about the resource. Idle is for how long it was idle
-// before this lease, up to 31 days. Once the lease has ended it is the zero Info.
+// Info returns what is known about the resource. Idle is how long it was idle before this
+// lease, up to 31 days. Once the lease has ended it is the zero Info.
 func (l Lease[T]) Info() Info {
 	if l.e == nil || !l.e.word.Holds(l.n) {
 		return Info{}
@@ -272,12 +276,12 @@ func (l Lease[T]) drop(cause error) {
 
 // releaseOp is the end of one lease. Its stages are:
 //
-//  1. the Eviction is asked;
-//  2. the lease ends in the resource's own word, for exactly one of the goroutines
-//     that try. On the fast path that is also the return to the local slot, and the
-//     order of these two is reversed otherwise;
-//  3. under the lock the resource is retired, reset or put (comeBack);
-//  4. the permit is given back, and Trace is told.
+//  1. The Eviction is asked whether the resource may be lent again.
+//  2. The lease ends in the resource's own word (claim.Word). Of several goroutines that
+//     try, one does. On the fast path this is also the return to the local slot; off it,
+//     stage 2 comes before stage 1.
+//  3. Under the lock the resource is retired, reset or put: comeBack.
+//  4. The permit is given back, and Trace is told.
 type releaseOp[T any] struct {
 	lease  Lease[T]
 	step   step

@@ -11,14 +11,13 @@ import (
 	"github.com/jackc/puddle/v2"
 )
 
-// life is where resources live: every one is made, counted, hijacked and
-// destroyed by puddle. puddle finds a resource that is to be removed by going
-// through the list of all that it has, so the time to destroy n of them would
-// grow with n². Therefore life has many puddle pools and keeps each of them
-// small.
+// life has the resources in puddle: each is created, counted, hijacked and destroyed there.
+// puddle finds a resource to remove by searching the list of all that it has, so the time
+// to destroy n of them would grow with n². Therefore life has many puddle pools and keeps
+// each of them small.
 //
-// puddle's own bound is out of the way: the pool's maximum changes, and is kept
-// before puddle is asked. So nobody blocks in puddle.
+// puddle's own bound is not used: the pool's maximum changes, and is enforced before puddle
+// is called. So no goroutine ever blocks in puddle.
 type life[V any] struct {
 	construct puddle.Constructor[V]
 	destruct  puddle.Destructor[V]
@@ -35,7 +34,7 @@ const shardSize = 256
 // shard is one of life's puddle pools.
 type shard[V any] struct {
 	puddle *puddle.Pool[V]
-	n      int // resources that exist or are being made; guarded by life's mu
+	n      int // resources that exist or are being created; guarded by life's mu
 }
 
 // resident is a resource as life has it.
@@ -44,10 +43,10 @@ type resident[V any] struct {
 	shard *shard[V]
 }
 
-// make makes a resource. ctx is what the constructor gets, on this goroutine:
-// Acquire would start another. puddle puts what was constructed among its idle
-// ones, which are only such, and make takes one of these out: not always the same
-// if others are made at once, so the caller goes by the value.
+// make creates a resource. ctx is what the constructor gets, on this goroutine: puddle's
+// Acquire would start another. puddle adds the new resource to its idle ones, and make takes
+// one of these out: not always the same if others are created at once, so the caller uses
+// the value of the one that it got.
 func (l *life[V]) make(ctx context.Context) (resident[V], error) {
 	s := l.enter()
 	err := s.puddle.CreateResource(ctx)
@@ -57,7 +56,7 @@ func (l *life[V]) make(ctx context.Context) (resident[V], error) {
 	}
 	res, err := s.puddle.TryAcquire(ctx)
 	if err != nil {
-		panic("resource: bug: puddle has nothing idle: " + err.Error()) // each make takes one after it has added one
+		panic("resource: bug: puddle has nothing idle: " + err.Error()) // each call takes one after it has added one
 	}
 	return resident[V]{res, s}, nil
 }
@@ -91,9 +90,9 @@ func (l *life[V]) newShard() *shard[V] {
 	return &shard[V]{puddle: pool}
 }
 
-// leave notes that one of s is gone, or was not made. Of one that is destroyed
-// destruct says so, with leave, when it has done what it waits for: what is left
-// to puddle then is short.
+// leave notes that one resource of s is gone, or was not created. When a resource is
+// destroyed, destruct calls leave as soon as all that takes long has ended: the rest of
+// puddle's work is short.
 func (l *life[V]) leave(s *shard[V]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,14 +105,14 @@ func (l *life[V]) leave(s *shard[V]) {
 // destroy has r destroyed on a goroutine of its own.
 func (l *life[V]) destroy(r resident[V]) { r.res.Destroy() }
 
-// hijack lets go of r.
+// hijack releases r from puddle.
 func (l *life[V]) hijack(r resident[V]) {
 	r.res.Hijack()
 	l.leave(r.shard)
 }
 
-// close waits for the last steps of puddle's goroutines. Nothing exists any more
-// and nothing is made.
+// close waits for the last steps of puddle's goroutines. No resource exists any more and
+// none is being created.
 func (l *life[V]) close() {
 	l.mu.Lock()
 	shards := l.shards

@@ -9,9 +9,9 @@ import (
 	"github.com/respool/respool/internal/outage"
 )
 
-// maker knows the makes of a pool, and decides how many more to begin and when
-// to decide anew. The pool tells it what happens and does what it decides. The
-// caller holds the pool's lock.
+// maker knows the creations of a pool, and decides how many more to begin and when to decide
+// anew. The pool tells it what happens and does what it decides. Its user holds the pool's
+// lock.
 type maker[T any] struct {
 	minIdle int // constant: Config.MinIdle
 
@@ -19,19 +19,19 @@ type maker[T any] struct {
 	asking   int               // of those, waiting for a Quota or MakeGate
 	lost     int               // abandoned, but not returned
 	onTime   *creationGroup[T] // calls of Make that run and are expected to return
-	overdue  *creationGroup[T] // calls that have run for much longer than makes take
+	overdue  *creationGroup[T] // calls that have run for much longer than creations take
 	stale    int               // calls that a Reset has canceled and that have not returned
 	reset    time.Duration     // when the last Reset was; 0: never
 
 	gauge    growth.Gauge
 	breaker  outage.Breaker
-	last     error         // why the last make failed, if none has succeeded since
-	barred   time.Duration // until then a MakeGate or Quota lets no make begin
-	barredBy error         // what it said
+	last     error         // why the last creation failed, if none has succeeded since
+	barred   time.Duration // until then a MakeGate or Quota lets no creation begin
+	barredBy error         // its refusal
 	refusals int           // how often they have refused since they last let one begin
-	sought   bool          // a caller was refused since the prober last tried
-	missed   bool          // a caller that does not wait found nothing idle since a make last began
-	putOff   int           // makes for callers that were decided on, but too many for one hold of the lock
+	sought   bool          // a caller was refused since a creation was last tried in an outage
+	missed   bool          // a caller that does not wait found nothing idle since a creation last began
+	putOff   int           // creations for callers that were decided on, but too many for one hold of the lock
 	owed     bool          // a replacement, whose slot is there or soon will be
 
 	warming []*warmer     // the calls of Warm that wait
@@ -81,8 +81,8 @@ func (k *maker[T]) begin(m *creation[T], now time.Duration) {
 	k.onTime.push(m)
 }
 
-// end notes that m holds no slot of a make any more. It reports whether a Reset
-// has canceled it.
+// end notes that m holds no slot of a creation any more. It reports whether a Reset has
+// canceled it.
 func (k *maker[T]) end(m *creation[T]) (stale bool) {
 	k.creating--
 	switch m.group {
@@ -96,8 +96,8 @@ func (k *maker[T]) end(m *creation[T]) (stale bool) {
 	return false
 }
 
-// expire counts the calls that have run too long as overdue: then others begin
-// in their stead, and fewer at once.
+// expire counts the calls that have run too long as overdue: others begin in their stead,
+// and fewer at once.
 func (k *maker[T]) expire(now time.Duration) {
 	patience := k.gauge.Patience()
 	for m := k.onTime.front; m != nil && now-m.began >= patience; m = k.onTime.front {
@@ -107,10 +107,10 @@ func (k *maker[T]) expire(now time.Duration) {
 	}
 }
 
-// cutOff returns the calls of Make to cancel at a Reset. They count for nothing
-// from now on. The others began after another Reset so shortly before that none
-// could have returned since: if those were canceled too, resets that come more
-// often than a make takes would leave waiting callers without anything for ever.
+// cutOff returns the calls of Make to cancel at a Reset. They count for nothing from now
+// on. Calls that began so shortly after another Reset that none could have returned since
+// are spared: if they were canceled too, resets that come more often than a creation takes
+// would leave waiters without anything for ever.
 func (k *maker[T]) cutOff(now time.Duration, awaited bool) (canceled [2]*creation[T]) {
 	spare := awaited && k.reset > 0 && now-k.reset < k.gauge.Patience()
 	k.reset = max(1, now)
@@ -134,8 +134,8 @@ func (k *maker[T]) all() (canceled [2]*creation[T]) {
 	return canceled
 }
 
-// cancelAll ends the contexts of the makes that cutOff or all returned. Nothing
-// changes their lists any more.
+// cancelAll ends the contexts of the creations that cutOff or all returned. Nothing changes
+// their lists any more.
 func cancelAll[T any](canceled [2]*creation[T], cause error) {
 	for _, m := range canceled {
 		for ; m != nil; m = m.next {
@@ -144,11 +144,11 @@ func cancelAll[T any](canceled [2]*creation[T], cause error) {
 	}
 }
 
-// pending is how many makes run or are about to, canceled ones left out.
+// pending is how many creations are under way, canceled ones left out.
 func (k *maker[T]) pending() int { return k.creating - k.stale }
 
-// coming is how many makes are expected to succeed. Overdue ones are not, so
-// that others begin in their stead, up to half of the maximum (I11).
+// coming is how many creations are expected to succeed. Overdue ones are not, so that
+// others begin in their stead, up to half of the maximum (I11).
 func (k *maker[T]) coming(max int) int {
 	n := k.overdue.n
 	if max > 0 {
@@ -161,18 +161,18 @@ func (k *maker[T]) coming(max int) int {
 type supply struct {
 	now      time.Duration
 	max      int   // the current maximum
-	live     int   // resources, makes included
-	dying    int   // of those, being destroyed
+	live     int   // resources, those being created included
+	dying    int   // of these, being destroyed
 	idle     int   // ready to be lent
-	reserved int   // idle, and coming back from a policy or OnRelease that has them
+	reserved int   // idle, and coming back from the user function that runs for them
 	held     int   // with callers
 	returned int64 // leases that have ended, ever
 	waiting  int   // callers whose deadline has not passed
-	fresh    int   // of those, asking for Fresh
+	fresh    int   // of these, asking for Fresh
 	warm     int   // how many resources Warm is to add
 }
 
-// decision is how many makes to begin, by what they are for.
+// decision is how many creations to begin, by what they are for.
 type decision struct {
 	callers int
 	missed  int           // for a caller that did not wait
@@ -183,7 +183,7 @@ type decision struct {
 
 func (d *decision) total() int { return d.callers + d.missed + d.warm + d.ready }
 
-// demand is how many of them somebody waits for.
+// demand is how many of them callers wait for.
 func (d *decision) demand() int { return d.callers + d.warm }
 
 // limit lowers the total to at most n, the least urgent first.
@@ -194,13 +194,13 @@ func (d *decision) limit(n int) {
 	}
 }
 
-// blindMakes is how many makes may run at once in a pool that has nothing that
-// works, until one has succeeded: so that callers who come when a server is down
-// do not all dial it. The rest then begin together, one make's time later. As
-// many at most are made at once ahead of demand, for Warm and MinIdle.
+// blindMakes is how many creations may run at once in a pool that has nothing that works,
+// until one has succeeded: callers that come while a server is down do not all dial it. The
+// rest then begin together, the time of one creation later. It also bounds how many are
+// created at once ahead of demand, for Warm and MinIdle.
 const blindMakes = 50
 
-// decide says how many makes to begin.
+// decide decides how many creations to begin.
 func (k *maker[T]) decide(s supply) (d decision) {
 	k.expire(s.now)
 	room := s.max - s.live
@@ -212,7 +212,7 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		return k.probe(s, coming)
 	}
 	if s.waiting > 0 {
-		// What comes back is nothing to those who ask for Fresh: each gets a make.
+		// Only a new resource can satisfy a Fresh request: each gets a creation.
 		alone := min(max(0, s.fresh-coming), room)
 		d.callers, d.again = k.gauge.Want(growth.Facts{
 			Now:      s.now,
@@ -243,10 +243,10 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		}
 		d.limit(room)
 		d.limit(k.breaker.Allowed(s.now, s.max) - coming)
-		if s.live == k.creating+s.dying { // nothing says that makes go well
+		if s.live == k.creating+s.dying { // there is no sign that creation succeeds
 			d.limit(blindMakes - coming)
 		}
-		if k.refusals > 0 { // try with one whether the gate is open again
+		if k.refusals > 0 { // one tries whether the policy admits again
 			d.limit(1 - k.asking)
 		}
 	}
@@ -256,8 +256,8 @@ func (k *maker[T]) decide(s supply) (d decision) {
 	return d
 }
 
-// probe is decide in an outage: the one make that is tried, when it is due and
-// something wants it.
+// probe is decide in an outage: one creation is tried, when it is due and something wants
+// it.
 func (k *maker[T]) probe(s supply, coming int) (d decision) {
 	switch {
 	case s.waiting > 0 || k.sought:
@@ -295,8 +295,8 @@ func (k *maker[T]) untilOverdue(now, again time.Duration) time.Duration {
 	return wait
 }
 
-// lastCause is how the last make failed or was refused, if none has succeeded or
-// begun since; nil: it did not.
+// lastCause is how the last creation failed or was refused, if none has succeeded or begun
+// since; nil: it did not.
 func (k *maker[T]) lastCause() error {
 	if k.last == nil && k.refusals > 0 {
 		return k.barredBy
@@ -304,13 +304,13 @@ func (k *maker[T]) lastCause() error {
 	return k.last
 }
 
-// mayRenew reports whether nothing speaks against making a replacement.
+// mayRenew reports whether nothing is against creating a replacement.
 func (k *maker[T]) mayRenew(now time.Duration) bool {
 	return k.pending() == 0 && !k.breaker.Open() && k.refusals == 0 && k.barred <= now
 }
 
-// bar keeps makes from being tried for as long as a refusal said, or, if it did
-// not, for a time that doubles with each. Those of one burst count once.
+// bar keeps creations from being tried for as long as a refusal said, or, if it did not, for
+// a backoff that doubles with each. Those of one burst count once.
 func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	first := now >= k.barred || k.refusals == 0
 	switch {
@@ -326,7 +326,7 @@ func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	}
 }
 
-// barredFor is how long no make is tried after a refusal that did not say. It
+// barredFor is how long no creation is tried after a refusal that did not say. It
 // doubles from refusal to refusal, up to maxBarred times.
 const (
 	barredFor = 50 * time.Millisecond
@@ -347,8 +347,8 @@ func (k *maker[T]) hopeless(now time.Duration, max int) bool {
 	return k.breaker.Open() && (k.breaker.RetryAfter(now) > 0 || k.coming(max) > 0)
 }
 
-// inVain reports whether no creation is tried before that deadline. A caller whose
-// deadline has passed hears so from its context.
+// inVain reports whether no creation is tried before that deadline. A caller whose deadline
+// has passed learns so from its context.
 func (k *maker[T]) inVain(deadline, now time.Duration) bool {
 	return now < deadline && deadline < k.barred && k.pending() == 0
 }

@@ -1,9 +1,8 @@
 package resource
 
-// put finds the place of e, which works and is in the pool's hands: with the
-// next waiter, on the shelf, or, if the pool has no use for it, destroyed; and
-// if it was used, so that its user may soon come again, on that one's seat. The
-// pool is locked.
+// put finds a use for e, which works and is the caller's to move: it goes to the next
+// waiter, lies idle or, if the pool has no use for it, is destroyed. If it was used, its
+// user may soon come again, and it lies in that goroutine's local slot. The pool is locked.
 func (p *Pool[T]) put(e *entry[T], used bool) {
 	e.since, e.stamp = p.clock.tick.Load(), p.idle.list.stamp()
 	switch {
@@ -15,8 +14,8 @@ func (p *Pool[T]) put(e *entry[T], used bool) {
 	}
 }
 
-// stays reports whether e, which works and is in the pool's hands, is to lie
-// idle. If not, it hands e to a waiter or retires it. The pool is locked.
+// stays reports whether e, which works and is the caller's to move, is to lie idle. If not,
+// it hands e to a waiter or retires it. The pool is locked.
 func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	switch {
 	case e.invalid():
@@ -40,8 +39,8 @@ func (p *Pool[T]) stays(e *entry[T], used bool) bool {
 	return false
 }
 
-// handOver gives e to whom it is for among those who wait. If it was used it comes
-// from its releaser, who then looks at takePause. The pool is locked.
+// handOver gives e to the first waiter that can use it. If e was used the caller is its
+// releaser, which then takes handOff's pause. The pool is locked.
 func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	if !p.mode.ordered {
 		now := p.clock.now()
@@ -62,14 +61,14 @@ func (p *Pool[T]) handOver(e *entry[T], used bool) {
 	fresh := !e.wasIdle
 	p.idle.park(e)
 	if p.mode.ordered && fresh {
-		e.wasIdle = false // unlock gives it to whom the Queue names
+		e.wasIdle = false // dispatch has the Queue choose its waiter
 	}
 	p.changed = true
 }
 
-// retire has e, which no caller holds and no policy looks at, destroyed in the
-// background. count is the counter that its end belongs to. It does nothing if e
-// is among the discards, which are destroyed anyway. The pool is locked.
+// retire has e, which no caller holds and no policy is asked about, destroyed in the
+// background. why is the counter that its end belongs to. It does nothing if e is among the
+// discards, which are destroyed anyway. The pool is locked.
 func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 	switch {
 	case e.discarded():
@@ -86,15 +85,16 @@ func (p *Pool[T]) retire(e *entry[T], cause error, why fate) {
 	reapOp[T]{p}.destroy(e)
 }
 
-// forget takes e, whose end begins, off the books. The pool is locked.
+// forget removes e, whose end begins, from the registry and counts its end. The pool is
+// locked.
 func (p *Pool[T]) forget(e *entry[T], cause error, why fate) {
 	p.registry.remove(e)
 	e.cause = cause
 	p.counts.ended[why]++
 }
 
-// condemn sees to it that e is not lent again: it is destroyed at once if it is
-// idle, else by whoever has it. The first cause stays. The pool is locked.
+// markDead keeps e from being lent again: it is destroyed at once if it is idle, else when
+// its lease, or the call that has it, ends. The first cause stays. The pool is locked.
 func (p *Pool[T]) markDead(e *entry[T], cause error, why fate) {
 	if e.loc == gone || e.invalid() {
 		return
@@ -106,7 +106,7 @@ func (p *Pool[T]) markDead(e *entry[T], cause error, why fate) {
 	}
 }
 
-// invalidate is what Watch is given.
+// invalidate is the function that Watch is given.
 func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	if cause == nil {
 		cause = ErrInvalidated
@@ -132,8 +132,8 @@ func (p *Pool[T]) unreserve(e *entry[T]) bool {
 	return there
 }
 
-// outlasts reports whether e, for which a user's function has just returned, may
-// be lent again. If not, it retires e. The pool is locked.
+// outlasts reports whether e, for which a user function has just returned, may be lent
+// again. If not, it retires e. The pool is locked.
 func (p *Pool[T]) outlasts(e *entry[T]) bool {
 	switch {
 	case e.invalid():

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Load is how many resources and callers are where, at one instant.
+// Load is how many resources are in which state, and how many callers wait, at one instant.
 type Load struct {
 	Max        int // the current maximum
-	Idle       int // ready to be lent, or aside for a Health check, OnRelease or the check of a ReleaseAfter
+	Idle       int // ready to be lent, or reserved for a Health check, OnRelease or the check of a ReleaseAfter
 	Leased     int // held by callers
-	Making     int // being made, or waiting for a MakeGate or Quota
+	Making     int // being created, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed, or about to be after a Reset or Close
-	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended, or a ReleaseAfter for longer than MakeTimeout
-	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
-	Waiting    int // callers
-	Wanting    int // places claimed of a Keyed's total, when there is none free
+	Hanging    int // of the idle, those whose Health check or OnRelease has outlived its context, or whose ReleaseAfter check has run for longer than MakeTimeout
+	Abandoned  int // creations abandoned at MakeTimeout whose Make has not returned; they hold no slot
+	Waiting    int // callers that wait
+	Wanting    int // slots wanted of a Keyed's total, when none of it is free
 }
 
-// String says it in a line.
+// String formats the load in one line.
 func (l Load) String() string {
 	s := fmt.Sprintf("max %d: %d idle, %d leased, %d making, %d destroying; %d waiting",
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
@@ -37,7 +37,7 @@ func (l Load) String() string {
 	return s
 }
 
-// LogValue is a group of what is not zero, and the maximum.
+// LogValue is a group of the maximum and of what is not zero.
 func (l Load) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.Int("max", l.Max)}
 	for _, a := range []slog.Attr{
@@ -52,8 +52,7 @@ func (l Load) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Stats is a snapshot of one pool. The counters count from its making and only
-// grow. At every instant
+// Stats is a snapshot of one pool. The counters start at New and only grow. At every instant
 //
 //	Made - Destroyed - Hijacked = Idle + Leased + Destroying
 //	Acquired = Released + Leased
@@ -61,14 +60,14 @@ func (l Load) LogValue() slog.Value {
 //	WaitTime = WaitsServedTime + WaitsFailedTime
 //	Waited ≥ WaitsServed + WaitsFailed + Waiting
 //
-// and the last two sides are equal whenever no acquire is between its wait and
-// its return, where a Health may check what it got.
+// and the last two sides are equal whenever no acquire is between its wait and its return,
+// where a Health may check what it got.
 type Stats struct {
 	Load
 
-	Acquired int64 // leases begun, those included that a policy ended before the caller saw them
+	Acquired int64 // leases begun, those included that a policy ended before a caller had them
 	Released int64 // leases ended, in whatever way
-	// Failures counts the acquires that returned an error, by why. So, whenever no
+	// Failures counts the acquires that returned an error, by reason. So, whenever no
 	// acquire is under way, calls of the acquires = leases that callers got +
 	// Failures.Total() + acquires whose goroutine a policy ended. In a [Keyed] the
 	// acquires that find it closed are counted for all keys together.
@@ -76,41 +75,40 @@ type Stats struct {
 	Canceled int64 // Failures.Canceled: acquires that ended with the caller's context
 	Rejected int64 // Failures.Rejected(): acquires that a policy refused
 
-	// AcquireTime is how long the acquires that got a lease took, summed. What
-	// they waited is measured for each. The rest, which is nanoseconds where no
-	// policy takes its time, is measured for one acquire in each tenth of a second
-	// and extrapolated from it.
+	// AcquireTime is how long the acquires that got a lease took, summed. Their waits are
+	// measured for each. The rest, which is nanoseconds where no policy takes long, is
+	// measured for one acquire in each tenth of a second and extrapolated.
 	AcquireTime time.Duration
 
 	Waited          int64         // acquires that had to wait
-	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the wait given up
+	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the caller gave up
 	WaitsServed     int64         // of those that waited, how many got a lease
 	WaitsServedTime time.Duration // their waits, summed
 	WaitsFailed     int64         // of those that waited, how many got an error
 	WaitsFailedTime time.Duration // their waits, summed
 
-	Begun       MakesBegun    // makes begun, by why
-	Made        int64         // makes that succeeded
+	Begun       MakesBegun    // creations begun, by reason
+	Made        int64         // creations that succeeded
 	MakeTime    time.Duration // their time, summed
-	Failed      int64         // makes that failed; not those a MakeGate or Quota refused
-	Refused     int64         // makes that a MakeGate or Quota refused
-	Withdrawn   int64         // makes that a MakeGate or Quota let through when they were not wanted any more
+	Failed      int64         // creations that failed; not those that a MakeGate or Quota refused
+	Refused     int64         // creations that a MakeGate or Quota refused
+	Withdrawn   int64         // creations that a MakeGate or Quota admitted when they were not wanted any more
 	Destroyed   int64         // resources whose Destroy has ended
-	Hijacked    int64         // resources handed out for good
+	Hijacked    int64         // resources taken out of the pool by Hijack
 	Evicted     int64         // resources that an Eviction ended
 	Unhealthy   int64         // resources that a Health check ended, or the check of a ReleaseAfter
 	Invalidated int64         // resources that invalidate ended
-	// ReleaseFailed is resources that OnRelease ended: it failed, did not return
+	// ReleaseFailed counts the resources that OnRelease ended: it failed, did not return
 	// in time, or panicked.
 	ReleaseFailed int64
 
-	Outage   bool  // makes keep failing just now
-	LastMake error // how the last make failed, if none has succeeded since
+	Outage   bool  // creation is failing
+	LastMake error // how the last creation failed, if none has succeeded since
 	Panics   int64 // panics and Goexits contained, in any function that the pool called
 }
 
-// MakesBegun counts makes that were begun, by why. A make belongs to no caller:
-// what comes of it may serve another purpose than it was begun for.
+// MakesBegun counts the creations that were begun, by reason. A creation belongs to no
+// caller: its resource may serve another purpose than it was begun for.
 type MakesBegun struct {
 	Callers      int64 // for callers that waited, or that were refused in an outage
 	NoWait       int64 // after a TryAcquire, or an acquire with NoWait, that found nothing idle
@@ -120,7 +118,7 @@ type MakesBegun struct {
 	Replacements int64 // for resources near the end that the Eviction foresees
 }
 
-// Total is how many there were.
+// Total is the sum.
 func (m MakesBegun) Total() int64 {
 	return m.Callers + m.NoWait + m.MinIdle + m.Warm + m.MakeOne + m.Replacements
 }
@@ -134,7 +132,7 @@ func (m *MakesBegun) add(o MakesBegun) {
 	m.Replacements += o.Replacements
 }
 
-// String says it in a line: the levels and the counters that are not zero.
+// String formats, in one line, the levels and the counters that are not zero.
 func (s Stats) String() string {
 	b := []byte(s.Load.String())
 	for _, c := range []struct {
@@ -167,9 +165,9 @@ func (s Stats) String() string {
 	return string(b)
 }
 
-// Stats returns a snapshot. Its cost does not depend on how many resources
-// there are or how many callers wait, nor on how many goroutines use the pool: it
-// waits for no more than a few other operations.
+// Stats returns a snapshot. Its cost depends neither on how many resources there are, nor
+// on how many callers wait, nor on how many goroutines use the pool: it waits for no more
+// than a few other operations.
 func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
 
 // fate is which counter of Stats the end of a resource belongs to.
@@ -289,9 +287,9 @@ func (p *Pool[T]) stats() Stats {
 	return s
 }
 
-// load is the levels, and how many leases were begun on seats. What is neither
-// idle nor being made or destroyed counts as leased, if only for the instant in
-// which it changes hands. The pool is locked.
+// load is the levels, and how many leases were begun in local slots. A resource that is
+// neither idle nor being created or destroyed counts as leased, if only for the instant in
+// which it moves. The pool is locked.
 func (p *Pool[T]) load() (l Load, begun int64) {
 	onSeats, begun := p.idle.slotLevels()
 	l = Load{
@@ -308,10 +306,9 @@ func (p *Pool[T]) load() (l Load, begun int64) {
 	return l, begun
 }
 
-// askMutex is a mutex that can be asked a question about what it guards. Its
-// holders answer when they unlock it, so that Ask does not queue for the lock
-// behind the goroutines of a crowd: it takes as long as one hold, not as many
-// holds as goroutines wait.
+// askMutex is a mutex that can be asked a question about what it guards. Its holders answer
+// when they unlock it, so Ask does not queue for the lock behind many goroutines: it takes as
+// long as one hold, not as many holds as goroutines wait.
 type askMutex[A any] struct {
 	answer func() A // constant; called with the lock held
 	asked  atomic.Pointer[question[A]]
@@ -319,7 +316,7 @@ type askMutex[A any] struct {
 	mu     sync.Mutex
 }
 
-// question is one call of Ask that waits, and those that came before it.
+// question is one call of Ask that waits, and the earlier ones.
 type question[A any] struct {
 	reply  chan A // holds one
 	before *question[A]
@@ -342,7 +339,7 @@ func (m *askMutex[A]) Unlock() {
 				q.reply <- a // never blocks
 			}
 		}
-		// A question that came since the look at asked is answered by the next
+		// A question asked since the load above is answered by the next
 		// holder, if there is one, and else here.
 		if m.asked.Load() == nil || !m.mu.TryLock() {
 			return
@@ -363,8 +360,8 @@ func (m *askMutex[A]) Ask() A {
 			break
 		}
 	}
-	// If this fails the lock is held, or about to be handed over, and whoever
-	// unlocks it sees the question: it was asked before.
+	// If this fails the lock is held, or about to be handed over, and the goroutine that
+	// unlocks it sees the question, which was asked before.
 	if m.mu.TryLock() {
 		m.Unlock()
 	}

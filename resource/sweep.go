@@ -66,26 +66,24 @@ func persist(step func() bool) {
 	}
 }
 
-// sweep holds every resource against the Eviction, a few at a time. Checks of the
-// Health follow and do not delay it: see scan. It goes through the pool's list
-// from the end: what is retired meanwhile is replaced there by the last one, which
-// was looked at.
+// sweep asks the Eviction about every resource, a few at a time. Checks of the Health follow
+// and do not delay it: see scan.
 type sweep[T any] struct {
 	p     *Pool[T]
-	from  int // what is before this is still to be looked at
+	from  int // resources of the registry before this index are still to be looked at
 	some  [sweepChunk]candidate[T]
-	n, at int           // some[at:n] are still to be judged
-	idle  int           // how many are idle in the pool, without those found guilty
+	n, at int           // some[at:n] are still to be evaluated
+	idle  int           // how many are idle in the pool, without those to be evicted
 	fresh int           // and without those found near their end
-	lead  time.Duration // how long before its end a resource is to have a successor
+	lead  time.Duration // how long before its end a resource is to be replaced
 }
 
-// step judges one resource, or goes on to the next few.
+// step evaluates one resource, or continues with the next few.
 func (s *sweep[T]) step() bool {
 	if s.at < s.n {
 		x := &s.some[s.at]
 		s.at++
-		s.weigh(x)
+		s.evaluate(x)
 		return true
 	}
 	s.at = 0
@@ -95,9 +93,9 @@ func (s *sweep[T]) step() bool {
 	return s.n > 0 || s.from > 0
 }
 
-// weigh holds one resource against the Eviction: as it is, if it is idle, and as
-// it will be when the sweeps to come can not see to its successor any more.
-func (s *sweep[T]) weigh(x *candidate[T]) {
+// evaluate asks the Eviction about one resource: as it is, if it is idle, and as it will be
+// when it is too late for the next sweeps to have it replaced in time.
+func (s *sweep[T]) evaluate(x *candidate[T]) {
 	p := s.p
 	if !x.leased {
 		x.info.Idlers = s.idle
@@ -121,15 +119,15 @@ func (s *sweep[T]) weigh(x *candidate[T]) {
 	}
 }
 
-// suspect is a resource that the sweep looks at.
+// candidate is a resource that the sweep looks at.
 type candidate[T any] struct {
 	e        *entry[T]
 	info     Info
 	idle     int64 // in ticks
 	leased   bool
-	expiring bool  // it has or will have a successor
-	cause    error // why it goes
-	end      error // why it will have to go soon, though it is in use or needed
+	expiring bool  // it has or will have a replacement
+	cause    error // why it ends
+	end      error // why it will have to end soon, though it is in use or needed
 }
 
 // collect gets the facts about the next few resources. Those idle longest come
@@ -163,9 +161,9 @@ func (s *sweep[T]) collect() {
 	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
 
-// sortCandidates puts those idle longest first, by ticks. In the order in which they were
-// made most are so already, and then none is moved, for a suspect is large: by
-// their ages, which are exact, many would be that were made at the same time.
+// sortCandidates puts those idle longest first, by ticks. In the order of creation most are
+// in that order already, and then none is moved, for a candidate is large. By their ages,
+// which are exact, many would be moved that were created at the same time.
 func sortCandidates[T any](some []candidate[T]) {
 	for i := 1; i < len(some); i++ {
 		for k := i; k > 0 && some[k].idle > some[k-1].idle; k-- {

@@ -7,13 +7,12 @@ import (
 	"time"
 )
 
-// Trace is a set of functions that the pool calls when something slow happens.
-// An acquire that finds an idle resource, and the release after it, call none,
-// unless the lease is sampled: of such leases Leased and Ended are told, and
-// [Config.SampleLeases] says how many that are. Nil functions are skipped. They
-// are called with no lock held, by many goroutines at once, and delay what they
-// observe: they should be quick. A panic in one is contained and counted in
-// [Stats.Panics].
+// Trace is a set of functions that the pool calls when something slow happens. An acquire
+// that finds an idle resource, and the release after it, call none, unless the lease is
+// sampled: then Leased and Ended are called, and [Config.SampleLeases] says how often that
+// is. Nil functions are skipped. They are called with no lock held, by many goroutines at
+// once, and delay what they observe: they should be quick. A panic in one is contained and
+// counted in [Stats.Panics].
 type Trace struct {
 	// Waited is called when an acquire that had to wait has ended. ctx is the
 	// caller's.
@@ -25,73 +24,70 @@ type Trace struct {
 	Failed func(ctx context.Context, e *AcquireError)
 	// Rejected is called when an Admission or a Queue refused a caller.
 	Rejected func(ctx context.Context, err error)
-	// Made is called when a make has ended. ctx has the values of the caller
-	// for whom it was begun.
+	// Made is called when a creation has ended. ctx has the values of the caller for
+	// which it was begun.
 	Made func(ctx context.Context, e MakeEvent)
-	// Refused is called when a MakeGate or Quota refused a make.
+	// Refused is called when a MakeGate or Quota refused a creation.
 	Refused func(ctx context.Context, err error)
-	// Checked is called when a health check has ended, passed or failed. One
-	// that was cut short, by the end of its caller's context or by Close, has
-	// found nothing and is not told; nor is one that ended its goroutine, but
-	// to Panicked.
+	// Checked is called when a health check has ended, passed or failed. A check that
+	// was cut short, by the end of its caller's context or by Close, has found nothing
+	// and is not reported; one that ended its goroutine is reported only to Panicked.
 	Checked func(e CheckEvent)
-	// Destroyed is called when a Destroy has ended. The place of the resource is
-	// free by then, and its successor may be there already; Close waits for the
-	// call.
+	// Destroyed is called when a Destroy has ended. The slot of the resource is free by
+	// then, and may be in use again; Close waits for the call.
 	Destroyed func(e DestroyEvent)
-	// Outage is called when makes begin to keep failing (cause is the last
-	// failure) and when one succeeds again (cause is nil).
+	// Outage is called when creation begins to keep failing (cause is the last failure)
+	// and when one succeeds again (cause is nil).
 	Outage func(cause error)
 	// Panicked is called when a panic or Goexit was contained.
 	Panicked func(err error)
 
-	// Leased is called when a lease has begun that is sampled (see
-	// Config.SampleLeases), on the goroutine of the caller, before it has the
-	// lease. ctx is the caller's. If Leased panics the caller has the lease all
-	// the same; if it ends its goroutine the resource is destroyed.
+	// Leased is called when a sampled lease has begun (see Config.SampleLeases), on the
+	// goroutine of the caller, before it has the lease. ctx is the caller's. If Leased
+	// panics the caller has the lease all the same; if it ends its goroutine the resource
+	// is destroyed.
 	Leased func(ctx context.Context, e LeaseEvent)
-	// Ended is called when a lease has ended that was sampled, or that lasted
-	// for about 200 ms or more, on the goroutine that ended it: for each call of
-	// Leased once, and after it, though perhaps after the next lease of that
-	// resource has begun. Of leases that a policy ended before the caller had
-	// them neither is called.
+	// Ended is called when a lease has ended that was sampled, or that lasted for about
+	// 200 ms or more, on the goroutine that ended it: once for each call of Leased, and
+	// after it, though perhaps after the next lease of that resource has begun. For
+	// leases that a policy ended before the caller had them neither is called.
 	Ended func(e EndEvent)
 }
 
 // LeaseEvent is a lease that has begun.
 type LeaseEvent struct {
 	ID      uint64        // of the resource
-	Lease   uint64        // the resource's how manieth, from 1
+	Lease   uint64        // ordinal of this lease on its resource, starting at 1
 	Request Request       // what the caller asked for
 	Waited  time.Duration // 0: it did not wait
 }
 
 // EndEvent is a lease that has ended.
 //
-// A distribution of how long leases last, or their number or sum, is right on
-// average if each event counts max(1, Sampled) times. Every lease of about 200 ms
-// or more is told, sampled or not, and so stands for itself; a shorter one that
-// was sampled stands for those that were not.
+// An estimate of how long leases last, of their number or of their sum is unbiased if each
+// event counts max(1, Sampled) times. Every lease of about 200 ms or more is reported,
+// sampled or not, and so stands for itself; a shorter one that was sampled stands for those
+// that were not.
 type EndEvent struct {
 	ID    uint64 // of the resource
-	Lease uint64 // the resource's how manieth, from 1
+	Lease uint64 // ordinal of this lease on its resource, starting at 1
 	// Held is exact if Sampled, else from a clock that ticks every 100 ms.
 	Held time.Duration
-	// Sampled is for how many leases it stands, itself included. It is 0 if
+	// Sampled is how many leases it stands for, itself included. It is 0 if
 	// Leased was not called for it.
 	Sampled int64
-	Cause   error // why the resource is destroyed now; nil: it was given back or hijacked
+	Cause   error // why the resource is destroyed; nil: it was given back or hijacked
 }
 
 // WaitEvent is an acquire that had to wait.
 type WaitEvent struct {
 	Request Request       // what the caller asked for
-	Waited  time.Duration // from its place in the line to the end
+	Waited  time.Duration // from its entry into the queue to the end
 	ID      uint64        // of the resource it got; 0: none
 	Err     error         // why it got none
 }
 
-// MakeEvent is a make that has ended.
+// MakeEvent is a creation that has ended.
 type MakeEvent struct {
 	ID   uint64        // of the new resource; 0: none
 	Took time.Duration // of Make and Watch
@@ -102,13 +98,13 @@ type MakeEvent struct {
 type CheckEvent struct {
 	Info Info          // of the resource
 	Took time.Duration // of Check
-	Err  error         // what Check said; nil: it passed
+	Err  error         // what Check returned; nil: it passed
 }
 
-// DestroyEvent is a resource that is gone.
+// DestroyEvent is a resource that was destroyed.
 type DestroyEvent struct {
 	Info  Info          // of the resource, at its end
-	Cause error         // why; nil never
+	Cause error         // why it was destroyed; never nil
 	Took  time.Duration // of Destroy
 }
 

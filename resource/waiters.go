@@ -12,15 +12,15 @@ import (
 // Waiter is a caller that waits, as a [Queue] sees it.
 type Waiter struct {
 	Request Request       // what it asked for
-	Since   time.Duration // when it began to wait, since the pool was made
-	// Deadline is that of the caller's context, since the pool was made; 0: it has
+	Since   time.Duration // when it began to wait, since the pool's New
+	// Deadline is that of the caller's context, since the pool's New; 0: it has
 	// none. It bounds the work as well, if the caller works with that context.
 	Deadline time.Duration
 	owner    any // its *waiter[T]
 }
 
-// waiter is a caller that waits. Its owner is the waiting goroutine; the pool
-// has it from insert until it sends on ready or the owner takes it back.
+// waiter is a caller that waits. It belongs to the waiting goroutine; the pool
+// has it from insert until it sends on ready or the goroutine takes it back.
 type waiter[T any] struct {
 	Waiter
 	ready chan struct{} // holds one
@@ -30,7 +30,7 @@ type waiter[T any] struct {
 	deadline time.Duration // ctx's, on the pool's clock; 0: none
 	min      time.Duration // its MinRemaining, if there is an Eviction to ask
 	slot     int
-	turn     int64 // ordinal among all that have waited; smaller ones came first
+	turn     int64 // its ordinal among all waiters that the pool ever had
 
 	// Guarded by the pool's lock.
 	order                    *waitOrder[T] // that it is in; nil: none
@@ -38,7 +38,7 @@ type waiter[T any] struct {
 	node                     *treap.Node[*waiter[T]]
 	prev, next               *waiter[T] // in order.plain or late; next also in the chain of woken
 	prevUnasked, nextUnasked *waiter[T]
-	unasked                  bool          // no make was begun for it
+	unasked                  bool          // no creation was begun for it
 	timer                    int           // its index in the heap of deadlines, from 1; 0: none
 	late                     bool          // in late
 	lateAt                   time.Duration // when it was put there
@@ -47,9 +47,9 @@ type waiter[T any] struct {
 	popped                   bool          // the Queue has given it out
 	seen                     uint64        // the last inspection that listed it
 	lease                    Lease[T]      // what it got
-	verified                 bool          // that has passed a check just now
-	idle                     int64         // for how many ticks that was idle
-	err                      error         // or why nothing
+	verified                 bool          // the resource of lease has just passed a check
+	idle                     int64         // for how many ticks the resource of lease was idle
+	err                      error         // why it got no lease
 	rejected                 bool          // a policy refused it
 
 	handOff handOffNote // set by the releaser; the waiter's once it is woken
@@ -58,11 +58,11 @@ type waiter[T any] struct {
 // waiting reports whether the waiter is in the queue.
 func (w *waiter[T]) waiting() bool { return w.order != nil || w.late }
 
-// expired reports whether the context of w has ended, though its goroutine may
-// not have run since. To lend to it would keep the resource from the next for
-// as long as that takes: under overload, when many expire and processors are
-// busy, that is most of the time there is. One that waits on for lateFor has a
-// context that goes by another clock, and waits like every other.
+// expired reports whether the deadline of w has passed, though its goroutine may not have
+// run since. Lending to it would keep the resource from the next waiter for as long as that
+// takes: under overload, when many expire and processors are busy, most of the time. A
+// waiter that still waits after lateFor has a context that uses another clock, and is
+// treated as every other.
 func (w *waiter[T]) expired(now time.Duration) bool {
 	return w.deadline != 0 && w.deadline <= now && now-w.deadline < lateFor
 }
@@ -101,9 +101,9 @@ func (l *waiterList[T]) remove(w *waiter[T]) {
 	l.n--
 }
 
-// waitOrder is waiters in the order of their positions. A list holds those that
-// any resource serves and that were added last; trees hold the others, by
-// position, with the MinRemaining as value.
+// waitOrder is waiters in the order of their positions. A linked list holds those that any
+// resource serves and that were added last; trees hold the others, by position, with the
+// MinRemaining as value.
 type waitOrder[T any] struct {
 	plain  waiterList[T]
 	others treap.Set[*waiter[T]] // not Fresh: those with a MinRemaining, and those that came back to an old position
@@ -175,17 +175,17 @@ func sooner[T any](a, b *waiter[T]) *waiter[T] {
 	return a
 }
 
-// waitQueue is the callers that wait. No operation takes longer the more there
-// are (I12), but for logarithms. Its user holds the pool's lock.
+// waitQueue is the callers that wait. No operation grows with their number (I12), except
+// logarithmically. Its user holds the pool's lock.
 type waitQueue[T any] struct {
 	n     int           // all
-	line  waitOrder[T]  // by turn
-	given waitOrder[T]  // that a Queue has given out and nothing idle could serve, by when
-	late  waiterList[T] // whose context's deadline has passed, by when that was found
+	line  waitOrder[T]  // in the order of arrival
+	given waitOrder[T]  // that a Queue has given out and no idle resource could serve, in that order
+	late  waiterList[T] // whose deadline has passed, in the order in which that was found
 	turns int64
 	gifts int64
 
-	// Those for whom no make was begun yet, by when they came.
+	// Those for which no creation was begun yet, in the order of arrival.
 	unaskedFront, unaskedBack *waiter[T]
 
 	// By deadline: those that ask for Fresh, and the others. Kept only if
@@ -207,10 +207,10 @@ type waitQueue[T any] struct {
 	walk walk[T] // the inspection that is under way
 }
 
-// everyone is the reach that serves whoever waits.
+// everyone is the reach that serves every waiter.
 var everyone = reach{everything, everything}
 
-// active is how many wait whose deadline has not passed.
+// active is how many waiters there are whose deadline has not passed.
 func (q *waitQueue[T]) active() int { return q.n - q.late.n }
 
 // fresh is how many of the active ask for Fresh.
@@ -225,8 +225,8 @@ func (q *waitQueue[T]) fresh() int {
 // then the trees, given and late are empty.
 func (q *waitQueue[T]) uniform() bool { return q.line.plain.n == q.n }
 
-// needs are the least MinRemaining that is asked for, by those that ask for
-// Fresh and by the others; everything: none of them waits.
+// needs are the least MinRemaining that is asked for, by waiters that ask for Fresh and by
+// the others; everything: there is none.
 type needs struct{ used, fresh int64 }
 
 func (q *waitQueue[T]) needs() needs {
@@ -244,7 +244,7 @@ func (q *waitQueue[T]) needs() needs {
 	return n
 }
 
-// servedBy reports whether r can serve one of the waiters whose needs are n.
+// servedBy reports whether r can serve one of the waiters that have these needs.
 func (n needs) servedBy(r reach) bool { return n.used < r.used || n.fresh < r.unused }
 
 // front returns the waiter that came first; nil if none is active.
@@ -267,8 +267,8 @@ func (q *waitQueue[T]) back() *waiter[T] {
 	return q.given.last()
 }
 
-// mayPass reports whether a caller with that turn, 0 for a new one, may take
-// what is idle: no caller waits that came before.
+// mayPass reports whether a caller with that turn, 0 for a new one, may take an idle
+// resource: no earlier caller waits.
 func (q *waitQueue[T]) mayPass(turn int64) bool {
 	w := q.front()
 	return w == nil || turn != 0 && turn < w.turn
@@ -408,7 +408,7 @@ func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, r
 	return nil
 }
 
-// give moves w, which the Queue has given out, behind those given out before.
+// give moves w, which the Queue has given out, behind the waiters given out before.
 func (q *waitQueue[T]) give(w *waiter[T]) {
 	q.line.remove(w)
 	q.gifts++
@@ -426,7 +426,7 @@ func (q *waitQueue[T]) remove(w *waiter[T]) {
 	q.n--
 }
 
-// leaveOrder takes w out of all but late.
+// leaveOrder takes w out of every list but late.
 func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
 	w.order.remove(w)
 	q.unask(w)
@@ -435,9 +435,9 @@ func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
 	}
 }
 
-// first returns the first waiter in line that r can serve and that has not
-// expired; nil if there is none. It moves those that have expired out of the
-// way, a bounded number: more reports whether it is to be called again.
+// first returns the first waiter in line that r can serve and that has not expired; nil if
+// there is none. It moves a bounded number of expired waiters to late: more reports whether
+// it is to be called again.
 func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more bool) {
 	if q.uniform() && r.used > 0 {
 		if w := q.line.plain.front; w == nil || !w.expired(now) {
@@ -457,8 +457,8 @@ func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more boo
 	return nil, true
 }
 
-// revive puts the late waiters back in line that wait on all the same, a bounded
-// number. It returns when it is to be called again; 0: there is none.
+// revive puts late waiters that still wait back in line, a bounded number. It returns when
+// it is to be called again; 0: there is none.
 func (q *waitQueue[T]) revive(now time.Duration) (at time.Duration) {
 	for range maxPerHold {
 		w := q.late.front
@@ -505,8 +505,8 @@ func (q *waitQueue[T]) unask(w *waiter[T]) {
 	w.prevUnasked, w.nextUnasked, w.unasked = nil, nil, false
 }
 
-// asker returns the context of the first waiter for whom no make was begun yet,
-// and notes that one is; else that of the first waiter; nil if none waits.
+// asker returns the context of the first waiter for which no creation was begun yet, and
+// notes that one is; else that of the first waiter; nil if none waits.
 func (q *waitQueue[T]) asker() context.Context {
 	w := q.unaskedFront
 	if w != nil {
@@ -528,7 +528,7 @@ func (q *waitQueue[T]) soonest(freshOnly bool) (w *waiter[T]) {
 	return w
 }
 
-// untime forgets the deadline of w.
+// untime takes w out of the heap of deadlines.
 func (q *waitQueue[T]) untime(w *waiter[T]) { heap.Remove(q.timersOf(w), w.timer-1) }
 
 // refusable returns the first waiter that asks for Fresh or, if freshOnly is
@@ -583,8 +583,8 @@ func (t *timers[T]) Pop() any {
 	return w
 }
 
-// walk is an inspection on its way through the queue: those given out, then the
-// line, then the late ones. It survives the removal of waiters, and what moves
+// walk is the progress of an inspection through the queue: the waiters given out, then the
+// line, then the late ones. It survives the removal of waiters, and a waiter that moves
 // meanwhile is listed at most once.
 type walk[T any] struct {
 	stage int
