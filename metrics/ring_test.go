@@ -72,7 +72,7 @@ func TestEvents_Bursts(t *testing.T) {
 		want := []string{
 			"recovered: makes succeed again +0",
 			"outage: makes keep failing: down +0",
-			"not served: a caller got nothing in 157µs: resource: makes keep failing +0",
+			"not served: a caller got nothing in 157µs: resource: creation is failing +0",
 			"gave up: a caller got nothing in 1m0s: context canceled +0",
 			"check: resource 0 failed in 0s: silent +0",
 			"panic: boom +0",

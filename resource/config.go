@@ -159,17 +159,17 @@ func (c *Config[T]) check() error {
 			bad = append(bad, fmt.Errorf(format, args...))
 		}
 	}
-	no(c.Make != nil, "Make is nil")
+	no(c.Make != nil, "Make is required")
 	if err := checkSize(c.MaxSize); err != nil {
 		bad = append(bad, fmt.Errorf("MaxSize %w", err))
 	}
-	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
-	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
-	no(c.ReleaseTimeout >= 0, "ReleaseTimeout is %v, not at least 0", c.ReleaseTimeout)
-	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, MinSweepInterval)
-	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
-	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
-	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
+	no(c.MinIdle >= 0, "MinIdle must be at least 0, got %d", c.MinIdle)
+	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle must be at most MaxSize (%d), got %d", c.MaxSize, c.MinIdle)
+	no(c.ReleaseTimeout >= 0, "ReleaseTimeout must be at least 0, got %v", c.ReleaseTimeout)
+	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval must be 0 or at least %v, got %v", MinSweepInterval, c.SweepInterval)
+	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases must be between 0 and %d, got %d", maxSampleLeases, c.SampleLeases)
+	no(c.Order <= OldestFirst, "Order must be NewestFirst or OldestFirst, got %d", c.Order)
+	no(c.Outage <= KeepWaiting, "Outage must be FailFast or KeepWaiting, got %d", c.Outage)
 	if bad == nil {
 		return nil
 	}
@@ -181,7 +181,7 @@ const maxMaxSize = math.MaxInt32
 
 func checkSize(max int) error {
 	if max < 1 || max > maxMaxSize {
-		return fmt.Errorf("is %d, not from 1 to %d", max, maxMaxSize)
+		return fmt.Errorf("must be between 1 and %d, got %d", maxMaxSize, max)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ var failings = map[resource.Reason]failingAcquire{
 			}
 		},
 		is:   []error{resource.ErrOutage, errFailing},
-		text: "resource: acquire: resource: makes keep failing: no",
+		text: "resource: acquire: resource: creation is failing: no",
 	},
 	resource.ReasonMakeFailed: {
 		config: func(c *resource.Config[int]) {

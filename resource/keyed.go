@@ -293,13 +293,13 @@ type KeyedConfig[K comparable, T any] struct {
 func (c *KeyedConfig[K, T]) check() error {
 	var bad []error
 	if c.Config == nil {
-		bad = append(bad, errors.New("Config is nil"))
+		bad = append(bad, errors.New("Config is required"))
 	}
 	if err := checkSize(c.MaxTotal); err != nil {
 		bad = append(bad, fmt.Errorf("MaxTotal %w", err))
 	}
 	if c.ForgetAfter != 0 && c.ForgetAfter < MinForgetAfter {
-		bad = append(bad, fmt.Errorf("ForgetAfter is %v, not 0 or at least %v", c.ForgetAfter, MinForgetAfter))
+		bad = append(bad, fmt.Errorf("ForgetAfter must be 0 or at least %v, got %v", MinForgetAfter, c.ForgetAfter))
 	}
 	if bad == nil {
 		return nil

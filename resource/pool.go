@@ -406,14 +406,14 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 	}
 }
 
-// sizeNews is what the policies that follow the maximum know of it. Its user holds
-// the pool's lock.
+// sizeNews is what the policies that follow the maximum know of it. Its user holds the
+// pool's lock.
 type sizeNews struct {
-	told    int  // the maximum that they know
-	telling bool // a goroutine tells them
+	told    int  // the maximum that was reported to them
+	telling bool // a goroutine reports to them
 }
 
-// next returns the change to tell, if there is one and no other goroutine tells.
+// next returns the change to report, if there is one and no other goroutine reports.
 func (n *sizeNews) next(max int) (from int, ok bool) {
 	if n.telling || n.told == max {
 		return 0, false
@@ -423,9 +423,9 @@ func (n *sizeNews) next(max int) (from int, ok bool) {
 	return from, true
 }
 
-// tellSize tells the policies that follow the maximum how it was changed. A Resize
-// at the same time leaves its change to the goroutine that tells already, so that
-// the last call has the last maximum.
+// tellSize reports to the policies that follow the maximum how it was changed. A Resize at
+// the same time leaves its change to the goroutine that already reports, so that the last
+// call has the last maximum.
 func (p *Pool[T]) tellSize() {
 	for {
 		p.lock()

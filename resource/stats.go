@@ -160,7 +160,7 @@ func (s Stats) String() string {
 		b = append(b, "; outage"...)
 	}
 	if s.LastMake != nil {
-		b = fmt.Appendf(b, "; last make: %v", s.LastMake)
+		b = fmt.Appendf(b, "; last creation: %v", s.LastMake)
 	}
 	return string(b)
 }

@@ -152,7 +152,7 @@ func TestErrors_Text(t *testing.T) {
 	}{
 		{
 			&resource.AcquireError{Err: cause, Waited: time.Second, RetryAfter: 2 * time.Second, Load: load, LastMake: errSick},
-			[]string{"cause", "last make: no pulse"}, // the rest: see TestErrors_TextsAreFixed
+			[]string{"cause", "last creation: no pulse"}, // the rest: see TestErrors_TextsAreFixed
 			[]error{cause},
 		},
 		{&resource.Rejection{Policy: "rate", Err: cause}, []string{"rejected by rate: cause"}, []error{cause, resource.ErrRejected}},
