@@ -18,60 +18,57 @@ import (
 	"github.com/respool/respool/internal/keymap"
 )
 
-// Keyed lends resources by key: one [Pool] for each key, made when the key is
-// first used and forgotten when it has long been empty, under one total. Make
-// one with [NewKeyed]. All methods may be called by any number of goroutines at
-// once.
+// Keyed lends resources by key: one [Pool] for each key, created when the key is first used
+// and forgotten when it has long been empty, under one total. Make one with [NewKeyed]. All
+// methods may be called by any number of goroutines at once.
 //
-// When the total is used up and a caller needs a resource of its key made, the
-// least recently used idle resource of any other key gives way ([ErrPreempted]; which
-// was used less recently is known to 100 ms);
-// one of a key that has no more than the caller's would then have, only when it
-// has been idle for as long as it took to make.
+// When the total is used up and a caller needs a new resource of its key, the least recently
+// used idle resource of any other key gives way ([ErrPreempted]; the order is known to 100
+// ms). A resource of a key that has no more than the caller's would then have gives way only
+// when it has been idle for as long as its creation took.
 //
-// If nothing is idle the keys share fairly: the next place goes to the key that
-// has least, and a key that has at least two more than it gives one up when one
-// is given back, although its own callers wait. If there are fewer places than
-// keys they take turns: one that has nothing is served before callers of other
-// keys who came after it did, once the resource was there for as long as it took
-// to make, and before all of them, once it was there four times as long. So a
-// busy key can not starve a quiet one.
+// If nothing is idle the keys share fairly: the next free slot goes to the key that has
+// least, and a key that has at least two more than it gives up a resource when one is given
+// back, although its own callers wait. If there are fewer slots than keys they take turns: a
+// key that has nothing is served before later callers of other keys, once the resource has
+// existed for as long as its creation took, and before all of them, once it has existed four
+// times as long. So a busy key cannot starve a quiet one.
 //
-// It is wise to let no key have all, by a MaxSize below MaxTotal: what is leased
-// or being made is not taken back, and a key whose makes hang keeps their places
-// until [Config.MakeTimeout]. [Config.MinIdle] takes
-// places only while there are free ones, and [Pool.Warm] those of idle resources
-// too, but of no other call of Warm that has no more. A place whose Destroy takes
-// longer than about a second is waited for no more: something else gives way.
+// Let no key use the whole total, by a MaxSize below MaxTotal: resources that are leased or
+// being created are not taken back, and a key whose creations hang keeps their slots until
+// [Config.MakeTimeout]. [Config.MinIdle] takes slots only while some are free, and
+// [Pool.Warm] those of idle resources too, but of no other call of Warm that has no more. A
+// slot whose Destroy takes longer than about a second is not waited for any more: another
+// resource gives way.
 //
 // A key costs memory, and no goroutine.
 type Keyed[K comparable, T any] struct {
 	cfg     KeyedConfig[K, T] // constant
 	checked bool              // constant: not every key can be looked up
 	common  shared[T]
-	slots   keymap.Map[K, *slot[K, T]]
+	pools   keymap.Map[K, *keyPool[K, T]]
 	closed  atomic.Bool
 	tidying sync.Mutex // held while onTidy runs
 
 	mu    sync.Mutex
-	gone  Stats         // of pools that are gone
-	open  int           // pools that are not
-	empty chan struct{} // closed when none is open and closed is set
+	gone  Stats         // the sum over the pools that have ended
+	open  int           // pools that have not ended
+	empty chan struct{} // closed when open is 0 and closed is set
 	tidy  *time.Timer   // nil: no key yet
-	armed bool          // it is to fire
+	armed bool          // tidy is running
 }
 
-// slot is a key's place in the map.
-type slot[K comparable, T any] struct {
+// keyPool is a key and its pool.
+type keyPool[K comparable, T any] struct {
 	key  K
-	once sync.Once // makes pool or err
+	once sync.Once // sets pool or err
 	pool atomic.Pointer[Pool[T]]
 	err  error
-	over atomic.Bool // forgotten: who meets pool closed is to ask again
+	over atomic.Bool // forgotten: an acquire that finds pool closed tries again
 }
 
-// get returns the pool of s, which is made if it is not there yet.
-func (k *Keyed[K, T]) get(s *slot[K, T]) (*Pool[T], error) {
+// get returns the pool of s, and creates it if there is none yet.
+func (k *Keyed[K, T]) get(s *keyPool[K, T]) (*Pool[T], error) {
 	if p := s.pool.Load(); p != nil {
 		return p, nil
 	}
@@ -98,10 +95,9 @@ func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) 
 	return k, nil
 }
 
-// Acquire lends a resource of that key, as [Pool.Acquire] does, which says what
-// it waits for and how it fails. It fails besides with [ErrBadKey] and with what
-// [KeyedConfig.Config] returned; these are not counted in Stats, since there is
-// no pool.
+// Acquire lends a resource of that key. [Pool.Acquire] says what it waits for and how it
+// fails. It also fails with [ErrBadKey] and with what [KeyedConfig.Config] returned; these
+// are not counted in Stats, since there is no pool.
 func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -138,8 +134,8 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 	}
 }
 
-// TryAcquire lends an idle resource of that key if there is one and nobody
-// waits for it, as [Pool.TryAcquire] does. A key that is not in use stays so.
+// TryAcquire lends an idle resource of that key if there is one and no caller waits for it,
+// as [Pool.TryAcquire] does. It does not bring a key into use.
 func (k *Keyed[K, T]) TryAcquire(key K) (Lease[T], bool) {
 	p, ok := k.Find(key)
 	if !ok {
@@ -165,18 +161,17 @@ func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(conte
 	return l.do(ctx, f)
 }
 
-// Pool returns the pool for key, and makes it if there is none. It may be used
-// like any other, to [Pool.Warm] or [Pool.Resize] it, and to [Pool.Reset] what
-// that key has. To close it is to drain the key. A pool that is forgotten is
-// closed: so do not keep it, but ask again. It fails with [ErrBadKey], or with
-// what [KeyedConfig.Config] returned.
+// Pool returns the pool for key, and creates it if there is none. It may be used like any
+// other: to [Pool.Warm] or [Pool.Resize] it, or to [Pool.Reset] the resources of that key.
+// Closing it drains the key. A pool that is forgotten is closed: do not keep it, but call
+// Pool again. It fails with [ErrBadKey], or with what [KeyedConfig.Config] returned.
 func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
 	if err := k.checkKey(key); err != nil {
 		return nil, err
 	}
-	s, ok := k.slots.Load(key)
+	s, ok := k.pools.Load(key)
 	if !ok {
-		s, _ = k.slots.LoadOrStore(key, &slot[K, T]{key: key})
+		s, _ = k.pools.LoadOrStore(key, &keyPool[K, T]{key: key})
 	}
 	return k.get(s)
 }
@@ -186,7 +181,7 @@ func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
 	if k.checkKey(key) != nil {
 		return nil, false
 	}
-	s, ok := k.slots.Load(key)
+	s, ok := k.pools.Load(key)
 	if !ok {
 		return nil, false
 	}
@@ -197,7 +192,7 @@ func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
 // All yields every key in use, with its pool, in no order. See [Keyed.Pool].
 func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 	return func(yield func(K, *Pool[T]) bool) {
-		for _, e := range k.slots.Entries() {
+		for _, e := range k.pools.Entries() {
 			if p := e.Value.pool.Load(); p != nil && !yield(e.Key, p) {
 				return
 			}
@@ -206,13 +201,12 @@ func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 }
 
 // Len returns how many keys are in use.
-func (k *Keyed[K, T]) Len() int { return k.slots.Len() }
+func (k *Keyed[K, T]) Len() int { return k.pools.Len() }
 
-// Resize changes the total. Growing lets callers who wait have new resources at
-// once. Shrinking destroys surplus idle resources at once, the least recently
-// used first, and interrupts no holder: leased ones go, while there are too
-// many, as they are given back. It fails if max is less than 1, or with
-// [ErrClosed].
+// Resize changes the total. Growing lets waiters have new resources at once. Shrinking
+// destroys surplus idle resources at once, the least recently used first, and interrupts no
+// holder: while there are too many, leased ones are destroyed as they are given back. It
+// fails if max is less than 1, or with [ErrClosed].
 func (k *Keyed[K, T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new total %w", err)
@@ -225,29 +219,28 @@ func (k *Keyed[K, T]) Resize(max int) error {
 	return nil
 }
 
-// Reset replaces everything made before it, of all keys, as [Pool.Reset] does.
+// Reset replaces every resource of all keys, as [Pool.Reset] does.
 func (k *Keyed[K, T]) Reset(cause error) {
 	for _, p := range k.All() {
 		p.Reset(cause)
 	}
 }
 
-// Drain ends that key: its waiters and whoever asks for it get [ErrClosed], idle
-// resources are destroyed, leased ones when their lease ends. When it returns nil
-// nothing of the key is left, and the key may be used anew. If ctx ends before
-// it returns a [*CloseError]; the draining goes on. A key that is not in use is
-// drained.
+// Drain ends that key: its waiters, and acquires until it has ended, get [ErrClosed], idle
+// resources are destroyed, leased ones when their lease ends. When it returns nil no
+// resource of the key is left, and the key may be used anew. If ctx ends before it returns a
+// [*CloseError]; the draining continues. A key that is not in use is drained.
 func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 	if k.checkKey(key) != nil {
 		return nil // it was never in use
 	}
-	s, ok := k.slots.Load(key)
+	s, ok := k.pools.Load(key)
 	if !ok {
 		return nil
 	}
 	p := s.pool.Load()
 	if p == nil {
-		return nil // Config has not returned: whoever uses it does so anew
+		return nil // Config has not returned: the key was not in use before
 	}
 	if err := p.Close(ctx); err != nil {
 		return err
@@ -259,27 +252,24 @@ func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 // DefaultForgetAfter is what zero means in [KeyedConfig.ForgetAfter].
 const DefaultForgetAfter = time.Minute
 
-// MinForgetAfter is the least [KeyedConfig.ForgetAfter]: all keys are visited as
-// often.
+// MinForgetAfter is the least [KeyedConfig.ForgetAfter]: all keys are visited that often.
 const MinForgetAfter = time.Millisecond
 
-// KeyedConfig says what the pools of a [Keyed] are like. [NewKeyed] copies it.
+// KeyedConfig says how the pools of a [Keyed] work. [NewKeyed] copies it.
 type KeyedConfig[K comparable, T any] struct {
-	// Config returns the Config of the pool for key; its MaxSize is the most
-	// that this key may have. Required. It is called when the key is first
-	// used, and again when it is used after it was forgotten, by the caller
-	// who uses it, and must not block: others who use the key meanwhile wait
-	// for it, whatever their contexts say. Nor may it use that key of the
-	// Keyed itself, which would wait for ever. With an error, or a bad Config,
-	// those callers fail, and the key is as if it had not been used.
+	// Config returns the Config of the pool for key; its MaxSize is the most that this key
+	// may have. Required. It is called when the key is first used, and again when it is used
+	// after it was forgotten, by the caller that uses it, and must not block: other callers
+	// of the key wait for it meanwhile, whatever their contexts. It must not use that key of
+	// the Keyed itself, which would wait for ever. With an error, or a bad Config, those
+	// callers fail, and the key counts as unused.
 	//
-	// Policies may be shared between the Configs, so that they hold for all
-	// keys together, but a [Queue] may not: return a new one each time.
+	// Policies may be shared between the Configs, so that they apply to all keys together,
+	// but a [Queue] may not: return a new one each time.
 	Config func(key K) (Config[T], error)
 
-	// MaxTotal is how many resources of all keys may exist at once, those
-	// being made (or waiting for their MakeGate) and being destroyed
-	// included. Required, from 1 to 2³¹-1;
+	// MaxTotal is how many resources of all keys may exist at once, those being created (or
+	// waiting for their MakeGate) and being destroyed included. Required, from 1 to 2³¹-1;
 	// [Keyed.Resize] changes it.
 	MaxTotal int
 
@@ -307,13 +297,13 @@ func (c *KeyedConfig[K, T]) check() error {
 	return fmt.Errorf("resource: bad KeyedConfig: %w", errors.Join(bad...))
 }
 
-// fill makes the pool of s, or says why there is none.
-func (k *Keyed[K, T]) fill(s *slot[K, T]) {
+// fill sets the pool of s, or the error why there is none.
+func (k *Keyed[K, T]) fill(s *keyPool[K, T]) {
 	began := false
 	s.err = fmt.Errorf("%w: Config", ErrGoexit) // unless it returns
 	defer func() {
 		if s.pool.Load() == nil {
-			k.slots.Delete(s.key, s)
+			k.pools.Delete(s.key, s)
 			if began {
 				k.end()
 			}
@@ -340,7 +330,7 @@ func (k *Keyed[K, T]) fill(s *slot[K, T]) {
 	k.arm()
 }
 
-// begin counts a pool that is to be made, unless the Keyed is closed.
+// begin counts a pool that is to be created, unless the Keyed is closed.
 func (k *Keyed[K, T]) begin() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -351,7 +341,7 @@ func (k *Keyed[K, T]) begin() bool {
 	return false
 }
 
-// end counts one that is gone.
+// end counts a pool that has ended.
 func (k *Keyed[K, T]) end() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -360,8 +350,7 @@ func (k *Keyed[K, T]) end() {
 	}
 }
 
-// configure calls Config. The error does not say for which key: that may be a
-// secret.
+// configure calls Config. The error does not name the key, which may be a secret.
 func (k *Keyed[K, T]) configure(key K) (cfg Config[T], err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -374,15 +363,15 @@ func (k *Keyed[K, T]) configure(key K) (cfg Config[T], err error) {
 	return cfg, err
 }
 
-// again reports whether an acquire from p failed with err only since p had gone
-// between being found and being asked: it was forgotten, or else nothing of it
-// was left before; but who waited was there when it was drained.
+// again reports whether an acquire from p failed with err only because p ended between the
+// look-up and the acquire: it was forgotten, or drained before the acquire began. A caller
+// that waited was there when the key was drained.
 func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	var failed *AcquireError
 	if k.closed.Load() || !errors.As(err, &failed) || failed.Err != ErrClosed {
 		return false
 	}
-	s := p.keyedSlot.(*slot[K, T])
+	s := p.keyPool.(*keyPool[K, T])
 	if failed.Waited > 0 && !s.over.Load() {
 		return false
 	}
@@ -395,23 +384,23 @@ func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	}
 }
 
-// drop takes the pool of s, of which nothing is left, out of the map.
-func (k *Keyed[K, T]) drop(s *slot[K, T]) {
+// drop takes the pool of s, which has ended, out of the map.
+func (k *Keyed[K, T]) drop(s *keyPool[K, T]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.slots.Delete(s.key, s) {
+	if k.pools.Delete(s.key, s) {
 		k.gone.add(s.pool.Load().Stats())
 	}
 }
 
-// ended sees p out, which has just been drained.
+// ended removes p, which has just been drained.
 func (k *Keyed[K, T]) ended(p *Pool[T]) {
 	p.life.close()
-	k.drop(p.keyedSlot.(*slot[K, T]))
+	k.drop(p.keyPool.(*keyPool[K, T]))
 	k.end()
 }
 
-// arm sees to it that tidy runs by and by.
+// arm has tidy run once ForgetAfter has passed.
 func (k *Keyed[K, T]) arm() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -430,20 +419,20 @@ func (k *Keyed[K, T]) arm() {
 func (k *Keyed[K, T]) onTidy() {
 	k.tidying.Lock()
 	defer k.tidying.Unlock()
-	for _, e := range k.slots.Entries() {
+	for _, e := range k.pools.Entries() {
 		k.forget(e.Value)
 	}
 	k.mu.Lock()
 	k.armed = false
 	k.mu.Unlock()
-	if k.slots.Len() > 0 {
+	if k.pools.Len() > 0 {
 		k.arm()
 	}
 }
 
-// forget closes the pool of s if it has nothing and has not been used for a
-// while, and if there is nothing to remember about it: an outage, say.
-func (k *Keyed[K, T]) forget(s *slot[K, T]) {
+// forget closes the pool of s if it has nothing and has not been used for a while, and if it
+// has no state to remember, such as an outage.
+func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	p := s.pool.Load()
 	if p == nil {
 		return
@@ -469,12 +458,11 @@ func (k *Keyed[K, T]) forget(s *slot[K, T]) {
 	tries = p.maker.takeTries()
 }
 
-// Close ends all keys: waiters get [ErrClosed] at once, and so does whoever asks
-// from now on; makes are cancelled, idle resources destroyed, leased ones when
-// their lease ends. It returns nil when nothing of it runs any more, or a
-// [*CloseError] for all keys together when ctx ends before; the closing goes on,
-// and Close may be called again to wait for it. Give ctx a deadline: behind a lease
-// that leaked Close waits until ctx ends.
+// Close ends all keys: waiters, and all later acquires, get [ErrClosed] at once; creations
+// are canceled, idle resources destroyed, leased ones when their lease ends. It returns nil
+// when nothing of the Keyed runs any more, or a [*CloseError] for all keys together when ctx
+// ends before; the closing continues, and Close may be called again to wait for it. Give ctx
+// a deadline: if a lease leaked, Close waits until ctx ends.
 func (k *Keyed[K, T]) Close(ctx context.Context) error {
 	k.mu.Lock()
 	if !k.closed.Swap(true) && k.open == 0 {
@@ -502,7 +490,7 @@ func (k *Keyed[K, T]) Close(ctx context.Context) error {
 	return nil
 }
 
-// closeError is what all pools together still have.
+// closeError says what of all pools together has not ended.
 func (k *Keyed[K, T]) closeError(ctx context.Context) error {
 	sum := &CloseError{Err: ctxError(ctx)}
 	for _, p := range k.All() {
@@ -514,17 +502,16 @@ func (k *Keyed[K, T]) closeError(ctx context.Context) error {
 
 // KeyedStats is a snapshot of a [Keyed].
 type KeyedStats struct {
-	// Stats is the sum over all keys, those forgotten included; Load.Max is
-	// the total. What is summed is taken from one key after the other, so
-	// it reconciles exactly only while nothing happens. Outage and LastMake
-	// are those of any key.
+	// Stats is the sum over all keys, those forgotten included; Load.Max is the total. The
+	// keys are read one after the other, so the sum reconciles exactly only while nothing
+	// happens. Outage and LastMake are those of any key.
 	Stats
 	Keys      int   // in use
-	Outages   int   // of them, how many have one
+	Outages   int   // how many of them have an outage
 	Preempted int64 // resources that made way for another key
 }
 
-// String says it in a line.
+// String formats the statistics in one line.
 func (s KeyedStats) String() string {
 	return fmt.Sprintf("%d keys, %d in outage; %v; %d preempted", s.Keys, s.Outages, s.Stats, s.Preempted)
 }
@@ -532,10 +519,10 @@ func (s KeyedStats) String() string {
 // Stats returns a snapshot. Its cost grows with the number of keys; for one key
 // see [Keyed.Find].
 func (k *Keyed[K, T]) Stats() KeyedStats {
-	k.mu.Lock() // no pool goes meanwhile, and so none is counted twice
+	k.mu.Lock() // no pool ends meanwhile, so none is counted twice
 	defer k.mu.Unlock()
 	s := KeyedStats{Stats: k.gone}
-	for _, e := range k.slots.Entries() {
+	for _, e := range k.pools.Entries() {
 		pool := e.Value.pool.Load()
 		if pool == nil {
 			continue
@@ -602,14 +589,14 @@ func (s *Stats) add(o Stats) {
 	s.Panics += o.Panics
 }
 
-// inspectedKeys is of how many keys [Keyed.Inspect] tells the policies.
+// inspectedKeys is how many keys' policies [Keyed.Inspect] reports.
 const inspectedKeys = 16
 
-// Inspect is [Pool.Inspect] for all keys together: Stats are those of
-// [Keyed.Stats], MinIdle the sum over the keys, OldestWait the longest of any,
-// Resources some of all keys, and Waiting those of all keys who wait longest, in
-// that order. Policies are those of the first few keys, the same ones told once.
-// Its cost grows with the number of keys, and it makes none.
+// Inspect is [Pool.Inspect] for all keys together: Stats are those of [Keyed.Stats], MinIdle
+// the sum over the keys, OldestWait the longest of any, Resources some of all keys, and
+// Waiting the callers of all keys that have waited longest, in that order. Policies are those
+// of the first few keys, equal ones listed once. Its cost grows with the number of keys, and
+// it creates none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0
@@ -635,14 +622,14 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	return in
 }
 
-// longest is those who wait longest, of the lines of many keys.
+// longest collects the waiters that have waited longest, of many keys.
 type longest struct {
 	most  int
 	all   []WaiterInfo  // twice as many at most, in no order
-	least time.Duration // who waits no longer is none of them
+	least time.Duration // a waiter must have waited longer to be one of them; 0: any may be
 }
 
-// takes reports whether one who has waited so long may be one of them.
+// takes reports whether a waiter that has waited so long may be one of them.
 func (l *longest) takes(wait time.Duration) bool { return l.least == 0 || wait > l.least }
 
 func (l *longest) add(some []WaiterInfo) {
@@ -652,14 +639,14 @@ func (l *longest) add(some []WaiterInfo) {
 	}
 }
 
-// cut returns them, the first first.
+// cut returns them, the longest wait first.
 func (l *longest) cut() []WaiterInfo {
 	slices.SortStableFunc(l.all, func(a, b WaiterInfo) int { return cmp.Compare(b.Waited, a.Waited) })
 	return l.all[:min(len(l.all), l.most)]
 }
 
-// InspectKey is [Pool.Inspect] for one key, if that is in use. It makes none and
-// keeps none from being forgotten.
+// InspectKey is [Pool.Inspect] for one key, if that is in use. It neither creates a key nor
+// keeps one from being forgotten.
 func (k *Keyed[K, T]) InspectKey(key K, limit int) (Inspection, bool) {
 	p, ok := k.Find(key)
 	if !ok {
@@ -668,8 +655,8 @@ func (k *Keyed[K, T]) InspectKey(key K, limit int) (Inspection, bool) {
 	return p.Inspect(limit), true
 }
 
-// View returns one key as something to inspect, for those who watch pools. The
-// key need not be in use, now or later.
+// View returns one key as something to inspect, for code that watches pools. The key need
+// not be in use, now or later.
 func (k *Keyed[K, T]) View(key K) KeyView[K, T] { return KeyView[K, T]{k, key} }
 
 // KeyView is one key of a [Keyed], to be inspected. It may be copied.

@@ -94,8 +94,8 @@ type Pool[T any] struct {
 	slowPath atomic.Uint32
 	_        [64]byte // what follows is written often
 
-	shared    *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
-	keyedSlot any        // constant: where the Keyed keeps it, if shared
+	shared  *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
+	keyPool any        // constant: its *keyPool in the Keyed, if shared
 
 	life      life[*entry[T]]
 	ctx       context.Context // ends at Close
@@ -182,11 +182,11 @@ func New[T any](cfg Config[T]) (*Pool[T], error) { return newPool(cfg, nil, nil)
 
 // newPool is New for the pool of a key, which has something in common with the others
 // of its Keyed; common is nil if the pool stands alone.
-func newPool[T any](cfg Config[T], common *shared[T], keyedSlot any) (*Pool[T], error) {
+func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Pool[T]{shared: common, keyedSlot: keyedSlot, cfg: cfg.withDefaults(), drained: make(chan struct{})}
+	p := &Pool[T]{shared: common, keyPool: keyPool, cfg: cfg.withDefaults(), drained: make(chan struct{})}
 	p.mode = newMode(&p.cfg)
 	p.wire()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
