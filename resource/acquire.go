@@ -682,19 +682,19 @@ func ctxError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// AcquireAllIdle leases all resources that are idle now, in the order in which
-// they would be lent. It is for a round of checks or keepalives of the caller's
-// own. It never blocks and never makes; nil means that nothing is idle, or that
-// the pool is closed. The caller ends each lease: with [Lease.ReleaseUnused],
-// which leaves the order and the idle times as they were, or with Discard.
+// AcquireAllIdle leases all resources that are idle now, in the order in which they would be
+// lent. It is for a round of checks or keepalives of the caller's own. It never blocks and
+// creates nothing; nil means that nothing is idle, or that the pool is closed. The caller
+// ends each lease: with [Lease.ReleaseUnused], which leaves the order and the idle times as
+// they were, or with Discard.
 //
-// What callers wait for is left to them, and so is a resource that a Health is
-// checking just now. No policy is asked: no Admission, Eviction or Health. The
-// leases count in Stats and are told to Trace like any other.
+// Resources that callers wait for are left to them, and so is a resource that a Health is
+// checking. No policy is asked: no Admission, Eviction or Health. The leases count in Stats
+// and are reported to Trace like any other.
 //
-// Until they are given back other callers have to do without these resources,
-// and more may be made for them or for MinIdle. [Config.Health] checks a few at a
-// time and costs no capacity.
+// Until they are given back other callers have to do without these resources, and more may
+// be created for them or for MinIdle. [Config.Health] checks a few at a time and costs no
+// capacity.
 func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 	slot := localIndex(len(p.slots))
 	p.lock()

@@ -21,7 +21,7 @@ type clock struct {
 	slow *atomic.Uint32 // constant: the pool's slowPath, not 0 while the timer may stand still
 }
 
-// ticks is the time in ticks as policies are told it: exact where the timer may stand
+// ticks is the time in ticks for the facts that policies get: exact where the timer may stand
 // still.
 func (c *clock) ticks() int64 {
 	if c.slow.Load() != 0 {

@@ -558,8 +558,8 @@ type warmer struct {
 	done    chan error // holds one
 }
 
-// Warm makes resources until n exist, or as many as MaxSize, or the total of a
-// [Keyed], allows, and waits for them. At most 50 are made at once. Creations that fail
+// Warm creates resources until n exist, or as many as MaxSize, or the total of a
+// [Keyed], allows, and waits for them. At most 50 are created at once. Creations that fail
 // or are refused are tried again, at the pace of [FailFast]'s outages, until ctx ends:
 // then Warm returns a [*WarmError], which says how many there are and how the last
 // creation failed. It returns [ErrClosed] when the pool is closed. Creations already
@@ -594,7 +594,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	return <-w.done // it was decided just before
 }
 
-// MakeOne makes one resource more, now, and waits for it: whatever is idle, and whether
+// MakeOne creates one more resource, now, and waits for it, whatever is idle and whether
 // or not callers wait. It goes to the first waiter or lies idle. It fails with what
 // Make returned, with the refusal of a MakeGate or Quota, with [ErrFull] if MaxSize, or
 // the total of a [Keyed], leaves no room, and with [ErrClosed] or another cause if the

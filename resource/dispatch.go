@@ -37,7 +37,7 @@ func (p *Pool[T]) unlock() {
 // aftermath is what a dispatch leaves to be done without the lock.
 type aftermath[T any] struct {
 	woken    *waiter[T] // the waiters to wake
-	askQueue bool       // there is something to tell or ask the Queue
+	askQueue bool       // there is something to report to the Queue, or to ask it
 	drained  bool       // the pool is closed, and now nothing of it is left
 }
 
@@ -494,7 +494,7 @@ func (p *Pool[T]) refuseWaiters() {
 			if w == nil {
 				return
 			}
-			// At least 1: a Keyed tells by Waited which callers waited.
+			// At least 1: a Keyed recognizes by Waited the callers that waited.
 			p.refuse(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now)
 			continue
 		}

@@ -252,7 +252,7 @@ func (e *PanicError) Unwrap() error {
 type CloseError struct {
 	Err    error    // the context's
 	Load   Load     // what had not ended
-	Busy   int      // goroutines of the pool's own: makes, sweeps, checks, calls of OnRelease, a Queue or Trace
+	Busy   int      // goroutines of the pool's own: creations, sweeps, checks, calls of OnRelease, a Queue or Trace
 	Leased []uint64 // the IDs of the leased resources, at most 16 of them
 }
 

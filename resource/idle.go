@@ -512,7 +512,7 @@ func (s *idleList[T]) unlink(e *entry[T]) {
 	e.up, e.down = nil, nil
 }
 
-// first returns the resource to lend first, by order, to a caller who asked for
+// first returns the resource to lend first, by order, to a caller that asked for
 // r; nil if there is none.
 func (s *idleList[T]) first(o Order, r *Request) (best *entry[T]) {
 	least := int64(0)

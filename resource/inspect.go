@@ -234,7 +234,7 @@ func letOthersLock(holds int) {
 // It also returns false for a lease in its first second, and for one whose acquire has not
 // returned yet because a Health check runs.
 //
-// It is for an operator who knows that the holder is gone or stuck, and dangerous where
+// It is for use when the holder is known to be gone or stuck, and dangerous where
 // that is not so: Destroy runs while the holder still uses the value, which is a data race
 // unless the value's type permits its Close beside other calls, as that of a net.Conn does.
 // What the holder does afterwards fails: Value panics, and ending the lease does nothing.

@@ -18,14 +18,14 @@ type shared[T any] struct {
 	failures [reasons]atomic.Int64 // failed acquires of all keys
 }
 
-// member is a pool as its budget sees it: it gives up idle resources for other keys
-// and is granted the places that these had.
+// member is a pool as its budget sees it: it gives up idle resources for other keys and is
+// granted the slots that these had.
 type member[T any] Pool[T]
 
 // memberOf returns p as its budget sees it.
 func memberOf[T any](p *Pool[T]) *member[T] { return (*member[T])(p) }
 
-// Granted uses a place that the budget took for the pool.
+// Granted uses a slot that the budget took for the pool.
 func (m *member[T]) Granted() {
 	p := (*Pool[T])(m)
 	p.lock()
@@ -67,9 +67,8 @@ func (m *member[T]) Attend() {
 	p.idle.flushSlots(0)
 }
 
-// preempt retires e, which has just come back or, if it was not used, was just
-// created, if its place is worth more to another key. It reports whether it did. The
-// pool is locked.
+// preempt retires e, which has just come back or, if it was not used, was just created, if
+// another key has a better claim to its slot. It reports whether it did. The pool is locked.
 func (m *member[T]) preempt(e *entry[T], used bool) bool {
 	p := (*Pool[T])(m)
 	if !p.cap.scarce() {
@@ -84,8 +83,8 @@ func (m *member[T]) preempt(e *entry[T], used bool) bool {
 		return false // an idle resource may be chosen to give way: see offer
 	}
 	// A resource that took long to create must live as long before it makes way
-	// for callers who only came earlier: so where callers always wait at least
-	// half of the time of the places is used, however many keys there are.
+	// for callers that only came earlier: so where callers always wait at least
+	// half of the time of the slots is used, however many keys there are.
 	lived, made := e.back-e.born, e.born-e.made
 	next := p.waiters.front()
 	if p.mode.ordered {
@@ -105,13 +104,12 @@ func (m *member[T]) preempt(e *entry[T], used bool) bool {
 	return true
 }
 
-// turn is how many times the time of its creation a key may use its only resource
-// for callers who came before those of a key that has nothing. Without an end, a key
-// with a thousand waiters would leave others a thousandth.
+// turn is how many times the time of its creation a key may use its only resource for callers
+// that came before those of a key that has nothing. Without an end, a key with a thousand
+// waiters would leave others a thousandth.
 const turn = 4
 
-// offer tells the budget that a resource is idle, if places are scarce. The pool is
-// locked.
+// offer notifies the budget that a resource is idle, if slots are scarce. The pool is locked.
 func (m *member[T]) offer() {
 	p := (*Pool[T])(m)
 	if !p.cap.scarce() {
@@ -126,11 +124,10 @@ func (m *member[T]) offer() {
 	}
 }
 
-// keepsBack reports whether e, which is idle, does not give way yet because the key
-// that wants its place would then have no less than this one: else the two would take
-// it from each other in turns, and each create it anew. Once e has been idle for as
-// long as its creation took it goes, and until then it is not asked for. The pool is
-// locked.
+// keepsBack reports whether e, which is idle, does not give way yet because the key that
+// wants its slot would then have no less than this one: else the two would take it from each
+// other in turns, and each create it anew. Once e has been idle for as long as its creation
+// took it gives way, and until then it is not asked for. The pool is locked.
 func (m *member[T]) keepsBack(e *entry[T]) bool {
 	p := (*Pool[T])(m)
 	now := p.clock.now()

@@ -180,7 +180,7 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 // waiting caller gets it at once. For [Request.Fresh] it is as unused as it was.
 //
 // It is for callers that only looked at it: see [Pool.AcquireAllIdle]. The Eviction is
-// not asked, OnRelease is not called, and an Admission is told nothing but that its
+// not asked, OnRelease is not called, and an Admission learns nothing but that its
 // permit is back ([Ignored]). The lease still counts in [Info.Leases] and [Stats].
 func (l Lease[T]) ReleaseUnused() {
 	l.endUnused(false, func(e *entry[T], since int64) {
@@ -202,7 +202,7 @@ func (l Lease[T]) ReleaseUnused() {
 // The lease does not count in [Info.Leases].
 //
 // It is for a caller that finds a resource doubtful and cannot wait until that is
-// cleared up: the caller goes on to another resource, or waits in the queue with an
+// cleared up: the caller continues with another resource, or waits in the queue with an
 // acquire of its own, and gets whichever is ready first. check runs on a goroutine of
 // the pool and has the resource to itself; ReleaseAfter does not wait for it. ctx
 // carries no values. It ends at [Pool.Reset] and at [Pool.Close], when check must
@@ -281,14 +281,14 @@ func (l Lease[T]) drop(cause error) {
 //     try, one does. On the fast path this is also the return to the local slot; off it,
 //     stage 2 comes before stage 1.
 //  3. Under the lock the resource is retired, reset or put: comeBack.
-//  4. The permit is given back, and Trace is told.
+//  4. The permit is given back, and the end is reported to Trace.
 type releaseOp[T any] struct {
 	lease  Lease[T]
 	step   step
-	traced ending // what Trace is told
+	traced ending // what is reported to Trace
 }
 
-// releaseAsking is Release where the Eviction is to be asked, or an Admission told: as
+// releaseAsking is Release where the Eviction is to be asked, or a permit given back: as
 // acquireOp.fast it asks all in one frame.
 //
 // The lease ends after the Eviction was asked, in one step with the return to the local
@@ -339,7 +339,7 @@ func (l Lease[T]) releaseAsking() {
 	p.handOff.wait(b)
 }
 
-// releaseSampled is Release where leases are sampled and no policy is asked or told.
+// releaseSampled is Release where leases are sampled and no policy is called.
 func (l Lease[T]) releaseSampled() {
 	e, p := l.e, l.e.pool
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
@@ -659,7 +659,7 @@ func (h *handOff) ran(n *handOffNote) {
 	}
 }
 
-// take returns the pause of the releaser that holds the lock; nil: it goes on at once.
+// take returns the pause of the releaser that holds the lock; nil: it continues at once.
 func (h *handOff) take() *pause {
 	b := h.pausing
 	h.pausing = nil

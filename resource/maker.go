@@ -10,7 +10,7 @@ import (
 )
 
 // maker knows the creations of a pool, and decides how many more to begin and when to decide
-// anew. The pool tells it what happens and does what it decides. Its user holds the pool's
+// anew. The pool reports what happens and does what it decides. Its user holds the pool's
 // lock.
 type maker[T any] struct {
 	minIdle int // constant: Config.MinIdle
@@ -362,7 +362,7 @@ func (k *maker[T]) addWarmer(w *warmer, exist, most int) {
 	k.warming = append(k.warming, w)
 }
 
-// removeWarmer removes a call of Warm. It returns false if the call was told its result.
+// removeWarmer removes a call of Warm. It returns false if the call has its result already.
 func (k *maker[T]) removeWarmer(w *warmer) bool {
 	i := slices.Index(k.warming, w)
 	if i < 0 {

@@ -149,9 +149,9 @@ type Pool[T any] struct {
 // mode is how a pool works, as its Config says.
 type mode struct {
 	plainAcquire   bool // an acquire asks no policy, and no lease is sampled
-	plainRelease   bool // a release asks and tells no policy, and no lease is sampled
+	plainRelease   bool // a release calls no policy, and no lease is sampled
 	sampledAcquire bool // an acquire asks no policy, and some leases are sampled
-	sampledRelease bool // a release asks and tells no policy, and some leases are sampled
+	sampledRelease bool // a release calls no policy, and some leases are sampled
 	judged         bool // there is an Eviction, an EvictIf or a Health
 	evicts         bool // there is an Eviction or an EvictIf
 	gated          bool // there is a MakeGate or a Quota
@@ -341,7 +341,7 @@ func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context,
 // Resize changes the maximum. Growing lets waiters have new resources at once.
 // Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts
 // no holder: while too many exist, leased ones are destroyed as they are given back.
-// Policies that follow the maximum are told: see [SizeFollower]. It fails if max is less
+// Policies that follow the maximum are notified: see [SizeFollower]. It fails if max is less
 // than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
@@ -450,10 +450,10 @@ func (p *Pool[T]) tellSize() {
 	}
 }
 
-// capacity counts the slots of a pool. A resource holds one from the moment at which
-// its creation begins until its Destroy has returned or it is hijacked (I1). In the
-// pool of a Keyed each slot also holds a place of the total: it is taken before the
-// creation begins and freed with the slot. Its user holds the pool's lock.
+// capacity counts the slots of a pool. A resource holds one from the moment at which its
+// creation begins until its Destroy has returned or it is hijacked (I1). In the pool of a
+// Keyed a slot must also be taken from the total, before the creation begins, and is
+// returned to the total when it is free. Its user holds the pool's lock.
 type capacity struct {
 	max   int // the current maximum
 	live  int // slots in use: idle + leased + being created + being destroyed
@@ -461,8 +461,8 @@ type capacity struct {
 
 	share   *budget.Share  // constant: the pool's part in the total; nil: it stands alone
 	total   *budget.Budget // constant: the total; nil likewise
-	claimed int            // places wanted of the total, and not free
-	granted int            // places got of the total, and not used yet
+	claimed int            // slots wanted of the total when none was free
+	granted int            // slots got of the total and not used yet
 }
 
 // full reports whether no slot is free.
@@ -474,17 +474,17 @@ func (c *capacity) over() bool { return c.live > c.max }
 // surplus reports whether a resource must go, besides those that are going.
 func (c *capacity) surplus() bool { return c.live-c.dying > c.max }
 
-// scarce reports whether places of the total are wanted that are not free.
+// scarce reports whether slots of the total are wanted that are not free.
 func (c *capacity) scarce() bool { return c.total != nil && c.total.Scarce() }
 
-// exceeds reports whether more places are in use than the total has.
+// exceeds reports whether more slots are in use than the total has.
 func (c *capacity) exceeds() bool { return c.total != nil && c.total.Over() }
 
-// fits reports whether no more places are in use than the total has: it may have been
-// lowered since one was taken.
+// fits reports whether no more slots are in use than the total has: it may have been lowered
+// since one was taken.
 func (c *capacity) fits() bool { return c.total == nil || c.total.Fits() }
 
-// roomHelps reports whether a creation waits only for a slot or place to become free.
+// roomHelps reports whether a creation waits only for a slot to become free.
 func (c *capacity) roomHelps() bool { return c.full() || c.claimed > 0 && c.total.Short() }
 
 // most is how many resources the pool may have at most.
@@ -496,9 +496,9 @@ func (c *capacity) most() int {
 	return min(c.max, total)
 }
 
-// take takes the places for want creations, demand of which are for callers, and
-// returns how many it got. Places that callers lack are claimed: see member.Granted.
-// patient says that no caller waits.
+// take takes slots of the total for want creations, demand of which are for callers, and
+// returns how many it got. What callers lack is claimed: see member.Granted. patient says
+// that no caller waits.
 func (c *capacity) take(want, demand int, patient bool) int {
 	if c.share == nil {
 		return want
@@ -513,12 +513,12 @@ func (c *capacity) take(want, demand int, patient bool) int {
 	return took
 }
 
-// takeFree takes a place if one is free that no pool waits for.
+// takeFree takes a slot of the total if one is free that no pool waits for.
 func (c *capacity) takeFree() bool {
 	return c.share == nil || c.claimed == 0 && c.share.Take(1, 0, false) == 1
 }
 
-// begin counts a creation, whose place was taken.
+// begin counts a creation, whose slot of the total was taken.
 func (c *capacity) begin() { c.live++ }
 
 // die counts n more resources as being destroyed.
@@ -529,7 +529,7 @@ func (c *capacity) die(n int) {
 	}
 }
 
-// free frees a slot, and its place.
+// free frees a slot.
 func (c *capacity) free() {
 	c.live--
 	if c.share != nil {
@@ -546,13 +546,13 @@ func (c *capacity) freeDead() {
 	}
 }
 
-// grant notes that the total has taken a place for the pool.
+// grant notes that a slot of the total was taken for the pool.
 func (c *capacity) grant() {
 	c.claimed = c.share.Claimed()
 	c.granted++
 }
 
-// returnGranted frees the places that were granted and are not wanted any more.
+// returnGranted returns the slots that were granted and are not wanted any more.
 func (c *capacity) returnGranted() {
 	for ; c.granted > 0; c.granted-- {
 		c.share.Free(false)
@@ -567,7 +567,7 @@ func (c *capacity) lowerClaim(n int, patient bool) {
 	}
 }
 
-// awake tells the total whether resources come back without the pool's lock.
+// awake notifies the total whether resources come back without the pool's lock.
 func (c *capacity) awake(yes bool) {
 	if c.share != nil {
 		c.share.Awake(yes)

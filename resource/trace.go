@@ -276,7 +276,7 @@ func (s *sampler[T]) introduce(ctx context.Context, l Lease[T], e LeaseEvent) {
 	s.trace.leased(ctx, e)
 }
 
-// ending is what Trace.Ended is told of a lease. The zero ending is nothing.
+// ending is what is reported to Trace.Ended of a lease. The zero ending is nothing.
 type ending struct {
 	held   time.Duration
 	weight int64

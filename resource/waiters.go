@@ -198,9 +198,9 @@ type waitQueue[T any] struct {
 	woken    *waiter[T] // served or refused, to be woken when the pool is unlocked
 	refusing refusal    // that is under way
 
-	// What a Queue is to be told: see queueOp.
+	// What is to be reported to a Queue: see queueOp.
 	asking bool           // a goroutine calls it
-	news   []queueNews[T] // what it has not been told, the oldest first
+	news   []queueNews[T] // what was not reported to it, the oldest first
 	broken bool           // it panicked: the first waiter is served
 
 	seen uint64  // how many inspections there were
@@ -313,7 +313,7 @@ func (q *waitQueue[T]) release(w *waiter[T]) {
 	q.spares.Put(w)
 }
 
-// enter inserts w, and has the Queue told.
+// enter inserts w, and has that reported to the Queue.
 func (q *waitQueue[T]) enter(w *waiter[T]) {
 	q.insert(w)
 	if q.ordered {
@@ -321,7 +321,7 @@ func (q *waitQueue[T]) enter(w *waiter[T]) {
 	}
 }
 
-// leave removes w, and has the Queue told unless it has given w out.
+// leave removes w, and has that reported to the Queue unless it has given w out.
 func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
 	popped := w.popped
 	q.remove(w)
@@ -331,13 +331,13 @@ func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
 	}
 }
 
-// queueNews is what a Queue is to be told: that w came, or that it left.
+// queueNews is an event to report to a Queue: w came, or left.
 type queueNews[T any] struct {
 	w    *waiter[T]
 	left bool
 }
 
-// nextNews takes out what the Queue is to be told next.
+// nextNews takes out the next event to report to the Queue.
 func (q *waitQueue[T]) nextNews() queueNews[T] {
 	n := q.news[0]
 	q.news[0] = queueNews[T]{}
@@ -628,7 +628,7 @@ func (k *walk[T]) order(q *waitQueue[T]) *waitOrder[T] {
 	return [...]*waitOrder[T]{&q.given, &q.line, nil}[k.stage]
 }
 
-// next goes on to the next stage.
+// next continues with the next stage.
 func (k *walk[T]) next(q *waitQueue[T]) {
 	k.stage++
 	k.after = 0
@@ -642,10 +642,10 @@ func (k *walk[T]) leave(w *waiter[T]) {
 	}
 }
 
-// queueOp asks the Config's Queue whom to serve next, and serves. The Queue is user code
-// whose methods run one at a time with the pool unlocked: a goroutine that unlocks the
-// pool while there is something to tell the Queue runs a queueOp, unless one runs
-// already.
+// queueOp asks the Config's Queue which waiter to serve next, and serves it. The Queue is user
+// code whose methods run one at a time with the pool unlocked: a goroutine that unlocks the
+// pool while there is something to report to the Queue, or to ask it, runs a queueOp, unless
+// one runs already.
 type queueOp[T any] struct{ p *Pool[T] }
 
 // pending reports whether there is something to do, and no goroutine does it. The pool
@@ -655,7 +655,7 @@ func (op queueOp[T]) pending() bool {
 	return op.p.mode.ordered && !q.asking && (len(q.news) > 0 || op.p.matches())
 }
 
-// run tells the Queue the news and serves waiters in its order until there is nothing
+// run reports the events to the Queue and serves waiters in its order until there is nothing
 // left to do. The Queue runs on a goroutine of its own, since a method that ends its
 // goroutine must not end a caller's in the middle of something.
 func (op queueOp[T]) run() {
@@ -685,8 +685,8 @@ func (op queueOp[T]) run() {
 	}
 }
 
-// step tells one piece of news, or serves or refuses one waiter. It reports whether
-// there was anything to do.
+// step reports one event, or serves or refuses one waiter. It reports whether there was
+// anything to do.
 func (op queueOp[T]) step() bool {
 	p := op.p
 	p.lock()
