@@ -169,7 +169,7 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	// Return the permits before freeing the slot: the next user of the slot may need
 	// them. All is deferred, since each Done may end this goroutine.
 	defer p.sampler.ended(l, x)
-	defer p.hijacked(e)
+	defer l.forget()
 	defer p.policies.giveBack(e.quota, Outcome{Verdict: OK})
 	defer p.policies.giveBack(done, Outcome{Verdict: OK})
 	return e.value, true
@@ -428,8 +428,9 @@ func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
 	p.handOff.wait(b)
 }
 
-// hijacked forgets e, which was hijacked.
-func (p *Pool[T]) hijacked(e *entry[T]) {
+// forget has the pool forget the resource of a lease that Hijack has ended.
+func (l Lease[T]) forget() {
+	e, p := l.e, l.e.pool
 	p.lock()
 	p.startClock()
 	p.counts.returned++

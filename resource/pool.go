@@ -201,7 +201,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], er
 	}
 	p.lock()
 	defer p.unlock()
-	p.startSweeper()
+	armSweepLocked(p)
 	p.changed = true
 	return p, nil
 }

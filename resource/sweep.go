@@ -8,9 +8,8 @@ import (
 // sweepChunk is how many resources a sweep looks at under one hold of the lock.
 const sweepChunk = 64
 
-// startSweeper arms the next sweep, if there is anything to sweep for. The pool
-// is locked.
-func (p *Pool[T]) startSweeper() {
+// armSweepLocked arms the next sweep, if there is anything to sweep for.
+func armSweepLocked[T any](p *Pool[T]) {
 	if !p.mode.evicts && p.cfg.Health == nil && p.cfg.MinIdle == 0 {
 		return
 	}
@@ -42,7 +41,7 @@ func (s *sweep[T]) run() {
 				p.startScan()
 			}
 			p.changed = true
-			p.startSweeper()
+			armSweepLocked(p)
 		}
 		p.unlock()
 	}()
