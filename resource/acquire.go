@@ -459,7 +459,7 @@ func (s *slowAcquire[T]) take() error {
 		}
 	}
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	if p.closed {
 		p.unlock()
 		return s.fail(ReasonClosed, ErrClosed)
@@ -473,7 +473,7 @@ func (s *slowAcquire[T]) take() error {
 			e.wasIdle = true // with a Queue it may not have been said yet
 		}
 	} else {
-		e = p.leftOver(constraint)
+		e = p.leftOverLocked(constraint)
 	}
 	if e == nil {
 		return s.enqueue()
@@ -482,7 +482,7 @@ func (s *slowAcquire[T]) take() error {
 		p.clock.catchUp()
 	}
 	s.idle = max(0, p.clock.tick.Load()-e.since)
-	s.lease = p.lend(e, s.slot)
+	s.lease = p.lendLocked(e, s.slot)
 	p.unlock()
 	return nil
 }
@@ -492,7 +492,7 @@ func (s *slowAcquire[T]) take() error {
 func (s *slowAcquire[T]) enqueue() error {
 	p := s.p
 	if s.r.NoWait {
-		p.missed()
+		p.missedLocked()
 		p.unlock()
 		return s.fail(ReasonNoneIdle, ErrNoneIdle)
 	}
@@ -501,14 +501,14 @@ func (s *slowAcquire[T]) enqueue() error {
 		return s.fail(ReasonClosed, ErrClosed)
 	}
 	now := p.clock.now()
-	if p.cfg.Outage == FailFast && p.maker.hopeless(now, p.cap.max) && !p.recoverable(&s.r) {
+	if p.cfg.Outage == FailFast && p.maker.hopeless(now, p.cap.max) && !p.recoverableLocked(&s.r) {
 		p.maker.sought = true
-		err := p.outageError(now, 0)
+		err := p.outageErrorLocked(now, 0)
 		p.changed = true
 		p.unlock()
 		return err
 	}
-	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now) && !p.recoverable(&s.r) {
+	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now) && !p.recoverableLocked(&s.r) {
 		return s.turnAway(now)
 	}
 	if !s.waited {
@@ -521,9 +521,9 @@ func (s *slowAcquire[T]) enqueue() error {
 	p.waiters.enter(w)
 	// From here on a release to a local slot sees slowPath; what was left there before
 	// is found now.
-	p.setSlowPath()
+	p.setSlowPathLocked()
 	p.idle.flushSlots(0)
-	p.serveAndGrow()
+	p.serveAndGrowLocked()
 	p.unlock()
 	return s.await(w)
 }
@@ -551,7 +551,7 @@ func (s *slowAcquire[T]) await(w *waiter[T]) error {
 	case <-s.ended:
 		p.lock()
 		if w.waiting() {
-			p.depart(w, p.clock.now())
+			p.departLocked(w, p.clock.now())
 			p.unlock()
 		} else {
 			p.unlock()
@@ -610,27 +610,26 @@ func (s *slowAcquire[T]) greetLate() {
 	s.p.sampler.introduce(s.ctx, s.lease, e)
 }
 
-// missed notes that a caller that does not wait found nothing idle. The pool is locked.
-func (p *Pool[T]) missed() {
+// missedLocked notes that a caller that does not wait found nothing idle.
+func (p *Pool[T]) missedLocked() {
 	if !p.closed && !p.cap.full() {
 		p.maker.missed = true
 		p.changed = true
 	}
 }
 
-// leftOver takes a resource that is idle although callers wait, because none of them
-// can use it, for a caller that asked for r and can; nil if there is none. The pool is
-// locked.
-func (p *Pool[T]) leftOver(r *Request) *entry[T] {
-	if !p.hasConstraints() || p.matches() {
+// leftOverLocked takes a resource that is idle although callers wait, because none of
+// them can use it, for a caller that asked for r and can; nil if there is none.
+func (p *Pool[T]) leftOverLocked(r *Request) *entry[T] {
+	if !p.hasConstraintsLocked() || p.matchesLocked() {
 		return nil
 	}
 	return p.idle.takeListed(r)
 }
 
-// lend leases e, which the caller of lend has to itself, to a caller with that local
-// slot. The pool is locked.
-func (p *Pool[T]) lend(e *entry[T], slot int) Lease[T] {
+// lendLocked leases e, which the caller of lend has to itself, to a caller with that
+// local slot.
+func (p *Pool[T]) lendLocked(e *entry[T], slot int) Lease[T] {
 	p.idle.leaveSlot(e)
 	p.counts.acquired++
 	e.slot, e.verified = slot, 0
@@ -666,7 +665,7 @@ func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error 
 // failureLocked is failure with the pool locked: it calls no method of err.
 func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
 	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
-	a.Load, _ = p.load()
+	a.Load, _ = p.loadLocked()
 	if retry > 0 {
 		a.retryAt = time.Now().Add(retry)
 	}
@@ -724,13 +723,13 @@ func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
 func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool) {
 	p.lock()
 	defer p.unlock()
-	p.startClock()
+	p.startClockLocked()
 	for len(leases) < most && !p.closed {
 		var e *entry[T]
 		if p.waiters.n == 0 {
 			e = p.idle.take(nil, slot)
 		} else {
-			e = p.leftOver(nil)
+			e = p.leftOverLocked(nil)
 		}
 		if e == nil {
 			return leases, false
@@ -738,7 +737,7 @@ func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool)
 		e.wasIdle = true  // see get
 		e.done.store(nil) // no Admission has let this lease in
 		idle := max(0, p.clock.tick.Load()-e.since)
-		l := p.lend(e, slot)
+		l := p.lendLocked(e, slot)
 		e.vetting.Store(0) // no policy looks at it
 		l.found(idle)
 		leases = append(leases, l)

@@ -80,9 +80,9 @@ func (a *alarm) after(now, d time.Duration) {
 // rang notes that the alarm has rung.
 func (a *alarm) rang() { a.at = 0 }
 
-// startClock makes the tick current and keeps it so while the pool is in use. Every slow
-// path begins with it. The pool is locked.
-func (p *Pool[T]) startClock() {
+// startClockLocked makes the tick current and keeps it so while the pool is in use. Every
+// slow path begins with it.
+func (p *Pool[T]) startClockLocked() {
 	if p.ticking || p.closed {
 		return
 	}
@@ -107,7 +107,7 @@ func (p *Pool[T]) onTick() {
 	p.clock.tick.Store(now)
 	p.idle.contention /= 2
 	if p.sampler.begins {
-		p.sampler.judge(&p.idle, p.leased(), p.cap.max, true)
+		p.sampler.judge(&p.idle, p.leasedLocked(), p.cap.max, true)
 	}
 	// usage differs if a lease began or ended meanwhile.
 	usage := func() int64 {
@@ -120,7 +120,7 @@ func (p *Pool[T]) onTick() {
 		// so that a pool under light load lends its newest resource, and dispatch
 		// sends the next caller through the lock, where it starts the clock.
 		p.ticking = false
-		p.setSlowPath()
+		p.setSlowPathLocked()
 		p.idle.flushSlots(0)
 		p.idle.noteLeases()
 		p.used = usage()
@@ -135,7 +135,7 @@ func (p *Pool[T]) onTick() {
 		p.idle.noteLeases()
 		if spent := p.idle.spent(); spent != nil {
 			for _, e := range spent {
-				p.markDead(e, ErrWornOut, fateOther)
+				p.markDeadLocked(e, ErrWornOut, fateOther)
 			}
 			p.changed = true
 		}

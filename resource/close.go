@@ -25,9 +25,9 @@ func (p *Pool[T]) beginClose() {
 	var canceled [2]*creation[T]
 	if !p.closed {
 		p.closed = true
-		p.setSlowPath()
+		p.setSlowPathLocked()
 		canceled = p.maker.all()
-		p.shut()
+		p.shutLocked()
 	}
 	p.cancel() // runs no user code: see createOp.permits
 	tries := p.maker.takeTries()
@@ -53,17 +53,17 @@ func (p *Pool[T]) awaitClose(ctx context.Context) error {
 	return nil
 }
 
-// shut turns away the waiters and retires the idle resources. The pool is locked.
-func (p *Pool[T]) shut() {
+// shutLocked turns away the waiters and retires the idle resources.
+func (p *Pool[T]) shutLocked() {
 	for _, t := range []*time.Timer{p.alarm.timer, p.sweeper, p.ticker} {
 		if t != nil {
 			t.Stop()
 		}
 	}
-	p.refuseWaiters()
+	p.refuseWaitersLocked()
 	p.maker.warmed(0, 0, ErrClosed)
 	p.cap.leave()
-	p.endEra(ErrClosed)
+	p.endEraLocked(ErrClosed)
 }
 
 // named is how many leased resources a CloseError names.
@@ -73,7 +73,7 @@ const named = 16
 // find them among many resources takes more than one hold of the lock.
 func (p *Pool[T]) addOut(e *CloseError) {
 	p.mu.Lock()
-	load, _ := p.load()
+	load, _ := p.loadLocked()
 	e.Busy += p.busy
 	p.mu.Unlock()
 	e.Load.add(load)
@@ -89,11 +89,11 @@ func (p *Pool[T]) addOut(e *CloseError) {
 	})
 }
 
-// endEra invalidates every resource that exists or is being created. The idle ones move to
-// the reaper as whole lists, except those that a policy is asked about, which stay until it
-// has answered. A leased resource that has a local slot would return there without a check
-// of its era, so each of those few is invalidated by itself. The pool is locked.
-func (p *Pool[T]) endEra(cause error) {
+// endEraLocked invalidates every resource that exists or is being created. The idle ones
+// move to the reaper as whole lists, except those that a policy is asked about, which
+// stay until it has answered. A leased resource that has a local slot would return there
+// without a check of its era, so each of those few is invalidated by itself.
+func (p *Pool[T]) endEraLocked(cause error) {
 	if p.era.over.Load() {
 		return // the pool is closed
 	}
@@ -117,5 +117,5 @@ func (p *Pool[T]) endEra(cause error) {
 	if !p.closed {
 		p.era = newEra(p.ctx)
 	}
-	reapOp[T]{p}.reap()
+	reapOp[T]{p}.reapLocked()
 }

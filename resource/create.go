@@ -80,9 +80,9 @@ type createOp[T any] struct {
 	*creation[T]
 }
 
-// startCreation starts a creation in the background. reason is the counter of those
-// begun for the same reason. The pool is locked and has room.
-func (p *Pool[T]) startCreation(m *creation[T], reason *int64) {
+// startCreationLocked starts a creation in the background. reason is the counter of those
+// begun for the same reason. The pool has room.
+func (p *Pool[T]) startCreationLocked(m *creation[T], reason *int64) {
 	*reason++
 	p.cap.begin()
 	p.busy++
@@ -95,13 +95,13 @@ func (p *Pool[T]) startCreation(m *creation[T], reason *int64) {
 	if p.mode.gated {
 		k.asking++
 	} else {
-		op.begin()
+		op.beginLocked()
 	}
 	go op.run()
 }
 
-// begin notes that Make is called next. The pool is locked.
-func (op *createOp[T]) begin() {
+// beginLocked notes that Make is called next.
+func (op *createOp[T]) beginLocked() {
 	p := op.p
 	now := p.clock.now()
 	op.era = p.era
@@ -194,7 +194,7 @@ func (op *createOp[T]) stillWanted() bool {
 		return false
 	}
 	if p.mode.gated {
-		op.begin()
+		op.beginLocked()
 	}
 	return true
 }
@@ -377,7 +377,7 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 	op := createOp[T]{p, e.creation}
 	e.creation = nil
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	e.since = p.clock.tick.Load()
 	if op.id == 0 {
 		op.id = p.registry.ids.Add(1)
@@ -397,11 +397,11 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 		}
 	}
 	if e.era.over.Load() && !stale {
-		op.putOld(e)
+		op.putOldLocked(e)
 	} else {
-		p.put(e, false)
+		p.putLocked(e, false)
 	}
-	k.warmed(p.exist(), p.cap.most(), nil)
+	k.warmed(p.existLocked(), p.cap.most(), nil)
 	tries := k.takeTries()
 	p.changed = true
 	lives := error(nil)
@@ -417,22 +417,21 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 	}
 }
 
-// putOld puts e, whose creation began before the last Reset: it is destroyed, unless a
-// caller waits that came before the Reset which ended its era, and that would not get
-// anything else in time. That lease is its only one, as put destroys it then. The pool
-// is locked.
-func (op *createOp[T]) putOld(e *entry[T]) {
+// putOldLocked puts e, whose creation began before the last Reset: it is destroyed,
+// unless a caller waits that came before the Reset which ended its era, and that would
+// not get anything else in time. That lease is its only one, as put destroys it then.
+func (op *createOp[T]) putOldLocked(e *entry[T]) {
 	p := op.p
 	if !p.closed && !p.mode.ordered && !e.word.Invalidated() && !p.cap.surplus() {
 		now := p.clock.now()
-		w := p.firstWaiter(e.reach(), now)
+		w := p.firstWaiterLocked(e.reach(), now)
 		if w != nil && w.Since < e.era.ended {
 			e.spared, e.era = e.era.cause, new(era) // one of its own, which does not end
-			p.grant(e, w, now)
+			p.grantLocked(e, w, now)
 			return
 		}
 	}
-	p.put(e, false)
+	p.putLocked(e, false)
 }
 
 // failed frees the slot, fails one waiter if nothing can serve it any more and, if
@@ -451,7 +450,7 @@ func (op *createOp[T]) failed(err error) {
 	if !stale && !p.closed { // else it says nothing: it was canceled
 		began = k.breaker.Failed(p.clock.now(), op.began, k.coming(p.cap.max), rand.Float64())
 		k.last = err
-		op.failWaiter(err)
+		op.failWaiterLocked(err)
 	}
 	op.unbegin()
 	tries := k.endTries(p.cap.max)
@@ -465,17 +464,16 @@ func (op *createOp[T]) failed(err error) {
 	}
 }
 
-// failWaiter refuses the first waiter with err, why a creation failed, if nothing else
-// can be expected to serve it: neither a lease that may end nor another creation. The
-// pool is locked.
-func (op *createOp[T]) failWaiter(err error) {
+// failWaiterLocked refuses the first waiter with err, why a creation failed, if nothing
+// else can be expected to serve it: neither a lease that may end nor another creation.
+func (op *createOp[T]) failWaiterLocked(err error) {
 	p := op.p
 	w := p.waiters.front()
-	if w == nil || p.cfg.Outage != FailFast || p.recoverable(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
+	if w == nil || p.cfg.Outage != FailFast || p.recoverableLocked(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
 		return
 	}
 	now := p.clock.now()
-	p.depart(w, now) // first: the error does not count its own caller as waiting
+	p.departLocked(w, now) // first: the error does not count its own caller as waiting
 	w.err = p.failureLocked(ReasonMakeFailed, err, now-w.Since, 0)
 	p.counts.waits.fail(w.lasted)
 	p.waiters.wake(w)
@@ -516,7 +514,7 @@ func (op *createOp[T]) refused(err error) {
 	k.bar(p.clock.now(), err, retry)
 	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {
 		p.waiters.refuseAll(err)
-		p.refuseWaiters()
+		p.refuseWaitersLocked()
 	}
 	op.unbegin()
 	tries := k.endTries(p.cap.max)
@@ -527,10 +525,10 @@ func (op *createOp[T]) refused(err error) {
 	p.trace.refused(op.asker, err)
 }
 
-// failedEarly notes that e, just created, was found unusable before it did any work. No
-// waiter fails: another resource may be better, and if none is an outage begins soon.
-// The pool is locked.
-func (p *Pool[T]) failedEarly(e *entry[T], cause error) {
+// failedEarlyLocked notes that e, just created, was found unusable before it did any
+// work. No waiter fails: another resource may be better, and if none is an outage begins
+// soon.
+func (p *Pool[T]) failedEarlyLocked(e *entry[T], cause error) {
 	k := &p.maker
 	k.last = cause
 	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.cap.max), rand.Float64()) {
@@ -574,8 +572,8 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 		p.unlock()
 		return ErrClosed
 	}
-	p.maker.addWarmer(w, p.exist(), p.cap.max)
-	p.maker.warmed(p.exist(), p.cap.most(), nil)
+	p.maker.addWarmer(w, p.existLocked(), p.cap.max)
+	p.maker.warmed(p.existLocked(), p.cap.most(), nil)
 	p.changed = true
 	p.unlock()
 	select {
@@ -588,7 +586,7 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	defer p.unlock()
 	if p.maker.removeWarmer(w) {
 		p.changed = true // other pools may have what it claimed of a Keyed's total
-		err.Have, err.LastMake = p.exist(), p.maker.lastCause()
+		err.Have, err.LastMake = p.existLocked(), p.maker.lastCause()
 		return err
 	}
 	return <-w.done // it was decided just before
@@ -616,7 +614,7 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 		p.unlock()
 		return ErrFull
 	}
-	p.startCreation(m, &p.counts.begun.MakeOne)
+	p.startCreationLocked(m, &p.counts.begun.MakeOne)
 	p.unlock()
 	select {
 	case err := <-result:

@@ -48,20 +48,20 @@ type aftermath[T any] struct {
 // The pool is locked.
 func (p *Pool[T]) dispatch() (a aftermath[T]) {
 	if p.changed {
-		p.grow()
+		p.growLocked()
 	}
-	p.setSlowPath()
+	p.setSlowPathLocked()
 	if p.sampler.begins {
-		p.sampler.judge(&p.idle, p.leased(), p.cap.max, false)
+		p.sampler.judge(&p.idle, p.leasedLocked(), p.cap.max, false)
 	}
 	if p.more && !p.working {
 		p.working = true
 		p.busy++
 		go p.work()
 	}
-	a.askQueue = queueOp[T]{p}.pending()
+	a.askQueue = queueOp[T]{p}.pendingLocked()
 	if p.shared != nil {
-		memberOf(p).offer()
+		memberOf(p).offerLocked()
 	}
 	if p.closed && !p.over && !a.askQueue && p.cap.live == 0 && p.maker.lost == 0 && p.busy == 0 {
 		p.over, a.drained = true, true
@@ -84,8 +84,8 @@ func (p *Pool[T]) dispatch() (a aftermath[T]) {
 // resources than its maximum: no Make may be called.
 const overfull = 2
 
-// setSlowPath sets slowPath as things stand. The pool is locked.
-func (p *Pool[T]) setSlowPath() {
+// setSlowPathLocked sets slowPath as things stand.
+func (p *Pool[T]) setSlowPathLocked() {
 	var d uint32
 	if p.waiters.n > 0 || p.closed || p.cap.over() || !p.ticking || p.cap.scarce() {
 		d = 1
@@ -116,7 +116,7 @@ func (p *Pool[T]) work() {
 			return
 		}
 		p.more = false
-		p.serveAndGrow()
+		p.serveAndGrowLocked()
 		p.unlock()
 	}
 }
@@ -131,41 +131,41 @@ func (p *Pool[T]) onAlarm() {
 			p.alarm.after(now, max(1, at-now))
 		}
 	}
-	p.serveAndGrow()
+	p.serveAndGrowLocked()
 	p.unlock()
 }
 
-// serveAndGrow refuses waiters that are to be refused, lends idle resources to the
-// others, and begins the creations that are called for. The pool is locked.
-func (p *Pool[T]) serveAndGrow() {
+// serveAndGrowLocked refuses waiters that are to be refused, lends idle resources to the
+// others, and begins the creations that are called for.
+func (p *Pool[T]) serveAndGrowLocked() {
 	if p.closed || p.waiters.refusing.err != nil {
-		p.refuseWaiters()
+		p.refuseWaitersLocked()
 	}
-	p.serve()
+	p.serveLocked()
 	p.changed = true
 }
 
-// serve lends idle resources to the waiters that can use them. With a Queue, dispatch
-// does. The pool is locked.
-func (p *Pool[T]) serve() {
+// serveLocked lends idle resources to the waiters that can use them. With a Queue,
+// dispatch does.
+func (p *Pool[T]) serveLocked() {
 	if p.mode.ordered || p.waiters.n == 0 || p.idle.available() == 0 {
 		return
 	}
 	now := p.clock.now()
 	for range maxPerHold {
-		w := p.firstWaiter(p.idle.list.reach(), now)
+		w := p.firstWaiterLocked(p.idle.list.reach(), now)
 		if w == nil {
 			return
 		}
-		p.grant(p.idle.first(&w.Request), w, now)
+		p.grantLocked(p.idle.first(&w.Request), w, now)
 	}
 	p.more = true
 }
 
-// firstWaiter returns the first waiter that resources of that reach can serve; nil if
-// there is none. Waiters whose context has ended are passed over, and looked at again
-// when they may wait all the same. The pool is locked.
-func (p *Pool[T]) firstWaiter(r reach, now time.Duration) *waiter[T] {
+// firstWaiterLocked returns the first waiter that resources of that reach can serve; nil
+// if there is none. Waiters whose context has ended are passed over, and looked at again
+// when they may wait all the same.
+func (p *Pool[T]) firstWaiterLocked(r reach, now time.Duration) *waiter[T] {
 	w, more := p.waiters.first(r, now)
 	if w == nil {
 		p.more = p.more || more
@@ -176,37 +176,36 @@ func (p *Pool[T]) firstWaiter(r reach, now time.Duration) *waiter[T] {
 	return w
 }
 
-// grant leases e, which is in the idle list or the caller's to move, to w. The pool is
-// locked.
-func (p *Pool[T]) grant(e *entry[T], w *waiter[T], now time.Duration) {
+// grantLocked leases e, which is in the idle list or the caller's to move, to w.
+func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) {
 	if e.loc == inList {
 		p.idle.list.remove(e)
 		w.idle = max(0, int64(now/tickLen)-e.since)
 	}
-	p.depart(w, now)
+	p.departLocked(w, now)
 	e.granted = now
 	w.verified = e.justVerified(p.clock.nowTick())
 	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
-	w.lease = p.lend(e, w.slot)
+	w.lease = p.lendLocked(e, w.slot)
 	p.waiters.wake(w)
 }
 
-// refuse turns w away. The pool is locked.
-func (p *Pool[T]) refuse(w *waiter[T], err error, now time.Duration) {
-	p.depart(w, now)
+// refuseLocked turns w away.
+func (p *Pool[T]) refuseLocked(w *waiter[T], err error, now time.Duration) {
+	p.departLocked(w, now)
 	w.err = err
 	p.counts.waits.fail(w.lasted)
 	p.waiters.wake(w)
 }
 
-// depart takes w out of the queue. The pool is locked.
-func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
+// departLocked takes w out of the queue.
+func (p *Pool[T]) departLocked(w *waiter[T], now time.Duration) {
 	p.waiters.leave(w, now)
 	if p.waiters.n == 0 {
 		p.maker.gauge.Clear()
 	}
 	if p.cap.claimed > p.waiters.n {
-		n := max(p.waiters.n, p.maker.warmth(p.exist(), p.cap.max))
+		n := max(p.waiters.n, p.maker.warmth(p.existLocked(), p.cap.max))
 		if p.maker.sought {
 			n = max(n, 1)
 		}
@@ -214,65 +213,63 @@ func (p *Pool[T]) depart(w *waiter[T], now time.Duration) {
 	}
 }
 
-// leased is how many resources callers have, or are on their way between: a resource
-// that is idle in a local slot while callers wait is about to be brought to them. The
-// pool is locked.
-func (p *Pool[T]) leased() int {
-	return p.cap.live - p.maker.creating - p.cap.dying - p.idle.list.n - p.offList()
+// leasedLocked is how many resources callers have, or are on their way between: a
+// resource that is idle in a local slot while callers wait is about to be brought to
+// them.
+func (p *Pool[T]) leasedLocked() int {
+	return p.cap.live - p.maker.creating - p.cap.dying - p.idle.list.n - p.offListLocked()
 }
 
-// offList is how many idle resources are neither in the idle list nor in a local slot.
-// The pool is locked.
-func (p *Pool[T]) offList() int { return p.health.unverified.n + p.calls.offList() }
+// offListLocked is how many idle resources are neither in the idle list nor in a local
+// slot.
+func (p *Pool[T]) offListLocked() int { return p.health.unverified.n + p.calls.offList() }
 
-// idlers is how many resources are idle. The pool is locked.
-func (p *Pool[T]) idlers() int {
+// idlersLocked is how many resources are idle.
+func (p *Pool[T]) idlersLocked() int {
 	inSlots, _ := p.idle.slotLevels()
-	return p.idle.list.n + p.offList() + inSlots
+	return p.idle.list.n + p.offListLocked() + inSlots
 }
 
-// exist is how many resources there are. The pool is locked.
-func (p *Pool[T]) exist() int { return p.cap.live - p.maker.creating - p.cap.dying }
+// existLocked is how many resources there are.
+func (p *Pool[T]) existLocked() int { return p.cap.live - p.maker.creating - p.cap.dying }
 
-// recoverable reports whether a resource could come back to a waiter that asks for r:
-// only a new resource can satisfy a Fresh request. The pool is locked.
-func (p *Pool[T]) recoverable(r *Request) bool { return !r.Fresh && !p.nothingOut() }
+// recoverableLocked reports whether a resource could come back to a waiter that asks for
+// r: only a new resource can satisfy a Fresh request.
+func (p *Pool[T]) recoverableLocked(r *Request) bool { return !r.Fresh && !p.nothingOutLocked() }
 
-// nothingOut reports whether no resource can come back to the waiters, but only new ones
-// serve them. The pool is locked.
-func (p *Pool[T]) nothingOut() bool {
-	return p.leased() == 0 && p.health.unverified.n == 0 && !p.calls.recoverable(len(p.idle.reserved))
+// nothingOutLocked reports whether no resource can come back to the waiters, but only new
+// ones serve them.
+func (p *Pool[T]) nothingOutLocked() bool {
+	return p.leasedLocked() == 0 && p.health.unverified.n == 0 && !p.calls.recoverable(len(p.idle.reserved))
 }
 
-// hasConstraints reports whether some waiters may be unable to use what is idle: they
-// ask for a MinRemaining, or for Fresh. Then a resource can lie idle though callers
-// wait, and in a full pool it has to make room for one that they can use. The pool is
-// locked.
-func (p *Pool[T]) hasConstraints() bool { return p.idle.anyUnfit || p.waiters.fresh() > 0 }
+// hasConstraintsLocked reports whether some waiters may be unable to use what is idle:
+// they ask for a MinRemaining, or for Fresh. Then a resource can lie idle though callers
+// wait, and in a full pool it has to make room for one that they can use.
+func (p *Pool[T]) hasConstraintsLocked() bool { return p.idle.anyUnfit || p.waiters.fresh() > 0 }
 
-// matches reports whether there are an idle resource and a waiter that can use it. The
-// pool is locked.
-func (p *Pool[T]) matches() bool {
+// matchesLocked reports whether there are an idle resource and a waiter that can use it.
+func (p *Pool[T]) matchesLocked() bool {
 	return p.waiters.n > 0 && p.idle.available() > 0 && p.waiters.needs().servedBy(p.idle.list.reach())
 }
 
-// grow begins the creations that are called for: for waiters, for MinIdle and for Warm.
-// The pool is locked.
-func (p *Pool[T]) grow() {
+// growLocked begins the creations that are called for: for waiters, for MinIdle and for
+// Warm.
+func (p *Pool[T]) growLocked() {
 	p.changed = false
-	if p.closed || p.mode.ordered && p.matches() {
+	if p.closed || p.mode.ordered && p.matchesLocked() {
 		return // a queueOp serves first, and then has this called again
 	}
-	if p.needsNothing() {
+	if p.needsNothingLocked() {
 		return
 	}
 	now := p.clock.now()
 	if p.waiters.n > 0 {
-		p.dismiss(now)
-		p.makeRoom(now)
-		p.makeRoomFromUnverified(now)
+		p.dismissLocked(now)
+		p.makeRoomLocked(now)
+		p.makeRoomFromUnverifiedLocked(now)
 	}
-	s := p.supply(now)
+	s := p.supplyLocked(now)
 	fewer := time.Duration(0)
 	if s.waiting > 0 {
 		s.reserved, fewer = p.calls.comingBack(now, len(p.idle.reserved))
@@ -297,29 +294,29 @@ func (p *Pool[T]) grow() {
 	begun := &p.counts.begun
 	for range d.callers {
 		if ctx := p.waiters.asker(); ctx != nil {
-			p.startCreation(newCreation[T](ctx), &begun.Callers)
+			p.startCreationLocked(newCreation[T](ctx), &begun.Callers)
 		} else {
-			p.startCreation(p.maker.forWarm(), &begun.Callers)
+			p.startCreationLocked(p.maker.forWarm(), &begun.Callers)
 		}
 	}
 	for range d.warm {
-		p.startCreation(p.maker.forWarm(), &begun.Warm)
+		p.startCreationLocked(p.maker.forWarm(), &begun.Warm)
 	}
 	for range d.missed {
-		p.startCreation(newCreation[T](context.Background()), &begun.NoWait)
+		p.startCreationLocked(newCreation[T](context.Background()), &begun.NoWait)
 	}
 	for range d.ready {
-		p.startCreation(newCreation[T](context.Background()), &begun.MinIdle)
+		p.startCreationLocked(newCreation[T](context.Background()), &begun.MinIdle)
 	}
 	if want == 0 {
-		p.renew(now)
+		p.renewLocked(now)
 	}
 }
 
-// needsNothing reports whether there is nothing that a creation could be for, so that no
-// clock need be read; or the pool has as many resources as it may, and nothing is to be
-// done about that: the usual case where many callers wait. The pool is locked.
-func (p *Pool[T]) needsNothing() bool {
+// needsNothingLocked reports whether there is nothing that a creation could be for, so
+// that no clock need be read; or the pool has as many resources as it may, and nothing is
+// to be done about that: the usual case where many callers wait.
+func (p *Pool[T]) needsNothingLocked() bool {
 	k := &p.maker
 	if p.cap.claimed > 0 || len(k.fading) > 0 {
 		return false
@@ -327,22 +324,22 @@ func (p *Pool[T]) needsNothing() bool {
 	if p.waiters.n == 0 && len(k.warming) == 0 && p.cfg.MinIdle == 0 && !k.missed && !k.sought && !k.owed {
 		return true
 	}
-	return p.cap.full() && !p.hasConstraints() && p.health.unverified.n == 0 && !k.breaker.Open() && k.barred == 0
+	return p.cap.full() && !p.hasConstraintsLocked() && p.health.unverified.n == 0 && !k.breaker.Open() && k.barred == 0
 }
 
-// supply is what the pool has and what is asked of it. The pool is locked.
-func (p *Pool[T]) supply(now time.Duration) supply {
+// supplyLocked is what the pool has and what is asked of it.
+func (p *Pool[T]) supplyLocked(now time.Duration) supply {
 	s := supply{
 		now:      now,
 		max:      p.cap.max,
 		live:     p.cap.live,
 		dying:    p.cap.dying,
-		idle:     p.idle.list.n + p.offList(),
-		held:     p.leased(),
+		idle:     p.idle.list.n + p.offListLocked(),
+		held:     p.leasedLocked(),
 		returned: p.counts.returned,
 		waiting:  p.waiters.active(),
 		fresh:    p.waiters.fresh(),
-		warm:     p.maker.warmth(p.exist(), p.cap.max),
+		warm:     p.maker.warmth(p.existLocked(), p.cap.max),
 	}
 	if p.cfg.MinIdle > 0 {
 		inSlots, _ := p.idle.slotLevels()
@@ -351,10 +348,10 @@ func (p *Pool[T]) supply(now time.Duration) supply {
 	return s
 }
 
-// makeRoom retires idle resources that no waiter can use, where the pool is full, they
-// keep better ones from being created, and creations may begin. The pool is locked.
-func (p *Pool[T]) makeRoom(now time.Duration) {
-	if !p.hasConstraints() {
+// makeRoomLocked retires idle resources that no waiter can use, where the pool is full,
+// they keep better ones from being created, and creations may begin.
+func (p *Pool[T]) makeRoomLocked(now time.Duration) {
+	if !p.hasConstraintsLocked() {
 		return
 	}
 	k := &p.maker
@@ -377,18 +374,18 @@ func (p *Pool[T]) makeRoom(now time.Duration) {
 		if e == nil {
 			return
 		}
-		p.retire(e, p.waiters.misfit(e), fateOther)
+		p.retireLocked(e, p.waiters.misfit(e), fateOther)
 	}
 	if missing > maxPerHold {
 		p.more = true
 	}
 }
 
-// makeRoomFromUnverified retires an unverified resource for each waiter for which no
-// creation is under way, if the pool is full, creation succeeds, and no check has passed
-// for as long as a creation takes. Otherwise each waiter of a full pool of dead
-// resources would wait for the timeout of a check. The pool is locked.
-func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
+// makeRoomFromUnverifiedLocked retires an unverified resource for each waiter for which
+// no creation is under way, if the pool is full, creation succeeds, and no check has
+// passed for as long as a creation takes. Otherwise each waiter of a full pool of dead
+// resources would wait for the timeout of a check.
+func (p *Pool[T]) makeRoomFromUnverifiedLocked(now time.Duration) {
 	d := &p.health
 	if d.unverified.n == 0 {
 		return
@@ -405,7 +402,7 @@ func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
 		missing = min(missing, 1)
 	}
 	for range min(missing, maxPerHold, d.unverified.n) {
-		p.retire(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
+		p.retireLocked(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
 	}
 	p.more = p.more || missing > maxPerHold && d.unverified.n > 0
 }
@@ -416,9 +413,8 @@ func (p *Pool[T]) makeRoomFromUnverified(now time.Duration) {
 // must. Either way one replacement is created at a time, so that resources created
 // together are not replaced in a burst.
 
-// renew creates a replacement, if one is to be created and nothing is against it. The
-// pool is locked.
-func (p *Pool[T]) renew(now time.Duration) {
+// renewLocked creates a replacement, if one is to be created and nothing is against it.
+func (p *Pool[T]) renewLocked(now time.Duration) {
 	k := &p.maker
 	if !k.owed && len(k.fading) == 0 || p.waiters.n > 0 || p.cap.dying > 0 || !k.mayRenew(now) {
 		return
@@ -427,15 +423,15 @@ func (p *Pool[T]) renew(now time.Duration) {
 	case p.cap.over():
 	case p.cap.full():
 		if e, end := k.roll(); e != nil {
-			p.retire(e, end, fateEvicted)
+			p.retireLocked(e, end, fateEvicted)
 		}
 	case k.replacement() && p.cap.take(1, 0, p.waiters.n == 0) > 0:
-		p.startCreation(newCreation[T](context.Background()), &p.counts.begun.Replacements)
+		p.startCreationLocked(newCreation[T](context.Background()), &p.counts.begun.Replacements)
 	}
 }
 
-// outageError is the error of a caller that is refused in an outage. The pool is locked.
-func (p *Pool[T]) outageError(now, waited time.Duration) error {
+// outageErrorLocked is the error of a caller that is refused in an outage.
+func (p *Pool[T]) outageErrorLocked(now, waited time.Duration) error {
 	err := &outageCause{p.maker.last}
 	retry := p.maker.breaker.RetryAfter(now)
 	if retry == 0 { // a creation is being tried
@@ -448,10 +444,10 @@ func (p *Pool[T]) outageError(now, waited time.Duration) error {
 	return a
 }
 
-// dismiss refuses the waiters that nothing can serve any more: the leased resources are
-// gone, or creation has begun to fail or be barred. The pool is locked.
-func (p *Pool[T]) dismiss(now time.Duration) {
-	freshOnly := !p.nothingOut()
+// dismissLocked refuses the waiters that nothing can serve any more: the leased resources
+// are gone, or creation has begun to fail or be barred.
+func (p *Pool[T]) dismissLocked(now time.Duration) {
+	freshOnly := !p.nothingOutLocked()
 	if p.cfg.Outage != FailFast || freshOnly && p.waiters.fresh() == 0 {
 		return
 	}
@@ -464,7 +460,7 @@ func (p *Pool[T]) dismiss(now time.Duration) {
 				return
 			}
 			k.sought = true
-			p.refuse(w, p.outageError(now, now-w.Since), now)
+			p.refuseLocked(w, p.outageErrorLocked(now, now-w.Since), now)
 		}
 	}
 	if k.barred <= now || k.pending() > 0 {
@@ -480,13 +476,13 @@ func (p *Pool[T]) dismiss(now time.Duration) {
 			continue
 		}
 		w.rejected = true
-		p.refuse(w, p.failureLocked(refusalReason(k.barredBy), k.barredBy, now-w.Since, k.barred-now), now)
+		p.refuseLocked(w, p.failureLocked(refusalReason(k.barredBy), k.barredBy, now-w.Since, k.barred-now), now)
 	}
 }
 
-// refuseWaiters refuses some of the waiters that are to be: all of them if the pool is
-// closed, else those of waiters.refusing. The pool is locked.
-func (p *Pool[T]) refuseWaiters() {
+// refuseWaitersLocked refuses some of the waiters that are to be: all of them if the pool
+// is closed, else those of waiters.refusing.
+func (p *Pool[T]) refuseWaitersLocked() {
 	now := p.clock.now()
 	for range maxPerHold {
 		if p.closed {
@@ -495,17 +491,17 @@ func (p *Pool[T]) refuseWaiters() {
 				return
 			}
 			// At least 1: a Keyed recognizes by Waited the callers that waited.
-			p.refuse(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now)
+			p.refuseLocked(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now)
 			continue
 		}
 		refusing := &p.waiters.refusing
-		w := p.waiters.refusable(!p.nothingOut())
+		w := p.waiters.refusable(!p.nothingOutLocked())
 		if w == nil || w.turn > refusing.last {
 			*refusing = refusal{}
 			return
 		}
 		w.rejected = true
-		p.refuse(w, p.failureLocked(refusalReason(refusing.err), refusing.err, now-w.Since, 0), now)
+		p.refuseLocked(w, p.failureLocked(refusalReason(refusing.err), refusing.err, now-w.Since, 0), now)
 	}
 	p.more = true
 }

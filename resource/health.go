@@ -129,27 +129,27 @@ func (d *health[T]) hold(e *entry[T], since int64, order Order) {
 	e.loc, e.since, e.wasIdle = inUnverified, since, true
 }
 
-// checkFailed records a failed check of a resource that had been idle since that tick.
-// The pool is locked.
-func (p *Pool[T]) checkFailed(since int64, took time.Duration) {
+// checkFailedLocked records a failed check of a resource that had been idle since that
+// tick.
+func (p *Pool[T]) checkFailedLocked(since int64, took time.Duration) {
 	if p.health.failed(p.clock.now(), since, took, p.maker.gauge.Usual()) {
 		p.health.scanFrom(len(p.registry.all))
-		p.startScan()
+		p.startScanLocked()
 	}
 }
 
-// checkPassed records a passed check. The pool is locked.
-func (p *Pool[T]) checkPassed(since int64) {
+// checkPassedLocked records a passed check.
+func (p *Pool[T]) checkPassedLocked(since int64) {
 	if p.health.passed(p.clock.now(), since) {
-		p.endSuspicion()
+		p.endSuspicionLocked()
 	}
 }
 
-// endSuspicion ends the suspicion. The pool is locked.
-func (p *Pool[T]) endSuspicion() {
+// endSuspicionLocked ends the suspicion.
+func (p *Pool[T]) endSuspicionLocked() {
 	if p.health.end() {
-		p.readmit()
-		p.startScan() // to readmit the rest
+		p.readmitLocked()
+		p.startScanLocked() // to readmit the rest
 		p.health.wake()
 	}
 }
@@ -157,35 +157,35 @@ func (p *Pool[T]) endSuspicion() {
 // minSuspicion is how long the checks have at least before unverified resources make room.
 const minSuspicion = 100 * time.Millisecond
 
-// readmit puts some unverified resources back in the idle list, below those used since. The
-// pool is locked.
-func (p *Pool[T]) readmit() {
+// readmitLocked puts some unverified resources back in the idle list, below those used
+// since.
+func (p *Pool[T]) readmitLocked() {
 	d := &p.health
 	for n := 0; n < sweepChunk && d.unverified.n > 0; n++ {
 		e := d.unverified.first(NewestFirst, nil)
 		d.unverified.remove(e)
 		p.idle.list.pushUnder(e)
 	}
-	p.serve()
+	p.serveLocked()
 	p.changed = true
 }
 
-// holdBack moves e, which is the caller's to move and has been idle since that tick, to the
-// unverified resources if it is suspect and will be lent again. It reports whether it did.
-// The pool is locked.
-func (p *Pool[T]) holdBack(e *entry[T], since int64) bool {
+// holdBackLocked moves e, which is the caller's to move and has been idle since that
+// tick, to the unverified resources if it is suspect and will be lent again. It reports
+// whether it did.
+func (p *Pool[T]) holdBackLocked(e *entry[T], since int64) bool {
 	d := &p.health
 	if !d.suspect.Covers(since) || !e.lendable(&p.cap) {
 		return false
 	}
 	p.idle.leaveSlot(e)
 	d.hold(e, since, p.cfg.Order)
-	p.startScan()
+	p.startScanLocked()
 	return true
 }
 
-// startScan starts the goroutine of a scan unless it runs. The pool is locked.
-func (p *Pool[T]) startScan() {
+// startScanLocked starts the goroutine of a scan unless it runs.
+func (p *Pool[T]) startScanLocked() {
 	if d := &p.health; !d.scanning && !p.closed {
 		d.scanning = true
 		p.busy++
@@ -219,10 +219,10 @@ func (x *scan[T]) step() bool {
 		p.unlock()
 		return false
 	case d.unverified.n > 0 && !d.suspect.Active():
-		p.readmit()
+		p.readmitLocked()
 	case d.stuck(p.cap.max): // callers check for themselves until an overdue check returns
 		x.at, x.n, d.from, d.sweep = 0, 0, 0, false
-		p.endSuspicion()
+		p.endSuspicionLocked()
 		if d.unverified.n == 0 {
 			return x.stop()
 		}
@@ -239,24 +239,24 @@ func (x *scan[T]) step() bool {
 		p.idle.list.pushUnder(e)
 		now := p.clock.nowTick()
 		i := e.info(now, max(0, now-e.since))
-		i.Idlers = p.idlers()
-		p.startCheck(context.Background(), e, i, nil)
+		i.Idlers = p.idlersLocked()
+		p.startCheckLocked(context.Background(), e, i, nil)
 	case x.at < x.n && !d.sweep && !d.suspect.Active(): // the suspicion has ended
 		x.at, x.n = 0, 0
 	case x.at < x.n:
 		c := &x.some[x.at]
 		x.at++
-		c.info.Idlers = p.idlers()
+		c.info.Idlers = p.idlersLocked()
 		p.unlock()
 		if !p.policies.due(c.info) {
 			return true
 		}
 		p.lock()
 		if !p.closed && c.e.loc == inList && c.stillIdle() {
-			p.startCheck(context.Background(), c.e, c.info, nil)
+			p.startCheckLocked(context.Background(), c.e, c.info, nil)
 		}
 	case d.from > 0:
-		x.collect()
+		x.collectLocked()
 	default:
 		return x.stop()
 	}
@@ -272,15 +272,15 @@ func (x *scan[T]) stop() bool {
 	}
 	d.scanning, d.sweep, d.asking = false, false, false
 	if d.over(p.clock.now()) {
-		p.endSuspicion()
+		p.endSuspicionLocked()
 	}
 	p.unlock()
 	return false
 }
 
-// collect gets the facts about the next few resources in the idle list, the longest idle
-// first. The pool is locked.
-func (x *scan[T]) collect() {
+// collectLocked gets the facts about the next few resources in the idle list, the longest
+// idle first.
+func (x *scan[T]) collectLocked() {
 	p, d := x.p, &x.p.health
 	x.n, x.at = 0, 0
 	some, first := p.registry.before(d.from, sweepChunk)
@@ -311,9 +311,9 @@ type checkOp[T any] struct {
 	returned bool  // it did not end its goroutine
 }
 
-// startCheck starts a check of e, which is in the idle list. The check's context has the
-// values of ctx. If w is not nil, its caller gets e. The pool is locked.
-func (p *Pool[T]) startCheck(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
+// startCheckLocked starts a check of e, which is in the idle list. The check's context
+// has the values of ctx. If w is not nil, its caller gets e.
+func (p *Pool[T]) startCheckLocked(ctx context.Context, e *entry[T], i Info, w *noWaitCheck[T]) {
 	op := &checkOp[T]{p: p, e: e, info: i, wait: w, ill: ErrGoexit}
 	op.call = &call{began: p.clock.now(), awaited: w != nil}
 	if w != nil {
@@ -360,45 +360,44 @@ func (op *checkOp[T]) done() {
 	d := &p.health
 	since, suspect := e.since, d.suspect.Active()
 	p.calls.checks.remove(op.call)
-	there := p.unreserve(e)
+	there := p.unreserveLocked(e)
 	switch {
 	case op.cut:
 	case op.kept:
 		if there { // before the end of the suspicion, which lends the other idle resources
-			op.lend(suspect)
+			op.lendLocked(suspect)
 		}
 		if op.ill == nil {
-			p.checkPassed(since)
+			p.checkPassedLocked(since)
 		}
 	default:
 		if there {
-			p.retire(e, op.ill, fateUnhealthy)
+			p.retireLocked(e, op.ill, fateUnhealthy)
 		}
-		p.checkFailed(since, op.took)
+		p.checkFailedLocked(since, op.took)
 	}
 	if w != nil {
 		close(w.done)
 	}
 	d.wake()
 	if d.over(p.clock.now()) {
-		p.endSuspicion()
+		p.endSuspicionLocked()
 	}
-	p.serve()
-	if e.loc == inList && p.waiters.n > 0 && !(p.mode.ordered && p.matches()) {
+	p.serveLocked()
+	if e.loc == inList && p.waiters.n > 0 && !(p.mode.ordered && p.matchesLocked()) {
 		p.calls.checks.markSlow() // no waiter can use e: do not count on the others either
 	}
 	p.changed = true
 }
 
-// lend lends the resource, which has just passed, to the acquire that waits for the
+// lendLocked lends the resource, which has just passed, to the acquire that waits for the
 // check, else to the first waiter that can use it; with a Queue, dispatch does. If the
-// resource was suspect the waiter does not check it again: it waited for this check. The
-// pool is locked.
-func (op *checkOp[T]) lend(suspect bool) {
+// resource was suspect the waiter does not check it again: it waited for this check.
+func (op *checkOp[T]) lendLocked(suspect bool) {
 	p, e := op.p, op.e
 	if w := op.wait; w != nil && !w.left {
 		p.idle.list.remove(e)
-		w.lease = p.lend(e, w.slot)
+		w.lease = p.lendLocked(e, w.slot)
 		return
 	}
 	if suspect {
@@ -408,9 +407,9 @@ func (op *checkOp[T]) lend(suspect bool) {
 		return
 	}
 	now := p.clock.now()
-	w := p.firstWaiter(e.reach(), now)
+	w := p.firstWaiterLocked(e.reach(), now)
 	if w != nil {
-		p.grant(e, w, now)
+		p.grantLocked(e, w, now)
 	}
 }
 

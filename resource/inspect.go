@@ -71,7 +71,7 @@ type Fact struct {
 func (p *Pool[T]) Inspect(limit int) Inspection {
 	var in Inspection
 	p.mu.Lock()
-	in.Stats = p.stats()
+	in.Stats = p.statsLocked()
 	if w := p.waiters.front(); w != nil {
 		in.OldestWait = p.clock.now() - w.Since
 	}

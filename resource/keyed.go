@@ -452,8 +452,8 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	}
 	s.over.Store(true)
 	p.closed = true
-	p.setSlowPath()
-	p.shut()
+	p.setSlowPathLocked()
+	p.shutLocked()
 	p.cancel()
 	tries = p.maker.takeTries()
 }

@@ -31,7 +31,7 @@ func (m *member[T]) Granted() {
 	p.lock()
 	defer p.unlock()
 	p.cap.grant()
-	p.grow()
+	p.growLocked()
 	p.cap.returnGranted()
 }
 
@@ -42,8 +42,8 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	p.lock()
 	defer p.unlock()
 	p.idle.flushSlots(0)
-	e := m.spare()
-	if e == nil || m.keepsBack(e) {
+	e := m.spareLocked()
+	if e == nil || m.keepsBackLocked(e) {
 		return budget.Nothing, 0
 	}
 	if since := time.Duration(e.since) * tickLen; since > before {
@@ -53,7 +53,7 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	if p.cap.exceeds() {
 		cause = ErrResized
 	}
-	p.retire(e, cause, fateOther)
+	p.retireLocked(e, cause, fateOther)
 	return budget.Gave, 0
 }
 
@@ -63,19 +63,19 @@ func (m *member[T]) Attend() {
 	p := (*Pool[T])(m)
 	p.lock()
 	defer p.unlock()
-	p.setSlowPath()
+	p.setSlowPathLocked()
 	p.idle.flushSlots(0)
 }
 
-// preempt retires e, which has just come back or, if it was not used, was just created, if
-// another key has a better claim to its slot. It reports whether it did. The pool is locked.
-func (m *member[T]) preempt(e *entry[T], used bool) bool {
+// preemptLocked retires e, which has just come back or, if it was not used, was just
+// created, if another key has a better claim to its slot. It reports whether it did.
+func (m *member[T]) preemptLocked(e *entry[T], used bool) bool {
 	p := (*Pool[T])(m)
 	if !p.cap.scarce() {
 		return false
 	}
 	if p.cap.exceeds() {
-		p.retire(e, ErrResized, fateOther)
+		p.retireLocked(e, ErrResized, fateOther)
 		return true
 	}
 	e.back = p.clock.now()
@@ -100,7 +100,7 @@ func (m *member[T]) preempt(e *entry[T], used bool) bool {
 	if !p.cap.share.Owes(came, lived >= made) {
 		return false
 	}
-	p.retire(e, ErrPreempted, fateOther)
+	p.retireLocked(e, ErrPreempted, fateOther)
 	return true
 }
 
@@ -109,8 +109,8 @@ func (m *member[T]) preempt(e *entry[T], used bool) bool {
 // waiters would leave others a thousandth.
 const turn = 4
 
-// offer notifies the budget that a resource is idle, if slots are scarce. The pool is locked.
-func (m *member[T]) offer() {
+// offerLocked notifies the budget that a resource is idle, if slots are scarce.
+func (m *member[T]) offerLocked() {
 	p := (*Pool[T])(m)
 	if !p.cap.scarce() {
 		return
@@ -119,16 +119,16 @@ func (m *member[T]) offer() {
 	if p.idle.available() == 0 && p.health.unverified.n == 0 {
 		return
 	}
-	if e := m.spare(); e != nil && !m.keepsBack(e) {
+	if e := m.spareLocked(); e != nil && !m.keepsBackLocked(e) {
 		p.cap.share.Offer()
 	}
 }
 
-// keepsBack reports whether e, which is idle, does not give way yet because the key that
-// wants its slot would then have no less than this one: else the two would take it from each
-// other in turns, and each create it anew. Once e has been idle for as long as its creation
-// took it gives way, and until then it is not asked for. The pool is locked.
-func (m *member[T]) keepsBack(e *entry[T]) bool {
+// keepsBackLocked reports whether e, which is idle, does not give way yet because the key
+// that wants its slot would then have no less than this one: else the two would take it
+// from each other in turns, and each create it anew. Once e has been idle for as long as
+// its creation took it gives way, and until then it is not asked for.
+func (m *member[T]) keepsBackLocked(e *entry[T]) bool {
 	p := (*Pool[T])(m)
 	now := p.clock.now()
 	wait := e.born - e.made - (now - max(e.back, time.Duration(e.since)*tickLen))
@@ -139,11 +139,11 @@ func (m *member[T]) keepsBack(e *entry[T]) bool {
 	return true
 }
 
-// spare returns the idle resource that was used least recently, if no waiter could
-// use it; else nil. The pool is locked.
-func (m *member[T]) spare() *entry[T] {
+// spareLocked returns the idle resource that was used least recently, if no waiter could
+// use it; else nil.
+func (m *member[T]) spareLocked() *entry[T] {
 	p := (*Pool[T])(m)
-	if p.waiters.n > 0 && !p.hasConstraints() {
+	if p.waiters.n > 0 && !p.hasConstraintsLocked() {
 		return nil
 	}
 	if e := p.health.unverified.first(OldestFirst, nil); e != nil {

@@ -189,7 +189,7 @@ func (l Lease[T]) ReleaseUnused() {
 		if e.loc == inSlot { // then it was not in the list before its lease
 			e.stamp = p.idle.list.stamp()
 		}
-		if p.stays(e, false) {
+		if p.staysLocked(e, false) {
 			p.idle.restore(e, since)
 		}
 	})
@@ -216,7 +216,7 @@ func (l Lease[T]) ReleaseUnused() {
 func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 	l.endUnused(true, func(e *entry[T], since int64) {
 		e.since = since
-		e.pool.beginVetting(e, check)
+		e.pool.beginVettingLocked(e, check)
 	})
 }
 
@@ -239,7 +239,7 @@ func (l Lease[T]) endUnused(uncounted bool, next func(e *entry[T], since int64))
 	}
 	defer func() { p.sampler.ended(l, x) }() // deferred, since Done may end this goroutine
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	p.counts.returned++
 	now := p.clock.tick.Load()
 	next(e, now-word.Ticks(now)-l.idle())
@@ -408,16 +408,16 @@ func (op *releaseOp[T]) finishEvaluated(cause error) {
 func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
 	e, p := op.lease.e, op.lease.e.pool
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	p.counts.returned++
 	if cause == nil && o.Verdict == OK || time.Duration(p.clock.tick.Load())*tickLen-e.born > probation {
 		p.maker.prove(e)
 	}
 	if cause != nil {
-		p.retire(e, cause, why)
+		p.retireLocked(e, cause, why)
 		p.changed = true
-	} else if !p.beginReset(e, o) {
-		p.put(e, true)
+	} else if !p.beginResetLocked(e, o) {
+		p.putLocked(e, true)
 	}
 	if e.loc == gone {
 		op.traced.cause = e.cause
@@ -432,7 +432,7 @@ func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
 func (l Lease[T]) forget() {
 	e, p := l.e, l.e.pool
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	p.counts.returned++
 	p.maker.prove(e)
 	p.idle.leaveSlot(e)
@@ -449,12 +449,12 @@ func (l Lease[T]) forget() {
 // such as a sweep, has moved e to the idle list meanwhile, settle serves them.
 func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	if p.slots[e.slot].e.Load() == e && p.idle.claimSlot(e.slot) == e {
 		p.counts.returned++
-		p.put(e, true)
+		p.putLocked(e, true)
 	} else {
-		p.serveAndGrow()
+		p.serveAndGrowLocked()
 	}
 	b := p.handOff.take()
 	p.unlock()
@@ -507,10 +507,9 @@ type resetOp[T any] struct {
 	used    bool                                 // the lease before used the resource
 }
 
-// beginReset has OnRelease called for e, whose lease has just ended with that outcome,
-// if it is to be lent again. It reports false if e is to be put as it is. The pool is
-// locked.
-func (p *Pool[T]) beginReset(e *entry[T], o Outcome) bool {
+// beginResetLocked has OnRelease called for e, whose lease has just ended with that
+// outcome, if it is to be lent again. It reports false if e is to be put as it is.
+func (p *Pool[T]) beginResetLocked(e *entry[T], o Outcome) bool {
 	if p.cfg.OnRelease == nil || o.Verdict == Ignored { // no caller had the lease
 		return false
 	}
@@ -523,15 +522,15 @@ func (p *Pool[T]) beginReset(e *entry[T], o Outcome) bool {
 		p: p, e: e, list: &p.calls.resets,
 		where: "OnRelease", f: p.cfg.OnRelease, timeout: p.cfg.ReleaseTimeout, why: fateReleaseFailed, used: true,
 	}
-	op.start()
+	op.startLocked()
 	return true
 }
 
-// beginVetting has check called for e, whose lease has just ended and whose since is
-// set, if e is to be lent again; else it retires e. The pool is locked.
-func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T) error) {
+// beginVettingLocked has check called for e, whose lease has just ended and whose since
+// is set, if e is to be lent again; else it retires e.
+func (p *Pool[T]) beginVettingLocked(e *entry[T], check func(ctx context.Context, v T) error) {
 	if !e.lendable(&p.cap) {
-		p.stays(e, false)
+		p.staysLocked(e, false)
 		return
 	}
 	if e.loc == inSlot {
@@ -540,13 +539,13 @@ func (p *Pool[T]) beginVetting(e *entry[T], check func(ctx context.Context, v T)
 	}
 	p.calls.vettings.slowAfter = min(max(minVetting, p.maker.gauge.Usual()), maxVetting)
 	op := &resetOp[T]{p: p, e: e, list: &p.calls.vettings, where: "ReleaseAfter", f: check, why: fateUnhealthy}
-	op.start()
+	op.startLocked()
 	p.changed = true
 }
 
-// start starts the call. Its context is that of the resource's era: after a Reset or
-// Close the resource is not lent again. The pool is locked.
-func (op *resetOp[T]) start() {
+// startLocked starts the call. Its context is that of the resource's era: after a Reset
+// or Close the resource is not lent again.
+func (op *resetOp[T]) startLocked() {
 	op.e.loc, op.e.wasIdle = releasing, true
 	op.call = &call{began: op.p.clock.now()}
 	op.list.add(op.call)
@@ -584,20 +583,20 @@ func (op *resetOp[T]) done(cause error) {
 	p, e := op.p, op.e
 	p.lock()
 	defer p.unlock()
-	p.startClock()
+	p.startClockLocked()
 	op.list.remove(op.call)
 	switch {
-	case !p.outlasts(e):
+	case !p.outlastsLocked(e):
 	case cause != nil:
-		p.retire(e, cause, op.why)
+		p.retireLocked(e, cause, op.why)
 	case op.used:
 		e.loc = moving
-		p.put(e, true)
+		p.putLocked(e, true)
 		p.handOff.take() // its releaser has returned long ago
 		return
 	default:
 		e.loc = moving
-		if p.stays(e, false) {
+		if p.staysLocked(e, false) {
 			p.idle.park(e)
 		}
 		return

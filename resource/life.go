@@ -257,29 +257,28 @@ func destruct[T any](e *entry[T]) {
 // reapOp has resources destroyed.
 type reapOp[T any] struct{ p *Pool[T] }
 
-// destroy has e, which is in no other place and counts as being destroyed, destroyed as
-// soon as not too many are at once. The pool is locked.
-func (op reapOp[T]) destroy(e *entry[T]) {
+// destroyLocked has e, which is in no other place and counts as being destroyed,
+// destroyed as soon as not too many are at once.
+func (op reapOp[T]) destroyLocked(e *entry[T]) {
 	p := op.p
 	if p.reaper.mayDestroy(p.cap.dying) {
 		p.life.destroy(e.res) // calls destruct on a goroutine of its own
 		return
 	}
 	p.reaper.add(e)
-	op.start()
+	op.startLocked()
 }
 
-// reap begins to destroy the discards and, if the maximum was lowered, the idle
-// resources beyond it; if they are many it continues in the background. The pool is
-// locked.
-func (op reapOp[T]) reap() {
-	if op.some() {
-		op.start()
+// reapLocked begins to destroy the discards and, if the maximum was lowered, the idle
+// resources beyond it; if they are many it continues in the background.
+func (op reapOp[T]) reapLocked() {
+	if op.someLocked() {
+		op.startLocked()
 	}
 }
 
-// start continues in the background. The pool is locked.
-func (op reapOp[T]) start() {
+// startLocked continues in the background.
+func (op reapOp[T]) startLocked() {
 	if p := op.p; !p.reaper.on {
 		p.reaper.on = true
 		p.busy++
@@ -287,9 +286,9 @@ func (op reapOp[T]) start() {
 	}
 }
 
-// some has the next few destroyed, those idle longest first, and reports whether there
-// are more. The pool is locked.
-func (op reapOp[T]) some() (more bool) {
+// someLocked has the next few destroyed, those idle longest first, and reports whether
+// there are more.
+func (op reapOp[T]) someLocked() (more bool) {
 	p := op.p
 	for range reapChunk {
 		switch {
@@ -297,7 +296,7 @@ func (op reapOp[T]) some() (more bool) {
 			e := p.reaper.next()
 			if e.loc != gone {
 				why, cause := e.whyInvalid()
-				p.forget(e, cause, why)
+				p.forgetLocked(e, cause, why)
 			}
 			p.life.destroy(e.res)
 		case p.cap.surplus():
@@ -308,7 +307,7 @@ func (op reapOp[T]) some() (more bool) {
 			if e == nil {
 				return false
 			}
-			p.retire(e, ErrResized, fateOther)
+			p.retireLocked(e, ErrResized, fateOther)
 		default:
 			return false
 		}
@@ -326,7 +325,7 @@ func (op reapOp[T]) run() {
 		p.mu.Lock() // not lock: that would count as contention
 		r := &p.reaper
 		wait := r.running(p.cap.dying) >= r.limit
-		more := wait || op.some()
+		more := wait || op.someLocked()
 		r.on = more
 		p.unlock()
 		switch {

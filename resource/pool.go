@@ -211,7 +211,7 @@ func (p *Pool[T]) wire() {
 	cfg, trace := &p.cfg, p.cfg.Trace
 	p.clock.base, p.clock.slow = time.Now(), &p.slowPath
 	p.alarm.ring = p.onAlarm
-	p.mu.answer = p.stats
+	p.mu.answer = p.statsLocked
 	p.life.construct, p.life.destruct = construct[T], destruct[T]
 
 	p.guard.trace = trace
@@ -299,7 +299,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	// Not acquire, which would make an error.
 	p.lock()
 	defer p.unlock()
-	p.startClock()
+	p.startClockLocked()
 	if p.closed {
 		p.counts.fail(ReasonClosed)
 		return Lease[T]{}, false
@@ -307,12 +307,12 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	if p.waiters.n == 0 {
 		if e := p.idle.take(nil, slot); e != nil {
 			idle := p.clock.tick.Load() - e.since
-			l := p.lend(e, slot)
+			l := p.lendLocked(e, slot)
 			l.found(idle)
 			return l, true
 		}
 	}
-	p.missed()
+	p.missedLocked()
 	p.counts.fail(ReasonNoneIdle)
 	return Lease[T]{}, false
 }
@@ -357,13 +357,13 @@ func (p *Pool[T]) Resize(max int) error {
 	if p.cap.full() {
 		tries = p.maker.takeTries() // there is no room for one
 	}
-	p.setSlowPath()
+	p.setSlowPathLocked()
 	if p.cap.over() {
 		p.idle.flushSlots(0)
-		reapOp[T]{p}.reap()
+		reapOp[T]{p}.reapLocked()
 	}
-	p.maker.warmed(p.exist(), p.cap.most(), nil) // fewer may be enough now
-	p.serveAndGrow()
+	p.maker.warmed(p.existLocked(), p.cap.most(), nil) // fewer may be enough now
+	p.serveAndGrowLocked()
 	p.unlock()
 	notifyTries(tries)
 	p.tellSize()
@@ -390,8 +390,8 @@ func (p *Pool[T]) Reset(cause error) {
 		cancelAll(canceled, cause)
 		old.cancel(cause)
 	}()
-	p.endEra(cause)
-	p.serveAndGrow()
+	p.endEraLocked(cause)
+	p.serveAndGrowLocked()
 }
 
 // SampleFor has every lease that begins in the next d sampled, if the Trace has a Leased
@@ -402,7 +402,7 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 	p.lock()
 	defer p.unlock()
 	if p.sampler.extend(d) {
-		p.startClock()
+		p.startClockLocked()
 	}
 }
 

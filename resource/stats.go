@@ -272,9 +272,9 @@ func (t *timing) add(took time.Duration, begun int64) {
 	t.until = begun
 }
 
-// stats is Stats with the pool locked.
-func (p *Pool[T]) stats() Stats {
-	load, begun := p.load()
+// statsLocked is Stats with the pool locked.
+func (p *Pool[T]) statsLocked() Stats {
+	load, begun := p.loadLocked()
 	s := Stats{
 		Load:     load,
 		Acquired: p.counts.acquired + begun,
@@ -287,14 +287,14 @@ func (p *Pool[T]) stats() Stats {
 	return s
 }
 
-// load is the levels, and how many leases were begun in local slots. A resource that is
-// neither idle nor being created or destroyed counts as leased, if only for the instant in
-// which it moves. The pool is locked.
-func (p *Pool[T]) load() (l Load, begun int64) {
+// loadLocked is the levels, and how many leases were begun in local slots. A resource
+// that is neither idle nor being created or destroyed counts as leased, if only for the
+// instant in which it moves.
+func (p *Pool[T]) loadLocked() (l Load, begun int64) {
 	onSeats, begun := p.idle.slotLevels()
 	l = Load{
 		Max:        p.cap.max,
-		Idle:       p.idle.list.n + p.offList() + onSeats,
+		Idle:       p.idle.list.n + p.offListLocked() + onSeats,
 		Making:     p.maker.creating,
 		Destroying: p.cap.dying,
 		Hanging:    p.calls.overdue(),

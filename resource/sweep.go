@@ -38,7 +38,7 @@ func (s *sweep[T]) run() {
 		if !p.closed {
 			if p.cfg.Health != nil && p.health.startSweep(p.clock.now(), p.cfg.SweepInterval) {
 				p.health.scanFrom(len(p.registry.all))
-				p.startScan()
+				p.startScanLocked()
 			}
 			p.changed = true
 			armSweepLocked(p)
@@ -155,7 +155,7 @@ func (s *sweep[T]) collect() {
 		s.n++
 	}
 	sortCandidates(s.some[:s.n])
-	s.idle = p.idlers()
+	s.idle = p.idlersLocked()
 	s.fresh = s.idle - p.registry.expiring
 	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
 }
@@ -187,7 +187,7 @@ func (s *sweep[T]) retire() {
 	defer p.unlock()
 	for i := range some {
 		if x := &some[i]; x.cause != nil && x.stillIdle() {
-			p.retire(x.e, x.cause, fateEvicted)
+			p.retireLocked(x.e, x.cause, fateEvicted)
 		}
 	}
 	p.changed = true

@@ -42,7 +42,7 @@ func (s *slowAcquire[T]) evaluateIdle() {
 			p.idle.setUnfit(e, s.min)
 		}
 	}
-	p.serveAndGrow()
+	p.serveAndGrowLocked()
 }
 
 // reserved calls f, which asks a policy about e, with the pool unlocked and e reserved.
@@ -54,9 +54,9 @@ func (s *slowAcquire[T]) reserved(e *entry[T], f func()) (there bool) {
 	returned := false
 	defer func() {
 		p.lock()
-		there = p.unreserve(e)
+		there = p.unreserveLocked(e)
 		if !returned {
-			p.serveAndGrow()
+			p.serveAndGrowLocked()
 			p.unlock()
 		}
 	}()
@@ -103,7 +103,7 @@ func (s *slowAcquire[T]) vet() (ok bool, err error) {
 	if p.policies.passes(e, ill, p.clock.ticks()) {
 		if old && ill == nil && p.health.alert.Load() {
 			p.lock()
-			p.checkPassed(since)
+			p.checkPassedLocked(since)
 			p.unlock()
 		}
 		p.trace.checked(i, took, ill)
@@ -111,7 +111,7 @@ func (s *slowAcquire[T]) vet() (ok bool, err error) {
 	}
 	if old {
 		p.lock()
-		p.checkFailed(since, took)
+		p.checkFailedLocked(since, took)
 		p.unlock()
 	}
 	err = s.turnDown(ill, fateUnhealthy)
@@ -138,11 +138,11 @@ func (s *slowAcquire[T]) turnDown(cause error, why fate) error {
 	fresh := s.lease.fresh()
 	e := s.takeBack()
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	if fresh {
-		p.failedEarly(e, cause)
+		p.failedEarlyLocked(e, cause)
 	}
-	p.retire(e, cause, why)
+	p.retireLocked(e, cause, why)
 	p.changed = true
 	p.unlock()
 	if fresh && p.cfg.Outage == FailFast {
@@ -158,9 +158,9 @@ func (s *slowAcquire[T]) leave(cause error) error {
 	fresh := s.lease.fresh()
 	e := s.takeBack()
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	e.unfit, p.idle.anyUnfit = s.min, true // it is in no list
-	p.put(e, false)
+	p.putLocked(e, false)
 	p.unlock()
 	if fresh {
 		return s.fail(ReasonNearEnd, fmt.Errorf("a new one would not last as long as asked: %w", cause))
@@ -175,15 +175,15 @@ func (s *slowAcquire[T]) untouch(took time.Duration) {
 	e := s.takeBack()
 	p.lock()
 	defer p.unlock()
-	p.startClock()
+	p.startClockLocked()
 	since := p.clock.tick.Load() - s.idle - int64(took/tickLen)
 	if p.health.cut(p.clock.now(), since, took, p.maker.gauge.Usual()) {
 		p.health.scanFrom(len(p.registry.all))
-		p.startScan()
+		p.startScanLocked()
 	}
-	if p.holdBack(e, since) {
+	if p.holdBackLocked(e, since) {
 		p.changed = true
-	} else if p.put(e, false); e.loc == inList {
+	} else if p.putLocked(e, false); e.loc == inList {
 		p.idle.list.remove(e)
 		p.idle.parkAgain(e, s.idle)
 	}
@@ -195,14 +195,14 @@ func (s *slowAcquire[T]) withhold() bool {
 	p := s.p
 	p.lock()
 	defer p.unlock()
-	p.startClock()
+	p.startClockLocked()
 	since := p.clock.tick.Load() - s.idle
 	if !p.health.suspect.Covers(since) {
 		return false
 	}
 	e := s.takeBack()
-	if !p.holdBack(e, since) {
-		p.put(e, false)
+	if !p.holdBackLocked(e, since) {
+		p.putLocked(e, false)
 	}
 	return true
 }
@@ -237,14 +237,14 @@ func (s *slowAcquire[T]) checkNoWait(i Info) (ok bool, err error) {
 	w := &noWaitCheck[T]{slot: s.slot, done: make(chan struct{})}
 	e := s.takeBack()
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	if !e.lendable(&p.cap) {
-		p.put(e, false) // retires it
+		p.putLocked(e, false) // retires it
 		p.unlock()
 		return false, nil
 	}
 	p.idle.parkAgain(e, s.idle)
-	p.startCheck(s.ctx, e, i, w)
+	p.startCheckLocked(s.ctx, e, i, w)
 	p.unlock()
 	timer := time.NewTimer(s.until - now)
 	defer timer.Stop()

@@ -648,11 +648,10 @@ func (k *walk[T]) leave(w *waiter[T]) {
 // one runs already.
 type queueOp[T any] struct{ p *Pool[T] }
 
-// pending reports whether there is something to do, and no goroutine does it. The pool
-// is locked.
-func (op queueOp[T]) pending() bool {
+// pendingLocked reports whether there is something to do, and no goroutine does it.
+func (op queueOp[T]) pendingLocked() bool {
 	q := &op.p.waiters
-	return op.p.mode.ordered && !q.asking && (len(q.news) > 0 || op.p.matches())
+	return op.p.mode.ordered && !q.asking && (len(q.news) > 0 || op.p.matchesLocked())
 }
 
 // run reports the events to the Queue and serves waiters in its order until there is nothing
@@ -674,7 +673,7 @@ func (op queueOp[T]) run() {
 			}
 		})
 		p.lock()
-		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matches() {
+		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matchesLocked() {
 			p.waiters.asking = false
 			p.busy--
 			p.changed = true
@@ -704,11 +703,11 @@ func (op queueOp[T]) step() bool {
 		}
 		return true
 	}
-	if !p.matches() {
+	if !p.matchesLocked() {
 		p.unlock()
 		return false
 	}
-	if op.serveGiven(now) {
+	if op.serveGivenLocked(now) {
 		p.unlock()
 		return true
 	}
@@ -720,7 +719,7 @@ func (op queueOp[T]) step() bool {
 		p.lock()
 	}
 	p.waiters.broken = false
-	op.give(w, refuse, now)
+	op.giveLocked(w, refuse, now)
 	p.unlock()
 	return true
 }
@@ -738,10 +737,10 @@ func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
 	return w, &Rejection{Policy: "Queue", RetryAfter: op.p.guard.retryAfter(err), Err: err}
 }
 
-// give notes that the Queue has given out w, or refuses it, and serves the waiter whose
-// turn it is now. If the Queue gave out no new waiter, that is the one that waited
-// longest and can be served. The pool is locked.
-func (op queueOp[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
+// giveLocked notes that the Queue has given out w, or refuses it, and serves the waiter
+// whose turn it is now. If the Queue gave out no new waiter, that is the one that waited
+// longest and can be served.
+func (op queueOp[T]) giveLocked(w *waiter[T], refuse *Rejection, now time.Duration) {
 	p := op.p
 	first := w != nil && !w.popped
 	if first {
@@ -750,33 +749,33 @@ func (op queueOp[T]) give(w *waiter[T], refuse *Rejection, now time.Duration) {
 	switch {
 	case w == nil || !w.waiting() || !first && refuse == nil:
 		if w := p.waiters.line.first(p.idle.list.reach()); w != nil {
-			p.grant(p.idle.first(&w.Request), w, now)
+			p.grantLocked(p.idle.first(&w.Request), w, now)
 		}
 	case refuse != nil:
 		w.rejected = true
-		p.refuse(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
+		p.refuseLocked(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
 	default:
 		p.waiters.give(w)
-		op.serveGiven(now)
+		op.serveGivenLocked(now)
 	}
 }
 
-// serveGiven serves the first of the waiters that the Queue gave out and that can use an
-// idle resource, or retires one to make room for an earlier waiter that cannot. It
-// reports whether it did. The pool is locked.
-func (op queueOp[T]) serveGiven(now time.Duration) bool {
+// serveGivenLocked serves the first of the waiters that the Queue gave out and that can
+// use an idle resource, or retires one to make room for an earlier waiter that cannot. It
+// reports whether it did.
+func (op queueOp[T]) serveGivenLocked(now time.Duration) bool {
 	p := op.p
 	given := &p.waiters.given
 	w := given.first(p.idle.list.reach())
 	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.maker.roomHelps(now, &p.cap) {
 		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
-			p.retire(e, p.waiters.misfit(e), fateOther)
+			p.retireLocked(e, p.waiters.misfit(e), fateOther)
 			return true
 		}
 	}
 	if w == nil {
 		return false
 	}
-	p.grant(p.idle.first(&w.Request), w, now)
+	p.grantLocked(p.idle.first(&w.Request), w, now)
 	return true
 }
