@@ -20,20 +20,26 @@
 // context, or [Pool.Close]. No caller is tied to a creation, and how many to create
 // is the pool's decision: see [Config.Make].
 //
-// The life of a resource:
+// The states of a resource, and what changes them:
 //
-//	                    ┌──────────── OnRelease, ReleaseAfter ◀─────────┐
-//	                    ▼                                               │
-//	creating ─▶ made ─▶ idle ─▶ checked, if due ─▶ leased ── Release ───┘
-//	   │          └───────┬────────┴─────────────────┬──┴─ Hijack ─▶ the caller's own
-//	   ▼                  ▼                          ▼
-//	 failed           destroying  ◀── Discard, Fail, invalidate, Evict, Reset, Close
-//	                      │
-//	                      ▼
-//	                    gone: its slot is free
+//	creating   ── Make and Watch return ───────▶ idle, or leased to a waiter
+//	           ── Make fails or is abandoned ──▶ there is no resource
+//	idle       ── an acquire takes it ─────────▶ leased
+//	           ── a check is due ──────────────▶ checking
+//	checking   ── Check passes ────────────────▶ idle or leased
+//	leased     ── Release, ReleaseUnused ──────▶ idle, or leased to a waiter
+//	           ── the same with OnRelease, or
+//	              ReleaseAfter ────────────────▶ resetting
+//	           ── Hijack ──────────────────────▶ the caller's own
+//	resetting  ── the function returns nil ────▶ idle, or leased to a waiter
+//	any        ── Discard, Fail, an Eviction,
+//	              a failed check or OnRelease,
+//	              invalidate, Reset, Resize,
+//	              Close ───────────────────────▶ destroying
+//	destroying ── Destroy returns ─────────────▶ gone; its slot is free
 //
-// A resource that a waiting caller gets skips idle. One that is invalidated or evicted
-// while it is leased is destroyed when its lease ends: see [Lease].
+// A resource that is to be destroyed while it is leased is destroyed when its lease
+// ends: see [Lease].
 //
 // The life of a resource is puddle's: each is created, counted, hijacked and destroyed
 // through github.com/jackc/puddle/v2. Lending is this package's own.

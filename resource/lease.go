@@ -15,10 +15,11 @@ import (
 // Lease is one caller's hold on one resource, from an acquire until one of Release, Fail,
 // Discard or Hijack:
 //
-//	            ┌─ Release ──────────────▶ given back
-//	acquire ─▶ held ─ Fail(err) ─ Broken? ─▶ given back or destroyed
-//	            ├─ Discard(cause) ───────▶ destroyed
-//	            └─ Hijack ───────────────▶ the caller's own
+//	              ┌─ Release ────────────▶ given back
+//	              ├─ Fail(err), Broken ──▶ given back or destroyed
+//	acquire ─▶ held
+//	              ├─ Discard(cause) ─────▶ destroyed
+//	              └─ Hijack ─────────────▶ the caller's own
 //
 // It is a small value and may be copied; the copies are the same lease. It ends once:
 // ending it again, from a copy, at the same time, or after the pool was closed does
