@@ -69,9 +69,9 @@ type entry[T any] struct {
 	slot      int           // its local slot; if it has none, its last holder's
 	slotBase  int64         // Leases when it got its local slot
 	since     int64         // tick from which it is idle, outside the local slots
-	back      time.Duration // when it last came back while places of the total were scarce
+	back      time.Duration // when it last came back while slots of the total were scarce
 	granted   time.Duration // when it was last handed to a waiter
-	unfit     time.Duration // the least MinRemaining it was found too old for; 0: none
+	unfit     time.Duration // the least MinRemaining that it was found too near its end for; 0: none
 	index     int           // in registry.all
 	verified  int64         // tick at which it passed a check, if it was not lent since and is to be lent without another; else 0
 	cause     error         // why it is invalidated, or destroyed

@@ -334,7 +334,7 @@ func (s *idleSet[T]) unreserve(e *entry[T], there bool) {
 	e.reserved = false
 }
 
-// setUnfit notes that e has less than d of the time left that callers may ask for.
+// setUnfit notes that e is too near its end for a MinRemaining of d or more.
 func (s *idleSet[T]) setUnfit(e *entry[T], d time.Duration) {
 	s.anyUnfit = true
 	if e.loc == inList {
@@ -355,14 +355,14 @@ func (s *idleSet[T]) setUnfit(e *entry[T], d time.Duration) {
 type idleList[T any] struct {
 	n                    int // reserved ones included
 	used, unused         entryList[T]
-	usedTree, unusedTree treap.Set[*entry[T]] // by stamp; the value is unfit. unworn: unused ones
-	newest, oldest       int64                // the largest and the smallest stamp given out
+	usedTree, unusedTree treap.Set[*entry[T]] // by stamp; the value is how much MinRemaining they satisfy
+	newest, oldest       int64                // the largest and the smallest stamp in use
 }
 
-// entryList is a doubly linked list, the newest on top.
+// entryList is a doubly linked list, with the newest resource on top.
 type entryList[T any] struct{ top, bottom *entry[T] }
 
-// stamp returns one above all others: that of the newest.
+// stamp returns a stamp above all others: that of the newest resource.
 func (s *idleList[T]) stamp() int64 {
 	s.newest++
 	return s.newest
@@ -406,7 +406,7 @@ func (s *idleList[T]) putBack(e *entry[T]) {
 	}
 }
 
-// putUnderNewer adds e, idle since that tick, below those that are idle for less
+// putUnderNewer adds e, idle since that tick, below the resources that are idle for less
 // long, as far as these are few. e has no position of its own.
 func (s *idleList[T]) putUnderNewer(e *entry[T], since int64) {
 	var newer [32]*entry[T]
@@ -427,7 +427,7 @@ func (s *idleList[T]) putUnderNewer(e *entry[T], since int64) {
 	}
 }
 
-// remove takes e out of the set.
+// remove takes e out of the list.
 func (s *idleList[T]) remove(e *entry[T]) {
 	switch {
 	case !e.inTree:
@@ -440,7 +440,7 @@ func (s *idleList[T]) remove(e *entry[T]) {
 	s.n--
 }
 
-// reserve has e passed over from now on.
+// reserve passes over e from now on.
 func (s *idleList[T]) reserve(e *entry[T]) {
 	e.reserved = true
 	if e.inTree {
@@ -456,8 +456,8 @@ func (s *idleList[T]) unreserve(e *entry[T]) {
 	}
 }
 
-// setUnfit notes the least MinRemaining that e, which is in the set, is known
-// not to have left.
+// setUnfit notes that e, which is in the list, is too near its end for a MinRemaining of d
+// or more.
 func (s *idleList[T]) setUnfit(e *entry[T], d time.Duration) {
 	if e.inTree {
 		if !e.reserved {
@@ -528,7 +528,7 @@ func (s *idleList[T]) first(o Order, r *Request) (best *entry[T]) {
 	return best
 }
 
-// first returns the first by order that no policy looks at.
+// first returns the first resource by order that is not reserved.
 func (l *entryList[T]) first(o Order) *entry[T] {
 	if o == OldestFirst {
 		e := l.bottom
@@ -544,7 +544,7 @@ func (l *entryList[T]) first(o Order) *entry[T] {
 	return e
 }
 
-// treeFirst returns the first by order of those that have more than least left.
+// treeFirst returns the first resource by order of those that satisfy more than least.
 func treeFirst[T any](s *treap.Set[*entry[T]], o Order, least int64) *entry[T] {
 	if s.Len() == 0 {
 		return nil
@@ -563,7 +563,7 @@ func itemOf[T any](n *treap.Node[*T]) *T {
 	return n.Item
 }
 
-// earlier returns which of the two is lent first, by order. Either may be nil.
+// earlier returns which of two resources is lent first, by order. Either may be nil.
 func earlier[T any](o Order, a, b *entry[T]) *entry[T] {
 	switch {
 	case a == nil:
@@ -576,14 +576,15 @@ func earlier[T any](o Order, a, b *entry[T]) *entry[T] {
 	return b
 }
 
-// reach says which requests a set of resources can serve: one that asks for
-// MinRemaining d and takes used resources if d < used, and one that asks for
-// Fresh if d < unused. Zero: none.
+// reach says which requests a set of resources can serve: a request with MinRemaining d that
+// takes used resources if d < used, and one that asks for Fresh if d < unused. The zero reach
+// serves none.
 type reach struct{ used, unused int64 }
 
+// everything is more than any MinRemaining.
 const everything = math.MaxInt64
 
-// reach is that of all resources in the set that no policy looks at.
+// reach is that of all resources in the list that are not reserved.
 func (s *idleList[T]) reach() (r reach) {
 	r.unused = reachOf(&s.unused, &s.unusedTree)
 	r.used = max(r.unused, reachOf(&s.used, &s.usedTree))
@@ -610,14 +611,14 @@ func (e *entry[T]) reach() (r reach) {
 	return r
 }
 
-// unwanted returns the resource idle longest that none of the waiters whose
-// needs are n can use; nil if there is none.
+// unwanted returns the resource idle longest that no waiter with these needs can use; nil if
+// there is none.
 func (s *idleList[T]) unwanted(n needs) (oldest *entry[T]) {
 	oldest = notAbove(&s.unused, &s.unusedTree, min(n.used, n.fresh))
 	return earlier(OldestFirst, oldest, notAbove(&s.used, &s.usedTree, n.used))
 }
 
-// notAbove returns the oldest that has no more than least left.
+// notAbove returns the oldest resource that satisfies no more than least.
 func notAbove[T any](l *entryList[T], t *treap.Set[*entry[T]], least int64) *entry[T] {
 	if least != everything {
 		return itemOf(t.FirstBelow(least + 1))
