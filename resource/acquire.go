@@ -7,303 +7,634 @@ import (
 	"time"
 )
 
-// acquire is Acquire where there are policies to ask, or nothing is on the
-// caller's seat.
-func (p *Pool[T]) acquire(ctx context.Context, r *Request, seat int) (Lease[T], error) {
+// An acquire goes one of three ways:
+//
+//   - Acquire itself takes the resource in the caller's local slot (Pool.hit), if no
+//     policy is to be asked;
+//   - acquireOp.fast does the same with policies: every question is asked in one
+//     frame, which contains what goes wrong in them. A frame for each, or guard with
+//     its closure, would cost more than most policies do;
+//   - slowAcquire.run does the rest: it continues where fast stopped, takes the lock,
+//     waits in the queue and has resources checked. There each call is guarded by
+//     itself.
+
+// hit leases the resource in a local slot if the pool is in its ordinary state. idle
+// is for how many ticks it was idle.
+func (p *Pool[T]) hit(slot int) (l Lease[T], idle int64, ok bool) {
+	if p.slowPath.Load() != 0 || len(p.slots) == 0 {
+		return l, 0, false
+	}
+	e := p.slots[slot].e.Load()
+	if e == nil {
+		return l, 0, false
+	}
+	gen, idle, ok := e.word.Take(&p.clock.tick)
+	if !ok {
+		return l, 0, false
+	}
+	return Lease[T]{e, gen | uint64(idle)<<idleShift}, idle, true
+}
+
+// acquireUncounted is AcquireWith for a Keyed, which may try again.
+func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
+	slot := localIndex(len(p.slots))
+	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
+		if l, _, ok := p.hit(slot); ok {
+			return l, nil
+		}
+	}
+	return p.acquire(ctx, &r, slot)
+}
+
+// acquire is Acquire where there are policies to ask, or the caller's local slot has
+// nothing.
+func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	if ctx.Err() != nil {
 		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
-	if r.MaxWait > 0 && p.cfg.Admission != nil { // which may wait; without one onward sees to it
+	if r.MaxWait > 0 && p.cfg.Admission != nil { // which may block; without one run bounds ctx
 		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
 		defer cancel()
 		ctx = bounded
 	}
-	if p.detour.Load() == timeNext && p.detour.CompareAndSwap(timeNext, 0) {
-		return p.timed(ctx, r, seat)
+	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
+		return p.timedAcquire(ctx, r, slot)
 	}
-	return p.acquireNow(ctx, r, seat)
+	return p.acquireNow(ctx, r, slot)
 }
 
-// acquireNow is acquire, for a ctx that has not ended.
-func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, seat int) (Lease[T], error) {
-	if p.onlyBegin && !r.Fresh {
-		if l, ok := p.sampledHit(ctx, r, seat); ok {
+// timeNext is the bit of slowPath that says that the next acquire is to be timed. A
+// hit must not read a clock, so acquires that do not wait are timed by sample: at each
+// tick the next one is sent off the hit path. It stands for all that got a lease since
+// the one before.
+const timeNext = 4
+
+// timedAcquire is acquireNow, timed. The caller has cleared timeNext.
+func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lease[T], err error) {
+	before := p.clock.now()
+	began := p.clock.now() // what the clock itself takes does not count
+	ok := false
+	if p.mode.plainAcquire && !r.Fresh {
+		l, _, ok = p.hit(slot)
+	}
+	if !ok {
+		l, err = p.acquireNow(ctx, r, slot)
+	}
+	took := p.clock.now() - began - (began - before)
+	if err == nil {
+		p.mu.Lock()
+		_, begun := p.idle.slotLevels()
+		p.counts.timing.add(took-l.Waited(), p.counts.acquired+begun)
+		p.mu.Unlock()
+	}
+	return l, err
+}
+
+// acquireNow is acquire for a ctx that has not ended.
+func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
+	a := acquireOp[T]{p: p}
+	switch {
+	case p.mode.plainAcquire || p.mode.sampledAcquire && r.Fresh:
+	case p.mode.sampledAcquire: // the lease may be sampled, and no policy is asked
+		if l, _, ok := p.hit(slot); ok {
+			if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
+				a.lease = l
+				a.introduce(ctx, r)
+			}
 			return l, nil
 		}
-	}
-	var v visit[T]
-	if !p.plain && !p.onlyBegin {
-		p.quick(ctx, r, seat, &v)
-		if v.lent {
-			return v.lease, nil
+	default:
+		a.fast(ctx, r, slot)
+		if a.lent {
+			return a.lease, nil
 		}
 	}
-	return p.onward(ctx, r, seat, &v)
+	s := slowAcquire[T]{acquireOp: a}
+	return s.run(ctx, r, slot)
 }
 
-// onward is acquire off the hit path: it goes on from where quick has stopped.
-func (p *Pool[T]) onward(ctx context.Context, r *Request, seat int, v *visit[T]) (Lease[T], error) {
-	var s search[T]
+// step says whose code runs in the frame of a fast path.
+type step uint8
+
+const (
+	inPool step = iota // the pool's
+	inAdmit
+	inEvict
+	inDue
+	inDone
+	inLeased
+)
+
+// where is the name of the step in a PanicError.
+func (s step) where() string {
+	return [...]string{inPool: "", inAdmit: "Admission", inEvict: "Evict", inDue: "Due", inDone: "Done", inLeased: "Trace"}[s]
+}
+
+// evaluation is what the policies say of a resource from the facts alone.
+type evaluation struct {
+	cause error // why the Eviction would end it; nil: it keeps it
+	due   bool  // the Health wants to check it
+}
+
+// acquireOp is one acquire: what it holds, and how far it has come.
+type acquireOp[T any] struct {
+	p       *Pool[T]
+	lease   Lease[T]
+	done    Done       // its Admission's
+	idle    int64      // for how many ticks the resource of lease was idle
+	refused error      // what the Admission returned
+	found   evaluation // of the resource of lease
+	step    step
+	broke   error // what step did instead of returning
+	lent    bool  // the lease is the caller's
+}
+
+// fast leases the resource in the caller's local slot, if the Admission admits the
+// caller and the other policies keep the resource. If not, the op says how far it got.
+func (a *acquireOp[T]) fast(ctx context.Context, r *Request, slot int) {
 	defer func() {
-		if !v.lent {
-			p.failWait(&s)
-			p.letGo(v)
+		if a.step != inPool {
+			a.stumbled(recover())
 		}
 	}()
-	if v.lease.e != nil {
-		v.lease.e.vetting.Store(v.lease.gen())
+	p := a.p
+	if admission := p.cfg.Admission; admission != nil {
+		a.step = inAdmit
+		done, err := admission.Admit(ctx, *r)
+		a.step = inPool
+		if err != nil {
+			a.refused = err
+			return
+		}
+		a.done = done
+		if ctx.Err() != nil {
+			return // find sees that too
+		}
+	}
+	if r.Fresh || r.MinRemaining != 0 && p.mode.evicts {
+		return // the idle set finds one that fits
+	}
+	var ok bool
+	if a.lease, a.idle, ok = p.hit(slot); !ok {
+		return
+	}
+	if p.mode.judged && !a.keeps() {
+		return
+	}
+	if p.cfg.Admission != nil {
+		a.lease.e.done.store(a.done)
+	}
+	a.lent = true
+	if p.sampler.begins {
+		a.greet(ctx, r)
+	}
+}
+
+// keeps reports whether the policies let the resource pass without a check; if not,
+// a.found is what they say. It runs in the frame of fast.
+func (a *acquireOp[T]) keeps() bool {
+	var i Info
+	p, e := a.p, a.lease.e
+	e.facts(&i, p.clock.tick.Load(), a.idle, int64(a.lease.gen())-1)
+	if p.mode.evicts {
+		var cause error
+		a.step = inEvict
+		if p.cfg.Eviction != nil {
+			cause = p.cfg.Eviction.Evict(i)
+		}
+		if cause == nil && p.cfg.EvictIf != nil {
+			cause = p.cfg.EvictIf(e.value, i)
+		}
+		a.step = inPool
+		if cause != nil {
+			a.found.cause = cause
+			return false
+		}
+	}
+	if p.policies.scheduled != nil {
+		a.found.due = true // also if Due panics
+		a.step = inDue
+		a.found.due = p.policies.scheduled.Due(i)
+		a.step = inPool
+	} else {
+		a.found.due = p.cfg.Health != nil
+	}
+	return !a.found.due
+}
+
+// introduce is greet in a frame of its own.
+func (a *acquireOp[T]) introduce(ctx context.Context, r *Request) {
+	defer func() {
+		if a.step != inPool {
+			a.stumbled(recover())
+		}
+	}()
+	a.greet(ctx, r)
+}
+
+// greet reports the lease to Trace.Leased, if it is sampled. If Leased panics the
+// caller has the lease all the same. It runs in the frame of fast or introduce.
+func (a *acquireOp[T]) greet(ctx context.Context, r *Request) {
+	s := &a.p.sampler
+	mask := s.mask.Load()
+	if !a.lease.e.sampled(a.lease.gen(), mask) {
+		return
+	}
+	s.mark(a.lease, int64(mask)+1)
+	if f := s.trace.trace.Leased; f != nil {
+		a.step = inLeased
+		f(ctx, LeaseEvent{ID: a.lease.e.id, Lease: a.lease.gen(), Request: *r})
+		a.step = inPool
+	}
+}
+
+// stumbled ends a step that did not return. After a panic the acquire continues with
+// slowAcquire.run; after a Goexit it never does, so what it holds is let go.
+func (a *acquireOp[T]) stumbled(panicked any) {
+	continues := false
+	defer func() {
+		if !continues {
+			a.letGo()
+		}
+	}()
+	a.broke = broken(a.step.where(), panicked)
+	a.p.guard.contained(a.broke)
+	continues = panicked != nil
+}
+
+// letGo gives back what an acquire that lends nothing holds: no lease, unless a policy
+// or Trace is ending its goroutine.
+func (a *acquireOp[T]) letGo() {
+	// Deferred: Trace.Ended may end this goroutine.
+	defer a.p.policies.giveBack(a.done, Outcome{})
+	if a.lease.e != nil {
+		a.lease.drop(ErrGoexit)
+	}
+}
+
+// slowAcquire is an acquire off the hit path.
+type slowAcquire[T any] struct {
+	acquireOp[T]
+	ctx      context.Context
+	ended    <-chan struct{} // ctx's Done
+	deadline time.Duration   // ctx's, on the pool's clock; 0: none
+	r        Request
+	slot     int           // the caller's local slot
+	min      time.Duration // r.MinRemaining, if there is an Eviction to ask
+	verified bool          // the resource of lease needs no check
+	until    time.Duration // when a NoWait acquire stops waiting for checks; 0: not known yet
+
+	// Of its wait.
+	waited  bool
+	turn    int64         // its ordinal among all that have waited; 0: none yet
+	start   time.Duration // when it began to wait
+	lasted  time.Duration // from start to when it last left the queue
+	counted bool          // the wait was counted as served or failed
+}
+
+// run continues where fast stopped.
+func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T], error) {
+	p := s.p
+	defer func() {
+		if !s.lent {
+			s.countFailedWait()
+			s.letGo()
+		}
+	}()
+	if s.lease.e != nil {
+		s.lease.e.vetting.Store(s.lease.gen())
 	}
 	if r.MaxWait > 0 && p.cfg.Admission == nil {
 		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
 		defer cancel()
 		ctx = bounded
 	}
-	if err := p.refusal(ctx, v); err != nil {
-		return Lease[T]{}, p.refused(ctx, err)
+	if err := s.admission(ctx); err != nil {
+		return Lease[T]{}, err
 	}
-	// Done is asked for before the caller waits: it may be a method of the
-	// caller's own, and panic.
-	s = search[T]{ctx: ctx, done: ctx.Done(), r: *r, seat: seat, idle: v.idle}
-	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within what reach can say
-	if p.evicts {
+	// Done is called before the caller waits: it may be the user's method, and panic.
+	s.ctx, s.ended, s.r, s.slot = ctx, ctx.Done(), *r, slot
+	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within the range of reach
+	if p.mode.evicts {
 		s.min = s.r.MinRemaining
 	}
 	if d, ok := ctx.Deadline(); ok {
-		s.deadline = max(1, d.Sub(p.base))
+		s.deadline = max(1, d.Sub(p.clock.base))
 	}
-	if v.step == inEvict { // it panicked, so it keeps, and the Health was not asked
-		v.opinion = p.opine(&s, v.lease, true)
+	if s.step == inEvict { // it panicked, so it keeps, and the Health was not asked
+		s.evaluate(true)
 	}
-	err := p.find(&s, v)
+	err := s.find()
 	if s.waited {
 		if err == nil {
-			p.endWait(&s, v.lease)
+			s.countServedWait()
 		} else {
-			p.failWait(&s)
+			s.countFailedWait()
 		}
-		p.traceWait(&s, v.lease, err)
+		e := WaitEvent{Request: s.r, Waited: s.waitedFor(), Err: err}
+		if s.lease.e != nil {
+			e.ID = s.lease.e.id
+		}
+		p.trace.waited(s.ctx, e)
 	}
 	if err != nil {
 		return Lease[T]{}, err
 	}
-	v.lease.found(s.idle)
-	if p.tellsBegin {
-		p.greetLate(&s, v.lease)
+	s.lease.found(s.idle)
+	if p.sampler.begins {
+		s.greetLate()
 	}
 	if p.cfg.Admission != nil {
-		v.lease.e.done.store(v.done)
+		s.lease.e.done.store(s.done)
 	}
-	if !p.plain {
-		v.lease.e.vetting.Store(0)
+	if !p.mode.plainAcquire {
+		s.lease.e.vetting.Store(0)
 	}
-	v.lent = true
-	return v.lease, nil
+	s.lent = true
+	return s.lease, nil
 }
 
-// search is one caller's way to a lease.
-type search[T any] struct {
-	ctx      context.Context
-	done     <-chan struct{} // ctx's
-	deadline time.Duration   // ctx's, on the pool's clock; 0: none
-	r        Request
-	seat     int           // the caller's
-	min      time.Duration // r.MinRemaining, if there is an Eviction to ask
-	waited   bool
-	turn     int64         // its ordinal among all that have waited; 0: none yet
-	start    time.Duration // when it began to wait
-	lasted   time.Duration // from start to when it last left the line
-	counted  bool          // its wait was counted as served or failed
-	idle     int64         // for how many ticks what it found was idle
-	verified bool          // what it found needs no check
-	until    time.Duration // when it waits for checks no more, if it must not wait; 0: none yet
+// admission returns the error of an acquire that the Admission did not admit; nil if it
+// did.
+func (s *slowAcquire[T]) admission(ctx context.Context) error {
+	p := s.p
+	var err error
+	if s.step == inAdmit { // it panicked
+		err = &Rejection{Policy: "Admission", Err: s.broke}
+	} else {
+		_, err = p.policies.admitted(ctx, "Admission", nil, s.refused)
+	}
+	if err == nil {
+		return nil
+	}
+	if !p.guard.is(err, ErrRejected) {
+		return p.failure(endReason(ctx), err, 0)
+	}
+	p.trace.rejected(ctx, err)
+	return p.failure(ReasonAdmission, err, 0)
 }
 
-// wish is what the caller asks of a resource; nil: nothing.
-func (s *search[T]) wish() *Request {
+// find leases a resource that the policies let pass. The op may hold one already, which
+// was evaluated.
+func (s *slowAcquire[T]) find() error {
+	p := s.p
+	for {
+		if s.lease.e == nil {
+			if err := s.take(); err != nil {
+				return err
+			}
+			if p.mode.judged {
+				s.evaluate(false)
+			}
+		}
+		if p.mode.judged {
+			if ok, err := s.vet(); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+		}
+		if !p.mode.plainAcquire { // a policy may have taken long
+			if err := s.tooLate(); err != nil {
+				s.drop()
+				return err
+			}
+		}
+		if !s.lease.e.invalid() {
+			return nil
+		}
+		s.drop() // invalidated meanwhile
+	}
+}
+
+// drop gives back the resource of the lease, which the caller will not see.
+func (s *slowAcquire[T]) drop() {
+	s.lease.drop(nil)
+	s.lease = Lease[T]{}
+}
+
+// tooLate is why the caller cannot use any more what was found; nil: it can.
+func (s *slowAcquire[T]) tooLate() error {
+	switch {
+	case s.ctx.Err() != nil:
+		return s.gaveUp()
+	case s.p.ctx.Err() != nil:
+		return s.fail(ReasonClosed, ErrClosed)
+	}
+	return nil
+}
+
+// fail makes the error of the acquire.
+func (s *slowAcquire[T]) fail(reason Reason, err error) error {
+	return s.p.failure(reason, err, s.waitedFor())
+}
+
+// gaveUp makes the error of an acquire that ends with its context.
+func (s *slowAcquire[T]) gaveUp() error { return s.fail(endReason(s.ctx), ctxError(s.ctx)) }
+
+func (s *slowAcquire[T]) waitedFor() time.Duration {
+	if !s.waited {
+		return 0
+	}
+	return s.p.clock.now() - s.start
+}
+
+// constraint is what the caller asks of a resource; nil: nothing.
+func (s *slowAcquire[T]) constraint() *Request {
 	if s.min > 0 || s.r.Fresh {
 		return &s.r
 	}
 	return nil
 }
 
-// find leases a resource that the policies let pass, to v.lease. That may hold
-// one already, which they have spoken about.
-func (p *Pool[T]) find(s *search[T], v *visit[T]) error {
-	l := &v.lease
-	for {
-		if l.e == nil {
-			if err := p.get(s, l); err != nil {
-				return err
-			}
-			if p.judged {
-				v.opinion = p.opine(s, *l, false)
-			}
-		}
-		if p.judged {
-			if ok, err := p.vet(s, l, v.opinion); err != nil {
-				return err
-			} else if !ok {
-				continue
-			}
-		}
-		if !p.plain { // a policy may have taken its time
-			if err := p.tooLate(s); err != nil {
-				p.drop(*l, nil)
-				*l = Lease[T]{}
-				return err
-			}
-		}
-		if !l.e.invalid() {
-			return nil
-		}
-		p.drop(*l, nil) // found dead on the way here
-		*l = Lease[T]{}
-	}
-}
-
-// tooLate is why the caller has no use any more for what was found, nil if it has.
-func (p *Pool[T]) tooLate(s *search[T]) error {
-	switch {
-	case s.ctx.Err() != nil:
-		return p.gaveUp(s)
-	case p.ctx.Err() != nil:
-		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
-	}
-	return nil
-}
-
-// get leases whichever resource comes first, to *l.
-func (p *Pool[T]) get(s *search[T], l *Lease[T]) error {
+// take leases the first resource that the caller can use, idle or after a wait.
+func (s *slowAcquire[T]) take() error {
+	p := s.p
 	s.verified = false
-	wish := s.wish()
-	if wish == nil && s.turn == 0 {
-		if hit, idle, ok := p.hit(s.seat); ok {
-			*l, s.idle = hit, idle
+	constraint := s.constraint()
+	if constraint == nil && s.turn == 0 {
+		if l, idle, ok := p.hit(s.slot); ok {
+			s.lease, s.idle = l, idle
 			return nil
 		}
 	}
 	p.lock()
-	p.startClock()
+	p.startClockLocked()
 	if p.closed {
 		p.unlock()
-		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
+		return s.fail(ReasonClosed, ErrClosed)
 	}
+	var e *entry[T]
 	if p.waiters.mayPass(s.turn) {
 		if s.min > 0 {
-			p.judge(s) // unlocks meanwhile
+			s.evaluateIdle() // unlocks meanwhile
 		}
-		if e := p.takeIdle(wish, s.seat); e != nil {
-			e.parked = true // with a Queue it may not have been said yet
-			if p.judged && e.since < p.tick.Load() {
-				p.catchUp()
-			}
-			s.idle = max(0, p.tick.Load()-e.since)
-			*l = p.lend(e, s.seat)
-			p.unlock()
-			return nil
+		if e = p.idle.take(constraint, s.slot); e != nil {
+			e.wasIdle = true // with a Queue it may not have been said yet
 		}
-	} else if e := p.leftOver(wish); e != nil {
-		if p.judged && e.since < p.tick.Load() {
-			p.catchUp()
-		}
-		s.idle = max(0, p.tick.Load()-e.since)
-		*l = p.lend(e, s.seat)
-		p.unlock()
-		return nil
+	} else {
+		e = p.leftOverLocked(constraint)
 	}
-	return p.line(s, l)
+	if e == nil {
+		return s.enqueue()
+	}
+	if p.mode.judged && e.since < p.clock.tick.Load() {
+		p.clock.catchUp()
+	}
+	s.idle = max(0, p.clock.tick.Load()-e.since)
+	s.lease = p.lendLocked(e, s.slot)
+	p.unlock()
+	return nil
 }
 
-// line puts the caller among those who wait, or says why not. The pool is
-// locked; line unlocks it.
-func (p *Pool[T]) line(s *search[T], l *Lease[T]) error {
+// enqueue adds the caller to the queue and waits, or returns why it does not wait. The
+// pool is locked; enqueue unlocks it.
+func (s *slowAcquire[T]) enqueue() error {
+	p := s.p
 	if s.r.NoWait {
-		p.miss()
+		p.missedLocked()
 		p.unlock()
-		return p.failure(ReasonNoneIdle, ErrNoneIdle, p.waitedFor(s))
+		return s.fail(ReasonNoneIdle, ErrNoneIdle)
 	}
 	if p.closed {
 		p.unlock()
-		return p.failure(ReasonClosed, ErrClosed, p.waitedFor(s))
+		return s.fail(ReasonClosed, ErrClosed)
 	}
-	now := p.since()
-	if p.hopeless(&s.r, now) {
+	now := p.clock.now()
+	if p.cfg.Outage == FailFast && p.maker.hopeless(now, p.cap.max) && !p.recoverableLocked(&s.r) {
 		p.maker.sought = true
-		err := p.outageError(now, 0)
-		p.grow()
+		err := p.outageErrorLocked(now, 0)
+		p.changed = true
 		p.unlock()
 		return err
 	}
-	if p.inVain(&s.r, s.deadline, now) {
-		return p.turnAway(s, now)
+	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now) && !p.recoverableLocked(&s.r) {
+		return s.turnAway(now)
 	}
-	w := p.newWaiter(s, now)
-	p.waiters.insert(w)
-	if p.ordered {
-		p.queue.push(w)
+	if !s.waited {
+		s.waited, s.start = true, now
+		p.counts.waited++
 	}
-	// From here on a release to a seat sees detour; what was seated before
+	w := p.waiters.spare()
+	w.Request, w.Since, w.Deadline = s.r, s.start, s.deadline
+	w.turn, w.ctx, w.deadline, w.min, w.slot = s.turn, s.ctx, s.deadline, s.min, s.slot
+	p.waiters.enter(w)
+	// From here on a release to a local slot sees slowPath; what was left there before
 	// is found now.
-	p.setDetour()
-	p.clearSeats(0)
-	p.dispatch()
+	p.setSlowPathLocked()
+	p.idle.flushSlots(0)
+	p.serveAndGrowLocked()
 	p.unlock()
-	return p.await(s, w, l)
+	return s.await(w)
 }
 
-// miss notes that a caller that does not wait found nothing idle. The pool is
-// locked.
-func (p *Pool[T]) miss() {
-	if !p.closed && p.live < p.max {
+// turnAway refuses a caller that would wait in vain. The pool is locked; turnAway
+// unlocks it.
+func (s *slowAcquire[T]) turnAway(now time.Duration) error {
+	p := s.p
+	waited := time.Duration(0)
+	if s.waited {
+		waited = now - s.start
+	}
+	k := &p.maker
+	err := p.failureLocked(refusalReason(k.barredBy), k.barredBy, waited, k.barred-now)
+	p.unlock()
+	p.trace.rejected(s.ctx, err)
+	return err
+}
+
+// await waits until w is served or refused, or its context ends.
+func (s *slowAcquire[T]) await(w *waiter[T]) error {
+	p := s.p
+	select {
+	case <-w.ready:
+	case <-s.ended:
+		p.lock()
+		if w.waiting() {
+			p.departLocked(w, p.clock.now())
+			p.unlock()
+		} else {
+			p.unlock()
+			<-w.ready // the goroutine that took it out of the queue is about to send
+		}
+	}
+	p.handOff.ran(&w.handOff)
+	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
+	s.lasted, s.counted = w.lasted, w.err != nil
+	lease, err, rejected := w.lease, w.err, w.rejected
+	p.waiters.release(w)
+	if err != nil {
+		if rejected {
+			p.trace.rejected(s.ctx, err)
+		}
+		return err
+	}
+	// A caller whose context has ended will not use what it got: it goes to the next
+	// waiter (I8).
+	if s.ctx.Err() != nil {
+		if lease.e != nil {
+			lease.drop(nil)
+		}
+		return s.gaveUp()
+	}
+	s.lease = lease
+	return nil
+}
+
+// countServedWait counts that an acquire that had to wait got its lease.
+func (s *slowAcquire[T]) countServedWait() {
+	s.counted = true
+	s.lease.e.wait.waited.Store(max(1, int64(s.lasted)))
+	s.lease.e.wait.lease.Store(s.lease.gen())
+	s.p.counts.waits.serve(s.lasted)
+}
+
+// countFailedWait counts, if an acquire had to wait and is not counted yet, that it got
+// nothing.
+func (s *slowAcquire[T]) countFailedWait() {
+	if !s.waited || s.counted {
+		return
+	}
+	s.counted = true
+	s.p.mu.Lock()
+	s.p.counts.waits.fail(s.lasted)
+	s.p.mu.Unlock()
+}
+
+// greetLate is greet off the hit path.
+func (s *slowAcquire[T]) greetLate() {
+	e := LeaseEvent{ID: s.lease.e.id, Lease: s.lease.gen(), Request: s.r}
+	if s.waited {
+		e.Waited = max(1, s.p.clock.now()-s.start)
+	}
+	s.p.sampler.introduce(s.ctx, s.lease, e)
+}
+
+// missedLocked notes that a caller that does not wait found nothing idle.
+func (p *Pool[T]) missedLocked() {
+	if !p.closed && !p.cap.full() {
 		p.maker.missed = true
-		p.grow()
+		p.changed = true
 	}
 }
 
-// takeIdle takes the idle resource to lend to a caller who asked for r, and
-// whose seat is given, into the pool's hands; nil if there is none. The pool is
-// locked.
-func (p *Pool[T]) takeIdle(r *Request, seat int) *entry[T] {
-	if r != nil {
-		p.clearSeats(0) // on a seat nobody asks whether it fits
-	} else if e := p.claimNear(seat); e != nil {
-		return e
-	}
-	e := p.shelf.first(p.cfg.Order, r)
-	if e == nil && r == nil && p.taken > 0 {
-		p.clearSeats(0)
-		e = p.shelf.first(p.cfg.Order, r)
-	}
-	if e != nil {
-		p.shelf.remove(e)
-	}
-	return e
-}
-
-// leftOver takes what is idle though callers wait, since none of them can use it,
-// and one who asked for r can; nil if there is no such thing. The pool is
-// locked.
-func (p *Pool[T]) leftOver(r *Request) *entry[T] {
-	if !p.choosy() || p.matches() {
+// leftOverLocked takes a resource that is idle although callers wait, because none of
+// them can use it, for a caller that asked for r and can; nil if there is none.
+func (p *Pool[T]) leftOverLocked(r *Request) *entry[T] {
+	if !p.hasConstraintsLocked() || p.matchesLocked() {
 		return nil
 	}
-	e := p.shelf.first(p.cfg.Order, r)
-	if e != nil {
-		p.shelf.remove(e)
-	}
-	return e
+	return p.idle.takeListed(r)
 }
 
-// lend leases e, which is in the pool's hands and nowhere else, to a caller
-// with that seat. The pool is locked.
-func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
-	if e.place == seated {
-		p.vacate(e)
-	}
-	p.acquired++
-	e.seat, e.verified = seat, 0
-	tick := p.tick.Load()
-	if !p.plain {
+// lendLocked leases e, which the caller of lend has to itself, to a caller with that
+// local slot.
+func (p *Pool[T]) lendLocked(e *entry[T], slot int) Lease[T] {
+	p.idle.leaveSlot(e)
+	p.counts.acquired++
+	e.slot, e.verified = slot, 0
+	tick := p.clock.tick.Load()
+	if !p.mode.plainAcquire {
 		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
 	}
 	gen := e.word.Lend(tick)
@@ -311,39 +642,34 @@ func (p *Pool[T]) lend(e *entry[T], seat int) Lease[T] {
 	return Lease[T]{e, gen}
 }
 
-// refusal is why the Admission did not admit, nil if it did. It is the context's
-// error if that has ended, and else one that matches ErrRejected.
-func (p *Pool[T]) refusal(ctx context.Context, v *visit[T]) error {
-	if v.step == inAdmit { // it panicked
-		return &Rejection{Policy: "Admission", Err: v.broke}
+// acquired returns what an acquire returns to its caller, and counts and reports an
+// error. Every exported acquire ends with it, once.
+func (p *Pool[T]) acquired(ctx context.Context, l Lease[T], err error) (Lease[T], error) {
+	if err != nil {
+		// Reported first: if Trace ends the goroutine the acquire returns nothing and
+		// is not counted.
+		p.trace.failed(ctx, err.(*AcquireError))
+		p.counts.fail(reasonOf(err))
 	}
-	_, err := p.verdict(ctx, "Admission", nil, v.refused)
-	return err
+	return l, err
 }
 
-// verdict is what an Admission said, as the pool passes it on.
-func (p *Pool[T]) verdict(ctx context.Context, where string, done Done, err error) (Done, error) {
-	if err == nil {
-		return done, nil
-	}
-	if ctx.Err() != nil {
-		return nil, ctxError(ctx)
-	}
-	if !p.is(err, ErrRejected) {
-		err = &Rejection{Policy: where, Err: err}
-	}
-	return nil, err
+// failure makes the error of an acquire.
+func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error {
+	retry := p.guard.retryAfter(err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failureLocked(reason, err, waited, retry)
 }
 
-// refused reports that the Admission turned a caller away, and makes its error.
-func (p *Pool[T]) refused(ctx context.Context, err error) error {
-	if !p.is(err, ErrRejected) {
-		return p.failure(endReason(ctx), err, 0)
+// failureLocked is failure with the pool locked: it calls no method of err.
+func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
+	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
+	a.Load, _ = p.loadLocked()
+	if retry > 0 {
+		a.retryAt = time.Now().Add(retry)
 	}
-	if f := p.cfg.Trace.Rejected; f != nil {
-		_ = p.guard("Trace", func() { f(ctx, err) })
-	}
-	return p.failure(ReasonAdmission, err, 0)
+	return a
 }
 
 // ctxError is why ctx ended: its Err, and its cause if that says more.
@@ -353,4 +679,86 @@ func ctxError(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// AcquireAllIdle leases all resources that are idle now, in the order in which they would be
+// lent. It is for a round of checks or keepalives of the caller's own. It never blocks and
+// creates nothing; nil means that nothing is idle, or that the pool is closed. The caller
+// ends each lease: with [Lease.ReleaseUnused], which leaves the order and the idle times as
+// they were, or with Discard.
+//
+// Resources that callers wait for are left to them, and so is a resource that a Health is
+// checking. No policy is asked: no Admission, Eviction or Health. The leases count in Stats
+// and are reported to Trace like any other.
+//
+// Until they are given back other callers have to do without these resources, and more may
+// be created for them or for MinIdle. [Config.Health] checks a few at a time and costs no
+// capacity.
+func (p *Pool[T]) AcquireAllIdle() []Lease[T] {
+	slot := localIndex(len(p.slots))
+	p.lock()
+	p.idle.flushSlots(0)
+	most := p.idle.available()
+	p.unlock()
+	if most <= 0 {
+		return nil
+	}
+	leases := make([]Lease[T], 0, most)
+	for holds, more := 1, true; more; holds++ {
+		leases, more = p.lendIdle(leases, min(most, len(leases)+listChunk), slot)
+		more = more && len(leases) < most
+		letOthersLock(holds)
+	}
+	if p.sampler.begins {
+		introduceAll(p, leases)
+	}
+	if len(leases) == 0 {
+		return nil
+	}
+	return leases
+}
+
+// lendIdle adds to leases those of idle resources, up to most of them. It
+// reports whether there may be more.
+func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool) {
+	p.lock()
+	defer p.unlock()
+	p.startClockLocked()
+	for len(leases) < most && !p.closed {
+		var e *entry[T]
+		if p.waiters.n == 0 {
+			e = p.idle.take(nil, slot)
+		} else {
+			e = p.leftOverLocked(nil)
+		}
+		if e == nil {
+			return leases, false
+		}
+		e.wasIdle = true  // see get
+		e.done.store(nil) // no Admission has let this lease in
+		idle := max(0, p.clock.tick.Load()-e.since)
+		l := p.lendLocked(e, slot)
+		e.vetting.Store(0) // no policy looks at it
+		l.found(idle)
+		leases = append(leases, l)
+	}
+	return leases, !p.closed
+}
+
+// introduceAll reports the leases that are sampled. If Trace ends the goroutine no caller has
+// them, so their resources are destroyed.
+func introduceAll[T any](p *Pool[T], leases []Lease[T]) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		for _, l := range leases {
+			defer l.finish(ErrGoexit, Outcome{}) // deferred, since Trace.Ended may end the goroutine again
+		}
+	}()
+	for _, l := range leases {
+		p.sampler.introduce(context.Background(), l, LeaseEvent{ID: l.e.id, Lease: l.gen()})
+	}
+	returned = true
 }

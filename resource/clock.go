@@ -2,25 +2,52 @@ package resource
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
-// tickLen is the grain of Info's times. A hit must not read a clock (it costs
-// more than the hit); it reads the tick that a timer advances. The timer runs
-// only while leases begin or end, so an idle pool costs nothing. A shorter tick
-// would make every wait of the process for the network dearer: each time that the
-// timer fires, a goroutine starts and wakes a second thread, and with 10 ms a
-// round trip on loopback took 3 to 7 percent longer.
+// tickLen is the grain of Info's times. A hit must not read a clock, which costs
+// more than the hit: it reads the tick that a timer advances. The timer runs only
+// while leases begin or end, so an idle pool costs nothing. A shorter tick would
+// make every network wait of the process dearer: each time that the timer fires, a
+// goroutine starts and wakes a second thread, and with 10 ms a round trip on
+// loopback took 3 to 7 percent longer.
 const tickLen = 100 * time.Millisecond
 
-// coolTicks is how long a resource stays on a seat without being taken, before
-// it goes to the shelf where the newest is lent first.
-const coolTicks = int64(time.Second / tickLen)
+// clock is the clock of a pool. It needs no lock.
+type clock struct {
+	base time.Time      // constant: when the clock began
+	tick atomic.Int64   // the time in ticks, as of the last time that the timer fired
+	slow *atomic.Uint32 // constant: the pool's slowPath, not 0 while the timer may stand still
+}
 
-// since is the pool's own clock: exact, and only for slow paths.
-func (p *Pool[T]) since() time.Duration { return time.Since(p.base) }
+// ticks is the time in ticks for the facts that policies get: exact where the timer may stand
+// still.
+func (c *clock) ticks() int64 {
+	if c.slow.Load() != 0 {
+		return c.nowTick()
+	}
+	return c.tick.Load()
+}
 
-// plus adds durations and stays at the longest there is.
+// now is the exact time since the clock began. Only slow paths read it.
+func (c *clock) now() time.Duration { return time.Since(c.base) }
+
+// nowTick is the exact time in ticks.
+func (c *clock) nowTick() int64 { return int64(c.now() / tickLen) }
+
+// catchUp makes the tick current where the timer may not have run for long because
+// the process was stopped (SIGSTOP, a container's pause): idle times jump with it.
+// It reads the clock, so it is called only for a resource that a policy is about to
+// judge and that was in the idle list for more than the current tick. A resource in
+// a local slot is lent without it; the timer runs as soon as the process resumes.
+func (c *clock) catchUp() {
+	if now := c.nowTick(); now > c.tick.Load() {
+		c.tick.Store(now)
+	}
+}
+
+// plus adds durations and saturates at the largest one.
 func plus(a, b time.Duration) time.Duration {
 	if sum := a + b; sum >= a || b < 0 {
 		return sum
@@ -28,25 +55,40 @@ func plus(a, b time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// ticks is the tick as policies are told it: exact where the clock may stand.
-func (p *Pool[T]) ticks() int64 {
-	if p.detour.Load() != 0 {
-		return int64(p.since() / tickLen)
-	}
-	return p.tick.Load()
+// alarm has one timer for the time at which the pool decides anew even if nothing
+// happens. Its user holds the pool's lock.
+type alarm struct {
+	ring  func() // constant: runs on a goroutine of its own
+	timer *time.Timer
+	at    time.Duration // when it rings; 0: it does not
 }
 
-// startClock makes the tick current and keeps it so while the pool is in use.
-// Every slow path begins with it. The pool is locked.
-func (p *Pool[T]) startClock() {
+// after has the alarm ring after d, or earlier if it is set to.
+func (a *alarm) after(now, d time.Duration) {
+	at := plus(now, d)
+	if a.at != 0 && a.at <= at && a.at > now {
+		return
+	}
+	a.at = at
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.ring)
+	} else {
+		a.timer.Reset(d)
+	}
+}
+
+// rang notes that the alarm has rung.
+func (a *alarm) rang() { a.at = 0 }
+
+// startClockLocked makes the tick current and keeps it so while the pool is in use. Every
+// slow path begins with it.
+func (p *Pool[T]) startClockLocked() {
 	if p.ticking || p.closed {
 		return
 	}
 	p.ticking = true
-	if p.shared != nil {
-		p.share.Awake(true)
-	}
-	p.tick.Store(int64(p.since() / tickLen))
+	p.cap.awake(true)
+	p.clock.tick.Store(p.clock.nowTick())
 	if p.ticker == nil {
 		p.ticker = time.AfterFunc(tickLen, p.onTick)
 	} else {
@@ -54,59 +96,49 @@ func (p *Pool[T]) startClock() {
 	}
 }
 
-// catchUp makes the tick current where the timer may not have run for long, since
-// the process has stood still (SIGSTOP, a container's pause): idle times jump with
-// it. It reads the clock, so it is called only for a resource that a policy is about
-// to judge and that was on the shelf for more than the present tick. What is hot is
-// lent without, and the timer runs as soon as the process goes on. The pool is
-// locked.
-func (p *Pool[T]) catchUp() {
-	if now := p.nowTick(); now > p.tick.Load() {
-		p.tick.Store(now)
-	}
-}
-
+// onTick advances the clock. When the pool was not used since the tick before it stops.
 func (p *Pool[T]) onTick() {
-	p.mu.Lock() // not lock: it would count as a caller
+	p.mu.Lock() // not lock: that would count as contention
 	defer p.unlock()
 	if p.closed {
 		return
 	}
-	now := int64(p.since() / tickLen)
-	p.tick.Store(now)
-	p.crowd /= 2
-	if p.tellsBegin {
-		p.judgeSampling(true)
+	now := p.clock.nowTick()
+	p.clock.tick.Store(now)
+	p.idle.contention /= 2
+	if p.sampler.begins {
+		p.sampler.judge(&p.idle, p.leasedLocked(), p.cap.max, true)
 	}
-	used := p.usage()
+	// usage differs if a lease began or ended meanwhile.
+	usage := func() int64 {
+		idle, begun := p.idle.slotLevels()
+		return (p.counts.returned+p.counts.acquired+begun)<<8 + int64(idle)
+	}
+	used := usage()
 	if used == p.used {
-		// Nothing began or ended since the last tick. The seats are cleared
-		// so that a pool under little load lends its newest, and unlock
-		// sends the next caller through the lock, which starts the clock.
+		// No lease began or ended since the last tick. The local slots are flushed
+		// so that a pool under light load lends its newest resource, and dispatch
+		// sends the next caller through the lock, where it starts the clock.
 		p.ticking = false
-		p.setDetour()
-		p.clearSeats(0)
-		p.noteSeats()
-		p.used = p.usage()
-		if p.shared != nil {
-			p.share.Awake(false)
-		}
+		p.setSlowPathLocked()
+		p.idle.flushSlots(0)
+		p.idle.noteLeases()
+		p.used = usage()
+		p.cap.awake(false)
 		return
 	}
 	p.used = used
-	p.askForTime()
+	p.slowPath.Store(p.slowPath.Load() | timeNext)
 	if now-p.cooled >= coolTicks {
 		p.cooled = now
-		p.clearSeats(coolTicks)
-		p.noteSeats()
-		p.retireSpent()
+		p.idle.flushSlots(coolTicks)
+		p.idle.noteLeases()
+		if spent := p.idle.spent(); spent != nil {
+			for _, e := range spent {
+				p.markDeadLocked(e, ErrWornOut, fateOther)
+			}
+			p.changed = true
+		}
 	}
 	p.ticker.Reset(tickLen)
-}
-
-// usage is a number that differs if a lease began or ended meanwhile. The pool
-// is locked.
-func (p *Pool[T]) usage() int64 {
-	idle, begun := p.seatLevels()
-	return (p.returned+p.acquired+begun)<<8 + int64(idle)
 }

@@ -19,144 +19,135 @@ const (
 // resource, and back to back they would keep a processor busy.
 const MinSweepInterval = 10 * time.Millisecond
 
-// Config says how to make, end and judge resources. [New] copies it. Only Make
-// and MaxSize are required; every other zero value is a working default.
+// Config says how to create, end and judge resources. [New] copies it. Only Make and MaxSize
+// are required; every other zero value is a working default.
 //
-// What is to be kept beside each resource, such as the statements prepared on a
-// connection, belongs into T: let Make return a pointer to a struct that has both.
+// State that belongs to each resource, such as the statements prepared on a connection, goes
+// into T: let Make return a pointer to a struct that has both.
 type Config[T any] struct {
-	// Make makes one. Required. It runs in the background, tied to no caller.
-	// Any value returned with a nil error is a resource, the zero T as well.
+	// Make creates one resource. Required. It runs in the background, for no caller in
+	// particular. Any value returned with a nil error is a resource, the zero T as well.
 	// With an error the value is dropped, and Destroy is not called for it.
 	//
-	// ctx lives as long as the resource, so that Make may give it to what it
-	// starts, as exec.CommandContext. It has the values of the caller for whom
-	// the make was begun, but not that caller's deadline, nor one of its own. It
-	// ends before Make has returned at MakeTimeout, at [Pool.Reset] and at
-	// [Pool.Close], when Make must return; if Make returns an error; and
-	// afterwards when Destroy has returned, with the cause of the end. After
-	// [Lease.Hijack] the pool never ends it: it belongs to the value.
+	// ctx lives as long as the resource, so that Make may give it to what it starts, as
+	// exec.CommandContext. It has the values of the caller for which the creation was
+	// begun, but not that caller's deadline, nor one of its own. It ends before Make has
+	// returned at MakeTimeout, at [Pool.Reset] and at [Pool.Close], when Make must return;
+	// if Make returns an error; and afterwards when Destroy has returned, with the cause of
+	// the end. After [Lease.Hijack] the pool never ends it: it belongs to the value.
 	//
-	// How many run at once is the pool's decision: as many as callers wait if
-	// nothing is out that could come back; else one, and after a tenth of a
-	// make's usual time as many as the releases seen meanwhile would not
-	// serve. A make that runs for much longer than makes take (for a second, if
-	// none has succeeded) is not counted on any more: another begins, until half
-	// of the maximum is taken by such makes. A pool that has nothing begins at
-	// most 50 until one has succeeded; see policy.NewMakeGate for a bound of your
+	// How many run at once is the pool's decision: as many as callers wait if no resource is
+	// out that could come back; else one, and after a tenth of the usual time of a creation
+	// as many as the releases seen meanwhile would not serve. A call that runs for much
+	// longer than usual (for a second, if none has succeeded) is not counted on any more:
+	// another begins, until such calls hold half of the maximum. A pool that has nothing
+	// begins at most 50 until one has succeeded; see policy.NewMakeGate for a bound of your
 	// own.
 	Make func(ctx context.Context) (T, error)
 
-	// Destroy frees v. It is called once for every value that Make returned
-	// and nobody hijacked, in the background, with the cause of the end. The
-	// place of v in the pool is free when it returns. Where many end together
-	// about 256 run at once, and more begin every 2 ms while those hang. Nil:
-	// nothing to free.
+	// Destroy frees v. It is called once for every value that Make returned and that was not
+	// hijacked, in the background, with the cause of the end. The slot of v is free when it
+	// returns. Where many end together about 256 run at once, and more begin every 2 ms
+	// while those hang. Nil: nothing to free.
 	Destroy func(v T, cause error)
 
-	// Watch is called once after Make, before v is first lent, and must not
-	// block. Keep invalidate and call it when v is found dead: at once if v is
-	// idle, else when its lease ends, v is destroyed and not lent again. invalidate
-	// may be called from anywhere, any number of times, and after the end of
-	// v does nothing. A panic in Watch fails the make and destroys v. Nil: v
-	// does not report itself.
+	// Watch is called once after Make, before v is first lent, and must not block. Keep
+	// invalidate and call it when v is found dead: at once if v is idle, else when its lease
+	// ends, v is destroyed and not lent again. invalidate may be called from anywhere, any
+	// number of times, and after the end of v does nothing. A panic in Watch fails the
+	// creation and destroys v. Nil: v does not report itself.
 	Watch func(v T, invalidate func(cause error))
 
-	// Broken says which errors given to [Lease.Fail] or returned from the
-	// function in [Pool.Do] mean that v must not be lent again. Nil: every one,
-	// those of the application that say nothing about v included, such as "not
-	// found": then each of them costs a resource. Set it where there are such.
+	// Broken decides which errors given to [Lease.Fail], or returned from the function in
+	// [Pool.Do], mean that v must not be lent again. Nil: every one, even an error of the
+	// application that says nothing about v, such as "not found": then each of them costs a
+	// resource. Set it where there are such errors.
 	Broken func(err error) bool
 
-	// OnRelease puts v back in order when a lease has ended, before the next one
-	// begins: ROLLBACK, UNLOCK, forget what the last holder subscribed to. It
-	// runs after [Lease.Release], and after [Lease.Fail] if Broken says that v is
-	// still good, on a goroutine of the pool, so that neither waits for it. It
-	// has v to itself. An error or a panic destroys v, with it as the cause.
+	// OnRelease puts v back in order when a lease has ended, before the next one begins:
+	// ROLLBACK, UNLOCK, forget what the last holder subscribed to. It runs after
+	// [Lease.Release], and after [Lease.Fail] if Broken says that v is still good, on a
+	// goroutine of the pool, so that neither waits for it. It has v to itself. An error or a
+	// panic destroys v, with it as the cause.
 	//
-	// ctx carries no values of the holder; it ends at ReleaseTimeout, when
-	// OnRelease must return, and at [Pool.Reset] and [Pool.Close], since then v is
-	// destroyed anyway. A v for which it returns later is destroyed, whatever it returns.
+	// ctx carries no values of the holder; it ends at ReleaseTimeout, when OnRelease must
+	// return, and at [Pool.Reset] and [Pool.Close], since then v is destroyed anyway. If it
+	// returns later v is destroyed, whatever it returns.
 	//
-	// Meanwhile v is idle and not lent; callers that wait are expected to get it,
-	// so that none is made in its stead, unless it takes long. It is not
-	// called where v will not be lent again: after Discard, Hijack or Close, when
-	// Evict ends v or v was invalidated; nor where no caller had the lease. Nil: what
-	// is given back may be lent at once, which is faster.
+	// Meanwhile v is idle and not lent; callers that wait are expected to get it, so that no
+	// other is created in its stead, unless it takes long. OnRelease is not called where v
+	// will not be lent again: after Discard, Hijack or Close, when Evict ends v or v was
+	// invalidated; nor where no caller had the lease. Nil: a resource that is given back may
+	// be lent at once, which is faster.
 	OnRelease func(ctx context.Context, v T) error
 
-	// MaxSize is how many resources may exist at once, those being made and
-	// being destroyed included. Required, from 1 to 2³¹-1; [Pool.Resize] changes
-	// it.
+	// MaxSize is how many resources may exist at once, those being created and being
+	// destroyed included. Required, from 1 to 2³¹-1; [Pool.Resize] changes it.
 	MaxSize int
-	// MinIdle is how many to keep ready: made in the background from [New]
-	// on, when one is destroyed, when callers had to wait, and at each
-	// sweep. An Eviction ends these too, and others are made in their place: for an
-	// idle timeout that leaves them alone use policy.SoftIdle(d, MinIdle), and not
-	// policy.MaxIdle. Zero: none.
+	// MinIdle is how many to keep ready: created in the background from [New] on, when one
+	// is destroyed, when callers had to wait, and at each sweep. An Eviction ends these too,
+	// and others are created in their place: for an idle timeout that spares them use
+	// policy.SoftIdle(d, MinIdle), and not policy.MaxIdle. Zero: none.
 	MinIdle int
 
-	// MakeTimeout bounds each Make: then its context ends with the cause
-	// [ErrMakeTimeout], and what it may still return is destroyed. A Make that
-	// has not returned a tenth of MakeTimeout (at most a second) later is
-	// abandoned: it no longer holds a slot. Zero: DefaultMakeTimeout. Negative:
-	// there is no bound.
+	// MakeTimeout bounds each Make: then its context ends with the cause [ErrMakeTimeout],
+	// and what it may still return is destroyed. A Make that has not returned a tenth of
+	// MakeTimeout (at most a second) later is abandoned: it no longer holds a slot. Zero:
+	// DefaultMakeTimeout. Negative: there is no bound.
 	MakeTimeout time.Duration
 	// ReleaseTimeout bounds each OnRelease. Zero: DefaultReleaseTimeout.
 	ReleaseTimeout time.Duration
-	// SweepInterval is how often idle resources are held against Eviction,
-	// Health and MinIdle, at least MinSweepInterval. Evictions do not wait for
-	// checks. Zero: DefaultSweepInterval.
+	// SweepInterval is how often Eviction, Health and MinIdle are applied to the idle
+	// resources, at least MinSweepInterval. Evictions do not wait for checks. Zero:
+	// DefaultSweepInterval.
 	SweepInterval time.Duration
 
 	Order  Order      // which idle resource is lent; zero: NewestFirst
 	Queue  Queue      // in what order callers wait; nil: first come, first served
-	Outage OutageMode // what callers get while makes keep failing; zero: FailFast
+	Outage OutageMode // what callers get while creation is failing; zero: FailFast
 
-	Admission Admission // may this caller ask? The permit lasts as long as the lease. Nil: yes
-	// May another be made now? The permit lasts as long as the making. Nil: yes.
+	Admission Admission // may this caller acquire? The permit lasts as long as the lease. Nil: yes
+	// May another be created now? The permit lasts as long as the creation. Nil: yes.
 	//
-	// After a refusal no make is tried for its RetryAfter or, if it says none,
-	// for a time from 50 ms that doubles up to 1.6 s. Callers that have nothing
-	// else to hope for are told at once if it says none, and those whose deadline
-	// comes before the next try: see [FailFast].
+	// After a refusal no creation is tried for its RetryAfter or, if it has none, for a
+	// backoff from 50 ms that doubles up to 1.6 s. Callers that nothing else can serve fail
+	// at once if it has none, and so do those whose deadline comes before the next try: see
+	// [FailFast].
 	MakeGate Admission
-	// May another exist? The permit lasts as long as the resource; else it is as
-	// MakeGate. Nil: yes.
+	// May another exist? The permit lasts as long as the resource; otherwise as MakeGate.
+	// Nil: yes.
 	Quota    Admission
 	Eviction Eviction  // has it served long enough? Nil: never
 	Health   Health[T] // does it still work? Nil: yes
-	// EvictIf is an [Eviction] that also sees the resource: it decides by what v
-	// has learned, such as that its remote is draining. It is asked at the same
-	// moments, after Eviction has kept v, and follows the same rules. It may run
-	// beside the holder of v, and beside other calls for the same v: it must only
-	// read what may be read then, such as an atomic. Nil: it keeps v.
+	// EvictIf is an [Eviction] that also sees the resource: it decides by what v has
+	// learned, such as that its remote is draining. It is asked at the same moments, after
+	// Eviction has kept v, and follows the same rules. It may run beside the holder of v, and
+	// beside other calls for the same v: it must only read what may be read then, such as an
+	// atomic. Nil: it keeps v.
 	//
 	// Where v is of no use any more, rather than to be replaced, call invalidate of Watch:
-	// then nobody is lent v from that instant on.
+	// from that instant on v is not lent.
 	EvictIf func(v T, i Info) (cause error)
 
-	// Describe says a few words about v for [Pool.Inspect]. It may run at any
-	// time from the making of v on: beside its holder, beside other calls for
-	// the same v, and beside and after its Destroy. So it must only read what
-	// may be read then. It must not block and must not tell a secret. A panic
-	// in it is contained. Nil: there is nothing to say.
+	// Describe returns a few words about v for [Pool.Inspect]. It may run at any time from
+	// the creation of v on: beside its holder, beside other calls for the same v, and beside
+	// and after its Destroy. So it must only read what may be read then. It must not block
+	// and must not reveal a secret. A panic in it is contained. Nil: there is no description.
 	Describe func(v T) string
 
-	Trace *Trace // told what happens; nil: nobody. Copied
-	// SampleLeases is out of how many leases of a resource one is sampled: for
-	// that one Trace.Leased and Trace.Ended are called. It is rounded up to a
-	// power of two; 1: all are. The first lease of each resource always is. If
-	// neither function is set none is. Zero: DefaultSampleLeases.
+	Trace *Trace // called when something happens; nil: there is none. Copied
+	// SampleLeases is the number of leases of a resource out of which one is sampled: for
+	// that one Trace.Leased and Trace.Ended are called. It is rounded up to a power of two;
+	// 1: all are. The first lease of each resource always is. If neither function is set none
+	// is. Zero: DefaultSampleLeases.
 	//
-	// While at least four fifths of the maximum is leased every lease is
-	// sampled, whatever SampleLeases says, since then it matters who has what;
-	// what is out only for a moment may not count. A pool that is small for its
-	// load is in that state most of the time, and each of its leases then costs
-	// what the two functions do: with those of metrics, which note the stack,
-	// 0.7 to 1 µs. To bound that, give it a larger MaxSize, so that a fifth
-	// stays free, or set both functions to nil, or to ones that pass most leases
-	// over, by the Lease of their events.
+	// While at least four fifths of the maximum is leased every lease is sampled, whatever
+	// SampleLeases says, since then it matters most which caller holds what; resources that
+	// are leased only for a moment may not count. A pool that is small for its load is in that
+	// state most of the time, and each of its leases then costs what the two functions cost:
+	// with those of metrics, which record the stack, 0.7 to 1 µs. To bound that, give it a
+	// larger MaxSize, so that a fifth stays free, or set both functions to nil, or to ones
+	// that ignore most leases, by the Lease of their events.
 	SampleLeases int
 }
 
@@ -168,17 +159,17 @@ func (c *Config[T]) check() error {
 			bad = append(bad, fmt.Errorf(format, args...))
 		}
 	}
-	no(c.Make != nil, "Make is nil")
+	no(c.Make != nil, "Make is required")
 	if err := checkSize(c.MaxSize); err != nil {
 		bad = append(bad, fmt.Errorf("MaxSize %w", err))
 	}
-	no(c.MinIdle >= 0, "MinIdle is %d, not at least 0", c.MinIdle)
-	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle is %d, over MaxSize %d", c.MinIdle, c.MaxSize)
-	no(c.ReleaseTimeout >= 0, "ReleaseTimeout is %v, not at least 0", c.ReleaseTimeout)
-	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval is %v, not 0 or at least %v", c.SweepInterval, MinSweepInterval)
-	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases is %d, not from 0 to %d", c.SampleLeases, maxSampleLeases)
-	no(c.Order <= OldestFirst, "Order is %d, not NewestFirst or OldestFirst", c.Order)
-	no(c.Outage <= KeepWaiting, "Outage is %d, not FailFast or KeepWaiting", c.Outage)
+	no(c.MinIdle >= 0, "MinIdle must be at least 0, got %d", c.MinIdle)
+	no(c.MinIdle <= max(c.MaxSize, 0), "MinIdle must be at most MaxSize (%d), got %d", c.MaxSize, c.MinIdle)
+	no(c.ReleaseTimeout >= 0, "ReleaseTimeout must be at least 0, got %v", c.ReleaseTimeout)
+	no(c.SweepInterval == 0 || c.SweepInterval >= MinSweepInterval, "SweepInterval must be 0 or at least %v, got %v", MinSweepInterval, c.SweepInterval)
+	no(c.SampleLeases >= 0 && c.SampleLeases <= maxSampleLeases, "SampleLeases must be between 0 and %d, got %d", maxSampleLeases, c.SampleLeases)
+	no(c.Order <= OldestFirst, "Order must be NewestFirst or OldestFirst, got %d", c.Order)
+	no(c.Outage <= KeepWaiting, "Outage must be FailFast or KeepWaiting, got %d", c.Outage)
 	if bad == nil {
 		return nil
 	}
@@ -190,7 +181,7 @@ const maxMaxSize = math.MaxInt32
 
 func checkSize(max int) error {
 	if max < 1 || max > maxMaxSize {
-		return fmt.Errorf("is %d, not from 1 to %d", max, maxMaxSize)
+		return fmt.Errorf("must be between 1 and %d, got %d", maxMaxSize, max)
 	}
 	return nil
 }

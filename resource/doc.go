@@ -15,15 +15,36 @@
 // Use [Pool.Do] where the work fits a function, and [Pool.Acquire] where the
 // lease must outlive one.
 //
-// What a caller waits for is whichever comes first: a resource that another
-// caller gives back, one that the pool has just made, the end of the caller's
-// context, or [Pool.Close]. Nobody is tied to a make, and how many to make is
-// the pool's decision: see [Config.Make].
+// A caller waits for whichever comes first: a resource that another
+// caller gives back, one that the pool has just created, the end of the caller's
+// context, or [Pool.Close]. No caller is tied to a creation, and how many to create
+// is the pool's decision: see [Config.Make].
 //
-// Life is puddle's: every resource is made, counted, hijacked and destroyed
+// The states of a resource, and what changes them:
+//
+//	creating   ── Make and Watch return ───────▶ idle, or leased to a waiter
+//	           ── Make fails or is abandoned ──▶ there is no resource
+//	idle       ── an acquire takes it ─────────▶ leased
+//	           ── a check is due ──────────────▶ checking
+//	checking   ── Check passes ────────────────▶ idle or leased
+//	leased     ── Release, ReleaseUnused ──────▶ idle, or leased to a waiter
+//	           ── the same with OnRelease, or
+//	              ReleaseAfter ────────────────▶ resetting
+//	           ── Hijack ──────────────────────▶ the caller's own
+//	resetting  ── the function returns nil ────▶ idle, or leased to a waiter
+//	any        ── Discard, Fail, an Eviction,
+//	              a failed check or OnRelease,
+//	              invalidate, Reset, Resize,
+//	              Close ───────────────────────▶ destroying
+//	destroying ── Destroy returns ─────────────▶ gone; its slot is free
+//
+// A resource that is to be destroyed while it is leased is destroyed when its lease
+// ends: see [Lease].
+//
+// The life of a resource is puddle's: each is created, counted, hijacked and destroyed
 // through github.com/jackc/puddle/v2. Lending is this package's own.
 //
-// What may be lent, when one may be made, which is too old, which is ill and
-// who is served first are policies: [Admission], [Eviction], [Health] and
-// [Queue]. A nil policy costs nothing. Ready-made ones live in package policy.
+// Policies decide which callers may acquire, when a resource may be created, which is
+// too old, which is broken and which waiter is served first: [Admission], [Eviction],
+// [Health] and [Queue]. A nil policy costs nothing. Ready-made ones are in package policy.
 package resource

@@ -58,7 +58,7 @@ func TestErrors_TextsAreFixed(t *testing.T) {
 	wantFixed(t,
 		&resource.AcquireError{Err: deadline, Waited: 1600 * time.Microsecond, RetryAfter: 3 * time.Second, Load: resource.Load{Max: 77, Leased: 66}, LastMake: boom},
 		&resource.AcquireError{Err: deadline, Waited: time.Second, Load: resource.Load{Max: 8, Waiting: 5}, LastMake: boom},
-		"resource: acquire: context deadline exceeded; last make: connection refused", "1.6ms", "3s", "77", "66")
+		"resource: acquire: context deadline exceeded; last creation: connection refused", "1.6ms", "3s", "77", "66")
 	wantFixed(t,
 		&resource.AcquireError{Err: boom, Waited: 5 * time.Second, LastMake: boom}, &resource.AcquireError{Err: boom},
 		"resource: acquire: connection refused", "5s")
@@ -68,7 +68,7 @@ func TestErrors_TextsAreFixed(t *testing.T) {
 		"resource: close: ", "77", "55", "44", "45")
 	wantFixed(t,
 		&resource.WarmError{Err: deadline, Have: 33, Want: 44, LastMake: boom}, &resource.WarmError{Err: deadline, Have: 1, Want: 4, LastMake: boom},
-		"resource: warm: context deadline exceeded; last make: connection refused", "33", "44")
+		"resource: warm: context deadline exceeded; last creation: connection refused", "33", "44")
 	wantFixed(t,
 		&resource.Rejection{Policy: "gate", RetryAfter: 7 * time.Second, Err: boom}, &resource.Rejection{Policy: "gate", RetryAfter: time.Second, Err: boom},
 		"rejected by gate: connection refused", "7s")
@@ -168,7 +168,7 @@ func TestErrors_Text(t *testing.T) {
 	}{
 		{
 			&resource.AcquireError{Err: cause, Waited: time.Second, RetryAfter: 2 * time.Second, Load: load, LastMake: errSick},
-			[]string{"cause", "last make: no pulse"}, // the rest: see TestErrors_TextsAreFixed
+			[]string{"cause", "last creation: no pulse"}, // the rest: see TestErrors_TextsAreFixed
 			[]error{cause},
 		},
 		{&resource.Rejection{Policy: "rate", Err: cause}, []string{"rejected by rate: cause"}, []error{cause, resource.ErrRejected}},
@@ -263,7 +263,7 @@ var failings = map[resource.Reason]failingAcquire{
 			}
 		},
 		is:   []error{resource.ErrOutage, errFailing},
-		text: "resource: acquire: resource: makes keep failing: no",
+		text: "resource: acquire: resource: creation is failing: no",
 	},
 	resource.ReasonMakeFailed: {
 		config: func(c *resource.Config[int]) {

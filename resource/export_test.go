@@ -12,7 +12,7 @@ import (
 func (p *Pool[T]) Locked(f func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.detour.Load() != 0 {
+	if p.slowPath.Load() != 0 {
 		return false
 	}
 	f()
@@ -35,25 +35,25 @@ func (p *Pool[T]) Wear(leases int64) {
 	const genShift = 28 // see claim.Word
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.all {
+	for _, e := range p.registry.all {
 		word := (*atomic.Uint64)(unsafe.Pointer(&e.word))
 		had := e.word.Load().Leases
 		word.Add(uint64(leases-had) << genShift)
-		e.sat += leases - had
+		e.slotBase += leases - had
 		if e.word.Load().Leases != leases {
 			panic("the word is not as it was")
 		}
 	}
 }
 
-// ReleaseHalf does the first half of a Release on a seat, which began before
+// ReleaseHalf does the first half of a Release on a slot, which began before
 // anybody waited. The result does the rest.
 func (l Lease[T]) ReleaseHalf() (rest func()) {
 	p := l.e.pool
-	if !l.e.word.Return(l.n, p.tick.Load()) {
+	if !l.e.word.Return(l.n, p.clock.tick.Load()) {
 		panic("the resource has no seat")
 	}
-	return func() { p.pauseFor(p.settle(l.e)) }
+	return func() { p.handOff.wait(p.settle(l.e)) }
 }
 
 // StandStill has the pool's clock jump by d while its timers do not run, as where
@@ -61,5 +61,5 @@ func (l Lease[T]) ReleaseHalf() (rest func()) {
 func (p *Pool[T]) StandStill(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.base = p.base.Add(-d)
+	p.clock.base = p.clock.base.Add(-d)
 }

@@ -2,43 +2,380 @@ package resource
 
 import (
 	"math"
+	"slices"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/respool/respool/internal/treap"
 )
 
-// idleSet is the idle resources that have no seat, ordered by when they became
-// idle. No operation takes longer the more there are (I12): a list holds those
-// that fit every MinRemaining, and a tree by position those that were found too
-// near their end for some, or were given back at an old position, each once for resources that a caller has had and
-// once for those that none has had.
-//
-// A resource that a policy looks at (aside) keeps its position and is passed
-// over. Few are aside at a time. Its user holds the pool's lock.
+// idleSet owns the idle resources: those in local slots, those in the idle list,
+// and the count of those reserved for a policy's question. Its user holds the
+// pool's lock.
 type idleSet[T any] struct {
-	n              int // aside ones included
-	used, unused   entryList[T]
-	worn, unworn   treap.Set[*entry[T]] // by stamp; the value is unfit. unworn: unused ones
-	newest, oldest int64                // the largest and the smallest stamp given out
+	clock *clock         // constant
+	order Order          // constant
+	slots []localSlot[T] // constant; none if the order is OldestFirst
+
+	list       idleList[T]
+	occupied   int                    // local slots that have a resource, idle or leased
+	begun      int64                  // leases begun in local slots, those of resources in one left out
+	contention int                    // how often callers found the lock held, recently
+	reserved   map[*entry[T]]struct{} // in the list, and not to be lent while a policy is asked
+	anyUnfit   bool                   // the unfit of some entry was ever set
 }
 
-// entryList is a doubly linked list, the newest on top.
+// localSlot is a per-P cache of one idle resource, as sync.Pool has them. Which
+// slot a goroutine uses follows from the address of its stack, so that goroutines
+// that run at the same time use different cache lines and no lock: an acquire and a
+// release are one compare-and-swap each, on the resource's own word. A stack guarded
+// by a mutex takes twice as long uncontended and five times as long with two cores;
+// the ratios of the row "one goroutine per core" in internal/bench come from here.
+//
+// A resource in a local slot belongs to the pool as one in the idle list does: every
+// slow path may claim it. It keeps its slot while it is leased, so that its release
+// needs no search.
+type localSlot[T any] struct {
+	e atomic.Pointer[entry[T]]
+	_ [56]byte // one cache line each
+}
+
+// There are a few local slots per processor, so that two goroutines that run at once
+// seldom share one, and no more than there are resources. Under contention a slow
+// path that looks for an idle resource looks at no more than slotsSeen of them.
+const (
+	slotsPerProc = 8
+	maxSlots     = 64
+	slotsSeen    = 8
+)
+
+// coolTicks is how long a resource stays in a local slot without being lent, before
+// it moves to the idle list, where the newest is lent first.
+const coolTicks = int64(time.Second / tickLen)
+
+// contended is how many times callers must have found the lock held, halved each
+// tick, for the pool to count as contended: 80 times a tick, or 800 a second. Then
+// the order of lending matters less than keeping callers off the lock.
+const contended = 160
+
+func slotCount(procs, size int) int {
+	n := 1
+	for n*2 <= min(procs*slotsPerProc, maxSlots, size) {
+		n *= 2
+	}
+	return n
+}
+
+// localIndex returns the index of the calling goroutine's slot among n, a power of
+// two. It is a hint: any index is correct, and the same one each time is fast. So it
+// is computed only where a call enters the pool, at one depth of the stack, and goes
+// with the lease to its end. Nothing is read or written through the address.
+func localIndex(n int) int {
+	var here byte
+	h := uint64(uintptr(unsafe.Pointer(&here))) >> 10
+	return int(h*0x9E3779B97F4A7C15>>32) & (n - 1)
+}
+
+// meet counts a caller that found the lock held.
+func (s *idleSet[T]) meet() { s.contention = min(s.contention+1, 4*contended) }
+
+// isContended reports whether many goroutines use the pool at the same time.
+func (s *idleSet[T]) isContended() bool { return s.contention >= contended }
+
+// available is how many resources in the list may be lent.
+func (s *idleSet[T]) available() int { return s.list.n - len(s.reserved) }
+
+// occupy puts e in slot i, which is free, and opens it to the hit path.
+func (s *idleSet[T]) occupy(e *entry[T], i int) {
+	e.loc, e.slot, e.wasIdle = inSlot, i, true
+	e.slotBase = e.word.Load().Leases
+	s.occupied++
+	s.slots[i].e.Store(e)
+	e.word.Sit(s.clock.tick.Load())
+}
+
+// leaveSlot takes e, which is the caller's to move, out of its slot, if it has one.
+func (s *idleSet[T]) leaveSlot(e *entry[T]) {
+	if e.loc != inSlot {
+		return
+	}
+	s.slots[e.slot].e.Store(nil)
+	s.occupied--
+	s.begun += e.word.Load().Leases - e.slotBase
+	e.word.Stand()
+	e.loc = moving
+}
+
+// claimSlot takes the idle resource out of slot i; nil if there is none. Its since
+// is set.
+func (s *idleSet[T]) claimSlot(i int) *entry[T] {
+	e := s.slots[i].e.Load()
+	if e == nil {
+		return nil
+	}
+	if !e.word.Claim() {
+		return nil
+	}
+	now := s.clock.tick.Load()
+	e.since, e.stamp = now-e.word.Load().Ticks(now), s.list.stamp()
+	s.leaveSlot(e)
+	return e
+}
+
+// claimNear takes an idle resource out of slot i or one near it; nil if there is
+// none. Under light load that is the newest.
+func (s *idleSet[T]) claimNear(i int) *entry[T] {
+	if s.occupied == 0 {
+		return nil
+	}
+	seen := len(s.slots) // then the only occupied slot has the newest
+	if s.isContended() {
+		seen = min(seen, slotsSeen)
+	}
+	for k := range seen {
+		if e := s.claimSlot((i + k) & (len(s.slots) - 1)); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// flushSlots moves every resource that has been idle in a local slot for at least
+// ticks to the idle list, the newest on top.
+func (s *idleSet[T]) flushSlots(ticks int64) {
+	if s.occupied == 0 {
+		return
+	}
+	var some [maxSlots]*entry[T]
+	n := 0
+	now := s.clock.tick.Load()
+	for i := range s.slots {
+		if ticks > 0 {
+			e := s.slots[i].e.Load()
+			if e == nil || e.word.Load().Ticks(now) < ticks {
+				continue
+			}
+		}
+		if e := s.claimSlot(i); e != nil {
+			some[n] = e
+			n++
+		}
+	}
+	slices.SortFunc(some[:n], func(a, b *entry[T]) int { return int(a.since - b.since) })
+	for _, e := range some[:n] {
+		s.list.push(e)
+	}
+}
+
+// slotLevels is how many resources are idle in local slots, and how many leases were
+// ever begun there.
+func (s *idleSet[T]) slotLevels() (idle int, begun int64) {
+	begun = s.begun
+	if s.occupied == 0 {
+		return 0, begun
+	}
+	for i := range s.slots {
+		if e := s.slots[i].e.Load(); e != nil {
+			w := e.word.Load()
+			if w.Open {
+				idle++
+			}
+			begun += w.Leases - e.slotBase
+		}
+	}
+	return idle, begun
+}
+
+// longLeases is how many resources in local slots have been leased for longTicks or
+// more.
+func (s *idleSet[T]) longLeases() (n int) {
+	now := s.clock.tick.Load()
+	for i := range s.slots {
+		if e := s.slots[i].e.Load(); e != nil {
+			if w := e.word.Load(); w.Leased && w.Ticks(now) >= longTicks {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// noteLeases notes when the leases began that run in local slots; those of other
+// resources are noted by lend. It is called before the clock stops, which it does
+// not while leases begin, and now and then while it runs, so the beginning of each
+// lease that lasts is known.
+func (s *idleSet[T]) noteLeases() {
+	for i := range s.slots {
+		if e := s.slots[i].e.Load(); e != nil {
+			w := e.word.Load()
+			if now := s.clock.tick.Load(); w.Leased { // read after the word: not behind it
+				e.known.note(w.Leases, now-w.Ticks(now))
+			}
+		}
+	}
+}
+
+// spent returns the resources in local slots whose lease numbers are nearly used up.
+// There they may be lent and given back without ever passing through put, which ends
+// the others.
+func (s *idleSet[T]) spent() (some []*entry[T]) {
+	for i := range s.slots {
+		if e := s.slots[i].e.Load(); e != nil && e.word.Spent() {
+			some = append(some, e)
+		}
+	}
+	return some
+}
+
+// take takes the idle resource to lend to a caller that asked for r and whose local
+// slot is given; nil if there is none.
+func (s *idleSet[T]) take(r *Request, slot int) *entry[T] {
+	if r != nil {
+		s.flushSlots(0) // the hit path does not check whether a resource fits
+	} else if e := s.claimNear(slot); e != nil {
+		return e
+	}
+	if e := s.takeListed(r); e != nil || r != nil || s.occupied == 0 {
+		return e
+	}
+	s.flushSlots(0)
+	return s.takeListed(r)
+}
+
+// takeListed is take for the list alone.
+func (s *idleSet[T]) takeListed(r *Request) *entry[T] {
+	e := s.list.first(s.order, r)
+	if e != nil {
+		s.list.remove(e)
+	}
+	return e
+}
+
+// first returns the resource in the list to lend first to a caller that asked for r;
+// nil if there is none.
+func (s *idleSet[T]) first(r *Request) *entry[T] { return s.list.first(s.order, r) }
+
+// park puts e in the list, at the position that its stamp says.
+func (s *idleSet[T]) park(e *entry[T]) {
+	s.leaveSlot(e)
+	e.wasIdle = true
+	s.list.putBack(e)
+}
+
+// parkLocal puts e in the local slot of its last holder. A resource that is idle
+// there is older and moves to the list; if that slot's resource is leased, e goes to
+// the list.
+//
+// Without contention only one resource at a time has a local slot, so that callers
+// get the newest of all.
+func (s *idleSet[T]) parkLocal(e *entry[T]) {
+	i := e.slot
+	if !s.isContended() {
+		s.flushSlots(0)
+	} else if old := s.claimSlot(i); old != nil {
+		s.list.push(old)
+	}
+	switch {
+	case e.loc == inSlot:
+		e.word.Sit(s.clock.tick.Load())
+	case !e.proved || s.slots[i].e.Load() != nil || s.occupied > 0 && !s.isContended():
+		e.stamp = s.list.stamp() // above those just flushed
+		s.park(e)
+	default:
+		s.occupy(e, i)
+	}
+}
+
+// parkAgain puts e in the list as if it had been there for so many ticks.
+func (s *idleSet[T]) parkAgain(e *entry[T], idle int64) {
+	e.since, e.stamp = s.clock.tick.Load()-idle, s.list.stamp()
+	s.park(e)
+	if s.order == OldestFirst {
+		s.list.remove(e)
+		s.list.pushUnder(e)
+	}
+}
+
+// restore puts e, idle since that tick but for a lease that did not use it, where it
+// was before that lease.
+func (s *idleSet[T]) restore(e *entry[T], since int64) {
+	if e.loc != inSlot {
+		s.park(e)
+		return
+	}
+	if top := s.list.first(NewestFirst, nil); top == nil || top.since <= since {
+		e.word.Sit(since)
+		return
+	}
+	s.leaveSlot(e)
+	e.wasIdle = true
+	s.list.putUnderNewer(e, since)
+}
+
+// reserve passes over e, which is in the list, while a policy is asked about it. That
+// must not take capacity: e stays at its position in the list. Growth counts it as
+// coming, so that no creation begins because of a question, unless the answer takes
+// long: see userCalls.comingBack.
+func (s *idleSet[T]) reserve(e *entry[T]) {
+	s.list.reserve(e)
+	if s.reserved == nil {
+		s.reserved = make(map[*entry[T]]struct{})
+	}
+	s.reserved[e] = struct{}{}
+}
+
+// unreserve ends reserve. there says that e is still in the list.
+func (s *idleSet[T]) unreserve(e *entry[T], there bool) {
+	delete(s.reserved, e)
+	if there {
+		s.list.unreserve(e)
+	}
+	e.reserved = false
+}
+
+// setUnfit notes that e is too near its end for a MinRemaining of d or more.
+func (s *idleSet[T]) setUnfit(e *entry[T], d time.Duration) {
+	s.anyUnfit = true
+	if e.loc == inList {
+		s.list.setUnfit(e, d)
+	} else {
+		e.unfit = d
+	}
+}
+
+// idleList is a set of idle resources, ordered by when they became idle. No
+// operation grows with their number (I12): linked lists hold those that satisfy
+// every MinRemaining, and trees, by position, those that were found too near their
+// end for some, or were put back at an old position. There is one of each for
+// resources that were lent before, and one for those that never were.
+//
+// A reserved resource keeps its position and is passed over. Few are reserved at a
+// time. Its user holds the pool's lock.
+type idleList[T any] struct {
+	n                    int // reserved ones included
+	used, unused         entryList[T]
+	usedTree, unusedTree treap.Set[*entry[T]] // by stamp; the value is how much MinRemaining they satisfy
+	newest, oldest       int64                // the largest and the smallest stamp in use
+}
+
+// entryList is a doubly linked list, with the newest resource on top.
 type entryList[T any] struct{ top, bottom *entry[T] }
 
-// stamp returns one above all others: that of the newest.
-func (s *idleSet[T]) stamp() int64 {
+// stamp returns a stamp above all others: that of the newest resource.
+func (s *idleList[T]) stamp() int64 {
 	s.newest++
 	return s.newest
 }
 
 // push adds e as the newest.
-func (s *idleSet[T]) push(e *entry[T]) {
+func (s *idleList[T]) push(e *entry[T]) {
 	e.stamp = s.stamp()
 	s.putBack(e)
 }
 
 // pushUnder adds e as the oldest.
-func (s *idleSet[T]) pushUnder(e *entry[T]) {
+func (s *idleList[T]) pushUnder(e *entry[T]) {
 	s.oldest--
 	e.stamp = s.oldest
 	s.putBack(e)
@@ -46,8 +383,8 @@ func (s *idleSet[T]) pushUnder(e *entry[T]) {
 
 // putBack adds e at the position that its stamp says: the newest, or one that it
 // had before.
-func (s *idleSet[T]) putBack(e *entry[T]) {
-	e.place, e.virgin, e.inTree = shelf, e.unused(), false
+func (s *idleList[T]) putBack(e *entry[T]) {
+	e.loc, e.neverLent, e.inTree = inList, e.unused(), false
 	s.n++
 	l := s.list(e)
 	switch {
@@ -64,14 +401,14 @@ func (s *idleSet[T]) putBack(e *entry[T]) {
 	default:
 		e.inTree = true
 	}
-	if e.inTree && !e.aside {
-		s.plant(e)
+	if e.inTree && !e.reserved {
+		s.addToTree(e)
 	}
 }
 
-// putUnderNewer adds e, idle since that tick, below those that are idle for less
+// putUnderNewer adds e, idle since that tick, below the resources that are idle for less
 // long, as far as these are few. e has no position of its own.
-func (s *idleSet[T]) putUnderNewer(e *entry[T], since int64) {
+func (s *idleList[T]) putUnderNewer(e *entry[T], since int64) {
 	var newer [32]*entry[T]
 	n := 0
 	for n < len(newer) {
@@ -90,66 +427,66 @@ func (s *idleSet[T]) putUnderNewer(e *entry[T], since int64) {
 	}
 }
 
-// remove takes e out of the set.
-func (s *idleSet[T]) remove(e *entry[T]) {
+// remove takes e out of the list.
+func (s *idleList[T]) remove(e *entry[T]) {
 	switch {
 	case !e.inTree:
 		s.unlink(e)
-	case !e.aside:
+	case !e.reserved:
 		s.tree(e).Remove(e.node)
 	}
 	e.inTree = false
-	e.place = out
+	e.loc = moving
 	s.n--
 }
 
-// setAside has e passed over from now on.
-func (s *idleSet[T]) setAside(e *entry[T]) {
-	e.aside = true
+// reserve passes over e from now on.
+func (s *idleList[T]) reserve(e *entry[T]) {
+	e.reserved = true
 	if e.inTree {
 		s.tree(e).Remove(e.node)
 	}
 }
 
-// backFromAside ends setAside.
-func (s *idleSet[T]) backFromAside(e *entry[T]) {
-	e.aside = false
+// unreserve ends reserve.
+func (s *idleList[T]) unreserve(e *entry[T]) {
+	e.reserved = false
 	if e.inTree {
-		s.plant(e)
+		s.addToTree(e)
 	}
 }
 
-// setUnfit notes the least MinRemaining that e, which is in the set, is known
-// not to have left.
-func (s *idleSet[T]) setUnfit(e *entry[T], d time.Duration) {
+// setUnfit notes that e, which is in the list, is too near its end for a MinRemaining of d
+// or more.
+func (s *idleList[T]) setUnfit(e *entry[T], d time.Duration) {
 	if e.inTree {
-		if !e.aside {
+		if !e.reserved {
 			s.tree(e).Remove(e.node)
 		}
 	} else {
 		s.unlink(e)
 	}
 	e.unfit, e.inTree = d, true
-	if !e.aside {
-		s.plant(e)
+	if !e.reserved {
+		s.addToTree(e)
 	}
 }
 
-func (s *idleSet[T]) list(e *entry[T]) *entryList[T] {
-	if e.virgin {
+func (s *idleList[T]) list(e *entry[T]) *entryList[T] {
+	if e.neverLent {
 		return &s.unused
 	}
 	return &s.used
 }
 
-func (s *idleSet[T]) tree(e *entry[T]) *treap.Set[*entry[T]] {
-	if e.virgin {
-		return &s.unworn
+func (s *idleList[T]) tree(e *entry[T]) *treap.Set[*entry[T]] {
+	if e.neverLent {
+		return &s.unusedTree
 	}
-	return &s.worn
+	return &s.usedTree
 }
 
-func (s *idleSet[T]) plant(e *entry[T]) {
+func (s *idleList[T]) addToTree(e *entry[T]) {
 	if e.node == nil {
 		e.node = &treap.Node[*entry[T]]{Item: e}
 	}
@@ -160,7 +497,7 @@ func (s *idleSet[T]) plant(e *entry[T]) {
 	s.tree(e).Insert(e.node, e.stamp, fits)
 }
 
-func (s *idleSet[T]) unlink(e *entry[T]) {
+func (s *idleList[T]) unlink(e *entry[T]) {
 	l := s.list(e)
 	if e.up != nil {
 		e.up.down = e.down
@@ -175,39 +512,39 @@ func (s *idleSet[T]) unlink(e *entry[T]) {
 	e.up, e.down = nil, nil
 }
 
-// first returns the resource to lend first, by order, to a caller who asked for
+// first returns the resource to lend first, by order, to a caller that asked for
 // r; nil if there is none.
-func (s *idleSet[T]) first(o Order, r *Request) (best *entry[T]) {
+func (s *idleList[T]) first(o Order, r *Request) (best *entry[T]) {
 	least := int64(0)
 	if r != nil {
 		least = int64(max(0, r.MinRemaining))
 	}
 	best = s.unused.first(o)
-	best = earlier(o, best, treeFirst(&s.unworn, o, least))
+	best = earlier(o, best, treeFirst(&s.unusedTree, o, least))
 	if r == nil || !r.Fresh {
 		best = earlier(o, best, s.used.first(o))
-		best = earlier(o, best, treeFirst(&s.worn, o, least))
+		best = earlier(o, best, treeFirst(&s.usedTree, o, least))
 	}
 	return best
 }
 
-// first returns the first by order that no policy looks at.
+// first returns the first resource by order that is not reserved.
 func (l *entryList[T]) first(o Order) *entry[T] {
 	if o == OldestFirst {
 		e := l.bottom
-		for e != nil && e.aside {
+		for e != nil && e.reserved {
 			e = e.up
 		}
 		return e
 	}
 	e := l.top
-	for e != nil && e.aside {
+	for e != nil && e.reserved {
 		e = e.down
 	}
 	return e
 }
 
-// treeFirst returns the first by order of those that have more than least left.
+// treeFirst returns the first resource by order of those that satisfy more than least.
 func treeFirst[T any](s *treap.Set[*entry[T]], o Order, least int64) *entry[T] {
 	if s.Len() == 0 {
 		return nil
@@ -226,7 +563,7 @@ func itemOf[T any](n *treap.Node[*T]) *T {
 	return n.Item
 }
 
-// earlier returns which of the two is lent first, by order. Either may be nil.
+// earlier returns which of two resources is lent first, by order. Either may be nil.
 func earlier[T any](o Order, a, b *entry[T]) *entry[T] {
 	switch {
 	case a == nil:
@@ -239,17 +576,18 @@ func earlier[T any](o Order, a, b *entry[T]) *entry[T] {
 	return b
 }
 
-// reach says which requests a set of resources can serve: one that asks for
-// MinRemaining d and takes used resources if d < used, and one that asks for
-// Fresh if d < unused. Zero: none.
+// reach says which requests a set of resources can serve: a request with MinRemaining d that
+// takes used resources if d < used, and one that asks for Fresh if d < unused. The zero reach
+// serves none.
 type reach struct{ used, unused int64 }
 
+// everything is more than any MinRemaining.
 const everything = math.MaxInt64
 
-// reach is that of all resources in the set that no policy looks at.
-func (s *idleSet[T]) reach() (r reach) {
-	r.unused = reachOf(&s.unused, &s.unworn)
-	r.used = max(r.unused, reachOf(&s.used, &s.worn))
+// reach is that of all resources in the list that are not reserved.
+func (s *idleList[T]) reach() (r reach) {
+	r.unused = reachOf(&s.unused, &s.unusedTree)
+	r.used = max(r.unused, reachOf(&s.used, &s.usedTree))
 	return r
 }
 
@@ -273,14 +611,14 @@ func (e *entry[T]) reach() (r reach) {
 	return r
 }
 
-// unwanted returns the resource idle longest that none of the waiters whose
-// needs are n can use; nil if there is none.
-func (s *idleSet[T]) unwanted(n needs) (oldest *entry[T]) {
-	oldest = notAbove(&s.unused, &s.unworn, min(n.used, n.fresh))
-	return earlier(OldestFirst, oldest, notAbove(&s.used, &s.worn, n.used))
+// unwanted returns the resource idle longest that no waiter with these needs can use; nil if
+// there is none.
+func (s *idleList[T]) unwanted(n needs) (oldest *entry[T]) {
+	oldest = notAbove(&s.unused, &s.unusedTree, min(n.used, n.fresh))
+	return earlier(OldestFirst, oldest, notAbove(&s.used, &s.usedTree, n.used))
 }
 
-// notAbove returns the oldest that has no more than least left.
+// notAbove returns the oldest resource that satisfies no more than least.
 func notAbove[T any](l *entryList[T], t *treap.Set[*entry[T]], least int64) *entry[T] {
 	if least != everything {
 		return itemOf(t.FirstBelow(least + 1))

@@ -196,7 +196,7 @@ func TestKeyedConfigErrorNamesEveryBadField(t *testing.T) {
 	if err == nil {
 		t.Fatal("a bad KeyedConfig passed")
 	}
-	for _, want := range []string{"Config is nil", "MaxTotal is -1", "ForgetAfter is 999.999µs"} {
+	for _, want := range []string{"Config is required", "MaxTotal must be between 1 and 2147483647, got -1", "ForgetAfter must be 0 or at least 1ms, got 999.999µs"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}
@@ -247,7 +247,7 @@ func TestKeyedConfigGoesWrong(t *testing.T) {
 		says   func(err error) bool
 	}{
 		"error":  {func() (resource.Config[int], error) { return good, errConfig }, func(err error) bool { return errors.Is(err, errConfig) }},
-		"bad":    {func() (resource.Config[int], error) { return resource.Config[int]{}, nil }, func(err error) bool { return strings.Contains(err.Error(), "Make is nil") }},
+		"bad":    {func() (resource.Config[int], error) { return resource.Config[int]{}, nil }, func(err error) bool { return strings.Contains(err.Error(), "Make is required") }},
 		"panic":  {func() (resource.Config[int], error) { panic(errConfig) }, isPanicIn("Config")},
 		"goexit": {func() (resource.Config[int], error) { runtime.Goexit(); return good, nil }, nil},
 	} {

@@ -1,45 +1,51 @@
 package resource
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"github.com/respool/respool/internal/growth"
 	"github.com/respool/respool/internal/outage"
 )
 
-// maker knows the makes of a pool, and decides how many more to begin and when
-// to decide anew. The pool tells it what happens and does what it decides. The
-// caller holds the pool's lock.
+// maker knows the creations of a pool, and decides how many more to begin and when to decide
+// anew. The pool reports what happens and does what it decides. Its user holds the pool's
+// lock.
 type maker[T any] struct {
 	minIdle int // constant: Config.MinIdle
 
-	making  int           // makes that hold a slot
-	asking  int           // of those, waiting for a Quota or MakeGate
-	lost    int           // abandoned, but not returned
-	onTime  *makeGroup[T] // calls of Make that run and are expected to return
-	overdue *makeGroup[T] // calls that have run for much longer than makes take
-	stale   int           // calls that a Reset has canceled and that have not returned
-	reset   time.Duration // when the last Reset was; 0: never
+	creating int               // creations that hold a slot
+	asking   int               // of those, waiting for a Quota or MakeGate
+	lost     int               // abandoned, but not returned
+	onTime   *creationGroup[T] // calls of Make that run and are expected to return
+	overdue  *creationGroup[T] // calls that have run for much longer than creations take
+	stale    int               // calls that a Reset has canceled and that have not returned
+	reset    time.Duration     // when the last Reset was; 0: never
 
 	gauge    growth.Gauge
 	breaker  outage.Breaker
-	last     error         // why the last make failed, if none has succeeded since
-	barred   time.Duration // until then a MakeGate or Quota lets no make begin
-	barredBy error         // what it said
+	last     error         // why the last creation failed, if none has succeeded since
+	barred   time.Duration // until then a MakeGate or Quota lets no creation begin
+	barredBy error         // its refusal
 	refusals int           // how often they have refused since they last let one begin
-	sought   bool          // a caller was refused since the prober last tried
-	missed   bool          // a caller that does not wait found nothing idle since a make last began
-	putOff   int           // makes for callers that were decided on, but too many for one hold of the lock
+	sought   bool          // a caller was refused since a creation was last tried in an outage
+	missed   bool          // a caller that does not wait found nothing idle since a creation last began
+	putOff   int           // creations for callers that were decided on, but too many for one hold of the lock
 	owed     bool          // a replacement, whose slot is there or soon will be
+
+	warming []*warmer     // the calls of Warm that wait
+	fading  []fading[T]   // resources that end soon and are to be replaced
+	tries   chan struct{} // closed when a creation has ended; nil: no AcquireError.Wait waits for that
 }
 
-// makeGroup is a list of calls of Make, the one that began first in front.
-type makeGroup[T any] struct {
-	front, back *making[T]
+// creationGroup is a list of calls of Make, the one that began first in front.
+type creationGroup[T any] struct {
+	front, back *creation[T]
 	n           int
 }
 
-func (g *makeGroup[T]) push(m *making[T]) {
+func (g *creationGroup[T]) push(m *creation[T]) {
 	m.group, m.prev, m.next = g, g.back, nil
 	if g.back != nil {
 		g.back.next = m
@@ -50,7 +56,7 @@ func (g *makeGroup[T]) push(m *making[T]) {
 	g.n++
 }
 
-func (g *makeGroup[T]) remove(m *making[T]) {
+func (g *creationGroup[T]) remove(m *creation[T]) {
 	if m.prev != nil {
 		m.prev.next = m.next
 	} else {
@@ -66,19 +72,19 @@ func (g *makeGroup[T]) remove(m *making[T]) {
 }
 
 func newMaker[T any](minIdle int) maker[T] {
-	return maker[T]{minIdle: minIdle, onTime: new(makeGroup[T]), overdue: new(makeGroup[T])}
+	return maker[T]{minIdle: minIdle, onTime: new(creationGroup[T]), overdue: new(creationGroup[T])}
 }
 
 // begin notes that m calls Make now.
-func (k *maker[T]) begin(m *making[T], now time.Duration) {
+func (k *maker[T]) begin(m *creation[T], now time.Duration) {
 	m.began = now
 	k.onTime.push(m)
 }
 
-// end notes that m holds no slot of a make any more. It reports whether a Reset
-// has canceled it.
-func (k *maker[T]) end(m *making[T]) (stale bool) {
-	k.making--
+// end notes that m holds no slot of a creation any more. It reports whether a Reset has
+// canceled it.
+func (k *maker[T]) end(m *creation[T]) (stale bool) {
+	k.creating--
 	switch m.group {
 	case nil: // it has not called Make
 	case k.onTime, k.overdue:
@@ -90,8 +96,8 @@ func (k *maker[T]) end(m *making[T]) (stale bool) {
 	return false
 }
 
-// expire counts the calls that have run too long as overdue: then others begin
-// in their stead, and fewer at once.
+// expire counts the calls that have run too long as overdue: others begin in their stead,
+// and fewer at once.
 func (k *maker[T]) expire(now time.Duration) {
 	patience := k.gauge.Patience()
 	for m := k.onTime.front; m != nil && now-m.began >= patience; m = k.onTime.front {
@@ -101,36 +107,36 @@ func (k *maker[T]) expire(now time.Duration) {
 	}
 }
 
-// cutOff returns the calls of Make to cancel at a Reset. They count for nothing
-// from now on. The others began after another Reset so shortly before that none
-// could have returned since: if those were canceled too, resets that come more
-// often than a make takes would leave waiting callers without anything for ever.
-func (k *maker[T]) cutOff(now time.Duration, awaited bool) (canceled [2]*making[T]) {
+// cutOff returns the calls of Make to cancel at a Reset. They count for nothing from now
+// on. Calls that began so shortly after another Reset that none could have returned since
+// are spared: if they were canceled too, resets that come more often than a creation takes
+// would leave waiters without anything for ever.
+func (k *maker[T]) cutOff(now time.Duration, awaited bool) (canceled [2]*creation[T]) {
 	spare := awaited && k.reset > 0 && now-k.reset < k.gauge.Patience()
 	k.reset = max(1, now)
 	canceled[0] = k.overdue.front
 	k.stale += k.overdue.n
-	k.overdue = new(makeGroup[T])
+	k.overdue = new(creationGroup[T])
 	if !spare {
 		canceled[1] = k.onTime.front
 		k.stale += k.onTime.n
-		k.onTime = new(makeGroup[T])
+		k.onTime = new(creationGroup[T])
 	}
 	return canceled
 }
 
 // all returns every call of Make that runs and was not canceled, to be canceled at
 // Close.
-func (k *maker[T]) all() (canceled [2]*making[T]) {
-	canceled = [...]*making[T]{k.overdue.front, k.onTime.front}
+func (k *maker[T]) all() (canceled [2]*creation[T]) {
+	canceled = [...]*creation[T]{k.overdue.front, k.onTime.front}
 	k.stale += k.overdue.n + k.onTime.n
-	k.overdue, k.onTime = new(makeGroup[T]), new(makeGroup[T])
+	k.overdue, k.onTime = new(creationGroup[T]), new(creationGroup[T])
 	return canceled
 }
 
-// cancelAll ends the contexts of the makes that cutOff or all returned. Nothing
-// changes their lists any more.
-func cancelAll[T any](canceled [2]*making[T], cause error) {
+// cancelAll ends the contexts of the creations that cutOff or all returned. Nothing changes
+// their lists any more.
+func cancelAll[T any](canceled [2]*creation[T], cause error) {
 	for _, m := range canceled {
 		for ; m != nil; m = m.next {
 			m.cancel(cause)
@@ -138,11 +144,11 @@ func cancelAll[T any](canceled [2]*making[T], cause error) {
 	}
 }
 
-// pending is how many makes run or are about to, canceled ones left out.
-func (k *maker[T]) pending() int { return k.making - k.stale }
+// pending is how many creations are under way, canceled ones left out.
+func (k *maker[T]) pending() int { return k.creating - k.stale }
 
-// coming is how many makes are expected to succeed. Overdue ones are not, so
-// that others begin in their stead, up to half of the maximum (I11).
+// coming is how many creations are expected to succeed. Overdue ones are not, so that
+// others begin in their stead, up to half of the maximum (I11).
 func (k *maker[T]) coming(max int) int {
 	n := k.overdue.n
 	if max > 0 {
@@ -155,18 +161,18 @@ func (k *maker[T]) coming(max int) int {
 type supply struct {
 	now      time.Duration
 	max      int   // the current maximum
-	live     int   // resources, makes included
-	dying    int   // of those, being destroyed
+	live     int   // resources, those being created included
+	dying    int   // of these, being destroyed
 	idle     int   // ready to be lent
-	aside    int   // idle, and coming back from a policy or OnRelease that has them
+	reserved int   // idle, and coming back from the user function that runs for them
 	held     int   // with callers
 	returned int64 // leases that have ended, ever
 	waiting  int   // callers whose deadline has not passed
-	fresh    int   // of those, asking for Fresh
+	fresh    int   // of these, asking for Fresh
 	warm     int   // how many resources Warm is to add
 }
 
-// decision is how many makes to begin, by what they are for.
+// decision is how many creations to begin, by what they are for.
 type decision struct {
 	callers int
 	missed  int           // for a caller that did not wait
@@ -177,7 +183,7 @@ type decision struct {
 
 func (d *decision) total() int { return d.callers + d.missed + d.warm + d.ready }
 
-// demand is how many of them somebody waits for.
+// demand is how many of them callers wait for.
 func (d *decision) demand() int { return d.callers + d.warm }
 
 // limit lowers the total to at most n, the least urgent first.
@@ -188,13 +194,13 @@ func (d *decision) limit(n int) {
 	}
 }
 
-// blindMakes is how many makes may run at once in a pool that has nothing that
-// works, until one has succeeded: so that callers who come when a server is down
-// do not all dial it. The rest then begin together, one make's time later. As
-// many at most are made at once ahead of demand, for Warm and MinIdle.
+// blindMakes is how many creations may run at once in a pool that has nothing that works,
+// until one has succeeded: callers that come while a server is down do not all dial it. The
+// rest then begin together, the time of one creation later. It also bounds how many are
+// created at once ahead of demand, for Warm and MinIdle.
 const blindMakes = 50
 
-// decide says how many makes to begin.
+// decide decides how many creations to begin.
 func (k *maker[T]) decide(s supply) (d decision) {
 	k.expire(s.now)
 	room := s.max - s.live
@@ -206,18 +212,18 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		return k.probe(s, coming)
 	}
 	if s.waiting > 0 {
-		// What comes back is nothing to those who ask for Fresh: each gets a make.
+		// Only a new resource can satisfy a Fresh request: each gets a creation.
 		alone := min(max(0, s.fresh-coming), room)
 		d.callers, d.again = k.gauge.Want(growth.Facts{
 			Now:      s.now,
 			Waiting:  s.waiting - s.fresh,
-			Coming:   max(0, coming-s.fresh) + s.aside,
+			Coming:   max(0, coming-s.fresh) + s.reserved,
 			Held:     s.held,
 			Returned: s.returned,
 			Room:     room - alone,
 		})
 		d.callers += alone
-		d.callers = max(d.callers, min(k.putOff, s.waiting-coming-s.aside))
+		d.callers = max(d.callers, min(k.putOff, s.waiting-coming-s.reserved))
 	}
 	k.putOff = 0
 	spare := max(0, coming-s.waiting)
@@ -237,10 +243,10 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		}
 		d.limit(room)
 		d.limit(k.breaker.Allowed(s.now, s.max) - coming)
-		if s.live == k.making+s.dying { // nothing says that makes go well
+		if s.live == k.creating+s.dying { // there is no sign that creation succeeds
 			d.limit(blindMakes - coming)
 		}
-		if k.refusals > 0 { // try with one whether the gate is open again
+		if k.refusals > 0 { // one tries whether the policy admits again
 			d.limit(1 - k.asking)
 		}
 	}
@@ -250,8 +256,8 @@ func (k *maker[T]) decide(s supply) (d decision) {
 	return d
 }
 
-// probe is decide in an outage: the one make that is tried, when it is due and
-// something wants it.
+// probe is decide in an outage: one creation is tried, when it is due and something wants
+// it.
 func (k *maker[T]) probe(s supply, coming int) (d decision) {
 	switch {
 	case s.waiting > 0 || k.sought:
@@ -289,8 +295,8 @@ func (k *maker[T]) untilOverdue(now, again time.Duration) time.Duration {
 	return wait
 }
 
-// lastCause is how the last make failed or was refused, if none has succeeded or
-// begun since; nil: it did not.
+// lastCause is how the last creation failed or was refused, if none has succeeded or begun
+// since; nil: it did not.
 func (k *maker[T]) lastCause() error {
 	if k.last == nil && k.refusals > 0 {
 		return k.barredBy
@@ -298,13 +304,13 @@ func (k *maker[T]) lastCause() error {
 	return k.last
 }
 
-// mayRenew reports whether nothing speaks against making a replacement.
+// mayRenew reports whether nothing is against creating a replacement.
 func (k *maker[T]) mayRenew(now time.Duration) bool {
 	return k.pending() == 0 && !k.breaker.Open() && k.refusals == 0 && k.barred <= now
 }
 
-// bar keeps makes from being tried for as long as a refusal said, or, if it did
-// not, for a time that doubles with each. Those of one burst count once.
+// bar keeps creations from being tried for as long as a refusal said, or, if it did not, for
+// a backoff that doubles with each. Those of one burst count once.
 func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	first := now >= k.barred || k.refusals == 0
 	switch {
@@ -320,9 +326,178 @@ func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	}
 }
 
-// barredFor is how long no make is tried after a refusal that did not say. It
+// barredFor is how long no creation is tried after a refusal that did not say. It
 // doubles from refusal to refusal, up to maxBarred times.
 const (
 	barredFor = 50 * time.Millisecond
 	maxBarred = 5
 )
+
+// prove notes that e did its work: that its creation was a success.
+func (k *maker[T]) prove(e *entry[T]) {
+	if !e.proved {
+		e.proved = true
+		k.breaker.Proved()
+	}
+}
+
+// hopeless reports whether no creation can be expected to serve a caller that comes
+// now: creation is failing and none is due.
+func (k *maker[T]) hopeless(now time.Duration, max int) bool {
+	return k.breaker.Open() && (k.breaker.RetryAfter(now) > 0 || k.coming(max) > 0)
+}
+
+// inVain reports whether no creation is tried before that deadline. A caller whose deadline
+// has passed learns so from its context.
+func (k *maker[T]) inVain(deadline, now time.Duration) bool {
+	return now < deadline && deadline < k.barred && k.pending() == 0
+}
+
+// addWarmer adds a call of Warm. exist is how many resources there are.
+func (k *maker[T]) addWarmer(w *warmer, exist, most int) {
+	w.missing = w.n - exist - k.coming(most)
+	for _, other := range k.warming {
+		w.missing -= max(0, other.missing-other.begun)
+	}
+	k.warming = append(k.warming, w)
+}
+
+// removeWarmer removes a call of Warm. It returns false if the call has its result already.
+func (k *maker[T]) removeWarmer(w *warmer) bool {
+	i := slices.Index(k.warming, w)
+	if i < 0 {
+		return false
+	}
+	k.warming = slices.Delete(k.warming, i, i+1)
+	return true
+}
+
+// warmed ends the calls of Warm that are satisfied; if closed is not nil it ends all of
+// them, with that error. most is how many resources there may be.
+func (k *maker[T]) warmed(exist, most int, closed error) {
+	k.warming = slices.DeleteFunc(k.warming, func(w *warmer) bool {
+		w.n = min(w.n, most)
+		ended := closed != nil || exist >= w.n
+		if ended {
+			w.done <- closed
+		}
+		return ended
+	})
+}
+
+// warmth is how many creations Warm calls for.
+func (k *maker[T]) warmth(exist, most int) (more int) {
+	for _, w := range k.warming {
+		more = max(more, w.n-exist-k.coming(most))
+	}
+	return more
+}
+
+// forWarm is a creation for the first call of Warm that lacks one.
+func (k *maker[T]) forWarm() *creation[T] {
+	for _, w := range k.warming {
+		if w.begun < w.missing {
+			w.begun++
+			m := newCreation[T](w.ctx)
+			m.warmer = w
+			return m
+		}
+	}
+	return newCreation[T](context.Background())
+}
+
+// nextTry returns a channel that is closed when the next creation has ended.
+func (k *maker[T]) nextTry() <-chan struct{} {
+	if k.tries == nil {
+		k.tries = make(chan struct{})
+	}
+	return k.tries
+}
+
+// endTries is called when a creation has ended and did not succeed. It returns the
+// channel to close once the pool is unlocked (I12); nil: no Wait is under way, or
+// another creation is, whose end is waited for.
+func (k *maker[T]) endTries(max int) chan struct{} {
+	if k.coming(max) > 0 {
+		return nil
+	}
+	return k.takeTries()
+}
+
+// takeTries is endTries where a creation has succeeded, or none will begin.
+func (k *maker[T]) takeTries() chan struct{} {
+	tries := k.tries
+	k.tries = nil
+	return tries
+}
+
+// notifyTries closes what endTries returned.
+func notifyTries(tries chan struct{}) {
+	if tries != nil {
+		close(tries)
+	}
+}
+
+// fading is a resource that will have to end soon.
+type fading[T any] struct {
+	e   *entry[T]
+	end error // what the Eviction will say
+}
+
+// fade adds a resource to replace. expiring is how many of those that were added exist:
+// if most are gone the list is cleared of them, since under load none may be replaced.
+func (k *maker[T]) fade(e *entry[T], end error, expiring int) {
+	k.fading = append(k.fading, fading[T]{e, end})
+	if len(k.fading) > 2*expiring {
+		k.fading = slices.DeleteFunc(k.fading, func(f fading[T]) bool { return f.e.loc == gone })
+	}
+}
+
+func (k *maker[T]) nextFading() fading[T] {
+	f := k.fading[0]
+	k.fading[0] = fading[T]{}
+	k.fading = k.fading[1:]
+	return f
+}
+
+// replacement reports whether a replacement is to be created now. It is owed until a
+// creation begins, whatever that is for: it has the slot. The pool has room.
+func (k *maker[T]) replacement() bool {
+	for !k.owed && len(k.fading) > 0 {
+		e := k.nextFading().e
+		k.owed = e.loc != gone && !e.invalid()
+	}
+	return k.owed
+}
+
+// rollSeen is how many resources roll looks at: most may be leased, and it is called
+// often. The next call looks at the next.
+const rollSeen = 64
+
+// roll returns an idle resource that would have to end soon anyway, to retire it for the
+// slot of its replacement; nil: there is none. The pool is full. A leased resource ends
+// when it comes back.
+func (k *maker[T]) roll() (*entry[T], error) {
+	for range min(len(k.fading), rollSeen) {
+		f := k.nextFading()
+		e := f.e
+		switch {
+		case e.loc == gone || e.invalid():
+		case e.listed() || e.loc == inSlot && e.word.Claim():
+			k.owed = true
+			return e, f.end
+		default:
+			k.fading = append(k.fading, f)
+		}
+	}
+	return nil, nil
+}
+
+// roomHelps reports whether a free slot is all that a creation waits for, and one may be
+// tried now.
+func (k *maker[T]) roomHelps(now time.Duration, c *capacity) bool {
+	if k.breaker.Open() || k.barred > now || k.last != nil && k.pending()+c.dying > 0 {
+		return false
+	}
+	return c.roomHelps()
+}

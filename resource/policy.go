@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Request is what one caller asks for. It is passed by value to the policies.
-// The zero Request is what [Pool.Acquire] sends.
+// Request is what one caller asks for. It is passed by value to the policies. The zero
+// Request is the one of [Pool.Acquire].
 type Request struct {
 	// Priority orders callers where a policy looks at it; larger is more
 	// urgent. The pool itself does not look at it. Zero is ordinary.
@@ -17,181 +17,174 @@ type Request struct {
 	// Class names a group of callers (a tenant, a kind of work) for policies
 	// that divide capacity. It must not carry a secret: it may be shown.
 	Class string
-	// MinRemaining asks for a resource that [Config.Eviction] will still keep
-	// after this much more age. One that it would not keep is left for other
-	// callers. Zero asks for nothing.
+	// MinRemaining asks for a resource that [Config.Eviction] will still keep after this
+	// much more age. A resource that it would not keep is left for other callers. Zero asks
+	// for nothing.
 	MinRemaining time.Duration
-	// Fresh asks for a resource that nobody has used: just made, or made ahead
-	// by MinIdle or [Pool.Warm] and never lent. It is for a caller whose last
-	// one turned out stale, when others of its time may be too.
+	// Fresh asks for a resource that no caller has used: just created, or created ahead by
+	// MinIdle or [Pool.Warm] and never lent. It is for a caller whose last resource turned
+	// out stale, when others of the same age may be too.
 	//
-	// An idle one that was never lent is lent at once. All others are left to
-	// other callers, and one is made, if there is room. If there is none, an
-	// idle one that was used is destroyed for it ([ErrNotFresh]), and if none
-	// is idle the first that comes back when nobody before it in the line can
-	// use that: one for each such caller, and no holder is interrupted. In a
-	// [Keyed] they are of its own key if that has MaxSize, else whichever gives
-	// way to it. What others hold is nothing to hope for while makes fail or
-	// are refused: see [FailFast].
+	// An idle resource that was never lent is lent at once. All others are left to other
+	// callers, and one is created, if there is room. If there is none, an idle resource that
+	// was used is destroyed to make room ([ErrNotFresh]), and if none is idle, the first one
+	// that comes back when no earlier waiter can use it: one for each such caller, and no
+	// holder is interrupted. In a [Keyed] they are of the caller's own key if that has
+	// MaxSize, else any resource that gives way to it. Only a new resource can satisfy a
+	// Fresh request, so leased ones do not count while creation fails or is refused: see
+	// [FailFast].
 	Fresh bool
-	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait. If
-	// there is room a make then begins in the background, unless one is on its
-	// way that no caller waits for, so that a later call may find it. An
-	// Admission that sees it must not block. Health checks that are due get
-	// 10 ms, all those of one acquire together; one that takes longer goes on in
-	// the background, and its resource is lent to others when it has passed.
+	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait. If there is room
+	// a creation then begins in the background, unless one is under way for which no caller
+	// waits, so that a later call may find its resource. An Admission that sees NoWait must
+	// not block. Health checks that are due get 10 ms, all those of one acquire together; a
+	// check that takes longer continues in the background, and its resource is lent to
+	// others when it has passed.
 	NoWait bool
-	// MaxWait bounds the acquire without bounding the caller's work, as a
-	// deadline of the context would: after it the acquire fails with
-	// [ErrMaxWait]. It counts from the call, and includes what an Admission and
-	// a Health check of this acquire take, whose context ends with it. An idle
-	// resource is lent without a look at it. Zero or less: only the context
-	// bounds the acquire.
+	// MaxWait bounds the acquire without bounding the caller's work, as a deadline of the
+	// context would: after it the acquire fails with [ErrMaxWait]. It counts from the call,
+	// and includes what an Admission and a Health check of this acquire take, whose context
+	// ends with it. An idle resource is lent without regard to it. Zero or less: only the
+	// context bounds the acquire.
 	MaxWait time.Duration
 }
 
-// Admission decides whether something may begin, and is told when it has
-// ended. The same type serves at three moments, and what the permit lasts as
-// long as differs: [Config.Admission] the lease, [Config.MakeGate] one making,
-// [Config.Quota] the whole life of a resource.
+// Admission decides whether something may begin, and is called back when it has ended. The
+// same type is used in three places, which differ in how long the permit lasts: in
+// [Config.Admission] as long as the lease, in [Config.MakeGate] as long as one creation, in
+// [Config.Quota] as long as the resource lives.
 //
-// Admit may block until ctx ends, unless r.NoWait. It returns a nil error to
-// admit; the Done, if not nil, is then called exactly once. An error refuses,
-// and its Done is not called. The pool wraps the error so that it matches
-// [ErrRejected]; a [*Rejection] among its causes may say how long to wait.
+// Admit may block until ctx ends, unless r.NoWait. It returns a nil error to admit; the
+// Done, if not nil, is then called exactly once. An error refuses, and its Done is not
+// called. The pool wraps the error so that it matches [ErrRejected]; a [*Rejection] among
+// its causes may say how long to wait.
 //
-// Admit is called by many goroutines at once, and with no lock of the pool
-// held. A panic in it refuses this one request.
+// Admit is called by many goroutines at once, and with no lock of the pool held. A panic in
+// it refuses this one request.
 type Admission interface {
 	Admit(ctx context.Context, r Request) (Done, error)
 }
 
-// Done gives a permit back and tells the policy how it went. It must not block.
+// Done gives a permit back and reports the outcome to the policy. It must not block.
 type Done func(Outcome)
 
-// Verdict says how the thing that was admitted went.
+// Verdict says how that ended which was admitted.
 type Verdict uint8
 
 const (
-	// Ignored says nothing about the outcome: it never came to be, or the
+	// Ignored says nothing about the outcome: there was none, or the
 	// caller left, and no policy should learn from it.
 	Ignored Verdict = iota
-	// OK is a lease released or hijacked, a resource made, or a life that ended.
+	// OK is a lease released or hijacked, a resource created, or a life that ended.
 	OK
-	// Failed is a lease that ended in a holder's error, or a make that failed.
+	// Failed is a lease that ended in a holder's error, or a failed creation.
 	Failed
 )
 
-// Outcome is what a [Done] is told.
+// Outcome is what a [Done] is given.
 type Outcome struct {
-	Verdict Verdict       // how it went
+	Verdict Verdict       // how it ended
 	Err     error         // why it failed; nil unless Failed
-	Latency time.Duration // of the make, for a MakeGate; else zero: hold time is not latency
+	Latency time.Duration // of the creation, for a MakeGate; else zero: hold time is not latency
 }
 
 // Eviction decides which resources have served long enough.
 //
-// Evict decides by the facts in i and, if it has one, by a setting that only its
-// user changes, such as the time of a release: while that stays the same, the same
-// facts get the same answer. It does not read a clock, draw a number or count how
-// often it is asked: Age, Idle, Jitter and Leases are there for that. It does not
-// block and may be called by many goroutines at once. [Config.EvictIf] sees the
-// resource, too.
+// Evict decides by the facts in i and, if it has one, by a setting that only its user
+// changes, such as the time of a release: while that stays the same, the same facts get the
+// same answer. It does not read a clock, draw a number or count how often it is asked: Age,
+// Idle, Jitter and Leases are there for that. It does not block and may be called by many
+// goroutines at once. [Config.EvictIf] sees the resource, too.
 //
-// It is asked when a resource is about to be lent, when it comes back, and in the
-// sweep. Nil keeps the resource; an error destroys it, and is the cause that
-// Destroy and Trace see. Let there be few different ones, values made beforehand:
-// a cause becomes the label of a metric. A panic keeps the resource and is counted
-// in [Stats.Panics].
+// It is asked when a resource is about to be lent, when it comes back, and in the sweep. Nil
+// keeps the resource; an error destroys it, and is the cause that Destroy and Trace see. Use
+// few different errors, values made beforehand: a cause becomes the label of a metric. A
+// panic keeps the resource and is counted in [Stats.Panics].
 //
-// The sweep also asks what it will say when the resource is older, by a sweep's
-// interval and a little more. One that is in use or needed for MinIdle and will
-// have to go by then gets a successor first, if there is room; if not, it goes
-// early. One is made at a time, so that what was made together is not replaced in
-// a burst.
+// The sweep also asks what the answer will be when the resource is older, by a sweep's
+// interval and a little more. A resource that is in use or needed for MinIdle and will have
+// to end by then gets a replacement first, if there is room; if not, it ends early. One
+// replacement is created at a time, so that resources created together are not replaced in a
+// burst.
 //
-// metrics counts what is destroyed by cause: under what a method Cause() string of
-// an error in the chain returns, or the text of a sentinel made by errors.New. So
-// return sentinels, or wrap them.
+// metrics counts destroyed resources by cause: under what a method Cause() string of an
+// error in the chain returns, or the text of a sentinel made by errors.New. So return
+// sentinels, or wrap them.
 type Eviction interface {
 	Evict(i Info) (cause error)
 }
 
 // Health finds out whether an idle resource still works.
 //
-// Check has v to itself and may do I/O until ctx ends, when it must return. It
-// is asked before a resource is lent, on the goroutine and with the context of
-// the caller, and in the background, where ctx ends after [Config.MakeTimeout]
-// or at [Pool.Close]. An error destroys the resource, unless it was the caller's
-// context that ended: then nothing is known, and it goes back untouched; and
-// unless the error matches [ErrTolerated]: then it is kept, and counted in
-// [Info.Failures]. A panic destroys the resource.
+// Check has v to itself and may do I/O until ctx ends, when it must return. It is called
+// before a resource is lent, on the goroutine and with the context of the caller, and in the
+// background, where ctx ends after [Config.MakeTimeout] or at [Pool.Close]. An error
+// destroys the resource, unless it was the caller's context that ended: then nothing is
+// known, and the resource goes back untouched; and unless the error matches [ErrTolerated]:
+// then the resource is kept, and the failure counted in [Info.Failures]. A panic destroys
+// the resource.
 //
-// A check runs in the background in a sweep, for a caller with
-// [Request.NoWait], and while failures make idle resources suspect: when one
-// check failed that took longer than a make usually does (and than 100 ms), when
-// two failed in a row, or when two callers in a row could not wait for one that
-// took as long. Then what has been idle since before, and is due for a check, is
-// not lent before it has passed one in the background; callers wait in line,
-// makes begin if there is room, and the first that is made, has passed its
-// check or is given back serves; in a full pool those that no check has come to
-// make room for callers that wait ([ErrSuspect]). This ends with the first check
-// that passes.
+// A check runs in the background in a sweep, for a caller with [Request.NoWait], and while
+// failures make idle resources suspect: when one check failed that took longer than a
+// creation usually does (and than 100 ms), when two failed in a row, or when two callers in
+// a row could not wait for one that took as long. Then resources that have been idle since
+// before, and are due for a check, are not lent before they have passed one in the
+// background; callers wait in the queue, creations begin if there is room, and the first
+// resource that is created, has passed its check or is given back serves; in a full pool
+// those that no check has reached make room for callers that wait ([ErrSuspect]). This ends
+// with the first check that passes.
 //
-// In the background at most a quarter of [Config.MaxSize] is checked at once, 1
-// to 8 resources; those are idle, but not lent meanwhile. A check that has not
-// returned a tenth of MakeTimeout (at most a second) after its context ended keeps only
-// its own resource, and another begins in its stead: see [Load.Hanging]. Once as
-// many hang as may run, no more are begun in the background until one returns.
+// In the background at most a quarter of [Config.MaxSize] is checked at once, 1 to 8
+// resources; those are idle, but not lent meanwhile. A check that has not returned a tenth
+// of MakeTimeout (at most a second) after its context ended keeps only its own resource, and
+// another begins in its stead: see [Load.Hanging]. Once as many hang as may run, no more are
+// begun in the background until one returns.
 //
 // A Health that is [Scheduled] says first whether a check is due.
 type Health[T any] interface {
 	Check(ctx context.Context, v T, i Info) error
 }
 
-// Stateful is what a policy of any kind may implement besides its methods, so
-// that [Pool.Inspect] can show how it stands: "3 of 8 in use, 2 waiting". State
-// must be short, must not block and must not tell a secret; it may be called by
-// many goroutines at once and while the policy's other methods run, those of a
-// [Queue] included. A panic in it is contained.
+// Stateful is an optional interface of policies of every kind: [Pool.Inspect] shows the
+// state, such as "3 of 8 in use, 2 waiting". State must be short, must not block and must
+// not reveal a secret; it may be called by many goroutines at once and while the policy's
+// other methods run, those of a [Queue] included. A panic in it is contained.
 type Stateful interface {
 	State() string
 }
 
-// Scheduled is what a [Health] may implement besides Check. Where Due returns
-// false Check is not called, and nothing is learned of the resource. Due must
-// not block and may be called by many goroutines at once. A panic in it counts
-// as true.
+// Scheduled is an optional interface of a [Health]. Where Due returns false Check is not
+// called, and nothing is learned about the resource. Due must not block and may be called by
+// many goroutines at once. A panic in it counts as true.
 type Scheduled interface {
 	Due(i Info) bool
 }
 
-// Info is what is known about one resource. Its times are read from a clock that
-// ticks every 100 ms while the pool is in use, so they may be wrong by that, either
-// way.
+// Info is what is known about one resource. Its times are read from a clock that ticks every
+// 100 ms while the pool is in use, so they may be wrong by that, either way.
 type Info struct {
 	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
-	Age    time.Duration // since it was made
-	Idle   time.Duration // since it was last given back, or made; 0 while leased, but see Lease.Info
-	Leases int64         // begun so far, without those that ended for a check, or at a policy's word, before a caller had them
-	Jitter float64       // in [0,1), drawn once: jitter without state
+	Age    time.Duration // since it was created
+	Idle   time.Duration // since it was last given back, or created; 0 while leased, but see Lease.Info
+	Leases int64         // begun so far, without those that a check or policy ended before a caller had them
+	Jitter float64       // in [0,1), drawn once for each resource
 
 	Checked  time.Duration // since a Health check last passed; if none has, its Age
 	Failures int           // Health checks that failed in a row and were tolerated
 	Idlers   int           // in the sweep: how many are idle in the pool, this one included; else 0
 }
 
-// Queue decides in what order waiting callers are served. Nil in
-// [Config.Queue] serves them first come, first served.
+// Queue decides in what order waiting callers are served. Nil in [Config.Queue] serves them
+// first come, first served.
 //
-// The pool calls one method at a time, never two at once, and holds no lock
-// meanwhile; no method may block. now is the time since the pool was made,
-// the same scale as [Waiter.Since]. If a method panics, or Pop returns nil
-// while callers wait, the caller that waited longest is served.
+// The pool calls one method at a time, never two at once, and holds no lock meanwhile; no
+// method may block. now is the time since the pool's New, the same scale as [Waiter.Since].
+// If a method panics, or Pop returns nil while callers wait, the caller that waited longest
+// is served.
 type Queue interface {
-	// Push is told that w waits now.
+	// Push reports that w waits now.
 	Push(w *Waiter, now time.Duration)
-	// Remove is told that w left without having been popped.
+	// Remove reports that w left without having been popped.
 	Remove(w *Waiter)
 	// Pop takes out the waiter to serve next. With a non-nil error that
 	// waiter is refused with it, and Pop is asked again.
@@ -202,36 +195,45 @@ type Queue interface {
 type Order uint8
 
 const (
-	// NewestFirst lends the one given back last, so that under little load
-	// the others stay idle and can be evicted. The order is exact until many
-	// goroutines use the pool at the same instant; then one may be lent the
-	// resource that it gave back last rather than the newest of all.
+	// NewestFirst lends the resource given back last, so that under light load the others
+	// stay idle and can be evicted. The order is exact until many goroutines use the pool at
+	// the same instant; then a caller may be lent the resource that it gave back last rather
+	// than the newest of all.
 	NewestFirst Order = iota
-	// OldestFirst lends the one idle longest, so that all are used in turn.
+	// OldestFirst lends the resource idle longest, so that all are used in turn.
 	OldestFirst
 )
 
-// OutageMode says what happens to callers while makes keep failing.
+// OutageMode says what happens to callers while creation is failing.
 type OutageMode uint8
 
 const (
-	// FailFast tells each failed make to one waiter at once, if nothing else may
-	// still serve that waiter: no lease that could end and no other make. After
-	// three failures in a row one make at a time is tried, after 100 ms at first
-	// and up to 5 s in the end, and every caller that nothing leased could serve
-	// gets the cause with a RetryAfter; [AcquireError.Wait] waits for that try.
-	// Others wait; if their contexts end their errors carry the last failure.
+	// FailFast reports each failed creation to one waiter at once, if nothing else may still
+	// serve that waiter: no lease that could end and no other creation. After three failures
+	// in a row one creation at a time is tried, after 100 ms at first and up to 5 s in the
+	// end, and every caller that no leased resource could serve gets the cause with a
+	// RetryAfter; [AcquireError.Wait] waits for that try. Others wait; if their contexts end
+	// their errors have the last failure.
 	//
-	// While a MakeGate or Quota has refused and no make is tried, which it may
-	// say for how long, and nothing is being made, a caller that has nothing to
-	// hope for and whose deadline comes before the next try gets the refusal at
-	// once. It matches [ErrRejected], and the RetryAfter is what is left of that
-	// time. Others wait.
+	// While a MakeGate or Quota has refused and no creation is tried, a caller that nothing
+	// else can serve and whose deadline comes before the next try gets the refusal at once. It
+	// matches [ErrRejected], and the RetryAfter is what is left of that time. Others wait.
 	//
-	// Who asks for [Request.Fresh] hopes for makes alone.
+	// Only a new resource can satisfy a [Request.Fresh]: leased ones do not count for it.
 	FailFast OutageMode = iota
-	// KeepWaiting lets callers wait until their own context ends, when their
-	// error carries the last failure; those too whom a refused make will not
-	// serve in time.
+	// KeepWaiting lets callers wait until their own context ends, when their error has the
+	// last failure; even those that a refused creation will not serve in time.
 	KeepWaiting
 )
+
+// SizeFollower is an optional interface of an [Admission] whose limit follows from how many
+// resources the pool may have, so that [Pool.Resize] is not undone by a limit that was set
+// for the size before.
+//
+// FollowSize is called for the Admission, the MakeGate and the Quota of a pool whose maximum
+// was changed, with the maximum before and now, before Resize returns. The pool makes one
+// call at a time, in the order of the changes, and holds no lock meanwhile. Changes made
+// while a call ran may be reported as one. A panic in it is contained.
+type SizeFollower interface {
+	FollowSize(from, to int)
+}

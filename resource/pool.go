@@ -4,44 +4,77 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/budget"
-	"github.com/respool/respool/internal/handoff"
 )
 
 // The invariants. Each has tests whose names carry its number.
 //
-//	I1   idle + leased + being made + being destroyed ≤ the current maximum,
-//	     at every instant, through resize, reset and close. When the maximum
-//	     is lowered below what is out, no Make is called until it holds
-//	     again. A make given up at MakeTimeout is no longer counted; what it may still
-//	     return is destroyed, never lent.
+//	I1   idle + leased + being created + being destroyed ≤ the current maximum,
+//	     at every instant, through Resize, Reset and Close. When the maximum is
+//	     lowered below what exists, no Make is called until it holds again. A
+//	     creation abandoned at MakeTimeout is no longer counted; what it may
+//	     still return is destroyed, never lent.
 //	I2   A resource has at most one lease that has not ended. A lease ends
 //	     once; ending it again, from a copy, concurrently, after destroy or
-//	     after close does nothing and never touches the next holder.
+//	     after Close does nothing and never touches the next holder.
 //	I3   Every value that Make returned is destroyed exactly once or hijacked
 //	     exactly once.
 //	I4   Every Done that an Admission returned runs exactly once, on every
 //	     path, panics included.
-//	I5   No lock is held while code that is not ours runs.
+//	I5   No lock is held while user code runs.
 //	I6   After Close returns nil nothing of the pool runs; before that, its
 //	     error says what still does.
-//	I7   No lost wake-up, without polling: if a resource is on the shelf and a
-//	     caller waits who could use it, one of them is moving.
-//	I8   A caller whose context has ended is never given a resource it will not
-//	     use; it goes to the next.
+//	I7   No lost wake-up, without polling: if a resource is idle and a waiter
+//	     can use it, a goroutine is about to bring them together.
+//	I8   A caller whose context has ended is never given a resource that it
+//	     will not use; the resource goes to the next waiter.
 //	I9   A panic or Goexit in a function that the pool calls costs at most that
-//	     one call: never the process, never a place, never a waiter.
-//	I10  On the hit path: no allocation, no clock read but for a lease that
+//	     one call: never the process, a slot or a waiter.
+//	I10  On the hit path: no allocation, no clock read except for a lease that
 //	     Trace samples, no lock that others hold while doing more than a few
 //	     instructions.
-//	I11  One make, check or destroy that hangs never keeps others from being
+//	I11  One Make, check or Destroy that hangs never keeps others from being
 //	     served while the maximum has room.
 //	I12  The work of one operation under the lock does not grow with the number
-//	     of waiters or idle resources, but for logarithms.
+//	     of waiters or idle resources, except logarithmically.
+//
+// The parts. Pool is the coordinator. It alone puts, retires and lends resources,
+// wakes waiters and starts creations. Components own their fields and decide from
+// facts; none knows the Pool, and none calls back:
+//
+//	idleSet    local slots, idle list, reserved ones    health     suspicion, scans
+//	waitQueue  waiters in order, their constraints      userCalls  user functions that run
+//	maker      how many creations to begin, outages     sampler    which leases are traced
+//	capacity   slots, part of a Keyed's total           handOff    whether a releaser yields
+//	registry   every resource                           reaper     what is to be destroyed
+//	inspector  lists resources and waiters              counters   what Stats adds up
+//	guard, policies, tracer  user code                  clock, alarm
+//
+// Operations belong to the coordinator and hold a *Pool. Each has one protocol of its
+// own: acquireOp and slowAcquire, releaseOp, resetOp, createOp, checkOp, scan, sweep,
+// reapOp and queueOp.
+//
+// Lock order. Each lock may be held when one below it is taken:
+//
+//	Keyed.tidying       while keys are forgotten
+//	Keyed.mu
+//	inspector.listing   one listing at a time
+//	Pool.mu
+//	budget, life.mu     leaves: nothing is locked under them
+//
+// The budget of a Keyed calls its members (Granted, GiveWay, Attend), which lock their
+// pools, with no lock held.
+//
+// Happens-before. An entry's word (claim.Word) orders what its holders do: everything
+// before the Return or End of a lease happens before the Take, Claim or Lend that
+// follows it. A waiter's ready channel orders the grant before the waiter's return.
+// slowPath and the local slots are sequentially consistent: a goroutine that sets
+// slowPath, under mu, looks at every slot afterwards, and a release looks at slowPath
+// after it has put its resource in its slot, so that at least one of them sees the other
+// (I7, lost wake-up).
 
 // Pool lends resources of type T. Make one with [New]. All methods may be
 // called by any number of goroutines at once.
@@ -50,128 +83,96 @@ import (
 // long as locking and unlocking a free mutex twice, and allocate nothing.
 type Pool[T any] struct {
 	// Read by every hit, seldom written.
-	cfg    Config[T] // constant
-	plain  bool      // constant: an acquire asks no policy
-	mute   bool      // constant: a release asks and tells no policy
-	judged bool      // constant: there is an Eviction, an EvictIf or a Health
-	evicts bool      // constant: there is an Eviction or an EvictIf
-	gated  bool      // constant: there is a MakeGate or a Quota
-	// constant: Trace is told when some leases begin, when some end, and
-	// nothing else is to be asked or told at an acquire, at a release
-	tellsBegin, tellsEnd, onlyBegin, onlyEnd bool
-	// constant: the Health, if it says when; else nil
-	scheduled   Scheduled
-	seats       []seat[T] // constant; none if Order is OldestFirst
-	ordered     bool      // constant: there is a Queue
-	base        time.Time // constant: when the pool's clock began
-	tick        atomic.Int64
-	mask        atomic.Uint64 // which leases are sampled: see entry.sampled
-	sparse      uint64        // constant: mask while much is free
-	sampleUntil int64         // tick up to which every lease is sampled; guarded by mu
-	// detour is not zero when acquire and release must go through mu, and has
-	// the bit overfull when no Make may be called:
-	// somebody waits, or the pool is closed, too large, or its clock stopped.
-	// Who sets it, under mu, then looks at every seat; who releases to a seat
-	// then looks at it. So one of the two sees the other (I7).
-	detour atomic.Uint32
-	_      [64]byte // what follows is written often
+	cfg     Config[T]      // constant
+	mode    mode           // constant
+	slots   []localSlot[T] // constant: those of idle, here since every hit reads them
+	clock   clock
+	sampler sampler[T]
+	// slowPath is not 0 when acquires and releases must take mu: a caller waits, or the
+	// pool is closed, has more than its maximum, or its clock is stopped. The bit
+	// overfull says that no Make may be called, timeNext that the next acquire is timed.
+	slowPath atomic.Uint32
+	_        [64]byte // what follows is written often
 
-	// Whether a check that passes could change what is suspect: then it is told
-	// under the lock.
-	alert atomic.Bool
+	shared  *shared[T] // constant: what it has in common with the pools of other keys; nil: nothing
+	keyPool any        // constant: its *keyPool in the Keyed, if shared
 
-	waits  waitCounts
-	shared *shared[T]    // constant: what it has in common with the pools of other keys; nil: nothing
-	share  *budget.Share // constant: its part in the total, if shared
-	slot   any           // constant: where the Keyed keeps it, if shared
+	life      life[*entry[T]]
+	ctx       context.Context // ends at Close
+	cancel    context.CancelFunc
+	guard     guard
+	policies  policies[T]
+	trace     tracer
+	inspector inspector[T]
+	drained   chan struct{} // closed when the pool is closed and nothing of it is left
 
-	life         life[*entry[T]] // makes, counts and destroys
-	endings      endings
-	ctx          context.Context // ends at Close
-	cancel       context.CancelFunc
-	spareWaiters sync.Pool // of *waiter[T]
-	pauses       sync.Pool // of *pause
-	advisor      handoff.Advisor
-	panics       atomic.Int64 // contained
-	listing      sync.Mutex   // held by the goroutine that lists what there is; locked before mu
-	drained      chan struct{}
-
-	// mu guards what follows. Nothing that is not ours is called under it
-	// (I5), and nothing under it takes long; see lock and unlock.
+	// mu guards what follows, and what the components say that it guards. No user code
+	// runs under it (I5), and nothing under it takes long.
 	mu     askMutex[Stats]
 	closed bool
 	over   bool // drained is closed
 
-	// How many there are, and where.
-	max      int
-	size     sizeNews
-	live     int                    // idle + leased + making + dying
-	dying    int                    // being destroyed
-	aside    int                    // idle, but a policy looks at it
-	asides   map[*entry[T]]struct{} // those
-	claimed  int                    // places wanted of the total, if shared
-	granted  int                    // places got of the total and not used yet
-	busy     int                    // goroutines of the pool's own that Close waits for
-	ids      uint64
-	all      []*entry[T] // made, not gone
-	shelf    idleSet[T]
-	health   healthState[T]
-	resets   callList // of OnRelease
-	vettings callList // of the checks that ReleaseAfter was given
-	taken    int      // seats
-	crowd    int      // callers who met at mu lately
-	era      *era     // that of what is made now
-	discards discards[T]
-	reaper   reaper
-	unfit    bool // some entry's unfit is set
+	// Resources.
+	cap      capacity
+	registry registry[T]
+	idle     idleSet[T]
+	health   health[T]
+	calls    userCalls
+	reaper   reaper[T]
+	era      *era // that of the resources created now
 
-	// Who waits.
-	waiters  waitQueue[T]
-	refusing refusal    // that is under way
-	woken    *waiter[T] // to wake when mu is unlocked
-	pausing  *pause     // for which the goroutine that holds mu pauses when it has unlocked it
-	queue    queueState[T]
-	warming  []*warmer
+	// Callers.
+	waiters waitQueue[T]
+	handOff handOff
 
-	// What is about to end, and what is to be made in its stead: see renew.
-	fading   []fading[T]
-	expected int // how many exist that are or were in fading
+	// Creations.
+	maker maker[T]
+	size  sizeNews
 
-	// What to make, and what is left over for later holds of mu.
-	maker   maker[T]
-	tries   chan struct{} // closed when a make has ended; nil: nobody waits for that
-	grower  *time.Timer
-	growAt  time.Duration // when grower fires; 0: it does not
-	sweeper *time.Timer
-	more    bool // dispatch has left something over
+	// What dispatch does.
+	changed bool // something changed that may call for new resources
+	more    bool // something was too much for one hold of the lock
 	working bool // work runs
+	alarm   alarm
+	busy    int // goroutines of the pool's own, for which Close waits
 
-	listings uint64 // how often what there is was listed
-
-	// The tick.
+	// Timers.
+	sweeper *time.Timer
 	ticker  *time.Timer
 	ticking bool
-	used    int64 // usage at the last tick
-	cooled  int64 // tick at which long idle seats were last cleared
+	used    int64 // how much the pool was used, at the last tick
+	cooled  int64 // tick at which resources long idle were last moved out of local slots
 
-	// What Stats adds up.
-	timing   timing
-	acquired int64 // without those on a seat since they got it
-	returned int64 // leases ended through mu
-	n        counters
-
-	failures [reasons]atomic.Int64 // acquires that returned an error, by Reason; counted without the lock
+	counts counters
 }
 
-// counters are the parts of Stats that only add up.
-type counters struct {
-	waited                                 int64
-	makeTime                               time.Duration
-	made, failed, refused, withdrawn       int64
-	begun                                  MakesBegun
-	destroyed, hijacked                    int64
-	evicted, unhealthy, invalidated, other int64
-	unreleased                             int64
+// mode is how a pool works, as its Config says.
+type mode struct {
+	plainAcquire   bool // an acquire asks no policy, and no lease is sampled
+	plainRelease   bool // a release calls no policy, and no lease is sampled
+	sampledAcquire bool // an acquire asks no policy, and some leases are sampled
+	sampledRelease bool // a release calls no policy, and some leases are sampled
+	judged         bool // there is an Eviction, an EvictIf or a Health
+	evicts         bool // there is an Eviction or an EvictIf
+	gated          bool // there is a MakeGate or a Quota
+	ordered        bool // there is a Queue
+}
+
+// newMode returns the mode for c, in which defaults are set.
+func newMode[T any](c *Config[T]) mode {
+	m := mode{
+		evicts:  c.Eviction != nil || c.EvictIf != nil,
+		gated:   c.MakeGate != nil || c.Quota != nil,
+		ordered: c.Queue != nil,
+	}
+	m.judged = m.evicts || c.Health != nil
+	plain := c.Admission == nil && !m.judged
+	sampled := c.Trace.Leased != nil || c.Trace.Ended != nil
+	m.plainAcquire, m.sampledAcquire = plain && !sampled, plain && sampled
+	plain = c.Admission == nil && !m.evicts && c.OnRelease == nil
+	sampled = c.Trace.Ended != nil
+	m.plainRelease, m.sampledRelease = plain && !sampled, plain && sampled
+	return m
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -179,148 +180,150 @@ type counters struct {
 // field. Call [Pool.Close] when done.
 func New[T any](cfg Config[T]) (*Pool[T], error) { return newPool(cfg, nil, nil) }
 
-// newPool is New, for a pool that has something in common with others or, if
-// that is nil, for one that stands alone.
-func newPool[T any](cfg Config[T], common *shared[T], slot any) (*Pool[T], error) {
+// newPool is New for the pool of a key, which has something in common with the others
+// of its Keyed; common is nil if the pool stands alone.
+func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	evicts := cfg.Eviction != nil || cfg.EvictIf != nil
-	p := &Pool[T]{
-		shared:  common,
-		slot:    slot,
-		cfg:     cfg.withDefaults(),
-		evicts:  evicts,
-		plain:   cfg.Admission == nil && !evicts && cfg.Health == nil,
-		mute:    cfg.Admission == nil && !evicts && cfg.OnRelease == nil,
-		sparse:  cfg.sampleMask(),
-		judged:  evicts || cfg.Health != nil,
-		ordered: cfg.Queue != nil,
-		base:    time.Now(),
-		max:     cfg.MaxSize,
-		size:    sizeNews{told: cfg.MaxSize},
-		drained: make(chan struct{}),
-		reaper:  newReaper(),
-	}
-	p.tellsEnd = p.cfg.Trace.Ended != nil
-	p.tellsBegin = p.tellsEnd || p.cfg.Trace.Leased != nil
-	p.onlyBegin, p.plain = p.plain && p.tellsBegin, p.plain && !p.tellsBegin
-	p.onlyEnd, p.mute = p.mute && p.tellsEnd, p.mute && !p.tellsEnd
-	p.mask.Store(p.sparse)
-	p.scheduled, _ = cfg.Health.(Scheduled)
-	if common != nil {
-		p.base = common.base
-		p.tick.Store(int64(p.since() / tickLen))
-		p.share = common.budget.Join((*member[T])(p))
-	}
-	if cfg.Order == NewestFirst {
-		p.seats = make([]seat[T], seatCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
-	}
-	p.maker = newMaker[T](cfg.MinIdle)
-	p.gated = cfg.MakeGate != nil || cfg.Quota != nil
-	p.waiters.timed = p.gated
+	p := &Pool[T]{shared: common, keyPool: keyPool, cfg: cfg.withDefaults(), drained: make(chan struct{})}
+	p.mode = newMode(&p.cfg)
+	p.wire()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.era = p.newEra()
-	p.mu.answer = p.stats
-	p.life.construct, p.life.destruct = p.construct, p.destruct
-	p.health.freed = make(chan struct{}, 1)
-	p.health.calls.limit = p.cfg.checkTimeout() + callGrace(p.cfg.checkTimeout())
-	p.resets.limit = p.cfg.ReleaseTimeout + callGrace(p.cfg.ReleaseTimeout)
-	p.vettings.limit = p.health.calls.limit
-	p.health.calls.slowAfter, p.resets.slowAfter = slowAfter, slowAfter
+	p.era = newEra(p.ctx)
+	if common != nil {
+		p.clock.base = common.base
+		p.clock.tick.Store(p.clock.nowTick())
+		p.registry.ids = &common.ids
+		p.counts.allKeys = &common.failures
+		p.cap.total = common.budget
+		p.cap.share = common.budget.Join(memberOf(p))
+	}
 	p.lock()
 	defer p.unlock()
-	p.startSweeper()
-	p.grow()
+	armSweepLocked(p)
+	p.changed = true
 	return p, nil
 }
 
-// Acquire lends a resource: an idle one, or else the first that is given back
-// or made for those who wait. It blocks until then, until ctx ends or the pool
-// is closed, and fails with an [*AcquireError]. A ctx that has ended gets
-// nothing, even if a resource is idle. The caller ends the lease.
+// wire builds the components and connects them.
+func (p *Pool[T]) wire() {
+	cfg, trace := &p.cfg, p.cfg.Trace
+	p.clock.base, p.clock.slow = time.Now(), &p.slowPath
+	p.alarm.ring = p.onAlarm
+	p.mu.answer = p.statsLocked
+	p.life.construct, p.life.destruct = construct[T], destruct[T]
+
+	p.guard.trace = trace
+	p.trace = tracer{&p.guard, trace}
+	p.policies = policies[T]{guard: &p.guard, cfg: cfg}
+	p.policies.scheduled, _ = cfg.Health.(Scheduled)
+	s := &p.sampler
+	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
+	s.ends = trace.Ended != nil
+	s.begins = s.ends || trace.Leased != nil
+	s.mask.Store(s.sparse)
+
+	p.cap.max = cfg.MaxSize
+	p.size.told = cfg.MaxSize
+	p.registry.ids = new(atomic.Uint64)
+	if cfg.Order == NewestFirst {
+		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
+	}
+	p.idle = idleSet[T]{clock: &p.clock, order: cfg.Order, slots: p.slots}
+	p.maker = newMaker[T](cfg.MinIdle)
+	p.reaper = newReaper[T]()
+	p.handOff.clock = &p.clock
+	p.waiters.timed, p.waiters.ordered = p.mode.gated, p.mode.ordered
+	p.inspector.mu, p.inspector.clock, p.inspector.policies = &p.mu, &p.clock, &p.policies
+	p.inspector.registry, p.inspector.waiters = &p.registry, &p.waiters
+
+	c := &p.calls
+	c.clock = &p.clock
+	c.checks.limit = cfg.checkTimeout() + callGrace(cfg.checkTimeout())
+	c.resets.limit = cfg.ReleaseTimeout + callGrace(cfg.ReleaseTimeout)
+	c.vettings.limit = c.checks.limit
+	c.checks.slowAfter, c.resets.slowAfter = slowAfter, slowAfter
+	p.health.checks, p.health.freed = &c.checks, make(chan struct{}, 1)
+}
+
+// Acquire lends a resource: an idle one, or else the first that is given back or created
+// for the callers that wait. It blocks until then, until ctx ends or the pool is closed,
+// and fails with an [*AcquireError]. A ctx that has ended gets nothing, even if a
+// resource is idle.
+//
+// The caller ends the lease in one of four ways: [Lease.Release] gives the resource
+// back, [Lease.Fail] does so or destroys it, depending on an error, [Lease.Discard]
+// destroys it, and [Lease.Hijack] takes it out of the pool.
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
-	seat := p.mySeat()
-	if p.plain && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
+	slot := localIndex(len(p.slots))
+	if p.mode.plainAcquire && ctx.Err() == nil {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	l, err := p.acquire(ctx, &Request{}, seat)
-	return p.lent(ctx, l, err)
+	l, err := p.acquire(ctx, &Request{}, slot)
+	return p.acquired(ctx, l, err)
 }
 
 // AcquireWith is Acquire with particulars for the policies.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
-	seat := p.mySeat()
-	if p.plain && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
+	slot := localIndex(len(p.slots))
+	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
+		if l, _, ok := p.hit(slot); ok {
 			return l, nil
 		}
 	}
-	l, err := p.acquire(ctx, &r, seat)
-	return p.lent(ctx, l, err)
+	l, err := p.acquire(ctx, &r, slot)
+	return p.acquired(ctx, l, err)
 }
 
-// acquireUncounted is AcquireWith for a Keyed, which may try again.
-func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
-	seat := p.mySeat()
-	if p.plain && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(seat); ok {
-			return l, nil
-		}
-	}
-	return p.acquire(ctx, &r, seat)
-}
-
-// TryAcquire lends an idle resource if there is one and nobody waits. It never
-// waits for one. If it finds none a make begins in the background, where there is
-// room, unless one is on its way already: so that a later call may find it. The
-// Admission is asked with [Request.NoWait], the Eviction as ever; a Health check
-// that is due gets 10 ms, and then goes on without the caller: see
-// [Request.NoWait]. While others acquire and release it may miss the one that is
-// idle at each instant.
+// TryAcquire lends an idle resource if there is one and no caller waits. It never waits
+// for one. If it finds none a creation begins in the background, where there is room,
+// unless one is under way already: a later call may find its resource. The Admission is
+// asked with [Request.NoWait], the Eviction as always; a Health check that is due gets
+// 10 ms, and then continues without the caller: see [Request.NoWait]. While others
+// acquire and release it may miss the resource that is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
-	seat := p.mySeat()
-	if p.plain {
-		if l, _, ok := p.hit(seat); ok {
+	slot := localIndex(len(p.slots))
+	if !p.mode.plainAcquire {
+		l, err := p.acquire(context.Background(), &Request{NoWait: true}, slot)
+		if err != nil {
+			p.counts.fail(reasonOf(err))
+		}
+		return l, err == nil
+	}
+	if l, _, ok := p.hit(slot); ok {
+		return l, true
+	}
+	// Not acquire, which would make an error.
+	p.lock()
+	defer p.unlock()
+	p.startClockLocked()
+	if p.closed {
+		p.counts.fail(ReasonClosed)
+		return Lease[T]{}, false
+	}
+	if p.waiters.n == 0 {
+		if e := p.idle.take(nil, slot); e != nil {
+			idle := p.clock.tick.Load() - e.since
+			l := p.lendLocked(e, slot)
+			l.found(idle)
 			return l, true
 		}
 	}
-	if p.plain { // acquire would make an error
-		p.lock()
-		defer p.unlock()
-		p.startClock()
-		if p.closed {
-			p.countFailure(ReasonClosed)
-			return Lease[T]{}, false
-		}
-		if p.waiters.n == 0 {
-			if e := p.takeIdle(nil, seat); e != nil {
-				idle := p.tick.Load() - e.since
-				l := p.lend(e, seat)
-				l.found(idle)
-				return l, true
-			}
-		}
-		p.miss()
-		p.countFailure(ReasonNoneIdle)
-		return Lease[T]{}, false
-	}
-	l, err := p.acquire(context.Background(), &Request{NoWait: true}, seat)
-	if err != nil {
-		p.countFailure(reasonOf(err))
-	}
-	return l, err == nil
+	p.missedLocked()
+	p.counts.fail(ReasonNoneIdle)
+	return Lease[T]{}, false
 }
 
 // Do lends a resource to f and ends the lease when f returns: with
 // [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
 // returns; if f panics or calls runtime.Goexit the resource is destroyed and
-// the panic goes on.
+// the panic continues.
 //
 // Unless [Config.Broken] says otherwise every error that f returns destroys the
-// resource, also one that has nothing to do with it.
+// resource, even one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
 	return p.DoWith(ctx, Request{}, f)
 }
@@ -336,64 +339,246 @@ func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context,
 }
 
 // Resize changes the maximum. Growing lets waiters have new resources at once.
-// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts no holder: leased ones go, while too many exist, as
-// they are given back. Policies that follow the maximum are told of it: see
-// [SizeFollower]. It fails if max is less than 1, or with [ErrClosed].
+// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts
+// no holder: while too many exist, leased ones are destroyed as they are given back.
+// Policies that follow the maximum are notified: see [SizeFollower]. It fails if max is less
+// than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
 	}
-	if err := p.resize(max); err != nil {
-		return err
+	p.lock()
+	if p.closed {
+		p.unlock()
+		return ErrClosed
 	}
+	p.cap.max = max
+	var tries chan struct{}
+	if p.cap.full() {
+		tries = p.maker.takeTries() // there is no room for one
+	}
+	p.setSlowPathLocked()
+	if p.cap.over() {
+		p.idle.flushSlots(0)
+		reapOp[T]{p}.reapLocked()
+	}
+	p.maker.warmed(p.existLocked(), p.cap.most(), nil) // fewer may be enough now
+	p.serveAndGrowLocked()
+	p.unlock()
+	notifyTries(tries)
 	p.tellSize()
 	return nil
 }
 
-func (p *Pool[T]) resize(max int) error {
-	p.lock()
-	var tries chan struct{}
-	defer func() {
-		p.unlock()
-		told(tries)
-	}()
-	if p.closed {
-		return ErrClosed
-	}
-	p.max = max
-	if p.live >= max {
-		tries = p.takeTries() // there is no room for one
-	}
-	p.setDetour()
-	if p.live > p.max {
-		p.clearSeats(0)
-		p.reap()
-	}
-	p.warmed() // fewer may be enough now
-	p.dispatch()
-	return nil
-}
-
-// Reset replaces everything made before it, or being made: idle resources are
-// destroyed from now on and not lent, leased ones when their lease ends. Its time
-// does not depend on how many there are. The contexts of makes that run end with
-// the cause, and others begin in their stead: so callers that wait are served by
-// makes that began after the Reset, and hear nothing of those that began before.
-// Only if a Reset follows another sooner than a make takes, and callers wait, do
-// makes go on that began in between: what they make is lent once, to a caller that
-// has waited since before the second Reset. The cause is what Destroy and Trace
-// see; nil means [ErrReset].
+// Reset replaces every resource that exists or is being created: idle ones are not lent
+// any more and are destroyed, leased ones are destroyed when their lease ends. Its own
+// time does not depend on how many there are. The contexts of creations under way end
+// with the cause, and others begin in their stead: waiters are served by creations that
+// began after the Reset, and see no error of those that began before. Only if a Reset
+// follows another sooner than a creation takes, and callers wait, do creations continue
+// that began in between: what they create is lent once, to a caller that has waited
+// since before the second Reset. The cause is what Destroy and Trace see; nil means
+// [ErrReset].
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset
 	}
 	p.lock()
-	canceled, old := p.maker.cutOff(p.since(), p.waiters.n > 0), p.era
+	canceled, old := p.maker.cutOff(p.clock.now(), p.waiters.n > 0), p.era
 	defer func() {
 		p.unlock()
 		cancelAll(canceled, cause)
 		old.cancel(cause)
 	}()
-	p.endEra(cause)
-	p.dispatch()
+	p.endEraLocked(cause)
+	p.serveAndGrowLocked()
+}
+
+// SampleFor has every lease that begins in the next d sampled, if the Trace has a Leased
+// or an Ended: see [Config.SampleLeases]. A meter of package metrics calls it when a
+// lease is overdue that was not sampled, since a leak usually happens again. A call
+// never ends an earlier one's time. It does nothing if d is not positive.
+func (p *Pool[T]) SampleFor(d time.Duration) {
+	p.lock()
+	defer p.unlock()
+	if p.sampler.extend(d) {
+		p.startClockLocked()
+	}
+}
+
+// sizeNews is what the policies that follow the maximum know of it. Its user holds the
+// pool's lock.
+type sizeNews struct {
+	told    int  // the maximum that was reported to them
+	telling bool // a goroutine reports to them
+}
+
+// next returns the change to report, if there is one and no other goroutine reports.
+func (n *sizeNews) next(max int) (from int, ok bool) {
+	if n.telling || n.told == max {
+		return 0, false
+	}
+	from = n.told
+	n.told, n.telling = max, true
+	return from, true
+}
+
+// tellSize reports to the policies that follow the maximum how it was changed. A Resize at
+// the same time leaves its change to the goroutine that already reports, so that the last
+// call has the last maximum.
+func (p *Pool[T]) tellSize() {
+	for {
+		p.lock()
+		max := p.cap.max
+		from, ok := p.size.next(max)
+		if ok {
+			p.busy++
+		}
+		p.unlock()
+		if !ok {
+			return
+		}
+		for _, a := range []Admission{p.cfg.Admission, p.cfg.MakeGate, p.cfg.Quota} {
+			if f, follows := a.(SizeFollower); follows {
+				_ = p.guard.isolate("FollowSize", func() { f.FollowSize(from, max) })
+			}
+		}
+		p.lock()
+		p.size.telling = false
+		p.busy--
+		p.unlock()
+	}
+}
+
+// capacity counts the slots of a pool. A resource holds one from the moment at which its
+// creation begins until its Destroy has returned or it is hijacked (I1). In the pool of a
+// Keyed a slot must also be taken from the total, before the creation begins, and is
+// returned to the total when it is free. Its user holds the pool's lock.
+type capacity struct {
+	max   int // the current maximum
+	live  int // slots in use: idle + leased + being created + being destroyed
+	dying int // of these, being destroyed
+
+	share   *budget.Share  // constant: the pool's part in the total; nil: it stands alone
+	total   *budget.Budget // constant: the total; nil likewise
+	claimed int            // slots wanted of the total when none was free
+	granted int            // slots got of the total and not used yet
+}
+
+// full reports whether no slot is free.
+func (c *capacity) full() bool { return c.live >= c.max }
+
+// over reports whether more slots are in use than there are, after a Resize.
+func (c *capacity) over() bool { return c.live > c.max }
+
+// surplus reports whether a resource must go, besides those that are going.
+func (c *capacity) surplus() bool { return c.live-c.dying > c.max }
+
+// scarce reports whether slots of the total are wanted that are not free.
+func (c *capacity) scarce() bool { return c.total != nil && c.total.Scarce() }
+
+// exceeds reports whether more slots are in use than the total has.
+func (c *capacity) exceeds() bool { return c.total != nil && c.total.Over() }
+
+// fits reports whether no more slots are in use than the total has: it may have been lowered
+// since one was taken.
+func (c *capacity) fits() bool { return c.total == nil || c.total.Fits() }
+
+// roomHelps reports whether a creation waits only for a slot to become free.
+func (c *capacity) roomHelps() bool { return c.full() || c.claimed > 0 && c.total.Short() }
+
+// most is how many resources the pool may have at most.
+func (c *capacity) most() int {
+	if c.total == nil {
+		return c.max
+	}
+	total, _, _ := c.total.Levels()
+	return min(c.max, total)
+}
+
+// take takes slots of the total for want creations, demand of which are for callers, and
+// returns how many it got. What callers lack is claimed: see member.Granted. patient says
+// that no caller waits.
+func (c *capacity) take(want, demand int, patient bool) int {
+	if c.share == nil {
+		return want
+	}
+	if want == 0 && c.claimed == 0 {
+		return 0
+	}
+	had := min(c.granted, want)
+	c.granted -= had
+	took := had + c.share.Take(want-had, max(0, demand-had), patient)
+	c.claimed = max(0, demand-took)
+	return took
+}
+
+// takeFree takes a slot of the total if one is free that no pool waits for.
+func (c *capacity) takeFree() bool {
+	return c.share == nil || c.claimed == 0 && c.share.Take(1, 0, false) == 1
+}
+
+// begin counts a creation, whose slot of the total was taken.
+func (c *capacity) begin() { c.live++ }
+
+// die counts n more resources as being destroyed.
+func (c *capacity) die(n int) {
+	c.dying += n
+	if c.share != nil && n > 0 {
+		c.share.Dying(n)
+	}
+}
+
+// free frees a slot.
+func (c *capacity) free() {
+	c.live--
+	if c.share != nil {
+		c.share.Free(false)
+	}
+}
+
+// freeDead frees the slot of a resource whose Destroy has returned.
+func (c *capacity) freeDead() {
+	c.dying--
+	c.live--
+	if c.share != nil {
+		c.share.Free(true)
+	}
+}
+
+// grant notes that a slot of the total was taken for the pool.
+func (c *capacity) grant() {
+	c.claimed = c.share.Claimed()
+	c.granted++
+}
+
+// returnGranted returns the slots that were granted and are not wanted any more.
+func (c *capacity) returnGranted() {
+	for ; c.granted > 0; c.granted-- {
+		c.share.Free(false)
+	}
+}
+
+// lowerClaim lowers the claim to n.
+func (c *capacity) lowerClaim(n int, patient bool) {
+	if n < c.claimed {
+		c.claimed = n
+		c.share.Claim(n, patient)
+	}
+}
+
+// awake notifies the total whether resources come back without the pool's lock.
+func (c *capacity) awake(yes bool) {
+	if c.share != nil {
+		c.share.Awake(yes)
+	}
+}
+
+// leave ends the claim, at the end of the pool.
+func (c *capacity) leave() {
+	if c.share != nil {
+		c.claimed = 0
+		c.share.Claim(0, false)
+		c.share.Awake(false)
+	}
 }

@@ -1,201 +1,147 @@
 package resource
 
-// put finds the place of e, which works and is in the pool's hands: with the
-// next waiter, on the shelf, or, if the pool has no use for it, destroyed; and
-// if it was used, so that its user may soon come again, on that one's seat. The
-// pool is locked.
-func (p *Pool[T]) put(e *entry[T], used bool) {
-	e.since, e.stamp = p.tick.Load(), p.shelf.stamp()
+// putLocked finds a use for e, which works and is the caller's to move: it goes to the
+// next waiter, lies idle or, if the pool has no use for it, is destroyed. If it was used,
+// its user may soon come again, and it lies in that goroutine's local slot.
+func (p *Pool[T]) putLocked(e *entry[T], used bool) {
+	e.since, e.stamp = p.clock.tick.Load(), p.idle.list.stamp()
 	switch {
-	case !p.stays(e, used):
-	case used && len(p.seats) > 0:
-		p.parkOnSeat(e)
+	case !p.staysLocked(e, used):
+	case used && len(p.slots) > 0:
+		p.idle.parkLocal(e)
 	default:
-		p.park(e)
+		p.idle.park(e)
 	}
 }
 
-// stays reports whether e, which works and is in the pool's hands, is to lie
-// idle. If not, it hands e to a waiter or retires it. The pool is locked.
-func (p *Pool[T]) stays(e *entry[T], used bool) bool {
+// staysLocked reports whether e, which works and is the caller's to move, is to lie idle.
+// If not, it hands e to a waiter or retires it.
+func (p *Pool[T]) staysLocked(e *entry[T], used bool) bool {
 	switch {
 	case e.invalid():
-		count, cause := p.whyInvalid(e)
-		p.retire(e, cause, count)
-		p.grow()
+		why, cause := e.whyInvalid()
+		p.retireLocked(e, cause, why)
+		p.changed = true
 	case e.spared != nil:
-		p.retire(e, e.spared, &p.n.other)
-		p.grow()
-	case p.live-p.dying > p.max:
-		p.retire(e, ErrResized, &p.n.other)
+		p.retireLocked(e, e.spared, fateOther)
+		p.changed = true
+	case p.cap.surplus():
+		p.retireLocked(e, ErrResized, fateOther)
 	case e.word.Spent():
-		p.retire(e, ErrWornOut, &p.n.other)
-		p.grow()
-	case p.shared != nil && p.giveWay(e, used):
+		p.retireLocked(e, ErrWornOut, fateOther)
+		p.changed = true
+	case p.shared != nil && memberOf(p).preemptLocked(e, used):
 	case p.waiters.n > 0:
-		p.handOver(e, used)
+		p.handOverLocked(e, used)
 	default:
 		return true
 	}
 	return false
 }
 
-// handOver gives e to whom it is for among those who wait. If it was used it comes
-// from its releaser, who then looks at takePause. The pool is locked.
-func (p *Pool[T]) handOver(e *entry[T], used bool) {
-	if !p.ordered {
-		now := p.since()
-		w := p.nextFor(e, now)
+// handOverLocked gives e to the first waiter that can use it. If e was used the caller is
+// its releaser, which then takes handOff's pause.
+func (p *Pool[T]) handOverLocked(e *entry[T], used bool) {
+	if !p.mode.ordered {
+		now := p.clock.now()
+		w := p.firstWaiterLocked(e.reach(), now)
 		if w != nil {
-			if cause := p.yieldsPlace(e, w, now); cause != nil {
-				p.retire(e, cause, &p.n.other)
+			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.maker.roomHelps(now, &p.cap)); cause != nil {
+				p.retireLocked(e, cause, fateOther)
 				return
 			}
 			held := now - e.granted
-			p.grant(e, w, now)
+			p.grantLocked(e, w, now)
 			if used {
-				p.observeHandOff(w, held, now)
+				p.handOff.observe(&w.handOff, held, now)
 			}
 			return
 		}
 	}
-	fresh := !e.parked
-	p.park(e)
-	if p.ordered && fresh {
-		e.parked = false // unlock gives it to whom the Queue names
+	fresh := !e.wasIdle
+	p.idle.park(e)
+	if p.mode.ordered && fresh {
+		e.wasIdle = false // dispatch has the Queue choose its waiter
 	}
-	p.grow()
+	p.changed = true
 }
 
-// park puts e on the shelf, at its position there. The pool is locked.
-func (p *Pool[T]) park(e *entry[T]) {
-	if e.place == seated {
-		p.vacate(e)
-	}
-	e.parked = true
-	p.shelf.putBack(e)
-}
-
-// parkOnSeat leaves e on the seat of its last holder. What idles there is older,
-// and goes to the shelf; while that seat's resource is out, e goes there.
-//
-// As long as callers do not meet at the lock only one resource at a time has a
-// seat, so that they get the newest of all. The pool is locked.
-func (p *Pool[T]) parkOnSeat(e *entry[T]) {
-	i := e.seat
-	if !p.crowded() {
-		p.clearSeats(0)
-	} else if old := p.claimSeat(i); old != nil {
-		p.shelf.push(old)
-	}
-	switch {
-	case e.place == seated:
-		e.word.Sit(p.tick.Load())
-	case !e.proved || p.seats[i].e.Load() != nil || p.taken > 0 && !p.crowded():
-		e.stamp = p.shelf.stamp() // above what came from seats just now
-		p.park(e)
-	default:
-		p.sit(e, i)
-	}
-}
-
-// retire has e, which no caller holds and no policy looks at, destroyed in the
-// background. count is the counter that its end belongs to. It does nothing if e
-// is among the discards, which are destroyed anyway. The pool is locked.
-func (p *Pool[T]) retire(e *entry[T], cause error, count *int64) {
+// retireLocked has e, which no caller holds and no policy is asked about, destroyed in
+// the background. why is the counter that its end belongs to. It does nothing if e is
+// among the discards, which are destroyed anyway.
+func (p *Pool[T]) retireLocked(e *entry[T], cause error, why fate) {
 	switch {
 	case e.discarded():
 		return
-	case e.place == seated:
-		p.vacate(e)
-	case e.place == shelf:
-		p.shelf.remove(e)
-	case e.place == unverified:
+	case e.loc == inSlot:
+		p.idle.leaveSlot(e)
+	case e.loc == inList:
+		p.idle.list.remove(e)
+	case e.loc == inUnverified:
 		p.health.unverified.remove(e)
 	}
-	p.isDying(1)
-	p.bury(e, cause, count)
+	p.cap.die(1)
+	p.forgetLocked(e, cause, why)
+	reapOp[T]{p}.destroyLocked(e)
 }
 
-// isDying counts n more as being destroyed. The pool is locked.
-func (p *Pool[T]) isDying(n int) {
-	p.dying += n
-	if p.shared != nil && n > 0 {
-		p.share.Dying(n)
-	}
-}
-
-// bury is the rest of retire, for what is nowhere any more and counts as being
-// destroyed. The pool is locked.
-func (p *Pool[T]) bury(e *entry[T], cause error, count *int64) {
-	p.forget(e)
+// forgetLocked removes e, whose end begins, from the registry and counts its end.
+func (p *Pool[T]) forgetLocked(e *entry[T], cause error, why fate) {
+	p.registry.remove(e)
 	e.cause = cause
-	*count++
-	p.destroy(e)
+	p.counts.ended[why]++
 }
 
-// forget takes e out of the books. The pool is locked.
-func (p *Pool[T]) forget(e *entry[T]) {
-	e.place = gone
-	if e.expected {
-		p.expected--
-	}
-	last := len(p.all) - 1
-	p.all[e.index] = p.all[last]
-	p.all[e.index].index = e.index
-	p.all[last] = nil
-	p.all = p.all[:last]
-}
-
-// condemn sees to it that e is not lent again: it is destroyed at once if it is
-// idle, else by whoever has it. The first cause stays. The pool is locked.
-func (p *Pool[T]) condemn(e *entry[T], cause error, count *int64) {
-	if e.place == gone || e.invalid() {
+// markDeadLocked keeps e from being lent again: it is destroyed at once if it is idle,
+// else when its lease, or the call that has it, ends. The first cause stays.
+func (p *Pool[T]) markDeadLocked(e *entry[T], cause error, why fate) {
+	if e.loc == gone || e.invalid() {
 		return
 	}
 	e.word.Invalidate()
-	e.cause, e.count = cause, count
-	if e.listed() || e.place == seated && e.word.Claim() {
-		p.retire(e, cause, count)
+	e.cause, e.fate = cause, why
+	if e.listed() || e.loc == inSlot && e.word.Claim() {
+		p.retireLocked(e, cause, why)
 	}
 }
 
-// invalidate is what Watch is given.
+// invalidate is the function that Watch is given.
 func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 	if cause == nil {
 		cause = ErrInvalidated
 	}
 	p.lock()
 	defer p.unlock()
-	if e.place != gone && !e.invalid() {
-		p.startClock()
-		if e.word.Load().Leases == 0 && p.since()-e.born < infancy {
-			p.stillborn(e, cause)
+	if e.loc != gone && !e.invalid() {
+		p.startClockLocked()
+		if e.word.Load().Leases == 0 && p.clock.now()-e.born < probation {
+			p.failedEarlyLocked(e, cause)
 		}
-		p.condemn(e, cause, &p.n.invalidated)
-		p.grow()
+		p.markDeadLocked(e, cause, fateInvalidated)
+		p.changed = true
 	}
 }
 
-// destruct is puddle's destructor: it runs on a goroutine of puddle's.
-func (p *Pool[T]) destruct(e *entry[T]) {
-	start := p.since()
-	if p.cfg.Destroy != nil {
-		_ = p.isolate("Destroy", func() { p.cfg.Destroy(e.value, e.cause) })
+// unreserveLocked ends the reservation of e, about which a policy was asked: e may be
+// lent again, or is retired if that was decided meanwhile. It reports whether e is still
+// there.
+func (p *Pool[T]) unreserveLocked(e *entry[T]) bool {
+	there := p.outlastsLocked(e)
+	p.idle.unreserve(e, there) // not before: e was not among the discards
+	return there
+}
+
+// outlastsLocked reports whether e, for which a user function has just returned, may be
+// lent again. If not, it retires e.
+func (p *Pool[T]) outlastsLocked(e *entry[T]) bool {
+	switch {
+	case e.invalid():
+		why, cause := e.whyInvalid()
+		p.retireLocked(e, cause, why)
+	case p.cap.surplus():
+		p.retireLocked(e, ErrResized, fateOther)
+	default:
+		return true
 	}
-	e.cancel(e.cause)
-	took := p.since() - start
-	if e.quota != nil {
-		_ = p.isolate("Done", func() { e.quota(Outcome{Verdict: OK}) })
-	}
-	p.life.leave(e.res.shard)
-	f := p.cfg.Trace.Destroyed
-	if f == nil {
-		p.ended(slotFree)
-		return
-	}
-	i := e.info(int64(start/tickLen), 0)
-	p.ended(slotFree) // a Trace that takes long must not keep the slot
-	_ = p.isolate("Trace", func() { f(DestroyEvent{Info: i, Cause: e.cause, Took: took}) })
-	p.ended(traceEnded)
+	return false
 }

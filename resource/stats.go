@@ -3,23 +3,25 @@ package resource
 import (
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Load is how many resources and callers are where, at one instant.
+// Load is how many resources are in which state, and how many callers wait, at one instant.
 type Load struct {
 	Max        int // the current maximum
-	Idle       int // ready to be lent, or aside for a Health check, OnRelease or the check of a ReleaseAfter
+	Idle       int // ready to be lent, or reserved for a Health check, OnRelease or the check of a ReleaseAfter
 	Leased     int // held by callers
-	Making     int // being made, or waiting for a MakeGate or Quota
+	Making     int // being created, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed, or about to be after a Reset or Close
-	Hanging    int // of the idle, those that a Health check or OnRelease still has though its context ended, or a ReleaseAfter for longer than MakeTimeout
-	Abandoned  int // makes given up at MakeTimeout that have not returned; they hold no place
-	Waiting    int // callers
-	Wanting    int // places claimed of a Keyed's total, when there is none free
+	Hanging    int // of the idle, those whose Health check or OnRelease has outlived its context, or whose ReleaseAfter check has run for longer than MakeTimeout
+	Abandoned  int // creations abandoned at MakeTimeout whose Make has not returned; they hold no slot
+	Waiting    int // callers that wait
+	Wanting    int // slots wanted of a Keyed's total, when none of it is free
 }
 
-// String says it in a line.
+// String formats the load in one line.
 func (l Load) String() string {
 	s := fmt.Sprintf("max %d: %d idle, %d leased, %d making, %d destroying; %d waiting",
 		l.Max, l.Idle, l.Leased, l.Making, l.Destroying, l.Waiting)
@@ -35,7 +37,7 @@ func (l Load) String() string {
 	return s
 }
 
-// LogValue is a group of what is not zero, and the maximum.
+// LogValue is a group of the maximum and of what is not zero.
 func (l Load) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.Int("max", l.Max)}
 	for _, a := range []slog.Attr{
@@ -50,8 +52,7 @@ func (l Load) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// Stats is a snapshot of one pool. The counters count from its making and only
-// grow. At every instant
+// Stats is a snapshot of one pool. The counters start at New and only grow. At every instant
 //
 //	Made - Destroyed - Hijacked = Idle + Leased + Destroying
 //	Acquired = Released + Leased
@@ -59,14 +60,14 @@ func (l Load) LogValue() slog.Value {
 //	WaitTime = WaitsServedTime + WaitsFailedTime
 //	Waited ≥ WaitsServed + WaitsFailed + Waiting
 //
-// and the last two sides are equal whenever no acquire is between its wait and
-// its return, where a Health may check what it got.
+// and the last two sides are equal whenever no acquire is between its wait and its return,
+// where a Health may check what it got.
 type Stats struct {
 	Load
 
-	Acquired int64 // leases begun, those included that a policy ended before the caller saw them
+	Acquired int64 // leases begun, those included that a policy ended before a caller had them
 	Released int64 // leases ended, in whatever way
-	// Failures counts the acquires that returned an error, by why. So, whenever no
+	// Failures counts the acquires that returned an error, by reason. So, whenever no
 	// acquire is under way, calls of the acquires = leases that callers got +
 	// Failures.Total() + acquires whose goroutine a policy ended. In a [Keyed] the
 	// acquires that find it closed are counted for all keys together.
@@ -74,41 +75,40 @@ type Stats struct {
 	Canceled int64 // Failures.Canceled: acquires that ended with the caller's context
 	Rejected int64 // Failures.Rejected(): acquires that a policy refused
 
-	// AcquireTime is how long the acquires that got a lease took, summed. What
-	// they waited is measured for each. The rest, which is nanoseconds where no
-	// policy takes its time, is measured for one acquire in each tenth of a second
-	// and extrapolated from it.
+	// AcquireTime is how long the acquires that got a lease took, summed. Their waits are
+	// measured for each. The rest, which is nanoseconds where no policy takes long, is
+	// measured for one acquire in each tenth of a second and extrapolated.
 	AcquireTime time.Duration
 
 	Waited          int64         // acquires that had to wait
-	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the wait given up
+	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the caller gave up
 	WaitsServed     int64         // of those that waited, how many got a lease
 	WaitsServedTime time.Duration // their waits, summed
 	WaitsFailed     int64         // of those that waited, how many got an error
 	WaitsFailedTime time.Duration // their waits, summed
 
-	Begun       MakesBegun    // makes begun, by why
-	Made        int64         // makes that succeeded
+	Begun       MakesBegun    // creations begun, by reason
+	Made        int64         // creations that succeeded
 	MakeTime    time.Duration // their time, summed
-	Failed      int64         // makes that failed; not those a MakeGate or Quota refused
-	Refused     int64         // makes that a MakeGate or Quota refused
-	Withdrawn   int64         // makes that a MakeGate or Quota let through when they were not wanted any more
+	Failed      int64         // creations that failed; not those that a MakeGate or Quota refused
+	Refused     int64         // creations that a MakeGate or Quota refused
+	Withdrawn   int64         // creations that a MakeGate or Quota admitted when they were not wanted any more
 	Destroyed   int64         // resources whose Destroy has ended
-	Hijacked    int64         // resources handed out for good
+	Hijacked    int64         // resources taken out of the pool by Hijack
 	Evicted     int64         // resources that an Eviction ended
 	Unhealthy   int64         // resources that a Health check ended, or the check of a ReleaseAfter
 	Invalidated int64         // resources that invalidate ended
-	// ReleaseFailed is resources that OnRelease ended: it failed, did not return
+	// ReleaseFailed counts the resources that OnRelease ended: it failed, did not return
 	// in time, or panicked.
 	ReleaseFailed int64
 
-	Outage   bool  // makes keep failing just now
-	LastMake error // how the last make failed, if none has succeeded since
+	Outage   bool  // creation is failing
+	LastMake error // how the last creation failed, if none has succeeded since
 	Panics   int64 // panics and Goexits contained, in any function that the pool called
 }
 
-// MakesBegun counts makes that were begun, by why. A make belongs to no caller:
-// what comes of it may serve another purpose than it was begun for.
+// MakesBegun counts the creations that were begun, by reason. A creation belongs to no
+// caller: its resource may serve another purpose than it was begun for.
 type MakesBegun struct {
 	Callers      int64 // for callers that waited, or that were refused in an outage
 	NoWait       int64 // after a TryAcquire, or an acquire with NoWait, that found nothing idle
@@ -118,7 +118,7 @@ type MakesBegun struct {
 	Replacements int64 // for resources near the end that the Eviction foresees
 }
 
-// Total is how many there were.
+// Total is the sum.
 func (m MakesBegun) Total() int64 {
 	return m.Callers + m.NoWait + m.MinIdle + m.Warm + m.MakeOne + m.Replacements
 }
@@ -132,7 +132,7 @@ func (m *MakesBegun) add(o MakesBegun) {
 	m.Replacements += o.Replacements
 }
 
-// String says it in a line: the levels and the counters that are not zero.
+// String formats, in one line, the levels and the counters that are not zero.
 func (s Stats) String() string {
 	b := []byte(s.Load.String())
 	for _, c := range []struct {
@@ -160,64 +160,210 @@ func (s Stats) String() string {
 		b = append(b, "; outage"...)
 	}
 	if s.LastMake != nil {
-		b = fmt.Appendf(b, "; last make: %v", s.LastMake)
+		b = fmt.Appendf(b, "; last creation: %v", s.LastMake)
 	}
 	return string(b)
 }
 
-// Stats returns a snapshot. Its cost does not depend on how many resources
-// there are or how many callers wait, nor on how many goroutines use the pool: it
-// waits for no more than a few other operations.
+// Stats returns a snapshot. Its cost depends neither on how many resources there are, nor
+// on how many callers wait, nor on how many goroutines use the pool: it waits for no more
+// than a few other operations.
 func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
 
-// stats is Stats with the pool locked.
-func (p *Pool[T]) stats() Stats {
-	load, begun := p.load()
+// fate is which counter of Stats the end of a resource belongs to.
+type fate uint8
+
+const (
+	fateOther fate = iota // in no counter of its own
+	fateEvicted
+	fateUnhealthy
+	fateInvalidated
+	fateReleaseFailed
+	fates
+)
+
+// counters are what Stats adds up. Guarded by the pool's lock, except for
+// failures and waits.served.
+type counters struct {
+	waits  waitCounts
+	timing timing
+
+	acquired            int64 // leases begun through the lock
+	returned            int64 // leases ended through the lock
+	waited              int64
+	makeTime            time.Duration
+	made, failedMakes   int64
+	refused, withdrawn  int64
+	begun               MakesBegun
+	destroyed, hijacked int64
+	ended               [fates]int64
+	failures            [reasons]atomic.Int64  // acquires that returned an error, by Reason
+	allKeys             *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
+}
+
+// fail counts an acquire that returns an error. The pool of a key may end before its
+// Keyed does, so failures after the pool was closed are counted for all keys only.
+func (c *counters) fail(r Reason) {
+	if c.allKeys != nil {
+		c.allKeys[r].Add(1)
+		if r == ReasonClosed {
+			return
+		}
+	}
+	c.failures[r].Add(1)
+}
+
+// failed is a snapshot of the failures.
+func (c *counters) failed() (f AcquireFailures) {
+	for r := range c.failures {
+		*f.field(Reason(r)) = c.failures[r].Load()
+	}
+	return f
+}
+
+// report writes the counters to s.
+func (c *counters) report(s *Stats) {
+	s.Waited, s.Failures = c.waited, c.failed()
+	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedMakes
+	s.Refused, s.Withdrawn, s.Begun = c.refused, c.withdrawn, c.begun
+	s.Destroyed, s.Hijacked = c.destroyed, c.hijacked
+	s.Evicted, s.Unhealthy = c.ended[fateEvicted], c.ended[fateUnhealthy]
+	s.Invalidated, s.ReleaseFailed = c.ended[fateInvalidated], c.ended[fateReleaseFailed]
+	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
+	s.WaitsServed = c.waits.served.Load()
+	s.WaitsServedTime = time.Duration(c.waits.servedTime.Load())
+	s.WaitsFailed, s.WaitsFailedTime = c.waits.failed, c.waits.failedTime
+	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
+	s.AcquireTime = s.WaitsServedTime + c.timing.sum
+}
+
+// waitCounts counts the acquires that had to wait, by how they ended.
+type waitCounts struct {
+	served     atomic.Int64
+	servedTime atomic.Int64
+	_          [48]byte
+
+	// Guarded by the pool's lock, which a failed acquire takes anyway.
+	failed     int64
+	failedTime time.Duration
+}
+
+func (c *waitCounts) fail(waited time.Duration) {
+	c.failed++
+	c.failedTime += waited
+}
+
+func (c *waitCounts) serve(waited time.Duration) {
+	c.servedTime.Add(int64(waited))
+	c.served.Add(1)
+}
+
+// timing extrapolates how long acquires take from the few that are timed: see
+// Pool.timedAcquire.
+type timing struct {
+	sum   time.Duration // of all acquires that got a lease, without their waits
+	until int64         // how many leases had begun when the last acquire was timed
+}
+
+// add adds an acquire that took so long, without its wait, when begun leases had
+// begun.
+func (t *timing) add(took time.Duration, begun int64) {
+	t.sum += max(0, took) * time.Duration(begun-t.until)
+	t.until = begun
+}
+
+// statsLocked is Stats with the pool locked.
+func (p *Pool[T]) statsLocked() Stats {
+	load, begun := p.loadLocked()
 	s := Stats{
-		Load:        load,
-		Acquired:    p.acquired + begun,
-		Waited:      p.n.waited,
-		Failures:    p.failuresSoFar(),
-		Made:        p.n.made,
-		MakeTime:    p.n.makeTime,
-		Failed:      p.n.failed,
-		Refused:     p.n.refused,
-		Withdrawn:   p.n.withdrawn,
-		Begun:       p.n.begun,
-		Destroyed:   p.n.destroyed,
-		Hijacked:    p.n.hijacked,
-		Evicted:     p.n.evicted,
-		Unhealthy:   p.n.unhealthy,
-		Invalidated: p.n.invalidated,
-
-		ReleaseFailed: p.n.unreleased,
-
+		Load:     load,
+		Acquired: p.counts.acquired + begun,
 		Outage:   p.maker.breaker.Open(),
 		LastMake: p.maker.last,
-		Panics:   p.panics.Load(),
+		Panics:   p.guard.panics.Load(),
 	}
-	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
 	s.Released = s.Acquired - int64(s.Leased)
-	p.waits.tell(&s)
-	s.AcquireTime = s.WaitsServedTime + p.timing.sum
+	p.counts.report(&s)
 	return s
 }
 
-// load is the levels, and how many leases were begun on seats. What is neither
-// idle nor being made or destroyed counts as leased, if only for the instant in
-// which it changes hands. The pool is locked.
-func (p *Pool[T]) load() (l Load, begun int64) {
-	onSeats, begun := p.seatLevels()
+// loadLocked is the levels, and how many leases were begun in local slots. A resource
+// that is neither idle nor being created or destroyed counts as leased, if only for the
+// instant in which it moves.
+func (p *Pool[T]) loadLocked() (l Load, begun int64) {
+	onSeats, begun := p.idle.slotLevels()
 	l = Load{
-		Max:        p.max,
-		Idle:       p.shelf.n + p.offShelf() + onSeats,
-		Making:     p.maker.making,
-		Destroying: p.dying,
-		Hanging:    p.overdueCalls(),
+		Max:        p.cap.max,
+		Idle:       p.idle.list.n + p.offListLocked() + onSeats,
+		Making:     p.maker.creating,
+		Destroying: p.cap.dying,
+		Hanging:    p.calls.overdue(),
 		Abandoned:  p.maker.lost,
 		Waiting:    p.waiters.n,
-		Wanting:    p.claimed,
+		Wanting:    p.cap.claimed,
 	}
-	l.Leased = p.live - l.Idle - l.Making - l.Destroying
+	l.Leased = p.cap.live - l.Idle - l.Making - l.Destroying
 	return l, begun
+}
+
+// askMutex is a mutex that can be asked a question about what it guards. Its holders answer
+// when they unlock it, so Ask does not queue for the lock behind many goroutines: it takes as
+// long as one hold, not as many holds as goroutines wait.
+type askMutex[A any] struct {
+	answer func() A // constant; called with the lock held
+	asked  atomic.Pointer[question[A]]
+	_      [64]byte // asked is read when the lock, and its cache line, belong to another processor
+	mu     sync.Mutex
+}
+
+// question is one call of Ask that waits, and the earlier ones.
+type question[A any] struct {
+	reply  chan A // holds one
+	before *question[A]
+}
+
+func (m *askMutex[A]) Lock()         { m.mu.Lock() }
+func (m *askMutex[A]) TryLock() bool { return m.mu.TryLock() }
+
+// Unlock answers what was asked and unlocks.
+func (m *askMutex[A]) Unlock() {
+	for {
+		q := m.asked.Load()
+		if q == nil {
+			m.mu.Unlock()
+		} else {
+			q = m.asked.Swap(nil)
+			a := m.answer()
+			m.mu.Unlock()
+			for ; q != nil; q = q.before {
+				q.reply <- a // never blocks
+			}
+		}
+		// A question asked since the load above is answered by the next
+		// holder, if there is one, and else here.
+		if m.asked.Load() == nil || !m.mu.TryLock() {
+			return
+		}
+	}
+}
+
+// Ask returns the answer as of an instant during the call.
+func (m *askMutex[A]) Ask() A {
+	if m.mu.TryLock() {
+		defer m.Unlock()
+		return m.answer()
+	}
+	q := &question[A]{reply: make(chan A, 1)}
+	for {
+		q.before = m.asked.Load()
+		if m.asked.CompareAndSwap(q.before, q) {
+			break
+		}
+	}
+	// If this fails the lock is held, or about to be handed over, and the goroutine that
+	// unlocks it sees the question, which was asked before.
+	if m.mu.TryLock() {
+		m.Unlock()
+	}
+	return <-q.reply
 }

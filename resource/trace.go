@@ -2,16 +2,17 @@ package resource
 
 import (
 	"context"
+	"math/bits"
+	"sync/atomic"
 	"time"
 )
 
-// Trace is a set of functions that the pool calls when something slow happens.
-// An acquire that finds an idle resource, and the release after it, call none,
-// unless the lease is sampled: of such leases Leased and Ended are told, and
-// [Config.SampleLeases] says how many that are. Nil functions are skipped. They
-// are called with no lock held, by many goroutines at once, and delay what they
-// observe: they should be quick. A panic in one is contained and counted in
-// [Stats.Panics].
+// Trace is a set of functions that the pool calls when something slow happens. An acquire
+// that finds an idle resource, and the release after it, call none, unless the lease is
+// sampled: then Leased and Ended are called, and [Config.SampleLeases] says how often that
+// is. Nil functions are skipped. They are called with no lock held, by many goroutines at
+// once, and delay what they observe: they should be quick. A panic in one is contained and
+// counted in [Stats.Panics].
 type Trace struct {
 	// Waited is called when an acquire that had to wait has ended. ctx is the
 	// caller's.
@@ -23,73 +24,70 @@ type Trace struct {
 	Failed func(ctx context.Context, e *AcquireError)
 	// Rejected is called when an Admission or a Queue refused a caller.
 	Rejected func(ctx context.Context, err error)
-	// Made is called when a make has ended. ctx has the values of the caller
-	// for whom it was begun.
+	// Made is called when a creation has ended. ctx has the values of the caller for
+	// which it was begun.
 	Made func(ctx context.Context, e MakeEvent)
-	// Refused is called when a MakeGate or Quota refused a make.
+	// Refused is called when a MakeGate or Quota refused a creation.
 	Refused func(ctx context.Context, err error)
-	// Checked is called when a health check has ended, passed or failed. One
-	// that was cut short, by the end of its caller's context or by Close, has
-	// found nothing and is not told; nor is one that ended its goroutine, but
-	// to Panicked.
+	// Checked is called when a health check has ended, passed or failed. A check that
+	// was cut short, by the end of its caller's context or by Close, has found nothing
+	// and is not reported; one that ended its goroutine is reported only to Panicked.
 	Checked func(e CheckEvent)
-	// Destroyed is called when a Destroy has ended. The place of the resource is
-	// free by then, and its successor may be there already; Close waits for the
-	// call.
+	// Destroyed is called when a Destroy has ended. The slot of the resource is free by
+	// then, and may be in use again; Close waits for the call.
 	Destroyed func(e DestroyEvent)
-	// Outage is called when makes begin to keep failing (cause is the last
-	// failure) and when one succeeds again (cause is nil).
+	// Outage is called when creation begins to keep failing (cause is the last failure)
+	// and when one succeeds again (cause is nil).
 	Outage func(cause error)
 	// Panicked is called when a panic or Goexit was contained.
 	Panicked func(err error)
 
-	// Leased is called when a lease has begun that is sampled (see
-	// Config.SampleLeases), on the goroutine of the caller, before it has the
-	// lease. ctx is the caller's. If Leased panics the caller has the lease all
-	// the same; if it ends its goroutine the resource is destroyed.
+	// Leased is called when a sampled lease has begun (see Config.SampleLeases), on the
+	// goroutine of the caller, before it has the lease. ctx is the caller's. If Leased
+	// panics the caller has the lease all the same; if it ends its goroutine the resource
+	// is destroyed.
 	Leased func(ctx context.Context, e LeaseEvent)
-	// Ended is called when a lease has ended that was sampled, or that lasted
-	// for about 200 ms or more, on the goroutine that ended it: for each call of
-	// Leased once, and after it, though perhaps after the next lease of that
-	// resource has begun. Of leases that a policy ended before the caller had
-	// them neither is called.
+	// Ended is called when a lease has ended that was sampled, or that lasted for about
+	// 200 ms or more, on the goroutine that ended it: once for each call of Leased, and
+	// after it, though perhaps after the next lease of that resource has begun. For
+	// leases that a policy ended before the caller had them neither is called.
 	Ended func(e EndEvent)
 }
 
 // LeaseEvent is a lease that has begun.
 type LeaseEvent struct {
 	ID      uint64        // of the resource
-	Lease   uint64        // the resource's how manieth, from 1
+	Lease   uint64        // ordinal of this lease on its resource, starting at 1
 	Request Request       // what the caller asked for
 	Waited  time.Duration // 0: it did not wait
 }
 
 // EndEvent is a lease that has ended.
 //
-// A distribution of how long leases last, or their number or sum, is right on
-// average if each event counts max(1, Sampled) times. Every lease of about 200 ms
-// or more is told, sampled or not, and so stands for itself; a shorter one that
-// was sampled stands for those that were not.
+// An estimate of how long leases last, of their number or of their sum is unbiased if each
+// event counts max(1, Sampled) times. Every lease of about 200 ms or more is reported,
+// sampled or not, and so stands for itself; a shorter one that was sampled stands for those
+// that were not.
 type EndEvent struct {
 	ID    uint64 // of the resource
-	Lease uint64 // the resource's how manieth, from 1
+	Lease uint64 // ordinal of this lease on its resource, starting at 1
 	// Held is exact if Sampled, else from a clock that ticks every 100 ms.
 	Held time.Duration
-	// Sampled is for how many leases it stands, itself included. It is 0 if
+	// Sampled is how many leases it stands for, itself included. It is 0 if
 	// Leased was not called for it.
 	Sampled int64
-	Cause   error // why the resource is destroyed now; nil: it was given back or hijacked
+	Cause   error // why the resource is destroyed; nil: it was given back or hijacked
 }
 
 // WaitEvent is an acquire that had to wait.
 type WaitEvent struct {
 	Request Request       // what the caller asked for
-	Waited  time.Duration // from its place in the line to the end
+	Waited  time.Duration // from its entry into the queue to the end
 	ID      uint64        // of the resource it got; 0: none
 	Err     error         // why it got none
 }
 
-// MakeEvent is a make that has ended.
+// MakeEvent is a creation that has ended.
 type MakeEvent struct {
 	ID   uint64        // of the new resource; 0: none
 	Took time.Duration // of Make and Watch
@@ -100,30 +98,223 @@ type MakeEvent struct {
 type CheckEvent struct {
 	Info Info          // of the resource
 	Took time.Duration // of Check
-	Err  error         // what Check said; nil: it passed
+	Err  error         // what Check returned; nil: it passed
 }
 
-// DestroyEvent is a resource that is gone.
+// DestroyEvent is a resource that was destroyed.
 type DestroyEvent struct {
 	Info  Info          // of the resource, at its end
-	Cause error         // why; nil never
+	Cause error         // why it was destroyed; never nil
 	Took  time.Duration // of Destroy
 }
 
-func (p *Pool[T]) traceWait(s *search[T], l Lease[T], err error) {
-	f := p.cfg.Trace.Waited
-	if f == nil {
-		return
-	}
-	e := WaitEvent{Request: s.r, Waited: p.waitedFor(s), Err: err}
-	if l.e != nil {
-		e.ID = l.e.id
-	}
-	_ = p.guard("Trace", func() { f(s.ctx, e) })
+// tracer calls the functions of a Trace, each guarded, with no lock held.
+type tracer struct {
+	guard *guard
+	trace *Trace // constant
 }
 
-func (p *Pool[T]) traceCheck(i Info, took time.Duration, ill error) {
-	if f := p.cfg.Trace.Checked; f != nil {
-		_ = p.guard("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
+func (t *tracer) waited(ctx context.Context, e WaitEvent) {
+	if f := t.trace.Waited; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, e) })
+	}
+}
+
+func (t *tracer) failed(ctx context.Context, err *AcquireError) {
+	if f := t.trace.Failed; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) rejected(ctx context.Context, err error) {
+	if f := t.trace.Rejected; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) made(ctx context.Context, e MakeEvent) {
+	if f := t.trace.Made; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(ctx, e) })
+	}
+}
+
+func (t *tracer) refused(ctx context.Context, err error) {
+	if f := t.trace.Refused; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(ctx, err) })
+	}
+}
+
+func (t *tracer) checked(i Info, took time.Duration, ill error) {
+	if f := t.trace.Checked; f != nil {
+		_ = t.guard.call("Trace", func() { f(CheckEvent{Info: i, Took: took, Err: ill}) })
+	}
+}
+
+func (t *tracer) destroyed(e DestroyEvent) {
+	_ = t.guard.isolate("Trace", func() { t.trace.Destroyed(e) })
+}
+
+func (t *tracer) outage(cause error) {
+	if f := t.trace.Outage; f != nil {
+		_ = t.guard.isolate("Trace", func() { f(cause) })
+	}
+}
+
+func (t *tracer) leased(ctx context.Context, e LeaseEvent) {
+	if f := t.trace.Leased; f != nil {
+		_ = t.guard.call("Trace", func() { f(ctx, e) })
+	}
+}
+
+func (t *tracer) ended(e EndEvent) {
+	_ = t.guard.call("Trace", func() { t.trace.Ended(e) })
+}
+
+// DefaultSampleLeases is what zero means in [Config.SampleLeases].
+const DefaultSampleLeases = 512
+
+// maxSampleLeases is far more than is of use.
+const maxSampleLeases = 1 << 30
+
+// longTicks is the hold from which the end of a lease is reported though it was not
+// sampled: long leases are what Trace.Ended is used to find.
+const longTicks = 2
+
+// sampler decides which leases Trace.Leased and Trace.Ended see. To report each would
+// cost more than a lease, so most are passed over: an unsampled lease costs a look at
+// its number when it begins, and at its number and its tick when it ends.
+type sampler[T any] struct {
+	clock        *clock        // constant
+	trace        *tracer       // constant
+	begins, ends bool          // constant: the beginnings, the ends of some leases are reported
+	sparse       uint64        // constant: mask while much is free
+	mask         atomic.Uint64 // which leases are sampled: see entry.sampled
+	until        int64         // tick up to which every lease is sampled; guarded by the pool's lock
+}
+
+// mark is the last lease of a resource that was sampled. The holder of that lease sets
+// it; a goroutine that ends a lease, or tries to, reads it.
+type mark struct {
+	lease  atomic.Uint64
+	weight atomic.Int64 // for how many leases it stands
+	start  atomic.Int64 // on the pool's clock, exact
+}
+
+// sampleMask is SampleLeases, rounded up to a power of two, minus one.
+func (c *Config[T]) sampleMask() uint64 {
+	n := uint64(c.SampleLeases)
+	if n == 0 {
+		n = DefaultSampleLeases
+	}
+	return 1<<bits.Len64(n-1) - 1
+}
+
+// judge has every lease sampled while at least four fifths of max are leased, when it
+// matters most which caller holds what. leased is how many resources are not idle;
+// those in local slots count only if their lease is long: else a small pool whose
+// leases come and go would count as used up. Counting these takes a look at all local
+// slots, so unless scan is set that is done only to end such a time, not to begin one.
+// The pool is locked.
+func (s *sampler[T]) judge(idle *idleSet[T], leased, max int, scan bool) {
+	most := max - max/5 // four fifths, rounded up; 4*max may overflow
+	full := func() bool { return leased >= most }
+	if full() && idle.occupied > 0 {
+		if leased -= idle.occupied; !full() {
+			if !scan && (s.mask.Load() == s.sparse || s.clock.tick.Load() < s.until) {
+				return
+			}
+			leased += idle.longLeases()
+		}
+	}
+	mask := s.sparse
+	if full() || s.clock.tick.Load() < s.until {
+		mask = 0
+	}
+	if s.mask.Load() != mask {
+		s.mask.Store(mask)
+	}
+}
+
+// extend has every lease sampled that begins in the next d. It reports whether that is
+// longer than before. The pool is locked.
+func (s *sampler[T]) extend(d time.Duration) bool {
+	until := int64(plus(s.clock.now(), d)/tickLen) + 1
+	if d <= 0 || !s.begins || until <= s.until {
+		return false
+	}
+	s.until = until
+	s.mask.Store(0)
+	return true
+}
+
+// sampled reports whether lease gen of e is sampled. Which lease of each row is the
+// sampled one differs from resource to resource, so that each lease has the same
+// chance.
+func (e *entry[T]) sampled(gen, mask uint64) bool { return (gen+e.phase)&mask == 0 }
+
+// mark notes that l is sampled, and for how many leases it stands. Its holder calls
+// it.
+func (s *sampler[T]) mark(l Lease[T], weight int64) {
+	m := &l.e.mark
+	m.start.Store(int64(s.clock.now()))
+	m.weight.Store(weight)
+	m.lease.Store(l.gen())
+}
+
+// introduce reports l to Trace.Leased if it is sampled, off the hit path. The first
+// lease of a resource always is: as such it stands for itself alone.
+func (s *sampler[T]) introduce(ctx context.Context, l Lease[T], e LeaseEvent) {
+	mask := s.mask.Load()
+	weight := int64(mask) + 1
+	switch {
+	case l.gen() == uint64(l.e.unseen)+1:
+		weight = 1
+	case !l.e.sampled(l.gen(), mask):
+		return
+	}
+	s.mark(l, weight)
+	s.trace.leased(ctx, e)
+}
+
+// ending is what is reported to Trace.Ended of a lease. The zero ending is nothing.
+type ending struct {
+	held   time.Duration
+	weight int64
+	cause  error
+}
+
+// ending is that of l, which has not ended yet.
+func (s *sampler[T]) ending(l Lease[T]) ending {
+	if !s.ends {
+		return ending{}
+	}
+	word := l.e.word.Load() // before the clock, which then is not behind it
+	return s.endingAfter(l, word.Ticks(s.clock.ticks()))
+}
+
+// endingAfter is ending for a lease that has lasted for so many ticks. It is valid only
+// for the caller that then ends l.
+func (s *sampler[T]) endingAfter(l Lease[T], ticks int64) (x ending) {
+	m := &l.e.mark
+	switch {
+	case !s.ends:
+	case m.lease.Load() == l.gen():
+		x.held = max(0, s.clock.now()-time.Duration(m.start.Load()))
+		if x.weight = m.weight.Load(); ticks >= longTicks {
+			x.weight = 1 // those that were not sampled are reported too
+		}
+	case ticks >= longTicks:
+		x.held = time.Duration(ticks) * tickLen
+		if began, ok := l.e.known.began(l.gen()); ok {
+			x.held = max(x.held, time.Duration(s.clock.ticks()-began)*tickLen)
+		}
+	}
+	return x
+}
+
+// ended reports to Trace.Ended that l has ended.
+func (s *sampler[T]) ended(l Lease[T], x ending) {
+	if x.weight > 0 || x.held > 0 {
+		s.trace.ended(EndEvent{ID: l.e.id, Lease: l.gen(), Held: x.held, Sampled: x.weight, Cause: x.cause})
 	}
 }

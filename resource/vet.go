@@ -1,204 +1,293 @@
 package resource
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
 
-// opinion is what the policies say of a resource from the facts alone.
-type opinion struct {
-	cause error // why the Eviction would end it; nil: it keeps it
-	due   bool  // the Health wants to check it
+// evaluate asks the policies about the resource, the Eviction only if it was not asked
+// yet.
+func (s *slowAcquire[T]) evaluate(asked bool) {
+	p, e := s.p, s.lease.e
+	var i Info
+	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
+	s.found = evaluation{}
+	if p.mode.evicts && !asked {
+		s.found.cause = p.policies.evict(e.value, i)
+	}
+	s.found.due = s.found.cause == nil && p.cfg.Health != nil && !s.verified && p.policies.due(i)
 }
 
-// opine asks for one of what l, not yet a caller's, holds; the Eviction only if
-// it has not been asked.
-func (p *Pool[T]) opine(s *search[T], l Lease[T], asked bool) (o opinion) {
-	var i Info
-	l.e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
-	if p.evicts && !asked {
-		o.cause = p.evict(l.e, i)
+// evaluateIdle asks the Eviction, about one idle resource after the other that may be
+// lent to the caller, whether it would still keep it after s.min more age, until it
+// finds one. The others are marked unfit, and stay for callers that ask for less. The
+// pool is locked, and unlocked for each question.
+func (s *slowAcquire[T]) evaluateIdle() {
+	p := s.p
+	p.idle.flushSlots(0)
+	for {
+		e := p.idle.first(&s.r)
+		if e == nil {
+			break
+		}
+		i := e.info(p.clock.tick.Load(), p.clock.tick.Load()-e.since)
+		i.Age = plus(i.Age, s.min)
+		var cause error
+		there := s.reserved(e, func() { cause = p.policies.evict(e.value, i) })
+		if there && cause == nil {
+			break
+		}
+		p.idle.anyUnfit = true
+		if there {
+			p.idle.setUnfit(e, s.min)
+		}
 	}
-	o.due = o.cause == nil && p.cfg.Health != nil && !s.verified && p.due(i)
-	return o
+	p.serveAndGrowLocked()
 }
 
-// vet does what the policies' opinion of the resource that *l holds calls for,
-// and a check if one is due. If they turn it down it is destroyed or left to
-// others, and *l is empty.
-func (p *Pool[T]) vet(s *search[T], l *Lease[T], o opinion) (ok bool, err error) {
-	if o.cause != nil {
-		return false, p.turnDown(s, l, o.cause, &p.n.evicted)
+// reserved calls f, which asks a policy about e, with the pool unlocked and e reserved.
+// The pool is locked before and after; it stays unlocked only if f ends the goroutine.
+func (s *slowAcquire[T]) reserved(e *entry[T], f func()) (there bool) {
+	p := s.p
+	p.idle.reserve(e)
+	p.unlock()
+	returned := false
+	defer func() {
+		p.lock()
+		there = p.unreserveLocked(e)
+		if !returned {
+			p.serveAndGrowLocked()
+			p.unlock()
+		}
+	}()
+	f()
+	returned = true
+	return there
+}
+
+// vet does what the evaluation of the resource calls for, and a check if one is due. If
+// the resource is turned down it is destroyed or left to others, and the op holds none.
+func (s *slowAcquire[T]) vet() (ok bool, err error) {
+	p := s.p
+	if s.found.cause != nil {
+		return false, s.turnDown(s.found.cause, fateEvicted)
 	}
-	e := l.e
+	e := s.lease.e
 	var i Info
-	e.tell(&i, p.ticks(), s.idle, int64(l.gen())-1)
+	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
 	if s.min > 0 {
 		later := i
 		later.Age = plus(i.Age, s.min)
-		if cause := p.evict(e, later); cause != nil {
-			return false, p.leave(s, l, cause)
+		if cause := p.policies.evict(e.value, later); cause != nil {
+			return false, s.leave(cause)
 		}
 	}
-	if !o.due {
+	if !s.found.due {
 		return true, nil
 	}
-	old := !l.fresh()
-	if old && p.alert.Load() && p.withhold(s, l) {
+	old := !s.lease.fresh()
+	if old && p.health.alert.Load() && s.withhold() {
 		return false, nil
 	}
 	if s.r.NoWait {
-		return p.checkNoWait(s, l, i)
+		return s.checkNoWait(i)
 	}
-	since := p.ticks() - s.idle
-	took, ill := p.ask(s.ctx, e, i)
+	since := p.clock.ticks() - s.idle
+	began := p.clock.now()
+	ill := p.policies.check(s.ctx, e.value, i)
+	took := p.clock.now() - began
 	if ill != nil && s.ctx.Err() != nil {
-		p.untouch(s, l, took)
-		return false, p.gaveUp(s)
+		s.untouch(took)
+		return false, s.gaveUp()
 	}
-	if p.passes(e, ill) {
-		if old && ill == nil && p.alert.Load() {
+	if p.policies.passes(e, ill, p.clock.ticks()) {
+		if old && ill == nil && p.health.alert.Load() {
 			p.lock()
-			p.checkPassed(since)
+			p.checkPassedLocked(since)
 			p.unlock()
 		}
-		p.traceCheck(i, took, ill)
+		p.trace.checked(i, took, ill)
 		return true, nil
 	}
 	if old {
 		p.lock()
-		p.checkFailed(since, took)
+		p.checkFailedLocked(since, took)
 		p.unlock()
 	}
-	err = p.turnDown(s, l, ill, &p.n.unhealthy)
-	p.traceCheck(i, took, ill)
+	err = s.turnDown(ill, fateUnhealthy)
+	p.trace.checked(i, took, ill)
 	return false, err
 }
 
-// turnDown destroys what *l holds. If it came straight from its making that is
-// as good as a failed make, and told as one.
-func (p *Pool[T]) turnDown(s *search[T], l *Lease[T], cause error, count *int64) error {
-	fresh := l.fresh()
-	e := p.takeBack(l)
-	p.lock()
-	p.startClock()
-	if fresh {
-		p.stillborn(e, cause)
-	}
-	p.retire(e, cause, count)
-	p.grow()
-	p.unlock()
-	if fresh && p.cfg.Outage == FailFast {
-		return p.failure(ReasonMakeFailed, cause, p.waitedFor(s))
-	}
-	return nil
-}
-
-// leave gives what *l holds to callers who ask for less time. What came
-// straight from its making can not be bettered: then the caller is told.
-func (p *Pool[T]) leave(s *search[T], l *Lease[T], cause error) error {
-	fresh := l.fresh()
-	e := p.takeBack(l)
-	p.lock()
-	p.startClock()
-	e.unfit, p.unfit = s.min, true // it is on no shelf
-	p.put(e, false)
-	p.unlock()
-	if fresh {
-		return p.failure(ReasonNearEnd, fmt.Errorf("a new one would not last as long as asked: %w", cause), p.waitedFor(s))
-	}
-	return nil
-}
-
-// untouch gives back what *l holds as if it had not been looked at. A check of it
-// had taken so long when the caller had to leave.
-func (p *Pool[T]) untouch(s *search[T], l *Lease[T], took time.Duration) {
-	e := p.takeBack(l)
-	p.lock()
-	p.startClock()
-	since := p.tick.Load() - s.idle - int64(took/tickLen)
-	p.checkCut(since, took)
-	if p.holdBack(e, since) {
-		p.grow()
-	} else if p.put(e, false); e.place == shelf {
-		p.shelf.remove(e)
-		p.parkAgain(e, s.idle)
-	}
-	p.unlock()
-}
-
-// parkAgain puts e among the idle ones as if it had been there for so many ticks.
-// The pool is locked.
-func (p *Pool[T]) parkAgain(e *entry[T], idle int64) {
-	e.since, e.stamp = p.tick.Load()-idle, p.shelf.stamp()
-	p.park(e)
-	if p.cfg.Order == OldestFirst {
-		p.shelf.remove(e)
-		p.shelf.pushUnder(e)
-	}
-}
-
-// fresh reports whether what l holds came straight from its making. Its holder
-// asks.
-func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.parked }
-
-// takeBack ends the lease that *l is and that no caller has seen, and empties
-// *l. What it held is in the pool's hands.
-func (p *Pool[T]) takeBack(l *Lease[T]) *entry[T] {
-	e := l.e
-	if !e.word.End(l.n) {
+// takeBack ends the lease, which no caller has seen. Its resource is the op's to move.
+func (s *slowAcquire[T]) takeBack() *entry[T] {
+	e := s.lease.e
+	if !e.word.End(s.lease.n) {
 		panic("resource: bug: an unseen lease has ended")
 	}
 	e.unseen++
 	e.takenBack.Add(1)
-	*l = Lease[T]{}
+	s.lease = Lease[T]{}
 	return e
 }
 
-// evict asks the Eviction and EvictIf about e.
-func (p *Pool[T]) evict(e *entry[T], i Info) (cause error) {
-	_ = p.guard("Evict", func() {
-		if p.cfg.Eviction != nil {
-			cause = p.cfg.Eviction.Evict(i)
-		}
-		if cause == nil && p.cfg.EvictIf != nil {
-			cause = p.cfg.EvictIf(e.value, i)
-		}
-	})
-	return cause
+// turnDown destroys the resource. If it came straight from its creation that counts as
+// a failed creation, and the caller fails as after one.
+func (s *slowAcquire[T]) turnDown(cause error, why fate) error {
+	p := s.p
+	fresh := s.lease.fresh()
+	e := s.takeBack()
+	p.lock()
+	p.startClockLocked()
+	if fresh {
+		p.failedEarlyLocked(e, cause)
+	}
+	p.retireLocked(e, cause, why)
+	p.changed = true
+	p.unlock()
+	if fresh && p.cfg.Outage == FailFast {
+		return s.fail(ReasonMakeFailed, cause)
+	}
+	return nil
 }
 
-// due asks the Health whether it wants to check.
-func (p *Pool[T]) due(i Info) bool {
-	if p.scheduled == nil {
-		return true
+// leave gives the resource to callers that ask for less time. If it came straight from
+// its creation no other would last longer: then the acquire fails.
+func (s *slowAcquire[T]) leave(cause error) error {
+	p := s.p
+	fresh := s.lease.fresh()
+	e := s.takeBack()
+	p.lock()
+	p.startClockLocked()
+	e.unfit, p.idle.anyUnfit = s.min, true // it is in no list
+	p.putLocked(e, false)
+	p.unlock()
+	if fresh {
+		return s.fail(ReasonNearEnd, fmt.Errorf("a new one would not last as long as asked: %w", cause))
 	}
-	due := true
-	_ = p.guard("Due", func() { due = p.scheduled.Due(i) })
-	return due
+	return nil
 }
 
-// passes notes what a check of e found and reports whether e is kept. Who has e
-// to itself calls it.
-func (p *Pool[T]) passes(e *entry[T], ill error) bool {
-	if ill == nil {
-		e.checked.Store(p.ticks() + 1)
-		e.failures.Store(0)
-		return true
+// untouch gives the resource back as if it had not been looked at. A check of it had
+// taken so long when the caller had to leave.
+func (s *slowAcquire[T]) untouch(took time.Duration) {
+	p := s.p
+	e := s.takeBack()
+	p.lock()
+	defer p.unlock()
+	p.startClockLocked()
+	since := p.clock.tick.Load() - s.idle - int64(took/tickLen)
+	if p.health.cut(p.clock.now(), since, took, p.maker.gauge.Usual()) {
+		p.health.scanFrom(len(p.registry.all))
+		p.startScanLocked()
 	}
-	if !p.is(ill, ErrTolerated) {
+	if p.holdBackLocked(e, since) {
+		p.changed = true
+	} else if p.putLocked(e, false); e.loc == inList {
+		p.idle.list.remove(e)
+		p.idle.parkAgain(e, s.idle)
+	}
+}
+
+// withhold moves the resource, which is due for a check, to the unverified ones if it
+// is suspect. It reports whether the op holds none now.
+func (s *slowAcquire[T]) withhold() bool {
+	p := s.p
+	p.lock()
+	defer p.unlock()
+	p.startClockLocked()
+	since := p.clock.tick.Load() - s.idle
+	if !p.health.suspect.Covers(since) {
 		return false
 	}
-	e.failures.Add(1)
+	e := s.takeBack()
+	if !p.holdBackLocked(e, since) {
+		p.putLocked(e, false)
+	}
 	return true
 }
 
-// ask asks the Health, and times it.
-func (p *Pool[T]) ask(ctx context.Context, e *entry[T], i Info) (took time.Duration, ill error) {
-	began := p.since()
-	if err := p.guard("Check", func() { ill = p.cfg.Health.Check(ctx, e.value, i) }); err != nil {
-		ill = err
+// noWaitCheck is a background check that an acquire with NoWait waits for.
+type noWaitCheck[T any] struct {
+	slot  int
+	call  *call
+	left  bool          // the acquire does not wait any more
+	lease Lease[T]      // of the resource, if it passed
+	done  chan struct{} // closed at the end of the check
+}
+
+// noWaitCheckTime is how long an acquire with [Request.NoWait] waits for Health
+// checks.
+const noWaitCheckTime = 10 * time.Millisecond
+
+// checkNoWait checks the resource for an acquire with NoWait. When the acquire's time
+// is up the check continues in the background, the op holds nothing, and the error is
+// ErrNoneIdle. If it returns neither true nor an error the resource has failed the
+// check, and the caller may try another.
+func (s *slowAcquire[T]) checkNoWait(i Info) (ok bool, err error) {
+	p := s.p
+	now := p.clock.now()
+	if s.until == 0 {
+		s.until = now + noWaitCheckTime
 	}
-	return p.since() - began, ill
+	if now >= s.until || !s.mayCheckNoWait(now) {
+		s.untouch(0)
+		return false, p.failure(ReasonNoneIdle, ErrNoneIdle, 0)
+	}
+	w := &noWaitCheck[T]{slot: s.slot, done: make(chan struct{})}
+	e := s.takeBack()
+	p.lock()
+	p.startClockLocked()
+	if !e.lendable(&p.cap) {
+		p.putLocked(e, false) // retires it
+		p.unlock()
+		return false, nil
+	}
+	p.idle.parkAgain(e, s.idle)
+	p.startCheckLocked(s.ctx, e, i, w)
+	p.unlock()
+	timer := time.NewTimer(s.until - now)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+	switch {
+	case s.leaveCheck(w):
+		s.lease = w.lease
+		return s.lease.e != nil, nil
+	case s.ctx.Err() != nil:
+		return false, s.gaveUp()
+	default:
+		return false, p.failure(ReasonNoneIdle, ErrNoneIdle, 0)
+	}
+}
+
+// leaveCheck ends the caller's wait and reports whether the check has ended. If not, its
+// outcome is the pool's.
+func (s *slowAcquire[T]) leaveCheck(w *noWaitCheck[T]) (done bool) {
+	p := s.p
+	p.lock()
+	defer p.unlock()
+	select {
+	case <-w.done:
+		return true
+	default:
+	}
+	w.left = true
+	p.calls.checks.leave(w.call)
+	p.changed = true
+	return false
+}
+
+// mayCheckNoWait reports whether an acquire with NoWait may have a check begun: not if
+// as many checks still run that such acquires have left as may run at once.
+func (s *slowAcquire[T]) mayCheckNoWait(now time.Duration) bool {
+	p := s.p
+	p.lock()
+	defer p.unlock()
+	c := &p.calls.checks
+	c.look(now)
+	return c.left < checkBound(p.cap.max) && !p.health.stuck(p.cap.max)
 }

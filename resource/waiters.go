@@ -3,6 +3,7 @@ package resource
 import (
 	"container/heap"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/respool/respool/internal/treap"
@@ -11,15 +12,15 @@ import (
 // Waiter is a caller that waits, as a [Queue] sees it.
 type Waiter struct {
 	Request Request       // what it asked for
-	Since   time.Duration // when it began to wait, since the pool was made
-	// Deadline is that of the caller's context, since the pool was made; 0: it has
+	Since   time.Duration // when it began to wait, since the pool's New
+	// Deadline is that of the caller's context, since the pool's New; 0: it has
 	// none. It bounds the work as well, if the caller works with that context.
 	Deadline time.Duration
 	owner    any // its *waiter[T]
 }
 
-// waiter is a caller that waits. Its owner is the waiting goroutine; the pool
-// has it from insert until it sends on ready or the owner takes it back.
+// waiter is a caller that waits. It belongs to the waiting goroutine; the pool
+// has it from insert until it sends on ready or the goroutine takes it back.
 type waiter[T any] struct {
 	Waiter
 	ready chan struct{} // holds one
@@ -28,8 +29,8 @@ type waiter[T any] struct {
 	ctx      context.Context
 	deadline time.Duration // ctx's, on the pool's clock; 0: none
 	min      time.Duration // its MinRemaining, if there is an Eviction to ask
-	seat     int
-	turn     int64 // ordinal among all that have waited; smaller ones came first
+	slot     int
+	turn     int64 // its ordinal among all waiters that the pool ever had
 
 	// Guarded by the pool's lock.
 	order                    *waitOrder[T] // that it is in; nil: none
@@ -37,7 +38,7 @@ type waiter[T any] struct {
 	node                     *treap.Node[*waiter[T]]
 	prev, next               *waiter[T] // in order.plain or late; next also in the chain of woken
 	prevUnasked, nextUnasked *waiter[T]
-	unasked                  bool          // no make was begun for it
+	unasked                  bool          // no creation was begun for it
 	timer                    int           // its index in the heap of deadlines, from 1; 0: none
 	late                     bool          // in late
 	lateAt                   time.Duration // when it was put there
@@ -46,25 +47,22 @@ type waiter[T any] struct {
 	popped                   bool          // the Queue has given it out
 	seen                     uint64        // the last inspection that listed it
 	lease                    Lease[T]      // what it got
-	verified                 bool          // that has passed a check just now
-	idle                     int64         // for how many ticks that was idle
-	err                      error         // or why nothing
+	verified                 bool          // the resource of lease has just passed a check
+	idle                     int64         // for how many ticks the resource of lease was idle
+	err                      error         // why it got no lease
 	rejected                 bool          // a policy refused it
 
-	// Of its hand-off, set by observeHandOff; its owner's once it is woken.
-	releaser *pause        // the releaser that waits until it runs; nil: none
-	served   time.Duration // when it was served; 0: it does not report when it ran
-	heldFor  time.Duration // how long the resource was held before
+	handOff handOffNote // set by the releaser; the waiter's once it is woken
 }
 
 // waiting reports whether the waiter is in the queue.
 func (w *waiter[T]) waiting() bool { return w.order != nil || w.late }
 
-// expired reports whether the context of w has ended, though its goroutine may
-// not have run since. To lend to it would keep the resource from the next for
-// as long as that takes: under overload, when many expire and processors are
-// busy, that is most of the time there is. One that waits on for lateFor has a
-// context that goes by another clock, and waits like every other.
+// expired reports whether the deadline of w has passed, though its goroutine may not have
+// run since. Lending to it would keep the resource from the next waiter for as long as that
+// takes: under overload, when many expire and processors are busy, most of the time. A
+// waiter that still waits after lateFor has a context that uses another clock, and is
+// treated as every other.
 func (w *waiter[T]) expired(now time.Duration) bool {
 	return w.deadline != 0 && w.deadline <= now && now-w.deadline < lateFor
 }
@@ -103,9 +101,9 @@ func (l *waiterList[T]) remove(w *waiter[T]) {
 	l.n--
 }
 
-// waitOrder is waiters in the order of their positions. A list holds those that
-// any resource serves and that were added last; trees hold the others, by
-// position, with the MinRemaining as value.
+// waitOrder is waiters in the order of their positions. A linked list holds those that any
+// resource serves and that were added last; trees hold the others, by position, with the
+// MinRemaining as value.
 type waitOrder[T any] struct {
 	plain  waiterList[T]
 	others treap.Set[*waiter[T]] // not Fresh: those with a MinRemaining, and those that came back to an old position
@@ -116,15 +114,15 @@ func (o *waitOrder[T]) insert(w *waiter[T], pos int64) {
 	w.order, w.pos = o, pos
 	switch {
 	case w.Request.Fresh:
-		o.plant(&o.fresh, w)
+		o.addToTree(&o.fresh, w)
 	case w.min > 0 || o.plain.back != nil && o.plain.back.pos > pos:
-		o.plant(&o.others, w)
+		o.addToTree(&o.others, w)
 	default:
 		o.plain.push(w)
 	}
 }
 
-func (o *waitOrder[T]) plant(s *treap.Set[*waiter[T]], w *waiter[T]) {
+func (o *waitOrder[T]) addToTree(s *treap.Set[*waiter[T]], w *waiter[T]) {
 	if w.node == nil {
 		w.node = &treap.Node[*waiter[T]]{Item: w}
 	}
@@ -177,17 +175,17 @@ func sooner[T any](a, b *waiter[T]) *waiter[T] {
 	return a
 }
 
-// waitQueue is the callers that wait. No operation takes longer the more there
-// are (I12), but for logarithms. Its user holds the pool's lock.
+// waitQueue is the callers that wait. No operation grows with their number (I12), except
+// logarithmically. Its user holds the pool's lock.
 type waitQueue[T any] struct {
 	n     int           // all
-	line  waitOrder[T]  // by turn
-	given waitOrder[T]  // that a Queue has given out and nothing idle could serve, by when
-	late  waiterList[T] // whose context's deadline has passed, by when that was found
+	line  waitOrder[T]  // in the order of arrival
+	given waitOrder[T]  // that a Queue has given out and no idle resource could serve, in that order
+	late  waiterList[T] // whose deadline has passed, in the order in which that was found
 	turns int64
 	gifts int64
 
-	// Those for whom no make was begun yet, by when they came.
+	// Those for which no creation was begun yet, in the order of arrival.
 	unaskedFront, unaskedBack *waiter[T]
 
 	// By deadline: those that ask for Fresh, and the others. Kept only if
@@ -195,14 +193,24 @@ type waitQueue[T any] struct {
 	timed  bool
 	timers [2]timers[T]
 
+	ordered  bool       // constant: there is a Queue
+	spares   sync.Pool  // of *waiter[T]; none is reused with a Queue, which may retain it
+	woken    *waiter[T] // served or refused, to be woken when the pool is unlocked
+	refusing refusal    // that is under way
+
+	// What is to be reported to a Queue: see queueOp.
+	asking bool           // a goroutine calls it
+	news   []queueNews[T] // what was not reported to it, the oldest first
+	broken bool           // it panicked: the first waiter is served
+
 	seen uint64  // how many inspections there were
 	walk walk[T] // the inspection that is under way
 }
 
-// everyone is the reach that serves whoever waits.
+// everyone is the reach that serves every waiter.
 var everyone = reach{everything, everything}
 
-// active is how many wait whose deadline has not passed.
+// active is how many waiters there are whose deadline has not passed.
 func (q *waitQueue[T]) active() int { return q.n - q.late.n }
 
 // fresh is how many of the active ask for Fresh.
@@ -217,8 +225,8 @@ func (q *waitQueue[T]) fresh() int {
 // then the trees, given and late are empty.
 func (q *waitQueue[T]) uniform() bool { return q.line.plain.n == q.n }
 
-// needs are the least MinRemaining that is asked for, by those that ask for
-// Fresh and by the others; everything: none of them waits.
+// needs are the least MinRemaining that is asked for, by waiters that ask for Fresh and by
+// the others; everything: there is none.
 type needs struct{ used, fresh int64 }
 
 func (q *waitQueue[T]) needs() needs {
@@ -236,7 +244,7 @@ func (q *waitQueue[T]) needs() needs {
 	return n
 }
 
-// servedBy reports whether r can serve one of the waiters whose needs are n.
+// servedBy reports whether r can serve one of the waiters that have these needs.
 func (n needs) servedBy(r reach) bool { return n.used < r.used || n.fresh < r.unused }
 
 // front returns the waiter that came first; nil if none is active.
@@ -259,8 +267,8 @@ func (q *waitQueue[T]) back() *waiter[T] {
 	return q.given.last()
 }
 
-// mayPass reports whether a caller with that turn, 0 for a new one, may take
-// what is idle: no caller waits that came before.
+// mayPass reports whether a caller with that turn, 0 for a new one, may take an idle
+// resource: no earlier caller waits.
 func (q *waitQueue[T]) mayPass(turn int64) bool {
 	w := q.front()
 	return w == nil || turn != 0 && turn < w.turn
@@ -280,7 +288,127 @@ func (q *waitQueue[T]) insert(w *waiter[T]) {
 	}
 }
 
-// give moves w, which the Queue has given out, behind those given out before.
+// spare returns a waiter that is in no queue, for its caller to fill in.
+func (q *waitQueue[T]) spare() *waiter[T] {
+	w, _ := q.spares.Get().(*waiter[T])
+	if w == nil {
+		w = &waiter[T]{ready: make(chan struct{}, 1)}
+		w.owner = w
+	}
+	return w
+}
+
+// release is called when w has left the queue and its caller has what it got. It clears
+// the references: a Queue may retain w after popping it, and the context of w may lead
+// to all that the caller has.
+func (q *waitQueue[T]) release(w *waiter[T]) {
+	if q.ordered {
+		w.ctx, w.lease, w.err, w.next = nil, Lease[T]{}, nil, nil
+		return
+	}
+	// Field by field, since the assignment of a whole zero waiter would copy it twice.
+	// The other fields are set before each use, or were reset when w left the queue.
+	w.Request, w.ctx, w.next, w.lease, w.err = Request{}, nil, nil, Lease[T]{}, nil
+	w.verified, w.idle, w.passed, w.rejected, w.seen = false, 0, 0, false, 0
+	q.spares.Put(w)
+}
+
+// enter inserts w, and has that reported to the Queue.
+func (q *waitQueue[T]) enter(w *waiter[T]) {
+	q.insert(w)
+	if q.ordered {
+		q.news = append(q.news, queueNews[T]{w, false})
+	}
+}
+
+// leave removes w, and has that reported to the Queue unless it has given w out.
+func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
+	popped := w.popped
+	q.remove(w)
+	w.lasted = now - w.Since
+	if q.ordered && !popped {
+		q.news = append(q.news, queueNews[T]{w, true})
+	}
+}
+
+// queueNews is an event to report to a Queue: w came, or left.
+type queueNews[T any] struct {
+	w    *waiter[T]
+	left bool
+}
+
+// nextNews takes out the next event to report to the Queue.
+func (q *waitQueue[T]) nextNews() queueNews[T] {
+	n := q.news[0]
+	q.news[0] = queueNews[T]{}
+	q.news = q.news[1:]
+	return n
+}
+
+// wake has w, which has left the queue, woken when the pool is unlocked.
+func (q *waitQueue[T]) wake(w *waiter[T]) { w.next, q.woken = q.woken, w }
+
+// takeWoken returns the waiters to wake.
+func (q *waitQueue[T]) takeWoken() *waiter[T] {
+	w := q.woken
+	q.woken = nil
+	return w
+}
+
+// wakeAll wakes w and those after it. The pool is not locked.
+func wakeAll[T any](w *waiter[T]) {
+	for w != nil {
+		next := w.next
+		w.ready <- struct{}{} // never blocks; w is its caller's again
+		w = next
+	}
+}
+
+// refusal is the refusal of all waiters that came up to a turn, as far as nothing that
+// is leased could serve them. The zero refusal refuses none.
+type refusal struct {
+	err  error
+	last int64
+}
+
+// refuseAll begins the refusal of all waiters that wait now.
+func (q *waitQueue[T]) refuseAll(err error) { q.refusing = refusal{err: err, last: q.turns} }
+
+// misfit is why e makes room for a waiter.
+func (q *waitQueue[T]) misfit(e *entry[T]) error {
+	if q.fresh() > 0 && !e.unused() {
+		return ErrNotFresh
+	}
+	return ErrNearEnd
+}
+
+// maxPassed is how often a waiter for which every resource is too near its end is
+// passed over before it gets a slot.
+const maxPassed = 8
+
+// yields is why e, which has come back and w can use, is to make room for a waiter
+// before w, which can not; nil: w gets it. Otherwise, in a full pool, the waiters behind
+// might have it again and again, and that one nothing. coming is how many slots will
+// have new resources, reserved how many idle ones come back from a policy; roomHelps
+// says that a creation waits only for a slot. There is no Queue.
+func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, roomHelps bool) error {
+	front := q.front()
+	if front == w {
+		return nil
+	}
+	if f := itemOf(q.line.fresh.At(coming)); f != nil && f.turn < w.turn && roomHelps {
+		return ErrNotFresh
+	}
+	if front.Request.Fresh || e.fits(&front.Request) {
+		return nil
+	}
+	if front.passed++; front.passed > maxPassed && coming+reserved == 0 && roomHelps {
+		return ErrNearEnd
+	}
+	return nil
+}
+
+// give moves w, which the Queue has given out, behind the waiters given out before.
 func (q *waitQueue[T]) give(w *waiter[T]) {
 	q.line.remove(w)
 	q.gifts++
@@ -298,7 +426,7 @@ func (q *waitQueue[T]) remove(w *waiter[T]) {
 	q.n--
 }
 
-// leaveOrder takes w out of all but late.
+// leaveOrder takes w out of every list but late.
 func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
 	w.order.remove(w)
 	q.unask(w)
@@ -307,9 +435,9 @@ func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
 	}
 }
 
-// first returns the first waiter in line that r can serve and that has not
-// expired; nil if there is none. It moves those that have expired out of the
-// way, a bounded number: more reports whether it is to be called again.
+// first returns the first waiter in line that r can serve and that has not expired; nil if
+// there is none. It moves a bounded number of expired waiters to late: more reports whether
+// it is to be called again.
 func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more bool) {
 	if q.uniform() && r.used > 0 {
 		if w := q.line.plain.front; w == nil || !w.expired(now) {
@@ -329,8 +457,8 @@ func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more boo
 	return nil, true
 }
 
-// revive puts the late waiters back in line that wait on all the same, a bounded
-// number. It returns when it is to be called again; 0: there is none.
+// revive puts late waiters that still wait back in line, a bounded number. It returns when
+// it is to be called again; 0: there is none.
 func (q *waitQueue[T]) revive(now time.Duration) (at time.Duration) {
 	for range maxPerHold {
 		w := q.late.front
@@ -377,8 +505,8 @@ func (q *waitQueue[T]) unask(w *waiter[T]) {
 	w.prevUnasked, w.nextUnasked, w.unasked = nil, nil, false
 }
 
-// asker returns the context of the first waiter for whom no make was begun yet,
-// and notes that one is; else that of the first waiter; nil if none waits.
+// asker returns the context of the first waiter for which no creation was begun yet, and
+// notes that one is; else that of the first waiter; nil if none waits.
 func (q *waitQueue[T]) asker() context.Context {
 	w := q.unaskedFront
 	if w != nil {
@@ -400,7 +528,7 @@ func (q *waitQueue[T]) soonest(freshOnly bool) (w *waiter[T]) {
 	return w
 }
 
-// untime forgets the deadline of w.
+// untime takes w out of the heap of deadlines.
 func (q *waitQueue[T]) untime(w *waiter[T]) { heap.Remove(q.timersOf(w), w.timer-1) }
 
 // refusable returns the first waiter that asks for Fresh or, if freshOnly is
@@ -455,8 +583,8 @@ func (t *timers[T]) Pop() any {
 	return w
 }
 
-// walk is an inspection on its way through the queue: those given out, then the
-// line, then the late ones. It survives the removal of waiters, and what moves
+// walk is the progress of an inspection through the queue: the waiters given out, then the
+// line, then the late ones. It survives the removal of waiters, and a waiter that moves
 // meanwhile is listed at most once.
 type walk[T any] struct {
 	stage int
@@ -500,7 +628,7 @@ func (k *walk[T]) order(q *waitQueue[T]) *waitOrder[T] {
 	return [...]*waitOrder[T]{&q.given, &q.line, nil}[k.stage]
 }
 
-// next goes on to the next stage.
+// next continues with the next stage.
 func (k *walk[T]) next(q *waitQueue[T]) {
 	k.stage++
 	k.after = 0
@@ -512,4 +640,142 @@ func (k *walk[T]) leave(w *waiter[T]) {
 	if k.list == w {
 		k.list = w.next
 	}
+}
+
+// queueOp asks the Config's Queue which waiter to serve next, and serves it. The Queue is user
+// code whose methods run one at a time with the pool unlocked: a goroutine that unlocks the
+// pool while there is something to report to the Queue, or to ask it, runs a queueOp, unless
+// one runs already.
+type queueOp[T any] struct{ p *Pool[T] }
+
+// pendingLocked reports whether there is something to do, and no goroutine does it.
+func (op queueOp[T]) pendingLocked() bool {
+	q := &op.p.waiters
+	return op.p.mode.ordered && !q.asking && (len(q.news) > 0 || op.p.matchesLocked())
+}
+
+// run reports the events to the Queue and serves waiters in its order until there is nothing
+// left to do. The Queue runs on a goroutine of its own, since a method that ends its
+// goroutine must not end a caller's in the middle of something.
+func (op queueOp[T]) run() {
+	p := op.p
+	p.mu.Lock()
+	if p.waiters.asking {
+		p.mu.Unlock()
+		return
+	}
+	p.waiters.asking = true
+	p.busy++
+	p.mu.Unlock()
+	for {
+		err := p.guard.isolate("Queue", func() {
+			for op.step() {
+			}
+		})
+		p.lock()
+		if p.waiters.broken = err != nil; err == nil && len(p.waiters.news) == 0 && !p.matchesLocked() {
+			p.waiters.asking = false
+			p.busy--
+			p.changed = true
+			p.unlock()
+			return
+		}
+		p.unlock()
+	}
+}
+
+// step reports one event, or serves or refuses one waiter. It reports whether there was
+// anything to do.
+func (op queueOp[T]) step() bool {
+	p := op.p
+	p.lock()
+	now := p.clock.now()
+	if len(p.waiters.news) > 0 {
+		n := p.waiters.nextNews()
+		popped := n.w.popped
+		p.unlock()
+		switch {
+		case n.left && popped: // it left while it was popped: the Queue does not have it
+		case n.left:
+			p.cfg.Queue.Remove(&n.w.Waiter)
+		default:
+			p.cfg.Queue.Push(&n.w.Waiter, now)
+		}
+		return true
+	}
+	if !p.matchesLocked() {
+		p.unlock()
+		return false
+	}
+	if op.serveGivenLocked(now) {
+		p.unlock()
+		return true
+	}
+	var w *waiter[T]
+	var refuse *Rejection
+	if !p.waiters.broken {
+		p.unlock()
+		w, refuse = op.pop(now)
+		p.lock()
+	}
+	p.waiters.broken = false
+	op.giveLocked(w, refuse, now)
+	p.unlock()
+	return true
+}
+
+// pop asks the Queue for the next waiter, and whether to refuse it.
+func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
+	out, err := op.p.cfg.Queue.Pop(now)
+	if out == nil {
+		return nil, nil
+	}
+	w, _ := out.owner.(*waiter[T]) // nil if it is not one of the pool's
+	if err == nil {
+		return w, nil
+	}
+	return w, &Rejection{Policy: "Queue", RetryAfter: op.p.guard.retryAfter(err), Err: err}
+}
+
+// giveLocked notes that the Queue has given out w, or refuses it, and serves the waiter
+// whose turn it is now. If the Queue gave out no new waiter, that is the one that waited
+// longest and can be served.
+func (op queueOp[T]) giveLocked(w *waiter[T], refuse *Rejection, now time.Duration) {
+	p := op.p
+	first := w != nil && !w.popped
+	if first {
+		w.popped = true
+	}
+	switch {
+	case w == nil || !w.waiting() || !first && refuse == nil:
+		if w := p.waiters.line.first(p.idle.list.reach()); w != nil {
+			p.grantLocked(p.idle.first(&w.Request), w, now)
+		}
+	case refuse != nil:
+		w.rejected = true
+		p.refuseLocked(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
+	default:
+		p.waiters.give(w)
+		op.serveGivenLocked(now)
+	}
+}
+
+// serveGivenLocked serves the first of the waiters that the Queue gave out and that can
+// use an idle resource, or retires one to make room for an earlier waiter that cannot. It
+// reports whether it did.
+func (op queueOp[T]) serveGivenLocked(now time.Duration) bool {
+	p := op.p
+	given := &p.waiters.given
+	w := given.first(p.idle.list.reach())
+	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.maker.roomHelps(now, &p.cap) {
+		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
+			p.retireLocked(e, p.waiters.misfit(e), fateOther)
+			return true
+		}
+	}
+	if w == nil {
+		return false
+	}
+	p.grantLocked(p.idle.first(&w.Request), w, now)
+	return true
 }

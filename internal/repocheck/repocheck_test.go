@@ -18,6 +18,7 @@ func TestWorkspace(t *testing.T)  { repository(t, workspace) }
 func TestLinks(t *testing.T)      { repository(t, links) }
 func TestNames(t *testing.T)      { repository(t, names) }
 func TestInvariants(t *testing.T) { repository(t, invariants) }
+func TestOwners(t *testing.T)     { repository(t, owners) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()

@@ -1,0 +1,507 @@
+package resource
+
+import (
+	"context"
+	"time"
+)
+
+// Every slow path holds the pool's lock between lock and unlock. Under it, it changes
+// what there is: it puts a resource, frees a slot, notes an outcome. If that can call
+// for new resources it sets p.changed. unlock then dispatches: it decides once what
+// follows from all that changed, and does it.
+
+// lock locks the pool. It counts callers that find it locked.
+func (p *Pool[T]) lock() {
+	if !p.mu.TryLock() {
+		p.mu.Lock()
+		p.idle.meet()
+	}
+}
+
+// unlock dispatches, unlocks the pool, and does what must be done without the lock.
+func (p *Pool[T]) unlock() {
+	a := p.dispatch()
+	p.mu.Unlock()
+	wakeAll(a.woken)
+	if a.askQueue {
+		queueOp[T]{p}.run()
+	}
+	if p.shared != nil {
+		p.shared.budget.Settle()
+		if a.drained {
+			go p.shared.drained(p)
+		}
+	}
+}
+
+// aftermath is what a dispatch leaves to be done without the lock.
+type aftermath[T any] struct {
+	woken    *waiter[T] // the waiters to wake
+	askQueue bool       // there is something to report to the Queue, or to ask it
+	drained  bool       // the pool is closed, and now nothing of it is left
+}
+
+// dispatch does what follows from the changes under this hold of the lock. In order:
+// it begins the creations that are called for, sends acquires and releases through the
+// lock or not, chooses what is sampled, has a goroutine continue what was too much for
+// one hold, offers idle resources to other keys, and notes whether the pool has ended.
+// The pool is locked.
+func (p *Pool[T]) dispatch() (a aftermath[T]) {
+	if p.changed {
+		p.growLocked()
+	}
+	p.setSlowPathLocked()
+	if p.sampler.begins {
+		p.sampler.judge(&p.idle, p.leasedLocked(), p.cap.max, false)
+	}
+	if p.more && !p.working {
+		p.working = true
+		p.busy++
+		go p.work()
+	}
+	a.askQueue = queueOp[T]{p}.pendingLocked()
+	if p.shared != nil {
+		memberOf(p).offerLocked()
+	}
+	if p.closed && !p.over && !a.askQueue && p.cap.live == 0 && p.maker.lost == 0 && p.busy == 0 {
+		p.over, a.drained = true, true
+		close(p.drained)
+	}
+	if a.askQueue && p.shared != nil {
+		// The goroutine that settles the total must not wait for a Queue.
+		a.askQueue = false
+		p.busy++
+		go func() {
+			defer p.unbusy()
+			queueOp[T]{p}.run()
+		}()
+	}
+	a.woken = p.waiters.takeWoken()
+	return a
+}
+
+// overfull is the bit of slowPath that says that the pool is closed, or has more
+// resources than its maximum: no Make may be called.
+const overfull = 2
+
+// setSlowPathLocked sets slowPath as things stand.
+func (p *Pool[T]) setSlowPathLocked() {
+	var d uint32
+	if p.waiters.n > 0 || p.closed || p.cap.over() || !p.ticking || p.cap.scarce() {
+		d = 1
+	}
+	if p.closed || p.cap.over() {
+		d |= overfull
+	}
+	old := p.slowPath.Load()
+	if d |= old & timeNext; old != d {
+		p.slowPath.Store(d)
+	}
+}
+
+// maxPerHold is how many waiters are served or refused, how many creations begun and
+// how many resources retired under one hold of the lock. The rest is left to work,
+// which does it under holds of its own (I12).
+const maxPerHold = 32
+
+// work continues what was too much for one hold of the lock until nothing is left. It
+// runs on a goroutine of the pool's own.
+func (p *Pool[T]) work() {
+	for {
+		p.mu.Lock() // not lock: that would count as contention
+		if !p.more {
+			p.working = false
+			p.busy--
+			p.unlock()
+			return
+		}
+		p.more = false
+		p.serveAndGrowLocked()
+		p.unlock()
+	}
+}
+
+// onAlarm serves and grows after the time that grow has set.
+func (p *Pool[T]) onAlarm() {
+	p.lock()
+	p.alarm.rang()
+	if p.waiters.late.n > 0 {
+		now := p.clock.now()
+		if at := p.waiters.revive(now); at > 0 {
+			p.alarm.after(now, max(1, at-now))
+		}
+	}
+	p.serveAndGrowLocked()
+	p.unlock()
+}
+
+// serveAndGrowLocked refuses waiters that are to be refused, lends idle resources to the
+// others, and begins the creations that are called for.
+func (p *Pool[T]) serveAndGrowLocked() {
+	if p.closed || p.waiters.refusing.err != nil {
+		p.refuseWaitersLocked()
+	}
+	p.serveLocked()
+	p.changed = true
+}
+
+// serveLocked lends idle resources to the waiters that can use them. With a Queue,
+// dispatch does.
+func (p *Pool[T]) serveLocked() {
+	if p.mode.ordered || p.waiters.n == 0 || p.idle.available() == 0 {
+		return
+	}
+	now := p.clock.now()
+	for range maxPerHold {
+		w := p.firstWaiterLocked(p.idle.list.reach(), now)
+		if w == nil {
+			return
+		}
+		p.grantLocked(p.idle.first(&w.Request), w, now)
+	}
+	p.more = true
+}
+
+// firstWaiterLocked returns the first waiter that resources of that reach can serve; nil
+// if there is none. Waiters whose context has ended are passed over, and looked at again
+// when they may wait all the same.
+func (p *Pool[T]) firstWaiterLocked(r reach, now time.Duration) *waiter[T] {
+	w, more := p.waiters.first(r, now)
+	if w == nil {
+		p.more = p.more || more
+	}
+	if p.waiters.late.n > 0 {
+		p.alarm.after(now, lateFor)
+	}
+	return w
+}
+
+// grantLocked leases e, which is in the idle list or the caller's to move, to w.
+func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) {
+	if e.loc == inList {
+		p.idle.list.remove(e)
+		w.idle = max(0, int64(now/tickLen)-e.since)
+	}
+	p.departLocked(w, now)
+	e.granted = now
+	w.verified = e.justVerified(p.clock.nowTick())
+	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
+	w.lease = p.lendLocked(e, w.slot)
+	p.waiters.wake(w)
+}
+
+// refuseLocked turns w away.
+func (p *Pool[T]) refuseLocked(w *waiter[T], err error, now time.Duration) {
+	p.departLocked(w, now)
+	w.err = err
+	p.counts.waits.fail(w.lasted)
+	p.waiters.wake(w)
+}
+
+// departLocked takes w out of the queue.
+func (p *Pool[T]) departLocked(w *waiter[T], now time.Duration) {
+	p.waiters.leave(w, now)
+	if p.waiters.n == 0 {
+		p.maker.gauge.Clear()
+	}
+	if p.cap.claimed > p.waiters.n {
+		n := max(p.waiters.n, p.maker.warmth(p.existLocked(), p.cap.max))
+		if p.maker.sought {
+			n = max(n, 1)
+		}
+		p.cap.lowerClaim(n, p.waiters.n == 0)
+	}
+}
+
+// leasedLocked is how many resources callers have, or are on their way between: a
+// resource that is idle in a local slot while callers wait is about to be brought to
+// them.
+func (p *Pool[T]) leasedLocked() int {
+	return p.cap.live - p.maker.creating - p.cap.dying - p.idle.list.n - p.offListLocked()
+}
+
+// offListLocked is how many idle resources are neither in the idle list nor in a local
+// slot.
+func (p *Pool[T]) offListLocked() int { return p.health.unverified.n + p.calls.offList() }
+
+// idlersLocked is how many resources are idle.
+func (p *Pool[T]) idlersLocked() int {
+	inSlots, _ := p.idle.slotLevels()
+	return p.idle.list.n + p.offListLocked() + inSlots
+}
+
+// existLocked is how many resources there are.
+func (p *Pool[T]) existLocked() int { return p.cap.live - p.maker.creating - p.cap.dying }
+
+// recoverableLocked reports whether a resource could come back to a waiter that asks for
+// r: only a new resource can satisfy a Fresh request.
+func (p *Pool[T]) recoverableLocked(r *Request) bool { return !r.Fresh && !p.nothingOutLocked() }
+
+// nothingOutLocked reports whether no resource can come back to the waiters, but only new
+// ones serve them.
+func (p *Pool[T]) nothingOutLocked() bool {
+	return p.leasedLocked() == 0 && p.health.unverified.n == 0 && !p.calls.recoverable(len(p.idle.reserved))
+}
+
+// hasConstraintsLocked reports whether some waiters may be unable to use what is idle:
+// they ask for a MinRemaining, or for Fresh. Then a resource can lie idle though callers
+// wait, and in a full pool it has to make room for one that they can use.
+func (p *Pool[T]) hasConstraintsLocked() bool { return p.idle.anyUnfit || p.waiters.fresh() > 0 }
+
+// matchesLocked reports whether there are an idle resource and a waiter that can use it.
+func (p *Pool[T]) matchesLocked() bool {
+	return p.waiters.n > 0 && p.idle.available() > 0 && p.waiters.needs().servedBy(p.idle.list.reach())
+}
+
+// growLocked begins the creations that are called for: for waiters, for MinIdle and for
+// Warm.
+func (p *Pool[T]) growLocked() {
+	p.changed = false
+	if p.closed || p.mode.ordered && p.matchesLocked() {
+		return // a queueOp serves first, and then has this called again
+	}
+	if p.needsNothingLocked() {
+		return
+	}
+	now := p.clock.now()
+	if p.waiters.n > 0 {
+		p.dismissLocked(now)
+		p.makeRoomLocked(now)
+		p.makeRoomFromUnverifiedLocked(now)
+	}
+	s := p.supplyLocked(now)
+	fewer := time.Duration(0)
+	if s.waiting > 0 {
+		s.reserved, fewer = p.calls.comingBack(now, len(p.idle.reserved))
+	}
+	d := p.maker.decide(s)
+	if fewer > 0 && (d.again == 0 || fewer < d.again) {
+		d.again = fewer
+	}
+	if d.again > 0 {
+		p.alarm.after(now, d.again)
+	}
+	want := d.total()
+	n := min(want, maxPerHold)
+	got := p.cap.take(n, min(n, d.demand()), p.waiters.n == 0)
+	callers := d.callers
+	d.limit(got)
+	if got == maxPerHold && want > got {
+		p.more = true
+		p.maker.putOff = callers - d.callers
+	}
+	p.maker.gauge.Began(d.callers)
+	begun := &p.counts.begun
+	for range d.callers {
+		if ctx := p.waiters.asker(); ctx != nil {
+			p.startCreationLocked(newCreation[T](ctx), &begun.Callers)
+		} else {
+			p.startCreationLocked(p.maker.forWarm(), &begun.Callers)
+		}
+	}
+	for range d.warm {
+		p.startCreationLocked(p.maker.forWarm(), &begun.Warm)
+	}
+	for range d.missed {
+		p.startCreationLocked(newCreation[T](context.Background()), &begun.NoWait)
+	}
+	for range d.ready {
+		p.startCreationLocked(newCreation[T](context.Background()), &begun.MinIdle)
+	}
+	if want == 0 {
+		p.renewLocked(now)
+	}
+}
+
+// needsNothingLocked reports whether there is nothing that a creation could be for, so
+// that no clock need be read; or the pool has as many resources as it may, and nothing is
+// to be done about that: the usual case where many callers wait.
+func (p *Pool[T]) needsNothingLocked() bool {
+	k := &p.maker
+	if p.cap.claimed > 0 || len(k.fading) > 0 {
+		return false
+	}
+	if p.waiters.n == 0 && len(k.warming) == 0 && p.cfg.MinIdle == 0 && !k.missed && !k.sought && !k.owed {
+		return true
+	}
+	return p.cap.full() && !p.hasConstraintsLocked() && p.health.unverified.n == 0 && !k.breaker.Open() && k.barred == 0
+}
+
+// supplyLocked is what the pool has and what is asked of it.
+func (p *Pool[T]) supplyLocked(now time.Duration) supply {
+	s := supply{
+		now:      now,
+		max:      p.cap.max,
+		live:     p.cap.live,
+		dying:    p.cap.dying,
+		idle:     p.idle.list.n + p.offListLocked(),
+		held:     p.leasedLocked(),
+		returned: p.counts.returned,
+		waiting:  p.waiters.active(),
+		fresh:    p.waiters.fresh(),
+		warm:     p.maker.warmth(p.existLocked(), p.cap.max),
+	}
+	if p.cfg.MinIdle > 0 {
+		inSlots, _ := p.idle.slotLevels()
+		s.idle += inSlots
+	}
+	return s
+}
+
+// makeRoomLocked retires idle resources that no waiter can use, where the pool is full,
+// they keep better ones from being created, and creations may begin.
+func (p *Pool[T]) makeRoomLocked(now time.Duration) {
+	if !p.hasConstraintsLocked() {
+		return
+	}
+	k := &p.maker
+	if wait := max(k.breaker.RetryAfter(now), k.barred-now); wait > 0 {
+		p.alarm.after(now, wait)
+		return
+	}
+	if k.breaker.Open() && !p.cap.full() || p.idle.available() == 0 {
+		return
+	}
+	fresh := p.waiters.fresh()
+	coming := k.pending() + p.cap.dying + max(0, p.cap.max-p.cap.live)
+	missing := max(0, p.waiters.active()-fresh-len(p.idle.reserved)) + fresh - coming
+	if k.last != nil {
+		missing = min(missing, 1-coming) // creation is failing: do not give up all for it
+	}
+	n := p.waiters.needs()
+	for range min(missing, maxPerHold) {
+		e := p.idle.list.unwanted(n)
+		if e == nil {
+			return
+		}
+		p.retireLocked(e, p.waiters.misfit(e), fateOther)
+	}
+	if missing > maxPerHold {
+		p.more = true
+	}
+}
+
+// makeRoomFromUnverifiedLocked retires an unverified resource for each waiter for which
+// no creation is under way, if the pool is full, creation succeeds, and no check has
+// passed for as long as a creation takes. Otherwise each waiter of a full pool of dead
+// resources would wait for the timeout of a check.
+func (p *Pool[T]) makeRoomFromUnverifiedLocked(now time.Duration) {
+	d := &p.health
+	if d.unverified.n == 0 {
+		return
+	}
+	if wait := d.since + max(p.maker.gauge.Usual(), minSuspicion) - now; wait > 0 {
+		p.alarm.after(now, wait)
+		return
+	}
+	if !p.maker.roomHelps(now, &p.cap) {
+		return
+	}
+	missing := p.waiters.active() - p.maker.pending() - p.cap.dying
+	if p.maker.last != nil {
+		missing = min(missing, 1)
+	}
+	for range min(missing, maxPerHold, d.unverified.n) {
+		p.retireLocked(d.unverified.first(OldestFirst, nil), ErrSuspect, fateOther)
+	}
+	p.more = p.more || missing > maxPerHold && d.unverified.n > 0
+}
+
+// A resource whose end the Eviction foresees by its age, and that is in use or needed
+// for MinIdle, gets a replacement before it ends, where the maximum allows: so no caller
+// has to wait for one. Where it does not, the resource ends a little earlier than it
+// must. Either way one replacement is created at a time, so that resources created
+// together are not replaced in a burst.
+
+// renewLocked creates a replacement, if one is to be created and nothing is against it.
+func (p *Pool[T]) renewLocked(now time.Duration) {
+	k := &p.maker
+	if !k.owed && len(k.fading) == 0 || p.waiters.n > 0 || p.cap.dying > 0 || !k.mayRenew(now) {
+		return
+	}
+	switch {
+	case p.cap.over():
+	case p.cap.full():
+		if e, end := k.roll(); e != nil {
+			p.retireLocked(e, end, fateEvicted)
+		}
+	case k.replacement() && p.cap.take(1, 0, p.waiters.n == 0) > 0:
+		p.startCreationLocked(newCreation[T](context.Background()), &p.counts.begun.Replacements)
+	}
+}
+
+// outageErrorLocked is the error of a caller that is refused in an outage.
+func (p *Pool[T]) outageErrorLocked(now, waited time.Duration) error {
+	err := &outageCause{p.maker.last}
+	retry := p.maker.breaker.RetryAfter(now)
+	if retry == 0 { // a creation is being tried
+		retry = max(p.maker.gauge.Usual(), 10*time.Millisecond)
+	}
+	a := p.failureLocked(ReasonOutage, err, waited, retry)
+	if !p.cap.full() { // else there is no room for a try
+		a.tried = p.maker.nextTry()
+	}
+	return a
+}
+
+// dismissLocked refuses the waiters that nothing can serve any more: the leased resources
+// are gone, or creation has begun to fail or be barred.
+func (p *Pool[T]) dismissLocked(now time.Duration) {
+	freshOnly := !p.nothingOutLocked()
+	if p.cfg.Outage != FailFast || freshOnly && p.waiters.fresh() == 0 {
+		return
+	}
+	k := &p.maker
+	left := maxPerHold
+	if k.breaker.RetryAfter(now) > 0 {
+		for w := p.waiters.refusable(freshOnly); w != nil; w = p.waiters.refusable(freshOnly) {
+			if left--; left < 0 {
+				p.more = true
+				return
+			}
+			k.sought = true
+			p.refuseLocked(w, p.outageErrorLocked(now, now-w.Since), now)
+		}
+	}
+	if k.barred <= now || k.pending() > 0 {
+		return
+	}
+	for w := p.waiters.soonest(freshOnly); w != nil && w.deadline < k.barred; w = p.waiters.soonest(freshOnly) {
+		if left--; left < 0 {
+			p.more = true
+			return
+		}
+		if w.deadline <= now {
+			p.waiters.untime(w) // it learns so from its context
+			continue
+		}
+		w.rejected = true
+		p.refuseLocked(w, p.failureLocked(refusalReason(k.barredBy), k.barredBy, now-w.Since, k.barred-now), now)
+	}
+}
+
+// refuseWaitersLocked refuses some of the waiters that are to be: all of them if the pool
+// is closed, else those of waiters.refusing.
+func (p *Pool[T]) refuseWaitersLocked() {
+	now := p.clock.now()
+	for range maxPerHold {
+		if p.closed {
+			w := p.waiters.any()
+			if w == nil {
+				return
+			}
+			// At least 1: a Keyed recognizes by Waited the callers that waited.
+			p.refuseLocked(w, p.failureLocked(ReasonClosed, ErrClosed, max(1, now-w.Since), 0), now)
+			continue
+		}
+		refusing := &p.waiters.refusing
+		w := p.waiters.refusable(!p.nothingOutLocked())
+		if w == nil || w.turn > refusing.last {
+			*refusing = refusal{}
+			return
+		}
+		w.rejected = true
+		p.refuseLocked(w, p.failureLocked(refusalReason(refusing.err), refusing.err, now-w.Since, 0), now)
+	}
+	p.more = true
+}
