@@ -266,7 +266,7 @@ func TestConfig_LargestMaxSize(t *testing.T) {
 	}
 	if strconv.IntSize > 32 {
 		cfg.MaxSize++
-		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "MaxSize is 2147483648") {
+		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "MaxSize must be between 1 and 2147483647, got 2147483648") {
 			t.Error(err)
 		}
 	}
