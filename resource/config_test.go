@@ -77,7 +77,7 @@ func TestConfig_LargestMaxSize(t *testing.T) {
 	closeAll(t, p)
 	if strconv.IntSize > 32 {
 		cfg.MaxSize++
-		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "MaxSize is 2147483648") {
+		if _, err := resource.New(cfg); err == nil || !strings.Contains(err.Error(), "got 2147483648") {
 			t.Error(err)
 		}
 	}
