@@ -175,6 +175,8 @@ func (f *FrameConn) PartialSince() int64 {
 // it ended; 0: there was none. Bytes read at its end may have been sent before it.
 func (f *FrameConn) Gap() int64 { return f.gap.Load() }
 
+// dropBufferLocked returns the buffer to its pool. Larger ones are left to the garbage
+// collector.
 func (f *FrameConn) dropBufferLocked() {
 	f.ahead = nil
 	if f.buf != nil {
