@@ -183,6 +183,7 @@ func (d *dialing) open(ctx context.Context, through *url.URL) (_ *wsconn.FrameCo
 	return d.follow(t, w), nil
 }
 
+// follow returns the conn for gorilla over above, which is w or TLS over w.
 func (d *dialing) follow(above net.Conn, w *wsconn.RawConn) *wsconn.FrameConn {
 	return wsconn.NewFrameConn(above, w, d.hub.clock, d.hub.longestSilence(), d.cfg.ControlLimit, d.cfg.Compression)
 }

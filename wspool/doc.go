@@ -16,30 +16,30 @@
 //
 // # The states of a connection
 //
-//	            ┌──────────────── released clean ─────────────────┐
-//	            ▼                                                 │
+//	            ┌───────────────── released clean ────────────┐
+//	            ▼                                             │
 //	dialing ─▶ hot ─▶ watched ─▶ [vetted] ─▶ leased ─▶ [in quarantine]
-//	   │        └────── acquired ──────────────▲│
-//	   │                                        ├─▶ hijacked: the caller's
-//	   └─▶ DialError        from every state ───┴─▶ closing ─▶ gone
+//	  │         └───────── acquired ──────────▲  │
+//	  │                                          ├─▶ hijacked: the caller's
+//	  └─▶ DialError          from every state ───┴─▶ closing ─▶ gone
 //
 //	state          what happens in it
 //	---------------------------------------------------------------------------------
 //	dialing        Prepare, TCP, proxy, TLS, the upgrade, Greeting, OnConnect
-//	hot            nothing reads it, for WatchAfter
-//	watched        what arrives is read, and dealt with as unsolicited
-//	vetted         it is not lent until a ping was answered, or a frame is complete
+//	hot            released just now, and not read for WatchAfter
+//	watched        every message that arrives is unsolicited; pings are answered
+//	vetted         not lent until a ping was answered, or a frame is complete
 //	leased         one caller reads and writes
-//	in quarantine  what arrives is dropped, until nothing has for Quiet (if Quiet is set)
+//	in quarantine  messages are dropped, until none has arrived for Quiet (if Quiet is set)
 //	closing        close frame, the peer's close frame, the end of TCP
 //
 // A caller that acquires a hot connection reads it on its own goroutine, without a hand-over.
 // While a connection is watched pings are answered, and it leaves the pool as soon as the
-// server closes it. On Linux one goroutine watches all connections; elsewhere, and if Config.NetDial
-// returns something other than a socket, each connection has a watcher of its own. A
-// connection is closed when the peer or the network ends it, when a lease does not leave it
-// clean, and by [Pool.Reset], Eviction and the end of the pool. [Pool.Inspect] shows the state
-// of each connection.
+// server closes it. On Linux one goroutine watches all connections; elsewhere, and if
+// Config.NetDial returns something other than a socket, each connection has a watcher of its
+// own. A connection is closed when the peer or the network ends it, when a lease does not
+// leave it clean, and by [Pool.Reset], Eviction and the end of the pool. [Pool.Inspect] shows
+// the state of each connection.
 //
 // # Guarantees
 //

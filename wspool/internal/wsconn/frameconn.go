@@ -175,6 +175,8 @@ func (f *FrameConn) PartialSince() int64 {
 // it ended; 0: there was none. Bytes read at its end may have been sent before it.
 func (f *FrameConn) Gap() int64 { return f.gap.Load() }
 
+// dropBufferLocked returns the buffer to its pool. Larger ones are left to the garbage
+// collector.
 func (f *FrameConn) dropBufferLocked() {
 	f.ahead = nil
 	if f.buf != nil {
@@ -198,7 +200,10 @@ func (f *FrameConn) Await() bool {
 
 // Watch blocks until something has arrived or reading has ended. It returns false if
 // the reader was dismissed (see [RawConn.Dismiss]). No context ends it. For the reader.
-func (f *FrameConn) Watch() bool { return f.fill() != errDismissed }
+func (f *FrameConn) Watch() bool {
+	_, err := f.fill()
+	return err != errDismissed
+}
 
 // Poll takes in what has arrived, without blocking. It reports whether something has.
 // It needs [RawConn.CanPoll]. For the reader.
@@ -206,30 +211,29 @@ func (f *FrameConn) Poll() bool {
 	if f.Raw.exhausted() {
 		return false // a Read of TLS would find nothing either, and take longer
 	}
-	before := f.LastRead.Load()
 	f.Raw.nowait = true
-	f.fill()
+	n, _ := f.fill()
 	f.Raw.nowait = false
-	return f.LastRead.Load() != before
+	return n > 0
 }
 
 // fill reads once, behind what was taken in before. An error that ends the reading is
 // kept for gorilla; a notice is returned.
-func (f *FrameConn) fill() error {
+func (f *FrameConn) fill() (n int, err error) {
 	if f.err != nil {
-		return nil
+		return 0, nil
 	}
 	buf, had := f.room()
 	if had == len(*buf) {
-		return nil // full, and gorilla has a message to read
+		return 0, nil // full, and gorilla has a message to read
 	}
-	n, err := f.receive((*buf)[had:])
+	n, err = f.receive((*buf)[had:])
 	_, passing := err.(notice) // TLS passes on the errors from below
 	if n == 0 && had == 0 && len(*buf) == aheadSize {
 		aheadBuffers.Put(buf)
 	}
 	if n == 0 && (err == nil || passing) {
-		return err
+		return 0, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -241,7 +245,7 @@ func (f *FrameConn) fill() error {
 	if err != nil && !passing && f.err == nil {
 		f.err = err
 	}
-	return nil // a notice that came with bytes comes again
+	return n, nil // a notice that came with bytes comes again
 }
 
 // room returns the buffer to read into, behind its first had bytes. It is full only

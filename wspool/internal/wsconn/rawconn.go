@@ -98,6 +98,7 @@ func (w *RawConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// readOnce is Read without the replacement of errors.
 func (w *RawConn) readOnce(p []byte) (int, error) {
 	if w.socket != nil {
 		n, err := w.socket.read(p)
