@@ -14,13 +14,13 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// inPool reports whether the call stack contains a method of a pool.
+// inPool reports whether a function of package resource is on the call stack.
 func inPool() bool {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
 	for more := true; more; {
 		var f runtime.Frame
-		if f, more = frames.Next(); strings.Contains(f.Function, "resource.(*Pool[") {
+		if f, more = frames.Next(); strings.HasPrefix(f.Function, "github.com/respool/respool/resource.") {
 			return true
 		}
 	}
