@@ -115,33 +115,38 @@ func askNats(ctx context.Context, c *wspool.Conn, id int64) error {
 		return err
 	}
 	want := fmt.Sprintf("MSG %s %d %d\r\n%s\r\n", subject, id, len(payload), payload)
-	// It is a stream of lines that nats may split into messages anywhere.
-	got := ""
-	for len(got) < len(want) {
+	// It is a stream of lines that nats may split into messages anywhere. The last thing
+	// that a lease does must be a read, so a ping that arrives in one message with the
+	// reply is answered together with a ping of our own.
+	got, replied, pongs := "", false, 0
+	for !replied || pongs > 0 || got != "" {
 		_, p, err := c.ReadMessage(ctx)
 		if err != nil {
 			return err
 		}
 		got += string(p)
-		for got != "" && !strings.HasPrefix(got, "MSG ") {
+		for got != "" {
+			if rest, ok := strings.CutPrefix(got, want); ok && !replied {
+				got, replied = rest, true
+				continue
+			}
 			line, rest, whole := strings.Cut(got, "\r\n")
-			if !whole {
-				break
+			if !whole || !replied && strings.HasPrefix(want, got) {
+				break // incomplete
 			}
 			switch {
 			case line == "PING":
-				if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte("PONG\r\n")); err != nil {
+				if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte("PONG\r\nPING\r\n")); err != nil {
 					return err
 				}
+				pongs++
+			case line == "PONG" && pongs > 0:
+				pongs--
 			case !strings.HasPrefix(line, "INFO "):
-				return fmt.Errorf("%w: %q", errCrossed, line)
+				return fmt.Errorf("%w: asked %q, got %q", errCrossed, want, got)
 			}
 			got = rest
 		}
-	}
-	rest, ok := strings.CutPrefix(got, want)
-	if ok = ok && (rest == "" || strings.HasPrefix(rest, "PING") || strings.HasPrefix(rest, "INFO ")); !ok {
-		return fmt.Errorf("%w: asked %q, got %q", errCrossed, want, got)
 	}
 	return nil
 }
