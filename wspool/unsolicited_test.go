@@ -564,12 +564,12 @@ func TestGreetingHint(t *testing.T) {
 func TestRelease_MessageOfNoLease(t *testing.T) {
 	whole := frame(websocket.TextMessage, "news")
 	for name, first := range map[string]int{"whole": len(whole), "in part": 3, "one byte": 1} {
-		for who, set := range map[string]func(*wspool.Config){
+		for variant, set := range map[string]func(*wspool.Config){
 			"hot":     func(*wspool.Config) {},
 			"watched": func(cfg *wspool.Config) { cfg.WatchAfter = -1 },
 			"opaque":  opaque,
 		} {
-			t.Run(name+"/"+who, func(t *testing.T) {
+			t.Run(name+"/"+variant, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
 					w := witnesses(t)
 					set(&w.cfg)
