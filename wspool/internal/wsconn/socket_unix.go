@@ -23,7 +23,8 @@ type socket struct {
 	n   int
 	err error
 
-	peeked error
+	peeked  error
+	failure error // reported to a peek; guarded by RawConn.mu
 
 	out  []byte // of the present write; writes do not overlap
 	sent int
@@ -65,9 +66,14 @@ func newSocket(w *RawConn) *socket {
 	s.look = func(fd uintptr) {
 		for {
 			_, _, s.peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			if s.peeked != syscall.EINTR {
-				return
+			switch s.peeked {
+			case syscall.EINTR:
+				continue
+			case nil, syscall.EAGAIN:
+			default: // the kernel reports a failure once, to a peek too; the next read would find the end
+				s.failure = s.peeked
 			}
+			return
 		}
 	}
 	return s
@@ -97,12 +103,15 @@ func (s *socket) read(p []byte) (int, error) {
 	return s.n, nil
 }
 
-// readOnce takes what the kernel has.
+// readOnce takes what the kernel has. RawConn.mu is held.
 func (s *socket) readOnce(fd uintptr) {
 	for {
 		if s.n, s.err = syscall.Read(int(fd), s.p); s.err != syscall.EINTR {
-			return
+			break
 		}
+	}
+	if s.n == 0 && s.err == nil {
+		s.err = s.failure
 	}
 }
 
