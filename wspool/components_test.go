@@ -115,7 +115,7 @@ func TestMonitorModel(t *testing.T) {
 	draw := rand.New(rand.NewPCG(seed, 0))
 	var level atomic.Int64
 	var m monitor[int]
-	m.start(&Config{KeepAlive: time.Hour, WatchAfter: time.Hour}, wsconn.NewClock(), &level, func() {}, func() {})
+	m.start(time.Hour, time.Hour, wsconn.NewClock(), &level, func() {}, func() {})
 	nodes := make([]monitored[int], 20)
 	unwatched, due, gone := map[int]bool{}, map[int]int64{}, map[int]bool{}
 	for i := range nodes {

@@ -460,13 +460,13 @@ type monitored[T any] struct {
 	due   int64 // of the next check
 }
 
-func (m *monitor[T]) start(cfg *Config, c wsconn.Clock, level *atomic.Int64, onTick, onAlarm func()) {
+func (m *monitor[T]) start(keepAlive, watchAfter time.Duration, c wsconn.Clock, level *atomic.Int64, onTick, onAlarm func()) {
 	m.clock, m.level, m.onTick, m.onAlarm = c, level, onTick, onAlarm
-	m.early = int64(min(cfg.KeepAlive/earlyPart, maxEarly))
+	m.early = int64(min(keepAlive/earlyPart, maxEarly))
 	m.step, m.idle = thinkTime, 2 // the first tick may come at once
-	if after := cfg.WatchAfter; after > 0 {
-		m.step = min(m.step, after)
-		m.idle += uint64((after - 1) / m.step)
+	if watchAfter > 0 {
+		m.step = min(m.step, watchAfter)
+		m.idle += uint64((watchAfter - 1) / m.step)
 	}
 }
 

@@ -177,7 +177,7 @@ func newHub(ctx context.Context, cfg Config, count *registry) *hub {
 	h.gate = newDialGate(&h.cfg)
 	h.gate.contained = h.contained
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
-	h.monitor.start(&h.cfg, h.clock, &count.unwatched, h.onTick, h.onAlarm)
+	h.monitor.start(h.cfg.KeepAlive, h.cfg.WatchAfter, h.clock, &count.unwatched, h.onTick, h.onAlarm)
 	return h
 }
 

@@ -37,6 +37,16 @@ var ownerships = []ownership{
 		records: []string{"entry", "Lease"},
 		links:   []string{"pool"},
 	},
+	{
+		dir:          "wspool",
+		coordinators: []string{"link", "Pool", "Manager", "hub", "registry"},
+		methods:      40,
+		components: []string{
+			"addressBook", "alarms", "answerConn", "counts", "deadline", "dialGate", "dialTicket", "dialTrace", "dirtiness",
+			"ending", "foreignCache", "handshakes", "heartbeat", "keepalive", "leaseState", "messageRate", "monitor", "monitored",
+			"patience", "quarantine", "reclaims", "roster", "secrets", "tlsSessions", "watchState",
+		},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor
