@@ -312,7 +312,7 @@ func unruly(ws *websocket.Conn) {
 // that answers twice, or more than was asked, or closes behind an answer, and
 // callers that leave before the answer comes. Every answer that a caller reads must
 // be to its own question.
-func TestNothingCrosses(t *testing.T) {
+func TestI13_NothingCrosses(t *testing.T) {
 	for _, scheme := range []string{"ws", "wss"} {
 		t.Run(scheme, func(t *testing.T) {
 			const callers, leases = 64, 40

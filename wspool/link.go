@@ -45,6 +45,14 @@ import (
 // finds a message for the lease leaves it, begun, in watchState.pending; the lease reads
 // it on its own goroutine.
 //
+// # Isolation
+//
+// An invariant beside those of package resource:
+//
+//	I13  No message of one lease reaches another, as far as frames and the order of
+//	     requests and replies tell: what is read belongs to the lease that reads it,
+//	     and a connection that its lease did not leave drained is not lent again.
+//
 // # Lock order
 //
 // A lock may be acquired while those to its left are held:

@@ -94,11 +94,11 @@ func (x *worker) sendExtra(conn uint64) {
 // endExchange records that the lease makes no further exchange.
 func (l *lease) endExchange() { l.server.gate(l.conn).holder.CompareAndSwap(l.worker, nil) }
 
-// TestStressIsolation runs 64 workers on 24 connections to a server that misbehaves in
+// TestI13_StressIsolation runs 64 workers on 24 connections to a server that misbehaves in
 // every way that a pool can guard against (see server). No lease reads a reply to
 // another or sends what another left unfinished, no connection has two holders, and no
 // connection is left at the end.
-func TestStressIsolation(t *testing.T) {
+func TestI13_StressIsolation(t *testing.T) {
 	const workers, connections = 64, 24
 	ways := []struct {
 		name     string
