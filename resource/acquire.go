@@ -14,7 +14,7 @@ import (
 //   - acquireOp.fast does the same with policies: every question is asked in one
 //     frame, which contains what goes wrong in them. A frame for each, or guard with
 //     its closure, would cost more than most policies do;
-//   - slowAcquire.run does the rest: it continues where fast stopped, takes the lock,
+//   - acquireOp.slow does the rest: it continues where fast stopped, takes the lock,
 //     waits in the queue and has resources checked. There each call is guarded by
 //     itself.
 
@@ -52,7 +52,7 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 	if ctx.Err() != nil {
 		return Lease[T]{}, p.failure(ReasonCanceled, ctxError(ctx), 0)
 	}
-	if r.MaxWait > 0 && p.cfg.Admission != nil { // which may block; without one run bounds ctx
+	if r.MaxWait > 0 && p.cfg.Admission != nil { // which may block; without one slow bounds ctx
 		bounded, cancel := context.WithTimeoutCause(ctx, r.MaxWait, ErrMaxWait)
 		defer cancel()
 		ctx = bounded
@@ -109,8 +109,7 @@ func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T
 			return a.lease, nil
 		}
 	}
-	s := slowAcquire[T]{acquireOp: a}
-	return s.run(ctx, r, slot)
+	return a.slow(ctx, r, slot)
 }
 
 // step says whose code runs in the frame of a fast path.
@@ -249,7 +248,7 @@ func (a *acquireOp[T]) greet(ctx context.Context, r *Request) {
 }
 
 // stumbled ends a step that did not return. After a panic the acquire continues with
-// slowAcquire.run; after a Goexit it never does, so what it holds is let go.
+// acquireOp.slow; after a Goexit it never does, so what it holds is let go.
 func (a *acquireOp[T]) stumbled(panicked any) {
 	continues := false
 	defer func() {
@@ -292,8 +291,11 @@ type slowAcquire[T any] struct {
 	counted bool          // the wait was counted as served or failed
 }
 
-// run continues where fast stopped.
-func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T], error) {
+// slow continues where fast stopped. It has a frame of its own for slowAcquire, so that
+// the stack of a goroutine that only takes the fast path stays small.
+func (a *acquireOp[T]) slow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
+	var s slowAcquire[T] // not a literal, which would be built elsewhere and copied
+	s.acquireOp = *a
 	p := s.p
 	defer func() {
 		if !s.lent {
@@ -331,11 +333,9 @@ func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T
 		} else {
 			s.countFailedWait()
 		}
-		e := WaitEvent{Request: s.r, Waited: s.waitedFor(), Err: err}
-		if s.lease.e != nil {
-			e.ID = s.lease.e.id
+		if p.trace.trace.Waited != nil {
+			s.traceWait(err)
 		}
-		p.trace.waited(s.ctx, e)
 	}
 	if err != nil {
 		return Lease[T]{}, err
@@ -352,6 +352,15 @@ func (s *slowAcquire[T]) run(ctx context.Context, r *Request, slot int) (Lease[T
 	}
 	s.lent = true
 	return s.lease, nil
+}
+
+// traceWait reports the wait.
+func (s *slowAcquire[T]) traceWait(err error) {
+	e := WaitEvent{Request: s.r, Waited: s.waitedFor(), Err: err}
+	if s.lease.e != nil {
+		e.ID = s.lease.e.id
+	}
+	s.p.trace.waited(s.ctx, e)
 }
 
 // admission returns the error of an acquire that the Admission did not admit; nil if it

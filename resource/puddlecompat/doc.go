@@ -1,6 +1,6 @@
 // Package puddlecompat is the public API of github.com/jackc/puddle/v2 over a
-// [resource.Pool]: who uses puddle, or a package that does, can try this
-// module's pool by changing one import.
+// [resource.Pool]: a program that uses puddle, itself or in a package, can try
+// this module's pool by changing one import.
 //
 //	import puddle "github.com/respool/respool/resource/puddlecompat"
 //
@@ -16,12 +16,12 @@
 //
 // # What differs
 //
-// The public tests of puddle pass, but for what one of them, TestPoolStatResources,
-// expects by the first of these; the others are beyond what they look at:
+// The public tests of puddle pass, except where TestPoolStatResources depends on
+// the first of these; the tests do not cover the others:
 //
-//   - An acquire gets whichever comes first, a resource that is given back or one
-//     that was made. puddle ties it to the one that it makes. So fewer may be
-//     made than there are callers.
+//   - An acquire gets the first resource that is given back or created. puddle
+//     ties it to the one that it creates. So fewer may be created than there are
+//     callers.
 //   - Acquires that wait fail with ErrClosedPool as soon as Close is called. In
 //     puddle they wait for a resource first.
 //   - While the constructor keeps failing (three times in a row) callers get its
@@ -32,11 +32,11 @@
 //     called, but no caller that a resource could still serve.
 //   - A panic in the constructor is an error ([resource.PanicError]), one in the
 //     destructor is contained. In puddle they end the process.
-//   - Reset and Close apply to what is being made too.
-//   - TryAcquire has its resource made with the context of the pool; puddle gives
-//     the constructor the one of TryAcquire.
+//   - Reset and Close apply to resources that are being created too.
+//   - TryAcquire has its resource created with the context of the pool; puddle
+//     gives the constructor the one of TryAcquire.
 //   - A nil Constructor is an error of NewPool, and a nil Destructor does nothing.
-//   - What is being destroyed still has its place until the destructor returns,
+//   - A resource that is being destroyed keeps its slot until the destructor returns,
 //     but [Stat.TotalResources] leaves it out.
 //   - [Resource.Destroy] ends the use of the resource: another method panics then.
 package puddlecompat

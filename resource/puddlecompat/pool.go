@@ -17,9 +17,9 @@ var (
 	ErrNotAvailable = errors.New("resource not available")
 )
 
-// Constructor makes a resource. For an acquire ctx has the values of the acquire's
-// context, ends at Close and has no deadline. For CreateResource it is what that
-// was given.
+// Constructor creates a resource. For an acquire ctx has the values of the acquire's
+// context, ends at Close and has no deadline. For CreateResource it is the context
+// given there.
 type Constructor[T any] func(ctx context.Context) (res T, err error)
 
 // Destructor frees a resource.
@@ -163,8 +163,8 @@ func (p *Pool[T]) AcquireAllIdle() []*Resource[T] {
 	return all
 }
 
-// CreateResource calls the constructor, with ctx, and leaves what it makes idle,
-// or with an acquire that waits. It fails with [ErrNotAvailable] if there is no
+// CreateResource calls the constructor, with ctx, and leaves the new resource idle,
+// or gives it to an acquire that waits. It fails with [ErrNotAvailable] if there is no
 // room, with [ErrClosedPool], or with the error of the constructor.
 func (p *Pool[T]) CreateResource(ctx context.Context) error {
 	err := p.pool.MakeOne(context.WithoutCancel(context.WithValue(ctx, given{}, ctx)))

@@ -8,7 +8,7 @@ import (
 
 // Resource is a resource of a [Pool]. As in puddle it is the same for all its
 // holders, one after the other: after Release or Destroy it must not be used, and
-// only while nobody else has acquired it is that noticed, with a panic. A
+// a use after that is noticed, with a panic, only until it is acquired again. A
 // [resource.Lease] has no such trap.
 type Resource[T any] struct {
 	value    T
@@ -85,7 +85,7 @@ func (res *Resource[T]) Destroy() {
 func (res *Resource[T]) Hijack() {
 	res.must("hijack")
 	res.status = hijacked
-	_, _ = res.lease.Hijack() // it holds: nobody else has ended it
+	_, _ = res.lease.Hijack() // the lease holds: only this resource has it
 }
 
 // CreationTime returns when the making of the resource began.
