@@ -672,6 +672,17 @@ func (v KeyView[K, T]) Inspect(limit int) Inspection {
 	return in
 }
 
+// Reclaim is [Pool.Reclaim] for a resource of any key: an ID is unique among the resources
+// of all keys. Its cost grows with the number of keys and of resources.
+func (k *Keyed[K, T]) Reclaim(id, lease uint64) bool {
+	for _, p := range k.All() {
+		if p.Reclaim(id, lease) {
+			return true
+		}
+	}
+	return false
+}
+
 // SampleFor is [Pool.SampleFor] for every key in use.
 func (k *Keyed[K, T]) SampleFor(d time.Duration) {
 	for _, p := range k.All() {

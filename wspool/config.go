@@ -296,8 +296,9 @@ type Config struct {
 	// a reader or writer from it, or its NetConn. A Conn that is reachable from the context of
 	// its own open reader is not found. Reclaim is a safety net for a bug, which Trace.Ended
 	// and Trace.Destroyed report and Stats counts, and no way to end leases; each lease takes
-	// a little less than a microsecond longer with it. False: such a connection is never
-	// found.
+	// a little less than a microsecond longer with it. A leaked Conn that is still reachable,
+	// from a slice or a blocked goroutine, is not found either: an operator can end its lease
+	// with [Pool.Reclaim]. False: such a connection is never found.
 	Reclaim bool
 }
 

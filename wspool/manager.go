@@ -162,6 +162,10 @@ func (m *Manager[K]) ResetKey(key K, cause error) bool {
 // Acquire of the key makes a new pool, with a new Config.
 func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Drain(ctx, key) }
 
+// Reclaim is [Pool.Reclaim] for a connection of any key: an ID is unique among the
+// connections of all keys.
+func (m *Manager[K]) Reclaim(id, lease uint64) bool { return m.keyed.Reclaim(id, lease) }
+
 // Stats returns a snapshot. Its cost grows with the number of keys.
 func (m *Manager[K]) Stats() ManagerStats {
 	s := ManagerStats{KeyedStats: m.keyed.Stats(), Sockets: m.count.sockets()}

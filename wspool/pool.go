@@ -114,6 +114,16 @@ func (p *Pool) ResetNow(cause error) {
 	p.Reset(cause)
 }
 
+// Reclaim ends a lease that was leaked and closes its connection, as
+// [resource.Pool.Reclaim] does: the slot is free once the connection is closed, after
+// [Config.CloseTimeout] at the latest. [Pool.Inspect], a [resource.LeaseEvent] and the
+// metrics have the id and the ordinal of the lease. It is safe while the holder still uses
+// the [Conn]: reads and writes, those that run included, return [ErrReleased], and the
+// holder's own end of the lease does nothing. It returns false, and does nothing, if that
+// lease is not the current one or began less than a second ago. It does not wait. Where
+// leases leak again and again see [Config.Reclaim].
+func (p *Pool) Reclaim(id, lease uint64) bool { return p.pool.Reclaim(id, lease) }
+
 // Stats returns a snapshot. It does not wait.
 func (p *Pool) Stats() Stats {
 	s := Stats{p.pool.Stats(), p.hub.count.sockets()}
