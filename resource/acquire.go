@@ -370,6 +370,9 @@ func (s *slowAcquire[T]) admission(ctx context.Context) error {
 	if !p.guard.is(err, ErrRejected) {
 		return p.failure(endReason(ctx), err, 0)
 	}
+	if p.ctx.Err() != nil { // a loop of an acquire and a Wait must learn that the pool is closed
+		return p.failure(ReasonClosed, ErrClosed, 0)
+	}
 	p.trace.rejected(ctx, err)
 	return p.failure(ReasonAdmission, err, 0)
 }
@@ -666,6 +669,9 @@ func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error 
 func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
 	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
 	a.Load, _ = p.loadLocked()
+	if !p.closed {
+		a.sooner = p.maker.noLater()
+	}
 	if retry > 0 {
 		a.retryAt = time.Now().Add(retry)
 	}

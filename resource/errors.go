@@ -94,6 +94,7 @@ type AcquireError struct {
 
 	tried   <-chan struct{} // closed when the next creation has been tried; nil: see retryAt
 	retryAt time.Time       // when RetryAfter has passed; zero: RetryAfter is 0
+	sooner  <-chan struct{} // closed when the pool is closed: RetryAfter no longer applies
 }
 
 // Error says what failed and why. It has no figures in it, so that the same
@@ -291,8 +292,8 @@ const unknownRetry = 100 * time.Millisecond
 // after the call. It returns nil then: the next acquire may fail again, but a loop of an
 // acquire and a Wait after each failure is no faster than the pool's own tries. It returns
 // the context's error if ctx ends first, and at once [ErrClosed] if that is why the acquire
-// failed. If the pool is closed meanwhile it returns nil, and the next acquire fails with
-// [ErrClosed].
+// failed. If the pool is closed meanwhile it returns nil at once, and the next acquire fails
+// with [ErrClosed].
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {
@@ -303,7 +304,9 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 		return ctxError(ctx)
 	}
 	var due <-chan time.Time
+	var sooner <-chan struct{}
 	if e.tried == nil {
+		sooner = e.sooner
 		wait := unknownRetry
 		if e.RetryAfter > 0 {
 			wait = e.RetryAfter
@@ -318,6 +321,7 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 	select {
 	case <-e.tried:
 	case <-due:
+	case <-sooner:
 	case <-ctx.Done():
 		return ctxError(ctx)
 	}

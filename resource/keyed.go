@@ -438,10 +438,11 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 		return
 	}
 	p.lock()
-	var tries chan struct{}
+	var tries, sooner chan struct{}
 	defer func() {
 		p.unlock()
 		notifyTries(tries)
+		notifyTries(sooner)
 	}()
 	now := p.clock.now()
 	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.maker.warming) > 0 ||
@@ -455,7 +456,7 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	p.setSlowPathLocked()
 	p.shutLocked()
 	p.cancel()
-	tries = p.maker.takeTries()
+	tries, sooner = p.maker.takeTries(), p.maker.takeSooner()
 }
 
 // Close ends all keys: waiters, and all later acquires, get [ErrClosed] at once; creations

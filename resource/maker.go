@@ -37,6 +37,7 @@ type maker[T any] struct {
 	warming []*warmer     // the calls of Warm that wait
 	fading  []fading[T]   // resources that end soon and are to be replaced
 	tries   chan struct{} // closed when a creation has ended; nil: no AcquireError.Wait waits for that
+	sooner  chan struct{} // closed when the pool is closed; nil: no AcquireError has it
 }
 
 // creationGroup is a list of calls of Make, the one that began first in front.
@@ -431,7 +432,23 @@ func (k *maker[T]) takeTries() chan struct{} {
 	return tries
 }
 
-// notifyTries closes what endTries returned.
+// noLater returns a channel that is closed when the pool is closed. The pool is open.
+func (k *maker[T]) noLater() <-chan struct{} {
+	if k.sooner == nil {
+		k.sooner = make(chan struct{})
+	}
+	return k.sooner
+}
+
+// takeSooner returns the channel of noLater, to be closed once the pool is unlocked; nil:
+// no AcquireError has it.
+func (k *maker[T]) takeSooner() chan struct{} {
+	sooner := k.sooner
+	k.sooner = nil
+	return sooner
+}
+
+// notifyTries closes what endTries, takeTries or takeSooner returned.
 func notifyTries(tries chan struct{}) {
 	if tries != nil {
 		close(tries)
