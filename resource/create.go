@@ -623,3 +623,21 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 		return ctxError(ctx)
 	}
 }
+
+// RetryNow has creation tried again at once where something waits for it: it ends the time
+// for which a MakeGate or Quota has refused, so that they are asked anew, and the delay
+// before the next try in an outage. Calls of [AcquireError.Wait] that wait for RetryAfter
+// return. It is for a program or an operator that knows that the cause is gone; it does not
+// change the state of a policy. It does nothing if the pool is closed.
+func (p *Pool[T]) RetryNow() {
+	p.lock()
+	if p.closed {
+		p.unlock()
+		return
+	}
+	p.maker.tryNow(p.clock.now())
+	sooner := p.maker.takeSooner()
+	p.changed = true
+	p.unlock()
+	notifyTries(sooner)
+}

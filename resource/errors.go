@@ -94,7 +94,7 @@ type AcquireError struct {
 
 	tried   <-chan struct{} // closed when the next creation has been tried; nil: see retryAt
 	retryAt time.Time       // when RetryAfter has passed; zero: RetryAfter is 0
-	sooner  <-chan struct{} // closed when the pool is closed: RetryAfter no longer applies
+	sooner  <-chan struct{} // closed by Close and RetryNow: RetryAfter no longer applies
 }
 
 // Error says what failed and why. It has no figures in it, so that the same
@@ -293,7 +293,8 @@ const unknownRetry = 100 * time.Millisecond
 // acquire and a Wait after each failure is no faster than the pool's own tries. It returns
 // the context's error if ctx ends first, and at once [ErrClosed] if that is why the acquire
 // failed. If the pool is closed meanwhile it returns nil at once, and the next acquire fails
-// with [ErrClosed].
+// with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a creation may be tried,
+// or in an outage once one has been tried.
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {

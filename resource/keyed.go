@@ -673,6 +673,13 @@ func (v KeyView[K, T]) Inspect(limit int) Inspection {
 	return in
 }
 
+// RetryNow is [Pool.RetryNow] for every key in use.
+func (k *Keyed[K, T]) RetryNow() {
+	for _, p := range k.All() {
+		p.RetryNow()
+	}
+}
+
 // Reclaim is [Pool.Reclaim] for a resource of any key: an ID is unique among the resources
 // of all keys. Its cost grows with the number of keys and of resources.
 func (k *Keyed[K, T]) Reclaim(id, lease uint64) bool {

@@ -37,7 +37,7 @@ type maker[T any] struct {
 	warming []*warmer     // the calls of Warm that wait
 	fading  []fading[T]   // resources that end soon and are to be replaced
 	tries   chan struct{} // closed when a creation has ended; nil: no AcquireError.Wait waits for that
-	sooner  chan struct{} // closed when the pool is closed; nil: no AcquireError has it
+	sooner  chan struct{} // closed by Close and RetryNow; nil: no AcquireError has it
 }
 
 // creationGroup is a list of calls of Make, the one that began first in front.
@@ -327,6 +327,12 @@ func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	}
 }
 
+// tryNow ends the times for which no creation is tried.
+func (k *maker[T]) tryNow(now time.Duration) {
+	k.barred, k.barredBy, k.refusals = 0, nil, 0
+	k.breaker.TryNow(now)
+}
+
 // barredFor is how long no creation is tried after a refusal that did not say. It
 // doubles from refusal to refusal, up to maxBarred times.
 const (
@@ -432,7 +438,8 @@ func (k *maker[T]) takeTries() chan struct{} {
 	return tries
 }
 
-// noLater returns a channel that is closed when the pool is closed. The pool is open.
+// noLater returns a channel that is closed when the pool is closed or RetryNow is called. The
+// pool is open.
 func (k *maker[T]) noLater() <-chan struct{} {
 	if k.sooner == nil {
 		k.sooner = make(chan struct{})

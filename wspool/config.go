@@ -252,7 +252,8 @@ type Config struct {
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; further dials wait in line. Further attempts
-	// of one dial (see Lookup) do not count. Zero: DefaultMaxDials.
+	// of one dial (see Lookup) do not count. In a [Manager] each key counts its own. Zero:
+	// DefaultMaxDials.
 	MaxDials int
 	// Redial returns for how long no dial may begin after a connection ended, or a dial
 	// failed, with cause: an [*EndError] or a [*DialError]. Zero is no pause; of several
@@ -261,8 +262,9 @@ type Config struct {
 	// ends of connections dialled before it do not, and Redial is called for them only if they
 	// have another close code or status. The streak is 1 again after a connection dialled
 	// later has served a lease or stayed up for 5 s (provenAfter). Redial is not called for
-	// connections that the pool ends. It must not block; if it panics, DefaultRedial decides.
-	// Nil: [DefaultRedial].
+	// connections that the pool ends. In a [Manager] each key has its own pause and streak,
+	// also where several keys are one server. [Pool.ResetNow] ends a pause. Redial must not
+	// block; if it panics, DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
 	// MaxRetryAfter is the longest Retry-After of a server or proxy that is honoured; a longer
 	// one counts as this. Zero: DefaultMaxRetryAfter.

@@ -142,10 +142,13 @@ func (m *Manager[K]) Reset(cause error) {
 	m.keyed.Reset(cause)
 }
 
-// ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does.
+// ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does. It ends the pauses
+// of all keys.
 func (m *Manager[K]) ResetNow(cause error) {
+	m.count.lifts.Add(1)
 	cutOffAll(&m.count.roster)
 	m.Reset(cause)
+	m.keyed.RetryNow()
 }
 
 // ResetKey is Reset for the connections of key alone. It reports whether the key was in use.

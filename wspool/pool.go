@@ -109,9 +109,15 @@ func (p *Pool) Reset(cause error) {
 // Reset waits for each peer's answer for up to [Config.CloseTimeout], unless the peer has
 // been silent for longer than KeepAlive and PongWait. Leases go on until they end. It does
 // not wait. The peer sees the end of the TCP connection, and no close frame.
+//
+// ResetNow also ends a pause of [Config.Redial], and the delay before the next dial in an
+// outage: where something waits for a connection a dial begins at once, and the streak of
+// Redial begins anew.
 func (p *Pool) ResetNow(cause error) {
+	p.hub.count.lifts.Add(1)
 	cutOffAll(&p.hub.count.roster)
 	p.Reset(cause)
+	p.pool.RetryNow()
 }
 
 // Reclaim ends a lease that was leaked and closes its connection, as
@@ -185,7 +191,7 @@ type hub struct {
 func newHub(ctx context.Context, cfg Config, count *registry) *hub {
 	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
-	h.gate.contained = h.contained
+	h.gate.contained, h.gate.lifts = h.contained, &count.lifts
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
 	h.monitor.start(&h.cfg, h.clock, &count.unwatched, h.onTick, h.onAlarm)
 	return h

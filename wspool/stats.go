@@ -72,8 +72,8 @@ type counts struct {
 	late, heartbeats                    atomic.Int64
 	dropped                             atomic.Int64
 	panics                              atomic.Int64 // contained by this package, not by the pool of resources
-	resets                              atomic.Int64
-	reclaims                            reclaims // that are under way
+	resets, lifts                       atomic.Int64 // calls of Reset, and of these ResetNow
+	reclaims                            reclaims     // that are under way
 
 	mu     sync.Mutex
 	closed map[int]int64
