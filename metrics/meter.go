@@ -29,8 +29,9 @@ type Meter struct {
 	outage                          outage
 	history                         history
 
-	waitsEnded atomic.Int64 // with or without a resource
-	hits       highest      // acquires that certainly found an idle resource
+	waitsEnded   atomic.Int64 // with or without a resource
+	hits         highest      // acquires that certainly found an idle resource
+	sampledUntil atomic.Int64 // until then the pool samples every lease, in Unix nanoseconds
 
 	mu     sync.Mutex // guards the fields below, but for src
 	source Source

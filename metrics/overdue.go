@@ -149,7 +149,10 @@ const sampleAfterLeak = 10 * time.Minute
 func (m *Meter) sampleMore() {
 	if src := m.src.Load(); src != nil {
 		if s, ok := (*src).(interface{ SampleFor(time.Duration) }); ok {
-			_ = m.contain(func() { s.SampleFor(sampleAfterLeak) })
+			until := time.Now().Add(sampleAfterLeak)
+			if m.contain(func() { s.SampleFor(sampleAfterLeak) }) == nil {
+				m.sampledUntil.Store(until.UnixNano())
+			}
 		}
 	}
 }
@@ -254,7 +257,11 @@ func (m *Meter) attrs(h Held) []any {
 	}
 	stack := stackText(h.Stack)
 	if stack == "" {
-		stack = "unknown: the lease was not sampled; the next ones will be, and with SampleLeases: 1 all are"
+		stack = "unknown: the lease was not sampled; "
+		if rest := time.Until(time.Unix(0, m.sampledUntil.Load())); rest > 0 {
+			stack += fmt.Sprintf("those that begin in the next %v are; ", rest.Round(time.Second))
+		}
+		stack += "with SampleLeases: 1 all are"
 	}
 	return append(a, "stack", stack)
 }

@@ -673,6 +673,13 @@ func (v KeyView[K, T]) Inspect(limit int) Inspection {
 	return in
 }
 
+// SampleFor is [Pool.SampleFor] of the key. It does nothing while the key is not in use.
+func (v KeyView[K, T]) SampleFor(d time.Duration) {
+	if p, ok := v.keyed.Find(v.key); ok {
+		p.SampleFor(d)
+	}
+}
+
 // RetryNow is [Pool.RetryNow] for every key in use.
 func (k *Keyed[K, T]) RetryNow() {
 	for _, p := range k.All() {

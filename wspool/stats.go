@@ -169,6 +169,9 @@ func (v KeyView[K]) Inspect(limit int) resource.Inspection {
 	return in
 }
 
+// SampleFor is [Pool.SampleFor] of the key. It does nothing while the key is not in use.
+func (v KeyView[K]) SampleFor(d time.Duration) { v.m.keyed.View(v.key).SampleFor(d) }
+
 // facts returns s in the form of an Inspection.
 func (s Sockets) facts() []resource.Fact {
 	facts := []resource.Fact{
