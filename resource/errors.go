@@ -18,6 +18,10 @@ import (
 var (
 	// ErrClosed: the pool is closed, or was while the caller waited.
 	ErrClosed = cause.New("resource: pool is closed", "closed")
+	// ErrDraining: [Keyed.Drain] has closed the key, and a lease of it has not ended yet or
+	// the caller waited when Drain was called. It matches ErrClosed too; an acquire of a Keyed
+	// that is closed fails with ErrClosed alone.
+	ErrDraining error = drainingError{}
 	// ErrRejected: a policy refused. A [*Rejection] in the chain has details. If
 	// ErrMakeRefused matches too, the creation of a resource was refused, not the caller;
 	// [AcquireError.Reason] tells the four apart.
@@ -81,9 +85,18 @@ var (
 // errNotReturned is the cause of a resource whose holder in Do panicked.
 var errNotReturned = cause.New("resource: the function in Do did not return", "not returned")
 
+// drainingError is the type of ErrDraining.
+type drainingError struct{}
+
+func (drainingError) Error() string { return "resource: key is being drained" }
+
+// Unwrap makes ErrDraining match ErrClosed.
+func (drainingError) Unwrap() error { return ErrClosed }
+
 // AcquireError says why no resource was lent and how the pool was at that time. Unwrap
 // leads to Err, so errors.Is finds context.DeadlineExceeded, context.Canceled, [ErrClosed],
-// [ErrRejected], [ErrMakeRefused], [ErrOutage], [ErrNoneIdle] or what Make returned.
+// [ErrDraining], [ErrRejected], [ErrMakeRefused], [ErrOutage], [ErrNoneIdle] or what Make
+// returned.
 type AcquireError struct {
 	Err        error         // why
 	Reason     Reason        // the same as one of a fixed set; what Stats counts
@@ -291,10 +304,10 @@ const unknownRetry = 100 * time.Millisecond
 // After another failure it is when RetryAfter has passed since, and if that is 0, 100 ms
 // after the call. It returns nil then: the next acquire may fail again, but a loop of an
 // acquire and a Wait after each failure is no faster than the pool's own tries. It returns
-// the context's error if ctx ends first, and at once [ErrClosed] if that is why the acquire
-// failed. If the pool is closed meanwhile it returns nil at once, and the next acquire fails
-// with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a creation may be tried,
-// or in an outage once one has been tried.
+// the context's error if ctx ends first, and at once [ErrClosed] if that or [ErrDraining] is
+// why the acquire failed. If the pool is closed meanwhile it returns nil at once, and the
+// next acquire fails with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a
+// creation may be tried, or in an outage once one has been tried.
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {

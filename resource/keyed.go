@@ -107,7 +107,7 @@ func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 		}
 		l, err := p.acquireUncounted(ctx, Request{})
 		if err == nil || !k.again(p, err) {
-			return p.acquired(ctx, l, err)
+			return p.acquired(ctx, l, k.drainError(err))
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 		}
 		l, err := p.acquireUncounted(ctx, r)
 		if err == nil || !k.again(p, err) {
-			return p.acquired(ctx, l, err)
+			return p.acquired(ctx, l, k.drainError(err))
 		}
 	}
 }
@@ -203,10 +203,11 @@ func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 // Len returns how many keys are in use.
 func (k *Keyed[K, T]) Len() int { return k.pools.Len() }
 
-// Resize changes the total. Growing lets waiters have new resources at once. Shrinking
-// destroys surplus idle resources at once, the least recently used first, and interrupts no
-// holder: while there are too many, leased ones are destroyed as they are given back. It
-// fails if max is less than 1, or with [ErrClosed].
+// Resize changes the total; each key keeps its MaxSize, which [Pool.Resize] of [Keyed.Pool]
+// changes. Growing lets waiters have new resources at once. Shrinking destroys surplus idle
+// resources at once, the least recently used first, and interrupts no holder: while there are
+// too many, leased ones are destroyed as they are given back. It fails if max is less than 1,
+// or with [ErrClosed].
 func (k *Keyed[K, T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new total %w", err)
@@ -226,10 +227,12 @@ func (k *Keyed[K, T]) Reset(cause error) {
 	}
 }
 
-// Drain ends that key: its waiters, and acquires until it has ended, get [ErrClosed], idle
-// resources are destroyed, leased ones when their lease ends. When it returns nil no
-// resource of the key is left, and the key may be used anew. If ctx ends before it returns a
-// [*CloseError]; the draining continues. A key that is not in use is drained.
+// Drain closes that key: until it is drained its acquires, those that wait included, fail
+// with [ErrDraining]; idle resources are destroyed, leased ones when their lease ends. When
+// Drain returns nil no resource of the key is left: the next acquire of the key begins anew,
+// with a new Config and counters from 0. If ctx ends before that, Drain returns a
+// [*CloseError] and the draining continues, so a leaked lease keeps the key out of use until
+// the lease ends: see [Keyed.Reclaim]. A key that is not in use is drained.
 func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 	if k.checkKey(key) != nil {
 		return nil // it was never in use
@@ -382,6 +385,17 @@ func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	default:
 		return false
 	}
+}
+
+// drainError returns the error of an acquire: ErrDraining if it found its key closed and the
+// Keyed open.
+func (k *Keyed[K, T]) drainError(err error) error {
+	if failed, ok := err.(*AcquireError); ok && failed.Err == ErrClosed && !k.closed.Load() {
+		draining := *failed // a copy: Trace.Waited may have kept failed
+		draining.Err = ErrDraining
+		return &draining
+	}
+	return err
 }
 
 // drop takes the pool of s, which has ended, out of the map.

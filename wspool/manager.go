@@ -133,7 +133,8 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 }
 
 // Resize changes how many connections of all keys may exist at once, as
-// [resource.Keyed.Resize] does. It fails if max is less than 1.
+// [resource.Keyed.Resize] does; each key keeps the MaxSize of its Config. It fails if max is
+// less than 1.
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
 // Reset replaces every connection made before it, as [Pool.Reset] does.
@@ -161,8 +162,12 @@ func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	return ok
 }
 
-// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain] does: a later
-// Acquire of the key makes a new pool, with a new Config.
+// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain] does: the first
+// Acquire of the key after Drain has returned nil makes a new pool, with a new Config. Until
+// then an Acquire of the key fails with [resource.ErrDraining], which matches
+// [resource.ErrClosed] too; once the Manager is closed it fails with ErrClosed alone. So a
+// leaked lease keeps the key out of use until the lease ends: see [Manager.Reclaim], and
+// [Manager.ResetKey], which keeps the key in use.
 func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Drain(ctx, key) }
 
 // Reclaim is [Pool.Reclaim] for a connection of any key: an ID is unique among the
