@@ -102,8 +102,10 @@ type AcquireError struct {
 	Reason     Reason        // the same as one of a fixed set; what Stats counts
 	Waited     time.Duration // how long the caller had waited
 	RetryAfter time.Duration // when it is worth asking again; 0: not known
-	Load       Load          // how the pool was
+	Load       Load          // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
 	LastMake   error         // how the last creation failed, if none has succeeded since
+
+	LastMakeAgo time.Duration // how long before this failure LastMake was; 0: LastMake is nil
 
 	tried   <-chan struct{} // closed when the next creation has been tried; nil: see retryAt
 	retryAt time.Time       // when RetryAfter has passed; zero: RetryAfter is 0
@@ -122,8 +124,8 @@ func withLastMake(what string, err, last error) string {
 	return fmt.Sprintf("%s: %v; last creation: %v", what, err, last)
 }
 
-// Format adds, for %+v, how long the caller had waited, how the pool was, and when
-// it is worth asking again.
+// Format adds, for %+v, how long the caller had waited, how the pool was, when it is worth
+// asking again, and how long ago the last creation failed.
 func (e *AcquireError) Format(f fmt.State, verb rune) {
 	type plain AcquireError
 	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
@@ -131,16 +133,23 @@ func (e *AcquireError) Format(f fmt.State, verb rune) {
 		if e.RetryAfter > 0 {
 			_, _ = fmt.Fprintf(w, "; retry after %v", e.RetryAfter)
 		}
+		if e.LastMake != nil {
+			_, _ = fmt.Fprintf(w, "; last creation failed %v before", e.LastMakeAgo)
+		}
 		_, _ = io.WriteString(w, ")")
 	})
 }
 
 // LogValue is a group: the text, the reason, how long the caller had waited, when it is
-// worth asking again if that is known, and how the pool was.
+// worth asking again if that is known, how long ago the last creation failed if none has
+// succeeded since, and how the pool was.
 func (e *AcquireError) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("text", e.Error()), slog.String("reason", e.Reason.String()), slog.Duration("waited", e.Waited)}
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+	}
+	if e.LastMake != nil {
+		attrs = append(attrs, slog.Duration("last_make_ago", e.LastMakeAgo))
 	}
 	return slog.GroupValue(append(attrs, slog.Any("load", e.Load))...)
 }

@@ -26,6 +26,7 @@ type maker[T any] struct {
 	gauge    growth.Gauge
 	breaker  outage.Breaker
 	last     error         // why the last creation failed, if none has succeeded since
+	lastAt   time.Duration // when it failed
 	barred   time.Duration // until then a MakeGate or Quota lets no creation begin
 	barredBy error         // its refusal
 	refusals int           // how often they have refused since they last let one begin
