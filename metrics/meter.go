@@ -173,11 +173,13 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 		Held:      m.leases.list(limit),
 		Events:    m.events.list(),
 	}
+	begun, _ := m.outage.read()
 	known := false
 	s.Inspection, known = m.inspect(limit)
 	m.addHits(&s.Wait, &s.Stats, ended)
 	s.Outages, s.Since = m.outage.read()
-	if known && !s.Outage { // the Trace reported the end before the beginning
+	if known && !s.Outage { // the Trace reported the end before the beginning, or the key was forgotten
+		m.outage.end(begun)
 		s.Since = time.Time{}
 	}
 	return s

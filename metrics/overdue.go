@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -233,10 +234,22 @@ func (m *Meter) returned(h Held) {
 }
 
 func (m *Meter) reportReturned(h Held) {
+	cause := ""
+	if h.Ended != nil {
+		cause = text.Of(h.Ended)
+	}
 	m.events.add("returned", h.acquirer(), func() string {
-		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+		what := fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+		if cause != "" {
+			what += ", destroyed: " + cause
+		}
+		return what
 	})
-	_ = m.contain(func() { m.logger().Info("overdue lease has ended", m.attrs(h)...) })
+	attrs := m.attrs(h)
+	if cause != "" {
+		attrs = append(attrs, "cause", cause)
+	}
+	_ = m.contain(func() { m.logger().Info("overdue lease has ended", attrs...) })
 	if f := m.cfg.OnReturned; f != nil {
 		_ = m.contain(func() { f(h) })
 	}

@@ -139,7 +139,10 @@ func (m *Meter) onDestroyed(e resource.DestroyEvent) {
 
 func (m *Meter) onOutage(cause error) {
 	if cause == nil {
-		m.outage.end()
+		begun, _ := m.outage.read()
+		if i, known := m.inspect(0); !known || !i.Outage { // else another key still has one
+			m.outage.end(begun)
+		}
 		m.events.add("recovered", "", func() string { return "resource creation succeeds again" })
 		return
 	}
