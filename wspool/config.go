@@ -213,7 +213,9 @@ type Config struct {
 	// writing of a pong, which gets 5 s at most (maxPongWait). Zero: DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds the closing of one connection: the close frame, the peer's answer,
-	// and the time for the peer to close TCP first. Zero: DefaultCloseTimeout.
+	// and the time for the peer to close TCP first. The connection keeps its slot meanwhile:
+	// where callers give up on a slow server and connections are discarded, a shorter time
+	// frees slots sooner. Zero: DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// ReadLimit is how many bytes a received message may have, both as sent and inflated. A
 	// longer one ends the connection with close code 1009 ([ErrReadLimit]). Zero:

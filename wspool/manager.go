@@ -109,7 +109,9 @@ func (o of[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Le
 func (o of[K]) TryAcquire() (resource.Lease[*link], bool) { return o.keyed.TryAcquire(o.key) }
 
 // All iterates over the keys in use and the statistics of their pools, in no particular
-// order. It may or may not yield keys that begin or cease to be used meanwhile.
+// order. It may or may not yield keys that begin or cease to be used meanwhile. After a
+// [Manager.Drain] the counters of a key begin at 0 again, and those of [Manager.Stats]
+// continue; after [Manager.Close] no key is in use.
 func (m *Manager[K]) All() iter.Seq2[K, resource.Stats] {
 	return func(yield func(K, resource.Stats) bool) {
 		for key, p := range m.keyed.All() {

@@ -31,7 +31,8 @@ type Sockets struct {
 	Unwatched int
 	// Unsolicited is how many messages arrived that belonged to no lease.
 	Unsolicited int64
-	// Tainted is how many leases ended and did not leave their connection clean.
+	// Tainted is how many leases ended and did not leave their connection clean; a lease whose
+	// connection died counts too.
 	Tainted int64
 	// Stale is how many leases found a connection dead that had been used before.
 	Stale int64
