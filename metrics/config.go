@@ -34,7 +34,8 @@ type Config struct {
 	// well. May be nil.
 	OnDropped func(Held)
 	// Logger gets a warning for each lease that is overdue or was dropped, and an
-	// info line when an overdue lease has ended. Nil means slog.Default().
+	// info line when an overdue lease has ended, with the cause if its resource is
+	// destroyed then, as after [resource.Pool.Reclaim]. Nil means slog.Default().
 	Logger *slog.Logger
 
 	// Cause returns the label, a few words, under which a resource destroyed for

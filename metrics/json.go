@@ -34,7 +34,8 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 
 // MarshalJSON returns the fields of h, its mean and some quantiles: {"count", "sum",
 // "zero", "first", "buckets", "mean", "p50", "p90", "p99", "p999"}, durations in
-// seconds.
+// seconds. They are those of all values that h has, for a [Meter] since it was made; for a
+// period subtract the buckets of two snapshots.
 func (h Histogram) MarshalJSON() ([]byte, error) {
 	return json.Marshal(jsonHistogram{
 		Count: h.Count, Sum: seconds(h.Sum), Zero: h.Zero, First: h.First, Buckets: list(h.Buckets, func(n int64) int64 { return n }),

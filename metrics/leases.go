@@ -130,6 +130,7 @@ func (ls *leases) end(e resource.EndEvent) {
 		if l.overdue || dropped {
 			h, known = l.held(time.Now()), l.overdue
 			h.For = max(h.For, e.Held)
+			h.Ended = e.Cause
 		}
 		s.removeLocked(l)
 	}

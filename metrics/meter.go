@@ -29,8 +29,9 @@ type Meter struct {
 	outage                          outage
 	history                         history
 
-	waitsEnded atomic.Int64 // with or without a resource
-	hits       highest      // acquires that certainly found an idle resource
+	waitsEnded   atomic.Int64 // with or without a resource
+	hits         highest      // acquires that certainly found an idle resource
+	sampledUntil atomic.Int64 // until then the pool samples every lease, in Unix nanoseconds
 
 	mu     sync.Mutex // guards the fields below, but for src
 	source Source
@@ -172,11 +173,13 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 		Held:      m.leases.list(limit),
 		Events:    m.events.list(),
 	}
+	begun, _ := m.outage.read()
 	known := false
 	s.Inspection, known = m.inspect(limit)
 	m.addHits(&s.Wait, &s.Stats, ended)
 	s.Outages, s.Since = m.outage.read()
-	if known && !s.Outage { // the Trace reported the end before the beginning
+	if known && !s.Outage { // the Trace reported the end before the beginning, or the key was forgotten
+		m.outage.end(begun)
 		s.Since = time.Time{}
 	}
 	return s

@@ -21,10 +21,13 @@ func (o *outage) begin(now time.Time) {
 	}
 }
 
-func (o *outage) end() {
+// end notes that there is no outage, unless one has begun since read returned begun.
+func (o *outage) end(begun int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.since = time.Time{}
+	if o.n == begun {
+		o.since = time.Time{}
+	}
 }
 
 func (o *outage) read() (n int64, since time.Time) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
 
@@ -149,7 +150,10 @@ const sampleAfterLeak = 10 * time.Minute
 func (m *Meter) sampleMore() {
 	if src := m.src.Load(); src != nil {
 		if s, ok := (*src).(interface{ SampleFor(time.Duration) }); ok {
-			_ = m.contain(func() { s.SampleFor(sampleAfterLeak) })
+			until := time.Now().Add(sampleAfterLeak)
+			if m.contain(func() { s.SampleFor(sampleAfterLeak) }) == nil {
+				m.sampledUntil.Store(until.UnixNano())
+			}
 		}
 	}
 }
@@ -230,10 +234,22 @@ func (m *Meter) returned(h Held) {
 }
 
 func (m *Meter) reportReturned(h Held) {
+	cause := ""
+	if h.Ended != nil {
+		cause = text.Of(h.Ended)
+	}
 	m.events.add("returned", h.acquirer(), func() string {
-		return fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+		what := fmt.Sprintf("resource %d, overdue lease %d, after %v", h.ID, h.Lease, h.For.Round(time.Millisecond))
+		if cause != "" {
+			what += ", destroyed: " + cause
+		}
+		return what
 	})
-	_ = m.contain(func() { m.logger().Info("overdue lease has ended", m.attrs(h)...) })
+	attrs := m.attrs(h)
+	if cause != "" {
+		attrs = append(attrs, "cause", cause)
+	}
+	_ = m.contain(func() { m.logger().Info("overdue lease has ended", attrs...) })
 	if f := m.cfg.OnReturned; f != nil {
 		_ = m.contain(func() { f(h) })
 	}
@@ -254,7 +270,11 @@ func (m *Meter) attrs(h Held) []any {
 	}
 	stack := stackText(h.Stack)
 	if stack == "" {
-		stack = "unknown: the lease was not sampled; the next ones will be, and with SampleLeases: 1 all are"
+		stack = "unknown: the lease was not sampled; "
+		if rest := time.Until(time.Unix(0, m.sampledUntil.Load())); rest > 0 {
+			stack += fmt.Sprintf("those that begin in the next %v are; ", rest.Round(time.Second))
+		}
+		stack += "with SampleLeases: 1 all are"
 	}
 	return append(a, "stack", stack)
 }

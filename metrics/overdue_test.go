@@ -80,7 +80,7 @@ func TestOverdue_Unsampled(t *testing.T) {
 		if h := w.due[0]; h.ID != 3 || h.Lease != 9 || h.For != 61*time.Second || h.Stack != nil || !h.Overdue {
 			t.Errorf("it is %+v", h)
 		}
-		if log := w.log.String(); !strings.Contains(log, `stack="unknown: the lease was not sampled; the next ones will be, and with SampleLeases: 1 all are"`) {
+		if log := w.log.String(); !strings.Contains(log, `stack="unknown: the lease was not sampled; with SampleLeases: 1 all are"`) {
 			t.Errorf("the log does not say why there is no stack:\n%s", log)
 		}
 		time.Sleep(time.Minute)

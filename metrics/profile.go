@@ -13,7 +13,8 @@ import (
 // runtime/pprof needs a lease to be added when it begins, which takes one or two
 // microseconds under a lock of the process. So a meter adds at most 500 sampled leases
 // a second, after a burst of 1,000, and the profile of a pool that lends faster can
-// lack a lease that leaks. [WriteLeases] writes all leases of [Snapshot.Held] and costs
+// lack a lease that leaks, as it lacks every lease that is not sampled:
+// [Snapshot.Held] and the live page list those too once they are overdue. [WriteLeases] writes all leases of [Snapshot.Held] and costs
 // nothing until it is called.
 const ProfileName = "respool.leases"
 

@@ -34,7 +34,7 @@ type Snapshot struct {
 	Destroyed map[string]int64 // resources by cause, a label of a few words; see Config.Cause
 	Refused   map[string]int64 // callers and creations refused, by policy
 	Outages   int64            // outages that have begun
-	Since     time.Time        // when the present outage began; zero: there is none
+	Since     time.Time        // when the present outage began; of many keys, the first outage that overlaps with it; zero: there is none
 
 	Overdue int // leases that are held and were found overdue, whether or not Held lists them
 
@@ -49,6 +49,7 @@ type Held struct {
 	For     time.Duration // how long it has lasted
 	Class   string        // of its Request; at most 64 bytes
 	Overdue bool          // it was reported as overdue
+	Ended   error         // for OnReturned and OnDropped: why the resource is destroyed; nil: it is not, or the end was reported late
 	Stack   []Frame       // of the acquire, innermost first; nil: the lease was not sampled
 }
 

@@ -12,7 +12,9 @@ import (
 // Trace returns the Trace that feeds the meter, for the Config of the pool that the
 // meter watches, or of the [resource.Keyed]. The figures of two pools with one meter
 // could not be told apart. Each function calls that of next after its own; next may
-// be nil, and is copied.
+// be nil, and is copied. So a meter for each key and one for the whole Keyed or Manager
+// can watch together: with Trace: perKey.Trace(whole.Trace(nil)), perKey watches the View
+// of its key and whole the Manager. A sum over all meters then counts everything twice.
 //
 // Leased and Ended take one or two microseconds for a lease that is sampled, most of
 // it for the stack of the caller. If the caller sets both to nil, the pool does not
@@ -139,7 +141,10 @@ func (m *Meter) onDestroyed(e resource.DestroyEvent) {
 
 func (m *Meter) onOutage(cause error) {
 	if cause == nil {
-		m.outage.end()
+		begun, _ := m.outage.read()
+		if i, known := m.inspect(0); !known || !i.Outage { // else another key still has one
+			m.outage.end(begun)
+		}
 		m.events.add("recovered", "", func() string { return "resource creation succeeds again" })
 		return
 	}

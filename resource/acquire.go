@@ -289,6 +289,7 @@ type slowAcquire[T any] struct {
 	start   time.Duration // when it began to wait
 	lasted  time.Duration // from start to when it last left the queue
 	counted bool          // the wait was counted as served or failed
+	starved bool          // it gave up a claim on the total of a Keyed
 }
 
 // slow continues where fast stopped. It has a frame of its own for slowAcquire, so that
@@ -379,6 +380,9 @@ func (s *slowAcquire[T]) admission(ctx context.Context) error {
 	if !p.guard.is(err, ErrRejected) {
 		return p.failure(endReason(ctx), err, 0)
 	}
+	if p.ctx.Err() != nil { // a loop of an acquire and a Wait must learn that the pool is closed
+		return p.failure(ReasonClosed, ErrClosed, 0)
+	}
 	p.trace.rejected(ctx, err)
 	return p.failure(ReasonAdmission, err, 0)
 }
@@ -438,8 +442,15 @@ func (s *slowAcquire[T]) fail(reason Reason, err error) error {
 	return s.p.failure(reason, err, s.waitedFor())
 }
 
-// gaveUp makes the error of an acquire that ends with its context.
-func (s *slowAcquire[T]) gaveUp() error { return s.fail(endReason(s.ctx), ctxError(s.ctx)) }
+// gaveUp makes the error of an acquire that ends with its context. Its Load counts the slot
+// that the caller itself wanted of a total that is used up: that is why it waited.
+func (s *slowAcquire[T]) gaveUp() error {
+	err := s.fail(endReason(s.ctx), ctxError(s.ctx))
+	if s.starved {
+		err.(*AcquireError).Load.Wanting++
+	}
+	return err
+}
 
 func (s *slowAcquire[T]) waitedFor() time.Duration {
 	if !s.waited {
@@ -560,7 +571,9 @@ func (s *slowAcquire[T]) await(w *waiter[T]) error {
 	case <-s.ended:
 		p.lock()
 		if w.waiting() {
+			claimed := p.cap.claimed
 			p.departLocked(w, p.clock.now())
+			s.starved = p.cap.claimed < claimed
 			p.unlock()
 		} else {
 			p.unlock()
@@ -675,6 +688,12 @@ func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error 
 func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Duration) *AcquireError {
 	a := &AcquireError{Err: err, Reason: reason, Waited: waited, RetryAfter: max(0, retry), LastMake: p.maker.last}
 	a.Load, _ = p.loadLocked()
+	if a.LastMake != nil {
+		a.LastMakeAgo = p.clock.now() - p.maker.lastAt
+	}
+	if !p.closed {
+		a.sooner = p.maker.noLater()
+	}
 	if retry > 0 {
 		a.retryAt = time.Now().Add(retry)
 	}

@@ -448,8 +448,9 @@ func (op *createOp[T]) failed(err error) {
 	p.counts.failedMakes++
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
-		began = k.breaker.Failed(p.clock.now(), op.began, k.coming(p.cap.max), rand.Float64())
-		k.last = err
+		now := p.clock.now()
+		began = k.breaker.Failed(now, op.began, k.coming(p.cap.max), rand.Float64())
+		k.last, k.lastAt = err, now
 		op.failWaiterLocked(err)
 	}
 	op.unbegin()
@@ -529,9 +530,9 @@ func (op *createOp[T]) refused(err error) {
 // work. No waiter fails: another resource may be better, and if none is an outage begins
 // soon.
 func (p *Pool[T]) failedEarlyLocked(e *entry[T], cause error) {
-	k := &p.maker
-	k.last = cause
-	if k.breaker.Stillborn(p.clock.now(), e.made, k.coming(p.cap.max), rand.Float64()) {
+	k, now := &p.maker, p.clock.now()
+	k.last, k.lastAt = cause, now
+	if k.breaker.Stillborn(now, e.made, k.coming(p.cap.max), rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()
@@ -622,4 +623,22 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctxError(ctx)
 	}
+}
+
+// RetryNow has creation tried again at once where something waits for it: it ends the time
+// for which a MakeGate or Quota has refused, so that they are asked anew, and the delay
+// before the next try in an outage. Calls of [AcquireError.Wait] that wait for RetryAfter
+// return. It is for a program or an operator that knows that the cause is gone; it does not
+// change the state of a policy. It does nothing if the pool is closed.
+func (p *Pool[T]) RetryNow() {
+	p.lock()
+	if p.closed {
+		p.unlock()
+		return
+	}
+	p.maker.tryNow(p.clock.now())
+	sooner := p.maker.takeSooner()
+	p.changed = true
+	p.unlock()
+	notifyTries(sooner)
 }

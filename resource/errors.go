@@ -18,6 +18,10 @@ import (
 var (
 	// ErrClosed: the pool is closed, or was while the caller waited.
 	ErrClosed = cause.New("resource: pool is closed", "closed")
+	// ErrDraining: [Keyed.Drain] has closed the key, and a lease of it has not ended yet or
+	// the caller waited when Drain was called. It matches ErrClosed too; an acquire of a Keyed
+	// that is closed fails with ErrClosed alone.
+	ErrDraining error = drainingError{}
 	// ErrRejected: a policy refused. A [*Rejection] in the chain has details. If
 	// ErrMakeRefused matches too, the creation of a resource was refused, not the caller;
 	// [AcquireError.Reason] tells the four apart.
@@ -81,19 +85,31 @@ var (
 // errNotReturned is the cause of a resource whose holder in Do panicked.
 var errNotReturned = cause.New("resource: the function in Do did not return", "not returned")
 
+// drainingError is the type of ErrDraining.
+type drainingError struct{}
+
+func (drainingError) Error() string { return "resource: key is being drained" }
+
+// Unwrap makes ErrDraining match ErrClosed.
+func (drainingError) Unwrap() error { return ErrClosed }
+
 // AcquireError says why no resource was lent and how the pool was at that time. Unwrap
 // leads to Err, so errors.Is finds context.DeadlineExceeded, context.Canceled, [ErrClosed],
-// [ErrRejected], [ErrMakeRefused], [ErrOutage], [ErrNoneIdle] or what Make returned.
+// [ErrDraining], [ErrRejected], [ErrMakeRefused], [ErrOutage], [ErrNoneIdle] or what Make
+// returned.
 type AcquireError struct {
 	Err        error         // why
 	Reason     Reason        // the same as one of a fixed set; what Stats counts
 	Waited     time.Duration // how long the caller had waited
 	RetryAfter time.Duration // when it is worth asking again; 0: not known
-	Load       Load          // how the pool was
+	Load       Load          // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
 	LastMake   error         // how the last creation failed, if none has succeeded since
+
+	LastMakeAgo time.Duration // how long before this failure LastMake was; 0: LastMake is nil
 
 	tried   <-chan struct{} // closed when the next creation has been tried; nil: see retryAt
 	retryAt time.Time       // when RetryAfter has passed; zero: RetryAfter is 0
+	sooner  <-chan struct{} // closed by Close and RetryNow: RetryAfter no longer applies
 }
 
 // Error says what failed and why. It has no figures in it, so that the same
@@ -108,8 +124,8 @@ func withLastMake(what string, err, last error) string {
 	return fmt.Sprintf("%s: %v; last creation: %v", what, err, last)
 }
 
-// Format adds, for %+v, how long the caller had waited, how the pool was, and when
-// it is worth asking again.
+// Format adds, for %+v, how long the caller had waited, how the pool was, when it is worth
+// asking again, and how long ago the last creation failed.
 func (e *AcquireError) Format(f fmt.State, verb rune) {
 	type plain AcquireError
 	writeError(f, verb, e, (*plain)(e), func(w io.Writer) {
@@ -117,16 +133,23 @@ func (e *AcquireError) Format(f fmt.State, verb rune) {
 		if e.RetryAfter > 0 {
 			_, _ = fmt.Fprintf(w, "; retry after %v", e.RetryAfter)
 		}
+		if e.LastMake != nil {
+			_, _ = fmt.Fprintf(w, "; last creation failed %v before", e.LastMakeAgo)
+		}
 		_, _ = io.WriteString(w, ")")
 	})
 }
 
 // LogValue is a group: the text, the reason, how long the caller had waited, when it is
-// worth asking again if that is known, and how the pool was.
+// worth asking again if that is known, how long ago the last creation failed if none has
+// succeeded since, and how the pool was.
 func (e *AcquireError) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("text", e.Error()), slog.String("reason", e.Reason.String()), slog.Duration("waited", e.Waited)}
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+	}
+	if e.LastMake != nil {
+		attrs = append(attrs, slog.Duration("last_make_ago", e.LastMakeAgo))
 	}
 	return slog.GroupValue(append(attrs, slog.Any("load", e.Load))...)
 }
@@ -290,9 +313,10 @@ const unknownRetry = 100 * time.Millisecond
 // After another failure it is when RetryAfter has passed since, and if that is 0, 100 ms
 // after the call. It returns nil then: the next acquire may fail again, but a loop of an
 // acquire and a Wait after each failure is no faster than the pool's own tries. It returns
-// the context's error if ctx ends first, and at once [ErrClosed] if that is why the acquire
-// failed. If the pool is closed meanwhile it returns nil, and the next acquire fails with
-// [ErrClosed].
+// the context's error if ctx ends first, and at once [ErrClosed] if that or [ErrDraining] is
+// why the acquire failed. If the pool is closed meanwhile it returns nil at once, and the
+// next acquire fails with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a
+// creation may be tried, or in an outage once one has been tried.
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {
@@ -303,7 +327,9 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 		return ctxError(ctx)
 	}
 	var due <-chan time.Time
+	var sooner <-chan struct{}
 	if e.tried == nil {
+		sooner = e.sooner
 		wait := unknownRetry
 		if e.RetryAfter > 0 {
 			wait = e.RetryAfter
@@ -318,6 +344,7 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 	select {
 	case <-e.tried:
 	case <-due:
+	case <-sooner:
 	case <-ctx.Done():
 		return ctxError(ctx)
 	}

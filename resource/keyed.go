@@ -107,7 +107,7 @@ func (k *Keyed[K, T]) Acquire(ctx context.Context, key K) (Lease[T], error) {
 		}
 		l, err := p.acquireUncounted(ctx, Request{})
 		if err == nil || !k.again(p, err) {
-			return p.acquired(ctx, l, err)
+			return p.acquired(ctx, l, k.drainError(err))
 		}
 	}
 }
@@ -129,7 +129,7 @@ func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[
 		}
 		l, err := p.acquireUncounted(ctx, r)
 		if err == nil || !k.again(p, err) {
-			return p.acquired(ctx, l, err)
+			return p.acquired(ctx, l, k.drainError(err))
 		}
 	}
 }
@@ -203,10 +203,11 @@ func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 // Len returns how many keys are in use.
 func (k *Keyed[K, T]) Len() int { return k.pools.Len() }
 
-// Resize changes the total. Growing lets waiters have new resources at once. Shrinking
-// destroys surplus idle resources at once, the least recently used first, and interrupts no
-// holder: while there are too many, leased ones are destroyed as they are given back. It
-// fails if max is less than 1, or with [ErrClosed].
+// Resize changes the total; each key keeps its MaxSize, which [Pool.Resize] of [Keyed.Pool]
+// changes. Growing lets waiters have new resources at once. Shrinking destroys surplus idle
+// resources at once, the least recently used first, and interrupts no holder: while there are
+// too many, leased ones are destroyed as they are given back. It fails if max is less than 1,
+// or with [ErrClosed].
 func (k *Keyed[K, T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new total %w", err)
@@ -226,10 +227,12 @@ func (k *Keyed[K, T]) Reset(cause error) {
 	}
 }
 
-// Drain ends that key: its waiters, and acquires until it has ended, get [ErrClosed], idle
-// resources are destroyed, leased ones when their lease ends. When it returns nil no
-// resource of the key is left, and the key may be used anew. If ctx ends before it returns a
-// [*CloseError]; the draining continues. A key that is not in use is drained.
+// Drain closes that key: until it is drained its acquires, those that wait included, fail
+// with [ErrDraining]; idle resources are destroyed, leased ones when their lease ends. When
+// Drain returns nil no resource of the key is left: the next acquire of the key begins anew,
+// with a new Config and counters from 0. If ctx ends before that, Drain returns a
+// [*CloseError] and the draining continues, so a leaked lease keeps the key out of use until
+// the lease ends: see [Keyed.Reclaim]. A key that is not in use is drained.
 func (k *Keyed[K, T]) Drain(ctx context.Context, key K) error {
 	if k.checkKey(key) != nil {
 		return nil // it was never in use
@@ -384,6 +387,17 @@ func (k *Keyed[K, T]) again(p *Pool[T], err error) bool {
 	}
 }
 
+// drainError returns the error of an acquire: ErrDraining if it found its key closed and the
+// Keyed open.
+func (k *Keyed[K, T]) drainError(err error) error {
+	if failed, ok := err.(*AcquireError); ok && failed.Err == ErrClosed && !k.closed.Load() {
+		draining := *failed // a copy: Trace.Waited may have kept failed
+		draining.Err = ErrDraining
+		return &draining
+	}
+	return err
+}
+
 // drop takes the pool of s, which has ended, out of the map.
 func (k *Keyed[K, T]) drop(s *keyPool[K, T]) {
 	k.mu.Lock()
@@ -438,10 +452,11 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 		return
 	}
 	p.lock()
-	var tries chan struct{}
+	var tries, sooner chan struct{}
 	defer func() {
 		p.unlock()
 		notifyTries(tries)
+		notifyTries(sooner)
 	}()
 	now := p.clock.now()
 	used := p.cap.live > 0 || p.maker.lost > 0 || p.busy > 0 || p.waiters.n > 0 || len(p.maker.warming) > 0 ||
@@ -455,7 +470,7 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	p.setSlowPathLocked()
 	p.shutLocked()
 	p.cancel()
-	tries = p.maker.takeTries()
+	tries, sooner = p.maker.takeTries(), p.maker.takeSooner()
 }
 
 // Close ends all keys: waiters, and all later acquires, get [ErrClosed] at once; creations
@@ -670,6 +685,31 @@ type KeyView[K comparable, T any] struct {
 func (v KeyView[K, T]) Inspect(limit int) Inspection {
 	in, _ := v.keyed.InspectKey(v.key, limit)
 	return in
+}
+
+// SampleFor is [Pool.SampleFor] of the key. It does nothing while the key is not in use.
+func (v KeyView[K, T]) SampleFor(d time.Duration) {
+	if p, ok := v.keyed.Find(v.key); ok {
+		p.SampleFor(d)
+	}
+}
+
+// RetryNow is [Pool.RetryNow] for every key in use.
+func (k *Keyed[K, T]) RetryNow() {
+	for _, p := range k.All() {
+		p.RetryNow()
+	}
+}
+
+// Reclaim is [Pool.Reclaim] for a resource of any key: an ID is unique among the resources
+// of all keys. Its cost grows with the number of keys and of resources.
+func (k *Keyed[K, T]) Reclaim(id, lease uint64) bool {
+	for _, p := range k.All() {
+		if p.Reclaim(id, lease) {
+			return true
+		}
+	}
+	return false
 }
 
 // SampleFor is [Pool.SampleFor] for every key in use.

@@ -26,6 +26,7 @@ type maker[T any] struct {
 	gauge    growth.Gauge
 	breaker  outage.Breaker
 	last     error         // why the last creation failed, if none has succeeded since
+	lastAt   time.Duration // when it failed
 	barred   time.Duration // until then a MakeGate or Quota lets no creation begin
 	barredBy error         // its refusal
 	refusals int           // how often they have refused since they last let one begin
@@ -37,6 +38,7 @@ type maker[T any] struct {
 	warming []*warmer     // the calls of Warm that wait
 	fading  []fading[T]   // resources that end soon and are to be replaced
 	tries   chan struct{} // closed when a creation has ended; nil: no AcquireError.Wait waits for that
+	sooner  chan struct{} // closed by Close and RetryNow; nil: no AcquireError has it
 }
 
 // creationGroup is a list of calls of Make, the one that began first in front.
@@ -326,6 +328,12 @@ func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	}
 }
 
+// tryNow ends the times for which no creation is tried.
+func (k *maker[T]) tryNow(now time.Duration) {
+	k.barred, k.barredBy, k.refusals = 0, nil, 0
+	k.breaker.TryNow(now)
+}
+
 // barredFor is how long no creation is tried after a refusal that did not say. It
 // doubles from refusal to refusal, up to maxBarred times.
 const (
@@ -431,7 +439,24 @@ func (k *maker[T]) takeTries() chan struct{} {
 	return tries
 }
 
-// notifyTries closes what endTries returned.
+// noLater returns a channel that is closed when the pool is closed or RetryNow is called. The
+// pool is open.
+func (k *maker[T]) noLater() <-chan struct{} {
+	if k.sooner == nil {
+		k.sooner = make(chan struct{})
+	}
+	return k.sooner
+}
+
+// takeSooner returns the channel of noLater, to be closed once the pool is unlocked; nil:
+// no AcquireError has it.
+func (k *maker[T]) takeSooner() chan struct{} {
+	sooner := k.sooner
+	k.sooner = nil
+	return sooner
+}
+
+// notifyTries closes what endTries, takeTries or takeSooner returned.
 func notifyTries(tries chan struct{}) {
 	if tries != nil {
 		close(tries)

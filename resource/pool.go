@@ -608,9 +608,10 @@ func (p *Pool[T]) beginClose() {
 		p.shutLocked()
 	}
 	p.cancel() // runs no user code: see createOp.permits
-	tries := p.maker.takeTries()
+	tries, sooner := p.maker.takeTries(), p.maker.takeSooner()
 	p.unlock()
 	notifyTries(tries)
+	notifyTries(sooner)
 	cancelAll(canceled, ErrClosed)
 }
 

@@ -59,6 +59,7 @@ type closing struct {
 // holds its slot for moments only. When destroy returns no goroutine reads or writes the
 // connection.
 func (l *link) destroy(cause error) {
+	l.endReclaimed(cause)
 	c := &closing{l, cause, make(chan struct{})}
 	giveUp := sync.OnceFunc(func() {
 		close(c.over)
@@ -226,6 +227,21 @@ func (l *link) endNow(cause error) {
 	}
 	l.mu.Unlock()
 	c.end(cause, true, func(pooled resource.Lease[*link]) { pooled.Discard(cause) })
+}
+
+// endReclaimed ends the lease on the holder's side if the connection is destroyed because
+// its lease was reclaimed. In every other case the lease has ended before the connection
+// is destroyed.
+func (l *link) endReclaimed(cause error) {
+	if cause != resource.ErrReclaimed {
+		return
+	}
+	l.mu.Lock()
+	c := l.lease
+	l.mu.Unlock()
+	if c != nil && !c.detached {
+		c.end(cause, true, func(resource.Lease[*link]) {}) // the pool's side has ended already
+	}
 }
 
 // roster is the set of all connections, of all pools that share it, from their dial to

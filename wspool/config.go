@@ -213,7 +213,9 @@ type Config struct {
 	// writing of a pong, which gets 5 s at most (maxPongWait). Zero: DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout bounds the closing of one connection: the close frame, the peer's answer,
-	// and the time for the peer to close TCP first. Zero: DefaultCloseTimeout.
+	// and the time for the peer to close TCP first. The connection keeps its slot meanwhile:
+	// where callers give up on a slow server and connections are discarded, a shorter time
+	// frees slots sooner. Zero: DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// ReadLimit is how many bytes a received message may have, both as sent and inflated. A
 	// longer one ends the connection with close code 1009 ([ErrReadLimit]). Zero:
@@ -252,7 +254,8 @@ type Config struct {
 	WatchAfter time.Duration
 
 	// MaxDials is how many dials may run at once; further dials wait in line. Further attempts
-	// of one dial (see Lookup) do not count. Zero: DefaultMaxDials.
+	// of one dial (see Lookup) do not count. In a [Manager] each key counts its own. Zero:
+	// DefaultMaxDials.
 	MaxDials int
 	// Redial returns for how long no dial may begin after a connection ended, or a dial
 	// failed, with cause: an [*EndError] or a [*DialError]. Zero is no pause; of several
@@ -261,8 +264,9 @@ type Config struct {
 	// ends of connections dialled before it do not, and Redial is called for them only if they
 	// have another close code or status. The streak is 1 again after a connection dialled
 	// later has served a lease or stayed up for 5 s (provenAfter). Redial is not called for
-	// connections that the pool ends. It must not block; if it panics, DefaultRedial decides.
-	// Nil: [DefaultRedial].
+	// connections that the pool ends. In a [Manager] each key has its own pause and streak,
+	// also where several keys are one server. [Pool.ResetNow] ends a pause. Redial must not
+	// block; if it panics, DefaultRedial decides. Nil: [DefaultRedial].
 	Redial func(cause error, streak int) time.Duration
 	// MaxRetryAfter is the longest Retry-After of a server or proxy that is honoured; a longer
 	// one counts as this. Zero: DefaultMaxRetryAfter.
@@ -296,8 +300,9 @@ type Config struct {
 	// a reader or writer from it, or its NetConn. A Conn that is reachable from the context of
 	// its own open reader is not found. Reclaim is a safety net for a bug, which Trace.Ended
 	// and Trace.Destroyed report and Stats counts, and no way to end leases; each lease takes
-	// a little less than a microsecond longer with it. False: such a connection is never
-	// found.
+	// a little less than a microsecond longer with it. A leaked Conn that is still reachable,
+	// from a slice or a blocked goroutine, is not found either: an operator can end its lease
+	// with [Pool.Reclaim]. False: such a connection is never found.
 	Reclaim bool
 }
 

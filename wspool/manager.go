@@ -109,7 +109,9 @@ func (o of[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Le
 func (o of[K]) TryAcquire() (resource.Lease[*link], bool) { return o.keyed.TryAcquire(o.key) }
 
 // All iterates over the keys in use and the statistics of their pools, in no particular
-// order. It may or may not yield keys that begin or cease to be used meanwhile.
+// order. It may or may not yield keys that begin or cease to be used meanwhile. After a
+// [Manager.Drain] the counters of a key begin at 0 again, and those of [Manager.Stats]
+// continue; after [Manager.Close] no key is in use.
 func (m *Manager[K]) All() iter.Seq2[K, resource.Stats] {
 	return func(yield func(K, resource.Stats) bool) {
 		for key, p := range m.keyed.All() {
@@ -133,7 +135,8 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 }
 
 // Resize changes how many connections of all keys may exist at once, as
-// [resource.Keyed.Resize] does. It fails if max is less than 1.
+// [resource.Keyed.Resize] does; each key keeps the MaxSize of its Config. It fails if max is
+// less than 1.
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
 // Reset replaces every connection made before it, as [Pool.Reset] does.
@@ -142,10 +145,13 @@ func (m *Manager[K]) Reset(cause error) {
 	m.keyed.Reset(cause)
 }
 
-// ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does.
+// ResetNow is Reset without closing handshakes, as [Pool.ResetNow] does. It ends the pauses
+// of all keys.
 func (m *Manager[K]) ResetNow(cause error) {
+	m.count.lifts.Add(1)
 	cutOffAll(&m.count.roster)
 	m.Reset(cause)
+	m.keyed.RetryNow()
 }
 
 // ResetKey is Reset for the connections of key alone. It reports whether the key was in use.
@@ -158,9 +164,17 @@ func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	return ok
 }
 
-// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain] does: a later
-// Acquire of the key makes a new pool, with a new Config.
+// Drain closes the pool of key and forgets the key, as [resource.Keyed.Drain] does: the first
+// Acquire of the key after Drain has returned nil makes a new pool, with a new Config. Until
+// then an Acquire of the key fails with [resource.ErrDraining], which matches
+// [resource.ErrClosed] too; once the Manager is closed it fails with ErrClosed alone. So a
+// leaked lease keeps the key out of use until the lease ends: see [Manager.Reclaim], and
+// [Manager.ResetKey], which keeps the key in use.
 func (m *Manager[K]) Drain(ctx context.Context, key K) error { return m.keyed.Drain(ctx, key) }
+
+// Reclaim is [Pool.Reclaim] for a connection of any key: an ID is unique among the
+// connections of all keys.
+func (m *Manager[K]) Reclaim(id, lease uint64) bool { return m.keyed.Reclaim(id, lease) }
 
 // Stats returns a snapshot. Its cost grows with the number of keys.
 func (m *Manager[K]) Stats() ManagerStats {

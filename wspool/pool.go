@@ -109,10 +109,26 @@ func (p *Pool) Reset(cause error) {
 // Reset waits for each peer's answer for up to [Config.CloseTimeout], unless the peer has
 // been silent for longer than KeepAlive and PongWait. Leases go on until they end. It does
 // not wait. The peer sees the end of the TCP connection, and no close frame.
+//
+// ResetNow also ends a pause of [Config.Redial], and the delay before the next dial in an
+// outage: where something waits for a connection a dial begins at once, and the streak of
+// Redial begins anew.
 func (p *Pool) ResetNow(cause error) {
+	p.hub.count.lifts.Add(1)
 	cutOffAll(&p.hub.count.roster)
 	p.Reset(cause)
+	p.pool.RetryNow()
 }
+
+// Reclaim ends a lease that was leaked and closes its connection, as
+// [resource.Pool.Reclaim] does: the slot is free once the connection is closed, after
+// [Config.CloseTimeout] at the latest. [Pool.Inspect], a [resource.LeaseEvent] and the
+// metrics have the id and the ordinal of the lease. It is safe while the holder still uses
+// the [Conn]: reads and writes, those that run included, return [ErrReleased], and the
+// holder's own end of the lease does nothing. It returns false, and does nothing, if that
+// lease is not the current one or began less than a second ago. It does not wait. Where
+// leases leak again and again see [Config.Reclaim].
+func (p *Pool) Reclaim(id, lease uint64) bool { return p.pool.Reclaim(id, lease) }
 
 // Stats returns a snapshot. It does not wait.
 func (p *Pool) Stats() Stats {
@@ -175,7 +191,7 @@ type hub struct {
 func newHub(ctx context.Context, cfg Config, count *registry) *hub {
 	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
-	h.gate.contained = h.contained
+	h.gate.contained, h.gate.lifts = h.contained, &count.lifts
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
 	h.monitor.start(h.cfg.KeepAlive, h.cfg.WatchAfter, h.clock, &count.unwatched, h.onTick, h.onAlarm)
 	return h

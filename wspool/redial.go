@@ -194,7 +194,10 @@ type dialGate struct {
 
 	contained func(error) // reports a panic of redial; nil: none is reported
 
+	lifts *atomic.Int64 // calls of ResetNow so far, of all pools that share it; nil: there are none
+
 	mu      sync.Mutex
+	lifted  int64        // lifts when the pause and the streak were last looked at
 	running int          // dials admitted, and waiters that were just given a turn
 	line    []chan error // waiters for a turn, in order; nil is sent to admit one
 
@@ -250,6 +253,7 @@ func (g *dialGate) Admit(ctx context.Context, r resource.Request) (resource.Done
 // State implements [resource.Stateful].
 func (g *dialGate) State() string {
 	g.mu.Lock()
+	g.liftLocked()
 	running, waiting, rest := min(g.running, g.max), len(g.line), time.Until(g.until)
 	g.mu.Unlock()
 	s := fmt.Sprintf("%d of %d dials run, %d waiting", running, g.max, waiting)
@@ -326,8 +330,21 @@ func (g *dialGate) over(term int, o resource.Outcome) {
 	}
 }
 
+// liftLocked ends the pause and the streak if they are from before the last
+// [Pool.ResetNow].
+func (g *dialGate) liftLocked() {
+	if g.lifts == nil {
+		return
+	}
+	if n := g.lifts.Load(); n != g.lifted {
+		g.lifted = n
+		g.until, g.cause, g.streak, g.kinds = time.Time{}, nil, 0, nil
+	}
+}
+
 // pausedLocked returns the refusal during a pause, else nil.
 func (g *dialGate) pausedLocked() error {
+	g.liftLocked()
 	if g.until.IsZero() {
 		return nil
 	}
@@ -347,6 +364,7 @@ func (g *dialGate) pausedLocked() error {
 func (g *dialGate) learn(term int, cause error) {
 	kind := kindOf(cause)
 	g.mu.Lock()
+	g.liftLocked()
 	now := time.Now()
 	if now.Sub(g.began) >= burst && !now.Before(g.until) {
 		g.kinds = g.kinds[:0]

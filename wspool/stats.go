@@ -31,7 +31,8 @@ type Sockets struct {
 	Unwatched int
 	// Unsolicited is how many messages arrived that belonged to no lease.
 	Unsolicited int64
-	// Tainted is how many leases ended and did not leave their connection clean.
+	// Tainted is how many leases ended and did not leave their connection clean; a lease whose
+	// connection died counts too.
 	Tainted int64
 	// Stale is how many leases found a connection dead that had been used before.
 	Stale int64
@@ -72,8 +73,8 @@ type counts struct {
 	late, heartbeats                    atomic.Int64
 	dropped                             atomic.Int64
 	panics                              atomic.Int64 // contained by this package, not by the pool of resources
-	resets                              atomic.Int64
-	reclaims                            reclaims // that are under way
+	resets, lifts                       atomic.Int64 // calls of Reset, and of these ResetNow
+	reclaims                            reclaims     // that are under way
 
 	mu     sync.Mutex
 	closed map[int]int64
@@ -168,6 +169,9 @@ func (v KeyView[K]) Inspect(limit int) resource.Inspection {
 	in, _ := v.m.InspectKey(v.key, limit)
 	return in
 }
+
+// SampleFor is [Pool.SampleFor] of the key. It does nothing while the key is not in use.
+func (v KeyView[K]) SampleFor(d time.Duration) { v.m.keyed.View(v.key).SampleFor(d) }
 
 // facts returns s in the form of an Inspection.
 func (s Sockets) facts() []resource.Fact {

@@ -145,6 +145,15 @@ func (b *Breaker) Proved() {
 	}
 }
 
+// TryNow lets the prober try at once. If the outage continues after that try, its length
+// counts from now, so that the next delays are short again.
+func (b *Breaker) TryNow(now time.Duration) {
+	if b.open {
+		b.began, b.lasted, b.probes = now, 0, 0
+		b.next = min(b.next, now)
+	}
+}
+
 // Open reports whether there is an outage.
 func (b *Breaker) Open() bool { return b.open }
 

@@ -33,6 +33,15 @@
 //	resource_pool_fact_total{fact}            counter: count of a figure specific to the kind of pool
 //
 // A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
-// what it is configured for. The files dashboard.json (Grafana) and alerts.yml use
-// these names.
+// what it is configured for. The label policy of resource_pool_rejections_total is
+// "queue" where a policy.BoundedQueue refused, which is an Admission.
+//
+// The files dashboard.json (Grafana) and alerts.yml use these names. This package is a
+// module of its own:
+//
+//	go get github.com/respool/respool/metrics/prometheus
+//
+// Both files are in its folder, which go list -f '{{.Dir}}' -m prints for that path:
+// name alerts.yml under rule_files in prometheus.yml, and import dashboard.json in
+// Grafana under Dashboards, New, Import.
 package prometheus

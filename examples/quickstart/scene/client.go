@@ -17,7 +17,7 @@ type client struct {
 	strict  bool
 	said    func() // called after each utterance
 
-	asked, right, wrong, lost, refused, unchecked int
+	asked, right, wrong, lost, refused, unchecked int             // refused: by the Admission
 	latencies                                     []time.Duration // of right replies
 	err                                           error           // the first one, refusals excepted
 }
@@ -45,7 +45,9 @@ func (c *client) say(ctx context.Context, side Side, i int) {
 	begun := time.Now()
 	data, err := side.Say(ctx, u)
 	took := time.Since(begun)
-	if errors.Is(err, resource.ErrRejected) {
+	// A MakeGate refuses a dial while the server is down: that is not a refusal of the
+	// limiter, and the utterance is lost.
+	if errors.Is(err, resource.ErrRejected) && !errors.Is(err, resource.ErrMakeRefused) {
 		c.refused++
 		return
 	}
