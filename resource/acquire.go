@@ -60,38 +60,6 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
 		return p.timedAcquire(ctx, r, slot)
 	}
-	return p.acquireNow(ctx, r, slot)
-}
-
-// timeNext is the bit of slowPath that says that the next acquire is to be timed. A
-// hit must not read a clock, so acquires that do not wait are timed by sample: at each
-// tick the next one is sent off the hit path. It stands for all that got a lease since
-// the one before.
-const timeNext = 4
-
-// timedAcquire is acquireNow, timed. The caller has cleared timeNext.
-func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lease[T], err error) {
-	before := p.clock.now()
-	began := p.clock.now() // what the clock itself takes does not count
-	ok := false
-	if p.mode.plainAcquire && !r.Fresh {
-		l, _, ok = p.hit(slot)
-	}
-	if !ok {
-		l, err = p.acquireNow(ctx, r, slot)
-	}
-	took := p.clock.now() - began - (began - before)
-	if err == nil {
-		p.mu.Lock()
-		_, begun := p.idle.slotLevels()
-		p.counts.timing.add(took-l.Waited(), p.counts.acquired+begun)
-		p.mu.Unlock()
-	}
-	return l, err
-}
-
-// acquireNow is acquire for a ctx that has not ended.
-func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
 	a := acquireOp[T]{p: p}
 	switch {
 	case p.mode.plainAcquire || p.mode.sampledAcquire && r.Fresh:
@@ -110,6 +78,33 @@ func (p *Pool[T]) acquireNow(ctx context.Context, r *Request, slot int) (Lease[T
 		}
 	}
 	return a.slow(ctx, r, slot)
+}
+
+// timeNext is the bit of slowPath that says that the next acquire is to be timed. A
+// hit must not read a clock, so acquires that do not wait are timed by sample: at each
+// tick the next one is sent off the hit path. It stands for all that got a lease since
+// the one before.
+const timeNext = 4
+
+// timedAcquire is acquire, timed. The caller has cleared timeNext.
+func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lease[T], err error) {
+	before := p.clock.now()
+	began := p.clock.now() // what the clock itself takes does not count
+	ok := false
+	if p.mode.plainAcquire && !r.Fresh {
+		l, _, ok = p.hit(slot)
+	}
+	if !ok {
+		l, err = p.acquire(ctx, r, slot)
+	}
+	took := p.clock.now() - began - (began - before)
+	if err == nil {
+		p.mu.Lock()
+		_, begun := p.idle.slotLevels()
+		p.counts.timing.add(took-l.Waited(), p.counts.acquired+begun)
+		p.mu.Unlock()
+	}
+	return l, err
 }
 
 // step says whose code runs in the frame of a fast path.

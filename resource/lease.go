@@ -337,7 +337,9 @@ func (l Lease[T]) releaseAsking() {
 		op.step = inPool
 	}
 	p.sampler.ended(l, op.traced)
-	p.handOff.wait(b)
+	if b != nil {
+		p.handOff.wait(b)
+	}
 }
 
 // releaseSampled is Release where leases are sampled and no policy is called.
@@ -360,7 +362,9 @@ func (l Lease[T]) releaseSampled() {
 		b = p.settle(e)
 	}
 	p.sampler.ended(l, x)
-	p.handOff.wait(b)
+	if b != nil {
+		p.handOff.wait(b)
+	}
 }
 
 // stumbled ends a step that did not return. Whatever Evict does, the lease ends.
@@ -426,7 +430,9 @@ func (op *releaseOp[T]) comeBack(done Done, cause error, why fate, o Outcome) {
 	b := p.handOff.take()
 	p.unlock()
 	p.policies.giveBack(done, o)
-	p.handOff.wait(b)
+	if b != nil {
+		p.handOff.wait(b)
+	}
 }
 
 // forget has the pool forget the resource of a lease that Hijack has ended.
