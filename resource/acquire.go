@@ -60,24 +60,24 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
 		return p.timedAcquire(ctx, r, slot)
 	}
-	a := acquireOp[T]{p: p}
+	var a acquireOp[T]
 	switch {
 	case p.mode.plainAcquire || p.mode.sampledAcquire && r.Fresh:
 	case p.mode.sampledAcquire: // the lease may be sampled, and no policy is asked
 		if l, _, ok := p.hit(slot); ok {
 			if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
 				a.lease = l
-				a.introduce(ctx, r)
+				a.introduce(ctx, p, r)
 			}
 			return l, nil
 		}
 	default:
-		a.fast(ctx, r, slot)
+		a.fast(ctx, p, r, slot)
 		if a.lent {
 			return a.lease, nil
 		}
 	}
-	return a.slow(ctx, r, slot)
+	return a.slow(ctx, p, r, slot)
 }
 
 // timeNext is the bit of slowPath that says that the next acquire is to be timed. A
@@ -130,9 +130,10 @@ type evaluation struct {
 	due   bool  // the Health wants to check it
 }
 
-// acquireOp is one acquire: what it holds, and how far it has come.
+// acquireOp is one acquire: what it holds, and how far it has come. Its methods get the
+// pool as an argument, since on a hit it would cost a store and several loads to keep it
+// here.
 type acquireOp[T any] struct {
-	p       *Pool[T]
 	lease   Lease[T]
 	done    Done       // its Admission's
 	idle    int64      // for how many ticks the resource of lease was idle
@@ -145,13 +146,12 @@ type acquireOp[T any] struct {
 
 // fast leases the resource in the caller's local slot, if the Admission admits the
 // caller and the other policies keep the resource. If not, the op says how far it got.
-func (a *acquireOp[T]) fast(ctx context.Context, r *Request, slot int) {
+func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot int) {
 	defer func() {
 		if a.step != inPool {
-			a.stumbled(recover())
+			a.stumbled(p, recover())
 		}
 	}()
-	p := a.p
 	if admission := p.cfg.Admission; admission != nil {
 		a.step = inAdmit
 		done, err := admission.Admit(ctx, *r)
@@ -172,7 +172,7 @@ func (a *acquireOp[T]) fast(ctx context.Context, r *Request, slot int) {
 	if a.lease, a.idle, ok = p.hit(slot); !ok {
 		return
 	}
-	if p.mode.judged && !a.keeps() {
+	if p.mode.judged && !a.keeps(p) {
 		return
 	}
 	if p.cfg.Admission != nil {
@@ -180,15 +180,15 @@ func (a *acquireOp[T]) fast(ctx context.Context, r *Request, slot int) {
 	}
 	a.lent = true
 	if p.sampler.begins {
-		a.greet(ctx, r)
+		a.greet(ctx, p, r)
 	}
 }
 
 // keeps reports whether the policies let the resource pass without a check; if not,
 // a.found is what they say. It runs in the frame of fast.
-func (a *acquireOp[T]) keeps() bool {
+func (a *acquireOp[T]) keeps(p *Pool[T]) bool {
 	var i Info
-	p, e := a.p, a.lease.e
+	e := a.lease.e
 	e.facts(&i, p.clock.tick.Load(), a.idle, int64(a.lease.gen())-1)
 	if p.mode.evicts {
 		var cause error
@@ -217,19 +217,19 @@ func (a *acquireOp[T]) keeps() bool {
 }
 
 // introduce is greet in a frame of its own.
-func (a *acquireOp[T]) introduce(ctx context.Context, r *Request) {
+func (a *acquireOp[T]) introduce(ctx context.Context, p *Pool[T], r *Request) {
 	defer func() {
 		if a.step != inPool {
-			a.stumbled(recover())
+			a.stumbled(p, recover())
 		}
 	}()
-	a.greet(ctx, r)
+	a.greet(ctx, p, r)
 }
 
 // greet reports the lease to Trace.Leased, if it is sampled. If Leased panics the
 // caller has the lease all the same. It runs in the frame of fast or introduce.
-func (a *acquireOp[T]) greet(ctx context.Context, r *Request) {
-	s := &a.p.sampler
+func (a *acquireOp[T]) greet(ctx context.Context, p *Pool[T], r *Request) {
+	s := &p.sampler
 	mask := s.mask.Load()
 	if !a.lease.e.sampled(a.lease.gen(), mask) {
 		return
@@ -244,23 +244,23 @@ func (a *acquireOp[T]) greet(ctx context.Context, r *Request) {
 
 // stumbled ends a step that did not return. After a panic the acquire continues with
 // acquireOp.slow; after a Goexit it never does, so what it holds is let go.
-func (a *acquireOp[T]) stumbled(panicked any) {
+func (a *acquireOp[T]) stumbled(p *Pool[T], panicked any) {
 	continues := false
 	defer func() {
 		if !continues {
-			a.letGo()
+			a.letGo(p)
 		}
 	}()
 	a.broke = broken(a.step.where(), panicked)
-	a.p.guard.contained(a.broke)
+	p.guard.contained(a.broke)
 	continues = panicked != nil
 }
 
 // letGo gives back what an acquire that lends nothing holds: no lease, unless a policy
 // or Trace is ending its goroutine.
-func (a *acquireOp[T]) letGo() {
+func (a *acquireOp[T]) letGo(p *Pool[T]) {
 	// Deferred: Trace.Ended may end this goroutine.
-	defer a.p.policies.giveBack(a.done, Outcome{})
+	defer p.policies.giveBack(a.done, Outcome{})
 	if a.lease.e != nil {
 		a.lease.drop(ErrGoexit)
 	}
@@ -269,6 +269,7 @@ func (a *acquireOp[T]) letGo() {
 // slowAcquire is an acquire off the hit path.
 type slowAcquire[T any] struct {
 	acquireOp[T]
+	p        *Pool[T]
 	ctx      context.Context
 	ended    <-chan struct{} // ctx's Done
 	deadline time.Duration   // ctx's, on the pool's clock; 0: none
@@ -289,14 +290,13 @@ type slowAcquire[T any] struct {
 
 // slow continues where fast stopped. It has a frame of its own for slowAcquire, so that
 // the stack of a goroutine that only takes the fast path stays small.
-func (a *acquireOp[T]) slow(ctx context.Context, r *Request, slot int) (Lease[T], error) {
+func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot int) (Lease[T], error) {
 	var s slowAcquire[T] // not a literal, which would be built elsewhere and copied
-	s.acquireOp = *a
-	p := s.p
+	s.acquireOp, s.p = *a, p
 	defer func() {
 		if !s.lent {
 			s.countFailedWait()
-			s.letGo()
+			s.letGo(p)
 		}
 	}()
 	if s.lease.e != nil {

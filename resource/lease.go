@@ -107,9 +107,9 @@ func (l Lease[T]) Release() {
 	if p.slowPath.Load() == 0 {
 		if !p.mode.plainRelease {
 			if p.mode.sampledRelease {
-				l.releaseSampled()
+				l.releaseSampled(p)
 			} else {
-				l.releaseAsking()
+				l.releaseAsking(p)
 			}
 			return
 		}
@@ -294,8 +294,8 @@ type releaseOp[T any] struct {
 //
 // The lease ends after the Eviction was asked, in one step with the return to the local
 // slot; of copies that are released at once all may ask, and one returns the resource.
-func (l Lease[T]) releaseAsking() {
-	e, p := l.e, l.e.pool
+func (l Lease[T]) releaseAsking(p *Pool[T]) {
+	e := l.e
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return
@@ -343,8 +343,8 @@ func (l Lease[T]) releaseAsking() {
 }
 
 // releaseSampled is Release where leases are sampled and no policy is called.
-func (l Lease[T]) releaseSampled() {
-	e, p := l.e, l.e.pool
+func (l Lease[T]) releaseSampled(p *Pool[T]) {
+	e := l.e
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
 	if !ok {
 		return
