@@ -508,7 +508,7 @@ func (s *slowAcquire[T]) enqueue() error {
 		p.unlock()
 		return err
 	}
-	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now) && !p.recoverableLocked(&s.r) {
+	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now, p.cap.dying) && !p.recoverableLocked(&s.r) {
 		return s.turnAway(now)
 	}
 	if !s.waited {

@@ -110,9 +110,9 @@ type Config[T any] struct {
 	// May another be created now? The permit lasts as long as the creation. Nil: yes.
 	//
 	// After a refusal no creation is tried for its RetryAfter or, if it has none, for a
-	// backoff from 50 ms that doubles up to 1.6 s. Callers that nothing else can serve fail
-	// at once if it has none, and so do those whose deadline comes before the next try: see
-	// [FailFast].
+	// backoff from 50 ms that doubles up to 1.6 s; a permit that comes back to the policy ends
+	// the backoff. Callers that nothing else can serve fail at once if the refusal has no
+	// RetryAfter, and so do those whose deadline comes before the next try: see [FailFast].
 	MakeGate Admission
 	// May another exist? The permit lasts as long as the resource; otherwise as MakeGate.
 	// Nil: yes.

@@ -439,6 +439,7 @@ func (l Lease[T]) forget() {
 	p.idle.leaveSlot(e)
 	p.registry.remove(e)
 	p.counts.hijacked++
+	p.maker.permitReturned(ReasonQuota)
 	p.cap.free()
 	p.changed = true
 	p.unlock()
