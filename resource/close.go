@@ -29,7 +29,7 @@ func (p *Pool[T]) beginClose() {
 		canceled = p.maker.all()
 		p.shutLocked()
 	}
-	p.cancel() // runs no user code: see createOp.permits
+	p.cancel(ErrClosed) // runs no user code: see createOp.permits
 	tries := p.maker.takeTries()
 	p.unlock()
 	notifyTries(tries)

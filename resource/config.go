@@ -70,9 +70,10 @@ type Config[T any] struct {
 	// goroutine of the pool, so that neither waits for it. It has v to itself. An error or a
 	// panic destroys v, with it as the cause.
 	//
-	// ctx carries no values of the holder; it ends at ReleaseTimeout, when OnRelease must
-	// return, and at [Pool.Reset] and [Pool.Close], since then v is destroyed anyway. If it
-	// returns later v is destroyed, whatever it returns.
+	// ctx carries no values of the holder. It ends at ReleaseTimeout, when OnRelease must
+	// return, with the cause [ErrReleaseTimeout]; and, since then v is destroyed anyway, at
+	// [Pool.Reset] with the cause of the Reset, and at [Pool.Close] with [ErrClosed]. If
+	// OnRelease returns later v is destroyed, whatever it returns.
 	//
 	// Meanwhile v is idle and not lent; callers that wait are expected to get it, so that no
 	// other is created in its stead, unless it takes long. OnRelease is not called where v

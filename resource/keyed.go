@@ -454,7 +454,7 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	p.closed = true
 	p.setSlowPathLocked()
 	p.shutLocked()
-	p.cancel()
+	p.cancel(ErrClosed)
 	tries = p.maker.takeTries()
 }
 

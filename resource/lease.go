@@ -571,9 +571,10 @@ func (op *resetOp[T]) run(ctx context.Context) {
 		err = broke
 	}
 	if context.Cause(ctx) == ErrReleaseTimeout {
-		if err == nil {
+		switch {
+		case err == nil:
 			err = ErrReleaseTimeout
-		} else {
+		case !op.p.guard.is(err, ErrReleaseTimeout):
 			err = fmt.Errorf("%w: %w", ErrReleaseTimeout, err)
 		}
 	}
