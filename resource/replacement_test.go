@@ -81,7 +81,7 @@ func inGenerations(t *testing.T, e evictFunc, edit func(cfg *resource.Config[int
 	synctest.Test(t, func(t *testing.T) {
 		g := &generations{causes: map[error]int{}}
 		cfg := resource.Config[int]{
-			Make:    func(context.Context) (int, error) { time.Sleep(2 * time.Second); return 0, nil },
+			Make:    func(context.Context) (int, error) { time.Sleep(2010 * time.Millisecond); return 0, nil },
 			MaxSize: 6, MinIdle: 2, Eviction: e,
 			Trace: &resource.Trace{Destroyed: func(e resource.DestroyEvent) {
 				g.mu.Lock()
@@ -108,8 +108,11 @@ func inGenerations(t *testing.T, e evictFunc, edit func(cfg *resource.Config[int
 	})
 }
 
-// pass lets that many lifetimes pass, and calls use, unless it is nil, every half second.
+// pass lets that many lifetimes pass, and calls use, unless it is nil, every half second, but
+// never at the instant of a sweep or at which a creation ends: a lease that a sweep finds by
+// chance has another resource created for MinIdle.
 func (g *generations) pass(lives int, use func()) {
+	time.Sleep(7 * time.Millisecond)
 	short := false
 	for end := time.Now().Add(time.Duration(lives) * lifetime); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		s := g.Stats()
