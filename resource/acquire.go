@@ -672,9 +672,14 @@ func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Dur
 	return a
 }
 
-// ctxError is why ctx ended: its Err, and its cause if that says more.
+// ctxError is why ctx ended: its Err, and its cause if that says more. At the end of MaxWait
+// it is ErrMaxWait alone: the caller's own context has not ended, so the text must not name
+// one.
 func ctxError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == ErrMaxWait {
+		return ErrMaxWait
+	}
 	if cause == nil || errors.Is(err, cause) {
 		return err
 	}
