@@ -266,3 +266,35 @@ func TestQuotaReturned_RetryAfter(t *testing.T) {
 		c.wantItem(h.wantMake().finish())
 	})
 }
+
+// A caller that is refused because a Quota or MakeGate refused its creation is reported
+// to Trace.Rejected, and the creation to Trace.Refused.
+func TestTrace_RejectedForAMake(t *testing.T) {
+	for name, set := range map[string]func(h *harness, a resource.Admission){
+		"gate":  func(h *harness, a resource.Admission) { h.cfg.MakeGate = a },
+		"quota": func(h *harness, a resource.Admission) { h.cfg.Quota = a },
+	} {
+		t.Run(name, func(t *testing.T) {
+			rejected, refused, failed := 0, 0, 0
+			edit := func(h *harness) {
+				set(h, &permitGate{})
+				h.cfg.Trace = &resource.Trace{
+					Rejected: func(_ context.Context, err error) {
+						rejected++
+						if !errors.Is(err, resource.ErrMakeRefused) || !errors.Is(err, errAllOut) {
+							t.Errorf("Rejected was called with %v", err)
+						}
+					},
+					Refused: func(context.Context, error) { refused++ },
+					Failed:  func(context.Context, *resource.AcquireError) { failed++ },
+				}
+			}
+			script(t, 1, edit, func(h *harness) {
+				h.acquire().wantErr(errAllOut)
+				if rejected != 1 || refused != 1 || failed != 1 {
+					t.Errorf("%d rejected, %d refused, %d failed; want one each", rejected, refused, failed)
+				}
+			})
+		})
+	}
+}
