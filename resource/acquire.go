@@ -523,7 +523,7 @@ func (s *slowAcquire[T]) enqueue() error {
 		p.unlock()
 		return err
 	}
-	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now) && !p.recoverableLocked(&s.r) {
+	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now, p.cap.dying) && !p.recoverableLocked(&s.r) {
 		return s.turnAway(now)
 	}
 	if !s.waited {
@@ -695,9 +695,14 @@ func (p *Pool[T]) failureLocked(reason Reason, err error, waited, retry time.Dur
 	return a
 }
 
-// ctxError is why ctx ended: its Err, and its cause if that says more.
+// ctxError is why ctx ended: its Err, and its cause if that says more. At the end of MaxWait
+// it is ErrMaxWait alone: the caller's own context has not ended, so the text must not name
+// one.
 func ctxError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == ErrMaxWait {
+		return ErrMaxWait
+	}
 	if cause == nil || errors.Is(err, cause) {
 		return err
 	}

@@ -70,9 +70,10 @@ type Config[T any] struct {
 	// goroutine of the pool, so that neither waits for it. It has v to itself. An error or a
 	// panic destroys v, with it as the cause.
 	//
-	// ctx carries no values of the holder; it ends at ReleaseTimeout, when OnRelease must
-	// return, and at [Pool.Reset] and [Pool.Close], since then v is destroyed anyway. If it
-	// returns later v is destroyed, whatever it returns.
+	// ctx carries no values of the holder. It ends at ReleaseTimeout, when OnRelease must
+	// return, with the cause [ErrReleaseTimeout]; and, since then v is destroyed anyway, at
+	// [Pool.Reset] with the cause of the Reset, and at [Pool.Close] with [ErrClosed]. If
+	// OnRelease returns later v is destroyed, whatever it returns.
 	//
 	// Meanwhile v is idle and not lent; callers that wait are expected to get it, so that no
 	// other is created in its stead, unless it takes long. OnRelease is not called where v
@@ -110,9 +111,9 @@ type Config[T any] struct {
 	// May another be created now? The permit lasts as long as the creation. Nil: yes.
 	//
 	// After a refusal no creation is tried for its RetryAfter or, if it has none, for a
-	// backoff from 50 ms that doubles up to 1.6 s. Callers that nothing else can serve fail
-	// at once if it has none, and so do those whose deadline comes before the next try: see
-	// [FailFast].
+	// backoff from 50 ms that doubles up to 1.6 s; a permit that comes back to the policy ends
+	// the backoff. Callers that nothing else can serve fail at once if the refusal has no
+	// RetryAfter, and so do those whose deadline comes before the next try: see [FailFast].
 	MakeGate Admission
 	// May another exist? The permit lasts as long as the resource; otherwise as MakeGate.
 	// Nil: yes.

@@ -28,6 +28,7 @@ type creation[T any] struct {
 	// Guarded by the pool's lock.
 	era        *era              // in which it called Make
 	began      time.Duration     // that, on the pool's clock
+	returned   permitCounts      // the maker's, when it began to ask the Quota and the MakeGate
 	id         uint64            // that its resource will have, if Make has asked; 0: it has not
 	group      *creationGroup[T] // that it is in, or was when a Reset canceled it; nil: it has not called Make
 	prev, next *creation[T]      // there
@@ -94,6 +95,7 @@ func (p *Pool[T]) startCreationLocked(m *creation[T], reason *int64) {
 	op := &createOp[T]{p, m}
 	if p.mode.gated {
 		k.asking++
+		m.returned = k.returned
 	} else {
 		op.beginLocked()
 	}
@@ -280,7 +282,11 @@ func (op *createOp[T]) call(result chan<- created[T]) {
 			op.destroyValue(e, context.Cause(op.ctx))
 		}
 		op.releaseQuota(Outcome{Verdict: Failed, Err: context.Cause(op.ctx)})
-		op.countLost(-1)
+		p.lock()
+		p.maker.lost--
+		p.maker.permitReturned(ReasonQuota)
+		p.changed = true
+		p.unlock()
 	}()
 	stop := func() bool { return true } // reports whether the timer has not fired
 	if p.cfg.MakeTimeout > 0 {
@@ -386,6 +392,7 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 	p.registry.add(e)
 	k := &p.maker
 	stale := k.end(op.creation)
+	k.permitReturned(ReasonMakeGate)
 	p.counts.made++
 	p.counts.makeTime += op.took
 	ended := false
@@ -444,6 +451,10 @@ func (op *createOp[T]) failed(err error) {
 	p.lock()
 	k := &p.maker
 	stale := k.end(op.creation)
+	k.permitReturned(ReasonMakeGate)
+	if !op.lost {
+		k.permitReturned(ReasonQuota)
+	}
 	p.cap.free()
 	p.counts.failedMakes++
 	began := false
@@ -485,6 +496,8 @@ func (op *createOp[T]) withdrawn() {
 	p := op.p
 	p.lock()
 	p.maker.end(op.creation)
+	p.maker.permitReturned(ReasonMakeGate)
+	p.maker.permitReturned(ReasonQuota)
 	p.cap.free()
 	p.counts.withdrawn++
 	op.unbegin()
@@ -500,8 +513,9 @@ func (op *createOp[T]) withdrawn() {
 }
 
 // refused frees the slot of a creation that a MakeGate or Quota did not let begin. The
-// next is tried when the refusal said, or a little later. Waiters are refused if it did
-// not say, and nothing that is leased could serve them.
+// next is tried when the refusal said, or a little later; at once if a permit came back while
+// the refusal was on its way. Waiters are refused if it did not say, nothing that is leased
+// could serve them, and no permit is due.
 func (op *createOp[T]) refused(err error) {
 	p := op.p
 	var retry time.Duration
@@ -512,8 +526,14 @@ func (op *createOp[T]) refused(err error) {
 	k.asking--
 	p.cap.free()
 	p.counts.refused++
+	seam := refusalReason(err)
+	if seam == ReasonMakeGate {
+		k.permitReturned(ReasonQuota)
+	}
 	k.bar(p.clock.now(), err, retry)
-	if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast {
+	if retry <= 0 && k.outdated(op.creation, seam) {
+		k.unbar(seam)
+	} else if retry <= 0 && k.pending() == 0 && p.cfg.Outage == FailFast && !k.permitDue(p.cap.dying) {
 		p.waiters.refuseAll(err)
 		p.refuseWaitersLocked()
 	}

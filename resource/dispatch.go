@@ -463,7 +463,7 @@ func (p *Pool[T]) dismissLocked(now time.Duration) {
 			p.refuseLocked(w, p.outageErrorLocked(now, now-w.Since), now)
 		}
 	}
-	if k.barred <= now || k.pending() > 0 {
+	if k.barred <= now || k.pending() > 0 || k.permitDue(p.cap.dying) {
 		return
 	}
 	for w := p.waiters.soonest(freshOnly); w != nil && w.deadline < k.barred; w = p.waiters.soonest(freshOnly) {

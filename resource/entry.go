@@ -65,7 +65,7 @@ type entry[T any] struct {
 	reserved  bool          // in the idle list, but a policy is asked about it: not to be lent
 	wasIdle   bool          // has been idle
 	proved    bool          // has done its work
-	expiring  bool          // expected to end soon: see renew
+	end       error         // why it is expected to end soon, so that it has or will have a replacement; nil: it is not
 	slot      int           // its local slot; if it has none, its last holder's
 	slotBase  int64         // Leases when it got its local slot
 	since     int64         // tick from which it is idle, outside the local slots
@@ -250,7 +250,7 @@ func (e *entry[T]) discarded() bool { return e.listed() && e.era.over.Load() }
 // the walk has visited.
 type registry[T any] struct {
 	all      []*entry[T]
-	expiring int            // of all, those whose expiring is set
+	expiring int            // of all, those that are expected to end soon: their end is set
 	listings uint64         // how many times all was listed
 	ids      *atomic.Uint64 // constant: the last ID; shared by the pools of a Keyed
 }
@@ -263,7 +263,7 @@ func (r *registry[T]) add(e *entry[T]) {
 // remove takes e out: it is gone.
 func (r *registry[T]) remove(e *entry[T]) {
 	e.loc = gone
-	if e.expiring {
+	if e.end != nil {
 		r.expiring--
 	}
 	last := len(r.all) - 1
@@ -273,9 +273,9 @@ func (r *registry[T]) remove(e *entry[T]) {
 	r.all = r.all[:last]
 }
 
-// setExpiring notes that e is expected to end soon.
-func (r *registry[T]) setExpiring(e *entry[T]) {
-	e.expiring = true
+// setExpiring notes that e is expected to end soon, and why.
+func (r *registry[T]) setExpiring(e *entry[T], end error) {
+	e.end = end
 	r.expiring++
 }
 

@@ -32,7 +32,7 @@ var (
 	ErrNoneIdle = errors.New("resource: none idle")
 	// ErrMaxWait: [Request.MaxWait] was over. It matches
 	// context.DeadlineExceeded too.
-	ErrMaxWait = errors.New("resource: no resource within MaxWait")
+	ErrMaxWait error = maxWaitError{}
 	// ErrOutage: creation is failing and no leased resource could come back.
 	// [AcquireError.RetryAfter] says when the next creation is tried, and
 	// [AcquireError.Wait] waits for that.
@@ -42,6 +42,15 @@ var (
 	// ErrMakeTimeout: a creation took longer than [Config.MakeTimeout].
 	ErrMakeTimeout = cause.New("resource: creation timed out", "make timed out")
 )
+
+// maxWaitError is the type of ErrMaxWait.
+type maxWaitError struct{}
+
+func (maxWaitError) Error() string { return "resource: no resource within MaxWait" }
+
+// Unwrap makes it match context.DeadlineExceeded, whose text would say that the caller's
+// context had ended.
+func (maxWaitError) Unwrap() error { return context.DeadlineExceeded }
 
 // ErrTolerated in what a [Health] check returns keeps the resource all the same.
 var ErrTolerated = errors.New("resource: failed check tolerated")

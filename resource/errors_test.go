@@ -231,7 +231,7 @@ var failings = map[resource.Reason]failingAcquire{
 		before:  func(p *resource.Pool[int]) { _, _ = p.Acquire(context.Background()) },
 		request: resource.Request{MaxWait: time.Second},
 		is:      []error{resource.ErrMaxWait, context.DeadlineExceeded},
-		text:    "resource: acquire: context deadline exceeded: resource: no resource within MaxWait",
+		text:    "resource: acquire: resource: no resource within MaxWait",
 	},
 	resource.ReasonAdmission: {
 		config: func(c *resource.Config[int]) { c.Admission = refusing(errFailing) },

@@ -469,7 +469,7 @@ func (k *Keyed[K, T]) forget(s *keyPool[K, T]) {
 	p.closed = true
 	p.setSlowPathLocked()
 	p.shutLocked()
-	p.cancel()
+	p.cancel(ErrClosed)
 	tries, sooner = p.maker.takeTries(), p.maker.takeSooner()
 }
 
@@ -719,7 +719,7 @@ func (k *Keyed[K, T]) SampleFor(d time.Duration) {
 	}
 }
 
-// ErrBadKey: a key of a [Keyed] cannot be looked up: it holds, in an interface, a
+// ErrBadKey means that a key of a [Keyed] cannot be looked up: it holds, in an interface, a
 // value that cannot be hashed, such as a slice, or it is not equal to itself, as
 // NaN is. The error names the type, and never the key, which may be a secret.
 var ErrBadKey = errors.New("resource: key cannot be looked up")

@@ -445,6 +445,7 @@ func (l Lease[T]) forget() {
 	p.idle.leaveSlot(e)
 	p.registry.remove(e)
 	p.counts.hijacked++
+	p.maker.permitReturned(ReasonQuota)
 	p.cap.free()
 	p.changed = true
 	p.unlock()
@@ -576,9 +577,10 @@ func (op *resetOp[T]) run(ctx context.Context) {
 		err = broke
 	}
 	if context.Cause(ctx) == ErrReleaseTimeout {
-		if err == nil {
+		switch {
+		case err == nil:
 			err = ErrReleaseTimeout
-		} else {
+		case !op.p.guard.is(err, ErrReleaseTimeout):
 			err = fmt.Errorf("%w: %w", ErrReleaseTimeout, err)
 		}
 	}

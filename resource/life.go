@@ -356,6 +356,9 @@ func (op reapOp[T]) ended(what uint64) {
 	}
 	p.mu.Lock() // not lock: that would count as contention
 	slots, traces := p.reaper.ends.take()
+	if slots > 0 {
+		p.maker.permitReturned(ReasonQuota)
+	}
 	for n := 0; slots > 0; slots-- {
 		if n++; n > reapChunk {
 			n = 0

@@ -30,6 +30,8 @@ type maker[T any] struct {
 	barred   time.Duration // until then a MakeGate or Quota lets no creation begin
 	barredBy error         // its refusal
 	refusals int           // how often they have refused since they last let one begin
+	guessed  bool          // barred is the pool's own backoff: the refusal did not say for how long
+	returned permitCounts  // permits that came back to them
 	sought   bool          // a caller was refused since a creation was last tried in an outage
 	missed   bool          // a caller that does not wait found nothing idle since a creation last began
 	putOff   int           // creations for callers that were decided on, but too many for one hold of the lock
@@ -318,10 +320,10 @@ func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	switch {
 	case retry > 0:
 		if until := plus(now, max(retry, barredFor)); until > k.barred {
-			k.barred, k.barredBy = until, err
+			k.barred, k.barredBy, k.guessed = until, err, false
 		}
 	case first:
-		k.barred, k.barredBy = plus(now, barredFor<<min(k.refusals, maxBarred)), err
+		k.barred, k.barredBy, k.guessed = plus(now, barredFor<<min(k.refusals, maxBarred)), err, true
 	}
 	if first {
 		k.refusals++
@@ -341,6 +343,46 @@ const (
 	maxBarred = 5
 )
 
+// permitCounts counts the permits that came back to a MakeGate and to a Quota.
+type permitCounts struct{ gate, quota int }
+
+// of returns the count of that seam.
+func (c *permitCounts) of(seam Reason) *int {
+	if seam == ReasonQuota {
+		return &c.quota
+	}
+	return &c.gate
+}
+
+// permitReturned notes that the MakeGate or Quota, if there is one, has a permit back. The
+// pool decides anew afterwards.
+func (k *maker[T]) permitReturned(seam Reason) {
+	*k.returned.of(seam)++
+	k.unbar(seam)
+}
+
+// unbar ends the backoff after a refusal by that seam: a permit that came back since may be
+// what the refused creation needs. It leaves a time that the refusal itself gave. refusals
+// stays, so that one creation is tried; if that is refused too, the next backoff is longer.
+func (k *maker[T]) unbar(seam Reason) {
+	if k.guessed && refusalReason(k.barredBy) == seam {
+		k.barred = 0
+	}
+}
+
+// outdated reports whether a permit came back to the policy that refused m since m began to
+// ask: the refusal may be older than the permit's return.
+func (k *maker[T]) outdated(m *creation[T], seam Reason) bool {
+	return *m.returned.of(seam) != *k.returned.of(seam)
+}
+
+// permitDue reports whether creations are barred by a Quota that did not say for how long,
+// and that gets a permit back when a resource that is being destroyed is gone. dying is how
+// many are.
+func (k *maker[T]) permitDue(dying int) bool {
+	return dying > 0 && k.guessed && refusalReason(k.barredBy) == ReasonQuota
+}
+
 // prove notes that e did its work: that its creation was a success.
 func (k *maker[T]) prove(e *entry[T]) {
 	if !e.proved {
@@ -356,9 +398,9 @@ func (k *maker[T]) hopeless(now time.Duration, max int) bool {
 }
 
 // inVain reports whether no creation is tried before that deadline. A caller whose deadline
-// has passed learns so from its context.
-func (k *maker[T]) inVain(deadline, now time.Duration) bool {
-	return now < deadline && deadline < k.barred && k.pending() == 0
+// has passed learns so from its context. dying is how many resources are being destroyed.
+func (k *maker[T]) inVain(deadline, now time.Duration, dying int) bool {
+	return now < deadline && deadline < k.barred && k.pending() == 0 && !k.permitDue(dying)
 }
 
 // addWarmer adds a call of Warm. exist is how many resources there are.

@@ -171,7 +171,9 @@ type Info struct {
 
 	Checked  time.Duration // since a Health check last passed; if none has, its Age
 	Failures int           // Health checks that failed in a row and were tolerated
-	Idlers   int           // in the sweep: how many are idle in the pool, this one included; else 0
+	// Idlers is, in the sweep, how many are idle in the pool: this one, and all others
+	// except those that will have to end soon because of their age. Otherwise it is 0.
+	Idlers int
 }
 
 // Queue decides in what order waiting callers are served. Nil in [Config.Queue] serves them

@@ -99,7 +99,7 @@ type Pool[T any] struct {
 
 	life      life[*entry[T]]
 	ctx       context.Context // ends at Close
-	cancel    context.CancelFunc
+	cancel    context.CancelCauseFunc
 	guard     guard
 	policies  policies[T]
 	trace     tracer
@@ -189,7 +189,7 @@ func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], er
 	p := &Pool[T]{shared: common, keyPool: keyPool, cfg: cfg.withDefaults(), drained: make(chan struct{})}
 	p.mode = newMode(&p.cfg)
 	p.wire()
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.era = newEra(p.ctx)
 	if common != nil {
 		p.clock.base = common.base
@@ -607,7 +607,7 @@ func (p *Pool[T]) beginClose() {
 		canceled = p.maker.all()
 		p.shutLocked()
 	}
-	p.cancel() // runs no user code: see createOp.permits
+	p.cancel(ErrClosed) // runs no user code: see createOp.permits
 	tries, sooner := p.maker.takeTries(), p.maker.takeSooner()
 	p.unlock()
 	notifyTries(tries)

@@ -31,6 +31,10 @@ func (s *sweep[T]) run() {
 	p.busy++
 	p.idle.flushSlots(0)
 	s.from = len(p.registry.all)
+	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
+	if p.registry.expiring > 0 {
+		s.uncounted = s.from
+	}
 	p.unlock()
 	defer func() {
 		p.lock()
@@ -71,18 +75,37 @@ type sweep[T any] struct {
 	p     *Pool[T]
 	from  int // resources of the registry before this index are still to be looked at
 	some  [sweepChunk]candidate[T]
-	n, at int           // some[at:n] are still to be evaluated
-	idle  int           // how many are idle in the pool, without those to be evicted
-	fresh int           // and without those found near their end
-	lead  time.Duration // how long before its end a resource is to be replaced
+	n, at int // some[at%n] is the next to look at, in pass at/n: see step
+
+	// A resource near its end may have its replacement beside it. Then one more is idle,
+	// and the Eviction must not end a third one for that: the old one is the surplus. So
+	// Info.Idlers does not count the others that are near their end.
+	uncounted int           // resources of the registry before this index are still to be counted
+	expiring  int           // how many that are idle, or leased for a short time, have or will have a replacement
+	lasting   int           // how many are idle in the pool, without expiring, those evicted and those near their end
+	lead      time.Duration // how long before its end a resource is to be replaced
 }
 
-// step evaluates one resource, or continues with the next few.
+// step asks about one resource, or continues with the next few. It makes four passes over
+// these: to find those near their end, to evaluate them, to evaluate the others, which
+// depends on how many of the first stay, and to choose those to replace, which depends on
+// how many are left.
 func (s *sweep[T]) step() bool {
-	if s.at < s.n {
-		x := &s.some[s.at]
+	if s.uncounted > 0 {
+		s.count()
+		return true
+	}
+	if s.at < 4*s.n {
+		x, pass := &s.some[s.at%s.n], s.at/s.n
 		s.at++
-		s.evaluate(x)
+		switch {
+		case pass == 0:
+			s.foresee(x)
+		case pass == 1 && x.end != nil, pass == 2 && x.end == nil:
+			s.evaluate(x)
+		case pass == 3:
+			s.replace(x)
+		}
 		return true
 	}
 	s.at = 0
@@ -92,29 +115,75 @@ func (s *sweep[T]) step() bool {
 	return s.n > 0 || s.from > 0
 }
 
-// evaluate asks the Eviction about one resource: as it is, if it is idle, and as it will be
-// when it is too late for the next sweeps to have it replaced in time.
-func (s *sweep[T]) evaluate(x *candidate[T]) {
-	p := s.p
-	if !x.leased {
-		x.info.Idlers = s.idle
-		if x.cause = p.policies.evict(x.e.value, x.info); x.cause != nil {
-			s.idle--
-			return
-		}
-	}
-	used := x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
-	if x.expiring || !used && p.cfg.MinIdle == 0 {
+// foresee asks the Eviction about x as it will be when it is too late for the next sweeps to
+// have it replaced in time. With Idlers 0 the answer depends on the resource alone, and not
+// on how many are idle.
+func (s *sweep[T]) foresee(x *candidate[T]) {
+	if x.expiring || !x.used && s.p.cfg.MinIdle == 0 {
 		return
 	}
-	later := x.info
-	later.Age = plus(later.Age, s.lead)
-	end := p.policies.evict(x.e.value, later)
-	if end != nil && (used || s.fresh <= p.cfg.MinIdle) {
-		x.end = end
+	if x.end = s.later(x, 0); x.end != nil && !x.leased {
+		s.lasting--
 	}
-	if end != nil && !x.leased {
-		s.fresh--
+}
+
+// later returns what the Eviction will say of x if so many are idle.
+func (s *sweep[T]) later(x *candidate[T], idlers int) error {
+	i := x.info
+	i.Age, i.Idlers = plus(i.Age, s.lead), idlers
+	return s.p.policies.evict(x.e.value, i)
+}
+
+// evaluate asks the Eviction about x as it is, if it is idle.
+func (s *sweep[T]) evaluate(x *candidate[T]) {
+	if x.leased {
+		return
+	}
+	x.info.Idlers = s.lasting
+	if x.end != nil {
+		x.info.Idlers++ // x itself
+	}
+	x.info.Idlers = max(1, x.info.Idlers)
+	switch x.cause = s.p.policies.evict(x.e.value, x.info); {
+	case x.cause == nil:
+	case x.end == nil:
+		s.lasting--
+	case x.expiring:
+		s.expiring--
+		if x.cause = s.alone(x); x.cause == nil {
+			x.cause = x.end // it is a surplus only because its replacement is there
+		}
+	}
+}
+
+// alone returns what the Eviction says of x however many are idle.
+func (s *sweep[T]) alone(x *candidate[T]) error {
+	i := x.info
+	i.Idlers = 0
+	return s.p.policies.evict(x.e.value, i)
+}
+
+// replace decides whether x is to be replaced: if it will have to end soon and is in use or
+// needed.
+func (s *sweep[T]) replace(x *candidate[T]) {
+	if x.cause != nil || x.expiring || !x.used && s.p.cfg.MinIdle == 0 {
+		return
+	}
+	if x.end == nil && !x.leased { // it may have to end because of how many are idle
+		if x.end = s.later(x, x.info.Idlers); x.end != nil {
+			s.lasting--
+		}
+	}
+	switch {
+	case x.end == nil:
+	case x.used:
+		x.replace = true
+	case s.lasting < s.p.cfg.MinIdle:
+		x.replace = true
+		s.lasting++ // its replacement
+	}
+	if x.replace {
+		s.expiring++
 	}
 }
 
@@ -124,9 +193,31 @@ type candidate[T any] struct {
 	info     Info
 	idle     int64 // in ticks
 	leased   bool
+	used     bool  // leased, or was not long ago
 	expiring bool  // it has or will have a replacement
+	replace  bool  // it is to have one
 	cause    error // why it ends
-	end      error // why it will have to end soon, though it is in use or needed
+	end      error // why it will have to end soon
+}
+
+// count continues to count the resources that have or will have a replacement. A resource
+// that a caller has held for long, and may hold for longer, is not counted: the Eviction may
+// end its replacement.
+func (s *sweep[T]) count() {
+	p := s.p
+	p.lock()
+	defer p.unlock()
+	now := p.clock.nowTick()
+	some, first := p.registry.before(s.uncounted, sweepChunk)
+	s.uncounted = first
+	for _, e := range some {
+		if e.end == nil || e.discarded() {
+			continue
+		}
+		if w := e.word.Load(); !w.Leased || time.Duration(w.Ticks(now))*tickLen < s.lead {
+			s.expiring++
+		}
+	}
 }
 
 // collect gets the facts about the next few resources. Those idle longest come
@@ -149,15 +240,14 @@ func (s *sweep[T]) collect() {
 		case e.loc == inList || e.loc == releasing:
 			continue
 		}
-		*x = candidate[T]{e: e, idle: idle, leased: !e.listed(), expiring: e.expiring}
+		*x = candidate[T]{e: e, idle: idle, leased: !e.listed(), end: e.end, expiring: e.end != nil}
 		e.facts(&x.info, now, idle, e.word.Load().Leases)
 		x.info.Idle = min(x.info.Idle, x.info.Age)
+		x.used = x.leased || x.info.Leases > 0 && x.info.Idle < p.cfg.SweepInterval
 		s.n++
 	}
 	sortCandidates(s.some[:s.n])
-	s.idle = p.idlersLocked()
-	s.fresh = s.idle - p.registry.expiring
-	s.lead = plus(p.cfg.SweepInterval, 2*p.maker.gauge.Usual())
+	s.lasting = p.idlersLocked() - s.expiring
 }
 
 // sortCandidates puts those idle longest first, by ticks. In the order of creation most are
@@ -201,8 +291,8 @@ func (s *sweep[T]) expect() {
 	defer p.unlock()
 	found := false
 	for i := range s.some[:s.n] {
-		if x := &s.some[i]; x.end != nil && x.cause == nil && x.e.loc != gone && !x.e.expiring {
-			p.registry.setExpiring(x.e)
+		if x := &s.some[i]; x.replace && x.e.loc != gone && x.e.end == nil {
+			p.registry.setExpiring(x.e, x.end)
 			p.maker.fade(x.e, x.end, p.registry.expiring)
 			found = true
 		}

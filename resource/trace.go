@@ -22,12 +22,17 @@ type Trace struct {
 	// changed. A TryAcquire that finds nothing is counted in [Stats.Failures] and
 	// not reported.
 	Failed func(ctx context.Context, e *AcquireError)
-	// Rejected is called when an Admission or a Queue refused a caller.
+	// Rejected is called when a caller was refused: by an Admission or a Queue; or because
+	// a MakeGate or Quota refused the creation that it needed, and nothing else could serve
+	// it in time (then err matches [ErrMakeRefused]). The refused caller is reported to
+	// Failed too.
 	Rejected func(ctx context.Context, err error)
 	// Made is called when a creation has ended. ctx has the values of the caller for
 	// which it was begun.
 	Made func(ctx context.Context, e MakeEvent)
-	// Refused is called when a MakeGate or Quota refused a creation.
+	// Refused is called when a MakeGate or Quota refused a creation, once for each
+	// creation, whether callers wait or not. Callers that are refused because of it are
+	// reported to Rejected.
 	Refused func(ctx context.Context, err error)
 	// Checked is called when a health check has ended, passed or failed. A check that
 	// was cut short, by the end of its caller's context or by Close, has found nothing

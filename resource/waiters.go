@@ -712,7 +712,7 @@ func (op queueOp[T]) step() bool {
 		return true
 	}
 	var w *waiter[T]
-	var refuse *Rejection
+	var refuse *queueRefusal
 	if !p.waiters.broken {
 		p.unlock()
 		w, refuse = op.pop(now)
@@ -724,8 +724,15 @@ func (op queueOp[T]) step() bool {
 	return true
 }
 
-// pop asks the Queue for the next waiter, and whether to refuse it.
-func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
+// queueRefusal is why the Queue refuses a waiter, and for how long.
+type queueRefusal struct {
+	err        error // matches ErrRejected
+	retryAfter time.Duration
+}
+
+// pop asks the Queue for the next waiter, and whether to refuse it. A refusal that is a
+// Rejection already stays as it is, so that it names the policy and not the field.
+func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *queueRefusal) {
 	out, err := op.p.cfg.Queue.Pop(now)
 	if out == nil {
 		return nil, nil
@@ -734,13 +741,17 @@ func (op queueOp[T]) pop(now time.Duration) (*waiter[T], *Rejection) {
 	if err == nil {
 		return w, nil
 	}
-	return w, &Rejection{Policy: "Queue", RetryAfter: op.p.guard.retryAfter(err), Err: err}
+	r := &queueRefusal{err, op.p.guard.retryAfter(err)}
+	if !op.p.guard.is(err, ErrRejected) {
+		r.err = &Rejection{Policy: "Queue", RetryAfter: r.retryAfter, Err: err}
+	}
+	return w, r
 }
 
 // giveLocked notes that the Queue has given out w, or refuses it, and serves the waiter
 // whose turn it is now. If the Queue gave out no new waiter, that is the one that waited
 // longest and can be served.
-func (op queueOp[T]) giveLocked(w *waiter[T], refuse *Rejection, now time.Duration) {
+func (op queueOp[T]) giveLocked(w *waiter[T], refuse *queueRefusal, now time.Duration) {
 	p := op.p
 	first := w != nil && !w.popped
 	if first {
@@ -753,7 +764,7 @@ func (op queueOp[T]) giveLocked(w *waiter[T], refuse *Rejection, now time.Durati
 		}
 	case refuse != nil:
 		w.rejected = true
-		p.refuseLocked(w, p.failureLocked(ReasonQueue, refuse, now-w.Since, refuse.RetryAfter), now)
+		p.refuseLocked(w, p.failureLocked(ReasonQueue, refuse.err, now-w.Since, refuse.retryAfter), now)
 	default:
 		p.waiters.give(w)
 		op.serveGivenLocked(now)

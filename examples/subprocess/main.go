@@ -43,8 +43,32 @@ func main() {
 	}
 }
 
-// closeTimeout bounds Close, which otherwise waits for every lease, leaked ones included.
+// closeTimeout bounds each Close, which otherwise waits for every lease, leaked ones included.
 const closeTimeout = 10 * time.Second
+
+// closePool closes the pool. Workers that are still leased after timeout, by callers that
+// leaked their leases or hang, are reclaimed, which works in a closed pool too and ends their
+// processes. Then closePool waits once more.
+func closePool(pool *resource.Pool[*worker], timeout time.Duration) error {
+	err := closeWithin(pool, timeout)
+	var late *resource.CloseError
+	if !errors.As(err, &late) {
+		return err
+	}
+	for _, r := range pool.Inspect(late.Load.Max).Resources {
+		if r.State == resource.Leased {
+			pool.Reclaim(r.ID, r.Lease)
+		}
+	}
+	return closeWithin(pool, timeout)
+}
+
+// closeWithin closes the pool, or continues to wait for its end, for at most timeout.
+func closeWithin(pool *resource.Pool[*worker], timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return pool.Close(ctx)
+}
 
 // run creates a pool, calls play, and closes the pool.
 func run(w io.Writer, play func(w io.Writer, pool *resource.Pool[*worker]) error) (err error) {
@@ -53,9 +77,7 @@ func run(w io.Writer, play func(w io.Writer, pool *resource.Pool[*worker]) error
 		return err
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-		defer cancel()
-		err = errors.Join(err, pool.Close(ctx))
+		err = errors.Join(err, closePool(pool, closeTimeout))
 		s := pool.Stats()
 		fmt.Fprintf(w, "closed: every worker that was started has exited: %t\n", err == nil && s.Made == s.Destroyed)
 	}()

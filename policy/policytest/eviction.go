@@ -21,7 +21,9 @@ const maxCauses = 16
 //     testing/synctest bubble "later" is up to four days, so that reading a clock is
 //     detected; outside it is a quarter of a second, since the test has to wait.
 //   - It keeps a new resource: with age, idle time and leases zero, and any Jitter.
-//     Otherwise no resource could ever be lent.
+//     Otherwise no resource could ever be lent. The ID is large: an Eviction that ends all
+//     resources up to an ID, as a rollout does, keeps those created later. In the pool of
+//     the test IDs begin at 1, so such a setting must be below that, or off.
 //   - It does not block or panic, whatever the Info contains: zero and the extreme values
 //     of every number.
 //   - Its causes have a text, and few different ones: causes become the labels of metrics,
@@ -62,10 +64,13 @@ func (k *kit) evict(e resource.Eviction, i resource.Info) (cause error) {
 	return cause
 }
 
+// newID is the ID of a new resource in a pool that has created many.
+const newID = 1 << 40
+
 func keepsNew(k *kit, e resource.Eviction) {
 	for _, jitter := range []float64{0, 1e-300, 0.25, 0.5, 0.75, 0.9, 0.99, math.Nextafter(1, 0)} {
 		for _, idlers := range []int{0, 1} {
-			i := resource.Info{ID: 1, Jitter: jitter, Idlers: idlers}
+			i := resource.Info{ID: newID, Jitter: jitter, Idlers: idlers}
 			if cause := k.evict(e, i); cause != nil {
 				k.fatalf("a new resource is evicted: Evict(%+v) = %q, want nil", i, cause)
 			}

@@ -75,7 +75,7 @@ func TestEviction_Setting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policytest.Eviction(t, func() resource.Eviction {
 			var upTo atomic.Uint64
-			upTo.Store(1) // the Info of a new resource has the ID 1
+			upTo.Store(1) // IDs in the pool of the test begin at 1
 			return evictFunc(func(i resource.Info) error { return errorIf(i.ID < upTo.Load()) })
 		})
 	})

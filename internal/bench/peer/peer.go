@@ -217,7 +217,7 @@ func Close(p interface{ Close(context.Context) error }) error {
 	return p.Close(ctx)
 }
 
-// ErrStillClosing: the pool's own Close had not returned when the context ended.
+// ErrStillClosing means that the pool's own Close had not returned when the context ended.
 var ErrStillClosing = errors.New("still closing")
 
 // closeWithin returns when f, the pool's own Close, does, or with an error when ctx

@@ -26,7 +26,6 @@ type script struct {
 	cuts    []byte // sizes of the pieces, over and over
 
 	request  bytes.Buffer
-	pending  []byte
 	answered bool
 }
 
