@@ -137,8 +137,8 @@
 //	NATS                                    OnConnect: INFO, CONNECT, PING, PONG;
 //	                                        OnUnsolicited: PONG for PING; drop INFO
 //	a server that mishandles fragments      WriteFrameSize: its longest message
-//	a server behind nginx or an ALB, which  nothing: KeepAlive is 15 s; less than their time
-//	end a connection after a silent minute  if that is shorter
+//	nginx or an ALB, which cut after 60 s   nothing: KeepAlive is 15 s; less than their time
+//	                                        if that is shorter
 //	a server that answers no pings          KeepAlive: -1; Eviction: policy.MaxIdle
 //	a server that ends sessions after 1 h   Eviction: policy.MaxAge(58*time.Minute, 0.1);
 //	                                        long work: AcquireWith, Request.MinRemaining

@@ -2,11 +2,20 @@ package servers
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -24,7 +33,7 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// row is a row of the README's table of settings.
+// row is a row of the table of settings in the documentation of wspool.
 type row struct {
 	set  string // text of the row; play uses exactly these settings
 	play func(*testing.T)
@@ -32,56 +41,55 @@ type row struct {
 
 var rows = map[string]row{
 	"JSON-RPC, one reply to a request": {
-		"`Exchange: ReplyEach`; `Broken`: not for errors that the server replied with", rowRPC},
+		`Exchange: ReplyEach; Broken: not for errors that the server replied with`, rowRPC},
 	"a speech service, streaming audio": {
-		"`Greeting`, if it speaks first; `Heartbeat`: its keepalive message; `Quiet`, for what comes behind the last reply; `Conn.Drain` after a cancel", rowSpeech},
+		`Heartbeat: its keepalive message; Greeting, if it sends a session id first; Quiet or Conn.Drain for messages behind the last reply, Conn.Drain up to its confirmation after a cancel: see Example (Speech)`, rowSpeech},
 	"subscriptions, event streams": {
-		"`Exchange: Unpaired`; `Pool.Subscribe`", rowEvents},
+		`Exchange: Unpaired; Pool.Subscribe`, rowEvents},
 	"engine.io, socket.io": {
-		"`OnConnect`: read `0{…}`; socket.io: send `40`, read its answer; `OnUnsolicited`: `3` for `2`", rowEngine},
-	"GraphQL (`graphql-transport-ws`)": {
-		"`Subprotocols`; `OnConnect`: `connection_init`, read `connection_ack`; `OnUnsolicited`: `pong` for `ping`", rowGraphQL},
+		`OnConnect: read "0{…}"; socket.io: send "40", read its answer; OnUnsolicited: "3" for "2"`, rowEngine},
+	"GraphQL (graphql-transport-ws)": {
+		`Subprotocols; OnConnect: connection_init, read connection_ack; OnUnsolicited: pong for ping`, rowGraphQL},
 	"NATS": {
-		"`OnConnect`: `INFO`, `CONNECT`, `PING`, `PONG`; `OnUnsolicited`: `PONG` for `PING`, drop `INFO`", rowNats},
-	"what nginx or an ALB cuts after 60 s of silence": {
-		"nothing: `KeepAlive` is 15 s; less than their time if that is shorter", rowSilence},
+		`OnConnect: INFO, CONNECT, PING, PONG; OnUnsolicited: PONG for PING; drop INFO`, rowNats},
+	"a server that mishandles fragments": {
+		`WriteFrameSize: its longest message`, rowFragments},
+	"nginx or an ALB, which cut after 60 s": {
+		`nothing: KeepAlive is 15 s; less than their time if that is shorter`, rowSilence},
 	"a server that answers no pings": {
-		"`KeepAlive: -1`; `Eviction: policy.MaxIdle(…)`", rowDeaf},
-	"a server that ends sessions after 60 min": {
-		"`Eviction: policy.MaxAge(58*time.Minute, 0.1)`; long work: `AcquireWith`, `Request.MinRemaining`", rowSessions},
+		`KeepAlive: -1; Eviction: policy.MaxIdle`, rowDeaf},
+	"a server that ends sessions after 1 h": {
+		`Eviction: policy.MaxAge(58*time.Minute, 0.1); long work: AcquireWith, Request.MinRemaining`, rowSessions},
 	"a server that wants a fresh token": {
-		"`Prepare`: into `h.Header` or `h.URL`", rowToken},
+		`Prepare: put it in h.Header or h.URL`, rowToken},
 	"Chromium (DevTools)": {
-		"`Exchange: Unpaired`; `ReadLimit: 64 << 20`; `Prepare`: `h.URL`, another after each restart", rowChromium},
+		`Exchange: Unpaired; ReadLimit: 64 << 20; Prepare: h.URL, another after each restart`, rowChromium},
 	"a server behind a proxy": {
-		"`Proxy: http.ProxyFromEnvironment`", rowProxy},
+		`Proxy: http.ProxyFromEnvironment; headers for the proxy: ProxyConnectHeader`, rowProxy},
+	"a balancer that pins by cookie": {
+		`Jar: a net/http/cookiejar`, rowCookie},
+	"a server that redirects": {
+		`Redirects: 1 or more`, rowRedirect},
+	"a client certificate that rotates": {
+		`TLS: GetClientCertificate`, rowCertificate},
 	"many servers, or many identities": {
-		"a `Manager`, with a key for each", rowManager},
+		`a Manager, with a key for each`, rowManager},
 }
 
-// TestReadme tests each row of the table with a server of its kind and its settings.
-func TestReadme(t *testing.T) {
+// TestSettings tests each row of the table in the documentation of wspool with a server
+// of its kind and its settings.
+func TestSettings(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../wspool/doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "| you talk to | set |\n|---|---|\n")
-	if !ok {
-		t.Fatal("the README has no such table")
-	}
-	table, _, _ = strings.Cut(table, "\n\n")
 	unseen := make(map[string]bool)
 	for name := range rows {
 		unseen[name] = true
 	}
-	for line := range strings.Lines(table) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
-		if len(cells) != 2 {
-			t.Errorf("a row of %d cells: %s", len(cells), line)
-			continue
-		}
-		name, set := strings.TrimSpace(cells[0]), strings.TrimSpace(cells[1])
+	for _, documented := range settings(t, string(text)) {
+		name, set := documented[0], documented[1]
 		r, known := rows[name]
 		if !known {
 			t.Errorf("no test plays the row of %q", name)
@@ -97,8 +105,33 @@ func TestReadme(t *testing.T) {
 		})
 	}
 	for name := range unseen {
-		t.Errorf("the README has no row of %q any more", name)
+		t.Errorf("the documentation has no row of %q", name)
 	}
+}
+
+// settings returns the rows of the table: what the server is, and what to set. A line
+// without the first continues the row above it.
+func settings(t *testing.T, doc string) (all [][2]string) {
+	t.Helper()
+	const second = 40 // where the second column begins
+	_, table, ok := strings.Cut(doc, "//\tyou talk to                             set\n//\t---")
+	if !ok {
+		t.Fatal("the documentation has no such table")
+	}
+	for _, line := range strings.Split(table, "\n")[1:] {
+		line, ok := strings.CutPrefix(line, "//\t")
+		if !ok {
+			break
+		}
+		runes := []rune(line)
+		name, set := strings.TrimSpace(string(runes[:second])), string(runes[second:])
+		if name != "" {
+			all = append(all, [2]string{name, set})
+		} else {
+			all[len(all)-1][1] += " " + set
+		}
+	}
+	return all
 }
 
 // config returns a Config with only the URL of the server.
@@ -663,4 +696,183 @@ func rowManager(t *testing.T) {
 	if s := m.Stats(); s.Made != s.Destroyed || s.Load != (resource.Load{Max: s.Max}) {
 		t.Errorf("after Close: %v", s)
 	}
+}
+
+// rowFragments plays a server that ends the connection at a fragmented message.
+func rowFragments(t *testing.T) {
+	url := playServer(t, func(ws *websocket.Conn) {
+		raw := ws.UnderlyingConn()
+		header := make([]byte, 14) // of a masked frame of 64 KiB or more: 2 bytes, a length of 8, a mask of 4
+		for {
+			if _, err := io.ReadFull(raw, header); err != nil {
+				return
+			}
+			const final, long = 0x80, 0x80 | 127
+			if header[0]&final == 0 || header[1] != long {
+				return // a fragment, or the close frame
+			}
+			if _, err := io.CopyN(io.Discard, raw, int64(binary.BigEndian.Uint64(header[2:10]))); err != nil {
+				return
+			}
+			if ws.WriteMessage(websocket.TextMessage, []byte("whole")) != nil {
+				return
+			}
+		}
+	})
+	message := make([]byte, 1<<20)
+	send := func(ctx context.Context, c *wspool.Conn) error {
+		if err := c.WriteMessage(ctx, websocket.BinaryMessage, message); err != nil {
+			return err
+		}
+		_, reply, err := c.ReadMessage(ctx)
+		if err == nil && string(reply) != "whole" {
+			err = fmt.Errorf("the reply is %q", reply)
+		}
+		return err
+	}
+	pool := newPool(t, wspool.Config{URL: url, MaxSize: 1, WriteFrameSize: len(message)})
+	served(t, pool, send)
+	closePool(t, pool)
+	pool = newPool(t, wspool.Config{URL: url, MaxSize: 1})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := pool.Do(ctx, send); err == nil {
+		t.Error("without WriteFrameSize the message was not fragmented")
+	}
+	closePool(t, pool)
+}
+
+// rowCookie plays a balancer that pins clients by a cookie.
+func rowCookie(t *testing.T) {
+	var pinned atomic.Int64
+	url := playServer(t, echo, func(_ http.ResponseWriter, r *http.Request) (http.Header, bool) {
+		if _, err := r.Cookie("node"); err == nil {
+			pinned.Add(1)
+			return nil, true
+		}
+		return http.Header{"Set-Cookie": {"node=7; Path=/"}}, true
+	})
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := newPool(t, wspool.Config{URL: url, MaxSize: 1, Jar: jar})
+	for range 3 {
+		served(t, pool, echoed)
+		pool.Reset(nil)
+	}
+	if n := pinned.Load(); n != 2 {
+		t.Errorf("%d handshakes after the first had the cookie, want 2", n)
+	}
+	closePool(t, pool)
+}
+
+// rowRedirect plays a server that has moved.
+func rowRedirect(t *testing.T) {
+	url := playServer(t, echo, func(w http.ResponseWriter, r *http.Request) (http.Header, bool) {
+		if r.URL.Path == "/new" {
+			return nil, true
+		}
+		http.Redirect(w, r, "/new", http.StatusTemporaryRedirect)
+		return nil, false
+	})
+	pool := newPool(t, wspool.Config{URL: url, MaxSize: 1, Redirects: 1})
+	served(t, pool, echoed)
+	closePool(t, pool)
+}
+
+// rowCertificate plays a server that knows clients by their certificates.
+func rowCertificate(t *testing.T) {
+	certificates := [2]tls.Certificate{newCertificate(t, "before"), newCertificate(t, "after")}
+	var current atomic.Int32
+	var mu sync.Mutex
+	var seen []string
+	s := httptest.NewUnstartedServer(upgrade(echo, func(_ http.ResponseWriter, r *http.Request) (http.Header, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, r.TLS.PeerCertificates[0].Subject.CommonName)
+		return nil, true
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	pool := newPool(t, wspool.Config{URL: "wss" + strings.TrimPrefix(s.URL, "https"), MaxSize: 1, TLS: &tls.Config{
+		RootCAs: roots,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &certificates[current.Load()], nil
+		},
+	}})
+	served(t, pool, echoed)
+	current.Store(1)
+	pool.Reset(nil)
+	served(t, pool, echoed)
+	closePool(t, pool)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 2 || seen[0] != "before" || seen[1] != "after" {
+		t.Errorf("the server saw %q", seen)
+	}
+}
+
+// newCertificate returns a certificate that signs itself.
+func newCertificate(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// answerHandshake returns the headers of the answer to a handshake; false: it has
+// answered, with something else than 101.
+type answerHandshake func(http.ResponseWriter, *http.Request) (http.Header, bool)
+
+// upgrade is a handler that serves WebSocket connections. answers may be left out.
+func upgrade(serve func(*websocket.Conn), answers ...answerHandshake) http.Handler {
+	var upgrader websocket.Upgrader
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var header http.Header
+		for _, answer := range answers {
+			var ok bool
+			if header, ok = answer(w, r); !ok {
+				return
+			}
+		}
+		ws, err := upgrader.Upgrade(w, r, header)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		serve(ws)
+	})
+}
+
+// playServer starts a server until the test ends and returns its URL.
+func playServer(t *testing.T, serve func(*websocket.Conn), answers ...answerHandshake) string {
+	s := httptest.NewServer(upgrade(serve, answers...))
+	t.Cleanup(s.Close)
+	return "ws" + strings.TrimPrefix(s.URL, "http") + "/"
+}
+
+// echoed asks a server that echoes.
+func echoed(ctx context.Context, c *wspool.Conn) error {
+	if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("x")); err != nil {
+		return err
+	}
+	_, reply, err := c.ReadMessage(ctx)
+	if err == nil && string(reply) != "x" {
+		err = fmt.Errorf("the reply is %q", reply)
+	}
+	return err
 }
