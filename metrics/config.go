@@ -18,7 +18,9 @@ type Config struct {
 	// Overdue is how long a lease may last before it is reported, from 300 ms to a
 	// day. A lease that lasts longer is found within an eighth of Overdue and
 	// reported once, to OnOverdue, to Logger and as an [Event], and again when it
-	// ends. Zero means that no lease is reported.
+	// ends. The stack of its acquire is known only if the lease was sampled, as one in
+	// 512 is unless [resource.Config.SampleLeases] is 1. Zero means that no lease is
+	// reported.
 	Overdue time.Duration
 	// OnOverdue is called with a lease that is overdue, on a goroutine of the meter.
 	// The next report waits for it. May be nil.
@@ -42,12 +44,12 @@ type Config struct {
 	// cause is counted in [Snapshot.Destroyed]; it must not carry a secret. If Cause
 	// is nil or returns "", or panics, the meter takes the first of these:
 	//
-	//   - what a method Cause() string of an error in the chain returns, which the
-	//     errors of resource, policy and wspool have;
+	//   - the result of the method Cause() string of the outermost error in the chain
+	//     that has one, as the errors of resource, policy and wspool do;
 	//   - its own label for errors of the standard library that end connections,
 	//     such as context.Canceled, io.EOF, timeouts and errno values;
-	//   - the text of an error made by errors.New that is a cause again, as the
-	//     sentinel of a package is, from its second use on;
+	//   - the text of an error made by errors.New, from its second use as a cause on,
+	//     as for the sentinel of a package;
 	//   - "other", since a text made for one occasion may be long or a secret.
 	//
 	// One type of error adds at most 32 labels, all together at most 256; the rest

@@ -11,10 +11,13 @@
 //
 // [Meter.Snapshot] reads the counters and levels from the pool. The rest of a
 // Snapshot comes from the [resource.Trace] of the pool. Slow operations are all
-// recorded. Leases are sampled, one of [resource.Config.SampleLeases] and each of
-// 200 ms or more, so a meter adds about 20 ns to an acquire that finds an idle
-// resource and its release. [Meter.History] has the last ten minutes, one point each
-// two seconds.
+// recorded. Leases are sampled, so a meter adds about 20 ns to an acquire that finds
+// an idle resource and its release: one lease in 512 ([resource.DefaultSampleLeases])
+// unless [resource.Config.SampleLeases] is set, the first of each resource, and every
+// lease while the pool is nearly full. The stack of a lease is known only if it was
+// sampled; SampleLeases: 1 samples every lease. The end of each lease of 200 ms or
+// more is recorded too. [Meter.History] has the last ten minutes, one point every two
+// seconds.
 //
 // [All] lists the meters of the process. The packages below this one export them:
 // live as a web page, prometheus and otel to those systems. [Vars] exports them

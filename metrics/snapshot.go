@@ -34,7 +34,7 @@ type Snapshot struct {
 	Destroyed map[string]int64 // resources by cause, a label of a few words; see Config.Cause
 	Refused   map[string]int64 // callers and creations refused, by policy
 	Outages   int64            // outages that have begun
-	Since     time.Time        // when the present outage began; of many keys, the first outage that overlaps with it; zero: there is none
+	Since     time.Time        // when the present outage began; if outages of several keys overlap, when the first of them began; zero: there is none
 
 	Overdue int // leases that are held and were found overdue, whether or not Held lists them
 
@@ -65,5 +65,5 @@ type Event struct {
 	Time time.Time // when
 	Kind string    // "made", "destroyed", "refused", "outage", "overdue", …
 	Text string    // at most 200 bytes of valid UTF-8, without control characters and secrets in URLs
-	More int64     // events of the same kind and label within a second after it, which are counted here alone
+	More int64     // events of the same kind and label in the second after it; they have no entry of their own
 }

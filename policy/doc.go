@@ -72,9 +72,10 @@
 //
 // A refusal by the Admission is returned to the caller. The MakeGate and the Quota are
 // asked by the pool, on behalf of waiting callers. After a refusal the pool asks again at
-// the RetryAfter, or without one after a growing delay. So a policy there should either
-// wait (Semaphore, Pace, Gate) or give a RetryAfter (Rate, NewMakeGate); after a bare Limit
-// the pool has to guess.
+// the RetryAfter; without one, as soon as a permit of the same pool is returned to the
+// policy, or after a growing delay. It does not learn of permits that other pools return.
+// So a policy shared by several pools should either wait (Semaphore, Pace, Gate) or give a
+// RetryAfter (Rate, NewMakeGate).
 //
 // # The order in All
 //

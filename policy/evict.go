@@ -39,7 +39,7 @@ func (f EvictionFunc) Evict(i resource.Info) error { return f(i) }
 // derived from [resource.Info.Jitter], so the limit of a resource never changes; no
 // limit exceeds d. 0 means no jitter. With jitter 1 every limit is still above 0.
 //
-// A leased resource ends when it is given back. The cause is [ErrMaxAge]. Panics if d
+// A leased resource ends when it is released. The cause is [ErrMaxAge]. Panics if d
 // is not positive or jitter is not between 0 and 1.
 func MaxAge(d time.Duration, jitter float64) resource.Eviction {
 	var e argErrors

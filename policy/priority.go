@@ -59,8 +59,8 @@ func virtualArrival(w *resource.Waiter, step time.Duration) time.Duration {
 // longer wait.
 //
 // It does not help against overload: it then serves every caller just before its
-// deadline, and so many of them in vain. Refuse some at the Admission with
-// [WithinDeadline], or use [CoDel].
+// deadline, too late for many of them to finish their work. Refuse some at the
+// Admission with [WithinDeadline], or use [CoDel].
 //
 // Every method takes O(log n) time for n waiters. A Queue serves one pool. Panics if
 // defaultWait is not positive.

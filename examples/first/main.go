@@ -27,7 +27,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for range 3 {
-		err := pool.Do(ctx, func(ctx context.Context, c net.Conn) error { // c is this function's alone
+		err := pool.Do(ctx, func(ctx context.Context, c net.Conn) error { // only this function uses c
 			fmt.Fprintln(c, "hello")
 			var reply string
 			_, err := fmt.Fscanln(c, &reply)

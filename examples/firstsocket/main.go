@@ -21,7 +21,7 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for range 3 {
-		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { // c is this function's alone
+		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { // only this function uses c
 			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("hello")); err != nil {
 				return err
 			}

@@ -33,8 +33,8 @@
 //	resource_pool_fact_total{fact}            counter: count of a figure specific to the kind of pool
 //
 // A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
-// what it is configured for. The label policy of resource_pool_rejections_total is
-// "queue" where a policy.BoundedQueue refused, which is an Admission.
+// what it is configured for. In resource_pool_rejections_total the label
+// policy="queue" is that of a policy.BoundedQueue, which is an Admission and not a Queue.
 //
 // The files dashboard.json (Grafana) and alerts.yml use these names. This package is a
 // module of its own:
