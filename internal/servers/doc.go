@@ -8,8 +8,8 @@
 // it is restarted, drained with close frames, and killed; load_test.go documents what must
 // hold. Callers use each proxy while that is reloaded, drained, killed, or disconnected from
 // its servers (proxy_linux_test.go); processes are stopped and a network drops packets
-// (silence_linux_test.go); and every row of the README's table of settings is tested
-// (readme_linux_test.go).
+// (silence_linux_test.go); and every row of wspool's table of settings is tested
+// (settings_linux_test.go).
 //
 // The servers written in Go need nothing but Go. The others are skipped without
 // RESPOOL_E2E=1, which installs what is missing, from npm and, as root, from Debian:
