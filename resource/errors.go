@@ -16,7 +16,7 @@ import (
 // What an acquire can fail with, besides the end of its own context. Each is
 // the cause of an [*AcquireError]; test with errors.Is.
 var (
-	// ErrClosed: the pool is closed, or was while the caller waited.
+	// ErrClosed: the pool is closed, or was closed while the caller waited.
 	ErrClosed = cause.New("resource: pool is closed", "closed")
 	// ErrDraining: [Keyed.Drain] has closed the key, and a lease of it has not ended yet or
 	// the caller waited when Drain was called. It matches ErrClosed too; an acquire of a Keyed
@@ -24,11 +24,11 @@ var (
 	ErrDraining error = drainingError{}
 	// ErrRejected: a policy refused. A [*Rejection] in the chain has details. If
 	// ErrMakeRefused matches too, the creation of a resource was refused, not the caller;
-	// [AcquireError.Reason] tells the four apart.
+	// [AcquireError.Reason] says which of the four policies refused.
 	ErrRejected = errors.New("resource: rejected")
 	// ErrMakeRefused: [Config.MakeGate] or [Config.Quota] refused a creation.
 	ErrMakeRefused = errors.New("resource: creation refused")
-	// ErrNoneIdle: no resource was idle, and the request did not want to wait.
+	// ErrNoneIdle: no resource was idle, and the request was not to wait.
 	ErrNoneIdle = errors.New("resource: none idle")
 	// ErrMaxWait: [Request.MaxWait] was over. It matches
 	// context.DeadlineExceeded too.
@@ -99,9 +99,9 @@ func (drainingError) Unwrap() error { return ErrClosed }
 // returned.
 type AcquireError struct {
 	Err        error         // why
-	Reason     Reason        // the same as one of a fixed set; what Stats counts
+	Reason     Reason        // the kind of Err, one of a fixed set; Stats counts by it
 	Waited     time.Duration // how long the caller had waited
-	RetryAfter time.Duration // when it is worth asking again; 0: not known
+	RetryAfter time.Duration // after how long it is worth asking again; 0: not known
 	Load       Load          // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
 	LastMake   error         // how the last creation failed, if none has succeeded since
 
@@ -157,8 +157,8 @@ func (e *AcquireError) LogValue() slog.Value {
 // Unwrap leads to Err.
 func (e *AcquireError) Unwrap() error { return e.Err }
 
-// WarmError says why [Pool.Warm] has made fewer resources than it was asked for. Unwrap
-// leads to Err and LastMake.
+// WarmError says why fewer resources exist than [Pool.Warm] was asked for. Unwrap leads to
+// Err and LastMake.
 type WarmError struct {
 	Err      error // the context's
 	Have     int   // resources that exist
@@ -197,12 +197,14 @@ func (e *outageCause) Error() string   { return fmt.Sprintf("%v: %v", ErrOutage,
 func (e *outageCause) Unwrap() []error { return []error{ErrOutage, e.last} }
 
 // Rejection is a refusal that says which policy refused, and for how long. An [Admission]
-// returns it, or the pool wraps what the policy returned in one. errors.Is(err, ErrRejected)
-// holds, as it does for Err and what Err wraps.
+// returns one. If it returns an error that does not match [ErrRejected], the pool wraps
+// that in a Rejection whose Policy is the name of the Config's field: "Admission",
+// "MakeGate" or "Quota"; so it does with whatever a [Queue] returns: "Queue".
+// errors.Is(err, ErrRejected) holds, as it does for Err and what Err wraps.
 type Rejection struct {
-	Policy     string        // which policy; may be empty
-	RetryAfter time.Duration // when it is worth asking again; 0: not known
-	Err        error         // what the policy returned; may be nil
+	Policy     string        // the name of the policy; may be empty
+	RetryAfter time.Duration // after how long it is worth asking again; 0: not known
+	Err        error         // why; may be nil
 }
 
 func (r *Rejection) Error() string {
@@ -355,7 +357,8 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 // a label. [AcquireError.Reason] has it. The zero Reason is none.
 type Reason uint8
 
-// The reasons. The first that holds is given, in no order of importance.
+// The reasons. If several hold, an error has the one that was found first; their order here
+// means nothing.
 const (
 	// ReasonCanceled: the caller's context ended, by its deadline or otherwise.
 	ReasonCanceled Reason = iota + 1
@@ -368,7 +371,7 @@ const (
 	// ReasonMakeGate: [Config.MakeGate] refused the creation that the caller
 	// waited for, and nothing else could serve the caller in time.
 	ReasonMakeGate
-	// ReasonQuota: the same of [Config.Quota].
+	// ReasonQuota: as ReasonMakeGate, for [Config.Quota].
 	ReasonQuota
 	// ReasonOutage: creation keeps failing, and the caller was refused at once
 	// or while it waited: [ErrOutage].
@@ -376,12 +379,12 @@ const (
 	// ReasonMakeFailed: a creation failed, or what it returned failed its first
 	// check, and nothing else could serve the caller.
 	ReasonMakeFailed
-	// ReasonNoneIdle: nothing was idle and the caller did not want to wait:
+	// ReasonNoneIdle: nothing was idle, and the request was not to wait:
 	// [ErrNoneIdle].
 	ReasonNoneIdle
 	// ReasonNearEnd: even a new resource has less than [Request.MinRemaining].
 	ReasonNearEnd
-	// ReasonClosed: the pool is closed, or was while the caller waited:
+	// ReasonClosed: the pool is closed, or was closed while the caller waited:
 	// [ErrClosed].
 	ReasonClosed
 

@@ -13,8 +13,9 @@ import (
 type Waiter struct {
 	Request Request       // what it asked for
 	Since   time.Duration // when it began to wait, since the pool's New
-	// Deadline is that of the caller's context, since the pool's New; 0: it has
-	// none. It bounds the work as well, if the caller works with that context.
+	// Deadline is when the caller stops waiting, since the pool's New: the deadline of its
+	// context or the end of Request.MaxWait, whichever comes first; 0: there is neither. The
+	// deadline of the context bounds the caller's work too, MaxWait does not.
 	Deadline time.Duration
 	owner    any // its *waiter[T]
 }
