@@ -43,7 +43,7 @@ var (
 	ErrMakeTimeout = cause.New("resource: creation timed out", "make timed out")
 )
 
-// ErrTolerated in what a [Health] check returns keeps the resource all the same.
+// ErrTolerated: if the error of a [Health] check matches it, the resource is kept.
 var ErrTolerated = errors.New("resource: failed check tolerated")
 
 // Why the pool itself ended a resource: the cause that Destroy and Trace see.
@@ -112,9 +112,9 @@ type AcquireError struct {
 	sooner  <-chan struct{} // closed by Close and RetryNow: RetryAfter no longer applies
 }
 
-// Error says what failed and why. It has no figures in it, so that the same
-// failure reads the same each time; those are in the fields, in %+v, and in what
-// LogValue gives to slog.
+// Error says what failed and why. It contains no figures, so that the same failure has the
+// same text each time; they are in the fields, in %+v, and in the group that LogValue
+// returns.
 func (e *AcquireError) Error() string { return withLastMake("resource: acquire", e.Err, e.LastMake) }
 
 func withLastMake(what string, err, last error) string {
@@ -309,16 +309,19 @@ func (e *CloseError) Unwrap() error { return e.Err }
 // asking again.
 const unknownRetry = 100 * time.Millisecond
 
-// Wait blocks until it is worth asking the pool again, or ctx ends, and does not poll. In an
-// outage ([ErrOutage]) that is when the next creation has been tried: it has succeeded,
-// failed or been refused; the pool tries it when it is due, whether callers come or not.
-// After another failure it is when RetryAfter has passed since, and if that is 0, 100 ms
-// after the call. It returns nil then: the next acquire may fail again, but a loop of an
-// acquire and a Wait after each failure is no faster than the pool's own tries. It returns
-// the context's error if ctx ends first, and at once [ErrClosed] if that or [ErrDraining] is
-// why the acquire failed. If the pool is closed meanwhile it returns nil at once, and the
-// next acquire fails with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a
-// creation may be tried, or in an outage once one has been tried.
+// Wait blocks until it is worth asking the pool again, or ctx ends, and does not poll. It
+// then returns nil. The next acquire may fail again, but a loop of an acquire and a Wait
+// after each failure is no faster than the pool's own tries.
+//
+// In an outage ([ErrOutage]) Wait blocks until the next creation has been tried, whether it
+// succeeded, failed or was refused; the pool tries it when it is due, even if no caller
+// comes. After another failure Wait blocks until RetryAfter has passed since or, if
+// RetryAfter is 0, for 100 ms. It returns earlier if the pool is closed, and the next
+// acquire fails with ErrClosed; and after [Pool.RetryNow], as soon as a creation may be
+// tried, or in an outage has been tried.
+//
+// It returns the context's error if ctx ends first. It returns ErrClosed at once if that or
+// [ErrDraining] is why the acquire failed.
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {

@@ -225,7 +225,7 @@ func (p *Pool[T]) wire() {
 	s.mask.Store(s.sparse)
 
 	p.cap.max = cfg.MaxSize
-	p.size.told = cfg.MaxSize
+	p.size.reported = cfg.MaxSize
 	p.registry.ids = new(atomic.Uint64)
 	if cfg.Order == NewestFirst {
 		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
@@ -368,7 +368,7 @@ func (p *Pool[T]) Resize(max int) error {
 	p.serveAndGrowLocked()
 	p.unlock()
 	notifyTries(tries)
-	p.tellSize()
+	p.reportSize()
 	return nil
 }
 
@@ -408,27 +408,27 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 	}
 }
 
-// sizeNews is what the policies that follow the maximum know of it. Its user holds the
-// pool's lock.
+// sizeNews is which maximum was last reported to the policies that follow it. Its user holds
+// the pool's lock.
 type sizeNews struct {
-	told    int  // the maximum that was reported to them
-	telling bool // a goroutine reports to them
+	reported  int  // the maximum that was last reported
+	reporting bool // a goroutine reports
 }
 
 // next returns the change to report, if there is one and no other goroutine reports.
 func (n *sizeNews) next(max int) (from int, ok bool) {
-	if n.telling || n.told == max {
+	if n.reporting || n.reported == max {
 		return 0, false
 	}
-	from = n.told
-	n.told, n.telling = max, true
+	from = n.reported
+	n.reported, n.reporting = max, true
 	return from, true
 }
 
-// tellSize reports to the policies that follow the maximum how it was changed. A Resize at
-// the same time leaves its change to the goroutine that already reports, so that the last
-// call has the last maximum.
-func (p *Pool[T]) tellSize() {
+// reportSize reports a change of the maximum to the policies that follow it. If another Resize
+// is reporting already, that one reports this change too, so that the last call has the last
+// maximum.
+func (p *Pool[T]) reportSize() {
 	for {
 		p.lock()
 		max := p.cap.max
@@ -446,7 +446,7 @@ func (p *Pool[T]) tellSize() {
 			}
 		}
 		p.lock()
-		p.size.telling = false
+		p.size.reporting = false
 		p.busy--
 		p.unlock()
 	}

@@ -65,8 +65,8 @@ func (l Load) LogValue() slog.Value {
 //
 // Evicted, Unhealthy, Invalidated and ReleaseFailed count parts of what Destroyed counts, when
 // the end begins, while Destroyed counts it when Destroy has returned. What is in no counter
-// of its own ended by Discard, Fail, a panic in Do, Reclaim, Reset, Resize or Close, or to
-// make room ([ErrSuspect], [ErrNearEnd], [ErrNotFresh], [ErrPreempted]). A value whose
+// of its own ended by Discard, Fail, a panic in Do, Reclaim, Reset, Resize or Close, to
+// make room ([ErrSuspect], [ErrNearEnd], [ErrNotFresh], [ErrPreempted]), or with [ErrWornOut]. A value whose
 // creation counts in Failed, since it came too late or Watch panicked, is destroyed but not
 // counted.
 type Stats struct {
@@ -99,7 +99,7 @@ type Stats struct {
 	MakeTime    time.Duration // their time, summed
 	Failed      int64         // creations that failed; not those that a MakeGate or Quota refused
 	Refused     int64         // creations that a MakeGate or Quota refused
-	Withdrawn   int64         // creations that were not wanted any more when MakeGate and Quota had admitted them
+	Withdrawn   int64         // creations that were not wanted any more when Make was to be called
 	Destroyed   int64         // resources whose Destroy has ended
 	Hijacked    int64         // resources taken out of the pool by Hijack
 	Evicted     int64         // resources that an Eviction or EvictIf ended
@@ -195,17 +195,17 @@ type counters struct {
 	waits  waitCounts
 	timing timing
 
-	acquired            int64 // leases begun through the lock
-	returned            int64 // leases ended through the lock
-	waited              int64
-	makeTime            time.Duration
-	made, failedMakes   int64
-	refused, withdrawn  int64
-	begun               MakesBegun
-	destroyed, hijacked int64
-	ended               [fates]int64
-	failures            [reasons]atomic.Int64  // acquires that returned an error, by Reason
-	allKeys             *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
+	acquired              int64 // leases begun through the lock
+	returned              int64 // leases ended through the lock
+	waited                int64
+	makeTime              time.Duration
+	made, failedCreations int64
+	refused, withdrawn    int64
+	begun                 MakesBegun
+	destroyed, hijacked   int64
+	ended                 [fates]int64
+	failures              [reasons]atomic.Int64  // acquires that returned an error, by Reason
+	allKeys               *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
 }
 
 // fail counts an acquire that returns an error. The pool of a key may end before its
@@ -231,7 +231,7 @@ func (c *counters) failed() (f AcquireFailures) {
 // report writes the counters to s.
 func (c *counters) report(s *Stats) {
 	s.Waited, s.Failures = c.waited, c.failed()
-	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedMakes
+	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedCreations
 	s.Refused, s.Withdrawn, s.Begun = c.refused, c.withdrawn, c.begun
 	s.Destroyed, s.Hijacked = c.destroyed, c.hijacked
 	s.Evicted, s.Unhealthy = c.ended[fateEvicted], c.ended[fateUnhealthy]
