@@ -382,8 +382,8 @@ func (s *slowAcquire[T]) admission(ctx context.Context) error {
 	return p.failure(ReasonAdmission, err, 0)
 }
 
-// find leases a resource that the policies let pass. The op may already hold one, which is
-// evaluated.
+// find leases a resource that the policies let pass. The op may already hold one, which
+// has been evaluated.
 func (s *slowAcquire[T]) find() error {
 	p := s.p
 	for {

@@ -61,8 +61,7 @@ type Config[T any] struct {
 	// Destroy and Trace see the cause of the first call of invalidate ([ErrInvalidated] if
 	// that is nil), unless the lease ends with a cause of its own: an Eviction,
 	// [Lease.Discard], or [Lease.Fail] with an error that Broken counts. Then they see that
-	// cause, and [Stats.Invalidated] does not count v. If a Reset
-	// came first, its cause stays.
+	// cause, and [Stats.Invalidated] does not count v. If a Reset came first, its cause stays.
 	//
 	// A panic in Watch fails the creation and destroys v. Nil: v does not report itself.
 	Watch func(v T, invalidate func(cause error))

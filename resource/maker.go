@@ -297,8 +297,8 @@ func (k *maker[T]) untilOverdue(now, again time.Duration) time.Duration {
 	return wait
 }
 
-// lastCause is how the last creation failed or was refused; nil: one has succeeded, or after
-// a refusal begun, since.
+// lastCause is how the last creation failed, if none has succeeded since, or else how it was
+// refused, if none has begun since; nil: neither.
 func (k *maker[T]) lastCause() error {
 	if k.last == nil && k.refusals > 0 {
 		return k.barredBy
