@@ -43,7 +43,7 @@ type localSlot[T any] struct {
 
 // There are a few local slots per processor, so that two goroutines that run at once
 // seldom share one, and no more than there are resources. Under contention a slow
-// path that looks for an idle resource looks at no more than slotsSeen of them.
+// path that searches for an idle resource looks at no more than slotsSeen of them.
 const (
 	slotsPerProc = 8
 	maxSlots     = 64

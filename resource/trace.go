@@ -27,7 +27,7 @@ type Trace struct {
 	// Rejected is called when an Admission or a Queue refused a caller.
 	Rejected func(ctx context.Context, err error)
 	// Made is called when a creation has ended. ctx has the values of the caller for
-	// which it was begun.
+	// which it was begun, and no deadline.
 	Made func(ctx context.Context, e MakeEvent)
 	// Refused is called when a MakeGate or Quota refused a creation.
 	Refused func(ctx context.Context, err error)
