@@ -11,9 +11,9 @@ import (
 //
 //   - Acquire itself takes the resource in the caller's local slot (Pool.hit), if no
 //     policy is to be asked;
-//   - acquireOp.fast does the same with policies: every question is asked in one
-//     frame, which contains what goes wrong in them. A frame for each, or guard with
-//     its closure, would cost more than most policies do;
+//   - acquireOp.fast does the same with policies: every one is asked in one frame, which
+//     contains their panics. A frame for each, or guard with its closure, would cost more
+//     than most policies do;
 //   - acquireOp.slow does the rest: it continues where fast stopped, takes the lock,
 //     waits in the queue and has resources checked. There each call is guarded by
 //     itself.
@@ -82,14 +82,14 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 
 // timeNext is the bit of slowPath that says that the next acquire is to be timed. A
 // hit must not read a clock, so acquires that do not wait are timed by sample: at each
-// tick the next one is sent off the hit path. It stands for all that got a lease since
-// the one before.
+// tick the next one is sent off the hit path. Its time counts for every acquire that got
+// a lease since the last sample.
 const timeNext = 4
 
 // timedAcquire is acquire, timed. The caller has cleared timeNext.
 func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lease[T], err error) {
 	before := p.clock.now()
-	began := p.clock.now() // what the clock itself takes does not count
+	began := p.clock.now() // the time that reading the clock takes is subtracted below
 	ok := false
 	if p.mode.plainAcquire && !r.Fresh {
 		l, _, ok = p.hit(slot)
@@ -162,7 +162,7 @@ func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot in
 		}
 		a.done = done
 		if ctx.Err() != nil {
-			return // find sees that too
+			return // slowAcquire.find sees that too
 		}
 	}
 	if r.Fresh || r.MinRemaining != 0 && p.mode.evicts {
@@ -256,8 +256,8 @@ func (a *acquireOp[T]) stumbled(p *Pool[T], panicked any) {
 	continues = panicked != nil
 }
 
-// letGo gives back what an acquire that lends nothing holds: no lease, unless a policy
-// or Trace is ending its goroutine.
+// letGo gives back what an acquire that lends nothing holds: its permit and, if a policy or
+// Trace is ending its goroutine, its lease.
 func (a *acquireOp[T]) letGo(p *Pool[T]) {
 	// Deferred: Trace.Ended may end this goroutine.
 	defer p.policies.giveBack(a.done, Outcome{})
@@ -285,7 +285,7 @@ type slowAcquire[T any] struct {
 	start   time.Duration // when it began to wait
 	lasted  time.Duration // from start to when it last left the queue
 	counted bool          // the wait was counted as served or failed
-	starved bool          // it gave up a claim on the total of a Keyed
+	starved bool          // it gave up a claim on the total of a Keyed when its context ended
 }
 
 // slow continues where fast stopped. It has a frame of its own for slowAcquire, so that
@@ -310,7 +310,7 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 	if err := s.admission(ctx); err != nil {
 		return Lease[T]{}, err
 	}
-	// Done is called before the caller waits: it may be the user's method, and panic.
+	// ctx.Done is called before the caller waits: it may be the user's method, and panic.
 	s.ctx, s.ended, s.r, s.slot = ctx, ctx.Done(), *r, slot
 	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within the range of reach
 	if p.mode.evicts {
@@ -319,7 +319,7 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 	if d, ok := ctx.Deadline(); ok {
 		s.deadline = max(1, d.Sub(p.clock.base))
 	}
-	if s.step == inEvict { // it panicked, so it keeps, and the Health was not asked
+	if s.step == inEvict { // Evict panicked: the resource is kept, and the Health was not asked
 		s.evaluate(true)
 	}
 	err := s.find()
@@ -382,8 +382,8 @@ func (s *slowAcquire[T]) admission(ctx context.Context) error {
 	return p.failure(ReasonAdmission, err, 0)
 }
 
-// find leases a resource that the policies let pass. The op may hold one already, which
-// was evaluated.
+// find leases a resource that the policies let pass. The op may already hold one, which
+// has been evaluated.
 func (s *slowAcquire[T]) find() error {
 	p := s.p
 	for {
@@ -421,7 +421,7 @@ func (s *slowAcquire[T]) drop() {
 	s.lease = Lease[T]{}
 }
 
-// tooLate is why the caller cannot use any more what was found; nil: it can.
+// tooLate returns why the caller cannot use the resource any more; nil: it can.
 func (s *slowAcquire[T]) tooLate() error {
 	switch {
 	case s.ctx.Err() != nil:
@@ -432,13 +432,13 @@ func (s *slowAcquire[T]) tooLate() error {
 	return nil
 }
 
-// fail makes the error of the acquire.
+// fail returns the error of the acquire.
 func (s *slowAcquire[T]) fail(reason Reason, err error) error {
 	return s.p.failure(reason, err, s.waitedFor())
 }
 
-// gaveUp makes the error of an acquire that ends with its context. Its Load counts the slot
-// that the caller itself wanted of a total that is used up: that is why it waited.
+// gaveUp returns the error of an acquire that ends with its context. If the caller waited for
+// a slot of a total that is used up, Load counts that slot in Wanting.
 func (s *slowAcquire[T]) gaveUp() error {
 	err := s.fail(endReason(s.ctx), ctxError(s.ctx))
 	if s.starved {
@@ -485,7 +485,7 @@ func (s *slowAcquire[T]) take() error {
 			s.evaluateIdle() // unlocks meanwhile
 		}
 		if e = p.idle.take(constraint, s.slot); e != nil {
-			e.wasIdle = true // with a Queue it may not have been said yet
+			e.wasIdle = true // with a Queue it may not have been set yet: see handOverLocked
 		}
 	} else {
 		e = p.leftOverLocked(constraint)
@@ -586,8 +586,8 @@ func (s *slowAcquire[T]) await(w *waiter[T]) error {
 		}
 		return err
 	}
-	// A caller whose context has ended will not use what it got: it goes to the next
-	// waiter (I8).
+	// A caller whose context has ended will not use the resource: it goes to the next waiter
+	// (I8).
 	if s.ctx.Err() != nil {
 		if lease.e != nil {
 			lease.drop(nil)
@@ -627,7 +627,7 @@ func (s *slowAcquire[T]) greetLate() {
 	s.p.sampler.introduce(s.ctx, s.lease, e)
 }
 
-// missedLocked notes that a caller that does not wait found nothing idle.
+// missedLocked notes that an acquire that does not wait found nothing idle.
 func (p *Pool[T]) missedLocked() {
 	if !p.closed && !p.cap.full() {
 		p.maker.missed = true
@@ -644,8 +644,8 @@ func (p *Pool[T]) leftOverLocked(r *Request) *entry[T] {
 	return p.idle.takeListed(r)
 }
 
-// lendLocked leases e, which the caller of lend has to itself, to a caller with that
-// local slot.
+// lendLocked leases e, which the calling goroutine has to itself, to a caller with that local
+// slot.
 func (p *Pool[T]) lendLocked(e *entry[T], slot int) Lease[T] {
 	p.idle.leaveSlot(e)
 	p.counts.acquired++
@@ -671,7 +671,7 @@ func (p *Pool[T]) acquired(ctx context.Context, l Lease[T], err error) (Lease[T]
 	return l, err
 }
 
-// failure makes the error of an acquire.
+// failure returns the error of an acquire.
 func (p *Pool[T]) failure(reason Reason, err error, waited time.Duration) error {
 	retry := p.guard.retryAfter(err)
 	p.mu.Lock()
@@ -762,7 +762,7 @@ func (p *Pool[T]) lendIdle(leases []Lease[T], most, slot int) ([]Lease[T], bool)
 		if e == nil {
 			return leases, false
 		}
-		e.wasIdle = true  // see get
+		e.wasIdle = true  // see slowAcquire.take
 		e.done.store(nil) // no Admission has let this lease in
 		idle := max(0, p.clock.tick.Load()-e.since)
 		l := p.lendLocked(e, slot)

@@ -31,70 +31,78 @@ type Config[T any] struct {
 	//
 	// ctx lives as long as the resource, so that Make may give it to what it starts, as
 	// exec.CommandContext. It has the values of the caller for which the creation was
-	// begun, but not that caller's deadline, nor one of its own. It ends before Make has
-	// returned at MakeTimeout, at [Pool.Reset] and at [Pool.Close], when Make must return;
-	// if Make returns an error; and afterwards when Destroy has returned, with the cause of
-	// the end. After [Lease.Hijack] the pool never ends it: it belongs to the value.
+	// begun, but not that caller's deadline, nor one of its own. While Make runs, ctx ends
+	// at MakeTimeout, at [Pool.Reset] and at [Pool.Close], and Make must return then. It
+	// also ends if Make returns an error. Otherwise it ends when Destroy has returned, with
+	// the cause of the end. After [Lease.Hijack] the pool never ends it: it belongs to the
+	// value.
 	//
-	// How many run at once is the pool's decision: as many as callers wait if no resource is
-	// out that could come back; else one, and after a tenth of the usual time of a creation
-	// as many as the releases seen meanwhile would not serve. A call that runs for much
-	// longer than usual (for a second, if none has succeeded) is not counted on any more:
-	// another begins, until such calls hold half of the maximum. A pool that has nothing
-	// begins at most 50 until one has succeeded; see policy.NewMakeGate for a bound of your
-	// own.
+	// The pool decides how many calls run at once. If no leased resource could come back,
+	// there is one for each waiting caller. Otherwise the pool begins one and, after a
+	// tenth of the usual time of a creation, as many more as the releases seen meanwhile
+	// would not serve. It does not count on a call that runs for much longer than usual
+	// (for a second, if none has succeeded): another begins in its place, until such calls
+	// hold half of the maximum. While a pool has no resource that works, at most 50 calls
+	// run (blindCreations); see policy.NewMakeGate for a bound of your own.
 	Make func(ctx context.Context) (T, error)
 
-	// Destroy frees v. It is called once for every value that Make returned and that was not
-	// hijacked, in the background, with the cause of the end. The slot of v is free when it
-	// returns. Where many end together about 256 run at once, and more begin every 2 ms
-	// while those hang. Nil: nothing to free.
+	// Destroy frees v. It is called once for every value that Make returned and that was
+	// not hijacked, in the background, with the cause of the end. The slot of v is free
+	// when it returns. When many resources end together, about 256 calls run at once
+	// (reapAtOnce); while those hang, as many more may begin every 2 ms. Nil: nothing to
+	// free.
 	Destroy func(v T, cause error)
 
 	// Watch is called once after Make, before v is first lent, and must not block. Keep
-	// invalidate and call it when v is found dead: at once if v is idle, else when its lease
-	// ends, v is destroyed and not lent again. invalidate may be called from anywhere, any
-	// number of times, and after the end of v does nothing. A panic in Watch fails the
-	// creation and destroys v. Nil: v does not report itself.
+	// invalidate and call it when v is found dead: v is not lent again, and is destroyed at
+	// once if it is idle, else when its lease ends. invalidate may be called from anywhere,
+	// any number of times, and does nothing after the end of v.
+	//
+	// Destroy and Trace see the cause of the first call of invalidate ([ErrInvalidated] if
+	// that is nil), unless the lease ends with a cause of its own: an Eviction,
+	// [Lease.Discard], or [Lease.Fail] with an error that Broken counts. Then they see that
+	// cause, and [Stats.Invalidated] does not count v. If a Reset came first, its cause stays.
+	//
+	// A panic in Watch fails the creation and destroys v. Nil: v does not report itself.
 	Watch func(v T, invalidate func(cause error))
 
 	// Broken decides which errors given to [Lease.Fail], or returned from the function in
-	// [Pool.Do], mean that v must not be lent again. Nil: every one, even an error of the
-	// application that says nothing about v, such as "not found": then each of them costs a
-	// resource. Set it where there are such errors.
+	// [Pool.Do], mean that v must not be lent again. Nil: every error does, even one of the
+	// application that says nothing about v, such as "not found". Set Broken if there are
+	// such errors, because each costs a resource otherwise.
 	Broken func(err error) bool
 
 	// OnRelease puts v back in order when a lease has ended, before the next one begins:
 	// ROLLBACK, UNLOCK, forget what the last holder subscribed to. It runs after
 	// [Lease.Release], and after [Lease.Fail] if Broken says that v is still good, on a
-	// goroutine of the pool, so that neither waits for it. It has v to itself. An error or a
-	// panic destroys v, with it as the cause.
+	// goroutine of the pool, so that neither waits for it. It has v to itself. An error or
+	// a panic destroys v, with it as the cause.
 	//
 	// ctx carries no values of the holder. It ends at ReleaseTimeout, when OnRelease must
 	// return, with the cause [ErrReleaseTimeout]; and, since then v is destroyed anyway, at
 	// [Pool.Reset] with the cause of the Reset, and at [Pool.Close] with [ErrClosed]. If
 	// OnRelease returns later v is destroyed, whatever it returns.
 	//
-	// Meanwhile v is idle and not lent; callers that wait are expected to get it, so that no
-	// other is created in its stead, unless it takes long. OnRelease is not called where v
-	// will not be lent again: after Discard, Hijack or Close, when Evict ends v or v was
-	// invalidated; nor where no caller had the lease. Nil: a resource that is given back may
-	// be lent at once, which is faster.
+	// Meanwhile v is idle and not lent. The pool counts on v for a waiting caller, and
+	// creates no other resource in its place, unless OnRelease takes longer than 1.5 s
+	// (slowAfter). OnRelease is not called if v will not be lent again (after Discard,
+	// Hijack, Close or invalidate, or if Evict ends v), nor if no caller had the lease.
+	// Nil: a resource that is given back may be lent at once, which is faster.
 	OnRelease func(ctx context.Context, v T) error
 
 	// MaxSize is how many resources may exist at once, those being created and being
 	// destroyed included. Required, from 1 to 2³¹-1; [Pool.Resize] changes it.
 	MaxSize int
 	// MinIdle is how many to keep ready: created in the background from [New] on, when one
-	// is destroyed, when callers had to wait, and at each sweep. An Eviction ends these too,
-	// and others are created in their place: for an idle timeout that spares them use
+	// is destroyed, when callers had to wait, and at each sweep. An Eviction ends these
+	// too, and others are created in their place. For an idle timeout that spares them use
 	// policy.SoftIdle(d, MinIdle), and not policy.MaxIdle. Zero: none.
 	MinIdle int
 
-	// MakeTimeout bounds each Make: then its context ends with the cause [ErrMakeTimeout],
-	// and what it may still return is destroyed. A Make that has not returned a tenth of
-	// MakeTimeout (at most a second) later is abandoned: it no longer holds a slot. Zero:
-	// DefaultMakeTimeout. Negative: there is no bound.
+	// MakeTimeout bounds each Make. When it is over, the context of Make ends with the
+	// cause [ErrMakeTimeout], and a value that Make still returns is destroyed. A Make that
+	// has not returned a tenth of MakeTimeout (at most a second) later is abandoned: it no
+	// longer holds a slot. Zero: DefaultMakeTimeout. Negative: there is no bound.
 	MakeTimeout time.Duration
 	// ReleaseTimeout bounds each OnRelease. Zero: DefaultReleaseTimeout.
 	ReleaseTimeout time.Duration
@@ -122,9 +130,14 @@ type Config[T any] struct {
 	Health   Health[T] // does it still work? Nil: yes
 	// EvictIf is an [Eviction] that also sees the resource: it decides by what v has
 	// learned, such as that its remote is draining. It is asked at the same moments, after
-	// Eviction has kept v, and follows the same rules. It may run beside the holder of v, and
-	// beside other calls for the same v: it must only read what may be read then, such as an
-	// atomic. Nil: it keeps v.
+	// Eviction has kept v, and follows the same rules. It may run beside the holder of v,
+	// beside other calls for the same v, and beside and after its Destroy or its Hijack,
+	// because the sweep asks without a lock. So it must only read what may be read then,
+	// such as an atomic. Nil: it keeps v.
+	//
+	// EvictIf is no Eviction, so policy.AnyOf and the like cannot contain it; an AnyOf of
+	// both is what Eviction and EvictIf do together. For one v, in a test,
+	// policy.EvictionFunc(func(i Info) error { return evictIf(v, i) }) is an Eviction.
 	//
 	// Where v is of no use any more, rather than to be replaced, call invalidate of Watch:
 	// from that instant on v is not lent.
@@ -137,18 +150,18 @@ type Config[T any] struct {
 	Describe func(v T) string
 
 	Trace *Trace // called when something happens; nil: there is none. Copied
-	// SampleLeases is the number of leases of a resource out of which one is sampled: for
-	// that one Trace.Leased and Trace.Ended are called. It is rounded up to a power of two;
-	// 1: all are. The first lease of each resource always is. If neither function is set none
-	// is. Zero: DefaultSampleLeases.
+	// One of every SampleLeases leases of a resource is sampled: Trace.Leased and
+	// Trace.Ended are called for it. The number is rounded up to a power of two; 1: all
+	// are. The first lease of each resource always is. If neither function is set none is.
+	// Zero: DefaultSampleLeases.
 	//
 	// While at least four fifths of the maximum is leased every lease is sampled, whatever
-	// SampleLeases says, since then it matters most which caller holds what; resources that
-	// are leased only for a moment may not count. A pool that is small for its load is in that
-	// state most of the time, and each of its leases then costs what the two functions cost:
-	// with those of metrics, which record the stack, 0.7 to 1 µs. To bound that, give it a
-	// larger MaxSize, so that a fifth stays free, or set both functions to nil, or to ones
-	// that ignore most leases, by the Lease of their events.
+	// SampleLeases says, because then it matters most which caller holds what; resources
+	// that are leased only for a moment may not count. A pool that is small for its load is
+	// in that state most of the time, and each of its leases then costs what the two
+	// functions cost: with those of metrics, which record the stack, 0.7 to 1 µs. To bound
+	// that, give the pool a larger MaxSize, so that a fifth stays free, or set both
+	// functions to nil, or to ones that ignore most leases, by the Lease of their events.
 	SampleLeases int
 }
 

@@ -13,7 +13,7 @@ import (
 const probation = 5 * time.Second
 
 // creation is one attempt to create a resource. It holds a slot of the pool from
-// startCreation until it has succeeded, failed or been abandoned.
+// startCreationLocked until it has succeeded, failed or been abandoned.
 type creation[T any] struct {
 	asker   context.Context // whose values Make sees
 	ctx     context.Context // what Make is given
@@ -59,9 +59,9 @@ type creationKey struct{}
 // makingIDKey carries to Make the function behind MakingID.
 type makingIDKey struct{}
 
-// MakingID returns the [Info].ID that the resource will have which is being made, given
-// the context of [Config.Make] or one derived from it; if Make fails no resource will
-// have it. With any other context it returns 0. It does not block.
+// MakingID returns the [Info].ID of the resource that is being created, given the context
+// of [Config.Make] or one derived from it. If Make fails no resource has that ID. With any
+// other context it returns 0. It does not block.
 func MakingID(ctx context.Context) uint64 {
 	if id, ok := ctx.Value(makingIDKey{}).(func() uint64); ok {
 		return id()
@@ -426,7 +426,7 @@ func done[T any](p *Pool[T], res resident[*entry[T]]) {
 
 // putOldLocked puts e, whose creation began before the last Reset: it is destroyed,
 // unless a caller waits that came before the Reset which ended its era, and that would
-// not get anything else in time. That lease is its only one, as put destroys it then.
+// get nothing else in time. That lease is its only one: putLocked destroys it then.
 func (op *createOp[T]) putOldLocked(e *entry[T]) {
 	p := op.p
 	if !p.closed && !p.mode.ordered && !e.word.Invalidated() && !p.cap.surplus() {
@@ -456,7 +456,7 @@ func (op *createOp[T]) failed(err error) {
 		k.permitReturned(ReasonQuota)
 	}
 	p.cap.free()
-	p.counts.failedMakes++
+	p.counts.failedCreations++
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
 		now := p.clock.now()
@@ -613,12 +613,12 @@ func (p *Pool[T]) Warm(ctx context.Context, n int) error {
 	return <-w.done // it was decided just before
 }
 
-// MakeOne creates one more resource, now, and waits for it, whatever is idle and whether
-// or not callers wait. It goes to the first waiter or lies idle. It fails with what
-// Make returned, with the refusal of a MakeGate or Quota, with [ErrFull] if MaxSize, or
-// the total of a [Keyed], leaves no room, and with [ErrClosed] or another cause if the
-// new resource is destroyed at once. If ctx ends before, its error is returned and the
-// creation continues. Its context has the values of ctx.
+// MakeOne creates one more resource, now, and waits for it, whatever is idle and whether or
+// not callers wait. The new resource goes to the first waiter or lies idle. MakeOne fails
+// with what Make returned, with the refusal of a MakeGate or Quota, with [ErrFull] if
+// MaxSize, or the total of a [Keyed], leaves no room, and with [ErrClosed] or another cause
+// if the new resource is destroyed at once. If ctx ends before, its error is returned and
+// the creation continues. The context of Make has the values of ctx.
 func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctxError(ctx)
@@ -645,7 +645,7 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 	}
 }
 
-// RetryNow has creation tried again at once where something waits for it: it ends the time
+// RetryNow has the pool try a creation at once if anything waits for one. It ends the time
 // for which a MakeGate or Quota has refused, so that they are asked anew, and the delay
 // before the next try in an outage. Calls of [AcquireError.Wait] that wait for RetryAfter
 // return. It is for a program or an operator that knows that the cause is gone; it does not

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Every slow path holds the pool's lock between lock and unlock. Under it, it changes
-// what there is: it puts a resource, frees a slot, notes an outcome. If that can call
-// for new resources it sets p.changed. unlock then dispatches: it decides once what
-// follows from all that changed, and does it.
+// Every slow path holds the pool's lock between lock and unlock. Meanwhile it changes the
+// state of the pool: it puts a resource, frees a slot, notes an outcome. If the change can
+// call for new resources it sets p.changed. unlock then calls dispatch, which decides once
+// what follows from all changes, and does it.
 
 // lock locks the pool. It counts callers that find it locked.
 func (p *Pool[T]) lock() {
@@ -42,9 +42,9 @@ type aftermath[T any] struct {
 }
 
 // dispatch does what follows from the changes under this hold of the lock. In order:
-// it begins the creations that are called for, sends acquires and releases through the
-// lock or not, chooses what is sampled, has a goroutine continue what was too much for
-// one hold, offers idle resources to other keys, and notes whether the pool has ended.
+// it begins the creations that are called for, sets whether acquires and releases take the
+// lock, chooses what is sampled, has a goroutine continue what was too much for one hold,
+// offers idle resources to other keys, and notes whether the pool has ended.
 // The pool is locked.
 func (p *Pool[T]) dispatch() (a aftermath[T]) {
 	if p.changed {
@@ -121,7 +121,7 @@ func (p *Pool[T]) work() {
 	}
 }
 
-// onAlarm serves and grows after the time that grow has set.
+// onAlarm serves and grows after the time that growLocked has set.
 func (p *Pool[T]) onAlarm() {
 	p.lock()
 	p.alarm.rang()
@@ -163,8 +163,8 @@ func (p *Pool[T]) serveLocked() {
 }
 
 // firstWaiterLocked returns the first waiter that resources of that reach can serve; nil
-// if there is none. Waiters whose context has ended are passed over, and looked at again
-// when they may wait all the same.
+// if there is none. Waiters whose deadline has passed are passed over; if they still wait
+// after lateFor they are looked at again.
 func (p *Pool[T]) firstWaiterLocked(r reach, now time.Duration) *waiter[T] {
 	w, more := p.waiters.first(r, now)
 	if w == nil {
@@ -213,9 +213,9 @@ func (p *Pool[T]) departLocked(w *waiter[T], now time.Duration) {
 	}
 }
 
-// leasedLocked is how many resources callers have, or are on their way between: a
-// resource that is idle in a local slot while callers wait is about to be brought to
-// them.
+// leasedLocked is how many resources callers have or are about to have: a resource that is
+// idle in a local slot while callers wait counts too, because its releaser is about to hand
+// it to one of them.
 func (p *Pool[T]) leasedLocked() int {
 	return p.cap.live - p.maker.creating - p.cap.dying - p.idle.list.n - p.offListLocked()
 }
@@ -237,8 +237,8 @@ func (p *Pool[T]) existLocked() int { return p.cap.live - p.maker.creating - p.c
 // r: only a new resource can satisfy a Fresh request.
 func (p *Pool[T]) recoverableLocked(r *Request) bool { return !r.Fresh && !p.nothingOutLocked() }
 
-// nothingOutLocked reports whether no resource can come back to the waiters, but only new
-// ones serve them.
+// nothingOutLocked reports whether no existing resource can come back to the waiters, so that
+// only a new one can serve them.
 func (p *Pool[T]) nothingOutLocked() bool {
 	return p.leasedLocked() == 0 && p.health.unverified.n == 0 && !p.calls.recoverable(len(p.idle.reserved))
 }
@@ -313,9 +313,9 @@ func (p *Pool[T]) growLocked() {
 	}
 }
 
-// needsNothingLocked reports whether there is nothing that a creation could be for, so
-// that no clock need be read; or the pool has as many resources as it may, and nothing is
-// to be done about that: the usual case where many callers wait.
+// needsNothingLocked reports whether growLocked has nothing to do, so that no clock need be
+// read: nothing calls for a creation, or the pool is full and no resource need make room,
+// which is usual when many callers wait.
 func (p *Pool[T]) needsNothingLocked() bool {
 	k := &p.maker
 	if p.cap.claimed > 0 || len(k.fading) > 0 {
@@ -348,8 +348,8 @@ func (p *Pool[T]) supplyLocked(now time.Duration) supply {
 	return s
 }
 
-// makeRoomLocked retires idle resources that no waiter can use, where the pool is full,
-// they keep better ones from being created, and creations may begin.
+// makeRoomLocked retires idle resources that no waiter can use, if the pool is full, so that
+// their slots are needed for new resources, and creations may begin.
 func (p *Pool[T]) makeRoomLocked(now time.Duration) {
 	if !p.hasConstraintsLocked() {
 		return
@@ -366,7 +366,7 @@ func (p *Pool[T]) makeRoomLocked(now time.Duration) {
 	coming := k.pending() + p.cap.dying + max(0, p.cap.max-p.cap.live)
 	missing := max(0, p.waiters.active()-fresh-len(p.idle.reserved)) + fresh - coming
 	if k.last != nil {
-		missing = min(missing, 1-coming) // creation is failing: do not give up all for it
+		missing = min(missing, 1-coming) // creation is failing: retire one for a try, not all
 	}
 	n := p.waiters.needs()
 	for range min(missing, maxPerHold) {
@@ -444,8 +444,8 @@ func (p *Pool[T]) outageErrorLocked(now, waited time.Duration) error {
 	return a
 }
 
-// dismissLocked refuses the waiters that nothing can serve any more: the leased resources
-// are gone, or creation has begun to fail or be barred.
+// dismissLocked refuses the waiters that nothing can serve any more, because the leased
+// resources are gone, or creation has begun to fail or to be refused.
 func (p *Pool[T]) dismissLocked(now time.Duration) {
 	freshOnly := !p.nothingOutLocked()
 	if p.cfg.Outage != FailFast || freshOnly && p.waiters.fresh() == 0 {
@@ -472,7 +472,7 @@ func (p *Pool[T]) dismissLocked(now time.Duration) {
 			return
 		}
 		if w.deadline <= now {
-			p.waiters.untime(w) // it learns so from its context
+			p.waiters.untime(w) // its context ends its wait
 			continue
 		}
 		w.rejected = true
@@ -480,8 +480,8 @@ func (p *Pool[T]) dismissLocked(now time.Duration) {
 	}
 }
 
-// refuseWaitersLocked refuses some of the waiters that are to be: all of them if the pool
-// is closed, else those of waiters.refusing.
+// refuseWaitersLocked refuses up to maxPerHold of the waiters that are to be refused: every
+// waiter if the pool is closed, else those of waiters.refusing.
 func (p *Pool[T]) refuseWaitersLocked() {
 	now := p.clock.now()
 	for range maxPerHold {
@@ -507,8 +507,8 @@ func (p *Pool[T]) refuseWaitersLocked() {
 }
 
 // putLocked finds a use for e, which works and is the caller's to move: it goes to the
-// next waiter, lies idle or, if the pool has no use for it, is destroyed. If it was used,
-// its user may soon come again, and it lies in that goroutine's local slot.
+// next waiter, lies idle or, if the pool has no use for it, is destroyed. If it was used it
+// goes to the local slot of the goroutine that used it, which may soon acquire again.
 func (p *Pool[T]) putLocked(e *entry[T], used bool) {
 	e.since, e.stamp = p.clock.tick.Load(), p.idle.list.stamp()
 	switch {
@@ -545,8 +545,8 @@ func (p *Pool[T]) staysLocked(e *entry[T], used bool) bool {
 	return false
 }
 
-// handOverLocked gives e to the first waiter that can use it. If e was used the caller is
-// its releaser, which then takes handOff's pause.
+// handOverLocked gives e to the first waiter that can use it. If e was used, the calling
+// goroutine is its releaser, and must take the pause from handOff afterwards.
 func (p *Pool[T]) handOverLocked(e *entry[T], used bool) {
 	if !p.mode.ordered {
 		now := p.clock.now()
@@ -633,7 +633,7 @@ func (p *Pool[T]) invalidate(e *entry[T], cause error) {
 // there.
 func (p *Pool[T]) unreserveLocked(e *entry[T]) bool {
 	there := p.outlastsLocked(e)
-	p.idle.unreserve(e, there) // not before: e was not among the discards
+	p.idle.unreserve(e, there) // not before outlastsLocked: a reserved e is not among the discards
 	return there
 }
 

@@ -208,8 +208,8 @@ func (k *known) began(lease uint64) (tick int64, ok bool) {
 // era is the time between two calls of [Pool.Reset], or the one before Close. A resource
 // belongs to the era in which its creation began, and is not lent any more when that is
 // over. So Reset and Close need not visit every resource while they hold the lock: a
-// resource that is leased or being created is destroyed when it comes back, since put sees
-// that its era is over.
+// resource that is leased or being created is destroyed when it comes back, since putLocked
+// sees that its era is over.
 type era struct {
 	over  atomic.Bool
 	cause error         // why it is over; set before over, under the pool's lock

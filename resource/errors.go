@@ -16,7 +16,7 @@ import (
 // What an acquire can fail with, besides the end of its own context. Each is
 // the cause of an [*AcquireError]; test with errors.Is.
 var (
-	// ErrClosed: the pool is closed, or was while the caller waited.
+	// ErrClosed: the pool is closed, or was closed while the caller waited.
 	ErrClosed = cause.New("resource: pool is closed", "closed")
 	// ErrDraining: [Keyed.Drain] has closed the key, and a lease of it has not ended yet or
 	// the caller waited when Drain was called. It matches ErrClosed too; an acquire of a Keyed
@@ -24,11 +24,11 @@ var (
 	ErrDraining error = drainingError{}
 	// ErrRejected: a policy refused. A [*Rejection] in the chain has details. If
 	// ErrMakeRefused matches too, the creation of a resource was refused, not the caller;
-	// [AcquireError.Reason] tells the four apart.
+	// [AcquireError.Reason] says which of the four policies refused.
 	ErrRejected = errors.New("resource: rejected")
 	// ErrMakeRefused: [Config.MakeGate] or [Config.Quota] refused a creation.
 	ErrMakeRefused = errors.New("resource: creation refused")
-	// ErrNoneIdle: no resource was idle, and the request did not want to wait.
+	// ErrNoneIdle: no resource was idle, and the request was not to wait.
 	ErrNoneIdle = errors.New("resource: none idle")
 	// ErrMaxWait: [Request.MaxWait] was over. It matches
 	// context.DeadlineExceeded too.
@@ -52,7 +52,7 @@ func (maxWaitError) Error() string { return "resource: no resource within MaxWai
 // context had ended.
 func (maxWaitError) Unwrap() error { return context.DeadlineExceeded }
 
-// ErrTolerated in what a [Health] check returns keeps the resource all the same.
+// ErrTolerated: if the error of a [Health] check matches it, the resource is kept.
 var ErrTolerated = errors.New("resource: failed check tolerated")
 
 // Why the pool itself ended a resource: the cause that Destroy and Trace see.
@@ -108,9 +108,9 @@ func (drainingError) Unwrap() error { return ErrClosed }
 // returned.
 type AcquireError struct {
 	Err        error         // why
-	Reason     Reason        // the same as one of a fixed set; what Stats counts
+	Reason     Reason        // the kind of Err, one of a fixed set; Stats counts by it
 	Waited     time.Duration // how long the caller had waited
-	RetryAfter time.Duration // when it is worth asking again; 0: not known
+	RetryAfter time.Duration // after how long it is worth asking again; 0: not known
 	Load       Load          // how the pool was; Wanting includes the slot that this caller wanted of a Keyed's total
 	LastMake   error         // how the last creation failed, if none has succeeded since
 
@@ -121,9 +121,9 @@ type AcquireError struct {
 	sooner  <-chan struct{} // closed by Close and RetryNow: RetryAfter no longer applies
 }
 
-// Error says what failed and why. It has no figures in it, so that the same
-// failure reads the same each time; those are in the fields, in %+v, and in what
-// LogValue gives to slog.
+// Error says what failed and why. It contains no figures, so that the same failure has the
+// same text each time; they are in the fields, in %+v, and in the group that LogValue
+// returns.
 func (e *AcquireError) Error() string { return withLastMake("resource: acquire", e.Err, e.LastMake) }
 
 func withLastMake(what string, err, last error) string {
@@ -166,8 +166,8 @@ func (e *AcquireError) LogValue() slog.Value {
 // Unwrap leads to Err.
 func (e *AcquireError) Unwrap() error { return e.Err }
 
-// WarmError says why [Pool.Warm] has made fewer resources than it was asked for. Unwrap
-// leads to Err and LastMake.
+// WarmError says why fewer resources exist than [Pool.Warm] was asked for. Unwrap leads to
+// Err and LastMake.
 type WarmError struct {
 	Err      error // the context's
 	Have     int   // resources that exist
@@ -206,12 +206,14 @@ func (e *outageCause) Error() string   { return fmt.Sprintf("%v: %v", ErrOutage,
 func (e *outageCause) Unwrap() []error { return []error{ErrOutage, e.last} }
 
 // Rejection is a refusal that says which policy refused, and for how long. An [Admission]
-// returns it, or the pool wraps what the policy returned in one. errors.Is(err, ErrRejected)
-// holds, as it does for Err and what Err wraps.
+// returns one. If it returns an error that does not match [ErrRejected], the pool wraps
+// that in a Rejection whose Policy is the name of the Config's field: "Admission",
+// "MakeGate" or "Quota"; so it does with whatever a [Queue] returns: "Queue".
+// errors.Is(err, ErrRejected) holds, as it does for Err and what Err wraps.
 type Rejection struct {
-	Policy     string        // which policy; may be empty
-	RetryAfter time.Duration // when it is worth asking again; 0: not known
-	Err        error         // what the policy returned; may be nil
+	Policy     string        // the name of the policy; may be empty
+	RetryAfter time.Duration // after how long it is worth asking again; 0: not known
+	Err        error         // why; may be nil
 }
 
 func (r *Rejection) Error() string {
@@ -316,16 +318,19 @@ func (e *CloseError) Unwrap() error { return e.Err }
 // asking again.
 const unknownRetry = 100 * time.Millisecond
 
-// Wait blocks until it is worth asking the pool again, or ctx ends, and does not poll. In an
-// outage ([ErrOutage]) that is when the next creation has been tried: it has succeeded,
-// failed or been refused; the pool tries it when it is due, whether callers come or not.
-// After another failure it is when RetryAfter has passed since, and if that is 0, 100 ms
-// after the call. It returns nil then: the next acquire may fail again, but a loop of an
-// acquire and a Wait after each failure is no faster than the pool's own tries. It returns
-// the context's error if ctx ends first, and at once [ErrClosed] if that or [ErrDraining] is
-// why the acquire failed. If the pool is closed meanwhile it returns nil at once, and the
-// next acquire fails with [ErrClosed]; after [Pool.RetryNow] it returns nil as soon as a
-// creation may be tried, or in an outage once one has been tried.
+// Wait blocks until it is worth asking the pool again, or ctx ends, and does not poll. It
+// then returns nil. The next acquire may fail again, but a loop of an acquire and a Wait
+// after each failure is no faster than the pool's own tries.
+//
+// In an outage ([ErrOutage]) Wait blocks until the next creation has been tried, whether it
+// succeeded, failed or was refused; the pool tries it when it is due, even if no caller
+// comes. After another failure Wait blocks until RetryAfter has passed since or, if
+// RetryAfter is 0, for 100 ms. It returns earlier if the pool is closed, and the next
+// acquire fails with ErrClosed; and after [Pool.RetryNow], as soon as a creation may be
+// tried, or in an outage has been tried.
+//
+// It returns the context's error if ctx ends first. It returns ErrClosed at once if that or
+// [ErrDraining] is why the acquire failed.
 //
 // Any number of goroutines may call it at once, for the same error too.
 func (e *AcquireError) Wait(ctx context.Context) error {
@@ -364,7 +369,8 @@ func (e *AcquireError) Wait(ctx context.Context) error {
 // a label. [AcquireError.Reason] has it. The zero Reason is none.
 type Reason uint8
 
-// The reasons. The first that holds is given, in no order of importance.
+// The reasons. If several hold, an error has the one that was found first; their order here
+// means nothing.
 const (
 	// ReasonCanceled: the caller's context ended, by its deadline or otherwise.
 	ReasonCanceled Reason = iota + 1
@@ -377,7 +383,7 @@ const (
 	// ReasonMakeGate: [Config.MakeGate] refused the creation that the caller
 	// waited for, and nothing else could serve the caller in time.
 	ReasonMakeGate
-	// ReasonQuota: the same of [Config.Quota].
+	// ReasonQuota: as ReasonMakeGate, for [Config.Quota].
 	ReasonQuota
 	// ReasonOutage: creation keeps failing, and the caller was refused at once
 	// or while it waited: [ErrOutage].
@@ -385,12 +391,12 @@ const (
 	// ReasonMakeFailed: a creation failed, or what it returned failed its first
 	// check, and nothing else could serve the caller.
 	ReasonMakeFailed
-	// ReasonNoneIdle: nothing was idle and the caller did not want to wait:
+	// ReasonNoneIdle: nothing was idle, and the request was not to wait:
 	// [ErrNoneIdle].
 	ReasonNoneIdle
 	// ReasonNearEnd: even a new resource has less than [Request.MinRemaining].
 	ReasonNearEnd
-	// ReasonClosed: the pool is closed, or was while the caller waited:
+	// ReasonClosed: the pool is closed, or was closed while the caller waited:
 	// [ErrClosed].
 	ReasonClosed
 

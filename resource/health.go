@@ -18,7 +18,7 @@ import (
 // once. A waiter gets whichever is ready first.
 
 // health decides from the outcomes of checks whether idle resources are suspect, and
-// how far the background checks are. Its user holds the pool's lock.
+// how far the background checks have come. Its user holds the pool's lock.
 type health[T any] struct {
 	suspect    suspicion.Suspicion
 	alert      atomic.Bool   // a passed check could change suspect: then it is reported under the lock
@@ -28,10 +28,10 @@ type health[T any] struct {
 
 	// Of the goroutine that starts the checks: see scan.
 	scanning bool          // it runs
-	sweep    bool          // it continues though nothing is suspect
+	sweep    bool          // it continues even if nothing is suspect
 	ended    time.Duration // when the last scan for a sweep ended
 	from     int           // resources of the registry before this index are not looked at yet
-	asking   bool          // nor are some that it has collected
+	asking   bool          // it has collected resources about which Due is not asked yet
 	freed    chan struct{} // wakes it; holds one
 }
 
@@ -80,7 +80,7 @@ func (d *health[T]) passed(now time.Duration, since int64) (ends bool) {
 	return ends
 }
 
-// over reports whether a suspicion has found all it can.
+// over reports whether a suspicion is active and has nothing left to check.
 func (d *health[T]) over(now time.Duration) bool { return d.suspect.Active() && d.settled(now) }
 
 // end ends the suspicion: callers check for themselves again. readmit says that the
@@ -94,10 +94,10 @@ func (d *health[T]) end() (readmit bool) {
 	return d.unverified.n > 0
 }
 
-// startSweep reports whether a sweep is to have the idle resources scanned: the end of
-// a suspicion does not end that scan. If the scan of the sweep before has only just
-// ended, or runs, it has taken long, and another would leave no time between two
-// checks of one resource.
+// startSweep reports whether a sweep is to start a scan of the idle resources, which the end
+// of a suspicion does not end. It does not if the scan of the last sweep still runs, or has
+// ended less than half an interval ago: that scan takes long, and another would leave no time
+// between two checks of one resource.
 func (d *health[T]) startSweep(now, interval time.Duration) bool {
 	d.sweep = d.sweep || d.scanning || d.ended == 0 || now-d.ended >= interval/2
 	return d.sweep && !d.scanning
@@ -154,7 +154,7 @@ func (p *Pool[T]) endSuspicionLocked() {
 	}
 }
 
-// minSuspicion is how long the checks have at least before unverified resources make room.
+// minSuspicion is the least time that the checks have before unverified resources make room.
 const minSuspicion = 100 * time.Millisecond
 
 // readmitLocked puts some unverified resources back in the idle list, below those used

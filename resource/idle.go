@@ -43,7 +43,7 @@ type localSlot[T any] struct {
 
 // There are a few local slots per processor, so that two goroutines that run at once
 // seldom share one, and no more than there are resources. Under contention a slow
-// path that looks for an idle resource looks at no more than slotsSeen of them.
+// path that searches for an idle resource looks at no more than slotsSeen of them.
 const (
 	slotsPerProc = 8
 	maxSlots     = 64
@@ -129,7 +129,7 @@ func (s *idleSet[T]) claimNear(i int) *entry[T] {
 	if s.occupied == 0 {
 		return nil
 	}
-	seen := len(s.slots) // then the only occupied slot has the newest
+	seen := len(s.slots) // without contention one slot is occupied, and it has the newest
 	if s.isContended() {
 		seen = min(seen, slotsSeen)
 	}
@@ -201,10 +201,10 @@ func (s *idleSet[T]) longLeases() (n int) {
 	return n
 }
 
-// noteLeases notes when the leases began that run in local slots; those of other
-// resources are noted by lend. It is called before the clock stops, which it does
-// not while leases begin, and now and then while it runs, so the beginning of each
-// lease that lasts is known.
+// noteLeases notes when the current leases of resources in local slots began; lendLocked
+// notes it for all others. It is called now and then while the clock runs, and before the
+// clock stops, which does not happen while leases begin. So the beginning of each lease
+// that lasts is known.
 func (s *idleSet[T]) noteLeases() {
 	for i := range s.slots {
 		if e := s.slots[i].e.Load(); e != nil {
@@ -217,8 +217,8 @@ func (s *idleSet[T]) noteLeases() {
 }
 
 // spent returns the resources in local slots whose lease numbers are nearly used up.
-// There they may be lent and given back without ever passing through put, which ends
-// the others.
+// There they may be lent and given back without ever passing through putLocked, which
+// retires the others.
 func (s *idleSet[T]) spent() (some []*entry[T]) {
 	for i := range s.slots {
 		if e := s.slots[i].e.Load(); e != nil && e.word.Spent() {
@@ -263,9 +263,9 @@ func (s *idleSet[T]) park(e *entry[T]) {
 	s.list.putBack(e)
 }
 
-// parkLocal puts e in the local slot of its last holder. A resource that is idle
-// there is older and moves to the list; if that slot's resource is leased, e goes to
-// the list.
+// parkLocal puts e in the local slot of its last holder. If another resource is idle there,
+// that is older, and moves to the list. If the slot's resource is leased, e goes to the
+// list.
 //
 // Without contention only one resource at a time has a local slot, so that callers
 // get the newest of all.
@@ -297,8 +297,8 @@ func (s *idleSet[T]) parkAgain(e *entry[T], idle int64) {
 	}
 }
 
-// restore puts e, idle since that tick but for a lease that did not use it, where it
-// was before that lease.
+// restore puts e back where it was before a lease that did not use it. since is the tick from
+// which it was idle then.
 func (s *idleSet[T]) restore(e *entry[T], since int64) {
 	if e.loc != inSlot {
 		s.park(e)
@@ -313,10 +313,10 @@ func (s *idleSet[T]) restore(e *entry[T], since int64) {
 	s.list.putUnderNewer(e, since)
 }
 
-// reserve passes over e, which is in the list, while a policy is asked about it. That
-// must not take capacity: e stays at its position in the list. Growth counts it as
-// coming, so that no creation begins because of a question, unless the answer takes
-// long: see userCalls.comingBack.
+// reserve keeps e, which is in the list, from being lent while a policy is asked about it.
+// That must not cost capacity: e keeps its position in the list, and growth counts it as
+// coming, so that no creation begins in its place, unless the policy takes long: see
+// userCalls.comingBack.
 func (s *idleSet[T]) reserve(e *entry[T]) {
 	s.list.reserve(e)
 	if s.reserved == nil {
@@ -440,7 +440,7 @@ func (s *idleList[T]) remove(e *entry[T]) {
 	s.n--
 }
 
-// reserve passes over e from now on.
+// reserve keeps e from being found from now on.
 func (s *idleList[T]) reserve(e *entry[T]) {
 	e.reserved = true
 	if e.inTree {

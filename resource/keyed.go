@@ -22,24 +22,26 @@ import (
 // and forgotten when it has long been empty, under one total. Make one with [NewKeyed]. All
 // methods may be called by any number of goroutines at once.
 //
-// When the total is used up and a caller needs a new resource of its key, the least recently
-// used idle resource of any other key gives way ([ErrPreempted]; the order is known to 100
-// ms). A resource of a key that has no more than the caller's would then have gives way only
-// when it has been idle for as long as its creation took.
+// When the total is used up and a caller needs a new resource of its key, the least
+// recently used idle resource of any other key gives way ([ErrPreempted]; the order is
+// known to 100 ms). If that key has no more resources than the caller's key would have
+// then, its resource gives way only after it has been idle for as long as its creation
+// took.
 //
-// If nothing is idle the keys share fairly: the next free slot goes to the key that has
-// least, and a key that has at least two more than it gives up a resource when one is given
-// back, although its own callers wait. If there are fewer slots than keys they take turns: a
-// key that has nothing is served before later callers of other keys, once the resource has
-// existed for as long as its creation took, and before all of them, once it has existed four
-// times as long. So a busy key cannot starve a quiet one.
+// If nothing is idle the keys share fairly. The next free slot goes to the waiting key that
+// has the fewest resources. A key that has at least two more than that gives up a resource
+// when one is given back, although callers of its own wait. If there are fewer slots than
+// keys they take turns: a key that has nothing is served before later callers of other
+// keys, once the resource given back has existed for as long as its creation took, and
+// before all of them, once it has existed four times as long. So a busy key cannot starve a
+// quiet one.
 //
 // Let no key use the whole total, by a MaxSize below MaxTotal: resources that are leased or
 // being created are not taken back, and a key whose creations hang keeps their slots until
-// [Config.MakeTimeout]. [Config.MinIdle] takes slots only while some are free, and
-// [Pool.Warm] those of idle resources too, but of no other call of Warm that has no more. A
-// slot whose Destroy takes longer than about a second is not waited for any more: another
-// resource gives way.
+// [Config.MakeTimeout]. [Config.MinIdle] takes only free slots. [Pool.Warm] also takes
+// those of idle resources of other keys, but not those of a key that is being warmed itself
+// and has no more. The pool does not wait for a slot whose Destroy takes longer than about
+// a second: another resource gives way.
 //
 // A key costs memory, and no goroutine.
 type Keyed[K comparable, T any] struct {
@@ -119,7 +121,7 @@ func (k *Keyed[K, T]) countClosed(err error) {
 	}
 }
 
-// AcquireWith is Acquire with particulars for the policies.
+// AcquireWith is Acquire with a [Request], as [Pool.AcquireWith].
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -152,7 +154,7 @@ func (k *Keyed[K, T]) Do(ctx context.Context, key K, f func(context.Context, T) 
 	return k.DoWith(ctx, key, Request{}, f)
 }
 
-// DoWith is Do with particulars for the policies, as [Pool.DoWith].
+// DoWith is Do with a [Request], as [Pool.DoWith].
 func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(context.Context, T) error) error {
 	l, err := k.AcquireWith(ctx, key, r)
 	if err != nil {

@@ -176,9 +176,9 @@ func (l Lease[T]) Hijack() (v T, ok bool) {
 	return e.value, true
 }
 
-// ReleaseUnused gives the resource back as if this lease had not been: its idle time
+// ReleaseUnused gives the resource back as if this lease had never begun: its idle time
 // continues from before it, and it has its position among the idle ones again. A
-// waiting caller gets it at once. For [Request.Fresh] it is as unused as it was.
+// waiting caller gets it at once. If it was unused before, it still is for [Request.Fresh].
 //
 // It is for callers that only looked at it: see [Pool.AcquireAllIdle]. The Eviction is
 // not asked, OnRelease is not called, and an Admission learns nothing but that its
@@ -202,8 +202,8 @@ func (l Lease[T]) ReleaseUnused() {
 //
 // The lease does not count in [Info.Leases].
 //
-// It is for a caller that finds a resource doubtful and cannot wait until that is
-// cleared up: the caller continues with another resource, or waits in the queue with an
+// It is for a caller that doubts whether a resource works and cannot wait for a check of
+// it: the caller continues with another resource, or waits in the queue with an
 // acquire of its own, and gets whichever is ready first. check runs on a goroutine of
 // the pool and has the resource to itself; ReleaseAfter does not wait for it. ctx
 // carries no values. It ends at [Pool.Reset] and at [Pool.Close], when check must
@@ -211,9 +211,9 @@ func (l Lease[T]) ReleaseUnused() {
 // that has run for longer than [Config.MakeTimeout] counts as [Load.Hanging].
 //
 // Meanwhile the resource is idle ([Checking] in [Pool.Inspect]) and keeps its position
-// among the idle ones. Callers that wait are expected to get it only for as long as a
-// creation usually takes, from 10 to 100 ms; then others are created for them, where
-// the maximum allows.
+// among the idle ones. The pool counts on it for a waiting caller only for as long as a
+// creation usually takes, from 10 to 100 ms (minVetting, maxVetting); then it creates
+// another, if the maximum allows.
 func (l Lease[T]) ReleaseAfter(check func(ctx context.Context, v T) error) {
 	l.endUnused(true, func(e *entry[T], since int64) {
 		e.since = since
@@ -265,8 +265,8 @@ func (l Lease[T]) finish(cause error, o Outcome) {
 	op.finish(l.e.done.load(), cause, o)
 }
 
-// drop ends a lease that no caller has seen: its permit is not with it yet, and its end
-// is reported only if its beginning was.
+// drop ends a lease that no caller has seen. Its permit is not stored with it yet, and its
+// end is reported to Trace only if its beginning was.
 func (l Lease[T]) drop(cause error) {
 	if l.e.word.Holds(l.n) { // not a second time
 		l.e.unseen++
@@ -289,11 +289,12 @@ type releaseOp[T any] struct {
 	traced ending // what is reported to Trace
 }
 
-// releaseAsking is Release where the Eviction is to be asked, or a permit given back: as
-// acquireOp.fast it asks all in one frame.
+// releaseAsking is Release if the Eviction is to be asked, or a permit given back. It calls
+// all of them in one frame, as acquireOp.fast does.
 //
 // The lease ends after the Eviction was asked, in one step with the return to the local
-// slot; of copies that are released at once all may ask, and one returns the resource.
+// slot. If copies of a lease are released at once, each may ask the Eviction, and one
+// returns the resource.
 func (l Lease[T]) releaseAsking(p *Pool[T]) {
 	e := l.e
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
@@ -367,7 +368,7 @@ func (l Lease[T]) releaseSampled(p *Pool[T]) {
 	}
 }
 
-// stumbled ends a step that did not return. Whatever Evict does, the lease ends.
+// stumbled continues after a panic or Goexit in a step: whatever Evict does, the lease ends.
 func (op *releaseOp[T]) stumbled(panicked any) {
 	// Deferred: Trace may end this goroutine too.
 	p := op.lease.e.pool
@@ -380,7 +381,7 @@ func (op *releaseOp[T]) stumbled(panicked any) {
 }
 
 // finish ends the lease. cause is why the resource is destroyed; nil: it is given back,
-// unless the Eviction ends it.
+// unless an Eviction ends it.
 func (op *releaseOp[T]) finish(done Done, cause error, o Outcome) {
 	e, p := op.lease.e, op.lease.e.pool
 	if !e.word.End(op.lease.n) {
@@ -397,7 +398,7 @@ func (op *releaseOp[T]) finish(done Done, cause error, o Outcome) {
 	}
 }
 
-// finishEvaluated ends the lease when the Eviction was asked; cause is what it said.
+// finishEvaluated ends the lease after the Eviction was asked; cause is what that returned.
 func (op *releaseOp[T]) finishEvaluated(cause error) {
 	e, p := op.lease.e, op.lease.e.pool
 	done := e.done.load()
@@ -452,8 +453,8 @@ func (l Lease[T]) forget() {
 	p.life.hijack(e.res)
 }
 
-// settle takes e, just left in its local slot, to the waiters, and returns for what its
-// releaser then pauses; nil: for nothing. If a goroutine that does not serve waiters,
+// settle hands e, which a release has just left in its local slot, to a waiter, and returns
+// the pause of the releaser; nil: there is none. If a goroutine that does not serve waiters,
 // such as a sweep, has moved e to the idle list meanwhile, settle serves them.
 func (p *Pool[T]) settle(e *entry[T]) *pause {
 	p.lock()
@@ -470,9 +471,9 @@ func (p *Pool[T]) settle(e *entry[T]) *pause {
 }
 
 // permit is where a resource keeps the Done of the Admission that admitted its holder.
-// Of two copies of a lease that are released at once, the later one may read it while
-// the next holder's is written, so both accesses are atomic; the earlier one has read
-// it before the lease ended, so it has its own.
+// If two copies of a lease are released at once, the later release may read it while that of
+// the next holder is written, so both accesses are atomic. The earlier release reads it before
+// the lease ends, so it gets the right one.
 //
 // A used Done is not cleared, which would cost an exchange each way: it stays until the
 // next one, and most Admissions return the same one each time.
@@ -491,9 +492,9 @@ func (c *permit) store(d Done) {
 	}
 }
 
-// How long callers that wait count on a resource that ReleaseAfter has checked: as long
-// as a creation usually takes, within these bounds. On a network the check is one round
-// trip, and a dial takes two or more.
+// How long the pool counts on a resource that ReleaseAfter checks before it creates another
+// for a waiter: as long as a creation usually takes, within these bounds. On a network the
+// check is one round trip, and a dial takes two or more.
 const (
 	minVetting = 10 * time.Millisecond
 	maxVetting = 100 * time.Millisecond
@@ -601,7 +602,7 @@ func (op *resetOp[T]) done(cause error) {
 	case op.used:
 		e.loc = moving
 		p.putLocked(e, true)
-		p.handOff.take() // its releaser has returned long ago
+		p.handOff.take() // no releaser pauses: it has returned long ago
 		return
 	default:
 		e.loc = moving

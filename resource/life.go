@@ -315,7 +315,7 @@ func (op reapOp[T]) someLocked() (more bool) {
 	return p.reaper.n > 0 || p.cap.surplus()
 }
 
-// run continues what reap has begun, and lets callers have the lock in between.
+// run continues what reapLocked has begun, and lets callers have the lock in between.
 func (op reapOp[T]) run() {
 	p := op.p
 	defer p.unbusy()

@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/internal/outage"
 )
 
-// maker knows the creations of a pool, and decides how many more to begin and when to decide
-// anew. The pool reports what happens and does what it decides. Its user holds the pool's
+// maker has the creations of a pool, and decides how many more to begin and when to decide
+// anew. The pool reports what happens and does what maker decides. Its user holds the pool's
 // lock.
 type maker[T any] struct {
 	minIdle int // constant: Config.MinIdle
@@ -33,9 +33,9 @@ type maker[T any] struct {
 	guessed  bool          // barred is the pool's own backoff: the refusal did not say for how long
 	returned permitCounts  // permits that came back to them
 	sought   bool          // a caller was refused since a creation was last tried in an outage
-	missed   bool          // a caller that does not wait found nothing idle since a creation last began
+	missed   bool          // a TryAcquire or NoWait found nothing idle since a creation last began
 	putOff   int           // creations for callers that were decided on, but too many for one hold of the lock
-	owed     bool          // a replacement, whose slot is there or soon will be
+	owed     bool          // a replacement is to be created: its slot is free, or soon will be
 
 	warming []*warmer     // the calls of Warm that wait
 	fading  []fading[T]   // resources that end soon and are to be replaced
@@ -111,10 +111,10 @@ func (k *maker[T]) expire(now time.Duration) {
 	}
 }
 
-// cutOff returns the calls of Make to cancel at a Reset. They count for nothing from now
-// on. Calls that began so shortly after another Reset that none could have returned since
-// are spared: if they were canceled too, resets that come more often than a creation takes
-// would leave waiters without anything for ever.
+// cutOff returns the calls of Make to cancel at a Reset, which are not counted any more. If
+// waiters exist (awaited) and the last Reset is more recent than a creation takes, the calls
+// that began since are not canceled: otherwise a Reset more often than that would leave the
+// waiters without a resource for ever.
 func (k *maker[T]) cutOff(now time.Duration, awaited bool) (canceled [2]*creation[T]) {
 	spare := awaited && k.reset > 0 && now-k.reset < k.gauge.Patience()
 	k.reset = max(1, now)
@@ -198,11 +198,11 @@ func (d *decision) limit(n int) {
 	}
 }
 
-// blindMakes is how many creations may run at once in a pool that has nothing that works,
-// until one has succeeded: callers that come while a server is down do not all dial it. The
-// rest then begin together, the time of one creation later. It also bounds how many are
-// created at once ahead of demand, for Warm and MinIdle.
-const blindMakes = 50
+// blindCreations is how many creations may run at once in a pool that has no resource that works,
+// so that not all callers dial a server that is down. When one has succeeded the others begin
+// together. It also bounds how many are created at once ahead of demand, for Warm and
+// MinIdle.
+const blindCreations = 50
 
 // decide decides how many creations to begin.
 func (k *maker[T]) decide(s supply) (d decision) {
@@ -234,7 +234,7 @@ func (k *maker[T]) decide(s supply) (d decision) {
 	if k.missed && spare == 0 {
 		d.missed = 1
 	}
-	ahead := max(0, blindMakes-coming-d.callers)
+	ahead := max(0, blindCreations-coming-d.callers)
 	if s.warm > 0 {
 		d.warm = min(max(0, s.warm-d.callers), ahead)
 	}
@@ -248,7 +248,7 @@ func (k *maker[T]) decide(s supply) (d decision) {
 		d.limit(room)
 		d.limit(k.breaker.Allowed(s.now, s.max) - coming)
 		if s.live == k.creating+s.dying { // there is no sign that creation succeeds
-			d.limit(blindMakes - coming)
+			d.limit(blindCreations - coming)
 		}
 		if k.refusals > 0 { // one tries whether the policy admits again
 			d.limit(1 - k.asking)
@@ -299,8 +299,8 @@ func (k *maker[T]) untilOverdue(now, again time.Duration) time.Duration {
 	return wait
 }
 
-// lastCause is how the last creation failed or was refused, if none has succeeded or begun
-// since; nil: it did not.
+// lastCause is how the last creation failed, if none has succeeded since, or else how it was
+// refused, if none has begun since; nil: neither.
 func (k *maker[T]) lastCause() error {
 	if k.last == nil && k.refusals > 0 {
 		return k.barredBy
@@ -313,8 +313,9 @@ func (k *maker[T]) mayRenew(now time.Duration) bool {
 	return k.pending() == 0 && !k.breaker.Open() && k.refusals == 0 && k.barred <= now
 }
 
-// bar keeps creations from being tried for as long as a refusal said, or, if it did not, for
-// a backoff that doubles with each. Those of one burst count once.
+// bar keeps creations from being tried for retry, the refusal's RetryAfter, or, if that is 0,
+// for a backoff that doubles with each refusal. Refusals that arrive while a time without
+// tries lasts count once.
 func (k *maker[T]) bar(now time.Duration, err error, retry time.Duration) {
 	first := now >= k.barred || k.refusals == 0
 	switch {
@@ -336,8 +337,8 @@ func (k *maker[T]) tryNow(now time.Duration) {
 	k.breaker.TryNow(now)
 }
 
-// barredFor is how long no creation is tried after a refusal that did not say. It
-// doubles from refusal to refusal, up to maxBarred times.
+// barredFor is how long no creation is tried after a refusal without a RetryAfter. It doubles
+// from refusal to refusal, up to maxBarred times.
 const (
 	barredFor = 50 * time.Millisecond
 	maxBarred = 5
@@ -391,8 +392,8 @@ func (k *maker[T]) prove(e *entry[T]) {
 	}
 }
 
-// hopeless reports whether no creation can be expected to serve a caller that comes
-// now: creation is failing and none is due.
+// hopeless reports whether no creation can be expected to serve a new caller: creation is
+// failing, and the next try is not due or is under way already.
 func (k *maker[T]) hopeless(now time.Duration, max int) bool {
 	return k.breaker.Open() && (k.breaker.RetryAfter(now) > 0 || k.coming(max) > 0)
 }
@@ -511,8 +512,9 @@ type fading[T any] struct {
 	end error // what the Eviction will say
 }
 
-// fade adds a resource to replace. expiring is how many of those that were added exist:
-// if most are gone the list is cleared of them, since under load none may be replaced.
+// fade adds a resource that is to be replaced. expiring is how many of the resources added so
+// far exist. If most are gone fade removes those from the list: under load none may be
+// replaced, and the list would grow.
 func (k *maker[T]) fade(e *entry[T], end error, expiring int) {
 	k.fading = append(k.fading, fading[T]{e, end})
 	if len(k.fading) > 2*expiring {
@@ -527,8 +529,8 @@ func (k *maker[T]) nextFading() fading[T] {
 	return f
 }
 
-// replacement reports whether a replacement is to be created now. It is owed until a
-// creation begins, whatever that is for: it has the slot. The pool has room.
+// replacement reports whether a replacement is to be created now. It stays owed until any
+// creation begins, because that creation uses the slot. The pool has room.
 func (k *maker[T]) replacement() bool {
 	for !k.owed && len(k.fading) > 0 {
 		e := k.nextFading().e
@@ -537,12 +539,12 @@ func (k *maker[T]) replacement() bool {
 	return k.owed
 }
 
-// rollSeen is how many resources roll looks at: most may be leased, and it is called
-// often. The next call looks at the next.
+// rollSeen is how many resources one call of roll looks at, since most may be leased and it
+// is called often. The next call continues behind them.
 const rollSeen = 64
 
-// roll returns an idle resource that would have to end soon anyway, to retire it for the
-// slot of its replacement; nil: there is none. The pool is full. A leased resource ends
+// roll returns an idle resource that would have to end soon anyway, so that its replacement
+// gets its slot, and the cause; nil: there is none. The pool is full. A leased resource ends
 // when it comes back.
 func (k *maker[T]) roll() (*entry[T], error) {
 	for range min(len(k.fading), rollSeen) {

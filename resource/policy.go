@@ -8,8 +8,8 @@ import (
 // Request is what one caller asks for. It is passed by value to the policies. The zero
 // Request is the one of [Pool.Acquire].
 type Request struct {
-	// Priority orders callers where a policy looks at it; larger is more
-	// urgent. The pool itself does not look at it. Zero is ordinary.
+	// Priority orders callers for policies that use it; larger is more urgent. The pool
+	// itself does not use it. Zero is ordinary.
 	Priority int
 	// Cost is how much of a budget this lease takes, for policies that count
 	// in units. Zero means 1 to them.
@@ -25,13 +25,13 @@ type Request struct {
 	// MinIdle or [Pool.Warm] and never lent. It is for a caller whose last resource turned
 	// out stale, when others of the same age may be too.
 	//
-	// An idle resource that was never lent is lent at once. All others are left to other
-	// callers, and one is created, if there is room. If there is none, an idle resource that
-	// was used is destroyed to make room ([ErrNotFresh]), and if none is idle, the first one
-	// that comes back when no earlier waiter can use it: one for each such caller, and no
-	// holder is interrupted. In a [Keyed] they are of the caller's own key if that has
-	// MaxSize, else any resource that gives way to it. Only a new resource can satisfy a
-	// Fresh request, so leased ones do not count while creation fails or is refused: see
+	// An idle resource that was never lent is lent at once. Otherwise one is created, if
+	// there is room; used resources are left to other callers. If there is no room, one
+	// used resource is destroyed for each such caller ([ErrNotFresh]): an idle one or, if
+	// none is idle, the first that comes back and that no earlier waiter can use. No holder
+	// is interrupted. In a [Keyed] it is a resource of the caller's own key if that key has
+	// MaxSize, else any resource that gives way to the key. Only a new resource can satisfy
+	// a Fresh request, so leased ones do not count while creation fails or is refused: see
 	// [FailFast].
 	Fresh bool
 	// NoWait makes the acquire fail with [ErrNoneIdle] where it would wait. If there is room
@@ -68,7 +68,8 @@ type Admission interface {
 // Done gives a permit back and reports the outcome to the policy. It must not block.
 type Done func(Outcome)
 
-// Verdict says how that ended which was admitted.
+// Verdict says how what was admitted has ended: a lease, a creation or the life of a
+// resource.
 type Verdict uint8
 
 const (
@@ -81,7 +82,7 @@ const (
 	Failed
 )
 
-// Outcome is what a [Done] is given.
+// Outcome is the argument of a [Done].
 type Outcome struct {
 	Verdict Verdict       // how it ended
 	Err     error         // why it failed; nil unless Failed
@@ -91,8 +92,8 @@ type Outcome struct {
 // Eviction decides which resources have served long enough.
 //
 // Evict decides by the facts in i and, if it has one, by a setting that only its user
-// changes, such as the time of a release: while that stays the same, the same facts get the
-// same answer. It does not read a clock, draw a number or count how often it is asked: Age,
+// changes, such as the time of a release. While the setting stays the same, the same facts
+// get the same answer: Evict does not read a clock, draw a number or count how often it is asked: Age,
 // Idle, Jitter and Leases are there for that. It does not block and may be called by many
 // goroutines at once. [Config.EvictIf] sees the resource, too.
 //
@@ -107,9 +108,9 @@ type Outcome struct {
 // replacement is created at a time, so that resources created together are not replaced in a
 // burst.
 //
-// metrics counts destroyed resources by cause: under what a method Cause() string of an
-// error in the chain returns, or the text of a sentinel made by errors.New. So return
-// sentinels, or wrap them.
+// Package metrics counts destroyed resources by cause. The label is what the method Cause()
+// string of an error in the chain returns, or the text of a sentinel made by errors.New. So
+// return sentinels, or wrap them.
 type Eviction interface {
 	Evict(i Info) (cause error)
 }
@@ -119,10 +120,10 @@ type Eviction interface {
 // Check has v to itself and may do I/O until ctx ends, when it must return. It is called
 // before a resource is lent, on the goroutine and with the context of the caller, and in the
 // background, where ctx ends after [Config.MakeTimeout] or at [Pool.Close]. An error
-// destroys the resource, unless it was the caller's context that ended: then nothing is
-// known, and the resource goes back untouched; and unless the error matches [ErrTolerated]:
-// then the resource is kept, and the failure counted in [Info.Failures]. A panic destroys
-// the resource.
+// destroys the resource, with two exceptions. If the caller's context has ended, the error
+// shows nothing, and the resource goes back untouched. If the error matches [ErrTolerated],
+// the resource is kept, and the failure counted in [Info.Failures]. A panic destroys the
+// resource.
 //
 // A check runs in the background in a sweep, for a caller with [Request.NoWait], and while
 // failures make idle resources suspect: when one check failed that took longer than a
@@ -140,7 +141,7 @@ type Eviction interface {
 // another begins in its stead: see [Load.Hanging]. Once as many hang as may run, no more are
 // begun in the background until one returns.
 //
-// A Health that is [Scheduled] says first whether a check is due.
+// A Health that is [Scheduled] is first asked whether a check is due.
 type Health[T any] interface {
 	Check(ctx context.Context, v T, i Info) error
 }
@@ -166,7 +167,7 @@ type Info struct {
 	ID     uint64        // unique in the pool, or among all of a Keyed; from 1
 	Age    time.Duration // since it was created
 	Idle   time.Duration // since it was last given back, or created; 0 while leased, but see Lease.Info
-	Leases int64         // begun so far, without those that a check or policy ended before a caller had them
+	Leases int64         // begun so far, without those that a policy ended before a caller had them, or that ReleaseAfter ended
 	Jitter float64       // in [0,1), drawn once for each resource
 
 	Checked  time.Duration // since a Health check last passed; if none has, its Age
@@ -226,8 +227,8 @@ const (
 	//
 	// Only a new resource can satisfy a [Request.Fresh]: leased ones do not count for it.
 	FailFast OutageMode = iota
-	// KeepWaiting lets callers wait until their own context ends, when their error has the
-	// last failure; even those that a refused creation will not serve in time.
+	// KeepWaiting lets callers wait until their own context ends, even if no creation can
+	// be tried before that. Their error then has the last failure.
 	KeepWaiting
 )
 
@@ -235,10 +236,12 @@ const (
 // resources the pool may have, so that [Pool.Resize] is not undone by a limit that was set
 // for the size before.
 //
-// FollowSize is called for the Admission, the MakeGate and the Quota of a pool whose maximum
-// was changed, with the maximum before and now, before Resize returns. The pool makes one
-// call at a time, in the order of the changes, and holds no lock meanwhile. Changes made
-// while a call ran may be reported as one. A panic in it is contained.
+// FollowSize is called for the Admission, the MakeGate and the Quota of a pool whose
+// maximum was changed, with the maximum before and now, before Resize returns. The pool
+// makes one call at a time, in the order of the changes, and holds no lock meanwhile. A
+// Resize that finds a call running leaves its change to the Resize that makes the call, and
+// may return before it is reported; several such changes may be reported as one, and the
+// last call always has the last maximum. A panic in FollowSize is contained.
 type SizeFollower interface {
 	FollowSize(from, to int)
 }

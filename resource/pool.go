@@ -225,7 +225,7 @@ func (p *Pool[T]) wire() {
 	s.mask.Store(s.sparse)
 
 	p.cap.max = cfg.MaxSize
-	p.size.told = cfg.MaxSize
+	p.size.reported = cfg.MaxSize
 	p.registry.ids = new(atomic.Uint64)
 	if cfg.Order == NewestFirst {
 		p.slots = make([]localSlot[T], slotCount(runtime.GOMAXPROCS(0), cfg.MaxSize))
@@ -249,11 +249,11 @@ func (p *Pool[T]) wire() {
 
 // Acquire lends a resource: an idle one, or else the first that is given back or created
 // for the callers that wait. It blocks until then, until ctx ends or the pool is closed,
-// and fails with an [*AcquireError]. A ctx that has ended gets nothing, even if a
-// resource is idle.
+// and fails with an [*AcquireError]. If ctx has ended it fails, even if a resource is idle.
+// ctx bounds the acquire alone: the lease outlives it.
 //
-// The caller ends the lease in one of four ways: [Lease.Release] gives the resource
-// back, [Lease.Fail] does so or destroys it, depending on an error, [Lease.Discard]
+// The caller ends the lease in one of four ways: [Lease.Release] gives the resource back,
+// [Lease.Fail] gives it back or destroys it, depending on an error, [Lease.Discard]
 // destroys it, and [Lease.Hijack] takes it out of the pool.
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
@@ -266,7 +266,9 @@ func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 	return p.acquired(ctx, l, err)
 }
 
-// AcquireWith is Acquire with particulars for the policies.
+// AcquireWith is Acquire with a [Request]: for a resource that will last (MinRemaining) or
+// is unused (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and with
+// the values that policies decide by.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
 	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
@@ -296,7 +298,7 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	if l, _, ok := p.hit(slot); ok {
 		return l, true
 	}
-	// Not acquire, which would make an error.
+	// Not acquire, which would allocate an error.
 	p.lock()
 	defer p.unlock()
 	p.startClockLocked()
@@ -317,19 +319,19 @@ func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	return Lease[T]{}, false
 }
 
-// Do lends a resource to f and ends the lease when f returns: with
-// [Lease.Release] if it returns nil, [Lease.Fail] if an error, which Do
-// returns; if f panics or calls runtime.Goexit the resource is destroyed and
-// the panic continues.
+// Do lends a resource to f and ends the lease when f returns: with [Lease.Release] if f
+// returns nil, with [Lease.Fail] if it returns an error, which Do returns too. If f panics
+// or calls runtime.Goexit the resource is destroyed and the panic continues. f gets ctx
+// itself. Do blocks and fails as Acquire, and does not call f then.
 //
-// Unless [Config.Broken] says otherwise every error that f returns destroys the
-// resource, even one that has nothing to do with it.
+// Unless [Config.Broken] says otherwise every error that f returns destroys the resource,
+// even one that has nothing to do with it.
 func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) error {
 	return p.DoWith(ctx, Request{}, f)
 }
 
-// DoWith is Do with particulars for the policies. With [Request.MaxWait] it bounds
-// the acquire and leaves f its time.
+// DoWith is Do with a [Request]. [Request.MaxWait] bounds the acquire and leaves f its
+// time.
 func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context, T) error) error {
 	l, err := p.AcquireWith(ctx, r)
 	if err != nil {
@@ -338,11 +340,11 @@ func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context,
 	return l.do(ctx, f)
 }
 
-// Resize changes the maximum. Growing lets waiters have new resources at once.
-// Shrinking destroys surplus idle resources, the ones idle longest first, and interrupts
-// no holder: while too many exist, leased ones are destroyed as they are given back.
-// Policies that follow the maximum are notified: see [SizeFollower]. It fails if max is less
-// than 1, or with [ErrClosed].
+// Resize changes the maximum. Growing lets waiters have new resources at once. Shrinking
+// destroys surplus idle resources, the ones idle longest first, and interrupts no holder:
+// while too many exist, leased ones are destroyed as they are given back. Policies that
+// follow the maximum are notified before Resize returns, unless another Resize runs at the
+// same time: see [SizeFollower]. It fails if max is less than 1, or with [ErrClosed].
 func (p *Pool[T]) Resize(max int) error {
 	if err := checkSize(max); err != nil {
 		return fmt.Errorf("resource: new maximum %w", err)
@@ -366,7 +368,7 @@ func (p *Pool[T]) Resize(max int) error {
 	p.serveAndGrowLocked()
 	p.unlock()
 	notifyTries(tries)
-	p.tellSize()
+	p.reportSize()
 	return nil
 }
 
@@ -406,27 +408,27 @@ func (p *Pool[T]) SampleFor(d time.Duration) {
 	}
 }
 
-// sizeNews is what the policies that follow the maximum know of it. Its user holds the
-// pool's lock.
+// sizeNews is which maximum was last reported to the policies that follow it. Its user holds
+// the pool's lock.
 type sizeNews struct {
-	told    int  // the maximum that was reported to them
-	telling bool // a goroutine reports to them
+	reported  int  // the maximum that was last reported
+	reporting bool // a goroutine reports
 }
 
 // next returns the change to report, if there is one and no other goroutine reports.
 func (n *sizeNews) next(max int) (from int, ok bool) {
-	if n.telling || n.told == max {
+	if n.reporting || n.reported == max {
 		return 0, false
 	}
-	from = n.told
-	n.told, n.telling = max, true
+	from = n.reported
+	n.reported, n.reporting = max, true
 	return from, true
 }
 
-// tellSize reports to the policies that follow the maximum how it was changed. A Resize at
-// the same time leaves its change to the goroutine that already reports, so that the last
-// call has the last maximum.
-func (p *Pool[T]) tellSize() {
+// reportSize reports a change of the maximum to the policies that follow it. If another Resize
+// is reporting already, that one reports this change too, so that the last call has the last
+// maximum.
+func (p *Pool[T]) reportSize() {
 	for {
 		p.lock()
 		max := p.cap.max
@@ -444,7 +446,7 @@ func (p *Pool[T]) tellSize() {
 			}
 		}
 		p.lock()
-		p.size.telling = false
+		p.size.reporting = false
 		p.busy--
 		p.unlock()
 	}
@@ -471,13 +473,14 @@ func (c *capacity) full() bool { return c.live >= c.max }
 // over reports whether more slots are in use than there are, after a Resize.
 func (c *capacity) over() bool { return c.live > c.max }
 
-// surplus reports whether a resource must go, besides those that are going.
+// surplus reports whether a resource must be destroyed, besides those that are being
+// destroyed.
 func (c *capacity) surplus() bool { return c.live-c.dying > c.max }
 
 // scarce reports whether slots of the total are wanted that are not free.
 func (c *capacity) scarce() bool { return c.total != nil && c.total.Scarce() }
 
-// exceeds reports whether more slots are in use than the total has.
+// exceeds reports whether more slots are taken from the total than it has.
 func (c *capacity) exceeds() bool { return c.total != nil && c.total.Over() }
 
 // fits reports whether no more slots are in use than the total has: it may have been lowered
@@ -518,7 +521,7 @@ func (c *capacity) takeFree() bool {
 	return c.share == nil || c.claimed == 0 && c.share.Take(1, 0, false) == 1
 }
 
-// begin counts a creation, whose slot of the total was taken.
+// begin counts a creation, for which a slot of the total was taken before.
 func (c *capacity) begin() { c.live++ }
 
 // die counts n more resources as being destroyed.
@@ -585,13 +588,15 @@ func (c *capacity) leave() {
 
 // Close ends the pool: waiters get [ErrClosed] at once, creations are canceled, idle
 // resources destroyed, leased ones when their lease ends. It returns nil when nothing of
-// the pool runs any more, or a [*CloseError] when ctx ends before; the closing continues,
-// and Close may be called again to wait for it.
+// the pool runs any more, or a [*CloseError] when ctx ends before; the closing continues.
 //
 // Give ctx a deadline. Close waits for every lease that has not ended: if one leaked, or
 // the caller of Close holds it, Close waits until ctx ends, and with context.Background()
 // for ever. A deferred Close then blocks while a panic unwinds, and the panic is never
-// printed. The CloseError names the resources that are still leased.
+// printed.
+//
+// The CloseError names the resources that are still leased. After it, [Pool.Inspect] has
+// the leases, [Pool.Reclaim] ends those that leaked, and another Close waits for the rest.
 func (p *Pool[T]) Close(ctx context.Context) error {
 	p.beginClose()
 	return p.awaitClose(ctx)
@@ -669,9 +674,9 @@ func (p *Pool[T]) addOut(e *CloseError) {
 }
 
 // endEraLocked invalidates every resource that exists or is being created. The idle ones
-// move to the reaper as whole lists, except those that a policy is asked about, which
-// stay until it has answered. A leased resource that has a local slot would return there
-// without a check of its era, so each of those few is invalidated by itself.
+// move to the reaper as whole lists, except those that a policy is asked about, which stay
+// until it has answered. A leased resource that has a local slot would return there without
+// a check of its era, so each of those few is invalidated by itself.
 func (p *Pool[T]) endEraLocked(cause error) {
 	if p.era.over.Load() {
 		return // the pool is closed

@@ -15,7 +15,7 @@ type Load struct {
 	Leased     int // held by callers
 	Making     int // being created, or waiting for a MakeGate or Quota
 	Destroying int // being destroyed, or about to be after a Reset or Close
-	Hanging    int // of the idle, those whose Health check or OnRelease has outlived its context, or whose ReleaseAfter check has run for longer than MakeTimeout
+	Hanging    int // of the idle, those whose Health check or OnRelease has outlived its context, or whose ReleaseAfter check has run for longer than MakeTimeout and a little more
 	Abandoned  int // creations abandoned at MakeTimeout whose Make has not returned; they hold no slot
 	Waiting    int // callers that wait
 	Wanting    int // slots wanted of a Keyed's total, when none of it is free
@@ -60,8 +60,15 @@ func (l Load) LogValue() slog.Value {
 //	WaitTime = WaitsServedTime + WaitsFailedTime
 //	Waited ≥ WaitsServed + WaitsFailed + Waiting
 //
-// and the last two sides are equal whenever no acquire is between its wait and its return,
-// where a Health may check what it got.
+// The sides of the last line are equal while no acquire is between its wait and its return,
+// where for instance a Health checks its resource.
+//
+// Evicted, Unhealthy, Invalidated and ReleaseFailed count parts of what Destroyed counts, when
+// the end begins, while Destroyed counts it when Destroy has returned. What is in no counter
+// of its own ended by Discard, Fail, a panic in Do, Reclaim, Reset, Resize or Close, to
+// make room ([ErrSuspect], [ErrNearEnd], [ErrNotFresh], [ErrPreempted]), or with [ErrWornOut]. A value whose
+// creation counts in Failed, since it came too late or Watch panicked, is destroyed but not
+// counted.
 type Stats struct {
 	Load
 
@@ -92,10 +99,10 @@ type Stats struct {
 	MakeTime    time.Duration // their time, summed
 	Failed      int64         // creations that failed; not those that a MakeGate or Quota refused
 	Refused     int64         // creations that a MakeGate or Quota refused
-	Withdrawn   int64         // creations that a MakeGate or Quota admitted when they were not wanted any more
+	Withdrawn   int64         // creations that were not wanted any more when Make was to be called
 	Destroyed   int64         // resources whose Destroy has ended
 	Hijacked    int64         // resources taken out of the pool by Hijack
-	Evicted     int64         // resources that an Eviction ended
+	Evicted     int64         // resources that an Eviction or EvictIf ended
 	Unhealthy   int64         // resources that a Health check ended, or the check of a ReleaseAfter
 	Invalidated int64         // resources that invalidate ended
 	// ReleaseFailed counts the resources that OnRelease ended: it failed, did not return
@@ -188,17 +195,17 @@ type counters struct {
 	waits  waitCounts
 	timing timing
 
-	acquired            int64 // leases begun through the lock
-	returned            int64 // leases ended through the lock
-	waited              int64
-	makeTime            time.Duration
-	made, failedMakes   int64
-	refused, withdrawn  int64
-	begun               MakesBegun
-	destroyed, hijacked int64
-	ended               [fates]int64
-	failures            [reasons]atomic.Int64  // acquires that returned an error, by Reason
-	allKeys             *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
+	acquired              int64 // leases begun through the lock
+	returned              int64 // leases ended through the lock
+	waited                int64
+	makeTime              time.Duration
+	made, failedCreations int64
+	refused, withdrawn    int64
+	begun                 MakesBegun
+	destroyed, hijacked   int64
+	ended                 [fates]int64
+	failures              [reasons]atomic.Int64  // acquires that returned an error, by Reason
+	allKeys               *[reasons]atomic.Int64 // constant: the same for all keys of a Keyed; nil: the pool has none
 }
 
 // fail counts an acquire that returns an error. The pool of a key may end before its
@@ -224,7 +231,7 @@ func (c *counters) failed() (f AcquireFailures) {
 // report writes the counters to s.
 func (c *counters) report(s *Stats) {
 	s.Waited, s.Failures = c.waited, c.failed()
-	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedMakes
+	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedCreations
 	s.Refused, s.Withdrawn, s.Begun = c.refused, c.withdrawn, c.begun
 	s.Destroyed, s.Hijacked = c.destroyed, c.hijacked
 	s.Evicted, s.Unhealthy = c.ended[fateEvicted], c.ended[fateUnhealthy]

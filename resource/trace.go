@@ -10,9 +10,11 @@ import (
 // Trace is a set of functions that the pool calls when something slow happens. An acquire
 // that finds an idle resource, and the release after it, call none, unless the lease is
 // sampled: then Leased and Ended are called, and [Config.SampleLeases] says how often that
-// is. Nil functions are skipped. They are called with no lock held, by many goroutines at
-// once, and delay what they observe: they should be quick. A panic in one is contained and
-// counted in [Stats.Panics].
+// is. Nil functions are skipped.
+//
+// Many goroutines call them at once, also the same function: those of callers and those of
+// the pool. They are called with no lock held, and delay what they observe, so they should
+// return soon. A panic in one is contained and counted in [Stats.Panics].
 type Trace struct {
 	// Waited is called when an acquire that had to wait has ended. ctx is the
 	// caller's.
@@ -28,7 +30,7 @@ type Trace struct {
 	// Failed too.
 	Rejected func(ctx context.Context, err error)
 	// Made is called when a creation has ended. ctx has the values of the caller for
-	// which it was begun.
+	// which it was begun, and no deadline.
 	Made func(ctx context.Context, e MakeEvent)
 	// Refused is called when a MakeGate or Quota refused a creation, once for each
 	// creation, whether callers wait or not. Callers that are refused because of it are

@@ -13,14 +13,15 @@ import (
 type Waiter struct {
 	Request Request       // what it asked for
 	Since   time.Duration // when it began to wait, since the pool's New
-	// Deadline is that of the caller's context, since the pool's New; 0: it has
-	// none. It bounds the work as well, if the caller works with that context.
+	// Deadline is when the caller stops waiting, since the pool's New: the deadline of its
+	// context or the end of Request.MaxWait, whichever comes first; 0: there is neither. The
+	// deadline of the context bounds the caller's work too, MaxWait does not.
 	Deadline time.Duration
 	owner    any // its *waiter[T]
 }
 
-// waiter is a caller that waits. It belongs to the waiting goroutine; the pool
-// has it from insert until it sends on ready or the goroutine takes it back.
+// waiter is a caller that waits. It belongs to the waiting goroutine, except from insert
+// until the pool sends on ready or the goroutine removes it from the queue.
 type waiter[T any] struct {
 	Waiter
 	ready chan struct{} // holds one
@@ -59,10 +60,10 @@ type waiter[T any] struct {
 func (w *waiter[T]) waiting() bool { return w.order != nil || w.late }
 
 // expired reports whether the deadline of w has passed, though its goroutine may not have
-// run since. Lending to it would keep the resource from the next waiter for as long as that
-// takes: under overload, when many expire and processors are busy, most of the time. A
-// waiter that still waits after lateFor has a context that uses another clock, and is
-// treated as every other.
+// run since. Lending to it would keep the resource from the next waiter until that goroutine
+// runs: under overload, when many expire and processors are busy, that would be most of the
+// time. If w still waits after lateFor its context uses another clock, and w is served like
+// every other waiter.
 func (w *waiter[T]) expired(now time.Duration) bool {
 	return w.deadline != 0 && w.deadline <= now && now-w.deadline < lateFor
 }
@@ -180,8 +181,8 @@ func sooner[T any](a, b *waiter[T]) *waiter[T] {
 type waitQueue[T any] struct {
 	n     int           // all
 	line  waitOrder[T]  // in the order of arrival
-	given waitOrder[T]  // that a Queue has given out and no idle resource could serve, in that order
-	late  waiterList[T] // whose deadline has passed, in the order in which that was found
+	given waitOrder[T]  // those that a Queue has given out and no idle resource could serve, in that order
+	late  waiterList[T] // those whose deadline has passed, in the order in which that was found
 	turns int64
 	gifts int64
 
@@ -321,7 +322,7 @@ func (q *waitQueue[T]) enter(w *waiter[T]) {
 	}
 }
 
-// leave removes w, and has that reported to the Queue unless it has given w out.
+// leave removes w, and has that reported to the Queue unless the Queue has given w out.
 func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
 	popped := w.popped
 	q.remove(w)
@@ -374,7 +375,7 @@ type refusal struct {
 // refuseAll begins the refusal of all waiters that wait now.
 func (q *waitQueue[T]) refuseAll(err error) { q.refusing = refusal{err: err, last: q.turns} }
 
-// misfit is why e makes room for a waiter.
+// misfit returns the cause with which e makes room for a waiter that cannot use it.
 func (q *waitQueue[T]) misfit(e *entry[T]) error {
 	if q.fresh() > 0 && !e.unused() {
 		return ErrNotFresh
@@ -386,10 +387,10 @@ func (q *waitQueue[T]) misfit(e *entry[T]) error {
 // passed over before it gets a slot.
 const maxPassed = 8
 
-// yields is why e, which has come back and w can use, is to make room for a waiter
-// before w, which can not; nil: w gets it. Otherwise, in a full pool, the waiters behind
-// might have it again and again, and that one nothing. coming is how many slots will
-// have new resources, reserved how many idle ones come back from a policy; roomHelps
+// yields returns why e, which has come back and which w can use, is to make room for an
+// earlier waiter that cannot use it; nil: w gets e. Without it, in a full pool, later waiters
+// could get e again and again, and the earlier one would starve. coming is how many slots
+// will have new resources, reserved how many idle ones a policy is asked about; roomHelps
 // says that a creation waits only for a slot. There is no Queue.
 func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, roomHelps bool) error {
 	front := q.front()
@@ -477,7 +478,7 @@ func (q *waitQueue[T]) revive(now time.Duration) (at time.Duration) {
 	return now
 }
 
-// ask and unask add w to unasked and take it out.
+// ask adds w to the list of waiters for which no creation was begun; unask takes it out.
 func (q *waitQueue[T]) ask(w *waiter[T]) {
 	w.prevUnasked, w.nextUnasked, w.unasked = q.unaskedBack, nil, true
 	if q.unaskedBack != nil {
@@ -505,8 +506,8 @@ func (q *waitQueue[T]) unask(w *waiter[T]) {
 	w.prevUnasked, w.nextUnasked, w.unasked = nil, nil, false
 }
 
-// asker returns the context of the first waiter for which no creation was begun yet, and
-// notes that one is; else that of the first waiter; nil if none waits.
+// asker returns the context for the next creation: that of the first waiter for which none
+// was begun yet, which it notes, else that of the first waiter; nil if none waits.
 func (q *waitQueue[T]) asker() context.Context {
 	w := q.unaskedFront
 	if w != nil {

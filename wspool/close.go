@@ -190,14 +190,14 @@ func (c *closing) drain() {
 	l.mu.Unlock()
 }
 
-// refuseLength tells the peer that its message was longer than ReadLimit, as gorilla does
+// refuseLength reports to the peer that its message was longer than ReadLimit, as gorilla does
 // where gorilla finds it, and returns err with the limit.
 func refuseLength(ws *websocket.Conn, err error, limit int64) error {
 	sendClose(ws, websocket.CloseMessageTooBig, time.Second)
 	return fmt.Errorf("%w: it inflates to more than %d bytes", err, limit)
 }
 
-// refuseText tells the peer that its text message is not UTF-8 (RFC 6455, section 8.1).
+// refuseText reports to the peer that its text message is not UTF-8 (RFC 6455, section 8.1).
 func refuseText(ws *websocket.Conn, err error) error {
 	sendClose(ws, websocket.CloseInvalidFramePayloadData, time.Second)
 	return fmt.Errorf("%w: sent by the peer", err)

@@ -152,34 +152,37 @@ type Config struct {
 	// pings. The zero value: none.
 	Heartbeat Heartbeat
 	// Quiet is how long no message may have arrived after a lease before the connection is
-	// lent again. Until then the connection is in quarantine: it is read, and every message is
-	// dropped, because it belongs to the lease that ended; it reaches no other lease and does
-	// not count as unsolicited. If OnUnsolicited is set, it is called for an answer to each;
-	// its error is ignored then. Release does not wait. Waiting callers get the connection at
-	// the end of the quarantine, or another one before that; if the quarantine takes longer
-	// than 1.5 s, a connection is dialled for them where there is room. A lease that has
-	// written and read nothing is followed by no quarantine. A message that a lease leaves
-	// unread does not cost the connection, as long as Exchange is kept otherwise. A connection
-	// on which messages still arrive [QuietPatience] after Quiet is destroyed with
-	// [ErrUnread]. Zero: none.
+	// lent again. Until then the connection is in quarantine: it is read, and every message
+	// is dropped, because it belongs to the lease that ended; it reaches no other lease and
+	// does not count as unsolicited. If OnUnsolicited is set, it is called with each of
+	// them for an answer, and its error is ignored.
+	//
+	// Release does not wait. Waiting callers get the connection at the end of the
+	// quarantine, or another one before that. If the quarantine takes longer than 1.5 s, a
+	// connection is dialled for them if there is room. A lease that has written and read
+	// nothing is followed by no quarantine. If a lease leaves a message unread, the
+	// connection is kept, as long as Exchange is kept otherwise. A connection on which
+	// messages still arrive [QuietPatience] after Quiet is destroyed with [ErrUnread].
+	// Zero: none.
 	Quiet time.Duration
 	// OnUnsolicited is called with each message that belongs to no lease: one that arrives
 	// while the connection is not leased, or, unless Exchange is Unpaired, before the lease
 	// has written anything. It returns the answer to send, nil for none; an error destroys
 	// the connection, and so does a panic.
 	//
-	// It is also called with a message that a lease left unread which has otherwise kept
-	// Exchange, if the message had arrived whole. That can be a ping of the application's
-	// protocol behind the reply, or a part of a reply. Only an answer shows that OnUnsolicited
-	// knows the message: if it returns nil, the connection is destroyed with [ErrUnread],
-	// because more of the reply may come. So it must not answer what can be a reply.
+	// It is also called with a message that a lease left unread, if the message had arrived
+	// whole and the lease has otherwise kept Exchange. That can be a ping of the
+	// application's protocol behind the reply, or a part of a reply. Only an answer shows
+	// that OnUnsolicited knows the message: if it returns nil, the connection is destroyed
+	// with [ErrUnread], because more of the reply may come. So it must not answer what can
+	// be a reply.
 	//
-	// It runs on the goroutine that reads the connection, which continues when it has
-	// returned, for many connections at once. It must return when ctx ends, with the
-	// connection or after WriteTimeout. Meanwhile the connection is not lent; if a caller has
-	// acquired it, it is destroyed after 2 s. So OnUnsolicited must not wait for the pool. A
-	// lease that has written gets such messages itself. Nil: the connection is destroyed with
-	// [ErrUnsolicited]. See also [DropUnsolicited].
+	// It runs on the goroutine that reads the connection, which waits for it, and for many
+	// connections at once. It must return when ctx ends: with the connection, or after
+	// WriteTimeout. Until it returns the connection is not lent; if a caller has already
+	// acquired the connection, it is destroyed after 2 s. So OnUnsolicited must not wait
+	// for the pool. A lease that has written gets such messages itself. Nil: the connection
+	// is destroyed with [ErrUnsolicited]. See also [DropUnsolicited].
 	OnUnsolicited func(ctx context.Context, m Message) (answer *Message, err error)
 	// UnsolicitedLimit is how many such messages a connection may send in a minute; one more
 	// destroys it with [ErrFlooded]. It applies only if OnUnsolicited is set. Zero:
@@ -227,10 +230,10 @@ type Config struct {
 	// the buffers. A writer of [Conn.NextWriter] sends whenever a frame is full, and at Close.
 	// From MinWriteFrameSize to MaxWriteFrameSize. Zero: DefaultWriteFrameSize.
 	WriteFrameSize int
-	// CheckUTF8 checks that text messages are UTF-8, as RFC 6455, section 8.1, requires. One
-	// that the caller writes and that is not is not sent (see [ErrNotUTF8]); one that the peer
-	// sends ends the connection with close code 1007. [Conn.WritePrepared] is not checked.
-	// False: text is passed on unchecked in both directions, which saves the time.
+	// CheckUTF8 checks that text messages are UTF-8, as RFC 6455, section 8.1, requires. If
+	// a caller writes a text message that is not, it is not sent (see [ErrNotUTF8]); if the
+	// peer sends one, the connection ends with close code 1007. [Conn.WritePrepared] is not
+	// checked. False: text is passed on unchecked in both directions, which saves the time.
 	CheckUTF8 bool
 
 	// KeepAlive is how long nothing may arrive before a ping is sent. Each connection uses up
@@ -273,10 +276,10 @@ type Config struct {
 	MaxRetryAfter time.Duration
 
 	// Health checks idle connections beyond what their watcher sees; [resource.Health] says
-	// when, and with what consequences. The Conn is the check's until the check returns, and
-	// must be left as a lease leaves it (see Exchange), or it is destroyed. A check that only
-	// writes declares thereby that nothing is answered, and leaves it clean; but for a
-	// keepalive message see Heartbeat. Nil: none.
+	// when, and with what consequences. The Conn belongs to the check until the check
+	// returns, which must leave the connection as a lease leaves it (see Exchange), or it
+	// is destroyed. A check that has only written leaves it clean: that declares that no
+	// answer will come. For a keepalive message use Heartbeat. Nil: none.
 	Health resource.Health[*Conn]
 
 	// The rest is as in [resource.Config], zero values included.
@@ -290,7 +293,7 @@ type Config struct {
 	Quota         resource.Admission  // may another connection exist?
 	Eviction      resource.Eviction   // has it served long enough?
 	Trace         *resource.Trace     // hooks for what happens
-	SampleLeases  int                 // one lease of how many is reported to Trace; zero: all if Reclaim is set
+	SampleLeases  int                 // one of so many leases is reported to Trace; zero: all if Reclaim is set
 
 	// Reclaim destroys a connection, with the cause [ErrDropped], whose Conn the garbage
 	// collector finds unreachable although its lease has not ended: the caller forgot to end
@@ -363,7 +366,7 @@ func (c Config) withDefaults() Config {
 		c.TLS = &tls.Config{}
 	}
 	if c.TLS.NextProtos == nil {
-		c.TLS.NextProtos = []string{"http/1.1"} // some servers and proxies choose HTTP/2 unless told
+		c.TLS.NextProtos = []string{"http/1.1"} // without it some servers and proxies choose HTTP/2
 	}
 	if c.NetDial == nil {
 		c.NetDial = (&net.Dialer{}).DialContext

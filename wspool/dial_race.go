@@ -34,18 +34,19 @@ var errLost = errors.New("wspool: another attempt of the dial was used")
 // race coordinates the attempts of one dial without a proxy. An attempt is a connection to
 // one address, with TLS and the WebSocket handshake. Further attempts begin in parallel:
 //
-//   - to the next address of the name, as in RFC 8305, but not only while TCP connects:
-//     also if a connection is accepted and then nothing arrives for longer than handshakes
-//     usually take, and at once if the attempt fails without an answer;
+//   - to the next address of the name: if TCP has not connected in time, as in RFC 8305, if
+//     a connection is accepted and then nothing arrives for longer than handshakes usually
+//     take, and at once if the attempt fails without an answer;
 //   - to the same addresses, once all have been tried and none has answered: a scout. It
-//     finds that a server that hung is back, while the dials that began earlier still
+//     finds out that a server that hung is back, while the attempts that began earlier still
 //     hang. One dial of a pool sends scouts, one at a time, each replacing the one before.
 //
-// The first attempt that is answered with 101 wins. Another answer ends the dial, unless a
-// younger attempt runs, which then has the usual time to do better.
+// The first attempt that is answered with 101 wins. An answer other than 101 ends the dial,
+// unless an attempt that began later runs: that has the usual time to win.
 //
-// The first attempt runs on the goroutine of Make, because user code may do there what it
-// likes; the others run on goroutines of their own, and have ended when the dial returns.
+// The first attempt runs on the goroutine of Make, where a panic or Goexit of user code is
+// contained already; the others run on goroutines of their own, and have ended when the dial
+// returns.
 type race struct {
 	hub      *hub
 	ctx      context.Context // the dial's
@@ -254,7 +255,7 @@ func (r *race) setTimerLocked() {
 		at = r.answerDueLocked()
 	}
 	wait := time.Duration(at - now)
-	if wait <= 0 { // that time may have passed without a decision
+	if wait <= 0 { // a decision was due, and its attempt could not begin
 		wait = r.hub.usual.patience()
 	}
 	if r.timer == nil {
@@ -288,7 +289,7 @@ func (r *race) scoutDueLocked() int64 {
 	case len(r.known) > 1:
 		return last.began + patience
 	}
-	return last.began + 2*patience // a creation that begins in parallel may find the same
+	return last.began + 2*patience // later: a dial that begins in parallel may find the same
 }
 
 // answerDueLocked returns when the dial ends with the answer that it got.
@@ -323,7 +324,7 @@ func (r *race) onTimer() {
 
 // mayScoutLocked reports whether this dial is to send scouts.
 func (r *race) mayScoutLocked() bool {
-	if r.hub.usual.upSince(r.began) { // the server answers dials that began later
+	if r.hub.usual.upSince(r.began) { // the server has answered attempts that began later
 		return false
 	}
 	if !r.sends {
@@ -332,7 +333,7 @@ func (r *race) mayScoutLocked() bool {
 	return r.sends
 }
 
-// endLocked makes the result known, and ends the attempts that still run.
+// endLocked announces the result by closing done, and cancels the attempts that still run.
 func (r *race) endLocked() {
 	r.over = true
 	r.timer.Stop()
@@ -415,7 +416,7 @@ func (b *addressBook) suspected(host string, now int64) bool {
 	return b.hosts[host] > now
 }
 
-// order returns ips with silent ones last, the one silent for longest first among those.
+// order returns ips with silent ones last, and of these the one silent for longest first.
 func (b *addressBook) order(ips []netip.Addr, now int64) []netip.Addr {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -444,7 +445,7 @@ func (b *addressBook) note(host string, now int64, winner netip.Addr, attempts [
 	}
 	for _, f := range attempts {
 		switch {
-		case f.at == winner: // it has answered another attempt
+		case f.at == winner: // the address has answered another attempt
 		case f.silent || now-f.began >= int64(connectDelay):
 			b.silent[f.at] = now + int64(silentFor)
 			b.hosts[host] = now + int64(silentFor)
@@ -459,7 +460,7 @@ type addressFact struct {
 	silent bool // it has failed
 }
 
-// noteLocked tells the address book how the attempts fare.
+// noteLocked records in the address book how the attempts fare.
 func (r *race) noteLocked() {
 	var winner netip.Addr // the zero Addr is the address of no attempt
 	if r.winner != nil {
@@ -571,7 +572,7 @@ func (h *handshakes) patience() time.Duration {
 	return h.gauge.Patience()
 }
 
-// upSince reports whether an attempt has succeeded that began later than then.
+// upSince reports whether an attempt that began later than then has succeeded.
 func (h *handshakes) upSince(then int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

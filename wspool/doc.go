@@ -108,8 +108,8 @@
 // If an address accepts and stays silent, the dial goes on to the next address of the name
 // ([Config.Lookup]). If all dials hang, as behind a proxy that waits for its server, one of
 // them at a time sends further handshakes in parallel, after twice the usual duration of a
-// handshake and then once a second at most, so that the server is found when it is back. Not
-// through a [Config.Proxy].
+// handshake and then once a second at most, so that the server is found when it is back. Neither
+// happens through a [Config.Proxy].
 //
 // # Streams and other uses
 //

@@ -27,20 +27,20 @@ const (
 	// maxPongWait bounds how long the writing of a pong may take.
 	maxPongWait = 5 * time.Second
 
-	// unreadWait is how soon a connection is checked again that has something unread.
+	// unreadWait is how soon a connection with unread bytes is checked again.
 	unreadWait = 100 * time.Millisecond
 
 	// maxPardons is how often a peer gets PongWait again for one ping: a dead peer must
 	// be found also where timers are late all the time.
 	maxPardons = 3
 
-	// pausePart is by which part of PongWait a timer must be late to show that the
-	// process stood still.
+	// pausePart: a timer that is late by PongWait/pausePart shows that the process stood
+	// still.
 	pausePart = 4
 )
 
-// stoodStill reports whether a timer that is that late shows that the process stood
-// still, where an answer has wait.
+// stoodStill reports whether a timer that fires late by that much shows that the process
+// stood still. wait is how long the peer has for its answer.
 func stoodStill(late, wait time.Duration) bool { return late >= wait/pausePart }
 
 // keepalive decides when a ping is sent and when a peer is dead, and matches pongs with
@@ -53,9 +53,9 @@ type keepalive struct {
 	// The ping whose answer is awaited.
 	asked   int64  // when it was sent; 0: none is
 	sent    uint64 // RawConn.Progress at that time
-	left    bool   // it has been written
+	left    bool   // the ping has been written
 	pardons int    // how often the process stood still since
-	waited  bool   // a check has found the lease inside a message since
+	waited  bool   // since then a check has found the lease inside a message
 
 	nonce  uint64          // of the last ping
 	at     int64           // when that was sent; 0: it was answered
@@ -67,13 +67,13 @@ type keepalive struct {
 	answering bool     // a goroutine sends them
 }
 
-// silentGap is the last silence that was longer than a live peer may keep (see
-// FrameConn.Gap). Bytes read at its end may have been sent long before, and show
-// nothing: only the answer to a ping that was sent after it does.
+// silentGap is the last silence that was longer than a live peer's may be (see
+// FrameConn.Gap). Bytes that are read at its end may have been sent long before, and do
+// not show that the peer lives; only the answer to a ping sent after the gap does.
 type silentGap struct {
-	at     int64  // which one it was when the first ping since was sent
-	before uint64 // nonce of the last ping before that
-	over   int64  // the last one after which the peer has answered
+	at     int64  // the gap that was the last when a ping was last sent
+	before uint64 // nonce of the last ping before that gap
+	over   int64  // the last gap after which the peer has answered a ping
 }
 
 // echo is a ping that a goroutine waits for.
@@ -91,8 +91,8 @@ type pingFacts struct {
 	now      int64
 	late     time.Duration // of the timer that calls check
 	lastRead int64
-	suspect  int64  // a peer that has not been heard since is in doubt
-	early    int64  // how much earlier a ping may be sent
+	suspect  int64  // a peer from which nothing has been read since then must answer a ping
+	early    int64  // how much earlier than due a ping may be sent
 	progress uint64 // RawConn.Progress
 	stalled  bool   // a message waits for the lease to read it
 	open     bool   // the lease is inside a message
@@ -130,8 +130,8 @@ func (k *keepalive) check(f pingFacts) (v verdict, next int64) {
 	return verdictPing, f.now + min(int64(k.patience), k.pace())
 }
 
-// pace is how soon a connection is checked again that was sent a ping: once that is
-// answered the next can be due before PongWait is over.
+// pace is how soon after a ping the connection is checked again: once the ping is answered
+// the next one can be due before PongWait is over.
 func (k *keepalive) pace() int64 { return int64(max(k.silence, time.Millisecond)) }
 
 // overdue is check where a ping has not been answered. The timer that finds it overdue
@@ -153,7 +153,7 @@ func (k *keepalive) overdue(f pingFacts) (v verdict, next int64) {
 		}
 		k.waited = false
 	case f.stalled:
-		k.waited = false // what is behind an unread message cannot be seen
+		k.waited = false // a pong behind an unread message cannot be seen
 	case f.open && !k.waited:
 		k.waited = true // but the lease may have begun to read it only just now
 	case f.readable:
@@ -199,8 +199,8 @@ func (k *keepalive) readOn(c wsconn.Clock, lastRead int64) bool {
 	return late || len(k.echoes) > 0
 }
 
-// pong takes in a pong. One that does not answer our last ping, or one that a goroutine
-// waits for, is a sign of life as any byte is, and nothing more.
+// pong handles a pong. If it answers neither the last ping nor one that a goroutine waits
+// for, it is a sign of life like any other byte, and nothing more.
 func (k *keepalive) pong(payload string, now int64) {
 	if len(payload) <= len(pingPrefix) || payload[:len(pingPrefix)] != pingPrefix {
 		return
@@ -326,7 +326,8 @@ func (l *link) ping(nonce uint64) {
 	l.sentLocked()
 }
 
-// fatal reports whether err, of WriteControl, ends all writing and has no better name.
+// fatal reports whether err, from WriteControl, ends all writing, and is not a consequence of
+// a close frame that was sent before.
 func fatal(err error) bool {
 	var temporary interface{ Temporary() bool }
 	return err != nil && !errors.Is(err, websocket.ErrCloseSent) &&
@@ -414,8 +415,8 @@ func (l *link) roundTrip(ctx context.Context, enough func() bool) (time.Duration
 
 // thinkTime is how long a lease may leave its connection unread before the connection
 // is watched, so that pings are answered meanwhile: soon enough for servers that allow a
-// third of a second. Beside a lease that thinks for so long the hand-over of its next
-// message costs nothing. It is noticed at the next tick of the monitor: 10 ms later with
+// third of a second. For a lease that has not read for so long the cost of the hand-over of
+// its next message does not matter. The monitor notices at its next tick: 10 ms later with
 // the default WatchAfter, thinkTime later at most.
 const thinkTime = 100 * time.Millisecond
 
@@ -614,7 +615,7 @@ func (m *monitor[T]) dueChecks() (now int64, due []dueCheck[T]) {
 	return now, due
 }
 
-// hurry makes all checks due now.
+// hurry sets all checks to be due now.
 func (m *monitor[T]) hurry() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,7 +18,7 @@ type lease struct {
 	pooled   resource.Lease[*link] // the zero Lease if detached
 	link     *link
 	detached bool            // of OnConnect or a Health: no caller of the pool has it
-	early    bool            // of OnConnect: Exchange does not apply
+	early    bool            // of OnConnect: Config.Exchange does not apply
 	facts    *detachedFacts  // of a detached lease; else nil
 	ended    atomic.Bool     // the first end counts
 	lost     runtime.Cleanup // calls dropped, if Config.Reclaim is set
@@ -26,7 +26,7 @@ type lease struct {
 	state leaseState // guarded by link.mu
 }
 
-// detachedFacts are what Conn returns for a lease that is not the pool's.
+// detachedFacts are what methods of Conn return for a detached lease.
 type detachedFacts struct {
 	info     resource.Info
 	answer   atomic.Pointer[Response] // to the handshake, while OnConnect runs
@@ -54,8 +54,8 @@ func (c *Conn) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	c.lease.end(err, destroy, give)
 }
 
-// end ends the lease once. It calls give if the connection is clean, or if the caller
-// wants it destroyed anyway; otherwise it destroys the connection.
+// end ends the lease once. It calls give if the connection is clean, or if destroy says
+// that give destroys it in any case; otherwise end destroys the connection.
 func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	if !c.ended.CompareAndSwap(false, true) {
 		return
@@ -104,9 +104,9 @@ func (c *lease) dropped() {
 	}()
 }
 
-// orReleased returns err, or ErrReleased if the lease has ended meanwhile: then the
-// error is about the end of the connection after it. If the connection had been used
-// before and nothing has arrived since, the error matches ErrStale as well.
+// orReleased returns err, or ErrReleased if the lease has ended meanwhile, because err is
+// then a consequence of that. If the connection had been used before this lease, and is
+// dead, and nothing has arrived for the lease, the error matches ErrStale as well.
 func (c *lease) orReleased(err error) error {
 	if err == nil {
 		return nil
@@ -164,7 +164,7 @@ func (c *lease) begin() bool {
 	return true
 }
 
-// finish notes that it has returned.
+// finish notes that a read or write has returned.
 func (c *lease) finish() {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
@@ -183,11 +183,11 @@ func (c *lease) dirtyLocked() error {
 	if err := c.state.unfinished(l.watch.open); err != nil {
 		return err
 	}
-	// A message behind the answer still belongs to this lease. A lease that has read
-	// one answer for each message that it wrote, and ends soon after the last read,
-	// need not look again: that read took what there was. But where OnUnsolicited may
-	// drop a message, the next look could not tell part of a reply from a message of
-	// no lease, and the next part would pass for the next lease's answer.
+	// A message behind the answer still belongs to this lease. If the lease has read one
+	// answer for each message that it wrote, and ends soon after the last read, it need
+	// not poll: that read took what had arrived. But if OnUnsolicited may drop a message,
+	// a later poll could not distinguish part of a reply from a message of no lease, and
+	// the next part would pass for the next lease's answer.
 	if l.watch.reader == noReader && l.watch.pending.r == nil && l.raw.CanPoll() &&
 		(l.hub.cfg.OnUnsolicited != nil || c.state.in != max(1, c.state.out) || c.state.awaits || l.watch.since != l.hub.monitor.tick.Load()) {
 		l.frames.Poll()
@@ -199,7 +199,7 @@ func (c *lease) dirtyLocked() error {
 	case !c.expects(): // what has arrived belongs to no lease: restLocked has it dealt with
 		return nil
 	case !waiting && !partial:
-	case incomplete == nil && c.quarantines(): // the quarantine drops what is late
+	case incomplete == nil && c.quarantines(): // the quarantine drops late messages
 	case incomplete == nil && !partial && (l.hub.cfg.OnUnsolicited != nil || l.heartbeat.owesAnswer()):
 		// It may be a ping of the application's protocol, or the answer to a heartbeat:
 		// the watcher finds out. It has arrived whole, so the next lease does not wait
@@ -219,7 +219,7 @@ func (c *lease) quarantines() bool {
 	return c.link.hub.cfg.Quiet > 0 && !c.detached && c.state.exchanged()
 }
 
-// servedLocked notes that the connection was of use.
+// servedLocked notes that the connection has served the lease.
 func (c *lease) servedLocked() {
 	if !c.detached {
 		c.link.ticket.servedLease()
@@ -285,7 +285,8 @@ func (c *lease) unreserve() {
 	l.hub.monitor.unwatched(&l.node)
 }
 
-// handOver makes the connection a plain one of gorilla's.
+// handOver removes the connection from the pool's bookkeeping and gives its handlers back
+// to gorilla.
 func (c *lease) handOver() {
 	l := c.link
 	l.hub.monitor.forget(&l.node)
@@ -307,7 +308,7 @@ type leaseState struct {
 	out, in int  // messages written, and begun to be read
 	awaits  bool // no message has been read since the last was written
 	writing bool // a writer is open
-	stale   bool // it has failed with ErrStale
+	stale   bool // an operation has failed with ErrStale
 	drained bool // Drain has dropped messages, which do not count as in
 }
 
@@ -352,7 +353,7 @@ func (s *leaseState) unfinished(open bool) error {
 	return nil
 }
 
-// incomplete returns how the messages do not keep x.
+// incomplete returns how the messages violate x; nil: they do not.
 func (s *leaseState) incomplete(x Exchange) error {
 	switch x {
 	case ReplyLast:
@@ -372,8 +373,8 @@ func (c *lease) expects() bool {
 	return c.state.out > 0 || c.detached || c.link.hub.cfg.Exchange == Unpaired
 }
 
-// incomplete returns how the lease has not kept Config.Exchange. A Health that has
-// only written declares thereby that nothing is answered.
+// incomplete returns how the lease has violated Config.Exchange; nil: it has not. A Health
+// that has only written declares thereby that no answer will come.
 func (c *lease) incomplete() error {
 	if c.early || c.detached && c.state.in == 0 {
 		return nil
@@ -384,7 +385,7 @@ func (c *lease) incomplete() error {
 // dirtiness is why a lease cannot leave its connection clean.
 type dirtiness struct {
 	why    error // nil: it can
-	gaveUp bool  // why is that a read was given up before its message began
+	gaveUp bool  // the reason is that a read was given up before its message began
 	mute   bool  // a write failed: nothing more can be sent
 }
 
@@ -448,7 +449,7 @@ func (d *dialing) setUp(ctx context.Context, l *link, answer *Response) error {
 	return nil
 }
 
-// checker makes a Health of links from one of Conns.
+// checker returns a Health of links that calls h, a Health of Conns.
 func checker(h resource.Health[*Conn]) resource.Health[*link] {
 	if h == nil {
 		return nil
@@ -462,8 +463,9 @@ func checker(h resource.Health[*Conn]) resource.Health[*link] {
 	return check{h}
 }
 
-// ended is the error of a check whose connection has ended, or must. It has the text of the
-// check's own error, but is not tolerated as that may be.
+// ended is the error of a check whose connection has ended, or must end. Its text contains
+// that of the check's own error, but it does not match it: if it did, ErrTolerated could keep
+// the connection.
 type ended struct{ cause, said error }
 
 func (e ended) Error() string {

@@ -34,12 +34,12 @@ import (
 // [Pool], [Manager] and hub (one pool), lease (one lease), vetting and watcher (one each),
 // closing (one closing handshake), dialing and race (one dial).
 //
-// # Who reads
+// # Which goroutine reads
 //
 // Gorilla sees frames only while a goroutine reads. The reader of a link is a watcher,
 // or the goroutine of the lease that reads a message, or none. There is none while the
-// link is hot, which it is for Config.WatchAfter after a clean release, and while its
-// lease has not yet come to read; the monitor has the link watched if that lasts. On a
+// link is hot, which it is for Config.WatchAfter after a clean release, and none while its
+// lease is not reading; if either lasts the monitor has the link watched. On a
 // system that reports readiness, a watched link has an armed bell and no reader; the
 // watcher that the bell calls stops when it has dealt with what arrived. A watcher that
 // finds a message for the lease leaves it, begun, in watchState.pending; the lease reads
@@ -50,7 +50,7 @@ import (
 // An invariant beside those of package resource:
 //
 //	I13  No message of one lease reaches another, as far as frames and the order of
-//	     requests and replies tell: what is read belongs to the lease that reads it,
+//	     requests and replies show: what is read belongs to the lease that reads it,
 //	     and a connection that its lease did not leave drained is not lent again.
 //
 // # Lock order
@@ -96,9 +96,9 @@ type link struct {
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
 
-	rate   messageRate         // the watcher's
-	sizes  wsconn.SizeEstimate // the reader's
-	leases int                 // that callers have had; the caller's that acquires
+	rate   messageRate         // accessed by the watcher
+	sizes  wsconn.SizeEstimate // accessed by the reader
+	leases int                 // how many leases callers have had; accessed by the goroutine that acquires
 }
 
 func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *link {
@@ -180,8 +180,8 @@ func (l *link) markDirty(why error, mute bool) {
 	l.dirt.mark(why, mute)
 }
 
-// attach makes c the lease, if it is certain that the peer lives and that everything
-// that has arrived was dealt with. It does not block.
+// attach makes c the current lease, if it is certain that the peer lives and that
+// everything that has arrived was dealt with. It does not block.
 func (l *link) attach(c *lease) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,8 +193,8 @@ func (l *link) attach(c *lease) bool {
 	return true
 }
 
-// attachVetted makes c the lease of a connection that was vetted just now, or returns
-// why the connection must not be used.
+// attachVetted makes c the current lease of a connection that has just been vetted, or
+// returns why the connection must not be used.
 func (l *link) attachVetted(c *lease) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +216,7 @@ func (l *link) detach(c *lease, destroy bool) error {
 	l.lease = nil
 	if destroy || dirty != nil {
 		l.end.closing = true
-		if c.state.running > 0 { // they return ErrReleased
+		if c.state.running > 0 { // these reads and writes return ErrReleased
 			l.raw.Interrupt()
 			l.raw.Sever()
 			l.signal()
@@ -236,8 +236,8 @@ func (l *link) detach(c *lease, destroy bool) error {
 	return nil
 }
 
-// restLocked leaves a clean connection without a lease hot, or has it watched if it
-// must not or cannot be hot.
+// restLocked is called when a clean connection has no lease any more. It leaves the
+// connection hot, or has it watched if it must not or cannot be hot.
 func (l *link) restLocked() {
 	if l.watch.reader != noReader {
 		return
@@ -260,7 +260,7 @@ func (l *link) freeLocked() {
 	}
 }
 
-// signal makes a waiter in lease.next look again.
+// signal wakes the goroutine that waits in lease.next.
 func (l *link) signal() {
 	select {
 	case l.ready <- struct{}{}:

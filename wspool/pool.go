@@ -38,12 +38,14 @@ func New(cfg Config) (*Pool, error) {
 
 // Acquire lends a connection: an idle one, otherwise the first that is given back or
 // dialled for the waiting callers. It blocks until then, until ctx ends or the pool is
-// closed. It fails with a [*resource.AcquireError], which has the [*DialError] of a failed
-// dial in its chain, or as its LastMake if another error is the reason. A connection that
-// was dialled and died before it was lent is no failed dial: the error that ended it, such
-// as a [*CloseError], is in the chain then; if the end was found while the connection was
-// lent to this caller, Acquire returns that error itself. The caller must end the lease:
-// with [Conn.Release], [Conn.Fail], [Conn.Discard] or [Conn.Hijack].
+// closed. ctx bounds the acquire alone: the lease outlives it. The caller must end the
+// lease: with [Conn.Release], [Conn.Fail], [Conn.Discard] or [Conn.Hijack].
+//
+// Acquire fails with a [*resource.AcquireError]. The [*DialError] of a failed dial is in
+// its chain, or is its LastMake if another error is the reason. If a connection was dialled
+// and died before it was lent, that is no failed dial: the error that ended it, such as a
+// [*CloseError], is in the chain. If the end was found while the connection was being lent
+// to this caller, Acquire returns that error itself.
 func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 	return p.AcquireWith(ctx, resource.Request{})
 }
@@ -62,9 +64,9 @@ func (p *Pool) TryAcquire() (*Conn, bool) { return tryBorrow(p.pool) }
 
 // Do lends a connection to f and ends the lease when f returns: with [Conn.Release] if f
 // returns nil, with [Conn.Fail] if it returns an error, which Do returns too. If f panics
-// or calls runtime.Goexit, the connection is destroyed and the panic continues. Do blocks
-// and fails as Acquire, and does not call f then. f may end the lease itself, and must not
-// keep the Conn.
+// or calls runtime.Goexit, the connection is destroyed and the panic continues. f gets ctx
+// itself, may end the lease itself, and must not keep the Conn. Do blocks and fails as
+// Acquire, and does not call f then.
 func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return do(ctx, p.pool, resource.Request{}, f)
 }
@@ -76,10 +78,11 @@ func (p *Pool) DoWith(ctx context.Context, r resource.Request, f func(context.Co
 }
 
 // DoIdempotent is Do for work that may be done twice. It calls f once more, with an unused
-// connection, and returns the second result, if the first connection had been used before
-// and turned out dead before anything of an answer arrived ([ErrStale]), or if it ended
-// before f had written anything, used or not, for instance with [ErrUnsolicited]. So f must
-// return the error that it got, or one that wraps it.
+// connection, and returns the second result, in two cases: if the first connection had been
+// used before and turned out dead before anything of an answer arrived ([ErrStale]); and if
+// it ended before f had written anything, whether or not it had been used before, for
+// instance with [ErrUnsolicited]. So f must return the error that it got, or one that wraps
+// it.
 func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, p.pool, f)
 }
@@ -140,9 +143,12 @@ func (p *Pool) Stats() Stats {
 // Close ends the pool: waiters get [resource.ErrClosed] at once, dials are cancelled, idle
 // connections are closed with code 1001, each within [Config.CloseTimeout], and leased ones
 // when their lease ends. It returns nil when nothing of the pool runs any more, or a
-// [*resource.CloseError] when ctx ends before; the closing goes on, and Close may be called
-// again to wait for it. Pass a ctx with a deadline: a leaked lease makes Close wait until
-// ctx ends. [Pool.CloseNow] ends by force what is left then.
+// [*resource.CloseError] when ctx ends before; the closing goes on. Pass a ctx with a
+// deadline: a leaked lease makes Close wait until ctx ends.
+//
+// After a CloseError [Pool.Inspect] has the leases that have not ended, [Pool.Reclaim] ends
+// those that leaked, and another Close waits for the rest. [Pool.CloseNow] ends everything
+// by force.
 func (p *Pool) Close(ctx context.Context) error {
 	p.end()
 	if err := p.pool.Close(ctx); err != nil {

@@ -264,7 +264,7 @@ func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err err
 		l.freeLocked()
 	case !l.frames.MessagePending():
 		l.startWatchLocked() // the watcher finds out why the connection ends
-	case !c.expects(), l.heartbeat.owesAnswer(): // the watcher decides to whom the message belongs
+	case !c.expects(), l.heartbeat.owesAnswer(): // the watcher decides to which lease the message belongs
 		l.raw.StayOutside()
 		l.startWatchLocked()
 	default:

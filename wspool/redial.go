@@ -28,14 +28,14 @@ const (
 	firstBusy        = time.Second            // after a 429 or 1013
 	maxBusy          = time.Minute            // the limit of both
 
-	firstLogin = 350 * time.Millisecond // after the second refusal of the client
+	firstLogin = 350 * time.Millisecond // after the second refusal in a row of the client
 	maxLogin   = 10 * time.Minute
 
 	firstLost = 100 * time.Millisecond // after a lost connection
 	maxLost   = 30 * time.Second
 
 	// maxAsked is the longest pause after an end that may be the answer to what one lease
-	// wrote.
+	// wrote ([EndError].Asked).
 	maxAsked = 5 * time.Second
 
 	gentle = 1.5 // growth of pauses after conditions that often end within seconds
@@ -171,7 +171,7 @@ func lost(cause error, code int) bool {
 	return false
 }
 
-// burst is how long after a cause others of its kind count as the same.
+// burst is how long after a cause further ones of its kind are not counted again.
 const burst = time.Second
 
 var errDialsBusy = errors.New("wspool: Config.MaxDials dials are running")
@@ -181,20 +181,20 @@ var errDialsBusy = errors.New("wspool: Config.MaxDials dials are running")
 //
 // A pause follows from the reason why a connection ended or a dial failed. When a server
 // with hundreds of connections goes away, one cause is reported hundreds of times. So
-// causes are counted in terms: each that counts begins a term, and a cause from a dial of an
-// earlier term is not new.
+// causes are counted in terms: each cause that counts begins a term, and the end of a
+// connection whose dial began in an earlier term does not count.
 type dialGate struct {
 	max    int
 	redial func(cause error, streak int) time.Duration
 	next   resource.Admission // Config.MakeGate; nil: none
 
-	// doubts counts the causes that may be the fault of one lease. A connection that
-	// serves a lease after such a cause shows that it was.
+	// doubts counts the causes that may be the fault of one lease. If any connection serves
+	// a lease after such a cause, the cause was the fault of one lease.
 	doubts atomic.Uint32
 
 	contained func(error) // reports a panic of redial; nil: none is reported
 
-	lifts *atomic.Int64 // calls of ResetNow so far, of all pools that share it; nil: there are none
+	lifts *atomic.Int64 // calls of ResetNow so far, of all pools that share the counter; nil: none is counted
 
 	mu      sync.Mutex
 	lifted  int64        // lifts when the pause and the streak were last looked at
@@ -204,10 +204,10 @@ type dialGate struct {
 	term        int
 	streak      int
 	blamesLease bool      // the last cause that counted may be the fault of one lease
-	kinds       []int     // of the causes since began; see kindOf
-	began       time.Time // when the first of them was reported
-	until       time.Time // no dial begins before
-	cause       error     // of the pause
+	kinds       []int     // the kinds of the causes since began; see kindOf
+	began       time.Time // when the first of these causes was reported
+	until       time.Time // end of the pause: no dial begins before
+	cause       error     // the cause of the pause
 }
 
 func newDialGate(cfg *Config) *dialGate {
@@ -304,7 +304,7 @@ func (g *dialGate) enter(ctx context.Context, r resource.Request) error {
 		return ctx.Err()
 	}
 	g.mu.Unlock()
-	if <-turn == nil { // it was given at the same time
+	if <-turn == nil { // the turn was given when ctx ended
 		g.leave()
 	}
 	return ctx.Err()
@@ -491,8 +491,8 @@ func (t *dialTicket) up() {
 	}
 }
 
-// servedLease calls served the first time, and once after each cause in the gate's doubts.
-// The connection's lock is held.
+// servedLease notes that the connection has served a lease. It calls served the first time,
+// and again once after each cause that the gate's doubts count. The connection's lock is held.
 func (t *dialTicket) servedLease() {
 	if doubts := t.gate.doubts.Load(); !t.proved || t.doubts != doubts {
 		t.proved, t.doubts = true, doubts
@@ -521,9 +521,9 @@ func (t *dialTicket) stayed() {
 	}
 }
 
-// ended reports why the connection ended, before the pool hears of it and dials. The cause
-// is nil if the pool ended it. It is called for every connection, so that no timer is left.
-// A dial that fails is reported by its Done.
+// ended reports why the connection ended; nil: the pool ended it. It is called before the
+// end is reported to the pool, which may dial then, and for every connection, so that no
+// timer is left. A dial that fails is reported by its Done.
 func (t *dialTicket) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()

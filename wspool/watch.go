@@ -14,7 +14,7 @@ type reader uint8
 const (
 	noReader reader = iota
 	watcherReader
-	leaseReader // the lease's, or the one that closes the connection or has it hijacked
+	leaseReader // that of the lease, or one that closes or hijacks the connection
 )
 
 // incoming is a message that has begun to arrive.
@@ -23,8 +23,8 @@ type incoming struct {
 	r    io.Reader // nil: there is none
 }
 
-// watchState is how a connection is read: by which goroutine, what that has left for
-// the lease, and whether readiness of the socket is awaited instead.
+// watchState is how a connection is read: by which goroutine, which message that has left
+// for the lease, and whether the bell waits for readiness of the socket instead.
 type watchState struct {
 	reader  reader
 	pending incoming        // a message for the lease, which has begun
@@ -85,7 +85,7 @@ func (w *watchState) closeBell() {
 	}
 }
 
-// begin makes a watcher the reader. It returns the message that the watcher has to
+// begin sets the reader to a watcher. It returns the message that the watcher has to
 // deal with first, and whether the watcher is to stop when nothing is left.
 func (w *watchState) begin() (first incoming, brief bool) {
 	first, w.pending = w.pending, incoming{}
@@ -156,8 +156,8 @@ func (l *link) disarmLocked() {
 	}
 }
 
-// onBell is called when something has arrived. It must not wait for l.mu: one
-// goroutine rings all bells.
+// onBell is called when something has arrived. It must not wait for l.mu, because one
+// goroutine rings the bells of all connections.
 func (l *link) onBell() {
 	answer := func() {
 		defer l.mu.Unlock()
@@ -182,7 +182,8 @@ func (l *link) onBell() {
 }
 
 // tend is called at each tick of the monitor while the connection is not watched. It
-// has it watched after WatchAfter if it is idle, after thinkTime if it is leased.
+// starts the watch after WatchAfter if the connection is idle, after thinkTime if it is
+// leased.
 func (l *link) tend(tick uint64) {
 	l.raw.HookContext(true)
 	l.mu.Lock()
@@ -192,9 +193,9 @@ func (l *link) tend(tick uint64) {
 	}
 }
 
-// watcher is the goroutine that reads a connection while no lease does. It is there
-// until it has a message for the lease, or the connection ends, or it is dismissed, or
-// it is brief and has dealt with everything that has arrived.
+// watcher is the goroutine that reads a connection while no lease does. It ends when it
+// has a message for the lease, when the connection ends, when it is dismissed, or, if it
+// is brief, when it has dealt with everything that has arrived.
 type watcher struct {
 	l     *link
 	brief bool
@@ -238,7 +239,7 @@ func (w *watcher) run(m incoming) {
 			err = w.unsolicited(m, owner)
 		case ownerLate:
 			err = w.late(m)
-		case ownerGone: // NextReader skips the rest of it
+		case ownerGone: // NextReader skips the rest of the message
 		}
 		if err != nil {
 			if errors.Is(err, ErrUnread) {
@@ -253,9 +254,9 @@ func (w *watcher) run(m incoming) {
 	}
 }
 
-// await deals with control frames until gorilla has something to do. It returns false
-// if the watcher is to stop. Up to there the watcher is outside gorilla; see package
-// wsconn.
+// await deals with control frames until gorilla has something to read. It returns false
+// if the watcher is to stop. Until await returns the watcher is outside gorilla; see
+// package wsconn.
 func (w *watcher) await() bool {
 	l := w.l
 	for {
@@ -288,8 +289,8 @@ const (
 	ownerGone               // none, and that no longer matters
 )
 
-// claim decides to which lease the message belongs, and leaves it to the current one if
-// it is that.
+// claim decides to which lease the message belongs. If that is the current lease, claim
+// leaves the message in pending and ends the watcher's reading.
 func (w *watcher) claim(m incoming) owner {
 	l := w.l
 	l.mu.Lock()
@@ -321,7 +322,7 @@ func (w *watcher) leaveLocked() {
 }
 
 // handleControls deals with the pings and pongs that have arrived, without blocking.
-// It is for the reader.
+// Only the reader may call it.
 func (l *link) handleControls() {
 	all := l.frames.TakeControls()
 	if all == nil {
