@@ -337,8 +337,7 @@ func (l *link) lookLocked() bool {
 		return false
 	}
 	if l.raw.CanPoll() {
-		l.frames.Poll()
-		if l.frames.Drained() && !l.raw.MidRecord() {
+		if !l.frames.Poll() && l.frames.Drained() && !l.raw.MidRecord() {
 			return true
 		}
 	}

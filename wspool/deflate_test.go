@@ -367,3 +367,31 @@ func TestInflatedLimit(t *testing.T) {
 		})
 	}
 }
+
+// What lies in TLS behind the rest of a message that was read already rings no bell. It is
+// found all the same.
+func TestInflatedRestAndPing(t *testing.T) {
+	for range 5 {
+		ponged := make(chan string, 1)
+		peer := listen(t, true, func(ws *websocket.Conn) {
+			ws.SetPongHandler(func(s string) error { ponged <- s; return nil })
+			ws.ReadMessage()
+			c := ws.NetConn()
+			c.Write(rawFrame(0x41, lastBlock("x")))
+			ws.ReadMessage()
+			c.Write(rawFrame(contFIN, nil)) // a record each
+			c.Write(rawFrame(pingFIN, []byte("p")))
+			ws.ReadMessage()
+		})
+		peer.upgrader.EnableCompression = true
+		peer.cfg.Compression, peer.cfg.Exchange, peer.cfg.KeepAlive = true, wspool.Unpaired, -1
+		p := pool(t, peer.cfg)
+		c := acquire(t, p)
+		ask(t, c, "x")
+		write(t, c, "y")
+		if s := next(t, "pong", ponged); s != "p" {
+			t.Errorf("pong %q", s)
+		}
+		c.Discard(nil)
+	}
+}

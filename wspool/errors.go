@@ -120,7 +120,7 @@ func readError(err error) error {
 	if errors.As(err, &flood) {
 		return fmt.Errorf("%w: over %d control frames in a second", ErrFlooded, int(flood))
 	}
-	if errors.Is(err, websocket.ErrReadLimit) {
+	if errors.Is(err, websocket.ErrReadLimit) || errors.Is(err, wsconn.ErrTail) {
 		return fmt.Errorf("%w (%w)", ErrReadLimit, err)
 	}
 	text, ours := strings.CutPrefix(err.Error(), "websocket: ")

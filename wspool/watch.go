@@ -117,10 +117,8 @@ func (l *link) watchableLocked() bool { return l.watch.free() && l.end.usable() 
 // by a watcher if it has none or something has arrived already.
 func (l *link) startWatchLocked() {
 	if l.watch.bell != nil && l.end.usable() {
-		if !l.watch.armed {
-			l.frames.Poll() // bytes that TLS has taken from the kernel ring no bell
-		}
-		if l.frames.Drained() && !l.raw.MidRecord() && l.armLocked() {
+		more := !l.watch.armed && l.frames.Poll() // bytes that TLS has taken from the kernel ring no bell
+		if !more && l.frames.Drained() && !l.raw.MidRecord() && l.armLocked() {
 			l.freeLocked()
 			return
 		}

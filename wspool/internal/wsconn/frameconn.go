@@ -1,6 +1,7 @@
 package wsconn
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -56,6 +57,10 @@ func (e ControlFloodError) Error() string {
 	return fmt.Sprintf("wsconn: over %d control frames in a second", int(e))
 }
 
+// ErrTail ends the reading of a connection whose peer goes on with a message long after
+// the end of its inflated form.
+var ErrTail = errors.New("wsconn: the message goes on behind the end of its inflated form")
+
 // Control is a ping or pong.
 type Control = boundary.Control
 
@@ -80,6 +85,9 @@ func NewFrameConn(above net.Conn, w *RawConn, c Clock, longest int64, limit int,
 
 // aheadSize is the usual size of a buffer for bytes taken in ahead.
 const aheadSize = 4 << 10
+
+// maxTail is how much of a message is kept for gorilla to skip.
+const maxTail = 64 << 10
 
 var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, aheadSize); return &b }}
 
@@ -259,6 +267,10 @@ func (f *FrameConn) room() (buf *[]byte, had int) {
 	defer f.mu.Unlock()
 	buf = f.buf
 	if had == len(*buf) && !f.gorillaNeeded() {
+		if had >= maxTail && f.frames.Open() {
+			f.err = ErrTail
+			return buf, had
+		}
 		larger := make([]byte, 2*had) // the end of a message, and what came with it
 		buf = &larger
 	}

@@ -197,3 +197,58 @@ func TestControlFlood(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
+
+// A message that goes on and on behind the end of its inflated form, which gorilla skips
+// only once it is asked for the next message, fills no memory.
+func TestEndlessTail(t *testing.T) {
+	piece := "\x00\x7e\x04\x00" + strings.Repeat("x", 1<<10)
+	came := []string{"\x41\x01x"}
+	for range 1 << 10 {
+		came = append(came, piece)
+	}
+	f := framesOf(t, came...)
+	if n, err := f.Read(make([]byte, 3)); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	f.MessageDone()
+	for p := f.Raw.Conn.(*pieces); len(p.of) > 0 && !f.EndPending(); {
+		f.Watch()
+		if len(f.ahead) > 2*maxTail {
+			t.Fatalf("%d bytes ahead", len(f.ahead))
+		}
+	}
+	if !f.EndPending() {
+		t.Fatal("it goes on")
+	}
+	if _, err := io.ReadAll(f); err != ErrTail {
+		t.Error(err)
+	}
+}
+
+// The end of a message that fills the buffer exactly is kept, and control frames behind
+// it are parsed.
+func TestLongTail(t *testing.T) {
+	came := []string{"\x41\x01x"}
+	for range maxTail/1028 - 1 {
+		came = append(came, "\x00\x7e\x04\x00"+strings.Repeat("x", 1<<10))
+	}
+	rest := maxTail%1028 + 1028 - 4
+	came = append(came, "\x80\x7e"+string([]byte{byte(rest >> 8), byte(rest)})+strings.Repeat("x", rest))
+	for range 1 << 10 {
+		came = append(came, "\x89\x00")
+	}
+	f := framesOf(t, came...)
+	f.limit = 1 << 20
+	if n, err := f.Read(make([]byte, 3)); n != 3 || err != nil {
+		t.Fatal(n, err)
+	}
+	f.MessageDone()
+	n := 0
+	for p := f.Raw.Conn.(*pieces); len(p.of) > 0 && !f.EndPending(); {
+		f.Watch()
+		n += len(f.TakeControls())
+	}
+	if n != 1<<10 || !f.Drained() || len(f.ahead) > 2*maxTail {
+		t.Errorf("%d controls, drained %v, %d bytes ahead, %v", n, f.Drained(), len(f.ahead), f.err)
+	}
+}
