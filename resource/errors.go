@@ -52,7 +52,7 @@ func (maxWaitError) Error() string { return "resource: no resource within MaxWai
 // context had ended.
 func (maxWaitError) Unwrap() error { return context.DeadlineExceeded }
 
-// ErrTolerated: if the error of a [Health] check matches it, the resource is kept.
+// ErrTolerated keeps the resource if the error of a failed [Health] check matches it.
 var ErrTolerated = errors.New("resource: failed check tolerated")
 
 // Why the pool itself ended a resource: the cause that Destroy and Trace see.
