@@ -552,7 +552,7 @@ func (op *createOp[T]) refused(err error) {
 func (p *Pool[T]) failedEarlyLocked(e *entry[T], cause error) {
 	k, now := &p.maker, p.clock.now()
 	k.last, k.lastAt = cause, now
-	if k.breaker.Stillborn(now, e.made, k.coming(p.cap.max), rand.Float64()) {
+	if k.breaker.FailedEarly(now, e.made, k.coming(p.cap.max), rand.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()

@@ -92,7 +92,7 @@ func (s *idleSet[T]) occupy(e *entry[T], i int) {
 	e.slotBase = e.word.Load().Leases
 	s.occupied++
 	s.slots[i].e.Store(e)
-	e.word.Sit(s.clock.tick.Load())
+	e.word.Park(s.clock.tick.Load())
 }
 
 // leaveSlot takes e, which is the caller's to move, out of its slot, if it has one.
@@ -103,7 +103,7 @@ func (s *idleSet[T]) leaveSlot(e *entry[T]) {
 	s.slots[e.slot].e.Store(nil)
 	s.occupied--
 	s.begun += e.word.Load().Leases - e.slotBase
-	e.word.Stand()
+	e.word.Unpark()
 	e.loc = moving
 }
 
@@ -278,7 +278,7 @@ func (s *idleSet[T]) parkLocal(e *entry[T]) {
 	}
 	switch {
 	case e.loc == inSlot:
-		e.word.Sit(s.clock.tick.Load())
+		e.word.Park(s.clock.tick.Load())
 	case !e.proved || s.slots[i].e.Load() != nil || s.occupied > 0 && !s.isContended():
 		e.stamp = s.list.stamp() // above those just flushed
 		s.park(e)
@@ -305,7 +305,7 @@ func (s *idleSet[T]) restore(e *entry[T], since int64) {
 		return
 	}
 	if top := s.list.first(NewestFirst, nil); top == nil || top.since <= since {
-		e.word.Sit(since)
+		e.word.Park(since)
 		return
 	}
 	s.leaveSlot(e)

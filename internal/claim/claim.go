@@ -1,18 +1,18 @@
-// Package claim is the one word that says who may touch a resource.
+// Package claim is the atomic word of a resource that says which goroutine may use it.
 //
-// A resource is at any instant in one of three hands, and only a change of this
-// word moves it:
+// At every instant a resource is in one of three states, and only a change of this word
+// moves it to another:
 //
-//	pool    the pool's: on the shelf, or being made, checked or destroyed.
-//	        Whoever holds the pool's lock decides.
-//	open    idle on a seat. Whoever changes the word first has it, without a
-//	        lock: a caller by Take, the pool by Claim.
-//	leased  a holder's, under a lease number. Only the holder of that number
-//	        ends it, once: by Return to the seat, or by End into the pool's
-//	        hands.
+//	pool    the pool has it: it is in the idle list, or is being created, checked or
+//	        destroyed. The goroutine that holds the pool's lock decides.
+//	open    it is idle in a local slot. The first goroutine that changes the word has
+//	        it, without a lock: a caller by Take, the pool by Claim.
+//	leased  a caller holds it, under a lease number. Only the holder of that number
+//	        ends the lease, once: by Return to the local slot, or by End, after which
+//	        the pool has it.
 //
-// Everything that could be odd about a hit is in the same word, so that the
-// hit is one compare-and-swap each way and an oddity makes it fail.
+// Every condition that must send a hit to the slow path is in the same word, so that a
+// hit is one compare-and-swap each way, which fails if the condition holds.
 package claim
 
 import "sync/atomic"
@@ -20,15 +20,15 @@ import "sync/atomic"
 // The word, from the top: 36 bits of lease number, 24 bits of clock tick, 4
 // flags. The lease number says both which lease this is and how many there have
 // been, provided that the pool retires the resource once its word is
-// [Word.Spent]. The tick is when it was last taken, lent, returned or seated,
-// modulo 2^24 ticks.
+// [Word.Spent]. The tick is when it was last taken, lent, returned or parked,
+// modulo 2^24 ticks. parked says that the resource has a local slot.
 const (
 	leased uint64 = 1 << iota
 	open
-	seated
+	parked
 	invalidated
 
-	flags     = leased | open | seated | invalidated
+	flags     = leased | open | parked | invalidated
 	tickShift = 4
 	tickBits  = 24
 	tickMask  = 1<<tickBits - 1
@@ -36,8 +36,8 @@ const (
 	genMask   = 1<<NumberBits - 1
 )
 
-// NumberBits is how many bits a lease number has. Where a lease number is asked for
-// what is above them is of no account, so that a caller may keep something there.
+// NumberBits is how many bits a lease number has. Methods that take a lease number
+// ignore the bits above, so a caller may keep something there.
 const NumberBits = 64 - genShift
 
 // spare is how many lease numbers are left when a Word is spent. At 30 ns for
@@ -47,7 +47,7 @@ const spare = 1 << 32
 // MaxLeases is how many leases a Word has when it is spent.
 const MaxLeases = genMask + 1 - spare
 
-// Word is a claim. The zero Word is in the pool's hands, never leased.
+// Word is a claim. The zero Word is that of a resource that the pool has, never leased.
 type Word struct{ v atomic.Uint64 }
 
 // is reports whether v has lease number gen, of which only the low bits count.
@@ -59,30 +59,30 @@ func pack(gen uint64, tick int64, f uint64) uint64 {
 
 // Take moves an open resource to a new lease, and returns its number and for
 // how many ticks it was open. It fails if the resource is not open, or invalidated.
-// The clock is read after the word, so that it can not be behind it.
+// The clock is read after the word, so that it cannot be behind it.
 func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 	v := w.v.Load()
-	if v&flags != open|seated {
+	if v&flags != open|parked {
 		return 0, 0, false
 	}
 	tick := clock.Load()
 	gen = (v>>genShift + 1) & genMask
 	idle = int64((uint64(tick) - v>>tickShift) & tickMask)
-	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|seated))
+	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|parked))
 }
 
-// Return ends lease gen of a seated resource and opens it to the next. It
-// fails if the lease has ended, or the resource has no seat or is invalidated.
+// Return ends lease gen and opens the resource to the next caller, in its local slot. It
+// fails if the lease has ended, or the resource has no local slot or is invalidated.
 func (w *Word) Return(gen uint64, tick int64) bool {
 	v := w.v.Load()
-	if v&flags != leased|seated || !is(v, gen) {
+	if v&flags != leased|parked || !is(v, gen) {
 		return false
 	}
-	return w.v.CompareAndSwap(v, pack(gen, tick, open|seated))
+	return w.v.CompareAndSwap(v, pack(gen, tick, open|parked))
 }
 
 // Lasts returns for how many ticks lease gen has lasted; false if it has ended.
-// The clock is read after the word, so that it can not be behind it.
+// The clock is read after the word, so that it cannot be behind it.
 func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 	v := w.v.Load()
 	if v&leased == 0 || !is(v, gen) {
@@ -91,8 +91,8 @@ func (w *Word) Lasts(gen uint64, clock *atomic.Int64) (ticks int64, ok bool) {
 	return int64((uint64(clock.Load()) - v>>tickShift) & tickMask), true
 }
 
-// End ends lease gen, whatever else is true of the resource, and moves it into
-// the pool's hands. It fails only if that lease has ended.
+// End ends lease gen, whatever else is true of the resource, which the pool has then. It
+// fails only if that lease has ended.
 func (w *Word) End(gen uint64) bool {
 	for {
 		v := w.v.Load()
@@ -105,8 +105,7 @@ func (w *Word) End(gen uint64) bool {
 	}
 }
 
-// Claim moves an open resource into the pool's hands. It fails if a caller was
-// faster.
+// Claim gives an open resource to the pool. It fails if a caller was faster.
 func (w *Word) Claim() bool {
 	for {
 		v := w.v.Load()
@@ -119,26 +118,26 @@ func (w *Word) Claim() bool {
 	}
 }
 
-// Lend moves a resource in the pool's hands to a new lease and returns its
-// number.
+// Lend begins a new lease of a resource that the pool has, and returns its number.
 func (w *Word) Lend(tick int64) uint64 {
 	v := w.mine("lend")
 	gen := (v>>genShift + 1) & genMask
-	w.v.Store(pack(gen, tick, leased|v&(seated|invalidated)))
+	w.v.Store(pack(gen, tick, leased|v&(parked|invalidated)))
 	return gen
 }
 
-// Sit opens a resource in the pool's hands to whoever takes it.
-func (w *Word) Sit(tick int64) {
-	v := w.mine("seat")
-	w.v.Store(pack(v>>genShift, tick, open|seated|v&invalidated))
+// Park opens a resource that the pool has, in a local slot, to the first goroutine that
+// takes it.
+func (w *Word) Park(tick int64) {
+	v := w.mine("park")
+	w.v.Store(pack(v>>genShift, tick, open|parked|v&invalidated))
 }
 
-// Stand records that a resource in the pool's hands has no seat any more.
-func (w *Word) Stand() { w.v.Store(w.mine("unseat") &^ seated) }
+// Unpark records that a resource that the pool has is no longer in a local slot.
+func (w *Word) Unpark() { w.v.Store(w.mine("unpark") &^ parked) }
 
-// mine returns the word of a resource in the pool's hands. That one is there is
-// the caller's to know, under the pool's lock; if it is not, two would hold it.
+// mine returns the word of a resource that the pool has. The caller knows that it has,
+// under the pool's lock; otherwise two goroutines would hold the resource.
 func (w *Word) mine(to string) uint64 {
 	v := w.v.Load()
 	if v&(leased|open) != 0 {

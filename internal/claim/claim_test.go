@@ -30,20 +30,20 @@ func at(tick int64) *atomic.Int64 {
 var states = []struct {
 	name string
 	make func(n uint64) *claim.Word
-	// What succeeds there. If it is the pool's, Lend, Sit and Stand do.
+	// What succeeds there. If it is the pool's, Lend, Park and Unpark do.
 	take, giveBack, end, claim, mine bool
 	open, leased                     bool
 }{
 	{name: "pool", mine: true,
 		make: claim.At},
-	{name: "pool, seated", mine: true,
-		make: func(n uint64) *claim.Word { w := claim.At(n); w.Sit(0); w.Claim(); return w }},
+	{name: "pool, parked", mine: true,
+		make: func(n uint64) *claim.Word { w := claim.At(n); w.Park(0); w.Claim(); return w }},
 	{name: "open", take: true, claim: true, open: true,
-		make: func(n uint64) *claim.Word { w := claim.At(n); w.Sit(0); return w }},
+		make: func(n uint64) *claim.Word { w := claim.At(n); w.Park(0); return w }},
 	{name: "leased", end: true, leased: true,
 		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Lend(0); return w }},
-	{name: "leased, seated", giveBack: true, end: true, leased: true,
-		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Sit(0); w.Take(at(0)); return w }},
+	{name: "leased, parked", giveBack: true, end: true, leased: true,
+		make: func(n uint64) *claim.Word { w := claim.At(n - 1); w.Park(0); w.Take(at(0)); return w }},
 }
 
 // panics returns what f panics with, as text; "" if it does not.
@@ -99,9 +99,9 @@ func TestOperationsInEveryState(t *testing.T) {
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n) }, s.leased)
 				check("Claim", func(w *claim.Word) bool { return w.Claim() }, s.claim)
 				check("Lend", mine(t, func(w *claim.Word) { w.Lend(1) }), s.mine)
-				check("Stand", mine(t, func(w *claim.Word) { w.Stand() }), s.mine)
-				if !invalidated || !s.mine { // the pool destroys what is invalidated, it does not seat it
-					check("Sit", mine(t, func(w *claim.Word) { w.Sit(1) }), s.mine)
+				check("Unpark", mine(t, func(w *claim.Word) { w.Unpark() }), s.mine)
+				if !invalidated || !s.mine { // the pool destroys what is invalidated, it does not park it
+					check("Park", mine(t, func(w *claim.Word) { w.Park(1) }), s.mine)
 				}
 				for _, gen := range []uint64{0, n - 1, n + 1, n + gens - 1, (n - 1) | 1<<63} {
 					check("Return of another", func(w *claim.Word) bool { return w.Return(gen, 1) }, false)
@@ -128,9 +128,9 @@ func TestWhereOperationsLead(t *testing.T) {
 		t.Errorf("the zero Word is %+v", w.Load())
 	}
 	if n := w.Lend(1); n != 1 || !w.Holds(1) || w.Return(1, 2) || !w.End(1) || !inHands(w) {
-		t.Errorf("lent without a seat: %+v", w.Load())
+		t.Errorf("lent without a local slot: %+v", w.Load())
 	}
-	w.Sit(3)
+	w.Park(3)
 	if n, idle, ok := w.Take(at(5)); n != 2 || idle != 2 || !ok || !w.Holds(2) {
 		t.Errorf("taken: lease %d, idle %d, %v", n, idle, ok)
 	}
@@ -144,11 +144,11 @@ func TestWhereOperationsLead(t *testing.T) {
 		t.Errorf("claimed after %d ticks, want 4", got)
 	}
 	if n := w.Lend(7); n != 3 || !w.Return(3, 8) || !w.Claim() {
-		t.Errorf("what is lent by the pool keeps its seat: %+v", w.Load())
+		t.Errorf("what is lent by the pool keeps its local slot: %+v", w.Load())
 	}
-	w.Stand()
+	w.Unpark()
 	if w.Lend(9); w.Return(4, 9) || !w.Holds(4) {
-		t.Errorf("returned to a seat that it had no more: %+v", w.Load())
+		t.Errorf("returned to a local slot that it no longer had: %+v", w.Load())
 	}
 	w.Invalidate()
 	if !w.End(4) || !w.Invalidated() || !inHands(w) {
@@ -159,7 +159,7 @@ func TestWhereOperationsLead(t *testing.T) {
 func TestLeaseNumberWraps(t *testing.T) {
 	for name, begin := range map[string]func(w *claim.Word) uint64{
 		"Lend": func(w *claim.Word) uint64 { return w.Lend(ticks - 1) },
-		"Take": func(w *claim.Word) uint64 { w.Sit(0); n, _, _ := w.Take(at(ticks - 1)); return n },
+		"Take": func(w *claim.Word) uint64 { w.Park(0); n, _, _ := w.Take(at(ticks - 1)); return n },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := claim.At(gens - 2)
@@ -192,7 +192,7 @@ func TestTickWraps(t *testing.T) {
 		{1<<62 - 1, 1 << 62, 1},
 	} {
 		w := claim.At(gens - 1) // a tick too wide would run into it
-		w.Sit(c.at)
+		w.Park(c.at)
 		if got := w.Load().Ticks(c.now); got != c.want {
 			t.Errorf("sat at %d: %d ticks at %d, want %d", c.at, got, c.now, c.want)
 		}
@@ -210,7 +210,7 @@ func TestNothingAllocates(t *testing.T) {
 	clock := at(2)
 	var w claim.Word
 	n := testing.AllocsPerRun(1000, func() {
-		w.Sit(1)
+		w.Park(1)
 		gen, _, ok := w.Take(clock)
 		if !ok || !w.Holds(gen) || !w.Return(gen, 3) || w.Load().Ticks(4) != 1 || !w.Claim() {
 			t.Error("no hit")
@@ -218,7 +218,7 @@ func TestNothingAllocates(t *testing.T) {
 		if gen = w.Lend(5); !w.End(gen) || w.End(gen) || w.Invalidated() {
 			t.Error("no end")
 		}
-		w.Stand()
+		w.Unpark()
 	})
 	var invalidated claim.Word
 	n += testing.AllocsPerRun(1000, invalidated.Invalidate)

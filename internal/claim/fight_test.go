@@ -15,8 +15,8 @@ type word interface {
 	End(gen uint64) bool
 	Claim() bool
 	Lend(tick int64) uint64
-	Sit(tick int64)
-	Stand()
+	Park(tick int64)
+	Unpark()
 	Invalidate()
 	Invalidated() bool
 }
@@ -60,7 +60,7 @@ func (f *fight) fault(n *atomic.Int64, format string, args ...any) {
 // replace puts a fresh thing, open, in place i.
 func (f *fight) replace(i int) {
 	t := &thing{word: f.make()}
-	t.Sit(0)
+	t.Park(0)
 	f.things[i].Store(t)
 }
 
@@ -90,14 +90,14 @@ func (f *fighter) own(t *thing) {
 	}
 }
 
-// lease has t on lease gen and ends it; seated says whether it has a seat.
-func (f *fighter) lease(i int, t *thing, gen uint64, seated bool) {
+// lease has t on lease gen and ends it; parked says whether it has a local slot.
+func (f *fighter) lease(i int, t *thing, gen uint64, parked bool) {
 	f.own(t)
 	f.old, f.gen, f.at = t, gen, i
 	if f.rand.IntN(4) > 0 && t.Return(gen, 1) {
 		f.counts[returned].Add(1)
-		if !seated {
-			f.fault(&f.faults, "returned to no seat")
+		if !parked {
+			f.fault(&f.faults, "returned without a local slot")
 		}
 		return
 	}
@@ -108,28 +108,28 @@ func (f *fighter) lease(i int, t *thing, gen uint64, seated bool) {
 	f.counts[ended].Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f.pool(i, t, seated)
+	f.pool(i, t, parked)
 }
 
 // pool does what the pool does with what is in its hands, with t.mu locked.
-func (f *fighter) pool(i int, t *thing, seated bool) {
+func (f *fighter) pool(i int, t *thing, parked bool) {
 	f.own(t)
 	switch {
 	case t.Invalidated():
 		f.replace(i)
 	case f.rand.IntN(3) == 0:
-		if seated && f.rand.IntN(2) == 0 {
-			t.Stand()
-			seated = false
+		if parked && f.rand.IntN(2) == 0 {
+			t.Unpark()
+			parked = false
 			f.counts[stood].Add(1)
 		}
 		f.counts[lent].Add(1)
 		gen := t.Lend(2)
 		t.mu.Unlock()
 		defer t.mu.Lock()
-		f.lease(i, t, gen, seated)
+		f.lease(i, t, gen, parked)
 	default:
-		t.Sit(3)
+		t.Park(3)
 	}
 }
 
@@ -171,7 +171,7 @@ func (f *fighter) again() {
 	}
 }
 
-// seize takes t from its seat into the pool's hands, invalidated or not.
+// seize takes t from its local slot into the pool's hands, invalidated or not.
 func (f *fighter) seize(i int, t *thing, invalidate bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 
 // model is a Word said plainly.
 type model struct {
-	leased, open, seated, invalidated bool
+	leased, open, parked, invalidated bool
 	gen                               uint64
 	tick                              int64
 }
@@ -29,8 +29,8 @@ const (
 	end
 	claimIt
 	lend
-	sit
-	stand
+	park
+	unpark
 	invalidate
 	operations
 )
@@ -38,20 +38,20 @@ const (
 // FuzzWord runs a script of two bytes each, an operation and its argument, on a
 // Word and on the model.
 func FuzzWord(f *testing.F) {
-	f.Add(uint64(0), int64(0), []byte{sit, 1, take, 2, giveBack, 8, take, 3, end, 0, lend, 1, giveBack, 0, claimIt, 0, stand, 0, lend, 9, end, 0})
-	f.Add(uint64(gens-2), int64(ticks-3), []byte{sit, 9, take, 8, giveBack, 0, take, 8, giveBack, 0, take, 8, end, 1, end, 2, end, 0})
-	f.Add(uint64(gens-1), int64(1<<50), []byte{lend, 0, invalidate, 0, giveBack, 0, end, 0, sit, 0, lend, 0, end, 0})
-	f.Add(uint64(7), int64(ticks), []byte{sit, 0, invalidate, 0, take, 0, claimIt, 0, stand, 0, take, 0, stand, 0, claimIt, 0})
-	f.Add(uint64(7), int64(5), []byte{lend, 0, lend, 0, sit, 0, stand, 0, end, 3, sit, 0, sit, 0, stand, 0, lend, 0})
+	f.Add(uint64(0), int64(0), []byte{park, 1, take, 2, giveBack, 8, take, 3, end, 0, lend, 1, giveBack, 0, claimIt, 0, unpark, 0, lend, 9, end, 0})
+	f.Add(uint64(gens-2), int64(ticks-3), []byte{park, 9, take, 8, giveBack, 0, take, 8, giveBack, 0, take, 8, end, 1, end, 2, end, 0})
+	f.Add(uint64(gens-1), int64(1<<50), []byte{lend, 0, invalidate, 0, giveBack, 0, end, 0, park, 0, lend, 0, end, 0})
+	f.Add(uint64(7), int64(ticks), []byte{park, 0, invalidate, 0, take, 0, claimIt, 0, unpark, 0, take, 0, unpark, 0, claimIt, 0})
+	f.Add(uint64(7), int64(5), []byte{lend, 0, lend, 0, park, 0, unpark, 0, end, 3, park, 0, park, 0, unpark, 0, lend, 0})
 	f.Fuzz(func(t *testing.T, gen uint64, now int64, script []byte) {
 		gen, now = gen%gens, now&(1<<62-1)
 		w, m := claim.At(gen), &model{gen: gen}
 		if len(script) > 1<<12 {
 			script = script[:1<<12] // so that all of it lasts less than half of the ticks
 		}
-		w.Sit(now)
+		w.Park(now)
 		w.Claim()
-		m.seated, m.tick = true, now
+		m.parked, m.tick = true, now
 		for i := 0; i+1 < len(script); i += 2 {
 			op, arg := script[i], script[i+1]
 			now += int64(arg)
@@ -70,7 +70,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 	live := m.leased && which == m.gen
 	switch op {
 	case take:
-		want = m.open && m.seated && !m.invalidated
+		want = m.open && m.parked && !m.invalidated
 		gen, idle, ok := w.Take(at(now))
 		if got = ok; want {
 			if waited := now - m.tick; idle != waited || gen != m.lend(now) {
@@ -78,7 +78,7 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 			}
 		}
 	case giveBack:
-		want, got = live && m.seated && !m.invalidated, w.Return(which, now)
+		want, got = live && m.parked && !m.invalidated, w.Return(which, now)
 		if want {
 			m.leased, m.open, m.tick = false, true, now
 		}
@@ -95,17 +95,17 @@ func step(t *testing.T, w *claim.Word, m *model, op byte, now int64, which uint6
 				t.Errorf("Lend: lease %d, want %d", gen, m.gen)
 			}
 		}) == ""
-	case sit:
+	case park:
 		if m.pools() && m.invalidated {
-			return // is destroyed, not seated
+			return // is destroyed, not parked
 		}
-		want, got = m.pools(), panics(func() { w.Sit(now) }) == ""
+		want, got = m.pools(), panics(func() { w.Park(now) }) == ""
 		if want {
-			m.open, m.seated, m.tick = true, true, now
+			m.open, m.parked, m.tick = true, true, now
 		}
-	case stand:
-		want, got = m.pools(), panics(w.Stand) == ""
-		m.seated = m.seated && !want
+	case unpark:
+		want, got = m.pools(), panics(w.Unpark) == ""
+		m.parked = m.parked && !want
 	case invalidate:
 		w.Invalidate()
 		m.invalidated = true

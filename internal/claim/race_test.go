@@ -28,8 +28,8 @@ func (r *row) along(who int, ready *atomic.Int64, op func(w *claim.Word) bool) {
 // TestAtOnce has two operations race for one word. Of those that exclude each
 // other one succeeds; of the others both do, and Invalidate is not lost.
 func TestAtOnce(t *testing.T) {
-	open := func(w *claim.Word) { w.Sit(0) }
-	leased := func(w *claim.Word) { w.Sit(0); w.Take(at(0)) }
+	open := func(w *claim.Word) { w.Park(0) }
+	leased := func(w *claim.Word) { w.Park(0); w.Take(at(0)) }
 	takes := func(w *claim.Word) bool { _, _, ok := w.Take(at(1)); return ok }
 	returns := func(w *claim.Word) bool { return w.Return(1, 1) }
 	ends := func(w *claim.Word) bool { return w.End(1) }

@@ -11,9 +11,9 @@ import (
 // five bytes: an operation, how time passes, when a failed make began, how many
 // others run, and the spread.
 func FuzzBreaker(f *testing.F) {
-	const failed, stillborn, made, proved = 0, 1, 2, 3
+	const failed, failedEarly, made, proved = 0, 1, 2, 3
 	f.Add(byte(9), []byte{failed, 1, 0, 9, 0, failed, 1, 0, 8, 0, failed, 1, 0, 7, 255, failed, 0, 9, 6, 0, made, 255, 0, 0, 0, made, 1, 0, 0, 0, failed, 9, 1, 0, 0})
-	f.Add(byte(0), []byte{stillborn, 1, 0, 0, 0, made, 1, 0, 0, 0, stillborn, 1, 0, 0, 0, made, 1, 0, 0, 0, stillborn, 1, 0, 0, 255, made, 90, 0, 0, 0, proved, 0, 0, 0, 0})
+	f.Add(byte(0), []byte{failedEarly, 1, 0, 0, 0, made, 1, 0, 0, 0, failedEarly, 1, 0, 0, 0, made, 1, 0, 0, 0, failedEarly, 1, 0, 0, 255, made, 90, 0, 0, 0, proved, 0, 0, 0, 0})
 	f.Add(byte(255), []byte{failed, 0, 0, 0, 0, failed, 0, 0, 0, 0, failed, 0, 0, 0, 0, failed, 200, 0, 0, 255, failed, 255, 0, 0, 255, failed, 255, 0, 0, 255})
 	f.Fuzz(func(t *testing.T, most byte, script []byte) {
 		size := int(most) + 1
@@ -30,8 +30,8 @@ func FuzzBreaker(f *testing.F) {
 			switch script[0] % 4 {
 			case failed:
 				failure(t, &b, b.Failed, now, started, running, spread)
-			case stillborn:
-				failure(t, &b, b.Stillborn, now, started, running, spread)
+			case failedEarly:
+				failure(t, &b, b.FailedEarly, now, started, running, spread)
 			case made:
 				if ended := b.Made(1<<60, size); ended != open || b.Open() {
 					t.Fatalf("made: ended %v, was open %v, is open %v", ended, open, b.Open())

@@ -48,11 +48,11 @@ func (b *Breaker) Failed(now, started time.Duration, running int, spread float64
 	return b.failed(now, started, running, spread, false)
 }
 
-// Stillborn tells that something just made died before it did any work. It is
+// FailedEarly tells that something just made died before it did any work. It is
 // a failure that a successful make does not outweigh, or a server that accepts
 // and hangs up would be dialled for ever. A server that goes takes many with it:
 // one that was begun before another died says nothing new.
-func (b *Breaker) Stillborn(now, started time.Duration, running int, spread float64) (began bool) {
+func (b *Breaker) FailedEarly(now, started time.Duration, running int, spread float64) (began bool) {
 	return b.failed(now, started, running, spread, true)
 }
 

@@ -33,7 +33,7 @@ type fail = func(b *outage.Breaker, now, started time.Duration, running int, spr
 
 var fails = map[string]fail{
 	"Failed":    (*outage.Breaker).Failed,
-	"Stillborn": (*outage.Breaker).Stillborn,
+	"FailedEarly": (*outage.Breaker).FailedEarly,
 }
 
 // broken returns a Breaker in an outage that began now, its first delay 75 ms.
@@ -91,14 +91,14 @@ func TestThreshold(t *testing.T) {
 // A server that goes takes with it all that were made and not used yet. They count
 // once, however many there are and however long after each other they die; a make
 // that began after the first of these deaths counts again.
-func TestStillborn_DieTogether(t *testing.T) {
+func TestFailedEarly_DieTogether(t *testing.T) {
 	b := new(outage.Breaker)
 	for i := range time.Duration(50) {
-		if b.Stillborn(ms+i, i%2, 0, 0) {
+		if b.FailedEarly(ms+i, i%2, 0, 0) {
 			t.Fatalf("an outage at death %d", i)
 		}
 	}
-	if b.Stillborn(100*ms, 50*ms, 0, 0) || !b.Stillborn(200*ms, 150*ms, 0, 0) {
+	if b.FailedEarly(100*ms, 50*ms, 0, 0) || !b.FailedEarly(200*ms, 150*ms, 0, 0) {
 		t.Error("it is not the third of those that were begun after a death that begins an outage")
 	}
 }

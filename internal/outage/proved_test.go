@@ -8,19 +8,19 @@ import (
 )
 
 // A server that accepts and hangs up: every make succeeds, and dies.
-func TestStillbornIsNotOutweighed(t *testing.T) {
+func TestFailedEarlyIsNotOutweighed(t *testing.T) {
 	for _, size := range []int{1, 16} {
 		b, now := new(outage.Breaker), time.Duration(0)
 		for n := 1; n < threshold; n++ {
 			b.Made(1<<60, size)
-			if b.Stillborn(now, now, 0, 0) {
+			if b.FailedEarly(now, now, 0, 0) {
 				t.Fatalf("size %d: death %d began an outage", size, n)
 			}
 			state(t, b, now, size, false, 1, 0)
 		}
 		for n, whole := range delays {
 			b.Made(1<<60, size)
-			if !b.Stillborn(now, now, 0, 0) {
+			if !b.FailedEarly(now, now, 0, 0) {
 				t.Errorf("size %d: death %d began no outage", size, threshold+n)
 			}
 			state(t, b, now, size, true, 0, whole-whole/4)
@@ -36,19 +36,19 @@ func TestStillbornIsNotOutweighed(t *testing.T) {
 	}
 }
 
-// A success adds one to what a stillborn has halved; a proof brings all back.
-func TestMadeAfterStillborn(t *testing.T) {
+// A success adds one to the weight that an early failure has halved; a proof brings all back.
+func TestMadeAfterFailedEarly(t *testing.T) {
 	var b outage.Breaker
-	b.Stillborn(0, 0, 15, 0)
+	b.FailedEarly(0, 0, 15, 0)
 	b.Made(1<<60, 16)
 	state(t, &b, 0, 16, false, 9, 0) // one more than the half
 	b.Proved()
 	state(t, &b, 0, 16, false, 16, 0)
 }
 
-func TestStillbornThenFailed(t *testing.T) {
+func TestFailedEarlyThenFailed(t *testing.T) {
 	var b outage.Breaker
-	b.Stillborn(0, 0, 9, 0)
+	b.FailedEarly(0, 0, 9, 0)
 	b.Failed(0, 0, 8, 0) // a failure that a success outweighs
 	b.Made(1<<60, 16)
 	state(t, &b, 0, 16, false, 16, 0)
@@ -57,8 +57,8 @@ func TestStillbornThenFailed(t *testing.T) {
 
 func TestProved(t *testing.T) {
 	var b outage.Breaker
-	b.Stillborn(0, 0, 9, 0)
-	b.Stillborn(0, 0, 8, 0)
+	b.FailedEarly(0, 0, 9, 0)
+	b.FailedEarly(0, 0, 8, 0)
 	b.Proved()
 	well(t, &b, 0)
 
@@ -74,11 +74,11 @@ func TestProved(t *testing.T) {
 	well(t, &b, time.Hour)
 }
 
-// A proof on the way out of an outage of stillborns lets successes count again.
+// A proof on the way out of an outage of early failures lets successes count again.
 func TestProofWhileRamping(t *testing.T) {
 	var b outage.Breaker
 	for range threshold {
-		b.Stillborn(0, 0, 0, 0)
+		b.FailedEarly(0, 0, 0, 0)
 	}
 	b.Made(1<<60, 16)
 	b.Proved()
