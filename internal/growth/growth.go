@@ -1,64 +1,65 @@
-// Package growth decides how many resources to make for callers who wait.
+// Package growth decides how many resources to create for waiting callers.
 //
-// Making is slow and every caller would like one made; but a caller may be
-// served sooner by a lease that ends. An average of past leases misleads (those
-// before a spike may have been long), so what counts is what comes back now:
+// A creation is slow, and a lease that ends may serve a caller sooner. The average of past
+// leases misleads (those before a spike may have been long), so the releases of this
+// moment decide:
 //
-//   - nothing is held that could come back: make all that are missing, at once;
-//   - else make one, and watch for a tenth of a make's usual time. What came
-//     back in it says what will come back within a make; make the rest;
-//   - while callers wait on and on, however fast things come back, the one
-//     becomes two, four, …: doubled for each make's time that the wait lasts.
+//   - If no resource is held that could come back, all that are missing are created at once.
+//   - Otherwise one is created, and releases are counted for a tenth of a creation's usual
+//     time. From their number follows how many will come back within a creation; the rest
+//     are created.
+//   - While the queue lasts, however fast resources come back, the one becomes two, four,
+//     …: it doubles with each creation's time.
 //
-// Makes that take less than 50 ms count as if they took that long: each slows
-// the others and the work that is waited for, and a wait of 50 ms costs a caller
-// less than what a burst of makes costs the server.
+// A creation that takes less than 50 ms counts as if it took that long: each slows the
+// others and the work that callers wait for, and a wait of 50 ms costs a caller less than
+// a burst of creations costs the server.
 //
-// A make that has run for much longer than makes take is not counted on: see
+// A creation that has run for much longer than creations take is not counted on: see
 // [Gauge.Patience].
 package growth
 
 import "time"
 
-// watchPart is which part of a make's usual time is watched. A spike of long
-// work loses that much; a spike of short work that is over within a few watches
-// makes almost none.
+// watchPart is the part of a creation's usual time in which releases are counted. A spike
+// of long work is served that much later; a spike of short work that is over within a few
+// such periods creates almost nothing.
 const watchPart = 10
 
-// minPace is the least that a make counts as.
+// minPace is the least time that a creation counts as.
 const minPace = 50 * time.Millisecond
 
-// What Patience says: unknown if no make has succeeded, else never less than
+// What Patience returns: unknownPatience if no creation has succeeded, else at least
 // minPatience.
 const (
 	unknownPatience = time.Second
 	minPatience     = 250 * time.Millisecond
 )
 
-// Facts are how things stand.
+// Facts is what the decision depends on.
 type Facts struct {
 	Now      time.Duration // on any clock that only grows
 	Waiting  int           // callers
-	Coming   int           // resources on the way to them: being made, or checked
+	Coming   int           // resources on the way to them: being created, or checked
 	Held     int           // leases that could end
 	Returned int64         // leases that have ended, ever
 	Room     int           // how many more may exist
 }
 
-// Gauge remembers how long a make takes and what it is watching. The zero Gauge
-// is ready; its user serialises the calls.
+// Gauge remembers how long a creation takes, and counts releases. The zero Gauge is ready.
+// Its user serializes the calls.
 type Gauge struct {
 	makeTime time.Duration // usual; 0: none has succeeded yet
 	variance time.Duration // mean deviation from that
 	backlog  bool          // callers wait
-	since    time.Duration // from when on
-	period   int64         // how many makes' times the backlog has lasted
-	hedged   int           // makes begun in that period, however fast leases end
-	watched  time.Duration // start of the watch
+	since    time.Duration // since when
+	period   int64         // how many creations' times the backlog has lasted
+	hedged   int           // creations begun in that period regardless of releases
+	watched  time.Duration // when counting releases began
 	returned int64         // Facts.Returned then
 }
 
-// Made tells how long a make took that succeeded.
+// Made records how long a successful creation took.
 func (g *Gauge) Made(took time.Duration) {
 	if g.makeTime == 0 {
 		g.makeTime, g.variance = took, took/2
@@ -69,9 +70,9 @@ func (g *Gauge) Made(took time.Duration) {
 	g.variance += (max(off, -off) - g.variance) / 4
 }
 
-// Patience returns for how long a make may run before it is not counted on any
-// more. As RFC 6298 has it for a retransmission, that is the usual time and four
-// times its mean deviation, but at least twice the usual time.
+// Patience returns for how long a creation may run before it is no longer counted on. As
+// RFC 6298 has it for a retransmission, that is the usual time and four times its mean
+// deviation, but at least twice the usual time.
 func (g *Gauge) Patience() time.Duration {
 	if g.makeTime == 0 {
 		return unknownPatience
@@ -79,18 +80,18 @@ func (g *Gauge) Patience() time.Duration {
 	return max(minPatience, g.makeTime+max(g.makeTime, 4*g.variance))
 }
 
-// pace is the usual time of a make, as far as it decides.
+// pace returns the usual time of a creation as it enters the decision.
 func (g *Gauge) pace() time.Duration { return max(g.makeTime, minPace) }
 
-// Usual returns the usual time of a make; 0 if none has succeeded.
+// Usual returns the usual time of a creation; 0 if none has succeeded.
 func (g *Gauge) Usual() time.Duration { return g.makeTime }
 
-// Clear tells that nobody waits any more.
+// Clear records that no caller waits.
 func (g *Gauge) Clear() { g.backlog = false }
 
-// Want returns how many makes to start now, at most f.Room, and, unless it is
-// zero, after how long to ask again even if nothing has happened. [Gauge.Began]
-// tells how many were started.
+// Want returns how many creations to begin now, at most f.Room, and after how long to ask
+// again even if nothing has happened; 0: not before something happens. The user reports to
+// [Gauge.Began] how many it began.
 func (g *Gauge) Want(f Facts) (start int, again time.Duration) {
 	if f.Waiting == 0 {
 		g.Clear()
@@ -120,15 +121,15 @@ func (g *Gauge) Want(f Facts) (start int, again time.Duration) {
 	return min(start, short, f.Room), g.watched + window - f.Now
 }
 
-// Began tells how many makes for callers were begun.
+// Began records how many creations were begun for callers.
 func (g *Gauge) Began(n int) { g.hedged += n }
 
 func (g *Gauge) watch(f Facts) { g.watched, g.returned = f.Now, f.Returned }
 
-// hedge is how many makes to begin however fast leases end: one in the first
-// period of a make's time, and twice as many under way in each that follows. A
-// fast make that has ended counts until its period is over: makes do not follow
-// one another without pause.
+// hedge returns how many creations to begin regardless of releases: one in the first
+// period of a creation's time, and twice as many under way in each period that follows. A
+// fast creation that has ended counts until its period is over, so that creations do not
+// follow one another without a pause.
 func (g *Gauge) hedge(f Facts) int {
 	if period := int64((f.Now - g.since) / g.pace()); period != g.period {
 		g.period, g.hedged = period, 0

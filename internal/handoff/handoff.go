@@ -1,5 +1,5 @@
 // Package handoff decides whether a goroutine that has just given a resource to
-// a waiter lets that waiter run before it goes on.
+// a waiter lets that waiter run before it continues.
 //
 // The Go scheduler queues a woken goroutine next on the waker's processor. It
 // runs there as soon as the waker blocks, or on another processor once an idle
@@ -33,7 +33,7 @@ const (
 )
 
 const (
-	// A delay of less than grain is not worth anybody's pause. It is also the
+	// A delay of less than grain is not worth a pause. It is also the
 	// hold from which hand-offs are observed: where holds are shorter, the clock
 	// and the switch would cost more than they gain.
 	grain = 50 * time.Microsecond

@@ -1,13 +1,13 @@
-// Package outage decides when the next make may be tried while makes fail, and
-// how many at once when they succeed again.
+// Package outage is a circuit breaker for the creation of resources: it decides when the
+// next creation may be tried while creation is failing, and how many may run at once when
+// it succeeds again.
 //
-// Each failure halves how many may run at once. After three in a row there is
-// an outage: one prober tries, after a delay that grows from failure to failure
-// and with the length of the outage, up to five seconds, and is jittered, so
-// that many processes do not probe in step. A
-// success ends the outage; then two may run, and each further success allows
-// one more, which doubles them from round to round: 1, 2, 4, … A failure on
-// that way is an outage again.
+// Each failure halves how many creations may run at once. After three failures in a row
+// there is an outage: one probe is tried, after a delay that grows from failure to failure
+// and with the length of the outage, up to five seconds. The delay is jittered, so that
+// many processes do not probe in step. A success ends the outage; then two creations may
+// run, and each further success allows one more, which doubles them from round to round:
+// 1, 2, 4, … A failure during that ramp is an outage again.
 package outage
 
 import "time"
@@ -18,40 +18,39 @@ const (
 	nextWait  = 450 * time.Millisecond // the doubling stops here, until the outage lasts long
 	maxWait   = 5 * time.Second
 
-	// waitPart is which part of the time that an outage has lasted a prober waits
-	// at most, beyond nextWait: so an outage lasts an eighth longer for callers
-	// than for the server.
+	// waitPart bounds the delay, beyond nextWait, to that part of the time that the
+	// outage has lasted: so an outage lasts an eighth longer for callers than for
+	// the server.
 	waitPart = 8
 )
 
-// Breaker is the state of makes. The zero Breaker is closed: all is well. Its
-// user serialises the calls.
+// Breaker is the circuit breaker. The zero Breaker is closed: there is no outage. Its user
+// serializes the calls.
 type Breaker struct {
 	open     bool
 	ramping  bool          // after an outage: limit grows with each success
-	shaky    bool          // and nothing made since has been proved
-	unproved bool          // the last failure was a thing that died before it did any work
+	shaky    bool          // ramping, and no resource created since has been proved
+	unproved bool          // the last failure was a resource that died before it did any work
 	fails    int           // in a row
-	probes   int           // failed ones, since all was well
-	limit    int           // how many makes at once; 0: no limit
+	probes   int           // failed probes since the last proof
+	limit    int           // how many creations at once; 0: no limit
 	began    time.Duration // when the outage began, less lasted
-	lasted   time.Duration // how long outages have lasted since all was well
+	lasted   time.Duration // how long outages have lasted since the last proof
 	since    time.Duration // when the last probe failed, or it began
-	next     time.Duration // when the prober may try
-	died     time.Duration // when the last Stillborn that counted came
+	next     time.Duration // when the next probe may be tried
+	died     time.Duration // when the last FailedEarly that counted was reported
 }
 
-// Failed tells that a make, begun at started, failed now. running is how many
-// other makes run; spread is random in [0,1). It reports whether an outage
-// began with it.
+// Failed records that a creation, begun at started, failed now. running is how many other
+// creations run; spread is random in [0,1). It reports whether an outage began.
 func (b *Breaker) Failed(now, started time.Duration, running int, spread float64) (began bool) {
 	return b.failed(now, started, running, spread, false)
 }
 
-// FailedEarly tells that something just made died before it did any work. It is
-// a failure that a successful make does not outweigh, or a server that accepts
-// and hangs up would be dialled for ever. A server that goes takes many with it:
-// one that was begun before another died says nothing new.
+// FailedEarly records that a new resource died before it did any work. A successful
+// creation does not outweigh this failure: otherwise a server that accepts connections and
+// ends them at once would be dialed for ever. A server that stops ends many connections at
+// once, so a resource whose creation began before another one died says nothing new.
 func (b *Breaker) FailedEarly(now, started time.Duration, running int, spread float64) (began bool) {
 	return b.failed(now, started, running, spread, true)
 }
@@ -86,8 +85,8 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 	return false
 }
 
-// wait is the delay before probe number n of an outage that has lasted so long:
-// three quarters to all of the time that it may take.
+// wait returns the delay before probe number n of an outage that has lasted so long: from
+// three quarters to all of its upper bound.
 func wait(n int, lasted time.Duration, spread float64) time.Duration {
 	d := nextWait
 	if n < 3 {
@@ -97,20 +96,20 @@ func wait(n int, lasted time.Duration, spread float64) time.Duration {
 	return d - d/4 + time.Duration(spread*float64(d/4))
 }
 
-// Overdue tells that a make has run for much longer than makes take, and how
-// many others run. It is no failure, since it may still succeed, but fewer may
-// run at once until one has.
+// Overdue records that a creation has run for much longer than creations take, and how
+// many others run. It is no failure, since the creation may still succeed, but fewer may
+// run at once until one has succeeded.
 func (b *Breaker) Overdue(running int) {
 	if limit := max(1, (running+1)/2); !b.open && (b.limit == 0 || limit < b.limit) {
 		b.limit = limit
 	}
 }
 
-// Made tells that a make succeeded, of at most size at once. It reports
-// whether an outage ended with it.
+// Made records that a creation succeeded, of at most size at once. It reports whether an
+// outage ended.
 func (b *Breaker) Made(started time.Duration, size int) (ended bool) {
 	if b.open && b.unproved && started < b.next {
-		return false // begun before those that died: says nothing new
+		return false // begun before the resources that died: says nothing new
 	}
 	ended = b.open
 	if b.open {
@@ -132,8 +131,8 @@ func (b *Breaker) Made(started time.Duration, size int) (ended bool) {
 	return ended
 }
 
-// Proved tells that something made did its work: what failed before is over,
-// unless there is an outage still.
+// Proved records that a resource did its work: earlier failures count no longer, unless
+// there is still an outage.
 func (b *Breaker) Proved() {
 	b.unproved = false
 	if b.open {
@@ -145,7 +144,7 @@ func (b *Breaker) Proved() {
 	}
 }
 
-// TryNow lets the prober try at once. If the outage continues after that try, its length
+// TryNow lets the next probe be tried at once. If the outage continues after that try, its length
 // counts from now, so that the next delays are short again.
 func (b *Breaker) TryNow(now time.Duration) {
 	if b.open {
@@ -157,7 +156,7 @@ func (b *Breaker) TryNow(now time.Duration) {
 // Open reports whether there is an outage.
 func (b *Breaker) Open() bool { return b.open }
 
-// Allowed returns how many makes may run at once, of at most size.
+// Allowed returns how many creations may run at once, of at most size.
 func (b *Breaker) Allowed(now time.Duration, size int) int {
 	switch {
 	case b.open && now < b.next:
@@ -168,7 +167,7 @@ func (b *Breaker) Allowed(now time.Duration, size int) int {
 	return min(b.limit, size)
 }
 
-// RetryAfter returns how long until the prober may try; 0 if it may now, or if
+// RetryAfter returns how long until the next probe may be tried; 0 if it may now, or if
 // there is no outage.
 func (b *Breaker) RetryAfter(now time.Duration) time.Duration {
 	if !b.open {
