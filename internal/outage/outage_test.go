@@ -32,7 +32,7 @@ var almost = math.Nextafter(1, 0)
 type fail = func(b *outage.Breaker, now, started time.Duration, running int, spread float64) bool
 
 var fails = map[string]fail{
-	"Failed":    (*outage.Breaker).Failed,
+	"Failed":      (*outage.Breaker).Failed,
 	"FailedEarly": (*outage.Breaker).FailedEarly,
 }
 
