@@ -76,7 +76,7 @@ func (w *world) levels() levels {
 			n.tries++
 		case c.canceled:
 			n.canceled++
-		case c.refused:
+		case c.refused && !errors.Is(c.err, resource.ErrClosed): // a closed pool says so, whatever the Admission
 			n.rejected++
 		case errors.Is(c.err, resource.ErrRejected):
 			n.barred++ // by the Queue, which is counted, or with its creation, which is not
