@@ -7,6 +7,7 @@
 //	at most n at once, others refused                  Limit                      Admission
 //	at most n waiting                                  BoundedQueue               Admission
 //	guaranteed capacity for a class                    Shares                     Admission
+//	at most n for each class, whatever its name        examples/custompolicy      Admission
 //	capacity reserved for high priorities              Reserve                    Admission
 //	a different policy for each priority               ByPriority                 any of the three
 //	early refusal of calls that would time out         WithinDeadline             Admission
@@ -85,6 +86,16 @@
 // that wait (Semaphore, Gate, Pace), which should not wait for a request that is refused
 // afterwards; last those whose permits cannot be returned: the tokens of a Rate, the trial
 // of a half-open breaker.
+//
+// # Evictions and health checks that are composed
+//
+// An Eviction that ends many resources at once, as one by version during a rollout does,
+// can leave the pool without idle resources until others are created. Protect(MinIdle-1,
+// it) ends them a few at a time; or let it compare [resource.Info.Jitter] with a part that
+// grows from 0 to 1.
+//
+// CheckTimeout, Consecutive and Cohort implement [resource.Scheduled] as the Health that
+// they wrap does, so IfIdle may be inside or outside of them.
 //
 // # Custom policies
 //
