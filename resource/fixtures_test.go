@@ -635,26 +635,6 @@ func hourly(h *harness) {
 	h.cfg.SweepInterval = 24 * time.Hour
 }
 
-// callers runs n goroutines that each acquire, work and release once, and
-// returns how many of them failed.
-func callers[T any](p *resource.Pool[T], n int, work func(v T)) (failed int64) {
-	var wg sync.WaitGroup
-	var bad atomic.Int64
-	for range n {
-		wg.Go(func() {
-			l, err := p.Acquire(context.Background())
-			if err != nil {
-				bad.Add(1)
-				return
-			}
-			work(l.Value())
-			l.Release()
-		})
-	}
-	wg.Wait()
-	return bad.Load()
-}
-
 // stack is a Queue in LIFO order.
 type stack struct{ waiters []*resource.Waiter }
 
