@@ -54,6 +54,12 @@ func (x *setup) close() (err error) {
 	return err
 }
 
+// scoped runs f with a setup of its own, which it closes after f, also if f fails.
+func scoped(ctx context.Context, f func(x *setup)) error {
+	x := &setup{ctx: ctx}
+	return errors.Join(attempt(func() { f(x) }), x.close())
+}
+
 // A failure is the panic of check.
 type failure struct{ error }
 
