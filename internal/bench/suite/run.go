@@ -76,6 +76,13 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// failIf ends a measurement, as check does, if bad.
+func failIf(bad bool, format string, args ...any) {
+	if bad {
+		check(fmt.Errorf(format, args...))
+	}
+}
+
 // attempt returns the error with which f fails.
 func attempt(f func()) (err error) {
 	defer func() {

@@ -76,9 +76,7 @@ func (c *closer) goAway(n int) time.Time {
 	oldest := slices.Clone(c.conns[:min(n, open)])
 	c.conns = c.conns[len(oldest):]
 	c.mu.Unlock()
-	if n > open {
-		check(fmt.Errorf("%d connections are open, want %d", open, n))
-	}
+	failIf(n > open, "%d connections are open, want %d", open, n)
 	start := time.Now()
 	for _, ws := range oldest {
 		check(ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), start.Add(peer.CloseTime)))
