@@ -214,15 +214,20 @@ func metered(s size, l peer.Loop) measurement {
 	}
 }
 
-// timed measures one call of f, in milliseconds.
-func timed(s size, f func()) measurement {
-	l := metered(s, func(_ context.Context, n int) error {
+// repeated is a loop of calls of f.
+func repeated(f func(ctx context.Context)) peer.Loop {
+	return func(ctx context.Context, n int) error {
 		return attempt(func() {
 			for range n {
-				f()
+				f(ctx)
 			}
 		})
-	})
+	}
+}
+
+// timed measures one call of f, in milliseconds.
+func timed(s size, f func()) measurement {
+	l := metered(s, repeated(func(context.Context) { f() }))
 	return func(ctx context.Context) sample {
 		got := l(ctx)
 		return sample{"ms": got["ns/op"] / 1e6, "allocs/op": got["allocs/op"]}

@@ -124,13 +124,7 @@ func amongManyRow(s size, server *echoProcess) row {
 	one := func(name string, n int) entrant {
 		return entrant{name, func(x *setup) measurement {
 			p := x.idleSockets(server.open(x), "ws", n, s)
-			return metered(s, func(ctx context.Context, n int) error {
-				return attempt(func() {
-					for range n {
-						lease(ctx, p, 0)
-					}
-				})
-			})
+			return metered(s, repeated(func(ctx context.Context) { lease(ctx, p, 0) }))
 		}}
 	}
 	return row{name: "ws-10k-acquire", entrants: []entrant{one("many idle", s.count(10_000)), one("10 idle", fewIdle)}, figures: []figure{
