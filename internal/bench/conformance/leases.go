@@ -34,9 +34,7 @@ func leases() []Case {
 			p.open(1)
 			for i := range rounds {
 				l, err := p.tryTake(soon)
-				if err != nil {
-					p.failf("lost after %d rounds", i)
-				}
+				p.failIf(err != nil, "lost after %d rounds", i)
 				var ready atomic.Int64
 				var both sync.WaitGroup
 				for range 2 {
@@ -59,9 +57,7 @@ func leases() []Case {
 			_ = do(l.Release)
 			p.destroyed(it)
 			next := p.take()
-			if next.Item() == it {
-				p.failf("a destroyed item lent")
-			}
+			p.failIf(next.Item() == it, "a destroyed item lent")
 			p.exclusive(next.Item())
 		}},
 		{Name: "destroy-twice", What: "A second Destroy of one lease does nothing.", run: func(p *probe) {
@@ -108,9 +104,7 @@ func leases() []Case {
 			it = l.Item()
 			l.Release()
 			_ = do(r.Reset)
-			if !until(func() bool { return p.Dead(it) }) {
-				p.failf("never destroyed by Reset")
-			}
+			p.failIf(!until(func() bool { return p.Dead(it) }), "never destroyed by Reset")
 			time.Sleep(settle) // the panic follows
 			p.slotSurvives()
 		}},
@@ -150,9 +144,7 @@ func leases() []Case {
 			p.must(r.Resize(2))
 			began := time.Now()
 			g := await(got, soon)
-			if g.err != nil {
-				p.failf("the waiter is not served")
-			}
+			p.failIf(g.err != nil, "the waiter is not served")
 			took := g.at.Sub(began)
 			p.judge(took < 100*time.Millisecond, "%s", ms(took))
 		}},
@@ -165,18 +157,12 @@ func leases() []Case {
 			}
 			_, err := call(soon, func() (struct{}, error) { return struct{}{}, r.Resize(1) })
 			p.succeeds("Resize", err)
-			if !until(func() bool { return p.living() <= 2 }) {
-				p.failf("%d alive of 1, 2 of them held", p.living())
-			}
+			p.failIf(!until(func() bool { return p.living() <= 2 }), "%d alive of 1, 2 of them held", p.living())
 			for _, l := range held[2:] {
-				if p.Dead(l.Item()) {
-					p.failf("a holder is interrupted")
-				}
+				p.failIf(p.Dead(l.Item()), "a holder is interrupted")
 				l.Release()
 			}
-			if !until(func() bool { return p.living() <= 1 }) {
-				p.failf("%d stay alive of 1", p.living())
-			}
+			p.failIf(!until(func() bool { return p.living() <= 1 }), "%d stay alive of 1", p.living())
 		}},
 		{Name: "close-waiters", What: "Close, which has 200 ms, fails the waiters although a lease is out.", run: func(p *probe) {
 			p.openClosable(1)
@@ -185,12 +171,8 @@ func leases() []Case {
 			began := time.Now()
 			go p.closeWithin(closeTime)
 			g := await(got, soon)
-			if errors.Is(g.err, errLate) {
-				p.failf("not told in %v", soon)
-			}
-			if g.err == nil {
-				p.failf("served from a closed pool")
-			}
+			p.failIf(errors.Is(g.err, errLate), "not told in %v", soon)
+			p.failIf(g.err == nil, "served from a closed pool")
 			p.seen = "after " + ms(g.at.Sub(began))
 		}},
 		{Name: "close-leaked", What: "Close returns although a lease never ends: at once, or when its context ends.", run: func(p *probe) {
@@ -219,12 +201,8 @@ func leases() []Case {
 // succeeds.
 func (p *probe) exclusive(held *peer.Item) {
 	got := await(p.ask(context.Background()), settle*10)
-	if got.err == nil && got.lease.Item() == held {
-		p.failf("two holders")
-	}
-	if got.err == nil {
-		p.failf("two items of one at most")
-	}
+	p.failIf(got.err == nil && got.lease.Item() == held, "two holders")
+	p.failIf(got.err == nil, "two items of one at most")
 	if !errors.Is(got.err, errLate) {
 		p.succeeds("Acquire", got.err)
 	}
@@ -236,9 +214,7 @@ func (p *probe) unusable(l peer.Lease) {
 	if errors.Is(err, errors.ErrUnsupported) {
 		p.unsupported()
 	}
-	if err == nil {
-		p.failf("still usable")
-	}
+	p.failIf(err == nil, "still usable")
 }
 
 // firstMakeFails wants the first caller to get any result at all, and a second caller

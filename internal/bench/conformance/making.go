@@ -78,9 +78,7 @@ func making() []Case {
 				default:
 				}
 			}
-			if returned < callers {
-				p.failf("%d of %d not told in %v", callers-returned, callers, watch)
-			}
+			p.failIf(returned < callers, "%d of %d not told in %v", callers-returned, callers, watch)
 			n := p.Makes()
 			p.judge(last < 500*time.Millisecond && n <= 50, "%s, %d makes", ms(last), n)
 		}},

@@ -75,11 +75,16 @@ func (p *probe) failf(format string, args ...any) {
 	panic(outcome{Finding: Finding{Verdict: Fails, Seen: fmt.Sprintf(format, args...)}})
 }
 
-// judge fails unless ok; what was observed is shown both ways.
-func (p *probe) judge(ok bool, format string, args ...any) {
-	if !ok {
+// failIf fails if bad.
+func (p *probe) failIf(bad bool, format string, args ...any) {
+	if bad {
 		p.failf(format, args...)
 	}
+}
+
+// judge fails unless ok; what was observed is shown both ways.
+func (p *probe) judge(ok bool, format string, args ...any) {
+	p.failIf(!ok, format, args...)
 	p.seen = fmt.Sprintf(format, args...)
 }
 
@@ -182,9 +187,7 @@ func (p *probe) keepTaking() (peer.Lease, error) {
 // slotSurvives fails unless a lease can be acquired: the slot is not lost.
 func (p *probe) slotSurvives() peer.Lease {
 	l, err := p.keepTaking()
-	if err != nil {
-		p.failf("the slot is lost")
-	}
+	p.failIf(err != nil, "the slot is lost")
 	return l
 }
 
@@ -240,9 +243,7 @@ func (p *probe) living() int {
 
 // destroyed fails unless the pool destroys it.
 func (p *probe) destroyed(it *peer.Item) {
-	if !until(func() bool { return p.Dead(it) }) {
-		p.failf("never destroyed")
-	}
+	p.failIf(!until(func() bool { return p.Dead(it) }), "never destroyed")
 }
 
 // ms is d in whole milliseconds.

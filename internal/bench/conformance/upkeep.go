@@ -51,9 +51,7 @@ func upkeep() []Case {
 					same++
 				}
 			}
-			if same < (rounds-1)*2/3 {
-				p.failf("lent %s", strings.Join(ids[:5], " "))
-			}
+			p.failIf(same < (rounds-1)*2/3, "lent %s", strings.Join(ids[:5], " "))
 		}},
 		{Name: "dead-idle", Issues: []string{"livekit/agents#6513", "bifrost#3002"}, What: "An item that dies while it is idle is found by a check, and not lent.", run: func(p *probe) {
 			p.openChecked(2, p.check)
@@ -61,9 +59,7 @@ func upkeep() []Case {
 			p.ill = p.Makes()
 			p.mu.Unlock()
 			time.Sleep(6 * checkEvery)
-			if p.take().Item().ID <= p.ill {
-				p.failf("a dead item lent")
-			}
+			p.failIf(p.take().Item().ID <= p.ill, "a dead item lent")
 		}},
 		{Name: "lifetime-busy", Issues: []string{"pgx#2560"}, What: "An item that is always in use still ends at its maximum age.", run: func(p *probe) {
 			const age = 150 * time.Millisecond
@@ -112,9 +108,7 @@ func upkeep() []Case {
 					first, last, n = min(first, lived), max(last, lived), n+1
 				}
 			}
-			if n < items {
-				p.failf("%d of %d end", n, items)
-			}
+			p.failIf(n < items, "%d of %d end", n, items)
 			p.judge(last-first >= jitter/4, "over %s", ms(last-first))
 		}},
 		{Name: "reset-leased", What: "An item that is leased at a Reset is destroyed on release, not lent again.", run: func(p *probe) {
@@ -124,9 +118,7 @@ func upkeep() []Case {
 			it := l.Item()
 			r.Reset()
 			l.Release()
-			if p.take().Item() == it {
-				p.failf("lent again")
-			}
+			p.failIf(p.take().Item() == it, "lent again")
 			p.destroyed(it)
 		}},
 		{Name: "reset-making", What: "An item that is being made at a Reset is not lent.", run: func(p *probe) {
@@ -143,9 +135,7 @@ func upkeep() []Case {
 			}
 			l, err := p.keepTaking()
 			p.succeeds("Acquire", err)
-			if l.Item().ID == 1 {
-				p.failf("lent")
-			}
+			p.failIf(l.Item().ID == 1, "lent")
 		}},
 		{Name: "reset-waiters", Issues: []string{"vitess#20187"}, What: "A caller that waits at a Reset is served after it.", run: func(p *probe) {
 			p.openLazy(1)
@@ -172,9 +162,7 @@ func upkeep() []Case {
 			go p.pool.Warm(context.Background(), 1)
 			p.makeBegins()
 			_ = p.closeWithin(soon)
-			if !until(func() bool { return p.living() == 0 }) {
-				p.failf("never destroyed")
-			}
+			p.failIf(!until(func() bool { return p.living() == 0 }), "never destroyed")
 			time.Sleep(settle)
 			if total, idle := c.Count(); total > 0 {
 				p.failf("%d, of them %d idle", total, idle)
@@ -222,9 +210,7 @@ func (p *probe) checkedSince(n int) func() bool {
 
 // makeBegins fails unless the first make begins.
 func (p *probe) makeBegins() {
-	if !until(func() bool { return p.Makes() == 1 }) {
-		p.failf("nothing is made ahead")
-	}
+	p.failIf(!until(func() bool { return p.Makes() == 1 }), "nothing is made ahead")
 }
 
 // countCost is the least average time of one Count in a pool of n.

@@ -26,9 +26,7 @@ func waiting() []Case {
 					l.Release()
 				}
 			}
-			if served > 0 {
-				p.failf("served %d of %d times", served, rounds)
-			}
+			p.failIf(served > 0, "served %d of %d times", served, rounds)
 		}},
 		// On one processor the waiter cannot leave before the
 		// release: the releaser finds it in the queue.
@@ -65,12 +63,8 @@ func waiting() []Case {
 			var last time.Duration
 			for i, got := range asked {
 				g := await(got, soon)
-				if g.err == nil {
-					p.failf("two holders")
-				}
-				if g.err == errLate {
-					p.failf("%d of %d not told", callers-i, callers)
-				}
+				p.failIf(g.err == nil, "two holders")
+				p.failIf(g.err == errLate, "%d of %d not told", callers-i, callers)
 				last = max(last, g.at.Sub(end))
 			}
 			p.judge(last < 100*time.Millisecond, "%s late", ms(last))
@@ -87,12 +81,8 @@ func waiting() []Case {
 			}
 			longest, often := pr.observe(800 * time.Millisecond)
 			pr.over.Store(true)
-			if do(all.Wait) != nil {
-				p.failf("one waits for ever")
-			}
-			if pr.failed.Load() {
-				p.failf("Acquire fails")
-			}
+			p.failIf(do(all.Wait) != nil, "one waits for ever")
+			p.failIf(pr.failed.Load(), "Acquire fails")
 			p.judge(often == 0, "%d in %d, longest %d ms", often, pr.arrived.Load()/2, longest)
 		})},
 		{Name: "starvation", Issues: []string{"sqlalchemy#7679"}, What: "Fifty goroutines on two items: the fewest leases of one are at least a quarter of the most.", run: func(p *probe) {
@@ -151,9 +141,7 @@ func waiting() []Case {
 					p.failf("only %d of %d served", i, callers)
 				}
 			}
-			if overtakes > 0 {
-				p.failf("%d of %d out of turn, number %d first", overtakes, callers, first+1)
-			}
+			p.failIf(overtakes > 0, "%d of %d out of turn, number %d first", overtakes, callers, first+1)
 		})},
 		// The releaser keeps the only processor. This says nothing about
 		// an acquire that the server must answer, because the server's goroutine needs the
@@ -197,9 +185,7 @@ func waiting() []Case {
 func (p *probe) leave(rounds int, after time.Duration, end func(l peer.Lease, cancel func())) (served int) {
 	for i := range rounds {
 		l, err := p.tryTake(soon)
-		if err != nil {
-			p.failf("lost after %d rounds", i)
-		}
+		p.failIf(err != nil, "lost after %d rounds", i)
 		ctx, cancel := context.WithCancel(context.Background())
 		got := p.ask(ctx)
 		time.Sleep(after)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -236,28 +237,16 @@ func closeWithin(ctx context.Context, f func() error) error {
 // WarmByLeases is Warm for a pool without one: it holds n leases at once, so that n
 // items exist, and releases them.
 func WarmByLeases(ctx context.Context, p Pool, n int) error {
-	type result struct {
-		l   Lease
-		err error
+	leases, errs := make([]Lease, n), make([]error, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { leases[i], errs[i] = p.Acquire(ctx) })
 	}
-	results := make(chan result, n)
-	for range n {
-		go func() {
-			l, err := p.Acquire(ctx)
-			results <- result{l, err}
-		}()
-	}
-	var held []Lease
-	var err error
-	for range n {
-		if r := <-results; r.err != nil {
-			err = errors.Join(err, r.err)
-		} else {
-			held = append(held, r.l)
+	all.Wait()
+	for i, l := range leases {
+		if errs[i] == nil {
+			l.Release()
 		}
 	}
-	for _, l := range held {
-		l.Release()
-	}
-	return err
+	return errors.Join(errs...)
 }

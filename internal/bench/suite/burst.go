@@ -144,9 +144,7 @@ func politeCaller(ctx context.Context, p peer.Pool, s size, notified func(), rec
 		if l, err := p.Acquire(ctx); err == nil {
 			_ = peer.Pause(ctx, s.time(deadMake)/2)
 			l.Release()
-			if !may && !recovering.Load() {
-				check(errors.New("a lease from a dead factory"))
-			}
+			failIf(!may && !recovering.Load(), "a lease from a dead factory")
 		}
 		notified()
 		_ = peer.Pause(ctx, s.time(10*ms))

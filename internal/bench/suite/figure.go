@@ -154,15 +154,12 @@ func (f figure) reached(l line) bool {
 
 // bestPeer is the entrant, other than the first, with the best median; "": none has the
 // metric.
-func bestPeer(f figure, r result) (best string) {
-	var top float64
-	for _, name := range slices.Sorted(maps.Keys(r.Samples)) {
-		s := spreadOf(r.values(name, f.metric))
-		if name != r.Main && s != nil && (best == "" || s.Median != top && s.Median > top == f.more) {
-			best, top = name, s.Median
-		}
+func bestPeer(f figure, r result) string {
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(r.Samples)), func(name string) bool { return name == r.Main })
+	if _, best := medians(r, line{Metric: f.metric, More: f.more}, names); best >= 0 {
+		return names[best]
 	}
-	return best
+	return ""
 }
 
 // missed names the lines that do not reach their goal.

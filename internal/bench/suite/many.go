@@ -97,9 +97,7 @@ func sweepCost(x *setup, s size) measurement {
 		var with time.Duration
 		err := attempt(func() { with = cpuOf(ctx, s.time(2*time.Second), func() { sweeps = count.sweeps.Load() - sweeps }) })
 		check(errors.Join(err, peer.Close(p)))
-		if sweeps == 0 {
-			check(fmt.Errorf("no sweep in %v", s.time(2*time.Second)))
-		}
+		failIf(sweeps == 0, "no sweep in %v", s.time(2*time.Second))
 		return sample{"cpu ms": millis(with-without) / float64(sweeps), "sweeps": float64(sweeps)}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -71,9 +70,8 @@ func subjects() []subject {
 func profileAll(ctx context.Context, s size, progress func(format string, args ...any)) (out []profiled, err error) {
 	for _, work := range subjects() {
 		progress("profile of %s", work.work)
-		x := &setup{ctx: ctx}
-		err := attempt(func() { out = append(out, takeProfile(x, work, s)) })
-		if err := errors.Join(err, x.close()); err != nil {
+		err := scoped(ctx, func(x *setup) { out = append(out, takeProfile(x, work, s)) })
+		if err != nil {
 			return out, fmt.Errorf("profile of %s: %w", work.work, err)
 		}
 	}

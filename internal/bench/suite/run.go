@@ -54,6 +54,12 @@ func (x *setup) close() (err error) {
 	return err
 }
 
+// scoped runs f with a setup of its own, which it closes after f, also if f fails.
+func scoped(ctx context.Context, f func(x *setup)) error {
+	x := &setup{ctx: ctx}
+	return errors.Join(attempt(func() { f(x) }), x.close())
+}
+
 // A failure is the panic of check.
 type failure struct{ error }
 
@@ -68,6 +74,13 @@ func check(err error) {
 func must[T any](v T, err error) T {
 	check(err)
 	return v
+}
+
+// failIf ends a measurement, as check does, if bad.
+func failIf(bad bool, format string, args ...any) {
+	if bad {
+		check(fmt.Errorf(format, args...))
+	}
 }
 
 // attempt returns the error with which f fails.
@@ -201,15 +214,20 @@ func metered(s size, l peer.Loop) measurement {
 	}
 }
 
-// timed measures one call of f, in milliseconds.
-func timed(s size, f func()) measurement {
-	l := metered(s, func(_ context.Context, n int) error {
+// repeated is a loop of calls of f.
+func repeated(f func(ctx context.Context)) peer.Loop {
+	return func(ctx context.Context, n int) error {
 		return attempt(func() {
 			for range n {
-				f()
+				f(ctx)
 			}
 		})
-	})
+	}
+}
+
+// timed measures one call of f, in milliseconds.
+func timed(s size, f func()) measurement {
+	l := metered(s, repeated(func(context.Context) { f() }))
 	return func(ctx context.Context) sample {
 		got := l(ctx)
 		return sample{"ms": got["ns/op"] / 1e6, "allocs/op": got["allocs/op"]}

@@ -40,18 +40,14 @@ func watchRows(s size) []row {
 			registry := prometheus.NewRegistry()
 			check(registry.Register(pools.Of(m)))
 			return timed(s, func() {
-				if len(must(registry.Gather())) == 0 {
-					check(errors.New("an empty scrape"))
-				}
+				failIf(len(must(registry.Gather())) == 0, "an empty scrape")
 			})
 		}, figure{work: "a Prometheus scrape of the same", metric: "ms", rule: atMost, bound: 10}),
 		one("watch-profile", func(*metrics.Meter) measurement {
 			return timed(s, func() {
 				var b bytes.Buffer
 				check(metrics.WriteLeases(&b))
-				if b.Len() == 0 {
-					check(errors.New("an empty profile"))
-				}
+				failIf(b.Len() == 0, "an empty profile")
 			})
 		}, figure{work: "the holders of those leases, as a profile", metric: "ms"}),
 		one("watch-page", func(m *metrics.Meter) measurement {

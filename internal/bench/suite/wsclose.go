@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -77,9 +76,7 @@ func (c *closer) goAway(n int) time.Time {
 	oldest := slices.Clone(c.conns[:min(n, open)])
 	c.conns = c.conns[len(oldest):]
 	c.mu.Unlock()
-	if n > open {
-		check(fmt.Errorf("%d connections are open, want %d", open, n))
-	}
+	failIf(n > open, "%d connections are open, want %d", open, n)
 	start := time.Now()
 	for _, ws := range oldest {
 		check(ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), start.Add(peer.CloseTime)))
@@ -91,9 +88,7 @@ func (c *closer) goAway(n int) time.Time {
 func perRound(f func(x *setup) sample) func(*setup) measurement {
 	return func(*setup) measurement {
 		return func(ctx context.Context) (got sample) {
-			x := &setup{ctx: ctx}
-			err := attempt(func() { got = f(x) })
-			check(errors.Join(err, x.close()))
+			check(scoped(ctx, func(x *setup) { got = f(x) }))
 			return got
 		}
 	}
@@ -185,10 +180,9 @@ func useAll(ctx context.Context, p *wspool.Pool, n int) {
 
 // slowestDial is how long n concurrent dials with gorilla alone take.
 func slowestDial(ctx context.Context, takes time.Duration, n int) time.Duration {
-	x := &setup{ctx: ctx}
 	var slowest atomic.Int64
 	var start, begin time.Time
-	err := attempt(func() {
+	check(scoped(ctx, func(x *setup) {
 		d := x.closer("ws", takes).addr.dialer("ws")
 		var mu sync.Mutex
 		begin = time.Now()
@@ -199,7 +193,6 @@ func slowestDial(ctx context.Context, takes time.Duration, n int) time.Duration 
 			defer mu.Unlock()
 			x.cleanup(func() error { return closeGorilla(ws) })
 		})
-	})
-	check(errors.Join(err, x.close()))
+	}))
 	return time.Duration(slowest.Load()) - start.Sub(begin)
 }

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -38,20 +37,15 @@ func socketMemoryRow(scheme string, s size, server *echoProcess, bound float64) 
 	one := func(name string, open func(x *setup, a address) func()) entrant {
 		return entrant{name, func(x *setup) measurement {
 			a := server.open(x)
-			return func(ctx context.Context) sample {
-				round := &setup{ctx: ctx}
-				var heap, stack float64
-				err := attempt(func() {
-					heap0, stack0 := memoryInUse()
-					verify := open(round, a)
-					check(peer.Pause(ctx, s.time(100*ms)))
-					heap1, stack1 := memoryInUse()
-					heap, stack = (heap1-heap0)/float64(conns)/1024, (stack1-stack0)/float64(conns)/1024
-					verify()
-				})
-				check(errors.Join(err, round.close()))
+			return perRound(func(x *setup) sample {
+				heap0, stack0 := memoryInUse()
+				verify := open(x, a)
+				check(peer.Pause(x.ctx, s.time(100*ms)))
+				heap1, stack1 := memoryInUse()
+				verify()
+				heap, stack := (heap1-heap0)/float64(conns)/1024, (stack1-stack0)/float64(conns)/1024
 				return sample{"KiB": heap + stack, "heap KiB": heap, "stack KiB": stack}
-			}
+			})(x)
 		}}
 	}
 	gorilla := func(tune func(*websocket.Dialer)) func(x *setup, a address) func() {
@@ -130,13 +124,7 @@ func amongManyRow(s size, server *echoProcess) row {
 	one := func(name string, n int) entrant {
 		return entrant{name, func(x *setup) measurement {
 			p := x.idleSockets(server.open(x), "ws", n, s)
-			return metered(s, func(ctx context.Context, n int) error {
-				return attempt(func() {
-					for range n {
-						lease(ctx, p, 0)
-					}
-				})
-			})
+			return metered(s, repeated(func(ctx context.Context) { lease(ctx, p, 0) }))
 		}}
 	}
 	return row{name: "ws-10k-acquire", entrants: []entrant{one("many idle", s.count(10_000)), one("10 idle", fewIdle)}, figures: []figure{

@@ -287,11 +287,5 @@ func allocsRow(scheme string, s size, server *echoProcess, rule rule) row {
 
 // asksOf is a loop of leases of one exchange.
 func asksOf(ask asker) peer.Loop {
-	return func(ctx context.Context, n int) error {
-		return attempt(func() {
-			for range n {
-				ask(ctx, 1)
-			}
-		})
-	}
+	return repeated(func(ctx context.Context) { ask(ctx, 1) })
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"runtime/metrics"
 	"time"
 
@@ -132,9 +131,7 @@ func liveMemory(ctx context.Context, s size, base float64, speak speaker) float6
 	err := attempt(func() { perSecond(s.count(speakers), 2*half, func(int) { speak(ctx) }) })
 	kib := (<-inUse - base) / 1024
 	check(err)
-	if kib <= 0 {
-		check(fmt.Errorf("%v KiB in use, want more than 0", kib))
-	}
+	failIf(kib <= 0, "%v KiB in use, want more than 0", kib)
 	return kib
 }
 
