@@ -24,7 +24,7 @@ func TestArguments(t *testing.T) {
 		{func() { policy.Shares(1, nil).Resize(-1) }, []string{"policy: Resize: total must be at least 1, got -1"}},
 		{func() { policy.EarliestDeadline(0) }, []string{"policy: EarliestDeadline: defaultWait must be positive, got 0s"}},
 		{func() { policy.BoundedQueue(0, -1) }, []string{"serving must be at least 1, got 0", "waiting must not be negative, got -1"}},
-		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{"the sum of serving 2 and waiting 9223372036854775806 overflows"}},
+		{func() { policy.BoundedQueue(2, math.MaxInt-1) }, []string{fmt.Sprintf("the sum of serving 2 and waiting %d overflows", math.MaxInt-1)}},
 		{func() { policy.BoundedQueue(-1, math.MaxInt) }, []string{"serving must be at least 1, got -1"}},
 		{func() { policy.Semaphore(nil) }, []string{"Semaphore: the semaphore is nil"}},
 		{func() { policy.Shares(0, nil) }, []string{"total must be at least 1, got 0"}},
