@@ -10,8 +10,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A meter is made before the pool, whose Config has its Trace, and told of the
-// pool after.
+// The meter is created before the pool, whose Config has its Trace, and watches the pool
+// afterwards.
 func Example() {
 	m, err := metrics.New("api", metrics.Config{Overdue: time.Minute})
 	if err != nil {

@@ -209,7 +209,7 @@ func (w *watcher) kinds() (kinds []string) {
 	return kinds
 }
 
-// diary is what a meter has told, in order.
+// diary records what a meter has reported, in order.
 type diary struct {
 	mu   sync.Mutex
 	told []string

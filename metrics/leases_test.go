@@ -81,7 +81,7 @@ func TestHeld_Limits(t *testing.T) {
 	})
 }
 
-// The end of a lease may be told after the beginning of the next.
+// The end of a lease may be reported after the beginning of the next.
 func TestHeld_OutOfOrder(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	trace := m.Trace(nil)

@@ -159,7 +159,7 @@ func TestSnapshot_Limits(t *testing.T) {
 }
 
 // The waits that were none come from Stats: acquires but for those that waited,
-// and those that may have, and have not been told yet. None is taken back.
+// and those that may have, and have not been reported yet. None is taken back.
 func TestSnapshot_WaitZero(t *testing.T) {
 	m := newMeter(t, metrics.Config{})
 	src := &source{}
@@ -198,8 +198,8 @@ func TestSnapshot_Outage(t *testing.T) {
 		if s := m.Snapshot(0); s.Outages != 1 || !s.Since.IsZero() {
 			t.Errorf("after it: %d, %v", s.Outages, s.Since)
 		}
-		// The pool is asked whether there is one: the two can be told in the
-		// wrong order.
+		// The pool is asked whether there is one: the two can be reported in
+		// the wrong order.
 		src := &source{}
 		if err := m.Watch(src); err != nil {
 			t.Fatal(err)

@@ -177,7 +177,7 @@ func TestOverdue_Close(t *testing.T) {
 	})
 }
 
-// A panic in what is told costs that report, and Close may be called from it.
+// A panic in a callback costs that report, and Close may be called from it.
 func TestOverdue_PanicAndCloseInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m *metrics.Meter
@@ -312,8 +312,8 @@ func TestOverdue_LeaksAtLowLoad(t *testing.T) {
 	})
 }
 
-// How many leases are overdue is told though none is listed: one whose
-// beginning was sampled, and one that only the pool knows of.
+// The snapshot counts overdue leases even if it lists none: one whose beginning was
+// sampled, and one that only the pool knows of.
 func TestSnapshot_Overdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, err := metrics.New("overdue count", metrics.Config{Overdue: time.Second, Logger: slog.New(slog.DiscardHandler)})
@@ -357,8 +357,8 @@ func TestSnapshot_Overdue(t *testing.T) {
 	})
 }
 
-// What tells of overdue leases may take long. One that ends before its turn has
-// come, or in it, is told to have ended only after it was told to be overdue.
+// The callback for overdue leases may take long. A lease that ends before or during its
+// own report is reported as ended only after it was reported as overdue.
 func TestOverdue_EndsWhileBeingReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
@@ -427,8 +427,8 @@ func TestOverdue_CloseWhileReporting(t *testing.T) {
 	})
 }
 
-// What is told may end its goroutine, as a t.FailNow in it does: that costs this
-// report alone, and not the looking.
+// The callback may end its goroutine, as a t.FailNow in it does: that costs this report
+// alone; the meter goes on looking for overdue leases.
 func TestOverdue_Goexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary

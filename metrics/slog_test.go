@@ -70,7 +70,7 @@ level=ERROR msg="panic contained" err="an error whose text panics"
 	}
 }
 
-// Nothing is told of a hit, so that it costs nothing.
+// A hit is not logged, so that it costs nothing.
 func TestSlog_HitPath(t *testing.T) {
 	if tr := metrics.Slog(nil); tr.Leased != nil || tr.Ended != nil {
 		t.Error("leases are told")

@@ -265,7 +265,7 @@ func TestI9_FaultyPolicies(t *testing.T) {
 						served.Add(1)
 						p.hold(l.Value())
 						if rand.IntN(100) == 0 {
-							time.Sleep(time.Millisecond)
+							time.Sleep(time.Millisecond) // the time of the work
 						}
 						p.drop(l.Value())
 						end := []func(){l.Release, l.Release, func() { l.Fail(errSick) }, func() { l.Discard(nil) }, l.Release,

@@ -101,7 +101,7 @@ func (s *keyedStress) make(ctx context.Context, key int) (*keyedToken, error) {
 		s.t.Errorf("I1: %d live of key %d, of at most %d", m, key, perKeyCap(key))
 	}
 	if rand.IntN(3) == 0 {
-		time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // the time of a creation
 	}
 	if ctx.Err() != nil || rand.IntN(30*s.rare) == 0 {
 		s.live.Add(-1)
@@ -123,7 +123,7 @@ func (s *keyedStress) destroy(tok *keyedToken, cause error) {
 		s.t.Errorf("I2: destroyed with %d holders", n)
 	}
 	if rand.IntN(10) == 0 {
-		time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // the time of a Destroy
 	}
 	s.ended.Add(1)
 	s.live.Add(-1)
@@ -187,7 +187,7 @@ func (s *keyedStress) hold(r *rand.Rand, key int, l resource.Lease[*keyedToken])
 	}
 	s.served.Add(1)
 	if r.IntN(10) == 0 {
-		time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond)
+		time.Sleep(time.Duration(r.IntN(300)) * time.Microsecond) // the time of the work
 	}
 	tok.holders.Add(-1)
 	start := time.Now()
@@ -263,7 +263,7 @@ func (s *keyedStress) resize(n int64) {
 	if err := s.k.Resize(int(n)); err != nil {
 		s.t.Error(err)
 	}
-	for end := time.Now().Add(20 * time.Second); n < s.places.Load(); time.Sleep(100 * time.Microsecond) {
+	for end := time.Now().Add(20 * time.Second); n < s.places.Load(); time.Sleep(100 * time.Microsecond) { // polls: a Keyed has no event for it
 		if l := s.k.Stats().Load; int64(l.Idle+l.Leased+l.Making+l.Destroying) <= n {
 			s.places.Store(n)
 		} else if time.Now().After(end) {

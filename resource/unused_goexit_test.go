@@ -9,8 +9,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A Trace that ends its goroutine in AcquireAllIdle, and again at the end of each
-// lease that nobody has, leaves none of these leases behind.
+// A Trace that ends its goroutine in AcquireAllIdle, and again at the end of each lease
+// that no caller got, leaves none of these leases behind.
 func TestAcquireAllIdle_GoexitTwice(t *testing.T) {
 	p, err := resource.New(resource.Config[int]{
 		Make:    func(context.Context) (int, error) { return 1, nil },

@@ -41,7 +41,7 @@ func admitted(t *testing.T, g *dialGate) resource.Done {
 	return done
 }
 
-// refused wants the gate to let nobody in, and to say for how long.
+// refused wants the gate to admit no dial, and to say for how long.
 func refused(t *testing.T, g *dialGate, rest time.Duration, cause error) {
 	t.Helper()
 	_, err := g.Admit(t.Context(), resource.Request{})
@@ -110,8 +110,8 @@ func TestGateTurns(t *testing.T) {
 	})
 }
 
-// While a pause runs nobody comes in, and who waits in line is told at once.
-// When it is over, to the nanosecond, the next does.
+// During a pause no dial is admitted, and dials that wait are refused at once. When it is
+// over, to the nanosecond, the next one is admitted.
 func TestGatePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := gateOf(1, time.Minute)
@@ -216,8 +216,8 @@ func TestGateStreak(t *testing.T) {
 	})
 }
 
-// What ends before its dial has, is the dial's failure; what ends just after is
-// told when the dial has ended.
+// A connection that ends before its dial has ended is the dial's failure; one that ends
+// just after is reported when the dial has ended.
 func TestGateEarlyEnd(t *testing.T) {
 	g, asks := gateOf(8, 0)
 	newDialTicket(g).ended(goingAway)
@@ -306,8 +306,8 @@ type admission func() (resource.Done, error)
 
 func (f admission) Admit(context.Context, resource.Request) (resource.Done, error) { return f() }
 
-// The user's gate is asked last and told first; whatever it does, a turn is
-// given back.
+// The user's gate is asked last and notified first; whatever it does, the turn is given
+// back.
 func TestGateOfUser(t *testing.T) {
 	full := errors.New("full")
 	g, _ := gateOf(1, time.Minute)
@@ -367,7 +367,7 @@ func TestGateOfUser(t *testing.T) {
 	})
 }
 
-// A Redial that breaks costs nobody a goroutine; DefaultRedial answers for it.
+// A Redial that panics or ends its goroutine costs no goroutine; DefaultRedial decides instead.
 func TestGateRedialBreaks(t *testing.T) {
 	for name, breaks := range map[string]func(){"panics": func() { panic("x") }, "ends": runtime.Goexit} {
 		synctest.Test(t, func(t *testing.T) {

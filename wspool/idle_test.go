@@ -321,7 +321,7 @@ func testThinking(t *testing.T, after time.Duration) {
 	ask(t, c, "question")
 	for i := range 20 {
 		w.ping(0, fmt.Sprintf("%02d", i))
-		time.Sleep(100 * ms)
+		time.Sleep(100 * ms) // the interval of the pings
 	}
 	ask(t, c, "another")
 	c.Release()

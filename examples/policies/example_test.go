@@ -82,7 +82,7 @@ func Example() {
 		waits <- l
 	}()
 	for pool.Stats().Waiting == 0 {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // polls: Acquire has no event for it
 	}
 	tell(pool.Acquire(ctx))
 	first.Release()

@@ -148,7 +148,7 @@ func TestRace(t *testing.T) {
 	}
 	wg.Wait()
 	b.Rest()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // polls: goroutines that settle may still run
 		err := b.Audit(shares)
 		idle := 0
 		for _, m := range ms {

@@ -97,7 +97,7 @@ func (y *factory) destroy(p *part, cause error) {
 	if o := p.owner.Load(); o != 0 {
 		y.t.Errorf("I2: part %d destroyed (%v) while %d has it", p.n, cause, o)
 	}
-	time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
+	time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) // the time of a Destroy
 	if !p.late {
 		y.slots.Add(-1)
 	}
@@ -227,7 +227,7 @@ func (h *holder) drop(p *part) {
 func (h *holder) dawdle() {
 	switch h.rand.IntN(8 * h.y.scale) {
 	case 0:
-		time.Sleep(time.Duration(h.rand.IntN(300)) * time.Microsecond)
+		time.Sleep(time.Duration(h.rand.IntN(300)) * time.Microsecond) // the time of the work
 	case 1, 2, 3:
 		runtime.Gosched()
 	}

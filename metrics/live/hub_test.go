@@ -266,7 +266,7 @@ func TestPanicInCollector(t *testing.T) {
 	})
 }
 
-// A meter that takes long is asked more seldom, and the page told so.
+// A meter that takes long is asked more seldom, and the page says so.
 func TestShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		heavy := &slowMeter{takes: 500 * time.Millisecond}

@@ -67,7 +67,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// The page is told every figure of the snapshot, under its name.
+// The page gets every figure of the snapshot, under its name.
 func TestEvents(t *testing.T) {
 	f := sample()
 	p := pageOf(t, f)
@@ -197,7 +197,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// Pools of one name are told apart, and each can be looked at.
+// Pools of one name are distinguished, and each can be looked at.
 func TestSameName(t *testing.T) {
 	var all []Meter
 	for i := range 4 {
@@ -230,7 +230,7 @@ func TestManySameName(t *testing.T) {
 	}
 }
 
-// A panic in one meter is told, and the others are shown.
+// A panic in one meter is reported, and the others are shown.
 func TestPanic(t *testing.T) {
 	bad := named("")
 	bad.panics = true

@@ -177,7 +177,7 @@ func (w without) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 
 func (w without) Description() string { return "without " + string(w) }
 
-// Without a tracer it is the global one, which does nothing unless told to.
+// Without a tracer it is the global one, which does nothing unless it is set.
 func TestGlobal(t *testing.T) {
 	tr := Trace(nil, "db", "")
 	tr.Waited(context.Background(), resource.WaitEvent{Waited: time.Second})

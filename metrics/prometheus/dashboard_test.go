@@ -166,7 +166,7 @@ func TestAlertNames(t *testing.T) {
 	}
 }
 
-// Each alert has a test that it is told, in the file for promtool.
+// Each alert has a test that it fires, in the file for promtool.
 func TestAlertsTested(t *testing.T) {
 	alerts, err := os.ReadFile("alerts.yml")
 	if err != nil {

@@ -138,7 +138,7 @@ func (p *flawedPool) Resize(max int) error {
 			return nil
 		}
 		p.mu.Unlock()
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // polls: the pool has no event for it
 	}
 }
 

@@ -112,7 +112,7 @@ func forgetful(t *testing.T, p *resource.Pool[*thing]) resource.Lease[*thing] {
 	return l
 }
 
-// told is a meter that shows what it is told to.
+// told is a meter that shows the snapshot and the history that a test sets.
 type told struct {
 	mu   sync.Mutex
 	s    metrics.Snapshot

@@ -164,7 +164,7 @@ func TestPausedElsewhere(t *testing.T) {
 	b.good()
 }
 
-// What the user chooses is not told as a connection that was lost.
+// What the user chooses is not shown as a lost connection.
 func TestChoosing(t *testing.T) {
 	b := open(t)
 	m := telling("calm")

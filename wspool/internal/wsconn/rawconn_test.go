@@ -1,10 +1,6 @@
 package wsconn
 
 import (
-	"errors"
-	"net"
-	"runtime"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,37 +29,4 @@ func TestRawConn_WriteTimeBetweenMessages(t *testing.T) {
 		}
 		b.Close()
 	})
-}
-
-// The kernel reports a reset once. A peek that finds it first does not make the next
-// read take the connection for one that has ended in order.
-func TestRawConn_PeekedReset(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("reads there do not peek")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := NewRawConn(c, false, 10*time.Second)
-	peer.(*net.TCPConn).SetLinger(0)
-	peer.Close()
-	for began := time.Now(); !w.Readable(); runtime.Gosched() {
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("the reset does not arrive")
-		}
-	}
-	if n, err := w.Read(make([]byte, 1)); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("after a peek: %d bytes, %v", n, err)
-	}
 }
