@@ -1,0 +1,2 @@
+// Package fleet shares one upstream quota among many processes.
+package fleet
