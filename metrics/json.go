@@ -26,6 +26,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Resources: list(s.Resources, resourceOf),
 		Waiting:   list(s.Waiting, waitingOf),
 		Policies:  list(s.Policies, policyOf),
+		Quotas:    list(s.Quotas, quotaOf),
 		Facts:     list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
 		Held:      list(s.Held, heldOf),
 		Events:    list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
@@ -81,6 +82,7 @@ type jsonSnapshot struct {
 	Resources  []jsonResource   `json:"resources"`
 	Waiting    []jsonWaiting    `json:"waiting"`
 	Policies   []jsonPolicy     `json:"policies"`
+	Quotas     []jsonQuota      `json:"quotas"`
 	Facts      []jsonFact       `json:"facts"`
 	Held       []jsonHeld       `json:"held"`
 	Events     []jsonEvent      `json:"events"`
@@ -208,6 +210,38 @@ type jsonPolicy struct {
 
 func policyOf(p resource.PolicyState) jsonPolicy {
 	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Clean(p.State, text.MaxError)}
+}
+
+type jsonQuota struct {
+	Name       string  `json:"name"`
+	Holder     string  `json:"holder"`
+	Mode       string  `json:"mode"`
+	Granted    int     `json:"granted"`
+	Held       int     `json:"held"`
+	Want       int     `json:"want"`
+	Target     int     `json:"target"`
+	Limit      int     `json:"limit"`
+	Highest    int     `json:"highest"`
+	Total      int     `json:"total"`
+	Holders    int     `json:"holders"`
+	Waiting    int     `json:"waiting"`
+	Learning   bool    `json:"learning"`
+	Lost       seconds `json:"lost"`
+	LostCause  string  `json:"lostCause"`
+	Over       int     `json:"over"`
+	OverTotal  int64   `json:"overTotal"`
+	Closed     int64   `json:"closed"`
+	Operations int64   `json:"operations"`
+	Failed     int64   `json:"failed"`
+}
+
+func quotaOf(q resource.SharedQuota) jsonQuota {
+	return jsonQuota{
+		Name: text.Clean(q.Name, text.MaxError), Holder: text.Clean(q.Holder, text.MaxError), Mode: text.Clean(q.Mode, text.MaxLabel),
+		Granted: q.Granted, Held: q.Held, Want: q.Want, Target: q.Target, Limit: q.Limit, Highest: q.Highest,
+		Total: q.Total, Holders: q.Holders, Waiting: q.Waiting, Learning: q.Learning, Lost: seconds(q.Lost), LostCause: text.Of(q.LostCause),
+		Over: q.Over, OverTotal: q.OverTotal, Closed: q.Closed, Operations: q.Operations, Failed: q.Failed,
+	}
 }
 
 type jsonFact struct {

@@ -45,6 +45,7 @@ func TestSnapshot_JSON(t *testing.T) {
 			Waiting:    []resource.WaiterInfo{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
 			Policies:   []resource.PolicyState{{Moment: "MakeGate", Type: "*policy.Gate", State: "open"}},
 			Facts:      []resource.Fact{{Name: "tainted", Value: 4, Level: true}},
+			Quotas:     []resource.SharedQuota{{Name: "account", Granted: 5, Target: 6, Learning: true, Lost: 1500 * time.Millisecond, LostCause: badError{}}},
 		},
 		Wait:      metrics.Histogram{Count: 3, Zero: 1, Sum: time.Second, First: 100, Buckets: []int64{1, 1}},
 		Destroyed: map[string]int64{"reset": 3},
@@ -62,7 +63,9 @@ func TestSnapshot_JSON(t *testing.T) {
 		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0,
 		"resources.0.invalidated": "an error whose text panics", "resources.0.detail": "peer 1",
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
-		"held.0.for": 2.0, "held.0.overdue": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
+		"quotas.0.name": "account", "quotas.0.granted": 5.0, "quotas.0.target": 6.0, "quotas.0.learning": true, "quotas.0.lost": 1.5,
+		"quotas.0.lostCause": "an error whose text panics",
+		"held.0.for":         2.0, "held.0.overdue": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
 		"events.0.kind": "made", "events.0.more": 2.0,
 	} {
 		if got := at2(m, path); got != want {
@@ -129,6 +132,38 @@ func TestSnapshot_JSONOfNothing(t *testing.T) {
 				t.Errorf("%s has no %s", of.key, name)
 			}
 		}
+	}
+}
+
+// Every figure of a shared quota is written, and none of them is another.
+func TestSnapshot_JSONOfQuotas(t *testing.T) {
+	var q resource.SharedQuota
+	v := reflect.ValueOf(&q).Elem()
+	want := make(map[string]any)
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		key := strings.ToLower(name[:1]) + name[1:]
+		switch f := v.Field(i); f.Interface().(type) {
+		case time.Duration:
+			f.SetInt(int64(i) * int64(time.Second))
+			want[key] = float64(i)
+		case int, int64:
+			f.SetInt(int64(i))
+			want[key] = float64(i)
+		case string:
+			f.SetString(name)
+			want[key] = name
+		case bool:
+			f.SetBool(true)
+			want[key] = true
+		default: // an error
+			f.Set(reflect.ValueOf(errors.New(name)))
+			want[key] = name
+		}
+	}
+	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Quotas: []resource.SharedQuota{q}}})
+	if got := at2(m, "quotas.0"); !reflect.DeepEqual(got, want) {
+		t.Errorf("it is\n%v, want\n%v", got, want)
 	}
 }
 

@@ -97,6 +97,11 @@ func sample() *fake {
 			},
 			Policies: []resource.PolicyState{{Moment: "Admission", Type: "*policy.Share", State: "3 of 4"}},
 			Facts:    []resource.Fact{{Name: "tainted", Value: 5}},
+			Quotas: []resource.SharedQuota{{
+				Name: "account", Holder: "h1", Mode: "fail closed", Granted: 61, Held: 62, Want: 63, Target: 64, Limit: 65, Highest: 66, Total: 67,
+				Holders: 68, Waiting: 69, Learning: true, Lost: 2500 * time.Millisecond, LostCause: errors.New("connection refused"),
+				Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
+			}, {Name: "model", Holder: "h2", Limit: 8}},
 		},
 		Wait:      metrics.Histogram{Count: 10, Sum: 20 * time.Millisecond, Zero: 6, First: 80, Buckets: []int64{1, 0, 3}},
 		Hold:      metrics.Histogram{Count: 2, Sum: time.Second, First: 100, Buckets: []int64{2}},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/text"
+	"github.com/respool/respool/resource"
 )
 
 // pools returns the overview of the pools whose name contains find.
@@ -53,7 +54,21 @@ func (u *update) chosen(find string) (shown []*known, more int) {
 }
 
 func (k *known) troubled() bool {
-	return k.problem != "" || k.brief.Outage || k.brief.Overdue > 0 || k.brief.Load.Waiting > 0
+	return k.problem != "" || k.brief.Outage || k.brief.Overdue > 0 || k.brief.Load.Waiting > 0 ||
+		slices.ContainsFunc(k.brief.Quotas, func(q resource.SharedQuota) bool { return q.Lost > 0 || q.Over > 0 || q.Total > q.Limit })
+}
+
+func toQuota(q resource.SharedQuota) quota {
+	out := quota{
+		Name: cut(q.Name), Holder: cut(q.Holder), Mode: cut(q.Mode),
+		Granted: q.Granted, Held: q.Held, Want: q.Want, Target: q.Target, Limit: q.Limit, Highest: q.Highest,
+		Total: q.Total, Holders: q.Holders, Waiting: q.Waiting, Learning: q.Learning,
+		Over: q.Over, OverTotal: q.OverTotal, Closed: q.Closed, Operations: q.Operations, Failed: q.Failed,
+	}
+	if d := seconds(q.Lost); q.Lost > 0 {
+		out.Lost, out.Cause = &d, text.Of(q.LostCause)
+	}
+	return out
 }
 
 // summary returns a pool for the overview. A panic in an error of the user becomes
@@ -73,6 +88,9 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 			Failed: s.Failed, Refused: s.Stats.Refused, Destroyed: s.Stats.Destroyed, Hijacked: s.Hijacked,
 			Evicted: s.Evicted, Unhealthy: s.Unhealthy, Invalidated: s.Invalidated, Panics: s.Panics,
 		},
+	}
+	for _, q := range first(s.Quotas, u.limit) {
+		out.Quotas = append(out.Quotas, toQuota(q))
 	}
 	if s.Outage {
 		var d seconds

@@ -105,8 +105,19 @@ func TestEvents(t *testing.T) {
 			map[string]any{"waited_seconds": 0.01, "cost": 1},
 		}},
 		"policies": []any{map[string]any{"moment": "Admission", "type": "*policy.Share", "state": "3 of 4"}},
-		"facts":    []any{map[string]any{"name": "tainted", "value": 5}},
-		"events":   []any{map[string]any{"time": s.Events[0].Time.Format(time.RFC3339Nano), "kind": "made", "text": "4 in 50 ms"}},
+		"quotas": []any{
+			map[string]any{
+				"name": "account", "holder": "h1", "mode": "fail closed", "granted": 61, "held": 62, "want": 63, "target": 64, "limit": 65,
+				"highest": 66, "total": 67, "holders": 68, "waiting": 69, "learning": true, "lost_seconds": 2.5, "lost_cause": "connection refused",
+				"over": 71, "over_total": 72, "closed": 73, "operations": 74, "operations_failed": 75,
+			},
+			map[string]any{
+				"name": "model", "holder": "h2", "granted": 0, "held": 0, "want": 0, "target": 0, "limit": 8, "highest": 0, "total": 0, "holders": 0,
+				"waiting": 0, "over": 0, "over_total": 0, "closed": 0, "operations": 0, "operations_failed": 0,
+			},
+		},
+		"facts":  []any{map[string]any{"name": "tainted", "value": 5}},
+		"events": []any{map[string]any{"time": s.Events[0].Time.Format(time.RFC3339Nano), "kind": "made", "text": "4 in 50 ms"}},
 	}
 	for name, w := range want {
 		if !reflect.DeepEqual(d[name], generic(t, w)) {

@@ -48,6 +48,31 @@ type summary struct {
 	Wait    *histogram `json:"wait,omitempty"`
 
 	Failures map[string]int64 `json:"failed_by_reason,omitempty"` // acquires; without reasons of which there is none
+	Quotas   []quota          `json:"quotas,omitempty"`           // shared with other processes
+}
+
+// quota is a resource.SharedQuota.
+type quota struct {
+	Name       string   `json:"name"`
+	Holder     string   `json:"holder"`
+	Mode       string   `json:"mode,omitempty"`
+	Granted    int      `json:"granted"`
+	Held       int      `json:"held"`
+	Want       int      `json:"want"`
+	Target     int      `json:"target"`
+	Limit      int      `json:"limit"`
+	Highest    int      `json:"highest"`
+	Total      int      `json:"total"`
+	Holders    int      `json:"holders"`
+	Waiting    int      `json:"waiting"`
+	Learning   bool     `json:"learning,omitempty"`
+	Lost       *seconds `json:"lost_seconds,omitempty"` // absent: the engine answers
+	Cause      string   `json:"lost_cause,omitempty"`
+	Over       int      `json:"over"`
+	OverTotal  int64    `json:"over_total"`
+	Closed     int64    `json:"closed"`
+	Operations int64    `json:"operations"`
+	Failed     int64    `json:"operations_failed"`
 }
 
 // counts are counters of resource.Stats.

@@ -3,6 +3,8 @@ package otel
 import (
 	"context"
 	"errors"
+	"math"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/resource"
 )
 
 // kind is the kind of an instrument.
@@ -21,13 +24,14 @@ const (
 	counter             // only grows
 )
 
-// figure is one instrument. It has either value, or by and values.
+// figure is one instrument. It has either value, or by and values, or quota.
 type figure struct {
 	name, unit, help string // unit "": that of Config.noun
 	kind             kind
 	value            func(s *metrics.Snapshot) int64
 	by               string
 	values           func(s *metrics.Snapshot, t label.Tally)
+	quota            func(q *resource.SharedQuota) int64 // by "quota"
 }
 
 var figures = []figure{
@@ -90,12 +94,7 @@ var figures = []figure{
 	},
 	{
 		name: "outage", unit: "1", help: "1 while resource creation is failing, else 0.", kind: gauge,
-		value: func(s *metrics.Snapshot) int64 {
-			if s.Outage {
-				return 1
-			}
-			return 0
-		},
+		value: func(s *metrics.Snapshot) int64 { return truth(s.Outage) },
 	},
 	{
 		name: "outages", unit: "{outage}", help: "Outages that have begun.", kind: counter,
@@ -117,7 +116,83 @@ var figures = []figure{
 		name: "fact.total", unit: "1", help: "Figures specific to the kind of pool that count.", kind: counter,
 		by: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
 	},
+	// Gauges, as a quota may be shown by several pools of a process.
+	{
+		name: "quota.granted", unit: "{unit}", help: "Units of a shared quota that this process may use.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Granted) },
+	},
+	{
+		name: "quota.held", unit: "{unit}", help: "Units of a shared quota in use by this process.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Held) },
+	},
+	{
+		name: "quota.wanted", unit: "{unit}", help: "Units of a shared quota that this process asked for.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Want) },
+	},
+	{
+		name: "quota.target", unit: "{unit}", help: "Fair share of this process of a shared quota.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Target) },
+	},
+	{
+		name: "quota.limit", unit: "{unit}", help: "Smallest limit of a shared quota that a process states.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Limit) },
+	},
+	{
+		name: "quota.highest_limit", unit: "{unit}", help: "Largest limit of a shared quota that a process states.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Highest) },
+	},
+	{
+		name: "quota.fleet_granted", unit: "{unit}", help: "Units of a shared quota granted to all processes.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Total) },
+	},
+	{
+		name: "quota.holders", unit: "{process}", help: "Processes that share a quota.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Holders) },
+	},
+	{
+		name: "quota.pending_requests", unit: "{request}", help: "Creations that wait for a unit of a shared quota.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Waiting) },
+	},
+	{
+		name: "quota.learning", unit: "1", help: "1 while the engine of a shared quota grants nothing new, else 0.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return truth(q.Learning) },
+	},
+	{
+		name: "quota.engine_lost", unit: "s", help: "How long the engine of a shared quota has not answered, rounded up; 0 while it answers.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return wholeSeconds(q.Lost) },
+	},
+	{
+		name: "quota.over", unit: "{unit}", help: "Units of a shared quota in use beyond the grant.", kind: gauge,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Over) },
+	},
+	{
+		name: "quota.exceeded", unit: "{unit}", help: "Units of a shared quota that were ever in use beyond the grant.", kind: counter,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.OverTotal },
+	},
+	{
+		name: "quota.closed", unit: "{resource}", help: "Resources that a shared quota ended.", kind: counter,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Closed },
+	},
+	{
+		name: "quota.operations", unit: "{operation}", help: "Operations of the engine of a shared quota that have ended.", kind: counter,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Operations },
+	},
+	{
+		name: "quota.operation_failures", unit: "{operation}", help: "Operations of the engine of a shared quota that failed.", kind: counter,
+		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Failed },
+	},
 }
+
+// truth returns 1 for true.
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// wholeSeconds returns d rounded up, so that it is 0 only if d is.
+func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
 
 func facts(s *metrics.Snapshot, t label.Tally, level bool) {
 	for _, f := range s.Facts {
@@ -186,6 +261,15 @@ func instrument(m metric.Meter, cfg *Config, f *figure) (metric.Int64Observable,
 func (f *figure) observe(o metric.Observer, to metric.Int64Observable, s *metrics.Snapshot, prefix string, common []attribute.KeyValue) {
 	if f.value != nil {
 		o.ObserveInt64(to, f.value(s), metric.WithAttributes(common...))
+		return
+	}
+	if f.quota != nil {
+		var names label.Names // a pool may have two holders of one quota
+		for i := range s.Quotas {
+			q := &s.Quotas[i]
+			by := attribute.String(prefix+"."+f.by, names.Unique(q.Name))
+			o.ObserveInt64(to, f.quota(q), metric.WithAttributes(common...), metric.WithAttributes(by))
+		}
 		return
 	}
 	values := make(label.Tally)

@@ -34,6 +34,10 @@ func busy(name string) metrics.Snapshot {
 	s.MinIdle = 2
 	s.OldestWait = 1500 * time.Millisecond
 	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "open", Value: 52, Level: true}}
+	s.Quotas = []resource.SharedQuota{{
+		Name: "account", Holder: "h", Granted: 61, Held: 62, Want: 63, Target: 64, Limit: 65, Highest: 66, Total: 67, Holders: 68, Waiting: 69,
+		Learning: true, Lost: 2500 * time.Millisecond, Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
+	}}
 	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
 	s.Refused = map[string]int64{"Rate": 30, "Queue": 24}
 	s.Outages, s.Overdue = 3, 2

@@ -44,6 +44,10 @@ func TestEveryFigure(t *testing.T) {
 		"acquire_failures reason=make_failed": 0, "acquire_failures reason=none_idle": 0, "acquire_failures reason=near_end": 0,
 		"acquire_failures reason=closed": 0,
 		"leases_overdue":                 2, "panics": 44, "fact.level fact=open": 52, "fact.total fact=tainted": 51,
+		"quota.granted quota=account": 61, "quota.held quota=account": 62, "quota.wanted quota=account": 63, "quota.target quota=account": 64,
+		"quota.limit quota=account": 65, "quota.highest_limit quota=account": 66, "quota.fleet_granted quota=account": 67, "quota.holders quota=account": 68,
+		"quota.pending_requests quota=account": 69, "quota.learning quota=account": 1, "quota.engine_lost quota=account": 3, "quota.over quota=account": 71,
+		"quota.exceeded quota=account": 72, "quota.closed quota=account": 73, "quota.operations quota=account": 74, "quota.operation_failures quota=account": 75,
 		"wait_time": 1000, "use_time": 10, "create_time": 100, "check_time": 2, "destroy_time": 1,
 	}
 	if !maps.Equal(got, want) {
@@ -125,6 +129,17 @@ func TestAttributes(t *testing.T) {
 	}
 	if got := points(t, all["resource.pool.wait_time"]); len(got) != 3 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A pool that has two holders of one quota does not make the export fail.
+func TestQuotaAttributes(t *testing.T) {
+	s := busy("db")
+	s.Quotas = []resource.SharedQuota{{Name: "a", Holder: "1", Held: 1}, {Name: "a", Holder: "2", Held: 2}, {Name: "\xff", Held: 3}}
+	got := points(t, collect(t, Config{Meters: []Meter{meter(s)}})["resource.pool.quota.held"])
+	const pool = "resource.pool.name=db resource.pool.quota="
+	if want := map[string]float64{pool + "a": 1, pool + "a#2": 2, pool + `\xff`: 3}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -169,11 +169,23 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 		}
 		ch <- m
 	}
+	var names label.Names // a pool may have two holders of one quota
+	quotas := make([]string, len(s.Quotas))
+	for i, q := range s.Quotas {
+		quotas[i] = names.Unique(q.Name)
+	}
 	for i, f := range families {
 		d := c.descs[i]
 		if f.label == "" {
 			m, err := prometheus.NewConstMetric(d, f.kind, f.value(s), pool)
 			send(d, m, err)
+			continue
+		}
+		if f.quota != nil {
+			for j := range s.Quotas {
+				m, err := prometheus.NewConstMetric(d, f.kind, f.quota(&s.Quotas[j]), pool, quotas[j])
+				send(d, m, err)
+			}
 			continue
 		}
 		values := make(label.Tally)

@@ -52,6 +52,11 @@ func TestEveryFigure(t *testing.T) {
 		"destroyed_total{reason=too old}": 80, "destroyed_total{reason=other}": 1,
 		"ended_total{by=eviction}": 41, "ended_total{by=health}": 42, "ended_total{by=invalidate}": 43, "ended_total{by=on_release}": 18,
 		"rejections_total{policy=policy.Rate}": 30, "rejections_total{policy=policy.Queue}": 24,
+		"quota_granted{quota=account}": 61, "quota_held{quota=account}": 62, "quota_wanted{quota=account}": 63, "quota_target{quota=account}": 64,
+		"quota_limit{quota=account}": 65, "quota_highest_limit{quota=account}": 66, "quota_fleet_granted{quota=account}": 67,
+		"quota_holders{quota=account}": 68, "quota_waiting{quota=account}": 69, "quota_learning{quota=account}": 1,
+		"quota_engine_lost_seconds{quota=account}": 2.5, "quota_over{quota=account}": 71, "quota_exceeded_total{quota=account}": 72,
+		"quota_closed_total{quota=account}": 73, "quota_operations_total{quota=account}": 74, "quota_operations_failed_total{quota=account}": 75,
 		"fact_total{fact=tainted}": 51, "fact_level{fact=round trips open}": 52,
 		"wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
 	}
@@ -83,7 +88,7 @@ func TestNames(t *testing.T) {
 func TestIdlePool(t *testing.T) {
 	all := gather(t, Of(meter{Name: "idle"}))
 	for _, f := range families {
-		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_")) {
+		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_") || f.quota != nil) {
 			t.Errorf("%s: there is %v", f.name, ok)
 		}
 	}
@@ -119,6 +124,20 @@ func TestLabels(t *testing.T) {
 	}
 	want := map[string]float64{`reason=bad \xff\xfe end`: 3, "reason=": 3, "reason=Grüße": 4, `fact=x\x80`: 3}
 	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A pool that has two holders of one quota, or a quota whose name is not UTF-8, does not make
+// the scrape fail.
+func TestQuotaLabels(t *testing.T) {
+	s := busy("db")
+	s.Quotas = []resource.SharedQuota{{Name: "a", Holder: "1", Held: 1}, {Name: "a", Holder: "2", Held: 2}, {Name: "\xff", Held: 3}}
+	got := make(map[string]float64)
+	for _, m := range gather(t, Of(meter(s)))["quota_held"].Metric {
+		got[labels(m)] = value(m)
+	}
+	if want := map[string]float64{"quota=a": 1, "quota=a#2": 2, `quota=\xff`: 3}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

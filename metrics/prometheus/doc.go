@@ -31,6 +31,27 @@
 //	resource_pool_destroy_seconds             histogram: calls of Destroy
 //	resource_pool_fact_level{fact}            gauge: level of a figure specific to the kind of pool
 //	resource_pool_fact_total{fact}            counter: count of a figure specific to the kind of pool
+//	resource_pool_quota_granted{quota}       gauge: units of a shared quota that this process may use
+//	resource_pool_quota_held{quota}          gauge: units in use by this process
+//	resource_pool_quota_wanted{quota}        gauge: units that this process asked for
+//	resource_pool_quota_target{quota}        gauge: the fair share of this process
+//	resource_pool_quota_limit{quota}         gauge: the smallest limit that a process states
+//	resource_pool_quota_highest_limit{quota} gauge: the largest; more than the smallest if they disagree
+//	resource_pool_quota_fleet_granted{quota} gauge: units granted to all processes
+//	resource_pool_quota_holders{quota}       gauge: processes that share the quota
+//	resource_pool_quota_waiting{quota}       gauge: creations that wait for a unit
+//	resource_pool_quota_learning{quota}      gauge: 1 while the engine grants nothing new
+//	resource_pool_quota_engine_lost_seconds{quota} gauge: how long the engine has not answered; 0 while it answers
+//	resource_pool_quota_over{quota}          gauge: units in use beyond the grant
+//	resource_pool_quota_exceeded_total{quota} units that were ever in use beyond the grant
+//	resource_pool_quota_closed_total{quota}  resources that the quota ended
+//	resource_pool_quota_operations_total{quota} operations of the engine that have ended
+//	resource_pool_quota_operations_failed_total{quota} operations of the engine that failed
+//
+// The last ones are those of a quota that several processes share
+// ([resource.SharedQuota]). Each pool that takes part in it shows them, so aggregate them
+// over pools and processes with max or min, by (quota); the sum of quota_held over
+// processes is the use of the whole quota if one pool of each process takes part.
 //
 // A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
 // what it is configured for. In resource_pool_rejections_total the label

@@ -5,6 +5,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/resource"
 )
 
 const (
@@ -12,13 +13,14 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// family is the metrics of one name. It has either value, or label and values.
+// family is the metrics of one name. It has either value, or label and values, or quota.
 type family struct {
 	name, help string
 	kind       prometheus.ValueType
 	value      func(s *metrics.Snapshot) float64
 	label      string
 	values     func(s *metrics.Snapshot, t label.Tally)
+	quota      func(q *resource.SharedQuota) float64 // the label is "quota"
 }
 
 var families = []family{
@@ -57,12 +59,7 @@ var families = []family{
 	},
 	{
 		name: "outage", help: "1 while resource creation is failing, else 0.", kind: gauge,
-		value: func(s *metrics.Snapshot) float64 {
-			if s.Outage {
-				return 1
-			}
-			return 0
-		},
+		value: func(s *metrics.Snapshot) float64 { return truth(s.Outage) },
 	},
 	{
 		name: "acquires_total", help: "Acquires that have ended: ok, or the reason of the failure.",
@@ -145,6 +142,78 @@ var families = []family{
 		name: "fact_total", help: "Figures specific to the kind of pool that count.", kind: counter,
 		label: "fact", values: func(s *metrics.Snapshot, t label.Tally) { facts(s, t, false) },
 	},
+	{
+		name: "quota_granted", help: "Units of a shared quota that this process may use.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Granted) },
+	},
+	{
+		name: "quota_held", help: "Units of a shared quota in use by this process.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Held) },
+	},
+	{
+		name: "quota_wanted", help: "Units of a shared quota that this process asked for.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Want) },
+	},
+	{
+		name: "quota_target", help: "Fair share of this process of a shared quota.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Target) },
+	},
+	{
+		name: "quota_limit", help: "Smallest limit of a shared quota that a process states.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Limit) },
+	},
+	{
+		name: "quota_highest_limit", help: "Largest limit of a shared quota that a process states.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Highest) },
+	},
+	{
+		name: "quota_fleet_granted", help: "Units of a shared quota granted to all processes.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Total) },
+	},
+	{
+		name: "quota_holders", help: "Processes that share a quota.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Holders) },
+	},
+	{
+		name: "quota_waiting", help: "Creations that wait for a unit of a shared quota.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Waiting) },
+	},
+	{
+		name: "quota_learning", help: "1 while the engine of a shared quota grants nothing new, else 0.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return truth(q.Learning) },
+	},
+	{
+		name: "quota_engine_lost_seconds", help: "How long the engine of a shared quota has not answered; 0 while it answers.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return q.Lost.Seconds() },
+	},
+	{
+		name: "quota_over", help: "Units of a shared quota in use beyond the grant.", kind: gauge,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Over) },
+	},
+	{
+		name: "quota_exceeded_total", help: "Units of a shared quota that were ever in use beyond the grant.", kind: counter,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.OverTotal) },
+	},
+	{
+		name: "quota_closed_total", help: "Resources that a shared quota ended.", kind: counter,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Closed) },
+	},
+	{
+		name: "quota_operations_total", help: "Operations of the engine of a shared quota that have ended.", kind: counter,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Operations) },
+	},
+	{
+		name: "quota_operations_failed_total", help: "Operations of the engine of a shared quota that failed.", kind: counter,
+		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Failed) },
+	},
+}
+
+// truth returns 1 for true.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func facts(s *metrics.Snapshot, t label.Tally, level bool) {

@@ -36,6 +36,11 @@ func busy(name string) metrics.Snapshot {
 	}
 	s.OldestWait = 1500 * time.Millisecond
 	s.Facts = []resource.Fact{{Name: "tainted", Value: 51}, {Name: "round trips open", Value: 52, Level: true}}
+	s.Quotas = []resource.SharedQuota{{
+		Name: "account", Holder: "h", Granted: 61, Held: 62, Want: 63, Target: 64, Limit: 65, Highest: 66, Total: 67, Holders: 68, Waiting: 69,
+		Learning: true, Lost: 2500 * time.Millisecond, LostCause: errors.New("secret of the engine"),
+		Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
+	}}
 	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
 	s.Refused = map[string]int64{"policy.Rate": 30, "policy.Queue": 24}
 	s.Outages = 3

@@ -4,7 +4,7 @@ import { attribute, keyed, make, say } from "./dom.js";
 import { clock, count, duration, long, fileLine, rate, short } from "./format.js";
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
-import { bar, levels, showFlags, showWait } from "./overview.js";
+import { bar, levels, quotaFlags, showAll, showFlags, showWait } from "./overview.js";
 
 const latencies = [
   ["wait", "Wait", "leased", "at once"], ["hold", "Lease", "leased"],
@@ -32,7 +32,7 @@ export class One {
   constructor(root, name, choice, ask) {
     Object.assign(this, { root, name, choice, ask, minute: new Minute() });
     this.e = {};
-    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.callers(), this.population(), this.rest());
+    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.quotas(), this.callers(), this.population(), this.rest());
   }
 
   head() {
@@ -86,6 +86,14 @@ export class One {
     this.bars = latencies.map(([key, title, css, ready]) => [key, new Bars(title, css, ready)]);
     this.e.bars = make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure));
     return section("Latencies", "latencies", this.e.bars);
+  }
+
+  quotas() {
+    const e = this.e;
+    e.quotas = make("div", { class: "grid two" });
+    e.quotasNote = make("span", { class: "note" });
+    e.quotasSection = section(["Shared quotas", e.quotasNote], "quotas", e.quotas);
+    return e.quotasSection;
   }
 
   callers() {
@@ -166,6 +174,7 @@ export class One {
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
+    this.showQuotas(d.quotas ?? []);
     this.showHeld(d.held, d.leased);
     this.showWaiters(d.waiters, d.waiting);
     this.showResources(d.resources, d.held);
@@ -191,6 +200,12 @@ export class One {
     say(e.failed, count(d.counts.failed));
     say(e.failedNote, d.outages ? `${count(d.outages)} outage${d.outages > 1 ? "s" : ""}` : "no outage");
     e.failed.parentElement.classList.toggle("alert", d.outage_seconds != null);
+  }
+
+  showQuotas(all) {
+    this.e.quotasSection.hidden = all.length === 0;
+    say(this.e.quotasNote, "with other processes");
+    keyed(this.e.quotas, all, (q) => `${q.name} ${q.holder}`, newQuota, showQuota);
   }
 
   // showHeld groups leases by the stack of their acquire: a leak is one stack with
@@ -324,4 +339,46 @@ function showSite(e, g) {
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
   keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});
   rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", l.overdue ? "overdue" : ""]);
+}
+
+// parts of a shared quota: in use here, granted here but free, granted to other processes.
+const quotaParts = [["leased", "held"], ["idle", "free here"], ["destroying", "others"]];
+
+function newQuota(q) {
+  const parts = quotaParts.map(([css]) => make("i", { class: css }));
+  const legend = quotaParts.map(([css, label]) => {
+    const value = make("b");
+    return [value, make("li", {}, make("i", { class: `key ${css}` }), value, ` ${label}`)];
+  });
+  const limit = make("b");
+  const flags = make("span", { class: "flags" });
+  const cause = make("p", { class: "cause" });
+  const figures = make("dl", { class: "figures" });
+  const e = make("div", { class: "card quota" },
+    make("h3", {}, make("bdi", {}, q.name), flags), cause,
+    make("span", { class: "levels", "aria-hidden": "true" }, ...parts),
+    make("ul", { class: "legend" }, ...legend.map((l) => l[1]), make("li", {}, "of ", limit)), figures);
+  return Object.assign(e, { parts, values: legend.map((l) => l[0]), limit, flags, cause, figures });
+}
+
+function showQuota(e, q) {
+  showAll(e.flags, quotaFlags(q));
+  e.cause.hidden = !q.lost_cause;
+  say(e.cause, q.lost_cause ? `The engine does not answer: ${q.lost_cause}` : "");
+  const n = [q.held, Math.max(0, q.granted - q.held), Math.max(0, q.total - q.granted)];
+  const all = Math.max(q.limit, n[0] + n[1] + n[2], 1);
+  n.forEach((v, i) => {
+    e.parts[i].hidden = v === 0;
+    e.parts[i].style.width = `${(100 * v) / all}%`;
+    say(e.values[i], count(v));
+  });
+  say(e.limit, count(q.limit));
+  pairs(e.figures, [
+    ["granted", count(q.granted)], ["held", count(q.held)], ["fair share", count(q.target)], ["wanted", count(q.want)],
+    ["waiting", count(q.waiting)], ["processes", count(q.holders)],
+    ["limit", q.highest > q.limit ? `${count(q.limit)} to ${count(q.highest)}` : count(q.limit)],
+    ["beyond the grant", q.over_total > q.over ? `${count(q.over)}, ${count(q.over_total)} in all` : count(q.over)],
+    ["closed", count(q.closed)], ["operations", q.operations_failed ? `${count(q.operations)}, ${count(q.operations_failed)} failed` : count(q.operations)],
+    ["if lost", q.mode ?? "–"],
+  ]);
 }

@@ -23,6 +23,18 @@ export function bar() {
   return e;
 }
 
+// quotaFlags returns what is wrong with a quota that is shared with other processes.
+export function quotaFlags(q) {
+  const all = [];
+  const flag = (kind, css, text) => all.push({ kind, css, text });
+  if (q.lost_seconds != null) flag("lost", "bad", `engine lost for ${long(q.lost_seconds)}`);
+  if (q.over > 0) flag("over", "bad", `${count(q.over)} beyond the grant`);
+  if (q.total > q.limit) flag("exceeded", "bad", `${count(q.total)} of ${count(q.limit)} granted`);
+  if (q.learning) flag("learning", "warn", "engine learning");
+  if (q.highest > q.limit) flag("disagree", "warn", "limits disagree");
+  return all;
+}
+
 // flags returns what is wrong with a pool, in words.
 function flags(s) {
   const all = [];
@@ -33,11 +45,16 @@ function flags(s) {
   if (s.max > 0 && s.leased >= s.max && s.waiting > 0) flag("full", "warn", "all leased");
   if (s.abandoned > 0) flag("abandoned", "warn", `${count(s.abandoned)} creation${s.abandoned > 1 ? "s" : ""} abandoned`);
   if (s.counts.panics > 0) flag("panics", "warn", `${count(s.counts.panics)} panic${s.counts.panics > 1 ? "s" : ""}`);
+  for (const q of s.quotas ?? []) {
+    for (const f of quotaFlags(q)) flag(`${q.name} ${q.holder} ${f.kind}`, f.css, `${q.name}: ${f.text}`);
+  }
   return all;
 }
 
-export function showFlags(e, s) {
-  keyed(e, flags(s), (f) => f.kind, () => make("span"), (f, { css, text }) => {
+export const showFlags = (e, s) => showAll(e, flags(s));
+
+export function showAll(e, all) {
+  keyed(e, all, (f) => f.kind, () => make("span"), (f, { css, text }) => {
     attribute(f, "class", `flag ${css}`);
     say(f, text);
   });
