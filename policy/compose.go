@@ -208,7 +208,8 @@ func (p *named) Admit(ctx context.Context, r resource.Request) (resource.Done, e
 // map returns for a missing key, is not a nil Admission and panics. pick is called
 // for every request, by many goroutines at once; it should return admissions that
 // were created beforehand. ByPriority does not know them, so it does not pass
-// [resource.SizeFollower] calls on: resize them yourself. Panics if pick is nil.
+// [resource.SizeFollower] calls on: resize them yourself; and their quotas, if they
+// share any with other processes, are not shown. Panics if pick is nil.
 func ByPriority(pick func(priority int) resource.Admission) resource.Admission {
 	var e argErrors
 	e.require(pick != nil, "pick is nil")
@@ -265,3 +266,35 @@ func (p *named) FollowSize(from, to int) { followSize(p.p, from, to) }
 
 // FollowSize implements [resource.SizeFollower] for the underlying limit.
 func (s *reserve) FollowSize(from, to int) { followSize(s.Gauged, from, to) }
+
+// Combinators implement [resource.QuotaReporter] by asking their members.
+
+// sharedQuotas adds the quotas of p, if it reports any, to all.
+func sharedQuotas(all []resource.SharedQuota, p resource.Admission) []resource.SharedQuota {
+	if r, ok := p.(resource.QuotaReporter); ok {
+		return append(all, r.SharedQuotas()...)
+	}
+	return all
+}
+
+// SharedQuotas implements [resource.QuotaReporter] for all members.
+func (ps allAdmissions) SharedQuotas() (all []resource.SharedQuota) {
+	for _, p := range ps {
+		all = sharedQuotas(all, p)
+	}
+	return all
+}
+
+// SharedQuotas implements [resource.QuotaReporter] for all members.
+func (ps anyAdmission) SharedQuotas() (all []resource.SharedQuota) {
+	for _, p := range ps {
+		all = sharedQuotas(all, p)
+	}
+	return all
+}
+
+// SharedQuotas implements [resource.QuotaReporter] for the named policy.
+func (p *named) SharedQuotas() []resource.SharedQuota { return sharedQuotas(nil, p.p) }
+
+// SharedQuotas implements [resource.QuotaReporter] for the underlying limit.
+func (s *reserve) SharedQuotas() []resource.SharedQuota { return sharedQuotas(nil, s.Gauged) }

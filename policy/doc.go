@@ -51,6 +51,9 @@
 // of Resize, one of them informs the policies for all, so another may return before they
 // have followed its size; the last size always applies in the end.
 //
+// [All], [Any], [Named] and [Reserve] report the quotas of their members that several
+// processes share ([resource.QuotaReporter]), so that metrics show them.
+//
 // A refusal is a [*resource.Rejection] with the name of the policy and, where known,
 // the time after which to ask again. If the caller's context ends while it waits in an
 // Admission, the context's error is returned unchanged; that is no refusal. A request

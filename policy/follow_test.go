@@ -266,3 +266,41 @@ func TestFollow_Stress(t *testing.T) {
 		t.Errorf("of 10 %d were lent, want 8", n)
 	}
 }
+
+// sharer is an Admission that shares quotas with other processes.
+type sharer []string
+
+func (s sharer) Admit(context.Context, resource.Request) (resource.Done, error) { return nil, nil }
+
+func (s sharer) SharedQuotas() (all []resource.SharedQuota) {
+	for _, name := range s {
+		all = append(all, resource.SharedQuota{Name: name})
+	}
+	return all
+}
+
+// Limit and InFlight make it a [policy.Gauged], for Reserve.
+func (s sharer) Limit() int    { return 8 }
+func (s sharer) InFlight() int { return 0 }
+
+// Combinators report the quotas of their members, in order.
+func TestCombinators_SharedQuotas(t *testing.T) {
+	plain := policy.Limit(1)
+	p := policy.All(
+		plain,
+		policy.Named("n", sharer{"a", "b"}),
+		policy.Any(plain, sharer{"c"}, policy.Reserve(1, 1, sharer{"d"})),
+		policy.All(sharer{"e"}),
+	)
+	r, ok := p.(resource.QuotaReporter)
+	if !ok {
+		t.Fatal("All reports no quotas")
+	}
+	var got []string
+	for _, q := range r.SharedQuotas() {
+		got = append(got, q.Name)
+	}
+	if want := []string{"a", "b", "c", "d", "e"}; !slices.Equal(got, want) {
+		t.Errorf("the quotas are %q, want %q", got, want)
+	}
+}

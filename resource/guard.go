@@ -200,3 +200,33 @@ func (p *policies[T]) states() (states []PolicyState) {
 	add("Queue", p.cfg.Queue)
 	return states
 }
+
+// sharedQuotas asks every Admission for the quotas that it shares with other processes.
+func (p *policies[T]) sharedQuotas(to *quotaSet) {
+	for _, a := range []Admission{p.cfg.Admission, p.cfg.MakeGate, p.cfg.Quota} {
+		if f, ok := a.(QuotaReporter); ok {
+			_ = p.guard.call("SharedQuotas", func() { to.add(f.SharedQuotas()) })
+		}
+	}
+}
+
+// quotaSet lists quotas in the order in which they were added, each holder of one once: a
+// policy may be in several fields, and in the pools of several keys.
+type quotaSet struct {
+	all  []SharedQuota
+	seen map[[2]string]bool // by name and holder
+}
+
+func (s *quotaSet) add(some []SharedQuota) {
+	for _, q := range some {
+		key := [2]string{q.Name, q.Holder}
+		if s.seen[key] {
+			continue
+		}
+		if s.seen == nil {
+			s.seen = make(map[[2]string]bool)
+		}
+		s.seen[key] = true
+		s.all = append(s.all, q)
+	}
+}

@@ -52,6 +52,7 @@ type Inspection struct {
 	Resources  []ResourceInfo // some of those that exist, in no order; not those being destroyed
 	Waiting    []WaiterInfo   // the first of the callers that wait, in the order of their arrival
 	Policies   []PolicyState  // those that are set
+	Quotas     []SharedQuota  // that its policies share with other processes; see QuotaReporter
 	Facts      []Fact         // what a particular kind of pool adds, such as wspool's
 }
 
@@ -80,6 +81,9 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	p.inspector.list(&in, limit)
 	in.Waiting = p.inspector.waiting(limit)
 	in.Policies = p.policies.states()
+	var quotas quotaSet
+	p.policies.sharedQuotas(&quotas)
+	in.Quotas = quotas.all
 	return in
 }
 

@@ -612,12 +612,13 @@ const inspectedKeys = 16
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of [Keyed.Stats], MinIdle
 // the sum over the keys, OldestWait the longest of any, Resources some of all keys, and
 // Waiting the callers of all keys that have waited longest, in that order. Policies are those
-// of the first few keys, equal ones listed once. Its cost grows with the number of keys, and
-// it creates none.
+// of the first few keys, equal ones listed once; Quotas those of all keys, each holder of one
+// listed once. Its cost grows with the number of keys, and it creates none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0
 	waits := longest{most: max(0, limit)}
+	var quotas quotaSet
 	for _, p := range k.All() {
 		wait := p.inspector.longestWait()
 		in.OldestWait = max(in.OldestWait, wait)
@@ -626,6 +627,7 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 			waits.add(p.inspector.waiting(limit))
 		}
 		p.inspector.list(&in, limit)
+		p.policies.sharedQuotas(&quotas)
 		if asked++; asked > inspectedKeys {
 			continue
 		}
@@ -636,6 +638,7 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 		}
 	}
 	in.Waiting = waits.cut()
+	in.Quotas = quotas.all
 	return in
 }
 

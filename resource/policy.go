@@ -245,3 +245,40 @@ const (
 type SizeFollower interface {
 	FollowSize(from, to int)
 }
+
+// QuotaReporter is an optional interface of an [Admission] that takes part in quotas that
+// several processes share, as those of package fleet do: [Pool.Inspect] lists what
+// SharedQuotas returns. It must not block, and may be called by many goroutines at once. A
+// panic in it is contained.
+type QuotaReporter interface {
+	SharedQuotas() []SharedQuota
+}
+
+// SharedQuota is what a policy knows about one quota that its process shares with others
+// through an engine, such as a database. Each process, or each policy if a process has
+// several for one quota, is one holder.
+type SharedQuota struct {
+	Name   string // of the quota, the same in all processes that share it; shown, so not a secret
+	Holder string // of this policy, unlike that of any other
+	Mode   string // what happens while the engine is lost, in words, such as "fail closed"
+
+	Granted  int  // units that the holder may use; 0 once its lease has ended
+	Held     int  // units in use by the holder
+	Want     int  // units that the holder asked for last
+	Target   int  // the holder's fair share of Limit; 0 before the first answer
+	Limit    int  // the smallest limit that a holder states; before the first answer that of this one
+	Highest  int  // the largest limit that a holder states: more than Limit if they disagree
+	Total    int  // units granted to all holders, at the last answer
+	Holders  int  // all of them, this one included, at the last answer; 0 before the first
+	Waiting  int  // requests that wait for a unit
+	Learning bool // the engine grants nothing new, because it may have lost what it knew
+
+	Lost      time.Duration // for how long operations of the engine have been failing; 0: the last one succeeded
+	LostCause error         // of the last operation that failed; nil if Lost is 0
+
+	Over       int   // units in use beyond Granted; more than 0 only after a lease ended or an engine was lost
+	OverTotal  int64 // units that were ever in use beyond Granted
+	Closed     int64 // resources that the quota had the pool destroy: surplus, or at the end of a lease
+	Operations int64 // of the engine, that have ended
+	Failed     int64 // operations that failed
+}

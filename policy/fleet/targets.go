@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -34,13 +35,7 @@ type Share struct {
 // different.
 func Targets(limit int, shares []Share) {
 	slices.SortFunc(shares, func(a, b Share) int {
-		if a.Priority != b.Priority {
-			if a.Priority > b.Priority {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.Holder, b.Holder)
+		return compareShares(a.Priority, b.Priority, a.Holder, b.Holder)
 	})
 	minimums := int64(0) // the sums may exceed an int of 32 bits
 	for i := range shares {
@@ -59,6 +54,14 @@ func Targets(limit int, shares []Share) {
 		shares[i].from, shares[i].to = shares[i].base, max(0, shares[i].Want)
 	}
 	divide(int64(limit)-minimums, shares)
+}
+
+// compareShares is the order of Targets: falling priority, then by name.
+func compareShares(priority1, priority2 int, holder1, holder2 string) int {
+	if priority1 != priority2 {
+		return cmp.Compare(priority2, priority1)
+	}
+	return strings.Compare(holder1, holder2)
 }
 
 // divide gives each share its from, and rest more units in total, one Priority after the
