@@ -60,6 +60,15 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := fleet.NewMemory()
+		ledgertest.Run(t, func(testing.TB) ledgertest.Harness {
+			return ledgertest.Harness{Open: func() fleet.Ledger { return m }, Lose: m.Forget}
+		})
+	})
+}
+
 // Without optional parts of the harness, and in real time.
 func TestRunRealTime(t *testing.T) {
 	e := newEngine("a counter")

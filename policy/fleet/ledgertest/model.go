@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"maps"
+	"math"
 	"time"
 
 	"github.com/respool/respool/policy/fleet"
@@ -44,7 +45,10 @@ func (m *Model) Claim(now time.Duration, c fleet.Claim) (fleet.Grant, error) {
 	} else {
 		m.holders[c.Holder] = entry{claim: c, ends: now + c.Lease}
 	}
-	g := fleet.Grant{Limit: c.Limit, Highest: c.Limit, Lease: c.Lease, Fence: m.fence, Learning: learning}
+	g := fleet.Grant{Limit: math.MaxInt, Lease: c.Lease, Fence: m.fence, Learning: learning}
+	if len(m.holders) == 0 {
+		g.Limit, g.Highest = c.Limit, c.Limit
+	}
 	others := 0
 	if learning {
 		g.Next = m.learned - now

@@ -172,6 +172,14 @@ func (e *engine) claim(c fleet.Claim) (fleet.Grant, error) {
 	if is("forgets what is held") {
 		has = 0
 	}
+	if leaves := c.Has == 0 && c.Want == 0; leaves && len(q.holders) > 1 || leaves && old == nil && len(q.holders) > 0 {
+		limit, highest = math.MaxInt, 0
+		for name, r := range q.holders {
+			if name != c.Holder {
+				limit, highest = min(limit, r.c.Limit), max(highest, r.c.Limit)
+			}
+		}
+	}
 	g := fleet.Grant{Limit: limit, Highest: highest, Lease: c.Lease}
 	q.holders[c.Holder] = &record{c: c, ends: now.Add(c.Lease)}
 	g.Target = q.target(c.Holder, limit, is)
