@@ -137,8 +137,15 @@ func (k *kit) pass(d time.Duration) {
 	time.Sleep(d)
 }
 
-// expire lets a lease of d end, and the engine notice it.
-func (k *kit) expire(d time.Duration) { k.pass(d + k.h.Late + k.h.Lease/50) }
+// expire lets a lease of d end, and waits until noticed is true: until the engine has
+// forgotten it, but not longer than it may be late.
+func (k *kit) expire(d time.Duration, noticed func() bool) {
+	k.pass(d + k.h.Lease/50)
+	step := max(k.h.Late/50, 10*time.Millisecond)
+	for late := time.Duration(0); late < k.h.Late && !noticed(); late += step {
+		k.pass(step)
+	}
+}
 
 // quota returns the name of a quota of this run.
 func (k *kit) quota(name string) string { return k.prefix + name }
