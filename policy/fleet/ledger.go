@@ -2,11 +2,14 @@ package fleet
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 )
 
 // Ledger records, in an engine that all processes reach, how many units of one quota each
-// holder has. Implementations: [NewMemory], and the nested modules redisledger and
+// holder has. Implementations: [Memory], and the nested modules redisledger and
 // etcdledger. Package ledgertest checks one.
 //
 // There is one operation for joining, growing, renewing, shrinking and leaving. It is
@@ -19,26 +22,32 @@ type Ledger interface {
 	//
 	//  1. forgets every holder whose lease has ended,
 	//  2. refuses c with [ErrStale] if it has seen the holder's Seq or a later one,
-	//  3. grants max(c.Has, min(c.Want, limit - what the others were granted)), or, while it
-	//     is learning, c.Has; the limit is the smallest that a live holder states,
-	//  4. gives the holder a lease of c.Lease, or forgets it if c.Has and c.Want are 0.
+	//  3. computes the targets of all holders, c included, by the rule of [Targets]; the
+	//     limit is the smallest that a live holder states,
+	//  4. grants max(c.Has, min(target, limit - what the others were granted)), or, while it
+	//     is learning, c.Has,
+	//  5. gives the holder a lease of c.Lease, or forgets it if c.Has and c.Want are 0.
 	//
 	// A ledger without any record of the quota may have lost it. It is learning for the
 	// lease of the first claim: holders state what they have, and nothing more is granted.
 	//
-	// An error leaves open whether c was recorded. Claim blocks until ctx ends at most, and
-	// may be called by many goroutines at once. Errors never contain a password.
+	// An error leaves open whether c was recorded, unless it matches [ErrClaim] or
+	// [ErrStale]: then it was not. Claim blocks until ctx ends at most, and may be called by
+	// many goroutines at once. Errors never contain a password.
 	Claim(ctx context.Context, c Claim) (Grant, error)
 }
 
 // Claim is what a holder states about one quota.
 type Claim struct {
-	Quota    string        // which quota: the same name in all processes that share it
-	Holder   string        // unique to one process and one [Quota] in it: drawn anew at each start
-	Seq      uint64        // larger in each claim of the holder, repetitions included; from 1
-	Has      int           // units in use now; they are recorded even beyond the limit
-	Want     int           // units wanted in total, at least Has to keep them
-	Min      int           // the fair target never falls below this while Want is at least as much
+	Quota  string // which quota: the same name in all processes that share it
+	Holder string // unique to one process and one [Quota] in it: drawn anew at each start
+	Seq    uint64 // larger in each claim of the holder, repetitions included; from 1
+	// Has is how many units the holder keeps whatever the answer is: those in use, and those
+	// that it may begin to use before the answer arrives. They are recorded even beyond the
+	// limit.
+	Has      int
+	Want     int           // units wanted in total, at least Has
+	Min      int           // the target never falls below this while Want is at least as much
 	Priority int           // holders with a larger one are satisfied first, all minimums before
 	Limit    int           // the quota as this holder knows it, at least 1
 	Lease    time.Duration // how long the grant lasts from the engine's receipt; at least 1 ms
@@ -46,28 +55,60 @@ type Claim struct {
 
 // Grant is the engine's answer to a [Claim].
 type Grant struct {
-	Granted  int           // units that the holder may have; never less than Claim.Has
-	Target   int           // the holder's fair share of the limit, given what all want
-	Limit    int           // the smallest limit that a live holder states
-	Highest  int           // the largest limit that a live holder states: more than Limit if they disagree
-	Total    int           // units granted to all holders, this one included
-	Holders  int           // live holders, this one included
+	Granted int // units that the holder may have; never less than Claim.Has
+	Target  int // the holder's fair share of the limit, given what all want; at most Claim.Want
+	Limit   int // the smallest limit that a live holder states
+	Highest int // the largest limit that a live holder states: more than Limit if they disagree
+	Total   int // units granted to all holders, this one included
+	Holders int // live holders, this one included unless it has left
+	// Next is the time until a lease of another holder, or the learning, ends: until then
+	// nothing changes without a claim by another holder. Zero: there is neither.
+	Next     time.Duration
 	Lease    time.Duration // how long the grant lasts, from the engine's receipt of the claim
-	Fence    uint64        // larger in each grant of the quota that is not a repetition
+	Fence    uint64        // larger in each grant of the quota
 	Learning bool          // nothing beyond what holders have is granted yet
+}
+
+var (
+	// ErrStale: the ledger has seen this Seq of the holder, or a later one.
+	ErrStale = errors.New("fleet: claim is older than one that the ledger has seen")
+	// ErrClaim: a [Claim] or [Draw] has invalid fields, which the error names.
+	ErrClaim = errors.New("fleet: invalid claim")
+)
+
+// MaxUnits is the largest number of units in a [Claim] or [Draw]: it is exact in the
+// numbers of every engine.
+const MaxUnits = 1<<31 - 1
+
+// Check returns an error that matches [ErrClaim] and names every invalid field; nil: there is
+// none. Every [Ledger] calls it first.
+func (c *Claim) Check() error {
+	var e fieldErrors
+	e.name("Quota", c.Quota)
+	e.name("Holder", c.Holder)
+	e.require(c.Seq >= 1, "Seq must be at least 1, got %d", c.Seq)
+	e.units("Has", c.Has, 0)
+	e.units("Want", c.Want, 0)
+	e.require(c.Want >= c.Has, "Want must be at least Has (%d), got %d", c.Has, c.Want)
+	e.units("Min", c.Min, 0)
+	e.require(c.Priority >= -MaxUnits && c.Priority <= MaxUnits, "Priority must be between -%d and %[1]d, got %d", MaxUnits, c.Priority)
+	e.units("Limit", c.Limit, 1)
+	e.lasts("Lease", c.Lease)
+	return e.wrap(ErrClaim)
 }
 
 // RateLedger is an optional interface of a [Ledger]: a token bucket in the same engine.
 type RateLedger interface {
-	// Take takes up to d.Want tokens. Tokens of a lost reply are lost, which errs on the
-	// safe side. As for Claim, an error leaves open whether they were taken.
+	// Take takes up to d.Want tokens. A bucket without any record may have been lost: it is
+	// empty at first. Tokens of a lost reply are lost, which errs on the safe side. As for
+	// Claim, an error leaves open whether they were taken.
 	Take(ctx context.Context, d Draw) (Taken, error)
 }
 
 // Draw asks for tokens of one bucket.
 type Draw struct {
 	Rate   string        // which bucket: the same name in all processes that share it
-	Tokens int           // how many the bucket gets in each Per; also the most it holds, unless Burst is set
+	Tokens int           // how many the bucket gets in each Per, evenly; at least 1
 	Per    time.Duration // at least 1 ms
 	Burst  int           // the most that it holds; 0: Tokens
 	Want   int           // at least 1
@@ -77,4 +118,56 @@ type Draw struct {
 type Taken struct {
 	Granted    int           // 0 to Draw.Want
 	RetryAfter time.Duration // until the next token; 0 if Granted is Draw.Want
+}
+
+// Check returns an error that matches [ErrClaim] and names every invalid field; nil: there is
+// none. Every [RateLedger] calls it first.
+func (d *Draw) Check() error {
+	var e fieldErrors
+	e.name("Rate", d.Rate)
+	e.units("Tokens", d.Tokens, 1)
+	e.lasts("Per", d.Per)
+	e.units("Burst", d.Burst, 0)
+	e.units("Want", d.Want, 1)
+	return e.wrap(ErrClaim)
+}
+
+// Limits of names and durations in claims.
+const (
+	maxName  = 200
+	minLease = time.Millisecond
+	maxLease = 24 * time.Hour
+)
+
+// fieldErrors collects what is wrong with the fields of a struct.
+type fieldErrors []string
+
+func (e *fieldErrors) require(ok bool, format string, args ...any) {
+	if !ok {
+		*e = append(*e, fmt.Sprintf(format, args...))
+	}
+}
+
+func (e *fieldErrors) units(field string, n, least int) {
+	e.require(n >= least && n <= MaxUnits, "%s must be between %d and %d, got %d", field, least, MaxUnits, n)
+}
+
+func (e *fieldErrors) lasts(field string, d time.Duration) {
+	e.require(d >= minLease && d <= maxLease, "%s must be between %v and %v, got %v", field, minLease, maxLease, d)
+}
+
+// name requires a name that every engine can have as part of a key: without control
+// characters, spaces and braces, which Redis Cluster gives a meaning.
+func (e *fieldErrors) name(field, s string) {
+	bad := func(r rune) bool { return r <= ' ' || r == '{' || r == '}' || r >= 0x7f }
+	e.require(s != "" && len(s) <= maxName && strings.IndexFunc(s, bad) < 0,
+		"%s must have 1 to %d printable ASCII characters without spaces and braces, got %q", field, maxName, s[:min(len(s), maxName)])
+}
+
+// wrap returns nil, or an error that matches kind.
+func (e fieldErrors) wrap(kind error) error {
+	if len(e) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", kind, strings.Join(e, "; "))
 }

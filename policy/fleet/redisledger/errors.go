@@ -1,0 +1,162 @@
+package redisledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/respool/respool/internal/cause"
+	"github.com/respool/respool/internal/redact"
+)
+
+// Kinds of errors of [Ledger.Claim] and [Ledger.Take]: an [Error] matches one of them.
+var (
+	// ErrUnreachable: no connection to the engine, or no answer in time. Also while a
+	// Sentinel or a cluster knows no primary.
+	ErrUnreachable = cause.New("engine is unreachable", "unreachable")
+	// ErrAuth: the engine refuses the user, the password, or a command to that user.
+	ErrAuth = cause.New("engine refuses the credentials", "refused credentials")
+	// ErrWrongType: the key of the quota or rate holds something else. Choose another
+	// [Options].Prefix.
+	ErrWrongType = cause.New("key holds something else", "wrong type")
+	// ErrReadOnly: the server is a replica.
+	ErrReadOnly = cause.New("server is a read-only replica", "read-only")
+	// ErrLoading: the server still reads its data from disk.
+	ErrLoading = cause.New("server is loading its data", "loading")
+	// ErrBusy: the server, or its cluster, refuses commands for now: a script that runs, a
+	// cluster that is down, too many clients, a disk that cannot be written.
+	ErrBusy = cause.New("server refuses commands for now", "busy")
+	// ErrMemory: the server has no memory left, and its policy is to refuse writes.
+	ErrMemory = cause.New("server is out of memory", "out of memory")
+	// ErrCluster: the key belongs to another node. The address is that of one node of a
+	// cluster, and the client is not a cluster client.
+	ErrCluster = cause.New("key belongs to another node of the cluster", "wrong node")
+	// ErrReplicas: fewer replicas than [Options].Replicas have the claim. It counts as not
+	// recorded, and may have been.
+	ErrReplicas = cause.New("too few replicas have the claim", "too few replicas")
+	// ErrReply: the answer is not one of the ledger's script.
+	ErrReply = cause.New("invalid answer", "invalid answer")
+	// ErrEngine: the engine refuses the command for another reason, which the text says.
+	ErrEngine = cause.New("engine refuses the command", "refused command")
+)
+
+// Error is a claim or a draw that failed. errors.Is matches the kind, and a context error
+// or a system error beneath it. Its text has no password.
+type Error struct {
+	Op   string // "claim" or "take"
+	Name string // of the quota or rate
+	Kind error  // one of the errors above
+	Text string // what the engine or the network said, without secrets; may be empty
+	// under are errors without text of others, for errors.Is.
+	under []error
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("redisledger: %s %q: %v", e.Op, e.Name, e.Kind)
+	if e.Text != "" {
+		s += ": " + e.Text
+	}
+	return s
+}
+
+// Unwrap returns the kind and what is known of the cause. The error of go-redis itself is
+// not among them: its text may show the password of an address.
+func (e *Error) Unwrap() []error { return append([]error{e.Kind}, e.under...) }
+
+// replyError is an answer that cannot be understood.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+// maxText bounds the text of an Error.
+const maxText = 300
+
+// failed makes an Error of what go-redis returned.
+func (l *Ledger) failed(ctx context.Context, op, name string, err error) error {
+	e := &Error{Op: op, Name: name, Kind: kind(err), Text: l.safe(err.Error())}
+	if ctxErr := ctx.Err(); ctxErr != nil {
+		e.Kind, e.under = ErrUnreachable, append(e.under, ctxErr)
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		e.under = append(e.under, errno)
+	}
+	return e
+}
+
+// safe removes secrets from text, and bounds it.
+func (l *Ledger) safe(text string) string {
+	return redact.Clean(l.secrets().Redact(redact.Hide(text), false), maxText)
+}
+
+// answers are the first words of the engine's errors. A script's error has them at the
+// beginning since Redis 7, and after other text before that.
+var answers = []struct {
+	word string
+	kind error
+}{
+	{"WRONGTYPE", ErrWrongType}, {"FLEETDATA", ErrWrongType},
+	{"READONLY", ErrReadOnly},
+	{"LOADING", ErrLoading},
+	{"OOM", ErrMemory},
+	{"WRONGPASS", ErrAuth}, {"NOAUTH", ErrAuth}, {"NOPERM", ErrAuth},
+	{"MOVED", ErrCluster}, {"ASK", ErrCluster}, {"CROSSSLOT", ErrCluster},
+	{"BUSY", ErrBusy}, {"CLUSTERDOWN", ErrBusy}, {"MASTERDOWN", ErrBusy}, {"TRYAGAIN", ErrBusy},
+	{"NOREPLICAS", ErrBusy}, {"MISCONF", ErrBusy}, {"UNBLOCKED", ErrBusy},
+}
+
+// phrases are in errors without such a word.
+var phrases = []struct {
+	phrase string
+	kind   error
+}{
+	{"max number of clients", ErrBusy},
+	{"invalid password", ErrAuth},
+	{"without any password configured", ErrAuth},
+	{"permissions to run", ErrAuth},
+}
+
+// kind classifies an error of go-redis.
+func kind(err error) error {
+	var reply replyError
+	if errors.As(err, &reply) {
+		return ErrReply
+	}
+	var replicas replicasError
+	if errors.As(err, &replicas) {
+		return ErrReplicas
+	}
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		text := answer.Error()
+		for _, a := range answers {
+			if strings.HasPrefix(text, a.word+" ") || text == a.word || strings.Contains(text, "-"+a.word+" ") {
+				return a.kind
+			}
+		}
+		for _, p := range phrases {
+			if strings.Contains(text, p.phrase) {
+				return p.kind
+			}
+		}
+		return ErrEngine
+	}
+	var netErr net.Error
+	switch {
+	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, redis.ErrPoolTimeout),
+		errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed), errors.Is(err, net.ErrClosed):
+		return ErrUnreachable
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return ErrUnreachable
+	}
+	return ErrEngine
+}

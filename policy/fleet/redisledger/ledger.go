@@ -1,0 +1,350 @@
+package redisledger
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"github.com/respool/respool/internal/redact"
+	"github.com/respool/respool/policy/fleet"
+)
+
+var (
+	//go:embed claim.lua
+	claimSource string
+	//go:embed take.lua
+	takeSource string
+
+	claimScript = redis.NewScript(claimSource)
+	takeScript  = redis.NewScript(takeSource)
+)
+
+// Ledger is a [fleet.Ledger] and a [fleet.RateLedger] in Redis. Its methods may be called by
+// many goroutines at once. Use [Open] or [New].
+type Ledger struct {
+	client  redis.UniversalClient
+	owned   bool // Close closes the client
+	options Options
+	at      string             // addresses, for String
+	secrets func() *redact.Set // a func: %#v does not show what it returns
+	nonce   func() uint64      // of one call
+	now     func() time.Time   // monotonic
+	mu      sync.Mutex
+	seen    map[string]sighting // by quota; guarded by mu
+}
+
+// sighting is the time of a quota in the newest answer. The time at any later instant is
+// at most now and what has passed since sent.
+type sighting struct {
+	now  int64     // microseconds
+	sent time.Time // when the claim left
+}
+
+// Options are the settings of a [Ledger]. The zero value is usable.
+type Options struct {
+	// Prefix begins all keys: all processes that share a quota must have the same. It must
+	// not contain braces, which delimit the part of a key by which a cluster chooses the
+	// node. Empty: "respool:fleet:".
+	Prefix string
+	// Timeout bounds one claim, whatever its context allows. A fleet notices after this
+	// time that an engine does not answer. 0: one second.
+	Timeout time.Duration
+	// Replicas is how many replicas must have a claim before it succeeds, for at most 100
+	// ms. 0: none. See the package documentation for what it is good for.
+	Replicas int
+}
+
+// Settings of a client; see the package documentation.
+const (
+	patience    = 200 * time.Millisecond // of one dial, read or write
+	replicaWait = 100 * time.Millisecond // less than patience, which bounds the read
+	poolSize    = 8
+)
+
+// Settings returns a copy of u with the settings that a ledger needs. Timeouts are
+// kept if they are positive, all others that matter are set. u may be nil: a server on
+// 127.0.0.1:6379.
+func Settings(u *redis.UniversalOptions) *redis.UniversalOptions {
+	var o redis.UniversalOptions
+	if u != nil {
+		o = *u
+	}
+	for _, d := range []*time.Duration{&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout} {
+		if *d <= 0 {
+			*d = patience
+		}
+	}
+	if o.PoolSize <= 0 {
+		o.PoolSize = poolSize
+	}
+	o.ContextTimeoutEnabled = true
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
+	// Each would cost a new connection another round trip.
+	o.DisableIdentity = true
+	if o.MaintNotificationsConfig == nil {
+		o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	}
+	return &o
+}
+
+// Open returns a ledger with a client of its own, which [Ledger.Close] closes. The options
+// select the kind of client as for [redis.NewUniversalClient]: MasterName means Sentinel,
+// several addresses or IsClusterMode a cluster. They are changed by [Settings]. Open does
+// not connect: a wrong address is an error of the first claim. It fails only for invalid
+// options.
+func Open(u *redis.UniversalOptions, o Options) (*Ledger, error) {
+	client := redis.NewUniversalClient(Settings(u))
+	l, err := New(client, o)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	l.owned = true
+	return l, nil
+}
+
+// New returns a ledger that uses a client of the caller, which must not be closed before
+// the last claim. It fails with an error that names every invalid option and every
+// setting of the client that a ledger cannot work with.
+func New(client redis.UniversalClient, o Options) (*Ledger, error) {
+	var bad []string
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Sprintf(format, args...))
+		}
+	}
+	if o.Prefix == "" {
+		o.Prefix = "respool:fleet:"
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+	}
+	require(!strings.ContainsAny(o.Prefix, "{}"), "Prefix must not contain braces, got %q", o.Prefix)
+	require(o.Timeout > 0, "Timeout must be positive, got %v", o.Timeout)
+	require(o.Replicas >= 0, "Replicas must be at least 0, got %d", o.Replicas)
+	s := inspect(client)
+	require(s.usable, "client must be a *redis.Client or a *redis.ClusterClient, got %T", client)
+	require(!s.usable || s.context, "client must have ContextTimeoutEnabled, so that a claim ends with its context")
+	require(!s.readOnly, "client must not read from replicas: a claim writes")
+	if bad != nil {
+		return nil, errors.New("redisledger: " + strings.Join(bad, "; "))
+	}
+	secrets := new(redact.Set)
+	secrets.Add(s.secrets...)
+	return &Ledger{
+		client:  client,
+		options: o,
+		at:      redact.Clean(secrets.Redact(redact.Hide(s.at), false), maxText),
+		secrets: func() *redact.Set { return secrets },
+		nonce:   rand.Uint64,
+		now:     time.Now,
+		seen:    make(map[string]sighting),
+	}, nil
+}
+
+// settings are those of a client that matter to a ledger.
+type settings struct {
+	usable, context, readOnly bool
+	at                        string
+	secrets                   []string
+}
+
+func inspect(client redis.UniversalClient) (s settings) {
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return s
+	}
+	switch c := client.(type) {
+	case *redis.Client:
+		o := c.Options()
+		return settings{usable: true, context: o.ContextTimeoutEnabled, at: o.Addr, secrets: []string{o.Password}}
+	case *redis.ClusterClient:
+		o := c.Options()
+		return settings{usable: true, context: o.ContextTimeoutEnabled, readOnly: o.ReadOnly, at: strings.Join(o.Addrs, ","),
+			secrets: []string{o.Password}}
+	case *redis.Ring:
+		// A ring moves a key to another server when one is gone: the quota would be granted twice.
+		return s
+	}
+	return s
+}
+
+// Close closes the connections of a ledger from [Open]. It does not touch the client of
+// [New], and it does not make holders leave.
+func (l *Ledger) Close() error {
+	if !l.owned {
+		return nil
+	}
+	if err := l.client.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+		return errors.New("redisledger: close: " + l.safe(err.Error()))
+	}
+	return nil
+}
+
+// String returns the addresses and the prefix, without credentials.
+func (l *Ledger) String() string {
+	return fmt.Sprintf("redis ledger at %s, keys %s*", l.at, l.options.Prefix)
+}
+
+// GoString is String: the fields of the client have the password.
+func (l *Ledger) GoString() string { return l.String() }
+
+// key returns the key of a quota or rate. Keys of one name are on one node of a cluster,
+// which hashes what is between braces.
+func (l *Ledger) key(name, what string) string { return l.options.Prefix + "{" + name + "}:" + what }
+
+// Claim implements [fleet.Ledger]. It blocks for one round trip, at most until ctx ends or
+// [Options].Timeout is over. Beside [fleet.ErrClaim] and [fleet.ErrStale] it fails with an
+// [Error].
+func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) {
+	if err := c.Check(); err != nil {
+		return fleet.Grant{}, err
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
+	defer cancel()
+	const mask = 1<<48 - 1 // exact in Lua
+	nonce := l.nonce() & mask
+	sent := l.now()
+	for correct := false; ; correct = true {
+		reply, err := l.eval(ctx, l.key(c.Quota, "quota"), c.Holder, c.Seq>>32, c.Seq&(1<<32-1), nonce, c.Has, c.Want, c.Min, c.Priority, c.Limit,
+			micros(c.Lease), l.latest(c.Quota, sent), correct)
+		if err != nil {
+			return fleet.Grant{}, l.failed(caller, "claim", c.Quota, err)
+		}
+		a, err := parseClaim(reply, &c)
+		if err != nil {
+			return fleet.Grant{}, l.failed(caller, "claim", c.Quota, err)
+		}
+		switch {
+		case a.kind == replyStale:
+			return fleet.Grant{}, fmt.Errorf("redisledger: claim %q, holder %s, Seq %d: %w", c.Quota, c.Holder, c.Seq, fleet.ErrStale)
+		case a.kind == replyGranted:
+			l.sight(c.Quota, sighting{a.now, sent})
+			return a.grant, nil
+		case correct:
+			return fleet.Grant{}, l.failed(caller, "claim", c.Quota, replyError("a corrected claim is late"))
+		}
+		// The answer arrived in time, so the server's clock was set forward. The second claim
+		// says what the time must be.
+	}
+}
+
+// latest returns the largest time that the quota can have while a claim sent at that
+// instant is waited for; 0 if that is not known. Clocks may differ in speed by one percent.
+func (l *Ledger) latest(quota string, sent time.Time) int64 {
+	l.mu.Lock()
+	s, ok := l.seen[quota]
+	l.mu.Unlock()
+	if !ok {
+		return 0
+	}
+	passed := sent.Sub(s.sent)
+	return s.now + micros(passed+passed/100+l.options.Timeout)
+}
+
+// maxSeen bounds the quotas that are remembered.
+const maxSeen = 1000
+
+func (l *Ledger) sight(quota string, s sighting) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if old, ok := l.seen[quota]; ok && !s.sent.After(old.sent) {
+		return // claims overtook each other
+	}
+	if len(l.seen) >= maxSeen {
+		clear(l.seen) // a quota that is not remembered is checked less strictly once
+	}
+	l.seen[quota] = s
+}
+
+// Take implements [fleet.RateLedger]. It blocks as Claim does, and fails with
+// [fleet.ErrClaim] or an [Error].
+func (l *Ledger) Take(ctx context.Context, d fleet.Draw) (fleet.Taken, error) {
+	if err := d.Check(); err != nil {
+		return fleet.Taken{}, err
+	}
+	if d.Burst == 0 {
+		d.Burst = d.Tokens
+	}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
+	defer cancel()
+	reply, err := takeScript.Run(ctx, l.client, []string{l.key(d.Rate, "rate")}, d.Tokens, micros(d.Per), d.Burst, d.Want).Result()
+	if err != nil {
+		return fleet.Taken{}, l.failed(caller, "take", d.Rate, err)
+	}
+	t, err := parseTake(reply, &d)
+	if err != nil {
+		return fleet.Taken{}, l.failed(caller, "take", d.Rate, err)
+	}
+	return t, nil
+}
+
+// micros rounds up: a lease must not be shorter than its holder thinks.
+func micros(d time.Duration) int64 { return int64((d + time.Microsecond - 1) / time.Microsecond) }
+
+// eval runs claim.lua, by its hash if the server knows it.
+func (l *Ledger) eval(ctx context.Context, key string, args ...any) (any, error) {
+	keys := []string{key}
+	if l.options.Replicas == 0 {
+		return claimScript.Run(ctx, l.client, keys, args...).Result()
+	}
+	reply, err := l.evalWait(ctx, key, func(p redis.Pipeliner) *redis.Cmd { return claimScript.EvalSha(ctx, p, keys, args...) })
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return l.evalWait(ctx, key, func(p redis.Pipeliner) *redis.Cmd { return claimScript.Eval(ctx, p, keys, args...) })
+	}
+	return reply, err
+}
+
+// evalWait runs claim.lua and waits until the replicas have what it wrote. WAIT counts for
+// the connection that it is sent on, which a pipeline to one node guarantees.
+func (l *Ledger) evalWait(ctx context.Context, key string, eval func(redis.Pipeliner) *redis.Cmd) (any, error) {
+	node := l.client
+	cluster, isCluster := l.client.(*redis.ClusterClient)
+	if isCluster {
+		master, err := cluster.MasterForKey(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		node = master
+	}
+	var cmd *redis.Cmd
+	var acks *redis.Cmd
+	_, err := node.Pipelined(ctx, func(p redis.Pipeliner) error {
+		cmd = eval(p)
+		acks = p.Do(ctx, "wait", l.options.Replicas, replicaWait.Milliseconds())
+		return nil
+	})
+	if cmd.Err() != nil {
+		if isCluster && kind(cmd.Err()) == ErrCluster {
+			cluster.ReloadState(ctx)
+		}
+		return nil, cmd.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, err := acks.Int64()
+	if err != nil {
+		return nil, replyError("WAIT: " + err.Error())
+	}
+	if n < int64(l.options.Replicas) {
+		return nil, replicasError(fmt.Sprintf("%d of %d in %v", n, l.options.Replicas, replicaWait))
+	}
+	return cmd.Val(), nil
+}
+
+// replicasError says how many replicas have a claim.
+type replicasError string
+
+func (e replicasError) Error() string { return string(e) }
