@@ -1,0 +1,9 @@
+//go:build !linux
+
+package main
+
+import "net"
+
+// hungUp is for Linux. Elsewhere a session counts until the goroutine that reads it learns
+// that it is over, so on a busy machine the judge may count one too many.
+func hungUp(net.Conn) bool { return false }
