@@ -223,7 +223,7 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	if until := sent + min(g.Lease, a.cfg.Lease) - a.cfg.Margin; until > now {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
 	}
-	a.renewAt = sent + jittered(a.cfg.Lease/renewals)
+	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
 	if lacks := g.Granted < a.asked; lacks && g.Next > 0 {
 		// Holders that lack units do not all claim at once.
 		a.sooner = now + g.Next + time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())+1))
@@ -231,6 +231,9 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	a.left = a.closing && a.asked == 0
 	a.countOver(now)
 }
+
+// spread returns between -d and d.
+func spread(d time.Duration) time.Duration { return time.Duration(rand.Int64N(2*int64(d)+1)) - d }
 
 // jittered returns between nine tenths of d and d.
 func jittered(d time.Duration) time.Duration {

@@ -111,7 +111,7 @@ var (
 	ErrExpired = cause.New("fleet: the lease of the quota ends", "quota lease ended")
 )
 
-// ErrConfig: a [Config] or [RateConfig] has invalid fields, which the error names.
+// ErrConfig is the error of a constructor: a [Config] or [RateConfig] has invalid fields, which the error names.
 var ErrConfig = errors.New("fleet: bad Config")
 
 func (c *Config) check() error {
