@@ -82,6 +82,9 @@ func child(stdin io.Reader, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// leastMargin is for a machine so busy that a process may act this much too late.
+const leastMargin = 300 * time.Millisecond
+
 // newQuota joins the quota: every process calls it with the same name and limit.
 func newQuota(o order, ledger fleet.Ledger) (*fleet.Quota, error) {
 	cfg := fleet.Config{
@@ -89,6 +92,7 @@ func newQuota(o order, ledger fleet.Ledger) (*fleet.Quota, error) {
 		Quota:  "account",
 		Limit:  limit,
 		Lease:  o.Lease,
+		Margin: max(o.Lease/10, leastMargin),
 	}
 	switch o.Lost {
 	case lostClosed: // the strict setting, for a provider that bans accounts
@@ -112,6 +116,11 @@ func newPool(o order, quota *fleet.Quota) (*wspool.Pool, error) {
 		Eviction:     quota.Surplus(),
 		NetDial:      quota.Dial((&net.Dialer{}).DialContext),
 		CloseTimeout: o.Lease / 10, // within the margin of the lease
+		// The server ends all sessions of a process that stood still. That is no reason to
+		// dial slowly afterwards: the quota says how many connections may be dialled.
+		Redial: func(cause error, streak int) time.Duration {
+			return min(wspool.DefaultRedial(cause, streak), o.Lease/10)
+		},
 	})
 }
 

@@ -144,12 +144,15 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	no(f.NArg() == 0, "takes flags only, got %q", f.Args())
 	no(s.lease >= time.Second, "-lease must be at least 1s, got %v", s.lease)
 	no(s.length >= 5*s.lease, "-for must be at least 5 leases (%v), got %v", 5*s.lease, s.length)
-	no(s.down > 0 && s.down <= s.length/5, "-down must be positive and at most a fifth of -for (%v), got %v", s.length/5, s.down)
+	no(s.down > 0 && s.down <= s.length/4, "-down must be positive and at most a quarter of -for (%v), got %v", s.length/4, s.down)
 	no(slices.Contains(lostModes, s.lost), "-lost must be one of %s, got %q", strings.Join(lostModes, ", "), s.lost)
 	no(s.redis == "" || s.etcd == "", "-redis and -etcd exclude each other")
 	no(s.plot == "" || strings.HasSuffix(s.plot, ".svg"), "-plot must end in .svg, got %q", s.plot)
 	if s.seed == 0 {
 		s.seed = rand.Uint64N(1_000_000) + 1
 	}
-	return s, errors.Join(bad...)
+	if bad != nil {
+		return s, errors.Join(bad...)
+	}
+	return s, nil
 }

@@ -48,6 +48,7 @@ func launch(o order) (*process, error) {
 	p := &process{name: o.Name, cmd: exec.Command(exe), said: &tail{}, exited: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asChild+"=1")
 	p.cmd.Stderr = p.said
+	detach(p.cmd)
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,10 @@ package main
 import (
 	"errors"
 	"os"
+	"os/exec"
 )
+
+func detach(*exec.Cmd) {}
 
 // suspend and wake need signals that only Unix has.
 func suspend(*os.Process) error { return errors.ErrUnsupported }

@@ -4,8 +4,14 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
+
+// detach gives the process a group of its own, so that a terminal does not interrupt it. If
+// the parent is killed while the process is stopped, the kernel continues the process, whose
+// group is an orphan then, and ends it with SIGHUP.
+func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // suspend and wake stop a process and continue it.
 func suspend(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }

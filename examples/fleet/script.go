@@ -118,9 +118,9 @@ func (sh *show) plan() {
 	sh.then(stopAt, func() error { return sh.stop(stop, resumeAt-stopAt) })
 	sh.then(resumeAt, func() error { return sh.resume(stop) })
 	sh.then(at(0.67), func() error { return sh.start(last, rnd.Uint64()) })
-	restartAt := at(0.77)
-	sh.then(restartAt, sh.cut)
-	sh.then(restartAt+sh.down, sh.restart)
+	cutAt := min(at(0.77), sh.length-sh.down-2*sh.lease) // leaves time to learn and to grant
+	sh.then(cutAt, sh.cut)
+	sh.then(cutAt+sh.down, sh.restart)
 	slices.SortStableFunc(sh.steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 }
 
@@ -148,7 +148,7 @@ func (sh *show) play(ctx context.Context) error {
 		}
 		sh.watch()
 		if now >= second {
-			sh.lines.row(sh, now, "")
+			sh.lines.row(sh, "")
 			second = now.Truncate(time.Second) + time.Second
 		}
 		if now >= sh.length && len(sh.steps) == 0 {
@@ -167,7 +167,7 @@ func (sh *show) play(ctx context.Context) error {
 func (sh *show) happened(open func() (string, bool), format string, args ...any) {
 	e := &event{at: time.Since(sh.server.began), what: fmt.Sprintf(format, args...), open: open}
 	sh.events = append(sh.events, e)
-	sh.lines.row(sh, e.at, fmt.Sprintf("%d. %s", len(sh.events), e.what))
+	sh.lines.row(sh, fmt.Sprintf("%d. %s", len(sh.events), e.what))
 }
 
 // start starts a process.
@@ -181,10 +181,10 @@ func (sh *show) start(name string, seed uint64) error {
 	}
 	sh.processes = append(sh.processes, p)
 	if len(sh.processes) < len(names) {
-		sh.lines.row(sh, time.Since(sh.server.began), name+" starts")
+		sh.lines.row(sh, fmt.Sprintf("%s starts, process %d", name, p.cmd.Process.Pid))
 		return nil
 	}
-	sh.happened(sh.share(p), "%s joins", name)
+	sh.happened(sh.share(p), "%s joins, process %d", name, p.cmd.Process.Pid)
 	return nil
 }
 
@@ -268,7 +268,7 @@ func (sh *show) lent(p *process) func() (string, bool) {
 				gone = c.at
 			}
 			if left == 0 && c.count >= limit {
-				return fmt.Sprintf("its sessions had ended after %s, others used them after %s", clock(gone-began), clock(c.at-began)), true
+				return fmt.Sprintf("its sessions ended within %s, others had them after %s", clock(gone-began+50*time.Millisecond), clock(c.at-began)), true
 			}
 		}
 		return "", false
@@ -297,7 +297,7 @@ func (sh *show) watch() {
 		}
 		if after, ok := e.open(); ok {
 			e.after = after
-			sh.lines.row(sh, time.Since(sh.server.began), fmt.Sprintf("%d. %s", i+1, after))
+			sh.lines.row(sh, fmt.Sprintf("%d. %s", i+1, after))
 		}
 	}
 	var lost, learning []string
@@ -323,7 +323,7 @@ func (sh *show) changed(key string, of []string, begins, ends string) {
 		if holds {
 			what = begins
 		}
-		sh.lines.row(sh, time.Since(sh.server.began), what)
+		sh.lines.row(sh, what)
 	}
 }
 

@@ -52,12 +52,12 @@ func (t *timeline) title(sh *show) {
 	for _, name := range names {
 		fmt.Fprintf(&b, "  %-9s", name)
 	}
-	fmt.Fprintln(t.w, t.styled(bold, b.String()))
+	fmt.Fprintln(t.w, t.styled(bold, strings.TrimRight(b.String(), " ")))
 }
 
-// row writes the state at one time, and what just happened.
-func (t *timeline) row(sh *show, at time.Duration, what string) {
-	n := sh.server.now()
+// row writes the present state, and what just happened.
+func (t *timeline) row(sh *show, what string) {
+	at, n := time.Since(sh.server.began), sh.server.now()
 	count := fmt.Sprintf("%3d/%d", n, limit)
 	if n > limit {
 		count = t.styled(red, count)
@@ -120,15 +120,15 @@ func (t *timeline) close(sh *show, h *history) {
 			served, operations, over = served+r.Served, operations+r.Operations, over+r.Over
 		}
 	}
-	fmt.Fprintf(t.w, "leases served           %d, by %d processes\n", served, len(sh.ended))
+	fmt.Fprintf(t.w, "leases served            %d, by %d processes\n", served, len(sh.ended))
 	fmt.Fprintf(t.w, "operations of the engine %.1f a second\n", float64(operations)/h.length.Seconds())
-	fmt.Fprintf(t.w, "sessions over the grant %d\n", over)
+	fmt.Fprintf(t.w, "outlived their grant     %d sessions, as the processes know it\n", over)
 	if from, part, ok := h.utilisation(); ok {
-		fmt.Fprintf(t.w, "sessions in use         %.1f %% of %d, from %s on\n", 100*part, limit, clock(from))
+		fmt.Fprintf(t.w, "sessions in use          %.1f %% of %d, from %s on\n", 100*part, limit, clock(from))
 	}
 	most := fmt.Sprintf("%d of %d", h.most, limit)
 	if h.most > limit {
 		most = t.styled(red, most)
 	}
-	fmt.Fprintf(t.w, "most sessions at once   %s, first at %s\n", most, clock(h.mostAt))
+	fmt.Fprintf(t.w, "most sessions at once    %s, first at %s\n", most, clock(h.mostAt))
 }
