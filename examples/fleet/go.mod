@@ -8,10 +8,12 @@ require (
 	github.com/redis/go-redis/v9 v9.22.0
 	github.com/respool/respool v0.0.0
 	github.com/respool/respool/policy/fleet/redisledger v0.0.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.44.0
 )
 
 require (
+	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect

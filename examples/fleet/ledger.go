@@ -12,6 +12,14 @@ import (
 	"github.com/respool/respool/policy/fleet/redisledger"
 )
 
+// go-redis logs each failed connection to standard error. The program shows them as a time
+// without the engine.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // openLedger opens the ledger of a process. close closes its connections.
 func openLedger(o order) (ledger fleet.Ledger, close func() error, err error) {
 	switch o.Kind {

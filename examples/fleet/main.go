@@ -20,7 +20,8 @@
 //
 // where the three numbers of a process are the sessions that it was granted, that it holds,
 // and its fair share; then a chart, and how long the fleet took to use all sessions again
-// after each event. It exits with status 1 if the server ever counted one session too many.
+// after each event. It exits with status 1 if the server ever counted one session too many, or
+// if the fleet did not recover from an event.
 //
 // The use of the pool and of the quota is in child.go, and is all that a service needs. The
 // rest is the stage: server.go counts, engine.go runs the engine, process.go starts, stops
@@ -121,7 +122,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	f := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.DurationVar(&s.length, "for", time.Minute, "how long to run, at least 5 leases")
+	f.DurationVar(&s.length, "for", time.Minute, "how long to run, at least 5 leases; up to 5 more if the fleet recovers slowly")
 	f.DurationVar(&s.lease, "lease", 3*time.Second, "lease of the quota")
 	f.DurationVar(&s.down, "down", time.Second, "how long the engine is away at its restart")
 	f.StringVar(&s.lost, "lost", lostClosed, "what a process does while the engine does not answer: "+strings.Join(lostModes, ", "))

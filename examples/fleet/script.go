@@ -76,6 +76,9 @@ func run(ctx context.Context, s settings, w io.Writer) (err error) {
 	sh.lines.title(sh)
 	sh.plan()
 	failed := sh.play(ctx)
+	if all := sh.unanswered(); failed == nil && len(all) > 0 {
+		failed = fmt.Errorf("the fleet did not recover from: %s", strings.Join(all, "; "))
+	}
 	total := time.Since(srv.began)
 	failed = errors.Join(failed, sh.endAll())
 	h := newHistory(srv.history(0), total)
@@ -126,6 +129,20 @@ func (sh *show) plan() {
 
 func (sh *show) then(at time.Duration, do func() error) { sh.steps = append(sh.steps, step{at, do}) }
 
+// extraLeases is for how many leases more than asked for the run lasts at most, if the end of
+// an event has not been seen.
+const extraLeases = 5
+
+// unanswered returns the events of which it is not known yet what came of them.
+func (sh *show) unanswered() (all []string) {
+	for _, e := range sh.events {
+		if e.open != nil && e.after == "" {
+			all = append(all, e.what)
+		}
+	}
+	return all
+}
+
 // play does the steps at their times, and shows what happens, until the end.
 func (sh *show) play(ctx context.Context) error {
 	const look = 25 * time.Millisecond
@@ -151,7 +168,7 @@ func (sh *show) play(ctx context.Context) error {
 			sh.lines.row(sh, "")
 			second = now.Truncate(time.Second) + time.Second
 		}
-		if now >= sh.length && len(sh.steps) == 0 {
+		if now >= sh.length && len(sh.steps) == 0 && (len(sh.unanswered()) == 0 || now >= sh.length+extraLeases*sh.lease) {
 			return nil
 		}
 		select {
@@ -249,25 +266,25 @@ func (sh *show) process(name string) *process {
 	return sh.processes[i]
 }
 
-// lent returns a function that reports when other processes use the sessions of p: when all
-// of them have ended, and all sessions are in use after that.
+// lent returns a function that reports when others have the sessions of p: when all of them
+// have ended, and all of the quota is in use after that.
 func (sh *show) lent(p *process) func() (string, bool) {
-	from := len(sh.server.history(0))
 	began := time.Since(sh.server.began)
+	next, left := 0, 0 // changes seen, and sessions of p after them
+	gone := time.Duration(0)
 	return func() (string, bool) {
-		left := 0
-		for _, c := range sh.server.history(0)[:from] {
-			if c.process == p.name {
+		for _, c := range sh.server.history(next) {
+			next++
+			if c.process == p.name && gone == 0 {
 				left += c.delta
 			}
-		}
-		gone := began
-		for _, c := range sh.server.history(from) {
-			if c.process == p.name {
-				left += c.delta
+			if c.at < began || left > 0 {
+				continue
+			}
+			if gone == 0 {
 				gone = c.at
 			}
-			if left == 0 && c.count >= limit {
+			if c.count >= limit {
 				return fmt.Sprintf("its sessions ended within %s, others had them after %s", clock(gone-began+50*time.Millisecond), clock(c.at-began)), true
 			}
 		}
