@@ -51,6 +51,26 @@ func newAccount(cfg Config) account {
 	return a
 }
 
+// stagger is how long after the end of another's lease to claim, so that the holders that
+// lack units do not all do so at once. Among many the next renewal of one of them is near.
+func (a *account) stagger(g *Grant) time.Duration {
+	d := time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())))
+	switch {
+	case g.Learning || rand.IntN(g.Holders+1) < firstHerd:
+		return d
+	case g.Holders <= secondHerd:
+		return d + time.Duration(rand.Int64N(int64(min(a.cfg.Lease/12, 800*time.Millisecond))))
+	}
+	return forever
+}
+
+// When the lease of a holder ends, firstHerd of those that lack units claim at once, on
+// average; the others follow a little later, unless there are more than secondHerd.
+const (
+	firstHerd  = 8
+	secondHerd = 64
+)
+
 // Rates of claims, in parts of the lease.
 const (
 	renewals  = 3   // the lease is renewed that often
@@ -224,9 +244,8 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
 	}
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
-	if lacks := g.Granted < a.asked; lacks && g.Next > 0 {
-		// Holders that lack units do not all claim at once.
-		a.sooner = now + g.Next + time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())+1))
+	if g.Granted < a.asked && g.Next > 0 {
+		a.sooner = now + g.Next + a.stagger(&g)
 	}
 	a.left = a.closing && a.asked == 0
 	a.countOver(now)
