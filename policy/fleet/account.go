@@ -21,6 +21,7 @@ type account struct {
 	seen      int           // holders at the last answer that was not learning; 0: none was
 	allowance int           // units that the ledger has recorded for this process, while the lease lasts
 	target    int           // of the last answer
+	room      int           // of the last answer: units that are not beyond the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
 	expired   bool          // the end of the lease was dealt with
 
@@ -124,7 +125,7 @@ func (a *account) bound(now time.Duration) (units int, o outlook) {
 	case now < a.calmAt:
 		return 0, calming
 	case a.valid(now):
-		units = min(a.allowance, a.target)
+		units = min(a.allowance, a.fair())
 		if a.last.Learning {
 			units = max(units, a.alone())
 		}
@@ -133,6 +134,11 @@ func (a *account) bound(now time.Duration) (units int, o outlook) {
 	}
 	return min(units, a.ceiling), o
 }
+
+// fair is how many units the process may have, the ones that it does not have yet included.
+// While the ledger has granted more than the limit, because holders stated more, a unit that
+// comes back must not be used again: others may have been granted it.
+func (a *account) fair() int { return min(a.target, a.room) }
 
 // alone is how many units the process may have without the ledger's consent.
 func (a *account) alone() int {
@@ -217,7 +223,7 @@ func (a *account) prepare(now time.Duration) Claim {
 	if a.valid(now) {
 		kept := min(a.allowance, want)
 		if a.contended() && !a.last.Learning {
-			kept = min(kept, a.target)
+			kept = min(kept, a.fair())
 		}
 		has = max(has, kept)
 		a.allowance = min(a.allowance, has)
@@ -242,6 +248,7 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	}
 	if until := sent + min(g.Lease, a.cfg.Lease) - a.cfg.Margin; until > now {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
+		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
 	}
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
 	if g.Granted < a.asked && g.Next > 0 {
@@ -299,9 +306,9 @@ func (a *account) grows(now time.Duration) bool {
 	return a.last.Granted >= a.asked || a.want(now) >= 2*a.asked
 }
 
-// owes reports whether units above the target are free, which others lack.
+// owes reports whether units are free that others lack.
 func (a *account) owes() bool {
-	return !a.last.Learning && a.allowance > a.target && a.used < a.allowance
+	return !a.last.Learning && a.allowance > max(a.used, a.fair())
 }
 
 // tooMany notes that the provider has refused another resource, beside those in use.

@@ -14,8 +14,8 @@ type expiry struct {
 }
 
 // OnExpiry arranges for f to be called, on a goroutine of its own, with [ErrExpired], when
-// the lease is about to end and [Config.CloseBeforeExpiry] is set; at once if it has ended.
-// f must close what the caller got a permit for, leased or not, without waiting for its
+// the lease is about to end and [Config.CloseBeforeExpiry] is set. If it has ended f is called
+// before OnExpiry returns. f must close what the caller got a permit for, leased or not, without waiting for its
 // user. stop forgets f, and returns false if it was called or forgotten before. Without
 // CloseBeforeExpiry f is never called.
 //
@@ -30,7 +30,7 @@ func (q *Quota) OnExpiry(f func(cause error)) (stop func() bool) {
 	}
 	x := &expiry{f: f}
 	if !q.addExpiry(x) {
-		expireAll([]*expiry{x})
+		f(ErrExpired)
 		return func() bool { return false }
 	}
 	return func() bool { return q.dropExpiry(x) }

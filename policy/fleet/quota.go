@@ -386,8 +386,10 @@ const claimPart = 6
 func (q *Quota) claim() {
 	sent := q.now()
 	q.mu.Lock()
+	closers := q.lapseLocked(sent)
 	c := q.acc.prepare(sent)
 	q.mu.Unlock()
+	expireAll(closers)
 	c.Quota, c.Holder = q.cfg.Quota, q.holder
 	ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Lease/claimPart)
 	g, err := q.ask(ctx, c)
@@ -395,7 +397,7 @@ func (q *Quota) claim() {
 	q.stopped()
 	now := q.now()
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	closers = q.lapseLocked(now)
 	q.claims++
 	if err == nil {
 		q.claimErr = nil
@@ -408,6 +410,8 @@ func (q *Quota) claim() {
 	}
 	q.reshareLocked(now)
 	q.serveLocked(now)
+	q.mu.Unlock()
+	expireAll(closers)
 }
 
 // ask calls the ledger and contains a panic in it.
@@ -435,22 +439,31 @@ func (q *Quota) lapsed() {
 		q.mu.Unlock()
 		return
 	}
-	var closers []*expiry
-	if !a.expired {
-		a.expired = true
-		a.countOver(now)
-		if !a.left {
-			q.lapses++
-		}
-		if q.cfg.CloseBeforeExpiry {
-			closers = q.takeExpiriesLocked()
-		}
-		q.reshareLocked(now)
-		q.serveLocked(now)
-		q.wake()
-	}
+	closers := q.lapseLocked(now)
+	q.serveLocked(now)
 	q.mu.Unlock()
+	q.wake()
 	expireAll(closers)
+}
+
+// lapseLocked deals with the end of the lease, if it has ended and that was not done yet. It
+// returns what is to be closed. A renewal calls it, too: a process that was stopped may
+// renew its lease before the timer runs that should have ended it.
+func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
+	a := &q.acc
+	if a.valid(now) || a.expired || a.until == 0 {
+		return nil
+	}
+	a.expired = true
+	a.countOver(now)
+	if !a.left {
+		q.lapses++
+	}
+	if q.cfg.CloseBeforeExpiry {
+		closers = q.takeExpiriesLocked()
+	}
+	q.reshareLocked(now)
+	return closers
 }
 
 // reshareLocked divides the fair share among the members, if they are above it.

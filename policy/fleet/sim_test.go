@@ -23,6 +23,7 @@ type simulation struct {
 	cfg      fleet.Config
 	users    int // of each process
 	loss     float64
+	hold     time.Duration // that a session lasts, at most
 	silence  time.Duration // after which the provider drops sessions of a process that is stopped
 
 	mu     sync.Mutex
@@ -140,7 +141,7 @@ func (p *process) use() {
 		lasting, stop := p.q.Context(p.ctx)
 		if lasting.Err() == nil {
 			if session, err := s.provider.open(p.id); err == nil {
-				pause(lasting, s.between(time.Second, 10*time.Second))
+				pause(lasting, s.between(s.hold/10, s.hold))
 				p.frozen.wait()
 				session.close()
 			}
@@ -235,7 +236,7 @@ func size(name string, n, short int) int {
 func TestSimulation_Strict(t *testing.T) {
 	processes := size("RESPOOL_FLEET_PROCESSES", 1000, 150)
 	limit := processes / 2
-	s, used := simulate(t, processes, limit, fleet.Config{OnLost: fleet.FailClosed, CloseBeforeExpiry: true})
+	s, used := simulate(t, processes, limit, 10*time.Second, fleet.Config{OnLost: fleet.FailClosed, CloseBeforeExpiry: true})
 	if peak := s.provider.peak(); peak > limit {
 		t.Errorf("%d sessions at once, limit %d", peak, limit)
 	}
@@ -248,20 +249,21 @@ func TestSimulation_Strict(t *testing.T) {
 // otherwise it would prove nothing of the one that does.
 func TestSimulation_NotStrict(t *testing.T) {
 	const processes, limit = 150, 75
-	s, _ := simulate(t, processes, limit, fleet.Config{OnLost: fleet.FailClosed})
+	s, _ := simulate(t, processes, limit, 30*time.Second, fleet.Config{OnLost: fleet.FailClosed})
 	if peak := s.provider.peak(); peak <= limit {
 		t.Errorf("%d sessions at once, limit %d: the simulation is too kind", peak, limit)
 	}
 }
 
 // simulate returns a simulation that has ended, and the part of the limit that was used.
-func simulate(t *testing.T, processes, limit int, cfg fleet.Config) (s *simulation, used float64) {
+// Sessions last up to hold.
+func simulate(t *testing.T, processes, limit int, hold time.Duration, cfg fleet.Config) (s *simulation, used float64) {
 	r := seed(t)
 	steps := 4 * size("RESPOOL_FLEET_SECONDS", 60, 60)
 	cfg.Limit, cfg.Lease, cfg.Margin, cfg.Slack = limit, 6*time.Second, 3*time.Second/2, -1
 	synctest.Test(t, func(t *testing.T) {
 		s = newSimulation(cfg, r)
-		s.loss, s.silence = 0.02, cfg.Margin
+		s.loss, s.silence, s.hold = 0.02, cfg.Margin, hold
 		for range processes {
 			s.join(t)
 		}
@@ -272,7 +274,11 @@ func simulate(t *testing.T, processes, limit int, cfg fleet.Config) (s *simulati
 				s.disturb(t)
 			}
 			switch step {
-			case steps / 3:
+			case steps / 6:
+				for _, p := range s.procs[:processes/3] {
+					s.partition(p, 2*cfg.Lease)
+				}
+			case steps * 5 / 12:
 				s.Forget()
 			case steps / 2:
 				s.set(func(e *engine) { e.down = errDown })
@@ -312,7 +318,7 @@ func TestSimulation_LocalShare(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const processes, limit, cutOff = 10, 100, 3
 			s := newSimulation(fleet.Config{Limit: limit, Lease: lease}, rand.New(rand.NewPCG(1, 2)))
-			s.users = 30
+			s.users, s.hold = 30, 10*time.Second
 			for range processes {
 				s.join(t)
 			}
