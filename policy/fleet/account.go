@@ -21,6 +21,7 @@ type account struct {
 	seen      int           // holders at the last answer that was not learning; 0: none was
 	allowance int           // units that the ledger has recorded for this process, while the lease lasts
 	target    int           // of the last answer
+	room      int           // of the last answer: units that are not beyond the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
 	expired   bool          // the end of the lease was dealt with
 
@@ -50,6 +51,26 @@ func newAccount(cfg Config) account {
 	a.peaks.period = cfg.Lease / 3
 	return a
 }
+
+// stagger is how long after the end of another's lease to claim, so that the holders that
+// lack units do not all do so at once. Among many the next renewal of one of them is near.
+func (a *account) stagger(g *Grant) time.Duration {
+	d := time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())))
+	switch {
+	case g.Learning || rand.IntN(g.Holders+1) < firstHerd:
+		return d
+	case g.Holders <= secondHerd:
+		return d + time.Duration(rand.Int64N(int64(min(a.cfg.Lease/12, 800*time.Millisecond))))
+	}
+	return forever
+}
+
+// When the lease of a holder ends, firstHerd of those that lack units claim at once, on
+// average; the others follow a little later, unless there are more than secondHerd.
+const (
+	firstHerd  = 8
+	secondHerd = 64
+)
 
 // Rates of claims, in parts of the lease.
 const (
@@ -104,7 +125,7 @@ func (a *account) bound(now time.Duration) (units int, o outlook) {
 	case now < a.calmAt:
 		return 0, calming
 	case a.valid(now):
-		units = min(a.allowance, a.target)
+		units = min(a.allowance, a.fair())
 		if a.last.Learning {
 			units = max(units, a.alone())
 		}
@@ -113,6 +134,11 @@ func (a *account) bound(now time.Duration) (units int, o outlook) {
 	}
 	return min(units, a.ceiling), o
 }
+
+// fair is how many units the process may have, the ones that it does not have yet included.
+// While the ledger has granted more than the limit, because holders stated more, a unit that
+// comes back must not be used again: others may have been granted it.
+func (a *account) fair() int { return min(a.target, a.room) }
 
 // alone is how many units the process may have without the ledger's consent.
 func (a *account) alone() int {
@@ -197,7 +223,7 @@ func (a *account) prepare(now time.Duration) Claim {
 	if a.valid(now) {
 		kept := min(a.allowance, want)
 		if a.contended() && !a.last.Learning {
-			kept = min(kept, a.target)
+			kept = min(kept, a.fair())
 		}
 		has = max(has, kept)
 		a.allowance = min(a.allowance, has)
@@ -222,11 +248,11 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	}
 	if until := sent + min(g.Lease, a.cfg.Lease) - a.cfg.Margin; until > now {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
+		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
 	}
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
-	if lacks := g.Granted < a.asked; lacks && g.Next > 0 {
-		// Holders that lack units do not all claim at once.
-		a.sooner = now + g.Next + time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())+1))
+	if g.Granted < a.asked && g.Next > 0 {
+		a.sooner = now + g.Next + a.stagger(&g)
 	}
 	a.left = a.closing && a.asked == 0
 	a.countOver(now)
@@ -280,9 +306,9 @@ func (a *account) grows(now time.Duration) bool {
 	return a.last.Granted >= a.asked || a.want(now) >= 2*a.asked
 }
 
-// owes reports whether units above the target are free, which others lack.
+// owes reports whether units are free that others lack.
 func (a *account) owes() bool {
-	return !a.last.Learning && a.allowance > a.target && a.used < a.allowance
+	return !a.last.Learning && a.allowance > max(a.used, a.fair())
 }
 
 // tooMany notes that the provider has refused another resource, beside those in use.

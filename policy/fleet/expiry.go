@@ -14,31 +14,37 @@ type expiry struct {
 }
 
 // OnExpiry arranges for f to be called, on a goroutine of its own, with [ErrExpired], when
-// the lease is about to end and [Config.CloseBeforeExpiry] is set; at once if it has ended.
-// f must close what the caller got a permit for, leased or not, without waiting for its
+// the lease is about to end and [Config.CloseBeforeExpiry] is set. If it has ended f is called
+// before OnExpiry returns. f must close what the caller got a permit for, leased or not, without waiting for its
 // user. stop forgets f, and returns false if it was called or forgotten before. Without
 // CloseBeforeExpiry f is never called.
 //
-// A pool of processes, say, calls it in Config.Make:
+// The creation itself must end too, since what it opens may exist before Make has returned:
+// see Context. A pool of subprocesses, say, starts them in Config.Make with
 //
-//	stop := quota.OnExpiry(func(error) { process.Kill() })
-//	context.AfterFunc(ctx, func() { stop() }) // ctx of Make ends when the resource does
+//	ctx, _ := quota.Context(ctx) // ctx of Make ends when the resource does
+//	cmd := exec.CommandContext(ctx, name)
 func (q *Quota) OnExpiry(f func(cause error)) (stop func() bool) {
 	if !q.cfg.CloseBeforeExpiry {
 		return func() bool { return false }
 	}
 	x := &expiry{f: f}
 	if !q.addExpiry(x) {
-		expireAll([]*expiry{x})
+		f(ErrExpired)
 		return func() bool { return false }
 	}
-	return func() bool {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		_, there := q.onExpiry[x]
-		delete(q.onExpiry, x)
-		return there
+	return func() bool { return q.dropExpiry(x) }
+}
+
+// Context returns a copy of ctx that also ends, with the cause [ErrExpired], when functions
+// given to OnExpiry are called. It is forgotten when ctx or the copy ends.
+func (q *Quota) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	copied, cancel := context.WithCancelCause(ctx)
+	if q.cfg.CloseBeforeExpiry {
+		stop := q.OnExpiry(func(cause error) { cancel(cause) })
+		context.AfterFunc(copied, func() { stop() })
 	}
+	return copied, func() { cancel(nil) }
 }
 
 // addExpiry adds x, or returns false if the lease has ended. It forgets those whose
@@ -61,11 +67,21 @@ func (q *Quota) addExpiry(x *expiry) bool {
 	return true
 }
 
+// dropExpiry forgets x, and returns false if it was called or forgotten before.
+func (q *Quota) dropExpiry(x *expiry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, there := q.onExpiry[x]
+	delete(q.onExpiry, x)
+	return there
+}
+
 func (q *Quota) takeExpiriesLocked() (all []*expiry) {
 	for x := range q.onExpiry {
 		all = append(all, x)
 	}
 	clear(q.onExpiry)
+	q.connSweep = 0
 	q.closedFor += int64(len(all))
 	return all
 }
@@ -82,9 +98,11 @@ func expireAll(all []*expiry) {
 }
 
 // Dial returns a function like dial, for wspool.Config.NetDial or net/http's DialContext,
-// for [Config.CloseBeforeExpiry]. It fails with [ErrExpired] while there is no lease. Its
-// connections are closed before the lease ends, whoever uses them then. Without
-// CloseBeforeExpiry, it returns dial. Nil: that of a net.Dialer.
+// for [Config.CloseBeforeExpiry]. It fails with [ErrExpired] while there is no lease, and
+// dials that run are canceled when the lease ends. Its connections are closed before the
+// lease ends, leased or not; a TCP connection is reset, so that the other side
+// learns of it even if it has not read what was sent before. Without CloseBeforeExpiry it
+// returns dial. Nil: that of a net.Dialer.
 //
 // A *net.TCPConn or *net.UnixConn is returned as it is; other connections are wrapped.
 func (q *Quota) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -95,36 +113,48 @@ func (q *Quota) Dial(dial func(ctx context.Context, network, addr string) (net.C
 		return dial
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		bounded, cancel := q.Context(ctx)
+		defer cancel()
+		refused := &net.OpError{Op: "dial", Net: network, Err: ErrExpired}
 		q.mu.Lock()
 		valid := q.acc.valid(q.now())
 		q.mu.Unlock()
 		if !valid {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: ErrExpired}
+			return nil, refused
 		}
-		c, err := dial(ctx, network, addr)
-		if err != nil || c == nil {
+		c, err := dial(bounded, network, addr)
+		switch {
+		case err != nil && context.Cause(bounded) == ErrExpired:
+			return nil, refused
+		case err != nil || c == nil:
 			return c, err
 		}
-		x := &expiry{f: func(error) { _ = c.Close() }}
-		switch c := c.(type) {
-		case *net.TCPConn:
-			x.gone = func() bool { return isClosed(c) }
-		case *net.UnixConn:
-			x.gone = func() bool { return isClosed(c) }
-		default:
-			wrapped := &expiringConn{Conn: c, q: q, x: x}
-			if !q.addExpiry(x) {
-				_ = c.Close()
-				return nil, &net.OpError{Op: "dial", Net: network, Err: ErrExpired}
-			}
-			return wrapped, nil
-		}
+		x, c := q.expiring(c)
 		if !q.addExpiry(x) {
-			_ = c.Close()
-			return nil, &net.OpError{Op: "dial", Net: network, Err: ErrExpired}
+			x.f(ErrExpired)
+			return nil, refused
 		}
 		return c, nil
 	}
+}
+
+// expiring returns how to close c when the lease ends, and c, wrapped if there is no other
+// way to know that its user has closed it.
+func (q *Quota) expiring(c net.Conn) (*expiry, net.Conn) {
+	x := &expiry{f: func(error) { _ = c.Close() }}
+	switch c := c.(type) {
+	case *net.TCPConn:
+		x.f = func(error) {
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		}
+		x.gone = func() bool { return isClosed(c) }
+	case *net.UnixConn:
+		x.gone = func() bool { return isClosed(c) }
+	default:
+		return x, &expiringConn{Conn: c, q: q, x: x}
+	}
+	return x, c
 }
 
 // isClosed reports whether a socket was closed by its user.
@@ -145,8 +175,6 @@ type expiringConn struct {
 
 // Close implements net.Conn.
 func (c *expiringConn) Close() error {
-	c.q.mu.Lock()
-	delete(c.q.onExpiry, c.x)
-	c.q.mu.Unlock()
+	c.q.dropExpiry(c.x)
 	return c.Conn.Close()
 }

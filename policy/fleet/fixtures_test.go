@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/respool/respool/policy"
 	"github.com/respool/respool/policy/fleet"
 	"github.com/respool/respool/resource"
 )
@@ -31,9 +32,9 @@ type engine struct {
 	claims atomic.Int64
 
 	mu       sync.Mutex
-	down     error                                                                     // every operation fails
-	hang     bool                                                                      // every operation waits for its context
-	toll     func(c fleet.Claim) (there, back bool)                                    // which operations are lost; nil: none
+	down     error                                                                    // every operation fails
+	hang     bool                                                                     // every operation waits for its context
+	toll     func(c fleet.Claim) (there, back bool)                                   // which operations are lost; nil: none
 	override func(c fleet.Claim, do func() (fleet.Grant, error)) (fleet.Grant, error) // replaces an operation
 	seen     []fleet.Claim
 }
@@ -267,6 +268,12 @@ type replica struct {
 // and then waits for rest.
 func newReplica(t *testing.T, p *provider, id int, cfg fleet.Config, callers int, hold, rest time.Duration) *replica {
 	t.Helper()
+	return newReplicaWith(t, p, id, cfg, callers, hold, rest)
+}
+
+// newReplicaWith is newReplica with more evictions.
+func newReplicaWith(t *testing.T, p *provider, id int, cfg fleet.Config, callers int, hold, rest time.Duration, evictions ...resource.Eviction) *replica {
+	t.Helper()
 	r := &replica{q: newQuota(t, cfg)}
 	pool, err := resource.New(resource.Config[*session]{
 		MaxSize: max(callers, 1),
@@ -281,7 +288,7 @@ func newReplica(t *testing.T, p *provider, id int, cfg fleet.Config, callers int
 		},
 		Destroy:       func(s *session, _ error) { s.close() },
 		Quota:         r.q,
-		Eviction:      r.q.Surplus(),
+		Eviction:      policy.AnyOf(append(evictions, r.q.Surplus())...),
 		SweepInterval: time.Second,
 		Outage:        resource.KeepWaiting,
 	})

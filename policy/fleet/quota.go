@@ -19,10 +19,11 @@ import (
 // A permit is a local integer. One goroutine claims units from the ledger in the background,
 // so Admit never waits for a round trip if a unit is free.
 type Quota struct {
-	cfg    Config // with defaults; constant
-	holder string
-	base   time.Time // zero of all times, on the monotonic clock
-	only   *Member   // of weight 1: that of the Quota's own Admit and Surplus
+	cfg     Config // with defaults; constant
+	stopped func() // constant
+	holder  string
+	base    time.Time // zero of all times, on the monotonic clock
+	only    *Member   // of weight 1: that of the Quota's own Admit and Surplus
 
 	kick   chan struct{} // holds one: the goroutine is to look again
 	ctx    context.Context
@@ -51,13 +52,17 @@ type Quota struct {
 
 // New returns a Quota and starts its goroutine, which claims nothing before the first
 // request unless Slack or Min say so. The error names every invalid field.
-func New(cfg Config) (*Quota, error) {
+func New(cfg Config) (*Quota, error) { return newQuota(cfg, func() {}) }
+
+// newQuota is New. Every step of the Quota's own goroutines begins with a call of stopped,
+// in which a test can stop them as SIGSTOP does.
+func newQuota(cfg Config, stopped func()) (*Quota, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
 	q := &Quota{
-		cfg: cfg, holder: newHolder(), base: time.Now(), acc: newAccount(cfg),
+		cfg: cfg, stopped: stopped, holder: newHolder(), base: time.Now(), acc: newAccount(cfg),
 		kick: make(chan struct{}, 1), done: make(chan struct{}), onExpiry: make(map[*expiry]struct{}),
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
@@ -353,6 +358,7 @@ func (q *Quota) run() {
 	timer := time.NewTimer(forever)
 	defer timer.Stop()
 	for {
+		q.stopped()
 		now := q.now()
 		q.mu.Lock()
 		at, left := q.acc.next(now), q.acc.left
@@ -380,15 +386,18 @@ const claimPart = 6
 func (q *Quota) claim() {
 	sent := q.now()
 	q.mu.Lock()
+	closers := q.lapseLocked(sent)
 	c := q.acc.prepare(sent)
 	q.mu.Unlock()
+	expireAll(closers)
 	c.Quota, c.Holder = q.cfg.Quota, q.holder
 	ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Lease/claimPart)
 	g, err := q.ask(ctx, c)
 	cancel()
+	q.stopped()
 	now := q.now()
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	closers = q.lapseLocked(now)
 	q.claims++
 	if err == nil {
 		q.claimErr = nil
@@ -401,6 +410,8 @@ func (q *Quota) claim() {
 	}
 	q.reshareLocked(now)
 	q.serveLocked(now)
+	q.mu.Unlock()
+	expireAll(closers)
 }
 
 // ask calls the ledger and contains a panic in it.
@@ -419,6 +430,7 @@ func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
 
 // lapsed is called when the lease may have ended.
 func (q *Quota) lapsed() {
+	q.stopped()
 	now := q.now()
 	q.mu.Lock()
 	a := &q.acc
@@ -427,22 +439,31 @@ func (q *Quota) lapsed() {
 		q.mu.Unlock()
 		return
 	}
-	var closers []*expiry
-	if !a.expired {
-		a.expired = true
-		a.countOver(now)
-		if !a.left {
-			q.lapses++
-		}
-		if q.cfg.CloseBeforeExpiry {
-			closers = q.takeExpiriesLocked()
-		}
-		q.reshareLocked(now)
-		q.serveLocked(now)
-		q.wake()
-	}
+	closers := q.lapseLocked(now)
+	q.serveLocked(now)
 	q.mu.Unlock()
+	q.wake()
 	expireAll(closers)
+}
+
+// lapseLocked deals with the end of the lease, if it has ended and that was not done yet. It
+// returns what is to be closed. A renewal calls it, too: a process that was stopped may
+// renew its lease before the timer runs that should have ended it.
+func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
+	a := &q.acc
+	if a.valid(now) || a.expired || a.until == 0 {
+		return nil
+	}
+	a.expired = true
+	a.countOver(now)
+	if !a.left {
+		q.lapses++
+	}
+	if q.cfg.CloseBeforeExpiry {
+		closers = q.takeExpiriesLocked()
+	}
+	q.reshareLocked(now)
+	return closers
 }
 
 // reshareLocked divides the fair share among the members, if they are above it.
