@@ -120,6 +120,8 @@ var phrases = []struct {
 	{"invalid password", ErrAuth},
 	{"without any password configured", ErrAuth},
 	{"permissions to run", ErrAuth},
+	{"can't run this command", ErrAuth},
+	{"WRONGTYPE Operation against a key", ErrWrongType}, // as miniredis has it
 }
 
 // kind classifies an error of go-redis.
