@@ -29,6 +29,7 @@ func TestKindsOfErrors(t *testing.T) {
 		"ERR AUTH <password> called without any password configured for the default user. Are you sure?":      ErrAuth,
 		"NOPERM this user has no permissions to run the 'evalsha' command":                                    ErrAuth,
 		"ERR The user executing the script can't run this command or subcommand script: f00":                  ErrAuth,
+		"ERR Protocol error: unauthenticated multibulk length":                                                ErrAuth,
 		"MOVED 3999 127.0.0.1:6381":                                                                        ErrCluster,
 		"ASK 3999 127.0.0.1:6381":                                                                          ErrCluster,
 		"CROSSSLOT Keys in request don't hash to the same slot":                                            ErrCluster,
