@@ -37,8 +37,15 @@ local SCARCE = 3  -- the minimums do not fit
 
 local function corrupt() return redis.error_reply('FLEETDATA the key holds something else than a quota') end
 
-local function decode(text, width)
-  local ok, t = pcall(cjson.decode, text)
+-- text writes numbers in full: the default format keeps 14 digits.
+local function text(...)
+  local n = {...}
+  for i = 1, #n do n[i] = string.format('%.0f', n[i]) end
+  return table.concat(n, ' ')
+end
+
+local function decode(json, width)
+  local ok, t = pcall(cjson.decode, json)
   if ok and type(t) == 'table' and #t == width then return t end
 end
 
@@ -62,7 +69,7 @@ if q then
   if latest > 0 and now > latest then
     -- The claim came later than its client waits for the answer, or the clock was set
     -- forward. The client knows which, if it gets this answer.
-    if not correct then return {LATE, now} end
+    if not correct then return text(LATE, now) end
     now = math.max(q[LAST], latest)
   end
 else
@@ -88,7 +95,7 @@ if got[2] then
 end
 if before and (hi < before[HI] or hi == before[HI] and
   (lo < before[LO] or lo == before[LO] and nonce ~= before[NONCE])) then
-  return {STALE}
+  return text(STALE)
 end
 
 -- scan reads all holders but this one, and notes which are over. It is needed only when
@@ -310,22 +317,20 @@ if q[DIES] < wall + lease + FORGET / 2 then
   q[DIES] = wall + expire
 end
 
--- Numbers are written in full: the default format keeps 14 digits.
-local function number(n) return string.format('%.0f', n) end
 local parts = {}
 for i = 1, BREADTH do
-  parts[i] = type(q[i]) == 'string' and cjson.encode(q[i]) or number(q[i])
+  parts[i] = type(q[i]) == 'string' and cjson.encode(q[i]) or text(q[i])
 end
-local text = '[' .. table.concat(parts, ',') .. ']'
+local common = '[' .. table.concat(parts, ',') .. ']'
 if gone then
   for i = 1, #gone, 100 do redis.call('HDEL', key, unpack(gone, i, math.min(i + 99, #gone))) end
 end
 if leaves then
-  redis.call('HSET', key, COMMON, text)
+  redis.call('HSET', key, COMMON, common)
   if got[2] then redis.call('HDEL', key, holder) end
 else
-  redis.call('HSET', key, COMMON, text, holder, string.format('[%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f,%.0f]',
-    hi, lo, nonce, granted, want, least, prio, limit, now + lease, lease))
+  redis.call('HSET', key, COMMON, common, holder, 
+    '[' .. string.gsub(text(hi, lo, nonce, granted, want, least, prio, limit, now + lease, lease), ' ', ',') .. ']')
 end
-if expire > 0 then redis.call('PEXPIRE', key, number(expire / 1000)) end
-return {GRANTED, now, granted, target, smallest, largest, q[TOTAL], q[COUNT], wait, q[FENCE], learning and 1 or 0}
+if expire > 0 then redis.call('PEXPIRE', key, text(expire / 1000)) end
+return text(GRANTED, now, granted, target, smallest, largest, q[TOTAL], q[COUNT], wait, q[FENCE], learning and 1 or 0)

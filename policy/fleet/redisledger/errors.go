@@ -119,7 +119,10 @@ var phrases = []struct {
 	{"max number of clients", ErrBusy},
 	{"invalid password", ErrAuth},
 	{"without any password configured", ErrAuth},
+	{"unauthenticated", ErrAuth}, // limits on the length of a command
 	{"permissions to run", ErrAuth},
+	{"can't run this command", ErrAuth},
+	{"WRONGTYPE Operation against a key", ErrWrongType}, // as miniredis has it
 }
 
 // kind classifies an error of go-redis.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -103,8 +102,9 @@ func Settings(u *redis.UniversalOptions) *redis.UniversalOptions {
 // not connect: a wrong address is an error of the first claim. It fails only for invalid
 // options.
 func Open(u *redis.UniversalOptions, o Options) (*Ledger, error) {
-	client := redis.NewUniversalClient(Settings(u))
-	l, err := New(client, o)
+	u = Settings(u)
+	client := redis.NewUniversalClient(u)
+	l, err := newLedger(client, o, u.Addrs, u.Password, u.SentinelPassword)
 	if err != nil {
 		client.Close()
 		return nil, err
@@ -117,6 +117,11 @@ func Open(u *redis.UniversalOptions, o Options) (*Ledger, error) {
 // the last claim. It fails with an error that names every invalid option and every
 // setting of the client that a ledger cannot work with.
 func New(client redis.UniversalClient, o Options) (*Ledger, error) {
+	return newLedger(client, o, nil)
+}
+
+// newLedger also gets the addresses and the secrets that the client does not show.
+func newLedger(client redis.UniversalClient, o Options, addrs []string, secrets ...string) (*Ledger, error) {
 	var bad []string
 	require := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -136,16 +141,24 @@ func New(client redis.UniversalClient, o Options) (*Ledger, error) {
 	require(s.usable, "client must be a *redis.Client or a *redis.ClusterClient, got %T", client)
 	require(!s.usable || s.context, "client must have ContextTimeoutEnabled, so that a claim ends with its context")
 	require(!s.readOnly, "client must not read from replicas: a claim writes")
+	if addrs == nil {
+		addrs = s.addrs
+	}
+	for i, addr := range addrs {
+		// The address is not shown: it may hold a password. go-redis would log it.
+		require(!strings.Contains(addr, "://") && !strings.Contains(addr, "@"),
+			"address %d must be host:port, or the path of a socket, without scheme and credentials", i)
+	}
 	if bad != nil {
 		return nil, errors.New("redisledger: " + strings.Join(bad, "; "))
 	}
-	secrets := new(redact.Set)
-	secrets.Add(s.secrets...)
+	set := new(redact.Set)
+	set.Add(append(secrets, s.password)...)
 	return &Ledger{
 		client:  client,
 		options: o,
-		at:      redact.Clean(secrets.Redact(redact.Hide(s.at), false), maxText),
-		secrets: func() *redact.Set { return secrets },
+		at:      redact.Clean(set.Redact(strings.Join(addrs, ","), false), maxText),
+		secrets: func() *redact.Set { return set },
 		nonce:   rand.Uint64,
 		now:     time.Now,
 		seen:    make(map[string]sighting),
@@ -155,27 +168,26 @@ func New(client redis.UniversalClient, o Options) (*Ledger, error) {
 // settings are those of a client that matter to a ledger.
 type settings struct {
 	usable, context, readOnly bool
-	at                        string
-	secrets                   []string
+	addrs                     []string
+	password                  string
 }
 
-func inspect(client redis.UniversalClient) (s settings) {
-	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return s
-	}
+// inspect returns the settings of a client. A [redis.Ring] is not usable: it moves a key to
+// another server when one is gone, and both would grant the quota.
+func inspect(client redis.UniversalClient) settings {
 	switch c := client.(type) {
 	case *redis.Client:
-		o := c.Options()
-		return settings{usable: true, context: o.ContextTimeoutEnabled, at: o.Addr, secrets: []string{o.Password}}
+		if c != nil {
+			o := c.Options()
+			return settings{usable: true, context: o.ContextTimeoutEnabled, addrs: []string{o.Addr}, password: o.Password}
+		}
 	case *redis.ClusterClient:
-		o := c.Options()
-		return settings{usable: true, context: o.ContextTimeoutEnabled, readOnly: o.ReadOnly, at: strings.Join(o.Addrs, ","),
-			secrets: []string{o.Password}}
-	case *redis.Ring:
-		// A ring moves a key to another server when one is gone: the quota would be granted twice.
-		return s
+		if c != nil {
+			o := c.Options()
+			return settings{usable: true, context: o.ContextTimeoutEnabled, readOnly: o.ReadOnly, addrs: o.Addrs, password: o.Password}
+		}
 	}
-	return s
+	return settings{}
 }
 
 // Close closes the connections of a ledger from [Open]. It does not touch the client of

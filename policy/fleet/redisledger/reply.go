@@ -3,6 +3,8 @@ package redisledger
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/respool/respool/policy/fleet"
@@ -97,21 +99,24 @@ func parseTake(reply any, d *fleet.Draw) (fleet.Taken, error) {
 	return t, bad.err()
 }
 
-// numbers requires an array of integers.
+// numbers requires a string of integers, each after one space but the first. They are a
+// string because they do not fit into the integers of every server on 32 bits.
 func numbers(reply any) ([]int64, error) {
-	list, ok := reply.([]any)
+	text, ok := reply.(string)
 	if !ok {
-		return nil, replyError(fmt.Sprintf("%T instead of an array", reply))
+		return nil, replyError(fmt.Sprintf("%T instead of a string", reply))
 	}
-	const most = 16
-	if len(list) > most {
-		return nil, replyError(fmt.Sprintf("an array of %d", len(list)))
+	const most = 500
+	if len(text) > most {
+		return nil, replyError(fmt.Sprintf("a string of %d bytes", len(text)))
 	}
-	n := make([]int64, len(list))
-	for i, v := range list {
-		if n[i], ok = v.(int64); !ok {
-			return nil, replyError(fmt.Sprintf("%T instead of number %d", v, i+1))
+	var n []int64
+	for word := range strings.SplitSeq(text, " ") {
+		i, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || word[0] == '+' {
+			return nil, replyError(fmt.Sprintf("%q instead of number %d", word, len(n)+1))
 		}
+		n = append(n, i)
 	}
 	return n, nil
 }

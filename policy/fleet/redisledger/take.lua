@@ -28,4 +28,4 @@ local wait = 0
 if granted < want then wait = math.ceil((1 - left) * per / tokens) + 1 end
 local keep = math.min(YEAR, burst * per / tokens + FORGET)
 redis.call('SET', KEYS[1], string.format('1 %s %.0f %.17g', run, now, left), 'PX', string.format('%.0f', keep / 1000))
-return {granted, wait}
+return string.format('%.0f %.0f', granted, wait)
