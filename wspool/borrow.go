@@ -24,44 +24,71 @@ const freshTries = 3
 
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
-	died := int64(0) // when the first unused connection died
-	p := patience{proof: r.NoWait}
-	var until time.Time
-	if r.MaxWait > 0 {
-		until = time.Now().Add(r.MaxWait)
+	b := newBorrower(from, r)
+	pooled, err := b.acquire(ctx)
+	if err != nil {
+		return nil, err
 	}
-	for tries := 1; ; {
-		if r.MaxWait > 0 {
-			r.MaxWait = max(1, time.Until(until)) // it bounds all tries together
-		}
-		pooled, err := from.AcquireWith(ctx, r)
-		if err != nil {
-			return nil, err
-		}
+	return b.lend(ctx, pooled)
+}
+
+// borrower acquires a connection for one caller, which can take several leases of the pool.
+type borrower struct {
+	from     lender
+	request  resource.Request
+	until    time.Time // when request.MaxWait is over
+	patience patience
+	died     int64 // when the first unused connection died
+	fresh    int   // how many unused ones have died, as far as they count
+}
+
+func newBorrower(from lender, r resource.Request) borrower {
+	b := borrower{from: from, request: r, patience: patience{proof: r.NoWait}, fresh: 1}
+	if r.MaxWait > 0 {
+		b.until = time.Now().Add(r.MaxWait)
+	}
+	return b
+}
+
+// acquire returns a lease of the pool, of a connection that may be unfit to be lent.
+func (b *borrower) acquire(ctx context.Context) (resource.Lease[*link], error) {
+	if b.request.MaxWait > 0 {
+		b.request.MaxWait = max(1, time.Until(b.until)) // it bounds all tries together
+	}
+	return b.from.AcquireWith(ctx, b.request)
+}
+
+// lend makes pooled a Conn, or another lease if its connection is unfit.
+func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Conn, error) {
+	for {
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &p)
+		c, err := lend(ctx, pooled, &b.patience)
 		if err == nil {
 			return c, nil
 		}
-		if ctx.Err() != nil {
-			continue // the next AcquireWith returns the proper error
+		// If ctx has ended the next acquire returns the proper error. If the connection
+		// is not dead it is vetted in the background.
+		if ctx.Err() == nil && l.cause() != nil && b.fatal(l) {
+			return nil, err
 		}
-		if l.cause() == nil {
-			continue // it is vetted in the background
-		}
-		// It died while it was lent. When the server has gone others that existed then
-		// may do so too, but each only once. If one does that was dialled afterwards,
-		// the caller has to know.
-		switch {
-		case l.leases > 0:
-		case died == 0:
-			died = l.hub.clock.Now()
-		case l.dialed > died:
-			if tries++; tries == freshTries {
-				return nil, err
-			}
+		if pooled, err = b.acquire(ctx); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// fatal reports whether the caller has to know that l died while it was lent. When the server
+// has gone others that existed then may do so too, but each only once. If one does that was
+// dialled afterwards, the caller has to know.
+func (b *borrower) fatal(l *link) bool {
+	switch {
+	case l.leases > 0:
+	case b.died == 0:
+		b.died = l.hub.clock.Now()
+	case l.dialed > b.died:
+		b.fresh++
+	}
+	return b.fresh == freshTries
 }
 
 // tryBorrow is TryAcquire.

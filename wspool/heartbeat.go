@@ -291,7 +291,7 @@ func (l *link) sendHeartbeat() (sent bool) {
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), l.hub.cfg.WriteTimeout)
 	defer cancel()
-	if err := l.put(ctx, func() error { return l.ws.WriteMessage(m.Type, m.Data) }); err != nil {
+	if err := l.put(ctx, func() error { return write(l, m) }); err != nil {
 		l.fail(fmt.Errorf("wspool: heartbeat: %w", err))
 		return false
 	}

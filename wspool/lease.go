@@ -60,7 +60,9 @@ func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	if !c.ended.CompareAndSwap(false, true) {
 		return
 	}
-	dirty := c.link.detach(c, destroy)
+	c.link.mu.Lock()
+	dirty := c.link.detachLocked(c, destroy)
+	c.link.mu.Unlock()
 	if destroy || dirty != nil {
 		c.link.raw.UnhookContext() // of a reader that is still open
 	}

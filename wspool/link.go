@@ -31,7 +31,7 @@ import (
 //	monitored     its place in the pool's monitor
 //
 // A component holds no *link and calls nothing back. Coordinators besides link are
-// [Pool], [Manager] and hub (one pool), lease (one lease), vetting and watcher (one each),
+// [Pool], [Manager] and hub (one pool), lease (one lease), asking (one exchange), vetting and watcher (one each),
 // closing (one closing handshake), dialing and race (one dial).
 //
 // # Which goroutine reads
@@ -96,6 +96,7 @@ type link struct {
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
 
+	asking asking              // accessed by the reader
 	rate   messageRate         // accessed by the watcher
 	sizes  wsconn.SizeEstimate // accessed by the reader
 	leases int                 // how many leases callers have had; accessed by the goroutine that acquires
@@ -112,8 +113,10 @@ func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *li
 		ready:     make(chan struct{}, 1),
 	}
 	l.node.owner = l
+	l.asking.l, l.asking.onEmpty = l, l.asking.send
 	l.freed.L = &l.mu
 	l.end.broken = make(chan struct{})
+	f.BeginFrames()
 	ws.SetReadLimit(h.cfg.ReadLimit)
 	control := func(string) error { // FrameConn has the frame already
 		l.handleControls()
@@ -208,10 +211,8 @@ func (l *link) attachVetted(c *lease) error {
 	return nil
 }
 
-// detach takes the connection from c and returns why c does not leave it clean.
-func (l *link) detach(c *lease, destroy bool) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// detachLocked takes the connection from c and returns why c does not leave it clean.
+func (l *link) detachLocked(c *lease, destroy bool) error {
 	dirty := c.dirtyLocked()
 	l.lease = nil
 	if destroy || dirty != nil {

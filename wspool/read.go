@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,7 +44,7 @@ func (c *Conn) ReadMessage(ctx context.Context) (messageType int, p []byte, err 
 func (c *lease) readWhole(ctx context.Context, m incoming) (p []byte, err error) {
 	l := c.link
 	p, err = l.readAll(m)
-	if err = c.endMessage(ctx, err); err != nil {
+	if err = c.endMessage(ctx, m.whole != nil, err); err != nil {
 		p = nil
 	}
 	<-l.readTurn
@@ -57,6 +58,10 @@ func (c *Conn) ReadJSON(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
+	return decodeJSON(p, v)
+}
+
+func decodeJSON(p []byte, v any) error {
 	if err := json.Unmarshal(p, v); err != nil {
 		return fmt.Errorf("wspool: message is not the JSON that was expected: %w", err)
 	}
@@ -83,7 +88,10 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	c.state.running--
 	l.mu.Unlock()
 	<-l.readTurn
-	rd := &messageReader{c: c, ctx: ctx, r: m.r, left: l.hub.cfg.ReadLimit}
+	rd := &messageReader{c: c, ctx: ctx, r: m.r, whole: m.whole != nil, left: l.hub.cfg.ReadLimit}
+	if rd.whole {
+		rd.r = bytes.NewReader(m.whole)
+	}
 	if l.hub.cfg.CheckUTF8 && m.kind == websocket.TextMessage {
 		rd.text = new(wsconn.TextCheck)
 	}
@@ -92,12 +100,13 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 
 // messageReader reads one message piece by piece.
 type messageReader struct {
-	c    *Conn
-	ctx  context.Context
-	r    io.Reader
-	left int64
-	text *wsconn.TextCheck // nil: not checked
-	err  error             // what the last Read returned, for ever
+	c     *Conn
+	ctx   context.Context
+	r     io.Reader
+	whole bool // r reads a copy of the message, which was taken already
+	left  int64
+	text  *wsconn.TextCheck // nil: not checked
+	err   error             // what the last Read returned, for ever
 }
 
 func (r *messageReader) Read(p []byte) (n int, err error) {
@@ -128,7 +137,7 @@ func (r *messageReader) Read(p []byte) (n int, err error) {
 		l.mu.Unlock()
 		return n, nil
 	}
-	if err = r.c.endMessage(r.ctx, err); err == nil {
+	if err = r.c.endMessage(r.ctx, r.whole, err); err == nil {
 		err = io.EOF
 	}
 	r.err = r.c.orReleased(err)
@@ -166,11 +175,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		<-l.readTurn
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
-	bound := ctx
-	if ctx.Done() == nil {
-		bound = nil
-	}
-	l.raw.BeginRead(bound, soft)
+	l.raw.BeginRead(boundOf(ctx), soft)
 	var again bool
 	m, again, err = c.tryNext(ctx, soft)
 	for again {
@@ -269,7 +274,12 @@ func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err err
 		l.startWatchLocked()
 	default:
 		c.openLocked()
+		var whole bool
+		m.kind, m.whole, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit)
 		l.mu.Unlock()
+		if whole {
+			return m, false, nil
+		}
 		m.kind, m.r, err = l.ws.NextReader()
 		if err == nil {
 			return m, false, nil
@@ -285,11 +295,13 @@ func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err err
 }
 
 // endMessage ends the message that next has begun: it was read, or reading it failed with
-// err.
-func (c *lease) endMessage(ctx context.Context, err error) error {
+// err. whole says that it was taken in one piece.
+func (c *lease) endMessage(ctx context.Context, whole bool, err error) error {
 	l := c.link
 	if err == nil || err == io.EOF {
-		l.frames.MessageDone()
+		if !whole {
+			l.frames.MessageDone()
+		}
 		err = nil
 	} else {
 		err = c.readFailed(ctx, err)

@@ -120,7 +120,7 @@ func (w *watcher) respond(m Message) (answered bool, err error) {
 	case <-ctx.Done():
 		return false, fmt.Errorf("wspool: answering an unsolicited message: %w", ctx.Err())
 	}
-	if err := l.put(ctx, func() error { return l.ws.WriteMessage(answer.Type, answer.Data) }); err != nil {
+	if err := l.put(ctx, func() error { return write(l, *answer) }); err != nil {
 		return false, fmt.Errorf("wspool: answering an unsolicited message: %w", err)
 	}
 	return true, nil
@@ -150,9 +150,12 @@ func (h *hub) askUnsolicited(ctx context.Context, m Message, failed func(error))
 // readAll reads a message to its end. Gorilla's read limit counts the bytes that were
 // sent; what they inflate to is limited here.
 func (l *link) readAll(m incoming) (data []byte, err error) {
-	if !l.hub.cfg.Compression {
+	switch {
+	case m.whole != nil:
+		data = m.whole
+	case !l.hub.cfg.Compression:
 		data, err = l.sizes.ReadAll(m.r)
-	} else {
+	default:
 		limit := min(l.hub.cfg.ReadLimit, math.MaxInt64-1)
 		data, err = l.sizes.ReadAll(io.LimitReader(m.r, limit+1))
 		if err == nil && int64(len(data)) > limit {

@@ -19,8 +19,9 @@ const (
 
 // incoming is a message that has begun to arrive.
 type incoming struct {
-	kind int
-	r    io.Reader // nil: there is none
+	kind  int
+	r     io.Reader // nil: there is none, or it is whole
+	whole []byte    // the message, if it was taken in one piece, without gorilla
 }
 
 // watchState is how a connection is read: by which goroutine, which message that has left

@@ -38,7 +38,15 @@ func (c *Conn) WriteMessage(ctx context.Context, messageType int, data []byte) e
 	if err := c.link.hub.checkText(messageType, data); err != nil {
 		return fmt.Errorf("wspool: write: %w", err)
 	}
-	return c.send(ctx, messageType, func() error { return c.link.ws.WriteMessage(messageType, data) })
+	return c.send(ctx, Message{messageType, data})
+}
+
+// write sends m over l. Gorilla sends a message that is long or compressed.
+func write(l *link, m Message) error {
+	if len(m.Data) <= min(wsconn.MaxShort, l.hub.cfg.WriteFrameSize) && !l.hub.cfg.Compression {
+		return l.frames.WriteShort(m.Type, m.Data)
+	}
+	return l.ws.WriteMessage(m.Type, m.Data)
 }
 
 // WriteJSON sends v, encoded by [encoding/json], in one text message. It blocks and fails
@@ -58,7 +66,7 @@ func (c *Conn) WriteJSON(ctx context.Context, v any) error {
 // not see.
 func (c *Conn) WritePrepared(ctx context.Context, m *websocket.PreparedMessage) error {
 	defer runtime.KeepAlive(c)
-	return c.send(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
+	return c.sendBy(ctx, websocket.BinaryMessage, func() error { return c.link.ws.WritePreparedMessage(m) })
 }
 
 // NextWriter returns a writer of one message, which is sent whenever
@@ -173,7 +181,12 @@ func (h *hub) checkText(kind int, data []byte) error {
 }
 
 // send waits for its turn and writes one message.
-func (c *lease) send(ctx context.Context, kind int, write func() error) error {
+func (c *lease) send(ctx context.Context, m Message) error {
+	return c.sendBy(ctx, m.Type, func() error { return write(c.link, m) })
+}
+
+// sendBy waits for its turn and has write write one message.
+func (c *lease) sendBy(ctx context.Context, kind int, write func() error) error {
 	l := c.link
 	if err := c.readyToWrite(ctx, kind); err != nil {
 		return err
@@ -285,13 +298,19 @@ func (c *lease) awaitWrite(ctx context.Context) error {
 func (l *link) put(ctx context.Context, write func() error) error {
 	l.raw.BeginMessage(ctx)
 	err := write()
+	l.raw.EndMessage()
+	wrote(l, err)
+	return err
+}
+
+// wrote notes that a message, or a piece of one, was written over l or failed with err.
+func wrote(l *link, err error) {
 	if l.heartbeat != nil {
 		l.heartbeat.wrote(l.hub.clock.Now())
 	}
-	if l.raw.EndMessage() || err != nil {
+	if err != nil || l.raw.Severed() {
 		l.markDirty(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}
-	return err
 }
 
 // writeError returns the true reason of a failed write.

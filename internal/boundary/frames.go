@@ -15,6 +15,8 @@ const (
 	binaryData   = 2
 	closing      = 8
 	pong         = 10
+
+	maxControl = 125 // bytes of payload of a control frame
 )
 
 // The opcodes of [Control].
@@ -160,7 +162,7 @@ func (t *FrameTracker) begin(b byte) {
 func (t *FrameTracker) headed() {
 	h := t.header[:]
 	n := uint64(h[1] & 0x7f)
-	bad := masked(h) || h[0]&control != 0 && n > 125
+	bad := masked(h) || h[0]&control != 0 && n > maxControl
 	if !t.counted && bad {
 		t.messages++
 	}
@@ -233,3 +235,47 @@ func (t *FrameTracker) Controls() uint64 { return t.controls }
 
 // Closing reports whether a whole close frame has arrived.
 func (t *FrameTracker) Closing() bool { return t.closing }
+
+// Message is a data message that lies whole in one frame.
+type Message struct {
+	Opcode  byte   // 1: text, 2: binary
+	Payload []byte // part of the bytes that were given
+}
+
+// FirstMessage returns the first data message in p, which begins with a frame, and how many
+// bytes of p it takes, together with the pings and pongs before it. It returns false, and
+// leaves the bytes to a complete parser, if the message is compressed or fragmented, if its
+// end is missing, or if a frame before it is anything but a ping or pong that breaks no
+// rule.
+func FirstMessage(p []byte) (m Message, n int, ok bool) {
+	for len(p)-n >= 2 {
+		h := p[n:]
+		size := headerSize(h)
+		if len(h) < size || masked(h) {
+			break
+		}
+		length := uint64(h[1] & 0x7f)
+		switch length {
+		case 126:
+			length = uint64(binary.BigEndian.Uint16(h[2:]))
+		case 127:
+			length = binary.BigEndian.Uint64(h[2:])
+		}
+		if length > uint64(len(h)-size) {
+			break // its end is missing
+		}
+		end := n + size + int(length)
+		switch h[0] {
+		case fin | text, fin | binaryData:
+			return Message{h[0] & opcode, p[n+size : end]}, end, true
+		case fin | Ping, fin | Pong:
+			if length > maxControl {
+				return m, 0, false
+			}
+			n = end
+		default:
+			return m, 0, false
+		}
+	}
+	return m, 0, false
+}

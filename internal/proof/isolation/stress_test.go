@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/respool/respool/internal/proof/testkit"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
@@ -140,6 +142,96 @@ func TestI13_StressIsolation(t *testing.T) {
 					x := &worker{testRun: h, rand: rand.New(rand.NewPCG(r.Uint64(), 0)), counts: map[string]int64{}}
 					all[i] = x
 					busy.Go(func() { x.run(done) })
+				}
+				busy.Wait()
+				h.report(t, all, time.Since(begin))
+			})
+		}
+	}
+}
+
+// exchangeModes are what a server may do to a lease of one exchange that never sees its
+// connection, with their relative frequencies. No extra message is sent at another time.
+var exchangeModes = []struct {
+	mode   string
+	weight int
+	cancel bool // the caller may give up
+}{
+	{"plain", 3000, false}, {"pings", 200, false}, {"fragments", 200, false}, {"slow", 20, false},
+	{"slow fragments", 10, false}, {"twice", 15, false}, {"torn", 10, false}, {"close", 10, false},
+	{"slow", 20, true}, {"slow fragments", 20, true}, {"never", 20, true},
+}
+
+// exchanges has a worker call Pool.Exchange until done returns true.
+func (x *worker) exchanges(done func() bool) {
+	weights := 0
+	for _, m := range exchangeModes {
+		weights += m.weight
+	}
+	for !done() {
+		w := x.rand.IntN(weights)
+		i := 0
+		for ; w >= exchangeModes[i].weight; i++ {
+			w -= exchangeModes[i].weight
+		}
+		x.exchange(exchangeModes[i].mode, exchangeModes[i].cancel)
+	}
+}
+
+// exchange calls Pool.Exchange, which must return the reply to its own request or an error.
+func (x *worker) exchange(mode string, gives bool) {
+	patient := patience
+	if gives {
+		patient = x.server.delays.draw()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	l := &lease{worker: x, own: map[uint64]bool{}}
+	size := x.size()
+	if mode == "twice" || mode == "torn" || mode == "close" {
+		size = x.rand.IntN(500) // what follows the reply arrives with it
+	}
+	o := wspool.ExchangeOptions{Idempotent: x.rand.IntN(4) == 0}
+	_, p, err := x.pool.ExchangeWith(ctx, o, websocket.BinaryMessage, []byte(l.request(mode, size).String()))
+	x.served.Add(1)
+	x.leases++
+	x.counts[mode]++
+	switch {
+	case err == nil:
+		l.check(p)
+	case gives:
+		x.failed++
+	default:
+		x.failed++
+		if ctx.Err() != nil {
+			x.complain("no reply in %v: %v", patience, err)
+		}
+	}
+}
+
+// TestI13_StressExchange is TestI13_StressIsolation for Pool.Exchange.
+func TestI13_StressExchange(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		for _, exchange := range []wspool.Exchange{wspool.ReplyLast, wspool.ReplyEach} {
+			t.Run(fmt.Sprint(scheme, "/", exchange), func(t *testing.T) {
+				r := rand.New(rand.NewPCG(testkit.Seed(t), 0))
+				h := &testRun{complain: t.Errorf}
+				h.server = &server{complain: h.complain, delays: &delays{rand: rand.New(rand.NewPCG(r.Uint64(), 0))}}
+				cfg := listen(t, scheme == "wss", h.server)
+				cfg.MaxSize, cfg.Exchange = 12, exchange
+				cfg.Outage = resource.KeepWaiting
+				cfg.Redial = func(error, int) time.Duration { return 0 } // many connections fail in this test
+				var err error
+				if h.pool, err = wspool.New(cfg); err != nil {
+					t.Fatal(err)
+				}
+				begin, limit := time.Now(), testkit.StressTime(t)/4
+				done := func() bool { return time.Since(begin) >= limit && h.served.Load() >= 300 || h.crossed.Load() > 0 }
+				all := make([]*worker, 32)
+				var busy sync.WaitGroup
+				for i := range all {
+					all[i] = &worker{testRun: h, rand: rand.New(rand.NewPCG(r.Uint64(), 0)), counts: map[string]int64{}}
+					busy.Go(func() { all[i].exchanges(done) })
 				}
 				busy.Wait()
 				h.report(t, all, time.Since(begin))

@@ -86,9 +86,23 @@ func (l *lease) check(p []byte) {
 	}
 }
 
-// ask writes a request and reads the reply.
+// ask writes a request and reads the reply, in one call or in two.
 func (l *lease) ask(mode string, size int) bool {
+	if l.rand.IntN(2) == 0 {
+		return l.exchange(context.Background(), mode, size)
+	}
 	return l.write(mode, size) && l.read(context.Background())
+}
+
+// exchange is ask in one call.
+func (l *lease) exchange(ctx context.Context, mode string, size int) bool {
+	_, p, err := l.c.Exchange(ctx, websocket.BinaryMessage, []byte(l.request(mode, size).String()))
+	if err != nil {
+		l.connFailed = l.connFailed || ctx.Err() == nil
+		return false
+	}
+	l.check(p)
+	return true
 }
 
 // once returns an action with one request of a mode.
@@ -132,6 +146,7 @@ func actions(exchange wspool.Exchange) []action {
 			}
 		}},
 		{"cancel", 30, cancel},
+		{"cancel an exchange", 20, cancelExchange},
 		{"leave", 10, func(l *lease) { l.write([]string{"slow", "slow fragments", "never"}[l.rand.IntN(3)], l.size()) }},
 		{"break a write", 2, breakWrite},
 		{"race", 10, race},
@@ -161,6 +176,17 @@ func cancel(l *lease) {
 		ctx, cancel := context.WithTimeout(context.Background(), l.server.delays.draw())
 		l.read(ctx)
 		cancel()
+	}
+}
+
+// cancelExchange cancels an exchange after a random time, and perhaps reads its reply.
+func cancelExchange(l *lease) {
+	ctx, cancel := context.WithTimeout(context.Background(), l.server.delays.draw())
+	defer cancel()
+	if !l.exchange(ctx, []string{"slow", "slow fragments", "never"}[l.rand.IntN(3)], l.size()) && l.rand.IntN(2) == 0 {
+		again, cancel := context.WithTimeout(context.Background(), l.server.delays.draw())
+		defer cancel()
+		l.read(again)
 	}
 }
 

@@ -44,6 +44,13 @@ type FrameConn struct {
 	// what lies behind is control frames alone, which may be dropped. -1: all.
 	keep int
 
+	// aligned: ahead begins with a frame, and gorilla has been given nothing before it
+	// but whole messages that were taken, and whole control frames. So a message in
+	// ahead may be taken without gorilla.
+	aligned bool
+
+	out sender
+
 	second   int64  // when the second began in which control frames are counted
 	inSecond uint64 // control frames of that second
 	handed   bool   // the connection was hijacked: frames are its new owner's
@@ -97,6 +104,7 @@ func (f *FrameConn) Read(p []byte) (int, error) {
 	case len(f.ahead) > 0:
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		f.aligned = false
 		n := copy(p, f.ahead)
 		if f.keep >= 0 {
 			f.keep = max(0, f.keep-n)
@@ -246,6 +254,9 @@ func (f *FrameConn) fill() (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if n > 0 {
+		if had == 0 {
+			f.aligned = f.betweenMessages() && f.frames.Clean()
+		}
 		f.buf, f.ahead = buf, (*buf)[:had+n]
 		f.tookLocked(f.ahead[had:])
 		f.trimLocked()
@@ -363,8 +374,33 @@ func (f *FrameConn) MessageDone() {
 	f.mu.Unlock()
 }
 
-// SetWriteDeadline goes to the RawConn: TLS has no write deadline of its own.
-func (f *FrameConn) SetWriteDeadline(d time.Time) error { return f.Raw.SetWriteDeadline(d) }
+// TakeMessage removes the pending message and returns its opcode and a copy of its
+// payload. It returns false, and changes nothing, if gorilla has to read the message: it
+// is compressed, fragmented, longer than limit or not whole yet, or gorilla holds bytes
+// before it. For the reader.
+func (f *FrameConn) TakeMessage(limit int64) (opcode int, data []byte, ok bool) {
+	if !f.aligned || !f.MessagePending() {
+		return 0, nil, false
+	}
+	m, n, ok := boundary.FirstMessage(f.ahead)
+	if !ok || int64(len(m.Payload)) > limit {
+		return 0, nil, false
+	}
+	data = make([]byte, len(m.Payload))
+	copy(data, m.Payload)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken++
+	if f.betweenMessages() && f.frames.Clean() { // what follows is control frames alone
+		n, f.keep = len(f.ahead), 0
+	} else {
+		f.keep = -1
+	}
+	if f.ahead = f.ahead[n:]; len(f.ahead) == 0 {
+		f.dropBufferLocked()
+	}
+	return int(m.Opcode), data, true
+}
 
 // HandOver makes the connection a plain one, for a new owner that uses gorilla
 // directly. For the reader.

@@ -30,6 +30,11 @@ type RawConn struct {
 	// which sets it around a Read of its own.
 	nowait bool
 
+	// ask is called by the next Read that finds nothing, before it blocks; see
+	// FrameConn.Ask. Owned by the reader.
+	ask    func() (wait bool)
+	askCtx context.Context // bounds what ask writes
+
 	// Guarded by mu.
 	mu     sync.Mutex
 	units  *boundary.Tracker // follows the TLS records that arrive; nil: no TLS

@@ -145,12 +145,11 @@ func (w *RawConn) BeginMessage(ctx context.Context) {
 	w.mu.Unlock()
 }
 
-// EndMessage ends the message and reports whether writes were cut off.
-func (w *RawConn) EndMessage() (severed bool) {
+// EndMessage ends the message.
+func (w *RawConn) EndMessage() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.budget = nil
-	return w.severed.Load()
+	w.mu.Unlock()
 }
 
 // Progress returns how many bytes the network has taken of writes that had to wait.

@@ -51,7 +51,7 @@ func newSocket(w *RawConn) *socket {
 		defer w.mu.Unlock()
 		s.readOnce(fd)
 		if s.err == syscall.EAGAIN {
-			if w.nowait {
+			if w.nowait || w.ask != nil && !w.askLocked() {
 				return true
 			}
 			w.parkLocked()

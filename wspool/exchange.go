@@ -1,0 +1,358 @@
+package wspool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/wsconn"
+)
+
+// ExchangeOptions are the options of [Pool.ExchangeWith].
+type ExchangeOptions struct {
+	// Request is the request for a connection, as for [Pool.AcquireWith].
+	Request resource.Request
+	// Idempotent says that the server may get the message twice: the exchange is repeated
+	// once, on an unused connection, in the two cases of [Pool.DoIdempotent].
+	Idempotent bool
+}
+
+// Exchange leases a connection, sends one message, as [Conn.WriteMessage] does, returns the
+// message that arrives next, as [Conn.ReadMessage] does, and ends the lease. It is the
+// fastest way to make one request: no more system calls than on a connection without a pool.
+// The reply is the caller's; data is not kept.
+//
+// It blocks and fails as Acquire, WriteMessage and ReadMessage. If it fails after it began
+// to send, no reply to this message reaches another caller: the connection is destroyed. An
+// error that matches [ErrStale] says that a connection that had been used before was dead;
+// [Pool.ExchangeWith] can try again.
+func (p *Pool) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
+	return p.ExchangeWith(ctx, ExchangeOptions{}, messageType, data)
+}
+
+// ExchangeWith is Exchange with options.
+func (p *Pool) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType int, data []byte) (replyType int, reply []byte, err error) {
+	request := Message{messageType, data}
+	if err := p.hub.checkRequest(request); err != nil {
+		return 0, nil, err
+	}
+	m, err := exchange(ctx, p.pool, o, request)
+	return m.Type, m.Data, err
+}
+
+// ExchangeJSON is Exchange of a text message with the JSON of request; the JSON of the reply
+// is decoded into reply, which may be nil. It fails as Exchange, and as [Conn.WriteJSON] and
+// [Conn.ReadJSON]; a reply that is not the JSON that was expected harms no connection.
+func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
+	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
+		_, answer, err := p.Exchange(ctx, websocket.TextMessage, data)
+		return answer, err
+	})
+}
+
+// Exchange is WriteMessage followed by ReadMessage, in less time where nothing else of the
+// lease reads or writes. If it fails after it began to send, the connection is destroyed at
+// the end of the lease, also if Exchange is [Unpaired], unless a later [Conn.Drain] completes
+// the exchange.
+func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
+	defer runtime.KeepAlive(c)
+	request := Message{messageType, data}
+	if err := c.link.hub.checkRequest(request); err != nil {
+		return 0, nil, err
+	}
+	m, err := c.exchange(ctx, request)
+	return m.Type, m.Data, err
+}
+
+// ExchangeJSON is WriteJSON followed by ReadJSON, as Exchange is; reply may be nil.
+func (c *Conn) ExchangeJSON(ctx context.Context, request, reply any) error {
+	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
+		_, answer, err := c.Exchange(ctx, websocket.TextMessage, data)
+		return answer, err
+	})
+}
+
+func exchangeJSON(request, reply any, exchange func([]byte) ([]byte, error)) error {
+	data, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("wspool: write: %w", err)
+	}
+	answer, err := exchange(data)
+	if err != nil || reply == nil {
+		return err
+	}
+	return decodeJSON(answer, reply)
+}
+
+// checkRequest returns why a message cannot be sent.
+func (h *hub) checkRequest(m Message) error {
+	if !isData(m.Type) {
+		return fmt.Errorf("wspool: write: %w", badType(m.Type))
+	}
+	if err := h.checkText(m.Type, m.Data); err != nil {
+		return fmt.Errorf("wspool: write: %w", err)
+	}
+	return nil
+}
+
+// exchange is ExchangeWith.
+func exchange(ctx context.Context, from lender, o ExchangeOptions, request Message) (reply Message, err error) {
+	reply, unsent, err := exchangeOnce(ctx, from, o.Request, request)
+	if o.Idempotent && (unsent || errors.Is(err, ErrStale)) {
+		o.Request.Fresh = true
+		reply, _, err = exchangeOnce(ctx, from, o.Request, request)
+	}
+	return reply, err
+}
+
+// exchangeOnce is exchange without a second attempt. It also reports whether the connection
+// ended before the request was sent.
+func exchangeOnce(ctx context.Context, from lender, r resource.Request, request Message) (reply Message, unsent bool, err error) {
+	bound := boundOf(ctx)
+	b := newBorrower(from, r)
+	pooled, err := b.acquire(ctx)
+	if err != nil {
+		return reply, false, err
+	}
+	l := pooled.Value()
+	if c := (&lease{link: l, pooled: pooled}); l.asking.attach(c, request) {
+		l.leases++
+		reply, stage, err := l.asking.run(ctx, bound, true)
+		switch stage {
+		case askedReplied:
+			return reply, false, nil
+		case askedSent:
+			defer c.end(errNotReturned, true, resource.Lease[*link].Release) // does nothing after the next end
+			if err != nil {
+				err = c.writeError(ctx, err)
+			} else {
+				reply, err = c.readReply(ctx)
+			}
+			err = c.orReleased(err)
+			c.end(err, false, resource.Lease[*link].Release)
+			return reply, false, err
+		}
+		l.leases--
+	}
+	c, err := b.lend(ctx, pooled)
+	if err != nil {
+		return reply, false, err
+	}
+	defer c.Discard(errNotReturned) // does nothing after the next end
+	reply, err = c.exchange(ctx, request)
+	unsent = c.unsent(err)
+	c.end(err, false, resource.Lease[*link].Release)
+	return reply, unsent, err
+}
+
+// exchange is Conn.Exchange.
+func (c *lease) exchange(ctx context.Context, request Message) (reply Message, err error) {
+	stage := askedNot
+	if bound, a := boundOf(ctx), &c.link.asking; ctx.Err() == nil && a.begin(c, request) {
+		reply, stage, err = a.run(ctx, bound, false)
+	}
+	switch {
+	case stage == askedReplied:
+		return reply, nil
+	case err != nil:
+		return reply, c.orReleased(c.writeError(ctx, err))
+	case stage == askedNot:
+		if err := c.send(ctx, request); err != nil {
+			return reply, err
+		}
+	}
+	reply, err = c.readReply(ctx)
+	return reply, c.orReleased(err)
+}
+
+// boundOf returns ctx, or nil if ctx never ends.
+func boundOf(ctx context.Context) context.Context {
+	if ctx.Done() == nil {
+		return nil
+	}
+	return ctx
+}
+
+// readReply reads the reply to a request that was sent. If it fails the reply may still
+// come.
+func (c *lease) readReply(ctx context.Context) (reply Message, err error) {
+	m, err := c.next(ctx, false)
+	if err == nil {
+		reply.Type = m.kind
+		reply.Data, err = c.readWhole(ctx, m)
+	}
+	if err != nil {
+		c.link.mu.Lock()
+		c.link.dirt.giveUp(fmt.Errorf("%w: an exchange failed: %w", ErrUnread, err))
+		c.link.mu.Unlock()
+		return Message{}, err
+	}
+	return reply, nil
+}
+
+// askStage says how far an exchange in one pass came.
+type askStage uint8
+
+const (
+	askedNot     askStage = iota // nothing was sent: something else must be dealt with first
+	askedSent                    // the request was sent, or its write failed
+	askedReplied                 // the reply was read
+)
+
+// asking is the coordinator of an exchange in one pass: the request is sent as soon as the
+// look has found that nothing has arrived before, and the goroutine then waits for the reply
+// without another attempt to read (see [wsconn.FrameConn.Ask]). A connection has one, which the
+// goroutine that is its reader uses.
+type asking struct {
+	l       *link
+	onEmpty func() (wait bool) // send; made once, so that an exchange does not allocate it
+
+	c       *lease
+	request Message
+	sent    bool  // the write has begun
+	err     error // of the write
+}
+
+// attach is link.attach for a lease that begins with run, which makes the look.
+func (a *asking) attach(c *lease, request Message) bool {
+	l := a.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.end.usable() || l.doubtfulLocked() || !a.possibleLocked(request) {
+		return false
+	}
+	l.lease = c
+	a.beginLocked(c, request)
+	return true
+}
+
+// begin is attach where the lease exists already.
+func (a *asking) begin(c *lease, request Message) bool {
+	l := a.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.writableLocked() != nil || !a.possibleLocked(request) {
+		return false
+	}
+	a.beginLocked(c, request)
+	return true
+}
+
+// possibleLocked reports whether the caller may become the reader and send the request while
+// it is. A long request is not sent so: while it waits for the network the connection would
+// not be read. If it returns true the caller has both turns.
+func (a *asking) possibleLocked(request Message) bool {
+	l := a.l
+	if len(request.Data) > wsconn.MaxShort || !l.raw.CanAsk() || !l.watch.free() || !l.frames.Drained() ||
+		l.heartbeat.owesAnswer() || l.hub.cfg.Exchange == Unpaired {
+		return false
+	}
+	select {
+	case l.readTurn <- struct{}{}:
+	default:
+		return false
+	}
+	select {
+	case l.writeTurn <- struct{}{}:
+		return true
+	default:
+		<-l.readTurn
+		return false
+	}
+}
+
+func (a *asking) beginLocked(c *lease, request Message) {
+	l := a.l
+	c.state.running++
+	l.disarmLocked()
+	l.watch.reader = leaseReader
+	a.c, a.request, a.sent, a.err = c, request, false, nil
+}
+
+// run sends the request and reads its reply, after attach or begin has returned true. bound
+// is ctx, or nil if ctx never ends. If ends is true and the reply was read, run ends the lease;
+// if ends is true and nothing was sent, run takes the connection from the lease. The error is
+// that of the write.
+func (a *asking) run(ctx, bound context.Context, ends bool) (reply Message, stage askStage, err error) {
+	l, c := a.l, a.c
+	l.raw.BeginRead(bound, false)
+	if l.hub.monitor.step > hookWithin {
+		l.raw.HookContext(false)
+	}
+	called, on := l.frames.Ask(ctx, a.onEmpty)
+	if !called {
+		<-l.writeTurn
+	}
+	if a.sent {
+		stage = askedSent
+	}
+	err = a.err
+	a.c, a.request, a.err = nil, Message{}, nil
+	for stage == askedSent && err == nil && on && !l.frames.MessagePending() && !l.frames.EndPending() {
+		l.handleControls()
+		on = l.frames.Await()
+	}
+	l.handleControls()
+
+	l.mu.Lock()
+	if stage == askedSent && err == nil && on && l.lease == c && !l.heartbeat.owesAnswer() && !l.hub.cfg.CheckUTF8 {
+		whole := false
+		if reply.Type, reply.Data, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit); whole {
+			stage = askedReplied
+			c.state.received()
+			c.servedLocked()
+		}
+	}
+	if bound != nil {
+		l.raw.EndRead(stage == askedReplied)
+	}
+	c.state.running--
+	l.freeLocked()
+	<-l.readTurn
+	if l.keepalive.readOn(l.hub.clock, l.frames.LastRead.Load()) && l.watchableLocked() {
+		l.startWatchLocked()
+	}
+	var dirty error
+	ends = ends && l.lease == c
+	switch {
+	case !ends:
+	case stage == askedNot:
+		l.lease = nil
+	case stage == askedReplied && c.ended.CompareAndSwap(false, true):
+		dirty = l.detachLocked(c, false)
+	default:
+		ends = false
+	}
+	l.mu.Unlock()
+	switch {
+	case !ends || stage == askedNot:
+	case dirty == nil:
+		c.pooled.Release()
+	default:
+		c.pooled.Discard(dirty)
+	}
+	return reply, stage, err
+}
+
+// send is called by FrameConn.Ask: it sends the request, unless the lease or the connection
+// has ended meanwhile, and reports whether run is to wait for the reply.
+func (a *asking) send() (wait bool) {
+	l := a.l
+	defer func() { <-l.writeTurn }()
+	l.mu.Lock()
+	if a.sent = a.c.writableLocked() == nil; a.sent {
+		a.c.state.sent()
+	}
+	l.mu.Unlock()
+	if !a.sent {
+		return false
+	}
+	a.err = write(l, a.request)
+	wrote(l, a.err)
+	return a.err == nil
+}
