@@ -26,10 +26,7 @@ func openRespool(c Config) (Pool, error) {
 		cfg.Eviction = policy.MaxAge(c.MaxAge+c.Jitter, float64(c.Jitter)/float64(c.MaxAge+c.Jitter))
 	}
 	p, err := resource.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return respool{p}, nil
+	return respool{p}, err
 }
 
 func (p respool) Acquire(ctx context.Context) (Lease, error) {

@@ -5,6 +5,7 @@ package suite
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -153,7 +154,9 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 	}
 	rec.Machine = here
 	if o.json {
-		err = rec.writeJSON(stdout)
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "\t")
+		err = e.Encode(rec)
 	} else {
 		err = rec.writeTable(stdout)
 	}
@@ -164,7 +167,7 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 		err = rec.writeReport(dir)
 	}
 	if err == nil && o.samples != "" {
-		err = writeFile(o.samples, rec.writeBenchfmt)
+		err = os.WriteFile(o.samples, rec.benchfmt(), 0o644)
 	}
 	if err != nil {
 		return err

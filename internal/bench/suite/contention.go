@@ -139,14 +139,10 @@ func timeoutStorm(ctx context.Context, k peer.Kind, s size) sample {
 // socketsRow has callers send a few bytes over a leased TCP connection and wait for the
 // echo, as queries over a pool of database connections do.
 func socketsRow(name string, kinds []peer.Kind, s size, server *echoProcess, callers, conns int, figures ...figure) row {
-	r := row{name: name, figures: figures}
-	for _, k := range kinds {
-		r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement {
-			addr := server.open(x).TCP
-			return func(ctx context.Context) sample { return askSockets(ctx, k, addr, callers, conns, s.micro()) }
-		}})
-	}
-	return r
+	return row{name: name, figures: figures, entrants: each(kinds, func(x *setup, k peer.Kind) measurement {
+		addr := server.open(x).TCP
+		return func(ctx context.Context) sample { return askSockets(ctx, k, addr, callers, conns, s.micro()) }
+	})}
 }
 
 // askSockets has each caller make round trips for d, at least one.

@@ -128,28 +128,40 @@ func (p *echoProcess) stop() error {
 // serveEchoes is the server's process. It prints its address and serves until in ends,
 // as it does at the latest when the parent exits.
 func serveEchoes(in io.Reader, out io.Writer) {
-	e := &echoes{}
-	cert := selfSigned()
-	plain, secure := listenLocal(e, nil), listenLocal(e, &cert)
+	a, stop := (&echoes{}).listen()
 	bytes := must(net.Listen("tcp", "127.0.0.1:0"))
 	go serveEcho(bytes)
-	check(json.NewEncoder(out).Encode(address{
-		TCP: bytes.Addr().String(), WS: wsURL(plain), WSS: wsURL(secure), Counts: plain.URL + "/counts", Cert: cert.Certificate[0],
-	}))
+	a.TCP = bytes.Addr().String()
+	check(json.NewEncoder(out).Encode(a))
 	_, err := io.Copy(io.Discard, in)
-	secure.Close()
-	plain.Close()
+	stop()
 	check(errors.Join(err, bytes.Close()))
 }
-
-// wsURL is the URL of s for WebSockets.
-func wsURL(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
 
 // echoes sends back every message of every connection, or under /speech only the texts:
 // see address.speech.
 type echoes struct {
 	upgrader      websocket.Upgrader
 	opened, pings atomic.Int64
+	shaking, peak atomic.Int64          // handshakes in progress, and the most
+	onOpen        func(*websocket.Conn) // nil: none
+	all           sync.WaitGroup        // connections
+}
+
+// listen serves without and with TLS until stop, which leaves connections open that
+// became WebSockets.
+func (e *echoes) listen() (a address, stop func()) {
+	cert := selfSigned()
+	plain, secure := httptest.NewUnstartedServer(e), httptest.NewUnstartedServer(e)
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+	for _, s := range []*httptest.Server{plain, secure} {
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // a row aborts handshakes on purpose
+	}
+	plain.Start()
+	secure.StartTLS()
+	url := func(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
+	return address{WS: url(plain), WSS: url(secure), Counts: plain.URL + "/counts", Cert: cert.Certificate[0]},
+		func() { secure.Close(); plain.Close() }
 }
 
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -159,15 +171,23 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	handshake, _ := time.ParseDuration(r.URL.Query().Get("handshake")) // none: 0
 	takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
-	if peer.Pause(r.Context(), handshake) != nil {
-		return
+	raise(&e.peak, e.shaking.Add(1))
+	err := peer.Pause(r.Context(), handshake)
+	var ws *websocket.Conn
+	if err == nil {
+		ws, err = e.upgrader.Upgrade(w, r, nil)
 	}
-	ws, err := e.upgrader.Upgrade(w, r, nil)
+	e.shaking.Add(-1)
 	if err != nil {
 		return // Upgrade has replied
 	}
 	defer ws.Close()
 	e.opened.Add(1)
+	e.all.Add(1)
+	defer e.all.Done()
+	if e.onOpen != nil {
+		e.onOpen(ws)
+	}
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
 		e.pings.Add(1)
@@ -194,24 +214,14 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // speech is where the server listens to an utterance before it replies: a handshake
 // takes as long as one over a network, and a reply as long as inference.
 func (a address) speech(s size) address {
-	q := "/speech?" + url.Values{"handshake": {s.time(50 * ms).String()}, "takes": {s.time(10 * ms).String()}}.Encode()
-	a.WS += q
-	a.WSS += q
-	return a
+	return a.with("/speech?" + url.Values{"handshake": {s.time(50 * ms).String()}, "takes": {s.time(10 * ms).String()}}.Encode())
 }
 
-// listenLocal starts a server on loopback, with TLS unless cert is nil. Its Close leaves
-// connections open that became WebSockets.
-func listenLocal(h http.Handler, cert *tls.Certificate) *httptest.Server {
-	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // a row aborts handshakes on purpose
-	if cert == nil {
-		s.Start()
-	} else {
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
-		s.StartTLS()
-	}
-	return s
+// with adds a path or a query to the URLs of WebSockets.
+func (a address) with(path string) address {
+	a.WS += path
+	a.WSS += path
+	return a
 }
 
 // selfSigned makes a certificate for loopback.

@@ -98,15 +98,19 @@ func rows(all []peer.Kind, s size) []row {
 	)
 }
 
+// each has all kinds do the same.
+func each(kinds []peer.Kind, open func(x *setup, k peer.Kind) measurement) (out []entrant) {
+	for _, k := range kinds {
+		out = append(out, entrant{k.Name, func(x *setup) measurement { return open(x, k) }})
+	}
+	return out
+}
+
 // jobRow has each kind do one measurement for which it is opened and closed.
 func jobRow(name string, kinds []peer.Kind, s size, job func(ctx context.Context, k peer.Kind, s size) sample, figures ...figure) row {
-	r := row{name: name, figures: figures}
-	for _, k := range kinds {
-		r.entrants = append(r.entrants, entrant{k.Name, func(*setup) measurement {
-			return func(ctx context.Context) sample { return job(ctx, k, s) }
-		}})
-	}
-	return r
+	return row{name: name, figures: figures, entrants: each(kinds, func(_ *setup, k peer.Kind) measurement {
+		return func(ctx context.Context) sample { return job(ctx, k, s) }
+	})}
 }
 
 // with opens a pool with that many warm items, has f measure it and closes it.
@@ -188,16 +192,11 @@ var crews = []namedCrew{
 
 // loopRows time the loops of the crews.
 func loopRows(kinds []peer.Kind, s size) (out []row) {
+	looping := slices.DeleteFunc(slices.Clone(kinds), func(k peer.Kind) bool { return k.Loops == nil })
 	for _, c := range crews {
-		r := row{name: c.name, figures: []figure{
+		out = append(out, row{name: c.name, figures: []figure{
 			{work: c.work, metric: "ns/op", rule: ratioAtMost, bound: c.bound, than: "puddle", allocs: true},
-		}}
-		for _, k := range kinds {
-			if k.Loops != nil {
-				r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement { return metered(s, c.loop(x.loops(k, c.resources))) }})
-			}
-		}
-		out = append(out, r)
+		}, entrants: each(looping, func(x *setup, k peer.Kind) measurement { return metered(s, c.loop(x.loops(k, c.resources))) })})
 	}
 	return out
 }

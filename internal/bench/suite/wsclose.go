@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,56 +16,27 @@ import (
 	"github.com/respool/respool/wspool"
 )
 
-// A closer is a server, in this process, that closes connections on command and counts
-// concurrent handshakes.
+// A closer is the server in this process, which closes connections on command.
 type closer struct {
-	upgrader websocket.Upgrader
-	takes    time.Duration // a handshake
-	addr     address
-
-	shaking, peak atomic.Int64 // handshakes in progress, and the most
+	echoes
+	addr address
 
 	mu    sync.Mutex
 	conns []*websocket.Conn // open and not closed by goAway, in the order they were opened
-	all   sync.WaitGroup
 }
 
 // closer starts one that ends with the row or round of x, after its connections.
-func (x *setup) closer(scheme string, takes time.Duration) *closer {
-	cert := selfSigned()
-	secure := &cert
-	if scheme == "ws" {
-		secure = nil
+func (x *setup) closer(handshake time.Duration) *closer {
+	c := &closer{}
+	c.onOpen = func(ws *websocket.Conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.conns = append(c.conns, ws)
 	}
-	c := &closer{takes: takes}
-	server := listenLocal(c, secure)
-	x.cleanup(func() error { server.Close(); c.all.Wait(); return nil })
-	c.addr = address{WS: wsURL(server), WSS: wsURL(server), Cert: cert.Certificate[0]}
+	a, stop := c.listen()
+	x.cleanup(func() error { stop(); c.all.Wait(); return nil })
+	c.addr = a.with("?handshake=" + handshake.String())
 	return c
-}
-
-func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	raise(&c.peak, c.shaking.Add(1))
-	err := peer.Pause(r.Context(), c.takes)
-	var ws *websocket.Conn
-	if err == nil {
-		ws, err = c.upgrader.Upgrade(w, r, nil)
-	}
-	c.shaking.Add(-1)
-	if err != nil {
-		return // Upgrade has replied
-	}
-	c.mu.Lock()
-	c.conns = append(c.conns, ws)
-	c.all.Add(1)
-	c.mu.Unlock()
-	defer c.all.Done()
-	defer ws.Close()
-	for {
-		if _, _, err := ws.ReadMessage(); err != nil {
-			return
-		}
-	}
 }
 
 // goAway closes the n oldest connections with 1001 and returns when it began.
@@ -103,7 +73,7 @@ func idleCloseRow(scheme string, s size) row {
 		{work: "  half of them", metric: "p50 ms"},
 	}, entrants: []entrant{{"respool", perRound(func(x *setup) sample {
 		gone := make(chan time.Time, closes)
-		c := x.closer(scheme, 0)
+		c := x.closer(0)
 		p := x.sockets(c.addr, scheme, closes, func(c *wspool.Config) {
 			c.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { gone <- time.Now() }}
 		})
@@ -137,7 +107,7 @@ func massRow(s size) row {
 		var made, last atomic.Int64 // last is since base
 		base := time.Now()
 		back := make(chan struct{})
-		c := x.closer("ws", handshake)
+		c := x.closer(handshake)
 		p := x.sockets(c.addr, "ws", conns, func(c *wspool.Config) {
 			c.MinIdle, c.MaxDials = conns, dials
 			c.Redial = func(error, int) time.Duration { return rand.N(maxDelay) }
@@ -183,7 +153,7 @@ func slowestDial(ctx context.Context, takes time.Duration, n int) time.Duration 
 	var slowest atomic.Int64
 	var start, begin time.Time
 	check(scoped(ctx, func(x *setup) {
-		d := x.closer("ws", takes).addr.dialer("ws")
+		d := x.closer(takes).addr.dialer("ws")
 		var mu sync.Mutex
 		begin = time.Now()
 		start = crowd(ctx, n, func(ctx context.Context, _ int) {
