@@ -47,9 +47,6 @@ func (p respool) Count() (total, idle int) {
 	return s.Idle + s.Leased + s.Making + s.Destroying, s.Idle
 }
 
-// Waited is how many acquires have waited so far.
-func (p respool) Waited() int64 { return int64(p.Stats().Waited) }
-
 func respoolLoop(ctx context.Context, p respool, n int, yield bool) error {
 	if !yield {
 		return RespoolLoop(ctx, p.Pool, n)

@@ -66,13 +66,13 @@ const (
 )
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	var only, pools string
+	o.only, o.pools = regexp.MustCompile(""), regexp.MustCompile("")
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.BoolVar(&o.list, "list", false, "print the rows and their entrants, and measure nothing")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often each pool does each row")
-	fs.StringVar(&only, "only", "", "run only rows whose name matches this `regexp`; the conformance suite is \"conformance\", the profiles are \"profiles\"")
-	fs.StringVar(&pools, "pools", "", "measure only pools whose name matches this `regexp`")
+	fs.TextVar(o.only, "only", o.only, "run only rows whose name matches this `regexp`; the conformance suite is \"conformance\", the profiles are \"profiles\"")
+	fs.TextVar(o.pools, "pools", o.pools, "measure only pools whose name matches this `regexp`")
 	fs.BoolVar(&o.json, "json", false, "print JSON, every sample included, instead of the table")
 	fs.StringVar(&o.samples, "samples", "", "write every sample into this `file`, for benchstat")
 	fs.StringVar(&o.report, "report", "", "write REPORT.md and its plots into this `directory`; a whole run writes them into "+home)
@@ -89,12 +89,6 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	if o.rounds < 1 {
 		return o, fmt.Errorf("-rounds must be at least 1, got %d", o.rounds)
-	}
-	if o.only, err = regexp.Compile(only); err != nil {
-		return o, fmt.Errorf("-only: %w", err)
-	}
-	if o.pools, err = regexp.Compile(pools); err != nil {
-		return o, fmt.Errorf("-pools: %w", err)
 	}
 	return o, nil
 }

@@ -1,18 +1,13 @@
 package suite
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -68,61 +63,23 @@ func (a address) counts(ctx context.Context) (c counts) {
 	return c
 }
 
-// An echoProcess is the server in a process of its own, so that the CPU time and the
-// memory of this process are the client's alone. All entrants of a row share it: it
-// runs from the first open to the last cleanup.
-type echoProcess struct {
-	mu    sync.Mutex
-	users int
-	proc  *exec.Cmd
-	stdin io.Closer
-	addr  address
-}
-
-// open starts the process unless it runs, and keeps it until the row ends.
-func (p *echoProcess) open(x *setup) address {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.users == 0 {
-		p.start(x.ctx)
-	}
-	p.users++
+// server starts this program again as the server, so that the CPU time and the memory of
+// this process are the client's alone. The server ends with the row or round of x.
+func (x *setup) server() (a address) {
+	ctx, kill := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, must(os.Executable()))
+	cmd.Env, cmd.Stderr = append(os.Environ(), echoEnv+"=1"), os.Stderr
+	stdin, stdout := must(cmd.StdinPipe()), must(cmd.StdoutPipe())
+	check(cmd.Start())
 	x.cleanup(func() error {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.users--; p.users > 0 {
-			return nil
-		}
-		return p.stop()
+		defer kill()
+		stdin.Close()
+		defer time.AfterFunc(peer.CloseTime, kill).Stop()
+		return cmd.Wait()
 	})
-	return p.addr
-}
-
-// start runs this program again as the server and reads its address.
-func (p *echoProcess) start(ctx context.Context) {
-	p.proc = exec.Command(must(os.Executable()))
-	p.proc.Env = append(os.Environ(), echoEnv+"=1")
-	p.proc.Stderr = os.Stderr
-	p.stdin = must(p.proc.StdinPipe())
-	stdout := must(p.proc.StdoutPipe())
-	check(p.proc.Start())
-	spare := context.AfterFunc(ctx, func() { p.proc.Process.Kill() })
-	defer spare()
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &p.addr)
-	}
-	if err != nil {
-		check(errors.Join(err, ctx.Err(), p.stop()))
-	}
-}
-
-// stop ends the process and waits for its exit.
-func (p *echoProcess) stop() error {
-	p.stdin.Close()
-	kill := time.AfterFunc(peer.CloseTime, func() { p.proc.Process.Kill() })
-	defer kill.Stop()
-	return p.proc.Wait()
+	defer context.AfterFunc(x.ctx, kill)()
+	check(json.NewDecoder(stdout).Decode(&a))
+	return a
 }
 
 // serveEchoes is the server's process. It prints its address and serves until in ends,
@@ -151,16 +108,14 @@ type echoes struct {
 // listen serves without and with TLS until stop, which leaves connections open that
 // became WebSockets.
 func (e *echoes) listen() (a address, stop func()) {
-	cert := selfSigned()
 	plain, secure := httptest.NewUnstartedServer(e), httptest.NewUnstartedServer(e)
-	secure.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	for _, s := range []*httptest.Server{plain, secure} {
 		s.Config.ErrorLog = log.New(io.Discard, "", 0) // a row aborts handshakes on purpose
 	}
 	plain.Start()
 	secure.StartTLS()
 	url := func(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
-	return address{WS: url(plain), WSS: url(secure), Counts: plain.URL + "/counts", Cert: cert.Certificate[0]},
+	return address{WS: url(plain), WSS: url(secure), Counts: plain.URL + "/counts", Cert: secure.Certificate().Raw},
 		func() { secure.Close(); plain.Close() }
 }
 
@@ -222,17 +177,4 @@ func (a address) with(path string) address {
 	a.WS += path
 	a.WSS += path
 	return a
-}
-
-// selfSigned makes a certificate for loopback.
-func selfSigned() tls.Certificate {
-	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der := must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

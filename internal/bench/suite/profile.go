@@ -46,12 +46,11 @@ type subject struct {
 }
 
 func subjects() []subject {
-	server := &echoProcess{}
 	of := func(c crew) func(x *setup) peer.Loop {
 		return func(x *setup) peer.Loop { return c.loop(x.loops(peer.Respool, c.resources)) }
 	}
 	exchange := func(scheme string) func(x *setup) peer.Loop {
-		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, server.open(x), scheme, 1, nil)[0]) }
+		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, x.server(), scheme, 1, nil)[0]) }
 	}
 	return []subject{
 		{"acquire and release, one goroutine", of(crew{goroutines: 1, resources: 1})},

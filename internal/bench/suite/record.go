@@ -64,15 +64,21 @@ func readRecord(name string) (r record, err error) {
 	return r, err
 }
 
+// result is that of a row; the zero value: it was not run.
+func (r record) result(row string) result {
+	i := slices.IndexFunc(r.Results, func(x result) bool { return x.Row == row })
+	if i < 0 {
+		return result{}
+	}
+	return r.Results[i]
+}
+
 // complete adds what old has and r does not; the results get the order of names.
 func (r *record) complete(old record, names []string) {
-	have := map[string]result{}
-	for _, x := range append(old.Results, r.Results...) {
-		have[x.Row] = x
-	}
+	all := record{Results: append(r.Results, old.Results...)} // the first of a row counts
 	r.Results = nil
 	for _, name := range names {
-		if x, ok := have[name]; ok {
+		if x := all.result(name); x.Row != "" {
 			r.Results = append(r.Results, x)
 		}
 	}

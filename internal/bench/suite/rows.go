@@ -54,7 +54,6 @@ func rows(all []peer.Kind, s size) []row {
 	}
 	makers := without(all, func(k peer.Kind) bool { return k.Prefilled })
 	honest := without(makers, func(k peer.Kind) bool { return k.HidesErrors })
-	echo := &echoProcess{}
 	const p = "puddle"
 	fair := func(work string, rule rule, bound float64) []figure {
 		return []figure{{work: work, metric: "fewest/most", rule: rule, bound: bound, than: p, more: true}}
@@ -80,12 +79,12 @@ func rows(all []peer.Kind, s size) []row {
 				figure{work: "2 goroutines on 1, 400,000 rounds: longest wait", metric: "longest ms", rule: neverOver, bound: 20, than: p}),
 			jobRow("hand-off", all, s, handOff,
 				figure{work: "8 goroutines on 1, hold 200 us, then 200 us of CPU", metric: "us/op", rule: ratioAtMost, bound: 0.3, than: p}),
-			socketsRow("release-64-on-16", all, s, echo, 64, 16,
+			socketsRow("release-64-on-16", all, s, 64, 16,
 				figure{work: "64 goroutines on 16 TCP connections, echo: Release p99", metric: "release p99 us", rule: atMost, bound: 20, than: p},
 				figure{work: "  acquire, echo and release p50", metric: "p50 us", than: p},
 				figure{work: "  p99", metric: "p99 us", than: p},
 				figure{work: "  per second", metric: "op/s", than: p, more: true}),
-			socketsRow("release-alone", all, s, echo, 1, 1,
+			socketsRow("release-alone", all, s, 1, 1,
 				figure{work: "one goroutine on one connection: p50", metric: "p50 us", rule: ratioAtMost, bound: 1.03, than: p}),
 			jobRow("fair-hold-1ms", all, s, fairness(func() { time.Sleep(ms) }),
 				fair("50 goroutines on 2: fewest/most leases, hold 1 ms", atLeast, 0.9)...),

@@ -32,11 +32,11 @@ func allIdle(p *wspool.Pool, n int) {
 
 // socketMemoryRow finds the memory of this process that an idle connection keeps, whose
 // end is noticed when it comes: by the pool, or by a goroutine that reads.
-func socketMemoryRow(scheme string, s size, server *echoProcess, bound float64) row {
+func socketMemoryRow(scheme string, s size, bound float64) row {
 	conns := s.count(2000)
 	one := func(name string, open func(x *setup, a address) func()) entrant {
 		return entrant{name, func(x *setup) measurement {
-			a := server.open(x)
+			a := x.server()
 			return perRound(func(x *setup) sample {
 				heap0, stack0 := memoryInUse()
 				verify := open(x, a)
@@ -98,12 +98,12 @@ func memoryInUse() (heap, stack float64) {
 // keptAliveRow finds the CPU time that very many idle connections use while each is
 // pinged once. A measurement takes as long as the keepalive: only every fifth round
 // has one.
-func keptAliveRow(s size, server *echoProcess) row {
+func keptAliveRow(s size) row {
 	return row{name: "ws-10k", figures: []figure{
 		{work: "10,000 idle, 20 s keepalive: CPU, of one core", metric: "cpu %", rule: atMost, bound: 3},
 		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
 	}, entrants: []entrant{{"many idle", func(x *setup) measurement {
-		a := server.open(x)
+		a := x.server()
 		p := x.idleSockets(a, "ws", s.count(10_000), s)
 		round := 0
 		return func(ctx context.Context) sample {
@@ -120,10 +120,10 @@ func keptAliveRow(s size, server *echoProcess) row {
 
 // amongManyRow times an acquire and release in a pool of very many idle connections,
 // and in one of few.
-func amongManyRow(s size, server *echoProcess) row {
+func amongManyRow(s size) row {
 	one := func(name string, n int) entrant {
 		return entrant{name, func(x *setup) measurement {
-			p := x.idleSockets(server.open(x), "ws", n, s)
+			p := x.idleSockets(x.server(), "ws", n, s)
 			return metered(s, repeated(func(ctx context.Context) { lease(ctx, p, 0) }))
 		}}
 	}
