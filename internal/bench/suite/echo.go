@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ const echoEnv = "RESPOOL_BENCH_PEER"
 type address struct {
 	WS, WSS string // ws://… and wss://…
 	TCP     string // host:port of a server that echoes bytes
-	Counts  string // http://… of its counts
+	HTTP    string // http://…, where it is commanded
 	Cert    []byte // of wss, DER
 }
 
@@ -52,10 +53,24 @@ func (a address) url(scheme string) string {
 }
 
 // counts is what the server has seen so far.
-type counts struct{ Opened, Pings int64 }
+type counts struct {
+	Opened, Pings int64
+	Peak          int64     // the most handshakes at once, since the last /close
+	Closed        int       // connections, by this /close
+	At            time.Time // when it began to close them
+}
 
-func (a address) counts(ctx context.Context) (c counts) {
-	req := must(http.NewRequestWithContext(ctx, http.MethodGet, a.Counts, nil))
+func (a address) counts(ctx context.Context) counts { return a.command(ctx, "/counts") }
+
+// goAway has the server close n connections with 1001, and returns when it began.
+func (a address) goAway(ctx context.Context, n int) time.Time {
+	c := a.command(ctx, "/close?n="+strconv.Itoa(n))
+	failIf(c.Closed != n, "%d connections were open, want %d", c.Closed, n)
+	return c.At
+}
+
+func (a address) command(ctx context.Context, path string) (c counts) {
+	req := must(http.NewRequestWithContext(ctx, http.MethodGet, a.HTTP+path, nil))
 	req.Close = true
 	resp := must(http.DefaultClient.Do(req))
 	defer resp.Body.Close()
@@ -100,9 +115,8 @@ func serveEchoes(in io.Reader, out io.Writer) {
 type echoes struct {
 	upgrader      websocket.Upgrader
 	opened, pings atomic.Int64
-	shaking, peak atomic.Int64          // handshakes in progress, and the most
-	onOpen        func(*websocket.Conn) // nil: none
-	all           sync.WaitGroup        // connections
+	shaking, peak atomic.Int64 // handshakes in progress, and the most
+	open          sync.Map     // connections, *websocket.Conn
 }
 
 // listen serves without and with TLS until stop, which leaves connections open that
@@ -115,13 +129,18 @@ func (e *echoes) listen() (a address, stop func()) {
 	plain.Start()
 	secure.StartTLS()
 	url := func(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
-	return address{WS: url(plain), WSS: url(secure), Counts: plain.URL + "/counts", Cert: secure.Certificate().Raw},
+	return address{WS: url(plain), WSS: url(secure), HTTP: plain.URL, Cert: secure.Certificate().Raw},
 		func() { secure.Close(); plain.Close() }
 }
 
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/counts" {
-		_ = json.NewEncoder(w).Encode(counts{Opened: e.opened.Load(), Pings: e.pings.Load()})
+	switch r.URL.Path {
+	case "/close":
+		n, _ := strconv.Atoi(r.URL.Query().Get("n")) // too few are noticed by the client
+		e.close(w, n)
+		return
+	case "/counts":
+		e.close(w, 0)
 		return
 	}
 	handshake, _ := time.ParseDuration(r.URL.Query().Get("handshake")) // none: 0
@@ -138,11 +157,8 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer ws.Close()
 	e.opened.Add(1)
-	e.all.Add(1)
-	defer e.all.Done()
-	if e.onOpen != nil {
-		e.onOpen(ws)
-	}
+	e.open.Store(ws, nil)
+	defer e.open.Delete(ws)
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
 		e.pings.Add(1)
@@ -164,6 +180,22 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// close closes n connections and replies with the counts.
+func (e *echoes) close(w http.ResponseWriter, n int) {
+	c := counts{Opened: e.opened.Load(), Pings: e.pings.Load(), Peak: e.peak.Load(), At: time.Now()}
+	if n > 0 {
+		e.peak.Store(0)
+	}
+	goingAway := websocket.FormatCloseMessage(websocket.CloseGoingAway, "")
+	e.open.Range(func(ws, _ any) bool {
+		if c.Closed < n && ws.(*websocket.Conn).WriteControl(websocket.CloseMessage, goingAway, c.At.Add(peer.CloseTime)) == nil {
+			c.Closed++ // a connection that was closed before is skipped
+		}
+		return c.Closed < n
+	})
+	_ = json.NewEncoder(w).Encode(c)
 }
 
 // speech is where the server listens to an utterance before it replies: a handshake

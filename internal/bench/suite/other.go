@@ -4,6 +4,7 @@ package suite
 
 import (
 	"errors"
+	"math"
 	"time"
 )
 
@@ -14,3 +15,6 @@ func cpuNow() time.Duration {
 }
 
 var peeks func(n int) // not supported
+
+// descriptors is not known.
+func descriptors() int { return math.MaxInt32 }

@@ -3,6 +3,7 @@
 package suite
 
 import (
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -33,4 +34,11 @@ var peeks = func(n int) {
 	for range n {
 		check(raw.Control(look))
 	}
+}
+
+// descriptors returns how many files this process may have open.
+func descriptors() int {
+	var l syscall.Rlimit
+	check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l))
+	return int(min(l.Cur, math.MaxInt32))
 }

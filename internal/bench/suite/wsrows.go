@@ -67,7 +67,7 @@ func wsRows(s size) (out []row) {
 			dialRow(scheme, s, goals.dial), allocsRow(scheme, s, goals.allocs),
 			socketMemoryRow(scheme, s, goals.memory), idleCloseRow(scheme, s))
 	}
-	return append(out, keptAliveRow(s), amongManyRow(s), massRow(s))
+	return append(out, keptAliveRow(s), amongManyRow(s), crowdRow("ws-20k", 19_000, s), crowdRow("ws-100k", 100_000, s), massRow(s))
 }
 
 // question is what the rows send; the server sends it back.
