@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/respool/respool/internal/making"
 )
 
 // probation is how long a resource that no caller has used must live for its creation
@@ -15,11 +17,13 @@ const probation = 5 * time.Second
 // creation is one attempt to create a resource. It holds a slot of the pool from
 // startCreationLocked until it has succeeded, failed or been abandoned.
 type creation[T any] struct {
-	asker   context.Context // whose values Make sees
-	ctx     context.Context // what Make is given
-	cancel  context.CancelCauseFunc
-	warmer  *warmer      // the call of Warm that it is for; nil: none
-	result  chan<- error // of the call of MakeOne that it is for; nil: none
+	asker   context.Context         // whose values Make sees
+	ctx     context.Context         // ends with the creation, unless that succeeds; see package making
+	cancel  context.CancelCauseFunc // ends ctx and life
+	life    context.Context         // what Make is given: ends with the resource
+	die     context.CancelCauseFunc // ends life
+	warmer  *warmer                 // the call of Warm that it is for; nil: none
+	result  chan<- error            // of the call of MakeOne that it is for; nil: none
 	quota   Done
 	took    time.Duration
 	settled atomic.Bool // its result was taken, or it was abandoned
@@ -37,6 +41,14 @@ type creation[T any] struct {
 // newCreation is an attempt for a caller with that context.
 func newCreation[T any](ctx context.Context) *creation[T] {
 	return &creation[T]{asker: context.WithoutCancel(ctx)}
+}
+
+// begin makes the contexts. It is destruct that ends the life of a resource.
+func (m *creation[T]) begin() {
+	var stop context.CancelCauseFunc
+	m.ctx, stop = context.WithCancelCause(m.asker)
+	m.life, m.die = context.WithCancelCause(m.asker)
+	m.cancel = func(cause error) { stop(cause); m.die(cause) }
 }
 
 // report reports the result to the call of MakeOne, if the creation is for one.
@@ -90,8 +102,7 @@ func (p *Pool[T]) startCreationLocked(m *creation[T], reason *int64) {
 	k := &p.maker
 	k.creating++
 	k.sought, k.missed, k.owed = false, false, false
-	// The context lives as long as the resource: destruct ends it.
-	m.ctx, m.cancel = context.WithCancelCause(m.asker)
+	m.begin()
 	op := &createOp[T]{p, m}
 	if p.mode.gated {
 		k.asking++
@@ -295,7 +306,7 @@ func (op *createOp[T]) call(result chan<- created[T]) {
 	}
 	var v T
 	var err error
-	ctx := context.WithValue(op.ctx, makingIDKey{}, op.makingID)
+	ctx := making.With(context.WithValue(op.life, makingIDKey{}, op.makingID), context.WithValue(op.ctx, makingIDKey{}, op.makingID))
 	broke := p.guard.call("Make", func() { v, err = p.cfg.Make(ctx) })
 	if !stop() {
 		op.cancel(ErrMakeTimeout) // the timer may only be about to
@@ -313,7 +324,7 @@ func (op *createOp[T]) call(result chan<- created[T]) {
 		return
 	}
 	e = &entry[T]{
-		pool: p, value: v, made: op.began, era: op.era, cancel: op.cancel, creation: op.creation,
+		pool: p, value: v, made: op.began, era: op.era, cancel: op.die, creation: op.creation,
 		jitter: rand.Float64(), phase: rand.Uint64(), quota: op.quota, born: p.clock.now(),
 	}
 	if late { // its context, which is to live as long as the resource, has ended

@@ -18,14 +18,15 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/making"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// readBuffer is the size of the read buffer that a connection always holds. Write
-// buffers are shared by all connections and held during a write: see
-// wsconn.WriteBuffers.
-const readBuffer = 512
+// readBuffer is the size of the read buffer that a connection always holds. It holds a
+// control frame's payload, which gorilla requires; FrameConn reads ahead into larger ones,
+// which all connections share, as they share write buffers: see wsconn.WriteBuffers.
+const readBuffer = 128
 
 var (
 	errAnswer      = errors.New("wspool: the server's answer is not a WebSocket handshake")
@@ -39,7 +40,7 @@ var (
 // the connection and has no deadline. A dial has one, DialTimeout, because dialers and
 // TLS use it: net.Dialer divides the time among the addresses of a name.
 func (h *hub) dial(ctx context.Context) (*link, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.DialTimeout, resource.ErrMakeTimeout)
+	ctx, cancel := context.WithTimeoutCause(making.Context(ctx), h.cfg.DialTimeout, resource.ErrMakeTimeout)
 	defer cancel()
 	first := &dialing{hub: h, cfg: &h.cfg, ticket: newDialTicket(h.gate), start: time.Now()}
 	d, l, err := first.connect(ctx)
@@ -214,7 +215,8 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	d.phase = "handshake"
 	header := d.header()
 	limited := &answerConn{Conn: conn, amend: func(h http.Header) bool { return amendExtensions(h, d.cfg.Compression) }}
-	given := func(context.Context, string, string) (net.Conn, error) { return limited, nil }
+	dialed := &dialedConn{limited}
+	given := func(context.Context, string, string) (net.Conn, error) { return dialed, nil }
 	dialer := websocket.Dialer{
 		NetDialContext:    given, // for ws
 		NetDialTLSContext: given, // for wss
@@ -242,7 +244,7 @@ func (d *dialing) handshake(ctx context.Context, conn net.Conn) (*websocket.Conn
 	if err := d.broken(limited, err); err != nil {
 		return nil, err
 	}
-	limited.keep()
+	dialed.keep(limited)
 	return ws, nil
 }
 

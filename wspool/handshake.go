@@ -150,6 +150,18 @@ func (c *answerConn) keep() {
 	c.open, c.head, c.answer, c.amend = true, nil, nil, nil
 }
 
+// dialedConn is the net.Conn that gorilla keeps: the answerConn of the handshake, and after
+// keep the one below, so that a connection does not keep what only its handshake needs.
+type dialedConn struct{ net.Conn }
+
+// keep makes c a plain connection, before another goroutine reads it. An answerConn that
+// has bytes which came with the answer stays.
+func (c *dialedConn) keep(a *answerConn) {
+	if a.keep(); len(a.ahead) == 0 {
+		c.Conn = a.Conn
+	}
+}
+
 // body returns a reader of the bytes behind the head of a refusal.
 func (c *answerConn) body() io.Reader { return io.MultiReader(bytes.NewReader(c.rest), c.Conn) }
 

@@ -69,21 +69,45 @@ func waiting() []Case {
 			}
 			p.judge(last < 100*time.Millisecond, "%s late", ms(last))
 		})},
-		// An observer looks every millisecond. A goroutine that holds the item
-		// and was preempted is not waiting, and while the process is stopped the observer
-		// does not look either.
+		// Waits are counted in ticks: none passes while the process is stopped. In each
+		// round both get the item once, so that no later release repairs a wake-up that
+		// one of them missed.
 		{Name: "lost-wakeup", Issues: []string{"vitess#17662", "vitess#17675", "vitess#18713", "vitess#20081"}, alone: true, What: "Two goroutines on one item: neither waits for 20 ms while the other does not hold it.", run: most(3, func(p *probe) {
 			p.open(1)
-			var pr pair
-			var all sync.WaitGroup
-			for i := range pr.state {
-				all.Go(func() { pr.loop(p.pool, i) })
+			var now, released, longest, often atomic.Int64 // milliseconds, and a number of waits
+			var failed atomic.Bool
+			go func() {
+				for range time.Tick(time.Millisecond) {
+					now.Add(1)
+				}
+			}()
+			rounds := 0
+			once := func() {
+				asked := now.Load()
+				l, err := p.pool.Acquire(context.Background())
+				if err != nil {
+					failed.Store(true)
+					return
+				}
+				waited := now.Load() - max(asked, released.Load())
+				longest.Store(max(waited, longest.Load())) // by the holder only
+				if waited >= 20 {
+					often.Add(1)
+				}
+				if rounds%4 == 0 {
+					runtime.Gosched() // so that the other one begins to wait
+				}
+				released.Store(now.Load())
+				l.Release()
 			}
-			longest, often := pr.observe(800 * time.Millisecond)
-			pr.over.Store(true)
-			p.failIf(do(all.Wait) != nil, "one waits for ever")
-			p.failIf(pr.failed.Load(), "Acquire fails")
-			p.judge(often == 0, "%d in %d, longest %d ms", often, pr.arrived.Load()/2, longest)
+			for end := time.Now().Add(800 * time.Millisecond); time.Now().Before(end); rounds++ {
+				var both sync.WaitGroup
+				both.Go(once)
+				both.Go(once)
+				p.failIf(do(both.Wait) != nil, "one waits for ever")
+			}
+			p.failIf(failed.Load(), "Acquire fails")
+			p.judge(often.Load() == 0, "%d in %d, longest %d ms", often.Load(), rounds, longest.Load())
 		})},
 		{Name: "starvation", Issues: []string{"sqlalchemy#7679"}, What: "Fifty goroutines on two items: the fewest leases of one are at least a quarter of the most.", run: func(p *probe) {
 			const callers, items = 50, 2
@@ -199,75 +223,4 @@ func (p *probe) leave(rounds int, after time.Duration, end func(l peer.Lease, ca
 		}
 	}
 	return served
-}
-
-// States of one goroutine of a pair.
-const (
-	between int32 = iota // rounds
-	waits
-	holds
-)
-
-// A pair is two goroutines on one item. In each round both get it once, so that no
-// later release repairs a wake-up that one of them missed.
-type pair struct {
-	state   [2]atomic.Int32
-	arrived atomic.Int64 // at the end of a round, both counted
-	over    atomic.Bool
-	failed  atomic.Bool
-}
-
-// loop runs rounds until over, which both goroutines see at the end of the same one.
-func (pr *pair) loop(pool peer.Pool, me int) {
-	for round := int64(1); ; round++ {
-		pr.state[me].Store(waits)
-		l, err := pool.Acquire(context.Background())
-		if err != nil {
-			pr.failed.Store(true)
-			pr.over.Store(true)
-		} else {
-			pr.state[me].Store(holds)
-			if round%4 == 0 {
-				runtime.Gosched() // so that the other one begins to wait
-			}
-			l.Release()
-		}
-		pr.state[me].Store(between)
-		pr.arrived.Add(1)
-		for spins := 0; pr.arrived.Load() < 2*round; spins++ {
-			if spins > 100 {
-				time.Sleep(100 * time.Microsecond) // the observer needs the CPU as well
-			}
-			if pr.over.Load() && pr.state[1-me].Load() == between {
-				return
-			}
-			runtime.Gosched()
-		}
-		if pr.over.Load() {
-			return
-		}
-	}
-}
-
-// observe returns for how many looks in a row at most one goroutine waited while
-// neither held the item and no round ended, and how often that reached 20.
-func (pr *pair) observe(d time.Duration) (longest, often int) {
-	t := time.NewTicker(time.Millisecond)
-	defer t.Stop()
-	stuck, before := 0, int64(0)
-	for end := time.Now().Add(d); time.Now().Before(end) && !pr.over.Load(); {
-		<-t.C
-		arrived, a, b := pr.arrived.Load(), pr.state[0].Load(), pr.state[1].Load()
-		if arrived == before && a != holds && b != holds && (a == waits || b == waits) {
-			stuck++
-		} else {
-			stuck = 0
-		}
-		before = arrived
-		longest = max(longest, stuck)
-		if stuck == 20 {
-			often++
-		}
-	}
-	return longest, often
 }

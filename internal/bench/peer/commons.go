@@ -35,11 +35,9 @@ func openCommons(c Config) (Pool, error) {
 }
 
 func (p commonsPool) Acquire(ctx context.Context) (Lease, error) {
-	it, err := p.BorrowObject(ctx)
-	if err != nil {
-		return Lease{}, err
-	}
-	return Lend(&commonsLease{p.ObjectPool, it.(*Item)}), nil
+	o, err := p.BorrowObject(ctx)
+	it, _ := o.(*Item)
+	return Lend(&commonsLease{p.ObjectPool, it}), err
 }
 
 func (p commonsPool) Warm(ctx context.Context, n int) error {

@@ -64,7 +64,7 @@ func (c Config) destroy(it *Item) {
 // A Kind is one of the pools.
 type Kind struct {
 	Name string
-	Open func(c Config) (Pool, error)
+	Open func(c Config) (Pool, error) // the pool is void if it fails
 	// Prefilled: every item is made in Open, and none later.
 	Prefilled bool
 	// MaxItems bounds the size of the pool in rows where the items of this pool cost
@@ -83,7 +83,7 @@ type Kind struct {
 
 // A Pool is an opened pool.
 type Pool interface {
-	// Acquire waits for an item until ctx ends.
+	// Acquire waits for an item until ctx ends. The lease is void if it fails.
 	Acquire(ctx context.Context) (Lease, error)
 	// Warm returns when n items exist.
 	Warm(ctx context.Context, n int) error

@@ -33,10 +33,7 @@ func openPgxpool(c Config) (Pool, error) {
 		checkOnAcquire(cfg, c)
 	}
 	p, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	if err != nil {
-		return nil, err
-	}
-	return pgxPool{p}, nil
+	return pgxPool{p}, err
 }
 
 // checkOnAcquire checks where a pgxpool pings, on acquire of a connection that has

@@ -19,18 +19,12 @@ func openPuddle(c Config) (Pool, error) {
 		return nil, err
 	}
 	p, err := puddle.NewPool(&puddle.Config[*Item]{Constructor: c.Make, Destructor: c.destroy, MaxSize: int32(c.Max)})
-	if err != nil {
-		return nil, err
-	}
-	return puddlePool{p}, nil
+	return puddlePool{p}, err
 }
 
 func (p puddlePool) Acquire(ctx context.Context) (Lease, error) {
 	r, err := p.Pool.Acquire(ctx)
-	if err != nil {
-		return Lease{}, err
-	}
-	return Lend((*puddleLease)(r)), nil
+	return Lend((*puddleLease)(r)), err
 }
 
 func (p puddlePool) TryAcquire(ctx context.Context) (Lease, bool) {

@@ -26,10 +26,7 @@ func openRespool(c Config) (Pool, error) {
 		cfg.Eviction = policy.MaxAge(c.MaxAge+c.Jitter, float64(c.Jitter)/float64(c.MaxAge+c.Jitter))
 	}
 	p, err := resource.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return respool{p}, nil
+	return respool{p}, err
 }
 
 func (p respool) Acquire(ctx context.Context) (Lease, error) {
@@ -49,9 +46,6 @@ func (p respool) Count() (total, idle int) {
 	s := p.Stats()
 	return s.Idle + s.Leased + s.Making + s.Destroying, s.Idle
 }
-
-// Waited is how many acquires have waited so far.
-func (p respool) Waited() int64 { return int64(p.Stats().Waited) }
 
 func respoolLoop(ctx context.Context, p respool, n int, yield bool) error {
 	if !yield {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"runtime"
 )
 
@@ -70,19 +69,18 @@ func (d sqlDriver) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sqlConn{it, Config(d)}, nil
+	return &sqlConn{it: it, c: Config(d)}, nil
 }
 
 func (d sqlDriver) Driver() driver.Driver { return nil }
 
 type sqlConn struct {
-	it *Item
-	c  Config
+	driver.Conn // nil: nothing prepares a statement or begins a transaction
+	it          *Item
+	c           Config
 }
 
-func (c *sqlConn) Prepare(string) (driver.Stmt, error) { return nil, errors.ErrUnsupported }
-func (c *sqlConn) Begin() (driver.Tx, error)           { return nil, errors.ErrUnsupported }
-func (c *sqlConn) Close() error                        { c.c.destroy(c.it); return nil }
+func (c *sqlConn) Close() error { c.c.destroy(c.it); return nil }
 
 func sqlLoop(ctx context.Context, db sqlPool, n int, yield bool) error {
 	for range n {

@@ -7,6 +7,7 @@ go 1.26.2
 require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/respool/respool/internal/bench v0.0.0
+	github.com/tidwall/redcon v1.6.4
 	vitess.io/vitess v0.24.0
 )
 
@@ -114,6 +115,8 @@ require (
 	github.com/spf13/viper v1.21.0 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/subosito/gotenv v1.6.0 // indirect
+	github.com/tidwall/btree v1.6.0 // indirect
+	github.com/tidwall/match v1.2.0 // indirect
 	github.com/tinylib/msgp v1.6.4 // indirect
 	github.com/tklauser/go-sysconf v0.3.16 // indirect
 	github.com/tklauser/numcpus v0.11.0 // indirect

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/redcon"
 
 	"github.com/respool/respool/internal/bench/peer"
 )
@@ -51,51 +48,26 @@ func openRedis(c peer.Config) (peer.Pool, error) {
 // playRedis answers ITEM with the item's ID, hangs up on QUIT, rejects HELLO and
 // accepts everything else.
 func playRedis(c net.Conn, it *peer.Item) {
-	for in := bufio.NewReader(c); ; {
-		command, err := readCommand(in)
+	out := redcon.NewWriter(c)
+	for in := redcon.NewReader(c); ; {
+		command, err := in.ReadCommand()
 		if err != nil {
 			return
 		}
-		reply := "+OK\r\n"
-		switch strings.ToLower(command) {
+		switch strings.ToLower(string(command.Args[0])) {
 		case "hello":
-			reply = "-ERR unknown command\r\n"
+			out.WriteError("ERR unknown command")
 		case "item":
-			reply = fmt.Sprintf(":%d\r\n", it.ID)
+			out.WriteInt(it.ID)
 		case "quit":
 			return
+		default:
+			out.WriteString("OK")
 		}
-		if _, err := io.WriteString(c, reply); err != nil {
+		if out.Flush() != nil {
 			return
 		}
 	}
-}
-
-// readCommand reads an array of strings and returns the first.
-func readCommand(in *bufio.Reader) (command string, err error) {
-	n, err := readLength(in, '*')
-	for i := 0; i < n && err == nil; i++ {
-		var size int
-		if size, err = readLength(in, '$'); err != nil {
-			break
-		}
-		text := make([]byte, size+len("\r\n"))
-		if _, err = io.ReadFull(in, text); i == 0 {
-			command = string(text[:size])
-		}
-	}
-	return command, err
-}
-
-func readLength(in *bufio.Reader, kind byte) (int, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	if line[0] != kind {
-		return 0, fmt.Errorf("got %q, want a line that begins with %q", line, kind)
-	}
-	return strconv.Atoi(strings.TrimSpace(line[1:]))
 }
 
 func (p redisPool) Acquire(ctx context.Context) (peer.Lease, error) {

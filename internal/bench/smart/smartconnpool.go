@@ -36,10 +36,7 @@ func openSmart(c peer.Config) (peer.Pool, error) {
 
 func (p smartPool) Acquire(ctx context.Context) (peer.Lease, error) {
 	c, err := p.Get(ctx, nil)
-	if err != nil {
-		return peer.Lease{}, err
-	}
-	return peer.Lend((*smartLease)(c)), nil
+	return peer.Lend((*smartLease)(c)), err
 }
 
 func (p smartPool) Warm(ctx context.Context, n int) error { return peer.WarmByLeases(ctx, p, n) }

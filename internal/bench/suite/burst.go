@@ -21,23 +21,16 @@ const (
 // make, the five could serve all callers in ten turns; if it is much longer, 45
 // makes at once are right.
 func spikeRow(name string, kinds []peer.Kind, s size, work time.Duration, figures ...figure) row {
-	r := row{name: name, figures: figures}
-	for _, k := range kinds {
-		r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement {
-			return func(ctx context.Context) (got sample) {
-				got, x.curve = spike(ctx, k, s, work)
-				return got
-			}
-		}})
-	}
-	return r
+	return row{name: name, figures: figures, entrants: each(kinds, func(x *setup, k peer.Kind) measurement {
+		return func(ctx context.Context) sample { return x.spike(ctx, k, s, work) }
+	})}
 }
 
 // spike warms with the real make, so that a pool can know its cost. In the row of long
 // work all callers release once the last is served: what follows says nothing.
-func spike(ctx context.Context, k peer.Kind, s size, work time.Duration) (got sample, curve []point) {
+func (x *setup) spike(ctx context.Context, k peer.Kind, s size, work time.Duration) sample {
 	f := &peer.Factory{Takes: s.time(150 * ms)}
-	got = with(ctx, k, spikeCallers, spikeIdle, f.Make, func(p peer.Pool) sample {
+	return with(ctx, k, spikeCallers, spikeIdle, f.Make, func(p peer.Pool) sample {
 		var mu sync.Mutex
 		var served []time.Time
 		begin := time.Now()
@@ -58,16 +51,16 @@ func spike(ctx context.Context, k peer.Kind, s size, work time.Duration) (got sa
 			raise(&doneAt, int64(time.Since(begin)))
 		})
 		slices.SortFunc(served, time.Time.Compare)
+		x.curve = nil
 		for i, at := range served {
-			curve = append(curve, point{AtMs: millis(at.Sub(start)), Count: i + 1})
+			x.curve = append(x.curve, point{AtMs: millis(at.Sub(start)), Count: i + 1})
 		}
 		return sample{
-			"served ms": curve[len(curve)-1].AtMs,
+			"served ms": millis(served[len(served)-1].Sub(start)),
 			"total ms":  millis(time.Duration(doneAt.Load()) - start.Sub(begin)),
 			"makes":     float64(len(f.Since(start))),
 		}
 	})
-	return got, curve
 }
 
 // zeroWork has acquires without work on an empty pool. The first make serves all

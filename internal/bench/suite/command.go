@@ -5,6 +5,7 @@ package suite
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -65,13 +66,13 @@ const (
 )
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
-	var only, pools string
+	o.only, o.pools = regexp.MustCompile(""), regexp.MustCompile("")
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.BoolVar(&o.list, "list", false, "print the rows and their entrants, and measure nothing")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often each pool does each row")
-	fs.StringVar(&only, "only", "", "run only rows whose name matches this `regexp`; the conformance suite is \"conformance\", the profiles are \"profiles\"")
-	fs.StringVar(&pools, "pools", "", "measure only pools whose name matches this `regexp`")
+	fs.TextVar(o.only, "only", o.only, "run only rows whose name matches this `regexp`; the conformance suite is \"conformance\", the profiles are \"profiles\"")
+	fs.TextVar(o.pools, "pools", o.pools, "measure only pools whose name matches this `regexp`")
 	fs.BoolVar(&o.json, "json", false, "print JSON, every sample included, instead of the table")
 	fs.StringVar(&o.samples, "samples", "", "write every sample into this `file`, for benchstat")
 	fs.StringVar(&o.report, "report", "", "write REPORT.md and its plots into this `directory`; a whole run writes them into "+home)
@@ -88,12 +89,6 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	if o.rounds < 1 {
 		return o, fmt.Errorf("-rounds must be at least 1, got %d", o.rounds)
-	}
-	if o.only, err = regexp.Compile(only); err != nil {
-		return o, fmt.Errorf("-only: %w", err)
-	}
-	if o.pools, err = regexp.Compile(pools); err != nil {
-		return o, fmt.Errorf("-pools: %w", err)
 	}
 	return o, nil
 }
@@ -153,7 +148,9 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 	}
 	rec.Machine = here
 	if o.json {
-		err = rec.writeJSON(stdout)
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "\t")
+		err = e.Encode(rec)
 	} else {
 		err = rec.writeTable(stdout)
 	}
@@ -164,7 +161,7 @@ func run(ctx context.Context, kinds []peer.Kind, args []string, stdout, stderr i
 		err = rec.writeReport(dir)
 	}
 	if err == nil && o.samples != "" {
-		err = writeFile(o.samples, rec.writeBenchfmt)
+		err = os.WriteFile(o.samples, rec.benchfmt(), 0o644)
 	}
 	if err != nil {
 		return err

@@ -18,12 +18,11 @@ import (
 // lostWakeup has two goroutines on one item, and finds the longest wait. A wake-up that
 // is lost for good ends in the error of the row.
 func lostWakeup(ctx context.Context, k peer.Kind, s size) sample {
-	const slow = 20 * ms
 	rounds := s.count(400_000)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return with(ctx, k, 1, 1, peer.Instant, func(p peer.Pool) sample {
-		var longest, slows atomic.Int64
+		var longest atomic.Int64
 		start := crowd(ctx, 2, func(ctx context.Context, _ int) {
 			for i := range rounds / 2 {
 				asked := time.Now()
@@ -34,21 +33,10 @@ func lostWakeup(ctx context.Context, k peer.Kind, s size) sample {
 				}
 				l.Release()
 				raise(&longest, int64(waited))
-				if waited > slow {
-					slows.Add(1)
-				}
 			}
 		})
 		took := time.Since(start)
-		got := sample{
-			"longest ms": millis(time.Duration(longest.Load())),
-			"over 20 ms": float64(slows.Load()),
-			"ns/round":   float64(took.Nanoseconds()) / float64(rounds),
-		}
-		if r, ok := p.(interface{ Waited() int64 }); ok {
-			got["waits"] = float64(r.Waited())
-		}
-		return got
+		return sample{"longest ms": millis(time.Duration(longest.Load())), "ns/round": float64(took.Nanoseconds()) / float64(rounds)}
 	})
 }
 
@@ -138,15 +126,11 @@ func timeoutStorm(ctx context.Context, k peer.Kind, s size) sample {
 
 // socketsRow has callers send a few bytes over a leased TCP connection and wait for the
 // echo, as queries over a pool of database connections do.
-func socketsRow(name string, kinds []peer.Kind, s size, server *echoProcess, callers, conns int, figures ...figure) row {
-	r := row{name: name, figures: figures}
-	for _, k := range kinds {
-		r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement {
-			addr := server.open(x).TCP
-			return func(ctx context.Context) sample { return askSockets(ctx, k, addr, callers, conns, s.micro()) }
-		}})
-	}
-	return r
+func socketsRow(name string, kinds []peer.Kind, s size, callers, conns int, figures ...figure) row {
+	return row{name: name, figures: figures, entrants: each(kinds, func(x *setup, k peer.Kind) measurement {
+		addr := x.server().TCP
+		return func(ctx context.Context) sample { return askSockets(ctx, k, addr, callers, conns, s.micro()) }
+	})}
 }
 
 // askSockets has each caller make round trips for d, at least one.

@@ -1,24 +1,20 @@
 package suite
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,7 +34,7 @@ const echoEnv = "RESPOOL_BENCH_PEER"
 type address struct {
 	WS, WSS string // ws://… and wss://…
 	TCP     string // host:port of a server that echoes bytes
-	Counts  string // http://… of its counts
+	HTTP    string // http://…, where it is commanded
 	Cert    []byte // of wss, DER
 }
 
@@ -57,10 +53,24 @@ func (a address) url(scheme string) string {
 }
 
 // counts is what the server has seen so far.
-type counts struct{ Opened, Pings int64 }
+type counts struct {
+	Opened, Pings int64
+	Peak          int64     // the most handshakes at once, since the last /close
+	Closed        int       // connections, by this /close
+	At            time.Time // when it began to close them
+}
 
-func (a address) counts(ctx context.Context) (c counts) {
-	req := must(http.NewRequestWithContext(ctx, http.MethodGet, a.Counts, nil))
+func (a address) counts(ctx context.Context) counts { return a.command(ctx, "/counts") }
+
+// goAway has the server close n connections with 1001, and returns when it began.
+func (a address) goAway(ctx context.Context, n int) time.Time {
+	c := a.command(ctx, "/close?n="+strconv.Itoa(n))
+	failIf(c.Closed != n, "%d connections were open, want %d", c.Closed, n)
+	return c.At
+}
+
+func (a address) command(ctx context.Context, path string) (c counts) {
+	req := must(http.NewRequestWithContext(ctx, http.MethodGet, a.HTTP+path, nil))
 	req.Close = true
 	resp := must(http.DefaultClient.Do(req))
 	defer resp.Body.Close()
@@ -68,106 +78,87 @@ func (a address) counts(ctx context.Context) (c counts) {
 	return c
 }
 
-// An echoProcess is the server in a process of its own, so that the CPU time and the
-// memory of this process are the client's alone. All entrants of a row share it: it
-// runs from the first open to the last cleanup.
-type echoProcess struct {
-	mu    sync.Mutex
-	users int
-	proc  *exec.Cmd
-	stdin io.Closer
-	addr  address
-}
-
-// open starts the process unless it runs, and keeps it until the row ends.
-func (p *echoProcess) open(x *setup) address {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.users == 0 {
-		p.start(x.ctx)
-	}
-	p.users++
+// server starts this program again as the server, so that the CPU time and the memory of
+// this process are the client's alone. The server ends with the row or round of x.
+func (x *setup) server() (a address) {
+	ctx, kill := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, must(os.Executable()))
+	cmd.Env, cmd.Stderr = append(os.Environ(), echoEnv+"=1"), os.Stderr
+	stdin, stdout := must(cmd.StdinPipe()), must(cmd.StdoutPipe())
+	check(cmd.Start())
 	x.cleanup(func() error {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.users--; p.users > 0 {
-			return nil
-		}
-		return p.stop()
+		defer kill()
+		stdin.Close()
+		defer time.AfterFunc(peer.CloseTime, kill).Stop()
+		return cmd.Wait()
 	})
-	return p.addr
-}
-
-// start runs this program again as the server and reads its address.
-func (p *echoProcess) start(ctx context.Context) {
-	p.proc = exec.Command(must(os.Executable()))
-	p.proc.Env = append(os.Environ(), echoEnv+"=1")
-	p.proc.Stderr = os.Stderr
-	p.stdin = must(p.proc.StdinPipe())
-	stdout := must(p.proc.StdoutPipe())
-	check(p.proc.Start())
-	spare := context.AfterFunc(ctx, func() { p.proc.Process.Kill() })
-	defer spare()
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &p.addr)
-	}
-	if err != nil {
-		check(errors.Join(err, ctx.Err(), p.stop()))
-	}
-}
-
-// stop ends the process and waits for its exit.
-func (p *echoProcess) stop() error {
-	p.stdin.Close()
-	kill := time.AfterFunc(peer.CloseTime, func() { p.proc.Process.Kill() })
-	defer kill.Stop()
-	return p.proc.Wait()
+	defer context.AfterFunc(x.ctx, kill)()
+	check(json.NewDecoder(stdout).Decode(&a))
+	return a
 }
 
 // serveEchoes is the server's process. It prints its address and serves until in ends,
 // as it does at the latest when the parent exits.
 func serveEchoes(in io.Reader, out io.Writer) {
-	e := &echoes{}
-	cert := selfSigned()
-	plain, secure := listenLocal(e, nil), listenLocal(e, &cert)
+	a, stop := (&echoes{}).listen()
 	bytes := must(net.Listen("tcp", "127.0.0.1:0"))
 	go serveEcho(bytes)
-	check(json.NewEncoder(out).Encode(address{
-		TCP: bytes.Addr().String(), WS: wsURL(plain), WSS: wsURL(secure), Counts: plain.URL + "/counts", Cert: cert.Certificate[0],
-	}))
+	a.TCP = bytes.Addr().String()
+	check(json.NewEncoder(out).Encode(a))
 	_, err := io.Copy(io.Discard, in)
-	secure.Close()
-	plain.Close()
+	stop()
 	check(errors.Join(err, bytes.Close()))
 }
-
-// wsURL is the URL of s for WebSockets.
-func wsURL(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
 
 // echoes sends back every message of every connection, or under /speech only the texts:
 // see address.speech.
 type echoes struct {
 	upgrader      websocket.Upgrader
 	opened, pings atomic.Int64
+	shaking, peak atomic.Int64 // handshakes in progress, and the most
+	open          sync.Map     // connections, *websocket.Conn
+}
+
+// listen serves without and with TLS until stop, which leaves connections open that
+// became WebSockets.
+func (e *echoes) listen() (a address, stop func()) {
+	plain, secure := httptest.NewUnstartedServer(e), httptest.NewUnstartedServer(e)
+	for _, s := range []*httptest.Server{plain, secure} {
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // a row aborts handshakes on purpose
+	}
+	plain.Start()
+	secure.StartTLS()
+	url := func(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
+	return address{WS: url(plain), WSS: url(secure), HTTP: plain.URL, Cert: secure.Certificate().Raw},
+		func() { secure.Close(); plain.Close() }
 }
 
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/counts" {
-		_ = json.NewEncoder(w).Encode(counts{Opened: e.opened.Load(), Pings: e.pings.Load()})
+	switch r.URL.Path {
+	case "/close":
+		n, _ := strconv.Atoi(r.URL.Query().Get("n")) // too few are noticed by the client
+		e.close(w, n)
+		return
+	case "/counts":
+		e.close(w, 0)
 		return
 	}
 	handshake, _ := time.ParseDuration(r.URL.Query().Get("handshake")) // none: 0
 	takes, _ := time.ParseDuration(r.URL.Query().Get("takes"))
-	if peer.Pause(r.Context(), handshake) != nil {
-		return
+	raise(&e.peak, e.shaking.Add(1))
+	err := peer.Pause(r.Context(), handshake)
+	var ws *websocket.Conn
+	if err == nil {
+		ws, err = e.upgrader.Upgrade(w, r, nil)
 	}
-	ws, err := e.upgrader.Upgrade(w, r, nil)
+	e.shaking.Add(-1)
 	if err != nil {
 		return // Upgrade has replied
 	}
 	defer ws.Close()
 	e.opened.Add(1)
+	e.open.Store(ws, nil)
+	defer e.open.Delete(ws)
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
 		e.pings.Add(1)
@@ -191,38 +182,31 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// close closes n connections and replies with the counts.
+func (e *echoes) close(w http.ResponseWriter, n int) {
+	c := counts{Opened: e.opened.Load(), Pings: e.pings.Load(), Peak: e.peak.Load(), At: time.Now()}
+	if n > 0 {
+		e.peak.Store(0)
+	}
+	goingAway := websocket.FormatCloseMessage(websocket.CloseGoingAway, "")
+	e.open.Range(func(ws, _ any) bool {
+		if c.Closed < n && ws.(*websocket.Conn).WriteControl(websocket.CloseMessage, goingAway, c.At.Add(peer.CloseTime)) == nil {
+			c.Closed++ // a connection that was closed before is skipped
+		}
+		return c.Closed < n
+	})
+	_ = json.NewEncoder(w).Encode(c)
+}
+
 // speech is where the server listens to an utterance before it replies: a handshake
 // takes as long as one over a network, and a reply as long as inference.
 func (a address) speech(s size) address {
-	q := "/speech?" + url.Values{"handshake": {s.time(50 * ms).String()}, "takes": {s.time(10 * ms).String()}}.Encode()
-	a.WS += q
-	a.WSS += q
+	return a.with("/speech?" + url.Values{"handshake": {s.time(50 * ms).String()}, "takes": {s.time(10 * ms).String()}}.Encode())
+}
+
+// with adds a path or a query to the URLs of WebSockets.
+func (a address) with(path string) address {
+	a.WS += path
+	a.WSS += path
 	return a
-}
-
-// listenLocal starts a server on loopback, with TLS unless cert is nil. Its Close leaves
-// connections open that became WebSockets.
-func listenLocal(h http.Handler, cert *tls.Certificate) *httptest.Server {
-	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // a row aborts handshakes on purpose
-	if cert == nil {
-		s.Start()
-	} else {
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
-		s.StartTLS()
-	}
-	return s
-}
-
-// selfSigned makes a certificate for loopback.
-func selfSigned() tls.Certificate {
-	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der := must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -11,32 +11,32 @@ import (
 // floorsRow is what the parts of an acquire cost that no pool can do without: the rest
 // of a figure is the pool's own.
 func floorsRow() row {
-	r := row{name: "floors", entrants: []entrant{{"respool", func(x *setup) measurement {
-		peek, end := openPeek()
-		if end != nil {
-			x.cleanup(func() error { end(); return nil })
-		}
+	floors := []struct {
+		work, metric string
+		per          float64 // nanoseconds
+		step         func(n int)
+	}{
+		{"floors: two compare-and-swaps without contention", "cas ns", 1, casPair},
+		{"  a mutex, locked and unlocked twice", "mutex ns", 1, mutexPair},
+		{"  into a channel and out of it, one goroutine", "channel ns", 1, channelPair},
+		{"  from one goroutine to the next, on one processor", "hop ns", 1, hops},
+		{"  from one thread to the next, asleep: a futex wake-up", "wake us", 1000, wakes},
+		{"  a look at the clock", "clock ns", 1, clocks},
+		{"  a look into a socket without data", "peek ns", 1, peeks},
+	}
+	r := row{name: "floors", entrants: []entrant{{"respool", func(*setup) measurement {
 		return func(ctx context.Context) sample {
-			out := sample{
-				"cas ns": floor(ctx, casPair), "mutex ns": floor(ctx, mutexPair), "channel ns": floor(ctx, channelPair),
-				"hop ns": floor(ctx, hops), "wake us": floor(ctx, wakes) / 1000, "clock ns": floor(ctx, clocks),
-			}
-			if peek != nil {
-				out["peek ns"] = floor(ctx, peek)
+			out := sample{}
+			for _, f := range floors {
+				if f.step != nil {
+					out[f.metric] = floor(ctx, f.step) / f.per
+				}
 			}
 			return out
 		}
 	}}}}
-	for _, f := range [][2]string{
-		{"floors: two compare-and-swaps without contention", "cas ns"},
-		{"  a mutex, locked and unlocked twice", "mutex ns"},
-		{"  into a channel and out of it, one goroutine", "channel ns"},
-		{"  from one goroutine to the next, on one processor", "hop ns"},
-		{"  from one thread to the next, asleep: a futex wake-up", "wake us"},
-		{"  a look at the clock", "clock ns"},
-		{"  a look into a socket without data", "peek ns"},
-	} {
-		r.figures = append(r.figures, figure{work: f[0], metric: f[1]})
+	for _, f := range floors {
+		r.figures = append(r.figures, figure{work: f.work, metric: f.metric})
 	}
 	return r
 }

@@ -114,27 +114,33 @@ func plotCurves(r result, title string) *plot.Plot {
 	return p
 }
 
-// plotBars draws a metric of some rows, with a group for each row and a bar for each
-// entrant.
-func plotBars(title, unit, metric string, rows []result, groups []string) *plot.Plot {
-	p := newPlot(title, "", unit)
-	var names []string // of all entrants with the metric
-	for _, r := range rows {
-		for _, name := range r.Entrants {
-			if !slices.Contains(names, name) && len(r.values(name, metric)) > 0 {
+// plotBars draws a metric of some rows, with a labelled group for each row and a bar for
+// each entrant; nil: no row was run.
+func (r record) plotBars(title, unit, metric string, labels map[string]string) *plot.Plot {
+	var rows []result
+	var groups, names []string // names of all entrants with the metric
+	for _, x := range r.Results {
+		if labels[x.Row] == "" {
+			continue
+		}
+		rows, groups = append(rows, x), append(groups, labels[x.Row])
+		for _, name := range x.Entrants {
+			if !slices.Contains(names, name) && len(x.values(name, metric)) > 0 {
 				names = append(names, name)
 			}
 		}
 	}
+	if len(rows) == 0 {
+		return nil
+	}
+	p := newPlot(title, "", unit+"; less is better")
 	const width = 9
 	for i, name := range names {
-		var values plotter.Values
-		for _, r := range rows {
-			v := 0.0
-			if s := spreadOf(r.values(name, metric)); s != nil {
-				v = s.Median
+		values := make(plotter.Values, len(rows))
+		for i, x := range rows {
+			if s := spreadOf(x.values(name, metric)); s != nil {
+				values[i] = s.Median
 			}
-			values = append(values, v)
 		}
 		b := must(plotter.NewBarChart(values, vg.Points(width)))
 		b.Color, b.LineStyle.Width = palette[lookOf(name)], 0
@@ -148,45 +154,32 @@ func plotBars(title, unit, metric string, rows []result, groups []string) *plot.
 
 // drawPlots writes the plots of the rows that were run into dir/plots, and returns the
 // names of their files.
-func drawPlots(dir string, results []result) (files []string, err error) {
-	byRow := map[string]result{}
-	for _, r := range results {
-		byRow[r.Row] = r
-	}
+func (r record) drawPlots(dir string) (files []string, err error) {
 	plots := map[string]*plot.Plot{}
 	err = attempt(func() {
 		for _, w := range sweeps(size{}) {
-			r, ok := byRow[w.row]
-			w.steps = slices.DeleteFunc(w.steps, func(at int) bool { return len(r.values(r.Main, w.metric(at))) == 0 })
-			if ok && len(w.steps) > 0 {
-				plots[w.row] = plotSweep(w, r)
+			x := r.result(w.row)
+			w.steps = slices.DeleteFunc(w.steps, func(at int) bool { return len(x.values(x.Main, w.metric(at))) == 0 })
+			if len(w.steps) > 0 {
+				plots[w.row] = plotSweep(w, x)
 			}
 		}
 		for row, work := range map[string]string{"spike-short": "2 ms", "spike-long": "2 s"} {
-			if r := byRow[row]; len(r.Curves) > 0 {
-				plots[row] = plotCurves(r, "50 callers at once, 5 idle, a make takes 150 ms, work "+work)
+			if x := r.result(row); len(x.Curves) > 0 {
+				plots[row] = plotCurves(x, "50 callers at once, 5 idle, a make takes 150 ms, work "+work)
 			}
 		}
-		bars := func(file, title, unit, metric string, rows, groups []string) {
-			var have []result
-			var labels []string
-			for i, row := range rows {
-				if r, ok := byRow[row]; ok {
-					have, labels = append(have, r), append(labels, groups[i])
-				}
-			}
-			if len(have) > 0 {
-				plots[file] = plotBars(title, unit+"; less is better", metric, have, labels)
-			}
-		}
-		bars("loops", "An acquire and release", "ns", "ns/op", []string{"alone", "per-core", "64-on-4"},
-			[]string{"one goroutine", "one on each processor, size 64", "64 goroutines on 4, yielding"})
-		bars("memory", "Memory of an idle connection that is watched", "KiB", "KiB", []string{"ws-memory", "wss-memory"}, []string{"ws", "wss"})
-		bars("headline", "100 speakers: latency of an utterance, p50", "ms", "p50 ms", []string{"ws-headline", "wss-headline"}, []string{"ws", "wss"})
+		plots["loops"] = r.plotBars("An acquire and release", "ns", "ns/op", map[string]string{
+			"alone": "one goroutine", "per-core": "one on each processor, size 64", "64-on-4": "64 goroutines on 4, yielding",
+		})
+		plots["memory"] = r.plotBars("Memory of an idle connection that is watched", "KiB", "KiB", map[string]string{"ws-memory": "ws", "wss-memory": "wss"})
+		plots["headline"] = r.plotBars("100 speakers: latency of an utterance, p50", "ms", "p50 ms", map[string]string{"ws-headline": "ws", "wss-headline": "wss"})
 		check(os.MkdirAll(filepath.Join(dir, "plots"), 0o755))
 		for name, p := range plots {
-			check(savePlot(p, filepath.Join(dir, "plots", name+".svg")))
-			files = append(files, name)
+			if p != nil {
+				check(savePlot(p, filepath.Join(dir, "plots", name+".svg")))
+				files = append(files, name)
+			}
 		}
 	})
 	return files, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -19,24 +20,18 @@ import (
 
 // A profiled is where the CPU time and the allocations of some work go.
 type profiled struct {
-	Work    string    `json:"work"`
-	Samples int64     `json:"samples"`
-	Parts   []portion `json:"parts"` // by package, the most first
-	Spots   []portion `json:"spots"` // by function, the most first
-	Allocs  []site    `json:"allocs"`
+	Work    string  `json:"work"`
+	Samples int64   `json:"samples"`
+	Parts   []place `json:"parts"` // by package
+	Spots   []place `json:"spots"` // by function
+	Allocs  []place `json:"allocs"`
 }
 
-// A portion is a share of the CPU time.
-type portion struct {
-	Where string  `json:"where"`
-	Share float64 `json:"share"` // of 1
-}
-
-// A site is where an operation allocates.
-type site struct {
-	Where string  `json:"where"` // the function, and its caller
-	PerOp float64 `json:"per_op"`
-	Bytes float64 `json:"bytes_per_op"`
+// A place in the code has its sum of each value of a profile: of CPU time a share of the
+// samples, of allocations the objects and the bytes of an operation.
+type place struct {
+	Where  string    `json:"where"`
+	Values []float64 `json:"values"`
 }
 
 const (
@@ -51,12 +46,11 @@ type subject struct {
 }
 
 func subjects() []subject {
-	server := &echoProcess{}
 	of := func(c crew) func(x *setup) peer.Loop {
 		return func(x *setup) peer.Loop { return c.loop(x.loops(peer.Respool, c.resources)) }
 	}
 	exchange := func(scheme string) func(x *setup) peer.Loop {
-		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, server.open(x), scheme, 1, nil)[0]) }
+		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, x.server(), scheme, 1, nil)[0]) }
 	}
 	return []subject{
 		{"acquire and release, one goroutine", of(crew{goroutines: 1, resources: 1})},
@@ -84,7 +78,7 @@ func takeProfile(x *setup, work subject, s size) profiled {
 	ctx, cancel := context.WithCancel(x.ctx)
 	defer cancel()
 	check(l(ctx, 1000)) // warm
-	p.Allocs = allocSites(ctx, l, s.count(5000))
+	p.Allocs = allocations(ctx, l, s.count(5000))
 	var raw bytes.Buffer
 	check(pprof.StartCPUProfile(&raw))
 	err := attempt(func() {
@@ -100,26 +94,33 @@ func takeProfile(x *setup, work subject, s size) profiled {
 
 // read sums the samples of prof.
 func (p *profiled) read(prof *profile.Profile) {
-	parts, spots := map[string]int64{}, map[string]int64{}
 	for _, s := range prof.Sample {
-		names := frames(s)
-		if len(names) == 0 || slices.Contains(names, "runtime/pprof.profileWriter") {
-			continue
+		if names := frames(s); len(names) == 0 || slices.Contains(names, "runtime/pprof.profileWriter") {
+			s.Value[0] = 0
 		}
-		pkg, spot := classify(names)
 		p.Samples += s.Value[0]
-		parts[pkg] += s.Value[0]
-		spots[spot] += s.Value[0]
 	}
-	p.Parts, p.Spots = portions(parts, p.Samples), portions(spots, p.Samples)
+	p.Parts, p.Spots = placesOf(prof, 1, float64(p.Samples), packageOf), placesOf(prof, 1, float64(p.Samples), spotOf)
 	p.Spots = p.Spots[:min(len(p.Spots), maxSpots)]
 }
 
-func portions(counts map[string]int64, all int64) (out []portion) {
-	for _, where := range slices.Sorted(maps.Keys(counts)) {
-		out = append(out, portion{where, float64(counts[where]) / float64(all)})
+// placesOf sums the first values of the samples of prof by where they are, and divides
+// the sums. The most come first.
+func placesOf(prof *profile.Profile, values int, by float64, where func(names []string) string) (out []place) {
+	sums := map[string][]float64{}
+	for _, s := range prof.Sample {
+		if names := frames(s); s.Value[0] != 0 && len(names) > 0 {
+			at := where(names)
+			sums[at] = append(sums[at], make([]float64, values-len(sums[at]))...)
+			for i := range sums[at] {
+				sums[at][i] += float64(s.Value[i]) / by
+			}
+		}
 	}
-	slices.SortStableFunc(out, func(a, b portion) int { return cmp.Compare(b.Share, a.Share) })
+	for _, at := range slices.Sorted(maps.Keys(sums)) {
+		out = append(out, place{at, sums[at]})
+	}
+	slices.SortStableFunc(out, func(a, b place) int { return cmp.Compare(b.Values[0], a.Values[0]) })
 	return out
 }
 
@@ -127,61 +128,64 @@ func portions(counts map[string]int64, all int64) (out []portion) {
 func frames(s *profile.Sample) (out []string) {
 	for _, l := range s.Location {
 		for _, line := range l.Line {
-			out = append(out, line.Function.Name)
+			out = append(out, strings.TrimPrefix(line.Function.Name, "github.com/"))
 		}
 	}
 	return out
 }
 
-// classify returns the package that a stack is in, and its innermost function or system
-// call. Code of the runtime and of locks counts for its caller, if that is in another
-// package.
-func classify(names []string) (pkg, spot string) {
-	spot = strings.TrimPrefix(names[0], "github.com/")
-	in := func(name string, prefixes ...string) bool {
-		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
-	}
-	kernel := func(name string) bool {
-		return in(name, "internal/runtime/syscall", "syscall.RawSyscall", "syscall.Syscall", "syscall.syscall")
-	}
-	if i := slices.IndexFunc(names, func(name string) bool { return !kernel(name) }); i > 0 {
-		return "system calls", "system call " + strings.ToLower(names[i][strings.LastIndexByte(names[i], '.')+1:])
-	}
+var (
+	kernelCode  = regexp.MustCompile(`^(internal/runtime/syscall|syscall\.(Raw)?[Ss]yscall)`)
+	runtimeCode = regexp.MustCompile(`^(runtime|internal/|syscall|sync|time\.now|memeqbody|aeshash)`)
+)
+
+// outside is the innermost function that is not in code; "": there is none.
+func outside(code *regexp.Regexp, names []string) string {
 	for _, name := range names {
-		if !in(name, "runtime", "internal/", "syscall", "sync", "time.now", "memeqbody", "aeshash") {
-			slash := strings.LastIndexByte(name, '/') + 1
-			last, _, _ := strings.Cut(name[slash:], ".")
-			return strings.TrimPrefix(name[:slash]+last, "github.com/"), spot
+		if !code.MatchString(name) {
+			return name
 		}
 	}
-	return "the runtime: scheduler, timers, network poller, collector", spot
+	return ""
 }
 
-// allocSites are the places that allocate in n operations of l, the most first.
-func allocSites(ctx context.Context, l peer.Loop, n int) (out []site) {
+// packageOf is the package that a stack is in. Code of the runtime and of locks counts
+// for its caller, if that is in another package.
+func packageOf(names []string) string {
+	name := outside(runtimeCode, names)
+	switch {
+	case kernelCode.MatchString(names[0]):
+		return "system calls"
+	case name == "":
+		return "the runtime: scheduler, timers, network poller, collector"
+	}
+	slash := strings.LastIndexByte(name, '/') + 1
+	last, _, _ := strings.Cut(name[slash:], ".")
+	return name[:slash] + last
+}
+
+// spotOf is the innermost function or system call of a stack.
+func spotOf(names []string) string {
+	if !kernelCode.MatchString(names[0]) {
+		return names[0]
+	}
+	name := outside(kernelCode, names)
+	return "system call " + strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+}
+
+// allocations are the functions that allocate in n operations of l, with their callers.
+func allocations(ctx context.Context, l peer.Loop, n int) []place {
 	old := runtime.MemProfileRate
 	runtime.MemProfileRate = 1
 	defer func() { runtime.MemProfileRate = old }()
 	before := allocProfile()
 	check(l(ctx, n))
 	before.Scale(-1)
-	sites := map[string]site{}
-	for _, s := range must(profile.Merge([]*profile.Profile{allocProfile(), before})).Sample {
-		names := slices.DeleteFunc(frames(s), func(name string) bool { return strings.HasPrefix(name, "runtime.") })
-		for i, name := range names {
-			names[i] = strings.TrimPrefix(name, "github.com/")
-		}
-		where := strings.Join(names[:min(2, len(names))], ", from ")
-		got := sites[where]
-		sites[where] = site{where, got.PerOp + float64(s.Value[0])/float64(n), got.Bytes + float64(s.Value[1])/float64(n)}
-	}
-	for _, where := range slices.Sorted(maps.Keys(sites)) {
-		if sites[where].PerOp >= rareAlloc {
-			out = append(out, sites[where])
-		}
-	}
-	slices.SortStableFunc(out, func(a, b site) int { return cmp.Compare(b.PerOp, a.PerOp) })
-	return out
+	prof := must(profile.Merge([]*profile.Profile{allocProfile(), before}))
+	return slices.DeleteFunc(placesOf(prof, 2, float64(n), func(names []string) string {
+		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "runtime.") })
+		return strings.Join(names[:min(2, len(names))], ", from ")
+	}), func(p place) bool { return p.Values[0] < rareAlloc })
 }
 
 // allocProfile is what was allocated so far, by stack.

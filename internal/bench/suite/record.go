@@ -1,11 +1,9 @@
 package suite
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
@@ -66,21 +64,21 @@ func readRecord(name string) (r record, err error) {
 	return r, err
 }
 
-func (r record) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "\t")
-	return e.Encode(r)
+// result is that of a row; the zero value: it was not run.
+func (r record) result(row string) result {
+	i := slices.IndexFunc(r.Results, func(x result) bool { return x.Row == row })
+	if i < 0 {
+		return result{}
+	}
+	return r.Results[i]
 }
 
 // complete adds what old has and r does not; the results get the order of names.
 func (r *record) complete(old record, names []string) {
-	have := map[string]result{}
-	for _, x := range append(old.Results, r.Results...) {
-		have[x.Row] = x
-	}
+	all := record{Results: append(r.Results, old.Results...)} // the first of a row counts
 	r.Results = nil
 	for _, name := range names {
-		if x, ok := have[name]; ok {
+		if x := all.result(name); x.Row != "" {
 			r.Results = append(r.Results, x)
 		}
 	}
@@ -104,38 +102,28 @@ func (r record) Unmeasured() (out []string) {
 	return out
 }
 
-// writeBenchfmt writes every sample in the format of Go benchmarks, for benchstat.
-func (r record) writeBenchfmt(out io.Writer) error {
-	w := bufio.NewWriter(out)
+// benchfmt has every sample in the format of Go benchmarks, for benchstat.
+func (r record) benchfmt() []byte {
+	var w bytes.Buffer
 	goos, goarch, _ := strings.Cut(r.Machine.System, "/")
-	fmt.Fprintf(w, "goos: %s\ngoarch: %s\npkg: github.com/respool/respool/internal/bench\ncpu: %s\n", goos, goarch, r.Machine.CPU)
+	fmt.Fprintf(&w, "goos: %s\ngoarch: %s\npkg: github.com/respool/respool/internal/bench\ncpu: %s\n", goos, goarch, r.Machine.CPU)
 	word := strings.NewReplacer(" ", "-", "/", "-", ",", "", "\t", "-").Replace
 	for _, x := range r.Results {
 		for _, name := range slices.Sorted(maps.Keys(x.Samples)) {
 			for _, s := range x.Samples[name] {
 				at := map[string]string{} // the figures, by step of a sweep; "" is for those of no sweep
 				for _, metric := range slices.Sorted(maps.Keys(s)) {
-					unit, step, _ := strings.Cut(metric, " at ")
+					unit, step, sweep := strings.Cut(metric, " at ")
+					if sweep {
+						step = "/at=" + word(step)
+					}
 					at[step] += fmt.Sprintf(" %v %s", s[metric], strings.ReplaceAll(unit, " ", "-"))
 				}
 				for _, step := range slices.Sorted(maps.Keys(at)) {
-					key := ""
-					if step != "" {
-						key = "/at=" + word(step)
-					}
-					fmt.Fprintf(w, "BenchmarkRow/row=%s/pool=%s%s-%d 1%s\n", word(x.Row), word(name), key, r.Machine.GOMAXPROCS, at[step])
+					fmt.Fprintf(&w, "BenchmarkRow/row=%s/pool=%s%s-%d 1%s\n", word(x.Row), word(name), step, r.Machine.GOMAXPROCS, at[step])
 				}
 			}
 		}
 	}
-	return w.Flush()
-}
-
-// writeFile creates the file and has f write it.
-func writeFile(name string, f func(w io.Writer) error) error {
-	w, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(w), w.Close())
+	return w.Bytes()
 }

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"text/template"
-
-	"github.com/respool/respool/internal/bench/peer"
 )
 
 // reportText is the report with its prose: what is compared and why a goal is missed.
@@ -23,7 +22,7 @@ var reportText string
 
 // writeReport writes REPORT.md and its plots into dir.
 func (r record) writeReport(dir string) error {
-	plots, err := drawPlots(dir, r.Results)
+	plots, err := r.drawPlots(dir)
 	if err != nil {
 		return err
 	}
@@ -89,19 +88,15 @@ func (r record) table(lines []line) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	byRow := map[string]result{}
-	var rows []result
-	for _, x := range r.Results {
-		if slices.ContainsFunc(lines, func(l line) bool { return l.Row == x.Row }) {
-			byRow[x.Row] = x
-			rows = append(rows, x)
-		}
+	rows := map[string]result{}
+	for _, l := range lines {
+		rows[l.Row] = r.result(l.Row)
 	}
 	columns := columnsOf(rows)
 	var b strings.Builder
 	fmt.Fprintf(&b, "| work | unit | respool | %s |\n|%s\n", strings.Join(append(slices.Clone(columns), "ratio", "goal"), " | "), strings.Repeat("---|", len(columns)+5))
 	for _, l := range lines {
-		x := byRow[l.Row]
+		x := rows[l.Row]
 		values, best := medians(x, l, append([]string{x.Main}, columns...))
 		cells := []string{strings.Replace(l.Work, "  ", "… ", 1), unitOf(l.Metric), l.Ours.String()}
 		if best == 0 && len(values) > 1 {
@@ -140,23 +135,24 @@ func (r record) table(lines []line) string {
 var controls = []string{"10 idle", "one pool"}
 
 // columnsOf are the entrants of the results beside the first of each: peers in their
-// usual order, then others as they come.
-func columnsOf(results []result) (out []string) {
-	var have []string
-	for _, r := range results {
+// usual order, then others by name.
+func columnsOf(rows map[string]result) (out []string) {
+	for _, r := range rows {
 		for _, name := range r.Entrants {
-			if name != r.Main && len(r.Samples[name]) > 0 && !slices.Contains(have, name) && !slices.Contains(controls, name) {
-				have = append(have, name)
+			if name != r.Main && len(r.Samples[name]) > 0 && !slices.Contains(out, name) && !slices.Contains(controls, name) {
+				out = append(out, name)
 			}
 		}
 	}
-	for _, k := range append(kinds(), peer.Kind{Name: gorillaName}, peer.Kind{Name: tunedName}, peer.Kind{Name: coderName}) {
-		if i := slices.Index(have, k.Name); i >= 0 {
-			out = append(out, k.Name)
-			have = slices.Delete(have, i, i+1)
-		}
+	var usual []string
+	for _, k := range kinds() {
+		usual = append(usual, k.Name)
 	}
-	return append(out, have...)
+	usual = append(usual, gorillaName, tunedName, coderName)
+	slices.SortFunc(out, func(a, b string) int {
+		return cmp.Or(cmp.Compare(uint(slices.Index(usual, a)), uint(slices.Index(usual, b))), cmp.Compare(a, b))
+	})
+	return out
 }
 
 // medians are those of the entrants with the metric of l, and which of names is the

@@ -54,7 +54,6 @@ func rows(all []peer.Kind, s size) []row {
 	}
 	makers := without(all, func(k peer.Kind) bool { return k.Prefilled })
 	honest := without(makers, func(k peer.Kind) bool { return k.HidesErrors })
-	echo := &echoProcess{}
 	const p = "puddle"
 	fair := func(work string, rule rule, bound float64) []figure {
 		return []figure{{work: work, metric: "fewest/most", rule: rule, bound: bound, than: p, more: true}}
@@ -80,12 +79,12 @@ func rows(all []peer.Kind, s size) []row {
 				figure{work: "2 goroutines on 1, 400,000 rounds: longest wait", metric: "longest ms", rule: neverOver, bound: 20, than: p}),
 			jobRow("hand-off", all, s, handOff,
 				figure{work: "8 goroutines on 1, hold 200 us, then 200 us of CPU", metric: "us/op", rule: ratioAtMost, bound: 0.3, than: p}),
-			socketsRow("release-64-on-16", all, s, echo, 64, 16,
+			socketsRow("release-64-on-16", all, s, 64, 16,
 				figure{work: "64 goroutines on 16 TCP connections, echo: Release p99", metric: "release p99 us", rule: atMost, bound: 20, than: p},
 				figure{work: "  acquire, echo and release p50", metric: "p50 us", than: p},
 				figure{work: "  p99", metric: "p99 us", than: p},
 				figure{work: "  per second", metric: "op/s", than: p, more: true}),
-			socketsRow("release-alone", all, s, echo, 1, 1,
+			socketsRow("release-alone", all, s, 1, 1,
 				figure{work: "one goroutine on one connection: p50", metric: "p50 us", rule: ratioAtMost, bound: 1.03, than: p}),
 			jobRow("fair-hold-1ms", all, s, fairness(func() { time.Sleep(ms) }),
 				fair("50 goroutines on 2: fewest/most leases, hold 1 ms", atLeast, 0.9)...),
@@ -98,15 +97,19 @@ func rows(all []peer.Kind, s size) []row {
 	)
 }
 
+// each has all kinds do the same.
+func each(kinds []peer.Kind, open func(x *setup, k peer.Kind) measurement) (out []entrant) {
+	for _, k := range kinds {
+		out = append(out, entrant{k.Name, func(x *setup) measurement { return open(x, k) }})
+	}
+	return out
+}
+
 // jobRow has each kind do one measurement for which it is opened and closed.
 func jobRow(name string, kinds []peer.Kind, s size, job func(ctx context.Context, k peer.Kind, s size) sample, figures ...figure) row {
-	r := row{name: name, figures: figures}
-	for _, k := range kinds {
-		r.entrants = append(r.entrants, entrant{k.Name, func(*setup) measurement {
-			return func(ctx context.Context) sample { return job(ctx, k, s) }
-		}})
-	}
-	return r
+	return row{name: name, figures: figures, entrants: each(kinds, func(_ *setup, k peer.Kind) measurement {
+		return func(ctx context.Context) sample { return job(ctx, k, s) }
+	})}
 }
 
 // with opens a pool with that many warm items, has f measure it and closes it.
@@ -188,16 +191,11 @@ var crews = []namedCrew{
 
 // loopRows time the loops of the crews.
 func loopRows(kinds []peer.Kind, s size) (out []row) {
+	looping := slices.DeleteFunc(slices.Clone(kinds), func(k peer.Kind) bool { return k.Loops == nil })
 	for _, c := range crews {
-		r := row{name: c.name, figures: []figure{
+		out = append(out, row{name: c.name, figures: []figure{
 			{work: c.work, metric: "ns/op", rule: ratioAtMost, bound: c.bound, than: "puddle", allocs: true},
-		}}
-		for _, k := range kinds {
-			if k.Loops != nil {
-				r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement { return metered(s, c.loop(x.loops(k, c.resources))) }})
-			}
-		}
-		out = append(out, r)
+		}, entrants: each(looping, func(x *setup, k peer.Kind) measurement { return metered(s, c.loop(x.loops(k, c.resources))) })})
 	}
 	return out
 }

@@ -180,8 +180,8 @@ func TestReport(t *testing.T) {
 		{Name: "one", What: "one holder", Cells: map[string]conformance.Finding{"respool": ok, "puddle": bad}},
 	}}
 	rec.Profiles = []profiled{{
-		Work: "some work", Samples: 100, Parts: []portion{{"crypto", 0.6}, {"dust", 0.001}}, Spots: []portion{{"f|g", 0.6}},
-		Allocs: []site{{"gorilla.f, from wspool.g", 1, 48}},
+		Work: "some work", Samples: 100, Parts: []place{{"crypto", []float64{0.6}}, {"dust", []float64{0.001}}}, Spots: []place{{"f|g", []float64{0.6}}},
+		Allocs: []place{{"gorilla.f, from wspool.g", []float64{1, 48}}},
 	}, {Work: "frugal work", Samples: 1}}
 	dir := t.TempDir()
 	check(rec.writeReport(dir))
@@ -312,11 +312,10 @@ func TestComplete(t *testing.T) {
 func TestBenchfmt(t *testing.T) {
 	r := fake()
 	r.Samples["database/sql"] = []sample{{"told ms": 2.5, "ns/op at 10": 3, "ns/op at 2": 4}}
-	var b bytes.Buffer
-	check(record{Machine: machine{CPU: "abacus", GOMAXPROCS: 2, System: "linux/amd64"}, Results: []result{r}}.writeBenchfmt(&b))
+	text := string(record{Machine: machine{CPU: "abacus", GOMAXPROCS: 2, System: "linux/amd64"}, Results: []result{r}}.benchfmt())
 	for _, want := range []string{"cpu: abacus\n", "goos: linux\n", "row=r/pool=database-sql/at=10-2 1 3 ns/op\n", "row=r/pool=database-sql-2 1 2.5 told-ms\n"} {
-		if !strings.Contains(b.String(), want) || strings.Count(b.String(), "\nBenchmark") != 12 {
-			t.Errorf("no %q in\n%s", want, &b)
+		if !strings.Contains(text, want) || strings.Count(text, "\nBenchmark") != 12 {
+			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
 }
@@ -350,7 +349,7 @@ func TestProfiles(t *testing.T) {
 			t.Fatalf("%d samples, parts %+v, want %v", p.Samples, p.Parts, want)
 		}
 	}
-	if p.Spots[0] != (portion{"system call write", 5. / 12}) {
+	if s := p.Spots[0]; s.Where != "system call write" || s.Values[0] != 5./12 {
 		t.Errorf("spots %+v", p.Spots)
 	}
 }

@@ -86,31 +86,28 @@ func upTo(n int) (out []int) {
 func sweepRows(kinds []peer.Kind, s size) (out []row) {
 	for i, w := range sweeps(s) {
 		full := sweeps(size{})[i].steps
-		r := row{name: w.row}
+		some := slices.DeleteFunc(slices.Clone(kinds), func(k peer.Kind) bool {
+			return !slices.ContainsFunc(full, func(at int) bool { return w.has(k, at) })
+		})
+		r := row{name: w.row, entrants: each(some, func(x *setup, k peer.Kind) measurement {
+			measures := map[int]measurement{}
+			for _, at := range w.steps {
+				if w.has(k, at) {
+					measures[at] = w.open(x, k, at)
+				}
+			}
+			return func(ctx context.Context) sample {
+				got := sample{}
+				for _, at := range w.steps {
+					if measure := measures[at]; measure != nil {
+						got[w.metric(at)] = measure(ctx)[w.unit]
+					}
+				}
+				return got
+			}
+		})}
 		for _, at := range w.steps {
 			r.figures = append(r.figures, figure{work: fmt.Sprintf(w.work, grouped(at)), metric: w.metric(at), than: "puddle"})
-		}
-		for _, k := range kinds {
-			if !slices.ContainsFunc(full, func(at int) bool { return w.has(k, at) }) {
-				continue
-			}
-			r.entrants = append(r.entrants, entrant{k.Name, func(x *setup) measurement {
-				measures := make([]measurement, len(w.steps))
-				for i, at := range w.steps {
-					if w.has(k, at) {
-						measures[i] = w.open(x, k, at)
-					}
-				}
-				return func(ctx context.Context) sample {
-					got := sample{}
-					for i, measure := range measures {
-						if measure != nil {
-							got[w.metric(w.steps[i])] = measure(ctx)[w.unit]
-						}
-					}
-					return got
-				}
-			}})
 		}
 		out = append(out, r)
 	}

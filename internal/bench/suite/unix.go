@@ -3,6 +3,7 @@
 package suite
 
 import (
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -15,13 +16,14 @@ func cpuNow() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// openPeek returns a loop that looks into a connection without data to read; nil: not
-// supported.
-func openPeek() (peek func(n int), end func()) {
+// peeks looks n times into a connection without data to read.
+var peeks = func(n int) {
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer l.Close()
 	c := must(net.Dial("tcp", l.Addr().String()))
+	defer c.Close()
 	other := must(l.Accept())
+	defer other.Close()
 	raw := must(c.(*net.TCPConn).SyscallConn())
 	var b [1]byte
 	look := func(fd uintptr) {
@@ -29,9 +31,14 @@ func openPeek() (peek func(n int), end func()) {
 			check(err) // the other end neither writes nor closes
 		}
 	}
-	return func(n int) {
-		for range n {
-			check(raw.Control(look))
-		}
-	}, func() { c.Close(); other.Close() }
+	for range n {
+		check(raw.Control(look))
+	}
+}
+
+// descriptors returns how many files this process may have open.
+func descriptors() int {
+	var l syscall.Rlimit
+	check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l))
+	return int(min(l.Cur, math.MaxInt32))
 }

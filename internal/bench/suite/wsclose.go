@@ -4,85 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/respool/respool/internal/bench/peer"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
-
-// A closer is a server, in this process, that closes connections on command and counts
-// concurrent handshakes.
-type closer struct {
-	upgrader websocket.Upgrader
-	takes    time.Duration // a handshake
-	addr     address
-
-	shaking, peak atomic.Int64 // handshakes in progress, and the most
-
-	mu    sync.Mutex
-	conns []*websocket.Conn // open and not closed by goAway, in the order they were opened
-	all   sync.WaitGroup
-}
-
-// closer starts one that ends with the row or round of x, after its connections.
-func (x *setup) closer(scheme string, takes time.Duration) *closer {
-	cert := selfSigned()
-	secure := &cert
-	if scheme == "ws" {
-		secure = nil
-	}
-	c := &closer{takes: takes}
-	server := listenLocal(c, secure)
-	x.cleanup(func() error { server.Close(); c.all.Wait(); return nil })
-	c.addr = address{WS: wsURL(server), WSS: wsURL(server), Cert: cert.Certificate[0]}
-	return c
-}
-
-func (c *closer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	raise(&c.peak, c.shaking.Add(1))
-	err := peer.Pause(r.Context(), c.takes)
-	var ws *websocket.Conn
-	if err == nil {
-		ws, err = c.upgrader.Upgrade(w, r, nil)
-	}
-	c.shaking.Add(-1)
-	if err != nil {
-		return // Upgrade has replied
-	}
-	c.mu.Lock()
-	c.conns = append(c.conns, ws)
-	c.all.Add(1)
-	c.mu.Unlock()
-	defer c.all.Done()
-	defer ws.Close()
-	for {
-		if _, _, err := ws.ReadMessage(); err != nil {
-			return
-		}
-	}
-}
-
-// goAway closes the n oldest connections with 1001 and returns when it began.
-func (c *closer) goAway(n int) time.Time {
-	c.mu.Lock()
-	open := len(c.conns)
-	oldest := slices.Clone(c.conns[:min(n, open)])
-	c.conns = c.conns[len(oldest):]
-	c.mu.Unlock()
-	failIf(n > open, "%d connections are open, want %d", open, n)
-	start := time.Now()
-	for _, ws := range oldest {
-		check(ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""), start.Add(peer.CloseTime)))
-	}
-	return start
-}
 
 // perRound opens what a measurement needs anew, and closes it when it ends.
 func perRound(f func(x *setup) sample) func(*setup) measurement {
@@ -102,25 +32,41 @@ func idleCloseRow(scheme string, s size) row {
 		{work: "from the server's close to the end of the connection, idle, " + scheme, metric: "p99 ms", rule: atMost, bound: 5},
 		{work: "  half of them", metric: "p50 ms"},
 	}, entrants: []entrant{{"respool", perRound(func(x *setup) sample {
-		gone := make(chan time.Time, closes)
-		c := x.closer(scheme, 0)
-		p := x.sockets(c.addr, scheme, closes, func(c *wspool.Config) {
-			c.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { gone <- time.Now() }}
-		})
+		a := x.server()
+		gone := make(departures, closes)
+		p := x.sockets(a, scheme, closes, gone.trace)
 		check(p.Warm(x.ctx, closes))
 		check(peer.Pause(x.ctx, s.time(100*ms)))
-		var took []float64
-		for range closes {
-			start := c.goAway(1)
-			select {
-			case at := <-gone:
-				took = append(took, millis(at.Sub(start)))
-			case <-time.After(peer.CloseTime):
-				check(fmt.Errorf("a connection that the server closed %v ago is still in the pool", peer.CloseTime))
-			}
-		}
+		took := gone.measure(x.ctx, a, closes)
 		return sample{"p50 ms": quantile(took, 0.5), "p99 ms": quantile(took, 0.99), "longest ms": slices.Max(took)}
 	})}}}
+}
+
+// departures are the times at which connections were gone.
+type departures chan time.Time
+
+func (gone departures) trace(c *wspool.Config) {
+	c.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) {
+		select {
+		case gone <- time.Now():
+		default: // the pool closes: they are measured no more
+		}
+	}}
+}
+
+// measure has the server close n connections, one after the other, and returns the
+// milliseconds until each is gone.
+func (gone departures) measure(ctx context.Context, a address, n int) (took []float64) {
+	for range n {
+		start := a.goAway(ctx, 1)
+		select {
+		case at := <-gone:
+			took = append(took, millis(at.Sub(start)))
+		case <-time.After(peer.CloseTime):
+			check(fmt.Errorf("a connection that the server closed %v ago is still in the pool", peer.CloseTime))
+		}
+	}
+	return took
 }
 
 // massRow has the server close every connection at once with 1001, and then take its
@@ -137,8 +83,8 @@ func massRow(s size) row {
 		var made, last atomic.Int64 // last is since base
 		base := time.Now()
 		back := make(chan struct{})
-		c := x.closer("ws", handshake)
-		p := x.sockets(c.addr, "ws", conns, func(c *wspool.Config) {
+		a := x.server().with("?handshake=" + handshake.String())
+		p := x.sockets(a, "ws", conns, func(c *wspool.Config) {
 			c.MinIdle, c.MaxDials = conns, dials
 			c.Redial = func(error, int) time.Duration { return rand.N(maxDelay) }
 			c.Trace = &resource.Trace{Made: func(_ context.Context, e resource.MakeEvent) {
@@ -151,8 +97,7 @@ func massRow(s size) row {
 		check(p.Warm(x.ctx, conns))
 		useAll(x.ctx, p, conns)
 		check(peer.Pause(x.ctx, s.time(100*ms)))
-		c.peak.Store(0)
-		start := c.goAway(conns)
+		start := a.goAway(x.ctx, conns)
 		select {
 		case <-back:
 		case <-x.ctx.Done():
@@ -160,7 +105,7 @@ func massRow(s size) row {
 		}
 		took := base.Add(time.Duration(last.Load())).Sub(start)
 		return sample{
-			"peak":     float64(c.peak.Load()),
+			"peak":     float64(a.counts(x.ctx).Peak),
 			"back ms":  millis(took),
 			"dial ms":  millis(dial),
 			"dials":    float64(took-maxDelay) / float64(dial),
@@ -183,7 +128,7 @@ func slowestDial(ctx context.Context, takes time.Duration, n int) time.Duration 
 	var slowest atomic.Int64
 	var start, begin time.Time
 	check(scoped(ctx, func(x *setup) {
-		d := x.closer("ws", takes).addr.dialer("ws")
+		d := x.server().with("?handshake=" + takes.String()).dialer("ws")
 		var mu sync.Mutex
 		begin = time.Now()
 		start = crowd(ctx, n, func(ctx context.Context, _ int) {

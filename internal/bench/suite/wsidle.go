@@ -3,8 +3,11 @@ package suite
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -16,8 +19,13 @@ import (
 const keepAlive = 20 * time.Second
 
 // idleSockets returns a pool of n idle connections that are kept alive.
-func (x *setup) idleSockets(a address, scheme string, n int, s size) *wspool.Pool {
-	p := x.sockets(a, scheme, n, func(c *wspool.Config) { c.MaxDials, c.KeepAlive = 64, s.time(keepAlive) })
+func (x *setup) idleSockets(a address, scheme string, n int, s size, edits ...func(*wspool.Config)) *wspool.Pool {
+	p := x.sockets(a, scheme, n, func(c *wspool.Config) {
+		c.MaxDials, c.KeepAlive = 64, s.time(keepAlive)
+		for _, edit := range edits {
+			edit(c)
+		}
+	})
 	check(p.Warm(x.ctx, n))
 	allIdle(p, n)
 	check(peer.Pause(x.ctx, s.time(100*ms)))
@@ -32,11 +40,11 @@ func allIdle(p *wspool.Pool, n int) {
 
 // socketMemoryRow finds the memory of this process that an idle connection keeps, whose
 // end is noticed when it comes: by the pool, or by a goroutine that reads.
-func socketMemoryRow(scheme string, s size, server *echoProcess, bound float64) row {
+func socketMemoryRow(scheme string, s size, bound float64) row {
 	conns := s.count(2000)
 	one := func(name string, open func(x *setup, a address) func()) entrant {
 		return entrant{name, func(x *setup) measurement {
-			a := server.open(x)
+			a := x.server()
 			return perRound(func(x *setup) sample {
 				heap0, stack0 := memoryInUse()
 				verify := open(x, a)
@@ -98,32 +106,92 @@ func memoryInUse() (heap, stack float64) {
 // keptAliveRow finds the CPU time that very many idle connections use while each is
 // pinged once. A measurement takes as long as the keepalive: only every fifth round
 // has one.
-func keptAliveRow(s size, server *echoProcess) row {
+func keptAliveRow(s size) row {
 	return row{name: "ws-10k", figures: []figure{
 		{work: "10,000 idle, 20 s keepalive: CPU, of one core", metric: "cpu %", rule: atMost, bound: 3},
 		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
-	}, entrants: []entrant{{"many idle", func(x *setup) measurement {
-		a := server.open(x)
+	}, entrants: []entrant{{"many idle", firstOfFive(func(x *setup) measurement {
+		a := x.server()
 		p := x.idleSockets(a, "ws", s.count(10_000), s)
-		round := 0
 		return func(ctx context.Context) sample {
-			if round++; round%5 != 1 {
-				return sample{}
-			}
 			var pings int64
 			cpu := cpuOf(ctx, s.time(keepAlive), func() { pings = a.counts(ctx).Pings - pings })
 			allIdle(p, s.count(10_000))
 			return sample{"cpu %": 100 * cpu.Seconds() / s.time(keepAlive).Seconds(), "pings": float64(pings) / float64(s.count(10_000))}
 		}
-	}}}}
+	})}}}
+}
+
+// firstOfFive measures in every fifth round only, from the first.
+func firstOfFive(open func(x *setup) measurement) func(x *setup) measurement {
+	return func(x *setup) measurement {
+		measure, round := open(x), 0
+		return func(ctx context.Context) sample {
+			if round++; round%5 != 1 {
+				return sample{}
+			}
+			return measure(ctx)
+		}
+	}
+}
+
+// crowdRow finds what n idle connections cost their process, beyond what the kernel
+// uses: memory and goroutines, the CPU time of their keepalive, and the time until one that
+// the server closes is gone, and until all are closed. Several servers share them,
+// because a process can have too few descriptors for all. It is measured in one round of
+// five.
+func crowdRow(name string, n int, s size) row {
+	n = s.count(n)
+	const closes, perServer, spare = 200, 10_000, 200 // descriptors
+	each := float64(n) / float64(s.count(100_000))
+	return row{name: name, figures: []figure{
+		{work: fmt.Sprintf("%s idle, 20 s keepalive: memory of each", grouped(n)), metric: "KiB", rule: atMost, bound: 2.5},
+		{work: "  goroutines beyond those before", metric: "goroutines", rule: atMost, bound: 50},
+		{work: "  CPU, of one core", metric: "cpu %", rule: atMost, bound: 15 * each},
+		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
+		{work: "  from the server's close of one to its end", metric: "p99 ms", rule: atMost, bound: 20},
+		{work: "  until all are closed", metric: "close s", rule: atMost, bound: 10 * each},
+	}, entrants: []entrant{{"many idle", firstOfFive(perRound(func(x *setup) sample {
+		failIf(descriptors() < n+spare, "%d descriptors, want %d", descriptors(), n+spare)
+		var servers []address
+		for range 1 + n/perServer {
+			servers = append(servers, x.server())
+		}
+		var dials atomic.Int64
+		gone := make(departures, closes)
+		heap0, stack0 := memoryInUse()
+		goroutines := runtime.NumGoroutine()
+		p := x.idleSockets(servers[0], "ws", n, s, gone.trace, func(c *wspool.Config) {
+			c.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				to := must(url.Parse(servers[int(dials.Add(1))%len(servers)].WS))
+				return new(net.Dialer).DialContext(ctx, network, to.Host)
+			}
+		})
+		heap1, stack1 := memoryInUse()
+		got := sample{"KiB": (heap1 + stack1 - heap0 - stack0) / float64(n) / 1024, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
+		var pings int64
+		cpu := cpuOf(x.ctx, s.time(keepAlive), func() {
+			pings = -pings
+			for _, a := range servers {
+				pings += a.counts(x.ctx).Pings
+			}
+		})
+		allIdle(p, n)
+		got["cpu %"], got["pings"] = 100*cpu.Seconds()/s.time(keepAlive).Seconds(), float64(pings)/float64(n)
+		got["p99 ms"] = quantile(gone.measure(x.ctx, servers[0], s.count(closes)), 0.99)
+		begin := time.Now()
+		check(peer.Close(p))
+		got["close s"] = time.Since(begin).Seconds()
+		return got
+	}))}}}
 }
 
 // amongManyRow times an acquire and release in a pool of very many idle connections,
 // and in one of few.
-func amongManyRow(s size, server *echoProcess) row {
+func amongManyRow(s size) row {
 	one := func(name string, n int) entrant {
 		return entrant{name, func(x *setup) measurement {
-			p := x.idleSockets(server.open(x), "ws", n, s)
+			p := x.idleSockets(x.server(), "ws", n, s)
 			return metered(s, repeated(func(ctx context.Context) { lease(ctx, p, 0) }))
 		}}
 	}

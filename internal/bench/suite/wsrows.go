@@ -28,10 +28,9 @@ const (
 
 // wsRows are the rows of wspool.
 func wsRows(s size) (out []row) {
-	server := &echoProcess{}
 	schemes := []string{"ws", "wss"}
 	for _, scheme := range schemes {
-		out = append(out, headlineRow(scheme, s, server))
+		out = append(out, headlineRow(scheme, s))
 	}
 	for _, scheme := range schemes {
 		for _, n := range []int{16, 64} {
@@ -39,7 +38,7 @@ func wsRows(s size) (out []row) {
 			if scheme == "ws" {
 				f.rule, f.bound = ratioAtLeast, 0.95
 			}
-			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server, nil, f,
+			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, nil, f,
 				func(ctx context.Context, d time.Duration, ask []asker) float64 {
 					return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
 				}))
@@ -50,7 +49,7 @@ func wsRows(s size) (out []row) {
 			exchanges int
 			bound     float64
 		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
-			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server, nil, figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, nil, figure{
 				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
 				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
 			}, timePerMessage(h.exchanges)))
@@ -61,14 +60,14 @@ func wsRows(s size) (out []row) {
 			watched, allocs rule
 			dial, memory    float64
 		}{"ws": {ratioAtMost, atMost, 15, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
-		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, func(c *wspool.Config) { c.WatchAfter = -1 },
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, func(c *wspool.Config) { c.WatchAfter = -1 },
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
 		watched.figures = watched.figures[:2]
 		out = append(out, watched,
-			dialRow(scheme, s, server, goals.dial), allocsRow(scheme, s, server, goals.allocs),
-			socketMemoryRow(scheme, s, server, goals.memory), idleCloseRow(scheme, s))
+			dialRow(scheme, s, goals.dial), allocsRow(scheme, s, goals.allocs),
+			socketMemoryRow(scheme, s, goals.memory), idleCloseRow(scheme, s))
 	}
-	return append(out, keptAliveRow(s, server), amongManyRow(s, server), massRow(s))
+	return append(out, keptAliveRow(s), amongManyRow(s), crowdRow("ws-20k", 19_000, s), crowdRow("ws-100k", 100_000, s), massRow(s))
 }
 
 // question is what the rows send; the server sends it back.
@@ -216,11 +215,11 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
 // one.
-func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit func(*wspool.Config), f figure,
+func duelRow(name, scheme string, workers int, s size, edit func(*wspool.Config), f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
-			ask := open(x, server.open(x))
+			ask := open(x, x.server())
 			return func(cancellable context.Context) sample {
 				got := sample{f.metric: try(context.Background(), s.micro()/4, ask)}
 				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
@@ -242,11 +241,11 @@ func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit
 }
 
 // dialRow has workers ask back to back, through a pool and with a dial for each request.
-func dialRow(scheme string, s size, server *echoProcess, bound float64) row {
+func dialRow(scheme string, s size, bound float64) row {
 	const workers = 16
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
-			ask := open(x, server.open(x))
+			ask := open(x, x.server())
 			return func(ctx context.Context) sample {
 				return sample{"op/s": perSecond(workers, s.micro(), func(i int) { ask[i](ctx, 1) })}
 			}
@@ -271,11 +270,11 @@ func dialRow(scheme string, s size, server *echoProcess, bound float64) row {
 // a connection of gorilla. That one has its write buffers from a pool too, as gorilla
 // advises for connections that are mostly idle: it then allocates one object more for
 // each message than with a buffer of its own.
-func allocsRow(scheme string, s size, server *echoProcess, rule rule) row {
+func allocsRow(scheme string, s size, rule rule) row {
 	return row{name: scheme + "-allocs", figures: []figure{
 		{work: "allocations of a lease of one exchange beyond gorilla's, " + scheme, metric: "added", rule: rule, bound: 1},
 	}, entrants: []entrant{{"respool", func(x *setup) measurement {
-		a := server.open(x)
+		a := x.server()
 		pooled := metered(s, asksOf(poolAskers(x, a, scheme, 1, nil)[0]))
 		bare := metered(s, asksOf(gorillaAskers(x, a, scheme, 1, new(sync.Pool))[0]))
 		return func(ctx context.Context) sample {

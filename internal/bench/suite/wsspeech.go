@@ -44,10 +44,10 @@ type speaker func(ctx context.Context) time.Duration
 
 // headlineRow has speakers speak for a while, one utterance after the other, through a
 // pool and with a dial for each utterance.
-func headlineRow(scheme string, s size, server *echoProcess) row {
+func headlineRow(scheme string, s size) row {
 	one := func(name string, open func(x *setup, a address) speaker) entrant {
 		return entrant{name, func(x *setup) measurement {
-			a := server.open(x)
+			a := x.server()
 			// Each round begins without a connection, so that those of a pool count as
 			// its memory.
 			return perRound(func(x *setup) sample {

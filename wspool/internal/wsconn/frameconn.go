@@ -98,35 +98,59 @@ const maxTail = 64 << 10
 
 var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, aheadSize); return &b }}
 
-// Read implements net.Conn for gorilla: it returns what was taken in ahead, or blocks.
+// Read implements net.Conn for gorilla: it returns what was taken in ahead, or blocks. If
+// p is small, as gorilla's own buffer is, it takes in as much as has arrived.
 func (f *FrameConn) Read(p []byte) (int, error) {
-	switch {
-	case len(f.ahead) > 0:
+	if len(f.ahead) > 0 {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.aligned = false
-		n := copy(p, f.ahead)
-		if f.keep >= 0 {
-			f.keep = max(0, f.keep-n)
-		}
-		if f.ahead = f.ahead[n:]; len(f.ahead) == 0 {
-			f.dropBufferLocked()
-		}
-		return n, nil
-	case f.err != nil:
+		return f.giveLocked(p), nil
+	}
+	if f.err != nil {
 		return 0, f.err
 	}
-	n, err := f.receive(p)
-	if n > 0 {
-		f.mu.Lock()
-		f.tookLocked(p[:n])
-		f.keep = -1
-		if f.betweenMessages() && f.frames.Clean() {
-			f.keep = 0
-		}
-		f.mu.Unlock()
+	into, buf := p, (*[]byte)(nil)
+	if len(p) < aheadSize {
+		buf = aheadBuffers.Get().(*[]byte)
+		into = *buf
 	}
-	return n, err
+	n, err := f.receive(into)
+	if n == 0 {
+		if buf != nil {
+			aheadBuffers.Put(buf)
+		}
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tookLocked(into[:n])
+	if buf != nil {
+		f.buf, f.ahead = buf, into[:n]
+	}
+	f.keep = -1
+	if f.betweenMessages() && f.frames.Clean() {
+		f.keep = len(f.ahead)
+	}
+	if buf == nil {
+		return n, err
+	}
+	if err != nil && !isNotice(err) && f.err == nil {
+		f.err = err // for later: bytes come first
+	}
+	return f.giveLocked(p), nil
+}
+
+// giveLocked gives gorilla what was taken in ahead, as far as p has room.
+func (f *FrameConn) giveLocked(p []byte) (n int) {
+	f.aligned = false
+	n = copy(p, f.ahead)
+	if f.keep >= 0 {
+		f.keep = max(0, f.keep-n)
+	}
+	if f.ahead = f.ahead[n:]; len(f.ahead) == 0 {
+		f.dropBufferLocked()
+	}
+	return n
 }
 
 // receive reads from below. An end inside a TLS record is to gorilla what an end
@@ -244,7 +268,7 @@ func (f *FrameConn) fill() (n int, err error) {
 		return 0, nil // full, and gorilla has a message to read
 	}
 	n, err = f.receive((*buf)[had:])
-	_, passing := err.(notice) // TLS passes on the errors from below
+	passing := isNotice(err)
 	if n == 0 && had == 0 && len(*buf) == aheadSize {
 		aheadBuffers.Put(buf)
 	}

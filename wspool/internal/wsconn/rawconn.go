@@ -182,6 +182,12 @@ func (n notice) Error() string   { return string(n) }
 func (n notice) Timeout() bool   { return true }
 func (n notice) Temporary() bool { return true }
 
+// isNotice reports whether err is a notice. TLS passes on the errors from below.
+func isNotice(err error) bool {
+	_, is := err.(notice)
+	return is
+}
+
 const (
 	// errNothing: a Read with nowait found nothing.
 	errNothing notice = "wspool: nothing has arrived"
