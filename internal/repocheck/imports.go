@@ -23,7 +23,7 @@ type layer struct {
 // needs is added here and to rootRequires.
 var layers = map[string]layer{
 	"resource": {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
-	"policy":   {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
+	"policy":   {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}, nested: true},
 	"wspool":   {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
 	"metrics":  {layers: []string{"resource"}, nested: true},
 	"examples": {all: true},
