@@ -31,6 +31,7 @@ type account struct {
 	sentAt   time.Duration // when it was sent
 	renewAt  time.Duration // when to renew
 	sooner   time.Duration // when the ledger may have more without a claim by others; 0: not before renewAt
+	hungry   int           // answers in a row that granted less than the target
 	failures int           // claims that failed in a row
 	lostAt   time.Duration // when the first of these failed
 	retryAt  time.Duration
@@ -222,8 +223,8 @@ func (a *account) prepare(now time.Duration) Claim {
 	has := a.used
 	if a.valid(now) {
 		kept := min(a.allowance, want)
-		if a.contended() && !a.last.Learning {
-			kept = min(kept, a.fair())
+		if !a.last.Learning {
+			kept = min(kept, a.fair()) // bound lets no more be used
 		}
 		has = max(has, kept)
 		a.allowance = min(a.allowance, has)
@@ -253,6 +254,14 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
 	if g.Granted < a.asked && g.Next > 0 {
 		a.sooner = now + g.Next + a.stagger(&g)
+	}
+	if g.Granted >= g.Target || g.Learning {
+		a.hungry = 0
+	} else { // others have more than their share, and are about to give it up
+		soon := sent + jittered(a.cfg.Lease/retryPart<<min(a.hungry, 6))
+		if a.hungry++; a.sooner == 0 || soon < a.sooner {
+			a.sooner = soon
+		}
 	}
 	a.left = a.closing && a.asked == 0
 	a.countOver(now)

@@ -196,10 +196,12 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 		q.mu.Unlock()
 		panic("fleet: bug: a Done was called twice")
 	}
+	if excess, all := q.acc.surplus(now); excess > 0 && !all { // at the end of a lease OnExpiry counts
+		q.closedFor++
+	}
 	q.acc.give(n, now)
 	m.used -= n
 	if q.sharing {
-		q.closedFor++
 		q.reshareLocked(now)
 	}
 	if refused {
