@@ -175,6 +175,11 @@ func (a *account) give(n int, now time.Duration) {
 	}
 }
 
+// ordinary reports whether nothing depends on a unit that comes back but the number in use.
+func (a *account) ordinary() bool {
+	return a.over == 0 && !a.closing && a.allowance <= a.fair() && !a.last.Learning
+}
+
 // countOver updates over. A unit counts in overTotal when it becomes one beyond the
 // allowance.
 func (a *account) countOver(now time.Duration) {

@@ -190,12 +190,17 @@ func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 // release returns n units.
 func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	refused := o.Verdict == resource.Failed && q.isTooMany(o.Err)
-	now := q.now()
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if n > m.used {
-		q.mu.Unlock()
 		panic("fleet: bug: a Done was called twice")
 	}
+	if !refused && q.first == nil && !q.sharing && q.acc.ordinary() { // the clock costs more than the rest
+		q.acc.used -= n
+		m.used -= n
+		return
+	}
+	now := q.now()
 	if excess, all := q.acc.surplus(now); excess > 0 && !all { // at the end of a lease OnExpiry counts
 		q.closedFor++
 	}
@@ -211,7 +216,6 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	if q.acc.owes() || q.acc.closing && q.acc.used == 0 {
 		q.wake()
 	}
-	q.mu.Unlock()
 }
 
 // isTooMany asks the classifier. A panic in it means no.
