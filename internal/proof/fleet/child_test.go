@@ -27,8 +27,9 @@ type orders struct {
 	Margin  time.Duration
 	Beat    time.Duration // interval of the messages of each session
 	Mode    fleet.LostMode
-	Close   bool // CloseBeforeExpiry
-	Workers int  // that each hold a session nearly always
+	Close   bool          // CloseBeforeExpiry
+	Workers int           // that each hold a session nearly always
+	Use     time.Duration // of a session by a worker, about
 }
 
 // report is a line of a child's output.
@@ -126,7 +127,7 @@ func beChild(text string) int {
 		return 1
 	}
 	for i := range o.Workers {
-		go work(pool, time.Duration(10+i%7)*time.Millisecond)
+		go work(pool, o.Use+o.Use*time.Duration(i%7)/10)
 	}
 	go reports(q)
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {

@@ -262,7 +262,7 @@ func TestFleet(t *testing.T) {
 			const limit, children = 20, 5
 			f := &fleetOf{t: t, judge: newJudge(t, limit, silence)}
 			f.engine = redisd.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
-			f.orders = orders{Server: f.judge.addr(), Limit: limit, Lease: lease, Margin: margin, Beat: beat, Mode: c.mode, Close: c.close, Workers: limit}
+			f.orders = orders{Server: f.judge.addr(), Limit: limit, Lease: lease, Margin: margin, Beat: beat, Mode: c.mode, Close: c.close, Workers: limit, Use: 40 * time.Millisecond}
 			r := &round{fleetOf: f, rand: rand.New(rand.NewPCG(seed(t), uint64(c.mode))), shares: c.mode == fleet.LocalShare}
 			if r.shares {
 				r.debts = make(map[string]int)
