@@ -14,12 +14,13 @@
 //
 //	QUOTA/h/HOLDER  the record of one holder, attached to the holder's etcd lease
 //	QUOTA/l         exists while the ledger learns, attached to a lease that is not renewed
-//	QUOTA/q         exists since the first claim; each claim writes it
+//	QUOTA/q         exists since the first claim; written by each claim that changes something
 //
 // One claim reads all keys of the quota with one request, decides, and writes QUOTA/q and the
 // holder's record in one transaction, on the condition that QUOTA/q has not been written
-// since. So all claims on one quota are in one order, whichever process makes them. Each
-// holder has a key of its own, because etcd then forgets a holder without any process's
+// since. So all changes of one quota are in one order, whichever process makes them. A renewal
+// writes the holder's record only, on the same condition: renewals do not make each other
+// fail. Each holder has a key of its own, because etcd then forgets a holder without any process's
 // doing, and because a claim writes about 100 bytes however many holders there are. A claim
 // reads all of them: about 100 bytes for each.
 //

@@ -130,10 +130,12 @@ func (f *fake) read(ctx context.Context, from, end string) (all []pair, err erro
 
 func (f *fake) commit(ctx context.Context, t txn) (c committed, all []pair, err error) {
 	err = f.do(ctx, "commit", func() error {
-		if f.pairs[t.guard].modified != t.seen {
-			c = committed{revision: f.revision, term: f.term}
-			all = f.within(t.from, t.end)
-			return nil
+		for _, g := range t.guards {
+			if f.pairs[g.key].modified != g.seen {
+				c = committed{revision: f.revision, term: f.term}
+				all = f.within(t.from, t.end)
+				return nil
+			}
 		}
 		for _, p := range t.puts {
 			if p.lease != 0 && f.leases[p.lease] == nil {

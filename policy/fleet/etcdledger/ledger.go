@@ -60,13 +60,14 @@ func newLedger(s store, o Options) *Ledger {
 	return &Ledger{store: s, prefix: o.Prefix, turns: make(map[string]*turn)}
 }
 
-// Attempts that a claim makes while others come first, and the longest pause between two. A
-// transaction loses against one of another process that came between its reading and its
-// writing; one of them always succeeds.
+// A transaction fails if another one changed the quota between the reading and the writing.
+// The claim then tries again with what etcd answered, the first time at once. After that it
+// pauses at random, up to a bound that doubles until it is enough for all holders one after
+// the other, and reads again.
 const (
-	attempts     = 64
-	firstPause   = time.Millisecond
-	longestPause = 64 * time.Millisecond
+	attempts   = 100
+	atOnce     = 1                    // attempts that are repeated without a pause
+	firstPause = 4 * time.Millisecond // also the time for each holder
 )
 
 // Claim implements [fleet.Ledger]. A renewal makes three requests, one of which writes. A
@@ -143,11 +144,6 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 		return fleet.Grant{}, err
 	}
 	for n := range attempts {
-		if n > 0 {
-			if err := pause(ctx, n); err != nil {
-				return fleet.Grant{}, err
-			}
-		}
 		s, err := parse(a.keys, pairs)
 		if err != nil {
 			return fleet.Grant{}, err
@@ -167,10 +163,6 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 		case errors.Is(err, errNoLease):
 			// A lease of this claim ended: the process, or etcd, stood still for that long.
 			a.lease, a.learning = 0, 0
-			a.doing = "reading"
-			if pairs, err = a.store.read(ctx, a.keys.base, a.keys.end()); err != nil {
-				return fleet.Grant{}, err
-			}
 		case err != nil:
 			return fleet.Grant{}, err
 		case r.ok:
@@ -185,6 +177,16 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 			g.Lease = time.Duration(a.seconds) * time.Second
 			g.Next = a.next(ctx, &s, self, &g)
 			return g, nil
+		case n < atOnce:
+			continue // pairs are fresh
+		default:
+			if err := pause(ctx, n-atOnce, len(s.holders)); err != nil {
+				return fleet.Grant{}, err
+			}
+		}
+		a.doing = "reading"
+		if pairs, err = a.store.read(ctx, a.keys.base, a.keys.end()); err != nil {
+			return fleet.Grant{}, err
 		}
 	}
 	return fleet.Grant{}, ErrContended
@@ -193,8 +195,16 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 // prepare returns the transaction that records the claim with the grant g in the state s. It
 // sees to the leases that this needs.
 func (a *attempt) prepare(ctx context.Context, s *state, self int, g *fleet.Grant) (txn, error) {
-	t := txn{guard: a.keys.meta(), seen: s.meta, from: a.keys.base, end: a.keys.end()}
-	t.puts = append(t.puts, pair{key: a.keys.meta(), value: version})
+	t := txn{guards: []guard{{a.keys.meta(), s.meta}}, from: a.keys.base, end: a.keys.end()}
+	r := record{seq: a.c.Seq, granted: g.Granted, want: a.c.Want, min: a.c.Min, priority: a.c.Priority, limit: a.c.Limit, ttl: a.ttl}
+	if self >= 0 && r.sameButSeq(&s.holders[self].record) {
+		// A renewal that changes nothing for the others does not write the key that puts
+		// claims in order, so renewals do not make each other fail. The order among them does
+		// not show in any grant. A claim of the same holder shows in its record.
+		t.guards = append(t.guards, guard{a.keys.record(a.c.Holder), s.holders[self].since})
+	} else {
+		t.puts = append(t.puts, pair{key: a.keys.meta(), value: version})
+	}
 	if s.meta == 0 {
 		if a.learning == 0 {
 			a.doing = "beginning to learn"
@@ -217,7 +227,6 @@ func (a *attempt) prepare(ctx context.Context, s *state, self int, g *fleet.Gran
 	if err := a.holdLease(ctx, s, self); err != nil {
 		return txn{}, err
 	}
-	r := record{seq: a.c.Seq, granted: g.Granted, want: a.c.Want, min: a.c.Min, priority: a.c.Priority, limit: a.c.Limit, ttl: a.ttl}
 	t.puts = append(t.puts, pair{key: a.keys.record(a.c.Holder), value: r.encode(), lease: a.lease})
 	return t, nil
 }
@@ -335,10 +344,9 @@ func (a *attempt) firstToEnd(s *state, self int) []int64 {
 	return leases
 }
 
-// pause waits before the n-th repetition of an attempt, at random up to a bound that doubles:
-// processes that lost against the same one do not meet again.
-func pause(ctx context.Context, n int) error {
-	most := min(firstPause<<min(n-1, 10), longestPause)
+// pause waits before a repetition, the n-th with a pause.
+func pause(ctx context.Context, n, holders int) error {
+	most := firstPause * time.Duration(min(1<<min(n, 20), max(holders, 4)))
 	t := time.NewTimer(rand.N(most))
 	defer t.Stop()
 	select {

@@ -242,7 +242,7 @@ func TestOthersComeFirst(t *testing.T) {
 				before := f.before
 				f.before = nil
 				seq++
-				must(t, other, claim("a", seq, 1, 1), 1)
+				must(t, other, claim("a", seq, 1, 1+int((seq+1)%2)), 1+int((seq+1)%2))
 				f.before = before
 			}
 			return nil
@@ -262,6 +262,43 @@ func TestOthersComeFirst(t *testing.T) {
 		defer f.mu.Unlock()
 		if len(f.leases) != 4 {
 			t.Errorf("%d leases, want those of 4 holders", len(f.leases))
+		}
+	})
+}
+
+// Renewals of several processes do not make each other fail. One that a change overtakes is
+// decided again, and so is one that another claim of its holder overtakes.
+func TestRenewalsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		l, other := begin(t, f), newLedger(f, Options{})
+		must(t, l, claim("a", 1, 0, 5), 5)
+		must(t, l, claim("b", 1, 0, 2), 2)
+		overtakes := func(c fleet.Claim, granted int) {
+			f.before = func(op string) error {
+				if op == "commit" {
+					f.before = nil
+					must(t, other, c, granted)
+				}
+				return nil
+			}
+		}
+		f.count()
+		overtakes(claim("b", 2, 2, 2), 2)
+		a := must(t, l, claim("a", 2, 5, 5), 5)
+		if n := f.count()["commit"]; n != 2 {
+			t.Errorf("%d transactions for two renewals, want 2", n)
+		}
+		if b := must(t, other, claim("b", 3, 2, 2), 2); b.Fence <= a.Fence {
+			t.Errorf("fence %d after %d", b.Fence, a.Fence)
+		}
+		overtakes(claim("b", 4, 2, 4), 4)
+		if g := must(t, l, claim("a", 3, 5, 5), 5); g.Total != 9 {
+			t.Errorf("total %d after another holder grew, want 9", g.Total)
+		}
+		overtakes(claim("a", 5, 5, 5), 5)
+		if _, err := l.Claim(t.Context(), claim("a", 4, 5, 5)); err != fleet.ErrStale {
+			t.Errorf("a renewal that a later one overtook: %v, want fleet.ErrStale", err)
 		}
 	})
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/respool/respool/policy/fleet"
 )
 
-// ErrForm: a key of the quota has a value that this package did not write.
+// ErrForm is the error of a claim on a quota of which a key has a value that this package did
+// not write.
 var ErrForm = errors.New("etcdledger: key is not of the form that a ledger writes")
 
 // keys are the names of the keys of one quota.
@@ -41,6 +42,12 @@ type record struct {
 	priority int
 	limit    int
 	ttl      int64 // of its lease, in seconds, as it was asked for
+}
+
+// sameButSeq reports whether the records differ at most in seq.
+func (r record) sameButSeq(other *record) bool {
+	r.seq = other.seq
+	return r == *other
 }
 
 // encode returns the value of a holder's key: text, so that etcdctl shows it.

@@ -14,8 +14,8 @@ type store interface {
 	// read returns all keys in [from, end) at one revision, which is the newest.
 	read(ctx context.Context, from, end string) ([]pair, error)
 
-	// commit makes the changes if guard was last modified at the revision seen (0: it does
-	// not exist). Otherwise it changes nothing, and returns what read would.
+	// commit makes the changes if each of the guards was last modified at the revision seen (0:
+	// it does not exist). Otherwise it changes nothing, and returns what read would.
 	commit(ctx context.Context, t txn) (committed, []pair, error)
 
 	// grant makes a lease of at least ttl seconds, and returns how many it has.
@@ -34,11 +34,16 @@ type store interface {
 
 // txn is a conditional change.
 type txn struct {
-	guard     string
-	seen      int64
+	guards    []guard
 	puts      []pair
 	deletes   []string
 	from, end string // to be read if the condition fails
+}
+
+// guard is the condition that a key has not been modified since the revision seen.
+type guard struct {
+	key  string
+	seen int64
 }
 
 // committed is the result of a txn.
@@ -88,9 +93,12 @@ func (e *etcd) commit(ctx context.Context, t txn) (committed, []pair, error) {
 	for _, key := range t.deletes {
 		changes = append(changes, clientv3.OpDelete(key))
 	}
-	// The ModRevision of a key that does not exist is 0.
+	var conditions []clientv3.Cmp
+	for _, g := range t.guards { // the ModRevision of a key that does not exist is 0
+		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(g.key), "=", g.seen))
+	}
 	r, err := e.kv.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(t.guard), "=", t.seen)).
+		If(conditions...).
 		Then(changes...).
 		Else(clientv3.OpGet(t.from, clientv3.WithRange(t.end))).
 		Commit()
