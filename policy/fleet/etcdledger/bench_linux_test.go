@@ -19,7 +19,7 @@ type counted struct {
 	commits *atomic.Int64
 }
 
-func (c counted) commit(ctx context.Context, t txn) (committed, []pair, error) {
+func (c counted) commit(ctx context.Context, t txn) (committed, content, error) {
 	c.commits.Add(1)
 	return c.store.commit(ctx, t)
 }

@@ -51,9 +51,12 @@
 // While etcd has no leader claims fail when their context ends. A new leader gives each lease
 // its full time again, and so does a restart: units of a holder that died are lent that much
 // later, never too early. If all data are lost, or the keys of the quota deleted, the ledger
-// learns for one lease. It cannot tell that data were restored from a backup: delete the keys
-// of the quota after that. Compaction does not matter: no old revision is read. The fence is
-// a revision of etcd, and begins anew when all data were lost.
+// learns for one lease. So it does if an old copy of the data was put back and a process that
+// claims notices: because the identity of the cluster is another one, or because the process
+// knows a later revision than etcd has. If neither is so, delete the keys of the quota after
+// a restore. Compaction does not matter: no old revision is read. The fence is a revision of
+// etcd; it begins anew when all data were lost, and goes back with an old copy. The wall clock
+// of the servers does not matter.
 //
 // A key whose value is not of the form that this package writes is an error, [ErrForm]; it is
 // never overwritten.

@@ -275,6 +275,42 @@ func TestEtcdKilled(t *testing.T) {
 	eventually(t, l, &a, 6)
 }
 
+// The server comes back with an old copy of its data. The ledger notices and learns, although
+// the copy says that units are free.
+func TestEtcdOldCopy(t *testing.T) {
+	t.Parallel()
+	m := servers(t, 1)[0]
+	l := known(t, m)
+	must(t, l, claim("a", 1, 0, 2), 2)
+	m.kill()
+	old := filepath.Join(t.TempDir(), "old")
+	if err := os.CopyFS(old, os.DirFS(m.dir)); err != nil {
+		t.Fatal(err)
+	}
+	m.restart(t, true)
+	a := claim("a", 1, 2, 10)
+	eventually(t, l, &a, 10)
+	m.kill()
+	if err := os.RemoveAll(m.dir); err != nil {
+		t.Fatal(err)
+	}
+	m.dir = old
+	m.restart(t, true)
+	b := claim("b", 0, 0, 5)
+	if g := eventually(t, l, &b, 0); !g.Learning {
+		t.Errorf("%+v, want that it learns", g)
+	}
+	other := open(t, m)
+	c := claim("c", 0, 0, 5)
+	if g := eventually(t, other, &c, 0); !g.Learning {
+		t.Errorf("%+v, want that all learn", g)
+	}
+	a.Has = 10
+	if g := eventually(t, other, &a, 10); g.Total != 10 {
+		t.Errorf("total %d, want 10", g.Total)
+	}
+}
+
 // The server stands still for longer than the leases.
 func TestEtcdStopped(t *testing.T) {
 	t.Parallel()

@@ -85,8 +85,8 @@ func TestRequests(t *testing.T) {
 		is("a leave", map[string]int{"read": 1, "commit": 1, "revoke": 1})
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if len(f.leases) != 9 || len(l.turns) != 0 {
-			t.Errorf("%d leases and %d turns are left, want 9 and 0", len(f.leases), len(l.turns))
+		if len(f.leases) != 9 {
+			t.Errorf("%d leases are left, want 9", len(f.leases))
 		}
 	})
 }
@@ -402,8 +402,88 @@ func TestContext(t *testing.T) {
 		}
 		resume()
 		must(t, l, claim("a", 1, 0, 10), 10)
-		if len(l.turns) != 0 {
-			t.Errorf("%d turns are left", len(l.turns))
+	})
+}
+
+// An old copy of the data is put back, by an administrator or a virtual machine's snapshot. A
+// process that knows a later revision notices, and all learn.
+func TestOldData(t *testing.T) {
+	for name, cluster := range map[string]uint64{"the same cluster": 0xc1, "another cluster": 0xc2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				l := begin(t, f)
+				must(t, l, claim("a", 1, 0, 1), 1)
+				restore := f.backup()
+				must(t, l, claim("a", 2, 1, 10), 10)
+				restore()
+				f.cluster = cluster
+				old := f.revision
+				other := newLedger(f, Options{}) // of a process that begins now
+				notices := l
+				if cluster != 0xc1 {
+					notices = other // it notices the other cluster
+				}
+				if g := must(t, notices, claim("b", 1, 0, 5), 0); !g.Learning || g.Fence <= uint64(old) {
+					t.Fatalf("%+v, want that it learns", g)
+				}
+				if g := must(t, other, claim("c", 1, 0, 5), 0); !g.Learning {
+					t.Fatalf("%+v, want that it learns", g)
+				}
+				a := claim("a", 3, 10, 10)
+				a.Lease *= 2
+				must(t, l, a, 10)
+				must(t, newLedger(f, Options{}), claim("b", 2, 0, 5), 0)
+				time.Sleep(9 * time.Second)
+				if g := must(t, l, claim("b", 3, 0, 5), 0); !g.Learning {
+					t.Fatalf("%+v, want that it learns for one lease", g)
+				}
+				time.Sleep(time.Second)
+				if g := must(t, l, claim("b", 4, 0, 5), 0); g.Learning || g.Total != 10 {
+					t.Fatalf("%+v, want that it has learned that all 10 are in use", g)
+				}
+			})
+		})
+	}
+}
+
+// Each process notices a loss of data by itself. The ledger learns once, and twice after two
+// losses.
+func TestLossNoticedByMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		begin(t, f)
+		var all []*Ledger
+		for range 5 {
+			all = append(all, newLedger(f, Options{}))
+		}
+		seq := uint64(0)
+		for round := range 3 {
+			restore := f.backup()
+			for i, l := range all {
+				seq++
+				must(t, l, claim(fmt.Sprint("h", i), seq, 2, 2), 2)
+			}
+			if round == 1 {
+				f.lose()
+			} else {
+				restore()
+			}
+			for i, l := range all {
+				c := claim(fmt.Sprint("h", i), seq+uint64(i)+1, 2, 2)
+				if g := must(t, l, c, 2); !g.Learning || g.Holders < i+1 {
+					t.Fatalf("round %d, process %d: %+v, want that it learns", round, i, g)
+				}
+				time.Sleep(time.Second)
+			}
+			seq += 10
+			time.Sleep(5 * time.Second) // the lease of the first claim after the loss has ended
+			for i, l := range all {
+				seq++
+				if g := must(t, l, claim(fmt.Sprint("h", i), seq, 2, 2), 2); g.Learning {
+					t.Fatalf("round %d, process %d: %+v, want that it has learned", round, i, g)
+				}
+			}
 		}
 	})
 }
@@ -413,7 +493,8 @@ func TestForeignValues(t *testing.T) {
 	k := keysOf(defaultPrefix, "q")
 	good := (&record{seq: 1, granted: 1, limit: 1, ttl: 1}).encode()
 	for _, c := range []struct{ name, key, value string }{
-		{"meta", k.meta(), "v2"},
+		{"meta of a later version", k.meta(), "v2 cluster=c1 epoch=e"},
+		{"meta", k.meta(), "v1 cluster=c1 epoch=0e"},
 		{"empty meta", k.meta(), ""},
 		{"learning without a lease", k.learning(), version},
 		{"record of a later version", k.record("x"), "v2" + good[2:]},
