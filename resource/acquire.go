@@ -127,6 +127,7 @@ func (s step) where() string {
 // evaluation is what the policies say of a resource from the facts alone.
 type evaluation struct {
 	cause error // why the Eviction would end it; nil: it keeps it
+	total int   // Info.Total when it was asked
 	due   bool  // the Health wants to check it
 }
 
@@ -201,7 +202,7 @@ func (a *acquireOp[T]) keeps(p *Pool[T]) bool {
 		}
 		a.step = inPool
 		if cause != nil {
-			a.found.cause = cause
+			a.found.cause, a.found.total = cause, i.Total
 			return false
 		}
 	}

@@ -82,6 +82,7 @@ type entry[T any] struct {
 	neverLent bool   // in an idleList: no caller has had it
 	stamp     int64  // its position in an idleList: larger is newer
 	seen      uint64 // the last inspection that listed it
+	leaving   bool   // registry.leave was called; before that the goroutine's that has the entry to itself
 }
 
 // fits reports whether the entry may be lent to a caller that asked for r; nil asks for
@@ -138,6 +139,7 @@ func (e *entry[T]) facts(i *Info, now, idle, leases int64) {
 	i.Jitter = e.jitter
 	i.Checked = checked
 	i.Failures = int(e.failures.Load())
+	i.Total = int(e.pool.registry.staying.Load())
 }
 
 // inspect returns the state of e. A resource that is being moved counts as leased, as in
@@ -253,16 +255,37 @@ type registry[T any] struct {
 	expiring int            // of all, those that are expected to end soon: their end is set
 	listings uint64         // how many times all was listed
 	ids      *atomic.Uint64 // constant: the last ID; shared by the pools of a Keyed
+	staying  atomic.Int64   // of all, those that leave was not called for; read without the lock
 }
 
 func (r *registry[T]) add(e *entry[T]) {
 	e.index = len(r.all)
 	r.all = append(r.all, e)
+	r.staying.Add(1)
+}
+
+// leave takes e out of staying, before it is removed, if at least total stay: so many did
+// when the Eviction was asked about e. If it returns false others have left since, and the
+// answer is outdated. The caller has e to itself and ends it afterwards.
+func (r *registry[T]) leave(e *entry[T], total int) bool {
+	for {
+		n := r.staying.Load()
+		if n < int64(total) {
+			return false
+		}
+		if r.staying.CompareAndSwap(n, n-1) {
+			e.leaving = true
+			return true
+		}
+	}
 }
 
 // remove takes e out: it is gone.
 func (r *registry[T]) remove(e *entry[T]) {
 	e.loc = gone
+	if !e.leaving {
+		r.staying.Add(-1)
+	}
 	if e.end != nil {
 		r.expiring--
 	}

@@ -286,6 +286,7 @@ func (l Lease[T]) drop(cause error) {
 type releaseOp[T any] struct {
 	lease  Lease[T]
 	step   step
+	total  int    // Info.Total when the Eviction was asked
 	traced ending // what is reported to Trace
 }
 
@@ -318,7 +319,7 @@ func (l Lease[T]) releaseAsking(p *Pool[T]) {
 		if cause == nil && p.cfg.EvictIf != nil {
 			cause = p.cfg.EvictIf(e.value, i)
 		}
-		op.step = inPool
+		op.step, op.total = inPool, i.Total
 	}
 	done := e.done.load() // before another lease begins
 	if p.sampler.ends && (ticks >= longTicks || e.mark.lease.Load() == l.gen()) {
@@ -392,7 +393,8 @@ func (op *releaseOp[T]) finish(done Done, cause error, o Outcome) {
 	defer func() { p.sampler.ended(op.lease, op.traced) }()
 	defer func() { op.comeBack(done, cause, why, o) }()
 	if cause == nil && p.mode.evicts {
-		if cause = p.policies.evict(e.value, e.info(p.clock.ticks(), 0)); cause != nil {
+		i := e.info(p.clock.ticks(), 0)
+		if cause = p.confirm(e, i, i.Total, p.policies.evict(e.value, i)); cause != nil {
 			why = fateEvicted
 		}
 	}
@@ -405,7 +407,13 @@ func (op *releaseOp[T]) finishEvaluated(cause error) {
 	op.traced = p.sampler.ending(op.lease)
 	if e.word.End(op.lease.n) {
 		defer func() { p.sampler.ended(op.lease, op.traced) }()
-		op.comeBack(done, cause, fateEvicted, Outcome{Verdict: OK})
+		// Deferred, so that it happens also if Evict ends this goroutine.
+		defer func() { op.comeBack(done, cause, fateEvicted, Outcome{Verdict: OK}) }()
+		if cause != nil {
+			asked := cause
+			cause = nil
+			cause = p.confirm(e, e.info(p.clock.ticks(), 0), op.total, asked)
+		}
 	}
 }
 

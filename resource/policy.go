@@ -175,6 +175,12 @@ type Info struct {
 	// Idlers is, in the sweep, how many are idle in the pool: this one, and all others
 	// except those that will have to end soon because of their age. Otherwise it is 0.
 	Idlers int
+	// Total is how many resources the pool has that are not ending, this one included, those
+	// being created not. Of several resources that an Eviction ends because of Total each
+	// gets an answer for another Total, however many goroutines ask at once: one that was
+	// answered for an older Total is asked about again. It is 0 where the answer is to depend
+	// on the resource alone: for a time to come, and for a Request.MinRemaining.
+	Total int
 }
 
 // Queue decides in what order waiting callers are served. Nil in [Config.Queue] serves them

@@ -82,6 +82,7 @@ type sweep[T any] struct {
 	// Info.Idlers does not count the others that are near their end.
 	uncounted int           // resources of the registry before this index are still to be counted
 	expiring  int           // how many that are idle, or leased for a short time, have or will have a replacement
+	staying   int           // how many the pool has, without those evicted
 	lasting   int           // how many are idle in the pool, without expiring, those evicted and those near their end
 	lead      time.Duration // how long before its end a resource is to be replaced
 }
@@ -130,7 +131,7 @@ func (s *sweep[T]) foresee(x *candidate[T]) {
 // later returns what the Eviction will say of x if so many are idle.
 func (s *sweep[T]) later(x *candidate[T], idlers int) error {
 	i := x.info
-	i.Age, i.Idlers = plus(i.Age, s.lead), idlers
+	i.Age, i.Idlers, i.Total = plus(i.Age, s.lead), idlers, 0
 	return s.p.policies.evict(x.e.value, i)
 }
 
@@ -143,8 +144,11 @@ func (s *sweep[T]) evaluate(x *candidate[T]) {
 	if x.end != nil {
 		x.info.Idlers++ // x itself
 	}
-	x.info.Idlers = max(1, x.info.Idlers)
-	switch x.cause = s.p.policies.evict(x.e.value, x.info); {
+	x.info.Idlers, x.info.Total = max(1, x.info.Idlers), s.staying
+	if x.cause = s.p.policies.evict(x.e.value, x.info); x.cause != nil {
+		s.staying--
+	}
+	switch {
 	case x.cause == nil:
 	case x.end == nil:
 		s.lasting--
@@ -247,6 +251,7 @@ func (s *sweep[T]) collect() {
 		s.n++
 	}
 	sortCandidates(s.some[:s.n])
+	s.staying = int(p.registry.staying.Load())
 	s.lasting = p.idlersLocked() - s.expiring
 }
 
@@ -267,18 +272,39 @@ func (s *candidate[T]) stillIdle() bool {
 	return s.e.listed() && !s.e.discarded() && s.e.word.Load().Leases == s.info.Leases+s.e.takenBack.Load()
 }
 
-// retire retires those for which there is a cause.
+// retire retires those for which there is a cause. If others have left meanwhile the
+// Eviction is asked again, with the Info.Total of now.
 func (s *sweep[T]) retire() {
-	p, some := s.p, s.some[:s.n]
-	if !slices.ContainsFunc(some, func(x candidate[T]) bool { return x.cause != nil }) {
-		return
+	p := s.p
+	for slices.ContainsFunc(s.some[:s.n], func(x candidate[T]) bool { return x.cause != nil }) {
+		s.retireOnce()
+		for i := range s.some[:s.n] {
+			if x := &s.some[i]; x.cause != nil {
+				x.info.Total = int(p.registry.staying.Load())
+				x.cause = p.policies.evict(x.e.value, x.info)
+			}
+		}
 	}
+}
+
+// retireOnce retires those for which there is a cause, and leaves the cause only of those
+// that it was not true of any more.
+func (s *sweep[T]) retireOnce() {
+	p := s.p
 	p.lock()
 	defer p.unlock()
-	for i := range some {
-		if x := &some[i]; x.cause != nil && x.stillIdle() {
+	for i := range s.some[:s.n] {
+		x := &s.some[i]
+		switch {
+		case x.cause == nil:
+			continue
+		case !x.stillIdle():
+		case !p.registry.leave(x.e, x.info.Total):
+			continue
+		default:
 			p.retireLocked(x.e, x.cause, fateEvicted)
 		}
+		x.cause = nil
 	}
 	p.changed = true
 }

@@ -13,7 +13,7 @@ func (s *slowAcquire[T]) evaluate(asked bool) {
 	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
 	s.found = evaluation{}
 	if p.mode.evicts && !asked {
-		s.found.cause = p.policies.evict(e.value, i)
+		s.found.cause, s.found.total = p.policies.evict(e.value, i), i.Total
 	}
 	s.found.due = s.found.cause == nil && p.cfg.Health != nil && !s.verified && p.policies.due(i)
 }
@@ -31,7 +31,7 @@ func (s *slowAcquire[T]) evaluateIdle() {
 			break
 		}
 		i := e.info(p.clock.tick.Load(), p.clock.tick.Load()-e.since)
-		i.Age = plus(i.Age, s.min)
+		i.Age, i.Total = plus(i.Age, s.min), 0
 		var cause error
 		there := s.reserved(e, func() { cause = p.policies.evict(e.value, i) })
 		if there && cause == nil {
@@ -65,19 +65,34 @@ func (s *slowAcquire[T]) reserved(e *entry[T], f func()) (there bool) {
 	return there
 }
 
+// confirm returns why e, which the caller has to itself, is to end, and takes it out of the
+// number that stays; nil: it is kept. cause is what the Eviction said when total stayed. If
+// fewer stay now it is asked again: others that were above a limit on Total have left.
+func (p *Pool[T]) confirm(e *entry[T], i Info, total int, cause error) error {
+	for cause != nil && !p.registry.leave(e, total) {
+		total = int(p.registry.staying.Load())
+		i.Total = total
+		cause = p.policies.evict(e.value, i)
+	}
+	return cause
+}
+
 // vet does what the evaluation of the resource calls for, and a check if one is due. If
 // the resource is turned down it is destroyed or left to others, and the op holds none.
 func (s *slowAcquire[T]) vet() (ok bool, err error) {
 	p := s.p
-	if s.found.cause != nil {
-		return false, s.turnDown(s.found.cause, fateEvicted)
-	}
 	e := s.lease.e
 	var i Info
 	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
+	if s.found.cause != nil {
+		if cause := p.confirm(e, i, s.found.total, s.found.cause); cause != nil {
+			return false, s.turnDown(cause, fateEvicted)
+		}
+		s.evaluate(true)
+	}
 	if s.min > 0 {
 		later := i
-		later.Age = plus(i.Age, s.min)
+		later.Age, later.Total = plus(i.Age, s.min), 0
 		if cause := p.policies.evict(e.value, later); cause != nil {
 			return false, s.leave(cause)
 		}

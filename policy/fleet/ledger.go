@@ -55,7 +55,10 @@ type Claim struct {
 
 // Grant is the engine's answer to a [Claim].
 type Grant struct {
-	Granted int // units that the holder may have; never less than Claim.Has
+	// Granted is how many units the holder may have, never less than Claim.Has. If Total
+	// exceeds Limit, because holders had more, then of the units that come back the holder
+	// uses none again before the excess has gone.
+	Granted int
 	Target  int // the holder's fair share of the limit, given what all want; at most Claim.Want
 	Limit   int // the smallest limit that a live holder states
 	Highest int // the largest limit that a live holder states: more than Limit if they disagree

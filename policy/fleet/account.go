@@ -1,0 +1,376 @@
+package fleet
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// account is what one process knows about its part in the quota, and decides what it may use
+// and what to claim when. Its user, the Quota, holds its lock. Times are since the Quota was
+// made, on the monotonic clock.
+type account struct {
+	cfg Config // constant
+
+	used    int // units in use
+	waiting int // units that requests wait for
+	peaks   peaks
+
+	answered  bool          // the ledger has answered at least once
+	last      Grant         // its last answer
+	seen      int           // holders at the last answer that was not learning; 0: none was
+	allowance int           // units that the ledger has recorded for this process, while the lease lasts
+	target    int           // of the last answer
+	room      int           // of the last answer: units that are not beyond the limit, see fair
+	until     time.Duration // when the lease ends, less the margin; 0: there was none
+	expired   bool          // the end of the lease was dealt with
+
+	seq      uint64
+	asked    int           // Want of the last claim
+	has      int           // Has of the last claim
+	sentAt   time.Duration // when it was sent
+	renewAt  time.Duration // when to renew
+	sooner   time.Duration // when the ledger may have more without a claim by others; 0: not before renewAt
+	hungry   int           // answers in a row that granted less than the target
+	failures int           // claims that failed in a row
+	lostAt   time.Duration // when the first of these failed
+	retryAt  time.Duration
+
+	ceiling int           // the most that the provider is believed to accept
+	calmAt  time.Duration // until then nothing is admitted: the provider refused
+	backoff time.Duration // the last time without admissions
+	raiseAt time.Duration // when the ceiling rises
+
+	closing   bool
+	left      bool  // the ledger knows that this process has nothing and wants nothing
+	over      int   // units in use beyond the allowance
+	overTotal int64 // each unit counted when it became so
+}
+
+func newAccount(cfg Config) account {
+	a := account{cfg: cfg, ceiling: math.MaxInt}
+	a.peaks.period = cfg.Lease / 3
+	return a
+}
+
+// stagger is how long after the end of another's lease to claim, so that the holders that
+// lack units do not all do so at once. Among many the next renewal of one of them is near.
+func (a *account) stagger(g *Grant) time.Duration {
+	d := time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())))
+	switch {
+	case g.Learning || rand.IntN(g.Holders+1) < firstHerd:
+		return d
+	case g.Holders <= secondHerd:
+		return d + time.Duration(rand.Int64N(int64(min(a.cfg.Lease/12, 800*time.Millisecond))))
+	}
+	return forever
+}
+
+// When the lease of a holder ends, firstHerd of those that lack units claim at once, on
+// average; the others follow a little later, unless there are more than secondHerd.
+const (
+	firstHerd  = 8
+	secondHerd = 64
+)
+
+// Rates of claims, in parts of the lease.
+const (
+	renewals  = 3   // the lease is renewed that often
+	gapPart   = 100 // between two claims that are no renewals
+	retryPart = 30  // before the first retry; it doubles up to a renewal's interval
+)
+
+// gap is the least time between two claims, if none has failed.
+func (a *account) gap() time.Duration { return a.cfg.Lease / gapPart }
+
+// valid reports whether the lease lasts.
+func (a *account) valid(now time.Duration) bool { return now < a.until }
+
+// granted is how many units the ledger has recorded for this process.
+func (a *account) granted(now time.Duration) int {
+	if !a.valid(now) {
+		return 0
+	}
+	return a.allowance
+}
+
+// limit is the limit as far as it is known.
+func (a *account) limit() int {
+	if !a.answered {
+		return a.cfg.Limit
+	}
+	return min(a.cfg.Limit, a.last.Limit)
+}
+
+// share is what the process may have without the ledger, in the mode LocalShare.
+func (a *account) share() int {
+	n := 1
+	if a.seen > 0 {
+		n = a.limit() / a.seen
+	}
+	return max(1, a.cfg.Min, n)
+}
+
+// outlook says what becomes of a request that does not fit into the bound.
+type outlook uint8
+
+const (
+	hopeful outlook = iota // it waits: a unit may come
+	lost                   // it is refused: the ledger does not answer
+	calming                // it is refused: the provider has reported too many
+)
+
+// bound is how many units may be in use for another to be admitted.
+func (a *account) bound(now time.Duration) (units int, o outlook) {
+	switch {
+	case now < a.calmAt:
+		return 0, calming
+	case a.valid(now):
+		units = min(a.allowance, a.fair())
+		if a.last.Learning {
+			units = max(units, a.alone())
+		}
+	case a.failures > 0:
+		units, o = a.alone(), lost
+	}
+	return min(units, a.ceiling), o
+}
+
+// fair is how many units the process may have, the ones that it does not have yet included.
+// While the ledger has granted more than the limit, because holders stated more, a unit that
+// comes back must not be used again: others may have been granted it.
+func (a *account) fair() int { return min(a.target, a.room) }
+
+// alone is how many units the process may have without the ledger's consent.
+func (a *account) alone() int {
+	switch a.cfg.OnLost {
+	case LocalShare:
+		return a.share()
+	case FailOpen:
+		return math.MaxInt
+	}
+	return 0
+}
+
+// take notes that n more units are in use.
+func (a *account) take(n int, now time.Duration) {
+	a.used += n
+	a.peaks.of[0] = max(a.peaks.of[0], a.used+a.waiting)
+	if a.used > a.allowance || !a.valid(now) {
+		a.countOver(now)
+	}
+}
+
+// wait notes that a request waits for n units.
+func (a *account) wait(n int) {
+	a.waiting += n
+	a.peaks.of[0] = max(a.peaks.of[0], a.used+a.waiting)
+}
+
+// give notes that n units are not in use any more.
+func (a *account) give(n int, now time.Duration) {
+	a.used -= n
+	if a.over > 0 {
+		a.countOver(now)
+	}
+}
+
+// ordinary reports whether nothing depends on a unit that comes back but the number in use.
+func (a *account) ordinary() bool {
+	return a.over == 0 && !a.closing && a.allowance <= a.fair() && !a.last.Learning
+}
+
+// countOver updates over. A unit counts in overTotal when it becomes one beyond the
+// allowance.
+func (a *account) countOver(now time.Duration) {
+	over := max(0, a.used-a.granted(now))
+	a.overTotal += int64(max(0, over-a.over))
+	a.over = over
+}
+
+// surplus is how many units in use must go; all is set if every one must.
+func (a *account) surplus(now time.Duration) (units int, all bool) {
+	switch {
+	case a.cfg.CloseBeforeExpiry && a.answered && !a.valid(now):
+		return a.used, true
+	case a.valid(now) && !a.last.Learning:
+		return max(0, a.used-a.target), false
+	}
+	return 0, false
+}
+
+// contended reports whether the quota was in full use at the last answer.
+func (a *account) contended() bool { return a.answered && a.last.Total >= a.limit() }
+
+// want is how many units to ask for in total.
+func (a *account) want(now time.Duration) int {
+	if a.closing {
+		return a.used
+	}
+	// While others lack units only a recent peak counts: what a resource that is just being
+	// replaced will need again. Otherwise units are given back when none was needed for a
+	// lease.
+	demand := a.used + a.waiting
+	n := max(demand, a.peaks.max(renewals))
+	if a.contended() {
+		n = max(demand, a.peaks.max(1))
+	} else if n > 0 || a.cfg.Slack > 0 {
+		n += a.cfg.Slack
+	}
+	return max(a.used, min(n, a.ceiling, MaxUnits))
+}
+
+// prepare begins a claim. What the claim does not keep is given up before it is sent.
+func (a *account) prepare(now time.Duration) Claim {
+	a.peaks.note(now, a.used+a.waiting)
+	a.raise(now)
+	want := a.want(now)
+	has := a.used
+	if a.valid(now) {
+		kept := min(a.allowance, want)
+		if !a.last.Learning {
+			kept = min(kept, a.fair()) // bound lets no more be used
+		}
+		has = max(has, kept)
+		a.allowance = min(a.allowance, has)
+		a.countOver(now)
+	}
+	has = min(has, MaxUnits)
+	a.seq++
+	a.asked, a.has, a.sentAt, a.sooner = max(want, has), has, now, 0
+	return Claim{
+		Seq: a.seq, Has: has, Want: a.asked, Min: a.cfg.Min, Priority: a.cfg.Priority, Limit: a.cfg.Limit, Lease: a.cfg.Lease,
+	}
+}
+
+// succeed notes the answer to a claim that was sent at sent.
+func (a *account) succeed(sent, now time.Duration, g Grant) {
+	a.answered, a.last, a.failures = true, g, 0
+	switch {
+	case !g.Learning:
+		a.seen = g.Holders
+	case a.seen > 0:
+		a.seen = max(a.seen, g.Holders)
+	}
+	if until := sent + min(g.Lease, a.cfg.Lease) - a.cfg.Margin; until > now {
+		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
+		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
+	}
+	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
+	if g.Granted < a.asked && g.Next > 0 {
+		a.sooner = now + g.Next + a.stagger(&g)
+	}
+	if g.Granted >= g.Target || g.Learning {
+		a.hungry = 0
+	} else { // others have more than their share, and are about to give it up
+		soon := sent + jittered(a.cfg.Lease/retryPart<<min(a.hungry, 6))
+		if a.hungry++; a.sooner == 0 || soon < a.sooner {
+			a.sooner = soon
+		}
+	}
+	a.left = a.closing && a.asked == 0
+	a.countOver(now)
+}
+
+// spread returns between -d and d.
+func spread(d time.Duration) time.Duration { return time.Duration(rand.Int64N(2*int64(d)+1)) - d }
+
+// jittered returns between nine tenths of d and d.
+func jittered(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Int64N(int64(d)/10+1))
+}
+
+// fail notes that a claim failed.
+func (a *account) fail(now time.Duration) {
+	if a.failures == 0 {
+		a.lostAt = now
+	}
+	wait := min(a.cfg.Lease/retryPart<<min(a.failures, 6), a.cfg.Lease/renewals)
+	a.failures++
+	a.retryAt = now + wait/2 + time.Duration(rand.Int64N(int64(wait)/2+1))
+	a.countOver(now)
+}
+
+// next is when to claim next.
+func (a *account) next(now time.Duration) time.Duration {
+	switch {
+	case a.failures > 0:
+		return a.retryAt
+	case !a.answered:
+		return now
+	case a.closing && a.used == 0, !a.valid(now):
+		return max(now, min(a.renewAt, a.sentAt+a.gap()))
+	}
+	at := a.renewAt
+	if a.sooner > 0 {
+		at = min(at, a.sooner)
+	}
+	if a.grows(now) || a.owes() {
+		at = min(at, a.sentAt+a.gap())
+	}
+	return max(now, at)
+}
+
+// grows reports whether the ledger is to be told of more demand before the next renewal. If
+// it could not grant what was asked before, it is told when the demand has doubled.
+func (a *account) grows(now time.Duration) bool {
+	if a.closing || a.used+a.waiting <= a.asked {
+		return false
+	}
+	return a.last.Granted >= a.asked || a.want(now) >= 2*a.asked
+}
+
+// owes reports whether units are free that others lack.
+func (a *account) owes() bool {
+	return !a.last.Learning && a.allowance > max(a.used, a.fair())
+}
+
+// tooMany notes that the provider has refused another resource, beside those in use.
+// Refusals that arrive while nothing is admitted belong to the same burst.
+func (a *account) tooMany(now time.Duration) {
+	a.ceiling = max(1, min(a.ceiling, a.used))
+	if now < a.calmAt {
+		return
+	}
+	a.backoff = min(max(2*a.backoff, a.cfg.Lease/10), 6*a.cfg.Lease)
+	a.calmAt = now + jittered(a.backoff)
+	a.raiseAt = a.calmAt + a.cfg.Lease/renewals
+}
+
+// raise lets the ceiling rise by one for each interval between renewals without a refusal.
+func (a *account) raise(now time.Duration) {
+	if a.ceiling == math.MaxInt || now < a.raiseAt {
+		return
+	}
+	a.raiseAt = now + a.cfg.Lease/renewals
+	if a.ceiling++; a.ceiling > a.limit() {
+		a.ceiling, a.backoff = math.MaxInt, 0
+	}
+}
+
+// peaks has the largest demand of the last few periods.
+type peaks struct {
+	period time.Duration
+	since  time.Duration     // when the current period began
+	of     [renewals + 1]int // of[0] is the current one's
+}
+
+// note notes a demand.
+func (p *peaks) note(now time.Duration, demand int) {
+	if passed := int((now - p.since) / p.period); passed > 0 {
+		for range min(passed, len(p.of)) {
+			copy(p.of[1:], p.of[:])
+			p.of[0] = demand
+		}
+		p.since += time.Duration(passed) * p.period
+	}
+	p.of[0] = max(p.of[0], demand)
+}
+
+// max is the largest demand in the current period and the last n before it.
+func (p *peaks) max(n int) (most int) {
+	for _, demand := range p.of[:n+1] {
+		most = max(most, demand)
+	}
+	return most
+}

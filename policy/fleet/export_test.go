@@ -1,0 +1,20 @@
+package fleet
+
+import "time"
+
+// NewStoppable is New. Every step of the Quota's own goroutines waits in stopped first.
+func NewStoppable(cfg Config, stopped func()) (*Quota, error) { return newQuota(cfg, stopped) }
+
+// Granted returns what the ledger has granted to each holder whose lease lasts.
+func (m *Memory) Granted(quota string) map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]int)
+	if b := m.books[quota]; b != nil {
+		b.expire(time.Now())
+		for _, r := range b.order {
+			all[r.claim.Holder] = r.granted
+		}
+	}
+	return all
+}

@@ -1,0 +1,571 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Quota is the part of one process in a quota that many processes share. It is a
+// [resource.Admission] for [resource.Config.Quota]: a permit is one unit, and lasts as long
+// as the resource. Several pools of a process may share one; see Member. Create it with
+// [New] and end it with Close. Its methods are safe for concurrent use.
+//
+// A permit is a local integer. One goroutine claims units from the ledger in the background,
+// so Admit never waits for a round trip if a unit is free.
+type Quota struct {
+	cfg     Config // with defaults; constant
+	stopped func() // constant
+	holder  string
+	base    time.Time // zero of all times, on the monotonic clock
+	only    *Member   // of weight 1: that of the Quota's own Admit and Surplus
+
+	kick   chan struct{} // holds one: the goroutine is to look again
+	ctx    context.Context
+	cancel context.CancelFunc // ends the goroutine
+	done   chan struct{}      // closed when it has ended
+
+	mu         sync.Mutex // no call of foreign code while it is held
+	acc        account
+	members    []*Member
+	first      *waiter // requests that wait, in order of arrival
+	lastWaiter *waiter
+	lapse      *time.Timer // at the end of the lease
+	shares     []Share     // scratch of reshareLocked
+	sharing    bool        // a member has a bounded share
+	onExpiry   map[*expiry]struct{}
+	connSweep  int // size of onExpiry at which closed connections are looked for
+	claimErr   error
+	claims     int64
+	failed     int64
+	refused    int64
+	waits      int64
+	tooMany    int64
+	closedFor  int64
+	lapses     int64
+}
+
+// New returns a Quota and starts its goroutine, which claims nothing before the first
+// request unless Slack or Min say so. The error names every invalid field.
+func New(cfg Config) (*Quota, error) { return newQuota(cfg, func() {}) }
+
+// newQuota is New. Every step of the Quota's own goroutines begins with a call of stopped,
+// in which a test can stop them as SIGSTOP does.
+func newQuota(cfg Config, stopped func()) (*Quota, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	q := &Quota{
+		cfg: cfg, stopped: stopped, holder: newHolder(), base: time.Now(), acc: newAccount(cfg),
+		kick: make(chan struct{}, 1), done: make(chan struct{}), onExpiry: make(map[*expiry]struct{}),
+	}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	q.only = q.member(1)
+	q.lapse = time.AfterFunc(forever, q.lapsed)
+	q.lapse.Stop()
+	go q.run()
+	return q, nil
+}
+
+// now is the time on the clock that the account uses. It reads the monotonic clock alone,
+// which on Linux does not run while the machine is suspended.
+func (q *Quota) now() time.Duration { return time.Since(q.base) }
+
+// Member is one pool's part in a [Quota]. It is the Admission for [resource.Config.Quota],
+// and its Surplus the Eviction for the same pool. Create it with [Quota.Member].
+type Member struct {
+	q      *Quota
+	weight int // units of one resource; constant
+	done   resource.Done
+	share  quotaShare
+
+	// Guarded by Quota.mu.
+	used    int
+	waiting int
+}
+
+// Member returns the part of one more pool, whose resources take weight units each. A Keyed
+// counts as one pool. Panics if weight is less than 1 or more than Config.Limit.
+func (q *Quota) Member(weight int) *Member {
+	if weight < 1 || weight > q.cfg.Limit {
+		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
+	}
+	return q.member(weight)
+}
+
+func (q *Quota) member(weight int) *Member {
+	m := &Member{q: q, weight: weight}
+	m.done = func(o resource.Outcome) { q.release(m, weight, o) }
+	m.share.set(unbounded, false)
+	q.mu.Lock()
+	q.members = append(q.members, m)
+	q.reshareLocked(q.now())
+	q.mu.Unlock()
+	return m
+}
+
+// Admit admits one resource of weight 1: see [Member.Admit].
+func (q *Quota) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	return q.only.Admit(ctx, r)
+}
+
+// Admit admits one resource, or r.Cost of them at once. It does not block if units are free.
+// Otherwise it waits for them, first come, first served, until ctx ends; the ledger is asked
+// for more meanwhile. With r.NoWait it fails with [ErrFull]. It fails at once, with a
+// RetryAfter, if the ledger is lost and OnLost does not allow more ([ErrLost]), and while
+// the provider refuses ([ErrTooMany]); without one if the units needed are more than the
+// limit ([ErrWeight]), and when the Quota is closed ([ErrClosed]).
+func (m *Member) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	q := m.q
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	n := m.weight
+	if r.Cost != 0 && r.Cost != 1 {
+		if r.Cost < 0 || r.Cost > MaxUnits/m.weight {
+			return nil, q.reject(0, fmt.Errorf("%w: its cost is %d", ErrWeight, r.Cost))
+		}
+		n *= r.Cost
+	}
+	now := q.now()
+	q.mu.Lock()
+	bound, o := q.acc.bound(now)
+	if q.first == nil && n <= bound-q.acc.used && !q.acc.closing {
+		q.takeLocked(m, n, now)
+		q.mu.Unlock()
+		return m.doneOf(n), nil
+	}
+	if err := q.refusalLocked(n, o, now, r.NoWait); err != nil {
+		q.refused++
+		q.mu.Unlock()
+		return nil, err
+	}
+	w := q.enqueueLocked(m, n, now)
+	q.mu.Unlock()
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		if q.leave(w) {
+			return nil, ctx.Err()
+		}
+		<-w.ready // it was served just before
+		if w.err == nil {
+			q.release(m, n, resource.Outcome{})
+		}
+		return nil, ctx.Err()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return m.doneOf(n), nil
+}
+
+// doneOf returns the function that gives n units back.
+func (m *Member) doneOf(n int) resource.Done {
+	if n == m.weight {
+		return m.done
+	}
+	return func(o resource.Outcome) { m.q.release(m, n, o) }
+}
+
+// takeLocked puts n units into use.
+func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
+	q.acc.take(n, now)
+	q.acc.left = false
+	m.used += n
+	if q.sharing {
+		q.reshareLocked(now)
+	}
+	if q.acc.grows(now) {
+		q.wake()
+	}
+}
+
+// release returns n units.
+func (q *Quota) release(m *Member, n int, o resource.Outcome) {
+	refused := o.Verdict == resource.Failed && q.isTooMany(o.Err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n > m.used {
+		panic("fleet: bug: a Done was called twice")
+	}
+	if !refused && q.first == nil && !q.sharing && q.acc.ordinary() { // the clock costs more than the rest
+		q.acc.used -= n
+		m.used -= n
+		return
+	}
+	now := q.now()
+	if excess, all := q.acc.surplus(now); excess > 0 && !all { // at the end of a lease OnExpiry counts
+		q.closedFor++
+	}
+	q.acc.give(n, now)
+	m.used -= n
+	if q.sharing {
+		q.reshareLocked(now)
+	}
+	if refused {
+		q.tooManyLocked(now)
+	}
+	q.serveLocked(now)
+	if q.acc.owes() || q.acc.closing && q.acc.used == 0 {
+		q.wake()
+	}
+}
+
+// isTooMany asks the classifier. A panic in it means no.
+func (q *Quota) isTooMany(err error) (yes bool) {
+	if q.cfg.TooMany == nil || err == nil {
+		return false
+	}
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return q.cfg.TooMany(err)
+}
+
+// Report has [Config.TooMany] judge an error that did not come from a creation, such as a
+// close code with which the provider ended an existing resource, and returns its answer.
+func (q *Quota) Report(err error) (tooMany bool) {
+	if !q.isTooMany(err) {
+		return false
+	}
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.tooManyLocked(now)
+	return true
+}
+
+// tooManyLocked lowers what is wanted, and refuses what waits.
+func (q *Quota) tooManyLocked(now time.Duration) {
+	q.tooMany++
+	q.acc.tooMany(now)
+	q.serveLocked(now)
+	q.wake()
+}
+
+// waiter is a request that waits for units.
+type waiter struct {
+	m          *Member
+	n          int
+	prev, next *waiter
+	queued     bool
+	ready      chan struct{} // closed when it is served or refused
+	err        error         // set before
+}
+
+func (q *Quota) enqueueLocked(m *Member, n int, now time.Duration) *waiter {
+	w := &waiter{m: m, n: n, ready: make(chan struct{}), prev: q.lastWaiter, queued: true}
+	if q.lastWaiter != nil {
+		q.lastWaiter.next = w
+	} else {
+		q.first = w
+	}
+	q.lastWaiter = w
+	q.waits++
+	q.acc.wait(n)
+	m.waiting += n
+	if q.acc.grows(now) || !q.acc.valid(now) {
+		q.wake()
+	}
+	return w
+}
+
+func (q *Quota) dequeueLocked(w *waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.lastWaiter = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	q.acc.waiting -= w.n
+	w.m.waiting -= w.n
+}
+
+// leave takes out a request whose context has ended. It returns false if it was served or
+// refused already.
+func (q *Quota) leave(w *waiter) bool {
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !w.queued {
+		return false
+	}
+	q.dequeueLocked(w)
+	q.serveLocked(now) // it may have kept smaller requests from being served
+	return true
+}
+
+// serveLocked serves what waits and fits, in order, and refuses what is not to wait any
+// more.
+func (q *Quota) serveLocked(now time.Duration) {
+	for w := q.first; w != nil; w = q.first {
+		bound, o := q.acc.bound(now)
+		if !q.acc.closing && w.n <= bound-q.acc.used {
+			q.dequeueLocked(w)
+			q.takeLocked(w.m, w.n, now)
+		} else if w.err = q.refusalLocked(w.n, o, now, false); w.err != nil {
+			q.dequeueLocked(w)
+			q.refused++
+		} else {
+			return
+		}
+		close(w.ready)
+	}
+}
+
+// refusalLocked returns why a request for n units is refused; nil: it is to wait.
+func (q *Quota) refusalLocked(n int, o outlook, now time.Duration, noWait bool) error {
+	a := &q.acc
+	switch {
+	case a.closing:
+		return q.reject(0, ErrClosed)
+	case n > a.limit():
+		return q.reject(0, fmt.Errorf("%w: %d of %d units", ErrWeight, n, a.limit()))
+	case o == lost:
+		return q.reject(max(1, a.retryAt-now), errors.Join(ErrLost, q.claimErr))
+	case o == calming:
+		return q.reject(max(1, a.calmAt-now), ErrTooMany)
+	case noWait:
+		return q.reject(max(1, a.next(now)-now), ErrFull)
+	}
+	return nil
+}
+
+func (q *Quota) reject(retryAfter time.Duration, err error) error {
+	return &resource.Rejection{Policy: q.cfg.Quota, RetryAfter: retryAfter, Err: err}
+}
+
+// wake has the goroutine look again.
+func (q *Quota) wake() {
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run claims until the Quota is closed and the ledger knows that it has nothing, or q.ctx
+// ends.
+func (q *Quota) run() {
+	defer close(q.done)
+	timer := time.NewTimer(forever)
+	defer timer.Stop()
+	for {
+		q.stopped()
+		now := q.now()
+		q.mu.Lock()
+		at, left := q.acc.next(now), q.acc.left
+		q.mu.Unlock()
+		switch {
+		case left || q.ctx.Err() != nil:
+			return
+		case at <= now:
+			q.claim()
+			continue
+		}
+		timer.Reset(at - now)
+		select {
+		case <-timer.C:
+		case <-q.kick:
+		case <-q.ctx.Done():
+		}
+	}
+}
+
+// claimPart is the part of the lease that one claim may take.
+const claimPart = 6
+
+// claim makes one claim.
+func (q *Quota) claim() {
+	sent := q.now()
+	q.mu.Lock()
+	closers := q.lapseLocked(sent)
+	c := q.acc.prepare(sent)
+	q.mu.Unlock()
+	expireAll(closers)
+	c.Quota, c.Holder = q.cfg.Quota, q.holder
+	ctx, cancel := context.WithTimeout(q.ctx, q.cfg.Lease/claimPart)
+	g, err := q.ask(ctx, c)
+	cancel()
+	q.stopped()
+	now := q.now()
+	q.mu.Lock()
+	closers = q.lapseLocked(now)
+	q.claims++
+	if err == nil {
+		q.claimErr = nil
+		q.acc.succeed(sent, now, g)
+		q.lapse.Reset(max(0, q.acc.until-now))
+	} else {
+		q.failed++
+		q.claimErr = err
+		q.acc.fail(now)
+	}
+	q.reshareLocked(now)
+	q.serveLocked(now)
+	q.mu.Unlock()
+	expireAll(closers)
+}
+
+// ask calls the ledger and contains a panic in it.
+func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
+		}
+	}()
+	g, err = q.cfg.Ledger.Claim(ctx, c)
+	if err == nil && (g.Granted < c.Has || g.Limit < 1 || g.Lease < minLease || g.Target < 0) {
+		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
+	}
+	return g, err
+}
+
+// lapsed is called when the lease may have ended.
+func (q *Quota) lapsed() {
+	q.stopped()
+	now := q.now()
+	q.mu.Lock()
+	a := &q.acc
+	if a.valid(now) {
+		q.lapse.Reset(a.until - now)
+		q.mu.Unlock()
+		return
+	}
+	closers := q.lapseLocked(now)
+	q.serveLocked(now)
+	q.mu.Unlock()
+	q.wake()
+	expireAll(closers)
+}
+
+// lapseLocked deals with the end of the lease, if it has ended and that was not done yet. It
+// returns what is to be closed. A renewal calls it, too: a process that was stopped may
+// renew its lease before the timer runs that should have ended it.
+func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
+	a := &q.acc
+	if a.valid(now) || a.expired || a.until == 0 {
+		return nil
+	}
+	a.expired = true
+	a.countOver(now)
+	if !a.left {
+		q.lapses++
+	}
+	if q.cfg.CloseBeforeExpiry {
+		closers = q.takeExpiriesLocked()
+	}
+	q.reshareLocked(now)
+	return closers
+}
+
+// reshareLocked divides the fair share among the members, if they are above it.
+func (q *Quota) reshareLocked(now time.Duration) {
+	excess, all := q.acc.surplus(now)
+	if excess == 0 && !q.sharing {
+		return
+	}
+	q.sharing = excess > 0
+	switch {
+	case excess == 0:
+		for _, m := range q.members {
+			m.share.set(unbounded, false)
+		}
+	case all:
+		for _, m := range q.members {
+			m.share.set(0, true)
+		}
+	case len(q.members) == 1:
+		m := q.members[0]
+		m.share.set(int64(q.acc.target/m.weight), false)
+	default:
+		q.divideLocked(q.acc.target)
+	}
+}
+
+// divideLocked divides units among the members by the rule of Targets.
+func (q *Quota) divideLocked(units int) {
+	q.shares = q.shares[:0]
+	for i, m := range q.members {
+		q.shares = append(q.shares, Share{Holder: fmt.Sprintf("%09d", i), Want: m.used})
+	}
+	Targets(units, q.shares) // keeps the order of names
+	for i, m := range q.members {
+		m.share.set(int64(q.shares[i].Target/m.weight), false)
+	}
+}
+
+// unbounded is the share of a member that need not give anything up.
+const unbounded = math.MaxInt64
+
+// Close ends the Quota. Requests that wait, and later ones, are refused with [ErrClosed].
+// Close waits until every unit in use has come back, and so for the pools that use it to be
+// closed; meanwhile the lease is renewed. Then it tells the ledger that nothing is left, and
+// returns nil. If ctx ends before, the goroutine ends, and the error is a [*CloseError]: the
+// ledger then gives the units to others when the lease ends, and with CloseBeforeExpiry
+// what is still in use is closed before.
+func (q *Quota) Close(ctx context.Context) error {
+	now := q.now()
+	q.mu.Lock()
+	q.acc.closing = true
+	q.serveLocked(now)
+	q.mu.Unlock()
+	q.wake()
+	select {
+	case <-q.done:
+	case <-ctx.Done():
+		q.cancel()
+		<-q.done
+	}
+	q.cancel()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.acc.left {
+		return nil
+	}
+	err := &CloseError{Held: q.acc.used, Err: ctx.Err(), Claim: q.claimErr}
+	if err.Err == nil {
+		err.Err = ErrClosed // another call of Close was given up
+	}
+	return err
+}
+
+// CloseError says what a [Quota.Close] that was given up left behind.
+type CloseError struct {
+	Held  int   // units that were still in use
+	Err   error // why Close did not wait any longer
+	Claim error // why the ledger could not be told; nil: it answered
+}
+
+// Error implements error.
+func (e *CloseError) Error() string {
+	text := fmt.Sprintf("fleet: closed with %d units in use: %v", e.Held, e.Err)
+	if e.Claim != nil {
+		text += "; last claim: " + e.Claim.Error()
+	}
+	return text
+}
+
+// Unwrap returns the causes.
+func (e *CloseError) Unwrap() []error { return []error{e.Err, e.Claim} }
+
+// waitingLocked is how many requests wait.
+func (q *Quota) waitingLocked() (n int) {
+	for w := q.first; w != nil; w = w.next {
+		n++
+	}
+	return n
+}

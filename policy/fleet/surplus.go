@@ -1,0 +1,50 @@
+package fleet
+
+import (
+	"sync/atomic"
+
+	"github.com/respool/respool/resource"
+)
+
+// Surplus returns an Eviction for the pool that uses the Quota itself, and not a Member of
+// it: see [Member.Surplus].
+func (q *Quota) Surplus() resource.Eviction { return q.only.Surplus() }
+
+// Surplus returns the Eviction for the pool that uses m. It ends as many resources as the
+// process has above its fair share of the quota, so that others can have them: those that
+// are idle, in the sweep, and those that come back or are about to be lent. It never ends a
+// lease. While several members are above the share, it is divided among them.
+//
+//	Eviction: policy.AnyOf(quota.Surplus(), policy.MaxIdle(time.Minute)),
+func (m *Member) Surplus() resource.Eviction { return (*surplus)(m) }
+
+type surplus Member
+
+// Evict implements [resource.Eviction]: the share of m is a setting. A resource that is just
+// being lent for the first time is kept: its end would count as a failed creation. It ends
+// when it comes back.
+func (s *surplus) Evict(i resource.Info) error {
+	switch {
+	case int64(i.Total) <= s.share.n.Load():
+		return nil
+	case s.share.expired.Load():
+		return ErrExpired
+	case i.Leases == 0 && i.Idlers == 0:
+		return nil
+	}
+	return ErrSurplus
+}
+
+// State implements [resource.Stateful].
+func (s *surplus) State() string { return (*Member)(s).State() }
+
+// quotaShare is how many resources a member may keep.
+type quotaShare struct {
+	n       atomic.Int64
+	expired atomic.Bool // because the lease has ended
+}
+
+func (s *quotaShare) set(n int64, expired bool) {
+	s.expired.Store(expired)
+	s.n.Store(n)
+}
