@@ -21,6 +21,7 @@ type account struct {
 	seen      int           // holders at the last answer that was not learning; 0: none was
 	allowance int           // units that the ledger has recorded for this process, while the lease lasts
 	target    int           // of the last answer
+	unmet     bool          // it granted less than was wanted
 	room      int           // of the last answer: units that are not beyond the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
 	expired   bool          // the end of the lease was dealt with
@@ -256,6 +257,7 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
 		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
 	}
+	a.unmet = g.Granted < a.asked
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
 	if g.Granted < a.asked && g.Next > 0 {
 		a.sooner = now + g.Next + a.stagger(&g)
@@ -312,12 +314,12 @@ func (a *account) next(now time.Duration) time.Duration {
 }
 
 // grows reports whether the ledger is to be told of more demand before the next renewal. If
-// it could not grant what was asked before, it is told when the demand has doubled.
+// it could not grant what was asked before, the next claim is made when the demand has doubled.
 func (a *account) grows(now time.Duration) bool {
-	if a.closing || a.used+a.waiting <= a.asked {
+	if a.closing || a.peaks.of[0] <= a.asked {
 		return false
 	}
-	return a.last.Granted >= a.asked || a.want(now) >= 2*a.asked
+	return !a.unmet || a.want(now) >= 2*a.asked
 }
 
 // owes reports whether units are free that others lack.

@@ -329,19 +329,19 @@ func TestQuota_ContextEnds(t *testing.T) {
 	})
 }
 
-// Requests are served in order, and a large one is not passed by small ones for ever.
+// Requests are served in order: a large one is not passed by small ones for ever.
 func TestMember_Weights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQuota(t, fleet.Config{Ledger: newEngine("account"), Limit: 10})
+		q := newQuota(t, fleet.Config{Ledger: newEngine("account"), Limit: 12})
 		defer end(q)
-		large, small := q.Member(4), q.Member(1)
-		dones := append(admit(t, large, 1), admit(t, small, 6)...)
+		m := q.Member(2)
+		dones := admit(t, m, 6)
 		var order []string
 		var mu sync.Mutex
 		var busy sync.WaitGroup
-		wait := func(m *fleet.Member, name string) {
+		wait := func(cost int, name string) {
 			busy.Go(func() {
-				done, err := m.Admit(ctx, resource.Request{})
+				done, err := m.Admit(ctx, resource.Request{Cost: cost})
 				if err != nil {
 					t.Error(err)
 					return
@@ -349,36 +349,31 @@ func TestMember_Weights(t *testing.T) {
 				mu.Lock()
 				order = append(order, name)
 				mu.Unlock()
+				time.Sleep(time.Second)
 				done(resource.Outcome{})
 			})
 			synctest.Wait()
 		}
-		wait(large, "large")
-		wait(small, "small")
-		for _, done := range dones[1:4] {
-			done(resource.Outcome{})
-			synctest.Wait()
-		}
+		wait(2, "large")
+		wait(1, "small")
+		dones[0](resource.Outcome{})
+		synctest.Wait()
 		if len(order) != 0 {
-			t.Errorf("served %v with 3 units free", order)
+			t.Errorf("served %v with 2 units free", order)
 		}
-		dones[4](resource.Outcome{})
+		dones[1](resource.Outcome{})
 		busy.Wait()
 		if len(order) != 2 || order[0] != "large" {
 			t.Errorf("served %v", order)
 		}
-		_, err := small.Admit(ctx, resource.Request{Cost: 11})
-		caused(t, err, fleet.ErrWeight, resource.ErrRejected)
-		_, err = small.Admit(ctx, resource.Request{Cost: -1})
-		caused(t, err, fleet.ErrWeight)
-		two, err := large.Admit(ctx, resource.Request{Cost: 1})
-		if err != nil {
-			t.Fatal(err)
+		for cost, want := range map[int]error{7: fleet.ErrWeight, -1: fleet.ErrWeight, fleet.MaxUnits: fleet.ErrWeight} {
+			_, err := m.Admit(ctx, resource.Request{Cost: cost})
+			caused(t, err, want, resource.ErrRejected)
 		}
-		if s := q.Snapshot(); s.Held != 4+4+2 {
+		if s := q.Snapshot(); s.Held != 8 {
 			t.Errorf("the state is %+v", s)
 		}
-		returnAll(append([]resource.Done{dones[0], two}, dones[5:]...))
+		returnAll(dones[2:])
 		if s := q.Snapshot(); s.Held != 0 {
 			t.Errorf("the state is %+v", s)
 		}
