@@ -1,0 +1,151 @@
+package etcdledger
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// store is the part of etcd that the ledger needs. The tests have one in memory.
+type store interface {
+	// read returns all keys in [from, end) at one revision, which is the newest.
+	read(ctx context.Context, from, end string) ([]pair, error)
+
+	// commit makes the changes if guard was last modified at the revision seen (0: it does
+	// not exist). Otherwise it changes nothing, and returns what read would.
+	commit(ctx context.Context, t txn) (committed, []pair, error)
+
+	// grant makes a lease of at least ttl seconds, and returns how many it has.
+	grant(ctx context.Context, ttl int64) (id, seconds int64, err error)
+
+	// renew gives a lease its full time again. It returns the raft term before that, and 0
+	// seconds if there is no such lease.
+	renew(ctx context.Context, id int64) (seconds int64, term uint64, err error)
+
+	// left returns how many full seconds a lease has left; negative: there is none.
+	left(ctx context.Context, id int64) (seconds int64, err error)
+
+	// revoke ends a lease.
+	revoke(ctx context.Context, id int64) error
+}
+
+// txn is a conditional change.
+type txn struct {
+	guard     string
+	seen      int64
+	puts      []pair
+	deletes   []string
+	from, end string // to be read if the condition fails
+}
+
+// committed is the result of a txn.
+type committed struct {
+	ok       bool
+	revision int64
+	term     uint64 // raft term after the commit
+}
+
+// errNoLease is the error of a commit that attaches a key to a lease that has ended.
+var errNoLease = errors.New("the lease has ended")
+
+// etcd is the real store.
+type etcd struct {
+	kv    clientv3.KV
+	lease clientv3.Lease
+	// renewals bypasses clientv3.Lease.KeepAliveOnce, which tries again in a busy loop while
+	// no member can be reached.
+	renewals etcdserverpb.LeaseClient
+}
+
+func newEtcd(c *clientv3.Client) *etcd {
+	return &etcd{kv: c.KV, lease: c.Lease, renewals: etcdserverpb.NewLeaseClient(c.ActiveConnection())}
+}
+
+func (e *etcd) read(ctx context.Context, from, end string) ([]pair, error) {
+	r, err := e.kv.Get(ctx, from, clientv3.WithRange(end))
+	if err != nil {
+		return nil, err
+	}
+	return pairs((*etcdserverpb.RangeResponse)(r)), nil
+}
+
+func pairs(r *etcdserverpb.RangeResponse) []pair {
+	all := make([]pair, 0, len(r.Kvs))
+	for _, kv := range r.Kvs {
+		all = append(all, pair{key: string(kv.Key), value: string(kv.Value), modified: kv.ModRevision, lease: kv.Lease})
+	}
+	return all
+}
+
+func (e *etcd) commit(ctx context.Context, t txn) (committed, []pair, error) {
+	var changes []clientv3.Op
+	for _, p := range t.puts {
+		changes = append(changes, clientv3.OpPut(p.key, p.value, clientv3.WithLease(clientv3.LeaseID(p.lease))))
+	}
+	for _, key := range t.deletes {
+		changes = append(changes, clientv3.OpDelete(key))
+	}
+	// The ModRevision of a key that does not exist is 0.
+	r, err := e.kv.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(t.guard), "=", t.seen)).
+		Then(changes...).
+		Else(clientv3.OpGet(t.from, clientv3.WithRange(t.end))).
+		Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return committed{}, nil, errNoLease
+	}
+	if err != nil {
+		return committed{}, nil, err
+	}
+	c := committed{ok: r.Succeeded, revision: r.Header.GetRevision(), term: r.Header.GetRaftTerm()}
+	if c.ok {
+		return c, nil, nil
+	}
+	return c, pairs(r.Responses[0].GetResponseRange()), nil
+}
+
+func (e *etcd) grant(ctx context.Context, ttl int64) (id, seconds int64, err error) {
+	r, err := e.lease.Grant(ctx, ttl)
+	if err != nil {
+		return 0, 0, err
+	}
+	return int64(r.ID), r.TTL, nil
+}
+
+func (e *etcd) renew(ctx context.Context, id int64) (seconds int64, term uint64, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream
+	s, err := e.renewals.LeaseKeepAlive(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := s.Send(&etcdserverpb.LeaseKeepAliveRequest{ID: id}); err != nil {
+		// Send says io.EOF if the stream has failed; Recv says why.
+		_, err = s.Recv()
+		return 0, 0, err
+	}
+	r, err := s.Recv()
+	if err != nil {
+		return 0, 0, err
+	}
+	return r.TTL, r.Header.GetRaftTerm(), nil
+}
+
+func (e *etcd) left(ctx context.Context, id int64) (seconds int64, err error) {
+	r, err := e.lease.TimeToLive(ctx, clientv3.LeaseID(id))
+	if err != nil {
+		return 0, err
+	}
+	return r.TTL, nil
+}
+
+func (e *etcd) revoke(ctx context.Context, id int64) error {
+	_, err := e.lease.Revoke(ctx, clientv3.LeaseID(id))
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
+	return err
+}
