@@ -56,7 +56,7 @@ func wantAll(t *testing.T, out string, want ...string) {
 // keeps runs the program and checks that the quota was kept and used.
 func keeps(t *testing.T, args ...string) {
 	t.Helper()
-	lengths := []string{"-for", "8s", "-lease", "1500ms"}
+	lengths := []string{"-for", "8s", "-lease", "1500ms"} // on a slow machine a run takes longer
 	if testing.Short() {
 		lengths = []string{"-for", "5s", "-lease", "1s"}
 	}
@@ -86,15 +86,15 @@ func TestRun(t *testing.T) {
 // limit, and the program says so.
 func TestRun_Exceeded(t *testing.T) {
 	t.Parallel()
-	out, status := play(t, "-for", "6s", "-lease", "1s", "-lost", lostOpen, "-down", "1500ms")
+	out, status := play(t, "-for", "5s", "-lease", "1s", "-lost", lostOpen)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}
 	wantAll(t, out, "fleet: the server counted ", " sessions at ", "; 20 are allowed")
 	_, after, _ := strings.Cut(out, "the engine is down")
-	during, _, _ := strings.Cut(after, "the engine is back")
-	if !strings.Contains(during, "/20") || !exceeded(during) {
-		t.Errorf("while the engine was away the server never counted more than 20:\n%s", during)
+	during, _, _ := strings.Cut(after, "it grants again")
+	if !exceeded(during) {
+		t.Errorf("after the engine was cut off, the server never counted more than 20 before it granted again:\n%s", during)
 	}
 }
 
