@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // the tests wait for leases most of the time
 	goleak.VerifyTestMain(m)
 }
 
