@@ -152,7 +152,7 @@ func (c Config) withDefaults() Config {
 }
 
 // newHolder returns a name that no other Quota has. It begins with that of the machine and
-// the process, for a person who reads it in the engine.
+// the process, for an operator who looks at the engine.
 func newHolder() string {
 	host, err := os.Hostname()
 	if err != nil {

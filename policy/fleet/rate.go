@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -68,6 +69,7 @@ type DialRate struct {
 	nextAt  time.Time     // no fetch before
 	err     error         // of the last fetch; nil: it was answered
 	fails   int           // fetches that failed in a row
+	misses  int           // fetches in a row that got nothing
 	fetched int64
 	fetches int64
 }
@@ -235,7 +237,16 @@ func (d *DialRate) fetch(n int) {
 		return
 	}
 	d.err, d.fails = nil, 0
+	if t.Granted > 0 {
+		d.misses = 0
+	} else {
+		d.misses++
+	}
 	d.nextAt = now.Add(t.RetryAfter)
+	if d.misses > 0 { // others were faster: they would be again if all came at the same time
+		each := d.cfg.Per / time.Duration(d.cfg.Tokens)
+		d.nextAt = d.nextAt.Add(time.Duration(rand.Int64N(int64(min(each<<min(d.misses-1, 10), max(8*each, time.Second))) + 1)))
+	}
 	d.fetched += int64(t.Granted)
 	d.keepLocked(t.Granted, now)
 }

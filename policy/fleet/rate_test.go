@@ -1,0 +1,176 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy"
+	"github.com/respool/respool/policy/fleet"
+	"github.com/respool/respool/resource"
+)
+
+// rateEngine is a RateLedger with faults.
+type rateEngine struct {
+	*fleet.Memory
+	mu   sync.Mutex
+	down bool
+	ops  int
+}
+
+func (e *rateEngine) Take(ctx context.Context, d fleet.Draw) (fleet.Taken, error) {
+	pause(ctx, rtt)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ops++
+	if e.down {
+		return fleet.Taken{}, errDown
+	}
+	return e.Memory.Take(ctx, d)
+}
+
+func newDialRate(t *testing.T, cfg fleet.RateConfig) *fleet.DialRate {
+	t.Helper()
+	d, err := fleet.NewDialRate(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// Five processes with a hundred requests each begin as many creations as the rate allows.
+func TestDialRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory()}
+		var admitted []time.Time
+		var mu sync.Mutex
+		var busy sync.WaitGroup
+		began := time.Now()
+		var rates []*fleet.DialRate
+		for range 5 {
+			d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 60, Per: time.Minute, Burst: 10})
+			rates = append(rates, d)
+			for range 100 {
+				busy.Go(func() {
+					if done, err := d.Admit(ctx, resource.Request{}); err != nil || done != nil {
+						t.Errorf("done %v, error %v", done != nil, err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					admitted = append(admitted, time.Now())
+				})
+			}
+		}
+		busy.Wait()
+		took := time.Since(began)
+		if took < 499*time.Second || took > 510*time.Second {
+			t.Errorf("500 creations at 1 a second took %v", took)
+		}
+		for i := range admitted { // in any 10 s at most what accrues, and the burst
+			n := 0
+			for _, at := range admitted[i:] {
+				if at.Sub(admitted[i]) < 10*time.Second {
+					n++
+				}
+			}
+			if n > 10+10+1 {
+				t.Fatalf("%d creations within 10 s", n)
+			}
+		}
+		t.Logf("%d operations for 500 creations", e.ops)
+		for _, d := range rates {
+			d.Close()
+		}
+	})
+}
+
+func TestDialRate_Burst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory()}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 10, Per: time.Second})
+		defer d.Close()
+		_, err := d.Admit(ctx, resource.Request{NoWait: true}) // nothing is at hand, and nothing was asked for
+		caused(t, err, policy.ErrRate, resource.ErrRejected)
+		admitWithin(t, d, time.Second, 1) // the bucket was empty at first
+		time.Sleep(time.Minute)
+		began := time.Now()
+		admitWithin(t, d, time.Second, 10)
+		if took := time.Since(began); took > 20*rtt {
+			t.Errorf("a burst of 10 took %v", took)
+		}
+		began = time.Now()
+		admitWithin(t, d, time.Second, 1)
+		if took := time.Since(began); took < 50*time.Millisecond {
+			t.Errorf("the next came after %v", took)
+		}
+	})
+}
+
+// A token whose request has left goes to the next one, and is kept for a second.
+func TestDialRate_RequestLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory()}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 1, Per: time.Second})
+		defer d.Close()
+		admitWithin(t, d, 2*time.Second, 1)
+		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		if _, err := d.Admit(short, resource.Request{}); err != context.DeadlineExceeded {
+			t.Errorf("the error is %v", err)
+		}
+		cancel()
+		time.Sleep(700 * time.Millisecond)
+		admitWithin(t, d, time.Second, 1)
+	})
+}
+
+func TestDialRate_Lost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory(), down: true}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 100, Per: time.Second})
+		_, err := d.Admit(ctx, resource.Request{})
+		caused(t, err, fleet.ErrLost, errDown, resource.ErrRejected)
+		var r *resource.Rejection
+		if !errors.As(err, &r) || r.RetryAfter <= 0 || r.RetryAfter > 5*time.Second {
+			t.Errorf("the refusal is %+v", r)
+		}
+		time.Sleep(time.Minute)
+		if e.ops > 30 {
+			t.Errorf("%d operations in a minute without an answer", e.ops)
+		}
+		e.mu.Lock()
+		e.down = false
+		e.mu.Unlock()
+		time.Sleep(6 * time.Second)
+		admitWithin(t, d, time.Second, 10)
+		d.Close()
+		_, err = d.Admit(ctx, resource.Request{})
+		caused(t, err, fleet.ErrClosed, resource.ErrRejected)
+	})
+}
+
+func TestDialRate_Close(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDialRate(t, fleet.RateConfig{Ledger: fleet.NewMemory(), Rate: "dials", Tokens: 1, Per: time.Hour})
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			_, err := d.Admit(ctx, resource.Request{})
+			caused(t, err, fleet.ErrClosed)
+		})
+		time.Sleep(time.Minute)
+		d.Close()
+		busy.Wait()
+	})
+}
+
+func TestNewDialRate_BadConfig(t *testing.T) {
+	_, err := fleet.NewDialRate(fleet.RateConfig{Burst: -1, Chunk: -1, Timeout: -1})
+	caused(t, err, fleet.ErrConfig)
+	for _, field := range []string{"Ledger", "Rate", "Tokens", "Per", "Burst", "Chunk", "Timeout"} {
+		if err == nil || !containsField(err, field) {
+			t.Errorf("the error does not name %s: %v", field, err)
+		}
+	}
+}
