@@ -136,15 +136,19 @@ func TestWrongType(t *testing.T) {
 	l := open(t, Options{}, m.Addr())
 	quota, rate := l.key("q", "quota"), l.key("r", "rate")
 	set := map[string]func(){
-		"a string":           func() { m.Set(quota, "x"); m.Set(rate, "x") },
-		"a list":             func() { m.Push(quota, "x"); m.Push(rate, "x") },
-		"another hash":       func() { m.HSet(quota, "field", "x"); m.HSet(rate, "field", "x") },
-		"not JSON":           func() { m.HSet(quota, " quota", "x"); m.Set(rate, "1 x 1") },
-		"a JSON number":      func() { m.HSet(quota, " quota", "1"); m.Set(rate, "1") },
-		"too few fields":     func() { m.HSet(quota, " quota", "[1]"); m.Set(rate, "1 run1 ") },
-		"another form":       func() { m.HSet(quota, " quota", "[2"+strings.Repeat(",0", 19)+"]"); m.Set(rate, "2 run1 1 1") },
-		"a foreign holder":   func() { newHolder(t, l, "b", 10).claim(0, 1); m.HSet(quota, "a", "x"); m.Set(rate, "1 run1 1 1.x") },
-		"a holder too short": func() { newHolder(t, l, "b", 10).claim(0, 1); m.HSet(quota, "a", "[1,2]"); m.Set(rate, "1 run1 1 -") },
+		"a string":         func() { m.Set(quota, "x"); m.Set(rate, "x") },
+		"a list":           func() { m.Push(quota, "x"); m.Push(rate, "x") },
+		"another hash":     func() { m.HSet(quota, "field", "x"); m.HSet(rate, "field", "x") },
+		"not JSON":         func() { m.HSet(quota, " quota", "x"); m.Set(rate, "1 x 1") },
+		"a JSON number":    func() { m.HSet(quota, " quota", "1"); m.Set(rate, "1") },
+		"too few fields":   func() { m.HSet(quota, " quota", "[1]"); m.Set(rate, "1 run1 ") },
+		"another form":     func() { m.HSet(quota, " quota", "[2"+strings.Repeat(",0", 19)+"]"); m.Set(rate, "2 run1 1 1") },
+		"a foreign holder": func() { newHolder(t, l, "b", 10).claim(0, 1); m.HSet(quota, "a", "x"); m.Set(rate, "1 run1 1 1.x") },
+		"a holder too short": func() {
+			newHolder(t, l, "b", 10).claim(0, 1)
+			m.HSet(quota, "a", "0123456789")
+			m.Set(rate, "1 run1 1 -")
+		},
 	}
 	for what, f := range set {
 		m.FlushAll()
@@ -161,7 +165,7 @@ func TestWrongType(t *testing.T) {
 	// Another holder's record is read when the targets are computed.
 	m.FlushAll()
 	newHolder(t, l, "b", 10).claim(0, 1)
-	m.HSet(quota, "c", "[1,2]")
+	m.HSet(quota, "c", "0123456789")
 	_, err := newHolder(t, l, "a", 10).try(0, 20)
 	checkError(t, err, "claim", "q", ErrWrongType)
 }

@@ -80,20 +80,20 @@ func TestRepetitionOfOneCall(t *testing.T) {
 	m := startMini(t)
 	l := m.open(t, Options{})
 	m.found(t, l)
-	l.nonce = func() uint64 { return 7 }
+	l.nonce = func() uint32 { return 7 }
 	a := newHolder(t, l, "a", 10)
 	first := a.wants(0, 4, 4)
 	a.next.Seq--
 	if again := a.wants(0, 4, 4); again.Total != 4 || again.Fence <= first.Fence {
 		t.Errorf("the repetition was answered %+v", again)
 	}
-	l.nonce = func() uint64 { return 8 }
+	l.nonce = func() uint32 { return 8 }
 	a.next.Seq--
 	if _, err := a.try(0, 4); err == nil {
 		t.Error("another claim with the same Seq was accepted")
 	}
 	// A repetition that was overtaken by a later claim is stale.
-	l.nonce = func() uint64 { return 9 }
+	l.nonce = func() uint32 { return 9 }
 	a.wants(4, 4, 4)
 	a.next.Seq -= 2
 	if _, err := a.try(0, 9); err == nil {

@@ -34,7 +34,7 @@ type Ledger struct {
 	options Options
 	at      string             // addresses, for String
 	secrets func() *redact.Set // a func: %#v does not show what it returns
-	nonce   func() uint64      // of one call
+	nonce   func() uint32      // of one call
 	now     func() time.Time   // monotonic
 	mu      sync.Mutex
 	seen    map[string]sighting // by quota; guarded by mu
@@ -159,7 +159,7 @@ func newLedger(client redis.UniversalClient, o Options, addrs []string, secrets 
 		options: o,
 		at:      redact.Clean(set.Redact(strings.Join(addrs, ","), false), maxText),
 		secrets: func() *redact.Set { return set },
-		nonce:   rand.Uint64,
+		nonce:   rand.Uint32,
 		now:     time.Now,
 		seen:    make(map[string]sighting),
 	}, nil
@@ -224,8 +224,7 @@ func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) 
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
 	defer cancel()
-	const mask = 1<<48 - 1 // exact in Lua
-	nonce := l.nonce() & mask
+	nonce := l.nonce()
 	sent := l.now()
 	for correct := false; ; correct = true {
 		reply, err := l.eval(ctx, l.key(c.Quota, "quota"), c.Holder, c.Seq>>32, c.Seq&(1<<32-1), nonce, c.Has, c.Want, c.Min, c.Priority, c.Limit,
