@@ -19,6 +19,9 @@
 // more is recorded too. [Meter.History] has the last ten minutes, one point every two
 // seconds.
 //
+// A Snapshot also has the quotas that the policies of the pool share with other processes
+// ([resource.SharedQuota]).
+//
 // [All] lists the meters of the process. The packages below this one export them:
 // live as a web page, prometheus and otel to those systems. [Vars] exports them
 // through expvar, [WriteLeases] writes the leases that are held as a profile for go

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,7 +70,7 @@ func (h *history) columns(n int) []stack {
 		best := now
 		for ; next < len(h.changes) && h.changes[next].at <= end; next++ {
 			c := h.changes[next]
-			now[strings.Index("abcde", c.process)] += c.delta
+			now[slices.Index(names, c.process)] += c.delta
 			if now.total() > best.total() {
 				best = now
 			}

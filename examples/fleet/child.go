@@ -152,10 +152,20 @@ func serve(ctx context.Context, o order, out io.Writer) (err error) {
 	working.Wait()
 	stop()
 
-	closing, cancel := context.WithTimeout(context.Background(), 2*o.Lease)
+	closing, cancel := context.WithTimeout(context.Background(), leaving)
 	defer cancel()
-	return errors.Join(pool.Close(closing), quota.Close(closing)) // in this order: the pool returns its permits
+	err = pool.Close(closing) // first: it returns the permits
+	telling, cancel := context.WithTimeout(closing, 2*o.Lease)
+	defer cancel()
+	var left *fleet.CloseError
+	if gone := quota.Close(telling); !errors.As(gone, &left) || left.Held > 0 {
+		err = errors.Join(err, gone)
+	} // else the engine does not answer, and forgets the process when its lease ends
+	return err
 }
+
+// leaving bounds how long a process takes to give its sessions back at its end.
+const leaving = 10 * time.Second
 
 // work is one caller: it uses a session for a few exchanges, again and again.
 func work(ctx context.Context, pool *wspool.Pool, rnd *rand.Rand, served *atomic.Int64) {

@@ -7,22 +7,39 @@ require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/redis/go-redis/v9 v9.22.0
 	github.com/respool/respool v0.0.0
+	github.com/respool/respool/policy/fleet/etcdledger v0.0.0
 	github.com/respool/respool/policy/fleet/redisledger v0.0.0
+	go.etcd.io/etcd/client/v3 v3.6.13
 	go.uber.org/goleak v1.3.0
-	golang.org/x/sys v0.44.0
+	go.uber.org/zap v1.27.0
+	golang.org/x/sys v0.45.0
+	google.golang.org/grpc v1.79.3
 )
 
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/coreos/go-semver v0.3.1 // indirect
+	github.com/coreos/go-systemd/v22 v22.5.0 // indirect
+	github.com/gogo/protobuf v1.3.2 // indirect
+	github.com/golang/protobuf v1.5.4 // indirect
+	github.com/grpc-ecosystem/grpc-gateway/v2 v2.26.3 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
+	go.etcd.io/etcd/api/v3 v3.6.13 // indirect
+	go.etcd.io/etcd/client/pkg/v3 v3.6.13 // indirect
 	go.uber.org/atomic v1.11.0 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/net v0.54.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect
+	golang.org/x/text v0.37.0 // indirect
+	google.golang.org/genproto/googleapis/api v0.0.0-20251202230838-ff82c1b0f217 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20251202230838-ff82c1b0f217 // indirect
+	google.golang.org/protobuf v1.36.10 // indirect
 )
 
 replace (
 	github.com/respool/respool => ../../
+	github.com/respool/respool/policy/fleet/etcdledger => ../../policy/fleet/etcdledger
 	github.com/respool/respool/policy/fleet/redisledger => ../../policy/fleet/redisledger
 )

@@ -33,6 +33,8 @@ func openLedger(o order) (ledger fleet.Ledger, close func() error, err error) {
 			return nil, nil, err
 		}
 		return l, l.Close, nil
+	case kindEtcd:
+		return openEtcd(o)
 	}
 	return nil, nil, fmt.Errorf("there is no engine %q", o.Kind)
 }

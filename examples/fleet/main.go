@@ -122,7 +122,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	f := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.DurationVar(&s.length, "for", time.Minute, "how long to run, at least 5 leases; up to 5 more if the fleet recovers slowly")
+	f.DurationVar(&s.length, "for", time.Minute, "how long to run, at least 5 leases; longer if the fleet recovers slowly")
 	f.DurationVar(&s.lease, "lease", 3*time.Second, "lease of the quota")
 	f.DurationVar(&s.down, "down", time.Second, "how long the engine is away at its restart")
 	f.StringVar(&s.lost, "lost", lostClosed, "what a process does while the engine does not answer: "+strings.Join(lostModes, ", "))

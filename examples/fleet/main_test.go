@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // the tests wait for leases most of the time
 	goleak.VerifyTestMain(m)
 }
 
@@ -56,7 +59,7 @@ func wantAll(t *testing.T, out string, want ...string) {
 // keeps runs the program and checks that the quota was kept and used.
 func keeps(t *testing.T, args ...string) {
 	t.Helper()
-	lengths := []string{"-for", "8s", "-lease", "1500ms"}
+	lengths := []string{"-for", "8s", "-lease", "1500ms"} // on a slow machine a run takes longer
 	if testing.Short() {
 		lengths = []string{"-for", "5s", "-lease", "1s"}
 	}
@@ -64,7 +67,7 @@ func keeps(t *testing.T, args ...string) {
 	if status != 0 {
 		t.Errorf("exit status %d, want 0", status)
 	}
-	wantAll(t, out, " 20/20 ", "is killed (kill -9)", "is stopped (SIGSTOP)", "continues (SIGCONT)", "e joins", "the engine is down",
+	wantAll(t, out, "is killed (kill -9)", "is stopped (SIGSTOP)", "continues (SIGCONT)", "e joins", "the engine is down",
 		"the engine is back, without its data", "it grants again", "5 processes", "most sessions at once    20 of 20")
 }
 
@@ -86,15 +89,15 @@ func TestRun(t *testing.T) {
 // limit, and the program says so.
 func TestRun_Exceeded(t *testing.T) {
 	t.Parallel()
-	out, status := play(t, "-for", "6s", "-lease", "1s", "-lost", lostOpen, "-down", "1500ms")
+	out, status := play(t, "-for", "5s", "-lease", "1s", "-lost", lostOpen)
 	if status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}
 	wantAll(t, out, "fleet: the server counted ", " sessions at ", "; 20 are allowed")
 	_, after, _ := strings.Cut(out, "the engine is down")
-	during, _, _ := strings.Cut(after, "the engine is back")
-	if !strings.Contains(during, "/20") || !exceeded(during) {
-		t.Errorf("while the engine was away the server never counted more than 20:\n%s", during)
+	during, _, _ := strings.Cut(after, "it grants again")
+	if !exceeded(during) {
+		t.Errorf("after the engine was cut off, the server never counted more than 20 before it granted again:\n%s", during)
 	}
 }
 
@@ -116,7 +119,15 @@ func TestRun_Redis(t *testing.T) {
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	external(t, address, "redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", "secret", "--dir", t.TempDir())
-	keeps(t, "-redis", "redis://:secret@"+address+"/1")
+	keeps(t, "-redis", "redis://:secret@"+address+"/1", "-for", "10s", "-lease", "2s")
+}
+
+func TestRun_Etcd(t *testing.T) {
+	t.Parallel()
+	address, peers := freeAddress(t), "http://"+freeAddress(t)
+	external(t, address, "etcd-server", "etcd", "--data-dir", t.TempDir(), "--listen-client-urls", "http://"+address, "--advertise-client-urls", "http://"+address,
+		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "default="+peers)
+	keeps(t, "-etcd", address, "-for", "10s", "-lease", "2s")
 }
 
 // freeAddress returns an address that is free now. The server that is to listen there fails
@@ -177,6 +188,7 @@ func TestArguments(t *testing.T) {
 		},
 		{[]string{"-redis", "rediss://:secret@h:1"}, 1, []string{"the address of a Redis must be"}},
 		{[]string{"-redis", "redis://:secret@%zz"}, 1, []string{"the address of a Redis must be"}},
+		{[]string{"-etcd", "h"}, 1, []string{"the address of an etcd must be host:port"}},
 		{[]string{"-redis", "redis://:secret@127.0.0.1:1"}, 1, []string{"the Redis at 127.0.0.1:1 does not answer"}},
 	} {
 		var out bytes.Buffer

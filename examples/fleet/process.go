@@ -19,7 +19,7 @@ const (
 	running state = iota
 	stopped
 	killed
-	ended // at the end of the run
+	ended // by itself, or at the end of the run
 )
 
 // process is one process of the fleet, as the parent sees it.
@@ -114,7 +114,7 @@ func (p *process) resume() error {
 	return wake(p.cmd.Process)
 }
 
-// crashed returns an error if the process has exited although it was not told to.
+// crashed returns an error if the process has exited by itself, once.
 func (p *process) crashed() error {
 	select {
 	case <-p.exited:
@@ -124,6 +124,7 @@ func (p *process) crashed() error {
 	if s, _ := p.look(); s == killed || s == ended {
 		return nil
 	}
+	p.set(ended)
 	return fmt.Errorf("process %s ended by itself: %v: %s", p.name, p.cmd.ProcessState, p.said)
 }
 
@@ -131,7 +132,7 @@ func (p *process) crashed() error {
 // when the process has exited, with an error if that was not well.
 func (p *process) end(grace time.Duration) error {
 	was, _ := p.look()
-	if was == killed {
+	if was == killed || was == ended {
 		<-p.exited
 		return nil
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // detach gives the process a group of its own, so that a terminal does not interrupt it. If
-// the parent is killed while the process is stopped, the kernel continues the process, whose
-// group is an orphan then, and ends it with SIGHUP.
+// the parent is killed while the process is stopped, the group is orphaned: the kernel sends
+// SIGHUP and SIGCONT to it, which end the process.
 func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // suspend and wake stop a process and continue it.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,18 +20,20 @@ var names = []string{"a", "b", "c", "d", "e"}
 // stopFor is how long a process is stopped, if the run is long enough.
 const stopFor = 15 * time.Second
 
-// step is one thing that the script does.
+// step is one thing that the script does. It waits for the outcome of the events before it, so
+// that a slow machine makes the run longer and nothing else.
 type step struct {
-	at time.Duration // since the start of the server
-	do func() error
+	at     time.Duration // at the earliest, since the start of the server
+	atOnce bool          // it does not wait
+	do     func() error
 }
 
 // event is something that happened, shown in the time line and in the chart.
 type event struct {
 	at    time.Duration
 	what  string
-	after string // what came of it; "" while that is open
-	open  func() (after string, ok bool)
+	after string                         // its outcome; "": not known, or there is none
+	open  func() (after string, ok bool) // looks for the outcome; nil: there is none
 }
 
 // show is one run.
@@ -54,8 +55,8 @@ type show struct {
 var errInterrupted = errors.New("interrupted")
 
 // run is the whole program but its arguments. It fails if the server ever counted more
-// sessions than allowed, if the fleet never used all of them, if a process did not do what it
-// was told, or if ctx ends.
+// sessions than allowed, if the fleet never used all of them, if it did not recover from an
+// event, if a process failed, or if ctx ends.
 func run(ctx context.Context, s settings, w io.Writer) (err error) {
 	srv, err := listen(s.lease / 3)
 	if err != nil {
@@ -71,14 +72,11 @@ func run(ctx context.Context, s settings, w io.Writer) (err error) {
 	defer eng.Close()
 	sh := &show{settings: s, server: srv, engine: eng, prefix: prefix, lines: newTimeline(w), told: map[string]bool{}}
 	defer func() { // on every path: no process outlives the program
-		err = errors.Join(err, sh.endAll())
+		err = errors.Join(err, sh.endAll()) // does nothing the second time
 	}()
 	sh.lines.title(sh)
 	sh.plan()
 	failed := sh.play(ctx)
-	if all := sh.unanswered(); failed == nil && len(all) > 0 {
-		failed = fmt.Errorf("the fleet did not recover from: %s", strings.Join(all, "; "))
-	}
 	total := time.Since(srv.began)
 	failed = errors.Join(failed, sh.endAll())
 	h := newHistory(srv.history(0), total)
@@ -103,7 +101,7 @@ func verdict(h *history, cut bool) error {
 	return nil
 }
 
-// plan draws who is chosen, and when.
+// plan draws which process is killed, which is stopped, and when.
 func (sh *show) plan() {
 	rnd := rand.New(rand.NewPCG(sh.seed, 1))
 	first := names[:len(names)-1]
@@ -113,27 +111,24 @@ func (sh *show) plan() {
 		return time.Duration((part + 0.02*(rnd.Float64()-0.5)) * float64(sh.length))
 	}
 	for i, name := range first {
-		sh.then(time.Duration(i)*sh.lease/20, func() error { return sh.start(name, rnd.Uint64()) })
+		seed := rnd.Uint64()
+		sh.steps = append(sh.steps, step{time.Duration(i) * sh.lease / 20, true, func() error { return sh.start(name, seed) }})
 	}
-	sh.then(at(0.20), func() error { sh.kill(kill); return nil })
-	stopAt := at(0.33)
-	resumeAt := stopAt + min(stopFor, sh.length/4)
-	sh.then(stopAt, func() error { return sh.stop(stop, resumeAt-stopAt) })
-	sh.then(resumeAt, func() error { return sh.resume(stop) })
-	sh.then(at(0.67), func() error { return sh.start(last, rnd.Uint64()) })
-	cutAt := min(at(0.77), sh.length-sh.down-2*sh.lease) // leaves time to learn and to grant
-	sh.then(cutAt, sh.cut)
-	sh.then(cutAt+sh.down, sh.restart)
-	slices.SortStableFunc(sh.steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	seed := rnd.Uint64()
+	sh.steps = append(sh.steps,
+		step{at: at(0.20), do: func() error { return sh.kill(kill) }},
+		step{at: at(0.33), do: func() error { return sh.stop(stop) }}, // and resume
+		step{at: at(0.67), do: func() error { return sh.start(last, seed) }},
+		step{at: at(0.77), do: sh.cut}, // and restart
+	)
 }
 
-func (sh *show) then(at time.Duration, do func() error) { sh.steps = append(sh.steps, step{at, do}) }
+// then has do be the next step, not before d has passed.
+func (sh *show) then(d time.Duration, do func() error) {
+	sh.steps = slices.Insert(sh.steps, 0, step{at: time.Since(sh.server.began) + d, do: do})
+}
 
-// extraLeases is for how many leases more than asked for the run lasts at most, if the end of
-// an event has not been seen.
-const extraLeases = 5
-
-// unanswered returns the events of which it is not known yet what came of them.
+// unanswered returns the events whose outcome is not known yet.
 func (sh *show) unanswered() (all []string) {
 	for _, e := range sh.events {
 		if e.open != nil && e.after == "" {
@@ -143,6 +138,26 @@ func (sh *show) unanswered() (all []string) {
 	return all
 }
 
+// recovers bounds how long the outcome of an event is waited for, and the first use of all
+// sessions.
+func (sh *show) recovers() time.Duration { return max(20*sh.lease, time.Minute) }
+
+// ready reports whether the outcome of all events is known, and all sessions have been in use
+// once. It fails if that takes too long.
+func (sh *show) ready(now time.Duration) (bool, error) {
+	if n, _ := sh.server.peak(); n < limit {
+		if now > sh.recovers() {
+			return false, fmt.Errorf("the processes never used more than %d of %d sessions", n, limit)
+		}
+		return false, nil
+	}
+	open := sh.unanswered()
+	if len(open) > 0 && now-sh.events[len(sh.events)-1].at > sh.recovers() {
+		return false, fmt.Errorf("the fleet did not recover from: %s", strings.Join(open, "; "))
+	}
+	return len(open) == 0, nil
+}
+
 // play does the steps at their times, and shows what happens, until the end.
 func (sh *show) play(ctx context.Context) error {
 	const look = 25 * time.Millisecond
@@ -150,25 +165,30 @@ func (sh *show) play(ctx context.Context) error {
 	defer ticks.Stop()
 	second := time.Duration(0)
 	for {
+		sh.watch()
 		now := time.Since(sh.server.began)
-		for len(sh.steps) > 0 && sh.steps[0].at <= now {
+		ready, err := sh.ready(now)
+		if err != nil {
+			return err
+		}
+		if len(sh.steps) > 0 && sh.steps[0].at <= now && (ready || sh.steps[0].atOnce) {
 			do := sh.steps[0].do
 			sh.steps = sh.steps[1:]
 			if err := do(); err != nil {
 				return err
 			}
+			continue // it may have an outcome to wait for
 		}
 		for _, p := range sh.processes {
 			if err := p.crashed(); err != nil {
 				return err
 			}
 		}
-		sh.watch()
 		if now >= second {
 			sh.lines.row(sh, "")
 			second = now.Truncate(time.Second) + time.Second
 		}
-		if now >= sh.length && len(sh.steps) == 0 && (len(sh.unanswered()) == 0 || now >= sh.length+extraLeases*sh.lease) {
+		if ready && now >= sh.length && len(sh.steps) == 0 {
 			return nil
 		}
 		select {
@@ -179,8 +199,7 @@ func (sh *show) play(ctx context.Context) error {
 	}
 }
 
-// happened shows an event. open returns what came of it, once that is known; nil: nothing
-// will.
+// happened shows an event. open returns its outcome, once that is known; nil: it has none.
 func (sh *show) happened(open func() (string, bool), format string, args ...any) {
 	e := &event{at: time.Since(sh.server.began), what: fmt.Sprintf(format, args...), open: open}
 	sh.events = append(sh.events, e)
@@ -206,19 +225,25 @@ func (sh *show) start(name string, seed uint64) error {
 }
 
 // kill kills a process, as the kernel does that has no memory left.
-func (sh *show) kill(name string) {
+func (sh *show) kill(name string) error {
 	p := sh.process(name)
+	lent := sh.lent(p)
 	p.kill()
-	sh.happened(sh.lent(p), "%s is killed (kill -9)", name)
+	sh.happened(lent, "%s is killed (kill -9)", name)
+	return nil
 }
 
-// stop stops a process for longer than its lease lasts.
-func (sh *show) stop(name string, d time.Duration) error {
+// stop stops a process for longer than its lease lasts: resume waits until others have its
+// sessions.
+func (sh *show) stop(name string) error {
+	d := min(stopFor, sh.length/4)
 	p := sh.process(name)
+	lent := sh.lent(p)
 	if err := p.stop(); err != nil {
 		return err
 	}
-	sh.happened(sh.lent(p), "%s is stopped (SIGSTOP) for %s", name, clock(d))
+	sh.happened(lent, "%s is stopped (SIGSTOP) for %s", name, clock(d))
+	sh.then(d, func() error { return sh.resume(name) })
 	return nil
 }
 
@@ -235,6 +260,7 @@ func (sh *show) resume(name string) error {
 func (sh *show) cut() error {
 	sh.engine.cut()
 	sh.happened(nil, "the engine is down for %s", clock(sh.down))
+	sh.then(sh.down, sh.restart)
 	return nil
 }
 
@@ -266,26 +292,29 @@ func (sh *show) process(name string) *process {
 	return sh.processes[i]
 }
 
-// lent returns a function that reports when others have the sessions of p: when all of them
-// have ended, and all of the quota is in use after that.
+// lent returns a function that reports when others have the sessions that p has now: when all
+// of them have ended, and all of the quota is in use after that.
 func (sh *show) lent(p *process) func() (string, bool) {
 	began := time.Since(sh.server.began)
-	next, left := 0, 0 // changes seen, and sessions of p after them
-	gone := time.Duration(0)
+	next, left := 0, 0                    // changes seen, and sessions of p after them
+	over, gone := false, time.Duration(0) // whether its sessions have ended, and when
 	return func() (string, bool) {
 		for _, c := range sh.server.history(next) {
 			next++
-			if c.process == p.name && gone == 0 {
+			if c.process == p.name && !over {
 				left += c.delta
 			}
-			if c.at < began || left > 0 {
+			switch {
+			case c.at < began || left > 0:
 				continue
-			}
-			if gone == 0 {
-				gone = c.at
+			case !over:
+				over = true
+				if c.process == p.name {
+					gone = c.at - began
+				}
 			}
 			if c.count >= limit {
-				return fmt.Sprintf("its sessions ended within %s, others had them after %s", clock(gone-began+50*time.Millisecond), clock(c.at-began)), true
+				return fmt.Sprintf("its sessions had ended after %s, others had them after %s", clock(gone), clock(c.at-began)), true
 			}
 		}
 		return "", false
@@ -306,7 +335,7 @@ func (sh *show) share(p *process) func() (string, bool) {
 	}
 }
 
-// watch shows what has come of events, and what the processes report of the engine.
+// watch shows outcomes of events, and what the processes report of the engine.
 func (sh *show) watch() {
 	for i, e := range sh.events {
 		if e.open == nil || e.after != "" {
@@ -347,10 +376,11 @@ func (sh *show) changed(key string, of []string, begins, ends string) {
 // endAll ends all processes, those that were stopped included, at the same time. It returns
 // when all have exited. Calling it again does nothing.
 func (sh *show) endAll() error {
+	sh.engine.mend() // so that they can leave
 	var ending sync.WaitGroup
 	errs := make([]error, len(sh.processes))
 	for i, p := range sh.processes {
-		ending.Go(func() { errs[i] = p.end(5 * sh.lease) })
+		ending.Go(func() { errs[i] = p.end(3 * leaving) })
 	}
 	ending.Wait()
 	sh.ended = append(sh.ended, sh.processes...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -175,12 +176,17 @@ type tcpKey struct{}
 
 // serve serves one session, until the client closes it or is silent for too long.
 func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+	process := strings.TrimPrefix(r.URL.Path, "/")
+	if !slices.Contains(names, process) {
+		http.NotFound(w, r)
+		return
+	}
 	conn, _ := r.Context().Value(tcpKey{}).(net.Conn)
 	if !s.open(conn) {
 		return
 	}
 	defer s.done(conn)
-	session := s.begin(strings.TrimPrefix(r.URL.Path, "/"), conn)
+	session := s.begin(process, conn)
 	defer session.end()
 	upgrader := websocket.Upgrader{}
 	ws, err := upgrader.Upgrade(w, r, nil)

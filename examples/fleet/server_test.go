@@ -74,7 +74,7 @@ func TestServer_Counts(t *testing.T) {
 	}
 }
 
-// A session whose client answers no ping ends, one whose client does not end lives on.
+// A session ends if its client answers no ping, and lives as long as its client answers.
 func TestServer_Silence(t *testing.T) {
 	s := serving(t, 500*time.Millisecond)
 	silent, talks := dial(t, s), dial(t, s)
@@ -91,7 +91,7 @@ func TestServer_Silence(t *testing.T) {
 	if _, err := silent.NetConn().Write([]byte{0}); err != nil {
 		t.Logf("the connection of the silent client is closed: %v", err)
 	}
-	if got := s.history(0); len(got) != 3 || got[2].at-got[1].at < s.silence {
+	if got := s.history(0); len(got) != 3 || got[2].at-got[0].at < s.silence {
 		t.Errorf("the silent session ended too early: %+v", got)
 	}
 	talks.NetConn().Close()
@@ -139,6 +139,20 @@ func TestCounter_HungUp(t *testing.T) {
 	}
 	if n, _ := c.peak(); n != limit+1 && hungUpWorks {
 		t.Errorf("the most are %d sessions, want %d", n, limit+1)
+	}
+}
+
+// Only processes of the fleet are served.
+func TestServer_Stranger(t *testing.T) {
+	s := serving(t, time.Minute)
+	for _, name := range []string{"", "x", "a/b"} {
+		_, answer, err := websocket.DefaultDialer.DialContext(t.Context(), s.url(name), nil)
+		if err == nil || answer == nil || answer.StatusCode != http.StatusNotFound {
+			t.Errorf("%q: %v, want status 404", name, err)
+		}
+	}
+	if n, _ := s.peak(); n != 0 {
+		t.Errorf("the server counted %d sessions", n)
 	}
 }
 
