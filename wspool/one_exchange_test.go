@@ -301,7 +301,7 @@ func TestExchange_Stale(t *testing.T) {
 			if err != nil || ws.WriteMessage(kind, p) != nil {
 				return
 			}
-			if _, p, err = ws.ReadMessage(); err != nil {
+			if _, _, err = ws.ReadMessage(); err != nil {
 				return
 			}
 			if bye == "close" {

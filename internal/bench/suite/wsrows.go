@@ -33,24 +33,33 @@ func wsRows(s size) (out []row) {
 	for _, scheme := range schemes {
 		out = append(out, headlineRow(scheme, s, server))
 	}
+	perWorker := func(ctx context.Context, d time.Duration, ask []asker) float64 {
+		return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
+	}
 	for _, scheme := range schemes {
+		exchanges := map[string]float64{"ws": 0.95, "wss": 0.93}[scheme]
 		for _, n := range []int{16, 64} {
-			f := figure{work: fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme), metric: "op/s", than: gorillaName, more: true}
-			if scheme == "ws" {
-				f.rule, f.bound = ratioAtLeast, 0.95
-			}
-			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server, nil, f,
-				func(ctx context.Context, d time.Duration, ask []asker) float64 {
-					return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
-				}))
+			out = append(out,
+				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server, poolExchanges(nil), figure{
+					work:   fmt.Sprintf("%d workers, Exchange, %s, beside a connection each", n, scheme),
+					metric: "op/s", rule: ratioAtLeast, bound: exchanges, than: gorillaName, more: true,
+				}, perWorker),
+				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, server, poolLeases(nil), figure{
+					work:   fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme),
+					metric: "op/s", rule: ratioAtLeast, bound: 0.9, than: gorillaName, more: true,
+				}, perWorker))
 		}
+		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, server, poolExchanges(nil), figure{
+			work:   "Exchange back to back, " + scheme + ": a message",
+			metric: "us/op", rule: ratioAtMost, bound: 1.05, than: gorillaName,
+		}, timePerMessage(1)))
 	}
 	for _, scheme := range schemes {
 		for _, h := range []struct {
 			exchanges int
 			bound     float64
 		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
-			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server, nil, figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server, poolLeases(nil), figure{
 				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
 				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
 			}, timePerMessage(h.exchanges)))
@@ -60,8 +69,8 @@ func wsRows(s size) (out []row) {
 		goals := map[string]struct {
 			watched, allocs rule
 			dial, memory    float64
-		}{"ws": {ratioAtMost, atMost, 15, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
-		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, func(c *wspool.Config) { c.WatchAfter = -1 },
+		}{"ws": {ratioAtMost, atMost, 12, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
 		watched.figures = watched.figures[:2]
 		out = append(out, watched,
@@ -85,6 +94,9 @@ func answered(p []byte, err error) {
 // An asker takes a connection, exchanges so many messages over it and lets go of it.
 type asker func(ctx context.Context, exchanges int)
 
+// An opener opens n askers.
+type opener func(x *setup, a address, scheme string, n int) []asker
+
 // sockets returns a pool of WebSockets to a, which closes when the row ends.
 func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Config)) *wspool.Pool {
 	cfg := wspool.Config{URL: a.url(scheme), TLS: a.tlsConfig(), MaxSize: size, SweepInterval: time.Hour}
@@ -101,6 +113,25 @@ func poolAskers(x *setup, a address, scheme string, n int, edit func(*wspool.Con
 	p := x.sockets(a, scheme, n, edit)
 	check(p.Warm(x.ctx, n))
 	return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { lease(ctx, p, exchanges) }}, n)
+}
+
+// poolLeases opens poolAskers.
+func poolLeases(edit func(*wspool.Config)) opener {
+	return func(x *setup, a address, scheme string, n int) []asker { return poolAskers(x, a, scheme, n, edit) }
+}
+
+// poolExchanges opens askers that share a pool and call Exchange.
+func poolExchanges(edit func(*wspool.Config)) opener {
+	return func(x *setup, a address, scheme string, n int) []asker {
+		p := x.sockets(a, scheme, n, edit)
+		check(p.Warm(x.ctx, n))
+		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
+			for range exchanges {
+				_, got, err := p.Exchange(ctx, websocket.BinaryMessage, question)
+				answered(got, err)
+			}
+		}}, n)
+	}
 }
 
 // lease exchanges messages through one lease.
@@ -216,7 +247,7 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
 // one.
-func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit func(*wspool.Config), f figure,
+func duelRow(name, scheme string, workers int, s size, server *echoProcess, pooled opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
@@ -232,7 +263,7 @@ func duelRow(name, scheme string, workers int, s size, server *echoProcess, edit
 		}}
 	}
 	return row{name: name, turns: 7, entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, edit) }),
+		one("respool", func(x *setup, a address) []asker { return pooled(x, a, scheme, workers) }),
 		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
 		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
 	}, figures: []figure{f,
@@ -253,7 +284,7 @@ func dialRow(scheme string, s size, server *echoProcess, bound float64) row {
 		}}
 	}
 	return row{name: scheme + "-dial", entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, nil) }),
+		one("respool", func(x *setup, a address) []asker { return poolExchanges(nil)(x, a, scheme, workers) }),
 		one("dialing", func(_ *setup, a address) []asker {
 			d := a.dialer(scheme)
 			return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
@@ -274,13 +305,16 @@ func dialRow(scheme string, s size, server *echoProcess, bound float64) row {
 func allocsRow(scheme string, s size, server *echoProcess, rule rule) row {
 	return row{name: scheme + "-allocs", figures: []figure{
 		{work: "allocations of a lease of one exchange beyond gorilla's, " + scheme, metric: "added", rule: rule, bound: 1},
+		{work: "allocations of Exchange beyond its reply, " + scheme, metric: "exchange", rule: atMost, bound: 2},
 	}, entrants: []entrant{{"respool", func(x *setup) measurement {
 		a := server.open(x)
 		pooled := metered(s, asksOf(poolAskers(x, a, scheme, 1, nil)[0]))
+		exchange := metered(s, asksOf(poolExchanges(nil)(x, a, scheme, 1)[0]))
 		bare := metered(s, asksOf(gorillaAskers(x, a, scheme, 1, new(sync.Pool))[0]))
 		return func(ctx context.Context) sample {
 			ours, own := pooled(ctx)["allocs/op"], bare(ctx)["allocs/op"]
-			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100}
+			beyond := exchange(ctx)["allocs/op"] - 1
+			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100, "exchange": math.Round(100*beyond) / 100}
 		}
 	}}}}
 }

@@ -57,9 +57,12 @@ func (a *asker) send(t *testing.T, s string) {
 	a.peeks = 0
 }
 
+// forever interrupts no read.
+var forever context.Context
+
 // ask has the peer send reply for the request, unless it is empty.
 func (a *asker) ask(reply string) (asked, on bool) {
-	a.Raw.BeginRead(nil, false)
+	a.Raw.BeginRead(forever, false)
 	return a.Ask(context.Background(), func() bool {
 		a.WriteShort(1, []byte("question"))
 		frame := make([]byte, 2+4+len("question"))
@@ -132,7 +135,7 @@ func TestAsk_Interrupted(t *testing.T) {
 	}
 	a.Raw.EndRead(false)
 
-	a.Raw.BeginRead(nil, false)
+	a.Raw.BeginRead(forever, false)
 	a.Raw.Interrupt()
 	if asked, on := a.Ask(context.Background(), func() bool { t.Error("it writes"); return true }); asked || on {
 		t.Errorf("interrupted before: asked %v, on %v", asked, on)

@@ -244,7 +244,7 @@ func (f *FrameConn) fill() (n int, err error) {
 		return 0, nil // full, and gorilla has a message to read
 	}
 	n, err = f.receive((*buf)[had:])
-	_, passing := err.(notice) // TLS passes on the errors from below
+	_, passing := err.(*notice) // TLS passes on the errors from below
 	if n == 0 && had == 0 && len(*buf) == aheadSize {
 		aheadBuffers.Put(buf)
 	}

@@ -175,20 +175,21 @@ func (w *RawConn) MidRecord() bool {
 }
 
 // notice is an error that says something about one Read and nothing about the
-// connection. It is temporary, so that TLS does not keep it.
-type notice string
+// connection. It is temporary, so that TLS does not keep it. Notices are compared on
+// every read, so they are pointers.
+type notice struct{ text string }
 
-func (n notice) Error() string   { return string(n) }
-func (n notice) Timeout() bool   { return true }
-func (n notice) Temporary() bool { return true }
+func (n *notice) Error() string   { return n.text }
+func (n *notice) Timeout() bool   { return true }
+func (n *notice) Temporary() bool { return true }
 
-const (
-	// errNothing: a Read with nowait found nothing.
-	errNothing notice = "wspool: nothing has arrived"
+var (
+	// errNothing: a Read with nowait found nothing, or Ask is not to wait.
+	errNothing = &notice{"wspool: nothing has arrived"}
 	// errInterrupted: the read was interrupted and may be repeated.
-	errInterrupted notice = "wspool: the read was interrupted"
+	errInterrupted = &notice{"wspool: the read was interrupted"}
 	// errDismissed: the reader is to stop reading.
-	errDismissed notice = "wspool: the reader was dismissed"
+	errDismissed = &notice{"wspool: the reader was dismissed"}
 )
 
 var _ net.Error = errNothing
