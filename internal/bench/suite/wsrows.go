@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	coder "github.com/coder/websocket"
@@ -72,7 +73,7 @@ func wsRows(s size) (out []row) {
 		}{"ws": {ratioAtMost, atMost, 12, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
 		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
-		watched.figures = watched.figures[:2]
+		watched.figures = watched.figures[:3]
 		out = append(out, watched,
 			dialRow(scheme, s, server, goals.dial), allocsRow(scheme, s, server, goals.allocs),
 			socketMemoryRow(scheme, s, server, goals.memory), idleCloseRow(scheme, s))
@@ -246,14 +247,24 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // connections of gorilla and of coder of their own, in seven short turns a round: what
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
-// one.
+// one. "cpu us" is the CPU time of this process for an exchange, which depends less than the
+// others on what else the machine does.
 func duelRow(name, scheme string, workers int, s size, server *echoProcess, pooled opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
 			ask := open(x, server.open(x))
+			var exchanged atomic.Int64
+			for i, one := range ask {
+				ask[i] = func(ctx context.Context, exchanges int) {
+					one(ctx, exchanges)
+					exchanged.Add(int64(exchanges))
+				}
+			}
 			return func(cancellable context.Context) sample {
+				exchanges, cpu := exchanged.Load(), cpuNow()
 				got := sample{f.metric: try(context.Background(), s.micro()/4, ask)}
+				got["cpu us"] = micros(cpuNow()-cpu) / float64(exchanged.Load()-exchanges)
 				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
 					runtime.GC()
 					got["ctx "+f.metric] = try(cancellable, s.micro()/4, ask)
@@ -267,6 +278,7 @@ func duelRow(name, scheme string, workers int, s size, server *echoProcess, pool
 		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
 		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
 	}, figures: []figure{f,
+		{work: "  the client's CPU time for an exchange", metric: "cpu us", than: gorillaName},
 		{work: "  with a context that can be cancelled", metric: "ctx " + f.metric, than: gorillaName, more: f.more},
 		{work: "  beside coder's", metric: "ctx " + f.metric, than: coderName, more: f.more},
 	}}

@@ -81,10 +81,10 @@ func (w *RawConn) SyscallConn() syscall.RawConn {
 // CanPoll reports whether the connection can be read without blocking.
 func (w *RawConn) CanPoll() bool { return w.socket != nil || w.try != nil }
 
-// exhausted reports whether TLS has used up all bytes that it was given and the
-// socket has none. Only the reader may call it.
+// exhausted reports whether the socket has no bytes, and TLS, if there is any, has used
+// up all that it was given. Only the reader may call it.
 func (w *RawConn) exhausted() bool {
-	if !w.hungry || w.units == nil || w.socket == nil {
+	if w.socket == nil || w.units != nil && !w.hungry {
 		return false
 	}
 	w.mu.Lock()
