@@ -218,7 +218,8 @@ type asking struct {
 	err     error // of the write
 }
 
-// attach is link.attach for a lease that begins with run, which makes the look.
+// attach is link.attach for a lease that run begins and, as a rule, ends: run makes the look.
+// No other goroutine can use the lease meanwhile, so it needs no turn to read.
 func (a *asking) attach(c *lease, request Message) bool {
 	l := a.l
 	l.mu.Lock()
@@ -236,7 +237,16 @@ func (a *asking) begin(c *lease, request Message) bool {
 	l := a.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.writableLocked() != nil || !a.possibleLocked(request) {
+	if c.writableLocked() != nil {
+		return false
+	}
+	select {
+	case l.readTurn <- struct{}{}:
+	default:
+		return false
+	}
+	if !a.possibleLocked(request) {
+		<-l.readTurn
 		return false
 	}
 	a.beginLocked(c, request)
@@ -245,7 +255,7 @@ func (a *asking) begin(c *lease, request Message) bool {
 
 // possibleLocked reports whether the caller may become the reader and send the request while
 // it is. A long request is not sent so: while it waits for the network the connection would
-// not be read. If it returns true the caller has both turns.
+// not be read. If it returns true the caller has the turn to write.
 func (a *asking) possibleLocked(request Message) bool {
 	l := a.l
 	if len(request.Data) > wsconn.MaxShort || !l.raw.CanAsk() || !l.watch.free() || !l.frames.Drained() ||
@@ -253,15 +263,9 @@ func (a *asking) possibleLocked(request Message) bool {
 		return false
 	}
 	select {
-	case l.readTurn <- struct{}{}:
-	default:
-		return false
-	}
-	select {
 	case l.writeTurn <- struct{}{}:
 		return true
 	default:
-		<-l.readTurn
 		return false
 	}
 }
@@ -274,11 +278,11 @@ func (a *asking) beginLocked(c *lease, request Message) {
 	a.c, a.request, a.sent, a.err = c, request, false, nil
 }
 
-// run sends the request and reads its reply, after attach or begin has returned true. bound
-// is ctx, or nil if ctx never ends. If ends is true and the reply was read, run ends the lease;
-// if ends is true and nothing was sent, run takes the connection from the lease. The error is
-// that of the write.
-func (a *asking) run(ctx, bound context.Context, ends bool) (reply Message, stage askStage, err error) {
+// run sends the request and reads its reply. bound is ctx, or nil if ctx never ends. If only is
+// true the lease has begun with attach, otherwise begin has been called; with it run ends the
+// lease if the reply was read, and takes the connection from it if nothing was sent. The error
+// is that of the write.
+func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stage askStage, err error) {
 	l, c := a.l, a.c
 	l.raw.BeginRead(bound, false)
 	if l.hub.monitor.step > hookWithin {
@@ -308,29 +312,35 @@ func (a *asking) run(ctx, bound context.Context, ends bool) (reply Message, stag
 			c.servedLocked()
 		}
 	}
+	var unhook func() bool
 	if bound != nil {
-		l.raw.EndRead(stage == askedReplied)
+		unhook = l.raw.FinishRead(stage == askedReplied)
 	}
 	c.state.running--
 	l.freeLocked()
-	<-l.readTurn
+	if !only {
+		<-l.readTurn
+	}
 	if l.keepalive.readOn(l.hub.clock, l.frames.LastRead.Load()) && l.watchableLocked() {
 		l.startWatchLocked()
 	}
 	var dirty error
-	ends = ends && l.lease == c
+	ends := false
 	switch {
-	case !ends:
+	case !only || l.lease != c:
 	case stage == askedNot:
 		l.lease = nil
-	case stage == askedReplied && c.ended.CompareAndSwap(false, true):
-		dirty = l.detachLocked(c, false)
-	default:
-		ends = false
+	case stage == askedReplied:
+		if ends = c.ended.CompareAndSwap(false, true); ends {
+			dirty = l.detachLocked(c, false)
+		}
 	}
 	l.mu.Unlock()
+	if unhook != nil {
+		unhook()
+	}
 	switch {
-	case !ends || stage == askedNot:
+	case !ends:
 	case dirty == nil:
 		c.pooled.Release()
 	default:

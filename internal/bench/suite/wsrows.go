@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	coder "github.com/coder/websocket"
@@ -32,24 +33,33 @@ func wsRows(s size) (out []row) {
 	for _, scheme := range schemes {
 		out = append(out, headlineRow(scheme, s))
 	}
+	perWorker := func(ctx context.Context, d time.Duration, ask []asker) float64 {
+		return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
+	}
 	for _, scheme := range schemes {
+		exchanges := map[string]float64{"ws": 0.95, "wss": 0.93}[scheme]
 		for _, n := range []int{16, 64} {
-			f := figure{work: fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme), metric: "op/s", than: gorillaName, more: true}
-			if scheme == "ws" {
-				f.rule, f.bound = ratioAtLeast, 0.95
-			}
-			out = append(out, duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, nil, f,
-				func(ctx context.Context, d time.Duration, ask []asker) float64 {
-					return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
-				}))
+			out = append(out,
+				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, poolExchanges(nil), figure{
+					work:   fmt.Sprintf("%d workers, Exchange, %s, beside a connection each", n, scheme),
+					metric: "op/s", rule: ratioAtLeast, bound: exchanges, than: gorillaName, more: true,
+				}, perWorker),
+				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, poolLeases(nil), figure{
+					work:   fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme),
+					metric: "op/s", rule: ratioAtLeast, bound: 0.9, than: gorillaName, more: true,
+				}, perWorker))
 		}
+		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, poolExchanges(nil), figure{
+			work:   "Exchange back to back, " + scheme + ": a message",
+			metric: "us/op", rule: ratioAtMost, bound: 1.05, than: gorillaName,
+		}, timePerMessage(1)))
 	}
 	for _, scheme := range schemes {
 		for _, h := range []struct {
 			exchanges int
 			bound     float64
 		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
-			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, nil, figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, poolLeases(nil), figure{
 				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
 				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
 			}, timePerMessage(h.exchanges)))
@@ -59,10 +69,10 @@ func wsRows(s size) (out []row) {
 		goals := map[string]struct {
 			watched, allocs rule
 			dial, memory    float64
-		}{"ws": {ratioAtMost, atMost, 15, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
-		watched := duelRow(scheme+"-watched-1", scheme, 1, s, func(c *wspool.Config) { c.WatchAfter = -1 },
+		}{"ws": {ratioAtMost, atMost, 12, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
-		watched.figures = watched.figures[:2]
+		watched.figures = watched.figures[:3]
 		out = append(out, watched,
 			dialRow(scheme, s, goals.dial), allocsRow(scheme, s, goals.allocs),
 			socketMemoryRow(scheme, s, goals.memory), idleCloseRow(scheme, s))
@@ -84,6 +94,9 @@ func answered(p []byte, err error) {
 // An asker takes a connection, exchanges so many messages over it and lets go of it.
 type asker func(ctx context.Context, exchanges int)
 
+// An opener opens n askers.
+type opener func(x *setup, a address, scheme string, n int) []asker
+
 // sockets returns a pool of WebSockets to a, which closes when the row ends.
 func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Config)) *wspool.Pool {
 	cfg := wspool.Config{URL: a.url(scheme), TLS: a.tlsConfig(), MaxSize: size, SweepInterval: time.Hour}
@@ -100,6 +113,25 @@ func poolAskers(x *setup, a address, scheme string, n int, edit func(*wspool.Con
 	p := x.sockets(a, scheme, n, edit)
 	check(p.Warm(x.ctx, n))
 	return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { lease(ctx, p, exchanges) }}, n)
+}
+
+// poolLeases opens poolAskers.
+func poolLeases(edit func(*wspool.Config)) opener {
+	return func(x *setup, a address, scheme string, n int) []asker { return poolAskers(x, a, scheme, n, edit) }
+}
+
+// poolExchanges opens askers that share a pool and call Exchange.
+func poolExchanges(edit func(*wspool.Config)) opener {
+	return func(x *setup, a address, scheme string, n int) []asker {
+		p := x.sockets(a, scheme, n, edit)
+		check(p.Warm(x.ctx, n))
+		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
+			for range exchanges {
+				_, got, err := p.Exchange(ctx, websocket.BinaryMessage, question)
+				answered(got, err)
+			}
+		}}, n)
+	}
 }
 
 // lease exchanges messages through one lease.
@@ -214,14 +246,24 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // connections of gorilla and of coder of their own, in seven short turns a round: what
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
-// one.
-func duelRow(name, scheme string, workers int, s size, edit func(*wspool.Config), f figure,
+// one. "cpu us" is the CPU time of this process for an exchange, which depends less than the
+// others on what else the machine does.
+func duelRow(name, scheme string, workers int, s size, pooled opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
 			ask := open(x, x.server())
+			var exchanged atomic.Int64
+			for i, one := range ask {
+				ask[i] = func(ctx context.Context, exchanges int) {
+					one(ctx, exchanges)
+					exchanged.Add(int64(exchanges))
+				}
+			}
 			return func(cancellable context.Context) sample {
+				exchanges, cpu := exchanged.Load(), cpuNow()
 				got := sample{f.metric: try(context.Background(), s.micro()/4, ask)}
+				got["cpu us"] = micros(cpuNow()-cpu) / float64(exchanged.Load()-exchanges)
 				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
 					runtime.GC()
 					got["ctx "+f.metric] = try(cancellable, s.micro()/4, ask)
@@ -231,10 +273,11 @@ func duelRow(name, scheme string, workers int, s size, edit func(*wspool.Config)
 		}}
 	}
 	return row{name: name, turns: 7, entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, edit) }),
+		one("respool", func(x *setup, a address) []asker { return pooled(x, a, scheme, workers) }),
 		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
 		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
 	}, figures: []figure{f,
+		{work: "  the client's CPU time for an exchange", metric: "cpu us", than: gorillaName},
 		{work: "  with a context that can be cancelled", metric: "ctx " + f.metric, than: gorillaName, more: f.more},
 		{work: "  beside coder's", metric: "ctx " + f.metric, than: coderName, more: f.more},
 	}}
@@ -252,7 +295,7 @@ func dialRow(scheme string, s size, bound float64) row {
 		}}
 	}
 	return row{name: scheme + "-dial", entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, nil) }),
+		one("respool", func(x *setup, a address) []asker { return poolExchanges(nil)(x, a, scheme, workers) }),
 		one("dialing", func(_ *setup, a address) []asker {
 			d := a.dialer(scheme)
 			return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
@@ -273,13 +316,16 @@ func dialRow(scheme string, s size, bound float64) row {
 func allocsRow(scheme string, s size, rule rule) row {
 	return row{name: scheme + "-allocs", figures: []figure{
 		{work: "allocations of a lease of one exchange beyond gorilla's, " + scheme, metric: "added", rule: rule, bound: 1},
+		{work: "allocations of Exchange beyond its reply, " + scheme, metric: "exchange", rule: atMost, bound: 2},
 	}, entrants: []entrant{{"respool", func(x *setup) measurement {
 		a := x.server()
 		pooled := metered(s, asksOf(poolAskers(x, a, scheme, 1, nil)[0]))
+		exchange := metered(s, asksOf(poolExchanges(nil)(x, a, scheme, 1)[0]))
 		bare := metered(s, asksOf(gorillaAskers(x, a, scheme, 1, new(sync.Pool))[0]))
 		return func(ctx context.Context) sample {
 			ours, own := pooled(ctx)["allocs/op"], bare(ctx)["allocs/op"]
-			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100}
+			beyond := exchange(ctx)["allocs/op"] - 1
+			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100, "exchange": math.Round(100*beyond) / 100}
 		}
 	}}}}
 }

@@ -249,7 +249,7 @@ func (f *FrameConn) Watch() bool {
 // It needs [RawConn.CanPoll]. For the reader.
 func (f *FrameConn) Poll() bool {
 	if f.Raw.exhausted() {
-		return false // a Read of TLS would find nothing either, and take longer
+		return false // a Read would find nothing either, and take longer
 	}
 	f.Raw.nowait = true
 	n, _ := f.fill()

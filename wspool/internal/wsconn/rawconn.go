@@ -81,10 +81,10 @@ func (w *RawConn) SyscallConn() syscall.RawConn {
 // CanPoll reports whether the connection can be read without blocking.
 func (w *RawConn) CanPoll() bool { return w.socket != nil || w.try != nil }
 
-// exhausted reports whether TLS has used up all bytes that it was given and the
-// socket has none. Only the reader may call it.
+// exhausted reports whether the socket has no bytes, and TLS, if there is any, has used
+// up all that it was given. Only the reader may call it.
 func (w *RawConn) exhausted() bool {
-	if !w.hungry || w.units == nil || w.socket == nil {
+	if w.socket == nil || w.units != nil && !w.hungry {
 		return false
 	}
 	w.mu.Lock()
@@ -175,26 +175,27 @@ func (w *RawConn) MidRecord() bool {
 }
 
 // notice is an error that says something about one Read and nothing about the
-// connection. It is temporary, so that TLS does not keep it.
-type notice string
+// connection. It is temporary, so that TLS does not keep it. Notices are compared on
+// every read, so they are pointers.
+type notice struct{ text string }
 
-func (n notice) Error() string   { return string(n) }
-func (n notice) Timeout() bool   { return true }
-func (n notice) Temporary() bool { return true }
+func (n *notice) Error() string   { return n.text }
+func (n *notice) Timeout() bool   { return true }
+func (n *notice) Temporary() bool { return true }
 
 // isNotice reports whether err is a notice. TLS passes on the errors from below.
 func isNotice(err error) bool {
-	_, is := err.(notice)
+	_, is := err.(*notice)
 	return is
 }
 
-const (
-	// errNothing: a Read with nowait found nothing.
-	errNothing notice = "wspool: nothing has arrived"
+var (
+	// errNothing: a Read with nowait found nothing, or Ask is not to wait.
+	errNothing = &notice{"wspool: nothing has arrived"}
 	// errInterrupted: the read was interrupted and may be repeated.
-	errInterrupted notice = "wspool: the read was interrupted"
+	errInterrupted = &notice{"wspool: the read was interrupted"}
 	// errDismissed: the reader is to stop reading.
-	errDismissed notice = "wspool: the reader was dismissed"
+	errDismissed = &notice{"wspool: the reader was dismissed"}
 )
 
 var _ net.Error = errNothing

@@ -48,18 +48,25 @@ func (w *RawConn) BeginRead(ctx context.Context, soft bool) {
 // If whole is true the read was successful, so that an interruption that came too
 // late is undone.
 func (w *RawConn) EndRead(whole bool) {
+	if unhook := w.FinishRead(whole); unhook != nil {
+		unhook()
+	}
+}
+
+// FinishRead is EndRead for a caller that holds a lock: the caller calls the function that
+// it returns, if that is not nil, without the lock, because it may call methods of the
+// context.
+func (w *RawConn) FinishRead(whole bool) (unhook func() bool) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if whole {
 		w.read.cut = false
 	}
 	w.read.on, w.read.inside, w.read.interrupted = false, false, false
 	w.clearDeadlineLocked()
-	unhook := w.read.unhook
+	unhook = w.read.unhook
 	w.read.ctx, w.read.unhook = nil, nil
-	w.mu.Unlock()
-	if unhook != nil {
-		unhook()
-	}
+	return unhook
 }
 
 // HookContext makes the context of the present read interrupt it. If late is true it
