@@ -237,11 +237,11 @@ func TestI12_LongLines(t *testing.T) {
 				})
 				return took
 			}
-			small, large := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
-			for range 2 {
+			small, large, x := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64), math.Inf(1)
+			for tries := 0; tries < 2 || x > maxExponent && tries < 5; tries++ { // a busy machine only adds to either
 				small, large = min(small, cost(smallLine)), min(large, cost(largeLine))
+				x = math.Log(float64(large)/float64(small)) / math.Log(float64(largeLine)/smallLine)
 			}
-			x := math.Log(float64(large)/float64(small)) / math.Log(float64(largeLine)/smallLine)
 			t.Logf("%d: %v, %d: %v; exponent %.2f", smallLine, small, largeLine, large, x)
 			if x > maxExponent {
 				t.Errorf("the exponent is %.2f, over %v", x, maxExponent)
