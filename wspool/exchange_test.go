@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -345,6 +347,66 @@ func TestI13_NothingCrosses(t *testing.T) {
 			t.Logf("%d answers, %d left early, %d connections", answers.Load(), left.Load(), s.Made)
 			if answers.Load() < callers*leases/2 || left.Load() == 0 {
 				t.Error("the test did not test much")
+			}
+		})
+	}
+}
+
+// TestI13_ReadBuffers: a buffer that connections share for reading is given back once, and only
+// when it is empty. A buffer that holds part of a message, while a look finds nothing more,
+// must not go to two other connections.
+func TestI13_ReadBuffers(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // what a sync.Pool gets is what it gives next
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
+			begin, finish := make(chan bool), make(chan bool)
+			split := listen(t, scheme == "wss", func(ws *websocket.Conn) {
+				go drain(ws)
+				unsolicited := frame(websocket.TextMessage, "unsolicited")
+				for <-begin {
+					ws.NetConn().Write(unsolicited[:3])
+					<-finish
+					ws.NetConn().Write(unsolicited[3:])
+				}
+			})
+			defer close(begin)
+			split.cfg.MaxSize, split.cfg.WatchAfter = 1, time.Hour // an acquire looks
+			arrived := make(chan bool, 1)
+			split.cfg.OnUnsolicited = func(context.Context, wspool.Message) (*wspool.Message, error) {
+				arrived <- true
+				return nil, nil
+			}
+			looked := pool(t, split.cfg)
+			whole := pool(t, listen(t, scheme == "wss", echo).cfg)
+			warm(t, looked, 1)
+			long := func(s string) string { return strings.Repeat(s, 3000) } // more than gorilla's buffer holds
+			for range 10 {                                                   // the race detector has a sync.Pool drop what it is given now and then
+				begin <- true
+				eventually(t, "part of a message is found", func() bool {
+					c, ok := looked.TryAcquire()
+					if ok {
+						c.Release()
+					}
+					return !ok
+				})
+				finish <- true
+				next(t, "message", arrived)
+
+				one, other := acquire(t, whole), acquire(t, whole)
+				write(t, one, long("a"))
+				_, r, err := one.NextReader(t.Context())
+				if err == nil {
+					_, err = io.ReadFull(r, make([]byte, 10)) // the rest waits in the buffer
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				ask(t, other, long("b"))
+				if rest, err := io.ReadAll(r); err != nil || string(rest) != long("a")[10:] {
+					t.Errorf("%v, %d bytes, of them %d of another connection", err, len(rest), strings.Count(string(rest), "b"))
+				}
+				one.Release()
+				other.Release()
 			}
 		})
 	}

@@ -37,7 +37,7 @@ const (
 type Finding struct {
 	Verdict Verdict `json:"verdict"`
 	Seen    string  `json:"seen,omitempty"` // in a few words
-	Note    string  `json:"note,omitempty"` // details, for a footnote
+	Note    string  `json:"note,omitempty"` // details
 }
 
 // Cases returns all cases, in the order of the table.

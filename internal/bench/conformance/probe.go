@@ -14,6 +14,19 @@ import (
 // to wait for in vain.
 const soon = 1500 * time.Millisecond
 
+// receive waits for a value of c, at most d, which it counts in a hundred parts: while the
+// system does not run this process, which is no fault of the pool, only one passes.
+func receive[T any](c <-chan T, d time.Duration) (v T, ok bool) {
+	for range 100 {
+		select {
+		case v := <-c:
+			return v, true
+		case <-time.After(d / 100):
+		}
+	}
+	return v, false
+}
+
 // settle is how long a goroutine gets to reach the call in which it waits.
 const settle = 10 * time.Millisecond
 
@@ -41,15 +54,11 @@ func call[T any](d time.Duration, f func() (T, error)) (T, error) {
 		}()
 		e.v, e.err = f()
 	}()
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case e := <-done:
-		return e.v, e.err
-	case <-t.C:
-		var none T
-		return none, errLate
+	e, ok := receive(done, d)
+	if !ok {
+		e.err = errLate
 	}
+	return e.v, e.err
 }
 
 // do is call for a function without a result.
@@ -217,22 +226,22 @@ func (p *probe) askAndSettle() <-chan grant {
 
 // await waits for the grant, at most d; after that its error is errLate.
 func await(got <-chan grant, d time.Duration) grant {
-	select {
-	case g := <-got:
-		return g
-	case <-time.After(d):
-		return grant{err: errLate, at: time.Now()}
+	g, ok := receive(got, d)
+	if !ok {
+		g = grant{err: errLate, at: time.Now()}
 	}
+	return g
 }
 
 // until waits for cond, and reports whether it became true.
 func until(cond func() bool) bool {
-	for end := time.Now().Add(soon); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			return false
+	for range soon / time.Millisecond {
+		if cond() {
+			return true
 		}
+		time.Sleep(time.Millisecond)
 	}
-	return true
+	return cond()
 }
 
 // living is how many items are alive.

@@ -23,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/bench/peer"
+	"github.com/respool/respool/internal/relay"
 )
 
 // echoEnv, when set, makes this program the server of the WebSocket rows. It exits when
@@ -60,22 +61,35 @@ type counts struct {
 	At            time.Time // when it began to close them
 }
 
-func (a address) counts(ctx context.Context) counts { return a.command(ctx, "/counts") }
+func (a address) counts(ctx context.Context) (c counts) {
+	a.command(ctx, "/counts", &c)
+	return c
+}
 
 // goAway has the server close n connections with 1001, and returns when it began.
 func (a address) goAway(ctx context.Context, n int) time.Time {
-	c := a.command(ctx, "/close?n="+strconv.Itoa(n))
+	var c counts
+	a.command(ctx, "/close?n="+strconv.Itoa(n), &c)
 	failIf(c.Closed != n, "%d connections were open, want %d", c.Closed, n)
 	return c.At
 }
 
-func (a address) command(ctx context.Context, path string) (c counts) {
+// far is the same server behind a network that takes so long each way; 0: no network.
+func (a address) far(ctx context.Context, delay time.Duration) address {
+	if delay > 0 {
+		var far address
+		a.command(ctx, "/far?delay="+delay.String(), &far)
+		a.WS, a.WSS = far.WS, far.WSS
+	}
+	return a
+}
+
+func (a address) command(ctx context.Context, path string, reply any) {
 	req := must(http.NewRequestWithContext(ctx, http.MethodGet, a.HTTP+path, nil))
 	req.Close = true
 	resp := must(http.DefaultClient.Do(req))
 	defer resp.Body.Close()
-	check(json.NewDecoder(resp.Body).Decode(&c))
-	return c
+	check(json.NewDecoder(resp.Body).Decode(reply))
 }
 
 // server starts this program again as the server, so that the CPU time and the memory of
@@ -117,6 +131,7 @@ type echoes struct {
 	opened, pings atomic.Int64
 	shaking, peak atomic.Int64 // handshakes in progress, and the most
 	open          sync.Map     // connections, *websocket.Conn
+	addr          address
 }
 
 // listen serves without and with TLS until stop, which leaves connections open that
@@ -128,9 +143,8 @@ func (e *echoes) listen() (a address, stop func()) {
 	}
 	plain.Start()
 	secure.StartTLS()
-	url := func(s *httptest.Server) string { return "ws" + strings.TrimPrefix(s.URL, "http") }
-	return address{WS: url(plain), WSS: url(secure), HTTP: plain.URL, Cert: secure.Certificate().Raw},
-		func() { secure.Close(); plain.Close() }
+	e.addr = address{WS: "ws" + strings.TrimPrefix(plain.URL, "http"), WSS: "wss" + strings.TrimPrefix(secure.URL, "https"), HTTP: plain.URL, Cert: secure.Certificate().Raw}
+	return e.addr, func() { secure.Close(); plain.Close() }
 }
 
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -141,6 +155,10 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case "/counts":
 		e.close(w, 0)
+		return
+	case "/far":
+		delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))
+		_ = json.NewEncoder(w).Encode(address{WS: relayed(e.addr.WS, delay), WSS: relayed(e.addr.WSS, delay)})
 		return
 	}
 	handshake, _ := time.ParseDuration(r.URL.Query().Get("handshake")) // none: 0
@@ -180,6 +198,18 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// relayed is the server at to behind a relay, which ends with the process.
+func relayed(to string, delay time.Duration) string {
+	u := must(url.Parse(to))
+	r := must(relay.New(u.Host))
+	r.OnConn(func(c *relay.Conn) {
+		c.Up().Delay(delay)
+		c.Down().Delay(delay)
+	})
+	u.Host = r.Addr()
+	return u.String()
 }
 
 // close closes n connections and replies with the counts.

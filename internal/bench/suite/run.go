@@ -24,7 +24,8 @@ type row struct {
 	name     string // in -only
 	entrants []entrant
 	figures  []figure
-	turns    int // measurements of a round, whose median counts; 0: 1
+	turns    int  // measurements of a round, whose median counts; 0: 1
+	large    bool // measured only if -only selects it
 }
 
 // An entrant is one pool under test, in one of its sizes. The goals are about the
@@ -100,7 +101,9 @@ func attempt(f func()) (err error) {
 
 // runRows measures the rows that o selects and reports progress to w.
 func runRows(ctx context.Context, all []row, o options, w io.Writer) (out []result) {
-	chosen := slices.DeleteFunc(slices.Clone(all), func(r row) bool { return !o.only.MatchString(r.name) })
+	chosen := slices.DeleteFunc(slices.Clone(all), func(r row) bool {
+		return !o.only.MatchString(r.name) || r.large && o.only.String() == ""
+	})
 	for i, r := range chosen {
 		progress := func(format string, args ...any) {
 			fmt.Fprintf(w, "[%d/%d] %s: %s\n", i+1, len(chosen), r.name, fmt.Sprintf(format, args...))

@@ -49,7 +49,7 @@ func TestRows(t *testing.T) {
 		names[r.name] = true
 		t.Run(r.name, func(t *testing.T) {
 			var progress bytes.Buffer
-			got := runRows(t.Context(), []row{r}, rounds(t, 1), &progress)[0]
+			got := runRows(t.Context(), []row{r}, rounds(t, 1, "-only=."), &progress)[0]
 			if len(got.Errs) > 0 || !strings.Contains(progress.String(), "round 1/1 "+r.entrants[0].name) {
 				t.Fatalf("%+v\n%s", got, &progress)
 			}
@@ -152,7 +152,7 @@ func TestProgram(t *testing.T) {
 		if err := run(t.Context(), kinds(), args, &out, io.Discard); err != nil {
 			t.Fatalf("%v: %v", args, err)
 		}
-		if args[0] == "-list" && !strings.Contains(out.String(), "wss-dial: respool, dialing\n") || args[len(args)-1] == "-busy" && !strings.Contains(out.String(), "total ms") {
+		if args[0] == "-list" && !strings.Contains(out.String(), "wss-dial: respool, dialing, gorilla\n") || args[len(args)-1] == "-busy" && !strings.Contains(out.String(), "total ms") {
 			t.Errorf("%v printed\n%s", args, &out)
 		}
 		if slices.Contains(args, "-json") {
@@ -188,7 +188,7 @@ func TestReport(t *testing.T) {
 	text := string(must(os.ReadFile(filepath.Join(dir, "REPORT.md"))))
 	for _, want := range []string{
 		rec.Machine.CPU, "goals are reached", "| `bad` bad work | 2 (1-3) x, error: it broke | <= 1 |", "## Acquire and release", "## Scaling", "## Policies",
-		"## Other rows", "net/http", "of puddle", "## Conformance: known pool defects", "| puddle | 0 | 1 | 0 |", "**fails**: two holders",
+		"## Other rows", "net/http", "of puddle", "## Conformance: known pool defects", "| puddle | 0 | 1 | 0 |\n\n| what must hold | respool | puddle |\n|---|---|---|\n| `one` one holder (found in the code) | pass | **fails**: two holders |\n",
 		"### some work", "| crypto | 60 % |", "`f\\|g` | 60 %", "`gorilla.f, from wspool.g` | 1.00 | 48", "It allocates nothing", "| … bad work |",
 	} {
 		if !strings.Contains(text, want) {

@@ -103,25 +103,6 @@ func memoryInUse() (heap, stack float64) {
 	return float64(m.HeapAlloc), float64(m.StackInuse)
 }
 
-// keptAliveRow finds the CPU time that very many idle connections use while each is
-// pinged once. A measurement takes as long as the keepalive: only every fifth round
-// has one.
-func keptAliveRow(s size) row {
-	return row{name: "ws-10k", figures: []figure{
-		{work: "10,000 idle, 20 s keepalive: CPU, of one core", metric: "cpu %", rule: atMost, bound: 3},
-		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
-	}, entrants: []entrant{{"many idle", firstOfFive(func(x *setup) measurement {
-		a := x.server()
-		p := x.idleSockets(a, "ws", s.count(10_000), s)
-		return func(ctx context.Context) sample {
-			var pings int64
-			cpu := cpuOf(ctx, s.time(keepAlive), func() { pings = a.counts(ctx).Pings - pings })
-			allIdle(p, s.count(10_000))
-			return sample{"cpu %": 100 * cpu.Seconds() / s.time(keepAlive).Seconds(), "pings": float64(pings) / float64(s.count(10_000))}
-		}
-	})}}}
-}
-
 // firstOfFive measures in every fifth round only, from the first.
 func firstOfFive(open func(x *setup) measurement) func(x *setup) measurement {
 	return func(x *setup) measurement {
@@ -140,17 +121,16 @@ func firstOfFive(open func(x *setup) measurement) func(x *setup) measurement {
 // the server closes is gone, and until all are closed. Several servers share them,
 // because a process can have too few descriptors for all. It is measured in one round of
 // five.
-func crowdRow(name string, n int, s size) row {
+func crowdRow(name string, n int, s size, cpu float64) row {
 	n = s.count(n)
 	const closes, perServer, spare = 200, 10_000, 200 // descriptors
-	each := float64(n) / float64(s.count(100_000))
 	return row{name: name, figures: []figure{
 		{work: fmt.Sprintf("%s idle, 20 s keepalive: memory of each", grouped(n)), metric: "KiB", rule: atMost, bound: 2.5},
 		{work: "  goroutines beyond those before", metric: "goroutines", rule: atMost, bound: 50},
-		{work: "  CPU, of one core", metric: "cpu %", rule: atMost, bound: 15 * each},
+		{work: "  CPU, of one core", metric: "cpu %", rule: atMost, bound: cpu},
 		{work: "  pings to each meanwhile", metric: "pings", rule: atLeast, bound: 0.9},
 		{work: "  from the server's close of one to its end", metric: "p99 ms", rule: atMost, bound: 20},
-		{work: "  until all are closed", metric: "close s", rule: atMost, bound: 10 * each},
+		{work: "  until all are closed", metric: "close s", rule: atMost, bound: float64(n) / float64(s.count(10_000))},
 	}, entrants: []entrant{{"many idle", firstOfFive(perRound(func(x *setup) sample {
 		failIf(descriptors() < n+spare, "%d descriptors, want %d", descriptors(), n+spare)
 		var servers []address
@@ -170,14 +150,14 @@ func crowdRow(name string, n int, s size) row {
 		heap1, stack1 := memoryInUse()
 		got := sample{"KiB": (heap1 + stack1 - heap0 - stack0) / float64(n) / 1024, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
 		var pings int64
-		cpu := cpuOf(x.ctx, s.time(keepAlive), func() {
+		used := cpuOf(x.ctx, s.time(keepAlive), func() {
 			pings = -pings
 			for _, a := range servers {
 				pings += a.counts(x.ctx).Pings
 			}
 		})
 		allIdle(p, n)
-		got["cpu %"], got["pings"] = 100*cpu.Seconds()/s.time(keepAlive).Seconds(), float64(pings)/float64(n)
+		got["cpu %"], got["pings"] = 100*used.Seconds()/s.time(keepAlive).Seconds(), float64(pings)/float64(n)
 		got["p99 ms"] = quantile(gone.measure(x.ctx, servers[0], s.count(closes)), 0.99)
 		begin := time.Now()
 		check(peer.Close(p))
