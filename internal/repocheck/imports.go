@@ -26,6 +26,8 @@ var layers = map[string]layer{
 	"policy":   {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
 	"wspool":   {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
 	"metrics":  {layers: []string{"resource"}, nested: true},
+
+	"wspool/mux": {layers: []string{"wspool", "resource"}},
 	"examples": {all: true},
 
 	"internal":           {layers: []string{"resource"}},
