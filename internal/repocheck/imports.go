@@ -28,7 +28,7 @@ var layers = map[string]layer{
 	"metrics":  {layers: []string{"resource"}, nested: true},
 
 	"wspool/mux": {layers: []string{"wspool", "resource"}},
-	"examples": {all: true},
+	"examples":   {all: true},
 
 	"internal":           {layers: []string{"resource"}},
 	"internal/bench":     {all: true},
