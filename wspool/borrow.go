@@ -39,7 +39,7 @@ func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error)
 			return nil, err
 		}
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &p)
+		c, err := lend(ctx, pooled, &p, r.Shared)
 		if err == nil {
 			return c, nil
 		}
@@ -73,7 +73,7 @@ func tryBorrow(from lender) (*Conn, bool) {
 			return nil, false
 		}
 		l := pooled.Value()
-		c, err := lend(context.Background(), pooled, &p)
+		c, err := lend(context.Background(), pooled, &p, false)
 		if err == nil {
 			return c, true
 		}
@@ -86,10 +86,10 @@ func tryBorrow(from lender) (*Conn, bool) {
 // lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
 // that is not certain to be fit within what p has left is vetted in the background, and
 // returns to the pool if it passes.
-func lend(ctx context.Context, pooled resource.Lease[*link], p *patience) (*Conn, error) {
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool) (*Conn, error) {
 	l := pooled.Value()
 	c := newConn(l)
-	c.pooled = pooled
+	c.pooled, c.state.shared = pooled, shared
 	if !l.attach(c.lease) {
 		err := vetting{l}.briefly(ctx, p)
 		if err == nil {

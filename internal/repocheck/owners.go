@@ -43,7 +43,7 @@ var ownerships = []ownership{
 		methods:      40,
 		components: []string{
 			"addressBook", "alarms", "answerConn", "counts", "deadline", "dialGate", "dialTicket", "dialTrace", "dirtiness",
-			"ending", "foreignCache", "handshakes", "heartbeat", "keepalive", "leaseState", "messageRate", "monitor", "monitored",
+			"ending", "foreignCache", "handshakes", "heartbeat", "holder", "keepalive", "leaseState", "messageRate", "monitor", "monitored",
 			"patience", "quarantine", "reclaims", "roster", "secrets", "tlsSessions", "watchState",
 		},
 	},

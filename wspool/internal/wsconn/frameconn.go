@@ -44,6 +44,8 @@ type FrameConn struct {
 	// what lies behind is control frames alone, which may be dropped. -1: all.
 	keep int
 
+	batch batch // owned by the goroutine that writes data
+
 	second   int64  // when the second began in which control frames are counted
 	inSecond uint64 // control frames of that second
 	handed   bool   // the connection was hijacked: frames are its new owner's
