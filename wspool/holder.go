@@ -113,11 +113,13 @@ func (c *Conn) Watch(ready func(), soon bool) {
 	}
 }
 
-// ErrPartial: [Conn.ReadWhole] found that a longer message arrives in parts.
-var ErrPartial = errors.New("wspool: message has arrived in part")
-
-// ErrQuiet: no message had arrived when the context of [Conn.ReadWhole] ended.
-var ErrQuiet = errQuiet
+// Errors of [Conn.ReadWhole], which harm nothing. They are returned as they are.
+var (
+	// ErrPartial: a longer message arrives in parts.
+	ErrPartial = errors.New("wspool: message has arrived in part")
+	// ErrQuiet: no message had arrived when the context ended.
+	ErrQuiet = errQuiet
+)
 
 // ReadWhole is ReadMessage for a goroutine that reads for others too, and whose own context
 // must not harm the connection. The message is appended to dst, which may be nil, and p is the
@@ -125,7 +127,8 @@ var ErrQuiet = errQuiet
 //
 // The end of ctx never harms the connection, nor is it a given-up read in the sense of
 // [Config.Exchange]: ReadWhole returns [ErrQuiet], dst is unchanged, and another read may
-// follow. So it begins to read a message only once that has arrived whole. If a message is
+// follow. So it begins to read a message only once that has arrived whole. With a ctx that has
+// ended before, it returns a message that has arrived, and does not wait for one. If a message is
 // longer than is taken in ahead, 4 KiB, and its rest is missing, ReadWhole returns
 // [ErrPartial], and [Conn.ReadMessage] reads the message. Otherwise it fails as ReadMessage.
 func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []byte, err error) {
@@ -170,15 +173,15 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.holder.ready = nil
-	bound := ctx
-	if ctx.Done() == nil {
+	bound, poll := ctx, ctx.Err() != nil
+	if ctx.Done() == nil || poll {
 		bound = nil
 	}
 	l.raw.BeginRead(bound, true)
-	m, again, err := c.tryWhole(ctx)
+	m, again, err := c.tryWhole(ctx, poll)
 	for again {
 		l.mu.Lock()
-		m, again, err = c.tryWhole(ctx)
+		m, again, err = c.tryWhole(ctx, poll)
 	}
 	if err != nil {
 		c.endRead(ctx, false)
@@ -188,17 +191,18 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	return m, err
 }
 
-// tryWhole is one attempt of nextWhole. It is called with mu held and returns without.
-func (c *lease) tryWhole(ctx context.Context) (m incoming, again bool, err error) {
+// tryWhole is one attempt of nextWhole. It is called with mu held and returns without. poll says
+// that it must not block.
+func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
-	case l.lease != c, ctx.Err() != nil, l.end.cause != nil && l.watch.pending.r == nil:
-		return c.tryNext(ctx, true)
 	case l.watch.pending.r != nil && !l.frames.WholePending():
 		// Only the reader changes whether it is, and there is none while a message is pending.
 		l.mu.Unlock()
 		return m, false, ErrPartial
-	case l.watch.pending.r != nil, l.watch.reader != noReader:
+	case l.watch.pending.r != nil: // reading it does not block
+		return c.tryNext(context.Background(), true)
+	case l.lease != c, l.end.cause != nil, l.watch.reader != noReader, ctx.Err() != nil && !poll:
 		return c.tryNext(ctx, true)
 	}
 	l.disarmLocked()
@@ -207,25 +211,24 @@ func (c *lease) tryWhole(ctx context.Context) (m incoming, again bool, err error
 	if l.hub.monitor.step > hookWithin {
 		l.raw.HookContext(false)
 	}
-	on, partial := true, false
-	for on && !partial {
+	on := true
+	for on {
 		l.handleControls()
-		if l.frames.WholePending() || l.frames.EndPending() {
+		switch {
+		case l.frames.WholePending() || l.frames.EndPending():
 			return c.readDirect(ctx)
+		case l.frames.MessagePending() && !l.frames.HasRoom():
+			on, err = false, ErrPartial
+		case !poll:
+			on = l.frames.AwaitOutside()
+		case !l.raw.CanPoll() || !l.frames.Poll() && !l.frames.EndPending():
+			on, err = false, errQuiet
 		}
-		if l.frames.MessagePending() && !l.frames.HasRoom() {
-			partial = true
-			continue
-		}
-		on = l.frames.AwaitOutside()
 	}
 	l.mu.Lock()
 	l.freeLocked()
 	l.mu.Unlock()
-	if partial {
-		return m, false, ErrPartial
-	}
-	return m, true, nil
+	return m, err == nil, err
 }
 
 // readAppend reads a message to its end and appends it to dst.
