@@ -29,6 +29,7 @@ type Client struct {
 	waiting    atomic.Int32 // callers in the line
 	growAfter  atomic.Int64 // Unix time in ns before which the client does not grow
 	work       tasks
+	calls      sync.Pool // of *call
 	stats      counts
 
 	// open is what calls choose from: connections that take calls and are not exclusive.
@@ -100,13 +101,13 @@ func New(from Leaser, cfg Config) (*Client, error) {
 // run, if it is Idempotent, once.
 func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
 	c.replays.calls.Add(1)
-	k := getCall(&r)
+	k := c.getCall(&r)
 	var m Message
 	err := c.attempts(ctx, k, &r, func(n *conn) (err error) {
 		m, err = n.do(ctx, k, &r)
 		return err
 	})
-	putCall(k)
+	c.putCall(k)
 	return m, err
 }
 
@@ -115,12 +116,12 @@ func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
 // as Call does, and fails as Call.
 func (c *Client) Notify(ctx context.Context, body any) error {
 	r := Request{Body: body}
-	k := getCall(&r)
+	k := c.getCall(&r)
 	err := c.attempts(ctx, k, &r, func(n *conn) error {
 		defer n.unreserve()
 		return n.notify(ctx, k, body)
 	})
-	putCall(k)
+	c.putCall(k)
 	return err
 }
 
@@ -421,12 +422,20 @@ func (c *Client) grow(r resource.Request) {
 	n := c.joinLocked(ws, false)
 	if n != nil {
 		c.admitLocked()
-		if len(c.line) > 0 {
+		if len(c.line) > 0 || n.busy() {
 			c.growLocked()
 		}
 	}
 	c.mu.Unlock()
 	c.began(n, ws)
+}
+
+// busy reports whether the connection has, or is about to have, the load from which the client
+// grows.
+func (c *conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slots.live+c.reserved >= c.client.cfg.GrowAt
 }
 
 // acquire acquires a connection. A panic in the Leaser becomes an error.

@@ -29,15 +29,14 @@ type call struct {
 	flown bool  // it was handed to the network
 }
 
-var calls = sync.Pool{New: func() any {
-	k := new(call)
-	k.init()
-	return k
-}}
-
-// getCall returns a call that nothing refers to.
-func getCall(r *Request) *call {
-	k := calls.Get().(*call)
+// getCall returns a call that nothing refers to. The pool of them is the client's, since a channel
+// that was made in a bubble of testing/synctest must stay in it.
+func (c *Client) getCall(r *Request) *call {
+	k, _ := c.calls.Get().(*call)
+	if k == nil {
+		k = new(call)
+		k.init()
+	}
 	k.clear(r)
 	return k
 }
@@ -49,12 +48,12 @@ func (k *call) clear(r *Request) {
 	k.cost = int64(max(1, r.Cost))
 }
 
-func putCall(k *call) {
+func (c *Client) putCall(k *call) {
 	if cap(k.buf) > keptBuffer {
 		k.buf = nil
 	}
 	k.stream, k.reply, k.err = nil, Message{}, nil
-	calls.Put(k)
+	c.calls.Put(k)
 }
 
 // connState is what a connection is used for.
@@ -415,7 +414,7 @@ func (c *conn) lead(ctx context.Context, w *waiter) {
 		kind, p, err := c.ws.ReadWhole(ctx, c.space())
 		switch err {
 		case nil:
-			if c.dispatch(kind, p); !w.ready.Load() {
+			if c.dispatch(kind, p); !w.ready.Load() && ctx.Err() == nil {
 				continue
 			}
 		case wspool.ErrQuiet: // ctx has ended
