@@ -47,6 +47,14 @@ var ownerships = []ownership{
 			"patience", "quarantine", "reclaims", "roster", "secrets", "tlsSessions", "watchState",
 		},
 	},
+	{
+		dir:          "wspool/mux",
+		coordinators: []string{"conn", "Client", "Stream"},
+		methods:      50,
+		components:   []string{"inbox", "outbox", "replays", "ring", "slots", "streamBuffer", "tasks", "waiter"},
+		records:      []string{"call"},
+		links:        []string{"stream"},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor

@@ -87,7 +87,7 @@ func New(from Leaser, cfg Config) (*Client, error) {
 
 // Call sends a request and returns the reply, whose bytes are the caller's. A reply that says
 // that the call has failed is a reply too; the protocol's package decodes it. Small replies are
-// allocated together, so one that is kept keeps up to 4 KiB (chunkSize).
+// allocated together, so one that is kept keeps up to 2 KiB (chunkSize).
 //
 // Call blocks until the reply has arrived: first for a connection to have room, callers first
 // come, first served, and for a connection to be dialled if there is none. It may read the
@@ -619,6 +619,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 		return
 	}
 	c.unused++
+	c.chunk = nil // no goroutine reads
 	idle := cfg.IdleAfter > 0 && time.Duration(c.unused)*every >= cfg.IdleAfter
 	c.mu.Unlock()
 	if idle && !c.client.lastOfEvents(c) {

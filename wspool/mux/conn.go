@@ -498,7 +498,7 @@ func (c *conn) readReady() {
 
 // chunkSize is how many bytes are allocated for small replies together. A reply that is kept
 // keeps its neighbors.
-const chunkSize, smallReply = 4 << 10, 512
+const chunkSize, smallReply = 2 << 10, 256
 
 // space returns where to read the next message to. The caller has the lead, which guards chunk.
 func (c *conn) space() []byte {

@@ -511,7 +511,7 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 	c.slots.release(f.ID)
 	if !given {
 		c.load.Add(-k.cost)
-		if k.reply, k.err = m, err; err == nil {
+		if k.reply, k.err, k.fate = m, err, nil; err == nil {
 			c.attachLocked(s, f.ID, string(key), m)
 		}
 		c.stats.calls++

@@ -28,7 +28,7 @@ func (w *waiter) arrived() {
 	w.rouse()
 }
 
-// reset makes w wait for the next thing. Nobody wakes it meanwhile.
+// reset makes w wait for the next thing. Nothing refers to w meanwhile.
 func (w *waiter) reset() {
 	w.ready.Store(false)
 	select {

@@ -68,8 +68,13 @@ func (c Codec) IDBits() int {
 	return c.Bits
 }
 
-// ErrBody: the body of a call is no [Request], *Request or [Batch].
-var ErrBody = errors.New("jsonrpc: body of the call is no Request and no Batch")
+// Errors of this package. Test with errors.Is.
+var (
+	// ErrBody: the body of a call is no [Request], *Request or [Batch].
+	ErrBody = errors.New("jsonrpc: body of the call is no Request and no Batch")
+	// ErrMissing: the reply to a batch has no reply to one of its requests.
+	ErrMissing = errors.New("jsonrpc: batch has no reply to the request")
+)
 
 // Append implements [mux.Codec].
 func (c Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byte, err error) {
@@ -265,9 +270,6 @@ func DecodeBatch(m mux.Message, results ...any) (errs []error, err error) {
 	}
 	return errs, nil
 }
-
-// ErrMissing: the reply to a batch has no reply to one of its requests.
-var ErrMissing = errors.New("jsonrpc: batch has no reply to the request")
 
 // Call calls a method and decodes its result into result; nil: it is dropped. It fails as
 // [mux.Client.Call], and with an [*Error] that the server replied with.
