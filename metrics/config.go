@@ -18,7 +18,7 @@ type Config struct {
 	// Overdue is how long a lease may last before it is reported, from 300 ms to a
 	// day. A lease that lasts longer is found within an eighth of Overdue and
 	// reported once, to OnOverdue, to Logger and as an [Event], and again when it
-	// ends. The stack of its acquire is known only if the lease was sampled, as one in
+	// ends. Leases that were acquired with [resource.Request.Shared] are not reported. The stack of its acquire is known only if the lease was sampled, as one in
 	// 512 is unless [resource.Config.SampleLeases] is 1. Zero means that no lease is
 	// reported.
 	Overdue time.Duration

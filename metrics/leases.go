@@ -36,6 +36,7 @@ type lease struct {
 	began      time.Time
 	class      string
 	overdue    bool // it was reported
+	shared     bool // it is never overdue: see resource.Request.Shared
 	profiled   bool // it is in the pprof profile
 	depth      int
 	stack      [maxStack]uintptr
@@ -65,7 +66,7 @@ func (ls *leases) begin(e resource.LeaseEvent) {
 	s.mu.Lock()
 	l, late := s.addLocked(e.ID, e.Lease)
 	if l != nil {
-		l.began, l.class, l.depth = now, e.Request.Class, depth
+		l.began, l.class, l.depth, l.shared = now, e.Request.Class, depth, e.Request.Shared
 		l.stack = stack // zeros follow
 		if ls.budget.take(now.Sub(ls.m.born)) {
 			l.profiled = true
@@ -116,7 +117,7 @@ func (s *shard) removeLocked(l *lease) {
 		s.overdue--
 	}
 	delete(s.byID, l.id)
-	l.class, l.depth, l.overdue, l.profiled = "", 0, false, false
+	l.class, l.depth, l.overdue, l.shared, l.profiled = "", 0, false, false, false
 	l.next, s.free = s.free, l
 }
 

@@ -79,7 +79,7 @@ func (ls *leases) due(now time.Time, limit time.Duration) (due []Held, next time
 		s.mu.Lock()
 		for _, l := range s.byID {
 			switch lasted := now.Sub(l.began); {
-			case l.overdue:
+			case l.overdue, l.shared:
 			case lasted >= limit:
 				l.overdue = true
 				s.overdue++
@@ -121,6 +121,9 @@ func (m *Meter) unseen(now time.Time) (todo []func(), next time.Duration) {
 		}
 		number := uint64(r.Leases)
 		running[r.ID] = number
+		if r.Shared {
+			continue
+		}
 		if r.Held < m.cfg.Overdue {
 			next = min(next, m.cfg.Overdue-r.Held)
 			continue

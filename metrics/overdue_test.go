@@ -530,3 +530,47 @@ func TestDropped_Overdue(t *testing.T) {
 		}
 	})
 }
+
+// A lease that was acquired with Request.Shared is never overdue, sampled or not, and the
+// next lease of its resource is.
+func TestOverdue_Shared(t *testing.T) {
+	for name, sampled := range map[string]int{"sampled": 1, "unsampled": 1 << 20} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &watcher{start: time.Now()}
+				w.m = newMeter(t, metrics.Config{
+					Overdue:    time.Minute,
+					OnOverdue:  func(h metrics.Held) { w.note(&w.due, h) },
+					OnReturned: func(h metrics.Held) { w.note(&w.returned, h) },
+					Logger:     slog.New(slog.DiscardHandler),
+				})
+				p, err := resource.New(resource.Config[int]{
+					Make:    func(context.Context) (int, error) { return 1, nil },
+					MaxSize: 1, Trace: w.m.Trace(nil), SampleLeases: sampled,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.m.Watch(p); err != nil {
+					t.Fatal(err)
+				}
+				lend := func(shared bool) {
+					l, err := p.AcquireWith(t.Context(), resource.Request{Shared: shared})
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Hour)
+					l.Release()
+				}
+				lend(true)
+				lend(true)
+				w.want(t, 0, 0)
+				lend(false)
+				w.want(t, 1, 1)
+				if err := p.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

@@ -40,10 +40,13 @@ func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], er
 	slot := localIndex(len(p.slots))
 	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(slot); ok {
+			l.noteShared(&r)
 			return l, nil
 		}
 	}
-	return p.acquire(ctx, &r, slot)
+	l, err := p.acquire(ctx, &r, slot)
+	l.noteShared(&r)
+	return l, err
 }
 
 // acquire is Acquire where there are policies to ask, or the caller's local slot has

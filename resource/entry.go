@@ -56,6 +56,8 @@ type entry[T any] struct {
 
 	known known // its last lease whose beginning is known
 
+	shared atomic.Uint64 // its last lease that was acquired with Request.Shared; its caller sets it
+
 	// vetting is the lease that an acquire has and its caller has not yet, while
 	// the policies are asked; 0: none. Only in a pool that has policies.
 	vetting atomic.Uint64
@@ -83,6 +85,7 @@ type entry[T any] struct {
 	stamp     int64  // its position in an idleList: larger is newer
 	seen      uint64 // the last inspection that listed it
 	leaving   bool   // registry.leave was called; before that the goroutine's that has the entry to itself
+	recalled  uint64 // the last lease for which Recall was called, or is about to be
 }
 
 // fits reports whether the entry may be lent to a caller that asked for r; nil asks for
@@ -161,6 +164,7 @@ func (e *entry[T]) inspect(c *clock) (r ResourceInfo) {
 		r.State = Leased
 		if word.Leased {
 			r.Lease = uint64(word.Leases)
+			r.Shared = e.shared.Load() == r.Lease
 			r.Held = e.heldFor(word.Leases, tick-word.Ticks(tick), now)
 		}
 	}

@@ -27,6 +27,7 @@ type ResourceInfo struct {
 	State       State         // what it is doing
 	Lease       uint64        // ordinal of the current lease on its resource, from 1, as in LeaseEvent; 0 unless leased
 	Held        time.Duration // how long the current lease has lasted, exact if it was sampled, else to 100 ms; 0 unless leased
+	Shared      bool          // the current lease was acquired with Request.Shared
 	Invalidated error         // why it will be destroyed when its lease ends; nil: it may be lent again
 	Detail      string        // what Config.Describe returned
 }

@@ -57,6 +57,16 @@ func (m *member[T]) GiveWay(before time.Duration) (budget.Answer, time.Duration)
 	return budget.Gave, 0
 }
 
+// Recall asks for a leased resource back, because another key has a better claim to its slot
+// and nothing is idle. One is asked for at a time: when it has come back the budget asks again,
+// if it must.
+func (m *member[T]) Recall() {
+	p := (*Pool[T])(m)
+	p.lock()
+	defer p.unlock()
+	recallOp[T]{p}.preemptLocked()
+}
+
 // Attend sends every release through the lock from now on, and has the resources
 // that are idle in local slots offered.
 func (m *member[T]) Attend() {

@@ -89,6 +89,14 @@ type waitNote struct {
 	waited atomic.Int64
 }
 
+// noteShared notes for Inspect that l was acquired with [Request.Shared]. Its caller calls it;
+// l may be the zero Lease.
+func (l Lease[T]) noteShared(r *Request) {
+	if r.Shared && l.e != nil {
+		l.e.shared.Store(l.gen())
+	}
+}
+
 // fresh reports whether the resource came straight from its creation. The holder
 // calls it.
 func (l Lease[T]) fresh() bool { return l.gen() == 1 && !l.e.wasIdle }

@@ -47,6 +47,11 @@ type Request struct {
 	// ends with it. An idle resource is lent without regard to it. Zero or less: only the
 	// context bounds the acquire.
 	MaxWait time.Duration
+	// Shared says that the caller shares the resource among many uses and keeps the lease
+	// for long: until it is idle, or [Config.Recall] asks for it. Such a lease is not
+	// reported as overdue, and [ResourceInfo.Shared] shows it. Nothing else depends on it
+	// here; package wspool reads messages of such a lease differently.
+	Shared bool
 }
 
 // Admission decides whether something may begin, and is called back when it has ended. The

@@ -273,10 +273,12 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 	slot := localIndex(len(p.slots))
 	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
 		if l, _, ok := p.hit(slot); ok {
+			l.noteShared(&r)
 			return l, nil
 		}
 	}
 	l, err := p.acquire(ctx, &r, slot)
+	l.noteShared(&r)
 	return p.acquired(ctx, l, err)
 }
 
@@ -363,6 +365,7 @@ func (p *Pool[T]) Resize(max int) error {
 	if p.cap.over() {
 		p.idle.flushSlots(0)
 		reapOp[T]{p}.reapLocked()
+		recallOp[T]{p}.startLocked()
 	}
 	p.maker.warmed(p.existLocked(), p.cap.most(), nil) // fewer may be enough now
 	p.serveAndGrowLocked()
@@ -702,4 +705,5 @@ func (p *Pool[T]) endEraLocked(cause error) {
 		p.era = newEra(p.ctx)
 	}
 	reapOp[T]{p}.reapLocked()
+	recallOp[T]{p}.startLocked()
 }

@@ -120,6 +120,9 @@ func (s *sweep[T]) step() bool {
 // have it replaced in time. With Idlers 0 the answer depends on the resource alone, and not
 // on how many are idle.
 func (s *sweep[T]) foresee(x *candidate[T]) {
+	if x.leased && s.p.cfg.Recall != nil {
+		x.recall = s.later(x, 0)
+	}
 	if x.expiring || !x.used && s.p.cfg.MinIdle == 0 {
 		return
 	}
@@ -202,6 +205,7 @@ type candidate[T any] struct {
 	replace  bool  // it is to have one
 	cause    error // why it ends
 	end      error // why it will have to end soon
+	recall   error // why its holder is asked for it; nil: it is not
 }
 
 // count continues to count the resources that have or will have a replacement. A resource
@@ -317,6 +321,9 @@ func (s *sweep[T]) expect() {
 	defer p.unlock()
 	found := false
 	for i := range s.some[:s.n] {
+		if x := &s.some[i]; x.recall != nil {
+			recallOp[T]{p}.oneLocked(x.e, x.recall)
+		}
 		if x := &s.some[i]; x.replace && x.e.loc != gone && x.e.end == nil {
 			p.registry.setExpiring(x.e, x.end)
 			p.maker.fade(x.e, x.end, p.registry.expiring)

@@ -62,7 +62,7 @@ func (b *borrower) acquire(ctx context.Context) (resource.Lease[*link], error) {
 func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Conn, error) {
 	for {
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &b.patience)
+		c, err := lend(ctx, pooled, &b.patience, b.request.Shared)
 		if err == nil {
 			return c, nil
 		}
@@ -100,7 +100,7 @@ func tryBorrow(from lender) (*Conn, bool) {
 			return nil, false
 		}
 		l := pooled.Value()
-		c, err := lend(context.Background(), pooled, &p)
+		c, err := lend(context.Background(), pooled, &p, false)
 		if err == nil {
 			return c, true
 		}
@@ -113,10 +113,10 @@ func tryBorrow(from lender) (*Conn, bool) {
 // lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
 // that is not certain to be fit within what p has left is vetted in the background, and
 // returns to the pool if it passes.
-func lend(ctx context.Context, pooled resource.Lease[*link], p *patience) (*Conn, error) {
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool) (*Conn, error) {
 	l := pooled.Value()
 	c := newConn(l)
-	c.pooled = pooled
+	c.pooled, c.state.shared = pooled, shared
 	if !l.attach(c.lease) {
 		err := vetting{l}.briefly(ctx, p)
 		if err == nil {

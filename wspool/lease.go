@@ -312,6 +312,7 @@ type leaseState struct {
 	writing bool // a writer is open
 	stale   bool // an operation has failed with ErrStale
 	drained bool // Drain has dropped messages, which do not count as in
+	shared  bool // acquired with resource.Request.Shared: as if Exchange were Unpaired
 }
 
 // sent counts a message that is written.
@@ -372,13 +373,13 @@ func (s *leaseState) incomplete(x Exchange) error {
 
 // expects reports whether a message that arrives now can be for the lease.
 func (c *lease) expects() bool {
-	return c.state.out > 0 || c.detached || c.link.hub.cfg.Exchange == Unpaired
+	return c.state.out > 0 || c.state.shared || c.detached || c.link.hub.cfg.Exchange == Unpaired
 }
 
 // incomplete returns how the lease has violated Config.Exchange; nil: it has not. A Health
 // that has only written declares thereby that no answer will come.
 func (c *lease) incomplete() error {
-	if c.early || c.detached && c.state.in == 0 {
+	if c.early || c.state.shared || c.detached && c.state.in == 0 {
 		return nil
 	}
 	return c.state.incomplete(c.link.hub.cfg.Exchange)

@@ -25,6 +25,7 @@ import (
 //	keepalive     pings and pongs
 //	heartbeat     the application's own keepalive messages
 //	quarantine    the time between two leases in which messages are late ones
+//	holder        what the holder of the lease is told: Watch, OnRecall
 //	messageRate   how many unsolicited messages have arrived
 //	ending        why the connection ended, and how it is closed
 //	dialTicket    what its dial and its end are evidence of (to the dialGate)
@@ -90,6 +91,7 @@ type link struct {
 	keepalive  keepalive
 	heartbeat  *heartbeat // nil: none are sent
 	quarantine quarantine
+	holder     holder
 	end        ending
 	trailing   uint64 // messages up to this one had begun to arrive when the last lease ended
 	senders    int    // goroutines that send a ping, pongs or a heartbeat
@@ -141,6 +143,7 @@ func (l *link) fail(cause error) {
 		return
 	}
 	end := l.end
+	ready := l.holder.take()
 	report := &EndError{Served: l.ticket.proved, Asked: l.lease != nil && !l.lease.detached && l.lease.state.out > 0, Err: cause}
 	l.mu.Unlock()
 	if end.halt != nil {
@@ -154,6 +157,9 @@ func (l *link) fail(cause error) {
 	}
 	if end.invalidate != nil {
 		end.invalidate(cause)
+	}
+	if ready != nil {
+		go l.hub.notify(ready)
 	}
 }
 
@@ -214,7 +220,7 @@ func (l *link) attachVetted(c *lease) error {
 // detachLocked takes the connection from c and returns why c does not leave it clean.
 func (l *link) detachLocked(c *lease, destroy bool) error {
 	dirty := c.dirtyLocked()
-	l.lease = nil
+	l.lease, l.holder = nil, holder{}
 	if destroy || dirty != nil {
 		l.end.closing = true
 		if c.state.running > 0 { // these reads and writes return ErrReleased

@@ -210,6 +210,7 @@ func (h *hub) config() resource.Config[*link] {
 		Make:           h.dial,
 		Destroy:        (*link).destroy,
 		Watch:          (*link).onFail,
+		Recall:         recallHolder,
 		OnRelease:      h.onRelease(),
 		Broken:         c.Broken,
 		MaxSize:        c.MaxSize,

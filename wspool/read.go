@@ -175,6 +175,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		<-l.readTurn
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
+	l.holder.ready = nil
 	l.raw.BeginRead(boundOf(ctx), soft)
 	var again bool
 	m, again, err = c.tryNext(ctx, soft)

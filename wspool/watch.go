@@ -198,6 +198,7 @@ func (l *link) tend(tick uint64) {
 type watcher struct {
 	l     *link
 	brief bool
+	ready func() // of Conn.Watch, to be called when the watcher has left; nil: none
 }
 
 // run reads. m is a message that has begun already, if it has a reader.
@@ -233,6 +234,9 @@ func (w *watcher) run(m incoming) {
 		switch owner := w.claim(m); owner {
 		case ownerLease:
 			left = true
+			if w.ready != nil {
+				l.hub.notify(w.ready)
+			}
 			return
 		case ownerNone, ownerLeft:
 			err = w.unsolicited(m, owner)
@@ -299,6 +303,7 @@ func (w *watcher) claim(m incoming) owner {
 		return ownerGone
 	case l.lease != nil && l.lease.expects():
 		l.watch.pending = m
+		w.ready = l.holder.take()
 		w.leaveLocked() // at once: the lease may read it before this goroutine ends
 		return ownerLease
 	case l.quarantine.on:

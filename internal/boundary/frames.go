@@ -61,6 +61,7 @@ type FrameTracker struct {
 	// Deflate says that messages may be compressed (RFC 7692). Set it before Feed.
 	Deflate  bool
 	messages uint64
+	wholes   uint64
 	controls uint64
 	open     bool
 	closing  bool
@@ -196,8 +197,13 @@ func (t *FrameTracker) end() {
 		t.closing = t.closing || op == closing
 	case op <= binaryData && t.header[0]&fin != 0:
 		t.open = false
+		t.wholes++
 	}
 }
+
+// Wholes returns how many data messages have arrived to their end, and whether nothing behind
+// them is worth waiting for: a rule was broken, or a close frame has begun.
+func (t *FrameTracker) Wholes() (n uint64, over bool) { return t.wholes, t.over }
 
 // Clean reports whether no frame is incomplete. Before the first frame it is true.
 func (t *FrameTracker) Clean() bool { return t.n == 0 && t.left == 0 }

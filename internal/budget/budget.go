@@ -49,6 +49,13 @@ type Member interface {
 	Attend()
 }
 
+// Recaller is a Member that can ask the holder of a resource to return it. Settle calls it.
+type Recaller interface {
+	// Recall reports that a claimant has a better claim to a slot of the member, and that
+	// nothing is idle. It is called again when something else is pending.
+	Recall()
+}
+
 // Answer is the result of GiveWay.
 type Answer uint8
 

@@ -86,8 +86,12 @@ func (b *Budget) step() bool {
 		return true
 	}
 	if b.scarce.Load() { // members with an idle resource offer it
+		s := b.recallLocked()
 		b.mu.Unlock()
-		return false
+		if s != nil {
+			s.m.(Recaller).Recall()
+		}
+		return s != nil
 	}
 	// Nothing is idle. From here on members attend. A resource returned just before
 	// that may have been missed, so all members are asked once more.
@@ -100,6 +104,43 @@ func (b *Budget) step() bool {
 		s.m.Attend()
 	}
 	return true
+}
+
+// recallChoice is how many members recallLocked looks at.
+const recallChoice = 64
+
+// recallLocked returns the member to ask for a leased resource: of up to recallChoice members
+// with nothing idle, from which the claimant served next may take a slot, the one that has
+// most. If there are too few slots for what is taken, every member will do. Each is asked once
+// in a round, and no more of them than slots are missing.
+func (b *Budget) recallLocked() (richest *Share) {
+	over := b.overLocked()
+	if !over && (len(b.claims) == 0 || b.claims[0].patient) {
+		return nil
+	}
+	asked, seen := 0, 0
+	for s := range b.noIdle {
+		if seen++; seen > recallChoice {
+			break
+		}
+		if s.recalled == b.round {
+			asked++
+			continue
+		}
+		_, can := s.m.(Recaller)
+		if !over {
+			poorest := b.claims[0]
+			can = can && s != poorest && (poorest.usable() == 0 || b.richer(s, poorest))
+		}
+		if can && (richest == nil || s.usable() > richest.usable()) {
+			richest = s
+		}
+	}
+	if richest == nil || asked >= b.missingLocked() {
+		return nil
+	}
+	richest.recalled = b.round
+	return richest
 }
 
 // endScarcityLocked ends scarcity: members no longer offer.

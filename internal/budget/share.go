@@ -21,6 +21,7 @@ type Share struct {
 	since       time.Duration // when the claim began
 	oldest      time.Duration // none of its resources has been idle for longer
 	asked       int           // round in which it had nothing idle
+	recalled    int           // round in which it was asked for a leased resource
 	offers      int           // number of calls of Offer
 	claimIndex  int           // in b.claims; -1: not there
 	idleIndex   int           // in b.idlers; -1: not there

@@ -26,6 +26,7 @@ var layers = map[string]layer{
 	"policy":       {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
 	"policy/fleet": {layers: []string{"resource", "policy"}, nested: true},
 	"wspool":       {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
+	"wspool/mux":   {layers: []string{"wspool", "resource"}, libs: []string{"github.com/gorilla/websocket"}},
 	"metrics":      {layers: []string{"resource"}, nested: true},
 	"examples":     {all: true},
 

@@ -43,9 +43,17 @@ var ownerships = []ownership{
 		methods:      40,
 		components: []string{
 			"addressBook", "alarms", "answerConn", "counts", "deadline", "dialGate", "dialTicket", "dialTrace", "dirtiness",
-			"ending", "foreignCache", "handshakes", "heartbeat", "keepalive", "leaseState", "messageRate", "monitor", "monitored",
+			"ending", "foreignCache", "handshakes", "heartbeat", "holder", "keepalive", "leaseState", "messageRate", "monitor", "monitored",
 			"patience", "quarantine", "reclaims", "roster", "secrets", "tlsSessions", "watchState",
 		},
+	},
+	{
+		dir:          "wspool/mux",
+		coordinators: []string{"conn", "Client", "Stream"},
+		methods:      50,
+		components:   []string{"inbox", "outbox", "replays", "ring", "slots", "streamBuffer", "tasks", "waiter"},
+		records:      []string{"call"},
+		links:        []string{"stream"},
 	},
 }
 

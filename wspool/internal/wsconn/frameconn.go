@@ -49,7 +49,8 @@ type FrameConn struct {
 	// ahead may be taken without gorilla.
 	aligned bool
 
-	out sender
+	out   sender
+	batch batch // owned by the goroutine that writes data
 
 	second   int64  // when the second began in which control frames are counted
 	inSecond uint64 // control frames of that second

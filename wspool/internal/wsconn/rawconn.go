@@ -46,6 +46,8 @@ type RawConn struct {
 	budget  context.Context // bounds the message being written; nil: none is
 	waiting bool            // a Write waits for the network
 
+	backlog backlog // what a deferred write has left to be written
+
 	explicit atomic.Int64 // deadline of the next Write alone, as of UnixNano; 0: none
 	severed  atomic.Bool  // writes are cut off
 	handed   atomic.Bool  // the connection was hijacked: deadlines are its new owner's

@@ -16,6 +16,8 @@ func (w *RawConn) Write(p []byte) (n int, err error) {
 		w.explicit.Store(0)
 	}
 	switch {
+	case w.backlog.on.Load() && w.enqueue(p):
+		return len(p), nil
 	case w.handed.Load():
 		return w.Conn.Write(p)
 	case w.severed.Load():
@@ -24,6 +26,9 @@ func (w *RawConn) Write(p []byte) (n int, err error) {
 		n, err = w.socket.writeNow(p)
 	}
 	if n < len(p) && err == nil {
+		if w.deferRest(p[n:]) {
+			return len(p), nil
+		}
 		var more int
 		more, err = w.writeSlow(p[n:], by)
 		n += more

@@ -55,8 +55,12 @@ func (f *FrameConn) Write(p []byte) (int, error) {
 	f.out.mu.Lock()
 	defer f.out.mu.Unlock()
 	f.Raw.SetWriteDeadline(f.out.by)
+	const controlBit = 0x08
+	if len(p) == 0 || p[0]&controlBit == 0 {
+		return f.writeBatchLocked(p)
+	}
 	n, err := f.sendLocked(p)
-	if f.out.framed && len(p) > 0 && p[0]&0x0f == websocket.CloseMessage {
+	if f.out.framed && p[0]&0x0f == websocket.CloseMessage {
 		f.out.closed = true
 	}
 	return n, err

@@ -1,0 +1,108 @@
+package wsconn
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+)
+
+// batch is whole messages that are written in one call with the next frame of gorilla's: gorilla
+// sends the last message of a batch, and keeps control frames from being sent at the same time.
+type batch struct {
+	buf   []byte
+	ends  []int // where each message ends in buf
+	took  int   // bytes of buf that the network has taken, or that were deferred
+	total int   // bytes that were written in one call: buf and the frame of gorilla's
+}
+
+// AddToBatch adds a message to the batch that is written before the next message of gorilla's,
+// in frames of that size at most. The caller keeps others from writing messages.
+func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
+	b := &f.batch
+	op := byte(messageType)
+	for {
+		n := min(len(data), size)
+		last := n == len(data)
+		b.buf = appendFrame(b.buf, op, last, data[:n])
+		if data, op = data[n:], continuation; last {
+			break
+		}
+	}
+	b.ends = append(b.ends, len(b.buf))
+}
+
+// BatchSize returns how many bytes the batch has.
+func (f *FrameConn) BatchSize() int { return len(f.batch.buf) }
+
+// EndBatch forgets the batch, and returns how many messages of it were written whole. left is
+// how many of the bytes that were deferred were not written after all; where TLS is between,
+// these are bytes of records, and only the message of gorilla's is known not to be whole.
+func (f *FrameConn) EndBatch(left uint64) (whole int) {
+	b := &f.batch
+	if left > 0 && f.Raw.units == nil {
+		b.took = min(b.took, int(max(uint64(b.total), left)-left))
+	}
+	for whole < len(b.ends) && b.ends[whole] <= b.took {
+		whole++
+	}
+	if cap(b.buf) > maxKept {
+		b.buf = nil
+	}
+	b.buf, b.ends, b.took, b.total = b.buf[:0], b.ends[:0], 0, 0
+	return whole
+}
+
+// maxKept is the capacity up to which the buffer of a batch is used again.
+const maxKept = 64 << 10
+
+const continuation = 0
+
+// appendFrame appends a masked frame (RFC 6455, section 5.2).
+func appendFrame(dst []byte, op byte, fin bool, payload []byte) []byte {
+	if fin {
+		op |= 0x80
+	}
+	dst = append(dst, op)
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, 0x80|byte(n))
+	case n < 1<<16:
+		dst = binary.BigEndian.AppendUint16(append(dst, 0x80|126), uint16(n))
+	default:
+		dst = binary.BigEndian.AppendUint64(append(dst, 0x80|127), uint64(n))
+	}
+	key := rand.Uint32()
+	dst = binary.LittleEndian.AppendUint32(dst, key)
+	at := len(dst)
+	dst = append(dst, payload...)
+	mask(dst[at:], key)
+	return dst
+}
+
+// mask masks p with key, whose low byte comes first.
+func mask(p []byte, key uint32) {
+	long := uint64(key)<<32 | uint64(key)
+	for len(p) >= 8 {
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^long)
+		p = p[8:]
+	}
+	for i := range p {
+		p[i] ^= byte(key >> (8 * (i % 4)))
+	}
+}
+
+// writeBatchLocked writes frame, a data frame of gorilla's, behind the batch, if there is
+// one, in one call. Only the goroutine that writes a message sends data frames, so only that
+// accesses the batch.
+func (f *FrameConn) writeBatchLocked(frame []byte) (int, error) {
+	b := &f.batch
+	if len(b.buf) == 0 || b.took > 0 {
+		return f.sendLocked(frame)
+	}
+	own := len(b.buf)
+	all := append(b.buf, frame...)
+	b.buf = all[:own]
+	n, err := f.sendLocked(all)
+	f.Raw.Mark()
+	b.took, b.total = min(n, own), len(all)
+	return max(0, n-own), err
+}

@@ -1,0 +1,806 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
+)
+
+// Client shares connections among calls. Make one with [New]. Any number of goroutines may call
+// its methods at once.
+type Client struct {
+	from       Leaser
+	cfg        Config
+	idBits     int
+	canceler   Canceler   // nil: the codec is none
+	subscriber Subscriber // nil: the codec is none
+	ctx        context.Context
+	cancel     context.CancelCauseFunc
+	replays    replays
+	ticks      atomic.Int64 // sweeps so far
+	waiting    atomic.Int32 // callers in the line
+	growAfter  atomic.Int64 // Unix time in ns before which the client does not grow
+	work       tasks
+	calls      sync.Pool // of *call
+	stats      counts
+
+	// open is what calls choose from: connections that take calls and are not exclusive.
+	// It is replaced under mu.
+	open atomic.Pointer[[]*conn]
+
+	// Guarded by mu, which is locked before that of a connection.
+	mu       sync.Mutex
+	closed   bool
+	all      map[*conn]struct{} // every connection that has not ended
+	growing  bool               // an acquire for the shared connections runs
+	line     []*inLine          // callers that wait for a connection to have room, in order
+	sessions map[string]*conn
+	sweeper  *time.Timer
+	gone     chan struct{} // closed when the client is closed and all is empty; nil before Close
+}
+
+// counts are counters of a client, and of the connections that it had.
+type counts struct {
+	acquired, replayed, retried, resumes, gaps, panics atomic.Int64
+
+	mu   sync.Mutex
+	past connCounts // of connections that have ended
+}
+
+// inLine is a caller that waits for a connection to have room.
+type inLine struct {
+	ready chan struct{}
+	on    *conn // the only one that will do; nil: any
+	got   *conn // has promised a slot
+	err   error
+}
+
+// New returns a client that holds connections of from, and none yet. The error names every bad
+// field. Call [Client.Close] when done, before the pool is closed.
+func New(from Leaser, cfg Config) (*Client, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if from == nil {
+		return nil, errors.New("mux: New needs a pool")
+	}
+	c := &Client{from: from, cfg: cfg.withDefaults(), all: make(map[*conn]struct{}), sessions: make(map[string]*conn)}
+	c.idBits = c.cfg.Codec.IDBits()
+	if c.idBits < 20 || c.idBits > 64 {
+		return nil, fmt.Errorf("mux: IDBits of the codec must be from 20 to 64, got %d", c.idBits)
+	}
+	c.canceler, _ = c.cfg.Codec.(Canceler)
+	c.subscriber, _ = c.cfg.Codec.(Subscriber)
+	c.replays.ratio = c.cfg.ReplayRatio
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.open.Store(new([]*conn))
+	return c, nil
+}
+
+// Call sends a request and returns the reply, whose bytes are the caller's. A reply that says
+// that the call has failed is a reply too; the protocol's package decodes it. Small replies are
+// allocated together, so one that is kept keeps up to 2 KiB (chunkSize).
+//
+// Call blocks until the reply has arrived: first for a connection to have room, callers first
+// come, first served, and for a connection to be dialled if there is none. It may read the
+// connection for other callers meanwhile. When ctx ends it returns at once, or up to 20 ms
+// later if it reads and ctx ended soon after that began; a call that was not sent by then is
+// never sent, and one that was is canceled, if the codec is a [Canceler]; its late reply is
+// dropped.
+//
+// It fails with a [*CallError], which says whether the call may have run. A call that was not
+// sent because its connection ended is sent on another one until ctx ends; one that may have
+// run, if it is Idempotent, once.
+func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
+	c.replays.calls.Add(1)
+	k := c.getCall(&r)
+	var m Message
+	err := c.attempts(ctx, k, &r, func(n *conn) (err error) {
+		m, err = n.do(ctx, k, &r)
+		return err
+	})
+	c.putCall(k)
+	return m, err
+}
+
+// Notify sends a message that has no reply. It returns nil when the message was handed to the
+// network, which does not mean that the server has it; it blocks for a connection to have room
+// as Call does, and fails as Call.
+func (c *Client) Notify(ctx context.Context, body any) error {
+	r := Request{Body: body}
+	k := c.getCall(&r)
+	err := c.attempts(ctx, k, &r, func(n *conn) error {
+		defer n.unreserve()
+		return n.notify(ctx, k, body)
+	})
+	c.putCall(k)
+	return err
+}
+
+// Stream sends a request whose messages are returned by the [Stream]. With a codec that is a
+// [Subscriber] it waits for the reply, and fails with the error that StreamKey finds in it;
+// otherwise until the request is written. ctx bounds the call of Stream alone. It blocks and
+// fails as Call otherwise. The caller must end the stream with [Stream.Close], or read it to
+// its end.
+func (c *Client) Stream(ctx context.Context, r Request, cfg StreamConfig) (*Stream, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := newStream(c, cfg)
+	if err := c.subscribe(ctx, s, &r); err != nil {
+		s.finish(ErrStreamClosed, true)
+		return nil, err
+	}
+	s.opened()
+	return s, nil
+}
+
+// subscribe puts s on a connection.
+func (c *Client) subscribe(ctx context.Context, s *Stream, r *Request) error {
+	k := new(call) // the slot of a stream may refer to it for long
+	k.init()
+	k.clear(r)
+	k.stream = s
+	return c.attempts(ctx, k, r, func(n *conn) error {
+		_, err := n.do(ctx, k, r)
+		return err
+	})
+}
+
+// attempts chooses a connection and calls try with it, again with another where the call was
+// certainly not sent, and once more where that is allowed.
+func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *conn) error) error {
+	var began time.Time
+	if c.cfg.Trace.Called != nil {
+		began = time.Now()
+	}
+	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
+	var n *conn
+	var err error
+	for {
+		if bulk {
+			n, err = c.exclusive(ctx, r)
+		} else {
+			n, err = c.choose(ctx, r)
+		}
+		if err != nil {
+			k.fate = ErrNotSent
+			break
+		}
+		if err = try(n); err == nil {
+			break
+		}
+		if k.flown {
+			sent++
+		}
+		switch {
+		case err == errBulk:
+			bulk = true
+		case k.fate == nil, ctx.Err() != nil, err == context.Cause(ctx): // answered, or given up
+		case k.fate == ErrNotSent && c.elsewhere(n, err):
+			c.stats.retried.Add(1)
+		case k.fate == ErrMayHaveRun && r.Idempotent && !replayed && c.replays.take():
+			replayed = true
+			c.stats.replayed.Add(1)
+		default:
+			goto over
+		}
+		if k.fate == nil || ctx.Err() != nil {
+			break
+		}
+		k.clear(r)
+		k.stream = stream
+	}
+over:
+	if err != nil && k.fate != nil {
+		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
+		if n != nil {
+			failed.Conn = n.id
+		}
+		err = failed
+	}
+	if f := c.cfg.Trace.Called; f != nil {
+		e := CallEvent{Took: time.Since(began), Sent: sent, Err: err}
+		if err == nil {
+			e.Sent++
+		}
+		if n != nil {
+			e.Conn = n.id
+		}
+		c.trace(func() { f(e) })
+	}
+	return err
+}
+
+// elsewhere reports whether a call that was not sent on n because of err can be sent on another
+// connection: n takes it no more, and the reason is not the call itself.
+func (c *Client) elsewhere(n *conn, err error) bool {
+	if err == errElsewhere {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return (n.state == ended || n.broken) && !errors.Is(err, ErrClosed) && !errors.Is(err, errEncode)
+}
+
+// choose returns a connection that has promised a slot to the caller.
+func (c *Client) choose(ctx context.Context, r *Request) (*conn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if r.Session == "" && c.waiting.Load() == 0 {
+		if all := *c.open.Load(); len(all) > 0 {
+			i, load := pick(len(all), func(i int) int64 { return all[i].load.Load() + all[i].backlog.Load()>>12 })
+			if load >= int64(c.cfg.GrowAt) && len(all) < c.cfg.MaxConns {
+				c.mu.Lock()
+				c.growLocked()
+				c.mu.Unlock()
+			}
+			if all[i].reserve() {
+				return all[i], nil
+			}
+		}
+	}
+	return c.wait(ctx, r)
+}
+
+// wait waits in line for a connection that has room.
+func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
+	w := &inLine{ready: make(chan struct{})}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if w.on = c.sessions[r.Session]; w.on != nil && r.Session == "" {
+		w.on = nil
+	}
+	c.line = append(c.line, w)
+	c.waiting.Add(1) // before looking for room: whatever frees a slot later sees it
+	c.admitLocked()
+	if w.got == nil && r.NoWait {
+		c.outLocked(w)
+		c.growLocked()
+		c.mu.Unlock()
+		return nil, ErrBusy
+	}
+	c.growLocked()
+	c.mu.Unlock()
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		c.mu.Lock()
+		if w.got == nil && w.err == nil {
+			c.outLocked(w)
+			w.err = context.Cause(ctx)
+		}
+		c.mu.Unlock()
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	if r.Session != "" && w.on == nil {
+		c.bind(r.Session, w.got)
+	}
+	return w.got, nil
+}
+
+// bind binds a session to n, unless it has been bound meanwhile.
+func (c *Client) bind(session string, n *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c.sessions[session] == nil && n.state == open {
+		c.sessions[session] = n
+		n.sessions++
+	}
+}
+
+// EndSession forgets which connection the calls of a session use: see [Request.Session].
+func (c *Client) EndSession(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.sessions[name]; n != nil {
+		delete(c.sessions, name)
+		n.mu.Lock()
+		n.sessions--
+		n.mu.Unlock()
+	}
+}
+
+// outLocked takes w out of the line.
+func (c *Client) outLocked(w *inLine) {
+	if i := slices.Index(c.line, w); i >= 0 {
+		c.line = slices.Delete(c.line, i, i+1)
+		c.waiting.Add(-1)
+	}
+}
+
+// freed is called when a slot may have become free. No lock is held.
+func (c *Client) freed() {
+	if c.waiting.Load() > 0 {
+		c.mu.Lock()
+		c.admitLocked()
+		c.mu.Unlock()
+	}
+}
+
+// admitLocked gives slots to the callers that wait, in order. One that needs a certain
+// connection does not keep others waiting.
+func (c *Client) admitLocked() {
+	for i := 0; i < len(c.line); {
+		w := c.line[i]
+		n := w.on
+		if n != nil && !slices.Contains(*c.open.Load(), n) {
+			w.on, n = nil, nil // its connection is gone: it chooses again
+		}
+		if n == nil {
+			if n = c.roomiest(); n == nil {
+				if i++; !c.anyBoundLocked(i) {
+					return
+				}
+				continue
+			}
+		} else if !n.reserve() {
+			i++
+			continue
+		}
+		w.got = n
+		c.line = slices.Delete(c.line, i, i+1)
+		c.waiting.Add(-1)
+		close(w.ready)
+	}
+}
+
+// anyBoundLocked reports whether a caller from index i on needs a certain connection.
+func (c *Client) anyBoundLocked(i int) bool {
+	return slices.ContainsFunc(c.line[i:], func(w *inLine) bool { return w.on != nil })
+}
+
+// roomiest returns the least loaded connection that has room, with a slot promised; nil: none
+// has.
+func (c *Client) roomiest() (best *conn) {
+	for _, n := range *c.open.Load() {
+		if (best == nil || n.load.Load() < best.load.Load()) && n.reserve() {
+			if best != nil {
+				best.mu.Lock()
+				best.reserved--
+				best.mu.Unlock()
+			}
+			best = n
+		}
+	}
+	return best
+}
+
+// growWait bounds an acquire where other connections are in use, and is the pause after one
+// that failed.
+const growWait = time.Second
+
+// growLocked acquires another connection in the background, if there is none, or the client may
+// have more and did not fail to get one just now.
+func (c *Client) growLocked() {
+	n := len(*c.open.Load())
+	if c.closed || c.growing || n >= c.cfg.MaxConns || n > 0 && time.Now().UnixNano() < c.growAfter.Load() {
+		return
+	}
+	c.growing = true
+	r := resource.Request{Shared: true}
+	if n > 0 {
+		r.MaxWait = growWait
+	}
+	c.work.run(func() { c.grow(r) })
+}
+
+// grow acquires a connection.
+func (c *Client) grow(r resource.Request) {
+	ws, err := c.acquire(c.ctx, r)
+	c.mu.Lock()
+	c.growing = false
+	if err != nil {
+		c.growAfter.Store(time.Now().Add(growWait).UnixNano())
+		if len(*c.open.Load()) == 0 {
+			for _, w := range c.line {
+				w.err = err
+				close(w.ready)
+			}
+			c.waiting.Add(-int32(len(c.line)))
+			c.line = nil
+		}
+		c.mu.Unlock()
+		return
+	}
+	n := c.joinLocked(ws, false)
+	if n != nil {
+		c.admitLocked()
+		if len(c.line) > 0 || n.busy() {
+			c.growLocked()
+		}
+	}
+	c.mu.Unlock()
+	c.began(n, ws)
+}
+
+// busy reports whether the connection has, or is about to have, the load from which the client
+// grows.
+func (c *conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slots.live+c.reserved >= c.client.cfg.GrowAt
+}
+
+// acquire acquires a connection. A panic in the Leaser becomes an error.
+func (c *Client) acquire(ctx context.Context, r resource.Request) (ws *wspool.Conn, err error) {
+	broke := c.guard("AcquireWith", func() error { ws, err = c.from.AcquireWith(ctx, r); return nil })
+	if broke != nil {
+		return nil, broke
+	}
+	if err != nil && c.ctx.Err() != nil {
+		err = ErrClosed
+	}
+	return ws, err
+}
+
+// joinLocked adds a connection; nil: the client is closed.
+func (c *Client) joinLocked(ws *wspool.Conn, exclusive bool) *conn {
+	if c.closed {
+		return nil
+	}
+	n := newConn(c, ws, exclusive)
+	c.all[n] = struct{}{}
+	if !exclusive {
+		all := append(slices.Clone(*c.open.Load()), n)
+		c.open.Store(&all)
+	}
+	c.armLocked()
+	return n
+}
+
+// began is called without a lock when a connection was acquired and has joined; n is nil if it
+// has not.
+func (c *Client) began(n *conn, ws *wspool.Conn) {
+	if n == nil {
+		ws.Release()
+		return
+	}
+	c.stats.acquired.Add(1)
+	c.traceConn(c.cfg.Trace.Connected, ConnEvent{Conn: n.id})
+	n.start()
+}
+
+// exclusive returns a connection for one large message or one stream, with its slot promised:
+// one that is idle, or a new one.
+func (c *Client) exclusive(ctx context.Context, r *Request) (*conn, error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, ErrClosed
+	}
+	for n := range c.all {
+		if n.exclusive && n.reserve() {
+			c.mu.Unlock()
+			return n, nil
+		}
+	}
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	ws, err := c.acquire(ctx, resource.Request{Shared: true, NoWait: r.NoWait, Cost: r.Cost})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	n := c.joinLocked(ws, true)
+	if n != nil {
+		n.reserved = 1
+	}
+	c.mu.Unlock()
+	c.began(n, ws)
+	if n == nil {
+		return nil, ErrClosed
+	}
+	return n, nil
+}
+
+// leaves is called when a connection takes no more calls. No lock is held.
+func (c *Client) leaves(n *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leavesLocked(n)
+	if len(c.line) > 0 || n.load.Load() > 0 {
+		c.growLocked() // before callers need it
+	}
+	c.admitLocked() // callers that waited for n alone
+}
+
+func (c *Client) leavesLocked(n *conn) {
+	if all := *c.open.Load(); slices.Contains(all, n) {
+		all = slices.DeleteFunc(slices.Clone(all), func(o *conn) bool { return o == n })
+		c.open.Store(&all)
+	}
+	for name, of := range c.sessions {
+		if of == n {
+			delete(c.sessions, name)
+		}
+	}
+}
+
+// left is called when a connection has ended. No lock is held.
+func (c *Client) left(n *conn, e ConnEvent) {
+	c.traceConn(c.cfg.Trace.Disconnected, e)
+	n.mu.Lock()
+	past := n.stats
+	n.mu.Unlock()
+	c.stats.mu.Lock()
+	c.stats.past.add(&past)
+	c.stats.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, n)
+	c.leavesLocked(n)
+	c.admitLocked()
+	if len(c.line) > 0 {
+		c.growLocked()
+	}
+	if c.closed && len(c.all) == 0 {
+		close(c.gone)
+	}
+}
+
+// minSweep is the least time between two sweeps.
+const minSweep = 50 * time.Millisecond
+
+// sweepEvery is the time between two sweeps; 0: there is nothing to sweep for.
+func (c *Client) sweepEvery() time.Duration {
+	every := time.Duration(0)
+	for _, d := range []time.Duration{c.cfg.IdleAfter, c.cfg.OrphanWait} {
+		if d > 0 && (every == 0 || d < every) {
+			every = d
+		}
+	}
+	if every == 0 {
+		return 0
+	}
+	return max(every/2, minSweep)
+}
+
+// armLocked starts the timer of sweeps, which runs while there are connections.
+func (c *Client) armLocked() {
+	every := c.sweepEvery()
+	switch {
+	case every == 0:
+	case c.sweeper == nil:
+		c.sweeper = time.AfterFunc(every, c.sweep)
+	case len(c.all) == 1:
+		c.sweeper.Reset(every)
+	}
+}
+
+// sweep gives back what is idle, and drains connections with old orphans.
+func (c *Client) sweep() {
+	every := c.sweepEvery()
+	now := c.ticks.Add(1)
+	c.mu.Lock()
+	all := make([]*conn, 0, len(c.all))
+	for n := range c.all {
+		all = append(all, n)
+	}
+	if len(all) > 0 && !c.closed {
+		c.sweeper.Reset(every)
+	}
+	c.mu.Unlock()
+	for _, n := range all {
+		n.sweep(now, every)
+	}
+}
+
+// sweep is Client.sweep for one connection.
+func (c *conn) sweep(now int64, every time.Duration) {
+	cfg := &c.client.cfg
+	c.mu.Lock()
+	if since, ok := c.slots.oldest(); ok && cfg.OrphanWait > 0 && time.Duration(now-since-1)*every >= cfg.OrphanWait {
+		c.mu.Unlock()
+		c.drain(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
+		return
+	}
+	if c.used || !c.emptyLocked() || c.leading || c.sessions > 0 || c.state != open {
+		c.used, c.unused = false, 0
+		c.mu.Unlock()
+		return
+	}
+	c.unused++
+	c.chunk = nil // no goroutine reads
+	idle := cfg.IdleAfter > 0 && time.Duration(c.unused)*every >= cfg.IdleAfter
+	c.mu.Unlock()
+	if idle && !c.client.lastOfEvents(c) {
+		c.giveBack()
+	}
+}
+
+// lastOfEvents reports whether n is the connection that receives events.
+func (c *Client) lastOfEvents(n *conn) bool {
+	return c.cfg.OnEvent != nil && !n.exclusive && len(*c.open.Load()) == 1
+}
+
+// giveBack ends the lease of an idle connection, unless it is used again.
+func (c *conn) giveBack() {
+	c.mu.Lock()
+	if c.state != open || !c.emptyLocked() || c.leading {
+		c.mu.Unlock()
+		return
+	}
+	c.endLeaseLocked(nil)
+}
+
+// background runs f on a goroutine; false: the client is closed.
+func (c *Client) background(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.work.run(f)
+	return true
+}
+
+// Close ends the client: new calls and those that wait for a connection fail with [ErrClosed],
+// streams end with it, and calls in flight go on until ctx ends, when they fail with it too.
+// Connections are given back to the pool when nothing is on them. It returns nil when nothing
+// of the client runs any more and all calls had ended before ctx did, else ctx's error. Close
+// the pool afterwards.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	if c.gone == nil {
+		c.gone = make(chan struct{})
+	}
+	first := !c.closed
+	c.closed = true
+	var all []*conn
+	if first {
+		for _, w := range c.line {
+			w.err = ErrClosed
+			close(w.ready)
+		}
+		c.waiting.Add(-int32(len(c.line)))
+		c.line = nil
+		if len(c.all) == 0 {
+			close(c.gone)
+		}
+		if c.sweeper != nil {
+			c.sweeper.Stop()
+		}
+	}
+	for n := range c.all {
+		all = append(all, n)
+	}
+	c.mu.Unlock()
+	for _, n := range all {
+		n.mu.Lock()
+		streams := n.streamsLocked()
+		n.mu.Unlock()
+		for _, s := range streams {
+			s.finish(ErrClosed, true)
+		}
+		n.drain(ErrClosed)
+	}
+	if first {
+		c.mu.Lock()
+		idle := len(c.all) == 0
+		c.mu.Unlock()
+		if idle {
+			c.cancel(ErrClosed)
+		}
+	}
+	var err error
+	select {
+	case <-c.gone:
+	default:
+		select {
+		case <-c.gone:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+			for _, n := range all {
+				n.fail(ErrClosed)
+			}
+		}
+	}
+	c.cancel(ErrClosed)
+	if err == nil {
+		err = c.work.wait(ctx)
+	}
+	return err
+}
+
+// errEncode: the codec could not encode a call.
+var errEncode = errors.New("mux: encoding the call")
+
+// encode calls Codec.Append.
+func (c *Client) encode(dst []byte, id uint64, body any) (kind int, out []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %w", errEncode, c.panicked("Codec.Append", v))
+		}
+	}()
+	kind, out, err = c.cfg.Codec.Append(dst, id, body)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errEncode, err)
+	}
+	return kind, out, err
+}
+
+// encodeCancel calls Canceler.AppendCancel. ok says that there is something to send.
+func (c *Client) encodeCancel(id uint64, key []byte) (kind int, out []byte, ok bool) {
+	if c.canceler == nil {
+		return 0, nil, false
+	}
+	err := c.guard("Canceler.AppendCancel", func() (err error) { kind, out, err = c.canceler.AppendCancel(nil, id, key); return err })
+	return kind, out, err == nil && len(out) > 0
+}
+
+// streamKey calls Subscriber.StreamKey.
+func (c *Client) streamKey(m Message) (key []byte, err error) {
+	err = c.guard("Subscriber.StreamKey", func() (err error) { key, err = c.subscriber.StreamKey(m); return err })
+	return key, err
+}
+
+// classify calls Codec.Classify.
+func (c *Client) classify(kind int, p []byte) (f Frame, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = c.panicked("Codec.Classify", v)
+		}
+	}()
+	return c.cfg.Codec.Classify(kind, p)
+}
+
+// guard calls f, which calls a function of the user, and turns a panic or Goexit into an error.
+func (c *Client) guard(where string, f func() error) (err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = c.panicked(where, recover())
+		}
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// panicked counts and reports a panic with v; nil: the function has ended its goroutine.
+func (c *Client) panicked(where string, v any) error {
+	err := fmt.Errorf("%w: %s", resource.ErrGoexit, where)
+	if v != nil {
+		err = &resource.PanicError{Where: where, Value: v, Stack: debug.Stack()}
+	}
+	c.stats.panics.Add(1)
+	if f := c.cfg.Trace.Panicked; f != nil {
+		defer func() { _ = recover() }() // a panic in Panicked itself cannot be reported
+		f(err)
+	}
+	return err
+}
+
+// trace calls a function of the Trace.
+func (c *Client) trace(f func()) { _ = c.guard("Trace", func() error { f(); return nil }) }
+
+func (c *Client) traceConn(f func(ConnEvent), e ConnEvent) {
+	if f != nil {
+		c.trace(func() { f(e) })
+	}
+}
+
+func (c *Client) traceDropped(e DropEvent) {
+	if f := c.cfg.Trace.Dropped; f != nil {
+		c.trace(func() { f(e) })
+	}
+}

@@ -1,0 +1,297 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slots agree with a map of the ids that are in use, whatever the order of events: no id in use
+// is handed out again, and no reply finds another call.
+func TestSlots(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	for _, bits := range []int{20, 31, 53, 64} {
+		const max = 100
+		s := newSlots[int](bits, max)
+		type use struct {
+			owner int
+			state slotState
+		}
+		used := map[uint64]*use{}
+		var ids, gone []uint64
+		orphans := 0
+		for n := range 100_000 {
+			switch what := r.IntN(10); {
+			case what < 5:
+				id, ok := s.take(n)
+				if ok != (len(used) < max) {
+					t.Fatalf("take: %v with %d in use", ok, len(used))
+				}
+				if !ok {
+					continue
+				}
+				if id == 0 || used[id] != nil || bits < 64 && id>>bits != 0 {
+					t.Fatalf("id %d of %d bits, in use %v", id, bits, used[id] != nil)
+				}
+				used[id] = &use{n, queued}
+				ids = append(ids, id)
+			case len(ids) == 0:
+			case what < 6:
+				if id := ids[r.IntN(len(ids))]; used[id].state == queued {
+					s.find(id).state, used[id].state = flying, flying
+				}
+			case what < 7:
+				if id := ids[r.IntN(len(ids))]; used[id].state == flying {
+					s.abandon(id, int64(n), false)
+					used[id].state = orphan
+					orphans++
+				}
+			default:
+				i := r.IntN(len(ids))
+				id := ids[i]
+				if used[id].state == orphan {
+					orphans--
+				}
+				s.release(id)
+				delete(used, id)
+				ids[i] = ids[len(ids)-1]
+				ids = ids[:len(ids)-1]
+				gone = append(gone, id)
+			}
+			if s.live != len(used)-orphans || s.orphans != orphans {
+				t.Fatalf("%d live and %d orphans, want %d and %d", s.live, s.orphans, len(used)-orphans, orphans)
+			}
+			for range 3 {
+				if len(ids) > 0 {
+					id := ids[r.IntN(len(ids))]
+					e, u := s.find(id), used[id]
+					if e == nil || e.state != u.state || u.state != orphan && e.owner != u.owner {
+						t.Fatalf("id %d: %+v, want %+v", id, e, u)
+					}
+				}
+				if len(gone) > 0 {
+					id := gone[len(gone)-1-r.IntN(min(len(gone), 500))]
+					if used[id] == nil && s.find(id) != nil {
+						t.Fatalf("id %d is found after its release", id)
+					}
+				}
+			}
+			if id := r.Uint64() >> (64 - min(bits, 40)); used[id] == nil && s.find(id) != nil {
+				t.Fatalf("id %d is found", id)
+			}
+		}
+	}
+}
+
+// A slot is used again as late as possible.
+func TestSlotsReuse(t *testing.T) {
+	s := newSlots[int](31, 8)
+	var last []uint64
+	for round := range 100 {
+		var ids []uint64
+		for i := range 8 {
+			id, ok := s.take(i)
+			if !ok {
+				t.Fatal("no slot")
+			}
+			ids = append(ids, id)
+		}
+		for i, id := range ids {
+			if round > 0 && id != last[i]+8 {
+				t.Fatalf("id %d follows %d", id, last[i])
+			}
+			s.release(id)
+		}
+		last = ids
+	}
+	if s.issued(1 << 20) {
+		t.Error("an id of a later generation was issued")
+	}
+	if !s.issued(last[0]-8) || s.issued(0) {
+		t.Error("an earlier id was not issued")
+	}
+}
+
+// An outbox returns what was added, in order, in batches within the limit, without what was
+// removed.
+func TestOutbox(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var o outbox
+	var want, got [][]byte
+	id := uint64(0)
+	for range 2000 {
+		switch r.IntN(4) {
+		case 0:
+			size := 0
+			batch := o.swap(100)
+			for _, m := range batch {
+				got = append(got, bytes.Clone(m.Data))
+				size += len(m.Data)
+			}
+			if len(batch) > 1 && size > 100 {
+				t.Fatalf("a batch of %d messages and %d bytes", len(batch), size)
+			}
+			if len(batch) == 0 && len(got) != len(want) {
+				t.Fatal("an empty batch")
+			}
+			o.sent()
+		case 1:
+			if n := len(want) - len(got); n > 0 {
+				victim := len(got) + r.IntN(n)
+				of := o.parcels[victim-len(got)].id
+				if !o.remove(func(p *parcel) bool { return p.id == of }) || o.remove(func(p *parcel) bool { return p.id == of }) {
+					t.Fatal("removed not once")
+				}
+				want = append(want[:victim:victim], want[victim+1:]...)
+			}
+		default:
+			id++
+			data := fmt.Appendf(nil, "%d%s", id, bytes.Repeat([]byte("."), r.IntN(200)))
+			want = append(want, bytes.Clone(data))
+			o.add(parcel{id: id, kind: 1}, data)
+			clear(data) // it was copied
+		}
+	}
+	for i := range got {
+		if !bytes.Equal(got[i], want[i]) {
+			t.Fatalf("message %d is %q, want %q", i, got[i], want[i])
+		}
+	}
+}
+
+// pick takes the least loaded of a few, and nearly so of many.
+func TestPick(t *testing.T) {
+	for _, n := range []int{1, 2, 8, 9, 100} {
+		load := make([]int64, n)
+		for range 1000 * n {
+			i, l := pick(n, func(i int) int64 { return load[i] })
+			if load[i] != l {
+				t.Fatal("the load is not that of the one picked")
+			}
+			load[i]++
+		}
+		for i, l := range load {
+			if l < 990 || l > 1010 {
+				t.Errorf("of %d, number %d was picked %d times", n, i, l)
+			}
+		}
+	}
+}
+
+// Replays are a part of the calls.
+func TestReplays(t *testing.T) {
+	r := replays{ratio: 0.1}
+	n := 0
+	for range 1000 {
+		r.calls.Add(1)
+		if r.take() {
+			n++
+		}
+	}
+	if n != 110 {
+		t.Errorf("%d replays of 1000", n)
+	}
+	if none := (replays{ratio: -1}); none.take() {
+		t.Error("a replay of none")
+	}
+}
+
+// An inbox keeps its order, and its limits.
+func TestInbox(t *testing.T) {
+	b := inbox{limit: 3, maxAsks: 1}
+	m := func(s string, ask bool) incoming { return incoming{Message{Data: []byte(s)}, ask} }
+	if _, start := b.offer(m("a", false)); !start {
+		t.Error("no goroutine serves")
+	}
+	for _, s := range []string{"b", "c"} {
+		if added, start := b.offer(m(s, true)); !added || start {
+			t.Error(added, start)
+		}
+	}
+	if added, _ := b.offer(m("d", false)); added {
+		t.Error("over the limit")
+	}
+	got := ""
+	for {
+		m, ok := b.next()
+		if !ok {
+			break
+		}
+		got += string(m.m.Data)
+	}
+	if got != "ab" || b.serving || b.asks != 1 {
+		t.Error(got, b)
+	}
+	if !b.answered() {
+		t.Error("no goroutine serves after an answer")
+	}
+	if m, ok := b.next(); !ok || string(m.m.Data) != "c" {
+		t.Error(m, ok)
+	}
+	if _, ok := b.next(); ok || b.serving {
+		t.Error("it serves nothing")
+	}
+}
+
+// The buffer of a stream agrees with a plain model of what was put, dropped and read.
+func TestStreamBuffer(t *testing.T) {
+	for _, how := range []Overflow{DropOldest, DropNewest} {
+		r := rand.New(rand.NewPCG(3, uint64(how)))
+		b := streamBuffer{max: 5, most: 100}
+		put, read, lost := 0, 0, 0
+		for range 5000 {
+			if r.IntN(2) == 0 {
+				data := make([]byte, r.IntN(60))
+				b.put(Item{Message: Message{Type: put, Data: data}}, how, nil)
+				put++
+			} else if i, ok := b.next(); ok && i.Gap != nil {
+				lost += i.Gap.Dropped
+			} else if ok {
+				if read++; i.Type != read-1+lost {
+					t.Fatalf("message %d after %d read and %d lost", i.Type, read-1, lost)
+				}
+			}
+			if len(b.all) > 5 || len(b.all) > 1 && b.bytes > 100 {
+				t.Fatalf("%d messages of %d bytes", len(b.all), b.bytes)
+			}
+		}
+		for {
+			i, ok := b.next()
+			if !ok {
+				break
+			}
+			if i.Gap != nil {
+				lost += i.Gap.Dropped
+			} else {
+				read++
+			}
+		}
+		if put != read+lost || b.bytes != 0 {
+			t.Errorf("%d put, %d read, %d lost, %d bytes left", put, read, lost, b.bytes)
+		}
+	}
+}
+
+func TestTasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k tasks
+		if err := k.wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		k.run(func() { time.Sleep(time.Second) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := k.wait(ctx); err == nil {
+			t.Error("it does not wait")
+		}
+		if err := k.wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

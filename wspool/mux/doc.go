@@ -1,0 +1,57 @@
+// Package mux shares a few connections of a [wspool.Pool] among many calls: requests and
+// replies are matched by ids, so that many are in flight on one connection at once.
+//
+//	client, err := mux.New(pool, mux.Config{Codec: jsonrpc.Codec{}, MaxConns: 4})
+//	...
+//	reply, err := client.Call(ctx, mux.Request{Body: jsonrpc.Request{Method: "now"}})
+//
+// The protocol is a [Codec]: package jsonrpc below this one has that of JSON-RPC 2.0, and calls
+// that encode and decode.
+//
+// # Connections
+//
+// A [Client] leases connections from the pool as its load grows ([Config.MaxConns], GrowAt) and
+// gives them back when they have been idle (IdleAfter). The pool goes on to decide how they are
+// dialled, kept alive, aged and redialled. A leased connection counts towards the pool's MaxSize,
+// and [wspool.Config.Exchange] does not apply to it. The handshake of a protocol above WebSocket
+// belongs to [wspool.Config.OnConnect]; a server that sends messages before the first call needs
+// [wspool.Config.Greeting] or OnUnsolicited.
+//
+// A connection is drained, which means that it takes no more calls, that its calls are answered,
+// that its streams move, and that its lease ends then: when the pool wants it back
+// ([resource.Config.Recall]), when the server asks for it ([Away]), when too many calls that were
+// given up await their replies there ([Config.MaxOrphans], OrphanWait), and by [Client.Close].
+//
+// # What became of a call
+//
+// A call without a reply fails with a [*CallError] that matches one of two errors:
+//
+//	ErrNotSent      the server has certainly not received it whole, so it has not run
+//	ErrMayHaveRun   it was handed to the network, and no reply came
+//
+// A call that was not sent because its connection ended or is drained is sent on another one, by
+// itself, until its context ends. One that may have run is sent once more if it is Idempotent and
+// [Config.ReplayRatio] allows. A call that is canceled before it was sent is never sent. The error
+// that a server replies with is a reply.
+//
+// # Reading and writing
+//
+// The goroutines of callers do both, for each other. The first that adds a message to the outbox
+// of a connection writes all that are there by then, so that with many in flight one system call
+// carries many messages; no caller waits for a network that takes nothing. A caller that waits
+// reads the connection for all, and hands that over when its own reply has come. So a lone caller
+// pays for no other goroutine, and an idle connection has none.
+//
+// # Streams
+//
+// [Client.Stream] is for requests that are answered by many messages, such as subscriptions. The
+// buffer of a [Stream] is bounded and never delays the connection: [StreamConfig.Overflow] says what
+// is dropped. A stream whose connection is lost or drained is subscribed again on another one, if
+// [StreamConfig.Resume] says how, and its reader gets a [Gap].
+//
+// # Ids
+//
+// An id is the number of a slot of its connection and a generation. A slot is free again only when
+// its reply has come, so a late or repeated reply never reaches another call; it is dropped and
+// counted ([Stats.Late]).
+package mux

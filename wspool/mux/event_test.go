@@ -1,0 +1,169 @@
+package mux_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/mux"
+)
+
+// Events arrive in order, whether or not calls are in flight, and one that takes long delays no
+// call.
+func TestEvents(t *testing.T) {
+	var events atomic.Int64
+	both(t, func(p *peer) {
+		for n := 0; ; {
+			kind, id, text, ok := p.read()
+			if !ok {
+				return
+			}
+			for range 3 {
+				p.send("E %d", n)
+				n++
+			}
+			if kind == 'C' {
+				p.send("R%s %s", id, text)
+			}
+		}
+	}, func(t *testing.T, s *server) {
+		events.Store(0)
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, OnEvent: func(_ context.Context, m mux.Message) error {
+			if got := text(m); got != fmt.Sprint(events.Load()) {
+				t.Errorf("event %s after %d", got, events.Load())
+			}
+			if events.Add(1) == 5 {
+				time.Sleep(50 * time.Millisecond)
+			}
+			return nil
+		}})
+		for range 5 {
+			ask(t, c, "x")
+			if err := c.Notify(t.Context(), "note"); err != nil {
+				t.Error(err)
+			}
+		}
+		for events.Load() < 30 { // no call reads any more
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// Beyond EventBuffer events are dropped and counted.
+func TestEventsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			_, id, text, _ := p.read()
+			for range 100 {
+				p.send("E x")
+			}
+			p.send("R%s %s", id, text)
+			p.read()
+		})
+		free := make(chan struct{})
+		var n atomic.Int64
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, EventBuffer: 10, OnEvent: func(context.Context, mux.Message) error { n.Add(1); <-free; return nil }})
+		ask(t, c, "x")
+		close(free)
+		time.Sleep(time.Second)
+		if d := c.Stats().EventsDropped; n.Load()+d != 100 || d < 85 {
+			t.Errorf("%d dropped, %d received", d, n.Load())
+		}
+	})
+}
+
+// An error, a panic or a Goexit in OnEvent or OnRequest ends the connection, and only that.
+func TestI9_EventFails(t *testing.T) {
+	boom := errors.New("boom")
+	for name, end := range map[string]func() error{
+		"error": func() error { return boom }, "panic": func() error { panic("boom") }, "goexit": func() error { runtime.Goexit(); return nil },
+	} {
+		for _, kind := range []string{"E", "A"} {
+			t.Run(name+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var conns atomic.Int64
+					s := listenMem(t, func(p *peer) {
+						first := conns.Add(1) == 1
+						for {
+							_, id, text, ok := p.read()
+							if !ok {
+								return
+							}
+							p.send("R%s %s", id, text)
+							if first {
+								p.send("%s x", kind)
+							}
+						}
+					})
+					var mu sync.Mutex
+					var causes []error
+					c, _ := newClient(t, s, mux.Config{
+						Codec: plain{}, OnEvent: func(context.Context, mux.Message) error { return end() },
+						OnRequest: func(context.Context, mux.Message) (*mux.Message, error) { return nil, end() },
+						Trace: &mux.Trace{Disconnected: func(e mux.ConnEvent) {
+							mu.Lock()
+							causes = append(causes, e.Err)
+							mu.Unlock()
+						}},
+					})
+					ask(t, c, "one")
+					time.Sleep(time.Second)
+					ask(t, c, "two")
+					mu.Lock()
+					defer mu.Unlock()
+					if len(causes) != 1 || conns.Load() != 2 {
+						t.Error(causes, conns.Load())
+					}
+				})
+			})
+		}
+	}
+	_ = resource.ErrGoexit
+}
+
+// Requests of the server are answered, many at once.
+func TestRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := make(chan string, 100)
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, m, err := p.ws.ReadMessage()
+				if err != nil {
+					return
+				}
+				if m[0] == 'C' {
+					for i := range 50 {
+						p.send("A%d", i)
+					}
+					p.send("R%s", m[1:])
+				} else {
+					answers <- string(m)
+				}
+			}
+		})
+		var running, most atomic.Int64
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxAsks: 10, OnRequest: func(_ context.Context, m mux.Message) (*mux.Message, error) {
+			n := running.Add(1)
+			most.Store(max(most.Load(), n))
+			time.Sleep(time.Second)
+			running.Add(-1)
+			return &mux.Message{Type: m.Type, Data: append([]byte("answer "), m.Data...)}, nil
+		}})
+		ask(t, c, "x")
+		began := time.Now()
+		seen := map[string]bool{}
+		for range 50 {
+			seen[<-answers] = true
+		}
+		if len(seen) != 50 || most.Load() != 10 || time.Since(began) > 6*time.Second {
+			t.Error(len(seen), most.Load(), time.Since(began))
+		}
+	})
+}

@@ -1,0 +1,330 @@
+package mux_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/wspool"
+	"github.com/respool/respool/wspool/mux"
+)
+
+// slow replies to each call after a second.
+func slow(p *peer) {
+	for {
+		kind, id, text, ok := p.read()
+		if !ok {
+			return
+		}
+		if kind == 'C' {
+			time.AfterFunc(time.Second, func() { p.send("R%s %s", id, text) })
+		}
+	}
+}
+
+// Callers beyond the limit wait in order, leave the line when their context ends, and fail at
+// once with NoWait.
+func TestLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, slow), mux.Config{Codec: plain{}, MaxInFlight: 2})
+		if _, err := c.Call(t.Context(), mux.Request{Body: "x", NoWait: true}); !errors.Is(err, mux.ErrBusy) || !errors.Is(err, mux.ErrNotSent) {
+			t.Error(err) // it has no connection yet
+		}
+		synctest.Wait()
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				ctx := t.Context()
+				if i == 4 {
+					bounded, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+					defer cancel()
+					ctx = bounded
+				}
+				_, err := c.Call(ctx, mux.Request{Body: "x"})
+				if (err != nil) != (i == 4) || err != nil && (!errors.Is(err, mux.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded)) {
+					t.Error(i, err)
+				}
+				mu.Lock()
+				order = append(order, i/2*2)
+				mu.Unlock()
+			})
+			synctest.Wait()
+		}
+		if s := c.Stats(); s.Waiting != 6 || s.InFlight != 2 {
+			t.Errorf("%+v", s)
+		}
+		if _, err := c.Call(t.Context(), mux.Request{Body: "x", NoWait: true}); !errors.Is(err, mux.ErrBusy) {
+			t.Error(err)
+		}
+		began := time.Now()
+		wg.Wait()
+		if got := fmt.Sprint(order); got != "[0 0 4 2 2 4 6 6]" && got != "[0 0 4 2 2 6 4 6]" || time.Since(began) > 5*time.Second {
+			t.Error(order, time.Since(began))
+		}
+	})
+}
+
+// More connections are acquired as the load grows, up to MaxConns, and given back when they have
+// been idle.
+func TestGrowAndGiveBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := newClient(t, listenMem(t, slow), mux.Config{Codec: plain{}, MaxConns: 3, GrowAt: 4, IdleAfter: 10 * time.Second})
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() { ask(t, c, "x") })
+			synctest.Wait()
+		}
+		st := c.Stats()
+		if len(st.Conns) != 3 || st.InFlight != 64 {
+			t.Errorf("%+v", st)
+		}
+		for _, n := range st.Conns {
+			if n.InFlight < 10 {
+				t.Errorf("uneven: %+v", st.Conns)
+			}
+		}
+		wg.Wait()
+		time.Sleep(5 * time.Second)
+		if n := len(c.Stats().Conns); n != 3 {
+			t.Errorf("%d connections too soon", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := len(c.Stats().Conns); n != 0 {
+			t.Errorf("%d connections are held by an idle client", n)
+		}
+		if s := p.Stats(); s.Idle != 3 || s.Leased != 0 {
+			t.Errorf("%v", s)
+		}
+		ask(t, c, "again")
+		if s := p.Stats(); s.Made != 3 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// Growth stops where the pool has no room, and never fails a call.
+func TestGrowthWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, slow)
+		s.cfg.MaxSize = 1
+		c, p := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 5, GrowAt: 1})
+		for range 10 {
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() { ask(t, c, "x") })
+			}
+			wg.Wait()
+		}
+		if s := p.Stats(); s.Failures.MaxWait == 0 || s.Failures.MaxWait > 20 {
+			t.Errorf("%+v", s.Failures)
+		}
+	})
+}
+
+// Too many calls that were given up, or one for too long, have the connection replaced; calls on
+// it are answered.
+func TestOrphans(t *testing.T) {
+	for name, cfg := range map[string]mux.Config{
+		"many": {MaxOrphans: 4, OrphanWait: -1}, "old": {MaxOrphans: 100, OrphanWait: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				canceled := 0
+				s := listenMem(t, func(p *peer) {
+					for {
+						kind, id, text, ok := p.read()
+						switch {
+						case !ok:
+							return
+						case kind == 'X':
+							mu.Lock()
+							canceled++
+							mu.Unlock()
+						case text == "slow":
+							time.AfterFunc(8*time.Second, func() { p.send("R%s %s", id, text) })
+						case text != "never":
+							p.send("R%s %s", id, text)
+						}
+					}
+				})
+				var causes []error
+				cfg := cfg
+				cfg.Codec, cfg.Trace = plain{}, &mux.Trace{Draining: func(e mux.ConnEvent) {
+					mu.Lock()
+					causes = append(causes, e.Err)
+					mu.Unlock()
+				}}
+				c, p := newClient(t, s, cfg)
+				for range 4 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					if _, err := c.Call(ctx, mux.Request{Body: "never"}); !errors.Is(err, mux.ErrMayHaveRun) {
+						t.Error(err)
+					}
+					cancel()
+				}
+				var wg sync.WaitGroup
+				wg.Go(func() { ask(t, c, "slow") })
+				time.Sleep(6 * time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				c.Call(ctx, mux.Request{Body: "never"})
+				time.Sleep(500 * time.Millisecond)
+				ask(t, c, "fast")
+				wg.Wait()
+				time.Sleep(20 * time.Second)
+				ask(t, c, "fast")
+				mu.Lock()
+				defer mu.Unlock()
+				if name == "many" && len(causes) != 1 || len(causes) == 0 || !errors.Is(causes[0], mux.ErrOrphans) {
+					t.Error(causes)
+				}
+				if canceled != 5 {
+					t.Errorf("%d were canceled", canceled)
+				}
+				if s := c.Stats(); s.Orphans != 0 || s.Acquired < 2 {
+					t.Errorf("%+v; %v", s, p.Stats())
+				}
+			})
+		})
+	}
+}
+
+// An idle shared connection has no goroutine, and few bytes.
+func TestIdleConnectionCostsLittle(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere a goroutine watches each connection")
+	}
+	s := listen(t, echo)
+	s.cfg.MaxSize = 100
+	p, err := wspool.New(s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Warm(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	measure := func() (goroutines int, bytes uint64) {
+		time.Sleep(300 * time.Millisecond) // in real time: the watch of the sockets begins
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return runtime.NumGoroutine(), m.HeapAlloc + m.StackInuse
+	}
+	goroutines, bytes := measure()
+	var all []*mux.Client
+	for range 100 {
+		c, err := mux.New(p, mux.Config{Codec: plain{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, c, "one")
+		all = append(all, c)
+	}
+	g, b := measure()
+	if g > goroutines+5 {
+		t.Errorf("%d goroutines more for 100 idle connections", g-goroutines)
+	}
+	each := (int64(b) - int64(bytes)) / 100
+	t.Logf("%d bytes for each client and its connection", each)
+	if each > 12<<10 {
+		t.Errorf("%d bytes for each client and its connection", each)
+	}
+	for _, c := range all {
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A large message takes another connection, and does not delay short ones.
+func TestBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := newClient(t, listenMem(t, echo), mux.Config{Codec: plain{}, Bulk: 10_000, IdleAfter: time.Second})
+		long := strings.Repeat("long", 50_000)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { ask(t, c, long) })
+		}
+		ask(t, c, "short")
+		wg.Wait()
+		alone := 0
+		for _, n := range c.Stats().Conns {
+			if n.Alone {
+				alone++
+			}
+		}
+		if alone == 0 {
+			t.Errorf("%+v", c.Stats())
+		}
+		ask(t, c, long)
+		time.Sleep(10 * time.Second)
+		if s := c.Stats(); len(s.Conns) != 0 {
+			t.Errorf("%+v", s)
+		}
+		if s := p.Stats(); s.Tainted != 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}
+
+// Calls of a session use one connection until that ends.
+func TestSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		seen := map[string]map[*peer]bool{}
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind == 'C' {
+					mu.Lock()
+					if seen[text] == nil {
+						seen[text] = map[*peer]bool{}
+					}
+					seen[text][p] = true
+					mu.Unlock()
+					time.AfterFunc(time.Second, func() { p.send("R%s %s", id, text) })
+				}
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 4, GrowAt: 1, MaxInFlight: 3})
+		var wg sync.WaitGroup
+		for range 4 {
+			for i := range 4 {
+				name := fmt.Sprint("session ", i)
+				for range 3 {
+					wg.Go(func() {
+						if _, err := c.Call(t.Context(), mux.Request{Body: name, Session: name}); err != nil {
+							t.Error(err)
+						}
+					})
+					synctest.Wait()
+				}
+			}
+			wg.Wait()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for name, peers := range seen {
+			if len(peers) != 1 {
+				t.Errorf("%s used %d connections", name, len(peers))
+			}
+			c.EndSession(name)
+		}
+	})
+}

@@ -1,0 +1,554 @@
+package mux
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Stream receives the messages of one subscription. Make one with [Client.Stream]. One goroutine
+// at a time calls Next; Close and Reply may be called from any.
+type Stream struct {
+	client *Client
+	cfg    StreamConfig
+	w      waiter
+
+	// Guarded by mu, which is locked after that of a connection.
+	mu              sync.Mutex
+	conn            *conn // that it is on; nil: none
+	id              uint64
+	key             string // "": its messages have the id
+	reply           Message
+	buffer          streamBuffer
+	last            Message
+	err             error              // why no more messages come; nil: they may
+	cancel          context.CancelFunc // interrupts the Next that reads; nil: none does
+	gap             *Gap               // since it has no connection
+	lostAt          time.Time
+	cause           error // why it was lost last
+	opening, moving bool  // a goroutine opens it, or resumes it
+}
+
+// waiting is a message in the buffer of a stream.
+type waiting struct {
+	Item
+	key  []byte // by which Latest replaces it
+	lost int    // messages that were dropped right before it
+}
+
+// streamBuffer holds the messages that wait to be read. Its user serializes the calls.
+type streamBuffer struct {
+	all   []waiting
+	bytes int
+	lost  int // messages that were dropped behind the last
+	max   int
+	most  int // bytes
+}
+
+// full reports whether there is no room for a message of n bytes.
+func (b *streamBuffer) full(n int) bool {
+	return len(b.all) >= b.max || len(b.all) > 0 && b.bytes+n > b.most
+}
+
+// put adds a message. It returns how many messages were dropped, and false if the stream fails
+// because there was no room.
+func (b *streamBuffer) put(i Item, how Overflow, key []byte) (dropped int, ok bool) {
+	if how == Latest {
+		for k := range b.all {
+			if e := &b.all[k]; e.Gap == nil && e.key != nil && bytes.Equal(e.key, key) {
+				b.bytes += len(i.Data) - len(e.Data)
+				e.Item = i
+				return 0, true
+			}
+		}
+	}
+	for b.full(len(i.Data)) {
+		switch how {
+		case Fail:
+			return 0, false
+		case DropNewest:
+			b.lost++
+			return 1, true
+		}
+		b.dropOldest()
+		dropped++
+	}
+	b.add(i, key)
+	return dropped, true
+}
+
+// add adds a message or a gap, whether or not there is room.
+func (b *streamBuffer) add(i Item, key []byte) {
+	b.all = append(b.all, waiting{Item: i, key: key, lost: b.lost})
+	b.bytes += len(i.Data)
+	b.lost = 0
+}
+
+func (b *streamBuffer) dropOldest() {
+	e := b.all[0]
+	b.bytes -= len(e.Data)
+	b.all[0] = waiting{}
+	b.all = b.all[1:]
+	lost := e.lost
+	if e.Gap == nil {
+		lost++
+	}
+	if len(b.all) > 0 {
+		b.all[0].lost += lost
+	} else {
+		b.lost += lost
+	}
+}
+
+// next takes out the next item. A gap comes before the message behind it.
+func (b *streamBuffer) next() (i Item, ok bool) {
+	lost := &b.lost
+	if len(b.all) > 0 {
+		lost = &b.all[0].lost
+	}
+	if n := *lost; n > 0 {
+		*lost = 0
+		return Item{Gap: &Gap{Dropped: n}}, true
+	}
+	if len(b.all) == 0 {
+		return i, false
+	}
+	i = b.all[0].Item
+	b.bytes -= len(i.Data)
+	b.all[0] = waiting{}
+	if b.all = b.all[1:]; len(b.all) == 0 {
+		b.all = nil
+	}
+	return i, true
+}
+
+// check names every bad field.
+func (c *StreamConfig) check() error {
+	switch {
+	case c.Buffer < 0 || c.Bytes < 0:
+		return errors.New("mux: bad StreamConfig: Buffer and Bytes must be at least 0")
+	case c.Overflow > Latest:
+		return errors.New("mux: bad StreamConfig: Overflow must be Fail, DropOldest, DropNewest or Latest")
+	case c.Overflow == Latest && c.LatestBy == nil:
+		return errors.New("mux: bad StreamConfig: LatestBy is required with Latest")
+	}
+	return nil
+}
+
+func newStream(c *Client, cfg StreamConfig) *Stream {
+	s := &Stream{client: c, cfg: cfg, opening: true}
+	s.w.init()
+	s.buffer.max, s.buffer.most = cfg.Buffer, cfg.Bytes
+	if cfg.Buffer == 0 {
+		s.buffer.max = DefaultStreamBuffer
+	}
+	if cfg.Bytes == 0 {
+		s.buffer.most = DefaultStreamBytes
+	}
+	return s
+}
+
+// Next returns the next message, or a gap. It blocks until there is one, and fails with ctx's
+// error, which harms nothing; with [io.EOF] after the message with which the server ended the
+// stream; with [ErrStreamClosed] after Close; with [ErrOverflow]; with [ErrClosed]; and with
+// the error that ended its connection, or that a Resume met. What had arrived before is
+// returned first, unless Close was called. The bytes of a message are the caller's.
+func (s *Stream) Next(ctx context.Context) (Item, error) {
+	for {
+		s.w.ready.Store(false) // before looking: what arrives later sets it again
+		s.mu.Lock()
+		if s.err == ErrStreamClosed {
+			s.mu.Unlock()
+			return Item{}, ErrStreamClosed
+		}
+		if i, ok := s.buffer.next(); ok {
+			s.mu.Unlock()
+			return i, nil
+		}
+		if s.err != nil {
+			defer s.mu.Unlock()
+			return Item{}, s.err
+		}
+		if ctx.Err() != nil {
+			s.mu.Unlock()
+			return Item{}, context.Cause(ctx)
+		}
+		c := s.conn
+		bounded, cancel := context.WithCancel(ctx)
+		s.cancel = cancel
+		s.mu.Unlock()
+		if c != nil {
+			c.await(bounded, &s.w)
+		} else {
+			select {
+			case <-s.w.wake:
+			case <-bounded.Done():
+			}
+		}
+		cancel()
+		s.mu.Lock()
+		s.cancel = nil
+		s.mu.Unlock()
+	}
+}
+
+// All returns the items of the stream, as Next does, up to its end: [io.EOF] ends the sequence,
+// any other error is its last element. It closes the stream when the loop ends.
+func (s *Stream) All(ctx context.Context) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		defer s.Close()
+		for {
+			i, err := s.Next(ctx)
+			if err == io.EOF || !yield(i, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Reply returns the server's reply to the request of the stream, or to that with which it was
+// resumed last. It is empty if the codec is no [Subscriber].
+func (s *Stream) Reply() Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reply
+}
+
+// Close ends the stream, at the server too as far as the codec is a [Canceler], and does not
+// wait for that. A Next that waits returns [ErrStreamClosed], up to 20 ms later if it reads the
+// connection for others. Close returns nil; another Close does nothing.
+func (s *Stream) Close() error {
+	s.finish(ErrStreamClosed, true)
+	return nil
+}
+
+// finish ends the stream with err; the first counts. cancel says that the server is told.
+func (s *Stream) finish(err error, cancel bool) {
+	s.mu.Lock()
+	if s.err != nil {
+		if err == ErrStreamClosed {
+			s.err = err
+		}
+		s.mu.Unlock()
+		return
+	}
+	s.err = err
+	c := s.conn
+	s.interruptLocked()
+	s.mu.Unlock()
+	if c != nil {
+		c.detach(s, cancel)
+	}
+	s.w.arrived()
+}
+
+// interruptLocked makes a Next that reads look at the stream again.
+func (s *Stream) interruptLocked() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+// receive takes in a message. It returns how many were dropped, and false if the stream must
+// end because its buffer was full or LatestBy failed.
+func (s *Stream) receive(m Message, end bool) (dropped int, err error) {
+	var key []byte
+	if s.cfg.Overflow == Latest {
+		if err := s.client.guard("LatestBy", func() error { key = slices.Clone(s.cfg.LatestBy(m)); return nil }); err != nil {
+			return 0, err
+		}
+		if key == nil {
+			key = []byte{}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, nil
+	}
+	s.last = m
+	if end {
+		s.buffer.add(Item{Message: m, End: true}, nil)
+		s.err, s.conn = io.EOF, nil
+	} else if n, ok := s.buffer.put(Item{Message: m}, s.cfg.Overflow, key); !ok {
+		return 0, ErrOverflow
+	} else {
+		dropped = n
+	}
+	s.w.arrived()
+	return dropped, nil
+}
+
+// lost is called when the connection of the stream has ended.
+func (s *Stream) lost(c *conn, cause error) { s.leave(c, cause, false) }
+
+// move is called when the connection of the stream is drained.
+func (s *Stream) move(c *conn, cause error) {
+	if s.cfg.Resume != nil {
+		s.leave(c, cause, true)
+	}
+}
+
+// leave has the stream resumed on another connection, or ends it.
+func (s *Stream) leave(c *conn, cause error, alive bool) {
+	s.mu.Lock()
+	if s.err != nil || s.conn != c {
+		s.mu.Unlock()
+		return
+	}
+	settled := !s.opening && !s.moving // else the goroutine that moves it goes on
+	if settled && s.cfg.Resume == nil {
+		s.mu.Unlock()
+		s.finish(cause, alive)
+		return
+	}
+	s.conn, s.cause = nil, cause
+	if !s.opening {
+		s.moving = true
+		if s.gap == nil {
+			s.gap, s.lostAt = &Gap{Cause: cause}, time.Now()
+		}
+	}
+	s.interruptLocked()
+	s.mu.Unlock()
+	c.detach(s, alive)
+	if settled {
+		s.startResume()
+	}
+}
+
+// opened is called when the stream was opened.
+func (s *Stream) opened() {
+	s.mu.Lock()
+	s.opening = false
+	if s.conn != nil || s.err != nil {
+		s.mu.Unlock()
+		return
+	}
+	cause := s.cause // it was lost already
+	s.gap, s.lostAt, s.moving = &Gap{Cause: cause}, time.Now(), true
+	s.mu.Unlock()
+	if s.cfg.Resume == nil {
+		s.finish(cause, false)
+		return
+	}
+	s.startResume()
+}
+
+func (s *Stream) startResume() {
+	if !s.client.background(s.resume) {
+		s.finish(ErrClosed, false)
+	}
+}
+
+// The pauses between attempts to resume a stream.
+const (
+	firstPause = 50 * time.Millisecond
+	maxPause   = 5 * time.Second
+)
+
+// resume subscribes again, until that succeeds or the stream or the client ends.
+func (s *Stream) resume() {
+	ctx := s.client.ctx
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		t := time.NewTimer(rand.N(pause)) // streams that were lost together do not come back together
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			s.finish(ErrClosed, false)
+			return
+		}
+		s.mu.Lock()
+		last, over, cause := s.last, s.err != nil, s.gap.Cause
+		s.mu.Unlock()
+		if over {
+			return
+		}
+		var r Request
+		again := false
+		err := s.client.guard("Resume", func() error { r, again = s.cfg.Resume(last); return nil })
+		switch {
+		case err != nil:
+			s.finish(err, false)
+			return
+		case !again:
+			s.finish(cause, false)
+			return
+		}
+		s.client.stats.resumes.Add(1)
+		err = s.client.subscribe(ctx, s, &r)
+		var failed *CallError
+		switch {
+		case err == nil:
+			s.mu.Lock()
+			s.moving = s.conn == nil && s.err == nil // it was lost again already
+			c, over, done := s.conn, s.err != nil, !s.moving
+			s.mu.Unlock()
+			if over && c != nil { // it was closed meanwhile
+				c.detach(s, true)
+			}
+			if done {
+				return
+			}
+		case !errors.As(err, &failed): // the server refuses
+			s.finish(err, false)
+			return
+		}
+	}
+}
+
+// attachLocked puts the stream on the connection.
+func (c *conn) attachLocked(s *Stream, id uint64, key string, reply Message) {
+	if c.streams == nil {
+		c.streams, c.keys = make(map[*Stream]struct{}), make(map[string]*Stream)
+	}
+	c.streams[s] = struct{}{}
+	if key != "" {
+		c.keys[key] = s
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn, s.id, s.key, s.reply = c, id, key, reply
+	if s.gap != nil {
+		s.gap.Lasted, s.gap.Reply = time.Since(s.lostAt), reply
+		s.buffer.add(Item{Gap: s.gap}, nil)
+		s.gap = nil
+		c.client.stats.gaps.Add(1)
+		s.w.arrived()
+	}
+	s.interruptLocked()
+}
+
+// detachLocked takes the stream whose request k was off the connection, if it was put there
+// before the server had accepted it.
+func (c *conn) detachLocked(k *call) {
+	if k.stream == nil || c.client.subscriber != nil {
+		return
+	}
+	s := k.stream
+	delete(c.streams, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == c {
+		s.conn = nil
+	}
+}
+
+// detach takes the stream off the connection. cancel says that the server is told.
+func (c *conn) detach(s *Stream, cancel bool) {
+	c.mu.Lock()
+	if _, on := c.streams[s]; !on {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.streams, s)
+	s.mu.Lock()
+	id, key := s.id, ""
+	for k, of := range c.keys {
+		if of == s {
+			key = k
+			delete(c.keys, k)
+		}
+	}
+	if s.conn == c {
+		s.conn = nil
+	}
+	s.mu.Unlock()
+	if e := c.slots.find(id); key == "" && e != nil && e.owner != nil && e.owner.stream == s {
+		c.load.Add(-e.owner.cost)
+		c.slots.abandon(id, c.client.ticks.Load(), false)
+	}
+	alone := c.exclusive
+	c.unlock(true)
+	if cancel {
+		var k []byte
+		if key != "" {
+			k = []byte(key)
+		}
+		c.sendCancel(id, k)
+	}
+	if alone {
+		c.drain(ErrStreamClosed)
+	}
+}
+
+// answerStream deals with a message that has the id of a stream's request. It unlocks mu.
+func (c *conn) answerStream(k *call, f Frame, m Message) {
+	s := k.stream
+	if c.client.subscriber == nil {
+		if f.Kind != Part {
+			c.slots.release(f.ID)
+			c.load.Add(-k.cost)
+			delete(c.streams, s)
+			f.Kind = End
+		}
+		c.unlock(f.Kind != Part)
+		c.toStream(s, f, m)
+		return
+	}
+	if f.Kind == Part {
+		c.mu.Unlock()
+		c.drop(f, len(m.Data), DropUnwanted, nil)
+		return
+	}
+	c.mu.Unlock()
+	m.Data = slices.Clone(m.Data)
+	key, err := c.client.streamKey(m)
+	c.mu.Lock()
+	e := c.slots.find(f.ID)
+	if e == nil {
+		c.mu.Unlock() // the connection has ended
+		return
+	}
+	given := e.state == orphan
+	c.slots.release(f.ID)
+	if !given {
+		c.load.Add(-k.cost)
+		if k.reply, k.err, k.fate = m, err, nil; err == nil {
+			c.attachLocked(s, f.ID, string(key), m)
+		}
+		c.stats.calls++
+		k.arrived()
+	}
+	c.unlock(true)
+	if given && err == nil {
+		c.sendCancel(f.ID, key)
+	}
+}
+
+// toStream delivers a message to a stream; nil: it has ended, or there was none.
+func (c *conn) toStream(s *Stream, f Frame, m Message) {
+	if s == nil {
+		c.drop(f, len(m.Data), DropLate, nil)
+		return
+	}
+	m.Data = slices.Clone(m.Data)
+	dropped, err := s.receive(m, f.Kind == End)
+	if dropped > 0 || err != nil {
+		c.drop(f, len(m.Data), DropOverflow, nil)
+	}
+	switch {
+	case err != nil:
+		s.finish(err, true)
+	case f.Kind == End:
+		c.mu.Lock()
+		delete(c.streams, s)
+		for k, of := range c.keys {
+			if of == s {
+				delete(c.keys, k)
+			}
+		}
+		alone := c.exclusive
+		c.unlock(false)
+		if alone {
+			c.drain(ErrStreamClosed)
+		}
+	}
+}

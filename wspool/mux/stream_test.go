@@ -1,0 +1,478 @@
+package mux_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/wspool/mux"
+)
+
+// feed serves streams: the request is "count first every", and the messages are numbers from
+// first on, one every so many milliseconds, 0: all at once. With keys the request is
+// acknowledged. An echo otherwise.
+func feed(keys bool) func(*peer) {
+	var lastKey atomic.Int64
+	return func(p *peer) {
+		var mu sync.Mutex
+		stop := map[string]chan struct{}{}
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, c := range stop {
+				close(c)
+			}
+		}()
+		for {
+			kind, id, text, ok := p.read()
+			if !ok {
+				return
+			}
+			if kind == 'X' {
+				if keys {
+					id = text
+				}
+				mu.Lock()
+				if c := stop[id]; c != nil {
+					delete(stop, id)
+					close(c)
+				}
+				mu.Unlock()
+				continue
+			}
+			f := strings.Fields(text)
+			if kind != 'C' || len(f) != 3 {
+				p.send("R%s %s", id, text)
+				continue
+			}
+			count, _ := strconv.Atoi(f[0])
+			first, _ := strconv.Atoi(f[1])
+			every, _ := strconv.Atoi(f[2])
+			part, end, name := "P"+id+" ", "Z"+id+" ", id
+			if keys {
+				key := fmt.Sprint("k", lastKey.Add(1))
+				part, end, name = "K"+key+": ", "L"+key+": ", key
+				p.send("R%s %s", id, key)
+			}
+			quit := make(chan struct{})
+			mu.Lock()
+			stop[name] = quit
+			mu.Unlock()
+			wg.Go(func() {
+				for i := range count {
+					if every > 0 {
+						select {
+						case <-time.After(time.Duration(every) * time.Millisecond):
+						case <-quit:
+							if !keys {
+								p.send("%send", end)
+							}
+							return
+						}
+					}
+					p.send("%s%d", part, first+i)
+				}
+				p.send("%send", end)
+			})
+		}
+	}
+}
+
+func codecs(f func(name string, codec mux.Codec, keys bool)) {
+	f("id", plain{}, false)
+	f("key", keyed{}, true)
+}
+
+// Streams deliver their messages in order, beside calls, to the end.
+func TestStream(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		t.Run(name, func(t *testing.T) {
+			both(t, feed(keys), func(t *testing.T, s *server) {
+				c, _ := newClient(t, s, mux.Config{Codec: codec})
+				var wg sync.WaitGroup
+				for i := range 4 {
+					wg.Go(func() {
+						st, err := c.Stream(t.Context(), mux.Request{Body: fmt.Sprint("100 ", i*1000, " ", i%2)}, mux.StreamConfig{})
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if keys != strings.HasPrefix(text(st.Reply()), "k") {
+							t.Errorf("reply %q", st.Reply().Data)
+						}
+						n := 0
+						for m, err := range st.All(t.Context()) {
+							switch {
+							case err != nil || m.Gap != nil:
+								t.Error(m, err)
+							case m.End:
+								if n != 100 {
+									t.Errorf("ended after %d", n)
+								}
+							case text(m.Message) != fmt.Sprint(i*1000+n):
+								t.Errorf("got %q as number %d", m.Data, n)
+							default:
+								n++
+							}
+						}
+						if _, err := st.Next(t.Context()); err != io.EOF && err != mux.ErrStreamClosed {
+							t.Error(err)
+						}
+					})
+					wg.Go(func() {
+						for k := range 20 {
+							ask(t, c, fmt.Sprint("call ", k))
+						}
+					})
+				}
+				wg.Wait()
+				if s := c.Stats(); s.Streams != 0 || s.InFlight != 0 || s.Late+s.Unknown != 0 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	})
+}
+
+// A stream that is closed is canceled at the server; what still comes is dropped.
+func TestStreamClose(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := newClient(t, listenMem(t, feed(keys)), mux.Config{Codec: codec})
+				st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 5 {
+					if _, err := st.Next(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				if _, err := st.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				cancel()
+				waiting := make(chan error)
+				go func() {
+					for {
+						if _, err := st.Next(t.Context()); err != nil {
+							waiting <- err
+							return
+						}
+					}
+				}()
+				time.Sleep(15 * time.Millisecond)
+				st.Close()
+				st.Close()
+				if err := <-waiting; err != mux.ErrStreamClosed {
+					t.Error(err)
+				}
+				time.Sleep(time.Second)
+				if s := c.Stats(); s.Streams != 0 || s.Late > 3 || s.Orphans != 0 || s.InFlight != 0 {
+					t.Errorf("%+v", s)
+				}
+				ask(t, c, "alive")
+			})
+		})
+	})
+}
+
+// A buffer that is full does what Overflow says; other streams and calls do not notice.
+func TestStreamOverflow(t *testing.T) {
+	for _, tc := range []struct {
+		how  mux.Overflow
+		want string
+	}{
+		{mux.Fail, "0 1 2 3 failed"}, {mux.DropOldest, "gap6 6 7 8 9 end"}, {mux.DropNewest, "0 1 2 3 gap6 end"}, {mux.Latest, "8 9 end"},
+	} {
+		t.Run(fmt.Sprint(tc.how), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, _ := newClient(t, listenMem(t, feed(false)), mux.Config{Codec: plain{}})
+				st, err := c.Stream(t.Context(), mux.Request{Body: "10 0 10"}, mux.StreamConfig{
+					Buffer: 4, Overflow: tc.how, LatestBy: func(m mux.Message) []byte {
+						n, _ := strconv.Atoi(text(m))
+						return []byte{byte(n % 2)}
+					},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				ask(t, c, "fine")
+				var got []string
+				for {
+					i, err := st.Next(t.Context())
+					switch {
+					case err == mux.ErrOverflow:
+						got = append(got, "failed")
+					case err != nil:
+						if err != io.EOF {
+							t.Error(err)
+						}
+					case i.Gap != nil:
+						got = append(got, fmt.Sprint("gap", i.Gap.Dropped))
+					default:
+						got = append(got, text(i.Message))
+					}
+					if err != nil {
+						break
+					}
+				}
+				if s := strings.Join(got, " "); s != tc.want {
+					t.Errorf("got %s, want %s", s, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A stream whose connection ends is resumed on another one, where its Resume says; the reader
+// sees the gap.
+func TestStreamResume(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		for _, how := range []string{"cut", "reset"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := listenMem(t, feed(keys))
+					c, p := newClient(t, s, mux.Config{Codec: codec})
+					st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{Resume: func(last mux.Message) (mux.Request, bool) {
+						n, _ := strconv.Atoi(text(last))
+						return mux.Request{Body: fmt.Sprint(1000-n-1, " ", n+1, " 10")}, true
+					}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer st.Close()
+					time.AfterFunc(time.Second, func() {
+						if how == "cut" {
+							s.cut()
+						} else {
+							p.Reset(nil)
+						}
+					})
+					next, gaps := 0, 0
+					for i, err := range st.All(t.Context()) {
+						switch {
+						case err != nil:
+							t.Fatal(err)
+						case i.Gap != nil:
+							if gaps++; i.Gap.Cause == nil || i.Gap.Lasted <= 0 || keys != (len(i.Gap.Reply.Data) > 0) {
+								t.Errorf("%+v", i.Gap)
+							}
+						case i.End:
+						case text(i.Message) != fmt.Sprint(next):
+							t.Fatalf("got %q, want %d", i.Data, next)
+						default:
+							next++
+						}
+					}
+					if next != 1000 || gaps != 1 {
+						t.Errorf("%d messages and %d gaps", next, gaps)
+					}
+					if s := c.Stats(); s.Gaps != 1 || s.Acquired != 2 {
+						t.Errorf("%+v", s)
+					}
+				})
+			})
+		}
+	})
+}
+
+// Without Resume a stream ends with its connection, and says why.
+func TestStreamEndsWithItsConnection(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := listenMem(t, feed(keys))
+				c, _ := newClient(t, s, mux.Config{Codec: codec})
+				st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(time.Second, s.cut)
+				n := 0
+				for {
+					if _, err = st.Next(t.Context()); err != nil {
+						break
+					}
+					n++
+				}
+				if !errors.Is(err, io.ErrUnexpectedEOF) || n < 90 {
+					t.Error(n, err)
+				}
+				ask(t, c, "again")
+			})
+		})
+	})
+}
+
+// A server that refuses a subscription, at first or when it is resumed, ends the stream with its
+// reason.
+func TestStreamRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var conns atomic.Int64
+		s := listenMem(t, func(p *peer) {
+			first := conns.Add(1) == 1
+			for {
+				_, id, text, ok := p.read()
+				switch {
+				case !ok:
+					return
+				case first && text == "good":
+					p.send("R%s key", id)
+				default:
+					p.send("R%s !no", id)
+				}
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: keyed{}})
+		if _, err := c.Stream(t.Context(), mux.Request{Body: "bad"}, mux.StreamConfig{}); err == nil || err.Error() != "!no" {
+			t.Error(err)
+		}
+		st, err := c.Stream(t.Context(), mux.Request{Body: "good"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) { return mux.Request{Body: "good"}, true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.cut()
+		if _, err := st.Next(t.Context()); err == nil || err.Error() != "!no" {
+			t.Error(err)
+		}
+	})
+}
+
+// A dedicated stream has its connection alone, and gives it back.
+func TestStreamDedicated(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, p := newClient(t, listenMem(t, feed(keys)), mux.Config{Codec: codec})
+				ask(t, c, "x")
+				for range 2 {
+					st, err := c.Stream(t.Context(), mux.Request{Body: "5 0 1"}, mux.StreamConfig{Dedicated: true})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s := c.Stats(); len(s.Conns) != 2 {
+						t.Errorf("%+v", s)
+					}
+					n := 0
+					for range st.All(t.Context()) {
+						n++
+					}
+					if n != 6 {
+						t.Error(n)
+					}
+					time.Sleep(time.Second)
+					if s := c.Stats(); len(s.Conns) != 1 {
+						t.Errorf("%+v", s)
+					}
+				}
+				if s := p.Stats(); s.Made != 2 || s.Tainted != 0 {
+					t.Error(s)
+				}
+			})
+		})
+	})
+}
+
+// A subscriber that reads nothing delays neither calls nor other streams.
+func TestStuckSubscriber(t *testing.T) {
+	s := listen(t, feed(false))
+	c, _ := newClient(t, s, mux.Config{Codec: plain{}})
+	stuck, err := c.Stream(t.Context(), mux.Request{Body: "100000 0 0"}, mux.StreamConfig{Overflow: mux.DropOldest, Buffer: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	other, err := c.Stream(t.Context(), mux.Request{Body: "100 0 1"}, mux.StreamConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err := range other.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		ask(t, c, "beside")
+	}
+	if n != 101 {
+		t.Error(n)
+	}
+}
+
+// The client's Close ends streams, and those that are being resumed.
+func TestCloseEndsStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, feed(false))
+		c, p := newClient(t, s, mux.Config{Codec: plain{}})
+		resume := func(mux.Message) (mux.Request, bool) { return mux.Request{Body: "1000 0 10"}, true }
+		st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{Resume: resume, Buffer: 10000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{Resume: resume, Dedicated: true, Buffer: 10000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		p.Resize(1)
+		p.Reset(nil)
+		time.Sleep(10 * time.Second)
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, st := range []*mux.Stream{st, lost} {
+			var err error
+			for err == nil {
+				_, err = st.Next(t.Context())
+			}
+			if err != mux.ErrClosed {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// Bad configurations are refused, every field by name.
+func TestBadConfig(t *testing.T) {
+	s := listen(t, echo)
+	c, p := newClient(t, s, muxConfig())
+	_, err := mux.New(p, mux.Config{MaxConns: -1, MaxInFlight: 1 << 20, ReplayRatio: 2, DrainWait: -1})
+	for _, want := range []string{"Codec is required", "MaxConns must be between 0 and", "MaxInFlight must", "ReplayRatio must", "DrainWait must"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := mux.New(nil, muxConfig()); err == nil {
+		t.Error("New without a pool")
+	}
+	if _, err := mux.New(p, mux.Config{Codec: bits(10)}); err == nil {
+		t.Error("New with 10 bits")
+	}
+	for _, cfg := range []mux.StreamConfig{{Buffer: -1}, {Bytes: -1}, {Overflow: 9}, {Overflow: mux.Latest}} {
+		if _, err := c.Stream(t.Context(), mux.Request{Body: "x"}, cfg); err == nil {
+			t.Errorf("%+v", cfg)
+		}
+	}
+}
+
+type bits int
+
+func (b bits) IDBits() int { return int(b) }
+func (bits) Append(dst []byte, _ uint64, _ any) (int, []byte, error) {
+	return 1, dst, nil
+}
+func (bits) Classify(int, []byte) (mux.Frame, error) { return mux.Frame{}, nil }
