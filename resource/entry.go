@@ -24,9 +24,10 @@ const (
 // entry is one resource from its creation to its end. It is never used for a
 // second value.
 type entry[T any] struct {
-	word claim.Word // says which goroutine has it
-	mark mark       // its last sampled lease
-	wait waitNote
+	word   claim.Word   // says which goroutine has it
+	bounds claim.Bounds // in which a Predictable Eviction keeps it; set before it is first lent, then constant
+	mark   mark         // its last sampled lease
+	wait   waitNote
 
 	// Set before it is first lent, then constant.
 	pool     *Pool[T]
@@ -311,4 +312,17 @@ func (r *registry[T]) before(from, n int) ([]*entry[T], int) {
 	upTo := min(from, len(r.all))
 	from = max(0, upTo-n)
 	return r.all[from:upTo], from
+}
+
+// confirm returns why e, which the caller has to itself, is to end, and takes it out of the
+// number that stays; nil: it is kept. cause is what the Eviction said when total stayed. If
+// fewer stay now it is asked again: others that were above a limit on Total have left.
+func (e *entry[T]) confirm(i Info, total int, cause error) error {
+	p := e.pool
+	for cause != nil && !p.registry.leave(e, total) {
+		total = int(p.registry.staying.Load())
+		i.Total = total
+		cause = p.policies.evict(e.value, i)
+	}
+	return cause
 }

@@ -3,6 +3,8 @@ package resource
 import (
 	"context"
 	"time"
+
+	"github.com/respool/respool/internal/claim"
 )
 
 // Request is what one caller asks for. It is passed by value to the policies. The zero
@@ -120,6 +122,48 @@ type Eviction interface {
 	Evict(i Info) (cause error)
 }
 
+// Predictable is an optional interface of an [Eviction] that depends on nothing but Age, Idle
+// and Leases: it can say beforehand for how long it keeps a resource. Until then an acquire
+// that finds an idle resource, and its release, compare numbers and do not call Evict.
+//
+// Horizon is called by [New] with the zero Info: if it returns the zero Horizon, the Eviction
+// is taken not to be Predictable. Then it is called once for each resource, before that is
+// first lent, with its ID and Jitter; the other fields of i are zero. As long as all that [Info] says of the resource is below
+// the limits of the result, Evict must return nil, whatever its Checked and Failures, and
+// with Idlers 0. At or above a limit Evict is asked, and need not end the resource. So a limit
+// may be too low, at the cost of the calls, and never too high. The zero Horizon has Evict
+// asked each time.
+//
+// The sweep, an acquire with MinRemaining and an acquire that takes the pool's lock ask Evict
+// in any case. An Eviction with a setting that may be changed so that it ends resources sooner
+// must return limits that hold whatever the setting becomes. With a [Config.EvictIf], Horizon
+// is not called.
+//
+// Horizon does not block and may be called by many goroutines at once. A panic in it counts as
+// the zero Horizon.
+type Predictable interface {
+	Eviction
+	Horizon(i Info) Horizon
+}
+
+// Horizon is up to when an Eviction keeps a resource. The zero Horizon promises nothing;
+// math.MaxInt64 is no limit.
+type Horizon struct {
+	Age    time.Duration // kept while Info.Age is less
+	Idle   time.Duration // and Info.Idle is less
+	Leases int64         // and Info.Leases is less
+}
+
+// bounds returns the ticks and numbers of leases at which the facts about a resource born at
+// that time are below h: see entry.facts. Info.Leases leaves out leases that ended before a
+// caller had them, so the bounds may be reached a little early.
+func (h Horizon) bounds(born time.Duration) claim.Bounds {
+	if h.Age <= 0 {
+		return claim.Bounds{}
+	}
+	return claim.Bounds{Tick: ticksUp(plus(born, h.Age)), Idle: ticksUp(max(0, h.Idle)), Leases: h.Leases}
+}
+
 // Health finds out whether an idle resource still works.
 //
 // Check has v to itself and may do I/O until ctx ends, when it must return. It is called
@@ -224,10 +268,10 @@ type OutageMode uint8
 const (
 	// FailFast reports each failed creation to one waiter at once, if nothing else may still
 	// serve that waiter: no lease that could end and no other creation. After three failures
-	// in a row one creation at a time is tried, after 100 ms at first and up to 5 s in the
+	// in a row one creation at a time is tried, after 50 ms at first and up to 5 s in the
 	// end, and every caller that no leased resource could serve gets the cause with a
 	// RetryAfter; [AcquireError.Wait] waits for that try. The delay between tries is at most
-	// 450 ms in the first seconds, and then grows with the outage, to an eighth of the time
+	// 200 ms in the first second, and then grows with the outage, to an eighth of the time
 	// that the outage has lasted. Creations that run when an outage begins continue, and their
 	// failures count too, so a pool that was growing can report many at once. Other callers
 	// wait; if their contexts end their errors have the last failure.

@@ -65,18 +65,6 @@ func (s *slowAcquire[T]) reserved(e *entry[T], f func()) (there bool) {
 	return there
 }
 
-// confirm returns why e, which the caller has to itself, is to end, and takes it out of the
-// number that stays; nil: it is kept. cause is what the Eviction said when total stayed. If
-// fewer stay now it is asked again: others that were above a limit on Total have left.
-func (p *Pool[T]) confirm(e *entry[T], i Info, total int, cause error) error {
-	for cause != nil && !p.registry.leave(e, total) {
-		total = int(p.registry.staying.Load())
-		i.Total = total
-		cause = p.policies.evict(e.value, i)
-	}
-	return cause
-}
-
 // vet does what the evaluation of the resource calls for, and a check if one is due. If
 // the resource is turned down it is destroyed or left to others, and the op holds none.
 func (s *slowAcquire[T]) vet() (ok bool, err error) {
@@ -85,7 +73,7 @@ func (s *slowAcquire[T]) vet() (ok bool, err error) {
 	var i Info
 	e.facts(&i, p.clock.ticks(), s.idle, int64(s.lease.gen())-1)
 	if s.found.cause != nil {
-		if cause := p.confirm(e, i, s.found.total, s.found.cause); cause != nil {
+		if cause := e.confirm(i, s.found.total, s.found.cause); cause != nil {
 			return false, s.turnDown(cause, fateEvicted)
 		}
 		s.evaluate(true)
