@@ -1,0 +1,80 @@
+package graphqlws_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/wspool/mux"
+	"github.com/respool/respool/wspool/mux/graphqlws"
+	"github.com/respool/respool/wspool/mux/muxtest"
+)
+
+func text(format string, args ...any) mux.Message {
+	return mux.Message{Type: websocket.TextMessage, Data: fmt.Appendf(nil, format, args...)}
+}
+
+// server answers an operation with its first result.
+func server(call mux.Message) (mux.Message, error) {
+	var m struct {
+		ID, Type string
+		Payload  struct{ Query string }
+	}
+	if err := json.Unmarshal(call.Data, &m); err != nil {
+		return mux.Message{}, err
+	}
+	if _, err := strconv.ParseUint(m.ID, 10, 64); err != nil || m.Type != "subscribe" || m.Payload.Query == "" {
+		return mux.Message{}, fmt.Errorf("bad message %+v, %v", m, err)
+	}
+	return text(`{"id":%q,"type":"next","payload":{"data":{"id":"1","type":"complete"}}}`, m.ID), nil
+}
+
+func TestCodec_Conforms(t *testing.T) {
+	muxtest.Run(t, muxtest.Suite{
+		Codec: graphqlws.Codec{},
+		Bodies: []any{
+			graphqlws.Operation{Query: "{ a }"},
+			&graphqlws.Operation{Query: "query Q($x: Int) { a }", OperationName: "Q", Variables: map[string]any{"x": 1}, Extensions: map[string]any{"id": 3}},
+		},
+		BadBodies: []any{graphqlws.Operation{}, (*graphqlws.Operation)(nil), "query", graphqlws.Operation{Query: "{ a }", Variables: map[string]any{"x": make(chan int)}}},
+		Reply:     server,
+		Messages: []muxtest.Case{
+			{Name: "next", Message: text(`{"payload":{"data":{"id":"2"}},"type":"next","id":"7"}`), Want: mux.Frame{Kind: mux.Part, ID: 7}},
+			{Name: "error", Message: text(`{"id":"7","type":"error","payload":[{"message":"no"}]}`), Want: mux.Frame{Kind: mux.End, ID: 7}},
+			{Name: "complete", Message: text(`{"id":"7","type":"complete"}`), Want: mux.Frame{Kind: mux.End, ID: 7}},
+			{Name: "ping", Message: text(`{"type":"ping"}`), Want: mux.Frame{Kind: mux.Ask}},
+			{Name: "pong", Message: text(`{"type":"pong","payload":{}}`), Want: mux.Frame{Kind: mux.Ignore}},
+			{Name: "connection_ack", Message: text(`{"type":"connection_ack"}`), Want: mux.Frame{Kind: mux.Ignore}},
+			{Name: "escapes", Message: text(`{"\u0069d":"7","t\u0079pe":"n\u0065xt"}`), Want: mux.Frame{Kind: mux.Part, ID: 7}},
+			{Name: "no id", Message: text(`{"type":"next"}`), Bad: true},
+			{Name: "id of another client", Message: text(`{"id":"2b5e","type":"next"}`), Bad: true},
+			{Name: "unknown type", Message: text(`{"id":"7","type":"data"}`), Bad: true},
+			{Name: "no object", Message: text(`"next"`), Bad: true},
+		},
+	})
+}
+
+func TestDecode(t *testing.T) {
+	var data struct{ A int }
+	if err := graphqlws.Decode(text(`{"id":"1","type":"next","payload":{"data":{"a":3}}}`), &data); err != nil || data.A != 3 {
+		t.Errorf("%+v, %v", data, err)
+	}
+	var errs graphqlws.Errors
+	err := graphqlws.Decode(text(`{"id":"1","type":"next","payload":{"data":{"a":4},"errors":[{"message":"b failed","path":["b",0]},{"message":"c failed"}]}}`), &data)
+	if !errors.As(err, &errs) || data.A != 4 || len(errs) != 2 || err.Error() != "graphqlws: server replied with errors: b failed (and 1 more)" {
+		t.Errorf("%+v, %v", data, err)
+	}
+	err = graphqlws.Decode(text(`{"id":"1","type":"error","payload":[{"message":"syntax"}]}`), &data)
+	if !errors.As(err, &errs) || errs[0].Message != "syntax" {
+		t.Errorf("%v", err)
+	}
+	for _, m := range []string{`{"id":"1","type":"complete"}`, `x`, `{"type":"next"}`, `{"type":"error","payload":1}`, `{"type":"next","payload":{"data":[]}}`} {
+		if err := graphqlws.Decode(text("%s", m), &data); !errors.Is(err, graphqlws.ErrMessage) {
+			t.Errorf("%s: %v", m, err)
+		}
+	}
+}
