@@ -21,6 +21,7 @@ type Client struct {
 	cfg        Config
 	idBits     int
 	canceler   Canceler   // nil: the codec is none
+	final      bool       // the server sends nothing for what was canceled
 	subscriber Subscriber // nil: the codec is none
 	ctx        context.Context
 	cancel     context.CancelCauseFunc
@@ -78,6 +79,9 @@ func New(from Leaser, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("mux: IDBits of the codec must be from 20 to 64, got %d", c.idBits)
 	}
 	c.canceler, _ = c.cfg.Codec.(Canceler)
+	if f, ok := c.cfg.Codec.(FinalCanceler); ok {
+		c.final = f.CancelFinal()
+	}
 	c.subscriber, _ = c.cfg.Codec.(Subscriber)
 	c.replays.ratio = c.cfg.ReplayRatio
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())

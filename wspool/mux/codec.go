@@ -10,7 +10,7 @@ type Message = wspool.Message
 // goroutines at once, with no lock held. A panic in a method fails the call that it was
 // called for; a panic in Classify drops the message.
 //
-// A Codec may also implement [Canceler] and [Subscriber].
+// A Codec may also implement [Canceler] or [FinalCanceler], and [Subscriber].
 type Codec interface {
 	// IDBits is how many bits an id may have, from 16 to 64: 31 for a server that reads
 	// ids as int32, 53 for one that reads them as float64. It is asked once, by [New].
@@ -39,6 +39,15 @@ type Canceler interface {
 	AppendCancel(dst []byte, id uint64, key []byte) (messageType int, out []byte, err error)
 }
 
+// FinalCanceler is implemented by a [Canceler] whose server may send nothing more for what was
+// canceled, not even a reply. If CancelFinal returns true the id of what was canceled is free at
+// once, as if the reply had come; otherwise the reply is awaited, within [Config.MaxOrphans] and
+// [Config.OrphanWait]. It is asked once, by [New].
+type FinalCanceler interface {
+	Canceler
+	CancelFinal() bool
+}
+
 // Subscriber is implemented by a [Codec] whose server acknowledges a subscription with a
 // reply that names it, and whose later messages carry that name as [Frame.Key] instead of the
 // id. Without it the messages of a stream carry the id of its request.
@@ -59,11 +68,12 @@ const (
 	// Reply answers the call with Frame.ID and ends it, be it with a result or with an
 	// error. With [Subscriber] it also begins a stream.
 	Reply
-	// Part is one message of the stream with Frame.Key, or with Frame.ID if Key is nil.
-	// For a call that is no stream it is dropped.
+	// Part is one message of the stream with Frame.Key, or with Frame.ID if Key is nil. For
+	// a call that is no stream the first Part is the reply, once the End has arrived; others
+	// are dropped.
 	Part
-	// End is the last message of the stream with Frame.Key or Frame.ID. For a call that is
-	// no stream it is a Reply.
+	// End is the last message of the stream with Frame.Key or Frame.ID. It ends a call that
+	// is no stream, and is the reply if no Part came before.
 	End
 	// Event is sent by the server of its own accord: [Config.OnEvent] gets it.
 	Event

@@ -27,6 +27,8 @@ type call struct {
 	err   error // why there is no reply
 	fate  error // ErrNotSent or ErrMayHaveRun, if err is set
 	flown bool  // it was handed to the network
+
+	parted bool // reply is the first Part, and the End is awaited
 }
 
 // getCall returns a call that nothing refers to. The pool of them is the client's, since a channel
@@ -44,7 +46,7 @@ func (c *Client) getCall(r *Request) *call {
 // clear makes k ready for another attempt.
 func (k *call) clear(r *Request) {
 	k.reset()
-	k.stream, k.reply, k.err, k.fate, k.flown = nil, Message{}, nil, nil, false
+	k.stream, k.reply, k.err, k.fate, k.flown, k.parted = nil, Message{}, nil, nil, false, false
 	k.cost = int64(max(1, r.Cost))
 }
 
@@ -574,18 +576,31 @@ func (c *conn) deliver(f Frame, m Message) {
 		c.drop(f, len(m.Data), DropLate, nil)
 	case e.owner.stream != nil:
 		c.answerStream(e.owner, f, m)
-	case f.Kind == Part:
+	case f.Kind == Part && e.owner.parted:
 		c.mu.Unlock()
 		c.drop(f, len(m.Data), DropUnwanted, nil)
+	case f.Kind == Part:
+		m.Data = c.keep(m.Data)
+		e.owner.reply, e.owner.parted = m, true
+		c.mu.Unlock()
 	default:
 		k := e.owner
 		c.slots.release(f.ID)
 		c.load.Add(-k.cost)
 		c.stats.calls++
-		m.Data = c.keep(m.Data)
-		k.reply = m
+		replaced := -1
+		if f.Kind != End || !k.parted {
+			if k.parted {
+				replaced = len(k.reply.Data)
+			}
+			m.Data = c.keep(m.Data)
+			k.reply = m
+		}
 		k.arrived()
 		c.unlock(true)
+		if replaced >= 0 { // a Part that was no part of a stream
+			c.drop(Frame{Kind: Part, ID: f.ID}, replaced, DropUnwanted, nil)
+		}
 	}
 }
 
@@ -640,15 +655,25 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		return
 	}
 	k.fate = ErrMayHaveRun
-	c.slots.abandon(id, c.client.ticks.Load(), k.stream != nil && c.client.subscriber != nil)
+	c.abandonLocked(id, k.stream != nil && c.client.subscriber != nil)
 	c.detachLocked(k)
-	c.stats.orphaned++
 	many := c.slots.orphans > c.client.cfg.MaxOrphans
 	c.unlock(true)
 	c.sendCancel(id, nil)
 	if many {
 		c.drain(fmt.Errorf("%w: over %d", ErrOrphans, c.client.cfg.MaxOrphans))
 	}
+}
+
+// abandonLocked ends what was sent with id. Its id is an orphan until the reply comes, or free
+// at once if none will: a late message has another generation.
+func (c *conn) abandonLocked(id uint64, subscribed bool) {
+	if c.client.final && !subscribed {
+		c.slots.release(id)
+		return
+	}
+	c.slots.abandon(id, c.client.ticks.Load(), subscribed)
+	c.stats.orphaned++
 }
 
 // sendCancel sends the codec's message that cancels id.

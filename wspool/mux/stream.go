@@ -463,7 +463,11 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	s.mu.Unlock()
 	if e := c.slots.find(id); key == "" && e != nil && e.owner != nil && e.owner.stream == s {
 		c.load.Add(-e.owner.cost)
-		c.slots.abandon(id, c.client.ticks.Load(), false)
+		if cancel && c.client.final {
+			c.slots.release(id)
+		} else {
+			c.slots.abandon(id, c.client.ticks.Load(), false)
+		}
 	}
 	alone := c.exclusive
 	c.unlock(true)

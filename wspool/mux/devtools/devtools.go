@@ -3,9 +3,10 @@
 //
 //	client, err := mux.New(pool, mux.Config{Codec: devtools.Codec{}, OnEvent: onEvent})
 //	…
-//	target, err := devtools.Do[struct{ TargetID string }](ctx, client, devtools.Command{
+//	var target struct{ TargetID string }
+//	err = devtools.Call(ctx, client, devtools.Command{
 //		Method: "Target.createTarget", Params: map[string]string{"url": "about:blank"},
-//	})
+//	}, &target)
 //
 // Sessions are those of Target.attachToTarget with flatten set. A session belongs to one
 // connection: give the calls of a session, and the one that attaches it, the same
@@ -26,7 +27,7 @@ import (
 )
 
 // Codec is the [mux.Codec] of the protocol. The Body of a call is a [Command] or a
-// [*Command]; the reply is the whole message, which [Decode] and [Do] read. Messages of the
+// [*Command]; the reply is the whole message, which [Decode] reads. Messages of the
 // browser without an id are events, which [ParseEvent] reads. A message with an error and
 // without an id, with which the browser answers a command that it could not read, is counted
 // as bad: no command can be found for it.
@@ -199,16 +200,16 @@ type Caller interface {
 	Call(ctx context.Context, r mux.Request) (mux.Message, error)
 }
 
-// Do executes one command and returns its result. It blocks until the reply is there or ctx
-// ends. A command with a SessionID uses the connection of that session: see
-// [mux.Request.Session]. The error is that of [mux.Client.Call], or that of [Decode].
-func Do[T any](ctx context.Context, c Caller, command Command) (result T, err error) {
+// Call executes one command and stores its result in the value that result points to; nil
+// ignores it. It blocks until the reply is there or ctx ends. A command with a SessionID uses
+// the connection of that session: see [mux.Request.Session]. The error is that of
+// [mux.Client.Call], or that of [Decode].
+func Call(ctx context.Context, c Caller, command Command, result any) error {
 	reply, err := c.Call(ctx, mux.Request{Body: &command, Session: command.SessionID})
 	if err != nil {
-		return result, err
+		return err
 	}
-	err = Decode(reply, &result)
-	return result, err
+	return Decode(reply, result)
 }
 
 // Event is a message that the browser sent of its own accord.

@@ -102,13 +102,14 @@ func (c *caller) Call(_ context.Context, r mux.Request) (mux.Message, error) {
 	return browser(mux.Message{Type: messageType, Data: out})
 }
 
-func TestDo(t *testing.T) {
+func TestCall(t *testing.T) {
 	c := new(caller)
-	got, err := devtools.Do[struct{ ID int }](t.Context(), c, devtools.Command{Method: "Page.enable", SessionID: "S"})
+	var got struct{ ID int }
+	err := devtools.Call(t.Context(), c, devtools.Command{Method: "Page.enable", SessionID: "S"}, &got)
 	if err != nil || got.ID != 1 || c.last.Session != "S" {
 		t.Errorf("%+v, %v, %+v", got, err, c.last)
 	}
-	if _, err := devtools.Do[int](t.Context(), c, devtools.Command{}); !errors.Is(err, devtools.ErrBody) {
+	if err := devtools.Call(t.Context(), c, devtools.Command{}, nil); !errors.Is(err, devtools.ErrBody) {
 		t.Errorf("no method: %v", err)
 	}
 }

@@ -5,7 +5,7 @@
 //	pool, err := wspool.New(wspool.Config{…, OnConnect: graphqlws.Connect(payload)})
 //	client, err := mux.New(pool, mux.Config{Codec: graphqlws.Codec{}, OnRequest: graphqlws.Pong})
 //	…
-//	reply, err := client.Call(ctx, mux.Request{Body: graphqlws.Operation{Query: "{ me { name } }"}})
+//	err = graphqlws.Call(ctx, client, graphqlws.Operation{Query: "{ me { name } }"}, &me)
 //	prices, err := client.Stream(ctx, mux.Request{Body: graphqlws.Operation{Query: "subscription { price }"}}, mux.StreamConfig{})
 //
 // It follows the protocol of the npm package graphql-ws
@@ -30,7 +30,7 @@ const Subprotocol = "graphql-transport-ws"
 
 // Codec is the [mux.Codec] of the protocol. The Body of a call or stream is an [Operation] or
 // an [*Operation]. Each result of the server is a part of the stream; a call gets the one
-// result of its query or mutation, which [Decode] and [Do] read.
+// result of its query or mutation, which [Decode] reads.
 //
 // The server pings with a message of its own, a [mux.Ask], which [Pong] answers.
 type Codec struct{}
@@ -98,7 +98,7 @@ func (Codec) AppendCancel(dst []byte, id uint64, _ []byte) (messageType int, out
 	return websocket.TextMessage, append(appendHead(dst, id, "complete"), '}'), nil
 }
 
-// CancelFinal implements [mux.Canceler]: the server sends nothing for an operation that the
+// CancelFinal implements [mux.FinalCanceler]: the server sends nothing for an operation that the
 // client has completed.
 func (Codec) CancelFinal() bool { return true }
 
@@ -225,13 +225,13 @@ type Caller interface {
 	Call(ctx context.Context, r mux.Request) (mux.Message, error)
 }
 
-// Do executes one query or mutation and returns its data. It blocks until the result is there
-// or ctx ends. The error is that of [mux.Client.Call], or that of [Decode].
-func Do[T any](ctx context.Context, c Caller, o Operation) (data T, err error) {
+// Call executes one query or mutation and stores its data in the value that data points to; nil
+// ignores it. It blocks until the result is there or ctx ends. The error is that of
+// [mux.Client.Call], or that of [Decode].
+func Call(ctx context.Context, c Caller, o Operation, data any) error {
 	reply, err := c.Call(ctx, mux.Request{Body: &o})
 	if err != nil {
-		return data, err
+		return err
 	}
-	err = Decode(reply, &data)
-	return data, err
+	return Decode(reply, data)
 }

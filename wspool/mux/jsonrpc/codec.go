@@ -19,8 +19,8 @@ const DefaultIDBits = 53
 // Codec is the [mux.Codec] of JSON-RPC 2.0. The zero Codec sends ids as numbers and knows
 // neither subscriptions nor cancellation. It must not be changed once it is in use.
 //
-// The Body of a call is a [Call], a [*Call] or a [Batch]. A reply is the whole message:
-// [Decode], [DecodeBatch] and [Do] read it. A reply that holds an error is a reply.
+// The Body of a call is a [Request], a [*Request] or a [Batch]. A reply is the whole message:
+// [Decode] and [DecodeBatch] read it. A reply that holds an error is a reply.
 //
 // A message of the server with a method is a [mux.Ask] if it has an id, which [Answer]
 // answers, and a [mux.Event] otherwise, which [ParseNotification] reads. A message that is
@@ -48,17 +48,17 @@ type Codec struct {
 	Away string
 }
 
-// Call is the body of a call, or one element of a [Batch].
-type Call struct {
+// Request is the body of a call or of a notification, or one element of a [Batch].
+type Request struct {
 	Method string
 	// Params are the parameters: a value that encoding/json encodes as an array or as an
-	// object. A json.RawMessage is sent as it is, unchecked. Nil: the call has none.
+	// object. A json.RawMessage is sent as it is, unchecked. Nil: the request has none.
 	Params any
 }
 
 // Batch is the body of several calls in one message, which the server answers with one
 // message. It must not be empty. The ids of its elements are strings, whatever StringIDs says.
-type Batch []Call
+type Batch []Request
 
 // ErrBody means that the body of a call cannot be encoded.
 var ErrBody = errors.New("jsonrpc: bad body")
@@ -74,7 +74,7 @@ var (
 )
 
 // IDBits implements [mux.Codec].
-func (c *Codec) IDBits() int {
+func (c Codec) IDBits() int {
 	if c.Bits == 0 {
 		return DefaultIDBits
 	}
@@ -82,16 +82,16 @@ func (c *Codec) IDBits() int {
 }
 
 // Append implements [mux.Codec]. A failure matches [ErrBody].
-func (c *Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byte, err error) {
+func (c Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byte, err error) {
 	switch b := body.(type) {
-	case Call:
+	case Request:
 		out, err = c.appendCall(dst, id, -1, &b)
-	case *Call:
+	case *Request:
 		out, err = c.appendCall(dst, id, -1, b)
 	case Batch:
 		out, err = c.appendBatch(dst, id, b)
 	default:
-		err = fmt.Errorf("%w: want a Call, a *Call or a Batch, got %T", ErrBody, body)
+		err = fmt.Errorf("%w: want a Request, a *Request or a Batch, got %T", ErrBody, body)
 	}
 	if err != nil {
 		return 0, dst, err
@@ -99,7 +99,7 @@ func (c *Codec) Append(dst []byte, id uint64, body any) (messageType int, out []
 	return websocket.TextMessage, out, nil
 }
 
-func (c *Codec) appendBatch(dst []byte, id uint64, calls Batch) ([]byte, error) {
+func (c Codec) appendBatch(dst []byte, id uint64, calls Batch) ([]byte, error) {
 	if len(calls) == 0 {
 		return nil, fmt.Errorf("%w: the batch is empty", ErrBody)
 	}
@@ -110,7 +110,7 @@ func (c *Codec) appendBatch(dst []byte, id uint64, calls Batch) ([]byte, error) 
 		}
 		var err error
 		if dst, err = c.appendCall(dst, id, i, &calls[i]); err != nil {
-			return nil, fmt.Errorf("call %d of the batch: %w", i, err)
+			return nil, fmt.Errorf("request %d of the batch: %w", i, err)
 		}
 	}
 	return append(dst, ']'), nil
@@ -118,9 +118,9 @@ func (c *Codec) appendBatch(dst []byte, id uint64, calls Batch) ([]byte, error) 
 
 // appendCall appends a request, or a notification if id is 0. index is its place in a batch,
 // -1 if it is none.
-func (c *Codec) appendCall(dst []byte, id uint64, index int, call *Call) ([]byte, error) {
+func (c Codec) appendCall(dst []byte, id uint64, index int, call *Request) ([]byte, error) {
 	if call == nil || call.Method == "" {
-		return nil, fmt.Errorf("%w: the call has no method", ErrBody)
+		return nil, fmt.Errorf("%w: the request has no method", ErrBody)
 	}
 	dst = append(dst, `{"jsonrpc":"2.0",`...)
 	switch {
@@ -160,7 +160,7 @@ func (c *Codec) appendCall(dst []byte, id uint64, index int, call *Call) ([]byte
 	return append(dst, '}'), nil
 }
 
-func (c *Codec) appendID(dst []byte, id uint64) []byte {
+func (c Codec) appendID(dst []byte, id uint64) []byte {
 	if !c.StringIDs {
 		return strconv.AppendUint(dst, id, 10)
 	}
@@ -223,14 +223,14 @@ func open(data []byte) (envelope, error) {
 }
 
 // Classify implements [mux.Codec]. An error matches [ErrMessage].
-func (c *Codec) Classify(_ int, data []byte) (mux.Frame, error) {
+func (c Codec) Classify(_ int, data []byte) (mux.Frame, error) {
 	if jsonscan.First(data) == '[' {
 		return c.classifyBatch(data)
 	}
 	return c.classify(data)
 }
 
-func (c *Codec) classify(data []byte) (mux.Frame, error) {
+func (c Codec) classify(data []byte) (mux.Frame, error) {
 	e, err := open(data)
 	if err != nil {
 		return mux.Frame{}, err
@@ -251,7 +251,7 @@ func (c *Codec) classify(data []byte) (mux.Frame, error) {
 	return mux.Frame{Kind: mux.Reply, ID: id}, nil
 }
 
-func (c *Codec) classifyNotification(e envelope) mux.Frame {
+func (c Codec) classifyNotification(e envelope) mux.Frame {
 	method, _ := jsonscan.Text(e.method)
 	if c.Away != "" && jsonscan.Is(method, c.Away) {
 		return mux.Frame{Kind: mux.Away}
@@ -266,7 +266,7 @@ func (c *Codec) classifyNotification(e envelope) mux.Frame {
 
 // classifyBatch finds the first reply in an array. If there is none the messages are of the
 // kind of the first.
-func (c *Codec) classifyBatch(data []byte) (first mux.Frame, err error) {
+func (c Codec) classifyBatch(data []byte) (first mux.Frame, err error) {
 	s := jsonscan.Array(data)
 	found := false
 	for {
@@ -353,7 +353,7 @@ func member(object []byte, name string) (found []byte) {
 
 // StreamKey implements [mux.Subscriber]: the result names the subscription. If the server
 // replied with an error that is an [*Error].
-func (c *Codec) StreamKey(reply mux.Message) ([]byte, error) {
+func (c Codec) StreamKey(reply mux.Message) ([]byte, error) {
 	if c.Unsubscribe == "" {
 		return nil, fmt.Errorf("jsonrpc: codec has no subscriptions: Codec.Unsubscribe is not set")
 	}
@@ -371,7 +371,7 @@ func (c *Codec) StreamKey(reply mux.Message) ([]byte, error) {
 }
 
 // AppendCancel implements [mux.Canceler].
-func (c *Codec) AppendCancel(dst []byte, id uint64, key []byte) (messageType int, out []byte, err error) {
+func (c Codec) AppendCancel(dst []byte, id uint64, key []byte) (messageType int, out []byte, err error) {
 	switch {
 	case key != nil && c.Unsubscribe != "":
 		dst = append(dst, `{"jsonrpc":"2.0","id":0,"method":`...)

@@ -60,15 +60,15 @@ func echo(call mux.Message) (mux.Message, error) {
 
 func TestCodec_Conforms(t *testing.T) {
 	bodies := []any{
-		jsonrpc.Call{Method: "ping"},
-		&jsonrpc.Call{Method: "add", Params: []int{1, 2}},
-		jsonrpc.Call{Method: "quote\"\\\n\u2028é", Params: map[string]any{"id": 9, "method": "no"}},
-		jsonrpc.Call{Method: "raw", Params: json.RawMessage(` [1]`)},
+		jsonrpc.Request{Method: "ping"},
+		&jsonrpc.Request{Method: "add", Params: []int{1, 2}},
+		jsonrpc.Request{Method: "quote\"\\\n\u2028é", Params: map[string]any{"id": 9, "method": "no"}},
+		jsonrpc.Request{Method: "raw", Params: json.RawMessage(` [1]`)},
 		jsonrpc.Batch{{Method: "a"}, {Method: "b", Params: []any{nil}}, {Method: "c"}},
 	}
 	bad := []any{
-		jsonrpc.Call{}, (*jsonrpc.Call)(nil), jsonrpc.Batch{}, jsonrpc.Batch{{Method: "a"}, {}}, "text",
-		jsonrpc.Call{Method: "a", Params: 1}, jsonrpc.Call{Method: "a", Params: make(chan int)}, jsonrpc.Call{Method: "a", Params: json.RawMessage("")},
+		jsonrpc.Request{}, (*jsonrpc.Request)(nil), jsonrpc.Batch{}, jsonrpc.Batch{{Method: "a"}, {}}, "text",
+		jsonrpc.Request{Method: "a", Params: 1}, jsonrpc.Request{Method: "a", Params: make(chan int)}, jsonrpc.Request{Method: "a", Params: json.RawMessage("")},
 	}
 	messages := []muxtest.Case{
 		{Name: "number", Message: text(`{"id":7,"result":1}`), Want: mux.Frame{Kind: mux.Reply, ID: 7}},
@@ -98,12 +98,12 @@ func TestCodec_Conforms(t *testing.T) {
 		{Name: "text", Message: text(`hello`), Bad: true},
 		{Name: "trailing", Message: text(`{"id":1}{`), Bad: true},
 	}
-	for _, codec := range []*jsonrpc.Codec{{}, {StringIDs: true}, {Bits: 31}, {Bits: 64, Cancel: "$/cancelRequest"}} {
-		t.Run(fmt.Sprintf("%+v", *codec), func(t *testing.T) {
+	for _, codec := range []jsonrpc.Codec{{}, {StringIDs: true}, {Bits: 31}, {Bits: 64, Cancel: "$/cancelRequest"}} {
+		t.Run(fmt.Sprintf("%+v", codec), func(t *testing.T) {
 			muxtest.Run(t, muxtest.Suite{Codec: codec, Bodies: bodies, BadBodies: bad, Reply: echo, Notifies: true, Messages: messages})
 		})
 	}
-	eth := &jsonrpc.Codec{Unsubscribe: "eth_unsubscribe", Away: "goaway"}
+	eth := jsonrpc.Codec{Unsubscribe: "eth_unsubscribe", Away: "goaway"}
 	t.Run("subscriptions", func(t *testing.T) {
 		muxtest.Run(t, muxtest.Suite{Codec: eth, Bodies: bodies, BadBodies: bad, Reply: echo, Notifies: true,
 			CancelReply: func(cancel mux.Message) (mux.Message, bool) {
@@ -129,7 +129,7 @@ func FuzzClassify(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	codec := new(jsonrpc.Codec)
+	codec := jsonrpc.Codec{}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := codec.Classify(websocket.TextMessage, data)
 		var want map[string]json.RawMessage
@@ -195,7 +195,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeBatch(t *testing.T) {
-	codec := new(jsonrpc.Codec)
+	codec := jsonrpc.Codec{}
 	_, call, err := codec.Append(nil, 77, jsonrpc.Batch{{Method: "a"}, {Method: "b"}, {Method: "c"}, {Method: "d"}})
 	if err != nil || !bytes.Contains(call, []byte(`"id":"77.3"`)) {
 		t.Fatalf("%s, %v", call, err)
@@ -209,7 +209,7 @@ func TestDecodeBatch(t *testing.T) {
 }
 
 func TestStreamKey(t *testing.T) {
-	codec := &jsonrpc.Codec{Unsubscribe: "eth_unsubscribe"}
+	codec := jsonrpc.Codec{Unsubscribe: "eth_unsubscribe"}
 	key, err := codec.StreamKey(text(`{"id":1,"result":"0x9ce5"}`))
 	if string(key) != `"0x9ce5"` || err != nil {
 		t.Errorf("%s, %v", key, err)
@@ -227,10 +227,10 @@ func TestStreamKey(t *testing.T) {
 	if string(cancel) != `{"jsonrpc":"2.0","id":0,"method":"eth_unsubscribe","params":["0x9ce5"]}` || err != nil {
 		t.Errorf("%s, %v", cancel, err)
 	}
-	if _, err := new(jsonrpc.Codec).StreamKey(text(`{"id":1,"result":1}`)); err == nil {
+	if _, err := (jsonrpc.Codec{}).StreamKey(text(`{"id":1,"result":1}`)); err == nil {
 		t.Error("a codec without subscriptions has a key")
 	}
-	_, cancel, err = (&jsonrpc.Codec{Cancel: "$/cancelRequest", StringIDs: true}).AppendCancel(nil, 9, nil)
+	_, cancel, err = (jsonrpc.Codec{Cancel: "$/cancelRequest", StringIDs: true}).AppendCancel(nil, 9, nil)
 	if string(cancel) != `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"9"}}` || err != nil {
 		t.Errorf("%s, %v", cancel, err)
 	}

@@ -1,15 +1,16 @@
 // Package jsonrpc is the codec of JSON-RPC 2.0 for package mux: calls, batches, notifications,
 // requests of the server, and the subscriptions of Ethereum's nodes.
 //
-//	client, err := mux.New(pool, mux.Config{Codec: &jsonrpc.Codec{}, MaxConns: 4})
+//	client, err := mux.New(pool, mux.Config{Codec: jsonrpc.Codec{}, MaxConns: 4})
 //	…
-//	block, err := jsonrpc.Do[string](ctx, client, "eth_blockNumber", nil)
+//	var block string
+//	err = jsonrpc.Call(ctx, client, "eth_blockNumber", nil, &block)
 //
 // For subscriptions set [Codec.Unsubscribe], and open streams:
 //
-//	codec := &jsonrpc.Codec{Unsubscribe: "eth_unsubscribe"}
+//	codec := jsonrpc.Codec{Unsubscribe: "eth_unsubscribe"}
 //	…
-//	heads, err := client.Stream(ctx, mux.Request{Body: jsonrpc.Call{
+//	heads, err := client.Stream(ctx, mux.Request{Body: jsonrpc.Request{
 //		Method: "eth_subscribe", Params: []string{"newHeads"},
 //	}}, mux.StreamConfig{})
 //

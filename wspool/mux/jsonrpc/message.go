@@ -106,15 +106,33 @@ type Caller interface {
 	Call(ctx context.Context, r mux.Request) (mux.Message, error)
 }
 
-// Do makes one call and returns its result. It blocks until the reply is there or ctx ends.
-// The error is that of [mux.Client.Call], or that of [Decode].
-func Do[T any](ctx context.Context, c Caller, method string, params any) (result T, err error) {
-	reply, err := c.Call(ctx, mux.Request{Body: Call{Method: method, Params: params}})
+// Call calls a method and stores the result in the value that result points to; nil ignores
+// it. It blocks until the reply is there or ctx ends. The error is that of [mux.Client.Call],
+// or that of [Decode].
+func Call(ctx context.Context, c Caller, method string, params, result any) error {
+	reply, err := c.Call(ctx, mux.Request{Body: &Request{Method: method, Params: params}})
 	if err != nil {
-		return result, err
+		return err
 	}
-	err = Decode(reply, &result)
-	return result, err
+	return Decode(reply, result)
+}
+
+// Notify sends a notification. It blocks and fails as [mux.Client.Notify].
+func Notify(ctx context.Context, c *mux.Client, method string, params any) error {
+	return c.Notify(ctx, &Request{Method: method, Params: params})
+}
+
+// CallBatch sends the requests in one message and stores the results as [DecodeBatch] does. err
+// is that of [mux.Client.Call]; errs are those of the requests.
+func CallBatch(ctx context.Context, c Caller, b Batch, results ...any) (errs []error, err error) {
+	if len(results) != len(b) {
+		return nil, fmt.Errorf("%w: the batch has %d requests, and there are %d results", ErrBody, len(b), len(results))
+	}
+	reply, err := c.Call(ctx, mux.Request{Body: b})
+	if err != nil {
+		return nil, err
+	}
+	return DecodeBatch(reply, results...), nil
 }
 
 // Notification is a message of the server that expects no reply, or that is to be answered

@@ -80,10 +80,10 @@ const (
 )
 
 // IDBits implements [mux.Codec]: servers read ids as numbers of JavaScript.
-func (*Codec) IDBits() int { return 53 }
+func (Codec) IDBits() int { return 53 }
 
 // Append implements [mux.Codec]. A failure matches [ErrBody].
-func (c *Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byte, err error) {
+func (c Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byte, err error) {
 	var e *Event
 	switch b := body.(type) {
 	case Event:
@@ -114,7 +114,7 @@ func (c *Codec) Append(dst []byte, id uint64, body any) (messageType int, out []
 }
 
 // appendHead appends a packet up to its id.
-func (c *Codec) appendHead(dst []byte, packet byte) []byte {
+func (c Codec) appendHead(dst []byte, packet byte) []byte {
 	dst = append(dst, engineMessage, packet)
 	if c.Namespace != "" && c.Namespace != "/" {
 		dst = append(dst, c.Namespace...)
@@ -179,7 +179,7 @@ func leadingDigits(data []byte) int {
 }
 
 // Classify implements [mux.Codec]. An error matches [ErrMessage] or [ErrBinary].
-func (c *Codec) Classify(messageType int, data []byte) (mux.Frame, error) {
+func (c Codec) Classify(messageType int, data []byte) (mux.Frame, error) {
 	if messageType == websocket.BinaryMessage {
 		return mux.Frame{}, ErrBinary
 	}
@@ -199,7 +199,7 @@ func (c *Codec) Classify(messageType int, data []byte) (mux.Frame, error) {
 	return mux.Frame{}, errPacket
 }
 
-func (c *Codec) classify(data []byte) (mux.Frame, error) {
+func (c Codec) classify(data []byte) (mux.Frame, error) {
 	p, ok := parse(data)
 	if !ok {
 		return mux.Frame{}, errPacket
@@ -228,7 +228,7 @@ func (c *Codec) classify(data []byte) (mux.Frame, error) {
 }
 
 // mine reports whether a namespace is the codec's.
-func (c *Codec) mine(namespace []byte) bool {
+func (c Codec) mine(namespace []byte) bool {
 	if c.Namespace == "/" {
 		return len(namespace) == 0
 	}
@@ -311,7 +311,7 @@ func ParseEvent(m mux.Message) (Received, error) {
 // Answer returns a function for [mux.Config.OnRequest] that answers the server's pings, and
 // acknowledges its events with what handler returns. An error of handler destroys the
 // connection. A nil handler leaves events without acknowledgement.
-func (c *Codec) Answer(handler func(ctx context.Context, e Received) (args []any, err error)) func(context.Context, mux.Message) (*mux.Message, error) {
+func (c Codec) Answer(handler func(ctx context.Context, e Received) (args []any, err error)) func(context.Context, mux.Message) (*mux.Message, error) {
 	return func(ctx context.Context, m mux.Message) (*mux.Message, error) {
 		if len(m.Data) > 0 && m.Data[0] == enginePing {
 			pong := append([]byte{enginePong}, m.Data[1:]...)
@@ -348,7 +348,7 @@ func (c *Codec) Answer(handler func(ctx context.Context, e Received) (args []any
 // packet and connects to the namespace. auth returns what the server needs to know, such as a
 // token, and is called for each connection; nil sends nothing. A refusal matches
 // [ErrRefused]; no error has the text of auth.
-func (c *Codec) Connect(auth func(ctx context.Context) (any, error)) func(context.Context, *wspool.Conn) error {
+func (c Codec) Connect(auth func(ctx context.Context) (any, error)) func(context.Context, *wspool.Conn) error {
 	return func(ctx context.Context, conn *wspool.Conn) error {
 		if err := c.check(); err != nil {
 			return err
@@ -402,7 +402,7 @@ func (c *Codec) Connect(auth func(ctx context.Context) (any, error)) func(contex
 }
 
 // check reports what is wrong with the codec's fields.
-func (c *Codec) check() error {
+func (c Codec) check() error {
 	if c.Namespace != "" && (c.Namespace[0] != '/' || strings.Contains(c.Namespace, ",")) {
 		return fmt.Errorf("socketio: bad Codec: Namespace must begin with a slash and have no comma, got %q", c.Namespace)
 	}

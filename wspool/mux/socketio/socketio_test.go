@@ -44,7 +44,7 @@ func TestCodec_Conforms(t *testing.T) {
 	bad := []any{socketio.Event{}, (*socketio.Event)(nil), "hello", socketio.Event{Name: "a", Args: []any{make(chan int)}}}
 	t.Run("main namespace", func(t *testing.T) {
 		muxtest.Run(t, muxtest.Suite{
-			Codec: new(socketio.Codec), Bodies: bodies, BadBodies: bad, Reply: server, Notifies: true,
+			Codec: socketio.Codec{}, Bodies: bodies, BadBodies: bad, Reply: server, Notifies: true,
 			Messages: []muxtest.Case{
 				{Name: "event", Message: text(`42["price",1]`), Want: mux.Frame{Kind: mux.Event}},
 				{Name: "event to acknowledge", Message: text(`4212["price",1]`), Want: mux.Frame{Kind: mux.Ask}},
@@ -69,7 +69,7 @@ func TestCodec_Conforms(t *testing.T) {
 	})
 	t.Run("namespace", func(t *testing.T) {
 		muxtest.Run(t, muxtest.Suite{
-			Codec: &socketio.Codec{Namespace: "/admin"}, Bodies: bodies, BadBodies: bad, Reply: server, Notifies: true,
+			Codec: socketio.Codec{Namespace: "/admin"}, Bodies: bodies, BadBodies: bad, Reply: server, Notifies: true,
 			Messages: []muxtest.Case{
 				{Name: "acknowledgement", Message: text(`43/admin,7[]`), Want: mux.Frame{Kind: mux.Reply, ID: 7}},
 				{Name: "the main namespace", Message: text(`437[]`), Want: mux.Frame{Kind: mux.Ignore}},
@@ -95,7 +95,7 @@ func TestDecode(t *testing.T) {
 }
 
 func TestAnswer(t *testing.T) {
-	codec := &socketio.Codec{Namespace: "/admin"}
+	codec := socketio.Codec{Namespace: "/admin"}
 	answer := codec.Answer(func(_ context.Context, e socketio.Received) ([]any, error) {
 		var n int
 		err := e.Decode(&n)
@@ -119,7 +119,7 @@ func TestAnswer(t *testing.T) {
 	if silent != nil || err != nil {
 		t.Errorf("no handler: %v, %v", silent, err)
 	}
-	empty, err := new(socketio.Codec).Answer(func(context.Context, socketio.Received) ([]any, error) { return nil, nil })(t.Context(), text(`425["x"]`))
+	empty, err := socketio.Codec{}.Answer(func(context.Context, socketio.Received) ([]any, error) { return nil, nil })(t.Context(), text(`425["x"]`))
 	if err != nil || !bytes.Equal(empty.Data, []byte(`435[]`)) {
 		t.Errorf("no result: %v, %v", empty, err)
 	}
