@@ -189,6 +189,12 @@ func TestLeaderChangesDuringClaim(t *testing.T) {
 			t.Fatalf("a claim in two terms: %v, want ErrLeader", err)
 		}
 		must(t, l, claim("a", 3, 5, 5), 5)
+		// Nor does one of which the term is not known.
+		f.term = 0
+		if _, err := l.Claim(t.Context(), claim("a", 4, 5, 5)); !errors.Is(err, ErrLeader) {
+			t.Fatalf("a claim in an unknown term: %v, want ErrLeader", err)
+		}
+		f.term = 5
 		// A new lease does not depend on the leader.
 		f.before = func(op string) error {
 			if op == "commit" {
