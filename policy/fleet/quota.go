@@ -132,7 +132,9 @@ func (m *Member) addLocked(used, waiting int) {
 		q.members[len(q.members)-1] = nil
 		q.members = q.members[:len(q.members)-1]
 		m.index = 0
-		m.bound(unbounded, false)
+		if m.most != unbounded {
+			m.bound(unbounded, false)
+		}
 	}
 }
 
