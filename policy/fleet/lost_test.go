@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,9 +311,9 @@ func TestQuota_RudeLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine("account")
 		free := make(chan struct{})
-		var calls int
+		var calls atomic.Int64
 		e.override = func(c fleet.Claim, do func() (fleet.Grant, error)) (fleet.Grant, error) {
-			switch calls++; calls {
+			switch calls.Add(1) {
 			case 1:
 				runtime.Goexit()
 			case 2:
@@ -326,8 +327,8 @@ func TestQuota_RudeLedger(t *testing.T) {
 		time.Sleep(lease)
 		_, err = q.Admit(ctx, resource.Request{})
 		caused(t, err, fleet.ErrLost)
-		if calls != 2 {
-			t.Errorf("%d calls, want 2: one has not returned", calls)
+		if n := calls.Load(); n != 2 {
+			t.Errorf("%d calls, want 2: one has not returned", n)
 		}
 		close(free)
 		time.Sleep(lease / 2)
