@@ -18,16 +18,21 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
+	claims := 2000
+	if testing.Short() {
+		claims = 300
+	}
 	for _, lag := range []time.Duration{0, 700 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
 			f.lag = lag
 			ledgertest.Run(t, func(testing.TB) ledgertest.Harness {
 				return ledgertest.Harness{
-					Open:  func() fleet.Ledger { return newLedger(f, Options{}) },
-					Late:  time.Second,
-					Lose:  f.lose,
-					Stall: f.stall,
+					Open:   func() fleet.Ledger { return newLedger(f, Options{}) },
+					Late:   time.Second,
+					Claims: claims,
+					Lose:   f.lose,
+					Stall:  f.stall,
 				}
 			})
 		})
