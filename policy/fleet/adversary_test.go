@@ -154,7 +154,7 @@ func runAdversary(t *testing.T, seed uint64) (most, admitted int) {
 					})
 					select {
 					case <-expired:
-					case <-time.After(time.Duration(1 + a.number(int(lease)))):
+					case <-time.After(time.Microsecond * time.Duration(1+a.number(int(lease/time.Microsecond)))):
 						if unhook() {
 							release()
 						} else {
