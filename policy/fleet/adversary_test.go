@@ -26,7 +26,7 @@ type adversary struct {
 	mu    sync.Mutex
 	rand  *rand.Rand
 	lease time.Duration
-	later sync.WaitGroup
+	later sync.WaitGroup // what is still under way: a Quota does not wait for a claim that takes too long
 	calm  atomic.Bool
 }
 
@@ -40,6 +40,8 @@ func (a *adversary) number(n int) int {
 func (a *adversary) upTo(d time.Duration) { time.Sleep(time.Duration(a.number(int(d)))) }
 
 func (a *adversary) Claim(_ context.Context, c fleet.Claim) (fleet.Grant, error) {
+	a.later.Add(1)
+	defer a.later.Done()
 	if a.calm.Load() {
 		return a.Memory.Claim(context.Background(), c)
 	}
@@ -152,7 +154,7 @@ func runAdversary(t *testing.T, seed uint64) (most, admitted int) {
 					})
 					select {
 					case <-expired:
-					case <-time.After(time.Duration(1 + a.number(int(lease)))):
+					case <-time.After(time.Microsecond * time.Duration(1+a.number(int(lease/time.Microsecond)))):
 						if unhook() {
 							release()
 						} else {
@@ -171,7 +173,6 @@ func runAdversary(t *testing.T, seed uint64) (most, admitted int) {
 	}
 	all.Wait()
 	a.calm.Store(true)
-	a.later.Wait()
 	for _, q := range quotas {
 		patience, cancel := context.WithTimeout(ctx, 10*lease)
 		if err := q.Close(patience); err != nil {
@@ -179,6 +180,7 @@ func runAdversary(t *testing.T, seed uint64) (most, admitted int) {
 		}
 		cancel()
 	}
+	a.later.Wait()
 	if inUse != 0 {
 		t.Errorf("RESPOOL_SEED=%d: %d sessions are left", seed, inUse)
 	}

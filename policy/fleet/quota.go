@@ -30,10 +30,13 @@ type Quota struct {
 	cancel context.CancelFunc // ends the goroutine
 	done   chan struct{}      // closed when it has ended
 
+	hanging chan struct{} // closed when a call of the ledger that was given up returns; nil: there is none. Of run alone
+
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
-	members    []*Member
-	first      *waiter // requests that wait, in order of arrival
+	members    []*Member // that have units or wait for some, in no order
+	made       int       // how many members there were ever
+	first      *waiter   // requests that wait, in order of arrival
 	lastWaiter *waiter
 	lapse      *time.Timer // at the end of the lease
 	shares     []Share     // scratch of reshareLocked
@@ -87,13 +90,15 @@ type Member struct {
 
 	// Guarded by Quota.mu.
 	name    string // orders the members; constant
+	index   int    // in Quota.members, plus one; 0: it is not there
 	used    int
 	waiting int
 	most    int // units that it may have; unbounded: as many as the process may
 }
 
-// Member returns the part of one more pool, whose resources take weight units each. A Keyed
-// counts as one pool. Panics if weight is less than 1 or more than Config.Limit.
+// Member returns the part of one more pool, whose resources take weight units each. Each pool
+// has its own: in a Keyed KeyedConfig.Config calls Member. A Member that has no units is
+// garbage as soon as its pool is. Panics if weight is less than 1 or more than Config.Limit.
 func (q *Quota) Member(weight int) *Member {
 	if weight < 1 || weight > q.cfg.Limit {
 		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
@@ -106,11 +111,31 @@ func (q *Quota) member(weight int) *Member {
 	m.done = func(o resource.Outcome) { q.release(m, weight, o) }
 	m.bound(unbounded, false)
 	q.mu.Lock()
-	m.name = fmt.Sprintf("%09d", len(q.members))
-	q.members = append(q.members, m)
-	q.reshareLocked(q.now())
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	q.made++
+	m.name = fmt.Sprintf("%012d", q.made)
 	return m
+}
+
+// addLocked changes what m uses and waits for.
+func (m *Member) addLocked(used, waiting int) {
+	q := m.q
+	m.used += used
+	m.waiting += waiting
+	switch needs := m.used > 0 || m.waiting > 0; {
+	case needs && m.index == 0:
+		q.members = append(q.members, m)
+		m.index = len(q.members)
+	case !needs && m.index > 0:
+		last := q.members[len(q.members)-1]
+		q.members[m.index-1], last.index = last, m.index
+		q.members[len(q.members)-1] = nil
+		q.members = q.members[:len(q.members)-1]
+		m.index = 0
+		if m.most != unbounded {
+			m.bound(unbounded, false)
+		}
+	}
 }
 
 // Admit admits one resource of weight 1: see [Member.Admit].
@@ -192,7 +217,7 @@ func (m *Member) doneOf(n int) resource.Done {
 func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 	q.acc.take(n, now)
 	q.acc.left = false
-	m.used += n
+	m.addLocked(n, 0)
 	if q.sharing {
 		q.reshareLocked(now)
 	}
@@ -203,7 +228,14 @@ func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 
 // release returns n units.
 func (q *Quota) release(m *Member, n int, o resource.Outcome) {
-	refused := o.Verdict == resource.Failed && q.isTooMany(o.Err)
+	refused := false
+	// Deferred, so that it happens also if TooMany ends this goroutine.
+	defer func() { q.giveBack(m, n, refused) }()
+	refused = o.Verdict == resource.Failed && q.isTooMany(o.Err)
+}
+
+// giveBack returns n units. refused says that the provider had refused what they were for.
+func (q *Quota) giveBack(m *Member, n int, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if n > m.used {
@@ -211,7 +243,7 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	}
 	if !refused && q.first == nil && !q.sharing && q.acc.ordinary() { // the clock costs more than the rest
 		q.acc.used -= n
-		m.used -= n
+		m.addLocked(-n, 0)
 		return
 	}
 	now := q.now()
@@ -219,7 +251,7 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 		q.closedFor++
 	}
 	q.acc.give(n, now)
-	m.used -= n
+	m.addLocked(-n, 0)
 	if refused {
 		q.tooManyLocked(now)
 	}
@@ -282,7 +314,7 @@ func (q *Quota) enqueueLocked(m *Member, n int, now time.Duration) *waiter {
 	}
 	q.lastWaiter = w
 	q.acc.wait(n)
-	m.waiting += n
+	m.addLocked(0, n)
 	if q.acc.grows(now) || !q.acc.valid(now) {
 		q.wake()
 	}
@@ -302,7 +334,7 @@ func (q *Quota) dequeueLocked(w *waiter) {
 	}
 	w.prev, w.next, w.queued = nil, nil, false
 	q.acc.waiting -= w.n
-	w.m.waiting -= w.n
+	w.m.addLocked(0, -w.n)
 }
 
 // leave takes out a request whose context has ended. It returns false if it was served or
@@ -434,19 +466,57 @@ func (q *Quota) claim() {
 	expireAll(closers)
 }
 
-// ask calls the ledger and contains a panic in it.
+// ask calls the ledger on a goroutine of its own, so that a panic or Goexit in it, or a call
+// that does not return when ctx ends, costs one claim. No other call begins before it has
+// returned.
 func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
+	if q.hanging != nil {
+		select {
+		case <-q.hanging:
+			q.hanging = nil
+		default:
+			return Grant{}, errHangs
 		}
-	}()
-	g, err = q.cfg.Ledger.Claim(ctx, c)
-	if err == nil && !possible(&c, &g) {
-		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
 	}
-	return g, err
+	type answer struct {
+		g   Grant
+		err error
+	}
+	answers := make(chan answer, 1)
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		a := answer{err: errors.New("fleet: Ledger.Claim ended its goroutine")}
+		defer func() {
+			if v := recover(); v != nil {
+				a.err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
+			}
+			answers <- a
+		}()
+		g, err := q.cfg.Ledger.Claim(ctx, c)
+		a = answer{g, err}
+	}()
+	var a answer
+	select {
+	case a = <-answers:
+	case <-ctx.Done():
+		patience := time.NewTimer(q.cfg.Lease / retryPart)
+		defer patience.Stop()
+		select {
+		case a = <-answers:
+		case <-patience.C:
+			q.hanging = returned
+			return Grant{}, errHangs
+		}
+	}
+	if a.err == nil && !possible(&c, &a.g) {
+		a.err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", a.g)
+	}
+	return a.g, a.err
 }
+
+// errHangs: a call of the ledger has not returned although its context has ended.
+var errHangs = errors.New("fleet: Ledger.Claim has not returned after its context ended")
 
 // possible reports whether a ledger that keeps its contract can answer c with g. Another
 // answer is not used: it would admit what the ledger has not recorded.
@@ -514,7 +584,7 @@ func (q *Quota) reshareLocked(now time.Duration) {
 			m.bound(0, true)
 		}
 	case len(q.members) == 1:
-		q.only.bound(q.acc.target, false)
+		q.members[0].bound(q.acc.target, false)
 	default:
 		q.divideLocked(q.acc.target)
 	}

@@ -379,6 +379,9 @@ func TestEtcdValues(t *testing.T) {
 	if got, want := string(r.Kvs[0].Value), "v1 seq=1 granted=2 want=2 min=0 priority=0 limit=10 ttl=2"; got != want {
 		t.Errorf("the record is %q, want %q", got, want)
 	}
+	if _, term, err := l.store.renew(t.Context(), r.Kvs[0].Lease); err != nil || term == 0 || term != r.Header.RaftTerm {
+		t.Errorf("a renewal in the raft term %d (%v), want %d", term, err, r.Header.RaftTerm)
+	}
 	const foreign = "[1,2,3]"
 	if _, err := c.Put(t.Context(), k.record("x"), foreign); err != nil {
 		t.Fatal(err)
@@ -466,7 +469,7 @@ func TestEtcdPassword(t *testing.T) {
 }
 
 // The leader of three members is killed, and comes back, while processes claim. No more than
-// the limit is ever in use, and a holder that keeps renewing keeps its units.
+// the limit is ever in use, each holder gets answers again, and the history is linearizable.
 func TestEtcdLeaderKilled(t *testing.T) {
 	t.Parallel()
 	all := servers(t, 3)
@@ -479,6 +482,7 @@ func TestEtcdLeaderKilled(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	progress := make([]atomic.Int64, holders)
+	history := newHistory(t, all)
 	var wg sync.WaitGroup
 	for i := range holders {
 		l := open(t, all...)
@@ -493,7 +497,7 @@ func TestEtcdLeaderKilled(t *testing.T) {
 				c.Want = min(c.Has+r.IntN(limit), limit)
 				c.Seq++
 				attempt, end := context.WithTimeout(ctx, time.Second)
-				g, err := l.Claim(attempt, c)
+				g, err := history.claim(attempt, l, c)
 				end()
 				claims.Add(1)
 				if err != nil {
@@ -536,6 +540,9 @@ func TestEtcdLeaderKilled(t *testing.T) {
 	cancel()
 	wg.Wait()
 	t.Logf("%d claims, %d without an answer", claims.Load(), errs.Load())
+	for _, complaint := range history.check(t, all) {
+		t.Error(complaint)
+	}
 }
 
 // leaderOf returns the leader of a cluster.

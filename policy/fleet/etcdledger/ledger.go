@@ -130,7 +130,8 @@ type attempt struct {
 
 	lease    int64  // the holder's, which has its full time since this claim began; 0: none yet
 	seconds  int64  // its time
-	term     uint64 // raft term in which its renewal began; 0: it was granted, which needs no leader to last
+	renewed  bool   // it was renewed, which counts only in the raft term in which that began
+	term     uint64 // that term
 	learning int64  // a lease for the learning key; 0: none was needed
 	unused   []int64
 
@@ -181,7 +182,7 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 				a.unuse(s.learning)
 			}
 			a.memory.note(r.revision, s.epoch)
-			if a.term != 0 && a.term != r.term {
+			if a.renewed && (a.term != r.term || r.term == 0) {
 				return fleet.Grant{}, ErrLeader
 			}
 			g.Fence = uint64(r.revision)
@@ -254,7 +255,7 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 			return err
 		}
 		if seconds > 0 {
-			a.lease, a.seconds, a.term = id, seconds, term
+			a.lease, a.seconds, a.renewed, a.term = id, seconds, true, term
 			return nil
 		}
 	}
@@ -262,7 +263,8 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 	if err != nil {
 		return err
 	}
-	a.lease, a.seconds, a.term = id, seconds, 0
+	// The grant of a lease is written by a majority: unlike a renewal it needs no leader to last.
+	a.lease, a.seconds, a.renewed = id, seconds, false
 	if self >= 0 {
 		a.unuse(s.holders[self].lease)
 	}
@@ -286,7 +288,7 @@ func (a *attempt) discardLeases(ctx context.Context, err error) {
 		leases = append(a.unused, a.learning)
 	case errors.Is(err, ErrContended), errors.Is(err, fleet.ErrStale): // certainly not recorded
 		leases = append(leases, a.learning)
-		if a.term == 0 {
+		if !a.renewed {
 			leases = append(leases, a.lease) // granted for this claim
 		}
 	}

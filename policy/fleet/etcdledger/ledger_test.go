@@ -18,16 +18,21 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
+	claims := 2000
+	if testing.Short() {
+		claims = 300
+	}
 	for _, lag := range []time.Duration{0, 700 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
 			f.lag = lag
 			ledgertest.Run(t, func(testing.TB) ledgertest.Harness {
 				return ledgertest.Harness{
-					Open:  func() fleet.Ledger { return newLedger(f, Options{}) },
-					Late:  time.Second,
-					Lose:  f.lose,
-					Stall: f.stall,
+					Open:   func() fleet.Ledger { return newLedger(f, Options{}) },
+					Late:   time.Second,
+					Claims: claims,
+					Lose:   f.lose,
+					Stall:  f.stall,
 				}
 			})
 		})
@@ -189,6 +194,12 @@ func TestLeaderChangesDuringClaim(t *testing.T) {
 			t.Fatalf("a claim in two terms: %v, want ErrLeader", err)
 		}
 		must(t, l, claim("a", 3, 5, 5), 5)
+		// Nor does one of which the term is not known.
+		f.term = 0
+		if _, err := l.Claim(t.Context(), claim("a", 4, 5, 5)); !errors.Is(err, ErrLeader) {
+			t.Fatalf("a claim in an unknown term: %v, want ErrLeader", err)
+		}
+		f.term = 5
 		// A new lease does not depend on the leader.
 		f.before = func(op string) error {
 			if op == "commit" {
