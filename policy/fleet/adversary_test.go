@@ -36,8 +36,15 @@ func (a *adversary) number(n int) int {
 	return a.rand.IntN(n)
 }
 
+// below returns a duration below d.
+func (a *adversary) below(d time.Duration) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Duration(a.rand.Int64N(int64(d)))
+}
+
 // upTo sleeps for up to d.
-func (a *adversary) upTo(d time.Duration) { time.Sleep(time.Duration(a.number(int(d)))) }
+func (a *adversary) upTo(d time.Duration) { time.Sleep(a.below(d)) }
 
 func (a *adversary) Claim(_ context.Context, c fleet.Claim) (fleet.Grant, error) {
 	a.later.Add(1)
@@ -154,7 +161,7 @@ func runAdversary(t *testing.T, seed uint64) (most, admitted int) {
 					})
 					select {
 					case <-expired:
-					case <-time.After(time.Microsecond * time.Duration(1+a.number(int(lease/time.Microsecond)))):
+					case <-time.After(1 + a.below(lease)):
 						if unhook() {
 							release()
 						} else {
