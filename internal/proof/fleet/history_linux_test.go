@@ -149,6 +149,9 @@ var model = (&porcupine.NondeterministicModel{
 type history struct {
 	clock *atomic.Int64
 	loses bool // the engine may lose what it has executed
+	// If it does, no claim is on its way then: which of ten were executed before the loss
+	// takes too long to find. Other faults interrupt claims.
+	gate sync.RWMutex
 	mu    sync.Mutex
 	ops   []porcupine.Operation
 }
@@ -250,6 +253,8 @@ var kinds = []struct {
 		h.add(clients, input{event: restarted}, call, h.clock.Add(1), output{})
 	}},
 	{"an engine that loses all", long, 1, false, func(rec *recorder, h *history, _ *rand.Rand) {
+		h.gate.Lock()
+		defer h.gate.Unlock()
 		call := h.clock.Add(1)
 		rec.engine.Kill()
 		rec.engine.Wipe()
@@ -413,9 +418,15 @@ func (rec *recorder) claim(h *history, l *redisledger.Ledger, client int, c flee
 	var open []int64 // the calls of attempts that were not answered
 	in := input{claim: c}
 	for {
+		if h.loses {
+			h.gate.RLock()
+		}
 		call := rec.clock.Add(1)
 		g, err := l.Claim(context.Background(), c)
 		end := rec.clock.Add(1)
+		if h.loses {
+			h.gate.RUnlock()
+		}
 		isStale := errors.Is(err, fleet.ErrStale)
 		switch {
 		case err != nil && !isStale:
