@@ -152,8 +152,8 @@ type history struct {
 	// If it does, no claim is on its way then: which of ten were executed before the loss
 	// takes too long to find. Other faults interrupt claims.
 	gate sync.RWMutex
-	mu    sync.Mutex
-	ops   []porcupine.Operation
+	mu   sync.Mutex
+	ops  []porcupine.Operation
 }
 
 func (h *history) add(client int, in input, call, end int64, out output) {
