@@ -19,6 +19,7 @@
 //	a limit that adapts to latency (failsafe-go)       Adaptive                   MakeGate only
 //	throttling by failure rate (failsafe-go)           Throttle                   MakeGate, Admission
 //	a semaphore shared with other code (x/sync)        Semaphore                  any of the three
+//	a quota or rate shared by many processes           package policy/fleet       Quota, MakeGate
 //	several of these together, or one of several       All, Any                   any of the three
 //	a name of your own in the refusals                 Named                      any of the three
 //

@@ -20,6 +20,7 @@ type creation[T any] struct {
 	cancel  context.CancelCauseFunc
 	warmer  *warmer      // the call of Warm that it is for; nil: none
 	result  chan<- error // of the call of MakeOne that it is for; nil: none
+	callers bool         // it was begun because callers waited
 	quota   Done
 	took    time.Duration
 	settled atomic.Bool // its result was taken, or it was abandoned
@@ -29,6 +30,8 @@ type creation[T any] struct {
 	era        *era              // in which it called Make
 	began      time.Duration     // that, on the pool's clock
 	returned   permitCounts      // the maker's, when it began to ask the Quota and the MakeGate
+	asking     bool              // it asks them
+	dropped    bool              // it is not wanted any more, since before they have answered
 	id         uint64            // that its resource will have, if Make has asked; 0: it has not
 	group      *creationGroup[T] // that it is in, or was when a Reset canceled it; nil: it has not called Make
 	prev, next *creation[T]      // there
@@ -95,7 +98,8 @@ func (p *Pool[T]) startCreationLocked(m *creation[T], reason *int64) {
 	op := &createOp[T]{p, m}
 	if p.mode.gated {
 		k.asking++
-		m.returned = k.returned
+		m.asking, m.returned = true, k.returned
+		m.callers = reason == &p.counts.begun.Callers
 	} else {
 		op.beginLocked()
 	}
@@ -119,7 +123,11 @@ func (op *createOp[T]) run() {
 	gate, err := op.permits()
 	if err != nil {
 		op.cancel(nil)
-		op.refused(err)
+		if op.isDropped() {
+			op.withdrawn()
+		} else {
+			op.refused(err)
+		}
 		return
 	}
 	if !op.stillWanted() {
@@ -150,6 +158,9 @@ func (op *createOp[T]) permits() (gate Done, err error) {
 	ctx, cancel := context.WithCancel(op.asker)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
+	if op.callers {
+		defer op.dropUnwanted(cancel)()
+	}
 	ask := func(a Admission, where string, seam Reason) (done Done, err error) {
 		if a == nil {
 			return nil, nil
@@ -175,6 +186,54 @@ func (op *createOp[T]) permits() (gate Done, err error) {
 	return gate, err
 }
 
+// askPatience is how long a creation waits for the Quota and the MakeGate before the pool
+// looks whether it is still wanted; then it looks again after each further askPatience.
+const askPatience = time.Second
+
+// dropUnwanted ends, with cancel, the wait of the creation for the Quota and the MakeGate
+// when there are more creations than are wanted: callers have been served by others or have
+// left, and the permit would be for a resource that lies idle. A Quota that divides units by
+// what is wanted would be misled. The function that it returns ends dropUnwanted.
+func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool) {
+	p := op.p
+	var timer *time.Timer
+	timer = time.AfterFunc(time.Hour, func() {
+		p.lock()
+		defer p.unlock()
+		switch {
+		case !op.asking:
+		case p.maker.pending() > p.wantedLocked():
+			p.maker.asked(op.creation)
+			op.dropped = true
+			cancel()
+		default:
+			timer.Reset(askPatience)
+		}
+	})
+	timer.Reset(askPatience)
+	return timer.Stop
+}
+
+// isDropped reports whether dropUnwanted has ended the wait.
+func (op *createOp[T]) isDropped() bool {
+	op.p.lock()
+	defer op.p.unlock()
+	return op.dropped
+}
+
+// wantedLocked is how many creations are wanted at most.
+func (p *Pool[T]) wantedLocked() int {
+	k := &p.maker
+	if len(k.warming) > 0 {
+		return maxMaxSize
+	}
+	n := p.waiters.n + k.minIdle
+	if k.missed || k.sought {
+		n++
+	}
+	return n
+}
+
 // stillWanted reports whether Make may be called now that the policies let the creation
 // through: the pool may have been closed or resized meanwhile.
 func (op *createOp[T]) stillWanted() bool {
@@ -185,8 +244,11 @@ func (op *createOp[T]) stillWanted() bool {
 	p.lock()
 	defer p.unlock()
 	k := &p.maker
+	if op.dropped {
+		return false
+	}
 	if p.mode.gated {
-		k.asking--
+		k.asked(op.creation)
 		if k.refusals > 0 {
 			k.refusals = 0
 			p.changed = true
@@ -523,7 +585,7 @@ func (op *createOp[T]) refused(err error) {
 	p.lock()
 	k := &p.maker
 	k.end(op.creation)
-	k.asking--
+	k.asked(op.creation)
 	p.cap.free()
 	p.counts.refused++
 	seam := refusalReason(err)

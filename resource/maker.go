@@ -100,6 +100,14 @@ func (k *maker[T]) end(m *creation[T]) (stale bool) {
 	return false
 }
 
+// asked notes that m does not ask the Quota and the MakeGate any more.
+func (k *maker[T]) asked(m *creation[T]) {
+	if m.asking {
+		m.asking = false
+		k.asking--
+	}
+}
+
 // expire counts the calls that have run too long as overdue: others begin in their stead,
 // and fewer at once.
 func (k *maker[T]) expire(now time.Duration) {

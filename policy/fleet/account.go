@@ -21,6 +21,7 @@ type account struct {
 	seen      int           // holders at the last answer that was not learning; 0: none was
 	allowance int           // units that the ledger has recorded for this process, while the lease lasts
 	target    int           // of the last answer
+	unmet     bool          // it granted less than was wanted
 	room      int           // of the last answer: units that are not beyond the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
 	expired   bool          // the end of the lease was dealt with
@@ -31,6 +32,7 @@ type account struct {
 	sentAt   time.Duration // when it was sent
 	renewAt  time.Duration // when to renew
 	sooner   time.Duration // when the ledger may have more without a claim by others; 0: not before renewAt
+	hungry   int           // answers in a row that granted less than the target
 	failures int           // claims that failed in a row
 	lostAt   time.Duration // when the first of these failed
 	retryAt  time.Duration
@@ -174,6 +176,11 @@ func (a *account) give(n int, now time.Duration) {
 	}
 }
 
+// ordinary reports whether nothing depends on a unit that comes back but the number in use.
+func (a *account) ordinary() bool {
+	return a.over == 0 && !a.closing && a.allowance <= a.fair() && !a.last.Learning
+}
+
 // countOver updates over. A unit counts in overTotal when it becomes one beyond the
 // allowance.
 func (a *account) countOver(now time.Duration) {
@@ -208,7 +215,7 @@ func (a *account) want(now time.Duration) int {
 	n := max(demand, a.peaks.max(renewals))
 	if a.contended() {
 		n = max(demand, a.peaks.max(1))
-	} else if n > 0 || a.cfg.Slack > 0 {
+	} else {
 		n += a.cfg.Slack
 	}
 	return max(a.used, min(n, a.ceiling, MaxUnits))
@@ -222,8 +229,8 @@ func (a *account) prepare(now time.Duration) Claim {
 	has := a.used
 	if a.valid(now) {
 		kept := min(a.allowance, want)
-		if a.contended() && !a.last.Learning {
-			kept = min(kept, a.fair())
+		if !a.last.Learning {
+			kept = min(kept, a.fair()) // bound lets no more be used
 		}
 		has = max(has, kept)
 		a.allowance = min(a.allowance, has)
@@ -250,9 +257,18 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
 		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
 	}
+	a.unmet = g.Granted < a.asked
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)
 	if g.Granted < a.asked && g.Next > 0 {
 		a.sooner = now + g.Next + a.stagger(&g)
+	}
+	if g.Granted >= g.Target || g.Learning {
+		a.hungry = 0
+	} else { // others have more than their share, and are about to give it up
+		soon := sent + jittered(a.cfg.Lease/retryPart<<min(a.hungry, 6))
+		if a.hungry++; a.sooner == 0 || soon < a.sooner {
+			a.sooner = soon
+		}
 	}
 	a.left = a.closing && a.asked == 0
 	a.countOver(now)
@@ -298,12 +314,12 @@ func (a *account) next(now time.Duration) time.Duration {
 }
 
 // grows reports whether the ledger is to be told of more demand before the next renewal. If
-// it could not grant what was asked before, it is told when the demand has doubled.
+// it could not grant what was asked before, the next claim is made when the demand has doubled.
 func (a *account) grows(now time.Duration) bool {
-	if a.closing || a.used+a.waiting <= a.asked {
+	if a.closing || a.peaks.of[0] <= a.asked {
 		return false
 	}
-	return a.last.Granted >= a.asked || a.want(now) >= 2*a.asked
+	return !a.unmet || a.want(now) >= 2*a.asked
 }
 
 // owes reports whether units are free that others lack.

@@ -87,7 +87,8 @@ type Config struct {
 	CloseBeforeExpiry bool
 	// TooMany reports whether err, why a creation failed, is the provider's own refusal
 	// because there are too many. The quota then asks for less, and admits nothing for a
-	// time that doubles from refusal to refusal. It must not block. Nil: no error is.
+	// time that doubles from refusal to refusal. It must not block, and may be called by many
+	// goroutines at once. Nil: no error is.
 	TooMany func(err error) bool
 }
 
@@ -152,7 +153,7 @@ func (c Config) withDefaults() Config {
 }
 
 // newHolder returns a name that no other Quota has. It begins with that of the machine and
-// the process, for a person who reads it in the engine.
+// the process, for an operator who looks at the engine.
 func newHolder() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -32,8 +32,9 @@ type Quota struct {
 
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
-	members    []*Member
-	first      *waiter // requests that wait, in order of arrival
+	members    []*Member // that have units or wait for some, in no order
+	made       int       // how many members there were ever
+	first      *waiter   // requests that wait, in order of arrival
 	lastWaiter *waiter
 	lapse      *time.Timer // at the end of the lease
 	shares     []Share     // scratch of reshareLocked
@@ -86,12 +87,16 @@ type Member struct {
 	share  quotaShare
 
 	// Guarded by Quota.mu.
+	name    string // orders the members; constant
+	index   int    // in Quota.members, plus one; 0: it is not there
 	used    int
 	waiting int
+	most    int // units that it may have; unbounded: as many as the process may
 }
 
-// Member returns the part of one more pool, whose resources take weight units each. A Keyed
-// counts as one pool. Panics if weight is less than 1 or more than Config.Limit.
+// Member returns the part of one more pool, whose resources take weight units each. Each pool
+// has its own: in a Keyed KeyedConfig.Config calls Member. A Member that has no units is
+// garbage as soon as its pool is. Panics if weight is less than 1 or more than Config.Limit.
 func (q *Quota) Member(weight int) *Member {
 	if weight < 1 || weight > q.cfg.Limit {
 		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
@@ -102,12 +107,31 @@ func (q *Quota) Member(weight int) *Member {
 func (q *Quota) member(weight int) *Member {
 	m := &Member{q: q, weight: weight}
 	m.done = func(o resource.Outcome) { q.release(m, weight, o) }
-	m.share.set(unbounded, false)
+	m.bound(unbounded, false)
 	q.mu.Lock()
-	q.members = append(q.members, m)
-	q.reshareLocked(q.now())
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	q.made++
+	m.name = fmt.Sprintf("%012d", q.made)
 	return m
+}
+
+// addLocked changes what m uses and waits for.
+func (m *Member) addLocked(used, waiting int) {
+	q := m.q
+	m.used += used
+	m.waiting += waiting
+	switch needs := m.used > 0 || m.waiting > 0; {
+	case needs && m.index == 0:
+		q.members = append(q.members, m)
+		m.index = len(q.members)
+	case !needs && m.index > 0:
+		last := q.members[len(q.members)-1]
+		q.members[m.index-1], last.index = last, m.index
+		q.members[len(q.members)-1] = nil
+		q.members = q.members[:len(q.members)-1]
+		m.index = 0
+		m.bound(unbounded, false)
+	}
 }
 
 // Admit admits one resource of weight 1: see [Member.Admit].
@@ -136,17 +160,28 @@ func (m *Member) Admit(ctx context.Context, r resource.Request) (resource.Done, 
 	now := q.now()
 	q.mu.Lock()
 	bound, o := q.acc.bound(now)
-	if q.first == nil && n <= bound-q.acc.used && !q.acc.closing {
+	if q.first == nil && n <= bound-q.acc.used && !q.acc.closing && n <= m.most-m.used {
 		q.takeLocked(m, n, now)
 		q.mu.Unlock()
 		return m.doneOf(n), nil
 	}
-	if err := q.refusalLocked(n, o, now, r.NoWait); err != nil {
+	if err := q.refusalLocked(n, o, now); err != nil {
 		q.refused++
 		q.mu.Unlock()
 		return nil, err
 	}
 	w := q.enqueueLocked(m, n, now)
+	q.serveLocked(now) // the member's share may be larger with this request
+	if r.NoWait && w.queued {
+		q.dequeueLocked(w)
+		q.refused++
+		err := q.reject(max(1, q.acc.next(now)-now), ErrFull)
+		q.mu.Unlock()
+		return nil, err
+	}
+	if w.queued {
+		q.waits++
+	}
 	q.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -178,7 +213,7 @@ func (m *Member) doneOf(n int) resource.Done {
 func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 	q.acc.take(n, now)
 	q.acc.left = false
-	m.used += n
+	m.addLocked(n, 0)
 	if q.sharing {
 		q.reshareLocked(now)
 	}
@@ -190,18 +225,22 @@ func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 // release returns n units.
 func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	refused := o.Verdict == resource.Failed && q.isTooMany(o.Err)
-	now := q.now()
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if n > m.used {
-		q.mu.Unlock()
 		panic("fleet: bug: a Done was called twice")
 	}
-	q.acc.give(n, now)
-	m.used -= n
-	if q.sharing {
-		q.closedFor++
-		q.reshareLocked(now)
+	if !refused && q.first == nil && !q.sharing && q.acc.ordinary() { // the clock costs more than the rest
+		q.acc.used -= n
+		m.addLocked(-n, 0)
+		return
 	}
+	now := q.now()
+	if excess, all := q.acc.surplus(now); excess > 0 && !all { // at the end of a lease OnExpiry counts
+		q.closedFor++
+	}
+	q.acc.give(n, now)
+	m.addLocked(-n, 0)
 	if refused {
 		q.tooManyLocked(now)
 	}
@@ -209,7 +248,6 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	if q.acc.owes() || q.acc.closing && q.acc.used == 0 {
 		q.wake()
 	}
-	q.mu.Unlock()
 }
 
 // isTooMany asks the classifier. A panic in it means no.
@@ -264,9 +302,8 @@ func (q *Quota) enqueueLocked(m *Member, n int, now time.Duration) *waiter {
 		q.first = w
 	}
 	q.lastWaiter = w
-	q.waits++
 	q.acc.wait(n)
-	m.waiting += n
+	m.addLocked(0, n)
 	if q.acc.grows(now) || !q.acc.valid(now) {
 		q.wake()
 	}
@@ -286,7 +323,7 @@ func (q *Quota) dequeueLocked(w *waiter) {
 	}
 	w.prev, w.next, w.queued = nil, nil, false
 	q.acc.waiting -= w.n
-	w.m.waiting -= w.n
+	w.m.addLocked(0, -w.n)
 }
 
 // leave takes out a request whose context has ended. It returns false if it was served or
@@ -304,25 +341,32 @@ func (q *Quota) leave(w *waiter) bool {
 }
 
 // serveLocked serves what waits and fits, in order, and refuses what is not to wait any
-// more.
+// more. A request of a member that has its share is passed over.
 func (q *Quota) serveLocked(now time.Duration) {
-	for w := q.first; w != nil; w = q.first {
+	q.reshareLocked(now)
+	for w := q.first; w != nil; {
+		next := w.next
 		bound, o := q.acc.bound(now)
 		if !q.acc.closing && w.n <= bound-q.acc.used {
+			if w.n > w.m.most-w.m.used {
+				w = next
+				continue
+			}
 			q.dequeueLocked(w)
 			q.takeLocked(w.m, w.n, now)
-		} else if w.err = q.refusalLocked(w.n, o, now, false); w.err != nil {
+		} else if w.err = q.refusalLocked(w.n, o, now); w.err != nil {
 			q.dequeueLocked(w)
 			q.refused++
 		} else {
 			return
 		}
 		close(w.ready)
+		w = next
 	}
 }
 
 // refusalLocked returns why a request for n units is refused; nil: it is to wait.
-func (q *Quota) refusalLocked(n int, o outlook, now time.Duration, noWait bool) error {
+func (q *Quota) refusalLocked(n int, o outlook, now time.Duration) error {
 	a := &q.acc
 	switch {
 	case a.closing:
@@ -333,8 +377,6 @@ func (q *Quota) refusalLocked(n int, o outlook, now time.Duration, noWait bool) 
 		return q.reject(max(1, a.retryAt-now), errors.Join(ErrLost, q.claimErr))
 	case o == calming:
 		return q.reject(max(1, a.calmAt-now), ErrTooMany)
-	case noWait:
-		return q.reject(max(1, a.next(now)-now), ErrFull)
 	}
 	return nil
 }
@@ -408,7 +450,6 @@ func (q *Quota) claim() {
 		q.claimErr = err
 		q.acc.fail(now)
 	}
-	q.reshareLocked(now)
 	q.serveLocked(now)
 	q.mu.Unlock()
 	expireAll(closers)
@@ -466,25 +507,26 @@ func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
 	return closers
 }
 
-// reshareLocked divides the fair share among the members, if they are above it.
+// reshareLocked divides the fair share among the members while the process has more, or
+// while the ledger cannot grant what they want together.
 func (q *Quota) reshareLocked(now time.Duration) {
 	excess, all := q.acc.surplus(now)
-	if excess == 0 && !q.sharing {
+	divides := excess > 0 || len(q.members) > 1 && q.acc.unmet && q.acc.waiting > 0 && q.acc.valid(now) && !q.acc.last.Learning
+	if !divides && !q.sharing {
 		return
 	}
-	q.sharing = excess > 0
+	q.sharing = divides
 	switch {
-	case excess == 0:
+	case !divides:
 		for _, m := range q.members {
-			m.share.set(unbounded, false)
+			m.bound(unbounded, false)
 		}
 	case all:
 		for _, m := range q.members {
-			m.share.set(0, true)
+			m.bound(0, true)
 		}
 	case len(q.members) == 1:
-		m := q.members[0]
-		m.share.set(int64(q.acc.target/m.weight), false)
+		q.members[0].bound(q.acc.target, false)
 	default:
 		q.divideLocked(q.acc.target)
 	}
@@ -494,16 +536,27 @@ func (q *Quota) reshareLocked(now time.Duration) {
 func (q *Quota) divideLocked(units int) {
 	q.shares = q.shares[:0]
 	for i, m := range q.members {
-		q.shares = append(q.shares, Share{Holder: fmt.Sprintf("%09d", i), Want: m.used})
+		q.shares = append(q.shares, Share{Holder: m.name, Want: m.used + m.waiting, member: i})
 	}
-	Targets(units, q.shares) // keeps the order of names
-	for i, m := range q.members {
-		m.share.set(int64(q.shares[i].Target/m.weight), false)
+	Targets(units, q.shares)
+	for i := range q.shares {
+		s := &q.shares[i]
+		q.members[s.member].bound(s.Target, false)
 	}
 }
 
+// bound sets how many units m may have.
+func (m *Member) bound(units int, expired bool) {
+	m.most = units
+	n := int64(unbounded)
+	if units < unbounded {
+		n = int64(units / m.weight)
+	}
+	m.share.set(n, expired)
+}
+
 // unbounded is the share of a member that need not give anything up.
-const unbounded = math.MaxInt64
+const unbounded = math.MaxInt
 
 // Close ends the Quota. Requests that wait, and later ones, are refused with [ErrClosed].
 // Close waits until every unit in use has come back, and so for the pools that use it to be
@@ -528,6 +581,7 @@ func (q *Quota) Close(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.acc.left {
+		q.lapse.Stop()
 		return nil
 	}
 	err := &CloseError{Held: q.acc.used, Err: ctx.Err(), Claim: q.claimErr}

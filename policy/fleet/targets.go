@@ -14,6 +14,7 @@ type Share struct {
 	Priority       int
 	Target         int // set by Targets
 	base, from, to int // Targets: the minimum that was given, and the range above it
+	member         int // divideLocked: its index
 }
 
 // Targets divides limit among the holders and sets the Target of each, in whole units. Every

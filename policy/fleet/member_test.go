@@ -1,0 +1,122 @@
+package fleet_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/policy/fleet"
+	"github.com/respool/respool/resource"
+)
+
+// newMemberPool begins a pool of the member and callers that use it, and returns how to end
+// both.
+func newMemberPool(t *testing.T, p *provider, id int, m *fleet.Member, callers int) (stop func()) {
+	t.Helper()
+	pool, err := resource.New(resource.Config[*session]{
+		Make:     func(context.Context) (*session, error) { return p.open(id) },
+		Destroy:  func(s *session, _ error) { s.close() },
+		MaxSize:  callers,
+		Quota:    m,
+		Eviction: m.Surplus(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	working, cancel := context.WithCancel(ctx)
+	var busy sync.WaitGroup
+	for range callers {
+		busy.Go(func() {
+			for working.Err() == nil {
+				if l, err := pool.Acquire(working); err == nil {
+					pause(working, time.Second)
+					l.Release()
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		busy.Wait()
+		if err := pool.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Pools of one process divide its share: a pool that begins to want units gets its part from
+// one that has all of them, and the other has all again when the first wants none.
+func TestMember_PoolsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, p := newEngine("account"), newProvider()
+		q := newQuota(t, fleet.Config{Ledger: e, Limit: 12, OnLost: fleet.FailClosed})
+		stop0 := newMemberPool(t, p, 0, q.Member(1), 20)
+		eventually(t, lease, "the first has all", func() bool { return p.of(0) == 12 })
+		stop1 := newMemberPool(t, p, 1, q.Member(2), 20) // 40 units
+		eventually(t, lease, "half for each", func() bool { return p.of(0) == 6 && p.of(1) == 3 })
+		stop2 := newMemberPool(t, p, 2, q.Member(3), 1)
+		eventually(t, lease, "3 units for the third", func() bool { return p.of(2) == 1 && p.of(0)+2*p.of(1) >= 8 })
+		time.Sleep(2 * lease)
+		if a, b, c := p.of(0), p.of(1), p.of(2); a < 4 || b < 2 || c != 1 || a+2*b+3*c > 12 {
+			t.Errorf("%d, %d and %d sessions", a, b, c)
+		}
+		stop1()
+		stop2()
+		eventually(t, lease, "the first has all again", func() bool { return p.of(0) == 12 })
+		stop0()
+		if s := q.Snapshot(); s.Held != 0 || s.Waiting != 0 || s.OverTotal != 0 {
+			t.Errorf("the state is %+v", s)
+		}
+		if err := q.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A burst of callers that are served by others or leave does not keep up the demand: soon the
+// process wants no more than what it has, and the others get the rest.
+func TestQuota_DemandEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 20
+		e, p := newEngine("account"), newProvider()
+		cfg := fleet.Config{Ledger: e, Limit: limit, Slack: -1, OnLost: fleet.FailClosed}
+		quiet := newQuota(t, cfg)
+		pool, err := resource.New(resource.Config[*session]{
+			Make:    func(context.Context) (*session, error) { return p.open(0) },
+			Destroy: func(s *session, _ error) { s.close() },
+			MaxSize: 100, Quota: quiet, Eviction: quiet.Surplus(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy := newReplica(t, p, 1, cfg, 30, time.Second, 0)
+		eventually(t, 2*lease, "all is in use", func() bool { return p.of(1) == limit })
+		var burst sync.WaitGroup
+		for range 50 {
+			burst.Go(func() {
+				l, err := pool.Acquire(deadline(t, 2*lease))
+				if err == nil {
+					pause(ctx, lease)
+					l.Release()
+				}
+			})
+		}
+		eventually(t, 2*lease, "a fair half", func() bool { return p.of(0) == limit/2 })
+		burst.Wait()
+		time.Sleep(2 * lease)
+		if s := quiet.Snapshot(); s.Waiting != 0 || s.Want > limit/2 {
+			t.Errorf("the state is %+v, the pool has %v", s, pool.Stats())
+		}
+		if err := pool.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		eventually(t, 2*lease, "the other has all", func() bool { return p.of(1) == limit })
+		end(quiet)
+		busy.leave(t)
+		if n := p.peak(); n > limit {
+			t.Errorf("%d sessions at once, limit %d", n, limit)
+		}
+	})
+}

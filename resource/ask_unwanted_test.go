@@ -1,0 +1,87 @@
+package resource_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// unitQuota admits as many as it has units, and the others wait.
+type unitQuota struct {
+	units   chan struct{}
+	mu      sync.Mutex
+	waiting int
+}
+
+func (q *unitQuota) Admit(ctx context.Context, _ resource.Request) (resource.Done, error) {
+	q.mu.Lock()
+	q.waiting++
+	q.mu.Unlock()
+	defer func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.waiting--
+	}()
+	select {
+	case <-q.units:
+		return func(resource.Outcome) { q.units <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A creation that waits for a permit is given up when callers do not want it any more, and
+// only then.
+func TestQuota_UnwantedCreations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most, units = 10, 2
+		q := &unitQuota{units: make(chan struct{}, most)}
+		for range units {
+			q.units <- struct{}{}
+		}
+		p := newPool(t, resource.Config[int]{Make: makeOne, MaxSize: most, Quota: q})
+		first, second := lendOne(t, p), lendOne(t, p)
+		ctx, leave := context.WithCancel(context.Background())
+		var busy sync.WaitGroup
+		served := 0
+		for i := range most - units {
+			busy.Go(func() {
+				wait := ctx
+				if i == 0 {
+					wait = context.Background()
+				}
+				if l, err := p.Acquire(wait); err == nil {
+					served++
+					l.Release()
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		if s := p.Stats(); s.Making < 1 || s.Withdrawn != 0 || s.Waiting != most-units || q.waiting != s.Making {
+			t.Errorf("while they wait: %v, %d ask", s, q.waiting)
+		}
+		leave()
+		time.Sleep(3 * time.Second)
+		if s := p.Stats(); s.Making != 1 || s.Waiting != 1 || s.Refused != 0 || q.waiting != 1 {
+			t.Errorf("when all but one have left: %v, %d ask", s, q.waiting)
+		}
+		first.Release()
+		time.Sleep(3 * time.Second)
+		if s := p.Stats(); s.Making != 0 || s.Refused != 0 || s.Made != units || q.waiting != 0 {
+			t.Errorf("when that one has been served: %v, %d ask", s, q.waiting)
+		}
+		busy.Wait()
+		if served != 1 {
+			t.Errorf("%d served, want 1", served)
+		}
+		second.Release()
+		closeAll(t, p)
+		if len(q.units) != units {
+			t.Errorf("%d units are back, want %d", len(q.units), units)
+		}
+	})
+}
