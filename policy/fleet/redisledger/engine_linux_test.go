@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -97,19 +98,22 @@ func TestServerTargets(t *testing.T) {
 // holders.
 func TestServerLocale(t *testing.T) {
 	t.Parallel()
-	outside.Path(t, "the locale files", func() string {
-		if _, err := os.Stat("/usr/lib/locale/locale-archive"); err == nil {
-			return "/usr/lib/locale/locale-archive"
-		}
-		return first("/usr/lib/locale/C.utf8")
-	}, "locales")
-	s := redisd.StartEnv(t, []string{"LC_ALL=en_US.UTF-8", "LANG=en_US.UTF-8"})
-	r := rand.New(rand.NewPCG(seed(t), 3))
+	outside.Path(t, "the sources of locales", func() string { return first("/usr/share/i18n/locales/en_US") }, "locales")
+	dir := t.TempDir()
+	const locale = "en_US.UTF-8"
+	if out, err := exec.Command("localedef", "--no-archive", "-i", "en_US", "-f", "UTF-8", filepath.Join(dir, locale)).CombinedOutput(); err != nil {
+		t.Fatalf("localedef: %v\n%s", err, out)
+	}
+	s := redisd.StartEnv(t, []string{"LOCPATH=" + dir, "LC_ALL=" + locale})
 	l := open(t, Options{}, s.Addr())
+	if n, err := l.client.Eval(t.Context(), "return 'a' < 'B'", nil).Int(); err != nil || n != 1 {
+		t.Fatalf("the server is not in the locale: %v, %v", n, err)
+	}
 	foundReal(t, l)
-	compareTargets(t, r, l, 60, func(time.Duration) {})
+	compareTargets(t, rand.New(rand.NewPCG(seed(t), 3)), l, 60, func(time.Duration) {})
 }
 
+// first returns the path if it exists.
 func first(path string) string {
 	if _, err := os.Stat(path); err != nil {
 		return ""
