@@ -254,8 +254,8 @@ func TestFleet(t *testing.T) {
 		close bool
 		short time.Duration
 	}{
-		{"FailClosed", fleet.FailClosed, true, 9 * time.Second},
-		{"LocalShare", fleet.LocalShare, false, 8 * time.Second},
+		{"FailClosed", fleet.FailClosed, true, 6 * time.Second},
+		{"LocalShare", fleet.LocalShare, false, 6 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
