@@ -463,10 +463,19 @@ func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
 		}
 	}()
 	g, err = q.cfg.Ledger.Claim(ctx, c)
-	if err == nil && (g.Granted < c.Has || g.Limit < 1 || g.Lease < minLease || g.Target < 0) {
+	if err == nil && !possible(&c, &g) {
 		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
 	}
 	return g, err
+}
+
+// possible reports whether a ledger that keeps its contract can answer c with g. Another
+// answer is not used: it would admit what the ledger has not recorded.
+func possible(c *Claim, g *Grant) bool {
+	leaves := c.Has == 0 && c.Want == 0
+	return g.Granted >= c.Has && g.Granted <= max(c.Has, g.Target) && g.Target >= 0 && g.Target <= c.Want && g.Total >= g.Granted &&
+		g.Limit >= 1 && g.Highest >= g.Limit && g.Lease >= minLease && g.Next >= 0 &&
+		(leaves || g.Limit <= c.Limit && g.Holders >= 1)
 }
 
 // lapsed is called when the lease may have ended.
