@@ -435,11 +435,12 @@ func TestServerErrors(t *testing.T) {
 // A server that reads its data refuses claims with ErrLoading.
 func TestServerLoading(t *testing.T) {
 	t.Parallel()
-	// Each key takes a millisecond to load.
+	// Each key takes a millisecond to load. After some refused dials go-redis tries once a
+	// second, so the whole takes longer than that.
 	s := redisd.Start(t, "--appendonly", "yes", "--appendfsync", "no", "--aof-use-rdb-preamble", "no")
 	l := open(t, Options{}, s.Addr())
 	pipe := l.client.Pipeline()
-	const keys = 2000
+	const keys = 5000
 	for i := range keys {
 		pipe.Set(t.Context(), fmt.Sprint("key", i), i, 0)
 	}
