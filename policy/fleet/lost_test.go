@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -301,4 +302,54 @@ func TestQuota_StoppedProcess(t *testing.T) {
 			returnAll(theirs)
 		})
 	}
+}
+
+// A ledger whose call ends its goroutine, or does not return when its context ends, is one
+// that does not answer; the Quota makes no second call beside one that hangs.
+func TestQuota_RudeLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine("account")
+		free := make(chan struct{})
+		var calls int
+		e.override = func(c fleet.Claim, do func() (fleet.Grant, error)) (fleet.Grant, error) {
+			switch calls++; calls {
+			case 1:
+				runtime.Goexit()
+			case 2:
+				<-free
+			}
+			return do()
+		}
+		q := newQuota(t, fleet.Config{Ledger: e, OnLost: fleet.FailClosed})
+		_, err := q.Admit(ctx, resource.Request{})
+		caused(t, err, fleet.ErrLost)
+		time.Sleep(lease)
+		_, err = q.Admit(ctx, resource.Request{})
+		caused(t, err, fleet.ErrLost)
+		if calls != 2 {
+			t.Errorf("%d calls, want 2: one has not returned", calls)
+		}
+		close(free)
+		time.Sleep(lease / 2)
+		returnAll(admit(t, q, 1))
+		end(q)
+	})
+}
+
+// A classifier that ends its goroutine costs no unit.
+func TestQuota_RudeClassifier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuota(t, fleet.Config{Ledger: newEngine("account"), TooMany: func(error) bool { runtime.Goexit(); return true }})
+		done := admit(t, q, 1)[0]
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			done(resource.Outcome{Verdict: resource.Failed, Err: errDown})
+		}()
+		<-ended
+		if s := q.Snapshot(); s.Held != 0 {
+			t.Errorf("%d units are held", s.Held)
+		}
+		end(q)
+	})
 }

@@ -30,6 +30,8 @@ type Quota struct {
 	cancel context.CancelFunc // ends the goroutine
 	done   chan struct{}      // closed when it has ended
 
+	hanging chan struct{} // closed when a call of the ledger that was given up returns; nil: there is none. Of run alone
+
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
 	members    []*Member // that have units or wait for some, in no order
@@ -130,7 +132,9 @@ func (m *Member) addLocked(used, waiting int) {
 		q.members[len(q.members)-1] = nil
 		q.members = q.members[:len(q.members)-1]
 		m.index = 0
-		m.bound(unbounded, false)
+		if m.most != unbounded {
+			m.bound(unbounded, false)
+		}
 	}
 }
 
@@ -224,7 +228,14 @@ func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 
 // release returns n units.
 func (q *Quota) release(m *Member, n int, o resource.Outcome) {
-	refused := o.Verdict == resource.Failed && q.isTooMany(o.Err)
+	refused := false
+	// Deferred, so that it happens also if TooMany ends this goroutine.
+	defer func() { q.giveBack(m, n, refused) }()
+	refused = o.Verdict == resource.Failed && q.isTooMany(o.Err)
+}
+
+// giveBack returns n units. refused says that the provider had refused what they were for.
+func (q *Quota) giveBack(m *Member, n int, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if n > m.used {
@@ -455,19 +466,57 @@ func (q *Quota) claim() {
 	expireAll(closers)
 }
 
-// ask calls the ledger and contains a panic in it.
+// ask calls the ledger on a goroutine of its own, so that a panic or Goexit in it, or a call
+// that does not return when ctx ends, costs one claim. No other call begins before it has
+// returned.
 func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
+	if q.hanging != nil {
+		select {
+		case <-q.hanging:
+			q.hanging = nil
+		default:
+			return Grant{}, errHangs
 		}
-	}()
-	g, err = q.cfg.Ledger.Claim(ctx, c)
-	if err == nil && !possible(&c, &g) {
-		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
 	}
-	return g, err
+	type answer struct {
+		g   Grant
+		err error
+	}
+	answers := make(chan answer, 1)
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		a := answer{err: errors.New("fleet: Ledger.Claim ended its goroutine")}
+		defer func() {
+			if v := recover(); v != nil {
+				a.err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
+			}
+			answers <- a
+		}()
+		g, err := q.cfg.Ledger.Claim(ctx, c)
+		a = answer{g, err}
+	}()
+	var a answer
+	select {
+	case a = <-answers:
+	case <-ctx.Done():
+		patience := time.NewTimer(q.cfg.Lease / retryPart)
+		defer patience.Stop()
+		select {
+		case a = <-answers:
+		case <-patience.C:
+			q.hanging = returned
+			return Grant{}, errHangs
+		}
+	}
+	if a.err == nil && !possible(&c, &a.g) {
+		a.err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", a.g)
+	}
+	return a.g, a.err
 }
+
+// errHangs: a call of the ledger has not returned although its context has ended.
+var errHangs = errors.New("fleet: Ledger.Claim has not returned after its context ended")
 
 // possible reports whether a ledger that keeps its contract can answer c with g. Another
 // answer is not used: it would admit what the ledger has not recorded.
