@@ -25,6 +25,7 @@ type account struct {
 	room      int           // of the last answer: units that are not beyond the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
 	expired   bool          // the end of the lease was dealt with
+	lapsed    bool          // it has ended since the last answer without Learning
 
 	seq      uint64
 	asked    int           // Want of the last claim
@@ -174,6 +175,9 @@ func (a *account) give(n int, now time.Duration) {
 	if a.over > 0 {
 		a.countOver(now)
 	}
+	if a.lapsed {
+		a.room = min(a.room, a.used)
+	}
 }
 
 // ordinary reports whether nothing depends on a unit that comes back but the number in use.
@@ -256,6 +260,9 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	if until := sent + min(g.Lease, a.cfg.Lease) - a.cfg.Margin; until > now {
 		a.until, a.allowance, a.target, a.expired = until, g.Granted, g.Target, false
 		a.room = max(0, g.Granted-max(0, g.Total-g.Limit))
+		if a.lapsed = a.lapsed && g.Learning; a.lapsed {
+			a.room = min(a.room, a.used)
+		}
 	}
 	a.unmet = g.Granted < a.asked
 	a.renewAt = sent + a.cfg.Lease/renewals + spread(a.cfg.Lease/renewals/20)

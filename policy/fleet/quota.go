@@ -553,7 +553,7 @@ func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
 	if a.valid(now) || a.expired || a.until == 0 {
 		return nil
 	}
-	a.expired = true
+	a.expired, a.lapsed = true, true
 	a.countOver(now)
 	if !a.left {
 		q.lapses++

@@ -96,6 +96,10 @@ func (m *Model) Equal(other *Model) bool {
 // Lose forgets everything, as an engine does that restarts without its data.
 func (m *Model) Lose() { *m = Model{} }
 
+// Learn makes the quota learn until that instant at least, as an engine does that may have
+// lost its last writes.
+func (m *Model) Learn(until time.Duration) { m.learned = max(m.learned, until) }
+
 // Clone returns a copy that shares nothing with m.
 func (m *Model) Clone() *Model {
 	c := *m

@@ -8,8 +8,17 @@
 //
 // A [Ledger] is a [fleet.Ledger] and a [fleet.RateLedger]. Each claim is one call of a Lua
 // function, which the server executes atomically, and one round trip. The server's memory
-// has one hash for each quota, with a field of about 70 bytes for each holder, and one
+// has one hash for each quota, with a field of 44 bytes and its name for each holder, and one
 // string for each rate. An abandoned key is deleted a day after the last lease.
+//
+// # Cost
+//
+// A claim reads and writes the field of its holder and one with the totals; it takes about 45 µs
+// of the server's processor, with 10 holders as with 1,000. So 200 processes with the default
+// lease take 0.3 % of a core. All holders are read only if the fair level may change: when a
+// holder joins, leaves or is forgotten while the wants exceed the limit, or when a want below
+// the level changes. That takes 0.3 ms with 200 holders and 1.5 ms with 1,000; if every claim did it,
+// 200 processes would take 2 % of a core. TestServerCost measures it.
 //
 // # Settings of the client
 //
@@ -26,6 +35,9 @@
 //     them for a distant engine.
 //   - Reads from replicas are off: a claim writes.
 //
+// After as many refused dials as the pool has connections (eight), go-redis dials once a second
+// until one succeeds: for as long, the return of a server goes unnoticed.
+//
 // If go-redis repeats a command all the same, as a cluster client may, the ledger recognizes
 // the repetition and answers it like the first.
 //
@@ -36,8 +48,8 @@
 //
 // # What is guaranteed
 //
-// The rules of [fleet.Ledger] hold for all claims that one server process executes. Beyond
-// that:
+// The rules of [fleet.Ledger] hold for all claims that one server process executes. In
+// addition:
 //
 //   - Lost data. A key that is missing (a restart without data, FLUSHALL, eviction) means a
 //     quota that is learning: for one lease holders keep what they have and nothing more is
@@ -53,12 +65,12 @@
 //     and no renewal exists on one side only. Without it, the setting min-replicas-to-write of
 //     the server bounds the time, if min-replicas-max-lag is less than the lease.
 //   - The clock. Leases end by the clock of the server (TIME) and by no other. If that clock is
-//     set back, the time of a quota stands still until the next claim and then goes on. If it
-//     is set forward, clients notice that it advanced by more than their monotonic clocks and
-//     the time of the quota continues where it was; a step of less than [Options].Timeout and
-//     one percent of the time since the previous claim is not noticed, and ends leases early
-//     by that much. A process whose first claim follows such a step within a third of a
-//     lease, before all others, makes the quota learn.
+//     set back, the time of a quota continues where it was. If it is set forward, a client
+//     notices that it advanced by more than the client's monotonic clock, and the time of the
+//     quota continues where it was. A step of less than [Options].Timeout plus one percent of
+//     the time since the previous claim is not noticed: leases end early by the length of the
+//     step. If the first claim after a step forward is the first of its process, the quota is
+//     learning.
 //   - Late claims. A claim that reaches the server after its client has given up, because the
 //     server or the network stood still, changes nothing.
 //
