@@ -202,7 +202,7 @@ func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool
 		defer p.unlock()
 		switch {
 		case !op.asking:
-		case p.maker.pending() > p.wantedLocked():
+		case p.maker.pending() > p.maker.wanted(p.waiters.n):
 			p.maker.asked(op.creation)
 			op.dropped = true
 			cancel()
@@ -219,19 +219,6 @@ func (op *createOp[T]) isDropped() bool {
 	op.p.lock()
 	defer op.p.unlock()
 	return op.dropped
-}
-
-// wantedLocked is how many creations are wanted at most.
-func (p *Pool[T]) wantedLocked() int {
-	k := &p.maker
-	if len(k.warming) > 0 {
-		return maxMaxSize
-	}
-	n := p.waiters.n + k.minIdle
-	if k.missed || k.sought {
-		n++
-	}
-	return n
 }
 
 // stillWanted reports whether Make may be called now that the policies let the creation

@@ -108,6 +108,18 @@ func (k *maker[T]) asked(m *creation[T]) {
 	}
 }
 
+// wanted is how many creations are wanted at most while so many callers wait.
+func (k *maker[T]) wanted(waiting int) int {
+	if len(k.warming) > 0 {
+		return maxMaxSize
+	}
+	n := waiting + k.minIdle
+	if k.missed || k.sought {
+		n++
+	}
+	return n
+}
+
 // expire counts the calls that have run too long as overdue: others begin in their stead,
 // and fewer at once.
 func (k *maker[T]) expire(now time.Duration) {

@@ -16,11 +16,13 @@
 //
 // The packages below test other parts: compose combines admissions at random, adapters runs
 // the adapters of package policy with the libraries that they are made for, sim runs
-// whole pools through outages and overload, and isolation and scenes test package wspool.
+// whole pools through outages and overload, isolation and scenes test package wspool, and ledger
+// checks histories of the ledgers of policy/fleet.
 //
 // To run them longer, or with the same random choices:
 //
 //	go test ./internal/proof -run TestModel -rapid.checks=100000
 //	RESPOOL_STRESS=10m go test ./internal/proof -run TestStress
 //	RESPOOL_SEED=7 go test ./internal/proof -run 'TestStress|TestLinear'
+//	RESPOOL_LEDGER_CLAIMS=1000000 go test ./internal/proof/ledger -timeout 1h
 package proof

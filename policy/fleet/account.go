@@ -215,7 +215,7 @@ func (a *account) want(now time.Duration) int {
 	n := max(demand, a.peaks.max(renewals))
 	if a.contended() {
 		n = max(demand, a.peaks.max(1))
-	} else if n > 0 || a.cfg.Slack > 0 {
+	} else {
 		n += a.cfg.Slack
 	}
 	return max(a.used, min(n, a.ceiling, MaxUnits))

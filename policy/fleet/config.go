@@ -87,7 +87,8 @@ type Config struct {
 	CloseBeforeExpiry bool
 	// TooMany reports whether err, why a creation failed, is the provider's own refusal
 	// because there are too many. The quota then asks for less, and admits nothing for a
-	// time that doubles from refusal to refusal. It must not block. Nil: no error is.
+	// time that doubles from refusal to refusal. It must not block, and may be called by many
+	// goroutines at once. Nil: no error is.
 	TooMany func(err error) bool
 }
 

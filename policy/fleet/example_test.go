@@ -63,9 +63,9 @@ func Example() {
 	// <nil>
 }
 
-// All processes together begin at most 100 creations a minute.
+// All processes together begin at most 100 creations a second.
 func ExampleNewDialRate() {
-	rate, err := fleet.NewDialRate(fleet.RateConfig{Ledger: fleet.NewMemory(), Rate: "dials", Tokens: 100, Per: time.Minute})
+	rate, err := fleet.NewDialRate(fleet.RateConfig{Ledger: fleet.NewMemory(), Rate: "dials", Tokens: 100, Per: time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}

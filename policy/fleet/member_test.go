@@ -74,3 +74,49 @@ func TestMember_PoolsShare(t *testing.T) {
 		}
 	})
 }
+
+// A burst of callers that are served by others or leave does not keep up the demand: soon the
+// process wants no more than what it has, and the others get the rest.
+func TestQuota_DemandEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 20
+		e, p := newEngine("account"), newProvider()
+		cfg := fleet.Config{Ledger: e, Limit: limit, Slack: -1, OnLost: fleet.FailClosed}
+		quiet := newQuota(t, cfg)
+		pool, err := resource.New(resource.Config[*session]{
+			Make:    func(context.Context) (*session, error) { return p.open(0) },
+			Destroy: func(s *session, _ error) { s.close() },
+			MaxSize: 100, Quota: quiet, Eviction: quiet.Surplus(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		busy := newReplica(t, p, 1, cfg, 30, time.Second, 0)
+		eventually(t, 2*lease, "all is in use", func() bool { return p.of(1) == limit })
+		var burst sync.WaitGroup
+		for range 50 {
+			burst.Go(func() {
+				l, err := pool.Acquire(deadline(t, 2*lease))
+				if err == nil {
+					pause(ctx, lease)
+					l.Release()
+				}
+			})
+		}
+		eventually(t, 2*lease, "a fair half", func() bool { return p.of(0) == limit/2 })
+		burst.Wait()
+		time.Sleep(2 * lease)
+		if s := quiet.Snapshot(); s.Waiting != 0 || s.Want > limit/2 {
+			t.Errorf("the state is %+v, the pool has %v", s, pool.Stats())
+		}
+		if err := pool.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		eventually(t, 2*lease, "the other has all", func() bool { return p.of(1) == limit })
+		end(quiet)
+		busy.leave(t)
+		if n := p.peak(); n > limit {
+			t.Errorf("%d sessions at once, limit %d", n, limit)
+		}
+	})
+}

@@ -32,8 +32,9 @@ type Quota struct {
 
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
-	members    []*Member
-	first      *waiter // requests that wait, in order of arrival
+	members    []*Member // that have units or wait for some, in no order
+	made       int       // how many members there were ever
+	first      *waiter   // requests that wait, in order of arrival
 	lastWaiter *waiter
 	lapse      *time.Timer // at the end of the lease
 	shares     []Share     // scratch of reshareLocked
@@ -87,13 +88,15 @@ type Member struct {
 
 	// Guarded by Quota.mu.
 	name    string // orders the members; constant
+	index   int    // in Quota.members, plus one; 0: it is not there
 	used    int
 	waiting int
 	most    int // units that it may have; unbounded: as many as the process may
 }
 
-// Member returns the part of one more pool, whose resources take weight units each. A Keyed
-// counts as one pool. Panics if weight is less than 1 or more than Config.Limit.
+// Member returns the part of one more pool, whose resources take weight units each. Each pool
+// has its own: in a Keyed KeyedConfig.Config calls Member. A Member that has no units is
+// garbage as soon as its pool is. Panics if weight is less than 1 or more than Config.Limit.
 func (q *Quota) Member(weight int) *Member {
 	if weight < 1 || weight > q.cfg.Limit {
 		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
@@ -106,11 +109,29 @@ func (q *Quota) member(weight int) *Member {
 	m.done = func(o resource.Outcome) { q.release(m, weight, o) }
 	m.bound(unbounded, false)
 	q.mu.Lock()
-	m.name = fmt.Sprintf("%09d", len(q.members))
-	q.members = append(q.members, m)
-	q.reshareLocked(q.now())
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	q.made++
+	m.name = fmt.Sprintf("%012d", q.made)
 	return m
+}
+
+// addLocked changes what m uses and waits for.
+func (m *Member) addLocked(used, waiting int) {
+	q := m.q
+	m.used += used
+	m.waiting += waiting
+	switch needs := m.used > 0 || m.waiting > 0; {
+	case needs && m.index == 0:
+		q.members = append(q.members, m)
+		m.index = len(q.members)
+	case !needs && m.index > 0:
+		last := q.members[len(q.members)-1]
+		q.members[m.index-1], last.index = last, m.index
+		q.members[len(q.members)-1] = nil
+		q.members = q.members[:len(q.members)-1]
+		m.index = 0
+		m.bound(unbounded, false)
+	}
 }
 
 // Admit admits one resource of weight 1: see [Member.Admit].
@@ -192,7 +213,7 @@ func (m *Member) doneOf(n int) resource.Done {
 func (q *Quota) takeLocked(m *Member, n int, now time.Duration) {
 	q.acc.take(n, now)
 	q.acc.left = false
-	m.used += n
+	m.addLocked(n, 0)
 	if q.sharing {
 		q.reshareLocked(now)
 	}
@@ -211,7 +232,7 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	}
 	if !refused && q.first == nil && !q.sharing && q.acc.ordinary() { // the clock costs more than the rest
 		q.acc.used -= n
-		m.used -= n
+		m.addLocked(-n, 0)
 		return
 	}
 	now := q.now()
@@ -219,7 +240,7 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 		q.closedFor++
 	}
 	q.acc.give(n, now)
-	m.used -= n
+	m.addLocked(-n, 0)
 	if refused {
 		q.tooManyLocked(now)
 	}
@@ -282,7 +303,7 @@ func (q *Quota) enqueueLocked(m *Member, n int, now time.Duration) *waiter {
 	}
 	q.lastWaiter = w
 	q.acc.wait(n)
-	m.waiting += n
+	m.addLocked(0, n)
 	if q.acc.grows(now) || !q.acc.valid(now) {
 		q.wake()
 	}
@@ -302,7 +323,7 @@ func (q *Quota) dequeueLocked(w *waiter) {
 	}
 	w.prev, w.next, w.queued = nil, nil, false
 	q.acc.waiting -= w.n
-	w.m.waiting -= w.n
+	w.m.addLocked(0, -w.n)
 }
 
 // leave takes out a request whose context has ended. It returns false if it was served or
@@ -442,10 +463,19 @@ func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
 		}
 	}()
 	g, err = q.cfg.Ledger.Claim(ctx, c)
-	if err == nil && (g.Granted < c.Has || g.Limit < 1 || g.Lease < minLease || g.Target < 0) {
+	if err == nil && !possible(&c, &g) {
 		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
 	}
 	return g, err
+}
+
+// possible reports whether a ledger that keeps its contract can answer c with g. Another
+// answer is not used: it would admit what the ledger has not recorded.
+func possible(c *Claim, g *Grant) bool {
+	leaves := c.Has == 0 && c.Want == 0
+	return g.Granted >= c.Has && g.Granted <= max(c.Has, g.Target) && g.Target >= 0 && g.Target <= c.Want && g.Total >= g.Granted &&
+		g.Limit >= 1 && g.Highest >= g.Limit && g.Lease >= minLease && g.Next >= 0 &&
+		(leaves || g.Limit <= c.Limit && g.Holders >= 1)
 }
 
 // lapsed is called when the lease may have ended.
@@ -505,7 +535,7 @@ func (q *Quota) reshareLocked(now time.Duration) {
 			m.bound(0, true)
 		}
 	case len(q.members) == 1:
-		q.only.bound(q.acc.target, false)
+		q.members[0].bound(q.acc.target, false)
 	default:
 		q.divideLocked(q.acc.target)
 	}

@@ -64,6 +64,7 @@ type DialRate struct {
 	mu      sync.Mutex
 	closed  bool
 	waiting []*rateWaiter // in order of arrival
+	missed  bool          // a request with NoWait found no token since the last fetch
 	spare   int           // tokens that no request has taken
 	until   time.Time     // when spare is dropped
 	nextAt  time.Time     // no fetch before
@@ -99,7 +100,8 @@ func NewDialRate(cfg RateConfig) (*DialRate, error) {
 }
 
 // Admit admits one creation. It waits for a token, first come, first served, until ctx ends.
-// With r.NoWait it fails with policy.ErrRate if none is at hand. While the ledger does not
+// With r.NoWait it fails with policy.ErrRate if none is at hand; one is then fetched, and kept
+// for a second. While the ledger does not
 // answer it fails with [ErrLost] and a RetryAfter, and after Close with [ErrClosed]. There is
 // no Done.
 func (d *DialRate) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
@@ -114,7 +116,9 @@ func (d *DialRate) Admit(ctx context.Context, r resource.Request) (resource.Done
 		return nil, nil
 	}
 	if err := d.refusalLocked(now, r.NoWait); err != nil {
+		d.missed = true
 		d.mu.Unlock()
+		d.wake()
 		return nil, err
 	}
 	w := &rateWaiter{ready: make(chan struct{})}
@@ -199,7 +203,7 @@ func (d *DialRate) run() {
 		now := time.Now()
 		d.mu.Lock()
 		want, at := min(len(d.waiting), d.cfg.Chunk), d.nextAt
-		idle := want == 0 && d.err == nil
+		idle := want == 0 && d.err == nil && !d.missed
 		d.mu.Unlock()
 		switch {
 		case idle:
@@ -227,6 +231,7 @@ func (d *DialRate) fetch(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fetches++
+	d.missed = false
 	if err != nil {
 		d.err = err
 		d.nextAt = now.Add(jittered(min(d.cfg.Timeout/10<<min(d.fails, 6), 5*d.cfg.Timeout)))

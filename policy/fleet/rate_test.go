@@ -80,10 +80,10 @@ func TestDialRate(t *testing.T) {
 				t.Fatalf("%d creations within 10 s", n)
 			}
 		}
-		t.Logf("%d operations for 500 creations", e.ops)
 		for _, d := range rates {
 			d.Close()
 		}
+		t.Logf("%d operations for 500 creations", e.ops)
 	})
 }
 
@@ -137,10 +137,10 @@ func TestDialRate_Lost(t *testing.T) {
 			t.Errorf("the refusal is %+v", r)
 		}
 		time.Sleep(time.Minute)
+		e.mu.Lock()
 		if e.ops > 30 {
 			t.Errorf("%d operations in a minute without an answer", e.ops)
 		}
-		e.mu.Lock()
 		e.down = false
 		e.mu.Unlock()
 		time.Sleep(6 * time.Second)

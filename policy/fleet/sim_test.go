@@ -234,7 +234,7 @@ func size(name string, n, short int) int {
 // sees more than the limit. RESPOOL_FLEET_PROCESSES and RESPOOL_FLEET_SECONDS (of virtual
 // time) make it longer.
 func TestSimulation_Strict(t *testing.T) {
-	processes := size("RESPOOL_FLEET_PROCESSES", 1000, 150)
+	processes := size("RESPOOL_FLEET_PROCESSES", 1000, 100)
 	limit := processes / 2
 	s, used := simulate(t, processes, limit, 10*time.Second, fleet.Config{OnLost: fleet.FailClosed, CloseBeforeExpiry: true})
 	if peak := s.provider.peak(); peak > limit {

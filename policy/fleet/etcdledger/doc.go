@@ -14,12 +14,13 @@
 //
 //	QUOTA/h/HOLDER  the record of one holder, attached to the holder's etcd lease
 //	QUOTA/l         exists while the ledger learns, attached to a lease that is not renewed
-//	QUOTA/q         exists since the first claim; each claim writes it
+//	QUOTA/q         exists since the first claim; written by each claim that changes something
 //
 // One claim reads all keys of the quota with one request, decides, and writes QUOTA/q and the
 // holder's record in one transaction, on the condition that QUOTA/q has not been written
-// since. So all claims on one quota are in one order, whichever process makes them. Each
-// holder has a key of its own, because etcd then forgets a holder without any process's
+// since. So all changes of one quota are in one order, whichever process makes them. A renewal
+// writes the holder's record only, on the same condition: renewals do not make each other
+// fail. Each holder has a key of its own, because etcd then forgets a holder without any process's
 // doing, and because a claim writes about 100 bytes however many holders there are. A claim
 // reads all of them: about 100 bytes for each.
 //
@@ -50,9 +51,12 @@
 // While etcd has no leader claims fail when their context ends. A new leader gives each lease
 // its full time again, and so does a restart: units of a holder that died are lent that much
 // later, never too early. If all data are lost, or the keys of the quota deleted, the ledger
-// learns for one lease. It cannot tell that data were restored from a backup: delete the keys
-// of the quota after that. Compaction does not matter: no old revision is read. The fence is
-// a revision of etcd, and begins anew when all data were lost.
+// learns for one lease. So it does if an old copy of the data was put back and a process that
+// claims notices: because the identity of the cluster is another one, or because the process
+// knows a later revision than etcd has. If neither is so, delete the keys of the quota after
+// a restore. Compaction does not matter: no old revision is read. The fence is a revision of
+// etcd; it begins anew when all data were lost, and goes back with an old copy. The wall clock
+// of the servers does not matter.
 //
 // A key whose value is not of the form that this package writes is an error, [ErrForm]; it is
 // never overwritten.

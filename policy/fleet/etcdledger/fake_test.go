@@ -2,6 +2,7 @@ package etcdledger
 
 import (
 	"context"
+	"maps"
 	"sort"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ type fake struct {
 	pairs    map[string]pair
 	leases   map[int64]*fakeLease
 	revision int64
+	cluster  uint64
 	term     uint64
 	lastID   int64
 	requests map[string]int // by operation
@@ -35,13 +37,28 @@ type fakeLease struct {
 }
 
 func newFake() *fake {
-	return &fake{pairs: make(map[string]pair), leases: make(map[int64]*fakeLease), requests: make(map[string]int), term: 2, smallest: 1}
+	return &fake{pairs: make(map[string]pair), leases: make(map[int64]*fakeLease), requests: make(map[string]int), term: 2, cluster: 0xc1, smallest: 1}
 }
 
 func (f *fake) lose() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pairs, f.leases, f.revision = make(map[string]pair), make(map[int64]*fakeLease), 0
+}
+
+// backup returns what puts the present data back. Leases begin anew then, as in etcd.
+func (f *fake) backup() (restore func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all, leases, revision := maps.Clone(f.pairs), maps.Clone(f.leases), f.revision
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.pairs, f.leases, f.revision = all, leases, revision
+		for _, l := range leases {
+			l.ends = time.Now().Add(time.Duration(l.seconds) * time.Second)
+		}
+	}
 }
 
 // stall makes it stop answering.
@@ -109,7 +126,7 @@ func (f *fake) end(id int64) {
 	}
 }
 
-func (f *fake) within(from, end string) []pair {
+func (f *fake) within(from, end string) content {
 	all := []pair{}
 	for key, p := range f.pairs {
 		if key >= from && key < end {
@@ -117,10 +134,10 @@ func (f *fake) within(from, end string) []pair {
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].key < all[j].key })
-	return all
+	return content{all, f.revision, f.cluster}
 }
 
-func (f *fake) read(ctx context.Context, from, end string) (all []pair, err error) {
+func (f *fake) read(ctx context.Context, from, end string) (all content, err error) {
 	err = f.do(ctx, "read", func() error {
 		all = f.within(from, end)
 		return nil
@@ -128,12 +145,14 @@ func (f *fake) read(ctx context.Context, from, end string) (all []pair, err erro
 	return all, err
 }
 
-func (f *fake) commit(ctx context.Context, t txn) (c committed, all []pair, err error) {
+func (f *fake) commit(ctx context.Context, t txn) (c committed, all content, err error) {
 	err = f.do(ctx, "commit", func() error {
-		if f.pairs[t.guard].modified != t.seen {
-			c = committed{revision: f.revision, term: f.term}
-			all = f.within(t.from, t.end)
-			return nil
+		for _, g := range t.guards {
+			if f.pairs[g.key].modified != g.seen {
+				c = committed{revision: f.revision, term: f.term}
+				all = f.within(t.from, t.end)
+				return nil
+			}
 		}
 		for _, p := range t.puts {
 			if p.lease != 0 && f.leases[p.lease] == nil {

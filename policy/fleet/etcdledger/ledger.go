@@ -40,8 +40,8 @@ type Ledger struct {
 	store  store
 	prefix string
 
-	mu    sync.Mutex
-	turns map[string]*turn // by quota, while claims are under way
+	mu     sync.Mutex
+	quotas map[string]*quota // those that were claimed
 }
 
 // New returns a ledger that uses the client, which the caller may use too and must not close
@@ -57,16 +57,17 @@ func newLedger(s store, o Options) *Ledger {
 	if o.Prefix == "" {
 		o.Prefix = defaultPrefix
 	}
-	return &Ledger{store: s, prefix: o.Prefix, turns: make(map[string]*turn)}
+	return &Ledger{store: s, prefix: o.Prefix, quotas: make(map[string]*quota)}
 }
 
-// Attempts that a claim makes while others come first, and the longest pause between two. A
-// transaction loses against one of another process that came between its reading and its
-// writing; one of them always succeeds.
+// A transaction fails if another one changed the quota between the reading and the writing.
+// The claim then tries again with what etcd answered, the first time at once. After that it
+// pauses at random, up to a bound that doubles until it is enough for all holders one after
+// the other, and reads again.
 const (
-	attempts     = 64
-	firstPause   = time.Millisecond
-	longestPause = 64 * time.Millisecond
+	attempts   = 100
+	atOnce     = 1                    // attempts that are repeated without a pause
+	firstPause = 4 * time.Millisecond // also the time for each holder
 )
 
 // Claim implements [fleet.Ledger]. A renewal makes three requests, one of which writes. A
@@ -81,12 +82,12 @@ func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) 
 	}
 	// Claims of this process on one quota take turns, since they could only make each other
 	// fail.
-	done, err := l.takeTurn(ctx, c.Quota)
+	q, err := l.takeTurn(ctx, c.Quota)
 	if err != nil {
 		return fleet.Grant{}, failed(ctx, c.Quota, "waiting for claims of this process", err)
 	}
-	defer done()
-	a := attempt{store: l.store, keys: keysOf(l.prefix, c.Quota), c: c, ttl: int64((c.Lease + time.Second - 1) / time.Second)}
+	defer q.pass()
+	a := attempt{store: l.store, memory: &q.memory, keys: keysOf(l.prefix, c.Quota), c: c, ttl: int64((c.Lease + time.Second - 1) / time.Second)}
 	g, err := a.run(ctx)
 	a.discardLeases(ctx, err)
 	if err != nil {
@@ -120,15 +121,17 @@ func (e *claimError) Format(f fmt.State, _ rune) { fmt.Fprint(f, e.text) }
 
 // attempt is one claim under way.
 type attempt struct {
-	store store
-	keys  keys
-	c     fleet.Claim
-	ttl   int64  // of the lease that the claim asks for
-	doing string // for errors
+	store  store
+	memory *memory
+	keys   keys
+	c      fleet.Claim
+	ttl    int64  // of the lease that the claim asks for
+	doing  string // for errors
 
 	lease    int64  // the holder's, which has its full time since this claim began; 0: none yet
 	seconds  int64  // its time
-	term     uint64 // raft term in which its renewal began; 0: it was granted, which needs no leader to last
+	renewed  bool   // it was renewed, which counts only in the raft term in which that began
+	term     uint64 // that term
 	learning int64  // a lease for the learning key; 0: none was needed
 	unused   []int64
 
@@ -137,54 +140,64 @@ type attempt struct {
 
 // run makes the claim.
 func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
-	a.doing = "reading"
-	pairs, err := a.store.read(ctx, a.keys.base, a.keys.end())
+	read := func() (content, error) {
+		a.doing = "reading"
+		return a.store.read(ctx, a.keys.base, a.keys.end())
+	}
+	c, err := read()
 	if err != nil {
 		return fleet.Grant{}, err
 	}
 	for n := range attempts {
-		if n > 0 {
-			if err := pause(ctx, n); err != nil {
-				return fleet.Grant{}, err
-			}
-		}
-		s, err := parse(a.keys, pairs)
+		s, err := parse(a.keys, c, a.memory)
 		if err != nil {
 			return fleet.Grant{}, err
+		}
+		if s.begins() {
+			s.epoch = rand.Uint64()
+		} else {
+			a.memory.note(c.revision, s.epoch)
 		}
 		g, self, err := decide(&s, &a.c)
 		if err != nil {
 			return fleet.Grant{}, err
 		}
-		t, err := a.prepare(ctx, &s, self, &g)
+		t, err := a.prepare(ctx, &s, c.cluster, self, &g)
 		if err != nil {
 			return fleet.Grant{}, err
 		}
 		a.doing = "writing"
 		var r committed
-		r, pairs, err = a.store.commit(ctx, t)
+		r, c, err = a.store.commit(ctx, t)
 		switch {
 		case errors.Is(err, errNoLease):
 			// A lease of this claim ended: the process, or etcd, stood still for that long.
 			a.lease, a.learning = 0, 0
-			a.doing = "reading"
-			if pairs, err = a.store.read(ctx, a.keys.base, a.keys.end()); err != nil {
-				return fleet.Grant{}, err
-			}
 		case err != nil:
 			return fleet.Grant{}, err
 		case r.ok:
 			a.recorded = true
-			if s.meta == 0 {
+			if s.begins() {
 				a.learning = 0 // in use now
+				a.unuse(s.learning)
 			}
-			if a.term != 0 && a.term != r.term {
+			a.memory.note(r.revision, s.epoch)
+			if a.renewed && (a.term != r.term || r.term == 0) {
 				return fleet.Grant{}, ErrLeader
 			}
 			g.Fence = uint64(r.revision)
 			g.Lease = time.Duration(a.seconds) * time.Second
 			g.Next = a.next(ctx, &s, self, &g)
 			return g, nil
+		case n < atOnce:
+			continue // with what the store answered
+		default:
+			if err := pause(ctx, n-atOnce, len(s.holders)); err != nil {
+				return fleet.Grant{}, err
+			}
+		}
+		if c, err = read(); err != nil {
+			return fleet.Grant{}, err
 		}
 	}
 	return fleet.Grant{}, ErrContended
@@ -192,10 +205,18 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 
 // prepare returns the transaction that records the claim with the grant g in the state s. It
 // sees to the leases that this needs.
-func (a *attempt) prepare(ctx context.Context, s *state, self int, g *fleet.Grant) (txn, error) {
-	t := txn{guard: a.keys.meta(), seen: s.meta, from: a.keys.base, end: a.keys.end()}
-	t.puts = append(t.puts, pair{key: a.keys.meta(), value: version})
-	if s.meta == 0 {
+func (a *attempt) prepare(ctx context.Context, s *state, cluster uint64, self int, g *fleet.Grant) (txn, error) {
+	t := txn{guards: []guard{{a.keys.meta(), s.meta}}, from: a.keys.base, end: a.keys.end()}
+	r := record{seq: a.c.Seq, granted: g.Granted, want: a.c.Want, min: a.c.Min, priority: a.c.Priority, limit: a.c.Limit, ttl: a.ttl}
+	if self >= 0 && !s.begins() && r.sameButSeq(&s.holders[self].record) {
+		// A renewal that changes nothing for the others does not write the key that puts
+		// claims in order, so renewals do not make each other fail. The order among them does
+		// not show in any grant. A claim of the same holder shows in its record.
+		t.guards = append(t.guards, guard{a.keys.record(a.c.Holder), s.holders[self].since})
+	} else {
+		t.puts = append(t.puts, pair{key: a.keys.meta(), value: metaOf(cluster, s.epoch)})
+	}
+	if s.begins() {
 		if a.learning == 0 {
 			a.doing = "beginning to learn"
 			id, _, err := a.store.grant(ctx, a.ttl)
@@ -217,7 +238,6 @@ func (a *attempt) prepare(ctx context.Context, s *state, self int, g *fleet.Gran
 	if err := a.holdLease(ctx, s, self); err != nil {
 		return txn{}, err
 	}
-	r := record{seq: a.c.Seq, granted: g.Granted, want: a.c.Want, min: a.c.Min, priority: a.c.Priority, limit: a.c.Limit, ttl: a.ttl}
 	t.puts = append(t.puts, pair{key: a.keys.record(a.c.Holder), value: r.encode(), lease: a.lease})
 	return t, nil
 }
@@ -235,7 +255,7 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 			return err
 		}
 		if seconds > 0 {
-			a.lease, a.seconds, a.term = id, seconds, term
+			a.lease, a.seconds, a.renewed, a.term = id, seconds, true, term
 			return nil
 		}
 	}
@@ -243,7 +263,8 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 	if err != nil {
 		return err
 	}
-	a.lease, a.seconds, a.term = id, seconds, 0
+	// The grant of a lease is written by a majority: unlike a renewal it needs no leader to last.
+	a.lease, a.seconds, a.renewed = id, seconds, false
 	if self >= 0 {
 		a.unuse(s.holders[self].lease)
 	}
@@ -267,7 +288,7 @@ func (a *attempt) discardLeases(ctx context.Context, err error) {
 		leases = append(a.unused, a.learning)
 	case errors.Is(err, ErrContended), errors.Is(err, fleet.ErrStale): // certainly not recorded
 		leases = append(leases, a.learning)
-		if a.term == 0 {
+		if !a.renewed {
 			leases = append(leases, a.lease) // granted for this claim
 		}
 	}
@@ -294,7 +315,7 @@ const lag = 500 * time.Millisecond
 func (a *attempt) next(ctx context.Context, s *state, self int, g *fleet.Grant) time.Duration {
 	leases := a.firstToEnd(s, self)
 	switch {
-	case s.meta == 0:
+	case s.begins():
 		return time.Duration(a.ttl) * time.Second // the learning has begun with this claim
 	case len(leases) == 0:
 		return 0
@@ -335,10 +356,9 @@ func (a *attempt) firstToEnd(s *state, self int) []int64 {
 	return leases
 }
 
-// pause waits before the n-th repetition of an attempt, at random up to a bound that doubles:
-// processes that lost against the same one do not meet again.
-func pause(ctx context.Context, n int) error {
-	most := min(firstPause<<min(n-1, 10), longestPause)
+// pause waits before a repetition, the n-th with a pause.
+func pause(ctx context.Context, n, holders int) error {
+	most := firstPause * time.Duration(min(1<<min(n, 20), max(holders, 4)))
 	t := time.NewTimer(rand.N(most))
 	defer t.Stop()
 	select {
@@ -349,35 +369,29 @@ func pause(ctx context.Context, n int) error {
 	}
 }
 
-// turn is the right of one claim to be the only one of this process on its quota.
-type turn struct {
-	free chan struct{} // has a value while no claim has the turn
-	n    int           // claims that have it or wait for it; guarded by Ledger.mu
+// quota is what a process knows about one quota. Claims on it take turns.
+type quota struct {
+	turn   chan struct{} // has a value while no claim has the turn
+	memory               // of the claim that has the turn
 }
 
-// takeTurn waits for the turn. The claim must call done at its end.
-func (l *Ledger) takeTurn(ctx context.Context, quota string) (done func(), err error) {
+// takeTurn waits for the turn. The claim must call pass at its end.
+func (l *Ledger) takeTurn(ctx context.Context, name string) (*quota, error) {
 	l.mu.Lock()
-	t := l.turns[quota]
-	if t == nil {
-		t = &turn{free: make(chan struct{}, 1)}
-		t.free <- struct{}{}
-		l.turns[quota] = t
+	q := l.quotas[name]
+	if q == nil {
+		q = &quota{turn: make(chan struct{}, 1)}
+		q.pass()
+		l.quotas[name] = q
 	}
-	t.n++
 	l.mu.Unlock()
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if t.n--; t.n == 0 {
-			delete(l.turns, quota)
-		}
-	}
 	select {
-	case <-t.free:
-		return func() { t.free <- struct{}{}; leave() }, nil
+	case <-q.turn:
+		return q, nil
 	case <-ctx.Done():
-		leave()
 		return nil, context.Cause(ctx)
 	}
 }
+
+// pass lets another claim have the turn.
+func (q *quota) pass() { q.turn <- struct{}{} }

@@ -85,8 +85,8 @@ func TestRequests(t *testing.T) {
 		is("a leave", map[string]int{"read": 1, "commit": 1, "revoke": 1})
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if len(f.leases) != 9 || len(l.turns) != 0 {
-			t.Errorf("%d leases and %d turns are left, want 9 and 0", len(f.leases), len(l.turns))
+		if len(f.leases) != 9 {
+			t.Errorf("%d leases are left, want 9", len(f.leases))
 		}
 	})
 }
@@ -189,6 +189,12 @@ func TestLeaderChangesDuringClaim(t *testing.T) {
 			t.Fatalf("a claim in two terms: %v, want ErrLeader", err)
 		}
 		must(t, l, claim("a", 3, 5, 5), 5)
+		// Nor does one of which the term is not known.
+		f.term = 0
+		if _, err := l.Claim(t.Context(), claim("a", 4, 5, 5)); !errors.Is(err, ErrLeader) {
+			t.Fatalf("a claim in an unknown term: %v, want ErrLeader", err)
+		}
+		f.term = 5
 		// A new lease does not depend on the leader.
 		f.before = func(op string) error {
 			if op == "commit" {
@@ -242,7 +248,7 @@ func TestOthersComeFirst(t *testing.T) {
 				before := f.before
 				f.before = nil
 				seq++
-				must(t, other, claim("a", seq, 1, 1), 1)
+				must(t, other, claim("a", seq, 1, 1+int((seq+1)%2)), 1+int((seq+1)%2))
 				f.before = before
 			}
 			return nil
@@ -262,6 +268,43 @@ func TestOthersComeFirst(t *testing.T) {
 		defer f.mu.Unlock()
 		if len(f.leases) != 4 {
 			t.Errorf("%d leases, want those of 4 holders", len(f.leases))
+		}
+	})
+}
+
+// Renewals of several processes do not make each other fail. One that a change overtakes is
+// decided again, and so is one that another claim of its holder overtakes.
+func TestRenewalsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		l, other := begin(t, f), newLedger(f, Options{})
+		must(t, l, claim("a", 1, 0, 5), 5)
+		must(t, l, claim("b", 1, 0, 2), 2)
+		overtakes := func(c fleet.Claim, granted int) {
+			f.before = func(op string) error {
+				if op == "commit" {
+					f.before = nil
+					must(t, other, c, granted)
+				}
+				return nil
+			}
+		}
+		f.count()
+		overtakes(claim("b", 2, 2, 2), 2)
+		a := must(t, l, claim("a", 2, 5, 5), 5)
+		if n := f.count()["commit"]; n != 2 {
+			t.Errorf("%d transactions for two renewals, want 2", n)
+		}
+		if b := must(t, other, claim("b", 3, 2, 2), 2); b.Fence <= a.Fence {
+			t.Errorf("fence %d after %d", b.Fence, a.Fence)
+		}
+		overtakes(claim("b", 4, 2, 4), 4)
+		if g := must(t, l, claim("a", 3, 5, 5), 5); g.Total != 9 {
+			t.Errorf("total %d after another holder grew, want 9", g.Total)
+		}
+		overtakes(claim("a", 5, 5, 5), 5)
+		if _, err := l.Claim(t.Context(), claim("a", 4, 5, 5)); err != fleet.ErrStale {
+			t.Errorf("a renewal that a later one overtook: %v, want fleet.ErrStale", err)
 		}
 	})
 }
@@ -365,8 +408,88 @@ func TestContext(t *testing.T) {
 		}
 		resume()
 		must(t, l, claim("a", 1, 0, 10), 10)
-		if len(l.turns) != 0 {
-			t.Errorf("%d turns are left", len(l.turns))
+	})
+}
+
+// An old copy of the data is put back, by an administrator or a virtual machine's snapshot. A
+// process that knows a later revision notices, and all learn.
+func TestOldData(t *testing.T) {
+	for name, cluster := range map[string]uint64{"the same cluster": 0xc1, "another cluster": 0xc2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				l := begin(t, f)
+				must(t, l, claim("a", 1, 0, 1), 1)
+				restore := f.backup()
+				must(t, l, claim("a", 2, 1, 10), 10)
+				restore()
+				f.cluster = cluster
+				old := f.revision
+				other := newLedger(f, Options{}) // of a process that begins now
+				notices := l
+				if cluster != 0xc1 {
+					notices = other // it notices the other cluster
+				}
+				if g := must(t, notices, claim("b", 1, 0, 5), 0); !g.Learning || g.Fence <= uint64(old) {
+					t.Fatalf("%+v, want that it learns", g)
+				}
+				if g := must(t, other, claim("c", 1, 0, 5), 0); !g.Learning {
+					t.Fatalf("%+v, want that it learns", g)
+				}
+				a := claim("a", 3, 10, 10)
+				a.Lease *= 2
+				must(t, l, a, 10)
+				must(t, newLedger(f, Options{}), claim("b", 2, 0, 5), 0)
+				time.Sleep(9 * time.Second)
+				if g := must(t, l, claim("b", 3, 0, 5), 0); !g.Learning {
+					t.Fatalf("%+v, want that it learns for one lease", g)
+				}
+				time.Sleep(time.Second)
+				if g := must(t, l, claim("b", 4, 0, 5), 0); g.Learning || g.Total != 10 {
+					t.Fatalf("%+v, want that it has learned that all 10 are in use", g)
+				}
+			})
+		})
+	}
+}
+
+// Each process notices a loss of data by itself. The ledger learns once, and twice after two
+// losses.
+func TestLossNoticedByMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		begin(t, f)
+		var all []*Ledger
+		for range 5 {
+			all = append(all, newLedger(f, Options{}))
+		}
+		seq := uint64(0)
+		for round := range 3 {
+			restore := f.backup()
+			for i, l := range all {
+				seq++
+				must(t, l, claim(fmt.Sprint("h", i), seq, 2, 2), 2)
+			}
+			if round == 1 {
+				f.lose()
+			} else {
+				restore()
+			}
+			for i, l := range all {
+				c := claim(fmt.Sprint("h", i), seq+uint64(i)+1, 2, 2)
+				if g := must(t, l, c, 2); !g.Learning || g.Holders < i+1 {
+					t.Fatalf("round %d, process %d: %+v, want that it learns", round, i, g)
+				}
+				time.Sleep(time.Second)
+			}
+			seq += 10
+			time.Sleep(5 * time.Second) // the lease of the first claim after the loss has ended
+			for i, l := range all {
+				seq++
+				if g := must(t, l, claim(fmt.Sprint("h", i), seq, 2, 2), 2); g.Learning {
+					t.Fatalf("round %d, process %d: %+v, want that it has learned", round, i, g)
+				}
+			}
 		}
 	})
 }
@@ -376,7 +499,8 @@ func TestForeignValues(t *testing.T) {
 	k := keysOf(defaultPrefix, "q")
 	good := (&record{seq: 1, granted: 1, limit: 1, ttl: 1}).encode()
 	for _, c := range []struct{ name, key, value string }{
-		{"meta", k.meta(), "v2"},
+		{"meta of a later version", k.meta(), "v2 cluster=c1 epoch=e"},
+		{"meta", k.meta(), "v1 cluster=c1 epoch=0e"},
 		{"empty meta", k.meta(), ""},
 		{"learning without a lease", k.learning(), version},
 		{"record of a later version", k.record("x"), "v2" + good[2:]},

@@ -11,7 +11,8 @@ import (
 	"github.com/respool/respool/policy/fleet"
 )
 
-// ErrForm: a key of the quota has a value that this package did not write.
+// ErrForm is the error of a claim on a quota of which a key has a value that this package did
+// not write.
 var ErrForm = errors.New("etcdledger: key is not of the form that a ledger writes")
 
 // keys are the names of the keys of one quota.
@@ -41,6 +42,12 @@ type record struct {
 	priority int
 	limit    int
 	ttl      int64 // of its lease, in seconds, as it was asked for
+}
+
+// sameButSeq reports whether the records differ at most in seq.
+func (r record) sameButSeq(other *record) bool {
+	r.seq = other.seq
+	return r == *other
 }
 
 // encode returns the value of a holder's key: text, so that etcdctl shows it.
@@ -104,10 +111,15 @@ type holder struct {
 
 // state is what etcd has about one quota at one revision.
 type state struct {
-	meta     int64 // revision of the last claim; 0: there is no record of the quota
+	meta     int64 // revision of the last change; 0: there is no record of the quota
+	epoch    uint64
 	learning int64 // the lease whose end ends the learning; 0: it is not learning
 	holders  []holder
+	lost     bool // claims may have been lost: it must learn again
 }
+
+// begins reports whether a claim in this state begins to learn.
+func (s *state) begins() bool { return s.meta == 0 || s.lost }
 
 // pair is a key with its value.
 type pair struct {
@@ -116,14 +128,55 @@ type pair struct {
 	lease      int64 // 0: none
 }
 
+// metaOf is the value of the key of a quota. The epoch is a random number that each beginning
+// of learning draws: processes tell by it whether a loss of data that they notice has been
+// noticed already.
+func metaOf(cluster, epoch uint64) string {
+	return fmt.Sprintf("%s cluster=%x epoch=%x", version, cluster, epoch)
+}
+
+// memory is what a process knows about the data of one quota in earlier answers.
+type memory struct {
+	revision int64           // of the store, the largest in the present epoch
+	epoch    uint64          // the present one
+	former   map[uint64]bool // epochs before it
+}
+
+// stale reports whether a store with that revision, in which the quota has that epoch, has
+// data from before an earlier answer.
+func (m *memory) stale(revision int64, epoch uint64) bool {
+	if epoch == m.epoch {
+		return revision < m.revision
+	}
+	return m.former[epoch]
+}
+
+// note records an answer.
+func (m *memory) note(revision int64, epoch uint64) {
+	if epoch != m.epoch {
+		if m.former == nil {
+			m.former = make(map[uint64]bool)
+		}
+		m.former[m.epoch] = true
+		delete(m.former, epoch)
+		m.epoch, m.revision = epoch, 0
+	}
+	m.revision = max(m.revision, revision)
+}
+
 // parse returns the state of a quota from all its keys.
-func parse(k keys, pairs []pair) (state, error) {
+func parse(k keys, c content, m *memory) (state, error) {
 	var s state
-	for _, p := range pairs {
+	for _, p := range c.pairs {
 		name, isHolder := strings.CutPrefix(p.key, k.base+"h/")
 		switch {
-		case p.key == k.meta() && p.value == version:
+		case p.key == k.meta():
+			var cluster uint64
+			if n, _ := fmt.Sscanf(p.value, version+" cluster=%x epoch=%x", &cluster, &s.epoch); n != 2 || p.value != metaOf(cluster, s.epoch) {
+				return state{}, fmt.Errorf("%w: %q", ErrForm, p.key)
+			}
 			s.meta = p.modified
+			s.lost = cluster != c.cluster || m.stale(c.revision, s.epoch)
 		case p.key == k.learning() && p.value == version && p.lease != 0:
 			s.learning = p.lease
 		case isHolder:
@@ -152,7 +205,7 @@ func parse(k keys, pairs []pair) (state, error) {
 // decide returns the answer to c in the state s, but for Lease, Next and Fence, and the index
 // of the holder in s, or -1.
 func decide(s *state, c *fleet.Claim) (fleet.Grant, int, error) {
-	g := fleet.Grant{Learning: s.learning != 0 || s.meta == 0}
+	g := fleet.Grant{Learning: s.learning != 0 || s.begins()}
 	leaves := c.Has == 0 && c.Want == 0
 	self, others := -1, int64(0) // units in use are recorded without limit: the sum may need 64 bits
 	shares := make([]fleet.Share, 0, len(s.holders)+1)

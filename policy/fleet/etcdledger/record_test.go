@@ -46,11 +46,11 @@ func FuzzParse(f *testing.F) {
 	k := keysOf(defaultPrefix, "q")
 	f.Add(k.record("x"), (&record{seq: 1, granted: 3, want: 4, limit: 10, ttl: 10}).encode(), int64(7), 1, 5)
 	f.Add(k.record("a"), (&record{seq: 9, granted: 2, want: 4, min: 3, priority: -1, limit: 3, ttl: 86400}).encode(), int64(7), 0, 0)
-	f.Add(k.meta(), "v1", int64(0), 2, 2)
+	f.Add(k.meta(), metaOf(0xc1, 0xe), int64(0), 2, 2)
 	f.Add(k.learning(), "v1", int64(3), 0, 3)
 	f.Add(k.base+"h/%zz", "v1 seq=1", int64(3), 0, 3)
 	f.Fuzz(func(t *testing.T, key, value string, lease int64, has, more int) {
-		s, err := parse(k, []pair{{key: key, value: value, modified: 3, lease: lease}})
+		s, err := parse(k, content{[]pair{{key: key, value: value, modified: 3, lease: lease}}, 3, 0xc1}, new(memory))
 		if err != nil {
 			return
 		}

@@ -12,11 +12,11 @@ import (
 // store is the part of etcd that the ledger needs. The tests have one in memory.
 type store interface {
 	// read returns all keys in [from, end) at one revision, which is the newest.
-	read(ctx context.Context, from, end string) ([]pair, error)
+	read(ctx context.Context, from, end string) (content, error)
 
-	// commit makes the changes if guard was last modified at the revision seen (0: it does
-	// not exist). Otherwise it changes nothing, and returns what read would.
-	commit(ctx context.Context, t txn) (committed, []pair, error)
+	// commit makes the changes if each of the guards was last modified at the revision seen (0:
+	// it does not exist). Otherwise it changes nothing, and returns what read would.
+	commit(ctx context.Context, t txn) (committed, content, error)
 
 	// grant makes a lease of at least ttl seconds, and returns how many it has.
 	grant(ctx context.Context, ttl int64) (id, seconds int64, err error)
@@ -34,11 +34,23 @@ type store interface {
 
 // txn is a conditional change.
 type txn struct {
-	guard     string
-	seen      int64
+	guards    []guard
 	puts      []pair
 	deletes   []string
 	from, end string // to be read if the condition fails
+}
+
+// guard is the condition that a key has not been modified since the revision seen.
+type guard struct {
+	key  string
+	seen int64
+}
+
+// content is what was read.
+type content struct {
+	pairs    []pair
+	revision int64  // of the store
+	cluster  uint64 // its identity
 }
 
 // committed is the result of a txn.
@@ -64,23 +76,23 @@ func newEtcd(c *clientv3.Client) *etcd {
 	return &etcd{kv: c.KV, lease: c.Lease, renewals: etcdserverpb.NewLeaseClient(c.ActiveConnection())}
 }
 
-func (e *etcd) read(ctx context.Context, from, end string) ([]pair, error) {
+func (e *etcd) read(ctx context.Context, from, end string) (content, error) {
 	r, err := e.kv.Get(ctx, from, clientv3.WithRange(end))
 	if err != nil {
-		return nil, err
+		return content{}, err
 	}
-	return pairs((*etcdserverpb.RangeResponse)(r)), nil
+	return contentOf((*etcdserverpb.RangeResponse)(r), r.Header), nil
 }
 
-func pairs(r *etcdserverpb.RangeResponse) []pair {
-	all := make([]pair, 0, len(r.Kvs))
+func contentOf(r *etcdserverpb.RangeResponse, h *etcdserverpb.ResponseHeader) content {
+	c := content{pairs: make([]pair, 0, len(r.Kvs)), revision: h.GetRevision(), cluster: h.GetClusterId()}
 	for _, kv := range r.Kvs {
-		all = append(all, pair{key: string(kv.Key), value: string(kv.Value), modified: kv.ModRevision, lease: kv.Lease})
+		c.pairs = append(c.pairs, pair{key: string(kv.Key), value: string(kv.Value), modified: kv.ModRevision, lease: kv.Lease})
 	}
-	return all
+	return c
 }
 
-func (e *etcd) commit(ctx context.Context, t txn) (committed, []pair, error) {
+func (e *etcd) commit(ctx context.Context, t txn) (committed, content, error) {
 	var changes []clientv3.Op
 	for _, p := range t.puts {
 		changes = append(changes, clientv3.OpPut(p.key, p.value, clientv3.WithLease(clientv3.LeaseID(p.lease))))
@@ -88,23 +100,26 @@ func (e *etcd) commit(ctx context.Context, t txn) (committed, []pair, error) {
 	for _, key := range t.deletes {
 		changes = append(changes, clientv3.OpDelete(key))
 	}
-	// The ModRevision of a key that does not exist is 0.
+	var conditions []clientv3.Cmp
+	for _, g := range t.guards { // the ModRevision of a key that does not exist is 0
+		conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(g.key), "=", g.seen))
+	}
 	r, err := e.kv.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(t.guard), "=", t.seen)).
+		If(conditions...).
 		Then(changes...).
 		Else(clientv3.OpGet(t.from, clientv3.WithRange(t.end))).
 		Commit()
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return committed{}, nil, errNoLease
+		return committed{}, content{}, errNoLease
 	}
 	if err != nil {
-		return committed{}, nil, err
+		return committed{}, content{}, err
 	}
 	c := committed{ok: r.Succeeded, revision: r.Header.GetRevision(), term: r.Header.GetRaftTerm()}
 	if c.ok {
-		return c, nil, nil
+		return c, content{}, nil
 	}
-	return c, pairs(r.Responses[0].GetResponseRange()), nil
+	return c, contentOf(r.Responses[0].GetResponseRange(), r.Header), nil
 }
 
 func (e *etcd) grant(ctx context.Context, ttl int64) (id, seconds int64, err error) {

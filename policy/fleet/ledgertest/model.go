@@ -85,6 +85,14 @@ func (m *Model) expire(now time.Duration) {
 // Forget forgets one holder, as if its lease had ended.
 func (m *Model) Forget(holder string) { delete(m.holders, holder) }
 
+// EndLearning ends the learning, as if the lease of the first claim had ended.
+func (m *Model) EndLearning() { m.learned = 0 }
+
+// Equal reports whether two models answer all claims alike from now on, apart from Fence.
+func (m *Model) Equal(other *Model) bool {
+	return m.known == other.known && m.learned == other.learned && maps.Equal(m.holders, other.holders)
+}
+
 // Lose forgets everything, as an engine does that restarts without its data.
 func (m *Model) Lose() { *m = Model{} }
 
