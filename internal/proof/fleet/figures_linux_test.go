@@ -18,6 +18,8 @@ func TestFigures(t *testing.T) {
 	patience, least, most := 4.0, 0.80, 1.5
 	if os.Getenv("RESPOOL_FLEET") != "" {
 		patience, least, most = 1, 0.97, 1.0
+	} else {
+		t.Parallel()
 	}
 	within := func(d time.Duration) time.Duration { return time.Duration(patience * float64(d)) }
 	f := &fleetOf{t: t, judge: newJudge(t, limit, silence), engine: redisd.Start(t)}

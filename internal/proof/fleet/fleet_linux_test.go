@@ -71,6 +71,7 @@ type fleetOf struct {
 	orders    orders
 	processes []*process
 	born      int
+	lost      func(p *process) // called when a child reports that it has lost the ledger; nil: nothing
 }
 
 // start starts one more child.
@@ -125,6 +126,9 @@ func (f *fleetOf) start() *process {
 			old := p.last
 			p.last = r
 			p.mu.Unlock()
+			if r.Lost > 0 && f.lost != nil {
+				f.lost(p) // for any reason: a full disk, a busy machine
+			}
 			if r.Granted != old.Granted || r.Target != old.Target || r.Learning != old.Learning || (r.Lost > 0) != (old.Lost > 0) || r.OverTotal != old.OverTotal {
 				f.judge.note("%s: granted %d, held %d, target %d, learning %v, lost %v, over %d %s", p.name, r.Granted, r.Held, r.Target, r.Learning,
 					r.Lost.Round(time.Millisecond), r.OverTotal, r.Cause)
@@ -250,8 +254,8 @@ func TestFleet(t *testing.T) {
 		close bool
 		short time.Duration
 	}{
-		{"FailClosed", fleet.FailClosed, true, 9 * time.Second},
-		{"LocalShare", fleet.LocalShare, false, 8 * time.Second},
+		{"FailClosed", fleet.FailClosed, true, 6 * time.Second},
+		{"LocalShare", fleet.LocalShare, false, 6 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -267,6 +271,7 @@ func TestFleet(t *testing.T) {
 			if r.shares {
 				r.debts = make(map[string]int)
 				f.judge.allowed = r.allowedLocked
+				f.lost = func(p *process) { r.owe(p) }
 			}
 			for range children {
 				f.start()
@@ -526,7 +531,8 @@ func (r *round) owe(ps ...*process) {
 func (r *round) forgive() {
 	r.judge.mu.Lock()
 	defer r.judge.mu.Unlock()
-	if len(r.judge.sessions) <= r.judge.limit {
+	reached := !slices.ContainsFunc(r.processes, func(p *process) bool { return p.report().Lost > 0 })
+	if reached && len(r.judge.sessions) <= r.judge.limit {
 		clear(r.debts)
 		r.judge.noteLocked("nothing is owed any more")
 	}

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // judge is a server that counts its sessions, as a provider does. A session begins when the
@@ -233,14 +233,10 @@ func tcpInfo(c *net.TCPConn) (state uint8, quiet time.Duration) {
 	if err != nil {
 		return 0, 0
 	}
-	var info syscall.TCPInfo
-	size := uint32(unsafe.Sizeof(info))
-	var errno syscall.Errno
-	err = raw.Control(func(fd uintptr) {
-		_, _, errno = syscall.Syscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	})
-	if err != nil || errno != 0 {
+	var info *unix.TCPInfo
+	var infoErr error
+	err = raw.Control(func(fd uintptr) { info, infoErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	if err != nil || infoErr != nil {
 		return 0, 0
 	}
 	return info.State, time.Duration(info.Last_data_recv) * time.Millisecond

@@ -96,6 +96,16 @@ func (m *Model) Equal(other *Model) bool {
 // Lose forgets everything, as an engine does that restarts without its data.
 func (m *Model) Lose() { *m = Model{} }
 
+// Learn makes the quota learn until that instant at least, as an engine does that may have
+// lost its last writes.
+func (m *Model) Learn(until time.Duration) { m.learned = max(m.learned, until) }
+
+// Equal reports whether both answer the same to all claims from now on, apart from the
+// Fence.
+func (m *Model) Equal(o *Model) bool {
+	return m.known == o.known && m.learned == o.learned && maps.Equal(m.holders, o.holders)
+}
+
 // Clone returns a copy that shares nothing with m.
 func (m *Model) Clone() *Model {
 	c := *m

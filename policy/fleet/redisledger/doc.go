@@ -8,8 +8,17 @@
 //
 // A [Ledger] is a [fleet.Ledger] and a [fleet.RateLedger]. Each claim is one call of a Lua
 // function, which the server executes atomically, and one round trip. The server's memory
-// has one hash for each quota, with a field of about 70 bytes for each holder, and one
+// has one hash for each quota, with a field of 44 bytes and its name for each holder, and one
 // string for each rate. An abandoned key is deleted a day after the last lease.
+//
+// # Cost
+//
+// A claim reads and writes the field of its holder and one with the totals; it takes about 45 µs
+// of the server's processor, with 10 holders as with 1,000. So 200 processes with the default
+// lease take 0.3 % of a core. All holders are read only if the fair level may change: when a
+// holder joins, leaves or is forgotten while the wants exceed the limit, or when a want below
+// the level changes. That takes 0.3 ms with 200 holders and 1.5 ms with 1,000; if every claim did it,
+// 200 processes would take 2 % of a core. TestServerCost measures it.
 //
 // # Settings of the client
 //

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,6 +56,7 @@ func foundReal(t testing.TB, l fleet.Ledger) {
 
 // A real server keeps the contract too.
 func TestServerConformance(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	protected := redisd.Start(t, "--requirepass", "s3cret-s3cret")
 	n := 0
@@ -75,6 +77,7 @@ func TestServerConformance(t *testing.T) {
 
 // The script on a real server computes what fleet.Targets does.
 func TestServerTargets(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	r := rand.New(rand.NewPCG(seed(t), 2))
 	l := open(t, Options{}, s.Addr())
@@ -94,19 +97,23 @@ func TestServerTargets(t *testing.T) {
 // A server in a locale that orders names in another way gives the odd units to the same
 // holders.
 func TestServerLocale(t *testing.T) {
-	outside.Path(t, "the locale files", func() string {
-		if _, err := os.Stat("/usr/lib/locale/locale-archive"); err == nil {
-			return "/usr/lib/locale/locale-archive"
-		}
-		return first("/usr/lib/locale/C.utf8")
-	}, "locales")
-	s := redisd.StartEnv(t, []string{"LC_ALL=en_US.UTF-8", "LANG=en_US.UTF-8"})
-	r := rand.New(rand.NewPCG(seed(t), 3))
+	t.Parallel()
+	outside.Path(t, "the sources of locales", func() string { return first("/usr/share/i18n/locales/en_US") }, "locales")
+	dir := t.TempDir()
+	const locale = "en_US.UTF-8"
+	if out, err := exec.Command("localedef", "--no-archive", "-i", "en_US", "-f", "UTF-8", filepath.Join(dir, locale)).CombinedOutput(); err != nil {
+		t.Fatalf("localedef: %v\n%s", err, out)
+	}
+	s := redisd.StartEnv(t, []string{"LOCPATH=" + dir, "LC_ALL=" + locale})
 	l := open(t, Options{}, s.Addr())
+	if n, err := l.client.Eval(t.Context(), "return 'a' < 'B'", nil).Int(); err != nil || n != 1 {
+		t.Fatalf("the server is not in the locale: %v, %v", n, err)
+	}
 	foundReal(t, l)
-	compareTargets(t, r, l, 60, func(time.Duration) {})
+	compareTargets(t, rand.New(rand.NewPCG(seed(t), 3)), l, 60, func(time.Duration) {})
 }
 
+// first returns the path if it exists.
 func first(path string) string {
 	if _, err := os.Stat(path); err != nil {
 		return ""
@@ -116,6 +123,7 @@ func first(path string) string {
 
 // After a restart without data the quota learns: what holders have is granted first.
 func TestServerRestartWithoutData(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	l := open(t, Options{}, s.Addr())
 	foundReal(t, l)
@@ -143,6 +151,7 @@ func TestServerRestartWithoutData(t *testing.T) {
 // A restart from a snapshot that is older than the last claims must not grant the same
 // units again.
 func TestServerRestartWithOldSnapshot(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	l := open(t, Options{}, s.Addr())
 	foundReal(t, l)
@@ -166,6 +175,7 @@ func TestServerRestartWithOldSnapshot(t *testing.T) {
 
 // A restart with the append-only file keeps the quota and its holders.
 func TestServerRestartWithData(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := open(t, Options{}, s.Addr())
 	foundReal(t, l)
@@ -187,6 +197,7 @@ func TestServerRestartWithData(t *testing.T) {
 // A replica refuses claims, with an error that says so, until it is promoted. Then the quota
 // learns, because the replica may lack the last claims: here it lacks one.
 func TestServerFailover(t *testing.T) {
+	t.Parallel()
 	primary, replica := redisd.Start(t), redisd.Start(t)
 	between, err := relay.New(primary.Addr())
 	if err != nil {
@@ -269,6 +280,7 @@ func promote(t testing.TB, r *Ledger) {
 // With Replicas a claim that no replica has fails, so the old primary grants nothing when it
 // is cut off.
 func TestServerReplicas(t *testing.T) {
+	t.Parallel()
 	primary, replica := redisd.Start(t), redisd.Start(t)
 	plain, r := open(t, Options{}, primary.Addr()), open(t, Options{}, replica.Addr())
 	l := open(t, Options{Replicas: 1}, primary.Addr())
@@ -293,6 +305,7 @@ func TestServerReplicas(t *testing.T) {
 // Claims time out while the server stands still. Those that it finds in its sockets
 // afterwards change nothing.
 func TestServerStopped(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	l := open(t, Options{Timeout: 100 * time.Millisecond}, s.Addr())
 	foundReal(t, open(t, Options{}, s.Addr()))
@@ -314,6 +327,7 @@ func TestServerStopped(t *testing.T) {
 
 // A partition is an error, and nothing else: when it ends the next claim succeeds.
 func TestServerPartition(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t)
 	r, err := relay.New(s.Addr())
 	if err != nil {
@@ -341,6 +355,7 @@ func TestServerPartition(t *testing.T) {
 
 // Errors of a real server have their kinds.
 func TestServerErrors(t *testing.T) {
+	t.Parallel()
 	const password = "s3cret-s3cret"
 	s := redisd.Start(t, "--requirepass", password)
 	with := func(user, password string) *Ledger {
@@ -419,6 +434,7 @@ func TestServerErrors(t *testing.T) {
 
 // A server that reads its data refuses claims with ErrLoading.
 func TestServerLoading(t *testing.T) {
+	t.Parallel()
 	// Each key takes a millisecond to load.
 	s := redisd.Start(t, "--appendonly", "yes", "--appendfsync", "no", "--aof-use-rdb-preamble", "no")
 	l := open(t, Options{}, s.Addr())
@@ -455,6 +471,7 @@ func TestServerLoading(t *testing.T) {
 // In a cluster the keys of one name are in one slot. A client of one node gets a clear error
 // for the keys of another.
 func TestServerCluster(t *testing.T) {
+	t.Parallel()
 	s := redisd.Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
 	ctx := t.Context()
 	node := open(t, Options{}, s.Addr())
@@ -552,6 +569,7 @@ func awaitCluster(t testing.TB, h *holder, want error) {
 
 // Sentinel finds the primary, and after a fail-over the new one.
 func TestServerSentinel(t *testing.T) {
+	t.Parallel()
 	primary, replica := redisd.Start(t), redisd.Start(t)
 	p, r := open(t, Options{}, primary.Addr()), open(t, Options{}, replica.Addr())
 	follow(t, p, r, primary.Addr())
@@ -589,6 +607,7 @@ func TestServerSentinel(t *testing.T) {
 // A clock that is set by hand, on a real server: libfaketime changes what TIME returns, and
 // when keys expire.
 func TestServerClockSetByHand(t *testing.T) {
+	t.Parallel()
 	library := outside.Path(t, "libfaketime", func() string {
 		found, err := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
 		if err != nil || len(found) == 0 {

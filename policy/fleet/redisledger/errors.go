@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/respool/respool/internal/cause"
@@ -80,7 +81,12 @@ const maxText = 300
 // failed makes an Error of what go-redis returned.
 func (l *Ledger) failed(ctx context.Context, op, name string, err error) error {
 	e := &Error{Op: op, Name: name, Kind: kind(err), Text: l.safe(err.Error())}
-	if ctxErr := ctx.Err(); ctxErr != nil {
+	ctxErr := ctx.Err()
+	if d, ok := ctx.Deadline(); ctxErr == nil && ok && !time.Now().Before(d) {
+		// The connection has the same deadline, and noticed it before the timer of ctx did.
+		ctxErr = context.DeadlineExceeded
+	}
+	if ctxErr != nil {
 		e.Kind, e.under = ErrUnreachable, append(e.under, ctxErr)
 	}
 	var errno syscall.Errno

@@ -9,10 +9,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/respool/respool/policy/fleet"
 	"github.com/respool/respool/policy/fleet/redisledger"
+	"github.com/respool/respool/resource"
 )
 
-// Two processes share 10 units of a quota; they are two holders here. A fleet.Quota makes such
-// claims in the background.
+// Two processes, each with a pool, share 4 units of a quota. Here they are in one program.
 func Example() {
 	server, err := miniredis.Run() // in place of a Redis server
 	if err != nil {
@@ -20,30 +20,52 @@ func Example() {
 		return
 	}
 	defer server.Close()
-	ledger, err := redisledger.Open(&redis.UniversalOptions{
-		Addrs:       []string{server.Addr()},
-		ReadTimeout: 10 * time.Second, // a busy machine may run this
-	}, redisledger.Options{Timeout: 20 * time.Second})
+
+	ledger, err := redisledger.Open(&redis.UniversalOptions{Addrs: []string{server.Addr()}}, redisledger.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer ledger.Close()
 
-	claim := func(holder string, seq uint64, has, want int) {
-		grant, err := ledger.Claim(context.Background(), fleet.Claim{
-			Quota: "provider", Holder: holder, Seq: seq, Has: has, Want: want, Limit: 10, Lease: time.Hour,
+	process := func() (*resource.Pool[string], func()) {
+		quota, err := fleet.New(fleet.Config{Ledger: ledger, Quota: "provider", Limit: 4, Lease: 300 * time.Millisecond, OnLost: fleet.FailClosed})
+		if err != nil {
+			panic(err)
+		}
+		pool, err := resource.New(resource.Config[string]{
+			Make:     func(context.Context) (string, error) { return "session", nil },
+			MaxSize:  100,
+			Quota:    quota,
+			Eviction: quota.Surplus(),
+			Outage:   resource.KeepWaiting,
 		})
+		if err != nil {
+			panic(err)
+		}
+		return pool, func() {
+			_ = pool.Close(context.Background())
+			_ = quota.Close(context.Background())
+		}
+	}
+	a, closeA := process()
+	defer closeA()
+	b, closeB := process()
+	defer closeB()
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, pool := range []*resource.Pool[string]{a, b, a, b} {
+		// The first waits for one lease: the server does not know the quota, and may have lost it.
+		lease, err := pool.Acquire(ctx)
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Printf("%s: granted %d of %d, target %d, learning %v\n", holder, grant.Granted, grant.Limit, grant.Target, grant.Learning)
+		defer lease.Release()
 	}
-	// The server does not know the quota and may have lost it, so it grants nothing new at first.
-	claim("a", 1, 4, 8)
-	claim("b", 1, 3, 8)
+	_, ok := a.TryAcquire()
+	fmt.Println("a fifth session:", ok)
 	// Output:
-	// a: granted 4 of 10, target 8, learning true
-	// b: granted 3 of 10, target 5, learning true
+	// a fifth session: false
 }
