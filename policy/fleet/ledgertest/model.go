@@ -100,12 +100,6 @@ func (m *Model) Lose() { *m = Model{} }
 // lost its last writes.
 func (m *Model) Learn(until time.Duration) { m.learned = max(m.learned, until) }
 
-// Equal reports whether both answer the same to all claims from now on, apart from the
-// Fence.
-func (m *Model) Equal(o *Model) bool {
-	return m.known == o.known && m.learned == o.learned && maps.Equal(m.holders, o.holders)
-}
-
 // Clone returns a copy that shares nothing with m.
 func (m *Model) Clone() *Model {
 	c := *m
