@@ -188,6 +188,7 @@ func TestArguments(t *testing.T) {
 		},
 		{[]string{"-redis", "rediss://:secret@h:1"}, 1, []string{"the address of a Redis must be"}},
 		{[]string{"-redis", "redis://:secret@%zz"}, 1, []string{"the address of a Redis must be"}},
+		{[]string{"-plot", filepath.Join("no", "such", "folder.svg")}, 1, []string{"folder.svg"}},
 		{[]string{"-etcd", "h"}, 1, []string{"the address of an etcd must be host:port"}},
 		{[]string{"-redis", "redis://:secret@127.0.0.1:1"}, 1, []string{"the Redis at 127.0.0.1:1 does not answer"}},
 	} {

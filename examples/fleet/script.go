@@ -58,6 +58,13 @@ var errInterrupted = errors.New("interrupted")
 // sessions than allowed, if the fleet never used all of them, if it did not recover from an
 // event, if a process failed, or if ctx ends.
 func run(ctx context.Context, s settings, w io.Writer) (err error) {
+	var plot *os.File
+	if s.plot != "" { // now, as a run takes a minute
+		if plot, err = os.Create(s.plot); err != nil {
+			return err
+		}
+		defer plot.Close()
+	}
 	srv, err := listen(s.lease / 3)
 	if err != nil {
 		return err
@@ -81,10 +88,9 @@ func run(ctx context.Context, s settings, w io.Writer) (err error) {
 	failed = errors.Join(failed, sh.endAll())
 	h := newHistory(srv.history(0), total)
 	sh.lines.close(sh, h)
-	if s.plot != "" {
-		if err := os.WriteFile(s.plot, drawSVG(h, sh.events), 0o666); err != nil {
-			failed = errors.Join(failed, err)
-		}
+	if plot != nil {
+		_, err := plot.Write(drawSVG(h, sh.events))
+		failed = errors.Join(failed, err, plot.Close())
 	}
 	return errors.Join(failed, verdict(h, failed != nil))
 }
@@ -314,7 +320,11 @@ func (sh *show) lent(p *process) func() (string, bool) {
 				}
 			}
 			if c.count >= limit {
-				return fmt.Sprintf("its sessions had ended after %s, others had them after %s", clock(gone), clock(c.at-began)), true
+				after := "its sessions ended at once"
+				if gone > 100*time.Millisecond {
+					after = "its sessions had ended after " + clock(gone)
+				}
+				return fmt.Sprintf("%s, others had them after %s", after, clock(c.at-began)), true
 			}
 		}
 		return "", false
