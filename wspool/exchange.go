@@ -25,7 +25,8 @@ type ExchangeOptions struct {
 // Exchange leases a connection, sends one message, as [Conn.WriteMessage] does, returns the
 // message that arrives next, as [Conn.ReadMessage] does, and ends the lease. It is the
 // fastest way to make one request: no more system calls than on a connection without a pool.
-// The reply is the caller's; data is not kept.
+// The reply is the caller's; data is not kept. If [Config.Exchange] is [Unpaired] the reply is
+// whatever arrives next, which may have been sent before the request.
 //
 // It blocks and fails as Acquire, WriteMessage and ReadMessage. If it fails after it began
 // to send, no reply to this message reaches another caller: the connection is destroyed. An
@@ -57,8 +58,8 @@ func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
 
 // Exchange is WriteMessage followed by ReadMessage, in less time where nothing else of the
 // lease reads or writes. If it fails after it began to send, the connection is destroyed at
-// the end of the lease, also if [Config.Exchange] is [Unpaired], unless a later [Conn.Drain] completes
-// the exchange.
+// the end of the lease, also if [Config.Exchange] is [Unpaired], unless a later [Conn.Drain]
+// completes the exchange.
 func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	defer runtime.KeepAlive(c)
 	answer, err := c.exchange(ctx, Message{messageType, data})

@@ -27,6 +27,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/bench/peer"
+	"github.com/respool/respool/internal/relay"
 )
 
 // echoEnv, when set, makes this program the server of the WebSocket rows. It exits when
@@ -189,6 +190,20 @@ func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// behind returns where ws reaches the server over a network that takes delay each way.
+func (a address) behind(x *setup, delay time.Duration) address {
+	u := must(url.Parse(a.WS))
+	r := must(relay.New(u.Host))
+	x.cleanup(func() error { r.Close(); return nil })
+	r.OnConn(func(c *relay.Conn) {
+		c.Up().Delay(delay)
+		c.Down().Delay(delay)
+	})
+	u.Host = r.Addr()
+	a.WS = u.String()
+	return a
 }
 
 // speech is where the server listens to an utterance before it replies: a handshake

@@ -92,13 +92,13 @@ func clocks(n int) {
 func hops(n int) {
 	old := runtime.GOMAXPROCS(1)
 	defer runtime.GOMAXPROCS(old)
-	relay(n, func() {}, func() {})
+	pass(n, func() {}, func() {})
 }
 
 // wakes does so between two threads.
-func wakes(n int) { relay(n, runtime.LockOSThread, runtime.UnlockOSThread) }
+func wakes(n int) { pass(n, runtime.LockOSThread, runtime.UnlockOSThread) }
 
-func relay(n int, begin, end func()) {
+func pass(n int, begin, end func()) {
 	there, back := make(chan int), make(chan int)
 	var done sync.WaitGroup
 	done.Go(func() {

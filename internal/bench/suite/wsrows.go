@@ -41,16 +41,16 @@ func wsRows(s size) (out []row) {
 		exchanges := map[string]float64{"ws": 0.95, "wss": 0.93}[scheme]
 		for _, n := range []int{16, 64} {
 			out = append(out,
-				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server, poolExchanges(nil), figure{
+				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, server.open, poolExchanges(nil), figure{
 					work:   fmt.Sprintf("%d workers, Exchange, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: exchanges, than: gorillaName, more: true,
 				}, perWorker),
-				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, server, poolLeases(nil), figure{
+				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, server.open, poolLeases(nil), figure{
 					work:   fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: 0.9, than: gorillaName, more: true,
 				}, perWorker))
 		}
-		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, server, poolExchanges(nil), figure{
+		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, server.open, poolExchanges(nil), figure{
 			work:   "Exchange back to back, " + scheme + ": a message",
 			metric: "us/op", rule: ratioAtMost, bound: 1.05, than: gorillaName,
 		}, timePerMessage(1)))
@@ -60,7 +60,7 @@ func wsRows(s size) (out []row) {
 			exchanges int
 			bound     float64
 		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
-			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server, poolLeases(nil), figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, server.open, poolLeases(nil), figure{
 				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
 				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
 			}, timePerMessage(h.exchanges)))
@@ -71,12 +71,19 @@ func wsRows(s size) (out []row) {
 			watched, allocs rule
 			dial, memory    float64
 		}{"ws": {ratioAtMost, atMost, 12, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
-		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, server.open, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
 		watched.figures = watched.figures[:3]
 		out = append(out, watched,
 			dialRow(scheme, s, server, goals.dial), allocsRow(scheme, s, server, goals.allocs),
 			socketMemoryRow(scheme, s, server, goals.memory), idleCloseRow(scheme, s))
+	}
+	for _, delay := range []time.Duration{ms, 20 * ms} {
+		far := func(x *setup) address { return server.open(x).behind(x, delay) }
+		out = append(out, duelRow(fmt.Sprintf("ws-far-%dms", delay.Milliseconds()), "ws", 16, s, far, poolExchanges(nil), figure{
+			work:   fmt.Sprintf("16 workers, Exchange, ws, %v each way, beside a connection each", delay),
+			metric: "op/s", rule: ratioAtLeast, bound: 0.98, than: gorillaName, more: true,
+		}, perWorker))
 	}
 	return append(out, keptAliveRow(s, server), amongManyRow(s, server), massRow(s))
 }
@@ -249,11 +256,11 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
 // one. "cpu us" is the CPU time of this process for an exchange, which depends less than the
 // others on what else the machine does.
-func duelRow(name, scheme string, workers int, s size, server *echoProcess, pooled opener, f figure,
+func duelRow(name, scheme string, workers int, s size, server func(*setup) address, pooled opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		return entrant{name, func(x *setup) measurement {
-			ask := open(x, server.open(x))
+			ask := open(x, server(x))
 			var exchanged atomic.Int64
 			for i, one := range ask {
 				ask[i] = func(ctx context.Context, exchanges int) {
