@@ -1,9 +1,14 @@
 // Package wspool lends WebSocket client connections from a [resource.Pool]: dialled when
-// needed, alive when lent, closed politely. Frames are read and written by
-// github.com/gorilla/websocket.
+// needed, alive when lent, closed politely. Handshakes, and frames that are long, fragmented
+// or compressed, are the work of github.com/gorilla/websocket.
 //
 //	pool, err := wspool.New(wspool.Config{URL: "wss://example.com/rpc", MaxSize: 8})
 //	...
+//	err = pool.ExchangeJSON(ctx, question, &answer)
+//
+// [Pool.Exchange] and [Pool.ExchangeJSON] send one message and return the reply. [Pool.Do]
+// lends a connection to a function, for any number of messages:
+//
 //	err = pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
 //		if err := c.WriteJSON(ctx, question); err != nil {
 //			return err

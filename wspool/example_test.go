@@ -139,6 +139,34 @@ func ExamplePool_Do() {
 	// WHO <nil>
 }
 
+// A request and its reply. The second one may be sent twice, if its connection turns out dead.
+func ExamplePool_Exchange() {
+	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
+		for {
+			kind, p, err := ws.ReadMessage()
+			if err != nil || ws.WriteMessage(kind, p) != nil {
+				return
+			}
+		}
+	})
+	defer stop()
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	defer pool.Close(ctx)
+
+	_, reply, err := pool.Exchange(ctx, websocket.TextMessage, []byte("who"))
+	fmt.Printf("%s %v\n", reply, err)
+	_, reply, err = pool.ExchangeWith(ctx, wspool.ExchangeOptions{Idempotent: true}, websocket.TextMessage, []byte("what"))
+	fmt.Printf("%s %v\n", reply, err)
+	// Output:
+	// who <nil>
+	// what <nil>
+}
+
 // The server hangs up on the second question of a connection. Work that may run
 // twice runs again, on an unused connection.
 func ExamplePool_DoIdempotent() {

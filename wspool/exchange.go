@@ -25,7 +25,8 @@ type ExchangeOptions struct {
 // Exchange leases a connection, sends one message, as [Conn.WriteMessage] does, returns the
 // message that arrives next, as [Conn.ReadMessage] does, and ends the lease. It is the
 // fastest way to make one request: no more system calls than on a connection without a pool.
-// The reply is the caller's; data is not kept.
+// The reply is the caller's; data is not kept. If [Config.Exchange] is [Unpaired] the reply is
+// whatever arrives next, which may have been sent before the request.
 //
 // It blocks and fails as Acquire, WriteMessage and ReadMessage. If it fails after it began
 // to send, no reply to this message reaches another caller: the connection is destroyed. An
@@ -38,11 +39,11 @@ func (p *Pool) Exchange(ctx context.Context, messageType int, data []byte) (repl
 // ExchangeWith is Exchange with options.
 func (p *Pool) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	request := Message{messageType, data}
-	if err := p.hub.checkRequest(request); err != nil {
-		return 0, nil, err
+	if err := p.hub.checkText(messageType, data); err != nil {
+		return 0, nil, fmt.Errorf("wspool: write: %w", err)
 	}
-	m, err := exchange(ctx, p.pool, o, request)
-	return m.Type, m.Data, err
+	answer, err := exchange(ctx, p.pool, o, request)
+	return answer.Type, answer.Data, err
 }
 
 // ExchangeJSON is Exchange of a text message with the JSON of request; the JSON of the reply
@@ -57,16 +58,12 @@ func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
 
 // Exchange is WriteMessage followed by ReadMessage, in less time where nothing else of the
 // lease reads or writes. If it fails after it began to send, the connection is destroyed at
-// the end of the lease, also if Exchange is [Unpaired], unless a later [Conn.Drain] completes
-// the exchange.
+// the end of the lease, also if [Config.Exchange] is [Unpaired], unless a later [Conn.Drain]
+// completes the exchange.
 func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	defer runtime.KeepAlive(c)
-	request := Message{messageType, data}
-	if err := c.link.hub.checkRequest(request); err != nil {
-		return 0, nil, err
-	}
-	m, err := c.exchange(ctx, request)
-	return m.Type, m.Data, err
+	answer, err := c.exchange(ctx, Message{messageType, data})
+	return answer.Type, answer.Data, err
 }
 
 // ExchangeJSON is WriteJSON followed by ReadJSON, as Exchange is; reply may be nil.
@@ -89,19 +86,11 @@ func exchangeJSON(request, reply any, exchange func([]byte) ([]byte, error)) err
 	return decodeJSON(answer, reply)
 }
 
-// checkRequest returns why a message cannot be sent.
-func (h *hub) checkRequest(m Message) error {
-	if !isData(m.Type) {
-		return fmt.Errorf("wspool: write: %w", badType(m.Type))
-	}
-	if err := h.checkText(m.Type, m.Data); err != nil {
-		return fmt.Errorf("wspool: write: %w", err)
-	}
-	return nil
-}
-
 // exchange is ExchangeWith.
 func exchange(ctx context.Context, from lender, o ExchangeOptions, request Message) (reply Message, err error) {
+	if !isData(request.Type) {
+		return reply, fmt.Errorf("wspool: write: %w", badType(request.Type))
+	}
 	reply, unsent, err := exchangeOnce(ctx, from, o.Request, request)
 	if o.Idempotent && (unsent || errors.Is(err, ErrStale)) {
 		o.Request.Fresh = true
@@ -120,6 +109,10 @@ func exchangeOnce(ctx context.Context, from lender, r resource.Request, request 
 		return reply, false, err
 	}
 	l := pooled.Value()
+	if err := l.hub.checkText(request.Type, request.Data); err != nil {
+		pooled.ReleaseUnused()
+		return reply, false, fmt.Errorf("wspool: write: %w", err)
+	}
 	if c := (&lease{link: l, pooled: pooled}); l.asking.attach(c, request) {
 		l.leases++
 		reply, stage, err := l.asking.run(ctx, bound, true)
@@ -152,6 +145,12 @@ func exchangeOnce(ctx context.Context, from lender, r resource.Request, request 
 
 // exchange is Conn.Exchange.
 func (c *lease) exchange(ctx context.Context, request Message) (reply Message, err error) {
+	switch err := c.link.hub.checkText(request.Type, request.Data); {
+	case !isData(request.Type):
+		return reply, fmt.Errorf("wspool: write: %w", badType(request.Type))
+	case err != nil:
+		return reply, fmt.Errorf("wspool: write: %w", err)
+	}
 	stage := askedNot
 	if bound, a := boundOf(ctx), &c.link.asking; ctx.Err() == nil && a.begin(c, request) {
 		reply, stage, err = a.run(ctx, bound, false)

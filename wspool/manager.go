@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/respool/respool/resource"
 )
 
@@ -94,6 +96,25 @@ func (m *Manager[K]) DoWith(ctx context.Context, key K, r resource.Request, f fu
 // DoIdempotent is [Pool.DoIdempotent] for key.
 func (m *Manager[K]) DoIdempotent(ctx context.Context, key K, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, of[K]{m.keyed, key}, f)
+}
+
+// Exchange is [Pool.Exchange] for key.
+func (m *Manager[K]) Exchange(ctx context.Context, key K, messageType int, data []byte) (replyType int, reply []byte, err error) {
+	return m.ExchangeWith(ctx, key, ExchangeOptions{}, messageType, data)
+}
+
+// ExchangeWith is [Pool.ExchangeWith] for key.
+func (m *Manager[K]) ExchangeWith(ctx context.Context, key K, o ExchangeOptions, messageType int, data []byte) (replyType int, reply []byte, err error) {
+	answer, err := exchange(ctx, of[K]{m.keyed, key}, o, Message{messageType, data})
+	return answer.Type, answer.Data, err
+}
+
+// ExchangeJSON is [Pool.ExchangeJSON] for key.
+func (m *Manager[K]) ExchangeJSON(ctx context.Context, key K, request, reply any) error {
+	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
+		_, answer, err := m.Exchange(ctx, key, websocket.TextMessage, data)
+		return answer, err
+	})
 }
 
 // of is the pool of one key.

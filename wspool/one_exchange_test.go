@@ -514,3 +514,35 @@ func TestExchange_Heartbeat(t *testing.T) {
 		}
 	})
 }
+
+// A Manager exchanges over the pool of a key.
+func TestManager_Exchange(t *testing.T) {
+	p := listen(t, false, echo)
+	m, err := wspool.NewManager(wspool.ManagerConfig[string]{
+		Config: func(string) (wspool.Config, error) {
+			cfg := p.cfg
+			cfg.CheckUTF8 = true
+			return cfg, nil
+		},
+		MaxTotal: 2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(t.Context())
+	for range 3 {
+		if _, got, err := m.Exchange(t.Context(), "a", websocket.TextMessage, []byte("x")); err != nil || string(got) != "x" {
+			t.Errorf("%q %v", got, err)
+		}
+		var n int
+		if err := m.ExchangeJSON(t.Context(), "b", 7, &n); err != nil || n != 7 {
+			t.Error(n, err)
+		}
+	}
+	if _, _, err := m.Exchange(t.Context(), "a", websocket.TextMessage, []byte{0xff}); !errors.Is(err, wspool.ErrNotUTF8) {
+		t.Error(err)
+	}
+	if s := m.Stats(); s.Made != 2 || s.Destroyed != 0 {
+		t.Errorf("%d made, %d destroyed", s.Made, s.Destroyed)
+	}
+}

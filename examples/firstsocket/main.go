@@ -21,17 +21,12 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	for range 3 {
-		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error { // only this function uses c
-			if err := c.WriteMessage(ctx, websocket.TextMessage, []byte("hello")); err != nil {
-				return err
-			}
-			_, reply, err := c.ReadMessage(ctx)
-			fmt.Printf("%s\n", reply)
-			return err // an error closes the connection
-		})
+		_, reply, err := pool.Exchange(ctx, websocket.TextMessage, []byte("hello"))
 		if err != nil {
-			log.Print(err)
+			log.Print(err) // the connection is closed: its reply reaches no other caller
+			continue
 		}
+		fmt.Printf("%s\n", reply)
 	}
 	fmt.Println(pool.Stats().Made, "connection dialed")
 	if err := pool.Close(ctx); err != nil { // waits for leases until ctx ends

@@ -275,7 +275,7 @@ func FirstMessage(p []byte) (m Message, n int, ok bool) {
 		case fin | text, fin | binaryData:
 			return Message{h[0] & opcode, p[n+size : end]}, end, true
 		case fin | Ping, fin | Pong:
-			if length > maxControl {
+			if h[1] > maxControl { // also if a shorter length is encoded in more bytes
 				return m, 0, false
 			}
 			n = end

@@ -6,7 +6,11 @@ import "context"
 // the request is written, that nothing has arrived, and the attempt that every read makes
 // before it blocks. Both find that the socket is empty. [FrameConn.Ask] makes one of them.
 //
-// It relies on the order of [syscall.RawConn.Read], which resets the readiness of the
+// The write is called while the descriptor is locked for reading, and TLS too. It may acquire
+// locks of the user of this package that are held while other goroutines call Poll, because
+// those do so only while there is no reader.
+//
+// Ask relies on the order of [syscall.RawConn.Read], which resets the readiness of the
 // socket, calls the function, and blocks if that returns false. A reply that arrives at
 // any time after the reset makes the socket ready again, so the wait returns at once: no
 // wake-up is lost although the socket is not read between the write and the wait.

@@ -18,13 +18,18 @@
 // rest of that frame is there. A read that is interrupted inside gorilla cannot be
 // repeated, because gorilla keeps every read error for ever.
 //
+// A message that lies whole in one frame of the buffer is returned by
+// [FrameConn.TakeMessage], and a short one is sent by [FrameConn.WriteShort]: gorilla's
+// readers and writers allocate for each message. Gorilla does all others.
+//
 // Pings and pongs never make the reader enter gorilla. FrameConn parses them itself,
 // and [FrameConn.TakeControls] returns them. Gorilla is still given their bytes where
 // they lie inside or directly behind a message; its handlers then have nothing to do.
 //
 // # Lock order
 //
-// FrameConn.mu and RawConn.mu are leaves: no other lock is acquired while one of them
+// The lock of sender is held while a frame is written, and so may be held while RawConn.mu
+// and locks of TLS are acquired. FrameConn.mu and RawConn.mu are leaves: no other lock is acquired while one of them
 // is held, and they are never held together, except that RawConn.mu is held while the
 // clean function of [RawConn.WaitQuiet] and [RawConn.Dismiss] runs, which may call the
 // methods of FrameConn that need no lock. No method calls code of the user while it

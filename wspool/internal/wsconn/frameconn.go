@@ -102,6 +102,7 @@ var aheadBuffers = sync.Pool{New: func() any { b := make([]byte, aheadSize); ret
 // Read implements net.Conn for gorilla: it returns what was taken in ahead, or blocks. If
 // p is small, as gorilla's own buffer is, it takes in as much as has arrived.
 func (f *FrameConn) Read(p []byte) (int, error) {
+	f.aligned = false
 	if len(f.ahead) > 0 {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -143,7 +144,6 @@ func (f *FrameConn) Read(p []byte) (int, error) {
 
 // giveLocked gives gorilla what was taken in ahead, as far as p has room.
 func (f *FrameConn) giveLocked(p []byte) (n int) {
-	f.aligned = false
 	n = copy(p, f.ahead)
 	if f.keep >= 0 {
 		f.keep = max(0, f.keep-n)
