@@ -10,36 +10,55 @@ import (
 // An acquire goes one of three ways:
 //
 //   - Acquire itself takes the resource in the caller's local slot (Pool.hit), if no
-//     policy is to be asked;
-//   - acquireOp.fast does the same with policies: every one is asked in one frame, which
+//     policy is to be asked, or only an Eviction that has said beforehand that it keeps the
+//     resource (Predictable);
+//   - acquireOp.fast does the same with other policies: every one is asked in one frame, which
 //     contains their panics. A frame for each, or guard with its closure, would cost more
 //     than most policies do;
 //   - acquireOp.slow does the rest: it continues where fast stopped, takes the lock,
 //     waits in the queue and has resources checked. There each call is guarded by
 //     itself.
 
-// hit leases the resource in a local slot if the pool is in its ordinary state. idle
-// is for how many ticks it was idle.
-func (p *Pool[T]) hit(slot int) (l Lease[T], idle int64, ok bool) {
+// hit leases the resource in a local slot if the pool is in its ordinary state. If the
+// Eviction would have to be asked, hit leases nothing, unless asks says that its caller asks.
+func (p *Pool[T]) hit(slot int, asks bool) (l Lease[T], ok bool) {
 	if p.slowPath.Load() != 0 || len(p.slots) == 0 {
-		return l, 0, false
+		return l, false
 	}
 	e := p.slots[slot].e.Load()
 	if e == nil {
-		return l, 0, false
+		return l, false
 	}
-	gen, idle, ok := e.word.Take(&p.clock.tick)
+	var gen uint64
+	var idle int64
+	if asks || !p.mode.predicts {
+		gen, idle, ok = e.word.Take(&p.clock.tick)
+	} else {
+		gen, idle, ok = e.word.TakeWithin(&p.clock.tick, &e.bounds)
+	}
 	if !ok {
-		return l, 0, false
+		return l, false
 	}
-	return Lease[T]{e, gen | uint64(idle)<<idleShift}, idle, true
+	return Lease[T]{e, gen | uint64(idle)<<idleShift}, true
+}
+
+// sample reports l, which hit has leased, to Trace.Leased if it is sampled.
+func (l Lease[T]) sample(ctx context.Context, r *Request) {
+	p := l.e.pool
+	if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
+		a := acquireOp[T]{lease: l}
+		a.introduce(ctx, p, r)
+	}
 }
 
 // acquireUncounted is AcquireWith for a Keyed, which may try again.
 func (p *Pool[T]) acquireUncounted(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
-	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(slot); ok {
+	if p.mode.plain(&r) && ctx.Err() == nil {
+		if l, ok := p.hit(slot, false); ok {
+			if p.mode.sampled {
+				l.sample(ctx, &r)
+			}
 			return l, nil
 		}
 	}
@@ -61,17 +80,7 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 		return p.timedAcquire(ctx, r, slot)
 	}
 	var a acquireOp[T]
-	switch {
-	case p.mode.plainAcquire || p.mode.sampledAcquire && r.Fresh:
-	case p.mode.sampledAcquire: // the lease may be sampled, and no policy is asked
-		if l, _, ok := p.hit(slot); ok {
-			if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
-				a.lease = l
-				a.introduce(ctx, p, r)
-			}
-			return l, nil
-		}
-	default:
+	if p.mode.asked {
 		a.fast(ctx, p, r, slot)
 		if a.lent {
 			return a.lease, nil
@@ -91,8 +100,12 @@ func (p *Pool[T]) timedAcquire(ctx context.Context, r *Request, slot int) (l Lea
 	before := p.clock.now()
 	began := p.clock.now() // the time that reading the clock takes is subtracted below
 	ok := false
-	if p.mode.plainAcquire && !r.Fresh {
-		l, _, ok = p.hit(slot)
+	if p.mode.plain(r) {
+		if l, ok = p.hit(slot, false); ok {
+			if p.mode.sampled {
+				l.sample(ctx, r)
+			}
+		}
 	}
 	if !ok {
 		l, err = p.acquire(ctx, r, slot)
@@ -154,7 +167,13 @@ func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot in
 	}()
 	if admission := p.cfg.Admission; admission != nil {
 		a.step = inAdmit
-		done, err := admission.Admit(ctx, *r)
+		var done Done
+		var err error
+		if r == &ordinary { // the zero Request is written where Admit expects it, and not copied twice
+			done, err = admission.Admit(ctx, Request{})
+		} else {
+			done, err = admission.Admit(ctx, *r)
+		}
 		a.step = inPool
 		if err != nil {
 			a.refused = err
@@ -169,9 +188,10 @@ func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot in
 		return // the idle set finds one that fits
 	}
 	var ok bool
-	if a.lease, a.idle, ok = p.hit(slot); !ok {
+	if a.lease, ok = p.hit(slot, true); !ok {
 		return
 	}
+	a.idle = a.lease.idle()
 	if p.mode.judged && !a.keeps(p) {
 		return
 	}
@@ -188,9 +208,13 @@ func (a *acquireOp[T]) fast(ctx context.Context, p *Pool[T], r *Request, slot in
 // a.found is what they say. It runs in the frame of fast.
 func (a *acquireOp[T]) keeps(p *Pool[T]) bool {
 	var i Info
-	e := a.lease.e
-	e.facts(&i, p.clock.tick.Load(), a.idle, int64(a.lease.gen())-1)
-	if p.mode.evicts {
+	e, tick, leases := a.lease.e, p.clock.tick.Load(), int64(a.lease.gen())-1
+	asks := p.mode.asksEviction(&e.bounds, tick, a.idle, leases)
+	if !asks && p.cfg.Health == nil {
+		return true
+	}
+	e.facts(&i, tick, a.idle, leases)
+	if asks {
 		var cause error
 		a.step = inEvict
 		if p.cfg.Eviction != nil {
@@ -343,7 +367,7 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 	if p.cfg.Admission != nil {
 		s.lease.e.done.store(s.done)
 	}
-	if !p.mode.plainAcquire {
+	if !p.mode.bare {
 		s.lease.e.vetting.Store(0)
 	}
 	s.lent = true
@@ -402,7 +426,7 @@ func (s *slowAcquire[T]) find() error {
 				continue
 			}
 		}
-		if !p.mode.plainAcquire { // a policy may have taken long
+		if !p.mode.bare { // a policy may have taken long
 			if err := s.tooLate(); err != nil {
 				s.drop()
 				return err
@@ -468,8 +492,8 @@ func (s *slowAcquire[T]) take() error {
 	s.verified = false
 	constraint := s.constraint()
 	if constraint == nil && s.turn == 0 {
-		if l, idle, ok := p.hit(s.slot); ok {
-			s.lease, s.idle = l, idle
+		if l, ok := p.hit(s.slot, true); ok {
+			s.lease, s.idle = l, l.idle()
 			return nil
 		}
 	}
@@ -651,7 +675,7 @@ func (p *Pool[T]) lendLocked(e *entry[T], slot int) Lease[T] {
 	p.counts.acquired++
 	e.slot, e.verified = slot, 0
 	tick := p.clock.tick.Load()
-	if !p.mode.plainAcquire {
+	if !p.mode.bare {
 		e.vetting.Store(uint64(e.word.Load().Leases) + 1)
 	}
 	gen := e.word.Lend(tick)

@@ -47,6 +47,15 @@ func (c *clock) catchUp() {
 	}
 }
 
+// ticksUp is d in ticks, rounded up. d is not negative.
+func ticksUp(d time.Duration) int64 {
+	n := int64(d / tickLen)
+	if d%tickLen > 0 {
+		n++
+	}
+	return n
+}
+
 // plus adds durations and saturates at the largest one.
 func plus(a, b time.Duration) time.Duration {
 	if sum := a + b; sum >= a || b < 0 {

@@ -326,6 +326,9 @@ func (op *createOp[T]) call(result chan<- created[T]) {
 			return
 		}
 	}
+	if p.mode.predicts {
+		e.bounds = p.policies.horizon(Info{ID: op.makingID(), Jitter: e.jitter}).bounds(e.born)
+	}
 	r = created[T]{e: e}
 }
 

@@ -184,7 +184,7 @@ func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) {
 	}
 	p.departLocked(w, now)
 	e.granted = now
-	w.verified = e.justVerified(p.clock.nowTick())
+	w.verified = e.justVerified(int64(now / tickLen))
 	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lendLocked(e, w.slot)
 	p.waiters.wake(w)

@@ -24,9 +24,10 @@ const (
 // entry is one resource from its creation to its end. It is never used for a
 // second value.
 type entry[T any] struct {
-	word claim.Word // says which goroutine has it
-	mark mark       // its last sampled lease
-	wait waitNote
+	word   claim.Word   // says which goroutine has it
+	bounds claim.Bounds // in which a Predictable Eviction keeps it; set before it is first lent, then constant
+	mark   mark         // its last sampled lease
+	wait   waitNote
 
 	// Set before it is first lent, then constant.
 	pool     *Pool[T]

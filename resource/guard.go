@@ -105,6 +105,19 @@ func (p *policies[T]) evict(v T, i Info) (cause error) {
 	return cause
 }
 
+// predicts reports whether the Eviction is Predictable and decides alone.
+func (p *policies[T]) predicts() bool {
+	_, ok := p.cfg.Eviction.(Predictable)
+	return ok && p.cfg.EvictIf == nil && p.horizon(Info{}) != Horizon{}
+}
+
+// horizon asks the Eviction, which is Predictable, for how long it keeps the resource with
+// that Info. If it panics or ends its goroutine, that is the zero Horizon.
+func (p *policies[T]) horizon(i Info) (h Horizon) {
+	_ = p.guard.isolate("Horizon", func() { h = p.cfg.Eviction.(Predictable).Horizon(i) })
+	return h
+}
+
 // due asks the Health whether a check is due.
 func (p *policies[T]) due(i Info) bool {
 	if p.scheduled == nil {

@@ -108,12 +108,19 @@ func (l Lease[T]) Release() {
 		if !p.mode.plainRelease {
 			if p.mode.sampledRelease {
 				l.releaseSampled(p)
+			} else if p.mode.permitRelease {
+				l.releasePermit(p)
 			} else {
 				l.releaseAsking(p)
 			}
 			return
 		}
-		if l.e.word.Return(l.n, p.clock.tick.Load()) {
+		tick := p.clock.tick.Load()
+		if p.mode.asksEviction(&l.e.bounds, tick, 0, int64(l.gen())) {
+			l.releaseAsking(p)
+			return
+		}
+		if l.e.word.Return(l.n, tick) {
 			if p.slowPath.Load() != 0 { // a caller began to wait meanwhile
 				p.handOff.wait(p.settle(l.e))
 			}
@@ -308,9 +315,9 @@ func (l Lease[T]) releaseAsking(p *Pool[T]) {
 		}
 	}()
 	var cause error
-	if p.mode.evicts {
+	if tick := p.clock.tick.Load(); p.mode.asksEviction(&e.bounds, tick, 0, int64(l.gen())) {
 		var i Info
-		e.facts(&i, p.clock.tick.Load(), 0, int64(l.gen()))
+		e.facts(&i, tick, 0, int64(l.gen()))
 		op.step = inEvict
 		if p.cfg.Eviction != nil {
 			cause = p.cfg.Eviction.Evict(i)
@@ -343,7 +350,40 @@ func (l Lease[T]) releaseAsking(p *Pool[T]) {
 	}
 }
 
-// releaseSampled is Release where leases are sampled and no policy is called.
+// releasePermit is Release where a permit is given back, and nothing else is called within
+// the bounds of the resource.
+func (l Lease[T]) releasePermit(p *Pool[T]) {
+	e, tick := l.e, p.clock.tick.Load()
+	if p.mode.asksEviction(&e.bounds, tick, 0, int64(l.gen())) {
+		l.releaseAsking(p)
+		return
+	}
+	done := e.done.load() // before another lease begins
+	if !e.word.Return(l.n, tick) {
+		l.finish(nil, Outcome{Verdict: OK})
+		return
+	}
+	if p.slowPath.Load() != 0 {
+		b := p.settle(e)
+		p.policies.giveBack(done, Outcome{Verdict: OK})
+		p.handOff.wait(b)
+		return
+	}
+	if done == nil {
+		return
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			p.guard.contained(broken("Done", recover()))
+		}
+	}()
+	done(Outcome{Verdict: OK})
+	returned = true
+}
+
+// releaseSampled is Release where leases are sampled and no policy is called within the
+// bounds of the resource.
 func (l Lease[T]) releaseSampled(p *Pool[T]) {
 	e := l.e
 	ticks, ok := e.word.Lasts(l.n, &p.clock.tick)
@@ -354,7 +394,12 @@ func (l Lease[T]) releaseSampled(p *Pool[T]) {
 	if ticks >= longTicks || e.mark.lease.Load() == l.gen() {
 		x = p.sampler.endingAfter(l, ticks)
 	}
-	if !e.word.Return(l.n, p.clock.tick.Load()) {
+	tick := p.clock.tick.Load()
+	if p.mode.asksEviction(&e.bounds, tick, 0, int64(l.gen())) {
+		l.releaseAsking(p)
+		return
+	}
+	if !e.word.Return(l.n, tick) {
 		l.finish(nil, Outcome{Verdict: OK})
 		return
 	}
@@ -362,7 +407,9 @@ func (l Lease[T]) releaseSampled(p *Pool[T]) {
 	if p.slowPath.Load() != 0 {
 		b = p.settle(e)
 	}
-	p.sampler.ended(l, x)
+	if x.weight > 0 || x.held > 0 {
+		p.sampler.ended(l, x)
+	}
 	if b != nil {
 		p.handOff.wait(b)
 	}

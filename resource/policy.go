@@ -3,6 +3,8 @@ package resource
 import (
 	"context"
 	"time"
+
+	"github.com/respool/respool/internal/claim"
 )
 
 // Request is what one caller asks for. It is passed by value to the policies. The zero
@@ -113,6 +115,48 @@ type Outcome struct {
 // return sentinels, or wrap them.
 type Eviction interface {
 	Evict(i Info) (cause error)
+}
+
+// Predictable is an optional interface of an [Eviction] that depends on nothing but Age, Idle
+// and Leases: it can say beforehand for how long it keeps a resource. Until then an acquire
+// that finds an idle resource, and its release, compare numbers and do not call Evict.
+//
+// Horizon is called by [New] with the zero Info: if it returns the zero Horizon, the Eviction
+// is taken not to be Predictable. Then it is called once for each resource, before that is
+// first lent, with its ID and Jitter; the other fields of i are zero. As long as all that [Info] says of the resource is below
+// the limits of the result, Evict must return nil, whatever its Checked and Failures, and
+// with Idlers 0. At or above a limit Evict is asked, and need not end the resource. So a limit
+// may be too low, at the cost of the calls, and never too high. The zero Horizon has Evict
+// asked each time.
+//
+// The sweep, an acquire with MinRemaining and an acquire that takes the pool's lock ask Evict
+// in any case. An Eviction with a setting that may be changed so that it ends resources sooner
+// must return limits that hold whatever the setting becomes. With a [Config.EvictIf], Horizon
+// is not called.
+//
+// Horizon does not block and may be called by many goroutines at once. A panic in it counts as
+// the zero Horizon.
+type Predictable interface {
+	Eviction
+	Horizon(i Info) Horizon
+}
+
+// Horizon is up to when an Eviction keeps a resource. The zero Horizon promises nothing;
+// math.MaxInt64 is no limit.
+type Horizon struct {
+	Age    time.Duration // kept while Info.Age is less
+	Idle   time.Duration // and Info.Idle is less
+	Leases int64         // and Info.Leases is less
+}
+
+// bounds returns the ticks and numbers of leases at which the facts about a resource born at
+// that time are below h: see entry.facts. Info.Leases leaves out leases that ended before a
+// caller had them, so the bounds may be reached a little early.
+func (h Horizon) bounds(born time.Duration) claim.Bounds {
+	if h.Age <= 0 {
+		return claim.Bounds{}
+	}
+	return claim.Bounds{Tick: ticksUp(plus(born, h.Age)), Idle: ticksUp(max(0, h.Idle)), Leases: h.Leases}
 }
 
 // Health finds out whether an idle resource still works.

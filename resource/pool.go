@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/internal/budget"
+	"github.com/respool/respool/internal/claim"
 )
 
 // The invariants. Each has tests whose names carry its number.
@@ -148,31 +149,56 @@ type Pool[T any] struct {
 
 // mode is how a pool works, as its Config says.
 type mode struct {
-	plainAcquire   bool // an acquire asks no policy, and no lease is sampled
+	// Of acquires and releases within the bounds of a resource:
+	plainAcquire   bool // an acquire asks no policy
+	sampled        bool // some leases are sampled when they begin
 	plainRelease   bool // a release calls no policy, and no lease is sampled
-	sampledAcquire bool // an acquire asks no policy, and some leases are sampled
 	sampledRelease bool // a release calls no policy, and some leases are sampled
-	judged         bool // there is an Eviction, an EvictIf or a Health
-	evicts         bool // there is an Eviction or an EvictIf
-	gated          bool // there is a MakeGate or a Quota
-	ordered        bool // there is a Queue
+	permitRelease  bool // a release gives back a permit and calls no other policy, and no lease is sampled
+
+	bare     bool // no acquire ever asks a policy, and no lease is sampled
+	asked    bool // there is an Admission, or judged
+	judged   bool // there is an Eviction, an EvictIf or a Health
+	evicts   bool // there is an Eviction or an EvictIf
+	predicts bool // there is an Eviction that is Predictable, and no EvictIf
+	gated    bool // there is a MakeGate or a Quota
+	ordered  bool // there is a Queue
 }
 
-// newMode returns the mode for c, in which defaults are set.
-func newMode[T any](c *Config[T]) mode {
+// newMode returns the mode for c, in which defaults are set. predicts says that there is an
+// Eviction that is Predictable, and no EvictIf.
+func newMode[T any](c *Config[T], predicts bool) mode {
 	m := mode{
-		evicts:  c.Eviction != nil || c.EvictIf != nil,
-		gated:   c.MakeGate != nil || c.Quota != nil,
-		ordered: c.Queue != nil,
+		evicts:   c.Eviction != nil || c.EvictIf != nil,
+		predicts: predicts,
+		gated:    c.MakeGate != nil || c.Quota != nil,
+		ordered:  c.Queue != nil,
 	}
 	m.judged = m.evicts || c.Health != nil
-	plain := c.Admission == nil && !m.judged
-	sampled := c.Trace.Leased != nil || c.Trace.Ended != nil
-	m.plainAcquire, m.sampledAcquire = plain && !sampled, plain && sampled
-	plain = c.Admission == nil && !m.evicts && c.OnRelease == nil
-	sampled = c.Trace.Ended != nil
-	m.plainRelease, m.sampledRelease = plain && !sampled, plain && sampled
+	m.asked = c.Admission != nil || m.judged
+	m.sampled = c.Trace.Leased != nil || c.Trace.Ended != nil
+	m.bare = !m.asked && !m.sampled
+	kept := !m.evicts || m.predicts
+	m.plainAcquire = kept && c.Admission == nil && c.Health == nil
+	if kept && c.OnRelease == nil {
+		reports := c.Trace.Ended != nil
+		m.plainRelease = c.Admission == nil && !reports
+		m.sampledRelease = c.Admission == nil && reports
+		m.permitRelease = c.Admission != nil && !reports
+	}
 	return m
+}
+
+// plain reports whether r is served by whatever hit finds. MinRemaining asks the Eviction
+// about a resource that is older than it is now, which its bounds say nothing about.
+func (m *mode) plain(r *Request) bool {
+	return m.plainAcquire && !r.Fresh && (r.MinRemaining == 0 || !m.evicts)
+}
+
+// asksEviction reports whether an Eviction must be asked about a resource with these bounds
+// and facts, since it has not said beforehand that it keeps it.
+func (m *mode) asksEviction(b *claim.Bounds, tick, idle, leases int64) bool {
+	return m.evicts && !b.Include(tick, idle, leases)
 }
 
 // New returns a pool for cfg, which it copies, and begins to make
@@ -187,7 +213,6 @@ func newPool[T any](cfg Config[T], common *shared[T], keyPool any) (*Pool[T], er
 		return nil, err
 	}
 	p := &Pool[T]{shared: common, keyPool: keyPool, cfg: cfg.withDefaults(), drained: make(chan struct{})}
-	p.mode = newMode(&p.cfg)
 	p.wire()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.era = newEra(p.ctx)
@@ -218,6 +243,7 @@ func (p *Pool[T]) wire() {
 	p.trace = tracer{&p.guard, trace}
 	p.policies = policies[T]{guard: &p.guard, cfg: cfg}
 	p.policies.scheduled, _ = cfg.Health.(Scheduled)
+	p.mode = newMode(cfg, p.policies.predicts())
 	s := &p.sampler
 	s.clock, s.trace, s.sparse = &p.clock, &p.trace, cfg.sampleMask()
 	s.ends = trace.Ended != nil
@@ -258,21 +284,30 @@ func (p *Pool[T]) wire() {
 func (p *Pool[T]) Acquire(ctx context.Context) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
 	if p.mode.plainAcquire && ctx.Err() == nil {
-		if l, _, ok := p.hit(slot); ok {
+		if l, ok := p.hit(slot, false); ok {
+			if p.mode.sampled {
+				l.sample(ctx, &ordinary)
+			}
 			return l, nil
 		}
 	}
-	l, err := p.acquire(ctx, &Request{}, slot)
+	l, err := p.acquire(ctx, &ordinary, slot)
 	return p.acquired(ctx, l, err)
 }
+
+// ordinary is the Request of Acquire. Nothing writes to it.
+var ordinary Request
 
 // AcquireWith is Acquire with a [Request]: for a resource that will last (MinRemaining) or
 // is unused (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and with
 // the values that policies decide by.
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
-	if p.mode.plainAcquire && !r.Fresh && ctx.Err() == nil {
-		if l, _, ok := p.hit(slot); ok {
+	if p.mode.plain(&r) && ctx.Err() == nil {
+		if l, ok := p.hit(slot, false); ok {
+			if p.mode.sampled {
+				l.sample(ctx, &r)
+			}
 			return l, nil
 		}
 	}
@@ -288,15 +323,20 @@ func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) 
 // acquire and release it may miss the resource that is idle at each instant.
 func (p *Pool[T]) TryAcquire() (Lease[T], bool) {
 	slot := localIndex(len(p.slots))
-	if !p.mode.plainAcquire {
+	if p.mode.plainAcquire {
+		if l, ok := p.hit(slot, false); ok {
+			if p.mode.sampled {
+				l.sample(context.Background(), &Request{NoWait: true})
+			}
+			return l, true
+		}
+	}
+	if !p.mode.bare {
 		l, err := p.acquire(context.Background(), &Request{NoWait: true}, slot)
 		if err != nil {
 			p.counts.fail(reasonOf(err))
 		}
 		return l, err == nil
-	}
-	if l, _, ok := p.hit(slot); ok {
-		return l, true
 	}
 	// Not acquire, which would allocate an error.
 	p.lock()

@@ -12,7 +12,8 @@
 //	        the pool has it.
 //
 // Every condition that must send a hit to the slow path is in the same word, so that a
-// hit is one compare-and-swap each way, which fails if the condition holds.
+// hit is one compare-and-swap each way, which fails if the condition holds. [Bounds] adds
+// conditions that follow from constants of the resource.
 package claim
 
 import "sync/atomic"
@@ -68,6 +69,33 @@ func (w *Word) Take(clock *atomic.Int64) (gen uint64, idle int64, ok bool) {
 	tick := clock.Load()
 	gen = (v>>genShift + 1) & genMask
 	idle = int64((uint64(tick) - v>>tickShift) & tickMask)
+	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|parked))
+}
+
+// Bounds says up to when a resource may be lent and given back without asking anything: at
+// ticks before Tick, if it was open for fewer ticks than Idle and has had fewer leases than
+// Leases. The zero Bounds never allows it.
+type Bounds struct{ Tick, Idle, Leases int64 }
+
+// Include reports whether a resource that was open for idle ticks and has had so many leases
+// is within the bounds at that tick.
+func (b *Bounds) Include(tick, idle, leases int64) bool {
+	return tick < b.Tick && idle < b.Idle && leases < b.Leases
+}
+
+// TakeWithin is Take, and fails also if the resource is not within the bounds. Its body is
+// that of Take, which would not be inlined if it called another function.
+func (w *Word) TakeWithin(clock *atomic.Int64, b *Bounds) (gen uint64, idle int64, ok bool) {
+	v := w.v.Load()
+	if v&flags != open|parked {
+		return 0, 0, false
+	}
+	tick := clock.Load()
+	gen = (v>>genShift + 1) & genMask
+	idle = int64((uint64(tick) - v>>tickShift) & tickMask)
+	if !b.Include(tick, idle, int64(v>>genShift)) {
+		return 0, 0, false
+	}
 	return gen, idle, w.v.CompareAndSwap(v, pack(gen, tick, leased|parked))
 }
 

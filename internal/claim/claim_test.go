@@ -240,3 +240,38 @@ func TestWord_Spent(t *testing.T) {
 		t.Error("not spent while its last lease runs")
 	}
 }
+
+// Within the bounds TakeWithin is Take. Outside it fails, and changes nothing.
+func TestTakeWithin(t *testing.T) {
+	const n, parkedAt, now = 41, 7, 12
+	inside := claim.Bounds{Tick: now + 1, Idle: now - parkedAt + 1, Leases: n + 1}
+	for _, c := range []struct {
+		name string
+		b    claim.Bounds
+		want bool
+	}{
+		{"inside", inside, true},
+		{"tick", claim.Bounds{Tick: now, Idle: inside.Idle, Leases: inside.Leases}, false},
+		{"idle", claim.Bounds{Tick: inside.Tick, Idle: now - parkedAt, Leases: inside.Leases}, false},
+		{"leases", claim.Bounds{Tick: inside.Tick, Idle: inside.Idle, Leases: n}, false},
+		{"zero", claim.Bounds{}, false},
+	} {
+		for _, invalidated := range []bool{false, true} {
+			w := claim.At(n)
+			w.Park(parkedAt)
+			if invalidated {
+				w.Invalidate()
+			}
+			before := w.Raw()
+			gen, idle, ok := w.TakeWithin(at(now), &c.b)
+			switch {
+			case ok != (c.want && !invalidated):
+				t.Errorf("%s, invalidated %v: taken: %v", c.name, invalidated, ok)
+			case !ok && w.Raw() != before:
+				t.Errorf("%s: failed and changed the word", c.name)
+			case ok && (gen != n+1 || idle != now-parkedAt || !w.Holds(n+1)):
+				t.Errorf("%s: lease %d, idle %d, %+v", c.name, gen, idle, w.Load())
+			}
+		}
+	}
+}
