@@ -295,7 +295,7 @@ type semaphore struct {
 // Admit implements [resource.Admission].
 func (p *semaphore) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	const name = "semaphore"
-	n, err := units(name, r)
+	n, err := units(name, r.Cost)
 	if err != nil {
 		return nil, err
 	}

@@ -54,15 +54,15 @@ func reject(policy string, retryAfter time.Duration, err error) error {
 	return &resource.Rejection{Policy: policy, RetryAfter: retryAfter, Err: err}
 }
 
-// units returns the cost of r in units, or a refusal if the cost is negative.
-func units(policy string, r resource.Request) (int64, error) {
+// units returns the cost of a request in units, or a refusal if the cost is negative.
+func units(policy string, cost int) (int64, error) {
 	switch {
-	case r.Cost == 0:
+	case cost == 0:
 		return 1, nil
-	case r.Cost < 0:
-		return 0, reject(policy, 0, fmt.Errorf("%w: %d is negative", ErrCost, r.Cost))
+	case cost < 0:
+		return 0, reject(policy, 0, fmt.Errorf("%w: %d is negative", ErrCost, cost))
 	}
-	return int64(r.Cost), nil
+	return int64(cost), nil
 }
 
 // rejectCost refuses a cost that exceeds the whole limit.

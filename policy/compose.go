@@ -3,8 +3,11 @@ package policy
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/respool/respool/resource"
 )
@@ -20,8 +23,8 @@ import (
 func All(ps ...resource.Admission) resource.Admission {
 	var flat []resource.Admission
 	for _, p := range copyMembers("All", ps) {
-		if inner, ok := p.(allAdmissions); ok {
-			flat = append(flat, inner...)
+		if inner, ok := p.(*allAdmissions); ok {
+			flat = append(flat, inner.ps...)
 		} else {
 			flat = append(flat, p)
 		}
@@ -29,64 +32,97 @@ func All(ps ...resource.Admission) resource.Admission {
 	if len(flat) == 1 {
 		return flat[0]
 	}
-	return allAdmissions(flat)
+	return &allAdmissions{ps: flat}
 }
 
-type allAdmissions []resource.Admission
+type allAdmissions struct {
+	ps    []resource.Admission
+	usual atomic.Pointer[usualDone]
+}
+
+// usualDone is what the first request got that was admitted. Most policies return the same
+// Done for each request; then all requests share this one.
+type usualDone struct {
+	dones doneList
+	done  resource.Done // calls dones.run
+}
 
 // Admit implements [resource.Admission].
-func (ps allAdmissions) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
-	var held permits
+func (a *allAdmissions) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
+	var few [4]resource.Done
+	dones := doneList(few[:0])
 	admitted := false
 	defer func() {
-		if undo := held.done(); !admitted && undo != nil {
-			undo(resource.Outcome{})
+		if !admitted {
+			dones.run(resource.Outcome{})
 		}
 	}()
-	for _, p := range ps {
+	for _, p := range a.ps {
 		done, err := p.Admit(ctx, r)
 		if err != nil {
 			return nil, err
 		}
-		held.add(done)
+		if done != nil {
+			dones = append(dones, done)
+		}
 	}
 	admitted = true
-	return held.done(), nil
+	return a.join(dones), nil
 }
 
-// permits collects the Dones that several policies return for one request.
-type permits struct {
-	one  resource.Done // set while there is exactly one
-	more *doneChain    // set while there are several
+// join returns one Done that calls all of them; nil if there is none.
+func (a *allAdmissions) join(dones doneList) resource.Done {
+	switch len(dones) {
+	case 0:
+		return nil
+	case 1:
+		return dones[0]
+	}
+	usual := a.usual.Load()
+	if usual == nil {
+		usual = &usualDone{dones: slices.Clone(dones)}
+		usual.done = usual.dones.run
+		a.usual.CompareAndSwap(nil, usual)
+	}
+	if usual.dones.same(dones) {
+		return usual.done
+	}
+	c := newDoneChain()
+	c.dones = append(c.dones, dones...)
+	return c.done
 }
 
-func (h *permits) add(done resource.Done) {
-	switch {
-	case done == nil:
-	case h.more != nil:
-		h.more.dones = append(h.more.dones, done)
-	case h.one != nil:
-		h.more = newDoneChain()
-		h.more.dones = append(h.more.dones, h.one, done)
-		h.one = nil
-	default:
-		h.one = done
+// doneList is Dones in the order of admission.
+type doneList []resource.Done
+
+// run calls every Done, the last one first. A Done that panics or calls runtime.Goexit
+// does not prevent the others from being called.
+func (l doneList) run(o resource.Outcome) {
+	left := len(l)
+	defer func() {
+		if left > 0 {
+			l[:left].run(o)
+		}
+	}()
+	for left > 0 {
+		left--
+		l[left](o)
 	}
 }
 
-// done returns one Done that calls all of them; nil if there is none.
-func (h *permits) done() resource.Done {
-	if h.more != nil {
-		return h.more.done
-	}
-	return h.one
+// same reports whether both lists have the same func values. Go compares func values only
+// with nil; a func value is one pointer, to its code and what it has captured.
+func (l doneList) same(o doneList) bool {
+	return slices.EqualFunc(l, o, func(a, b resource.Done) bool {
+		return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
+	})
 }
 
-// doneChain is a list of Dones behind a single Done. Chains are pooled: the closure
-// is allocated once and reused together with its chain.
+// doneChain is a list of Dones of one request behind a single Done. Chains are pooled: the
+// closure is allocated once and reused together with its chain.
 type doneChain struct {
-	dones []resource.Done // in the order of admission
-	done  resource.Done   // calls run
+	dones doneList
+	done  resource.Done // calls run
 }
 
 var doneChains sync.Pool
@@ -95,31 +131,19 @@ func newDoneChain() *doneChain {
 	if c, ok := doneChains.Get().(*doneChain); ok {
 		return c
 	}
-	c := &doneChain{dones: make([]resource.Done, 0, 4)}
+	c := &doneChain{dones: make(doneList, 0, 4)}
 	c.done = c.run
 	return c
 }
 
-// run calls every Done, the last one first, and returns the chain to the pool. A
-// Done that panics or calls runtime.Goexit does not prevent the others from being
-// called.
+// run calls every Done and returns the chain to the pool.
 func (c *doneChain) run(o resource.Outcome) {
-	defer c.finish(o)
-	for last := len(c.dones) - 1; last >= 0; last-- {
-		done := c.dones[last]
-		c.dones[last] = nil
-		c.dones = c.dones[:last]
-		done(o)
-	}
-}
-
-// finish is deferred by run. If a Done panicked it resumes with the next one.
-func (c *doneChain) finish(o resource.Outcome) {
-	if len(c.dones) > 0 {
-		c.run(o)
-		return
-	}
-	doneChains.Put(c)
+	defer func() {
+		clear(c.dones)
+		c.dones = c.dones[:0]
+		doneChains.Put(c)
+	}()
+	c.dones.run(o)
 }
 
 // Any admits a request if one of ps admits it; the first one that does holds the
@@ -247,8 +271,8 @@ func followSize(p resource.Admission, from, to int) {
 }
 
 // FollowSize implements [resource.SizeFollower] for all members.
-func (ps allAdmissions) FollowSize(from, to int) {
-	for _, p := range ps {
+func (a *allAdmissions) FollowSize(from, to int) {
+	for _, p := range a.ps {
 		followSize(p, from, to)
 	}
 }

@@ -89,6 +89,11 @@
 //
 // # Evictions and health checks that are composed
 //
+// The Evictions of this package are [resource.Predictable]: a hit compares numbers, whatever
+// their combination, and calls Evict only at a limit. An AnyOf with a member that is not
+// Predictable, such as an [EvictionFunc], is asked on each hit, and so is a MinRemaining of
+// one. An AllOf needs one member that is, and a Protect none.
+//
 // An Eviction that ends many resources at once, as one by version during a rollout does,
 // can leave the pool without idle resources until others are created. Protect(MinIdle-1,
 // it) ends them a few at a time; or let it compare [resource.Info.Jitter] with a part that

@@ -31,7 +31,9 @@ type EvictionFunc func(i resource.Info) (cause error)
 func (f EvictionFunc) Evict(i resource.Info) error { return f(i) }
 
 // The evictions below are pointers: through the interface, a method with a value
-// receiver would copy the Info once more.
+// receiver would copy the Info once more. All of them are [resource.Predictable], the
+// combinators as far as their members are: then an acquire that finds an idle resource, and
+// its release, do not call Evict before a limit is reached.
 
 // MaxAge evicts resources of age d. jitter shortens the limit of each resource by up
 // to that fraction, so that resources made together do not end together: with jitter
@@ -58,6 +60,10 @@ func (a *maxAge) Evict(i resource.Info) error {
 	return nil
 }
 
+func (a *maxAge) Horizon(i resource.Info) resource.Horizon {
+	return resource.Horizon{Age: time.Duration((*jitteredLimit)(a).below(i.Jitter)), Idle: unlimited, Leases: unlimited}
+}
+
 // MaxLeases evicts resources that have been lent n times. jitter shortens the limit
 // of each as in [MaxAge]; every resource is lent at least once. The cause is
 // [ErrMaxLeases]. Panics if n is less than 1 or jitter is not between 0 and 1.
@@ -78,6 +84,10 @@ func (l *maxLeases) Evict(i resource.Info) error {
 	return nil
 }
 
+func (l *maxLeases) Horizon(i resource.Info) resource.Horizon {
+	return resource.Horizon{Age: unlimited, Idle: unlimited, Leases: (*jitteredLimit)(l).below(i.Jitter)}
+}
+
 // jitteredLimit is a limit that is shortened by up to the fraction jitter of it.
 type jitteredLimit struct{ limit, jitter float64 }
 
@@ -86,7 +96,20 @@ type jitteredLimit struct{ limit, jitter float64 }
 // 0, and then the resource would never be lent. Since draw is less than 1 the limit
 // is above 0, so a resource of age 0 or without leases is kept.
 func (j *jitteredLimit) reached(value, draw float64) bool {
-	return value >= j.limit*(1-j.jitter*draw)
+	return value >= j.of(draw)
+}
+
+// of returns the limit of a resource whose Info.Jitter is draw. The conversion keeps the
+// compiler from fusing the operations in one caller and not in another.
+func (j *jitteredLimit) of(draw float64) float64 { return j.limit * (1 - float64(j.jitter*draw)) }
+
+// below returns a number such that no smaller one has reached the limit.
+func (j *jitteredLimit) below(draw float64) int64 {
+	limit := j.of(draw)
+	if limit >= 1<<53 { // an integer just below it may be rounded up to it
+		limit = math.Nextafter(limit, 0)
+	}
+	return int64(math.Ceil(limit))
 }
 
 // MaxIdle evicts resources that have been idle for d, before they are lent and in the
@@ -109,6 +132,10 @@ func (m *maxIdle) Evict(i resource.Info) error {
 		return ErrMaxIdle
 	}
 	return nil
+}
+
+func (m *maxIdle) Horizon(resource.Info) resource.Horizon {
+	return resource.Horizon{Age: unlimited, Idle: m.d, Leases: unlimited}
 }
 
 // SoftIdle evicts resources that have been idle for d, in the sweep only, while more
@@ -139,6 +166,8 @@ func (s *softIdle) Evict(i resource.Info) error {
 	return nil
 }
 
+func (s *softIdle) Horizon(resource.Info) resource.Horizon { return always }
+
 // AnyOf evicts a resource if at least one of es does, with the cause of the first
 // one that does. Panics if es is empty or a member is nil.
 func AnyOf(es ...resource.Eviction) resource.Eviction {
@@ -155,6 +184,16 @@ func (a *anyOf) Evict(i resource.Info) error {
 		}
 	}
 	return nil
+}
+
+// Horizon is as far as every member keeps the resource.
+func (a *anyOf) Horizon(i resource.Info) resource.Horizon {
+	h := always
+	for _, e := range a.es {
+		of := horizonOf(e, i)
+		h = resource.Horizon{Age: min(h.Age, of.Age), Idle: min(h.Idle, of.Idle), Leases: min(h.Leases, of.Leases)}
+	}
+	return h
 }
 
 // AllOf evicts a resource if every one of es does, with the cause of the first one.
@@ -177,6 +216,18 @@ func (a *allOf) Evict(i resource.Info) (first error) {
 		}
 	}
 	return first
+}
+
+// Horizon is that of one member, since the resource is kept as long as one keeps it. The one
+// with the largest Age is chosen: a limit of the age stays reached, and a limit of the idle
+// time does not.
+func (a *allOf) Horizon(i resource.Info) (h resource.Horizon) {
+	for _, e := range a.es {
+		if of := horizonOf(e, i); of.Age > h.Age {
+			h = of
+		}
+	}
+	return h
 }
 
 // Protect applies ev only in the sweep, and only while more than floor resources are
@@ -203,6 +254,8 @@ func (p *protect) Evict(i resource.Info) error {
 	return p.e.Evict(i)
 }
 
+func (p *protect) Horizon(resource.Info) resource.Horizon { return always }
+
 // MinRemaining evicts a resource that ev would evict if it were d older, with the
 // cause of ev: no lease begins on a resource that ev would end within d. It is
 // [resource.Request.MinRemaining] for every caller; if only some callers need the time,
@@ -227,6 +280,28 @@ func (r *minRemaining) Evict(i resource.Info) error {
 		i.Age += r.d
 	}
 	return r.e.Evict(i)
+}
+
+// Horizon is that of the inner Eviction, d earlier.
+func (r *minRemaining) Horizon(i resource.Info) resource.Horizon {
+	h := horizonOf(r.e, i)
+	h.Age = max(0, h.Age) - r.d
+	return h
+}
+
+// unlimited is no limit of a Horizon.
+const unlimited = math.MaxInt64
+
+// always is the Horizon of an Eviction that evicts in the sweep alone.
+var always = resource.Horizon{Age: unlimited, Idle: unlimited, Leases: unlimited}
+
+// horizonOf returns the Horizon of e; the zero one, with which e is asked each time, if e is
+// not Predictable.
+func horizonOf(e resource.Eviction, i resource.Info) resource.Horizon {
+	if p, ok := e.(resource.Predictable); ok {
+		return p.Horizon(i)
+	}
+	return resource.Horizon{}
 }
 
 func checkEvictions(constructor string, es []resource.Eviction) {

@@ -63,7 +63,7 @@ func newLimiter(name string, n int) *Limiter {
 
 // Admit implements [resource.Admission]. It does not block.
 func (l *Limiter) Admit(_ context.Context, r resource.Request) (resource.Done, error) {
-	n, err := units(l.name, r)
+	n, err := units(l.name, r.Cost)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ type rateWaiter[R Reservation] struct {
 
 // Admit implements [resource.Admission].
 func (p *rate[R]) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
-	n, err := units(p.name, r)
+	n, err := units(p.name, r.Cost)
 	if err != nil {
 		return nil, err
 	}

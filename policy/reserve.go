@@ -93,7 +93,7 @@ func (s *reserve) Admit(ctx context.Context, r resource.Request) (resource.Done,
 
 // admitLow limits requests below from to the units that are not reserved.
 func (s *reserve) admitLow(_ context.Context, r resource.Request) (resource.Done, error) {
-	n, err := units("reserve", r)
+	n, err := units("reserve", r.Cost)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type ShareLimiter struct {
 	borrowed   counter      // common units in use
 	classes    map[string]*share
 	others     *share // all classes without a guarantee
+	unnamed    *share // that of the Class "", which is one of these
 	errFull    error
 
 	mu    sync.Mutex // guards total and serializes changes of common
@@ -27,7 +28,7 @@ type ShareLimiter struct {
 type share struct {
 	limiter    *ShareLimiter
 	guaranteed int64
-	used       counter // units of the class in flight; those above guaranteed are borrowed
+	used       counter // units of the class in flight, those above guaranteed are borrowed; 0 in others, which only borrows
 	releaseOne resource.Done
 }
 
@@ -64,6 +65,7 @@ func Shares(total int, guaranteed map[string]int) *ShareLimiter {
 	for class, n := range guaranteed {
 		l.classes[class] = l.newShare(n)
 	}
+	l.unnamed = l.share("")
 	return l
 }
 
@@ -73,15 +75,22 @@ func (l *ShareLimiter) newShare(guaranteed int) *share {
 	return s
 }
 
+func (l *ShareLimiter) share(class string) *share {
+	if s := l.classes[class]; s != nil {
+		return s
+	}
+	return l.others
+}
+
 // Admit implements [resource.Admission]. It does not block.
 func (l *ShareLimiter) Admit(_ context.Context, r resource.Request) (resource.Done, error) {
-	n, err := units("shares", r)
+	n, err := units("shares", r.Cost)
 	if err != nil {
 		return nil, err
 	}
-	s := l.classes[r.Class]
-	if s == nil {
-		s = l.others
+	s := l.unnamed
+	if r.Class != "" {
+		s = l.share(r.Class)
 	}
 	if limit := s.guaranteed + l.common.Load(); n > limit {
 		return nil, rejectCost("shares", n, limit)
@@ -127,9 +136,9 @@ func (l *ShareLimiter) Limit() int { return int(l.guaranteed + l.common.Load()) 
 
 // InFlight returns the number of units of all classes in flight.
 func (l *ShareLimiter) InFlight() int {
-	n := l.others.used.n.Load()
+	n := l.borrowed.n.Load()
 	for _, s := range l.classes {
-		n += s.used.n.Load()
+		n += min(s.used.n.Load(), s.guaranteed)
 	}
 	return int(n)
 }
@@ -141,6 +150,9 @@ func (s *share) overGuarantee(used int64) int64 { return max(0, used-s.guarantee
 // borrowed. So borrowed is at every instant at least the sum of what the classes use
 // over their guarantees, and never more than the common part unless that shrank.
 func (s *share) take(n int64) bool {
+	if s.guaranteed == 0 {
+		return s.limiter.borrowed.take(n, s.limiter.common.Load())
+	}
 	for {
 		used, common := s.used.n.Load(), s.limiter.common.Load()
 		if n > s.guaranteed+common-used { // in this form the comparison cannot overflow
@@ -163,6 +175,10 @@ func (s *share) take(n int64) bool {
 }
 
 func (s *share) release(n int64) {
+	if s.guaranteed == 0 {
+		s.limiter.borrowed.release(n)
+		return
+	}
 	left := s.used.release(n)
 	if back := s.overGuarantee(left+n) - s.overGuarantee(left); back > 0 {
 		s.limiter.borrowed.release(back)

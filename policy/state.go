@@ -208,7 +208,7 @@ func (c *CohortHealth[T]) State() string {
 func (w *wrapped[T]) State() string { return stateOf(w.h) }
 
 // State joins those of the members.
-func (ps allAdmissions) State() string { return states(ps, "; ") }
+func (a *allAdmissions) State() string { return states(a.ps, "; ") }
 
 // State joins those of the members.
 func (ps anyAdmission) State() string { return states(ps, ", or ") }
