@@ -28,6 +28,8 @@ const maxCauses = 16
 //     of every number.
 //   - Its causes have a text, and few different ones: causes become the labels of metrics,
 //     so an ID or a duration in them is a mistake.
+//   - If it is [resource.Predictable], it keeps every resource that is within its Horizon,
+//     whatever the Info says otherwise, and its Horizon depends on the ID and the Jitter alone.
 //   - In a pool in use it never panics, every caller is served or refused, and the pool
 //     closes.
 //   - It leaves no goroutine behind.
@@ -48,6 +50,7 @@ func Eviction(t testing.TB, new func() resource.Eviction) {
 		subtest{"by the Info alone", with(isDeterministic)},
 		subtest{"new resources", with(keepsNew)},
 		subtest{"causes", with(hasFewCauses)},
+		subtest{"horizon", with(keepsWithinHorizon)},
 		subtest{"in a pool", with(evictsInPool)},
 	)
 }
@@ -184,6 +187,43 @@ func delays() []time.Duration {
 		return []time.Duration{250 * tick}
 	}
 	return []time.Duration{20 * tick, time.Second, time.Minute, time.Hour, 25 * time.Hour, 70 * time.Hour}
+}
+
+func keepsWithinHorizon(k *kit, e resource.Eviction) {
+	p, ok := e.(resource.Predictable)
+	if !ok {
+		return
+	}
+	horizon := func(i resource.Info) (h resource.Horizon) {
+		k.must(promptly, fmt.Sprintf("Horizon(%+v)", i), func() { h = p.Horizon(i) })
+		return h
+	}
+	horizon(resource.Info{}) // as New does
+	// below returns a number between 0 and the limit, often the largest one.
+	below := func(limit int64) int64 {
+		switch {
+		case limit <= 1 || k.rand.IntN(4) == 0:
+			return 0
+		case k.rand.IntN(2) == 0:
+			return limit - 1
+		}
+		return k.rand.Int64N(limit)
+	}
+	for _, i := range append(randomInfos(k.rand, 2000), extremeInfos()...) {
+		of := resource.Info{ID: i.ID, Jitter: i.Jitter}
+		h := horizon(of)
+		if again := horizon(of); again != h {
+			k.fatalf("Horizon(%+v) returned first %+v, then %+v", of, h, again)
+		}
+		if h.Age <= 0 || h.Idle <= 0 || h.Leases <= 0 {
+			continue // nothing is within it
+		}
+		i.Age, i.Idle = time.Duration(below(int64(h.Age))), time.Duration(below(int64(h.Idle)))
+		i.Leases, i.Idlers = below(h.Leases), 0
+		if cause := k.evict(e, i); cause != nil {
+			k.fatalf("Horizon(%+v) = %+v, but Evict(%+v) = %q, want nil: it must keep what is below all limits", of, h, i, cause)
+		}
+	}
 }
 
 func hasFewCauses(k *kit, e resource.Eviction) {

@@ -3,6 +3,7 @@ package policytest_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,54 @@ func TestEviction_Sound(t *testing.T) {
 		})
 		t.Run(name+" in real time", func(t *testing.T) {
 			policytest.Eviction(t, func() resource.Eviction { return f })
+		})
+	}
+}
+
+// ahead is an Eviction that is Predictable.
+type ahead struct {
+	evictFunc
+	horizon func(i resource.Info) resource.Horizon
+}
+
+func (a ahead) Horizon(i resource.Info) resource.Horizon { return a.horizon(i) }
+
+// unlimited is a Horizon but for the age.
+func unlimited(age time.Duration) resource.Horizon {
+	return resource.Horizon{Age: age, Idle: math.MaxInt64, Leases: math.MaxInt64}
+}
+
+func TestEviction_SoundHorizon(t *testing.T) {
+	for _, h := range []func(resource.Info) resource.Horizon{
+		func(i resource.Info) resource.Horizon { return unlimited(time.Hour / 2) },
+		func(i resource.Info) resource.Horizon { return unlimited(-5) },
+		func(i resource.Info) resource.Horizon { return resource.Horizon{} },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			policytest.Eviction(t, func() resource.Eviction { return ahead{maxAge, h} })
+		})
+	}
+}
+
+func TestEviction_BadHorizon(t *testing.T) {
+	calls := time.Duration(0)
+	for name, c := range map[string]struct {
+		evict   evictFunc
+		horizon func(resource.Info) resource.Horizon
+		want    string
+	}{
+		"too far":        {maxAge, func(resource.Info) resource.Horizon { return unlimited(time.Hour) }, "must keep what is below all limits"},
+		"other facts":    {func(i resource.Info) error { return errorIf(i.Failures > 2) }, func(resource.Info) resource.Horizon { return unlimited(math.MaxInt64) }, "must keep what is below all limits"},
+		"not of the ID":  {maxAge, func(resource.Info) resource.Horizon { calls++; return unlimited(calls) }, "returned first"},
+		"panics":         {maxAge, func(resource.Info) resource.Horizon { panic("broken") }, "Horizon"},
+		"of the minimum": {func(i resource.Info) error { return errorIf(i.Age > 0 && i.Leases > 3) }, func(resource.Info) resource.Horizon { return unlimited(math.MaxInt64) }, "below all limits"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &recorder{TB: t}
+			policytest.Eviction(r, func() resource.Eviction { return ahead{c.evict, c.horizon} })
+			if said := r.all(); !strings.Contains(said, c.want) {
+				t.Errorf("reported %q, want %q", said, c.want)
+			}
 		})
 	}
 }
