@@ -257,10 +257,10 @@ type OutageMode uint8
 const (
 	// FailFast reports each failed creation to one waiter at once, if nothing else may still
 	// serve that waiter: no lease that could end and no other creation. After three failures
-	// in a row one creation at a time is tried, after 100 ms at first and up to 5 s in the
+	// in a row one creation at a time is tried, after 50 ms at first and up to 5 s in the
 	// end, and every caller that no leased resource could serve gets the cause with a
 	// RetryAfter; [AcquireError.Wait] waits for that try. The delay between tries is at most
-	// 450 ms in the first seconds, and then grows with the outage, to an eighth of the time
+	// 200 ms in the first second, and then grows with the outage, to an eighth of the time
 	// that the outage has lasted. Creations that run when an outage begins continue, and their
 	// failures count too, so a pool that was growing can report many at once. Other callers
 	// wait; if their contexts end their errors have the last failure.

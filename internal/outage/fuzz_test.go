@@ -70,11 +70,11 @@ func failure(t *testing.T, b *outage.Breaker, fail func(now, started time.Durati
 	switch {
 	case began != (!open && b.Open()) || open && !b.Open():
 		t.Fatalf("began %v, was open %v, is open %v", began, open, b.Open())
-	case began && (after < 50*ms || after > longest):
+	case began && (after < first || after > longest):
 		t.Fatalf("a first delay of %v", after)
 	case open && retry > 0 && after != retry:
 		t.Fatalf("a stale failure made %v of %v", after, retry)
-	case open && after != retry && after < 50*ms:
+	case open && after != retry && after < first:
 		t.Fatalf("a delay of %v", after)
 	}
 }

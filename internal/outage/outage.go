@@ -14,11 +14,14 @@ import "time"
 
 const (
 	threshold = 3 // failures in a row that make an outage
-	firstWait = 100 * time.Millisecond
-	nextWait  = 450 * time.Millisecond // the doubling stops here, until the outage lasts long
+	firstWait = 50 * time.Millisecond
+	nextWait  = 200 * time.Millisecond // the doubling stops here, until the outage lasts long
+	// earlyWait is nextWait for resources that die before they do any work: each creation
+	// succeeds and lets others begin, so that a probe costs the server several.
+	earlyWait = 450 * time.Millisecond
 	maxWait   = 5 * time.Second
 
-	// waitPart bounds the delay, beyond nextWait, to that part of the time that the
+	// waitPart bounds the delay, beyond these, to that part of the time that the
 	// outage has lasted: so an outage lasts an eighth longer for callers than for
 	// the server.
 	waitPart = 8
@@ -77,7 +80,11 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 			b.began = now - b.lasted
 		}
 		b.lasted = now - b.began
-		b.since, b.next = now, now+wait(b.probes, b.lasted, spread)
+		next := nextWait
+		if unproved {
+			next = earlyWait
+		}
+		b.since, b.next = now, now+wait(b.probes, next, b.lasted, spread)
 		b.probes++
 		return began
 	}
@@ -86,10 +93,10 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 }
 
 // wait returns the delay before probe number n of an outage that has lasted so long: from
-// three quarters to all of its upper bound.
-func wait(n int, lasted time.Duration, spread float64) time.Duration {
-	d := nextWait
-	if n < 3 {
+// three quarters to all of its upper bound. The doubling stops at next.
+func wait(n int, next, lasted time.Duration, spread float64) time.Duration {
+	d := next
+	if n < 4 {
 		d = min(d, firstWait<<n)
 	}
 	d = min(max(d, lasted/waitPart), maxWait)

@@ -19,8 +19,15 @@ const (
 	threshold = 3
 )
 
-// delays are the most that is waited before each of the first probes.
-var delays = []time.Duration{100 * ms, 200 * ms, 400 * ms, 450 * ms}
+// delays are the most that is waited before each of the first probes; earlyDelays those
+// where resources die early.
+var (
+	delays      = []time.Duration{50 * ms, 100 * ms, 200 * ms, 200 * ms}
+	earlyDelays = []time.Duration{50 * ms, 100 * ms, 200 * ms, 400 * ms, 450 * ms, 450 * ms}
+)
+
+// first is the first delay of an outage if there is no spread.
+const first = 50 * ms * 3 / 4
 
 // longest is what no delay reaches.
 const longest = 5 * time.Second
@@ -36,7 +43,7 @@ var fails = map[string]fail{
 	"FailedEarly": (*outage.Breaker).FailedEarly,
 }
 
-// broken returns a Breaker in an outage that began now, its first delay 75 ms.
+// broken returns a Breaker in an outage that began now, its first delay first.
 func broken(t *testing.T, now time.Duration) *outage.Breaker {
 	t.Helper()
 	b := new(outage.Breaker)
@@ -83,7 +90,7 @@ func TestThreshold(t *testing.T) {
 					t.Errorf("%d others run: %d allowed, want %d", c.running, a, c.allowed)
 				}
 			}
-			state(t, b, 5, 16, true, 0, 75*ms)
+			state(t, b, 5, 16, true, 0, first)
 		})
 	}
 }
@@ -130,7 +137,7 @@ func TestHalving(t *testing.T) {
 	}
 }
 
-// The first probes that fail double the delay, up to 450 ms; then it is an eighth
+// The first probes that fail double the delay, up to 200 ms; then it is an eighth
 // of the time that the outage has lasted, up to 5 s. The jitter takes up to a
 // quarter of it.
 func TestDelays(t *testing.T) {
@@ -169,7 +176,7 @@ func TestStaleFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := broken(t, 0)
 			for _, now := range []time.Duration{0, 75 * ms, time.Hour} {
-				for _, started := range []time.Duration{0, min(now, 75*ms-1)} {
+				for _, started := range []time.Duration{0, min(now, first-1)} {
 					if fail(b, now, started, 3, 0) {
 						t.Error("an outage began in an outage")
 					}
@@ -177,11 +184,11 @@ func TestStaleFailures(t *testing.T) {
 				if now > 0 {
 					state(t, b, now, 16, true, 1, 0)
 				} else {
-					state(t, b, now, 16, true, 0, 75*ms)
+					state(t, b, now, 16, true, 0, first)
 				}
 			}
-			fail(b, 80*ms, 75*ms, 0, 0) // the prober's
-			state(t, b, 80*ms, 16, true, 0, 150*ms)
+			fail(b, 80*ms, first, 0, 0) // the prober's
+			state(t, b, 80*ms, 16, true, 0, 2*first)
 		})
 	}
 }
@@ -195,7 +202,7 @@ func TestRamp(t *testing.T) {
 		16:  {1, 2, 4, 8, 16},
 		100: {1, 2, 4, 8, 16, 32, 64, 100},
 	} {
-		b, now := broken(t, 0), 75*ms
+		b, now := broken(t, 0), first
 		var rounds []int
 		for range want {
 			n := b.Allowed(now, size)
@@ -221,7 +228,7 @@ func TestRamp(t *testing.T) {
 func TestFailureWhileRamping(t *testing.T) {
 	for name, fail := range fails {
 		t.Run(name, func(t *testing.T) {
-			b, now := broken(t, 0), 75*ms
+			b, now := broken(t, 0), first
 			for range 3 {
 				b.Made(1<<60, 16)
 			}
@@ -230,14 +237,14 @@ func TestFailureWhileRamping(t *testing.T) {
 				t.Error("no outage began")
 			}
 			now++
-			state(t, b, now, 16, true, 0, 150*ms) // the second delay, not the first
-			fail(b, now+150*ms, now+150*ms, 0, 0)
-			now += 150 * ms
-			state(t, b, now, 16, true, 0, 300*ms)
+			state(t, b, now, 16, true, 0, 2*first) // the second delay, not the first
+			fail(b, now+2*first, now+2*first, 0, 0)
+			now += 2 * first
+			state(t, b, now, 16, true, 0, 4*first)
 			if fail(b, now+1, now, 2, 0) || fail(b, now+1, now, 1, almost) {
 				t.Error("the others of that round count as well")
 			}
-			state(t, b, now, 16, true, 0, 300*ms)
+			state(t, b, now, 16, true, 0, 4*first)
 			if !b.Made(1<<60, 16) { // one of them, late: a success is a success
 				t.Error("no outage ended")
 			}
@@ -266,8 +273,8 @@ func TestDeadFactory(t *testing.T) {
 			most = max(most, len(running))
 		}
 	}
-	if begun != 13 || most != 1 { // ten, then at 175, 425 and 825 ms
-		t.Errorf("%d makes in the first second, want 13; %d at once in the outage, want 1", begun, most)
+	if begun != 14 || most != 1 { // ten, then at 137.5, 312.5, 562.5 and 812.5 ms
+		t.Errorf("%d makes in the first second, want 14; %d at once in the outage, want 1", begun, most)
 	}
 }
 
@@ -282,13 +289,13 @@ func TestOverdue(t *testing.T) {
 	state(t, &b, 0, 16, false, 1, 0)
 	b.Made(1<<60, 16)
 	well(t, &b, 0)
-	state(t, &b, 0, 16, true, 0, 75*ms)
+	state(t, &b, 0, 16, true, 0, first)
 	b.Overdue(7)
-	state(t, &b, 75*ms, 16, true, 1, 0)
+	state(t, &b, first, 16, true, 1, 0)
 }
 
-// A server that is down for three seconds is found to be back within half a
-// second, and with at most ten probes.
+// A server that is down for three seconds is found to be back within 0.4 seconds, and with
+// at most twenty probes.
 func TestRecovery(t *testing.T) {
 	for _, spread := range []float64{0, 0.5, almost} {
 		b, probes := broken(t, 0), 0
@@ -297,8 +304,26 @@ func TestRecovery(t *testing.T) {
 			b.Failed(now, now, 0, spread)
 			probes++
 		}
-		if now > 3500*ms || probes > 10 {
+		if now > 3400*ms || probes > 20 {
 			t.Errorf("spread %v: found at %v, after %d probes", spread, now, probes)
+		}
+	}
+}
+
+// A server that is down for ten seconds, and refuses at once, gets at most 40 creations, one
+// at a time.
+func TestProbesInTenSeconds(t *testing.T) {
+	for _, spread := range []float64{0, 0.5, almost} {
+		b, begun := broken(t, 0), threshold
+		for now := b.RetryAfter(0); now < 10*time.Second; now += b.RetryAfter(now) {
+			if n := b.Allowed(now, 100); n != 1 {
+				t.Fatalf("at %v: %d creations are allowed at once", now, n)
+			}
+			begun++
+			b.Failed(now, now, 0, spread)
+		}
+		if begun > 40 {
+			t.Errorf("spread %v: %d creations, want at most 40", spread, begun)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestFailedEarlyIsNotOutweighed(t *testing.T) {
 			}
 			state(t, b, now, size, false, 1, 0)
 		}
-		for n, whole := range delays {
+		for n, whole := range earlyDelays {
 			b.Made(1<<60, size)
 			if !b.FailedEarly(now, now, 0, 0) {
 				t.Errorf("size %d: death %d began no outage", size, threshold+n)
@@ -63,7 +63,7 @@ func TestProved(t *testing.T) {
 	well(t, &b, 0)
 
 	b.Proved() // says nothing about an outage
-	state(t, &b, 1, 16, true, 0, 75*ms-1)
+	state(t, &b, 1, 16, true, 0, first-1)
 	b.Made(1<<60, 16)
 	b.Proved() // nor on the way out of one
 	state(t, &b, 1, 16, false, 2, 0)
@@ -101,5 +101,5 @@ func TestUnprovedOutagesAddUp(t *testing.T) {
 	for range threshold {
 		b.Failed(time.Hour, time.Hour, 0, 0)
 	}
-	state(t, b, time.Hour, 16, true, 0, 150*ms)
+	state(t, b, time.Hour, 16, true, 0, 2*first)
 }

@@ -24,7 +24,7 @@ const (
 	politely  = 10 * time.Millisecond
 	dialTime  = 5 * time.Millisecond
 	stormSize = 100
-	maxDials  = 75                         // goal: 50 at first, before the first failure is known, and the probes
+	maxDials  = 85                         // goal: 50 at first, before the first failure is known, and the probes
 	maxGated  = 18                         // with a MakeGate of 8
 	maxWait   = outage/8 + 2*dialTime      // the longest pause of the pool between two probes, and one dial
 	gateWait  = 5*time.Second + 2*dialTime // that of the MakeGate, without its jitter
