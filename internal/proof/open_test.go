@@ -38,7 +38,11 @@ func (d *drive) open(make newPool[*thing]) (err error) {
 		}
 		return n
 	}
-	if c.eviction != "" {
+	switch {
+	case c.eviction == "":
+	case c.predicted:
+		cfg.Eviction = predicted{eviction(c.eviction)}
+	default:
 		cfg.Eviction = eviction(c.eviction)
 	}
 	if c.health != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -145,6 +146,24 @@ func (e eviction) Evict(i resource.Info) error {
 		}
 	}
 	return nil
+}
+
+// predicted is an eviction that is Predictable.
+type predicted struct{ eviction }
+
+func (p predicted) Horizon(resource.Info) resource.Horizon {
+	h := resource.Horizon{Age: math.MaxInt64, Idle: math.MaxInt64, Leases: math.MaxInt64}
+	switch p.eviction {
+	case "leases":
+		h.Leases = tooManyLeases
+	case "age":
+		h.Age = tooOld
+	case "idle":
+		h.Idle = tooIdle
+	case "panics":
+		panic("planned panic in Horizon")
+	}
+	return h
 }
 
 // lapsed returns why the resource with Info i should not have been lent. The pool reads its

@@ -31,6 +31,7 @@ type shape struct {
 	admission, gate    bool
 	quota              bool
 	eviction, health   string
+	predicted          bool // the eviction has a Horizon
 	queue              string
 	brokenAsks         bool
 }
@@ -109,6 +110,9 @@ func drawShape(t *rapid.T) shape {
 		health:     pick("health", "", "", "", "honest", "slow", "panics"),
 		queue:      pick("queue", "", "", "", "", "newest", "broken"),
 		brokenAsks: yes("broken"),
+	}
+	if c.eviction != "" {
+		c.predicted = rapid.Bool().Draw(t, "predicted")
 	}
 	if yes("min idle") {
 		c.minIdle = rapid.IntRange(1, c.max).Draw(t, "min idle size")

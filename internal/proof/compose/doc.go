@@ -1,4 +1,4 @@
-// Package compose tests random combinations of the admissions of package policy. It
+// Package compose tests random combinations of the admissions and evictions of package policy. It
 // contains only tests:
 //
 //   - TestModel compares random nestings of All, Any, Reserve, Limit, Shares and others,
@@ -6,4 +6,6 @@
 //     minimized, printed, and stored in a file that replays it.
 //   - TestBalance uses random nestings from many goroutines, with refusals,
 //     cancellations, panics and Goexits, and checks that all permits are returned.
+//   - TestHorizon compares pools with a random nesting of evictions, with and without their
+//     Horizon.
 package compose
