@@ -14,8 +14,9 @@ import (
 )
 
 // What a policy, or a Trace of leases, may add to an acquire and release, in
-// nanoseconds.
-const policyGoal, traceGoal = 25, 15
+// nanoseconds: an Eviction, an Admission, an Admission of several, another policy, and a
+// Trace.
+const evictionGoal, admissionGoal, allGoal, policyGoal, traceGoal = 5, 15, 30, 25, 10
 
 // policyRows time a pool with each ready-made policy, or a usual combination of them,
 // beside one without, in turns.
@@ -39,27 +40,38 @@ func policyRows(s size) (out []row) {
 	admission := func(name string, goal float64, a resource.Admission) {
 		add(name, goal, func(c *config) { c.Admission = a })
 	}
-	eviction := func(name string, e resource.Eviction) { add(name, policyGoal, func(c *config) { c.Eviction = e }) }
+	eviction := func(name string, e resource.Eviction) { add(name, evictionGoal, func(c *config) { c.Eviction = e }) }
 	health := func(name string, h resource.Health[*peer.Item]) {
 		add(name, policyGoal, func(c *config) { c.Health = h })
 	}
 	healthy := policy.Check(func(context.Context, *peer.Item) error { return nil })
 	idle := policy.IfIdle(time.Hour, healthy)
 
-	admission("limit", policyGoal, policy.Limit(1000))
-	admission("shares", policyGoal, policy.Shares(1000, map[string]int{"a": 10}))
-	admission("deadline", policyGoal, policy.WithinDeadline(1000))
-	admission("gate", policyGoal, policy.NewGate())
-	admission("named", policyGoal, policy.Named("mine", policy.Limit(1000)))
-	admission("reserve", policyGoal, policy.Reserve(1, 1, policy.Limit(1000)))
-	admission("all", policyGoal, policy.All(policy.NewGate(), policy.Limit(1000)))
-	admission("all-2", policyGoal, policy.All(policy.Limit(1000), policy.Limit(1000)))
+	admission("limit", admissionGoal, policy.Limit(1000))
+	admission("shares", admissionGoal, policy.Shares(1000, map[string]int{"a": 10}))
+	admission("deadline", admissionGoal, policy.WithinDeadline(1000))
+	admission("gate", admissionGoal, policy.NewGate())
+	admission("named", admissionGoal, policy.Named("mine", policy.Limit(1000)))
+	admission("reserve", admissionGoal, policy.Reserve(1, 1, policy.Limit(1000)))
+	admission("all", allGoal, policy.All(policy.NewGate(), policy.Limit(1000)))
+	admission("all-2", allGoal, policy.All(policy.Limit(1000), policy.Limit(1000)))
+	admission("all-3", allGoal, policy.All(policy.Limit(1000), policy.WithinDeadline(1000), policy.NewGate()))
 	admission("rate", 0, policy.Rate(rate.NewLimiter(rate.Inf, 1))) // no goal: the cost is that of x/time/rate
 	eviction("max-age", policy.MaxAge(time.Hour, 0.1))
 	eviction("max-idle", policy.MaxIdle(time.Hour))
 	eviction("soft-idle", policy.SoftIdle(time.Hour, 1))
 	eviction("max-leases", policy.MaxLeases(1<<40, 0.1))
 	eviction("any-of-2", policy.AnyOf(policy.MaxAge(time.Hour, 0.1), policy.MaxIdle(time.Hour)))
+	eviction("chain", policy.AnyOf(policy.MaxAge(time.Hour, 0.1), policy.MaxLeases(1<<40, 0.1), policy.MaxIdle(time.Hour),
+		policy.SoftIdle(time.Minute, 1), policy.Protect(1, policy.MaxIdle(time.Minute))))
+	add("evict-if", policyGoal, func(c *config) {
+		c.EvictIf = func(_ *peer.Item, i resource.Info) error {
+			if i.Age < 0 {
+				return policy.ErrMaxAge
+			}
+			return nil
+		}
+	})
 	health("if-idle", idle)
 	health("cohort", policy.Cohort(idle))
 	add("one-of-each", 0, func(c *config) {

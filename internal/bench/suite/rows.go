@@ -182,8 +182,8 @@ type namedCrew struct {
 var crews = []namedCrew{
 	{crew{goroutines: 1, resources: 1}, "alone", "acquire and release, one goroutine", 0.25},
 	{crew{goroutines: runtime.GOMAXPROCS(0), resources: 64, own: true}, "per-core", "one goroutine a core, size 64", 0.25},
-	{crew{goroutines: 64, resources: 4, yield: true}, "64-on-4", "64 goroutines on 4, Gosched while holding", 0.5},
-	{crew{goroutines: 64, resources: 4, yield: true, own: true}, "64-on-4-own-ctx", "  each with a context of its own", 0.5},
+	{crew{goroutines: 64, resources: 4, yield: true}, "64-on-4", "64 goroutines on 4, Gosched while holding", 0.7},
+	{crew{goroutines: 64, resources: 4, yield: true, own: true}, "64-on-4-own-ctx", "  each with a context of its own", 0.7},
 }
 
 // loopRows time the loops of the crews.
