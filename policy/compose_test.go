@@ -270,7 +270,7 @@ func TestI4_StressCompositions(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(newSeed(t), 5))
 	var sum tally
-	for begun := time.Now(); time.Since(begun) < d; {
+	for begun := time.Now(); time.Since(begun) < d || sum.refused == 0 || sum.torn == 0; {
 		tr := plant(rnd, rand.IntN, rnd.IntN(2) == 0)
 		var wg sync.WaitGroup
 		var mu sync.Mutex

@@ -44,8 +44,10 @@ func (p *Pool[T]) hit(slot int, asks bool) (l Lease[T], ok bool) {
 
 // sample reports l, which hit has leased, to Trace.Leased if it is sampled.
 func (l Lease[T]) sample(ctx context.Context, r *Request) {
-	if l.e.sampled(l.gen(), l.e.pool.sampler.mask.Load()) {
-		l.introduce(ctx, r)
+	p := l.e.pool
+	if l.e.sampled(l.gen(), p.sampler.mask.Load()) {
+		a := acquireOp[T]{lease: l}
+		a.introduce(ctx, p, r)
 	}
 }
 
@@ -242,9 +244,8 @@ func (a *acquireOp[T]) keeps(p *Pool[T]) bool {
 	return !a.found.due
 }
 
-// introduce is greet in a frame of its own, for a lease that hit has begun.
-func (l Lease[T]) introduce(ctx context.Context, r *Request) {
-	p, a := l.e.pool, acquireOp[T]{lease: l}
+// introduce is greet in a frame of its own.
+func (a *acquireOp[T]) introduce(ctx context.Context, p *Pool[T], r *Request) {
 	defer func() {
 		if a.step != inPool {
 			a.stumbled(p, recover())
