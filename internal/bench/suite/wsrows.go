@@ -81,9 +81,7 @@ var question = []byte("a question of sixty-four bytes, as long as its answer: 01
 // answered checks the reply to question.
 func answered(p []byte, err error) {
 	check(err)
-	if len(p) != len(question) {
-		check(fmt.Errorf("reply of %d bytes, want %d", len(p), len(question)))
-	}
+	failIf(len(p) != len(question), "reply of %d bytes, want %d", len(p), len(question))
 }
 
 // An asker takes a connection, exchanges so many messages over it and lets go of it.
@@ -221,6 +219,14 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 	}
 }
 
+// served is an entrant with a server of its own, which open connects to.
+func served[T any](name string, far time.Duration, open func(x *setup, a address) T, measure func(ctx context.Context, opened T) sample) entrant {
+	return entrant{name, func(x *setup) measurement {
+		opened := open(x, x.server().far(x.ctx, far))
+		return func(ctx context.Context) sample { return measure(ctx, opened) }
+	}}
+}
+
 // duelRow has workers do the same through one pool of as many connections, and on
 // connections of gorilla and of coder of their own, in seven short turns a round: what
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
@@ -229,18 +235,15 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 func duelRow(name, scheme string, workers int, s size, far time.Duration, edit func(*wspool.Config), f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
-		return entrant{name, func(x *setup) measurement {
-			ask := open(x, x.server().far(x.ctx, far))
-			d := max(s.micro()/4, 10*far) // several round trips
-			return func(cancellable context.Context) sample {
-				got := sample{f.metric: try(context.Background(), d, ask)}
-				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
-					runtime.GC()
-					got["ctx "+f.metric] = try(cancellable, d, ask)
-				}
-				return got
+		d := max(s.micro()/4, 10*far) // several round trips
+		return served(name, far, open, func(cancellable context.Context, ask []asker) sample {
+			got := sample{f.metric: try(context.Background(), d, ask)}
+			if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
+				runtime.GC()
+				got["ctx "+f.metric] = try(cancellable, d, ask)
 			}
-		}}
+			return got
+		})
 	}
 	return row{name: name, turns: 7, entrants: []entrant{
 		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, edit) }),
@@ -257,12 +260,9 @@ func duelRow(name, scheme string, workers int, s size, far time.Duration, edit f
 func dialRow(scheme string, s size, bound float64) row {
 	const workers = 16
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
-		return entrant{name, func(x *setup) measurement {
-			ask := open(x, x.server())
-			return func(ctx context.Context) sample {
-				return sample{"op/s": perSecond(workers, s.micro(), func(i int) { ask[i](ctx, 1) })}
-			}
-		}}
+		return served(name, 0, open, func(ctx context.Context, ask []asker) sample {
+			return sample{"op/s": oneEach(ctx, s.micro(), ask)}
+		})
 	}
 	return row{name: scheme + "-dial", entrants: []entrant{
 		one("respool", func(x *setup, a address) []asker { return poolAskers(x, a, scheme, workers, nil) }),
