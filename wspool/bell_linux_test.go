@@ -271,9 +271,17 @@ func testBellBehindCompressed(t *testing.T, during bool) {
 	})
 	c := belledConn(t, p)
 	if during {
-		close(strike)
 		l := c.link
+		l.hub.monitor.mu.Lock()
+		if l.hub.monitor.ticker != nil {
+			l.hub.monitor.ticker.Stop() // a release later than thinkTime would find the message read
+		}
+		l.hub.monitor.mu.Unlock()
+		close(strike)
 		l.until(t, "sent a message", l.raw.Readable)
+		if n := p.Stats().Unsolicited; n != 0 {
+			t.Errorf("%d messages were read during the lease", n)
+		}
 		c.Release()
 	} else {
 		c.Release()

@@ -382,7 +382,7 @@ func TestGateRedialBreaks(t *testing.T) {
 
 // The gate keeps the promises of an Admission, and so before another.
 func TestGateConforms(t *testing.T) {
-	pause := func(error, int) time.Duration { return time.Second }
+	pause := func(error, int) time.Duration { return 20 * time.Millisecond }
 	policytest.Admission(t, func() resource.Admission {
 		return &dialGate{max: 5, redial: pause, next: &dialGate{max: 2, redial: pause}}
 	})

@@ -91,12 +91,6 @@ func runCases(ctx context.Context, cases []Case, kinds []peer.Kind, w io.Writer)
 	return t, errors.Join(errs...)
 }
 
-// A reply is what a child prints.
-type reply struct {
-	Finding Finding `json:"finding"`
-	Err     string  `json:"error,omitempty"`
-}
-
 // Child comes first in a program that calls [Run]. If the process was started to run a
 // case, on one of kinds, Child does so, and the program is to exit with status.
 func Child(kinds []peer.Kind) (handled bool, status int) {
@@ -119,12 +113,11 @@ func child(names string, kinds []peer.Kind) error {
 	if c < 0 || k < 0 {
 		return fmt.Errorf("no such case or pool: %s", names)
 	}
-	var r reply
 	f, err := decide(cases[c].run, kinds[k])
-	if r.Finding = f; err != nil {
-		r.Err = err.Error()
+	if err != nil {
+		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(r)
+	return json.NewEncoder(os.Stdout).Encode(f)
 }
 
 // inChild runs c on k in a process of its own. Its death or hang is a finding.
@@ -151,14 +144,11 @@ func (c Case) inChild(ctx context.Context, k peer.Kind) (Finding, error) {
 	case err != nil:
 		return Finding{}, err
 	}
-	var r reply
-	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return Finding{}, fmt.Errorf("child printed %q: %w", stdout.String(), err)
+	var f Finding
+	if err := json.Unmarshal(stdout.Bytes(), &f); err != nil {
+		return f, fmt.Errorf("child printed %q: %w", stdout.String(), err)
 	}
-	if r.Err != "" {
-		err = errors.New(r.Err)
-	}
-	return r.Finding, err
+	return f, nil
 }
 
 // causeOfDeath reads why a child died: a panic, a fatal error of the runtime or, in a

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"fmt"
-	"runtime"
 )
 
 // Channel is a buffered channel that is filled once: the simplest way to lend items.
@@ -59,9 +58,7 @@ func channelLoop(ctx context.Context, p channel, n int, yield bool) error {
 	for range n {
 		select {
 		case it := <-p:
-			if yield {
-				runtime.Gosched()
-			}
+			Hold(yield)
 			p <- it
 		case <-ctx.Done():
 			return ctx.Err()

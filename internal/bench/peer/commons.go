@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"runtime"
 
 	commons "github.com/jolestar/go-commons-pool/v2"
 )
@@ -73,9 +72,7 @@ func commonsLoop(ctx context.Context, p commonsPool, n int, yield bool) error {
 		if err != nil {
 			return err
 		}
-		if yield {
-			runtime.Gosched()
-		}
+		Hold(yield)
 		if err := p.ReturnObject(ctx, it); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -186,6 +187,13 @@ type Loops struct {
 	Plain Loop // release at once
 	Yield Loop // runtime.Gosched while holding the item
 	Close func() error
+}
+
+// Hold is what a loop does while it has the item.
+func Hold(yield bool) {
+	if yield {
+		runtime.Gosched()
+	}
 }
 
 // LoopsOf returns Kind.Loops of a pool that open opens, made of one loop over its

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"net"
-	"runtime"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -114,9 +113,7 @@ func pgxLoop(ctx context.Context, p pgxPool, n int, yield bool) error {
 		if err != nil {
 			return err
 		}
-		if yield {
-			runtime.Gosched()
-		}
+		Hold(yield)
 		c.Release()
 	}
 	return nil

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 
 	"github.com/jackc/puddle/v2"
@@ -69,9 +68,7 @@ func puddleLoop(ctx context.Context, p puddlePool, n int, yield bool) error {
 		if err != nil {
 			return err
 		}
-		if yield {
-			runtime.Gosched()
-		}
+		Hold(yield)
 		r.Release()
 	}
 	return nil

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"runtime"
 
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
@@ -48,27 +47,17 @@ func (p respool) Count() (total, idle int) {
 }
 
 func respoolLoop(ctx context.Context, p respool, n int, yield bool) error {
-	if !yield {
-		return RespoolLoop(ctx, p.Pool, n)
-	}
-	for range n {
-		l, err := p.Pool.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		runtime.Gosched()
-		l.Release()
-	}
-	return nil
+	return RespoolLoop(ctx, p.Pool, n, yield)
 }
 
-// RespoolLoop is the plain [Loop], for pools that were set up elsewhere.
-func RespoolLoop(ctx context.Context, p *resource.Pool[*Item], n int) error {
+// RespoolLoop is the loop of a pool that was set up elsewhere.
+func RespoolLoop(ctx context.Context, p *resource.Pool[*Item], n int, yield bool) error {
 	for range n {
 		l, err := p.Acquire(ctx)
 		if err != nil {
 			return err
 		}
+		Hold(yield)
 		l.Release()
 	}
 	return nil

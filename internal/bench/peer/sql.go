@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"runtime"
 )
 
 // SQL is the pool of database/sql, around a driver that does nothing.
@@ -88,9 +87,7 @@ func sqlLoop(ctx context.Context, db sqlPool, n int, yield bool) error {
 		if err != nil {
 			return err
 		}
-		if yield {
-			runtime.Gosched()
-		}
+		Hold(yield)
 		if err := c.Close(); err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -98,9 +97,7 @@ func smartLoop(ctx context.Context, p smartPool, n int, yield bool) error {
 		if err != nil {
 			return err
 		}
-		if yield {
-			runtime.Gosched()
-		}
+		peer.Hold(yield)
 		c.Recycle()
 	}
 	return nil

@@ -67,24 +67,17 @@ func fairness(work func()) func(context.Context, peer.Kind, size) sample {
 		return with(ctx, k, slots, slots, peer.Instant, func(p peer.Pool) sample {
 			var over atomic.Bool
 			counts := make([]int, callers)
-			var longest atomic.Int64
 			defer time.AfterFunc(s.time(2*time.Second), func() { over.Store(true) }).Stop()
 			crowd(ctx, callers, func(ctx context.Context, i int) {
 				for !over.Load() {
-					asked := time.Now()
 					l := must(p.Acquire(ctx))
-					waited := time.Since(asked)
 					work()
 					l.Release()
 					counts[i]++
-					raise(&longest, int64(waited))
 				}
 			})
 			fewest, most := float64(slices.Min(counts)), float64(slices.Max(counts))
-			return sample{
-				"fewest": fewest, "most": most, "fewest/most": fewest / most,
-				"longest wait ms": millis(time.Duration(longest.Load())),
-			}
+			return sample{"fewest": fewest, "most": most, "fewest/most": fewest / most}
 		})
 	}
 }
@@ -95,7 +88,7 @@ func timeoutStorm(ctx context.Context, k peer.Kind, s size) sample {
 	const callers, slots = 600, 8
 	return with(ctx, k, slots, slots, peer.Instant, func(p peer.Pool) sample {
 		var over atomic.Bool
-		var useful, late, none atomic.Int64
+		var useful atomic.Int64
 		defer time.AfterFunc(s.time(3*time.Second), func() { over.Store(true) }).Stop()
 		crowd(ctx, callers, func(ctx context.Context, i int) {
 			draw := rand.New(rand.NewPCG(s.seed, uint64(i)))
@@ -105,14 +98,11 @@ func timeoutStorm(ctx context.Context, k peer.Kind, s size) sample {
 				defer cancel()
 				l, err := p.Acquire(ctx)
 				if err != nil {
-					none.Add(1)
 					return
 				}
 				time.Sleep(ms)
 				l.Release()
-				if time.Now().After(deadline) {
-					late.Add(1)
-				} else {
+				if !time.Now().After(deadline) {
 					useful.Add(1)
 				}
 			}
@@ -120,7 +110,7 @@ func timeoutStorm(ctx context.Context, k peer.Kind, s size) sample {
 				one()
 			}
 		})
-		return sample{"useful": float64(useful.Load()), "late": float64(late.Load()), "none": float64(none.Load())}
+		return sample{"useful": float64(useful.Load())}
 	})
 }
 

@@ -149,12 +149,9 @@ func (e *echoes) listen() (a address, stop func()) {
 
 func (e *echoes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
-	case "/close":
-		n, _ := strconv.Atoi(r.URL.Query().Get("n")) // too few are noticed by the client
+	case "/close", "/counts":
+		n, _ := strconv.Atoi(r.URL.Query().Get("n")) // none: 0; too few are noticed by the client
 		e.close(w, n)
-		return
-	case "/counts":
-		e.close(w, 0)
 		return
 	case "/far":
 		delay, _ := time.ParseDuration(r.URL.Query().Get("delay"))

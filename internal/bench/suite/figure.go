@@ -92,11 +92,9 @@ func quantile(v []float64, p float64) float64 {
 // judgeAll makes the lines of the rows that were run.
 func judgeAll(all []row, results []result) (out []line) {
 	for _, r := range all {
-		for _, res := range results {
-			if res.Row == r.name {
-				for _, f := range r.figures {
-					out = append(out, judge(f, res))
-				}
+		if res := (record{Results: results}).result(r.name); res.Row != "" {
+			for _, f := range r.figures {
+				out = append(out, judge(f, res))
 			}
 		}
 	}

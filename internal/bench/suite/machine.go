@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -66,6 +67,8 @@ func (m machine) String() string {
 	return s
 }
 
+var compared = regexp.MustCompile(`^vitess.io/vitess$|/(websocket|pgx/v5|puddle/v2|go-commons-pool/v2|go-redis/v9)$`)
+
 // versions are those of the compared modules and of puddle below respool.
 func versions() (out []string) {
 	info, ok := debug.ReadBuildInfo()
@@ -73,13 +76,8 @@ func versions() (out []string) {
 		return nil
 	}
 	for _, m := range info.Deps {
-		for _, name := range []string{
-			"coder/websocket", "gorilla/websocket", "jackc/pgx/v5", "jackc/puddle/v2", "jolestar/go-commons-pool/v2",
-			"redis/go-redis/v9", "vitess.io/vitess",
-		} {
-			if strings.HasSuffix(m.Path, name) {
-				out = append(out, m.Path+" "+m.Version)
-			}
+		if compared.MatchString(m.Path) {
+			out = append(out, m.Path+" "+m.Version)
 		}
 	}
 	return out

@@ -26,13 +26,12 @@ func idleRows(s size) []row {
 		for range n {
 			idle += p.Stats().Idle
 		}
-		if idle == 0 {
-			return errors.New("no idle resource in Stats")
-		}
-		return nil
+		return attempt(func() { failIf(idle == 0, "no idle resource in Stats") })
 	}
 	return []row{
-		{name: "idle-acquire", entrants: idleEntrants(s, peer.RespoolLoop), figures: []figure{
+		{name: "idle-acquire", entrants: idleEntrants(s, func(ctx context.Context, p *resource.Pool[*peer.Item], n int) error {
+			return peer.RespoolLoop(ctx, p, n, false)
+		}), figures: []figure{
 			{work: "acquire with 100,000 idle, beside 10 idle", metric: "ns/op", rule: ratioAtMost, bound: 1.2, than: "10 idle", allocs: true}}},
 		{name: "idle-sweep", entrants: []entrant{{"many idle", func(x *setup) measurement { return sweepCost(x, s) }}}, figures: []figure{
 			{work: "  CPU of a sweep of 100,000 idle", metric: "cpu ms", rule: atMost, bound: 10}}},

@@ -48,7 +48,8 @@ func newPlot(title, x, y string) *plot.Plot {
 // lined adds a line for an entrant, with the spread of its points if there is one.
 func lined(p *plot.Plot, name string, points plotter.XYs, errs plotter.YErrors, steps bool) {
 	look := lookOf(name)
-	l, marks := must2(plotter.NewLinePoints(points))
+	l, marks, err := plotter.NewLinePoints(points)
+	check(err)
 	l.Color, l.Dashes, l.Width = palette[look], plotutil.Dashes(look), vg.Points(1.5)
 	marks.Color, marks.Shape, marks.Radius = palette[look], plotutil.Shape(look), vg.Points(3)
 	if look == 0 {
@@ -67,11 +68,6 @@ func lined(p *plot.Plot, name string, points plotter.XYs, errs plotter.YErrors, 
 	bars.Color = palette[look]
 	p.Add(marks, bars)
 	p.Legend.Add(name, l, marks)
-}
-
-func must2[A, B any](a A, b B, err error) (A, B) {
-	check(err)
-	return a, b
 }
 
 // plotSweep draws a sweep on logarithmic axes; X is linear if its range is small. A

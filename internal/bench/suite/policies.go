@@ -103,7 +103,7 @@ func addedBy(ctx context.Context, slice time.Duration, p, bare *resource.Pool[*p
 	var least [2]sample
 	for range policyTurns {
 		for i, pool := range []*resource.Pool[*peer.Item]{bare, p} {
-			got := meter(ctx, slice, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, pool, n) })
+			got := meter(ctx, slice, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, pool, n, false) })
 			if least[i] == nil || got["ns/op"] < least[i]["ns/op"] {
 				least[i] = got
 			}

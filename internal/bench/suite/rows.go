@@ -113,7 +113,7 @@ func jobRow(name string, kinds []peer.Kind, s size, job func(ctx context.Context
 }
 
 // with opens a pool with that many warm items, has f measure it and closes it.
-func with(ctx context.Context, k peer.Kind, max, warm int, m maker, f func(p peer.Pool) sample) (s sample) {
+func with(ctx context.Context, k peer.Kind, max, warm int, m func(context.Context) (*peer.Item, error), f func(p peer.Pool) sample) (s sample) {
 	p := must(k.Open(peer.Config{Max: max, Make: m}))
 	err := attempt(func() {
 		if warm > 0 {
@@ -124,9 +124,6 @@ func with(ctx context.Context, k peer.Kind, max, warm int, m maker, f func(p pee
 	check(errors.Join(err, peer.Close(p)))
 	return s
 }
-
-// A maker makes an item; it is the same function for every pool of a row.
-type maker = func(ctx context.Context) (*peer.Item, error)
 
 // loops opens the loops of k until the row ends.
 func (x *setup) loops(k peer.Kind, size int) peer.Loops {

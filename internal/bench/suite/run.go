@@ -122,15 +122,12 @@ const measureTime = 3 * time.Minute
 // is measured first changes from round to round. An entrant whose measurement fails is
 // not measured again; the others go on.
 func runRow(ctx context.Context, r row, o options, progress func(string, ...any)) result {
-	res := result{Row: r.name, Main: r.entrants[0].name, Samples: map[string][]sample{}, Curves: map[string][]point{}}
+	res := result{Row: r.name, Main: r.entrants[0].name, Samples: map[string][]sample{}, Curves: map[string][]point{}, Errs: map[string]string{}}
 	failed := func(name, what string, err error) {
 		if err == nil {
 			return
 		}
 		progress("%s: %s: %v", name, what, err)
-		if res.Errs == nil {
-			res.Errs = map[string]string{}
-		}
 		if res.Errs[name] == "" { // later errors may follow from the first
 			res.Errs[name] = fmt.Sprintf("%s: %v", what, err)
 		}

@@ -383,7 +383,7 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%d: %s", n, got)
 		}
 	}
-	if a, b := powersOfTen(1000), upTo(6); !slices.Equal(a, []int{1, 10, 100, 1000}) || !slices.Equal(b, []int{1, 2, 4, 6}) {
+	if a, b := powers(10, 1000), powers(2, 6); !slices.Equal(a, []int{1, 10, 100, 1000}) || !slices.Equal(b, []int{1, 2, 4, 6}) {
 		t.Errorf("%v, %v", a, b)
 	}
 	if cpuModel("processor\t: 0\nmodel name\t: Abacus 9\n") != "Abacus 9" || cpuModel("") != "unknown CPU" {
@@ -416,7 +416,7 @@ func BenchmarkIdle(b *testing.B) {
 	for _, n := range []int{fewIdle, 100_000} {
 		b.Run(fmt.Sprintf("idle=%d/work=acquire", n), func(b *testing.B) {
 			p := openIdle(b.Context(), n, resource.Config[*peer.Item]{SweepInterval: time.Hour})
-			benchLoop(b, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, p, n) })
+			benchLoop(b, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, p, n, false) })
 			check(peer.Close(p))
 		})
 	}

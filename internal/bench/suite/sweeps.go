@@ -29,7 +29,7 @@ func sweeps(s size) []sweep {
 	return []sweep{
 		{
 			row: "scale-procs", title: "Acquire and release, a goroutine on each processor", axis: "processors (GOMAXPROCS)", unit: "ns/op",
-			work: "a goroutine on each processor, size 64; processors: %s", steps: upTo(runtime.NumCPU()), has: loops,
+			work: "a goroutine on each processor, size 64; processors: %s", steps: powers(2, runtime.NumCPU()), has: loops,
 			open: func(x *setup, k peer.Kind, procs int) measurement {
 				old := runtime.GOMAXPROCS(procs) // a pool may look how many there are when it opens
 				defer runtime.GOMAXPROCS(old)
@@ -43,7 +43,7 @@ func sweeps(s size) []sweep {
 		},
 		{
 			row: "scale-goroutines", title: "Acquire and release, by contention: goroutines on 16", axis: "goroutines", unit: "ns/op",
-			work: "on 16, Gosched while holding; goroutines: %s", steps: powersOfTen(s.count(10_000)),
+			work: "on 16, Gosched while holding; goroutines: %s", steps: powers(10, s.count(10_000)),
 			has: func(k peer.Kind, _ int) bool { return k.Loops != nil },
 			open: func(x *setup, k peer.Kind, n int) measurement {
 				return metered(s, crew{goroutines: n, yield: true, own: true}.loop(x.loops(k, 16)))
@@ -51,7 +51,7 @@ func sweeps(s size) []sweep {
 		},
 		{
 			row: "scale-size", title: "Acquire and release, by how many are idle", axis: "size of the pool, all idle", unit: "ns/op",
-			work: "acquire and release, one goroutine; idle: %s", steps: powersOfTen(s.count(manyIdle)), has: loops,
+			work: "acquire and release, one goroutine; idle: %s", steps: powers(10, s.count(manyIdle)), has: loops,
 			open: func(x *setup, k peer.Kind, idle int) measurement { return metered(s, x.loops(k, idle).Plain) },
 		},
 		{
@@ -65,17 +65,9 @@ func sweeps(s size) []sweep {
 	}
 }
 
-// powersOfTen are those up to n.
-func powersOfTen(n int) (out []int) {
-	for i := 1; i <= n; i *= 10 {
-		out = append(out, i)
-	}
-	return out
-}
-
-// upTo are the powers of two below n, and n.
-func upTo(n int) (out []int) {
-	for i := 1; i < n; i *= 2 {
+// powers are the powers of base below n, and n.
+func powers(base, n int) (out []int) {
+	for i := 1; i < n; i *= base {
 		out = append(out, i)
 	}
 	return append(out, n)

@@ -31,9 +31,8 @@ func watchRows(s size) []row {
 	return []row{
 		one("watch-snapshot", func(m *metrics.Meter) measurement {
 			return timed(s, func() {
-				if n := m.Snapshot(0).Stats.Leased; n != watched {
-					check(fmt.Errorf("%d leased, want %d", n, watched))
-				}
+				n := m.Snapshot(0).Stats.Leased
+				failIf(n != watched, "%d leased, want %d", n, watched)
 			})
 		}, figure{work: "counters and levels of 10,000 held leases", metric: "ms"}),
 		one("watch-scrape", func(m *metrics.Meter) measurement {

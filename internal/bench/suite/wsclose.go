@@ -109,7 +109,6 @@ func massRow(s size) row {
 		return sample{
 			"peak":     float64(a.counts(x.ctx).Peak),
 			"back ms":  millis(took),
-			"dial ms":  millis(dial),
 			"dials":    float64(took-maxDelay) / float64(dial),
 			"of bound": float64(took) / float64(4*dial+maxDelay),
 		}

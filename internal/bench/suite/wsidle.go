@@ -33,31 +33,27 @@ func (x *setup) idleSockets(a address, scheme string, n int, s size, edits ...fu
 }
 
 func allIdle(p *wspool.Pool, n int) {
-	if got := p.Stats().Idle; got != n {
-		check(fmt.Errorf("%d of %d connections are idle", got, n))
-	}
+	got := p.Stats().Idle
+	failIf(got != n, "%d of %d connections are idle", got, n)
 }
 
 // socketMemoryRow finds the memory of this process that an idle connection keeps, whose
 // end is noticed when it comes: by the pool, or by a goroutine that reads.
 func socketMemoryRow(scheme string, s size, bound float64) row {
 	conns := s.count(2000)
-	one := func(name string, open func(x *setup, a address) func()) entrant {
+	one := func(name string, open func(x *setup, a address)) entrant {
 		return entrant{name, func(x *setup) measurement {
 			a := x.server()
 			return perRound(func(x *setup) sample {
-				heap0, stack0 := memoryInUse()
-				verify := open(x, a)
+				before := memoryInUse()
+				open(x, a)
 				check(peer.Pause(x.ctx, s.time(100*ms)))
-				heap1, stack1 := memoryInUse()
-				verify()
-				heap, stack := (heap1-heap0)/float64(conns)/1024, (stack1-stack0)/float64(conns)/1024
-				return sample{"KiB": heap + stack, "heap KiB": heap, "stack KiB": stack}
+				return sample{"KiB": (memoryInUse() - before) / float64(conns) / 1024}
 			})(x)
 		}}
 	}
-	gorilla := func(tune func(*websocket.Dialer)) func(x *setup, a address) func() {
-		return func(x *setup, a address) func() {
+	gorilla := func(tune func(*websocket.Dialer)) func(x *setup, a address) {
+		return func(x *setup, a address) {
 			d := a.dialer(scheme)
 			tune(&d.Dialer)
 			var readers sync.WaitGroup
@@ -67,19 +63,18 @@ func socketMemoryRow(scheme string, s size, bound float64) row {
 				x.cleanup(ws.Close)
 				readers.Go(func() { _, _, _ = ws.NextReader() }) // until it is closed
 			}
-			return func() {}
 		}
 	}
 	return row{name: scheme + "-memory", figures: []figure{
 		{work: "memory of an idle connection that is read (and, ours, kept alive), " + scheme, metric: "KiB", than: gorillaName, rule: atMost, bound: bound},
 	}, entrants: []entrant{
-		one("respool", func(x *setup, a address) func() {
+		one("respool", func(x *setup, a address) {
 			p := x.idleSockets(a, scheme, conns, s)
-			return func() { allIdle(p, conns) }
+			x.cleanup(func() error { return attempt(func() { allIdle(p, conns) }) }) // still
 		}),
 		one(gorillaName, gorilla(func(*websocket.Dialer) {})),
 		one(tunedName, gorilla(func(d *websocket.Dialer) { d.ReadBufferSize, d.WriteBufferPool = 512, new(sync.Pool) })),
-		one(coderName, func(x *setup, a address) func() {
+		one(coderName, func(x *setup, a address) {
 			all, end := coderConns(x.ctx, a, scheme, conns)
 			x.cleanup(func() error { _ = end(); return nil }) // they closed when their reads were cancelled
 			reading, stop := context.WithCancel(x.ctx)
@@ -87,20 +82,19 @@ func socketMemoryRow(scheme string, s size, bound float64) row {
 			for _, c := range all {
 				c.CloseRead(reading)
 			}
-			return func() {}
 		}),
 	}}
 }
 
 // memoryInUse returns the bytes of heap and stacks in use after garbage collection. The
 // content of a sync.Pool survives the first collection.
-func memoryInUse() (heap, stack float64) {
+func memoryInUse() float64 {
 	for range 3 {
 		runtime.GC()
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc), float64(m.StackInuse)
+	return float64(m.HeapAlloc + m.StackInuse)
 }
 
 // firstOfFive measures in every fifth round only, from the first.
@@ -139,7 +133,7 @@ func crowdRow(name string, n int, s size, cpu float64) row {
 		}
 		var dials atomic.Int64
 		gone := make(departures, closes)
-		heap0, stack0 := memoryInUse()
+		before := memoryInUse()
 		goroutines := runtime.NumGoroutine()
 		p := x.idleSockets(servers[0], "ws", n, s, gone.trace, func(c *wspool.Config) {
 			c.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -147,8 +141,7 @@ func crowdRow(name string, n int, s size, cpu float64) row {
 				return new(net.Dialer).DialContext(ctx, network, to.Host)
 			}
 		})
-		heap1, stack1 := memoryInUse()
-		got := sample{"KiB": (heap1 + stack1 - heap0 - stack0) / float64(n) / 1024, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
+		got := sample{"KiB": (memoryInUse() - before) / float64(n) / 1024, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
 		var pings int64
 		used := cpuOf(x.ctx, s.time(keepAlive), func() {
 			pings = -pings

@@ -33,9 +33,6 @@ func wsRows(s size) (out []row) {
 	for _, scheme := range schemes {
 		out = append(out, headlineRow(scheme, s))
 	}
-	perWorker := func(ctx context.Context, d time.Duration, ask []asker) float64 {
-		return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
-	}
 	for _, scheme := range schemes {
 		exchanges := map[string]float64{"ws": 0.95, "wss": 0.93}[scheme]
 		for _, n := range []int{16, 64} {
@@ -43,17 +40,17 @@ func wsRows(s size) (out []row) {
 				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, 0, poolExchanges(nil), figure{
 					work:   fmt.Sprintf("%d workers, Exchange, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: exchanges, than: gorillaName, more: true,
-				}, perWorker),
+				}, oneEach),
 				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, 0, poolLeases(nil), figure{
 					work:   fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: 0.9, than: gorillaName, more: true,
-				}, perWorker))
+				}, oneEach))
 		}
 		for _, far := range []time.Duration{ms, 20 * ms} {
 			out = append(out, duelRow(fmt.Sprintf("%s-exchange-16-%v", scheme, far), scheme, 16, s, s.time(far), poolExchanges(nil), figure{
 				work:   fmt.Sprintf("  16 workers, %s, over a network that takes %v each way", scheme, far),
 				metric: "op/s", than: gorillaName, more: true, rule: ratioAtLeast, bound: 0.95,
-			}, perWorker))
+			}, oneEach))
 		}
 		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, 0, poolExchanges(nil), figure{
 			work:   "Exchange back to back, " + scheme + ": a message",
@@ -94,9 +91,7 @@ var question = []byte("a question of sixty-four bytes, as long as its answer: 01
 // answered checks the reply to question.
 func answered(p []byte, err error) {
 	check(err)
-	if len(p) != len(question) {
-		check(fmt.Errorf("reply of %d bytes, want %d", len(p), len(question)))
-	}
+	failIf(len(p) != len(question), "reply of %d bytes, want %d", len(p), len(question))
 }
 
 // An asker takes a connection, exchanges so many messages over it and lets go of it.
@@ -237,6 +232,12 @@ func coderAskers(x *setup, a address, scheme string, n int) (out []asker) {
 	return out
 }
 
+// oneEach has all workers exchange one message a lease, and returns how many they do in a
+// second.
+func oneEach(ctx context.Context, d time.Duration, ask []asker) float64 {
+	return perSecond(len(ask), d, func(i int) { ask[i](ctx, 1) })
+}
+
 // timePerMessage has one worker take leases of so many exchanges back to back.
 func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker) float64 {
 	return func(ctx context.Context, d time.Duration, ask []asker) float64 {
@@ -250,6 +251,14 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 	}
 }
 
+// served is an entrant with a server of its own, which open connects to.
+func served[T any](name string, far time.Duration, open func(x *setup, a address) T, measure func(ctx context.Context, opened T) sample) entrant {
+	return entrant{name, func(x *setup) measurement {
+		opened := open(x, x.server().far(x.ctx, far))
+		return func(ctx context.Context) sample { return measure(ctx, opened) }
+	}}
+}
+
 // duelRow has workers do the same through one pool of as many connections, and on
 // connections of gorilla and of coder of their own, in seven short turns a round: what
 // takes a few microseconds is often disturbed by more than a pool costs. The metrics
@@ -259,27 +268,28 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 func duelRow(name, scheme string, workers int, s size, far time.Duration, pooled opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
-		return entrant{name, func(x *setup) measurement {
-			ask := open(x, x.server().far(x.ctx, far))
-			d := max(s.micro()/4, 10*far) // several round trips
-			var exchanged atomic.Int64
+		var exchanged atomic.Int64
+		counted := func(x *setup, a address) []asker {
+			ask := open(x, a)
 			for i, one := range ask {
 				ask[i] = func(ctx context.Context, exchanges int) {
 					one(ctx, exchanges)
 					exchanged.Add(int64(exchanges))
 				}
 			}
-			return func(cancellable context.Context) sample {
-				exchanges, cpu := exchanged.Load(), cpuNow()
-				got := sample{f.metric: try(context.Background(), d, ask)}
-				got["cpu us"] = micros(cpuNow()-cpu) / float64(exchanged.Load()-exchanges)
-				if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
-					runtime.GC()
-					got["ctx "+f.metric] = try(cancellable, d, ask)
-				}
-				return got
+			return ask
+		}
+		d := max(s.micro()/4, 10*far) // several round trips
+		return served(name, far, counted, func(cancellable context.Context, ask []asker) sample {
+			exchanges, cpu := exchanged.Load(), cpuNow()
+			got := sample{f.metric: try(context.Background(), d, ask)}
+			got["cpu us"] = micros(cpuNow()-cpu) / float64(exchanged.Load()-exchanges)
+			if got["ctx "+f.metric] = got[f.metric]; name != gorillaName {
+				runtime.GC()
+				got["ctx "+f.metric] = try(cancellable, d, ask)
 			}
-		}}
+			return got
+		})
 	}
 	return row{name: name, turns: 7, entrants: []entrant{
 		one("respool", func(x *setup, a address) []asker { return pooled(x, a, scheme, workers) }),
@@ -297,12 +307,9 @@ func duelRow(name, scheme string, workers int, s size, far time.Duration, pooled
 func dialRow(scheme string, s size, bound float64) row {
 	const workers = 16
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
-		return entrant{name, func(x *setup) measurement {
-			ask := open(x, x.server())
-			return func(ctx context.Context) sample {
-				return sample{"op/s": perSecond(workers, s.micro(), func(i int) { ask[i](ctx, 1) })}
-			}
-		}}
+		return served(name, 0, open, func(ctx context.Context, ask []asker) sample {
+			return sample{"op/s": oneEach(ctx, s.micro(), ask)}
+		})
 	}
 	return row{name: scheme + "-dial", entrants: []entrant{
 		one("respool", func(x *setup, a address) []asker { return poolExchanges(nil)(x, a, scheme, workers) }),

@@ -51,10 +51,10 @@ func headlineRow(scheme string, s size) row {
 			// Each round begins without a connection, so that those of a pool count as
 			// its memory.
 			return perRound(func(x *setup) sample {
-				heap, stack := memoryInUse()
+				before := memoryInUse()
 				speak := open(x, a.speech(s))
 				got := speakAll(x.ctx, a, s, speak)
-				got["live KiB"] = liveMemory(x.ctx, s, heap+stack, speak)
+				got["live KiB"] = liveMemory(x.ctx, s, before, speak)
 				return got
 			})(x)
 		}}
@@ -125,8 +125,7 @@ func liveMemory(ctx context.Context, s size, base float64, speak speaker) float6
 	inUse := make(chan float64, 1)
 	go func() {
 		_ = peer.Pause(ctx, half)
-		heap, stack := memoryInUse()
-		inUse <- heap + stack
+		inUse <- memoryInUse()
 	}()
 	err := attempt(func() { perSecond(s.count(speakers), 2*half, func(int) { speak(ctx) }) })
 	kib := (<-inUse - base) / 1024
