@@ -58,9 +58,9 @@
 //     granted. All data of a quota are in one key, so they are never lost in part.
 //   - Old data. A server that restarts from a snapshot, or a replica that is promoted, lacks
 //     the last writes, because replication is asynchronous and the append-only file is synced
-//     to disk once a second by default. The record of a quota has the run_id of the process that
-//     wrote it. If another
-//     server process finds it, the quota is learning for one lease.
+//     to disk once a second by default. The record of a quota has the run_id of the
+//     server process that wrote it. If another one finds it, the quota is learning for one
+//     lease.
 //   - Two primaries. While an old primary, cut off from its replicas, still serves some
 //     processes and a promoted replica serves the others, both grant. Nothing in the data can
 //     show that. [Options].Replicas closes the gap: a claim succeeds only if so many replicas
@@ -76,7 +76,6 @@
 //     learning.
 //   - Late claims. A claim that reaches the server after its client has given up, because the
 //     server or the network stood still, changes nothing.
-//
 //   - Rates. A bucket follows the clock of the server as it is set. A step forward fills the
 //     bucket early, to Burst at most; a step back costs the tokens gained since the last draw.
 //     If another server process finds a bucket, it begins empty.

@@ -39,7 +39,7 @@ var (
 	// cluster, and the client is not a cluster client.
 	ErrCluster = cause.New("key belongs to another node of the cluster", "wrong node")
 	// ErrReplicas: fewer replicas than [Options].Replicas have acknowledged the claim. The
-	// primary has recorded it.
+	// primary may have recorded it.
 	ErrReplicas = cause.New("too few replicas have the claim", "too few replicas")
 	// ErrReply: the answer is not a valid reply of the ledger's script.
 	ErrReply = cause.New("invalid answer", "invalid answer")
