@@ -46,9 +46,8 @@ func recallHolder(l *link, cause error) {
 // lease has ended; [resource.Config.Recall] says when that is, and which cause f gets. If the
 // pool wants the connection back already, OnRecall calls f before it returns. Otherwise f runs on
 // a goroutine of the pool, with no lock held, and a panic in it is contained. f should return
-// soon and may use c. Another call of OnRecall replaces an f that was not called yet; nil removes
-// it, which is only possible while the pool does not want the connection back. After the end of
-// the lease OnRecall does nothing.
+// soon, may use c, and must not be nil. Another call of OnRecall replaces an f that was not called
+// yet. After the end of the lease OnRecall does nothing.
 //
 // Nothing else happens to the lease: a holder that keeps a connection for long should end the
 // lease when its work permits.
@@ -71,10 +70,10 @@ func (c *Conn) OnRecall(f func(cause error)) {
 }
 
 // Done returns a channel that is closed when the connection has ended, whether or not the lease
-// has: the peer closed it, the network or the peer failed, or the pool ended it. While no read of
-// the lease runs, the end is noticed 0.1 to 0.2 s (thinkTime and a tick of the monitor) after the
-// last read at the earliest, and at once after [Conn.Watch] with soon. [Conn.Err] returns the
-// cause. Done does not block.
+// has: the peer closed it, the network or the peer failed, or the pool ended it. A running read
+// notices the end at once. Otherwise the pool begins to watch the connection 0.1 to 0.2 s after
+// the last read (thinkTime and a tick of the monitor), or at once after [Conn.Watch] with soon,
+// and notices the end from then on. [Conn.Err] returns the cause. Done does not block.
 func (c *Conn) Done() <-chan struct{} { return c.link.end.broken }
 
 // Err returns why the connection has ended, as a read would, or nil while it has not. After the

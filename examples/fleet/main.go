@@ -1,53 +1,54 @@
-// Fleet shows that processes which share the quota of one account never exceed it. Run it
-// from the root of the repository with
+// Fleet shows that processes that share the quota of one account never exceed it. Run it from the
+// root of the repository with
 //
 //	go run ./examples/fleet
 //
 // It needs nothing else: the program itself runs
 //
-//   - a WebSocket server that counts its sessions, the judge: an account may have 20;
-//   - the engine that the processes share the quota through, a Redis-compatible server in
+//   - the judge, a WebSocket server that counts its sessions: the account may have 20;
+//   - the engine through which the processes share the quota, a Redis-compatible server in
 //     memory;
-//   - four processes, the program started again, each with a pool that could use all 20
-//     sessions alone and works all the time.
+//   - four processes, each the same program again, with a pool that could use all 20 sessions
+//     alone and is always busy.
 //
-// For a minute it does to them what happens in production: it kills one process, stops one
-// for 15 s, adds one, and restarts the engine without its data. It prints a line each second
-// and at each event,
+// For a minute it simulates failures of production: it kills one process, stops one for 15 s,
+// adds one, and restarts the engine without its data. It prints a line each second and at each
+// event,
 //
 //	  time server  a          b          c          d
 //	12.0 s  20/20   5  5  5    5  5  5    5  5  5    5  5  5
 //
-// where the three numbers of a process are the sessions that it was granted, that it holds,
-// and its fair share; then a chart, and how long the fleet took to use all sessions again
-// after each event. It exits with status 1 if the server ever counted one session too many, or
-// if the fleet did not recover from an event.
+// where the three numbers of a process are the sessions that it was granted, the sessions that
+// it holds, and its fair share. At the end it prints a chart, and how long the processes took to
+// use all sessions again after each event. It exits with status 1 if the server ever counted
+// more than 20 sessions, or if the processes did not recover from an event.
 //
-// The use of the pool and of the quota is in child.go, and is all that a service needs. The
-// rest is the stage: server.go counts, engine.go runs the engine, process.go starts, stops
-// and kills, script.go decides when, timeline.go, chart.go and svg.go show it.
+// child.go uses the pool and the quota, and is all that a service needs. The other files run the
+// simulation: server.go counts, engine.go runs the engine, process.go starts, stops and kills
+// processes, script.go decides when, and timeline.go, chart.go and svg.go show the result.
 //
 // # Flags
 //
-// -redis ADDRESS and -etcd ADDRESS use an engine that runs already, through a relay that can
-// cut it off; "restart without data" then deletes what this run has stored in it, and nothing
-// else. -for sets the length, -seed which processes are chosen and when, -plot FILE.svg
-// writes the chart as a picture.
+// -redis ADDRESS and -etcd ADDRESS use a running engine, through a relay that can cut it off;
+// "restart without data" then deletes only the keys of this run. -for sets the length, -lease the
+// lease of the quota, -seed which processes are chosen and when; -plot FILE.svg writes the chart
+// as a picture.
 //
-// -lost says what the processes do while the engine does not answer, and -down for how long
-// it is away at its restart. The default, closed, keeps the quota strictly: a process closes
-// its sessions before its lease ends. The judge can fail:
+// -lost says what the processes do while the engine does not answer, and -down for how long the
+// engine is away at its restart. The default, closed, keeps the quota strictly: a process closes
+// its sessions before its lease ends. To see the judge detect a violation:
 //
 //	go run ./examples/fleet -lost open -down 8s
 //
-// lets every process open what it likes after its lease has ended, and exits with status 1.
+// lets every process open any number of sessions after its lease has ended, and exits with
+// status 1.
 //
 // # What a lease must outlast
 //
-// A stopped process cannot close its sessions, and the engine lends its share again when its
-// lease ends. So the lease must be longer than the server takes to end the sessions of a
-// silent client, plus the time between two renewals. This server ends a session after a third
-// of the lease without a message or pong, as providers do after their idle timeout.
+// A stopped process cannot close its sessions, and the engine grants its units to others when its
+// lease ends. So the lease must be longer than the server takes to end the sessions of a silent
+// client plus the time between two renewals, a third of the lease. This server ends a session
+// after a third of the lease without a message or pong, as providers do after their idle timeout.
 package main
 
 import (
