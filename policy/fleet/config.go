@@ -85,10 +85,10 @@ type Config struct {
 	Slack int
 
 	OnLost LostMode // when the ledger is lost; zero: LocalShare
-	// CloseBeforeExpiry ends resources before the lease does: the functions given to
+	// CloseBeforeExpiry ends resources before the lease ends: the functions given to
 	// [Quota.OnExpiry] are called, connections of [Quota.Dial] are closed, leased ones too,
-	// and Surplus ends resources that are idle or are released. It requires FailClosed. See the package
-	// comment for what it guarantees.
+	// and Surplus ends resources that are idle or are released. It requires FailClosed. The
+	// package comment says what it guarantees.
 	CloseBeforeExpiry bool
 	// TooMany reports whether err, with which a creation failed, says that the provider
 	// refused it because there are too many resources. The quota then asks for less, and
@@ -158,8 +158,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// newHolder returns a name that no other Quota has. It begins with that of the machine and
-// the process, for an operator who looks at the engine.
+// newHolder returns a name that no other Quota has. It begins with the host name and the process
+// id, for an operator who inspects the engine.
 func newHolder() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -28,7 +28,7 @@ type Share struct {
 //     the next, and so on.
 //  4. Holders of one Priority get max-min fair shares: there is a level so that each has
 //     max(its minimum, min(Want, level)). If the units do not divide evenly, the holders
-//     whose Want is above the level and whose minimum is not get one more each, in the order
+//     with a Want above the level and a minimum not above it get one more each, in the order
 //     of their names, compared byte by byte, until no unit is left.
 //
 // The targets sum to min(limit, sum of wants), and do not depend on the order of shares. No two

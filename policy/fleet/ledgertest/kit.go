@@ -35,8 +35,8 @@ type kit struct {
 	claims atomic.Uint64  // made so far: selects the client
 	passed time.Duration  // on the engine's clock, if it is advanced
 
-	// If the engine runs in real time, a failure after the instant valid says nothing: the
-	// machine was too slow for the leases of the check. It is repeated.
+	// If the engine runs in real time, a failure after the instant valid shows nothing about the
+	// ledger: the machine was too slow for the leases of the check. The check is repeated.
 	valid time.Time
 	slow  bool
 }
@@ -65,7 +65,7 @@ func (k *kit) fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// validFor states that what follows is checked before d has passed. 0 ends that.
+// validFor sets valid to d from now: the following steps must be done by then. 0 removes the bound.
 func (k *kit) validFor(d time.Duration) {
 	switch {
 	case d == 0 || k.h.Advance != nil:
@@ -137,8 +137,8 @@ func (k *kit) pass(d time.Duration) {
 	time.Sleep(d)
 }
 
-// expire lets a lease of d end, and waits until noticed is true: until the engine has
-// forgotten it, but not longer than it may be late.
+// expire lets a lease of d end, and waits until noticed returns true, which shows that the engine
+// has forgotten the holder, or until Harness.Late is over.
 func (k *kit) expire(d time.Duration, noticed func() bool) {
 	k.pass(d + k.h.Lease/50)
 	step := max(k.h.Late/50, 10*time.Millisecond)
