@@ -429,7 +429,13 @@ func (c *Client) grow(r resource.Request) {
 	c.growing = false
 	if err != nil {
 		c.growAfter.Store(time.Now().Add(growWait).UnixNano())
-		if len(*c.open.Load()) == 0 {
+		switch {
+		case len(*c.open.Load()) > 0: // those serve the line
+		case r.MaxWait > 0: // it began when there were others, and was bounded
+			if c.line.Len() > 0 {
+				c.growLocked()
+			}
+		default:
 			c.refuseLineLocked(err)
 		}
 		c.mu.Unlock()
