@@ -87,6 +87,6 @@ func Example() {
 	fmt.Println(err, first, errs)
 	// Output:
 	// <nil> 6
-	// jsonrpc: error -32601: method not found
-	// <nil> 9 [<nil> jsonrpc: error -32601: method not found]
+	// jsonrpc: server replied with an error: method not found (code -32601)
+	// <nil> 9 [<nil> jsonrpc: server replied with an error: method not found (code -32601)]
 }
