@@ -90,25 +90,31 @@ type Config[T any] struct {
 	// Nil: a resource that is given back may be lent at once, which is faster.
 	OnRelease func(ctx context.Context, v T) error
 
-	// Recall asks the holder of v to end its lease soon, because the pool wants v back: after
-	// [Pool.Reset], [Pool.Close] and a [Pool.Resize] to less than is leased; when a sweep
-	// finds that the Eviction will end v before another sweep could have it replaced in time
-	// (up to SweepInterval and twice the usual time of a creation early); and when a caller
-	// of another key of a [Keyed] waits for the slot and nothing is idle. cause is
-	// [ErrReset] or that of the Reset, [ErrClosed], [ErrResized], what the Eviction
-	// returned, or [ErrPreempted]. The pool does nothing else to the lease, and lends to
-	// others meanwhile as ever.
+	// Recall asks the holder of v to end its lease soon, because the pool wants v back. cause
+	// says why:
 	//
-	// It is for holders that keep a lease for long, which otherwise outlives the maximal age
-	// of v and blocks Close. It is called at most once for each lease: a holder that has been
-	// asked need not be asked again, and the next holder of v has not been asked. A lease
-	// that ends soon of its own accord may be asked too, and one that begins while the pool
-	// looks through its leases may be missed until the next reason.
+	//   - [ErrReset], or the cause given to the Reset, after [Pool.Reset];
+	//   - [ErrClosed], after [Pool.Close];
+	//   - [ErrResized], after a [Pool.Resize] to less than is leased;
+	//   - the error of the Eviction, when a sweep finds that the Eviction will end v before
+	//     the next sweep could have it replaced in time (up to SweepInterval plus twice the
+	//     usual time of a creation early);
+	//   - [ErrPreempted], when a caller of another key of a [Keyed] waits for the slot and
+	//     nothing is idle.
 	//
-	// It runs on a goroutine of its own, with no lock held, beside the holder of v; Close
-	// waits for it. It is not called for a lease that has ended, but the lease may end, and v
-	// be lent again or destroyed, while it runs: it must only use what may be used then, and
-	// should return soon. A panic in it is contained. Nil: holders are not asked.
+	// The pool does nothing else to the lease, and continues to lend other resources.
+	//
+	// It is for holders that keep a lease for long: otherwise such a lease outlives the
+	// maximal age of v and blocks Close. It is called at most once for each lease; a later
+	// lease of v may be recalled again. It may also be called for a lease that is about to end
+	// anyway, and a lease that begins while the pool looks through its leases may be missed
+	// until the next reason.
+	//
+	// It runs on a goroutine of its own, with no lock held, concurrently with the holder of
+	// v; Close waits for it. It is not called for a lease that has ended, but while it runs the
+	// lease may end, and v may be lent again or destroyed: it must only use parts of v that
+	// are safe then, and should return soon. A panic in it is contained. Nil: holders are not
+	// asked.
 	Recall func(v T, cause error)
 
 	// MaxSize is how many resources may exist at once, those being created and being

@@ -123,20 +123,21 @@ type Eviction interface {
 }
 
 // Predictable is an optional interface of an [Eviction] that depends on nothing but Age, Idle
-// and Leases: it can say beforehand for how long it keeps a resource. Until then an acquire
-// that finds an idle resource, and its release, compare numbers and do not call Evict.
+// and Leases of a resource: Horizon states in advance up to which values it keeps the resource.
+// Below them the fast paths of an acquire and of a release compare numbers and do not call
+// Evict.
 //
-// Horizon is called by [New] with the zero Info: if it returns the zero Horizon, the Eviction
-// is taken not to be Predictable. Then it is called once for each resource, before that is
-// first lent, with its ID and Jitter; the other fields of i are zero. As long as all that [Info] says of the resource is below
-// the limits of the result, Evict must return nil, whatever its Checked and Failures, and
-// with Idlers 0. At or above a limit Evict is asked, and need not end the resource. So a limit
-// may be too low, at the cost of the calls, and never too high. The zero Horizon has Evict
-// asked each time.
+// [New] calls Horizon with the zero Info. If the result is the zero Horizon, the Eviction is
+// not treated as Predictable. Otherwise the pool calls Horizon once for each resource, before
+// that is first lent, with its ID and Jitter; the other fields of i are zero. While Age, Idle and
+// Leases of the resource are all below the result, Evict must return nil, whatever Checked,
+// Failures and Total are, and with Idlers 0. At or above one of them the pool calls Evict, which
+// may still keep the resource. So a limit may be too low, which costs calls, but never too high.
+// With the zero Horizon Evict is called each time.
 //
-// The sweep, an acquire with MinRemaining and an acquire that takes the pool's lock ask Evict
-// in any case. An Eviction with a setting that may be changed so that it ends resources sooner
-// must return limits that hold whatever the setting becomes. With a [Config.EvictIf], Horizon
+// The sweep, an acquire with MinRemaining and an acquire that takes the pool's lock call Evict
+// in any case. If a change of an Eviction's settings can make it end resources sooner, Horizon
+// must return limits that hold whatever the settings become. With a [Config.EvictIf], Horizon
 // is not called.
 //
 // Horizon does not block and may be called by many goroutines at once. A panic in it counts as
@@ -146,15 +147,16 @@ type Predictable interface {
 	Horizon(i Info) Horizon
 }
 
-// Horizon is up to when an Eviction keeps a resource. The zero Horizon promises nothing;
-// math.MaxInt64 is no limit.
+// Horizon says up to which values an Eviction keeps a resource: see [Predictable]. A field of
+// math.MaxInt64 is no limit. A field of 0 or less has Evict called each time, as the zero
+// Horizon does.
 type Horizon struct {
 	Age    time.Duration // kept while Info.Age is less
 	Idle   time.Duration // and Info.Idle is less
 	Leases int64         // and Info.Leases is less
 }
 
-// bounds returns the ticks and numbers of leases at which the facts about a resource born at
+// bounds returns the ticks and numbers of leases up to which the facts about a resource born at
 // that time are below h: see entry.facts. Info.Leases leaves out leases that ended before a
 // caller had them, so the bounds may be reached a little early.
 func (h Horizon) bounds(born time.Duration) claim.Bounds {
@@ -224,11 +226,12 @@ type Info struct {
 	// Idlers is, in the sweep, how many are idle in the pool: this one, and all others
 	// except those that will have to end soon because of their age. Otherwise it is 0.
 	Idlers int
-	// Total is how many resources the pool has that are not ending, this one included, those
-	// being created not. Of several resources that an Eviction ends because of Total each
-	// gets an answer for another Total, however many goroutines ask at once: one that was
-	// answered for an older Total is asked about again. It is 0 where the answer is to depend
-	// on the resource alone: for a time to come, and for a Request.MinRemaining.
+	// Total is how many resources the pool has, this one included, without those that are
+	// being created or are ending. If an Eviction returns an error, the resource ends only if
+	// Total has not fallen since; otherwise Evict is called again with the new Total. So an
+	// Eviction that ends resources above a number ends exactly the excess, even if many
+	// goroutines call it at once. Total is 0 where the pool asks about a later age: when the
+	// sweep looks ahead, and for a Request.MinRemaining.
 	Total int
 }
 
@@ -302,24 +305,24 @@ type SizeFollower interface {
 }
 
 // QuotaReporter is an optional interface of an [Admission] that takes part in quotas that
-// several processes share, as those of package fleet do: [Pool.Inspect] lists what
-// SharedQuotas returns. It must not block, and may be called by many goroutines at once. A
+// several processes share, as those of package fleet do: [Pool.Inspect] lists the result of
+// SharedQuotas. SharedQuotas must not block, and may be called by many goroutines at once. A
 // panic in it is contained.
 type QuotaReporter interface {
 	SharedQuotas() []SharedQuota
 }
 
-// SharedQuota is what a policy knows about one quota that its process shares with others
-// through an engine, such as a database. Each process, or each policy if a process has
-// several for one quota, is one holder.
+// SharedQuota is the state of one quota that several processes share through an engine, such as
+// a database, as one holder sees it. A holder is a policy of one process that takes part in the
+// quota. Units are those of the quota, as a rule one for each resource.
 type SharedQuota struct {
 	Name   string // of the quota, the same in all processes that share it; shown, so not a secret
-	Holder string // of this policy, unlike that of any other
+	Holder string // unique name of this policy
 	Mode   string // what happens while the engine is lost, in words, such as "fail closed"
 
 	Granted  int  // units that the holder may use; 0 once its lease has ended
 	Held     int  // units in use by the holder
-	Want     int  // units that the holder asked for last
+	Want     int  // units that the holder last asked for, in total
 	Target   int  // the holder's fair share of Limit; 0 before the first answer
 	Limit    int  // the smallest limit that a holder states; before the first answer that of this one
 	Highest  int  // the largest limit that a holder states: more than Limit if they disagree
@@ -328,12 +331,12 @@ type SharedQuota struct {
 	Waiting  int  // requests that wait for a unit
 	Learning bool // the engine grants nothing new, because it may have lost what it knew
 
-	Lost      time.Duration // for how long operations of the engine have been failing; 0: the last one succeeded
+	Lost      time.Duration // since operations of the engine began to fail; 0: the last one succeeded
 	LostCause error         // of the last operation that failed; nil if Lost is 0
 
-	Over       int   // units in use beyond Granted; more than 0 only after a lease ended or an engine was lost
+	Over       int   // units in use beyond Granted; more than 0 only after a lease ended, or while the engine is lost or learning
 	OverTotal  int64 // units that were ever in use beyond Granted
-	Closed     int64 // resources that the quota had the pool destroy: surplus, or at the end of a lease
-	Operations int64 // of the engine, that have ended
-	Failed     int64 // operations that failed
+	Closed     int64 // units returned while above the fair share, and resources closed at the end of a lease
+	Operations int64 // claims at the engine that have ended
+	Failed     int64 // those of Operations that failed
 }

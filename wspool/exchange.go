@@ -13,25 +13,27 @@ import (
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// ExchangeOptions are the options of [Pool.ExchangeWith].
+// ExchangeOptions are the options of [Pool.ExchangeWith]. The zero value is that of
+// [Pool.Exchange].
 type ExchangeOptions struct {
 	// Request is the request for a connection, as for [Pool.AcquireWith].
 	Request resource.Request
-	// Idempotent says that the server may get the message twice: the exchange is repeated
+	// Idempotent permits the server to get the message twice: the exchange is then repeated
 	// once, on an unused connection, in the two cases of [Pool.DoIdempotent].
 	Idempotent bool
 }
 
 // Exchange leases a connection, sends one message, as [Conn.WriteMessage] does, returns the
-// message that arrives next, as [Conn.ReadMessage] does, and ends the lease. It is the
-// fastest way to make one request: no more system calls than on a connection without a pool.
-// The reply is the caller's; data is not kept. If [Config.Exchange] is [Unpaired] the reply is
-// whatever arrives next, which may have been sent before the request.
+// message that arrives next, as [Conn.ReadMessage] does, and ends the lease. It is the fastest
+// way to make one request: for a message of up to 4 KiB it makes no more system calls than a
+// connection without a pool. The caller owns the reply, and Exchange does not retain data. If
+// [Config.Exchange] is [Unpaired] the reply is the next message, which may have been sent before
+// the request.
 //
-// It blocks and fails as Acquire, WriteMessage and ReadMessage. If it fails after it began
-// to send, no reply to this message reaches another caller: the connection is destroyed. An
-// error that matches [ErrStale] says that a connection that had been used before was dead;
-// [Pool.ExchangeWith] can try again.
+// It blocks and fails as Acquire, WriteMessage and ReadMessage. If it fails after it began to
+// send, the connection is destroyed, so that no reply to this message reaches another caller. An
+// error that matches [ErrStale] says that the connection had been used before and was dead;
+// [ExchangeOptions].Idempotent repeats the exchange then.
 func (p *Pool) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	return p.ExchangeWith(ctx, ExchangeOptions{}, messageType, data)
 }
@@ -46,9 +48,9 @@ func (p *Pool) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType 
 	return answer.Type, answer.Data, err
 }
 
-// ExchangeJSON is Exchange of a text message with the JSON of request; the JSON of the reply
-// is decoded into reply, which may be nil. It fails as Exchange, and as [Conn.WriteJSON] and
-// [Conn.ReadJSON]; a reply that is not the JSON that was expected harms no connection.
+// ExchangeJSON is Exchange of a text message with the JSON of request. It decodes the JSON of the
+// reply into reply, and drops it if reply is nil. It fails as Exchange, [Conn.WriteJSON] and
+// [Conn.ReadJSON]. A reply that cannot be decoded into reply does not end the connection.
 func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
 	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
 		_, answer, err := p.Exchange(ctx, websocket.TextMessage, data)
@@ -56,8 +58,8 @@ func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
 	})
 }
 
-// Exchange is WriteMessage followed by ReadMessage, in less time where nothing else of the
-// lease reads or writes. If it fails after it began to send, the connection is destroyed at
+// Exchange is WriteMessage followed by ReadMessage. It takes less time than these if no other
+// goroutine reads or writes in the lease. If it fails after it began to send, the connection is destroyed at
 // the end of the lease, also if [Config.Exchange] is [Unpaired], unless a later [Conn.Drain]
 // completes the exchange.
 func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (replyType int, reply []byte, err error) {
@@ -66,7 +68,8 @@ func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (repl
 	return answer.Type, answer.Data, err
 }
 
-// ExchangeJSON is WriteJSON followed by ReadJSON, as Exchange is; reply may be nil.
+// ExchangeJSON is WriteJSON followed by ReadJSON, with the properties of Exchange. If reply is nil
+// the message read is dropped.
 func (c *Conn) ExchangeJSON(ctx context.Context, request, reply any) error {
 	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
 		_, answer, err := c.Exchange(ctx, websocket.TextMessage, data)
@@ -177,8 +180,8 @@ func boundOf(ctx context.Context) context.Context {
 	return ctx
 }
 
-// readReply reads the reply to a request that was sent. If it fails the reply may still
-// come.
+// readReply reads the reply to a request that was sent. If it fails the reply may still arrive,
+// which it notes in dirt.
 func (c *lease) readReply(ctx context.Context) (reply Message, err error) {
 	m, err := c.next(ctx, false)
 	if err == nil {
@@ -194,19 +197,18 @@ func (c *lease) readReply(ctx context.Context) (reply Message, err error) {
 	return reply, nil
 }
 
-// askStage says how far an exchange in one pass came.
+// askStage says how far an exchange in one pass got.
 type askStage uint8
 
 const (
-	askedNot     askStage = iota // nothing was sent: something else must be dealt with first
+	askedNot     askStage = iota // nothing was sent: something arrived before the request
 	askedSent                    // the request was sent, or its write failed
 	askedReplied                 // the reply was read
 )
 
-// asking is the coordinator of an exchange in one pass: the request is sent as soon as the
-// look has found that nothing has arrived before, and the goroutine then waits for the reply
-// without another attempt to read (see [wsconn.FrameConn.Ask]). A connection has one, which the
-// goroutine that is its reader uses.
+// asking is the coordinator of an exchange in one pass: the goroutine sends the request once a
+// read has found the socket empty, and then waits for the reply without another attempt to read
+// (see [wsconn.FrameConn.Ask]). A connection has one asking; only its current reader uses it.
 type asking struct {
 	l       *link
 	onEmpty func() (wait bool) // send; made once, so that an exchange does not allocate it
@@ -217,8 +219,8 @@ type asking struct {
 	err     error // of the write
 }
 
-// attach is link.attach for a lease that run begins and, as a rule, ends: run makes the look.
-// No other goroutine can use the lease meanwhile, so it needs no turn to read.
+// attach is link.attach for a lease that run begins and, as a rule, ends. run makes the look of
+// link.attach. No other goroutine can use the lease meanwhile, so attach takes no readTurn.
 func (a *asking) attach(c *lease, request Message) bool {
 	l := a.l
 	l.mu.Lock()
@@ -231,7 +233,7 @@ func (a *asking) attach(c *lease, request Message) bool {
 	return true
 }
 
-// begin is attach where the lease exists already.
+// begin is attach for a lease that exists already. It takes readTurn.
 func (a *asking) begin(c *lease, request Message) bool {
 	l := a.l
 	l.mu.Lock()
@@ -252,9 +254,9 @@ func (a *asking) begin(c *lease, request Message) bool {
 	return true
 }
 
-// possibleLocked reports whether the caller may become the reader and send the request while
-// it is. A long request is not sent so: while it waits for the network the connection would
-// not be read. If it returns true the caller has the turn to write.
+// possibleLocked reports whether the caller may become the reader and send the request
+// meanwhile. It refuses a long request: while the write of that waits for the network the
+// connection would not be read. If it returns true the caller has writeTurn.
 func (a *asking) possibleLocked(request Message) bool {
 	l := a.l
 	if len(request.Data) > wsconn.MaxShort || !l.raw.CanAsk() || !l.watch.free() || !l.frames.Drained() ||
@@ -278,9 +280,9 @@ func (a *asking) beginLocked(c *lease, request Message) {
 }
 
 // run sends the request and reads its reply. bound is ctx, or nil if ctx never ends. If only is
-// true the lease has begun with attach, otherwise begin has been called; with it run ends the
-// lease if the reply was read, and takes the connection from it if nothing was sent. The error
-// is that of the write.
+// true, attach has begun the lease; run then ends it if the reply was read, and detaches the
+// connection from it if nothing was sent. Otherwise begin has been called, and the lease
+// continues. The error is that of the write.
 func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stage askStage, err error) {
 	l, c := a.l, a.c
 	l.raw.BeginRead(bound, false)
@@ -348,8 +350,8 @@ func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stag
 	return reply, stage, err
 }
 
-// send is called by FrameConn.Ask: it sends the request, unless the lease or the connection
-// has ended meanwhile, and reports whether run is to wait for the reply.
+// send is called by FrameConn.Ask. It sends the request, unless the lease or the connection has
+// ended meanwhile, and reports whether Ask must wait for the reply.
 func (a *asking) send() (wait bool) {
 	l := a.l
 	defer func() { <-l.writeTurn }()

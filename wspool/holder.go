@@ -9,28 +9,28 @@ import (
 	"runtime"
 )
 
-// holder is what the holder of a lease is told without asking. The connection's lock guards
-// it. It is cleared at the end of each lease.
+// holder has the functions that notify the holder of a lease. It is guarded by link.mu and
+// cleared at the end of each lease.
 type holder struct {
 	ready    func()      // of Watch; nil: none
 	onRecall func(error) // of OnRecall; nil: none
 	recalled error       // why the pool wants the connection back; nil: it does not
 }
 
-// take returns ready, which is called once.
+// take removes ready and returns it, so that it is called once.
 func (h *holder) take() func() {
 	f := h.ready
 	h.ready = nil
 	return f
 }
 
-// notify calls a function of Watch. No lock is held.
+// notify calls a function given to Watch. No lock is held.
 func (h *hub) notify(ready func()) {
 	_ = h.contain("the function of Conn.Watch", func(error) {}, ready)
 }
 
-// recallHolder tells the holder of the lease that the pool wants the connection back. A lease
-// that is about to begin finds it noted.
+// recallHolder notifies the holder of the lease that the pool wants the connection back. If the
+// lease is about to begin, a later OnRecall finds the cause in recalled.
 func recallHolder(l *link, cause error) {
 	l.mu.Lock()
 	l.holder.recalled = cause
@@ -42,12 +42,16 @@ func recallHolder(l *link, cause error) {
 	}
 }
 
-// OnRecall has f called, once, when the pool wants the connection back before the lease has
-// ended: see [resource.Config.Recall] for when and why. It is called at once, on the caller's
-// goroutine, if the pool wants it back already; otherwise on a goroutine of the pool, with no
-// lock held. It should return soon and may use c. Another call of OnRecall replaces f. Nothing
-// else happens to the lease: a holder that keeps a connection for long ends the lease when its
-// work allows.
+// OnRecall arranges for f to be called once when the pool wants the connection back before the
+// lease has ended; [resource.Config.Recall] says when that is, and which cause f gets. If the
+// pool wants the connection back already, OnRecall calls f before it returns. Otherwise f runs on
+// a goroutine of the pool, with no lock held, and a panic in it is contained. f should return
+// soon and may use c. Another call of OnRecall replaces an f that was not called yet; nil removes
+// it, which is only possible while the pool does not want the connection back. After the end of
+// the lease OnRecall does nothing.
+//
+// Nothing else happens to the lease: a holder that keeps a connection for long should end the
+// lease when its work permits.
 func (c *Conn) OnRecall(f func(cause error)) {
 	defer runtime.KeepAlive(c)
 	l := c.link
@@ -66,14 +70,15 @@ func (c *Conn) OnRecall(f func(cause error)) {
 	}
 }
 
-// Done returns a channel that is closed when the connection has ended, whether or not the
-// lease has: the peer has closed it, the network or the peer is gone, or the pool ends it. The
-// end is noticed within about a tenth of a second (thinkTime) while the lease does not read,
-// and at once after [Conn.Watch] with soon. [Conn.Err] says why.
+// Done returns a channel that is closed when the connection has ended, whether or not the lease
+// has: the peer closed it, the network or the peer failed, or the pool ended it. While no read of
+// the lease runs, the end is noticed 0.1 to 0.2 s (thinkTime and a tick of the monitor) after the
+// last read at the earliest, and at once after [Conn.Watch] with soon. [Conn.Err] returns the
+// cause. Done does not block.
 func (c *Conn) Done() <-chan struct{} { return c.link.end.broken }
 
-// Err returns why the connection has ended, as a read of it would, or nil while it has not. Once
-// the lease has ended it returns [ErrReleased].
+// Err returns why the connection has ended, as a read would, or nil while it has not. After the
+// end of the lease it returns [ErrReleased]. It does not block.
 func (c *Conn) Err() error {
 	defer runtime.KeepAlive(c)
 	if c.ended.Load() {
@@ -82,16 +87,18 @@ func (c *Conn) Err() error {
 	return c.link.cause()
 }
 
-// Watch has ready called, once, when a message begins to arrive or the connection ends while no
-// read of the lease runs; at once if that is so already. So a holder that reads only now and
-// then need not keep a goroutine in a read. ready runs on a goroutine of its own, which it may
-// keep, with no lock held, and may use c. It may still run shortly after a read has begun or the
-// lease has ended, but not before Watch was called. Another Watch replaces ready, nil and any
-// read drop it.
+// Watch arranges for ready to be called once, when a message begins to arrive or the connection
+// ends while no read of the lease runs; at once if that has happened already. So a holder that
+// reads rarely need not keep a goroutine in a read. Watch does not block.
 //
-// If soon is false the connection is watched about a tenth of a second (thinkTime) later, like
-// any lease that does not read, which costs a holder nothing that reads again before. If it is
-// true the connection is watched from now on.
+// ready runs on a goroutine of its own, with no lock held. It may block, and may use c. A panic
+// in it is contained. It may still run shortly after a read has begun or the lease has ended.
+// Another call of Watch replaces ready; a nil ready, or the begin of a read, removes it. After
+// the end of the lease Watch does nothing.
+//
+// If soon is false the pool begins to watch the connection 0.1 to 0.2 s later (thinkTime and a
+// tick of the monitor), as for any lease that does not read; that costs nothing if the holder
+// reads again before. If soon is true the pool watches the connection from now on.
 func (c *Conn) Watch(ready func(), soon bool) {
 	defer runtime.KeepAlive(c)
 	l := c.link
@@ -113,24 +120,28 @@ func (c *Conn) Watch(ready func(), soon bool) {
 	}
 }
 
-// Errors of [Conn.ReadWhole], which harm nothing. They are returned as they are.
+// Errors of [Conn.ReadWhole] after which the connection and the lease are as before. ReadWhole
+// does not wrap them.
 var (
-	// ErrPartial: a longer message arrives in parts.
+	// ErrPartial: only a part of a message of more than 4 KiB has arrived.
 	ErrPartial = errors.New("wspool: message has arrived in part")
-	// ErrQuiet: no message had arrived when the context ended.
+	// ErrQuiet: no whole message had arrived when the context ended.
 	ErrQuiet = errQuiet
 )
 
-// ReadWhole is ReadMessage for a goroutine that reads for others too, and whose own context
-// must not harm the connection. The message is appended to dst, which may be nil, and p is the
-// extended slice.
+// ReadWhole is ReadMessage for a goroutine that also reads on behalf of others, so that the end of
+// its own context must not end the connection. It blocks until a message has arrived whole, and
+// appends it to dst, which may be nil; p is the extended slice, or dst after an error.
 //
-// The end of ctx never harms the connection, nor is it a given-up read in the sense of
-// [Config.Exchange]: ReadWhole returns [ErrQuiet], dst is unchanged, and another read may
-// follow. So it begins to read a message only once that has arrived whole. With a ctx that has
-// ended before, it returns a message that has arrived, and does not wait for one. If a message is
-// longer than is taken in ahead, 4 KiB, and its rest is missing, ReadWhole returns
-// [ErrPartial], and [Conn.ReadMessage] reads the message. Otherwise it fails as ReadMessage.
+// When ctx ends ReadWhole returns [ErrQuiet], and another read may follow: it takes no part of a
+// message that has not arrived whole, and this is not a given-up read in the sense of
+// [Config.Exchange]. If ctx has ended before the call, ReadWhole does not block: it returns a
+// message that has arrived. (If the connection cannot be read without blocking, as a net.Conn of
+// Config.NetDial that is not a socket, only one that the pool has read before.)
+//
+// If more than 4 KiB (aheadSize) of a message have arrived, and its rest has not, ReadWhole
+// returns [ErrPartial], and [Conn.ReadMessage] can read the message. Otherwise it fails as
+// ReadMessage.
 func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []byte, err error) {
 	defer runtime.KeepAlive(c)
 	m, err := c.nextWhole(ctx)
@@ -145,7 +156,8 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 	return m.kind, p, c.orReleased(err)
 }
 
-// nextWhole is next for ReadWhole: it begins the next message when that has arrived whole.
+// nextWhole is next for ReadWhole: it begins to read the next message when that has arrived
+// whole. The caller then has readTurn.
 func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	l := c.link
 	l.mu.Lock()
@@ -197,7 +209,7 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 	l := c.link
 	switch {
 	case l.watch.pending.r != nil && !l.frames.WholePending():
-		// Only the reader changes whether it is, and there is none while a message is pending.
+		// Only a reader changes WholePending, and there is no reader while a message is pending.
 		l.mu.Unlock()
 		return m, false, ErrPartial
 	case l.watch.pending.r != nil: // reading it does not block

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// account is what one process knows about its part in the quota, and decides what it may use
-// and what to claim when. Its user, the Quota, holds its lock. Times are since the Quota was
-// made, on the monotonic clock.
+// account is the state of one process's part in the quota. It decides how many units may be
+// used, and when to claim how many. Its methods need Quota.mu held. Times are since New, on the
+// monotonic clock.
 type account struct {
 	cfg Config // constant
 
@@ -18,21 +18,21 @@ type account struct {
 
 	answered  bool          // the ledger has answered at least once
 	last      Grant         // its last answer
-	seen      int           // holders at the last answer that was not learning; 0: none was
+	seen      int           // holders at the last answer without Learning, or the most since; 0: no such answer
 	allowance int           // units that the ledger has recorded for this process, while the lease lasts
 	target    int           // of the last answer
 	unmet     bool          // it granted less than was wanted
-	room      int           // of the last answer: units that are not beyond the limit, see fair
+	room      int           // of the last answer: granted units that are within the limit, see fair
 	until     time.Duration // when the lease ends, less the margin; 0: there was none
-	expired   bool          // the end of the lease was dealt with
-	lapsed    bool          // it has ended since the last answer without Learning
+	expired   bool          // lapseLocked has handled the end of the lease
+	lapsed    bool          // the lease has ended since the last answer without Learning
 
 	seq      uint64
 	asked    int           // Want of the last claim
 	has      int           // Has of the last claim
 	sentAt   time.Duration // when it was sent
 	renewAt  time.Duration // when to renew
-	sooner   time.Duration // when the ledger may have more without a claim by others; 0: not before renewAt
+	sooner   time.Duration // when the ledger may have free units before renewAt; 0: it is not expected to
 	hungry   int           // answers in a row that granted less than the target
 	failures int           // claims that failed in a row
 	lostAt   time.Duration // when the first of these failed
@@ -46,7 +46,7 @@ type account struct {
 	closing   bool
 	left      bool  // the ledger knows that this process has nothing and wants nothing
 	over      int   // units in use beyond the allowance
-	overTotal int64 // each unit counted when it became so
+	overTotal int64 // units that ever became so
 }
 
 func newAccount(cfg Config) account {
@@ -55,8 +55,9 @@ func newAccount(cfg Config) account {
 	return a
 }
 
-// stagger is how long after the end of another's lease to claim, so that the holders that
-// lack units do not all do so at once. Among many the next renewal of one of them is near.
+// stagger returns how long after the end of another holder's lease to claim. It is random, so
+// that the holders that lack units do not all claim at once. Among more than secondHerd holders
+// most wait for their next renewal instead: that of one of them is near.
 func (a *account) stagger(g *Grant) time.Duration {
 	d := time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())))
 	switch {
@@ -68,8 +69,9 @@ func (a *account) stagger(g *Grant) time.Duration {
 	return forever
 }
 
-// When the lease of a holder ends, firstHerd of those that lack units claim at once, on
-// average; the others follow a little later, unless there are more than secondHerd.
+// When the lease of a holder ends, firstHerd of the holders that lack units claim at once, on
+// average; the others follow a little later, or at their renewal if there are more than
+// secondHerd.
 const (
 	firstHerd  = 8
 	secondHerd = 64
@@ -77,9 +79,9 @@ const (
 
 // Rates of claims, in parts of the lease.
 const (
-	renewals  = 3   // the lease is renewed that often
-	gapPart   = 100 // between two claims that are no renewals
-	retryPart = 30  // before the first retry; it doubles up to a renewal's interval
+	renewals  = 3   // renewals per lease
+	gapPart   = 100 // Lease/gapPart: least time between claims that are not renewals
+	retryPart = 30  // Lease/retryPart: before the first retry; doubles up to Lease/renewals
 )
 
 // gap is the least time between two claims, if none has failed.
@@ -88,7 +90,7 @@ func (a *account) gap() time.Duration { return a.cfg.Lease / gapPart }
 // valid reports whether the lease lasts.
 func (a *account) valid(now time.Duration) bool { return now < a.until }
 
-// granted is how many units the ledger has recorded for this process.
+// granted returns how many units the ledger has recorded for this process.
 func (a *account) granted(now time.Duration) int {
 	if !a.valid(now) {
 		return 0
@@ -96,7 +98,7 @@ func (a *account) granted(now time.Duration) int {
 	return a.allowance
 }
 
-// limit is the limit as far as it is known.
+// limit returns the smallest limit that is known.
 func (a *account) limit() int {
 	if !a.answered {
 		return a.cfg.Limit
@@ -104,7 +106,7 @@ func (a *account) limit() int {
 	return min(a.cfg.Limit, a.last.Limit)
 }
 
-// share is what the process may have without the ledger, in the mode LocalShare.
+// share returns how many units the process may have without the ledger, with LocalShare.
 func (a *account) share() int {
 	n := 1
 	if a.seen > 0 {
@@ -113,7 +115,7 @@ func (a *account) share() int {
 	return max(1, a.cfg.Min, n)
 }
 
-// outlook says what becomes of a request that does not fit into the bound.
+// outlook says what happens to a request that exceeds the bound.
 type outlook uint8
 
 const (
@@ -122,7 +124,7 @@ const (
 	calming                // it is refused: the provider has reported too many
 )
 
-// bound is how many units may be in use for another to be admitted.
+// bound returns how many units may be in use, and what happens to requests beyond that.
 func (a *account) bound(now time.Duration) (units int, o outlook) {
 	switch {
 	case now < a.calmAt:
@@ -138,12 +140,12 @@ func (a *account) bound(now time.Duration) (units int, o outlook) {
 	return min(units, a.ceiling), o
 }
 
-// fair is how many units the process may have, the ones that it does not have yet included.
-// While the ledger has granted more than the limit, because holders stated more, a unit that
-// comes back must not be used again: others may have been granted it.
+// fair returns how many units the process may have, in use or not. While the ledger has granted
+// more than the limit, because holders stated more, a returned unit must not be used again:
+// another holder may have been granted it.
 func (a *account) fair() int { return min(a.target, a.room) }
 
-// alone is how many units the process may have without the ledger's consent.
+// alone returns how many units the process may have while the ledger is lost or learning.
 func (a *account) alone() int {
 	switch a.cfg.OnLost {
 	case LocalShare:
@@ -180,20 +182,19 @@ func (a *account) give(n int, now time.Duration) {
 	}
 }
 
-// ordinary reports whether nothing depends on a unit that comes back but the number in use.
+// ordinary reports whether a returned unit changes nothing but the number in use.
 func (a *account) ordinary() bool {
 	return a.over == 0 && !a.closing && a.allowance <= a.fair() && !a.last.Learning
 }
 
-// countOver updates over. A unit counts in overTotal when it becomes one beyond the
-// allowance.
+// countOver updates over, and counts a unit in overTotal when it begins to exceed the allowance.
 func (a *account) countOver(now time.Duration) {
 	over := max(0, a.used-a.granted(now))
 	a.overTotal += int64(max(0, over-a.over))
 	a.over = over
 }
 
-// surplus is how many units in use must go; all is set if every one must.
+// surplus returns how many units in use must be given up; all is set if every unit must.
 func (a *account) surplus(now time.Duration) (units int, all bool) {
 	switch {
 	case a.cfg.CloseBeforeExpiry && a.answered && !a.valid(now):
@@ -207,13 +208,13 @@ func (a *account) surplus(now time.Duration) (units int, all bool) {
 // contended reports whether the quota was in full use at the last answer.
 func (a *account) contended() bool { return a.answered && a.last.Total >= a.limit() }
 
-// want is how many units to ask for in total.
+// want returns how many units to ask for in total.
 func (a *account) want(now time.Duration) int {
 	if a.closing {
 		return a.used
 	}
-	// While others lack units only a recent peak counts: what a resource that is just being
-	// replaced will need again. Otherwise units are given back when none was needed for a
+	// While others lack units only a recent peak counts, so that a resource that is being
+	// replaced keeps its unit. Otherwise a unit is given back when it was not needed for a
 	// lease.
 	demand := a.used + a.waiting
 	n := max(demand, a.peaks.max(renewals))
@@ -225,7 +226,7 @@ func (a *account) want(now time.Duration) int {
 	return max(a.used, min(n, a.ceiling, MaxUnits))
 }
 
-// prepare begins a claim. What the claim does not keep is given up before it is sent.
+// prepare begins a claim. Units that it does not state in Has must not be used from now on.
 func (a *account) prepare(now time.Duration) Claim {
 	a.peaks.note(now, a.used+a.waiting)
 	a.raise(now)
@@ -271,7 +272,7 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 	}
 	if g.Granted >= g.Target || g.Learning {
 		a.hungry = 0
-	} else { // others have more than their share, and are about to give it up
+	} else { // others have more than their share, and are giving it up
 		soon := sent + jittered(a.cfg.Lease/retryPart<<min(a.hungry, 6))
 		if a.hungry++; a.sooner == 0 || soon < a.sooner {
 			a.sooner = soon
@@ -300,7 +301,7 @@ func (a *account) fail(now time.Duration) {
 	a.countOver(now)
 }
 
-// next is when to claim next.
+// next returns when to make the next claim.
 func (a *account) next(now time.Duration) time.Duration {
 	switch {
 	case a.failures > 0:
@@ -320,8 +321,8 @@ func (a *account) next(now time.Duration) time.Duration {
 	return max(now, at)
 }
 
-// grows reports whether the ledger is to be told of more demand before the next renewal. If
-// it could not grant what was asked before, the next claim is made when the demand has doubled.
+// grows reports whether to claim more before the next renewal. If the ledger could not grant
+// what the last claim wanted, that is once the demand has doubled.
 func (a *account) grows(now time.Duration) bool {
 	if a.closing || a.peaks.of[0] <= a.asked {
 		return false
@@ -329,12 +330,12 @@ func (a *account) grows(now time.Duration) bool {
 	return !a.unmet || a.want(now) >= 2*a.asked
 }
 
-// owes reports whether units are free that others lack.
+// owes reports whether the process has free units that others lack.
 func (a *account) owes() bool {
 	return !a.last.Learning && a.allowance > max(a.used, a.fair())
 }
 
-// tooMany notes that the provider has refused another resource, beside those in use.
+// tooMany notes that the provider has refused a resource in addition to those in use.
 // Refusals that arrive while nothing is admitted belong to the same burst.
 func (a *account) tooMany(now time.Duration) {
 	a.ceiling = max(1, min(a.ceiling, a.used))
@@ -376,7 +377,7 @@ func (p *peaks) note(now time.Duration, demand int) {
 	p.of[0] = max(p.of[0], demand)
 }
 
-// max is the largest demand in the current period and the last n before it.
+// max returns the largest demand in the current period and the n before it.
 func (p *peaks) max(n int) (most int) {
 	for _, demand := range p.of[:n+1] {
 		most = max(most, demand)

@@ -17,27 +17,29 @@ const (
 	DefaultSlack = 1
 )
 
-// MinLease is the least [Config.Lease]: with a shorter one a pause of the scheduler ends it.
+// MinLease is the least [Config.Lease]: a pause of the scheduler could outlast a shorter one.
 const MinLease = 100 * time.Millisecond
 
-// LostMode says what a [Quota] does when its lease has ended and the ledger does not answer.
-// In every mode resources that exist stay, unless [Config.CloseBeforeExpiry] is set.
+// LostMode says what a [Quota] does when its lease has ended, or none was granted yet, and the
+// last claim failed. In every mode existing resources stay, unless [Config.CloseBeforeExpiry] is set.
 type LostMode uint8
 
 const (
 	// LocalShare lets the process have up to limit / holders units, rounded down, but at
 	// least 1 and at least [Config.Min], with the limit and the holders of the last answer.
-	// Before the first answer it is max(1, Min). It also applies while the ledger is
-	// learning, with the holders before that.
+	// Before the first answer that is max(1, Min). It also applies while the ledger is
+	// learning; holders is then the number before that, or of those that have come back if
+	// they are more.
 	//
 	// All processes together then have at most limit, plus max(units in use, share) of each
 	// process that is cut off from a ledger that the others reach; or, if no process
 	// reaches the ledger, at most limit plus the shares of all.
 	LocalShare LostMode = iota
-	// FailClosed admits nothing more.
+	// FailClosed refuses every request, with ErrLost.
 	FailClosed
-	// FailOpen admits everything, while the ledger is learning too: only the sizes of the
-	// pools bound the number of resources.
+	// FailOpen admits every request, while the ledger is learning too. Only the sizes of
+	// the pools, and refusals of the provider ([Config.TooMany]), bound the number of
+	// resources.
 	FailOpen
 )
 
@@ -54,61 +56,65 @@ func (m LostMode) String() string {
 	return fmt.Sprintf("LostMode(%d)", uint8(m))
 }
 
-// Config says how a process takes part in a quota. Ledger, Quota and Limit are required.
+// Config says how a process takes part in a quota. Ledger, Quota and Limit are required. Limit
+// is at most [MaxUnits], and Quota has 1 to 200 printable ASCII characters without spaces and
+// braces.
 type Config struct {
 	Ledger Ledger // the engine that all processes reach; it stays the caller's
 	Quota  string // the name of the quota, the same in all processes; shown, so not a secret
-	Limit  int    // units that all processes together may have; if they disagree the smallest is the limit
+	Limit  int    // units that all processes together may have; if they state different ones the smallest applies
 
-	// Lease is how long the ledger waits for a process that does not answer before it gives
-	// its units to others. It is renewed after a third of it. Zero: DefaultLease; else at
-	// least MinLease.
+	// Lease is how long the ledger keeps the units of a process that makes no claim before
+	// it grants them to others. The process renews it after a third of that time. Zero:
+	// DefaultLease; else from MinLease to 24 h.
 	Lease time.Duration
 	// Margin is how long before the end of the lease, as this process counts it, the
-	// process stops to rely on it: for clocks that run at different speeds, and with
-	// CloseBeforeExpiry for the time that closing takes. Zero: a tenth of Lease; else at
+	// process stops relying on it: for clocks that run at different speeds and, with
+	// CloseBeforeExpiry, for the time that closing takes. Zero: a tenth of Lease; else at
 	// most half of it.
 	Margin time.Duration
-	// Min is a number of units that the target of this process does not fall below while it
-	// wants them. The minimums of all processes should sum to at most Limit.
+	// Min is how many units the target of this process does not fall below while it wants
+	// that many; nothing is claimed for Min alone. From 0 to Limit. The minimums of all
+	// processes should sum to at most Limit: if they do not, they are divided by Priority.
 	Min int
 	// Priority orders processes that want more than there is: those with a larger one get
-	// all they want first, after all minimums.
+	// all they want first, after all minimums. From -MaxUnits to MaxUnits.
 	Priority int
-	// Slack is how many units to have in advance while no other process lacks them. Zero:
-	// DefaultSlack. Negative: none.
+	// Slack is how many units to have in advance, from New on, while no other process
+	// lacks them. At most Limit. Zero: DefaultSlack. Negative: none.
 	Slack int
 
 	OnLost LostMode // when the ledger is lost; zero: LocalShare
 	// CloseBeforeExpiry ends resources before the lease does: the functions given to
 	// [Quota.OnExpiry] are called, connections of [Quota.Dial] are closed, leased ones too,
-	// and Surplus ends what is idle or comes back. It requires FailClosed. See the package
+	// and Surplus ends resources that are idle or are released. It requires FailClosed. See the package
 	// comment for what it guarantees.
 	CloseBeforeExpiry bool
-	// TooMany reports whether err, why a creation failed, is the provider's own refusal
-	// because there are too many. The quota then asks for less, and admits nothing for a
-	// time that doubles from refusal to refusal. It must not block, and may be called by many
-	// goroutines at once. Nil: no error is.
+	// TooMany reports whether err, with which a creation failed, says that the provider
+	// refused it because there are too many resources. The quota then asks for less, and
+	// refuses requests with ErrTooMany for a time that doubles with each refusal, from a
+	// tenth of Lease to six times Lease. TooMany must not block, and may be called by many
+	// goroutines at once. A panic in it counts as false. Nil: no error is such a refusal.
 	TooMany func(err error) bool
 }
 
-// Reasons why a [Quota] refuses, wrapped in a [*resource.Rejection] that has the name of the
-// quota, and causes of what it ends. Test with errors.Is.
+// Reasons why a [Quota] or a [DialRate] refuses a request, wrapped in a [*resource.Rejection]
+// that has its name, and causes with which a Quota ends resources. Test with errors.Is.
 var (
 	// ErrFull: no unit is free, and the request has NoWait.
 	ErrFull = errors.New("fleet: no unit of the quota is free")
-	// ErrLost: the lease has ended, and the ledger does not answer. The refusal wraps the
-	// error of the ledger too.
+	// ErrLost: the last claim failed, and there is no lease that lasts. For a DialRate: the
+	// last fetch of tokens failed. The refusal wraps the error of the ledger too.
 	ErrLost = errors.New("fleet: the ledger does not answer")
-	// ErrTooMany: the provider has refused a resource because there are too many.
+	// ErrTooMany: the provider has refused a resource, see [Config.TooMany].
 	ErrTooMany = errors.New("fleet: the provider has reported too many")
 	// ErrWeight: the request needs more units than the whole quota has.
 	ErrWeight = errors.New("fleet: the request exceeds the quota")
-	// ErrClosed: the [Quota] is closed.
+	// ErrClosed: Close of the [Quota] or [DialRate] was called.
 	ErrClosed = errors.New("fleet: quota is closed")
-	// ErrSurplus is why Surplus ends a resource: there are more than the fair share.
+	// ErrSurplus is why Surplus ends a resource: the pool has more than its fair share.
 	ErrSurplus = cause.New("fleet: above the fair share", "surplus")
-	// ErrExpired is why CloseBeforeExpiry ends a resource.
+	// ErrExpired is why CloseBeforeExpiry ends a resource, a creation or a dial.
 	ErrExpired = cause.New("fleet: the lease of the quota ends", "quota lease ended")
 )
 

@@ -13,14 +13,17 @@ type expiry struct {
 	gone func() bool // reports whether there is nothing left to close; nil: not known
 }
 
-// OnExpiry arranges for f to be called, on a goroutine of its own, with [ErrExpired], when
-// the lease is about to end and [Config.CloseBeforeExpiry] is set. If it has ended f is called
-// before OnExpiry returns. f must close what the caller got a permit for, leased or not, without waiting for its
-// user. stop forgets f, and returns false if it was called or forgotten before. Without
-// CloseBeforeExpiry f is never called.
+// OnExpiry arranges for f to be called once, with [ErrExpired], [Config.Margin] before the lease
+// ends, if [Config.CloseBeforeExpiry] is set; otherwise f is never called. f runs on a goroutine
+// of its own, and a panic in it is contained. If there is no lease, because it has ended or the
+// ledger has not granted one yet, OnExpiry calls f itself before it returns. f must close the
+// resource that the caller got a permit for, leased or not, without waiting for its holder.
 //
-// The creation itself must end too, since what it opens may exist before Make has returned:
-// see Context. A pool of subprocesses, say, starts them in Config.Make with
+// stop removes f, and returns false if f was called or removed before. Call it when the
+// resource has ended.
+//
+// A creation that runs must end too, because a session may exist before Make has returned:
+// see Context. For example, a pool of subprocesses starts them in Config.Make with
 //
 //	ctx, _ := quota.Context(ctx) // ctx of Make ends when the resource does
 //	cmd := exec.CommandContext(ctx, name)
@@ -37,7 +40,8 @@ func (q *Quota) OnExpiry(f func(cause error)) (stop func() bool) {
 }
 
 // Context returns a copy of ctx that also ends, with the cause [ErrExpired], when functions
-// given to OnExpiry are called. It is forgotten when ctx or the copy ends.
+// given to OnExpiry are called; if there is no lease, at once. The quota refers to the copy until
+// ctx or the copy ends.
 func (q *Quota) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	copied, cancel := context.WithCancelCause(ctx)
 	if q.cfg.CloseBeforeExpiry {
@@ -47,8 +51,8 @@ func (q *Quota) Context(ctx context.Context) (context.Context, context.CancelFun
 	return copied, func() { cancel(nil) }
 }
 
-// addExpiry adds x, or returns false if the lease has ended. It forgets those whose
-// connections are closed, when there are twice as many as after the last time.
+// addExpiry adds x, or returns false if there is no lease. When the set has doubled since the
+// last search it removes those whose connections are closed.
 func (q *Quota) addExpiry(x *expiry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -67,7 +71,7 @@ func (q *Quota) addExpiry(x *expiry) bool {
 	return true
 }
 
-// dropExpiry forgets x, and returns false if it was called or forgotten before.
+// dropExpiry removes x, and returns false if x was called or removed before.
 func (q *Quota) dropExpiry(x *expiry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -86,8 +90,8 @@ func (q *Quota) takeExpiriesLocked() (all []*expiry) {
 	return all
 }
 
-// expireAll calls each on a goroutine of its own, so that one that blocks does not delay the
-// others. A panic is contained.
+// expireAll calls each function on a goroutine of its own, so that a function that blocks does
+// not delay the others. A panic is contained.
 func expireAll(all []*expiry) {
 	for _, x := range all {
 		go func() {
@@ -97,14 +101,15 @@ func expireAll(all []*expiry) {
 	}
 }
 
-// Dial returns a function like dial, for wspool.Config.NetDial or net/http's DialContext,
-// for [Config.CloseBeforeExpiry]. It fails with [ErrExpired] while there is no lease, and
-// dials that run are canceled when the lease ends. Its connections are closed before the
-// lease ends, leased or not; a TCP connection is reset, so that the other side
-// learns of it even if it has not read what was sent before. Without CloseBeforeExpiry it
-// returns dial. Nil: that of a net.Dialer.
+// Dial returns a function like dial, for wspool.Config.NetDial or net/http's DialContext, that
+// serves [Config.CloseBeforeExpiry]; without that it returns dial itself. A nil dial means that
+// of a zero net.Dialer.
 //
-// A *net.TCPConn or *net.UnixConn is returned as it is; other connections are wrapped.
+// While there is no lease the function fails with a *net.OpError that matches [ErrExpired].
+// [Config.Margin] before the lease ends, dials that run are canceled, with the same error, and
+// all connections are closed, leased or not. A TCP connection is reset, so that the peer
+// notices even if it has not read what was sent before. A *net.TCPConn or *net.UnixConn is
+// returned as it is; other connections are wrapped.
 func (q *Quota) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -138,8 +143,8 @@ func (q *Quota) Dial(dial func(ctx context.Context, network, addr string) (net.C
 	}
 }
 
-// expiring returns how to close c when the lease ends, and c, wrapped if there is no other
-// way to know that its user has closed it.
+// expiring returns the expiry that closes c, and c, wrapped if there is no other way to know
+// that the caller has closed it.
 func (q *Quota) expiring(c net.Conn) (*expiry, net.Conn) {
 	x := &expiry{f: func(error) { _ = c.Close() }}
 	switch c := c.(type) {
@@ -157,7 +162,7 @@ func (q *Quota) expiring(c net.Conn) (*expiry, net.Conn) {
 	return x, c
 }
 
-// isClosed reports whether a socket was closed by its user.
+// isClosed reports whether a socket was closed on this side.
 func isClosed(c syscall.Conn) bool {
 	raw, err := c.SyscallConn()
 	if err == nil {
@@ -166,7 +171,7 @@ func isClosed(c syscall.Conn) bool {
 	return err != nil && errors.Is(err, net.ErrClosed)
 }
 
-// expiringConn is a connection that is forgotten when its user closes it.
+// expiringConn is a connection whose Close also removes its expiry.
 type expiringConn struct {
 	net.Conn
 	q *Quota

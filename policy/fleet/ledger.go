@@ -14,7 +14,7 @@ import (
 //
 // There is one operation for joining, growing, renewing, shrinking and leaving. It is
 // absolute: a [Claim] says how much the holder has and wants in total, never a difference.
-// So a claim whose reply was lost may simply be made again, and a holder that died is
+// So a claim whose reply was lost may be made again, with the next Seq, and a holder that died is
 // forgotten when its lease ends.
 type Ledger interface {
 	// Claim records c and returns what the holder may have from now on. In one atomic step
@@ -28,12 +28,13 @@ type Ledger interface {
 	//     is learning, c.Has,
 	//  5. gives the holder a lease of c.Lease, or forgets it if c.Has and c.Want are 0.
 	//
-	// A ledger without any record of the quota may have lost it. It is learning for the
-	// lease of the first claim: holders state what they have, and nothing more is granted.
+	// If the ledger has no record of the quota, the engine may have lost it. The ledger is
+	// then learning for the lease of the first claim: holders state what they have, and
+	// nothing more is granted.
 	//
-	// An error leaves open whether c was recorded, unless it matches [ErrClaim] or
-	// [ErrStale]: then it was not. Claim blocks until ctx ends at most, and may be called by
-	// many goroutines at once. Errors never contain a password.
+	// After an error that matches [ErrClaim] or [ErrStale], c was not recorded. Any other
+	// error leaves open whether it was. Claim may block, but not after ctx has ended. It may
+	// be called by many goroutines at once. Errors never contain a password.
 	Claim(ctx context.Context, c Claim) (Grant, error)
 }
 
@@ -41,31 +42,32 @@ type Ledger interface {
 type Claim struct {
 	Quota  string // which quota: the same name in all processes that share it
 	Holder string // unique to one process and one [Quota] in it: drawn anew at each start
-	Seq    uint64 // larger in each claim of the holder, repetitions included; from 1
-	// Has is how many units the holder keeps whatever the answer is: those in use, and those
-	// that it may begin to use before the answer arrives. They are recorded even beyond the
-	// limit.
+	Seq    uint64 // larger in each claim of the holder, repetitions included; at least 1
+	// Has is how many units the holder keeps, whatever the answer is: those in use, and
+	// those that it may put into use before the answer arrives. They are recorded even if
+	// they exceed the limit.
 	Has      int
 	Want     int           // units wanted in total, at least Has
 	Min      int           // the target never falls below this while Want is at least as much
 	Priority int           // holders with a larger one are satisfied first, all minimums before
 	Limit    int           // the quota as this holder knows it, at least 1
-	Lease    time.Duration // how long the grant lasts from the engine's receipt; at least 1 ms
+	Lease    time.Duration // how long the grant lasts from the engine's receipt; 1 ms to 24 h
 }
 
 // Grant is the engine's answer to a [Claim].
 type Grant struct {
-	// Granted is how many units the holder may have, never less than Claim.Has. If Total
-	// exceeds Limit, because holders had more, then of the units that come back the holder
-	// uses none again before the excess has gone.
+	// Granted is how many units the holder may have, never less than Claim.Has. While Total
+	// exceeds Limit, because holders stated more, the holder must not use a returned unit
+	// again.
 	Granted int
 	Target  int // the holder's fair share of the limit, given what all want; at most Claim.Want
 	Limit   int // the smallest limit that a live holder states
 	Highest int // the largest limit that a live holder states: more than Limit if they disagree
 	Total   int // units granted to all holders, this one included
 	Holders int // live holders, this one included unless it has left
-	// Next is the time until a lease of another holder, or the learning, ends: until then
-	// nothing changes without a claim by another holder. Zero: there is neither.
+	// Next is the time until the first lease of another holder, or the learning, ends. Until
+	// then only a claim by another holder can change the answer. It may be too short. Zero:
+	// there is no other holder, and the ledger is not learning.
 	Next     time.Duration
 	Lease    time.Duration // how long the grant lasts, from the engine's receipt of the claim
 	Fence    uint64        // larger in each grant of the quota
@@ -79,8 +81,8 @@ var (
 	ErrClaim = errors.New("fleet: invalid claim")
 )
 
-// MaxUnits is the largest number of units in a [Claim] or [Draw]: it is exact in the
-// numbers of every engine.
+// MaxUnits is the largest number of units or tokens in a [Claim] or [Draw]. Every engine
+// represents it exactly.
 const MaxUnits = 1<<31 - 1
 
 // Check returns an error that matches [ErrClaim] and names every invalid field; nil: there is
@@ -102,9 +104,11 @@ func (c *Claim) Check() error {
 
 // RateLedger is an optional interface of a [Ledger]: a token bucket in the same engine.
 type RateLedger interface {
-	// Take takes up to d.Want tokens. A bucket without any record may have been lost: it is
-	// empty at first. Tokens of a lost reply are lost, which errs on the safe side. As for
-	// Claim, an error leaves open whether they were taken.
+	// Take takes up to d.Want tokens and does not wait for more. A bucket without a record
+	// may have been lost, so it begins empty. If a reply is lost its tokens are lost too,
+	// which errs on the safe side. After an error that matches [ErrClaim] none was taken; any
+	// other error leaves that open. Take may block, but not after ctx has ended. It may be
+	// called by many goroutines at once.
 	Take(ctx context.Context, d Draw) (Taken, error)
 }
 
@@ -112,9 +116,9 @@ type RateLedger interface {
 type Draw struct {
 	Rate   string        // which bucket: the same name in all processes that share it
 	Tokens int           // how many the bucket gets in each Per, evenly; at least 1
-	Per    time.Duration // at least 1 ms
-	Burst  int           // the most that it holds; 0: Tokens
-	Want   int           // at least 1
+	Per    time.Duration // 1 ms to 24 h
+	Burst  int           // how many tokens the bucket holds at most; 0: Tokens
+	Want   int           // how many tokens to take at most; at least 1
 }
 
 // Taken is the engine's answer to a [Draw].

@@ -10,8 +10,8 @@ import (
 )
 
 // Memory is a [Ledger] and [RateLedger] in the memory of one process, for tests and for
-// several quotas or pools on one machine. Its clock is package time. The zero Memory is not
-// ready for use: see [NewMemory].
+// several quotas or pools in one process. Its clock is that of package time. Its methods are
+// safe for concurrent use. Create it with [NewMemory]: the zero Memory cannot be used.
 type Memory struct {
 	mu      sync.Mutex
 	books   map[string]*book
@@ -26,7 +26,7 @@ func NewMemory() *Memory {
 	return m
 }
 
-// Forget loses everything, as an engine does that restarts without its data.
+// Forget deletes all records, as a restart of an engine without its data does.
 func (m *Memory) Forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,7 +64,7 @@ func newBook(learning time.Time) *book {
 	return &book{holders: make(map[string]*record), learning: learning, fence: uint64(max(0, time.Now().UnixMicro()))}
 }
 
-// Claim implements [Ledger]. It does not block.
+// Claim implements [Ledger]. It does not block. If ctx has ended it fails with the cause of that.
 func (m *Memory) Claim(ctx context.Context, c Claim) (Grant, error) {
 	if err := c.Check(); err != nil {
 		return Grant{}, err
@@ -163,7 +163,7 @@ func (b *book) put(r *record, c Claim) *record {
 }
 
 // limits returns the smallest limit of a live holder, and the largest in *highest. If none
-// lives they are that of c.
+// is live both are that of c.
 func (b *book) limits(c *Claim, highest *int) (limit int) {
 	if len(b.order) == 0 {
 		*highest = c.Limit
@@ -201,7 +201,7 @@ func (b *book) next(now time.Time, holder string) (next time.Duration) {
 // bucket is a token bucket: at time t it has as many tokens as accrue between empty and t.
 type bucket struct{ empty time.Time }
 
-// Take implements [RateLedger]. It does not block.
+// Take implements [RateLedger]. It does not block. If ctx has ended it fails with the cause of that.
 func (m *Memory) Take(ctx context.Context, d Draw) (Taken, error) {
 	if err := d.Check(); err != nil {
 		return Taken{}, err

@@ -13,8 +13,9 @@ import (
 
 // Quota is the part of one process in a quota that many processes share. It is a
 // [resource.Admission] for [resource.Config.Quota]: a permit is one unit, and lasts as long
-// as the resource. Several pools of a process may share one; see Member. Create it with
-// [New] and end it with Close. Its methods are safe for concurrent use.
+// as the resource. Several pools of a process may share a Quota; see Member. Create it with
+// [New] and end it with Close: the zero Quota cannot be used. Its methods are safe for
+// concurrent use.
 //
 // A permit is a local integer. One goroutine claims units from the ledger in the background,
 // so Admit never waits for a round trip if a unit is free.
@@ -25,24 +26,24 @@ type Quota struct {
 	base    time.Time // zero of all times, on the monotonic clock
 	only    *Member   // of weight 1: that of the Quota's own Admit and Surplus
 
-	kick   chan struct{} // holds one: the goroutine is to look again
+	kick   chan struct{} // a value in it wakes run
 	ctx    context.Context
 	cancel context.CancelFunc // ends the goroutine
 	done   chan struct{}      // closed when it has ended
 
-	hanging chan struct{} // closed when a call of the ledger that was given up returns; nil: there is none. Of run alone
+	hanging chan struct{} // closed when an abandoned call of the ledger returns; nil: there is none. Only run uses it
 
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
-	members    []*Member // that have units or wait for some, in no order
-	made       int       // how many members there were ever
+	members    []*Member // those that have units or wait for some, in no order
+	made       int       // how many members were ever created
 	first      *waiter   // requests that wait, in order of arrival
 	lastWaiter *waiter
 	lapse      *time.Timer // at the end of the lease
 	shares     []Share     // scratch of reshareLocked
 	sharing    bool        // a member has a bounded share
 	onExpiry   map[*expiry]struct{}
-	connSweep  int // size of onExpiry at which closed connections are looked for
+	connSweep  int // size of onExpiry after the last search for closed connections
 	claimErr   error
 	claims     int64
 	failed     int64
@@ -53,8 +54,9 @@ type Quota struct {
 	lapses     int64
 }
 
-// New returns a Quota and starts its goroutine, which claims nothing before the first
-// request unless Slack or Min say so. The error names every invalid field.
+// New returns a Quota and starts its goroutine, which makes the first claim at once, for the
+// units of Slack. New does not wait for the answer. It fails with an error that matches
+// [ErrConfig] and names every invalid field.
 func New(cfg Config) (*Quota, error) { return newQuota(cfg, func() {}) }
 
 // newQuota is New. Every step of the Quota's own goroutines begins with a call of stopped,
@@ -91,14 +93,15 @@ type Member struct {
 	// Guarded by Quota.mu.
 	name    string // orders the members; constant
 	index   int    // in Quota.members, plus one; 0: it is not there
-	used    int
-	waiting int
-	most    int // units that it may have; unbounded: as many as the process may
+	used    int    // units in use
+	waiting int    // units that its requests wait for
+	most    int    // units that it may have; unbounded: as many as the process
 }
 
 // Member returns the part of one more pool, whose resources take weight units each. Each pool
-// has its own: in a Keyed KeyedConfig.Config calls Member. A Member that has no units is
-// garbage as soon as its pool is. Panics if weight is less than 1 or more than Config.Limit.
+// needs a Member of its own; for a Keyed, KeyedConfig.Config calls Member. A Member that has no
+// units need not be closed: it is collected with its pool. Member panics if weight is less than
+// 1 or more than Config.Limit.
 func (q *Quota) Member(weight int) *Member {
 	if weight < 1 || weight > q.cfg.Limit {
 		panic(fmt.Sprintf("fleet: Member: weight must be between 1 and Limit (%d), got %d", q.cfg.Limit, weight))
@@ -117,7 +120,7 @@ func (q *Quota) member(weight int) *Member {
 	return m
 }
 
-// addLocked changes what m uses and waits for.
+// addLocked changes how many units m uses and waits for.
 func (m *Member) addLocked(used, waiting int) {
 	q := m.q
 	m.used += used
@@ -144,11 +147,15 @@ func (q *Quota) Admit(ctx context.Context, r resource.Request) (resource.Done, e
 }
 
 // Admit admits one resource, or r.Cost of them at once. It does not block if units are free.
-// Otherwise it waits for them, first come, first served, until ctx ends; the ledger is asked
-// for more meanwhile. With r.NoWait it fails with [ErrFull]. It fails at once, with a
-// RetryAfter, if the ledger is lost and OnLost does not allow more ([ErrLost]), and while
-// the provider refuses ([ErrTooMany]); without one if the units needed are more than the
-// limit ([ErrWeight]), and when the Quota is closed ([ErrClosed]).
+// Otherwise it waits for them until ctx ends, and then fails with the error of ctx; the quota
+// asks the ledger for more meanwhile. Requests are served in the order of their arrival, except
+// that those of a member that has its share of a scarce quota are passed over.
+//
+// All other errors are a [*resource.Rejection]. Those with a RetryAfter are [ErrFull], if
+// r.NoWait is set and no unit is free; [ErrLost], if the ledger is lost and OnLost does not
+// allow more; and [ErrTooMany], for a while after the provider has refused. Those without one
+// are [ErrWeight], if more units are needed than the limit, and [ErrClosed]. All but
+// ErrFull also end a request that waits.
 func (m *Member) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	q := m.q
 	if err := ctx.Err(); err != nil {
@@ -193,7 +200,7 @@ func (m *Member) Admit(ctx context.Context, r resource.Request) (resource.Done, 
 		if q.leave(w) {
 			return nil, ctx.Err()
 		}
-		<-w.ready // it was served just before
+		<-w.ready // it was served or refused before leave
 		if w.err == nil {
 			q.release(m, n, resource.Outcome{})
 		}
@@ -234,7 +241,8 @@ func (q *Quota) release(m *Member, n int, o resource.Outcome) {
 	refused = o.Verdict == resource.Failed && q.isTooMany(o.Err)
 }
 
-// giveBack returns n units. refused says that the provider had refused what they were for.
+// giveBack returns n units. refused says that the provider refused the resource that they were
+// for.
 func (q *Quota) giveBack(m *Member, n int, refused bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -261,7 +269,7 @@ func (q *Quota) giveBack(m *Member, n int, refused bool) {
 	}
 }
 
-// isTooMany asks the classifier. A panic in it means no.
+// isTooMany calls TooMany. A panic in it counts as false.
 func (q *Quota) isTooMany(err error) (yes bool) {
 	if q.cfg.TooMany == nil || err == nil {
 		return false
@@ -274,8 +282,9 @@ func (q *Quota) isTooMany(err error) (yes bool) {
 	return q.cfg.TooMany(err)
 }
 
-// Report has [Config.TooMany] judge an error that did not come from a creation, such as a
-// close code with which the provider ended an existing resource, and returns its answer.
+// Report calls [Config.TooMany] with an error that did not come from a creation, such as the
+// close code with which the provider ended an existing resource, and returns the result. If it
+// is true, the quota reacts as to a refused creation. It returns false if err or TooMany is nil.
 func (q *Quota) Report(err error) (tooMany bool) {
 	if !q.isTooMany(err) {
 		return false
@@ -287,7 +296,7 @@ func (q *Quota) Report(err error) (tooMany bool) {
 	return true
 }
 
-// tooManyLocked lowers what is wanted, and refuses what waits.
+// tooManyLocked lowers the wanted units and refuses the waiting requests.
 func (q *Quota) tooManyLocked(now time.Duration) {
 	q.tooMany++
 	q.acc.tooMany(now)
@@ -337,8 +346,8 @@ func (q *Quota) dequeueLocked(w *waiter) {
 	w.m.addLocked(0, -w.n)
 }
 
-// leave takes out a request whose context has ended. It returns false if it was served or
-// refused already.
+// leave removes a request whose context has ended from the queue. It returns false if the
+// request was served or refused before.
 func (q *Quota) leave(w *waiter) bool {
 	now := q.now()
 	q.mu.Lock()
@@ -347,12 +356,12 @@ func (q *Quota) leave(w *waiter) bool {
 		return false
 	}
 	q.dequeueLocked(w)
-	q.serveLocked(now) // it may have kept smaller requests from being served
+	q.serveLocked(now) // smaller requests may have waited behind it
 	return true
 }
 
-// serveLocked serves what waits and fits, in order, and refuses what is not to wait any
-// more. A request of a member that has its share is passed over.
+// serveLocked serves waiting requests in order while units are free, and refuses those that
+// must not wait any longer. A request of a member that has its share is passed over.
 func (q *Quota) serveLocked(now time.Duration) {
 	q.reshareLocked(now)
 	for w := q.first; w != nil; {
@@ -376,7 +385,7 @@ func (q *Quota) serveLocked(now time.Duration) {
 	}
 }
 
-// refusalLocked returns why a request for n units is refused; nil: it is to wait.
+// refusalLocked returns why a request for n units is refused; nil: the request waits.
 func (q *Quota) refusalLocked(n int, o outlook, now time.Duration) error {
 	a := &q.acc
 	switch {
@@ -396,7 +405,7 @@ func (q *Quota) reject(retryAfter time.Duration, err error) error {
 	return &resource.Rejection{Policy: q.cfg.Quota, RetryAfter: retryAfter, Err: err}
 }
 
-// wake has the goroutine look again.
+// wake has run compute the time of the next claim again.
 func (q *Quota) wake() {
 	select {
 	case q.kick <- struct{}{}:
@@ -404,8 +413,8 @@ func (q *Quota) wake() {
 	}
 }
 
-// run claims until the Quota is closed and the ledger knows that it has nothing, or q.ctx
-// ends.
+// run makes claims until the Quota is closed and the ledger has recorded that it has no units,
+// or until q.ctx ends.
 func (q *Quota) run() {
 	defer close(q.done)
 	timer := time.NewTimer(forever)
@@ -432,7 +441,7 @@ func (q *Quota) run() {
 	}
 }
 
-// claimPart is the part of the lease that one claim may take.
+// claimPart: a claim may take Lease/claimPart.
 const claimPart = 6
 
 // claim makes one claim.
@@ -466,9 +475,9 @@ func (q *Quota) claim() {
 	expireAll(closers)
 }
 
-// ask calls the ledger on a goroutine of its own, so that a panic or Goexit in it, or a call
-// that does not return when ctx ends, costs one claim. No other call begins before it has
-// returned.
+// ask calls the ledger on a goroutine of its own, so that a panic or Goexit in the call, or a
+// call that does not return when ctx ends, makes only this claim fail. The next call begins only
+// after an abandoned one has returned.
 func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
 	if q.hanging != nil {
 		select {
@@ -518,8 +527,8 @@ func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
 // errHangs: a call of the ledger has not returned although its context has ended.
 var errHangs = errors.New("fleet: Ledger.Claim has not returned after its context ended")
 
-// possible reports whether a ledger that keeps its contract can answer c with g. Another
-// answer is not used: it would admit what the ledger has not recorded.
+// possible reports whether a ledger that keeps its contract can answer c with g. Any other
+// answer is dropped: by it the process would use units that the ledger has not recorded.
 func possible(c *Claim, g *Grant) bool {
 	leaves := c.Has == 0 && c.Want == 0
 	return g.Granted >= c.Has && g.Granted <= max(c.Has, g.Target) && g.Target >= 0 && g.Target <= c.Want && g.Total >= g.Granted &&
@@ -545,9 +554,9 @@ func (q *Quota) lapsed() {
 	expireAll(closers)
 }
 
-// lapseLocked deals with the end of the lease, if it has ended and that was not done yet. It
-// returns what is to be closed. A renewal calls it, too: a process that was stopped may
-// renew its lease before the timer runs that should have ended it.
+// lapseLocked handles the end of the lease, once for each lease that has ended, and returns
+// what the caller must close. A renewal calls it too: a process that was stopped may renew
+// its lease before the timer of lapsed runs.
 func (q *Quota) lapseLocked(now time.Duration) (closers []*expiry) {
 	a := &q.acc
 	if a.valid(now) || a.expired || a.until == 0 {
@@ -617,11 +626,13 @@ func (m *Member) bound(units int, expired bool) {
 const unbounded = math.MaxInt
 
 // Close ends the Quota. Requests that wait, and later ones, are refused with [ErrClosed].
-// Close waits until every unit in use has come back, and so for the pools that use it to be
-// closed; meanwhile the lease is renewed. Then it tells the ledger that nothing is left, and
-// returns nil. If ctx ends before, the goroutine ends, and the error is a [*CloseError]: the
-// ledger then gives the units to others when the lease ends, and with CloseBeforeExpiry
-// what is still in use is closed before.
+// Close blocks until every unit in use has been returned, as closing the pools does; meanwhile
+// the lease is renewed. Then it states to the ledger that no unit is left, and returns nil.
+//
+// If ctx ends before that, the goroutine ends, and Close fails with a [*CloseError] that
+// matches the error of ctx, a thirtieth of Lease later at most. The ledger then grants the units
+// to others when the lease ends, and with CloseBeforeExpiry resources in use are closed before.
+// Close may be called again, and at the same time: all calls end together.
 func (q *Quota) Close(ctx context.Context) error {
 	now := q.now()
 	q.mu.Lock()
@@ -649,11 +660,11 @@ func (q *Quota) Close(ctx context.Context) error {
 	return err
 }
 
-// CloseError says what a [Quota.Close] that was given up left behind.
+// CloseError is the error of a [Quota.Close] whose context ended.
 type CloseError struct {
 	Held  int   // units that were still in use
-	Err   error // why Close did not wait any longer
-	Claim error // why the ledger could not be told; nil: it answered
+	Err   error // that of the context; [ErrClosed] if it was the context of another call of Close
+	Claim error // that of the last claim; nil: the ledger answered it
 }
 
 // Error implements error.
@@ -665,10 +676,10 @@ func (e *CloseError) Error() string {
 	return text
 }
 
-// Unwrap returns the causes.
+// Unwrap returns Err and Claim.
 func (e *CloseError) Unwrap() []error { return []error{e.Err, e.Claim} }
 
-// waitingLocked is how many requests wait.
+// waitingLocked returns how many requests wait.
 func (q *Quota) waitingLocked() (n int) {
 	for w := q.first; w != nil; w = w.next {
 		n++

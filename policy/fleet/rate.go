@@ -13,16 +13,18 @@ import (
 )
 
 // RateConfig says how a process takes part in a rate that many processes share. Ledger,
-// Rate, Tokens and Per are required.
+// Rate, Tokens and Per are required. All processes should state the same Tokens, Per and Burst.
+// Rate has 1 to 200 printable ASCII characters without spaces and braces.
 type RateConfig struct {
 	Ledger RateLedger    // the engine that all processes reach; it stays the caller's
 	Rate   string        // the name of the rate, the same in all processes; shown, so not a secret
 	Tokens int           // creations that all processes together may begin in each Per, evenly spread
 	Per    time.Duration // from 1 ms to 24 h
 	Burst  int           // creations that may begin at once after a pause; 0: Tokens
-	// Chunk is how many tokens to fetch at once, at most, when several requests wait. Zero: 8.
+	// Chunk is how many tokens one operation fetches at most, when several requests wait.
+	// Zero: 8.
 	Chunk int
-	// Timeout bounds one operation of the ledger. Zero: 1 s.
+	// Timeout bounds one operation of the ledger through its context. Zero: 1 s.
 	Timeout time.Duration
 }
 
@@ -30,7 +32,7 @@ type RateConfig struct {
 const (
 	defaultChunk       = 8
 	defaultRateTimeout = time.Second
-	rateKeep           = time.Second // how long a token is kept that no request took
+	rateKeep           = time.Second // how long a token that no request took is kept
 )
 
 func (c *RateConfig) check() error {
@@ -46,13 +48,14 @@ func (c *RateConfig) check() error {
 }
 
 // DialRate is a [resource.Admission] for [resource.Config.MakeGate]: all processes together
-// begin at most so many creations in each period. Create it with [NewDialRate] and end it
-// with Close. Its methods are safe for concurrent use.
+// begin at most [RateConfig].Tokens creations in each Per, after a pause up to Burst at once.
+// Create it with [NewDialRate] and end it with Close: the zero DialRate cannot be used. Its
+// methods are safe for concurrent use.
 //
-// Tokens are fetched from the ledger in the background, as many as requests wait for, at most
-// RateConfig.Chunk at once. A token that its request did not take, because its context
-// ended, is kept for a second. While the ledger does not answer nothing is admitted: a rate
-// protects the provider, and the next creation can wait.
+// Tokens are fetched from the ledger in the background, one for each waiting request, at most
+// RateConfig.Chunk at once. If the context of a request ends before the request has taken its
+// token, the token is kept for a second. While the ledger does not answer, only tokens that
+// were kept are used: a rate protects the provider, and the next creation can wait.
 type DialRate struct {
 	cfg  RateConfig
 	kick chan struct{}
@@ -81,8 +84,8 @@ type rateWaiter struct {
 	err    error // set before ready is closed
 }
 
-// NewDialRate returns a DialRate and starts its goroutine. The error names every invalid
-// field.
+// NewDialRate returns a DialRate and starts its goroutine, which calls the ledger when a request
+// arrives. It fails with an error that matches [ErrConfig] and names every invalid field.
 func NewDialRate(cfg RateConfig) (*DialRate, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -99,11 +102,11 @@ func NewDialRate(cfg RateConfig) (*DialRate, error) {
 	return d, nil
 }
 
-// Admit admits one creation. It waits for a token, first come, first served, until ctx ends.
-// With r.NoWait it fails with policy.ErrRate if none is at hand; one is then fetched, and kept
-// for a second. While the ledger does not
-// answer it fails with [ErrLost] and a RetryAfter, and after Close with [ErrClosed]. There is
-// no Done.
+// Admit admits one creation, whatever r.Cost is. It waits for a token, first come, first
+// served, until ctx ends, and then fails with the error of ctx. With r.NoWait it fails with
+// policy.ErrRate and a RetryAfter if no token was kept; a token is then fetched, and kept for a
+// second. While the ledger does not answer it fails with [ErrLost] and a RetryAfter, and after
+// Close with [ErrClosed]. The Done is nil.
 func (d *DialRate) Admit(ctx context.Context, r resource.Request) (resource.Done, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -147,7 +150,7 @@ func (d *DialRate) Admit(ctx context.Context, r resource.Request) (resource.Done
 	return nil, ctx.Err()
 }
 
-// refusalLocked returns why a request is refused; nil: it is to wait.
+// refusalLocked returns why a request is refused; nil: the request waits.
 func (d *DialRate) refusalLocked(now time.Time, noWait bool) error {
 	retry := max(1, d.nextAt.Sub(now))
 	switch {
@@ -270,8 +273,9 @@ func (d *DialRate) ask(ctx context.Context, draw Draw) (t Taken, err error) {
 	return t, err
 }
 
-// Close ends the goroutine and refuses what waits. It returns when an operation of the ledger
-// that runs has returned.
+// Close ends the goroutine. Waiting requests, and later ones, are refused with [ErrClosed]. It
+// cancels a running operation of the ledger and blocks until that has returned. It may be
+// called more than once.
 func (d *DialRate) Close() {
 	d.mu.Lock()
 	d.closed = true

@@ -11,17 +11,17 @@ import (
 type State struct {
 	resource.SharedQuota
 
-	Slack     int           // units that the process may use and does not
+	Slack     int           // units that are granted and not in use
 	Fence     uint64        // of the last answer
-	Left      time.Duration // until the lease ends, margin excluded; 0: there is none
+	Left      time.Duration // until the lease ends, less the margin; 0: there is no lease
 	Disagree  bool          // processes state different limits
-	Ceiling   int           // units that the provider is believed to accept; 0: it has not refused any
+	Ceiling   int           // most units that the process asks for since the provider refused; 0: no bound
 	Refused   int64         // requests that were refused
-	Waits     int64         // requests that had to wait
+	Waits     int64         // requests that waited
 	TooMany   int64         // refusals of the provider
 	Lapses    int64         // times that the lease ended before it was renewed
 	Closing   bool          // Close was called
-	LastError string        // of the last claim that failed; empty: the last one was answered
+	LastError string        // of the last claim; empty: it was answered
 }
 
 // Snapshot returns the state. It does not block.

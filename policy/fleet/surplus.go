@@ -10,19 +10,21 @@ import (
 // it: see [Member.Surplus].
 func (q *Quota) Surplus() resource.Eviction { return q.only.Surplus() }
 
-// Surplus returns the Eviction for the pool that uses m. It ends as many resources as the
-// process has above its fair share of the quota, so that others can have them: those that
-// are idle, in the sweep, and those that come back or are about to be lent. It never ends a
-// lease. While several members are above the share, it is divided among them.
+// Surplus returns the Eviction for the pool that uses m. It ends, with [ErrSurplus], as many
+// resources as the process has above its fair share of the quota, so that other processes can
+// have them: idle ones in the sweep, and those that are released or about to be lent. It never
+// ends a lease. While members of one process together have or want more than its share, the
+// share is divided among them. With [Config.CloseBeforeExpiry] it ends all of them, with
+// [ErrExpired], once the lease has ended.
 //
 //	Eviction: policy.AnyOf(quota.Surplus(), policy.MaxIdle(time.Minute)),
 func (m *Member) Surplus() resource.Eviction { return (*surplus)(m) }
 
 type surplus Member
 
-// Evict implements [resource.Eviction]: the share of m is a setting. A resource that is just
-// being lent for the first time is kept: its end would count as a failed creation. It ends
-// when it comes back.
+// Evict implements [resource.Eviction]. The share of m is a setting in the sense of that
+// contract. A resource that is about to be lent for the first time is kept, because its end
+// would count as a failed creation; it ends when it is released.
 func (s *surplus) Evict(i resource.Info) error {
 	switch {
 	case int64(i.Total) <= s.share.n.Load():

@@ -27,13 +27,13 @@ type Share struct {
 //  3. What is left goes to the holders with the largest Priority, up to their wants, then to
 //     the next, and so on.
 //  4. Holders of one Priority get max-min fair shares: there is a level so that each has
-//     max(its minimum, min(Want, level)). If the units do not divide evenly, those that want
-//     more than the level get one more each, in the order of their names, compared byte by
-//     byte, until no unit is left.
+//     max(its minimum, min(Want, level)). If the units do not divide evenly, the holders
+//     whose Want is above the level and whose minimum is not get one more each, in the order
+//     of their names, compared byte by byte, until no unit is left.
 //
-// The targets sum to min(limit, sum of wants). The same shares get the same targets in any
-// order. Targets leaves shares sorted by falling Priority, and then by Holder. The names are
-// different.
+// The targets sum to min(limit, sum of wants), and do not depend on the order of shares. No two
+// shares may have the same Holder. Targets sorts shares in place, by falling Priority and then
+// by Holder.
 func Targets(limit int, shares []Share) {
 	slices.SortFunc(shares, func(a, b Share) int {
 		return compareShares(a.Priority, b.Priority, a.Holder, b.Holder)
@@ -66,7 +66,7 @@ func compareShares(priority1, priority2 int, holder1, holder2 string) int {
 }
 
 // divide gives each share its from, and rest more units in total, one Priority after the
-// other, but none more than its to.
+// other, but no share more than its to.
 func divide(rest int64, shares []Share) {
 	for len(shares) > 0 {
 		n := 1
@@ -122,5 +122,5 @@ func fill(rest int64, shares []Share) (given int64) {
 	return rest
 }
 
-// raised is what a share has at that level.
+// raised returns how many units a share has at that level.
 func raised(s *Share, level int) int { return max(s.from, min(s.to, level)) }

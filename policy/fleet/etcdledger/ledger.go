@@ -17,31 +17,32 @@ import (
 )
 
 var (
-	// ErrContended: other claims on the quota came first again and again. The claim was not
-	// recorded.
+	// ErrContended: other claims changed the quota between the reading and the writing of each
+	// of 100 attempts. The claim was not recorded.
 	ErrContended = errors.New("etcdledger: too many claims on the quota at once")
-	// ErrLeader: the leader of etcd may have changed during the claim. It was recorded, but its
-	// lease may not have been renewed. Claim again.
+	// ErrLeader: the leader of etcd may have changed during the claim. The claim was recorded,
+	// but its lease may not have been renewed. Claim again with the next Seq.
 	ErrLeader = errors.New("etcdledger: the leader changed during the claim")
 )
 
 // Options are the settings of a [Ledger]. The zero value is ready for use.
 type Options struct {
-	// Prefix begins the keys of all quotas. Empty: "/respool/quotas/". All processes that share
-	// quotas must have the same.
+	// Prefix begins the keys of all quotas. All processes that share quotas must use the same
+	// one. Empty: "/respool/quotas/".
 	Prefix string
 }
 
 // defaultPrefix is the Prefix of the zero Options.
 const defaultPrefix = "/respool/quotas/"
 
-// Ledger is a [fleet.Ledger] in etcd. It may be used by many goroutines at once.
+// Ledger is a [fleet.Ledger] in etcd. Its methods are safe for concurrent use. Create it with
+// [New]: the zero Ledger cannot be used. There is nothing to close.
 type Ledger struct {
 	store  store
 	prefix string
 
 	mu     sync.Mutex
-	quotas map[string]*quota // those that were claimed
+	quotas map[string]*quota // by name, from the first claim on
 }
 
 // New returns a ledger that uses the client, which the caller may use too and must not close
@@ -61,27 +62,30 @@ func newLedger(s store, o Options) *Ledger {
 }
 
 // A transaction fails if another one changed the quota between the reading and the writing.
-// The claim then tries again with what etcd answered, the first time at once. After that it
-// pauses at random, up to a bound that doubles until it is enough for all holders one after
-// the other, and reads again.
+// The first retry is made at once, with the content that etcd answered. Before each later one
+// the claim pauses for a random time, whose bound doubles until all holders fit into it one
+// after the other, and reads again.
 const (
 	attempts   = 100
 	atOnce     = 1                    // attempts that are repeated without a pause
 	firstPause = 4 * time.Millisecond // also the time for each holder
 )
 
-// Claim implements [fleet.Ledger]. A renewal makes three requests, one of which writes. A
-// claim that is granted less than it wants makes another one or two to find [fleet.Grant].Next.
+// Claim implements [fleet.Ledger]. A renewal makes three requests, one of which writes. A claim
+// that is granted less than it wants, or is made while the ledger is learning, makes up to four
+// more, usually one or two, to find [fleet.Grant].Next. Claims of one Ledger on the same quota
+// wait for each other. Claim blocks until ctx ends at most.
 //
-// Apart from fleet's errors it fails with [ErrForm], [ErrContended], [ErrLeader], the end of
-// ctx and the errors of etcd's client; all but the first two leave open whether the claim was
-// recorded.
+// Its errors match [fleet.ErrClaim], [fleet.ErrStale], [ErrForm], [ErrContended], [ErrLeader],
+// the cause of the end of ctx, or an error of etcd's client, all with errors.Is only. After
+// ErrForm and ErrContended the claim was not recorded, after ErrLeader it was; the last two leave
+// that open.
 func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) {
 	if err := c.Check(); err != nil {
 		return fleet.Grant{}, err
 	}
-	// Claims of this process on one quota take turns, since they could only make each other
-	// fail.
+	// Claims of this process on one quota take turns: at the same time their transactions
+	// would make each other fail.
 	q, err := l.takeTurn(ctx, c.Quota)
 	if err != nil {
 		return fleet.Grant{}, failed(ctx, c.Quota, "waiting for claims of this process", err)
@@ -96,8 +100,8 @@ func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) 
 	return g, nil
 }
 
-// failed says what failed and hides what looks like a secret in the text of a foreign error.
-// The error matches that of the context if that has ended.
+// failed adds what failed, and hides what looks like a secret in the text of a foreign error. If
+// ctx has ended the error matches its cause.
 func failed(ctx context.Context, quota, doing string, err error) error {
 	if errors.Is(err, fleet.ErrStale) {
 		return err
@@ -128,14 +132,14 @@ type attempt struct {
 	ttl    int64  // of the lease that the claim asks for
 	doing  string // for errors
 
-	lease    int64  // the holder's, which has its full time since this claim began; 0: none yet
-	seconds  int64  // its time
-	renewed  bool   // it was renewed, which counts only in the raft term in which that began
-	term     uint64 // that term
-	learning int64  // a lease for the learning key; 0: none was needed
-	unused   []int64
+	lease    int64   // the holder's, granted or renewed by this claim; 0: none yet
+	seconds  int64   // the full time of lease
+	renewed  bool    // lease was renewed, which is valid only within the raft term term
+	term     uint64  // in which the renewal began
+	learning int64   // a lease for the learning key; 0: none was needed
+	unused   []int64 // leases to revoke once the claim is recorded
 
-	recorded bool // the transaction was made
+	recorded bool // the transaction succeeded
 }
 
 // run makes the claim.
@@ -171,7 +175,7 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 		r, c, err = a.store.commit(ctx, t)
 		switch {
 		case errors.Is(err, errNoLease):
-			// A lease of this claim ended: the process, or etcd, stood still for that long.
+			// A lease of this claim ended: the process or etcd was stopped for that long.
 			a.lease, a.learning = 0, 0
 		case err != nil:
 			return fleet.Grant{}, err
@@ -204,14 +208,14 @@ func (a *attempt) run(ctx context.Context) (fleet.Grant, error) {
 }
 
 // prepare returns the transaction that records the claim with the grant g in the state s. It
-// sees to the leases that this needs.
+// grants or renews the leases that the transaction needs.
 func (a *attempt) prepare(ctx context.Context, s *state, cluster uint64, self int, g *fleet.Grant) (txn, error) {
 	t := txn{guards: []guard{{a.keys.meta(), s.meta}}, from: a.keys.base, end: a.keys.end()}
 	r := record{seq: a.c.Seq, granted: g.Granted, want: a.c.Want, min: a.c.Min, priority: a.c.Priority, limit: a.c.Limit, ttl: a.ttl}
 	if self >= 0 && !s.begins() && r.sameButSeq(&s.holders[self].record) {
-		// A renewal that changes nothing for the others does not write the key that puts
-		// claims in order, so renewals do not make each other fail. The order among them does
-		// not show in any grant. A claim of the same holder shows in its record.
+		// A renewal that changes nothing for the others does not write the key that orders
+		// claims, so renewals do not make each other fail. Their order does not affect any
+		// grant. The second guard detects another claim of the same holder.
 		t.guards = append(t.guards, guard{a.keys.record(a.c.Holder), s.holders[self].since})
 	} else {
 		t.puts = append(t.puts, pair{key: a.keys.meta(), value: metaOf(cluster, s.epoch)})
@@ -242,7 +246,7 @@ func (a *attempt) prepare(ctx context.Context, s *state, cluster uint64, self in
 	return t, nil
 }
 
-// holdLease sees to it that a.lease is a lease for the record of the holder.
+// holdLease sets a.lease to a lease for the record of the holder: its renewed one, or a new one.
 func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 	if a.lease != 0 {
 		return nil
@@ -263,7 +267,8 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 	if err != nil {
 		return err
 	}
-	// The grant of a lease is written by a majority: unlike a renewal it needs no leader to last.
+	// The grant of a lease is replicated to a majority, so it does not depend on the leader, as
+	// a renewal does.
 	a.lease, a.seconds, a.renewed = id, seconds, false
 	if self >= 0 {
 		a.unuse(s.holders[self].lease)
@@ -271,16 +276,16 @@ func (a *attempt) holdLease(ctx context.Context, s *state, self int) error {
 	return nil
 }
 
-// unuse notes a lease that no key is attached to when the claim has been recorded.
+// unuse notes a lease to which no key is attached once the claim has been recorded.
 func (a *attempt) unuse(id int64) {
 	if !slices.Contains(a.unused, id) {
 		a.unused = append(a.unused, id)
 	}
 }
 
-// discardLeases ends the leases that no key needs, after the claim ended with err. If that
-// fails, etcd ends them in time. If it is open whether the claim was recorded, so is which
-// leases are needed: ending the holder's would make the ledger forget what it has.
+// discardLeases revokes the leases that no key needs, after the claim ended with err. If that
+// fails, they end at their time. If it is unknown whether the claim was recorded, no lease is
+// revoked: without the holder's lease the ledger would forget its units.
 func (a *attempt) discardLeases(ctx context.Context, err error) {
 	var leases []int64
 	switch {
@@ -299,19 +304,19 @@ func (a *attempt) discardLeases(ctx context.Context, err error) {
 	}
 }
 
-// maxAsked is how many leases next asks for.
+// maxAsked is about how many leases next asks etcd at most.
 const maxAsked = 4
 
-// soon is the Next of a claim that does not know better. It errs on the early side.
+// soon is the Next of a claim that does not ask etcd. It errs on the early side.
 const soon = time.Second
 
-// lag is how much later than its end etcd may delete the keys of a lease: it looks twice a
-// second.
+// lag is how long after the end of a lease etcd may delete its keys: it looks for ended leases
+// twice a second.
 const lag = 500 * time.Millisecond
 
-// next returns the Next of a grant: how long until the learning or the lease of another holder
-// ends. etcd says how many full seconds a lease has left. Only a holder that was granted less
-// than it wants waits for that, so that otherwise no request is made.
+// next returns the Next of a grant: the time until the learning or a lease of another holder
+// ends. etcd reports how many full seconds a lease has left. Only a holder that lacks units, or
+// claims while the ledger is learning, waits for that end: otherwise no request is made.
 func (a *attempt) next(ctx context.Context, s *state, self int, g *fleet.Grant) time.Duration {
 	leases := a.firstToEnd(s, self)
 	switch {
@@ -336,8 +341,8 @@ func (a *attempt) next(ctx context.Context, s *state, self int, g *fleet.Grant) 
 	return time.Duration(least)*time.Second + lag
 }
 
-// firstToEnd returns leases of which one is the first to end, apart from the claimant's: that
-// of the learning and, for each time that leases have, the one that was renewed first.
+// firstToEnd returns leases of which one is the first to end, the claimant's left out: that of
+// the learning and, for each duration of lease, the one that was renewed longest ago.
 func (a *attempt) firstToEnd(s *state, self int) []int64 {
 	oldest := make(map[int64]*holder)
 	for i := range s.holders {
@@ -356,7 +361,7 @@ func (a *attempt) firstToEnd(s *state, self int) []int64 {
 	return leases
 }
 
-// pause waits before a repetition, the n-th with a pause.
+// pause waits before the n-th retry that has a pause.
 func pause(ctx context.Context, n, holders int) error {
 	most := firstPause * time.Duration(min(1<<min(n, 20), max(holders, 4)))
 	t := time.NewTimer(rand.N(most))
@@ -372,10 +377,10 @@ func pause(ctx context.Context, n, holders int) error {
 // quota is what a process knows about one quota. Claims on it take turns.
 type quota struct {
 	turn   chan struct{} // has a value while no claim has the turn
-	memory               // of the claim that has the turn
+	memory               // guarded by the turn
 }
 
-// takeTurn waits for the turn. The claim must call pass at its end.
+// takeTurn waits for the turn. The caller must call pass when its claim ends.
 func (l *Ledger) takeTurn(ctx context.Context, name string) (*quota, error) {
 	l.mu.Lock()
 	q := l.quotas[name]

@@ -11,8 +11,8 @@ import (
 	"github.com/respool/respool/policy/fleet"
 )
 
-// ErrForm is the error of a claim on a quota of which a key has a value that this package did
-// not write.
+// ErrForm is the error of a claim if a key of the quota has a value that this version of the
+// package does not write. Nothing is overwritten.
 var ErrForm = errors.New("etcdledger: key is not of the form that a ledger writes")
 
 // keys are the names of the keys of one quota.
@@ -29,8 +29,8 @@ func (k keys) record(holder string) string { return k.base + "h/" + url.PathEsca
 // end is the end of the range of all keys of the quota.
 func (k keys) end() string { return k.base[:len(k.base)-1] + "0" } // '0' is '/' + 1
 
-// version begins each value. A later version of this package that writes another form
-// changes it, so that versions that do not know the form refuse it.
+// version begins each value. If the form changes, so must version: then older versions of this
+// package refuse the new form.
 const version = "v1"
 
 // record is what the ledger keeps about a holder, apart from its name.
@@ -128,9 +128,9 @@ type pair struct {
 	lease      int64 // 0: none
 }
 
-// metaOf is the value of the key of a quota. The epoch is a random number that each beginning
-// of learning draws: processes tell by it whether a loss of data that they notice has been
-// noticed already.
+// metaOf returns the value of the key of a quota. Each time that learning begins the claim draws
+// a random epoch. By it a process that detects a loss of data knows whether another process has
+// detected it before.
 func metaOf(cluster, epoch uint64) string {
 	return fmt.Sprintf("%s cluster=%x epoch=%x", version, cluster, epoch)
 }
@@ -139,11 +139,11 @@ func metaOf(cluster, epoch uint64) string {
 type memory struct {
 	revision int64           // of the store, the largest in the present epoch
 	epoch    uint64          // the present one
-	former   map[uint64]bool // epochs before it
+	former   map[uint64]bool // earlier epochs
 }
 
-// stale reports whether a store with that revision, in which the quota has that epoch, has
-// data from before an earlier answer.
+// stale reports whether a store at that revision, with that epoch of the quota, is older than
+// an earlier answer of it.
 func (m *memory) stale(revision int64, epoch uint64) bool {
 	if epoch == m.epoch {
 		return revision < m.revision

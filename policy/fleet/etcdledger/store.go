@@ -9,23 +9,23 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// store is the part of etcd that the ledger needs. The tests have one in memory.
+// store is the part of etcd that the ledger needs. The tests implement it in memory.
 type store interface {
 	// read returns all keys in [from, end) at one revision, which is the newest.
 	read(ctx context.Context, from, end string) (content, error)
 
 	// commit makes the changes if each of the guards was last modified at the revision seen (0:
-	// it does not exist). Otherwise it changes nothing, and returns what read would.
+	// the key does not exist). Otherwise it changes nothing, and returns what read would.
 	commit(ctx context.Context, t txn) (committed, content, error)
 
-	// grant makes a lease of at least ttl seconds, and returns how many it has.
+	// grant creates a lease of at least ttl seconds, and returns how many seconds it has.
 	grant(ctx context.Context, ttl int64) (id, seconds int64, err error)
 
 	// renew gives a lease its full time again. It returns the raft term before that, and 0
 	// seconds if there is no such lease.
 	renew(ctx context.Context, id int64) (seconds int64, term uint64, err error)
 
-	// left returns how many full seconds a lease has left; negative: there is none.
+	// left returns how many full seconds a lease has left; negative: there is no such lease.
 	left(ctx context.Context, id int64) (seconds int64, err error)
 
 	// revoke ends a lease.

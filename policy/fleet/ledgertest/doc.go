@@ -10,14 +10,14 @@
 //		})
 //	}
 //
-// A ledger whose engine is another process runs outside of a bubble, in real time. Its
-// [Harness] then states the shortest lease that the engine keeps, and how late it may
-// forget a holder.
+// If the engine is another process, call Run outside of a bubble, in real time. The [Harness]
+// then states the shortest lease that the engine supports, and how late the engine may forget a
+// holder.
 //
-// A failure names the rule that the ledger breaks, what was done and what was expected.
-// Where a check uses random numbers the message has the seed: set RESPOOL_SEED to repeat
-// the run.
+// A failure message names the rule that the ledger breaks, the claims made and the expected
+// grant. If the check uses random numbers the message has the seed: set the environment variable
+// RESPOOL_SEED to it to repeat the run.
 //
-// [Model] is the contract as a sequential program. The kit compares the ledger with it, and
-// a checker of concurrent histories can use it as its specification.
+// [Model] is the contract as a sequential program. [Run] compares the ledger with it, and a
+// checker of concurrent histories can use it as its specification.
 package ledgertest

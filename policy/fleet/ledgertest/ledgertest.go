@@ -14,37 +14,38 @@ import (
 // Harness is a ledger to be checked, with the clock and the faults of its engine. Open is
 // required.
 type Harness struct {
-	// Open returns a client of the engine. It is called several times, and what one client
-	// did must be seen by the others. It may return the same ledger each time.
+	// Open returns a client of the engine. Run calls it several times: each client must see
+	// what the others recorded. It may return the same ledger each time.
 	Open func() fleet.Ledger
 
-	// Advance lets d pass on the engine's clock alone. nil: the engine and the test share a
-	// clock, on which the checks sleep.
+	// Advance advances the engine's clock, and no other, by d. nil: the engine and the test
+	// share a clock, on which the checks sleep.
 	Advance func(d time.Duration)
 
-	// Lease is the shortest lease that the engine keeps, and the unit of the checks. 0: one
+	// Lease is the shortest lease that the engine supports, and the unit of the checks. 0: one
 	// second.
 	Lease time.Duration
 
-	// Late is how much later than its end an engine may forget a lease.
+	// Late is how long after the end of its lease the engine may forget a holder. 0: it
+	// forgets the holder at the end.
 	Late time.Duration
 
-	// Claims is how many claims a check with random ones makes. 0: 2000.
+	// Claims is how many claims the check of random claims makes. 0: 2000.
 	Claims int
 
-	// Lose makes the engine forget all that it knows, as a restart without its data does.
-	// nil leaves these checks out.
+	// Lose deletes all data of the engine, as a restart without its data does. nil: the
+	// checks of that loss are left out.
 	Lose func()
 
-	// Stall makes the engine stop answering until resume is called. nil leaves the check
-	// out.
+	// Stall makes the engine stop answering until resume is called. nil: the check of that
+	// is left out.
 	Stall func() (resume func())
 
-	// Broken has ledgers whose claims must fail, by what is wrong with them: an address
-	// where nothing listens, a wrong password.
+	// Broken has ledgers that must refuse or fail every claim. The key says what is wrong:
+	// an address without a listener, a wrong password.
 	Broken map[string]fleet.Ledger
 
-	// Secrets must not appear in any error of a broken or stalled ledger.
+	// Secrets are texts that no error of a broken or stalled ledger may contain.
 	Secrets []string
 }
 
@@ -58,8 +59,8 @@ type check struct {
 	fresh bool // the quota must be unknown to the ledger
 }
 
-// checks are in this order because a later rule relies on the earlier ones: the first
-// failure names the rule that is broken.
+// checks are in this order because later rules rely on earlier ones: the first failure names
+// the rule that is broken.
 var checks = []check{
 	{"learning", (*kit).learning, true},
 	{"fair targets", (*kit).targets, false},
@@ -82,8 +83,8 @@ var checks = []check{
 	{"loss of all data", (*kit).loss, false},
 }
 
-// Run checks the ledger that open returns, which is called once. It stops at the first
-// rule that is broken.
+// Run checks the ledger of the Harness that open returns. It calls open once, and stops at the
+// first rule that is broken.
 //
 //   - learning: a quota without any record grants what holders have and no more, for the
 //     lease of the first claim; then what they want.
@@ -105,14 +106,15 @@ var checks = []check{
 //   - the fence grows in each grant, and grows on when all holders have left.
 //   - expiry by the engine's clock: a holder is forgotten when the lease of its last claim
 //     has ended, and not before.
-//   - random claims, as the model: every field of every grant.
-//   - many holders at once, each of which gives up units before it states fewer: units in
-//     use never exceed the limit, and no claim fails.
+//   - random claims: every field of every grant is that of the [Model].
+//   - many concurrent holders, each of which stops using units before it states fewer: units
+//     in use never exceed the limit, and no claim fails.
 //   - the context ends a claim: it returns within five seconds of the end of its context,
 //     also while the engine does not answer.
 //   - errors: claims of [Harness.Broken] fail; no error contains one of [Harness.Secrets].
 //   - rates, if the ledger is a [fleet.RateLedger]: over any time a bucket gives no more
-//     than its burst and what it got; RetryAfter says when the next token is there.
+//     than its burst and the tokens gained in that time; RetryAfter is the time until the
+//     next token.
 //   - loss of all data: the ledger is learning again. Holders that state what they have are
 //     granted it, and the limit holds when they grow afterwards.
 func Run(t testing.TB, open func(t testing.TB) Harness) {

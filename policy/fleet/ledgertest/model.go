@@ -8,8 +8,8 @@ import (
 	"github.com/respool/respool/policy/fleet"
 )
 
-// Model is what the contract of [fleet.Ledger] says about one quota, as a sequential
-// program. Time is a duration since any fixed instant. The zero value is a quota of which
+// Model is the contract of [fleet.Ledger] for one quota, as a sequential program. Times are
+// durations since a fixed instant that the caller chooses. The zero value is a quota of which
 // the ledger has no record. A Model is not safe for concurrent use.
 type Model struct {
 	holders map[string]entry
@@ -82,7 +82,7 @@ func (m *Model) expire(now time.Duration) {
 	maps.DeleteFunc(m.holders, func(_ string, e entry) bool { return e.ends <= now })
 }
 
-// Forget forgets one holder, as if its lease had ended.
+// Forget deletes the record of one holder, as if its lease had ended.
 func (m *Model) Forget(holder string) { delete(m.holders, holder) }
 
 // EndLearning ends the learning, as if the lease of the first claim had ended.
@@ -93,11 +93,11 @@ func (m *Model) Equal(other *Model) bool {
 	return m.known == other.known && m.learned == other.learned && maps.Equal(m.holders, other.holders)
 }
 
-// Lose forgets everything, as an engine does that restarts without its data.
+// Lose deletes all records, as a restart of the engine without its data does.
 func (m *Model) Lose() { *m = Model{} }
 
-// Learn makes the quota learn until that instant at least, as an engine does that may have
-// lost its last writes.
+// Learn prolongs the learning to that instant at least, as for an engine that may have lost its
+// last writes.
 func (m *Model) Learn(until time.Duration) { m.learned = max(m.learned, until) }
 
 // Clone returns a copy that shares nothing with m.

@@ -16,45 +16,45 @@ import (
 	"github.com/respool/respool/internal/redact"
 )
 
-// Kinds of errors of [Ledger.Claim] and [Ledger.Take]: an [Error] matches one of them.
+// Kinds of errors of [Ledger.Claim] and [Ledger.Take]: an [*Error] matches one of them.
 var (
-	// ErrUnreachable: no connection to the engine, or no answer in time. Also while a
-	// Sentinel or a cluster knows no primary.
+	// ErrUnreachable: there is no connection to the engine, no answer arrived in time, ctx
+	// ended, or the client is closed. Also while Sentinel knows no primary.
 	ErrUnreachable = cause.New("engine is unreachable", "unreachable")
-	// ErrAuth: the engine refuses the user, the password, or a command to that user.
+	// ErrAuth: the engine refuses the user or the password, or a command for that user.
 	ErrAuth = cause.New("engine refuses the credentials", "refused credentials")
-	// ErrWrongType: the key of the quota or rate holds something else. Choose another
+	// ErrWrongType: the key of the quota or rate has a value of another kind. Choose another
 	// [Options].Prefix.
 	ErrWrongType = cause.New("key holds something else", "wrong type")
 	// ErrReadOnly: the server is a replica.
 	ErrReadOnly = cause.New("server is a read-only replica", "read-only")
-	// ErrLoading: the server still reads its data from disk.
+	// ErrLoading: the server is reading its data from disk.
 	ErrLoading = cause.New("server is loading its data", "loading")
-	// ErrBusy: the server, or its cluster, refuses commands for now: a script that runs, a
-	// cluster that is down, too many clients, a disk that cannot be written.
+	// ErrBusy: the server or its cluster refuses commands for now: a script is running, the
+	// cluster is down, there are too many clients, or the disk cannot be written.
 	ErrBusy = cause.New("server refuses commands for now", "busy")
-	// ErrMemory: the server has no memory left, and its policy is to refuse writes.
+	// ErrMemory: the server has reached its maxmemory, and its policy is to refuse writes.
 	ErrMemory = cause.New("server is out of memory", "out of memory")
-	// ErrCluster: the key belongs to another node. The address is that of one node of a
+	// ErrCluster: the key belongs to another node: as a rule the server is one node of a
 	// cluster, and the client is not a cluster client.
 	ErrCluster = cause.New("key belongs to another node of the cluster", "wrong node")
-	// ErrReplicas: fewer replicas than [Options].Replicas have the claim. It counts as not
-	// recorded, and may have been.
+	// ErrReplicas: fewer replicas than [Options].Replicas have acknowledged the claim. The
+	// primary may have recorded it.
 	ErrReplicas = cause.New("too few replicas have the claim", "too few replicas")
-	// ErrReply: the answer is not one of the ledger's script.
+	// ErrReply: the answer is not a valid reply of the ledger's script.
 	ErrReply = cause.New("invalid answer", "invalid answer")
-	// ErrEngine: the engine refuses the command for another reason, which the text says.
+	// ErrEngine: the engine refuses the command for another reason; see Error.Text.
 	ErrEngine = cause.New("engine refuses the command", "refused command")
 )
 
-// Error is a claim or a draw that failed. errors.Is matches the kind, and a context error
-// or a system error beneath it. Its text has no password.
+// Error is the error of a failed claim or draw. errors.Is matches its Kind, and a context error
+// or a syscall.Errno that caused it. Its text contains no password.
 type Error struct {
 	Op   string // "claim" or "take"
 	Name string // of the quota or rate
 	Kind error  // one of the errors above
 	Text string // what the engine or the network said, without secrets; may be empty
-	// under are errors without text of others, for errors.Is.
+	// under are the causes whose texts have no secrets, for errors.Is.
 	under []error
 }
 
@@ -66,8 +66,8 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns the kind and what is known of the cause. The error of go-redis itself is
-// not among them: its text may show the password of an address.
+// Unwrap returns the kind and the known causes. The error of go-redis itself is not among them:
+// its text may show the password of an address.
 func (e *Error) Unwrap() []error { return append([]error{e.Kind}, e.under...) }
 
 // replyError is an answer that cannot be understood.
@@ -117,7 +117,7 @@ var answers = []struct {
 	{"NOREPLICAS", ErrBusy}, {"MISCONF", ErrBusy}, {"UNBLOCKED", ErrBusy},
 }
 
-// phrases are in errors without such a word.
+// phrases identify errors that do not have such a word.
 var phrases = []struct {
 	phrase string
 	kind   error

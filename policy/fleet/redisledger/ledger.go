@@ -26,8 +26,8 @@ var (
 	takeScript  = redis.NewScript(takeSource)
 )
 
-// Ledger is a [fleet.Ledger] and a [fleet.RateLedger] in Redis. Its methods may be called by
-// many goroutines at once. Use [Open] or [New].
+// Ledger is a [fleet.Ledger] and a [fleet.RateLedger] in Redis. Its methods are safe for
+// concurrent use. Create it with [Open] or [New]: the zero Ledger cannot be used.
 type Ledger struct {
 	client  redis.UniversalClient
 	owned   bool // Close closes the client
@@ -40,24 +40,25 @@ type Ledger struct {
 	seen    map[string]sighting // by quota; guarded by mu
 }
 
-// sighting is the time of a quota in the newest answer. The time at any later instant is
-// at most now and what has passed since sent.
+// sighting is the time of a quota in the newest answer. At any later instant the time of the
+// quota is at most now plus the time since sent.
 type sighting struct {
 	now  int64     // microseconds
-	sent time.Time // when the claim left
+	sent time.Time // when the claim was sent
 }
 
 // Options are the settings of a [Ledger]. The zero value is usable.
 type Options struct {
-	// Prefix begins all keys: all processes that share a quota must have the same. It must
+	// Prefix begins all keys: all processes that share a quota must use the same one. It must
 	// not contain braces, which delimit the part of a key by which a cluster chooses the
 	// node. Empty: "respool:fleet:".
 	Prefix string
-	// Timeout bounds one claim, whatever its context allows. A fleet notices after this
-	// time that an engine does not answer. 0: one second.
+	// Timeout bounds one claim or draw, whatever its context allows: after this time at most
+	// an engine that does not answer is noticed. Must not be negative. 0: one second.
 	Timeout time.Duration
-	// Replicas is how many replicas must have a claim before it succeeds, for at most 100
-	// ms. 0: none. See the package documentation for what it is good for.
+	// Replicas is how many replicas must have a claim before it succeeds; draws do not wait
+	// for them. A claim waits for them for at most 100 ms, and fails then with ErrReplicas.
+	// 0: none. The package documentation says what it protects from.
 	Replicas int
 }
 
@@ -68,8 +69,9 @@ const (
 	poolSize    = 8
 )
 
-// Settings returns a copy of u with the settings that a ledger needs. Timeouts are
-// kept if they are positive, all others that matter are set. u may be nil: a server on
+// Settings returns a copy of u with the settings that a ledger needs, as the package
+// documentation lists them. Positive timeouts, a positive PoolSize and a
+// MaintNotificationsConfig are kept; the others are overwritten. nil means a server on
 // 127.0.0.1:6379.
 func Settings(u *redis.UniversalOptions) *redis.UniversalOptions {
 	var o redis.UniversalOptions
@@ -98,9 +100,9 @@ func Settings(u *redis.UniversalOptions) *redis.UniversalOptions {
 
 // Open returns a ledger with a client of its own, which [Ledger.Close] closes. The options
 // select the kind of client as for [redis.NewUniversalClient]: MasterName means Sentinel,
-// several addresses or IsClusterMode a cluster. They are changed by [Settings]. Open does
-// not connect: a wrong address is an error of the first claim. It fails only for invalid
-// options.
+// several addresses or IsClusterMode a cluster. Open applies [Settings] to them. It does not
+// connect: a wrong address is an error of the first claim. It fails only for invalid options,
+// with an error that names each of them.
 func Open(u *redis.UniversalOptions, o Options) (*Ledger, error) {
 	u = Settings(u)
 	client := redis.NewUniversalClient(u)
@@ -115,7 +117,8 @@ func Open(u *redis.UniversalOptions, o Options) (*Ledger, error) {
 
 // New returns a ledger that uses a client of the caller, which must not be closed before
 // the last claim. It fails with an error that names every invalid option and every
-// setting of the client that a ledger cannot work with.
+// setting of the client that a ledger cannot work with: it must be a *redis.Client or a
+// *redis.ClusterClient, with ContextTimeoutEnabled and without reads from replicas.
 func New(client redis.UniversalClient, o Options) (*Ledger, error) {
 	return newLedger(client, o, nil)
 }
@@ -190,8 +193,8 @@ func inspect(client redis.UniversalClient) settings {
 	return settings{}
 }
 
-// Close closes the connections of a ledger from [Open]. It does not touch the client of
-// [New], and it does not make holders leave.
+// Close closes the client of a ledger from [Open]; claims fail afterwards. It does not touch the
+// client given to [New], and it does not make holders leave. It may be called more than once.
 func (l *Ledger) Close() error {
 	if !l.owned {
 		return nil
@@ -207,16 +210,17 @@ func (l *Ledger) String() string {
 	return fmt.Sprintf("redis ledger at %s, keys %s*", l.at, l.options.Prefix)
 }
 
-// GoString is String: the fields of the client have the password.
+// GoString returns String, so that %#v does not show the password in the client.
 func (l *Ledger) GoString() string { return l.String() }
 
 // key returns the key of a quota or rate. Keys of one name are on one node of a cluster,
 // which hashes what is between braces.
 func (l *Ledger) key(name, what string) string { return l.options.Prefix + "{" + name + "}:" + what }
 
-// Claim implements [fleet.Ledger]. It blocks for one round trip, at most until ctx ends or
-// [Options].Timeout is over. Beside [fleet.ErrClaim] and [fleet.ErrStale] it fails with an
-// [Error].
+// Claim implements [fleet.Ledger]. It blocks for one round trip, for another one if the server
+// does not have the script yet or its clock was set forward, and at most until ctx ends or
+// [Options].Timeout is over. It fails with an error that matches [fleet.ErrClaim] or
+// [fleet.ErrStale], or with an [*Error].
 func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) {
 	if err := c.Check(); err != nil {
 		return fleet.Grant{}, err
@@ -250,8 +254,8 @@ func (l *Ledger) Claim(ctx context.Context, c fleet.Claim) (fleet.Grant, error) 
 	}
 }
 
-// latest returns the largest time that the quota can have while a claim sent at that
-// instant is waited for; 0 if that is not known. Clocks may differ in speed by one percent.
+// latest returns the largest time that the quota can have before the Timeout of a claim that
+// was sent at that instant; 0: not known. Clocks may differ in speed by one percent.
 func (l *Ledger) latest(quota string, sent time.Time) int64 {
 	l.mu.Lock()
 	s, ok := l.seen[quota]
@@ -263,7 +267,7 @@ func (l *Ledger) latest(quota string, sent time.Time) int64 {
 	return s.now + micros(passed+passed/100+l.options.Timeout)
 }
 
-// maxSeen bounds the quotas that are remembered.
+// maxSeen bounds Ledger.seen.
 const maxSeen = 1000
 
 func (l *Ledger) sight(quota string, s sighting) {
@@ -278,8 +282,9 @@ func (l *Ledger) sight(quota string, s sighting) {
 	l.seen[quota] = s
 }
 
-// Take implements [fleet.RateLedger]. It blocks as Claim does, and fails with
-// [fleet.ErrClaim] or an [Error].
+// Take implements [fleet.RateLedger]. It blocks for one round trip, at most until ctx ends or
+// [Options].Timeout is over. It fails with an error that matches [fleet.ErrClaim], or with an
+// [*Error].
 func (l *Ledger) Take(ctx context.Context, d fleet.Draw) (fleet.Taken, error) {
 	if err := d.Check(); err != nil {
 		return fleet.Taken{}, err

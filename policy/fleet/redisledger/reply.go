@@ -31,8 +31,8 @@ var lengths = map[int64]int{replyStale: 1, replyLate: 2, replyGranted: 11}
 // Lua.
 const maxTime = 1 << 53
 
-// parseClaim checks all that claim.lua promises, since the fleet would exceed its quota by a
-// wrong number: a proxy may answer instead of the engine.
+// parseClaim checks every property of a reply of claim.lua: a proxy may answer instead of the
+// engine, and the fleet would exceed its quota by a wrong number.
 func parseClaim(reply any, c *fleet.Claim) (answer, error) {
 	n, err := numbers(reply)
 	if err != nil {
@@ -99,8 +99,8 @@ func parseTake(reply any, d *fleet.Draw) (fleet.Taken, error) {
 	return t, bad.err()
 }
 
-// numbers requires a string of integers, each after one space but the first. They are a
-// string because they do not fit into the integers of every server on 32 bits.
+// numbers parses a string of integers separated by one space. The reply is a string because the
+// numbers do not fit into the integers of a server on 32 bits.
 func numbers(reply any) ([]int64, error) {
 	text, ok := reply.(string)
 	if !ok {

@@ -2,27 +2,26 @@ package wsconn
 
 import "context"
 
-// A request and its reply take two reads of the socket where they need one: a look, before
-// the request is written, that nothing has arrived, and the attempt that every read makes
-// before it blocks. Both find that the socket is empty. [FrameConn.Ask] makes one of them.
+// Without Ask a request and its reply take two reads that find the socket empty: one before the
+// write, to see that nothing has arrived, and the attempt that every read makes before it
+// blocks. [FrameConn.Ask] replaces both by one.
 //
-// The write is called while the descriptor is locked for reading, and TLS too. It may acquire
-// locks of the user of this package that are held while other goroutines call Poll, because
-// those do so only while there is no reader.
+// It calls write while the descriptor, and the TLS connection if there is one, are locked for
+// reading. write may acquire locks of the caller's package that other goroutines hold while they
+// call Poll: no deadlock follows, because they call Poll only while there is no reader.
 //
 // Ask relies on the order of [syscall.RawConn.Read], which resets the readiness of the
 // socket, calls the function, and blocks if that returns false. A reply that arrives at
 // any time after the reset makes the socket ready again, so the wait returns at once: no
 // wake-up is lost although the socket is not read between the write and the wait.
 
-// CanAsk reports whether Ask can be used: the connection is a socket.
+// CanAsk reports whether Ask can be used: whether the connection is a socket.
 func (w *RawConn) CanAsk() bool { return w.socket != nil }
 
-// Ask is Await that calls write when the socket is found empty, and then blocks until
-// something arrives. If something has arrived before, Ask returns without calling write.
-// asked says whether write was called; write reports whether Ask is to wait. ctx bounds
-// the write, as that of BeginMessage does. Everything that arrived earlier has been
-// dealt with (Drained), and CanAsk is true. For the reader.
+// Ask is Await that calls write once it has found the socket empty, and then blocks until
+// something arrives, if write returned true. If something has arrived before, Ask returns without
+// calling write. asked reports whether write was called; on is the result of Await. ctx bounds
+// the write, as that of BeginMessage does. CanAsk and Drained must be true. For the reader.
 func (f *FrameConn) Ask(ctx context.Context, write func() (wait bool)) (asked, on bool) {
 	w := f.Raw
 	if !w.beginAwait() {
@@ -35,8 +34,8 @@ func (f *FrameConn) Ask(ctx context.Context, write func() (wait bool)) (asked, o
 	return asked, w.endAwait(f.MessagePending())
 }
 
-// askLocked calls ask, unless the read was interrupted or part of a TLS record has
-// arrived, and reports whether the reader is to block. It releases mu meanwhile.
+// askLocked calls ask, unless the read was interrupted or part of a TLS record has arrived, and
+// reports whether the reader must block. It releases mu during the call.
 func (w *RawConn) askLocked() (wait bool) {
 	if w.read.interrupted || w.units != nil && !w.units.Clean() {
 		return false

@@ -5,17 +5,18 @@ import (
 	"math/rand/v2"
 )
 
-// batch is whole messages that are written in one call with the next frame of gorilla's: gorilla
-// sends the last message of a batch, and keeps control frames from being sent at the same time.
+// batch has whole messages that are written in one call with the next data frame of gorilla.
+// Gorilla sends the last message of a batch, so that its lock keeps control frames out.
 type batch struct {
 	buf   []byte
 	ends  []int // where each message ends in buf
-	took  int   // bytes of buf that the network has taken, or that were deferred
-	total int   // bytes that were written in one call: buf and the frame of gorilla's
+	took  int   // bytes of buf that the network has accepted, or that were deferred
+	total int   // bytes written in one call: buf and the frame of gorilla
 }
 
-// AddToBatch adds a message to the batch that is written before the next message of gorilla's,
-// in frames of that size at most. The caller keeps others from writing messages.
+// AddToBatch adds a message to the batch that is written before the next message of gorilla, in
+// frames with a payload of at most size bytes, which must be positive. It copies data. The caller
+// must be the only goroutine that writes messages.
 func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 	b := &f.batch
 	op := byte(messageType)
@@ -30,12 +31,12 @@ func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 	b.ends = append(b.ends, len(b.buf))
 }
 
-// BatchSize returns how many bytes the batch has.
+// BatchSize returns the length of the batch in bytes, frame headers included.
 func (f *FrameConn) BatchSize() int { return len(f.batch.buf) }
 
-// EndBatch forgets the batch, and returns how many messages of it were written whole. left is
-// how many of the bytes that were deferred were not written after all; where TLS is between,
-// these are bytes of records, and only the message of gorilla's is known not to be whole.
+// EndBatch clears the batch, and returns how many messages of it were written whole. left is how
+// many of the deferred bytes were not written in the end. With TLS these are bytes of records,
+// so that left does not say how many bytes of the batch are missing; then it is ignored.
 func (f *FrameConn) EndBatch(left uint64) (whole int) {
 	b := &f.batch
 	if left > 0 && f.Raw.units == nil {
@@ -51,7 +52,7 @@ func (f *FrameConn) EndBatch(left uint64) (whole int) {
 	return whole
 }
 
-// maxKept is the capacity up to which the buffer of a batch is used again.
+// maxKept is the largest capacity of a batch's buffer that is reused.
 const maxKept = 64 << 10
 
 const continuation = 0
@@ -78,7 +79,7 @@ func appendFrame(dst []byte, op byte, fin bool, payload []byte) []byte {
 	return dst
 }
 
-// mask masks p with key, whose low byte comes first.
+// mask masks p with key. The low byte of key masks the first byte of p.
 func mask(p []byte, key uint32) {
 	long := uint64(key)<<32 | uint64(key)
 	for len(p) >= 8 {
@@ -90,9 +91,9 @@ func mask(p []byte, key uint32) {
 	}
 }
 
-// writeBatchLocked writes frame, a data frame of gorilla's, behind the batch, if there is
-// one, in one call. Only the goroutine that writes a message sends data frames, so only that
-// accesses the batch.
+// writeBatchLocked writes the batch, if there is one, and then frame, a data frame of gorilla, in
+// one call. Only the goroutine that writes a message sends data frames, so no other one accesses
+// the batch.
 func (f *FrameConn) writeBatchLocked(frame []byte) (int, error) {
 	b := &f.batch
 	if len(b.buf) == 0 || b.took > 0 {

@@ -25,7 +25,7 @@ type sender struct {
 	by     time.Time // the deadline of gorilla's next Write
 	framed bool      // the handshake is over
 	closed bool      // a close frame was sent
-	err    error     // a frame was sent in part; nothing more can be sent
+	err    error     // of a failed write, which may have sent a part of a frame: nothing more can be sent
 }
 
 // BeginFrames notes that the handshake is over: from now on gorilla writes frames.
@@ -47,7 +47,7 @@ func (f *FrameConn) SetWriteDeadline(by time.Time) error {
 	return nil
 }
 
-// Write implements net.Conn for gorilla, which gives it whole frames.
+// Write implements net.Conn for gorilla, which passes one whole frame to each call.
 func (f *FrameConn) Write(p []byte) (int, error) {
 	if f.Raw.handed.Load() {
 		return f.Conn.Write(p)
@@ -66,9 +66,10 @@ func (f *FrameConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteShort sends data, of MaxShort bytes at most, as a message of one frame that is not
-// compressed. opcode is websocket.TextMessage or websocket.BinaryMessage. It is what
-// gorilla's WriteMessage would send, without its allocations.
+// WriteShort sends data, of MaxShort bytes at most, as a message of one uncompressed frame. opcode
+// is websocket.TextMessage or websocket.BinaryMessage. The frame is that of gorilla's
+// WriteMessage, without its allocations. It blocks as Write does, and fails with
+// websocket.ErrCloseSent after a close frame, and with the error of any earlier failed write.
 func (f *FrameConn) WriteShort(opcode int, data []byte) error {
 	buf := shortBuffers.Get().(*[maxHeader + MaxShort]byte)
 	defer shortBuffers.Put(buf)
@@ -94,8 +95,8 @@ func (f *FrameConn) sendLocked(frame []byte) (int, error) {
 	return n, err
 }
 
-// maskedFrame returns the frame of a client (RFC 6455, section 5.2) that is a whole message,
-// in buf, which has room for it.
+// maskedFrame returns a client's frame (RFC 6455, section 5.2) with the whole message data. The
+// frame is in buf, which must have room for it.
 func maskedFrame(buf []byte, opcode int, data []byte, key uint32) []byte {
 	const fin, masked = 0x80, 0x80
 	h := append(buf[:0], fin|byte(opcode))
