@@ -67,7 +67,7 @@ func (p *Pool[T]) StandStill(d time.Duration) {
 // Bounded reports whether a resource born at that time is within the bounds that follow from
 // h, and what an Eviction would be told about it.
 func (h Horizon) Bounded(born time.Duration, tick, idle, leases int64) (within bool, i Info) {
-	e := &entry[int]{born: born}
+	e := &entry[int]{pool: new(Pool[int]), born: born}
 	b := h.bounds(born)
 	e.facts(&i, tick, idle, leases)
 	return b.Include(tick, idle, leases), i

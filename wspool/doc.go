@@ -152,6 +152,7 @@
 //	                                        Prepare: h.URL, another after each restart
 //	a server behind a proxy                 Proxy: http.ProxyFromEnvironment; headers for the
 //	                                        proxy: ProxyConnectHeader
+//	many calls at once, with ids            package mux, below this one
 //	a balancer that pins by cookie          Jar: a net/http/cookiejar
 //	a server that redirects                 Redirects: 1 or more
 //	a client certificate that rotates       TLS: GetClientCertificate

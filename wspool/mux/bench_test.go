@@ -4,20 +4,18 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/mux"
 )
-
-var _ = os.Args
-var _ = exec.Command
 
 // rawEcho replies to each call without allocating.
 func rawEcho(p *peer) {
@@ -125,5 +123,120 @@ func BenchmarkCall(b *testing.B) {
 				return err
 			})
 		})
+	}
+}
+
+// work makes so many calls from so many goroutines and returns how long they took.
+func work(t testing.TB, callers, calls int, call func(caller int) error) time.Duration {
+	var left atomic.Int64
+	left.Store(int64(calls))
+	var wg sync.WaitGroup
+	began := time.Now()
+	for i := range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := call(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+// delayed replies to each call after a millisecond, one after the other if it is exclusive.
+func delayed(p *peer) {
+	for {
+		_, id, text, ok := p.read()
+		if !ok {
+			return
+		}
+		time.AfterFunc(time.Millisecond, func() { p.send("R%s %s", id, text) })
+	}
+}
+
+// TestFigures compares shared connections with others in pairs, by the median of the ratios of
+// each round, since the machine may be busy. RESPOOL_MUX_FIGURES=1 runs it.
+func TestFigures(t *testing.T) {
+	if os.Getenv("RESPOOL_MUX_FIGURES") == "" {
+		t.Skip("RESPOOL_MUX_FIGURES is not set")
+	}
+	var body any = payload
+	ctx := context.Background()
+	msg := []byte("C1 " + payload)
+	shared := func(serve func(*peer), conns int) func(int) error {
+		c, _ := newClient(t, listen(t, serve), mux.Config{Codec: plain{}, MaxConns: conns, GrowAt: 1})
+		for range 20 {
+			work(t, 256, 512, func(int) error { _, err := c.Call(ctx, mux.Request{Body: body}); return err })
+		}
+		if n := len(c.Stats().Conns); n != conns {
+			t.Fatalf("%d connections", n)
+		}
+		return func(int) error { _, err := c.Call(ctx, mux.Request{Body: body}); return err }
+	}
+	leased := func(serve func(*peer), conns int) func(int) error {
+		s := listen(t, serve)
+		s.cfg.MaxSize = conns
+		p, err := wspool.New(s.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close(ctx) })
+		if err := p.Warm(ctx, conns); err != nil {
+			t.Fatal(err)
+		}
+		return func(int) error {
+			return p.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
+				if err := c.WriteMessage(ctx, websocket.TextMessage, msg); err != nil {
+					return err
+				}
+				_, _, err := c.ReadMessage(ctx)
+				return err
+			})
+		}
+	}
+	bare := func(n int) func(int) error {
+		s := listen(t, rawEcho)
+		conns := make([]*websocket.Conn, n)
+		for i := range conns {
+			var err error
+			if conns[i], _, err = websocket.DefaultDialer.Dial(s.cfg.URL, nil); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conns[i].Close() })
+		}
+		return func(i int) error {
+			if err := conns[i].WriteMessage(websocket.TextMessage, msg); err != nil {
+				return err
+			}
+			_, _, err := conns[i].ReadMessage()
+			return err
+		}
+	}
+	for _, f := range []struct {
+		name           string
+		callers, calls int
+		ours, theirs   func(int) error
+	}{
+		{"64 callers, 4 shared beside 64 bare", 64, 8000, shared(rawEcho, 4), bare(64)},
+		{"64 callers, 1 shared beside 64 bare", 64, 8000, shared(rawEcho, 1), bare(64)},
+		{"one caller, shared beside a lease", 1, 3000, shared(rawEcho, 1), leased(rawEcho, 1)},
+		{"64 callers, server takes 1 ms, 4 shared beside 4 leased", 64, 3000, shared(delayed, 4), leased(delayed, 4)},
+		{"256 callers, server takes 1 ms, 4 shared beside 4 leased", 256, 3000, shared(delayed, 4), leased(delayed, 4)},
+	} {
+		var ratios []float64
+		var best time.Duration
+		for range 11 {
+			a := work(t, f.callers, f.calls, f.ours)
+			b := work(t, f.callers, f.calls, f.theirs)
+			ratios = append(ratios, float64(b)/float64(a))
+			if best == 0 || a < best {
+				best = a
+			}
+		}
+		slices.Sort(ratios)
+		t.Logf("%s: %.2f (%.2f to %.2f); at best %.0f calls/s", f.name, ratios[5], ratios[1], ratios[9], float64(f.calls)/best.Seconds())
 	}
 }

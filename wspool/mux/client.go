@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ type Client struct {
 	closed   bool
 	all      map[*conn]struct{} // every connection that has not ended
 	growing  bool               // an acquire for the shared connections runs
-	line     []*inLine          // callers that wait for a connection to have room, in order
+	line     list.List          // of *inLine: callers that wait for a connection to have room, in order
+	bound    int                // of these, those that need a certain connection
 	sessions map[string]*conn
 	sweeper  *time.Timer
 	gone     chan struct{} // closed when the client is closed and all is empty; nil before Close
@@ -62,6 +64,9 @@ type inLine struct {
 	on    *conn // the only one that will do; nil: any
 	got   *conn // has promised a slot
 	err   error
+	at    *list.Element
+
+	rebound bool // got was chosen among all
 }
 
 // New returns a client that holds connections of from, and none yet. The error names every bad
@@ -267,7 +272,10 @@ func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
 	if w.on = c.sessions[r.Session]; w.on != nil && r.Session == "" {
 		w.on = nil
 	}
-	c.line = append(c.line, w)
+	w.at = c.line.PushBack(w)
+	if w.on != nil {
+		c.bound++
+	}
 	c.waiting.Add(1) // before looking for room: whatever frees a slot later sees it
 	c.admitLocked()
 	if w.got == nil && r.NoWait {
@@ -291,7 +299,7 @@ func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	if r.Session != "" && w.on == nil {
+	if r.Session != "" && w.rebound {
 		c.bind(r.Session, w.got)
 	}
 	return w.got, nil
@@ -323,9 +331,26 @@ func (c *Client) EndSession(name string) {
 
 // outLocked takes w out of the line.
 func (c *Client) outLocked(w *inLine) {
-	if i := slices.Index(c.line, w); i >= 0 {
-		c.line = slices.Delete(c.line, i, i+1)
-		c.waiting.Add(-1)
+	c.unbindLocked(w)
+	c.line.Remove(w.at)
+	c.waiting.Add(-1)
+}
+
+// unbindLocked lets w use any connection.
+func (c *Client) unbindLocked(w *inLine) {
+	if w.on != nil {
+		w.on = nil
+		c.bound--
+	}
+}
+
+// refuseLineLocked turns away all callers in line.
+func (c *Client) refuseLineLocked(err error) {
+	for c.line.Len() > 0 {
+		w := c.line.Front().Value.(*inLine)
+		c.outLocked(w)
+		w.err = err
+		close(w.ready)
 	}
 }
 
@@ -341,33 +366,29 @@ func (c *Client) freed() {
 // admitLocked gives slots to the callers that wait, in order. One that needs a certain
 // connection does not keep others waiting.
 func (c *Client) admitLocked() {
-	for i := 0; i < len(c.line); {
-		w := c.line[i]
+	full := false
+	for at := c.line.Front(); at != nil && !(full && c.bound == 0); {
+		w := at.Value.(*inLine)
+		at = at.Next()
 		n := w.on
 		if n != nil && !slices.Contains(*c.open.Load(), n) {
-			w.on, n = nil, nil // its connection is gone: it chooses again
+			c.unbindLocked(w) // its connection is gone: it chooses again
+			n = nil
 		}
-		if n == nil {
+		switch {
+		case n != nil && !n.reserve(), n == nil && full:
+			continue
+		case n == nil:
 			if n = c.roomiest(); n == nil {
-				if i++; !c.anyBoundLocked(i) {
-					return
-				}
+				full = true
 				continue
 			}
-		} else if !n.reserve() {
-			i++
-			continue
 		}
 		w.got = n
-		c.line = slices.Delete(c.line, i, i+1)
-		c.waiting.Add(-1)
+		w.rebound = w.on == nil
+		c.outLocked(w)
 		close(w.ready)
 	}
-}
-
-// anyBoundLocked reports whether a caller from index i on needs a certain connection.
-func (c *Client) anyBoundLocked(i int) bool {
-	return slices.ContainsFunc(c.line[i:], func(w *inLine) bool { return w.on != nil })
 }
 
 // roomiest returns the least loaded connection that has room, with a slot promised; nil: none
@@ -412,13 +433,14 @@ func (c *Client) grow(r resource.Request) {
 	c.growing = false
 	if err != nil {
 		c.growAfter.Store(time.Now().Add(growWait).UnixNano())
-		if len(*c.open.Load()) == 0 {
-			for _, w := range c.line {
-				w.err = err
-				close(w.ready)
+		switch {
+		case len(*c.open.Load()) > 0: // those serve the line
+		case r.MaxWait > 0: // it began when there were others, and was bounded
+			if c.line.Len() > 0 {
+				c.growLocked()
 			}
-			c.waiting.Add(-int32(len(c.line)))
-			c.line = nil
+		default:
+			c.refuseLineLocked(err)
 		}
 		c.mu.Unlock()
 		return
@@ -426,7 +448,7 @@ func (c *Client) grow(r resource.Request) {
 	n := c.joinLocked(ws, false)
 	if n != nil {
 		c.admitLocked()
-		if len(c.line) > 0 || n.busy() {
+		if c.line.Len() > 0 || n.busy() {
 			c.growLocked()
 		}
 	}
@@ -521,7 +543,7 @@ func (c *Client) leaves(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leavesLocked(n)
-	if len(c.line) > 0 || n.load.Load() > 0 {
+	if c.line.Len() > 0 || n.load.Load() > 0 {
 		c.growLocked() // before callers need it
 	}
 	c.admitLocked() // callers that waited for n alone
@@ -553,7 +575,7 @@ func (c *Client) left(n *conn, e ConnEvent) {
 	delete(c.all, n)
 	c.leavesLocked(n)
 	c.admitLocked()
-	if len(c.line) > 0 {
+	if c.line.Len() > 0 {
 		c.growLocked()
 	}
 	if c.closed && len(c.all) == 0 {
@@ -671,12 +693,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.closed = true
 	var all []*conn
 	if first {
-		for _, w := range c.line {
-			w.err = ErrClosed
-			close(w.ready)
-		}
-		c.waiting.Add(-int32(len(c.line)))
-		c.line = nil
+		c.refuseLineLocked(ErrClosed)
 		if len(c.all) == 0 {
 			close(c.gone)
 		}

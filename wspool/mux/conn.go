@@ -242,7 +242,10 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 	if !c.await(ctx, &k.waiter) {
 		c.giveUp(ctx, id, k)
 	}
-	return k.reply, k.err
+	if k.err != nil {
+		return Message{}, k.err // a Part may have come
+	}
+	return k.reply, nil
 }
 
 // post adds a message to the outbox and has it written. It reports false if it was not added:

@@ -328,3 +328,30 @@ func TestSession(t *testing.T) {
 		}
 	})
 }
+
+// A bounded attempt to grow that fails when the last connection is gone fails no caller: another
+// attempt begins, which waits for as long as the callers do.
+func TestGrowthFailsWhenTheLastConnectionIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, slow)
+		s.cfg.MaxSize = 2
+		c, p := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 2, GrowAt: 1})
+		ask(t, c, "one")
+		other, err := p.Acquire(t.Context()) // the pool has no room
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { ask(t, c, "two") })
+		time.Sleep(100 * time.Millisecond)
+		wg.Go(func() { ask(t, c, "three") }) // the client grows, for growWait
+		time.Sleep(100 * time.Millisecond)
+		p.Resize(1)
+		p.Reset(nil)
+		time.Sleep(100 * time.Millisecond)
+		wg.Go(func() { ask(t, c, "four") }) // in line
+		time.Sleep(5 * time.Second)
+		other.Release()
+		wg.Wait()
+	})
+}

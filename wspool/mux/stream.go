@@ -366,7 +366,7 @@ func (s *Stream) resume() {
 			return
 		}
 		s.mu.Lock()
-		last, over, cause := s.last, s.err != nil, s.gap.Cause
+		last, over, cause := s.last, s.err != nil, s.cause
 		s.mu.Unlock()
 		if over {
 			return

@@ -391,7 +391,7 @@ func TestStreamDedicated(t *testing.T) {
 func TestStuckSubscriber(t *testing.T) {
 	s := listen(t, feed(false))
 	c, _ := newClient(t, s, mux.Config{Codec: plain{}})
-	stuck, err := c.Stream(t.Context(), mux.Request{Body: "100000 0 0"}, mux.StreamConfig{Overflow: mux.DropOldest, Buffer: 10})
+	stuck, err := c.Stream(t.Context(), mux.Request{Body: "20000 0 0"}, mux.StreamConfig{Overflow: mux.DropOldest, Buffer: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,9 +118,8 @@ func leases() []Case {
 			l.Destroy()
 			p.take()
 			waited := time.Since(began)
-			if _, top := p.Alive(); top > 1 {
-				p.failf("%d alive of 1", top)
-			}
+			_, top := p.Alive()
+			p.failIf(top > 1, "%d alive of 1", top)
 			p.seen = ms(waited)
 		}},
 		{Name: "max-reset", What: "No more items are alive than the maximum through a Reset, those being destroyed included.", run: func(p *probe) {
@@ -181,9 +180,7 @@ func leases() []Case {
 			p.openClosable(1)
 			p.take()
 			began := time.Now()
-			if err := p.closeWithin(closeTime); errors.Is(err, peer.ErrStillClosing) {
-				p.failf("hangs")
-			}
+			p.failIf(errors.Is(p.closeWithin(closeTime), peer.ErrStillClosing), "hangs")
 			took := time.Since(began)
 			p.judge(took < soon, "%s", ms(took))
 		}},
@@ -213,9 +210,7 @@ func (p *probe) exclusive(held *peer.Item) {
 // unusable fails unless l, which has ended, says so.
 func (p *probe) unusable(l peer.Lease) {
 	err := l.Use()
-	if errors.Is(err, errors.ErrUnsupported) {
-		p.unsupported()
-	}
+	p.needs(!errors.Is(err, errors.ErrUnsupported))
 	p.failIf(err == nil, "still usable")
 }
 
@@ -229,9 +224,8 @@ func firstMakeFails(p *probe, fail func()) {
 		return nil
 	}
 	p.openLazy(1)
-	if _, err := p.tryTake(soon); errors.Is(err, errLate) {
-		p.failf("its caller waits for ever")
-	}
+	_, err := p.tryTake(soon)
+	p.failIf(errors.Is(err, errLate), "its caller waits for ever")
 	p.slotSurvives()
 }
 

@@ -90,9 +90,7 @@ func making() []Case {
 			began := time.Now()
 			p.succeeds("Destroy", do(l.Destroy))
 			took := time.Since(began)
-			if g := await(got, soon); g.err != nil {
-				p.failf("the waiter is not served")
-			}
+			p.failIf(await(got, soon).err != nil, "the waiter is not served")
 			p.prompt(took)
 		}},
 		{Name: "hung-make", What: "A make that hangs until its context ends does not keep its slot after its caller has left.", run: func(p *probe) {
@@ -105,9 +103,7 @@ func making() []Case {
 			p.openLazy(1, func(c *peer.Config) { c.MakeTimeout = 200 * time.Millisecond })
 			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 			defer cancel()
-			if g := await(p.ask(ctx), soon); errors.Is(g.err, errLate) {
-				p.failf("its caller waits for ever")
-			}
+			p.failIf(errors.Is(await(p.ask(ctx), soon).err, errLate), "its caller waits for ever")
 			p.slotSurvives()
 		}},
 		{Name: "deaf-make", What: "A caller leaves when its context ends, although the make ignores its own context.", run: func(p *probe) {
@@ -134,9 +130,7 @@ func making() []Case {
 			killsDial(p, func(ctx context.Context) {
 				as[peer.Trier](p).TryAcquire(ctx)
 				<-ctx.Done()
-				if p.Makes() == 0 {
-					p.unsupported()
-				}
+				p.needs(p.Makes() > 0)
 			})
 		}},
 	}

@@ -97,13 +97,16 @@ func (p *probe) judge(ok bool, format string, args ...any) {
 	p.seen = fmt.Sprintf(format, args...)
 }
 
-func (p *probe) unsupported() { panic(outcome{Finding: Finding{Verdict: Cannot}}) }
+// needs ends the case with the verdict Cannot unless the pool has what the case needs.
+func (p *probe) needs(has bool) {
+	if !has {
+		panic(outcome{Finding: Finding{Verdict: Cannot}})
+	}
+}
 
 // must ends the case without a verdict if the case itself went wrong.
 func (p *probe) must(err error) {
-	if errors.Is(err, errors.ErrUnsupported) {
-		p.unsupported()
-	}
+	p.needs(!errors.Is(err, errors.ErrUnsupported))
 	if err != nil {
 		panic(outcome{err: err})
 	}
@@ -137,26 +140,20 @@ func (p *probe) open(max int, edits ...func(c *peer.Config)) {
 
 // openLazy is open for pools that make items on demand.
 func (p *probe) openLazy(max int, edits ...func(c *peer.Config)) {
-	if p.kind.Prefilled {
-		p.unsupported()
-	}
+	p.needs(!p.kind.Prefilled)
 	p.open(max, edits...)
 }
 
 // openClosable is open for pools that can be closed.
 func (p *probe) openClosable(max int) {
-	if p.kind.NoClose {
-		p.unsupported()
-	}
+	p.needs(!p.kind.NoClose)
 	p.open(max)
 }
 
 // as returns the pool as a T.
 func as[T any](p *probe) T {
 	t, ok := p.pool.(T)
-	if !ok {
-		p.unsupported()
-	}
+	p.needs(ok)
 	return t
 }
 

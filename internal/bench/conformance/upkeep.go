@@ -40,8 +40,8 @@ func upkeep() []Case {
 			for i := range rounds {
 				if silent {
 					time.Sleep(checkEvery)
-				} else if !until(p.checkedSince(idle)) {
-					p.failf("not all are checked")
+				} else {
+					p.failIf(!until(p.checkedSince(idle)), "not all are checked")
 				}
 				time.Sleep(settle)
 				l := p.take()
@@ -84,9 +84,7 @@ func upkeep() []Case {
 			for _, l := range held {
 				l.Destroy()
 			}
-			if !until(func() bool { _, idle := c.Count(); return idle >= floor }) {
-				p.failf("not in %v", soon)
-			}
+			p.failIf(!until(func() bool { _, idle := c.Count(); return idle >= floor }), "not in %v", soon)
 			took := time.Since(began)
 			p.judge(took < time.Second, "%s", ms(took))
 		})},
@@ -129,10 +127,7 @@ func upkeep() []Case {
 			go func() { warm <- p.pool.Warm(context.Background(), 1) }()
 			p.makeBegins()
 			r.Reset()
-			select {
-			case <-warm:
-			case <-time.After(soon):
-			}
+			receive(warm, soon)
 			l, err := p.keepTaking()
 			p.succeeds("Acquire", err)
 			p.failIf(l.Item().ID == 1, "lent")
@@ -144,18 +139,14 @@ func upkeep() []Case {
 			got := p.askAndSettle()
 			r.Reset()
 			l.Release()
-			if g := await(got, soon); g.err != nil {
-				p.failf("stranded")
-			}
+			p.failIf(await(got, soon).err != nil, "stranded")
 		}},
 		{Name: "stats-scan", alone: true, What: "Statistics of 3,000 items cost at most eight times as much as those of ten.", run: most(3, func(p *probe) {
 			few, many := p.countCost(10), p.countCost(3000)
 			p.judge(many <= 8*few, "%v and %v", few, many)
 		})},
 		{Name: "stats-closed", What: "An item that is being made at Close is destroyed, and not counted afterwards.", run: func(p *probe) {
-			if p.kind.NoClose {
-				p.unsupported()
-			}
+			p.needs(!p.kind.NoClose)
 			p.Takes = 100 * time.Millisecond
 			p.openLazy(1)
 			c := as[peer.Counter](p)
@@ -164,9 +155,8 @@ func upkeep() []Case {
 			_ = p.closeWithin(soon)
 			p.failIf(!until(func() bool { return p.living() == 0 }), "never destroyed")
 			time.Sleep(settle)
-			if total, idle := c.Count(); total > 0 {
-				p.failf("%d, of them %d idle", total, idle)
-			}
+			total, idle := c.Count()
+			p.failIf(total > 0, "%d, of them %d idle", total, idle)
 		}},
 	}
 }

@@ -34,9 +34,8 @@ func waiting() []Case {
 			p.open(1)
 			runtime.GOMAXPROCS(1)
 			const rounds = 100
-			if served := p.leave(rounds, time.Millisecond, func(l peer.Lease, cancel func()) { cancel(); l.Release() }); served > 0 {
-				p.failf("served %d of %d times", served, rounds)
-			}
+			served := p.leave(rounds, time.Millisecond, func(l peer.Lease, cancel func()) { cancel(); l.Release() })
+			p.failIf(served > 0, "served %d of %d times", served, rounds)
 		}},
 		{Name: "leaving-waiter", Issues: []string{"reactor-pool#124"}, What: "No item is lost when a waiter leaves while an item is being released.", run: func(p *probe) {
 			p.open(1)
@@ -157,16 +156,13 @@ func waiting() []Case {
 			l.Release()
 			overtakes, first := 0, 0
 			for i := range callers {
-				select {
-				case n := <-served:
-					if i == 0 {
-						first = n
-					}
-					if n != i {
-						overtakes++
-					}
-				case <-time.After(soon):
-					p.failf("only %d of %d served", i, callers)
+				n, ok := receive(served, soon)
+				p.failIf(!ok, "only %d of %d served", i, callers)
+				if i == 0 {
+					first = n
+				}
+				if n != i {
+					overtakes++
 				}
 			}
 			p.failIf(overtakes > 0, "%d of %d out of turn, number %d first", overtakes, callers, first+1)
@@ -175,9 +171,7 @@ func waiting() []Case {
 		// an acquire that the server must answer, because the server's goroutine needs the
 		// processor too.
 		{Name: "slow-handoff", Issues: []string{"puddle#46"}, alone: true, What: "A waiter gets a released item before the releaser, which keeps the CPU, has used up its 10 ms time slice.", run: func(p *probe) {
-			if p.kind.RoundTrip {
-				p.unsupported()
-			}
+			p.needs(!p.kind.RoundTrip)
 			p.open(1)
 			runtime.GOMAXPROCS(1)
 			var waits []time.Duration

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -43,12 +44,10 @@ func floorsRow() row {
 
 // floor is the best of five tries, in nanoseconds.
 func floor(ctx context.Context, f func(n int)) float64 {
-	best := 0.0
+	best := math.Inf(1)
 	for range 5 {
 		got := meter(ctx, 20*ms, func(_ context.Context, n int) error { return attempt(func() { f(n) }) })
-		if v := got["ns/op"]; best == 0 || v < best {
-			best = v
-		}
+		best = min(best, got["ns/op"])
 	}
 	return best
 }
@@ -90,8 +89,7 @@ func clocks(n int) {
 
 // hops passes a word between two goroutines, n times in all.
 func hops(n int) {
-	old := runtime.GOMAXPROCS(1)
-	defer runtime.GOMAXPROCS(old)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	passTurns(n, func() {}, func() {})
 }
 

@@ -2,8 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
 	"strconv"
 	"sync/atomic"
@@ -46,17 +44,14 @@ func idleRows(s size) []row {
 	}
 }
 
-// openIdle returns a pool of n idle resources.
-func openIdle(ctx context.Context, n int, c resource.Config[*peer.Item]) *resource.Pool[*peer.Item] {
+// openIdle returns a pool of n idle resources, which closes when the row or round ends.
+func (x *setup) openIdle(n int, c resource.Config[*peer.Item]) *resource.Pool[*peer.Item] {
 	c.Make, c.MaxSize = peer.Instant, n
 	p := must(resource.New(c))
-	err := p.Warm(ctx, n)
-	if got := p.Stats().Idle; err == nil && got != n {
-		err = fmt.Errorf("%d idle, want %d", got, n)
-	}
-	if err != nil {
-		check(errors.Join(err, peer.Close(p)))
-	}
+	x.cleanup(func() error { return peer.Close(p) })
+	check(p.Warm(x.ctx, n))
+	got := p.Stats().Idle
+	failIf(got != n, "%d idle, want %d", got, n)
 	return p
 }
 
@@ -64,8 +59,7 @@ func openIdle(ctx context.Context, n int, c resource.Config[*peer.Item]) *resour
 func idleEntrants(s size, body func(ctx context.Context, p *resource.Pool[*peer.Item], n int) error) []entrant {
 	one := func(name string, n int) entrant {
 		return entrant{name, func(x *setup) measurement {
-			p := openIdle(x.ctx, n, resource.Config[*peer.Item]{SweepInterval: time.Hour})
-			x.cleanup(func() error { return peer.Close(p) })
+			p := x.openIdle(n, resource.Config[*peer.Item]{SweepInterval: time.Hour})
 			return metered(s, func(ctx context.Context, n int) error { return body(ctx, p, n) })
 		}}
 	}
@@ -86,19 +80,16 @@ func (c *sweepCounter) Evict(i resource.Info) error {
 // sweepCost finds the CPU time of one sweep over very many idle resources: the CPU time
 // of a while with sweeps, less that of a while without.
 func sweepCost(x *setup, s size) measurement {
-	still := openIdle(x.ctx, s.count(manyIdle), resource.Config[*peer.Item]{Eviction: &sweepCounter{}, SweepInterval: time.Hour})
-	x.cleanup(func() error { return peer.Close(still) })
-	return func(ctx context.Context) sample {
-		without := cpuOf(ctx, s.time(2*time.Second), func() {})
+	x.openIdle(s.count(manyIdle), resource.Config[*peer.Item]{Eviction: &sweepCounter{}, SweepInterval: time.Hour})
+	return perRound(func(x *setup) sample {
+		without := cpuOf(x.ctx, s.time(2*time.Second), func() {})
 		var count sweepCounter
-		p := openIdle(ctx, s.count(manyIdle), resource.Config[*peer.Item]{Eviction: &count, SweepInterval: max(10*ms, s.time(25*ms))})
+		x.openIdle(s.count(manyIdle), resource.Config[*peer.Item]{Eviction: &count, SweepInterval: max(10*ms, s.time(25*ms))})
 		var sweeps int64
-		var with time.Duration
-		err := attempt(func() { with = cpuOf(ctx, s.time(2*time.Second), func() { sweeps = count.sweeps.Load() - sweeps }) })
-		check(errors.Join(err, peer.Close(p)))
+		with := cpuOf(x.ctx, s.time(2*time.Second), func() { sweeps = count.sweeps.Load() - sweeps })
 		failIf(sweeps == 0, "no sweep in %v", s.time(2*time.Second))
 		return sample{"cpu ms": millis(with-without) / float64(sweeps), "sweeps": float64(sweeps)}
-	}
+	})(x)
 }
 
 // cpuOf returns the CPU time of this process in d, after a garbage collection. It calls

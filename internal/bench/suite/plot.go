@@ -150,53 +150,46 @@ func (r record) plotBars(title, unit, metric string, labels map[string]string) *
 
 // drawPlots writes the plots of the rows that were run into dir/plots, and returns the
 // names of their files.
-func (r record) drawPlots(dir string) (files []string, err error) {
+func (r record) drawPlots(dir string) (files []string) {
 	plots := map[string]*plot.Plot{}
-	err = attempt(func() {
-		for _, w := range sweeps(size{}) {
-			x := r.result(w.row)
-			w.steps = slices.DeleteFunc(w.steps, func(at int) bool { return len(x.values(x.Main, w.metric(at))) == 0 })
-			if len(w.steps) > 0 {
-				plots[w.row] = plotSweep(w, x)
-			}
+	for _, w := range sweeps(size{}) {
+		x := r.result(w.row)
+		w.steps = slices.DeleteFunc(w.steps, func(at int) bool { return len(x.values(x.Main, w.metric(at))) == 0 })
+		if len(w.steps) > 0 {
+			plots[w.row] = plotSweep(w, x)
 		}
-		for row, work := range map[string]string{"spike-short": "2 ms", "spike-long": "2 s"} {
-			if x := r.result(row); len(x.Curves) > 0 {
-				plots[row] = plotCurves(x, "50 callers at once, 5 idle, a make takes 150 ms, work "+work)
-			}
+	}
+	for row, work := range map[string]string{"spike-short": "2 ms", "spike-long": "2 s"} {
+		if x := r.result(row); len(x.Curves) > 0 {
+			plots[row] = plotCurves(x, "50 callers at once, 5 idle, a make takes 150 ms, work "+work)
 		}
-		plots["loops"] = r.plotBars("An acquire and release", "ns", "ns/op", map[string]string{
-			"alone": "one goroutine", "per-core": "one on each processor, size 64", "64-on-4": "64 goroutines on 4, yielding",
-		})
-		plots["memory"] = r.plotBars("Memory of an idle connection that is watched", "KiB", "KiB", map[string]string{"ws-memory": "ws", "wss-memory": "wss"})
-		plots["headline"] = r.plotBars("100 speakers: latency of an utterance, p50", "ms", "p50 ms", map[string]string{"ws-headline": "ws", "wss-headline": "wss"})
-		check(os.MkdirAll(filepath.Join(dir, "plots"), 0o755))
-		for name, p := range plots {
-			if p != nil {
-				check(savePlot(p, filepath.Join(dir, "plots", name+".svg")))
-				files = append(files, name)
-			}
-		}
+	}
+	plots["loops"] = r.plotBars("An acquire and release", "ns", "ns/op", map[string]string{
+		"alone": "one goroutine", "per-core": "one on each processor, size 64", "64-on-4": "64 goroutines on 4, yielding",
 	})
-	return files, err
+	plots["memory"] = r.plotBars("Memory of an idle connection that is watched", "KiB", "KiB", map[string]string{"ws-memory": "ws", "wss-memory": "wss"})
+	plots["headline"] = r.plotBars("100 speakers: latency of an utterance, p50", "ms", "p50 ms", map[string]string{"ws-headline": "ws", "wss-headline": "wss"})
+	check(os.MkdirAll(filepath.Join(dir, "plots"), 0o755))
+	for name, p := range plots {
+		if p != nil {
+			savePlot(p, filepath.Join(dir, "plots", name+".svg"))
+			files = append(files, name)
+		}
+	}
+	return files
 }
 
 // savePlot leaves room for the legend at the right.
-func savePlot(p *plot.Plot, file string) error {
-	c, err := draw.NewFormattedCanvas(720, 400, "svg")
-	if err != nil {
-		return err
-	}
+func savePlot(p *plot.Plot, file string) {
+	c := must(draw.NewFormattedCanvas(720, 400, "svg"))
 	dc := draw.New(c)
 	dc.SetColor(color.White)
 	dc.Fill(dc.Rectangle.Path())
 	p.Draw(draw.Crop(dc, 8, -145, 8, -8))
 	var b bytes.Buffer
-	if _, err := c.WriteTo(&b); err != nil {
-		return err
-	}
+	must(c.WriteTo(&b))
 	// Few readers have the font that the text was measured with, but its twins.
 	const font = "font-family:Liberation Sans"
 	svg := bytes.ReplaceAll(b.Bytes(), []byte(font), []byte("font-family:'Liberation Sans',Arial,Helvetica,sans-serif"))
-	return os.WriteFile(file, svg, 0o644)
+	check(os.WriteFile(file, svg, 0o644))
 }

@@ -28,12 +28,10 @@ func policyRows(s size) (out []row) {
 			f.rule, f.bound, f.allocs = atMost, goal, true
 		}
 		out = append(out, row{name: "policy-" + name, figures: []figure{f}, entrants: []entrant{{name, func(x *setup) measurement {
-			bare := openIdle(x.ctx, 1, config{SweepInterval: time.Hour})
-			x.cleanup(func() error { return peer.Close(bare) })
 			c := config{SweepInterval: time.Hour}
+			bare := x.openIdle(1, c)
 			edit(&c)
-			p := openIdle(x.ctx, 1, c)
-			x.cleanup(func() error { return peer.Close(p) })
+			p := x.openIdle(1, c)
 			return func(ctx context.Context) sample { return addedBy(ctx, s.micro()/policyTurns, p, bare) }
 		}}}})
 	}

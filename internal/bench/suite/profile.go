@@ -50,7 +50,7 @@ func subjects() []subject {
 		return func(x *setup) peer.Loop { return c.loop(x.loops(peer.Respool, c.resources)) }
 	}
 	exchange := func(scheme string) func(x *setup) peer.Loop {
-		return func(x *setup) peer.Loop { return asksOf(poolAskers(x, x.server(), scheme, 1, nil)[0]) }
+		return func(x *setup) peer.Loop { return asksOf(pooled(lease, nil)(x, x.server(), scheme, 1)[0]) }
 	}
 	return []subject{
 		{"acquire and release, one goroutine", of(crew{goroutines: 1, resources: 1})},

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -85,9 +86,7 @@ func (r *record) complete(old record, names []string) {
 	if r.Profiles == nil {
 		r.Profiles = old.Profiles
 	}
-	if r.Conformance == nil {
-		r.Conformance = old.Conformance
-	}
+	r.Conformance = cmp.Or(r.Conformance, old.Conformance)
 }
 
 // Unmeasured says which entrants a row has no more samples of, and why.

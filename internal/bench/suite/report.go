@@ -22,37 +22,24 @@ var reportText string
 
 // writeReport writes REPORT.md and its plots into dir.
 func (r record) writeReport(dir string) error {
-	plots, err := r.drawPlots(dir)
-	if err != nil {
-		return err
-	}
-	text, err := r.markdown(plots)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "REPORT.md"), text, 0o644)
+	return attempt(func() {
+		text := r.markdown(r.drawPlots(dir))
+		check(os.WriteFile(filepath.Join(dir, "REPORT.md"), text, 0o644))
+	})
 }
 
 // markdown executes the template. In it "part" is the table of the rows that match and
 // were in no part before; "plot" is a link to a plot that was drawn.
-func (r record) markdown(plots []string) ([]byte, error) {
+func (r record) markdown(plots []string) []byte {
 	shown := map[string]bool{}
 	t := template.New("report").Funcs(template.FuncMap{
-		"part": func(pattern string) (string, error) {
-			rows, err := regexp.Compile(pattern)
-			if err != nil {
-				return "", err
-			}
-			var lines []line
-			for _, l := range r.Lines {
-				if !shown[l.Row] && rows.MatchString(l.Row) {
-					lines = append(lines, l)
-				}
-			}
+		"part": func(pattern string) string {
+			rows := regexp.MustCompile(pattern)
+			lines := slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return shown[l.Row] || !rows.MatchString(l.Row) })
 			for _, l := range lines {
 				shown[l.Row] = true
 			}
-			return r.table(lines), nil
+			return r.table(lines)
 		},
 		"plot": func(name, alt string) string {
 			if !slices.Contains(plots, name) {
@@ -73,13 +60,9 @@ func (r record) markdown(plots []string) ([]byte, error) {
 		"percent": func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) },
 		"sub":     func(a, b int) int { return a - b },
 	})
-	t, err := t.Parse(reportText)
-	if err != nil {
-		return nil, err
-	}
 	var b bytes.Buffer
-	err = t.Execute(&b, r)
-	return b.Bytes(), err
+	check(must(t.Parse(reportText)).Execute(&b, r))
+	return b.Bytes()
 }
 
 // table has the median of every entrant; the best of a line is bold. It is empty for no

@@ -415,9 +415,10 @@ func BenchmarkAcquire(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	for _, n := range []int{fewIdle, 100_000} {
 		b.Run(fmt.Sprintf("idle=%d/work=acquire", n), func(b *testing.B) {
-			p := openIdle(b.Context(), n, resource.Config[*peer.Item]{SweepInterval: time.Hour})
-			benchLoop(b, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, p, n, false) })
-			check(peer.Close(p))
+			check(scoped(b.Context(), func(x *setup) {
+				p := x.openIdle(n, resource.Config[*peer.Item]{SweepInterval: time.Hour})
+				benchLoop(b, func(ctx context.Context, n int) error { return peer.RespoolLoop(ctx, p, n, false) })
+			}))
 		})
 	}
 }

@@ -31,12 +31,10 @@ func sweeps(s size) []sweep {
 			row: "scale-procs", title: "Acquire and release, a goroutine on each processor", axis: "processors (GOMAXPROCS)", unit: "ns/op",
 			work: "a goroutine on each processor, size 64; processors: %s", steps: powers(2, runtime.NumCPU()), has: loops,
 			open: func(x *setup, k peer.Kind, procs int) measurement {
-				old := runtime.GOMAXPROCS(procs) // a pool may look how many there are when it opens
-				defer runtime.GOMAXPROCS(old)
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs)) // a pool may look how many there are when it opens
 				measure := metered(s, crew{goroutines: procs, own: true}.loop(x.loops(k, 64)))
 				return func(ctx context.Context) sample {
-					old := runtime.GOMAXPROCS(procs)
-					defer runtime.GOMAXPROCS(old)
+					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 					return measure(ctx)
 				}
 			},

@@ -37,22 +37,22 @@ func wsRows(s size) (out []row) {
 		exchanges := map[string]float64{"ws": 0.95, "wss": 0.93}[scheme]
 		for _, n := range []int{16, 64} {
 			out = append(out,
-				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, 0, poolExchanges(nil), figure{
+				duelRow(fmt.Sprintf("%s-exchange-%d", scheme, n), scheme, n, s, 0, pooled(exchange, nil), figure{
 					work:   fmt.Sprintf("%d workers, Exchange, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: exchanges, than: gorillaName, more: true,
 				}, oneEach),
-				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, 0, poolLeases(nil), figure{
+				duelRow(fmt.Sprintf("%s-lease-%d", scheme, n), scheme, n, s, 0, pooled(lease, nil), figure{
 					work:   fmt.Sprintf("%d workers, one exchange a lease, %s, beside a connection each", n, scheme),
 					metric: "op/s", rule: ratioAtLeast, bound: 0.9, than: gorillaName, more: true,
 				}, oneEach))
 		}
 		for _, far := range []time.Duration{ms, 20 * ms} {
-			out = append(out, duelRow(fmt.Sprintf("%s-exchange-16-%v", scheme, far), scheme, 16, s, s.time(far), poolExchanges(nil), figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-exchange-16-%v", scheme, far), scheme, 16, s, s.time(far), pooled(exchange, nil), figure{
 				work:   fmt.Sprintf("  16 workers, %s, over a network that takes %v each way", scheme, far),
 				metric: "op/s", than: gorillaName, more: true, rule: ratioAtLeast, bound: 0.95,
 			}, oneEach))
 		}
-		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, 0, poolExchanges(nil), figure{
+		out = append(out, duelRow(scheme+"-exchange-1", scheme, 1, s, 0, pooled(exchange, nil), figure{
 			work:   "Exchange back to back, " + scheme + ": a message",
 			metric: "us/op", rule: ratioAtMost, bound: 1.05, than: gorillaName,
 		}, timePerMessage(1)))
@@ -62,7 +62,7 @@ func wsRows(s size) (out []row) {
 			exchanges int
 			bound     float64
 		}{{1, 1.2}, {10, 1.1}, {100, 1.05}} {
-			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, 0, poolLeases(nil), figure{
+			out = append(out, duelRow(fmt.Sprintf("%s-hot-%d", scheme, h.exchanges), scheme, 1, s, 0, pooled(lease, nil), figure{
 				work:   fmt.Sprintf("leases of %d back to back, %s: a message", h.exchanges, scheme),
 				metric: "us/op", rule: ratioAtMost, bound: h.bound, than: gorillaName,
 			}, timePerMessage(h.exchanges)))
@@ -73,7 +73,7 @@ func wsRows(s size) (out []row) {
 			watched, allocs rule
 			dial, memory    float64
 		}{"ws": {ratioAtMost, atMost, 12, 4.5}, "wss": {noGoal, noGoal, 50, 13}}[scheme]
-		watched := duelRow(scheme+"-watched-1", scheme, 1, s, 0, poolLeases(func(c *wspool.Config) { c.WatchAfter = -1 }),
+		watched := duelRow(scheme+"-watched-1", scheme, 1, s, 0, pooled(lease, func(c *wspool.Config) { c.WatchAfter = -1 }),
 			figure{work: "leases of 1 of watched connections, " + scheme + ": a message", metric: "us/op", rule: goals.watched, bound: 2.2, than: gorillaName}, timePerMessage(1))
 		watched.figures = watched.figures[:3]
 		out = append(out, watched,
@@ -111,29 +111,20 @@ func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Co
 	return p
 }
 
-// poolAskers share a pool.
-func poolAskers(x *setup, a address, scheme string, n int, edit func(*wspool.Config)) []asker {
-	p := x.sockets(a, scheme, n, edit)
-	check(p.Warm(x.ctx, n))
-	return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { lease(ctx, p, exchanges) }}, n)
-}
-
-// poolLeases opens poolAskers.
-func poolLeases(edit func(*wspool.Config)) opener {
-	return func(x *setup, a address, scheme string, n int) []asker { return poolAskers(x, a, scheme, n, edit) }
-}
-
-// poolExchanges opens askers that share a pool and call Exchange.
-func poolExchanges(edit func(*wspool.Config)) opener {
+// pooled opens askers that share a pool, and ask through it by lease or by exchange.
+func pooled(ask func(ctx context.Context, p *wspool.Pool, exchanges int), edit func(*wspool.Config)) opener {
 	return func(x *setup, a address, scheme string, n int) []asker {
 		p := x.sockets(a, scheme, n, edit)
 		check(p.Warm(x.ctx, n))
-		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
-			for range exchanges {
-				_, got, err := p.Exchange(ctx, websocket.BinaryMessage, question)
-				answered(got, err)
-			}
-		}}, n)
+		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { ask(ctx, p, exchanges) }}, n)
+	}
+}
+
+// exchange calls Exchange so many times.
+func exchange(ctx context.Context, p *wspool.Pool, exchanges int) {
+	for range exchanges {
+		_, got, err := p.Exchange(ctx, websocket.BinaryMessage, question)
+		answered(got, err)
 	}
 }
 
@@ -265,7 +256,7 @@ func served[T any](name string, far time.Duration, open func(x *setup, a address
 // that begin with "ctx " are with a context that can be cancelled; gorilla has no use for
 // one. "cpu us" is the CPU time of this process for an exchange, which depends less than the
 // others on what else the machine does. The server is so far away each way.
-func duelRow(name, scheme string, workers int, s size, far time.Duration, pooled opener, f figure,
+func duelRow(name, scheme string, workers int, s size, far time.Duration, ours opener, f figure,
 	try func(ctx context.Context, d time.Duration, ask []asker) float64) row {
 	one := func(name string, open func(x *setup, a address) []asker) entrant {
 		var exchanged atomic.Int64
@@ -292,7 +283,7 @@ func duelRow(name, scheme string, workers int, s size, far time.Duration, pooled
 		})
 	}
 	return row{name: name, turns: 7, entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return pooled(x, a, scheme, workers) }),
+		one("respool", func(x *setup, a address) []asker { return ours(x, a, scheme, workers) }),
 		one(gorillaName, func(x *setup, a address) []asker { return gorillaAskers(x, a, scheme, workers, nil) }),
 		one(coderName, func(x *setup, a address) []asker { return coderAskers(x, a, scheme, workers) }),
 	}, figures: []figure{f,
@@ -312,7 +303,7 @@ func dialRow(scheme string, s size, bound float64) row {
 		})
 	}
 	return row{name: scheme + "-dial", entrants: []entrant{
-		one("respool", func(x *setup, a address) []asker { return poolExchanges(nil)(x, a, scheme, workers) }),
+		one("respool", func(x *setup, a address) []asker { return pooled(exchange, nil)(x, a, scheme, workers) }),
 		one("dialing", func(_ *setup, a address) []asker {
 			d := a.dialer(scheme)
 			d.ReadBufferSize, d.WriteBufferPool = 1024, new(sync.Pool) // the fastest
@@ -338,13 +329,13 @@ func allocsRow(scheme string, s size, rule rule) row {
 		{work: "allocations of Exchange beyond its reply, " + scheme, metric: "exchange", rule: atMost, bound: 2},
 	}, entrants: []entrant{{"respool", func(x *setup) measurement {
 		a := x.server()
-		pooled := metered(s, asksOf(poolAskers(x, a, scheme, 1, nil)[0]))
-		exchange := metered(s, asksOf(poolExchanges(nil)(x, a, scheme, 1)[0]))
+		ours := metered(s, asksOf(pooled(lease, nil)(x, a, scheme, 1)[0]))
+		exchanged := metered(s, asksOf(pooled(exchange, nil)(x, a, scheme, 1)[0]))
 		bare := metered(s, asksOf(gorillaAskers(x, a, scheme, 1, new(sync.Pool))[0]))
 		return func(ctx context.Context) sample {
-			ours, own := pooled(ctx)["allocs/op"], bare(ctx)["allocs/op"]
-			beyond := exchange(ctx)["allocs/op"] - 1
-			return sample{"pooled": ours, "bare": own, "added": math.Round(100*(ours-own)) / 100, "exchange": math.Round(100*beyond) / 100}
+			lent, own := ours(ctx)["allocs/op"], bare(ctx)["allocs/op"]
+			beyond := exchanged(ctx)["allocs/op"] - 1
+			return sample{"pooled": lent, "bare": own, "added": math.Round(100*(lent-own)) / 100, "exchange": math.Round(100*beyond) / 100}
 		}
 	}}}}
 }

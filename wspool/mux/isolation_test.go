@@ -1,0 +1,159 @@
+package mux_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/wspool/mux"
+)
+
+// I13: a reply that comes after its caller has left reaches no other call, although its slot is
+// wanted.
+func TestI13_LateReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var late []string
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind != 'C' {
+					continue
+				}
+				if text == "late" {
+					mu.Lock()
+					late = append(late, id)
+					mu.Unlock()
+					continue
+				}
+				mu.Lock()
+				for _, id := range late { // right before the reply that others await
+					p.send("R%s late", id)
+				}
+				late = nil
+				mu.Unlock()
+				p.send("R%s %s", id, text)
+				p.send("R%s %s", id, text) // and once more
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 2, MaxOrphans: 2, OrphanWait: -1})
+		for n := range 200 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if _, err := c.Call(ctx, mux.Request{Body: "late"}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			cancel()
+			ask(t, c, fmt.Sprint("mine ", n))
+		}
+		time.Sleep(time.Second)
+		if s := c.Stats(); s.Late != 400 || s.Orphans != 0 || s.Acquired != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// I7: no wake-up is lost when callers that read leave, with replies in every order.
+func TestI7_LeadersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			var n atomic.Int64
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind == 'C' {
+					time.AfterFunc(time.Duration(n.Add(7)%11)*time.Millisecond, func() { p.send("R%s %s", id, text) })
+				}
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 16, MaxOrphans: 64})
+		var wg sync.WaitGroup
+		for i := range 32 {
+			wg.Go(func() {
+				for k := range 50 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					if (i+k)%3 == 0 {
+						cancel()
+						ctx, cancel = context.WithTimeout(t.Context(), time.Duration((i*k)%9)*time.Millisecond)
+					}
+					began := time.Now()
+					m, err := c.Call(ctx, mux.Request{Body: fmt.Sprint(i, " ", k)})
+					switch {
+					case err == nil && text(m) != fmt.Sprint(i, " ", k):
+						t.Errorf("%d %d got %q", i, k, m.Data)
+					case err != nil && (i+k)%3 != 0:
+						t.Errorf("%d %d: %v", i, k, err)
+					case time.Since(began) > time.Second:
+						t.Errorf("%d %d took %v", i, k, time.Since(began))
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		if s := c.Stats(); s.InFlight != 0 || s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A message that arrives in part keeps no caller beyond its context, and is received whole.
+func TestLongReplyInParts(t *testing.T) {
+	const size = 300_000
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind != 'C' {
+					continue
+				}
+				if text != "long" {
+					p.send("R%s %s", id, text)
+					continue
+				}
+				w, _ := p.ws.NextWriter(1)
+				fmt.Fprintf(w, "R%s ", id)
+				part := make([]byte, size/3)
+				for range 3 {
+					w.Write(part)
+					time.Sleep(time.Second)
+				}
+				w.Close()
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}})
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+				defer cancel()
+				if i == 3 {
+					ctx = t.Context()
+				}
+				began := time.Now()
+				m, err := c.Call(ctx, mux.Request{Body: "long"})
+				if took := time.Since(began); i < 3 && (err == nil || took > 1530*time.Millisecond) || i == 3 && (err != nil || len(text(m)) != size) {
+					t.Errorf("%d: %d bytes, %v after %v", i, len(m.Data), err, took)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		ask(t, c, "short")
+		if s := c.Stats(); s.Late != 3 || s.Acquired != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
