@@ -64,7 +64,7 @@ func (c *Conn) OnRecall(f func(cause error)) {
 		l.holder.onRecall = f
 	}
 	l.mu.Unlock()
-	if cause != nil {
+	if cause != nil && f != nil {
 		f(cause)
 	}
 }
