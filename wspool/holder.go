@@ -46,8 +46,8 @@ func recallHolder(l *link, cause error) {
 // lease has ended; [resource.Config.Recall] says when that is, and which cause f gets. If the
 // pool wants the connection back already, OnRecall calls f before it returns. Otherwise f runs on
 // a goroutine of the pool, with no lock held, and a panic in it is contained. f should return
-// soon, may use c, and must not be nil. Another call of OnRecall replaces an f that was not called
-// yet. After the end of the lease OnRecall does nothing.
+// soon and may use c. Another call of OnRecall replaces an f that was not called yet; nil removes
+// it. After the end of the lease OnRecall does nothing.
 //
 // Nothing else happens to the lease: a holder that keeps a connection for long should end the
 // lease when its work permits.
