@@ -129,5 +129,8 @@ func crowd(ctx context.Context, w io.Writer, s *server) error {
 	fmt.Fprintf(w, "100 callers on 4 connections, 4 of which were cut: %d idempotent calls answered, %d of them after a replay;\n"+
 		"    %d other calls answered, %d reported as perhaps run; lost or wrong: %d; connections dialled: %d\n",
 		idempotents.Load(), stats.Replayed, others.Load(), mayHaveRun.Load(), lost.Load(), four.pool.Stats().Made)
-	return four.close(ctx)
+	if lost.Load() > 0 {
+		err = errors.New("calls were lost")
+	}
+	return errors.Join(err, four.close(ctx))
 }

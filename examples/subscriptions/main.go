@@ -5,6 +5,7 @@
 //	go run ./examples/subscriptions
 //
 // It fails if a price is missing where no gap was reported, or if a subscriber does not go on.
+// The server is in server.go.
 package main
 
 import (
@@ -36,7 +37,7 @@ func main() {
 func run(w io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	s := &server{addr: "127.0.0.1:0", conns: make(map[*websocket.Conn]map[int]bool)} // see server.go
+	s := &server{addr: "127.0.0.1:0", conns: make(map[*websocket.Conn]map[int]bool)}
 	if err := s.listen(); err != nil {
 		return err
 	}
