@@ -3,79 +3,128 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"maps"
+	"sync"
 
 	"github.com/respool/respool/wspool"
+	"github.com/respool/respool/wspool/mux"
+	"github.com/respool/respool/wspool/mux/devtools"
 )
 
-// devtools is a client of the DevTools protocol on one connection: requests and replies have
-// ids, with events in between. It is not safe for concurrent use.
-type devtools struct {
-	conn    *wspool.Conn
-	session string // of the tab; "": of the browser
-	id      int64  // of the last request
-	loaded  map[string]bool
+// client is a client of the DevTools of a browser. The commands of all tabs are in flight on
+// one connection at once. It is safe for concurrent use.
+type client struct {
+	pool *wspool.Pool
+	mux  *mux.Client
+
+	mu             sync.Mutex
+	loads          map[page]chan struct{} // gets a token when the page is complete
+	lost           chan struct{}          // closed when the connection has ended; replaced then
+	inFlight, most int                    // commands now, and at most
+}
+
+// page is what a session, which is that of a tab, loads.
+type page struct{ session, loader string }
+
+func newClient(url string) (*client, error) {
+	pool, err := wspool.New(wspool.Config{
+		URL:       url,
+		MaxSize:   1,
+		ReadLimit: 64 << 20, // of a screenshot
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &client{pool: pool, loads: make(map[page]chan struct{}), lost: make(chan struct{})}
+	c.mux, err = mux.New(pool, mux.Config{
+		Codec:   devtools.Codec{},
+		OnEvent: c.event,
+		Trace:   &mux.Trace{Disconnected: c.disconnected},
+	})
+	if err != nil {
+		return nil, errors.Join(err, pool.Close(context.Background()))
+	}
+	return c, nil
 }
 
 type values map[string]any
 
-type request struct {
-	ID      int64  `json:"id"`
-	Session string `json:"sessionId,omitempty"`
-	Method  string `json:"method"`
-	Params  values `json:"params,omitempty"`
+// call executes a command and stores its result in the value that result points to; nil
+// ignores it. session is empty for commands to the browser.
+func (c *client) call(ctx context.Context, session, method string, params values, result any) error {
+	c.count(1)
+	defer c.count(-1)
+	return devtools.Call(ctx, c.mux, devtools.Command{Method: method, Params: params, SessionID: session}, result)
 }
 
-// message is a reply, which has an ID, or an event, which has a Method.
-type message struct {
-	ID     int64
-	Method string
-	Params struct{ LoaderID, Name string }
-	Result json.RawMessage
-	Error  *struct{ Message string }
+func (c *client) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight += n
+	c.most = max(c.most, c.inFlight)
 }
 
-// call sends a request and waits for its reply. result may be nil.
-func (d *devtools) call(ctx context.Context, method string, params values, result any) error {
-	d.id++
-	if err := d.conn.WriteJSON(ctx, request{d.id, d.session, method, params}); err != nil {
+// mostInFlight returns how many commands were in flight at once, at most.
+func (c *client) mostInFlight() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.most
+}
+
+// event is called with the events of all tabs, one after the other.
+func (c *client) event(_ context.Context, m mux.Message) error {
+	e, err := devtools.ParseEvent(m)
+	if err != nil || e.Method != "Page.lifecycleEvent" {
 		return err
 	}
-	for {
-		m, err := d.next(ctx)
-		switch {
-		case err != nil:
-			return err
-		case m.ID != d.id:
-			continue // an event, or the reply to an abandoned call
-		case m.Error != nil:
-			return fmt.Errorf("%s: %s", method, m.Error.Message)
-		case result == nil:
-			return nil
-		}
-		return json.Unmarshal(m.Result, result)
+	var p struct{ LoaderID, Name string }
+	if err := json.Unmarshal(e.Params, &p); err != nil {
+		return err
 	}
-}
-
-// load waits until the page of the loader is complete.
-func (d *devtools) load(ctx context.Context, loader string) error {
-	for !d.loaded[loader] {
-		if _, err := d.next(ctx); err != nil {
-			return err
+	if p.Name == "load" {
+		select {
+		case c.load(page{e.SessionID, p.LoaderID}) <- struct{}{}:
+		default: // it has a token
 		}
 	}
-	clear(d.loaded)
 	return nil
 }
 
-// next reads one message and records completed pages.
-func (d *devtools) next(ctx context.Context) (message, error) {
-	var m message
-	if err := d.conn.ReadJSON(ctx, &m); err != nil {
-		return m, err
+// load returns the channel of a page. It makes no difference whether it is called before or after
+// the event of the page.
+func (c *client) load(p page) chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.loads[p] == nil {
+		c.loads[p] = make(chan struct{}, 1)
 	}
-	if m.Method == "Page.lifecycleEvent" && m.Params.Name == "load" {
-		d.loaded[m.Params.LoaderID] = true
-	}
-	return m, nil
+	return c.loads[p]
+}
+
+// forget deletes what is known of the pages of a session.
+func (c *client) forget(session string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.loads, func(p page, _ chan struct{}) bool { return p.session == session })
+}
+
+// disconnected is called when the connection has ended, and with it all sessions.
+func (c *client) disconnected(mux.ConnEvent) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.lost)
+	c.lost = make(chan struct{})
+}
+
+// connection returns a channel that is closed when the connection ends.
+func (c *client) connection() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
+// close waits for commands in flight until ctx ends, and closes the connection.
+func (c *client) close(ctx context.Context) error {
+	return errors.Join(c.mux.Close(ctx), c.pool.Close(ctx))
 }

@@ -4,7 +4,8 @@
 //	go run ./examples/browser
 //
 // or with -h for its flags. It needs Chromium or Chrome, which it controls with DevTools over
-// WebSocket. The pool of tabs is in tabs.go.
+// one WebSocket connection that all tabs share. The pool of tabs is in tabs.go, the client of
+// DevTools in devtools.go.
 package main
 
 import (
@@ -84,5 +85,7 @@ func run(ctx context.Context, w io.Writer, o options) (err error) {
 	s := t.pool.Stats()
 	fmt.Fprintf(w, "%d screenshots in %v, in %s\n", o.pages, time.Since(began).Round(time.Millisecond), o.out)
 	fmt.Fprintf(w, "%d tabs were opened and lent %d times\n", s.Made, s.Acquired)
+	fmt.Fprintf(w, "%d commands, up to %d at once; connections dialled: %d\n",
+		t.client.mux.Stats().Calls, t.client.mostInFlight(), t.client.pool.Stats().Made)
 	return nil
 }

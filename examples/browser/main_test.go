@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"image/png"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,13 +49,55 @@ func TestRun(t *testing.T) {
 			t.Errorf("page %d is %s, want %s", i, got, colour(i))
 		}
 	}
-	opened, lent := 0, 0
+	var opened, lent, commands, most, dialled int
 	_, last, _ := strings.Cut(said.String(), "\n")
-	if _, err := fmt.Sscanf(last, "%d tabs were opened and lent %d times\n", &opened, &lent); err != nil {
+	if _, err := fmt.Sscanf(last, "%d tabs were opened and lent %d times\n%d commands, up to %d at once; connections dialled: %d\n",
+		&opened, &lent, &commands, &most, &dialled); err != nil {
 		t.Fatalf("the program said %q: %v", &said, err)
 	}
 	if opened < 1 || opened > tabs || lent != n {
 		t.Errorf("the program said %q, of %d tabs and %d pages", &said, tabs, n)
+	}
+	// A tab is opened with 5 commands, and a screenshot takes 2.
+	if commands < 5*opened+2*n || most < 1 || most > tabs || dialled != 1 {
+		t.Errorf("the program said %q, want one connection for %d tabs", &said, tabs)
+	}
+}
+
+// If the browser ends while a page loads, the screenshot fails at once.
+func TestBrowserEnds(t *testing.T) {
+	chrome := outside.Program(t, programs, "chromium")
+	loading := make(chan struct{}, 1)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!doctype html>")
+		w.(http.Flusher).Flush()
+		loading <- struct{}{}
+		<-r.Context().Done() // the page is never complete
+	}))
+	defer site.Close()
+	b, err := launch(t.Context(), chrome)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.close()
+	tabs, err := newTabs(b.url, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- tabs.take(t.Context(), site.URL, filepath.Join(t.TempDir(), "never.png")) }()
+	select {
+	case <-loading:
+		b.cmd.Process.Kill()
+		err = <-failed
+	case err = <-failed:
+	}
+	if err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("take: %v, want that the connection was lost", err)
+	}
+	if err := tabs.close(); err != nil {
+		t.Error(err)
 	}
 }
 

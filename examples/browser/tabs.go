@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/respool/respool/resource"
-	"github.com/respool/respool/wspool"
 )
 
 // The size of the screenshots.
@@ -18,35 +17,27 @@ const width, height = 640, 400
 const takeTime = 30 * time.Second
 
 // tabs lends the tabs of a browser. A tab is slow to open and loads one page at a time, so
-// it suits a pool. Each tab keeps a connection to the browser for its whole life, since its
-// events are sent on the connection that opened it.
+// it suits a pool. The tabs share one connection to the browser.
 type tabs struct {
-	conns *wspool.Pool
-	pool  *resource.Pool[*tab]
+	client *client
+	pool   *resource.Pool[*tab]
 }
 
 func newTabs(url string, size int) (*tabs, error) {
-	conns, err := wspool.New(wspool.Config{
-		URL:       url,
-		MaxSize:   size,
-		Exchange:  wspool.Unpaired, // events arrive at any time
-		ReadLimit: 64 << 20,        // of a screenshot
-	})
+	c, err := newClient(url)
 	if err != nil {
 		return nil, err
 	}
 	pool, err := resource.New(resource.Config[*tab]{
-		Make:        func(ctx context.Context) (*tab, error) { return openTab(ctx, conns) },
-		Destroy:     func(t *tab, cause error) { t.close(cause) },
+		Make:        func(ctx context.Context) (*tab, error) { return openTab(ctx, c) },
+		Destroy:     func(t *tab, _ error) { t.close() },
 		MaxSize:     size,
 		MakeTimeout: takeTime,
 	})
 	if err != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), takeTime)
-		defer cancel()
-		return nil, errors.Join(err, conns.Close(ctx))
+		return nil, errors.Join(err, c.close(context.Background()))
 	}
-	return &tabs{conns, pool}, nil
+	return &tabs{c, pool}, nil
 }
 
 // take waits for a tab and writes a screenshot of the page at url to the file of that name.
@@ -62,27 +53,24 @@ func (t *tabs) take(ctx context.Context, url, name string) error {
 	})
 }
 
-// close closes all tabs, and then their connections.
+// close closes all tabs, and then their connection.
 func (t *tabs) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), takeTime)
 	defer cancel()
-	return errors.Join(t.pool.Close(ctx), t.conns.Close(ctx))
+	return errors.Join(t.pool.Close(ctx), t.client.close(ctx))
 }
 
-// tab is one tab and the connection that it was opened on.
+// tab is one tab and the session through which it is controlled.
 type tab struct {
-	devtools
-	target string
+	client          *client
+	lost            <-chan struct{} // closed when the session's connection has ended
+	target, session string
 }
 
-func openTab(ctx context.Context, conns *wspool.Pool) (*tab, error) {
-	conn, err := conns.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t := &tab{devtools: devtools{conn: conn, loaded: map[string]bool{}}}
+func openTab(ctx context.Context, c *client) (*tab, error) {
+	t := &tab{client: c, lost: c.connection()}
 	if err := t.open(ctx); err != nil {
-		t.close(err)
+		t.close()
 		return nil, err
 	}
 	return t, nil
@@ -90,16 +78,16 @@ func openTab(ctx context.Context, conns *wspool.Pool) (*tab, error) {
 
 func (t *tab) open(ctx context.Context) error {
 	var made struct{ TargetID string }
-	if err := t.call(ctx, "Target.createTarget", values{"url": "about:blank", "newWindow": true}, &made); err != nil {
+	if err := t.client.call(ctx, "", "Target.createTarget", values{"url": "about:blank", "newWindow": true}, &made); err != nil {
 		return err
 	}
 	t.target = made.TargetID
 	var attached struct{ SessionID string }
-	if err := t.call(ctx, "Target.attachToTarget", values{"targetId": t.target, "flatten": true}, &attached); err != nil {
+	if err := t.client.call(ctx, "", "Target.attachToTarget", values{"targetId": t.target, "flatten": true}, &attached); err != nil {
 		return err
 	}
 	t.session = attached.SessionID
-	if err := t.call(ctx, "Page.enable", nil, nil); err != nil {
+	if err := t.call(ctx, "Page.enable", values{}, nil); err != nil {
 		return err
 	}
 	if err := t.call(ctx, "Page.setLifecycleEventsEnabled", values{"enabled": true}, nil); err != nil {
@@ -107,6 +95,11 @@ func (t *tab) open(ctx context.Context) error {
 	}
 	return t.call(ctx, "Emulation.setDeviceMetricsOverride",
 		values{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+}
+
+// call executes a command in the tab.
+func (t *tab) call(ctx context.Context, method string, params values, result any) error {
+	return t.client.call(ctx, t.session, method, params, result)
 }
 
 // screenshot loads url and returns a PNG of the page.
@@ -118,21 +111,26 @@ func (t *tab) screenshot(ctx context.Context, url string) ([]byte, error) {
 	if to.ErrorText != "" {
 		return nil, errors.New(to.ErrorText)
 	}
-	if err := t.load(ctx, to.LoaderID); err != nil {
-		return nil, err
+	select {
+	case <-t.client.load(page{t.session, to.LoaderID}):
+		t.client.forget(t.session)
+	case <-t.lost:
+		return nil, errors.New("the connection to the browser was lost")
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	var shot struct{ Data []byte } // base64, decoded by encoding/json
 	err := t.call(ctx, "Page.captureScreenshot", values{"format": "png"}, &shot)
 	return shot.Data, err
 }
 
-// close closes the tab and its connection, on which events of the tab may still arrive.
-func (t *tab) close(cause error) {
+// close closes the tab.
+func (t *tab) close() {
 	if t.target != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		t.session = ""                                                       // the browser closes the tab
-		t.call(ctx, "Target.closeTarget", values{"targetId": t.target}, nil) // fails only if the browser has ended
+		t.client.call(ctx, "", "Target.closeTarget", values{"targetId": t.target}, nil) // fails only if the browser has ended
 	}
-	t.conn.Discard(cause)
+	t.client.forget(t.session)
+	t.client.mux.EndSession(t.session)
 }

@@ -2,86 +2,58 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"sync/atomic"
+	"errors"
 
 	"github.com/respool/respool/wspool"
+	"github.com/respool/respool/wspool/mux"
+	"github.com/respool/respool/wspool/mux/jsonrpc"
 )
 
-// client calls methods of a JSON-RPC 2.0 server through a pool of connections. Each call has
-// exclusive use of a connection, so replies need no matching, and never gets the reply to
-// another call. It is safe for concurrent use.
+// client calls methods of a JSON-RPC 2.0 server. All calls share a few connections: each call
+// has an id, by which its reply is found. It is safe for concurrent use.
 type client struct {
-	pool *wspool.Pool
-	ids  atomic.Int64
+	pool *wspool.Pool // dials, checks and replaces the connections
+	mux  *mux.Client  // holds them and shares them
 }
 
-func newClient(url string, size int) (*client, error) {
-	pool, err := wspool.New(wspool.Config{
-		URL:      url,
-		MaxSize:  size,
-		Exchange: wspool.ReplyEach, // one reply per request; otherwise the connection is not lent again
-		// An error reply does not mean that the connection is broken.
-		Broken: func(err error) bool { _, ok := err.(*rpcError); return !ok },
-	})
+// newClient returns a client of at most conns connections.
+func newClient(url string, conns int) (*client, error) {
+	pool, err := wspool.New(wspool.Config{URL: url, MaxSize: conns})
 	if err != nil {
 		return nil, err
 	}
-	return &client{pool: pool}, nil
+	shared, err := mux.New(pool, mux.Config{
+		Codec:    jsonrpc.Codec{},
+		MaxConns: conns,
+		// Every idempotent call may be replayed. The default, a tenth of the calls, keeps
+		// replays from doubling the load of a server that is failing.
+		ReplayRatio: 1,
+	})
+	if err != nil {
+		return nil, errors.Join(err, pool.Close(context.Background()))
+	}
+	return &client{pool, shared}, nil
 }
 
-// rpcError is the reply to a call that failed.
-type rpcError struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
-}
-
-func (e *rpcError) Error() string { return fmt.Sprintf("server: %s (%d)", e.Message, e.Code) }
-
-type request struct {
-	Version string `json:"jsonrpc"`
-	ID      int64  `json:"id"`
-	Method  string `json:"method"`
-	Params  any    `json:"params"`
-}
-
-type response struct {
-	ID     int64           `json:"id"`
-	Result json.RawMessage `json:"result"`
-	Error  *rpcError       `json:"error"`
-}
-
-// call calls a method once. If ctx ends before the reply arrives the connection is closed,
-// so that no other call gets the reply.
+// call calls a method. A call that was not sent because its connection ended is sent on
+// another one. If it was sent and no reply arrives, the error matches mux.ErrMayHaveRun.
 func (c *client) call(ctx context.Context, method string, params, result any) error {
-	return c.pool.Do(ctx, func(ctx context.Context, conn *wspool.Conn) error {
-		return c.exchange(ctx, conn, method, params, result)
-	})
+	return jsonrpc.Call(ctx, c.mux, method, params, result)
 }
 
-// callAgain is for idempotent methods: if a reused connection turns out to be dead it
-// retries once, on a new one.
+// callAgain is for idempotent methods: a call that may have run is sent once more.
 func (c *client) callAgain(ctx context.Context, method string, params, result any) error {
-	return c.pool.DoIdempotent(ctx, func(ctx context.Context, conn *wspool.Conn) error {
-		return c.exchange(ctx, conn, method, params, result)
+	reply, err := c.mux.Call(ctx, mux.Request{
+		Body:       jsonrpc.Request{Method: method, Params: params},
+		Idempotent: true,
 	})
+	if err != nil {
+		return err
+	}
+	return jsonrpc.Decode(reply, result)
 }
 
-func (c *client) exchange(ctx context.Context, conn *wspool.Conn, method string, params, result any) error {
-	req := request{Version: "2.0", ID: c.ids.Add(1), Method: method, Params: params}
-	if err := conn.WriteJSON(ctx, req); err != nil {
-		return err
-	}
-	var resp response
-	if err := conn.ReadJSON(ctx, &resp); err != nil {
-		return err
-	}
-	switch {
-	case resp.ID != req.ID:
-		return fmt.Errorf("asked under id %d, answered under %d", req.ID, resp.ID)
-	case resp.Error != nil:
-		return resp.Error
-	}
-	return json.Unmarshal(resp.Result, result)
+// close waits for calls in flight until ctx ends, and closes the connections.
+func (c *client) close(ctx context.Context) error {
+	return errors.Join(c.mux.Close(ctx), c.pool.Close(ctx))
 }

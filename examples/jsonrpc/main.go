@@ -1,9 +1,9 @@
-// Jsonrpc calls methods of a JSON-RPC 2.0 server through a pool of WebSocket
-// connections. Run it from the root of the repository with
+// Jsonrpc calls methods of a JSON-RPC 2.0 server: many callers share a few WebSocket
+// connections, some of which are cut meanwhile. Run it from the root of the repository with
 //
 //	go run ./examples/jsonrpc
 //
-// The use of the pool is in client.go. The server, in server.go, uses sourcegraph/jsonrpc2.
+// The use of the library is in client.go. The server, in server.go, uses sourcegraph/jsonrpc2.
 package main
 
 import (
@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/respool/respool/wspool/mux"
 )
 
 func main() {
@@ -37,12 +39,7 @@ func run(w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// Bound Close: it waits for every lease, and for a leaked one for ever.
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		err = errors.Join(err, one.pool.Close(ctx))
-	}()
+	defer func() { err = errors.Join(err, one.close(ctx)) }()
 
 	// 1. A call.
 	var sum int
@@ -51,60 +48,89 @@ func run(w io.Writer) (err error) {
 	}
 	fmt.Fprintf(w, "call: 2 + 3 = %d\n", sum)
 
-	// 2. An error reply, which does not close the connection.
+	// 2. An error reply, which does not harm the connection.
 	err = one.call(ctx, "multiply", []int{2, 3}, &sum)
-	fmt.Fprintf(w, "error: %v; connections dialled: %d\n", err, one.pool.Stats().Made)
+	fmt.Fprintf(w, "%v; connections dialled: %d\n", err, one.pool.Stats().Made)
 
-	// 3. A caller leaves before its reply arrives. The connection is closed, so that no
-	// other call gets the late reply.
-	var done string
+	// 3. A caller leaves before its reply arrives. The connection stays in use: the reply
+	// will be recognized by its id and dropped.
 	leave, left := context.WithCancel(ctx)
 	go func() { <-s.waiting; left() }()
-	err = one.call(leave, "wait", []int{}, &done)
+	err = one.call(leave, "wait", nil, nil)
 	left()
 	fmt.Fprintf(w, "cancelled: %t", errors.Is(err, context.Canceled))
 	if err := one.call(ctx, "add", []int{7, 8}, &sum); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "; the next caller: 7 + 8 = %d; connections dialled: %d\n", sum, one.pool.Stats().Made)
+	fmt.Fprintf(w, "; the next call: 7 + 8 = %d; connections dialled: %d\n", sum, one.pool.Stats().Made)
 
-	// 4. The server is restarted during an idempotent call.
-	restarted := make(chan error, 1)
-	go func() { <-s.waiting; restarted <- s.restart() }()
-	if err := one.callAgain(ctx, "wait", []int{}, &done); err != nil {
+	// 4. The server is restarted during two calls. One is idempotent, and is sent again.
+	var done string
+	var again, once error
+	var both sync.WaitGroup
+	both.Go(func() { again = one.callAgain(ctx, "wait", nil, &done) })
+	both.Go(func() { once = one.call(ctx, "wait", nil, nil) })
+	for range 2 {
+		select {
+		case <-s.waiting:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := s.restart(); err != nil {
 		return err
 	}
-	if err := <-restarted; err != nil {
-		return err
+	both.Wait()
+	if again != nil {
+		return again
 	}
-	fmt.Fprintf(w, "restarted meanwhile: %s; connections dialled: %d\n", done, one.pool.Stats().Made)
+	fmt.Fprintf(w, "restarted meanwhile: idempotent call: %s; other call may have run: %t; connections dialled: %d\n",
+		done, errors.Is(once, mux.ErrMayHaveRun), one.pool.Stats().Made)
 
-	// 5. Many concurrent callers.
-	return crowd(ctx, w, "ws://"+s.addr)
+	// 5. Many callers, and connections that end during their calls.
+	return crowd(ctx, w, s)
 }
 
-// crowd runs 50 callers with 20 calls each on 4 connections.
-func crowd(ctx context.Context, w io.Writer, url string) error {
-	four, err := newClient(url, 4)
+// crowd runs four rounds of 100 callers with 3 calls each on 4 connections. In each round the
+// server cuts the connection on which the 150th call arrives.
+func crowd(ctx context.Context, w io.Writer, s *server) error {
+	four, err := newClient("ws://"+s.addr, 4)
 	if err != nil {
 		return err
 	}
-	var right, wrong atomic.Int64
-	var all sync.WaitGroup
-	for a := range 50 {
-		all.Go(func() {
-			for b := range 20 {
-				var sum int
-				if err := four.call(ctx, "add", []int{a, b}, &sum); err == nil && sum == a+b {
-					right.Add(1)
-				} else {
-					wrong.Add(1)
-				}
+	var idempotents, others, mayHaveRun, lost atomic.Int64
+	for range 4 {
+		s.cutAt(150)
+		var all sync.WaitGroup
+		for a := range 100 {
+			call, idempotent := four.call, a%2 == 0
+			if idempotent {
+				call = four.callAgain
 			}
-		})
+			all.Go(func() {
+				for b := range 3 {
+					var sum int
+					switch err := call(ctx, "add", []int{a, b}, &sum); {
+					case err == nil && sum == a+b && idempotent:
+						idempotents.Add(1)
+					case err == nil && sum == a+b:
+						others.Add(1)
+					case errors.Is(err, mux.ErrMayHaveRun) && !idempotent:
+						mayHaveRun.Add(1) // the caller must find out what became of it
+					default:
+						lost.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
 	}
-	all.Wait()
-	most := four.pool.Stats().Made
-	fmt.Fprintf(w, "50 callers: %d right, %d wrong; at most 4 connections: %t\n", right.Load(), wrong.Load(), most <= 4)
-	return four.pool.Close(ctx)
+	stats := four.mux.Stats()
+	fmt.Fprintf(w, "100 callers on 4 connections, 4 of which were cut: %d idempotent calls answered, %d of them after a replay;\n"+
+		"    %d other calls answered, %d reported as perhaps run; lost or wrong: %d; connections dialled: %d\n",
+		idempotents.Load(), stats.Replayed, others.Load(), mayHaveRun.Load(), lost.Load(), four.pool.Stats().Made)
+	if lost.Load() > 0 {
+		err = errors.New("calls were lost")
+	}
+	return errors.Join(err, four.close(ctx))
 }

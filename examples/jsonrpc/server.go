@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/sourcegraph/jsonrpc2"
@@ -15,12 +18,13 @@ import (
 // server is a JSON-RPC 2.0 server over WebSocket, built with sourcegraph/jsonrpc2. It
 // answers the requests of a connection in order of completion.
 //
-//	add   [a, b]  a + b
-//	wait  []      "done", once the server has been restarted
+//	add   [a, b]  a + b, after 1 to 10 ms
+//	wait          "done", once the server has been restarted
 type server struct {
 	addr      string
-	waiting   chan struct{} // has a token if a wait has begun since the last token was taken
+	waiting   chan struct{} // has a token for each wait that has begun
 	restarted chan struct{} // closed by restart
+	cut       atomic.Int64  // how many calls of add arrive until a connection is cut
 
 	http *http.Server
 
@@ -29,7 +33,7 @@ type server struct {
 }
 
 func start() (*server, error) {
-	s := &server{addr: "127.0.0.1:0", waiting: make(chan struct{}, 1), restarted: make(chan struct{}), conns: make(map[*jsonrpc2.Conn]bool)}
+	s := &server{addr: "127.0.0.1:0", waiting: make(chan struct{}, 8), restarted: make(chan struct{}), conns: make(map[*jsonrpc2.Conn]bool)}
 	return s, s.listen()
 }
 
@@ -61,15 +65,16 @@ func (s *server) upgrade(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) answer(_ context.Context, c *jsonrpc2.Conn, r *jsonrpc2.Request) (any, error) {
-	if r.Params == nil {
-		return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeInvalidParams, Message: "no params"}
-	}
 	switch r.Method {
 	case "add":
 		var n [2]int
-		if err := json.Unmarshal(*r.Params, &n); err != nil {
+		if r.Params == nil || json.Unmarshal(*r.Params, &n) != nil {
 			return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeInvalidParams, Message: "add wants [a, b]"}
 		}
+		if s.cut.Add(-1) == 0 {
+			c.Close() // before this call and the others on the connection are answered
+		}
+		time.Sleep(time.Millisecond + rand.N(9*time.Millisecond))
 		return n[0] + n[1], nil
 	case "wait":
 		select {
@@ -84,6 +89,9 @@ func (s *server) answer(_ context.Context, c *jsonrpc2.Conn, r *jsonrpc2.Request
 	}
 	return nil, &jsonrpc2.Error{Code: jsonrpc2.CodeMethodNotFound, Message: "no method " + r.Method}
 }
+
+// cutAt cuts the connection on which the n-th call of add from now on arrives.
+func (s *server) cutAt(n int64) { s.cut.Store(n) }
 
 // restart closes every connection like the end of the process, after the next server has
 // begun to listen.
