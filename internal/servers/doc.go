@@ -9,7 +9,9 @@
 // hold. Callers use each proxy while that is reloaded, drained, killed, or disconnected from
 // its servers (proxy_linux_test.go); processes are stopped and a network drops packets
 // (silence_linux_test.go); and every row of wspool's table of settings is tested
-// (settings_linux_test.go).
+// (settings_linux_test.go). Callers share connections with package mux and its codecs to
+// graphql-ws, socket.io, rpc-websockets and Chromium, which are restarted and killed too
+// (mux_test.go).
 //
 // The servers written in Go need nothing but Go. The others are skipped without
 // RESPOOL_E2E=1, which installs what is missing, from npm and, as root, from Debian:

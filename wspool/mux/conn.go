@@ -515,7 +515,7 @@ func (c *conn) space() []byte {
 
 // keep makes p, which was read to space, the receiver's.
 func (c *conn) keep(p []byte) []byte {
-	if n := len(p); n < cap(c.chunk) && n > 0 && &p[0] == &c.chunk[:1][0] {
+	if n := len(p); n <= cap(c.chunk) && n > 0 && &p[0] == &c.chunk[:1][0] {
 		c.chunk = c.chunk[n:n:cap(c.chunk)]
 	}
 	return p[:len(p):len(p)]

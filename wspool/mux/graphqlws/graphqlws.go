@@ -1,8 +1,11 @@
 // Package graphqlws is the codec of the graphql-transport-ws protocol for package mux: many
 // queries, mutations and subscriptions on one connection.
 //
-//	dialer := graphqlws.Dialer()                       // asks for the subprotocol
-//	pool, err := wspool.New(wspool.Config{…, OnConnect: graphqlws.Connect(payload)})
+//	pool, err := wspool.New(wspool.Config{
+//		URL:          "wss://example.com/graphql",
+//		Subprotocols: []string{graphqlws.Subprotocol},
+//		OnConnect:    graphqlws.Connect(payload),
+//	})
 //	client, err := mux.New(pool, mux.Config{Codec: graphqlws.Codec{}, OnRequest: graphqlws.Pong})
 //	…
 //	err = graphqlws.Call(ctx, client, graphqlws.Operation{Query: "{ me { name } }"}, &me)
