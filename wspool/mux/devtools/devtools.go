@@ -88,11 +88,14 @@ func (Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byt
 				return 0, dst, fmt.Errorf("%w: parameters of %q: %w", ErrBody, c.Method, err)
 			}
 		}
-		if jsonscan.First(params) != '{' {
+		switch {
+		case jsonscan.Null(params): // a nil map, for example
+		case jsonscan.First(params) == '{':
+			out = append(out, `,"params":`...)
+			out = append(out, params...)
+		default:
 			return 0, dst, fmt.Errorf("%w: parameters of %q must be encoded as an object, got %T", ErrBody, c.Method, c.Params)
 		}
-		out = append(out, `,"params":`...)
-		out = append(out, params...)
 	}
 	return websocket.TextMessage, append(out, '}'), nil
 }

@@ -44,6 +44,7 @@ func TestCodec_Conforms(t *testing.T) {
 		Bodies: []any{
 			devtools.Command{Method: "Browser.getVersion"},
 			&devtools.Command{Method: "Page.navigate", Params: map[string]string{"url": "about:blank"}, SessionID: `A"B`},
+			devtools.Command{Method: "Page.enable", Params: map[string]any(nil)},
 			devtools.Command{Method: "Runtime.evaluate", Params: json.RawMessage(`{"expression":"1"}`)},
 		},
 		BadBodies: []any{

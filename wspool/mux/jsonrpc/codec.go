@@ -150,8 +150,10 @@ func (c Codec) appendCall(dst []byte, id uint64, index int, call *Request) ([]by
 			return nil, fmt.Errorf("%w: parameters of %q: %w", ErrBody, call.Method, err)
 		}
 	}
-	switch jsonscan.First(params) {
-	case '[', '{':
+	switch first := jsonscan.First(params); {
+	case first == '[' || first == '{':
+	case jsonscan.Null(params): // a nil map or slice, for example
+		return append(dst, '}'), nil
 	default:
 		return nil, fmt.Errorf("%w: parameters of %q must be encoded as an array or an object, got %T", ErrBody, call.Method, call.Params)
 	}

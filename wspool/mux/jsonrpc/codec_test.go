@@ -63,6 +63,7 @@ func TestCodec_Conforms(t *testing.T) {
 		jsonrpc.Request{Method: "ping"},
 		&jsonrpc.Request{Method: "add", Params: []int{1, 2}},
 		jsonrpc.Request{Method: "quote\"\\\n\u2028é", Params: map[string]any{"id": 9, "method": "no"}},
+		jsonrpc.Request{Method: "nil", Params: []int(nil)},
 		jsonrpc.Request{Method: "raw", Params: json.RawMessage(` [1]`)},
 		jsonrpc.Batch{{Method: "a"}, {Method: "b", Params: []any{nil}}, {Method: "c"}},
 	}

@@ -310,7 +310,8 @@ func ParseEvent(m mux.Message) (Received, error) {
 
 // Answer returns a function for [mux.Config.OnRequest] that answers the server's pings, and
 // acknowledges its events with what handler returns. An error of handler destroys the
-// connection. A nil handler leaves events without acknowledgement.
+// connection. Events with binary attachments get no acknowledgement, nor does any event if
+// handler is nil.
 func (c Codec) Answer(handler func(ctx context.Context, e Received) (args []any, err error)) func(context.Context, mux.Message) (*mux.Message, error) {
 	return func(ctx context.Context, m mux.Message) (*mux.Message, error) {
 		if len(m.Data) > 0 && m.Data[0] == enginePing {
@@ -321,6 +322,9 @@ func (c Codec) Answer(handler func(ctx context.Context, e Received) (args []any,
 			return nil, nil
 		}
 		p, err := open(m)
+		if errors.Is(err, ErrBinary) {
+			return nil, nil // no reason to end the calls of others
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -112,6 +112,9 @@ func TestAnswer(t *testing.T) {
 	if _, err := answer(t.Context(), text(`42/admin,12["add"]`)); !errors.Is(err, socketio.ErrMessage) {
 		t.Errorf("no argument: %v", err)
 	}
+	if got, err := answer(t.Context(), text(`451-/admin,12["add",{"_placeholder":true,"num":0}]`)); got != nil || err != nil {
+		t.Errorf("attachments: %v, %v", got, err)
+	}
 	if _, err := answer(t.Context(), text(`42/admin,12[]`)); !errors.Is(err, socketio.ErrMessage) {
 		t.Errorf("no name: %v", err)
 	}
