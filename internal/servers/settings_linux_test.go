@@ -31,6 +31,8 @@ import (
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
+	"github.com/respool/respool/wspool/mux"
+	"github.com/respool/respool/wspool/mux/jsonrpc"
 )
 
 // row is a row of the table of settings in the documentation of wspool.
@@ -66,6 +68,8 @@ var rows = map[string]row{
 		`Exchange: Unpaired; ReadLimit: 64 << 20; Prepare: h.URL, another after each restart`, rowChromium},
 	"a server behind a proxy": {
 		`Proxy: http.ProxyFromEnvironment; headers for the proxy: ProxyConnectHeader`, rowProxy},
+	"many calls at once, with ids": {
+		`package mux, below this one`, rowMux},
 	"a balancer that pins by cookie": {
 		`Jar: a net/http/cookiejar`, rowCookie},
 	"a server that redirects": {
@@ -180,6 +184,21 @@ func rowRPC(t *testing.T) {
 		t.Errorf("after errors in replies: %v", s)
 	}
 	closePool(t, pool)
+}
+
+// rowMux makes calls that need each other to be answered, on one connection.
+func rowMux(t *testing.T) {
+	const n = 50
+	server := script("rpc.js")(t, "127.0.0.1:0")
+	c := newMux(t, config(server, 1), mux.Config{Codec: jsonrpc.Codec{}})
+	storm(t, n, 1, func(ctx context.Context, id int64) error {
+		question, answer := padded(id), ""
+		err := jsonrpc.Call(ctx, c, "together", []any{n, question}, &answer)
+		return matches(question, answer, err)
+	})
+	if s := c.Stats(); s.Calls != n || s.Acquired != 1 {
+		t.Errorf("%+v", s)
+	}
 }
 
 // rowSpeech streams utterances to a server that greets with a session id, transcribes while
