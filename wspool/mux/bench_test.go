@@ -3,7 +3,6 @@ package mux_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -157,12 +156,9 @@ func delayed(p *peer) {
 	}
 }
 
-// TestFigures compares shared connections with others in pairs, by the median of the ratios of
-// each round, since the machine may be busy. RESPOOL_MUX_FIGURES=1 runs it.
-func TestFigures(t *testing.T) {
-	if os.Getenv("RESPOOL_MUX_FIGURES") == "" {
-		t.Skip("RESPOOL_MUX_FIGURES is not set")
-	}
+// BenchmarkFigures compares shared connections with others in pairs, by the median of the ratios of
+// each round, since the machine may be busy. It prints them.
+func BenchmarkFigures(t *testing.B) {
 	var body any = payload
 	ctx := context.Background()
 	msg := []byte("C1 " + payload)

@@ -2,7 +2,6 @@ package mux_test
 
 import (
 	"context"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -13,13 +12,9 @@ import (
 	"github.com/respool/respool/wspool/mux"
 )
 
-// TestFiguresCPU compares the processor time of a lone caller's calls with that of leases, the
+// BenchmarkFiguresCPU compares the processor time of a lone caller's calls with that of leases, the
 // server's included, since their duration says little while the machine is busy.
-// RESPOOL_MUX_FIGURES=1 runs it.
-func TestFiguresCPU(t *testing.T) {
-	if os.Getenv("RESPOOL_MUX_FIGURES") == "" {
-		t.Skip("RESPOOL_MUX_FIGURES is not set")
-	}
+func BenchmarkFiguresCPU(t *testing.B) {
 	used := func() float64 {
 		var r syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
