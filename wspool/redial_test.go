@@ -41,7 +41,7 @@ func TestDefaultRedial(t *testing.T) {
 		{answered(429), math.MaxInt, 40 * s, m},
 		{answered(503), 1, 400 * ms / 3, 200 * ms},
 		{answered(503), 2, 200 * ms, 300 * ms},
-		{answered(503), 15, 38924 * ms, 58388 * ms},
+		{answered(503), 15, 38923 * ms, 58388 * ms},
 		{answered(503), 16, 40 * s, m},
 		{answered(503), math.MaxInt, 40 * s, m},
 		{told(503, 10*s), 1, 10 * s, 11 * s},

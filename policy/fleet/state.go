@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -52,7 +53,7 @@ func (q *Quota) Snapshot() State {
 		s.Lost, s.LostCause = max(1, now-a.lostAt), q.claimErr
 		s.LastError = q.claimErr.Error()
 	}
-	if a.ceiling <= MaxUnits {
+	if a.ceiling != math.MaxInt {
 		s.Ceiling = a.ceiling
 	}
 	return s
