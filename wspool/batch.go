@@ -12,8 +12,8 @@ import (
 //
 // whole is how many messages may have left whole: all with a nil error. With an error, those
 // from batch[whole] on have certainly not, so the peer cannot have read them: none if the write
-// had not begun. What comes before may or may not have reached the peer. It is exact on a plain
-// connection; with TLS it may be too high.
+// had not begun. The messages before batch[whole] may or may not have reached the peer. On a plain
+// connection whole is exact; with TLS it may be too high.
 func (c *Conn) WriteBatch(ctx context.Context, batch []Message) (whole int, err error) {
 	defer runtime.KeepAlive(c)
 	if len(batch) == 0 {

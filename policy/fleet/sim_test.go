@@ -159,7 +159,7 @@ func (s *simulation) pick() *process {
 	return s.procs[s.rand.IntN(len(s.procs))]
 }
 
-// crash kills a process: its sockets close, and nothing is told to the ledger.
+// crash kills a process: its sockets close, and the ledger receives no claim.
 func (s *simulation) crash(p *process) {
 	s.crashes.Add(1)
 	s.mu.Lock()

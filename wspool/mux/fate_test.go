@@ -93,7 +93,7 @@ func TestFateOfCallsCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// All calls in flight are told of the end of their connection.
+// Every call in flight returns when its connection ends.
 func TestDeathInFlight(t *testing.T) {
 	const calls = 4096
 	var arrived atomic.Int64

@@ -228,7 +228,8 @@ func (s *Stream) Close() error {
 	return nil
 }
 
-// finish ends the stream with err; the first counts. cancel says that the server is told.
+// finish ends the stream with err, unless it has ended before. If cancel is true, the codec's
+// cancel message goes to the server.
 func (s *Stream) finish(err error, cancel bool) {
 	s.mu.Lock()
 	if s.err != nil {
@@ -441,7 +442,8 @@ func (c *conn) detachLocked(k *call) {
 	}
 }
 
-// detach takes the stream off the connection. cancel says that the server is told.
+// detach removes the stream from the connection. If cancel is true, the codec's cancel message
+// goes to the server.
 func (c *conn) detach(s *Stream, cancel bool) {
 	c.mu.Lock()
 	if _, on := c.streams[s]; !on {

@@ -96,7 +96,7 @@ func unreliable(l *ledger, seed uint64) func(*peer) {
 				held = append(held, reply)
 			case dice < 310:
 				go func() {
-					time.Sleep(time.Duration(dice-300) * time.Millisecond)
+					time.Sleep(time.Duration(dice-300) * time.Millisecond) // the fault: a delayed reply
 					p.send("%s", reply)
 				}()
 			default:

@@ -85,7 +85,7 @@ func (c *client) Claim(ctx context.Context, cl fleet.Claim) (fleet.Grant, error)
 	e.slow--
 	e.mu.Unlock()
 	if slow {
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // the engine is slow
 	}
 	if stall != nil {
 		if e.fault == "deaf to its context" {
