@@ -120,8 +120,12 @@ func TestStressCalls(t *testing.T) {
 	t.Logf("seed %d", seed)
 	l := &ledger{ran: make(map[string]int)}
 	s := listen(t, unreliable(l, seed))
+	var codec mux.Codec = plain{bits: 31}
+	if seed%2 == 1 { // ids of canceled calls are used again at once
+		codec = finalPlain{plain{bits: 31}}
+	}
 	c, p := newClient(t, s, mux.Config{
-		Codec: plain{bits: 31}, MaxConns: 4, GrowAt: 8, MaxInFlight: 32, MaxOrphans: 16, OrphanWait: 200 * time.Millisecond,
+		Codec: codec, MaxConns: 4, GrowAt: 8, MaxInFlight: 32, MaxOrphans: 16, OrphanWait: 200 * time.Millisecond,
 	})
 	total := stressCalls(t)
 	lag, stopLag := timerLag()
