@@ -108,7 +108,6 @@ func (s *Set) update(u Update) {
 		err = errEmpty
 	}
 	var did updated
-	var leaves []func()
 	s.change(func(r *roster, now time.Duration) {
 		s.updateErr = err
 		s.watchErr = nil
@@ -124,7 +123,39 @@ func (s *Set) update(u Update) {
 				cancel(ErrReturned)
 			}
 		}
-		for _, m := range did.leaves {
+	})
+	if s.cfg.OnChange != nil {
+		for _, e := range did.changes {
+			_ = s.isolated("OnChange", func() error { s.cfg.OnChange(e); return nil })
+		}
+	}
+}
+
+// join calls OnJoin for the endpoints that have not joined, and then OnLeave for those that
+// leave.
+func (s *Set) join() {
+	s.mu.Lock()
+	pending := s.roster.pending()
+	s.mu.Unlock()
+	errs := make([]error, len(pending))
+	if s.cfg.OnJoin != nil {
+		for i, m := range pending {
+			if s.ctx.Err() != nil {
+				return
+			}
+			e := m.ep // only this goroutine changes it
+			errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) })
+		}
+	}
+	var leaves []func()
+	s.change(func(r *roster, _ time.Duration) {
+		for i, m := range pending {
+			r.admit(m, errs[i])
+			if errs[i] != nil {
+				s.updateErr = fmt.Errorf("endpoint: %q was refused: %w", m.addr, errs[i])
+			}
+		}
+		for _, m := range r.retire() {
 			if cancel := s.probes[m]; cancel != nil {
 				cancel()
 			}
@@ -139,36 +170,6 @@ func (s *Set) update(u Update) {
 	for _, f := range leaves {
 		go f()
 	}
-	if s.cfg.OnChange != nil {
-		for _, e := range did.changes {
-			_ = s.isolated("OnChange", func() error { s.cfg.OnChange(e); return nil })
-		}
-	}
-}
-
-// join calls OnJoin for the endpoints that have not joined.
-func (s *Set) join() {
-	s.mu.Lock()
-	pending := s.roster.pending()
-	s.mu.Unlock()
-	if len(pending) == 0 {
-		return
-	}
-	errs := make([]error, len(pending))
-	if s.cfg.OnJoin != nil {
-		for i, m := range pending {
-			if s.ctx.Err() != nil {
-				return
-			}
-			e := m.ep // only this goroutine changes it
-			errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) })
-		}
-	}
-	s.change(func(r *roster, _ time.Duration) {
-		for i, m := range pending {
-			r.admit(m, errs[i])
-		}
-	})
 }
 
 // leave calls OnLeave.

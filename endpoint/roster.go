@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -70,21 +69,26 @@ func (r *roster) event(k EventKind, m *member, err error) {
 // updated is what an answer of the resolver leads to.
 type updated struct {
 	changes []Endpoint // attributes have changed
-	leaves  []*member  // OnLeave is to be called
 	returns []*member  // OnLeave runs, and is to hurry
 }
 
-// update applies an answer that is valid and not empty.
+// update applies an answer that is valid and not empty, but for endpoints that are to leave: see retire.
 func (r *roster) update(u Update, now time.Duration) (did updated) {
 	r.sorted, r.changed = false, true
-	seen := make(map[string]bool, len(u.Endpoints))
+	if u.Complete {
+		for _, m := range r.members {
+			m.absent = true
+		}
+	}
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
-		seen[e.Addr] = true
 		m := r.members[e.Addr]
-		switch {
-		case m == nil:
+		if m == nil {
 			r.add(newMember(*e, r.answered, now, r.cfg))
+			continue
+		}
+		m.absent = false
+		switch {
 		case m.draining:
 			if m.returned == nil {
 				did.returns = append(did.returns, m)
@@ -101,25 +105,35 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 		}
 	}
 	r.answered = true
-	if !u.Complete {
-		return did
-	}
-	for _, addr := range slices.Sorted(maps.Keys(r.members)) {
-		m := r.members[addr]
+	for _, m := range r.members {
 		switch {
-		case seen[addr]:
+		case !m.absent:
 		case m.draining:
 			m.returned = nil
-		case m.joined:
-			m.draining, m.awaited = true, false
-			m.verdict++
-			did.leaves = append(did.leaves, m)
-			r.event(EndpointLeaving, m, nil)
-		default:
+		case !m.joined:
 			r.forget(m)
 		}
 	}
 	return did
+}
+
+// retire lets the endpoints leave that the last complete answer does not list. It is called when the
+// new ones have joined, so that there is always something to rank; if none of them has, those before stay.
+// OnLeave is to be called for the result.
+func (r *roster) retire() (leaves []*member) {
+	if !slices.ContainsFunc(r.sort(), func(m *member) bool { return m.listed() && !m.absent }) {
+		return nil
+	}
+	for _, m := range r.order {
+		if m.absent && m.listed() {
+			m.draining, m.awaited = true, false
+			m.verdict++
+			r.changed = true
+			leaves = append(leaves, m)
+			r.event(EndpointLeaving, m, nil)
+		}
+	}
+	return leaves
 }
 
 func (r *roster) add(m *member) {
