@@ -28,6 +28,8 @@ type dnsServer struct {
 	rcode   dnsmessage.RCode                     // if it is not 0 all answers are that
 	mute    map[dnsmessage.Type]bool             // types of questions that are not answered
 	overTCP int                                  // questions
+	closed  bool
+	conns   []net.Conn // of the resolvers
 }
 
 func newDNSServer(t *testing.T) *dnsServer {
@@ -44,6 +46,14 @@ func newDNSServer(t *testing.T) *dnsServer {
 	t.Cleanup(func() {
 		_ = s.udp.Close()
 		_ = s.tcp.Close()
+		// A net.Resolver goes on waiting for a reply after the context of the lookup has
+		// ended, in the background.
+		s.does(func() {
+			s.closed = true
+			for _, c := range s.conns {
+				_ = c.Close()
+			}
+		})
 		wg.Wait()
 	})
 	wg.Go(func() {
@@ -88,11 +98,20 @@ func newDNSServer(t *testing.T) *dnsServer {
 // resolver returns a net.Resolver that asks only this server.
 func (s *dnsServer) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
+		at := s.udp.LocalAddr()
 		if strings.HasPrefix(network, "tcp") {
-			return d.DialContext(ctx, "tcp", s.tcp.Addr().String())
+			at = s.tcp.Addr()
 		}
-		return d.DialContext(ctx, "udp", s.udp.LocalAddr().String())
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed {
+			return nil, net.ErrClosed
+		}
+		c, err := (&net.Dialer{}).DialContext(ctx, at.Network(), at.String())
+		if err == nil {
+			s.conns = append(s.conns, c)
+		}
+		return c, err
 	}}
 }
 

@@ -252,8 +252,11 @@ func TestRefresh(t *testing.T) {
 func TestJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
-		s.answer = func(_ context.Context, n int) ([]Endpoint, error) {
-			time.Sleep(time.Duration(n%7) * 300 * time.Millisecond)
+		s.answer = func(ctx context.Context, n int) ([]Endpoint, error) {
+			select {
+			case <-time.After(time.Duration(n%7) * 300 * time.Millisecond):
+			case <-ctx.Done():
+			}
 			if n%5 == 0 {
 				return nil, errors.New("no network")
 			}

@@ -122,7 +122,7 @@ func watch(t *testing.T, r Resolver) *watched {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w := &watched{cancel: cancel, err: make(chan error, 1), began: time.Now()}
 	go func() { w.err <- r.Watch(ctx, w.update) }()
-	t.Cleanup(func() { cancel(errTestEnd) })
+	t.Cleanup(func() { _ = w.end() })
 	return w
 }
 
