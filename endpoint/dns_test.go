@@ -119,9 +119,9 @@ func TestDNSFamilies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := &fakeIPs{ip4: ips(0, "10.0.0.1"), ip6: ips(0, "::1")}
-				p := steady
+				p := steadyPolling
 				p.MaxAnswers = 4
-				w := watch(t, mustDNS(t, DNSConfig{Addr: "ws.test:1", Resolver: fake, Polling: p}, everywhere))
+				w := watchResolver(t, mustDNS(t, DNSConfig{Addr: "ws.test:1", Resolver: fake, Polling: p}, everywhere))
 				time.Sleep(5 * time.Second)
 				w.want(t, "0s complete [::1]:1 10.0.0.1:1")
 				fake.set(test.ip4, test.ip6)
@@ -140,7 +140,7 @@ func TestDNSFamilies(t *testing.T) {
 
 // TestDNSRoutes checks that addresses out of reach are left out, unless all are.
 func TestDNSRoutes(t *testing.T) {
-	cfg := DNSConfig{Addr: "ws.test:1", Resolver: &fakeIPs{ip4: ips(0, "10.0.0.1"), ip6: ips(0, "2001:db8::1", "2001:db8::2")}, Polling: steady}
+	cfg := DNSConfig{Addr: "ws.test:1", Resolver: &fakeIPs{ip4: ips(0, "10.0.0.1"), ip6: ips(0, "2001:db8::1", "2001:db8::2")}, Polling: steadyPolling}
 	for _, test := range []struct {
 		name   string
 		routed func(netip.Addr) bool
@@ -152,7 +152,7 @@ func TestDNSRoutes(t *testing.T) {
 		{"to none", func(netip.Addr) bool { return false }, "0s complete [2001:db8::1]:1 10.0.0.1:1 [2001:db8::2]:1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { watch(t, mustDNS(t, cfg, test.routed)).want(t, test.want) })
+			synctest.Test(t, func(t *testing.T) { watchResolver(t, mustDNS(t, cfg, test.routed)).want(t, test.want) })
 		})
 	}
 	if !routed(netip.MustParseAddr("127.0.0.1")) {
@@ -180,7 +180,7 @@ func TestDNSEndpoint(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			fake := &fakeIPs{ip4: ips(0, "10.0.0.1"), ip6: ips(0, "::1")}
 			test.cfg.Resolver = fake
-			w := watch(t, mustDNS(t, test.cfg, everywhere))
+			w := watchResolver(t, mustDNS(t, test.cfg, everywhere))
 			if got := w.endpoints(); !slices.Equal(got, test.want) {
 				t.Errorf("%s: got %+v, want %+v", test.cfg.Addr, got, test.want)
 			}
@@ -198,7 +198,7 @@ func TestDNSHung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
 		fake := &fakeIPs{ip4: ips(0, "10.0.0.1"), ip6: ips(0, "::1")}
-		w := watch(t, mustDNS(t, DNSConfig{Addr: "ws.test:1", Resolver: fake, Polling: steady}, everywhere))
+		w := watchResolver(t, mustDNS(t, DNSConfig{Addr: "ws.test:1", Resolver: fake, Polling: steadyPolling}, everywhere))
 		time.Sleep(time.Second)
 		fake.set(ips(0, "10.0.0.1"), func(context.Context) ([]netip.Addr, error) { <-free; return nil, noSuchHost })
 		time.Sleep(time.Hour)

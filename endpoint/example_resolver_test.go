@@ -132,7 +132,7 @@ func ExampleSubsetConfig_Choose() {
 		all[i].Addr = fmt.Sprintf("ws%d:443", i)
 	}
 	for _, n := range []int{11, 12} { // ws11 joins
-		for _, client := range []string{"pod-a", "pod-d", "pod-e", "pod-f"} {
+		for _, client := range []string{"pod-a", "pod-d", "pod-e"} {
 			fmt.Printf("%d endpoints, %s:", n, client)
 			for _, e := range (endpoint.SubsetConfig{Client: client, Size: 3}).Choose(all[:n]) {
 				fmt.Print(" ", e.Addr)
@@ -141,4 +141,10 @@ func ExampleSubsetConfig_Choose() {
 		}
 	}
 	// Output:
+	// 11 endpoints, pod-a: ws1:443 ws2:443 ws8:443
+	// 11 endpoints, pod-d: ws4:443 ws5:443 ws10:443
+	// 11 endpoints, pod-e: ws1:443 ws6:443 ws7:443
+	// 12 endpoints, pod-a: ws1:443 ws2:443 ws8:443
+	// 12 endpoints, pod-d: ws5:443 ws10:443 ws11:443
+	// 12 endpoints, pod-e: ws1:443 ws6:443 ws7:443
 }

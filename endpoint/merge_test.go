@@ -13,11 +13,11 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// script is a Resolver whose updates the test sends.
-type script chan func(f func(Update)) error
+// resolverScript is a Resolver whose updates the test sends.
+type resolverScript chan func(f func(Update)) error
 
 // Watch runs what the test sends until that returns an error.
-func (s script) Watch(ctx context.Context, f func(Update)) error {
+func (s resolverScript) Watch(ctx context.Context, f func(Update)) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -30,12 +30,12 @@ func (s script) Watch(ctx context.Context, f func(Update)) error {
 	}
 }
 
-// send makes the script call its function with an update: the addresses, complete if there is
+// send makes the resolverScript call its function with an update: the addresses, complete if there is
 // no dot at the end, failed if err is not nil.
-func (s script) send(addrs string, err error) {
+func (s resolverScript) send(addrs string, err error) {
 	addrs, incomplete := strings.CutSuffix(addrs, " .")
 	s <- func(f func(Update)) error {
-		f(Update{Endpoints: named(addrs), Complete: !incomplete && err == nil, Err: err})
+		f(Update{Endpoints: withAddrs(addrs), Complete: !incomplete && err == nil, Err: err})
 		return nil
 	}
 	synctest.Wait()
@@ -45,8 +45,8 @@ func (s script) send(addrs string, err error) {
 func TestMerge(t *testing.T) {
 	down := errors.New("down")
 	synctest.Test(t, func(t *testing.T) {
-		one, two := make(script), make(script)
-		w := watch(t, Merge(one, two))
+		one, two := make(resolverScript), make(resolverScript)
+		w := watchResolver(t, Merge(one, two))
 		one.send("a b", nil)
 		w.want(t) // the other has not answered
 		two.send("c b", nil)
@@ -69,7 +69,7 @@ func TestMerge(t *testing.T) {
 		w.want(t, "0s a e d")
 		one.send("f", nil)
 		w.want(t, "0s f e d")
-		if got, want := w.endpoints(), named("f e d a"); !slices.Equal(got, want) {
+		if got, want := w.endpoints(), withAddrs("f e d a"); !slices.Equal(got, want) {
 			t.Errorf("the endpoints are %v, want %v", got, want)
 		}
 		two.send("e d", errors.New("partial")) // nothing new
@@ -81,7 +81,7 @@ func TestMerge(t *testing.T) {
 	t.Run("attributes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			first, second := Endpoint{Addr: "a", Weight: 2, Zone: "z"}, Endpoint{Addr: "a", Weight: 3, Priority: 1}
-			w := watch(t, Merge(Static(first), Static(second, Endpoint{Addr: "b"})))
+			w := watchResolver(t, Merge(Static(first), Static(second, Endpoint{Addr: "b"})))
 			if got, want := w.endpoints(), []Endpoint{first, {Addr: "b"}}; !slices.Equal(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -92,8 +92,8 @@ func TestMerge(t *testing.T) {
 // TestMergeFirst checks how long the first update waits for a resolver that does not answer.
 func TestMergeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := make(script)
-		w := watch(t, Merge(slow, Static(Endpoint{Addr: "fallback"})))
+		slow := make(resolverScript)
+		w := watchResolver(t, Merge(slow, Static(Endpoint{Addr: "fallback"})))
 		time.Sleep(5 * time.Second)
 		w.want(t, "1s fallback")
 		slow.send("primary", nil)
@@ -101,8 +101,8 @@ func TestMergeFirst(t *testing.T) {
 	})
 	t.Run("none", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			one, two := make(script), make(script)
-			w := watch(t, Merge(one, two))
+			one, two := make(resolverScript), make(resolverScript)
+			w := watchResolver(t, Merge(one, two))
 			time.Sleep(5 * time.Second)
 			w.want(t)
 			one.send("", errors.New("down"))
@@ -116,8 +116,8 @@ func TestMergeFirst(t *testing.T) {
 // TestMergeFollows checks resolvers of a program whose Watch panics or returns.
 func TestMergeFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bad := make(script)
-		w := watch(t, Merge(bad, Static(Endpoint{Addr: "b"})))
+		bad := make(resolverScript)
+		w := watchResolver(t, Merge(bad, Static(Endpoint{Addr: "b"})))
 		bad.send("a", nil)
 		w.want(t, "0s complete a b")
 		for _, step := range []struct {
@@ -162,20 +162,20 @@ func TestMergeFollows(t *testing.T) {
 // TestMergeRefresh checks that Refresh reaches every resolver that has it, through Subset too.
 func TestMergeRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		one, two := &source{}, &source{}
+		one, two := &lookupSource{}, &lookupSource{}
 		one.set("a", nil)
 		two.set("b", nil)
-		sub, err := Subset(mustFunc(t, two, steady), SubsetConfig{Client: "c", Size: 5})
+		sub, err := Subset(mustFunc(t, two, steadyPolling), SubsetConfig{Client: "c", Size: 5})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := Merge(Static(Endpoint{Addr: "s"}), mustFunc(t, one, steady), sub)
-		w := watch(t, r)
+		r := Merge(Static(Endpoint{Addr: "s"}), mustFunc(t, one, steadyPolling), sub)
+		w := watchResolver(t, r)
 		time.Sleep(5 * time.Second)
 		r.(Refresher).Refresh()
 		time.Sleep(time.Second)
-		for _, s := range []*source{one, two} {
-			if got, want := s.lookups(w.began), seconds(0, 5); !slices.Equal(got, want) {
+		for _, s := range []*lookupSource{one, two} {
+			if got, want := s.lookups(w.began), inSeconds(0, 5); !slices.Equal(got, want) {
 				t.Errorf("lookups at %v, want %v", got, want)
 			}
 		}
@@ -190,6 +190,6 @@ func TestMergePanic(t *testing.T) {
 				t.Errorf("recovered %v", v)
 			}
 		}()
-		_ = Merge(Static(Endpoint{Addr: "a"}), make(script)).Watch(t.Context(), func(Update) { panic("oh") })
+		_ = Merge(Static(Endpoint{Addr: "a"}), make(resolverScript)).Watch(t.Context(), func(Update) { panic("oh") })
 	})
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// source is a lookup whose answers the test sets.
-type source struct {
+// lookupSource is a lookup whose answers the test sets.
+type lookupSource struct {
 	mu     sync.Mutex
 	answer func(ctx context.Context, n int) ([]Endpoint, error) // n counts lookups, from 1
 	begun  []time.Time
 	ended  []time.Time
 }
 
-func (s *source) lookup(ctx context.Context) ([]Endpoint, error) {
+func (s *lookupSource) lookup(ctx context.Context) ([]Endpoint, error) {
 	s.mu.Lock()
 	s.begun = append(s.begun, time.Now())
 	n, f := len(s.begun), s.answer
@@ -39,14 +39,14 @@ func (s *source) lookup(ctx context.Context) ([]Endpoint, error) {
 }
 
 // set makes the lookups from now on answer with the addresses.
-func (s *source) set(addrs string, err error) {
+func (s *lookupSource) set(addrs string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer = func(context.Context, int) ([]Endpoint, error) { return named(addrs), err }
+	s.answer = func(context.Context, int) ([]Endpoint, error) { return withAddrs(addrs), err }
 }
 
 // lookups returns when the lookups began, since began.
-func (s *source) lookups(began time.Time) (at []time.Duration) {
+func (s *lookupSource) lookups(began time.Time) (at []time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.begun {
@@ -55,18 +55,18 @@ func (s *source) lookups(began time.Time) (at []time.Duration) {
 	return at
 }
 
-// named returns an endpoint for each address.
-func named(addrs string) (all []Endpoint) {
+// withAddrs returns an endpoint for each address.
+func withAddrs(addrs string) (all []Endpoint) {
 	for addr := range strings.FieldsSeq(addrs) {
 		all = append(all, Endpoint{Addr: addr})
 	}
 	return all
 }
 
-// steady is a Polling without randomness.
-var steady = Polling{Interval: 10 * time.Second, MinInterval: time.Second, Timeout: 3 * time.Second, Jitter: -1}
+// steadyPolling is a Polling without randomness.
+var steadyPolling = Polling{Interval: 10 * time.Second, MinInterval: time.Second, Timeout: 3 * time.Second, Jitter: -1}
 
-func mustFunc(t *testing.T, s *source, p Polling) Resolver {
+func mustFunc(t *testing.T, s *lookupSource, p Polling) Resolver {
 	t.Helper()
 	r, err := Func(FuncConfig{Lookup: s.lookup, Polling: p, Name: "test"})
 	if err != nil {
@@ -80,9 +80,9 @@ func mustFunc(t *testing.T, s *source, p Polling) Resolver {
 // never see new ones (grpc-go #3353).
 func TestPollsWithoutFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.set("a", nil)
-		w := watch(t, mustFunc(t, s, steady))
+		w := watchResolver(t, mustFunc(t, s, steadyPolling))
 		time.Sleep(15 * time.Second)
 		s.set("a b", nil)
 		time.Sleep(6 * time.Second)
@@ -114,13 +114,13 @@ func TestKeepsLast(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &source{answer: func(ctx context.Context, n int) ([]Endpoint, error) {
+				s := &lookupSource{answer: func(ctx context.Context, n int) ([]Endpoint, error) {
 					if n == 2 {
 						return test.lookup(ctx)
 					}
-					return named("a b"), nil
+					return withAddrs("a b"), nil
 				}}
-				w := watch(t, mustFunc(t, s, steady))
+				w := watchResolver(t, mustFunc(t, s, steadyPolling))
 				at := 10*time.Second + test.takes
 				time.Sleep(at)
 				w.want(t, "0s complete a b", at.String()+" a b: endpoint: test: "+test.want)
@@ -142,9 +142,9 @@ func TestKeepsLast(t *testing.T) {
 // TestFirstLookupFails checks that there is an update although nothing is known.
 func TestFirstLookupFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.set("", errors.New("no network"))
-		w := watch(t, mustFunc(t, s, steady))
+		w := watchResolver(t, mustFunc(t, s, steadyPolling))
 		time.Sleep(time.Millisecond)
 		s.set("a", nil)
 		w.want(t, "0s: endpoint: test: no network")
@@ -156,28 +156,28 @@ func TestFirstLookupFails(t *testing.T) {
 // TestBackoff checks the delays of lookups that fail, and that Refresh does not shorten them.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.set("", errors.New("no network"))
-		r := mustFunc(t, s, steady)
-		w := watch(t, r)
+		r := mustFunc(t, s, steadyPolling)
+		w := watchResolver(t, r)
 		for range 400 {
 			time.Sleep(100 * time.Millisecond)
 			r.(Refresher).Refresh()
 		}
-		if got, want := s.lookups(w.began), seconds(0, 1, 3, 7, 15, 25, 35); !slices.Equal(got, want) {
+		if got, want := s.lookups(w.began), inSeconds(0, 1, 3, 7, 15, 25, 35); !slices.Equal(got, want) {
 			t.Errorf("lookups at %v, want %v", got, want)
 		}
 		s.set("a", nil) // the success at 45 s begins the delays anew
 		time.Sleep(6 * time.Second)
 		s.set("", errors.New("no network"))
 		time.Sleep(14 * time.Second)
-		if got, want := s.lookups(w.began)[7:], seconds(45, 55, 56, 58); !slices.Equal(got, want) {
+		if got, want := s.lookups(w.began)[7:], inSeconds(45, 55, 56, 58); !slices.Equal(got, want) {
 			t.Errorf("lookups at %v, want %v", got, want)
 		}
 	})
 }
 
-func seconds(all ...float64) (d []time.Duration) {
+func inSeconds(all ...float64) (d []time.Duration) {
 	for _, s := range all {
 		d = append(d, time.Duration(s*float64(time.Second)))
 	}
@@ -186,37 +186,40 @@ func seconds(all ...float64) (d []time.Duration) {
 
 // TestRefresh checks when a Refresh makes a lookup begin.
 func TestRefresh(t *testing.T) {
-	long := steady
+	long := steadyPolling
 	long.Interval = time.Hour
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		n := 0
-		s.answer = func(context.Context, int) ([]Endpoint, error) { n++; return named(fmt.Sprint("a", n)), nil }
+		s.answer = func(context.Context, int) ([]Endpoint, error) { n++; return withAddrs(fmt.Sprint("a", n)), nil }
 		r := mustFunc(t, s, long)
 		refresh := r.(Refresher).Refresh
-		refresh() // nothing is watched: no effect
-		w := watch(t, r)
+		refresh() // nothing is watchedResolver: no effect
+		w := watchResolver(t, r)
 		time.Sleep(250 * time.Millisecond)
 		refresh() // too early: at MinInterval
 		refresh()
 		time.Sleep(10 * time.Second) // 10.25 s
 		refresh()                    // the last lookup is long ago: at once (grpc-go #7186 began to wait only now)
 		synctest.Wait()
-		if got, want := s.lookups(w.began), seconds(0, 1, 10.25); !slices.Equal(got, want) {
+		if got, want := s.lookups(w.began), inSeconds(0, 1, 10.25); !slices.Equal(got, want) {
 			t.Errorf("lookups at %v, want %v", got, want)
 		}
 	})
 
 	t.Run("during a lookup", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
-			s.answer = func(context.Context, int) ([]Endpoint, error) { time.Sleep(2 * time.Second); return named("a"), nil }
+			s := &lookupSource{}
+			s.answer = func(context.Context, int) ([]Endpoint, error) {
+				time.Sleep(2 * time.Second)
+				return withAddrs("a"), nil
+			}
 			r := mustFunc(t, s, long)
-			w := watch(t, r)
+			w := watchResolver(t, r)
 			time.Sleep(time.Second)
 			r.(Refresher).Refresh() // the source may have answered before what it is about
 			time.Sleep(30 * time.Second)
-			if got, want := s.lookups(w.began), seconds(0, 3); !slices.Equal(got, want) {
+			if got, want := s.lookups(w.began), inSeconds(0, 3); !slices.Equal(got, want) {
 				t.Errorf("lookups at %v, want %v", got, want)
 			}
 		})
@@ -224,15 +227,15 @@ func TestRefresh(t *testing.T) {
 
 	t.Run("in vain", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
+			s := &lookupSource{}
 			s.set("a", nil)
 			r := mustFunc(t, s, long)
-			w := watch(t, r)
+			w := watchResolver(t, r)
 			for range 900 { // an endpoint that is down and stays in the answer
 				r.(Refresher).Refresh()
 				time.Sleep(100 * time.Millisecond)
 			}
-			if got, want := s.lookups(w.began), seconds(0, 1, 3, 7, 15, 31, 63); !slices.Equal(got, want) {
+			if got, want := s.lookups(w.began), inSeconds(0, 1, 3, 7, 15, 31, 63); !slices.Equal(got, want) {
 				t.Errorf("lookups at %v, want %v", got, want)
 			}
 			s.set("a b", nil)
@@ -240,7 +243,7 @@ func TestRefresh(t *testing.T) {
 				r.(Refresher).Refresh()
 				time.Sleep(100 * time.Millisecond)
 			}
-			if got, want := s.lookups(w.began)[7:], seconds(127, 128); !slices.Equal(got, want) {
+			if got, want := s.lookups(w.began)[7:], inSeconds(127, 128); !slices.Equal(got, want) {
 				t.Errorf("after news lookups at %v, want %v", got, want)
 			}
 		})
@@ -251,7 +254,7 @@ func TestRefresh(t *testing.T) {
 // less than MinInterval apart, whatever is asked for and however long lookups take.
 func TestJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.answer = func(ctx context.Context, n int) ([]Endpoint, error) {
 			select {
 			case <-time.After(time.Duration(n%7) * 300 * time.Millisecond):
@@ -260,12 +263,12 @@ func TestJitter(t *testing.T) {
 			if n%5 == 0 {
 				return nil, errors.New("no network")
 			}
-			return named(fmt.Sprint("a", n%3)), nil
+			return withAddrs(fmt.Sprint("a", n%3)), nil
 		}
-		p := steady
+		p := steadyPolling
 		p.Jitter = 0 // the default
 		r := mustFunc(t, s, p)
-		watch(t, r)
+		watchResolver(t, r)
 		for i := range 10_000 {
 			if i%2_000 < 1_000 {
 				r.(Refresher).Refresh()
@@ -298,14 +301,14 @@ func TestHung(t *testing.T) {
 		for n := range 10 {
 			free[n] = make(chan struct{})
 		}
-		s := &source{}
+		s := &lookupSource{}
 		s.answer = func(_ context.Context, n int) ([]Endpoint, error) {
 			if n == 2 || n == 4 || n == 5 || n == 6 {
 				<-free[n]
 			}
-			return named(fmt.Sprint("a", n)), nil
+			return withAddrs(fmt.Sprint("a", n)), nil
 		}
-		w := watch(t, mustFunc(t, s, steady))
+		w := watchResolver(t, mustFunc(t, s, steadyPolling))
 		time.Sleep(13*time.Second + hangGrace) // the second hangs
 		w.want(t, "0s complete a1", "13.1s a1: endpoint: test: the lookup does not return")
 		if u := w.lastUpdate(); !errors.Is(u.Err, ErrHung) {
@@ -347,7 +350,7 @@ func TestCapped(t *testing.T) {
 		return all
 	}
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		var gone atomic.Bool
 		s.answer = func(_ context.Context, n int) ([]Endpoint, error) {
 			if gone.Load() {
@@ -355,9 +358,9 @@ func TestCapped(t *testing.T) {
 			}
 			return ofNine(n), nil
 		}
-		p := steady
+		p := steadyPolling
 		p.MaxAnswers = 3
-		w := watch(t, mustFunc(t, s, p))
+		w := watchResolver(t, mustFunc(t, s, p))
 		naive := make(map[string]int) // how often a client that trusts each answer loses an endpoint
 		var before []Endpoint
 		for n := range 99 {
@@ -389,7 +392,7 @@ func TestCapped(t *testing.T) {
 	// Envoy #41771: what a capped answer does not list is kept for ever.
 	t.Run("forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
+			s := &lookupSource{}
 			var servers atomic.Int32
 			servers.Store(9)
 			var fail atomic.Bool
@@ -399,9 +402,9 @@ func TestCapped(t *testing.T) {
 				}
 				return []Endpoint{{Addr: fmt.Sprint("a", n%int(servers.Load()))}}, nil
 			}
-			p := steady
+			p := steadyPolling
 			p.MaxAnswers, p.ForgetAfter = 1, 20
-			w := watch(t, mustFunc(t, s, p))
+			w := watchResolver(t, mustFunc(t, s, p))
 			time.Sleep(1000 * time.Second)
 			if u := w.lastUpdate(); !u.Complete || len(w.endpoints()) != 9 {
 				t.Errorf("the update is %+v", u)
@@ -428,9 +431,9 @@ func TestCapped(t *testing.T) {
 // TestIncomplete checks answers that the function itself calls incomplete.
 func TestIncomplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.set("a b", nil)
-		w := watch(t, mustFunc(t, s, steady))
+		w := watchResolver(t, mustFunc(t, s, steadyPolling))
 		time.Sleep(time.Second / 2)
 		s.set("c", fmt.Errorf("page 1 of 2: %w", ErrIncomplete))
 		time.Sleep(10 * time.Second)
@@ -446,12 +449,12 @@ func TestIncomplete(t *testing.T) {
 // TestWatchTwice checks that each Watch has its own lookups, and Refresh is for all.
 func TestWatchTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
+		s := &lookupSource{}
 		s.set("a", nil)
-		r := mustFunc(t, s, steady)
-		w1 := watch(t, r)
+		r := mustFunc(t, s, steadyPolling)
+		w1 := watchResolver(t, r)
 		time.Sleep(5 * time.Second)
-		w2 := watch(t, r)
+		w2 := watchResolver(t, r)
 		time.Sleep(3 * time.Second)
 		r.(Refresher).Refresh()
 		w1.want(t, "0s complete a", "8s complete a")

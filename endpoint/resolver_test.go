@@ -55,7 +55,7 @@ func TestApply(t *testing.T) {
 // TestStatic checks that Static answers once, and names every fault of what it was given.
 func TestStatic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watch(t, Static(Endpoint{Addr: "a"}, Endpoint{Addr: "b", Weight: 3}))
+		w := watchResolver(t, Static(Endpoint{Addr: "a"}, Endpoint{Addr: "b", Weight: 3}))
 		time.Sleep(24 * time.Hour)
 		w.want(t, "0s complete a b")
 		if err := w.end(); !errors.Is(err, errTestEnd) {
@@ -73,7 +73,7 @@ func TestStatic(t *testing.T) {
 	}
 }
 
-// TestCheck checks that a resolver that can never answer is found before it is watched.
+// TestCheck checks that a resolver that can never answer is found before it is watchedResolver.
 func TestCheck(t *testing.T) {
 	good, bad := Static(Endpoint{Addr: "a"}), Static()
 	for name, r := range map[string]Resolver{
@@ -101,11 +101,11 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// errTestEnd is why the context of a watched ends.
+// errTestEnd is why the context of a watchedResolver ends.
 var errTestEnd = errors.New("the test ends the watch")
 
-// watched records the updates of a resolver, with the virtual time of each.
-type watched struct {
+// watchedResolver records the updates of a resolver, with the virtual time of each.
+type watchedResolver struct {
 	cancel context.CancelCauseFunc
 	err    chan error
 	began  time.Time
@@ -116,17 +116,17 @@ type watched struct {
 	all  []Endpoint // after each update, as a receiver keeps them
 }
 
-// watch watches r until the test ends.
-func watch(t *testing.T, r Resolver) *watched {
+// watchResolver watches r until the test ends.
+func watchResolver(t *testing.T, r Resolver) *watchedResolver {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w := &watched{cancel: cancel, err: make(chan error, 1), began: time.Now()}
+	w := &watchedResolver{cancel: cancel, err: make(chan error, 1), began: time.Now()}
 	go func() { w.err <- r.Watch(ctx, w.update) }()
 	t.Cleanup(func() { _ = w.end() })
 	return w
 }
 
-func (w *watched) update(u Update) {
+func (w *watchedResolver) update(u Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = u
@@ -145,7 +145,7 @@ func (w *watched) update(u Update) {
 }
 
 // end ends the watch, and returns the error of Watch.
-func (w *watched) end() error {
+func (w *watchedResolver) end() error {
 	w.cancel(errTestEnd)
 	err := <-w.err
 	w.err <- err
@@ -153,7 +153,7 @@ func (w *watched) end() error {
 }
 
 // want checks the updates so far, and forgets them. The text of an error need only begin as wanted.
-func (w *watched) want(t *testing.T, want ...string) {
+func (w *watchedResolver) want(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
 	w.mu.Lock()
@@ -167,7 +167,7 @@ func (w *watched) want(t *testing.T, want ...string) {
 }
 
 // lastUpdate returns the last update.
-func (w *watched) lastUpdate() Update {
+func (w *watchedResolver) lastUpdate() Update {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,7 +175,7 @@ func (w *watched) lastUpdate() Update {
 }
 
 // endpoints returns the endpoints after the last update, as a receiver keeps them.
-func (w *watched) endpoints() []Endpoint {
+func (w *watchedResolver) endpoints() []Endpoint {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()

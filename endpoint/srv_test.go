@@ -34,8 +34,8 @@ func (f *fakeSRV) set(records []*net.SRV, err error) {
 	f.records, f.err = records, err
 }
 
-// record returns an SRV record with port 443.
-func record(target string, priority, weight uint16) *net.SRV {
+// srvRecord returns an SRV record with port 443.
+func srvRecord(target string, priority, weight uint16) *net.SRV {
 	return &net.SRV{Target: target, Port: 443, Priority: priority, Weight: weight}
 }
 
@@ -43,7 +43,7 @@ func record(target string, priority, weight uint16) *net.SRV {
 func TestSRV(t *testing.T) {
 	tooMany := make([]*net.SRV, 5)
 	for i := range tooMany {
-		tooMany[i] = record(fmt.Sprintf("%d.test.", i), 0, 1)
+		tooMany[i] = srvRecord(fmt.Sprintf("%d.test.", i), 0, 1)
 	}
 	for _, test := range []struct {
 		name    string
@@ -52,32 +52,32 @@ func TestSRV(t *testing.T) {
 		want    string // Addr, Weight and Priority
 		is      error
 	}{
-		{"weights", []*net.SRV{record("a.test.", 1, 60), record("b.test.", 1, 20)}, nil, "complete a.test:443*60@11 b.test:443*20@11", nil},
-		{"priorities", []*net.SRV{record("b.test.", 20, 5), record("a.test", 10, 5)}, nil, "complete a.test:443*5@20 b.test:443*5@30", nil},
+		{"weights", []*net.SRV{srvRecord("a.test.", 1, 60), srvRecord("b.test.", 1, 20)}, nil, "complete a.test:443*60@11 b.test:443*20@11", nil},
+		{"priorities", []*net.SRV{srvRecord("b.test.", 20, 5), srvRecord("a.test", 10, 5)}, nil, "complete a.test:443*5@20 b.test:443*5@30", nil},
 		// RFC 2782: with a total weight of 3, a random number from 0 to 3 chooses a record with
 		// weight 0 once in four times, as the weight of 1 does that they share.
-		{"weight 0 beside others", []*net.SRV{record("a.test.", 0, 3), record("b.test.", 0, 0), record("c.test.", 0, 0)}, nil,
+		{"weight 0 beside others", []*net.SRV{srvRecord("a.test.", 0, 3), srvRecord("b.test.", 0, 0), srvRecord("c.test.", 0, 0)}, nil,
 			"complete a.test:443*3@10 b.test:443*0.5@10 c.test:443*0.5@10", nil},
-		{"weight 0 alone", []*net.SRV{record("a.test.", 0, 0), record("b.test.", 0, 0), record("c.test.", 1, 9)}, nil,
+		{"weight 0 alone", []*net.SRV{srvRecord("a.test.", 0, 0), srvRecord("b.test.", 0, 0), srvRecord("c.test.", 1, 9)}, nil,
 			"complete a.test:443*0@10 b.test:443*0@10 c.test:443*9@11", nil},
-		{"twice", []*net.SRV{record("a.test.", 2, 1), record("a.test.", 1, 7)}, nil, "complete a.test:443*7@11", nil},
-		{"not available", []*net.SRV{record(".", 0, 0)}, nil, "old.test:443*1@10", ErrNotAvailable},
-		{"one not available", []*net.SRV{record(".", 0, 0), record("a.test.", 0, 1), nil}, nil, "complete a.test:443*1@10", nil},
+		{"twice", []*net.SRV{srvRecord("a.test.", 2, 1), srvRecord("a.test.", 1, 7)}, nil, "complete a.test:443*7@11", nil},
+		{"not available", []*net.SRV{srvRecord(".", 0, 0)}, nil, "old.test:443*1@10", ErrNotAvailable},
+		{"one not available", []*net.SRV{srvRecord(".", 0, 0), srvRecord("a.test.", 0, 1), nil}, nil, "complete a.test:443*1@10", nil},
 		{"empty", nil, nil, "old.test:443*1@10", ErrEmpty},
 		{"failed", nil, servFail, "old.test:443*1@10", servFail},
-		{"some records invalid", []*net.SRV{record("a.test.", 0, 1)}, servFail, "a.test:443*1@10 old.test:443*1@10", servFail},
+		{"some records invalid", []*net.SRV{srvRecord("a.test.", 0, 1)}, servFail, "a.test:443*1@10 old.test:443*1@10", servFail},
 		{"capped", tooMany, nil, "0.test:443*1@10 1.test:443*1@10 2.test:443*1@10 3.test:443*1@10 4.test:443*1@10 old.test:443*1@10", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fake := &fakeSRV{records: []*net.SRV{record("old.test.", 0, 1)}}
-				p := steady
+				fake := &fakeSRV{records: []*net.SRV{srvRecord("old.test.", 0, 1)}}
+				p := steadyPolling
 				p.MaxAnswers = 5
 				r, err := SRV(SRVConfig{Domain: "ws.test", Zone: "z", Priority: 10, Resolver: fake, Polling: p})
 				if err != nil {
 					t.Fatal(err)
 				}
-				w := watch(t, r)
+				w := watchResolver(t, r)
 				time.Sleep(time.Second)
 				fake.set(test.records, test.err)
 				time.Sleep(9 * time.Second)
@@ -119,7 +119,7 @@ func TestSRVConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u := watch(t, r).lastUpdate()
+			u := watchResolver(t, r).lastUpdate()
 			if asked := fake.asked; asked != test.asked || !strings.Contains(fmt.Sprint(u.Err), test.text) {
 				t.Errorf("asked for %q with the error %v, want %q and %q", asked, u.Err, test.asked, test.text)
 			}

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 )
 
-// crowd returns n endpoints.
-func crowd(n int) (all []Endpoint) {
+// manyEndpoints returns n endpoints.
+func manyEndpoints(n int) (all []Endpoint) {
 	for i := range n {
 		all = append(all, Endpoint{Addr: fmt.Sprintf("10.0.%d.%d:443", i/256, i%256)})
 	}
@@ -30,7 +30,7 @@ func TestSubsetEven(t *testing.T) {
 		{5_000, 100, 10, 1.17},
 		{200, 10, 3, 1.43},
 	} {
-		all := crowd(test.endpoints)
+		all := manyEndpoints(test.endpoints)
 		load := make(map[string]int)
 		for c := range test.clients {
 			chosen := SubsetConfig{Client: fmt.Sprintf("pod-%d", c), Size: test.size}.Choose(all)
@@ -56,7 +56,7 @@ func TestSubsetEven(t *testing.T) {
 // TestSubsetMoves measures which choices change when an endpoint joins or leaves.
 func TestSubsetMoves(t *testing.T) {
 	const clients, size = 3_000, 10
-	all := crowd(100)
+	all := manyEndpoints(100)
 	joined := append(slices.Clone(all), Endpoint{Addr: "new:443"})
 	changed := 0
 	for c := range clients {
@@ -123,15 +123,15 @@ func TestSubsetGroups(t *testing.T) {
 // TestSubset checks the resolver.
 func TestSubset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		of := make(script)
+		of := make(resolverScript)
 		cfg := SubsetConfig{Client: "c", Size: 2}
 		r, err := Subset(of, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := watch(t, r)
+		w := watchResolver(t, r)
 		addrs := func(all string) (text string) {
-			for _, e := range cfg.Choose(named(all)) {
+			for _, e := range cfg.Choose(withAddrs(all)) {
 				text += " " + e.Addr
 			}
 			return text
