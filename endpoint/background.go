@@ -65,6 +65,22 @@ func (s *Set) watch() {
 	}
 }
 
+// refreshes passes calls of Refresh on to the resolver, apart from the caller and the clock: it
+// might block.
+func (s *Set) refreshes() {
+	r, ok := s.cfg.Resolver.(Refresher)
+	for {
+		select {
+		case <-s.refresh:
+			if ok {
+				_ = s.isolated("Refresh", func() error { r.Refresh(); return nil })
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
 // apply applies the answers of the resolver, one after the other, and calls the hooks.
 func (s *Set) apply() {
 	for {

@@ -25,7 +25,8 @@ func TestFiveFailuresInARowEject(t *testing.T) {
 		if s := st.state("b"); !errors.Is(s.Cause, errDown) || !strings.Contains(s.Cause.Error(), "5 failures in a row") || s.Ejections != 1 {
 			t.Errorf("state %+v", s)
 		}
-		if len(st.script.refresh) == 0 {
+		synctest.Wait()
+		if st.script.refresh.Load() == 0 {
 			t.Error("the resolver was not asked to refresh")
 		}
 	})

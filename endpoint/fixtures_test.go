@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,11 @@ import (
 // script is a resolver whose answers a test sends.
 type script struct {
 	answers chan Update
-	refresh chan struct{}
+	refresh atomic.Int64
 }
 
 func newScript() *script {
-	return &script{answers: make(chan Update), refresh: make(chan struct{}, 100)}
+	return &script{answers: make(chan Update)}
 }
 
 func (s *script) Watch(ctx context.Context, f func(Update)) error {
@@ -33,7 +34,7 @@ func (s *script) Watch(ctx context.Context, f func(Update)) error {
 	}
 }
 
-func (s *script) Refresh() { s.refresh <- struct{}{} }
+func (s *script) Refresh() { s.refresh.Add(1) }
 
 func listOf(addrs ...string) (list []Endpoint) {
 	for _, a := range addrs {

@@ -25,6 +25,7 @@ type Set struct {
 	stop    context.CancelFunc
 	updates chan Update   // unbuffered: an answer is taken when the one before is applied
 	rejoin  chan struct{} // an endpoint has left that is listed again
+	refresh chan struct{} // the resolver is to look up again
 	wake    chan struct{} // something may be due earlier than clock knows
 
 	mu        sync.Mutex // a leaf: nothing is called with it but the roster
@@ -60,7 +61,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 	}
 	s := &Set{
 		cfg: cfg.withDefaults(), start: time.Now(),
-		updates: make(chan Update), rejoin: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		updates: make(chan Update), rejoin: make(chan struct{}, 1), refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 		joined: make(chan struct{}),
 		probes: make(map[*member]context.CancelFunc), leaves: make(map[*member]context.CancelCauseFunc),
 		running: make(map[string]int),
@@ -73,7 +74,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 			s.follows = false
 		}
 	}
-	for name, f := range map[string]func(){"the resolver": s.watch, "a hook": s.apply, "the clock": s.clock} {
+	for name, f := range map[string]func(){"the resolver": s.watch, "its Refresh": s.refreshes, "hooks": s.apply, "the clock": s.clock} {
 		s.begin(name)
 		go func() {
 			defer s.end(name)
@@ -483,10 +484,12 @@ func (s *Set) measure(m *member, e Evidence, success, failure bool) {
 }
 
 // Refresh asks the resolver to look up again, if it is a [Refresher]. A Set does so itself
-// when a dial fails or an endpoint is ejected.
+// when a dial fails or an endpoint is ejected. It does not block: a goroutine of the Set calls
+// the resolver.
 func (s *Set) Refresh() {
-	if r, ok := s.cfg.Resolver.(Refresher); ok && s.ctx.Err() == nil {
-		_ = s.call("Refresh", r.Refresh)
+	select {
+	case s.refresh <- struct{}{}:
+	default: // it has not been asked yet for the last time
 	}
 }
 
