@@ -25,6 +25,7 @@ const freshTries = 3
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
 	b := newBorrower(from, r)
+	b.observed = true
 	pooled, err := b.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -40,6 +41,7 @@ type borrower struct {
 	patience patience
 	died     int64 // when the first unused connection died
 	fresh    int   // how many unused ones have died, as far as they count
+	observed bool  // an observer is notified of the end of the lease
 }
 
 func newBorrower(from lender, r resource.Request) borrower {
@@ -62,7 +64,7 @@ func (b *borrower) acquire(ctx context.Context) (resource.Lease[*link], error) {
 func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Conn, error) {
 	for {
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &b.patience, b.request.Shared)
+		c, err := lend(ctx, pooled, &b.patience, b.request.Shared, b.observed)
 		if err == nil {
 			return c, nil
 		}
@@ -100,7 +102,7 @@ func tryBorrow(from lender) (*Conn, bool) {
 			return nil, false
 		}
 		l := pooled.Value()
-		c, err := lend(context.Background(), pooled, &p, false)
+		c, err := lend(context.Background(), pooled, &p, false, false)
 		if err == nil {
 			return c, true
 		}
@@ -113,10 +115,11 @@ func tryBorrow(from lender) (*Conn, bool) {
 // lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
 // that is not certain to be fit within what p has left is vetted in the background, and
 // returns to the pool if it passes.
-func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool) (*Conn, error) {
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared, observed bool) (*Conn, error) {
 	l := pooled.Value()
 	c := newConn(l)
 	c.pooled, c.state.shared = pooled, shared
+	c.observed = observed && l.hub.cfg.observer != nil
 	if !l.attach(c.lease) {
 		err := vetting{l}.briefly(ctx, p)
 		if err == nil {
