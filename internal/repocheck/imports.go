@@ -27,6 +27,7 @@ var layers = map[string]layer{
 	"policy/fleet": {layers: []string{"resource", "policy"}, nested: true},
 	"wspool":       {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
 	"wspool/mux":   {layers: []string{"wspool", "resource"}, libs: []string{"github.com/gorilla/websocket"}},
+	"endpoint":     {layers: []string{"resource"}},
 	"metrics":      {layers: []string{"resource"}, nested: true},
 	"examples":     {all: true},
 
