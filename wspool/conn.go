@@ -182,8 +182,8 @@ func (c *Conn) Hijack() (*websocket.Conn, bool) {
 		c.unreserve()
 		return nil, false
 	}
-	if c.observed {
-		defer l.hub.cfg.observer.LeaseEnded(bridge.LeaseEnd{Wrote: c.state.out > 0, Read: c.state.in > 0})
+	if c.claim != nil {
+		defer c.claim.Use.Ended(bridge.LeaseEnd{})
 	}
 	if _, ok := c.pooled.Hijack(); !ok {
 		c.unreserve()

@@ -22,7 +22,7 @@ type lease struct {
 	early    bool            // of OnConnect: Config.Exchange does not apply
 	facts    *detachedFacts  // of a detached lease; else nil
 	ended    atomic.Bool     // the first end counts
-	observed bool            // hub.cfg.observer, which is not nil, is to be notified of the end
+	claim    *bridge.Claim   // of package cluster; nil: none
 	lost     runtime.Cleanup // calls dropped, if Config.Reclaim is set
 
 	state leaseState // guarded by link.mu
@@ -64,13 +64,13 @@ func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	}
 	var seen bridge.LeaseEnd
 	c.link.mu.Lock()
-	if c.observed {
-		seen = c.observedLocked()
+	if c.claim != nil {
+		seen = c.seenLocked()
 	}
 	dirty := c.link.detachLocked(c, destroy)
 	c.link.mu.Unlock()
-	if c.observed {
-		defer c.link.hub.cfg.observer.LeaseEnded(seen)
+	if c.claim != nil {
+		defer c.claim.Use.Ended(seen) // also if a policy that is called below ends the goroutine
 	}
 	if destroy || dirty != nil {
 		c.link.raw.UnhookContext() // of a reader that is still open

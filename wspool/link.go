@@ -156,7 +156,7 @@ func (l *link) fail(cause error) {
 		l.hub.count.end(cause)
 		l.ticket.ended(report)
 		if o := l.hub.cfg.observer; o != nil && end.invalidate != nil { // else the dial has failed
-			o.ConnEnded(report.Served, report.Asked, cause)
+			o.ConnEnded(cause)
 		}
 	}
 	if end.invalidate != nil {

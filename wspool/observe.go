@@ -10,29 +10,87 @@ import (
 
 // What package cluster uses: see package bridge.
 func init() {
+	of := func(m any) *Manager[string] { return m.(*Manager[string]) }
 	bridge.Observe = func(cfg any, o bridge.Observer) { cfg.(*Config).observer = o }
-	bridge.MakeOne = func(m any, ctx context.Context, key string) error {
-		p, err := m.(*Manager[string]).keyed.Pool(key)
+	bridge.AcquireAny = func(ctx context.Context, c *bridge.Claim, r resource.Request) (any, error) {
+		conn, err := borrowFor(ctx, (*claim)(c), r, c)
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
+	}
+	bridge.Exchange = func(ctx context.Context, c *bridge.Claim, r resource.Request, kind int, data []byte) (int, []byte, bool, error) {
+		if !isData(kind) {
+			return 0, nil, false, fmt.Errorf("wspool: write: %w", badType(kind))
+		}
+		reply, unsent, err := exchangeOnce(ctx, (*claim)(c), r, Message{kind, data})
+		return reply.Type, reply.Data, unsent, err
+	}
+	bridge.Unsent = func(conn any, err error) bool { return conn.(*Conn).unsent(err) }
+	bridge.Open = func(m any, key string) error {
+		_, err := of(m).keyed.Pool(key)
+		return err
+	}
+	bridge.MakeOne = func(ctx context.Context, m any, key string) error {
+		p, err := of(m).keyed.Pool(key)
 		if err != nil {
 			return err
 		}
 		return p.MakeOne(ctx)
 	}
+	bridge.RetryNow = func(m any, key string) {
+		if p, ok := of(m).keyed.Find(key); ok {
+			p.RetryNow()
+		}
+	}
+	bridge.StatsOf = func(m any, key string) (resource.Stats, bool) {
+		p, ok := of(m).keyed.Find(key)
+		if !ok {
+			return resource.Stats{}, false
+		}
+		return p.Stats(), true
+	}
+	bridge.Count = func(m any) map[bridge.Observer]int {
+		n := make(map[bridge.Observer]int)
+		for _, l := range of(m).count.roster.list(false) {
+			if l.willing() < isRetired {
+				n[l.hub.cfg.observer]++
+			}
+		}
+		return n
+	}
 	bridge.Retire = func(m any, o bridge.Observer, n int, cause error) (idle, leased int) {
-		return retire(m.(*Manager[string]).count.of(o), n, cause)
+		return retire(of(m).count.of(o), n, cause)
 	}
 	bridge.Doubt = func(m any, o bridge.Observer) {
-		if all := m.(*Manager[string]).count.of(o); len(all) > 0 {
+		if all := of(m).count.of(o); len(all) > 0 {
 			all[0].hub.doubt()
 		}
 	}
 	bridge.CutOff = func(m any, o bridge.Observer, cause error) {
-		for _, l := range m.(*Manager[string]).count.of(o) {
+		for _, l := range of(m).count.of(o) {
 			l.cutOff()
 			l.endNow(cause)
 		}
 	}
 }
+
+// claim is a bridge.Claim as a lender.
+type claim bridge.Claim
+
+func (c *claim) AcquireWith(ctx context.Context, r resource.Request) (l resource.Lease[*link], err error) {
+	keyed := c.Manager.(*Manager[string]).keyed
+	for _, key := range c.Keys {
+		if l, err = keyed.AcquireWith(ctx, key, r); err == nil {
+			c.Use.Lent(key)
+			return l, nil
+		}
+	}
+	return l, err
+}
+
+// TryAcquire implements lender. It is not called.
+func (c *claim) TryAcquire() (l resource.Lease[*link], ok bool) { return l, false }
 
 // of returns the connections of the pool with that observer.
 func (r *registry) of(o bridge.Observer) (all []*link) {
@@ -44,16 +102,10 @@ func (r *registry) of(o bridge.Observer) (all []*link) {
 	return all
 }
 
-// observedLocked returns what an observer is told about the end of the lease, before the lease is
-// detached.
-func (c *lease) observedLocked() bridge.LeaseEnd {
-	l := c.link
-	return bridge.LeaseEnd{
-		Wrote:  c.state.out > 0,
-		Read:   c.state.in > 0,
-		GaveUp: c.state.awaits && l.end.cause == nil,
-		Dead:   l.end.cause != nil,
-	}
+// seenLocked returns how the lease ends, before it is detached.
+func (c *lease) seenLocked() bridge.LeaseEnd {
+	alive := c.link.end.cause == nil
+	return bridge.LeaseEnd{Answered: alive && c.state.in > 0 && !c.state.awaits, GaveUp: alive && c.state.awaits}
 }
 
 // doubt makes every idle connection prove that its peer lives before it is lent, because a lease
@@ -128,12 +180,4 @@ func (l *link) retire(cause error) bool {
 	invalidate(cause)
 	recallHolder(l, cause)
 	return true
-}
-
-// anyExchange is bridge.Exchange.
-func anyExchange(ctx context.Context, from lender, r resource.Request, request Message) (reply Message, unsent bool, err error) {
-	if !isData(request.Type) {
-		return reply, false, fmt.Errorf("wspool: write: %w", badType(request.Type))
-	}
-	return exchangeOnce(ctx, from, r, request)
 }
