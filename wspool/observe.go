@@ -26,6 +26,7 @@ func init() {
 		reply, unsent, err := exchangeOnce(ctx, (*claim)(c), r, Message{kind, data})
 		return reply.Type, reply.Data, unsent, err
 	}
+	bridge.KeyOf = func(conn any) string { return conn.(*Conn).link.hub.cfg.observer.Key() }
 	bridge.Unsent = func(conn any, err error) bool { return conn.(*Conn).unsent(err) }
 	bridge.Open = func(m any, key string) error {
 		_, err := of(m).keyed.Pool(key)
@@ -53,7 +54,7 @@ func init() {
 	bridge.Count = func(m any) map[bridge.Observer]int {
 		n := make(map[bridge.Observer]int)
 		for _, l := range of(m).count.roster.list(false) {
-			if l.willing() < isRetired {
+			if (retiring{l}).willing() < isRetired {
 				n[l.hub.cfg.observer]++
 			}
 		}
@@ -128,8 +129,12 @@ const (
 	isRetired                // it was chosen before, or has ended
 )
 
-// willing returns what l is.
-func (l *link) willing() willing {
+// retiring takes connections out of use one by one: see bridge.Retire.
+type retiring struct{ l *link }
+
+// willing returns what the connection is.
+func (r retiring) willing() willing {
+	l := r.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -153,7 +158,7 @@ func retire(all []*link, n int, cause error) (idle, leased int) {
 			if idle+leased == n {
 				return idle, leased
 			}
-			if l.willing() != want || !l.retire(cause) {
+			if r := (retiring{l}); r.willing() != want || !r.retire(cause) {
 				continue
 			}
 			if want == listens || want == isLeased {
@@ -168,7 +173,8 @@ func retire(all []*link, n int, cause error) (idle, leased int) {
 
 // retire keeps the connection from being lent again. It is closed when no lease has it, and a
 // holder is asked for it. It returns false if it was called before.
-func (l *link) retire(cause error) bool {
+func (r retiring) retire(cause error) bool {
+	l := r.l
 	l.mu.Lock()
 	if l.retired {
 		l.mu.Unlock()

@@ -13,6 +13,8 @@ import (
 
 // Observer is notified about the connections of one pool.
 type Observer interface {
+	// Key returns the key of the pool.
+	Key() string
 	// ConnEnded is called once for each connection that ended and that the pool did not end, with
 	// the cause. It is called with no lock held, on the goroutine that found the end; it must
 	// return soon and must not panic.
@@ -55,6 +57,10 @@ var (
 	// called for its lease, which has ended when Exchange returns. unsent says that the
 	// connection ended before anything was sent.
 	Exchange func(ctx context.Context, c *Claim, r resource.Request, kind int, data []byte) (replyKind int, reply []byte, unsent bool, err error)
+
+	// KeyOf returns the address of the endpoint of conn, a *wspool.Conn whose lease has begun with
+	// AcquireAny.
+	KeyOf func(conn any) string
 
 	// Unsent reports whether err is why the connection of conn, a *wspool.Conn, ended, and the
 	// lease, which has not ended, has written nothing.
