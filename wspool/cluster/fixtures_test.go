@@ -189,7 +189,9 @@ func (m *manual) Watch(ctx context.Context, f func(endpoint.Update)) error {
 func (m *manual) Refresh() { m.refresh.Add(1) }
 
 // set gives a complete answer.
-func (m *manual) set(addrs ...string) { m.answers <- endpoint.Update{Endpoints: list(addrs...), Complete: true} }
+func (m *manual) set(addrs ...string) {
+	m.answers <- endpoint.Update{Endpoints: list(addrs...), Complete: true}
+}
 
 // list returns endpoints with these addresses.
 func list(addrs ...string) (all []endpoint.Endpoint) {
