@@ -55,6 +55,12 @@ var ownerships = []ownership{
 		records:      []string{"call"},
 		links:        []string{"stream"},
 	},
+	{
+		dir:          "endpoint",
+		coordinators: []string{"Set"},
+		methods:      50,
+		components:   []string{"live", "member", "roster"},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor
