@@ -24,12 +24,12 @@ type Facts struct {
 
 // NewCandidate returns a candidate with constant facts, for tests of a [Balancer].
 func NewCandidate(e Endpoint, f Facts) Candidate {
-	l := &live{}
-	l.load.Store(int64(f.Load))
-	l.latency.Store(int64(f.Latency))
 	if f.Share == 0 {
 		f.Share = e.weight()
 	}
+	l := &live{}
+	l.load.Store(int64(f.Load))
+	l.latency.Store(int64(f.Latency))
 	l.setShare(f.Share)
 	return Candidate{Endpoint: e, Hash: hashString(e.Addr), live: l}
 }
@@ -46,16 +46,23 @@ func (c *Candidate) Latency() time.Duration { return time.Duration(c.live.latenc
 func (c *Candidate) Share() float64 { return math.Float64frombits(c.live.share.Load()) }
 
 // live is what changes of an endpoint while the candidates that refer to it are published. It
-// fills two cache lines of its own, so that the counters of one endpoint do not slow down
-// another.
+// is followed by padding, so that the counters of one endpoint do not slow down another.
 type live struct {
-	load    atomic.Int64
-	latency atomic.Int64  // time.Duration
-	share   atomic.Uint64 // bits of a float64
-	_       [128 - 24]byte
+	load     atomic.Int64
+	latency  atomic.Int64  // a time.Duration
+	observed atomic.Int64  // when latency was last changed; a time.Duration
+	share    atomic.Uint64 // bits of a float64
+
+	begun     atomic.Int64
+	good      atomic.Int64 // successes
+	attention atomic.Bool  // a success must be dealt with under the lock
+	_         [128 - 52]byte
 }
 
-func (l *live) setShare(s float64) { l.share.Store(math.Float64bits(s)) }
+// setShare stores a share, which is never 0.
+func (l *live) setShare(s float64) {
+	l.share.Store(math.Float64bits(max(s, math.SmallestNonzeroFloat64)))
+}
 
 // hashString is FNV-1a with a final mix, since the low bits of FNV of similar names are
 // alike.

@@ -1,5 +1,11 @@
 package endpoint
 
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
 // Record is what a [Set] has counted about an endpoint.
 //
 // These count as a failure: DialFailed without a Status or with one of 500 or more, Closed
@@ -18,8 +24,8 @@ type Record struct {
 	Failures int
 	// Refusals is how many of them are refusals.
 	Refusals int
-	// Good and Bad are how many successes and failures there were in the last complete
-	// [SetConfig.Interval], and in the present one.
+	// Good and Bad are how many successes and failures there were in the present
+	// [SetConfig.Interval]; for Sweep, in the one that ends.
 	Good, Bad int64
 }
 
@@ -41,42 +47,117 @@ type Ejector interface {
 
 // ConsecutiveFailures returns an ejector for endpoints with n failures in a row. It panics
 // if n is less than 1.
-func ConsecutiveFailures(n int) Ejector { return consecutive(n) }
+func ConsecutiveFailures(n int) Ejector {
+	if n < 1 {
+		panic(fmt.Sprintf("endpoint: n of ConsecutiveFailures must be at least 1, got %d", n))
+	}
+	return consecutive(n)
+}
 
 type consecutive int
 
-func (n consecutive) Failed(r Record) error   { return nil }
+func (n consecutive) Failed(r Record) error {
+	if r.Failures < int(n) {
+		return nil
+	}
+	return fmt.Errorf("endpoint: %d failures in a row", r.Failures)
+}
+
 func (n consecutive) Sweep([]Record, []error) {}
 
 // SuccessRateConfig configures [SuccessRate].
 type SuccessRateConfig struct {
-	// MinVolume is how many successes and failures an endpoint must have had in an interval to
-	// be judged. Zero: 100.
+	// MinVolume is how many successes and failures together an endpoint must have had in an
+	// interval to be judged. Zero: 100.
 	MinVolume int64
-	// MinEndpoints is how many endpoints must have had that many for any to be judged. Zero: 5; at least 2.
+	// MinEndpoints is how many endpoints must have had that many for any to be judged. Zero: 5;
+	// at least 2.
 	MinEndpoints int
-	// Sigmas is how many standard deviations below the mean a success rate must be. Zero: 1.9.
+	// Sigmas is how many standard deviations below the mean a success rate must be. Among n
+	// endpoints none is further below than the square root of n-1. Zero: 1.9.
 	Sigmas float64
 }
 
 // SuccessRate returns an ejector for endpoints whose success rate in one interval is far
-// below that of the others: below the mean minus Sigmas standard deviations. It panics if a field is
-// negative or not a number.
-func SuccessRate(c SuccessRateConfig) Ejector { return &successRate{c} }
+// below that of the others: below the mean minus Sigmas standard deviations. It panics if
+// MinVolume or Sigmas is negative or not a number, or MinEndpoints is neither 0 nor at least 2.
+func SuccessRate(c SuccessRateConfig) Ejector {
+	if c.MinVolume < 0 || c.MinEndpoints < 0 || c.MinEndpoints == 1 || !(c.Sigmas >= 0) {
+		panic(fmt.Sprintf("endpoint: bad SuccessRateConfig %+v: MinVolume and Sigmas must be at least 0, and MinEndpoints 0 or at least 2", c))
+	}
+	orDefault(&c.MinVolume, 100)
+	orDefault(&c.MinEndpoints, 5)
+	orDefault(&c.Sigmas, 1.9)
+	return &successRate{c}
+}
 
 type successRate struct{ cfg SuccessRateConfig }
 
-func (*successRate) Failed(Record) error     { return nil }
-func (*successRate) Sweep([]Record, []error) {}
+func (*successRate) Failed(Record) error { return nil }
+
+func (s *successRate) Sweep(r []Record, causes []error) {
+	judged := func(r *Record) (rate float64, ok bool) {
+		n := r.Good + r.Bad
+		return float64(r.Good) / float64(n), n > 0 && n >= s.cfg.MinVolume
+	}
+	n, sum, squares := 0, 0.0, 0.0
+	for i := range r {
+		if rate, ok := judged(&r[i]); ok {
+			n++
+			sum += rate
+		}
+	}
+	if n < s.cfg.MinEndpoints {
+		return
+	}
+	mean := sum / float64(n)
+	for i := range r {
+		if rate, ok := judged(&r[i]); ok {
+			squares += (rate - mean) * (rate - mean)
+		}
+	}
+	bound := mean - s.cfg.Sigmas*math.Sqrt(squares/float64(n))
+	for i := range r {
+		// Rounding must not eject one of endpoints that are all alike.
+		if rate, ok := judged(&r[i]); ok && rate < bound-1e-9 {
+			causes[i] = fmt.Errorf("endpoint: success rate of %.3g is below %.3g", rate, bound)
+		}
+	}
+}
 
 // AnyOf returns an ejector that decides for an endpoint if any of the given ones does. It
 // panics if one is nil.
-func AnyOf(e ...Ejector) Ejector { return anyOf(e) }
+func AnyOf(e ...Ejector) Ejector {
+	for i := range e {
+		if e[i] == nil {
+			panic(fmt.Sprintf("endpoint: ejector %d of AnyOf is nil", i))
+		}
+	}
+	return anyOf(slices.Clone(e))
+}
 
 type anyOf []Ejector
 
-func (a anyOf) Failed(r Record) error            { return nil }
-func (a anyOf) Sweep(r []Record, causes []error) {}
+func (a anyOf) Failed(r Record) error {
+	for _, e := range a {
+		if cause := e.Failed(r); cause != nil {
+			return cause
+		}
+	}
+	return nil
+}
+
+func (a anyOf) Sweep(r []Record, causes []error) {
+	for _, e := range a {
+		some := make([]error, len(causes))
+		e.Sweep(r, some)
+		for i, cause := range some {
+			if causes[i] == nil {
+				causes[i] = cause
+			}
+		}
+	}
+}
 
 // Never returns an ejector that ejects nothing.
 func Never() Ejector { return never{} }

@@ -10,8 +10,8 @@ type Kind uint8
 
 // The kinds of evidence. What each counts as is said of a [Record].
 const (
-	// Nothing says nothing about the endpoint: the caller's context ended, the caller made
-	// a mistake, or the use was ended for other reasons. It is the zero Kind.
+	// Nothing says nothing about the endpoint: the caller made a mistake, or ended the use
+	// for other reasons. It is the zero Kind.
 	Nothing Kind = iota
 	// Success: a call or exchange was answered, or a lease ended well.
 	Success
@@ -32,11 +32,16 @@ const (
 	// Local: the failure was on this side, such as a lack of file descriptors or an invalid
 	// configuration. It counts as Nothing.
 	Local
+	// Unanswered: the caller's own context ended while it waited for an answer. It is no
+	// failure, and never leads to an ejection. It halves the share until the endpoint
+	// answers another caller, so that an endpoint which has gone silent is avoided before
+	// its silence is noticed.
+	Unanswered
 
 	kinds
 )
 
-var kindNames = [kinds]string{"nothing", "success", "connected", "dial failed", "closed", "silence", "call failed", "local"}
+var kindNames = [kinds]string{"nothing", "success", "connected", "dial failed", "closed", "silence", "call failed", "local", "unanswered"}
 
 // String returns a few words.
 func (k Kind) String() string {
