@@ -12,9 +12,14 @@ import (
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// lender is a pool of connections.
+// lender is a pool of connections, or several.
 type lender interface {
 	AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error)
+}
+
+// tryLender is a lender that can lend what is idle.
+type tryLender interface {
+	lender
 	TryAcquire() (resource.Lease[*link], bool)
 }
 
@@ -45,7 +50,7 @@ type borrower struct {
 	request  resource.Request
 	until    time.Time // when request.MaxWait is over
 	patience patience
-	died     int64         // when the first unused connection died
+	died     time.Time     // when the first unused connection died; zero: none has
 	fresh    int           // how many unused ones have died, as far as they count
 	claim    *bridge.Claim // is notified of the end of the lease; nil: none is
 }
@@ -91,28 +96,27 @@ func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Con
 func (b *borrower) fatal(l *link) bool {
 	switch {
 	case l.leases > 0:
-	case b.died == 0:
-		b.died = l.hub.clock.Now()
-	case l.dialed > b.died:
+	case b.died.IsZero():
+		b.died = time.Now()
+	case time.Duration(l.hub.clock.Now()-l.dialed) < time.Since(b.died): // it may be of another hub, with another clock
 		b.fresh++
 	}
 	return b.fresh == freshTries
 }
 
 // tryBorrow is TryAcquire.
-func tryBorrow(from lender) (*Conn, bool) {
+func tryBorrow(from tryLender) (*Conn, bool) {
 	p := patience{proof: true}
 	for {
 		pooled, ok := from.TryAcquire()
 		if !ok {
 			return nil, false
 		}
-		l := pooled.Value()
 		c, err := lend(context.Background(), pooled, &p, false, nil)
 		if err == nil {
 			return c, true
 		}
-		if p.spent(l.hub.clock) {
+		if p.spent() {
 			return nil, false
 		}
 	}
@@ -200,23 +204,23 @@ const tryWait = 5 * time.Millisecond
 
 // patience is how much of vetTime an acquire has left. The zero patience has all of it.
 type patience struct {
-	proof bool  // it waits for a ping's answer too, because it cannot wait in line
-	until int64 // on the hub's clock; 0: it has not begun
+	proof bool         // it waits for a ping's answer too, because it cannot wait in line
+	until int64        // on clock; 0: it has not begun
+	clock wsconn.Clock // that of the first connection's hub: the next may be of another hub
 }
 
 // left returns how long the acquire may still wait.
 func (p *patience) left(c wsconn.Clock) time.Duration {
-	now := c.Now()
 	if p.until == 0 {
-		p.until = now + int64(vetTime)
+		p.clock, p.until = c, c.Now()+int64(vetTime)
 	}
-	return time.Duration(max(0, p.until-now))
+	return time.Duration(max(0, p.until-p.clock.Now()))
 }
 
 // spent reports whether twice vetTime is over: an acquire that must not wait is not kept
 // by connections that return vetted and are in doubt again.
-func (p *patience) spent(c wsconn.Clock) bool {
-	return p.until != 0 && c.Now() > p.until+int64(vetTime)
+func (p *patience) spent() bool {
+	return p.until != 0 && p.clock.Now() > p.until+int64(vetTime)
 }
 
 // errUnproven is why a connection in doubt is not lent yet.
