@@ -79,19 +79,13 @@ func init() {
 // claim is a bridge.Claim as a lender.
 type claim bridge.Claim
 
-func (c *claim) AcquireWith(ctx context.Context, r resource.Request) (l resource.Lease[*link], err error) {
-	keyed := c.Manager.(*Manager[string]).keyed
-	for _, key := range c.Keys {
-		if l, err = keyed.AcquireWith(ctx, key, r); err == nil {
-			c.Use.Lent(key)
-			return l, nil
-		}
+func (c *claim) AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error) {
+	key, l, err := c.Manager.(*Manager[string]).keyed.AcquireAny(ctx, c.Keys, r)
+	if err == nil {
+		c.Use.Lent(key)
 	}
 	return l, err
 }
-
-// TryAcquire implements lender. It is not called.
-func (c *claim) TryAcquire() (l resource.Lease[*link], ok bool) { return l, false }
 
 // of returns the connections of the pool with that observer.
 func (r *registry) of(o bridge.Observer) (all []*link) {

@@ -281,7 +281,7 @@ type node struct {
 	info    atomic.Pointer[endpoint.Endpoint]
 	leaving atomic.Bool   // no dial may begin
 	shared  atomic.Int64  // shared leases
-	growing atomic.Bool   // see Cluster.grow
+	growAt  atomic.Int64  // when Cluster.grow may look at it, Unix time in ns
 	doubted atomic.Int64  // when its connections were last doubted, Unix time in ns
 	changed chan struct{} // holds a token when a connection or a dial has ended
 	moved   atomic.Int64  // connections that were moved here, less those moved from here

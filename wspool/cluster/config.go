@@ -28,7 +28,8 @@ type Config struct {
 	Resolver endpoint.Resolver
 	// Config returns how to connect to an endpoint. It is called when the endpoint joins, and
 	// must not block. Its MaxSize may be 0: then MaxEach is the limit. An error, or a bad Config,
-	// keeps the endpoint out of use until the resolver's next answer; [Stats] has the error.
+	// keeps the endpoint out of use until the resolver's next answer, and is reported to
+	// Trace.Event ([endpoint.EndpointRefused]).
 	Config func(e endpoint.Endpoint) (wspool.Config, error)
 	// MaxTotal is how many connections of all endpoints may exist at once, at least 1. If it is
 	// used up an idle connection of another endpoint gives way: see [wspool.Manager].

@@ -46,6 +46,7 @@ type server struct {
 
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
+	away  chan struct{} // closed when it restarts; of startRPC
 }
 
 func newWorld(t testing.TB) *world {
@@ -189,7 +190,9 @@ func (m *manual) Watch(ctx context.Context, f func(endpoint.Update)) error {
 func (m *manual) Refresh() { m.refresh.Add(1) }
 
 // set gives a complete answer.
-func (m *manual) set(addrs ...string) { m.answers <- endpoint.Update{Endpoints: list(addrs...), Complete: true} }
+func (m *manual) set(addrs ...string) {
+	m.answers <- endpoint.Update{Endpoints: list(addrs...), Complete: true}
+}
 
 // list returns endpoints with these addresses.
 func list(addrs ...string) (all []endpoint.Endpoint) {
