@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/respool/respool/wspool/cluster"
 	"go.uber.org/goleak"
@@ -92,7 +93,7 @@ func TestArguments(t *testing.T) {
 
 // TestServerFails checks that the failure of a server to start, or its end, is an error that says why.
 func TestServerEndsByItself(t *testing.T) {
-	sh := &show{settings: settings{callers: 2, work: 1e6, patience: 5e9}, display: newDisplay(io.Discard)}
+	sh := &show{settings: settings{callers: 10, work: 5 * time.Millisecond, patience: 5 * time.Second}, display: newDisplay(io.Discard)}
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
 		sh.columns = append(sh.columns, &column{name: name})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -295,29 +296,38 @@ func (c *Cluster) closedError(err error) error {
 	return err
 }
 
-// growEvery is how often grow looks at an endpoint, at most.
-const growEvery = 10 * time.Millisecond
+// The least time between two looks of grow at an endpoint, and between two dials there while its
+// dials fail.
+const (
+	growEvery  = 10 * time.Millisecond
+	growFailed = time.Second
+)
 
-// grow is called when a caller that was to use pick got an idle connection of other. It has a
-// connection dialled at pick in the background if that has fewer, relative to the weights, so that
-// the picks of the balancer can be followed.
+// grow is called when a caller that was to use pick got a connection of other. If pick has
+// fewer, relative to the weights, one is dialled there in the background, so that the picks of
+// the balancer can be followed. If that fails the evidence says so to the Set.
 func (c *Cluster) grow(pick, other string) {
 	n, o := c.node(pick), c.node(other)
-	if n == nil || o == nil || n.leaving.Load() || n.growing.Load() || !n.growing.CompareAndSwap(false, true) {
+	if n == nil || o == nil || n.leaving.Load() {
+		return
+	}
+	due := n.growAt.Load()
+	if time.Now().UnixNano() < due || !n.growAt.CompareAndSwap(due, math.MaxInt64) {
 		return
 	}
 	c.work.run(func() {
-		if c.fewer(n, o) {
-			_ = bridge.MakeOne(c.ctx, c.manager, pick) // Made reports the error
+		pause := growEvery
+		if c.fewer(n, o) && bridge.MakeOne(c.ctx, c.manager, pick) != nil { // Trace.Made has reported why
+			pause = growFailed
 		}
-		time.AfterFunc(growEvery, func() { n.growing.Store(false) })
+		n.growAt.Store(time.Now().Add(pause).UnixNano())
 	})
 }
 
-// fewer reports whether n has fewer connections than o, relative to the weights, and the total has
-// room for another.
+// fewer reports whether n has fewer connections than o, relative to the weights, and no dial of n
+// runs.
 func (c *Cluster) fewer(n, o *node) bool {
-	x, ok := bridge.StatsOf(c.manager, n.addr)
-	y, both := bridge.StatsOf(c.manager, o.addr)
-	return ok && both && !x.Outage && x.Making == 0 && float64(x.Idle+x.Leased+x.Making)*o.weight() < float64(y.Idle+y.Leased+y.Making)*n.weight()
+	x, _ := bridge.StatsOf(c.manager, n.addr) // a key that is not in use has none
+	y, _ := bridge.StatsOf(c.manager, o.addr)
+	return x.Making == 0 && float64(x.Idle+x.Leased)*o.weight() < float64(y.Idle+y.Leased)*n.weight()
 }

@@ -138,13 +138,13 @@ func (c *Cluster) Warm(ctx context.Context, n int) error {
 	if err := c.set.Ready(ctx); err != nil {
 		return fmt.Errorf("cluster: warm: %w", c.closedOr(err))
 	}
-	all := c.shares()
+	nodes, all := c.shares()
 	want := apportion(all, min(n, c.manager.Stats().Max))
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
-	for i, s := range all {
+	for i, n := range nodes {
 		if want[i] > 0 {
-			wg.Go(func() { errs[i] = c.manager.Warm(ctx, s.node.addr, want[i]) })
+			wg.Go(func() { errs[i] = c.manager.Warm(ctx, n.addr, want[i]) })
 		}
 	}
 	wg.Wait()
@@ -281,7 +281,7 @@ type node struct {
 	info    atomic.Pointer[endpoint.Endpoint]
 	leaving atomic.Bool   // no dial may begin
 	shared  atomic.Int64  // shared leases
-	growing atomic.Bool   // see Cluster.grow
+	growAt  atomic.Int64  // when Cluster.grow may look at it, Unix time in ns
 	doubted atomic.Int64  // when its connections were last doubted, Unix time in ns
 	changed chan struct{} // holds a token when a connection or a dial has ended
 	moved   atomic.Int64  // connections that were moved here, less those moved from here

@@ -46,6 +46,7 @@ type server struct {
 
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
+	away  chan struct{} // closed when it restarts; of startRPC
 }
 
 func newWorld(t testing.TB) *world {

@@ -13,21 +13,20 @@ import (
 
 // share is an endpoint as the rebalancer sees it.
 type share struct {
-	node   *node
 	have   int     // connections
 	weight float64 // 0: its Priority is not in use
 }
 
-// shares returns the endpoints whose connections are to be even. Those that fail or leave are left
-// out: nothing is moved there, and what they have is not the fault of the distribution.
-func (c *Cluster) shares() (all []share) {
+// shares returns the endpoints among which connections are to be even. Those that fail or leave are
+// left out: nothing is moved there, and what they have is not the fault of the distribution.
+func (c *Cluster) shares() (nodes []*node, all []share) {
 	have := bridge.Count(c.manager)
 	for _, s := range c.set.Snapshot().Endpoints {
 		n := c.node(s.Endpoint.Addr)
 		if n == nil || s.Failing {
 			continue
 		}
-		one := share{node: n, have: have[n]}
+		one := share{have: have[n]}
 		switch s.Status {
 		case endpoint.Healthy, endpoint.SlowStart:
 			one.weight = min(s.Share, n.weight()) // during slow start it grows
@@ -35,9 +34,9 @@ func (c *Cluster) shares() (all []share) {
 		default:
 			continue
 		}
-		all = append(all, one)
+		nodes, all = append(nodes, n), append(all, one)
 	}
-	return all
+	return nodes, all
 }
 
 // fair returns how many connections an endpoint of that weight would have.
@@ -101,53 +100,53 @@ type rebalancer struct {
 // rebalanceTick is how often the distribution is looked at, unless After or Every is shorter.
 const rebalanceTick = time.Second
 
-// step returns the endpoint that has too many connections and the one that has too few, if a
-// connection is to be moved now. wait is after how long step is to be called again.
-func (r *rebalancer) step(now time.Time, all []share) (from, to *node, wait time.Duration) {
+// step returns the indices of the endpoint that has too many connections and of the one that has
+// too few, if ok says that a connection is to be moved now. wait is after how long step is to be
+// called again.
+func (r *rebalancer) step(now time.Time, all []share) (from, to int, ok bool, wait time.Duration) {
 	of, total := fair(all)
 	wait = max(time.Millisecond, min(rebalanceTick, r.cfg.After/4))
-	var most, least *share
+	from, to = -1, -1
 	over, under := 0.0, 0.0 // by how many connections
 	outside := false
-	for i := range all {
-		s := &all[i]
-		f := of(*s)
+	for i, s := range all {
+		f := of(s)
 		d := float64(s.have) - f
-		if most == nil || d > over {
-			most, over = s, d
+		if from < 0 || d > over {
+			from, over = i, d
 		}
-		if s.weight > 0 && (least == nil || -d > under) {
-			least, under = s, -d
+		if s.weight > 0 && (to < 0 || -d > under) {
+			to, under = i, -d
 		}
 		// One connection cannot be divided.
 		outside = outside || math.Abs(d) >= 1 && math.Abs(d) > f*r.cfg.Tolerance
 	}
 	if !outside && !r.moving {
 		r.uneven = time.Time{}
-		return nil, nil, wait
+		return from, to, false, wait
 	}
 	if r.uneven.IsZero() {
 		r.uneven = now
 	}
 	if now.Sub(r.uneven) < r.cfg.After {
-		return nil, nil, min(wait, r.cfg.After-now.Sub(r.uneven))
+		return from, to, false, min(wait, r.cfg.After-now.Sub(r.uneven))
 	}
 	// A move that leaves both as far from their shares as before would be followed by its
 	// reverse. Where shares are fractions one or the other has up to one more than its share.
-	if most == nil || least == nil || most == least || over+under <= 1+1e-9 {
+	if from < 0 || to < 0 || from == to || over+under <= 1+1e-9 {
 		r.moving, r.uneven = false, time.Time{}
-		return nil, nil, wait
+		return from, to, false, wait
 	}
 	r.moving = true
 	if now.Before(r.next) {
-		return nil, nil, min(wait, r.next.Sub(now))
+		return from, to, false, min(wait, r.next.Sub(now))
 	}
 	// An even pace keeps the limit in every period of Every, not only in those that begin with
 	// the first move.
 	limit := max(1, int(r.cfg.Part*float64(total)))
 	pace := (r.cfg.Every + time.Duration(limit) - 1) / time.Duration(limit)
 	r.next = now.Add(pace)
-	return most.node, least.node, min(wait, pace)
+	return from, to, true, min(wait, pace)
 }
 
 // rebalance moves connections until the cluster is closed.
@@ -161,9 +160,10 @@ func (c *Cluster) rebalance() {
 		case <-c.ctx.Done():
 			return
 		}
-		from, to, wait := r.step(time.Now(), c.shares())
-		if to != nil {
-			c.move(from, to)
+		nodes, all := c.shares()
+		from, to, ok, wait := r.step(time.Now(), all)
+		if ok {
+			c.move(nodes[from], nodes[to])
 		}
 		t.Reset(wait)
 	}

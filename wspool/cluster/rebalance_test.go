@@ -7,19 +7,14 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/respool/respool/endpoint"
 )
 
 // field is a distribution of connections, for the rebalancer alone.
 type field []share
 
 func newField(have ...int) (f field) {
-	for i, n := range have {
-		e := endpoint.Endpoint{Addr: strconv.Itoa(i)}
-		one := &node{addr: e.Addr}
-		one.info.Store(&e)
-		f = append(f, share{node: one, have: n, weight: 1})
+	for _, n := range have {
+		f = append(f, share{have: n, weight: 1})
 	}
 	return f
 }
@@ -27,16 +22,10 @@ func newField(have ...int) (f field) {
 // run steps r for that long and carries out what it decides. It returns when connections moved.
 func (f field) run(r *rebalancer, now time.Time, d time.Duration) (moves []time.Duration) {
 	for t := time.Duration(0); t < d; {
-		from, to, wait := r.step(now.Add(t), f)
-		if to != nil {
-			for i := range f {
-				switch f[i].node {
-				case from:
-					f[i].have--
-				case to:
-					f[i].have++
-				}
-			}
+		from, to, ok, wait := r.step(now.Add(t), f)
+		if ok {
+			f[from].have--
+			f[to].have++
 			moves = append(moves, t)
 		}
 		t += wait
@@ -62,9 +51,9 @@ func TestRebalanceEleventh(t *testing.T) {
 			t.Errorf("21 moves within %v", at-moves[i-20])
 		}
 	}
-	for _, s := range f {
+	for i, s := range f {
 		if s.have < 18 || s.have > 19 {
-			t.Errorf("%s has %d of 200", s.node.addr, s.have)
+			t.Errorf("endpoint %d has %d of 200", i, s.have)
 		}
 	}
 	if len(moves) != 18 {
@@ -135,9 +124,9 @@ func TestRebalanceRandom(t *testing.T) {
 			}
 			continue
 		}
-		for _, s := range f {
+		for i, s := range f {
 			if d := math.Abs(float64(s.have) - of(s)); d > 1+1e-9 {
-				t.Fatalf("%v: %s has %d, its share is %v", have, s.node.addr, s.have, of(s))
+				t.Fatalf("%v: endpoint %d has %d, its share is %v", have, i, s.have, of(s))
 			}
 		}
 		if float64(len(moves)) > math.Ceil(needed)+float64(len(f)) {

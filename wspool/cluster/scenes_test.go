@@ -130,11 +130,11 @@ func TestBlackHole(t *testing.T) {
 				c := open(t, w.cfg(static(list(all...))))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				stop := load(ctx, c, 40, timeout, func(time.Time, string, error) {})
+				stop := load(ctx, c, 10, timeout, func(time.Time, string, error) {})
 				time.Sleep(5 * time.Second)
 				dark := w.at(all[2])
 				dark.hole.Store(true)
-				for _, until := range []time.Duration{5 * time.Second, 30 * time.Second, 120 * time.Second} {
+				for _, until := range []time.Duration{5 * time.Second, 60 * time.Second} {
 					time.Sleep(time.Second)
 					before, others := dark.got.Load(), int64(0)
 					for _, s := range w.servers() {
@@ -537,6 +537,7 @@ func TestFlappingPrimary(t *testing.T) {
 		w := newWorld(t).start("a:80", "b:80")
 		cfg := w.cfg(static{{Addr: "a:80"}, {Addr: "b:80", Priority: 1}})
 		cfg.FailbackAfter = time.Millisecond
+		w.take = 50 * time.Millisecond
 		c := open(t, cfg)
 		failed := atomic.Int64{}
 		stop := load(t.Context(), c, 4, 0, func(_ time.Time, _ string, err error) {
