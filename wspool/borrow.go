@@ -8,6 +8,7 @@ import (
 
 	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
@@ -29,7 +30,13 @@ const freshTries = 3
 
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
+	return borrowFor(ctx, from, r, nil)
+}
+
+// borrowFor is borrow for a claim, which is notified of the end of the lease, if it is not nil.
+func borrowFor(ctx context.Context, from lender, r resource.Request, c *bridge.Claim) (*Conn, error) {
 	b := newBorrower(from, r)
+	b.claim = c
 	pooled, err := b.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -43,8 +50,9 @@ type borrower struct {
 	request  resource.Request
 	until    time.Time // when request.MaxWait is over
 	patience patience
-	died     time.Time // when the first unused connection died; zero: none has
-	fresh    int       // how many unused ones have died, as far as they count
+	died     time.Time     // when the first unused connection died; zero: none has
+	fresh    int           // how many unused ones have died, as far as they count
+	claim    *bridge.Claim // is notified of the end of the lease; nil: none is
 }
 
 func newBorrower(from lender, r resource.Request) borrower {
@@ -67,7 +75,7 @@ func (b *borrower) acquire(ctx context.Context) (resource.Lease[*link], error) {
 func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Conn, error) {
 	for {
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &b.patience, b.request.Shared)
+		c, err := lend(ctx, pooled, &b.patience, b.request.Shared, b.claim)
 		if err == nil {
 			return c, nil
 		}
@@ -104,7 +112,7 @@ func tryBorrow(from tryLender) (*Conn, bool) {
 		if !ok {
 			return nil, false
 		}
-		c, err := lend(context.Background(), pooled, &p, false)
+		c, err := lend(context.Background(), pooled, &p, false, nil)
 		if err == nil {
 			return c, true
 		}
@@ -117,10 +125,11 @@ func tryBorrow(from tryLender) (*Conn, bool) {
 // lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
 // that is not certain to be fit within what p has left is vetted in the background, and
 // returns to the pool if it passes.
-func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool) (*Conn, error) {
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool, claim *bridge.Claim) (*Conn, error) {
 	l := pooled.Value()
 	c := newConn(l)
 	c.pooled, c.state.shared = pooled, shared
+	c.claim = claim
 	if !l.attach(c.lease) {
 		err := vetting{l}.briefly(ctx, p)
 		if err == nil {

@@ -57,9 +57,15 @@ var ownerships = []ownership{
 	},
 	{
 		dir:          "endpoint",
-		coordinators: []string{"Set"},
+		coordinators: []string{"Set", "poller", "merge"},
 		methods:      50,
-		components:   []string{"live", "member", "roster"},
+		components:   []string{"known", "live", "lookup", "member", "merged", "roster", "schedule"},
+	},
+	{
+		dir:          "wspool/cluster",
+		coordinators: []string{"Cluster", "node", "use"},
+		methods:      50,
+		components:   []string{"moveCounts", "rebalancer", "tasks"},
 	},
 }
 
