@@ -100,10 +100,9 @@ func New(from Leaser, cfg Config) (*Client, error) {
 //
 // Call blocks until the reply has arrived: first for a connection to have room, callers first
 // come, first served, and for a connection to be dialled if there is none. It may read the
-// connection for other callers meanwhile. When ctx ends it returns at once, or up to 20 ms
-// later if it reads and ctx ended soon after that began; a call that was not sent by then is
-// never sent, and one that was is canceled, if the codec is a [Canceler]; its late reply is
-// dropped.
+// connection for other callers meanwhile. When ctx ends it returns at once; a call that was not
+// sent by then is never sent, and one that was is canceled, if the codec is a [Canceler]; its
+// late reply is dropped.
 //
 // It fails with a [*CallError], which says whether the call may have run. A call that was not
 // sent because its connection ended is sent on another one until ctx ends; one that may have

@@ -167,7 +167,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 				if !errors.Is(err, fate) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v, want %v", err, fate)
 				}
-				if late := time.Since(began) - wait; late > 20*time.Millisecond {
+				if late := time.Since(began) - wait; late > 0 {
 					t.Errorf("returned %v late", late)
 				}
 			})

@@ -221,8 +221,8 @@ func (s *Stream) Reply() Message {
 }
 
 // Close ends the stream, at the server too as far as the codec is a [Canceler], and does not
-// wait for that. A Next that waits returns [ErrStreamClosed], up to 20 ms later if it reads the
-// connection for others. Close returns nil; another Close does nothing.
+// wait for that. A Next that waits returns [ErrStreamClosed]. Close returns nil; another Close
+// does nothing.
 func (s *Stream) Close() error {
 	s.finish(ErrStreamClosed, true)
 	return nil
