@@ -39,15 +39,17 @@ type Client struct {
 	open atomic.Pointer[[]*conn]
 
 	// Guarded by mu, which is locked before that of a connection.
-	mu       sync.Mutex
-	closed   bool
-	all      map[*conn]struct{} // every connection that has not ended
-	growing  bool               // an acquire for the shared connections runs
-	line     list.List          // of *inLine: callers that wait for a connection to have room, in order
-	bound    int                // of these, those that need a certain connection
-	sessions map[string]*conn
-	sweeper  *time.Timer
-	gone     chan struct{} // closed when the client is closed and all is empty; nil before Close
+	mu         sync.Mutex
+	closed     bool
+	all        map[*conn]struct{} // every connection that has not ended
+	growing    bool               // an acquire for the shared connections runs
+	retiring   []retiree          // connections that another one is to replace, in order
+	succeeding bool               // succession runs
+	line       list.List          // of *inLine: callers that wait for a connection to have room, in order
+	bound      int                // of these, those that need a certain connection
+	sessions   map[string]*conn
+	sweeper    *time.Timer
+	gone       chan struct{} // closed when the client is closed and all is empty; nil before Close
 }
 
 // counts are counters of a client, and of the connections that it had.
@@ -542,7 +544,7 @@ func (c *Client) leaves(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leavesLocked(n)
-	if c.line.Len() > 0 || n.load.Load() > 0 {
+	if c.line.Len() > 0 || n.load.Load() > 0 && !n.replaced {
 		c.growLocked() // before callers need it
 	}
 	c.admitLocked() // callers that waited for n alone
@@ -635,7 +637,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 	c.mu.Lock()
 	if since, ok := c.slots.oldest(); ok && cfg.OrphanWait > 0 && time.Duration(now-since-1)*every >= cfg.OrphanWait {
 		c.mu.Unlock()
-		c.drain(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
+		c.retire(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
 		return
 	}
 	if c.used || !c.emptyLocked() || c.leading || c.sessions > 0 || c.state != open {
