@@ -173,6 +173,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		began = time.Now()
 	}
 	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
+	mayHaveRun := false // in an attempt
 	var n *conn
 	var err error
 	for {
@@ -191,6 +192,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		if k.flown {
 			sent++
 		}
+		mayHaveRun = mayHaveRun || k.fate == ErrMayHaveRun
 		switch {
 		case err == errBulk:
 			bulk = true
@@ -211,6 +213,9 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 	}
 over:
 	if err != nil && k.fate != nil {
+		if mayHaveRun {
+			k.fate = ErrMayHaveRun // whatever became of the replay
+		}
 		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
 		if n != nil {
 			failed.Conn = n.id
