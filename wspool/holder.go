@@ -132,7 +132,7 @@ var (
 // its own context must not end the connection. It blocks until a message has arrived whole, and
 // appends it to dst, which may be nil; p is the extended slice, or dst after an error.
 //
-// When ctx ends ReadWhole returns [ErrQuiet], and another read may follow: it takes no part of a
+// When ctx ends ReadWhole returns [ErrQuiet] at once, and another read may follow: it takes no part of a
 // message that has not arrived whole, and this is not a given-up read in the sense of
 // [Config.Exchange]. If ctx has ended before the call, ReadWhole does not block: it returns a
 // message that has arrived. (If the connection cannot be read without blocking, as a net.Conn of
@@ -219,9 +219,6 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 	l.disarmLocked()
 	l.watch.reader = leaseReader
 	l.mu.Unlock()
-	if l.hub.monitor.step > hookWithin {
-		l.raw.HookContext(false)
-	}
 	on := true
 	for on {
 		l.handleControls()
@@ -231,6 +228,10 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 		case l.frames.MessagePending() && !l.frames.HasRoom():
 			on, err = false, ErrPartial
 		case !poll:
+			// The context must interrupt the wait at once: other goroutines depend on this
+			// read, so it is not left to the monitor, whose next tick may come 10 ms later. A
+			// message that has arrived already costs no context.AfterFunc.
+			l.raw.HookContext(false)
 			on = l.frames.AwaitOutside()
 		case !l.raw.CanPoll() || !l.frames.Poll() && !l.frames.EndPending():
 			on, err = false, errQuiet

@@ -39,15 +39,17 @@ type Client struct {
 	open atomic.Pointer[[]*conn]
 
 	// Guarded by mu, which is locked before that of a connection.
-	mu       sync.Mutex
-	closed   bool
-	all      map[*conn]struct{} // every connection that has not ended
-	growing  bool               // an acquire for the shared connections runs
-	line     list.List          // of *inLine: callers that wait for a connection to have room, in order
-	bound    int                // of these, those that need a certain connection
-	sessions map[string]*conn
-	sweeper  *time.Timer
-	gone     chan struct{} // closed when the client is closed and all is empty; nil before Close
+	mu         sync.Mutex
+	closed     bool
+	all        map[*conn]struct{} // every connection that has not ended
+	growing    bool               // an acquire for the shared connections runs
+	retiring   []retiree          // connections that another one is to replace, in order
+	succeeding bool               // succession runs
+	line       list.List          // of *inLine: callers that wait for a connection to have room, in order
+	bound      int                // of these, those that need a certain connection
+	sessions   map[string]*conn
+	sweeper    *time.Timer
+	gone       chan struct{} // closed when the client is closed and all is empty; nil before Close
 }
 
 // counts are counters of a client, and of the connections that it had.
@@ -100,10 +102,9 @@ func New(from Leaser, cfg Config) (*Client, error) {
 //
 // Call blocks until the reply has arrived: first for a connection to have room, callers first
 // come, first served, and for a connection to be dialled if there is none. It may read the
-// connection for other callers meanwhile. When ctx ends it returns at once, or up to 20 ms
-// later if it reads and ctx ended soon after that began; a call that was not sent by then is
-// never sent, and one that was is canceled, if the codec is a [Canceler]; its late reply is
-// dropped.
+// connection for other callers meanwhile. When ctx ends it returns at once; a call that was not
+// sent by then is never sent, and one that was is canceled, if the codec is a [Canceler]; its
+// late reply is dropped.
 //
 // It fails with a [*CallError], which says whether the call may have run. A call that was not
 // sent because its connection ended is sent on another one until ctx ends; one that may have
@@ -172,6 +173,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		began = time.Now()
 	}
 	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
+	mayHaveRun := false // in an attempt
 	var n *conn
 	var err error
 	for {
@@ -190,6 +192,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		if k.flown {
 			sent++
 		}
+		mayHaveRun = mayHaveRun || k.fate == ErrMayHaveRun
 		switch {
 		case err == errBulk:
 			bulk = true
@@ -210,6 +213,9 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 	}
 over:
 	if err != nil && k.fate != nil {
+		if mayHaveRun {
+			k.fate = ErrMayHaveRun // whatever became of the replay
+		}
 		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
 		if n != nil {
 			failed.Conn = n.id
@@ -543,7 +549,7 @@ func (c *Client) leaves(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leavesLocked(n)
-	if c.line.Len() > 0 || n.load.Load() > 0 {
+	if c.line.Len() > 0 || n.load.Load() > 0 && !n.replaced {
 		c.growLocked() // before callers need it
 	}
 	c.admitLocked() // callers that waited for n alone
@@ -636,7 +642,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 	c.mu.Lock()
 	if since, ok := c.slots.oldest(); ok && cfg.OrphanWait > 0 && time.Duration(now-since-1)*every >= cfg.OrphanWait {
 		c.mu.Unlock()
-		c.drain(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
+		c.retire(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
 		return
 	}
 	if c.used || !c.emptyLocked() || c.leading || c.sessions > 0 || c.state != open {

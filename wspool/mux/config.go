@@ -47,7 +47,8 @@ type Config struct {
 	Codec Codec
 
 	// MaxConns is how many connections the client holds at once, besides those of dedicated
-	// streams and large messages. Zero: 1.
+	// streams and large messages, and those that are drained. While one is replaced there is
+	// one more, if the pool has room. Zero: 1.
 	MaxConns int
 	// MaxInFlight is how many calls may await a reply on one connection. Callers beyond it
 	// wait, first come, first served, until their context ends. At most 32768. Zero:
@@ -57,11 +58,11 @@ type Config struct {
 	// another one in the background, up to MaxConns. Zero: DefaultGrowAt.
 	GrowAt int
 	// MaxOrphans is how many calls that were given up by their callers may await their
-	// replies on one connection. Beyond it the connection is drained and replaced. Zero:
-	// DefaultMaxOrphans.
+	// replies on one connection. Beyond it the connection is replaced and drained, beyond
+	// twice as many it is drained first. Zero: DefaultMaxOrphans.
 	MaxOrphans int
 	// OrphanWait is for how long a call that was given up may await its reply before its
-	// connection is drained and replaced. Zero: DefaultOrphanWait; negative: for ever.
+	// connection is replaced and drained. Zero: DefaultOrphanWait; negative: for ever.
 	OrphanWait time.Duration
 	// MaxBatch is how many bytes of messages one write carries, unless a single message is
 	// longer. Zero: DefaultMaxBatch.
@@ -181,6 +182,10 @@ type DropEvent struct {
 
 // maxSlots bounds MaxInFlight and MaxOrphans, so that 16 bits of an id name a slot.
 const maxSlots = 1 << 15
+
+// mostOrphans is how many calls that were given up a connection may have. Beyond it the connection
+// does not go on until another one has replaced it.
+func (c *Config) mostOrphans() int { return 2 * c.MaxOrphans }
 
 // check names every bad field.
 func (c *Config) check() error {
