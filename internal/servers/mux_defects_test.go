@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
+	"github.com/chromedp/chromedp"
 	ethrpc "github.com/ethereum/go-ethereum/rpc"
 	"github.com/gorilla/websocket"
 	"github.com/sourcegraph/jsonrpc2"
@@ -52,18 +54,26 @@ func (o rpcOptions) dial(ctx context.Context, network, addr string) (net.Conn, e
 }
 
 type rpcKind struct {
-	name string
-	open func(t *testing.T, url string, o rpcOptions) rpcClient
+	name  string
+	open  func(t *testing.T, url string, o rpcOptions) rpcClient
+	cases []string // that are replayed; nil: all
 }
 
 const (
 	oursName     = "mux"
 	gethName     = "go-ethereum"
 	jsonrpc2Name = "sourcegraph/jsonrpc2"
+	chromedpName = "chromedp"
 	naiveName    = "naive"
 )
 
-var rpcKinds = []rpcKind{{oursName, openOurs}, {gethName, openGeth}, {jsonrpc2Name, openJSONRPC2}, {naiveName, openNaive}}
+var rpcKinds = []rpcKind{
+	{name: oursName, open: openOurs},
+	{name: gethName, open: openGeth},
+	{name: jsonrpc2Name, open: openJSONRPC2},
+	{name: chromedpName, open: openChromedp, cases: []string{"late answer", "death in flight", "lost write"}},
+	{name: naiveName, open: openNaive},
+}
 
 func openOurs(t *testing.T, url string, o rpcOptions) rpcClient {
 	cfg := mux.Config{Codec: jsonrpc.Codec{}, DrainWait: time.Second}
@@ -134,6 +144,45 @@ func openJSONRPC2(t *testing.T, url string, o rpcOptions) rpcClient {
 			return reflect.ValueOf(c).Elem().FieldByName("pending").Len()
 		},
 	}
+}
+
+// openChromedp opens the part of chromedp that shares the connection to a browser.
+func openChromedp(t *testing.T, url string, o rpcOptions) rpcClient {
+	d := websocket.Dialer{NetDialContext: o.dial}
+	ws, _, err := d.Dial(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b, err := chromedp.NewBrowserTransport(ctx, cdpConn{ws}, chromedp.WithBrowserErrorf(func(string, ...any) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		ws.Close()
+		<-b.LostConnection
+	})
+	return rpcClient{call: func(ctx context.Context, method string, params []any, result any) error {
+		return b.Call(ctx, method, params, result)
+	}}
+}
+
+// cdpConn is chromedp's connection.
+type cdpConn struct{ *websocket.Conn }
+
+func (d cdpConn) Read(_ context.Context, m *cdproto.Message) error {
+	var got struct {
+		ID     int64
+		Result json.RawMessage
+	}
+	err := d.ReadJSON(&got)
+	m.ID, m.Result = got.ID, []byte(got.Result)
+	return err
+}
+
+func (d cdpConn) Write(_ context.Context, m *cdproto.Message) error {
+	return d.WriteJSON(map[string]any{"id": m.ID, "method": m.Method, "params": json.RawMessage(m.Params)})
 }
 
 // naive is a client with the defects of several published ones: it uses the id of a call that was
@@ -350,6 +399,24 @@ var muxDefects = []defect{
 			}
 			return nil
 		}},
+	{name: "lost write", issue: "found in the code of chromedp", holds: "A call whose write failed returns.", peers: []string{chromedpName},
+		replay: func(t *testing.T, k rpcKind, patience time.Duration) error {
+			var got atomic.Int64
+			broken := &breaking{}
+			c := k.open(t, rpcServer(t, func(ws *websocket.Conn, c rpcCall) {
+				if c.Method == "say" || got.Add(1) > 1 {
+					say(ws, string(c.ID), "done")
+				}
+			}), rpcOptions{wrap: broken.wrap})
+			if err := c.call(t.Context(), "say", nil, nil); err != nil {
+				return err
+			}
+			broken.now.Store(true)
+			if !returns(patience, func() { c.call(t.Context(), "pay", nil, nil) }) {
+				return errors.New("the call hangs")
+			}
+			return nil
+		}},
 	{name: "death in flight", issue: "chromedp#289, chromedp#1529", holds: "Calls in flight fail when the connection dies.", peers: []string{naiveName},
 		replay: func(t *testing.T, k rpcKind, patience time.Duration) error {
 			const n = 100
@@ -472,6 +539,9 @@ func TestMuxDefects(t *testing.T) {
 			t.Errorf("%s: no client has it", d.name)
 		}
 		for _, k := range rpcKinds {
+			if k.cases != nil && !slices.Contains(k.cases, d.name) {
+				continue
+			}
 			t.Run(d.name+"/"+strings.ReplaceAll(k.name, "/", " "), func(t *testing.T) {
 				t.Parallel()
 				has := slices.Contains(d.peers, k.name)
