@@ -28,9 +28,6 @@ const (
 	jsonrpc2Name = "sourcegraph/jsonrpc2"
 )
 
-// muxOrphans is so short that a client frees the buffers of an idle connection soon.
-const muxOrphans = 100 * ms
-
 // numbered is the smallest codec: a message begins with its id, and so does its reply. It
 // allocates nothing.
 type numbered struct{}
@@ -48,19 +45,14 @@ func (numbered) Classify(_ int, p []byte) (mux.Frame, error) {
 	return mux.Frame{Kind: mux.Reply, ID: binary.BigEndian.Uint64(p)}, nil
 }
 
-// shared returns a client that holds conns connections to a, until the row ends.
+// shared returns a client that holds conns connections to a, until the row ends. It frees the
+// buffers of idle ones soon, every half OrphanWait.
 func (x *setup) shared(a address, conns int, codec mux.Codec, body any) *mux.Client {
-	return x.share(x.warmSockets(a, 2*conns, conns), conns, codec, body)
-}
-
-func (x *setup) warmSockets(a address, size, warm int) *wspool.Pool {
-	p := x.sockets(a, "ws", size, nil)
-	check(p.Warm(x.ctx, warm))
-	return p
+	return x.share(x.warmSockets(a, "ws", 2*conns, conns, nil), conns, codec, body)
 }
 
 func (x *setup) share(p *wspool.Pool, conns int, codec mux.Codec, body any) *mux.Client {
-	c := must(mux.New(p, mux.Config{Codec: codec, MaxConns: conns, GrowAt: 1, IdleAfter: -1, OrphanWait: muxOrphans, ReplayRatio: 1}))
+	c := must(mux.New(p, mux.Config{Codec: codec, MaxConns: conns, GrowAt: 1, IdleAfter: -1, OrphanWait: 100 * ms, ReplayRatio: 1}))
 	x.cleanup(func() error { return peer.Close(c) })
 	for len(c.Stats().Conns) < conns { // at most measureTime
 		crowd(x.ctx, 2*conns, func(ctx context.Context, _ int) { must(c.Call(ctx, mux.Request{Body: body})) })
@@ -193,10 +185,10 @@ func muxIdleRow(s size) row {
 		a := x.server().With("from=5ms&to=5ms")
 		begin, goroutines := memoryInUse(), runtime.NumGoroutine()
 		used := func() float64 {
-			check(peer.Pause(x.ctx, 5*muxOrphans))
+			check(peer.Pause(x.ctx, 500*ms))
 			return (memoryInUse() - begin) / float64(conns) / 1024
 		}
-		p := x.warmSockets(a, conns, conns)
+		p := x.warmSockets(a, "ws", conns, conns, nil)
 		pool := used()
 		x.share(p, conns, numbered{}, question)
 		all := used()
@@ -205,12 +197,12 @@ func muxIdleRow(s size) row {
 }
 
 // muxCutRow has 100 callers make 1,000 JSON-RPC calls on 4 connections, whose replies come out
-// of order after 5 to 25 ms, while the server cuts a connection after each quarter of them. Every
-// other call is idempotent.
+// of order after 5 to 25 ms, while the server cuts a connection after each quarter of them, and
+// does so several times. Every other call is idempotent.
 func muxCutRow(s size) row {
-	const workers, parts = 100, 4
+	const workers, parts, times = 100, 4, 5
 	calls := int64(s.count(1000))
-	return row{name: "mux-cut", turns: 3, figures: []figure{
+	return row{name: "mux-cut", figures: []figure{
 		{work: "1,000 calls of 100 callers on 4, replies after 5 to 25 ms, connections cut", metric: "op/s", rule: atLeast, bound: 5000},
 		{work: "  idempotent calls lost", metric: "lost", rule: neverOver, bound: 0},
 		{work: "  other calls that failed", metric: "told"},
@@ -220,30 +212,35 @@ func muxCutRow(s size) row {
 		c := x.shared(a, 4, jsonrpc.Codec{}, &jsonrpc.Request{Method: "echo"})
 		return func(ctx context.Context) sample {
 			var next, lost, told, untold atomic.Int64
-			begin := crowd(ctx, workers, func(ctx context.Context, _ int) {
-				for n := next.Add(1); n <= calls; n = next.Add(1) {
-					if n%max(calls/parts, 1) == 0 && n < calls {
-						check(a.Cut(ctx, 1))
-					}
-					idempotent := n%2 == 0
-					m, err := c.Call(ctx, mux.Request{Body: &jsonrpc.Request{Method: "echo", Params: []int64{n}}, Idempotent: idempotent})
-					var failed *mux.CallError
-					switch {
-					case err == nil:
-						var got []int64
-						check(jsonrpc.Decode(m, &got))
-						failIf(!slices.Equal(got, []int64{n}), "call %d got the reply %v", n, got)
-					case idempotent:
-						lost.Add(1)
-					case errors.As(err, &failed) && (failed.Fate == mux.ErrMayHaveRun || failed.Fate == mux.ErrNotSent):
-						told.Add(1)
-					default:
-						untold.Add(1)
-					}
+			one := func(ctx context.Context, n int64) {
+				m, err := c.Call(ctx, mux.Request{Body: &jsonrpc.Request{Method: "echo", Params: []int64{n}}, Idempotent: n%2 == 0})
+				var got []int64
+				var failed *mux.CallError
+				switch {
+				case err == nil:
+					check(jsonrpc.Decode(m, &got))
+					failIf(!slices.Equal(got, []int64{n}), "call %d got the reply %v", n, got)
+				case n%2 == 0:
+					lost.Add(1)
+				case errors.As(err, &failed) && (failed.Fate == mux.ErrMayHaveRun || failed.Fate == mux.ErrNotSent):
+					told.Add(1)
+				default:
+					untold.Add(1)
 				}
-			})
-			took := time.Since(begin)
-			return sample{"op/s": float64(calls) / took.Seconds(), "lost": float64(lost.Load()), "told": float64(told.Load()), "untold": float64(untold.Load())}
+			}
+			var took time.Duration
+			for range times {
+				next.Store(0)
+				took += time.Since(crowd(ctx, workers, func(ctx context.Context, _ int) {
+					for n := next.Add(1); n <= calls; n = next.Add(1) {
+						if n%max(calls/parts, 1) == 0 && n < calls {
+							check(a.Cut(ctx, 1))
+						}
+						one(ctx, n)
+					}
+				}))
+			}
+			return sample{"op/s": float64(times*calls) / took.Seconds(), "lost": float64(lost.Load()), "told": float64(told.Load()), "untold": float64(untold.Load())}
 		}
 	}}}}
 }

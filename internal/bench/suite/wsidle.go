@@ -23,13 +23,12 @@ const keepAlive = 20 * time.Second
 
 // idleSockets returns a pool of n idle connections that are kept alive.
 func (x *setup) idleSockets(a address, scheme string, n int, s size, edits ...func(*wspool.Config)) *wspool.Pool {
-	p := x.sockets(a, scheme, n, func(c *wspool.Config) {
+	p := x.warmSockets(a, scheme, n, n, func(c *wspool.Config) {
 		c.MaxDials, c.KeepAlive = 64, s.time(keepAlive)
 		for _, edit := range edits {
 			edit(c)
 		}
 	})
-	check(p.Warm(x.ctx, n))
 	allIdle(p, n)
 	check(peer.Pause(x.ctx, s.time(100*ms)))
 	return p
@@ -196,8 +195,7 @@ func idleCloseRow(scheme string, s size) row {
 	}, entrants: []entrant{{"respool", perRound(func(x *setup) sample {
 		a := x.server()
 		gone := make(departures, closes)
-		p := x.sockets(a, scheme, closes, gone.trace)
-		check(p.Warm(x.ctx, closes))
+		x.warmSockets(a, scheme, closes, closes, gone.trace)
 		check(peer.Pause(x.ctx, s.time(100*ms)))
 		took := gone.measure(x.ctx, a, closes)
 		return sample{"p50 ms": quantile(took, 0.5), "p99 ms": quantile(took, 0.99), "longest ms": slices.Max(took)}
@@ -248,7 +246,7 @@ func massRow(s size) row {
 		base := time.Now()
 		back := make(chan struct{})
 		a := x.server().With("handshake=" + handshake.String())
-		p := x.sockets(a, "ws", conns, func(c *wspool.Config) {
+		p := x.warmSockets(a, "ws", conns, conns, func(c *wspool.Config) {
 			c.MinIdle, c.MaxDials = conns, dials
 			c.Redial = func(error, int) time.Duration { return rand.N(maxDelay) }
 			c.Trace = &resource.Trace{Made: func(_ context.Context, e resource.MakeEvent) {
@@ -258,7 +256,6 @@ func massRow(s size) row {
 				}
 			}}
 		})
-		check(p.Warm(x.ctx, conns))
 		useAll(x.ctx, p, conns)
 		check(peer.Pause(x.ctx, s.time(100*ms)))
 		start := must(a.GoAway(x.ctx, conns))

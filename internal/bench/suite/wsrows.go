@@ -111,11 +111,17 @@ func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Co
 	return p
 }
 
+// warmSockets is sockets with so many connections open.
+func (x *setup) warmSockets(a address, scheme string, size, warm int, edit func(*wspool.Config)) *wspool.Pool {
+	p := x.sockets(a, scheme, size, edit)
+	check(p.Warm(x.ctx, warm))
+	return p
+}
+
 // pooled opens askers that share a pool, and ask through it by lease or by exchange.
 func pooled(ask func(ctx context.Context, p *wspool.Pool, exchanges int), edit func(*wspool.Config)) opener {
 	return func(x *setup, a address, scheme string, n int) []asker {
-		p := x.sockets(a, scheme, n, edit)
-		check(p.Warm(x.ctx, n))
+		p := x.warmSockets(a, scheme, n, n, edit)
 		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { ask(ctx, p, exchanges) }}, n)
 	}
 }
