@@ -36,6 +36,7 @@ type library interface {
 // libraries start the servers by name.
 var libraries = map[string]func(addr string) (library, error){
 	"coder": startCoder,
+	"geth":  startGeth,
 	"gws":   startGws,
 	"nats":  startNats,
 }

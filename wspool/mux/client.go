@@ -651,7 +651,8 @@ func (c *conn) sweep(now int64, every time.Duration) {
 		return
 	}
 	c.unused++
-	c.chunk = nil // no goroutine reads
+	c.chunk, c.out = nil, outbox{} // no goroutine reads or writes
+	c.backlog.Store(0)
 	idle := cfg.IdleAfter > 0 && time.Duration(c.unused)*every >= cfg.IdleAfter
 	c.mu.Unlock()
 	if idle && !c.client.lastOfEvents(c) {

@@ -223,11 +223,13 @@ func TestIdleConnectionCostsLittle(t *testing.T) {
 	goroutines, bytes := measure()
 	var all []*mux.Client
 	for range 100 {
-		c, err := mux.New(p, mux.Config{Codec: plain{}})
+		c, err := mux.New(p, mux.Config{Codec: plain{}, OrphanWait: 100 * time.Millisecond}) // sweeps soon
 		if err != nil {
 			t.Fatal(err)
 		}
-		ask(t, c, "one")
+		for range 2 { // the buffers of messages are freed when the connection is idle
+			ask(t, c, strings.Repeat("long", 4<<10))
+		}
 		all = append(all, c)
 	}
 	g, b := measure()

@@ -93,7 +93,7 @@ func rows(all []peer.Kind, s size) []row {
 			jobRow("timeout-storm", all, s, timeoutStorm,
 				figure{work: "600 callers, 20-50 ms each, on 8 of 1 ms: useful", metric: "useful", rule: ratioAtLeast, bound: 0.95, more: true}),
 		},
-		idleRows(s), sweepRows(all, s), policyRows(s), watchRows(s), wsRows(s), []row{floorsRow()},
+		idleRows(s), sweepRows(all, s), policyRows(s), watchRows(s), wsRows(s), muxRows(s), []row{floorsRow()},
 	)
 }
 

@@ -102,7 +102,7 @@ type opener func(x *setup, a address, scheme string, n int) []asker
 
 // sockets returns a pool of WebSockets to a, which closes when the row ends.
 func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Config)) *wspool.Pool {
-	cfg := wspool.Config{URL: a.url(scheme), TLS: a.tlsConfig(), MaxSize: size, SweepInterval: time.Hour}
+	cfg := wspool.Config{URL: a.URL(scheme), TLS: a.TLS(), MaxSize: size, SweepInterval: time.Hour}
 	if edit != nil {
 		edit(&cfg)
 	}
@@ -111,11 +111,17 @@ func (x *setup) sockets(a address, scheme string, size int, edit func(*wspool.Co
 	return p
 }
 
+// warmSockets is sockets with so many connections open.
+func (x *setup) warmSockets(a address, scheme string, size, warm int, edit func(*wspool.Config)) *wspool.Pool {
+	p := x.sockets(a, scheme, size, edit)
+	check(p.Warm(x.ctx, warm))
+	return p
+}
+
 // pooled opens askers that share a pool, and ask through it by lease or by exchange.
 func pooled(ask func(ctx context.Context, p *wspool.Pool, exchanges int), edit func(*wspool.Config)) opener {
 	return func(x *setup, a address, scheme string, n int) []asker {
-		p := x.sockets(a, scheme, n, edit)
-		check(p.Warm(x.ctx, n))
+		p := x.warmSockets(a, scheme, n, n, edit)
 		return slices.Repeat([]asker{func(ctx context.Context, exchanges int) { ask(ctx, p, exchanges) }}, n)
 	}
 }
@@ -146,10 +152,10 @@ type gorillaDialer struct {
 	url string
 }
 
-func (a address) dialer(scheme string) *gorillaDialer {
-	secure := a.tlsConfig()
+func dialer(a address, scheme string) *gorillaDialer {
+	secure := a.TLS()
 	secure.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	return &gorillaDialer{websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout}, a.url(scheme)}
+	return &gorillaDialer{websocket.Dialer{TLSClientConfig: secure, HandshakeTimeout: wspool.DefaultDialTimeout}, a.URL(scheme)}
 }
 
 func (d *gorillaDialer) dial(ctx context.Context) *websocket.Conn {
@@ -159,7 +165,7 @@ func (d *gorillaDialer) dial(ctx context.Context) *websocket.Conn {
 
 // gorillaAskers have a connection each, and no use for a context.
 func gorillaAskers(x *setup, a address, scheme string, n int, buffers websocket.BufferPool) (out []asker) {
-	d := a.dialer(scheme)
+	d := dialer(a, scheme)
 	d.WriteBufferPool = buffers
 	for range n {
 		ws := d.dial(x.ctx)
@@ -192,10 +198,10 @@ func closeGorilla(ws *websocket.Conn) error {
 
 // coderConns dials n connections of coder/websocket and returns how to close them.
 func coderConns(ctx context.Context, a address, scheme string, n int) (all []*coder.Conn, end func() error) {
-	transport := &http.Transport{TLSClientConfig: a.tlsConfig()}
+	transport := &http.Transport{TLSClientConfig: a.TLS()}
 	client := &http.Client{Transport: transport, Timeout: wspool.DefaultDialTimeout}
 	for range n {
-		c, _, err := coder.Dial(ctx, a.url(scheme), &coder.DialOptions{HTTPClient: client})
+		c, _, err := coder.Dial(ctx, a.URL(scheme), &coder.DialOptions{HTTPClient: client})
 		all = append(all, must(c, err))
 	}
 	return all, func() (err error) {
@@ -245,7 +251,7 @@ func timePerMessage(exchanges int) func(context.Context, time.Duration, []asker)
 // served is an entrant with a server of its own, which open connects to.
 func served[T any](name string, far time.Duration, open func(x *setup, a address) T, measure func(ctx context.Context, opened T) sample) entrant {
 	return entrant{name, func(x *setup) measurement {
-		opened := open(x, x.server().far(x.ctx, far))
+		opened := open(x, must(x.server().Far(x.ctx, far)))
 		return func(ctx context.Context) sample { return measure(ctx, opened) }
 	}}
 }
@@ -305,7 +311,7 @@ func dialRow(scheme string, s size, bound float64) row {
 	return row{name: scheme + "-dial", entrants: []entrant{
 		one("respool", func(x *setup, a address) []asker { return pooled(exchange, nil)(x, a, scheme, workers) }),
 		one("dialing", func(_ *setup, a address) []asker {
-			d := a.dialer(scheme)
+			d := dialer(a, scheme)
 			d.ReadBufferSize, d.WriteBufferPool = 1024, new(sync.Pool) // the fastest
 			return slices.Repeat([]asker{func(ctx context.Context, exchanges int) {
 				ws := d.dial(ctx)

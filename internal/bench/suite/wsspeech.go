@@ -52,7 +52,7 @@ func headlineRow(scheme string, s size) row {
 			// its memory.
 			return perRound(func(x *setup) sample {
 				before := memoryInUse()
-				speak := open(x, a.speech(s))
+				speak := open(x, speech(a, s))
 				got := speakAll(x.ctx, a, s, speak)
 				got["live KiB"] = liveMemory(x.ctx, s, before, speak)
 				return got
@@ -77,7 +77,7 @@ func headlineRow(scheme string, s size) row {
 			}
 		}),
 		one("dialing", func(_ *setup, a address) speaker {
-			d := a.dialer(scheme)
+			d := dialer(a, scheme)
 			return func(ctx context.Context) time.Duration {
 				begin := time.Now()
 				ws := d.dial(ctx)
@@ -100,11 +100,11 @@ func headlineRow(scheme string, s size) row {
 // speakAll has all speakers speak. The first utterance of each begins without a
 // connection either way, and is not in the quantiles.
 func speakAll(ctx context.Context, a address, s size, speak speaker) sample {
-	opened, allocated := a.counts(ctx).Opened, allocatedNow()
+	opened, allocated := must(a.Counts(ctx)).Opened, allocatedNow()
 	each := make([][]float64, s.count(speakers))
 	perSec := perSecond(s.count(speakers), s.time(speakFor), func(i int) { each[i] = append(each[i], millis(speak(ctx))) })
 	allocated = allocatedNow() - allocated
-	opened = a.counts(ctx).Opened - opened
+	opened = must(a.Counts(ctx)).Opened - opened
 	var took []float64
 	all := 0.0
 	for _, of := range each {
