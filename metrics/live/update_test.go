@@ -3,6 +3,7 @@ package live
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -65,6 +66,9 @@ func TestPlain(t *testing.T) {
 			t.Errorf("with a limit of 1 there are %d %s", n, list)
 		}
 	}
+	if n := len(cut["multiplexers"].([]any)[0].(map[string]any)["resources"].([]any)); n != 1 {
+		t.Errorf("with a limit of 1 a multiplexer has %d resources", n)
+	}
 }
 
 // The page gets every figure of the snapshot, under its name.
@@ -86,7 +90,7 @@ func TestEvents(t *testing.T) {
 			map[string]any{"id": 1, "state": "idle", "age_seconds": 9, "idle_seconds": 1, "leases": 10, "detail": "rtt 1.2 ms"},
 			map[string]any{"id": 2, "state": "checking", "age_seconds": 6, "idle_seconds": 2, "leases": 20},
 			map[string]any{"id": 3, "state": "leased", "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "invalidated": "going away"},
-			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40},
+			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40, "shared": true},
 		}},
 		"held": map[string]any{
 			"matched": 3,
@@ -116,6 +120,23 @@ func TestEvents(t *testing.T) {
 				"waiting": 0, "over": 0, "over_total": 0, "closed": 0, "operations": 0, "operations_failed": 0,
 			},
 		},
+		"multiplexers": []any{map[string]any{
+			"name": "jsonrpc", "held": 301, "draining": 302, "limit": 303, "in_flight": 304, "busiest": 305, "waiting": 306, "oldest_wait_seconds": 2.5,
+			"orphans": 308, "max_orphans": 309, "streams": 310, "queued_bytes": 311, "acquired": 312, "calls": 313, "not_sent": 314,
+			"may_have_run": 315, "writes": 316, "messages": 317, "retried": 318, "replayed": 319, "orphaned": 320, "late": 321, "unknown": 322,
+			"bad": 323, "unwanted": 324, "events_dropped": 325, "stream_dropped": 326, "resumes": 327, "gaps": 328, "panics": 329,
+			"took": toHistogram(metrics.HistogramOf(s.Multiplexers[0].Took)),
+			"conns": []any{
+				map[string]any{
+					"id": 3, "in_flight": 331, "orphans": 332, "streams": 333, "queued_bytes": 334, "draining": true, "cause": "going away; token=…",
+					"dedicated": true, "calls": 335, "writes": 336, "messages": 337, "late": 338, "unknown": 339, "bad": 340,
+				},
+				map[string]any{
+					"id": 4, "in_flight": 0, "orphans": 0, "streams": 0, "queued_bytes": 0, "calls": 0, "writes": 0, "messages": 0,
+					"late": 0, "unknown": 0, "bad": 0,
+				},
+			},
+		}},
 		"facts":  []any{map[string]any{"name": "tainted", "value": 5}},
 		"events": []any{map[string]any{"time": s.Events[0].Time.Format(time.RFC3339Nano), "kind": "made", "text": "4 in 50 ms"}},
 	}
@@ -133,6 +154,8 @@ func TestEvents(t *testing.T) {
 
 	// At a overview are the same figures, without the lists.
 	g := all["pools"].([]any)[0].(map[string]any)
+	delete(d["multiplexers"].([]any)[0].(map[string]any), "took")
+	delete(d["multiplexers"].([]any)[0].(map[string]any), "conns")
 	for name := range maps.Keys(g) {
 		if name != "outage_seconds" && !reflect.DeepEqual(g[name], d[name]) {
 			t.Errorf("in the overview %s is %v, not %v", name, g[name], d[name])
@@ -190,6 +213,8 @@ func TestHostile(t *testing.T) {
 		f.s.LastMake = fmt.Errorf("%s", name)
 		f.s.Events[0].Text = name
 		f.s.Held[0].Class = name
+		f.s.Multiplexers[0].Name = name
+		f.s.Multiplexers[0].Resources[0].Cause = errors.New(name)
 		f.s.Destroyed = map[string]int64{name: 1}
 		p := pageOf(t, f)
 		u := p.update()

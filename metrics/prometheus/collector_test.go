@@ -58,7 +58,36 @@ func TestEveryFigure(t *testing.T) {
 		"quota_engine_lost_seconds{quota=account}": 2.5, "quota_over{quota=account}": 71, "quota_exceeded_total{quota=account}": 72,
 		"quota_closed_total{quota=account}": 73, "quota_operations_total{quota=account}": 74, "quota_operations_failed_total{quota=account}": 75,
 		"fact_total{fact=tainted}": 51, "fact_level{fact=round trips open}": 52,
-		"wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
+		"mux_held{mux=jsonrpc}":                     201,
+		"mux_draining{mux=jsonrpc}":                 202,
+		"mux_in_flight{mux=jsonrpc}":                204,
+		"mux_in_flight_busiest{mux=jsonrpc}":        205,
+		"mux_in_flight_limit{mux=jsonrpc}":          203,
+		"mux_waiting{mux=jsonrpc}":                  206,
+		"mux_oldest_wait_seconds{mux=jsonrpc}":      2.5,
+		"mux_orphans{mux=jsonrpc}":                  208,
+		"mux_orphans_limit{mux=jsonrpc}":            209,
+		"mux_streams{mux=jsonrpc}":                  210,
+		"mux_queued_bytes{mux=jsonrpc}":             211,
+		"mux_acquired_total{mux=jsonrpc}":           212,
+		"mux_calls_total{mux=jsonrpc}":              213,
+		"mux_calls_not_sent_total{mux=jsonrpc}":     214,
+		"mux_calls_may_have_run_total{mux=jsonrpc}": 215,
+		"mux_writes_total{mux=jsonrpc}":             216,
+		"mux_messages_total{mux=jsonrpc}":           217,
+		"mux_retries_total{mux=jsonrpc}":            218,
+		"mux_replays_total{mux=jsonrpc}":            219,
+		"mux_orphaned_total{mux=jsonrpc}":           220,
+		"mux_late_total{mux=jsonrpc}":               221,
+		"mux_unknown_total{mux=jsonrpc}":            222,
+		"mux_bad_total{mux=jsonrpc}":                223,
+		"mux_unwanted_total{mux=jsonrpc}":           224,
+		"mux_events_dropped_total{mux=jsonrpc}":     225,
+		"mux_stream_dropped_total{mux=jsonrpc}":     226,
+		"mux_resumes_total{mux=jsonrpc}":            227,
+		"mux_gaps_total{mux=jsonrpc}":               228,
+		"mux_panics_total{mux=jsonrpc}":             229,
+		"mux_call_seconds":                          40, "wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
@@ -88,11 +117,17 @@ func TestNames(t *testing.T) {
 func TestIdlePool(t *testing.T) {
 	all := gather(t, Of(meter{Name: "idle"}))
 	for _, f := range families {
-		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_") || f.quota != nil) {
+		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_") || f.each != nil) {
 			t.Errorf("%s: there is %v", f.name, ok)
 		}
 	}
 	for _, h := range histograms {
+		if h.label != "" {
+			if all[h.name] != nil {
+				t.Errorf("%s is there", h.name)
+			}
+			continue
+		}
 		if all[h.name] == nil || all[h.name].Metric[0].Histogram.GetSampleCount() != 0 {
 			t.Errorf("%s: got %v", h.name, all[h.name])
 		}
@@ -139,6 +174,25 @@ func TestQuotaLabels(t *testing.T) {
 	}
 	if want := map[string]float64{"quota=a": 1, "quota=a#2": 2, `quota=\xff`: 3}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Multiplexers of a pool whose names are equal, or not UTF-8, do not make the scrape fail.
+func TestMuxLabels(t *testing.T) {
+	s := busy("db")
+	s.Multiplexers = []resource.Multiplexer{{Name: "a", Held: 1}, {Name: "a", Held: 2}, {Name: "\xff", Held: 3}}
+	all := gather(t, Of(meter(s)))
+	for name, want := range map[string]map[string]float64{
+		"mux_held":         {"mux=a": 1, "mux=a#2": 2, `mux=\xff`: 3},
+		"mux_call_seconds": {"mux=a": 0, "mux=a#2": 0, `mux=\xff`: 0},
+	} {
+		got := make(map[string]float64)
+		for _, m := range all[name].Metric {
+			got[labels(m)] = value(m)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
 	}
 }
 

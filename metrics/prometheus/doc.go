@@ -47,11 +47,45 @@
 //	resource_pool_quota_closed_total{quota}  resources that the quota ended
 //	resource_pool_quota_operations_total{quota} operations of the engine that have ended
 //	resource_pool_quota_operations_failed_total{quota} operations of the engine that failed
+//	resource_pool_mux_held{mux} gauge: leased resources that are shared among calls
+//	resource_pool_mux_draining{mux} gauge: of these, resources that take no more calls
+//	resource_pool_mux_in_flight{mux} gauge: calls that await a reply
+//	resource_pool_mux_in_flight_busiest{mux} gauge: calls in flight on the resource that has most
+//	resource_pool_mux_in_flight_limit{mux} gauge: calls that may be in flight on one resource
+//	resource_pool_mux_waiting{mux} gauge: callers that wait for a resource to have room
+//	resource_pool_mux_oldest_wait_seconds{mux} gauge: how long the first of them has waited
+//	resource_pool_mux_orphans{mux} gauge: calls that were given up and whose replies have not come
+//	resource_pool_mux_orphans_limit{mux} gauge: orphans beyond which a resource is drained
+//	resource_pool_mux_streams{mux} gauge: streams that are open
+//	resource_pool_mux_queued_bytes{mux} gauge: bytes that wait to be written
+//	resource_pool_mux_acquired_total{mux} resources acquired to be shared
+//	resource_pool_mux_calls_total{mux} calls that were answered
+//	resource_pool_mux_calls_not_sent_total{mux} calls that failed and were certainly not sent
+//	resource_pool_mux_calls_may_have_run_total{mux} calls that failed and may have run
+//	resource_pool_mux_writes_total{mux} writes
+//	resource_pool_mux_messages_total{mux} messages; divided by writes, the calls per write
+//	resource_pool_mux_retries_total{mux} attempts after a resource ended before the call was sent
+//	resource_pool_mux_replays_total{mux} calls that may have run and were sent once more
+//	resource_pool_mux_orphaned_total{mux} calls that were given up after they were sent
+//	resource_pool_mux_late_total{mux} messages for calls or streams that were given up or had ended
+//	resource_pool_mux_unknown_total{mux} messages for ids that were never sent
+//	resource_pool_mux_bad_total{mux} messages that could not be classified
+//	resource_pool_mux_unwanted_total{mux} messages that nothing was set to receive
+//	resource_pool_mux_events_dropped_total{mux} events of the peer that found their buffer full
+//	resource_pool_mux_stream_dropped_total{mux} messages for streams that found their buffer full
+//	resource_pool_mux_resumes_total{mux} attempts to resume a stream
+//	resource_pool_mux_gaps_total{mux} streams that were resumed, so that messages may be missing
+//	resource_pool_mux_panics_total{mux} panics contained in functions of the user
+//	resource_pool_mux_call_seconds{mux} histogram: calls that were answered, estimated from a sample of them
 //
-// The last ones are those of a quota that several processes share
+// Those with the label quota are of a quota that several processes share
 // ([resource.SharedQuota]). Each pool that takes part in it shows them, so aggregate them
 // over pools and processes with max or min, by (quota); the sum of quota_held over
 // processes is the use of the whole quota if one pool of each process takes part.
+//
+// Those with the label mux are of what shares resources of the pool among many calls
+// ([resource.Multiplexer]): the mux.Clients of one name together. No metric has a label for each
+// connection; the live page lists them.
 //
 // A histogram has classic buckets and native buckets of schema 2; Prometheus scrapes
 // what it is configured for. In resource_pool_rejections_total the label

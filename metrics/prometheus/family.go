@@ -13,14 +13,45 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// family is the metrics of one name. It has either value, or label and values, or quota.
+// family is the metrics of one name. It has either value, or label and values, or label and each.
 type family struct {
 	name, help string
 	kind       prometheus.ValueType
 	value      func(s *metrics.Snapshot) float64
 	label      string
 	values     func(s *metrics.Snapshot, t label.Tally)
-	quota      func(q *resource.SharedQuota) float64 // the label is "quota"
+	each       func(s *metrics.Snapshot) []point
+}
+
+// point is one value of a family.
+type point struct {
+	label string
+	value float64
+}
+
+// perQuota returns the values of the shared quotas of a pool, which may have two holders of one.
+func perQuota(of func(q *resource.SharedQuota) float64) func(s *metrics.Snapshot) []point {
+	return func(s *metrics.Snapshot) []point {
+		return points(s.Quotas, func(q *resource.SharedQuota) (string, float64) { return q.Name, of(q) })
+	}
+}
+
+// perMux returns the values of the multiplexers of a pool.
+func perMux(of func(m *resource.Multiplexer) float64) func(s *metrics.Snapshot) []point {
+	return func(s *metrics.Snapshot) []point {
+		return points(s.Multiplexers, func(m *resource.Multiplexer) (string, float64) { return m.Name, of(m) })
+	}
+}
+
+// points makes the labels unique.
+func points[T any](all []T, of func(*T) (string, float64)) []point {
+	var names label.Names
+	out := make([]point, len(all))
+	for i := range all {
+		name, v := of(&all[i])
+		out[i] = point{names.Unique(name), v}
+	}
+	return out
 }
 
 var families = []family{
@@ -144,67 +175,183 @@ var families = []family{
 	},
 	{
 		name: "quota_granted", help: "Units of a shared quota that this process may use.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Granted) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Granted) }),
 	},
 	{
 		name: "quota_held", help: "Units of a shared quota in use by this process.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Held) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Held) }),
 	},
 	{
 		name: "quota_wanted", help: "Units of a shared quota that this process asked for.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Want) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Want) }),
 	},
 	{
 		name: "quota_target", help: "Fair share of this process of a shared quota.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Target) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Target) }),
 	},
 	{
 		name: "quota_limit", help: "Smallest limit of a shared quota that a process states.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Limit) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Limit) }),
 	},
 	{
 		name: "quota_highest_limit", help: "Largest limit of a shared quota that a process states.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Highest) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Highest) }),
 	},
 	{
 		name: "quota_fleet_granted", help: "Units of a shared quota granted to all processes.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Total) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Total) }),
 	},
 	{
 		name: "quota_holders", help: "Processes that share a quota.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Holders) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Holders) }),
 	},
 	{
 		name: "quota_waiting", help: "Creations that wait for a unit of a shared quota.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Waiting) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Waiting) }),
 	},
 	{
 		name: "quota_learning", help: "1 while the engine of a shared quota grants nothing new, else 0.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return truth(q.Learning) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return truth(q.Learning) }),
 	},
 	{
 		name: "quota_engine_lost_seconds", help: "How long the engine of a shared quota has not answered; 0 while it answers.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return q.Lost.Seconds() },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return q.Lost.Seconds() }),
 	},
 	{
 		name: "quota_over", help: "Units of a shared quota in use beyond the grant.", kind: gauge,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Over) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Over) }),
 	},
 	{
 		name: "quota_exceeded_total", help: "Units of a shared quota that were ever in use beyond the grant.", kind: counter,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.OverTotal) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.OverTotal) }),
 	},
 	{
 		name: "quota_closed_total", help: "Resources that a shared quota ended.", kind: counter,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Closed) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Closed) }),
 	},
 	{
 		name: "quota_operations_total", help: "Operations of the engine of a shared quota that have ended.", kind: counter,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Operations) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Operations) }),
 	},
 	{
 		name: "quota_operations_failed_total", help: "Operations of the engine of a shared quota that failed.", kind: counter,
-		label: "quota", quota: func(q *resource.SharedQuota) float64 { return float64(q.Failed) },
+		label: "quota", each: perQuota(func(q *resource.SharedQuota) float64 { return float64(q.Failed) }),
+	},
+	{
+		name: "mux_held", help: "Leased resources that are shared among calls.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Held) }),
+	},
+	{
+		name: "mux_draining", help: "Shared resources that take no more calls.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Draining) }),
+	},
+	{
+		name: "mux_in_flight", help: "Calls that await a reply on a shared resource.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.InFlight) }),
+	},
+	{
+		name: "mux_in_flight_busiest", help: "Calls in flight on the shared resource that has most.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Busiest) }),
+	},
+	{
+		name: "mux_in_flight_limit", help: "Calls that may be in flight on one shared resource.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Limit) }),
+	},
+	{
+		name: "mux_waiting", help: "Callers that wait for a shared resource to have room.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Waiting) }),
+	},
+	{
+		name: "mux_oldest_wait_seconds", help: "How long the first caller has waited for a shared resource to have room.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return m.OldestWait.Seconds() }),
+	},
+	{
+		name: "mux_orphans", help: "Calls that were given up and whose replies have not come.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Orphans) }),
+	},
+	{
+		name: "mux_orphans_limit", help: "Orphans beyond which a shared resource is drained.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.MaxOrphans) }),
+	},
+	{
+		name: "mux_streams", help: "Streams that are open on shared resources.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Streams) }),
+	},
+	{
+		name: "mux_queued_bytes", help: "Bytes that wait to be written to shared resources.", kind: gauge,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Queued) }),
+	},
+	{
+		name: "mux_acquired_total", help: "Resources acquired to be shared.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Acquired) }),
+	},
+	{
+		name: "mux_calls_total", help: "Calls on shared resources that were answered.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Calls) }),
+	},
+	{
+		name: "mux_calls_not_sent_total", help: "Calls that failed and were certainly not sent.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.NotSent) }),
+	},
+	{
+		name: "mux_calls_may_have_run_total", help: "Calls that failed and may have run.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.MayHaveRun) }),
+	},
+	{
+		name: "mux_writes_total", help: "Writes to shared resources.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Batches) }),
+	},
+	{
+		name: "mux_messages_total", help: "Messages written to shared resources, several in one write.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Messages) }),
+	},
+	{
+		name: "mux_retries_total", help: "Attempts after a shared resource ended before the call was sent.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Retried) }),
+	},
+	{
+		name: "mux_replays_total", help: "Calls that may have run and were sent once more.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Replayed) }),
+	},
+	{
+		name: "mux_orphaned_total", help: "Calls that were given up after they were sent.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Orphaned) }),
+	},
+	{
+		name: "mux_late_total", help: "Messages for calls or streams that were given up or had ended.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Late) }),
+	},
+	{
+		name: "mux_unknown_total", help: "Messages for ids that were never sent.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Unknown) }),
+	},
+	{
+		name: "mux_bad_total", help: "Messages that could not be classified.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Bad) }),
+	},
+	{
+		name: "mux_unwanted_total", help: "Messages that nothing was set to receive.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Unwanted) }),
+	},
+	{
+		name: "mux_events_dropped_total", help: "Events of the peer that found their buffer full.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.EventsDropped) }),
+	},
+	{
+		name: "mux_stream_dropped_total", help: "Messages for streams that found their buffer full.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.StreamDropped) }),
+	},
+	{
+		name: "mux_resumes_total", help: "Attempts to resume a stream.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Resumes) }),
+	},
+	{
+		name: "mux_gaps_total", help: "Streams that were resumed, so that messages may be missing.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Gaps) }),
+	},
+	{
+		name: "mux_panics_total", help: "Panics contained in functions given to a multiplexer.", kind: counter,
+		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Panics) }),
 	},
 }
 

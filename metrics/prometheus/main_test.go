@@ -41,6 +41,14 @@ func busy(name string) metrics.Snapshot {
 		Learning: true, Lost: 2500 * time.Millisecond, LostCause: errors.New("secret of the engine"),
 		Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
 	}}
+	s.Multiplexers = []resource.Multiplexer{{
+		Name: "jsonrpc", Held: 201, Draining: 202, Limit: 203, InFlight: 204, Busiest: 205, Waiting: 206, OldestWait: 2500 * time.Millisecond,
+		Orphans: 208, MaxOrphans: 209, Streams: 210, Queued: 211, Acquired: 212, Calls: 213, NotSent: 214, MayHaveRun: 215, Batches: 216,
+		Messages: 217, Retried: 218, Replayed: 219, Orphaned: 220, Late: 221, Unknown: 222, Bad: 223, Unwanted: 224, EventsDropped: 225,
+		StreamDropped: 226, Resumes: 227, Gaps: 228, Panics: 229,
+		Took:      resource.Durations{Sum: time.Second, Zero: 30, First: 16 * 20, Buckets: []int64{0, 0, 0, 4, 6}},
+		Resources: []resource.MultiplexedResource{{ID: 7, Cause: errors.New("secret of the peer")}},
+	}}
 	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
 	s.Refused = map[string]int64{"policy.Rate": 30, "policy.Queue": 24}
 	s.Outages = 3
