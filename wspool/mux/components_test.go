@@ -350,3 +350,16 @@ func TestDurations_Read(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// What the sampling of durations adds to each call of a busy client.
+func BenchmarkDurations(b *testing.B) {
+	var d durations
+	n := int64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		if w := d.sample(n); w > 0 {
+			d.add(time.Now(), w)
+		}
+	}
+}
