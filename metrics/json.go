@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
@@ -29,6 +30,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Quotas:    list(s.Quotas, quotaOf),
 
 		Multiplexers: list(s.Multiplexers, multiplexerOf),
+		Endpoints:    endpointsOf(s.Endpoints),
 
 		Facts:  list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
 		Held:   list(s.Held, heldOf),
@@ -88,6 +90,7 @@ type jsonSnapshot struct {
 	Quotas     []jsonQuota      `json:"quotas"`
 
 	Multiplexers []jsonMultiplexer `json:"multiplexers"`
+	Endpoints    jsonEndpoints     `json:"endpoints"`
 
 	Facts  []jsonFact  `json:"facts"`
 	Held   []jsonHeld  `json:"held"`
@@ -318,6 +321,65 @@ func muxShareOf(r resource.MultiplexedResource) jsonMuxShare {
 	return jsonMuxShare{
 		ID: r.ID, InFlight: r.InFlight, Orphans: r.Orphans, Streams: r.Streams, Queued: r.Queued, Draining: r.Draining, Cause: text.Of(r.Cause),
 		Dedicated: r.Dedicated, Calls: r.Calls, Batches: r.Batches, Messages: r.Messages, Late: r.Late, Unknown: r.Unknown, Bad: r.Bad,
+	}
+}
+
+type jsonEndpoints struct {
+	All           []jsonEndpoint `json:"all"`
+	Priority      int            `json:"priority"`
+	Panic         bool           `json:"panic"`
+	Failovers     int64          `json:"failovers"`
+	Failbacks     int64          `json:"failbacks"`
+	Updates       int64          `json:"updates"`
+	UpdatesFailed int64          `json:"updatesFailed"`
+	ResolverErr   string         `json:"resolverErr"`
+	Moved         int64          `json:"moved"`
+	MovesFailed   int64          `json:"movesFailed"`
+}
+
+type jsonEndpoint struct {
+	Addr      string  `json:"addr"`
+	Zone      string  `json:"zone"`
+	Priority  int     `json:"priority"`
+	Status    string  `json:"status"`
+	Cause     string  `json:"cause"`
+	For       seconds `json:"for"`
+	Ranked    bool    `json:"ranked"`
+	Failing   bool    `json:"failing"`
+	Ejected   bool    `json:"ejected"`
+	Share     float64 `json:"share"`
+	Load      int     `json:"load"`
+	Latency   seconds `json:"latency"`
+	Idle      int     `json:"idle"`
+	Leased    int     `json:"leased"`
+	Shared    int     `json:"shared"`
+	Making    int     `json:"making"`
+	Begun     int64   `json:"begun"`
+	Good      int64   `json:"good"`
+	Bad       int64   `json:"bad"`
+	Refused   int64   `json:"refused"`
+	Ejections int64   `json:"ejections"`
+	Probes    int64   `json:"probes"`
+	Moved     int64   `json:"moved"`
+}
+
+// endpointsOf returns e as JSON; a pool that has none has an empty list.
+func endpointsOf(e *resource.Endpoints) jsonEndpoints {
+	if e == nil {
+		return jsonEndpoints{All: []jsonEndpoint{}}
+	}
+	return jsonEndpoints{
+		All: list(e.All, endpointOf), Priority: e.Priority, Panic: e.Panic, Failovers: e.Failovers, Failbacks: e.Failbacks,
+		Updates: e.Updates, UpdatesFailed: e.UpdatesFailed, ResolverErr: text.Of(e.ResolverErr), Moved: e.Moved, MovesFailed: e.MovesFailed,
+	}
+}
+
+func endpointOf(e resource.EndpointInfo) jsonEndpoint {
+	return jsonEndpoint{
+		Addr: text.Discreet(e.Addr), Zone: text.Clean(e.Zone, text.MaxLabel), Priority: e.Priority, Status: text.Clean(e.Status, text.MaxLabel),
+		Cause: text.Of(e.Cause), For: seconds(e.For), Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load,
+		Latency: seconds(e.Latency), Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad,
+		Refused: e.Refused, Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
 	}
 }
 

@@ -153,6 +153,9 @@ func distinct(v reflect.Value) map[string]any {
 		case int, int64:
 			f.SetInt(int64(i + 1))
 			want[key] = float64(i + 1)
+		case float64:
+			f.SetFloat(float64(i + 1))
+			want[key] = float64(i + 1)
 		case uint64:
 			f.SetUint(uint64(i + 1))
 			want[key] = float64(i + 1)
@@ -197,6 +200,24 @@ func TestSnapshot_JSONOfMultiplexers(t *testing.T) {
 	}
 	if took["count"] != 6. || took["sum"] != 5. || took["zero"] != 1. || took["first"] != 80. || !reflect.DeepEqual(took["buckets"], []any{2., 3.}) {
 		t.Errorf("the durations are %v", took)
+	}
+}
+
+// Every figure of endpoints is written, and none of them is another; no secret in an address is.
+func TestSnapshot_JSONOfEndpoints(t *testing.T) {
+	var of resource.Endpoints
+	var one resource.EndpointInfo
+	want := distinct(reflect.ValueOf(&of))
+	want["all"] = []any{distinct(reflect.ValueOf(&one))}
+	of.All = []resource.EndpointInfo{one}
+	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Endpoints: &of}})
+	if got := at2(m, "endpoints"); !reflect.DeepEqual(got, any(want)) {
+		t.Errorf("it is\n%v, want\n%v", got, want)
+	}
+	of.All[0].Addr = "wss://me:secret@example.com/x"
+	m = decode(t, metrics.Snapshot{Inspection: resource.Inspection{Endpoints: &of}})
+	if got, _ := at2(m, "endpoints.all.0.addr").(string); strings.Contains(got, "secret") || !strings.Contains(got, "example.com") {
+		t.Errorf("the address is %q", got)
 	}
 }
 

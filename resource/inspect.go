@@ -55,6 +55,7 @@ type Inspection struct {
 	Policies     []PolicyState  // those that are set
 	Quotas       []SharedQuota  // that its policies share with other processes; see QuotaReporter
 	Multiplexers []Multiplexer  // that share its resources among calls, one for each name; see MultiplexReporter
+	Endpoints    *Endpoints     // over which its resources are spread; nil: it has one endpoint, or does not know of them
 	Facts        []Fact         // what a particular kind of pool adds, such as wspool's
 }
 

@@ -102,6 +102,15 @@ func sample() *fake {
 				Holders: 68, Waiting: 69, Learning: true, Lost: 2500 * time.Millisecond, LostCause: errors.New("connection refused"),
 				Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
 			}, {Name: "model", Holder: "h2", Limit: 8}},
+			Endpoints: &resource.Endpoints{
+				Priority: 401, Panic: true, Failovers: 402, Failbacks: 403, Updates: 404, UpdatesFailed: 405, ResolverErr: errors.New("lookup failed; token=abc"),
+				Moved: 406, MovesFailed: 407,
+				All: []resource.EndpointInfo{{
+					Addr: "wss://me:secret@a/", Zone: "z", Priority: 401, Status: "ejected", Cause: errors.New("refused; token=abc"), For: time.Minute,
+					Ranked: true, Failing: true, Ejected: true, Share: 0.25, Load: 411, Latency: 2500 * time.Millisecond, Idle: 413, Leased: 414, Shared: 415,
+					Making: 416, Begun: 417, Good: 418, Bad: 419, Refused: 420, Ejections: 421, Probes: 422, Moved: -423,
+				}, {Addr: "b:1", Status: "healthy"}},
+			},
 			Multiplexers: []resource.Multiplexer{{
 				Name: "jsonrpc", Held: 301, Draining: 302, Limit: 303, InFlight: 304, Busiest: 305, Waiting: 306, OldestWait: 2500 * time.Millisecond,
 				Orphans: 308, MaxOrphans: 309, Streams: 310, Queued: 311, Acquired: 312, Calls: 313, NotSent: 314, MayHaveRun: 315, Batches: 316,

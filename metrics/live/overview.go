@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
@@ -56,7 +58,40 @@ func (u *update) chosen(find string) (shown []*known, more int) {
 func (k *known) troubled() bool {
 	return k.problem != "" || k.brief.Outage || k.brief.Overdue > 0 || k.brief.Load.Waiting > 0 ||
 		slices.ContainsFunc(k.brief.Quotas, func(q resource.SharedQuota) bool { return q.Lost > 0 || q.Over > 0 || q.Total > q.Limit }) ||
-		slices.ContainsFunc(k.brief.Multiplexers, func(m resource.Multiplexer) bool { return m.Waiting > 0 })
+		slices.ContainsFunc(k.brief.Multiplexers, func(m resource.Multiplexer) bool { return m.Waiting > 0 }) ||
+		k.brief.Endpoints != nil && (k.brief.Endpoints.Panic || k.brief.Endpoints.ResolverErr != nil)
+}
+
+// toEndpoints returns what the overview shows of e.
+func toEndpoints(e *resource.Endpoints) *endpoints {
+	if e == nil {
+		return nil
+	}
+	out := &endpoints{
+		Matched: len(e.All), Priority: e.Priority, Panic: e.Panic, Failovers: e.Failovers, Failbacks: e.Failbacks, Updates: e.Updates,
+		UpdatesFailed: e.UpdatesFailed, ResolverErr: text.Of(e.ResolverErr), Moved: e.Moved, MovesFailed: e.MovesFailed,
+	}
+	for i := range e.All {
+		if e.All[i].Ejected {
+			out.Ejected++
+		}
+	}
+	return out
+}
+
+// toEndpointRows returns what the page of a pool shows of its endpoints.
+func toEndpointRows(all []resource.EndpointInfo) []endpoint {
+	var names label.Names // two addresses may differ by a secret
+	out := make([]endpoint, len(all))
+	for i, e := range all {
+		out[i] = endpoint{
+			Addr: names.Unique(text.Discreet(e.Addr)), Zone: cut(e.Zone), Priority: e.Priority, Status: cut(e.Status), Cause: text.Of(e.Cause), For: seconds(e.For),
+			Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load, Latency: seconds(e.Latency),
+			Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad, Refused: e.Refused,
+			Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
+		}
+	}
+	return out
 }
 
 // toMultiplexer returns what the overview shows of m.
@@ -119,6 +154,7 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 	for i := range first(s.Multiplexers, u.limit) {
 		out.Multiplexers = append(out.Multiplexers, toMultiplexer(&s.Multiplexers[i]))
 	}
+	out.Endpoints = toEndpoints(s.Endpoints)
 	if s.Outage {
 		var d seconds
 		if !s.Since.IsZero() {

@@ -69,6 +69,11 @@ func (u *update) plainPool(v view) (d plainDetail, ok bool) {
 		m := &s.Multiplexers[i]
 		m.Resources = first(m.Resources, u.limit)
 	}
+	if s.Endpoints != nil {
+		e := *s.Endpoints
+		e.All = first(e.All, u.limit)
+		s.Endpoints = &e
+	}
 	d.Pool = s
 	return d, true
 }

@@ -157,6 +157,9 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 		brief.Multiplexers[i].Took = toHistogram(metrics.HistogramOf(m.Took))
 		brief.Multiplexers[i].Conns = toMuxConns(first(m.Resources, u.limit))
 	}
+	if s.Endpoints != nil {
+		brief.Endpoints.Rows = toEndpointRows(first(s.Endpoints.All, u.limit))
+	}
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),

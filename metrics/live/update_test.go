@@ -69,6 +69,9 @@ func TestPlain(t *testing.T) {
 	if n := len(cut["multiplexers"].([]any)[0].(map[string]any)["resources"].([]any)); n != 1 {
 		t.Errorf("with a limit of 1 a multiplexer has %d resources", n)
 	}
+	if n := len(cut["endpoints"].(map[string]any)["all"].([]any)); n != 1 {
+		t.Errorf("with a limit of 1 there are %d endpoints", n)
+	}
 }
 
 // The page gets every figure of the snapshot, under its name.
@@ -120,6 +123,21 @@ func TestEvents(t *testing.T) {
 				"waiting": 0, "over": 0, "over_total": 0, "closed": 0, "operations": 0, "operations_failed": 0,
 			},
 		},
+		"endpoints": map[string]any{
+			"matched": 2, "ejected": 1, "priority": 401, "panic": true, "failovers": 402, "failbacks": 403, "updates": 404, "updates_failed": 405,
+			"resolver_error": "lookup failed; token=…", "moved": 406, "moves_failed": 407,
+			"rows": []any{
+				map[string]any{
+					"addr": "wss://…@a/", "zone": "z", "priority": 401, "status": "ejected", "cause": "refused; token=…", "for_seconds": 60, "ranked": true,
+					"failing": true, "ejected": true, "share": 0.25, "load": 411, "latency_seconds": 2.5, "idle": 413, "leased": 414, "shared": 415,
+					"making": 416, "begun": 417, "good": 418, "bad": 419, "refused": 420, "ejections": 421, "probes": 422, "moved": -423,
+				},
+				map[string]any{
+					"addr": "b:1", "priority": 0, "status": "healthy", "for_seconds": 0, "share": 0, "load": 0, "latency_seconds": 0, "idle": 0, "leased": 0,
+					"shared": 0, "making": 0, "begun": 0, "good": 0, "bad": 0, "refused": 0, "ejections": 0, "probes": 0, "moved": 0,
+				},
+			},
+		},
 		"multiplexers": []any{map[string]any{
 			"name": "jsonrpc", "held": 301, "draining": 302, "limit": 303, "in_flight": 304, "busiest": 305, "waiting": 306, "oldest_wait_seconds": 2.5,
 			"orphans": 308, "max_orphans": 309, "streams": 310, "queued_bytes": 311, "acquired": 312, "calls": 313, "not_sent": 314,
@@ -156,6 +174,7 @@ func TestEvents(t *testing.T) {
 	g := all["pools"].([]any)[0].(map[string]any)
 	delete(d["multiplexers"].([]any)[0].(map[string]any), "took")
 	delete(d["multiplexers"].([]any)[0].(map[string]any), "conns")
+	delete(d["endpoints"].(map[string]any), "rows")
 	for name := range maps.Keys(g) {
 		if name != "outage_seconds" && !reflect.DeepEqual(g[name], d[name]) {
 			t.Errorf("in the overview %s is %v, not %v", name, g[name], d[name])
@@ -215,6 +234,8 @@ func TestHostile(t *testing.T) {
 		f.s.Held[0].Class = name
 		f.s.Multiplexers[0].Name = name
 		f.s.Multiplexers[0].Resources[0].Cause = errors.New(name)
+		f.s.Endpoints.All[0].Addr, f.s.Endpoints.All[0].Cause = name, errors.New(name)
+		f.s.Endpoints.ResolverErr = errors.New(name)
 		f.s.Destroyed = map[string]int64{name: 1}
 		p := pageOf(t, f)
 		u := p.update()

@@ -51,6 +51,7 @@ type summary struct {
 	Quotas   []quota          `json:"quotas,omitempty"`           // shared with other processes
 
 	Multiplexers []multiplexer `json:"multiplexers,omitempty"` // that share resources among calls
+	Endpoints    *endpoints    `json:"endpoints,omitempty"`    // over which the pool is spread
 }
 
 // quota is a resource.SharedQuota.
@@ -129,6 +130,49 @@ type muxConn struct {
 	Late      int64  `json:"late"`
 	Unknown   int64  `json:"unknown"`
 	Bad       int64  `json:"bad"`
+}
+
+// endpoints are resource.Endpoints.
+type endpoints struct {
+	Matched       int        `json:"matched"`
+	Ejected       int        `json:"ejected"`
+	Priority      int        `json:"priority"`
+	Panic         bool       `json:"panic,omitempty"`
+	Failovers     int64      `json:"failovers"`
+	Failbacks     int64      `json:"failbacks"`
+	Updates       int64      `json:"updates"`
+	UpdatesFailed int64      `json:"updates_failed"`
+	ResolverErr   string     `json:"resolver_error,omitempty"`
+	Moved         int64      `json:"moved"`
+	MovesFailed   int64      `json:"moves_failed"`
+	Rows          []endpoint `json:"rows,omitempty"` // on the page of the pool
+}
+
+// endpoint is a resource.EndpointInfo.
+type endpoint struct {
+	Addr      string  `json:"addr"`
+	Zone      string  `json:"zone,omitempty"`
+	Priority  int     `json:"priority"`
+	Status    string  `json:"status"`
+	Cause     string  `json:"cause,omitempty"`
+	For       seconds `json:"for_seconds"`
+	Ranked    bool    `json:"ranked,omitempty"`
+	Failing   bool    `json:"failing,omitempty"`
+	Ejected   bool    `json:"ejected,omitempty"`
+	Share     float64 `json:"share"`
+	Load      int     `json:"load"`
+	Latency   seconds `json:"latency_seconds"`
+	Idle      int     `json:"idle"`
+	Leased    int     `json:"leased"`
+	Shared    int     `json:"shared"`
+	Making    int     `json:"making"`
+	Begun     int64   `json:"begun"`
+	Good      int64   `json:"good"`
+	Bad       int64   `json:"bad"`
+	Refused   int64   `json:"refused"`
+	Ejections int64   `json:"ejections"`
+	Probes    int64   `json:"probes"`
+	Moved     int64   `json:"moved"`
 }
 
 // counts are counters of resource.Stats.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/resource"
 )
 
@@ -24,7 +25,8 @@ const (
 	counter             // only grows
 )
 
-// figure is one instrument. It has either value, or by and values, or by and each.
+// figure is one instrument. It has value, or by and values, or each; without by, each returns at
+// most one value.
 type figure struct {
 	name, unit, help string // unit "": that of Config.noun
 	kind             kind
@@ -51,6 +53,23 @@ func perQuota(of func(q *resource.SharedQuota) int64) func(s *metrics.Snapshot) 
 func perMux(of func(m *resource.Multiplexer) int64) func(s *metrics.Snapshot) []figureOf {
 	return func(s *metrics.Snapshot) []figureOf {
 		return uniquely(s.Multiplexers, func(m *resource.Multiplexer) (string, int64) { return m.Name, of(m) })
+	}
+}
+
+// perEndpoint returns the values of the endpoints of a pool.
+func perEndpoint(of func(e *resource.EndpointInfo) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		return uniquely(spread.Labeled(s.Endpoints), func(e *resource.EndpointInfo) (string, int64) { return e.Addr, of(e) })
+	}
+}
+
+// ofEndpoints returns one value of a pool that has endpoints.
+func ofEndpoints(of func(e *resource.Endpoints) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		if s.Endpoints == nil {
+			return nil
+		}
+		return []figureOf{{value: of(s.Endpoints)}}
 	}
 }
 
@@ -328,6 +347,122 @@ var figures = []figure{
 		name: "mux.panics", unit: "{panic}", help: "Panics contained in functions given to a multiplexer.", kind: counter,
 		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Panics }),
 	},
+	{
+		name: "endpoint.load", unit: "{call}", help: "Leases and calls in flight on the endpoint, and callers that wait for it.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Load) }),
+	},
+	{
+		name: "endpoint.latency", unit: "s", help: "Average latency of the endpoint with a penalty for failures, rounded up; 0 if it is not known.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return wholeSeconds(e.Latency) }),
+	},
+	{
+		name: "endpoint.count", help: "Resources of the endpoint, idle and leased.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Idle + e.Leased) }),
+	},
+	{
+		name: "endpoint.used", help: "Resources of the endpoint that are leased.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Leased) }),
+	},
+	{
+		name: "endpoint.shared", help: "Resources of the endpoint whose lease is shared among calls.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Shared) }),
+	},
+	{
+		name: "endpoint.making", help: "Resources of the endpoint that are being created.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Making) }),
+	},
+	{
+		name: "endpoint.ranked", unit: "1", help: "1 if callers may be sent to the endpoint, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Ranked) }),
+	},
+	{
+		name: "endpoint.ejected", unit: "1", help: "1 while the endpoint is ejected or probed, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Ejected) }),
+	},
+	{
+		name: "endpoint.failing", unit: "1", help: "1 while the endpoint fails, ejected or not, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Failing) }),
+	},
+	{
+		name: "endpoint.draining", unit: "1", help: "1 while the endpoint has left and is drained, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "draining") }),
+	},
+	{
+		name: "endpoint.standby", unit: "1", help: "1 while the priority of the endpoint is not in use, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "standby") }),
+	},
+	{
+		name: "endpoint.slow_start", unit: "1", help: "1 while the share of the endpoint grows, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "slow start") }),
+	},
+	{
+		name: "endpoint.moved", help: "Resources moved to the endpoint, less those moved away.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Moved }),
+	},
+	{
+		name: "endpoint.uses", unit: "{use}", help: "Uses of the endpoint that have begun.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Begun }),
+	},
+	{
+		name: "endpoint.good", unit: "{use}", help: "Evidence that counted as a success of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Good }),
+	},
+	{
+		name: "endpoint.bad", unit: "{use}", help: "Evidence that counted as a failure of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Bad }),
+	},
+	{
+		name: "endpoint.refused", unit: "{use}", help: "Evidence that counted as a refusal by the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Refused }),
+	},
+	{
+		name: "endpoint.ejections", unit: "{ejection}", help: "Ejections of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Ejections }),
+	},
+	{
+		name: "endpoint.probes", unit: "{probe}", help: "Probes of the endpoint that have ended.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Probes }),
+	},
+	{
+		name: "endpoints", unit: "{endpoint}", help: "Endpoints over which the pool is spread.", kind: level,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return int64(len(e.All)) }),
+	},
+	{
+		name: "endpoints.panic", unit: "1", help: "1 while ejections are ignored because too few endpoints are healthy, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return truth(e.Panic) }),
+	},
+	{
+		name: "endpoints.priority", unit: "1", help: "Priority of the endpoints in use.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return int64(e.Priority) }),
+	},
+	{
+		name: "endpoints.resolver_failing", unit: "1", help: "1 while the last answer of the resolver was not applied, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return truth(e.ResolverErr != nil) }),
+	},
+	{
+		name: "endpoints.failovers", unit: "{failover}", help: "How often a worse priority was taken into use.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Failovers }),
+	},
+	{
+		name: "endpoints.failbacks", unit: "{failback}", help: "How often a better priority was taken into use again.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Failbacks }),
+	},
+	{
+		name: "endpoints.updates", unit: "{update}", help: "Answers of the resolver that were applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Updates }),
+	},
+	{
+		name: "endpoints.updates_failed", unit: "{update}", help: "Answers of the resolver that were not applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.UpdatesFailed }),
+	},
+	{
+		name: "endpoints.moved", help: "Resources that were moved from one endpoint to another.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Moved }),
+	},
+	{
+		name: "endpoints.moves_failed", unit: "{move}", help: "Moves of resources that failed.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.MovesFailed }),
+	},
 }
 
 // truth returns 1 for true.
@@ -365,7 +500,7 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	}
 	m := provider.Meter(Scope)
 	instruments := make([]metric.Int64Observable, len(figures))
-	all := make([]metric.Observable, len(figures), len(figures)+1)
+	all := make([]metric.Observable, len(figures), len(figures)+2)
 	var bad []error
 	for i, f := range figures {
 		if instruments[i], err = instrument(m, &cfg, &f); err != nil {
@@ -375,18 +510,24 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	}
 	oldest, err := m.Float64ObservableGauge(cfg.Prefix+".oldest_wait", metric.WithUnit("s"),
 		metric.WithDescription("How long the first of the waiting callers has waited."))
-	if err := errors.Join(append(bad, err)...); err != nil {
+	share, err2 := m.Float64ObservableGauge(cfg.Prefix+".endpoint.share", metric.WithUnit("1"),
+		metric.WithDescription("Part of the callers that the endpoint is to get, from 0 to 1."))
+	if err := errors.Join(append(bad, err, err2)...); err != nil {
 		return nil, err
 	}
 	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
 			o.ObserveFloat64(oldest, s.OldestWait.Seconds(), metric.WithAttributes(common...))
+			for _, e := range spread.Labeled(s.Endpoints) {
+				by := attribute.String(cfg.Prefix+".endpoint", e.Addr)
+				o.ObserveFloat64(share, e.Share, metric.WithAttributes(common...), metric.WithAttributes(by))
+			}
 			for i, f := range figures {
 				f.observe(o, instruments[i], s, cfg.Prefix, common)
 			}
 		})
 		return nil
-	}, append(all, oldest)...)
+	}, append(all, oldest, share)...)
 }
 
 // instrument creates the instrument of f.
@@ -412,8 +553,11 @@ func (f *figure) observe(o metric.Observer, to metric.Int64Observable, s *metric
 	}
 	if f.each != nil {
 		for _, one := range f.each(s) {
-			by := attribute.String(prefix+"."+f.by, one.name)
-			o.ObserveInt64(to, one.value, metric.WithAttributes(common...), metric.WithAttributes(by))
+			attrs := []metric.ObserveOption{metric.WithAttributes(common...)}
+			if f.by != "" {
+				attrs = append(attrs, metric.WithAttributes(attribute.String(prefix+"."+f.by, one.name)))
+			}
+			o.ObserveInt64(to, one.value, attrs...)
 		}
 		return
 	}

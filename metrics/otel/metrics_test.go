@@ -77,6 +77,96 @@ func TestEveryFigure(t *testing.T) {
 		"mux.resumes mux=jsonrpc":            227,
 		"mux.gaps mux=jsonrpc":               228,
 		"mux.panics mux=jsonrpc":             229,
+		"endpoint.share endpoint=a:1":        0.25,
+		"endpoint.share endpoint=b:1":        0,
+		"endpoint.share endpoint=c:1":        0,
+		"endpoint.share endpoint=d:1":        0,
+		"endpoint.load endpoint=a:1":         411,
+		"endpoint.load endpoint=b:1":         0,
+		"endpoint.load endpoint=c:1":         0,
+		"endpoint.load endpoint=d:1":         0,
+		"endpoint.latency endpoint=a:1":      3,
+		"endpoint.latency endpoint=b:1":      0,
+		"endpoint.latency endpoint=c:1":      0,
+		"endpoint.latency endpoint=d:1":      0,
+		"endpoint.count endpoint=a:1":        827,
+		"endpoint.count endpoint=b:1":        0,
+		"endpoint.count endpoint=c:1":        0,
+		"endpoint.count endpoint=d:1":        0,
+		"endpoint.used endpoint=a:1":         414,
+		"endpoint.used endpoint=b:1":         0,
+		"endpoint.used endpoint=c:1":         0,
+		"endpoint.used endpoint=d:1":         0,
+		"endpoint.shared endpoint=a:1":       415,
+		"endpoint.shared endpoint=b:1":       0,
+		"endpoint.shared endpoint=c:1":       0,
+		"endpoint.shared endpoint=d:1":       0,
+		"endpoint.making endpoint=a:1":       416,
+		"endpoint.making endpoint=b:1":       0,
+		"endpoint.making endpoint=c:1":       0,
+		"endpoint.making endpoint=d:1":       0,
+		"endpoint.ranked endpoint=a:1":       1,
+		"endpoint.ranked endpoint=b:1":       0,
+		"endpoint.ranked endpoint=c:1":       0,
+		"endpoint.ranked endpoint=d:1":       0,
+		"endpoint.ejected endpoint=a:1":      0,
+		"endpoint.ejected endpoint=b:1":      1,
+		"endpoint.ejected endpoint=c:1":      0,
+		"endpoint.ejected endpoint=d:1":      0,
+		"endpoint.failing endpoint=a:1":      0,
+		"endpoint.failing endpoint=b:1":      1,
+		"endpoint.failing endpoint=c:1":      0,
+		"endpoint.failing endpoint=d:1":      0,
+		"endpoint.draining endpoint=a:1":     0,
+		"endpoint.draining endpoint=b:1":     0,
+		"endpoint.draining endpoint=c:1":     1,
+		"endpoint.draining endpoint=d:1":     0,
+		"endpoint.standby endpoint=a:1":      0,
+		"endpoint.standby endpoint=b:1":      0,
+		"endpoint.standby endpoint=c:1":      0,
+		"endpoint.standby endpoint=d:1":      1,
+		"endpoint.slow_start endpoint=a:1":   1,
+		"endpoint.slow_start endpoint=b:1":   0,
+		"endpoint.slow_start endpoint=c:1":   0,
+		"endpoint.slow_start endpoint=d:1":   0,
+		"endpoint.moved endpoint=a:1":        -423,
+		"endpoint.moved endpoint=b:1":        0,
+		"endpoint.moved endpoint=c:1":        0,
+		"endpoint.moved endpoint=d:1":        0,
+		"endpoint.uses endpoint=a:1":         417,
+		"endpoint.uses endpoint=b:1":         0,
+		"endpoint.uses endpoint=c:1":         0,
+		"endpoint.uses endpoint=d:1":         0,
+		"endpoint.good endpoint=a:1":         418,
+		"endpoint.good endpoint=b:1":         0,
+		"endpoint.good endpoint=c:1":         0,
+		"endpoint.good endpoint=d:1":         0,
+		"endpoint.bad endpoint=a:1":          419,
+		"endpoint.bad endpoint=b:1":          0,
+		"endpoint.bad endpoint=c:1":          0,
+		"endpoint.bad endpoint=d:1":          0,
+		"endpoint.refused endpoint=a:1":      420,
+		"endpoint.refused endpoint=b:1":      0,
+		"endpoint.refused endpoint=c:1":      0,
+		"endpoint.refused endpoint=d:1":      0,
+		"endpoint.ejections endpoint=a:1":    421,
+		"endpoint.ejections endpoint=b:1":    0,
+		"endpoint.ejections endpoint=c:1":    0,
+		"endpoint.ejections endpoint=d:1":    0,
+		"endpoint.probes endpoint=a:1":       422,
+		"endpoint.probes endpoint=b:1":       0,
+		"endpoint.probes endpoint=c:1":       0,
+		"endpoint.probes endpoint=d:1":       0,
+		"endpoints":                          4,
+		"endpoints.panic":                    1,
+		"endpoints.priority":                 401,
+		"endpoints.resolver_failing":         1,
+		"endpoints.failovers":                402,
+		"endpoints.failbacks":                403,
+		"endpoints.updates":                  404,
+		"endpoints.updates_failed":           405,
+		"endpoints.moved":                    406,
+		"endpoints.moves_failed":             407,
 		"mux.call_time mux=jsonrpc":          40, "wait_time": 1000, "use_time": 10, "create_time": 100, "check_time": 2, "destroy_time": 1,
 	}
 	if !maps.Equal(got, want) {
@@ -135,7 +225,8 @@ func TestDoc(t *testing.T) {
 			t.Errorf("%s is not listed", h.name)
 		}
 	}
-	if delete(listed, "oldest_wait"); len(listed) > 0 {
+	delete(listed, "oldest_wait")
+	if delete(listed, "endpoint.share"); len(listed) > 0 {
 		t.Errorf("listed, but not there: %v", listed)
 	}
 }
@@ -275,8 +366,8 @@ func TestUnregister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(read(t, reader)); n != len(figures)+1 {
-		t.Errorf("%d instruments of %d", n, len(figures)+1)
+	if n := len(read(t, reader)); n != len(figures)+2 {
+		t.Errorf("%d instruments of %d", n, len(figures)+2)
 	}
 	if err := reg.Unregister(); err != nil {
 		t.Fatal(err)

@@ -171,14 +171,18 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 	}
 	for i, f := range families {
 		d := c.descs[i]
-		if f.label == "" {
+		if f.value != nil {
 			m, err := prometheus.NewConstMetric(d, f.kind, f.value(s), pool)
 			send(d, m, err)
 			continue
 		}
 		if f.each != nil {
 			for _, p := range f.each(s) {
-				m, err := prometheus.NewConstMetric(d, f.kind, p.value, pool, p.label)
+				labels := []string{pool, p.label}
+				if f.label == "" {
+					labels = labels[:1]
+				}
+				m, err := prometheus.NewConstMetric(d, f.kind, p.value, labels...)
 				send(d, m, err)
 			}
 			continue

@@ -5,6 +5,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/resource"
 )
 
@@ -13,7 +14,8 @@ const (
 	counter = prometheus.CounterValue
 )
 
-// family is the metrics of one name. It has either value, or label and values, or label and each.
+// family is the metrics of one name. It has value, or label and values, or each; without a label,
+// each returns at most one point.
 type family struct {
 	name, help string
 	kind       prometheus.ValueType
@@ -40,6 +42,23 @@ func perQuota(of func(q *resource.SharedQuota) float64) func(s *metrics.Snapshot
 func perMux(of func(m *resource.Multiplexer) float64) func(s *metrics.Snapshot) []point {
 	return func(s *metrics.Snapshot) []point {
 		return points(s.Multiplexers, func(m *resource.Multiplexer) (string, float64) { return m.Name, of(m) })
+	}
+}
+
+// perEndpoint returns the values of the endpoints of a pool.
+func perEndpoint(of func(e *resource.EndpointInfo) float64) func(s *metrics.Snapshot) []point {
+	return func(s *metrics.Snapshot) []point {
+		return points(spread.Labeled(s.Endpoints), func(e *resource.EndpointInfo) (string, float64) { return e.Addr, of(e) })
+	}
+}
+
+// ofEndpoints returns one value, without a label, of a pool that has endpoints.
+func ofEndpoints(of func(e *resource.Endpoints) float64) func(s *metrics.Snapshot) []point {
+	return func(s *metrics.Snapshot) []point {
+		if s.Endpoints == nil {
+			return nil
+		}
+		return []point{{value: of(s.Endpoints)}}
 	}
 }
 
@@ -352,6 +371,126 @@ var families = []family{
 	{
 		name: "mux_panics_total", help: "Panics contained in functions given to a multiplexer.", kind: counter,
 		label: "mux", each: perMux(func(m *resource.Multiplexer) float64 { return float64(m.Panics) }),
+	},
+	{
+		name: "endpoint_share", help: "Part of the callers that the endpoint is to get, from 0 to 1.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return e.Share }),
+	},
+	{
+		name: "endpoint_load", help: "Leases and calls in flight on the endpoint, and callers that wait for it.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Load) }),
+	},
+	{
+		name: "endpoint_latency_seconds", help: "Average latency of the endpoint with a penalty for failures; 0 if it is not known.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return e.Latency.Seconds() }),
+	},
+	{
+		name: "endpoint_connections", help: "Resources of the endpoint, idle and leased.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Idle + e.Leased) }),
+	},
+	{
+		name: "endpoint_leased", help: "Resources of the endpoint that are leased.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Leased) }),
+	},
+	{
+		name: "endpoint_shared", help: "Resources of the endpoint whose lease is shared among calls.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Shared) }),
+	},
+	{
+		name: "endpoint_making", help: "Resources of the endpoint that are being created.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Making) }),
+	},
+	{
+		name: "endpoint_ranked", help: "1 if callers may be sent to the endpoint, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Ranked) }),
+	},
+	{
+		name: "endpoint_ejected", help: "1 while the endpoint is ejected or probed, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Ejected) }),
+	},
+	{
+		name: "endpoint_failing", help: "1 while the endpoint fails, ejected or not, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Failing) }),
+	},
+	{
+		name: "endpoint_draining", help: "1 while the endpoint has left and is drained, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Status == "draining") }),
+	},
+	{
+		name: "endpoint_standby", help: "1 while the priority of the endpoint is not in use, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Status == "standby") }),
+	},
+	{
+		name: "endpoint_slow_start", help: "1 while the share of the endpoint grows, else 0.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return truth(e.Status == "slow start") }),
+	},
+	{
+		name: "endpoint_moved", help: "Resources moved to the endpoint, less those moved away.", kind: gauge,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Moved) }),
+	},
+	{
+		name: "endpoint_uses_total", help: "Uses of the endpoint that have begun.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Begun) }),
+	},
+	{
+		name: "endpoint_good_total", help: "Evidence that counted as a success of the endpoint.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Good) }),
+	},
+	{
+		name: "endpoint_bad_total", help: "Evidence that counted as a failure of the endpoint.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Bad) }),
+	},
+	{
+		name: "endpoint_refused_total", help: "Evidence that counted as a refusal by the endpoint.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Refused) }),
+	},
+	{
+		name: "endpoint_ejections_total", help: "Ejections of the endpoint.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Ejections) }),
+	},
+	{
+		name: "endpoint_probes_total", help: "Probes of the endpoint that have ended.", kind: counter,
+		label: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) float64 { return float64(e.Probes) }),
+	},
+	{
+		name: "endpoints", help: "Endpoints over which the pool is spread.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(len(e.All)) }),
+	},
+	{
+		name: "endpoints_panic", help: "1 while ejections are ignored because too few endpoints are healthy, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return truth(e.Panic) }),
+	},
+	{
+		name: "endpoints_priority", help: "Priority of the endpoints in use.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.Priority) }),
+	},
+	{
+		name: "endpoints_resolver_failing", help: "1 while the last answer of the resolver was not applied, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return truth(e.ResolverErr != nil) }),
+	},
+	{
+		name: "endpoints_failovers_total", help: "How often a worse priority was taken into use.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.Failovers) }),
+	},
+	{
+		name: "endpoints_failbacks_total", help: "How often a better priority was taken into use again.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.Failbacks) }),
+	},
+	{
+		name: "endpoints_updates_total", help: "Answers of the resolver that were applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.Updates) }),
+	},
+	{
+		name: "endpoints_updates_failed_total", help: "Answers of the resolver that were not applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.UpdatesFailed) }),
+	},
+	{
+		name: "endpoints_moved_total", help: "Resources that were moved from one endpoint to another.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.Moved) }),
+	},
+	{
+		name: "endpoints_moves_failed_total", help: "Moves of resources that failed.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) float64 { return float64(e.MovesFailed) }),
 	},
 }
 

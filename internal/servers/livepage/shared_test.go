@@ -46,6 +46,20 @@ func multiplexers(name string) []resource.Multiplexer {
 	}
 }
 
+// endpoints are those of a cluster in which something of everything is wrong.
+func endpoints(addr string) *resource.Endpoints {
+	return &resource.Endpoints{
+		Panic: true, Failovers: 2, Failbacks: 1, Updates: 40, UpdatesFailed: 3, ResolverErr: errors.New("lookup api.example.com: no such host"), Moved: 12, MovesFailed: 1,
+		All: []resource.EndpointInfo{
+			{Addr: "192.0.2.1:443", Zone: "a", Status: "healthy", For: 2 * time.Hour, Ranked: true, Share: 0.65, Load: 9, Latency: 12 * time.Millisecond, Idle: 3, Leased: 8, Shared: 2,
+				Begun: 9000, Good: 8990, Bad: 1, Moved: -12},
+			{Addr: addr, Zone: "b", Status: "ejected", Cause: errors.New("dial tcp: connection refused, wss://user:secret@example.com/"), For: 95 * time.Second, Ranked: true, Failing: true, Ejected: true,
+				Share: 0.35, Bad: 31, Refused: 2, Ejections: 4, Probes: 6},
+			{Addr: "192.0.2.3:443", Zone: "a", Priority: 1, Status: "standby", For: time.Hour},
+		},
+	}
+}
+
 // Each multiplexer has a card with its figures, which says what is wrong, and a row for each of
 // its connections; the overview says what is wrong too. They fit in every width, can be read in both
 // colour schemes and can be scrolled by keyboard, whatever their names are. With
@@ -55,9 +69,9 @@ func TestShared(t *testing.T) {
 	m := telling("shared")
 	h := showing(t, m, telling("alone"))
 	b.do(chromedp.Navigate(h.at("?pool=alone")))
-	b.until(`document.querySelector("#shared")?.hidden === true`)
+	b.until(`document.querySelector("#shared")?.hidden === true && document.querySelector("#endpoints").hidden`)
 	for _, name := range []string{"search", strings.Repeat("x", 64), `<img src=x onerror=window.pwned=1>`} {
-		m.tell(func(s *metrics.Snapshot) { s.Multiplexers = multiplexers(name) })
+		m.tell(func(s *metrics.Snapshot) { s.Multiplexers, s.Endpoints = multiplexers(name), endpoints(name) })
 		for _, width := range []int64{400, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
 				if name != "search" && (scheme == "dark" || width > 400) {
@@ -70,20 +84,21 @@ func TestShared(t *testing.T) {
 				if low := eval[[]string](b, contrast); len(low) > 0 {
 					t.Errorf("%s: hard to read: %q", scheme, low)
 				}
-				cut := eval[[]string](b, `[...document.querySelectorAll("#shared .quota, #shared .quota *, #shared .conns")].filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map((e) => e.outerHTML.slice(0, 80))`)
+				cut := eval[[]string](b, `[...document.querySelectorAll("#shared .quota, #shared .quota *, #shared .conns, #endpoints, #endpoints .figures *")].filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0).map((e) => e.outerHTML.slice(0, 80))`)
 				if len(cut) > 0 {
 					t.Errorf("%d, %s: wider than their place: %q", width, scheme, cut)
 				}
 				if dir := os.Getenv("RESPOOL_SCREENSHOTS"); dir != "" && name == "search" {
-					image := b.picture("#shared")
-					if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("shared-%d-%s.png", width, scheme)), image, 0o644); err != nil {
-						t.Fatal(err)
+					for _, id := range []string{"shared", "endpoints"} {
+						if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", id, width, scheme)), b.picture("#"+id), 0o644); err != nil {
+							t.Fatal(err)
+						}
 					}
 				}
 			}
 		}
 	}
-	m.tell(func(s *metrics.Snapshot) { s.Multiplexers = multiplexers("search") })
+	m.tell(func(s *metrics.Snapshot) { s.Multiplexers, s.Endpoints = multiplexers("search"), endpoints("search") })
 	b.until(`document.querySelectorAll("#shared .mux > .quota bdi")[1]?.textContent === "search"`)
 	for selector, all := range map[string][][]string{
 		".quota": {
@@ -115,6 +130,18 @@ func TestShared(t *testing.T) {
 	if got := eval[string](b, inCard); got != "|"+wrong {
 		t.Errorf("the flags are %q, want %q", got, wrong)
 	}
+	said := eval[string](b, `document.querySelector("#endpoints").innerText.replace(/\s+/g, " ")`)
+	for _, want := range []string{
+		"Endpoints3 too few endpoints healthy resolver failing 1 of 3 endpoints ejected",
+		"The last answer of the resolver was not applied: lookup api.example.com: no such host",
+		"192.0.2.1:443 healthy for 2 h 0 min 65 % 11 3 2 9 12.0 ms 8,990 1 0 0 -12 a 0",
+		"search ejected for 1 min 35 s: used nevertheless: dial tcp: connection refused, wss://…@example.com/ 35 % 0 0 0 0 – 0 31 2 4 0 b 0",
+		"192.0.2.3:443 standby for 1 h 0 min", "failovers 2", "failbacks 1", "connections moved 12", "moves failed 1", "answers applied 40", "answers not applied 3",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is not in %q", want, said)
+		}
+	}
 	// A list that is wider than the window is reached by Tab and scrolled by the arrows.
 	b.size(400, 900, "light")
 	b.until(`[...document.querySelectorAll("#shared .scroll")].every((e) => e.scrollWidth > e.clientWidth)`)
@@ -127,7 +154,7 @@ func TestShared(t *testing.T) {
 	b.do(chromedp.Navigate(h.at("")))
 	b.until(`document.querySelectorAll("#pools tbody tr").length === 2`)
 	got := eval[string](b, `[...document.querySelectorAll("#pools tbody tr")].find((e) => e.name === "shared").querySelector(".flags").innerText.replace(/\s+/g, " ")`)
-	if !strings.Contains(got, "search: 2 unknown replies") || strings.Contains(got, "jsonrpc.Codec:") {
+	if !strings.Contains(got, "search: 2 unknown replies") || !strings.Contains(got, "too few endpoints healthy") || strings.Contains(got, "jsonrpc.Codec:") {
 		t.Errorf("in the overview the pool has the flags %q", got)
 	}
 	if eval[bool](b, `"pwned" in window`) {

@@ -5,6 +5,7 @@ import { clock, count, duration, long, fileLine, rate, short } from "./format.js
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
 import { bar, levels, quotaFlags, showAll, showFlags, showWait } from "./overview.js";
+import { Endpoints } from "./endpoints.js";
 import { newMux, showMux } from "./mux.js";
 import { pairs, rows, scroller, section, table } from "./parts.js";
 
@@ -34,7 +35,7 @@ export class One {
   constructor(root, name, choice, ask) {
     Object.assign(this, { root, name, choice, ask, minute: new Minute() });
     this.e = {};
-    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.shared(), this.quotas(), this.callers(), this.population(), this.rest());
+    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.spread(), this.shared(), this.quotas(), this.callers(), this.population(), this.rest());
   }
 
   head() {
@@ -88,6 +89,11 @@ export class One {
     this.bars = latencies.map(([key, title, css, ready]) => [key, new Bars(title, css, ready)]);
     this.e.bars = make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure));
     return section("Latencies", "latencies", this.e.bars);
+  }
+
+  spread() {
+    this.endpoints = new Endpoints();
+    return this.endpoints.section;
   }
 
   // shared has a card for each multiplexer.
@@ -185,6 +191,7 @@ export class One {
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
+    this.endpoints.show(d.endpoints);
     this.showShared(d.multiplexers ?? [], life, minute);
     this.showQuotas(d.quotas ?? []);
     this.showHeld(d.held, d.leased);

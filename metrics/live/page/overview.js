@@ -47,6 +47,16 @@ export function muxFlags(m) {
   return all;
 }
 
+// endpointFlags returns what is wrong with the endpoints over which a pool is spread.
+export function endpointFlags(e) {
+  const all = [];
+  const flag = (kind, css, text) => all.push({ kind: `endpoints ${kind}`, css, text });
+  if (e.panic) flag("panic", "bad", "too few endpoints healthy");
+  if (e.resolver_error) flag("resolver", "bad", "resolver failing");
+  if (e.ejected > 0) flag("ejected", "warn", `${count(e.ejected)} of ${many(e.matched, "endpoint")} ejected`);
+  return all;
+}
+
 const many = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
 
 // flags returns what is wrong with a pool, in words.
@@ -62,6 +72,7 @@ function flags(s) {
   for (const q of s.quotas ?? []) {
     for (const f of quotaFlags(q)) flag(`${q.name} ${q.holder} ${f.kind}`, f.css, `${q.name}: ${f.text}`);
   }
+  if (s.endpoints) all.push(...endpointFlags(s.endpoints));
   for (const m of s.multiplexers ?? []) {
     for (const f of muxFlags(m)) flag(`mux ${m.name} ${f.kind}`, f.css, `${m.name}: ${f.text}`);
   }
