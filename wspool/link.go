@@ -97,6 +97,7 @@ type link struct {
 	senders    int    // goroutines that send a ping, pongs or a heartbeat
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
+	retired    bool   // retire was called
 
 	asking asking              // accessed by the reader
 	rate   messageRate         // accessed by the watcher
@@ -154,6 +155,9 @@ func (l *link) fail(cause error) {
 		l.raw.SeverWaiting() // and so does a lease that writes to a peer that takes nothing
 		l.hub.count.end(cause)
 		l.ticket.ended(report)
+		if o := l.hub.cfg.observer; o != nil && end.invalidate != nil { // else the dial has failed
+			o.ConnEnded(cause)
+		}
 	}
 	if end.invalidate != nil {
 		end.invalidate(cause)

@@ -55,6 +55,12 @@ var ownerships = []ownership{
 		records:      []string{"call"},
 		links:        []string{"stream"},
 	},
+	{
+		dir:          "wspool/cluster",
+		coordinators: []string{"Cluster", "node", "use"},
+		methods:      50,
+		components:   []string{"moveCounts", "rebalancer", "tasks"},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor
