@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/attached"
 	"github.com/respool/respool/resource"
 )
 
@@ -37,6 +38,8 @@ type Manager[K comparable] struct {
 	ctx   context.Context // ends when the Manager is closed
 	end   context.CancelFunc
 	count registry
+
+	attached attached.List[K]
 }
 
 // NewManager returns a manager for cfg, which it copies, without any pool. The error names

@@ -33,6 +33,8 @@ type Client struct {
 	work       tasks
 	calls      sync.Pool // of *call
 	stats      counts
+	durations  durations
+	detach     func() // from the figures of the pool
 
 	// open is what calls choose from: connections that take calls and are not exclusive.
 	// It is replaced under mu.
@@ -56,8 +58,9 @@ type Client struct {
 type counts struct {
 	acquired, replayed, retried, resumes, gaps, panics atomic.Int64
 
-	mu   sync.Mutex
-	past connCounts // of connections that have ended
+	notSent, mayHaveRun atomic.Int64 // that failed
+
+	past connCounts // of connections that have left; guarded by Client.mu
 }
 
 // inLine is a caller that waits for a connection to have room.
@@ -67,6 +70,7 @@ type inLine struct {
 	got   *conn // has promised a slot
 	err   error
 	at    *list.Element
+	since time.Time
 
 	rebound bool // got was chosen among all
 }
@@ -93,6 +97,13 @@ func New(from Leaser, cfg Config) (*Client, error) {
 	c.replays.ratio = c.cfg.ReplayRatio
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.open.Store(new([]*conn))
+	c.durations.refill()
+	c.detach = func() {}
+	if a, ok := from.(attacher); ok {
+		if err := c.guard("Attach", func() error { c.detach = a.Attach(c); return nil }); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -110,7 +121,11 @@ func New(from Leaser, cfg Config) (*Client, error) {
 // sent because its connection ended is sent on another one until ctx ends; one that may have
 // run, if it is Idempotent, once.
 func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
-	c.replays.calls.Add(1)
+	var began time.Time
+	weight := c.durations.sample(c.replays.calls.Add(1))
+	if weight > 0 {
+		began = time.Now()
+	}
 	k := c.getCall(&r)
 	var m Message
 	err := c.attempts(ctx, k, &r, func(n *conn) (err error) {
@@ -118,6 +133,9 @@ func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
 		return err
 	})
 	c.putCall(k)
+	if weight > 0 && err == nil {
+		c.durations.add(began, weight)
+	}
 	return m, err
 }
 
@@ -216,6 +234,11 @@ over:
 		if mayHaveRun {
 			k.fate = ErrMayHaveRun // whatever became of the replay
 		}
+		if k.fate == ErrNotSent {
+			c.stats.notSent.Add(1)
+		} else {
+			c.stats.mayHaveRun.Add(1)
+		}
 		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
 		if n != nil {
 			failed.Conn = n.id
@@ -291,6 +314,9 @@ func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
 		return nil, ErrBusy
 	}
 	c.growLocked()
+	if w.got == nil {
+		w.since = time.Now()
+	}
 	c.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -570,14 +596,11 @@ func (c *Client) leavesLocked(n *conn) {
 // left is called when a connection has ended. No lock is held.
 func (c *Client) left(n *conn, e ConnEvent) {
 	c.traceConn(c.cfg.Trace.Disconnected, e)
-	n.mu.Lock()
-	past := n.stats
-	n.mu.Unlock()
-	c.stats.mu.Lock()
-	c.stats.past.add(&past)
-	c.stats.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	n.mu.Lock()
+	c.stats.past.add(&n.stats) // and what is still counted there is lost, so that no sum falls
+	n.mu.Unlock()
 	delete(c.all, n)
 	c.leavesLocked(n)
 	c.admitLocked()
@@ -622,6 +645,7 @@ func (c *Client) armLocked() {
 func (c *Client) sweep() {
 	every := c.sweepEvery()
 	now := c.ticks.Add(1)
+	c.durations.refill()
 	c.mu.Lock()
 	all := make([]*conn, 0, len(c.all))
 	for n := range c.all {
@@ -746,6 +770,7 @@ func (c *Client) Close(ctx context.Context) error {
 	if err == nil {
 		err = c.work.wait(ctx)
 	}
+	c.detach()
 	return err
 }
 

@@ -62,4 +62,10 @@
 // An id is the number of a slot of its connection and a generation. A slot is free again only when
 // its reply has come, so a late or repeated reply never reaches another call; it is dropped and
 // counted ([Stats.Late]).
+//
+// # Observing
+//
+// The meter of the pool (package metrics) shows a client with its pool, under [Config.Name];
+// [Client.Stats] has the same figures. Durations of calls are sampled, so that a call does not read
+// the clock as a rule; [Trace.Called] has each.
 package mux
