@@ -78,8 +78,8 @@ type link struct {
 	node   monitored[*link]
 	dialed int64 // when, on the hub's clock
 
-	readTurn  chan struct{} // holds a token while a lease reads
-	writeTurn chan struct{} // holds a token while a message is written
+	readTurn  turn          // of the lease that reads
+	writeTurn turn          // of the goroutine that writes a message
 	ready     chan struct{} // holds a token when the reader or pending has changed
 
 	// Guarded by mu.
@@ -110,8 +110,6 @@ func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *li
 		ws: ws, frames: f, raw: f.Raw, hub: h, ticket: t, dialed: h.clock.Now(),
 		keepalive: newKeepalive(&h.cfg, jitter),
 		heartbeat: newHeartbeat(&h.cfg, jitter),
-		readTurn:  make(chan struct{}, 1),
-		writeTurn: make(chan struct{}, 1),
 		ready:     make(chan struct{}, 1),
 	}
 	l.node.owner = l

@@ -85,7 +85,7 @@ func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	defer c.finish()
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
-		<-l.writeTurn
+		l.writeTurn.give()
 		return nil, c.orReleased(c.writeError(ctx, err))
 	}
 	l.mu.Lock()
@@ -136,7 +136,7 @@ func (w *messageWriter) Close() error {
 	l.mu.Lock()
 	w.c.state.writing = false
 	l.mu.Unlock()
-	<-l.writeTurn
+	l.writeTurn.give()
 	return err
 }
 
@@ -192,7 +192,7 @@ func (c *lease) sendBy(ctx context.Context, kind int, write func() error) error 
 		return err
 	}
 	defer c.finish()
-	defer func() { <-l.writeTurn }()
+	defer l.writeTurn.give()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))
 	}
@@ -245,12 +245,10 @@ func (c *lease) tryWriteLocked() error {
 	if !c.expects() && !l.lookLocked() {
 		return errNotYet
 	}
-	select {
-	case l.writeTurn <- struct{}{}:
-		return nil
-	default:
+	if !l.writeTurn.try() {
 		return errNotYet
 	}
+	return nil
 }
 
 // writableLocked returns why the lease cannot write.
@@ -278,18 +276,21 @@ func (c *lease) awaitWrite(ctx context.Context) error {
 			return err
 		}
 	}
+	turn := l.writeTurn.join()
 	select {
-	case l.writeTurn <- struct{}{}:
+	case <-turn:
 	case <-l.end.broken:
+		l.writeTurn.leave(turn)
 		return l.cause()
 	case <-ctx.Done():
+		l.writeTurn.leave(turn)
 		return fmt.Errorf("wspool: write: %w", ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := c.writableLocked()
 	if err != nil {
-		<-l.writeTurn
+		l.writeTurn.give()
 	}
 	return err
 }
