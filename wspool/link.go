@@ -94,6 +94,7 @@ type link struct {
 	holder     holder
 	end        ending
 	trailing   uint64 // messages up to this one had begun to arrive when the last lease ended
+	looked     int64  // when attach began to look, on the hub's clock
 	senders    int    // goroutines that send a ping, pongs or a heartbeat
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
@@ -192,9 +193,14 @@ func (l *link) markDirty(why error, mute bool) {
 func (l *link) attach(c *lease) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.end.usable() || l.doubtfulLocked() || !l.lookLocked() {
+	if !l.end.usable() || l.doubtfulLocked() {
 		return false
 	}
+	began := l.hub.clock.Now()
+	if !l.lookLocked() {
+		return false
+	}
+	l.looked = began
 	l.disarmLocked()
 	l.lease = c
 	return true
