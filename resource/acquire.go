@@ -82,6 +82,11 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
 		return p.timedAcquire(ctx, r, slot)
 	}
+	if p.mode.bare && !r.Fresh && p.slowPath.Load() == 0 {
+		if l, ok := p.listed(slot); ok {
+			return l, nil
+		}
+	}
 	var a acquireOp[T]
 	if p.mode.asked {
 		a.fast(ctx, p, r, slot)
@@ -90,6 +95,28 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 		}
 	}
 	return a.slow(ctx, p, r, slot)
+}
+
+// listed leases the idle resource that slow would lend, if there is one and no policy is to be
+// asked. Under load most resources are leased, the one in the caller's local slot too, so this
+// is the usual way; slow has state for waits and policies, which takes as long to set up.
+func (p *Pool[T]) listed(slot int) (l Lease[T], ok bool) {
+	p.lock()
+	p.startClockLocked()
+	if !p.closed && p.waiters.mayPass(0) {
+		if e := p.idle.take(nil, slot); e != nil {
+			e.wasIdle = true
+			idle := p.clock.tick.Load() - e.since
+			l, ok = p.lendLocked(e, slot), true
+			l.found(idle)
+		}
+	}
+	p.unlock()
+	if ok && l.e.invalid() { // invalidated meanwhile
+		l.drop(nil)
+		return Lease[T]{}, false
+	}
+	return l, ok
 }
 
 // timeNext is the bit of slowPath that says that the next acquire is to be timed. A

@@ -369,6 +369,16 @@ func (l *link) settledLocked() bool {
 	return l.end.cause != nil || l.watch.midMessage() || l.lease != nil && l.lease.state.out > 0 || l.lookLocked()
 }
 
+// lookAge is how old the look of attach may be to stand for that before the first write.
+//
+// A message that arrives between a look and the write passes for a reply, as does one that the
+// server sent before it received the request: the pool cannot know them from a reply. That the
+// look is so old lets in what arrives in this time, which is less than a local server needs for
+// one system call, beside what arrives in the time that the request takes to the server. The
+// time between an acquire and a write that follows at once is less than half of it. A look takes a
+// system call, reading the clock does not.
+const lookAge = 2 * time.Microsecond
+
 // lookLocked reports whether it is certain that nothing has arrived that was not dealt
 // with. If there is no reader it looks itself, and has what it finds watched: mu keeps
 // others from becoming the reader.

@@ -151,7 +151,7 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 	if err = c.endMessage(ctx, m.whole != nil, err); err != nil {
 		p = dst
 	}
-	<-c.link.readTurn
+	c.link.readTurn.give()
 	return m.kind, p, c.orReleased(err)
 }
 
@@ -165,13 +165,13 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 		return m, ErrReleased
 	}
 	c.state.running++
-	select {
-	case l.readTurn <- struct{}{}:
-	default:
+	if !l.readTurn.try() {
 		l.mu.Unlock()
+		turn := l.readTurn.join()
 		select {
-		case l.readTurn <- struct{}{}:
+		case <-turn:
 		case <-ctx.Done():
+			l.readTurn.leave(turn)
 			c.finish()
 			return m, errQuiet
 		}
@@ -180,7 +180,7 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	if l.watch.open {
 		c.state.running--
 		l.mu.Unlock()
-		<-l.readTurn
+		l.readTurn.give()
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.holder.ready = nil
@@ -196,7 +196,7 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	}
 	if err != nil {
 		c.endRead(ctx, false)
-		<-l.readTurn
+		l.readTurn.give()
 		c.finish()
 	}
 	return m, err
