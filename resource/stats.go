@@ -278,6 +278,17 @@ type repeats struct {
 	waiting, waited, served, servedTime, failed, failedTime atomic.Int64
 }
 
+// serve counts n waits that were served, of that time together, as repeats; fail those that failed.
+func (r *repeats) serve(n int64, waited time.Duration) {
+	r.served.Add(n)
+	r.servedTime.Add(int64(waited))
+}
+
+func (r *repeats) fail(n int64, waited time.Duration) {
+	r.failed.Add(n)
+	r.failedTime.Add(int64(waited))
+}
+
 // subtract takes the repeats out of the sum over the pools.
 func (r *repeats) subtract(s *Stats) {
 	s.Waiting -= int(r.waiting.Load())
