@@ -24,6 +24,7 @@ type member struct {
 
 	failing   error // the verdict of the Ejector
 	failedAt  time.Duration
+	byProbe   bool // failing is the error of a probe
 	ejected   bool
 	probing   bool
 	probe     uint64        // number of the probe that runs or ran last

@@ -2,8 +2,6 @@ package endpoint
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -220,6 +218,8 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 		if !r.acceptedElsewhere(m) {
 			return c, false, false
 		}
+		m.punish(1)
+		r.refresh(m, now)
 	} else {
 		m.bad++
 		refresh = m.row() == 0 && e.Kind == DialFailed
@@ -307,7 +307,7 @@ func (r *roster) condemn(c clue, cause error, now time.Duration) {
 	if cause == nil || m.gone || m.verdict != c.verdict || m.failing != nil {
 		return
 	}
-	m.failing, m.failedAt = cause, now
+	m.failing, m.failedAt, m.byProbe = cause, now, false
 	m.verdict++
 	m.refreshAttention()
 	r.changed = true
@@ -375,11 +375,11 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 			m.punish(1)
 			c, ask = clue{m, m.verdict, r.record(m)}, true
 		case m.failing == nil:
-			// It has no callers whose failures could add up.
+			// It is not in use, so no failures of callers add up to a verdict.
 			m.failedAt = now
 			fallthrough
 		default:
-			m.failing = fmt.Errorf("%w: %w", errProbe, err)
+			m.failing, m.byProbe = err, true
 			m.verdict++
 		}
 		r.refresh(m, now)
@@ -402,8 +402,6 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 	r.refresh(m, now)
 	return c, false
 }
-
-var errProbe = errors.New("probe failed")
 
 // delay returns how long to wait before the next probe of m.
 func (r *roster) delay(m *member) time.Duration {
@@ -491,7 +489,7 @@ func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 func (r *roster) eject(m *member, now time.Duration) {
 	m.ejected = true
 	m.ejections++
-	if !errors.Is(m.failing, errProbe) { // a failed probe was counted
+	if !m.byProbe { // a failed probe was counted
 		m.times++
 	}
 	m.verdict++
@@ -709,7 +707,7 @@ func (r *roster) grow(now time.Duration) {
 	}
 }
 
-// failbackDue reports whether the time for a failback has come.
+// failbackDue reports whether a failback is due.
 func (r *roster) failbackDue(now time.Duration) bool {
 	return r.chosen && slices.ContainsFunc(r.levels, func(l level) bool {
 		return l.priority < r.inUse && l.healthy && now >= r.failBackAt(l)
