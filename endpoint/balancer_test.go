@@ -189,7 +189,13 @@ func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 }
 
 func TestRendezvousDividesKeysByWeight(t *testing.T) {
-	c, b, n := weighted(4, 2, 1, 1), Rendezvous(), 40000
+	for _, unit := range []float64{1, 1e-6, 1e6} {
+		rendezvousDivides(t, unit)
+	}
+}
+
+func rendezvousDivides(t *testing.T, unit float64) {
+	c, b, n := weighted(4*unit, 2*unit, unit, unit), Rendezvous(), 40000
 	got := make([]int, 4)
 	for k := range n {
 		got[b.Pick(c, fmt.Sprint("session-", k))]++

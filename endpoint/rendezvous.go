@@ -56,12 +56,20 @@ func winner(c []Candidate, k uint64) int {
 }
 
 func weightedWinner(c []Candidate, k uint64) int {
-	won, best := 0, math.Inf(1)
+	// The smallest -log(u)/w wins. -log(u) is at least 1-u, and nearly equal if u is near 1,
+	// as that of a winner is. So the one of the first with the smallest (1-u)/w is a good start, and
+	// after it few candidates need a logarithm.
+	won, v, w := 0, 1-unit(mix(c[0].Hash^k)), c[0].weight()
+	for i := 1; i < min(len(c), 32); i++ {
+		if vi, wi := 1-unit(mix(c[i].Hash^k)), c[i].weight(); vi*w < v*wi {
+			won, v, w = i, vi, wi
+		}
+	}
+	best := -math.Log(unit(mix(c[won].Hash^k))) / w
 	for i := range c {
 		u := unit(mix(c[i].Hash ^ k))
 		w := c[i].weight()
-		// -log(u) is at least 1-u, so most candidates need no logarithm.
-		if 1-u >= w*best {
+		if 1-u >= w*best || i == won {
 			continue
 		}
 		if d := -math.Log(u) / w; d < best {
