@@ -20,17 +20,17 @@ import (
 //
 // The times are minima of BenchmarkPick on one machine; a pick of these allocates nothing.
 type Balancer interface {
-	// Pick returns the index of a candidate. key is what [Set.Rank] was called with. The
-	// result depends on nothing but the arguments, random numbers and the Balancer's own
-	// counters. c has at least one element. It is never modified, also after Pick has returned, so
-	// that a Balancer may keep what it has computed for it.
+	// Pick returns the index of a candidate. key is what [Set.Rank] was called with. The result
+	// depends on nothing but the arguments, random numbers and the Balancer's own counters. c
+	// has at least one element. It is never modified, also after Pick has returned, so that a
+	// Balancer may keep what it has computed for it.
 	Pick(c []Candidate, key string) int
 }
 
 // Ranker is an optional interface of a [Balancer] that also decides where to try next.
 type Ranker interface {
-	// Rank appends to dst the addresses of up to n different candidates, best first, of
-	// which the first is what Pick would return. n is at least 1.
+	// Rank appends to dst the addresses of up to n different candidates, best first, of which
+	// the first is what Pick would return. n is at least 1.
 	Rank(dst []string, c []Candidate, key string, n int) []string
 }
 
@@ -40,10 +40,9 @@ type LatencyFollower interface {
 	FollowsLatency() (PeakEWMAConfig, bool)
 }
 
-// P2C returns the default balancer, two random choices: of two candidates chosen at random
-// it picks the one with the smaller load relative to its share; if the loads are equal,
-// at random in proportion to the shares. A pick takes the same time among any number of
-// candidates.
+// P2C returns the default balancer, two random choices: of two candidates chosen at random it
+// picks the one with the smaller load relative to its share; if the loads are equal, at random
+// in proportion to the shares. A pick takes the same time among any number of candidates.
 func P2C() Balancer { return p2c{} }
 
 type p2c struct{}
@@ -57,9 +56,9 @@ func (p2c) Pick(c []Candidate, _ string) int {
 	return either(i, j, a.Load(), b.Load(), a.Share(), b.Share())
 }
 
-// either returns the one of i and j with the smaller load relative to its share. One more than the
-// load is compared: an endpoint that fails fast has no load, and would otherwise win whatever
-// its share is.
+// either returns the one of i and j with the smaller load relative to its share. One more than
+// the load is compared: an endpoint that fails fast has no load, and would otherwise win
+// whatever its share is.
 func either(i, j, li, lj int, si, sj float64) int {
 	if li == lj {
 		// The larger share would always win between idle endpoints.
@@ -86,15 +85,15 @@ func twoOf(n int) (i, j int) {
 }
 
 // LeastLoaded returns a balancer that picks the candidate with the smallest load relative to
-// its share. Candidates with the same load are picked at random in proportion to their shares. It
-// looks at all candidates.
+// its share. Candidates with the same load are picked at random in proportion to their shares.
+// It looks at all candidates.
 func LeastLoaded() Balancer { return leastLoaded{} }
 
 type leastLoaded struct{}
 
 func (leastLoaded) Pick(c []Candidate, _ string) int {
-	// Those with the least load compete at random, by reservoir sampling: of those seen so
-	// far each is the winner with a probability in proportion to its share.
+	// Those with the least load compete at random, by reservoir sampling: of those seen so far
+	// each is the winner with a probability in proportion to its share.
 	random := rand.Uint64()
 	won, least, total := 0, math.MaxInt, 0.0
 	largest, mixed := c[0].Share(), false
@@ -138,9 +137,9 @@ func (leastLoaded) Pick(c []Candidate, _ string) int {
 // maxChoices is the largest n of a Rank.
 const maxChoices = 32
 
-// appendRest appends the addresses of up to n candidates other than c[first], in order of
-// load relative to share. Of more than maxChoices candidates it considers some that follow
-// each other, from a random one on.
+// appendRest appends the addresses of up to n candidates other than c[first], in order of load
+// relative to share. Of more than maxChoices candidates it considers some that follow each
+// other, from a random one on.
 func appendRest(dst []string, c []Candidate, first, n int) []string {
 	considered := min(len(c), max(16, n+1), maxChoices)
 	at := 0

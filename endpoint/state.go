@@ -22,8 +22,8 @@ const (
 	Ejected
 	// Probing: it is ejected, and a probe is running.
 	Probing
-	// Draining: the resolver no longer lists it, and [SetConfig.OnLeave] has not returned
-	// yet. It is not ranked.
+	// Draining: the resolver no longer lists it, and [SetConfig.OnLeave] has not returned yet.
+	// It is not ranked.
 	Draining
 
 	statuses
@@ -48,8 +48,8 @@ type State struct {
 	Cause error
 	// Since is when Status last changed.
 	Since time.Time
-	// Failing is whether the [Ejector] decided that it fails. Status is then Ejected or Probing,
-	// unless [SetConfig.MaxEjected] did not permit that.
+	// Failing is whether the [Ejector] decided that it fails. Status is then Ejected or
+	// Probing, unless [SetConfig.MaxEjected] did not permit that.
 	Failing bool
 	// Ignored is whether it is ranked although it is ejected: too few endpoints are healthy
 	// ([SetConfig.PanicBelow]).
@@ -82,8 +82,8 @@ type Snapshot struct {
 	Panic bool
 	// Failovers and Failbacks are how often a worse or better Priority was taken into use.
 	Failovers, Failbacks int64
-	// Updates is how many answers of the resolver were applied, Failed how many were not because
-	// they had an error, were empty or invalid.
+	// Updates is how many answers of the resolver were applied, Failed how many were not
+	// because they had an error, were empty or invalid.
 	Updates, Failed int64
 	// UpdateErr is why the last answer was not applied; nil: it was. ResolverErr is why the
 	// last call of Watch ended early, nil: it runs.

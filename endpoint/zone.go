@@ -5,11 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// Zone returns a balancer that prefers the candidates of a zone: next picks one of them. If that
-// one has more than spill times the load of a candidate elsewhere, relative to their shares, next
-// picks one elsewhere instead. An idle candidate of the zone is used unless its share is reduced,
-// and two uses more than elsewhere are tolerated. With a spill of 0 the zone is left only if it
-// has no candidate. Zone panics if next is nil, or if spill is neither 0 nor at least 1.
+// Zone returns a balancer that prefers the candidates of a zone: next picks one of them. If
+// that one has more than spill times the load of a candidate elsewhere, relative to their
+// shares, next picks one elsewhere instead. An idle candidate of the zone is used unless its
+// share is reduced, and two uses more than elsewhere are tolerated. With a spill of 0 the zone
+// is left only if it has no candidate. Zone panics if next is nil, or if spill is neither 0 nor
+// at least 1.
 func Zone(zone string, spill float64, next Balancer) Balancer {
 	if next == nil || !(spill == 0 || spill >= 1) {
 		panic(fmt.Sprintf("endpoint: a Zone needs a next balancer and a spill that is 0 or at least 1, got %v and %v", next, spill))
@@ -30,8 +31,8 @@ type zoned struct {
 	split     atomic.Pointer[split]
 }
 
-// split divides the candidates of one slice. The pointer to its first element identifies the slice: it
-// keeps the array from being reused, and candidates are never modified.
+// split divides the candidates of one slice. The pointer to its first element identifies the
+// slice: it keeps the array from being reused, and candidates are never modified.
 type split struct {
 	first         *Candidate
 	n             int
