@@ -145,7 +145,9 @@ func (s *Set) join() {
 				return
 			}
 			e := m.ep // only this goroutine changes it
-			errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) })
+			if errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) }); errs[i] != nil {
+				errs[i] = fmt.Errorf("endpoint: %q was refused: %w", e.Addr, errs[i])
+			}
 		}
 	}
 	var leaves []func()
@@ -153,7 +155,7 @@ func (s *Set) join() {
 		for i, m := range pending {
 			r.admit(m, errs[i])
 			if errs[i] != nil {
-				s.updateErr = fmt.Errorf("endpoint: %q was refused: %w", m.addr, errs[i])
+				s.updateErr = errs[i]
 			}
 		}
 		for _, m := range r.retire() {
@@ -224,10 +226,14 @@ func (s *Set) due() time.Duration {
 			addr, number := m.addr, m.probe
 			probes = append(probes, func() { s.probe(ctx, cancel, m, addr, number) })
 		}
-		if s.fading {
-			s.fading = false
+		// Stored first: an observation from now on sets it again.
+		if s.fading.Swap(false) {
+			some := false
 			for _, m := range r.order {
-				s.fading = m.fade(now, s.ewma) || s.fading
+				some = m.fade(now, s.ewma) || some
+			}
+			if some {
+				s.fading.Store(true)
 			}
 		}
 		// A failback needs a decision although nothing has happened.
@@ -243,7 +249,7 @@ func (s *Set) due() time.Duration {
 	defer s.mu.Unlock()
 	now := s.now()
 	at := s.roster.next(now)
-	if s.fading {
+	if s.fading.Load() {
 		at = min(at, now+s.ewma.Decay/8)
 	}
 	s.planned = at
@@ -278,13 +284,16 @@ func (s *Set) probe(ctx context.Context, cancel context.CancelFunc, m *member, a
 	defer s.end("Probe")
 	defer cancel()
 	err := s.isolated("Probe", func() error { return s.cfg.Probe(ctx, addr) })
+	if err != nil {
+		err = fmt.Errorf("endpoint: probe failed: %w", err)
+	}
 	var c clue
 	var ask bool
 	s.change(func(r *roster, now time.Duration) {
 		delete(s.probes, m)
 		c, ask = r.probed(m, number, err, now)
 	})
-	if ask && s.convict(c, err) {
+	if ask && s.convict(c, Evidence{Kind: DialFailed, Err: err}) {
 		s.Refresh()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // picks counts how often each candidate is picked.
@@ -42,8 +44,8 @@ func TestBalancersFollowSharesOfIdleCandidates(t *testing.T) {
 			for i, k := range picks(b, weighted(1, 1, 1, 1), n) {
 				near(t, fmt.Sprint("equal ", i), k, n, 0.25)
 			}
-			// The naive rule, to compare (load+1)/share, gives idle candidates of smaller
-			// share nothing: an endpoint in slow start would never get its first call.
+			// The naive rule, to compare (load+1)/share, gives idle candidates of smaller share
+			// nothing: an endpoint in slow start would never get its first call.
 			if got := picks(b, weighted(1, 0.1), n); got[1] == 0 {
 				t.Errorf("a candidate in slow start got nothing")
 			}
@@ -91,8 +93,8 @@ func TestRoundRobinVisitsEqualCandidatesInTurn(t *testing.T) {
 	}
 }
 
-// The naive weighted rotation repeats each candidate as often as its weight says, which
-// gives an endpoint bursts: 8 calls in a row here.
+// The naive weighted rotation repeats each candidate as often as its weight says, which gives
+// an endpoint bursts: 8 calls in a row here.
 func TestRoundRobinSpreadsWeightedPicks(t *testing.T) {
 	b, c := RoundRobin(), weighted(8, 4, 2, 1, 1)
 	var sequence []int
@@ -187,7 +189,13 @@ func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 }
 
 func TestRendezvousDividesKeysByWeight(t *testing.T) {
-	c, b, n := weighted(4, 2, 1, 1), Rendezvous(), 40000
+	for _, unit := range []float64{1, 1e-6, 1e6} {
+		rendezvousDivides(t, unit)
+	}
+}
+
+func rendezvousDivides(t *testing.T, unit float64) {
+	c, b, n := weighted(4*unit, 2*unit, unit, unit), Rendezvous(), 40000
 	got := make([]int, 4)
 	for k := range n {
 		got[b.Pick(c, fmt.Sprint("session-", k))]++
@@ -324,4 +332,24 @@ func TestAppendRestOrdersByLoad(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A peak of an endpoint that gets no callers any more decays with time alone.
+func TestLatencyFadesWithoutCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{Balancer: PeakEWMA(PeakEWMAConfig{})}, five()...)
+		defer st.close()
+		st.Observe("a", Evidence{Kind: Success, Latency: 3 * time.Second})
+		if got := st.state("a").Latency; got != 3*time.Second {
+			t.Errorf("latency %v", got)
+		}
+		pass(20 * time.Second)
+		if got := st.state("a").Latency; got < 300*time.Millisecond || got > 500*time.Millisecond {
+			t.Errorf("after twice the decay time the latency is %v, want about %v", got, 406*time.Millisecond)
+		}
+		pass(5 * time.Minute)
+		if got := st.state("a").Latency; got != 0 {
+			t.Errorf("after five minutes it is %v", got)
+		}
+	})
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// member is what a roster knows of one endpoint. live may be read and changed without the
-// lock of the Set; the other fields need it. Times are since the roster began.
+// member is what a roster knows of one endpoint. live may be read and changed without the lock
+// of the Set; the other fields need it. Times are since the roster began.
 type member struct {
 	live
 
@@ -24,6 +24,7 @@ type member struct {
 
 	failing   error // the verdict of the Ejector
 	failedAt  time.Duration
+	byProbe   bool // failing is the error of a probe
 	ejected   bool
 	probing   bool
 	probe     uint64        // number of the probe that runs or ran last

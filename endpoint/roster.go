@@ -2,8 +2,6 @@ package endpoint
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -11,7 +9,8 @@ import (
 
 // roster is the state machine of the endpoints: which there are, which of them fail, which
 // Priority is in use, and when something is due. It has no clock and no lock, and calls no
-// function of the user. Its methods need Set.mu held, and take the time since it began. After each change decide is to be called.
+// function of the user. Its methods need Set.mu held, and take the time since it began. After
+// each change decide is to be called.
 type roster struct {
 	cfg     *SetConfig // constant, without zero values
 	random  func() float64
@@ -72,7 +71,8 @@ type updated struct {
 	returns []*member  // OnLeave runs, and is to hurry
 }
 
-// update applies an answer that is valid and not empty, but for endpoints that are to leave: see retire.
+// update applies an answer that is valid and not empty, but for endpoints that are to leave:
+// see retire.
 func (r *roster) update(u Update, now time.Duration) (did updated) {
 	r.sorted, r.changed = false, true
 	if u.Complete {
@@ -117,9 +117,9 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 	return did
 }
 
-// retire lets the endpoints leave that the last complete answer does not list. It is called when the
-// new ones have joined, so that there is always something to rank; if none of them has, those before stay.
-// OnLeave is to be called for the result.
+// retire lets the endpoints leave that the last complete answer does not list. It is called
+// when the new ones have joined, so that there is always something to rank; if none of them
+// has, those before stay. OnLeave is to be called for the result.
 func (r *roster) retire() (leaves []*member) {
 	if !slices.ContainsFunc(r.sort(), func(m *member) bool { return m.listed() && !m.absent }) {
 		return nil
@@ -202,7 +202,9 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 	}
 	n, refusal := weigh(e)
 	if e.Kind == Unanswered {
-		m.punish(1)
+		// More than for a failure: no number of them ejects, so the share alone must become
+		// small soon.
+		m.punish(2)
 		r.refresh(m, now)
 	}
 	if n == 0 {
@@ -220,6 +222,8 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 		if !r.acceptedElsewhere(m) {
 			return c, false, false
 		}
+		m.punish(1)
+		r.refresh(m, now)
 	} else {
 		m.bad++
 		refresh = m.row() == 0 && e.Kind == DialFailed
@@ -276,8 +280,8 @@ func (r *roster) start(m *member, now time.Duration) {
 	}
 }
 
-// acceptedElsewhere reports whether at least half of the other endpoints, and at least one, have accepted the
-// client since m began to refuse.
+// acceptedElsewhere reports whether at least half of the other endpoints, and at least one,
+// have accepted the client since m began to refuse.
 func (r *roster) acceptedElsewhere(m *member) bool {
 	others, accept := 0, 0
 	for _, o := range r.members {
@@ -307,7 +311,7 @@ func (r *roster) condemn(c clue, cause error, now time.Duration) {
 	if cause == nil || m.gone || m.verdict != c.verdict || m.failing != nil {
 		return
 	}
-	m.failing, m.failedAt = cause, now
+	m.failing, m.failedAt, m.byProbe = cause, now, false
 	m.verdict++
 	m.refreshAttention()
 	r.changed = true
@@ -354,7 +358,8 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 	return due
 }
 
-// probed notes the result of a probe. As for observe, the result may have a record for the Ejector.
+// probed notes the result of a probe. As for observe, the result may have a record for the
+// Ejector.
 func (r *roster) probed(m *member, number uint64, err error, now time.Duration) (c clue, ask bool) {
 	if m.gone || m.probe != number || !m.probing {
 		return c, false
@@ -375,11 +380,11 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 			m.punish(1)
 			c, ask = clue{m, m.verdict, r.record(m)}, true
 		case m.failing == nil:
-			// It has no callers whose failures could add up.
+			// It is not in use, so no failures of callers add up to a verdict.
 			m.failedAt = now
 			fallthrough
 		default:
-			m.failing = fmt.Errorf("%w: %w", errProbe, err)
+			m.failing, m.byProbe = err, true
 			m.verdict++
 		}
 		r.refresh(m, now)
@@ -394,6 +399,8 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		m.verdict++
 		if m.ejected {
 			m.ejected = false
+			// What it was ejected for does not count again.
+			m.lastGood, m.lastBad = m.good.Load(), m.bad
 			m.slow, m.began = r.cfg.SlowStart > 0, false
 			r.event(EndpointReadmitted, m, nil)
 		}
@@ -402,8 +409,6 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 	r.refresh(m, now)
 	return c, false
 }
-
-var errProbe = errors.New("probe failed")
 
 // delay returns how long to wait before the next probe of m.
 func (r *roster) delay(m *member) time.Duration {
@@ -438,8 +443,8 @@ func (r *roster) limit(n int) int {
 	return min(n-1, max(1, int(math.Floor(r.cfg.MaxEjected*float64(n)+1e-9))))
 }
 
-// decide makes the state consistent: ejections within the limit, panic, the Priority in use, and
-// when probes are due. It returns the members that are ranked, and those that follow.
+// decide makes the state consistent: ejections within the limit, panic, the Priority in use,
+// and when probes are due. It returns the members that are ranked, and those that follow.
 func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 	all := r.sort()
 	n, healthy, ejected := 0, 0, 0
@@ -491,7 +496,7 @@ func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 func (r *roster) eject(m *member, now time.Duration) {
 	m.ejected = true
 	m.ejections++
-	if !errors.Is(m.failing, errProbe) { // a failed probe was counted
+	if !m.byProbe { // a failed probe was counted
 		m.times++
 	}
 	m.verdict++
@@ -499,8 +504,8 @@ func (r *roster) eject(m *member, now time.Duration) {
 	r.event(EndpointEjected, m, m.failing)
 }
 
-// release ends n ejections that the limit no longer permits: those of the endpoints that have failed for the shortest
-// time. They still count as failing.
+// release ends n ejections that the limit no longer permits: those of the endpoints that have
+// failed for the shortest time. They still count as failing.
 func (r *roster) release(all []*member, n int) {
 	var out []*member
 	for _, m := range all {
@@ -638,8 +643,8 @@ func (r *roster) candidates(all []*member) (ranked, next []*member) {
 	return ranked, next
 }
 
-// await decides whether and when m is probed: if it is ejected; if its share is reduced, since it may get no
-// callers to show that it has recovered; and if it is not in use but might be.
+// await decides whether and when m is probed: if it is ejected; if its share is reduced, since
+// it may get no callers to show that it has recovered; and if it is not in use but might be.
 func (r *roster) await(m *member, now time.Duration) {
 	idle := r.chosen && m.ep.Priority != r.inUse
 	// A better Priority must be known to be healthy before it is used again.
@@ -709,7 +714,7 @@ func (r *roster) grow(now time.Duration) {
 	}
 }
 
-// failbackDue reports whether the time for a failback has come.
+// failbackDue reports whether a failback is due.
 func (r *roster) failbackDue(now time.Duration) bool {
 	return r.chosen && slices.ContainsFunc(r.levels, func(l level) bool {
 		return l.priority < r.inUse && l.healthy && now >= r.failBackAt(l)

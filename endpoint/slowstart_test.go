@@ -19,8 +19,8 @@ func TestSlowStartGrowsFromTheFirstGoodConnection(t *testing.T) {
 				t.Errorf("the endpoints of the first answer: %+v", s)
 			}
 			st.answer(Endpoint{Addr: "a"}, Endpoint{Addr: "b"}, Endpoint{Addr: "c", Weight: 4})
-			// The naive clock runs from the join: an endpoint that is first reached
-			// after the window begins with its whole share.
+			// The naive clock runs from the join: an endpoint that is first reached after the
+			// window begins with its whole share.
 			pass(1000 * time.Second)
 			if s := st.state("c"); s.Status != SlowStart || !near2(s.Share/4, 0.1) {
 				t.Errorf("before its first connection: %+v", s)
