@@ -162,6 +162,11 @@ func TestRefusalsCountOnlyIfOthersAccept(t *testing.T) {
 		}
 		st.Observe("c", refused)
 		st.want("c", Ejected)
+		// Refusals of an endpoint that cannot be ejected reduce its share: it refuses fast, so
+		// its load is the least.
+		if s := st.state("c"); s.Share != 0.5 {
+			t.Errorf("share %v", s.Share)
+		}
 		if s := st.state("c"); s.Refused != 25 {
 			t.Errorf("%d refusals", s.Refused)
 		}

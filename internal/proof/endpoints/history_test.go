@@ -318,6 +318,7 @@ func (w *world) check(o op) {
 	defer w.mu.Unlock()
 	snap := w.subject.Snapshot()
 	n, healthy, ejected := 0, 0, 0
+	some, kept := false, []string(nil) // some is listed, and these are not
 	ranked := make(map[string]endpoint.State)
 	now := make(map[string]endpoint.State)
 	for _, s := range snap.Endpoints {
@@ -335,8 +336,10 @@ func (w *world) check(o op) {
 			}
 			continue
 		}
-		if !w.listed[a] {
-			w.fault("%s is %v, but not listed", a, s.Status)
+		if w.listed[a] {
+			some = true
+		} else {
+			kept = append(kept, a)
 		}
 		n++
 		if !s.Failing {
@@ -361,6 +364,10 @@ func (w *world) check(o op) {
 				w.fault("%s is ranked, but the Priority in use is %d", a, snap.Priority)
 			}
 		}
+	}
+	// Those before stay only until one of the new ones has joined.
+	if some && len(kept) > 0 {
+		w.fault("%v are not listed, and have not left", kept)
 	}
 	for a := range w.listed {
 		if _, known := now[a]; !known {
