@@ -37,8 +37,9 @@ type childConn struct {
 	calls sync.WaitGroup
 }
 
-// beChild is the main function of a child. On an interrupt it drains: it answers what it has,
-// closes each connection with 1001, and ends.
+// beChild is the main function of a child. On an interrupt it drains: with RPC it announces that it
+// leaves, and clients close their connections when what they have sent is answered; otherwise, and
+// after five seconds, it answers what it has and closes each connection with 1001. Then it ends.
 func beChild(text string) int {
 	c := &child{conns: map[*childConn]bool{}}
 	if err := json.Unmarshal([]byte(text), &c.orders); err != nil {
@@ -65,7 +66,11 @@ func beChild(text string) int {
 	c.mu.Lock()
 	c.leaving = true
 	for conn := range c.conns {
-		go conn.bye()
+		if c.RPC {
+			go conn.leave()
+		} else {
+			go conn.bye()
+		}
 	}
 	c.mu.Unlock()
 	done := make(chan struct{})
@@ -76,6 +81,14 @@ func beChild(text string) int {
 		return 1
 	}
 	return 0
+}
+
+// leave announces that the server leaves.
+func (c *childConn) leave() {
+	c.mu.Lock()
+	c.ws.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","method":"bye"}`))
+	c.mu.Unlock()
+	time.AfterFunc(5*time.Second, c.bye)
 }
 
 // bye closes the connection when what it has is answered. Its client closes TCP then.

@@ -19,7 +19,8 @@ import (
 )
 
 // rpc serves JSON-RPC on one connection: it answers each call, 5 ms later, with its address. When
-// away is closed it answers what it has and says goodbye with 1001.
+// away is closed it answers what it has and closes the connection with 1001, one connection after
+// the other.
 func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	var mu sync.Mutex
 	var calls sync.WaitGroup
@@ -28,12 +29,14 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	go func() {
 		select {
 		case <-away:
-			// Close frames go out at once, so what is in flight must be answered first. A call
-			// that arrives after this is one that the client must send elsewhere.
+			s.turn <- struct{}{}
+			// A call that arrives after this is not answered: the client sends it again.
 			calls.Wait()
 			mu.Lock()
-			defer mu.Unlock()
 			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
+			mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+			<-s.turn
 		case <-done:
 		}
 	}()
@@ -66,7 +69,7 @@ func (w *world) startRPC(addrs ...string) *world {
 	w.start(addrs...)
 	for _, addr := range addrs {
 		s := w.at(addr)
-		s.away = make(chan struct{})
+		s.away, s.turn = make(chan struct{}), make(chan struct{}, 1)
 		s.http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			up := websocket.Upgrader{}
 			ws, err := up.Upgrade(rw, r, nil)
@@ -103,7 +106,7 @@ func (s *server) restart(d time.Duration) {
 
 func newMux(t testing.TB, c *cluster.Cluster, cfg mux.Config) *mux.Client {
 	t.Helper()
-	cfg.Codec = jsonrpc.Codec{}
+	cfg.Codec = jsonrpc.Codec{Away: "bye"}
 	m, err := mux.New(c, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -211,8 +214,8 @@ func TestMuxMoves(t *testing.T) {
 	})
 }
 
-// Servers that restart one after the other, each of which answers what it has and closes with
-// 1001, fail no call.
+// Servers that restart one after the other, each of which answers what it has and closes its
+// connections with 1001, fail no call.
 func TestMuxRollingRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := names(5)
