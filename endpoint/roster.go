@@ -200,7 +200,9 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 	}
 	n, refusal := weigh(e)
 	if e.Kind == Unanswered {
-		m.punish(1)
+		// More than for a failure: no number of them ejects, so the share alone must become
+		// small soon.
+		m.punish(2)
 		r.refresh(m, now)
 	}
 	if n == 0 {
@@ -394,6 +396,8 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		m.verdict++
 		if m.ejected {
 			m.ejected = false
+			// What it was ejected for does not count again.
+			m.lastGood, m.lastBad = m.good.Load(), m.bad
 			m.slow, m.began = r.cfg.SlowStart > 0, false
 			r.event(EndpointReadmitted, m, nil)
 		}

@@ -426,12 +426,19 @@ func (w *world) checkRank(snap endpoint.Snapshot, now map[string]endpoint.State,
 // checkReadmission: an ejection ends by a probe, by leaving, or because fewer may be ejected.
 func (w *world) checkReadmission(now map[string]endpoint.State, n int) {
 	out := func(s endpoint.State) bool { return s.Status == endpoint.Ejected || s.Status == endpoint.Probing }
+	// One that returned while it drained had not joined yet when others left.
+	lowest := n
+	for a, before := range w.last {
+		if after, known := now[a]; known && before.Status == endpoint.Draining && after.Status != endpoint.Draining {
+			lowest--
+		}
+	}
 	for a, before := range w.last {
 		after, known := now[a]
 		if !out(before) || !known || out(after) || after.Status == endpoint.Draining || after.Status == endpoint.Joining {
 			continue
 		}
-		if w.passed[a] > w.ok[a] || w.limit(n) < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
+		if w.passed[a] > w.ok[a] || w.limit(lowest) < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
 			continue
 		}
 		if before.Since.Before(after.Since) && after.Probes < before.Probes {
