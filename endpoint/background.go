@@ -244,7 +244,8 @@ func (s *Set) due() time.Duration {
 	if s.fading {
 		at = min(at, now+s.ewma.Decay/8)
 	}
-	return max(at-now, time.Millisecond)
+	s.planned = at
+	return max(at-now, time.Millisecond) // several things are often due together
 }
 
 // judge asks the Ejector at the end of an interval.
@@ -275,8 +276,13 @@ func (s *Set) probe(ctx context.Context, cancel context.CancelFunc, m *member, a
 	defer s.end("Probe")
 	defer cancel()
 	err := s.isolated("Probe", func() error { return s.cfg.Probe(ctx, addr) })
+	var c clue
+	var ask bool
 	s.change(func(r *roster, now time.Duration) {
 		delete(s.probes, m)
-		r.probed(m, number, err, now)
+		c, ask = r.probed(m, number, err, now)
 	})
+	if ask && s.convict(c, err) {
+		s.Refresh()
+	}
 }

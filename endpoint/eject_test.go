@@ -401,3 +401,52 @@ func TestSuccessRateRule(t *testing.T) {
 		}
 	}
 }
+
+// With four failures in a row an endpoint gets few callers, or none, so the Set itself tries
+// whether it has recovered. The naive rule waits for callers that do not come.
+func TestSuspectIsProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{}, five()...)
+		defer st.close()
+		st.fail("b", 4)
+		pass(1300 * time.Millisecond)
+		if s := st.state("b"); s.Share != 1 || s.Failures != 0 || s.Probes != 1 {
+			t.Errorf("after its probe: %+v", s)
+		}
+		st.setDown("c", true)
+		st.fail("c", 4)
+		pass(1300 * time.Millisecond)
+		st.want("c", Ejected)
+		// A connection does not show that calls succeed: the whole share comes back, and the
+		// next failure ejects.
+		for range 4 {
+			st.Observe("d", Evidence{Kind: CallFailed})
+		}
+		pass(1300 * time.Millisecond)
+		if s := st.state("d"); s.Share != 1 || s.Failures != 4 {
+			t.Errorf("after its probe: %+v", s)
+		}
+		st.setDown("b", true) // nothing is suspect: no probes
+		n := st.probed("b")
+		pass(time.Minute)
+		if st.probed("b") != n {
+			t.Error("an endpoint that is well is probed")
+		}
+		st.Observe("d", Evidence{Kind: CallFailed})
+		if s := st.state("d"); !s.Failing {
+			t.Errorf("after the fifth failed call: %+v", s)
+		}
+	})
+}
+
+func TestShareRecoversWithoutProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{Ejector: Never()}, five()...)
+		defer st.close()
+		st.fail("b", 9)
+		pass(10 * time.Second)
+		if s := st.state("b"); s.Share != 1 || s.Failures != 9 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

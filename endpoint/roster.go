@@ -30,8 +30,9 @@ type roster struct {
 
 	panicking bool
 	sweepAt   time.Duration
-	suspects  int  // ranked members with failures in a row
-	changed   bool // the candidates have to be published again
+	suspects  int           // ranked members whose share is reduced
+	soonest   time.Duration // when the next probe is due, or earlier
+	changed   bool          // the candidates have to be published again
 
 	failovers, failbacks int64
 	events               []Event
@@ -54,7 +55,7 @@ type clue struct {
 }
 
 func newRoster(cfg *SetConfig, random func() float64) *roster {
-	return &roster{cfg: cfg, random: random, members: make(map[string]*member), sweepAt: cfg.Interval}
+	return &roster{cfg: cfg, random: random, members: make(map[string]*member), sweepAt: cfg.Interval, soonest: math.MaxInt64}
 }
 
 // event notes an event; the Set adds the time.
@@ -187,9 +188,8 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 	}
 	n, refusal := weigh(e)
 	if e.Kind == Unanswered {
-		m.missed = min(m.missed+1, maxRow)
-		m.refreshShare(now, r.cfg)
-		m.refreshAttention()
+		m.punish(1)
+		r.refresh(m, now)
 	}
 	if n == 0 {
 		return c, false, false
@@ -202,22 +202,20 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 				other.accepted = other.good.Load()
 			}
 		}
-		m.refreshAttention()
+		r.refresh(m, now)
 		if !r.acceptedElsewhere(m) {
 			return c, false, false
 		}
 	} else {
 		m.bad++
-		was := m.row()
+		refresh = m.row() == 0 && e.Kind == DialFailed
 		if e.Kind == DialFailed {
 			m.dials += n
 		} else {
 			m.calls += n
 		}
-		refresh = was == 0 && e.Kind == DialFailed
-		m.refreshShare(now, r.cfg)
-		m.refreshAttention()
-		r.suspect(m)
+		m.punish(n)
+		r.refresh(m, now)
 	}
 	if m.failing != nil {
 		return c, false, refresh
@@ -232,7 +230,10 @@ func (r *roster) succeed(m *member, k Kind, now time.Duration) {
 	m.refusals = 0
 	// A connection alone does not show that calls succeed.
 	if k == Success {
-		m.calls, m.missed = 0, 0
+		m.calls = 0
+	}
+	if m.calls == 0 {
+		m.penalty = 0
 	}
 	if m.row() == 0 {
 		m.verdict++
@@ -242,9 +243,15 @@ func (r *roster) succeed(m *member, k Kind, now time.Duration) {
 			r.changed = true
 		}
 	}
+	r.refresh(m, now)
+}
+
+// refresh must follow every change of failures, penalty and slow start of a member.
+func (r *roster) refresh(m *member, now time.Duration) {
 	m.refreshShare(now, r.cfg)
 	m.refreshAttention()
 	r.suspect(m)
+	r.await(m, now)
 }
 
 // start starts the clock of the slow start, once.
@@ -316,6 +323,13 @@ func (r *roster) sweep(now time.Duration) (clues []clue) {
 // probeDue starts the probes that are due. Each is identified by its member and number.
 func (r *roster) probeDue(now time.Duration) (due []*member) {
 	for _, m := range r.sort() {
+		if m.awaited && !m.probing && now >= m.probeAt && r.cfg.Probe == nil {
+			// Without probes the share recovers by itself, and calls show more.
+			m.awaited = false
+			m.penalty /= 2
+			r.refresh(m, now)
+			continue
+		}
 		if m.awaited && !m.probing && now >= m.probeAt {
 			m.probing, m.awaited = true, false
 			m.probe++
@@ -326,30 +340,42 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 	return due
 }
 
-// probed notes the result of a probe.
-func (r *roster) probed(m *member, number uint64, err error, now time.Duration) {
+// probed notes the result of a probe. As for observe, the result may have a record for the Ejector.
+func (r *roster) probed(m *member, number uint64, err error, now time.Duration) (c clue, ask bool) {
 	if m.gone || m.probe != number || !m.probing {
-		return
+		return c, false
 	}
 	m.probing = false
 	m.probes++
 	r.changed = true
 	if m.draining {
-		return
+		return c, false
 	}
 	r.event(EndpointProbed, m, err)
 	if err != nil {
-		if m.failing == nil {
-			m.failedAt = now
-		}
-		m.failing = fmt.Errorf("%w: %w", errProbe, err)
-		m.verdict++
 		m.times++
-		m.refreshAttention()
-		return
+		switch {
+		case m.failing == nil && m.ep.Priority == r.inUse:
+			m.bad++
+			m.dials++
+			m.punish(1)
+			c, ask = clue{m, m.verdict, r.record(m)}, true
+		case m.failing == nil:
+			// It has no callers whose failures could add up.
+			m.failedAt = now
+			fallthrough
+		default:
+			m.failing = fmt.Errorf("%w: %w", errProbe, err)
+			m.verdict++
+		}
+		r.refresh(m, now)
+		return c, ask
 	}
-	m.dials, m.calls, m.refusals, m.missed = 0, 0, 0, 0
+	m.dials, m.refusals, m.penalty = 0, 0, 0
 	if m.failing != nil {
+		// A suspect keeps its row of failed calls: that it can be connected to does not show
+		// that calls succeed. With its whole share the next calls will show it.
+		m.calls = 0
 		m.failing = nil
 		m.verdict++
 		if m.ejected {
@@ -359,8 +385,8 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		}
 	}
 	r.start(m, now)
-	m.refreshShare(now, r.cfg)
-	m.refreshAttention()
+	r.refresh(m, now)
+	return c, false
 }
 
 var errProbe = errors.New("probe failed")
@@ -598,23 +624,22 @@ func (r *roster) candidates(all []*member) (ranked, next []*member) {
 	return ranked, next
 }
 
-// await decides whether and when m is probed.
+// await decides whether and when m is probed: if it is ejected; if its share is reduced, since it may get no
+// callers to show that it has recovered; and if it is not in use but might be.
 func (r *roster) await(m *member, now time.Duration) {
-	idle := m.listed() && r.chosen && m.ep.Priority != r.inUse
+	idle := r.chosen && m.ep.Priority != r.inUse
 	// A better Priority must be known to be healthy before it is used again.
-	wanted := m.listed() && (m.ejected || idle && (m.failing != nil || m.ep.Priority < r.inUse))
-	if r.cfg.Probe == nil {
-		wanted = false
-	}
+	wanted := m.listed() && (m.ejected || m.penalty > 0 || idle && (m.failing != nil || m.ep.Priority < r.inUse))
 	switch {
 	case !wanted:
 		m.awaited = false
 	case !m.awaited && !m.probing:
 		d := r.delay(m)
-		if m.failing == nil {
+		if m.failing == nil && m.penalty == 0 {
 			d = max(d, r.cfg.FailbackAfter/10)
 		}
 		m.awaited, m.probeAt = true, now+d
+		r.soonest = min(r.soonest, m.probeAt)
 	}
 }
 
@@ -646,7 +671,7 @@ func (r *roster) settle(m *member, now time.Duration) {
 
 // suspect keeps the number of suspects up to date after a change of m.
 func (r *roster) suspect(m *member) {
-	is := m.row() > 0 && !m.gone && r.usable(m) && m.ep.Priority == r.inUse
+	is := m.penalty > 0 && !m.gone && r.usable(m) && m.ep.Priority == r.inUse
 	if is == m.suspect {
 		return
 	}
@@ -683,14 +708,16 @@ const slowSteps = 50
 // next returns when something is due.
 func (r *roster) next(now time.Duration) time.Duration {
 	at := r.sweepAt
+	r.soonest = math.MaxInt64
 	for _, m := range r.order {
 		if m.awaited && !m.probing {
-			at = min(at, m.probeAt)
+			r.soonest = min(r.soonest, m.probeAt)
 		}
 		if m.slow && m.began {
 			at = min(at, now+max(r.cfg.SlowStart/slowSteps, time.Millisecond), m.beganAt+r.cfg.SlowStart)
 		}
 	}
+	at = min(at, r.soonest)
 	if r.chosen {
 		for _, l := range r.levels {
 			if l.priority < r.inUse && l.healthy {

@@ -34,7 +34,8 @@ type Set struct {
 	suspects  atomic.Int64  // of the roster
 	probes    map[*member]context.CancelFunc
 	leaves    map[*member]context.CancelCauseFunc
-	fading    bool // some latency is above 0
+	planned   time.Duration // when the clock will look again
+	fading    bool          // some latency is above 0
 	updated   int64
 	failed    int64
 	updateErr error
@@ -143,12 +144,21 @@ func (s *Set) settleLocked() {
 		}
 		s.view.Store(v)
 		s.signalLocked(len(v.ranked) > 0)
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.wakeLocked()
+	}
+	if r.soonest < s.planned {
+		s.planned = r.soonest
+		s.wakeLocked()
 	}
 	s.suspects.Store(int64(r.suspects))
+}
+
+// wakeLocked lets the clock look again at what is due.
+func (s *Set) wakeLocked() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has not looked yet since the last time
+	}
 }
 
 // signalLocked wakes the callers of Ready.
@@ -443,19 +453,23 @@ func (s *Set) observe(m *member, e Evidence) {
 	var c clue
 	var ask, refresh bool
 	s.change(func(r *roster, now time.Duration) { c, ask, refresh = r.observe(m, e, now) })
-	if ask {
-		var cause error
-		if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) == nil && cause != nil {
-			if e.Err != nil {
-				cause = fmt.Errorf("%w; the last: %w", cause, e.Err)
-			}
-			s.change(func(r *roster, now time.Duration) { r.condemn(c, cause, now) })
-			refresh = true
-		}
-	}
-	if refresh {
+	if ask && s.convict(c, e.Err) || refresh {
 		s.Refresh()
 	}
+}
+
+// convict asks the Ejector about an endpoint that has failed, with last. It reports whether the endpoint
+// counts as failing now.
+func (s *Set) convict(c clue, last error) bool {
+	var cause error
+	if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) != nil || cause == nil {
+		return false
+	}
+	if last != nil {
+		cause = fmt.Errorf("%w; the last: %w", cause, last)
+	}
+	s.change(func(r *roster, now time.Duration) { r.condemn(c, cause, now) })
+	return true
 }
 
 // measure adds a latency to the moving average.
@@ -473,13 +487,10 @@ func (s *Set) measure(m *member, e Evidence, success, failure bool) {
 		s.mu.Lock()
 		was := s.fading
 		s.fading = true
-		s.mu.Unlock()
 		if !was {
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
+			s.wakeLocked()
 		}
+		s.mu.Unlock()
 	}
 }
 

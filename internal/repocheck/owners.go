@@ -61,6 +61,12 @@ var ownerships = []ownership{
 		methods:      50,
 		components:   []string{"moveCounts", "rebalancer", "tasks"},
 	},
+	{
+		dir:          "endpoint",
+		coordinators: []string{"Set"},
+		methods:      50,
+		components:   []string{"live", "member", "roster"},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor
