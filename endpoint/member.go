@@ -14,6 +14,7 @@ type member struct {
 	ep       Endpoint
 	hash     uint64    // constant
 	joined   bool      // OnJoin has returned nil, and the resolver has not removed it since
+	absent   bool      // the last complete answer of the resolver does not list it
 	draining bool      // the resolver no longer lists it, and OnLeave runs
 	returned *Endpoint // draining, and listed again; nil: it is not
 	gone     bool      // it is no longer in the roster: evidence is ignored
@@ -23,6 +24,7 @@ type member struct {
 
 	failing   error // the verdict of the Ejector
 	failedAt  time.Duration
+	byProbe   bool // failing is the error of a probe
 	ejected   bool
 	probing   bool
 	probe     uint64        // number of the probe that runs or ran last

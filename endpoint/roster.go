@@ -2,9 +2,6 @@ package endpoint
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -70,21 +67,26 @@ func (r *roster) event(k EventKind, m *member, err error) {
 // updated is what an answer of the resolver leads to.
 type updated struct {
 	changes []Endpoint // attributes have changed
-	leaves  []*member  // OnLeave is to be called
 	returns []*member  // OnLeave runs, and is to hurry
 }
 
-// update applies an answer that is valid and not empty.
+// update applies an answer that is valid and not empty, but for endpoints that are to leave: see retire.
 func (r *roster) update(u Update, now time.Duration) (did updated) {
 	r.sorted, r.changed = false, true
-	seen := make(map[string]bool, len(u.Endpoints))
+	if u.Complete {
+		for _, m := range r.members {
+			m.absent = true
+		}
+	}
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
-		seen[e.Addr] = true
 		m := r.members[e.Addr]
-		switch {
-		case m == nil:
+		if m == nil {
 			r.add(newMember(*e, r.answered, now, r.cfg))
+			continue
+		}
+		m.absent = false
+		switch {
 		case m.draining:
 			if m.returned == nil {
 				did.returns = append(did.returns, m)
@@ -101,25 +103,35 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 		}
 	}
 	r.answered = true
-	if !u.Complete {
-		return did
-	}
-	for _, addr := range slices.Sorted(maps.Keys(r.members)) {
-		m := r.members[addr]
+	for _, m := range r.members {
 		switch {
-		case seen[addr]:
+		case !m.absent:
 		case m.draining:
 			m.returned = nil
-		case m.joined:
-			m.draining, m.awaited = true, false
-			m.verdict++
-			did.leaves = append(did.leaves, m)
-			r.event(EndpointLeaving, m, nil)
-		default:
+		case !m.joined:
 			r.forget(m)
 		}
 	}
 	return did
+}
+
+// retire lets the endpoints leave that the last complete answer does not list. It is called when the
+// new ones have joined, so that there is always something to rank; if none of them has, those before stay.
+// OnLeave is to be called for the result.
+func (r *roster) retire() (leaves []*member) {
+	if !slices.ContainsFunc(r.sort(), func(m *member) bool { return m.listed() && !m.absent }) {
+		return nil
+	}
+	for _, m := range r.order {
+		if m.absent && m.listed() {
+			m.draining, m.awaited = true, false
+			m.verdict++
+			r.changed = true
+			leaves = append(leaves, m)
+			r.event(EndpointLeaving, m, nil)
+		}
+	}
+	return leaves
 }
 
 func (r *roster) add(m *member) {
@@ -188,7 +200,9 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 	}
 	n, refusal := weigh(e)
 	if e.Kind == Unanswered {
-		m.punish(1)
+		// More than for a failure: no number of them ejects, so the share alone must become
+		// small soon.
+		m.punish(2)
 		r.refresh(m, now)
 	}
 	if n == 0 {
@@ -206,6 +220,8 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 		if !r.acceptedElsewhere(m) {
 			return c, false, false
 		}
+		m.punish(1)
+		r.refresh(m, now)
 	} else {
 		m.bad++
 		refresh = m.row() == 0 && e.Kind == DialFailed
@@ -293,7 +309,7 @@ func (r *roster) condemn(c clue, cause error, now time.Duration) {
 	if cause == nil || m.gone || m.verdict != c.verdict || m.failing != nil {
 		return
 	}
-	m.failing, m.failedAt = cause, now
+	m.failing, m.failedAt, m.byProbe = cause, now, false
 	m.verdict++
 	m.refreshAttention()
 	r.changed = true
@@ -361,11 +377,11 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 			m.punish(1)
 			c, ask = clue{m, m.verdict, r.record(m)}, true
 		case m.failing == nil:
-			// It has no callers whose failures could add up.
+			// It is not in use, so no failures of callers add up to a verdict.
 			m.failedAt = now
 			fallthrough
 		default:
-			m.failing = fmt.Errorf("%w: %w", errProbe, err)
+			m.failing, m.byProbe = err, true
 			m.verdict++
 		}
 		r.refresh(m, now)
@@ -380,6 +396,8 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		m.verdict++
 		if m.ejected {
 			m.ejected = false
+			// What it was ejected for does not count again.
+			m.lastGood, m.lastBad = m.good.Load(), m.bad
 			m.slow, m.began = r.cfg.SlowStart > 0, false
 			r.event(EndpointReadmitted, m, nil)
 		}
@@ -388,8 +406,6 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 	r.refresh(m, now)
 	return c, false
 }
-
-var errProbe = errors.New("probe failed")
 
 // delay returns how long to wait before the next probe of m.
 func (r *roster) delay(m *member) time.Duration {
@@ -477,7 +493,7 @@ func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 func (r *roster) eject(m *member, now time.Duration) {
 	m.ejected = true
 	m.ejections++
-	if !errors.Is(m.failing, errProbe) { // a failed probe was counted
+	if !m.byProbe { // a failed probe was counted
 		m.times++
 	}
 	m.verdict++
@@ -695,7 +711,7 @@ func (r *roster) grow(now time.Duration) {
 	}
 }
 
-// failbackDue reports whether the time for a failback has come.
+// failbackDue reports whether a failback is due.
 func (r *roster) failbackDue(now time.Duration) bool {
 	return r.chosen && slices.ContainsFunc(r.levels, func(l level) bool {
 		return l.priority < r.inUse && l.healthy && now >= r.failBackAt(l)

@@ -325,7 +325,7 @@ func TestLoadIsEvenSoonAfterOneIsKilled(t *testing.T) {
 		sc.mu.Unlock()
 		// It is restarted: probed, readmitted, and used again.
 		sc.set("c", server{latency: 10 * time.Millisecond})
-		sc.run(3 * time.Second)
+		sc.run(6 * time.Second) // the delay before the next probe may be 4 × 1.2 s
 		sc.share("c")
 		sc.run(time.Second)
 		if p := sc.share("c"); p < 0.15 {

@@ -19,6 +19,7 @@ type Set struct {
 	ewma    PeakEWMAConfig
 	follows bool // the Balancer uses latencies, by ewma
 	view    atomic.Pointer[view]
+	fading  atomic.Bool // some latency may be above 0
 	panics  atomic.Int64
 
 	ctx     context.Context // ends when Close is called
@@ -35,7 +36,6 @@ type Set struct {
 	probes    map[*member]context.CancelFunc
 	leaves    map[*member]context.CancelCauseFunc
 	planned   time.Duration // when the clock will look again
-	fading    bool          // some latency is above 0
 	updated   int64
 	failed    int64
 	updateErr error
@@ -123,6 +123,9 @@ func (s *Set) change(f func(r *roster, now time.Duration)) {
 	s.mu.Lock()
 	f(s.roster, s.now())
 	s.settleLocked()
+	if s.cfg.Trace == nil {
+		s.roster.events = nil
+	}
 	s.mu.Unlock()
 	s.trace()
 }
@@ -187,9 +190,6 @@ func toCandidates(m []*member) []Candidate {
 // one calls it with all of them, so that they stay in order.
 func (s *Set) trace() {
 	if s.cfg.Trace == nil {
-		s.mu.Lock()
-		s.roster.events = nil
-		s.mu.Unlock()
 		return
 	}
 	s.mu.Lock()
@@ -482,14 +482,11 @@ func (s *Set) measure(m *member, e Evidence, success, failure bool) {
 		return
 	}
 	m.observe(latency, s.now(), s.ewma)
-	if failure {
-		// Without further uses only the clock lets the penalty decay.
+	if !s.fading.Load() {
+		// Without further uses only the clock lets the latency decay.
 		s.mu.Lock()
-		was := s.fading
-		s.fading = true
-		if !was {
-			s.wakeLocked()
-		}
+		s.fading.Store(true)
+		s.wakeLocked()
 		s.mu.Unlock()
 	}
 }
@@ -567,7 +564,8 @@ func (s *Set) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		return fmt.Errorf("endpoint: close: %w: still running: %s", ctx.Err(), counts(s.running))
+		running := counts(s.running)
+		s.mu.Unlock()
+		return fmt.Errorf("endpoint: close: %w: still running: %s", ctx.Err(), running)
 	}
 }

@@ -189,6 +189,39 @@ func TestHooksRunInOrder(t *testing.T) {
 	})
 }
 
+// A list without a common endpoint replaces the last one: the new ones join before the others
+// leave, and if none of them can join the others stay.
+func TestReplacingAllEndpointsLeavesNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var st *stage
+		refuse := true
+		look := func() {
+			if st != nil && len(st.Rank(nil, "")) == 0 {
+				t.Error("nothing is ranked")
+			}
+		}
+		st = newStage(t, SetConfig{
+			OnJoin: func(e Endpoint) error {
+				look()
+				if refuse && e.Addr > "b" {
+					return errors.New("bad address")
+				}
+				return nil
+			},
+			OnLeave: func(ctx, string) { look() },
+		}, listOf("a", "b")...)
+		defer st.close()
+		st.answer(listOf("c", "d")...)
+		st.wantRanked("a", "b")
+		if s := st.Snapshot(); s.UpdateErr == nil || !strings.Contains(s.UpdateErr.Error(), "bad address") {
+			t.Errorf("the refusal is not reported: %v", s.UpdateErr)
+		}
+		refuse = false
+		st.answer(listOf("c", "d")...)
+		st.wantRanked("c", "d")
+	})
+}
+
 func TestAttributesChangeWithoutChurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, SetConfig{OnLeave: func(_ ctx, addr string) { t.Errorf("%s left", addr) }}, five()...)

@@ -318,6 +318,7 @@ func (w *world) check(o op) {
 	defer w.mu.Unlock()
 	snap := w.subject.Snapshot()
 	n, healthy, ejected := 0, 0, 0
+	some, kept := false, []string(nil) // some is listed, and these are not
 	ranked := make(map[string]endpoint.State)
 	now := make(map[string]endpoint.State)
 	for _, s := range snap.Endpoints {
@@ -335,8 +336,10 @@ func (w *world) check(o op) {
 			}
 			continue
 		}
-		if !w.listed[a] {
-			w.fault("%s is %v, but not listed", a, s.Status)
+		if w.listed[a] {
+			some = true
+		} else {
+			kept = append(kept, a)
 		}
 		n++
 		if !s.Failing {
@@ -361,6 +364,10 @@ func (w *world) check(o op) {
 				w.fault("%s is ranked, but the Priority in use is %d", a, snap.Priority)
 			}
 		}
+	}
+	// Those before stay only until one of the new ones has joined.
+	if some && len(kept) > 0 {
+		w.fault("%v are not listed, and have not left", kept)
 	}
 	for a := range w.listed {
 		if _, known := now[a]; !known {
@@ -419,12 +426,19 @@ func (w *world) checkRank(snap endpoint.Snapshot, now map[string]endpoint.State,
 // checkReadmission: an ejection ends by a probe, by leaving, or because fewer may be ejected.
 func (w *world) checkReadmission(now map[string]endpoint.State, n int) {
 	out := func(s endpoint.State) bool { return s.Status == endpoint.Ejected || s.Status == endpoint.Probing }
+	// One that returned while it drained had not joined yet when others left.
+	lowest := n
+	for a, before := range w.last {
+		if after, known := now[a]; known && before.Status == endpoint.Draining && after.Status != endpoint.Draining {
+			lowest--
+		}
+	}
 	for a, before := range w.last {
 		after, known := now[a]
 		if !out(before) || !known || out(after) || after.Status == endpoint.Draining || after.Status == endpoint.Joining {
 			continue
 		}
-		if w.passed[a] > w.ok[a] || w.limit(n) < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
+		if w.passed[a] > w.ok[a] || w.limit(lowest) < w.held || after.Begun < before.Begun || after.Ejections < before.Ejections {
 			continue
 		}
 		if before.Since.Before(after.Since) && after.Probes < before.Probes {
