@@ -17,10 +17,7 @@ const (
 	maxRewatch = 30 * time.Second
 )
 
-var (
-	errEmpty = errors.New("endpoint: the answer of the resolver is empty")
-	errWatch = errors.New("endpoint: Watch of the resolver returned")
-)
+var errWatch = errors.New("endpoint: Watch of the resolver returned")
 
 // counts lists names with their numbers.
 func counts(m map[string]int) string {
@@ -98,14 +95,16 @@ func (s *Set) apply() {
 	}
 }
 
-// update applies one answer.
+// update applies one answer. An error beside valid endpoints does not make them invalid, see
+// Update.Err.
 func (s *Set) update(u Update) {
 	err := u.Err
-	if err == nil {
-		err = Validate(u.Endpoints)
+	usable := err == nil || len(u.Endpoints) > 0
+	if invalid := Validate(u.Endpoints); invalid != nil {
+		err, usable = errors.Join(err, invalid), false
 	}
 	if err == nil && len(u.Endpoints) == 0 && u.Complete {
-		err = errEmpty
+		err, usable = ErrEmpty, false
 	}
 	var did updated
 	s.change(func(r *roster, now time.Duration) {
@@ -114,6 +113,8 @@ func (s *Set) update(u Update) {
 		if err != nil {
 			s.failed++
 			r.event(UpdateFailed, nil, err)
+		}
+		if !usable {
 			return
 		}
 		s.updated++

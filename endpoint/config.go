@@ -122,6 +122,10 @@ func (c *SetConfig) check() error {
 		}
 	}
 	require(c.Resolver != nil, "Resolver is required")
+	if c.Resolver != nil {
+		err := Check(c.Resolver)
+		require(err == nil, "Resolver: %v", err)
+	}
 	_, ejects := c.Ejector.(never)
 	require(c.Probe != nil || ejects, "Probe is required unless Ejector is Never()")
 	require(c.Choices >= 0 && c.Choices <= maxChoices, "Choices must be between 0 and %d, got %d", maxChoices, c.Choices)

@@ -40,10 +40,9 @@ func TestBadAnswersKeepTheLast(t *testing.T) {
 		defer st.close()
 		bad := errors.New("no such host")
 		for i, u := range []Update{
-			{Err: bad},                         // Envoy #9927, #20890: a failed lookup emptied the cluster
-			{Complete: true},                   // so did an empty answer
-			{Endpoints: listOf("c"), Err: bad}, // an answer with an error is not used
-			{Endpoints: listOf("a", "a", "")},  // invalid
+			{Err: bad},                        // Envoy #9927: a failed lookup emptied the cluster
+			{Complete: true},                  // so did an empty answer
+			{Endpoints: listOf("a", "a", "")}, // invalid
 			{Endpoints: []Endpoint{{Addr: "d", Weight: -1}}, Complete: true},
 		} {
 			st.update(u)
@@ -52,12 +51,17 @@ func TestBadAnswersKeepTheLast(t *testing.T) {
 				t.Errorf("after bad answer %d: %+v", i, s)
 			}
 		}
-		if n := st.count(UpdateFailed); n != 5 {
+		if n := st.count(UpdateFailed); n != 4 {
 			t.Errorf("%d events", n)
+		}
+		st.update(Update{Endpoints: listOf("c"), Err: bad}) // a part of an answer: used, and nothing leaves
+		st.wantRanked("a", "b", "c")
+		if s := st.Snapshot(); s.Failed != 5 || s.UpdateErr == nil || s.Updates != 2 {
+			t.Errorf("after a part of an answer: %+v", s)
 		}
 		st.update(Update{Endpoints: listOf("c")}) // not complete: nothing leaves
 		st.wantRanked("a", "b", "c")
-		if s := st.Snapshot(); s.UpdateErr != nil || s.Updates != 2 {
+		if s := st.Snapshot(); s.UpdateErr != nil || s.Updates != 3 {
 			t.Errorf("after a good answer: %+v", s)
 		}
 		st.answer(listOf("c")...)

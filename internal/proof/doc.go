@@ -17,8 +17,9 @@
 // The packages below test other parts: compose combines admissions at random, endpoints runs
 // random histories of servers through an endpoint.Set, adapters runs
 // the adapters of package policy with the libraries that they are made for, sim runs
-// whole pools through outages and overload, isolation and scenes test package wspool, and ledger
-// checks histories of the ledgers of policy/fleet.
+// whole pools through outages and overload, isolation and scenes test package wspool, resolvers runs
+// those of package endpoint through random answers, and ledger checks histories of the ledgers of
+// policy/fleet.
 //
 // To run them longer, or with the same random choices:
 //
