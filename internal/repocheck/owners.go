@@ -56,16 +56,16 @@ var ownerships = []ownership{
 		links:        []string{"stream"},
 	},
 	{
-		dir:          "wspool/cluster",
-		coordinators: []string{"Cluster", "node", "use"},
-		methods:      50,
-		components:   []string{"moveCounts", "rebalancer", "tasks"},
-	},
-	{
 		dir:          "endpoint",
 		coordinators: []string{"Set", "poller", "merge"},
 		methods:      50,
 		components:   []string{"known", "live", "lookup", "member", "merged", "roster", "schedule"},
+	},
+	{
+		dir:          "wspool/cluster",
+		coordinators: []string{"Cluster", "node", "use"},
+		methods:      50,
+		components:   []string{"moveCounts", "rebalancer", "tasks"},
 	},
 }
 
