@@ -342,9 +342,11 @@ func (r *roster) sweep(now time.Duration) (clues []clue) {
 func (r *roster) probeDue(now time.Duration) (due []*member) {
 	for _, m := range r.sort() {
 		if m.awaited && !m.probing && now >= m.probeAt && r.cfg.Probe == nil {
-			// Without probes the share recovers by itself, and calls show more.
+			// Without probes the share recovers by itself, and slow start begins. Calls
+			// show more.
 			m.awaited = false
 			m.penalty /= 2
+			r.start(m, now)
 			r.refresh(m, now)
 			continue
 		}
@@ -643,18 +645,20 @@ func (r *roster) candidates(all []*member) (ranked, next []*member) {
 	return ranked, next
 }
 
-// await decides whether and when m is probed: if it is ejected; if its share is reduced, since
-// it may get no callers to show that it has recovered; and if it is not in use but might be.
+// await decides whether and when m is probed: if it is ejected; if its share is reduced or its
+// slow start has not begun, since it may get no callers to show that it works; and if it is not
+// in use but might be.
 func (r *roster) await(m *member, now time.Duration) {
 	idle := r.chosen && m.ep.Priority != r.inUse
 	// A better Priority must be known to be healthy before it is used again.
-	wanted := m.listed() && (m.ejected || m.penalty > 0 || idle && (m.failing != nil || m.ep.Priority < r.inUse))
+	wanted := m.listed() && (m.ejected || m.penalty > 0 || !idle && m.slow && !m.began ||
+		idle && (m.failing != nil || m.ep.Priority < r.inUse))
 	switch {
 	case !wanted:
 		m.awaited = false
 	case !m.awaited && !m.probing:
 		d := r.delay(m)
-		if m.failing == nil && m.penalty == 0 {
+		if m.failing == nil && m.penalty == 0 && idle {
 			d = max(d, r.cfg.FailbackAfter/10)
 		}
 		m.awaited, m.probeAt = true, now+d

@@ -32,11 +32,12 @@ func newClient(s settings, r endpoint.Resolver) (*client, error) {
 	c, err := cluster.New(cluster.Config{
 		Resolver: r,
 		Config: func(e endpoint.Endpoint) (wspool.Config, error) {
-			return wspool.Config{URL: "ws://" + e.Addr + "/", DialTimeout: 2 * time.Second, PongWait: time.Second}, nil
+			return wspool.Config{URL: "ws://" + e.Addr + "/", DialTimeout: s.patience, PongWait: s.patience}, nil
 		},
 		MaxTotal: 2 * s.callers,
 		// Times that are short enough to watch; a service keeps the defaults.
 		ProbeDelay:   250 * time.Millisecond,
+		ProbeTimeout: s.patience,
 		DrainTimeout: 5 * time.Second,
 		Rebalance:    cluster.Rebalance{After: time.Second, Every: 500 * time.Millisecond},
 	})

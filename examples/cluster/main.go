@@ -53,6 +53,7 @@ type settings struct {
 	pace    time.Duration
 
 	patience time.Duration
+	brief    bool // no server is stopped, which takes long; for a test
 }
 
 func main() {

@@ -38,7 +38,8 @@ type show struct {
 	past    []sample   // of the last second, and a little longer
 	drawn   time.Time
 
-	excused int // exchanges without a reply while a server was stopped
+	lateAt  time.Time // when an exchange last ended without a reply
+	excused int       // such exchanges while a server was stopped
 }
 
 // column is one server and its successors, as they are shown.
@@ -123,8 +124,11 @@ func (sh *show) kill(ctx context.Context) error {
 
 // hang stops a server, and continues it.
 func (sh *show) hang(ctx context.Context) error {
+	if sh.brief {
+		return nil
+	}
 	p := sh.columns[3].server
-	was := sh.client.counts().late
+	was, began := sh.client.counts().late, time.Now()
 	switch err := p.stop(); {
 	case unsupported(err):
 		p.stopped = false
@@ -136,18 +140,13 @@ func (sh *show) hang(ctx context.Context) error {
 	if err := sh.event(ctx, p.name+" is stopped (SIGSTOP)", p.name+" is ejected", func(cluster.Stats) bool { return sh.ejected(p) }); err != nil {
 		return err
 	}
-	// Exchanges that the server has kept end with the callers' patience.
-	quiet := sh.client.counts().late
-	since := time.Now()
+	// Exchanges that the server has kept end when their callers give up.
 	if err := sh.await(ctx, "callers still wait for "+p.name, func(cluster.Stats) bool {
-		if n := sh.client.counts().late; n != quiet {
-			quiet, since = n, time.Now()
-		}
-		return time.Since(since) > sh.patience
+		return time.Since(began) > sh.patience && time.Since(sh.lateAt) > sh.patience
 	}); err != nil {
 		return err
 	}
-	sh.excused = quiet - was
+	sh.excused = sh.client.counts().late - was
 	sh.display.event(sh, fmt.Sprintf("  no caller waits for it any more; %d exchanges had no reply", sh.excused))
 	if err := sh.pause(ctx); err != nil {
 		return err
@@ -202,6 +201,7 @@ func (sh *show) launch(c *column, name string) error {
 	}
 	c.server = p
 	sh.started = append(sh.started, p)
+	sh.display.event(sh, fmt.Sprintf("%s starts, process %d, at %s", name, p.cmd.Process.Pid, p.addr))
 	return nil
 }
 
@@ -220,7 +220,7 @@ func (sh *show) register() {
 func (sh *show) event(ctx context.Context, what, outcome string, done func(cluster.Stats) bool) error {
 	sh.display.event(sh, what)
 	began := time.Now()
-	sh.past = sh.past[:0] // rates count from the event on
+	sh.past = sh.past[max(0, len(sh.past)-1):] // rates count from the event on
 	if err := sh.await(ctx, "after \""+what+"\" the outcome is missing: "+outcome, done); err != nil {
 		return err
 	}
@@ -263,7 +263,11 @@ func (sh *show) await(ctx context.Context, missing string, done func(cluster.Sta
 // sample notes what the callers have seen, and shows the load if it is time.
 func (sh *show) sample() cluster.Stats {
 	now, stats := time.Now(), sh.client.cluster.Stats()
-	sh.past = append(sh.past, sample{now, sh.client.counts()})
+	c := sh.client.counts()
+	if n := len(sh.past); n > 0 && sh.past[n-1].counts.late != c.late {
+		sh.lateAt = now
+	}
+	sh.past = append(sh.past, sample{now, c})
 	for len(sh.past) > 2 && now.Sub(sh.past[1].at) >= time.Second {
 		sh.past = sh.past[1:]
 	}

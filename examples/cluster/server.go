@@ -78,7 +78,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.all.Add(1)
 	s.conns[c] = struct{}{}
-	c.drain = s.draining
+	draining := s.draining
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -86,7 +86,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		delete(s.conns, c)
 		s.all.Done()
 	}()
-	if c.drain {
+	if draining {
 		c.end(true)
 	}
 	for {

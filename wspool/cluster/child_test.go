@@ -34,7 +34,7 @@ type child struct {
 type childConn struct {
 	ws    *websocket.Conn
 	mu    sync.Mutex // of writes
-	calls sync.WaitGroup
+	calls flights
 }
 
 // beChild is the main function of a child. On an interrupt it drains: with RPC it announces that it
@@ -93,7 +93,7 @@ func (c *childConn) leave() {
 
 // bye closes the connection when what it has is answered. Its client closes TCP then.
 func (c *childConn) bye() {
-	c.calls.Wait()
+	c.calls.wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
@@ -117,20 +117,20 @@ func (c *child) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.all.Add(1)
 	c.mu.Unlock()
 	defer c.all.Done()
-	defer conn.calls.Wait()
+	defer conn.calls.wait()
 	for {
 		_, p, err := ws.ReadMessage()
 		if err != nil {
 			break
 		}
-		conn.calls.Add(1)
+		conn.calls.add(1)
 		if !c.RPC {
 			c.answer(conn, append([]byte(c.name+" "), p...))
 			continue
 		}
 		var call struct{ ID json.RawMessage }
 		if json.Unmarshal(p, &call) != nil {
-			conn.calls.Done()
+			conn.calls.add(-1)
 			break
 		}
 		go c.answer(conn, fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%q}`, call.ID, c.name))
@@ -141,7 +141,7 @@ func (c *child) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *child) answer(conn *childConn, reply []byte) {
-	defer conn.calls.Done()
+	defer conn.calls.add(-1)
 	time.Sleep(c.Take)
 	conn.mu.Lock()
 	defer conn.mu.Unlock()

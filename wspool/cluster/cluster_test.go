@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,24 +165,23 @@ func TestLoadIsExact(t *testing.T) {
 		}
 		c := open(t, cfg)
 		var hijacked sync.Map
-		var done atomic.Int64
 		var wg sync.WaitGroup
 		for i := range 60 {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			for range 50 {
+				choice := r.Uint64()
 				wg.Go(func() { // each on a goroutine of its own, which a policy may end
-					defer done.Add(1)
 					defer func() { _ = recover() }()
+					time.Sleep(rand.N(20 * time.Second))
 					ctx, cancel := context.WithTimeout(t.Context(), rand.N(40*time.Millisecond))
 					defer cancel()
-					time.Sleep(rand.N(300 * time.Millisecond))
-					oneUse(ctx, c, r.Uint64(), &hijacked)
+					oneUse(ctx, c, choice, &hijacked)
 				})
 			}
 		}
 		wg.Go(func() { // faults
-			for range 20 {
-				time.Sleep(15 * time.Millisecond)
+			for range 100 {
+				time.Sleep(200 * time.Millisecond)
 				s := w.at(all[rand.IntN(4)])
 				switch rand.IntN(3) {
 				case 0:
@@ -200,8 +198,8 @@ func TestLoadIsExact(t *testing.T) {
 		wg.Wait()
 		time.Sleep(time.Minute)
 		idle(t, c.Stats())
-		if s := c.Stats(); s.Leased != 0 {
-			t.Errorf("%v", s.Load)
+		if s := c.Stats(); s.Leased != 0 || s.Acquired < 1000 || s.Hijacked == 0 || s.Panics == 0 {
+			t.Errorf("%v", s)
 		}
 		hijacked.Range(func(ws, _ any) bool { ws.(*websocket.Conn).Close(); return true })
 	})
@@ -354,6 +352,65 @@ func TestWarm(t *testing.T) {
 		}
 		if err := c.Resize(0); err == nil {
 			t.Error("Resize(0)")
+		}
+	})
+}
+
+// A caller with a key waits a moment for its endpoint, although others have idle connections, and
+// then takes another one.
+func TestAffinity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := names(5)
+		w := newWorld(t).start(all...)
+		cfg := w.cfg(static(list(all...)))
+		cfg.Balancer, cfg.MaxEach = endpoint.Rendezvous(), 2
+		c := open(t, cfg)
+		if err := c.Warm(t.Context(), 5); err != nil {
+			t.Fatal(err)
+		}
+		where := func(r resource.Request) (string, *wspool.Conn, time.Duration) {
+			began := time.Now()
+			conn, err := c.AcquireKey(t.Context(), "key", r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(began)
+			_, reply, err := conn.Exchange(t.Context(), websocket.TextMessage, []byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, _ := cutSuffix(reply)
+			return at, conn, took
+		}
+		home, first, _ := where(resource.Request{})
+		at, second, took := where(resource.Request{}) // dialled, for nothing is idle there
+		if at != home || took != 0 {
+			t.Errorf("%s after %v, want %s", at, took, home)
+		}
+		at, third, took := where(resource.Request{})
+		if at == home || took != 250*time.Millisecond {
+			t.Errorf("%s after %v although %s is full", at, took, home)
+		}
+		time.AfterFunc(100*time.Millisecond, first.Release)
+		at, again, took := where(resource.Request{})
+		if at != home || took != 100*time.Millisecond {
+			t.Errorf("%s after %v, want %s", at, took, home)
+		}
+		began := time.Now()
+		if _, err := c.AcquireKey(t.Context(), "key", resource.Request{MaxWait: 50 * time.Millisecond}); !errors.Is(err, resource.ErrMaxWait) || time.Since(began) != 50*time.Millisecond {
+			t.Error(err, time.Since(began))
+		}
+		at, fourth, took := where(resource.Request{NoWait: true})
+		if at == home || took != 0 {
+			t.Errorf("%s after %v without waiting", at, took)
+		}
+		w.at(home).kill()
+		at, fifth, _ := where(resource.Request{})
+		if at == home {
+			t.Error("a dead endpoint")
+		}
+		for _, conn := range []*wspool.Conn{second, third, again, fourth, fifth} {
+			conn.Discard(nil)
 		}
 	})
 }

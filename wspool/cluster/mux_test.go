@@ -23,7 +23,7 @@ import (
 // the other.
 func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	var mu sync.Mutex
-	var calls sync.WaitGroup
+	var calls flights
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
@@ -31,7 +31,7 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 		case <-away:
 			s.turn <- struct{}{}
 			// A call that arrives after this is not answered: the client sends it again.
-			calls.Wait()
+			calls.wait()
 			mu.Lock()
 			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
 			mu.Unlock()
@@ -40,7 +40,7 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 		case <-done:
 		}
 	}()
-	defer calls.Wait()
+	defer calls.wait()
 	for {
 		_, p, err := ws.ReadMessage()
 		if err != nil {
@@ -51,9 +51,9 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 		if json.Unmarshal(p, &call) != nil {
 			return
 		}
-		calls.Add(1)
+		calls.add(1)
 		go func() {
-			defer calls.Done()
+			defer calls.add(-1)
 			time.Sleep(5 * time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
@@ -62,6 +62,37 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 			}
 		}()
 	}
+}
+
+// flights counts calls. Unlike a sync.WaitGroup it may be added to while a goroutine waits.
+type flights struct {
+	mu   sync.Mutex
+	n    int
+	none []chan struct{}
+}
+
+func (f *flights) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n += n; f.n == 0 {
+		for _, ch := range f.none {
+			close(ch)
+		}
+		f.none = nil
+	}
+}
+
+// wait waits until there are none.
+func (f *flights) wait() {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return
+	}
+	ch := make(chan struct{})
+	f.none = append(f.none, ch)
+	f.mu.Unlock()
+	<-ch
 }
 
 // startRPC starts servers of JSON-RPC.
@@ -132,7 +163,7 @@ func call(ctx context.Context, m *mux.Client, idempotent bool) (string, error) {
 
 // calls makes calls from many goroutines until stop is called, which returns how many each server
 // answered and how many failed.
-func calls(t testing.TB, m *mux.Client, callers int, idempotent bool) (stop func() (at map[string]int, failed int)) {
+func calls(t testing.TB, m *mux.Client, callers int, think time.Duration, idempotent bool) (stop func() (at map[string]int, failed int)) {
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	var mu sync.Mutex
@@ -156,7 +187,7 @@ func calls(t testing.TB, m *mux.Client, callers int, idempotent bool) (stop func
 					at[where]++
 				}
 				mu.Unlock()
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(think)
 			}
 		})
 	}
@@ -170,8 +201,8 @@ func TestMuxSpreads(t *testing.T) {
 		w := newWorld(t).startRPC(all...)
 		c := open(t, w.cfg(static(list(all...))))
 		m := newMux(t, c, mux.Config{MaxConns: 10, GrowAt: 1, IdleAfter: -1})
-		stop := calls(t, m, 40, false)
-		time.Sleep(2 * time.Second)
+		stop := calls(t, m, 40, 10*time.Millisecond, false)
+		time.Sleep(time.Second)
 		for _, e := range c.Stats().Endpoints {
 			if e.Shared != 2 || e.Pool.Leased != 2 {
 				t.Errorf("%v: %d shared", e, e.Shared)
@@ -191,7 +222,7 @@ func TestMuxMoves(t *testing.T) {
 		c := open(t, w.cfg(r))
 		r.set(all[:2]...)
 		m := newMux(t, c, mux.Config{MaxConns: 6, GrowAt: 1, IdleAfter: -1})
-		stop := calls(t, m, 20, false)
+		stop := calls(t, m, 20, 100*time.Millisecond, false)
 		time.Sleep(2 * time.Second)
 		r.set(all[1:]...) // one leaves, one joins
 		time.Sleep(5 * time.Second)
@@ -223,11 +254,11 @@ func TestMuxRollingRestart(t *testing.T) {
 		c := open(t, w.cfg(static(list(all...))))
 		// A call that crosses the close frame may have run as far as the client knows.
 		m := newMux(t, c, mux.Config{MaxConns: 10, GrowAt: 1, ReplayRatio: 1})
-		stop := calls(t, m, 40, true)
+		stop := calls(t, m, 20, 20*time.Millisecond, true)
 		time.Sleep(time.Second)
 		for _, addr := range all {
-			w.at(addr).restart(2 * time.Second)
-			time.Sleep(2 * time.Second)
+			w.at(addr).restart(time.Second)
+			time.Sleep(time.Second)
 		}
 		at, failed := stop()
 		if failed > 0 || len(at) != 5 {

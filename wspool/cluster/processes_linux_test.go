@@ -284,7 +284,7 @@ func TestProcessRollingRestart(t *testing.T) {
 	all := startAll(t, 5, o)
 	c := openReal(t, all, nil)
 	m := newMux(t, c, mux.Config{MaxConns: 10, GrowAt: 1})
-	stop := calls(t, m, 20, false)
+	stop := calls(t, m, 20, 5*time.Millisecond, false)
 	for i, p := range all {
 		before := m.Stats().Acquired
 		all[i] = p.restart(o)
