@@ -3,7 +3,6 @@ package wspool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"runtime"
@@ -158,46 +157,20 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 // nextWhole is next for ReadWhole: it begins to read the next message when that has arrived
 // whole. The caller then has readTurn.
 func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
-	l := c.link
-	l.mu.Lock()
-	if l.lease != c {
-		l.mu.Unlock()
-		return m, ErrReleased
-	}
-	c.state.running++
-	if !l.readTurn.try() {
-		l.mu.Unlock()
-		turn := l.readTurn.join()
-		select {
-		case <-turn:
-		case <-ctx.Done():
-			l.readTurn.leave(turn)
-			c.finish()
-			return m, errQuiet
-		}
-		l.mu.Lock()
-	}
-	if l.watch.open {
-		c.state.running--
-		l.mu.Unlock()
-		l.readTurn.give()
-		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
-	}
-	l.holder.ready = nil
-	bound, poll := ctx, ctx.Err() != nil
-	if ctx.Done() == nil || poll {
+	bound, poll := boundOf(ctx), ctx.Err() != nil
+	if poll {
 		bound = nil
 	}
-	l.raw.BeginRead(bound, true)
+	if err := c.openRead(ctx, bound, true); err != nil {
+		return m, err
+	}
 	m, again, err := c.tryWhole(ctx, poll)
 	for again {
-		l.mu.Lock()
+		c.link.mu.Lock()
 		m, again, err = c.tryWhole(ctx, poll)
 	}
 	if err != nil {
-		c.endRead(ctx, false)
-		l.readTurn.give()
-		c.finish()
+		c.closeRead(ctx)
 	}
 	return m, err
 }

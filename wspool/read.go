@@ -150,11 +150,28 @@ func (r *messageReader) Read(p []byte) (n int, err error) {
 // harms nothing and makes it return errQuiet, and ctx does not interrupt a message that
 // has begun.
 func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
+	if err := c.openRead(ctx, boundOf(ctx), soft); err != nil {
+		return m, err
+	}
+	m, again, err := c.tryNext(ctx, soft)
+	for again {
+		c.link.mu.Lock()
+		m, again, err = c.tryNext(ctx, soft)
+	}
+	if err != nil {
+		c.closeRead(ctx)
+	}
+	return m, err
+}
+
+// openRead waits for the turn to read and begins a read that bound interrupts; nil: nothing does. If
+// it succeeds the caller has readTurn and mu, and the read ends with closeRead or endMessage.
+func (c *lease) openRead(ctx, bound context.Context, soft bool) error {
 	l := c.link
 	l.mu.Lock()
 	if l.lease != c {
 		l.mu.Unlock()
-		return m, ErrReleased
+		return ErrReleased
 	}
 	c.state.running++
 	if !l.readTurn.try() {
@@ -165,7 +182,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		case <-ctx.Done():
 			l.readTurn.leave(turn)
 			c.finish()
-			return m, c.abandoned(ctx, soft)
+			return c.abandoned(ctx, soft)
 		}
 		l.mu.Lock()
 	}
@@ -173,22 +190,18 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		c.state.running--
 		l.mu.Unlock()
 		l.readTurn.give()
-		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
+		return fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.holder.ready = nil
-	l.raw.BeginRead(boundOf(ctx), soft)
-	var again bool
-	m, again, err = c.tryNext(ctx, soft)
-	for again {
-		l.mu.Lock()
-		m, again, err = c.tryNext(ctx, soft)
-	}
-	if err != nil {
-		c.endRead(ctx, false)
-		l.readTurn.give()
-		c.finish()
-	}
-	return m, err
+	l.raw.BeginRead(bound, soft)
+	return nil
+}
+
+// closeRead ends a read that has found no message.
+func (c *lease) closeRead(ctx context.Context) {
+	c.endRead(ctx, false)
+	c.link.readTurn.give()
+	c.finish()
 }
 
 // endRead ends the read that next has begun. whole says that it was successful.

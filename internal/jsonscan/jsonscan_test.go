@@ -49,6 +49,15 @@ func FuzzScanner(f *testing.F) {
 			}
 			elements = append(elements, value)
 		}
+		found := make([][]byte, len(names))
+		if ok := Members(data, names, found); ok != (object.Err() == nil) {
+			t.Fatalf("Members: %v, and %v", ok, object.Err())
+		}
+		for i, name := range names {
+			if !bytes.Equal(found[i], got[name]) {
+				t.Fatalf("Members: %q is %s, want %s", name, found[i], got[name])
+			}
+		}
 		if !bytes.Equal(before, data) {
 			t.Fatal("the document was changed")
 		}
@@ -127,6 +136,56 @@ func checkUint(t *testing.T, value []byte, n uint64, ok bool) {
 	}
 }
 
+// What is appended is what encoding/json reads.
+func FuzzAppend(f *testing.F) {
+	for _, text := range []string{"", "plain", `quote " and \`, "é\u2028", "\xff\x00", "a\tb<c>"} {
+		f.Add(text, text)
+	}
+	f.Fuzz(func(t *testing.T, method, value string) {
+		doc := AppendText([]byte(`{"method":`), method)
+		doc, err := AppendMember(doc, "params", []string{value}, "[")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Method string
+			Params []string
+		}
+		if err := json.Unmarshal(append(doc, '}'), &got); err != nil {
+			t.Fatalf("%s: %v", doc, err)
+		}
+		if !same(got.Method, method) || len(got.Params) != 1 || !same(got.Params[0], value) {
+			t.Fatalf("%q and %q became %s", method, value, doc)
+		}
+	})
+}
+
+// same reports whether got is want with what is not UTF-8 replaced.
+func same(got, want string) bool { return got == string([]rune(want)) }
+
+func TestAppendMember(t *testing.T) {
+	for _, c := range []struct {
+		v           any
+		first, want string
+		err         bool
+	}{
+		{nil, "{", "", false},
+		{map[string]int(nil), "{", "", false},
+		{map[string]int{"a": 1}, "{[", `,"p":{"a":1}`, false},
+		{[]int{1}, "{[", `,"p":[1]`, false},
+		{[]int{1}, "{", "", true},
+		{7, "{[", "", true},
+		{json.RawMessage(` {"x":}`), "{", `,"p": {"x":}`, false},
+		{json.RawMessage(``), "{", "", true},
+		{make(chan int), "{", "", true},
+	} {
+		got, err := AppendMember([]byte("before"), "p", c.v, c.first)
+		if string(got) != "before"+c.want || (err != nil) != c.err {
+			t.Errorf("%v: %s, %v", c.v, got, err)
+		}
+	}
+}
+
 func TestScanner(t *testing.T) {
 	scan := func(document string) (id []byte, err error) {
 		s := Object([]byte(document))
@@ -189,6 +248,8 @@ func TestScanner_AllocatesNothing(t *testing.T) {
 				Uint(value)
 			}
 		}
+		var found [2][]byte
+		Members(document, []string{"id", "result"}, found[:])
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

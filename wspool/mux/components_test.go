@@ -18,7 +18,7 @@ func TestSlots(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	for _, bits := range []int{20, 31, 53, 64} {
 		const max = 100
-		s := newSlots[int](bits, max)
+		s := newSlots[int](bits, max, 0)
 		type use struct {
 			owner int
 			state slotState
@@ -91,7 +91,7 @@ func TestSlots(t *testing.T) {
 
 // A slot is used again as late as possible.
 func TestSlotsReuse(t *testing.T) {
-	s := newSlots[int](31, 8)
+	s := newSlots[int](31, 8, 0)
 	var last []uint64
 	for round := range 100 {
 		var ids []uint64

@@ -125,11 +125,26 @@ type connCounts struct {
 	orphaned                              int64
 }
 
+// usedGenerations is the largest generation of an id on a connection that was given back to its pool:
+// the next client that leases it must not use an id again for which the server may repeat a reply. It
+// is one number for all, since the pools of two clients may be the same.
+var usedGenerations atomic.Uint64
+
+// noteGenerations raises usedGenerations.
+func noteGenerations(last uint64) {
+	for {
+		old := usedGenerations.Load()
+		if last <= old || usedGenerations.CompareAndSwap(old, last) {
+			return
+		}
+	}
+}
+
 func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 	n := &conn{client: c, ws: ws, id: ws.Info().ID, exclusive: exclusive}
 	n.written, n.onReady = n.batchWritten, n.readReady
 	n.ctx, n.cancel = context.WithCancelCause(c.ctx)
-	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1)
+	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())
 	n.inbox.limit, n.inbox.maxAsks = c.cfg.EventBuffer, c.cfg.MaxAsks
 	return n
 }
@@ -857,6 +872,7 @@ func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
 	dirty := c.slots.orphans > 0 || errors.Is(cause, ErrAway)
+	noteGenerations(c.slots.last)
 	c.stopLocked(cause)
 	c.mu.Unlock()
 	if dirty {
@@ -895,7 +911,7 @@ func (c *conn) fail(cause error) {
 		k.err, k.fate = cause, fateOf(s.state == flying)
 		k.arrived()
 	}
-	c.slots = newSlots[*call](c.client.idBits, 1)
+	c.slots = newSlots[*call](c.client.idBits, 1, 0)
 	c.load.Store(0)
 	for _, p := range c.out.parcels {
 		if p.call != nil {

@@ -59,7 +59,8 @@
 //
 // # Ids
 //
-// An id is the number of a slot of its connection and a generation. A slot is free again only when
+// An id is the number of a slot of its connection and a generation, which a connection that was given
+// back and leased again does not begin anew. A slot is free again only when
 // its reply has come, so a late or repeated reply never reaches another call; it is dropped and
 // counted ([Stats.Late]).
 //

@@ -42,7 +42,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 // again and runs once; one that may have run is not sent again, unless it is idempotent.
 func TestFateOfCallsCutAtEveryByte(t *testing.T) {
 	const calls = 3
-	const size = calls * (6 + len("C256 call 0"))
+	const size = calls * (6 + len("C256256 call 0")) // at most
 	for cut := range size + 1 {
 		synctest.Test(t, func(t *testing.T) {
 			l := &ledger{ran: make(map[string]int)}

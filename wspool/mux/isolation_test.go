@@ -13,6 +13,46 @@ import (
 	"github.com/respool/respool/wspool/mux"
 )
 
+// I13: a server that repeats a reply reaches no other call, though the connection was given back to the
+// pool meanwhile and leased again, by this client or another one.
+func TestI13_RepeatedReplyAfterGivingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			var said []string
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind == 'C' {
+					for _, m := range said {
+						p.send("%s", m)
+					}
+					said = append(said, "R"+id+" "+text)
+					p.send("R%s %s", id, text)
+				}
+			}
+		})
+		s.cfg.MaxSize = 1
+		c, p := newClient(t, s, mux.Config{Codec: plain{}, IdleAfter: time.Second})
+		other, err := mux.New(p, mux.Config{Codec: plain{}, IdleAfter: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close(t.Context())
+		for n := range 20 {
+			for k := range 1 + n%3 {
+				ask(t, c, fmt.Sprint("mine ", n, " ", k))
+			}
+			c, other = other, c
+			time.Sleep(time.Minute)
+		}
+		if s := p.Stats(); s.Made != 1 {
+			t.Error(s)
+		}
+	})
+}
+
 // I13: a reply that comes after its caller has left reaches no other call, although its slot is
 // wanted.
 func TestI13_LateReply(t *testing.T) {

@@ -14,7 +14,7 @@ const (
 
 // slot is one place for a call that awaits its reply.
 type slot[T any] struct {
-	gen   uint64 // generation; 0: never used
+	gen   uint64 // generation; the bits that an id has room for are part of it
 	state slotState
 	owner T     // valid while queued or flying
 	since int64 // of an orphan: the tick at which its call was given up
@@ -31,16 +31,19 @@ type slots[T any] struct {
 	free     []int32 // a ring of the free ones that were used
 	first, n int     // of the ring
 	shift    int     // bits of an id that are the slot
-	gens     uint64  // mask of a generation
+	gens     uint64  // mask of a generation in an id
 	max      int     // how many slots there may be
+	begin    uint64  // generation before the first of a slot
+	last     uint64  // largest generation so far
 	live     int     // queued and flying
 	orphans  int
 }
 
-// newSlots returns slots for ids of idBits bits. At most max are in use at once.
-func newSlots[T any](idBits, max int) slots[T] {
+// newSlots returns slots for ids of idBits bits, whose generations begin after the given one. At
+// most max are in use at once.
+func newSlots[T any](idBits, max int, after uint64) slots[T] {
 	shift := bits.Len(uint(max - 1))
-	return slots[T]{shift: shift, gens: 1<<(idBits-shift) - 1, max: max}
+	return slots[T]{shift: shift, gens: 1<<(idBits-shift) - 1, max: max, begin: after, last: after}
 }
 
 // take takes a slot for owner, as queued. It returns false if none is free.
@@ -53,23 +56,24 @@ func (s *slots[T]) take(owner T) (id uint64, ok bool) {
 		s.n--
 	case len(s.all) < s.max:
 		i = len(s.all)
-		s.all = append(s.all, slot[T]{})
+		s.all = append(s.all, slot[T]{gen: s.begin})
 	default:
 		return 0, false
 	}
 	e := &s.all[i]
-	if e.gen = (e.gen + 1) & s.gens; e.gen == 0 {
-		e.gen = 1
+	if e.gen++; e.gen&s.gens == 0 { // 0 is no id
+		e.gen++
 	}
+	s.last = max(s.last, e.gen)
 	e.state, e.owner = queued, owner
 	s.live++
-	return e.gen<<s.shift | uint64(i), true
+	return e.gen&s.gens<<s.shift | uint64(i), true
 }
 
 // find returns the slot of an id that is in use, or nil.
 func (s *slots[T]) find(id uint64) *slot[T] {
 	i := id & (1<<s.shift - 1)
-	if i >= uint64(len(s.all)) || s.all[i].state == free || s.all[i].gen != id>>s.shift {
+	if i >= uint64(len(s.all)) || s.all[i].state == free || s.all[i].gen&s.gens != id>>s.shift {
 		return nil
 	}
 	return &s.all[i]
@@ -80,7 +84,7 @@ func (s *slots[T]) find(id uint64) *slot[T] {
 func (s *slots[T]) issued(id uint64) bool {
 	i := id & (1<<s.shift - 1)
 	g := id >> s.shift
-	return i < uint64(len(s.all)) && g > 0 && g <= s.all[i].gen
+	return i < uint64(len(s.all)) && g > 0 && g <= min(s.gens, s.all[i].gen)
 }
 
 // abandon turns a flying slot into an orphan.

@@ -27,14 +27,9 @@ func feed(keys bool) func(*peer) {
 		var mu sync.Mutex
 		stop := map[string]chan struct{}{}
 		var wg sync.WaitGroup
+		gone := make(chan struct{})
 		defer wg.Wait()
-		defer func() {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, c := range stop {
-				close(c)
-			}
-		}()
+		defer close(gone) // the streams end without their last message
 		for {
 			kind, id, text, ok := p.read()
 			if !ok {
@@ -75,6 +70,8 @@ func feed(keys bool) func(*peer) {
 					if every > 0 {
 						select {
 						case <-time.After(time.Duration(every) * time.Millisecond):
+						case <-gone:
+							return
 						case <-quit:
 							if !keys {
 								p.send("%send", end)

@@ -76,70 +76,33 @@ func (Codec) Append(dst []byte, id uint64, body any) (messageType int, out []byt
 	out = append(dst, `{"id":`...)
 	out = strconv.AppendUint(out, id, 10)
 	out = append(out, `,"method":`...)
-	out = appendText(out, c.Method)
+	out = jsonscan.AppendText(out, c.Method)
 	if c.SessionID != "" {
 		out = append(out, `,"sessionId":`...)
-		out = appendText(out, c.SessionID)
+		out = jsonscan.AppendText(out, c.SessionID)
 	}
-	if c.Params != nil {
-		params, raw := c.Params.(json.RawMessage)
-		if !raw {
-			if params, err = json.Marshal(c.Params); err != nil {
-				return 0, dst, fmt.Errorf("%w: parameters of %q: %w", ErrBody, c.Method, err)
-			}
-		}
-		switch {
-		case jsonscan.Null(params): // a nil map, for example
-		case jsonscan.First(params) == '{':
-			out = append(out, `,"params":`...)
-			out = append(out, params...)
-		default:
-			return 0, dst, fmt.Errorf("%w: parameters of %q must be encoded as an object, got %T", ErrBody, c.Method, c.Params)
-		}
+	out, err = jsonscan.AppendMember(out, "params", c.Params, "{")
+	switch {
+	case err == jsonscan.ErrKind:
+		return 0, dst, fmt.Errorf("%w: parameters of %q must be encoded as an object, got %T", ErrBody, c.Method, c.Params)
+	case err != nil:
+		return 0, dst, fmt.Errorf("%w: parameters of %q: %w", ErrBody, c.Method, err)
 	}
 	return websocket.TextMessage, append(out, '}'), nil
-}
-
-// appendText appends text as a JSON string.
-func appendText(dst []byte, text string) []byte {
-	quoted, err := json.Marshal(text)
-	if err != nil {
-		panic(err) // encoding/json encodes every string
-	}
-	return append(dst, quoted...)
 }
 
 type envelope struct {
 	id, method, params, session, result, failure []byte
 }
 
+var names = [...]string{"id", "method", "params", "sessionId", "result", "error"} // of an envelope, in its order
+
 func open(data []byte) (envelope, error) {
-	var e envelope
-	s := jsonscan.Object(data)
-	for {
-		key, value, ok := s.Member()
-		if !ok {
-			break
-		}
-		switch {
-		case jsonscan.Is(key, "id"):
-			e.id = value
-		case jsonscan.Is(key, "method"):
-			e.method = value
-		case jsonscan.Is(key, "params"):
-			e.params = value
-		case jsonscan.Is(key, "sessionId"):
-			e.session = value
-		case jsonscan.Is(key, "result"):
-			e.result = value
-		case jsonscan.Is(key, "error"):
-			e.failure = value
-		}
-	}
-	if s.Err() != nil {
+	var found [len(names)][]byte
+	if !jsonscan.Members(data, names[:], found[:]) {
 		return envelope{}, errSyntax
 	}
-	return e, nil
+	return envelope{id: found[0], method: found[1], params: found[2], session: found[3], result: found[4], failure: found[5]}, nil
 }
 
 // Classify implements [mux.Codec]. An error matches [ErrMessage].

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -113,4 +115,40 @@ func TestCall(t *testing.T) {
 	if err := devtools.Call(t.Context(), c, devtools.Command{}, nil); !errors.Is(err, devtools.ErrBody) {
 		t.Errorf("no method: %v", err)
 	}
+}
+
+// Classify finds what encoding/json finds, wherever the id is and however it is written.
+func FuzzClassify(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":1,"result":{}}`, `{"result":{"id":2,"method":"m"},"id":1}`, `{"id":1,"id":4}`, `{"\u0069d":3}`, `{"id":1.0}`, `{"id":2147483647.0}`,
+		`{"method":"Page.loadEventFired","params":{"id":9},"sessionId":"S"}`, `{"id":null,"method":"m"}`, `{"error":{"code":-32700}}`, `{"id":"7"}`,
+		`{"id":5,"method":"m"}`, `{"result":{"data":"` + strings.Repeat("x", 64<<10) + `"},"id":12345}`,
+		`{"result":"` + strings.Repeat(`\"`, 32<<10) + `","id":8}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := devtools.Codec{}.Classify(websocket.TextMessage, data)
+		var want map[string]json.RawMessage
+		if json.Unmarshal(data, &want) != nil || want == nil {
+			return
+		}
+		id := want["id"]
+		var n uint64
+		var fl float64
+		switch {
+		case id != nil && json.Unmarshal(id, &n) == nil && n > 0:
+			if err != nil || got.Kind != mux.Reply || got.ID != n {
+				t.Fatalf("id %d: got %v, %v", n, got, err)
+			}
+		case id == nil || string(id) == "null":
+			if isEvent := want["method"] != nil; isEvent != (err == nil) || isEvent && got.Kind != mux.Event {
+				t.Fatalf("no id: got %v, %v", got, err)
+			}
+		case json.Unmarshal(id, &fl) == nil && fl == math.Trunc(fl) && fl > 0 && fl < 1<<53:
+			if err == nil && (got.Kind != mux.Reply || got.ID != uint64(fl)) {
+				t.Fatalf("id %s: got %v", id, got)
+			}
+		}
+	})
 }

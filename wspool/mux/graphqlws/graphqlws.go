@@ -109,27 +109,15 @@ type envelope struct {
 	id, kind, payload []byte
 }
 
+var names = [...]string{"id", "type", "payload"} // of an envelope, in its order
+
 func open(data []byte) (envelope, error) {
-	var e envelope
-	s := jsonscan.Object(data)
-	for {
-		key, value, ok := s.Member()
-		if !ok {
-			break
-		}
-		switch {
-		case jsonscan.Is(key, "id"):
-			e.id = value
-		case jsonscan.Is(key, "type"):
-			e.kind, _ = jsonscan.Text(value)
-		case jsonscan.Is(key, "payload"):
-			e.payload = value
-		}
-	}
-	if s.Err() != nil {
+	var found [len(names)][]byte
+	if !jsonscan.Members(data, names[:], found[:]) {
 		return envelope{}, errSyntax
 	}
-	return e, nil
+	kind, _ := jsonscan.Text(found[1])
+	return envelope{id: found[0], kind: kind, payload: found[2]}, nil
 }
 
 // Classify implements [mux.Codec]. An error matches [ErrMessage].

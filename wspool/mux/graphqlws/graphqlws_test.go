@@ -1,10 +1,12 @@
 package graphqlws_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -77,4 +79,46 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: %v", m, err)
 		}
 	}
+}
+
+// Classify finds what encoding/json finds, wherever the id and the type are and however they are
+// written.
+func FuzzClassify(f *testing.F) {
+	for _, seed := range []string{
+		`{"id":"1","type":"next","payload":{"id":"2","type":"error"}}`, `{"payload":{"id":"2"},"type":"complete","id":"1"}`, `{"id":"1","id":"4","type":"error"}`,
+		`{"\u0069d":"3","type":"n\u0065xt"}`, `{"id":1.0,"type":"next"}`, `{"type":"ping"}`, `{"type":"pong","id":"1"}`, `{"type":"connection_ack"}`,
+		`{"id":"1"}`, `{"type":"next"}`, `{"id":"x","type":"next"}`, `{"id":"1","type":"next","type":7}`,
+		`{"type":"next","payload":{"data":"` + strings.Repeat("x", 64<<10) + `"},"id":"12345"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := graphqlws.Codec{}.Classify(websocket.TextMessage, data)
+		var want map[string]json.RawMessage
+		if json.Unmarshal(data, &want) != nil || want == nil {
+			return
+		}
+		var kind, id string
+		if json.Unmarshal(want["type"], &kind) != nil {
+			kind = ""
+		}
+		expected, known := map[string]mux.Kind{
+			"next": mux.Part, "error": mux.End, "complete": mux.End, "ping": mux.Ask, "pong": mux.Ignore, "connection_ack": mux.Ignore,
+		}[kind]
+		switch {
+		case !known:
+			if err == nil {
+				t.Fatalf("type %q: got %v", kind, got)
+			}
+		case expected != mux.Part && expected != mux.End:
+			if err != nil || got.Kind != expected {
+				t.Fatalf("type %q: got %v, %v", kind, got, err)
+			}
+		case json.Unmarshal(want["id"], &id) == nil && !bytes.ContainsRune(want["id"], '\\'):
+			n, bad := strconv.ParseUint(id, 10, 64)
+			if ok := bad == nil && n > 0; ok != (err == nil) || ok && (got.Kind != expected || got.ID != n) {
+				t.Fatalf("type %q, id %q: got %v, %v", kind, id, got, err)
+			}
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package jsonrpc
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -137,28 +136,14 @@ func (c Codec) appendCall(dst []byte, id uint64, index int, call *Request) ([]by
 		dst = append(dst, ',')
 	}
 	dst = append(dst, `"method":`...)
-	dst, err := appendText(dst, call.Method)
-	if err != nil {
-		return nil, err
-	}
-	if call.Params == nil {
-		return append(dst, '}'), nil
-	}
-	params, raw := call.Params.(json.RawMessage)
-	if !raw {
-		if params, err = json.Marshal(call.Params); err != nil {
-			return nil, fmt.Errorf("%w: parameters of %q: %w", ErrBody, call.Method, err)
-		}
-	}
-	switch first := jsonscan.First(params); {
-	case first == '[' || first == '{':
-	case jsonscan.Null(params): // a nil map or slice, for example
-		return append(dst, '}'), nil
-	default:
+	dst = jsonscan.AppendText(dst, call.Method)
+	dst, err := jsonscan.AppendMember(dst, "params", call.Params, "[{")
+	switch {
+	case err == jsonscan.ErrKind:
 		return nil, fmt.Errorf("%w: parameters of %q must be encoded as an array or an object, got %T", ErrBody, call.Method, call.Params)
+	case err != nil:
+		return nil, fmt.Errorf("%w: parameters of %q: %w", ErrBody, call.Method, err)
 	}
-	dst = append(dst, `,"params":`...)
-	dst = append(dst, params...)
 	return append(dst, '}'), nil
 }
 
@@ -171,53 +156,20 @@ func (c Codec) appendID(dst []byte, id uint64) []byte {
 	return append(dst, '"')
 }
 
-// appendText appends text as a JSON string.
-func appendText(dst []byte, text string) ([]byte, error) {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			quoted, err := json.Marshal(text)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %q: %w", ErrBody, text, err)
-			}
-			return append(dst, quoted...), nil
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, text...)
-	return append(dst, '"'), nil
-}
-
 // envelope is what the members of a message say. The values alias the message.
 type envelope struct {
 	id, method, params, result, failure []byte
 }
 
-// open reads the members of an object. As encoding/json does, it takes the last of several
-// members with the same key.
+var names = [...]string{"id", "method", "params", "result", "error"} // of an envelope, in its order
+
+// open reads the members of an object.
 func open(data []byte) (envelope, error) {
-	var e envelope
-	s := jsonscan.Object(data)
-	for {
-		key, value, ok := s.Member()
-		if !ok {
-			break
-		}
-		switch {
-		case jsonscan.Is(key, "id"):
-			e.id = value
-		case jsonscan.Is(key, "method"):
-			e.method = value
-		case jsonscan.Is(key, "params"):
-			e.params = value
-		case jsonscan.Is(key, "result"):
-			e.result = value
-		case jsonscan.Is(key, "error"):
-			e.failure = value
-		}
-	}
-	if s.Err() != nil {
+	var found [len(names)][]byte
+	if !jsonscan.Members(data, names[:], found[:]) {
 		return envelope{}, errSyntax
 	}
+	e := envelope{id: found[0], method: found[1], params: found[2], result: found[3], failure: found[4]}
 	if jsonscan.Null(e.id) {
 		e.id = nil
 	}
@@ -337,20 +289,10 @@ func number(text []byte) (uint64, bool) {
 }
 
 // member returns the value of one member of an object, nil if there is none.
-func member(object []byte, name string) (found []byte) {
-	if jsonscan.First(object) != '{' {
-		return nil
-	}
-	s := jsonscan.Object(object)
-	for {
-		key, value, ok := s.Member()
-		if !ok {
-			return found
-		}
-		if jsonscan.Is(key, name) {
-			found = value
-		}
-	}
+func member(object []byte, name string) []byte {
+	var found [1][]byte
+	jsonscan.Members(object, []string{name}, found[:])
+	return found[0]
 }
 
 // StreamKey implements [mux.Subscriber]: the result names the subscription. If the server
@@ -377,17 +319,13 @@ func (c Codec) AppendCancel(dst []byte, id uint64, key []byte) (messageType int,
 	switch {
 	case key != nil && c.Unsubscribe != "":
 		dst = append(dst, `{"jsonrpc":"2.0","id":0,"method":`...)
-		if dst, err = appendText(dst, c.Unsubscribe); err != nil {
-			return 0, nil, err
-		}
+		dst = jsonscan.AppendText(dst, c.Unsubscribe)
 		dst = append(dst, `,"params":[`...)
 		dst = append(dst, key...)
 		dst = append(dst, `]}`...)
 	case key == nil && c.Cancel != "":
 		dst = append(dst, `{"jsonrpc":"2.0","method":`...)
-		if dst, err = appendText(dst, c.Cancel); err != nil {
-			return 0, nil, err
-		}
+		dst = jsonscan.AppendText(dst, c.Cancel)
 		dst = append(dst, `,"params":{"id":`...)
 		dst = c.appendID(dst, id)
 		dst = append(dst, `}}`...)

@@ -127,6 +127,8 @@ func TestCodec_Conforms(t *testing.T) {
 func FuzzClassify(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":1}`, `{"id":1.0,"result":{"id":2}}`, `{"\u0069d":"3"}`, `{"id":1,"id":4}`, `[{"id":"5.1"}]`, `{"method":"m","id":6}`, `{"id":"6.x"}`, `{"id":"007"}`,
+		`{"result":"` + strings.Repeat("x", 64<<10) + `","id":12345}`, `{"result":"` + strings.Repeat(`\"`, 32<<10) + `","id":8}`,
+		`{"result":[{"id":9},[{"id":10}]],"id":11,"id":12.0}`,
 	} {
 		f.Add([]byte(seed))
 	}
