@@ -20,7 +20,9 @@
 // seconds.
 //
 // A Snapshot also has the quotas that the policies of the pool share with other processes
-// ([resource.SharedQuota]).
+// ([resource.SharedQuota]), and the layers that share its resources among many calls
+// ([resource.Multiplexer]), as a mux.Client of its pool does, and the endpoints over which it is
+// spread ([resource.Endpoints]).
 //
 // [All] lists the meters of the process. The packages below this one export them:
 // live as a web page, prometheus and otel to those systems. [Vars] exports them

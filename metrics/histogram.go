@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/respool/respool/resource"
 )
 
 // Histogram is a distribution of durations in buckets that grow by 2^(1/4), as
@@ -20,6 +22,33 @@ type Histogram struct {
 	Buckets []int64       // number of values in each bucket
 
 	quarters []int64 // four counts for each of Buckets; nil: not known
+}
+
+// HistogramOf returns d as a Histogram, as for the Took of a [resource.Multiplexer].
+func HistogramOf(d resource.Durations) Histogram {
+	h := Histogram{Count: d.Zero, Sum: d.Sum, Zero: d.Zero}
+	if len(d.Buckets) == 0 {
+		return h
+	}
+	skip := d.First - 4*floorDiv(d.First, 4) // 0 unless it was made by hand
+	h.First = floorDiv(d.First, 4)
+	h.Buckets = make([]int64, (skip+len(d.Buckets)+3)/4)
+	h.quarters = make([]int64, 4*len(h.Buckets))
+	for i, n := range d.Buckets {
+		h.Count += n
+		h.Buckets[(skip+i)/4] += n
+		h.quarters[skip+i] = n
+	}
+	return h
+}
+
+// floorDiv returns a/b rounded down.
+func floorDiv(a, b int) int {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
 }
 
 // Mean returns the average; 0 if there are no values.

@@ -225,3 +225,27 @@ func trim(h metrics.Histogram) []int64 {
 	}
 	return append([]int64{first * min(1, int64(len(b)))}, b...)
 }
+
+// Durations become a Histogram with the same quantiles, wherever their first bucket is.
+func TestHistogramOf(t *testing.T) {
+	if h := metrics.HistogramOf(resource.Durations{}); h.Count != 0 || h.Quantile(0.5) != 0 {
+		t.Errorf("of nothing: %+v", h)
+	}
+	for _, first := range []int{320, 321, 323, 0, -1, -5} {
+		d := resource.Durations{Sum: time.Second, Zero: 1, First: first, Buckets: []int64{4, 0, 0, 0, 0, 5}}
+		h := metrics.HistogramOf(d)
+		var sum int64
+		for _, n := range h.Buckets {
+			sum += n
+		}
+		if h.Count != 10 || sum != 9 || h.Sum != time.Second || h.Zero != 1 {
+			t.Errorf("%d: %+v", first, h)
+		}
+		for q, i := range map[float64]int{0.2: first, 0.5: first, 0.99: first + 5} {
+			from, to := math.Exp2(float64(i)/16), math.Exp2(float64(i+1)/16)
+			if v := float64(h.Quantile(q)); v < math.Floor(from) || v > to {
+				t.Errorf("%d: the quantile %v is %v, not from %v to %v", first, q, v, from, to)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
@@ -27,9 +28,13 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Waiting:   list(s.Waiting, waitingOf),
 		Policies:  list(s.Policies, policyOf),
 		Quotas:    list(s.Quotas, quotaOf),
-		Facts:     list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
-		Held:      list(s.Held, heldOf),
-		Events:    list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
+
+		Multiplexers: list(s.Multiplexers, multiplexerOf),
+		Endpoints:    endpointsOf(s.Endpoints),
+
+		Facts:  list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
+		Held:   list(s.Held, heldOf),
+		Events: list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
 	})
 }
 
@@ -83,9 +88,13 @@ type jsonSnapshot struct {
 	Waiting    []jsonWaiting    `json:"waiting"`
 	Policies   []jsonPolicy     `json:"policies"`
 	Quotas     []jsonQuota      `json:"quotas"`
-	Facts      []jsonFact       `json:"facts"`
-	Held       []jsonHeld       `json:"held"`
-	Events     []jsonEvent      `json:"events"`
+
+	Multiplexers []jsonMultiplexer `json:"multiplexers"`
+	Endpoints    jsonEndpoints     `json:"endpoints"`
+
+	Facts  []jsonFact  `json:"facts"`
+	Held   []jsonHeld  `json:"held"`
+	Events []jsonEvent `json:"events"`
 }
 
 type jsonLoad struct {
@@ -175,6 +184,7 @@ type jsonResource struct {
 	Checked     seconds `json:"checked"`
 	Failures    int     `json:"failures"`
 	Held        seconds `json:"held"`
+	Shared      bool    `json:"shared"`
 	Invalidated string  `json:"invalidated"`
 	Detail      string  `json:"detail"`
 }
@@ -182,7 +192,7 @@ type jsonResource struct {
 func resourceOf(r resource.ResourceInfo) jsonResource {
 	return jsonResource{
 		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Idle: seconds(r.Idle), Leases: r.Leases,
-		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Invalidated: text.Of(r.Invalidated), Detail: text.Clean(r.Detail, text.MaxError),
+		Checked: seconds(r.Checked), Failures: r.Failures, Held: seconds(r.Held), Shared: r.Shared, Invalidated: text.Of(r.Invalidated), Detail: text.Clean(r.Detail, text.MaxError),
 	}
 }
 
@@ -241,6 +251,135 @@ func quotaOf(q resource.SharedQuota) jsonQuota {
 		Granted: q.Granted, Held: q.Held, Want: q.Want, Target: q.Target, Limit: q.Limit, Highest: q.Highest,
 		Total: q.Total, Holders: q.Holders, Waiting: q.Waiting, Learning: q.Learning, Lost: seconds(q.Lost), LostCause: text.Of(q.LostCause),
 		Over: q.Over, OverTotal: q.OverTotal, Closed: q.Closed, Operations: q.Operations, Failed: q.Failed,
+	}
+}
+
+type jsonMultiplexer struct {
+	Name          string         `json:"name"`
+	Held          int            `json:"held"`
+	Draining      int            `json:"draining"`
+	Limit         int            `json:"limit"`
+	InFlight      int            `json:"inFlight"`
+	Busiest       int            `json:"busiest"`
+	Waiting       int            `json:"waiting"`
+	OldestWait    seconds        `json:"oldestWait"`
+	Orphans       int            `json:"orphans"`
+	MaxOrphans    int            `json:"maxOrphans"`
+	Streams       int            `json:"streams"`
+	Queued        int            `json:"queued"`
+	Acquired      int64          `json:"acquired"`
+	Calls         int64          `json:"calls"`
+	NotSent       int64          `json:"notSent"`
+	MayHaveRun    int64          `json:"mayHaveRun"`
+	Batches       int64          `json:"batches"`
+	Messages      int64          `json:"messages"`
+	Retried       int64          `json:"retried"`
+	Replayed      int64          `json:"replayed"`
+	Orphaned      int64          `json:"orphaned"`
+	Late          int64          `json:"late"`
+	Unknown       int64          `json:"unknown"`
+	Bad           int64          `json:"bad"`
+	Unwanted      int64          `json:"unwanted"`
+	EventsDropped int64          `json:"eventsDropped"`
+	StreamDropped int64          `json:"streamDropped"`
+	Resumes       int64          `json:"resumes"`
+	Gaps          int64          `json:"gaps"`
+	Panics        int64          `json:"panics"`
+	Took          Histogram      `json:"took"`
+	Resources     []jsonMuxShare `json:"resources"`
+}
+
+type jsonMuxShare struct {
+	ID        uint64 `json:"id"`
+	InFlight  int    `json:"inFlight"`
+	Orphans   int    `json:"orphans"`
+	Streams   int    `json:"streams"`
+	Queued    int    `json:"queued"`
+	Draining  bool   `json:"draining"`
+	Cause     string `json:"cause"`
+	Dedicated bool   `json:"dedicated"`
+	Calls     int64  `json:"calls"`
+	Batches   int64  `json:"batches"`
+	Messages  int64  `json:"messages"`
+	Late      int64  `json:"late"`
+	Unknown   int64  `json:"unknown"`
+	Bad       int64  `json:"bad"`
+}
+
+func multiplexerOf(m resource.Multiplexer) jsonMultiplexer {
+	return jsonMultiplexer{
+		Name: text.Clean(m.Name, text.MaxLabel), Held: m.Held, Draining: m.Draining, Limit: m.Limit, InFlight: m.InFlight, Busiest: m.Busiest,
+		Waiting: m.Waiting, OldestWait: seconds(m.OldestWait), Orphans: m.Orphans, MaxOrphans: m.MaxOrphans, Streams: m.Streams, Queued: m.Queued,
+		Acquired: m.Acquired, Calls: m.Calls, NotSent: m.NotSent, MayHaveRun: m.MayHaveRun, Batches: m.Batches, Messages: m.Messages,
+		Retried: m.Retried, Replayed: m.Replayed, Orphaned: m.Orphaned, Late: m.Late, Unknown: m.Unknown, Bad: m.Bad, Unwanted: m.Unwanted,
+		EventsDropped: m.EventsDropped, StreamDropped: m.StreamDropped, Resumes: m.Resumes, Gaps: m.Gaps, Panics: m.Panics,
+		Took: HistogramOf(m.Took), Resources: list(m.Resources, muxShareOf),
+	}
+}
+
+func muxShareOf(r resource.MultiplexedResource) jsonMuxShare {
+	return jsonMuxShare{
+		ID: r.ID, InFlight: r.InFlight, Orphans: r.Orphans, Streams: r.Streams, Queued: r.Queued, Draining: r.Draining, Cause: text.Of(r.Cause),
+		Dedicated: r.Dedicated, Calls: r.Calls, Batches: r.Batches, Messages: r.Messages, Late: r.Late, Unknown: r.Unknown, Bad: r.Bad,
+	}
+}
+
+type jsonEndpoints struct {
+	All           []jsonEndpoint `json:"all"`
+	Priority      int            `json:"priority"`
+	Panic         bool           `json:"panic"`
+	Failovers     int64          `json:"failovers"`
+	Failbacks     int64          `json:"failbacks"`
+	Updates       int64          `json:"updates"`
+	UpdatesFailed int64          `json:"updatesFailed"`
+	ResolverErr   string         `json:"resolverErr"`
+	Moved         int64          `json:"moved"`
+	MovesFailed   int64          `json:"movesFailed"`
+}
+
+type jsonEndpoint struct {
+	Addr      string  `json:"addr"`
+	Zone      string  `json:"zone"`
+	Priority  int     `json:"priority"`
+	Status    string  `json:"status"`
+	Cause     string  `json:"cause"`
+	For       seconds `json:"for"`
+	Ranked    bool    `json:"ranked"`
+	Failing   bool    `json:"failing"`
+	Ejected   bool    `json:"ejected"`
+	Share     float64 `json:"share"`
+	Load      int     `json:"load"`
+	Latency   seconds `json:"latency"`
+	Idle      int     `json:"idle"`
+	Leased    int     `json:"leased"`
+	Shared    int     `json:"shared"`
+	Making    int     `json:"making"`
+	Begun     int64   `json:"begun"`
+	Good      int64   `json:"good"`
+	Bad       int64   `json:"bad"`
+	Refused   int64   `json:"refused"`
+	Ejections int64   `json:"ejections"`
+	Probes    int64   `json:"probes"`
+	Moved     int64   `json:"moved"`
+}
+
+// endpointsOf returns e as JSON; a pool that has none has an empty list.
+func endpointsOf(e *resource.Endpoints) jsonEndpoints {
+	if e == nil {
+		return jsonEndpoints{All: []jsonEndpoint{}}
+	}
+	return jsonEndpoints{
+		All: list(e.All, endpointOf), Priority: e.Priority, Panic: e.Panic, Failovers: e.Failovers, Failbacks: e.Failbacks,
+		Updates: e.Updates, UpdatesFailed: e.UpdatesFailed, ResolverErr: text.Of(e.ResolverErr), Moved: e.Moved, MovesFailed: e.MovesFailed,
+	}
+}
+
+func endpointOf(e resource.EndpointInfo) jsonEndpoint {
+	return jsonEndpoint{
+		Addr: text.Discreet(e.Addr), Zone: text.Clean(e.Zone, text.MaxLabel), Priority: e.Priority, Status: text.Clean(e.Status, text.MaxLabel),
+		Cause: text.Of(e.Cause), For: seconds(e.For), Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load,
+		Latency: seconds(e.Latency), Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad,
+		Refused: e.Refused, Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
 	}
 }
 

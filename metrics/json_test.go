@@ -41,7 +41,7 @@ func TestSnapshot_JSON(t *testing.T) {
 			},
 			MinIdle:    4,
 			OldestWait: 250 * time.Millisecond,
-			Resources:  []resource.ResourceInfo{{Info: resource.Info{ID: 7, Age: time.Minute, Leases: 3}, State: resource.Leased, Held: 2 * time.Second, Invalidated: badError{}, Detail: "peer\n1"}},
+			Resources:  []resource.ResourceInfo{{Info: resource.Info{ID: 7, Age: time.Minute, Leases: 3}, State: resource.Leased, Held: 2 * time.Second, Shared: true, Invalidated: badError{}, Detail: "peer\n1"}},
 			Waiting:    []resource.WaiterInfo{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
 			Policies:   []resource.PolicyState{{Moment: "MakeGate", Type: "*policy.Gate", State: "open"}},
 			Facts:      []resource.Fact{{Name: "tainted", Value: 4, Level: true}},
@@ -60,7 +60,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		"outage.now": true, "outage.since": "2026-01-02T03:04:05Z", "outage.count": 2.0,
 		"wait.count": 3.0, "wait.sum": 1.0, "wait.first": 100.0, "wait.p50": s.Wait.Quantile(0.5).Seconds(),
 		"hold.count": 0.0, "hold.p99": 0.0, "destroyed.reset": 3.0, "overdue": 6.0,
-		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0,
+		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0, "resources.0.shared": true,
 		"resources.0.invalidated": "an error whose text panics", "resources.0.detail": "peer 1",
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
 		"quotas.0.name": "account", "quotas.0.granted": 5.0, "quotas.0.target": 6.0, "quotas.0.learning": true, "quotas.0.lost": 1.5,
@@ -135,35 +135,89 @@ func TestSnapshot_JSONOfNothing(t *testing.T) {
 	}
 }
 
-// Every figure of a shared quota is written, and none of them is another.
-func TestSnapshot_JSONOfQuotas(t *testing.T) {
-	var q resource.SharedQuota
-	v := reflect.ValueOf(&q).Elem()
+// distinct fills the struct that v points to with values that differ, and returns them as JSON
+// has them.
+func distinct(v reflect.Value) map[string]any {
+	v = v.Elem()
 	want := make(map[string]any)
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
 		key := strings.ToLower(name[:1]) + name[1:]
+		if name == "ID" {
+			key = "id"
+		}
 		switch f := v.Field(i); f.Interface().(type) {
 		case time.Duration:
-			f.SetInt(int64(i) * int64(time.Second))
-			want[key] = float64(i)
+			f.SetInt(int64(i+1) * int64(time.Second))
+			want[key] = float64(i + 1)
 		case int, int64:
-			f.SetInt(int64(i))
-			want[key] = float64(i)
+			f.SetInt(int64(i + 1))
+			want[key] = float64(i + 1)
+		case float64:
+			f.SetFloat(float64(i + 1))
+			want[key] = float64(i + 1)
+		case uint64:
+			f.SetUint(uint64(i + 1))
+			want[key] = float64(i + 1)
 		case string:
 			f.SetString(name)
 			want[key] = name
 		case bool:
 			f.SetBool(true)
 			want[key] = true
-		default: // an error
+		case error, nil:
 			f.Set(reflect.ValueOf(errors.New(name)))
 			want[key] = name
 		}
 	}
+	return want
+}
+
+// Every figure of a shared quota is written, and none of them is another.
+func TestSnapshot_JSONOfQuotas(t *testing.T) {
+	var q resource.SharedQuota
+	want := distinct(reflect.ValueOf(&q))
 	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Quotas: []resource.SharedQuota{q}}})
 	if got := at2(m, "quotas.0"); !reflect.DeepEqual(got, want) {
 		t.Errorf("it is\n%v, want\n%v", got, want)
+	}
+}
+
+// Every figure of a multiplexer and of its resources is written, and none of them is another.
+func TestSnapshot_JSONOfMultiplexers(t *testing.T) {
+	var of resource.Multiplexer
+	var one resource.MultiplexedResource
+	want := distinct(reflect.ValueOf(&of))
+	want["resources"] = []any{distinct(reflect.ValueOf(&one))}
+	of.Resources = []resource.MultiplexedResource{one}
+	of.Took = resource.Durations{Sum: 5 * time.Second, Zero: 1, First: 16 * 20, Buckets: []int64{0, 2, 0, 0, 3}}
+	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Multiplexers: []resource.Multiplexer{of}}})
+	got, _ := at2(m, "multiplexers.0").(map[string]any)
+	took, _ := got["took"].(map[string]any)
+	delete(got, "took")
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("it is\n%v, want\n%v", got, want)
+	}
+	if took["count"] != 6. || took["sum"] != 5. || took["zero"] != 1. || took["first"] != 80. || !reflect.DeepEqual(took["buckets"], []any{2., 3.}) {
+		t.Errorf("the durations are %v", took)
+	}
+}
+
+// Every figure of endpoints is written, and none of them is another; no secret in an address is.
+func TestSnapshot_JSONOfEndpoints(t *testing.T) {
+	var of resource.Endpoints
+	var one resource.EndpointInfo
+	want := distinct(reflect.ValueOf(&of))
+	want["all"] = []any{distinct(reflect.ValueOf(&one))}
+	of.All = []resource.EndpointInfo{one}
+	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Endpoints: &of}})
+	if got := at2(m, "endpoints"); !reflect.DeepEqual(got, any(want)) {
+		t.Errorf("it is\n%v, want\n%v", got, want)
+	}
+	of.All[0].Addr = "wss://me:secret@example.com/x"
+	m = decode(t, metrics.Snapshot{Inspection: resource.Inspection{Endpoints: &of}})
+	if got, _ := at2(m, "endpoints.all.0.addr").(string); strings.Contains(got, "secret") || !strings.Contains(got, "example.com") {
+		t.Errorf("the address is %q", got)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/respool/respool/metrics/internal/expo"
+	"github.com/respool/respool/internal/expo"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )

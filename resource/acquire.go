@@ -82,6 +82,11 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 	if p.slowPath.Load() == timeNext && p.slowPath.CompareAndSwap(timeNext, 0) {
 		return p.timedAcquire(ctx, r, slot)
 	}
+	if p.mode.bare && !r.Fresh && p.slowPath.Load() == 0 {
+		if l, ok := p.listed(slot); ok {
+			return l, nil
+		}
+	}
 	var a acquireOp[T]
 	if p.mode.asked {
 		a.fast(ctx, p, r, slot)
@@ -90,6 +95,28 @@ func (p *Pool[T]) acquire(ctx context.Context, r *Request, slot int) (Lease[T], 
 		}
 	}
 	return a.slow(ctx, p, r, slot)
+}
+
+// listed leases the idle resource that slow would lend, if there is one and no policy is to be
+// asked. Under load most resources are leased, the one in the caller's local slot too, so this
+// is the usual way; slow has state for waits and policies, which takes as long to set up.
+func (p *Pool[T]) listed(slot int) (l Lease[T], ok bool) {
+	p.lock()
+	p.startClockLocked()
+	if !p.closed && p.waiters.mayPass(0) {
+		if e := p.idle.take(nil, slot); e != nil {
+			e.wasIdle = true
+			idle := p.clock.tick.Load() - e.since
+			l, ok = p.lendLocked(e, slot), true
+			l.found(idle)
+		}
+	}
+	p.unlock()
+	if ok && l.e.invalid() { // invalidated meanwhile
+		l.drop(nil)
+		return Lease[T]{}, false
+	}
+	return l, ok
 }
 
 // timeNext is the bit of slowPath that says that the next acquire is to be timed. A
@@ -159,6 +186,7 @@ type acquireOp[T any] struct {
 	step    step
 	broke   error // what step did instead of returning
 	lent    bool  // the lease is the caller's
+	only    bool  // it takes what is idle: it neither waits nor has a resource created
 }
 
 // fast leases the resource in the caller's local slot, if the Admission admits the
@@ -338,15 +366,7 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 	if err := s.admission(ctx); err != nil {
 		return Lease[T]{}, err
 	}
-	// ctx.Done is called before the caller waits: it may be the user's method, and panic.
-	s.ctx, s.ended, s.r, s.slot = ctx, ctx.Done(), *r, slot
-	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within the range of reach
-	if p.mode.evicts {
-		s.min = s.r.MinRemaining
-	}
-	if d, ok := ctx.Deadline(); ok {
-		s.deadline = max(1, d.Sub(p.clock.base))
-	}
+	s.begin(ctx, r, slot)
 	if s.step == inEvict { // Evict panicked: the resource is kept, and the Health was not asked
 		s.evaluate(true)
 	}
@@ -364,6 +384,26 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 	if err != nil {
 		return Lease[T]{}, err
 	}
+	s.lend()
+	return s.lease, nil
+}
+
+// begin notes what the caller asks for. It calls ctx.Done before the caller waits: it may be the
+// user's method, and panic.
+func (s *slowAcquire[T]) begin(ctx context.Context, r *Request, slot int) {
+	s.ctx, s.ended, s.r, s.slot = ctx, ctx.Done(), *r, slot
+	s.r.MinRemaining = min(max(0, r.MinRemaining), everything-1) // within the range of reach
+	if s.p.mode.evicts {
+		s.min = s.r.MinRemaining
+	}
+	if d, ok := ctx.Deadline(); ok {
+		s.deadline = max(1, d.Sub(s.p.clock.base))
+	}
+}
+
+// lend makes the lease the caller's.
+func (s *slowAcquire[T]) lend() {
+	p := s.p
 	s.lease.found(s.idle)
 	if p.sampler.begins {
 		s.greetLate()
@@ -375,7 +415,6 @@ func (a *acquireOp[T]) slow(ctx context.Context, p *Pool[T], r *Request, slot in
 		s.lease.e.vetting.Store(0)
 	}
 	s.lent = true
-	return s.lease, nil
 }
 
 // traceWait reports the wait.
@@ -413,34 +452,41 @@ func (s *slowAcquire[T]) admission(ctx context.Context) error {
 // find leases a resource that the policies let pass. The op may already hold one, which
 // has been evaluated.
 func (s *slowAcquire[T]) find() error {
-	p := s.p
 	for {
 		if s.lease.e == nil {
 			if err := s.take(); err != nil {
 				return err
 			}
-			if p.mode.judged {
+			if s.p.mode.judged {
 				s.evaluate(false)
 			}
 		}
-		if p.mode.judged {
-			if ok, err := s.vet(); err != nil {
-				return err
-			} else if !ok {
-				continue
-			}
+		if ok, err := s.accept(); ok || err != nil {
+			return err
 		}
-		if !p.mode.bare { // a policy may have taken long
-			if err := s.tooLate(); err != nil {
-				s.drop()
-				return err
-			}
-		}
-		if !s.lease.e.invalid() {
-			return nil
-		}
-		s.drop() // invalidated meanwhile
 	}
+}
+
+// accept reports whether the caller gets the resource of the lease, which has been evaluated.
+// If not, or with an error, the op holds none any more.
+func (s *slowAcquire[T]) accept() (ok bool, err error) {
+	p := s.p
+	if p.mode.judged {
+		if ok, err := s.vet(); !ok || err != nil {
+			return false, err
+		}
+	}
+	if !p.mode.bare { // a policy may have taken long
+		if err := s.tooLate(); err != nil {
+			s.drop()
+			return false, err
+		}
+	}
+	if s.lease.e.invalid() {
+		s.drop() // invalidated meanwhile
+		return false, nil
+	}
+	return true, nil
 }
 
 // drop gives back the resource of the lease, which the caller will not see.
@@ -534,26 +580,62 @@ func (s *slowAcquire[T]) take() error {
 // pool is locked; enqueue unlocks it.
 func (s *slowAcquire[T]) enqueue() error {
 	p := s.p
-	if s.r.NoWait {
+	switch {
+	case s.only:
+		p.unlock()
+		return errNothingIdle
+	case s.r.NoWait:
 		p.missedLocked()
 		p.unlock()
 		return s.fail(ReasonNoneIdle, ErrNoneIdle)
-	}
-	if p.closed {
+	case p.closed:
 		p.unlock()
 		return s.fail(ReasonClosed, ErrClosed)
 	}
 	now := p.clock.now()
-	if p.cfg.Outage == FailFast && p.maker.hopeless(now, p.cap.max) && !p.recoverableLocked(&s.r) {
-		p.maker.sought = true
-		err := p.outageErrorLocked(now, 0)
+	if err := s.turnedAwayLocked(now); err != nil {
+		return s.turnAway(err)
+	}
+	w := s.waiterLocked(now)
+	s.joinLocked(w)
+	p.unlock()
+	return s.await(w)
+}
+
+// errNothingIdle is why an acquire that takes only what is idle got nothing.
+var errNothingIdle = errors.New("resource: nothing idle")
+
+// turnedAwayLocked returns why the caller would wait in vain; nil: it would not.
+func (s *slowAcquire[T]) turnedAwayLocked(now time.Duration) *AcquireError {
+	p, k := s.p, &s.p.maker
+	switch {
+	case p.cfg.Outage != FailFast:
+	case k.hopeless(now, p.cap.max) && !p.recoverableLocked(&s.r):
+		k.sought = true
 		p.changed = true
-		p.unlock()
-		return err
+		return p.outageErrorLocked(now, 0)
+	case k.inVain(s.deadline, now, p.cap.dying) && !p.recoverableLocked(&s.r):
+		waited := time.Duration(0)
+		if s.waited {
+			waited = now - s.start
+		}
+		return p.failureLocked(refusalReason(k.barredBy), k.barredBy, waited, k.barred-now)
 	}
-	if p.cfg.Outage == FailFast && p.maker.inVain(s.deadline, now, p.cap.dying) && !p.recoverableLocked(&s.r) {
-		return s.turnAway(now)
+	return nil
+}
+
+// turnAway returns err of turnedAwayLocked. The pool is locked; turnAway unlocks it.
+func (s *slowAcquire[T]) turnAway(err *AcquireError) error {
+	s.p.unlock()
+	if err.Reason != ReasonOutage {
+		s.p.trace.rejected(s.ctx, err)
 	}
+	return err
+}
+
+// waiterLocked returns a waiter for the caller, that is in no queue.
+func (s *slowAcquire[T]) waiterLocked(now time.Duration) *waiter[T] {
+	p := s.p
 	if !s.waited {
 		s.waited, s.start = true, now
 		p.counts.waited++
@@ -561,29 +643,18 @@ func (s *slowAcquire[T]) enqueue() error {
 	w := p.waiters.spare()
 	w.Request, w.Since, w.Deadline = s.r, s.start, s.deadline
 	w.turn, w.ctx, w.deadline, w.min, w.slot = s.turn, s.ctx, s.deadline, s.min, s.slot
+	return w
+}
+
+// joinLocked adds w to the queue. It is served at once if something is idle for it.
+func (s *slowAcquire[T]) joinLocked(w *waiter[T]) {
+	p := s.p
 	p.waiters.enter(w)
 	// From here on a release to a local slot sees slowPath; what was left there before
 	// is found now.
 	p.setSlowPathLocked()
 	p.idle.flushSlots(0)
 	p.serveAndGrowLocked()
-	p.unlock()
-	return s.await(w)
-}
-
-// turnAway refuses a caller that would wait in vain. The pool is locked; turnAway
-// unlocks it.
-func (s *slowAcquire[T]) turnAway(now time.Duration) error {
-	p := s.p
-	waited := time.Duration(0)
-	if s.waited {
-		waited = now - s.start
-	}
-	k := &p.maker
-	err := p.failureLocked(refusalReason(k.barredBy), k.barredBy, waited, k.barred-now)
-	p.unlock()
-	p.trace.rejected(s.ctx, err)
-	return err
 }
 
 // await waits until w is served or refused, or its context ends.
@@ -603,15 +674,8 @@ func (s *slowAcquire[T]) await(w *waiter[T]) error {
 			<-w.ready // the goroutine that took it out of the queue is about to send
 		}
 	}
-	p.handOff.ran(&w.handOff)
-	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
-	s.lasted, s.counted = w.lasted, w.err != nil
-	lease, err, rejected := w.lease, w.err, w.rejected
-	p.waiters.release(w)
+	lease, err := s.collect(w)
 	if err != nil {
-		if rejected {
-			p.trace.rejected(s.ctx, err)
-		}
 		return err
 	}
 	// A caller whose context has ended will not use the resource: it goes to the next waiter
@@ -624,6 +688,20 @@ func (s *slowAcquire[T]) await(w *waiter[T]) error {
 	}
 	s.lease = lease
 	return nil
+}
+
+// collect takes over what became of w, which has left the queue.
+func (s *slowAcquire[T]) collect(w *waiter[T]) (Lease[T], error) {
+	p := s.p
+	p.handOff.ran(&w.handOff)
+	s.turn, s.idle, s.verified = w.turn, w.idle, w.verified
+	s.lasted, s.counted = w.lasted, w.err != nil
+	lease, err, rejected := w.lease, w.err, w.rejected
+	p.waiters.release(w)
+	if rejected {
+		p.trace.rejected(s.ctx, err)
+	}
+	return lease, err
 }
 
 // countServedWait counts that an acquire that had to wait got its lease.

@@ -24,6 +24,8 @@ type creation[T any] struct {
 	die     context.CancelCauseFunc // ends life
 	warmer  *warmer                 // the call of Warm that it is for; nil: none
 	result  chan<- error            // of the call of MakeOne that it is for; nil: none
+	multi   *multiWait[T]           // of the caller of AcquireAny that it was begun for; nil: none
+	line    int                     // in which line of that caller
 	callers bool                    // it was begun because callers waited
 	quota   Done
 	took    time.Duration
@@ -44,6 +46,16 @@ type creation[T any] struct {
 // newCreation is an attempt for a caller with that context.
 func newCreation[T any](ctx context.Context) *creation[T] {
 	return &creation[T]{asker: context.WithoutCancel(ctx)}
+}
+
+// creationFor is a creation that begins because w waits.
+func creationFor[T any](w *waiter[T]) *creation[T] {
+	m := newCreation[T](w.ctx)
+	if w.multi != nil {
+		m.multi, m.line = w.multi, w.line
+		m.multi.report(m.line, creationBegun)
+	}
+	return m
 }
 
 // begin makes the contexts. It is destruct that ends the life of a resource.
@@ -213,7 +225,7 @@ func (op *createOp[T]) dropUnwanted(cancel context.CancelFunc) (stop func() bool
 		defer p.unlock()
 		switch {
 		case !op.asking:
-		case p.maker.pending() > p.maker.wanted(p.waiters.n):
+		case p.maker.pending() > p.maker.wanted(p.waiters.wanting()):
 			p.maker.asked(op.creation)
 			op.dropped = true
 			cancel()
@@ -496,9 +508,12 @@ func (op *createOp[T]) putOldLocked(e *entry[T]) {
 		now := p.clock.now()
 		w := p.firstWaiterLocked(e.reach(), now)
 		if w != nil && w.Since < e.era.ended {
-			e.spared, e.era = e.era.cause, new(era) // one of its own, which does not end
-			p.grantLocked(e, w, now)
-			return
+			old := e.era
+			e.spared, e.era = old.cause, new(era) // one of its own, which does not end
+			if p.grantLocked(e, w, now) {
+				return
+			}
+			e.spared, e.era = nil, old
 		}
 	}
 	p.putLocked(e, false)
@@ -528,6 +543,7 @@ func (op *createOp[T]) failed(err error) {
 		op.failWaiterLocked(err)
 	}
 	op.unbegin()
+	op.multi.report(op.line, creationFailed)
 	tries := k.endTries(p.cap.max)
 	p.changed = true
 	p.unlock()
@@ -543,7 +559,7 @@ func (op *createOp[T]) failed(err error) {
 // else can be expected to serve it: neither a lease that may end nor another creation.
 func (op *createOp[T]) failWaiterLocked(err error) {
 	p := op.p
-	w := p.waiters.front()
+	w := p.waiters.frontWanting()
 	if w == nil || p.cfg.Outage != FailFast || p.recoverableLocked(&w.Request) || p.maker.coming(p.cap.max) >= p.waiters.active() {
 		return
 	}
@@ -601,6 +617,7 @@ func (op *createOp[T]) refused(err error) {
 		p.refuseWaitersLocked()
 	}
 	op.unbegin()
+	op.multi.report(op.line, creationFailed)
 	tries := k.endTries(p.cap.max)
 	p.changed = true
 	p.unlock()

@@ -167,6 +167,17 @@ func (p *Pool[T]) serveLocked() {
 // after lateFor they are looked at again.
 func (p *Pool[T]) firstWaiterLocked(r reach, now time.Duration) *waiter[T] {
 	w, more := p.waiters.first(r, now)
+	for range maxPerHold {
+		if w == nil || !w.multi.served() {
+			break
+		}
+		w.passedOver = true
+		p.departLocked(w, now)
+		w, more = p.waiters.first(r, now)
+	}
+	if w != nil && w.multi.served() {
+		w, more = nil, true
+	}
 	if w == nil {
 		p.more = p.more || more
 	}
@@ -176,8 +187,14 @@ func (p *Pool[T]) firstWaiterLocked(r reach, now time.Duration) *waiter[T] {
 	return w
 }
 
-// grantLocked leases e, which is in the idle list or the caller's to move, to w.
-func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) {
+// grantLocked leases e, which is in the idle list or the caller's to move, to w. If another
+// pool serves the caller of w just now, grantLocked drops w instead and returns false.
+func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) bool {
+	if w.multi != nil && !w.multi.serve() {
+		w.passedOver = true
+		p.departLocked(w, now)
+		return false
+	}
 	if e.loc == inList {
 		p.idle.list.remove(e)
 		w.idle = max(0, int64(now/tickLen)-e.since)
@@ -188,6 +205,7 @@ func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) {
 	w.idle = max(w.idle, p.clock.tick.Load()-e.since) // it may have been given back unused
 	w.lease = p.lendLocked(e, w.slot)
 	p.waiters.wake(w)
+	return true
 }
 
 // refuseLocked turns w away.
@@ -201,15 +219,16 @@ func (p *Pool[T]) refuseLocked(w *waiter[T], err error, now time.Duration) {
 // departLocked takes w out of the queue.
 func (p *Pool[T]) departLocked(w *waiter[T], now time.Duration) {
 	p.waiters.leave(w, now)
-	if p.waiters.n == 0 {
+	wanting := p.waiters.wanting()
+	if wanting == 0 {
 		p.maker.gauge.Clear()
 	}
-	if p.cap.claimed > p.waiters.n {
-		n := max(p.waiters.n, p.maker.warmth(p.existLocked(), p.cap.max))
+	if p.cap.claimed > wanting {
+		n := max(wanting, p.maker.warmth(p.existLocked(), p.cap.max))
 		if p.maker.sought {
 			n = max(n, 1)
 		}
-		p.cap.lowerClaim(n, p.waiters.n == 0)
+		p.cap.lowerClaim(n, wanting == 0)
 	}
 }
 
@@ -246,7 +265,9 @@ func (p *Pool[T]) nothingOutLocked() bool {
 // hasConstraintsLocked reports whether some waiters may be unable to use what is idle:
 // they ask for a MinRemaining, or for Fresh. Then a resource can lie idle though callers
 // wait, and in a full pool it has to make room for one that they can use.
-func (p *Pool[T]) hasConstraintsLocked() bool { return p.idle.anyUnfit || p.waiters.fresh() > 0 }
+func (p *Pool[T]) hasConstraintsLocked() bool {
+	return p.idle.anyUnfit || p.waiters.fresh() > 0 || p.waiters.aside.fresh.Len() > 0
+}
 
 // matchesLocked reports whether there are an idle resource and a waiter that can use it.
 func (p *Pool[T]) matchesLocked() bool {
@@ -283,7 +304,7 @@ func (p *Pool[T]) growLocked() {
 	}
 	want := d.total()
 	n := min(want, maxPerHold)
-	got := p.cap.take(n, min(n, d.demand()), p.waiters.n == 0)
+	got := p.cap.take(n, min(n, d.demand()), p.waiters.wanting() == 0)
 	callers := d.callers
 	d.limit(got)
 	if got == maxPerHold && want > got {
@@ -293,8 +314,8 @@ func (p *Pool[T]) growLocked() {
 	p.maker.gauge.Began(d.callers)
 	begun := &p.counts.begun
 	for range d.callers {
-		if ctx := p.waiters.asker(); ctx != nil {
-			p.startCreationLocked(newCreation[T](ctx), &begun.Callers)
+		if w := p.waiters.asker(); w != nil {
+			p.startCreationLocked(creationFor(w), &begun.Callers)
 		} else {
 			p.startCreationLocked(p.maker.forWarm(), &begun.Callers)
 		}
@@ -321,7 +342,7 @@ func (p *Pool[T]) needsNothingLocked() bool {
 	if p.cap.claimed > 0 || len(k.fading) > 0 {
 		return false
 	}
-	if p.waiters.n == 0 && len(k.warming) == 0 && p.cfg.MinIdle == 0 && !k.missed && !k.sought && !k.owed {
+	if p.waiters.wanting() == 0 && len(k.warming) == 0 && p.cfg.MinIdle == 0 && !k.missed && !k.sought && !k.owed {
 		return true
 	}
 	return p.cap.full() && !p.hasConstraintsLocked() && p.health.unverified.n == 0 && !k.breaker.Open() && k.barred == 0
@@ -431,7 +452,7 @@ func (p *Pool[T]) renewLocked(now time.Duration) {
 }
 
 // outageErrorLocked is the error of a caller that is refused in an outage.
-func (p *Pool[T]) outageErrorLocked(now, waited time.Duration) error {
+func (p *Pool[T]) outageErrorLocked(now, waited time.Duration) *AcquireError {
 	err := &outageCause{p.maker.last}
 	retry := p.maker.breaker.RetryAfter(now)
 	if retry == 0 { // a creation is being tried
@@ -550,14 +571,15 @@ func (p *Pool[T]) staysLocked(e *entry[T], used bool) bool {
 func (p *Pool[T]) handOverLocked(e *entry[T], used bool) {
 	if !p.mode.ordered {
 		now := p.clock.now()
-		w := p.firstWaiterLocked(e.reach(), now)
-		if w != nil {
+		for w := p.firstWaiterLocked(e.reach(), now); w != nil; w = p.firstWaiterLocked(e.reach(), now) {
 			if cause := p.waiters.yields(e, w, p.maker.pending()+p.cap.dying, len(p.idle.reserved), p.maker.roomHelps(now, &p.cap)); cause != nil {
 				p.retireLocked(e, cause, fateOther)
 				return
 			}
 			held := now - e.granted
-			p.grantLocked(e, w, now)
+			if !p.grantLocked(e, w, now) {
+				continue // of all waiters, few are claimed by another pool at this instant
+			}
 			if used {
 				p.handOff.observe(&w.handOff, held, now)
 			}

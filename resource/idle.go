@@ -2,6 +2,7 @@ package resource
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ type idleSet[T any] struct {
 	slots []localSlot[T] // constant; none if the order is OldestFirst
 
 	list       idleList[T]
-	occupied   int                    // local slots that have a resource, idle or leased
+	occupied   uint64                 // a bit for each local slot that has a resource, idle or leased
 	begun      int64                  // leases begun in local slots, those of resources in one left out
 	contention int                    // how often callers found the lock held, recently
 	reserved   map[*entry[T]]struct{} // in the list, and not to be lent while a policy is asked
@@ -44,6 +45,7 @@ type localSlot[T any] struct {
 // There are a few local slots per processor, so that two goroutines that run at once
 // seldom share one, and no more than there are resources. Under contention a slow
 // path that searches for an idle resource looks at no more than slotsSeen of them.
+// idleSet.occupied has a bit for each, so maxSlots is at most 64.
 const (
 	slotsPerProc = 8
 	maxSlots     = 64
@@ -90,7 +92,7 @@ func (s *idleSet[T]) available() int { return s.list.n - len(s.reserved) }
 func (s *idleSet[T]) occupy(e *entry[T], i int) {
 	e.loc, e.slot, e.wasIdle = inSlot, i, true
 	e.slotBase = e.word.Load().Leases
-	s.occupied++
+	s.occupied |= 1 << i
 	s.slots[i].e.Store(e)
 	e.word.Park(s.clock.tick.Load())
 }
@@ -101,7 +103,7 @@ func (s *idleSet[T]) leaveSlot(e *entry[T]) {
 		return
 	}
 	s.slots[e.slot].e.Store(nil)
-	s.occupied--
+	s.occupied &^= 1 << e.slot
 	s.begun += e.word.Load().Leases - e.slotBase
 	e.word.Unpark()
 	e.loc = moving
@@ -133,31 +135,45 @@ func (s *idleSet[T]) claimNear(i int) *entry[T] {
 	if s.isContended() {
 		seen = min(seen, slotsSeen)
 	}
-	for k := range seen {
-		if e := s.claimSlot((i + k) & (len(s.slots) - 1)); e != nil {
-			return e
+	before := s.occupied & (1<<i - 1)
+	for _, set := range [...]uint64{s.occupied &^ before, before} {
+		for ; set != 0 && seen > 0; set &= set - 1 {
+			if e := s.claimSlot(bits.TrailingZeros64(set)); e != nil {
+				return e
+			}
+			seen--
 		}
 	}
 	return nil
 }
 
+// claimIdleFor is claimSlot if the resource has been idle in slot i for at least ticks. i may be
+// 64, which is no slot.
+func (s *idleSet[T]) claimIdleFor(i int, ticks int64) *entry[T] {
+	if i >= len(s.slots) {
+		return nil
+	}
+	if ticks > 0 {
+		if e := s.slots[i].e.Load(); e == nil || e.word.Load().Ticks(s.clock.tick.Load()) < ticks {
+			return nil
+		}
+	}
+	return s.claimSlot(i)
+}
+
 // flushSlots moves every resource that has been idle in a local slot for at least
 // ticks to the idle list, the newest on top.
 func (s *idleSet[T]) flushSlots(ticks int64) {
-	if s.occupied == 0 {
+	if s.occupied&(s.occupied-1) == 0 { // one at most, as is usual: there is nothing to sort
+		if e := s.claimIdleFor(bits.TrailingZeros64(s.occupied), ticks); e != nil {
+			s.list.push(e)
+		}
 		return
 	}
 	var some [maxSlots]*entry[T]
 	n := 0
-	now := s.clock.tick.Load()
-	for i := range s.slots {
-		if ticks > 0 {
-			e := s.slots[i].e.Load()
-			if e == nil || e.word.Load().Ticks(now) < ticks {
-				continue
-			}
-		}
-		if e := s.claimSlot(i); e != nil {
+	for set := s.occupied; set != 0; set &= set - 1 {
+		if e := s.claimIdleFor(bits.TrailingZeros64(set), ticks); e != nil {
 			some[n] = e
 			n++
 		}
@@ -279,7 +295,7 @@ func (s *idleSet[T]) parkLocal(e *entry[T]) {
 	switch {
 	case e.loc == inSlot:
 		e.word.Park(s.clock.tick.Load())
-	case !e.proved || s.slots[i].e.Load() != nil || s.occupied > 0 && !s.isContended():
+	case !e.proved || s.slots[i].e.Load() != nil || s.occupied != 0 && !s.isContended():
 		e.stamp = s.list.stamp() // above those just flushed
 		s.park(e)
 	default:

@@ -48,13 +48,15 @@ type PolicyState struct {
 // Inspection is the state of a pool at one time, as [Pool.Inspect] finds it.
 type Inspection struct {
 	Stats
-	MinIdle    int            // of its Config; of a Keyed, of all its keys together
-	OldestWait time.Duration  // of the callers that wait now; 0: none waits
-	Resources  []ResourceInfo // some of those that exist, in no order; not those being destroyed
-	Waiting    []WaiterInfo   // the first of the callers that wait, in the order of their arrival
-	Policies   []PolicyState  // those that are set
-	Quotas     []SharedQuota  // that its policies share with other processes; see QuotaReporter
-	Facts      []Fact         // what a particular kind of pool adds, such as wspool's
+	MinIdle      int            // of its Config; of a Keyed, of all its keys together
+	OldestWait   time.Duration  // of the callers that wait now; 0: none waits
+	Resources    []ResourceInfo // some of those that exist, in no order; not those being destroyed
+	Waiting      []WaiterInfo   // the first of the callers that wait, in the order of their arrival
+	Policies     []PolicyState  // those that are set
+	Quotas       []SharedQuota  // that its policies share with other processes; see QuotaReporter
+	Multiplexers []Multiplexer  // that share its resources among calls, one for each name; see MultiplexReporter
+	Endpoints    *Endpoints     // over which its resources are spread; nil: it has one endpoint, or does not know of them
+	Facts        []Fact         // what a particular kind of pool adds, such as wspool's
 }
 
 // Fact is one more figure of a pool.

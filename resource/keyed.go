@@ -560,6 +560,7 @@ func (k *Keyed[K, T]) Stats() KeyedStats {
 		*s.Failures.field(Reason(r)) = k.common.failures[r].Load()
 	}
 	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
+	k.common.repeats.subtract(&s.Stats)
 	s.Max, _, s.Preempted = k.common.budget.Levels()
 	return s
 }

@@ -16,6 +16,7 @@ type shared[T any] struct {
 	drained func(p *Pool[T]) // runs when a pool is closed and empty
 
 	failures [reasons]atomic.Int64 // failed acquires of all keys
+	repeats  repeats
 }
 
 // member is a pool as its budget sees it: it gives up idle resources for other keys and is

@@ -134,8 +134,28 @@ func (l Lease[T]) Release() {
 			}
 			return
 		}
+		l.putBack(p)
+		return
 	}
 	l.finish(nil, Outcome{Verdict: OK})
+}
+
+// putBack is Release where no policy is called, of a resource that has no local slot, or whose
+// lease has ended.
+func (l Lease[T]) putBack(p *Pool[T]) {
+	if !l.e.word.End(l.n) {
+		return
+	}
+	p.lock()
+	p.startClockLocked()
+	p.counts.returned++
+	p.maker.prove(l.e)
+	p.putLocked(l.e, true)
+	b := p.handOff.take()
+	p.unlock()
+	if b != nil {
+		p.handOff.wait(b)
+	}
 }
 
 // Fail ends the lease after the holder's work failed with err: [Config.Broken] decides

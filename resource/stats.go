@@ -241,14 +241,15 @@ func (c *counters) report(s *Stats) {
 	s.WaitsServedTime = time.Duration(c.waits.servedTime.Load())
 	s.WaitsFailed, s.WaitsFailedTime = c.waits.failed, c.waits.failedTime
 	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
-	s.AcquireTime = s.WaitsServedTime + c.timing.sum
+	s.AcquireTime = s.WaitsServedTime - time.Duration(c.waits.elsewhere.Load()) + c.timing.sum
 }
 
 // waitCounts counts the acquires that had to wait, by how they ended.
 type waitCounts struct {
 	served     atomic.Int64
 	servedTime atomic.Int64
-	_          [48]byte
+	elsewhere  atomic.Int64 // part of servedTime: of callers of AcquireAny that another key served
+	_          [40]byte
 
 	// Guarded by the pool's lock, which a failed acquire takes anyway.
 	failed     int64
@@ -263,6 +264,29 @@ func (c *waitCounts) fail(waited time.Duration) {
 func (c *waitCounts) serve(waited time.Duration) {
 	c.servedTime.Add(int64(waited))
 	c.served.Add(1)
+}
+
+// serveElsewhere is serve for a caller that another key of the Keyed served.
+func (c *waitCounts) serveElsewhere(waited time.Duration) {
+	c.elsewhere.Add(int64(waited))
+	c.serve(waited)
+}
+
+// repeats is what the pools of a Keyed count more than once: a caller of AcquireAny waits in
+// several of them.
+type repeats struct {
+	waiting, waited, served, servedTime, failed, failedTime atomic.Int64
+}
+
+// subtract takes the repeats out of the sum over the pools.
+func (r *repeats) subtract(s *Stats) {
+	s.Waiting -= int(r.waiting.Load())
+	s.Waited -= r.waited.Load()
+	s.WaitsServed -= r.served.Load()
+	s.WaitsServedTime -= time.Duration(r.servedTime.Load())
+	s.WaitsFailed -= r.failed.Load()
+	s.WaitsFailedTime -= time.Duration(r.failedTime.Load())
+	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
 }
 
 // timing extrapolates how long acquires take from the few that are timed: see

@@ -225,8 +225,8 @@ func (c *Config[T]) sampleMask() uint64 {
 func (s *sampler[T]) judge(idle *idleSet[T], leased, max int, scan bool) {
 	most := max - max/5 // four fifths, rounded up; 4*max may overflow
 	full := func() bool { return leased >= most }
-	if full() && idle.occupied > 0 {
-		if leased -= idle.occupied; !full() {
+	if full() && idle.occupied != 0 {
+		if leased -= bits.OnesCount64(idle.occupied); !full() {
 			if !scan && (s.mask.Load() == s.sparse || s.clock.tick.Load() < s.until) {
 				return
 			}

@@ -21,7 +21,7 @@ type Waiter struct {
 }
 
 // waiter is a caller that waits. It belongs to the waiting goroutine, except from insert
-// until the pool sends on ready or the goroutine removes it from the queue.
+// until the pool sends on ready, or passes it over, or the goroutine removes it from the queue.
 type waiter[T any] struct {
 	Waiter
 	ready chan struct{} // holds one
@@ -31,7 +31,9 @@ type waiter[T any] struct {
 	deadline time.Duration // ctx's, on the pool's clock; 0: none
 	min      time.Duration // its MinRemaining, if there is an Eviction to ask
 	slot     int
-	turn     int64 // its ordinal among all waiters that the pool ever had
+	turn     int64         // its ordinal among all waiters that the pool ever had
+	multi    *multiWait[T] // its caller waits in other lines too; nil: in this one alone
+	line     int           // its index among these lines
 
 	// Guarded by the pool's lock.
 	order                    *waitOrder[T] // that it is in; nil: none
@@ -46,6 +48,8 @@ type waiter[T any] struct {
 	lasted                   time.Duration // how long its caller had waited when it left the queue
 	passed                   int           // how often others were served before it
 	popped                   bool          // the Queue has given it out
+	passive                  bool          // no creation is begun for it; only with multi
+	passedOver               bool          // the pool has dropped it, because its caller was being served in another line
 	seen                     uint64        // the last inspection that listed it
 	lease                    Lease[T]      // what it got
 	verified                 bool          // the resource of lease has just passed a check
@@ -107,7 +111,7 @@ func (l *waiterList[T]) remove(w *waiter[T]) {
 // MinRemaining as value.
 type waitOrder[T any] struct {
 	plain  waiterList[T]
-	others treap.Set[*waiter[T]] // not Fresh: those with a MinRemaining, and those that came back to an old position
+	others treap.Set[*waiter[T]] // not Fresh: those with a MinRemaining, passive ones, and those that came back to an old position
 	fresh  treap.Set[*waiter[T]] // that ask for Fresh
 }
 
@@ -116,7 +120,7 @@ func (o *waitOrder[T]) insert(w *waiter[T], pos int64) {
 	switch {
 	case w.Request.Fresh:
 		o.addToTree(&o.fresh, w)
-	case w.min > 0 || o.plain.back != nil && o.plain.back.pos > pos:
+	case w.min > 0 || w.passive || o.plain.back != nil && o.plain.back.pos > pos:
 		o.addToTree(&o.others, w)
 	default:
 		o.plain.push(w)
@@ -181,10 +185,15 @@ func sooner[T any](a, b *waiter[T]) *waiter[T] {
 type waitQueue[T any] struct {
 	n     int           // all
 	line  waitOrder[T]  // in the order of arrival
+	aside waitOrder[T]  // the passive ones, in the order of arrival too
 	given waitOrder[T]  // those that a Queue has given out and no idle resource could serve, in that order
 	late  waiterList[T] // those whose deadline has passed, in the order in which that was found
 	turns int64
 	gifts int64
+
+	passive      int // the passive ones that are not late
+	latePassive  int // and those that are
+	givenPassive int // the passive ones in given that ask for Fresh
 
 	// Those for which no creation was begun yet, in the order of arrival.
 	unaskedFront, unaskedBack *waiter[T]
@@ -211,19 +220,22 @@ type waitQueue[T any] struct {
 // everyone is the reach that serves every waiter.
 var everyone = reach{everything, everything}
 
-// active is how many waiters there are whose deadline has not passed.
-func (q *waitQueue[T]) active() int { return q.n - q.late.n }
+// active is how many waiters there are whose deadline has not passed, passive ones left out.
+func (q *waitQueue[T]) active() int { return q.n - q.late.n - q.passive }
+
+// wanting is how many waiters there are for which creations may begin.
+func (q *waitQueue[T]) wanting() int { return q.n - q.passive - q.latePassive }
 
 // fresh is how many of the active ask for Fresh.
 func (q *waitQueue[T]) fresh() int {
 	if q.uniform() {
 		return 0
 	}
-	return q.line.fresh.Len() + q.given.fresh.Len()
+	return q.line.fresh.Len() + q.given.fresh.Len() - q.givenPassive
 }
 
 // uniform reports whether every waiter is in line.plain, which is the usual case:
-// then the trees, given and late are empty.
+// then the trees, given, aside and late are empty.
 func (q *waitQueue[T]) uniform() bool { return q.line.plain.n == q.n }
 
 // needs are the least MinRemaining that is asked for, by waiters that ask for Fresh and by
@@ -232,7 +244,7 @@ type needs struct{ used, fresh int64 }
 
 func (q *waitQueue[T]) needs() needs {
 	n := needs{everything, everything}
-	for _, o := range [...]*waitOrder[T]{&q.line, &q.given} {
+	for _, o := range [...]*waitOrder[T]{&q.line, &q.aside, &q.given} {
 		if o.plain.n > 0 {
 			n.used = 0
 		} else if least, ok := o.others.Min(); ok {
@@ -253,19 +265,46 @@ func (q *waitQueue[T]) front() *waiter[T] {
 	if q.uniform() {
 		return q.line.plain.front
 	}
-	w, given := q.line.first(everyone), q.given.first(everyone)
+	w, given := q.firstInLine(everyone), q.given.first(everyone)
 	if w == nil || given != nil && given.turn < w.turn {
 		return given
 	}
 	return w
 }
 
+// frontWanting returns the waiter that came first of those for which creations may begin; nil
+// if none is active.
+func (q *waitQueue[T]) frontWanting() *waiter[T] {
+	if q.uniform() {
+		return q.line.plain.front
+	}
+	w, given := q.line.first(everyone), q.given.first(everyone)
+	if given != nil && !given.passive && (w == nil || given.turn < w.turn) {
+		return given
+	}
+	return w
+}
+
+// firstInLine returns the first waiter that r can serve and that no Queue has given out; nil if
+// there is none.
+func (q *waitQueue[T]) firstInLine(r reach) *waiter[T] {
+	w := q.line.first(r)
+	if q.passive > 0 {
+		w = sooner(w, q.aside.first(r))
+	}
+	return w
+}
+
 // back returns the waiter that came last; nil if none is active.
 func (q *waitQueue[T]) back() *waiter[T] {
-	if w := q.line.last(); w != nil {
-		return w
+	w, aside := q.line.last(), q.aside.last()
+	switch {
+	case w == nil && aside == nil:
+		return q.given.last()
+	case w == nil || aside != nil && aside.pos > w.pos:
+		return aside
 	}
-	return q.given.last()
+	return w
 }
 
 // mayPass reports whether a caller with that turn, 0 for a new one, may take an idle
@@ -281,12 +320,52 @@ func (q *waitQueue[T]) insert(w *waiter[T]) {
 		q.turns++
 		w.turn = q.turns
 	}
-	q.line.insert(w, w.turn)
 	q.n++
+	q.joinOrder(w)
+	if !w.passive {
+		q.time(w)
+	}
+}
+
+// joinOrder puts w, which is not late, into the order that it belongs to.
+func (q *waitQueue[T]) joinOrder(w *waiter[T]) {
+	if w.passive {
+		q.aside.insert(w, w.turn)
+		q.passive++
+		return
+	}
+	q.line.insert(w, w.turn)
 	q.ask(w)
+}
+
+// time adds w to the heap of deadlines, if it has one that matters.
+func (q *waitQueue[T]) time(w *waiter[T]) {
 	if q.timed && w.deadline != 0 {
 		heap.Push(q.timersOf(w), w)
 	}
+}
+
+// promote ends that w is passive: creations may begin for it. It keeps its position. It does
+// nothing if w is not in the queue.
+func (q *waitQueue[T]) promote(w *waiter[T]) {
+	if !w.waiting() || !w.passive {
+		return
+	}
+	if w.late {
+		w.passive = false
+		q.latePassive--
+		return
+	}
+	q.walk.leave(w)
+	o, pos := w.order, w.pos
+	q.leaveOrder(w)
+	w.passive = false
+	if o == &q.aside {
+		o = &q.line
+	}
+	o.insert(w, pos)
+	q.ask(w)
+	q.time(w)
 }
 
 // spare returns a waiter that is in no queue, for its caller to fill in.
@@ -304,19 +383,23 @@ func (q *waitQueue[T]) spare() *waiter[T] {
 // to all that the caller has.
 func (q *waitQueue[T]) release(w *waiter[T]) {
 	if q.ordered {
-		w.ctx, w.lease, w.err, w.next = nil, Lease[T]{}, nil, nil
+		w.ctx, w.lease, w.err, w.next, w.multi = nil, Lease[T]{}, nil, nil, nil
 		return
 	}
 	// Field by field, since the assignment of a whole zero waiter would copy it twice.
 	// The other fields are set before each use, or were reset when w left the queue.
 	w.Request, w.ctx, w.next, w.lease, w.err = Request{}, nil, nil, Lease[T]{}, nil
 	w.verified, w.idle, w.passed, w.rejected, w.seen = false, 0, 0, false, 0
+	w.multi, w.passive, w.passedOver = nil, false, false
 	q.spares.Put(w)
 }
 
 // enter inserts w, and has that reported to the Queue.
 func (q *waitQueue[T]) enter(w *waiter[T]) {
 	q.insert(w)
+	if w.multi != nil {
+		w.multi.entered()
+	}
 	if q.ordered {
 		q.news = append(q.news, queueNews[T]{w, false})
 	}
@@ -326,6 +409,9 @@ func (q *waitQueue[T]) enter(w *waiter[T]) {
 func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
 	popped := w.popped
 	q.remove(w)
+	if w.multi != nil {
+		w.multi.left()
+	}
 	w.lasted = now - w.Since
 	if q.ordered && !popped {
 		q.news = append(q.news, queueNews[T]{w, true})
@@ -360,7 +446,11 @@ func (q *waitQueue[T]) takeWoken() *waiter[T] {
 func wakeAll[T any](w *waiter[T]) {
 	for w != nil {
 		next := w.next
-		w.ready <- struct{}{} // never blocks; w is its caller's again
+		if w.multi != nil {
+			w.multi.woken <- w // never blocks; w is its caller's again
+		} else {
+			w.ready <- struct{}{} // likewise
+		}
 		w = next
 	}
 }
@@ -400,7 +490,7 @@ func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, r
 	if f := itemOf(q.line.fresh.At(coming)); f != nil && f.turn < w.turn && roomHelps {
 		return ErrNotFresh
 	}
-	if front.Request.Fresh || e.fits(&front.Request) {
+	if front.Request.Fresh || front.passive || e.fits(&front.Request) {
 		return nil
 	}
 	if front.passed++; front.passed > maxPassed && coming+reserved == 0 && roomHelps {
@@ -411,24 +501,49 @@ func (q *waitQueue[T]) yields(e *entry[T], w *waiter[T], coming, reserved int, r
 
 // give moves w, which the Queue has given out, behind the waiters given out before.
 func (q *waitQueue[T]) give(w *waiter[T]) {
-	q.line.remove(w)
+	w.order.remove(w)
 	q.gifts++
 	q.given.insert(w, q.gifts)
+	if w.passive && w.Request.Fresh {
+		q.givenPassive++
+	}
 }
 
 func (q *waitQueue[T]) remove(w *waiter[T]) {
 	q.walk.leave(w)
 	if w.late {
-		q.late.remove(w)
-		w.late = false
+		q.leaveLate(w)
 	} else {
 		q.leaveOrder(w)
 	}
 	q.n--
 }
 
+// joinLate puts w, whose deadline has passed, into late; leaveLate takes it out.
+func (q *waitQueue[T]) joinLate(w *waiter[T], now time.Duration) {
+	w.late, w.lateAt = true, now
+	q.late.push(w)
+	if w.passive {
+		q.latePassive++
+	}
+}
+
+func (q *waitQueue[T]) leaveLate(w *waiter[T]) {
+	q.late.remove(w)
+	w.late = false
+	if w.passive {
+		q.latePassive--
+	}
+}
+
 // leaveOrder takes w out of every list but late.
 func (q *waitQueue[T]) leaveOrder(w *waiter[T]) {
+	if w.passive {
+		q.passive--
+		if w.order == &q.given && w.Request.Fresh {
+			q.givenPassive--
+		}
+	}
 	w.order.remove(w)
 	q.unask(w)
 	if w.timer > 0 {
@@ -446,14 +561,13 @@ func (q *waitQueue[T]) first(r reach, now time.Duration) (w *waiter[T], more boo
 		}
 	}
 	for range maxPerHold {
-		w := q.line.first(r)
+		w := q.firstInLine(r)
 		if w == nil || !w.expired(now) {
 			return w, false
 		}
 		q.walk.leave(w)
 		q.leaveOrder(w)
-		w.late, w.lateAt = true, now
-		q.late.push(w)
+		q.joinLate(w, now)
 	}
 	return nil, true
 }
@@ -470,10 +584,8 @@ func (q *waitQueue[T]) revive(now time.Duration) (at time.Duration) {
 			return at
 		}
 		q.walk.leave(w)
-		q.late.remove(w)
-		w.late = false
-		q.line.insert(w, w.turn)
-		q.ask(w)
+		q.leaveLate(w)
+		q.joinOrder(w)
 	}
 	return now
 }
@@ -506,16 +618,15 @@ func (q *waitQueue[T]) unask(w *waiter[T]) {
 	w.prevUnasked, w.nextUnasked, w.unasked = nil, nil, false
 }
 
-// asker returns the context for the next creation: that of the first waiter for which none
-// was begun yet, which it notes, else that of the first waiter; nil if none waits.
-func (q *waitQueue[T]) asker() context.Context {
+// asker returns the waiter for which the next creation begins: the first one for which none
+// was begun yet, which it notes, else the first of all; nil if none waits.
+func (q *waitQueue[T]) asker() *waiter[T] {
 	w := q.unaskedFront
-	if w != nil {
-		q.unask(w)
-	} else if w = q.front(); w == nil {
-		return nil
+	if w == nil {
+		return q.frontWanting()
 	}
-	return w.ctx
+	q.unask(w)
+	return w
 }
 
 // soonest returns the waiter whose deadline comes first, among those that ask
@@ -533,15 +644,18 @@ func (q *waitQueue[T]) soonest(freshOnly bool) (w *waiter[T]) {
 func (q *waitQueue[T]) untime(w *waiter[T]) { heap.Remove(q.timersOf(w), w.timer-1) }
 
 // refusable returns the first waiter that asks for Fresh or, if freshOnly is
-// false, the first of all, late ones left out; nil if there is none.
+// false, the first of all, late and passive ones left out; nil if there is none.
 func (q *waitQueue[T]) refusable(freshOnly bool) *waiter[T] {
 	if !freshOnly {
-		return q.front()
+		return q.frontWanting()
 	}
 	if w := itemOf(q.line.fresh.First()); w != nil {
 		return w
 	}
-	return itemOf(q.given.fresh.First())
+	if w := itemOf(q.given.fresh.First()); w != nil && !w.passive {
+		return w
+	}
+	return nil
 }
 
 // any returns a waiter, the first one if it is not late; nil if there is none.
@@ -608,6 +722,10 @@ func (q *waitQueue[T]) step() *waiter[T] {
 			if o := k.order(q); o != nil {
 				w = sooner(w, itemOf(o.others.After(k.after)))
 				w = sooner(w, itemOf(o.fresh.After(k.after)))
+				if o == &q.line && q.passive > 0 {
+					w = sooner(w, itemOf(q.aside.others.After(k.after)))
+					w = sooner(w, itemOf(q.aside.fresh.After(k.after)))
+				}
 			}
 			if w == nil {
 				break
@@ -760,7 +878,7 @@ func (op queueOp[T]) giveLocked(w *waiter[T], refuse *queueRefusal, now time.Dur
 	}
 	switch {
 	case w == nil || !w.waiting() || !first && refuse == nil:
-		if w := p.waiters.line.first(p.idle.list.reach()); w != nil {
+		if w := p.waiters.firstInLine(p.idle.list.reach()); w != nil {
 			p.grantLocked(p.idle.first(&w.Request), w, now)
 		}
 	case refuse != nil:
@@ -779,7 +897,7 @@ func (op queueOp[T]) serveGivenLocked(now time.Duration) bool {
 	p := op.p
 	given := &p.waiters.given
 	w := given.first(p.idle.list.reach())
-	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.maker.roomHelps(now, &p.cap) {
+	if f := itemOf(given.fresh.At(p.maker.pending() + p.cap.dying)); f != nil && sooner(w, f) == f && p.maker.roomHelps(now, &p.cap) && !f.passive {
 		if e := p.idle.list.first(OldestFirst, nil); e != nil && f != w {
 			p.retireLocked(e, p.waiters.misfit(e), fateOther)
 			return true

@@ -27,7 +27,7 @@ func (c *Conn) WriteBatch(ctx context.Context, batch []Message) (whole int, err 
 		return 0, err
 	}
 	defer c.finish()
-	defer func() { <-l.writeTurn }()
+	defer l.writeTurn.give()
 	err = l.put(ctx, func() error { return c.writeAll(batch) })
 	whole = l.frames.EndBatch(0)
 	if err == nil {
@@ -94,7 +94,7 @@ func (c *Conn) deferAll(batch []Message, done func(whole int, err error)) (bool,
 	}
 	if err == nil && broken == nil {
 		l.frames.EndBatch(0)
-		<-l.writeTurn
+		l.writeTurn.give()
 		l.mu.Lock()
 		l.sentLocked()
 		c.state.running--
@@ -122,7 +122,7 @@ func (c *Conn) deferred(batch []Message, left uint64, err, broken error) (whole 
 	if err != nil {
 		l.markDirty(fmt.Errorf("%w: a write was broken off", ErrUnfinished), true)
 	}
-	<-l.writeTurn
+	l.writeTurn.give()
 	l.mu.Lock()
 	l.sentLocked()
 	l.mu.Unlock()

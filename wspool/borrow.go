@@ -8,12 +8,18 @@ import (
 
 	"github.com/respool/respool/internal/cause"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
 
-// lender is a pool of connections.
+// lender is a pool of connections, or several.
 type lender interface {
 	AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error)
+}
+
+// tryLender is a lender that can lend what is idle.
+type tryLender interface {
+	lender
 	TryAcquire() (resource.Lease[*link], bool)
 }
 
@@ -24,7 +30,13 @@ const freshTries = 3
 
 // borrow is AcquireWith.
 func borrow(ctx context.Context, from lender, r resource.Request) (*Conn, error) {
+	return borrowFor(ctx, from, r, nil)
+}
+
+// borrowFor is borrow for a claim, which is notified of the end of the lease, if it is not nil.
+func borrowFor(ctx context.Context, from lender, r resource.Request, c *bridge.Claim) (*Conn, error) {
 	b := newBorrower(from, r)
+	b.claim = c
 	pooled, err := b.acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -38,8 +50,9 @@ type borrower struct {
 	request  resource.Request
 	until    time.Time // when request.MaxWait is over
 	patience patience
-	died     int64 // when the first unused connection died
-	fresh    int   // how many unused ones have died, as far as they count
+	died     time.Time     // when the first unused connection died; zero: none has
+	fresh    int           // how many unused ones have died, as far as they count
+	claim    *bridge.Claim // is notified of the end of the lease; nil: none is
 }
 
 func newBorrower(from lender, r resource.Request) borrower {
@@ -62,7 +75,7 @@ func (b *borrower) acquire(ctx context.Context) (resource.Lease[*link], error) {
 func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Conn, error) {
 	for {
 		l := pooled.Value()
-		c, err := lend(ctx, pooled, &b.patience, b.request.Shared)
+		c, err := lend(ctx, pooled, &b.patience, b.request.Shared, b.claim)
 		if err == nil {
 			return c, nil
 		}
@@ -83,28 +96,27 @@ func (b *borrower) lend(ctx context.Context, pooled resource.Lease[*link]) (*Con
 func (b *borrower) fatal(l *link) bool {
 	switch {
 	case l.leases > 0:
-	case b.died == 0:
-		b.died = l.hub.clock.Now()
-	case l.dialed > b.died:
+	case b.died.IsZero():
+		b.died = time.Now()
+	case time.Duration(l.hub.clock.Now()-l.dialed) < time.Since(b.died): // it may be of another hub, with another clock
 		b.fresh++
 	}
 	return b.fresh == freshTries
 }
 
 // tryBorrow is TryAcquire.
-func tryBorrow(from lender) (*Conn, bool) {
+func tryBorrow(from tryLender) (*Conn, bool) {
 	p := patience{proof: true}
 	for {
 		pooled, ok := from.TryAcquire()
 		if !ok {
 			return nil, false
 		}
-		l := pooled.Value()
-		c, err := lend(context.Background(), pooled, &p, false)
+		c, err := lend(context.Background(), pooled, &p, false, nil)
 		if err == nil {
 			return c, true
 		}
-		if p.spent(l.hub.clock) {
+		if p.spent() {
 			return nil, false
 		}
 	}
@@ -113,10 +125,11 @@ func tryBorrow(from lender) (*Conn, bool) {
 // lend makes a lease of the pool a Conn. If it fails it has ended the lease. A connection
 // that is not certain to be fit within what p has left is vetted in the background, and
 // returns to the pool if it passes.
-func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool) (*Conn, error) {
+func lend(ctx context.Context, pooled resource.Lease[*link], p *patience, shared bool, claim *bridge.Claim) (*Conn, error) {
 	l := pooled.Value()
 	c := newConn(l)
 	c.pooled, c.state.shared = pooled, shared
+	c.claim = claim
 	if !l.attach(c.lease) {
 		err := vetting{l}.briefly(ctx, p)
 		if err == nil {
@@ -191,23 +204,23 @@ const tryWait = 5 * time.Millisecond
 
 // patience is how much of vetTime an acquire has left. The zero patience has all of it.
 type patience struct {
-	proof bool  // it waits for a ping's answer too, because it cannot wait in line
-	until int64 // on the hub's clock; 0: it has not begun
+	proof bool         // it waits for a ping's answer too, because it cannot wait in line
+	until int64        // on clock; 0: it has not begun
+	clock wsconn.Clock // that of the first connection's hub: the next may be of another hub
 }
 
 // left returns how long the acquire may still wait.
 func (p *patience) left(c wsconn.Clock) time.Duration {
-	now := c.Now()
 	if p.until == 0 {
-		p.until = now + int64(vetTime)
+		p.clock, p.until = c, c.Now()+int64(vetTime)
 	}
-	return time.Duration(max(0, p.until-now))
+	return time.Duration(max(0, p.until-p.clock.Now()))
 }
 
 // spent reports whether twice vetTime is over: an acquire that must not wait is not kept
 // by connections that return vetted and are in doubt again.
-func (p *patience) spent(c wsconn.Clock) bool {
-	return p.until != 0 && c.Now() > p.until+int64(vetTime)
+func (p *patience) spent() bool {
+	return p.until != 0 && p.clock.Now() > p.until+int64(vetTime)
 }
 
 // errUnproven is why a connection in doubt is not lent yet.
@@ -355,6 +368,16 @@ func (l *link) settleUntil(ctx context.Context, patience time.Duration, done fun
 func (l *link) settledLocked() bool {
 	return l.end.cause != nil || l.watch.midMessage() || l.lease != nil && l.lease.state.out > 0 || l.lookLocked()
 }
+
+// lookAge is how old the look of attach may be to stand for that before the first write.
+//
+// A message that arrives between a look and the write passes for a reply, as does one that the
+// server sent before it received the request: the pool cannot know them from a reply. That the
+// look is so old lets in what arrives in this time, which is less than a local server needs for
+// one system call, beside what arrives in the time that the request takes to the server. The
+// time between an acquire and a write that follows at once is less than half of it. A look takes a
+// system call, reading the clock does not.
+const lookAge = 2 * time.Microsecond
 
 // lookLocked reports whether it is certain that nothing has arrived that was not dealt
 // with. If there is no reader it looks itself, and has what it finds watched: mu keeps

@@ -19,6 +19,7 @@ import (
 
 	"github.com/respool/respool/internal/redact"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
 )
 
 // The defaults of [Config].
@@ -307,6 +308,8 @@ type Config struct {
 	// from a slice or a blocked goroutine, is not found either: an operator can end its lease
 	// with [Pool.Reclaim]. False: such a connection is never found.
 	Reclaim bool
+
+	observer bridge.Observer // of package cluster; nil: none
 }
 
 // check names every bad field.
@@ -512,7 +515,7 @@ func shownConfig(c Config) shown {
 			if len(c.Subprotocols) > 0 {
 				s.fields = append(s.fields, slog.Int(name, len(c.Subprotocols)))
 			}
-		case f.IsZero():
+		case f.IsZero() || !v.Type().Field(i).IsExported():
 		default:
 			s.fields = append(s.fields, shownField(name, f))
 		}

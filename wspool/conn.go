@@ -7,6 +7,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
 )
 
 // Message is one whole data message.
@@ -180,6 +181,9 @@ func (c *Conn) Hijack() (*websocket.Conn, bool) {
 	if !c.ended.CompareAndSwap(false, true) {
 		c.unreserve()
 		return nil, false
+	}
+	if c.claim != nil {
+		defer c.claim.Use.Ended(bridge.LeaseEnd{})
 	}
 	if _, ok := c.pooled.Hijack(); !ok {
 		c.unreserve()

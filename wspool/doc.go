@@ -52,7 +52,9 @@
 // message belongs. A connection returns to the pool only if its lease left it clean: every
 // message that arrived was read, none was read or written in part, and [Config.Exchange] was
 // kept (see [Conn.Release]). Otherwise it is closed. A message that arrives while the
-// connection is not leased, or before its lease has written anything, belongs to no lease.
+// connection is not leased, or before its lease has written anything, belongs to no lease;
+// a first write that follows its acquire at once may take one for its own that arrives
+// within the last 2 µs before it.
 //
 // Without ids no pool can know which request a message answers. A message that the server
 // sends late, or twice, or unasked, and that arrives when the next lease has written, passes

@@ -241,13 +241,11 @@ func (a *asking) begin(c *lease, request Message) bool {
 	if c.writableLocked() != nil {
 		return false
 	}
-	select {
-	case l.readTurn <- struct{}{}:
-	default:
+	if !l.readTurn.try() {
 		return false
 	}
 	if !a.possibleLocked(request) {
-		<-l.readTurn
+		l.readTurn.give()
 		return false
 	}
 	a.beginLocked(c, request)
@@ -263,12 +261,7 @@ func (a *asking) possibleLocked(request Message) bool {
 		l.heartbeat.owesAnswer() || l.hub.cfg.Exchange == Unpaired {
 		return false
 	}
-	select {
-	case l.writeTurn <- struct{}{}:
-		return true
-	default:
-		return false
-	}
+	return l.writeTurn.try()
 }
 
 func (a *asking) beginLocked(c *lease, request Message) {
@@ -291,7 +284,7 @@ func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stag
 	}
 	called, on := l.frames.Ask(ctx, a.onEmpty)
 	if !called {
-		<-l.writeTurn
+		l.writeTurn.give()
 	}
 	if a.sent {
 		stage = askedSent
@@ -320,7 +313,7 @@ func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stag
 	c.state.running--
 	l.freeLocked()
 	if !only {
-		<-l.readTurn
+		l.readTurn.give()
 	}
 	if l.keepalive.readOn(l.hub.clock, l.frames.LastRead.Load()) && l.watchableLocked() {
 		l.startWatchLocked()
@@ -354,7 +347,7 @@ func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stag
 // ended meanwhile, and reports whether Ask must wait for the reply.
 func (a *asking) send() (wait bool) {
 	l := a.l
-	defer func() { <-l.writeTurn }()
+	defer l.writeTurn.give()
 	l.mu.Lock()
 	if a.sent = a.c.writableLocked() == nil; a.sent {
 		a.c.state.sent()

@@ -275,13 +275,11 @@ func (l *link) sendHeartbeat() (sent bool) {
 		l.mu.Unlock()
 		return false
 	}
-	select {
-	case l.writeTurn <- struct{}{}:
-	default:
+	if !l.writeTurn.try() {
 		l.mu.Unlock()
 		return false
 	}
-	defer func() { <-l.writeTurn }()
+	defer l.writeTurn.give()
 	if cfg.Expect != nil {
 		l.heartbeat.asks(l.hub.clock.Now(), l.frames.LastRead.Load())
 		if l.watchableLocked() { // else the answer would not be read

@@ -132,7 +132,7 @@ var (
 // its own context must not end the connection. It blocks until a message has arrived whole, and
 // appends it to dst, which may be nil; p is the extended slice, or dst after an error.
 //
-// When ctx ends ReadWhole returns [ErrQuiet], and another read may follow: it takes no part of a
+// When ctx ends ReadWhole returns [ErrQuiet] at once, and another read may follow: it takes no part of a
 // message that has not arrived whole, and this is not a given-up read in the sense of
 // [Config.Exchange]. If ctx has ended before the call, ReadWhole does not block: it returns a
 // message that has arrived. (If the connection cannot be read without blocking, as a net.Conn of
@@ -151,7 +151,7 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 	if err = c.endMessage(ctx, m.whole != nil, err); err != nil {
 		p = dst
 	}
-	<-c.link.readTurn
+	c.link.readTurn.give()
 	return m.kind, p, c.orReleased(err)
 }
 
@@ -165,13 +165,13 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 		return m, ErrReleased
 	}
 	c.state.running++
-	select {
-	case l.readTurn <- struct{}{}:
-	default:
+	if !l.readTurn.try() {
 		l.mu.Unlock()
+		turn := l.readTurn.join()
 		select {
-		case l.readTurn <- struct{}{}:
+		case <-turn:
 		case <-ctx.Done():
+			l.readTurn.leave(turn)
 			c.finish()
 			return m, errQuiet
 		}
@@ -180,7 +180,7 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	if l.watch.open {
 		c.state.running--
 		l.mu.Unlock()
-		<-l.readTurn
+		l.readTurn.give()
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.holder.ready = nil
@@ -196,7 +196,7 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	}
 	if err != nil {
 		c.endRead(ctx, false)
-		<-l.readTurn
+		l.readTurn.give()
 		c.finish()
 	}
 	return m, err
@@ -219,9 +219,6 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 	l.disarmLocked()
 	l.watch.reader = leaseReader
 	l.mu.Unlock()
-	if l.hub.monitor.step > hookWithin {
-		l.raw.HookContext(false)
-	}
 	on := true
 	for on {
 		l.handleControls()
@@ -231,6 +228,10 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 		case l.frames.MessagePending() && !l.frames.HasRoom():
 			on, err = false, ErrPartial
 		case !poll:
+			// The context must interrupt the wait at once: other goroutines depend on this
+			// read, so it is not left to the monitor, whose next tick may come 10 ms later. A
+			// message that has arrived already costs no context.AfterFunc.
+			l.raw.HookContext(false)
 			on = l.frames.AwaitOutside()
 		case !l.raw.CanPoll() || !l.frames.Poll() && !l.frames.EndPending():
 			on, err = false, errQuiet

@@ -136,6 +136,28 @@ func TestReadWhole(t *testing.T) {
 	})
 }
 
+// ReadWhole returns at the instant at which its context ends, with every WatchAfter.
+func TestReadWholeReturnsWithItsContext(t *testing.T) {
+	for _, watchAfter := range []time.Duration{-1, time.Millisecond, 0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := listenMem(t, 1<<16, func(ws *websocket.Conn) { ws.ReadMessage() })
+			s.cfg.WatchAfter = watchAfter
+			p := pool(t, s.cfg)
+			c := acquireShared(t, p)
+			for wait := time.Microsecond; wait < 300*time.Millisecond; wait = wait*3/2 + 1 {
+				ctx, cancel := context.WithTimeout(t.Context(), wait)
+				began := time.Now()
+				_, _, err := c.ReadWhole(ctx, nil)
+				if took := time.Since(began); err != wspool.ErrQuiet || took != wait {
+					t.Errorf("WatchAfter %v, context ends after %v: %v after %v", watchAfter, wait, err, took)
+				}
+				cancel()
+			}
+			c.Release()
+		})
+	}
+}
+
 // A shared lease may read before it has written, and end without an answer, whatever Exchange
 // is.
 func TestSharedLeaseIsUnpaired(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
 )
 
 // lease is one caller's use of a connection. The caller holds it through a [Conn];
@@ -21,6 +22,7 @@ type lease struct {
 	early    bool            // of OnConnect: Config.Exchange does not apply
 	facts    *detachedFacts  // of a detached lease; else nil
 	ended    atomic.Bool     // the first end counts
+	claim    *bridge.Claim   // of package cluster; nil: none
 	lost     runtime.Cleanup // calls dropped, if Config.Reclaim is set
 
 	state leaseState // guarded by link.mu
@@ -60,9 +62,16 @@ func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	if !c.ended.CompareAndSwap(false, true) {
 		return
 	}
+	var seen bridge.LeaseEnd
 	c.link.mu.Lock()
+	if c.claim != nil {
+		seen = c.seenLocked()
+	}
 	dirty := c.link.detachLocked(c, destroy)
 	c.link.mu.Unlock()
+	if c.claim != nil {
+		defer c.claim.Use.Ended(seen) // also if a policy that is called below ends the goroutine
+	}
 	if destroy || dirty != nil {
 		c.link.raw.UnhookContext() // of a reader that is still open
 	}

@@ -78,8 +78,8 @@ type link struct {
 	node   monitored[*link]
 	dialed int64 // when, on the hub's clock
 
-	readTurn  chan struct{} // holds a token while a lease reads
-	writeTurn chan struct{} // holds a token while a message is written
+	readTurn  turn          // of the lease that reads
+	writeTurn turn          // of the goroutine that writes a message
 	ready     chan struct{} // holds a token when the reader or pending has changed
 
 	// Guarded by mu.
@@ -94,9 +94,11 @@ type link struct {
 	holder     holder
 	end        ending
 	trailing   uint64 // messages up to this one had begun to arrive when the last lease ended
+	looked     int64  // when attach began to look, on the hub's clock
 	senders    int    // goroutines that send a ping, pongs or a heartbeat
 	settling   int    // goroutines in settle
 	value      any    // of Conn.SetValue
+	retired    bool   // retire was called
 
 	asking asking              // accessed by the reader
 	rate   messageRate         // accessed by the watcher
@@ -110,8 +112,6 @@ func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *li
 		ws: ws, frames: f, raw: f.Raw, hub: h, ticket: t, dialed: h.clock.Now(),
 		keepalive: newKeepalive(&h.cfg, jitter),
 		heartbeat: newHeartbeat(&h.cfg, jitter),
-		readTurn:  make(chan struct{}, 1),
-		writeTurn: make(chan struct{}, 1),
 		ready:     make(chan struct{}, 1),
 	}
 	l.node.owner = l
@@ -154,6 +154,9 @@ func (l *link) fail(cause error) {
 		l.raw.SeverWaiting() // and so does a lease that writes to a peer that takes nothing
 		l.hub.count.end(cause)
 		l.ticket.ended(report)
+		if o := l.hub.cfg.observer; o != nil && end.invalidate != nil { // else the dial has failed
+			o.ConnEnded(cause)
+		}
 	}
 	if end.invalidate != nil {
 		end.invalidate(cause)
@@ -194,9 +197,14 @@ func (l *link) markDirty(why error, mute bool) {
 func (l *link) attach(c *lease) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.end.usable() || l.doubtfulLocked() || !l.lookLocked() {
+	if !l.end.usable() || l.doubtfulLocked() {
 		return false
 	}
+	began := l.hub.clock.Now()
+	if !l.lookLocked() {
+		return false
+	}
+	l.looked = began
 	l.disarmLocked()
 	l.lease = c
 	return true

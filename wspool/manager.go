@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/attached"
 	"github.com/respool/respool/resource"
 )
 
@@ -37,6 +38,8 @@ type Manager[K comparable] struct {
 	ctx   context.Context // ends when the Manager is closed
 	end   context.CancelFunc
 	count registry
+
+	attached attached.List[K]
 }
 
 // NewManager returns a manager for cfg, which it copies, without any pool. The error names
@@ -78,6 +81,21 @@ func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
 // AcquireWith is [Pool.AcquireWith] for key.
 func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, r)
+}
+
+// AcquireAny lends a connection of any of the keys, which are in order of preference, as
+// [resource.Keyed.AcquireAny] does, and returns its key: an idle one of the first key that has one,
+// or else the first that any of them gives back or dials. It dials for the caller at the first key,
+// and at the next one when that fails or takes longer than a quarter of a second. If the connection
+// turns out to be unfit to be lent, it continues with all of the keys.
+func (m *Manager[K]) AcquireAny(ctx context.Context, keys []K, r resource.Request) (K, *Conn, error) {
+	from := anyOf[K]{keyed: m.keyed, keys: keys}
+	c, err := borrow(ctx, &from, r)
+	if err != nil {
+		var none K
+		return none, nil, err
+	}
+	return from.key, c, nil
 }
 
 // TryAcquire is [Pool.TryAcquire] for key. A key that is not in use has no idle connection.
@@ -128,6 +146,19 @@ func (o of[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Le
 }
 
 func (o of[K]) TryAcquire() (resource.Lease[*link], bool) { return o.keyed.TryAcquire(o.key) }
+
+// anyOf is the pools of several keys, for one caller.
+type anyOf[K comparable] struct {
+	keyed *resource.Keyed[K, *link]
+	keys  []K
+	key   K // that of the last lease
+}
+
+func (o *anyOf[K]) AcquireWith(ctx context.Context, r resource.Request) (resource.Lease[*link], error) {
+	key, l, err := o.keyed.AcquireAny(ctx, o.keys, r)
+	o.key = key
+	return l, err
+}
 
 // All iterates over the keys in use and the statistics of their pools, in no particular
 // order. It may or may not yield keys that begin or cease to be used meanwhile. After a

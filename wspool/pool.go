@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
+	"github.com/respool/respool/internal/attached"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
 )
@@ -17,6 +18,8 @@ type Pool struct {
 	hub  *hub
 	pool *resource.Pool[*link]
 	end  context.CancelFunc // of the hub's context
+
+	attached attached.List[struct{}]
 }
 
 // New returns a pool for cfg, which it copies, and starts to dial [Config.MinIdle]

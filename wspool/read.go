@@ -47,7 +47,7 @@ func (c *lease) readWhole(ctx context.Context, m incoming) (p []byte, err error)
 	if err = c.endMessage(ctx, m.whole != nil, err); err != nil {
 		p = nil
 	}
-	<-l.readTurn
+	l.readTurn.give()
 	return p, err
 }
 
@@ -87,7 +87,7 @@ func (c *Conn) NextReader(ctx context.Context) (messageType int, r io.Reader, er
 	l.freeLocked() // between its reads; the open message keeps others from reading
 	c.state.running--
 	l.mu.Unlock()
-	<-l.readTurn
+	l.readTurn.give()
 	rd := &messageReader{c: c, ctx: ctx, r: m.r, whole: m.whole != nil, left: l.hub.cfg.ReadLimit}
 	if rd.whole {
 		rd.r = bytes.NewReader(m.whole)
@@ -157,13 +157,13 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 		return m, ErrReleased
 	}
 	c.state.running++
-	select {
-	case l.readTurn <- struct{}{}:
-	default:
+	if !l.readTurn.try() {
 		l.mu.Unlock()
+		turn := l.readTurn.join()
 		select {
-		case l.readTurn <- struct{}{}:
+		case <-turn:
 		case <-ctx.Done():
+			l.readTurn.leave(turn)
 			c.finish()
 			return m, c.abandoned(ctx, soft)
 		}
@@ -172,7 +172,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 	if l.watch.open { // its messageReader has a read of its own under way
 		c.state.running--
 		l.mu.Unlock()
-		<-l.readTurn
+		l.readTurn.give()
 		return m, fmt.Errorf("wspool: read: %w: the message before was not read to its end", ErrUnfinished)
 	}
 	l.holder.ready = nil
@@ -185,7 +185,7 @@ func (c *lease) next(ctx context.Context, soft bool) (m incoming, err error) {
 	}
 	if err != nil {
 		c.endRead(ctx, false)
-		<-l.readTurn
+		l.readTurn.give()
 		c.finish()
 	}
 	return m, err

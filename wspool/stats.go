@@ -124,11 +124,12 @@ func (c *counts) sockets() Sockets {
 }
 
 // Inspect returns a snapshot with at most limit connections and as many waiting callers, as
-// [resource.Pool.Inspect] does, with the statistics of the WebSockets in Facts. It does not
-// wait.
+// [resource.Pool.Inspect] does, with the statistics of the WebSockets in Facts and what was
+// attached in Multiplexers. It does not wait.
 func (p *Pool) Inspect(limit int) resource.Inspection {
 	in := p.pool.Inspect(limit)
 	in.Facts = p.hub.count.sockets().facts()
+	in.Multiplexers = p.attached.All(limit)
 	in.Panics += p.hub.count.panics.Load()
 	return in
 }
@@ -144,14 +145,31 @@ func (m *Manager[K]) SampleFor(d time.Duration) { m.keyed.SampleFor(d) }
 func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 	in := m.keyed.Inspect(limit)
 	in.Facts = m.count.sockets().facts()
+	in.Multiplexers = m.attached.All(limit)
 	in.Panics += m.count.panics.Load()
 	return in
 }
 
 // InspectKey is [Pool.Inspect] for one key, if it is in use, without Facts, which are counted
-// for all keys together.
+// for all keys together, and with the Multiplexers of the key that are attached now.
 func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
-	return m.keyed.InspectKey(key, limit)
+	in, ok := m.keyed.InspectKey(key, limit)
+	if ok {
+		in.Multiplexers = m.attached.Of(key, limit)
+	}
+	return in, ok
+}
+
+// Attach lists r in the Multiplexers of [Pool.Inspect] until detach is called. Those of one name
+// are listed together, and the counters of one that was detached stay. A mux.Client attaches
+// itself.
+func (p *Pool) Attach(r resource.MultiplexReporter) (detach func()) {
+	return p.attached.Add(struct{}{}, r)
+}
+
+// Attach is [Pool.Attach] for a multiplexer that uses key.
+func (m *Manager[K]) Attach(key K, r resource.MultiplexReporter) (detach func()) {
+	return m.attached.Add(key, r)
 }
 
 // View returns a view of one key for inspection: see [resource.Keyed.View].

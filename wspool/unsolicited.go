@@ -114,10 +114,12 @@ func (w *watcher) respond(m Message) (answered bool, err error) {
 	if err != nil || answer == nil {
 		return false, err
 	}
+	turn := l.writeTurn.join()
 	select {
-	case l.writeTurn <- struct{}{}:
-		defer func() { <-l.writeTurn }()
+	case <-turn:
+		defer l.writeTurn.give()
 	case <-ctx.Done():
+		l.writeTurn.leave(turn)
 		return false, fmt.Errorf("wspool: answering an unsolicited message: %w", ctx.Err())
 	}
 	if err := l.put(ctx, func() error { return write(l, *answer) }); err != nil {

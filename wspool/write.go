@@ -26,7 +26,8 @@ const hearWait = 100 * time.Millisecond
 // as ctx allows and the network takes some within [Config.WriteTimeout]. data is not kept.
 // Unless Exchange is [Unpaired], the first write of a lease also waits until everything
 // that arrived before it, which cannot be an answer, was dealt with: see
-// Config.OnUnsolicited.
+// Config.OnUnsolicited. A first write within 2 µs after the acquire (lookAge) relies on
+// what the acquire has found.
 //
 // If ctx ends before the write began, nothing was sent and nothing is wrong. If ctx ends
 // during the write, or the write fails, the message is broken off: further writes fail,
@@ -85,7 +86,7 @@ func (c *Conn) NextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	defer c.finish()
 	w, err := l.ws.NextWriter(messageType)
 	if err != nil {
-		<-l.writeTurn
+		l.writeTurn.give()
 		return nil, c.orReleased(c.writeError(ctx, err))
 	}
 	l.mu.Lock()
@@ -136,7 +137,7 @@ func (w *messageWriter) Close() error {
 	l.mu.Lock()
 	w.c.state.writing = false
 	l.mu.Unlock()
-	<-l.writeTurn
+	l.writeTurn.give()
 	return err
 }
 
@@ -192,7 +193,7 @@ func (c *lease) sendBy(ctx context.Context, kind int, write func() error) error 
 		return err
 	}
 	defer c.finish()
-	defer func() { <-l.writeTurn }()
+	defer l.writeTurn.give()
 	if err := l.put(ctx, write); err != nil {
 		return c.orReleased(c.writeError(ctx, err))
 	}
@@ -242,15 +243,19 @@ func (c *lease) tryWriteLocked() error {
 		return err
 	}
 	l := c.link
-	if !c.expects() && !l.lookLocked() {
+	if !c.expects() && !c.lookedLocked() && !l.lookLocked() {
 		return errNotYet
 	}
-	select {
-	case l.writeTurn <- struct{}{}:
-		return nil
-	default:
+	if !l.writeTurn.try() {
 		return errNotYet
 	}
+	return nil
+}
+
+// lookedLocked reports whether the look of attach is so recent that another would find the same.
+func (c *lease) lookedLocked() bool {
+	l := c.link
+	return l.raw.CanAsk() && l.watch.free() && l.frames.Drained() && l.hub.clock.Now()-l.looked < int64(lookAge)
 }
 
 // writableLocked returns why the lease cannot write.
@@ -278,18 +283,21 @@ func (c *lease) awaitWrite(ctx context.Context) error {
 			return err
 		}
 	}
+	turn := l.writeTurn.join()
 	select {
-	case l.writeTurn <- struct{}{}:
+	case <-turn:
 	case <-l.end.broken:
+		l.writeTurn.leave(turn)
 		return l.cause()
 	case <-ctx.Done():
+		l.writeTurn.leave(turn)
 		return fmt.Errorf("wspool: write: %w", ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := c.writableLocked()
 	if err != nil {
-		<-l.writeTurn
+		l.writeTurn.give()
 	}
 	return err
 }

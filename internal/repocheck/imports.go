@@ -22,13 +22,15 @@ type layer struct {
 // layers lists the permitted imports. A library that resource, policy, wspool or metrics
 // needs is added here and to rootRequires.
 var layers = map[string]layer{
-	"resource":     {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
-	"policy":       {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
-	"policy/fleet": {layers: []string{"resource", "policy"}, nested: true},
-	"wspool":       {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
-	"wspool/mux":   {layers: []string{"wspool", "resource"}, libs: []string{"github.com/gorilla/websocket"}},
-	"metrics":      {layers: []string{"resource"}, nested: true},
-	"examples":     {all: true},
+	"resource":       {libs: []string{"github.com/jackc/puddle/v2", "golang.org/x/sync"}},
+	"policy":         {layers: []string{"resource"}, libs: []string{"github.com/cenkalti/backoff/v5"}},
+	"policy/fleet":   {layers: []string{"resource", "policy"}, nested: true},
+	"wspool":         {layers: []string{"resource"}, libs: []string{"github.com/gorilla/websocket", "golang.org/x/net/proxy"}},
+	"wspool/cluster": {layers: []string{"wspool", "endpoint", "resource"}, libs: []string{"github.com/gorilla/websocket"}},
+	"wspool/mux":     {layers: []string{"wspool", "resource"}, libs: []string{"github.com/gorilla/websocket"}},
+	"endpoint":       {layers: []string{"resource"}},
+	"metrics":        {layers: []string{"resource"}, nested: true},
+	"examples":       {all: true},
 
 	"internal":           {layers: []string{"resource"}},
 	"internal/bench":     {all: true},

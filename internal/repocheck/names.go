@@ -14,7 +14,7 @@ import (
 var publicPackages = []string{"resource", "wspool", "policy", "metrics"}
 
 // guides are the user documents whose identifiers are checked.
-var guides = []string{"README.md", settings}
+var guides = []string{"README.md", settings, "docs/failures.md", "docs/sizing.md", "docs/fleet.md"}
 
 // settings is the document that maps the settings of other pools to ours.
 const settings = "docs/coming-from.md"

@@ -9,6 +9,11 @@ func TestNamesExamples(t *testing.T) {
 		"README.md": "# x\n",
 		settings:    "# y\n",
 	}
+	for _, guide := range guides {
+		if base[guide] == "" {
+			base[guide] = "# z\n"
+		}
+	}
 	in := func(file, text string) map[string]string { return map[string]string{file: text} }
 	try(t, names, base, []example{
 		{name: "all exist", files: in("README.md", "`resource.New`, `resource.Pool.Do(ctx)`, resource.Asker.Ask\n```go\np := resource.Pool[int]{}; resource.B\n```\n")},

@@ -55,6 +55,18 @@ var ownerships = []ownership{
 		records:      []string{"call"},
 		links:        []string{"stream"},
 	},
+	{
+		dir:          "endpoint",
+		coordinators: []string{"Set", "poller", "merge"},
+		methods:      50,
+		components:   []string{"known", "live", "lookup", "member", "merged", "roster", "schedule"},
+	},
+	{
+		dir:          "wspool/cluster",
+		coordinators: []string{"Cluster", "node", "use"},
+		methods:      50,
+		components:   []string{"moveCounts", "rebalancer", "tasks"},
+	},
 }
 
 // owners is the rule that a component neither takes nor holds a coordinator, nor

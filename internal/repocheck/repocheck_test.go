@@ -19,6 +19,8 @@ func TestLinks(t *testing.T)      { repository(t, links) }
 func TestNames(t *testing.T)      { repository(t, names) }
 func TestInvariants(t *testing.T) { repository(t, invariants) }
 func TestOwners(t *testing.T)     { repository(t, owners) }
+func TestSequences(t *testing.T)  { repository(t, sequences) }
+func TestTranslated(t *testing.T) { repository(t, translated) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()

@@ -89,7 +89,7 @@ func sample() *fake {
 				{Info: resource.Info{ID: 3, Age: 3 * time.Second, Leases: 30}, State: resource.Leased, Held: 40 * time.Millisecond, Invalidated: errors.New("going away")},
 				{Info: resource.Info{ID: 1, Age: 9 * time.Second, Leases: 10, Idle: time.Second}, Detail: "rtt 1.2 ms"},
 				{Info: resource.Info{ID: 2, Age: 6 * time.Second, Leases: 20, Idle: 2 * time.Second}, State: resource.Checking},
-				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, State: resource.Leased, Held: time.Minute},
+				{Info: resource.Info{ID: 4, Age: time.Second, Leases: 40}, State: resource.Leased, Held: time.Minute, Shared: true},
 			},
 			Waiting: []resource.WaiterInfo{
 				{Request: resource.Request{Class: "batch", Priority: 2, Cost: 3}, Waited: 250 * time.Millisecond},
@@ -102,6 +102,27 @@ func sample() *fake {
 				Holders: 68, Waiting: 69, Learning: true, Lost: 2500 * time.Millisecond, LostCause: errors.New("connection refused"),
 				Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
 			}, {Name: "model", Holder: "h2", Limit: 8}},
+			Endpoints: &resource.Endpoints{
+				Priority: 401, Panic: true, Failovers: 402, Failbacks: 403, Updates: 404, UpdatesFailed: 405, ResolverErr: errors.New("lookup failed; token=abc"),
+				Moved: 406, MovesFailed: 407,
+				All: []resource.EndpointInfo{{
+					Addr: "wss://me:secret@a/", Zone: "z", Priority: 401, Status: "ejected", Cause: errors.New("refused; token=abc"), For: time.Minute,
+					Ranked: true, Failing: true, Ejected: true, Share: 0.25, Load: 411, Latency: 2500 * time.Millisecond, Idle: 413, Leased: 414, Shared: 415,
+					Making: 416, Begun: 417, Good: 418, Bad: 419, Refused: 420, Ejections: 421, Probes: 422, Moved: -423,
+				}, {Addr: "b:1", Status: "healthy"}},
+			},
+			Multiplexers: []resource.Multiplexer{{
+				Name: "jsonrpc", Held: 301, Draining: 302, Limit: 303, InFlight: 304, Busiest: 305, Waiting: 306, OldestWait: 2500 * time.Millisecond,
+				Orphans: 308, MaxOrphans: 309, Streams: 310, Queued: 311, Acquired: 312, Calls: 313, NotSent: 314, MayHaveRun: 315, Batches: 316,
+				Messages: 317, Retried: 318, Replayed: 319, Orphaned: 320, Late: 321, Unknown: 322, Bad: 323, Unwanted: 324, EventsDropped: 325,
+				StreamDropped: 326, Resumes: 327, Gaps: 328, Panics: 329,
+				Took: resource.Durations{Sum: time.Second, Zero: 30, First: 16 * 20, Buckets: []int64{0, 0, 0, 4, 6}},
+				Resources: []resource.MultiplexedResource{
+					{ID: 3, InFlight: 331, Orphans: 332, Streams: 333, Queued: 334, Draining: true, Cause: errors.New("going away; token=abc"), Dedicated: true,
+						Calls: 335, Batches: 336, Messages: 337, Late: 338, Unknown: 339, Bad: 340},
+					{ID: 4},
+				},
+			}},
 		},
 		Wait:      metrics.Histogram{Count: 10, Sum: 20 * time.Millisecond, Zero: 6, First: 80, Buckets: []int64{1, 0, 3}},
 		Hold:      metrics.Histogram{Count: 2, Sum: time.Second, First: 100, Buckets: []int64{2}},

@@ -5,8 +5,9 @@
 //
 // The overview lists all pools. The page of one pool has charts of its levels, rates and
 // latencies, every resource, the leases that are held, for how long and by which code,
-// the waiting callers, the quotas that it shares with other processes, the policies with
-// their states, and the last events. The handler serves everything that the page needs.
+// the waiting callers, the endpoints over which the pool is spread, the connections that are
+// shared among calls, the quotas that it shares with other processes, the policies with their
+// states, and the last events. The handler serves everything that the page needs.
 // The charts begin with the [metrics.History] that each meter keeps, and say how far back
 // they go.
 //

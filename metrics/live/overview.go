@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
@@ -55,7 +57,64 @@ func (u *update) chosen(find string) (shown []*known, more int) {
 
 func (k *known) troubled() bool {
 	return k.problem != "" || k.brief.Outage || k.brief.Overdue > 0 || k.brief.Load.Waiting > 0 ||
-		slices.ContainsFunc(k.brief.Quotas, func(q resource.SharedQuota) bool { return q.Lost > 0 || q.Over > 0 || q.Total > q.Limit })
+		slices.ContainsFunc(k.brief.Quotas, func(q resource.SharedQuota) bool { return q.Lost > 0 || q.Over > 0 || q.Total > q.Limit }) ||
+		slices.ContainsFunc(k.brief.Multiplexers, func(m resource.Multiplexer) bool { return m.Waiting > 0 }) ||
+		k.brief.Endpoints != nil && (k.brief.Endpoints.Panic || k.brief.Endpoints.ResolverErr != nil)
+}
+
+// toEndpoints returns what the overview shows of e.
+func toEndpoints(e *resource.Endpoints) *endpoints {
+	if e == nil {
+		return nil
+	}
+	out := &endpoints{
+		Matched: len(e.All), Priority: e.Priority, Panic: e.Panic, Failovers: e.Failovers, Failbacks: e.Failbacks, Updates: e.Updates,
+		UpdatesFailed: e.UpdatesFailed, ResolverErr: text.Of(e.ResolverErr), Moved: e.Moved, MovesFailed: e.MovesFailed,
+	}
+	for i := range e.All {
+		if e.All[i].Ejected {
+			out.Ejected++
+		}
+	}
+	return out
+}
+
+// toEndpointRows returns what the page of a pool shows of its endpoints.
+func toEndpointRows(all []resource.EndpointInfo) []endpoint {
+	var names label.Names // two addresses may differ by a secret
+	out := make([]endpoint, len(all))
+	for i, e := range all {
+		out[i] = endpoint{
+			Addr: names.Unique(text.Discreet(e.Addr)), Zone: cut(e.Zone), Priority: e.Priority, Status: cut(e.Status), Cause: text.Of(e.Cause), For: seconds(e.For),
+			Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load, Latency: seconds(e.Latency),
+			Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad, Refused: e.Refused,
+			Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
+		}
+	}
+	return out
+}
+
+// toMultiplexer returns what the overview shows of m.
+func toMultiplexer(m *resource.Multiplexer) multiplexer {
+	return multiplexer{
+		Name: cut(m.Name), Held: m.Held, Draining: m.Draining, Limit: m.Limit, InFlight: m.InFlight, Busiest: m.Busiest,
+		Waiting: m.Waiting, Oldest: seconds(m.OldestWait), Orphans: m.Orphans, MaxOrphans: m.MaxOrphans, Streams: m.Streams, Queued: m.Queued,
+		Acquired: m.Acquired, Calls: m.Calls, NotSent: m.NotSent, MayHaveRun: m.MayHaveRun, Writes: m.Batches, Messages: m.Messages,
+		Retried: m.Retried, Replayed: m.Replayed, Orphaned: m.Orphaned, Late: m.Late, Unknown: m.Unknown, Bad: m.Bad, Unwanted: m.Unwanted,
+		EventsDropped: m.EventsDropped, StreamDropped: m.StreamDropped, Resumes: m.Resumes, Gaps: m.Gaps, Panics: m.Panics,
+	}
+}
+
+// toMuxConns returns what the page of a pool shows of the resources that a multiplexer holds.
+func toMuxConns(all []resource.MultiplexedResource) []muxConn {
+	out := make([]muxConn, len(all))
+	for i, r := range all {
+		out[i] = muxConn{
+			ID: r.ID, InFlight: r.InFlight, Orphans: r.Orphans, Streams: r.Streams, Queued: r.Queued, Draining: r.Draining, Cause: text.Of(r.Cause),
+			Dedicated: r.Dedicated, Calls: r.Calls, Writes: r.Batches, Messages: r.Messages, Late: r.Late, Unknown: r.Unknown, Bad: r.Bad,
+		}
+	}
+	return out
 }
 
 func toQuota(q resource.SharedQuota) quota {
@@ -92,6 +151,10 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 	for _, q := range first(s.Quotas, u.limit) {
 		out.Quotas = append(out.Quotas, toQuota(q))
 	}
+	for i := range first(s.Multiplexers, u.limit) {
+		out.Multiplexers = append(out.Multiplexers, toMultiplexer(&s.Multiplexers[i]))
+	}
+	out.Endpoints = toEndpoints(s.Endpoints)
 	if s.Outage {
 		var d seconds
 		if !s.Since.IsZero() {

@@ -1,6 +1,9 @@
 package live
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // plainOverview is the answer to pools.json.
 type plainOverview struct {
@@ -60,6 +63,16 @@ func (u *update) plainPool(v view) (d plainDetail, ok bool) {
 	d.Matched.Resources, s.Resources = n, nil
 	for _, r := range shown {
 		s.Resources = append(s.Resources, *r)
+	}
+	s.Multiplexers = slices.Clone(s.Multiplexers)
+	for i := range s.Multiplexers {
+		m := &s.Multiplexers[i]
+		m.Resources = first(m.Resources, u.limit)
+	}
+	if s.Endpoints != nil {
+		e := *s.Endpoints
+		e.All = first(e.All, u.limit)
+		s.Endpoints = &e
 	}
 	d.Pool = s
 	return d, true

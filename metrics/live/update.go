@@ -152,6 +152,14 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	if problem != "" {
 		return d, problem
 	}
+	for i := range brief.Multiplexers {
+		m := &s.Multiplexers[i]
+		brief.Multiplexers[i].Took = toHistogram(metrics.HistogramOf(m.Took))
+		brief.Multiplexers[i].Conns = toMuxConns(first(m.Resources, u.limit))
+	}
+	if s.Endpoints != nil {
+		brief.Endpoints.Rows = toEndpointRows(first(s.Endpoints.All, u.limit))
+	}
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
@@ -193,7 +201,7 @@ func failures(f resource.AcquireFailures) map[string]int64 {
 
 func toItem(r *resource.ResourceInfo) item {
 	out := item{
-		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases,
+		ID: r.ID, State: r.State.String(), Age: seconds(r.Age), Leases: r.Leases, Shared: r.Shared,
 		Detail: cut(r.Detail), Invalidated: text.Of(r.Invalidated),
 	}
 	if d := seconds(r.Held); r.State == resource.Leased {

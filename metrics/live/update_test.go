@@ -3,6 +3,7 @@ package live
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -65,6 +66,12 @@ func TestPlain(t *testing.T) {
 			t.Errorf("with a limit of 1 there are %d %s", n, list)
 		}
 	}
+	if n := len(cut["multiplexers"].([]any)[0].(map[string]any)["resources"].([]any)); n != 1 {
+		t.Errorf("with a limit of 1 a multiplexer has %d resources", n)
+	}
+	if n := len(cut["endpoints"].(map[string]any)["all"].([]any)); n != 1 {
+		t.Errorf("with a limit of 1 there are %d endpoints", n)
+	}
 }
 
 // The page gets every figure of the snapshot, under its name.
@@ -86,7 +93,7 @@ func TestEvents(t *testing.T) {
 			map[string]any{"id": 1, "state": "idle", "age_seconds": 9, "idle_seconds": 1, "leases": 10, "detail": "rtt 1.2 ms"},
 			map[string]any{"id": 2, "state": "checking", "age_seconds": 6, "idle_seconds": 2, "leases": 20},
 			map[string]any{"id": 3, "state": "leased", "age_seconds": 3, "held_seconds": 0.04, "leases": 30, "invalidated": "going away"},
-			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40},
+			map[string]any{"id": 4, "state": "leased", "age_seconds": 1, "held_seconds": 60, "leases": 40, "shared": true},
 		}},
 		"held": map[string]any{
 			"matched": 3,
@@ -116,6 +123,38 @@ func TestEvents(t *testing.T) {
 				"waiting": 0, "over": 0, "over_total": 0, "closed": 0, "operations": 0, "operations_failed": 0,
 			},
 		},
+		"endpoints": map[string]any{
+			"matched": 2, "ejected": 1, "priority": 401, "panic": true, "failovers": 402, "failbacks": 403, "updates": 404, "updates_failed": 405,
+			"resolver_error": "lookup failed; token=…", "moved": 406, "moves_failed": 407,
+			"rows": []any{
+				map[string]any{
+					"addr": "wss://…@a/", "zone": "z", "priority": 401, "status": "ejected", "cause": "refused; token=…", "for_seconds": 60, "ranked": true,
+					"failing": true, "ejected": true, "share": 0.25, "load": 411, "latency_seconds": 2.5, "idle": 413, "leased": 414, "shared": 415,
+					"making": 416, "begun": 417, "good": 418, "bad": 419, "refused": 420, "ejections": 421, "probes": 422, "moved": -423,
+				},
+				map[string]any{
+					"addr": "b:1", "priority": 0, "status": "healthy", "for_seconds": 0, "share": 0, "load": 0, "latency_seconds": 0, "idle": 0, "leased": 0,
+					"shared": 0, "making": 0, "begun": 0, "good": 0, "bad": 0, "refused": 0, "ejections": 0, "probes": 0, "moved": 0,
+				},
+			},
+		},
+		"multiplexers": []any{map[string]any{
+			"name": "jsonrpc", "held": 301, "draining": 302, "limit": 303, "in_flight": 304, "busiest": 305, "waiting": 306, "oldest_wait_seconds": 2.5,
+			"orphans": 308, "max_orphans": 309, "streams": 310, "queued_bytes": 311, "acquired": 312, "calls": 313, "not_sent": 314,
+			"may_have_run": 315, "writes": 316, "messages": 317, "retried": 318, "replayed": 319, "orphaned": 320, "late": 321, "unknown": 322,
+			"bad": 323, "unwanted": 324, "events_dropped": 325, "stream_dropped": 326, "resumes": 327, "gaps": 328, "panics": 329,
+			"took": toHistogram(metrics.HistogramOf(s.Multiplexers[0].Took)),
+			"conns": []any{
+				map[string]any{
+					"id": 3, "in_flight": 331, "orphans": 332, "streams": 333, "queued_bytes": 334, "draining": true, "cause": "going away; token=…",
+					"dedicated": true, "calls": 335, "writes": 336, "messages": 337, "late": 338, "unknown": 339, "bad": 340,
+				},
+				map[string]any{
+					"id": 4, "in_flight": 0, "orphans": 0, "streams": 0, "queued_bytes": 0, "calls": 0, "writes": 0, "messages": 0,
+					"late": 0, "unknown": 0, "bad": 0,
+				},
+			},
+		}},
 		"facts":  []any{map[string]any{"name": "tainted", "value": 5}},
 		"events": []any{map[string]any{"time": s.Events[0].Time.Format(time.RFC3339Nano), "kind": "made", "text": "4 in 50 ms"}},
 	}
@@ -133,6 +172,9 @@ func TestEvents(t *testing.T) {
 
 	// At a overview are the same figures, without the lists.
 	g := all["pools"].([]any)[0].(map[string]any)
+	delete(d["multiplexers"].([]any)[0].(map[string]any), "took")
+	delete(d["multiplexers"].([]any)[0].(map[string]any), "conns")
+	delete(d["endpoints"].(map[string]any), "rows")
 	for name := range maps.Keys(g) {
 		if name != "outage_seconds" && !reflect.DeepEqual(g[name], d[name]) {
 			t.Errorf("in the overview %s is %v, not %v", name, g[name], d[name])
@@ -190,6 +232,10 @@ func TestHostile(t *testing.T) {
 		f.s.LastMake = fmt.Errorf("%s", name)
 		f.s.Events[0].Text = name
 		f.s.Held[0].Class = name
+		f.s.Multiplexers[0].Name = name
+		f.s.Multiplexers[0].Resources[0].Cause = errors.New(name)
+		f.s.Endpoints.All[0].Addr, f.s.Endpoints.All[0].Cause = name, errors.New(name)
+		f.s.Endpoints.ResolverErr = errors.New(name)
 		f.s.Destroyed = map[string]int64{name: 1}
 		p := pageOf(t, f)
 		u := p.update()

@@ -49,6 +49,9 @@ type summary struct {
 
 	Failures map[string]int64 `json:"failed_by_reason,omitempty"` // acquires; without reasons of which there is none
 	Quotas   []quota          `json:"quotas,omitempty"`           // shared with other processes
+
+	Multiplexers []multiplexer `json:"multiplexers,omitempty"` // that share resources among calls
+	Endpoints    *endpoints    `json:"endpoints,omitempty"`    // over which the pool is spread
 }
 
 // quota is a resource.SharedQuota.
@@ -73,6 +76,103 @@ type quota struct {
 	Closed     int64    `json:"closed"`
 	Operations int64    `json:"operations"`
 	Failed     int64    `json:"operations_failed"`
+}
+
+// multiplexer is a resource.Multiplexer.
+type multiplexer struct {
+	Name          string     `json:"name"`
+	Held          int        `json:"held"`
+	Draining      int        `json:"draining"`
+	Limit         int        `json:"limit"`
+	InFlight      int        `json:"in_flight"`
+	Busiest       int        `json:"busiest"`
+	Waiting       int        `json:"waiting"`
+	Oldest        seconds    `json:"oldest_wait_seconds"`
+	Orphans       int        `json:"orphans"`
+	MaxOrphans    int        `json:"max_orphans"`
+	Streams       int        `json:"streams"`
+	Queued        int        `json:"queued_bytes"`
+	Acquired      int64      `json:"acquired"`
+	Calls         int64      `json:"calls"`
+	NotSent       int64      `json:"not_sent"`
+	MayHaveRun    int64      `json:"may_have_run"`
+	Writes        int64      `json:"writes"`
+	Messages      int64      `json:"messages"`
+	Retried       int64      `json:"retried"`
+	Replayed      int64      `json:"replayed"`
+	Orphaned      int64      `json:"orphaned"`
+	Late          int64      `json:"late"`
+	Unknown       int64      `json:"unknown"`
+	Bad           int64      `json:"bad"`
+	Unwanted      int64      `json:"unwanted"`
+	EventsDropped int64      `json:"events_dropped"`
+	StreamDropped int64      `json:"stream_dropped"`
+	Resumes       int64      `json:"resumes"`
+	Gaps          int64      `json:"gaps"`
+	Panics        int64      `json:"panics"`
+	Took          *histogram `json:"took,omitempty"`  // on the page of the pool
+	Conns         []muxConn  `json:"conns,omitempty"` // on the page of the pool
+}
+
+// muxConn is a resource.MultiplexedResource.
+type muxConn struct {
+	ID        uint64 `json:"id"`
+	InFlight  int    `json:"in_flight"`
+	Orphans   int    `json:"orphans"`
+	Streams   int    `json:"streams"`
+	Queued    int    `json:"queued_bytes"`
+	Draining  bool   `json:"draining,omitempty"`
+	Cause     string `json:"cause,omitempty"`
+	Dedicated bool   `json:"dedicated,omitempty"`
+	Calls     int64  `json:"calls"`
+	Writes    int64  `json:"writes"`
+	Messages  int64  `json:"messages"`
+	Late      int64  `json:"late"`
+	Unknown   int64  `json:"unknown"`
+	Bad       int64  `json:"bad"`
+}
+
+// endpoints are resource.Endpoints.
+type endpoints struct {
+	Matched       int        `json:"matched"`
+	Ejected       int        `json:"ejected"`
+	Priority      int        `json:"priority"`
+	Panic         bool       `json:"panic,omitempty"`
+	Failovers     int64      `json:"failovers"`
+	Failbacks     int64      `json:"failbacks"`
+	Updates       int64      `json:"updates"`
+	UpdatesFailed int64      `json:"updates_failed"`
+	ResolverErr   string     `json:"resolver_error,omitempty"`
+	Moved         int64      `json:"moved"`
+	MovesFailed   int64      `json:"moves_failed"`
+	Rows          []endpoint `json:"rows,omitempty"` // on the page of the pool
+}
+
+// endpoint is a resource.EndpointInfo.
+type endpoint struct {
+	Addr      string  `json:"addr"`
+	Zone      string  `json:"zone,omitempty"`
+	Priority  int     `json:"priority"`
+	Status    string  `json:"status"`
+	Cause     string  `json:"cause,omitempty"`
+	For       seconds `json:"for_seconds"`
+	Ranked    bool    `json:"ranked,omitempty"`
+	Failing   bool    `json:"failing,omitempty"`
+	Ejected   bool    `json:"ejected,omitempty"`
+	Share     float64 `json:"share"`
+	Load      int     `json:"load"`
+	Latency   seconds `json:"latency_seconds"`
+	Idle      int     `json:"idle"`
+	Leased    int     `json:"leased"`
+	Shared    int     `json:"shared"`
+	Making    int     `json:"making"`
+	Begun     int64   `json:"begun"`
+	Good      int64   `json:"good"`
+	Bad       int64   `json:"bad"`
+	Refused   int64   `json:"refused"`
+	Ejections int64   `json:"ejections"`
+	Probes    int64   `json:"probes"`
+	Moved     int64   `json:"moved"`
 }
 
 // counts are counters of resource.Stats.
@@ -140,6 +240,7 @@ type item struct {
 	Age         seconds  `json:"age_seconds"`
 	Idle        *seconds `json:"idle_seconds,omitempty"`
 	Held        *seconds `json:"held_seconds,omitempty"`
+	Shared      bool     `json:"shared,omitempty"`
 	Leases      int64    `json:"leases"`
 	Detail      string   `json:"detail,omitempty"`
 	Invalidated string   `json:"invalidated,omitempty"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
+	"github.com/respool/respool/metrics/internal/spread"
 	"github.com/respool/respool/resource"
 )
 
@@ -24,14 +25,63 @@ const (
 	counter             // only grows
 )
 
-// figure is one instrument. It has either value, or by and values, or quota.
+// figure is one instrument. It has value, or by and values, or each; without by, each returns at
+// most one value.
 type figure struct {
 	name, unit, help string // unit "": that of Config.noun
 	kind             kind
 	value            func(s *metrics.Snapshot) int64
 	by               string
 	values           func(s *metrics.Snapshot, t label.Tally)
-	quota            func(q *resource.SharedQuota) int64 // by "quota"
+	each             func(s *metrics.Snapshot) []figureOf
+}
+
+// figureOf is one value of a figure.
+type figureOf struct {
+	name  string // the value of the attribute
+	value int64
+}
+
+// perQuota returns the values of the shared quotas of a pool, which may have two holders of one.
+func perQuota(of func(q *resource.SharedQuota) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		return uniquely(s.Quotas, func(q *resource.SharedQuota) (string, int64) { return q.Name, of(q) })
+	}
+}
+
+// perMux returns the values of the multiplexers of a pool.
+func perMux(of func(m *resource.Multiplexer) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		return uniquely(s.Multiplexers, func(m *resource.Multiplexer) (string, int64) { return m.Name, of(m) })
+	}
+}
+
+// perEndpoint returns the values of the endpoints of a pool.
+func perEndpoint(of func(e *resource.EndpointInfo) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		return uniquely(spread.Labeled(s.Endpoints), func(e *resource.EndpointInfo) (string, int64) { return e.Addr, of(e) })
+	}
+}
+
+// ofEndpoints returns one value of a pool that has endpoints.
+func ofEndpoints(of func(e *resource.Endpoints) int64) func(s *metrics.Snapshot) []figureOf {
+	return func(s *metrics.Snapshot) []figureOf {
+		if s.Endpoints == nil {
+			return nil
+		}
+		return []figureOf{{value: of(s.Endpoints)}}
+	}
+}
+
+// uniquely makes the names unique.
+func uniquely[T any](all []T, of func(*T) (string, int64)) []figureOf {
+	var names label.Names
+	out := make([]figureOf, len(all))
+	for i := range all {
+		name, v := of(&all[i])
+		out[i] = figureOf{names.Unique(name), v}
+	}
+	return out
 }
 
 var figures = []figure{
@@ -119,67 +169,299 @@ var figures = []figure{
 	// Gauges, as a quota may be shown by several pools of a process.
 	{
 		name: "quota.granted", unit: "{unit}", help: "Units of a shared quota that this process may use.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Granted) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Granted) }),
 	},
 	{
 		name: "quota.held", unit: "{unit}", help: "Units of a shared quota in use by this process.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Held) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Held) }),
 	},
 	{
 		name: "quota.wanted", unit: "{unit}", help: "Units of a shared quota that this process asked for.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Want) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Want) }),
 	},
 	{
 		name: "quota.target", unit: "{unit}", help: "Fair share of this process of a shared quota.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Target) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Target) }),
 	},
 	{
 		name: "quota.limit", unit: "{unit}", help: "Smallest limit of a shared quota that a process states.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Limit) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Limit) }),
 	},
 	{
 		name: "quota.highest_limit", unit: "{unit}", help: "Largest limit of a shared quota that a process states.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Highest) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Highest) }),
 	},
 	{
 		name: "quota.fleet_granted", unit: "{unit}", help: "Units of a shared quota granted to all processes.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Total) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Total) }),
 	},
 	{
 		name: "quota.holders", unit: "{process}", help: "Processes that share a quota.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Holders) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Holders) }),
 	},
 	{
 		name: "quota.pending_requests", unit: "{request}", help: "Creations that wait for a unit of a shared quota.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Waiting) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Waiting) }),
 	},
 	{
 		name: "quota.learning", unit: "1", help: "1 while the engine of a shared quota grants nothing new, else 0.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return truth(q.Learning) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return truth(q.Learning) }),
 	},
 	{
 		name: "quota.engine_lost", unit: "s", help: "How long the engine of a shared quota has not answered, rounded up; 0 while it answers.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return wholeSeconds(q.Lost) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return wholeSeconds(q.Lost) }),
 	},
 	{
 		name: "quota.over", unit: "{unit}", help: "Units of a shared quota in use beyond the grant.", kind: gauge,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return int64(q.Over) },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return int64(q.Over) }),
 	},
 	{
 		name: "quota.exceeded", unit: "{unit}", help: "Units of a shared quota that were ever in use beyond the grant.", kind: counter,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.OverTotal },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return q.OverTotal }),
 	},
 	{
 		name: "quota.closed", unit: "{resource}", help: "Resources that a shared quota ended.", kind: counter,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Closed },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return q.Closed }),
 	},
 	{
 		name: "quota.operations", unit: "{operation}", help: "Operations of the engine of a shared quota that have ended.", kind: counter,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Operations },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return q.Operations }),
 	},
 	{
 		name: "quota.operation_failures", unit: "{operation}", help: "Operations of the engine of a shared quota that failed.", kind: counter,
-		by: "quota", quota: func(q *resource.SharedQuota) int64 { return q.Failed },
+		by: "quota", each: perQuota(func(q *resource.SharedQuota) int64 { return q.Failed }),
+	},
+	{
+		name: "mux.held", help: "Leased resources that are shared among calls.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Held) }),
+	},
+	{
+		name: "mux.draining", help: "Shared resources that take no more calls.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Draining) }),
+	},
+	{
+		name: "mux.in_flight", unit: "{call}", help: "Calls that await a reply on a shared resource.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.InFlight) }),
+	},
+	{
+		name: "mux.in_flight.busiest", unit: "{call}", help: "Calls in flight on the shared resource that has most.", kind: gauge,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Busiest) }),
+	},
+	{
+		name: "mux.in_flight.limit", unit: "{call}", help: "Calls that may be in flight on one shared resource.", kind: gauge,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Limit) }),
+	},
+	{
+		name: "mux.pending_requests", unit: "{request}", help: "Callers that wait for a shared resource to have room.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Waiting) }),
+	},
+	{
+		name: "mux.oldest_wait", unit: "s", help: "How long the first caller has waited for a shared resource to have room, rounded up.", kind: gauge,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return wholeSeconds(m.OldestWait) }),
+	},
+	{
+		name: "mux.orphans", unit: "{call}", help: "Calls that were given up and whose replies have not come.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Orphans) }),
+	},
+	{
+		name: "mux.orphans.limit", unit: "{call}", help: "Orphans beyond which a shared resource is drained.", kind: gauge,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.MaxOrphans) }),
+	},
+	{
+		name: "mux.streams", unit: "{stream}", help: "Streams that are open on shared resources.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Streams) }),
+	},
+	{
+		name: "mux.queued", unit: "By", help: "Bytes that wait to be written to shared resources.", kind: level,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return int64(m.Queued) }),
+	},
+	{
+		name: "mux.acquires", help: "Resources acquired to be shared.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Acquired }),
+	},
+	{
+		name: "mux.calls", unit: "{call}", help: "Calls on shared resources that were answered.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Calls }),
+	},
+	{
+		name: "mux.calls_not_sent", unit: "{call}", help: "Calls that failed and were certainly not sent.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.NotSent }),
+	},
+	{
+		name: "mux.calls_may_have_run", unit: "{call}", help: "Calls that failed and may have run.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.MayHaveRun }),
+	},
+	{
+		name: "mux.writes", unit: "{write}", help: "Writes to shared resources.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Batches }),
+	},
+	{
+		name: "mux.messages", unit: "{message}", help: "Messages written to shared resources, several in one write.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Messages }),
+	},
+	{
+		name: "mux.retries", unit: "{attempt}", help: "Attempts after a shared resource ended before the call was sent.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Retried }),
+	},
+	{
+		name: "mux.replays", unit: "{call}", help: "Calls that may have run and were sent once more.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Replayed }),
+	},
+	{
+		name: "mux.orphaned", unit: "{call}", help: "Calls that were given up after they were sent.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Orphaned }),
+	},
+	{
+		name: "mux.late", unit: "{message}", help: "Messages for calls or streams that were given up or had ended.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Late }),
+	},
+	{
+		name: "mux.unknown", unit: "{message}", help: "Messages for ids that were never sent.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Unknown }),
+	},
+	{
+		name: "mux.bad", unit: "{message}", help: "Messages that could not be classified.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Bad }),
+	},
+	{
+		name: "mux.unwanted", unit: "{message}", help: "Messages that nothing was set to receive.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Unwanted }),
+	},
+	{
+		name: "mux.events_dropped", unit: "{message}", help: "Events of the peer that found their buffer full.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.EventsDropped }),
+	},
+	{
+		name: "mux.stream_dropped", unit: "{message}", help: "Messages for streams that found their buffer full.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.StreamDropped }),
+	},
+	{
+		name: "mux.resumes", unit: "{attempt}", help: "Attempts to resume a stream.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Resumes }),
+	},
+	{
+		name: "mux.gaps", unit: "{gap}", help: "Streams that were resumed, so that messages may be missing.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Gaps }),
+	},
+	{
+		name: "mux.panics", unit: "{panic}", help: "Panics contained in functions given to a multiplexer.", kind: counter,
+		by: "mux", each: perMux(func(m *resource.Multiplexer) int64 { return m.Panics }),
+	},
+	{
+		name: "endpoint.load", unit: "{call}", help: "Leases and calls in flight on the endpoint, and callers that wait for it.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Load) }),
+	},
+	{
+		name: "endpoint.latency", unit: "s", help: "Average latency of the endpoint with a penalty for failures, rounded up; 0 if it is not known.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return wholeSeconds(e.Latency) }),
+	},
+	{
+		name: "endpoint.count", help: "Resources of the endpoint, idle and leased.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Idle + e.Leased) }),
+	},
+	{
+		name: "endpoint.used", help: "Resources of the endpoint that are leased.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Leased) }),
+	},
+	{
+		name: "endpoint.shared", help: "Resources of the endpoint whose lease is shared among calls.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Shared) }),
+	},
+	{
+		name: "endpoint.making", help: "Resources of the endpoint that are being created.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return int64(e.Making) }),
+	},
+	{
+		name: "endpoint.ranked", unit: "1", help: "1 if callers may be sent to the endpoint, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Ranked) }),
+	},
+	{
+		name: "endpoint.ejected", unit: "1", help: "1 while the endpoint is ejected or probed, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Ejected) }),
+	},
+	{
+		name: "endpoint.failing", unit: "1", help: "1 while the endpoint fails, ejected or not, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Failing) }),
+	},
+	{
+		name: "endpoint.draining", unit: "1", help: "1 while the endpoint has left and is drained, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "draining") }),
+	},
+	{
+		name: "endpoint.standby", unit: "1", help: "1 while the priority of the endpoint is not in use, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "standby") }),
+	},
+	{
+		name: "endpoint.slow_start", unit: "1", help: "1 while the share of the endpoint grows, else 0.", kind: gauge,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return truth(e.Status == "slow start") }),
+	},
+	{
+		name: "endpoint.moved", help: "Resources moved to the endpoint, less those moved away.", kind: level,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Moved }),
+	},
+	{
+		name: "endpoint.uses", unit: "{use}", help: "Uses of the endpoint that have begun.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Begun }),
+	},
+	{
+		name: "endpoint.good", unit: "{use}", help: "Evidence that counted as a success of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Good }),
+	},
+	{
+		name: "endpoint.bad", unit: "{use}", help: "Evidence that counted as a failure of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Bad }),
+	},
+	{
+		name: "endpoint.refused", unit: "{use}", help: "Evidence that counted as a refusal by the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Refused }),
+	},
+	{
+		name: "endpoint.ejections", unit: "{ejection}", help: "Ejections of the endpoint.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Ejections }),
+	},
+	{
+		name: "endpoint.probes", unit: "{probe}", help: "Probes of the endpoint that have ended.", kind: counter,
+		by: "endpoint", each: perEndpoint(func(e *resource.EndpointInfo) int64 { return e.Probes }),
+	},
+	{
+		name: "endpoints", unit: "{endpoint}", help: "Endpoints over which the pool is spread.", kind: level,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return int64(len(e.All)) }),
+	},
+	{
+		name: "endpoints.panic", unit: "1", help: "1 while ejections are ignored because too few endpoints are healthy, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return truth(e.Panic) }),
+	},
+	{
+		name: "endpoints.priority", unit: "1", help: "Priority of the endpoints in use.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return int64(e.Priority) }),
+	},
+	{
+		name: "endpoints.resolver_failing", unit: "1", help: "1 while the last answer of the resolver was not applied, else 0.", kind: gauge,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return truth(e.ResolverErr != nil) }),
+	},
+	{
+		name: "endpoints.failovers", unit: "{failover}", help: "How often a worse priority was taken into use.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Failovers }),
+	},
+	{
+		name: "endpoints.failbacks", unit: "{failback}", help: "How often a better priority was taken into use again.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Failbacks }),
+	},
+	{
+		name: "endpoints.updates", unit: "{update}", help: "Answers of the resolver that were applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Updates }),
+	},
+	{
+		name: "endpoints.updates_failed", unit: "{update}", help: "Answers of the resolver that were not applied.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.UpdatesFailed }),
+	},
+	{
+		name: "endpoints.moved", help: "Resources that were moved from one endpoint to another.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.Moved }),
+	},
+	{
+		name: "endpoints.moves_failed", unit: "{move}", help: "Moves of resources that failed.", kind: counter,
+		each: ofEndpoints(func(e *resource.Endpoints) int64 { return e.MovesFailed }),
 	},
 }
 
@@ -218,7 +500,7 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	}
 	m := provider.Meter(Scope)
 	instruments := make([]metric.Int64Observable, len(figures))
-	all := make([]metric.Observable, len(figures), len(figures)+1)
+	all := make([]metric.Observable, len(figures), len(figures)+2)
 	var bad []error
 	for i, f := range figures {
 		if instruments[i], err = instrument(m, &cfg, &f); err != nil {
@@ -228,18 +510,24 @@ func Register(provider metric.MeterProvider, cfg Config) (metric.Registration, e
 	}
 	oldest, err := m.Float64ObservableGauge(cfg.Prefix+".oldest_wait", metric.WithUnit("s"),
 		metric.WithDescription("How long the first of the waiting callers has waited."))
-	if err := errors.Join(append(bad, err)...); err != nil {
+	share, err2 := m.Float64ObservableGauge(cfg.Prefix+".endpoint.share", metric.WithUnit("1"),
+		metric.WithDescription("Part of the callers that the endpoint is to get, from 0 to 1."))
+	if err := errors.Join(append(bad, err, err2)...); err != nil {
 		return nil, err
 	}
 	return m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
 			o.ObserveFloat64(oldest, s.OldestWait.Seconds(), metric.WithAttributes(common...))
+			for _, e := range spread.Labeled(s.Endpoints) {
+				by := attribute.String(cfg.Prefix+".endpoint", e.Addr)
+				o.ObserveFloat64(share, e.Share, metric.WithAttributes(common...), metric.WithAttributes(by))
+			}
 			for i, f := range figures {
 				f.observe(o, instruments[i], s, cfg.Prefix, common)
 			}
 		})
 		return nil
-	}, append(all, oldest)...)
+	}, append(all, oldest, share)...)
 }
 
 // instrument creates the instrument of f.
@@ -263,12 +551,13 @@ func (f *figure) observe(o metric.Observer, to metric.Int64Observable, s *metric
 		o.ObserveInt64(to, f.value(s), metric.WithAttributes(common...))
 		return
 	}
-	if f.quota != nil {
-		var names label.Names // a pool may have two holders of one quota
-		for i := range s.Quotas {
-			q := &s.Quotas[i]
-			by := attribute.String(prefix+"."+f.by, names.Unique(q.Name))
-			o.ObserveInt64(to, f.quota(q), metric.WithAttributes(common...), metric.WithAttributes(by))
+	if f.each != nil {
+		for _, one := range f.each(s) {
+			attrs := []metric.ObserveOption{metric.WithAttributes(common...)}
+			if f.by != "" {
+				attrs = append(attrs, metric.WithAttributes(attribute.String(prefix+"."+f.by, one.name)))
+			}
+			o.ObserveInt64(to, one.value, attrs...)
 		}
 		return
 	}

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,23 @@ func busy(name string) metrics.Snapshot {
 		Name: "account", Holder: "h", Granted: 61, Held: 62, Want: 63, Target: 64, Limit: 65, Highest: 66, Total: 67, Holders: 68, Waiting: 69,
 		Learning: true, Lost: 2500 * time.Millisecond, Over: 71, OverTotal: 72, Closed: 73, Operations: 74, Failed: 75,
 	}}
+	s.Multiplexers = []resource.Multiplexer{{
+		Name: "jsonrpc", Held: 201, Draining: 202, Limit: 203, InFlight: 204, Busiest: 205, Waiting: 206, OldestWait: 2500 * time.Millisecond,
+		Orphans: 208, MaxOrphans: 209, Streams: 210, Queued: 211, Acquired: 212, Calls: 213, NotSent: 214, MayHaveRun: 215, Batches: 216,
+		Messages: 217, Retried: 218, Replayed: 219, Orphaned: 220, Late: 221, Unknown: 222, Bad: 223, Unwanted: 224, EventsDropped: 225,
+		StreamDropped: 226, Resumes: 227, Gaps: 228, Panics: 229,
+		Took:      resource.Durations{Sum: time.Second, Zero: 30, First: 16 * 20, Buckets: []int64{0, 0, 0, 4, 6}},
+		Resources: []resource.MultiplexedResource{{ID: 7, Cause: errors.New("secret of the peer")}},
+	}}
+	s.Endpoints = &resource.Endpoints{
+		Priority: 401, Panic: true, Failovers: 402, Failbacks: 403, Updates: 404, UpdatesFailed: 405, ResolverErr: errors.New("secret of the resolver"),
+		Moved: 406, MovesFailed: 407,
+		All: []resource.EndpointInfo{{
+			Addr: "a:1", Zone: "z", Priority: 401, Status: "slow start", Cause: errors.New("secret of the endpoint"), For: time.Minute, Ranked: true, Share: 0.25,
+			Load: 411, Latency: 2500 * time.Millisecond, Idle: 413, Leased: 414, Shared: 415, Making: 416, Begun: 417, Good: 418, Bad: 419,
+			Refused: 420, Ejections: 421, Probes: 422, Moved: -423,
+		}, {Addr: "b:1", Status: "ejected", Ejected: true, Failing: true}, {Addr: "c:1", Status: "draining"}, {Addr: "d:1", Status: "standby"}},
+	}
 	s.Destroyed = map[string]int64{"too old": 80, "other": 1}
 	s.Refused = map[string]int64{"Rate": 30, "Queue": 24}
 	s.Outages, s.Overdue = 3, 2

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -10,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
 	"github.com/respool/respool/metrics/internal/seconds"
 )
 
@@ -25,18 +27,38 @@ var began = time.Now()
 
 var histograms = []struct {
 	name, help string
-	of         func(s *metrics.Snapshot) metrics.Histogram
+	of         func(s *metrics.Snapshot, prefix string) []attributed
 }{
 	{"wait_time", "Waits of acquires that got a resource; those that found one idle count as 0.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Wait }},
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Wait })},
 	{"use_time", "Durations of leases that have ended, estimated from the sampled ones.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Hold }},
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Hold })},
 	{"create_time", "Durations of creations that succeeded.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Make }},
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Make })},
 	{"check_time", "Durations of health checks, passed or failed.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Check }},
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Check })},
 	{"destroy_time", "Durations of the destruction of resources.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Close }},
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Close })},
+	{"mux.call_time", "Durations of calls on shared resources that were answered, estimated from a sample of them.",
+		func(s *metrics.Snapshot, prefix string) (all []attributed) {
+			var names label.Names
+			for _, m := range s.Multiplexers {
+				by := attribute.String(prefix+".mux", names.Unique(m.Name))
+				all = append(all, attributed{metrics.HistogramOf(m.Took), []attribute.KeyValue{by}})
+			}
+			return all
+		}},
+}
+
+// attributed is a histogram with the attributes that it has besides those of the pool.
+type attributed struct {
+	histogram metrics.Histogram
+	more      []attribute.KeyValue
+}
+
+// one is for a histogram that each pool has once.
+func one(of func(s *metrics.Snapshot) metrics.Histogram) func(s *metrics.Snapshot, prefix string) []attributed {
+	return func(s *metrics.Snapshot, _ string) []attributed { return []attributed{{histogram: of(s)}} }
 }
 
 // Producer produces the histograms of pools for a reader of the SDK: exponential, of
@@ -65,9 +87,11 @@ func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, erro
 	}
 	points := make([][]metricdata.ExponentialHistogramDataPoint[float64], len(histograms))
 	p.cfg.each(func(s *metrics.Snapshot, common []attribute.KeyValue) {
-		set := attribute.NewSet(common...)
 		for i, h := range histograms {
-			points[i] = append(points[i], point(h.of(s), s.Time, set))
+			for _, one := range h.of(s, p.cfg.Prefix) {
+				set := attribute.NewSet(slices.Concat(common, one.more)...)
+				points[i] = append(points[i], point(one.histogram, s.Time, set))
+			}
 		}
 	})
 	if len(points[0]) == 0 {
@@ -75,6 +99,9 @@ func (p *Producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, erro
 	}
 	all := metricdata.ScopeMetrics{Scope: instrumentation.Scope{Name: Scope}}
 	for i, h := range histograms {
+		if len(points[i]) == 0 {
+			continue
+		}
 		all.Metrics = append(all.Metrics, metricdata.Metrics{
 			Name: p.cfg.Prefix + "." + h.name, Description: h.help, Unit: "s",
 			Data: metricdata.ExponentialHistogram[float64]{

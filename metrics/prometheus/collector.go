@@ -91,7 +91,7 @@ func NewCollector(cfg Config) (*Collector, error) {
 		desc(f.name, f.help, f.label)
 	}
 	for _, h := range histograms {
-		desc(h.name, h.help, "")
+		desc(h.name, h.help, h.label)
 	}
 	return c, nil
 }
@@ -169,21 +169,20 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 		}
 		ch <- m
 	}
-	var names label.Names // a pool may have two holders of one quota
-	quotas := make([]string, len(s.Quotas))
-	for i, q := range s.Quotas {
-		quotas[i] = names.Unique(q.Name)
-	}
 	for i, f := range families {
 		d := c.descs[i]
-		if f.label == "" {
+		if f.value != nil {
 			m, err := prometheus.NewConstMetric(d, f.kind, f.value(s), pool)
 			send(d, m, err)
 			continue
 		}
-		if f.quota != nil {
-			for j := range s.Quotas {
-				m, err := prometheus.NewConstMetric(d, f.kind, f.quota(&s.Quotas[j]), pool, quotas[j])
+		if f.each != nil {
+			for _, p := range f.each(s) {
+				labels := []string{pool, p.label}
+				if f.label == "" {
+					labels = labels[:1]
+				}
+				m, err := prometheus.NewConstMetric(d, f.kind, p.value, labels...)
 				send(d, m, err)
 			}
 			continue
@@ -197,7 +196,9 @@ func (c *Collector) collect(ch chan<- prometheus.Metric, pool string, s *metrics
 	}
 	for i, h := range histograms {
 		d := c.descs[len(families)+i]
-		m, err := newHistogram(d, h.of(s), c.buckets, pool)
-		send(d, m, err)
+		for _, one := range h.of(s) {
+			m, err := newHistogram(d, one.histogram, c.buckets, append([]string{pool}, one.labels...)...)
+			send(d, m, err)
+		}
 	}
 }

@@ -58,7 +58,126 @@ func TestEveryFigure(t *testing.T) {
 		"quota_engine_lost_seconds{quota=account}": 2.5, "quota_over{quota=account}": 71, "quota_exceeded_total{quota=account}": 72,
 		"quota_closed_total{quota=account}": 73, "quota_operations_total{quota=account}": 74, "quota_operations_failed_total{quota=account}": 75,
 		"fact_total{fact=tainted}": 51, "fact_level{fact=round trips open}": 52,
-		"wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
+		"mux_held{mux=jsonrpc}":                     201,
+		"mux_draining{mux=jsonrpc}":                 202,
+		"mux_in_flight{mux=jsonrpc}":                204,
+		"mux_in_flight_busiest{mux=jsonrpc}":        205,
+		"mux_in_flight_limit{mux=jsonrpc}":          203,
+		"mux_waiting{mux=jsonrpc}":                  206,
+		"mux_oldest_wait_seconds{mux=jsonrpc}":      2.5,
+		"mux_orphans{mux=jsonrpc}":                  208,
+		"mux_orphans_limit{mux=jsonrpc}":            209,
+		"mux_streams{mux=jsonrpc}":                  210,
+		"mux_queued_bytes{mux=jsonrpc}":             211,
+		"mux_acquired_total{mux=jsonrpc}":           212,
+		"mux_calls_total{mux=jsonrpc}":              213,
+		"mux_calls_not_sent_total{mux=jsonrpc}":     214,
+		"mux_calls_may_have_run_total{mux=jsonrpc}": 215,
+		"mux_writes_total{mux=jsonrpc}":             216,
+		"mux_messages_total{mux=jsonrpc}":           217,
+		"mux_retries_total{mux=jsonrpc}":            218,
+		"mux_replays_total{mux=jsonrpc}":            219,
+		"mux_orphaned_total{mux=jsonrpc}":           220,
+		"mux_late_total{mux=jsonrpc}":               221,
+		"mux_unknown_total{mux=jsonrpc}":            222,
+		"mux_bad_total{mux=jsonrpc}":                223,
+		"mux_unwanted_total{mux=jsonrpc}":           224,
+		"mux_events_dropped_total{mux=jsonrpc}":     225,
+		"mux_stream_dropped_total{mux=jsonrpc}":     226,
+		"mux_resumes_total{mux=jsonrpc}":            227,
+		"mux_gaps_total{mux=jsonrpc}":               228,
+		"mux_panics_total{mux=jsonrpc}":             229,
+		"endpoint_share{endpoint=a:1}":              0.25,
+		"endpoint_share{endpoint=b:1}":              0,
+		"endpoint_share{endpoint=c:1}":              0,
+		"endpoint_share{endpoint=d:1}":              0,
+		"endpoint_load{endpoint=a:1}":               411,
+		"endpoint_load{endpoint=b:1}":               0,
+		"endpoint_load{endpoint=c:1}":               0,
+		"endpoint_load{endpoint=d:1}":               0,
+		"endpoint_latency_seconds{endpoint=a:1}":    2.5,
+		"endpoint_latency_seconds{endpoint=b:1}":    0,
+		"endpoint_latency_seconds{endpoint=c:1}":    0,
+		"endpoint_latency_seconds{endpoint=d:1}":    0,
+		"endpoint_connections{endpoint=a:1}":        827,
+		"endpoint_connections{endpoint=b:1}":        0,
+		"endpoint_connections{endpoint=c:1}":        0,
+		"endpoint_connections{endpoint=d:1}":        0,
+		"endpoint_leased{endpoint=a:1}":             414,
+		"endpoint_leased{endpoint=b:1}":             0,
+		"endpoint_leased{endpoint=c:1}":             0,
+		"endpoint_leased{endpoint=d:1}":             0,
+		"endpoint_shared{endpoint=a:1}":             415,
+		"endpoint_shared{endpoint=b:1}":             0,
+		"endpoint_shared{endpoint=c:1}":             0,
+		"endpoint_shared{endpoint=d:1}":             0,
+		"endpoint_making{endpoint=a:1}":             416,
+		"endpoint_making{endpoint=b:1}":             0,
+		"endpoint_making{endpoint=c:1}":             0,
+		"endpoint_making{endpoint=d:1}":             0,
+		"endpoint_ranked{endpoint=a:1}":             1,
+		"endpoint_ranked{endpoint=b:1}":             0,
+		"endpoint_ranked{endpoint=c:1}":             0,
+		"endpoint_ranked{endpoint=d:1}":             0,
+		"endpoint_ejected{endpoint=a:1}":            0,
+		"endpoint_ejected{endpoint=b:1}":            1,
+		"endpoint_ejected{endpoint=c:1}":            0,
+		"endpoint_ejected{endpoint=d:1}":            0,
+		"endpoint_failing{endpoint=a:1}":            0,
+		"endpoint_failing{endpoint=b:1}":            1,
+		"endpoint_failing{endpoint=c:1}":            0,
+		"endpoint_failing{endpoint=d:1}":            0,
+		"endpoint_draining{endpoint=a:1}":           0,
+		"endpoint_draining{endpoint=b:1}":           0,
+		"endpoint_draining{endpoint=c:1}":           1,
+		"endpoint_draining{endpoint=d:1}":           0,
+		"endpoint_standby{endpoint=a:1}":            0,
+		"endpoint_standby{endpoint=b:1}":            0,
+		"endpoint_standby{endpoint=c:1}":            0,
+		"endpoint_standby{endpoint=d:1}":            1,
+		"endpoint_slow_start{endpoint=a:1}":         1,
+		"endpoint_slow_start{endpoint=b:1}":         0,
+		"endpoint_slow_start{endpoint=c:1}":         0,
+		"endpoint_slow_start{endpoint=d:1}":         0,
+		"endpoint_moved{endpoint=a:1}":              -423,
+		"endpoint_moved{endpoint=b:1}":              0,
+		"endpoint_moved{endpoint=c:1}":              0,
+		"endpoint_moved{endpoint=d:1}":              0,
+		"endpoint_uses_total{endpoint=a:1}":         417,
+		"endpoint_uses_total{endpoint=b:1}":         0,
+		"endpoint_uses_total{endpoint=c:1}":         0,
+		"endpoint_uses_total{endpoint=d:1}":         0,
+		"endpoint_good_total{endpoint=a:1}":         418,
+		"endpoint_good_total{endpoint=b:1}":         0,
+		"endpoint_good_total{endpoint=c:1}":         0,
+		"endpoint_good_total{endpoint=d:1}":         0,
+		"endpoint_bad_total{endpoint=a:1}":          419,
+		"endpoint_bad_total{endpoint=b:1}":          0,
+		"endpoint_bad_total{endpoint=c:1}":          0,
+		"endpoint_bad_total{endpoint=d:1}":          0,
+		"endpoint_refused_total{endpoint=a:1}":      420,
+		"endpoint_refused_total{endpoint=b:1}":      0,
+		"endpoint_refused_total{endpoint=c:1}":      0,
+		"endpoint_refused_total{endpoint=d:1}":      0,
+		"endpoint_ejections_total{endpoint=a:1}":    421,
+		"endpoint_ejections_total{endpoint=b:1}":    0,
+		"endpoint_ejections_total{endpoint=c:1}":    0,
+		"endpoint_ejections_total{endpoint=d:1}":    0,
+		"endpoint_probes_total{endpoint=a:1}":       422,
+		"endpoint_probes_total{endpoint=b:1}":       0,
+		"endpoint_probes_total{endpoint=c:1}":       0,
+		"endpoint_probes_total{endpoint=d:1}":       0,
+		"endpoints{}":                               4,
+		"endpoints_panic{}":                         1,
+		"endpoints_priority{}":                      401,
+		"endpoints_resolver_failing{}":              1,
+		"endpoints_failovers_total{}":               402,
+		"endpoints_failbacks_total{}":               403,
+		"endpoints_updates_total{}":                 404,
+		"endpoints_updates_failed_total{}":          405,
+		"endpoints_moved_total{}":                   406,
+		"endpoints_moves_failed_total{}":            407,
+		"mux_call_seconds":                          40, "wait_seconds": 1000, "use_seconds": 10, "create_seconds": 100, "check_seconds": 2, "destroy_seconds": 1,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
@@ -88,11 +207,17 @@ func TestNames(t *testing.T) {
 func TestIdlePool(t *testing.T) {
 	all := gather(t, Of(meter{Name: "idle"}))
 	for _, f := range families {
-		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_") || f.quota != nil) {
+		if _, ok := all[f.name]; ok == (f.name == "destroyed_total" || f.name == "rejections_total" || strings.HasPrefix(f.name, "fact_") || f.each != nil) {
 			t.Errorf("%s: there is %v", f.name, ok)
 		}
 	}
 	for _, h := range histograms {
+		if h.label != "" {
+			if all[h.name] != nil {
+				t.Errorf("%s is there", h.name)
+			}
+			continue
+		}
 		if all[h.name] == nil || all[h.name].Metric[0].Histogram.GetSampleCount() != 0 {
 			t.Errorf("%s: got %v", h.name, all[h.name])
 		}
@@ -139,6 +264,25 @@ func TestQuotaLabels(t *testing.T) {
 	}
 	if want := map[string]float64{"quota=a": 1, "quota=a#2": 2, `quota=\xff`: 3}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Multiplexers of a pool whose names are equal, or not UTF-8, do not make the scrape fail.
+func TestMuxLabels(t *testing.T) {
+	s := busy("db")
+	s.Multiplexers = []resource.Multiplexer{{Name: "a", Held: 1}, {Name: "a", Held: 2}, {Name: "\xff", Held: 3}}
+	all := gather(t, Of(meter(s)))
+	for name, want := range map[string]map[string]float64{
+		"mux_held":         {"mux=a": 1, "mux=a#2": 2, `mux=\xff`: 3},
+		"mux_call_seconds": {"mux=a": 0, "mux=a#2": 0, `mux=\xff`: 0},
+	} {
+		got := make(map[string]float64)
+		for _, m := range all[name].Metric {
+			got[labels(m)] = value(m)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
 	}
 }
 

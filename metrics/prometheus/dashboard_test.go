@@ -58,6 +58,7 @@ func unknown(text string) (bad []string, seen map[string]bool) {
 		for _, end := range []string{"", "_bucket", "_count", "_sum"} {
 			names[DefaultPrefix+"_"+h.name+end] = true
 		}
+		labels[h.label] = true
 	}
 	seen = make(map[string]bool)
 	for _, name := range ownName.FindAllString(text, -1) {
@@ -203,6 +204,11 @@ func TestDocNames(t *testing.T) {
 	for _, f := range families {
 		if f.label != "" && !strings.Contains(string(text), DefaultPrefix+"_"+f.name+"{"+f.label+"}") {
 			t.Errorf("the doc has not %s{%s}", f.name, f.label)
+		}
+	}
+	for _, h := range histograms {
+		if h.label != "" && !strings.Contains(string(text), DefaultPrefix+"_"+h.name+"{"+h.label+"}") {
+			t.Errorf("the doc has not %s{%s}", h.name, h.label)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/metrics/internal/label"
 	"github.com/respool/respool/metrics/internal/seconds"
 )
 
@@ -18,19 +19,39 @@ const (
 )
 
 var histograms = []struct {
-	name, help string
-	of         func(s *metrics.Snapshot) metrics.Histogram
+	name, help, label string
+	of                func(s *metrics.Snapshot) []labeled
 }{
-	{"wait_seconds", "Waits of acquires that got a resource; those that found one idle count as 0.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Wait }},
-	{"use_seconds", "Durations of leases that have ended, estimated from the sampled ones.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Hold }},
-	{"create_seconds", "Durations of creations that succeeded.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Make }},
-	{"check_seconds", "Durations of health checks, passed or failed.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Check }},
-	{"destroy_seconds", "Durations of the destruction of resources.",
-		func(s *metrics.Snapshot) metrics.Histogram { return s.Close }},
+	{"wait_seconds", "Waits of acquires that got a resource; those that found one idle count as 0.", "",
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Wait })},
+	{"use_seconds", "Durations of leases that have ended, estimated from the sampled ones.", "",
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Hold })},
+	{"create_seconds", "Durations of creations that succeeded.", "",
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Make })},
+	{"check_seconds", "Durations of health checks, passed or failed.", "",
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Check })},
+	{"destroy_seconds", "Durations of the destruction of resources.", "",
+		one(func(s *metrics.Snapshot) metrics.Histogram { return s.Close })},
+	{"mux_call_seconds", "Durations of calls on shared resources that were answered, estimated from a sample of them.", "mux",
+		func(s *metrics.Snapshot) []labeled {
+			var names label.Names
+			var all []labeled
+			for _, m := range s.Multiplexers {
+				all = append(all, labeled{metrics.HistogramOf(m.Took), []string{names.Unique(m.Name)}})
+			}
+			return all
+		}},
+}
+
+// labeled is a histogram with the labels that it has besides pool.
+type labeled struct {
+	histogram metrics.Histogram
+	labels    []string
+}
+
+// one is for a histogram that each pool has once.
+func one(of func(s *metrics.Snapshot) metrics.Histogram) func(s *metrics.Snapshot) []labeled {
+	return func(s *metrics.Snapshot) []labeled { return []labeled{{histogram: of(s)}} }
 }
 
 // histogram is a native histogram with classic buckets.
@@ -39,7 +60,7 @@ type histogram struct {
 	classic []*dto.Bucket
 }
 
-func newHistogram(d *prometheus.Desc, h metrics.Histogram, bounds []float64, pool string) (prometheus.Metric, error) {
+func newHistogram(d *prometheus.Desc, h metrics.Histogram, bounds []float64, labels ...string) (prometheus.Metric, error) {
 	first, counts := seconds.Buckets(h)
 	native := make(map[int]int64, len(counts))
 	for i, n := range counts {
@@ -49,7 +70,7 @@ func newHistogram(d *prometheus.Desc, h metrics.Histogram, bounds []float64, poo
 		}
 	}
 	m, err := prometheus.NewConstNativeHistogram(d, uint64(seconds.Count(h)), h.Sum.Seconds(),
-		native, nil, uint64(h.Zero), schema, zeroThreshold, time.Time{}, pool)
+		native, nil, uint64(h.Zero), schema, zeroThreshold, time.Time{}, labels...)
 	if err != nil {
 		return nil, err
 	}

@@ -193,6 +193,24 @@ func BenchmarkFigures(t *testing.B) {
 			})
 		}
 	}
+	exchange := func(ctx context.Context) func(int) error {
+		s := listen(t, rawEcho)
+		p, err := wspool.New(s.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close(context.Background()) })
+		return func(int) error {
+			_, _, err := p.Exchange(ctx, websocket.TextMessage, msg)
+			return err
+		}
+	}
+	ending, end := context.WithCancel(ctx) // a read has to heed it
+	defer end()
+	oneCaller := func(ctx context.Context) func(int) error {
+		c, _ := newClient(t, listen(t, rawEcho), mux.Config{Codec: plain{}})
+		return func(int) error { _, err := c.Call(ctx, mux.Request{Body: body}); return err }
+	}
 	bare := func(n int) func(int) error {
 		s := listen(t, rawEcho)
 		conns := make([]*websocket.Conn, n)
@@ -219,6 +237,8 @@ func BenchmarkFigures(t *testing.B) {
 		{"64 callers, 4 shared beside 64 bare", 64, 8000, shared(rawEcho, 4), bare(64)},
 		{"64 callers, 1 shared beside 64 bare", 64, 8000, shared(rawEcho, 1), bare(64)},
 		{"one caller, shared beside a lease", 1, 3000, shared(rawEcho, 1), leased(rawEcho, 1)},
+		{"one caller, shared beside Exchange", 1, 3000, oneCaller(ctx), exchange(ctx)},
+		{"one caller whose context can end, shared beside Exchange", 1, 3000, oneCaller(ending), exchange(ending)},
 		{"64 callers, server takes 1 ms, 4 shared beside 4 leased", 64, 3000, shared(delayed, 4), leased(delayed, 4)},
 		{"256 callers, server takes 1 ms, 4 shared beside 4 leased", 256, 3000, shared(delayed, 4), leased(delayed, 4)},
 	} {

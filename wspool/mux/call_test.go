@@ -1,11 +1,14 @@
 package mux_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/respool/respool/wspool/mux"
 )
@@ -68,6 +71,43 @@ func TestCallKeepsReplies(t *testing.T) {
 		for i, m := range kept {
 			if text(m) != asked[i] {
 				t.Fatalf("reply %d, of %d bytes, is not what it was", i, len(m.Data))
+			}
+		}
+	})
+}
+
+// A call returns at the instant at which its context ends, by its deadline or canceled, whether its
+// goroutine reads for the others or waits for another one to read, and whenever the wait began.
+func TestCallReturnsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, slow)
+		s.cfg.KeepAlive = -1
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxOrphans: 1000, OrphanWait: -1})
+		ask(t, c, "warm")
+		for wait := time.Microsecond; wait < 100*time.Millisecond; wait = wait*3/2 + 1 {
+			for _, callers := range []int{1, 3} {
+				var wg sync.WaitGroup
+				for i := range callers {
+					wg.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+						defer cancel()
+						want := context.Canceled
+						mine := wait * time.Duration(i+1)
+						if i%2 == 0 {
+							defer time.AfterFunc(mine, cancel).Stop()
+						} else {
+							bounded, end := context.WithTimeout(ctx, mine)
+							defer end()
+							ctx, want = bounded, context.DeadlineExceeded
+						}
+						began := time.Now()
+						_, err := c.Call(ctx, mux.Request{Body: "x"})
+						if took := time.Since(began); !errors.Is(err, want) || took != mine {
+							t.Errorf("%d of %d callers, context ends after %v: %v after %v", i, callers, mine, err, took)
+						}
+					})
+				}
+				wg.Wait()
 			}
 		}
 	})

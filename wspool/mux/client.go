@@ -33,29 +33,34 @@ type Client struct {
 	work       tasks
 	calls      sync.Pool // of *call
 	stats      counts
+	durations  durations
+	detach     func() // from the figures of the pool
 
 	// open is what calls choose from: connections that take calls and are not exclusive.
 	// It is replaced under mu.
 	open atomic.Pointer[[]*conn]
 
 	// Guarded by mu, which is locked before that of a connection.
-	mu       sync.Mutex
-	closed   bool
-	all      map[*conn]struct{} // every connection that has not ended
-	growing  bool               // an acquire for the shared connections runs
-	line     list.List          // of *inLine: callers that wait for a connection to have room, in order
-	bound    int                // of these, those that need a certain connection
-	sessions map[string]*conn
-	sweeper  *time.Timer
-	gone     chan struct{} // closed when the client is closed and all is empty; nil before Close
+	mu         sync.Mutex
+	closed     bool
+	all        map[*conn]struct{} // every connection that has not ended
+	growing    bool               // an acquire for the shared connections runs
+	retiring   []retiree          // connections that another one is to replace, in order
+	succeeding bool               // succession runs
+	line       list.List          // of *inLine: callers that wait for a connection to have room, in order
+	bound      int                // of these, those that need a certain connection
+	sessions   map[string]*conn
+	sweeper    *time.Timer
+	gone       chan struct{} // closed when the client is closed and all is empty; nil before Close
 }
 
 // counts are counters of a client, and of the connections that it had.
 type counts struct {
 	acquired, replayed, retried, resumes, gaps, panics atomic.Int64
 
-	mu   sync.Mutex
-	past connCounts // of connections that have ended
+	notSent, mayHaveRun atomic.Int64 // that failed
+
+	past connCounts // of connections that have left; guarded by Client.mu
 }
 
 // inLine is a caller that waits for a connection to have room.
@@ -65,6 +70,7 @@ type inLine struct {
 	got   *conn // has promised a slot
 	err   error
 	at    *list.Element
+	since time.Time
 
 	rebound bool // got was chosen among all
 }
@@ -91,6 +97,13 @@ func New(from Leaser, cfg Config) (*Client, error) {
 	c.replays.ratio = c.cfg.ReplayRatio
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.open.Store(new([]*conn))
+	c.durations.refill()
+	c.detach = func() {}
+	if a, ok := from.(attacher); ok {
+		if err := c.guard("Attach", func() error { c.detach = a.Attach(c); return nil }); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -100,16 +113,19 @@ func New(from Leaser, cfg Config) (*Client, error) {
 //
 // Call blocks until the reply has arrived: first for a connection to have room, callers first
 // come, first served, and for a connection to be dialled if there is none. It may read the
-// connection for other callers meanwhile. When ctx ends it returns at once, or up to 20 ms
-// later if it reads and ctx ended soon after that began; a call that was not sent by then is
-// never sent, and one that was is canceled, if the codec is a [Canceler]; its late reply is
-// dropped.
+// connection for other callers meanwhile. When ctx ends it returns at once; a call that was not
+// sent by then is never sent, and one that was is canceled, if the codec is a [Canceler]; its
+// late reply is dropped.
 //
 // It fails with a [*CallError], which says whether the call may have run. A call that was not
 // sent because its connection ended is sent on another one until ctx ends; one that may have
 // run, if it is Idempotent, once.
 func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
-	c.replays.calls.Add(1)
+	var began time.Time
+	weight := c.durations.sample(c.replays.calls.Add(1))
+	if weight > 0 {
+		began = time.Now()
+	}
 	k := c.getCall(&r)
 	var m Message
 	err := c.attempts(ctx, k, &r, func(n *conn) (err error) {
@@ -117,6 +133,9 @@ func (c *Client) Call(ctx context.Context, r Request) (Message, error) {
 		return err
 	})
 	c.putCall(k)
+	if weight > 0 && err == nil {
+		c.durations.add(began, weight)
+	}
 	return m, err
 }
 
@@ -172,6 +191,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		began = time.Now()
 	}
 	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
+	mayHaveRun := false // in an attempt
 	var n *conn
 	var err error
 	for {
@@ -190,6 +210,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 		if k.flown {
 			sent++
 		}
+		mayHaveRun = mayHaveRun || k.fate == ErrMayHaveRun
 		switch {
 		case err == errBulk:
 			bulk = true
@@ -210,6 +231,14 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 	}
 over:
 	if err != nil && k.fate != nil {
+		if mayHaveRun {
+			k.fate = ErrMayHaveRun // whatever became of the replay
+		}
+		if k.fate == ErrNotSent {
+			c.stats.notSent.Add(1)
+		} else {
+			c.stats.mayHaveRun.Add(1)
+		}
 		failed := &CallError{Fate: k.fate, Sent: sent, Err: err}
 		if n != nil {
 			failed.Conn = n.id
@@ -285,6 +314,9 @@ func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
 		return nil, ErrBusy
 	}
 	c.growLocked()
+	if w.got == nil {
+		w.since = time.Now()
+	}
 	c.mu.Unlock()
 	select {
 	case <-w.ready:
@@ -543,7 +575,7 @@ func (c *Client) leaves(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leavesLocked(n)
-	if c.line.Len() > 0 || n.load.Load() > 0 {
+	if c.line.Len() > 0 || n.load.Load() > 0 && !n.replaced {
 		c.growLocked() // before callers need it
 	}
 	c.admitLocked() // callers that waited for n alone
@@ -564,14 +596,11 @@ func (c *Client) leavesLocked(n *conn) {
 // left is called when a connection has ended. No lock is held.
 func (c *Client) left(n *conn, e ConnEvent) {
 	c.traceConn(c.cfg.Trace.Disconnected, e)
-	n.mu.Lock()
-	past := n.stats
-	n.mu.Unlock()
-	c.stats.mu.Lock()
-	c.stats.past.add(&past)
-	c.stats.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	n.mu.Lock()
+	c.stats.past.add(&n.stats) // and what is still counted there is lost, so that no sum falls
+	n.mu.Unlock()
 	delete(c.all, n)
 	c.leavesLocked(n)
 	c.admitLocked()
@@ -616,6 +645,7 @@ func (c *Client) armLocked() {
 func (c *Client) sweep() {
 	every := c.sweepEvery()
 	now := c.ticks.Add(1)
+	c.durations.refill()
 	c.mu.Lock()
 	all := make([]*conn, 0, len(c.all))
 	for n := range c.all {
@@ -636,7 +666,7 @@ func (c *conn) sweep(now int64, every time.Duration) {
 	c.mu.Lock()
 	if since, ok := c.slots.oldest(); ok && cfg.OrphanWait > 0 && time.Duration(now-since-1)*every >= cfg.OrphanWait {
 		c.mu.Unlock()
-		c.drain(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
+		c.retire(fmt.Errorf("%w: one for %v", ErrOrphans, cfg.OrphanWait))
 		return
 	}
 	if c.used || !c.emptyLocked() || c.leading || c.sessions > 0 || c.state != open {
@@ -740,6 +770,7 @@ func (c *Client) Close(ctx context.Context) error {
 	if err == nil {
 		err = c.work.wait(ctx)
 	}
+	c.detach()
 	return err
 }
 

@@ -12,7 +12,7 @@ type Message = wspool.Message
 //
 // A Codec may also implement [Canceler] or [FinalCanceler], and [Subscriber].
 type Codec interface {
-	// IDBits is how many bits an id may have, from 16 to 64: 31 for a server that reads
+	// IDBits is how many bits an id may have, from 20 to 64: 31 for a server that reads
 	// ids as int32, 53 for one that reads them as float64. It is asked once, by [New].
 	IDBits() int
 

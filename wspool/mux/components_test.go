@@ -295,3 +295,71 @@ func TestTasks(t *testing.T) {
 		}
 	})
 }
+
+// The weights of the sampled calls add up to the number of calls: all of a quiet client are sampled,
+// and one in sampleCalls of a busy one.
+func TestDurations_Sample(t *testing.T) {
+	var d durations
+	d.refill()
+	sampled, sum := 0, int64(0)
+	n := int64(0)
+	for range sampleBudget {
+		n++
+		if w := d.sample(n); w != 1 {
+			t.Fatalf("call %d stands for %d", n, w)
+		}
+		sampled++
+		sum++
+	}
+	for n < 100*sampleCalls {
+		n++
+		if w := d.sample(n); w > 0 {
+			sampled++
+			sum += w
+		}
+	}
+	if sum != n || sampled > sampleBudget+100 {
+		t.Errorf("%d sampled calls stand for %d of %d", sampled, sum, n)
+	}
+	d.refill()
+	if w := d.sample(n + 5); w != 5 {
+		t.Errorf("after a pause one call stands for %d", w)
+	}
+	if w := d.sample(n + 2); w != 1 {
+		t.Errorf("a call that is late stands for %d", w)
+	}
+}
+
+func TestDurations_Read(t *testing.T) {
+	var d durations
+	if r := d.read(); r.Zero != 0 || r.Buckets != nil {
+		t.Errorf("%+v", r)
+	}
+	began := time.Now()
+	d.add(began.Add(time.Hour), 2) // the future counts as 0
+	if r := d.read(); r.Zero != 2 || r.Buckets != nil {
+		t.Errorf("%+v", r)
+	}
+	d.add(began.Add(-time.Second), 3)
+	r := d.read()
+	var n int64
+	for _, b := range r.Buckets {
+		n += b
+	}
+	if r.Zero != 2 || n != 3 || r.Sum < 3*time.Second || r.First%4 != 0 || len(r.Buckets) > 100 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What the sampling of durations adds to each call of a busy client.
+func BenchmarkDurations(b *testing.B) {
+	var d durations
+	n := int64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		if w := d.sample(n); w > 0 {
+			d.add(time.Now(), w)
+		}
+	}
+}

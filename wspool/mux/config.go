@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/respool/respool/internal/redact"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
 
-// Leaser lends connections: a [*wspool.Pool], or one key of a [wspool.Manager] (see [Key]).
+// Leaser lends connections: a [*wspool.Pool], or one key of a [wspool.Manager] (see [Key]). If it
+// has a method Attach as [wspool.Pool] has, it is called with each [Client] that uses the Leaser, so
+// that the meter of the pool has the figures of the client.
 type Leaser interface {
 	AcquireWith(ctx context.Context, r resource.Request) (*wspool.Conn, error)
 }
@@ -25,6 +29,16 @@ type keyOf[K comparable] struct {
 
 func (k keyOf[K]) AcquireWith(ctx context.Context, r resource.Request) (*wspool.Conn, error) {
 	return k.manager.AcquireWith(ctx, k.key, r)
+}
+
+// Attach lists r in the figures of the Manager and of the key.
+func (k keyOf[K]) Attach(r resource.MultiplexReporter) (detach func()) {
+	return k.manager.Attach(k.key, r)
+}
+
+// attacher is what a Leaser may be.
+type attacher interface {
+	Attach(r resource.MultiplexReporter) (detach func())
 }
 
 // What zero means in a [Config].
@@ -46,8 +60,14 @@ const (
 type Config struct {
 	Codec Codec
 
+	// Name is shown in metrics, as a label: printable UTF-8 of up to 64 bytes that is not a
+	// secret and one of a few. Clients of one name and pool are counted together. Empty: the
+	// type of Codec, such as "jsonrpc.Codec".
+	Name string
+
 	// MaxConns is how many connections the client holds at once, besides those of dedicated
-	// streams and large messages. Zero: 1.
+	// streams and large messages, and those that are drained. While one is replaced there is
+	// one more, if the pool has room. Zero: 1.
 	MaxConns int
 	// MaxInFlight is how many calls may await a reply on one connection. Callers beyond it
 	// wait, first come, first served, until their context ends. At most 32768. Zero:
@@ -57,11 +77,11 @@ type Config struct {
 	// another one in the background, up to MaxConns. Zero: DefaultGrowAt.
 	GrowAt int
 	// MaxOrphans is how many calls that were given up by their callers may await their
-	// replies on one connection. Beyond it the connection is drained and replaced. Zero:
-	// DefaultMaxOrphans.
+	// replies on one connection. Beyond it the connection is replaced and drained, beyond
+	// twice as many it is drained first. Zero: DefaultMaxOrphans.
 	MaxOrphans int
 	// OrphanWait is for how long a call that was given up may await its reply before its
-	// connection is drained and replaced. Zero: DefaultOrphanWait; negative: for ever.
+	// connection is replaced and drained. Zero: DefaultOrphanWait; negative: for ever.
 	OrphanWait time.Duration
 	// MaxBatch is how many bytes of messages one write carries, unless a single message is
 	// longer. Zero: DefaultMaxBatch.
@@ -182,6 +202,12 @@ type DropEvent struct {
 // maxSlots bounds MaxInFlight and MaxOrphans, so that 16 bits of an id name a slot.
 const maxSlots = 1 << 15
 
+// mostOrphans is how many calls that were given up a connection may have. Beyond it the connection
+// does not go on until another one has replaced it.
+func (c *Config) mostOrphans() int { return 2 * c.MaxOrphans }
+
+const maxName = 64 // bytes
+
 // check names every bad field.
 func (c *Config) check() error {
 	var bad []error
@@ -202,6 +228,8 @@ func (c *Config) check() error {
 	} {
 		no(f.n >= 0 && f.n <= f.max, "%s must be between 0 and %d, got %d", f.name, f.max, f.n)
 	}
+	no(len(c.Name) <= maxName, "Name has %d bytes, over %d", len(c.Name), maxName)
+	no(c.Name == redact.Clean(c.Name, maxName), "Name has characters that are not printable")
 	no(c.DrainWait >= 0, "DrainWait must be at least 0, got %v", c.DrainWait)
 	no(c.ReplayRatio <= 1, "ReplayRatio must be at most 1, got %v", c.ReplayRatio)
 	if bad == nil {
@@ -233,6 +261,9 @@ func (c Config) withDefaults() Config {
 		if *f.d == 0 {
 			*f.d = f.instead
 		}
+	}
+	if c.Name == "" {
+		c.Name = redact.Clean(strings.TrimLeft(fmt.Sprintf("%T", c.Codec), "*"), maxName)
 	}
 	if c.ReplayRatio == 0 {
 		c.ReplayRatio = DefaultReplayRatio

@@ -87,6 +87,7 @@ type conn struct {
 	ws        *wspool.Conn
 	id        uint64 // of the connection in its pool
 	exclusive bool   // for one stream, or one large message at a time
+	replaced  bool   // another one has taken its place; guarded by Client.mu
 	written   func(whole int, err error)
 	onReady   func()
 	ctx       context.Context // of OnEvent and OnRequest
@@ -128,7 +129,7 @@ func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 	n := &conn{client: c, ws: ws, id: ws.Info().ID, exclusive: exclusive}
 	n.written, n.onReady = n.batchWritten, n.readReady
 	n.ctx, n.cancel = context.WithCancelCause(c.ctx)
-	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.MaxOrphans+1)
+	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1)
 	n.inbox.limit, n.inbox.maxAsks = c.cfg.EventBuffer, c.cfg.MaxAsks
 	return n
 }
@@ -138,7 +139,7 @@ func (c *conn) start() {
 	c.mu.Lock()
 	c.relayLocked()
 	c.mu.Unlock()
-	c.ws.OnRecall(c.drain)
+	c.ws.OnRecall(c.retire)
 }
 
 // roomLocked reports whether the connection takes another call.
@@ -150,7 +151,8 @@ func (c *conn) roomLocked() bool {
 	if c.exclusive && len(c.streams) > 0 {
 		return false
 	}
-	return c.state == open && c.slots.live+c.reserved < most
+	inUse := c.slots.live + c.reserved
+	return c.state == open && inUse < most && inUse+c.slots.orphans < c.slots.max
 }
 
 // reserve promises a slot to a call.
@@ -660,11 +662,14 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 	k.fate = ErrMayHaveRun
 	c.abandonLocked(id, k.stream != nil && c.client.subscriber != nil)
 	c.detachLocked(k)
-	many := c.slots.orphans > c.client.cfg.MaxOrphans
+	orphans := c.slots.orphans
 	c.unlock(true)
 	c.sendCancel(id, nil)
-	if many {
-		c.drain(fmt.Errorf("%w: over %d", ErrOrphans, c.client.cfg.MaxOrphans))
+	switch cfg := &c.client.cfg; {
+	case orphans > cfg.mostOrphans():
+		c.drain(fmt.Errorf("%w: over %d", ErrOrphans, cfg.mostOrphans()))
+	case orphans > cfg.MaxOrphans:
+		c.retire(fmt.Errorf("%w: over %d", ErrOrphans, cfg.MaxOrphans))
 	}
 }
 

@@ -22,6 +22,14 @@
 // ([resource.Config.Recall]), when the server asks for it ([Away]), when too many calls that were
 // given up await their replies there ([Config.MaxOrphans], OrphanWait), and by [Client.Close].
 //
+// Where the pool has room the client first acquires another connection, and drains the old one when
+// the new one takes calls; so no call waits for a dial. While the dial fails the old connection
+// takes calls, and the client repeats the dial every second. A connection is drained at once after
+// [Away], since the server need not answer later calls, and by Close; if it is not in use; and if the
+// pool has no room, wants the slot for another key or a smaller size, refuses, or is closed. A
+// [Leaser] without a method Stats, such as that of [Key], does not tell whether its pool has
+// room: then the acquire may take a second to show it.
+//
 // # What became of a call
 //
 // A call without a reply fails with a [*CallError] that matches one of two errors:
@@ -54,4 +62,10 @@
 // An id is the number of a slot of its connection and a generation. A slot is free again only when
 // its reply has come, so a late or repeated reply never reaches another call; it is dropped and
 // counted ([Stats.Late]).
+//
+// # Observing
+//
+// The meter of the pool (package metrics) shows a client with its pool, under [Config.Name];
+// [Client.Stats] has the same figures. Durations of calls are sampled, so that a call does not read
+// the clock as a rule; [Trace.Called] has each.
 package mux

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,176 @@ func TestRecall(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A connection that the pool wants back takes calls until another one has joined, so no call waits
+// for the dial; while the dial fails it goes on. With no room for another one it is drained first.
+func TestReplacedBeforeDrained(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		size     int
+		key      bool // of a Manager
+		dialTime time.Duration
+		outage   time.Duration
+		longest  time.Duration // of a call
+	}{
+		{"slow dial", 8, false, 3 * time.Second, 0, time.Millisecond},
+		{"outage", 8, false, time.Millisecond, 20 * time.Second, time.Millisecond},
+		{"no room", 2, false, time.Second, 0, 1100 * time.Millisecond},
+		{"key", 8, true, 500 * time.Millisecond, 0, time.Millisecond},
+		{"key without room", 2, true, 500 * time.Millisecond, 0, 600 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := listenMem(t, echo)
+				s.cfg.MaxSize = tc.size
+				s.cfg.Redial = func(error, int) time.Duration { return time.Second }
+				var downUntil atomic.Int64
+				dial := s.cfg.NetDial
+				s.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					time.Sleep(tc.dialTime)
+					if time.Now().UnixNano() < downUntil.Load() {
+						return nil, errors.New("down")
+					}
+					return dial(ctx, network, addr)
+				}
+				cfg := mux.Config{Codec: plain{}, MaxConns: 2, GrowAt: 1, IdleAfter: -1}
+				var c *mux.Client
+				var reset func(error)
+				if tc.key {
+					m, err := wspool.NewManager(wspool.ManagerConfig[string]{
+						MaxTotal: tc.size, Config: func(string) (wspool.Config, error) { return s.cfg, nil },
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if c, err = mux.New(mux.Key(m, "k"), cfg); err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() {
+						if err := errors.Join(c.Close(context.Background()), m.Close(context.Background())); err != nil {
+							t.Error(err)
+						}
+					})
+					reset = m.Reset
+				} else {
+					var p *wspool.Pool
+					c, p = newClient(t, s, cfg)
+					reset = p.Reset
+				}
+				var longest atomic.Int64
+				quit := make(chan struct{})
+				var wg sync.WaitGroup
+				call := func() {
+					for {
+						began := time.Now()
+						ask(t, c, "x")
+						longest.Store(max(longest.Load(), int64(time.Since(began))))
+						select {
+						case <-quit:
+							return
+						case <-time.After(50 * time.Millisecond):
+						}
+					}
+				}
+				ask(t, c, "warm")
+				for range 4 {
+					wg.Go(call)
+				}
+				time.Sleep(5 * time.Second)
+				if n := len(c.Stats().Conns); n != 2 {
+					t.Errorf("%d connections", n)
+				}
+				longest.Store(0)
+				downUntil.Store(time.Now().Add(tc.outage).UnixNano())
+				reset(nil)
+				most := 0
+				for range 10*int(tc.outage/time.Second) + 80 {
+					st := c.Stats()
+					most = max(most, len(st.Conns))
+					time.Sleep(100 * time.Millisecond)
+				}
+				close(quit)
+				wg.Wait()
+				st := c.Stats()
+				if st.Acquired != 4 || len(st.Conns) != 2 || most > 3 || st.Retried > 0 {
+					t.Errorf("at most %d connections; %+v", most, st)
+				}
+				if d := time.Duration(longest.Load()); d > tc.longest {
+					t.Errorf("a call took %v", d)
+				}
+			})
+		})
+	}
+}
+
+// A connection that is not in use is not replaced, unless it is the one that receives events.
+func TestIdleConnectionIsNotReplaced(t *testing.T) {
+	for _, events := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := mux.Config{Codec: plain{}, IdleAfter: time.Hour, OrphanWait: 2 * time.Second}
+			want := int64(1)
+			if events {
+				cfg.OnEvent = func(context.Context, mux.Message) error { return nil }
+				want = 2
+			}
+			c, p := newClient(t, listenMem(t, echo), cfg)
+			ask(t, c, "x")
+			time.Sleep(time.Minute)
+			p.Reset(nil)
+			time.Sleep(time.Minute)
+			if st := c.Stats(); st.Acquired != want || len(st.Conns) != int(want-1) {
+				t.Errorf("events %v: %+v", events, st)
+			}
+			ask(t, c, "x")
+		})
+	}
+}
+
+// While a connection with too many orphans is replaced it takes calls, up to twice the limit.
+func TestOrphansWhileReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind == 'C' && text != "never" {
+					p.send("R%s %s", id, text)
+				}
+			}
+		})
+		var down atomic.Bool
+		dial := s.cfg.NetDial
+		s.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if down.Load() {
+				return nil, errors.New("down")
+			}
+			return dial(ctx, network, addr)
+		}
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxOrphans: 4, OrphanWait: -1, MaxInFlight: 4})
+		ask(t, c, "warm")
+		down.Store(true)
+		for n := range 9 {
+			if st := c.Stats(); len(st.Conns) != 1 || st.Conns[0].Draining || st.Orphans != n {
+				t.Errorf("after %d: %+v", n, st)
+			}
+			ask(t, c, "fine")
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if _, err := c.Call(ctx, mux.Request{Body: "never"}); !errors.Is(err, mux.ErrMayHaveRun) {
+				t.Error(err)
+			}
+			cancel()
+		}
+		synctest.Wait()
+		if st := c.Stats(); len(st.Conns) != 0 {
+			t.Errorf("%+v", st)
+		}
+		down.Store(false)
+		time.Sleep(time.Minute)
+		ask(t, c, "again")
+	})
 }
 
 // The pool can be closed while a client uses it: calls in flight are answered, later ones fail.

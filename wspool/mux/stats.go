@@ -1,15 +1,26 @@
 package mux
 
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
 // Stats is a snapshot of a [Client]. Counters count from New on.
 type Stats struct {
-	Conns    []ConnStats // of the connections that are held now, in no order
-	Waiting  int         // callers that wait for a connection to have room
-	InFlight int         // calls that await a reply, and streams whose messages carry the id of their request
-	Orphans  int         // calls that were given up and whose replies have not come
-	Streams  int         // streams on the connections that are held now
+	Conns    []ConnStats   // of the connections that are held now, in no order
+	Waiting  int           // callers that wait for a connection to have room
+	Oldest   time.Duration // how long the first of them has waited; 0: none waits
+	InFlight int           // calls that await a reply, and streams whose messages carry the id of their request
+	Orphans  int           // calls that were given up and whose replies have not come
+	Streams  int           // streams on the connections that are held now
 
 	Acquired      int64 // connections acquired
 	Calls         int64 // calls that were answered
+	NotSent       int64 // calls of Call, Notify and Stream that failed with ErrNotSent
+	MayHaveRun    int64 // those that failed with ErrMayHaveRun
 	Batches       int64 // writes
 	Messages      int64 // messages written or to be written: Messages / Batches is calls per write
 	Retried       int64 // attempts after a connection ended before a call was sent on it
@@ -33,14 +44,16 @@ type ConnStats struct {
 	InFlight int
 	Orphans  int
 	Streams  int
-	Queued   int  // bytes that wait to be written
-	Draining bool // it takes no more calls
-	Alone    bool // it is that of a dedicated stream, or for large messages
+	Queued   int   // bytes that wait to be written
+	Draining bool  // it takes no more calls
+	Cause    error // why it is draining; nil unless Draining
+	Alone    bool  // it is that of a dedicated stream, or for large messages
 	Calls    int64
 	Batches  int64
 	Messages int64
 	Late     int64
 	Unknown  int64
+	Bad      int64
 }
 
 // add adds the counters of o.
@@ -58,36 +71,71 @@ func (s *connCounts) add(o *connCounts) {
 	s.orphaned += o.orphaned
 }
 
-// Stats returns a snapshot. Its parts are not all of the same instant.
+// Stats returns a snapshot. Its parts are not all of the same instant, but no counter is ever less
+// than in an earlier snapshot.
 func (c *Client) Stats() Stats {
 	s := Stats{
 		Waiting: int(c.waiting.Load()), Acquired: c.stats.acquired.Load(), Retried: c.stats.retried.Load(),
+		NotSent: c.stats.notSent.Load(), MayHaveRun: c.stats.mayHaveRun.Load(),
 		Replayed: c.stats.replayed.Load(), Resumes: c.stats.resumes.Load(), Gaps: c.stats.gaps.Load(), Panics: c.stats.panics.Load(),
 	}
 	c.mu.Lock()
-	all := make([]*conn, 0, len(c.all))
-	for n := range c.all {
-		all = append(all, n)
+	if at := c.line.Front(); at != nil {
+		if since := at.Value.(*inLine).since; !since.IsZero() {
+			s.Oldest = time.Since(since)
+		}
 	}
-	c.stats.mu.Lock()
 	sum := c.stats.past
-	c.stats.mu.Unlock()
-	c.mu.Unlock()
-	for _, n := range all {
+	s.Conns = make([]ConnStats, 0, len(c.all))
+	for n := range c.all { // with the lock of the client, or one that leaves would be in neither sum
 		n.mu.Lock()
 		sum.add(&n.stats)
 		s.InFlight += n.slots.live
 		s.Orphans += n.slots.orphans
 		s.Streams += len(n.streams)
-		s.Conns = append(s.Conns, ConnStats{
+		one := ConnStats{
 			ID: n.id, InFlight: n.slots.live, Orphans: n.slots.orphans, Streams: len(n.streams), Queued: n.out.bytes(),
 			Draining: n.state == draining, Alone: n.exclusive, Calls: n.stats.calls, Batches: n.stats.batches,
-			Messages: n.stats.messages, Late: n.stats.late, Unknown: n.stats.unknown,
-		})
+			Messages: n.stats.messages, Late: n.stats.late, Unknown: n.stats.unknown, Bad: n.stats.bad,
+		}
+		if one.Draining {
+			one.Cause = n.cause
+		}
 		n.mu.Unlock()
+		s.Conns = append(s.Conns, one)
 	}
+	c.mu.Unlock()
 	s.Calls, s.Batches, s.Messages, s.Orphaned = sum.calls, sum.batches, sum.messages, sum.orphaned
 	s.Late, s.Unknown, s.Bad, s.Ignored, s.Unwanted = sum.late, sum.unknown, sum.bad, sum.ignored, sum.unwanted
 	s.EventsDropped, s.StreamDropped = sum.eventsDropped, sum.streamDropped
 	return s
+}
+
+// Multiplexer implements [resource.MultiplexReporter]: it is [Client.Stats] as the meter of the pool
+// shows it.
+func (c *Client) Multiplexer(limit int) resource.Multiplexer {
+	s := c.Stats()
+	m := resource.Multiplexer{
+		Name: c.cfg.Name, Held: len(s.Conns), Limit: c.cfg.MaxInFlight, InFlight: s.InFlight, Waiting: s.Waiting, OldestWait: s.Oldest,
+		Orphans: s.Orphans, MaxOrphans: c.cfg.MaxOrphans, Streams: s.Streams,
+		Acquired: s.Acquired, Calls: s.Calls, NotSent: s.NotSent, MayHaveRun: s.MayHaveRun, Batches: s.Batches, Messages: s.Messages,
+		Retried: s.Retried, Replayed: s.Replayed, Orphaned: s.Orphaned, Late: s.Late, Unknown: s.Unknown, Bad: s.Bad, Unwanted: s.Unwanted,
+		EventsDropped: s.EventsDropped, StreamDropped: s.StreamDropped, Resumes: s.Resumes, Gaps: s.Gaps, Panics: s.Panics,
+		Took: c.durations.read(),
+	}
+	slices.SortFunc(s.Conns, func(a, b ConnStats) int { return cmp.Compare(a.ID, b.ID) })
+	for i, n := range s.Conns {
+		m.Busiest = max(m.Busiest, n.InFlight)
+		m.Queued += n.Queued
+		if n.Draining {
+			m.Draining++
+		}
+		if i < limit {
+			m.Resources = append(m.Resources, resource.MultiplexedResource{
+				ID: n.ID, InFlight: n.InFlight, Orphans: n.Orphans, Streams: n.Streams, Queued: n.Queued, Draining: n.Draining, Cause: n.Cause,
+				Dedicated: n.Alone, Calls: n.Calls, Batches: n.Batches, Messages: n.Messages, Late: n.Late, Unknown: n.Unknown, Bad: n.Bad,
+			})
+		}
+	}
+	return m
 }

@@ -221,8 +221,8 @@ func (s *Stream) Reply() Message {
 }
 
 // Close ends the stream, at the server too as far as the codec is a [Canceler], and does not
-// wait for that. A Next that waits returns [ErrStreamClosed], up to 20 ms later if it reads the
-// connection for others. Close returns nil; another Close does nothing.
+// wait for that. A Next that waits returns [ErrStreamClosed]. Close returns nil; another Close
+// does nothing.
 func (s *Stream) Close() error {
 	s.finish(ErrStreamClosed, true)
 	return nil
@@ -256,9 +256,12 @@ func (s *Stream) interruptLocked() {
 	}
 }
 
-// receive takes in a message. It returns how many were dropped, and false if the stream must
-// end because its buffer was full or LatestBy failed.
-func (s *Stream) receive(m Message, end bool) (dropped int, err error) {
+// errLeft: the stream has ended, or has left the connection of the message.
+var errLeft = errors.New("mux: stream is not on the connection")
+
+// receive takes in a message from the connection. It returns how many were dropped, and errLeft, or
+// an error with which the stream must end: its buffer was full or LatestBy failed.
+func (s *Stream) receive(c *conn, m Message, end bool) (dropped int, err error) {
 	var key []byte
 	if s.cfg.Overflow == Latest {
 		if err := s.client.guard("LatestBy", func() error { key = slices.Clone(s.cfg.LatestBy(m)); return nil }); err != nil {
@@ -270,9 +273,10 @@ func (s *Stream) receive(m Message, end bool) (dropped int, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return 0, nil
+	if s.err != nil || s.conn != c { // Resume may have been asked already what follows the last one
+		return 0, errLeft
 	}
+	s.resumedLocked()
 	s.last = m
 	if end {
 		s.buffer.add(Item{Message: m, End: true}, nil)
@@ -390,6 +394,9 @@ func (s *Stream) resume() {
 		case err == nil:
 			s.mu.Lock()
 			s.moving = s.conn == nil && s.err == nil // it was lost again already
+			if !s.moving && s.err == nil {
+				s.resumedLocked()
+			}
 			c, over, done := s.conn, s.err != nil, !s.moving
 			s.mu.Unlock()
 			if over && c != nil { // it was closed meanwhile
@@ -417,14 +424,24 @@ func (c *conn) attachLocked(s *Stream, id uint64, key string, reply Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conn, s.id, s.key, s.reply = c, id, key, reply
-	if s.gap != nil {
-		s.gap.Lasted, s.gap.Reply = time.Since(s.lostAt), reply
-		s.buffer.add(Item{Gap: s.gap}, nil)
-		s.gap = nil
-		c.client.stats.gaps.Add(1)
-		s.w.arrived()
+	if c.client.subscriber != nil {
+		s.resumedLocked()
 	}
 	s.interruptLocked()
+}
+
+// resumedLocked reports the gap to the reader once the stream has been resumed: the server has
+// accepted the request, or, if nothing says that it has, the request is written or a message has
+// arrived. If the connection is lost before that, the same gap goes on.
+func (s *Stream) resumedLocked() {
+	if s.gap == nil {
+		return
+	}
+	s.gap.Lasted, s.gap.Reply = time.Since(s.lostAt), s.reply
+	s.buffer.add(Item{Gap: s.gap}, nil)
+	s.gap = nil
+	s.client.stats.gaps.Add(1)
+	s.w.arrived()
 }
 
 // detachLocked takes the stream whose request k was off the connection, if it was put there
@@ -536,11 +553,15 @@ func (c *conn) toStream(s *Stream, f Frame, m Message) {
 		return
 	}
 	m.Data = slices.Clone(m.Data)
-	dropped, err := s.receive(m, f.Kind == End)
-	if dropped > 0 || err != nil {
+	dropped, err := s.receive(c, m, f.Kind == End)
+	switch {
+	case err == errLeft:
+		c.drop(f, len(m.Data), DropLate, nil)
+	case dropped > 0 || err != nil:
 		c.drop(f, len(m.Data), DropOverflow, nil)
 	}
 	switch {
+	case err == errLeft:
 	case err != nil:
 		s.finish(err, true)
 	case f.Kind == End:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/mux"
 )
 
@@ -283,6 +285,77 @@ func TestStreamResume(t *testing.T) {
 					}
 					if s := c.Stats(); s.Gaps != 1 || s.Acquired != 2 {
 						t.Errorf("%+v", s)
+					}
+				})
+			})
+		}
+	})
+}
+
+// The loss of a stream is reported as one gap, though the next connections are lost too before its
+// request is written to them.
+func TestStreamReportsEachLossOnce(t *testing.T) {
+	codecs(func(name string, codec mux.Codec, keys bool) {
+		for _, left := range []int{0, 5, 12} { // bytes of the request
+			t.Run(fmt.Sprint(name, " cut after ", left), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := listenMem(t, feed(keys))
+					var mu sync.Mutex
+					var last *cutConn
+					dialled := 0
+					dial := s.cfg.NetDial
+					s.cfg.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						conn, err := dial(ctx, network, addr)
+						if err != nil {
+							return nil, err
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						dialled++
+						last = &cutConn{Conn: conn, left: -1}
+						return last, nil
+					}
+					s.cfg.OnConnect = func(context.Context, *wspool.Conn) error {
+						mu.Lock()
+						defer mu.Unlock()
+						if dialled == 2 || dialled == 3 {
+							last.mu.Lock()
+							last.left = left
+							last.mu.Unlock()
+						}
+						return nil
+					}
+					c, _ := newClient(t, s, mux.Config{Codec: codec})
+					st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{Resume: func(last mux.Message) (mux.Request, bool) {
+						n, _ := strconv.Atoi(text(last))
+						return mux.Request{Body: fmt.Sprint(1000-n-1, " ", n+1, " 10")}, true
+					}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer st.Close()
+					time.AfterFunc(time.Second, s.cut)
+					next, got := 0, 0
+					for i, err := range st.All(t.Context()) {
+						switch {
+						case err != nil:
+							t.Fatal(err)
+						case i.Gap != nil:
+							got++
+						case i.End:
+						case text(i.Message) != fmt.Sprint(next):
+							t.Fatalf("got %q, want %d", i.Data, next)
+						default:
+							next++
+						}
+					}
+					if next != 1000 || got != 1 || c.Stats().Gaps != 1 {
+						t.Errorf("%d messages and %d gaps; %+v", next, got, c.Stats())
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					if dialled < 4 {
+						t.Errorf("%d dials", dialled)
 					}
 				})
 			})

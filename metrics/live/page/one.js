@@ -5,6 +5,9 @@ import { clock, count, duration, long, fileLine, rate, short } from "./format.js
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
 import { bar, levels, quotaFlags, showAll, showFlags, showWait } from "./overview.js";
+import { Endpoints } from "./endpoints.js";
+import { newMux, showMux } from "./mux.js";
+import { pairs, rows, scroller, section, table } from "./parts.js";
 
 const latencies = [
   ["wait", "Wait", "leased", "at once"], ["hold", "Lease", "leased"],
@@ -32,7 +35,7 @@ export class One {
   constructor(root, name, choice, ask) {
     Object.assign(this, { root, name, choice, ask, minute: new Minute() });
     this.e = {};
-    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.quotas(), this.callers(), this.population(), this.rest());
+    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.spread(), this.shared(), this.quotas(), this.callers(), this.population(), this.rest());
   }
 
   head() {
@@ -86,6 +89,20 @@ export class One {
     this.bars = latencies.map(([key, title, css, ready]) => [key, new Bars(title, css, ready)]);
     this.e.bars = make("div", { class: "grid three" }, ...this.bars.map(([, b]) => b.figure));
     return section("Latencies", "latencies", this.e.bars);
+  }
+
+  spread() {
+    this.endpoints = new Endpoints();
+    return this.endpoints.section;
+  }
+
+  // shared has a card for each multiplexer.
+  shared() {
+    const e = this.e;
+    e.shared = make("div", { class: "muxes" });
+    e.sharedNote = make("span", { class: "note" });
+    e.sharedSection = section(["Shared connections", e.sharedNote], "shared", e.shared);
+    return e.sharedSection;
   }
 
   quotas() {
@@ -174,10 +191,12 @@ export class One {
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
+    this.endpoints.show(d.endpoints);
+    this.showShared(d.multiplexers ?? [], life, minute);
     this.showQuotas(d.quotas ?? []);
     this.showHeld(d.held, d.leased);
     this.showWaiters(d.waiters, d.waiting);
-    this.showResources(d.resources, d.held);
+    this.showResources(d.resources, d.held, d.multiplexers ?? []);
     this.showRest(d);
   }
 
@@ -200,6 +219,12 @@ export class One {
     say(e.failed, count(d.counts.failed));
     say(e.failedNote, d.outages ? `${count(d.outages)} outage${d.outages > 1 ? "s" : ""}` : "no outage");
     e.failed.parentElement.classList.toggle("alert", d.outage_seconds != null);
+  }
+
+  showShared(all, life, minute) {
+    this.e.sharedSection.hidden = all.length === 0;
+    say(this.e.sharedNote, "many calls on each");
+    keyed(this.e.shared, all, (m) => m.name, newMux, (e, m) => showMux(e, m, this.t, life, minute));
   }
 
   showQuotas(all) {
@@ -236,15 +261,17 @@ export class One {
   }
 
   // showResources lists resources. Where the lease was sampled it shows the class of
-  // the request and the function that acquired it.
-  showResources(r, held) {
+  // the request and the function that acquired it, and where it is shared, which calls are on it.
+  showResources(r, held, multiplexers) {
     const holders = new Map(held.rows.map((l) => [l.id, l]));
+    const sharers = new Map(multiplexers.flatMap((m) => (m.conns ?? []).map((c) => [c.id, `${m.name}: ${count(c.in_flight)} in flight`])));
     const holder = (i) => {
+      if (i.shared && sharers.has(i.id)) return sharers.get(i.id);
       const l = i.state === "leased" ? holders.get(i.id) : null;
       const at = l && own(held.stacks[l.stack] ?? []);
       return l ? [l.class, at && short(at.func)].filter(Boolean).join(": ") : "";
     };
-    const state = (i) => [i.state, i.invalidated && "invalidated", i.state === "leased" && holders.get(i.id)?.overdue && "overdue"].filter(Boolean).join(", ");
+    const state = (i) => [i.state, i.shared && "shared", i.invalidated && "invalidated", i.state === "leased" && holders.get(i.id)?.overdue && "overdue"].filter(Boolean).join(", ");
     const shown = r.rows.length;
     say(this.e.resourcesNote, (shown < r.matched ? `${count(shown)} of ${count(r.matched)}` : count(shown)) +
       (r.matched < r.seen ? `, out of ${count(r.seen)}` : ""));
@@ -278,36 +305,6 @@ export class One {
       make("time", { datetime: v.time }, clock(Date.parse(v.time))), make("b", {}, v.kind), make("span", {}, v.text, make("i", { class: "soft" }))),
     (e, v) => say(e.lastChild.lastChild, v.more ? ` and ${count(v.more)} like it` : ""));
   }
-}
-
-function section(title, id, ...children) {
-  const [name, ...more] = [title].flat();
-  return make("section", { id, "aria-label": name }, make("h2", {}, name, ...more), ...children);
-}
-
-// table has a column for each "Title", or "Title|n" where it has numbers.
-function table(caption, columns) {
-  const body = make("tbody");
-  const t = make("table", { class: "list" }, make("caption", { class: "unseen" }, caption),
-    make("thead", {}, make("tr", {}, ...columns.map((c) => make("th", { scope: "col", class: c.split("|")[1] }, c.split("|")[0])))), body);
-  return Object.assign(t, { body, kinds: columns.map((c) => c.split("|")[1]) });
-}
-
-const scroller = (label, t) => make("div", { class: "card scroll", tabindex: 0, role: "region", "aria-label": `${label}, can be scrolled` }, t);
-
-function rows(t, items, key, cells, more = () => {}) {
-  keyed(t.body, items, key, () => make("tr", {}, ...t.kinds.map((css) => make("td", { class: css }))), (tr, item) => {
-    cells(item).forEach((v, i) => say(tr.children[i], v));
-    more(tr, item);
-  });
-  t.classList.toggle("none", items.length === 0);
-}
-
-function pairs(dl, all) {
-  keyed(dl, all, ([label]) => label, ([label]) => make("div", {}, make("dt", {}, label), make("dd")), (e, [, value]) => {
-    say(e.lastChild, value);
-    e.classList.toggle("zero", value === "0");
-  });
 }
 
 function causes(ul, map) {

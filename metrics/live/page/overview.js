@@ -35,6 +35,30 @@ export function quotaFlags(q) {
   return all;
 }
 
+// muxFlags returns what is wrong with a multiplexer, which shares connections among calls.
+export function muxFlags(m) {
+  const all = [];
+  const flag = (kind, css, text) => all.push({ kind, css, text });
+  if (m.unknown > 0) flag("unknown", "bad", `${many(m.unknown, "unknown reply", "unknown replies")}`);
+  if (m.waiting > 0) flag("waiting", "warn", `${many(m.waiting, "caller")} without room for ${duration(m.oldest_wait_seconds)}`);
+  if (m.orphans > 0.5 * m.max_orphans * Math.max(1, m.held)) flag("orphans", "warn", many(m.orphans, "orphan"));
+  if (m.stream_dropped > 0) flag("dropped", "warn", `${many(m.stream_dropped, "stream message")} dropped`);
+  if (m.panics > 0) flag("panics", "warn", many(m.panics, "panic"));
+  return all;
+}
+
+// endpointFlags returns what is wrong with the endpoints over which a pool is spread.
+export function endpointFlags(e) {
+  const all = [];
+  const flag = (kind, css, text) => all.push({ kind: `endpoints ${kind}`, css, text });
+  if (e.panic) flag("panic", "bad", "too few endpoints healthy");
+  if (e.resolver_error) flag("resolver", "bad", "resolver failing");
+  if (e.ejected > 0) flag("ejected", "warn", `${count(e.ejected)} of ${many(e.matched, "endpoint")} ejected`);
+  return all;
+}
+
+const many = (n, one, more = `${one}s`) => `${count(n)} ${n === 1 ? one : more}`;
+
 // flags returns what is wrong with a pool, in words.
 function flags(s) {
   const all = [];
@@ -47,6 +71,10 @@ function flags(s) {
   if (s.counts.panics > 0) flag("panics", "warn", `${count(s.counts.panics)} panic${s.counts.panics > 1 ? "s" : ""}`);
   for (const q of s.quotas ?? []) {
     for (const f of quotaFlags(q)) flag(`${q.name} ${q.holder} ${f.kind}`, f.css, `${q.name}: ${f.text}`);
+  }
+  if (s.endpoints) all.push(...endpointFlags(s.endpoints));
+  for (const m of s.multiplexers ?? []) {
+    for (const f of muxFlags(m)) flag(`mux ${m.name} ${f.kind}`, f.css, `${m.name}: ${f.text}`);
   }
   return all;
 }

@@ -1,0 +1,494 @@
+package metrics
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/respool/respool/resource"
+)
+
+// Goal is what [Advise] sizes a pool for. The zero Goal asks that 99 % of the acquires
+// wait at most 10 ms.
+type Goal struct {
+	Wait     time.Duration // the wait that Quantile of the acquires must not exceed; zero: 10 ms; at most an hour
+	Quantile float64       // above 0, below 1; zero: 0.99
+	Growth   float64       // factor by which the load will grow: 2 is twice the load; from 0.01 to 100; zero: 1
+}
+
+// Advice is the sizes that [Advise] recommends, and what they rest on.
+type Advice struct {
+	Goal Goal // with its defaults
+
+	// MaxSize is the smallest pool that would have met the Goal. Low and High are the
+	// smallest and largest sizes found when the replay was repeated with other random
+	// numbers and with parts of the history: the wider apart, the less certain is MaxSize.
+	MaxSize, Low, High int
+	// MinIdle is how many resources must be idle so that 99 % of the callers, and those that
+	// follow them while one resource is created, find one. Zero: no creation was seen.
+	MinIdle int
+	// MaxWaiting is how many callers may wait in a pool of MaxSize so that the last of them
+	// is served within Goal.Wait, by Little's law: the limit of policy.BoundedQueue. It is at
+	// least 1.
+	MaxWaiting int
+
+	Load    float64       // mean number of resources in use, with Growth
+	Peak    int           // most resources in use at once if no caller had to wait, with Growth
+	Rate    float64       // acquires per second, the failed ones included, without Growth
+	Hold    time.Duration // mean time of a lease
+	Make    time.Duration // 99th percentile of the creations; 0: none was seen
+	Replays int           // how often the history was replayed
+
+	// Curve is what pools of several sizes would have given, the smallest first. It has
+	// MaxSize, the present maximum of the pool, and sizes around them.
+	Curve []SizePoint
+
+	Span     time.Duration // of the history
+	Acquires int64         // in Span
+	// Doubts say why the advice may be wrong, in whole sentences; none: there is no reason
+	// to doubt it.
+	Doubts []string
+}
+
+// SizePoint is what a pool of one size would have given.
+type SizePoint struct {
+	Size   int
+	Median time.Duration // of the waits
+	Wait   time.Duration // Goal.Quantile of the waits
+	Waited float64       // part of the acquires that would have waited
+	Busy   float64       // part of the size that would have been in use, on average
+}
+
+// ErrTooLittle says that there is not enough to advise from: [Advise] needs two points of
+// history, ten acquires between the first and the last, and ten leases that have ended.
+var ErrTooLittle = errors.New("metrics: too little was measured to advise a size")
+
+// Advise recommends sizes for a pool from what its meter has seen: it replays the history
+// (the acquires of each interval, at random instants of the interval, with hold times drawn
+// from the distribution of s.Hold) on pools of different sizes that serve first come, first
+// served, and takes the smallest that meets the goal. The same input gives the same advice.
+// It takes up to about a second of one core, and about 20 MB meanwhile.
+//
+// The replay knows the load that there was. It does not know bursts shorter than the
+// interval of the history beyond those that chance makes, that a larger pool may slow the
+// server down, and callers that would have come had there been room; Doubts says which of
+// these shows. In a pool with priorities, or with [resource.Request.Fresh], waits differ from
+// those of first come, first served.
+//
+// It fails with [ErrTooLittle], or with an error that names every bad field of g.
+func Advise(s Snapshot, h History, g Goal) (Advice, error) {
+	if g.Wait == 0 {
+		g.Wait = 10 * time.Millisecond
+	}
+	if g.Quantile == 0 {
+		g.Quantile = 0.99
+	}
+	if g.Growth == 0 {
+		g.Growth = 1
+	}
+	if err := g.check(); err != nil {
+		return Advice{}, err
+	}
+	w, err := newWorkload(s, h)
+	if err != nil {
+		return Advice{}, err
+	}
+	a := Advice{
+		Goal: g, Rate: float64(w.acquires) / w.span.Seconds(), Hold: time.Duration(w.holds.mean),
+		Make: s.Make.Quantile(0.99), Span: w.span, Acquires: w.acquires,
+	}
+	// A short history is replayed several times, one after the other, which averages.
+	repeats := min(maxRepeats, max(1, int(maxReplayed/(float64(w.acquires)*g.Growth))))
+	whole := w.replay(slices.Repeat(w.intervals, repeats), g.Growth, 1)
+	a.Load, a.Peak = whole.load(), whole.peak()
+	a.MaxSize = whole.smallest(g)
+	a.MinIdle = min(whole.rise(a.Make, 0.99), a.MaxSize)
+	a.MaxWaiting = max(1, int(float64(a.MaxSize)*float64(g.Wait)/max(1, w.holds.mean)))
+	a.Low, a.High, a.Replays = a.MaxSize, a.MaxSize, repeats
+	for seed, part := range w.parts() {
+		size := w.replay(part, g.Growth, uint64(seed)+2).smallest(g)
+		a.Low, a.High, a.Replays = min(a.Low, size), max(a.High, size), a.Replays+1
+	}
+	for _, size := range curveSizes(a.MaxSize, s.Max, a.Peak) {
+		a.Curve = append(a.Curve, whole.point(size, g))
+	}
+	a.Doubts = w.doubts(&s, &a)
+	return a, nil
+}
+
+// Advise is [Advise] for what m has seen. It fails with [ErrTooLittle] if m keeps no
+// [History].
+func (m *Meter) Advise(g Goal) (Advice, error) { return Advise(m.Snapshot(0), m.History(), g) }
+
+// check names every bad field.
+func (g *Goal) check() error {
+	var bad []error
+	if g.Wait < 0 || g.Wait > time.Hour {
+		bad = append(bad, fmt.Errorf("%s must be from 0 to 1h, got %v", "Wait", g.Wait))
+	}
+	if !(g.Quantile > 0 && g.Quantile < 1) {
+		bad = append(bad, fmt.Errorf("%s must be above 0 and below 1, got %v", "Quantile", g.Quantile))
+	}
+	if !(g.Growth >= 0.01 && g.Growth <= 100) {
+		bad = append(bad, fmt.Errorf("%s must be from 0.01 to 100, got %v", "Growth", g.Growth))
+	}
+	if bad == nil {
+		return nil
+	}
+	return fmt.Errorf("metrics: bad Goal: %w", errors.Join(bad...))
+}
+
+// maxReplayed is how many acquires a replay has at most. A longer history is compressed in
+// time: each interval keeps its rate and lasts less long.
+const maxReplayed = 200_000
+
+// maxRepeats is how often a short history is repeated.
+const maxRepeats = 4
+
+// workload is the demand that a history shows.
+type workload struct {
+	intervals []interval
+	holds     holds
+	span      time.Duration
+	acquires  int64
+	failed    int64 // of them
+	saturated int   // points at which callers waited and no resource was idle
+	points    int
+}
+
+// interval is the time between two points.
+type interval struct {
+	lasts    time.Duration
+	acquires int64
+}
+
+func newWorkload(s Snapshot, h History) (*workload, error) {
+	w := &workload{points: len(h.Points)}
+	for i, p := range h.Points {
+		if p.Load.Waiting > 0 && p.Load.Idle == 0 {
+			w.saturated++
+		}
+		if i == 0 {
+			continue
+		}
+		before := h.Points[i-1]
+		failed := tried(p.Failures) - tried(before.Failures)
+		in := interval{p.Time.Sub(before.Time), p.Acquired - before.Acquired + failed}
+		if in.lasts <= 0 || in.acquires < 0 || failed < 0 {
+			continue // the pool, or the key of a Keyed, began anew
+		}
+		w.intervals = append(w.intervals, in)
+		w.span += in.lasts
+		w.acquires += in.acquires
+		w.failed += failed
+	}
+	if w.acquires < 10 || s.Hold.Count < 10 {
+		return nil, fmt.Errorf("%w: %d acquires in %v of history, %d leases have ended", ErrTooLittle, w.acquires, w.span, s.Hold.Count)
+	}
+	w.holds = newHolds(s.Hold)
+	return w, nil
+}
+
+// tried is how many acquires failed that a larger pool could have served.
+func tried(f resource.AcquireFailures) int64 { return f.Total() - f.Closed - f.NoneIdle }
+
+// holds draws hold times from a histogram.
+type holds struct {
+	cells []cell
+	upTo  []int64 // the values in all cells up to this one, with those of zero
+	zero  int64
+	scale float64 // so that the mean is that of the histogram
+	mean  float64 // in nanoseconds
+}
+
+func newHolds(h Histogram) holds {
+	d := holds{zero: h.Zero, scale: 1, mean: float64(h.Mean())}
+	n, sum := h.Zero, 0.0
+	for c := range h.cells {
+		n += c.n
+		d.cells, d.upTo = append(d.cells, c), append(d.upTo, n)
+		sum += float64(c.n) * (c.from + c.to) / 2
+	}
+	if n > 0 && sum > 0 && d.mean > 0 {
+		d.scale = d.mean * float64(n) / sum
+	}
+	return d
+}
+
+func (d *holds) draw(r *rand.Rand) float64 {
+	if len(d.cells) == 0 {
+		return 0
+	}
+	at := r.Int64N(d.upTo[len(d.upTo)-1])
+	if at < d.zero {
+		return 0
+	}
+	i, _ := slices.BinarySearch(d.upTo, at+1)
+	c := d.cells[i]
+	return d.scale * (c.from + r.Float64()*(c.to-c.from))
+}
+
+// parts are the histories of the further replays: the whole one again, and each half.
+func (w *workload) parts() [][]interval {
+	half := len(w.intervals) / 2
+	parts := [][]interval{w.intervals}
+	if half > 0 {
+		parts = append(parts, w.intervals[:half], w.intervals[half:])
+	}
+	return slices.DeleteFunc(parts, func(p []interval) bool { return total(p) < 10 })
+}
+
+func total(some []interval) (n int64) {
+	for _, in := range some {
+		n += in.acquires
+	}
+	return n
+}
+
+// arrival is one acquire of a replay; times are in nanoseconds.
+type arrival struct{ at, hold float64 }
+
+// replay is a history whose instants and hold times have been drawn.
+type replay struct {
+	arrivals []arrival // by time
+	levels   []change  // see changes; nil: not known yet
+	lasts    float64   // in nanoseconds
+	free     []float64 // scratch of wait: when each resource is free, a heap
+	waits    []float64 // scratch
+}
+
+func (w *workload) replay(some []interval, growth float64, seed uint64) *replay {
+	r := rand.New(rand.NewPCG(seed, 0x5eed))
+	compress := max(1, float64(total(some))*growth/maxReplayed)
+	p := &replay{}
+	for _, in := range some {
+		// The counts are those of the past, not drawn anew: how uneven they are is known.
+		count := float64(in.acquires) * growth / compress
+		n := int(count)
+		if r.Float64() < count-float64(n) {
+			n++
+		}
+		lasts := float64(in.lasts) / compress
+		for range n {
+			p.arrivals = append(p.arrivals, arrival{p.lasts + r.Float64()*lasts, w.holds.draw(r)})
+		}
+		p.lasts += lasts
+	}
+	slices.SortFunc(p.arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+	return p
+}
+
+// load is the mean number of resources in use.
+func (p *replay) load() float64 {
+	busy := 0.0
+	for _, a := range p.arrivals {
+		busy += a.hold
+	}
+	return busy / p.lasts
+}
+
+// change is a resource that is taken (+1) or returned (-1) where no acquire waits.
+type change struct {
+	at float64
+	n  int
+}
+
+// changes returns all changes, by time; of equal times returns come first.
+func (p *replay) changes() []change {
+	if p.levels != nil {
+		return p.levels
+	}
+	all := make([]change, 0, 2*len(p.arrivals))
+	for _, a := range p.arrivals {
+		all = append(all, change{a.at, 1}, change{a.at + a.hold, -1})
+	}
+	slices.SortFunc(all, func(a, b change) int {
+		if c := cmp.Compare(a.at, b.at); c != 0 {
+			return c
+		}
+		return a.n - b.n
+	})
+	p.levels = all
+	return all
+}
+
+// peak is the most resources that are in use at once where no acquire waits: a pool of
+// that size makes none wait.
+func (p *replay) peak() int {
+	busy, most := 0, 0
+	for _, c := range p.changes() {
+		busy += c.n
+		most = max(most, busy)
+	}
+	return max(1, most)
+}
+
+// rise returns the quantile q, over all arrivals, of how far the number of resources in use
+// rises above its level at the arrival within the time that follows, where no acquire waits.
+func (p *replay) rise(within time.Duration, q float64) int {
+	if within <= 0 {
+		return 0
+	}
+	type peak struct {
+		at    float64
+		level int
+	}
+	all := p.changes()
+	levels := make([]int, len(all))
+	busy := 0
+	for i, c := range all {
+		busy += c.n
+		levels[i] = busy
+	}
+	// From the last change to the first, ahead has the levels that can be the highest of the
+	// window: the first of them is the highest and the latest, each further one lower and
+	// earlier.
+	var ahead []peak
+	rises := make([]int, 0, len(p.arrivals))
+	for i := len(all) - 1; i >= 0; i-- {
+		for len(ahead) > 0 && ahead[len(ahead)-1].level <= levels[i] {
+			ahead = ahead[:len(ahead)-1]
+		}
+		ahead = append(ahead, peak{all[i].at, levels[i]})
+		first := 0
+		for ahead[first].at > all[i].at+float64(within) {
+			first++
+		}
+		ahead = ahead[first:]
+		if all[i].n > 0 {
+			rises = append(rises, ahead[0].level-(levels[i]-1))
+		}
+	}
+	slices.Sort(rises)
+	return rises[rank(len(rises), q)]
+}
+
+// rank is the index of the quantile q in a sorted list of n, n > 0.
+func rank(n int, q float64) int { return min(n-1, max(0, int(math.Ceil(q*float64(n)))-1)) }
+
+// smallest returns the smallest size that meets the goal. Waits fall when the size grows,
+// and at the peak none is left.
+func (p *replay) smallest(g Goal) int {
+	low, high := 1, p.peak()
+	for low < high {
+		mid := low + (high-low)/2
+		if p.meets(mid, g) {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low
+}
+
+// meets reports whether a pool of that size meets the goal.
+func (p *replay) meets(size int, g Goal) bool {
+	n := len(p.arrivals)
+	allowed := n - 1 - rank(n, g.Quantile) // so many may wait longer
+	p.free = append(p.free[:0], make([]float64, size)...)
+	for _, a := range p.arrivals {
+		start := max(a.at, p.free[0])
+		if start-a.at > float64(g.Wait) {
+			if allowed--; allowed < 0 {
+				return false
+			}
+		}
+		p.free[0] = start + a.hold
+		sink(p.free)
+	}
+	return true
+}
+
+// point replays the history on a pool of that size.
+func (p *replay) point(size int, g Goal) SizePoint {
+	p.free = append(p.free[:0], make([]float64, size)...)
+	p.waits = p.waits[:0]
+	waited, busy := 0, 0.0
+	for _, a := range p.arrivals {
+		start := max(a.at, p.free[0]) // first come, first served: the resource that is free first
+		wait := start - a.at
+		if wait > 0 {
+			waited++
+		}
+		busy += a.hold
+		p.waits = append(p.waits, wait)
+		p.free[0] = start + a.hold
+		sink(p.free)
+	}
+	slices.Sort(p.waits)
+	n := len(p.waits)
+	return SizePoint{
+		Size: size, Median: duration(p.waits[rank(n, 0.5)]), Wait: duration(p.waits[rank(n, g.Quantile)]),
+		Waited: float64(waited) / float64(n), Busy: min(1, busy/p.lasts/float64(size)),
+	}
+}
+
+// sink restores the order of a heap whose first element has grown. container/heap would
+// call through an interface for each of the millions of steps.
+func sink(heap []float64) {
+	for i := 0; ; {
+		least := 2*i + 1
+		if least >= len(heap) {
+			return
+		}
+		if r := least + 1; r < len(heap) && heap[r] < heap[least] {
+			least = r
+		}
+		if heap[i] <= heap[least] {
+			return
+		}
+		heap[i], heap[least] = heap[least], heap[i]
+		i = least
+	}
+}
+
+// curveSizes are about a dozen sizes around the recommended one, in order, with the present
+// maximum if it is within reach.
+func curveSizes(best, present, peak int) []int {
+	sizes := []int{best, peak}
+	for _, f := range []float64{0.5, 0.7, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.4, 2} {
+		sizes = append(sizes, max(1, int(math.Round(f*float64(best)))))
+	}
+	for d := -2; d <= 2; d++ {
+		sizes = append(sizes, max(1, best+d))
+	}
+	if present > 0 && present <= 4*max(best, peak) {
+		sizes = append(sizes, present)
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
+}
+
+// doubts says why the advice may be wrong.
+func (w *workload) doubts(s *Snapshot, a *Advice) (all []string) {
+	no := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if w.span < time.Minute {
+		no("The history is only %v long.", w.span.Round(time.Second))
+	}
+	if tail := float64(w.acquires) * (1 - a.Goal.Quantile); tail < 20 {
+		no("Of %d acquires only %.0f are beyond the quantile %v.", w.acquires, tail, a.Goal.Quantile)
+	}
+	if s.Hold.Count < 1000 {
+		no("Only %d leases have ended.", s.Hold.Count)
+	}
+	if n := float64(w.failed) / float64(w.acquires); n > 0.01 {
+		no("%.0f %% of the acquires failed: with room for them, more callers may come.", 100*n)
+	}
+	if 10*w.saturated > w.points {
+		no("The pool was full at %d of %d points: hold times may be longer than they would be in a larger pool.", w.saturated, w.points)
+	}
+	if a.High-a.Low > max(1, a.MaxSize/5) {
+		no("The load changes: parts of the history give sizes from %d to %d.", a.Low, a.High)
+	}
+	if compress := float64(w.acquires) * a.Goal.Growth / maxReplayed; compress > 1.5 {
+		no("There are so many acquires that the replay shortened every interval by a factor of %.0f: a long overload would wait longer.", compress)
+	}
+	if s.Max > 0 && a.MaxSize > s.Max {
+		no("The server has not yet been seen with more than %d resources.", s.Max)
+	}
+	return all
+}

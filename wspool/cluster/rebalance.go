@@ -1,0 +1,217 @@
+package cluster
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool/internal/bridge"
+)
+
+// share is an endpoint as the rebalancer sees it.
+type share struct {
+	have   int     // connections
+	weight float64 // 0: its Priority is not in use
+}
+
+// shares returns the endpoints among which connections are to be even. Those that fail or leave are
+// left out: nothing is moved there, and what they have is not the fault of the distribution.
+func (c *Cluster) shares() (nodes []*node, all []share) {
+	have := bridge.Count(c.manager)
+	for _, s := range c.set.Snapshot().Endpoints {
+		n := c.node(s.Endpoint.Addr)
+		if n == nil || s.Failing {
+			continue
+		}
+		one := share{have: have[n]}
+		switch s.Status {
+		case endpoint.Healthy, endpoint.SlowStart:
+			one.weight = min(s.Share, n.weight()) // during slow start it grows
+		case endpoint.Standby:
+		default:
+			continue
+		}
+		nodes, all = append(nodes, n), append(all, one)
+	}
+	return nodes, all
+}
+
+// fair returns how many connections an endpoint of that weight would have.
+func fair(all []share) (of func(s share) float64, total int) {
+	sum := 0.0
+	for _, s := range all {
+		sum += s.weight
+		total += s.have
+	}
+	return func(s share) float64 {
+		if sum == 0 {
+			return float64(s.have)
+		}
+		return float64(total) * s.weight / sum
+	}, total
+}
+
+// apportion divides n among the endpoints by their weights, by largest remainders.
+func apportion(all []share, n int) []int {
+	sum := 0.0
+	for _, s := range all {
+		sum += s.weight
+	}
+	parts := make([]int, len(all))
+	if sum == 0 {
+		return parts
+	}
+	order := make([]int, len(all))
+	rest := make([]float64, len(all))
+	left := n
+	for i, s := range all {
+		exact := float64(n) * s.weight / sum
+		parts[i] = int(exact)
+		rest[i] = exact - float64(parts[i])
+		left -= parts[i]
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case rest[a] > rest[b]:
+			return -1
+		case rest[a] < rest[b]:
+			return 1
+		}
+		return 0
+	})
+	for _, i := range order[:max(0, min(left, len(order)))] {
+		parts[i]++
+	}
+	return parts
+}
+
+// rebalancer decides when a connection is to be moved, and between which endpoints.
+type rebalancer struct {
+	cfg    Rebalance
+	uneven time.Time // since when the distribution has been uneven; zero: it is not
+	moving bool      // until every endpoint has its share
+	next   time.Time // when the next may be moved
+}
+
+// rebalanceTick is how often the distribution is looked at, unless After or Every is shorter.
+const rebalanceTick = time.Second
+
+// step returns the indices of the endpoint that has too many connections and of the one that has
+// too few, if ok says that a connection is to be moved now. wait is after how long step is to be
+// called again.
+func (r *rebalancer) step(now time.Time, all []share) (from, to int, ok bool, wait time.Duration) {
+	of, total := fair(all)
+	wait = max(time.Millisecond, min(rebalanceTick, r.cfg.After/4))
+	from, to = -1, -1
+	over, under := 0.0, 0.0 // by how many connections
+	outside := false
+	for i, s := range all {
+		f := of(s)
+		d := float64(s.have) - f
+		if from < 0 || d > over {
+			from, over = i, d
+		}
+		if s.weight > 0 && (to < 0 || -d > under) {
+			to, under = i, -d
+		}
+		// One connection cannot be divided.
+		outside = outside || math.Abs(d) >= 1 && math.Abs(d) > f*r.cfg.Tolerance
+	}
+	if !outside && !r.moving {
+		r.uneven = time.Time{}
+		return from, to, false, wait
+	}
+	if r.uneven.IsZero() {
+		r.uneven = now
+	}
+	if now.Sub(r.uneven) < r.cfg.After {
+		return from, to, false, min(wait, r.cfg.After-now.Sub(r.uneven))
+	}
+	// A move that leaves both as far from their shares as before would be followed by its
+	// reverse. Where shares are fractions one or the other has up to one more than its share.
+	if from < 0 || to < 0 || from == to || over+under <= 1+1e-9 {
+		r.moving, r.uneven = false, time.Time{}
+		return from, to, false, wait
+	}
+	r.moving = true
+	if now.Before(r.next) {
+		return from, to, false, min(wait, r.next.Sub(now))
+	}
+	// An even pace keeps the limit in every period of Every, not only in those that begin with
+	// the first move.
+	limit := max(1, int(r.cfg.Part*float64(total)))
+	pace := (r.cfg.Every + time.Duration(limit) - 1) / time.Duration(limit)
+	r.next = now.Add(pace)
+	return from, to, true, min(wait, pace)
+}
+
+// rebalance moves connections until the cluster is closed.
+func (c *Cluster) rebalance() {
+	r := rebalancer{cfg: c.cfg.Rebalance}
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-c.ctx.Done():
+			return
+		}
+		nodes, all := c.shares()
+		from, to, ok, wait := r.step(time.Now(), all)
+		if ok {
+			c.move(nodes[from], nodes[to])
+		}
+		t.Reset(wait)
+	}
+}
+
+// move dials a connection at to and then retires one of from. If the total is used up it does so
+// in the reverse order: the slot has to be free first.
+func (c *Cluster) move(from, to *node) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.moveTimeout(to))
+	defer cancel()
+	e := MoveEvent{From: from.addr, To: to.addr}
+	retire := func() {
+		_, leased := bridge.Retire(c.manager, from, 1, ErrRebalanced)
+		e.Leased = leased > 0
+	}
+	total := c.manager.Stats()
+	full := total.Idle+total.Leased+total.Making+total.Destroying >= total.Max
+	if full {
+		retire()
+		e.Err = c.manager.Warm(ctx, to.addr, c.exist(to)+1) // waits for the slot
+	} else if e.Err = bridge.MakeOne(ctx, c.manager, to.addr); e.Err == nil {
+		retire()
+	}
+	if c.ctx.Err() != nil {
+		return
+	}
+	if e.Err == nil {
+		from.moved.Add(-1)
+		to.moved.Add(1)
+		c.moves.done.Add(1)
+	} else {
+		c.moves.failed.Add(1)
+	}
+	if f := c.cfg.Trace.Moved; f != nil {
+		c.guard(func() { f(e) })
+	}
+}
+
+// moveTimeout is how long a move may take.
+func (c *Cluster) moveTimeout(to *node) time.Duration {
+	if d := to.cfg.DialTimeout; d > 0 {
+		return d
+	}
+	return resource.DefaultMakeTimeout
+}
+
+// exist returns how many connections n has.
+func (c *Cluster) exist(n *node) int {
+	s, _ := bridge.StatsOf(c.manager, n.addr)
+	return s.Idle + s.Leased + s.Making
+}
