@@ -41,7 +41,7 @@ type rpcClient struct {
 // rpcOptions are what a case needs of a client.
 type rpcOptions struct {
 	wrap func(net.Conn) net.Conn // of each connection; nil: none
-	deaf bool                    // whatever gets the server's notifications never returns until the test ends
+	deaf bool                    // the handler of the server's notifications blocks until the test ends
 }
 
 // dial is the NetDial of o.
@@ -115,7 +115,8 @@ func openGeth(t *testing.T, url string, o rpcOptions) rpcClient {
 	}}
 }
 
-// ignorant handles the server's notifications.
+// ignorant is jsonrpc2's handler of notifications. It ignores them, and returns when until is
+// closed; nil: at once.
 type ignorant struct{ until <-chan struct{} }
 
 func (h ignorant) Handle(context.Context, *jsonrpc2.Conn, *jsonrpc2.Request) {
@@ -298,11 +299,10 @@ func say(ws *websocket.Conn, id, result string) {
 	ws.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%q}`, id, result)) // the client may have gone
 }
 
-// soon is for what a client that has the defect never does: a little longer than a caller is ready
-// to wait.
+// soon is for how long a client with a defect is watched before its call counts as hanging.
 const soon = 2 * time.Second
 
-// returns calls f, and says whether it returned within d. If it does not, it is left alone.
+// returns reports whether f returns within d. Otherwise f goes on in the background.
 func returns(d time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
@@ -314,7 +314,8 @@ func returns(d time.Duration, f func()) bool {
 	}
 }
 
-// A defect is one case. It fails with what it has seen.
+// A defect is one case. replay returns what went wrong, nil if holds is true of the client. No call
+// is to wait longer than patience.
 type defect struct {
 	name, issue, holds string   // holds is the sentence that must hold
 	peers              []string // that have it

@@ -77,8 +77,8 @@ func asking(c *mux.Client, callers int) []asker {
 	}}, callers)
 }
 
-// callers are an entrant whose server is told query, in short turns as those of duelRow. Each
-// caller makes so many calls between two looks at the clock.
+// callers is an entrant whose server serves as query says. It is measured in short turns, as in
+// duelRow. Each caller reads the clock after so many calls.
 func callers(name, query string, each int, d time.Duration, open func(x *setup, a address) []asker) entrant {
 	return served(name, 0, func(x *setup, a address) []asker { return open(x, a.With(query)) }, func(ctx context.Context, ask []asker) sample {
 		return sample{"op/s": float64(each) * perSecond(len(ask), d, func(i int) { ask[i](ctx, each) })}
