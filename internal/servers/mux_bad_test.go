@@ -20,8 +20,8 @@ import (
 	"github.com/respool/respool/wspool/mux/jsonrpc"
 )
 
-// A server that answers in bad forms harms no call but those that it does not answer: each bad
-// message is dropped, counted and reported once, and the connection stays.
+// Each bad message of a server is dropped, counted and reported once. The connection stays in use,
+// and the calls that the server does answer get their replies.
 func TestMuxBadMessages(t *testing.T) {
 	const callers, each = 16, 20
 	unknown := []string{ // ids that were never sent
@@ -134,9 +134,9 @@ func TestMuxLongMessage(t *testing.T) {
 	}
 }
 
-// What crosses on the network when a subscription is canceled while the server ends it harms
-// nothing (strawberry#1731, strawberry#1733, subscriptions-transport-ws#711): parts after the end
-// are dropped, a client cancels at most once, and the connection goes on.
+// A cancellation may cross the server's end of the subscription on the network (strawberry#1731,
+// strawberry#1733, subscriptions-transport-ws#711). Parts after the end are dropped, the client
+// cancels at most once, and the connection stays in use.
 func TestMuxCancelRaces(t *testing.T) {
 	var mu sync.Mutex
 	canceled := map[string]int{} // by id, of one connection

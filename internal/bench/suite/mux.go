@@ -77,8 +77,8 @@ func asking(c *mux.Client, callers int) []asker {
 	}}, callers)
 }
 
-// callers are an entrant whose server is told query, in short turns as those of duelRow. Each
-// caller makes so many calls between two looks at the clock.
+// callers is an entrant whose server serves as query says. It is measured in short turns, as in
+// duelRow. Each caller reads the clock after so many calls.
 func callers(name, query string, each int, d time.Duration, open func(x *setup, a address) []asker) entrant {
 	return served(name, 0, func(x *setup, a address) []asker { return open(x, a.With(query)) }, func(ctx context.Context, ask []asker) sample {
 		return sample{"op/s": float64(each) * perSecond(len(ask), d, func(i int) { ask[i](ctx, each) })}
@@ -112,8 +112,8 @@ func muxRows(s size) (out []row) {
 func muxCostRow(s size) row {
 	return row{name: "mux-cost", figures: []figure{
 		{work: "64 callers on one shared connection: writes for a call", metric: "writes/op", rule: atMost, bound: 0.15},
-		{work: "  allocations of a call beyond the codec's", metric: "allocs", rule: atMost, bound: 1},
-		{work: "  of one caller's, a write for each", metric: "alone"},
+		{work: "  allocations of a call beyond the codec's", metric: "allocs at 64 callers", rule: atMost, bound: 1},
+		{work: "  of one caller's, a write for each", metric: "allocs at one caller"},
 	}, entrants: []entrant{served("respool", 0, func(x *setup, a address) *mux.Client { return x.shared(a, 1, numbered{}, question) },
 		func(ctx context.Context, c *mux.Client) sample {
 			before := c.Stats()
@@ -121,9 +121,9 @@ func muxCostRow(s size) row {
 			many := metered(s, crew{goroutines: 64, own: true}.loop(peer.Loops{Plain: call}))(ctx)
 			after := c.Stats()
 			return sample{
-				"writes/op": float64(after.Batches-before.Batches) / float64(after.Calls-before.Calls),
-				"allocs":    many["allocs/op"],
-				"alone":     metered(s, call)(ctx)["allocs/op"],
+				"writes/op":            float64(after.Batches-before.Batches) / float64(after.Calls-before.Calls),
+				"allocs at 64 callers": many["allocs/op"],
+				"allocs at one caller": metered(s, call)(ctx)["allocs/op"],
 			}
 		})}}
 }
@@ -179,7 +179,7 @@ func muxIdleRow(s size) row {
 	conns := s.count(1000)
 	return row{name: "mux-idle", figures: []figure{
 		{work: "memory of an idle shared connection", metric: "KiB", rule: atMost, bound: 5},
-		{work: "  without its connection in the pool", metric: "mux KiB"},
+		{work: "  without its connection in the pool", metric: "KiB at the client"},
 		{work: "  goroutines of 1,000 of them and of their pool", metric: "goroutines", rule: atMost, bound: 10},
 	}, entrants: []entrant{{"respool", perRound(func(x *setup) sample {
 		a := x.server().With("from=5ms&to=5ms")
@@ -192,7 +192,7 @@ func muxIdleRow(s size) row {
 		pool := used()
 		x.share(p, conns, numbered{}, question)
 		all := used()
-		return sample{"KiB": all, "mux KiB": all - pool, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
+		return sample{"KiB": all, "KiB at the client": all - pool, "goroutines": float64(runtime.NumGoroutine() - goroutines)}
 	})}}}
 }
 
