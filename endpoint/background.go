@@ -17,10 +17,7 @@ const (
 	maxRewatch = 30 * time.Second
 )
 
-var (
-	errEmpty = errors.New("endpoint: the answer of the resolver is empty")
-	errWatch = errors.New("endpoint: Watch of the resolver returned")
-)
+var errWatch = errors.New("endpoint: Watch of the resolver returned")
 
 // counts lists names with their numbers.
 func counts(m map[string]int) string {
@@ -98,23 +95,26 @@ func (s *Set) apply() {
 	}
 }
 
-// update applies one answer.
+// update applies one answer. An error beside valid endpoints does not make them invalid, see
+// Update.Err.
 func (s *Set) update(u Update) {
 	err := u.Err
-	if err == nil {
-		err = Validate(u.Endpoints)
+	usable := err == nil || len(u.Endpoints) > 0
+	if invalid := Validate(u.Endpoints); invalid != nil {
+		err, usable = errors.Join(err, invalid), false
 	}
 	if err == nil && len(u.Endpoints) == 0 && u.Complete {
-		err = errEmpty
+		err, usable = ErrEmpty, false
 	}
 	var did updated
-	var leaves []func()
 	s.change(func(r *roster, now time.Duration) {
 		s.updateErr = err
 		s.watchErr = nil
 		if err != nil {
 			s.failed++
 			r.event(UpdateFailed, nil, err)
+		}
+		if !usable {
 			return
 		}
 		s.updated++
@@ -124,7 +124,41 @@ func (s *Set) update(u Update) {
 				cancel(ErrReturned)
 			}
 		}
-		for _, m := range did.leaves {
+	})
+	if s.cfg.OnChange != nil {
+		for _, e := range did.changes {
+			_ = s.isolated("OnChange", func() error { s.cfg.OnChange(e); return nil })
+		}
+	}
+}
+
+// join calls OnJoin for the endpoints that have not joined, and then OnLeave for those that
+// leave.
+func (s *Set) join() {
+	s.mu.Lock()
+	pending := s.roster.pending()
+	s.mu.Unlock()
+	errs := make([]error, len(pending))
+	if s.cfg.OnJoin != nil {
+		for i, m := range pending {
+			if s.ctx.Err() != nil {
+				return
+			}
+			e := m.ep // only this goroutine changes it
+			if errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) }); errs[i] != nil {
+				errs[i] = fmt.Errorf("endpoint: %q was refused: %w", e.Addr, errs[i])
+			}
+		}
+	}
+	var leaves []func()
+	s.change(func(r *roster, _ time.Duration) {
+		for i, m := range pending {
+			r.admit(m, errs[i])
+			if errs[i] != nil {
+				s.updateErr = errs[i]
+			}
+		}
+		for _, m := range r.retire() {
 			if cancel := s.probes[m]; cancel != nil {
 				cancel()
 			}
@@ -139,36 +173,6 @@ func (s *Set) update(u Update) {
 	for _, f := range leaves {
 		go f()
 	}
-	if s.cfg.OnChange != nil {
-		for _, e := range did.changes {
-			_ = s.isolated("OnChange", func() error { s.cfg.OnChange(e); return nil })
-		}
-	}
-}
-
-// join calls OnJoin for the endpoints that have not joined.
-func (s *Set) join() {
-	s.mu.Lock()
-	pending := s.roster.pending()
-	s.mu.Unlock()
-	if len(pending) == 0 {
-		return
-	}
-	errs := make([]error, len(pending))
-	if s.cfg.OnJoin != nil {
-		for i, m := range pending {
-			if s.ctx.Err() != nil {
-				return
-			}
-			e := m.ep // only this goroutine changes it
-			errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) })
-		}
-	}
-	s.change(func(r *roster, _ time.Duration) {
-		for i, m := range pending {
-			r.admit(m, errs[i])
-		}
-	})
 }
 
 // leave calls OnLeave.
@@ -222,10 +226,14 @@ func (s *Set) due() time.Duration {
 			addr, number := m.addr, m.probe
 			probes = append(probes, func() { s.probe(ctx, cancel, m, addr, number) })
 		}
-		if s.fading {
-			s.fading = false
+		// Stored first: an observation from now on sets it again.
+		if s.fading.Swap(false) {
+			some := false
 			for _, m := range r.order {
-				s.fading = m.fade(now, s.ewma) || s.fading
+				some = m.fade(now, s.ewma) || some
+			}
+			if some {
+				s.fading.Store(true)
 			}
 		}
 		// A failback needs a decision although nothing has happened.
@@ -241,10 +249,11 @@ func (s *Set) due() time.Duration {
 	defer s.mu.Unlock()
 	now := s.now()
 	at := s.roster.next(now)
-	if s.fading {
+	if s.fading.Load() {
 		at = min(at, now+s.ewma.Decay/8)
 	}
-	return max(at-now, time.Millisecond)
+	s.planned = at
+	return max(at-now, time.Millisecond) // several things are often due together
 }
 
 // judge asks the Ejector at the end of an interval.
@@ -275,8 +284,16 @@ func (s *Set) probe(ctx context.Context, cancel context.CancelFunc, m *member, a
 	defer s.end("Probe")
 	defer cancel()
 	err := s.isolated("Probe", func() error { return s.cfg.Probe(ctx, addr) })
+	if err != nil {
+		err = fmt.Errorf("endpoint: probe failed: %w", err)
+	}
+	var c clue
+	var ask bool
 	s.change(func(r *roster, now time.Duration) {
 		delete(s.probes, m)
-		r.probed(m, number, err, now)
+		c, ask = r.probed(m, number, err, now)
 	})
+	if ask && s.convict(c, err) {
+		s.Refresh()
+	}
 }

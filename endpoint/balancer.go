@@ -140,32 +140,32 @@ func appendRest(dst []string, c []Candidate, first, n int) []string {
 		at = rand.IntN(len(c))
 	}
 	n = min(n, maxChoices)
-	var costs [maxChoices]float64
-	start := len(dst)
+	var best [maxChoices]struct {
+		cost float64
+		at   int
+	}
+	have := 0
 	for range considered {
 		if at != first {
 			cost := float64(c[at].Load()+1) / c[at].Share()
-			have := len(dst) - start
 			k := have
-			for k > 0 && cost < costs[k-1] {
+			for k > 0 && cost < best[k-1].cost {
+				if k < n {
+					best[k] = best[k-1]
+				}
 				k--
 			}
 			if k < n {
-				if have < n {
-					dst = append(dst, "")
-					have++
-				}
-				for m := have - 1; m > k; m-- {
-					costs[m] = costs[m-1]
-					dst[start+m] = dst[start+m-1]
-				}
-				costs[k] = cost
-				dst[start+k] = c[at].Addr
+				best[k].cost, best[k].at = cost, at
+				have = min(have+1, n)
 			}
 		}
 		if at++; at == len(c) {
 			at = 0
 		}
+	}
+	for i := range have {
+		dst = append(dst, c[best[i].at].Addr)
 	}
 	return dst
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // picks counts how often each candidate is picked.
@@ -324,4 +326,24 @@ func TestAppendRestOrdersByLoad(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A peak of an endpoint that gets no callers any more decays with time alone.
+func TestLatencyFadesWithoutCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{Balancer: PeakEWMA(PeakEWMAConfig{})}, five()...)
+		defer st.close()
+		st.Observe("a", Evidence{Kind: Success, Latency: 3 * time.Second})
+		if got := st.state("a").Latency; got != 3*time.Second {
+			t.Errorf("latency %v", got)
+		}
+		pass(20 * time.Second)
+		if got := st.state("a").Latency; got < 300*time.Millisecond || got > 500*time.Millisecond {
+			t.Errorf("after twice the decay time the latency is %v, want about %v", got, 406*time.Millisecond)
+		}
+		pass(5 * time.Minute)
+		if got := st.state("a").Latency; got != 0 {
+			t.Errorf("after five minutes it is %v", got)
+		}
+	})
 }

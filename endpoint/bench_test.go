@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"fmt"
 	"testing"
 )
@@ -43,6 +44,42 @@ func BenchmarkPick(b *testing.B) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkSet is what the calls of a Set on the path of an acquire cost.
+func BenchmarkSet(b *testing.B) {
+	for _, n := range []int{5, 16, 1000} {
+		var list []Endpoint
+		for i := range n {
+			list = append(list, Endpoint{Addr: fmt.Sprintf("10.0.%d.%d:443", i/250, i%250)})
+		}
+		set, err := NewSet(SetConfig{Resolver: fixed(list), Ejector: Never()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := set.Ready(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		dst := make([]string, 0, 8)
+		for _, call := range []struct {
+			name string
+			f    func()
+		}{
+			{"Pick", func() { set.Pick("") }},
+			{"Rank", func() { set.Rank(dst, "") }},
+			{"BeginEnd", func() { set.Begin("10.0.0.3:443").End(Evidence{Kind: Success}) }},
+		} {
+			b.Run(fmt.Sprintf("%s/%d", call.name, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					call.f()
+				}
+			})
+		}
+		if err := set.Close(context.Background()); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -50,14 +50,16 @@ type SetConfig struct {
 	// Interval is how often the success rates are judged. Zero: DefaultInterval.
 	Interval time.Duration
 
-	// Probe tries whether the endpoint works again. It should do all that the first use of a
-	// connection needs, such as signing in, and return nil only if that succeeded; it may
-	// keep the connection for later use. Its context ends after ProbeTimeout, when the endpoint
-	// leaves, and when the Set is closed. Calls for different endpoints run at the same time.
+	// Probe tries whether an endpoint works: one that is ejected, one whose share is reduced by
+	// failures, and one of a better Priority than the one in use. It should do all that the first
+	// use of a connection needs, such as signing in, and return nil only if that succeeded; it
+	// may keep the connection for later use. Its context ends after ProbeTimeout, when the
+	// endpoint leaves, and when the Set is closed. Calls for different endpoints run at the same
+	// time. If it is nil, reduced shares recover with time.
 	Probe func(ctx context.Context, addr string) error
-	// ProbeDelay times the number of recent ejections and failed probes is the time before
-	// the next probe, at most MaxProbeDelay, plus up to a fifth of it at random. Zero:
-	// DefaultProbeDelay and DefaultMaxProbeDelay.
+	// ProbeDelay times the number of recent ejections and failed probes, at least once, is the
+	// time before the next probe, at most MaxProbeDelay, plus up to a fifth of it at random.
+	// Zero: DefaultProbeDelay and DefaultMaxProbeDelay.
 	ProbeDelay, MaxProbeDelay time.Duration
 	// ProbeTimeout bounds one probe. Zero: DefaultProbeTimeout.
 	ProbeTimeout time.Duration
@@ -120,6 +122,10 @@ func (c *SetConfig) check() error {
 		}
 	}
 	require(c.Resolver != nil, "Resolver is required")
+	if c.Resolver != nil {
+		err := Check(c.Resolver)
+		require(err == nil, "Resolver: %v", err)
+	}
 	_, ejects := c.Ejector.(never)
 	require(c.Probe != nil || ejects, "Probe is required unless Ejector is Never()")
 	require(c.Choices >= 0 && c.Choices <= maxChoices, "Choices must be between 0 and %d, got %d", maxChoices, c.Choices)

@@ -27,7 +27,7 @@
 //     one. An incomplete answer ([Update.Complete]) adds and changes endpoints and removes none.
 //   - A failure halves the share of its endpoint, and each further one in a row halves it
 //     again, so that an endpoint which fails fast does not attract callers by its low load. A
-//     success restores it.
+//     success restores it. Since few callers come to such an endpoint, it is also probed.
 //   - An endpoint is ejected when the Ejector says that it fails, if the limit
 //     ([SetConfig.MaxEjected]) is kept with it ejected. At least one endpoint always remains.
 //   - An ejected endpoint comes back only by a successful probe ([SetConfig.Probe]), of which

@@ -162,6 +162,11 @@ func TestRefusalsCountOnlyIfOthersAccept(t *testing.T) {
 		}
 		st.Observe("c", refused)
 		st.want("c", Ejected)
+		// Refusals of an endpoint that cannot be ejected reduce its share: it refuses fast, so
+		// its load is the least.
+		if s := st.state("c"); s.Share != 0.5 {
+			t.Errorf("share %v", s.Share)
+		}
 		if s := st.state("c"); s.Refused != 25 {
 			t.Errorf("%d refusals", s.Refused)
 		}
@@ -203,7 +208,7 @@ func TestConnectionsThatFailTheirCallsEject(t *testing.T) {
 }
 
 // Envoy #26877: the limit was compared with the ejections before the new one. grpc-go does so
-// too. With 30 % of 10 endpoints both eject a fourth.
+// too. With 30 % of 5 endpoints both eject two, which are 40 %.
 func TestLimitOfEjectionsIsCheckedAsItWouldBe(t *testing.T) {
 	for _, tc := range []struct{ n, most, naive int }{{1, 0, 1}, {2, 1, 1}, {3, 1, 1}, {5, 1, 2}, {9, 2, 3}, {10, 3, 3}, {20, 6, 6}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -381,6 +386,8 @@ func TestSuccessRateRule(t *testing.T) {
 		ejected []int
 	}{
 		{"all alike", []Record{rec(90, 10), rec(90, 10), rec(90, 10), rec(90, 10), rec(90, 10)}, nil},
+		// 99.6 % is 2 standard deviations below the mean of 99.92 %.
+		{"nearly alike", []Record{rec(500, 0), rec(500, 0), rec(500, 0), rec(500, 0), rec(498, 2)}, nil},
 		{"all bad", []Record{rec(0, 100), rec(0, 100), rec(0, 100), rec(0, 100), rec(0, 100)}, nil},
 		{"one far below", []Record{rec(99, 1), rec(99, 1), rec(50, 50), rec(99, 1), rec(99, 1)}, []int{2}},
 		{"too few endpoints", []Record{rec(99, 1), rec(99, 1), rec(50, 50), rec(99, 1)}, nil},
@@ -400,4 +407,53 @@ func TestSuccessRateRule(t *testing.T) {
 			t.Errorf("%s: ejects %v, want %v", tc.name, got, tc.ejected)
 		}
 	}
+}
+
+// With four failures in a row an endpoint gets few callers, or none, so the Set itself tries
+// whether it has recovered. The naive rule waits for callers that do not come.
+func TestSuspectIsProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{}, five()...)
+		defer st.close()
+		st.fail("b", 4)
+		pass(1300 * time.Millisecond)
+		if s := st.state("b"); s.Share != 1 || s.Failures != 0 || s.Probes != 1 {
+			t.Errorf("after its probe: %+v", s)
+		}
+		st.setDown("c", true)
+		st.fail("c", 4)
+		pass(1300 * time.Millisecond)
+		st.want("c", Ejected)
+		// A connection does not show that calls succeed: the whole share comes back, and the
+		// next failure ejects.
+		for range 4 {
+			st.Observe("d", Evidence{Kind: CallFailed})
+		}
+		pass(1300 * time.Millisecond)
+		if s := st.state("d"); s.Share != 1 || s.Failures != 4 {
+			t.Errorf("after its probe: %+v", s)
+		}
+		st.setDown("b", true) // nothing is suspect: no probes
+		n := st.probed("b")
+		pass(time.Minute)
+		if st.probed("b") != n {
+			t.Error("an endpoint that is well is probed")
+		}
+		st.Observe("d", Evidence{Kind: CallFailed})
+		if s := st.state("d"); !s.Failing {
+			t.Errorf("after the fifth failed call: %+v", s)
+		}
+	})
+}
+
+func TestShareRecoversWithoutProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newStage(t, SetConfig{Ejector: Never()}, five()...)
+		defer st.close()
+		st.fail("b", 9)
+		pass(10 * time.Second)
+		if s := st.state("b"); s.Share != 1 || s.Failures != 9 {
+			t.Errorf("%+v", s)
+		}
+	})
 }

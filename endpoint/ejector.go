@@ -76,15 +76,19 @@ type SuccessRateConfig struct {
 	// Sigmas is how many standard deviations below the mean a success rate must be. Among n
 	// endpoints none is further below than the square root of n-1. Zero: 1.9.
 	Sigmas float64
+	// MinGap is how far below the mean it must be at least: of endpoints that are nearly alike
+	// one is always many standard deviations away. Zero: 0.05; at most 1.
+	MinGap float64
 }
 
 // SuccessRate returns an ejector for endpoints whose success rate in one interval is far
-// below that of the others: below the mean minus Sigmas standard deviations. It panics if
-// MinVolume or Sigmas is negative or not a number, or MinEndpoints is neither 0 nor at least 2.
+// below that of the others: below the mean minus Sigmas standard deviations, and by MinGap. It
+// panics if a number is negative or not a number, MinGap is more than 1, or MinEndpoints is 1.
 func SuccessRate(c SuccessRateConfig) Ejector {
-	if c.MinVolume < 0 || c.MinEndpoints < 0 || c.MinEndpoints == 1 || !(c.Sigmas >= 0) {
-		panic(fmt.Sprintf("endpoint: bad SuccessRateConfig %+v: MinVolume and Sigmas must be at least 0, and MinEndpoints 0 or at least 2", c))
+	if c.MinVolume < 0 || c.MinEndpoints < 0 || c.MinEndpoints == 1 || !(c.Sigmas >= 0) || !(c.MinGap >= 0 && c.MinGap <= 1) {
+		panic(fmt.Sprintf("endpoint: bad SuccessRateConfig %+v: MinVolume and Sigmas must be at least 0, MinEndpoints 0 or at least 2, MinGap between 0 and 1", c))
 	}
+	orDefault(&c.MinGap, 0.05)
 	orDefault(&c.MinVolume, 100)
 	orDefault(&c.MinEndpoints, 5)
 	orDefault(&c.Sigmas, 1.9)
@@ -116,10 +120,9 @@ func (s *successRate) Sweep(r []Record, causes []error) {
 			squares += (rate - mean) * (rate - mean)
 		}
 	}
-	bound := mean - s.cfg.Sigmas*math.Sqrt(squares/float64(n))
+	bound := mean - max(s.cfg.Sigmas*math.Sqrt(squares/float64(n)), s.cfg.MinGap)
 	for i := range r {
-		// Rounding must not eject one of endpoints that are all alike.
-		if rate, ok := judged(&r[i]); ok && rate < bound-1e-9 {
+		if rate, ok := judged(&r[i]); ok && rate < bound {
 			causes[i] = fmt.Errorf("endpoint: success rate of %.3g is below %.3g", rate, bound)
 		}
 	}

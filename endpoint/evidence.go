@@ -33,9 +33,9 @@ const (
 	// configuration. It counts as Nothing.
 	Local
 	// Unanswered: the caller's own context ended while it waited for an answer. It is no
-	// failure, and never leads to an ejection. It halves the share until the endpoint
-	// answers another caller, so that an endpoint which has gone silent is avoided before
-	// its silence is noticed.
+	// failure, and never leads to an ejection. It reduces the share to a quarter until the
+	// endpoint answers another caller or a probe, so that an endpoint which has gone silent is
+	// avoided before its silence is noticed.
 	Unanswered
 
 	kinds

@@ -62,7 +62,7 @@ func newStage(t *testing.T, cfg SetConfig, endpoints ...Endpoint) *stage {
 	if cfg.Resolver == nil {
 		cfg.Resolver = st.script
 	}
-	if cfg.Probe == nil {
+	if cfg.Probe == nil && cfg.Ejector != Never() {
 		cfg.Probe = func(_ context.Context, addr string) error {
 			st.mu.Lock()
 			defer st.mu.Unlock()

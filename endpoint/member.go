@@ -14,6 +14,7 @@ type member struct {
 	ep       Endpoint
 	hash     uint64    // constant
 	joined   bool      // OnJoin has returned nil, and the resolver has not removed it since
+	absent   bool      // the last complete answer of the resolver does not list it
 	draining bool      // the resolver no longer lists it, and OnLeave runs
 	returned *Endpoint // draining, and listed again; nil: it is not
 	gone     bool      // it is no longer in the roster: evidence is ignored
@@ -23,6 +24,7 @@ type member struct {
 
 	failing   error // the verdict of the Ejector
 	failedAt  time.Duration
+	byProbe   bool // failing is the error of a probe
 	ejected   bool
 	probing   bool
 	probe     uint64        // number of the probe that runs or ran last
@@ -35,7 +37,7 @@ type member struct {
 	dials    int    // failed dials in a row
 	calls    int    // other failures in a row
 	refusals int    // refusals in a row
-	missed   int    // unanswered in a row
+	penalty  int    // how often the share is halved
 	accepted int64  // good when another endpoint's first refusal in a row came
 	verdict  uint64 // changes with everything that makes a verdict under way obsolete
 	suspect  bool   // counted in roster.suspects
@@ -60,11 +62,11 @@ func newMember(e Endpoint, slow bool, now time.Duration, c *SetConfig) *member {
 // listed reports whether it may be ranked, as far as the resolver is concerned.
 func (m *member) listed() bool { return m.joined && !m.draining }
 
-// row is how many failures in a row reduce the share.
+// row is how many failures there were in a row, without refusals.
 func (m *member) row() int { return m.dials + m.calls }
 
-// maxRow bounds how far failures reduce the share: to a 1024th.
-const maxRow = 10
+// maxPenalty bounds how far failures reduce the share: to a 1024th.
+const maxPenalty = 10
 
 // refreshShare stores the share at the time now.
 func (m *member) refreshShare(now time.Duration, c *SetConfig) {
@@ -76,12 +78,15 @@ func (m *member) refreshShare(now time.Duration, c *SetConfig) {
 		}
 		s *= min(1, max(part, c.MinShare))
 	}
-	m.setShare(math.Ldexp(s, -min(m.row()+m.missed, maxRow)))
+	m.setShare(math.Ldexp(s, -m.penalty))
 }
+
+// punish halves the share n times.
+func (m *member) punish(n int) { m.penalty = min(m.penalty+n, maxPenalty) }
 
 // refreshAttention must follow every change of the fields that it reads.
 func (m *member) refreshAttention() {
-	m.attention.Store(m.row() > 0 || m.refusals > 0 || m.missed > 0 || m.failing != nil || m.slow && !m.began)
+	m.attention.Store(m.row() > 0 || m.refusals > 0 || m.penalty > 0 || m.failing != nil || m.slow && !m.began)
 }
 
 // weigh returns what evidence counts as: failures, and whether it is a refusal.

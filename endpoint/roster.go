@@ -2,9 +2,6 @@ package endpoint
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -30,8 +27,9 @@ type roster struct {
 
 	panicking bool
 	sweepAt   time.Duration
-	suspects  int  // ranked members with failures in a row
-	changed   bool // the candidates have to be published again
+	suspects  int           // ranked members whose share is reduced
+	soonest   time.Duration // when the next probe is due, or earlier
+	changed   bool          // the candidates have to be published again
 
 	failovers, failbacks int64
 	events               []Event
@@ -54,7 +52,7 @@ type clue struct {
 }
 
 func newRoster(cfg *SetConfig, random func() float64) *roster {
-	return &roster{cfg: cfg, random: random, members: make(map[string]*member), sweepAt: cfg.Interval}
+	return &roster{cfg: cfg, random: random, members: make(map[string]*member), sweepAt: cfg.Interval, soonest: math.MaxInt64}
 }
 
 // event notes an event; the Set adds the time.
@@ -69,21 +67,26 @@ func (r *roster) event(k EventKind, m *member, err error) {
 // updated is what an answer of the resolver leads to.
 type updated struct {
 	changes []Endpoint // attributes have changed
-	leaves  []*member  // OnLeave is to be called
 	returns []*member  // OnLeave runs, and is to hurry
 }
 
-// update applies an answer that is valid and not empty.
+// update applies an answer that is valid and not empty, but for endpoints that are to leave: see retire.
 func (r *roster) update(u Update, now time.Duration) (did updated) {
 	r.sorted, r.changed = false, true
-	seen := make(map[string]bool, len(u.Endpoints))
+	if u.Complete {
+		for _, m := range r.members {
+			m.absent = true
+		}
+	}
 	for i := range u.Endpoints {
 		e := &u.Endpoints[i]
-		seen[e.Addr] = true
 		m := r.members[e.Addr]
-		switch {
-		case m == nil:
+		if m == nil {
 			r.add(newMember(*e, r.answered, now, r.cfg))
+			continue
+		}
+		m.absent = false
+		switch {
 		case m.draining:
 			if m.returned == nil {
 				did.returns = append(did.returns, m)
@@ -100,25 +103,35 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 		}
 	}
 	r.answered = true
-	if !u.Complete {
-		return did
-	}
-	for _, addr := range slices.Sorted(maps.Keys(r.members)) {
-		m := r.members[addr]
+	for _, m := range r.members {
 		switch {
-		case seen[addr]:
+		case !m.absent:
 		case m.draining:
 			m.returned = nil
-		case m.joined:
-			m.draining, m.awaited = true, false
-			m.verdict++
-			did.leaves = append(did.leaves, m)
-			r.event(EndpointLeaving, m, nil)
-		default:
+		case !m.joined:
 			r.forget(m)
 		}
 	}
 	return did
+}
+
+// retire lets the endpoints leave that the last complete answer does not list. It is called when the
+// new ones have joined, so that there is always something to rank; if none of them has, those before stay.
+// OnLeave is to be called for the result.
+func (r *roster) retire() (leaves []*member) {
+	if !slices.ContainsFunc(r.sort(), func(m *member) bool { return m.listed() && !m.absent }) {
+		return nil
+	}
+	for _, m := range r.order {
+		if m.absent && m.listed() {
+			m.draining, m.awaited = true, false
+			m.verdict++
+			r.changed = true
+			leaves = append(leaves, m)
+			r.event(EndpointLeaving, m, nil)
+		}
+	}
+	return leaves
 }
 
 func (r *roster) add(m *member) {
@@ -187,9 +200,10 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 	}
 	n, refusal := weigh(e)
 	if e.Kind == Unanswered {
-		m.missed = min(m.missed+1, maxRow)
-		m.refreshShare(now, r.cfg)
-		m.refreshAttention()
+		// More than for a failure: no number of them ejects, so the share alone must become
+		// small soon.
+		m.punish(2)
+		r.refresh(m, now)
 	}
 	if n == 0 {
 		return c, false, false
@@ -202,22 +216,22 @@ func (r *roster) observe(m *member, e Evidence, now time.Duration) (c clue, ask,
 				other.accepted = other.good.Load()
 			}
 		}
-		m.refreshAttention()
+		r.refresh(m, now)
 		if !r.acceptedElsewhere(m) {
 			return c, false, false
 		}
+		m.punish(1)
+		r.refresh(m, now)
 	} else {
 		m.bad++
-		was := m.row()
+		refresh = m.row() == 0 && e.Kind == DialFailed
 		if e.Kind == DialFailed {
 			m.dials += n
 		} else {
 			m.calls += n
 		}
-		refresh = was == 0 && e.Kind == DialFailed
-		m.refreshShare(now, r.cfg)
-		m.refreshAttention()
-		r.suspect(m)
+		m.punish(n)
+		r.refresh(m, now)
 	}
 	if m.failing != nil {
 		return c, false, refresh
@@ -232,7 +246,10 @@ func (r *roster) succeed(m *member, k Kind, now time.Duration) {
 	m.refusals = 0
 	// A connection alone does not show that calls succeed.
 	if k == Success {
-		m.calls, m.missed = 0, 0
+		m.calls = 0
+	}
+	if m.calls == 0 {
+		m.penalty = 0
 	}
 	if m.row() == 0 {
 		m.verdict++
@@ -242,9 +259,15 @@ func (r *roster) succeed(m *member, k Kind, now time.Duration) {
 			r.changed = true
 		}
 	}
+	r.refresh(m, now)
+}
+
+// refresh must follow every change of failures, penalty and slow start of a member.
+func (r *roster) refresh(m *member, now time.Duration) {
 	m.refreshShare(now, r.cfg)
 	m.refreshAttention()
 	r.suspect(m)
+	r.await(m, now)
 }
 
 // start starts the clock of the slow start, once.
@@ -286,7 +309,7 @@ func (r *roster) condemn(c clue, cause error, now time.Duration) {
 	if cause == nil || m.gone || m.verdict != c.verdict || m.failing != nil {
 		return
 	}
-	m.failing, m.failedAt = cause, now
+	m.failing, m.failedAt, m.byProbe = cause, now, false
 	m.verdict++
 	m.refreshAttention()
 	r.changed = true
@@ -316,6 +339,13 @@ func (r *roster) sweep(now time.Duration) (clues []clue) {
 // probeDue starts the probes that are due. Each is identified by its member and number.
 func (r *roster) probeDue(now time.Duration) (due []*member) {
 	for _, m := range r.sort() {
+		if m.awaited && !m.probing && now >= m.probeAt && r.cfg.Probe == nil {
+			// Without probes the share recovers by itself, and calls show more.
+			m.awaited = false
+			m.penalty /= 2
+			r.refresh(m, now)
+			continue
+		}
 		if m.awaited && !m.probing && now >= m.probeAt {
 			m.probing, m.awaited = true, false
 			m.probe++
@@ -326,44 +356,56 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 	return due
 }
 
-// probed notes the result of a probe.
-func (r *roster) probed(m *member, number uint64, err error, now time.Duration) {
+// probed notes the result of a probe. As for observe, the result may have a record for the Ejector.
+func (r *roster) probed(m *member, number uint64, err error, now time.Duration) (c clue, ask bool) {
 	if m.gone || m.probe != number || !m.probing {
-		return
+		return c, false
 	}
 	m.probing = false
 	m.probes++
 	r.changed = true
 	if m.draining {
-		return
+		return c, false
 	}
 	r.event(EndpointProbed, m, err)
 	if err != nil {
-		if m.failing == nil {
-			m.failedAt = now
-		}
-		m.failing = fmt.Errorf("%w: %w", errProbe, err)
-		m.verdict++
 		m.times++
-		m.refreshAttention()
-		return
+		switch {
+		case m.failing == nil && m.ep.Priority == r.inUse:
+			m.bad++
+			m.dials++
+			m.punish(1)
+			c, ask = clue{m, m.verdict, r.record(m)}, true
+		case m.failing == nil:
+			// It is not in use, so no failures of callers add up to a verdict.
+			m.failedAt = now
+			fallthrough
+		default:
+			m.failing, m.byProbe = err, true
+			m.verdict++
+		}
+		r.refresh(m, now)
+		return c, ask
 	}
-	m.dials, m.calls, m.refusals, m.missed = 0, 0, 0, 0
+	m.dials, m.refusals, m.penalty = 0, 0, 0
 	if m.failing != nil {
+		// A suspect keeps its row of failed calls: that it can be connected to does not show
+		// that calls succeed. With its whole share the next calls will show it.
+		m.calls = 0
 		m.failing = nil
 		m.verdict++
 		if m.ejected {
 			m.ejected = false
+			// What it was ejected for does not count again.
+			m.lastGood, m.lastBad = m.good.Load(), m.bad
 			m.slow, m.began = r.cfg.SlowStart > 0, false
 			r.event(EndpointReadmitted, m, nil)
 		}
 	}
 	r.start(m, now)
-	m.refreshShare(now, r.cfg)
-	m.refreshAttention()
+	r.refresh(m, now)
+	return c, false
 }
-
-var errProbe = errors.New("probe failed")
 
 // delay returns how long to wait before the next probe of m.
 func (r *roster) delay(m *member) time.Duration {
@@ -451,7 +493,7 @@ func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 func (r *roster) eject(m *member, now time.Duration) {
 	m.ejected = true
 	m.ejections++
-	if !errors.Is(m.failing, errProbe) { // a failed probe was counted
+	if !m.byProbe { // a failed probe was counted
 		m.times++
 	}
 	m.verdict++
@@ -598,23 +640,22 @@ func (r *roster) candidates(all []*member) (ranked, next []*member) {
 	return ranked, next
 }
 
-// await decides whether and when m is probed.
+// await decides whether and when m is probed: if it is ejected; if its share is reduced, since it may get no
+// callers to show that it has recovered; and if it is not in use but might be.
 func (r *roster) await(m *member, now time.Duration) {
-	idle := m.listed() && r.chosen && m.ep.Priority != r.inUse
+	idle := r.chosen && m.ep.Priority != r.inUse
 	// A better Priority must be known to be healthy before it is used again.
-	wanted := m.listed() && (m.ejected || idle && (m.failing != nil || m.ep.Priority < r.inUse))
-	if r.cfg.Probe == nil {
-		wanted = false
-	}
+	wanted := m.listed() && (m.ejected || m.penalty > 0 || idle && (m.failing != nil || m.ep.Priority < r.inUse))
 	switch {
 	case !wanted:
 		m.awaited = false
 	case !m.awaited && !m.probing:
 		d := r.delay(m)
-		if m.failing == nil {
+		if m.failing == nil && m.penalty == 0 {
 			d = max(d, r.cfg.FailbackAfter/10)
 		}
 		m.awaited, m.probeAt = true, now+d
+		r.soonest = min(r.soonest, m.probeAt)
 	}
 }
 
@@ -646,7 +687,7 @@ func (r *roster) settle(m *member, now time.Duration) {
 
 // suspect keeps the number of suspects up to date after a change of m.
 func (r *roster) suspect(m *member) {
-	is := m.row() > 0 && !m.gone && r.usable(m) && m.ep.Priority == r.inUse
+	is := m.penalty > 0 && !m.gone && r.usable(m) && m.ep.Priority == r.inUse
 	if is == m.suspect {
 		return
 	}
@@ -670,7 +711,7 @@ func (r *roster) grow(now time.Duration) {
 	}
 }
 
-// failbackDue reports whether the time for a failback has come.
+// failbackDue reports whether a failback is due.
 func (r *roster) failbackDue(now time.Duration) bool {
 	return r.chosen && slices.ContainsFunc(r.levels, func(l level) bool {
 		return l.priority < r.inUse && l.healthy && now >= r.failBackAt(l)
@@ -683,14 +724,16 @@ const slowSteps = 50
 // next returns when something is due.
 func (r *roster) next(now time.Duration) time.Duration {
 	at := r.sweepAt
+	r.soonest = math.MaxInt64
 	for _, m := range r.order {
 		if m.awaited && !m.probing {
-			at = min(at, m.probeAt)
+			r.soonest = min(r.soonest, m.probeAt)
 		}
 		if m.slow && m.began {
 			at = min(at, now+max(r.cfg.SlowStart/slowSteps, time.Millisecond), m.beganAt+r.cfg.SlowStart)
 		}
 	}
+	at = min(at, r.soonest)
 	if r.chosen {
 		for _, l := range r.levels {
 			if l.priority < r.inUse && l.healthy {

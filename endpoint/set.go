@@ -19,6 +19,7 @@ type Set struct {
 	ewma    PeakEWMAConfig
 	follows bool // the Balancer uses latencies, by ewma
 	view    atomic.Pointer[view]
+	fading  atomic.Bool // some latency may be above 0
 	panics  atomic.Int64
 
 	ctx     context.Context // ends when Close is called
@@ -34,7 +35,7 @@ type Set struct {
 	suspects  atomic.Int64  // of the roster
 	probes    map[*member]context.CancelFunc
 	leaves    map[*member]context.CancelCauseFunc
-	fading    bool // some latency is above 0
+	planned   time.Duration // when the clock will look again
 	updated   int64
 	failed    int64
 	updateErr error
@@ -122,6 +123,9 @@ func (s *Set) change(f func(r *roster, now time.Duration)) {
 	s.mu.Lock()
 	f(s.roster, s.now())
 	s.settleLocked()
+	if s.cfg.Trace == nil {
+		s.roster.events = nil
+	}
 	s.mu.Unlock()
 	s.trace()
 }
@@ -143,12 +147,21 @@ func (s *Set) settleLocked() {
 		}
 		s.view.Store(v)
 		s.signalLocked(len(v.ranked) > 0)
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.wakeLocked()
+	}
+	if r.soonest < s.planned {
+		s.planned = r.soonest
+		s.wakeLocked()
 	}
 	s.suspects.Store(int64(r.suspects))
+}
+
+// wakeLocked lets the clock look again at what is due.
+func (s *Set) wakeLocked() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has not looked yet since the last time
+	}
 }
 
 // signalLocked wakes the callers of Ready.
@@ -177,9 +190,6 @@ func toCandidates(m []*member) []Candidate {
 // one calls it with all of them, so that they stay in order.
 func (s *Set) trace() {
 	if s.cfg.Trace == nil {
-		s.mu.Lock()
-		s.roster.events = nil
-		s.mu.Unlock()
 		return
 	}
 	s.mu.Lock()
@@ -443,19 +453,23 @@ func (s *Set) observe(m *member, e Evidence) {
 	var c clue
 	var ask, refresh bool
 	s.change(func(r *roster, now time.Duration) { c, ask, refresh = r.observe(m, e, now) })
-	if ask {
-		var cause error
-		if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) == nil && cause != nil {
-			if e.Err != nil {
-				cause = fmt.Errorf("%w; the last: %w", cause, e.Err)
-			}
-			s.change(func(r *roster, now time.Duration) { r.condemn(c, cause, now) })
-			refresh = true
-		}
-	}
-	if refresh {
+	if ask && s.convict(c, e.Err) || refresh {
 		s.Refresh()
 	}
+}
+
+// convict asks the Ejector about an endpoint that has failed, with last. It reports whether the endpoint
+// counts as failing now.
+func (s *Set) convict(c clue, last error) bool {
+	var cause error
+	if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) != nil || cause == nil {
+		return false
+	}
+	if last != nil {
+		cause = fmt.Errorf("%w; the last: %w", cause, last)
+	}
+	s.change(func(r *roster, now time.Duration) { r.condemn(c, cause, now) })
+	return true
 }
 
 // measure adds a latency to the moving average.
@@ -468,18 +482,12 @@ func (s *Set) measure(m *member, e Evidence, success, failure bool) {
 		return
 	}
 	m.observe(latency, s.now(), s.ewma)
-	if failure {
-		// Without further uses only the clock lets the penalty decay.
+	if !s.fading.Load() {
+		// Without further uses only the clock lets the latency decay.
 		s.mu.Lock()
-		was := s.fading
-		s.fading = true
+		s.fading.Store(true)
+		s.wakeLocked()
 		s.mu.Unlock()
-		if !was {
-			select {
-			case s.wake <- struct{}{}:
-			default:
-			}
-		}
 	}
 }
 
@@ -556,7 +564,8 @@ func (s *Set) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		return fmt.Errorf("endpoint: close: %w: still running: %s", ctx.Err(), counts(s.running))
+		running := counts(s.running)
+		s.mu.Unlock()
+		return fmt.Errorf("endpoint: close: %w: still running: %s", ctx.Err(), running)
 	}
 }

@@ -40,10 +40,9 @@ func TestBadAnswersKeepTheLast(t *testing.T) {
 		defer st.close()
 		bad := errors.New("no such host")
 		for i, u := range []Update{
-			{Err: bad},                         // Envoy #9927, #20890: a failed lookup emptied the cluster
-			{Complete: true},                   // so did an empty answer
-			{Endpoints: listOf("c"), Err: bad}, // an answer with an error is not used
-			{Endpoints: listOf("a", "a", "")},  // invalid
+			{Err: bad},                        // Envoy #9927: a failed lookup emptied the cluster
+			{Complete: true},                  // so did an empty answer
+			{Endpoints: listOf("a", "a", "")}, // invalid
 			{Endpoints: []Endpoint{{Addr: "d", Weight: -1}}, Complete: true},
 		} {
 			st.update(u)
@@ -52,12 +51,17 @@ func TestBadAnswersKeepTheLast(t *testing.T) {
 				t.Errorf("after bad answer %d: %+v", i, s)
 			}
 		}
-		if n := st.count(UpdateFailed); n != 5 {
+		if n := st.count(UpdateFailed); n != 4 {
 			t.Errorf("%d events", n)
+		}
+		st.update(Update{Endpoints: listOf("c"), Err: bad}) // a part of an answer: used, and nothing leaves
+		st.wantRanked("a", "b", "c")
+		if s := st.Snapshot(); s.Failed != 5 || s.UpdateErr == nil || s.Updates != 2 {
+			t.Errorf("after a part of an answer: %+v", s)
 		}
 		st.update(Update{Endpoints: listOf("c")}) // not complete: nothing leaves
 		st.wantRanked("a", "b", "c")
-		if s := st.Snapshot(); s.UpdateErr != nil || s.Updates != 2 {
+		if s := st.Snapshot(); s.UpdateErr != nil || s.Updates != 3 {
 			t.Errorf("after a good answer: %+v", s)
 		}
 		st.answer(listOf("c")...)
@@ -186,6 +190,39 @@ func TestHooksRunInOrder(t *testing.T) {
 			t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		st.close()
+	})
+}
+
+// A list without a common endpoint replaces the last one: the new ones join before the others
+// leave, and if none of them can join the others stay.
+func TestReplacingAllEndpointsLeavesNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var st *stage
+		refuse := true
+		look := func() {
+			if st != nil && len(st.Rank(nil, "")) == 0 {
+				t.Error("nothing is ranked")
+			}
+		}
+		st = newStage(t, SetConfig{
+			OnJoin: func(e Endpoint) error {
+				look()
+				if refuse && e.Addr > "b" {
+					return errors.New("bad address")
+				}
+				return nil
+			},
+			OnLeave: func(ctx, string) { look() },
+		}, listOf("a", "b")...)
+		defer st.close()
+		st.answer(listOf("c", "d")...)
+		st.wantRanked("a", "b")
+		if s := st.Snapshot(); s.UpdateErr == nil || !strings.Contains(s.UpdateErr.Error(), "bad address") {
+			t.Errorf("the refusal is not reported: %v", s.UpdateErr)
+		}
+		refuse = false
+		st.answer(listOf("c", "d")...)
+		st.wantRanked("c", "d")
 	})
 }
 

@@ -82,10 +82,10 @@ type Snapshot struct {
 	Panic bool
 	// Failovers and Failbacks are how often a worse or better Priority was taken into use.
 	Failovers, Failbacks int64
-	// Updates is how many answers of the resolver were applied, Failed how many were not because
-	// they had an error, were empty or invalid.
+	// Updates is how many answers of the resolver were applied, Failed how many were empty or
+	// invalid, or had an error. An answer that has endpoints beside an error is both.
 	Updates, Failed int64
-	// UpdateErr is why the last answer was not applied; nil: it was. ResolverErr is why the
+	// UpdateErr is what was wrong with the last answer; nil: nothing. ResolverErr is why the
 	// last call of Watch ended early, nil: it runs.
 	UpdateErr, ResolverErr error
 	// Panics is how many panics of the user's functions were contained.

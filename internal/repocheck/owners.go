@@ -56,6 +56,12 @@ var ownerships = []ownership{
 		links:        []string{"stream"},
 	},
 	{
+		dir:          "endpoint",
+		coordinators: []string{"Set", "poller", "merge"},
+		methods:      50,
+		components:   []string{"known", "live", "lookup", "member", "merged", "roster", "schedule"},
+	},
+	{
 		dir:          "wspool/cluster",
 		coordinators: []string{"Cluster", "node", "use"},
 		methods:      50,

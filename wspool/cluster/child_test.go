@@ -34,11 +34,12 @@ type child struct {
 type childConn struct {
 	ws    *websocket.Conn
 	mu    sync.Mutex // of writes
-	calls sync.WaitGroup
+	calls flights
 }
 
-// beChild is the main function of a child. On an interrupt it drains: it answers what it has,
-// closes each connection with 1001, and ends.
+// beChild is the main function of a child. On an interrupt it drains: with RPC it announces that it
+// leaves, and clients close their connections when what they have sent is answered; otherwise, and
+// after five seconds, it answers what it has and closes each connection with 1001. Then it ends.
 func beChild(text string) int {
 	c := &child{conns: map[*childConn]bool{}}
 	if err := json.Unmarshal([]byte(text), &c.orders); err != nil {
@@ -65,7 +66,11 @@ func beChild(text string) int {
 	c.mu.Lock()
 	c.leaving = true
 	for conn := range c.conns {
-		go conn.bye()
+		if c.RPC {
+			go conn.leave()
+		} else {
+			go conn.bye()
+		}
 	}
 	c.mu.Unlock()
 	done := make(chan struct{})
@@ -78,9 +83,17 @@ func beChild(text string) int {
 	return 0
 }
 
+// leave announces that the server leaves.
+func (c *childConn) leave() {
+	c.mu.Lock()
+	c.ws.WriteMessage(websocket.TextMessage, []byte(`{"jsonrpc":"2.0","method":"bye"}`))
+	c.mu.Unlock()
+	time.AfterFunc(5*time.Second, c.bye)
+}
+
 // bye closes the connection when what it has is answered. Its client closes TCP then.
 func (c *childConn) bye() {
-	c.calls.Wait()
+	c.calls.wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
@@ -104,20 +117,20 @@ func (c *child) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.all.Add(1)
 	c.mu.Unlock()
 	defer c.all.Done()
-	defer conn.calls.Wait()
+	defer conn.calls.wait()
 	for {
 		_, p, err := ws.ReadMessage()
 		if err != nil {
 			break
 		}
-		conn.calls.Add(1)
+		conn.calls.add(1)
 		if !c.RPC {
 			c.answer(conn, append([]byte(c.name+" "), p...))
 			continue
 		}
 		var call struct{ ID json.RawMessage }
 		if json.Unmarshal(p, &call) != nil {
-			conn.calls.Done()
+			conn.calls.add(-1)
 			break
 		}
 		go c.answer(conn, fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%q}`, call.ID, c.name))
@@ -128,7 +141,7 @@ func (c *child) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *child) answer(conn *childConn, reply []byte) {
-	defer conn.calls.Done()
+	defer conn.calls.add(-1)
 	time.Sleep(c.Take)
 	conn.mu.Lock()
 	defer conn.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,24 +165,23 @@ func TestLoadIsExact(t *testing.T) {
 		}
 		c := open(t, cfg)
 		var hijacked sync.Map
-		var done atomic.Int64
 		var wg sync.WaitGroup
 		for i := range 60 {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			for range 50 {
+				choice := r.Uint64()
 				wg.Go(func() { // each on a goroutine of its own, which a policy may end
-					defer done.Add(1)
 					defer func() { _ = recover() }()
+					time.Sleep(rand.N(20 * time.Second))
 					ctx, cancel := context.WithTimeout(t.Context(), rand.N(40*time.Millisecond))
 					defer cancel()
-					time.Sleep(rand.N(300 * time.Millisecond))
-					oneUse(ctx, c, r.Uint64(), &hijacked)
+					oneUse(ctx, c, choice, &hijacked)
 				})
 			}
 		}
 		wg.Go(func() { // faults
-			for range 20 {
-				time.Sleep(15 * time.Millisecond)
+			for range 100 {
+				time.Sleep(200 * time.Millisecond)
 				s := w.at(all[rand.IntN(4)])
 				switch rand.IntN(3) {
 				case 0:
@@ -200,8 +198,8 @@ func TestLoadIsExact(t *testing.T) {
 		wg.Wait()
 		time.Sleep(time.Minute)
 		idle(t, c.Stats())
-		if s := c.Stats(); s.Leased != 0 {
-			t.Errorf("%v", s.Load)
+		if s := c.Stats(); s.Leased != 0 || s.Acquired < 1000 || s.Hijacked == 0 || s.Panics == 0 {
+			t.Errorf("%v", s)
 		}
 		hijacked.Range(func(ws, _ any) bool { ws.(*websocket.Conn).Close(); return true })
 	})

@@ -127,6 +127,10 @@ func (c *Config) check() (bad []error) {
 			bad = append(bad, fmt.Errorf(format, args...))
 		}
 	}
+	if c.Resolver != nil { // NewSet, which sees it wrapped, says if there is none
+		err := endpoint.Check(c.Resolver)
+		no(err == nil, "Resolver: %w", err)
+	}
 	no(c.Config != nil, "Config is required")
 	no(c.MaxTotal >= 1 && c.MaxTotal <= math.MaxInt32, "MaxTotal must be between 1 and %d, got %d", math.MaxInt32, c.MaxTotal)
 	no(c.MaxEach >= 0, "MaxEach must be at least 0, got %d", c.MaxEach)

@@ -47,6 +47,7 @@ type server struct {
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
 	away  chan struct{} // closed when it restarts; of startRPC
+	turn  chan struct{} // holds a token while a connection is closed
 }
 
 func newWorld(t testing.TB) *world {

@@ -44,7 +44,7 @@ func TestInspect(t *testing.T) {
 		all[1].Weight, all[1].Zone, all[4].Priority = 3, "west", 1
 		r.answers <- endpoint.Update{Endpoints: all, Complete: true}
 		m := newMux(t, c, mux.Config{MaxConns: 8, GrowAt: 1, IdleAfter: -1, Name: "rpc"})
-		stop := calls(t, m, 40, false)
+		stop := calls(t, m, 40, 0, false)
 		time.Sleep(time.Second)
 		stop()
 		time.Sleep(2 * time.Minute) // slow starts are over

@@ -19,25 +19,28 @@ import (
 )
 
 // rpc serves JSON-RPC on one connection: it answers each call, 5 ms later, with its address. When
-// away is closed it answers what it has and says goodbye with 1001.
+// away is closed it answers what it has and closes the connection with 1001, one connection after
+// the other.
 func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	var mu sync.Mutex
-	var calls sync.WaitGroup
+	var calls flights
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
 		select {
 		case <-away:
-			// Close frames go out at once, so what is in flight must be answered first. A call
-			// that arrives after this is one that the client must send elsewhere.
-			calls.Wait()
+			s.turn <- struct{}{}
+			// A call that arrives after this is not answered: the client sends it again.
+			calls.wait()
 			mu.Lock()
-			defer mu.Unlock()
 			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
+			mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+			<-s.turn
 		case <-done:
 		}
 	}()
-	defer calls.Wait()
+	defer calls.wait()
 	for {
 		_, p, err := ws.ReadMessage()
 		if err != nil {
@@ -48,9 +51,9 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 		if json.Unmarshal(p, &call) != nil {
 			return
 		}
-		calls.Add(1)
+		calls.add(1)
 		go func() {
-			defer calls.Done()
+			defer calls.add(-1)
 			time.Sleep(5 * time.Millisecond)
 			mu.Lock()
 			defer mu.Unlock()
@@ -61,12 +64,43 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	}
 }
 
+// flights counts calls. Unlike a sync.WaitGroup it may be added to while a goroutine waits.
+type flights struct {
+	mu   sync.Mutex
+	n    int
+	none []chan struct{}
+}
+
+func (f *flights) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n += n; f.n == 0 {
+		for _, ch := range f.none {
+			close(ch)
+		}
+		f.none = nil
+	}
+}
+
+// wait waits until there are none.
+func (f *flights) wait() {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return
+	}
+	ch := make(chan struct{})
+	f.none = append(f.none, ch)
+	f.mu.Unlock()
+	<-ch
+}
+
 // startRPC starts servers of JSON-RPC.
 func (w *world) startRPC(addrs ...string) *world {
 	w.start(addrs...)
 	for _, addr := range addrs {
 		s := w.at(addr)
-		s.away = make(chan struct{})
+		s.away, s.turn = make(chan struct{}), make(chan struct{}, 1)
 		s.http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			up := websocket.Upgrader{}
 			ws, err := up.Upgrade(rw, r, nil)
@@ -103,7 +137,7 @@ func (s *server) restart(d time.Duration) {
 
 func newMux(t testing.TB, c *cluster.Cluster, cfg mux.Config) *mux.Client {
 	t.Helper()
-	cfg.Codec = jsonrpc.Codec{}
+	cfg.Codec = jsonrpc.Codec{Away: "bye"}
 	m, err := mux.New(c, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +163,7 @@ func call(ctx context.Context, m *mux.Client, idempotent bool) (string, error) {
 
 // calls makes calls from many goroutines until stop is called, which returns how many each server
 // answered and how many failed.
-func calls(t testing.TB, m *mux.Client, callers int, idempotent bool) (stop func() (at map[string]int, failed int)) {
+func calls(t testing.TB, m *mux.Client, callers int, think time.Duration, idempotent bool) (stop func() (at map[string]int, failed int)) {
 	var wg sync.WaitGroup
 	over := make(chan struct{})
 	var mu sync.Mutex
@@ -153,7 +187,7 @@ func calls(t testing.TB, m *mux.Client, callers int, idempotent bool) (stop func
 					at[where]++
 				}
 				mu.Unlock()
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(think)
 			}
 		})
 	}
@@ -167,8 +201,8 @@ func TestMuxSpreads(t *testing.T) {
 		w := newWorld(t).startRPC(all...)
 		c := open(t, w.cfg(static(list(all...))))
 		m := newMux(t, c, mux.Config{MaxConns: 10, GrowAt: 1, IdleAfter: -1})
-		stop := calls(t, m, 40, false)
-		time.Sleep(2 * time.Second)
+		stop := calls(t, m, 40, 10*time.Millisecond, false)
+		time.Sleep(time.Second)
 		for _, e := range c.Stats().Endpoints {
 			if e.Shared != 2 || e.Pool.Leased != 2 {
 				t.Errorf("%v: %d shared", e, e.Shared)
@@ -188,7 +222,7 @@ func TestMuxMoves(t *testing.T) {
 		c := open(t, w.cfg(r))
 		r.set(all[:2]...)
 		m := newMux(t, c, mux.Config{MaxConns: 6, GrowAt: 1, IdleAfter: -1})
-		stop := calls(t, m, 20, false)
+		stop := calls(t, m, 20, 100*time.Millisecond, false)
 		time.Sleep(2 * time.Second)
 		r.set(all[1:]...) // one leaves, one joins
 		time.Sleep(5 * time.Second)
@@ -211,8 +245,8 @@ func TestMuxMoves(t *testing.T) {
 	})
 }
 
-// Servers that restart one after the other, each of which answers what it has and closes with
-// 1001, fail no call.
+// Servers that restart one after the other, each of which answers what it has and closes its
+// connections with 1001, fail no call.
 func TestMuxRollingRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := names(5)
@@ -220,11 +254,11 @@ func TestMuxRollingRestart(t *testing.T) {
 		c := open(t, w.cfg(static(list(all...))))
 		// A call that crosses the close frame may have run as far as the client knows.
 		m := newMux(t, c, mux.Config{MaxConns: 10, GrowAt: 1, ReplayRatio: 1})
-		stop := calls(t, m, 40, true)
+		stop := calls(t, m, 20, 20*time.Millisecond, true)
 		time.Sleep(time.Second)
 		for _, addr := range all {
-			w.at(addr).restart(2 * time.Second)
-			time.Sleep(2 * time.Second)
+			w.at(addr).restart(time.Second)
+			time.Sleep(time.Second)
 		}
 		at, failed := stop()
 		if failed > 0 || len(at) != 5 {

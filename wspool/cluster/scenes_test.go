@@ -52,7 +52,7 @@ func TestKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := names(5)
 		w := newWorld(t).start(all...)
-		w.take = 5 * time.Millisecond
+		w.take = 20 * time.Millisecond
 		cfg := w.cfg(static(list(all...)))
 		var ejected atomic.Int64
 		cfg.Trace = &cluster.Trace{Event: func(e endpoint.Event) {
@@ -78,7 +78,7 @@ func TestKilled(t *testing.T) {
 				after[at]++
 			}
 		})
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		mu.Lock()
 		killed = time.Now()
 		mu.Unlock()
@@ -87,7 +87,7 @@ func TestKilled(t *testing.T) {
 		mu.Lock()
 		even = time.Now()
 		mu.Unlock()
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		stop()
 		total := 0
 		for _, n := range after {
@@ -126,15 +126,19 @@ func TestBlackHole(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				all := names(5)
 				w := newWorld(t).start(all...)
-				w.take = 5 * time.Millisecond
+				w.take = 20 * time.Millisecond
 				c := open(t, w.cfg(static(list(all...))))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				stop := load(ctx, c, 10, timeout, func(time.Time, string, error) {})
 				time.Sleep(5 * time.Second)
+				last := time.Minute
+				if testing.Short() {
+					last = 10 * time.Second
+				}
 				dark := w.at(all[2])
 				dark.hole.Store(true)
-				for _, until := range []time.Duration{5 * time.Second, 60 * time.Second} {
+				for _, until := range []time.Duration{5 * time.Second, last} {
 					time.Sleep(time.Second)
 					before, others := dark.got.Load(), int64(0)
 					for _, s := range w.servers() {
@@ -152,6 +156,9 @@ func TestBlackHole(t *testing.T) {
 				}
 				cancel()
 				stop()
+				if testing.Short() {
+					return // its dials take ten seconds to fail
+				}
 				if s, _ := state(t, c, all[2]); s.Status != endpoint.Ejected && s.Status != endpoint.Probing {
 					t.Errorf("%+v", s)
 				}
