@@ -395,12 +395,13 @@ type jsonHeld struct {
 	For     seconds     `json:"for"`
 	Class   string      `json:"class"`
 	Overdue bool        `json:"overdue"`
+	Shared  bool        `json:"shared"`
 	Stack   []jsonFrame `json:"stack"`
 }
 
 func heldOf(h Held) jsonHeld {
 	return jsonHeld{
-		ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: text.Clean(h.Class, text.MaxLabel), Overdue: h.Overdue,
+		ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: text.Clean(h.Class, text.MaxLabel), Overdue: h.Overdue, Shared: h.Shared,
 		Stack: list(h.Stack, func(f Frame) jsonFrame { return jsonFrame(f) }),
 	}
 }

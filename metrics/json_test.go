@@ -50,7 +50,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		Wait:      metrics.Histogram{Count: 3, Zero: 1, Sum: time.Second, First: 100, Buckets: []int64{1, 1}},
 		Destroyed: map[string]int64{"reset": 3},
 		Overdue:   6,
-		Held:      []metrics.Held{{ID: 7, Lease: 3, For: 2 * time.Second, Overdue: true, Stack: []metrics.Frame{{Func: "main.f", File: "f.go", Line: 9}}}},
+		Held:      []metrics.Held{{ID: 7, Lease: 3, For: 2 * time.Second, Overdue: true, Shared: true, Stack: []metrics.Frame{{Func: "main.f", File: "f.go", Line: 9}}}},
 		Events:    []metrics.Event{{Time: at, Kind: "made", Text: "x", More: 2}},
 	}
 	m := decode(t, s)
@@ -65,7 +65,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
 		"quotas.0.name": "account", "quotas.0.granted": 5.0, "quotas.0.target": 6.0, "quotas.0.learning": true, "quotas.0.lost": 1.5,
 		"quotas.0.lostCause": "an error whose text panics",
-		"held.0.for":         2.0, "held.0.overdue": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
+		"held.0.for":         2.0, "held.0.overdue": true, "held.0.shared": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
 		"events.0.kind": "made", "events.0.more": 2.0,
 	} {
 		if got := at2(m, path); got != want {

@@ -150,7 +150,7 @@ func (l *lease) held(now time.Time) Held { return l.with(now, slices.Clone(l.fra
 func (l *lease) with(now time.Time, stack []Frame) Held {
 	return Held{
 		ID: l.id, Lease: l.number, For: max(0, now.Sub(l.began)),
-		Class: text.Clean(l.class, text.MaxLabel), Overdue: l.overdue,
+		Class: text.Clean(l.class, text.MaxLabel), Overdue: l.overdue, Shared: l.shared,
 		Stack: stack,
 	}
 }

@@ -49,6 +49,7 @@ type Held struct {
 	For     time.Duration // how long it has lasted
 	Class   string        // of its Request; at most 64 bytes
 	Overdue bool          // it was reported as overdue
+	Shared  bool          // it was acquired with [resource.Request.Shared], and so is never overdue
 	Ended   error         // for OnReturned and OnDropped: why the resource is destroyed; nil: it is not, or the end was reported late
 	Stack   []Frame       // of the acquire, innermost first; nil: the lease was not sampled
 }

@@ -132,7 +132,7 @@ func sample() *fake {
 		Since:     began.Add(-time.Minute),
 		Overdue:   1,
 		Held: []metrics.Held{
-			{ID: 4, Lease: 40, For: time.Minute, Class: "batch", Overdue: true, Stack: stack},
+			{ID: 4, Lease: 40, For: time.Minute, Class: "batch", Overdue: true, Shared: true, Stack: stack},
 			{ID: 3, Lease: 30, For: 40 * time.Millisecond, Stack: stack},
 			{ID: 9, Lease: 1, For: time.Millisecond},
 		},

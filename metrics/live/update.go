@@ -218,7 +218,7 @@ func toHeld(all []metrics.Held, limit int) held {
 	index := make(map[string]int) // in out.Stacks, by the key of a stack
 	keys := make(map[span]string) // of stacks by where they are in memory: leases share them
 	for _, h := range first(all, limit) {
-		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Stack: -1}
+		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Shared: h.Shared, Stack: -1}
 		if len(h.Stack) > 0 {
 			at := span{&h.Stack[0], len(h.Stack)}
 			key, ok := keys[at]

@@ -98,7 +98,7 @@ func TestEvents(t *testing.T) {
 		"held": map[string]any{
 			"matched": 3,
 			"rows": []any{
-				map[string]any{"id": 4, "lease": 40, "for_seconds": 60, "class": "batch", "overdue": true, "stack": 0},
+				map[string]any{"id": 4, "lease": 40, "for_seconds": 60, "class": "batch", "overdue": true, "shared": true, "stack": 0},
 				map[string]any{"id": 3, "lease": 30, "for_seconds": 0.04, "stack": 0},
 				map[string]any{"id": 9, "lease": 1, "for_seconds": 0.001, "stack": -1},
 			},

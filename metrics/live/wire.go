@@ -259,6 +259,7 @@ type lease struct {
 	For     seconds `json:"for_seconds"`
 	Class   string  `json:"class,omitempty"`
 	Overdue bool    `json:"overdue,omitempty"`
+	Shared  bool    `json:"shared,omitempty"`
 	Stack   int     `json:"stack"` // index in stacks; -1: unknown
 }
 

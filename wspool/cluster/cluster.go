@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/attached"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/internal/bridge"
@@ -29,6 +30,8 @@ type Cluster struct {
 	work    tasks
 	reset   atomic.Pointer[error] // cause of the last Reset; nil: there was none
 	moves   moveCounts
+
+	attached attached.List[struct{}]
 
 	mu    sync.Mutex
 	nodes atomic.Pointer[map[string]*node] // by address; replaced under mu

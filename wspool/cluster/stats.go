@@ -65,10 +65,6 @@ func (c *Cluster) Stats() Stats {
 	return s
 }
 
-// Inspect returns a snapshot with at most limit connections of all endpoints and as many waiting
-// callers, as [wspool.Manager.Inspect] does.
-func (c *Cluster) Inspect(limit int) resource.Inspection { return c.manager.Inspect(limit) }
-
 // SampleFor samples every lease that begins in the next d, as [wspool.Pool.SampleFor] does.
 func (c *Cluster) SampleFor(d time.Duration) { c.manager.SampleFor(d) }
 

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -36,6 +37,16 @@ type Stats struct {
 	Resumes       int64 // attempts to resume a stream
 	Gaps          int64 // streams that were resumed
 	Panics        int64 // panics and Goexits in functions of the user that were contained
+}
+
+// String returns s in one line.
+func (s Stats) String() string {
+	return fmt.Sprintf("%d connections, %d in flight, %d waiting, %d orphans, %d streams; %d acquired, %d answered, %d not sent, %d may have run, "+
+		"%d messages in %d writes, %d retried, %d replayed, %d given up; %d late, %d unknown, %d bad, %d unwanted, %d events and %d stream messages dropped; "+
+		"%d gaps, %d resumes, %d panics",
+		len(s.Conns), s.InFlight, s.Waiting, s.Orphans, s.Streams, s.Acquired, s.Calls, s.NotSent, s.MayHaveRun,
+		s.Messages, s.Batches, s.Retried, s.Replayed, s.Orphaned, s.Late, s.Unknown, s.Bad, s.Unwanted, s.EventsDropped, s.StreamDropped,
+		s.Gaps, s.Resumes, s.Panics)
 }
 
 // ConnStats is a snapshot of one connection.

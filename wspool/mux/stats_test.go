@@ -152,7 +152,7 @@ func TestStats_NeverFall(t *testing.T) {
 	c, p := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 3, GrowAt: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	const calls = 1500
+	const calls = 600
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {

@@ -70,7 +70,7 @@ func TestShared(t *testing.T) {
 	h := showing(t, m, telling("alone"))
 	b.do(chromedp.Navigate(h.at("?pool=alone")))
 	b.until(`document.querySelector("#shared")?.hidden === true && document.querySelector("#endpoints").hidden`)
-	for _, name := range []string{"search", strings.Repeat("x", 64), `<img src=x onerror=window.pwned=1>`} {
+	for _, name := range []string{"search", `<img src=x onerror=window.pwned=1>` + strings.Repeat("x", 30)} {
 		m.tell(func(s *metrics.Snapshot) { s.Multiplexers, s.Endpoints = multiplexers(name), endpoints(name) })
 		for _, width := range []int64{400, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
@@ -235,6 +235,9 @@ func sharedByClient(t *testing.T, b *tab) {
 	}
 	if got := eval[string](b, `document.querySelector("#shared figure .when").textContent`); got != "10" {
 		t.Errorf("the durations are those of %q calls", got)
+	}
+	if got := eval[string](b, `document.querySelector("#held .flags").innerText`); got != "shared" {
+		t.Errorf("the lease has the flags %q", got)
 	}
 	release()
 	all.Wait()

@@ -334,8 +334,9 @@ function newSite(g) {
 function showSite(e, g) {
   const n = g.leases.length;
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
-  keyed(e.flagged, g.overdue ? ["overdue"] : [], (x) => x, (x) => make("span", { class: "flag bad" }, x), () => {});
-  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", l.overdue ? "overdue" : ""]);
+  const flags = [g.overdue && ["overdue", "bad"], g.leases.every((l) => l.shared) && ["shared", "plain"]].filter(Boolean);
+  keyed(e.flagged, flags, ([x]) => x, ([x, css]) => make("span", { class: `flag ${css}` }, x), () => {});
+  rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", [l.shared && "shared", l.overdue && "overdue"].filter(Boolean).join(", ")]);
 }
 
 // parts of a shared quota: in use here, granted here but free, granted to other processes.
