@@ -44,7 +44,8 @@ const attemptDelay = 250 * time.Millisecond
 // nothing is waited for. Without a key it fails with [ErrNoKeys].
 //
 // In [Stats] of a key's pool the caller counts as one that waits there, and in the end as
-// served or failed, whichever key served it. [KeyedStats] counts it once.
+// served or failed, whichever key served it. [KeyedStats] counts it once, and alone has the
+// failure of the acquire in Failures.
 func (k *Keyed[K, T]) AcquireAny(ctx context.Context, keys []K, r Request) (K, Lease[T], error) {
 	if len(keys) > 0 {
 		if p, ok := k.Find(keys[0]); ok && p.mode.plain(&r) && ctx.Err() == nil {

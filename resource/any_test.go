@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,6 +216,9 @@ func TestI8_AnyTwoReleases(t *testing.T) {
 				c.lease.Release()
 			}
 			h.noneWait()
+			if n := h.k.Stats().Acquired; n != 4 {
+				t.Errorf("I8: %d leases began for 4 callers", n)
+			}
 		})
 	}
 }
@@ -288,14 +292,15 @@ func TestI7_AnyIdleElsewhere(t *testing.T) {
 	})
 }
 
-// The resource that serves the caller is ended by the Eviction.
+// The resource that serves the caller is ended by the Eviction: the caller waits on, and gets the
+// one that takes its slot.
 func TestI7_AnyEvicted(t *testing.T) {
-	evict := false
+	var left atomic.Int32 // calls until the one that ends the resource
 	keyed(t, 2, 1, func(h *keyedHarness) {
 		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
 			if key == "a" {
-				cfg.EvictIf = func(_ *keyedItem, i resource.Info) error {
-					if evict && i.Leases > 0 && i.Idle == 0 && i.Age >= time.Minute {
+				cfg.EvictIf = func(*keyedItem, resource.Info) error {
+					if left.Add(-1) == 0 {
 						return errOld
 					}
 					return nil
@@ -306,14 +311,15 @@ func TestI7_AnyEvicted(t *testing.T) {
 		held := h.hold(two...)
 		c := h.goAny(resource.Request{}, two...)
 		c.waits()
-		time.Sleep(time.Minute)
-		evict = true
+		left.Store(2) // the releaser's is the first, the caller's the second
 		held["a"].Release()
-		c.got("a").Release() // a new one: the old one has made room
-		held["b"].Release()
-		if h.begunOf("a") != 2 {
-			t.Errorf("creations: %v", h.begun)
+		l := c.got("a")
+		if l.Info().Leases != 1 || h.begunOf("a") != 2 {
+			t.Errorf("%+v; creations: %v", l.Info(), h.begun)
 		}
+		l.Release()
+		held["b"].Release()
+		h.noneWait()
 	})
 }
 
