@@ -166,12 +166,12 @@ func TestLatencyFollowsPeaksAtOnceAndDecays(t *testing.T) {
 func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 	for _, n := range []int{3, 7, 16, 100} {
 		for _, mixed := range []bool{false, true} {
-			c, b := candidates(n, mixed), Rendezvous()
+			c, b, other := candidates(n, mixed), Rendezvous(), Rendezvous()
 			removed := slices.Delete(slices.Clone(c), n/2, n/2+1)
 			moved, had := 0, 0
 			for k := range 4000 {
 				key := fmt.Sprint("key", k)
-				before, after := c[b.Pick(c, key)].Addr, removed[Rendezvous().Pick(removed, key)].Addr
+				before, after := c[b.Pick(c, key)].Addr, removed[other.Pick(removed, key)].Addr
 				if before == c[n/2].Addr {
 					had++
 				} else if before != after {
