@@ -52,7 +52,7 @@ type Polling struct {
 	// Timeout is when the context of a lookup ends. Zero: DefaultPollTimeout. A lookup that does
 	// not return even then is abandoned and reported as [ErrHung], and the next one is begun in
 	// its turn. If that hangs too no other is begun until one of the two returns, so that no
-	// more than two goroutines of one Watch ever hang.
+	// more than two lookups of one Watch ever hang.
 	Timeout time.Duration
 
 	// MaxAnswers is how many endpoints an answer has if the source may have left others out: some
