@@ -8,8 +8,7 @@ import (
 )
 
 // Endpoint is one of the places where a service is offered. Two Endpoints with the same Addr
-// are the same endpoint; the other fields are its attributes and may change while it is in
-// use.
+// are the same endpoint; the other fields are its attributes and may change while it is in use.
 type Endpoint struct {
 	// Addr identifies the endpoint, and is the key of its pool: "host:port", or whatever the
 	// program that dials understands. It is required.
@@ -21,8 +20,8 @@ type Endpoint struct {
 	Zone string
 	// Weight is the share of the endpoint relative to the others. Zero means 1.
 	Weight float64
-	// Priority orders groups of endpoints: those with the smallest are used, the others
-	// only when these fail. It may be negative.
+	// Priority orders groups of endpoints: those with the smallest are used, the others only
+	// when these fail. It may be negative.
 	Priority int
 }
 
