@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/respool/respool/internal/redact"
 )
 
 // Endpoint is one of the places where a service is offered. Two Endpoints with the same Addr
@@ -57,12 +59,12 @@ func Validate(endpoints []Endpoint) error {
 		if e.Addr == "" {
 			fault("endpoint %d has no Addr", i)
 		} else if j, twice := first[e.Addr]; twice {
-			fault("endpoint %d has the Addr %q of endpoint %d", i, e.Addr, j)
+			fault("endpoint %d has the Addr %q of endpoint %d", i, shown(e.Addr), j)
 		} else {
 			first[e.Addr] = i
 		}
 		if !(e.Weight >= 0) || math.IsInf(e.Weight, 0) {
-			fault("the Weight of endpoint %d (%q) must be a number of at least 0, got %v", i, e.Addr, e.Weight)
+			fault("the Weight of endpoint %d (%q) must be a number of at least 0, got %v", i, shown(e.Addr), e.Weight)
 		}
 	}
 	if n == 0 {
@@ -73,3 +75,9 @@ func Validate(endpoints []Endpoint) error {
 	}
 	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
 }
+
+// maxShown is how many bytes of an Addr an error shows.
+const maxShown = 200
+
+// shown returns what an error shows of an Addr, which may be a URL with a password.
+func shown(addr string) string { return redact.Hide(redact.Clean(addr, maxShown)) }
