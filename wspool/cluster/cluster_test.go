@@ -35,7 +35,7 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
-// An endpoint with a bad Config is not used, and Trace is told why; the others are.
+// An endpoint with a bad Config is not used, and Trace reports why; the others are used.
 func TestBadEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t).start("a:80", "b:80")
