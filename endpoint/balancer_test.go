@@ -166,12 +166,12 @@ func TestLatencyFollowsPeaksAtOnceAndDecays(t *testing.T) {
 func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 	for _, n := range []int{3, 7, 16, 100} {
 		for _, mixed := range []bool{false, true} {
-			c, b := candidates(n, mixed), Rendezvous()
+			c, b, other := candidates(n, mixed), Rendezvous(), Rendezvous()
 			removed := slices.Delete(slices.Clone(c), n/2, n/2+1)
 			moved, had := 0, 0
 			for k := range 4000 {
 				key := fmt.Sprint("key", k)
-				before, after := c[b.Pick(c, key)].Addr, removed[Rendezvous().Pick(removed, key)].Addr
+				before, after := c[b.Pick(c, key)].Addr, removed[other.Pick(removed, key)].Addr
 				if before == c[n/2].Addr {
 					had++
 				} else if before != after {
@@ -352,4 +352,42 @@ func TestLatencyFadesWithoutCalls(t *testing.T) {
 			t.Errorf("after five minutes it is %v", got)
 		}
 	})
+}
+
+func TestRendezvousWithoutKeyPicksByLoad(t *testing.T) {
+	c := []Candidate{
+		NewCandidate(Endpoint{Addr: "busy"}, Facts{Load: 9}),
+		NewCandidate(Endpoint{Addr: "free"}, Facts{}),
+	}
+	b := Rendezvous()
+	for range 100 {
+		if got := c[b.Pick(c, "")].Addr; got != "free" {
+			t.Fatalf("picked %s", got)
+		}
+		if got := b.(Ranker).Rank(nil, c, "", 3); !slices.Equal(got, []string{"free", "busy"}) {
+			t.Fatalf("ranked %v", got)
+		}
+	}
+}
+
+func TestZoneOfZones(t *testing.T) {
+	var c []Candidate
+	for _, z := range []string{"a", "a", "b", "c"} {
+		c = append(c, NewCandidate(Endpoint{Addr: fmt.Sprint(z, len(c)), Zone: z}, Facts{}))
+	}
+	b := Zone("x", 0, Zone("b", 0, RoundRobin())) // x has no candidate: then b
+	for range 100 {
+		if got := c[b.Pick(c, "")].Zone; got != "b" {
+			t.Fatalf("picked zone %s", got)
+		}
+	}
+	if got := b.(Ranker).Rank(nil, c, "", 4); len(got) != 4 || got[0] != "b2" {
+		t.Errorf("ranked %v", got)
+	}
+	if _, follows := Zone("a", 0, PeakEWMA(PeakEWMAConfig{})).(LatencyFollower).FollowsLatency(); !follows {
+		t.Error("a Zone hides that the next balancer uses latencies")
+	}
+	if _, follows := Zone("a", 0, P2C()).(LatencyFollower).FollowsLatency(); follows {
+		t.Error("P2C uses no latencies")
+	}
 }

@@ -55,8 +55,9 @@ type live struct {
 
 	begun     atomic.Int64
 	good      atomic.Int64 // successes
+	noted     atomic.Int64 // evidence of failures, of any kind
 	attention atomic.Bool  // a success must be dealt with under the lock
-	_         [128 - 52]byte
+	_         [128 - 60]byte
 }
 
 // setShare stores a share, which is never 0.

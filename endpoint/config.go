@@ -55,9 +55,11 @@ type SetConfig struct {
 	// failures, one that has joined and got no caller yet, if there is a SlowStart, and one of
 	// a better Priority than the one in use. It should do all that the first use of a
 	// connection needs, such as signing in, and return nil only if that succeeded; it may keep
-	// the connection for later use. Its context ends after ProbeTimeout, when the endpoint
-	// leaves, and when the Set is closed. Calls for different endpoints run at the same time.
-	// If it is nil, reduced shares recover with time, and a slow start begins after ProbeDelay.
+	// the connection for later use. An error counts as a failed dial, unless evidence of a
+	// failure is reported with [Set.Observe] meanwhile, which can say more. The context ends
+	// after ProbeTimeout, when the endpoint leaves, and when the Set is closed. Calls for
+	// different endpoints run at the same time. If it is nil, reduced shares recover with time,
+	// and a slow start begins after ProbeDelay.
 	Probe func(ctx context.Context, addr string) error
 	// ProbeDelay times the number of recent ejections and failed probes, at least once, is the
 	// time before the next probe, at most MaxProbeDelay, plus up to a fifth of it at random.

@@ -457,3 +457,37 @@ func TestShareRecoversWithoutProbes(t *testing.T) {
 		}
 	})
 }
+
+// The token has expired while an endpoint is suspect: its probe is refused, as all are. What
+// the owner reports says so, and the error of the probe itself does not count.
+func TestProbeThatReportsEvidenceCountsOnlyThat(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		evidence Evidence
+		status   Status
+		bad      int64 // beyond the first
+	}{
+		{"a refusal that all give", Evidence{Kind: DialFailed, Status: 401}, Healthy, 0},
+		{"no file descriptor here", Evidence{Kind: Local}, Healthy, 0},
+		{"a failure, counted once", Evidence{Kind: DialFailed, Err: errDown}, Ejected, 4},
+		{"nothing is reported", Evidence{}, Ejected, 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var st *stage
+			probes := 0
+			st = newStage(t, SetConfig{MaxProbeDelay: time.Second, Probe: func(_ ctx, addr string) error {
+				if probes++; probes > 4 {
+					time.Sleep(time.Minute)
+				}
+				st.Observe(addr, tc.evidence)
+				return errDown
+			}, ProbeTimeout: time.Hour}, five()...)
+			defer st.close()
+			st.Observe("b", Evidence{Kind: CallFailed})
+			pass(5 * time.Second)
+			if s := st.state("b"); s.Bad != 1+tc.bad || s.Status != tc.status && s.Status != map[Status]Status{Ejected: Probing}[tc.status] {
+				t.Errorf("%s: after four probes %+v", tc.name, s)
+			}
+		})
+	}
+}

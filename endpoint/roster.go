@@ -352,6 +352,7 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 		}
 		if m.awaited && !m.probing && now >= m.probeAt {
 			m.probing, m.awaited = true, false
+			m.notedAt = m.noted.Load()
 			m.probe++
 			due = append(due, m)
 			r.changed = true
@@ -375,27 +376,30 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 	r.event(EndpointProbed, m, err)
 	if err != nil {
 		m.times++
+		// If the owner has reported evidence of what failed, that was counted, and may be that
+		// the endpoint is not to blame.
+		reported := m.noted.Load() != m.notedAt
 		switch {
-		case m.failing == nil && m.ep.Priority == r.inUse:
+		case m.failing != nil:
+			m.failing, m.byProbe = err, true
+			m.verdict++
+		case m.ep.Priority == r.inUse && !reported:
 			m.bad++
 			m.dials++
 			m.punish(1)
 			c, ask = clue{m, m.verdict, r.record(m)}, true
-		case m.failing == nil:
-			// It is not in use, so no failures of callers add up to a verdict.
-			m.failedAt = now
-			fallthrough
-		default:
-			m.failing, m.byProbe = err, true
+		case m.ep.Priority != r.inUse && (!reported || m.row() > 0):
+			// It has no callers whose failures add up to a verdict.
+			m.failing, m.failedAt, m.byProbe = err, now, true
 			m.verdict++
 		}
 		r.refresh(m, now)
 		return c, ask
 	}
+	// A suspect keeps its row of failed calls: that it can be connected to does not show that
+	// calls succeed. With its whole share the next calls will show it.
 	m.dials, m.refusals, m.penalty = 0, 0, 0
 	if m.failing != nil {
-		// A suspect keeps its row of failed calls: that it can be connected to does not show
-		// that calls succeed. With its whole share the next calls will show it.
 		m.calls = 0
 		m.failing = nil
 		m.verdict++

@@ -439,6 +439,9 @@ func (s *Set) observe(m *member, e Evidence) {
 		return
 	}
 	good := e.Kind == Success || e.Kind == Connected
+	if !good && e.Kind != Unanswered {
+		m.noted.Add(1)
+	}
 	failures, _ := weigh(e)
 	if s.follows {
 		s.measure(m, e, e.Kind == Success, failures > 0 || e.Kind == Unanswered)

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -437,5 +438,70 @@ func fixed(list []Endpoint) Resolver {
 		f(Update{Endpoints: list, Complete: true})
 		<-c.Done()
 		return c.Err()
+	})
+}
+
+// A function of the user that ends its goroutine costs that one call.
+func TestGoexitOfTheUsersFunctionsIsContained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exits := 0
+		st := newStage(t, SetConfig{
+			OnJoin: func(e Endpoint) error {
+				if e.Addr == "e" {
+					runtime.Goexit()
+				}
+				return nil
+			},
+			OnLeave: func(ctx, string) { runtime.Goexit() },
+			Probe:   func(ctx, string) error { runtime.Goexit(); return nil },
+			Trace: func(e Event) {
+				if e.Kind == EndpointEjected {
+					exits++
+					runtime.Goexit()
+				}
+			},
+		}, five()...)
+		st.wantRanked("a", "b", "c", "d")
+		if err := st.Snapshot().UpdateErr; !errors.Is(err, ErrPanic) {
+			t.Errorf("the refusal of e: %v", err)
+		}
+		done := make(chan struct{})
+		go func() { // Trace ends the goroutine of this caller
+			defer close(done)
+			st.fail("b", 5)
+		}()
+		<-done
+		if exits != 1 {
+			t.Fatalf("Trace ended %d goroutines", exits)
+		}
+		pass(5 * time.Second)
+		if s := st.state("b"); s.Status != Ejected || s.Probes == 0 || !errors.Is(s.Cause, ErrPanic) {
+			t.Errorf("after its probes: %+v", s)
+		}
+		st.answer(listOf("a")...)
+		st.wantRanked("a")
+		if n := st.count(EndpointLeft); n != 3 {
+			t.Errorf("%d have left, want 3", n)
+		}
+		st.close()
+	})
+}
+
+func TestUseOfNoEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		Use{}.Move("a").End(Evidence{Kind: Success})
+		st := newStage(t, SetConfig{}, five()...)
+		st.Begin("unknown").End(Evidence{Kind: CallFailed})
+		u := st.Begin("unknown").Move("a")
+		if st.state("a").Load != 1 {
+			t.Error("the use was not moved")
+		}
+		u = u.Move("a").Move("unknown")
+		if st.state("a").Load != 0 {
+			t.Error("the use was not moved away")
+		}
+		u.End(Evidence{})
+		st.Observe("unknown", Evidence{Kind: Silence})
+		st.close()
 	})
 }
