@@ -79,27 +79,26 @@ func DNS(cfg DNSConfig) (Resolver, error) { return newDNS(cfg, routed) }
 // newDNS is DNS with a function that reports whether there is a route to an address.
 func newDNS(cfg DNSConfig, routed func(netip.Addr) bool) (Resolver, error) {
 	var e faultList
-	host := e.hostPort("Addr", cfg.Addr)
+	host, port := e.hostPort("Addr", cfg.Addr)
 	e.require(slices.Contains([]string{"", "ip", "ip4", "ip6"}, cfg.Network), "Network must be empty, ip, ip4 or ip6, got %q", cfg.Network)
 	e.attributes(cfg.Weight)
 	cfg.Polling.check(&e)
 	if err := e.wrap(); err != nil {
 		return nil, err
 	}
-	d := &dnsSource{cfg: cfg, host: host, routed: routed}
-	_, d.port, _ = net.SplitHostPort(cfg.Addr)
+	d := &dnsSource{cfg: cfg, host: host, port: port, routed: routed}
 	if d.cfg.Resolver == nil {
 		d.cfg.Resolver = net.DefaultResolver
 	}
 	return newPoller("DNS "+cfg.Addr, cfg.Polling, d.lookup), nil
 }
 
-// hostPort requires "host:port", and returns the host.
-func (e *faultList) hostPort(field, addr string) (host string) {
+// hostPort requires "host:port", and returns both.
+func (e *faultList) hostPort(field, addr string) (host, number string) {
 	host, port, err := net.SplitHostPort(addr)
 	n, bad := strconv.ParseUint(port, 10, 16)
 	e.require(err == nil && bad == nil && n > 0 && strings.Trim(host, ".") != "", "%s must be name:port with a port number, got %q", field, addr)
-	return host
+	return host, strconv.FormatUint(n, 10)
 }
 
 // attributes requires a weight that an endpoint may have.

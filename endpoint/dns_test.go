@@ -173,7 +173,7 @@ func TestDNSEndpoint(t *testing.T) {
 				{Addr: "10.0.0.1:443", Name: "ws.test", Zone: "z", Weight: 2, Priority: 3},
 			}, "ip4 ws.test., ip6 ws.test."},
 		{DNSConfig{Addr: "ws.test:443", Network: "ip4"}, []Endpoint{{Addr: "10.0.0.1:443", Name: "ws.test"}}, "ip4 ws.test"},
-		{DNSConfig{Addr: "ws.test:443", Network: "ip6"}, []Endpoint{{Addr: "[::1]:443", Name: "ws.test"}}, "ip6 ws.test"},
+		{DNSConfig{Addr: "ws.test:0443", Network: "ip6"}, []Endpoint{{Addr: "[::1]:443", Name: "ws.test"}}, "ip6 ws.test"},
 		{DNSConfig{Addr: "[2001:db8::1]:443"}, []Endpoint{{Addr: "[2001:db8::1]:443", Name: "2001:db8::1"}}, ""},
 		{DNSConfig{Addr: "192.0.2.1:443"}, []Endpoint{{Addr: "192.0.2.1:443", Name: "192.0.2.1"}}, ""},
 	} {

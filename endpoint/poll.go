@@ -52,7 +52,7 @@ type Polling struct {
 	// Timeout is when the context of a lookup ends. Zero: DefaultPollTimeout. A lookup that does
 	// not return even then is abandoned and reported as [ErrHung], and the next one is begun in
 	// its turn. If that hangs too no other is begun until one of the two returns, so that no
-	// more than two goroutines of one Watch ever hang.
+	// more than two lookups of one Watch ever hang. Watch returns although they do.
 	Timeout time.Duration
 
 	// MaxAnswers is how many endpoints an answer has if the source may have left others out: some
@@ -270,6 +270,9 @@ func (p *poller) Watch(ctx context.Context, f func(Update)) error {
 	)
 	defer func() { linger(current, abandoned) }()
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if current == nil {
 			current = p.begin(ctx)
 		}
@@ -299,9 +302,7 @@ func (p *poller) Watch(ctx context.Context, f func(Update)) error {
 				abandoned, current = current, nil
 			}
 		}
-		if refreshed = pause(ctx, wake, poll, soonest); ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+		refreshed = pause(ctx, wake, poll, soonest)
 	}
 }
 

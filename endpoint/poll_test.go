@@ -446,6 +446,22 @@ func TestIncomplete(t *testing.T) {
 	})
 }
 
+// TestWatchEnded checks that nothing is looked up if the context has ended before.
+func TestWatchEnded(t *testing.T) {
+	s := &lookupSource{}
+	s.set("a", nil)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errTestEnd)
+	for _, r := range []Resolver{mustFunc(t, s, steadyPolling), Static(Endpoint{Addr: "a"}), Merge(mustFunc(t, s, steadyPolling))} {
+		if err := r.Watch(ctx, func(u Update) { t.Errorf("there is an update: %+v", u) }); !errors.Is(err, errTestEnd) {
+			t.Errorf("Watch returned %v", err)
+		}
+	}
+	if n := len(s.lookups(time.Now())); n != 0 {
+		t.Errorf("%d lookups", n)
+	}
+}
+
 // TestWatchTwice checks that each Watch has its own lookups, and Refresh is for all.
 func TestWatchTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

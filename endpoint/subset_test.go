@@ -157,3 +157,13 @@ func TestSubset(t *testing.T) {
 		t.Errorf("got %v, want ErrConfig that names Client and Size", err)
 	}
 }
+
+// BenchmarkChoose is what an update of a Subset costs.
+func BenchmarkChoose(b *testing.B) {
+	all := manyEndpoints(1_000)
+	for b.Loop() {
+		if n := len((SubsetConfig{Client: "pod", Size: 20}).Choose(all)); n != 20 {
+			b.Fatal(n)
+		}
+	}
+}
