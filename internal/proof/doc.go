@@ -16,8 +16,8 @@
 //
 // The packages below test other parts: compose combines admissions at random, adapters runs
 // the adapters of package policy with the libraries that they are made for, sim runs
-// whole pools through outages and overload, isolation and scenes test package wspool, and ledger
-// checks histories of the ledgers of policy/fleet.
+// whole pools through outages and overload, isolation and scenes test package wspool, mux tests
+// package wspool/mux, and ledger checks histories of the ledgers of policy/fleet.
 //
 // To run them longer, or with the same random choices:
 //

@@ -442,6 +442,7 @@ func (s *Stream) resumedLocked() {
 	s.gap = nil
 	s.client.stats.gaps.Add(1)
 	s.w.arrived()
+	s.interruptLocked() // the Next that reads
 }
 
 // detachLocked takes the stream whose request k was off the connection, if it was put there

@@ -289,6 +289,35 @@ func TestStreamResume(t *testing.T) {
 	})
 }
 
+// Stream returns when the request is written, though the server says nothing, and a reader gets the
+// gap of a stream that was resumed, before a message.
+func TestStreamOfSilentServer(t *testing.T) {
+	both(t, func(p *peer) {
+		for {
+			if _, _, _, ok := p.read(); !ok {
+				return
+			}
+		}
+	}, func(t *testing.T, s *server) {
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for range 3 {
+			st, err := c.Stream(ctx, mux.Request{Body: "1 0 0"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) {
+				return mux.Request{Body: "1 0 0"}, true
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			s.cut()
+			if i, err := st.Next(ctx); err != nil || i.Gap == nil {
+				t.Errorf("%+v, %v", i, err)
+			}
+		}
+	})
+}
+
 // The loss of a stream is reported as one gap, though the next connections are lost too before its
 // request is written to them.
 func TestStreamReportsEachLossOnce(t *testing.T) {
