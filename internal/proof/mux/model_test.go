@@ -129,14 +129,12 @@ func (w *world) serve(p *peer, kind byte, id, text string) {
 	}
 }
 
-// start begins a call or a stream on a goroutine.
+// start begins a call or a stream on a goroutine. It is called with mu held.
 func (w *world) start(k *work) {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	r := mux.Request{Body: fmt.Sprint("work ", k.n), Idempotent: k.idempotent, NoWait: k.nowait}
-	w.mu.Lock()
 	w.all = append(w.all, k)
-	w.mu.Unlock()
 	note := func(f func()) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -236,10 +234,11 @@ func (w *world) lose(l *link) {
 	}
 }
 
+// step takes one step. The server waits to note what it reads until the model has taken the step in.
 func (w *world) step(o op) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	all := slices.Clone(w.all)
-	w.mu.Unlock()
 	switch o.kind {
 	case "call", "idempotent", "nowait", "stream":
 		if len(all) < 40 {
@@ -299,9 +298,11 @@ func (w *world) step(o op) {
 		}
 	case "reset":
 		// Work that waits for a connection may still get one of those that are replaced.
+		w.mu.Unlock()
 		w.p.Reset(nil)
 		time.Sleep(time.Second)
 		synctest.Wait()
+		w.mu.Lock()
 		for _, l := range w.links {
 			l.draining = true
 		}
@@ -490,12 +491,14 @@ func prove(t *testing.T, s script) (err error) {
 				break
 			}
 		}
+		w.mu.Lock()
 		for _, k := range w.all {
 			k.cancel()
 			if k.st != nil {
 				k.st.Close()
 			}
 		}
+		w.mu.Unlock()
 		synctest.Wait()
 		if err := closeAll(); err != nil {
 			w.err("Close: %v", err)
