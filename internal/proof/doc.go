@@ -14,12 +14,11 @@
 // Each harness must also detect planted faults: the plain pool in plain_test.go, which is
 // slow and simple, passes all three, and fails them with each fault that it can be given.
 //
-// The packages below test other parts: compose combines admissions at random, endpoints runs
-// random histories of servers through an endpoint.Set, adapters runs
-// the adapters of package policy with the libraries that they are made for, sim runs
-// whole pools through outages and overload, isolation and scenes test package wspool, resolvers runs
-// those of package endpoint through random answers, and ledger checks histories of the ledgers of
-// policy/fleet.
+// The packages below test other parts: compose combines admissions at random, adapters runs
+// the adapters of package policy with the libraries that they are made for, sim runs whole
+// pools through outages and overload, isolation and scenes test package wspool, mux tests
+// package wspool/mux, endpoints and resolvers run random histories through package endpoint,
+// and ledger checks histories of the ledgers of policy/fleet.
 //
 // To run them longer, or with the same random choices:
 //

@@ -256,7 +256,13 @@ func (c *conn) do(ctx context.Context, k *call, r *Request) (m Message, err erro
 		}
 		return m, errElsewhere
 	}
-	if !c.await(ctx, &k.waiter) {
+	arrived := false
+	if p.call != nil {
+		arrived = c.awaitWritten(ctx, k)
+	} else {
+		arrived = c.await(ctx, &k.waiter)
+	}
+	if !arrived {
 		c.giveUp(ctx, id, k)
 	}
 	if k.err != nil {
@@ -409,6 +415,20 @@ func (c *conn) await(ctx context.Context, w *waiter) bool {
 		}
 		c.mu.Lock()
 	}
+}
+
+// awaitWritten waits until the message of k is written, or cannot be. The goroutine does not read
+// meanwhile: a read would go on after the write, which may end in the background. It returns false if
+// ctx ended before.
+func (c *conn) awaitWritten(ctx context.Context, k *call) bool {
+	c.mu.Lock()
+	c.relayLocked() // the messages of the stream may arrive already
+	c.unlock(false)
+	select {
+	case <-k.wake:
+	case <-ctx.Done():
+	}
+	return k.ready.Load()
 }
 
 // relayLocked has another goroutine read, if none does: the newest waiter, whose reply is likely

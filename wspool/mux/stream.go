@@ -29,6 +29,7 @@ type Stream struct {
 	last            Message
 	err             error              // why no more messages come; nil: they may
 	cancel          context.CancelFunc // interrupts the Next that reads; nil: none does
+	quit            context.CancelFunc // ends the attempts to resume; nil: there are none
 	gap             *Gap               // since it has no connection
 	lostAt          time.Time
 	cause           error // why it was lost last
@@ -242,6 +243,9 @@ func (s *Stream) finish(err error, cancel bool) {
 	s.err = err
 	c := s.conn
 	s.interruptLocked()
+	if s.quit != nil {
+		s.quit()
+	}
 	s.mu.Unlock()
 	if c != nil {
 		c.detach(s, cancel)
@@ -360,7 +364,12 @@ const (
 
 // resume subscribes again, until that succeeds or the stream or the client ends.
 func (s *Stream) resume() {
-	ctx := s.client.ctx
+	// A stream that is closed must not wait for a connection any more, or send its request.
+	ctx, cancel := context.WithCancel(s.client.ctx)
+	defer cancel()
+	s.mu.Lock()
+	s.quit = cancel
+	s.mu.Unlock()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		t := time.NewTimer(rand.N(pause)) // streams that were lost together do not come back together
 		select {
@@ -442,6 +451,7 @@ func (s *Stream) resumedLocked() {
 	s.gap = nil
 	s.client.stats.gaps.Add(1)
 	s.w.arrived()
+	s.interruptLocked() // the Next that reads
 }
 
 // detachLocked takes the stream whose request k was off the connection, if it was put there

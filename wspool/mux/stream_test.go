@@ -289,6 +289,82 @@ func TestStreamResume(t *testing.T) {
 	})
 }
 
+// Stream returns when the request is written, though the server says nothing, and a reader gets the
+// gap of a stream that was resumed, before a message.
+func TestStreamOfSilentServer(t *testing.T) {
+	both(t, func(p *peer) {
+		for {
+			if _, _, _, ok := p.read(); !ok {
+				return
+			}
+		}
+	}, func(t *testing.T, s *server) {
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}})
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for range 3 {
+			st, err := c.Stream(ctx, mux.Request{Body: "1 0 0"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) {
+				return mux.Request{Body: "1 0 0"}, true
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			s.cut()
+			if i, err := st.Next(ctx); err != nil || i.Gap == nil {
+				t.Errorf("%+v, %v", i, err)
+			}
+		}
+	})
+}
+
+// A stream that is closed while it waits for a connection to be resumed on leaves the line, and its
+// request is not sent.
+func TestStreamClosedWhileResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var requests atomic.Int64
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, text, ok := p.read()
+				switch {
+				case !ok:
+					return
+				case text == "stream":
+					requests.Add(1)
+				case text == "slow":
+					time.AfterFunc(time.Minute, func() { p.send("R%s slow", id) })
+				}
+			}
+		})
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxInFlight: 1})
+		st, err := c.Stream(t.Context(), mux.Request{Body: "stream"}, mux.StreamConfig{Resume: func(mux.Message) (mux.Request, bool) {
+			return mux.Request{Body: "stream"}, true
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var wg sync.WaitGroup
+		wg.Go(func() { ask(t, c, "slow") }) // in line
+		synctest.Wait()
+		s.cut()
+		time.Sleep(time.Second)
+		if s := c.Stats(); s.Waiting != 1 || s.InFlight != 1 {
+			t.Errorf("%+v", s)
+		}
+		st.Close()
+		synctest.Wait()
+		if s := c.Stats(); s.Waiting != 0 {
+			t.Errorf("%+v", s)
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if n := requests.Load(); n != 1 {
+			t.Errorf("the request was sent %d times", n)
+		}
+	})
+}
+
 // The loss of a stream is reported as one gap, though the next connections are lost too before its
 // request is written to them.
 func TestStreamReportsEachLossOnce(t *testing.T) {

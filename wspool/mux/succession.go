@@ -72,7 +72,7 @@ func (c *Client) missedLocked(n *conn) bool {
 func (c *Client) succession() {
 	for {
 		c.mu.Lock()
-		c.retiring = slices.DeleteFunc(c.retiring, func(r retiree) bool { return !r.conn.takesCalls() })
+		c.retiring = slices.DeleteFunc(c.retiring, func(r retiree) bool { return !takesCalls(r.conn) })
 		if c.closed || len(c.retiring) == 0 {
 			c.retiring, c.succeeding = nil, false
 			c.mu.Unlock()
@@ -103,7 +103,7 @@ func (c *Client) succession() {
 
 // replace lets ws take the place of r.conn, which is drained.
 func (c *Client) replace(r retiree, ws *wspool.Conn) {
-	stays := r.conn.takesCalls()
+	stays := takesCalls(r.conn)
 	c.mu.Lock()
 	var n *conn
 	if stays || len(*c.open.Load()) < c.cfg.MaxConns { // else others have taken its place
@@ -159,7 +159,7 @@ func (c *Client) pause(d time.Duration) {
 }
 
 // takesCalls reports whether the connection takes calls.
-func (c *conn) takesCalls() bool {
+func takesCalls(c *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state == open
