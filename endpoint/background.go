@@ -293,7 +293,7 @@ func (s *Set) probe(ctx context.Context, cancel context.CancelFunc, m *member, a
 		delete(s.probes, m)
 		c, ask = r.probed(m, number, err, now)
 	})
-	if ask && s.convict(c, err) {
+	if ask && s.convict(c, Evidence{Kind: DialFailed, Err: err}) {
 		s.Refresh()
 	}
 }

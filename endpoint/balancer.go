@@ -9,25 +9,28 @@ import (
 // block, and should allocate nothing. A panic in it, or a result out of range, counts as a pick
 // of the first candidate.
 //
-//	balancer       picks by                       looks at   among 16   among 1,000
-//	P2C            load / share                   2          ~ 15 ns    ~ 30 ns
-//	PeakEWMA       load × latency / share         2          ~ 20 ns    ~ 40 ns
-//	LeastLoaded    load / share                   all        ~ 40 ns    ~ 3 µs
-//	RoundRobin     share alone                    all        ~ 30 ns    ~ 2 µs
-//	Rendezvous     key and Weight alone           all        ~ 50 ns    ~ 3 µs
-//	Zone           what its next one picks by     as next    + 10 ns    + 10 ns
+//	balancer      picks by                     looks at     among 16     among 1,000
+//	P2C           load / share                 2            20 ns        25 ns
+//	PeakEWMA      load × latency / share       2            20 ns        25 ns
+//	LeastLoaded   load / share                 all          45 to 70 ns  2 to 3 µs
+//	RoundRobin    share alone                  all          25 ns        2 µs
+//	Rendezvous    key and Weight alone         all, or the  10 ns if the key is remembered,
+//	                                           memory       else 50 to 175 ns, 1.7 to 2.4 µs
+//	Zone          as the next one, and load    as the next  + 20 ns      + 30 ns
+//
+// The times are minima of BenchmarkPick on one machine; a pick of these allocates nothing.
 type Balancer interface {
-	// Pick returns the index of a candidate. key is what [Set.Rank] was called with. The
-	// result depends on nothing but the arguments, random numbers and the Balancer's own
-	// counters. c has at least one element. It is never modified, also after Pick has returned, so
-	// that a Balancer may keep what it has computed for it.
+	// Pick returns the index of a candidate. key is what [Set.Rank] was called with. The result
+	// depends on nothing but the arguments, random numbers and the Balancer's own counters. c
+	// has at least one element. It is never modified, also after Pick has returned, so that a
+	// Balancer may keep what it has computed for it.
 	Pick(c []Candidate, key string) int
 }
 
 // Ranker is an optional interface of a [Balancer] that also decides where to try next.
 type Ranker interface {
-	// Rank appends to dst the addresses of up to n different candidates, best first, of
-	// which the first is what Pick would return. n is at least 1.
+	// Rank appends to dst the addresses of up to n different candidates, best first, of which
+	// the first is what Pick would return. n is at least 1.
 	Rank(dst []string, c []Candidate, key string, n int) []string
 }
 
@@ -37,10 +40,9 @@ type LatencyFollower interface {
 	FollowsLatency() (PeakEWMAConfig, bool)
 }
 
-// P2C returns the default balancer, two random choices: of two candidates chosen at random
-// it picks the one with the smaller load relative to its share; if the loads are equal,
-// at random in proportion to the shares. A pick takes the same time among any number of
-// candidates.
+// P2C returns the default balancer, two random choices: of two candidates chosen at random it
+// picks the one with the smaller load relative to its share; if the loads are equal, at random
+// in proportion to the shares. A pick takes the same time among any number of candidates.
 func P2C() Balancer { return p2c{} }
 
 type p2c struct{}
@@ -54,9 +56,9 @@ func (p2c) Pick(c []Candidate, _ string) int {
 	return either(i, j, a.Load(), b.Load(), a.Share(), b.Share())
 }
 
-// either returns the one of i and j with the smaller load relative to its share. One more than the
-// load is compared: an endpoint that fails fast has no load, and would otherwise win whatever
-// its share is.
+// either returns the one of i and j with the smaller load relative to its share. One more than
+// the load is compared: an endpoint that fails fast has no load, and would otherwise win
+// whatever its share is.
 func either(i, j, li, lj int, si, sj float64) int {
 	if li == lj {
 		// The larger share would always win between idle endpoints.
@@ -83,21 +85,23 @@ func twoOf(n int) (i, j int) {
 }
 
 // LeastLoaded returns a balancer that picks the candidate with the smallest load relative to
-// its share. Candidates with the same load are picked at random in proportion to their shares. It
-// looks at all candidates.
+// its share. Candidates with the same load are picked at random in proportion to their shares.
+// It looks at all candidates.
 func LeastLoaded() Balancer { return leastLoaded{} }
 
 type leastLoaded struct{}
 
 func (leastLoaded) Pick(c []Candidate, _ string) int {
-	// Those with the least load compete at random, by reservoir sampling: of those seen so
-	// far each is the winner with a probability in proportion to its share.
+	// Those with the least load compete at random, by reservoir sampling: of those seen so far
+	// each is the winner with a probability in proportion to its share.
 	random := rand.Uint64()
 	won, least, total := 0, math.MaxInt, 0.0
-	first, mixed := c[0].Share(), false
+	largest, mixed := c[0].Share(), false
 	for i := range c {
 		l, s := c[i].Load(), c[i].Share()
-		mixed = mixed || s != first
+		if s != largest {
+			mixed, largest = true, max(largest, s)
+		}
 		if l > least {
 			continue
 		}
@@ -115,6 +119,9 @@ func (leastLoaded) Pick(c []Candidate, _ string) int {
 	}
 	// The winner competes with those that have more load but a larger share.
 	best, cost := won, float64(least+1)/c[won].Share()
+	if float64(least+2)/largest >= cost {
+		return won
+	}
 	for i := range c {
 		l := c[i].Load()
 		if l <= least {
@@ -130,9 +137,9 @@ func (leastLoaded) Pick(c []Candidate, _ string) int {
 // maxChoices is the largest n of a Rank.
 const maxChoices = 32
 
-// appendRest appends the addresses of up to n candidates other than c[first], in order of
-// load relative to share. Of more than maxChoices candidates it considers some that follow
-// each other, from a random one on.
+// appendRest appends the addresses of up to n candidates other than c[first], in order of load
+// relative to share. Of more than maxChoices candidates it considers some that follow each
+// other, from a random one on.
 func appendRest(dst []string, c []Candidate, first, n int) []string {
 	considered := min(len(c), max(16, n+1), maxChoices)
 	at := 0

@@ -44,8 +44,8 @@ func TestBalancersFollowSharesOfIdleCandidates(t *testing.T) {
 			for i, k := range picks(b, weighted(1, 1, 1, 1), n) {
 				near(t, fmt.Sprint("equal ", i), k, n, 0.25)
 			}
-			// The naive rule, to compare (load+1)/share, gives idle candidates of smaller
-			// share nothing: an endpoint in slow start would never get its first call.
+			// The naive rule, to compare (load+1)/share, gives idle candidates of smaller share
+			// nothing: an endpoint in slow start would never get its first call.
 			if got := picks(b, weighted(1, 0.1), n); got[1] == 0 {
 				t.Errorf("a candidate in slow start got nothing")
 			}
@@ -93,8 +93,8 @@ func TestRoundRobinVisitsEqualCandidatesInTurn(t *testing.T) {
 	}
 }
 
-// The naive weighted rotation repeats each candidate as often as its weight says, which
-// gives an endpoint bursts: 8 calls in a row here.
+// The naive weighted rotation repeats each candidate as often as its weight says, which gives
+// an endpoint bursts: 8 calls in a row here.
 func TestRoundRobinSpreadsWeightedPicks(t *testing.T) {
 	b, c := RoundRobin(), weighted(8, 4, 2, 1, 1)
 	var sequence []int
@@ -189,7 +189,13 @@ func TestRendezvousMovesOnlyWhatItMust(t *testing.T) {
 }
 
 func TestRendezvousDividesKeysByWeight(t *testing.T) {
-	c, b, n := weighted(4, 2, 1, 1), Rendezvous(), 40000
+	for _, unit := range []float64{1, 1e-6, 1e6} {
+		rendezvousDivides(t, unit)
+	}
+}
+
+func rendezvousDivides(t *testing.T, unit float64) {
+	c, b, n := weighted(4*unit, 2*unit, unit, unit), Rendezvous(), 40000
 	got := make([]int, 4)
 	for k := range n {
 		got[b.Pick(c, fmt.Sprint("session-", k))]++

@@ -48,6 +48,26 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
+// BenchmarkRendezvousNewKeys is what a pick costs for a key that is not remembered.
+func BenchmarkRendezvousNewKeys(b *testing.B) {
+	keys := make([]string, 1<<16) // many more than are remembered
+	for i := range keys {
+		keys[i] = fmt.Sprint("session-", i)
+	}
+	for _, n := range []int{16, 1000} {
+		for _, mixed := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/mixed=%v", n, mixed), func(b *testing.B) {
+				c, balancer, i := candidates(n, mixed), Rendezvous(), 0
+				b.ReportAllocs()
+				for b.Loop() {
+					balancer.Pick(c, keys[i%len(keys)])
+					i++
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkSet is what the calls of a Set on the path of an acquire cost.
 func BenchmarkSet(b *testing.B) {
 	for _, n := range []int{5, 16, 1000} {

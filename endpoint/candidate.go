@@ -41,8 +41,8 @@ func (c *Candidate) Load() int { return int(c.live.load.Load()) }
 // long latencies. It is 0 while nothing is known, or if the balancer is not [PeakEWMA].
 func (c *Candidate) Latency() time.Duration { return time.Duration(c.live.latency.Load()) }
 
-// Share returns how much of the work the endpoint is to get relative to the others: its
-// Weight, less during slow start and after failures. It is greater than 0.
+// Share returns how much of the work the endpoint is to get relative to the others: its Weight,
+// less during slow start and after failures. It is greater than 0.
 func (c *Candidate) Share() float64 { return math.Float64frombits(c.live.share.Load()) }
 
 // live is what changes of an endpoint while the candidates that refer to it are published. It
@@ -64,8 +64,7 @@ func (l *live) setShare(s float64) {
 	l.share.Store(math.Float64bits(max(s, math.SmallestNonzeroFloat64)))
 }
 
-// hashString is FNV-1a with a final mix, since the low bits of FNV of similar names are
-// alike.
+// hashString is FNV-1a with a final mix, since the low bits of FNV of similar names are alike.
 func hashString(s string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := 0; i < len(s); i++ {

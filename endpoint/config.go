@@ -21,28 +21,29 @@ const (
 	DefaultMinShare      = 0.1
 )
 
-// FailbackInterval is the least time between two failbacks, whatever
-// [SetConfig.FailbackAfter] is, so that a primary that comes and goes does not move the
-// callers all the time.
+// FailbackInterval is the least time between two failbacks, whatever [SetConfig.FailbackAfter]
+// is, so that a primary that comes and goes does not move the callers all the time.
 const FailbackInterval = time.Minute
 
-// SetConfig configures a [Set]. Resolver is required, and Probe unless Ejector is [Never].
-// The functions are called without a lock; a panic in one is contained and counted.
+// SetConfig configures a [Set]. Resolver is required, and Probe unless Ejector is [Never]. The
+// functions are called without a lock; a panic in one is contained and counted.
 type SetConfig struct {
 	// Resolver says which endpoints there are.
 	Resolver Resolver
-	// Balancer picks one. Nil: [P2C].
+	// Balancer picks one. It should not be shared with another Set: some balancers remember
+	// what they have computed for the candidates of one. Nil: [P2C].
 	Balancer Balancer
 	// Choices is how many addresses [Set.Rank] appends at most. Zero: DefaultChoices.
 	Choices int
 
-	// Ejector decides which endpoints fail. Nil: five consecutive failures, or a success rate far below
-	// that of the others: [AnyOf]([ConsecutiveFailures](5), [SuccessRate]([SuccessRateConfig]{})).
+	// Ejector decides which endpoints fail. Nil: five consecutive failures, or a success rate
+	// far below that of the others: [AnyOf]([ConsecutiveFailures](5),
+	// [SuccessRate]([SuccessRateConfig]{})).
 	Ejector Ejector
-	// MaxEjected is the part of the endpoints that may be ejected at once: at most that part
-	// of them, rounded down, is ejected afterwards, but one may always be ejected if there
-	// are two. Draining endpoints do not count. Zero: DefaultMaxEjected; at most 1; negative:
-	// none is ejected.
+	// MaxEjected is the part of the endpoints that may be ejected at once: at most that part of
+	// them, rounded down, is ejected afterwards, but one may always be ejected if there are
+	// two. Draining endpoints do not count. Zero: DefaultMaxEjected; at most 1; negative: none
+	// is ejected.
 	MaxEjected float64
 	// PanicBelow is the part of all endpoints that must be healthy: if fewer are, ejections are
 	// ignored. Zero: DefaultPanicBelow; at most 1; negative: ejections are never ignored.
@@ -51,11 +52,12 @@ type SetConfig struct {
 	Interval time.Duration
 
 	// Probe tries whether an endpoint works: one that is ejected, one whose share is reduced by
-	// failures, and one of a better Priority than the one in use. It should do all that the first
-	// use of a connection needs, such as signing in, and return nil only if that succeeded; it
-	// may keep the connection for later use. Its context ends after ProbeTimeout, when the
-	// endpoint leaves, and when the Set is closed. Calls for different endpoints run at the same
-	// time. If it is nil, reduced shares recover with time.
+	// failures, one that has joined and got no caller yet, if there is a SlowStart, and one of
+	// a better Priority than the one in use. It should do all that the first use of a
+	// connection needs, such as signing in, and return nil only if that succeeded; it may keep
+	// the connection for later use. Its context ends after ProbeTimeout, when the endpoint
+	// leaves, and when the Set is closed. Calls for different endpoints run at the same time.
+	// If it is nil, reduced shares recover with time, and a slow start begins after ProbeDelay.
 	Probe func(ctx context.Context, addr string) error
 	// ProbeDelay times the number of recent ejections and failed probes, at least once, is the
 	// time before the next probe, at most MaxProbeDelay, plus up to a fifth of it at random.
@@ -65,17 +67,19 @@ type SetConfig struct {
 	ProbeTimeout time.Duration
 
 	// SlowStart is how long the share of an endpoint grows after its first good connection
-	// ([Connected], [Success], or a successful probe), when it has joined or was readmitted. The
-	// endpoints of the first answer begin with their whole share. Zero: no slow start.
+	// ([Connected], [Success], or a successful probe), when it has joined or was readmitted.
+	// The endpoints of the first answer begin with their whole share. Zero: no slow start.
 	SlowStart time.Duration
-	// Aggression is how the share grows: after t of SlowStart it is the Weight times
-	// (t / SlowStart) ^ (1 / Aggression), but at least the Weight times MinShare. Zero: 1, which is linear.
+	// Aggression is how the share grows: after t of SlowStart it is the Weight times (t /
+	// SlowStart) ^ (1 / Aggression), but at least the Weight times MinShare. Zero: 1, which is
+	// linear.
 	Aggression float64
-	// MinShare is the part of the Weight with which a slow start begins. Zero: DefaultMinShare; at most 1.
+	// MinShare is the part of the Weight with which a slow start begins. Zero: DefaultMinShare;
+	// at most 1.
 	MinShare float64
 
-	// FailoverBelow is the part of the endpoints of one Priority that must be healthy for
-	// that Priority to be in use. Zero: one endpoint suffices. At most 1.
+	// FailoverBelow is the part of the endpoints of one Priority that must be healthy for that
+	// Priority to be in use. Zero: one endpoint suffices. At most 1.
 	FailoverBelow float64
 	// FailbackAfter is how long a better Priority must have been healthy before it is used
 	// again. Meanwhile its endpoints are probed. Zero: DefaultFailbackAfter; negative: no
@@ -83,15 +87,18 @@ type SetConfig struct {
 	FailbackAfter time.Duration
 
 	// OnJoin is called when the resolver lists an endpoint, before it is ranked. If it returns
-	// an error the endpoint is not used, and is tried again with the next answer. Calls run
-	// one at a time, in the order of the resolver's answers; OnJoin must not block for long.
+	// an error the endpoint is not used, and is tried again with the next answer. Calls run one
+	// at a time, in the order of the resolver's answers; OnJoin must not block for long.
 	OnJoin func(e Endpoint) error
-	// OnChange is called when attributes of an endpoint that has joined have changed, in order with OnJoin.
+	// OnChange is called when attributes of an endpoint that has joined have changed, in order
+	// with OnJoin.
 	OnChange func(e Endpoint)
-	// OnLeave is called when the resolver no longer lists an endpoint that has joined. The owner drains it and
-	// returns when nothing of it is left. The context ends when the resolver lists the endpoint
-	// again, with the cause ErrReturned, and when the Set is closed; OnJoin of the same endpoint is
-	// called only after OnLeave has returned. Calls for different endpoints run at the same time.
+	// OnLeave is called when the resolver no longer lists an endpoint that has joined, after
+	// OnJoin for those that it lists now; if none of these could join nothing leaves. The owner
+	// drains it and returns when nothing of it is left. The context ends when the resolver
+	// lists the endpoint again, with the cause ErrReturned, and when the Set is closed; OnJoin
+	// of the same endpoint is called only after OnLeave has returned. Calls for different
+	// endpoints run at the same time.
 	OnLeave func(ctx context.Context, addr string)
 
 	// Trace is called with each event, one at a time and in order. It must not block.
@@ -109,7 +116,8 @@ var (
 	ErrNoEndpoints = errors.New("endpoint: no endpoints")
 	// ErrPanic: a function of the user has panicked, or has ended its goroutine.
 	ErrPanic = errors.New("endpoint: panic")
-	// ErrReturned is why the context of OnLeave ends when the resolver lists the endpoint again.
+	// ErrReturned is why the context of OnLeave ends when the resolver lists the endpoint
+	// again.
 	ErrReturned = errors.New("endpoint: endpoint is listed again")
 )
 

@@ -24,10 +24,10 @@ type IPLookup interface {
 
 // DNSConfig is a name whose addresses are the endpoints. Addr is required.
 //
-// Each address is an endpoint of its own, with Addr "address:port" and Name the name. What dials
-// must connect to Addr, and use Name for TLS and for the Host header, since the certificate of the server has
-// the name. With package wspool the function that makes the Config of an endpoint does that with URL
-// and Lookup:
+// Each address is an endpoint of its own, with Addr "address:port" and Name the name. The dialer
+// must connect to Addr, and use Name for TLS and for the Host header, since the certificate of
+// the server has the name. With package wspool the function that makes the Config of an endpoint
+// does that with URL and Lookup:
 //
 //	func(e endpoint.Endpoint) (wspool.Config, error) {
 //		at, err := netip.ParseAddrPort(e.Addr)
@@ -50,8 +50,8 @@ type IPLookup interface {
 // server that has both an IPv4 and an IPv6 address is two endpoints here, unless Network
 // says "ip4" or "ip6".
 type DNSConfig struct {
-	// Addr is "name:port", with a port number. A name that ends with a dot is not completed with the
-	// search domains of the system. If the name is an IP address it is the only endpoint.
+	// Addr is "name:port", with a port number. A name that ends with a dot is not completed with
+	// the search domains of the system. If the name is an IP address it is the only endpoint.
 	Addr string
 	// Network is "ip4" or "ip6" for one family of addresses, "ip" or empty for both.
 	Network string
@@ -69,11 +69,11 @@ type DNSConfig struct {
 // error wraps [ErrConfig] and names every invalid field.
 //
 // The two families are looked up at the same time, and listed alternately, IPv6 first (RFC 8305,
-// section 4). If one fails, or takes 250 ms longer than the other, the other's addresses are used and
-// the answer is not complete, so that a lost reply never removes a family; that a name has no
+// section 4). If one fails, or takes 250 ms longer than the other, the other's addresses are used
+// and the answer is not complete, so that a lost reply never removes a family; that a name has no
 // addresses of a family is an answer. An address to which this machine has no route is left out
-// as long as there is another: otherwise half of the endpoints of a name with IPv6 addresses would be
-// out of reach where there is no IPv6.
+// as long as there is another: otherwise half of the endpoints of a name with IPv6 addresses
+// would be out of reach where there is no IPv6.
 func DNS(cfg DNSConfig) (Resolver, error) { return newDNS(cfg, routed) }
 
 // newDNS is DNS with a function that reports whether there is a route to an address.

@@ -22,7 +22,7 @@ func TestFiveFailuresInARowEject(t *testing.T) {
 		st.fail("b", 1)
 		st.want("b", Ejected)
 		st.wantRanked("a", "c", "d", "e")
-		if s := st.state("b"); !errors.Is(s.Cause, errDown) || !strings.Contains(s.Cause.Error(), "5 failures in a row") || s.Ejections != 1 {
+		if s := st.state("b"); !errors.Is(s.Cause, errDown) || s.Cause.Error() != `endpoint: 5 failures in a row; the last: dial failed in the phase "connect": connection refused` || s.Ejections != 1 {
 			t.Errorf("state %+v", s)
 		}
 		synctest.Wait()

@@ -12,12 +12,13 @@ import (
 // without a Code or with 1006, 1011, 1013 or 1014, and CallFailed. Silence counts as three.
 //
 // These count as a refusal: DialFailed with a smaller Status, such as 401, 403 or 429, and
-// Closed with 1002, 1003, 1007 to 1010, 1015 or a code of 3000 or more. A refusal is often about the client, whose
-// token has expired, and then every endpoint refuses. It counts as a failure only if at least half
-// of the other endpoints, and at least one, have accepted the client since.
+// Closed with 1002, 1003, 1007 to 1010, 1015 or a code of 3000 or more. A refusal is often
+// about the client, whose token has expired, and then every endpoint refuses. It counts as a
+// failure only if at least half of the other endpoints, and at least one, have accepted the
+// client since.
 //
-// Success and Connected count as successes. Everything else counts as nothing, also Closed
-// with 1000, 1001 or 1012: the endpoint says that it leaves, or restarts.
+// Success and Connected count as successes. Everything else counts as nothing, also Closed with
+// 1000, 1001 or 1012: the endpoint says that it leaves, or restarts.
 type Record struct {
 	Endpoint Endpoint
 	// Failures is how many failures there were in a row, up to the last evidence.
@@ -29,9 +30,9 @@ type Record struct {
 	Good, Bad int64
 }
 
-// Ejector decides which endpoints fail. Its methods must be pure functions of their
-// arguments and must not block; they are called by many goroutines at once. A panic in one
-// counts as a decision for the endpoint.
+// Ejector decides which endpoints fail. Its methods must be pure functions of their arguments
+// and must not block; they are called by many goroutines at once. A panic in one counts as a
+// decision for the endpoint.
 //
 // The [Set] decides when to ask, whether the limit permits the ejection, and when the endpoint
 // is tried again.
@@ -40,13 +41,13 @@ type Ejector interface {
 	// the endpoint fails, or nil.
 	Failed(r Record) error
 	// Sweep is called at the end of each [SetConfig.Interval], with the records of all
-	// endpoints that are not ejected. It sets the elements of causes, which has the same
-	// length and is all nil, of those that fail.
+	// endpoints that are not ejected. It sets the elements of causes, which has the same length
+	// and is all nil, of those that fail.
 	Sweep(r []Record, causes []error)
 }
 
-// ConsecutiveFailures returns an ejector for endpoints with n failures in a row. It panics
-// if n is less than 1.
+// ConsecutiveFailures returns an ejector for endpoints with n failures in a row. It panics if n
+// is less than 1.
 func ConsecutiveFailures(n int) Ejector {
 	if n < 1 {
 		panic(fmt.Sprintf("endpoint: n of ConsecutiveFailures must be at least 1, got %d", n))
@@ -81,9 +82,9 @@ type SuccessRateConfig struct {
 	MinGap float64
 }
 
-// SuccessRate returns an ejector for endpoints whose success rate in one interval is far
-// below that of the others: below the mean minus Sigmas standard deviations, and by MinGap. It
-// panics if a number is negative or not a number, MinGap is more than 1, or MinEndpoints is 1.
+// SuccessRate returns an ejector for endpoints whose success rate in one interval is far below
+// that of the others: below the mean minus Sigmas standard deviations, and by MinGap. It panics
+// if a number is negative or not a number, MinGap is more than 1, or MinEndpoints is 1.
 func SuccessRate(c SuccessRateConfig) Ejector {
 	if c.MinVolume < 0 || c.MinEndpoints < 0 || c.MinEndpoints == 1 || !(c.Sigmas >= 0) || !(c.MinGap >= 0 && c.MinGap <= 1) {
 		panic(fmt.Sprintf("endpoint: bad SuccessRateConfig %+v: MinVolume and Sigmas must be at least 0, MinEndpoints 0 or at least 2, MinGap between 0 and 1", c))

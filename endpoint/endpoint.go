@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/respool/respool/internal/redact"
 )
 
 // Endpoint is one of the places where a service is offered. Two Endpoints with the same Addr
-// are the same endpoint; the other fields are its attributes and may change while it is in
-// use.
+// are the same endpoint; the other fields are its attributes and may change while it is in use.
 type Endpoint struct {
 	// Addr identifies the endpoint, and is the key of its pool: "host:port", or whatever the
 	// program that dials understands. It is required.
@@ -21,8 +22,8 @@ type Endpoint struct {
 	Zone string
 	// Weight is the share of the endpoint relative to the others. Zero means 1.
 	Weight float64
-	// Priority orders groups of endpoints: those with the smallest are used, the others
-	// only when these fail. It may be negative.
+	// Priority orders groups of endpoints: those with the smallest are used, the others only
+	// when these fail. It may be negative.
 	Priority int
 }
 
@@ -58,12 +59,12 @@ func Validate(endpoints []Endpoint) error {
 		if e.Addr == "" {
 			fault("endpoint %d has no Addr", i)
 		} else if j, twice := first[e.Addr]; twice {
-			fault("endpoint %d has the Addr %q of endpoint %d", i, e.Addr, j)
+			fault("endpoint %d has the Addr %q of endpoint %d", i, shown(e.Addr), j)
 		} else {
 			first[e.Addr] = i
 		}
 		if !(e.Weight >= 0) || math.IsInf(e.Weight, 0) {
-			fault("the Weight of endpoint %d (%q) must be a number of at least 0, got %v", i, e.Addr, e.Weight)
+			fault("the Weight of endpoint %d (%q) must be a number of at least 0, got %v", i, shown(e.Addr), e.Weight)
 		}
 	}
 	if n == 0 {
@@ -74,3 +75,9 @@ func Validate(endpoints []Endpoint) error {
 	}
 	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
 }
+
+// maxShown is how many bytes of an Addr an error shows.
+const maxShown = 200
+
+// shown returns what an error shows of an Addr, which may be a URL with a password.
+func shown(addr string) string { return redact.Hide(redact.Clean(addr, maxShown)) }

@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -10,8 +12,8 @@ type Kind uint8
 
 // The kinds of evidence. What each counts as is said of a [Record].
 const (
-	// Nothing says nothing about the endpoint: the caller made a mistake, or ended the use
-	// for other reasons. It is the zero Kind.
+	// Nothing says nothing about the endpoint: the caller made a mistake, or ended the use for
+	// other reasons. It is the zero Kind.
 	Nothing Kind = iota
 	// Success: a call or exchange was answered, or a lease ended well.
 	Success
@@ -26,8 +28,8 @@ const (
 	Closed
 	// Silence: nothing was received for so long that the connection is taken for dead.
 	Silence
-	// CallFailed: the endpoint answered that it failed. An answer that the caller's request
-	// was wrong is a Success.
+	// CallFailed: the endpoint answered that it failed. An answer that the caller's request was
+	// wrong is a Success.
 	CallFailed
 	// Local: the failure was on this side, such as a lack of file descriptors or an invalid
 	// configuration. It counts as Nothing.
@@ -54,7 +56,8 @@ func (k Kind) String() string {
 // Evidence is what was observed about an endpoint. The zero Evidence says nothing.
 type Evidence struct {
 	Kind Kind
-	// Phase is the phase of a dial that failed, such as "connect"; it is only shown.
+	// Phase is the phase of a dial that failed, such as "connect". It is shown in
+	// [State.Cause].
 	Phase string
 	// Status is the HTTP status of a server that refused, 0: none. See [Record.Refusals].
 	Status int
@@ -65,4 +68,22 @@ type Evidence struct {
 	Latency time.Duration
 	// Err is the error; it is shown in [State.Cause], so it must not contain a secret.
 	Err error
+}
+
+// last describes the failure that led to an ejection.
+func (e *Evidence) last() error {
+	text := e.Kind.String()
+	if e.Phase != "" {
+		text += " in the phase " + strconv.Quote(e.Phase)
+	}
+	if e.Status != 0 {
+		text += " with status " + strconv.Itoa(e.Status)
+	}
+	if e.Code != 0 {
+		text += " with code " + strconv.Itoa(e.Code)
+	}
+	if e.Err == nil {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, e.Err)
 }

@@ -15,9 +15,9 @@ type PeakEWMAConfig struct {
 	Penalty time.Duration
 }
 
-// PeakEWMA returns a balancer that picks, of two candidates chosen at random, the one with
-// the smaller product of latency and load, relative to its share. The latency follows a peak
-// at once and decays slowly; a failure counts as a long latency, so that an endpoint which fails
+// PeakEWMA returns a balancer that picks, of two candidates chosen at random, the one with the
+// smaller product of latency and load, relative to its share. The latency follows a peak at
+// once and decays slowly; a failure counts as a long latency, so that an endpoint which fails
 // fast does not look fast. It panics if a field of the configuration is negative.
 func PeakEWMA(c PeakEWMAConfig) Balancer {
 	if c.Decay < 0 || c.Penalty < 0 {
@@ -53,8 +53,8 @@ func (b *peakEWMA) Pick(c []Candidate, _ string) int {
 	return i
 }
 
-// cost is the expected wait. An endpoint of which nothing is known is tried once; until that use has ended
-// it costs the penalty, so that it does not receive every caller.
+// cost is the expected wait. An endpoint of which nothing is known is tried once; until that
+// use has ended it costs the penalty, so that it does not receive every caller.
 func (b *peakEWMA) cost(c *Candidate) float64 {
 	load, latency := c.Load(), c.Latency()
 	if latency == 0 && load > 0 {

@@ -8,11 +8,12 @@ import (
 // FuncConfig is a source of endpoints that the program has itself: a registry, a file, an
 // API. Lookup is required.
 type FuncConfig struct {
-	// Lookup returns the endpoints there are, best first. With an error beside endpoints, these are used but
-	// may not be all: no other is removed ([ErrIncomplete] says only that, and does not count as a
-	// failure). An answer that is empty or invalid changes nothing. Lookup is called by one
-	// goroutine at a time for each Watch, apart from calls that hang ([Polling.Timeout]); it should return
-	// when its context ends. A panic in it is a failed lookup.
+	// Lookup returns the endpoints there are, best first. With an error beside endpoints, these
+	// are used but may not be all: no other is removed ([ErrIncomplete] says only that, and does
+	// not count as a failure). An answer that is empty or invalid changes nothing. Lookup is
+	// called by one goroutine at a time for each Watch, apart from calls that hang
+	// ([Polling.Timeout]); it should return when its context ends. A panic in it is a failed
+	// lookup.
 	Lookup func(ctx context.Context) ([]Endpoint, error)
 	// Name is how errors call the source, so not a secret. Empty: "Func".
 	Name string

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// member is what a roster knows of one endpoint. live may be read and changed without the
-// lock of the Set; the other fields need it. Times are since the roster began.
+// member is what a roster knows of one endpoint. live may be read and changed without the lock
+// of the Set; the other fields need it. Times are since the roster began.
 type member struct {
 	live
 

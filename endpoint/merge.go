@@ -27,15 +27,17 @@ const (
 // those of the first one first. An endpoint that several list has the attributes of the
 // first of these.
 //
-// Each keeps its own last answer: if one fails or hangs its endpoints stay, what
-// the others say is still applied, and [Update.Err] joins the errors of those that fail. An update is Complete if the
-// last answer of each was, failed lookups aside; so a resolver whose answers are not complete
-// keeps endpoints of the others too, since it may know them without having listed them ([Polling.ForgetAfter]
-// avoids that). The first update waits up to a second until all have answered.
+// Each keeps its own last answer: if one fails or hangs its endpoints stay, what the others say
+// is still applied, and [Update.Err] joins the errors of those that fail. An update is Complete
+// if the last answer of each was, failed lookups aside; so a resolver whose answers are not
+// complete keeps endpoints of the others too, since it may know them without having listed them
+// ([Polling.ForgetAfter] avoids that). The first update waits up to a second until all have
+// answered.
 //
-// A Watch that panics or returns before its context ends, which is a fault of a resolver of the program, is
-// reported as a failure and begun again after 1 s, then 2 s, and so on up to 30 s. Without resolvers, or with one that can
-// never answer, Watch returns an error at once that wraps [ErrConfig], as [Check] does.
+// A Watch that panics or returns before its context ends, which is a fault of a resolver of the
+// program, is reported as a failure and begun again after 1 s, then 2 s, and so on up to 30 s.
+// Without resolvers, or with one that can never answer, Watch returns an error at once that wraps
+// [ErrConfig], as [Check] does.
 func Merge(resolvers ...Resolver) Resolver { return merge(append([]Resolver(nil), resolvers...)) }
 
 type merge []Resolver

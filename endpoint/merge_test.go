@@ -30,8 +30,8 @@ func (s resolverScript) Watch(ctx context.Context, f func(Update)) error {
 	}
 }
 
-// send makes the resolverScript call its function with an update: the addresses, complete if there is
-// no dot at the end, failed if err is not nil.
+// send makes the resolverScript call its function with an update: the addresses, complete if
+// there is no dot at the end, failed if err is not nil.
 func (s resolverScript) send(addrs string, err error) {
 	addrs, incomplete := strings.CutSuffix(addrs, " .")
 	s <- func(f func(Update)) error {

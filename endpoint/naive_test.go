@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// naive is the ejector that one writes first: any error counts, any success resets, the limit is
-// compared with the ejections so far, and after half a minute the endpoint is back.
+// naive is the ejector that one writes first: any error counts, any success resets, the limit
+// is compared with the ejections so far, and after half a minute the endpoint is back.
 type naive struct {
 	n     int
 	row   map[string]int
@@ -116,8 +116,8 @@ func TestNaiveEjectorInTheSameScenes(t *testing.T) {
 	}
 }
 
-// Envoy #29008. The naive slow start has one clock for the group: it begins when an endpoint joins, for
-// all that are new.
+// Envoy #29008. The naive slow start has one clock for the group: it begins when an endpoint
+// joins, for all that are new.
 func TestNaiveSlowStartInTheSameScene(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const window = 60 * time.Second

@@ -55,9 +55,9 @@ type Polling struct {
 	// more than two goroutines of one Watch ever hang.
 	Timeout time.Duration
 
-	// MaxAnswers is how many endpoints an answer has if the source may have left others out:
-	// some DNS servers answer with at most 8 of many addresses, others each time. An answer with
-	// as many, or more, is not Complete, and removes no endpoint. DNS counts IPv4 and IPv6 addresses
+	// MaxAnswers is how many endpoints an answer has if the source may have left others out: some
+	// DNS servers answer with at most 8 of many addresses, others each time. An answer with as
+	// many, or more, is not Complete, and removes no endpoint. DNS counts IPv4 and IPv6 addresses
 	// separately. Zero: answers have no limit.
 	MaxAnswers int
 	// ForgetAfter makes the resolver remove an endpoint that that many answers in a row did not

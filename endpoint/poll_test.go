@@ -340,8 +340,8 @@ func TestHung(t *testing.T) {
 	})
 }
 
-// TestCapped replays resilient-httpclient #85: a DNS server answers with 3 of 9 addresses, others each
-// time, and the client closes the connections to those that are absent.
+// TestCapped replays resilient-httpclient #85: a DNS server answers with 3 of 9 addresses, others
+// each time, and the client closes the connections to those that are absent.
 func TestCapped(t *testing.T) {
 	ofNine := func(n int) (all []Endpoint) {
 		for i := range 3 {

@@ -41,8 +41,8 @@ func TestFailoverAtOnceAndFailbackAfterAWhile(t *testing.T) {
 	})
 }
 
-// The limit of ejections applies to all endpoints together. A Priority whose endpoints all
-// fail is left, although not all of them may be ejected.
+// The limit of ejections applies to all endpoints together. A Priority whose endpoints all fail
+// is left, although not all of them may be ejected.
 func TestFailoverDoesNotDependOnTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		list := []Endpoint{{Addr: "p1"}, {Addr: "p2"}, {Addr: "p3"}}

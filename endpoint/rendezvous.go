@@ -8,8 +8,8 @@ import (
 // Rendezvous returns a balancer that always picks the same candidate for the same key, by
 // weighted rendezvous hashing: when an endpoint joins or leaves only the keys that it gains or
 // had move. Keys are divided by Weight; load, failures and slow start change nothing, but an
-// ejected endpoint is no candidate. With an empty key it picks as [P2C] does. Among many candidates it
-// remembers the picks of recent keys, and looks at all candidates for other keys.
+// ejected endpoint is no candidate. With an empty key it picks as [P2C] does. Among many
+// candidates it remembers the picks of recent keys, and looks at all candidates for other keys.
 func Rendezvous() Balancer { return &rendezvous{} }
 
 type rendezvous struct {
@@ -56,12 +56,20 @@ func winner(c []Candidate, k uint64) int {
 }
 
 func weightedWinner(c []Candidate, k uint64) int {
-	won, best := 0, math.Inf(1)
+	// The smallest -log(u)/w wins. -log(u) is at least 1-u, and nearly equal if u is near 1, as
+	// that of a winner is. So the one of the first with the smallest (1-u)/w is a good start,
+	// and after it few candidates need a logarithm.
+	won, v, w := 0, 1-unit(mix(c[0].Hash^k)), c[0].weight()
+	for i := 1; i < min(len(c), 32); i++ {
+		if vi, wi := 1-unit(mix(c[i].Hash^k)), c[i].weight(); vi*w < v*wi {
+			won, v, w = i, vi, wi
+		}
+	}
+	best := -math.Log(unit(mix(c[won].Hash^k))) / w
 	for i := range c {
 		u := unit(mix(c[i].Hash ^ k))
 		w := c[i].weight()
-		// -log(u) is at least 1-u, so most candidates need no logarithm.
-		if 1-u >= w*best {
+		if 1-u >= w*best || i == won {
 			continue
 		}
 		if d := -math.Log(u) / w; d < best {
@@ -77,14 +85,15 @@ const (
 	maxMemo  = 1<<16 - 1 // an entry has 16 bits for the winner
 )
 
-// memo remembers the winners of recent keys among the candidates of one slice, which the pointer to its
-// first element identifies: it keeps the array from being reused, and candidates are never modified.
+// memo remembers the winners of recent keys among the candidates of one slice, which the
+// pointer to its first element identifies: it keeps the array from being reused, and candidates
+// are never modified.
 type memo struct {
 	first *Candidate
 	n     int
-	// An entry has the upper 48 bits of the hash of its key, and the winner plus one. The
-	// place of the entry is the lower 12 bits, so two keys are confused if 60 bits of their
-	// hashes are equal.
+	// An entry has the upper 48 bits of the hash of its key, and the winner plus one. The place
+	// of the entry is the lower 12 bits, so two keys are confused if 60 bits of their hashes
+	// are equal.
 	entries [memoSize]atomic.Uint64
 }
 

@@ -56,10 +56,11 @@ var (
 	ErrEnded = errors.New("endpoint: the resolver has stopped watching")
 )
 
-// Apply returns the endpoints there are after u, where last are those before it: those of u,
-// with the attributes that u gives them, and then, unless u is Complete, those of last that u
-// does not list. If u has no endpoints, or invalid ones, Apply returns last, and an error that is [ErrEmpty] or
-// wraps [ErrInvalid]. It does not change last and u; the result may share memory with last.
+// Apply returns the endpoints there are after u, where last are those before it: those of u, with
+// the attributes that u gives them, and then, unless u is Complete, those of last that u does not
+// list. If u has no endpoints, or invalid ones, Apply returns last, and an error that is
+// [ErrEmpty] or wraps [ErrInvalid]. It does not change last and u; the result may share memory
+// with last.
 func (u Update) Apply(last []Endpoint) ([]Endpoint, error) {
 	if len(u.Endpoints) == 0 {
 		return last, ErrEmpty
@@ -113,9 +114,9 @@ func same(a, b []Endpoint) bool {
 // checker is a Resolver with arguments that its constructor could not refuse.
 type checker interface{ check() error }
 
-// Check returns an error, which wraps [ErrConfig], if r can never answer: it is nil, a Static of no or invalid
-// endpoints, or a Merge of nothing or of such a resolver. A function that is given a Resolver
-// should call it, so that the mistake is known at once; otherwise Watch returns the
+// Check returns an error, which wraps [ErrConfig], if r can never answer: it is nil, a Static of
+// no or invalid endpoints, or a Merge of nothing or of such a resolver. A function that is given
+// a Resolver should call it, so that the mistake is known at once; otherwise Watch returns the
 // error.
 func Check(r Resolver) error {
 	if r == nil {

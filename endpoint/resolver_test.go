@@ -73,6 +73,14 @@ func TestStatic(t *testing.T) {
 	}
 }
 
+// TestValidateHidesSecrets checks that the error for a list shows no password.
+func TestValidateHidesSecrets(t *testing.T) {
+	err := Validate([]Endpoint{{Addr: "wss://me:hunter2@ws.test/", Weight: -1}, {Addr: "wss://me:hunter2@ws.test/"}})
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "ws.test") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // TestCheck checks that a resolver that can never answer is found before it is watchedResolver.
 func TestCheck(t *testing.T) {
 	good, bad := Static(Endpoint{Addr: "a"}), Static()

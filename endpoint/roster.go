@@ -9,7 +9,8 @@ import (
 
 // roster is the state machine of the endpoints: which there are, which of them fail, which
 // Priority is in use, and when something is due. It has no clock and no lock, and calls no
-// function of the user. Its methods need Set.mu held, and take the time since it began. After each change decide is to be called.
+// function of the user. Its methods need Set.mu held, and take the time since it began. After
+// each change decide is to be called.
 type roster struct {
 	cfg     *SetConfig // constant, without zero values
 	random  func() float64
@@ -70,7 +71,8 @@ type updated struct {
 	returns []*member  // OnLeave runs, and is to hurry
 }
 
-// update applies an answer that is valid and not empty, but for endpoints that are to leave: see retire.
+// update applies an answer that is valid and not empty, but for endpoints that are to leave:
+// see retire.
 func (r *roster) update(u Update, now time.Duration) (did updated) {
 	r.sorted, r.changed = false, true
 	if u.Complete {
@@ -115,9 +117,9 @@ func (r *roster) update(u Update, now time.Duration) (did updated) {
 	return did
 }
 
-// retire lets the endpoints leave that the last complete answer does not list. It is called when the
-// new ones have joined, so that there is always something to rank; if none of them has, those before stay.
-// OnLeave is to be called for the result.
+// retire lets the endpoints leave that the last complete answer does not list. It is called
+// when the new ones have joined, so that there is always something to rank; if none of them
+// has, those before stay. OnLeave is to be called for the result.
 func (r *roster) retire() (leaves []*member) {
 	if !slices.ContainsFunc(r.sort(), func(m *member) bool { return m.listed() && !m.absent }) {
 		return nil
@@ -278,8 +280,8 @@ func (r *roster) start(m *member, now time.Duration) {
 	}
 }
 
-// acceptedElsewhere reports whether at least half of the other endpoints, and at least one, have accepted the
-// client since m began to refuse.
+// acceptedElsewhere reports whether at least half of the other endpoints, and at least one,
+// have accepted the client since m began to refuse.
 func (r *roster) acceptedElsewhere(m *member) bool {
 	others, accept := 0, 0
 	for _, o := range r.members {
@@ -340,9 +342,11 @@ func (r *roster) sweep(now time.Duration) (clues []clue) {
 func (r *roster) probeDue(now time.Duration) (due []*member) {
 	for _, m := range r.sort() {
 		if m.awaited && !m.probing && now >= m.probeAt && r.cfg.Probe == nil {
-			// Without probes the share recovers by itself, and calls show more.
+			// Without probes the share recovers by itself, and slow start begins. Calls
+			// show more.
 			m.awaited = false
 			m.penalty /= 2
+			r.start(m, now)
 			r.refresh(m, now)
 			continue
 		}
@@ -356,7 +360,8 @@ func (r *roster) probeDue(now time.Duration) (due []*member) {
 	return due
 }
 
-// probed notes the result of a probe. As for observe, the result may have a record for the Ejector.
+// probed notes the result of a probe. As for observe, the result may have a record for the
+// Ejector.
 func (r *roster) probed(m *member, number uint64, err error, now time.Duration) (c clue, ask bool) {
 	if m.gone || m.probe != number || !m.probing {
 		return c, false
@@ -440,8 +445,8 @@ func (r *roster) limit(n int) int {
 	return min(n-1, max(1, int(math.Floor(r.cfg.MaxEjected*float64(n)+1e-9))))
 }
 
-// decide makes the state consistent: ejections within the limit, panic, the Priority in use, and
-// when probes are due. It returns the members that are ranked, and those that follow.
+// decide makes the state consistent: ejections within the limit, panic, the Priority in use,
+// and when probes are due. It returns the members that are ranked, and those that follow.
 func (r *roster) decide(now time.Duration) (ranked, next []*member) {
 	all := r.sort()
 	n, healthy, ejected := 0, 0, 0
@@ -501,8 +506,8 @@ func (r *roster) eject(m *member, now time.Duration) {
 	r.event(EndpointEjected, m, m.failing)
 }
 
-// release ends n ejections that the limit no longer permits: those of the endpoints that have failed for the shortest
-// time. They still count as failing.
+// release ends n ejections that the limit no longer permits: those of the endpoints that have
+// failed for the shortest time. They still count as failing.
 func (r *roster) release(all []*member, n int) {
 	var out []*member
 	for _, m := range all {
@@ -640,18 +645,20 @@ func (r *roster) candidates(all []*member) (ranked, next []*member) {
 	return ranked, next
 }
 
-// await decides whether and when m is probed: if it is ejected; if its share is reduced, since it may get no
-// callers to show that it has recovered; and if it is not in use but might be.
+// await decides whether and when m is probed: if it is ejected; if its share is reduced or its
+// slow start has not begun, since it may get no callers to show that it works; and if it is not
+// in use but might be.
 func (r *roster) await(m *member, now time.Duration) {
 	idle := r.chosen && m.ep.Priority != r.inUse
 	// A better Priority must be known to be healthy before it is used again.
-	wanted := m.listed() && (m.ejected || m.penalty > 0 || idle && (m.failing != nil || m.ep.Priority < r.inUse))
+	wanted := m.listed() && (m.ejected || m.penalty > 0 || !idle && m.slow && !m.began ||
+		idle && (m.failing != nil || m.ep.Priority < r.inUse))
 	switch {
 	case !wanted:
 		m.awaited = false
 	case !m.awaited && !m.probing:
 		d := r.delay(m)
-		if m.failing == nil && m.penalty == 0 {
+		if m.failing == nil && m.penalty == 0 && idle {
 			d = max(d, r.cfg.FailbackAfter/10)
 		}
 		m.awaited, m.probeAt = true, now+d

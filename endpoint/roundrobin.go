@@ -3,12 +3,12 @@ package endpoint
 import "sync/atomic"
 
 // RoundRobin returns a balancer that picks the candidates in turn, each as often as its share
-// says, and the picks of one spread evenly. It looks at all candidates, and ignores their
-// load.
+// says, and the picks of one spread evenly. It looks at all candidates, and ignores their load.
 func RoundRobin() Balancer { return &roundRobin{} }
 
-// roundRobin is a stride scheduler without state but a counter: the candidates are visited in turn, and in
-// each round one is skipped if its accumulated share has not reached the next whole number.
+// roundRobin is a stride scheduler without state but a counter: the candidates are visited in
+// turn, and in each round one is skipped if its accumulated share has not reached the next
+// whole number.
 type roundRobin struct{ visits atomic.Uint64 }
 
 func (b *roundRobin) fork() Balancer { return &roundRobin{} }
@@ -29,8 +29,7 @@ func (b *roundRobin) Pick(c []Candidate, _ string) int {
 		if stride >= whole {
 			return int(i)
 		}
-		// The offset keeps candidates of the same share from being skipped in the same
-		// round.
+		// The offset keeps candidates of the same share from being skipped in the same round.
 		if (stride*round+i*(whole/2+1))%whole < stride {
 			return int(i)
 		}

@@ -125,8 +125,8 @@ func (sc *scene) finish() {
 	sc.close()
 }
 
-// A server that goes silent has at most 1 % of the picks a second later. What shows the
-// silence differs: calls in flight that do not end (load), callers that give up (Unanswered), or a
+// A server that goes silent has at most 1 % of the picks a second later. What shows the silence
+// differs: calls in flight that do not end (load), callers that give up (Unanswered), or a
 // keepalive (Silence).
 func TestSilentEndpointIsAvoidedWithinASecond(t *testing.T) {
 	for _, tc := range []struct {
@@ -179,8 +179,8 @@ func TestSilentEndpointIsAvoidedWithinASecond(t *testing.T) {
 	}
 }
 
-// The naive two choices know only the load. When callers give up soon the silent endpoint
-// loses its load as fast as the others.
+// The naive two choices know only the load. When callers give up soon the silent endpoint loses
+// its load as fast as the others.
 func TestNaiveTwoChoicesKeepASilentEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sc := newScene(t, SetConfig{})
@@ -210,8 +210,8 @@ func TestNaiveTwoChoicesKeepASilentEndpoint(t *testing.T) {
 	})
 }
 
-// An exclusive lease occupies its connection. The callers, of whom each waits for the end of its
-// lease before the next, pile up on the silent endpoint unless it is avoided.
+// An exclusive lease occupies its connection. The callers, of whom each waits for the end of
+// its lease before the next, pile up on the silent endpoint unless it is avoided.
 func TestSilentEndpointWithExclusiveLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, b := range []Balancer{P2C(), LeastLoaded(), PeakEWMA(PeakEWMAConfig{}), RoundRobin()} {
@@ -250,8 +250,8 @@ func TestSilentEndpointWithExclusiveLeases(t *testing.T) {
 	})
 }
 
-// ingress-nginx #5540: an endpoint that fails fast has the least load and the shortest
-// answers. Here the ejector is off, so only the balancer can avoid it.
+// ingress-nginx #5540: an endpoint that fails fast has the least load and the shortest answers.
+// Here the ejector is off, so only the balancer can avoid it.
 func TestEndpointThatFailsFastDoesNotAttractCallers(t *testing.T) {
 	run := func(t *testing.T, b Balancer, pick func(c []Candidate) int) float64 {
 		var share float64
@@ -305,8 +305,8 @@ func TestLoadIsEvenSoonAfterOneIsKilled(t *testing.T) {
 		sc.set("c", server{failing: true})
 		before := sc.state("c").Bad
 		sc.run(1500 * time.Millisecond)
-		// Few callers come to an endpoint whose share is reduced, so a probe may be what
-		// ejects it.
+		// Few callers come to an endpoint whose share is reduced, so a probe may be what ejects
+		// it.
 		if s := sc.state("c"); !s.Failing || s.Ranked || s.Bad-before > 10 {
 			t.Errorf("1.5 s after it was killed: %+v", s)
 		}

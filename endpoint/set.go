@@ -118,7 +118,8 @@ func (s *Set) endLocked(name string) {
 	}
 }
 
-// change runs f, which changes the roster, under the lock, and carries out what the roster decides then.
+// change runs f, which changes the roster, under the lock, and carries out what the roster
+// decides then.
 func (s *Set) change(f func(r *roster, now time.Duration)) {
 	s.mu.Lock()
 	f(s.roster, s.now())
@@ -250,8 +251,8 @@ func (s *Set) report(err error) {
 	s.change(func(r *roster, _ time.Duration) { r.event(Panicked, nil, err) })
 }
 
-// isolated runs f on a goroutine of its own and returns its error. A panic is an error, and so is the end of the
-// goroutine by runtime.Goexit.
+// isolated runs f on a goroutine of its own and returns its error. A panic is an error, and so
+// is the end of the goroutine by runtime.Goexit.
 func (s *Set) isolated(where string, f func() error) (err error) {
 	returned, panicked := false, false
 	done := make(chan struct{})
@@ -301,8 +302,8 @@ func (s *Set) Ready(ctx context.Context) error {
 	}
 }
 
-// Pick returns the address that Rank would put first, without those after it. It returns ""
-// if there is no endpoint. It takes no lock, reads no clock, and allocates nothing.
+// Pick returns the address that Rank would put first, without those after it. It returns "" if
+// there is no endpoint. It takes no lock, reads no clock, and allocates nothing.
 func (s *Set) Pick(key string) string {
 	c := s.view.Load().ranked
 	if len(c) == 0 {
@@ -312,16 +313,15 @@ func (s *Set) Pick(key string) string {
 }
 
 // Rank appends to dst the addresses of endpoints worth trying for one acquire, the best first:
-// first the pick of the Balancer, then others of the same Priority. If one of these
-// has failed lately, endpoints of the next Priority follow. At most [SetConfig.Choices] are
-// appended, without duplicates. key is for balancers such as [Rendezvous]; it may be
-// empty.
+// first the pick of the Balancer, then others of the same Priority. If one of these has failed
+// lately, endpoints of the next Priority follow. At most [SetConfig.Choices] are appended,
+// without duplicates. key is for balancers such as [Rendezvous]; it may be empty.
 //
-// It appends at least one address while any endpoint has joined and is not draining. It takes no
-// lock, reads no clock, and allocates only if dst has no room.
+// It appends at least one address while any endpoint has joined and is not draining. It takes
+// no lock, reads no clock, and allocates only if dst has no room.
 //
-// If the caller has tried all of them in vain, and has reported the evidence, it may rank again:
-// the result reflects the evidence.
+// If the caller has tried all of them in vain, and has reported the evidence, it may rank
+// again: the result reflects the evidence.
 func (s *Set) Rank(dst []string, key string) []string {
 	v := s.view.Load()
 	if len(v.ranked) == 0 {
@@ -380,16 +380,16 @@ func (s *Set) pick(c []Candidate, key string) (i int) {
 	return i
 }
 
-// Use is one use of an endpoint, from [Set.Begin] to [Use.End]. The zero Use is of no
-// endpoint; its methods do nothing.
+// Use is one use of an endpoint, from [Set.Begin] to [Use.End]. The zero Use is of no endpoint;
+// its methods do nothing.
 type Use struct {
 	set *Set
 	m   *member
 }
 
-// Begin counts a use of the endpoint, which must end with exactly one call of [Use.End]. To let the
-// load include callers that wait, begin before acquiring a connection, with the address that
-// Rank put first, and use [Use.Move] if the connection turns out to be another endpoint's.
+// Begin counts a use of the endpoint, which must end with exactly one call of [Use.End]. To let
+// the load include callers that wait, begin before acquiring a connection, with the address
+// that Rank put first, and use [Use.Move] if the connection turns out to be another endpoint's.
 // It takes no lock. If the endpoint is unknown it returns a Use of no endpoint, whose Move
 // works.
 func (s *Set) Begin(addr string) Use {
@@ -401,8 +401,8 @@ func (s *Set) Begin(addr string) Use {
 	return Use{s, m}
 }
 
-// Move moves the use to another endpoint. It returns the Use that replaces u, of which End is to
-// be called.
+// Move moves the use to another endpoint. It returns the Use that replaces u, of which End is
+// to be called.
 func (u Use) Move(addr string) Use {
 	if u.set == nil {
 		return u
@@ -426,8 +426,8 @@ func (u Use) End(e Evidence) {
 	u.set.observe(u.m, e)
 }
 
-// Observe reports evidence apart from a use, such as the failure of a dial.
-// It does nothing if the endpoint is unknown or drains.
+// Observe reports evidence apart from a use, such as the failure of a dial. It does nothing if
+// the endpoint is unknown or drains.
 func (s *Set) Observe(addr string, e Evidence) {
 	if m := s.view.Load().members[addr]; m != nil {
 		s.observe(m, e)
@@ -453,21 +453,19 @@ func (s *Set) observe(m *member, e Evidence) {
 	var c clue
 	var ask, refresh bool
 	s.change(func(r *roster, now time.Duration) { c, ask, refresh = r.observe(m, e, now) })
-	if ask && s.convict(c, e.Err) || refresh {
+	if ask && s.convict(c, e) || refresh {
 		s.Refresh()
 	}
 }
 
-// convict asks the Ejector about an endpoint that has failed, with last. It reports whether the endpoint
-// counts as failing now.
-func (s *Set) convict(c clue, last error) bool {
+// convict asks the Ejector about an endpoint that has failed, e being the last evidence. It
+// reports whether the endpoint counts as failing now.
+func (s *Set) convict(c clue, e Evidence) bool {
 	var cause error
 	if s.call("Failed", func() { cause = s.cfg.Ejector.Failed(c.record) }) != nil || cause == nil {
 		return false
 	}
-	if last != nil {
-		cause = fmt.Errorf("%w; the last: %w", cause, last)
-	}
+	cause = fmt.Errorf("%w; the last: %w", cause, e.last())
 	s.change(func(r *roster, now time.Duration) { r.condemn(c, cause, now) })
 	return true
 }
@@ -491,9 +489,9 @@ func (s *Set) measure(m *member, e Evidence, success, failure bool) {
 	}
 }
 
-// Refresh asks the resolver to look up again, if it is a [Refresher]. A Set does so itself
-// when a dial fails or an endpoint is ejected. It does not block: a goroutine of the Set calls
-// the resolver.
+// Refresh asks the resolver to look up again, if it is a [Refresher]. A Set does so itself when
+// a dial fails or an endpoint is ejected. It does not block: a goroutine of the Set calls the
+// resolver.
 func (s *Set) Refresh() {
 	select {
 	case s.refresh <- struct{}{}:
@@ -532,9 +530,10 @@ func (s *Set) Snapshot() Snapshot {
 }
 
 // Close stops following the resolver and cancels probes and the contexts of OnLeave, which is
-// not called for the endpoints that remain: they stay the owner's. It blocks until all functions
-// of the user have returned or ctx ends; its error then wraps that of ctx and says what still
-// runs. It must not be called by such a function. It may be called again. Rank returns nothing afterwards; uses still end as usual.
+// not called for the endpoints that remain: they stay the owner's. It blocks until all
+// functions of the user have returned or ctx ends; its error then wraps that of ctx and says
+// what still runs. It must not be called by such a function. It may be called again. Rank
+// returns nothing afterwards; uses still end as usual.
 func (s *Set) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {

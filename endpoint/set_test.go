@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,6 +342,59 @@ func TestPanicsOfTheUsersFunctionsAreContained(t *testing.T) {
 		}
 	})
 }
+
+// Each function of the user calls the Set: none is called with the lock held.
+func TestUsersFunctionsMayCallTheSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var st *stage
+		called := make(map[string]int)
+		var mu sync.Mutex
+		use := func(name string) {
+			mu.Lock()
+			called[name]++
+			first := called[name] == 1
+			mu.Unlock()
+			if st == nil || st.Set == nil {
+				return
+			}
+			st.Snapshot()
+			st.Rank(nil, "")
+			st.Refresh()
+			st.Observe("e", Evidence{Kind: Success})
+			if first {
+				st.Observe("e", Evidence{Kind: CallFailed})
+			}
+			st.Begin("e").End(Evidence{})
+		}
+		st = newStage(t, SetConfig{
+			Balancer: caller{use}, Ejector: caller{use},
+			Probe:  func(ctx, string) error { use("Probe"); return nil },
+			OnJoin: func(Endpoint) error { use("OnJoin"); return nil }, OnChange: func(Endpoint) { use("OnChange") },
+			OnLeave: func(ctx, string) { use("OnLeave") }, Trace: func(Event) { use("Trace") },
+		}, five()...)
+		st.answer(Endpoint{Addr: "a", Weight: 2}, Endpoint{Addr: "e"}, Endpoint{Addr: "f"})
+		st.Observe("a", Evidence{Kind: CallFailed, Err: callingError{use}})
+		pass(time.Minute)
+		st.close()
+		for _, name := range []string{"Failed", "Sweep", "Probe", "OnJoin", "OnChange", "OnLeave", "Trace", "Error"} {
+			if called[name] == 0 {
+				t.Errorf("%s was not called", name)
+			}
+		}
+	})
+}
+
+// caller is a balancer and an ejector that say that they are called.
+type caller struct{ use func(string) }
+
+func (c caller) Pick([]Candidate, string) int { return 0 }
+func (c caller) Failed(Record) error          { c.use("Failed"); return errDown }
+func (c caller) Sweep([]Record, []error)      { c.use("Sweep") }
+
+// callingError is an error whose methods say that they are called.
+type callingError struct{ use func(string) }
+
+func (e callingError) Error() string { e.use("Error"); return "calling" }
 
 func TestCloseSaysWhatStillRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

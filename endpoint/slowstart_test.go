@@ -13,14 +13,17 @@ func near2(a, b float64) bool { return math.Abs(a-b) < 0.021 }
 func TestSlowStartGrowsFromTheFirstGoodConnection(t *testing.T) {
 	for _, aggression := range []float64{1, 2, 0.5} {
 		synctest.Test(t, func(t *testing.T) {
-			st := newStage(t, SetConfig{SlowStart: 100 * time.Second, Aggression: aggression}, listOf("a", "b")...)
+			st := newStage(t, SetConfig{
+				SlowStart: 100 * time.Second, Aggression: aggression, ProbeTimeout: time.Hour,
+				Probe: func(c ctx, _ string) error { <-c.Done(); return c.Err() }, // it cannot be reached yet
+			}, listOf("a", "b")...)
 			defer st.close()
 			if s := st.state("a"); s.Status != Healthy || s.Share != 1 {
 				t.Errorf("the endpoints of the first answer: %+v", s)
 			}
 			st.answer(Endpoint{Addr: "a"}, Endpoint{Addr: "b"}, Endpoint{Addr: "c", Weight: 4})
-			// The naive clock runs from the join: an endpoint that is first reached
-			// after the window begins with its whole share.
+			// The naive clock runs from the join: an endpoint that is first reached after the
+			// window begins with its whole share.
 			pass(1000 * time.Second)
 			if s := st.state("c"); s.Status != SlowStart || !near2(s.Share/4, 0.1) {
 				t.Errorf("before its first connection: %+v", s)
@@ -103,4 +106,43 @@ func TestSlowStartLetsAnIdleSetTryTheNewcomer(t *testing.T) {
 			st.close()
 		}
 	})
+}
+
+// Callers that choose by load do not come to an endpoint with a tenth of the share while the
+// others have a few uses each. The naive slow start waits for the first of them for ever.
+func TestSlowStartBeginsInABusySet(t *testing.T) {
+	for _, probes := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := SetConfig{SlowStart: 10 * time.Second}
+			if !probes {
+				cfg.Ejector = Never()
+			}
+			st := newStage(t, cfg, listOf("a", "b")...)
+			defer st.close()
+			var uses []Use
+			for _, a := range []string{"a", "b"} {
+				for range 4 {
+					uses = append(uses, st.Begin(a))
+				}
+			}
+			st.answer(listOf("a", "b", "c")...)
+			for range 1000 {
+				if st.Pick("") == "c" {
+					t.Fatal("the scene is to show that the newcomer gets no callers")
+				}
+			}
+			pass(1300 * time.Millisecond)
+			if s := st.state("c"); s.Status != SlowStart || s.Probes != map[bool]int64{true: 1}[probes] {
+				t.Errorf("after its first probe: %+v", s)
+			}
+			pass(10 * time.Second)
+			st.want("c", Healthy)
+			if got := st.Pick(""); got == "" {
+				t.Error("nothing is picked")
+			}
+			for _, u := range uses {
+				u.End(Evidence{Kind: Success})
+			}
+		})
+	}
 }

@@ -34,17 +34,17 @@ type SRVConfig struct {
 // SRV returns a [Resolver], which is also a [Refresher], that looks up SRV records. The error
 // wraps [ErrConfig] and names every invalid field.
 //
-// Each record is an endpoint, in the order of RFC 2782: by Priority, within it at random by weight. Addr
-// is "target:port", and Name the target: the target is one server, and what dials looks up
-// its addresses, see [DNSConfig]. The certificate that a server must show is the program's decision:
-// RFC 6125 prefers the name of the service's domain, because without DNSSEC an attacker can
-// choose the target.
+// Each record is an endpoint, in the order of RFC 2782: by Priority, within it at random by
+// weight. Addr is "target:port", and Name the target: the target is one server, and the dialer
+// looks up its addresses, see [DNSConfig]. The certificate that a server must show is the
+// program's decision: RFC 6125 prefers the name of the service's domain, because without DNSSEC
+// an attacker can choose the target.
 //
 // The weight of a record is that of its endpoint, so that a balancer which heeds weights shares
-// the work among records of one priority as RFC 2782 says. There records with weight 0 together are chosen as
-// often as one with weight 1 beside records with a greater weight, and here they share a
-// weight of 1 too. If all have weight 0 they are equal. A target of "." alone says that the
-// service is not available: the last endpoints are kept, with [ErrNotAvailable].
+// the work among records of one priority as RFC 2782 says. There records with weight 0 together
+// are chosen as often as one with weight 1 beside records with a greater weight, and here they
+// share a weight of 1 too. If all have weight 0 they are equal. A target of "." alone says that
+// the service is not available: the last endpoints are kept, with [ErrNotAvailable].
 func SRV(cfg SRVConfig) (Resolver, error) {
 	var e faultList
 	e.require(strings.Trim(cfg.Domain, ".") != "", "Domain is required, got %q", cfg.Domain)

@@ -39,7 +39,8 @@ func srvRecord(target string, priority, weight uint16) *net.SRV {
 	return &net.SRV{Target: target, Port: 443, Priority: priority, Weight: weight}
 }
 
-// TestSRV checks what endpoints, and what error, an answer makes, after a complete answer with old.test.
+// TestSRV checks what endpoints, and what error, an answer makes, after a complete answer with
+// old.test.
 func TestSRV(t *testing.T) {
 	tooMany := make([]*net.SRV, 5)
 	for i := range tooMany {

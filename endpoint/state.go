@@ -22,8 +22,8 @@ const (
 	Ejected
 	// Probing: it is ejected, and a probe is running.
 	Probing
-	// Draining: the resolver no longer lists it, and [SetConfig.OnLeave] has not returned
-	// yet. It is not ranked.
+	// Draining: the resolver no longer lists it, and [SetConfig.OnLeave] has not returned yet.
+	// It is not ranked.
 	Draining
 
 	statuses
@@ -48,8 +48,8 @@ type State struct {
 	Cause error
 	// Since is when Status last changed.
 	Since time.Time
-	// Failing is whether the [Ejector] decided that it fails. Status is then Ejected or Probing,
-	// unless [SetConfig.MaxEjected] did not permit that.
+	// Failing is whether the [Ejector] decided that it fails. Status is then Ejected or
+	// Probing, unless [SetConfig.MaxEjected] did not permit that.
 	Failing bool
 	// Ignored is whether it is ranked although it is ejected: too few endpoints are healthy
 	// ([SetConfig.PanicBelow]).

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Static returns a Resolver of endpoints that do not change. If there are none, or they are invalid,
-// Watch returns an error at once that wraps [ErrConfig] and names every fault, as [Check] does.
+// Static returns a Resolver of endpoints that do not change. If there are none, or they are
+// invalid, Watch returns an error at once that wraps [ErrConfig] and names every fault, as
+// [Check] does.
 func Static(endpoints ...Endpoint) Resolver { return static(slices.Clone(endpoints)) }
 
 type static []Endpoint

@@ -13,8 +13,8 @@ type SubsetConfig struct {
 	// host or pod. Clients with the same one choose the same endpoints; one that is the
 	// same after a restart chooses the same ones as before.
 	Client string
-	// Size is how many endpoints are chosen of each Priority, at least 1, so that there are as many to fail over to.
-	// If there are fewer all are.
+	// Size is how many endpoints are chosen of each Priority, at least 1, so that there are as
+	// many to fail over to. If there are fewer all are.
 	Size int
 	// PerZone chooses Size endpoints of each Zone of a Priority instead, as the balancer
 	// [Zone] needs: otherwise a client may have none in its own zone.
@@ -28,9 +28,9 @@ func (c *SubsetConfig) check() error {
 	return e.wrap()
 }
 
-// Choose returns the endpoints of all that the client uses, in the order of all. It is a pure function, by
-// rendezvous hashing: each client has an order of its own of all endpoints, from a hash
-// of Client and Addr, and uses the first Size of it. Hence
+// Choose returns the endpoints of all that the client uses, in the order of all. It is a pure
+// function, by rendezvous hashing: each client has an order of its own of all endpoints, from a
+// hash of Client and Addr, and uses the first Size of it. Hence
 //
 //   - each endpoint is chosen by about as many clients as any other: their number is binomially
 //     distributed. If 1,000 clients choose 10 of 100 the most loaded has about 1.2 times the mean;
@@ -86,14 +86,14 @@ func (c SubsetConfig) Choose(all []Endpoint) []Endpoint {
 	return subset
 }
 
-// Subset returns a [Resolver] of those endpoints of r that [SubsetConfig.Choose] chooses: for services with so
-// many endpoints, or clients, that not every client can have connections to every
-// endpoint. It is a [Refresher], with effect if r is one. The error wraps [ErrConfig] and names every invalid
-// field, and what [Check] finds.
+// Subset returns a [Resolver] of those endpoints of r that [SubsetConfig.Choose] chooses: for
+// services with so many endpoints, or clients, that not every client can have connections to
+// every endpoint. It is a [Refresher], with effect if r is one. The error wraps [ErrConfig] and
+// names every invalid field, and what [Check] finds.
 //
-// It chooses among the endpoints that are known, those that an incomplete answer kept
-// included, and its updates are Complete: an endpoint leaves the subset if an answer removed it, or if
-// the hash prefers one that has joined.
+// It chooses among the endpoints that are known, those that an incomplete answer kept included,
+// and its updates are Complete: an endpoint leaves the subset if an answer removed it, or if the
+// hash prefers one that has joined.
 func Subset(r Resolver, cfg SubsetConfig) (Resolver, error) {
 	if err := errors.Join(Check(r), cfg.check()); err != nil {
 		return nil, err

@@ -71,8 +71,8 @@ func TestSubsetMoves(t *testing.T) {
 			t.Fatalf("client %d: %v left and %v came", c, gone, come)
 		}
 	}
-	// Expected are clients × size / 101 = 297, with a standard deviation of 16. A choice by the position in
-	// a list (modulo) would change nearly all.
+	// Expected are clients × size / 101 = 297, with a standard deviation of 16. A choice by the
+	// position in a list (modulo) would change nearly all.
 	t.Logf("an endpoint joins 100: %d of %d clients replace one of %d", changed, clients, size)
 	if changed < 297-5*16 || changed > 297+5*16 {
 		t.Errorf("%d clients changed their subset, want about 297", changed)

@@ -5,11 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// Zone returns a balancer that prefers the candidates of a zone: next picks one of them, unless
-// it has more than spill times the load of a candidate elsewhere, relative to their shares; then next
-// picks one elsewhere. Two uses more on an idle endpoint do not count as more load. With a spill of 0 the zone is
-// left only if it has no candidate. Zone panics if next is nil, or if spill is neither 0 nor at
-// least 1.
+// Zone returns a balancer that prefers the candidates of a zone: next picks one of them. If
+// that one has more than spill times the load of a candidate elsewhere, relative to their
+// shares, next picks one elsewhere instead. An idle candidate of the zone is used unless its
+// share is reduced, and two uses more than elsewhere are tolerated. With a spill of 0 the zone
+// is left only if it has no candidate. Zone panics if next is nil, or if spill is neither 0 nor
+// at least 1.
 func Zone(zone string, spill float64, next Balancer) Balancer {
 	if next == nil || !(spill == 0 || spill >= 1) {
 		panic(fmt.Sprintf("endpoint: a Zone needs a next balancer and a spill that is 0 or at least 1, got %v and %v", next, spill))
@@ -30,8 +31,8 @@ type zoned struct {
 	split     atomic.Pointer[split]
 }
 
-// split divides the candidates of one slice. The pointer to its first element identifies the slice: it
-// keeps the array from being reused, and candidates are never modified.
+// split divides the candidates of one slice. The pointer to its first element identifies the
+// slice: it keeps the array from being reused, and candidates are never modified.
 type split struct {
 	first         *Candidate
 	n             int
@@ -74,8 +75,13 @@ func (z *zoned) Pick(c []Candidate, key string) int {
 	if z.spill == 0 || len(s.far) == 0 {
 		return s.nearAt[i]
 	}
-	near, far := &s.near[i], &s.far[p2c{}.Pick(s.far, "")]
-	if float64(near.Load()+1)*far.Share() <= z.spill*float64(far.Load()+2)*near.Share() {
+	near := &s.near[i]
+	load := near.Load()
+	if load == 0 && near.Share() >= near.weight() {
+		return s.nearAt[i] // idle and well
+	}
+	far := &s.far[p2c{}.Pick(s.far, "")]
+	if float64(load+1)*far.Share() <= z.spill*float64(far.Load()+2)*near.Share() {
 		return s.nearAt[i]
 	}
 	return s.farAt[z.elsewhere.Pick(s.far, key)]

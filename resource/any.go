@@ -44,7 +44,8 @@ const attemptDelay = 250 * time.Millisecond
 // nothing is waited for. Without a key it fails with [ErrNoKeys].
 //
 // In [Stats] of a key's pool the caller counts as one that waits there, and in the end as
-// served or failed, whichever key served it. [KeyedStats] counts it once.
+// served or failed, whichever key served it. [KeyedStats] counts it once, and alone has the
+// failure of the acquire in Failures.
 func (k *Keyed[K, T]) AcquireAny(ctx context.Context, keys []K, r Request) (K, Lease[T], error) {
 	if len(keys) > 0 {
 		if p, ok := k.Find(keys[0]); ok && p.mode.plain(&r) && ctx.Err() == nil {
@@ -165,17 +166,21 @@ type anyOp[K comparable, T any] struct {
 	k     *Keyed[K, T]
 	ctx   context.Context
 	ended <-chan struct{} // ctx's Done
-	r     *Request
+	r     Request
 	multi *multiWait[T]
 	lines []anyLine[K, T]
 
-	creating int             // in so many of the lines, from the first, a creation may begin for the caller
-	delay    *time.Timer     // attemptDelay since one may begin in the last of them; nil: not needed yet
-	left     bool            // the caller has left the lines
-	recheck  bool            // lines may have dropped the caller
-	answers  chan *asking    // of the Admissions
-	asked    context.Context // theirs
-	stopAsk  context.CancelFunc
+	creating int         // in so many of the lines, from the first, a creation may begin for the caller
+	delay    *time.Timer // attemptDelay since one may begin in the last of them; nil: not needed yet
+	left     bool        // the caller has left the lines
+	dropped  struct {    // waits that ended because the key dropped out, counted as repeats already
+		n    int64
+		time time.Duration
+	}
+	recheck bool            // lines may have dropped the caller
+	answers chan *asking    // of the Admissions
+	asked   context.Context // theirs
+	stopAsk context.CancelFunc
 }
 
 // anyLine is the caller in one of its lines.
@@ -199,7 +204,7 @@ type asking struct {
 
 // waitAny is AcquireAny where nothing is idle, or the request is not to wait.
 func (k *Keyed[K, T]) waitAny(ctx context.Context, keys []K, r *Request) (key K, l Lease[T], err error) {
-	op := &anyOp[K, T]{k: k, ctx: ctx, ended: ctx.Done(), r: r}
+	op := &anyOp[K, T]{k: k, ctx: ctx, ended: ctx.Done(), r: *r}
 	defer op.close()
 	op.open(keys)
 	if won := op.run(); won != nil {
@@ -240,7 +245,7 @@ func (op *anyOp[K, T]) lookUp(l *anyLine[K, T]) {
 	}
 	l.slowAcquire = slowAcquire[T]{p: p}
 	l.admit = p.cfg.Admission == nil
-	l.begin(op.ctx, op.r, localIndex(len(p.slots)))
+	l.begin(op.ctx, &op.r, localIndex(len(p.slots)))
 }
 
 // run waits until the caller is served. It returns the line that served it; nil: it got nothing.
@@ -293,7 +298,7 @@ func (op *anyOp[K, T]) tryAll() *anyLine[K, T] {
 	for i := range op.lines {
 		l := &op.lines[i]
 		for l.err == nil && op.ctx.Err() == nil {
-			lease, err := lendIdle(op.ctx, l.p, op.r)
+			lease, err := lendIdle(op.ctx, l.p, &op.r)
 			if err == nil {
 				l.lease, l.lent = lease, true
 				return l
@@ -326,7 +331,7 @@ func (op *anyOp[K, T]) lineUp() {
 			if op.multi.served() {
 				return
 			}
-			if l.w != nil && !(op.recheck && op.dropped(l)) {
+			if l.w != nil && !(op.recheck && op.passedOver(l)) {
 				break
 			}
 			if !l.admit {
@@ -339,8 +344,8 @@ func (op *anyOp[K, T]) lineUp() {
 	op.recheck = false
 }
 
-// dropped reports whether the pool of l has dropped the caller.
-func (op *anyOp[K, T]) dropped(l *anyLine[K, T]) bool {
+// passedOver reports whether the pool of l has passed the caller over.
+func (op *anyOp[K, T]) passedOver(l *anyLine[K, T]) bool {
 	l.p.lock()
 	over := l.w.passedOver
 	l.p.unlock()
@@ -479,7 +484,15 @@ func (op *anyOp[K, T]) dropOut(l *anyLine[K, T], err error) {
 	} else {
 		l.err = op.k.drainError(err)
 	}
-	if l.err != nil && op.creating > 0 && l == &op.lines[op.creating-1] {
+	if l.err == nil {
+		return
+	}
+	if l.counted { // as failed; in the sum over the pools the caller still waits
+		op.dropped.n++
+		op.dropped.time += l.lasted
+		op.k.common.repeats.fail(1, l.lasted)
+	}
+	if op.creating > 0 && l == &op.lines[op.creating-1] {
 		op.moveOn()
 	}
 }
@@ -520,7 +533,7 @@ func (op *anyOp[K, T]) serve(l *anyLine[K, T]) {
 		l.traceWait(nil)
 	}
 	l.lend()
-	l.lease.noteShared(op.r)
+	l.lease.noteShared(&op.r)
 }
 
 // leave takes the caller out of all lines, once. If one has served it meanwhile, the resource goes
@@ -587,7 +600,7 @@ func (op *anyOp[K, T]) ask(i int) {
 	p.unlock()
 	ctx, cancel := context.WithCancel(op.asked)
 	stop := context.AfterFunc(p.ctx, cancel) // Close does not wait for the caller's context
-	a, answers, r := &asking{line: i}, op.answers, *op.r
+	a, answers, r := &asking{line: i}, op.answers, op.r
 	l.asking = a
 	go func() {
 		defer p.unbusy()
@@ -628,12 +641,12 @@ func (op *anyOp[K, T]) answer(a *asking) {
 // close ends the op on every path: the caller is in no line any more, and every permit but that of
 // its lease is given back.
 func (op *anyOp[K, T]) close() {
-	op.leave()
-	op.countWaits()
+	defer op.letGo(0) // each deferred: an Evict or a Done may end this goroutine
+	defer op.countWaits()
 	if op.stopAsk != nil {
 		op.stopAsk()
 	}
-	op.letGo(0)
+	op.leave()
 }
 
 // letGo gives back what the lines from i on hold.
@@ -659,8 +672,8 @@ func (op *anyOp[K, T]) letGo(i int) {
 func (op *anyOp[K, T]) countWaits() {
 	var won *anyLine[K, T]
 	for i := range op.lines {
-		if op.lines[i].lent {
-			won = &op.lines[i]
+		if l := &op.lines[i]; l.lent || l.counted && l.lease.e != nil { // or Trace is ending this goroutine
+			won = l
 		}
 	}
 	var served, failed int64
@@ -689,10 +702,8 @@ func (op *anyOp[K, T]) countWaits() {
 	} else if won == nil && failed > 0 {
 		failed, failedTime = failed-1, failedTime-longest
 	}
-	rep.served.Add(served)
-	rep.servedTime.Add(int64(servedTime))
-	rep.failed.Add(failed)
-	rep.failedTime.Add(int64(failedTime))
+	rep.serve(served, servedTime)
+	rep.fail(failed-op.dropped.n, failedTime-op.dropped.time)
 }
 
 // fail returns the error of an acquire that got nothing, and counts and reports it.

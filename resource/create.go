@@ -51,10 +51,7 @@ func newCreation[T any](ctx context.Context) *creation[T] {
 // creationFor is a creation that begins because w waits.
 func creationFor[T any](w *waiter[T]) *creation[T] {
 	m := newCreation[T](w.ctx)
-	if w.multi != nil {
-		m.multi, m.line = w.multi, w.line
-		m.multi.report(m.line, creationBegun)
-	}
+	m.multi, m.line = w.multi, w.line
 	return m
 }
 

@@ -82,7 +82,7 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	p.mu.Unlock()
 	in.MinIdle = p.cfg.MinIdle
 	p.inspector.list(&in, limit)
-	in.Waiting = p.inspector.waiting(limit)
+	in.Waiting = p.inspector.waiting(limit, 0)
 	in.Policies = p.policies.states()
 	var quotas quotaSet
 	p.policies.sharedQuotas(&quotas)
@@ -173,8 +173,10 @@ func (x *inspector[T]) each(f func(e *entry[T]) bool) {
 	}
 }
 
-// waiting lists the waiters from the front of the queue, up to limit.
-func (x *inspector[T]) waiting(limit int) (some []WaiterInfo) {
+// waiting lists the waiters from the front of the queue, up to limit. With a listing, which is not
+// 0, it leaves out callers of AcquireAny that the same listing has found in the queue of another
+// key.
+func (x *inspector[T]) waiting(limit int, listing uint64) (some []WaiterInfo) {
 	x.listing.Lock()
 	defer x.listing.Unlock()
 	x.mu.Lock()
@@ -190,7 +192,9 @@ func (x *inspector[T]) waiting(limit int) (some []WaiterInfo) {
 		now := x.clock.now()
 		w := x.waiters.step()
 		for n := 1; w != nil; n++ {
-			some = append(some, WaiterInfo{Request: w.Request, Waited: now - w.Since})
+			if listing == 0 || !w.multi.listed(listing) {
+				some = append(some, WaiterInfo{Request: w.Request, Waited: now - w.Since})
+			}
 			if n == listChunk || len(some) == limit {
 				break
 			}

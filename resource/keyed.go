@@ -619,13 +619,14 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0
 	waits := longest{most: max(0, limit)}
+	listing := k.common.listings.Add(1)
 	var quotas quotaSet
 	for _, p := range k.All() {
 		wait := p.inspector.longestWait()
 		in.OldestWait = max(in.OldestWait, wait)
 		in.MinIdle += p.cfg.MinIdle
 		if waits.takes(wait) {
-			waits.add(p.inspector.waiting(limit))
+			waits.add(p.inspector.waiting(limit, listing))
 		}
 		p.inspector.list(&in, limit)
 		p.policies.sharedQuotas(&quotas)

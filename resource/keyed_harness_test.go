@@ -214,6 +214,23 @@ func (h *keyedHarness) begin(key string) *keyedCall {
 	return c
 }
 
+// beginAny begins an AcquireAny.
+func (h *keyedHarness) beginAny(keys ...string) *keyedCall {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(h.t.Context())
+	c := &keyedCall{h: h, cancel: cancel, ended: make(chan keyedEnd, 1)}
+	began := time.Now()
+	go func() {
+		key, l, err := h.k.AcquireAny(ctx, keys, resource.Request{})
+		if err == nil && (l.Value().key != key || !slices.Contains(keys, key)) {
+			h.t.Errorf("I2: of %v, key %s got a resource of key %s", keys, key, l.Value().key)
+		}
+		c.ended <- keyedEnd{l, err, time.Since(began)}
+	}()
+	synctest.Wait()
+	return c
+}
+
 // poll reports whether it has returned.
 func (c *keyedCall) poll() bool {
 	synctest.Wait()

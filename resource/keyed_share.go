@@ -17,6 +17,7 @@ type shared[T any] struct {
 
 	failures [reasons]atomic.Int64 // failed acquires of all keys
 	repeats  repeats
+	listings atomic.Uint64 // how many calls of Keyed.Inspect there were
 }
 
 // member is a pool as its budget sees it: it gives up idle resources for other keys and is

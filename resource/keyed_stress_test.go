@@ -144,7 +144,17 @@ func (s *keyedStress) caller(ctx context.Context, r *rand.Rand) {
 			req.MinRemaining = time.Duration(r.IntN(15)) * time.Millisecond
 		}
 		start := time.Now()
-		l, err := s.k.AcquireWith(wait, key, req)
+		var l resource.Lease[*keyedToken]
+		var err error
+		if r.IntN(4) == 0 {
+			keys := []int{key, r.IntN(s.keys), r.IntN(s.keys), min(r.IntN(s.keys), r.IntN(s.keys))}[:1+r.IntN(4)]
+			key, l, err = s.k.AcquireAny(wait, keys, req)
+			if err != nil {
+				key = slices.MaxFunc(keys, func(a, b int) int { return a%16 - b%16 }) // the one that may be drained
+			}
+		} else {
+			l, err = s.k.AcquireWith(wait, key, req)
+		}
 		took := time.Since(start)
 		cancel()
 		if err == nil {
@@ -362,6 +372,7 @@ type keyedModel struct {
 	keys  []string
 	held  []resource.Lease[*keyedItem]
 	calls []*keyedCall
+	any   map[*keyedCall]bool // those of AcquireAny
 }
 
 // TestKeyedRandomSteps: random operations in random order. When all is at rest no
@@ -396,7 +407,7 @@ func TestKeyedRandomSteps(t *testing.T) {
 				return nil
 			}
 		}, func(h *keyedHarness) {
-			m := &keyedModel{keyedHarness: h, r: r, keys: []string{"a", "b", "c", "d", "queued", "shaky"}}
+			m := &keyedModel{keyedHarness: h, r: r, keys: []string{"a", "b", "c", "d", "queued", "shaky"}, any: map[*keyedCall]bool{}}
 			for range 150 {
 				m.step()
 				m.collect()
@@ -417,8 +428,16 @@ func TestKeyedRandomSteps(t *testing.T) {
 func (m *keyedModel) step() {
 	key := m.keys[m.r.IntN(len(m.keys))]
 	switch n := m.r.IntN(100); {
-	case n < 40:
+	case n < 20:
 		m.calls = append(m.calls, m.begin(key))
+	case n < 40:
+		keys := make([]string, 1+m.r.IntN(4))
+		for i := range keys {
+			keys[i] = m.keys[m.r.IntN(len(m.keys))]
+		}
+		c := m.beginAny(keys...)
+		m.calls = append(m.calls, c)
+		m.any[c] = true
 	case n < 48 && len(m.calls) > 0:
 		m.calls[m.r.IntN(len(m.calls))].cancel()
 	case n < 72 && len(m.held) > 0:
@@ -467,6 +486,9 @@ func (m *keyedModel) collect() {
 		case !errors.Is(c.err, context.Canceled) && !errors.Is(c.err, resource.ErrClosed):
 			m.t.Errorf("Acquire: %v", c.err)
 		}
+		if c.done {
+			delete(m.any, c)
+		}
 	}
 	m.calls = kept
 }
@@ -486,8 +508,24 @@ func (m *keyedModel) atRest() {
 	if s.Leased != len(m.held) || s.Waiting > len(m.calls) {
 		m.t.Errorf("%d leases and %d callers, and Stats say %v", len(m.held), len(m.calls), s)
 	}
+	if s.Waited != s.WaitsServed+s.WaitsFailed+int64(s.Waiting) {
+		m.t.Errorf("a caller counts twice: %d waited, %d served, %d failed, %d wait", s.Waited, s.WaitsServed, s.WaitsFailed, s.Waiting)
+	}
+	found := m.waitsInVain(s)
+	if found != "" && len(m.any) > 0 {
+		time.Sleep(2 * time.Second) // by then a creation may begin at each of their keys
+		m.collect()
+		found = m.waitsInVain(m.k.Stats())
+	}
+	if found != "" {
+		m.t.Error(found)
+	}
+}
+
+// waitsInVain returns which callers wait that could be served; "": none.
+func (m *keyedModel) waitsInVain(s resource.KeyedStats) string {
 	if s.Making+s.Destroying > 0 {
-		return // it moves
+		return "" // it moves
 	}
 	for key, p := range m.k.All() {
 		one := p.Stats()
@@ -498,9 +536,10 @@ func (m *keyedModel) atRest() {
 			continue // it waits for a while for a release of its own
 		}
 		if s.Idle > 0 || s.Leased < s.Max {
-			m.t.Errorf("I7: key %s waits for nothing: %v; %v", key, one, s)
+			return fmt.Sprintf("I7: key %s waits for nothing: %v; %v", key, one, s)
 		}
 	}
+	return ""
 }
 
 // drain releases every lease until no caller waits.

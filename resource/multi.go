@@ -18,8 +18,9 @@ type multiWait[T any] struct {
 	taken atomic.Bool
 	woken chan *waiter[T] // served or refused; as many fit as there are lines
 
-	repeats *repeats     // constant: those of the Keyed
-	lines   atomic.Int32 // lines that it is in
+	repeats *repeats      // constant: those of the Keyed
+	lines   atomic.Int32  // lines that it is in
+	listing atomic.Uint64 // the last one that has found it
 
 	news   chan struct{} // holds one: reports has changed
 	mu     sync.Mutex    // a leaf in the lock order
@@ -64,6 +65,12 @@ func (m *multiWait[T]) left() {
 	if m.lines.Add(-1) > 0 {
 		m.repeats.waiting.Add(-1)
 	}
+}
+
+// listed notes that a listing has found the caller, and reports whether it had before. m may be
+// nil: then the caller waits in one line. Two listings at once may each find a caller twice.
+func (m *multiWait[T]) listed(listing uint64) bool {
+	return m != nil && m.listing.Swap(listing) == listing
 }
 
 // report notes what happened to a creation that was begun for the caller in that line. m may be

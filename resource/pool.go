@@ -55,7 +55,7 @@ import (
 //	guard, policies, tracer  user code                  clock, alarm
 //
 // Operations belong to the coordinator and hold a *Pool. Each has one protocol of its
-// own: acquireOp and slowAcquire, releaseOp, resetOp, createOp, checkOp, scan, sweep,
+// own: acquireOp and slowAcquire, anyOp, releaseOp, resetOp, createOp, checkOp, scan, sweep,
 // reapOp and queueOp.
 //
 // Lock order. Each lock may be held when one below it is taken:
@@ -64,14 +64,15 @@ import (
 //	Keyed.mu
 //	inspector.listing   one listing at a time
 //	Pool.mu
-//	budget, life.mu     leaves: nothing is locked under them
+//	budget, life.mu, multiWait.mu  leaves: nothing is locked under them
 //
 // The budget of a Keyed calls its members (Granted, GiveWay, Attend), which lock their
 // pools, with no lock held.
 //
 // Happens-before. An entry's word (claim.Word) orders what its holders do: everything
 // before the Return or End of a lease happens before the Take, Claim or Lend that
-// follows it. A waiter's ready channel orders the grant before the waiter's return.
+// follows it. A waiter's ready channel, or woken of its multiWait, orders the grant before the
+// waiter's return.
 // slowPath and the local slots are sequentially consistent: a goroutine that sets
 // slowPath, under mu, looks at every slot afterwards, and a release looks at slowPath
 // after it has put its resource in its slot, so that at least one of them sees the other

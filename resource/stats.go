@@ -61,7 +61,8 @@ func (l Load) LogValue() slog.Value {
 //	Waited ≥ WaitsServed + WaitsFailed + Waiting
 //
 // The sides of the last line are equal while no acquire is between its wait and its return,
-// where for instance a Health checks its resource.
+// where for instance a Health checks its resource. A caller of [Keyed.AcquireAny] is counted in
+// the pool of each key at which it waits, in the end as served if any key has served it.
 //
 // Evicted, Unhealthy, Invalidated and ReleaseFailed count parts of what Destroyed counts, when
 // the end begins, while Destroyed counts it when Destroy has returned. What is in no counter
@@ -84,12 +85,13 @@ type Stats struct {
 
 	// AcquireTime is how long the acquires that got a lease took, summed. Their waits are
 	// measured for each. The rest, which is nanoseconds where no policy takes long, is
-	// measured for one acquire in each tenth of a second and extrapolated.
+	// measured for one acquire in each tenth of a second and extrapolated. Waits of callers
+	// that another key has served are left out.
 	AcquireTime time.Duration
 
 	Waited          int64         // acquires that had to wait
 	WaitTime        time.Duration // the waits that have ended, summed: each until a resource was handed over or the caller gave up
-	WaitsServed     int64         // of those that waited, how many got a lease
+	WaitsServed     int64         // of those that waited, how many got a lease, from this pool or another key's
 	WaitsServedTime time.Duration // their waits, summed
 	WaitsFailed     int64         // of those that waited, how many got an error
 	WaitsFailedTime time.Duration // their waits, summed
@@ -276,6 +278,17 @@ func (c *waitCounts) serveElsewhere(waited time.Duration) {
 // several of them.
 type repeats struct {
 	waiting, waited, served, servedTime, failed, failedTime atomic.Int64
+}
+
+// serve counts n waits that were served, of that time together, as repeats; fail those that failed.
+func (r *repeats) serve(n int64, waited time.Duration) {
+	r.served.Add(n)
+	r.servedTime.Add(int64(waited))
+}
+
+func (r *repeats) fail(n int64, waited time.Duration) {
+	r.failed.Add(n)
+	r.failedTime.Add(int64(waited))
 }
 
 // subtract takes the repeats out of the sum over the pools.

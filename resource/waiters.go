@@ -626,6 +626,7 @@ func (q *waitQueue[T]) asker() *waiter[T] {
 		return q.frontWanting()
 	}
 	q.unask(w)
+	w.multi.report(w.line, creationBegun)
 	return w
 }
 

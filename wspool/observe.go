@@ -44,6 +44,11 @@ func init() {
 			p.RetryNow()
 		}
 	}
+	bridge.Reset = func(m any, key string, cause error) {
+		if p, ok := of(m).keyed.Find(key); ok {
+			p.Reset(cause)
+		}
+	}
 	bridge.StatsOf = func(m any, key string) (resource.Stats, bool) {
 		p, ok := of(m).keyed.Find(key)
 		if !ok {
@@ -100,7 +105,7 @@ func (r *registry) of(o bridge.Observer) (all []*link) {
 // seenLocked returns how the lease ends, before it is detached.
 func (c *lease) seenLocked() bridge.LeaseEnd {
 	alive := c.link.end.cause == nil
-	return bridge.LeaseEnd{Answered: alive && c.state.in > 0 && !c.state.awaits, GaveUp: alive && c.state.awaits}
+	return bridge.LeaseEnd{Answered: alive && c.state.in > 0 && !c.state.awaits, GaveUp: alive && c.link.dirt.gaveUp}
 }
 
 // doubt makes every idle connection prove that its peer lives before it is lent, because a lease

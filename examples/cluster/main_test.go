@@ -69,7 +69,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestArguments checks the exit status for arguments that are invalid, and that the message names each.
+// TestArguments checks the exit status for arguments that are invalid, and that the message names
+// each.
 func TestArguments(t *testing.T) {
 	for _, test := range []struct {
 		args   string
@@ -116,7 +117,8 @@ func TestServerEndsByItself(t *testing.T) {
 	}
 }
 
-// TestBars checks the picture on a terminal: it is drawn over the last one, and events stay above it.
+// TestBars checks the picture on a terminal: it is drawn over the last one, and events stay above
+// it.
 func TestBars(t *testing.T) {
 	var out bytes.Buffer
 	d := &display{w: &out, bars: true}

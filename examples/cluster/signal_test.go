@@ -19,8 +19,8 @@ import (
 // started matches the line of a server that starts.
 var started = regexp.MustCompile(` starts, process (\d+), `)
 
-// TestInterrupt checks that an interrupt ends the servers, one that is stopped included, and that the
-// program exits with status 1.
+// TestInterrupt checks that an interrupt ends the servers, one that is stopped included, and that
+// the program exits with status 1.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-callers", "4", "-pace", "0s")

@@ -118,8 +118,13 @@ func (c *Cluster) AcquireWith(ctx context.Context, r resource.Request) (*wspool.
 	return c.AcquireKey(ctx, "", r)
 }
 
-// AcquireKey is AcquireWith with a key for the balancer: with [endpoint.Rendezvous] the callers of
-// one key use the same endpoint while it works and has room.
+// affinityWait is for how long a caller with a key waits for its endpoint alone.
+const affinityWait = 250 * time.Millisecond
+
+// AcquireKey is AcquireWith with a key for the balancer, such as [endpoint.Rendezvous], which gives
+// callers of one key the same endpoint. A caller with a key does not get an idle connection of
+// another endpoint at once: it waits for its own for up to 250 ms (affinityWait) first. An empty
+// key is none.
 func (c *Cluster) AcquireKey(ctx context.Context, key string, r resource.Request) (*wspool.Conn, error) {
 	return c.acquire(ctx, key, r, "")
 }
@@ -143,7 +148,21 @@ func (c *Cluster) acquire(ctx context.Context, key string, r resource.Request, e
 // lease's.
 func (u *use) try(ctx context.Context, key string, r resource.Request, except string, acquire func(context.Context, resource.Request) error) (err error) {
 	c := u.c
-	if keys := u.rank(key, &r, except, nil); len(keys) > 0 {
+	keys := u.rank(key, &r, except, nil)
+	if key != "" && len(keys) > 1 {
+		rest, err := u.first(ctx, keys[:1], r, acquire)
+		if err == nil {
+			return nil
+		}
+		goesOn := errors.Is(err, resource.ErrMaxWait) && ctx.Err() == nil || c.triesOthers(ctx, err)
+		if !goesOn || r.MaxWait > 0 && rest <= 0 {
+			u.finish(endpoint.Evidence{})
+			return c.closedError(err)
+		}
+		r.MaxWait = rest
+		keys = u.rank(key, &r, except, nil) // with the evidence of that attempt
+	}
+	if len(keys) > 0 {
 		if err = u.once(ctx, keys, r, acquire); err == nil {
 			return nil
 		}
@@ -153,6 +172,19 @@ func (u *use) try(ctx context.Context, key string, r resource.Request, except st
 		}
 	}
 	return u.tryOthers(ctx, key, r, except, err, acquire)
+}
+
+// first is the first attempt of a caller with a key, at one endpoint. rest is what is left of
+// r.MaxWait if that is not 0.
+func (u *use) first(ctx context.Context, keys []string, r resource.Request, acquire func(context.Context, resource.Request) error) (rest time.Duration, err error) {
+	most, began := r.MaxWait, time.Now()
+	if most == 0 || most > affinityWait {
+		r.MaxWait = affinityWait
+	}
+	if err = u.once(ctx, keys, r, acquire); err == nil || most == 0 {
+		return 0, err
+	}
+	return most - time.Since(began), err
 }
 
 // tryOthers is try after the first attempt, which has failed with err; nil: there was no endpoint.

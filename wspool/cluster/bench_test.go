@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -59,6 +60,39 @@ func BenchmarkAcquire(b *testing.B) {
 			benchAcquire(b, c.AcquireWith)
 		})
 	}
+}
+
+// BenchmarkAcquireRatio leases connections of a pool and of a cluster of five in turns, and reports
+// how many times as long the cluster takes, by the shortest of the turns of each.
+func BenchmarkAcquireRatio(b *testing.B) {
+	addrs := sockets(b, 5)
+	p, err := wspool.New(wspool.Config{URL: "ws://" + addrs[0], MaxSize: 5})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.CloseNow()
+	c := openSockets(b, addrs, nil)
+	defer c.CloseNow()
+	p.Warm(b.Context(), 5)
+	c.Warm(b.Context(), 5)
+	turn := func(acquire func(context.Context, resource.Request) (*wspool.Conn, error)) time.Duration {
+		began := time.Now()
+		for range 20 {
+			conn, err := acquire(context.Background(), resource.Request{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			conn.Release()
+		}
+		return time.Since(began)
+	}
+	ofPool, ofCluster := time.Hour, time.Hour
+	for b.Loop() {
+		ofPool, ofCluster = min(ofPool, turn(p.AcquireWith)), min(ofCluster, turn(c.AcquireWith))
+	}
+	b.ReportMetric(float64(ofPool.Nanoseconds())/20, "pool-ns")
+	b.ReportMetric(float64(ofCluster.Nanoseconds())/20, "cluster-ns")
+	b.ReportMetric(float64(ofCluster)/float64(ofPool), "x")
 }
 
 // BenchmarkExchange makes one request after the other, on sockets.

@@ -441,7 +441,7 @@ func (c *Cluster) leave(ctx context.Context, addr string) {
 		return
 	}
 	n.leaving.Store(true)
-	c.manager.ResetKey(addr, ErrLeft)
+	bridge.Reset(c.manager, addr, ErrLeft)
 	if c.awaitEmpty(ctx, n) {
 		// It is listed again, or the cluster is closed.
 		n.leaving.Store(false)

@@ -35,7 +35,7 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
-// An endpoint with a bad Config is not used, and Trace is told why; the others are.
+// An endpoint with a bad Config is not used, and Trace reports why; the others are used.
 func TestBadEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t).start("a:80", "b:80")
@@ -352,6 +352,65 @@ func TestWarm(t *testing.T) {
 		}
 		if err := c.Resize(0); err == nil {
 			t.Error("Resize(0)")
+		}
+	})
+}
+
+// A caller with a key waits a moment for its endpoint, although others have idle connections, and
+// then takes another one.
+func TestAffinity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := names(5)
+		w := newWorld(t).start(all...)
+		cfg := w.cfg(static(list(all...)))
+		cfg.Balancer, cfg.MaxEach = endpoint.Rendezvous(), 2
+		c := open(t, cfg)
+		if err := c.Warm(t.Context(), 5); err != nil {
+			t.Fatal(err)
+		}
+		where := func(r resource.Request) (string, *wspool.Conn, time.Duration) {
+			began := time.Now()
+			conn, err := c.AcquireKey(t.Context(), "key", r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(began)
+			_, reply, err := conn.Exchange(t.Context(), websocket.TextMessage, []byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			at, _ := cutSuffix(reply)
+			return at, conn, took
+		}
+		home, first, _ := where(resource.Request{})
+		at, second, took := where(resource.Request{}) // dialled, for nothing is idle there
+		if at != home || took != 0 {
+			t.Errorf("%s after %v, want %s", at, took, home)
+		}
+		at, third, took := where(resource.Request{})
+		if at == home || took != 250*time.Millisecond {
+			t.Errorf("%s after %v although %s is full", at, took, home)
+		}
+		time.AfterFunc(100*time.Millisecond, first.Release)
+		at, again, took := where(resource.Request{})
+		if at != home || took != 100*time.Millisecond {
+			t.Errorf("%s after %v, want %s", at, took, home)
+		}
+		began := time.Now()
+		if _, err := c.AcquireKey(t.Context(), "key", resource.Request{MaxWait: 50 * time.Millisecond}); !errors.Is(err, resource.ErrMaxWait) || time.Since(began) != 50*time.Millisecond {
+			t.Error(err, time.Since(began))
+		}
+		at, fourth, took := where(resource.Request{NoWait: true})
+		if at == home || took != 0 {
+			t.Errorf("%s after %v without waiting", at, took)
+		}
+		w.at(home).kill()
+		at, fifth, _ := where(resource.Request{})
+		if at == home {
+			t.Error("a dead endpoint")
+		}
+		for _, conn := range []*wspool.Conn{second, third, again, fourth, fifth} {
+			conn.Discard(nil)
 		}
 	})
 }

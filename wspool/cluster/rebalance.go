@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -14,6 +15,7 @@ import (
 // share is an endpoint as the rebalancer sees it.
 type share struct {
 	have   int     // connections
+	max    int     // that it may have
 	weight float64 // 0: its Priority is not in use
 }
 
@@ -26,7 +28,7 @@ func (c *Cluster) shares() (nodes []*node, all []share) {
 		if n == nil || s.Failing {
 			continue
 		}
-		one := share{have: have[n]}
+		one := share{have: have[n], max: n.cfg.MaxSize}
 		switch s.Status {
 		case endpoint.Healthy, endpoint.SlowStart:
 			one.weight = min(s.Share, n.weight()) // during slow start it grows
@@ -39,51 +41,57 @@ func (c *Cluster) shares() (nodes []*node, all []share) {
 	return nodes, all
 }
 
-// fair returns how many connections an endpoint of that weight would have.
-func fair(all []share) (of func(s share) float64, total int) {
-	sum := 0.0
-	for _, s := range all {
-		sum += s.weight
-		total += s.have
-	}
-	return func(s share) float64 {
-		if sum == 0 {
-			return float64(s.have)
+// fair returns how many of n connections each endpoint would have by its weight. What is beyond the
+// maximum of an endpoint is divided among the others.
+func fair(all []share, n int) []float64 {
+	parts := make([]float64, len(all))
+	full := make([]bool, len(all))
+	for left := float64(n); ; {
+		sum := 0.0
+		for i, s := range all {
+			if !full[i] {
+				sum += s.weight
+			}
 		}
-		return float64(total) * s.weight / sum
-	}, total
+		if sum == 0 {
+			return parts
+		}
+		again := false
+		for i, s := range all {
+			if full[i] {
+				continue
+			}
+			parts[i] = left * s.weight / sum
+			if parts[i] > float64(s.max) {
+				full[i], again = true, true
+			}
+		}
+		if !again {
+			return parts
+		}
+		left = float64(n)
+		for i, s := range all {
+			if full[i] {
+				parts[i] = float64(s.max)
+				left -= parts[i]
+			}
+		}
+	}
 }
 
-// apportion divides n among the endpoints by their weights, by largest remainders.
+// apportion is fair in whole numbers, by largest remainders.
 func apportion(all []share, n int) []int {
-	sum := 0.0
-	for _, s := range all {
-		sum += s.weight
+	exact := fair(all, n)
+	parts, order := make([]int, len(all)), make([]int, len(all))
+	sum, given := 0.0, 0
+	for i, f := range exact {
+		parts[i], order[i] = int(f), i
+		sum += f
+		given += parts[i]
 	}
-	parts := make([]int, len(all))
-	if sum == 0 {
-		return parts
-	}
-	order := make([]int, len(all))
-	rest := make([]float64, len(all))
-	left := n
-	for i, s := range all {
-		exact := float64(n) * s.weight / sum
-		parts[i] = int(exact)
-		rest[i] = exact - float64(parts[i])
-		left -= parts[i]
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		switch {
-		case rest[a] > rest[b]:
-			return -1
-		case rest[a] < rest[b]:
-			return 1
-		}
-		return 0
-	})
-	for _, i := range order[:max(0, min(left, len(order)))] {
+	rest := func(i int) float64 { return exact[i] - float64(parts[i]) }
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rest(b), rest(a)) })
+	for _, i := range order[:max(0, int(math.Round(sum))-given)] {
 		parts[i]++
 	}
 	return parts
@@ -104,13 +112,17 @@ const rebalanceTick = time.Second
 // too few, if ok says that a connection is to be moved now. wait is after how long step is to be
 // called again.
 func (r *rebalancer) step(now time.Time, all []share) (from, to int, ok bool, wait time.Duration) {
-	of, total := fair(all)
+	total := 0
+	for _, s := range all {
+		total += s.have
+	}
+	fair := fair(all, total)
 	wait = max(time.Millisecond, min(rebalanceTick, r.cfg.After/4))
 	from, to = -1, -1
 	over, under := 0.0, 0.0 // by how many connections
 	outside := false
 	for i, s := range all {
-		f := of(s)
+		f := fair[i]
 		d := float64(s.have) - f
 		if from < 0 || d > over {
 			from, over = i, d
@@ -133,7 +145,7 @@ func (r *rebalancer) step(now time.Time, all []share) (from, to int, ok bool, wa
 	}
 	// A move that leaves both as far from their shares as before would be followed by its
 	// reverse. Where shares are fractions one or the other has up to one more than its share.
-	if from < 0 || to < 0 || from == to || over+under <= 1+1e-9 {
+	if from < 0 || to < 0 || from == to || under < 1e-9 || over+under <= 1+1e-9 {
 		r.moving, r.uneven = false, time.Time{}
 		return from, to, false, wait
 	}

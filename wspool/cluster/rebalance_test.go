@@ -14,7 +14,7 @@ type field []share
 
 func newField(have ...int) (f field) {
 	for _, n := range have {
-		f = append(f, share{have: n, weight: 1})
+		f = append(f, share{have: n, max: 1000, weight: 1})
 	}
 	return f
 }
@@ -102,13 +102,32 @@ func TestRebalanceRandom(t *testing.T) {
 			f[i].weight = []float64{0, 0.5, 1, 1, 1, 3}[rnd.IntN(6)]
 			sum += f[i].weight
 		}
-		of, total := fair(f)
+		total, room := 0, 0
+		for i := range f {
+			if rnd.IntN(4) == 0 {
+				f[i].max = max(1, f[i].have-rnd.IntN(3)+rnd.IntN(6))
+			}
+			total += f[i].have
+			if f[i].weight > 0 {
+				room += f[i].max
+			}
+		}
+		if room < total { // nowhere to move to, or not for all
+			f.run(newRebalancer(Rebalance{}), time.Unix(0, 0), time.Hour)
+			for i, s := range f {
+				if s.have > max(s.max, have[i]) {
+					t.Fatalf("%v: endpoint %d has %d of %d", have, i, s.have, s.max)
+				}
+			}
+			continue
+		}
+		fair := fair(f, total)
 		needed := 0.0
 		outside := false
-		for _, s := range f {
-			d := float64(s.have) - of(s)
+		for i, s := range f {
+			d := float64(s.have) - fair[i]
 			needed += max(0, d)
-			outside = outside || math.Abs(d) >= 1 && math.Abs(d) > of(s)*DefaultTolerance
+			outside = outside || math.Abs(d) >= 1 && math.Abs(d) > fair[i]*DefaultTolerance
 		}
 		r := newRebalancer(Rebalance{})
 		moves := f.run(r, time.Unix(0, 0), time.Hour)
@@ -125,8 +144,8 @@ func TestRebalanceRandom(t *testing.T) {
 			continue
 		}
 		for i, s := range f {
-			if d := math.Abs(float64(s.have) - of(s)); d > 1+1e-9 {
-				t.Fatalf("%v: endpoint %d has %d, its share is %v", have, i, s.have, of(s))
+			if d := math.Abs(float64(s.have) - fair[i]); d > 1+1e-9 || s.have > max(s.max, have[i]) {
+				t.Fatalf("%v: endpoint %d has %d of %d, its share is %v", have, i, s.have, s.max, fair[i])
 			}
 		}
 		if float64(len(moves)) > math.Ceil(needed)+float64(len(f)) {
@@ -141,7 +160,8 @@ func TestRebalanceRandom(t *testing.T) {
 func TestApportion(t *testing.T) {
 	f := newField(0, 0, 0)
 	f[0].weight, f[1].weight, f[2].weight = 2, 1, 0
-	for n, want := range map[int][3]int{0: {0, 0, 0}, 1: {1, 0, 0}, 2: {1, 1, 0}, 3: {2, 1, 0}, 10: {7, 3, 0}} {
+	f[0].max = 8
+	for n, want := range map[int][3]int{0: {0, 0, 0}, 1: {1, 0, 0}, 2: {1, 1, 0}, 3: {2, 1, 0}, 10: {7, 3, 0}, 13: {8, 5, 0}, 20: {8, 12, 0}, 5000: {8, 1000, 0}} {
 		if got := apportion(f, n); [3]int(got) != want {
 			t.Errorf("%d: %v, want %v", n, got, want)
 		}

@@ -367,7 +367,8 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// TestPlantedFaults checks that the harness detects resolvers and receivers with the faults of others.
+// TestPlantedFaults checks that the harness detects resolvers and receivers with the faults of
+// others.
 func TestPlantedFaults(t *testing.T) {
 	replace := func(change func(*source, endpoint.Polling) (endpoint.Resolver, error)) subject {
 		s := genuine

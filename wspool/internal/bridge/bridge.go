@@ -34,7 +34,7 @@ type Use interface {
 // LeaseEnd says how a lease ended.
 type LeaseEnd struct {
 	Answered bool // it had read a message after the last one that it wrote, and the connection was alive
-	GaveUp   bool // it awaited a message, and the connection was alive
+	GaveUp   bool // a read was given up before its message began, and the connection was alive
 }
 
 // Claim is the request of one caller for a connection of any of some keys. AcquireAny and Exchange
@@ -74,6 +74,9 @@ var (
 
 	// RetryNow is [resource.Pool.RetryNow] for key, if that is in use.
 	RetryNow func(m any, key string)
+
+	// Reset is [wspool.Manager.ResetKey], but connections dialled later may resume TLS sessions.
+	Reset func(m any, key string, cause error)
 
 	// StatsOf returns the statistics of key; false: it is not in use.
 	StatsOf func(m any, key string) (resource.Stats, bool)
