@@ -29,7 +29,7 @@ func infoOf(t testing.TB, in resource.Inspection, addr string) resource.Endpoint
 }
 
 // Inspect has the state of each endpoint: the shares of those in use, why one is ejected, which are
-// standby, and that the resolver fails; and the figures of a mux.Client, whose connections are shared.
+// standby, and that the resolver fails; and the figures of a mux.Client that shares its connections.
 func TestInspect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t).startRPC("a:80", "b:80", "c:80", "d:80", "z:80")
