@@ -344,12 +344,13 @@ func (l *link) settle(ctx context.Context, patience time.Duration) error {
 // with mu held, reports that it need not. It is called with mu held and returns without.
 func (l *link) settleUntil(ctx context.Context, patience time.Duration, done func() bool) error {
 	l.settling++
+	gone := l.end.done()
 	l.mu.Unlock()
 	err := l.raw.WaitQuiet(ctx, l.frames.Drained, func() bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return done()
-	}, l.end.broken, patience)
+	}, gone, patience)
 	if errors.Is(err, wsconn.ErrNotQuiet) && patience == quietWait {
 		l.fail(err)
 	}

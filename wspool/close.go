@@ -26,7 +26,7 @@ const maxClosing = 256
 // it.
 type ending struct {
 	cause      error         // why it must not be used; nil: it may be
-	broken     chan struct{} // closed when cause is set
+	broken     chan struct{} // closed when cause is set; nil: no goroutine waits for that
 	closing    bool          // the pool ends it: what arrives is dropped
 	cut        bool          // it is closed without a closing handshake
 	invalidate func(error)   // reports cause to the pool; nil: not registered yet
@@ -43,8 +43,21 @@ func (e *ending) begin(cause error) (first bool) {
 		return false
 	}
 	e.cause = cause
-	close(e.broken)
+	if e.broken != nil {
+		close(e.broken)
+	}
 	return true
+}
+
+// done returns a channel that is closed when the connection has ended.
+func (e *ending) done() <-chan struct{} {
+	if e.broken == nil {
+		e.broken = make(chan struct{})
+		if e.cause != nil {
+			close(e.broken)
+		}
+	}
+	return e.broken
 }
 
 // closing is the closing of one connection.

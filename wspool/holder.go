@@ -73,7 +73,12 @@ func (c *Conn) OnRecall(f func(cause error)) {
 // notices the end at once. Otherwise the pool begins to watch the connection 0.1 to 0.2 s after
 // the last read (thinkTime and a tick of the monitor), or at once after [Conn.Watch] with soon,
 // and notices the end from then on. [Conn.Err] returns the cause. Done does not block.
-func (c *Conn) Done() <-chan struct{} { return c.link.end.broken }
+func (c *Conn) Done() <-chan struct{} {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end.done()
+}
 
 // Err returns why the connection has ended, as a read would, or nil while it has not. After the
 // end of the lease it returns [ErrReleased]. It does not block.

@@ -387,6 +387,7 @@ func (l *link) roundTrip(ctx context.Context, enough func() bool) (time.Duration
 		ponged = k.anyPong()
 	}
 	l.senders++
+	gone := l.end.done()
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
@@ -398,7 +399,7 @@ func (l *link) roundTrip(ctx context.Context, enough func() bool) (time.Duration
 		select {
 		case took := <-e.took:
 			return took, nil
-		case <-l.end.broken:
+		case <-gone:
 			return 0, l.cause()
 		case <-ctx.Done():
 			return 0, fmt.Errorf("wspool: ping: %w", ctx.Err())
@@ -456,8 +457,8 @@ const (
 // monitored is one connection's part of a monitor. monitor.mu guards all but owner.
 type monitored[T any] struct {
 	owner T
-	index int   // index in monitor.open plus 1; 0: not in it; -1: forgotten
-	alarm int   // index in monitor.alarms plus 1; likewise
+	index int32 // index in monitor.open plus 1; 0: not in it; -1: forgotten
+	alarm int32 // index in monitor.alarms plus 1; likewise
 	due   int64 // of the next check
 }
 
@@ -486,7 +487,7 @@ func (m *monitor[T]) forget(n *monitored[T]) {
 	defer m.mu.Unlock()
 	m.removeLocked(n)
 	if n.alarm > 0 {
-		heap.Remove(&m.alarms, n.alarm-1)
+		heap.Remove(&m.alarms, int(n.alarm-1))
 	}
 	n.alarm, n.index = -1, -1
 	if len(m.open) == 0 && m.ticker != nil {
@@ -507,7 +508,7 @@ func (m *monitor[T]) unwatched(n *monitored[T]) {
 		return
 	}
 	m.open = append(m.open, n)
-	n.index = len(m.open)
+	n.index = int32(len(m.open))
 	m.level.Add(1)
 	if m.ticking {
 		return
@@ -570,7 +571,7 @@ func (m *monitor[T]) checkAt(n *monitored[T], at int64) {
 	}
 	n.due = at
 	if n.alarm > 0 {
-		heap.Fix(&m.alarms, n.alarm-1)
+		heap.Fix(&m.alarms, int(n.alarm-1))
 	} else {
 		heap.Push(&m.alarms, n)
 	}
@@ -634,13 +635,13 @@ func (a alarms[T]) Less(i, j int) bool { return a[i].due < a[j].due }
 
 func (a alarms[T]) Swap(i, j int) {
 	a[i], a[j] = a[j], a[i]
-	a[i].alarm, a[j].alarm = i+1, j+1
+	a[i].alarm, a[j].alarm = int32(i+1), int32(j+1)
 }
 
 func (a *alarms[T]) Push(x any) {
 	n := x.(*monitored[T])
 	*a = append(*a, n)
-	n.alarm = len(*a)
+	n.alarm = int32(len(*a))
 }
 
 func (a *alarms[T]) Pop() any {

@@ -80,7 +80,7 @@ type link struct {
 
 	readTurn  turn          // of the lease that reads
 	writeTurn turn          // of the goroutine that writes a message
-	ready     chan struct{} // holds a token when the reader or pending has changed
+	ready     chan struct{} // holds a token when the reader or pending has changed; nil: no lease has waited for that yet; guarded by mu
 
 	// Guarded by mu.
 	mu         sync.Mutex
@@ -95,13 +95,13 @@ type link struct {
 	end        ending
 	trailing   uint64 // messages up to this one had begun to arrive when the last lease ended
 	looked     int64  // when attach began to look, on the hub's clock
-	senders    int    // goroutines that send a ping, pongs or a heartbeat
-	settling   int    // goroutines in settle
+	senders    int32  // goroutines that send a ping, pongs or a heartbeat
+	settling   int32  // goroutines in settle
 	value      any    // of Conn.SetValue
 	retired    bool   // retire was called
 
 	asking asking              // accessed by the reader
-	rate   messageRate         // accessed by the watcher
+	rate   *messageRate        // accessed by the watcher; nil: none was unsolicited yet
 	sizes  wsconn.SizeEstimate // accessed by the reader
 	leases int                 // how many leases callers have had; accessed by the goroutine that acquires
 }
@@ -112,12 +112,10 @@ func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *li
 		ws: ws, frames: f, raw: f.Raw, hub: h, ticket: t, dialed: h.clock.Now(),
 		keepalive: newKeepalive(&h.cfg, jitter),
 		heartbeat: newHeartbeat(&h.cfg, jitter),
-		ready:     make(chan struct{}, 1),
 	}
 	l.node.owner = l
 	l.asking.l, l.asking.onEmpty = l, l.asking.send
 	l.freed.L = &l.mu
-	l.end.broken = make(chan struct{})
 	f.BeginFrames()
 	ws.SetReadLimit(h.cfg.ReadLimit)
 	control := func(string) error { // FrameConn has the frame already
@@ -234,7 +232,7 @@ func (l *link) detachLocked(c *lease, destroy bool) error {
 		if c.state.running > 0 { // these reads and writes return ErrReleased
 			l.raw.Interrupt()
 			l.raw.Sever()
-			l.signal()
+			l.signalLocked()
 		}
 		if dirty != nil {
 			l.hub.count.tainted.Add(1)
@@ -275,8 +273,8 @@ func (l *link) freeLocked() {
 	}
 }
 
-// signal wakes the goroutine that waits in lease.next.
-func (l *link) signal() {
+// signalLocked wakes the goroutine that waits in lease.next.
+func (l *link) signalLocked() {
 	select {
 	case l.ready <- struct{}{}:
 	default:

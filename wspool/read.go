@@ -247,10 +247,14 @@ func (c *lease) tryNext(ctx context.Context, soft bool) (m incoming, again bool,
 		}
 		return c.readDirect(ctx)
 	default: // a watcher reads
+		if l.ready == nil {
+			l.ready = make(chan struct{}, 1)
+		}
+		ready, gone := l.ready, l.end.done()
 		l.mu.Unlock()
 		select {
-		case <-l.ready:
-		case <-l.end.broken:
+		case <-ready:
+		case <-gone:
 		case <-ctx.Done():
 		}
 		return m, true, nil

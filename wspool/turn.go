@@ -10,17 +10,20 @@ import (
 // order in which they joined. A turn that is free costs one atomic operation each way and
 // has no channel. The zero turn is free.
 type turn struct {
-	state atomic.Int32 // turnFree, turnTaken or turnAwaited
+	state atomic.Int32             // turnFree, turnTaken or turnAwaited
+	line  atomic.Pointer[turnLine] // nil: no goroutine has waited yet
+}
 
-	// Guarded by mu.
-	mu   sync.Mutex
-	line []chan struct{} // of the waiters; each has room for one
+// turnLine has the waiters of a turn.
+type turnLine struct {
+	mu  sync.Mutex
+	all []chan struct{} // each has room for one; guarded by mu
 }
 
 const (
 	turnFree    = iota
-	turnTaken   // and line is empty
-	turnAwaited // taken, and line is not empty; only a goroutine that holds mu changes that
+	turnTaken   // and the line is empty
+	turnAwaited // taken, and the line is not empty; only a goroutine that holds its mu changes that
 )
 
 // try takes the turn if it is free.
@@ -30,15 +33,19 @@ func (t *turn) try() bool { return t.state.CompareAndSwap(turnFree, turnTaken) }
 // caller that stops waiting calls leave.
 func (t *turn) join() chan struct{} {
 	c := make(chan struct{}, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.line.Load() == nil {
+		t.line.CompareAndSwap(nil, new(turnLine))
+	}
+	line := t.line.Load()
+	line.mu.Lock()
+	defer line.mu.Unlock()
 	for {
 		switch {
 		case t.try():
 			c <- struct{}{}
 			return c
 		case t.state.Load() == turnAwaited || t.state.CompareAndSwap(turnTaken, turnAwaited):
-			t.line = append(t.line, c)
+			line.all = append(line.all, c)
 			return c
 		}
 	}
@@ -47,13 +54,13 @@ func (t *turn) join() chan struct{} {
 // leave takes the caller out of the line, or gives back the turn that it was given meanwhile.
 // c is the result of join, from which nothing was received.
 func (t *turn) leave(c chan struct{}) {
-	t.mu.Lock()
-	i := slices.Index(t.line, c)
+	line := t.line.Load()
+	line.mu.Lock()
+	i := slices.Index(line.all, c)
 	if i >= 0 {
-		t.line = slices.Delete(t.line, i, i+1)
-		t.settleLocked()
+		t.removeLocked(line, i)
 	}
-	t.mu.Unlock()
+	line.mu.Unlock()
 	if i < 0 {
 		t.give()
 	}
@@ -64,21 +71,21 @@ func (t *turn) give() {
 	if t.state.CompareAndSwap(turnTaken, turnFree) {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.line) == 0 { // the only waiter has left since
+	line := t.line.Load()
+	line.mu.Lock()
+	defer line.mu.Unlock()
+	if len(line.all) == 0 { // the only waiter has left since
 		t.state.Store(turnFree)
 		return
 	}
-	t.line[0] <- struct{}{}
-	t.line = slices.Delete(t.line, 0, 1)
-	t.settleLocked()
+	line.all[0] <- struct{}{}
+	t.removeLocked(line, 0)
 }
 
-// settleLocked notes that the line may be empty now. The turn is taken.
-func (t *turn) settleLocked() {
-	if len(t.line) == 0 {
+// removeLocked removes a waiter. The turn is taken.
+func (t *turn) removeLocked(line *turnLine, i int) {
+	if line.all = slices.Delete(line.all, i, i+1); len(line.all) == 0 {
 		t.state.Store(turnTaken)
-		t.line = nil
+		line.all = nil
 	}
 }

@@ -43,6 +43,9 @@ func (w *watcher) unsolicited(m incoming, o owner) error {
 		// The connection has served no lease yet: the message is probably a greeting.
 		return fmt.Errorf("%w: it came before any lease of this connection; a server that greets needs Config.Greeting, or an OnConnect that reads the greeting", ErrUnsolicited)
 	}
+	if l.rate == nil {
+		l.rate = new(messageRate)
+	}
 	if !l.rate.allow(time.Now(), l.hub.cfg.UnsolicitedLimit) {
 		return fmt.Errorf("%w: over %d unsolicited messages in a minute", ErrFlooded, l.hub.cfg.UnsolicitedLimit)
 	}
@@ -223,7 +226,7 @@ func (l *link) serveQuarantine(ctx context.Context) error {
 	for {
 		now := l.hub.clock.Now()
 		l.mu.Lock()
-		left := l.quarantine.left(now, quiet)
+		left, gone := l.quarantine.left(now, quiet), l.end.done()
 		l.mu.Unlock()
 		switch {
 		case now > end:
@@ -233,7 +236,7 @@ func (l *link) serveQuarantine(ctx context.Context) error {
 			select {
 			case <-t.C:
 				continue
-			case <-l.end.broken:
+			case <-gone:
 				t.Stop()
 				return l.cause()
 			case <-ctx.Done():

@@ -322,7 +322,7 @@ func (w *watcher) leaveLocked() {
 	if !l.watchableLocked() || !l.armLocked() {
 		l.hub.monitor.unwatched(&l.node)
 	}
-	l.signal()
+	l.signalLocked()
 }
 
 // handleControls deals with the pings and pongs that have arrived, without blocking.

@@ -276,7 +276,7 @@ func (c *lease) writableLocked() error {
 func (c *lease) awaitWrite(ctx context.Context) error {
 	l := c.link
 	l.mu.Lock()
-	first := !c.expects()
+	first, gone := !c.expects(), l.end.done()
 	l.mu.Unlock()
 	if first {
 		if err := l.settle(ctx, quietWait); err != nil {
@@ -286,7 +286,7 @@ func (c *lease) awaitWrite(ctx context.Context) error {
 	turn := l.writeTurn.join()
 	select {
 	case <-turn:
-	case <-l.end.broken:
+	case <-gone:
 		l.writeTurn.leave(turn)
 		return l.cause()
 	case <-ctx.Done():
@@ -330,11 +330,12 @@ func (c *lease) writeError(ctx context.Context, err error) error {
 		if l.watchableLocked() {
 			l.startWatchLocked() // the watcher finds out
 		}
+		gone := l.end.done()
 		l.mu.Unlock()
 		t := time.NewTimer(hearWait)
 		defer t.Stop()
 		select {
-		case <-l.end.broken:
+		case <-gone:
 			return l.cause()
 		case <-t.C:
 		}
