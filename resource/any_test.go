@@ -253,9 +253,9 @@ func TestI7_AnyFailedCheck(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		held["b"].Release()
 		l := later.wantLease() // the caller of AcquireAny is being served at a
+		last := h.begin("b")
 		time.Sleep(time.Minute)
 		c.waits() // its check has failed: it is in both lines again
-		last := h.begin("b")
 		l.Release()
 		c.got("b").Release() // before the last, at the position of its arrival
 		last.wantLease().Release()
