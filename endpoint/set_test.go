@@ -445,8 +445,7 @@ func fixed(list []Endpoint) Resolver {
 func TestGoexitOfTheUsersFunctionsIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		exits := 0
-		var st *stage
-		st = newStage(t, SetConfig{
+		st := newStage(t, SetConfig{
 			OnJoin: func(e Endpoint) error {
 				if e.Addr == "e" {
 					runtime.Goexit()
