@@ -216,6 +216,9 @@ func TestI8_AnyTwoReleases(t *testing.T) {
 				c.lease.Release()
 			}
 			h.noneWait()
+			if n := h.k.Stats().Acquired; n != 4 {
+				t.Errorf("I8: %d leases began for 4 callers", n)
+			}
 		})
 	}
 }

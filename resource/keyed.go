@@ -519,9 +519,10 @@ func (k *Keyed[K, T]) closeError(ctx context.Context) error {
 
 // KeyedStats is a snapshot of a [Keyed].
 type KeyedStats struct {
-	// Stats is the sum over all keys, those forgotten included; Load.Max is the total. The
-	// keys are read one after the other, so the sum reconciles exactly only while nothing
-	// happens. Outage and LastMake are those of any key.
+	// Stats is the sum over all keys, those forgotten included; Load.Max is the total. A caller
+	// of AcquireAny, which waits at several keys, counts once. The keys are read one after the
+	// other, so the sum reconciles exactly only while nothing happens. Outage and LastMake are
+	// those of any key.
 	Stats
 	Keys      int   // in use
 	Outages   int   // how many of them have an outage
@@ -612,7 +613,7 @@ const inspectedKeys = 16
 
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of [Keyed.Stats], MinIdle
 // the sum over the keys, OldestWait the longest of any, Resources some of all keys, and
-// Waiting the callers of all keys that have waited longest, in that order. Policies are those
+// Waiting the callers of all keys that have waited longest, in that order, each once. Policies are those
 // of the first few keys, equal ones listed once; Quotas those of all keys, each holder of one
 // listed once. Its cost grows with the number of keys, and it creates none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {

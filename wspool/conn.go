@@ -183,7 +183,7 @@ func (c *Conn) Hijack() (*websocket.Conn, bool) {
 		return nil, false
 	}
 	if c.claim != nil {
-		defer c.claim.Use.Ended(bridge.LeaseEnd{})
+		c.claim.Use.Ended(bridge.LeaseEnd{}) // first: a policy that is called below may end the goroutine
 	}
 	if _, ok := c.pooled.Hijack(); !ok {
 		c.unreserve()

@@ -70,7 +70,7 @@ func (c *lease) end(err error, destroy bool, give func(resource.Lease[*link])) {
 	dirty := c.link.detachLocked(c, destroy)
 	c.link.mu.Unlock()
 	if c.claim != nil {
-		defer c.claim.Use.Ended(seen) // also if a policy that is called below ends the goroutine
+		c.claim.Use.Ended(seen) // first: a policy that is called below may end the goroutine
 	}
 	if destroy || dirty != nil {
 		c.link.raw.UnhookContext() // of a reader that is still open

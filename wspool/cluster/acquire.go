@@ -113,7 +113,9 @@ func (c *Cluster) Acquire(ctx context.Context) (*wspool.Conn, error) {
 // that the balancer prefers; the package documentation says how they are chosen. It blocks and
 // fails as [wspool.Pool.AcquireWith], and the caller ends the lease as that of a [wspool.Pool]. If
 // all endpoints that were chosen fail it tries others, each once, and fails with the error of
-// the last ones. While the resolver has not answered yet it waits, unless the request is not to.
+// the last ones. While the resolver has not answered yet it waits, unless the request is not to. A
+// caller that waits does not get a connection of an endpoint that joins meanwhile, unless those for
+// which it waits fail.
 func (c *Cluster) AcquireWith(ctx context.Context, r resource.Request) (*wspool.Conn, error) {
 	return c.AcquireKey(ctx, "", r)
 }

@@ -198,19 +198,17 @@ func (c *Cluster) closedOr(err error) error {
 // and Close may be called again to wait for it.
 func (c *Cluster) Close(ctx context.Context) error {
 	c.cancel(resource.ErrClosed)
-	errs := make([]error, 3)
-	var wg sync.WaitGroup
-	// At the same time: a probe or a drain ends when the Manager is closed at the latest.
-	wg.Go(func() { errs[0] = c.manager.Close(ctx) })
-	wg.Go(func() { errs[1] = c.set.Close(ctx) })
-	wg.Go(func() { errs[2] = c.work.wait(ctx) })
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	ofSet := make(chan error)
+	// At the same time: a probe ends when the Manager is closed at the latest.
+	go func() { ofSet <- c.set.Close(ctx) }()
+	err := c.manager.Close(ctx)
+	if e := <-ofSet; err == nil {
+		err = e
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return c.work.wait(ctx) // last: the callers of the Manager start goroutines
 }
 
 // CloseNow ends the cluster by force, as [wspool.Pool.CloseNow] does: connections are closed

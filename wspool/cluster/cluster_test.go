@@ -35,6 +35,30 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+// A bad field of the cluster's own ends the Set that was made with the others.
+func TestBadConfigOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := false
+		_, err := cluster.New(cluster.Config{Resolver: resolverFunc(func() { asked = true }), MaxTotal: 1})
+		if err == nil || !strings.Contains(err.Error(), "Config is required") {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if asked {
+			t.Error("the resolver was asked")
+		}
+	})
+}
+
+// resolverFunc is a resolver that calls a function and does not answer.
+type resolverFunc func()
+
+func (f resolverFunc) Watch(ctx context.Context, _ func(endpoint.Update)) error {
+	f()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // An endpoint with a bad Config is not used, and Trace reports why; the others are used.
 func TestBadEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
