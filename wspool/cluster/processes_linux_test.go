@@ -252,7 +252,7 @@ func TestProcessStopped(t *testing.T) {
 	all := startAll(t, 5, orders{Take: time.Millisecond})
 	c := openReal(t, all, func(c *wspool.Config) { c.DialTimeout, c.PongWait = 2*time.Second, time.Second })
 	y := &tally{t: t}
-	stop := y.run(c, 20, 500*time.Millisecond)
+	stop := y.run(c, 20, 1500*time.Millisecond)
 	defer stop()
 	y.await("at first", 100, addrs(all)...)
 	victim := all[1]
