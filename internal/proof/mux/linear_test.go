@@ -105,9 +105,9 @@ func (h *history) note(client int, r request, called time.Duration, m mux.Messag
 	h.all = append(h.all, o)
 }
 
-// record makes calls while connections are cut, and returns the history.
-func record(t *testing.T, seed uint64, run func(*lists, string) string) *history {
-	const clients, ops, keys = 6, 60, 12
+// record makes calls, while connections are cut if faults is true, and returns the history.
+func record(t *testing.T, seed uint64, faults bool, run func(*lists, string) string) *history {
+	const clients, ops, keys = 6, 40, 12
 	l := &lists{all: map[string]string{}}
 	var mu sync.Mutex
 	peers := map[*peer]bool{}
@@ -133,6 +133,7 @@ func record(t *testing.T, seed uint64, run func(*lists, string) string) *history
 			p.send("R", id, list)
 		}
 	})
+	calm.Store(!faults)
 	c, _, closeAll := open(t, server, mux.Config{Codec: codec{}, MaxConns: 2, GrowAt: 2, ReplayRatio: 1})
 	h := &history{began: time.Now(), fates: map[string]int{}}
 	var wg, cutter sync.WaitGroup
@@ -146,7 +147,7 @@ func record(t *testing.T, seed uint64, run func(*lists, string) string) *history
 			}
 			mu.Lock()
 			for p, open := range peers {
-				if open && rand.IntN(3) == 0 {
+				if open && faults && rand.IntN(3) == 0 {
 					p.cut()
 				}
 			}
@@ -159,7 +160,7 @@ func record(t *testing.T, seed uint64, run func(*lists, string) string) *history
 			for n := range ops {
 				q := request{[]string{"add", "put", "read"}[r.IntN(3)], fmt.Sprint("k", r.IntN(keys)), fmt.Sprintf("%d.%d,", i, n)}
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(50+r.IntN(3000))*time.Microsecond)
-				if r.IntN(3) > 0 {
+				if r.IntN(3) > 0 || !faults {
 					cancel()
 					ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
 				}
@@ -193,13 +194,13 @@ func record(t *testing.T, seed uint64, run func(*lists, string) string) *history
 // TestLinear checks that the history of calls over connections that are cut is linearizable.
 func TestLinear(t *testing.T) {
 	seed := testkit.Seed(t)
-	rounds := 20
+	rounds := 12
 	if testing.Short() {
-		rounds = 4
+		rounds = 2
 	}
 	fates := map[string]int{}
 	for round := range rounds {
-		h := record(t, seed+uint64(round), (*lists).run)
+		h := record(t, seed+uint64(round), true, (*lists).run)
 		for fate, n := range h.fates {
 			fates[fate] += n
 		}
@@ -225,7 +226,7 @@ func TestLinearDetects(t *testing.T) {
 			return l.run(text)
 		},
 	} {
-		h := record(t, testkit.Seed(t), run)
+		h := record(t, testkit.Seed(t), false, run) // a search for an order that is not there takes long with many unknown fates
 		if got := porcupine.CheckOperationsTimeout(listModel, h.all, time.Minute); got != porcupine.Illegal {
 			t.Errorf("%s: %v", name, got)
 		}
