@@ -25,5 +25,6 @@
 //	go test ./internal/proof -run TestModel -rapid.checks=100000
 //	RESPOOL_STRESS=10m go test ./internal/proof -run TestStress
 //	RESPOOL_SEED=7 go test ./internal/proof -run 'TestStress|TestLinear'
+//	go test ./internal/proof/mux -run TestModel -rapid.checks=100000
 //	RESPOOL_LEDGER_CLAIMS=1000000 go test ./internal/proof/ledger -timeout 1h
 package proof
