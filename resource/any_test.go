@@ -910,3 +910,35 @@ func TestAnyInspect(t *testing.T) {
 		one.wantLease().Release()
 	})
 }
+
+// The delay before the next key runs from when a creation may begin at a key, even if none does,
+// since one that was begun for another purpose is expected to serve the caller.
+func TestAnyOthersCreationHangs(t *testing.T) {
+	keyed(t, 9, 1, func(h *keyedHarness) { h.makeTime = 50 * time.Millisecond }, func(h *keyedHarness) {
+		hang := make(chan struct{})
+		h.fails = func(key string) error {
+			if key == "a" {
+				<-hang
+			}
+			return nil
+		}
+		h.edit = func(key string, cfg *resource.Config[*keyedItem]) {
+			if key == "a" {
+				cfg.MaxSize = 2
+			}
+		}
+		h.perKey = 2
+		warmed := make(chan error)
+		go func() { warmed <- h.pool("a").Warm(h.t.Context(), 1) }()
+		synctest.Wait()
+		c := h.goAny(resource.Request{}, two...)
+		c.got("b").Release()
+		if c.after != 300*time.Millisecond || h.begunOf("a") != 1 {
+			t.Errorf("after %v, with %v", c.after, h.begun)
+		}
+		close(hang)
+		if err := <-warmed; err != nil {
+			t.Error(err)
+		}
+	})
+}
