@@ -190,7 +190,7 @@ func TestLoadIsExact(t *testing.T) {
 		c := open(t, cfg)
 		var hijacked sync.Map
 		var wg sync.WaitGroup
-		for i := range 60 {
+		for i := range 30 {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			for range 50 {
 				choice := r.Uint64()
@@ -222,7 +222,7 @@ func TestLoadIsExact(t *testing.T) {
 		wg.Wait()
 		time.Sleep(time.Minute)
 		idle(t, c.Stats())
-		if s := c.Stats(); s.Leased != 0 || s.Acquired < 1000 || s.Hijacked == 0 || s.Panics == 0 {
+		if s := c.Stats(); s.Leased != 0 || s.Acquired < 300 || s.Hijacked == 0 || s.Panics == 0 {
 			t.Errorf("%v", s)
 		}
 		hijacked.Range(func(ws, _ any) bool { ws.(*websocket.Conn).Close(); return true })

@@ -222,7 +222,7 @@ func TestMuxMoves(t *testing.T) {
 		c := open(t, w.cfg(r))
 		r.set(all[:2]...)
 		m := newMux(t, c, mux.Config{MaxConns: 6, GrowAt: 1, IdleAfter: -1})
-		stop := calls(t, m, 20, 100*time.Millisecond, false)
+		stop := calls(t, m, 20, 300*time.Millisecond, false)
 		time.Sleep(2 * time.Second)
 		r.set(all[1:]...) // one leaves, one joins
 		time.Sleep(5 * time.Second)

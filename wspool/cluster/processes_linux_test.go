@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -202,7 +204,7 @@ func (y *tally) await(what string, n int, of ...string) {
 func (y *tally) failures() (failed []error, succeeded map[string]int) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	return y.late, y.at[len(y.at)-1]
+	return slices.Clone(y.late), maps.Clone(y.at[len(y.at)-1])
 }
 
 // One of five servers is killed under load. No exchange fails that began after its end, and the

@@ -91,7 +91,11 @@ func TestRebalanceRandom(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	for range 200 {
+	rounds := 200
+	if testing.Short() {
+		rounds = 40
+	}
+	for range rounds {
 		have := make([]int, 1+rnd.IntN(12))
 		for i := range have {
 			have[i] = rnd.IntN(40)
