@@ -87,6 +87,83 @@ func TestRollingDrain(t *testing.T) {
 	}
 }
 
+// On sockets too, under load, a server that closes its connections one after the other with 1001 fails
+// no call that may run twice, and one that announces it fails none. The next connection is closed
+// when the calls that the one before has hit are done, since a call is replayed once.
+func TestRollingDrainOnSockets(t *testing.T) {
+	for _, away := range []bool{true, false} {
+		t.Run(fmt.Sprint("away ", away), func(t *testing.T) {
+			turns := make(chan struct{}) // one for each connection that is to be closed
+			rolled := make(chan struct{}, 100)
+			s := listen(t, func(p *peer) {
+				said := false
+				for {
+					kind, id, text, ok := p.read()
+					if !ok {
+						return
+					}
+					if kind != 'C' {
+						continue
+					}
+					p.send("R%s %s", id, text)
+					if said {
+						continue
+					}
+					select {
+					case <-turns:
+					default:
+						continue
+					}
+					if !away {
+						p.bye(1001)
+						rolled <- struct{}{}
+						return
+					}
+					p.send("W") // and it goes on to answer what arrives
+					rolled <- struct{}{}
+					said = true
+				}
+			})
+			s.cfg.Redial = func(error, int) time.Duration { return 0 }
+			c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 4, GrowAt: 4, ReplayRatio: 1})
+			const callers, closings = 32, 8
+			var wg sync.WaitGroup
+			var quit atomic.Bool
+			calls := make([]atomic.Int64, callers)
+			for i := range callers {
+				wg.Go(func() {
+					for !quit.Load() {
+						what := fmt.Sprint(i, " ", calls[i].Load())
+						m, err := c.Call(t.Context(), mux.Request{Body: what, Idempotent: !away})
+						if err != nil || text(m) != what {
+							t.Errorf("%q, %v", m.Data, err)
+						}
+						calls[i].Add(1)
+					}
+				})
+			}
+			for range closings {
+				turns <- struct{}{}
+				<-rolled
+				var begun [callers]int64
+				for i := range callers {
+					begun[i] = calls[i].Load()
+				}
+				for i := range callers {
+					for calls[i].Load() < begun[i]+2 {
+						time.Sleep(time.Millisecond) // looks again
+					}
+				}
+			}
+			quit.Store(true)
+			wg.Wait()
+			if st := c.Stats(); st.Acquired < closings {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
 // A connection that the pool wants back is given up when its calls have been answered, and
 // another one takes the new calls.
 func TestRecall(t *testing.T) {
