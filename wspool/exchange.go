@@ -300,7 +300,7 @@ func (a *asking) run(ctx, bound context.Context, only bool) (reply Message, stag
 	l.mu.Lock()
 	if stage == askedSent && err == nil && on && l.lease == c && !l.heartbeat.owesAnswer() && !l.hub.cfg.CheckUTF8 {
 		whole := false
-		if reply.Type, reply.Data, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit); whole {
+		if reply.Type, reply.Data, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit, nil); whole {
 			stage = askedReplied
 			c.state.received()
 			c.servedLocked()

@@ -147,7 +147,7 @@ var (
 // ReadMessage.
 func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []byte, err error) {
 	defer runtime.KeepAlive(c)
-	m, err := c.nextWhole(ctx)
+	m, err := c.nextWhole(ctx, dst)
 	if err != nil {
 		return 0, dst, c.orReleased(err)
 	}
@@ -160,8 +160,8 @@ func (c *Conn) ReadWhole(ctx context.Context, dst []byte) (messageType int, p []
 }
 
 // nextWhole is next for ReadWhole: it begins to read the next message when that has arrived
-// whole. The caller then has readTurn.
-func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
+// whole, and may have appended it to dst. The caller then has readTurn.
+func (c *lease) nextWhole(ctx context.Context, dst []byte) (m incoming, err error) {
 	bound, poll := boundOf(ctx), ctx.Err() != nil
 	if poll {
 		bound = nil
@@ -169,10 +169,10 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 	if err := c.openRead(ctx, bound, true); err != nil {
 		return m, err
 	}
-	m, again, err := c.tryWhole(ctx, poll)
+	m, again, err := c.tryWhole(ctx, dst, poll)
 	for again {
 		c.link.mu.Lock()
-		m, again, err = c.tryWhole(ctx, poll)
+		m, again, err = c.tryWhole(ctx, dst, poll)
 	}
 	if err != nil {
 		c.closeRead(ctx)
@@ -182,7 +182,7 @@ func (c *lease) nextWhole(ctx context.Context) (m incoming, err error) {
 
 // tryWhole is one attempt of nextWhole. It is called with mu held and returns without. poll says
 // that it must not block.
-func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool, err error) {
+func (c *lease) tryWhole(ctx context.Context, dst []byte, poll bool) (m incoming, again bool, err error) {
 	l := c.link
 	switch {
 	case l.watch.pending.r != nil && !l.frames.WholePending():
@@ -202,7 +202,7 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 		l.handleControls()
 		switch {
 		case l.frames.WholePending() || l.frames.EndPending():
-			return c.readDirect(ctx)
+			return c.readDirect(ctx, dst)
 		case l.frames.MessagePending() && !l.frames.HasRoom():
 			on, err = false, ErrPartial
 		case !poll:
@@ -224,13 +224,14 @@ func (c *lease) tryWhole(ctx context.Context, poll bool) (m incoming, again bool
 // readAppend reads a message to its end and appends it to dst.
 func (c *lease) readAppend(m incoming, dst []byte) (p []byte, err error) {
 	l := c.link
+	had := len(dst)
 	if m.whole != nil { // a copy that is the caller's
-		if p = m.whole; cap(dst) > 0 {
+		if p = m.whole; !m.added && cap(dst) > 0 {
 			p = append(dst, m.whole...)
 		}
-		return p, l.hub.checkText(m.kind, m.whole)
+		return p, l.hub.checkText(m.kind, p[had:])
 	}
-	p, had := dst, len(dst)
+	p = dst
 	limit := int64(math.MaxInt64)
 	if l.hub.cfg.Compression {
 		limit = l.hub.cfg.ReadLimit // gorilla limits the bytes that were sent

@@ -245,7 +245,7 @@ func (c *lease) tryNext(ctx context.Context, soft bool) (m incoming, again bool,
 		if l.hub.monitor.step > hookWithin {
 			l.raw.HookContext(false)
 		}
-		return c.readDirect(ctx)
+		return c.readDirect(ctx, nil)
 	default: // a watcher reads
 		if l.ready == nil {
 			l.ready = make(chan struct{}, 1)
@@ -270,8 +270,9 @@ func (c *lease) openLocked() {
 	c.servedLocked()
 }
 
-// readDirect is tryNext where the lease itself is the reader.
-func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err error) {
+// readDirect is tryNext where the lease itself is the reader. A message that is taken in one
+// piece is appended to dst, unless that is nil.
+func (c *lease) readDirect(ctx context.Context, dst []byte) (m incoming, again bool, err error) {
 	l := c.link
 	on := true
 	if l.frames.MessagePending() {
@@ -293,9 +294,10 @@ func (c *lease) readDirect(ctx context.Context) (m incoming, again bool, err err
 	default:
 		c.openLocked()
 		var whole bool
-		m.kind, m.whole, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit)
+		m.kind, m.whole, whole = l.frames.TakeMessage(l.hub.cfg.ReadLimit, dst)
 		l.mu.Unlock()
 		if whole {
+			m.added = dst != nil
 			return m, false, nil
 		}
 		m.kind, m.r, err = l.ws.NextReader()

@@ -22,6 +22,7 @@ type incoming struct {
 	kind  int
 	r     io.Reader // nil: there is none, or it is whole
 	whole []byte    // the message, if it was taken in one piece, without gorilla
+	added bool      // whole is what the caller gave, with the message appended
 }
 
 // watchState is how a connection is read: by which goroutine, which message that has left

@@ -83,7 +83,7 @@ func TestAsk_Attempts(t *testing.T) {
 		if asked, on := a.ask("\x81\x02hi"); !asked || !on {
 			t.Fatal(asked, on)
 		}
-		if _, p, ok := a.TakeMessage(10); !ok || string(p) != "hi" || !a.Drained() {
+		if _, p, ok := a.TakeMessage(10, nil); !ok || string(p) != "hi" || !a.Drained() {
 			t.Fatalf("%q %v", p, ok)
 		}
 		// A readiness that came before the look wakes the reader once for nothing.

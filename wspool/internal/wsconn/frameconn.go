@@ -399,11 +399,11 @@ func (f *FrameConn) MessageDone() {
 	f.mu.Unlock()
 }
 
-// TakeMessage removes the pending message and returns its opcode and a copy of its
-// payload. It returns false, and changes nothing, if gorilla has to read the message: it
-// is compressed, fragmented, longer than limit or not whole yet, or gorilla holds bytes
-// before it. For the reader.
-func (f *FrameConn) TakeMessage(limit int64) (opcode int, data []byte, ok bool) {
+// TakeMessage removes the pending message, appends its payload to dst, which may be nil,
+// and returns its opcode and the extended slice. It returns false, and changes nothing, if
+// gorilla has to read the message: it is compressed, fragmented, longer than limit or not
+// whole yet, or gorilla holds bytes before it. For the reader.
+func (f *FrameConn) TakeMessage(limit int64, dst []byte) (opcode int, data []byte, ok bool) {
 	if !f.aligned || !f.MessagePending() {
 		return 0, nil, false
 	}
@@ -411,8 +411,10 @@ func (f *FrameConn) TakeMessage(limit int64) (opcode int, data []byte, ok bool) 
 	if !ok || int64(len(m.Payload)) > limit {
 		return 0, nil, false
 	}
-	data = make([]byte, len(m.Payload))
-	copy(data, m.Payload)
+	if data = dst; dst == nil {
+		data = make([]byte, 0, len(m.Payload)) // an empty message is not nil
+	}
+	data = append(data, m.Payload...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.taken++

@@ -127,7 +127,7 @@ func FuzzGorilla(f *testing.F) {
 				c.Watch()
 				continue
 			}
-			kind, p, whole := c.TakeMessage(1 << 62)
+			kind, p, whole := c.TakeMessage(1<<62, nil)
 			if whole {
 				gotMessages = append(gotMessages, fmt.Sprint(kind, p))
 				continue
