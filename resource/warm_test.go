@@ -105,7 +105,8 @@ func TestWarm_FailsOn(t *testing.T) {
 		if !errors.As(err, &e) || !errors.Is(err, boom) || !errors.Is(err, context.DeadlineExceeded) || e.Have != 1 || e.Want != 3 {
 			t.Errorf("Warm: %+v", err)
 		}
-		if n := h.begun(); n < 10 || n > 50 {
+		// The first three, and 54 probes if each delay is the shortest that internal/outage draws.
+		if n := h.begun(); n < 10 || n > 57 {
 			t.Errorf("%d makes in a minute", n)
 		}
 	})
