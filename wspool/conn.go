@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"context"
+	"net"
 	"runtime"
 	"time"
 
@@ -70,6 +71,10 @@ func (c *Conn) Response() *Response {
 	}
 	return c.facts.answer.Load()
 }
+
+// RemoteAddr returns the address of the peer of the network connection: of the proxy, if there is
+// one. It is nil if a net.Conn of [Config.NetDial] has none, and the same after the lease.
+func (c *Conn) RemoteAddr() net.Addr { return c.link.ws.RemoteAddr() }
 
 // Info returns facts about the connection; Idle is how long it had been idle when it was
 // leased. In [Config.OnConnect] it has the ID that the connection will have in the pool,

@@ -13,6 +13,7 @@ import (
 // Conn is one end of a connection.
 type Conn struct {
 	in, out *stream
+	peer    addr
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -58,9 +59,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// LocalAddr and RemoteAddr return the name of the network.
-func (c *Conn) LocalAddr() net.Addr  { return addr{} }
-func (c *Conn) RemoteAddr() net.Addr { return addr{} }
+// LocalAddr returns the name of the network.
+func (c *Conn) LocalAddr() net.Addr { return addr("") }
+
+// RemoteAddr returns the address that was dialled, and the name of the network at the other end.
+func (c *Conn) RemoteAddr() net.Addr { return c.peer }
 
 // SetDeadline sets both deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {

@@ -4,6 +4,7 @@
 package memnet
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -25,9 +26,10 @@ func Listen(size int) *Listener {
 }
 
 // Dial connects to l. It blocks until the connection is accepted, ctx ends or l is closed.
-// It has the signature of net.Dialer.DialContext; network and address are ignored.
-func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+// It has the signature of net.Dialer.DialContext; network is ignored, and address is only that of RemoteAddr.
+func (l *Listener) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	client, server := Pipe(l.size)
+	client.peer = addr(address)
 	select {
 	case l.queue <- server:
 		return client, nil
@@ -55,13 +57,15 @@ func (l *Listener) Close() error {
 }
 
 // Addr returns the name of the network.
-func (l *Listener) Addr() net.Addr { return addr{} }
+func (l *Listener) Addr() net.Addr { return addr("") }
 
-type addr struct{}
+// addr is an address; empty: the name of the network.
+type addr string
 
 func (addr) Network() string { return "mem" }
-func (addr) String() string  { return "mem" }
+
+func (a addr) String() string { return cmp.Or(string(a), "mem") }
 
 func opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: "mem", Addr: addr{}, Err: err}
+	return &net.OpError{Op: op, Net: "mem", Addr: addr(""), Err: err}
 }

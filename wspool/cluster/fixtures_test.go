@@ -47,7 +47,6 @@ type server struct {
 	mu    sync.Mutex
 	conns map[*websocket.Conn]bool
 	away  chan struct{} // closed when it restarts; of startRPC
-	turn  chan struct{} // holds a token while a connection is closed
 }
 
 func newWorld(t testing.TB) *world {
@@ -153,6 +152,16 @@ func (s *server) cut() {
 	defer s.mu.Unlock()
 	for ws := range s.conns {
 		ws.Close()
+	}
+}
+
+// cutOne ends one of the connections.
+func (s *server) cutOne() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ws := range s.conns {
+		ws.Close()
+		return
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 )
 
 // rpc serves JSON-RPC on one connection: it answers each call, 5 ms later, with its address. When
-// away is closed it answers what it has and closes the connection with 1001, one connection after
-// the other.
+// away is closed it answers what it has and closes the connection with 1001, all connections at the
+// same time.
 func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	var mu sync.Mutex
 	var calls flights
@@ -29,14 +29,11 @@ func (s *server) rpc(ws *websocket.Conn, away <-chan struct{}) {
 	go func() {
 		select {
 		case <-away:
-			s.turn <- struct{}{}
 			// A call that arrives after this is not answered: the client sends it again.
 			calls.wait()
 			mu.Lock()
 			ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1001, ""), time.Now().Add(time.Second))
 			mu.Unlock()
-			time.Sleep(50 * time.Millisecond)
-			<-s.turn
 		case <-done:
 		}
 	}()
@@ -100,7 +97,7 @@ func (w *world) startRPC(addrs ...string) *world {
 	w.start(addrs...)
 	for _, addr := range addrs {
 		s := w.at(addr)
-		s.away, s.turn = make(chan struct{}), make(chan struct{}, 1)
+		s.away = make(chan struct{})
 		s.http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			up := websocket.Upgrader{}
 			ws, err := up.Upgrade(rw, r, nil)
@@ -271,3 +268,35 @@ func TestMuxRollingRestart(t *testing.T) {
 }
 
 var _ mux.Leaser = (*cluster.Cluster)(nil)
+
+// A server that dies may end its connections one after the other: a call that is replayed goes to
+// another server, and not to the next connection of that one.
+func TestMuxReplayedElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := names(3)
+		w := newWorld(t).startRPC(all...)
+		c := open(t, w.cfg(static(list(all...))))
+		m := newMux(t, c, mux.Config{MaxConns: 8, GrowAt: 1, ReplayRatio: 1})
+		stop := calls(t, m, 40, time.Millisecond, true)
+		time.Sleep(500 * time.Millisecond)
+		for _, addr := range all {
+			s := w.at(addr)
+			s.down.Store(true)
+			if s.open() < 2 {
+				t.Errorf("%d connections to %s", s.open(), addr)
+			}
+			for s.open() > 0 {
+				s.cutOne()
+				time.Sleep(2 * time.Millisecond)
+			}
+			s.down.Store(false)
+			time.Sleep(500 * time.Millisecond)
+		}
+		if at, failed := stop(); failed > 0 || len(at) != 3 {
+			t.Errorf("%d calls failed, %v", failed, at)
+		}
+		if s := m.Stats(); s.Replayed == 0 {
+			t.Errorf("nothing was replayed: %+v", s)
+		}
+	})
+}

@@ -66,8 +66,9 @@ type counts struct {
 // inLine is a caller that waits for a connection to have room.
 type inLine struct {
 	ready chan struct{}
-	on    *conn // the only one that will do; nil: any
-	got   *conn // has promised a slot
+	on    *conn  // the only one that will do; nil: any
+	avoid string // see choose
+	got   *conn  // has promised a slot
 	err   error
 	at    *list.Element
 	since time.Time
@@ -192,13 +193,14 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 	}
 	stream, sent, replayed, bulk := k.stream, 0, false, k.stream != nil && k.stream.cfg.Dedicated
 	mayHaveRun := false // in an attempt
+	avoid := ""         // the server on which the last attempt failed
 	var n *conn
 	var err error
 	for {
 		if bulk {
 			n, err = c.exclusive(ctx, r)
 		} else {
-			n, err = c.choose(ctx, r)
+			n, err = c.choose(ctx, r, avoid)
 		}
 		if err != nil {
 			k.fate = ErrNotSent
@@ -227,7 +229,7 @@ func (c *Client) attempts(ctx context.Context, k *call, r *Request, try func(n *
 			break
 		}
 		k.clear(r)
-		k.stream = stream
+		k.stream, avoid = stream, n.server
 	}
 over:
 	if err != nil && k.fate != nil {
@@ -269,14 +271,31 @@ func (c *Client) elsewhere(n *conn, err error) bool {
 	return (n.state == ended || n.broken) && !errors.Is(err, ErrClosed) && !errors.Is(err, errEncode)
 }
 
-// choose returns a connection that has promised a slot to the caller.
-func (c *Client) choose(ctx context.Context, r *Request) (*conn, error) {
+// avoided is added to the load of the connections to a server that is to be avoided.
+const avoided = 1 << 40
+
+// loadOf returns by how much n is less fit for a call than an idle connection.
+func loadOf(n *conn, avoid string) int64 {
+	load := n.load.Load() + n.backlog.Load()>>12
+	if avoid != "" && n.server == avoid {
+		load += avoided
+	}
+	return load
+}
+
+// choose returns a connection that has promised a slot to the caller. It prefers other servers
+// than avoid: a server that goes away ends all its connections, and a call is replayed only once.
+func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if r.Session == "" && c.waiting.Load() == 0 {
 		if all := *c.open.Load(); len(all) > 0 {
-			i, load := pick(len(all), func(i int) int64 { return all[i].load.Load() + all[i].backlog.Load()>>12 })
+			choice := pick
+			if avoid != "" {
+				choice = pickLeast
+			}
+			i, load := choice(len(all), func(i int) int64 { return loadOf(all[i], avoid) })
 			if load >= int64(c.cfg.GrowAt) && len(all) < c.cfg.MaxConns {
 				c.mu.Lock()
 				c.growLocked()
@@ -287,12 +306,12 @@ func (c *Client) choose(ctx context.Context, r *Request) (*conn, error) {
 			}
 		}
 	}
-	return c.wait(ctx, r)
+	return c.wait(ctx, r, avoid)
 }
 
 // wait waits in line for a connection that has room.
-func (c *Client) wait(ctx context.Context, r *Request) (*conn, error) {
-	w := &inLine{ready: make(chan struct{})}
+func (c *Client) wait(ctx context.Context, r *Request, avoid string) (*conn, error) {
+	w := &inLine{ready: make(chan struct{}), avoid: avoid}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -411,7 +430,7 @@ func (c *Client) admitLocked() {
 		case n != nil && !n.reserve(), n == nil && full:
 			continue
 		case n == nil:
-			if n = c.roomiest(); n == nil {
+			if n = c.roomiest(w.avoid); n == nil {
 				full = true
 				continue
 			}
@@ -425,9 +444,9 @@ func (c *Client) admitLocked() {
 
 // roomiest returns the least loaded connection that has room, with a slot promised; nil: none
 // has.
-func (c *Client) roomiest() (best *conn) {
+func (c *Client) roomiest(avoid string) (best *conn) {
 	for _, n := range *c.open.Load() {
-		if (best == nil || n.load.Load() < best.load.Load()) && n.reserve() {
+		if (best == nil || loadOf(n, avoid) < loadOf(best, avoid)) && n.reserve() {
 			if best != nil {
 				best.mu.Lock()
 				best.reserved--

@@ -86,6 +86,7 @@ type conn struct {
 	client    *Client
 	ws        *wspool.Conn
 	id        uint64 // of the connection in its pool
+	server    string // its address; empty: not known
 	exclusive bool   // for one stream, or one large message at a time
 	replaced  bool   // another one has taken its place; guarded by Client.mu
 	written   func(whole int, err error)
@@ -142,6 +143,9 @@ func noteGenerations(last uint64) {
 
 func newConn(c *Client, ws *wspool.Conn, exclusive bool) *conn {
 	n := &conn{client: c, ws: ws, id: ws.Info().ID, exclusive: exclusive}
+	if addr := ws.RemoteAddr(); addr != nil {
+		n.server = addr.String()
+	}
 	n.written, n.onReady = n.batchWritten, n.readReady
 	n.ctx, n.cancel = context.WithCancelCause(c.ctx)
 	n.slots = newSlots[*call](c.idBits, c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())

@@ -9,23 +9,28 @@ const scanned = 8
 // pick returns the index of the one to use of n, and its load. load returns the load of one.
 func pick(n int, load func(i int) int64) (best int, least int64) {
 	if n <= scanned {
-		first := 0
-		if n > 1 {
-			first = rand.IntN(n) // so that equals take turns
-		}
-		for k := range n {
-			i := (first + k) % n
-			if l := load(i); k == 0 || l < least {
-				best, least = i, l
-			}
-		}
-		return best, least
+		return pickLeast(n, load)
 	}
 	a := rand.IntN(n)
 	b := (a + 1 + rand.IntN(n-1)) % n
 	best, least = a, load(a)
 	if l := load(b); l < least {
 		best, least = b, l
+	}
+	return best, least
+}
+
+// pickLeast is pick, with a look at all of them.
+func pickLeast(n int, load func(i int) int64) (best int, least int64) {
+	first := 0
+	if n > 1 {
+		first = rand.IntN(n) // so that equals take turns
+	}
+	for k := range n {
+		i := (first + k) % n
+		if l := load(i); k == 0 || l < least {
+			best, least = i, l
+		}
 	}
 	return best, least
 }
