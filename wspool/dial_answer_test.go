@@ -371,21 +371,21 @@ func TestTimeoutSaysWhere(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	for phase, change := range map[string]func(*wspool.Config){
-		"tls":       func(c *wspool.Config) { c.URL = "wss://host.example" },
-		"handshake": func(*wspool.Config) {},
-		"proxy":     func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}) },
-		"resolve":   func(c *wspool.Config) { c.NetDial = lookUp },
+	for phase, change := range map[string]struct {
+		cfg  func(*wspool.Config)
+		addr string
+	}{
+		"tls":       {func(c *wspool.Config) { c.URL = "wss://host.example" }, "host.example:443"},
+		"handshake": {func(*wspool.Config) {}, "host.example:80"},
+		"proxy":     {func(c *wspool.Config) { c.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}) }, "proxy:80"},
+		"resolve":   {func(c *wspool.Config) { c.NetDial = lookUp }, ""},
 	} {
 		t.Run(phase, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cfg := muteServer(t)
 				cfg.URL, cfg.DialTimeout = "ws://host.example", time.Second
-				change(&cfg)
-				e, addr := dialFails(t, cfg, phase), "mem"
-				if phase == "resolve" {
-					addr = ""
-				}
+				change.cfg(&cfg)
+				e, addr := dialFails(t, cfg, phase), change.addr
 				if e.Addr != addr || !errors.Is(e, resource.ErrMakeTimeout) || !strings.Contains(e.Error(), phase) || addr != "" && !strings.Contains(e.Error(), "at "+addr) {
 					t.Errorf("%v, at %q", e, e.Addr)
 				}
