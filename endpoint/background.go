@@ -146,7 +146,7 @@ func (s *Set) join() {
 			}
 			e := m.ep // only this goroutine changes it
 			if errs[i] = s.isolated("OnJoin", func() error { return s.cfg.OnJoin(e) }); errs[i] != nil {
-				errs[i] = fmt.Errorf("endpoint: %q was refused: %w", e.Addr, errs[i])
+				errs[i] = fmt.Errorf("endpoint: %q was refused: %w", shown(e.Addr), errs[i])
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package endpoint_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -89,7 +90,15 @@ func Example() {
 		Resolver: list,
 		// A connection that can be made shows that the endpoint works again.
 		Probe: func(ctx context.Context, addr string) error {
-			return pools.Do(ctx, addr, func(context.Context, net.Conn) error { return nil })
+			pool, err := pools.Pool(addr)
+			if err != nil {
+				return err
+			}
+			// A new connection: one that is idle may be dead.
+			if err := pool.MakeOne(ctx); !errors.Is(err, resource.ErrFull) {
+				return err
+			}
+			return nil // all that the pool may have are there
 		},
 		// What is left of an endpoint that the resolver no longer lists is drained.
 		OnLeave: func(ctx context.Context, addr string) { _ = pools.Drain(ctx, addr) },

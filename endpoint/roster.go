@@ -180,11 +180,20 @@ func (r *roster) admit(m *member, err error) {
 func (r *roster) left(m *member, now time.Duration) (again bool) {
 	r.event(EndpointLeft, m, nil)
 	back := m.returned
-	r.forget(m)
 	if back == nil {
+		r.forget(m)
 		return false
 	}
-	r.add(newMember(*back, true, now, r.cfg))
+	// The member stays: the owner may have kept resources of it, whose uses still count as its
+	// load, and that it was listed again does not show that it works.
+	m.ep, m.returned = *back, nil
+	m.joined, m.draining, m.absent = false, false, false
+	m.verdict++
+	if m.failing == nil {
+		m.slow, m.began = r.cfg.SlowStart > 0, false
+	}
+	r.sorted, r.changed = false, true
+	r.refresh(m, now)
 	return true
 }
 

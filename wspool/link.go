@@ -142,6 +142,7 @@ func (l *link) fail(cause error) {
 	}
 	end := l.end
 	ready := l.holder.take()
+	answered := l.lease != nil && l.lease.state.in > 0
 	report := &EndError{Served: l.ticket.proved, Asked: l.lease != nil && !l.lease.detached && l.lease.state.out > 0, Err: cause}
 	l.mu.Unlock()
 	if end.halt != nil {
@@ -153,7 +154,7 @@ func (l *link) fail(cause error) {
 		l.hub.count.end(cause)
 		l.ticket.ended(report)
 		if o := l.hub.cfg.observer; o != nil && end.invalidate != nil { // else the dial has failed
-			o.ConnEnded(cause)
+			o.ConnEnded(cause, answered)
 		}
 	}
 	if end.invalidate != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -22,11 +23,13 @@ type use struct {
 	buf   []string // of claim.Keys
 
 	counted endpoint.Use
-	pick    string // the first of the keys
-	at      string // the endpoint that counted is of
-	lent    bool   // Lent was called since begin
-	shared  bool   // the request is Shared
-	node    *node  // where a shared lease is counted; nil: nowhere
+	pick    string    // the first of the keys
+	at      string    // the endpoint that counted is of
+	lent    bool      // Lent was called since begin
+	shared  bool      // the request is Shared
+	node    *node     // where a shared lease is counted; nil: nowhere
+	timed   bool      // it is an exchange, whose latency is measured
+	since   time.Time // when its connection was lent, if timed
 }
 
 // maxKept is how many addresses a use that is kept for later has room for.
@@ -48,6 +51,9 @@ func (u *use) begin(keys []string, r *resource.Request) {
 // Lent implements [bridge.Use].
 func (u *use) Lent(key string) {
 	u.lent = true
+	if u.timed {
+		u.since = time.Now()
+	}
 	if key != u.at {
 		u.counted = u.counted.Move(key)
 		u.at = key
@@ -96,7 +102,7 @@ func (u *use) stop(e endpoint.Evidence) {
 // finish ends the use.
 func (u *use) finish(e endpoint.Evidence) {
 	u.stop(e)
-	u.claim.Keys, u.pick, u.at = nil, "", ""
+	u.claim.Keys, u.pick, u.at, u.timed = nil, "", "", false
 	if cap(u.buf) > maxKept {
 		u.buf = make([]string, 0, endpoint.DefaultChoices)
 	}
@@ -150,6 +156,10 @@ func (c *Cluster) acquire(ctx context.Context, key string, r resource.Request, e
 // lease's.
 func (u *use) try(ctx context.Context, key string, r resource.Request, except string, acquire func(context.Context, resource.Request) error) (err error) {
 	c := u.c
+	var until time.Time
+	if r.MaxWait > 0 {
+		until = time.Now().Add(r.MaxWait)
+	}
 	keys := u.rank(key, &r, except, nil)
 	if key != "" && len(keys) > 1 {
 		rest, err := u.first(ctx, keys[:1], r, acquire)
@@ -173,7 +183,7 @@ func (u *use) try(ctx context.Context, key string, r resource.Request, except st
 			return c.closedError(err)
 		}
 	}
-	return u.tryOthers(ctx, key, r, except, err, acquire)
+	return u.tryOthers(ctx, key, r, except, until, err, acquire)
 }
 
 // first is the first attempt of a caller with a key, at one endpoint. rest is what is left of
@@ -190,13 +200,9 @@ func (u *use) first(ctx context.Context, keys []string, r resource.Request, acqu
 }
 
 // tryOthers is try after the first attempt, which has failed with err; nil: there was no endpoint.
-func (u *use) tryOthers(ctx context.Context, key string, r resource.Request, except string, err error, acquire func(context.Context, resource.Request) error) error {
+func (u *use) tryOthers(ctx context.Context, key string, r resource.Request, except string, until time.Time, err error, acquire func(context.Context, resource.Request) error) error {
 	c := u.c
 	tried := slices.Clone(u.claim.Keys)
-	var until time.Time
-	if r.MaxWait > 0 {
-		until = time.Now().Add(r.MaxWait)
-	}
 	for {
 		if err == nil {
 			if err = c.await(ctx, &r); err != nil {
@@ -273,6 +279,10 @@ func (u *use) rank(key string, r *resource.Request, except string, tried []strin
 	keys := u.buf
 	if tried != nil {
 		keys = slices.DeleteFunc(keys, func(addr string) bool { return slices.Contains(tried, addr) })
+		if len(keys) == 0 {
+			keys = u.c.untried(keys, tried) // the balancer has picked the same ones again
+			u.buf = keys
+		}
 	}
 	if r.Shared && key == "" && len(keys) > 1 {
 		u.c.spread(keys)
@@ -281,6 +291,30 @@ func (u *use) rank(key string, r *resource.Request, except string, tried []strin
 		keys = append(slices.Delete(keys, i, i+1), except)
 	}
 	return keys
+}
+
+// untried appends to keys endpoints that may be used and are not in tried, at random, those of
+// the Priority in use first, and no more than one acquire tries at once.
+func (c *Cluster) untried(keys, tried []string) []string {
+	var next []string
+	for _, s := range c.set.Snapshot().Endpoints {
+		switch addr := s.Endpoint.Addr; {
+		case slices.Contains(tried, addr):
+		case s.Ranked:
+			keys = append(keys, addr)
+		case s.Status == endpoint.Standby:
+			next = append(next, addr)
+		}
+	}
+	if len(keys) == 0 {
+		keys = append(keys, next...)
+	}
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	most := c.cfg.Choices
+	if most == 0 {
+		most = endpoint.DefaultChoices
+	}
+	return keys[:min(len(keys), most)]
 }
 
 // spread sorts keys by the number of shared leases relative to the weight. Such leases last for

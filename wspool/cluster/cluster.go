@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -141,7 +142,10 @@ func (c *Cluster) Warm(ctx context.Context, n int) error {
 	if err := c.set.Ready(ctx); err != nil {
 		return fmt.Errorf("cluster: warm: %w", c.closedOr(err))
 	}
-	nodes, all := c.shares()
+	nodes, all := c.shares(false)
+	if !slices.ContainsFunc(all, func(s share) bool { return s.weight > 0 }) {
+		nodes, all = c.shares(true) // dials are tried again until ctx ends
+	}
 	want := apportion(all, min(n, c.manager.Stats().Max))
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
@@ -155,7 +159,8 @@ func (c *Cluster) Warm(ctx context.Context, n int) error {
 }
 
 // Resize changes how many connections of all endpoints may exist at once, as
-// [wspool.Manager.Resize] does. It fails if max is less than 1.
+// [wspool.Manager.Resize] does. MaxEach stays as it was, also if it was zero in the Config. It
+// fails if max is less than 1.
 func (c *Cluster) Resize(max int) error { return c.manager.Resize(max) }
 
 // Reset replaces every connection made before it, as [wspool.Pool.Reset] does.
@@ -373,7 +378,12 @@ func (n *node) observe(e endpoint.Evidence) {
 func (n *node) Key() string { return n.addr }
 
 // ConnEnded implements [bridge.Observer].
-func (n *node) ConnEnded(err error) { n.observe(evidenceOfEnd(err)) }
+func (n *node) ConnEnded(err error, answered bool) {
+	if answered { // the lease may have been long: the failures before it are not in a row with this one
+		n.observe(endpoint.Evidence{Kind: endpoint.Success})
+	}
+	n.observe(evidenceOfEnd(err))
+}
 
 // signal notes that a connection or a dial has ended.
 func (n *node) signal() {
@@ -483,6 +493,9 @@ func (c *Cluster) probe(ctx context.Context, addr string) error {
 		case errors.Is(err, resource.ErrFull):
 			conn, err := c.manager.Acquire(ctx, addr)
 			if err != nil {
+				// That no connection became free is not the endpoint's failure. What a dial
+				// has shown meanwhile, Trace.Made has reported.
+				c.set.Observe(addr, endpoint.Evidence{Kind: endpoint.Local, Err: err})
 				return err
 			}
 			defer conn.Release()

@@ -28,13 +28,15 @@ type Config struct {
 	Resolver endpoint.Resolver
 	// Config returns how to connect to an endpoint. It is called when the endpoint joins, and
 	// must not block. Its MaxSize may be 0: then MaxEach is the limit. An error, or a bad Config,
-	// keeps the endpoint out of use until the resolver's next answer, and is reported to
-	// Trace.Event ([endpoint.EndpointRefused]).
+	// keeps the endpoint out of use until the resolver's next answer (with [endpoint.Static] for
+	// ever), and is reported to Trace.Event ([endpoint.EndpointRefused]) and by
+	// Stats().Set.UpdateErr. It is not called again when other fields of e than Addr change.
 	Config func(e endpoint.Endpoint) (wspool.Config, error)
 	// MaxTotal is how many connections of all endpoints may exist at once, at least 1. If it is
 	// used up an idle connection of another endpoint gives way: see [wspool.Manager].
 	MaxTotal int
-	// MaxEach is how many of these one endpoint may have. Zero: MaxTotal.
+	// MaxEach is how many of these one endpoint may have. Zero: this MaxTotal, whatever
+	// [Cluster.Resize] says later.
 	MaxEach int
 
 	// Balancer picks an endpoint. Nil: [endpoint.P2C]. For a [resource.Request] that is Shared

@@ -95,9 +95,8 @@ type exchange struct {
 func (x *exchange) run(ctx context.Context, c *Cluster, o *ExchangeOptions, except string) error {
 	u := c.uses.Get().(*use)
 	var failed error // of the exchange itself
-	var began time.Time
+	u.timed = true
 	err := u.try(ctx, o.Key, o.Request, except, func(ctx context.Context, r resource.Request) (err error) {
-		began = time.Now()
 		x.replyKind, x.reply, x.unsent, err = bridge.Exchange(ctx, &u.claim, r, x.kind, x.data)
 		if err != nil && u.lent && !acquireFailed(err) {
 			failed, err = err, nil // the acquire has succeeded
@@ -111,7 +110,7 @@ func (x *exchange) run(ctx context.Context, c *Cluster, o *ExchangeOptions, exce
 	n := c.node(u.at)
 	switch {
 	case failed == nil:
-		u.finish(endpoint.Evidence{Kind: endpoint.Success, Latency: time.Since(began)})
+		u.finish(endpoint.Evidence{Kind: endpoint.Success, Latency: time.Since(u.since)})
 	default:
 		u.finish(endpoint.Evidence{}) // ConnEnded has reported an end of the connection
 		if ctx.Err() != nil && n != nil {

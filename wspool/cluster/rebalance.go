@@ -20,12 +20,13 @@ type share struct {
 }
 
 // shares returns the endpoints among which connections are to be even. Those that fail or leave are
-// left out: nothing is moved there, and what they have is not the fault of the distribution.
-func (c *Cluster) shares() (nodes []*node, all []share) {
+// left out: nothing is moved there, and what they have is not the fault of the distribution. With
+// failing those that fail are not left out.
+func (c *Cluster) shares(failing bool) (nodes []*node, all []share) {
 	have := bridge.Count(c.manager)
 	for _, s := range c.set.Snapshot().Endpoints {
 		n := c.node(s.Endpoint.Addr)
-		if n == nil || s.Failing {
+		if n == nil || s.Failing && !failing {
 			continue
 		}
 		one := share{have: have[n], max: n.cfg.MaxSize}
@@ -33,6 +34,11 @@ func (c *Cluster) shares() (nodes []*node, all []share) {
 		case endpoint.Healthy, endpoint.SlowStart:
 			one.weight = min(s.Share, n.weight()) // during slow start it grows
 		case endpoint.Standby:
+		case endpoint.Ejected, endpoint.Probing:
+			if !failing {
+				continue
+			}
+			one.weight = n.weight()
 		default:
 			continue
 		}
@@ -172,7 +178,7 @@ func (c *Cluster) rebalance() {
 		case <-c.ctx.Done():
 			return
 		}
-		nodes, all := c.shares()
+		nodes, all := c.shares(false)
 		from, to, ok, wait := r.step(time.Now(), all)
 		if ok {
 			c.move(nodes[from], nodes[to])

@@ -16,9 +16,10 @@ type Observer interface {
 	// Key returns the key of the pool.
 	Key() string
 	// ConnEnded is called once for each connection that ended and that the pool did not end, with
-	// the cause. It is called with no lock held, on the goroutine that found the end; it must
-	// return soon and must not panic.
-	ConnEnded(err error)
+	// the cause. answered says that its lease, which has not ended, had read a message. It is
+	// called with no lock held, on the goroutine that found the end; it must return soon and
+	// must not panic.
+	ConnEnded(err error, answered bool)
 }
 
 // Use is one use of a connection. Its methods are called with no lock held and must not panic.
