@@ -53,6 +53,9 @@ func erlangC(c int, a float64) float64 {
 // The curve is that of Erlang's formula where that applies: Poisson arrivals and
 // exponential hold times.
 func TestAdvise_Erlang(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays for long")
+	}
 	const rate, mean = 200.0, 50 * time.Millisecond // ten resources are in use
 	r := rand.New(rand.NewPCG(1, 2))
 	s := metrics.Snapshot{Hold: held(20_000, func() time.Duration { return max(1, time.Duration(r.ExpFloat64()*float64(mean))) })}
@@ -135,6 +138,9 @@ func TestAdvise_Growth(t *testing.T) {
 // Bursts decide, not the mean, and MinIdle is what a burst needs while one resource is
 // created.
 func TestAdvise_Bursts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays for long")
+	}
 	r := rand.New(rand.NewPCG(5, 6))
 	tenMillis := func() time.Duration { return 10 * time.Millisecond }
 	s := metrics.Snapshot{Hold: held(2000, tenMillis), Make: held(100, tenMillis)}
@@ -172,6 +178,9 @@ func TestAdvise_MaxWaiting(t *testing.T) {
 
 // The same input gives the same advice, and a history longer than a replay is compressed.
 func TestAdvise_Repeatable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("replays for long")
+	}
 	r := rand.New(rand.NewPCG(9, 10))
 	s := metrics.Snapshot{Hold: held(2000, func() time.Duration { return time.Millisecond })}
 	h := replayed(r, 60, func(int) float64 { return 10_000 })

@@ -326,6 +326,7 @@ func (a *acquireOp[T]) letGo(p *Pool[T]) {
 type slowAcquire[T any] struct {
 	acquireOp[T]
 	p        *Pool[T]
+	any      bool // of a caller of AcquireAny
 	ctx      context.Context
 	ended    <-chan struct{} // ctx's Done
 	deadline time.Duration   // ctx's, on the pool's clock; 0: none
@@ -639,6 +640,9 @@ func (s *slowAcquire[T]) waiterLocked(now time.Duration) *waiter[T] {
 	if !s.waited {
 		s.waited, s.start = true, now
 		p.counts.waited++
+		if s.any {
+			p.counts.anyWaited++
+		}
 	}
 	w := p.waiters.spare()
 	w.Request, w.Since, w.Deadline = s.r, s.start, s.deadline
@@ -709,7 +713,7 @@ func (s *slowAcquire[T]) countServedWait() {
 	s.counted = true
 	s.lease.e.wait.waited.Store(max(1, int64(s.lasted)))
 	s.lease.e.wait.lease.Store(s.lease.gen())
-	s.p.counts.waits.serve(s.lasted)
+	s.p.counts.waits.serve(s.lasted, s.any)
 }
 
 // countFailedWait counts, if an acquire had to wait and is not counted yet, that it got
@@ -720,7 +724,7 @@ func (s *slowAcquire[T]) countFailedWait() {
 	}
 	s.counted = true
 	s.p.mu.Lock()
-	s.p.counts.waits.fail(s.lasted)
+	s.p.counts.waits.fail(s.lasted, s.any)
 	s.p.mu.Unlock()
 }
 

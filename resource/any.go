@@ -35,7 +35,9 @@ const attemptDelay = 250 * time.Millisecond
 // The policies of each key are asked as in [Keyed.AcquireWith]. An Admission is asked for each line:
 // the caller joins the line when it is admitted, and the permits of the keys that did not serve
 // it are given back with [Ignored]. The Admission of a key that has an idle resource is asked with
-// [Request.NoWait] first, so that it does not keep the caller from other keys.
+// [Request.NoWait] first, so that it does not keep the caller from other keys. An Admission that the
+// keys share is asked once for each, and may hold as many permits: a limit on all keys together
+// belongs in front of AcquireAny. A Health check of an idle resource is waited for, at any key.
 //
 // AcquireAny blocks until the caller is served, ctx ends, MaxWait is over or every key has failed.
 // A key fails as in AcquireWith, or if it cannot be looked up or has no valid Config, and drops
@@ -157,7 +159,8 @@ func anyIdle[T any](p *Pool[T]) bool {
 	p.lock()
 	defer p.unlock()
 	p.startClockLocked()
-	return !p.closed && p.waiters.mayPass(0) && (p.idle.available() > 0 || p.idle.occupied > 0)
+	inSlots, _ := p.idle.slotLevels()
+	return !p.closed && p.waiters.mayPass(0) && (p.idle.available() > 0 || inSlots > 0)
 }
 
 // anyOp is an AcquireAny that found nothing idle. It runs on the caller's goroutine, and so do
@@ -170,17 +173,14 @@ type anyOp[K comparable, T any] struct {
 	multi *multiWait[T]
 	lines []anyLine[K, T]
 
-	creating int         // in so many of the lines, from the first, a creation may begin for the caller
-	delay    *time.Timer // attemptDelay since one may begin in the last of them; nil: not needed yet
-	left     bool        // the caller has left the lines
-	dropped  struct {    // waits that ended because the key dropped out, counted as repeats already
-		n    int64
-		time time.Duration
-	}
-	recheck bool            // lines may have dropped the caller
-	answers chan *asking    // of the Admissions
-	asked   context.Context // theirs
-	stopAsk context.CancelFunc
+	creating int             // in so many of the lines, from the first, a creation may begin for the caller
+	delay    *time.Timer     // attemptDelay since one may begin in the last of them; nil: not needed yet
+	left     bool            // the caller has left the lines
+	waited   bool            // it has waited in a line
+	recheck  bool            // lines may have dropped the caller
+	answers  chan *asking    // of the Admissions
+	asked    context.Context // theirs
+	stopAsk  context.CancelFunc
 }
 
 // anyLine is the caller in one of its lines.
@@ -228,7 +228,7 @@ func (op *anyOp[K, T]) open(keys []K) {
 		}
 		op.lines = append(op.lines, l)
 	}
-	op.multi = newMultiWait[T](len(op.lines), &op.k.common.repeats)
+	op.multi = newMultiWait[T](len(op.lines), &op.k.common.any)
 	for i := range op.lines {
 		if op.lines[i].err == nil {
 			op.lookUp(&op.lines[i])
@@ -243,7 +243,7 @@ func (op *anyOp[K, T]) lookUp(l *anyLine[K, T]) {
 		l.err = err
 		return
 	}
-	l.slowAcquire = slowAcquire[T]{p: p}
+	l.slowAcquire = slowAcquire[T]{p: p, any: true}
 	l.admit = p.cfg.Admission == nil
 	l.begin(op.ctx, &op.r, localIndex(len(p.slots)))
 }
@@ -379,24 +379,15 @@ func (op *anyOp[K, T]) join(i int) {
 	w := l.waiterLocked(now)
 	w.multi, w.line, w.passive = op.multi, i, !creates
 	l.w = w
-	if first && op.waitedBefore(i) {
-		op.k.common.repeats.waited.Add(1)
+	if first && !op.waited {
+		op.waited = true
+		op.k.common.any.waited.Add(1)
 	}
 	l.joinLocked(w)
 	p.unlock()
 	if i == op.creating-1 && hindered {
 		op.moveOn()
 	}
-}
-
-// waitedBefore reports whether the caller has waited in a line other than i.
-func (op *anyOp[K, T]) waitedBefore(i int) bool {
-	for j := range op.lines {
-		if j != i && op.lines[j].waited {
-			return true
-		}
-	}
-	return false
 }
 
 // hinderedLocked reports whether p, which is locked, cannot begin a creation now, for a reason of
@@ -446,7 +437,7 @@ func (op *anyOp[K, T]) startDelay() {
 }
 
 // overdue moves on after attemptDelay. If a slot of the total is what the creation waits for, the
-// delay begins again with the creation.
+// delay begins again, as it does with the creation: the slot may go to an earlier caller.
 func (op *anyOp[K, T]) overdue() {
 	l := &op.lines[op.creating-1]
 	if l.w != nil {
@@ -454,6 +445,7 @@ func (op *anyOp[K, T]) overdue() {
 		short := l.w.waiting() && l.w.unasked && l.p.cap.claimed > 0
 		l.p.unlock()
 		if short {
+			op.startDelay()
 			return
 		}
 	}
@@ -474,23 +466,18 @@ func (op *anyOp[K, T]) heed() {
 }
 
 // dropOut has the key of l drop out because of err, unless its pool has only ended between the
-// look-up and the acquire.
+// look-up and the acquire. Its permit goes back now: the Admission may be that of other keys too.
 func (op *anyOp[K, T]) dropOut(l *anyLine[K, T], err error) {
+	done := l.done
+	l.done = nil
+	defer l.p.policies.giveBack(done, Outcome{}) // deferred: the Done may end this goroutine
 	if op.k.again(l.p, err) {
-		done := l.done
-		l.done = nil
-		defer l.p.policies.giveBack(done, Outcome{}) // deferred: the Done may end this goroutine
 		op.lookUp(l)
 	} else {
 		l.err = op.k.drainError(err)
 	}
 	if l.err == nil {
 		return
-	}
-	if l.counted { // as failed; in the sum over the pools the caller still waits
-		op.dropped.n++
-		op.dropped.time += l.lasted
-		op.k.common.repeats.fail(1, l.lasted)
 	}
 	if op.creating > 0 && l == &op.lines[op.creating-1] {
 		op.moveOn()
@@ -676,34 +663,27 @@ func (op *anyOp[K, T]) countWaits() {
 			won = l
 		}
 	}
-	var served, failed int64
-	var servedTime, failedTime, longest time.Duration
+	longest := time.Duration(0)
 	for i := range op.lines {
 		l := &op.lines[i]
-		if !l.waited {
-			continue
-		}
-		if won == nil || l.counted && l != won {
+		switch {
+		case !l.waited:
+		case won == nil || l.counted && l != won:
 			l.countFailedWait()
-			failed++
-			failedTime += l.lasted
 			longest = max(longest, l.lasted)
-			continue
-		}
-		if l != won {
+		case l != won:
 			l.p.counts.waits.serveElsewhere(l.lasted)
 		}
-		served++
-		servedTime += l.lasted
 	}
-	rep := &op.k.common.repeats
-	if won != nil && won.waited {
-		served, servedTime = served-1, servedTime-won.lasted
-	} else if won == nil && failed > 0 {
-		failed, failedTime = failed-1, failedTime-longest
+	switch c := &op.k.common.any; {
+	case !op.waited:
+	case won != nil:
+		c.served.Add(1)
+		c.servedTime.Add(int64(won.lasted))
+	default:
+		c.failed.Add(1)
+		c.failedTime.Add(int64(longest))
 	}
-	rep.serve(served, servedTime)
-	rep.fail(failed-op.dropped.n, failedTime-op.dropped.time)
 }
 
 // fail returns the error of an acquire that got nothing, and counts and reports it.

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,13 @@ func (q *unitQuota) Admit(ctx context.Context, _ resource.Request) (resource.Don
 	}
 }
 
+// asked returns how many wait.
+func (q *unitQuota) asked() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting
+}
+
 // A creation that waits for a permit is given up when callers do not want it any more, and
 // only then.
 func TestQuota_UnwantedCreations(t *testing.T) {
@@ -47,7 +55,7 @@ func TestQuota_UnwantedCreations(t *testing.T) {
 		first, second := lendOne(t, p), lendOne(t, p)
 		ctx, leave := context.WithCancel(context.Background())
 		var busy sync.WaitGroup
-		served := 0
+		var served atomic.Int64
 		for i := range most - units {
 			busy.Go(func() {
 				wait := ctx
@@ -55,28 +63,28 @@ func TestQuota_UnwantedCreations(t *testing.T) {
 					wait = context.Background()
 				}
 				if l, err := p.Acquire(wait); err == nil {
-					served++
+					served.Add(1)
 					l.Release()
 				}
 			})
 		}
 		time.Sleep(time.Minute)
-		if s := p.Stats(); s.Making < 1 || s.Withdrawn != 0 || s.Waiting != most-units || q.waiting != s.Making {
-			t.Errorf("while they wait: %v, %d ask", s, q.waiting)
+		if s := p.Stats(); s.Making < 1 || s.Withdrawn != 0 || s.Waiting != most-units || q.asked() != s.Making {
+			t.Errorf("while they wait: %v, %d ask", s, q.asked())
 		}
 		leave()
 		time.Sleep(3 * time.Second)
-		if s := p.Stats(); s.Making != 1 || s.Waiting != 1 || s.Refused != 0 || q.waiting != 1 {
-			t.Errorf("when all but one have left: %v, %d ask", s, q.waiting)
+		if s := p.Stats(); s.Making != 1 || s.Waiting != 1 || s.Refused != 0 || q.asked() != 1 {
+			t.Errorf("when all but one have left: %v, %d ask", s, q.asked())
 		}
 		first.Release()
 		time.Sleep(3 * time.Second)
-		if s := p.Stats(); s.Making != 0 || s.Refused != 0 || s.Made != units || q.waiting != 0 {
-			t.Errorf("when that one has been served: %v, %d ask", s, q.waiting)
+		if s := p.Stats(); s.Making != 0 || s.Refused != 0 || s.Made != units || q.asked() != 0 {
+			t.Errorf("when that one has been served: %v, %d ask", s, q.asked())
 		}
 		busy.Wait()
-		if served != 1 {
-			t.Errorf("%d served, want 1", served)
+		if n := served.Load(); n != 1 {
+			t.Errorf("%d served, want 1", n)
 		}
 		second.Release()
 		closeAll(t, p)

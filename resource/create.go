@@ -563,7 +563,7 @@ func (op *createOp[T]) failWaiterLocked(err error) {
 	now := p.clock.now()
 	p.departLocked(w, now) // first: the error does not count its own caller as waiting
 	w.err = p.failureLocked(ReasonMakeFailed, err, now-w.Since, 0)
-	p.counts.waits.fail(w.lasted)
+	p.counts.waits.fail(w.lasted, w.multi != nil)
 	p.waiters.wake(w)
 }
 

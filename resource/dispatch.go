@@ -212,7 +212,7 @@ func (p *Pool[T]) grantLocked(e *entry[T], w *waiter[T], now time.Duration) bool
 func (p *Pool[T]) refuseLocked(w *waiter[T], err error, now time.Duration) {
 	p.departLocked(w, now)
 	w.err = err
-	p.counts.waits.fail(w.lasted)
+	p.counts.waits.fail(w.lasted, w.multi != nil)
 	p.waiters.wake(w)
 }
 

@@ -75,7 +75,7 @@ type Fact struct {
 func (p *Pool[T]) Inspect(limit int) Inspection {
 	var in Inspection
 	p.mu.Lock()
-	in.Stats = p.statsLocked()
+	in.Stats = p.statsLocked().Stats
 	if w := p.waiters.front(); w != nil {
 		in.OldestWait = p.clock.now() - w.Since
 	}
@@ -99,7 +99,7 @@ type inspector[T any] struct {
 	listing sync.Mutex // held during a listing; locked before mu
 
 	// Constant.
-	mu       *askMutex[Stats] // the pool's
+	mu       *askMutex[snapshot] // the pool's
 	clock    *clock
 	registry *registry[T]
 	waiters  *waitQueue[T]

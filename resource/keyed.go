@@ -53,7 +53,7 @@ type Keyed[K comparable, T any] struct {
 	tidying sync.Mutex // held while onTidy runs
 
 	mu    sync.Mutex
-	gone  Stats         // the sum over the pools that have ended
+	gone  snapshot      // the sum over the pools that have ended
 	open  int           // pools that have not ended
 	empty chan struct{} // closed when open is 0 and closed is set
 	tidy  *time.Timer   // nil: no key yet
@@ -405,7 +405,7 @@ func (k *Keyed[K, T]) drop(s *keyPool[K, T]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pools.Delete(s.key, s) {
-		k.gone.add(s.pool.Load().Stats())
+		k.gone.add(s.pool.Load().mu.Ask())
 	}
 }
 
@@ -539,29 +539,32 @@ func (s KeyedStats) String() string {
 func (k *Keyed[K, T]) Stats() KeyedStats {
 	k.mu.Lock() // no pool ends meanwhile, so none is counted twice
 	defer k.mu.Unlock()
-	s := KeyedStats{Stats: k.gone}
+	var s KeyedStats
+	sum := k.gone
 	for _, e := range k.pools.Entries() {
 		pool := e.Value.pool.Load()
 		if pool == nil {
 			continue
 		}
-		one := pool.Stats()
-		s.Stats.add(one)
-		s.Stats.Load.add(one.Load)
+		one := pool.mu.Ask()
+		sum.add(one)
+		sum.Load.add(one.Load)
+		sum.any.waiting += one.any.waiting
 		s.Keys++
 		if one.Outage {
-			s.Outage = true
+			sum.Outage = true
 			s.Outages++
 		}
 		if one.LastMake != nil {
-			s.LastMake = one.LastMake
+			sum.LastMake = one.LastMake
 		}
 	}
+	k.common.any.replace(&sum)
+	s.Stats = sum.Stats
 	for r := range k.common.failures {
 		*s.Failures.field(Reason(r)) = k.common.failures[r].Load()
 	}
 	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
-	k.common.repeats.subtract(&s.Stats)
 	s.Max, _, s.Preempted = k.common.budget.Levels()
 	return s
 }

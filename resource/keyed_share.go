@@ -16,7 +16,7 @@ type shared[T any] struct {
 	drained func(p *Pool[T]) // runs when a pool is closed and empty
 
 	failures [reasons]atomic.Int64 // failed acquires of all keys
-	repeats  repeats
+	any      anyCounts
 	listings atomic.Uint64 // how many calls of Keyed.Inspect there were
 }
 

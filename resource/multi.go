@@ -18,7 +18,7 @@ type multiWait[T any] struct {
 	taken atomic.Bool
 	woken chan *waiter[T] // served or refused; as many fit as there are lines
 
-	repeats *repeats      // constant: those of the Keyed
+	counts  *anyCounts    // constant: those of the Keyed
 	lines   atomic.Int32  // lines that it is in
 	listing atomic.Uint64 // the last one that has found it
 
@@ -40,8 +40,8 @@ const (
 	creationFailed                   // or it was refused
 )
 
-func newMultiWait[T any](lines int, r *repeats) *multiWait[T] {
-	return &multiWait[T]{woken: make(chan *waiter[T], lines), news: make(chan struct{}, 1), repeats: r}
+func newMultiWait[T any](lines int, c *anyCounts) *multiWait[T] {
+	return &multiWait[T]{woken: make(chan *waiter[T], lines), news: make(chan struct{}, 1), counts: c}
 }
 
 // served reports whether a pool has taken the caller. m may be nil: then none has.
@@ -55,15 +55,15 @@ func (m *multiWait[T]) resume() { m.taken.Store(false) }
 
 // entered notes that one of the waiters has joined its line.
 func (m *multiWait[T]) entered() {
-	if m.lines.Add(1) > 1 {
-		m.repeats.waiting.Add(1)
+	if m.lines.Add(1) == 1 {
+		m.counts.waiting.Add(1)
 	}
 }
 
 // left notes that one of them has left it.
 func (m *multiWait[T]) left() {
-	if m.lines.Add(-1) > 0 {
-		m.repeats.waiting.Add(-1)
+	if m.lines.Add(-1) == 0 {
+		m.counts.waiting.Add(-1)
 	}
 }
 

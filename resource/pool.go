@@ -110,7 +110,7 @@ type Pool[T any] struct {
 
 	// mu guards what follows, and what the components say that it guards. No user code
 	// runs under it (I5), and nothing under it takes long.
-	mu     askMutex[Stats]
+	mu     askMutex[snapshot]
 	closed bool
 	over   bool // drained is closed
 

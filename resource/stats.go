@@ -177,7 +177,7 @@ func (s Stats) String() string {
 // Stats returns a snapshot. Its cost depends neither on how many resources there are, nor
 // on how many callers wait, nor on how many goroutines use the pool: it waits for no more
 // than a few other operations.
-func (p *Pool[T]) Stats() Stats { return p.mu.Ask() }
+func (p *Pool[T]) Stats() Stats { return p.mu.Ask().Stats }
 
 // fate is which counter of Stats the end of a resource belongs to.
 type fate uint8
@@ -199,7 +199,7 @@ type counters struct {
 
 	acquired              int64 // leases begun through the lock
 	returned              int64 // leases ended through the lock
-	waited                int64
+	waited, anyWaited     int64 // anyWaited: of waited, those of callers of AcquireAny
 	makeTime              time.Duration
 	made, failedCreations int64
 	refused, withdrawn    int64
@@ -231,7 +231,7 @@ func (c *counters) failed() (f AcquireFailures) {
 }
 
 // report writes the counters to s.
-func (c *counters) report(s *Stats) {
+func (c *counters) report(s *snapshot) {
 	s.Waited, s.Failures = c.waited, c.failed()
 	s.Made, s.MakeTime, s.Failed = c.made, c.makeTime, c.failedCreations
 	s.Refused, s.Withdrawn, s.Begun = c.refused, c.withdrawn, c.begun
@@ -239,31 +239,70 @@ func (c *counters) report(s *Stats) {
 	s.Evicted, s.Unhealthy = c.ended[fateEvicted], c.ended[fateUnhealthy]
 	s.Invalidated, s.ReleaseFailed = c.ended[fateInvalidated], c.ended[fateReleaseFailed]
 	s.Canceled, s.Rejected = s.Failures.Canceled, s.Failures.Rejected()
-	s.WaitsServed = c.waits.served.Load()
-	s.WaitsServedTime = time.Duration(c.waits.servedTime.Load())
-	s.WaitsFailed, s.WaitsFailedTime = c.waits.failed, c.waits.failedTime
+	w, a := &c.waits, &s.any
+	here := time.Duration(w.anyServedTime.Load())
+	a.served, a.servedTime = w.anyServed.Load(), here+time.Duration(w.elsewhere.Load())
+	a.waited, a.failed, a.failedTime = c.anyWaited, w.anyFailed, w.anyFailedTime
+	own := time.Duration(w.servedTime.Load())
+	s.WaitsServed, s.WaitsServedTime = w.served.Load()+a.served, own+a.servedTime
+	s.WaitsFailed, s.WaitsFailedTime = w.failed+a.failed, w.failedTime+a.failedTime
 	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
-	s.AcquireTime = s.WaitsServedTime - time.Duration(c.waits.elsewhere.Load()) + c.timing.sum
+	s.AcquireTime = own + here + c.timing.sum
+}
+
+// snapshot is the Stats of a pool, and the part of them that callers of AcquireAny are.
+type snapshot struct {
+	Stats
+	any anyWaits
+}
+
+// add adds the counters of o.
+func (s *snapshot) add(o snapshot) {
+	s.Stats.add(o.Stats)
+	s.any.waited += o.any.waited
+	s.any.served += o.any.served
+	s.any.servedTime += o.any.servedTime
+	s.any.failed += o.any.failed
+	s.any.failedTime += o.any.failedTime
+}
+
+// anyWaits are the waits of callers of AcquireAny.
+type anyWaits struct {
+	waiting                int
+	waited, served, failed int64
+	servedTime, failedTime time.Duration
 }
 
 // waitCounts counts the acquires that had to wait, by how they ended.
 type waitCounts struct {
 	served     atomic.Int64
 	servedTime atomic.Int64
-	elsewhere  atomic.Int64 // part of servedTime: of callers of AcquireAny that another key served
-	_          [40]byte
+	// Of callers of AcquireAny, which are in none of the other counters. elsewhere is the time
+	// of those that another key served, which anyServed counts too.
+	anyServed, anyServedTime, elsewhere atomic.Int64
+	_                                   [24]byte
 
 	// Guarded by the pool's lock, which a failed acquire takes anyway.
-	failed     int64
-	failedTime time.Duration
+	failed, anyFailed         int64
+	failedTime, anyFailedTime time.Duration
 }
 
-func (c *waitCounts) fail(waited time.Duration) {
+func (c *waitCounts) fail(waited time.Duration, multi bool) {
+	if multi {
+		c.anyFailed++
+		c.anyFailedTime += waited
+		return
+	}
 	c.failed++
 	c.failedTime += waited
 }
 
-func (c *waitCounts) serve(waited time.Duration) {
+func (c *waitCounts) serve(waited time.Duration, multi bool) {
+	if multi {
+		c.anyServedTime.Add(int64(waited))
+		c.anyServed.Add(1)
+		return
+	}
 	c.servedTime.Add(int64(waited))
 	c.served.Add(1)
 }
@@ -271,34 +310,22 @@ func (c *waitCounts) serve(waited time.Duration) {
 // serveElsewhere is serve for a caller that another key of the Keyed served.
 func (c *waitCounts) serveElsewhere(waited time.Duration) {
 	c.elsewhere.Add(int64(waited))
-	c.serve(waited)
+	c.anyServed.Add(1)
 }
 
-// repeats is what the pools of a Keyed count more than once: a caller of AcquireAny waits in
-// several of them.
-type repeats struct {
+// anyCounts counts the waits of the callers of AcquireAny of a Keyed, each once.
+type anyCounts struct {
 	waiting, waited, served, servedTime, failed, failedTime atomic.Int64
 }
 
-// serve counts n waits that were served, of that time together, as repeats; fail those that failed.
-func (r *repeats) serve(n int64, waited time.Duration) {
-	r.served.Add(n)
-	r.servedTime.Add(int64(waited))
-}
-
-func (r *repeats) fail(n int64, waited time.Duration) {
-	r.failed.Add(n)
-	r.failedTime.Add(int64(waited))
-}
-
-// subtract takes the repeats out of the sum over the pools.
-func (r *repeats) subtract(s *Stats) {
-	s.Waiting -= int(r.waiting.Load())
-	s.Waited -= r.waited.Load()
-	s.WaitsServed -= r.served.Load()
-	s.WaitsServedTime -= time.Duration(r.servedTime.Load())
-	s.WaitsFailed -= r.failed.Load()
-	s.WaitsFailedTime -= time.Duration(r.failedTime.Load())
+// replace puts c in the place of the waits of such callers in the pools, in the sum over these.
+func (c *anyCounts) replace(s *snapshot) {
+	s.WaitsServed += c.served.Load() - s.any.served // before waited, which is no less
+	s.WaitsServedTime += time.Duration(c.servedTime.Load()) - s.any.servedTime
+	s.WaitsFailed += c.failed.Load() - s.any.failed
+	s.WaitsFailedTime += time.Duration(c.failedTime.Load()) - s.any.failedTime
+	s.Waiting += int(c.waiting.Load()) - s.any.waiting
+	s.Waited += c.waited.Load() - s.any.waited
 	s.WaitTime = s.WaitsServedTime + s.WaitsFailedTime
 }
 
@@ -317,15 +344,16 @@ func (t *timing) add(took time.Duration, begun int64) {
 }
 
 // statsLocked is Stats with the pool locked.
-func (p *Pool[T]) statsLocked() Stats {
+func (p *Pool[T]) statsLocked() snapshot {
 	load, begun := p.loadLocked()
-	s := Stats{
+	s := snapshot{Stats: Stats{
 		Load:     load,
 		Acquired: p.counts.acquired + begun,
 		Outage:   p.maker.breaker.Open(),
 		LastMake: p.maker.last,
 		Panics:   p.guard.panics.Load(),
-	}
+	}}
+	s.any.waiting = p.waiters.multis
 	s.Released = s.Acquired - int64(s.Leased)
 	p.counts.report(&s)
 	return s

@@ -183,13 +183,14 @@ func sooner[T any](a, b *waiter[T]) *waiter[T] {
 // waitQueue is the callers that wait. No operation grows with their number (I12), except
 // logarithmically. Its user holds the pool's lock.
 type waitQueue[T any] struct {
-	n     int           // all
-	line  waitOrder[T]  // in the order of arrival
-	aside waitOrder[T]  // the passive ones, in the order of arrival too
-	given waitOrder[T]  // those that a Queue has given out and no idle resource could serve, in that order
-	late  waiterList[T] // those whose deadline has passed, in the order in which that was found
-	turns int64
-	gifts int64
+	n      int           // all
+	line   waitOrder[T]  // in the order of arrival
+	aside  waitOrder[T]  // the passive ones, in the order of arrival too
+	given  waitOrder[T]  // those that a Queue has given out and no idle resource could serve, in that order
+	late   waiterList[T] // those whose deadline has passed, in the order in which that was found
+	turns  int64
+	multis int // of callers of AcquireAny
+	gifts  int64
 
 	passive      int // the passive ones that are not late
 	latePassive  int // and those that are
@@ -398,6 +399,7 @@ func (q *waitQueue[T]) release(w *waiter[T]) {
 func (q *waitQueue[T]) enter(w *waiter[T]) {
 	q.insert(w)
 	if w.multi != nil {
+		q.multis++
 		w.multi.entered()
 	}
 	if q.ordered {
@@ -410,6 +412,7 @@ func (q *waitQueue[T]) leave(w *waiter[T], now time.Duration) {
 	popped := w.popped
 	q.remove(w)
 	if w.multi != nil {
+		q.multis--
 		w.multi.left()
 	}
 	w.lasted = now - w.Since

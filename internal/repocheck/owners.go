@@ -31,7 +31,7 @@ var ownerships = []ownership{
 		methods:      90,
 		components: []string{
 			"alarm", "askMutex", "callList", "capacity", "clock", "counters", "destroyEnds", "guard", "handOff",
-			"health", "idleList", "idleSet", "inspector", "life", "maker", "multiWait", "policies", "reaper", "registry", "repeats", "sampler",
+			"health", "idleList", "idleSet", "inspector", "life", "maker", "multiWait", "policies", "reaper", "registry", "anyCounts", "sampler",
 			"timing", "tracer", "userCalls", "waitCounts", "waitOrder", "waitQueue",
 		},
 		records: []string{"entry", "Lease"},

@@ -500,7 +500,7 @@ func (r *round) run(d time.Duration) {
 			r.calm()
 		}
 		r.pause(r.between(0, lease*2/3))
-		if len(r.debts) > 0 && r.rand.IntN(4) == 0 {
+		if r.owing() && r.rand.IntN(4) == 0 {
 			r.calm()
 			r.await(patience, "what is beyond the limit is given up", func() bool { _, n := r.judge.counts(); return n <= r.judge.limit })
 			r.pause(lease * 3 / 2) // every process renews its lease meanwhile
@@ -511,6 +511,13 @@ func (r *round) run(d time.Duration) {
 	r.note("all is well again")
 	// Liveness: the whole limit is in use again, also after the last process joined.
 	r.await(patience, "the limit is used again", func() bool { _, n := r.judge.counts(); return n == r.judge.limit })
+}
+
+// owing reports whether there are debts.
+func (r *round) owing() bool {
+	r.judge.mu.Lock()
+	defer r.judge.mu.Unlock()
+	return len(r.debts) > 0
 }
 
 // owe notes that the processes may lose the ledger now: each may keep what it has, or its
