@@ -150,12 +150,13 @@ type server struct {
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	up := websocket.Upgrader{}
+	s.mu.Lock() // a client that has seen the response is among those that cut closes
 	ws, err := up.Upgrade(w, r, nil)
 	if err != nil {
+		s.mu.Unlock()
 		return
 	}
 	p := &peer{ws: ws}
-	s.mu.Lock()
 	s.all[p] = true
 	s.wg.Add(1)
 	s.mu.Unlock()
