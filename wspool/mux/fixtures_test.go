@@ -235,7 +235,7 @@ func newClient(t testing.TB, s *server, cfg mux.Config) (*mux.Client, *wspool.Po
 			t.Errorf("closing the client: %v; %+v", err, c.Stats())
 		}
 		if err := p.Close(ctx); err != nil {
-			t.Errorf("closing the pool: %v", err)
+			t.Errorf("closing the pool: %+v", err)
 		}
 		if s := c.Stats(); s.InFlight+s.Streams+s.Waiting+len(s.Conns) != 0 {
 			t.Errorf("after Close: %+v", s)
