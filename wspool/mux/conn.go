@@ -690,15 +690,26 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 		return
 	}
 	k.err = context.Cause(ctx)
-	c.load.Add(-k.cost)
+	e := c.slots.find(id)
+	held := e != nil && e.owner == k // else its stream was closed meanwhile: detach has abandoned it
+	if held {
+		c.load.Add(-k.cost)
+	}
 	if c.out.remove(func(p *parcel) bool { return p.id == id }) {
-		c.slots.release(id)
+		if e != nil {
+			c.slots.release(id)
+		}
 		c.detachLocked(k)
 		k.fate = ErrNotSent
 		c.unlock(true)
 		return
 	}
 	k.fate = ErrMayHaveRun
+	if !held {
+		c.detachLocked(k)
+		c.unlock(false)
+		return
+	}
 	c.abandonLocked(id, k.stream != nil && c.client.subscriber != nil)
 	c.detachLocked(k)
 	orphans := c.slots.orphans
