@@ -210,8 +210,8 @@ func TestNaiveTwoChoicesKeepASilentEndpoint(t *testing.T) {
 	})
 }
 
-// An exclusive lease occupies its connection. The callers, of whom each waits for the end of
-// its lease before the next, pile up on the silent endpoint unless it is avoided.
+// An exclusive lease occupies its connection. Each caller waits for the end of its lease before it
+// acquires the next, so callers pile up on the silent endpoint unless it is avoided.
 func TestSilentEndpointWithExclusiveLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, b := range []Balancer{P2C(), LeastLoaded(), PeakEWMA(PeakEWMAConfig{}), RoundRobin()} {

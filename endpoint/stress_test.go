@@ -114,7 +114,7 @@ func stress(t *testing.T, b Balancer, d time.Duration) {
 		case script.answers <- u:
 		case <-stop:
 		}
-		time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
+		time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond) // between two answers
 	})
 	kinds := []Kind{Nothing, Success, Success, Success, Success, Success, Connected, DialFailed, Closed, Silence, CallFailed, Local, Unanswered}
 	for range 3 {
@@ -156,7 +156,7 @@ func stress(t *testing.T, b Balancer, d time.Duration) {
 			t.Errorf("%d of %d are ejected", ejected, listed)
 		}
 		set.Refresh()
-		time.Sleep(100 * time.Microsecond)
+		time.Sleep(100 * time.Microsecond) // leaves the processors to the others
 	})
 	time.Sleep(d) // how long the storm lasts; nothing depends on it
 	close(stop)

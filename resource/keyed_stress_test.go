@@ -228,7 +228,7 @@ func top(most *atomic.Int64, n int64) {
 // trouble does to all keys what an operator might.
 func (s *keyedStress) trouble(ctx context.Context, r *rand.Rand, most int64) {
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(r.IntN(3000*s.rare)) * time.Microsecond)
+		time.Sleep(time.Duration(r.IntN(3000*s.rare)) * time.Microsecond) // between two troubles
 		key := r.IntN(s.keys)
 		switch r.IntN(7) {
 		case 0:

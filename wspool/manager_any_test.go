@@ -167,7 +167,7 @@ func TestManagerAnyReleased(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal("it does not wait")
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between looks
 	}
 	held[3].Release()
 	r := <-got

@@ -98,7 +98,7 @@ func TestTurn_Storm(t *testing.T) {
 					}
 					taken++
 					if random.IntN(4) == 0 {
-						time.Sleep(time.Duration(random.IntN(10)) * time.Microsecond)
+						time.Sleep(time.Duration(random.IntN(10)) * time.Microsecond) // in the bubble: holds the turn
 					}
 					held--
 					turn.give()

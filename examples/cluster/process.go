@@ -104,7 +104,7 @@ func (p *process) crashed() error {
 	return nil
 }
 
-// quit asks the process to end. Its clients are told before it does.
+// quit asks the process to end. It sends its clients close frames first.
 func (p *process) quit() {
 	p.ended = true
 	if p.stopped {

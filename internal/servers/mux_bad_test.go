@@ -74,7 +74,7 @@ func TestMuxBadMessages(t *testing.T) {
 }
 
 // A reply of 64 MiB arrives whole where the pool allows it, and ends the connection with a clear
-// error where it does not. Other calls get their replies or are told their fate.
+// error where it does not. Other calls get their replies, or an error with their fate.
 func TestMuxLongMessage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("sends 64 MiB twice")

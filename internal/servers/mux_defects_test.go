@@ -460,7 +460,7 @@ var muxDefects = []defect{
 			}
 			all.Wait()
 			// A connection with too many of them is replaced first, and closed then.
-			for by := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			for by := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // between looks
 				n := c.pending()
 				switch {
 				case n <= allowed:

@@ -142,7 +142,7 @@ func (c *child) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (c *child) answer(conn *childConn, reply []byte) {
 	defer conn.calls.add(-1)
-	time.Sleep(c.Take)
+	time.Sleep(c.Take) // the time of the server's work
 	conn.mu.Lock()
 	defer conn.mu.Unlock()
 	conn.ws.WriteMessage(websocket.TextMessage, reply)

@@ -134,7 +134,7 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		s.got.Add(1)
 		if s.w.take > 0 {
-			time.Sleep(s.w.take)
+			time.Sleep(s.w.take) // the time of the server's work
 		}
 		if s.hole.Load() {
 			continue

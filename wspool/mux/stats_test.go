@@ -23,7 +23,7 @@ func later(p *peer) {
 			return
 		}
 		if kind == 'C' && text != "never" {
-			go func() { time.Sleep(10 * time.Millisecond); p.send("R%s %s", id, text) }()
+			go func() { time.Sleep(10 * time.Millisecond); /* the server's work */ p.send("R%s %s", id, text) }()
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestMultiplexer_Key(t *testing.T) {
 
 // No counter ever falls, although connections with counters of their own come and go.
 func TestStats_NeverFall(t *testing.T) {
-	s := listen(t, func(p *peer) { // a connection lasts for 20 calls, and also says what nobody asked for
+	s := listen(t, func(p *peer) { // a connection lasts for 20 calls, and the server sends messages of its own, too
 		for n := range 20 {
 			_, id, text, ok := p.read()
 			if !ok {

@@ -49,8 +49,8 @@ func (l *ledger) count(text string) int {
 	return l.ran[text]
 }
 
-// record has what became of calls by their numbers: how often each has run at the server, and what
-// its caller was told.
+// record has what became of calls by their numbers: how often each has run at the server, and
+// which reply or error its caller got.
 type record struct {
 	ran  []atomic.Uint32
 	fate []byte // written by the caller

@@ -380,7 +380,7 @@ func (w *world) settle() {
 	w.compare(live, orphans, waiting, streams)
 }
 
-// outcome compares what the caller of k was told.
+// outcome compares the reply or error that the caller of k got with the model.
 func (w *world) outcome(k *work) {
 	if k.isStream && !slices.Equal(k.items, k.expect) {
 		w.err("stream %d got %q, want %q", k.n, k.items, k.expect)
