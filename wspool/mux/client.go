@@ -291,11 +291,7 @@ func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, e
 	}
 	if r.Session == "" && c.waiting.Load() == 0 {
 		if all := *c.open.Load(); len(all) > 0 {
-			choice := pick
-			if avoid != "" {
-				choice = pickLeast
-			}
-			i, load := choice(len(all), func(i int) int64 { return loadOf(all[i], avoid) })
+			i, load := pick(len(all), avoid != "", func(i int) int64 { return loadOf(all[i], avoid) })
 			if load >= int64(c.cfg.GrowAt) && len(all) < c.cfg.MaxConns {
 				c.mu.Lock()
 				c.growLocked()

@@ -170,7 +170,7 @@ func TestPick(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		load := make([]int64, n)
 		for range 1000 * n {
-			i, l := pick(n, func(i int) int64 { return load[i] })
+			i, l := pick(n, false, func(i int) int64 { return load[i] })
 			if load[i] != l {
 				t.Fatal("the load is not that of the one picked")
 			}
