@@ -20,7 +20,8 @@ import (
 // message is sent between utterances; and the service greets with a session id, and
 // sends unrequested reports behind some of its answers.
 func Example_speech() {
-	alive := make(chan struct{}) // closed when the service has had a keepalive
+	alive, closed := make(chan struct{}), make(chan struct{}) // alive is closed when the service has had a keepalive
+	close(closed)
 	url, stop := localServer(speechService(sync.OnceFunc(func() { close(alive) })))
 	defer stop()
 
@@ -52,12 +53,13 @@ func Example_speech() {
 	defer pool.Close(ctx)
 
 	for i, words := range []string{"good morning", "what is new", "stop please", "and now this", "never mind that", "thank you"} {
-		audio := microphone(strings.Fields(words))
+		thinks := closed
+		if i == 3 {
+			thinks = alive // until a keepalive was sent, while the lease holds the connection
+		}
+		audio := microphone(strings.Fields(words), thinks)
 		interrupted := func(partial string) bool { return partial == "stop" || partial == "never mind" }
 		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
-			if i == 3 {
-				<-alive // the user thinks, and the lease holds the connection
-			}
 			text, err := speak(ctx, c, audio, interrupted)
 			session, _ := wspool.ValueOf[string](c)
 			fmt.Printf("%s: %s\n", session, text)
@@ -134,13 +136,16 @@ func cancelSpeech(ctx context.Context, c *wspool.Conn) error {
 	})
 }
 
-// microphone returns a channel with a frame for each word.
-func microphone(words []string) <-chan []byte {
+// microphone returns a channel with a frame for each word, after the user has thought.
+func microphone(words []string, thinks <-chan struct{}) <-chan []byte {
 	frames := make(chan []byte, len(words))
-	for _, word := range words {
-		frames <- []byte(word)
-	}
-	close(frames)
+	go func() {
+		defer close(frames)
+		<-thinks
+		for _, word := range words {
+			frames <- []byte(word)
+		}
+	}()
 	return frames
 }
 

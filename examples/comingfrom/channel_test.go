@@ -42,8 +42,8 @@ func (p *channelPool) get(ctx context.Context) (*Session, error) {
 
 func (p *channelPool) put(s *Session) { p.idle <- s }
 
-// The only session is in use, and opening another one takes long. When the session comes
-// back, a caller of the channel goes on waiting for the one that it opens itself.
+// The only session is in use, and opening another one takes long. When the session is put
+// back, the caller of the channel still waits for the one that it opens itself.
 func Example_lateRelease() {
 	var s service
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
