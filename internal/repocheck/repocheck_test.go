@@ -21,6 +21,7 @@ func TestInvariants(t *testing.T) { repository(t, invariants) }
 func TestOwners(t *testing.T)     { repository(t, owners) }
 func TestSequences(t *testing.T)  { repository(t, sequences) }
 func TestTranslated(t *testing.T) { repository(t, translated) }
+func TestQuotes(t *testing.T)     { repository(t, quotes) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()
