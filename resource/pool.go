@@ -418,13 +418,13 @@ func (p *Pool[T]) Resize(max int) error {
 
 // Reset replaces every resource that exists or is being created: idle ones are not lent
 // any more and are destroyed, leased ones are destroyed when their lease ends. Its own
-// time does not depend on how many there are. The contexts of creations under way end
-// with the cause, and others begin in their stead: waiters are served by creations that
-// began after the Reset, and see no error of those that began before. Only if a Reset
-// follows another sooner than a creation takes, and callers wait, do creations continue
-// that began in between: what they create is lent once, to a caller that has waited
-// since before the second Reset. The cause is what Destroy and Trace see; nil means
-// [ErrReset].
+// time does not depend on how many there are. The contexts of creations under way end with
+// the cause, and others begin in their stead: waiters are served by creations that began
+// after the Reset, and see no error of those that began before. Only if a Reset follows
+// another sooner than a creation takes, and callers wait, do creations continue that began
+// in between: what they create is lent once, to a caller that has waited since before the
+// second Reset. The cause is what Destroy and Trace see; nil means [ErrReset]. Reset does
+// not wait for any of this. On a closed pool it changes nothing.
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset

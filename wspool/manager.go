@@ -73,7 +73,8 @@ func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
 }
 
 // Acquire lends a connection of key, as [Pool.Acquire] does. It also fails with the error of
-// ManagerConfig.Config for that key.
+// ManagerConfig.Config for that key, and with [resource.ErrBadKey] for a key that cannot be
+// looked up.
 func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, resource.Request{})
 }
@@ -191,7 +192,7 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 // less than 1.
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
-// Reset replaces every connection made before it, as [Pool.Reset] does.
+// Reset replaces every connection made before it, as [Pool.Reset] does. It does not wait.
 func (m *Manager[K]) Reset(cause error) {
 	m.count.resets.Add(1)
 	m.keyed.Reset(cause)
@@ -206,7 +207,8 @@ func (m *Manager[K]) ResetNow(cause error) {
 	m.keyed.RetryNow()
 }
 
-// ResetKey is Reset for the connections of key alone. It reports whether the key was in use.
+// ResetKey is Reset for the connections of key alone. It reports whether the key was in
+// use. It does not wait.
 func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	p, ok := m.keyed.Find(key)
 	if ok {
