@@ -1,10 +1,13 @@
 package metrics_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/resource"
 )
 
 // A meter's own Snapshot and History are passed to Advise by [metrics.Meter.Advise]. Here
@@ -37,4 +40,40 @@ func ExampleAdvise() {
 	// size 7: 99 % wait at most 6ms, 3 % wait at all
 	// size 8: 99 % wait at most 0s, 1 % wait at all
 	// []
+}
+
+// A meter that has just been made has nothing to advise from.
+func ExampleMeter_Advise() {
+	meter, err := metrics.New("api", metrics.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer meter.Close()
+	pool, err := resource.New(resource.Config[int]{
+		Make:    func(context.Context) (int, error) { return 1, nil },
+		MaxSize: 20,
+		Trace:   meter.Trace(nil),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pool.Close(context.Background())
+	if err := meter.Watch(pool); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	advice, err := meter.Advise(metrics.Goal{Wait: 10 * time.Millisecond, Quantile: 0.99})
+	switch {
+	case errors.Is(err, metrics.ErrTooLittle):
+		fmt.Println("ask again later")
+	case err != nil:
+		fmt.Println(err)
+	default:
+		fmt.Printf("MaxSize %d (%d to %d), MinIdle %d, at most %d waiting; doubts: %q\n",
+			advice.MaxSize, advice.Low, advice.High, advice.MinIdle, advice.MaxWaiting, advice.Doubts)
+	}
+	// Output: ask again later
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/policy"
@@ -27,6 +28,45 @@ func ExampleAnyOf() {
 	// policy: too old
 	// <nil>
 	// policy: more idle than needed
+}
+
+// Conn stands for a connection.
+type Conn struct{ open *atomic.Int32 }
+
+func (c *Conn) Close() { c.open.Add(-1) }
+
+// A pool keeps two connections idle, ends those left over from a burst after ten minutes, and
+// every connection after 22 to 30 minutes.
+func ExampleAnyOf_minIdle() {
+	var open atomic.Int32
+	dial := func(context.Context) (*Conn, error) {
+		open.Add(1)
+		return &Conn{&open}, nil
+	}
+	pool, err := resource.New(resource.Config[*Conn]{
+		Make:    dial,
+		Destroy: func(c *Conn, cause error) { c.Close() },
+		MaxSize: 10,
+		MinIdle: 2,
+		Eviction: policy.AnyOf(
+			policy.MaxAge(30*time.Minute, 0.25), // HikariCP: maxLifetime
+			policy.SoftIdle(10*time.Minute, 2),  // HikariCP: idleTimeout with minimumIdle 2
+		),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := pool.Warm(ctx, 2); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("open:", open.Load())
+	fmt.Println(pool.Close(ctx), "open:", open.Load())
+	// Output:
+	// open: 2
+	// <nil> open: 0
 }
 
 // A resource in use is not checked. One that was idle for half a minute is, within a second,

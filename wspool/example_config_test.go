@@ -2,10 +2,12 @@ package wspool_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +58,75 @@ func ExampleConfig_onConnect() {
 	}
 	// Output:
 	// WHO
+}
+
+// A server that speaks first, as NATS does: it sends what it can do and a nonce, which the
+// client signs. Later it pings with messages, also while the connection is idle.
+func ExampleConfig_greeting() {
+	heard := make(chan string, 1)
+	url, stop := localServer(func(_ *http.Request, ws *websocket.Conn) {
+		ws.WriteMessage(websocket.TextMessage, []byte(`INFO {"nonce":"qb3"}`))
+		if _, p, err := ws.ReadMessage(); err != nil || string(p) != `CONNECT {"sig":"3bq"}` {
+			ws.WriteMessage(websocket.TextMessage, []byte("-ERR bad signature"))
+			return
+		}
+		ws.WriteMessage(websocket.TextMessage, []byte("+OK"))
+		ws.WriteMessage(websocket.TextMessage, []byte("PING"))
+		if _, p, err := ws.ReadMessage(); err == nil {
+			heard <- string(p)
+		}
+		ws.ReadMessage() // until the client leaves
+	})
+	defer stop()
+	sign := func(nonce string) string { return nonce[2:] + nonce[1:2] + nonce[:1] } // with the key of the client
+
+	pool, err := wspool.New(wspool.Config{
+		URL:      url,
+		MaxSize:  4,
+		Greeting: true,
+		OnConnect: func(ctx context.Context, c *wspool.Conn) error {
+			info, _ := c.Greeting()
+			nonce, err := nonceOf(info.Data)
+			if err != nil {
+				return err
+			}
+			answer, err := answerTo(ctx, c, fmt.Sprintf(`CONNECT {"sig":%q}`, sign(nonce)))
+			if err == nil && answer != "+OK" {
+				err = fmt.Errorf("the server refuses: %s", answer)
+			}
+			return err
+		},
+		OnUnsolicited: func(_ context.Context, m wspool.Message) (*wspool.Message, error) {
+			if string(m.Data) != "PING" {
+				return nil, nil // such as INFO again: dropped
+			}
+			return &wspool.Message{Type: m.Type, Data: []byte("PONG")}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // bounds Close, too, should a lease leak
+	defer cancel()
+	defer pool.Close(ctx)
+
+	if err := pool.Warm(ctx, 1); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the server heard", <-heard)
+	// Output:
+	// the server heard PONG
+}
+
+// nonceOf returns the nonce in a greeting of the form INFO {"nonce":"…"}.
+func nonceOf(greeting []byte) (string, error) {
+	text, ok := strings.CutPrefix(string(greeting), "INFO ")
+	if !ok {
+		return "", fmt.Errorf("the greeting is not INFO: %.40q", greeting)
+	}
+	var info struct{ Nonce string }
+	err := json.Unmarshal([]byte(text), &info)
+	return info.Nonce, err
 }
 
 // A server that pings with messages, as engine.io does: "2" is answered with "3".

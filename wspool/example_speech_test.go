@@ -20,7 +20,8 @@ import (
 // message is sent between utterances; and the service greets with a session id, and
 // sends unrequested reports behind some of its answers.
 func Example_speech() {
-	alive := make(chan struct{}) // closed when the service has had a keepalive
+	alive, closed := make(chan struct{}), make(chan struct{}) // alive is closed when the service has had a keepalive
+	close(closed)
 	url, stop := localServer(speechService(sync.OnceFunc(func() { close(alive) })))
 	defer stop()
 
@@ -41,8 +42,8 @@ func Example_speech() {
 			Every:   50 * time.Millisecond, // 5 s for a real service
 			Message: wspool.Message{Type: websocket.TextMessage, Data: []byte(`{"type":"KeepAlive"}`)},
 		},
-		Quiet:         20 * time.Millisecond,  // for the report
-		OnUnsolicited: wspool.DropUnsolicited, // if it comes later still
+		Quiet:         20 * time.Millisecond,  // for reports behind the last transcript
+		OnUnsolicited: wspool.DropUnsolicited, // for reports that come later still
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -52,11 +53,14 @@ func Example_speech() {
 	defer pool.Close(ctx)
 
 	for i, words := range []string{"good morning", "what is new", "stop please", "and now this", "never mind that", "thank you"} {
+		thinks := closed
+		if i == 3 {
+			thinks = alive // until a keepalive was sent, while the lease holds the connection
+		}
+		audio := microphone(strings.Fields(words), thinks)
+		interrupted := func(partial string) bool { return partial == "stop" || partial == "never mind" }
 		err := pool.Do(ctx, func(ctx context.Context, c *wspool.Conn) error {
-			if i == 3 {
-				<-alive // the user thinks, and the lease holds the connection
-			}
-			text, err := speak(ctx, c, strings.Fields(words), words == "stop please" || words == "never mind that")
+			text, err := speak(ctx, c, audio, interrupted)
 			session, _ := wspool.ValueOf[string](c)
 			fmt.Printf("%s: %s\n", session, text)
 			return err
@@ -82,39 +86,67 @@ type speechEvent struct {
 	Text string `json:"text,omitempty"`
 }
 
-// speak sends audio and returns the transcript. It reads meanwhile, and if the user
-// interrupts at the first word it cancels, and drops what is under way.
-func speak(ctx context.Context, c *wspool.Conn, audio []string, interrupted bool) (string, error) {
+// speak sends the audio of one utterance and returns its transcript. It reads transcripts
+// while it sends audio: a write and a read may run at the same time.
+func speak(ctx context.Context, c *wspool.Conn, audio <-chan []byte, interrupted func(partial string) bool) (string, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer cancel() // ends sendAudio
 	sent := make(chan error, 1)
-	go func() { // a write and a read may run at the same time
-		for _, chunk := range audio {
-			if err := c.WriteMessage(ctx, websocket.BinaryMessage, []byte(chunk)); err != nil {
-				sent <- err
-				return
-			}
-		}
-		sent <- c.WriteJSON(ctx, speechEvent{Type: "finish"})
-	}()
+	go func() { sent <- sendAudio(ctx, c, audio) }()
 	for {
 		var e speechEvent
 		if err := c.ReadJSON(ctx, &e); err != nil {
 			return "", err
 		}
 		switch {
-		case e.Type == "partial" && interrupted:
-			if err := errors.Join(<-sent, c.WriteJSON(ctx, speechEvent{Type: "cancel"})); err != nil {
-				return "", err
-			}
-			err := c.Drain(ctx, 0, func(m wspool.Message) bool {
-				return json.Unmarshal(m.Data, &e) == nil && e.Type == "cancelled"
-			})
-			return "(interrupted)", err
 		case e.Type == "final":
 			return e.Text, <-sent
+		case e.Type == "partial" && interrupted(e.Text):
+			return "(interrupted)", errors.Join(<-sent, cancelSpeech(ctx, c))
 		}
 	}
+}
+
+// sendAudio sends frames until there are no more, and then the end of the stream.
+func sendAudio(ctx context.Context, c *wspool.Conn, audio <-chan []byte) error {
+	for {
+		select {
+		case frame, more := <-audio:
+			if !more {
+				return c.WriteJSON(ctx, speechEvent{Type: "finish"})
+			}
+			if err := c.WriteMessage(ctx, websocket.BinaryMessage, frame); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// cancelSpeech stops the service and drops what it still sends, up to its confirmation: the
+// connection is clean then, and is lent again.
+func cancelSpeech(ctx context.Context, c *wspool.Conn) error {
+	if err := c.WriteJSON(ctx, speechEvent{Type: "cancel"}); err != nil {
+		return err
+	}
+	return c.Drain(ctx, 0, func(m wspool.Message) bool {
+		var e speechEvent
+		return json.Unmarshal(m.Data, &e) == nil && e.Type == "cancelled"
+	})
+}
+
+// microphone returns a channel with a frame for each word, after the user has thought.
+func microphone(words []string, thinks <-chan struct{}) <-chan []byte {
+	frames := make(chan []byte, len(words))
+	go func() {
+		defer close(frames)
+		<-thinks
+		for _, word := range words {
+			frames <- []byte(word)
+		}
+	}()
+	return frames
 }
 
 // speechService greets, answers each piece of audio with the transcript so far and

@@ -33,7 +33,7 @@ func examplesShown(tree fs.FS) []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		if hasOutput(f) {
+		if runsExample(f) {
 			shown[path.Dir(name)] = true
 		}
 	}
@@ -54,7 +54,7 @@ func imported(s *source) bool {
 	return s.files[0].Name.Name != "main"
 }
 
-// hasOutput reports whether a file has an example that the tests run.
-func hasOutput(f *ast.File) bool {
+// runsExample reports whether a file has an example that the tests run.
+func runsExample(f *ast.File) bool {
 	return slices.ContainsFunc(doc.Examples(f), func(e *doc.Example) bool { return e.Output != "" || e.EmptyOutput })
 }

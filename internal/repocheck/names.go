@@ -11,20 +11,23 @@ import (
 )
 
 // publicPackages are the packages that users import, and the packages below them.
-var publicPackages = []string{"resource", "wspool", "policy", "metrics"}
+var publicPackages = []string{"resource", "wspool", "policy", "metrics", "endpoint"}
 
-// guides are the user documents whose identifiers are checked.
-var guides = []string{"README.md", settings, "docs/failures.md", "docs/sizing.md", "docs/fleet.md"}
+// isGuide reports whether name is a document for users, whose identifiers are checked.
+func isGuide(name string) bool {
+	return name == "README.md" || within(name, "docs") && path.Ext(name) == ".md"
+}
 
-// settings is the document that maps the settings of other pools to ours.
-const settings = "docs/coming-from.md"
+// settingsHeader is the end of the header of a table that maps the names of another
+// package, or its habits, to ours.
+const settingsHeader = "| here | differs |"
 
 // name matches an exported identifier of a package, with or without a member:
 // resource.New, resource.Config.MaxSize.
 var name = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)(?:\[[^\]]*\])?(?:\.([A-Z]\w*))?`)
 
-// names is the rule that every identifier of ours in the guides exists, and that each
-// table row of settings has one in its second column.
+// names is the rule that every identifier of ours in the guides exists, and that each row
+// of a table with a settingsHeader has one in its second column.
 func names(tree fs.FS) []string {
 	all, err := packages(tree, 0)
 	if err != nil {
@@ -36,30 +39,44 @@ func names(tree fs.FS) []string {
 			known[path.Base(s.dir)] = exported(s)
 		}
 	}
+	guides, err := files(tree, isGuide)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if len(guides) == 0 {
+		return []string{"no guide"}
+	}
 	var complaints []string
 	for _, guide := range guides {
 		text, err := fs.ReadFile(tree, guide)
 		if err != nil {
 			return append(complaints, err.Error())
 		}
-		for n, line := range strings.Split(string(text), "\n") {
+		lines := strings.Split(string(text), "\n")
+		for _, b := range codeBlocks(string(text)) {
+			if b.lang == "go" { // a compiler knows better, as of a variable with the name of a package
+				clear(lines[b.line : b.line+strings.Count(b.text, "\n")])
+			}
+		}
+		mapped := false // the line is in a table with a settingsHeader
+		for n, line := range lines {
 			for _, m := range name.FindAllStringSubmatch(line, -1) {
 				ours, is := known[m[1]]
 				if full := strings.TrimSuffix(m[2]+"."+m[3], "."); is && !ours[full] {
 					complaints = append(complaints, fmt.Sprintf("%s:%d: %s.%s does not exist", guide, n+1, m[1], full))
 				}
 			}
-			if guide == settings && isRow(line) && !hasName(line, known) {
+			switch {
+			case strings.HasSuffix(line, settingsHeader):
+				mapped = true
+			case !strings.HasPrefix(line, "|"):
+				mapped = false
+			case mapped && strings.HasPrefix(line, "| ") && !hasName(line, known):
 				complaints = append(complaints, fmt.Sprintf("%s:%d: the second column has no identifier of ours", guide, n+1))
 			}
 		}
 	}
 	return complaints
-}
-
-// isRow reports whether a line is a row of a table, other than its header.
-func isRow(line string) bool {
-	return strings.HasPrefix(line, "| ") && !strings.HasSuffix(line, "| here | differs |")
 }
 
 // hasName reports whether the second column of a row has an identifier of ours.

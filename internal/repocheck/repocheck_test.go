@@ -23,6 +23,7 @@ func TestSequences(t *testing.T)  { repository(t, sequences) }
 func TestTranslated(t *testing.T) { repository(t, translated) }
 func TestGuarantees(t *testing.T) { repository(t, guarantees) }
 func TestExamples(t *testing.T)   { repository(t, examplesShown) }
+func TestQuotes(t *testing.T)     { repository(t, quotes) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()
