@@ -15,7 +15,7 @@ import (
 )
 
 // A service drains on SIGTERM: the server first, so that no work arrives, then the pool.
-func ExamplePool_Close() {
+func ExamplePool_Close_sigterm() {
 	pool, err := resource.New(resource.Config[*Session]{Make: dialer(), MaxSize: 8, Destroy: func(s *Session, cause error) { s.Close() }})
 	if err != nil {
 		log.Fatal(err)

@@ -121,7 +121,8 @@ func (k *Keyed[K, T]) countClosed(err error) {
 	}
 }
 
-// AcquireWith is Acquire with a [Request], as [Pool.AcquireWith].
+// AcquireWith is Acquire with a [Request], as [Pool.AcquireWith]. It blocks and fails as
+// that and as Acquire.
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -149,12 +150,13 @@ func (k *Keyed[K, T]) TryAcquire(key K) (Lease[T], bool) {
 	return p.TryAcquire()
 }
 
-// Do lends a resource of that key to f, as [Pool.Do] does.
+// Do lends a resource of that key to f, as [Pool.Do] does. It blocks and fails as Acquire,
+// and does not call f then.
 func (k *Keyed[K, T]) Do(ctx context.Context, key K, f func(context.Context, T) error) error {
 	return k.DoWith(ctx, key, Request{}, f)
 }
 
-// DoWith is Do with a [Request], as [Pool.DoWith].
+// DoWith is Do with a [Request], as [Pool.DoWith]. It blocks and fails as Do.
 func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(context.Context, T) error) error {
 	l, err := k.AcquireWith(ctx, key, r)
 	if err != nil {

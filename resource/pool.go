@@ -301,7 +301,8 @@ var ordinary Request
 
 // AcquireWith is Acquire with a [Request]: for a resource that will last (MinRemaining) or
 // is unused (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and with
-// the values that policies decide by.
+// the values that policies decide by. It blocks and fails as Acquire, also with
+// [ErrNoneIdle] for NoWait and with [ErrMaxWait].
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
 	if p.mode.plain(&r) && ctx.Err() == nil {
@@ -374,7 +375,7 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 }
 
 // DoWith is Do with a [Request]. [Request.MaxWait] bounds the acquire and leaves f its
-// time.
+// time. It blocks and fails as Do.
 func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context, T) error) error {
 	l, err := p.AcquireWith(ctx, r)
 	if err != nil {

@@ -85,10 +85,11 @@ func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request)
 }
 
 // AcquireAny lends a connection of any of the keys, which are in order of preference, as
-// [resource.Keyed.AcquireAny] does, and returns its key: an idle one of the first key that has one,
-// or else the first that any of them gives back or dials. It dials for the caller at the first key,
-// and at the next one when that fails or takes longer than a quarter of a second. If the connection
-// turns out to be unfit to be lent, it continues with all of the keys.
+// [resource.Keyed.AcquireAny] does, and returns its key: an idle one of the first key that
+// has one, or else the first that any of them gives back or dials. It dials for the caller
+// at the first key, and at the next one when that fails or takes longer than a quarter of
+// a second. If the connection turns out to be unfit to be lent, it continues with all of
+// the keys. It blocks and fails as that.
 func (m *Manager[K]) AcquireAny(ctx context.Context, keys []K, r resource.Request) (K, *Conn, error) {
 	from := anyOf[K]{keyed: m.keyed, keys: keys}
 	c, err := borrow(ctx, &from, r)

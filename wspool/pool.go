@@ -54,8 +54,8 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 }
 
 // AcquireWith is Acquire with a request: for a connection that will last (MinRemaining),
-// for an unused one (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and
-// with the values that policies decide by.
+// for an unused one (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait),
+// and with the values that policies decide by. It blocks and fails as Acquire.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
 	return borrow(ctx, p.pool, r)
 }
@@ -75,7 +75,7 @@ func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) err
 }
 
 // DoWith is Do with a request: see AcquireWith. [resource.Request.MaxWait] bounds the
-// acquire and leaves f its time.
+// acquire and leaves f its time. It blocks and fails as Do.
 func (p *Pool) DoWith(ctx context.Context, r resource.Request, f func(context.Context, *Conn) error) error {
 	return do(ctx, p.pool, r, f)
 }
