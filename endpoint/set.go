@@ -426,8 +426,9 @@ func (u Use) End(e Evidence) {
 	u.set.observe(u.m, e)
 }
 
-// Observe reports evidence apart from a use, such as the failure of a dial. It does nothing if
-// the endpoint is unknown or drains.
+// Observe reports evidence apart from a use, such as the failure of a dial. It does nothing if the
+// endpoint is unknown or drains. It may call the Ejector, on the caller's goroutine, and blocks
+// for nothing else.
 func (s *Set) Observe(addr string, e Evidence) {
 	if m := s.view.Load().members[addr]; m != nil {
 		s.observe(m, e)
@@ -502,7 +503,8 @@ func (s *Set) Refresh() {
 	}
 }
 
-// Snapshot returns the state of all endpoints.
+// Snapshot returns the state of all endpoints. The caller owns it. It does not wait for functions
+// of the user, and also works after Close.
 func (s *Set) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()

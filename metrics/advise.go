@@ -120,8 +120,8 @@ func Advise(s Snapshot, h History, g Goal) (Advice, error) {
 	return a, nil
 }
 
-// Advise is [Advise] for what m has seen. It fails with [ErrTooLittle] if m keeps no
-// [History].
+// Advise is [Advise] for what m has seen. It fails with [ErrTooLittle] if m keeps no [History]. It
+// takes as long as that, and does not block the pool.
 func (m *Meter) Advise(g Goal) (Advice, error) { return Advise(m.Snapshot(0), m.History(), g) }
 
 // check names every bad field.

@@ -27,5 +27,6 @@
 // [All] lists the meters of the process. The packages below this one export them:
 // live as a web page, prometheus and otel to those systems. [Vars] exports them
 // through expvar, [WriteLeases] writes the leases that are held as a profile for go
-// tool pprof, and [Slog] logs what a pool does.
+// tool pprof, and [Slog] logs what a pool does. docs/operating.md in the repository explains
+// each figure and alert, and shows how to find a lease that leaks.
 package metrics

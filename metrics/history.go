@@ -47,9 +47,9 @@ type Point struct {
 	WaitP99 time.Duration // 99th percentile of their waits; 0 if there were none
 }
 
-// History returns what the meter has kept of the last ten minutes. At most 200
-// meters of a process keep a History at a time, in 77 kB each: a meter that begins to
-// watch while as many do has none. There is none before Watch and after Close.
+// History returns what the meter has kept of the last ten minutes. At most 200 meters of a process
+// keep a History at a time, in 77 kB each: a meter that begins to watch while as many do has none.
+// There is none before Watch and after Close. The caller owns it, and it does not block the pool.
 func (m *Meter) History() History { return m.history.read() }
 
 // history is a ring of the last maxPoints points.

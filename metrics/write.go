@@ -7,11 +7,11 @@ import (
 	"github.com/respool/respool/metrics/internal/profile"
 )
 
-// WriteLeases writes the leases that are held as a profile for go tool pprof, by the
-// stacks of their acquires: the sample type "leases" is their number, "held" the sum
-// of their durations, and the tag pool is the name of the meter. It writes the leases
-// that [Snapshot.Held] lists, of the meters given or, without any, of [All]. It
-// returns the error of w.
+// WriteLeases writes the leases that are held as a profile for go tool pprof, by the stacks of
+// their acquires: the sample type "leases" is their number, "held" the sum of their durations, and
+// the tag pool is the name of the meter. It writes the leases that [Snapshot.Held] lists, of the
+// meters given or, without any, of [All]. It returns the error of w. The pools are not blocked
+// meanwhile. If w fails, a part may have been written.
 func WriteLeases(w io.Writer, meters ...*Meter) error {
 	if len(meters) == 0 {
 		meters = All()

@@ -1,6 +1,7 @@
 // Package policy has ready-made policies for [resource.Pool] and combinators for
 // them. Each policy is set in one field of the pool's Config; a nil field costs
-// nothing.
+// nothing. docs/policies.md in the repository has recipes: a problem, the lines that solve
+// it, and what the live page and the metrics show then.
 //
 //	you need                                           use                        in
 //	---------------------------------------------------------------------------------------------

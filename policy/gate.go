@@ -34,8 +34,9 @@ type pause struct {
 // NewGate returns an open gate.
 func NewGate() *Gate { return &Gate{} }
 
-// Pause pauses the gate. Refusals wrap cause, which may be nil. Pausing a paused
-// gate replaces the cause.
+// Pause pauses the gate. Refusals wrap cause, which may be nil. Pausing a paused gate
+// replaces the cause. Pause waits neither for leases nor for creations that were admitted
+// before.
 func (g *Gate) Pause(cause error) {
 	err := ErrPaused
 	if cause != nil {

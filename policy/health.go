@@ -189,7 +189,8 @@ func (c *CohortHealth[T]) Due(i resource.Info) bool {
 	return c.current.Load().contains(i.ID) || c.inner.Due(i)
 }
 
-// Check runs the check of the inner Health and updates the set of suspects.
+// Check runs the check of the inner Health and updates the set of suspects. It blocks as
+// long as that check, and returns its error.
 func (c *CohortHealth[T]) Check(ctx context.Context, v T, i resource.Info) error {
 	before := c.current.Load()
 	err := c.inner.h.Check(ctx, v, i)

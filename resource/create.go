@@ -725,8 +725,9 @@ func (p *Pool[T]) MakeOne(ctx context.Context) error {
 // RetryNow has the pool try a creation at once if anything waits for one. It ends the time
 // for which a MakeGate or Quota has refused, so that they are asked anew, and the delay
 // before the next try in an outage. Calls of [AcquireError.Wait] that wait for RetryAfter
-// return. It is for a program or an operator that knows that the cause is gone; it does not
-// change the state of a policy. It does nothing if the pool is closed.
+// return. It is for a program or an operator that knows that the cause is gone; it does
+// not change the state of a policy. It does nothing if the pool is closed. It does not
+// block.
 func (p *Pool[T]) RetryNow() {
 	p.lock()
 	if p.closed {

@@ -81,8 +81,8 @@ func (k *Keyed[K, T]) get(s *keyPool[K, T]) (*Pool[T], error) {
 	return nil, s.err
 }
 
-// NewKeyed returns a Keyed for cfg, which it copies. The error names every bad
-// field. Call [Keyed.Close] when done.
+// NewKeyed returns a Keyed for cfg, which it copies. The error names every bad field. Call
+// [Keyed.Close] when done. It creates no pool and does not block.
 func NewKeyed[K comparable, T any](cfg KeyedConfig[K, T]) (*Keyed[K, T], error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -121,7 +121,8 @@ func (k *Keyed[K, T]) countClosed(err error) {
 	}
 }
 
-// AcquireWith is Acquire with a [Request], as [Pool.AcquireWith].
+// AcquireWith is Acquire with a [Request], as [Pool.AcquireWith]. It blocks and fails as
+// that and as Acquire.
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -149,12 +150,13 @@ func (k *Keyed[K, T]) TryAcquire(key K) (Lease[T], bool) {
 	return p.TryAcquire()
 }
 
-// Do lends a resource of that key to f, as [Pool.Do] does.
+// Do lends a resource of that key to f, as [Pool.Do] does. It blocks and fails as Acquire,
+// and does not call f then.
 func (k *Keyed[K, T]) Do(ctx context.Context, key K, f func(context.Context, T) error) error {
 	return k.DoWith(ctx, key, Request{}, f)
 }
 
-// DoWith is Do with a [Request], as [Pool.DoWith].
+// DoWith is Do with a [Request], as [Pool.DoWith]. It blocks and fails as Do.
 func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(context.Context, T) error) error {
 	l, err := k.AcquireWith(ctx, key, r)
 	if err != nil {
@@ -166,7 +168,9 @@ func (k *Keyed[K, T]) DoWith(ctx context.Context, key K, r Request, f func(conte
 // Pool returns the pool for key, and creates it if there is none. It may be used like any
 // other: to [Pool.Warm] or [Pool.Resize] it, or to [Pool.Reset] the resources of that key.
 // Closing it drains the key. A pool that is forgotten is closed: do not keep it, but call
-// Pool again. It fails with [ErrBadKey], or with what [KeyedConfig.Config] returned.
+// Pool again. It fails with [ErrBadKey], or with what [KeyedConfig.Config] returned. It
+// also fails with an [*AcquireError] of [ErrClosed] when the Keyed is closed. It blocks
+// only while KeyedConfig.Config runs for that key.
 func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
 	if err := k.checkKey(key); err != nil {
 		return nil, err
@@ -178,7 +182,7 @@ func (k *Keyed[K, T]) Pool(key K) (*Pool[T], error) {
 	return k.get(s)
 }
 
-// Find returns the pool for key if there is one. See [Keyed.Pool].
+// Find returns the pool for key if there is one. See [Keyed.Pool]. It does not block.
 func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
 	if k.checkKey(key) != nil {
 		return nil, false
@@ -191,7 +195,10 @@ func (k *Keyed[K, T]) Find(key K) (*Pool[T], bool) {
 	return p, p != nil
 }
 
-// All yields every key in use, with its pool, in no order. See [Keyed.Pool].
+// All yields every key in use, with its pool, in no order. See [Keyed.Pool]. The keys are
+// those in use when the iteration begins; one that comes into use later may be missing,
+// and the pool of one that was forgotten since is closed. No lock is held while the loop's
+// body runs.
 func (k *Keyed[K, T]) All() iter.Seq2[K, *Pool[T]] {
 	return func(yield func(K, *Pool[T]) bool) {
 		for _, e := range k.pools.Entries() {
@@ -222,7 +229,7 @@ func (k *Keyed[K, T]) Resize(max int) error {
 	return nil
 }
 
-// Reset replaces every resource of all keys, as [Pool.Reset] does.
+// Reset replaces every resource of all keys, as [Pool.Reset] does. It does not wait.
 func (k *Keyed[K, T]) Reset(cause error) {
 	for _, p := range k.All() {
 		p.Reset(cause)
@@ -705,7 +712,7 @@ func (v KeyView[K, T]) SampleFor(d time.Duration) {
 	}
 }
 
-// RetryNow is [Pool.RetryNow] for every key in use.
+// RetryNow is [Pool.RetryNow] for every key in use. It does not block.
 func (k *Keyed[K, T]) RetryNow() {
 	for _, p := range k.All() {
 		p.RetryNow()

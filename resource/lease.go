@@ -160,7 +160,8 @@ func (l Lease[T]) putBack(p *Pool[T]) {
 
 // Fail ends the lease after the holder's work failed with err: [Config.Broken] decides
 // whether the resource is destroyed with err as cause or given back. A nil err is a
-// Release. A panic in Broken destroys the resource.
+// Release. A panic in Broken destroys the resource. Broken runs on the caller's goroutine;
+// Fail waits for nothing else. It does nothing if the lease has ended.
 func (l Lease[T]) Fail(err error) {
 	if err == nil {
 		l.Release()
@@ -177,8 +178,9 @@ func (l Lease[T]) Fail(err error) {
 	}
 }
 
-// Discard ends the lease and destroys the resource. The cause is what Destroy and
-// Trace see; nil means [ErrDiscarded].
+// Discard ends the lease and destroys the resource. The cause is what Destroy and Trace
+// see; nil means [ErrDiscarded]. Destroy runs in the background, and Discard does not wait
+// for it. It does nothing if the lease has ended.
 func (l Lease[T]) Discard(cause error) {
 	if l.e == nil {
 		return

@@ -301,7 +301,8 @@ var ordinary Request
 
 // AcquireWith is Acquire with a [Request]: for a resource that will last (MinRemaining) or
 // is unused (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and with
-// the values that policies decide by.
+// the values that policies decide by. It blocks and fails as Acquire, also with
+// [ErrNoneIdle] for NoWait and with [ErrMaxWait].
 func (p *Pool[T]) AcquireWith(ctx context.Context, r Request) (Lease[T], error) {
 	slot := localIndex(len(p.slots))
 	if p.mode.plain(&r) && ctx.Err() == nil {
@@ -374,7 +375,7 @@ func (p *Pool[T]) Do(ctx context.Context, f func(context.Context, T) error) erro
 }
 
 // DoWith is Do with a [Request]. [Request.MaxWait] bounds the acquire and leaves f its
-// time.
+// time. It blocks and fails as Do.
 func (p *Pool[T]) DoWith(ctx context.Context, r Request, f func(context.Context, T) error) error {
 	l, err := p.AcquireWith(ctx, r)
 	if err != nil {
@@ -418,13 +419,13 @@ func (p *Pool[T]) Resize(max int) error {
 
 // Reset replaces every resource that exists or is being created: idle ones are not lent
 // any more and are destroyed, leased ones are destroyed when their lease ends. Its own
-// time does not depend on how many there are. The contexts of creations under way end
-// with the cause, and others begin in their stead: waiters are served by creations that
-// began after the Reset, and see no error of those that began before. Only if a Reset
-// follows another sooner than a creation takes, and callers wait, do creations continue
-// that began in between: what they create is lent once, to a caller that has waited
-// since before the second Reset. The cause is what Destroy and Trace see; nil means
-// [ErrReset].
+// time does not depend on how many there are. The contexts of creations under way end with
+// the cause, and others begin in their stead: waiters are served by creations that began
+// after the Reset, and see no error of those that began before. Only if a Reset follows
+// another sooner than a creation takes, and callers wait, do creations continue that began
+// in between: what they create is lent once, to a caller that has waited since before the
+// second Reset. The cause is what Destroy and Trace see; nil means [ErrReset]. Reset does
+// not wait for any of this. On a closed pool it changes nothing.
 func (p *Pool[T]) Reset(cause error) {
 	if cause == nil {
 		cause = ErrReset

@@ -165,7 +165,8 @@ func (c *Conn) Fail(err error) {
 }
 
 // Discard ends the lease and destroys the connection. Trace gets the cause; nil means
-// [resource.ErrDiscarded].
+// [resource.ErrDiscarded]. Closing is done in the background, and Discard does not wait
+// for it.
 func (c *Conn) Discard(cause error) {
 	c.end(cause, true, func(l resource.Lease[*link]) { l.Discard(cause) })
 }

@@ -38,7 +38,7 @@ func (p *Pool) Exchange(ctx context.Context, messageType int, data []byte) (repl
 	return p.ExchangeWith(ctx, ExchangeOptions{}, messageType, data)
 }
 
-// ExchangeWith is Exchange with options.
+// ExchangeWith is Exchange with options. It blocks and fails as Exchange.
 func (p *Pool) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	request := Message{messageType, data}
 	if err := p.hub.checkText(messageType, data); err != nil {
@@ -48,9 +48,10 @@ func (p *Pool) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType 
 	return answer.Type, answer.Data, err
 }
 
-// ExchangeJSON is Exchange of a text message with the JSON of request. It decodes the JSON of the
-// reply into reply, and drops it if reply is nil. It fails as Exchange, [Conn.WriteJSON] and
-// [Conn.ReadJSON]. A reply that cannot be decoded into reply does not end the connection.
+// ExchangeJSON is Exchange of a text message with the JSON of request. It decodes the JSON
+// of the reply into reply, and drops it if reply is nil. It fails as Exchange,
+// [Conn.WriteJSON] and [Conn.ReadJSON]. A reply that cannot be decoded into reply does not
+// end the connection. It blocks as Exchange.
 func (p *Pool) ExchangeJSON(ctx context.Context, request, reply any) error {
 	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
 		_, answer, err := p.Exchange(ctx, websocket.TextMessage, data)
@@ -68,8 +69,8 @@ func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (repl
 	return answer.Type, answer.Data, err
 }
 
-// ExchangeJSON is WriteJSON followed by ReadJSON, with the properties of Exchange. If reply is nil
-// the message read is dropped.
+// ExchangeJSON is WriteJSON followed by ReadJSON, with the properties of Exchange. If
+// reply is nil the message read is dropped. It blocks and fails as these.
 func (c *Conn) ExchangeJSON(ctx context.Context, request, reply any) error {
 	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
 		_, answer, err := c.Exchange(ctx, websocket.TextMessage, data)

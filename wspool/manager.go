@@ -73,7 +73,8 @@ func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
 }
 
 // Acquire lends a connection of key, as [Pool.Acquire] does. It also fails with the error of
-// ManagerConfig.Config for that key.
+// ManagerConfig.Config for that key, and with [resource.ErrBadKey] for a key that cannot be
+// looked up.
 func (m *Manager[K]) Acquire(ctx context.Context, key K) (*Conn, error) {
 	return borrow(ctx, of[K]{m.keyed, key}, resource.Request{})
 }
@@ -84,10 +85,11 @@ func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request)
 }
 
 // AcquireAny lends a connection of any of the keys, which are in order of preference, as
-// [resource.Keyed.AcquireAny] does, and returns its key: an idle one of the first key that has one,
-// or else the first that any of them gives back or dials. It dials for the caller at the first key,
-// and at the next one when that fails or takes longer than a quarter of a second. If the connection
-// turns out to be unfit to be lent, it continues with all of the keys.
+// [resource.Keyed.AcquireAny] does, and returns its key: an idle one of the first key that
+// has one, or else the first that any of them gives back or dials. It dials for the caller
+// at the first key, and at the next one when that fails or takes longer than a quarter of
+// a second. If the connection turns out to be unfit to be lent, it continues with all of
+// the keys. It blocks and fails as that.
 func (m *Manager[K]) AcquireAny(ctx context.Context, keys []K, r resource.Request) (K, *Conn, error) {
 	from := anyOf[K]{keyed: m.keyed, keys: keys}
 	c, err := borrow(ctx, &from, r)
@@ -191,7 +193,7 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 // less than 1.
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
-// Reset replaces every connection made before it, as [Pool.Reset] does.
+// Reset replaces every connection made before it, as [Pool.Reset] does. It does not wait.
 func (m *Manager[K]) Reset(cause error) {
 	m.count.resets.Add(1)
 	m.keyed.Reset(cause)
@@ -206,7 +208,8 @@ func (m *Manager[K]) ResetNow(cause error) {
 	m.keyed.RetryNow()
 }
 
-// ResetKey is Reset for the connections of key alone. It reports whether the key was in use.
+// ResetKey is Reset for the connections of key alone. It reports whether the key was in
+// use. It does not wait.
 func (m *Manager[K]) ResetKey(key K, cause error) bool {
 	p, ok := m.keyed.Find(key)
 	if ok {

@@ -22,6 +22,8 @@ import (
 // io.EOF; with another code, a [*CloseError].
 //
 // Close releases the lease, and returns nil. Reads run one at a time, and so do writes.
+// NetConn itself does not block. After the end of the lease Read and Write fail with
+// [ErrReleased].
 func (c *Conn) NetConn(ctx context.Context, messageType int) net.Conn {
 	s := &stream{c: c, kind: messageType}
 	s.reads.parent, s.writes.parent = ctx, ctx

@@ -54,8 +54,8 @@ func (p *Pool) Acquire(ctx context.Context) (*Conn, error) {
 }
 
 // AcquireWith is Acquire with a request: for a connection that will last (MinRemaining),
-// for an unused one (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait), and
-// with the values that policies decide by.
+// for an unused one (Fresh), without waiting (NoWait) or with a bounded wait (MaxWait),
+// and with the values that policies decide by. It blocks and fails as Acquire.
 func (p *Pool) AcquireWith(ctx context.Context, r resource.Request) (*Conn, error) {
 	return borrow(ctx, p.pool, r)
 }
@@ -75,17 +75,17 @@ func (p *Pool) Do(ctx context.Context, f func(context.Context, *Conn) error) err
 }
 
 // DoWith is Do with a request: see AcquireWith. [resource.Request.MaxWait] bounds the
-// acquire and leaves f its time.
+// acquire and leaves f its time. It blocks and fails as Do.
 func (p *Pool) DoWith(ctx context.Context, r resource.Request, f func(context.Context, *Conn) error) error {
 	return do(ctx, p.pool, r, f)
 }
 
 // DoIdempotent is Do for work that may be done twice. It calls f once more, with an unused
-// connection, and returns the second result, in two cases: if the first connection had been
-// used before and turned out dead before anything of an answer arrived ([ErrStale]); and if
-// it ended before f had written anything, whether or not it had been used before, for
-// instance with [ErrUnsolicited]. So f must return the error that it got, or one that wraps
-// it.
+// connection, and returns the second result, in two cases: if the first connection had
+// been used before and turned out dead before anything of an answer arrived ([ErrStale]);
+// and if it ended before f had written anything, whether or not it had been used before,
+// for instance with [ErrUnsolicited]. So f must return the error that it got, or one that
+// wraps it. It blocks and fails as Do.
 func (p *Pool) DoIdempotent(ctx context.Context, f func(context.Context, *Conn) error) error {
 	return doIdempotent(ctx, p.pool, f)
 }
@@ -98,12 +98,13 @@ func (p *Pool) Warm(ctx context.Context, n int) error { return p.pool.Warm(ctx, 
 
 // Resize changes how many connections may exist. Growing dials for waiters at once.
 // Shrinking closes surplus idle connections at once and interrupts no lease. It fails if
-// max is less than 1.
+// max is less than 1, or with [resource.ErrClosed]. It does not wait for connections to be closed.
 func (p *Pool) Resize(max int) error { return p.pool.Resize(max) }
 
 // Reset replaces every connection made before it: idle ones are closed now, leased ones
 // when their lease ends. Trace gets the cause; nil means [resource.ErrReset]. Later dials
-// resume no TLS session of an earlier one, so that they use the present client certificate.
+// resume no TLS session of an earlier one, so that they use the present client
+// certificate. Reset does not wait.
 func (p *Pool) Reset(cause error) {
 	p.hub.count.resets.Add(1)
 	p.pool.Reset(cause)

@@ -161,8 +161,9 @@ func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
 }
 
 // Attach lists r in the Multiplexers of [Pool.Inspect] until detach is called. Those of one name
-// are listed together, and the counters of one that was detached stay. A mux.Client attaches
-// itself.
+// are listed together, and the counters of one that was detached stay. Inspect calls
+// r.Multiplexer, by several goroutines at once, and detach calls it once more. Attach does not
+// block. Calling detach again does nothing. A mux.Client attaches itself.
 func (p *Pool) Attach(r resource.MultiplexReporter) (detach func()) {
 	return p.attached.Add(struct{}{}, r)
 }

@@ -21,6 +21,8 @@ func TestInvariants(t *testing.T) { repository(t, invariants) }
 func TestOwners(t *testing.T)     { repository(t, owners) }
 func TestSequences(t *testing.T)  { repository(t, sequences) }
 func TestTranslated(t *testing.T) { repository(t, translated) }
+func TestGuarantees(t *testing.T) { repository(t, guarantees) }
+func TestExamples(t *testing.T)   { repository(t, examplesShown) }
 func TestQuotes(t *testing.T)     { repository(t, quotes) }
 
 func repository(t *testing.T, check rule) {

@@ -170,8 +170,10 @@ func (p *Page) Close() {
 	p.collectors.Wait()
 }
 
-// ServeHTTP answers GET and HEAD. The page may be mounted anywhere, so only the last
-// element of the path counts.
+// ServeHTTP answers GET and HEAD. The page may be mounted anywhere, so only the last element of
+// the path counts. Snapshots in JSON are answered one at a time; a request waits for its turn
+// until its context ends. The stream of an open page lasts until the client leaves or Close is
+// called.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for name, value := range headers {
 		w.Header().Set(name, value)

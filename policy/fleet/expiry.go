@@ -106,10 +106,10 @@ func expireAll(all []*expiry) {
 // of a zero net.Dialer.
 //
 // While there is no lease the function fails with a *net.OpError that matches [ErrExpired].
-// [Config.Margin] before the lease ends, dials that run are canceled, with the same error, and
-// all connections are closed, leased or not. A TCP connection is reset, so that the peer
-// notices even if it has not read what was sent before. A *net.TCPConn or *net.UnixConn is
-// returned as it is; other connections are wrapped.
+// [Config.Margin] before the lease ends, dials that run are canceled, with the same error, and all
+// connections are closed, leased or not. A TCP connection is reset, so that the peer notices even
+// if it has not read what was sent before. A *net.TCPConn or *net.UnixConn is returned as it is;
+// other connections are wrapped. The function blocks as dial does.
 func (q *Quota) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext

@@ -282,9 +282,10 @@ func (q *Quota) isTooMany(err error) (yes bool) {
 	return q.cfg.TooMany(err)
 }
 
-// Report calls [Config.TooMany] with an error that did not come from a creation, such as the
-// close code with which the provider ended an existing resource, and returns the result. If it
-// is true, the quota reacts as to a refused creation. It returns false if err or TooMany is nil.
+// Report calls [Config.TooMany] with an error that did not come from a creation, such as the close
+// code with which the provider ended an existing resource, and returns the result. If it is true,
+// the quota reacts as to a refused creation. It returns false if err or TooMany is nil. TooMany
+// runs on the caller's goroutine. Report does not block.
 func (q *Quota) Report(err error) (tooMany bool) {
 	if !q.isTooMany(err) {
 		return false

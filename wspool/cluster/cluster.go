@@ -161,10 +161,10 @@ func (c *Cluster) Warm(ctx context.Context, n int) error {
 
 // Resize changes how many connections of all endpoints may exist at once, as
 // [wspool.Manager.Resize] does. MaxEach stays as it was, also if it was zero in the Config. It
-// fails if max is less than 1.
+// fails if max is less than 1. It does not wait.
 func (c *Cluster) Resize(max int) error { return c.manager.Resize(max) }
 
-// Reset replaces every connection made before it, as [wspool.Pool.Reset] does.
+// Reset replaces every connection made before it, as [wspool.Pool.Reset] does. It does not wait.
 func (c *Cluster) Reset(cause error) {
 	if cause != nil {
 		c.reset.Store(&cause)
@@ -190,7 +190,7 @@ func (c *Cluster) Reclaim(id, lease uint64) bool { return c.manager.Reclaim(id, 
 func (c *Cluster) Refresh() { c.set.Refresh() }
 
 // Ready blocks until there is an endpoint to use. It fails when ctx ends, and with
-// [resource.ErrClosed].
+// [resource.ErrClosed]. A nil error does not say that the endpoint can be dialled.
 func (c *Cluster) Ready(ctx context.Context) error { return c.closedOr(c.set.Ready(ctx)) }
 
 // closedOr returns err, or resource.ErrClosed if the cluster is closed.

@@ -43,7 +43,7 @@ func (c *Cluster) Exchange(ctx context.Context, messageType int, data []byte) (r
 	return c.ExchangeWith(ctx, ExchangeOptions{}, messageType, data)
 }
 
-// ExchangeWith is Exchange with options.
+// ExchangeWith is Exchange with options. It blocks and fails as Exchange.
 func (c *Cluster) ExchangeWith(ctx context.Context, o ExchangeOptions, messageType int, data []byte) (replyType int, reply []byte, err error) {
 	except, repeated := "", false
 	for try := 1; ; try++ {
@@ -65,7 +65,8 @@ func (c *Cluster) ExchangeWith(ctx context.Context, o ExchangeOptions, messageTy
 }
 
 // ExchangeJSON is Exchange of a text message with the JSON of request. It decodes the JSON of the
-// reply into reply, and drops it if reply is nil: see [wspool.Pool.ExchangeJSON].
+// reply into reply, and drops it if reply is nil: see [wspool.Pool.ExchangeJSON]. It blocks and
+// fails as Exchange.
 func (c *Cluster) ExchangeJSON(ctx context.Context, request, reply any) error {
 	data, err := json.Marshal(request)
 	if err != nil {
@@ -132,12 +133,13 @@ func connEnded(err error) bool {
 	return !errors.Is(err, wspool.ErrReadLimit) && !errors.Is(err, wspool.ErrNotUTF8) && !errors.Is(err, wspool.ErrUnsolicited)
 }
 
-// Do lends a connection to f and ends the lease when f returns, as [wspool.Pool.Do] does.
+// Do lends a connection to f and ends the lease when f returns, as [wspool.Pool.Do] does. It
+// blocks and fails as Acquire, and does not call f then.
 func (c *Cluster) Do(ctx context.Context, f func(context.Context, *wspool.Conn) error) error {
 	return c.DoWith(ctx, resource.Request{}, f)
 }
 
-// DoWith is Do with a request.
+// DoWith is Do with a request. It blocks and fails as Do.
 func (c *Cluster) DoWith(ctx context.Context, r resource.Request, f func(context.Context, *wspool.Conn) error) error {
 	_, _, err := c.doOnce(ctx, r, "", f)
 	return err
@@ -145,8 +147,9 @@ func (c *Cluster) DoWith(ctx context.Context, r resource.Request, f func(context
 
 // DoIdempotent is Do for work that may be done twice. It calls f once more, with a connection of
 // another endpoint if there is one, and returns the second result, if the connection ended before
-// f had written anything, or had been used before and turned out dead before anything of an
-// answer arrived ([wspool.ErrStale]). So f must return the error that it got, or one that wraps it.
+// f had written anything, or had been used before and turned out dead before anything of an answer
+// arrived ([wspool.ErrStale]). So f must return the error that it got, or one that wraps it. It
+// blocks and fails as Do.
 func (c *Cluster) DoIdempotent(ctx context.Context, f func(context.Context, *wspool.Conn) error) error {
 	at, unsent, err := c.doOnce(ctx, resource.Request{}, "", f)
 	if at == "" || ctx.Err() != nil || !unsent && !errors.Is(err, wspool.ErrStale) {

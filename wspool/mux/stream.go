@@ -200,7 +200,8 @@ func (s *Stream) Next(ctx context.Context) (Item, error) {
 }
 
 // All returns the items of the stream, as Next does, up to its end: [io.EOF] ends the sequence,
-// any other error is its last element. It closes the stream when the loop ends.
+// any other error is its last element. It closes the stream when the loop ends. Each step blocks
+// as Next does.
 func (s *Stream) All(ctx context.Context) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		defer s.Close()

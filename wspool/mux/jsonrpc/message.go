@@ -122,8 +122,9 @@ func Notify(ctx context.Context, c *mux.Client, method string, params any) error
 	return c.Notify(ctx, &Request{Method: method, Params: params})
 }
 
-// CallBatch sends the requests in one message and stores the results as [DecodeBatch] does. err
-// is that of [mux.Client.Call]; errs are those of the requests.
+// CallBatch sends the requests in one message and stores the results as [DecodeBatch] does. err is
+// that of [mux.Client.Call]; errs are those of the requests. It blocks as Call does, until the
+// reply to all of them is there.
 func CallBatch(ctx context.Context, c Caller, b Batch, results ...any) (errs []error, err error) {
 	if len(results) != len(b) {
 		return nil, fmt.Errorf("%w: the batch has %d requests, and there are %d results", ErrBody, len(b), len(results))
