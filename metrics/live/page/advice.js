@@ -31,7 +31,7 @@ export class Advice {
     this.curve = new Curve();
     this.table = table("Waits by size", ["Size|n", "Median wait|n", "Wait|n", "Callers that wait|n", "In use|n", ""]);
     this.wait = this.table.querySelectorAll("th")[2];
-    this.to = make("a", { target: "_blank", rel: "noreferrer noopener" }, "How the advice is made", make("span", { class: "unseen" }, " (opens a new tab)"));
+    this.to = make("a", { target: "_blank", rel: "noreferrer noopener", "aria-label": "How the advice is made (opens a new tab)" }, "How the advice is made");
     this.section = section(["Advice on the size", this.note], "advice",
       make("div", { class: "tools" }, ...Object.keys(choices).map((k) => this.select(k))),
       make("div", { class: "card sizes" }, this.state, this.tiles,

@@ -29,20 +29,21 @@ export function showChips(e, all, { whole = false, jump = false } = {}) {
 // whys is a list for showWhys.
 export const whys = () => make("ul", { class: "whys", hidden: true });
 
-// showWhys shows a sentence for each flag, and where it says what to do.
-export function showWhys(ul, all) {
+// showWhys shows a sentence for each flag, and where it says what to do. With whole it has the
+// names of the parts.
+export function showWhys(ul, all, whole = false) {
   ul.hidden = all.length === 0;
-  keyed(ul, all, id, () => make("li", {}, make("b"), make("span"), guide()), (li, f) => {
+  keyed(ul, all, id, () => make("li", {}, make("b"), " ", make("span"), " ", guide()), (li, f) => {
     const [what, why, to] = li.children;
-    say(what, f.name ? `${f.name}: ${f.text}` : f.text);
+    say(what, whole && f.name ? `${f.name}: ${f.text}:` : `${f.text}:`);
     say(why, f.why);
     attribute(to, "href", docs.at + f.doc);
-    say(to.lastChild, ` about: ${f.text} (opens a new tab)`);
+    attribute(to, "aria-label", `What to do about: ${f.text} (opens a new tab)`);
   });
 }
 
-// guide is a link to a document; its name says of what it is without the line around it.
-const guide = () => make("a", { target: "_blank", rel: "noreferrer noopener" }, "What to do", make("span", { class: "unseen" }));
+// guide is a link to a document; its accessible name says what it is about.
+const guide = () => make("a", { target: "_blank", rel: "noreferrer noopener" }, "What to do");
 
 // failing is the flag of a pool of which acquires fail now.
 export function failing(history) {

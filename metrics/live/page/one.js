@@ -62,7 +62,7 @@ export class One {
     const red = (key, label) => {
       const div = tile(key, label);
       e[`${key}Why`] = whys();
-      e[`${key}Red`] = make("dd", { class: "soft red calm" }, make("details", { class: "why" }, make("summary", {}, "Why", make("span", { class: "unseen" }, ` ${label} is red`)), e[`${key}Why`]));
+      e[`${key}Red`] = make("dd", { class: "soft red calm" }, make("details", { class: "why" }, make("summary", { "aria-label": `Why ${label} is red` }, "Why"), e[`${key}Why`]));
       div.append(e[`${key}Red`]);
       return div;
     };
@@ -361,7 +361,7 @@ const guides = {
 // kindOf is the kind of an event. The event itself says why it happened.
 function kindOf(kind) {
   if (!Object.hasOwn(guides, kind)) return make("b", {}, kind);
-  return make("b", {}, make("a", { href: docs.at + guides[kind], target: "_blank", rel: "noreferrer noopener" }, kind, make("span", { class: "unseen" }, ": what to do (opens a new tab)")));
+  return make("b", {}, make("a", { href: docs.at + guides[kind], target: "_blank", rel: "noreferrer noopener", "aria-label": `${kind}: what to do (opens a new tab)` }, kind));
 }
 
 function causes(ul, map) {

@@ -42,9 +42,9 @@ function row(link) {
   const name = make("a");
   const reasons = whys();
   const calm = make("p", { class: "soft" }, "Nothing now.");
-  const about = make("span", { class: "unseen" });
+  const about = make("summary", {}, "Why");
   const parts = {
-    name, reasons, calm, about, why: make("details", { class: "why", hidden: true }, make("summary", {}, "Why", about), reasons, calm),
+    name, reasons, calm, about, why: make("details", { class: "why", hidden: true }, about, reasons, calm),
     flags: make("span", { class: "flags" }), cause: make("span", { class: "said-cause" }), bar: bar(), said: make("span", { class: "said" }),
     rate: make("span", { class: "figure" }), spark: new Spark((p) => p.rates?.acquired),
     failing: cell("Failed", "n"), p50: cell("Wait p50", "n"), p99: cell("Wait p99", "n"), waiting: make("span", { class: "figure" }), oldest: make("span", { class: "soft" }),
@@ -80,18 +80,18 @@ export function showOverview(root, overview, histories, minute, link) {
     // It stays for a while, so that a row does not change its height each second.
     p.why.hidden = !(now - e.red < calmAfter);
     p.calm.hidden = red.length > 0;
-    say(p.about, ` ${s.name} has a flag or a figure in red`);
-    showWhys(p.reasons, red);
+    attribute(p.about, "aria-label", `Why ${s.name} has a flag or a figure in red`);
+    showWhys(p.reasons, red, true);
     p.bar.show(s);
     say(p.said, `${count(s.leased)} of ${count(s.max)} leased, ${count(s.idle)} idle` +
       (s.making ? `, ${count(s.making)} being created` : "") + (s.destroying ? `, ${count(s.destroying)} being destroyed` : ""));
     say(p.rate, rate(history.rate("acquired")));
     p.spark.show(history, now);
-    const failing = history.rate("unserved");
-    say(p.failing, failing ? `${rate(failing)} /s` : s.counts.unserved ? count(s.counts.unserved) : "0");
-    p.failing.classList.toggle("alert", failing > 0);
-    attribute(p.failing, "title", failing || !s.counts.unserved ? null : "none now; this is since the start");
-    p.failing.classList.toggle("old", !failing && s.counts.unserved > 0);
+    const failed = history.rate("unserved");
+    say(p.failing, failed ? `${rate(failed)} /s` : s.counts.unserved ? count(s.counts.unserved) : "0");
+    p.failing.classList.toggle("alert", failed > 0);
+    attribute(p.failing, "title", failed || !s.counts.unserved ? null : "none now; this is since the start");
+    p.failing.classList.toggle("old", !failed && s.counts.unserved > 0);
     showWait(p.p50, history, s, 0.5, minute);
     showWait(p.p99, history, s, 0.99, minute);
     say(p.waiting, count(s.waiting));
