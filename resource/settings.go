@@ -16,8 +16,8 @@ type Setting struct {
 	Default bool   // the field has the value that the zero configuration gives it
 }
 
-// settingsOf returns the settings of a pool with c, whose maximum is now most: what
-// Config.Settings returns, else the fields of c, which has its defaults. It contains a
+// settingsOf returns the settings of a pool with c, whose maximum is now most: the result of
+// Config.Settings or, if that is nil, the fields of c, which has its defaults. It contains a
 // panic of Config.Settings.
 func settingsOf[T any](c *Config[T], g *guard, most int) []Setting {
 	var all []Setting

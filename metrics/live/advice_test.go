@@ -126,7 +126,7 @@ func TestAdvice_None(t *testing.T) {
 	}
 }
 
-// An advice is computed once while it is fresh, whoever asks, and after each one the adviser
+// An advice is computed once while it is fresh, for any number of requests, and after each one the adviser
 // rests for nine times as long as that took: whatever is asked, it works a tenth of the time.
 func TestAdviser_Bounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,6 +110,9 @@ export class Advice {
 
 const mark = (a, size) => [size === a.max_size && "advised", size === a.now.max && "now"].filter(Boolean).join(", ");
 
+// power writes 10 to the power of e seconds.
+const power = (e) => (e < -3 ? `${10 ** (e + 6)} µs` : e < 0 ? `${10 ** (e + 3)} ms` : `${count(10 ** e)} s`);
+
 const height = 170;
 const pad = { top: 10, right: 14, bottom: 22, left: 56 };
 
@@ -170,7 +173,7 @@ class Curve {
     for (let e = low; e <= high; e += step) {
       const at = y(10 ** e);
       parts.push(draw("line", { class: "rule", x1: pad.left, x2: width - pad.right, y1: at, y2: at }),
-        draw("text", { x: pad.left - 6, y: at + 4, "text-anchor": "end" }, duration(10 ** e).replace(/\.0+(?=\D)/, "")));
+        draw("text", { x: pad.left - 6, y: at + 4, "text-anchor": "end" }, power(e)));
     }
     let free = -Infinity;
     const named = [a.max_size, a.now.max, from, to].filter((n) => n >= from && n <= to);
