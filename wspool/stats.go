@@ -159,7 +159,8 @@ func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 }
 
 // InspectKey is [Pool.Inspect] for one key, if it is in use, without Facts, which are counted
-// for all keys together, and with the Multiplexers of the key that are attached now.
+// for all keys together, and with the Multiplexers of the key. The counters of those that were
+// detached are in it for the 256 keys and names whose multiplexers were detached last.
 func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
 	in, ok := m.keyed.InspectKey(key, limit)
 	if ok {
