@@ -1,10 +1,13 @@
 package live
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 )
 
 // textOf is the answer to report.txt.
@@ -82,6 +86,53 @@ func TestReport_Secrets(t *testing.T) {
 	}
 	if text := fmt.Sprint(toSettings(s.Settings), toSettings(s.Multiplexers[0].Settings)); strings.Contains(text, ":s3cret") || strings.Contains(text, "token=s3cret") {
 		t.Errorf("the settings are %s", text)
+	}
+}
+
+// Nothing that the configuration of a real pool holds is in any answer of the page, nor what its
+// functions return as errors.
+func TestSecrets_OfAPool(t *testing.T) {
+	const secret = "s3cret"
+	m, err := metrics.New("sockets", metrics.Config{Overdue: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	pool, err := wspool.New(wspool.Config{
+		URL: "wss://host.example/v1/" + secret + "?token=" + secret, Subprotocols: []string{"bearer." + secret}, MaxSize: 2, Trace: m.Trace(nil),
+		Heartbeat: wspool.Heartbeat{Every: time.Minute, Message: wspool.Message{Type: 1, Data: []byte(secret)}},
+		TLS:       &tls.Config{ServerName: secret}, Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "p", User: url.UserPassword(secret, secret)}),
+		Prepare: func(_ context.Context, h *wspool.Handshake) error {
+			h.Header = http.Header{"Authorization": {"Bearer " + secret}}
+			return fmt.Errorf("no token from https://me:%s@login.example/?token=%s", secret, secret)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close(t.Context())
+	if err := m.Watch(pool); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Acquire(t.Context()); err == nil {
+		t.Fatal("a dial that must fail did not")
+	}
+	p := pageOf(t, m)
+	answers := map[string]string{"events": string(p.update().frame(view{pool: "sockets", sort: "id"}))}
+	for _, target := range []string{"pools.json", "pool.json?pool=sockets", "report.txt", "report.txt?pool=sockets", "history.json?pool=sockets", "advice.json?pool=sockets"} {
+		r, text := get(t, p, "GET", "/p/"+target)
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", target, r.Status)
+		}
+		answers[target] = text
+	}
+	for target, text := range answers {
+		if strings.Contains(text, secret) {
+			t.Errorf("%s has a secret: %s", target, text)
+		}
+	}
+	if text := answers["report.txt"]; !strings.Contains(text, "wspool.Config.URL: wss://host.example/…") || !strings.Contains(text, "login.example") {
+		t.Errorf("the report is\n%s", text)
 	}
 }
 

@@ -2,7 +2,6 @@ package live
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 )
@@ -69,9 +68,4 @@ func long(d time.Duration) string {
 		return fmt.Sprintf("%d min %d s", m, s%60)
 	}
 	return fmt.Sprintf("%d s", s)
-}
-
-// quantileName writes a quantile as "p99" or "p99.9".
-func quantileName(q float64) string {
-	return "p" + strconv.FormatFloat(math.Round(q*1e5)/1e3, 'f', -1, 64)
 }
