@@ -153,3 +153,72 @@ func TestHistory_Bounds(t *testing.T) {
 		t.Errorf("there are %d histories", n)
 	}
 }
+
+// A point has the sums over the layers above the pool, if there are any.
+func TestHistory_Layers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeter(t, metrics.Config{})
+		src := &source{}
+		if err := m.Watch(src); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(metrics.HistoryEvery + time.Millisecond)
+		src.set(func(in *resource.Inspection) {
+			in.Multiplexers = []resource.Multiplexer{
+				{InFlight: 1, Orphans: 2, Waiting: 3, Calls: 4, NotSent: 5, MayHaveRun: 6},
+				{InFlight: 10, Orphans: 20, Waiting: 30, Calls: 40, NotSent: 50, MayHaveRun: 60},
+			}
+		})
+		time.Sleep(metrics.HistoryEvery)
+		src.set(func(in *resource.Inspection) {
+			in.Multiplexers = nil
+			in.Endpoints = &resource.Endpoints{All: []resource.EndpointInfo{{Good: 1, Bad: 2, Refused: 3, Ejected: true}, {Good: 10, Bad: 20, Refused: 30}}}
+		})
+		time.Sleep(metrics.HistoryEvery)
+		synctest.Wait()
+		all := m.History().Points
+		want := []*metrics.Layers{
+			nil,
+			{Multiplexers: 2, InFlight: 11, Orphans: 22, Waiting: 33, Answered: 44, NotSent: 55, MayHaveRun: 66},
+			{Endpoints: 2, Ejected: 1, Good: 11, Bad: 22, Refused: 33},
+		}
+		for i, w := range want {
+			if got := all[i].Layers; (got == nil) != (w == nil) || got != nil && *got != *w {
+				t.Errorf("point %d has %+v, want %+v", i, got, w)
+			}
+		}
+		if bytes := unsafe.Sizeof(metrics.Layers{}); bytes > 96 {
+			t.Errorf("layers have %d bytes", bytes)
+		}
+	})
+}
+
+// The settings of a meter follow those of its pool, and are no part of a snapshot without
+// lists.
+func TestSnapshot_Settings(t *testing.T) {
+	m := newMeter(t, metrics.Config{Overdue: time.Minute, OnOverdue: func(metrics.Held) {}})
+	src := &source{}
+	own := resource.Setting{Of: "resource.Config", Name: "MaxSize", Value: "3"}
+	src.set(func(in *resource.Inspection) { in.Settings = []resource.Setting{own} })
+	if err := m.Watch(src); err != nil {
+		t.Fatal(err)
+	}
+	got := m.Snapshot(1).Settings
+	if len(got) != 7 || got[0] != own || got[1] != (resource.Setting{Of: "metrics.Config", Name: "Overdue", Value: "1m"}) {
+		t.Errorf("they are %+v", got)
+	}
+	set := 0
+	for _, s := range got {
+		if !s.Default {
+			set++
+		}
+	}
+	if set != 3 {
+		t.Errorf("of %+v %d are not the default", got, set)
+	}
+	for _, s := range m.Snapshot(0).Settings {
+		if s.Of == "metrics.Config" {
+			t.Errorf("without lists there is %+v", s)
+		}
+	}
+}

@@ -32,7 +32,9 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Multiplexers: list(s.Multiplexers, multiplexerOf),
 		Endpoints:    endpointsOf(s.Endpoints),
 
-		Facts:  list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
+		Facts:    list(s.Facts, func(f resource.Fact) jsonFact { return jsonFact(f) }),
+		Settings: list(s.Settings, settingOf),
+
 		Held:   list(s.Held, heldOf),
 		Events: list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
 	})
@@ -92,9 +94,10 @@ type jsonSnapshot struct {
 	Multiplexers []jsonMultiplexer `json:"multiplexers"`
 	Endpoints    jsonEndpoints     `json:"endpoints"`
 
-	Facts  []jsonFact  `json:"facts"`
-	Held   []jsonHeld  `json:"held"`
-	Events []jsonEvent `json:"events"`
+	Facts    []jsonFact    `json:"facts"`
+	Settings []jsonSetting `json:"settings"`
+	Held     []jsonHeld    `json:"held"`
+	Events   []jsonEvent   `json:"events"`
 }
 
 type jsonLoad struct {
@@ -287,6 +290,7 @@ type jsonMultiplexer struct {
 	Panics        int64          `json:"panics"`
 	Took          Histogram      `json:"took"`
 	Resources     []jsonMuxShare `json:"resources"`
+	Settings      []jsonSetting  `json:"settings"`
 }
 
 type jsonMuxShare struct {
@@ -314,6 +318,7 @@ func multiplexerOf(m resource.Multiplexer) jsonMultiplexer {
 		Retried: m.Retried, Replayed: m.Replayed, Orphaned: m.Orphaned, Late: m.Late, Unknown: m.Unknown, Bad: m.Bad, Unwanted: m.Unwanted,
 		EventsDropped: m.EventsDropped, StreamDropped: m.StreamDropped, Resumes: m.Resumes, Gaps: m.Gaps, Panics: m.Panics,
 		Took: HistogramOf(m.Took), Resources: list(m.Resources, muxShareOf),
+		Settings: list(m.Settings, settingOf),
 	}
 }
 
@@ -387,6 +392,17 @@ type jsonFact struct {
 	Name  string `json:"name"`
 	Value int64  `json:"value"`
 	Level bool   `json:"level"`
+}
+
+type jsonSetting struct {
+	Of      string `json:"of"`
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default bool   `json:"default"`
+}
+
+func settingOf(s resource.Setting) jsonSetting {
+	return jsonSetting{text.Discreet(s.Of), text.Discreet(s.Name), text.Discreet(s.Value), s.Default}
 }
 
 type jsonHeld struct {

@@ -45,6 +45,7 @@ func TestSnapshot_JSON(t *testing.T) {
 			Waiting:    []resource.WaiterInfo{{Request: resource.Request{Class: "batch", Priority: 3}, Waited: time.Second}},
 			Policies:   []resource.PolicyState{{Moment: "MakeGate", Type: "*policy.Gate", State: "open"}},
 			Facts:      []resource.Fact{{Name: "tainted", Value: 4, Level: true}},
+			Settings:   []resource.Setting{{Of: "shop.Config", Name: "URL", Value: "wss://me:s3cret@host/", Default: true}},
 			Quotas:     []resource.SharedQuota{{Name: "account", Granted: 5, Target: 6, Learning: true, Lost: 1500 * time.Millisecond, LostCause: badError{}}},
 		},
 		Wait:      metrics.Histogram{Count: 3, Zero: 1, Sum: time.Second, First: 100, Buckets: []int64{1, 1}},
@@ -63,6 +64,7 @@ func TestSnapshot_JSON(t *testing.T) {
 		"resources.0.id": 7.0, "resources.0.state": "leased", "resources.0.held": 2.0, "resources.0.age": 60.0, "resources.0.shared": true,
 		"resources.0.invalidated": "an error whose text panics", "resources.0.detail": "peer 1",
 		"waiting.0.class": "batch", "waiting.0.waited": 1.0, "policies.0.state": "open", "facts.0.value": 4.0, "facts.0.level": true,
+		"settings.0.of": "shop.Config", "settings.0.name": "URL", "settings.0.value": "wss://…@host/", "settings.0.default": true,
 		"quotas.0.name": "account", "quotas.0.granted": 5.0, "quotas.0.target": 6.0, "quotas.0.learning": true, "quotas.0.lost": 1.5,
 		"quotas.0.lostCause": "an error whose text panics",
 		"held.0.for":         2.0, "held.0.overdue": true, "held.0.shared": true, "held.0.stack.0.func": "main.f", "held.0.stack.0.line": 9.0,
@@ -188,7 +190,7 @@ func TestSnapshot_JSONOfMultiplexers(t *testing.T) {
 	var of resource.Multiplexer
 	var one resource.MultiplexedResource
 	want := distinct(reflect.ValueOf(&of))
-	want["resources"] = []any{distinct(reflect.ValueOf(&one))}
+	want["resources"], want["settings"] = []any{distinct(reflect.ValueOf(&one))}, []any{}
 	of.Resources = []resource.MultiplexedResource{one}
 	of.Took = resource.Durations{Sum: 5 * time.Second, Zero: 1, First: 16 * 20, Buckets: []int64{0, 2, 0, 0, 3}}
 	m := decode(t, metrics.Snapshot{Inspection: resource.Inspection{Multiplexers: []resource.Multiplexer{of}}})

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/expo"
+	"github.com/respool/respool/internal/settings"
 	"github.com/respool/respool/metrics/internal/text"
 	"github.com/respool/respool/resource"
 )
@@ -145,7 +147,8 @@ func (m *Meter) contain(f func()) (err error) {
 }
 
 // Snapshot returns the figures of the pool, with at most limit resources, limit
-// waiting callers and limit held leases; none of these if limit is 0 or less. It
+// waiting callers and limit held leases, and with the settings of the pool and of the meter;
+// none of these if limit is 0 or less. It
 // does not block the pool. It takes about 50 µs, more for each entry that it lists
 // and, if limit is not 0, a little for each lease that is held. Before Watch the
 // Inspection is empty.
@@ -177,12 +180,26 @@ func (m *Meter) Snapshot(limit int) Snapshot {
 	known := false
 	s.Inspection, known = m.inspect(limit)
 	m.addHits(&s.Wait, &s.Stats, ended)
+	if limit > 0 {
+		s.Settings = slices.Concat(s.Settings, m.settings())
+	}
 	s.Outages, s.Since = m.outage.read()
 	if known && !s.Outage { // the Trace reported the end before the beginning, or the key was forgotten
 		m.outage.end(begun)
 		s.Since = time.Time{}
 	}
 	return s
+}
+
+// settings returns how m was configured, beside the settings of its pool.
+func (m *Meter) settings() (all []resource.Setting) {
+	for _, f := range settings.Of(m.cfg, m.cfg, Config{}) {
+		if f.Name == "Overdue" && f.Default {
+			f.Value = "not set" // zero is no duration
+		}
+		all = append(all, resource.Setting{Of: "metrics.Config", Name: f.Name, Value: f.Value, Default: f.Default})
+	}
+	return all
 }
 
 // addHits adds to waits the acquires that found an idle resource: those of s that

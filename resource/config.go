@@ -176,6 +176,12 @@ type Config[T any] struct {
 	// and must not reveal a secret. A panic in it is contained. Nil: there is no description.
 	Describe func(v T) string
 
+	// Settings returns what [Pool.Inspect] lists as the settings of the pool, for a layer above
+	// that has a configuration of its own, as wspool has. No value may be a secret. It must not
+	// block, and many goroutines may call it at once. A panic in it is contained. Nil: the
+	// fields of this Config.
+	Settings func() []Setting
+
 	Trace *Trace // called when something happens; nil: there is none. Copied
 	// One of every SampleLeases leases of a resource is sampled: Trace.Leased and
 	// Trace.Ended are called for it. The number is rounded up to a power of two; 1: all

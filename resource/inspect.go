@@ -57,6 +57,7 @@ type Inspection struct {
 	Multiplexers []Multiplexer  // that share its resources among calls, one for each name; see MultiplexReporter
 	Endpoints    *Endpoints     // over which its resources are spread; nil: it has one endpoint, or does not know of them
 	Facts        []Fact         // what a particular kind of pool adds, such as wspool's
+	Settings     []Setting      // how it was configured; none if no resources are listed
 }
 
 // Fact is one more figure of a pool.
@@ -66,8 +67,8 @@ type Fact struct {
 	Level bool   // it rises and falls; else it only grows
 }
 
-// Inspect returns a snapshot with at most limit resources and as many waiting callers; with
-// a limit of 0 it lists none and is cheap however many there are. It does not wait, and
+// Inspect returns a snapshot with at most limit resources and as many waiting callers, and with
+// the Settings; with a limit of 0 it lists none of these and is cheap however many there are. It does not wait, and
 // holds the pool's lock for no more than a few microseconds at a time, so the lists are not
 // of one instant: a resource that moves meanwhile is listed where it was or where it is, one
 // that is created meanwhile may be missing, and none is listed twice. It also works when
@@ -87,6 +88,9 @@ func (p *Pool[T]) Inspect(limit int) Inspection {
 	var quotas quotaSet
 	p.policies.sharedQuotas(&quotas)
 	in.Quotas = quotas.all
+	if limit > 0 {
+		in.Settings = settingsOf(&p.cfg, &p.guard, in.Max)
+	}
 	return in
 }
 

@@ -624,7 +624,7 @@ const inspectedKeys = 16
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of [Keyed.Stats], MinIdle
 // the sum over the keys, OldestWait the longest of any, Resources some of all keys, and
 // Waiting the callers of all keys that have waited longest, in that order, each once. Policies are those
-// of the first few keys, equal ones listed once; Quotas those of all keys, each holder of one
+// of the first few keys, equal ones listed once; Settings those of the Keyed and of the same keys; Quotas those of all keys, each holder of one
 // listed once. Its cost grows with the number of keys, and it creates none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
@@ -632,6 +632,7 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	waits := longest{most: max(0, limit)}
 	listing := k.common.listings.Add(1)
 	var quotas quotaSet
+	var settings [][]Setting // of each key
 	for _, p := range k.All() {
 		wait := p.inspector.longestWait()
 		in.OldestWait = max(in.OldestWait, wait)
@@ -644,6 +645,9 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 		if asked++; asked > inspectedKeys {
 			continue
 		}
+		if limit > 0 {
+			settings = append(settings, settingsOf(&p.cfg, &p.guard, p.Stats().Max))
+		}
 		for _, s := range p.policies.states() {
 			if !slices.Contains(in.Policies, s) {
 				in.Policies = append(in.Policies, s)
@@ -652,6 +656,9 @@ func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	}
 	in.Waiting = waits.cut()
 	in.Quotas = quotas.all
+	if limit > 0 {
+		in.Settings = keyedSettings(&k.cfg, in.Max, settings)
+	}
 	return in
 }
 

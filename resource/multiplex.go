@@ -54,6 +54,7 @@ type Multiplexer struct {
 
 	Took      Durations             // of calls that were answered, estimated from a sample of them
 	Resources []MultiplexedResource // some of those that it holds, by id
+	Settings  []Setting             // how it was configured; none if no resources are listed
 }
 
 // MultiplexedResource is one resource that a [MultiplexReporter] holds.
@@ -76,7 +77,7 @@ type MultiplexedResource struct {
 
 // Merge returns the state of both together: levels and counters are added, but Limit, Busiest,
 // OldestWait and MaxOrphans are the larger. At most limit of their resources are listed. Name is
-// that of m. Neither changes.
+// that of m, and so are the Settings if it has any. Neither changes.
 func (m Multiplexer) Merge(o Multiplexer, limit int) Multiplexer {
 	m.Limit, m.Busiest = max(m.Limit, o.Limit), max(m.Busiest, o.Busiest)
 	m.OldestWait, m.MaxOrphans = max(m.OldestWait, o.OldestWait), max(m.MaxOrphans, o.MaxOrphans)
@@ -106,16 +107,19 @@ func (m Multiplexer) Merge(o Multiplexer, limit int) Multiplexer {
 	m.Gaps += o.Gaps
 	m.Panics += o.Panics
 	m.Took = m.Took.Merge(o.Took)
+	if len(m.Settings) == 0 {
+		m.Settings = o.Settings
+	}
 	m.Resources = slices.Concat(m.Resources, o.Resources)
 	slices.SortFunc(m.Resources, func(a, b MultiplexedResource) int { return cmp.Compare(a.ID, b.ID) })
 	m.Resources = m.Resources[:min(max(limit, 0), len(m.Resources))]
 	return m
 }
 
-// Counters returns m with its counters alone: no levels and no resources.
+// Counters returns m with its counters alone: no levels, no resources and no settings.
 func (m Multiplexer) Counters() Multiplexer {
 	m.Held, m.Draining, m.Limit, m.InFlight, m.Busiest, m.Waiting, m.OldestWait = 0, 0, 0, 0, 0, 0, 0
-	m.Orphans, m.MaxOrphans, m.Streams, m.Queued, m.Resources = 0, 0, 0, 0, nil
+	m.Orphans, m.MaxOrphans, m.Streams, m.Queued, m.Resources, m.Settings = 0, 0, 0, 0, nil, nil
 	return m
 }
 

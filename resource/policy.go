@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/respool/respool/internal/claim"
@@ -265,6 +266,17 @@ const (
 	OldestFirst
 )
 
+// String is the name of the constant.
+func (o Order) String() string {
+	switch o {
+	case NewestFirst:
+		return "NewestFirst"
+	case OldestFirst:
+		return "OldestFirst"
+	}
+	return fmt.Sprintf("Order(%d)", uint8(o))
+}
+
 // OutageMode says what happens to callers while creation is failing.
 type OutageMode uint8
 
@@ -289,6 +301,17 @@ const (
 	// be tried before that. Their error then has the last failure.
 	KeepWaiting
 )
+
+// String is the name of the constant.
+func (m OutageMode) String() string {
+	switch m {
+	case FailFast:
+		return "FailFast"
+	case KeepWaiting:
+		return "KeepWaiting"
+	}
+	return fmt.Sprintf("OutageMode(%d)", uint8(m))
+}
 
 // SizeFollower is an optional interface of an [Admission] whose limit follows from how many
 // resources the pool may have, so that [Pool.Resize] is not undone by a limit that was set

@@ -2,6 +2,7 @@ package wspool
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"time"
@@ -35,6 +36,19 @@ const (
 	// there is one by then.
 	Unpaired
 )
+
+// String is the name of the constant.
+func (e Exchange) String() string {
+	switch e {
+	case ReplyLast:
+		return "ReplyLast"
+	case ReplyEach:
+		return "ReplyEach"
+	case Unpaired:
+		return "Unpaired"
+	}
+	return fmt.Sprintf("Exchange(%d)", uint8(e))
+}
 
 // DropUnsolicited is a [Config.OnUnsolicited] that drops every message, as many as
 // [Config.UnsolicitedLimit] allows. With it a late answer is dropped as well, if no lease

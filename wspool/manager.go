@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/respool/respool/internal/attached"
+	"github.com/respool/respool/internal/settings"
 	"github.com/respool/respool/resource"
 )
 
@@ -34,10 +35,11 @@ type ManagerConfig[K comparable] struct {
 // and fairness. Make one with [NewManager]. Any number of goroutines may call its methods at
 // once.
 type Manager[K comparable] struct {
-	keyed *resource.Keyed[K, *link]
-	ctx   context.Context // ends when the Manager is closed
-	end   context.CancelFunc
-	count registry
+	keyed  *resource.Keyed[K, *link]
+	ctx    context.Context // ends when the Manager is closed
+	end    context.CancelFunc
+	config string // the name of ManagerConfig.Config
+	count  registry
 
 	attached attached.List[K]
 }
@@ -48,7 +50,7 @@ func NewManager[K comparable](cfg ManagerConfig[K]) (*Manager[K], error) {
 	if cfg.Config == nil {
 		return nil, errors.New("wspool: bad ManagerConfig: Config is nil")
 	}
-	m := &Manager[K]{}
+	m := &Manager[K]{config: settings.Function(cfg.Config)}
 	m.ctx, m.end = context.WithCancel(context.Background())
 	var err error
 	m.keyed, err = resource.NewKeyed(resource.KeyedConfig[K, *link]{

@@ -182,7 +182,8 @@ var noTime = func() context.Context {
 // hub is what all connections of a pool share, and the coordinator of the components that
 // are theirs together: the gate of dials, the monitor, TLS sessions, known addresses.
 type hub struct {
-	cfg     Config
+	cfg     Config  // with defaults
+	given   *Config // by the user
 	gate    *dialGate
 	tls     tlsSessions
 	monitor monitor[*link]
@@ -199,7 +200,7 @@ type hub struct {
 }
 
 func newHub(ctx context.Context, cfg Config, count *registry) *hub {
-	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), given: &cfg, clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
 	h.gate.contained, h.gate.lifts = h.contained, &count.lifts
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)
@@ -233,6 +234,7 @@ func (h *hub) config() resource.Config[*link] {
 		Trace:          c.Trace,
 		SampleLeases:   c.sampleLeases(),
 		Describe:       (*link).describe,
+		Settings:       h.settings,
 	}
 }
 

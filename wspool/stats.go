@@ -144,6 +144,14 @@ func (m *Manager[K]) SampleFor(d time.Duration) { m.keyed.SampleFor(d) }
 // Inspect is [Pool.Inspect] for all keys together, as [resource.Keyed.Inspect] is.
 func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 	in := m.keyed.Inspect(limit)
+	for i, s := range in.Settings {
+		if s.Of == "resource.KeyedConfig" {
+			in.Settings[i].Of = "wspool.ManagerConfig" // whose fields are the same
+			if s.Name == "Config" {
+				in.Settings[i].Value = m.config
+			}
+		}
+	}
 	in.Facts = m.count.sockets().facts()
 	in.Multiplexers = m.attached.All(limit)
 	in.Panics += m.count.panics.Load()
@@ -151,7 +159,8 @@ func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 }
 
 // InspectKey is [Pool.Inspect] for one key, if it is in use, without Facts, which are counted
-// for all keys together, and with the Multiplexers of the key that are attached now.
+// for all keys together, and with the Multiplexers of the key. The counters of those that were
+// detached are in it for the 256 keys and names whose multiplexers were detached last.
 func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
 	in, ok := m.keyed.InspectKey(key, limit)
 	if ok {

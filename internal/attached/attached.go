@@ -22,7 +22,18 @@ type List[K comparable] struct {
 	mu   sync.Mutex
 	live []*entry[K]
 	past []resource.Multiplexer // counters of those that have been removed, by name
+	ends []ended[K]             // the same by key, the latest last; at most maxEnds
 }
+
+// ended has the counters of the multiplexers of one key and name that have been removed.
+type ended[K comparable] struct {
+	key K
+	m   resource.Multiplexer
+}
+
+// maxEnds is for how many keys and names the counters of removed multiplexers are kept. A program
+// may use any number of keys.
+const maxEnds = 256
 
 type entry[K comparable] struct {
 	key K
@@ -42,6 +53,7 @@ func (l *List[K]) Add(key K, r resource.MultiplexReporter) (remove func()) {
 		l.live = slices.DeleteFunc(l.live, func(o *entry[K]) bool { return o == e })
 		if ok {
 			l.past = merge(l.past, last.Counters(), 0)
+			l.endLocked(key, last.Counters())
 		}
 	})
 }
@@ -55,18 +67,43 @@ func (l *List[K]) All(limit int) []resource.Multiplexer {
 	return mergeAll(all, live, limit)
 }
 
-// Of is All for the multiplexers of one key that have not been removed. key is that of a pool, so
-// it can be hashed, and comparing another key with it does not panic.
-func (l *List[K]) Of(key K, limit int) []resource.Multiplexer {
+// Of is All for the multiplexers of one key. Those that have been removed are left out when maxEnds
+// others, of other keys or names, have been removed since.
+func (l *List[K]) Of(key K, limit int) (all []resource.Multiplexer) {
 	l.mu.Lock()
 	var live []*entry[K]
 	for _, e := range l.live {
-		if e.key == key {
+		if same(e.key, key) {
 			live = append(live, e)
 		}
 	}
+	for _, e := range l.ends {
+		if same(e.key, key) {
+			all = append(all, e.m)
+		}
+	}
 	l.mu.Unlock()
-	return mergeAll(nil, live, limit)
+	return mergeAll(all, live, limit)
+}
+
+// endLocked keeps the counters of a multiplexer that was removed.
+func (l *List[K]) endLocked(key K, m resource.Multiplexer) {
+	i := slices.IndexFunc(l.ends, func(e ended[K]) bool { return e.m.Name == m.Name && same(e.key, key) })
+	if i < 0 && len(l.ends) >= maxEnds {
+		l.ends = slices.Delete(l.ends, 0, 1)
+	}
+	if i >= 0 {
+		m = l.ends[i].m.Merge(m, 0)
+		l.ends = slices.Delete(l.ends, i, i+1)
+	}
+	l.ends = append(l.ends, ended[K]{key, m})
+}
+
+// same reports whether a and b are equal. Values of an interface type, such as slices, may have
+// no equality: then comparing them panics, and they are not equal.
+func same[K comparable](a, b K) (yes bool) {
+	defer func() { _ = recover() }()
+	return a == b
 }
 
 // ask returns the state of a multiplexer; false: it panicked.

@@ -65,7 +65,34 @@ func TestList(t *testing.T) {
 	removeA()
 	removeA()
 	check("after the removal", l.All(9), "a calls 7 took 7 held 1 [9]", "b calls 15 took 15 held 1 [2]")
-	check("of the key", l.Of("k1", 9))
+	check("of the key", l.Of("k1", 9), "b calls 10 took 10 held 0 []")
+	l.Add("k1", of("b", 3, 7))
+	check("of the key, used again", l.Of("k1", 9), "b calls 13 took 13 held 1 [7]")
+	check("of another key", l.Of("k2", 9), "a calls 7 took 7 held 1 [9]", "b calls 5 took 5 held 1 [2]")
+}
+
+// However many keys are used, the counters of only so many are kept, the latest ones, and those
+// of all keys together are complete.
+func TestList_ManyKeys(t *testing.T) {
+	var l List[int]
+	const keys = 3 * maxEnds
+	for key := range keys {
+		for range 2 {
+			l.Add(key, of("calls", 1))()
+		}
+	}
+	if n := len(l.ends); n != maxEnds {
+		t.Errorf("%d are kept", n)
+	}
+	if got := l.Of(keys-1, 0); len(got) != 1 || got[0].Calls != 2 {
+		t.Errorf("of the last key there is %q", said(got))
+	}
+	if got := l.Of(0, 0); len(got) != 0 {
+		t.Errorf("of the first key there is %q", said(got))
+	}
+	if got := l.All(0); len(got) != 1 || got[0].Calls != 2*keys {
+		t.Errorf("of all there is %q", said(got))
+	}
 }
 
 // Names become labels, so there are only so many, and what is beyond them is counted together.
@@ -91,6 +118,7 @@ func TestList_ManyNames(t *testing.T) {
 func TestList_BadKey(t *testing.T) {
 	var l List[any]
 	l.Add([]int{1}, of("bad", 1))()
+	l.Add([]int{1}, of("bad", 0))()
 	l.Add([]int{1}, of("bad", 1))
 	l.Add("good", of("good", 2))
 	if got := l.Of("good", 0); len(got) != 1 || got[0].Calls != 2 {

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"time"
 
 	"github.com/respool/respool/metrics"
@@ -29,6 +30,7 @@ type poolPast struct {
 	Failed map[string][]int64   `json:"failed_by_reason"`           // null: it is not known
 	P50    []*float64           `json:"wait_p50_seconds,omitempty"` // null: no acquire got a resource
 	P99    []*float64           `json:"wait_p99_seconds,omitempty"`
+	Layers map[string][]*int64  `json:"layers,omitempty"` // null: the pool had none
 }
 
 // The overview gets one of thin points of a history: one each ten seconds.
@@ -105,6 +107,18 @@ func (u *update) toPast(name string, h metrics.History, whole bool) poolPast {
 	}
 	p.P50 = column(points, func(p *metrics.Point) *float64 { return quantile(p, p.WaitP50) })
 	p.P99 = column(points, func(p *metrics.Point) *float64 { return quantile(p, p.WaitP99) })
+	if slices.ContainsFunc(points, func(p metrics.Point) bool { return p.Layers != nil }) {
+		p.Layers = make(map[string][]*int64)
+		for name, of := range pastLayers {
+			p.Layers[name] = column(points, func(p *metrics.Point) *int64 {
+				if p.Layers == nil {
+					return nil
+				}
+				n := of(p.Layers)
+				return &n
+			})
+		}
+	}
 	return p
 }
 
@@ -123,6 +137,21 @@ var pastCounts = map[string]func(p *metrics.Point) int64{
 	"made":      func(p *metrics.Point) int64 { return p.Made },
 	"failed":    func(p *metrics.Point) int64 { return p.Failed },
 	"destroyed": func(p *metrics.Point) int64 { return p.Destroyed },
+}
+
+var pastLayers = map[string]func(l *metrics.Layers) int64{
+	"multiplexers": func(l *metrics.Layers) int64 { return int64(l.Multiplexers) },
+	"in_flight":    func(l *metrics.Layers) int64 { return int64(l.InFlight) },
+	"orphans":      func(l *metrics.Layers) int64 { return int64(l.Orphans) },
+	"waiting":      func(l *metrics.Layers) int64 { return int64(l.Waiting) },
+	"answered":     func(l *metrics.Layers) int64 { return l.Answered },
+	"not_sent":     func(l *metrics.Layers) int64 { return l.NotSent },
+	"may_have_run": func(l *metrics.Layers) int64 { return l.MayHaveRun },
+	"endpoints":    func(l *metrics.Layers) int64 { return int64(l.Endpoints) },
+	"ejected":      func(l *metrics.Layers) int64 { return int64(l.Ejected) },
+	"good":         func(l *metrics.Layers) int64 { return l.Good },
+	"bad":          func(l *metrics.Layers) int64 { return l.Bad },
+	"refused":      func(l *metrics.Layers) int64 { return l.Refused },
 }
 
 // column is a figure of each point.

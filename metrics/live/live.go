@@ -7,12 +7,16 @@
 // latencies, every resource, the leases that are held, for how long and by which code,
 // the waiting callers, the endpoints over which the pool is spread, the connections that are
 // shared among calls, the quotas that it shares with other processes, the policies with their
-// states, and the last events. The handler serves everything that the page needs.
+// states, the settings with those that are not the default, and the last events. Where
+// something is wrong it says why, with the figures, and links to the document that says what
+// to do. A panel recommends sizes for the pool, as [metrics.Advise] does. The handler serves
+// everything that the page needs.
 // The charts begin with the [metrics.History] that each meter keeps, and say how far back
 // they go.
 //
 // The page shows names of pools and classes, the result of [resource.Config] Describe,
-// texts of errors, and names and lines of functions. It changes nothing. Restrict access
+// texts of errors without what looks like a secret, names and lines of functions, and of
+// settings numbers, names of functions and of types. It changes nothing. Restrict access
 // to it as to the profiles of net/http/pprof: mount it on a port of its own, or behind a
 // login. A port of localhost is not a login: through DNS rebinding, a site that is open
 // in a browser on the same machine can read it. There, accept known values of Host
@@ -22,8 +26,10 @@
 //
 //	pools.json           {"time", "pools", "more"}: all pools, without lists
 //	pool.json?pool=NAME  {"pool", "matched"}: one pool, with its lists
+//	report.txt           a text for the ticket of a bug; report.txt?pool=NAME of one pool
 //	events               the stream that feeds the page; its format may change
 //	history.json         the histories that the charts begin with; its format may change
+//	advice.json          what metrics.Advise recommends for a pool; its format may change
 //
 // A pool is a [metrics.Snapshot] in JSON, more is the number of pools that are left out,
 // and matched has the lengths of the lists before Config.Limit cut them. pools.json
@@ -34,6 +40,7 @@ package live
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"errors"
 	"fmt"
@@ -68,6 +75,10 @@ type Config struct {
 	// Every is the time between two updates, at least 100 ms. Zero means a second. If
 	// an update takes more than a tenth of Every, the time is longer.
 	Every time.Duration
+	// Docs is the address before the names of the documents to which the page links where
+	// something is wrong, such as operating.md#in-an-outage, with the schemes http or https, or
+	// a path on this server. Empty, and anything else: those of the repository on GitHub.
+	Docs string
 	// Limit is the number of entries that the page shows of each list of one pool, at
 	// most 10,000. Zero or less means 100. Different views that are open at the same
 	// time share 20,000 entries.
@@ -122,6 +133,8 @@ type Page struct {
 	now     *collector // nil: there is no viewer
 	shut    bool
 
+	advices *adviser
+
 	turn       chan struct{} // held by the collector that runs
 	asking     chan struct{} // held by the request that is answered with JSON
 	closed     chan struct{}
@@ -146,14 +159,32 @@ func Handler(cfg Config) *Page {
 		cfg.Limit = defaultLimit
 	}
 	cfg.Limit = min(cfg.Limit, scanned)
+	cfg.Docs = docsAt(cfg.Docs)
 	return &Page{
 		cfg:     cfg,
+		advices: newAdviser(),
 		life:    strconv.FormatInt(time.Now().UnixNano(), 36),
 		viewers: make(map[*viewer]struct{}),
 		turn:    make(chan struct{}, 1),
 		asking:  make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 	}
+}
+
+// docsURL is where the documents of the repository are.
+const docsURL = "https://github.com/respool/respool/blob/main/docs/"
+
+// docsAt returns the address before the name of a document: base, or docsURL unless base is
+// an address of http or https or a path. A link to it must not run a script.
+func docsAt(base string) string {
+	u, err := url.Parse(base)
+	if base == "" || err != nil || u.Opaque != "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+		return docsURL
+	}
+	if !strings.HasSuffix(base, "/") {
+		base += "/"
+	}
+	return base
 }
 
 // Close ends every stream and the collector, and waits for the collector, which may be
@@ -200,6 +231,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.plainPool(v) })
 	case "history.json":
 		p.serveJSON(w, r, func(u *update, v view) (any, bool) { return u.past(v) })
+	case "advice.json":
+		p.serveAdvice(w, r)
+	case "report.txt":
+		p.serveReport(w, r)
 	case "events":
 		p.events(w, r)
 	default:
@@ -259,38 +294,57 @@ func (p *Page) serveJSON(w http.ResponseWriter, r *http.Request, answer func(u *
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	select { // one at a time, to bound the load
-	case p.asking <- struct{}{}:
-	case <-r.Context().Done():
+	var body []byte
+	err = p.inTurn(r, func(u *update) (err error) {
+		a, ok := answer(u, v)
+		if !ok {
+			return errUnknown
+		}
+		body, err = encode(a)
+		return err
+	})
+	if err != nil {
+		failed(w, err)
 		return
 	}
-	body, err := p.look(v, answer)
-	<-p.asking
-	switch {
-	case errors.Is(err, errUnknown):
-		http.Error(w, err.Error(), http.StatusNotFound)
-		return
-	case err != nil:
-		http.Error(w, "a snapshot cannot be shown: "+text.Of(err), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if r.Method == http.MethodGet {
-		_, _ = io.Copy(w, bytes.NewReader(body)) // the client may have gone
-	}
+	write(w, r, "application/json; charset=utf-8", body)
 }
 
-// look returns what serveJSON answers. It contains a panic.
-func (p *Page) look(v view, answer func(u *update, v view) (any, bool)) (text []byte, err error) {
+// inTurn calls f with a new update, one request at a time, to bound the load. It contains a
+// panic, and returns an error without calling f if the request has ended.
+func (p *Page) inTurn(r *http.Request, f func(u *update) error) (err error) {
+	select {
+	case p.asking <- struct{}{}:
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
 	defer func() {
+		<-p.asking
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panicked: %v", r)
 		}
 	}()
-	a, ok := answer(p.update(), v)
-	if !ok {
-		return nil, errUnknown
+	return f(p.update())
+}
+
+// failed answers a request that failed with err.
+func failed(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errUnknown):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, errClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "a snapshot cannot be shown: "+text.Of(err), http.StatusInternalServerError)
 	}
-	return encode(a)
+}
+
+// write answers with a body.
+func write(w http.ResponseWriter, r *http.Request, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method == http.MethodGet {
+		_, _ = io.Copy(w, bytes.NewReader(body)) // the client may have gone
+	}
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"slices"
+	"time"
 
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/metrics/internal/label"
@@ -12,7 +13,7 @@ import (
 
 // pools returns the overview of the pools whose name contains find.
 func (u *update) pools(find string) overview {
-	g := overview{Life: u.life, Time: u.at, Every: seconds(u.every), Pools: []summary{}}
+	g := overview{Life: u.life, Time: u.at, Every: seconds(u.every), Docs: u.docs, Pools: []summary{}}
 	var shown []*known
 	shown, g.More = u.chosen(find)
 	for _, k := range shown {
@@ -22,7 +23,7 @@ func (u *update) pools(find string) overview {
 		}
 		one, problem := u.summary(s, k.problem)
 		if problem != k.problem {
-			one = summary{Name: s.Name, Problem: problem}
+			one = summary{Name: s.Name, Problem: problem, Flags: flagsOf(s, problem, 0, 0)}
 		}
 		g.Pools = append(g.Pools, one)
 	}
@@ -155,13 +156,15 @@ func (u *update) summary(s *metrics.Snapshot, problem string) (out summary, p st
 		out.Multiplexers = append(out.Multiplexers, toMultiplexer(&s.Multiplexers[i]))
 	}
 	out.Endpoints = toEndpoints(s.Endpoints)
+	out.Layers = (*layers)(metrics.LayersOf(&s.Inspection))
+	var outage seconds
 	if s.Outage {
-		var d seconds
 		if !s.Since.IsZero() {
-			d = seconds(max(0, u.at.Sub(s.Since)))
+			outage = seconds(max(0, u.at.Sub(s.Since)))
 		}
-		out.Outage = &d
+		out.Outage = &outage
 	}
+	out.Flags = flagsOf(s, problem, time.Duration(outage), u.limit)
 	if problem == "" {
 		out.Wait = toHistogram(s.Wait)
 	}

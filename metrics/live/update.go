@@ -14,6 +14,7 @@ import (
 // update is the state of all pools at one time. It is not safe for concurrent use.
 type update struct {
 	life   string
+	docs   string
 	every  time.Duration
 	limit  int
 	at     time.Time
@@ -34,7 +35,7 @@ type known struct {
 // update takes a snapshot of every meter, without lists.
 func (p *Page) update() *update {
 	u := &update{
-		life: p.life, every: p.cfg.Every, limit: p.cfg.Limit,
+		life: p.life, docs: p.cfg.Docs, every: p.cfg.Every, limit: p.cfg.Limit,
 		at: time.Now(), byName: make(map[string]int), taken: make(map[string]int), frames: make(map[view][]byte),
 	}
 	all, problem := p.meters()
@@ -156,6 +157,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 		m := &s.Multiplexers[i]
 		brief.Multiplexers[i].Took = toHistogram(metrics.HistogramOf(m.Took))
 		brief.Multiplexers[i].Conns = toMuxConns(first(m.Resources, u.limit))
+		brief.Multiplexers[i].Settings = toSettings(m.Settings)
 	}
 	if s.Endpoints != nil {
 		brief.Endpoints.Rows = toEndpointRows(first(s.Endpoints.All, u.limit))
@@ -177,6 +179,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	for _, f := range s.Facts {
 		d.Facts = append(d.Facts, fact(f))
 	}
+	d.Settings = toSettings(s.Settings)
 	for _, e := range first(s.Events, u.limit) {
 		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
 	}
@@ -209,6 +212,18 @@ func toItem(r *resource.ResourceInfo) item {
 	}
 	if d := seconds(r.Idle); r.State != resource.Leased {
 		out.Idle = &d
+	}
+	return out
+}
+
+// maxSettings is how many settings are shown; a pool has about 60.
+const maxSettings = 500
+
+func toSettings(all []resource.Setting) []setting {
+	out := make([]setting, min(len(all), maxSettings))
+	for i := range out {
+		s := &all[i]
+		out[i] = setting{text.Discreet(s.Of), text.Discreet(s.Name), text.Discreet(s.Value), s.Default}
 	}
 	return out
 }

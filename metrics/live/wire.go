@@ -24,6 +24,7 @@ type overview struct {
 	Life  string    `json:"life"` // changes with a restart
 	Time  time.Time `json:"time"`
 	Every seconds   `json:"every_seconds"`
+	Docs  string    `json:"docs"` // address before the name of a document
 	Pools []summary `json:"pools"`
 	More  int       `json:"more,omitempty"` // number of pools that match and are left out
 }
@@ -52,6 +53,25 @@ type summary struct {
 
 	Multiplexers []multiplexer `json:"multiplexers,omitempty"` // that share resources among calls
 	Endpoints    *endpoints    `json:"endpoints,omitempty"`    // over which the pool is spread
+	Layers       *layers       `json:"layers,omitempty"`       // sums over these
+
+	Flags []flag `json:"flags,omitempty"` // what is wrong
+}
+
+// layers are metrics.Layers.
+type layers struct {
+	Multiplexers int   `json:"multiplexers"`
+	InFlight     int   `json:"in_flight"`
+	Orphans      int   `json:"orphans"`
+	Waiting      int   `json:"waiting"`
+	Answered     int64 `json:"answered"`
+	NotSent      int64 `json:"not_sent"`
+	MayHaveRun   int64 `json:"may_have_run"`
+	Endpoints    int   `json:"endpoints"`
+	Ejected      int   `json:"ejected"`
+	Good         int64 `json:"good"`
+	Bad          int64 `json:"bad"`
+	Refused      int64 `json:"refused"`
 }
 
 // quota is a resource.SharedQuota.
@@ -110,8 +130,9 @@ type multiplexer struct {
 	Resumes       int64      `json:"resumes"`
 	Gaps          int64      `json:"gaps"`
 	Panics        int64      `json:"panics"`
-	Took          *histogram `json:"took,omitempty"`  // on the page of the pool
-	Conns         []muxConn  `json:"conns,omitempty"` // on the page of the pool
+	Took          *histogram `json:"took,omitempty"`     // on the page of the pool
+	Conns         []muxConn  `json:"conns,omitempty"`    // on the page of the pool
+	Settings      []setting  `json:"settings,omitempty"` // on the page of the pool
 }
 
 // muxConn is a resource.MultiplexedResource.
@@ -213,6 +234,7 @@ type detail struct {
 	Waiters   waiters          `json:"waiters"`
 	Policies  []policy         `json:"policies"`
 	Facts     []fact           `json:"facts"`
+	Settings  []setting        `json:"settings"`
 	Events    []happening      `json:"events"`
 }
 
@@ -291,6 +313,14 @@ type fact struct {
 	Name  string `json:"name"`
 	Value int64  `json:"value"`
 	Level bool   `json:"level,omitempty"`
+}
+
+// setting is a resource.Setting.
+type setting struct {
+	Of      string `json:"of"`
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default bool   `json:"default,omitempty"`
 }
 
 type happening struct {

@@ -22,7 +22,8 @@ import (
 // Cluster lends WebSocket connections of several endpoints. Make one with [New]. Any number of
 // goroutines may call its methods at once.
 type Cluster struct {
-	cfg     Config // constant
+	cfg     Config             // constant
+	shown   []resource.Setting // constant: what Inspect lists of cfg
 	manager *wspool.Manager[string]
 	set     *endpoint.Set // constant once made is closed
 	made    chan struct{} // closed when New has set everything
@@ -43,7 +44,7 @@ type Cluster struct {
 // wait for the first answer. The error names every bad field. Call [Cluster.Close] when done.
 func New(cfg Config) (*Cluster, error) {
 	bad := cfg.check()
-	c := &Cluster{cfg: cfg.withDefaults(), made: make(chan struct{})}
+	c := &Cluster{cfg: cfg.withDefaults(), shown: settingsOf(cfg), made: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.nodes.Store(&map[string]*node{})
 	var resolver endpoint.Resolver

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/settings"
 	"github.com/respool/respool/resource"
 )
 
@@ -17,7 +19,35 @@ func (c *Cluster) Inspect(limit int) resource.Inspection {
 	s := c.Stats()
 	in.Endpoints = endpointsOf(&s, time.Now())
 	in.Panics += c.moves.panics.Load() + s.Set.Panics
+	if limit > 0 {
+		in.Settings = slices.Concat(c.shown, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
+			return s.Of == "wspool.ManagerConfig" // of the manager that c has made
+		}))
+	}
 	return in
+}
+
+// settingsOf returns what Inspect lists of the settings of a cluster with cfg. MaxSize of a
+// wspool.Config is MaxEach where it is 0.
+func settingsOf(cfg Config) []resource.Setting {
+	filled := func(c Config) Config {
+		c = c.withDefaults()
+		c.Choices = cmp.Or(c.Choices, endpoint.DefaultChoices)
+		c.MaxEjected = cmp.Or(c.MaxEjected, endpoint.DefaultMaxEjected)
+		c.PanicBelow = cmp.Or(c.PanicBelow, endpoint.DefaultPanicBelow)
+		c.ProbeDelay = cmp.Or(c.ProbeDelay, endpoint.DefaultProbeDelay)
+		c.MaxProbeDelay = cmp.Or(c.MaxProbeDelay, max(endpoint.DefaultMaxProbeDelay, c.ProbeDelay))
+		c.ProbeTimeout = cmp.Or(c.ProbeTimeout, endpoint.DefaultProbeTimeout)
+		c.FailbackAfter = cmp.Or(c.FailbackAfter, endpoint.DefaultFailbackAfter)
+		return c
+	}
+	zero := filled(Config{MaxTotal: cfg.MaxTotal})
+	zero.MaxTotal = 0 // it is required
+	var all []resource.Setting
+	for _, f := range settings.Of(cfg, filled(cfg), zero) {
+		all = append(all, resource.Setting{Of: "cluster.Config", Name: f.Name, Value: f.Value, Default: f.Default})
+	}
+	return all
 }
 
 // Attach lists r in the Multiplexers of [Cluster.Inspect] until detach is called, as

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,6 +73,31 @@ func TestInspect(t *testing.T) {
 		}
 		if x := in.Multiplexers[0]; x.Name != "rpc" || x.Held != 8 || held != 8 || len(x.Resources) != 8 || x.Calls == 0 {
 			t.Errorf("%d shared, of %+v", held, x)
+		}
+
+		settings := make(map[string]string)
+		for _, one := range in.Settings {
+			if one.Of == "wspool.ManagerConfig" {
+				t.Errorf("the manager that the cluster made is shown: %+v", one)
+			}
+			settings[one.Of+"."+one.Name] = one.Value
+			if one.Default {
+				settings[one.Of+"."+one.Name] += "*"
+			}
+		}
+		for name, want := range map[string]string{
+			"cluster.Config.DrainTimeout": "30s*", "cluster.Config.MaxEjected": "0.3*", "cluster.Config.Rebalance.After": "30s*", "cluster.Config.Balancer": "not set*",
+			"wspool.Config.KeepAlive": "15s*",
+		} {
+			if settings[name] != want {
+				t.Errorf("%s is %q, want %q", name, settings[name], want)
+			}
+		}
+		if got := settings["cluster.Config.MaxTotal"]; got == "" || strings.HasSuffix(got, "*") || settings["cluster.Config.Resolver"] == "not set*" {
+			t.Errorf("the settings are %v", settings)
+		}
+		if c.Inspect(0).Settings != nil {
+			t.Error("there are settings without lists")
 		}
 
 		w.at("a:80").kill()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/respool/respool/internal/settings"
 	"github.com/respool/respool/resource"
 )
 
@@ -148,5 +149,21 @@ func (c *Client) Multiplexer(limit int) resource.Multiplexer {
 			})
 		}
 	}
+	if limit > 0 {
+		m.Settings = c.cfg.settings()
+	}
 	return m
+}
+
+// settings returns what Multiplexer lists as the settings of a client with c, which has its
+// defaults.
+func (c Config) settings() (all []resource.Setting) {
+	zero := Config{Codec: c.Codec}.withDefaults()
+	for _, f := range settings.Of(c, c, zero) {
+		if f.Name == "Name" {
+			f.Value, f.Default = c.Name, c.Name == zero.Name
+		}
+		all = append(all, resource.Setting{Of: "mux.Config", Name: f.Name, Value: f.Value, Default: f.Default})
+	}
+	return all
 }

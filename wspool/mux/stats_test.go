@@ -67,10 +67,26 @@ func TestMultiplexer(t *testing.T) {
 			len(in.Resources) != 1 || in.Resources[0].ID != m.Resources[0].ID || !in.Resources[0].Shared {
 			t.Errorf("%+v; %+v", m.Resources, in.Resources)
 		}
+		settings := make(map[string]resource.Setting)
+		for _, one := range m.Settings {
+			settings[one.Name] = one
+		}
+		for name, want := range map[string]resource.Setting{
+			"Codec": {Value: "mux_test.plain"}, "Name": {Value: "mux_test.plain", Default: true}, "MaxInFlight": {Value: "2"}, "GrowAt": {Value: "16", Default: true},
+			"OrphanWait": {Value: "30s", Default: true}, "Trace": {Value: "not set", Default: true},
+		} {
+			want.Of, want.Name = "mux.Config", name
+			if settings[name] != want {
+				t.Errorf("the setting is %+v, want %+v", settings[name], want)
+			}
+		}
+		if n := reflect.TypeFor[mux.Config]().NumField(); len(m.Settings) != n {
+			t.Errorf("%d of %d fields are settings", len(m.Settings), n)
+		}
 		if h := metrics.HistogramOf(m.Took); h.Count != 3 || h.Sum < 30*time.Millisecond || h.Sum > 31*time.Millisecond || h.Quantile(0.5).Round(time.Millisecond) != 10*time.Millisecond {
 			t.Errorf("the calls took %+v", h)
 		}
-		if m := p.Inspect(0).Multiplexers[0]; len(m.Resources) != 0 || m.InFlight != 2 {
+		if m := p.Inspect(0).Multiplexers[0]; len(m.Resources) != 0 || m.Settings != nil || m.InFlight != 2 {
 			t.Errorf("without lists: %+v", m)
 		}
 		time.Sleep(2 * time.Second) // the caller without room gives up

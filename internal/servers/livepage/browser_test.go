@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +22,64 @@ import (
 	"github.com/respool/respool/metrics/live"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// tests close the browser before goleak looks.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	code := t.M.Run()
+	if shared.stop != nil {
+		shared.stop()
+	}
+	return code
+}
+
+// shared is the browser of all tests, which starts with the first one: to start takes more
+// time than most tests.
+var shared struct {
+	ctx  context.Context // nil: it has not started
+	stop func()
+}
+
+// chromium returns the context of the browser.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	program := outside.Program(t, []string{"chromium", "chromium-browser", "google-chrome"}, "chromium")
+	if shared.ctx != nil {
+		return shared.ctx
+	}
+	dir, err := os.MkdirTemp("", "livepage-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.UserDataDir(dir), chromedp.Flag("hide-scrollbars", true))
+	all, end := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, cancel := chromedp.NewContext(all)
+	shared.stop = func() {
+		closeTab(ctx, log.Printf)
+		cancel()
+		end()
+		if err := os.RemoveAll(dir); err != nil {
+			log.Print(err)
+		}
+	}
+	if err := chromedp.Do(ctx); err != nil { // lives as long as ctx
+		t.Fatal(err)
+	}
+	shared.ctx = ctx
+	return ctx
+}
+
+// closeTab closes a tab, or with the first one the browser, and waits for that.
+func closeTab(ctx context.Context, logf func(format string, args ...any)) {
+	limit, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if err := chromedp.Cancel(limit); err != nil && !errors.Is(err, context.Canceled) {
+		logf("a tab ended with %v", err)
+	}
+}
 
 // patience is for a browser on a machine that is busy.
 const patience = time.Minute
@@ -37,21 +96,13 @@ for (const what of ["error", "unhandledrejection", "securitypolicyviolation"]) {
   addEventListener(what, (e) => bad.push(what + ": " + (e.message ?? e.reason ?? (e.violatedDirective + " " + e.blockedURI))), true);
 }`
 
-// open starts a browser of the test's own.
+// open opens a tab of the test's own, in a context of its own: it shares neither storage nor
+// permissions with others.
 func open(t *testing.T) *tab {
-	program := outside.Program(t, []string{"chromium", "chromium-browser", "google-chrome"}, "chromium")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.UserDataDir(t.TempDir()), chromedp.Flag("hide-scrollbars", true))
-	all, end := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, cancel := chromedp.NewContext(all)
+	ctx, cancel := chromedp.NewContext(chromium(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(func() {
-		limit, stop := context.WithTimeout(ctx, patience)
-		defer stop()
-		if err := chromedp.Cancel(limit); err != nil && !errors.Is(err, context.Canceled) {
-			t.Logf("the browser ended with %v", err)
-		}
+		closeTab(ctx, t.Logf)
 		cancel()
-		end()
 	})
 	if err := chromedp.Do(ctx); err != nil { // lives as long as ctx
 		t.Fatal(err)

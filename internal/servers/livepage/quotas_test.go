@@ -52,7 +52,7 @@ func TestQuotas(t *testing.T) {
 		{"model", "5 held", "1 free here", "18 others", "of 24", "granted 6", "fair share 6", "wanted 9", "waiting 3", "processes 4", "limit 24",
 			"beyond the grant 0", "closed 1", "operations 12,345", "if lost local share"},
 		{"account", "7 held", "0 free here", "19 others", "of 20", "granted 4", "limit 20 to 30", "beyond the grant 3, 11 in all", "operations 900, 40 failed",
-			"The engine does not answer: dial tcp 192.0.2.7:6379: connect: connection refused"},
+			"No claim of this process has been answered for 1 min 35 s, so it does what its mode says (fail closed). The last error: dial tcp 192.0.2.7:6379: connect: connection refused."},
 	} {
 		got := eval[string](b, fmt.Sprintf(card, i))
 		for _, w := range want {
@@ -86,8 +86,8 @@ func TestQuotas(t *testing.T) {
 		s.Quotas[1] = resource.SharedQuota{Name: "account", Holder: "h2", Granted: 5, Held: 5, Limit: 20, Highest: 20, Total: 20}
 	})
 	b.until(`document.querySelectorAll("#quotas .quota").length === 2 && ` + fmt.Sprintf(flags, 1) + ` === ""`)
-	if eval[bool](b, `document.querySelectorAll("#quotas .quota")[1].querySelector(".cause").checkVisibility()`) {
-		t.Error("the cause is still shown")
+	if eval[bool](b, `document.querySelectorAll("#quotas .quota")[1].querySelector(".whys").checkVisibility()`) {
+		t.Error("the reasons are still shown")
 	}
 	b.good()
 }
@@ -129,6 +129,16 @@ func TestQuotas_Widths(t *testing.T) {
 		t.Error("a name was run")
 	}
 	b.good()
+}
+
+// keep writes a PNG of one element if RESPOOL_SCREENSHOTS is set.
+func (b *tab) keep(selector, name string) {
+	b.t.Helper()
+	if dir := os.Getenv("RESPOOL_SCREENSHOTS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), b.picture(selector), 0o644); err != nil {
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // picture returns a PNG of one element.

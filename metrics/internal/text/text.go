@@ -28,6 +28,7 @@ func Of(err error) (s string) {
 
 // Discreet returns s as at most MaxError bytes of printable UTF-8, without what looks
 // like a secret.
-func Discreet(s string) string {
-	return Clean(redact.Hide(s), MaxError)
-}
+func Discreet(s string) string { return DiscreetTo(s, MaxError) }
+
+// DiscreetTo is Discreet with another limit.
+func DiscreetTo(s string, limit int) string { return Clean(redact.Hide(s), limit) }

@@ -1,8 +1,9 @@
 // The endpoints over which a pool is spread.
 
 import { attribute, keyed, make, say } from "./dom.js";
-import { count, duration, long, share } from "./format.js";
-import { endpointFlags, showAll } from "./overview.js";
+import { count, duration, long, rate, share } from "./format.js";
+import { Chart } from "./chart.js";
+import { showChips, showWhys, whys } from "./flags.js";
 import { pairs, scroller, section, table } from "./parts.js";
 
 const columns = ["Endpoint", "Status", "Share", "Connections|n", "Idle|n", "Shared|n", "Load|n", "Latency|n", "Good|n", "Failed|n", "Refused|n", "Ejections|n", "Moved|n", "Zone", "Priority|n"];
@@ -11,22 +12,32 @@ export class Endpoints {
   constructor() {
     this.note = make("span", { class: "note" });
     this.flags = make("span", { class: "flags" });
-    this.cause = make("p", { class: "cause" });
+    this.reasons = whys();
+    const sum = (k) => (p) => p.s.layers && p.s.layers.endpoints > 0 ? p.s.layers[k] : null;
+    const a = (k) => (p) => p.layered && p.s.layers.endpoints > 0 ? p.layered[k] : null;
+    this.moving = [
+      new Chart({ title: "Endpoints", stacked: true, series: [
+        { label: "in use", css: "leased", area: true, of: (p) => (sum("endpoints")(p) == null ? null : p.s.layers.endpoints - p.s.layers.ejected) },
+        { label: "ejected", css: "alert", area: true, of: sum("ejected") }] }),
+      new Chart({ title: "Evidence a second", format: rate, series: [
+        { label: "good", css: "leased", of: a("good") }, { label: "refused", css: "making", of: a("refused") }, { label: "failed", css: "alert", of: a("bad") }] }),
+    ];
     this.table = table("Endpoints", columns);
     this.figures = make("dl", { class: "figures" });
-    this.section = section(["Endpoints", this.note, this.flags], "endpoints", this.cause, scroller("Endpoints", this.table), this.figures);
+    this.section = section(["Endpoints", this.note, this.flags], "endpoints", this.reasons, scroller("Endpoints", this.table), this.figures,
+      make("div", { class: "grid two moving" }, ...this.moving.map((c) => c.figure)));
     this.section.hidden = true;
   }
 
   // show draws what a pool has; e is undefined if it is not spread.
-  show(e) {
+  show(e, flags, history, t) {
     this.section.hidden = !e;
     if (!e) return;
     const all = e.rows ?? [];
     say(this.note, all.length < e.matched ? `${count(all.length)} of ${count(e.matched)}` : count(e.matched));
-    showAll(this.flags, endpointFlags(e));
-    this.cause.hidden = !e.resolver_error;
-    say(this.cause, e.resolver_error ? `The last answer of the resolver was not applied: ${e.resolver_error}` : "");
+    showChips(this.flags, flags);
+    showWhys(this.reasons, flags);
+    for (const c of this.moving) c.show(history, t);
     keyed(this.table.body, all, (r) => r.addr, newRow, showRow);
     this.table.classList.toggle("none", all.length === 0);
     pairs(this.figures, [

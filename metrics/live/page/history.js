@@ -6,6 +6,7 @@ const spans = [60, 120, 180, 240, 300, 420, 600]; // seconds that charts show: t
 export const span = spans.at(-1);
 const minute = 60;
 const counters = ["acquired", "waited", "unserved", "made", "failed", "destroyed"];
+const layerCounters = ["answered", "not_sent", "may_have_run", "good", "bad", "refused"];
 const levels = ["max", "leased", "idle", "making", "destroying", "waiting", "oldest_wait_seconds"];
 
 // pick returns an object with some members of from: points are kept for minutes and
@@ -13,8 +14,8 @@ const levels = ["max", "leased", "idle", "making", "destroying", "waiting", "old
 export const pick = (from, names) => Object.fromEntries(names.map((k) => [k, from[k]]));
 
 // History is the history of one pool. A point is {t, life, every, s, p50, p99} and,
-// once it is joined to the point before it, {joined, rates, failed}: counts a
-// second, and failed acquires a second by reason.
+// once it is joined to the point before it, {joined, rates, failed, layered}: counts a
+// second, failed acquires a second by reason, and counts a second of the layers above the pool.
 export class History {
   points = [];
   added = 0;
@@ -28,7 +29,7 @@ export class History {
     const before = this.last;
     if (before && t === before.t && life === before.life) return;
     const { wait } = s;
-    const p = { t, life, every, s: { ...pick(s, levels), counts: pick(s.counts, counters), failed: s.failed_by_reason ?? {} }, p50: null, p99: null };
+    const p = { t, life, every, s: { ...pick(s, levels), counts: pick(s.counts, counters), failed: s.failed_by_reason ?? {}, layers: s.layers ?? null }, p50: null, p99: null };
     join(before, p);
     const d = p.joined ? difference(wait, this.waits.last?.wait) : null;
     if (d && d.count > 0) [p.p50, p.p99] = [quantile(d, 0.5), quantile(d, 0.99)];
@@ -72,7 +73,7 @@ export class History {
     const taken = new Set(own.flatMap((p) => [-1, 0, 1].map((d) => Math.round(p.t) + d)));
     const told = past.t.flatMap((t, i) => (t <= after || taken.has(Math.round(t)) ? [] : [{
       t, life, every: past.every_seconds, past: true,
-      s: { ...at(past.levels, i), counts: at(past.counts, i), failed: past.failed_by_reason && at(past.failed_by_reason, i) },
+      s: { ...at(past.levels, i), counts: at(past.counts, i), failed: past.failed_by_reason && at(past.failed_by_reason, i), layers: layersAt(past.layers, i) },
       p50: past.wait_p50_seconds?.[i] ?? null, p99: past.wait_p99_seconds?.[i] ?? null,
     }]));
     this.set([...own, ...told].sort((a, b) => a.t - b.t));
@@ -104,6 +105,19 @@ export class History {
     }
     return joined.length ? joined.reduce((a, b) => a + b) / joined.length : null;
   }
+
+  // failing is rate of the failed acquires, by reason, without those that did not want to wait.
+  failing() {
+    const last = this.points.slice(-3).filter((p) => p.joined && p.failed);
+    const by = {};
+    for (const p of last) for (const [k, n] of Object.entries(p.failed)) if (k !== "none_idle") by[k] = (by[k] ?? 0) + n / last.length;
+    return by;
+  }
+}
+
+// layersAt is null where the pool had no layers above it.
+function layersAt(columns, i) {
+  return columns?.multiplexers[i] == null ? null : at(columns, i);
 }
 
 const at = (columns, i) => Object.fromEntries(Object.entries(columns ?? {}).map(([k, all]) => [k, all[i]]));
@@ -116,9 +130,12 @@ function join(before, p) {
   const took = before ? p.t - before.t : 0;
   p.joined = before != null && before.life === p.life && took < Math.max(10, 4 * p.every, 4 * before.every) &&
     both.every((k) => p.s.counts[k] >= before.s.counts[k]);
-  [p.rates, p.failed] = [null, null];
+  [p.rates, p.failed, p.layered] = [null, null, null];
   if (!p.joined) return;
   p.rates = Object.fromEntries(both.map((k) => [k, (p.s.counts[k] - before.s.counts[k]) / took]));
+  const [now, then] = [p.s.layers, before.s.layers];
+  // The sums over endpoints fall when one leaves.
+  if (now && then) p.layered = Object.fromEntries(layerCounters.map((k) => [k, now[k] < then[k] ? null : (now[k] - then[k]) / took]));
   if (p.s.failed && before.s.failed) p.failed = Object.fromEntries(Object.entries(p.s.failed).map(([k, n]) => [k, Math.max(0, n - (before.s.failed[k] ?? 0)) / took]));
 }
 

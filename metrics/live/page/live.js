@@ -1,10 +1,12 @@
 // The page: its state, and the stream of events that feeds it.
 
 import { attribute, say } from "./dom.js";
+import { docs } from "./flags.js";
 import { clock } from "./format.js";
 import { History, span } from "./history.js";
 import { showOverview } from "./overview.js";
 import { One } from "./one.js";
+import { openReport } from "./report.js";
 
 const $ = (id) => document.getElementById(id);
 const histories = new Map(); // by name of pool
@@ -38,6 +40,7 @@ function enter() {
   $("crumb").setAttribute("title", pool ?? "");
   document.title = pool ? `${pool} · Pools` : "Pools";
   attribute($("json"), "href", pool == null ? "pools.json" : `pool.json${link.to(pool)}`);
+  attribute($("ticket-link"), "href", pool == null ? "report.txt" : `report.txt${link.to(pool)}`);
   attribute($("one"), "aria-busy", pool != null ? "true" : null);
   $("one").classList.remove("lost", "blank");
   paint();
@@ -77,6 +80,7 @@ function remember(s, time) {
 
 function onPools(g) {
   overview = g;
+  docs.at = g.docs;
   for (const s of g.pools) remember(s, g.time);
   const t = Date.parse(g.time) / 1000;
   // A pool that is gone is forgotten when its charts would be empty.
@@ -208,6 +212,7 @@ function spanTo(value) {
 }
 
 $("pause").addEventListener("click", pause);
+$("report").addEventListener("click", () => openReport(choice.pool));
 $("home").addEventListener("click", (e) => {
   if (e.metaKey || e.ctrlKey || e.shiftKey) return;
   e.preventDefault();
@@ -227,6 +232,7 @@ addEventListener("popstate", () => {
 });
 
 document.addEventListener("keydown", (e) => {
+  if ($("ticket").open) return; // the keys are those of the dialog
   const writing = /^(INPUT|SELECT|TEXTAREA)$/.test(e.target.tagName) && e.target.type !== "radio";
   if (e.key === "Escape") {
     if (writing) e.target.blur();

@@ -4,9 +4,12 @@ import { attribute, keyed, make, say } from "./dom.js";
 import { clock, count, duration, long, fileLine, rate, short } from "./format.js";
 import { Minute, pick } from "./history.js";
 import { Bars, Chart } from "./chart.js";
-import { bar, levels, quotaFlags, showAll, showFlags, showWait } from "./overview.js";
+import { bar, levels, showWait } from "./overview.js";
+import { Advice } from "./advice.js";
 import { Endpoints } from "./endpoints.js";
+import { docs, failing, flagsOf, showChips, showWhys, whys } from "./flags.js";
 import { newMux, showMux } from "./mux.js";
+import { Settings } from "./settings.js";
 import { pairs, rows, scroller, section, table } from "./parts.js";
 
 const latencies = [
@@ -35,12 +38,13 @@ export class One {
   constructor(root, name, choice, ask) {
     Object.assign(this, { root, name, choice, ask, minute: new Minute() });
     this.e = {};
-    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.spread(), this.shared(), this.quotas(), this.callers(), this.population(), this.rest());
+    root.replaceChildren(this.head(), this.charts(), this.latencies(), this.spread(), this.shared(), this.quotas(), this.callers(), this.population(), this.sizes(), this.rest(), this.configured());
   }
 
   head() {
     const e = this.e;
     e.flags = make("span", { class: "flags" });
+    e.reasons = whys();
     e.cause = make("p", { class: "cause", hidden: true });
     e.bar = bar();
     e.legend = levels.map(([css, label]) => {
@@ -53,11 +57,20 @@ export class One {
       e[`${key}Note`] = make("dd", { class: "soft" });
       return make("div", {}, make("dt", {}, label), e[key], e[`${key}Note`]);
     };
+    // A figure that can be red says why, in a place that is kept, so that nothing moves when it
+    // comes and goes.
+    const red = (key, label) => {
+      const div = tile(key, label);
+      e[`${key}Why`] = whys();
+      e[`${key}Red`] = make("dd", { class: "soft red calm" }, make("details", { class: "why" }, make("summary", { "aria-label": `Why ${label} is red` }, "Why"), e[`${key}Why`]));
+      div.append(e[`${key}Red`]);
+      return div;
+    };
     return make("div", { class: "head" },
-      make("h1", {}, make("bdi", {}, this.name), e.flags), e.cause, e.bar,
+      make("h1", {}, make("bdi", {}, this.name), e.flags), e.reasons, e.cause, e.bar,
       make("ul", { class: "legend" }, ...e.legend.map((l) => l[2]), make("li", {}, "of ", e.max)),
       make("dl", { class: "tiles" },
-        tile("rate", "Acquires"), tile("unserved", "Acquires failed"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), tile("waiting", "Waiting callers"), tile("made", "Created"), tile("failed", "Creations failed")));
+        tile("rate", "Acquires"), red("unserved", "Acquires failed"), tile("p50", "Wait p50"), tile("p99", "Wait p99"), red("waiting", "Waiting callers"), tile("made", "Created"), red("failed", "Creations failed")));
   }
 
   charts() {
@@ -101,7 +114,17 @@ export class One {
     const e = this.e;
     e.shared = make("div", { class: "muxes" });
     e.sharedNote = make("span", { class: "note" });
-    e.sharedSection = section(["Shared connections", e.sharedNote], "shared", e.shared);
+    const s = (k) => (p) => p.s.layers && p.s.layers.multiplexers > 0 ? p.s.layers[k] : null;
+    const r = (k) => (p) => p.layered && p.s.layers.multiplexers > 0 ? p.layered[k] : null;
+    this.sharing = [
+      new Chart({ title: "Calls in flight", stacked: true, series: [
+        { label: "in flight", css: "leased", area: true, of: s("in_flight") }, { label: "orphans", css: "destroying", area: true, of: s("orphans") },
+        { label: "waiting for room", css: "alert", of: s("waiting") }] }),
+      new Chart({ title: "Calls a second", format: rate, series: [
+        { label: "answered", css: "leased", of: r("answered") }, { label: "not sent", css: "making", of: r("not_sent") },
+        { label: "may have run", css: "alert", of: r("may_have_run") }] }),
+    ];
+    e.sharedSection = section(["Shared connections", e.sharedNote], "shared", e.shared, make("div", { class: "grid two moving" }, ...this.sharing.map((c) => c.figure)));
     return e.sharedSection;
   }
 
@@ -149,6 +172,16 @@ export class One {
       scroller("Resources", e.resources));
   }
 
+  sizes() {
+    this.advice = new Advice(this.name);
+    return this.advice.section;
+  }
+
+  configured() {
+    this.settings = new Settings();
+    return this.settings.section;
+  }
+
   rest() {
     const e = this.e;
     e.policies = table("Policies", ["Where", "Policy", "State"]);
@@ -173,8 +206,9 @@ export class One {
     if (t !== this.t) this.minute.add(t, life, pick(d, latencies.map(([key]) => key)));
     Object.assign(this, { t, d });
     const e = this.e;
-    showFlags(e.flags, d);
-    e.cause.hidden = !d.last_make_error;
+    showChips(e.flags, d.flags ?? [], { whole: true, jump: true });
+    showWhys(e.reasons, flagsOf(d).filter((f) => f.level !== "note"));
+    e.cause.hidden = !d.last_make_error || d.outage_seconds != null; // then the reason has it
     say(e.cause, d.last_make_error ? `The last creation failed: ${d.last_make_error}` : "");
     e.bar.show(d);
     for (const [k, value] of e.legend) say(value, count(d[k]));
@@ -191,13 +225,15 @@ export class One {
       b.figure.hidden = (key === "check" || key === "destroy") && d[key].count === 0;
     }
     e.bars.classList.toggle("four", this.bars.filter(([, b]) => !b.figure.hidden).length === 4);
-    this.endpoints.show(d.endpoints);
-    this.showShared(d.multiplexers ?? [], life, minute);
+    this.endpoints.show(d.endpoints, flagsOf(d, "endpoints"), history, t);
+    this.showShared(d.multiplexers ?? [], history, life, minute);
     this.showQuotas(d.quotas ?? []);
     this.showHeld(d.held, d.leased);
     this.showWaiters(d.waiters, d.waiting);
     this.showResources(d.resources, d.held, d.multiplexers ?? []);
     this.showRest(d);
+    this.settings.show(d.settings ?? [], d.multiplexers ?? []);
+    this.advice.look();
   }
 
   tiles(d, history, minute) {
@@ -206,31 +242,41 @@ export class One {
     say(e.rateNote, `${count(d.counts.acquired)} in all`);
     showWait(e.p50, history, d, 0.5, minute);
     showWait(e.p99, history, d, 0.99, minute);
-    const failing = history.rate("unserved");
-    say(e.unserved, failing ? `${rate(failing)} /s` : "none now");
+    const [rates, failingFlags] = [history.rate("unserved"), failing(history)];
+    say(e.unserved, rates ? `${rate(rates)} /s` : "none now");
     say(e.unservedNote, `${count(d.counts.unserved)} in all`);
-    e.unserved.parentElement.classList.toggle("alert", failing > 0);
+    this.red("unserved", failingFlags);
     for (const q of ["p50", "p99"]) say(e[`${q}Note`], minute && !e[q].classList.contains("old") ? "last minute" : "since start");
     say(e.waiting, count(d.waiting));
     say(e.waitingNote, d.waiting ? `oldest ${duration(d.oldest_wait_seconds)}` : `${count(d.counts.waited)} waited`);
-    e.waiting.parentElement.classList.toggle("alert", d.waiting > 0);
+    this.red("waiting", flagsOf(d).filter((f) => f.kind === "full" || f.kind === "waiting"));
     say(e.made, count(d.counts.made));
     say(e.madeNote, `${count(d.counts.destroyed)} destroyed`);
     say(e.failed, count(d.counts.failed));
     say(e.failedNote, d.outages ? `${count(d.outages)} outage${d.outages > 1 ? "s" : ""}` : "no outage");
-    e.failed.parentElement.classList.toggle("alert", d.outage_seconds != null);
+    this.red("failed", flagsOf(d).filter((f) => f.kind === "outage"));
   }
 
-  showShared(all, life, minute) {
+  // red shows a figure in red if there are flags, with the reasons.
+  red(key, flags) {
+    const e = this.e;
+    e[key].parentElement.classList.toggle("alert", flags.length > 0);
+    e[`${key}Red`].classList.toggle("calm", flags.length === 0);
+    if (flags.length > 0) showWhys(e[`${key}Why`], flags);
+    else e[`${key}Red`].firstChild.open = false;
+  }
+
+  showShared(all, history, life, minute) {
     this.e.sharedSection.hidden = all.length === 0;
     say(this.e.sharedNote, "many calls on each");
-    keyed(this.e.shared, all, (m) => m.name, newMux, (e, m) => showMux(e, m, this.t, life, minute));
+    keyed(this.e.shared, all, (m) => m.name, newMux, (e, m) => showMux(e, m, flagsOf(this.d, "mux", m.name), this.t, life, minute));
+    if (all.length > 0) for (const c of this.sharing) c.show(history, this.t);
   }
 
   showQuotas(all) {
     this.e.quotasSection.hidden = all.length === 0;
     say(this.e.quotasNote, "with other processes");
-    keyed(this.e.quotas, all, (q) => `${q.name} ${q.holder}`, newQuota, showQuota);
+    keyed(this.e.quotas, all, (q) => `${q.name} ${q.holder}`, newQuota, (e, q) => showQuota(e, q, flagsOf(this.d, "quota", q.name, q.holder)));
   }
 
   // showHeld groups leases by the stack of their acquire: a leak is one stack with
@@ -302,9 +348,20 @@ export class One {
       return { ...v, key: `${k} ${seen.get(k)}` };
     }).reverse();
     keyed(e.events, numbered, (v) => v.key, (v) => make("li", { "data-kind": v.kind },
-      make("time", { datetime: v.time }, clock(Date.parse(v.time))), make("b", {}, v.kind), make("span", {}, v.text, make("i", { class: "soft" }))),
+      make("time", { datetime: v.time }, clock(Date.parse(v.time))), kindOf(v.kind), make("span", {}, v.text, make("i", { class: "soft" }))),
     (e, v) => say(e.lastChild.lastChild, v.more ? ` and ${count(v.more)} like it` : ""));
   }
+}
+
+// guides are documents about the kinds of events that are shown in red.
+const guides = {
+  outage: "operating.md#in-an-outage", overdue: "operating.md#finding-a-leak", failed: "operating.md#in-an-outage", panic: "operating.md#alerts", "not served": "failures.md#an-acquire-fails",
+};
+
+// kindOf is the kind of an event. The event itself says why it happened.
+function kindOf(kind) {
+  if (!Object.hasOwn(guides, kind)) return make("b", {}, kind);
+  return make("b", {}, make("a", { href: docs.at + guides[kind], target: "_blank", rel: "noreferrer noopener", "aria-label": `${kind}: what to do (opens a new tab)` }, kind));
 }
 
 function causes(ul, map) {
@@ -324,11 +381,12 @@ function newSite(g) {
   const at = own(g.stack);
   const summary = make("summary", {}, make("span", { class: "at" }, make("b", {}, at ? short(at.func) : "stack unknown"), make("span", { class: "soft" }, at ? fileLine(at) : "")),
     make("span", { class: "flags" }), make("span", { class: "many" }));
+  const reasons = whys();
   const leases = table("Leases", ["Resource|n", "Held|n", "Class", "State"]);
   const stack = make("ol", { class: "stack" }, ...g.stack.map((f) =>
     make("li", { class: f === at ? "own" : null }, make("code", {}, f.func), make("span", { class: "soft", title: `${f.file}:${f.line}` }, fileLine(f)))));
-  const e = make("details", { class: "site" }, summary, make("div", { class: "inside" }, stack, scroller("Leases", leases)));
-  return Object.assign(e, { leases, said: summary.lastChild, flagged: summary.children[1] });
+  const e = make("details", { class: "site" }, summary, make("div", { class: "inside" }, reasons, stack, scroller("Leases", leases)));
+  return Object.assign(e, { leases, reasons, said: summary.lastChild, flagged: summary.children[1] });
 }
 
 function showSite(e, g) {
@@ -336,6 +394,11 @@ function showSite(e, g) {
   say(e.said, `${count(n)} lease${n > 1 ? "s" : ""}, longest ${duration(g.leases[0].for_seconds)}`);
   const flags = [g.overdue && ["overdue", "bad"], g.leases.every((l) => l.shared) && ["shared", "plain"]].filter(Boolean);
   keyed(e.flagged, flags, ([x]) => x, ([x, css]) => make("span", { class: `flag ${css}` }, x), () => {});
+  const late = g.leases.filter((l) => l.overdue);
+  showWhys(e.reasons, late.length === 0 ? [] : [{
+    kind: "overdue", text: "overdue", doc: "operating.md#finding-a-leak",
+    why: `${count(late.length)} lease${late.length > 1 ? "s" : ""} acquired here ${late.length > 1 ? "have" : "has"} not ended, the longest for ${duration(late[0].for_seconds)}: longer than Overdue allows.`,
+  }]);
   rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", [l.shared && "shared", l.overdue && "overdue"].filter(Boolean).join(", ")]);
 }
 
@@ -350,19 +413,18 @@ function newQuota(q) {
   });
   const limit = make("b");
   const flags = make("span", { class: "flags" });
-  const cause = make("p", { class: "cause" });
+  const reasons = whys();
   const figures = make("dl", { class: "figures" });
   const e = make("div", { class: "card quota" },
-    make("h3", {}, make("bdi", {}, q.name), flags), cause,
+    make("h3", {}, make("bdi", {}, q.name), flags), reasons,
     make("span", { class: "levels", "aria-hidden": "true" }, ...parts),
     make("ul", { class: "legend" }, ...legend.map((l) => l[1]), make("li", {}, "of ", limit)), figures);
-  return Object.assign(e, { parts, values: legend.map((l) => l[0]), limit, flags, cause, figures });
+  return Object.assign(e, { parts, values: legend.map((l) => l[0]), limit, flags, reasons, figures });
 }
 
-function showQuota(e, q) {
-  showAll(e.flags, quotaFlags(q));
-  e.cause.hidden = !q.lost_cause;
-  say(e.cause, q.lost_cause ? `The engine does not answer: ${q.lost_cause}` : "");
+function showQuota(e, q, flags) {
+  showChips(e.flags, flags);
+  showWhys(e.reasons, flags);
   const n = [q.held, Math.max(0, q.granted - q.held), Math.max(0, q.total - q.granted)];
   const all = Math.max(q.limit, n[0] + n[1] + n[2], 1);
   n.forEach((v, i) => {
