@@ -219,8 +219,14 @@ func (x *session) drop(tenant int64) {
 	}
 }
 
-// ask sends a line and reads the answer. ctx bounds it.
-func (x *session) ask(ctx context.Context, line string) (string, error) {
+// ask sends a line and reads the answer. ctx bounds it. If it fails the answer may still come, so
+// the session cannot be used any more, though a policy may tolerate a failed check.
+func (x *session) ask(ctx context.Context, line string) (answer string, err error) {
+	defer func() {
+		if err != nil {
+			x.conn.Close()
+		}
+	}()
 	if d, ok := ctx.Deadline(); ok {
 		_ = x.conn.SetDeadline(d)
 	} else {
@@ -229,8 +235,7 @@ func (x *session) ask(ctx context.Context, line string) (string, error) {
 	if _, err := x.conn.Write([]byte(line + "\n")); err != nil {
 		return "", err
 	}
-	answer, err := x.in.ReadString('\n')
-	if err != nil {
+	if answer, err = x.in.ReadString('\n'); err != nil {
 		return "", err
 	}
 	return strings.TrimSuffix(answer, "\n"), nil

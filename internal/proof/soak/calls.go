@@ -267,7 +267,7 @@ func (c *calls) open() (err error) {
 }
 
 func (c *calls) start(l *load) {
-	l.begin(l.callers, c.op)
+	l.begin(c.name, l.callers, c.op)
 	l.keep(60*time.Millisecond, func(w *worker) {
 		for _, text := range c.always() {
 			w.violation(c.name, "%s", text)

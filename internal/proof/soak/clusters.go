@@ -113,8 +113,8 @@ func (c *clusters) publish() {
 }
 
 func (c *clusters) start(l *load) {
-	l.begin(l.callers, c.exchange)
-	l.begin(max(1, l.callers/3), c.caller.op)
+	l.begin(c.name, l.callers, c.exchange)
+	l.begin("cluster mux", max(1, l.callers/3), c.caller.op)
 	l.keep(100*time.Millisecond, c.operate)
 }
 

@@ -78,7 +78,7 @@ func (k *keyed) config(key string) (c resource.Config[*session], err error) {
 }
 
 func (k *keyed) start(l *load) {
-	l.begin(l.callers, k.op)
+	l.begin("keyed", l.callers, k.op)
 	l.keep(40*time.Millisecond, k.operate)
 }
 

@@ -5,12 +5,12 @@
 //
 // The load is a set of sections, each with pools, servers of its own on loopback and callers:
 //
-//	sessions   pools of TCP sessions, one with composed policies, one without any
+//	sessions   a resource.Pool of TCP sessions over TLS, with composed policies
+//	plain      a resource.Pool of such sessions without any policy
 //	keyed      a Keyed of such sessions, with AcquireAny
 //	quota      three pools that share a quota of package fleet, in a ledger in memory that fails
 //	exchange   a wspool.Pool over TLS: Exchange, DoIdempotent
 //	hand       a wspool.Pool: leases by hand, unsolicited messages, forgotten and leaked leases
-//	manager    a wspool.Manager with two keys, with AcquireAny
 //	mux        calls and streams of a mux.Client
 //	cluster    a cluster.Cluster, whose endpoints join, leave and die, and a mux.Client on it
 //
@@ -48,6 +48,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -60,6 +62,8 @@ type settings struct {
 	progress time.Duration // between two lines
 	callers  int           // of each section
 	think    time.Duration // mean pause of a caller between two operations
+	only     []string      // sections
+	looks    int           // how often a checkpoint looks whether all is at rest
 	plant    fault         // a fault of the harness that the checks must find; for tests
 }
 
@@ -100,7 +104,7 @@ func program(args []string, stdout, stderr io.Writer) int {
 
 // parse reads the arguments. The error names every invalid one.
 func parse(args []string, stderr io.Writer) (settings, error) {
-	s := settings{progress: 10 * time.Second}
+	s := settings{progress: 10 * time.Second, looks: defaultLooks}
 	f := flag.NewFlagSet("soak", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.DurationVar(&s.length, "for", time.Minute, "how long the load runs")
@@ -108,6 +112,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.DurationVar(&s.check, "check", 0, "time between two checkpoints; 0: a minute, or a quarter of -for if that is less")
 	f.IntVar(&s.callers, "callers", 12, "callers of each section")
 	f.DurationVar(&s.think, "think", 4*time.Millisecond, "mean pause of a caller between two operations")
+	only := f.String("only", strings.Join(partNames(), ","), "the sections that run")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return s, err
@@ -124,6 +129,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	no(s.length >= time.Second, "-for must be at least 1s, got %v", s.length)
 	no(s.check == 0 || s.check >= 100*time.Millisecond, "-check must be 0 or at least 100ms, got %v", s.check)
 	no(s.callers >= 2 && s.callers <= 1000, "-callers must be between 2 and 1000, got %d", s.callers)
+	s.only = strings.Split(*only, ",")
+	for _, name := range s.only {
+		no(slices.Contains(partNames(), name), "-only knows %s, got %q", strings.Join(partNames(), ","), name)
+	}
 	no(s.think >= 0, "-think must not be negative, got %v", s.think)
 	if s.seed == 0 {
 		s.seed = rand.Uint64()

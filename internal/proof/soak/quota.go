@@ -107,7 +107,7 @@ func (q *quotas) targets() (all []*target) {
 
 func (q *quotas) start(l *load) {
 	for _, s := range q.pools {
-		l.begin(max(1, l.callers/2), s.op)
+		l.begin(s.name, max(1, l.callers/2), s.op)
 		l.keep(60*time.Millisecond, s.operate)
 	}
 	l.keep(500*time.Millisecond, func(w *worker) {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,133 +62,168 @@ func run(ctx context.Context, s settings, out io.Writer) bool {
 func newLoad(s settings, out io.Writer, end func()) *load {
 	return &load{
 		settings: s, journal: &journal{began: time.Now(), out: out, end: end},
-		stop: make(chan struct{}), leaks: make(chan struct{}),
+		stop: make(chan struct{}),
 	}
+}
+
+// A part is a section that can be built.
+type part struct {
+	name  string
+	build func(b *builder) (section, error)
+}
+
+// parts are all sections.
+var parts = []part{
+	{"sessions", func(b *builder) (section, error) {
+		t, err := b.lines("sessions", b.server, true)
+		if err != nil {
+			return nil, err
+		}
+		s := &sessions{name: "sessions", load: b.load, target: t, secure: b.client, most: 8, resets: true}
+		compositions := b.source()
+		s.config = func(g *generation, c *resource.Config[*session]) error { return composed(compositions, g, c, b.plant) }
+		_, err = s.open()
+		return s, err
+	}},
+	{"plain", func(b *builder) (section, error) {
+		t, err := b.lines("plain", nil, false)
+		if err != nil {
+			return nil, err
+		}
+		s := &sessions{name: "plain", load: b.load, target: t, most: 10, floor: 2}
+		s.config = func(*generation, *resource.Config[*session]) error { return nil }
+		_, err = s.open()
+		return s, err
+	}},
+	{"keyed", func(b *builder) (section, error) {
+		k := &keyed{load: b.load, total: 12, secure: b.client}
+		for i := range 3 {
+			secure := b.server
+			if i > 0 {
+				secure = nil
+			}
+			t, err := b.lines(fmt.Sprint("keyed ", i), secure, false)
+			if err != nil {
+				return nil, err
+			}
+			k.servers = append(k.servers, t)
+		}
+		return k, k.open()
+	}},
+	{"quota", func(b *builder) (section, error) {
+		q := &quotas{load: b.load, ledger: &ledger{Memory: fleet.NewMemory(), rand: b.source()}}
+		q.ledger.Begin(quotaName)
+		shared := &allotment{most: quotaLimit, excused: b.clock.excused}
+		for i := range 3 {
+			name := fmt.Sprint("quota ", i)
+			t, err := b.lines(name, nil, false)
+			if err != nil {
+				return nil, err
+			}
+			s := &sessions{name: name, load: b.load, target: t, most: quotaLimit - 2, config: q.config, shared: shared}
+			if _, err := s.open(); err != nil {
+				return nil, err
+			}
+			q.pools = append(q.pools, s)
+		}
+		return q, nil
+	}},
+	{"exchange", func(b *builder) (section, error) {
+		t, err := b.messages("exchange", b.server, false, func(*wsServer) {})
+		if err != nil {
+			return nil, err
+		}
+		s := &sockets{name: "exchange", load: b.load, target: t, secure: b.client, most: 8}
+		return s, s.open()
+	}},
+	{"hand", func(b *builder) (section, error) {
+		t, err := b.messages("hand", nil, true, func(s *wsServer) { s.pushes = true })
+		if err != nil {
+			return nil, err
+		}
+		s := &sockets{name: "hand", load: b.load, target: t, most: 8, byHand: true}
+		return s, s.open()
+	}},
+	{"mux", func(b *builder) (section, error) {
+		ran := newRuns()
+		t, err := b.messages("mux", b.server, true, func(s *wsServer) { s.pushes, s.calls, s.runs = true, true, ran })
+		if err != nil {
+			return nil, err
+		}
+		c := &calls{load: b.load, target: t, secure: b.client, most: 4, caller: caller{name: "mux", runs: ran, repeats: true}}
+		return c, c.open()
+	}},
+	{"cluster", func(b *builder) (section, error) {
+		c := &clusters{load: b.load, total: 12, caller: caller{name: "cluster"}}
+		for i := range 4 {
+			t, err := b.messages(fmt.Sprint("endpoint-", i), nil, true, func(*wsServer) {})
+			if err != nil {
+				return nil, err
+			}
+			c.servers = append(c.servers, t)
+		}
+		return c, c.open()
+	}},
+}
+
+// partNames returns the names of all sections.
+func partNames() (all []string) {
+	for _, p := range parts {
+		all = append(all, p.name)
+	}
+	return all
+}
+
+// A builder makes what sections consist of.
+type builder struct {
+	*load
+	clock          *clock
+	server, client *tls.Config
+	sources        uint64 // generators of random numbers so far
+}
+
+// source returns a generator of random numbers, which follows from the seed and from how many there
+// were before.
+func (b *builder) source() *rand.Rand {
+	b.sources++
+	return rand.New(rand.NewPCG(b.seed, 1<<32+b.sources))
+}
+
+func (b *builder) lines(name string, secure *tls.Config, resets bool) (*target, error) {
+	s, err := newTCPServer(name, b.journal, secure, resets, b.plant)
+	if err != nil {
+		return nil, err
+	}
+	return newTarget(name, b.journal, s, true, b.source())
+}
+
+func (b *builder) messages(name string, secure *tls.Config, splits bool, set func(*wsServer)) (*target, error) {
+	s, err := newWSServer(name, b.journal, secure, b.plant)
+	if err != nil {
+		return nil, err
+	}
+	set(s)
+	return newTarget(name, b.journal, s, splits, b.source())
 }
 
 // build makes the sections, without load.
 func (r *soak) build() error {
-	server, client, err := testkit.NewCertificate()
-	if err != nil {
+	b := &builder{load: r.load, clock: r.clock}
+	var err error
+	if b.server, b.client, err = testkit.NewCertificate(); err != nil {
 		return err
 	}
-	client.ServerName = "127.0.0.1"
-	draws := uint64(1 << 32)
-	source := func() *rand.Rand {
-		draws++
-		return rand.New(rand.NewPCG(r.seed, draws))
-	}
-	lines := func(name string, secure *tls.Config, resets bool) (*target, error) {
-		s, err := newTCPServer(name, r.journal, secure, resets, r.plant)
+	b.client.ServerName = "127.0.0.1"
+	for _, p := range parts {
+		if !slices.Contains(r.only, p.name) {
+			continue
+		}
+		s, err := p.build(b)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("section %s: %w", p.name, err)
 		}
-		return newTarget(name, r.journal, s, true, source())
+		r.sections = append(r.sections, s)
 	}
-	messages := func(name string, secure *tls.Config, splits bool, set func(*wsServer)) (*target, error) {
-		s, err := newWSServer(name, r.journal, secure, r.plant)
-		if err != nil {
-			return nil, err
-		}
-		set(s)
-		return newTarget(name, r.journal, s, splits, source())
-	}
-
-	// Pools of sessions: one with composed policies, over TLS, and one without any.
-	t, err := lines("sessions", server, true)
-	if err != nil {
-		return err
-	}
-	compositions := source()
-	policed := &sessions{name: "sessions", load: r.load, target: t, secure: client, most: 8, resets: true}
-	policed.config = func(g *generation, c *resource.Config[*session]) error { return composed(compositions, g, c, r.plant) }
-	if _, err := policed.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, policed)
-	if t, err = lines("plain", nil, false); err != nil {
-		return err
-	}
-	plain := &sessions{name: "plain", load: r.load, target: t, most: 10, floor: 2}
-	plain.config = func(*generation, *resource.Config[*session]) error { return nil }
-	if _, err := plain.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, plain)
-
-	k := &keyed{load: r.load, total: 12, secure: client}
-	for i := range 3 {
-		secure := server
-		if i > 0 {
-			secure = nil
-		}
-		t, err := lines(fmt.Sprint("keyed ", i), secure, false)
-		if err != nil {
-			return err
-		}
-		k.servers = append(k.servers, t)
-	}
-	if err := k.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, k)
-
-	q := &quotas{load: r.load, ledger: &ledger{Memory: fleet.NewMemory(), rand: source()}}
-	q.ledger.Begin(quotaName)
-	shared := &allotment{most: quotaLimit, excused: r.clock.excused}
-	for i := range 3 {
-		name := fmt.Sprint("quota ", i)
-		t, err := lines(name, nil, false)
-		if err != nil {
-			return err
-		}
-		s := &sessions{name: name, load: r.load, target: t, most: quotaLimit - 2, config: q.config, shared: shared}
-		q.pools = append(q.pools, s)
-		if _, err := s.open(); err != nil {
-			return err
-		}
-	}
-	r.sections = append(r.sections, q)
-
-	if t, err = messages("exchange", server, false, func(*wsServer) {}); err != nil {
-		return err
-	}
-	x := &sockets{name: "exchange", load: r.load, target: t, secure: client, most: 8}
-	if err := x.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, x)
-	if t, err = messages("hand", nil, true, func(s *wsServer) { s.pushes = true }); err != nil {
-		return err
-	}
-	h := &sockets{name: "hand", load: r.load, target: t, most: 8, byHand: true}
-	if err := h.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, h)
-
-	ran := newRuns()
-	if t, err = messages("mux", server, true, func(s *wsServer) { s.pushes, s.calls, s.runs = true, true, ran }); err != nil {
-		return err
-	}
-	m := &calls{load: r.load, target: t, secure: client, most: 4, caller: caller{name: "mux", runs: ran, repeats: true}}
-	if err := m.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, m)
-
-	c := &clusters{load: r.load, total: 12, caller: caller{name: "cluster"}}
-	for i := range 4 {
-		t, err := messages(fmt.Sprint("endpoint-", i), nil, true, func(*wsServer) {})
-		if err != nil {
-			return err
-		}
-		c.servers = append(c.servers, t)
-	}
-	if err := c.open(); err != nil {
-		return err
-	}
-	r.sections = append(r.sections, c)
 	r.viewer, err = newViewer(r.load)
 	return err
 }
@@ -260,13 +297,13 @@ func (r *soak) dials() (n int64) {
 	return n
 }
 
-// The bounds of a checkpoint. They are counted in looks, each after lookEvery: time in which the
-// process stands still does not count.
+// The bounds of a checkpoint. To come to rest may take defaultLooks, each after lookEvery: time in
+// which the process stands still does not count.
 const (
-	lookEvery = 10 * time.Millisecond
-	looks     = 3000
-	probeWait = 30 * time.Second
-	gateWait  = time.Minute // longer than closeWait
+	lookEvery    = 10 * time.Millisecond
+	defaultLooks = 3000
+	probeWait    = 30 * time.Second
+	gateWait     = time.Minute // longer than closeWait
 )
 
 // closeGate waits for the operations that run. It returns false if one does not end.
@@ -357,7 +394,7 @@ func (r *soak) probe() {
 // it is not nil, before the first round and again from time to time. It returns a section that is
 // late, and why.
 func (r *soak) await(what func(section) string, begin func(section)) (late section, text string) {
-	for i := range looks {
+	for i := range r.looks {
 		if begin != nil && i%50 == 0 {
 			for _, s := range r.sections {
 				if what(s) != "" || i == 0 {
@@ -380,23 +417,18 @@ func (r *soak) await(what func(section) string, begin func(section)) (late secti
 	return late, text
 }
 
-// measure returns what the process uses now, without the goroutines of the load.
-func (r *soak) measure() point {
-	p := measure(time.Since(r.began))
-	p.goroutines -= int(r.crew.Load())
-	return p
+// counts returns the point of now without the heap and without the goroutines of the load.
+func (r *soak) counts() point {
+	return point{goroutines: runtime.NumGoroutine() - int(r.crew.Load()), descriptors: descriptors()}
 }
 
 // take notes what the process uses, and compares it with the first checkpoint.
 func (r *soak) take() {
-	p := r.measure()
-	for i := 0; len(r.points) > 0 && i < looks/10; i++ {
-		if leftover(r.points[0], p) == "" {
-			break
-		}
+	for i := 0; len(r.points) > 0 && i < r.looks/10 && leftover(r.points[0], r.counts()) != ""; i++ {
 		time.Sleep(lookEvery) // goroutines that are about to end
-		p = r.measure()
 	}
+	p := measure(time.Since(r.began))
+	p.goroutines = r.counts().goroutines
 	if len(r.points) > 0 {
 		if text := leftover(r.points[0], p); text != "" {
 			stacks := make([]byte, 256<<10)
@@ -412,14 +444,15 @@ func (r *soak) take() {
 
 // end ends the load and all sections, and checks what they leave.
 func (r *soak) end(ctx context.Context) {
-	r.checkpoint(ctx)
+	if r.broken() == 0 {
+		r.checkpoint(ctx)
+	}
 	if r.stuck {
 		return
 	}
 	r.workers.Wait()
-	close(r.leaks)
-	for _, f := range r.files {
-		f.Close()
+	for _, f := range r.planted {
+		f()
 	}
 	if r.viewer != nil {
 		r.viewer.close()
@@ -445,14 +478,13 @@ func (r *soak) settled(before point) {
 	if r.broken() > 0 {
 		return
 	}
-	now := measure(0)
-	for range looks / 10 {
-		if leftover(before, now) == "" {
+	for range r.looks / 10 {
+		if leftover(before, r.counts()) == "" {
 			return
 		}
 		time.Sleep(lookEvery) // goroutines that are about to end
-		now = measure(0)
 	}
+	now := r.counts()
 	stacks := make([]byte, 256<<10)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	r.violation("soak", "I6: after everything was closed there are %s; the goroutines:\n%s", leftover(before, now), stacks)
@@ -472,8 +504,11 @@ func (r *soak) verdict() bool {
 		word, time.Since(r.began).Round(100*time.Millisecond), r.seed, r.done.Load(), r.failed.Load(), r.dials(), r.faults.Load(), r.outages(), len(r.points), r.broken(),
 		last.goroutines, first.goroutines, last.descriptors, first.descriptors, float64(last.heap)/(1<<20), float64(first.heap)/(1<<20),
 		heapDrift(r.points, warmUp), r.clock.times.Load())
+	for _, t := range r.tallies {
+		r.print("  %-12s %9d operations, %9d failed", t.name, t.done.Load(), t.failed.Load())
+	}
 	if word == "FAIL" {
-		r.print("the faults and choices again: go run ./internal/proof/soak -for %v -check %v -callers %d -seed %d", r.length, r.check, r.callers, r.seed)
+		r.print("the faults and choices again: go run ./internal/proof/soak -for %v -check %v -callers %d -only %s -seed %d", r.length, r.check, r.callers, strings.Join(r.only, ","), r.seed)
 	}
 	return word == "PASS"
 }

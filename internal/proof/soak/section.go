@@ -53,14 +53,21 @@ type load struct {
 	crew    atomic.Int64 // goroutines of the load itself
 	done    atomic.Int64 // operations that succeeded
 	failed  atomic.Int64 // operations that ended with an error
+	tallies []*tally     // set before the load begins
 	took    latencies
-	leaks   chan struct{} // closed when the goroutines of a planted fault are to end
-	files   []*os.File    // of a planted fault; guarded by journal.mu
+	planted []func() // end what planted faults have leaked; guarded by journal.mu
+}
+
+// tally is what the callers of a section have done.
+type tally struct {
+	name         string
+	done, failed atomic.Int64
 }
 
 // worker is a caller.
 type worker struct {
 	*load
+	tally  *tally // nil: an operator
 	rand   *rand.Rand
 	tenant int64
 }
@@ -74,11 +81,13 @@ func (l *load) hire(f func()) {
 	})
 }
 
-// begin starts n workers that call op again and again, until the load stops.
-func (l *load) begin(n int, op func(w *worker)) {
+// begin starts n workers of a section that call op again and again, until the load stops.
+func (l *load) begin(section string, n int, op func(w *worker)) {
+	sum := &tally{name: section}
+	l.tallies = append(l.tallies, sum)
 	for range n {
 		t := l.tenants.Add(1)
-		w := &worker{load: l, rand: rand.New(rand.NewPCG(l.seed, uint64(t))), tenant: t}
+		w := &worker{load: l, tally: sum, rand: rand.New(rand.NewPCG(l.seed, uint64(t))), tenant: t}
 		l.hire(func() {
 			for {
 				select {
@@ -98,15 +107,22 @@ func (l *load) begin(n int, op func(w *worker)) {
 // leak leaks what a planted fault says.
 func (w *worker) leak() {
 	switch {
-	case w.plant == plantGoroutine && w.chance(50):
-		go func() { <-w.leaks }()
-	case w.plant == plantDescriptor && w.chance(50):
+	case w.plant == plantGoroutine && w.chance(20):
+		end := make(chan struct{})
+		go func() { <-end }()
+		w.atEnd(func() { close(end) })
+	case w.plant == plantDescriptor && w.chance(20):
 		if f, err := os.Open(os.DevNull); err == nil {
-			w.mu.Lock()
-			w.files = append(w.files, f)
-			w.mu.Unlock()
+			w.atEnd(func() { f.Close() })
 		}
 	}
+}
+
+// atEnd has f called when the load has ended.
+func (w *worker) atEnd(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.planted = append(w.planted, f)
 }
 
 // keep starts a goroutine that calls op about every d, until the load stops.
@@ -130,10 +146,12 @@ func (l *load) keep(d time.Duration, op func(w *worker)) {
 // count notes an operation that began at that time.
 func (w *worker) count(began time.Time, err error) {
 	if err != nil {
-		w.failed.Add(1)
+		w.load.failed.Add(1)
+		w.tally.failed.Add(1)
 		return
 	}
-	w.done.Add(1)
+	w.load.done.Add(1)
+	w.tally.done.Add(1)
 	w.took.add(time.Since(began))
 }
 

@@ -51,7 +51,7 @@ type socketLeak struct {
 	c      *wspool.Conn
 	h      *holder
 	tenant int64
-	id, n  uint64
+	id     uint64
 	at     time.Time
 }
 
@@ -166,7 +166,7 @@ func (s *sockets) shut(ctx context.Context, g *socketPool) (bad []string) {
 }
 
 func (s *sockets) start(l *load) {
-	l.begin(l.callers, s.op)
+	l.begin(s.name, l.callers, s.op)
 	l.keep(40*time.Millisecond, s.operate)
 }
 
@@ -367,7 +367,6 @@ func (s *sockets) call(ctx context.Context, w *worker, c *wspool.Conn, m mode) e
 
 // leave keeps a lease without ending it.
 func (s *sockets) leave(w *worker, g *socketPool, c *wspool.Conn, h *holder) {
-	i := c.Info()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.shutting {
@@ -375,7 +374,7 @@ func (s *sockets) leave(w *worker, g *socketPool, c *wspool.Conn, h *holder) {
 		c.Release()
 		return
 	}
-	g.leaked = append(g.leaked, socketLeak{c, h, w.tenant, i.ID, uint64(i.Leases), time.Now()})
+	g.leaked = append(g.leaked, socketLeak{c, h, w.tenant, c.Info().ID, time.Now()})
 }
 
 func (s *sockets) endLeaks(g *socketPool) {
@@ -405,14 +404,30 @@ func (s *sockets) reclaim(w *worker, g *socketPool) {
 		return
 	}
 	k.h.drop(w.journal, s.name, k.tenant)
-	if !g.pool.Reclaim(k.id, k.n) {
-		w.violation(s.name, "a lease that leaked for %v is not reclaimed", time.Since(k.at))
+	n := held(g.pool.Inspect(2*s.most), k.id)
+	if !g.pool.Reclaim(k.id, n) {
+		k.h.take(w.journal, s.name, k.tenant)
+		g.mu.Lock()
+		g.leaked = append(g.leaked, k)
+		g.mu.Unlock()
+		if time.Since(k.at) > reclaimWait {
+			w.violation(s.name, "a lease that leaked for %v is not reclaimed", time.Since(k.at))
+		}
+		return
 	}
-	w.event(s.name, "lease %d of connection %d reclaimed", k.n, k.id)
-	if err := k.c.WriteMessage(context.Background(), websocket.TextMessage, []byte("never sent")); !errors.Is(err, wspool.ErrReleased) {
-		w.violation(s.name, "a write on a reclaimed lease: %v", err)
+	w.event(s.name, "lease %d of connection %d reclaimed", n, k.id)
+	k.c.Release() // nothing
+	for i := range w.looks {
+		// Reclaim does not wait: until the connection is destroyed a write may succeed.
+		err := k.c.WriteMessage(context.Background(), websocket.TextMessage, []byte(beat))
+		if errors.Is(err, wspool.ErrReleased) {
+			return
+		}
+		if i == w.looks-1 {
+			w.violation(s.name, "a write on a reclaimed lease: %v", err)
+		}
+		time.Sleep(time.Millisecond) // between two looks at what other goroutines do
 	}
-	k.c.Release()
 }
 
 func (s *sockets) operate(w *worker) {
