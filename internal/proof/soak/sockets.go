@@ -314,8 +314,8 @@ func (s *sockets) hand(ctx context.Context, w *worker, g *socketPool, m mode) er
 	case n == 4:
 		if ws, ok := c.Hijack(); ok {
 			ws.Close()
-		} else if err == nil {
-			c.Release()
+		} else {
+			c.Release() // the connection has ended
 		}
 	case n < 9:
 		var both sync.WaitGroup
