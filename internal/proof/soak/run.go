@@ -424,11 +424,15 @@ func (r *soak) counts() point {
 
 // take notes what the process uses, and compares it with the first checkpoint.
 func (r *soak) take() {
-	for i := 0; len(r.points) > 0 && i < r.looks/10 && leftover(r.points[0], r.counts()) != ""; i++ {
-		time.Sleep(lookEvery) // goroutines that are about to end
-	}
 	p := measure(time.Since(r.began))
-	p.goroutines = r.counts().goroutines
+	for i := 0; ; i++ { // goroutines that are about to end, and those of timers
+		now := r.counts()
+		p.goroutines, p.descriptors = now.goroutines, now.descriptors
+		if len(r.points) == 0 || i >= r.looks/10 || leftover(r.points[0], p) == "" {
+			break
+		}
+		time.Sleep(lookEvery) // between two looks at what other goroutines do
+	}
 	if len(r.points) > 0 {
 		if text := leftover(r.points[0], p); text != "" {
 			stacks := make([]byte, 256<<10)
