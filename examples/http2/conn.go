@@ -123,8 +123,8 @@ func (c *conn) onRecall(f func(error)) {
 	}
 }
 
-// socket is a connection whose end is known. Its HTTP/2 connection reads it all the time, so an end by
-// the peer is found at once.
+// socket reports the end of a connection. HTTP/2 reads the connection all the time, so it finds at once
+// that the peer has closed it.
 type socket struct {
 	net.Conn
 	once  sync.Once

@@ -6,10 +6,10 @@
 // It needs nothing else: a server with TLS runs in the program, and permits ten streams on each
 // connection. One connection is a bottleneck of many services: of a proxy that pins it to one backend,
 // of the limit of streams, of one TCP window. The pool has several, each with as many streams as it may
-// have, and replaces them as the server and their age demand. The same pattern serves gRPC, whose
-// ClientConn is an HTTP/2 connection to one address.
+// have, and replaces them as the server and their age demand. The same pattern serves gRPC: a
+// ClientConn to one address is an HTTP/2 connection.
 //
-// conn.go makes a connection whose end the pool is told, with net/http alone. group.go gives each
+// conn.go makes a connection that reports its end to the pool, with net/http alone. group.go gives each
 // request a stream on a leased connection. server.go is the server.
 package main
 

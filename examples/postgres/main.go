@@ -4,8 +4,8 @@
 //	go run ./examples/postgres
 //
 // It starts a PostgreSQL server of its own, in a temporary directory and on a Unix socket, for which
-// initdb and postgres must be installed (Debian: apt-get install postgresql); as root it runs them
-// as the user postgres or nobody. With -dsn it uses a database that exists.
+// initdb and postgres must be installed (Debian: apt-get install postgresql); root runs them as
+// the user postgres or nobody. With -dsn it uses a database that exists.
 //
 // The use of the pool is in sessions.go: how a session is opened, reset, checked and closed, and
 // after which errors it is still good. server.go starts the server.

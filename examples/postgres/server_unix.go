@@ -11,7 +11,7 @@ import (
 )
 
 // unprivileged returns the attributes of the processes of PostgreSQL, which refuse to run as root: as
-// root they run as another user, who gets dir. They have a process group of their own, so that an
+// root they run as another user, which owns dir. They have a process group of their own, so that an
 // interrupt from the terminal ends this program first.
 func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{Setpgid: true}

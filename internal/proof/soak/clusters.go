@@ -151,7 +151,7 @@ func (c *clusters) exchange(w *worker) {
 	w.count(began, err)
 }
 
-// hand makes the call on a lease, which shows who answers.
+// hand makes the call on a lease, and checks which server answers.
 func (c *clusters) hand(ctx context.Context, w *worker, request string, call uint64) error {
 	conn, err := c.cluster.Acquire(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Soak runs all packages together against hostile servers, for as long as it is told to, and
-// checks their guarantees. Run it from the root of the repository with
+// Soak runs all packages together against hostile servers for a given time, and checks their
+// guarantees. Run it from the root of the repository with
 //
 //	go run ./internal/proof/soak -for 8h -seed 7
 //

@@ -146,7 +146,7 @@ func (x *wsSession) subscribe(m incoming) {
 type runs struct {
 	mu    sync.Mutex
 	times map[uint64]int
-	fates map[uint64]string // what the caller was told: see calls.judge
+	fates map[uint64]string // the outcome that the caller got: "replied" or the error
 	most  map[uint64]int    // how often the call may have run
 }
 
@@ -161,7 +161,7 @@ func (r *runs) ran(call uint64) {
 	r.times[call]++
 }
 
-// told records that the caller was told this fate of the call, which may have run from least to most
+// told records the outcome that the caller of a call got, after which the call may have run up to most
 // times.
 func (r *runs) told(call uint64, fate string, most int) {
 	if !tracked(call) {

@@ -17,7 +17,7 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A soak is one run: it alone stops and goes on with the load.
+// A soak is one run. It is the coordinator: it stops the load and lets it go on.
 type soak struct {
 	*load
 	clock    *clock

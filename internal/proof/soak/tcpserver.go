@@ -20,8 +20,8 @@ import (
 //	reset                         clean
 //	ping                          pong
 //
-// A session belongs to the tenant of its first work until it is reset: the server notices if a
-// session is lent without that.
+// A session belongs to the tenant of its first work until it is reset. The server reports a violation
+// if another tenant uses it before.
 type tcpServer struct {
 	journal *journal
 	name    string
