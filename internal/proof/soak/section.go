@@ -225,7 +225,8 @@ func busy(l resource.Load) string {
 }
 
 // disagrees returns where the sums of a meter differ from the Stats of its pool, which is at rest. With
-// AcquireAny (anyKey) refusals are not compared: the meter counts them by key, the pool by caller.
+// AcquireAny (anyKey) refusals are not compared: the meter counts each key that refuses a caller, the
+// pool only callers that no key has served.
 func disagrees(m *metrics.Meter, s resource.Stats, anyKey bool) string {
 	shot := m.Snapshot(0)
 	var ended, refused int64
