@@ -157,7 +157,8 @@ func (m *Meter) contain(f func()) (err error) {
 // pool is at rest, and if it alone has had the meter's Trace since it was made, the
 // sums equal those of its [resource.Stats]: Wait.Count is Acquired, Make.Count is
 // Made, Make.Sum is MakeTime, Close.Count and the sum of Destroyed are Destroyed, and
-// the sum of Refused is Rejected + Refused.
+// the sum of Refused is Rejected + Refused, unless callers use [resource.Keyed.AcquireAny]:
+// Refused counts each key that refused one, Rejected only callers that no key served.
 func (m *Meter) Snapshot(limit int) Snapshot {
 	limit = max(limit, 0)
 	ended := m.waitsEnded.Load() // before wait, which has all of these

@@ -27,7 +27,8 @@ type Trace struct {
 	// Rejected is called when a caller was refused: by an Admission or a Queue; or because
 	// a MakeGate or Quota refused the creation that it needed, and nothing else could serve
 	// it in time (then err matches [ErrMakeRefused]). The refused caller is reported to
-	// Failed too.
+	// Failed too. A caller of [Keyed.AcquireAny] is reported to Rejected for each key that
+	// refuses it, also if another key serves it, and to Failed only if none does.
 	Rejected func(ctx context.Context, err error)
 	// Made is called when a creation has ended. ctx has the values of the caller for
 	// which it was begun, and no deadline.

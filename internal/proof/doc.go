@@ -18,7 +18,8 @@
 // the adapters of package policy with the libraries that they are made for, sim runs whole
 // pools through outages and overload, isolation and scenes test package wspool, mux tests
 // package wspool/mux, endpoints and resolvers run random histories through package endpoint,
-// and ledger checks histories of the ledgers of policy/fleet.
+// and ledger checks histories of the ledgers of policy/fleet. The program soak runs all packages
+// together against hostile servers, for hours.
 //
 // To run them longer, or with the same random choices:
 //
@@ -26,5 +27,6 @@
 //	RESPOOL_STRESS=10m go test ./internal/proof -run TestStress
 //	RESPOOL_SEED=7 go test ./internal/proof -run 'TestStress|TestLinear'
 //	go test ./internal/proof/mux -run TestModel -rapid.checks=100000
+//	go run ./internal/proof/soak -for 8h -seed 7
 //	RESPOOL_LEDGER_CLAIMS=1000000 go test ./internal/proof/ledger -timeout 1h
 package proof

@@ -110,6 +110,7 @@ type conn struct {
 	inbox    inbox
 	streams  map[*Stream]struct{}
 	keys     map[string]*Stream
+	loose    bool // the server may still send messages of a stream or call that was ended here
 	sessions int  // names of sessions that are bound to it
 	used     bool // since the last sweep
 	unused   int  // sweeps since it was used
@@ -608,6 +609,7 @@ func (c *conn) deliver(f Frame, m Message) {
 		c.drop(f, len(m.Data), DropUnknown, nil)
 	case e.state == orphan:
 		subscribed := e.subscribed && f.Kind == Reply
+		c.loose = c.loose || subscribed
 		if f.Kind != Part {
 			c.slots.release(f.ID)
 		}
@@ -727,6 +729,7 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 // at once if none will: a late message has another generation.
 func (c *conn) abandonLocked(id uint64, subscribed bool) {
 	if c.client.final && !subscribed {
+		c.loose = true
 		c.slots.release(id)
 		return
 	}
@@ -902,11 +905,14 @@ func (c *conn) rest() {
 }
 
 // endLeaseLocked ends the lease and unlocks mu. Nothing is on the connection, and no goroutine
-// reads. It is destroyed if what the server may still send belongs to nothing.
+// reads. The connection is destroyed if the server may still send for what was given up or closed
+// here, since that would reach the next lease: a reply to an orphan; a message of a stream that was
+// closed and whose end nothing confirms, or of a call that was canceled for good (loose); or whatever
+// follows Away.
 func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
-	dirty := c.slots.orphans > 0 || errors.Is(cause, ErrAway)
+	dirty := c.slots.orphans > 0 || c.loose || errors.Is(cause, ErrAway)
 	noteGenerations(c.slots.last)
 	c.stopLocked(cause)
 	c.mu.Unlock()

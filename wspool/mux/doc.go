@@ -30,6 +30,11 @@
 // [Leaser] without a method Stats, such as that of [Key], does not tell whether its pool has
 // room: then the acquire may take a second to show it.
 //
+// At the end of its lease a connection is closed instead of given back, if the server may still send
+// for something that has ended here, since the next lease would read it: the reply to a call that was
+// given up; messages of a stream that was closed and for which the server sends no last message
+// ([Subscriber]); those of what was canceled with a [FinalCanceler].
+//
 // # What became of a call
 //
 // A call without a reply fails with a [*CallError] that matches one of two errors:

@@ -197,3 +197,60 @@ func TestLongReplyInParts(t *testing.T) {
 		}
 	})
 }
+
+// I13: the messages of a stream that was closed reach no other lease, though the server learns late of
+// its end. Nothing says when it has, so the connection is not given back.
+func TestI13_ClosedStreamAfterGivingBack(t *testing.T) {
+	ends := map[string]func(t *testing.T, c *mux.Client, st *mux.Stream){
+		"idle": func(t *testing.T, _ *mux.Client, st *mux.Stream) {
+			st.Close()
+			time.Sleep(time.Minute)
+		},
+		"client closed": func(t *testing.T, c *mux.Client, _ *mux.Stream) {
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+	}
+	for _, proto := range []struct {
+		name  string
+		codec mux.Codec
+		keys  bool
+	}{{"key", keyed{}, true}, {"canceled for good", finalPlain{}, false}} {
+		for name, end := range ends {
+			t.Run(proto.name+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := listenMem(t, func(p *peer) {
+						_, id, _, ok := p.read()
+						if !ok {
+							return
+						}
+						if proto.keys {
+							p.send("R%s k1", id)
+							p.send("Kk1: 1")
+						} else {
+							p.send("P%s 1", id)
+						}
+						for ok { // until the connection ends: a server that ignores the end of the stream
+							_, _, _, ok = p.read()
+						}
+					})
+					s.cfg.MaxSize, s.cfg.CloseTimeout = 1, time.Second
+					c, p := newClient(t, s, mux.Config{Codec: proto.codec, IdleAfter: time.Second})
+					st, err := c.Stream(t.Context(), mux.Request{Body: "stream"}, mux.StreamConfig{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := st.Next(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					end(t, c, st)
+					time.Sleep(time.Minute) // until the connection is closed
+					if n := p.Stats(); n.Made != 1 || n.Destroyed != 1 {
+						t.Errorf("the connection was given back: %v", n)
+					}
+				})
+			})
+		}
+	}
+}

@@ -494,10 +494,14 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	if e := c.slots.find(id); key == "" && e != nil && e.owner != nil && e.owner.stream == s {
 		c.load.Add(-e.owner.cost)
 		if cancel && c.client.final {
+			c.loose = true
 			c.slots.release(id)
 		} else {
 			c.slots.abandon(id, c.client.ticks.Load(), false)
 		}
+	}
+	if key != "" {
+		c.loose = true // no message says that the server has ended it
 	}
 	alone := c.exclusive
 	c.unlock(true)
@@ -550,6 +554,8 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		}
 		c.stats.calls++
 		k.arrived()
+	} else if err == nil {
+		c.loose = true
 	}
 	c.unlock(true)
 	if given && err == nil {
