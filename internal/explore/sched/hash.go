@@ -25,6 +25,7 @@ func (e *exec) touch(me *g, o *Obj, write bool) {
 	if o.exec != e.number {
 		*o = Obj{Busy: o.Busy, exec: e.number, sites: o.sites[:0]}
 	}
+	e.wake(o, write)
 	if write {
 		h := mix(mix(me.hash, o.write), o.reads)
 		o.write, o.reads = h, 0

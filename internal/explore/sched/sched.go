@@ -85,9 +85,12 @@ type g struct {
 	done  bool
 	hash  uint64 // of its last operation, and so of all that happened before it
 	at    int32  // its site when it was parked
-	op    op     // the next operation
-	draws uint64 // random numbers drawn
-	slot  int    // see Slot
+	// asleep says that it was preempted, and that nothing has happened since that its next
+	// operation depends on.
+	asleep bool
+	op     op     // the next operation
+	draws  uint64 // random numbers drawn
+	slot   int    // see Slot
 
 	caches map[*Pool][]any // what it put into each Pool
 }
@@ -237,6 +240,7 @@ func (e *exec) point(p op) {
 	}
 	e.note(p)
 	if !enabled || p.kind == Yield {
+		e.blocked(&me.op)
 		e.release(me)
 		return
 	}
@@ -255,7 +259,40 @@ func (e *exec) point(p op) {
 	}
 	if c := e.choose(1+len(others), me); c > 0 {
 		e.left--
+		me.asleep = !e.search.plain && p.single()
 		e.switchTo(others[c-1], me)
+	}
+}
+
+// A goroutine that was preempted before an operation sleeps until another goroutine does one that
+// the first depends on. Until then it need not continue: what would follow is what also follows if
+// it is preempted one operation later, with no more preemptions.
+
+// single reports whether the operation uses nothing but its object.
+func (o *op) single() bool {
+	switch o.kind {
+	case Load, Store, Swap, CompareAndSwap, Add, Lock, TryLock, Unlock, RLock, RUnlock, Receive, Send, Close:
+		return true
+	}
+	return false
+}
+
+// blocked ends the sleep of goroutines whose next operation could have kept another one from blocking on
+// o: then that one would not have let others continue without being preempted.
+func (e *exec) blocked(o *op) {
+	for _, other := range e.gs {
+		if other.asleep && (o.ready != nil || other.op.obj == o.obj) {
+			other.asleep = false
+		}
+	}
+}
+
+// wake ends the sleep of goroutines whose next operation depends on one on o.
+func (e *exec) wake(o *Obj, write bool) {
+	for _, other := range e.gs {
+		if other.asleep && other.op.obj == o && (write || other.op.kind != Load) {
+			other.asleep = false
+		}
 	}
 }
 
@@ -263,7 +300,7 @@ func (e *exec) point(p op) {
 func (e *exec) enabledExcept(me *g) (some []*g) {
 	some = e.search.scratch[:0]
 	for _, other := range e.gs {
-		if other != me && !other.done && !other.main && other.op.enabled() {
+		if other != me && !other.done && !other.main && !other.asleep && other.op.enabled() {
 			some = append(some, other)
 		}
 	}
@@ -335,6 +372,13 @@ func (e *exec) next(me *g) *g {
 		return others[c]
 	case self:
 		return me
+	}
+	for _, other := range e.gs {
+		if other.asleep && !other.done && other.op.enabled() {
+			e.pruned = true
+			e.end()
+			return nil
+		}
 	}
 	// Nothing can continue: quiescence.
 	for _, f := range e.always {

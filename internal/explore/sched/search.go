@@ -168,15 +168,27 @@ func (e *exec) choose(n int, me *g) int {
 		e.depth++
 		return d.at
 	}
-	if left, ok := s.seen[state]; ok && int(left) >= e.left && !s.plain {
+	key := state
+	for _, other := range e.gs {
+		if other.asleep {
+			key += mix(other.hash, 8)
+		}
+	}
+	if !s.plain && (s.was(key, e.left) || key != state && s.was(state, e.left)) {
 		e.pruned = true
 		e.end()
 		return ended // only on a goroutine that has ended
 	}
-	s.seen[state] = int8(e.left)
+	s.seen[key] = int8(e.left)
 	s.path = append(s.path, decision{n, 0, state})
 	e.depth++
 	return 0
+}
+
+// was reports whether a state was reached with as many preemptions left.
+func (s *search) was(key uint64, left int) bool {
+	n, ok := s.seen[key]
+	return ok && int(n) >= left
 }
 
 // next prepares the next execution. It reports false if there is none.
