@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -94,7 +95,7 @@ func (e *edits) apply(file string, source []byte) ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			source = slices.Concat(source[:at], []byte(p.New), source[at+len(p.Old):])
+			source = p.replace(source, at)
 			e.applied++
 		}
 	}
@@ -119,6 +120,33 @@ func (e *edits) apply(file string, source []byte) ([]byte, error) {
 		source = slices.Concat(source[:x.at], []byte(x.text), source[x.at:])
 	}
 	return source, nil
+}
+
+// replace applies the edit. The lines behind it keep their numbers.
+func (x *Edit) replace(source []byte, at int) []byte {
+	rest := at + len(x.Old)
+	if n := bytes.IndexByte(source[rest:], '\n'); n >= 0 {
+		n += rest + 1
+		next := bytes.Count(source[:n], []byte("\n"))
+		return slices.Concat(source[:at], []byte(x.New), source[rest:n],
+			fmt.Appendf(nil, "//line %s:%d\n", path.Base(x.File), lines(source)[next]), source[n:])
+	}
+	return slices.Concat(source[:at], []byte(x.New), source[rest:])
+}
+
+// lines returns the line number of each line of a file as its line directives have it.
+func lines(source []byte) (numbers []int) {
+	n := 1
+	for line := range bytes.Lines(source) {
+		numbers = append(numbers, n)
+		n++
+		if to, ok := bytes.CutPrefix(line, []byte("//line ")); ok {
+			if k, err := strconv.Atoi(string(bytes.TrimSpace(to[bytes.LastIndexByte(to, ':')+1:]))); err == nil {
+				n = k
+			}
+		}
+	}
+	return append(numbers, n)
 }
 
 // done returns an error if an edit was not applied.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,8 +45,9 @@ func TestMain(m *testing.M) {
 
 // job and answer are those of the scenes' program.
 type job struct {
-	Scene   string
-	Options options
+	Scene    string
+	Options  options
+	Schedule string
 }
 
 type options struct{ Bound, MaxSchedules, Bug int }
@@ -126,7 +128,7 @@ func scenes(t *testing.T) (jobs []job) {
 		case testing.Short():
 			bound = 1
 		}
-		jobs = append(jobs, job{f[0], options{Bound: bound}})
+		jobs = append(jobs, job{Scene: f[0], Options: options{Bound: bound}})
 	}
 	return jobs
 }
@@ -136,7 +138,7 @@ func TestScenes(t *testing.T) {
 	do(t, scenes(t), func(j job, a answer) {
 		t.Logf("%-22s schedules with up to 0, 1, … preemptions: %v; %d states; %v", a.Scene, a.Schedules, a.States, a.Took.Round(time.Millisecond))
 		if a.Failure != "" {
-			t.Errorf("scene %s, with %d preemptions: %s\nschedule: %s\n%s", a.Scene, a.Bound, a.Failure, a.Schedule, a.Table)
+			t.Errorf("scene %s, with %d preemptions: %s\nRESPOOL_EXPLORE_SCHEDULE='%[1]s: %[4]s'\n%[5]s", a.Scene, a.Bound, a.Failure, a.Schedule, a.Table)
 		} else if !a.Complete {
 			t.Errorf("scene %s: the search ended early", a.Scene)
 		}
@@ -147,7 +149,7 @@ func TestScenes(t *testing.T) {
 func TestPlantedBugs(t *testing.T) {
 	var jobs []job
 	for i, b := range Bugs {
-		jobs = append(jobs, job{b.Scene, options{Bound: 3, Bug: i + 1}})
+		jobs = append(jobs, job{Scene: b.Scene, Options: options{Bound: 3, Bug: i + 1}})
 	}
 	found := 0
 	do(t, jobs, func(j job, a answer) {
@@ -166,6 +168,38 @@ func TestPlantedBugs(t *testing.T) {
 	if found < 20 {
 		t.Errorf("%d bugs are found, want at least 20", found)
 	}
+}
+
+// A schedule that fails can be repeated. RESPOOL_EXPLORE_SCHEDULE, as TestScenes prints it, names another
+// one.
+func TestReplay(t *testing.T) {
+	if text := os.Getenv("RESPOOL_EXPLORE_SCHEDULE"); text != "" {
+		scene, schedule, _ := strings.Cut(text, ": ")
+		do(t, []job{{Scene: scene, Schedule: schedule}}, func(_ job, a answer) {
+			t.Logf("failure: %q\n%s", a.Failure, a.Table)
+		})
+		return
+	}
+	n := slices.IndexFunc(Bugs, func(b Bug) bool { return b.Name == "a release does not look at slowPath again" })
+	bug := job{Scene: Bugs[n].Scene, Options: options{Bound: 3, Bug: n + 1}}
+	var first answer
+	do(t, []job{bug}, func(_ job, a answer) { first = a })
+	bug.Schedule = first.Schedule
+	right := job{Scene: bug.Scene, Schedule: first.Schedule}
+	do(t, []job{bug, right}, func(j job, a answer) {
+		if same := a.Failure == first.Failure; same != (j.Options.Bug != 0) {
+			t.Errorf("bug %d, schedule %s: failure %q, and in the search %q", j.Options.Bug, j.Schedule, a.Failure, first.Failure)
+		}
+		if j.Options.Bug != 0 && a.Table != first.Table {
+			t.Errorf("the table differs:\n%s\nand before:\n%s", a.Table, first.Table)
+		}
+	})
+	for _, want := range []string{"resource/lease.go:", "Lease[...].Release", "claim/claim.go:", "CompareAndSwap", "release", "caller"} {
+		if !strings.Contains(first.Table, want) {
+			t.Errorf("the table has no %q:\n%s", want, first.Table)
+		}
+	}
+	t.Log("\n" + first.Table)
 }
 
 func sum(some []int) (n int) {

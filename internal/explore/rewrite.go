@@ -8,6 +8,7 @@ import (
 	"go/printer"
 	"go/token"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -63,8 +64,19 @@ func rewrite(name string, source []byte, number int, path func(string) string) (
 		return nil, err
 	}
 	fmt.Fprintf(&b, "\nvar _ = %s.Active\n", alias)
-	return b.Bytes(), nil
+	// The printer has written the numbers of the lines in source, whatever its line directives say.
+	numbers := lines(source)
+	return directive.ReplaceAllFunc(b.Bytes(), func(d []byte) []byte {
+		at := bytes.LastIndexByte(d, ':') + 1
+		if n, err := strconv.Atoi(string(d[at:])); err == nil && n <= len(numbers) {
+			return strconv.AppendInt(d[:at:at], int64(numbers[n-1]), 10)
+		}
+		return d
+	}), nil
 }
+
+// directive is a line directive.
+var directive = regexp.MustCompile(`(?m)^//line .*:\d+$`)
 
 // imports replaces what the file imports, and adds the scheduler.
 func (r *rewriter) imports(f *ast.File) error {

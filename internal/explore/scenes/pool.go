@@ -113,6 +113,7 @@ func (w *world) check() {
 
 var poolScenes = []sched.Scene{
 	{Name: "two-callers", Doc: "two callers and one resource: each acquires and releases twice", Bound: 2, Run: twoCallers},
+	{Name: "two-resources", Doc: "three callers and two resources: each acquires and releases once", Bound: 1, Run: twoResources},
 	{Name: "release-wait", Doc: "a release against two callers that begin to wait", Bound: 2, Run: releaseWait},
 	{Name: "release-invalidate", Doc: "a release against an invalidation, and a caller", Bound: 1, Run: releaseInvalidate},
 	{Name: "release-resize", Doc: "two releases against a Resize to 1, and back to 2", Bound: 1, Run: releaseResize},
@@ -143,6 +144,19 @@ func twoCallers(x *sched.X) {
 	w.ready()
 	for id := range int32(2) {
 		x.Actor("caller", func() { w.acquireReleases(id+1, 2) })
+	}
+	x.Explore()
+	w.end()
+}
+
+func twoResources(x *sched.X) {
+	w := newWorld(x, 2, nil)
+	w.ready()
+	one, two := w.acquire(context.Background()), w.acquire(context.Background())
+	one.Release()
+	two.Release()
+	for id := range int32(3) {
+		x.Actor("caller", func() { w.acquireReleases(id+1, 1) })
 	}
 	x.Explore()
 	w.end()
@@ -346,8 +360,11 @@ func cancelWaiter(x *sched.X) {
 	l := w.acquire(context.Background())
 	ctx, cancel := context.WithCancel(context.Background())
 	x.Actor("release", l.Release)
+	var over atomic.Bool
 	x.Actor("canceled", func() {
+		late := over.Load()
 		l, err := w.pool.Acquire(ctx)
+		x.Require(!late || err != nil, "I8: a caller whose context has ended got a value")
 		if err == nil {
 			w.use(l, 1)
 			l.Release()
@@ -358,6 +375,7 @@ func cancelWaiter(x *sched.X) {
 	})
 	x.Actor("cancel", func() {
 		cancel()
+		over.Store(true)
 		w.acquireReleases(2, 1)
 	})
 	x.Explore()

@@ -36,7 +36,7 @@ func (e *exec) touch(me *g, o *Obj, write bool) {
 		e.advanceHash(me, h)
 	}
 	if e.search.trace {
-		e.done(o, write)
+		e.note(o, write)
 	}
 	// Sites of objects that several goroutines use, and one writes, are conflicts: only before
 	// them need a goroutine be preempted.

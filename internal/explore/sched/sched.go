@@ -89,6 +89,7 @@ type g struct {
 	// operation depends on.
 	asleep bool
 	op     op     // the next operation
+	noted  bool   // the operation is in the table of steps
 	draws  uint64 // random numbers drawn
 	slot   int    // see Slot
 
@@ -118,11 +119,10 @@ type exec struct {
 	ending bool          // over is sent
 	// killing says that the execution has ended and its goroutines are unwound: nothing blocks and
 	// nothing is scheduled any more.
-	killing  bool
-	unwound  int // operations since
-	failure  string
-	pruned   bool
-	mainDone bool
+	killing bool
+	unwound int // operations since
+	failure string
+	pruned  bool
 
 	exploring bool
 	begun     bool // Explore was called
@@ -144,7 +144,6 @@ type exec struct {
 	timerSeqs int64
 	channels  map[unsafe.Pointer]*channel
 	raw       map[unsafe.Pointer]*Obj
-	always    []func() string
 	x         X
 }
 
@@ -238,8 +237,11 @@ func (e *exec) point(p op) {
 		}
 		return
 	}
-	e.note(p)
+	me.noted = false
 	if !enabled || p.kind == Yield {
+		if e.search.trace {
+			e.noteBlocked()
+		}
 		e.blocked(&me.op)
 		e.release(me)
 		return
@@ -381,12 +383,6 @@ func (e *exec) next(me *g) *g {
 		}
 	}
 	// Nothing can continue: quiescence.
-	for _, f := range e.always {
-		if text := f(); text != "" {
-			e.fail(text)
-			return nil
-		}
-	}
 	if e.actors == 0 {
 		e.exploring = false
 		return e.gs[0]
@@ -401,8 +397,9 @@ func (e *exec) next(me *g) *g {
 
 // scripted returns the goroutine that a replayed schedule names.
 func (e *exec) scripted(id int) *g {
-	if id >= len(e.gs) || e.gs[id].done {
-		panic(fmt.Sprintf("explore: the schedule does not fit the program: step %d has no goroutine %d", e.steps, id))
+	if id >= len(e.gs) || e.gs[id].done || !e.gs[id].op.enabled() {
+		e.fail(fmt.Sprintf("the schedule does not fit the program: at step %d goroutine %d cannot continue", e.steps, id))
+		return nil
 	}
 	return e.gs[id]
 }
@@ -485,18 +482,20 @@ func (e *exec) start(name string, f func()) *g {
 	e.gs = append(e.gs, n)
 	go func() {
 		<-n.wake
-		defer e.finish(n)
+		returned := false
+		defer func() { e.finish(n, returned, recover()) }()
 		if e.killing {
 			return
 		}
 		f()
+		returned = true
 	}()
 	return n
 }
 
-// finish ends a goroutine.
-func (e *exec) finish(me *g) {
-	v := recover()
+// finish ends a goroutine: its function has returned, has panicked with v, or was ended by
+// runtime.Goexit.
+func (e *exec) finish(me *g, returned bool, v any) {
 	me.done = true
 	e.steps++
 	if e.killing {
@@ -507,8 +506,10 @@ func (e *exec) finish(me *g) {
 	case v != nil:
 		e.fail(fmt.Sprintf("goroutine %d %s panicked: %v\n%s", me.id, me.name, v, debug.Stack()))
 		return
+	case !returned && (me.main || me.actor):
+		e.fail(fmt.Sprintf("goroutine %d %s was ended by runtime.Goexit", me.id, me.name))
+		return
 	case me.main:
-		e.mainDone = true
 		for _, other := range e.gs {
 			if !other.done {
 				e.fail(fmt.Sprintf("goroutine %d %s has not ended when the scene has: %s", other.id, other.name, other.op.kind))

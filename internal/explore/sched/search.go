@@ -51,10 +51,6 @@ func (x *X) explore(timePass bool) {
 	e.point(op{kind: WaitForActors, obj: &e.clock, ready: func() bool { return !e.exploring }})
 }
 
-// AtRest adds a check that runs whenever every goroutine is blocked or has ended while schedules are
-// explored: it returns what is wrong, "" if nothing is. It must not use objects of the scheduler.
-func (x *X) AtRest(check func() string) { x.e.always = append(x.e.always, check) }
-
 // Require fails the scene unless ok.
 func (x *X) Require(ok bool, format string, args ...any) {
 	if !ok {
@@ -144,7 +140,8 @@ func (s *search) conflict(at int32) {
 	}
 }
 
-// ended is what choose returns when it has ended the execution.
+// ended is what choose returns when it has ended the execution. Only a goroutine that has ended itself
+// sees it: any other is unwound.
 const ended = -1
 
 // choose decides between n ways. me is the goroutine that could continue; nil: there is none.
@@ -163,7 +160,8 @@ func (e *exec) choose(n int, me *g) int {
 	if e.depth < len(s.path) {
 		d := &s.path[e.depth]
 		if d.n != n || d.state != state {
-			panic(fmt.Sprintf("explore: the program is not deterministic: decision %d at step %d has %d ways, had %d", e.depth, e.steps, n, d.n))
+			e.fail(fmt.Sprintf("the program is not deterministic: decision %d, at step %d, has %d ways or another state; it had %d", e.depth, e.steps, n, d.n))
+			return ended
 		}
 		e.depth++
 		return d.at
@@ -177,7 +175,7 @@ func (e *exec) choose(n int, me *g) int {
 	if !s.plain && (s.was(key, e.left) || key != state && s.was(state, e.left)) {
 		e.pruned = true
 		e.end()
-		return ended // only on a goroutine that has ended
+		return ended
 	}
 	s.seen[key] = int8(e.left)
 	s.path = append(s.path, decision{n, 0, state})

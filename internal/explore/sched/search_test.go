@@ -3,6 +3,9 @@ package sched_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -90,6 +93,10 @@ func TestLivelock(t *testing.T) {
 func TestPanic(t *testing.T) {
 	fails(t, 0, "panicked: boom", func(x *sched.X) {
 		x.Actor("boom", func() { panic("boom") })
+		x.Explore()
+	})
+	fails(t, 0, "was ended by runtime.Goexit", func(x *sched.X) {
+		x.Actor("exit", runtime.Goexit)
 		x.Explore()
 	})
 	fails(t, 0, "has not ended when the scene has", func(x *sched.X) {
@@ -280,11 +287,17 @@ func outcomes(t *testing.T, program [][]op, bound int, plain bool) (map[string]b
 // The reductions of the search lose no result of a program.
 func TestReductionsLoseNothing(t *testing.T) {
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	if text := os.Getenv("RESPOOL_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("RESPOOL_SEED=%d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	programs := 300
+	programs := 100
 	if testing.Short() {
-		programs = 60
+		programs = 30
 	}
 	reduced, all := 0, 0
 	for range programs {
@@ -310,4 +323,42 @@ func TestReductionsLoseNothing(t *testing.T) {
 		}
 	}
 	t.Logf("%d schedules instead of %d", reduced, all)
+}
+
+func TestReplayOfAnotherProgram(t *testing.T) {
+	scene := sched.Scene{Name: t.Name(), Run: func(x *sched.X) {
+		var n atomic.Int32
+		x.Actor("add", func() { n.Add(1) })
+		x.Explore()
+	}}
+	for schedule, want := range map[string]string{
+		"1>1":     "",
+		"1>7":     "does not fit",
+		"1>1 3>x": "invalid schedule",
+	} {
+		failure, _, err := sched.Replay(scene, schedule, 0)
+		text := failure
+		if err != nil {
+			text = err.Error()
+		}
+		if want == "" && text != "" || !strings.Contains(text, want) {
+			t.Errorf("%s: %q, want %q", schedule, text, want)
+		}
+	}
+}
+
+// A program of which two executions differ is no program to explore.
+func TestNotDeterministic(t *testing.T) {
+	executions := 0
+	r := sched.Explore(sched.Scene{Name: t.Name(), Run: func(x *sched.X) {
+		executions++
+		var n atomic.Int32
+		for range 2 + executions%2 {
+			x.Actor("add", func() { n.Store(n.Load() + 1) })
+		}
+		x.Explore()
+	}}, sched.Options{Bound: 1})
+	if !strings.Contains(r.Failure, "not deterministic") {
+		t.Errorf("failure %q", r.Failure)
+	}
 }

@@ -8,47 +8,42 @@ import (
 	"text/tabwriter"
 )
 
-// Step is one step of a replayed schedule.
+// Step is an operation of a replayed schedule.
 type Step struct {
-	N         int
 	Goroutine int
-	Name      string
+	Name      string // of the goroutine
 	Where     string // file:line
 	Function  string
 	Op        string
 	Object    string
-	Shared    bool // several goroutines use the object, and one changes it
-	Resumed   bool // another goroutine ran before
 
-	obj *Obj
+	obj *Obj // nil: it blocks
 }
 
-// note adds the step of an operation that is about to be done.
-func (e *exec) note(p op) {
-	if !e.search.trace {
+// note adds an operation that the goroutine that runs has done on o, once for each operation.
+func (e *exec) note(o *Obj, write bool) {
+	me := e.cur
+	if me.noted || me.id < 0 {
 		return
 	}
-	s := Step{N: e.steps, Goroutine: e.cur.id, Name: e.cur.name, Op: p.kind.String(), obj: p.obj}
-	s.Where, s.Function = caller()
-	e.trace = append(e.trace, s)
-}
-
-// done completes the step of an operation on o.
-func (e *exec) done(o *Obj, write bool) {
+	me.noted = true
 	if o.number == 0 {
 		e.objects++
 		o.number = e.objects
 	}
-	for i := len(e.trace) - 1; i >= 0 && i >= len(e.trace)-8; i-- {
-		s := &e.trace[i]
-		if s.obj == o && s.Goroutine == e.cur.id && s.Object == "" {
-			s.Object = fmt.Sprintf("#%d", o.number)
-			if !write && (s.Op == "CompareAndSwap" || s.Op == "TryLock") {
-				s.Op += " fails"
-			}
-			return
-		}
+	s := Step{Goroutine: me.id, Name: me.name, Op: me.op.kind.String(), Object: fmt.Sprintf("#%d", o.number), obj: o}
+	if k := me.op.kind; !write && (k == CompareAndSwap || k == TryLock) {
+		s.Op += " fails"
 	}
+	s.Where, s.Function = caller()
+	e.trace = append(e.trace, s)
+}
+
+// noteBlocked adds that the goroutine that runs is blocked.
+func (e *exec) noteBlocked() {
+	s := Step{Goroutine: e.cur.id, Name: e.cur.name, Op: e.cur.op.kind.String() + " blocks"}
+	s.Where, s.Function = caller()
+	e.trace = append(e.trace, s)
 }
 
 // caller returns where the operation is in the program.
@@ -68,24 +63,24 @@ func caller() (where, function string) {
 	}
 }
 
-// Table writes steps as a table: those on objects that several goroutines use, and those at
-// which another goroutine continues.
+// Table writes operations as a table: those on objects that several goroutines use and one changes,
+// and those at which another goroutine continues or one is blocked.
 func Table(steps []Step) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "step\tgoroutine\tat\tin\toperation\tobject")
 	last := -1
-	for _, s := range steps {
+	for i, s := range steps {
 		resumed := s.Goroutine != last
 		last = s.Goroutine
-		if !resumed && !(s.obj != nil && s.obj.several && s.obj.written) {
+		if !resumed && s.obj != nil && !(s.obj.several && s.obj.written) {
 			continue
 		}
 		who := ""
 		if resumed {
 			who = fmt.Sprintf("%d %s", s.Goroutine, s.Name)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", s.N, who, s.Where, s.Function, s.Op, s.Object)
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", i+1, who, s.Where, s.Function, s.Op, s.Object)
 	}
 	_ = w.Flush()
 	return b.String()
