@@ -33,6 +33,7 @@ var layers = map[string]layer{
 	"examples":       {all: true},
 
 	"internal":           {layers: []string{"resource"}},
+	"internal/explore":   {layers: []string{"resource", "policy"}},
 	"internal/bench":     {all: true},
 	"internal/proof":     {all: true},
 	"internal/servers":   {all: true},

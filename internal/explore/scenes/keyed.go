@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/respool/respool/internal/explore/sched"
+	"github.com/respool/respool/resource"
+)
+
+var keyedScenes = []sched.Scene{
+	{Name: "keyed-give-way", Doc: "one slot for two keys: a release at one key against a caller of each", Bound: 1, Run: keyedGiveWay},
+	{Name: "keyed-idle", Doc: "one slot for two keys: callers of both while the slot is idle at one", Bound: 1, Run: keyedIdle},
+	{Name: "any-twice", Doc: "a caller of AcquireAny against releases at both of its keys", Bound: 1, Run: anyTwice},
+	{Name: "any-cancel", Doc: "a caller of AcquireAny whose context ends against a release at one of its keys", Bound: 2, Run: anyCancel},
+}
+
+// keyed is a Keyed whose values are watched.
+type keyed struct {
+	world
+	keys *resource.Keyed[string, *value]
+}
+
+// newKeyed returns a Keyed with a total of max values, and at most one for each key.
+func newKeyed(x *sched.X, max int) *keyed {
+	w := &keyed{world: world{x: x}}
+	w.max.Store(int32(max))
+	k, err := resource.NewKeyed(resource.KeyedConfig[string, *value]{
+		MaxTotal: max,
+		Config:   func(string) (resource.Config[*value], error) { return w.config(1), nil },
+	})
+	x.Require(err == nil, "NewKeyed: %v", err)
+	w.keys = k
+	return w
+}
+
+// lease acquires a resource of key, and must succeed.
+func (w *keyed) lease(key string) resource.Lease[*value] {
+	l, err := w.keys.Acquire(context.Background(), key)
+	w.x.Require(err == nil, "Acquire: %v", err)
+	return l
+}
+
+// leaseReleases acquires, uses and releases a resource of key.
+func (w *keyed) leaseReleases(key string, id int32) {
+	l := w.lease(key)
+	w.use(l, id)
+	l.Release()
+}
+
+// end closes the Keyed and checks what is left.
+func (w *keyed) end() {
+	s := w.keys.Stats()
+	w.x.Require(s.Waiting == 0 && s.Leased == 0, "callers wait or leases have not ended: %+v", s.Load)
+	err := w.keys.Close(context.Background())
+	w.x.Require(err == nil, "Close: %v", err)
+	w.check()
+}
+
+func keyedGiveWay(x *sched.X) {
+	w := newKeyed(x, 1)
+	w.leaseReleases("a", 1)
+	l := w.lease("a")
+	x.Actor("release", l.Release)
+	x.Actor("caller a", func() { w.leaseReleases("a", 1) })
+	x.Actor("caller b", func() { w.leaseReleases("b", 2) })
+	x.Explore()
+	w.end()
+}
+
+func keyedIdle(x *sched.X) {
+	w := newKeyed(x, 1)
+	w.leaseReleases("a", 1)
+	w.leaseReleases("a", 1)
+	x.Actor("caller a", func() { w.leaseReleases("a", 1) })
+	x.Actor("caller b", func() { w.leaseReleases("b", 2) })
+	x.Explore()
+	w.end()
+}
+
+func anyTwice(x *sched.X) {
+	w := newKeyed(x, 2)
+	for _, key := range []string{"a", "b"} {
+		w.leaseReleases(key, 1)
+		l := w.lease(key)
+		x.Actor("release "+key, l.Release)
+	}
+	x.Actor("any", func() {
+		_, l, err := w.keys.AcquireAny(context.Background(), []string{"a", "b"}, resource.Request{})
+		x.Require(err == nil, "AcquireAny: %v", err)
+		w.use(l, 1)
+		l.Release()
+	})
+	x.Explore()
+	w.end()
+}
+
+func anyCancel(x *sched.X) {
+	w := newKeyed(x, 2)
+	var leases []resource.Lease[*value]
+	for _, key := range []string{"a", "b"} {
+		w.leaseReleases(key, 1)
+		leases = append(leases, w.lease(key))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	x.Actor("release", leases[0].Release)
+	x.Actor("cancel", cancel)
+	x.Actor("any", func() {
+		_, l, err := w.keys.AcquireAny(ctx, []string{"b", "a"}, resource.Request{})
+		if err != nil {
+			x.Require(errors.Is(err, context.Canceled), "AcquireAny: %v", err)
+			return
+		}
+		w.use(l, 1)
+		l.Release()
+	})
+	x.Explore()
+	leases[1].Release()
+	w.end()
+}
