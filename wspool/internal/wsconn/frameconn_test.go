@@ -95,6 +95,70 @@ func TestDismissalEnds(t *testing.T) {
 	}
 }
 
+// A buffer that holds bytes is in use, also after a read that found nothing, and one that holds
+// none goes back to the pool of buffers once.
+func TestBufferInUse(t *testing.T) {
+	type ownership struct {
+		f    *FrameConn
+		free []*[]byte // what the pool of buffers has
+	}
+	look := func(f *FrameConn) (o ownership) {
+		o.f = f
+		for range 10 {
+			o.free = append(o.free, aheadBuffers.Get().(*[]byte))
+		}
+		for i, b := range o.free {
+			if b == f.buf {
+				t.Errorf("a buffer with %d bytes in it is free", len(f.ahead))
+			}
+			if slices.Contains(o.free[:i], b) {
+				t.Error("a buffer is free twice")
+			}
+		}
+		return o
+	}
+	nothing := func(f *FrameConn) {
+		f.Raw.read.dismissed = true
+		if f.Watch() {
+			t.Fatal("something was read")
+		}
+		f.Raw.read.dismissed = false
+	}
+	for range 20 {
+		f := framesOf(t)
+		p := f.Raw.Conn.(*pieces)
+		come := func(s string) {
+			p.of = [][]byte{[]byte(s)}
+			f.Watch()
+		}
+		nothing(f)
+		look(f)
+		for _, part := range []string{"\x81", "\x03", "ab"} {
+			come(part)
+			for range 2 {
+				nothing(f)
+				look(f)
+			}
+		}
+		come("c")
+		look(f)
+		if _, got, ok := f.TakeMessage(10, nil); !ok || string(got) != "abc" || f.buf != nil || f.ahead != nil {
+			t.Errorf("%q, %v; %d bytes are kept", got, ok, len(f.ahead))
+		}
+		look(f)
+		come("\x89\x01p")
+		if f.buf != nil {
+			t.Error("a buffer with nothing but a ping in it is kept")
+		}
+		look(f)
+		come("\x81\x01x\x89") // gorilla takes the message and the first byte of the ping
+		if n, err := f.Read(make([]byte, 10)); n != 4 || err != nil || f.buf != nil {
+			t.Error(n, err)
+		}
+		look(f)
+	}
+}
+
 // nextFrame reads one frame as gorilla does, which has its own buffer.
 func nextFrame(t *testing.T, br *bufio.Reader) string {
 	t.Helper()
