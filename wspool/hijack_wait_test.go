@@ -44,7 +44,7 @@ func TestHijack_WaitsForPong(t *testing.T) {
 	}{
 		{"soon", 100 * ms, 100 * ms, true},
 		{"late", 1999 * ms, 1999 * ms, true},
-		{"too late", 5 * time.Second, 2 * time.Second, false},
+		{"too late", 3 * time.Second, 2 * time.Second, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -73,6 +73,9 @@ func TestI13_PartialFrames(t *testing.T) {
 				if len(h.rest) == 0 {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					_, got, err := h.c.ReadWhole(ctx, nil)
+					if err == wspool.ErrPartial { // as below
+						_, got, err = h.c.ReadMessage(ctx)
+					}
 					cancel()
 					if err != nil || string(got) != h.want {
 						t.Fatalf("got %.30q of %d bytes, %v; want %.30q of %d", got, len(got), err, h.want, len(h.want))
@@ -91,7 +94,9 @@ func TestI13_PartialFrames(t *testing.T) {
 				}
 				_, got, err := h.c.ReadWhole(ctx, nil)
 				cancel()
-				if err != wspool.ErrQuiet {
+				// On a slow machine the monitor has a lease watched that has not read for thinkTime, and
+				// the watcher has begun the message.
+				if err != wspool.ErrQuiet && err != wspool.ErrPartial {
 					t.Fatalf("a part of %.30q is read as %.30q, %v", h.want, got, err)
 				}
 			}

@@ -144,3 +144,32 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// A stream that is lost when its client is closed already, and that cannot be resumed for that,
+// ends.
+func TestStreamLostAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{Resume: func(Message) (Request, bool) { return Request{}, true }})
+		s.cause = errors.New("lost")
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.opened()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for {
+			i, err := s.Next(ctx)
+			if err != nil && err != ErrClosed {
+				t.Errorf("Next: %v", err)
+			}
+			if err != nil {
+				return
+			}
+			if i.Gap == nil {
+				t.Errorf("%+v", i)
+			}
+		}
+	})
+}

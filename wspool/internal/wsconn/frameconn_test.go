@@ -98,24 +98,26 @@ func TestDismissalEnds(t *testing.T) {
 // A buffer that holds bytes is in use, also after a read that found nothing, and one that holds
 // none goes back to the pool of buffers once.
 func TestBufferInUse(t *testing.T) {
-	type ownership struct {
-		f    *FrameConn
-		free []*[]byte // what the pool of buffers has
-	}
-	look := func(f *FrameConn) (o ownership) {
-		o.f = f
+	reused := 0 // the race detector has a sync.Pool drop some of what it is given
+	look := func(f *FrameConn, was *[]byte) {
+		t.Helper()
+		var free []*[]byte
 		for range 10 {
-			o.free = append(o.free, aheadBuffers.Get().(*[]byte))
+			free = append(free, aheadBuffers.Get().(*[]byte))
 		}
-		for i, b := range o.free {
-			if b == f.buf {
+		for i, b := range free {
+			switch {
+			case b == f.buf:
 				t.Errorf("a buffer with %d bytes in it is free", len(f.ahead))
-			}
-			if slices.Contains(o.free[:i], b) {
+			case slices.Contains(free[:i], b):
 				t.Error("a buffer is free twice")
+			case len(*b) != aheadSize:
+				t.Errorf("a buffer of %d bytes is free", len(*b))
+			}
+			if was != nil && b == was {
+				reused++
 			}
 		}
-		return o
 	}
 	nothing := func(f *FrameConn) {
 		f.Raw.read.dismissed = true
@@ -126,36 +128,34 @@ func TestBufferInUse(t *testing.T) {
 	}
 	for range 20 {
 		f := framesOf(t)
-		p := f.Raw.Conn.(*pieces)
-		come := func(s string) {
-			p.of = [][]byte{[]byte(s)}
-			f.Watch()
-		}
 		nothing(f)
-		look(f)
+		look(f, nil)
 		for _, part := range []string{"\x81", "\x03", "ab"} {
-			come(part)
+			f.come(part)
 			for range 2 {
 				nothing(f)
-				look(f)
+				look(f, nil)
 			}
 		}
-		come("c")
-		look(f)
+		f.come("c")
+		look(f, nil)
+		was := f.buf
 		if _, got, ok := f.TakeMessage(10, nil); !ok || string(got) != "abc" || f.buf != nil || f.ahead != nil {
 			t.Errorf("%q, %v; %d bytes are kept", got, ok, len(f.ahead))
 		}
-		look(f)
-		come("\x89\x01p")
-		if f.buf != nil {
+		look(f, was)
+		if f.come("\x89\x01p"); f.buf != nil {
 			t.Error("a buffer with nothing but a ping in it is kept")
 		}
-		look(f)
-		come("\x81\x01x\x89") // gorilla takes the message and the first byte of the ping
+		look(f, nil)
+		f.come("\x81\x01x\x89") // gorilla takes the message and the first byte of the ping
 		if n, err := f.Read(make([]byte, 10)); n != 4 || err != nil || f.buf != nil {
 			t.Error(n, err)
 		}
-		look(f)
+		look(f, nil)
+	}
+	if reused == 0 {
+		t.Error("no buffer was used again")
 	}
 }
 

@@ -3,10 +3,13 @@ package wsconn
 import (
 	"errors"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/respool/respool/internal/memnet"
 )
 
 // come has s arrive at f, and read.
@@ -124,6 +127,62 @@ func TestTakeMessage_Aligned(t *testing.T) {
 	}
 }
 
+// The rest of a control frame whose begin gorilla holds is no message, whatever it looks like.
+func TestTakeMessage_RestOfControl(t *testing.T) {
+	f := framesOf(t)
+	f.come("\x81\x01a\x89\x03")
+	if n, _ := f.Read(make([]byte, 10)); n != 5 {
+		t.Fatal(n)
+	}
+	f.MessageDone()
+	f.come("\x81\x01z\x81\x01b") // the payload of the ping, and a message
+	if _, p, ok := f.TakeMessage(9, nil); ok {
+		t.Errorf("%q is taken", p)
+	}
+	buf := make([]byte, 10)
+	if n, _ := f.Read(buf); string(buf[:n]) != "\x81\x01z\x81\x01b" {
+		t.Errorf("gorilla gets %q", buf[:n])
+	}
+	f.MessageDone()
+	if all := f.TakeControls(); len(all) != 1 || all[0].Payload != "\x81\x01z" {
+		t.Errorf("controls %q", all)
+	}
+}
+
+// A data frame in the midst of a fragmented message breaks the protocol, which gorilla reports: it
+// is no message to be taken.
+func TestTakeMessage_InMessage(t *testing.T) {
+	f := framesOf(t)
+	f.come("\x01\x01a")
+	if n, _ := f.Read(make([]byte, 10)); n != 3 {
+		t.Fatal(n)
+	}
+	f.come("\x81\x01b")
+	if _, p, ok := f.TakeMessage(9, nil); ok {
+		t.Errorf("%q is taken", p)
+	}
+}
+
+// A connection that is handed over behaves as any net.Conn: a deadline is that of all later writes.
+func TestSender_HandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memnet.Pipe(4)
+		defer a.Close()
+		defer b.Close()
+		w := NewRawConn(a, false, time.Hour)
+		f := NewFrameConn(w, w, NewClock(), 0, 100, false)
+		f.BeginFrames()
+		f.HandOver()
+		began := time.Now()
+		f.SetWriteDeadline(began.Add(time.Second))
+		for range 2 {
+			if _, err := f.Write(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+	})
+}
+
 // bubbleFrames returns a FrameConn past the HTTP answer, whose clock is that of the bubble.
 func bubbleFrames(longest time.Duration, limit int) *FrameConn {
 	w := NewRawConn(&pieces{}, false, time.Second)
@@ -182,6 +241,10 @@ func TestGap(t *testing.T) {
 		time.Sleep(time.Second)
 		if f.come("\x89\x00"); f.Gap() != gap {
 			t.Errorf("gap %d, was %d", f.Gap(), gap)
+		}
+		late := NewFrameConn(f.Raw, f.Raw, f.clock, int64(10*time.Second), 100, true)
+		if late.come(answer); late.Gap() != 0 { // the clock is older than the connection
+			t.Error("a gap before the first byte")
 		}
 		none := bubbleFrames(0, 100)
 		time.Sleep(1000 * time.Hour)

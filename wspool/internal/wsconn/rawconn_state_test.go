@@ -30,6 +30,8 @@ func (d *dated) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+func (d *dated) Write(p []byte) (int, error) { return len(p), nil }
+
 // newDated returns a RawConn over a connection that notes its deadlines.
 func newDated() (*RawConn, *dated) {
 	d := new(dated)
@@ -196,6 +198,47 @@ func TestReadState_Hook(t *testing.T) {
 	})
 }
 
+// counted is a context that counts the functions that wait for its end.
+type counted struct {
+	context.Context
+	done    chan struct{} // never closed
+	waiting int
+}
+
+func (c *counted) Done() <-chan struct{} { return c.done }
+
+func (c *counted) AfterFunc(func()) (stop func() bool) {
+	c.waiting++
+	return func() bool { c.waiting--; return true }
+}
+
+// Whatever ends a read, nothing waits any more for the end of its context, and nothing refers to that.
+func TestReadState_Unhooked(t *testing.T) {
+	w, _ := newDated()
+	for name, end := range map[string]func(){
+		"EndRead":       func() { w.EndRead(false) },
+		"EndRead, read": func() { w.EndRead(true) },
+		"FinishRead":    func() { w.FinishRead(false)() },
+		"UnhookContext": func() { w.UnhookContext() },
+		"Harden":        func() { w.Harden(nil) },
+	} {
+		ctx := &counted{Context: context.Background(), done: make(chan struct{})}
+		w.BeginRead(ctx, false)
+		w.HookContext(false)
+		w.HookContext(false)
+		if ctx.waiting != 1 {
+			t.Errorf("%s: %d functions wait before it", name, ctx.waiting)
+		}
+		if end(); ctx.waiting != 0 || w.read.ctx != nil || w.read.unhook != nil {
+			t.Errorf("%s: %d functions wait after it; context %v", name, ctx.waiting, w.read.ctx)
+		}
+		w.BeginRead(ctx, false)
+		if end := w.FinishRead(false); end != nil || w.read.ctx != nil {
+			t.Errorf("%s: a context that was not hooked is unhooked", name)
+		}
+	}
+}
+
 // A dismissal needs a reader that is parked with nothing left to do.
 func TestReadState_Dismissed(t *testing.T) {
 	yes, no := func() bool { return true }, func() bool { return false }
@@ -314,6 +357,19 @@ func TestWriteSlow_Progress(t *testing.T) {
 			t.Errorf("%d bytes of progress", more)
 		}
 	})
+}
+
+// A write that need not wait is no sign that the network makes progress, and leaves no deadline,
+// which would pass and fail a later write of TLS.
+func TestWriteSlow_NoTrace(t *testing.T) {
+	w, d := newDated()
+	if n, err := w.Write(make([]byte, 3*slowPiece)); n != 3*slowPiece || err != nil || w.Progress() != 0 || !d.write.IsZero() {
+		t.Errorf("%d, %v; progress %d, deadline %v", n, err, w.Progress(), d.write)
+	}
+	w.Sever()
+	if w.Write(make([]byte, 1)); d.write != longAgo {
+		t.Errorf("deadline %v after Sever", d.write)
+	}
 }
 
 // Sever ends the write that waits and all later ones; SeverWaiting does so only while one waits.
