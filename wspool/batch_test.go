@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -289,4 +290,65 @@ func TestStartBatchFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Of what is to be sent nothing is used any more, and nothing is changed, when WriteBatch or
+// StartBatch has returned, though the network has not taken it yet; nor do other connections,
+// which share buffers, change what waits.
+func TestStartBatch_Ownership(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const conns = 4
+		read, got := make(chan struct{}), make(chan string, 100)
+		s := listenMem(t, 1<<10, func(ws *websocket.Conn) {
+			<-read
+			for {
+				_, p, err := ws.ReadMessage()
+				if err != nil {
+					return
+				}
+				got <- string(p)
+			}
+		})
+		s.cfg.KeepAlive, s.cfg.MaxSize = -1, conns
+		p := pool(t, s.cfg)
+		want := map[string]int{}
+		done := make(chan error, conns)
+		for i := range conns {
+			c := acquireShared(t, p)
+			defer c.Release()
+			var batch []wspool.Message
+			for k := range 1 + i%2*3 {
+				text := strings.Repeat(fmt.Sprintf("%d.%d ", i, k), 2000)
+				want[text]++
+				batch = append(batch, wspool.Message{Type: websocket.TextMessage, Data: []byte(text)})
+			}
+			before := fmt.Sprint(batch)
+			later, _, err := c.StartBatch(batch, func(_ int, err error) { done <- err })
+			if !later || err != nil {
+				t.Fatalf("later %v, %v", later, err)
+			}
+			if fmt.Sprint(batch) != before {
+				t.Error("the batch is changed")
+			}
+			for _, m := range batch {
+				clear(m.Data)
+			}
+		}
+		close(read)
+		for range conns {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		n := 0
+		for _, k := range want {
+			n += k
+		}
+		for range n {
+			text := <-got
+			if want[text]--; want[text] < 0 {
+				t.Errorf("the server got %.20q of %d bytes", text, len(text))
+			}
+		}
+	})
 }

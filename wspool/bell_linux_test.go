@@ -272,11 +272,12 @@ func testBellBehindCompressed(t *testing.T, during bool) {
 	c := belledConn(t, p)
 	if during {
 		l := c.link
-		l.hub.monitor.mu.Lock()
-		if l.hub.monitor.ticker != nil {
-			l.hub.monitor.ticker.Stop() // a release later than thinkTime would find the message read
-		}
-		l.hub.monitor.mu.Unlock()
+		l.mu.Lock()
+		l.disarmLocked()
+		// No tick of the monitor may have the lease watched, however long this goroutine waits for a
+		// processor: the release is to find the message.
+		l.watch.since = l.hub.monitor.tick.Load() + 1e6
+		l.mu.Unlock()
 		close(strike)
 		l.until(t, "sent a message", l.raw.Readable)
 		if n := p.Stats().Unsolicited; n != 0 {

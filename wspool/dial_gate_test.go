@@ -216,6 +216,97 @@ func TestGateStreak(t *testing.T) {
 	})
 }
 
+// The kinds of causes are those of the present term: a cause that begins a term forgets those
+// before it, so that a cause of such a kind, of a connection from before, is asked about again.
+func TestGateKindsOfTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, asks := gateOf(8, 0)
+		busy := &EndError{Err: &CloseError{Code: 1013}}
+		var old []*dialTicket
+		for range 10 {
+			old = append(old, fresh(g))
+		}
+		step := func(what string, up *dialTicket, cause *EndError, want int) {
+			t.Helper()
+			n := len(*asks)
+			up.ended(cause)
+			if got := len(*asks) - n; got != want {
+				t.Errorf("%s: Redial was asked %d times, want %d", what, got, want)
+			}
+		}
+		step("the first", old[0], goingAway, 1)
+		step("the same kind, same term", old[1], goingAway, 0)
+		step("another kind", old[2], busy, 1)
+		step("the second kind again", old[3], busy, 0)
+		step("the second term begins", fresh(g), busy, 1)
+		step("its own kind", old[4], busy, 0)
+		step("a kind of the first term", old[5], goingAway, 1)
+		step("that kind again", old[6], goingAway, 0)
+		if g.streak != 2 || g.term != 2 {
+			t.Errorf("streak %d, term %d", g.streak, g.term)
+		}
+		time.Sleep(burst - 1)
+		step("just inside the burst", old[7], goingAway, 0)
+		time.Sleep(1)
+		step("behind it", old[8], goingAway, 1)
+		if g.streak != 2 || g.term != 2 {
+			t.Errorf("streak %d, term %d", g.streak, g.term)
+		}
+	})
+}
+
+// While a pause lasts, a burst does, and both of its edges are exact.
+func TestGateBurstOfPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pause = 10 * burst
+		g, asks := gateOf(8, pause)
+		var old []*dialTicket
+		for range 4 {
+			old = append(old, fresh(g))
+		}
+		for i, after := range []time.Duration{0, pause - 1, 1} {
+			time.Sleep(after)
+			old[i].ended(goingAway)
+			if want := 1 + i/2; len(*asks) != want {
+				t.Errorf("after %v more: asked %v, want %d", after, *asks, want)
+			}
+		}
+	})
+}
+
+// A connection that stays up ends the streak once, provenAfter after its dial, and a connection
+// that ended before does not, though its timer ran.
+func TestGateProofs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, _ := gateOf(8, 0)
+		fresh(g).ended(goingAway)
+		fresh(g).ended(goingAway)
+		for range 2 { // also for the second streak
+			first, second := fresh(g), fresh(g)
+			time.Sleep(provenAfter / 2)
+			first.ended(nil) // the pool ended it: that proves nothing
+			time.Sleep(provenAfter/2 - 1)
+			synctest.Wait()
+			if g.streak == 0 {
+				t.Error("the streak has ended early")
+			}
+			time.Sleep(1)
+			synctest.Wait()
+			if g.streak != 0 {
+				t.Errorf("a streak of %d after a connection has stayed up", g.streak)
+			}
+			second.ended(nil)
+			g.learn(g.term, goingAway)
+			g.learn(g.term, goingAway)
+		}
+		third := fresh(g)
+		third.ended(nil)
+		if third.proof.Stop() {
+			t.Error("a timer is left of a connection that the pool has ended")
+		}
+	})
+}
+
 // A connection that ends before its dial has ended is the dial's failure; one that ends
 // just after is reported when the dial has ended.
 func TestGateEarlyEnd(t *testing.T) {
@@ -382,8 +473,10 @@ func TestGateRedialBreaks(t *testing.T) {
 
 // The gate keeps the promises of an Admission, and so before another.
 func TestGateConforms(t *testing.T) {
-	pause := func(error, int) time.Duration { return 20 * time.Millisecond }
-	policytest.Admission(t, func() resource.Admission {
-		return &dialGate{max: 5, redial: pause, next: &dialGate{max: 2, redial: pause}}
+	synctest.Test(t, func(t *testing.T) {
+		pause := func(error, int) time.Duration { return 20 * time.Millisecond }
+		policytest.Admission(t, func() resource.Admission {
+			return &dialGate{max: 5, redial: pause, next: &dialGate{max: 2, redial: pause}}
+		})
 	})
 }

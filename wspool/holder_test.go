@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,59 @@ func TestReadWhole(t *testing.T) {
 		if s := p.Stats(); s.Tainted != 0 {
 			t.Errorf("%d tainted", s.Tainted)
 		}
+	})
+}
+
+// counted is a context that counts the functions that wait for its end.
+type counted struct {
+	context.Context
+	done    chan struct{} // never closed
+	waiting atomic.Int64
+}
+
+func (c *counted) Done() <-chan struct{} { return c.done }
+
+func (c *counted) AfterFunc(func()) (stop func() bool) {
+	c.waiting.Add(1)
+	return func() bool { c.waiting.Add(-1); return true }
+}
+
+// Whatever a read returns, nothing waits any more for the end of its context when it has.
+func TestReadWhole_LeavesItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := witnesses(t)
+		w.mute = true
+		p := pool(t, w.cfg)
+		c := acquireShared(t, p)
+		ctx := &counted{Context: context.Background(), done: make(chan struct{})}
+		look := func(what string) {
+			t.Helper()
+			if n := ctx.waiting.Load(); n != 0 {
+				t.Errorf("%s: %d functions wait", what, n)
+			}
+		}
+		time.AfterFunc(time.Second, func() { w.send(0, frame(websocket.TextMessage, "one")) })
+		if _, m, err := c.ReadWhole(ctx, nil); err != nil || string(m) != "one" {
+			t.Errorf("%q, %v", m, err)
+		}
+		look("a message")
+		long := rawFrame(0x80|websocket.TextMessage, make([]byte, 20_000))
+		time.AfterFunc(time.Second, func() { w.send(0, long[:10_000]) })
+		if _, _, err := c.ReadWhole(ctx, nil); err != wspool.ErrPartial {
+			t.Error(err)
+		}
+		look("half a message")
+		time.AfterFunc(time.Second, func() { w.send(0, long[10_000:]) })
+		if _, m, err := c.ReadMessage(ctx); err != nil || len(m) != 20_000 {
+			t.Errorf("%d bytes, %v", len(m), err)
+		}
+		look("its rest")
+		time.AfterFunc(time.Second, func() { w.conn(0).Close() })
+		if _, _, err := c.ReadMessage(ctx); err == nil {
+			t.Error("no error after the end")
+		}
+		look("the end")
+		c.Release()
 	})
 }
 

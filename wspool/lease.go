@@ -305,7 +305,9 @@ func (c *lease) handOver() {
 	l.mu.Lock()
 	l.heartbeat.stop()
 	l.watch.closeBell()
+	l.ticket.servedLease() // the pool will not learn more of it
 	l.mu.Unlock()
+	l.ticket.ended(nil)
 	l.ws.SetPingHandler(nil)
 	l.ws.SetPongHandler(nil)
 	l.ws.SetCloseHandler(nil)

@@ -163,6 +163,65 @@ func TestOutbox(t *testing.T) {
 	}
 }
 
+// The messages that are being written stay as they are until the next swap, whatever is added and
+// removed meanwhile, and a long buffer is not kept.
+func TestOutbox_Ownership(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	var o outbox
+	id := uint64(0)
+	add := func(size int) {
+		id++
+		o.add(parcel{id: id, kind: int(id)}, fmt.Appendf(nil, "%d%s", id, bytes.Repeat([]byte("."), size)))
+	}
+	next := uint64(1) // of what is written next
+	for round := range 500 {
+		size := 50
+		if round%100 == 99 {
+			size = 2 * keptBuffer
+		}
+		for range r.IntN(5) {
+			add(r.IntN(size))
+		}
+		if len(o.parcels) == 0 {
+			continue
+		}
+		batch := o.swap(100)
+		var want [][]byte
+		for _, m := range batch {
+			want = append(want, bytes.Clone(m.Data))
+		}
+		left := len(o.parcels)
+		for range r.IntN(8) { // while it is being written
+			add(r.IntN(size))
+		}
+		if n := len(o.parcels); n > left { // not of those that the next round expects
+			last := o.parcels[n-1].id
+			o.remove(func(p *parcel) bool { return p.id == last })
+			id--
+		}
+		for i, m := range batch {
+			if !bytes.Equal(m.Data, want[i]) || m.Type != int(next) || o.sending[i].id != next {
+				t.Fatalf("round %d: message %d of the batch is %.20q of type %d, want %.20q of type %d", round, i, m.Data, m.Type, want[i], next)
+			}
+			if grown := append(m.Data, 'x'); i+1 < len(batch) && !bytes.Equal(batch[i+1].Data, want[i+1]) {
+				t.Fatalf("appending to message %d, %.20q, changes the next", i, grown)
+			}
+			next++
+		}
+		o.sent()
+		if len(o.sending) != 0 || cap(o.spare) > keptBuffer {
+			t.Fatalf("round %d: %d messages and a buffer of %d bytes are left", round, len(o.sending), cap(o.spare))
+		}
+		waiting := 0
+		for _, p := range o.parcels {
+			waiting += p.to - p.from
+		}
+		if o.bytes() < waiting {
+			t.Fatalf("round %d: %d bytes wait, and bytes returns %d", round, waiting, o.bytes())
+		}
+	}
+}
+
 // pick takes the least loaded of a few, and nearly so of many.
 func TestPick(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {

@@ -559,6 +559,64 @@ func TestStuckSubscriber(t *testing.T) {
 	}
 }
 
+// The slot of a stream that is closed, or that the server ends, goes to a caller in line at once.
+func TestStreamFreesItsSlot(t *testing.T) {
+	for _, closes := range []bool{true, false} {
+		codecs(func(name string, codec mux.Codec, keys bool) {
+			t.Run(fmt.Sprint(name, " closed ", closes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := listenMem(t, feed(keys))
+					s.cfg.MaxSize = 1
+					c, _ := newClient(t, s, mux.Config{Codec: codec, MaxConns: 1, MaxInFlight: 1})
+					body := "1000 0 1000"
+					if !closes {
+						body = "10 0 100"
+					}
+					st, err := c.Stream(t.Context(), mux.Request{Body: body}, mux.StreamConfig{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					began := time.Now()
+					end := time.Duration(0)
+					if !keys { // with a key the reply has freed the slot
+						end = time.Second
+					}
+					if closes {
+						time.AfterFunc(time.Second, func() { st.Close() })
+					}
+					ask(t, c, "in line")
+					if took := time.Since(began); took != end {
+						t.Errorf("a caller in line was served after %v, want %v", took, end)
+					}
+					st.Close()
+				})
+			})
+		})
+	}
+}
+
+// Messages whose LatestBy returns nil have one key.
+func TestStreamLatest_NilKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, feed(false)), mux.Config{Codec: plain{}})
+		st, err := c.Stream(t.Context(), mux.Request{Body: "10 0 0"}, mux.StreamConfig{Overflow: mux.Latest, LatestBy: func(mux.Message) []byte { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var got []string
+		for i, err := range st.All(t.Context()) {
+			if err != nil || i.Gap != nil {
+				t.Errorf("%+v, %v", i, err)
+			}
+			got = append(got, text(i.Message))
+		}
+		if len(got) != 2 || got[0] != "9" {
+			t.Errorf("got %q, want the last message and the end", got)
+		}
+	})
+}
+
 // The client's Close ends streams, and those that are being resumed.
 func TestCloseEndsStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -95,6 +95,70 @@ func TestDismissalEnds(t *testing.T) {
 	}
 }
 
+// A buffer that holds bytes is in use, also after a read that found nothing, and one that holds
+// none goes back to the pool of buffers once.
+func TestBufferInUse(t *testing.T) {
+	reused := 0 // the race detector has a sync.Pool drop some of what it is given
+	look := func(f *FrameConn, was *[]byte) {
+		t.Helper()
+		var free []*[]byte
+		for range 10 {
+			free = append(free, aheadBuffers.Get().(*[]byte))
+		}
+		for i, b := range free {
+			switch {
+			case b == f.buf:
+				t.Errorf("a buffer with %d bytes in it is free", len(f.ahead))
+			case slices.Contains(free[:i], b):
+				t.Error("a buffer is free twice")
+			case len(*b) != aheadSize:
+				t.Errorf("a buffer of %d bytes is free", len(*b))
+			}
+			if was != nil && b == was {
+				reused++
+			}
+		}
+	}
+	nothing := func(f *FrameConn) {
+		f.Raw.read.dismissed = true
+		if f.Watch() {
+			t.Fatal("something was read")
+		}
+		f.Raw.read.dismissed = false
+	}
+	for range 20 {
+		f := framesOf(t)
+		nothing(f)
+		look(f, nil)
+		for _, part := range []string{"\x81", "\x03", "ab"} {
+			f.come(part)
+			for range 2 {
+				nothing(f)
+				look(f, nil)
+			}
+		}
+		f.come("c")
+		look(f, nil)
+		was := f.buf
+		if _, got, ok := f.TakeMessage(10, nil); !ok || string(got) != "abc" || f.buf != nil || f.ahead != nil {
+			t.Errorf("%q, %v; %d bytes are kept", got, ok, len(f.ahead))
+		}
+		look(f, was)
+		if f.come("\x89\x01p"); f.buf != nil {
+			t.Error("a buffer with nothing but a ping in it is kept")
+		}
+		look(f, nil)
+		f.come("\x81\x01x\x89") // gorilla takes the message and the first byte of the ping
+		if n, err := f.Read(make([]byte, 10)); n != 4 || err != nil || f.buf != nil {
+			t.Error(n, err)
+		}
+		look(f, nil)
+	}
+	if reused == 0 {
+		t.Error("no buffer was used again")
+	}
+}
+
 // nextFrame reads one frame as gorilla does, which has its own buffer.
 func nextFrame(t *testing.T, br *bufio.Reader) string {
 	t.Helper()

@@ -1,0 +1,175 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/respool/respool/internal/memnet"
+	"github.com/respool/respool/wspool"
+)
+
+// lines is a codec whose calls are "C7 text", with "X7" to cancel them. It classifies nothing.
+type lines struct{ final bool }
+
+func (lines) IDBits() int { return 31 }
+
+func (lines) Append(dst []byte, id uint64, body any) (int, []byte, error) {
+	return websocket.TextMessage, fmt.Appendf(dst, "C%d %v", id, body), nil
+}
+
+func (lines) AppendCancel(dst []byte, id uint64, _ []byte) (int, []byte, error) {
+	return websocket.TextMessage, fmt.Appendf(dst, "X%d", id), nil
+}
+
+func (l lines) CancelFinal() bool { return l.final }
+
+func (lines) Classify(int, []byte) (Frame, error) { return Frame{}, nil }
+
+// deafClient returns a client of a server in memory that reads nothing until the channel is
+// closed. The network holds 4 KiB.
+func deafClient(t *testing.T, cfg Config) (c *Client, read chan struct{}) {
+	read = make(chan struct{})
+	l := memnet.Listen(4 << 10)
+	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var u websocket.Upgrader
+		ws, err := u.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		<-read
+		for err == nil {
+			_, _, err = ws.ReadMessage()
+		}
+	})}
+	served := make(chan struct{})
+	go func() { defer close(served); h.Serve(l) }()
+	p, err := wspool.New(wspool.Config{URL: "ws://mem/", NetDial: l.Dial, MaxSize: 1, KeepAlive: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = New(p, cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Errorf("closing the client: %v; %+v", err, c.Stats())
+		}
+		if err := p.Close(ctx); err != nil {
+			t.Errorf("closing the pool: %v", err)
+		}
+		h.Close()
+		<-served
+	})
+	return c, read
+}
+
+// A stream that is closed while the goroutine that opens it gives its request up is counted once,
+// whichever of the two is first, and whether or not the request has left the outbox. If it were
+// counted twice, the connection would never be empty, and Close would wait for it.
+func TestStreamClosedWhileGivenUp(t *testing.T) {
+	for _, queued := range []bool{false, true} {
+		for _, closedFirst := range []bool{false, true} {
+			for _, final := range []bool{false, true} {
+				t.Run(fmt.Sprintf("queued %v, closed first %v, final %v", queued, closedFirst, final), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						c, read := deafClient(t, Config{Codec: lines{final}})
+						long := strings.Repeat("long ", 2000) // the network does not hold it
+						r := Request{Body: long, Cost: 7}
+						n, err := c.choose(t.Context(), &r, "")
+						if err != nil {
+							t.Fatal(err)
+						}
+						if queued {
+							n.post(t.Context(), parcel{kind: websocket.TextMessage}, []byte(long))
+						}
+						s := newStream(c, StreamConfig{})
+						k := new(call)
+						k.init()
+						k.clear(&r)
+						k.stream = s
+						id, ok := n.takeSlot(k)
+						if !ok {
+							t.Fatal("no slot")
+						}
+						kind, data, err := c.encode(nil, id, r.Body)
+						if err != nil {
+							t.Fatal(err)
+						}
+						n.post(t.Context(), parcel{kind: kind, id: id, call: k}, data)
+						ctx, cancel := context.WithCancel(t.Context())
+						cancel()
+						if n.awaitWritten(ctx, k) {
+							t.Fatal("the request is written")
+						}
+						if closedFirst {
+							s.Close()
+						}
+						n.giveUp(ctx, id, k)
+						if !closedFirst {
+							s.Close()
+						}
+
+						fate, orphans := ErrMayHaveRun, 1
+						if queued {
+							fate = ErrNotSent
+						}
+						if queued || final {
+							orphans = 0
+						}
+						if k.fate != fate || !errors.Is(k.err, context.Canceled) {
+							t.Errorf("%v, %v; want %v", k.fate, k.err, fate)
+						}
+						n.mu.Lock()
+						if n.slots.live != 0 || n.slots.orphans != orphans || n.load.Load() != 0 || len(n.streams) != 0 || n.reserved != 0 {
+							t.Errorf("%d live, %d orphans, want %d; load %d, %d streams, %d reserved",
+								n.slots.live, n.slots.orphans, orphans, n.load.Load(), len(n.streams), n.reserved)
+						}
+						n.mu.Unlock()
+						close(read)
+						synctest.Wait()
+					})
+				})
+			}
+		}
+	}
+}
+
+// A stream that is lost when its client is closed already, and that cannot be resumed for that,
+// ends.
+func TestStreamLostAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		s := newStream(c, StreamConfig{Resume: func(Message) (Request, bool) { return Request{}, true }})
+		s.cause = errors.New("lost")
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.opened()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for {
+			i, err := s.Next(ctx)
+			if err != nil && err != ErrClosed {
+				t.Errorf("Next: %v", err)
+			}
+			if err != nil {
+				return
+			}
+			if i.Gap == nil {
+				t.Errorf("%+v", i)
+			}
+		}
+	})
+}
