@@ -2,7 +2,8 @@ package endpoint
 
 import (
 	"math"
-	"math/rand/v2"
+
+	"github.com/respool/respool/internal/random"
 )
 
 // Balancer picks an endpoint. It must be safe for use by many goroutines at once, must not
@@ -62,7 +63,7 @@ func (p2c) Pick(c []Candidate, _ string) int {
 func either(i, j, li, lj int, si, sj float64) int {
 	if li == lj {
 		// The larger share would always win between idle endpoints.
-		if si != sj && rand.Float64()*(si+sj) >= si {
+		if si != sj && random.Float64()*(si+sj) >= si {
 			return j
 		}
 		return i
@@ -75,7 +76,7 @@ func either(i, j, li, lj int, si, sj float64) int {
 
 // twoOf returns two different random indices below n, which is at least 2.
 func twoOf(n int) (i, j int) {
-	r := rand.Uint64()
+	r := random.Uint64()
 	i = int(r >> 32 * uint64(n) >> 32)
 	j = int(r & (1<<32 - 1) * uint64(n-1) >> 32)
 	if j >= i {
@@ -94,7 +95,7 @@ type leastLoaded struct{}
 func (leastLoaded) Pick(c []Candidate, _ string) int {
 	// Those with the least load compete at random, by reservoir sampling: of those seen so far
 	// each is the winner with a probability in proportion to its share.
-	random := rand.Uint64()
+	bits := random.Uint64()
 	won, least, total := 0, math.MaxInt, 0.0
 	largest, mixed := c[0].Share(), false
 	for i := range c {
@@ -109,8 +110,8 @@ func (leastLoaded) Pick(c []Candidate, _ string) int {
 			least, total = l, 0
 		}
 		total += s
-		random = random*6364136223846793005 + 1442695040888963407
-		if total == s || unit(random)*total < s {
+		bits = bits*6364136223846793005 + 1442695040888963407
+		if total == s || unit(bits)*total < s {
 			won = i
 		}
 	}
@@ -144,7 +145,7 @@ func appendRest(dst []string, c []Candidate, first, n int) []string {
 	considered := min(len(c), max(16, n+1), maxChoices)
 	at := 0
 	if len(c) > 1 {
-		at = rand.IntN(len(c))
+		at = random.IntN(len(c))
 	}
 	n = min(n, maxChoices)
 	var best [maxChoices]struct {

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/resource"
 )
 
@@ -190,7 +190,7 @@ func follow(ctx context.Context, r Resolver, f func(Update)) {
 		d := doubled(rewatchFirst, failures, rewatchMost)
 		select {
 		case <-ctx.Done():
-		case <-time.After(d + time.Duration(rand.Float64()*DefaultPollJitter*float64(d))):
+		case <-time.After(d + time.Duration(random.Float64()*DefaultPollJitter*float64(d))):
 		}
 	}
 }

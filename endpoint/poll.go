@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/internal/redact"
 	"github.com/respool/respool/resource"
 )
@@ -290,7 +290,7 @@ func (p *poller) Watch(ctx context.Context, f func(Update)) error {
 		if u.Err != nil {
 			u.Err = &LookupError{p.source, u.Err}
 		}
-		poll, soonest := sched.next(used && result.err == nil, changed, refreshed, rand.Float64(), rand.Float64())
+		poll, soonest := sched.next(used && result.err == nil, changed, refreshed, random.Float64(), random.Float64())
 		f(u)
 		if current != nil { // two hang
 			select {

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/respool/respool/internal/random"
 )
 
 // Set says which endpoint to use. Make one with [NewSet], and close it. All methods may be
@@ -68,7 +69,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		running: make(map[string]int),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.roster = newRoster(&s.cfg, rand.Float64)
+	s.roster = newRoster(&s.cfg, random.Float64)
 	s.view.Store(&view{})
 	if f, ok := s.cfg.Balancer.(LatencyFollower); ok {
 		if s.call("FollowsLatency", func() { s.ewma, s.follows = f.FollowsLatency() }) != nil || s.ewma.Decay <= 0 {

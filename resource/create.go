@@ -3,11 +3,11 @@ package resource
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/respool/respool/internal/making"
+	"github.com/respool/respool/internal/random"
 )
 
 // probation is how long a resource that no caller has used must live for its creation
@@ -383,7 +383,7 @@ func (op *createOp[T]) call(result chan<- created[T]) {
 	}
 	e = &entry[T]{
 		pool: p, value: v, made: op.began, era: op.era, cancel: op.die, creation: op.creation,
-		jitter: rand.Float64(), phase: rand.Uint64(), quota: op.quota, born: p.clock.now(),
+		jitter: random.Float64(), phase: random.Uint64(), quota: op.quota, born: p.clock.now(),
 	}
 	if late { // its context, which is to live as long as the resource, has ended
 		r.err = ErrMakeTimeout
@@ -535,7 +535,7 @@ func (op *createOp[T]) failed(err error) {
 	began := false
 	if !stale && !p.closed { // else it says nothing: it was canceled
 		now := p.clock.now()
-		began = k.breaker.Failed(now, op.began, k.coming(p.cap.max), rand.Float64())
+		began = k.breaker.Failed(now, op.began, k.coming(p.cap.max), random.Float64())
 		k.last, k.lastAt = err, now
 		op.failWaiterLocked(err)
 	}
@@ -629,7 +629,7 @@ func (op *createOp[T]) refused(err error) {
 func (p *Pool[T]) failedEarlyLocked(e *entry[T], cause error) {
 	k, now := &p.maker, p.clock.now()
 	k.last, k.lastAt = cause, now
-	if k.breaker.FailedEarly(now, e.made, k.coming(p.cap.max), rand.Float64()) {
+	if k.breaker.FailedEarly(now, e.made, k.coming(p.cap.max), random.Float64()) {
 		p.busy++
 		go func() {
 			defer p.unbusy()

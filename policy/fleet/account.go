@@ -2,8 +2,9 @@ package fleet
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
+
+	"github.com/respool/respool/internal/random"
 )
 
 // account is the state of one process's part in the quota. It decides how many units may be
@@ -59,12 +60,12 @@ func newAccount(cfg Config) account {
 // that the holders that lack units do not all claim at once. Among more than secondHerd holders
 // most wait for their next renewal instead: that of one of them is near.
 func (a *account) stagger(g *Grant) time.Duration {
-	d := time.Millisecond + time.Duration(rand.Int64N(int64(a.gap())))
+	d := time.Millisecond + time.Duration(random.Int64N(int64(a.gap())))
 	switch {
-	case g.Learning || rand.IntN(g.Holders+1) < firstHerd:
+	case g.Learning || random.IntN(g.Holders+1) < firstHerd:
 		return d
 	case g.Holders <= secondHerd:
-		return d + time.Duration(rand.Int64N(int64(min(a.cfg.Lease/12, 800*time.Millisecond))))
+		return d + time.Duration(random.Int64N(int64(min(a.cfg.Lease/12, 800*time.Millisecond))))
 	}
 	return forever
 }
@@ -283,11 +284,11 @@ func (a *account) succeed(sent, now time.Duration, g Grant) {
 }
 
 // spread returns between -d and d.
-func spread(d time.Duration) time.Duration { return time.Duration(rand.Int64N(2*int64(d)+1)) - d }
+func spread(d time.Duration) time.Duration { return time.Duration(random.Int64N(2*int64(d)+1)) - d }
 
 // jittered returns between nine tenths of d and d.
 func jittered(d time.Duration) time.Duration {
-	return d - time.Duration(rand.Int64N(int64(d)/10+1))
+	return d - time.Duration(random.Int64N(int64(d)/10+1))
 }
 
 // fail notes that a claim failed.
@@ -297,7 +298,7 @@ func (a *account) fail(now time.Duration) {
 	}
 	wait := min(a.cfg.Lease/retryPart<<min(a.failures, 6), a.cfg.Lease/renewals)
 	a.failures++
-	a.retryAt = now + wait/2 + time.Duration(rand.Int64N(int64(wait)/2+1))
+	a.retryAt = now + wait/2 + time.Duration(random.Int64N(int64(wait)/2+1))
 	a.countOver(now)
 }
 

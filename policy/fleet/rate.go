@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 )
@@ -253,7 +253,7 @@ func (d *DialRate) fetch(n int) {
 	d.nextAt = now.Add(t.RetryAfter)
 	if d.misses > 0 { // others were faster: they would be again if all came at the same time
 		each := d.cfg.Per / time.Duration(d.cfg.Tokens)
-		d.nextAt = d.nextAt.Add(time.Duration(rand.Int64N(int64(min(each<<min(d.misses-1, 10), max(8*each, time.Second))) + 1)))
+		d.nextAt = d.nextAt.Add(time.Duration(random.Int64N(int64(min(each<<min(d.misses-1, 10), max(8*each, time.Second))) + 1)))
 	}
 	d.fetched += int64(t.Granted)
 	d.keepLocked(t.Granted, now)

@@ -1,4 +1,4 @@
-package sim_test
+package sim
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -19,22 +18,20 @@ import (
 // repeats, so each key always wants at least one slot; the many callers of the hot key
 // would use all of them. Creations take time too.
 
-const (
-	holdTime  = 10 * time.Millisecond
-	crowdLast = time.Minute
-)
+const crowdHold = 10 * time.Millisecond
 
 // crowd is a set of keys and callers.
 type crowd struct {
 	slots, cold, hot int // slots in total, cold keys, callers of the hot key
 	make             time.Duration
 	dials            float64 // goal: the largest number per served caller
+	lasts            time.Duration
 }
 
 // turn is the goal for the waits: the time until each key has used its resources long enough
 // to be worth their making.
 func (c crowd) turn() time.Duration {
-	each := c.make + max(c.make, holdTime) + holdTime
+	each := c.make + max(c.make, crowdHold) + crowdHold
 	return time.Duration(c.cold/c.slots+1) * each
 }
 
@@ -67,18 +64,18 @@ func (s *shares) dial(mu *sync.Mutex, takes time.Duration) func(context.Context)
 
 // run runs the callers on the result of open. A caller that still waits at the end counts
 // with its wait so far.
-func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, error)) (lend borrow, close func() error)) *shares {
-	t.Helper()
+func (c crowd) run(st *Stage, variant string, open func(t *testing.T, dial func(context.Context) (int, error)) (lend borrow, close func() error)) *shares {
 	n := c.cold + 1
 	s := &shares{served: make([]int, n), leased: make([]time.Duration, n), waits: make([][]time.Duration, n)}
-	synctest.Test(t, func(t *testing.T) {
+	st.bubble(variant, func(t *testing.T) {
 		var mu sync.Mutex
-		lend, shut := open(s.dial(&mu, c.make))
-		ctx, cancel := context.WithTimeout(t.Context(), crowdLast)
+		lend, shut := open(t, s.dial(&mu, c.make))
+		ctx, cancel := context.WithTimeout(t.Context(), c.lasts)
 		defer cancel()
 		var wg sync.WaitGroup
 		for i := range c.hot + c.cold {
 			key := max(0, i-c.hot+1)
+			r := st.rand(uint64(i))
 			wg.Go(func() {
 				time.Sleep(instant(i))
 				if key > 0 {
@@ -89,14 +86,14 @@ func (c crowd) run(t *testing.T, open func(dial func(context.Context) (int, erro
 					release, err := lend(ctx, key)
 					waited := time.Since(began)
 					if err == nil {
-						time.Sleep(holdTime + instant(i))
+						time.Sleep(crowdHold + upTo(r, 100*time.Microsecond))
 						release()
 					}
 					mu.Lock()
 					s.waits[key] = append(s.waits[key], waited)
 					if err == nil {
 						s.served[key]++
-						s.leased[key] += holdTime
+						s.leased[key] += crowdHold
 					}
 					mu.Unlock()
 				}
@@ -136,8 +133,8 @@ func (s *shares) total() (n int) {
 }
 
 // byKeyed uses a Keyed.
-func (c crowd) byKeyed(t *testing.T) *shares {
-	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+func (c crowd) byKeyed(st *Stage) *shares {
+	return c.run(st, "Keyed", func(t *testing.T, dial func(context.Context) (int, error)) (borrow, func() error) {
 		k, err := resource.NewKeyed(resource.KeyedConfig[int, int]{
 			Config: func(int) (resource.Config[int], error) {
 				return resource.Config[int]{Make: dial, MaxSize: c.slots}, nil
@@ -156,8 +153,8 @@ func (c crowd) byKeyed(t *testing.T) *shares {
 }
 
 // byQuota uses one pool per key, which share a semaphore as Quota.
-func (c crowd) byQuota(t *testing.T) *shares {
-	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+func (c crowd) byQuota(st *Stage) *shares {
+	return c.run(st, "pools with a Quota", func(t *testing.T, dial func(context.Context) (int, error)) (borrow, func() error) {
 		quota := policy.Semaphore(semaphore.NewWeighted(int64(c.slots)))
 		pools := make([]*resource.Pool[int], c.cold+1)
 		for i := range pools {
@@ -184,8 +181,8 @@ func (c crowd) byQuota(t *testing.T) *shares {
 
 // byTurn uses one pool in order of arrival; a caller redials if the last user had another
 // key.
-func (c crowd) byTurn(t *testing.T) *shares {
-	return c.run(t, func(dial func(context.Context) (int, error)) (borrow, func() error) {
+func (c crowd) byTurn(st *Stage) *shares {
+	return c.run(st, "one pool, first come", func(t *testing.T, dial func(context.Context) (int, error)) (borrow, func() error) {
 		p, err := resource.New(resource.Config[*int]{
 			Make: func(context.Context) (*int, error) {
 				key := -1
@@ -214,39 +211,45 @@ func (c crowd) byTurn(t *testing.T) *shares {
 	})
 }
 
-func TestHotKey(t *testing.T) {
-	for _, c := range []crowd{
-		{slots: 10, cold: 9, hot: 200, make: 5 * time.Millisecond, dials: 0.01},
-		{slots: 10, cold: 9, hot: 200, make: 20 * time.Millisecond, dials: 0.01},
-		{slots: 10, cold: 29, hot: 200, make: 5 * time.Millisecond, dials: 1},
-		{slots: 10, cold: 29, hot: 200, make: 20 * time.Millisecond, dials: 1},
-	} {
-		var b table
-		b.add(fmt.Sprintf("%d slots, %d cold keys, make %v", c.slots, c.cold, c.make),
-			"cold p50", "p99", "most", "least, of the mean", "hot served", "all served", "dials", "slots leased")
-		report := func(name string, s *shares) *shares {
-			wait, part := s.worst()
-			cold := slices.Concat(s.waits[1:]...)
-			b.add(name, quantile(cold, 0.5), quantile(cold, 0.99), wait, fmt.Sprintf("%.3f", part), s.served[0], s.total(),
-				s.dials, fmt.Sprintf("%.1f", float64(s.lease())/float64(crowdLast)))
-			return s
-		}
-		ours := report("Keyed", c.byKeyed(t))
-		turns := report("one pool, first come", c.byTurn(t))
-		quota := report("pools with a Quota", c.byQuota(t))
-		b.log(t)
+var hotKey = Scene{
+	Name:    "hot-key",
+	Promise: "one busy key with 20 callers for each resource, and as many quiet keys as resources: wait of a caller of a quiet key",
+	Clients: 200,
+	play: func(s *Stage) {
+		for i, c := range []crowd{
+			{slots: 10, cold: 9, hot: 200, make: 5 * time.Millisecond, dials: 0.02},
+			{slots: 10, cold: 29, hot: 200, make: 20 * time.Millisecond, dials: 1},
+		} {
+			c.slots, c.cold, c.hot = s.scaled(c.slots), s.scaled(c.cold), s.scaled(c.hot)
+			c.lasts = max(time.Second, 10*time.Second*200/time.Duration(s.res.Clients))
+			if i > 0 {
+				s.row()
+			}
+			s.row(fmt.Sprintf("%d slots, %d cold keys, make %v", c.slots, c.cold, c.make),
+				"cold p50", "p99", "most", "least, of the mean", "hot served", "all served", "dials", "slots leased")
+			report := func(name string, r *shares) *shares {
+				wait, least := r.worst()
+				cold := slices.Concat(r.waits[1:]...)
+				s.row(name, quantile(cold, 0.5), quantile(cold, 0.99), wait, fmt.Sprintf("%.3f", least), r.served[0], r.total(),
+					r.dials, fmt.Sprintf("%.1f", float64(r.lease())/float64(c.lasts)))
+				return r
+			}
+			ours := report("Keyed", c.byKeyed(s))
+			turns := report("one pool, first come", c.byTurn(s))
+			quota := report("pools with a Quota", c.byQuota(s))
 
-		if wait, part := ours.worst(); wait > c.turn() || part < 0.5 {
-			t.Errorf("%+v: a cold key's caller waited %v, want %v at most; the least had %.3f of the mean, want 0.5", c, wait, c.turn(), part)
+			wait, least := ours.worst()
+			s.goal(wait <= c.turn() && least >= 0.5, "a cold key's caller waited %v, at most %v; the least had %.3f of the mean, at least 0.5", wait, c.turn(), least)
+			most := c.dials * float64(ours.total())
+			s.goal(float64(ours.dials) <= most, "%d dials for %d served, at most %.0f", ours.dials, ours.total(), most)
+			_, byTurn := turns.worst()
+			s.goal(byTurn <= 0.2, "first come, first served gives each key %.3f of the mean, at most 0.2, or the load is lower than intended", byTurn)
+			_, byQuota := quota.worst()
+			s.goal(byQuota == 0, "a Quota gives each key %.3f of the mean, 0, or the load is lower than intended", byQuota)
+			if i == 0 {
+				ourWaits, turnWaits := slices.Concat(ours.waits[1:]...), slices.Concat(turns.waits[1:]...)
+				s.figures(short(quantile(turnWaits, 0.5))+" (one pool)", short(quantile(ourWaits, 0.5))+", at most "+short(wait)+" (`Keyed`)")
+			}
 		}
-		if most := c.dials * float64(ours.total()); float64(ours.dials) > most {
-			t.Errorf("%+v: %d dials for %d served, want %.0f at most", c, ours.dials, ours.total(), most)
-		}
-		if _, part := turns.worst(); part > 0.2 {
-			t.Errorf("%+v: first come, first served gives each key %.3f of the mean; the load is lower than intended", c, part)
-		}
-		if _, part := quota.worst(); part > 0 {
-			t.Errorf("%+v: a Quota gives each key %.3f of the mean; the load is lower than intended", c, part)
-		}
-	}
+	},
 }
