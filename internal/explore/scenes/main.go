@@ -82,4 +82,4 @@ func run(job Job, out *json.Encoder) error {
 }
 
 // scenes are all scenes.
-var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, keyedScenes)
+var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, configScenes, keyedScenes)

@@ -113,7 +113,7 @@ func (w *world) check() {
 
 var poolScenes = []sched.Scene{
 	{Name: "two-callers", Doc: "two callers and one resource: each acquires and releases twice", Bound: 2, Run: twoCallers},
-	{Name: "two-resources", Doc: "three callers and two resources: each acquires and releases once", Bound: 1, Run: twoResources},
+	{Name: "two-resources", Doc: "three callers and two resources: each acquires and releases once", Bound: 2, Run: twoResources},
 	{Name: "release-wait", Doc: "a release against two callers that begin to wait", Bound: 2, Run: releaseWait},
 	{Name: "release-invalidate", Doc: "a release against an invalidation, and a caller", Bound: 1, Run: releaseInvalidate},
 	{Name: "release-resize", Doc: "two releases against a Resize to 1, and back to 2", Bound: 1, Run: releaseResize},
