@@ -434,11 +434,12 @@ func (e *exec) parkForever(me *g) {
 
 // end ends the execution. It does not return unless the goroutine that runs has ended.
 func (e *exec) end() {
+	me := e.cur // read first: the execution may be unwound at once
 	if !e.ending {
 		e.ending = true
 		e.over <- struct{}{}
 	}
-	e.parkForever(e.cur)
+	e.parkForever(me)
 }
 
 // fail ends the execution with a failure.
