@@ -65,10 +65,12 @@ func TestLostUpdate(t *testing.T) {
 func TestDeadlock(t *testing.T) {
 	fails(t, 1, "lost wake-up", func(x *sched.X) {
 		var a, b sync.Mutex
+		both := 0
 		lock := func(first, second *sync.Mutex) func() {
 			return func() {
 				first.Lock()
 				second.Lock()
+				both++
 				second.Unlock()
 				first.Unlock()
 			}
@@ -76,6 +78,7 @@ func TestDeadlock(t *testing.T) {
 		x.Actor("ab", lock(&a, &b))
 		x.Actor("ba", lock(&b, &a))
 		x.Explore()
+		x.Require(both == 2, "%d goroutines had both locks", both)
 	})
 }
 
