@@ -16,13 +16,13 @@ var keyedScenes = []sched.Scene{
 	{Name: "any-cancel", Doc: "a caller of AcquireAny whose context ends against a release at one of its keys", Bound: 2, Run: anyCancel},
 }
 
-// keyed is a Keyed whose values are watched.
+// keyed is a Keyed, and checks what happens to its values.
 type keyed struct {
 	world
 	keys *resource.Keyed[string, *value]
 }
 
-// newKeyed returns a Keyed with a total of max values, and at most one for each key.
+// newKeyed returns a keyed with a total of max values, and at most one for each key.
 func newKeyed(x *sched.X, max int) *keyed {
 	w := &keyed{world: world{x: x}}
 	w.max.Store(int32(max))

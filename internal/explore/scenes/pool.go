@@ -18,11 +18,11 @@ type value struct {
 	hijacked  atomic.Int32
 }
 
-// world is a pool whose values are watched.
+// world is a pool, and checks what happens to its values.
 type world struct {
 	x      *sched.X
 	pool   *resource.Pool[*value]
-	exist  atomic.Int32 // values whose creation has begun, and that are neither destroyed nor hijacked
+	exist  atomic.Int32 // values that were made, or are being made, and are neither destroyed nor hijacked
 	max    atomic.Int32 // that there may be
 	values []*value
 }
@@ -41,7 +41,7 @@ func newWorld(x *sched.X, max int, change func(c *resource.Config[*value])) *wor
 	return w
 }
 
-// config is the Config of a pool whose values are watched.
+// config is the Config of a pool of at most max values, which it counts.
 func (w *world) config(max int) resource.Config[*value] {
 	return resource.Config[*value]{
 		MaxSize: max,

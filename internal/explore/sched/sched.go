@@ -39,6 +39,8 @@ const (
 	RLock
 	RUnlock
 	WaitGroupWait
+	CondWait
+	Wake
 	Receive
 	Send
 	Select
@@ -54,7 +56,7 @@ const (
 
 var kindNames = [...]string{
 	"start", "Load", "Store", "Swap", "CompareAndSwap", "Add", "Lock", "TryLock", "Unlock", "RLock", "RUnlock",
-	"Wait", "receive", "send", "select", "close", "cancel", "set timer", "stop timer", "Now", "advance", "Gosched", "wait for actors",
+	"Wait", "Wait", "wake", "receive", "send", "select", "close", "cancel", "set timer", "stop timer", "Now", "advance", "Gosched", "wait for actors",
 }
 
 func (k Kind) String() string { return kindNames[k] }

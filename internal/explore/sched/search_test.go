@@ -139,6 +139,34 @@ func TestLostWakeUp(t *testing.T) {
 	explore(t, 3, scene(true))
 }
 
+func TestCond(t *testing.T) {
+	scene := func(signal func(c *sync.Cond)) func(x *sched.X) {
+		return func(x *sched.X) {
+			var mu sync.Mutex
+			c := sync.NewCond(&mu)
+			ready := false
+			for range 2 {
+				x.Actor("waiter", func() {
+					mu.Lock()
+					defer mu.Unlock()
+					for !ready {
+						c.Wait()
+					}
+				})
+			}
+			x.Actor("waker", func() {
+				mu.Lock()
+				ready = true
+				mu.Unlock()
+				signal(c)
+			})
+			x.Explore()
+		}
+	}
+	explore(t, 3, scene((*sync.Cond).Broadcast))
+	fails(t, 0, "lost wake-up", scene((*sync.Cond).Signal))
+}
+
 // Every ready case of a select statement is explored.
 func TestSelect(t *testing.T) {
 	seen := make(map[int]bool)
