@@ -84,7 +84,11 @@ func do(t *testing.T, jobs []job, done func(j job, a answer)) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	deadline, ok := t.Deadline()
+	if !ok {
+		deadline = time.Now().Add(24 * time.Hour)
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), deadline.Add(-10*time.Second)) // before the test is ended
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Stdin, cmd.Stderr = &in, &stderr
