@@ -53,7 +53,7 @@ var Bugs = []Bug{
 	p.serveAndGrowLocked()`, `	p.setSlowPathLocked()
 	p.serveAndGrowLocked()`}},
 	{"settle does not claim the resource", "try-settle", Edit{"resource/lease.go", `	if p.slots[e.slot].e.Load() == e && p.idle.claimSlot(e.slot) == e {`, `	if p.slots[e.slot].e.Load() == e {`}},
-	{"settle serves nobody if another goroutine has moved the resource", "all-idle", Edit{"resource/lease.go", `	} else {
+	{"settle serves no waiter if another goroutine has moved the resource", "all-idle", Edit{"resource/lease.go", `	} else {
 		p.serveAndGrowLocked()
 	}
 	b := p.handOff.take()`, `	}

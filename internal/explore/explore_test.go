@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // full is set for a search with up to three preemptions in every scene, and for each bug.
@@ -39,7 +41,12 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(buildDir) }()
-		return m.Run()
+		status := m.Run()
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = max(status, 1)
+		}
+		return status
 	}())
 }
 
@@ -77,7 +84,11 @@ func do(t *testing.T, jobs []job, done func(j job, a answer)) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	deadline, ok := t.Deadline()
+	if !ok {
+		deadline = time.Now().Add(24 * time.Hour)
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), deadline.Add(-10*time.Second)) // before the test is ended
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Stdin, cmd.Stderr = &in, &stderr

@@ -11,17 +11,18 @@ import (
 var keyedScenes = []sched.Scene{
 	{Name: "keyed-give-way", Doc: "one slot for two keys: a release at one key against a caller of each", Bound: 1, Run: keyedGiveWay},
 	{Name: "keyed-idle", Doc: "one slot for two keys: callers of both while the slot is idle at one", Bound: 1, Run: keyedIdle},
-	{Name: "any-twice", Doc: "a caller of AcquireAny against releases at both of its keys", Bound: 1, Run: anyTwice},
+	{Name: "keyed-drain", Doc: "a Drain of a key against a release and a caller at that key", Bound: 0, Run: keyedDrain},
+	{Name: "any-twice", Doc: "a caller of AcquireAny against releases at both of its keys", Bound: 2, Run: anyTwice},
 	{Name: "any-cancel", Doc: "a caller of AcquireAny whose context ends against a release at one of its keys", Bound: 2, Run: anyCancel},
 }
 
-// keyed is a Keyed whose values are watched.
+// keyed is a Keyed, and checks what happens to its values.
 type keyed struct {
 	world
 	keys *resource.Keyed[string, *value]
 }
 
-// newKeyed returns a Keyed with a total of max values, and at most one for each key.
+// newKeyed returns a keyed with a total of max values, and at most one for each key.
 func newKeyed(x *sched.X, max int) *keyed {
 	w := &keyed{world: world{x: x}}
 	w.max.Store(int32(max))
@@ -74,6 +75,28 @@ func keyedIdle(x *sched.X) {
 	w.leaseReleases("a", 1)
 	x.Actor("caller a", func() { w.leaseReleases("a", 1) })
 	x.Actor("caller b", func() { w.leaseReleases("b", 2) })
+	x.Explore()
+	w.end()
+}
+
+func keyedDrain(x *sched.X) {
+	w := newKeyed(x, 1)
+	w.leaseReleases("a", 1)
+	l := w.lease("a")
+	x.Actor("release", l.Release)
+	x.Actor("drain", func() {
+		err := w.keys.Drain(context.Background(), "a")
+		x.Require(err == nil, "Drain: %v", err)
+	})
+	x.Actor("caller", func() {
+		l, err := w.keys.Acquire(context.Background(), "a")
+		if err != nil {
+			x.Require(errors.Is(err, resource.ErrDraining), "Acquire: %v", err)
+			return
+		}
+		w.use(l, 1)
+		l.Release()
+	})
 	x.Explore()
 	w.end()
 }

@@ -1,4 +1,4 @@
-// Command scenes has the scenes whose schedules are explored. As it is it only says so: package
+// Command scenes has the scenes that are explored. Built by itself it only says so: package
 // explore builds it in the form that runs under the scheduler.
 //
 // It reads jobs from its standard input, as JSON, and writes the result of each. With -list it lists the
@@ -82,4 +82,4 @@ func run(job Job, out *json.Encoder) error {
 }
 
 // scenes are all scenes.
-var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, keyedScenes)
+var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, configScenes, keyedScenes)

@@ -16,7 +16,7 @@ var permitScenes = []sched.Scene{
 	{Name: "quota-hijack", Doc: "a Hijack against a caller that waits, with a Quota that is used up", Bound: 2, Run: quotaHijack},
 }
 
-// permits is a policy.Limit whose permits are watched.
+// permits is a policy.Limit, and checks that each permit comes back once.
 type permits struct {
 	x     *sched.X
 	limit *policy.Limiter

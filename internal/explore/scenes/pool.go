@@ -18,11 +18,11 @@ type value struct {
 	hijacked  atomic.Int32
 }
 
-// world is a pool whose values are watched.
+// world is a pool, and checks what happens to its values.
 type world struct {
 	x      *sched.X
 	pool   *resource.Pool[*value]
-	exist  atomic.Int32 // values whose creation has begun, and that are neither destroyed nor hijacked
+	exist  atomic.Int32 // values that were made, or are being made, and are neither destroyed nor hijacked
 	max    atomic.Int32 // that there may be
 	values []*value
 }
@@ -41,7 +41,7 @@ func newWorld(x *sched.X, max int, change func(c *resource.Config[*value])) *wor
 	return w
 }
 
-// config is the Config of a pool whose values are watched.
+// config is the Config of a pool of at most max values, which it counts.
 func (w *world) config(max int) resource.Config[*value] {
 	return resource.Config[*value]{
 		MaxSize: max,
@@ -113,10 +113,10 @@ func (w *world) check() {
 
 var poolScenes = []sched.Scene{
 	{Name: "two-callers", Doc: "two callers and one resource: each acquires and releases twice", Bound: 2, Run: twoCallers},
-	{Name: "two-resources", Doc: "three callers and two resources: each acquires and releases once", Bound: 1, Run: twoResources},
+	{Name: "two-resources", Doc: "three callers and two resources: each acquires and releases once", Bound: 2, Run: twoResources},
 	{Name: "release-wait", Doc: "a release against two callers that begin to wait", Bound: 2, Run: releaseWait},
 	{Name: "release-invalidate", Doc: "a release against an invalidation, and a caller", Bound: 1, Run: releaseInvalidate},
-	{Name: "release-resize", Doc: "two releases against a Resize to 1, and back to 2", Bound: 1, Run: releaseResize},
+	{Name: "release-resize", Doc: "two releases against a Resize to 1", Bound: 1, Run: releaseResize},
 	{Name: "resize-held", Doc: "a release against a Resize to 1 while another value stays leased", Bound: 2, Run: resizeHeld},
 	{Name: "release-reset", Doc: "a release against a Reset, and a caller", Bound: 1, Run: releaseReset},
 	{Name: "release-close", Doc: "a release against Close, and a caller", Bound: 1, Run: releaseClose},

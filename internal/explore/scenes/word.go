@@ -120,7 +120,7 @@ func wordInvalidate(x *sched.X) {
 		}
 	})
 	x.Explore()
-	x.Require(w.pool.Load() == 1, "nobody has brought the invalidated resource to the pool")
+	x.Require(w.pool.Load() == 1, "the invalidated resource has not come to the pool")
 	x.Require(w.w.Invalidated(), "the mark is lost")
 	w.final()
 }

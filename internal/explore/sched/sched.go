@@ -39,6 +39,8 @@ const (
 	RLock
 	RUnlock
 	WaitGroupWait
+	CondWait
+	Wake
 	Receive
 	Send
 	Select
@@ -54,7 +56,7 @@ const (
 
 var kindNames = [...]string{
 	"start", "Load", "Store", "Swap", "CompareAndSwap", "Add", "Lock", "TryLock", "Unlock", "RLock", "RUnlock",
-	"Wait", "receive", "send", "select", "close", "cancel", "set timer", "stop timer", "Now", "advance", "Gosched", "wait for actors",
+	"Wait", "Wait", "wake", "receive", "send", "select", "close", "cancel", "set timer", "stop timer", "Now", "advance", "Gosched", "wait for actors",
 }
 
 func (k Kind) String() string { return kindNames[k] }
@@ -434,11 +436,12 @@ func (e *exec) parkForever(me *g) {
 
 // end ends the execution. It does not return unless the goroutine that runs has ended.
 func (e *exec) end() {
+	me := e.cur // read first: the execution may be unwound at once
 	if !e.ending {
 		e.ending = true
 		e.over <- struct{}{}
 	}
-	e.parkForever(e.cur)
+	e.parkForever(me)
 }
 
 // fail ends the execution with a failure.

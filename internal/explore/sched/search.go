@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// Scene is a small program whose schedules are explored. Run sets things up, adds actors with
+// Scene is a small program to explore. Run sets things up, adds actors with
 // [X.Actor], calls [X.Explore], and checks what has become of it. Only during Explore are schedules
 // explored: before and after it the goroutines run in one order.
 type Scene struct {

@@ -65,10 +65,12 @@ func TestLostUpdate(t *testing.T) {
 func TestDeadlock(t *testing.T) {
 	fails(t, 1, "lost wake-up", func(x *sched.X) {
 		var a, b sync.Mutex
+		both := 0
 		lock := func(first, second *sync.Mutex) func() {
 			return func() {
 				first.Lock()
 				second.Lock()
+				both++
 				second.Unlock()
 				first.Unlock()
 			}
@@ -76,6 +78,7 @@ func TestDeadlock(t *testing.T) {
 		x.Actor("ab", lock(&a, &b))
 		x.Actor("ba", lock(&b, &a))
 		x.Explore()
+		x.Require(both == 2, "%d goroutines had both locks", both)
 	})
 }
 
@@ -134,6 +137,34 @@ func TestLostWakeUp(t *testing.T) {
 	}
 	fails(t, 1, "lost wake-up", scene(false))
 	explore(t, 3, scene(true))
+}
+
+func TestCond(t *testing.T) {
+	scene := func(signal func(c *sync.Cond)) func(x *sched.X) {
+		return func(x *sched.X) {
+			var mu sync.Mutex
+			c := sync.NewCond(&mu)
+			ready := false
+			for range 2 {
+				x.Actor("waiter", func() {
+					mu.Lock()
+					defer mu.Unlock()
+					for !ready {
+						c.Wait()
+					}
+				})
+			}
+			x.Actor("waker", func() {
+				mu.Lock()
+				ready = true
+				mu.Unlock()
+				signal(c)
+			})
+			x.Explore()
+		}
+	}
+	explore(t, 3, scene((*sync.Cond).Broadcast))
+	fails(t, 0, "lost wake-up", scene((*sync.Cond).Signal))
 }
 
 // Every ready case of a select statement is explored.

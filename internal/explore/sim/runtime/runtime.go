@@ -42,3 +42,12 @@ func KeepAlive(any) {}
 
 // SetFinalizer does nothing: no finalizer runs in an execution.
 func SetFinalizer(any, any) {}
+
+// Cleanup is runtime.Cleanup.
+type Cleanup struct{}
+
+// Stop does nothing.
+func (Cleanup) Stop() {}
+
+// AddCleanup does nothing: nothing is collected in an execution.
+func AddCleanup[T, S any](*T, func(S), S) Cleanup { return Cleanup{} }

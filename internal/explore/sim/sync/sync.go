@@ -1,7 +1,11 @@
 // Package sync stands for sync in a program under the scheduler.
 package sync
 
-import "github.com/respool/respool/internal/explore/sched"
+import (
+	"math"
+
+	"github.com/respool/respool/internal/explore/sched"
+)
 
 // Locker is sync.Locker.
 type Locker interface {
@@ -163,6 +167,46 @@ func (w *WaitGroup) Go(f func()) {
 		defer w.Done()
 		f()
 	})
+}
+
+// Cond is sync.Cond.
+type Cond struct {
+	L       Locker
+	o       sched.Obj
+	waiting []*waiter
+}
+
+// waiter is a goroutine in Wait.
+type waiter struct{ woken bool }
+
+// NewCond is that of sync.
+func NewCond(l Locker) *Cond { return &Cond{L: l} }
+
+// Wait is that of sync.Cond.
+func (c *Cond) Wait() {
+	w := new(waiter)
+	sched.Before(&c.o, sched.Store)
+	c.waiting = append(c.waiting, w)
+	sched.Write(&c.o)
+	c.L.Unlock()
+	sched.WaitFor(&c.o, sched.CondWait, func() bool { return w.woken })
+	sched.Write(&c.o)
+	c.L.Lock()
+}
+
+// Signal is that of sync.Cond: the goroutine that waits longest is woken.
+func (c *Cond) Signal() { c.wake(1) }
+
+// Broadcast is that of sync.Cond.
+func (c *Cond) Broadcast() { c.wake(math.MaxInt) }
+
+func (c *Cond) wake(n int) {
+	sched.Before(&c.o, sched.Wake)
+	for ; n > 0 && len(c.waiting) > 0; n-- {
+		c.waiting[0].woken = true
+		c.waiting = c.waiting[1:]
+	}
+	sched.Write(&c.o)
 }
 
 // Pool is sync.Pool.
