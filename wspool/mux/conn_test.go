@@ -145,6 +145,37 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 	}
 }
 
+// The goroutine of a caller writes flushRounds batches, and has another goroutine write the rest.
+func TestFlush_HandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}, MaxBatch: 1}) // one message in each batch
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		for _, messages := range []int64{flushRounds - 1, flushRounds, flushRounds + 1, 5 * flushRounds} {
+			n.mu.Lock()
+			n.writing = true // as if this goroutine had added the first message
+			before := n.stats.batches
+			n.mu.Unlock()
+			for range messages {
+				if !n.post(t.Context(), parcel{kind: websocket.TextMessage}, []byte("N")) {
+					t.Fatal("not added")
+				}
+			}
+			n.flush(flushRounds)
+			synctest.Wait()
+			n.mu.Lock()
+			if n.writing || len(n.out.parcels) != 0 || n.stats.batches-before != messages {
+				t.Errorf("%d messages: %d batches are written, %d messages wait, writing %v", messages, n.stats.batches-before, len(n.out.parcels), n.writing)
+			}
+			n.mu.Unlock()
+		}
+	})
+}
+
 // A stream that is lost when its client is closed already, and that cannot be resumed for that,
 // ends.
 func TestStreamLostAfterClose(t *testing.T) {
