@@ -145,6 +145,29 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 	}
 }
 
+// A connection to the server that is to be avoided is the last to be chosen.
+func TestLoadOf_Avoided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		if n.server != n.ws.RemoteAddr().String() || n.server == "" {
+			t.Errorf("the server is %q", n.server)
+		}
+		n.load.Add(3)
+		defer n.load.Add(-3)
+		for avoid, want := range map[string]int64{"": 3, n.server: 3 + avoided, "another": 3} {
+			if got := loadOf(n, avoid); got != want {
+				t.Errorf("avoiding %q: a load of %d, want %d", avoid, got, want)
+			}
+		}
+	})
+}
+
 // The goroutine of a caller writes flushRounds batches, and has another goroutine write the rest.
 func TestFlush_HandsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,6 +110,30 @@ func TestGrowAndGiveBack(t *testing.T) {
 	})
 }
 
+// A connection that is used more often than IdleAfter is never given back, though it is idle at
+// every sweep.
+func TestUsedConnectionIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, echo), mux.Config{Codec: plain{}, IdleAfter: 10 * time.Second})
+		for range 30 {
+			ask(t, c, "x")
+			time.Sleep(7 * time.Second)
+		}
+		if s := c.Stats(); s.Acquired != 1 || len(s.Conns) != 1 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Minute)
+		if s := c.Stats(); len(s.Conns) != 0 {
+			t.Errorf("%+v", s)
+		}
+		ask(t, c, "the timer of the sweeps is started again")
+		time.Sleep(time.Minute)
+		if s := c.Stats(); len(s.Conns) != 0 || s.Acquired != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Growth stops where the pool has no room, and never fails a call.
 func TestGrowthWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
