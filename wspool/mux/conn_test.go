@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -168,35 +169,80 @@ func TestLoadOf_Avoided(t *testing.T) {
 	})
 }
 
-// The goroutine of a caller writes flushRounds batches, and has another goroutine write the rest.
+// The goroutine of a caller writes flushRounds batches, and has another goroutine write the rest. On a
+// socket, since in memory every batch is written in the background.
 func TestFlush_HandsOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, read := deafClient(t, Config{Codec: lines{}, MaxBatch: 1}) // one message in each batch
-		close(read)
-		n, err := c.choose(t.Context(), &Request{}, "")
+	got := make(chan string, 100)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var u websocket.Upgrader
+		ws, err := u.Upgrade(w, r, nil)
 		if err != nil {
-			t.Fatal(err)
+			return
 		}
-		defer n.unreserve()
-		for _, messages := range []int64{flushRounds - 1, flushRounds, flushRounds + 1, 5 * flushRounds} {
-			n.mu.Lock()
-			n.writing = true // as if this goroutine had added the first message
-			before := n.stats.batches
-			n.mu.Unlock()
-			for range messages {
-				if !n.post(t.Context(), parcel{kind: websocket.TextMessage}, []byte("N")) {
-					t.Fatal("not added")
+		defer ws.Close()
+		for {
+			_, p, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			got <- string(p)
+		}
+	}))
+	defer h.Close()
+	p, err := wspool.New(wspool.Config{URL: "ws" + strings.TrimPrefix(h.URL, "http"), MaxSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(p, Config{Codec: lines{}, MaxBatch: 1}) // one message in each batch
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.CloseNow()
+	n, err := c.choose(t.Context(), &Request{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for _, messages := range []int{flushRounds - 1, flushRounds, flushRounds + 1, 5 * flushRounds} {
+		n.mu.Lock()
+		n.writing = true // as if this goroutine had added the first message
+		n.mu.Unlock()
+		for i := range messages {
+			if !n.post(t.Context(), parcel{kind: websocket.TextMessage}, fmt.Append(nil, next+i)) {
+				t.Fatal("not added")
+			}
+		}
+		n.flush(flushRounds)
+		for range messages {
+			select {
+			case m := <-got:
+				if m != fmt.Sprint(next) {
+					t.Errorf("the server got %s, want %d", m, next)
 				}
+				next++
+			case <-time.After(20 * time.Second):
+				t.Fatalf("message %d is not written", next)
 			}
-			n.flush(flushRounds)
-			synctest.Wait()
-			n.mu.Lock()
-			if n.writing || len(n.out.parcels) != 0 || n.stats.batches-before != messages {
-				t.Errorf("%d messages: %d batches are written, %d messages wait, writing %v", messages, n.stats.batches-before, len(n.out.parcels), n.writing)
-			}
-			n.mu.Unlock()
 		}
-	})
+		// The goroutine that has written the last message finds the outbox empty soon.
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // between looks
+			n.mu.Lock()
+			writing := n.writing
+			n.mu.Unlock()
+			if !writing {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("a goroutine writes for ever")
+			}
+		}
+	}
+	n.unreserve()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 // A stream that is lost when its client is closed already, and that cannot be resumed for that,
