@@ -306,6 +306,31 @@ func TestBulk(t *testing.T) {
 	})
 }
 
+// A connection for large messages has one at a time.
+func TestBulk_OneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, slow), mux.Config{Codec: plain{}, Bulk: 10_000})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { ask(t, c, strings.Repeat("long", 5_000)) })
+			synctest.Wait()
+		}
+		alone := 0
+		for _, n := range c.Stats().Conns {
+			if n.Alone {
+				alone++
+				if n.InFlight != 1 {
+					t.Errorf("%d large messages are in flight on one connection", n.InFlight)
+				}
+			}
+		}
+		if alone != 3 {
+			t.Errorf("%d connections for 3 large messages", alone)
+		}
+		wg.Wait()
+	})
+}
+
 // Calls of a session use one connection until that ends.
 func TestSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
