@@ -279,6 +279,12 @@ func TestGateBurstOfPause(t *testing.T) {
 func TestGateProofs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := gateOf(8, 0)
+		streak := func() int {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.streak
+		}
+		term := func() int { return newDialTicket(g).term }
 		fresh(g).ended(goingAway)
 		fresh(g).ended(goingAway)
 		for range 2 { // also for the second streak
@@ -287,17 +293,17 @@ func TestGateProofs(t *testing.T) {
 			first.ended(nil) // the pool ended it: that proves nothing
 			time.Sleep(provenAfter/2 - 1)
 			synctest.Wait()
-			if g.streak == 0 {
+			if streak() == 0 {
 				t.Error("the streak has ended early")
 			}
 			time.Sleep(1)
 			synctest.Wait()
-			if g.streak != 0 {
-				t.Errorf("a streak of %d after a connection has stayed up", g.streak)
+			if n := streak(); n != 0 {
+				t.Errorf("a streak of %d after a connection has stayed up", n)
 			}
 			second.ended(nil)
-			g.learn(g.term, goingAway)
-			g.learn(g.term, goingAway)
+			g.learn(term(), goingAway)
+			g.learn(term(), goingAway)
 		}
 		third := fresh(g)
 		third.ended(nil)

@@ -305,7 +305,7 @@ func (c *lease) handOver() {
 	l.mu.Lock()
 	l.heartbeat.stop()
 	l.watch.closeBell()
-	l.ticket.servedLease() // the pool will not learn more of it
+	l.ticket.servedLease() // its lease has succeeded, and nothing more is learned of it
 	l.mu.Unlock()
 	l.ticket.ended(nil)
 	l.ws.SetPingHandler(nil)

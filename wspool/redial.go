@@ -521,9 +521,9 @@ func (t *dialTicket) stayed() {
 	}
 }
 
-// ended reports why the connection ended; nil: the pool ended it. It is called before the
-// end is reported to the pool, which may dial then, and for every connection, so that no
-// timer is left. A dial that fails is reported by its Done.
+// ended reports why the connection ended; nil: the pool ended it, or it was hijacked. It is
+// called before the end is reported to the pool, which may dial then, and for every connection,
+// so that no timer is left. A dial that fails is reported by its Done.
 func (t *dialTicket) ended(cause *EndError) {
 	g := t.gate
 	g.mu.Lock()

@@ -171,6 +171,9 @@ func TestStreamBuffer_Overflow(t *testing.T) {
 				got = append(got, string(i.Data))
 			}
 		}
+		if b.all != nil {
+			t.Errorf("%s: an empty buffer keeps its memory", tc.name)
+		}
 		if s := strings.Join(got, " "); s != tc.want || b.bytes != 0 || b.lost != 0 {
 			t.Errorf("%s: %q, %d bytes and %d lost at the end; want %q", tc.name, s, b.bytes, b.lost, tc.want)
 		}

@@ -167,3 +167,46 @@ func TestRequests(t *testing.T) {
 		}
 	})
 }
+
+// A long event that arrives in parts, while no call is in flight, reaches OnEvent whole, and costs no
+// connection.
+func TestEvents_LongInParts(t *testing.T) {
+	const size = 60_000
+	synctest.Test(t, func(t *testing.T) {
+		events := make(chan int, 10)
+		s := listenMem(t, func(p *peer) {
+			for {
+				_, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				p.send("R%s %s", id, text)
+				time.Sleep(time.Second)
+				w, err := p.ws.NextWriter(1)
+				if err != nil {
+					return
+				}
+				fmt.Fprint(w, "E ")
+				for range 3 {
+					w.Write(make([]byte, size/3))
+					time.Sleep(time.Second)
+				}
+				w.Close()
+			}
+		})
+		c, p := newClient(t, s, mux.Config{Codec: plain{}, OnEvent: func(_ context.Context, m mux.Message) error {
+			events <- len(text(m))
+			return nil
+		}})
+		for range 2 {
+			began := time.Now()
+			ask(t, c, "x")
+			if n := <-events; n != size || time.Since(began) != 4*time.Second {
+				t.Errorf("an event of %d bytes after %v", n, time.Since(began))
+			}
+		}
+		if s := p.Stats(); s.Made != 1 || s.Tainted != 0 {
+			t.Errorf("%v", s)
+		}
+	})
+}

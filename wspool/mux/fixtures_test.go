@@ -231,6 +231,9 @@ func newClient(t testing.TB, s *server, cfg mux.Config) (*mux.Client, *wspool.Po
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		if err := mux.CheckLoad(c); err != nil {
+			t.Error(err)
+		}
 		if err := c.Close(ctx); err != nil {
 			t.Errorf("closing the client: %v; %+v", err, c.Stats())
 		}

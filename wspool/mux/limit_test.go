@@ -111,6 +111,30 @@ func TestGrowAndGiveBack(t *testing.T) {
 	})
 }
 
+// A connection that is used more often than IdleAfter is never given back, though it is idle at
+// every sweep.
+func TestUsedConnectionIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, echo), mux.Config{Codec: plain{}, IdleAfter: 10 * time.Second})
+		for range 30 {
+			ask(t, c, "x")
+			time.Sleep(7 * time.Second)
+		}
+		if s := c.Stats(); s.Acquired != 1 || len(s.Conns) != 1 {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(time.Minute)
+		if s := c.Stats(); len(s.Conns) != 0 {
+			t.Errorf("%+v", s)
+		}
+		ask(t, c, "the timer of the sweeps is started again")
+		time.Sleep(time.Minute)
+		if s := c.Stats(); len(s.Conns) != 0 || s.Acquired != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Growth stops where the pool has no room, and never fails a call.
 func TestGrowthWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -287,6 +311,31 @@ func TestBulk(t *testing.T) {
 		if s := p.Stats(); s.Tainted != 0 {
 			t.Errorf("%v", s)
 		}
+	})
+}
+
+// A connection for large messages has one at a time.
+func TestBulk_OneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := newClient(t, listenMem(t, slow), mux.Config{Codec: plain{}, Bulk: 10_000})
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { ask(t, c, strings.Repeat("long", 5_000)) })
+			synctest.Wait()
+		}
+		alone := 0
+		for _, n := range c.Stats().Conns {
+			if n.Alone {
+				alone++
+				if n.InFlight != 1 {
+					t.Errorf("%d large messages are in flight on one connection", n.InFlight)
+				}
+			}
+		}
+		if alone != 3 {
+			t.Errorf("%d connections for 3 large messages", alone)
+		}
+		wg.Wait()
 	})
 }
 

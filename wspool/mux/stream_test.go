@@ -595,6 +595,40 @@ func TestStreamFreesItsSlot(t *testing.T) {
 	}
 }
 
+// The slot of a stream that is closed is free at once also where the server answers no cancel.
+func TestStreamFreesItsSlot_SilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, func(p *peer) {
+			for {
+				kind, id, text, ok := p.read()
+				if !ok {
+					return
+				}
+				if kind == 'C' && text != "stream" {
+					p.send("R%s %s", id, text)
+				}
+			}
+		})
+		s.cfg.MaxSize = 1
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}, MaxConns: 1, MaxInFlight: 1, OrphanWait: -1})
+		for range 3 {
+			st, err := c.Stream(t.Context(), mux.Request{Body: "stream"}, mux.StreamConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			time.AfterFunc(time.Second, func() { st.Close() })
+			ask(t, c, "in line")
+			if took := time.Since(began); took != time.Second {
+				t.Errorf("a caller in line was served after %v", took)
+			}
+		}
+		if s := c.Stats(); s.Orphans != 3 || s.Acquired != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Messages whose LatestBy returns nil have one key.
 func TestStreamLatest_NilKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -32,10 +32,13 @@ func deferWrite(t *testing.T, w *RawConn, p string) (d *deferral, later bool) {
 		t.Errorf("a deferred write of %d bytes: %d, %v", len(p), n, err)
 	}
 	w.Mark()
-	later, d.left, d.err = w.EndDefer(func(left uint64, err error) {
+	later, left, err := w.EndDefer(func(left uint64, err error) {
 		d.left, d.err = left, err
 		close(d.done)
 	})
+	if !later {
+		d.left, d.err = left, err
+	}
 	return d, later
 }
 

@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,10 +42,11 @@ func TestWaitQuiet(t *testing.T) {
 				w := NewRawConn(&pieces{}, false, time.Second)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				gone, over, looks := make(chan struct{}), false, 0
-				time.AfterFunc(time.Second, func() { tc.event(w, gone, cancel, func() { over = true }) })
+				var over atomic.Bool
+				gone, looks := make(chan struct{}), 0
+				time.AfterFunc(time.Second, func() { tc.event(w, gone, cancel, func() { over.Store(true) }) })
 				began := time.Now()
-				err := w.WaitQuiet(ctx, func() bool { return tc.clean }, func() bool { looks++; return over }, gone, patience)
+				err := w.WaitQuiet(ctx, func() bool { return tc.clean }, func() bool { looks++; return over.Load() }, gone, patience)
 				if took := time.Since(began); err != tc.err || took != tc.took || looks != tc.looks {
 					t.Errorf("%v after %v and %d looks; want %v after %v and %d", err, took, looks, tc.err, tc.took, tc.looks)
 				}

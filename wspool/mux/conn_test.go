@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,6 +143,105 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A connection to the server that is to be avoided is the last to be chosen.
+func TestLoadOf_Avoided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, read := deafClient(t, Config{Codec: lines{}})
+		close(read)
+		n, err := c.choose(t.Context(), &Request{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.unreserve()
+		if n.server != n.ws.RemoteAddr().String() || n.server == "" {
+			t.Errorf("the server is %q", n.server)
+		}
+		n.load.Add(3)
+		defer n.load.Add(-3)
+		for avoid, want := range map[string]int64{"": 3, n.server: 3 + avoided, "another": 3} {
+			if got := loadOf(n, avoid); got != want {
+				t.Errorf("avoiding %q: a load of %d, want %d", avoid, got, want)
+			}
+		}
+	})
+}
+
+// The goroutine of a caller writes flushRounds batches, and has another goroutine write the rest. On a
+// socket, since in memory every batch is written in the background.
+func TestFlush_HandsOver(t *testing.T) {
+	got := make(chan string, 100)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var u websocket.Upgrader
+		ws, err := u.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		for {
+			_, p, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			got <- string(p)
+		}
+	}))
+	defer h.Close()
+	p, err := wspool.New(wspool.Config{URL: "ws" + strings.TrimPrefix(h.URL, "http"), MaxSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(p, Config{Codec: lines{}, MaxBatch: 1}) // one message in each batch
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.CloseNow()
+	n, err := c.choose(t.Context(), &Request{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	for _, messages := range []int{flushRounds - 1, flushRounds, flushRounds + 1, 5 * flushRounds} {
+		n.mu.Lock()
+		n.writing = true // as if this goroutine had added the first message
+		n.mu.Unlock()
+		for i := range messages {
+			if !n.post(t.Context(), parcel{kind: websocket.TextMessage}, fmt.Append(nil, next+i)) {
+				t.Fatal("not added")
+			}
+		}
+		n.flush(flushRounds)
+		for range messages {
+			select {
+			case m := <-got:
+				if m != fmt.Sprint(next) {
+					t.Errorf("the server got %s, want %d", m, next)
+				}
+				next++
+			case <-time.After(20 * time.Second):
+				t.Fatalf("message %d is not written", next)
+			}
+		}
+		// The goroutine that has written the last message finds the outbox empty soon.
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) { // between looks
+			n.mu.Lock()
+			writing := n.writing
+			n.mu.Unlock()
+			if !writing {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("a goroutine writes for ever")
+			}
+		}
+	}
+	n.unreserve()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
 	}
 }
 
