@@ -280,10 +280,6 @@ func ExampleNewMakeGate_slowStart() {
 
 // Two pools of one server share a bound of their creations.
 func ExampleNewMakeGate_shared() {
-	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 2})
-	if err != nil {
-		log.Fatal(err)
-	}
 	var running, most atomic.Int64
 	cfg := config(8)
 	cfg.Make = func(context.Context) (*session, error) {
@@ -293,6 +289,10 @@ func ExampleNewMakeGate_shared() {
 		}
 		time.Sleep(time.Millisecond)
 		return new(session), nil
+	}
+	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 2})
+	if err != nil {
+		log.Fatal(err)
 	}
 	cfg.MakeGate = gate // of both pools: together they create 2 at once
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -397,9 +397,9 @@ func ExampleGate_pool() {
 	pool := open(cfg)
 	defer pool.finish()
 
-	gate.Pause(errors.New("moving to the second site")) // callers wait; leases go on
+	gate.Pause(errors.New("moving to the second site")) // from now on callers wait; leases go on
+	pool.Reset(errors.New("fail-over"))                 // no connection of before is lent any more
 	pool.get(resource.Request{NoWait: true})
-	pool.Reset(errors.New("fail-over")) // no connection of before is lent any more
 	gate.Resume()
 
 	pool.get(resource.Request{}).Release()
