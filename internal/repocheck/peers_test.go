@@ -1,4 +1,4 @@
-package comingfrom_test
+package repocheck
 
 import (
 	"database/sql"
@@ -13,7 +13,7 @@ import (
 
 // The page has a row for each name that a program on puddle can use, for the settings and
 // statistics of database/sql, and for the settings of a dialer of gorilla.
-func TestNames(t *testing.T) {
+func TestPeerNames(t *testing.T) {
 	page, err := os.ReadFile("../../docs/coming-from-go.md")
 	if err != nil {
 		t.Fatal(err)
