@@ -165,15 +165,15 @@ func ExampleWithinDeadline_pool() {
 
 	first := pool.get(resource.Request{})
 	next := pool.wait(time.Minute, resource.Request{})
-	time.Sleep(20 * time.Millisecond) // the work of the first: from now on the policy knows how long a lease takes
+	time.Sleep(300 * time.Millisecond) // the work of the first: from now on the policy knows how long a lease takes
 	first.Release()
 	second := <-next
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
 	defer cancel()
 	_, err := pool.Acquire(ctx)
 	var failed *resource.AcquireError
-	fmt.Println(errors.Is(err, policy.ErrTooLate), errors.As(err, &failed) && failed.RetryAfter >= 20*time.Millisecond)
+	fmt.Println(errors.Is(err, policy.ErrTooLate), errors.As(err, &failed) && failed.RetryAfter > 250*time.Millisecond)
 	second.lease.Release()
 	// Output:
 	// true true
