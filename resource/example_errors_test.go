@@ -25,7 +25,7 @@ func statusOf(err error) (code int, retryAfter time.Duration) {
 	case errors.Is(err, resource.ErrOutage):
 		return http.StatusBadGateway, acquire.RetryAfter // acquire.LastMake has the cause
 	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusServiceUnavailable, 0 // every resource is in use: see acquire.Load
+		return http.StatusServiceUnavailable, 0 // no resource in time: acquire.Load says what they do
 	case errors.Is(err, context.Canceled), errors.Is(err, resource.ErrClosed):
 		return http.StatusServiceUnavailable, 0 // the client has left, or the program ends
 	}
