@@ -165,15 +165,15 @@ func ExampleWithinDeadline_pool() {
 
 	first := pool.get(resource.Request{})
 	next := pool.wait(time.Minute, resource.Request{})
-	time.Sleep(20 * time.Millisecond) // the work of the first: from now on the policy knows how long a lease takes
+	time.Sleep(300 * time.Millisecond) // the work of the first: from now on the policy knows how long a lease takes
 	first.Release()
 	second := <-next
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
 	defer cancel()
 	_, err := pool.Acquire(ctx)
 	var failed *resource.AcquireError
-	fmt.Println(errors.Is(err, policy.ErrTooLate), errors.As(err, &failed) && failed.RetryAfter >= 20*time.Millisecond)
+	fmt.Println(errors.Is(err, policy.ErrTooLate), errors.As(err, &failed) && failed.RetryAfter > 250*time.Millisecond)
 	second.lease.Release()
 	// Output:
 	// true true
@@ -280,10 +280,6 @@ func ExampleNewMakeGate_slowStart() {
 
 // Two pools of one server share a bound of their creations.
 func ExampleNewMakeGate_shared() {
-	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 2})
-	if err != nil {
-		log.Fatal(err)
-	}
 	var running, most atomic.Int64
 	cfg := config(8)
 	cfg.Make = func(context.Context) (*session, error) {
@@ -293,6 +289,10 @@ func ExampleNewMakeGate_shared() {
 		}
 		time.Sleep(time.Millisecond)
 		return new(session), nil
+	}
+	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 2})
+	if err != nil {
+		log.Fatal(err)
 	}
 	cfg.MakeGate = gate // of both pools: together they create 2 at once
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -397,9 +397,9 @@ func ExampleGate_pool() {
 	pool := open(cfg)
 	defer pool.finish()
 
-	gate.Pause(errors.New("moving to the second site")) // callers wait; leases go on
+	gate.Pause(errors.New("moving to the second site")) // from now on callers wait; leases go on
+	pool.Reset(errors.New("fail-over"))                 // no connection of before is lent any more
 	pool.get(resource.Request{NoWait: true})
-	pool.Reset(errors.New("fail-over")) // no connection of before is lent any more
 	gate.Resume()
 
 	pool.get(resource.Request{}).Release()
