@@ -194,7 +194,7 @@ func TestReasons_Still(t *testing.T) {
 			t.Fatalf("the charts moved from %v to %v", before, now)
 		}
 	}
-	m.tell(func(s *metrics.Snapshot) { s.Load.Waiting = 1 })
+	m.tell(func(s *metrics.Snapshot) { s.Load.Waiting, s.Load.Leased = 1, 0 })
 	b.do(chromedp.Navigate(h.at("")))
 	b.until(`document.querySelector("#pools .why")?.checkVisibility()`)
 	tall := eval[float64](b, `document.querySelector("#pools tbody tr").offsetHeight`)
