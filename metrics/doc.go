@@ -22,7 +22,8 @@
 // A Snapshot also has the quotas that the policies of the pool share with other processes
 // ([resource.SharedQuota]), and the layers that share its resources among many calls
 // ([resource.Multiplexer]), as a mux.Client of its pool does, and the endpoints over which it is
-// spread ([resource.Endpoints]).
+// spread ([resource.Endpoints]). A Snapshot that lists resources has the settings of the pool, of
+// these layers and of the meter too ([resource.Setting]), without secrets.
 //
 // [All] lists the meters of the process. The packages below this one export them:
 // live as a web page, prometheus and otel to those systems. [Vars] exports them

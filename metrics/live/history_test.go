@@ -152,3 +152,41 @@ func TestThinned(t *testing.T) {
 		}
 	}
 }
+
+// The page of a pool gets the sums over its multiplexers and endpoints, and null for points at
+// which it had none; a pool that never had any has no such columns.
+func TestHistory_Layers(t *testing.T) {
+	now := time.Now()
+	layers := &metrics.Layers{Multiplexers: 1, InFlight: 2, Orphans: 3, Waiting: 4, Answered: 5, NotSent: 6, MayHaveRun: 7, Endpoints: 8, Ejected: 9, Good: 10, Bad: 11, Refused: 12}
+	p := pageOf(t,
+		rare{named("mux"), func() metrics.History {
+			return metrics.History{Since: now, Points: []metrics.Point{{Time: now}, {Time: now.Add(time.Second), Layers: layers}}}
+		}},
+		rare{named("plain"), func() metrics.History {
+			return metrics.History{Since: now, Points: []metrics.Point{{Time: now}}}
+		}})
+	got := historyOf(t, p, "?pool=mux").Pools[0].Layers
+	want := map[string]int64{
+		"multiplexers": 1, "in_flight": 2, "orphans": 3, "waiting": 4, "answered": 5, "not_sent": 6, "may_have_run": 7, "endpoints": 8, "ejected": 9, "good": 10, "bad": 11, "refused": 12,
+	}
+	for name, n := range want {
+		if c := got[name]; len(c) != 2 || c[0] != nil || c[1] == nil || *c[1] != n {
+			t.Errorf("%s is %v, want null and %d", name, c, n)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("there are %d columns, want %d", len(got), len(want))
+	}
+	if all := historyOf(t, p, "").Pools; all[0].Layers != nil || all[1].Layers != nil || historyOf(t, p, "?pool=plain").Pools[0].Layers != nil {
+		t.Errorf("of all pools it is %+v", all)
+	}
+	// The present sums come with each update.
+	f := sample()
+	_, d := seen(t, pageOf(t, f).update(), view{pool: "speech", sort: "id"})
+	present := generic(t, map[string]any{
+		"multiplexers": 1, "in_flight": 304, "orphans": 308, "waiting": 306, "answered": 313, "not_sent": 314, "may_have_run": 315, "endpoints": 2, "ejected": 1, "good": 418, "bad": 419, "refused": 420,
+	})
+	if fmt.Sprint(d["layers"]) != fmt.Sprint(present) {
+		t.Errorf("an update has %v, want %v", d["layers"], present)
+	}
+}

@@ -23,6 +23,7 @@ const (
 	reportEvents = 40
 	reportSites  = 5
 	reportFrames = 12
+	reportLeases = 1000 // that are grouped by stack
 	reportLines  = 32   // of each other list
 	reportWidth  = 1000 // bytes of a line
 )
@@ -287,7 +288,8 @@ func (w *reporter) held(s *metrics.Snapshot) {
 	if len(s.Held) == 0 {
 		return
 	}
-	w.title(fmt.Sprintf("Leases: the %d stacks with the oldest, of %s sampled", reportSites, counted(len(s.Held), "lease", "leases")))
+	oldest := first(s.Held, reportLeases) // the longest first
+	w.title(fmt.Sprintf("Leases: the %d stacks with the oldest, of %s", reportSites, counted(len(oldest), "sampled lease", "sampled leases")))
 	type site struct {
 		stack []metrics.Frame
 		n     int
@@ -295,7 +297,7 @@ func (w *reporter) held(s *metrics.Snapshot) {
 	}
 	var sites []*site
 	by := make(map[string]*site)
-	for _, h := range s.Held { // the longest first
+	for _, h := range oldest {
 		key := fmt.Sprint(h.Stack)
 		if by[key] == nil {
 			by[key] = &site{stack: h.Stack, first: h}

@@ -171,8 +171,8 @@ func TestReport_All(t *testing.T) {
 func TestReport_Bounds(t *testing.T) {
 	f := many(20_000)
 	for i := range 1000 {
-		f.s.Settings = append(f.s.Settings, resource.Setting{Of: "x", Name: fmt.Sprint(i), Value: strings.Repeat("v", 10_000), Default: i%2 == 0})
-		f.s.Policies = append(f.s.Policies, resource.PolicyState{Moment: "Queue", Type: strings.Repeat("t", 10_000), State: "x"})
+		f.s.Settings = append(f.s.Settings, resource.Setting{Of: "x", Name: fmt.Sprint(i), Value: strings.Repeat("v", 1000), Default: i%2 == 0})
+		f.s.Policies = append(f.s.Policies, resource.PolicyState{Moment: "Queue", Type: strings.Repeat("t", 2000), State: "x"})
 	}
 	f.s.Endpoints = &resource.Endpoints{All: make([]resource.EndpointInfo, 1000)}
 	text := textOf(t, pageOf(t, f), "?pool=many")

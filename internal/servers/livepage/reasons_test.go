@@ -80,7 +80,7 @@ func TestReasons(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		b.size(360, 800, scheme)
 		b.do(chromedp.Navigate(h.at("?pool=broken")))
-		b.until(`document.querySelectorAll(".head > .whys li").length === 5 && document.querySelectorAll("#endpoints .whys li").length === 3`)
+		b.until(`document.querySelectorAll(".head > .whys li").length === 4 && document.querySelectorAll("#endpoints .whys li").length === 3`)
 		eval[bool](b, `([...document.querySelectorAll("details")].forEach((e) => { e.open = true; }), true)`)
 		b.fits(360, "one pool")
 		b.keep("main", "reasons-360-"+scheme)
@@ -123,7 +123,7 @@ func TestReasons(t *testing.T) {
 	}
 	// On the page of the pool each red figure has its reason, and each chip of a part leads to it.
 	b.do(chromedp.Navigate(h.at("?pool=broken")))
-	b.until(`document.querySelectorAll(".head > .whys li").length === 5`)
+	b.until(`document.querySelectorAll(".head > .whys li").length === 4`)
 	for _, c := range []struct{ where, want string }{
 		{".head > .whys", "outage for"}, {".head > .whys", "1 creation abandoned: 1 call of Make has not returned"}, {".head > .whys", "2 panics"},
 		{"#shared .quota:nth-child(1)", ""}, {"#quotas", "3 beyond the grant: This process uses 7 of the 4 units"}, {"#shared", "70 orphans: 70 calls were given up"},
@@ -183,13 +183,18 @@ func TestReasons_Still(t *testing.T) {
 	const place = `document.querySelector("#charts").getBoundingClientRect().top + scrollY`
 	before := eval[float64](b, place)
 	for i := range 4 {
-		m.tell(func(s *metrics.Snapshot) { s.Load.Waiting = 1 - i%2 })
+		m.tell(func(s *metrics.Snapshot) {
+			s.Load.Waiting = 1 - i%2
+			if i == 2 {
+				s.Load.Leased = s.Load.Max
+			}
+		})
 		b.until(red + fmt.Sprintf(` === %t`, i%2 == 0))
 		if now := eval[float64](b, place); now != before {
 			t.Fatalf("the charts moved from %v to %v", before, now)
 		}
 	}
-	m.tell(func(s *metrics.Snapshot) { s.Load.Waiting = 1 })
+	m.tell(func(s *metrics.Snapshot) { s.Load.Waiting, s.Load.Leased = 1, 0 })
 	b.do(chromedp.Navigate(h.at("")))
 	b.until(`document.querySelector("#pools .why")?.checkVisibility()`)
 	tall := eval[float64](b, `document.querySelector("#pools tbody tr").offsetHeight`)
