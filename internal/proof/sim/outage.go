@@ -35,7 +35,7 @@ var outage = Scene{
 	Promise: "server down for 10 s, 200 callers that retry, MaxSize 100: dials",
 	Clients: 200,
 	play: func(s *Stage) {
-		dials := Curve{Name: "dials", Title: "A server is down for 10 s: dials since the beginning", X: "s", Y: "dials"}
+		dials := Curve{Name: "dials", Title: "A server is down for 10 s: dials since the beginning", X: "s", Y: "dials", Log: true}
 		s.row("", "dials while down", "at once", "errors told", "first lease after", "all served", "dials then")
 		report := func(name string, r *storm) *storm {
 			s.row(name, r.whileDown(), r.atOnce, r.errs, r.first, r.all, r.dialed-r.whileDown())
@@ -252,9 +252,9 @@ var fleetStorm = Scene{
 	play: func(s *Stage) {
 		const (
 			processes = 100
-			downAt    = 2 * time.Second
-			upAt      = 4 * time.Second
-			until     = 12 * time.Second
+			downAt    = 4 * time.Second
+			upAt      = 6 * time.Second
+			until     = 14 * time.Second
 			handshake = 20 * time.Millisecond
 			patience  = time.Second + 317*time.Microsecond // of a dial; no multiple of the ticks of a pool
 		)
@@ -403,7 +403,7 @@ func sinceUp(d, most time.Duration) string {
 }
 
 // A server of 100 sessions takes only 40 for ten seconds: it ends the others and refuses new
-// ones. The pool is not told, or is told with Resize.
+// ones. The pool does not know, or the program calls Resize.
 var shrink = Scene{
 	Name:    "shrink",
 	Promise: "a server of 100 sessions takes only 40 for 10 s, the pool does not know: dials that were refused",
@@ -506,7 +506,9 @@ var cold = Scene{
 				for i := range s.res.Clients {
 					r := s.rand(uint64(i))
 					wg.Go(func() {
-						time.Sleep(instant(i) + upTo(r, instant(1)))
+						// All within a millisecond, no two at the same instant.
+						each := time.Millisecond / time.Duration(s.res.Clients)
+						time.Sleep(time.Duration(i)*each + upTo(r, each))
 						c, end, err := f(context.Background(), i)
 						at := srv.now() - began
 						if err != nil {
@@ -564,7 +566,8 @@ var cold = Scene{
 		warmDials, warmLast := run(fmt.Sprintf("resource, %d ready", warm), ours(warm))
 		s.curve(served)
 		s.goal(own <= coldDials, "resource: %d dials, at most %d as with puddle", own, coldDials)
-		s.goal(last <= coldLast+dialing/2, "resource: all were served after %v, at most half a dial later than with puddle: %v", last, coldLast)
+		// Until the first dial has succeeded 50 are under way at most.
+		s.goal(last <= coldLast+dialing*11/10, "resource: all were served after %v, at most one dial later than with puddle: %v", last, coldLast)
 		s.goal(warmDials <= readyDials*7/10, "resource, some ready: %d dials, at most 70 %% of the %d of puddle", warmDials, readyDials)
 		s.goal(warmLast <= readyLast*7/10, "resource, some ready: all were served after %v, at most 70 %% of the %v of puddle", warmLast, readyLast)
 		s.figures(fmt.Sprintf("%d, all served after %s (puddle)", readyDials, short(readyLast)),

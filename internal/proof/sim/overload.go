@@ -112,8 +112,11 @@ var retries = Scene{
 		s.goal(bound >= 0.97, "BoundedQueue: %.3f are answered in time after the burst, at least 0.97", bound)
 		s.goal(bounded <= time.Second, "BoundedQueue: recovered %v after the burst, at most 1s", bounded)
 		s.goal(fifo <= 0.5, "first come: %.3f are answered in time, at most 0.5, or the load is lower than intended", fifo)
-		s.figures(percent(fifo)+", for as long as the retries last (first come)",
-			percent(best)+", from "+short(after)+" after the burst on (`CoDel`)")
+		when := "at once"
+		if after > 0 {
+			when = short(after)
+		}
+		s.figures(percent(fifo)+" (first come)", percent(best)+", "+when+" after the burst (`CoDel`)")
 	},
 }
 

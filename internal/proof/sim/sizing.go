@@ -99,10 +99,12 @@ func erlangWait(c int, load float64, hold time.Duration, q float64) time.Duratio
 	return time.Duration(math.Log(waits/(1-q)) / (float64(c) - load) * float64(hold))
 }
 
-// goalWait is the wait that 95 % of the callers must not exceed.
+// goalWait is the wait that a part of the callers, goalQuantile, must not exceed. A larger quantile of
+// ten minutes varies by more than a tenth from one ten minutes to the next.
 const (
 	goalQuantile = 0.95
 	goalWait     = 10 * time.Millisecond
+	tailQuantile = 0.99 // of the diagrams
 )
 
 // comparison is what Advise says of a load beside what the callers see.
@@ -115,7 +117,7 @@ type comparison struct {
 // same callers see in a pool of that size: the two largest sizes at which 95 % wait for at
 // least 15 ms, and those up to the one that is recommended. The diagram has smaller and larger
 // ones too. The formula is that of Erlang C, or nil.
-func (s *Stage) compare(come []Arrival, title string, formula func(size int, a *metrics.Advice) time.Duration) (c comparison) {
+func (s *Stage) compare(come []Arrival, title string, formula func(size int, a *metrics.Advice, q float64) time.Duration) (c comparison) {
 	const (
 		enough   = 15 * time.Millisecond
 		compared = 2
@@ -124,6 +126,12 @@ func (s *Stage) compare(come []Arrival, title string, formula func(size int, a *
 	advice, err := metrics.Advise(wide.snapshot, wide.history, metrics.Goal{Wait: goalWait, Quantile: goalQuantile})
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	var tail metrics.Advice // for the diagram
+	if s.cfg.Curves {
+		if tail, err = metrics.Advise(wide.snapshot, wide.history, metrics.Goal{Wait: 5 * goalWait, Quantile: tailQuantile}); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	last := -1 // the last of the curve that is compared
 	for i, p := range advice.Curve {
@@ -152,15 +160,19 @@ func (s *Stage) compare(come []Arrival, title string, formula func(size int, a *
 		if wait <= goalWait && c.needs == 0 {
 			c.needs = p.Size
 		}
-		waits := []time.Duration{wait, p.Wait}
+		row := []any{p.Size, wait, p.Wait}
 		if formula != nil {
-			waits = append(waits, formula(p.Size, &advice))
+			row = append(row, formula(p.Size, &advice, goalQuantile))
 		}
-		row := []any{p.Size}
-		for i, w := range waits {
-			row = append(row, w)
-			lines[i].X = append(lines[i].X, float64(p.Size))
-			lines[i].Y = append(lines[i].Y, float64(w)/float64(time.Millisecond))
+		if j := slices.IndexFunc(tail.Curve, func(t metrics.SizePoint) bool { return t.Size == p.Size }); j >= 0 {
+			waits := []time.Duration{seen.quantile(tailQuantile), tail.Curve[j].Wait}
+			if formula != nil {
+				waits = append(waits, formula(p.Size, &advice, tailQuantile))
+			}
+			for i, w := range waits {
+				lines[i].X = append(lines[i].X, float64(p.Size))
+				lines[i].Y = append(lines[i].Y, float64(w)/float64(time.Millisecond))
+			}
 		}
 		if !needed {
 			continue
@@ -172,7 +184,7 @@ func (s *Stage) compare(come []Arrival, title string, formula func(size int, a *
 		}
 		s.row(row...)
 	}
-	s.curve(Curve{Name: "wait", Title: title, X: "size of the pool", Y: "p95 wait, ms", Lines: lines})
+	s.curve(Curve{Name: "wait", Title: title, X: "size of the pool", Y: "p99 wait, ms", Lines: lines})
 	return c
 }
 
@@ -181,9 +193,11 @@ const (
 	advised    = 590 * time.Second // nearly the ten minutes that a history has
 )
 
-// within checks that waits and the size were predicted within a tenth.
+// within checks what was predicted. The size must be within a tenth of the one that is needed. The
+// waits of one ten minutes differ by up to a fifth from those of the next ten, which no
+// prediction can know, so their bound is wider; docs/scenes.md has by how much they differ.
 func (s *Stage) within(c comparison) {
-	s.goal(c.worst <= 0.1, "the predicted waits differ by %.3f from those seen, at most 0.1", c.worst)
+	s.goal(c.worst <= 0.25, "the predicted waits differ by %.3f from those seen, at most 0.25", c.worst)
 	s.sizeWithin(c)
 	s.figures("–", fmt.Sprintf("waits within %.1f %%, size %d for %d", 100*c.worst, c.said, c.needs))
 }
@@ -201,9 +215,9 @@ var steadySize = Scene{
 		rate := float64(s.res.Clients) / advised.Seconds()
 		load := rate * adviseHold.Seconds()
 		come := Arrivals(s.rand(0), Steady(rate), Exponential(adviseHold), advised)
-		s.within(s.compare(come, fmt.Sprintf("A steady load of %.0f: wait against size", load), func(size int, a *metrics.Advice) time.Duration {
+		s.within(s.compare(come, fmt.Sprintf("A steady load of %.0f: wait against size", load), func(size int, a *metrics.Advice, q float64) time.Duration {
 			// The load that came differs a little from the one that it was drawn from.
-			return erlangWait(size, a.Rate*a.Hold.Seconds(), a.Hold, goalQuantile)
+			return erlangWait(size, a.Rate*a.Hold.Seconds(), a.Hold, q)
 		}))
 	},
 }
@@ -223,17 +237,20 @@ var burstSize = Scene{
 //go:embed testdata/burst.txt
 var recorded []byte
 
-// Bursts that were recorded from a real pool: package simulate says how. Of a dozen bursts that
-// came once the waits vary by more than a tenth, so the goal is the size. The hold times stay
-// those that were recorded, whatever the number of clients.
+// Bursts that were recorded from a real pool: package simulate says how. The replay has the
+// arrivals of each two seconds at random instants; these clients waited for their answers, and
+// so came more evenly. The goal is the size alone. The number of clients is that of the record.
 var recordedSize = Scene{
 	Name:    "size-recorded",
 	Promise: "ten minutes with recorded bursts: the same",
 	Clients: 0,
 	play: func(s *Stage) {
-		come, err := ReadArrivals(bytes.NewReader(recorded))
-		if err != nil {
-			s.t.Fatal(err)
+		come := s.cfg.Recorded
+		if come == nil {
+			var err error
+			if come, err = ReadArrivals(bytes.NewReader(recorded)); err != nil {
+				s.t.Fatal(err)
+			}
 		}
 		s.res.Clients = len(come)
 		c := s.compare(come, "Recorded bursts: wait against size", nil)

@@ -16,6 +16,7 @@ type Config struct {
 	Seed     uint64
 	Clients  int                  // how many clients; 0: the scene's own number
 	Curves   bool                 // also play what only curves need
+	Recorded []Arrival            // what the scene size-recorded plays; nil: the record of this package
 	Progress func(variant string) // called before each variant; nil: not called
 }
 
@@ -97,6 +98,7 @@ type Goal struct {
 // Curve is a diagram of several lines.
 type Curve struct {
 	Name, Title, X, Y string
+	Log               bool // Y is logarithmic; values below 1 count as 1
 	Lines             []Line
 }
 

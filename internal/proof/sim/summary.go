@@ -9,7 +9,11 @@ import (
 // Text returns the table, aligned for a terminal, and the goals that were not met.
 func (r *Result) Text() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s, %d clients: %s\n", r.Scene.Name, r.Clients, r.Scene.Promise)
+	instead := ""
+	if own := r.Scene.Clients; own > 0 && own != r.Clients {
+		instead = fmt.Sprintf(" instead of %d", own)
+	}
+	fmt.Fprintf(&s, "%s, %d clients%s: %s\n", r.Scene.Name, r.Clients, instead, r.Scene.Promise)
 	w := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)
 	for _, row := range r.Table {
 		fmt.Fprintf(w, "  %s\n", strings.Join(row, "\t"))

@@ -31,13 +31,19 @@ func diagram(c sim.Curve, dir, name string) error {
 	plot.DefaultFont.Variant = "Sans"
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.X, c.Y
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Y.Min = 0
+	p.Legend.Top = true
+	p.Legend.XOffs, p.Legend.Padding = vg.Points(150), vg.Points(4)
+	if p.Y.Min = 0; c.Log {
+		p.Y.Min, p.Y.Scale, p.Y.Tick.Marker = 1, plot.LogScale{}, plot.LogTicks{Prec: -1}
+	}
 	p.Add(plotter.NewGrid())
 	for i, l := range c.Lines {
 		points := make(plotter.XYs, len(l.X))
 		for i := range points {
 			points[i].X, points[i].Y = l.X[i], l.Y[i]
+			if c.Log {
+				points[i].Y = max(1, l.Y[i])
+			}
 		}
 		if len(points) == 0 {
 			continue
@@ -50,15 +56,15 @@ func diagram(c sim.Curve, dir, name string) error {
 		p.Add(line)
 		p.Legend.Add(l.Name, line)
 	}
-	p.Y.Max *= 1.05
-	canvas, err := draw.NewFormattedCanvas(640, 320, "svg")
+	p.Y.Max = max(p.Y.Max*1.05, 2*p.Y.Min, 0.001)
+	canvas, err := draw.NewFormattedCanvas(720, 300, "svg")
 	if err != nil {
 		return err
 	}
 	dc := draw.New(canvas)
 	dc.SetColor(color.White)
 	dc.Fill(dc.Rectangle.Path())
-	p.Draw(draw.Crop(dc, 8, -8, 8, -8))
+	p.Draw(draw.Crop(dc, 8, -165, 8, -8)) // the legend is at the right
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return err

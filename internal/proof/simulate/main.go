@@ -33,6 +33,7 @@ type options struct {
 	list     bool
 	markdown bool
 	record   string
+	load     string
 	lasts    time.Duration
 }
 
@@ -45,6 +46,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.StringVar(&o.out, "out", "", "write diagrams, as SVG, into this `directory`")
 	flags.BoolVar(&o.list, "list", false, "list the scenes and play none")
 	flags.BoolVar(&o.markdown, "markdown", false, "print the table of the documents only")
+	flags.StringVar(&o.load, "load", "", "the arrivals that size-recorded plays: a `file`, as -record writes it; empty: a record of ours")
 	flags.StringVar(&o.record, "record", "", "record a burst into this `file`, in real time, and play no scene")
 	flags.DurationVar(&o.lasts, "for", 3*time.Minute, "how long to record")
 	if err := flags.Parse(args); err != nil {
@@ -61,7 +63,23 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		bad = append(bad, fmt.Errorf("for must be between 1s and 1h, got %v", o.lasts))
 	}
 	o.Curves = o.out != ""
+	if o.load != "" {
+		var err error
+		if o.Recorded, err = loaded(o.load); err != nil {
+			bad = append(bad, err)
+		}
+	}
 	return o, errors.Join(bad...)
+}
+
+// loaded reads arrivals.
+func loaded(file string) ([]sim.Arrival, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sim.ReadArrivals(f)
 }
 
 func main() {

@@ -107,6 +107,8 @@ func TestProgram_BadFlags(t *testing.T) {
 		{[]string{"-scene", "("}, []string{"regular expression"}},
 		{[]string{"-scene", "none such"}, []string{"no scene matches"}},
 		{[]string{"-clients", "7", "-for", "1ms", "more"}, []string{"clients must be 0 or between 1000 and 100000, got 7", "for must be", `"more"`}},
+		{[]string{"-load", "main.go"}, []string{"bad record of arrivals", "line 1"}},
+		{[]string{"-load", "no such file"}, []string{"no such file"}},
 		{[]string{"-speed"}, []string{"-speed"}},
 	} {
 		stdout, stderr, status := simulate(t, c.args...)
