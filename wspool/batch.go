@@ -85,11 +85,9 @@ func (c *Conn) deferAll(batch []Message, done func(whole int, err error)) (bool,
 	l.mu.Lock()
 	l.senders++ // before it may end: destroy waits for it
 	l.mu.Unlock()
-	later, left, broken := l.raw.EndDefer(func(left uint64, broken error) {
-		whole, err := c.deferred(batch, left, nil, broken)
-		done(whole, err)
-	})
-	if later {
+	ended, left, broken := l.raw.TryEndDefer()
+	if !ended {
+		c.deferRest(batch, done)
 		return true, 0, nil
 	}
 	if err == nil && broken == nil {
@@ -101,11 +99,29 @@ func (c *Conn) deferAll(batch []Message, done func(whole int, err error)) (bool,
 		l.mu.Unlock()
 		return false, len(batch), nil
 	}
-	go func() { // finding the reason may take a while
+	c.endDeferred(batch, left, err, broken, done)
+	return true, 0, nil
+}
+
+// deferRest has done called when the batch, of which a part is written in the background, has
+// ended.
+func (c *Conn) deferRest(batch []Message, done func(whole int, err error)) {
+	later, left, broken := c.link.raw.EndDefer(func(left uint64, broken error) {
+		whole, err := c.deferred(batch, left, nil, broken)
+		done(whole, err)
+	})
+	if !later { // it has ended meanwhile
+		c.endDeferred(batch, left, nil, broken, done)
+	}
+}
+
+// endDeferred is deferred on a goroutine of its own, since finding the reason of a failure may
+// take a while.
+func (c *Conn) endDeferred(batch []Message, left uint64, err, broken error, done func(whole int, err error)) {
+	go func() {
 		whole, err := c.deferred(batch, left, err, broken)
 		done(whole, err)
 	}()
-	return true, 0, nil
 }
 
 // deferred ends a batch that was written in the background. left is how many bytes were not
@@ -135,7 +151,7 @@ func (c *Conn) deferred(batch []Message, left uint64, err, broken error) (whole 
 	return whole, err
 }
 
-// writeAll has gorilla write the last message, and the others before it.
+// writeAll writes the last message, and the others before it in the same call.
 func (c *Conn) writeAll(batch []Message) error {
 	l := c.link
 	last := len(batch) - 1
@@ -147,7 +163,7 @@ func (c *Conn) writeAll(batch []Message) error {
 		c.state.out += last // readyToWrite has counted one
 		l.mu.Unlock()
 	}
-	return l.ws.WriteMessage(batch[last].Type, batch[last].Data)
+	return write(l, batch[last])
 }
 
 // checkBatch returns why a message cannot be sent.

@@ -51,7 +51,7 @@ var ownerships = []ownership{
 		dir:          "wspool/mux",
 		coordinators: []string{"conn", "Client", "Stream"},
 		methods:      50,
-		components:   []string{"inbox", "outbox", "replays", "ring", "slots", "streamBuffer", "tasks", "waiter"},
+		components:   []string{"inbox", "outbox", "replays", "ring", "slots", "streamBuffer", "waiter"},
 		records:      []string{"call"},
 		links:        []string{"stream"},
 	},
@@ -65,7 +65,7 @@ var ownerships = []ownership{
 		dir:          "wspool/cluster",
 		coordinators: []string{"Cluster", "node", "use"},
 		methods:      50,
-		components:   []string{"moveCounts", "rebalancer", "tasks"},
+		components:   []string{"moveCounts", "rebalancer"},
 	},
 }
 

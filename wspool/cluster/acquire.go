@@ -383,7 +383,7 @@ func (c *Cluster) grow(pick, other string) {
 	if time.Now().UnixNano() < due || !n.growAt.CompareAndSwap(due, math.MaxInt64) {
 		return
 	}
-	c.work.run(func() {
+	c.work.Go(func() {
 		pause := growEvery
 		if c.fewer(n, o) && bridge.MakeOne(c.ctx, c.manager, pick) != nil { // Trace.Made has reported why
 			pause = growFailed

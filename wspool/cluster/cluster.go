@@ -13,6 +13,7 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/internal/attached"
+	"github.com/respool/respool/internal/tasks"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/internal/bridge"
@@ -28,7 +29,7 @@ type Cluster struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	uses    sync.Pool // of *use
-	work    tasks
+	work    tasks.Group
 	reset   atomic.Pointer[error] // cause of the last Reset; nil: there was none
 	moves   moveCounts
 
@@ -79,7 +80,7 @@ func New(cfg Config) (*Cluster, error) {
 	c.uses.New = func() any { return newUse(c) }
 	close(c.made)
 	if !cfg.Rebalance.Off {
-		c.work.run(c.rebalance)
+		c.work.Go(c.rebalance)
 	}
 	return c, nil
 }
@@ -216,7 +217,7 @@ func (c *Cluster) Close(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.work.wait(ctx) // last: the callers of the Manager start goroutines
+	return c.work.Wait(ctx) // last: the callers of the Manager start goroutines
 }
 
 // CloseNow ends the cluster by force, as [wspool.Pool.CloseNow] does: connections are closed
@@ -231,53 +232,6 @@ func (c *Cluster) CloseNow() {
 
 // Format writes the kind of pool for every verb: fmt would follow pointers, without a lock.
 func (c *Cluster) Format(f fmt.State, _ rune) { io.WriteString(f, "cluster.Cluster") }
-
-// tasks counts goroutines of a cluster.
-type tasks struct {
-	mu   sync.Mutex
-	n    int
-	none chan struct{} // closed when n is 0; nil: no goroutine waits for that
-}
-
-// run calls f on a goroutine of its own.
-func (t *tasks) run(f func()) {
-	t.mu.Lock()
-	t.n++
-	t.mu.Unlock()
-	go func() {
-		defer t.end()
-		f()
-	}()
-}
-
-func (t *tasks) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.n--; t.n == 0 && t.none != nil {
-		close(t.none)
-		t.none = nil
-	}
-}
-
-// wait waits until there are none, or returns ctx's error.
-func (t *tasks) wait(ctx context.Context) error {
-	t.mu.Lock()
-	if t.n == 0 {
-		t.mu.Unlock()
-		return nil
-	}
-	if t.none == nil {
-		t.none = make(chan struct{})
-	}
-	none := t.none
-	t.mu.Unlock()
-	select {
-	case <-none:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // node is one endpoint. It exists from OnJoin until OnLeave has drained it.
 type node struct {

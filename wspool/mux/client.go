@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/respool/respool/internal/tasks"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 )
@@ -30,7 +31,7 @@ type Client struct {
 	ticks      atomic.Int64 // sweeps so far
 	waiting    atomic.Int32 // callers in the line
 	growAfter  atomic.Int64 // Unix time in ns before which the client does not grow
-	work       tasks
+	work       tasks.Group
 	calls      sync.Pool // of *call
 	stats      counts
 	durations  durations
@@ -291,11 +292,7 @@ func (c *Client) choose(ctx context.Context, r *Request, avoid string) (*conn, e
 	}
 	if r.Session == "" && c.waiting.Load() == 0 {
 		if all := *c.open.Load(); len(all) > 0 {
-			choice := pick
-			if avoid != "" {
-				choice = pickLeast
-			}
-			i, load := choice(len(all), func(i int) int64 { return loadOf(all[i], avoid) })
+			i, load := pick(len(all), avoid != "", func(i int) int64 { return loadOf(all[i], avoid) })
 			if load >= int64(c.cfg.GrowAt) && len(all) < c.cfg.MaxConns {
 				c.mu.Lock()
 				c.growLocked()
@@ -474,7 +471,7 @@ func (c *Client) growLocked() {
 	if n > 0 {
 		r.MaxWait = growWait
 	}
-	c.work.run(func() { c.grow(r) })
+	c.work.Go(func() { c.grow(r) })
 }
 
 // grow acquires a connection.
@@ -725,7 +722,7 @@ func (c *Client) background(f func()) bool {
 	if c.closed {
 		return false
 	}
-	c.work.run(f)
+	c.work.Go(f)
 	return true
 }
 
@@ -787,7 +784,7 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	c.cancel(ErrClosed)
 	if err == nil {
-		err = c.work.wait(ctx)
+		err = c.work.Wait(ctx)
 	}
 	c.detach()
 	return err

@@ -2,12 +2,10 @@ package mux
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -171,7 +169,7 @@ func TestPick(t *testing.T) {
 	for _, n := range []int{1, 2, 8, 9, 100} {
 		load := make([]int64, n)
 		for range 1000 * n {
-			i, l := pick(n, func(i int) int64 { return load[i] })
+			i, l := pick(n, false, func(i int) int64 { return load[i] })
 			if load[i] != l {
 				t.Fatal("the load is not that of the one picked")
 			}
@@ -290,24 +288,6 @@ func TestStreamBuffer(t *testing.T) {
 			t.Errorf("%d put, %d read, %d lost; %d gaps of %d read; %d bytes and %d gaps left", put, read, lost, met, gaps, b.bytes, b.gaps)
 		}
 	}
-}
-
-func TestTasks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var k tasks
-		if err := k.wait(t.Context()); err != nil {
-			t.Error(err)
-		}
-		k.run(func() { time.Sleep(time.Second) })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		if err := k.wait(ctx); err == nil {
-			t.Error("it does not wait")
-		}
-		if err := k.wait(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // The weights of the sampled calls add up to the number of calls: all of a quiet client are sampled,

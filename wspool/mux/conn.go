@@ -316,7 +316,7 @@ func (c *conn) flush(rounds int) {
 		}
 		if i == rounds {
 			c.mu.Unlock()
-			c.client.work.run(func() { c.flush(-1) })
+			c.client.work.Go(func() { c.flush(-1) })
 			return
 		}
 		batch := c.out.swap(c.client.cfg.MaxBatch)
@@ -469,7 +469,7 @@ func (c *conn) lead(ctx context.Context, w *waiter) {
 			// The rest of the message must be waited for, and reading it cannot be
 			// interrupted without harm: this caller's context would be ignored.
 			returned = true
-			c.client.work.run(c.carry)
+			c.client.work.Go(c.carry)
 			return
 		default:
 			c.fail(err)
@@ -796,7 +796,7 @@ func (c *conn) offer(f Frame, kind int, p []byte, wanted bool) {
 		c.client.traceDropped(DropEvent{Conn: c.id, Frame: f, Bytes: len(p), Reason: DropOverflow})
 	}
 	if start {
-		c.client.work.run(c.serve)
+		c.client.work.Go(c.serve)
 	}
 }
 
@@ -821,7 +821,7 @@ func (c *conn) serve() {
 		}
 		c.mu.Unlock()
 		if m.ask {
-			c.client.work.run(func() { c.answer(m.m) })
+			c.client.work.Go(func() { c.answer(m.m) })
 		} else {
 			c.unanswered(c.client.guard("OnEvent", func() error { return c.client.cfg.OnEvent(c.ctx, m.m) }))
 		}
@@ -837,7 +837,7 @@ func (c *conn) answer(m Message) {
 		start := c.inbox.answered()
 		c.unlock(false)
 		if start {
-			c.client.work.run(c.serve)
+			c.client.work.Go(c.serve)
 		}
 	}()
 	var reply *Message

@@ -6,9 +6,10 @@ import "math/rand/v2"
 // less loaded of two random ones is taken, which is nearly as even and does not take longer.
 const scanned = 8
 
-// pick returns the index of the one to use of n, and its load. load returns the load of one.
-func pick(n int, load func(i int) int64) (best int, least int64) {
-	if n <= scanned {
+// pick returns the index of the one to use of n, and its load. load returns the load of one. If
+// thorough is set it looks at all of them.
+func pick(n int, thorough bool, load func(i int) int64) (best int, least int64) {
+	if thorough || n <= scanned {
 		return pickLeast(n, load)
 	}
 	a := rand.IntN(n)
@@ -20,7 +21,7 @@ func pick(n int, load func(i int) int64) (best int, least int64) {
 	return best, least
 }
 
-// pickLeast is pick, with a look at all of them.
+// pickLeast is pick that looks at all of them.
 func pickLeast(n int, load func(i int) int64) (best int, least int64) {
 	first := 0
 	if n > 1 {

@@ -45,7 +45,7 @@ func (c *Client) succeed(n *conn, cause error) bool {
 	}
 	if !c.succeeding {
 		c.succeeding = true
-		c.work.run(c.succession)
+		c.work.Go(c.succession)
 	}
 	return true
 }

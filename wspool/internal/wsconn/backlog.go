@@ -53,6 +53,19 @@ func (w *RawConn) EndDefer(done func(left uint64, e error)) (later bool, left ui
 	return false, b.left(), b.err
 }
 
+// TryEndDefer is EndDefer if nothing is left to be written, and reports false otherwise; then
+// EndDefer must be called. It needs no callback, which its caller would have to allocate.
+func (w *RawConn) TryEndDefer() (ended bool, left uint64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := &w.backlog
+	if b.on.Load() {
+		return false, 0, nil
+	}
+	b.defers = false
+	return true, b.left(), b.err
+}
+
 // left is how many bytes before the mark were not written.
 func (b *backlog) left() uint64 { return max(b.mark, b.sent) - b.sent }
 

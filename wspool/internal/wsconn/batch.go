@@ -5,17 +5,16 @@ import (
 	"math/rand/v2"
 )
 
-// batch has whole messages that are written in one call with the next data frame of gorilla.
-// Gorilla sends the last message of a batch, so that its lock keeps control frames out.
+// batch has whole messages that are written in one call with the next data frame, which gorilla
+// or WriteShort sends. The lock of the sender keeps control frames out.
 type batch struct {
 	buf   []byte
 	ends  []int // where each message ends in buf
 	took  int   // bytes of buf that the network has accepted, or that were deferred
-	total int   // bytes written in one call: buf and the frame of gorilla
+	total int   // bytes written in one call: buf and the data frame
 }
 
-// AddToBatch adds a message to the batch that is written before the next message of gorilla, in
-// frames with a payload of at most size bytes, which must be positive. It copies data. The caller
+// AddToBatch adds a message to the batch that is written before the next message, in frames with a payload of at most size bytes, which must be positive. It copies data. The caller
 // must be the only goroutine that writes messages.
 func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 	b := &f.batch
@@ -91,8 +90,8 @@ func mask(p []byte, key uint32) {
 	}
 }
 
-// writeBatchLocked writes the batch, if there is one, and then frame, a data frame of gorilla, in
-// one call. Only the goroutine that writes a message sends data frames, so no other one accesses
+// writeBatchLocked writes the batch, if there is one, and then frame, a data frame, in one
+// call. Only the goroutine that writes a message sends data frames, so no other one accesses
 // the batch.
 func (f *FrameConn) writeBatchLocked(frame []byte) (int, error) {
 	b := &f.batch

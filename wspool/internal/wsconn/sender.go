@@ -66,7 +66,8 @@ func (f *FrameConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteShort sends data, of MaxShort bytes at most, as a message of one uncompressed frame. opcode
+// WriteShort sends data, of MaxShort bytes at most, as a message of one uncompressed frame, behind
+// the batch if there is one. opcode
 // is websocket.TextMessage or websocket.BinaryMessage. The frame is that of gorilla's
 // WriteMessage, without its allocations. It blocks as Write does, and fails with
 // websocket.ErrCloseSent after a close frame, and with the error of any earlier failed write.
@@ -79,7 +80,7 @@ func (f *FrameConn) WriteShort(opcode int, data []byte) error {
 	if f.out.closed {
 		return websocket.ErrCloseSent
 	}
-	_, err := f.sendLocked(frame)
+	_, err := f.writeBatchLocked(frame)
 	return err
 }
 

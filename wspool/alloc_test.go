@@ -4,6 +4,7 @@ package wspool_test
 
 import (
 	"context"
+	"io"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -26,5 +27,21 @@ func TestExchange_Allocations(t *testing.T) {
 				t.Errorf("%v allocations", got)
 			}
 		})
+	}
+}
+
+// A batch that the network takes at once costs no allocation.
+func TestStartBatchAllocatesNothing(t *testing.T) {
+	s := listen(t, false, func(ws *websocket.Conn) { io.Copy(io.Discard, ws.NetConn()) })
+	p := pool(t, s.cfg)
+	c := acquireShared(t, p)
+	defer c.Release()
+	b := textBatch("one", "two", "three")
+	if n := testing.AllocsPerRun(100, func() {
+		if later, whole, err := c.StartBatch(b, nil); later || whole != len(b) || err != nil {
+			t.Errorf("later %v, %d whole, %v", later, whole, err)
+		}
+	}); n >= 1 {
+		t.Errorf("a batch of %d allocates %v objects", len(b), n)
 	}
 }
