@@ -3,6 +3,7 @@ package budget_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -67,6 +68,21 @@ func TestEqualInstants(t *testing.T) {
 		a.want(0, 0, 0, 3, 0)
 		b.want(0, 0, 0, 3, 0)
 	})
+
+	// One that has nothing idle is asked once, whichever is asked first.
+	for _, first := range []int{0, 1} {
+		inWorld(t, 2, func(w *world) {
+			ms := []*fake{w.join("a"), w.join("b")}
+			ms[0].lend(1)
+			ms[1].lend(1)
+			ms[first].release(1)
+			w.join("c").call(1)
+			ms[first].want(0, 0, 0, 1, 0)
+			if w.b.Scarce() {
+				t.Error("slots are scarce, and a resource was idle")
+			}
+		})
+	}
 }
 
 // The idle resources of a member do not give way for its own claim, but may be between
@@ -420,10 +436,10 @@ func TestHungEnds(t *testing.T) {
 		a.release(2)
 		b.call(1)
 		hung.want(0, 0, 0, 1, 0)
-		w.sleep(900 * time.Millisecond)
+		w.sleep(1400 * time.Millisecond)
 		w.check()
 		a.want(0, 0, 2, 0, 0) // it may still end
-		w.sleep(700 * time.Millisecond)
+		w.sleep(200 * time.Millisecond)
 		w.check()
 		a.want(0, 0, 1, 1, 0)
 		hung.bury(1)
@@ -455,5 +471,235 @@ func TestHungEndsAreNotHad(t *testing.T) {
 		hung.bury(1)
 		w.check()
 		a.want(1, 1, 0, 0, 4)
+	})
+}
+
+// The same for one that begins to end after the clock has stopped.
+func TestHungEndsOneAfterTheOther(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		hung, a, b := w.join("hung"), w.join("a"), w.join("b")
+		hung.lend(2)
+		a.lend(2)
+		a.release(2)
+		hung.discard()
+		w.sleep(5 * time.Second)
+		hung.discard()
+		b.call(1)
+		w.sleep(1400 * time.Millisecond)
+		w.check()
+		a.want(0, 0, 2, 0, 0) // the second may still end
+		w.sleep(200 * time.Millisecond)
+		w.check()
+		a.want(0, 0, 1, 1, 0)
+		a.bury(1)
+		b.want(1, 0, 0, 0, 0)
+		hung.bury(2)
+	})
+}
+
+// Of claimants that have the same number the one that has claimed longest is served first: not
+// the one that was served longest ago, and although it has claimed more since.
+func TestLongestClaimIsServedFirst(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		x, a, b := w.join("x"), w.join("a"), w.join("b")
+		x.lend(2)
+		for _, m := range []*fake{b, a} {
+			m.call(1)
+			w.sleep(time.Second)
+			x.discard()
+			x.bury(1) // m is served
+			m.finish(1)
+			w.sleep(time.Second)
+			m.discard()
+			m.bury(1)
+			x.lend(1)
+		}
+		a.call(1)
+		w.sleep(time.Second)
+		b.call(1)
+		w.sleep(time.Second)
+		a.call(1)
+		x.discard()
+		x.bury(1)
+		a.want(1, 0, 0, 0, 1)
+		b.want(0, 0, 0, 0, 1)
+	})
+}
+
+// A claim for callers counts from the first caller, however long the member has claimed
+// resources to keep idle.
+func TestPatienceIsNoClaimOfCallers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		x, a, b := w.join("x"), w.join("a"), w.join("b")
+		x.lend(1)
+		a.ready = 1
+		a.call(0)
+		w.sleep(time.Second)
+		b.call(1)
+		w.sleep(time.Second)
+		a.call(1)
+		a.want(0, 0, 0, 0, 1)
+		x.discard()
+		x.bury(1)
+		b.want(1, 0, 0, 0, 0)
+	})
+}
+
+// A member whose callers wait without a claim, since it has as many as it may have, gives way to
+// the only claimant.
+func TestOnlyClaimant(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.most = 2
+		a.lend(2)
+		a.call(1)
+		a.want(0, 2, 0, 0, 0)
+		b.call(1)
+		a.release(1)
+		a.want(0, 1, 0, 1, 0)
+	})
+}
+
+// Of three claimants NoRicher compares with the best of the other two.
+func TestNoRicherOfThree(t *testing.T) {
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		inWorld(t, 3, func(w *world) {
+			s, rich, poor := w.join("s"), w.join("rich"), w.join("poor")
+			rich.lend(3)
+			s.call(1)
+			w.sleep(time.Second)
+			for _, i := range order {
+				[]*fake{rich, poor}[i].call(1)
+				w.sleep(time.Second)
+			}
+			if s.share.NoRicher() {
+				t.Error("the next claimant has nothing, and is to get a slot")
+			}
+			poor.leave()
+			if !s.share.NoRicher() {
+				t.Error("s has nothing, and is richer than one that has three")
+			}
+		})
+	}
+}
+
+// A member that keeps its idle resources since it is patient is asked once, though it has lost all
+// and has one again before it is looked at.
+func TestExemptAndBack(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		p := w.join("p")
+		p.ready = 5
+		p.call(0)
+		p.finish(3)
+		p.want(0, 0, 3, 0, 2)
+		p.share.Claim(0, false)
+		for range 3 {
+			p.share.Free(false)
+		}
+		p.ready, p.idle = 0, nil
+		p.leased = p.share.Take(1, 0, false)
+		w.settle()
+		p.want(0, 1, 0, 0, 0)
+		p.release(1)
+		q := w.join("q")
+		q.call(3)
+		p.want(0, 0, 0, 1, 0)
+	})
+}
+
+// Of many members that have nothing idle each is asked a bounded number of times, also while
+// claims come and go; then the next release gives way.
+func TestManyMembersWithNothingIdle(t *testing.T) {
+	const members = 200
+	for _, changes := range []int{0, 1, 20} {
+		inWorld(t, members, func(w *world) {
+			for range members {
+				w.join("m").lend(1)
+			}
+			c := w.join("c")
+			settle := func() { // as pass does when it has run for long, another goroutine continues
+				w.b.Settle()
+				synctest.Wait()
+			}
+			w.asked = func() {
+				if changes > 0 && w.asks%40 == 0 {
+					changes--
+					c.share.Claim(1+changes, false)
+				}
+			}
+			c.wait = append(c.wait, w.now())
+			c.grow()
+			settle()
+			if w.asks > 3*members {
+				t.Errorf("%d members were asked %d times", members, w.asks)
+			}
+			if !w.b.Scarce() {
+				t.Error("nothing is idle, and slots are not scarce")
+			}
+			w.asked = nil
+			m := w.members[0]
+			m.leased--
+			m.put(true)
+			settle()
+			m.want(0, 0, 0, 1, 0)
+		})
+	}
+}
+
+// Others that die meanwhile do not put off that a resource whose end hangs is no longer waited for.
+func TestHungEndsBesideOthers(t *testing.T) {
+	inWorld(t, 9, func(w *world) {
+		hung, x := w.join("hung"), w.join("x")
+		hung.lend(1)
+		x.lend(6)
+		hung.discard()
+		for range 6 {
+			w.sleep(300 * time.Millisecond)
+			x.discard()
+			x.bury(1)
+		}
+		if n := w.b.Coming(); n != 0 {
+			t.Errorf("%d slots are about to be free, and all that is dying has hung for long", n)
+		}
+		hung.bury(1)
+	})
+}
+
+// Nothing that callers wait for gives way to a patient claimant.
+func TestNothingIsOwedToThePatient(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		a, p := w.join("a"), w.join("p")
+		a.most = 4
+		a.lend(4)
+		p.ready = 1
+		p.call(0)
+		p.want(0, 0, 0, 0, 1)
+		w.sleep(time.Second)
+		a.call(2)
+		a.release(2)
+		a.want(0, 4, 0, 0, 0)
+	})
+}
+
+// Offers of an earlier scarcity do not end the next one.
+func TestScarcityBeginsAnew(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.lend(2)
+		b.call(1)
+		b.leave()
+		for range 5 {
+			a.release(1)
+			a.call(1)
+		}
+		if w.b.Scarce() {
+			t.Fatal("scarcity does not end")
+		}
+		w.resize(1)
+		a.discard()
+		a.bury(1)
+		if !w.b.Scarce() {
+			t.Error("scarcity ends without an offer")
+		}
 	})
 }

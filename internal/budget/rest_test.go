@@ -1,0 +1,166 @@
+package budget_test
+
+import (
+	"bytes"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/respool/respool/internal/budget"
+)
+
+// idleMember is a Member that does what a test says.
+type idleMember struct {
+	granted func()
+	giveWay func() budget.Answer
+}
+
+func (m idleMember) Granted() { m.granted() }
+func (m idleMember) Attend()  {}
+
+func (m idleMember) GiveWay(time.Duration) (budget.Answer, time.Duration) { return m.giveWay(), 0 }
+
+// After Rest the clock of dying resources is not read any more.
+func TestRestStopsTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		base := time.Now()
+		b := budget.New(1, func() time.Duration { reads.Add(1); return time.Since(base) })
+		s := b.Join(idleMember{})
+		s.Take(1, 0, false)
+		s.Dying(1)
+		s.Free(true)
+		before := reads.Load()
+		time.Sleep(600 * time.Millisecond)
+		if reads.Load() == before {
+			t.Fatal("the clock does not tick while a resource dies")
+		}
+		before = reads.Load()
+		time.Sleep(time.Minute)
+		if n := reads.Load() - before; n > 3 {
+			t.Errorf("the clock was read %d times while nothing died", n)
+		}
+		s.Take(1, 0, false)
+		s.Dying(1)
+		s.Free(true)
+		b.Rest()
+		before = reads.Load()
+		time.Sleep(10 * time.Second)
+		if n := reads.Load() - before; n != 0 {
+			t.Errorf("the clock was read %d times after Rest", n)
+		}
+	})
+}
+
+// Rest waits for a goroutine that runs Settle.
+func TestRestWaitsForSettle(t *testing.T) {
+	base := time.Now()
+	b := budget.New(1, func() time.Duration { return time.Since(base) })
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var s *budget.Share
+	s = b.Join(idleMember{granted: func() {
+		close(entered)
+		<-leave
+		s.Free(false)
+	}})
+	s.Claim(1, false)
+	settled := make(chan struct{})
+	go func() {
+		b.Settle()
+		close(settled)
+	}()
+	<-entered
+	rested := make(chan struct{})
+	go func() {
+		b.Rest()
+		close(rested)
+	}()
+	for !isBlockedIn("budget.(*Budget).Rest(") {
+		select {
+		case <-rested:
+			t.Fatal("Rest returned while Settle ran")
+		default:
+			runtime.Gosched()
+		}
+	}
+	close(leave)
+	<-rested
+	<-settled
+}
+
+// A member that has something idle just after it has said that it has nothing is asked again.
+func TestOfferWhileAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := time.Now()
+		b := budget.New(1, func() time.Duration { return time.Since(base) })
+		asked := 0
+		var has, wants *budget.Share
+		has = b.Join(idleMember{giveWay: func() budget.Answer {
+			asked++
+			if !b.Scarce() {
+				return budget.Nothing
+			}
+			if asked == 2 { // as if another goroutine did it after this one had looked
+				has.Offer()
+				return budget.Nothing
+			}
+			has.Dying(1)
+			return budget.Gave
+		}})
+		has.Take(1, 0, false)
+		granted := false
+		wants = b.Join(idleMember{granted: func() { granted = true }})
+		wants.Claim(1, false)
+		b.Settle()
+		if asked != 3 {
+			t.Fatalf("asked %d times, want 3", asked)
+		}
+		has.Free(true)
+		b.Settle()
+		if !granted {
+			t.Error("the claimant got nothing")
+		}
+		wants.Free(false)
+		b.Rest()
+	})
+}
+
+// Settle returns soon, however much there is to do: another goroutine does the rest.
+func TestSettleReturnsSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 500
+		base := time.Now()
+		b := budget.New(slots, func() time.Duration { return time.Since(base) })
+		returned := make(chan struct{})
+		granted := 0
+		s := b.Join(idleMember{granted: func() {
+			if granted++; granted == 100 {
+				<-returned
+			}
+		}})
+		s.Claim(slots, false)
+		b.Settle()
+		close(returned)
+		synctest.Wait()
+		if granted != slots {
+			t.Errorf("%d slots were granted of %d", granted, slots)
+		}
+		for range slots {
+			s.Free(false)
+		}
+		b.Rest()
+	})
+}
+
+// isBlockedIn reports whether a goroutine waits for a mutex in a call of that function.
+func isBlockedIn(name string) bool {
+	buf := make([]byte, 1<<20)
+	for _, g := range bytes.Split(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+		if bytes.Contains(g, []byte(name)) && bytes.Contains(g, []byte("[sync.Mutex.Lock")) {
+			return true
+		}
+	}
+	return false
+}
