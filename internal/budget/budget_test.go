@@ -688,18 +688,55 @@ func TestScarcityBeginsAnew(t *testing.T) {
 		a.lend(2)
 		b.call(1)
 		b.leave()
-		for range 5 {
-			a.release(1)
-			a.call(1)
+		if !w.b.Scarce() {
+			t.Fatal("slots are not scarce")
 		}
+		a.release(1) // the only member that holds something offers it
 		if w.b.Scarce() {
 			t.Fatal("scarcity does not end")
 		}
+		a.call(1)
 		w.resize(1)
 		a.discard()
 		a.bury(1)
 		if !w.b.Scarce() {
 			t.Error("scarcity ends without an offer")
 		}
+	})
+}
+
+// Nothing gives way without a claimant, though slots are still scarce.
+func TestNothingIsOwedWithoutClaims(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.most = 2
+		a.lend(2)
+		b.call(1)
+		b.leave()
+		a.call(1)
+		if !w.b.Scarce() {
+			t.Fatal("slots are not scarce")
+		}
+		a.release(1)
+		a.want(0, 2, 0, 0, 0)
+	})
+}
+
+// A resource that began to die less than a second ago counts as had.
+func TestDyingCountsAsHad(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		d, c, x := w.join("d"), w.join("c"), w.join("x")
+		d.lend(1)
+		c.lend(1)
+		x.lend(1)
+		d.discard()
+		w.sleep(600 * time.Millisecond)
+		c.call(1)
+		w.sleep(time.Millisecond)
+		d.call(1)
+		x.discard()
+		x.bury(1)
+		c.want(1, 1, 0, 0, 0)
+		d.want(0, 0, 0, 1, 1)
 	})
 }
