@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/respool/respool/internal/budget"
 )
@@ -152,6 +153,30 @@ func TestSettleReturnsSoon(t *testing.T) {
 		}
 		b.Rest()
 	})
+}
+
+// A member that holds nothing and claims nothing is not referenced.
+func TestNotReferenced(t *testing.T) {
+	for name, use := range map[string]func(s *budget.Share){
+		"claimed": func(s *budget.Share) { s.Claim(1, false); s.Claim(0, false) },
+		"held":    func(s *budget.Share) { s.Take(1, 0, false); s.Free(false) },
+		"died":    func(s *budget.Share) { s.Take(1, 0, false); s.Dying(1); s.Free(true) },
+		"awake":   func(s *budget.Share) { s.Awake(true); s.Awake(false) },
+	} {
+		base := time.Now()
+		b := budget.New(2, func() time.Duration { return time.Since(base) })
+		join := func() weak.Pointer[budget.Share] {
+			s := b.Join(idleMember{})
+			use(s)
+			return weak.Make(s)
+		}
+		share := join()
+		runtime.GC()
+		if share.Value() != nil {
+			t.Errorf("%s: the member is still referenced", name)
+		}
+		b.Rest()
+	}
 }
 
 // isBlockedIn reports whether a goroutine waits for a mutex in a call of that function.
