@@ -726,6 +726,7 @@ func TestNothingIsOwedWithoutClaims(t *testing.T) {
 func TestDyingCountsAsHad(t *testing.T) {
 	inWorld(t, 3, func(w *world) {
 		d, c, x := w.join("d"), w.join("c"), w.join("x")
+		w.sleep(10 * time.Second)
 		d.lend(1)
 		c.lend(1)
 		x.lend(1)
@@ -738,5 +739,61 @@ func TestDyingCountsAsHad(t *testing.T) {
 		x.bury(1)
 		c.want(1, 1, 0, 0, 0)
 		d.want(0, 0, 0, 1, 1)
+	})
+}
+
+// NoRicher holds up to one more than the next claimant will have.
+func TestNoRicher(t *testing.T) {
+	for held, want := range map[int]bool{1: true, 2: true, 3: false, 4: false} {
+		inWorld(t, held+1, func(w *world) {
+			s, next := w.join("s"), w.join("next")
+			s.lend(held)
+			next.lend(1)
+			if s.share.NoRicher() {
+				t.Error("there is no claimant, and NoRicher holds")
+			}
+			next.call(1)
+			if got := s.share.NoRicher(); got != want {
+				t.Errorf("with %d, beside a claimant that has 1: %t, want %t", held, got, want)
+			}
+		})
+	}
+}
+
+// A member whose patient claim was served is an ordinary one: what it has idle gives way to the
+// next claimant, even a patient one.
+func TestPatienceEndsWithTheGrant(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		x, p, q := w.join("x"), w.join("p"), w.join("q")
+		x.lend(1)
+		p.ready = 1
+		p.call(0)
+		x.discard()
+		x.bury(1)
+		p.finish(1)
+		p.want(0, 0, 1, 0, 0)
+		p.ready, q.ready = 0, 1
+		q.call(0)
+		p.want(0, 0, 0, 1, 0)
+	})
+}
+
+// Levels counts the resources that gave way to another member, and not those that ended since the
+// number of slots was lowered.
+func TestLevelsCountsWhatGave(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.lend(4)
+		a.release(3)
+		b.call(1)
+		a.want(0, 1, 2, 1, 0)
+		b.leave()
+		a.bury(1)
+		w.resize(1)
+		a.want(0, 1, 0, 2, 0)
+		a.bury(2)
+		if max, used, gave := w.b.Levels(); max != 1 || used != 1 || gave != 1 {
+			t.Errorf("%d of %d are taken, %d gave way; want 1 of 1, and 1", used, max, gave)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"bytes"
+	"maps"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -16,10 +17,16 @@ import (
 type idleMember struct {
 	granted func()
 	giveWay func() budget.Answer
+	attend  func() // may be nil
 }
 
 func (m idleMember) Granted() { m.granted() }
-func (m idleMember) Attend()  {}
+
+func (m idleMember) Attend() {
+	if m.attend != nil {
+		m.attend()
+	}
+}
 
 func (m idleMember) GiveWay(time.Duration) (budget.Answer, time.Duration) { return m.giveWay(), 0 }
 
@@ -126,6 +133,37 @@ func TestOfferWhileAsked(t *testing.T) {
 		wants.Free(false)
 		b.Rest()
 	})
+}
+
+// When slots become scarce the members that are awake are told, once.
+func TestAttend(t *testing.T) {
+	base := time.Now()
+	b := budget.New(3, func() time.Duration { return time.Since(base) })
+	told := make(map[string]int)
+	join := func(name string) *budget.Share {
+		s := b.Join(idleMember{
+			giveWay: func() budget.Answer { return budget.Nothing },
+			attend:  func() { told[name]++ },
+		})
+		s.Take(1, 0, false)
+		return s
+	}
+	join("never awake")
+	join("awake").Awake(true)
+	s := join("not awake any more")
+	s.Awake(true)
+	s.Awake(false)
+	if b.Settle(); len(told) != 0 {
+		t.Errorf("%v were told without a claimant", told)
+	}
+	wants := b.Join(idleMember{})
+	wants.Claim(1, false)
+	b.Settle()
+	wants.Claim(2, false)
+	b.Settle()
+	if want := map[string]int{"awake": 1}; !maps.Equal(told, want) {
+		t.Errorf("%v were told, want %v", told, want)
+	}
 }
 
 // Settle returns soon, however much there is to do: another goroutine does the rest.
