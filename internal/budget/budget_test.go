@@ -722,24 +722,31 @@ func TestNothingIsOwedWithoutClaims(t *testing.T) {
 	})
 }
 
-// A resource that began to die less than a second ago counts as had.
+// A resource that began to die less than a second ago counts as had, and then no longer.
 func TestDyingCountsAsHad(t *testing.T) {
-	inWorld(t, 3, func(w *world) {
-		d, c, x := w.join("d"), w.join("c"), w.join("x")
-		w.sleep(10 * time.Second)
-		d.lend(1)
-		c.lend(1)
-		x.lend(1)
-		d.discard()
-		w.sleep(600 * time.Millisecond)
-		c.call(1)
-		w.sleep(time.Millisecond)
-		d.call(1)
-		x.discard()
-		x.bury(1)
-		c.want(1, 1, 0, 0, 0)
-		d.want(0, 0, 0, 1, 1)
-	})
+	for ago, had := range map[time.Duration]bool{600 * time.Millisecond: true, 1100 * time.Millisecond: false} {
+		inWorld(t, 3, func(w *world) {
+			d, c, x := w.join("d"), w.join("c"), w.join("x")
+			w.sleep(10 * time.Second)
+			d.lend(1)
+			c.lend(1)
+			x.lend(1)
+			d.discard()
+			w.sleep(ago)
+			c.call(1)
+			w.sleep(time.Millisecond)
+			d.call(1)
+			x.discard()
+			x.bury(1)
+			if had { // the two have equally many, and c has claimed longer
+				c.want(1, 1, 0, 0, 0)
+				d.want(0, 0, 0, 1, 1)
+			} else {
+				c.want(0, 1, 0, 0, 1)
+				d.want(1, 0, 0, 1, 0)
+			}
+		})
+	}
 }
 
 // NoRicher holds up to one more than the next claimant will have.
@@ -758,6 +765,23 @@ func TestNoRicher(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A claimant that has nothing is no reason to give way if a resource that is dying is for it.
+func TestNoRicherWhileOneDies(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		s, x, next := w.join("s"), w.join("x"), w.join("next")
+		s.lend(2)
+		x.lend(1)
+		next.call(1)
+		if s.share.NoRicher() {
+			t.Error("a claimant has nothing, and NoRicher holds")
+		}
+		x.discard()
+		if !s.share.NoRicher() {
+			t.Error("the dying resource is for the claimant, and NoRicher does not hold")
+		}
+	})
 }
 
 // A member whose patient claim was served is an ordinary one: what it has idle gives way to the

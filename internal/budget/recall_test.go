@@ -85,6 +85,30 @@ func TestRecallForWhom(t *testing.T) {
 	})
 }
 
+// Where more than a pass asks for are missing, no more are asked than are missing.
+func TestRecallMany(t *testing.T) {
+	const members, missing = 200, 150
+	inWorld(t, members, func(w *world) {
+		for range members {
+			w.joinRecallable("m").lend(1)
+		}
+		c := w.joinRecallable("c")
+		for range missing {
+			c.wait = append(c.wait, w.now())
+		}
+		c.grow()
+		w.b.Settle()
+		synctest.Wait() // another goroutine continues
+		asked := 0
+		for _, m := range w.members {
+			asked += m.recalls
+		}
+		if asked > missing || asked < missing/2 {
+			t.Errorf("%d members were asked for leased resources, want up to %d", asked, missing)
+		}
+	})
+}
+
 // I12: of many members a bounded number is looked at, so the one that has most is asked only now and
 // then.
 func TestI12_RecallLooksAtFew(t *testing.T) {

@@ -100,6 +100,13 @@ func TestOperationsInEveryState(t *testing.T) {
 					}
 					return ok
 				}, s.take && !invalidated)
+				check("Lasts", func(w *claim.Word) bool {
+					ticks, ok := w.Lasts(n, at(0))
+					if ticks != 0 {
+						t.Errorf("Lasts returned %d ticks, %t", ticks, ok)
+					}
+					return ok
+				}, s.leased)
 				check("Return", func(w *claim.Word) bool { return w.Return(n, 1) }, s.giveBack && !invalidated)
 				check("End", func(w *claim.Word) bool { return w.End(n) }, s.end)
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n) }, s.leased)
