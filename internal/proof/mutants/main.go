@@ -26,7 +26,8 @@
 //
 // The score is the part of the mutants that were noticed, of those that compile, are not
 // accepted and make a different program. The exit code is 0 if no mutant survived, 1 if one
-// did, 2 after an error. With -json all results go into a file. The first run compiles the
+// did, 2 after an error. With -json all results go into a file, and -again with that file tries
+// those again that survived, against new tests. The first run compiles the
 // standard library into a build cache of its own, so that the mutants do not fill the usual
 // one; -cache keeps it for later runs.
 package main
@@ -67,6 +68,7 @@ type options struct {
 	cache    string
 	list     bool
 	accepted bool
+	again    map[string]bool // keys; nil: all
 	patterns []string
 }
 
@@ -86,6 +88,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.StringVar(&o.cache, "cache", "", "build cache; a temporary one if empty")
 	f.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	f.BoolVar(&o.accepted, "accepted", false, "run only the mutants that are accepted as equivalent")
+	again := f.String("again", "", "only mutants that survived in the run that wrote this `file` with -json")
 	only := f.String("only", "", "only mutants whose file, change or key matches this `regexp`")
 	tests := f.String("tests", "", "comma-separated `directories` whose tests are run, instead of the usual ones")
 	if err := f.Parse(args); err != nil {
@@ -93,6 +96,11 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	if o.only, err = regexp.Compile(*only); err != nil {
 		return o, fmt.Errorf("-only: %w", err)
+	}
+	if *again != "" {
+		if o.again, err = survivorsOf(*again); err != nil {
+			return o, fmt.Errorf("-again: %w", err)
+		}
 	}
 	if *tests != "" {
 		o.tests = strings.Split(*tests, ",")
@@ -151,7 +159,7 @@ func choose(o options, ts []*target, entries equivalents) []job {
 	for _, t := range ts {
 		for _, m := range t.mutants {
 			_, is := entries[m.key()]
-			if o.accepted && !is {
+			if o.accepted && !is || o.again != nil && !o.again[m.key()] {
 				continue
 			}
 			if o.only.MatchString(m.src.name()) || o.only.MatchString(m.kind) || o.only.MatchString(m.key()) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -118,4 +119,23 @@ func writeJSON(w io.Writer, results []result, accepted equivalents) error {
 	enc.SetIndent("", "\t")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(records)
+}
+
+// survivorsOf returns the keys of the mutants that survived, from a file that writeJSON wrote.
+func survivorsOf(name string) (map[string]bool, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var records []record
+	if err := json.Unmarshal(data, &records); err != nil {
+		return nil, err
+	}
+	keys := make(map[string]bool)
+	for _, r := range records {
+		if r.Verdict == survived {
+			keys[r.Key] = true
+		}
+	}
+	return keys, nil
 }
