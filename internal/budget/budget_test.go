@@ -821,3 +821,55 @@ func TestLevelsCountsWhatGave(t *testing.T) {
 		}
 	})
 }
+
+// Nothing gives way for a claim that a dying resource will serve.
+func TestNothingIsOwedWhileOneDies(t *testing.T) {
+	inWorld(t, 10, func(w *world) {
+		rich, x, poor := w.join("rich"), w.join("x"), w.join("poor")
+		rich.most = 9
+		rich.lend(9)
+		x.lend(1)
+		poor.call(1)
+		x.discard()
+		rich.call(1)
+		rich.release(1)
+		rich.want(0, 9, 0, 0, 0)
+		x.bury(1)
+		poor.want(1, 0, 0, 0, 0)
+	})
+}
+
+// Offers before the last claim do not end scarcity, whether that claim ended or was served.
+func TestScarcityLastsAfterClaim(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		inWorld(t, 3, func(w *world) {
+			a, b, x, c := w.join("a"), w.join("b"), w.join("x"), w.join("c")
+			a.lend(1)
+			b.lend(1)
+			x.lend(1)
+			c.call(1)
+			c.leave()
+			a.release(1)
+			a.call(1)
+			x.discard()
+			if served {
+				x.bury(1)
+			}
+			c.share.Claim(1, false)
+			if !served {
+				c.share.Claim(0, false)
+				x.bury(1)
+			}
+			w.settle() // c has no caller, and frees what it is granted
+			b.release(1)
+			if !w.b.Scarce() {
+				t.Errorf("served %t: one offer of two members ends scarcity", served)
+			}
+			b.call(1)
+			b.release(1)
+			if w.b.Scarce() {
+				t.Errorf("served %t: two offers do not end scarcity", served)
+			}
+		})
+	}
+}
