@@ -797,6 +797,7 @@ func TestPatienceEndsWithTheGrant(t *testing.T) {
 		p.finish(1)
 		p.want(0, 0, 1, 0, 0)
 		p.ready, q.ready = 0, 1
+		p.share.Take(0, 0, true) // wants nothing
 		q.call(0)
 		p.want(0, 0, 0, 1, 0)
 	})
