@@ -557,6 +557,9 @@ func TestOnlyClaimant(t *testing.T) {
 		b.call(1)
 		a.release(1)
 		a.want(0, 1, 0, 1, 0)
+		if _, _, gave := w.b.Levels(); gave != 1 {
+			t.Errorf("%d gave way, want 1", gave)
+		}
 	})
 }
 
