@@ -790,20 +790,24 @@ func TestNoRicherWhileOneDies(t *testing.T) {
 // A member whose patient claim was served is an ordinary one: what it has idle gives way to the
 // next claimant, even a patient one.
 func TestPatienceEndsWithTheGrant(t *testing.T) {
-	inWorld(t, 1, func(w *world) {
-		x, p, q := w.join("x"), w.join("p"), w.join("q")
-		x.lend(1)
-		p.ready = 1
-		p.call(0)
-		x.discard()
-		x.bury(1)
-		p.finish(1)
-		p.want(0, 0, 1, 0, 0)
-		p.ready, q.ready = 0, 1
-		p.share.Take(0, 0, true) // wants nothing
-		q.call(0)
-		p.want(0, 0, 0, 1, 0)
-	})
+	for _, asks := range []bool{false, true} {
+		inWorld(t, 1, func(w *world) {
+			x, p, q := w.join("x"), w.join("p"), w.join("q")
+			x.lend(1)
+			p.ready = 1
+			p.call(0)
+			x.discard()
+			x.bury(1)
+			p.finish(1)
+			p.want(0, 0, 1, 0, 0)
+			p.ready, q.ready = 0, 1
+			if asks {
+				p.share.Take(0, 0, true) // for nothing
+			}
+			q.call(0)
+			p.want(0, 0, 0, 1, 0)
+		})
+	}
 }
 
 // Levels counts the resources that gave way to another member, and not those that ended since the

@@ -59,6 +59,7 @@ func TestRestStopsTheClock(t *testing.T) {
 		if n := reads.Load() - before; n != 0 {
 			t.Errorf("the clock was read %d times after Rest", n)
 		}
+		b.Rest() // again: it holds nothing
 	})
 }
 
