@@ -136,6 +136,24 @@ func TestOfferWhileAsked(t *testing.T) {
 	})
 }
 
+// A member whose patient claim was served is asked to give way to the next claimant, though it has
+// not said anything since.
+func TestGrantEndsPatience(t *testing.T) {
+	base := time.Now()
+	b := budget.New(1, func() time.Duration { return time.Since(base) })
+	asked := 0
+	p := b.Join(idleMember{
+		granted: func() {},
+		giveWay: func() budget.Answer { asked++; return budget.Nothing },
+	})
+	p.Claim(1, true)
+	b.Settle()
+	b.Join(idleMember{}).Claim(1, true)
+	if b.Settle(); asked == 0 {
+		t.Error("it was not asked")
+	}
+}
+
 // When slots become scarce the members that are awake are told, once.
 func TestAttend(t *testing.T) {
 	base := time.Now()
