@@ -136,21 +136,25 @@ func TestOfferWhileAsked(t *testing.T) {
 	})
 }
 
-// A member whose patient claim was served is asked to give way to the next claimant, though it has
-// not said anything since.
+// A member is not asked to give way for the rest of its own patient claim. Once all of the claim is
+// served it is asked for the next claimant, though it has not said anything since.
 func TestGrantEndsPatience(t *testing.T) {
-	base := time.Now()
-	b := budget.New(1, func() time.Duration { return time.Since(base) })
-	asked := 0
-	p := b.Join(idleMember{
-		granted: func() {},
-		giveWay: func() budget.Answer { asked++; return budget.Nothing },
-	})
-	p.Claim(1, true)
-	b.Settle()
-	b.Join(idleMember{}).Claim(1, true)
-	if b.Settle(); asked == 0 {
-		t.Error("it was not asked")
+	for _, n := range []int{1, 2} {
+		base := time.Now()
+		b := budget.New(1, func() time.Duration { return time.Since(base) })
+		asked := 0
+		p := b.Join(idleMember{
+			granted: func() {},
+			giveWay: func() budget.Answer { asked++; return budget.Nothing },
+		})
+		p.Claim(n, true)
+		if b.Settle(); asked != 0 {
+			t.Errorf("a claim of %d: it was asked for its own claim", n)
+		}
+		b.Join(idleMember{}).Claim(1, true)
+		if b.Settle(); (asked > 0) != (n == 1) {
+			t.Errorf("a claim of %d: it was asked %d times for another patient claimant", n, asked)
+		}
 	}
 }
 
