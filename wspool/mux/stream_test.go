@@ -464,6 +464,27 @@ func TestStreamEndsWithItsConnection(t *testing.T) {
 	})
 }
 
+// A stream whose Resume declines ends with the cause of the loss.
+func TestStreamEndsWhereResumeDeclines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listenMem(t, feed(false))
+		c, _ := newClient(t, s, mux.Config{Codec: plain{}})
+		st, err := c.Stream(t.Context(), mux.Request{Body: "1000 0 10"}, mux.StreamConfig{Resume: func(mux.Message) (r mux.Request, again bool) { return r, false }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, s.cut)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for err == nil {
+			_, err = st.Next(ctx)
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Error(err)
+		}
+	})
+}
+
 // A server that refuses a subscription, at first or when it is resumed, ends the stream with its
 // reason.
 func TestStreamRefused(t *testing.T) {
