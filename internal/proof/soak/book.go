@@ -121,20 +121,21 @@ func (b *book) makeFor(ctx context.Context, target func() (string, *tls.Config))
 // dial connects and reads the greeting.
 func (x *session) dial(ctx context.Context, target func() (string, *tls.Config)) error {
 	addr, secure := target()
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { c.Close() })
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	greet := func() error {
+		x.conn = raw
 		if secure != nil {
-			s := tls.Client(c, secure)
+			s := tls.Client(raw, secure)
 			if err := s.HandshakeContext(ctx); err != nil {
 				return err
 			}
-			c = s
+			x.conn = s
 		}
-		x.conn, x.in = c, bufio.NewReader(c)
+		x.in = bufio.NewReader(x.conn)
 		line, err := x.in.ReadString('\n')
 		switch {
 		case err != nil:
@@ -149,10 +150,10 @@ func (x *session) dial(ctx context.Context, target func() (string, *tls.Config))
 	}
 	err = greet()
 	if !stop() && err == nil {
-		err = context.Cause(ctx) // c is closed
+		err = context.Cause(ctx) // raw is closed
 	}
 	if err != nil {
-		c.Close()
+		raw.Close()
 	}
 	return err
 }
