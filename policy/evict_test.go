@@ -104,6 +104,22 @@ func TestEvictions(t *testing.T) {
 	}
 }
 
+// A combination says in advance what all its members keep.
+func TestEvictions_Horizon(t *testing.T) {
+	age, idle, leases := policy.MaxAge(time.Hour, 0), policy.MaxIdle(time.Minute), policy.MaxLeases(10, 0)
+	older, idler, more := policy.MaxAge(2*time.Hour, 0), policy.MaxIdle(2*time.Minute), policy.MaxLeases(20, 0)
+	want := resource.Horizon{Age: time.Hour, Idle: time.Minute, Leases: 10}
+	for name, e := range map[string]resource.Eviction{
+		"the less first":  policy.AnyOf(age, idle, leases, older, idler, more),
+		"the more first":  policy.AnyOf(more, idler, older, leases, idle, age),
+		"in combinations": policy.AnyOf(policy.AnyOf(more, idle), policy.AnyOf(age, idler), policy.AnyOf(older, leases)),
+	} {
+		if got := e.(resource.Predictable).Horizon(resource.Info{Jitter: 0.5}); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
 // The argument slice may be modified afterwards.
 func TestEvictions_OwnTheirList(t *testing.T) {
 	for _, make := range []func(...resource.Eviction) resource.Eviction{policy.AnyOf, policy.AllOf} {

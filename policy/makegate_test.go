@@ -231,6 +231,33 @@ func TestMakeGate_Jitter(t *testing.T) {
 	})
 }
 
+// A backoff that is not set follows from the other one, or is the default.
+func TestMakeGate_DefaultBackoff(t *testing.T) {
+	const tiny = 1e-9 // no jitter
+	for _, c := range []struct{ initial, most, first, second, later time.Duration }{
+		{first: 100 * time.Millisecond, second: 200 * time.Millisecond, later: 5 * time.Second},
+		{initial: time.Second, first: time.Second, second: 2 * time.Second, later: 5 * time.Second},
+		{initial: 10 * time.Second, first: 10 * time.Second, second: 10 * time.Second, later: 10 * time.Second},
+		{most: 50 * time.Millisecond, first: 50 * time.Millisecond, second: 50 * time.Millisecond, later: 50 * time.Millisecond},
+		{most: 150 * time.Millisecond, first: 100 * time.Millisecond, second: 150 * time.Millisecond, later: 150 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGate(t, policy.MakeGateConfig{Concurrent: 1, InitialBackoff: c.initial, MaxBackoff: c.most, Jitter: tiny})
+			for n, want := range []time.Duration{c.first, c.second, 0, 0, 0, 0, c.later, c.later} {
+				end(wentWrong, g.begin(1)...)
+				var r *resource.Rejection
+				if _, err := g.Admit(context.Background(), resource.Request{}); !errors.As(err, &r) {
+					t.Fatal(err)
+				}
+				if want > 0 && (r.RetryAfter-want).Abs() > time.Millisecond {
+					t.Errorf("%v and %v: backoff %d is %v, want %v", c.initial, c.most, n, r.RetryAfter, want)
+				}
+				time.Sleep(r.RetryAfter)
+			}
+		})
+	}
+}
+
 // A permit granted at the instant at which the context ends is not lost.
 func TestMakeGate_TurnAtTheLastMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
