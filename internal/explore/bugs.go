@@ -164,10 +164,12 @@ var Bugs = []Bug{
 // continueSettling`}},
 	{"pending is cleared after the pass", "keyed-give-way", Edit{"internal/budget/settle.go", `	for steps++; steps < maxSteps && b.step(); steps++ {
 	}
-	return steps`, `	for steps++; steps < maxSteps && b.step(); steps++ {
+	b.mu.Lock()
+	b.unfinished`, `	for steps++; steps < maxSteps && b.step(); steps++ {
 	}
 	b.pending.Store(false)
-	return steps`}},
+	b.mu.Lock()
+	b.unfinished`}},
 	{"an offer of a member that had nothing idle is ignored", "keyed-give-way", Edit{"internal/budget/share.go", `	if _, noIdle := b.noIdle[s]; noIdle {`, `	if false {
 		noIdle := true
 		_ = noIdle`}},

@@ -180,18 +180,20 @@ func TestStreamBuffer_Overflow(t *testing.T) {
 	}
 }
 
-// A gap in the buffer is never replaced, counts as no lost message, and keeps its place.
+// A gap in the buffer is neither replaced nor dropped, does not count against Buffer, and keeps its
+// place.
 func TestStreamBuffer_Gaps(t *testing.T) {
 	b := streamBuffer{max: 2, most: 100}
 	b.add(Item{Gap: &Gap{Cause: errLeft}}, nil)
 	for _, s := range []string{"a", "b"} {
-		if _, ok := b.put(Item{Message: Message{Data: []byte(s)}}, Latest, []byte(s)); !ok {
-			t.Error("put fails")
+		if n, ok := b.put(Item{Message: Message{Data: []byte(s)}}, Latest, []byte(s)); n != 0 || !ok {
+			t.Errorf("put %s: %d dropped, %v", s, n, ok)
 		}
 	}
-	i, _ := b.next() // the gap was dropped for b, without a lost message
-	if i.Gap != nil || string(i.Data) != "a" {
-		t.Errorf("%+v", i)
+	first, _ := b.next()
+	i, _ := b.next()
+	if first.Gap == nil || i.Gap != nil || string(i.Data) != "a" {
+		t.Errorf("%+v, then %+v", first, i)
 	}
 	b.add(Item{Gap: &Gap{Cause: errLeft}}, []byte("b"))
 	if n, ok := b.put(Item{Message: Message{Data: []byte("bb")}}, Latest, []byte("b")); n != 0 || !ok || len(b.all) != 2 {
