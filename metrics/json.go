@@ -222,7 +222,7 @@ type jsonPolicy struct {
 }
 
 func policyOf(p resource.PolicyState) jsonPolicy {
-	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Clean(p.State, text.MaxError)}
+	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Discreet(p.State)}
 }
 
 type jsonQuota struct {
