@@ -305,6 +305,79 @@ func TestCoDel_Relapse(t *testing.T) {
 	}
 }
 
+// A waiter that is pushed again, since a policy ended the resource that it was given, has the
+// place of its time: behind those that came before it or at the same time, and before the others.
+func TestCoDel_PushedAgain(t *testing.T) {
+	const ms = time.Millisecond
+	for n := 1; n <= 6; n++ {
+		for i := range n {
+			for _, same := range []int{-1, 0, 1} { // none came at the same time; the next one; the one before
+				q := policy.CoDel(time.Second, time.Minute)
+				var ws []*resource.Waiter
+				for k := range n {
+					w := &resource.Waiter{Since: time.Duration(k) * ms}
+					if k > 0 && (same == 0 && k == i+1 || same == 1 && k == i) {
+						w.Since = ws[k-1].Since
+					}
+					ws = append(ws, w)
+					q.Push(w, w.Since)
+				}
+				again := ws[i]
+				q.Remove(again)
+				q.Push(again, 10*ms)
+				q.Push(again, 10*ms) // is one waiter
+				if same == 0 && i+1 < n {
+					ws[i], ws[i+1] = ws[i+1], again
+				}
+				for k, want := range ws {
+					if got, refuse := q.Pop(20 * ms); got != want || refuse != nil {
+						t.Fatalf("%d waiters, number %d pushed again, same time %d: Pop number %d is not in order of time, or %v", n, i, same, k, refuse)
+					}
+				}
+				if w, _ := q.Pop(20 * ms); w != nil {
+					t.Errorf("%d waiters, number %d pushed again: one more", n, i)
+				}
+			}
+		}
+	}
+}
+
+// The newest waiter is the newest by time too: during an overload one that is pushed again does
+// not become it.
+func TestCoDel_PushedAgainInOverload(t *testing.T) {
+	const ms = time.Millisecond
+	q := policy.CoDel(5*ms, 100*ms)
+	var ws []*resource.Waiter
+	for at := 200 * ms; len(ws) < 6; at += ms {
+		w := &resource.Waiter{Since: at}
+		ws = append(ws, w)
+		q.Push(w, at)
+	}
+	for _, w := range ws[:2] { // with these long waits the next interval is an overload
+		if !popped(q, w.Since+110*ms, w) {
+			t.Fatal("not served in order before the overload")
+		}
+	}
+	late := []*resource.Waiter{{Since: 420 * ms}, {Since: 421 * ms}, {Since: 422 * ms}, {Since: 423 * ms}}
+	for _, w := range late {
+		q.Push(w, w.Since)
+	}
+	for _, want := range ws[2:] {
+		if got, refuse := q.Pop(424 * ms); got != want || refuse == nil {
+			t.Fatalf("a waiter from before the overload: %v", refuse)
+		}
+	}
+	for _, k := range []int{0, 1, 2} {
+		q.Remove(late[k])
+		q.Push(late[k], 424*ms)
+	}
+	for k := range late {
+		if !popped(q, 424*ms, late[len(late)-1-k]) {
+			t.Errorf("the waiter served as number %d is not the newest", k)
+		}
+	}
+}
+
 // popped reports whether Pop serves w.
 func popped(q resource.Queue, now time.Duration, w *resource.Waiter) bool {
 	got, refuse := q.Pop(now)

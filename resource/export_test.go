@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/respool/respool/internal/budget"
 )
 
 // Locked runs f with the pool's lock held: f stands still if it needs the lock.
@@ -71,4 +73,30 @@ func (h Horizon) Bounded(born time.Duration, tick, idle, leases int64) (within b
 	b := h.bounds(born)
 	e.facts(&i, tick, idle, leases)
 	return b.Include(tick, idle, leases), i
+}
+
+// HandOffsLate has the pool know that waiters run late after a hand-over, so that releasers
+// pause unless they held the resource for a short time only.
+func (p *Pool[T]) HandOffsLate() {
+	for range 4 {
+		p.handOff.advisor.WaiterRan(time.Second, time.Millisecond)
+	}
+}
+
+// CountClock returns the count of how often the total of k, which has not been used yet, reads
+// its clock.
+func (k *Keyed[K, T]) CountClock() *atomic.Int64 {
+	n := new(atomic.Int64)
+	k.common.budget = budget.New(k.cfg.MaxTotal, func() time.Duration {
+		n.Add(1)
+		return time.Since(k.common.base)
+	})
+	return n
+}
+
+// Tidies reports whether keys will be looked at that may be forgotten.
+func (k *Keyed[K, T]) Tidies() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.armed
 }

@@ -186,6 +186,70 @@ func TestKeyedForgetsInTime(t *testing.T) {
 	})
 }
 
+// The timer that has keys forgotten runs only while there is a key.
+func TestKeyedTidiesWhileThereAreKeys(t *testing.T) {
+	keyed(t, 1, 1, func(h *keyedHarness) { h.forgetAfter = time.Minute }, func(h *keyedHarness) {
+		for range 2 {
+			if h.k.Tidies() {
+				t.Error("the timer runs without a key")
+			}
+			h.acquire("a").Discard(nil)
+			if !h.k.Tidies() {
+				t.Error("the timer does not run")
+			}
+			time.Sleep(10 * time.Minute)
+			if n := h.k.Len(); n != 0 {
+				t.Fatalf("%d keys after ten minutes, want 0", n)
+			}
+		}
+	})
+}
+
+// I6: after Close has returned nil the clock that times the ends of resources does not tick,
+// though one ended just before.
+func TestI6_KeyedCloseStopsTheClock(t *testing.T) {
+	keyed(t, 2, 2, nil, func(h *keyedHarness) {
+		reads := h.k.CountClock()
+		h.acquire("a").Discard(nil)
+		synctest.Wait()
+		before := reads.Load()
+		time.Sleep(time.Second)
+		if reads.Load() == before {
+			t.Fatal("the clock does not tick after the end of a resource")
+		}
+		h.acquire("a").Discard(nil)
+		synctest.Wait()
+		if err := h.k.Close(h.t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before = reads.Load()
+		time.Sleep(10 * time.Second)
+		if n := reads.Load() - before; n != 0 {
+			t.Errorf("I6: the clock was read %d times after Close", n)
+		}
+	})
+}
+
+// A key whose leases end in its local slots, without its lock, gives way as soon as its next
+// lease ends.
+func TestKeyedBusyKeyGivesWayAtOnce(t *testing.T) {
+	keyed(t, 1, 1, nil, func(h *keyedHarness) {
+		h.acquire("a").Release()
+		time.Sleep(50 * time.Millisecond)
+		for range 3 {
+			h.acquire("a").Release()
+		}
+		l := h.acquire("a")
+		c := h.begin("b")
+		c.wantWaiting()
+		l.Release()
+		c.wantLease().Release()
+		if c.after != 0 {
+			t.Errorf("I7: the other key waited for %v after the release", c.after)
+		}
+	})
+}
+
 // A key whose makes fail, or are refused, is remembered for as long as that says
 // when to try again.
 func TestKeyedOutageIsNotForgotten(t *testing.T) {

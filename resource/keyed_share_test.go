@@ -631,3 +631,22 @@ func TestKeyedAbandonedMake(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A caller whose key needs a slot of a total that many keys have used up waits without work for
+// the pool, and gets the next that is released.
+func TestI7_KeyedManyKeysUseTheTotal(t *testing.T) {
+	const keys = 200
+	keyed(t, keys, 1, nil, func(h *keyedHarness) {
+		var ls []resource.Lease[*keyedItem]
+		for i := range keys {
+			ls = append(ls, h.acquire(fmt.Sprint(i)))
+		}
+		c := h.begin("another") // returns when all goroutines of the bubble have come to rest
+		c.wantWaiting()
+		ls[7].Release()
+		c.wantLease().Release()
+		for _, l := range ls {
+			l.Release()
+		}
+	})
+}

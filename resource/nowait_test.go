@@ -60,6 +60,86 @@ func TestTryAcquire(t *testing.T) {
 	})
 }
 
+// On a pool without policies TryAcquire lends what Acquire would lend, and counts why it does not.
+func TestTryAcquire_Plain(t *testing.T) {
+	script(t, 3, nil, func(h *harness) {
+		h.stock(3)
+		time.Sleep(time.Second)
+		var ls []resource.Lease[*item]
+		for i := range 3 {
+			l, ok := h.p.TryAcquire()
+			if !ok {
+				t.Fatalf("no lease, and %d of 3 are idle", 3-i)
+			}
+			info := l.Info()
+			if info.Idle != time.Second || info.Leases != 2 || l.Waited() != 0 {
+				t.Errorf("lease %d of a resource that was idle for %v, want the second after 1s", info.Leases, info.Idle)
+			}
+			ls = append(ls, l)
+		}
+		h.wantLoad(resource.Load{Leased: 3})
+		if _, ok := h.p.TryAcquire(); ok {
+			t.Error("a lease, and none is idle")
+		}
+		want := resource.AcquireFailures{NoneIdle: 1}
+		if s := h.p.Stats(); s.Failures != want || s.Acquired != 6 || s.Released != 3 {
+			t.Errorf("%+v; %d acquired, %d released; want one failed, 6 acquired and 3 released", s.Failures, s.Acquired, s.Released)
+		}
+
+		dead := ls[1].Value()
+		dead.invalidate(nil)
+		for _, l := range ls {
+			l.Release()
+		}
+		h.settle()
+		for i := range 2 {
+			if l, ok := h.p.TryAcquire(); !ok || l.Value() == dead {
+				t.Errorf("TryAcquire %d of the two resources left: %t", i, ok)
+			} else {
+				defer l.Release()
+			}
+		}
+		if _, ok := h.p.TryAcquire(); ok {
+			t.Error("lent an invalidated resource")
+		}
+		h.wantMake().fail(errDown) // for the next TryAcquire, since there is room now
+	})
+}
+
+// TryAcquire lends nothing while a caller waits, even one that cannot use what is idle.
+func TestTryAcquire_CallerWaits(t *testing.T) {
+	script(t, 3, nil, func(h *harness) {
+		h.stock(3)
+		c := h.acquireWith(resource.Request{Fresh: true})
+		m := h.wantMake() // in the place of one of them
+		if _, ok := h.p.TryAcquire(); ok {
+			t.Error("TryAcquire overtakes a caller")
+		}
+		m.finish()
+		c.wantLease().Release()
+		l, ok := h.p.TryAcquire()
+		if !ok {
+			t.Fatal("no caller waits, and TryAcquire lends nothing")
+		}
+		l.Release()
+	})
+}
+
+// On a closed pool TryAcquire fails for that reason.
+func TestTryAcquire_Closed(t *testing.T) {
+	script(t, 1, nil, func(h *harness) {
+		h.stock(1)
+		<-h.close(time.Second)
+		if _, ok := h.p.TryAcquire(); ok {
+			t.Error("a closed pool lent something")
+		}
+		if got, want := h.p.Stats().Failures, (resource.AcquireFailures{Closed: 1}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		h.wantNoMake()
+	})
+}
+
 // tryIn is how long a TryAcquire takes in virtual time, and what it returns.
 func (h *harness) tryIn() (l resource.Lease[*item], ok bool, took time.Duration) {
 	h.t.Helper()

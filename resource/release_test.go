@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/respool/respool/resource"
@@ -61,6 +62,55 @@ func TestRelease_DoesNotQueue(t *testing.T) {
 			if n := overtaken.Load(); n > served.Load()/10 {
 				t.Errorf("others ran during %d of %d releases", n, served.Load())
 			}
+		})
+	}
+}
+
+// A releaser pauses for its waiter only after it held the resource for long, however long ago
+// the resource was created or last idle.
+func TestRelease_ShortHoldsDoNotPause(t *testing.T) {
+	const rounds = 40
+	for _, tc := range []struct {
+		hold        time.Duration
+		least, most int // rounds in which the waiter may have run before Release returned
+	}{
+		// The scheduler may preempt the releaser at any point, and now and then a hand-over is
+		// watched instead.
+		{hold: 0, least: 0, most: rounds / 4},
+		{hold: time.Millisecond, least: rounds * 3 / 4, most: rounds},
+	} {
+		t.Run(tc.hold.String(), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			cfg := resource.Config[int]{MaxSize: 1, Make: makeOne}
+			inBubble(t, cfg, func(p *resource.Pool[int]) {
+				p.HandOffsLate()
+				l := lendOne(t, p)
+				time.Sleep(time.Second)
+				paused := 0
+				for i := range rounds + 1 {
+					var ran atomic.Bool
+					next := make(chan resource.Lease[int], 1)
+					go func() {
+						l, err := p.Acquire(context.Background())
+						ran.Store(true)
+						if err != nil {
+							t.Error(err)
+						}
+						next <- l
+					}()
+					synctest.Wait()
+					time.Sleep(tc.hold)
+					l.Release()
+					if ran.Load() && i > 0 { // the first lease was long
+						paused++
+					}
+					l = <-next
+				}
+				l.Release()
+				if paused < tc.least || paused > tc.most {
+					t.Errorf("the waiter ran before Release returned %d times of %d, want %d to %d", paused, rounds, tc.least, tc.most)
+				}
+			})
 		})
 	}
 }

@@ -3,6 +3,7 @@ package resource_test
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -99,6 +100,51 @@ func TestRenewBeforeTheEnd(t *testing.T) {
 			t.Errorf("%d evicted of %d destroyed", s.Evicted, s.Destroyed)
 		}
 	})
+}
+
+// The replacement of a resource in use begins at the first sweep after which less than one
+// interval and the time of two creations are left.
+func TestRenewLead(t *testing.T) {
+	const sweep, creation, age = 10 * time.Second, 900 * time.Millisecond, 5 * time.Minute
+	for _, tc := range []struct {
+		first, second time.Duration // when the creation and that of the replacement begin
+	}{
+		// Born after 1.4 s it ends after 301.4 s. The lead is 11.8 s, so the sweep after 290 s comes
+		// in time; if the lead had the time of one creation only, it would come too early.
+		{500 * time.Millisecond, 290 * time.Second},
+		// Born after 2.2 s it ends after 302.2 s. The sweep after 300 s is the first that finds it near
+		// its end; with the time of three creations that after 290 s would.
+		{1300 * time.Millisecond, 300 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			var mu sync.Mutex
+			var begun []time.Duration
+			p := newPool(t, resource.Config[int]{
+				MaxSize: 2, Eviction: olderThan(age), SweepInterval: sweep,
+				Make: func(context.Context) (int, error) {
+					mu.Lock()
+					begun = append(begun, time.Since(start))
+					mu.Unlock()
+					time.Sleep(creation)
+					return 0, nil
+				},
+			})
+			time.Sleep(tc.first)
+			for time.Since(start) < age+time.Minute {
+				l := lendOne(t, p)
+				time.Sleep(500 * time.Millisecond)
+				l.Release()
+				time.Sleep(500 * time.Millisecond)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if want := []time.Duration{tc.first, tc.second}; !slices.Equal(begun, want) {
+				t.Errorf("creations began after %v, want %v", begun, want)
+			}
+			closeAll(t, p)
+		})
+	}
 }
 
 // An unused resource that MinIdle does not need ends without a replacement.

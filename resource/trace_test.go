@@ -376,6 +376,69 @@ func TestSample_LongStandsForItself(t *testing.T) {
 	})
 }
 
+// The end of a long lease that is not sampled is reported, whichever policies the pool asks, in
+// a pool that is in use and in one that is not.
+func TestSample_LongWithPolicies(t *testing.T) {
+	for name, edit := range map[string]func(cfg *resource.Config[*item]){
+		"none":      func(*resource.Config[*item]) {},
+		"Admission": func(cfg *resource.Config[*item]) { cfg.Admission = &ledger{} },
+		"an Admission without Done": func(cfg *resource.Config[*item]) {
+			cfg.Admission = gate(func() error { return nil })
+		},
+		"Eviction":  func(cfg *resource.Config[*item]) { cfg.Eviction = olderThan(time.Hour) },
+		"EvictIf":   func(cfg *resource.Config[*item]) { cfg.EvictIf = func(*item, resource.Info) error { return nil } },
+		"Health":    func(cfg *resource.Config[*item]) { cfg.Health = scheduled[*item]{} },
+		"OnRelease": func(cfg *resource.Config[*item]) { cfg.OnRelease = func(context.Context, *item) error { return nil } },
+		"Queue":     func(cfg *resource.Config[*item]) { cfg.Queue = &stack{} },
+		"several": func(cfg *resource.Config[*item]) {
+			cfg.Admission, cfg.Eviction = &ledger{}, olderThan(time.Hour)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newLeaseLog()
+			setUp := func(h *harness) {
+				b.in(1 << 30)(h)
+				edit(&h.cfg)
+			}
+			// With one processor there is one local slot, which the long lease has: it ends on the
+			// fast path where there is one.
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+			script(t, 20, setUp, func(h *harness) {
+				acquire := func() resource.Lease[*item] {
+					l, err := h.p.Acquire(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return l
+				}
+				first, second := acquire(), acquire()
+				second.Release()
+				first.Release()
+				h.settle()
+				for _, busy := range []bool{true, false} {
+					b.take()
+					l := acquire()
+					i := l.Info()
+					for range 6 {
+						time.Sleep(51 * time.Millisecond)
+						if busy {
+							acquire().Release()
+							acquire().Release()
+						}
+					}
+					l.Release()
+					h.settle()
+					want := resource.EndEvent{ID: i.ID, Lease: uint64(i.Leases), Held: 300 * time.Millisecond}
+					if begun, ended := b.take(); len(begun) != 0 || len(ended) != 1 || ended[0] != want {
+						t.Errorf("busy %t: reported %+v and %+v, want %+v alone", busy, begun, ended, want)
+					}
+				}
+				b.wantEven(t)
+			})
+		})
+	}
+}
+
 // Leased knows the caller, what it asked for and how long it waited.
 func TestSample_Waited(t *testing.T) {
 	b := newLeaseLog()

@@ -87,6 +87,9 @@ type Budget struct {
 	exempt      []*Share            // members with idle resources that are not to give way now
 	awake       map[*Share]struct{} // members that must be told to Attend
 	round       int                 // of asking members to give way
+	recallRound int                 // the last round in which members were asked for leased resources
+	recalls     int                 // how many were in that round
+	unfinished  bool                // the last pass ended before there was nothing to do
 	unwanted    int                 // offers without a claim, since scarcity began or the last claim
 }
 
@@ -317,10 +320,11 @@ func (b *Budget) beginDyingLocked(n int) {
 // tick is called by the clock while a dying resource is not stuck. Of each member only
 // the time at which its last resource began to die is known.
 func (b *Budget) tick() {
+	now := b.now()
 	b.mu.Lock()
 	b.dying.age()
 	for s := range b.ending {
-		if b.now()-s.died >= endTimeout {
+		if now-s.died >= endTimeout {
 			delete(b.ending, s)
 			s.stuck = s.dying
 			b.updateLocked(s)

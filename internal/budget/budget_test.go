@@ -3,6 +3,7 @@ package budget_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -67,6 +68,21 @@ func TestEqualInstants(t *testing.T) {
 		a.want(0, 0, 0, 3, 0)
 		b.want(0, 0, 0, 3, 0)
 	})
+
+	// One that has nothing idle is asked once, whichever is asked first.
+	for _, first := range []int{0, 1} {
+		inWorld(t, 2, func(w *world) {
+			ms := []*fake{w.join("a"), w.join("b")}
+			ms[0].lend(1)
+			ms[1].lend(1)
+			ms[first].release(1)
+			w.join("c").call(1)
+			ms[first].want(0, 0, 0, 1, 0)
+			if w.b.Scarce() {
+				t.Error("slots are scarce, and a resource was idle")
+			}
+		})
+	}
 }
 
 // The idle resources of a member do not give way for its own claim, but may be between
@@ -420,10 +436,10 @@ func TestHungEnds(t *testing.T) {
 		a.release(2)
 		b.call(1)
 		hung.want(0, 0, 0, 1, 0)
-		w.sleep(900 * time.Millisecond)
+		w.sleep(1400 * time.Millisecond)
 		w.check()
 		a.want(0, 0, 2, 0, 0) // it may still end
-		w.sleep(700 * time.Millisecond)
+		w.sleep(200 * time.Millisecond)
 		w.check()
 		a.want(0, 0, 1, 1, 0)
 		hung.bury(1)
@@ -456,4 +472,412 @@ func TestHungEndsAreNotHad(t *testing.T) {
 		w.check()
 		a.want(1, 1, 0, 0, 4)
 	})
+}
+
+// The same for one that begins to end after the clock has stopped.
+func TestHungEndsOneAfterTheOther(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		hung, a, b := w.join("hung"), w.join("a"), w.join("b")
+		hung.lend(2)
+		a.lend(2)
+		a.release(2)
+		hung.discard()
+		w.sleep(5 * time.Second)
+		hung.discard()
+		b.call(1)
+		w.sleep(1400 * time.Millisecond)
+		w.check()
+		a.want(0, 0, 2, 0, 0) // the second may still end
+		w.sleep(200 * time.Millisecond)
+		w.check()
+		a.want(0, 0, 1, 1, 0)
+		a.bury(1)
+		b.want(1, 0, 0, 0, 0)
+		hung.bury(2)
+	})
+}
+
+// Of claimants that have the same number the one that has claimed longest is served first: not
+// the one that was served longest ago, and although it has claimed more since.
+func TestLongestClaimIsServedFirst(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		x, a, b := w.join("x"), w.join("a"), w.join("b")
+		x.lend(2)
+		for _, m := range []*fake{b, a} {
+			m.call(1)
+			w.sleep(time.Second)
+			x.discard()
+			x.bury(1) // m is served
+			m.finish(1)
+			w.sleep(time.Second)
+			m.discard()
+			m.bury(1)
+			x.lend(1)
+		}
+		a.call(1)
+		w.sleep(time.Second)
+		b.call(1)
+		w.sleep(time.Second)
+		a.call(1)
+		x.discard()
+		x.bury(1)
+		a.want(1, 0, 0, 0, 1)
+		b.want(0, 0, 0, 0, 1)
+	})
+}
+
+// A claim for callers counts from the first caller, however long the member has claimed
+// resources to keep idle.
+func TestPatienceIsNoClaimOfCallers(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		x, a, b := w.join("x"), w.join("a"), w.join("b")
+		x.lend(1)
+		a.ready = 1
+		a.call(0)
+		w.sleep(time.Second)
+		b.call(1)
+		w.sleep(time.Second)
+		a.call(1)
+		a.want(0, 0, 0, 0, 1)
+		x.discard()
+		x.bury(1)
+		b.want(1, 0, 0, 0, 0)
+	})
+}
+
+// A member whose callers wait without a claim, since it has as many as it may have, gives way to
+// the only claimant.
+func TestOnlyClaimant(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.most = 2
+		a.lend(2)
+		a.call(1)
+		a.want(0, 2, 0, 0, 0)
+		b.call(1)
+		a.release(1)
+		a.want(0, 1, 0, 1, 0)
+		if _, _, gave := w.b.Levels(); gave != 1 {
+			t.Errorf("%d gave way, want 1", gave)
+		}
+	})
+}
+
+// Of three claimants NoRicher compares with the best of the other two.
+func TestNoRicherOfThree(t *testing.T) {
+	for _, order := range [][2]int{{0, 1}, {1, 0}} {
+		inWorld(t, 3, func(w *world) {
+			s, rich, poor := w.join("s"), w.join("rich"), w.join("poor")
+			rich.lend(3)
+			s.call(1)
+			w.sleep(time.Second)
+			for _, i := range order {
+				[]*fake{rich, poor}[i].call(1)
+				w.sleep(time.Second)
+			}
+			if s.share.NoRicher() {
+				t.Error("the next claimant has nothing, and is to get a slot")
+			}
+			poor.leave()
+			if !s.share.NoRicher() {
+				t.Error("s has nothing, and is richer than one that has three")
+			}
+		})
+	}
+}
+
+// A member that keeps its idle resources since it is patient is asked once, though it has lost all
+// and has one again before it is looked at.
+func TestExemptAndBack(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		p := w.join("p")
+		p.ready = 5
+		p.call(0)
+		p.finish(3)
+		p.want(0, 0, 3, 0, 2)
+		p.share.Claim(0, false)
+		for range 3 {
+			p.share.Free(false)
+		}
+		p.ready, p.idle = 0, nil
+		p.leased = p.share.Take(1, 0, false)
+		w.settle()
+		p.want(0, 1, 0, 0, 0)
+		p.release(1)
+		q := w.join("q")
+		q.call(3)
+		p.want(0, 0, 0, 1, 0)
+	})
+}
+
+// Of many members that have nothing idle each is asked a bounded number of times, also while
+// claims come and go; then the next release gives way.
+func TestManyMembersWithNothingIdle(t *testing.T) {
+	const members = 200
+	for _, changes := range []int{0, 1, 20} {
+		inWorld(t, members, func(w *world) {
+			for range members {
+				w.join("m").lend(1)
+			}
+			c := w.join("c")
+			settle := func() { // as pass does when it has run for long, another goroutine continues
+				w.b.Settle()
+				synctest.Wait()
+			}
+			w.asked = func() {
+				if changes > 0 && w.asks%40 == 0 {
+					changes--
+					c.share.Claim(1+changes, false)
+				}
+			}
+			c.wait = append(c.wait, w.now())
+			c.grow()
+			settle()
+			if w.asks > 3*members {
+				t.Errorf("%d members were asked %d times", members, w.asks)
+			}
+			if !w.b.Scarce() {
+				t.Error("nothing is idle, and slots are not scarce")
+			}
+			w.asked = nil
+			m := w.members[0]
+			m.leased--
+			m.put(true)
+			settle()
+			m.want(0, 0, 0, 1, 0)
+		})
+	}
+}
+
+// Others that die meanwhile do not put off that a resource whose end hangs is no longer waited for.
+func TestHungEndsBesideOthers(t *testing.T) {
+	inWorld(t, 9, func(w *world) {
+		hung, x := w.join("hung"), w.join("x")
+		hung.lend(1)
+		x.lend(6)
+		hung.discard()
+		for range 6 {
+			w.sleep(300 * time.Millisecond)
+			x.discard()
+			x.bury(1)
+		}
+		if n := w.b.Coming(); n != 0 {
+			t.Errorf("%d slots are about to be free, and all that is dying has hung for long", n)
+		}
+		hung.bury(1)
+	})
+}
+
+// Nothing that callers wait for gives way to a patient claimant.
+func TestNothingIsOwedToThePatient(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		a, p := w.join("a"), w.join("p")
+		a.most = 4
+		a.lend(4)
+		p.ready = 1
+		p.call(0)
+		p.want(0, 0, 0, 0, 1)
+		w.sleep(time.Second)
+		a.call(2)
+		a.release(2)
+		a.want(0, 4, 0, 0, 0)
+	})
+}
+
+// Offers of an earlier scarcity do not end the next one.
+func TestScarcityBeginsAnew(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.lend(2)
+		b.call(1)
+		b.leave()
+		if !w.b.Scarce() {
+			t.Fatal("slots are not scarce")
+		}
+		a.release(1) // the only member that holds something offers it
+		if w.b.Scarce() {
+			t.Fatal("scarcity does not end")
+		}
+		a.call(1)
+		w.resize(1)
+		a.discard()
+		a.bury(1)
+		if !w.b.Scarce() {
+			t.Error("scarcity ends without an offer")
+		}
+	})
+}
+
+// Nothing gives way without a claimant, though slots are still scarce.
+func TestNothingIsOwedWithoutClaims(t *testing.T) {
+	inWorld(t, 2, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.most = 2
+		a.lend(2)
+		b.call(1)
+		b.leave()
+		a.call(1)
+		if !w.b.Scarce() {
+			t.Fatal("slots are not scarce")
+		}
+		a.release(1)
+		a.want(0, 2, 0, 0, 0)
+	})
+}
+
+// A resource that began to die less than a second ago counts as had, and then no longer.
+func TestDyingCountsAsHad(t *testing.T) {
+	for ago, had := range map[time.Duration]bool{600 * time.Millisecond: true, 1100 * time.Millisecond: false} {
+		inWorld(t, 3, func(w *world) {
+			d, c, x := w.join("d"), w.join("c"), w.join("x")
+			w.sleep(10 * time.Second)
+			d.lend(1)
+			c.lend(1)
+			x.lend(1)
+			d.discard()
+			w.sleep(ago)
+			c.call(1)
+			w.sleep(time.Millisecond)
+			d.call(1)
+			x.discard()
+			x.bury(1)
+			if had { // the two have equally many, and c has claimed longer
+				c.want(1, 1, 0, 0, 0)
+				d.want(0, 0, 0, 1, 1)
+			} else {
+				c.want(0, 1, 0, 0, 1)
+				d.want(1, 0, 0, 1, 0)
+			}
+		})
+	}
+}
+
+// NoRicher holds up to one more than the next claimant will have.
+func TestNoRicher(t *testing.T) {
+	for held, want := range map[int]bool{1: true, 2: true, 3: false, 4: false} {
+		inWorld(t, held+1, func(w *world) {
+			s, next := w.join("s"), w.join("next")
+			s.lend(held)
+			next.lend(1)
+			if s.share.NoRicher() {
+				t.Error("there is no claimant, and NoRicher holds")
+			}
+			next.call(1)
+			if got := s.share.NoRicher(); got != want {
+				t.Errorf("with %d, beside a claimant that has 1: %t, want %t", held, got, want)
+			}
+		})
+	}
+}
+
+// A claimant that has nothing is no reason to give way if a resource that is dying is for it.
+func TestNoRicherWhileOneDies(t *testing.T) {
+	inWorld(t, 3, func(w *world) {
+		s, x, next := w.join("s"), w.join("x"), w.join("next")
+		s.lend(2)
+		x.lend(1)
+		next.call(1)
+		if s.share.NoRicher() {
+			t.Error("a claimant has nothing, and NoRicher holds")
+		}
+		x.discard()
+		if !s.share.NoRicher() {
+			t.Error("the dying resource is for the claimant, and NoRicher does not hold")
+		}
+	})
+}
+
+// A member whose patient claim was served is an ordinary one: what it has idle gives way to the
+// next claimant, even a patient one.
+func TestPatienceEndsWithTheGrant(t *testing.T) {
+	for _, asks := range []bool{false, true} {
+		inWorld(t, 1, func(w *world) {
+			x, p, q := w.join("x"), w.join("p"), w.join("q")
+			x.lend(1)
+			p.ready = 1
+			p.call(0)
+			x.discard()
+			x.bury(1)
+			p.finish(1)
+			p.want(0, 0, 1, 0, 0)
+			p.ready, q.ready = 0, 1
+			if asks {
+				p.share.Take(0, 0, true) // for nothing
+			}
+			q.call(0)
+			p.want(0, 0, 0, 1, 0)
+		})
+	}
+}
+
+// Levels counts the resources that gave way to another member, and not those that ended since the
+// number of slots was lowered.
+func TestLevelsCountsWhatGave(t *testing.T) {
+	inWorld(t, 4, func(w *world) {
+		a, b := w.join("a"), w.join("b")
+		a.lend(4)
+		a.release(3)
+		b.call(1)
+		a.want(0, 1, 2, 1, 0)
+		b.leave()
+		a.bury(1)
+		w.resize(1)
+		a.want(0, 1, 0, 2, 0)
+		a.bury(2)
+		if max, used, gave := w.b.Levels(); max != 1 || used != 1 || gave != 1 {
+			t.Errorf("%d of %d are taken, %d gave way; want 1 of 1, and 1", used, max, gave)
+		}
+	})
+}
+
+// Nothing gives way for a claim that a dying resource will serve.
+func TestNothingIsOwedWhileOneDies(t *testing.T) {
+	inWorld(t, 10, func(w *world) {
+		rich, x, poor := w.join("rich"), w.join("x"), w.join("poor")
+		rich.most = 9
+		rich.lend(9)
+		x.lend(1)
+		poor.call(1)
+		x.discard()
+		rich.call(1)
+		rich.release(1)
+		rich.want(0, 9, 0, 0, 0)
+		x.bury(1)
+		poor.want(1, 0, 0, 0, 0)
+	})
+}
+
+// Offers before the last claim do not end scarcity, whether that claim ended or was served.
+func TestScarcityLastsAfterClaim(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		inWorld(t, 3, func(w *world) {
+			a, b, x, c := w.join("a"), w.join("b"), w.join("x"), w.join("c")
+			a.lend(1)
+			b.lend(1)
+			x.lend(1)
+			c.call(1)
+			c.leave()
+			a.release(1)
+			a.call(1)
+			x.discard()
+			if served {
+				x.bury(1)
+			}
+			c.share.Claim(1, false)
+			if !served {
+				c.share.Claim(0, false)
+				x.bury(1)
+			}
+			w.settle() // c has no caller, and frees what it is granted
+			b.release(1)
+			if !w.b.Scarce() {
+				t.Errorf("served %t: one offer of two members ends scarcity", served)
+			}
+			b.call(1)
+			b.release(1)
+			if w.b.Scarce() {
+				t.Errorf("served %t: two offers do not end scarcity", served)
+			}
+		})
+	}
 }

@@ -19,6 +19,8 @@ type world struct {
 	members []*fake
 	gave    []*fake // in order
 	shrunk  bool    // more than max may be taken
+	asks    int     // how often a member was asked to give way
+	asked   func()  // called then; may be nil
 }
 
 // fake is one member.
@@ -37,7 +39,14 @@ type fake struct {
 	raw    bool            // its resources are not ripe (see Owes)
 	quick  bool            // creations and ends take no time
 	served int
+
+	recalls int // how often it was asked for a leased resource, if it is a recallable
 }
+
+// recallable is a fake that can ask the holders of resources.
+type recallable struct{ *fake }
+
+func (r recallable) Recall() { r.recalls++ }
 
 // inWorld runs f in a bubble with max slots.
 func inWorld(t *testing.T, max int, f func(w *world)) {
@@ -60,8 +69,17 @@ func (w *world) sleep(d time.Duration) {
 }
 
 func (w *world) join(name string) *fake {
+	return w.joinAs(name, func(m *fake) budget.Member { return m })
+}
+
+// joinRecallable is join of a recallable.
+func (w *world) joinRecallable(name string) *fake {
+	return w.joinAs(name, func(m *fake) budget.Member { return recallable{m} })
+}
+
+func (w *world) joinAs(name string, as func(m *fake) budget.Member) *fake {
 	m := &fake{w: w, name: name, most: 1 << 20}
-	m.share = w.b.Join(m)
+	m.share = w.b.Join(as(m))
 	w.members = append(w.members, m)
 	return m
 }
@@ -272,6 +290,9 @@ func (m *fake) Granted() {
 }
 
 func (m *fake) GiveWay(before time.Duration) (budget.Answer, time.Duration) {
+	if m.w.asks++; m.w.asked != nil {
+		m.w.asked()
+	}
 	if len(m.idle) == 0 || len(m.wait) > 0 {
 		return budget.Nothing, 0
 	}

@@ -39,17 +39,27 @@ func (b *Budget) continueSettling() {
 
 // pass runs steps until there is nothing to do or the count, which begins at steps,
 // reaches maxSteps. It returns the count.
+//
+// A round in which all members are asked may take several passes. A change begins a new one, except
+// before slots are scarce: while changes follow one another more than maxSteps members would else
+// be asked for ever, and scarcity would not begin. When it does, all are asked once more.
 func (b *Budget) pass(steps int) int {
-	b.pending.Store(false)
 	b.mu.Lock()
-	b.round++
-	for _, s := range b.exempt {
-		b.restoreLocked(s)
+	if b.pending.Swap(false) {
+		if !b.unfinished || b.scarce.Load() {
+			b.round++
+		}
+		for _, s := range b.exempt {
+			b.restoreLocked(s)
+		}
+		b.exempt = b.exempt[:0]
 	}
-	b.exempt = b.exempt[:0]
 	b.mu.Unlock()
 	for steps++; steps < maxSteps && b.step(); steps++ {
 	}
+	b.mu.Lock()
+	b.unfinished = steps >= maxSteps
+	b.mu.Unlock()
 	return steps
 }
 
@@ -118,16 +128,19 @@ func (b *Budget) recallLocked() (richest *Share) {
 	if !over && (len(b.claims) == 0 || b.claims[0].patient) {
 		return nil
 	}
-	asked, seen := 0, 0
+	if b.recallRound != b.round {
+		b.recallRound, b.recalls = b.round, 0
+	}
+	if b.recalls >= b.missingLocked() {
+		return nil
+	}
+	seen := 0
 	for s := range b.noIdle {
 		if seen++; seen > recallChoice {
 			break
 		}
-		if s.recalled == b.round {
-			asked++
-			continue
-		}
 		_, can := s.m.(Recaller)
+		can = can && s.recalled != b.round
 		if !over {
 			poorest := b.claims[0]
 			can = can && s != poorest && (poorest.usable() == 0 || b.richer(s, poorest))
@@ -136,17 +149,16 @@ func (b *Budget) recallLocked() (richest *Share) {
 			richest = s
 		}
 	}
-	if richest == nil || asked >= b.missingLocked() {
-		return nil
+	if richest != nil {
+		richest.recalled = b.round
+		b.recalls++
 	}
-	richest.recalled = b.round
 	return richest
 }
 
 // endScarcityLocked ends scarcity: members no longer offer.
 func (b *Budget) endScarcityLocked() {
 	b.scarce.Store(false)
-	b.unwanted = 0
 	for s := range b.noIdle {
 		b.restoreLocked(s)
 	}

@@ -93,7 +93,20 @@ func TestOperationsInEveryState(t *testing.T) {
 						t.Errorf("invalidated = %v after %s", w.Invalidated(), name)
 					}
 				}
-				check("Take", func(w *claim.Word) bool { _, _, ok := w.Take(at(1)); return ok }, s.take && !invalidated)
+				check("Take", func(w *claim.Word) bool {
+					gen, idle, ok := w.Take(at(1))
+					if !ok && (gen != 0 || idle != 0) {
+						t.Errorf("Take failed and returned lease %d, idle %d", gen, idle)
+					}
+					return ok
+				}, s.take && !invalidated)
+				check("Lasts", func(w *claim.Word) bool {
+					ticks, ok := w.Lasts(n, at(0))
+					if ticks != 0 {
+						t.Errorf("Lasts returned %d ticks, %t", ticks, ok)
+					}
+					return ok
+				}, s.leased)
 				check("Return", func(w *claim.Word) bool { return w.Return(n, 1) }, s.giveBack && !invalidated)
 				check("End", func(w *claim.Word) bool { return w.End(n) }, s.end)
 				check("Holds", func(w *claim.Word) bool { return w.Holds(n) }, s.leased)
@@ -229,6 +242,9 @@ func TestNothingAllocates(t *testing.T) {
 
 // A word is spent long before its lease numbers begin anew.
 func TestWord_Spent(t *testing.T) {
+	if left := int64(gens) - claim.MaxLeases; left != 1<<32 {
+		t.Errorf("%d lease numbers are left, want 2^32", left)
+	}
 	for gen, want := range map[uint64]bool{0: false, claim.MaxLeases - 1: false, claim.MaxLeases: true, gens - 1: true} {
 		if w := claim.At(gen); w.Spent() != want {
 			t.Errorf("after lease %d: %t", gen, !want)
@@ -267,8 +283,8 @@ func TestTakeWithin(t *testing.T) {
 			switch {
 			case ok != (c.want && !invalidated):
 				t.Errorf("%s, invalidated %v: taken: %v", c.name, invalidated, ok)
-			case !ok && w.Raw() != before:
-				t.Errorf("%s: failed and changed the word", c.name)
+			case !ok && (w.Raw() != before || gen != 0 || idle != 0):
+				t.Errorf("%s: failed and changed the word, or returned lease %d, idle %d", c.name, gen, idle)
 			case ok && (gen != n+1 || idle != now-parkedAt || !w.Holds(n+1)):
 				t.Errorf("%s: lease %d, idle %d, %+v", c.name, gen, idle, w.Load())
 			}

@@ -230,3 +230,29 @@ func TestClear(t *testing.T) {
 	f.Now = 300 * ms
 	want(t, g, f, 20, 10*ms)
 }
+
+// What was begun in one backlog does not count in the next, however long the first one lasted.
+func TestBacklogsAreApart(t *testing.T) {
+	for _, lasted := range []time.Duration{0, 250 * ms} {
+		for _, held := range []bool{true, false} {
+			g := after(100 * ms)
+			f := growth.Facts{Waiting: 20, Held: 5, Room: 100, Returned: 1}
+			want(t, g, f, 1, 10*ms)
+			g.Began(1)
+			f.Now, f.Returned, f.Coming = lasted, 1<<40, 4 // so much comes back that only the hedge counts
+			g.Want(f)
+			g.Clear()
+			if held {
+				want(t, g, growth.Facts{Now: time.Second, Waiting: 20, Held: 5, Room: 100}, 1, 10*ms)
+				continue
+			}
+			// One is begun since nothing is held. It is the one of the first period, also when it has
+			// ended and something is held.
+			f = growth.Facts{Now: time.Second, Waiting: 1, Room: 100}
+			want(t, g, f, 1, 0)
+			g.Began(1)
+			f.Now, f.Waiting, f.Held = f.Now+5*ms, 2, 1
+			want(t, g, f, 0, 5*ms)
+		}
+	}
+}

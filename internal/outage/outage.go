@@ -31,8 +31,8 @@ const (
 // serializes the calls.
 type Breaker struct {
 	open     bool
-	ramping  bool          // after an outage: limit grows with each success
-	shaky    bool          // ramping, and no resource created since has been proved
+	ramping  bool          // after an outage: limit grows with each success; not read while open
+	shaky    bool          // ramping, and no resource created since has been proved; not read while open
 	unproved bool          // the last failure was a resource that died before it did any work
 	fails    int           // in a row
 	probes   int           // failed probes since the last proof
@@ -63,7 +63,7 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 		return false // begun before the outage, or its last failure: says nothing new
 	}
 	if unproved {
-		if b.died > 0 && started < b.died {
+		if started < b.died {
 			return false
 		}
 		b.died = now
@@ -72,7 +72,7 @@ func (b *Breaker) failed(now, started time.Duration, running int, spread float64
 	b.fails++
 	if b.open || b.shaky || b.fails >= threshold {
 		began = !b.open
-		b.open, b.ramping, b.shaky, b.limit = true, false, false, 1
+		b.open, b.limit = true, 1
 		if b.probes == 0 {
 			b.lasted = 0
 		}

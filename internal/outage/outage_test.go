@@ -287,6 +287,8 @@ func TestOverdue(t *testing.T) {
 	}
 	b.Overdue(0)
 	state(t, &b, 0, 16, false, 1, 0)
+	b.Overdue(7) // does not raise it
+	state(t, &b, 0, 16, false, 1, 0)
 	b.Made(1<<60, 16)
 	well(t, &b, 0)
 	state(t, &b, 0, 16, true, 0, first)

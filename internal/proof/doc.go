@@ -21,6 +21,9 @@
 // and ledger checks histories of the ledgers of policy/fleet. The program soak runs all packages
 // together against hostile servers, for hours.
 //
+// The command mutants, a module of its own, changes the code of the packages under test in one
+// place at a time and lists the changes that none of their tests notices.
+//
 // To run them longer, or with the same random choices:
 //
 //	go test ./internal/proof -run TestModel -rapid.checks=100000

@@ -24,10 +24,10 @@ type flag struct {
 
 // The documents that flags lead to. A test checks that the headings exist.
 const (
-	docMetrics  = "operating.md#metrics"
+	docMetrics  = "operating.md#what-each-metric-means"
 	docAlerts   = "operating.md#alerts"
-	docLeak     = "operating.md#finding-a-leak"
-	docOutage   = "operating.md#in-an-outage"
+	docLeak     = "operating.md#hunting-a-leak"
+	docOutage   = "operating.md#what-an-outage-looks-like"
 	docSizing   = "sizing.md"
 	docStuck    = "failures.md#slow-stuck-or-leaking"
 	docShared   = "failures.md#shared-connections-and-endpoints"

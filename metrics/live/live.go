@@ -79,9 +79,9 @@ type Config struct {
 	// an update takes more than a tenth of Every, the time is longer.
 	Every time.Duration
 	// Docs is the address before the names of the documents to which the page links where
-	// something is wrong, such as operating.md#in-an-outage, with the schemes http or https, or
-	// a path on this server. A user and password in it are removed. Empty, and anything else:
-	// those of the repository on GitHub.
+	// something is wrong, such as operating.md#what-an-outage-looks-like, with the schemes http
+	// or https, or a path on this server. A user and password in it are removed. Empty, and
+	// anything else: those of the repository on GitHub.
 	Docs string
 	// Limit is the number of entries that the page shows of each list of one pool, at
 	// most 10,000. Zero or less means 100. Different views that are open at the same

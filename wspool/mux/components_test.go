@@ -3,6 +3,7 @@ package mux
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -301,21 +302,31 @@ func TestStreamBuffer(t *testing.T) {
 	for _, how := range []Overflow{DropOldest, DropNewest} {
 		r := rand.New(rand.NewPCG(3, uint64(how)))
 		b := streamBuffer{max: 5, most: 100}
-		put, read, lost := 0, 0, 0
+		put, read, lost, gaps, met := 0, 0, 0, 0, 0
+		after := map[int]int{} // how many gaps were added before each message
 		for range 5000 {
-			if r.IntN(2) == 0 {
+			if r.IntN(10) == 0 {
+				b.add(Item{Gap: &Gap{Cause: io.EOF}}, nil)
+				gaps++
+			} else if r.IntN(2) == 0 {
+				after[put] = gaps
 				data := make([]byte, r.IntN(60))
 				b.put(Item{Message: Message{Type: put, Data: data}}, how, nil)
 				put++
-			} else if i, ok := b.next(); ok && i.Gap != nil {
+			} else if i, ok := b.next(); ok && i.Gap != nil && i.Gap.Cause == nil {
 				lost += i.Gap.Dropped
+			} else if ok && i.Gap != nil {
+				met++
 			} else if ok {
+				if met < after[i.Type] {
+					t.Fatalf("message %d was read after %d gaps, of %d before it", i.Type, met, after[i.Type])
+				}
 				if read++; i.Type != read-1+lost {
 					t.Fatalf("message %d after %d read and %d lost", i.Type, read-1, lost)
 				}
 			}
-			if len(b.all) > 5 || len(b.all) > 1 && b.bytes > 100 {
-				t.Fatalf("%d messages of %d bytes", len(b.all), b.bytes)
+			if n := len(b.all) - b.gaps; n > 5 || n > 1 && b.bytes > 100 {
+				t.Fatalf("%d messages of %d bytes", n, b.bytes)
 			}
 		}
 		for {
@@ -323,14 +334,17 @@ func TestStreamBuffer(t *testing.T) {
 			if !ok {
 				break
 			}
-			if i.Gap != nil {
-				lost += i.Gap.Dropped
-			} else {
+			switch {
+			case i.Gap == nil:
 				read++
+			case i.Gap.Cause == nil:
+				lost += i.Gap.Dropped
+			default:
+				met++
 			}
 		}
-		if put != read+lost || b.bytes != 0 {
-			t.Errorf("%d put, %d read, %d lost, %d bytes left", put, read, lost, b.bytes)
+		if put != read+lost || gaps != met || b.bytes != 0 || b.gaps != 0 {
+			t.Errorf("%d put, %d read, %d lost; %d gaps of %d read; %d bytes and %d gaps left", put, read, lost, met, gaps, b.bytes, b.gaps)
 		}
 	}
 }

@@ -46,15 +46,18 @@ type waiting struct {
 // streamBuffer holds the messages that wait to be read. Its user serializes the calls.
 type streamBuffer struct {
 	all   []waiting
+	gaps  int // of all
 	bytes int
 	lost  int // messages that were dropped behind the last
 	max   int
 	most  int // bytes
 }
 
-// full reports whether there is no room for a message of n bytes.
+// full reports whether there is no room for a message of n bytes. Gaps take no room: they must not be
+// dropped.
 func (b *streamBuffer) full(n int) bool {
-	return len(b.all) >= b.max || len(b.all) > 0 && b.bytes+n > b.most
+	messages := len(b.all) - b.gaps
+	return messages >= b.max || messages > 0 && b.bytes+n > b.most
 }
 
 // put adds a message. It returns how many messages were dropped, and false if the stream fails
@@ -87,21 +90,28 @@ func (b *streamBuffer) put(i Item, how Overflow, key []byte) (dropped int, ok bo
 // add adds a message or a gap, whether or not there is room.
 func (b *streamBuffer) add(i Item, key []byte) {
 	b.all = append(b.all, waiting{Item: i, key: key, lost: b.lost})
+	if i.Gap != nil {
+		b.gaps++
+	}
 	b.bytes += len(i.Data)
 	b.lost = 0
 }
 
+// dropOldest drops the message that has waited longest; there is one. The gaps before it stay, since
+// the reader must get them.
 func (b *streamBuffer) dropOldest() {
-	e := b.all[0]
+	i := 0
+	for b.all[i].Gap != nil {
+		i++
+	}
+	e := b.all[i]
 	b.bytes -= len(e.Data)
+	copy(b.all[1:], b.all[:i]) // as a rule nothing: gaps are rare
 	b.all[0] = waiting{}
 	b.all = b.all[1:]
-	lost := e.lost
-	if e.Gap == nil {
-		lost++
-	}
-	if len(b.all) > 0 {
-		b.all[0].lost += lost
+	lost := e.lost + 1
+	if i < len(b.all) {
+		b.all[i].lost += lost
 	} else {
 		b.lost += lost
 	}
@@ -121,6 +131,9 @@ func (b *streamBuffer) next() (i Item, ok bool) {
 		return i, false
 	}
 	i = b.all[0].Item
+	if i.Gap != nil {
+		b.gaps--
+	}
 	b.bytes -= len(i.Data)
 	b.all[0] = waiting{}
 	if b.all = b.all[1:]; len(b.all) == 0 {

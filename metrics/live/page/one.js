@@ -356,7 +356,7 @@ export class One {
 
 // guides are documents about the kinds of events that are shown in red.
 const guides = {
-  outage: "operating.md#in-an-outage", overdue: "operating.md#finding-a-leak", failed: "operating.md#in-an-outage", panic: "operating.md#alerts", "not served": "failures.md#an-acquire-fails",
+  outage: "operating.md#what-an-outage-looks-like", overdue: "operating.md#hunting-a-leak", failed: "operating.md#what-an-outage-looks-like", panic: "operating.md#alerts", "not served": "failures.md#an-acquire-fails",
 };
 
 // kindOf is the kind of an event. The event itself says why it happened.
@@ -397,7 +397,7 @@ function showSite(e, g) {
   keyed(e.flagged, flags, ([x]) => x, ([x, css]) => make("span", { class: `flag ${css}` }, x), () => {});
   const late = g.leases.filter((l) => l.overdue);
   showWhys(e.reasons, late.length === 0 ? [] : [{
-    kind: "overdue", text: "overdue", doc: "operating.md#finding-a-leak",
+    kind: "overdue", text: "overdue", doc: "operating.md#hunting-a-leak",
     why: `${count(late.length)} lease${late.length > 1 ? "s" : ""} acquired here ${late.length > 1 ? "have" : "has"} not ended, the longest for ${duration(late[0].for_seconds)}: longer than Overdue allows.`,
   }]);
   rows(e.leases, g.leases, (l) => `${l.id} ${l.lease}`, (l) => [l.id, duration(l.for_seconds), l.class ?? "", [l.shared && "shared", l.overdue && "overdue"].filter(Boolean).join(", ")]);

@@ -32,6 +32,9 @@ func (d *dated) SetWriteDeadline(t time.Time) error {
 
 func (d *dated) Write(p []byte) (int, error) { return len(p), nil }
 
+// unbounded interrupts no read and bounds no write.
+var unbounded context.Context
+
 // newDated returns a RawConn over a connection that notes its deadlines.
 func newDated() (*RawConn, *dated) {
 	d := new(dated)
@@ -42,7 +45,7 @@ func newDated() (*RawConn, *dated) {
 func TestReadState_Interrupted(t *testing.T) {
 	w, d := newDated()
 	w.Interrupt()
-	if w.BeginRead(nil, false); !w.beginAwait() {
+	if w.BeginRead(unbounded, false); !w.beginAwait() {
 		t.Error("the read is interrupted before it began")
 	}
 	w.Interrupt()
@@ -62,7 +65,7 @@ func TestReadState_Interrupted(t *testing.T) {
 	if w.Uncut() {
 		t.Error("reading has ended for good")
 	}
-	w.BeginRead(nil, false)
+	w.BeginRead(unbounded, false)
 	if !w.beginAwait() || !w.endAwait(false) || !w.Enter() {
 		t.Error("the next read is interrupted")
 	}
@@ -78,7 +81,7 @@ func TestReadState_Interrupted(t *testing.T) {
 func TestReadState_Cut(t *testing.T) {
 	for _, whole := range []bool{false, true} {
 		w, d := newDated()
-		w.BeginRead(nil, false)
+		w.BeginRead(unbounded, false)
 		if !w.beginAwait() || !w.endAwait(true) {
 			t.Fatal("interrupted")
 		}
@@ -189,7 +192,7 @@ func TestReadState_Hook(t *testing.T) {
 
 		cancel = begin(false)
 		cancel()
-		w.Harden(nil)
+		w.Harden(unbounded)
 		w.HookContext(false)
 		if interrupted() {
 			t.Error("a read is interrupted that nothing may interrupt")
@@ -220,7 +223,7 @@ func TestReadState_Unhooked(t *testing.T) {
 		"EndRead, read": func() { w.EndRead(true) },
 		"FinishRead":    func() { w.FinishRead(false)() },
 		"UnhookContext": func() { w.UnhookContext() },
-		"Harden":        func() { w.Harden(nil) },
+		"Harden":        func() { w.Harden(unbounded) },
 	} {
 		ctx := &counted{Context: context.Background(), done: make(chan struct{})}
 		w.BeginRead(ctx, false)
@@ -308,7 +311,7 @@ func TestSlowDeadline(t *testing.T) {
 			}
 		}
 		w.limit = time.Millisecond
-		if by, _ := w.slowDeadline(nil, now, now.Add(time.Second), 0); !by.Equal(now.Add(time.Millisecond)) {
+		if by, _ := w.slowDeadline(unbounded, now, now.Add(time.Second), 0); !by.Equal(now.Add(time.Millisecond)) {
 			t.Errorf("a part of %v", by.Sub(now))
 		}
 	})
