@@ -232,16 +232,24 @@ func TestAdviser_GivenUp(t *testing.T) {
 	})
 }
 
-// After Close an advice that is kept is answered and no other, never as chance will have it.
+// After Close an advice that is kept is answered, and for any other the request fails, also while
+// the turn is free.
 func TestAdvice_Closed(t *testing.T) {
+	closed := make(chan struct{})
+	close(closed)
+	for range 50 { // new ones: after an advice the adviser rests
+		a := newAdviser()
+		one, err := a.get(t.Context(), closed, adviceKey{pool: "a"}, func() advice { return advice{MaxSize: 1} })
+		if err != errClosed {
+			t.Fatalf("%+v, %v", one, err)
+		}
+	}
 	p := pageOf(t, busy("busy"))
 	adviceOf(t, p, "pool=busy")
 	p.Close()
-	for range 50 {
-		r, text := get(t, p, "GET", "/p/advice.json?pool=busy&wait=1s")
-		if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, errClosed.Error()) || r.Header.Get("Retry-After") == "" {
-			t.Fatalf("after Close: %s: %s", r.Status, text)
-		}
+	r, text := get(t, p, "GET", "/p/advice.json?pool=busy&wait=1s")
+	if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, errClosed.Error()) || r.Header.Get("Retry-After") == "" {
+		t.Errorf("after Close: %s: %s", r.Status, text)
 	}
 	if a := adviceOf(t, p, "pool=busy"); a.Problem != "" || a.MaxSize == 0 {
 		t.Errorf("the advice that is kept: %+v", a)
