@@ -80,11 +80,10 @@ func containsAny(s string, words ...string) bool {
 	return false
 }
 
-// Parts of the expressions below. A prefix is what may precede the name in a key, as in
-// X-Amz-Signature. strong are the names that are hidden in prose too, such as "password: x";
-// weak are words that errors use before a colon, as in "unexpected token: EOF".
+// Parts of the expressions below. What precedes the name in a key, as in X-Amz-Signature, does not
+// matter. strong are the names that are hidden in prose too, such as "password: x"; weak are words
+// that errors use before a colon, as in "unexpected token: EOF".
 const (
-	prefix = `(?:^|[^a-z])(?:[a-z0-9]+[_.-]?)*?`
 	strong = `(?:password|passwd|passphrase|pwd|secret|(?:api|access|account|secret|private|shared|subscription|auth)[_-]?key|session[_-]?id|jwt)`
 	weak   = `(?:token|signature|sig|credentials?|auth|sid|ticket)`
 	colon  = `\\*["']?\s?:`
@@ -96,14 +95,14 @@ const (
 
 var (
 	// A key that names a secret, =, and the value.
-	pair = regexp.MustCompile(`(?i)(` + prefix + `(?:` + strong + `|authorization|` + weak + `)\s?=\s?)(?:` + quoted + `|` + plain + `+)`)
+	pair = regexp.MustCompile(`(?i)((?:` + strong + `|authorization|` + weak + `)\s?=\s?)(?:` + quoted + `|` + plain + `+)`)
 	// The same with a colon, as in JSON, YAML, headers and what fmt prints of maps and structs. A
 	// weak name counts if it has a prefix (access_token), if it is quoted, if the value follows the
 	// colon at once, or if the value has a digit and is not short, or is long.
-	field = regexp.MustCompile(`(?i)(` + prefix + `(?:` +
-		`(?:` + strong + `|x-[a-z0-9-]*key|[a-z0-9]+[_.-]?(?:token|signature|credentials?))` + colon + `\s?|` +
+	field = regexp.MustCompile(`(?i)((?:` +
+		`(?:` + strong + `|x-[a-z0-9-]*key|[a-z0-9][_.-]?(?:token|signature|credentials?))` + colon + `\s?|` +
 		weak + `(?:\\*["']\s?:\s?|:))` + `)` + value +
-		`|(` + prefix + weak + `\s?:\s)(?:` + plain + `*[0-9]` + plain + `{3,}|` + plain + `{3,}[0-9]` + plain + `*|` + plain + `{20,})`)
+		`|(` + weak + `\s?:\s)(?:` + plain + `*[0-9]` + plain + `{3,}|` + plain + `{3,}[0-9]` + plain + `*|` + plain + `{20,})`)
 	// An Authorization header, or a bearer token.
 	header = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization\\*["']?\s?:\s?\[?\\*["']?|\bbearer\s)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[a-z0-9+/=._~-]+(?:\s[a-z0-9+/=._~-]{8,})?`)
 	// A header whose value has no form that would end before the line does.

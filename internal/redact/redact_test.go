@@ -72,9 +72,7 @@ func TestHide(t *testing.T) {
 func TestHideIsLinear(t *testing.T) {
 	for _, unit := range []string{"a:b@", "%3A%2F%2F", "token=", "://", "@", "a_", "%25", "authorization:", "token:", "token:[", `"token":"`, "cookie:", "x-", `\`} {
 		begun := time.Now()
-		for range 5 {
-			redact.Hide(strings.Repeat(unit, 64<<10/len(unit)))
-		}
+		redact.Hide(strings.Repeat(unit, 64<<10/len(unit))) // a square of the length would take minutes
 		if d := time.Since(begun); d > 10*time.Second {
 			t.Errorf("%q: %v", unit, d)
 		}

@@ -133,7 +133,9 @@ func TestInspect(t *testing.T) {
 // openGate is a gate for dials that lets each begin.
 type openGate struct{}
 
-func (openGate) Admit(context.Context, resource.Request) (resource.Done, error) { return func(resource.Outcome) {}, nil }
+func (openGate) Admit(context.Context, resource.Request) (resource.Done, error) {
+	return func(resource.Outcome) {}, nil
+}
 
 // MakeGate and Trace are shown as the Config of an endpoint has them, without what the cluster adds, and
 // MaxTotal with the value of Resize.
