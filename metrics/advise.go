@@ -64,7 +64,8 @@ type SizePoint struct {
 }
 
 // ErrTooLittle says that there is not enough to advise from: [Advise] needs two points of
-// history, ten acquires between the first and the last, and ten leases that have ended.
+// history, ten acquires between the first and the last, with and without Growth, and ten leases
+// that have ended.
 var ErrTooLittle = errors.New("metrics: too little was measured to advise a size")
 
 // Advise recommends sizes for a pool from what its meter has seen: it replays the history
@@ -104,13 +105,20 @@ func Advise(s Snapshot, h History, g Goal) (Advice, error) {
 	// A short history is replayed several times, one after the other, which averages.
 	repeats := min(maxRepeats, max(1, int(maxReplayed/(float64(w.acquires)*g.Growth))))
 	whole := w.replay(slices.Repeat(w.intervals, repeats), g.Growth, 1)
+	if n := len(whole.arrivals); n < leastReplayed {
+		return Advice{}, fmt.Errorf("%w: %d acquires in %v of history, %d to replay with a Growth of %v", ErrTooLittle, w.acquires, w.span, n, g.Growth)
+	}
 	a.Load, a.Peak = whole.load(), whole.peak()
 	a.MaxSize = whole.smallest(g)
 	a.MinIdle = min(whole.rise(a.Make, 0.99), a.MaxSize)
 	a.MaxWaiting = max(1, int(float64(a.MaxSize)*float64(g.Wait)/max(1, w.holds.mean)))
 	a.Low, a.High, a.Replays = a.MaxSize, a.MaxSize, repeats
 	for seed, part := range w.parts() {
-		size := w.replay(part, g.Growth, uint64(seed)+2).smallest(g)
+		p := w.replay(part, g.Growth, uint64(seed)+2)
+		if len(p.arrivals) < leastReplayed {
+			continue
+		}
+		size := p.smallest(g)
 		a.Low, a.High, a.Replays = min(a.Low, size), max(a.High, size), a.Replays+1
 	}
 	for _, size := range curveSizes(a.MaxSize, s.Max, a.Peak) {
@@ -145,6 +153,10 @@ func (g *Goal) check() error {
 // maxReplayed is how many acquires a replay has at most. A longer history is compressed in
 // time: each interval keeps its rate and lasts less long.
 const maxReplayed = 200_000
+
+// leastReplayed is how many acquires and leases there must be, and how many acquires a replay must
+// have.
+const leastReplayed = 10
 
 // maxRepeats is how often a short history is repeated.
 const maxRepeats = 4
@@ -186,7 +198,7 @@ func newWorkload(s Snapshot, h History) (*workload, error) {
 		w.acquires += in.acquires
 		w.failed += failed
 	}
-	if w.acquires < 10 || s.Hold.Count < 10 {
+	if w.acquires < leastReplayed || s.Hold.Count < leastReplayed {
 		return nil, fmt.Errorf("%w: %d acquires in %v of history, %d leases have ended", ErrTooLittle, w.acquires, w.span, s.Hold.Count)
 	}
 	w.holds = newHolds(s.Hold)
@@ -235,11 +247,10 @@ func (d *holds) draw(r *rand.Rand) float64 {
 // parts are the histories of the further replays: the whole one again, and each half.
 func (w *workload) parts() [][]interval {
 	half := len(w.intervals) / 2
-	parts := [][]interval{w.intervals}
-	if half > 0 {
-		parts = append(parts, w.intervals[:half], w.intervals[half:])
+	if half == 0 {
+		return [][]interval{w.intervals}
 	}
-	return slices.DeleteFunc(parts, func(p []interval) bool { return total(p) < 10 })
+	return [][]interval{w.intervals, w.intervals[:half], w.intervals[half:]}
 }
 
 func total(some []interval) (n int64) {

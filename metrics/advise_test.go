@@ -227,6 +227,44 @@ func TestAdvise_Doubts(t *testing.T) {
 	}
 }
 
+// Every Growth that a Goal may have is answered, however few points and acquires the history has:
+// with figures, or with ErrTooLittle if the replay would have fewer than ten acquires.
+func TestAdvise_LittleLeft(t *testing.T) {
+	s := metrics.Snapshot{Hold: held(100, func() time.Duration { return 30 * time.Millisecond })}
+	s.Max = 4
+	advised, refused := 0, 0
+	for _, growth := range []float64{0.01, 0.03, 0.1, 0.3, 1, 3} {
+		for intervals := 1; intervals <= 40; intervals += 3 {
+			for _, rate := range []float64{0.6, 5, 50} {
+				h := replayed(rand.New(rand.NewPCG(21, uint64(intervals))), intervals, func(int) float64 { return rate })
+				a, err := metrics.Advise(s, h, metrics.Goal{Growth: growth})
+				if err != nil {
+					if refused++; !errors.Is(err, metrics.ErrTooLittle) {
+						t.Errorf("growth %v, %d intervals at %v: %v", growth, intervals, rate, err)
+					}
+					continue
+				}
+				advised++
+				if a.Low < 1 || a.Low > a.MaxSize || a.High < a.MaxSize || a.MaxSize > a.Peak || len(a.Curve) == 0 || math.IsNaN(a.Load) {
+					t.Errorf("growth %v, %d intervals at %v: %+v", growth, intervals, rate, a)
+				}
+				for _, c := range a.Curve {
+					if math.IsNaN(c.Waited) || math.IsNaN(c.Busy) || c.Wait < 0 {
+						t.Errorf("growth %v, %d intervals at %v: %+v", growth, intervals, rate, c)
+					}
+				}
+			}
+		}
+	}
+	if advised < 50 || refused < 50 {
+		t.Errorf("%d were advised, %d refused", advised, refused)
+	}
+	h := replayed(rand.New(rand.NewPCG(21, 22)), 10, func(int) float64 { return 5 })
+	if _, err := metrics.Advise(s, h, metrics.Goal{Growth: 0.01}); err == nil || !strings.Contains(err.Error(), "to replay with a Growth of 0.01") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAdvise_BadInput(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	s := metrics.Snapshot{Hold: held(100, func() time.Duration { return time.Millisecond })}

@@ -18,9 +18,9 @@ type Config struct {
 	// Overdue is how long a lease may last before it is reported, from 300 ms to a
 	// day. A lease that lasts longer is found within an eighth of Overdue and
 	// reported once, to OnOverdue, to Logger and as an [Event], and again when it
-	// ends. Leases that were acquired with [resource.Request.Shared] are not reported. The stack of its acquire is known only if the lease was sampled, as one in
-	// 512 is unless [resource.Config.SampleLeases] is 1. Zero means that no lease is
-	// reported.
+	// ends. Leases that were acquired with [resource.Request.Shared] are not reported.
+	// The stack of its acquire is known only if the lease was sampled, as one in 512 is
+	// unless [resource.Config.SampleLeases] is 1. Zero means that no lease is reported.
 	Overdue time.Duration
 	// OnOverdue is called with a lease that is overdue, on a goroutine of the meter.
 	// The next report waits for it. May be nil.

@@ -11,7 +11,9 @@ import (
 
 // MarshalJSON returns s as an object. Names begin with a lower-case letter. A duration
 // is a number of seconds with a fraction, a time has the format of RFC 3339 and is
-// omitted if zero, an error is its text, at most 200 bytes of printable characters.
+// omitted if zero, an error is its text, at most 200 bytes of printable characters. What looks
+// like a secret is removed from texts of errors, events, labels, settings and policies; names,
+// classes and the result of [resource.Config] Describe are as they were given.
 // Lists and maps are never null. For a histogram see [Histogram.MarshalJSON].
 func (s Snapshot) MarshalJSON() ([]byte, error) {
 	return json.Marshal(jsonSnapshot{
@@ -22,7 +24,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		},
 		MinIdle: s.MinIdle, OldestWait: seconds(s.OldestWait),
 		Wait: s.Wait, Hold: s.Hold, Make: s.Make, Check: s.Check, Close: s.Close,
-		Destroyed: orEmpty(s.Destroyed), Refused: orEmpty(s.Refused),
+		Destroyed: labels(s.Destroyed), Refused: labels(s.Refused),
 		Overdue:   s.Overdue,
 		Resources: list(s.Resources, resourceOf),
 		Waiting:   list(s.Waiting, waitingOf),
@@ -36,7 +38,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 		Settings: list(s.Settings, settingOf),
 
 		Held:   list(s.Held, heldOf),
-		Events: list(s.Events, func(e Event) jsonEvent { return jsonEvent(e) }),
+		Events: list(s.Events, eventOf),
 	})
 }
 
@@ -222,7 +224,7 @@ type jsonPolicy struct {
 }
 
 func policyOf(p resource.PolicyState) jsonPolicy {
-	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Clean(p.State, text.MaxError)}
+	return jsonPolicy{p.Moment, text.Clean(p.Type, text.MaxError), text.Discreet(p.State)}
 }
 
 type jsonQuota struct {
@@ -250,7 +252,7 @@ type jsonQuota struct {
 
 func quotaOf(q resource.SharedQuota) jsonQuota {
 	return jsonQuota{
-		Name: text.Clean(q.Name, text.MaxError), Holder: text.Clean(q.Holder, text.MaxError), Mode: text.Clean(q.Mode, text.MaxLabel),
+		Name: text.Clean(q.Name, text.MaxError), Holder: text.Clean(q.Holder, text.MaxError), Mode: text.DiscreetTo(q.Mode, text.MaxLabel),
 		Granted: q.Granted, Held: q.Held, Want: q.Want, Target: q.Target, Limit: q.Limit, Highest: q.Highest,
 		Total: q.Total, Holders: q.Holders, Waiting: q.Waiting, Learning: q.Learning, Lost: seconds(q.Lost), LostCause: text.Of(q.LostCause),
 		Over: q.Over, OverTotal: q.OverTotal, Closed: q.Closed, Operations: q.Operations, Failed: q.Failed,
@@ -381,7 +383,7 @@ func endpointsOf(e *resource.Endpoints) jsonEndpoints {
 
 func endpointOf(e resource.EndpointInfo) jsonEndpoint {
 	return jsonEndpoint{
-		Addr: text.Discreet(e.Addr), Zone: text.Clean(e.Zone, text.MaxLabel), Priority: e.Priority, Status: text.Clean(e.Status, text.MaxLabel),
+		Addr: text.Discreet(e.Addr), Zone: text.Clean(e.Zone, text.MaxLabel), Priority: e.Priority, Status: text.DiscreetTo(e.Status, text.MaxLabel),
 		Cause: text.Of(e.Cause), For: seconds(e.For), Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load,
 		Latency: seconds(e.Latency), Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad,
 		Refused: e.Refused, Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
@@ -435,6 +437,8 @@ type jsonEvent struct {
 	More int64     `json:"more"`
 }
 
+func eventOf(e Event) jsonEvent { return jsonEvent{e.Time, e.Kind, text.Discreet(e.Text), e.More} }
+
 // list converts each of from; never nil.
 func list[A, B any](from []A, shape func(A) B) []B {
 	to := make([]B, len(from))
@@ -444,9 +448,11 @@ func list[A, B any](from []A, shape func(A) B) []B {
 	return to
 }
 
-func orEmpty(m map[string]int64) map[string]int64 {
-	if m == nil {
-		return map[string]int64{}
+// labels returns the counts of m without what looks like a secret in a label; never nil.
+func labels(m map[string]int64) map[string]int64 {
+	out := make(map[string]int64, len(m))
+	for label, n := range m {
+		out[text.Discreet(label)] += n
 	}
-	return m
+	return out
 }

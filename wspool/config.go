@@ -310,6 +310,7 @@ type Config struct {
 	Reclaim bool
 
 	observer bridge.Observer // of package cluster; nil: none
+	given    *Config         // with MakeGate and Trace as the user of package cluster set them; nil: as here
 }
 
 // check names every bad field.

@@ -23,7 +23,11 @@ func (h *hub) settings() []resource.Setting {
 			c.SweepInterval = resource.DefaultSweepInterval
 		}
 	}
-	fields := settings.Of(*h.given, filled, zero)
+	given := *h.given
+	if by := given.given; by != nil {
+		given.MakeGate, given.Trace = by.MakeGate, by.Trace
+	}
+	fields := settings.Of(given, filled, zero)
 	all := make([]resource.Setting, len(fields))
 	for i, f := range fields {
 		switch f.Name {

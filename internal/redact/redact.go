@@ -38,8 +38,10 @@ const maxLooked = 64 << 10
 
 // Hide removes from s what looks like a secret: user and password, query and fragment of
 // each URL, percent-encoded URLs included, and of a data source name without a scheme
-// (user:password@host); the value of key=value if the key names a secret, as in ;token=…;
-// and what follows Authorization: or Bearer. Text beyond 64 KiB is removed.
+// (user:password@host); the value of key=value, and of a key with a colon as in JSON, YAML and
+// headers, if the key names a secret; what follows Authorization: or Bearer; and the rest of a
+// line after Cookie:, Set-Cookie: and Sec-WebSocket-Protocol:. Text beyond 64 KiB is removed.
+// A secret that has no such form stays.
 func Hide(s string) string {
 	if len(s) > maxLooked {
 		s = s[:maxLooked]
@@ -51,17 +53,60 @@ func Hide(s string) string {
 	if strings.Contains(s, "@") {
 		s = dsn.ReplaceAllStringFunc(s, hideDSN)
 	}
-	if strings.Contains(s, "=") {
-		s = pair.ReplaceAllString(s, "${1}"+Dots)
+	// An expression costs much more than the search for words without which it cannot match.
+	words := strings.ToLower(s)
+	if containsAny(words, "authorization", "bearer") {
+		s = header.ReplaceAllString(s, "${1}"+Dots) // before field, which removes the first word of the value
 	}
-	return header.ReplaceAllString(s, "${1}"+Dots)
+	if strings.ContainsAny(words, "=:") && containsAny(words, names...) {
+		s = pair.ReplaceAllString(s, "${1}"+Dots)
+		s = field.ReplaceAllString(s, "${1}${2}"+Dots)
+	}
+	if containsAny(words, "cookie", "sec-websocket-protocol") {
+		s = line.ReplaceAllString(s, "${1}"+Dots)
+	}
+	return s
 }
+
+// names are in every key that pair and field find, in lower case.
+var names = []string{"passw", "passphrase", "pwd", "secret", "key", "session", "jwt", "token", "sig", "credential", "auth", "sid", "ticket"}
+
+func containsAny(s string, words ...string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// Parts of the expressions below. What precedes the name in a key, as in X-Amz-Signature, does not
+// matter. strong are the names that are hidden in prose too, such as "password: x"; weak are words
+// that errors use before a colon, as in "unexpected token: EOF".
+const (
+	strong = `(?:password|passwd|passphrase|pwd|secret|(?:api|access|account|secret|private|shared|subscription|auth)[_-]?key|session[_-]?id|jwt)`
+	weak   = `(?:token|signature|sig|credentials?|auth|sid|ticket)`
+	colon  = `\\*["']?\s?:`
+	plain  = `[^\s;&,"'<>]`
+	quoted = `\\*"(?:[^"\\]|\\.)*"?|\\*'(?:[^'\\]|\\.)*'?`
+	list   = `\[(?:"(?:[^"\\]|\\.)*"?|[^"\]])*\]?` + plain + `*`
+	value  = `(?:` + quoted + `|` + list + `|` + plain + `+)`
+)
 
 var (
 	// A key that names a secret, =, and the value.
-	pair = regexp.MustCompile(`(?i)((?:^|[^a-z])(?:[a-z0-9]+[_.-]?)*?(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|account|secret|private|shared|subscription|auth)[_-]?key|signature|sig|credentials?|authorization|auth|session[_-]?id|sid|jwt|ticket)\s?=\s?)(?:"[^"]*"?|'[^']*'?|[^\s;&,"'<>]+)`)
+	pair = regexp.MustCompile(`(?i)((?:` + strong + `|authorization|` + weak + `)\s?=\s?)(?:` + quoted + `|` + plain + `+)`)
+	// The same with a colon, as in JSON, YAML, headers and what fmt prints of maps and structs. A
+	// weak name counts if it has a prefix (access_token), if it is quoted, if the value follows the
+	// colon at once, or if the value has a digit and is not short, or is long.
+	field = regexp.MustCompile(`(?i)((?:` +
+		`(?:` + strong + `|x-[a-z0-9-]*key|[a-z0-9][_.-]?(?:token|signature|credentials?))` + colon + `\s?|` +
+		weak + `(?:\\*["']\s?:\s?|:))` + `)` + value +
+		`|(` + weak + `\s?:\s)(?:` + plain + `*[0-9]` + plain + `{3,}|` + plain + `{3,}[0-9]` + plain + `*|` + plain + `{20,})`)
 	// An Authorization header, or a bearer token.
-	header = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization["']?\s?:\s?["']?|\bbearer\s)[a-z0-9+/=._~-]+(?:\s[a-z0-9+/=._~-]{8,})?`)
+	header = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization\\*["']?\s?:\s?\[?\\*["']?|\bbearer\s)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[a-z0-9+/=._~-]+(?:\s[a-z0-9+/=._~-]{8,})?`)
+	// A header whose value has no form that would end before the line does.
+	line = regexp.MustCompile(`(?i)(\b(?:set-)?cookie\\*["']?\s?:|\bsec-websocket-protocol\\*["']?\s?:)[^\r\n]+`)
 	// user:password@ and what follows. The output of hideURLs does not match, because the
 	// user was removed.
 	dsn = regexp.MustCompile(`[^\s"'<>` + "`" + `(/@:=…]+:[^\s"'<>` + "`" + `…]*@[^\s"'<>` + "`" + `]*`)

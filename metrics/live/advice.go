@@ -22,8 +22,8 @@ import (
 // adviceLasts. So it uses at most 1/idleShare of a core, and nothing while no page asks. The
 // collector knows nothing of it, so an advice never delays an update.
 type adviser struct {
-	turn chan struct{} // held by the request that computes or rests
-	paid time.Time     // guarded by turn: before it no advice is computed
+	turn      chan struct{} // held by the request that computes or rests
+	restUntil time.Time     // guarded by turn: before it no advice is computed
 
 	mu   sync.Mutex
 	kept map[adviceKey]kept
@@ -52,10 +52,16 @@ func newAdviser() *adviser {
 var errNoHistory = errors.New("the meter keeps no history")
 
 // get returns the advice of that key: a kept one, or what compute returns. It waits for its
-// turn until ctx ends or closed is closed.
+// turn until ctx ends or closed is closed. If closed was closed before, it returns a kept one or
+// errClosed.
 func (a *adviser) get(ctx context.Context, closed <-chan struct{}, key adviceKey, compute func() advice) (advice, error) {
 	if one, ok := a.find(key); ok {
 		return one, nil
+	}
+	select {
+	case <-closed: // the select below would choose at random between it and a free turn
+		return advice{}, errClosed
+	default:
 	}
 	select {
 	case a.turn <- struct{}{}:
@@ -68,7 +74,7 @@ func (a *adviser) get(ctx context.Context, closed <-chan struct{}, key adviceKey
 	if one, ok := a.find(key); ok { // computed by the request before this one
 		return one, nil
 	}
-	rest := time.NewTimer(time.Until(a.paid))
+	rest := time.NewTimer(time.Until(a.restUntil))
 	defer rest.Stop()
 	select {
 	case <-rest.C:
@@ -82,7 +88,7 @@ func (a *adviser) get(ctx context.Context, closed <-chan struct{}, key adviceKey
 	now := time.Now()
 	took := now.Sub(begun)
 	one.Took = seconds(took)
-	a.paid = now.Add((idleShare - 1) * took)
+	a.restUntil = now.Add((idleShare - 1) * took)
 	a.keep(key, kept{now, one})
 	one.Fresh = seconds(adviceLasts)
 	return one, nil

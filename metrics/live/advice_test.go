@@ -232,6 +232,35 @@ func TestAdviser_GivenUp(t *testing.T) {
 	})
 }
 
+// After Close an advice that is kept is answered, and for any other the request fails, also while
+// the turn is free.
+func TestAdvice_Closed(t *testing.T) {
+	closed := make(chan struct{})
+	close(closed)
+	for range 50 { // new ones: after an advice the adviser rests
+		a := newAdviser()
+		one, err := a.get(t.Context(), closed, adviceKey{pool: "a"}, func() advice { return advice{MaxSize: 1} })
+		if err != errClosed {
+			t.Fatalf("%+v, %v", one, err)
+		}
+	}
+	p := pageOf(t, busy("busy"))
+	adviceOf(t, p, "pool=busy")
+	p.Close()
+	r, text := get(t, p, "GET", "/p/advice.json?pool=busy&wait=1s")
+	if r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, errClosed.Error()) || r.Header.Get("Retry-After") == "" {
+		t.Errorf("after Close: %s: %s", r.Status, text)
+	}
+	if a := adviceOf(t, p, "pool=busy"); a.Problem != "" || a.MaxSize == 0 {
+		t.Errorf("the advice that is kept: %+v", a)
+	}
+	for _, name := range []string{"pools.json", "pool.json?pool=busy", "report.txt", "history.json"} {
+		if r, _ := get(t, p, "GET", "/p/"+name); r.StatusCode != http.StatusOK {
+			t.Errorf("%s after Close: %s", name, r.Status)
+		}
+	}
+}
+
 // While an advice is computed, updates and other answers come as ever.
 func TestAdvice_DelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

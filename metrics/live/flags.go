@@ -76,7 +76,7 @@ func (f *flagger) pool(s *metrics.Snapshot, outage time.Duration) {
 	if s.Outage {
 		says, lasts := "outage", ""
 		if outage > 0 {
-			says, lasts = "outage for "+long(outage), " for "+long(outage)
+			says, lasts = "outage for "+formatAge(outage), " for "+formatAge(outage)
 		}
 		f.add("outage", "bad", says, docOutage, "Creation has been failing%s; %s failed since the pool was made.%s",
 			lasts, counted(s.Failed, "creation has", "creations have"), last(" The last one: %s.", s.LastMake))
@@ -86,7 +86,7 @@ func (f *flagger) pool(s *metrics.Snapshot, outage time.Duration) {
 			counted(s.Overdue, "lease is", "leases are"), limitOf(s), longest(s.Held))
 	}
 	if s.Load.Waiting > 0 {
-		why := fmt.Sprintf("%s, the first for %s: %s of %s are leased", counted(s.Load.Waiting, "caller waits", "callers wait"), lasting(s.OldestWait),
+		why := fmt.Sprintf("%s, the first for %s: %s of %s are leased", counted(s.Load.Waiting, "caller waits", "callers wait"), formatDuration(s.OldestWait),
 			number(s.Leased), counted(s.Max, "resource", "resources"))
 		for _, part := range []struct {
 			n    int
@@ -143,7 +143,7 @@ func longest(held []metrics.Held) string {
 		if !h.Overdue {
 			continue
 		}
-		s := "; the longest for " + lasting(h.For)
+		s := "; the longest for " + formatDuration(h.For)
 		if at, ok := own(h.Stack); ok {
 			s += fmt.Sprintf(", acquired in %s (%s)", shortName(at.Func), fileLine(at))
 		}
@@ -180,8 +180,8 @@ func fileLine(f metrics.Frame) string {
 
 func (f *flagger) quota(q *resource.SharedQuota) {
 	if q.Lost > 0 {
-		f.add("lost", "bad", "engine lost for "+long(q.Lost), docFleet, "No claim of this process has been answered for %s, so it does what its mode says (%s).%s",
-			long(q.Lost), text.Discreet(q.Mode), last(" The last error: %s.", q.LostCause))
+		f.add("lost", "bad", "engine lost for "+formatAge(q.Lost), docFleet, "No claim of this process has been answered for %s, so it does what its mode says (%s).%s",
+			formatAge(q.Lost), text.Discreet(q.Mode), last(" The last error: %s.", q.LostCause))
 	}
 	if q.Over > 0 {
 		f.add("over", "bad", number(q.Over)+" beyond the grant", docFleet,
@@ -208,8 +208,8 @@ func (f *flagger) multiplexer(m *resource.Multiplexer) {
 			"%s an id that was never sent on the connection: the server or a proxy mixes up calls, or the codec reads the wrong field.", counted(m.Unknown, "reply had", "replies had"))
 	}
 	if m.Waiting > 0 {
-		f.add("waiting", "warn", fmt.Sprintf("%s without room for %s", counted(m.Waiting, "caller", "callers"), lasting(m.OldestWait)), docShared,
-			"%s for a connection to have room, the first for %s: %s in flight on %s, which may have %s each.", counted(m.Waiting, "caller waits", "callers wait"), lasting(m.OldestWait),
+		f.add("waiting", "warn", fmt.Sprintf("%s without room for %s", counted(m.Waiting, "caller", "callers"), formatDuration(m.OldestWait)), docShared,
+			"%s for a connection to have room, the first for %s: %s in flight on %s, which may have %s each.", counted(m.Waiting, "caller waits", "callers wait"), formatDuration(m.OldestWait),
 			counted(m.InFlight, "call is", "calls are"), counted(max(0, m.Held-m.Draining), "connection", "connections"), number(m.Limit))
 	}
 	if 2*m.Orphans > m.MaxOrphans*max(1, m.Held) {
@@ -237,7 +237,7 @@ func (f *flagger) endpoints(e *resource.Endpoints) {
 		if !one.Ejected {
 			continue
 		}
-		says := fmt.Sprintf("%s for %s, after %s and %s", text.Discreet(one.Addr), long(one.For), counted(one.Bad, "failure", "failures"), counted(one.Probes, "probe", "probes"))
+		says := fmt.Sprintf("%s for %s, after %s and %s", text.Discreet(one.Addr), formatAge(one.For), counted(one.Bad, "failure", "failures"), counted(one.Probes, "probe", "probes"))
 		ejected = append(ejected, says+last(" (%s)", one.Cause))
 	}
 	n := len(ejected)

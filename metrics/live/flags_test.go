@@ -186,6 +186,7 @@ func TestDocsAt(t *testing.T) {
 	for in, want := range map[string]string{
 		"": docsURL, "https://wiki.example/pools/": "https://wiki.example/pools/", "http://wiki.example/pools": "http://wiki.example/pools/", "/docs/": "/docs/", "../docs": "../docs/",
 		"javascript:alert(1)//": docsURL, "JAVASCRIPT:alert(1)": docsURL, "data:text/html,x": docsURL, "file:///etc/": docsURL, "%zz": docsURL, "\x00": docsURL, " https://x/": docsURL,
+		"https://me:s3cret@wiki.example/a%20b": "https://wiki.example/a%20b/", "//me@wiki.example/": "//wiki.example/",
 	} {
 		if got := Handler(Config{Docs: in}).cfg.Docs; got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
@@ -202,7 +203,7 @@ func TestWords(t *testing.T) {
 		0: "0", 999: "1.00 µs", 12_345: "12.3 µs", 999_600: "1.00 ms", 123 * time.Millisecond: "123 ms", 999_600_000: "1.00 s", 59_940 * time.Millisecond: "59.9 s",
 		59_960 * time.Millisecond: "59 s", 90 * time.Second: "1 min 30 s", 2*time.Hour + 3*time.Minute: "2 h 3 min", 50 * time.Hour: "2 d 2 h",
 	} {
-		if got := lasting(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)
 		}
 	}

@@ -15,8 +15,10 @@
 // they go.
 //
 // The page shows names of pools and classes, the result of [resource.Config] Describe,
-// texts of errors without what looks like a secret, names and lines of functions, and of
-// settings numbers, names of functions and of types. It changes nothing. Restrict access
+// names and lines of functions, of settings numbers and names of functions and types, and texts
+// of errors, panics, events and policies. From these texts what looks like a secret is removed;
+// a secret that does not look like one stays, and so do names, classes and descriptions as the
+// program gave them. The page changes nothing. Restrict access
 // to it as to the profiles of net/http/pprof: mount it on a port of its own, or behind a
 // login. A port of localhost is not a login: through DNS rebinding, a site that is open
 // in a browser on the same machine can read it. There, accept known values of Host
@@ -26,7 +28,8 @@
 //
 //	pools.json           {"time", "pools", "more"}: all pools, without lists
 //	pool.json?pool=NAME  {"pool", "matched"}: one pool, with its lists
-//	report.txt           a text for the ticket of a bug; report.txt?pool=NAME of one pool
+//	report.txt           a text for the ticket of a bug; report.txt?pool=NAME of one pool. Read it
+//	                     before you publish it: a secret that does not look like one stays
 //	events               the stream that feeds the page; its format may change
 //	history.json         the histories that the charts begin with; its format may change
 //	advice.json          what metrics.Advise recommends for a pool; its format may change
@@ -76,8 +79,9 @@ type Config struct {
 	// an update takes more than a tenth of Every, the time is longer.
 	Every time.Duration
 	// Docs is the address before the names of the documents to which the page links where
-	// something is wrong, such as operating.md#what-an-outage-looks-like, with the schemes http or https, or
-	// a path on this server. Empty, and anything else: those of the repository on GitHub.
+	// something is wrong, such as operating.md#what-an-outage-looks-like, with the schemes http
+	// or https, or a path on this server. A user and password in it are removed. Empty, and
+	// anything else: those of the repository on GitHub.
 	Docs string
 	// Limit is the number of entries that the page shows of each list of one pool, at
 	// most 10,000. Zero or less means 100. Different views that are open at the same
@@ -181,6 +185,10 @@ func docsAt(base string) string {
 	if base == "" || err != nil || u.Opaque != "" || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
 		return docsURL
 	}
+	if u.User != nil { // every viewer gets the address
+		u.User = nil
+		base = u.String()
+	}
 	if !strings.HasSuffix(base, "/") {
 		base += "/"
 	}
@@ -188,8 +196,9 @@ func docsAt(base string) string {
 }
 
 // Close ends every stream and the collector, and waits for the collector, which may be
-// in its last update. Other requests are still answered. Calling Close again does
-// nothing.
+// in its last update. Other requests are still answered, but of advice.json only those for
+// an advice that was computed lately; the others fail with the status 503. Calling Close
+// again does nothing.
 func (p *Page) Close() {
 	p.mu.Lock()
 	if !p.shut {

@@ -86,7 +86,7 @@ func toEndpointRows(all []resource.EndpointInfo) []endpoint {
 	out := make([]endpoint, len(all))
 	for i, e := range all {
 		out[i] = endpoint{
-			Addr: names.Unique(text.Discreet(e.Addr)), Zone: cut(e.Zone), Priority: e.Priority, Status: cut(e.Status), Cause: text.Of(e.Cause), For: seconds(e.For),
+			Addr: names.Unique(text.Discreet(e.Addr)), Zone: cut(e.Zone), Priority: e.Priority, Status: text.Discreet(e.Status), Cause: text.Of(e.Cause), For: seconds(e.For),
 			Ranked: e.Ranked, Failing: e.Failing, Ejected: e.Ejected, Share: spread.Finite(e.Share), Load: e.Load, Latency: seconds(e.Latency),
 			Idle: e.Idle, Leased: e.Leased, Shared: e.Shared, Making: e.Making, Begun: e.Begun, Good: e.Good, Bad: e.Bad, Refused: e.Refused,
 			Ejections: e.Ejections, Probes: e.Probes, Moved: e.Moved,
@@ -120,7 +120,7 @@ func toMuxConns(all []resource.MultiplexedResource) []muxConn {
 
 func toQuota(q resource.SharedQuota) quota {
 	out := quota{
-		Name: cut(q.Name), Holder: cut(q.Holder), Mode: cut(q.Mode),
+		Name: cut(q.Name), Holder: cut(q.Holder), Mode: text.Discreet(q.Mode),
 		Granted: q.Granted, Held: q.Held, Want: q.Want, Target: q.Target, Limit: q.Limit, Highest: q.Highest,
 		Total: q.Total, Holders: q.Holders, Waiting: q.Waiting, Learning: q.Learning,
 		Over: q.Over, OverTotal: q.OverTotal, Closed: q.Closed, Operations: q.Operations, Failed: q.Failed,

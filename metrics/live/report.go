@@ -23,7 +23,7 @@ const (
 	reportEvents = 40
 	reportSites  = 5
 	reportFrames = 12
-	reportLeases = 1000 // that are grouped by stack
+	reportLeases = 1000 // that are grouped by stack; no list of the snapshot is longer
 	reportLines  = 32   // of each other list
 	reportWidth  = 1000 // bytes of a line
 )
@@ -79,6 +79,7 @@ func (u *update) report(shown []*known, more int) string {
 	}
 	for _, k := range shown {
 		w.pool(u, k.brief.Name)
+		k.full = nil // the snapshots of all pools together may be large
 	}
 	return w.String()
 }
@@ -134,7 +135,7 @@ func (w *reporter) pool(u *update, name string) {
 		}
 	}()
 	defer contain(&problem, "a look at its snapshot")
-	k := u.lists(name)
+	k := u.listsUpTo(name, reportLeases)
 	if k.full == nil {
 		problem = k.problem
 		return
@@ -180,9 +181,9 @@ func (w *reporter) settings(title string, all []resource.Setting) {
 
 func (w *reporter) counters(s *metrics.Snapshot) {
 	w.title("Counters since the pool was made")
-	w.line("  acquired %s, released %s, waited %s (%s in all)", number(s.Acquired), number(s.Released), number(s.Waited), lasting(s.WaitTime))
+	w.line("  acquired %s, released %s, waited %s (%s in all)", number(s.Acquired), number(s.Released), number(s.Waited), formatDuration(s.WaitTime))
 	w.line("  acquires failed %s%s", number(s.Failures.Total()), byLabel(failures(s.Failures)))
-	w.line("  created %s in %s, failed %s, refused %s, withdrawn %s; outages %s", number(s.Made), lasting(s.MakeTime), number(s.Failed), number(s.Stats.Refused),
+	w.line("  created %s in %s, failed %s, refused %s, withdrawn %s; outages %s", number(s.Made), formatDuration(s.MakeTime), number(s.Failed), number(s.Stats.Refused),
 		number(s.Withdrawn), number(s.Outages))
 	w.line("  destroyed %s, hijacked %s, evicted %s, unhealthy %s, invalidated %s, failed in OnRelease %s, panics %s", number(s.Stats.Destroyed),
 		number(s.Hijacked), number(s.Evicted), number(s.Unhealthy), number(s.Invalidated), number(s.ReleaseFailed), number(s.Panics))
@@ -209,7 +210,7 @@ func (w *reporter) latencies(s *metrics.Snapshot) {
 		of   metrics.Histogram
 	}{{"wait", s.Wait}, {"lease", s.Hold}, {"creation", s.Make}, {"check", s.Check}, {"destroy", s.Close}} {
 		if h.of.Count > 0 {
-			w.line("  %-9s %s, %s, %s, %s", h.name, number(h.of.Count), lasting(h.of.Quantile(0.5)), lasting(h.of.Quantile(0.9)), lasting(h.of.Quantile(0.99)))
+			w.line("  %-9s %s, %s, %s, %s", h.name, number(h.of.Count), formatDuration(h.of.Quantile(0.5)), formatDuration(h.of.Quantile(0.9)), formatDuration(h.of.Quantile(0.99)))
 		}
 	}
 }
@@ -242,7 +243,7 @@ func (w *reporter) minutes(k *known) {
 		}
 		if n > 0 {
 			w.line("  until %s: %s, %s, %s, %s; %s, %s; %s", to.UTC().Format("15:04:05"), number(sum.Acquired), number(sum.Waited), number(sum.Made),
-				number(sum.Failed), number(sum.Load.Leased), number(sum.Load.Waiting), lasting(sum.WaitP99))
+				number(sum.Failed), number(sum.Load.Leased), number(sum.Load.Waiting), formatDuration(sum.WaitP99))
 		}
 	}
 }
@@ -297,8 +298,9 @@ func (w *reporter) held(s *metrics.Snapshot) {
 	}
 	var sites []*site
 	by := make(map[string]*site)
+	keys := make(stackKeys)
 	for _, h := range oldest {
-		key := fmt.Sprint(h.Stack)
+		key := keys.of(h.Stack)
 		if by[key] == nil {
 			by[key] = &site{stack: h.Stack, first: h}
 			sites = append(sites, by[key])
@@ -310,7 +312,7 @@ func (w *reporter) held(s *metrics.Snapshot) {
 		if one.first.Overdue {
 			overdue = ", overdue"
 		}
-		w.line("  %s, the longest for %s%s", counted(one.n, "lease", "leases"), lasting(one.first.For), overdue)
+		w.line("  %s, the longest for %s%s", counted(one.n, "lease", "leases"), formatDuration(one.first.For), overdue)
 		for _, f := range first(one.stack, reportFrames) {
 			w.line("    %s (%s)", f.Func, fileLine(f))
 		}
@@ -351,7 +353,7 @@ func (w *reporter) parts(s *metrics.Snapshot) {
 		w.line("  priority %d, failovers %d, answers of the resolver %d, not applied %d, moved %d", e.Priority, e.Failovers, e.Updates, e.UpdatesFailed, e.Moved)
 		w.list(len(e.All), func(i int) {
 			one := &e.All[i]
-			w.line("  %s: %s for %s, %d connections, good %d, bad %d, refused %d%s", text.Discreet(one.Addr), text.Discreet(one.Status), long(one.For),
+			w.line("  %s: %s for %s, %d connections, good %d, bad %d, refused %d%s", text.Discreet(one.Addr), text.Discreet(one.Status), formatAge(one.For),
 				one.Idle+one.Leased, one.Good, one.Bad, one.Refused, last(": %s", one.Cause))
 		})
 	}

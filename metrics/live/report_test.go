@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +60,10 @@ func TestReport(t *testing.T) {
 }
 
 // Whatever text of a pool has a secret in it: what looks like one is not in the report, nor
-// in any other answer.
+// in pool.json, nor in what the page gets.
 func TestReport_Secrets(t *testing.T) {
-	const hidden = "wss://me:s3cret@host.example/p?token=s3cret failed; password=s3cret; Authorization: Bearer s3cret0123456789"
+	const hidden = "wss://me:s3cret@host.example/p?token=s3cret failed; password=s3cret; Authorization: Bearer s3cret0123456789; " +
+		`{"token":"s3cret","password": "s3cret"}; api_key: s3cret map[X-Api-Key:[s3cret]] Cookie: session=s3cret`
 	err := errors.New(hidden)
 	f := sample()
 	s := &f.s
@@ -75,7 +77,19 @@ func TestReport_Secrets(t *testing.T) {
 	s.Multiplexers[0].Settings = s.Settings
 	s.Events = []metrics.Event{{Time: time.Now(), Kind: "failed", Text: hidden}}
 	s.Destroyed, s.Refused = map[string]int64{hidden: 1}, map[string]int64{hidden: 1}
-	p := pageOf(t, f)
+	s.Outage, s.Since = true, time.Now()
+	p := pageOf(t, f, loud{hidden})
+	_, json := get(t, p, "GET", "/p/pool.json?pool=speech")
+	_, loudly := get(t, p, "GET", "/p/pool.json?pool=unnamed")
+	u := p.update()
+	for what, text := range map[string]string{
+		"pool.json": json, "the frame": string(u.frame(view{pool: "speech", sort: "id"})), "the frame of a panic": string(u.frame(view{pool: "unnamed", sort: "id"})),
+		"pool.json of a panic": loudly, "the report of all": textOf(t, p, ""),
+	} {
+		if strings.Contains(text, "s3cret") || !strings.Contains(text, "host.example") {
+			t.Errorf("%s is\n%s", what, text)
+		}
+	}
 	if text := textOf(t, p, "?pool=speech"); strings.Contains(text, "s3cret") || !strings.Contains(text, "host.example") {
 		t.Errorf("the report is\n%s", text)
 	}
@@ -86,6 +100,53 @@ func TestReport_Secrets(t *testing.T) {
 	}
 	if text := fmt.Sprint(toSettings(s.Settings), toSettings(s.Multiplexers[0].Settings)); strings.Contains(text, ":s3cret") || strings.Contains(text, "token=s3cret") {
 		t.Errorf("the settings are %s", text)
+	}
+}
+
+// loud is a meter that panics with a text.
+type loud struct{ text string }
+
+func (l loud) Snapshot(int) metrics.Snapshot { panic(l.text) }
+
+// The stacks of held leases, which leases share, are compared where they are in memory: the work
+// does not grow with the number of leases, and stacks that are equal are one.
+func TestReport_Stacks(t *testing.T) {
+	stack := func() []metrics.Frame {
+		return []metrics.Frame{{Func: "shop.charge", File: "/src/charge.go", Line: 1}, {Func: "shop.serve", File: "/src/serve.go", Line: 2}}
+	}
+	f := named("many")
+	shared, equal := stack(), stack()
+	for i := range reportLeases {
+		one := shared
+		if i%2 == 0 {
+			one = equal
+		}
+		f.s.Held = append(f.s.Held, metrics.Held{ID: uint64(i), For: time.Minute, Stack: one})
+	}
+	if text := textOf(t, pageOf(t, f), "?pool=many"); !strings.Contains(text, "  1,000 leases, the longest for 1 min 0 s\n    shop.charge (src/charge.go:1)\n") {
+		t.Errorf("the report is\n%s", text)
+	}
+	if n := testing.AllocsPerRun(5, func() { new(reporter).held(&f.s) }); n > 200 {
+		t.Errorf("for %d leases of 2 stacks it allocates %v times", reportLeases, n)
+	}
+}
+
+// A report asks for no longer lists than it groups, and keeps no snapshot of a pool that it has written.
+func TestReport_Snapshots(t *testing.T) {
+	all := []*fake{named("a"), named("b"), named("c")}
+	p := pageOf(t, all[0], all[1], all[2])
+	u := p.update()
+	shown, _ := u.chosen("")
+	if text := u.report(shown, 0); strings.Count(text, "== Pool ") != len(all) {
+		t.Errorf("the report is\n%s", text)
+	}
+	for i, f := range all {
+		if k := u.find(f.s.Name); k.full != nil {
+			t.Errorf("the snapshot of %s is kept", f.s.Name)
+		}
+		if full, _ := f.times(); full != 1 || slices.Max(all[i].asked) > reportLeases {
+			t.Errorf("%s was asked for %v entries", f.s.Name, f.asked)
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func ask(m Meter, limit int) (s metrics.Snapshot, problem string) {
 // contain is deferred where code of the user may panic.
 func contain(problem *string, what string) {
 	if r := recover(); r != nil {
-		*problem = cut(fmt.Sprintf("%s panicked: %v", what, r))
+		*problem = text.DiscreetTo(fmt.Sprintf("%s panicked: %v", what, r), maxText)
 	}
 }
 
@@ -104,10 +104,13 @@ func registered() []Meter {
 
 // lists returns a pool with its lists, which are taken once an update; nil if there is
 // no such pool. Its full is nil if it has a problem.
-func (u *update) lists(name string) *known {
+func (u *update) lists(name string) *known { return u.listsUpTo(name, scanned) }
+
+// listsUpTo is lists with at most limit entries, if they have not been taken before.
+func (u *update) listsUpTo(name string, limit int) *known {
 	k := u.find(name)
 	if k != nil && k.full == nil && k.problem == "" {
-		s, problem := ask(k.meter, scanned)
+		s, problem := ask(k.meter, limit)
 		if k.problem = problem; problem == "" {
 			s.Name = k.brief.Name
 			k.full = &s
@@ -131,7 +134,7 @@ func (u *update) pool(v view) []byte {
 		if err == nil {
 			return b
 		}
-		problem = cut(fmt.Sprintf("its snapshot cannot be shown: %v", err))
+		problem = text.DiscreetTo(fmt.Sprintf("its snapshot cannot be shown: %v", err), maxText)
 	}
 	return u.problem(v.pool, problem, false)
 }
@@ -165,7 +168,7 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 	d = detail{
 		summary: brief, Time: u.at,
 		Hold: toHistogram(s.Hold), Make: toHistogram(s.Make), Check: toHistogram(s.Check), Close: toHistogram(s.Close),
-		Destroyed: s.Destroyed, Refused: s.Refused, Outages: s.Outages,
+		Destroyed: labels(s.Destroyed), Refused: labels(s.Refused), Outages: s.Outages,
 		Held: toHeld(s.Held, u.limit), Waiters: toWaiters(s.Waiting, u.limit),
 	}
 	shown, matched := v.resources(s.Resources, u.limit)
@@ -174,14 +177,14 @@ func (u *update) detail(v view, s *metrics.Snapshot) (d detail, problem string) 
 		d.Resources.Rows = append(d.Resources.Rows, toItem(r))
 	}
 	for _, p := range s.Policies {
-		d.Policies = append(d.Policies, policy{p.Moment, p.Type, cut(p.State)})
+		d.Policies = append(d.Policies, policy{p.Moment, p.Type, text.DiscreetTo(p.State, maxText)})
 	}
 	for _, f := range s.Facts {
 		d.Facts = append(d.Facts, fact(f))
 	}
 	d.Settings = toSettings(s.Settings)
 	for _, e := range first(s.Events, u.limit) {
-		d.Events = append(d.Events, happening{e.Time, e.Kind, cut(e.Text), e.More})
+		d.Events = append(d.Events, happening{e.Time, e.Kind, text.DiscreetTo(e.Text, maxText), e.More})
 	}
 	return d, ""
 }
@@ -200,6 +203,15 @@ func failures(f resource.AcquireFailures) map[string]int64 {
 		}
 	}
 	return by
+}
+
+// labels returns the counts of all without what looks like a secret in a label.
+func labels(all map[string]int64) map[string]int64 {
+	out := make(map[string]int64, len(all))
+	for label, n := range all {
+		out[text.DiscreetTo(label, maxText)] += n
+	}
+	return out
 }
 
 func toItem(r *resource.ResourceInfo) item {
@@ -231,16 +243,11 @@ func toSettings(all []resource.Setting) []setting {
 func toHeld(all []metrics.Held, limit int) held {
 	out := held{Matched: len(all), Rows: []lease{}, Stacks: [][]frame{}}
 	index := make(map[string]int) // in out.Stacks, by the key of a stack
-	keys := make(map[span]string) // of stacks by where they are in memory: leases share them
+	keys := make(stackKeys)
 	for _, h := range first(all, limit) {
 		row := lease{ID: h.ID, Lease: h.Lease, For: seconds(h.For), Class: cut(h.Class), Overdue: h.Overdue, Shared: h.Shared, Stack: -1}
 		if len(h.Stack) > 0 {
-			at := span{&h.Stack[0], len(h.Stack)}
-			key, ok := keys[at]
-			if !ok {
-				key = fmt.Sprint(h.Stack)
-				keys[at] = key
-			}
+			key := keys.of(h.Stack)
 			i, ok := index[key]
 			if !ok {
 				i = len(out.Stacks)
@@ -254,10 +261,27 @@ func toHeld(all []metrics.Held, limit int) held {
 	return out
 }
 
+// stackKeys has a text for each stack, equal for equal stacks, by the location of the stack in
+// memory: leases share stacks, so few texts are made.
+type stackKeys map[span]string
+
 // span is the location of a stack in memory.
 type span struct {
 	first *metrics.Frame
 	n     int
+}
+
+func (k stackKeys) of(stack []metrics.Frame) string {
+	if len(stack) == 0 {
+		return ""
+	}
+	at := span{&stack[0], len(stack)}
+	key, ok := k[at]
+	if !ok {
+		key = fmt.Sprint(stack)
+		k[at] = key
+	}
+	return key
 }
 
 func toStack(all []metrics.Frame) []frame {

@@ -29,23 +29,24 @@ func counted[N int | int64](n N, one, more string) string {
 	return number(n) + " " + more
 }
 
-// lasting writes a duration with three digits, or in two units.
-func lasting(d time.Duration) string {
+// formatDuration writes a duration with three digits, or in two units.
+func formatDuration(d time.Duration) string {
 	s := d.Seconds()
 	switch {
 	case d == 0:
 		return "0"
 	case s < 0.9995e-3:
-		return three(s*1e6) + " µs"
+		return threeDigits(s*1e6) + " µs"
 	case s < 0.9995:
-		return three(s*1e3) + " ms"
+		return threeDigits(s*1e3) + " ms"
 	case s < 59.95:
-		return three(s) + " s"
+		return threeDigits(s) + " s"
 	}
-	return long(d)
+	return formatAge(d)
 }
 
-func three(f float64) string {
+// threeDigits writes f, which is not negative, with three digits.
+func threeDigits(f float64) string {
 	switch {
 	case f >= 99.5:
 		return strconv.FormatFloat(f, 'f', 0, 64)
@@ -55,8 +56,8 @@ func three(f float64) string {
 	return strconv.FormatFloat(f, 'f', 2, 64)
 }
 
-// long writes a duration in whole units, as an age.
-func long(d time.Duration) string {
+// formatAge writes a duration in whole units, as an age.
+func formatAge(d time.Duration) string {
 	s := int64(d / time.Second)
 	days, h, m := s/86400, s/3600%24, s/60%60
 	switch {

@@ -266,9 +266,14 @@ func (c *Cluster) join(e endpoint.Endpoint) error {
 	case cfg.MaxSize > 0:
 		cfg.MaxSize = min(cfg.MaxSize, c.cfg.MaxEach)
 	}
-	cfg.MakeGate = &leavingGate{n, cfg.MakeGate}
-	cfg.Trace = n.trace(cfg.Trace)
-	bridge.Observe(&cfg, n)
+	given := cfg
+	if cfg.Trace != nil {
+		own := *cfg.Trace // the caller may change it after Config has returned
+		given.Trace = &own
+	}
+	cfg.MakeGate = &leavingGate{n, given.MakeGate}
+	cfg.Trace = n.trace(given.Trace)
+	bridge.Observe(&cfg, &given, n)
 	n.cfg = cfg
 	c.setNode(e.Addr, n)
 	if err := bridge.Open(c.manager, e.Addr); err != nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,7 +21,11 @@ func (c *Cluster) Inspect(limit int) resource.Inspection {
 	in.Endpoints = endpointsOf(&s, time.Now())
 	in.Panics += c.moves.panics.Load() + s.Set.Panics
 	if limit > 0 {
-		in.Settings = slices.Concat(c.shown, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
+		own := slices.Clone(c.shown)
+		if i := slices.IndexFunc(own, func(s resource.Setting) bool { return s.Name == "MaxTotal" }); in.Max != c.cfg.MaxTotal {
+			own[i].Value = fmt.Sprintf("%d, resized to %d", c.cfg.MaxTotal, in.Max)
+		}
+		in.Settings = slices.Concat(own, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
 			return s.Of == "wspool.ManagerConfig" // of the manager that c has made
 		}))
 	}

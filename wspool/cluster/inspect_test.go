@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/metrics"
 	"github.com/respool/respool/resource"
+	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/cluster"
 	"github.com/respool/respool/wspool/mux"
 )
@@ -124,6 +126,72 @@ func TestInspect(t *testing.T) {
 		}
 		if x := c.Inspect(9).Multiplexers; len(x) != 1 || x[0].Calls < calls || x[0].Held != 0 {
 			t.Errorf("after Close: %+v", x)
+		}
+	})
+}
+
+// openGate is a gate for dials that lets each begin.
+type openGate struct{}
+
+func (openGate) Admit(context.Context, resource.Request) (resource.Done, error) {
+	return func(resource.Outcome) {}, nil
+}
+
+// MakeGate and Trace are shown as the Config of an endpoint has them, without what the cluster adds, and
+// MaxTotal with the value of Resize.
+func TestInspect_Settings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct {
+			set                       func(cfg *wspool.Config)
+			gate, trace               string
+			gateDefault, traceDefault bool
+		}{
+			"not set": {func(*wspool.Config) {}, "not set", "not set", true, true},
+			"set": {func(cfg *wspool.Config) {
+				cfg.MakeGate = openGate{}
+				cfg.Trace = &resource.Trace{Waited: func(context.Context, resource.WaitEvent) {}}
+			}, "cluster_test.openGate", "1 function", false, false},
+		} {
+			w := newWorld(t).start("a:80", "b:80")
+			cfg := w.cfg(static(list("a:80", "b:80")))
+			of := cfg.Config
+			cfg.Config = func(e endpoint.Endpoint) (wspool.Config, error) {
+				one, err := of(e)
+				c.set(&one)
+				return one, err
+			}
+			one := open(t, cfg)
+			acquire(t, one).Release()
+			synctest.Wait()
+			rows := func() map[string]resource.Setting {
+				all := make(map[string]resource.Setting)
+				for _, s := range one.Inspect(10).Settings {
+					all[s.Of+"."+s.Name] = s
+				}
+				return all
+			}
+			got := rows()
+			if s := got["wspool.Config.MakeGate"]; s.Value != c.gate || s.Default != c.gateDefault {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if s := got["wspool.Config.Trace"]; s.Value != c.trace || s.Default != c.traceDefault {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if s := got["cluster.Config.MaxTotal"]; s.Value != fmt.Sprint(cfg.MaxTotal) {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if err := one.Resize(7); err != nil {
+				t.Fatal(err)
+			}
+			if s := rows()["cluster.Config.MaxTotal"]; s.Value != fmt.Sprintf("%d, resized to 7", cfg.MaxTotal) || s.Default {
+				t.Errorf("%s: after Resize: %+v", name, s)
+			}
+			if err := one.Resize(cfg.MaxTotal); err != nil {
+				t.Fatal(err)
+			}
+			if s := rows()["cluster.Config.MaxTotal"]; s.Value != fmt.Sprint(cfg.MaxTotal) {
+				t.Errorf("%s: after a Resize back: %+v", name, s)
+			}
 		}
 	})
 }

@@ -140,3 +140,37 @@ func TestAdvice_TooLittle(t *testing.T) {
 	b.until(`document.querySelector("#advice [role=status]").textContent.startsWith("There is no advice yet: metrics: too little was measured")`)
 	b.good()
 }
+
+// Leaving a pool gives up its advice, so that the server need not compute it.
+func TestAdvice_Left(t *testing.T) {
+	b := open(t)
+	began, ended := make(chan struct{}, 100), make(chan struct{}, 100)
+	m := sized("sized")
+	h := (&host{t: t, every: often, meters: func() []live.Meter { return []live.Meter{m} }, between: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/advice.json") {
+				began <- struct{}{}
+				<-r.Context().Done()
+				ended <- struct{}{}
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}}).start()
+	after := func(c chan struct{}, what string) {
+		t.Helper()
+		select {
+		case <-c:
+		case <-time.After(patience):
+			t.Fatalf("no request for advice has %s", what)
+		}
+	}
+	b.size(1280, 900, "light")
+	b.do(chromedp.Navigate(h.at("?pool=sized")))
+	b.until(`document.querySelectorAll("#counters dd").length > 0`)
+	eval[bool](b, `(document.querySelector("#advice").scrollIntoView(), true)`)
+	after(began, "begun")
+	eval[bool](b, `(document.querySelector("#home").click(), true)`)
+	after(ended, "ended")
+	b.good()
+}

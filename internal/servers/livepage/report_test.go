@@ -2,12 +2,17 @@ package livepage
 
 import (
 	"context"
+	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/respool/respool/metrics/live"
 )
 
 // may sets whether the page may use the clipboard.
@@ -97,5 +102,52 @@ func TestReport(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.until(state + `.startsWith("There is no report: ")`)
 	h.serve()
+	b.good()
+}
+
+// A report that comes after the dialog was opened again, for another pool, is not shown.
+func TestReport_OpenedAgain(t *testing.T) {
+	b := open(t)
+	var asked atomic.Int64
+	release := make(chan struct{})
+	meters := []live.Meter{telling("first"), telling("second")}
+	h := (&host{t: t, every: often, meters: func() []live.Meter { return meters }, between: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/report.txt") && asked.Add(1) == 1 {
+				<-release
+			}
+			next.ServeHTTP(w, r)
+		})
+	}}).start()
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
+	b.size(1280, 900, "light")
+	b.do(chromedp.Navigate(h.at("?pool=first")))
+	b.until(`document.querySelectorAll("#counters dd").length > 0`)
+	// A task of its own counts each text that was read, after the page has taken it.
+	eval[bool](b, `(() => {
+		const ask = window.fetch;
+		window.read = 0;
+		window.fetch = async (...a) => {
+			const r = await ask(...a);
+			const text = r.text.bind(r);
+			r.text = async () => { const s = await text(); setTimeout(() => window.read++, 0); return s; };
+			return r;
+		};
+		return true;
+	})()`)
+	const text = `document.querySelector("#ticket-text").value`
+	eval[bool](b, `(document.querySelector("#report").click(), document.querySelector("#ticket-close").click(), document.querySelector("#home").click(), true)`)
+	b.until(`document.querySelector("#one").hidden`)
+	eval[bool](b, `(document.querySelector("#report").click(), true)`)
+	b.until(text + `.includes("== Pool second") && read === 1`)
+	free()
+	b.until(`read === 2`)
+	if got := eval[string](b, text); !strings.Contains(got, "== Pool second") {
+		t.Errorf("the report is now\n%s", got)
+	}
+	if n := asked.Load(); n != 2 {
+		t.Errorf("%d reports were asked for", n)
+	}
 	b.good()
 }

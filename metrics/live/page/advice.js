@@ -1,5 +1,5 @@
-// What size a pool should have: the advice of metrics.Advise, which the server computes when
-// this part of the page is in sight, and not more often than it is worth.
+// What size a pool should have: the advice of metrics.Advise. While this part of the page is in
+// sight the page asks the server for it at most once in fresh_seconds, unless another goal is chosen.
 
 import { attribute, draw, keyed, make, say } from "./dom.js";
 import { count, duration, long, rate, share } from "./format.js";
@@ -57,8 +57,9 @@ export class Advice {
     return make("label", {}, make("span", {}, label), s);
   }
 
-  // look asks for the advice if it is in sight and the last one is old. It is called at each
-  // update, so not while the page is paused or hidden.
+  // look asks for the advice if it is in sight and the last one is old. It is called at each update,
+  // when this part comes into sight and when a goal is chosen. A paused page gets no updates, and one
+  // that was hidden a minute ago neither.
   async look() {
     if (!this.seen || this.loading || performance.now() < this.next || !this.section.isConnected) return;
     const asked = new AbortController();
@@ -73,12 +74,17 @@ export class Advice {
       wait = Math.max(1, a.fresh_seconds);
       this.show(a);
     } catch (e) {
-      if (asked.signal.aborted) return; // another goal was chosen
+      if (asked.signal.aborted) return; // another goal or another pool was chosen
       say(this.state, `There is no advice now: ${e.message}`);
     }
     this.loading = null;
     this.next = performance.now() + 1000 * wait;
     attribute(this.section, "aria-busy", null);
+  }
+
+  // leave gives up the request, if there is one, so that the server need not compute its answer.
+  leave() {
+    this.loading?.abort();
   }
 
   show(a) {

@@ -31,6 +31,7 @@ const addressed = () => new URLSearchParams(location.search).get("pool");
 function enter() {
   const pool = addressed();
   Object.assign(choice, { pool, state: "", sort: "id", find: "" });
+  one?.advice.leave();
   detail = one = null;
   if (pool != null) one = new One($("one"), pool, choice, () => stream.open());
   $("overview").hidden = pool != null || !overview;

@@ -4,17 +4,24 @@ import { say } from "./dom.js";
 
 const $ = (id) => document.getElementById(id);
 
-// openReport shows the report of a pool, or of all pools, and copies it.
+let opened = 0; // how often the dialog was opened
+
+// openReport shows the report of a pool, or of all pools, and copies it. An answer that comes after
+// the dialog was opened again is dropped.
 export async function openReport(pool) {
   const [box, text] = [$("ticket"), $("ticket-text")];
   say($("ticket-state"), "Collecting the report.");
   text.value = "";
+  const own = ++opened;
   box.showModal();
   try {
     const r = await fetch(`report.txt${pool == null ? "" : `?${new URLSearchParams({ pool })}`}`, { cache: "no-store" });
-    if (!r.ok) throw new Error((await r.text()).slice(0, 200));
-    text.value = await r.text();
+    const answer = await r.text();
+    if (own !== opened) return;
+    if (!r.ok) throw new Error(answer.slice(0, 200));
+    text.value = answer;
   } catch (e) {
+    if (own !== opened) return;
     say($("ticket-state"), `There is no report: ${e.message}`);
     return;
   }
@@ -28,7 +35,9 @@ export async function copyReport() {
   text.focus();
   text.select();
   text.scrollTop = 0;
-  say($("ticket-state"), (await copied(text)) ? "The report is in the clipboard." : "The browser does not let the page copy. The report is selected: press Ctrl+C, or ⌘C.");
+  const own = opened;
+  const done = await copied(text);
+  if (own === opened) say($("ticket-state"), done ? "The report is in the clipboard." : "The browser does not let the page copy. The report is selected: press Ctrl+C, or ⌘C.");
 }
 
 async function copied(text) {
