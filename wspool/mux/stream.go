@@ -6,10 +6,11 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/respool/respool/internal/random"
 )
 
 // Stream receives the messages of one subscription. Make one with [Client.Stream]. One goroutine
@@ -372,7 +373,7 @@ func (s *Stream) resume() {
 	s.quit = cancel
 	s.mu.Unlock()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		t := time.NewTimer(rand.N(pause)) // streams that were lost together do not come back together
+		t := time.NewTimer(random.N(pause)) // streams that were lost together do not come back together
 		select {
 		case <-t.C:
 		case <-ctx.Done():
