@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -23,6 +24,11 @@ func (c *Cluster) Inspect(limit int) resource.Inspection {
 		in.Settings = slices.Concat(c.shown, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
 			return s.Of == "wspool.ManagerConfig" // of the manager that c has made
 		}))
+		for i := range c.shown {
+			if s := &in.Settings[i]; s.Name == "MaxTotal" && in.Max != c.cfg.MaxTotal {
+				s.Value = fmt.Sprintf("%s, resized to %d", s.Value, in.Max)
+			}
+		}
 	}
 	return in
 }

@@ -48,7 +48,8 @@ type Claim struct {
 
 // The functions that package wspool provides.
 var (
-	// Observe sets the Observer of the pools that are made with cfg, a *wspool.Config.
+	// Observe sets the Observer of the pools that are made with cfg, a *wspool.Config. Inspect
+	// shows of their settings what cfg has now, whatever hooks are put into it later.
 	Observe func(cfg any, o Observer)
 
 	// AcquireAny is wspool.Manager.AcquireAny. It returns a *wspool.Conn.
