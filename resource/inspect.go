@@ -68,11 +68,11 @@ type Fact struct {
 }
 
 // Inspect returns a snapshot with at most limit resources and as many waiting callers, and with
-// the Settings; with a limit of 0 it lists none of these and is cheap however many there are. It does not wait, and
-// holds the pool's lock for no more than a few microseconds at a time, so the lists are not
-// of one instant: a resource that moves meanwhile is listed where it was or where it is, one
-// that is created meanwhile may be missing, and none is listed twice. It also works when
-// the pool is closed.
+// the Settings; with a limit of 0 it lists none of these and is cheap however many there are. It
+// does not wait, and holds the pool's lock for no more than a few microseconds at a time, so the
+// lists are not of one instant: a resource that moves meanwhile is listed where it was or where
+// it is, one that is created meanwhile may be missing, and none is listed twice. It also works
+// when the pool is closed.
 func (p *Pool[T]) Inspect(limit int) Inspection {
 	var in Inspection
 	p.mu.Lock()

@@ -122,7 +122,7 @@ func (k *Keyed[K, T]) countClosed(err error) {
 }
 
 // AcquireWith is Acquire with a [Request], as [Pool.AcquireWith]. It blocks and fails as
-// that and as Acquire.
+// Pool.AcquireWith and as Acquire do.
 func (k *Keyed[K, T]) AcquireWith(ctx context.Context, key K, r Request) (Lease[T], error) {
 	for {
 		p, err := k.Pool(key)
@@ -623,9 +623,10 @@ const inspectedKeys = 16
 
 // Inspect is [Pool.Inspect] for all keys together: Stats are those of [Keyed.Stats], MinIdle
 // the sum over the keys, OldestWait the longest of any, Resources some of all keys, and
-// Waiting the callers of all keys that have waited longest, in that order, each once. Policies are those
-// of the first few keys, equal ones listed once; Settings those of the Keyed and of the same keys; Quotas those of all keys, each holder of one
-// listed once. Its cost grows with the number of keys, and it creates none.
+// Waiting the callers of all keys that have waited longest, in that order, each once. Policies
+// are those of the first few keys, equal ones listed once; Settings those of the Keyed and of
+// the same keys; Quotas those of all keys, each holder of one listed once. Its cost grows with
+// the number of keys, and it creates none.
 func (k *Keyed[K, T]) Inspect(limit int) Inspection {
 	in := Inspection{Stats: k.Stats().Stats}
 	asked := 0

@@ -293,7 +293,7 @@ type Config struct {
 	MakeGate      resource.Admission  // may another dial begin now?
 	Quota         resource.Admission  // may another connection exist?
 	Eviction      resource.Eviction   // has it served long enough?
-	Trace         *resource.Trace     // hooks for what happens
+	Trace         *resource.Trace     // hooks for what happens; copied
 	SampleLeases  int                 // one of so many leases is reported to Trace; zero: all if Reclaim is set
 
 	// Reclaim destroys a connection, with the cause [ErrDropped], whose Conn the garbage
@@ -310,7 +310,7 @@ type Config struct {
 	Reclaim bool
 
 	observer bridge.Observer // of package cluster; nil: none
-	given    *Config         // with MakeGate and Trace as the user of package cluster set them; nil: as here
+	given    *Config         // by the user of package cluster, without its hooks; nil: this Config
 }
 
 // check names every bad field.
@@ -359,6 +359,15 @@ func (c *Config) sampleLeases() int {
 		return 1
 	}
 	return c.SampleLeases
+}
+
+// copyOf returns a copy of t, whose functions the user may set later while Inspect counts them.
+func copyOf(t *resource.Trace) *resource.Trace {
+	if t == nil {
+		return nil
+	}
+	c := *t
+	return &c
 }
 
 // withDefaults returns a copy in which zero values are replaced, and which shares nothing

@@ -70,7 +70,7 @@ func (c *Conn) Exchange(ctx context.Context, messageType int, data []byte) (repl
 }
 
 // ExchangeJSON is WriteJSON followed by ReadJSON, with the properties of Exchange. If
-// reply is nil the message read is dropped. It blocks and fails as these.
+// reply is nil the message read is dropped. It blocks and fails as WriteJSON and ReadJSON do.
 func (c *Conn) ExchangeJSON(ctx context.Context, request, reply any) error {
 	return exchangeJSON(request, reply, func(data []byte) ([]byte, error) {
 		_, answer, err := c.Exchange(ctx, websocket.TextMessage, data)

@@ -305,9 +305,9 @@ func (c *lease) handOver() {
 	l.mu.Lock()
 	l.heartbeat.stop()
 	l.watch.closeBell()
-	l.ticket.servedLease() // its lease has succeeded, and nothing more is learned of it
+	l.ticket.servedLease() // a hijack ends the streak of Redial as a served lease does
 	l.mu.Unlock()
-	l.ticket.ended(nil)
+	l.ticket.ended(nil) // stop the proof timer: nothing else ends the ticket of a hijacked connection (I6)
 	l.ws.SetPingHandler(nil)
 	l.ws.SetPongHandler(nil)
 	l.ws.SetCloseHandler(nil)

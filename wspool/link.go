@@ -2,12 +2,12 @@ package wspool
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/internal/readiness"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool/internal/wsconn"
@@ -107,7 +107,7 @@ type link struct {
 }
 
 func newLink(ws *websocket.Conn, f *wsconn.FrameConn, h *hub, t *dialTicket) *link {
-	jitter := rand.Float64()
+	jitter := random.Float64()
 	l := &link{
 		ws: ws, frames: f, raw: f.Raw, hub: h, ticket: t, dialed: h.clock.Now(),
 		keepalive: newKeepalive(&h.cfg, jitter),

@@ -91,7 +91,7 @@ func (m *Manager[K]) AcquireWith(ctx context.Context, key K, r resource.Request)
 // has one, or else the first that any of them gives back or dials. It dials for the caller
 // at the first key, and at the next one when that fails or takes longer than a quarter of
 // a second. If the connection turns out to be unfit to be lent, it continues with all of
-// the keys. It blocks and fails as that.
+// the keys. It blocks and fails as [resource.Keyed.AcquireAny] does.
 func (m *Manager[K]) AcquireAny(ctx context.Context, keys []K, r resource.Request) (K, *Conn, error) {
 	from := anyOf[K]{keyed: m.keyed, keys: keys}
 	c, err := borrow(ctx, &from, r)
@@ -192,7 +192,7 @@ func (m *Manager[K]) Warm(ctx context.Context, key K, n int) error {
 
 // Resize changes how many connections of all keys may exist at once, as
 // [resource.Keyed.Resize] does; each key keeps the MaxSize of its Config. It fails if max is
-// less than 1.
+// less than 1, or with [resource.ErrClosed].
 func (m *Manager[K]) Resize(max int) error { return m.keyed.Resize(max) }
 
 // Reset replaces every connection made before it, as [Pool.Reset] does. It does not wait.

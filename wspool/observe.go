@@ -11,9 +11,11 @@ import (
 // What package cluster uses: see package bridge.
 func init() {
 	of := func(m any) *Manager[string] { return m.(*Manager[string]) }
-	bridge.Observe = func(cfg, given any, o bridge.Observer) {
+	bridge.Observe = func(cfg any, o bridge.Observer) {
 		c := cfg.(*Config)
-		c.observer, c.given = o, given.(*Config)
+		given := *c
+		given.Trace = copyOf(c.Trace)
+		c.given, c.observer = &given, o
 	}
 	bridge.AcquireAny = func(ctx context.Context, c *bridge.Claim, r resource.Request) (any, error) {
 		conn, err := borrowFor(ctx, (*claim)(c), r, c)

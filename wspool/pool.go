@@ -1,6 +1,7 @@
 package wspool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -183,7 +184,7 @@ var noTime = func() context.Context {
 // are theirs together: the gate of dials, the monitor, TLS sessions, known addresses.
 type hub struct {
 	cfg     Config  // with defaults
-	given   *Config // by the user
+	given   *Config // by the user; constant
 	gate    *dialGate
 	tls     tlsSessions
 	monitor monitor[*link]
@@ -200,7 +201,8 @@ type hub struct {
 }
 
 func newHub(ctx context.Context, cfg Config, count *registry) *hub {
-	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), given: &cfg, clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
+	cfg.Trace = copyOf(cfg.Trace)
+	h := &hub{ctx: ctx, count: count, cfg: cfg.withDefaults(), given: cmp.Or(cfg.given, &cfg), clock: wsconn.NewClock(), closing: make(chan struct{}, maxClosing), lookup: lookup}
 	h.gate = newDialGate(&h.cfg)
 	h.gate.contained, h.gate.lifts = h.contained, &count.lifts
 	h.tls.start(h.cfg.TLS, &count.resets, h.contained)

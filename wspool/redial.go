@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/resource"
 )
 
@@ -74,7 +74,7 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	if dialed {
 		if dial.RetryAfterSet {
 			d := min(max(dial.RetryAfter, 0), forever)
-			return d + rand.N(d/10+1)
+			return d + random.N(d/10+1)
 		}
 		switch dial.Status {
 		case http.StatusServiceUnavailable:
@@ -94,7 +94,7 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	code := closeCode(cause)
 	switch code {
 	case websocket.CloseGoingAway, websocket.CloseServiceRestart:
-		return rand.N(restartPause)
+		return random.N(restartPause)
 	case websocket.CloseTryAgainLater:
 		return spread(grown(firstBusy, steep, streak, maxBusy))
 	}
@@ -109,11 +109,11 @@ func DefaultRedial(cause error, streak int) time.Duration {
 	case dialed:
 		return 0
 	case lost(cause, code):
-		return rand.N(grown(firstLost, steep, streak, most))
+		return random.N(grown(firstLost, steep, streak, most))
 	case streak > 1:
 		// A server that agrees to every handshake and ends every connection looks healthy to
 		// the pool, whose callers return at once.
-		return rand.N(grown(firstLost, steep, streak-1, most))
+		return random.N(grown(firstLost, steep, streak-1, most))
 	}
 	return 0
 }
@@ -138,7 +138,7 @@ func loginAgain(streak int) time.Duration {
 }
 
 // spread draws from two thirds of d to all of it.
-func spread(d time.Duration) time.Duration { return d - rand.N(d/3+1) }
+func spread(d time.Duration) time.Duration { return d - random.N(d/3+1) }
 
 // grown returns first for a streak of 1, and factor times more with each, up to most.
 func grown(first time.Duration, factor float64, streak int, most time.Duration) time.Duration {

@@ -23,11 +23,7 @@ func (h *hub) settings() []resource.Setting {
 			c.SweepInterval = resource.DefaultSweepInterval
 		}
 	}
-	given := *h.given
-	if by := given.given; by != nil {
-		given.MakeGate, given.Trace = by.MakeGate, by.Trace
-	}
-	fields := settings.Of(given, filled, zero)
+	fields := settings.Of(*h.given, filled, zero)
 	all := make([]resource.Setting, len(fields))
 	for i, f := range fields {
 		switch f.Name {

@@ -114,6 +114,18 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// The Trace is copied: what the user changes later is neither called nor shown.
+func TestSettings_TraceCopied(t *testing.T) {
+	trace := &resource.Trace{Panicked: func(error) {}}
+	p := pool(t, wspool.Config{URL: "ws://host.example", MaxSize: 3, Trace: trace})
+	trace.Made = func(context.Context, resource.MakeEvent) {}
+	for _, s := range p.Inspect(1).Settings {
+		if s.Name == "Trace" && s.Value != "1 function" {
+			t.Errorf("Trace is %q", s.Value)
+		}
+	}
+}
+
 // With nothing but what is required every other setting is marked as a default, and has the
 // value that the doc of Config says.
 func TestSettings_Default(t *testing.T) {

@@ -159,8 +159,9 @@ func (m *Manager[K]) Inspect(limit int) resource.Inspection {
 }
 
 // InspectKey is [Pool.Inspect] for one key, if it is in use, without Facts, which are counted
-// for all keys together, and with the Multiplexers of the key. The counters of those that were
-// detached are in it for the 256 keys and names whose multiplexers were detached last.
+// for all keys together, and with the Multiplexers of the key. These include the counters of
+// detached multiplexers, for the 256 pairs of a key and a name that were detached last (maxEnds
+// of internal/attached).
 func (m *Manager[K]) InspectKey(key K, limit int) (resource.Inspection, bool) {
 	in, ok := m.keyed.InspectKey(key, limit)
 	if ok {

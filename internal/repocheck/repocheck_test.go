@@ -24,6 +24,7 @@ func TestTranslated(t *testing.T) { repository(t, translated) }
 func TestGuarantees(t *testing.T) { repository(t, guarantees) }
 func TestExamples(t *testing.T)   { repository(t, examplesShown) }
 func TestQuotes(t *testing.T)     { repository(t, quotes) }
+func TestSeedable(t *testing.T)   { repository(t, seedable) }
 
 func repository(t *testing.T, check rule) {
 	t.Helper()

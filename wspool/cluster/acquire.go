@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/respool/respool/endpoint"
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/internal/bridge"
@@ -309,7 +309,7 @@ func (c *Cluster) untried(keys, tried []string) []string {
 	if len(keys) == 0 {
 		keys = append(keys, next...)
 	}
-	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	random.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	most := c.cfg.Choices
 	if most == 0 {
 		most = endpoint.DefaultChoices

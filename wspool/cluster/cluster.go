@@ -162,7 +162,7 @@ func (c *Cluster) Warm(ctx context.Context, n int) error {
 
 // Resize changes how many connections of all endpoints may exist at once, as
 // [wspool.Manager.Resize] does. MaxEach stays as it was, also if it was zero in the Config. It
-// fails if max is less than 1. It does not wait.
+// fails if max is less than 1, or with [resource.ErrClosed]. It does not wait.
 func (c *Cluster) Resize(max int) error { return c.manager.Resize(max) }
 
 // Reset replaces every connection made before it, as [wspool.Pool.Reset] does. It does not wait.
@@ -266,14 +266,9 @@ func (c *Cluster) join(e endpoint.Endpoint) error {
 	case cfg.MaxSize > 0:
 		cfg.MaxSize = min(cfg.MaxSize, c.cfg.MaxEach)
 	}
-	given := cfg
-	if cfg.Trace != nil {
-		own := *cfg.Trace // the caller may change it after Config has returned
-		given.Trace = &own
-	}
-	cfg.MakeGate = &leavingGate{n, given.MakeGate}
-	cfg.Trace = n.trace(given.Trace)
-	bridge.Observe(&cfg, &given, n)
+	bridge.Observe(&cfg, n) // before the hooks, which are no settings of the user
+	cfg.MakeGate = &leavingGate{n, cfg.MakeGate}
+	cfg.Trace = n.trace(cfg.Trace)
 	n.cfg = cfg
 	c.setNode(e.Addr, n)
 	if err := bridge.Open(c.manager, e.Addr); err != nil {

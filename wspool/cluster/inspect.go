@@ -21,13 +21,14 @@ func (c *Cluster) Inspect(limit int) resource.Inspection {
 	in.Endpoints = endpointsOf(&s, time.Now())
 	in.Panics += c.moves.panics.Load() + s.Set.Panics
 	if limit > 0 {
-		own := slices.Clone(c.shown)
-		if i := slices.IndexFunc(own, func(s resource.Setting) bool { return s.Name == "MaxTotal" }); in.Max != c.cfg.MaxTotal {
-			own[i].Value = fmt.Sprintf("%d, resized to %d", c.cfg.MaxTotal, in.Max)
-		}
-		in.Settings = slices.Concat(own, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
+		in.Settings = slices.Concat(c.shown, slices.DeleteFunc(in.Settings, func(s resource.Setting) bool {
 			return s.Of == "wspool.ManagerConfig" // of the manager that c has made
 		}))
+		for i := range c.shown {
+			if s := &in.Settings[i]; s.Name == "MaxTotal" && in.Max != c.cfg.MaxTotal {
+				s.Value = fmt.Sprintf("%s, resized to %d", s.Value, in.Max)
+			}
+		}
 	}
 	return in
 }

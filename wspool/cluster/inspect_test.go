@@ -3,7 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/respool/respool/endpoint"
 	"github.com/respool/respool/metrics"
+	"github.com/respool/respool/policy"
 	"github.com/respool/respool/resource"
 	"github.com/respool/respool/wspool"
 	"github.com/respool/respool/wspool/cluster"
@@ -29,6 +30,50 @@ func infoOf(t testing.TB, in resource.Inspection, addr string) resource.Endpoint
 	}
 	t.Fatalf("%s is not in %+v", addr, in.Endpoints)
 	return resource.EndpointInfo{}
+}
+
+// settingsOf returns the settings of c by name, with a star if the value is that of the default.
+func settingsOf(c *cluster.Cluster) map[string]string {
+	all := make(map[string]string)
+	for _, s := range c.Inspect(100).Settings {
+		all[s.Of+"."+s.Name] = s.Value
+		if s.Default {
+			all[s.Of+"."+s.Name] += "*"
+		}
+	}
+	return all
+}
+
+// What Inspect shows of a wspool.Config is what the user has set, without the hooks of the cluster.
+// The Trace is copied.
+func TestInspect_Config(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t).start("a:80", "b:80")
+		cfg := w.cfg(endpoint.Static(list("a:80", "b:80")...))
+		config := cfg.Config
+		trace := &resource.Trace{Panicked: func(error) {}}
+		cfg.Config = func(e endpoint.Endpoint) (wspool.Config, error) {
+			c, err := config(e)
+			c.MakeGate, c.Trace, c.MaxSize = policy.Limit(7), trace, 1000
+			return c, err
+		}
+		c := open(t, cfg)
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := c.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Release()
+		trace.Leased = func(context.Context, resource.LeaseEvent) {}
+		settings := settingsOf(c)
+		for name, want := range map[string]string{"MakeGate": "*policy.Limiter", "Trace": "1 function", "MaxSize": strconv.Itoa(cfg.MaxTotal)} {
+			if got := settings["wspool.Config."+name]; got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+	})
 }
 
 // Inspect has the state of each endpoint: the shares of those in use, why one is ejected, which are
@@ -77,19 +122,15 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%d shared, of %+v", held, x)
 		}
 
-		settings := make(map[string]string)
-		for _, one := range in.Settings {
-			if one.Of == "wspool.ManagerConfig" {
-				t.Errorf("the manager that the cluster made is shown: %+v", one)
-			}
-			settings[one.Of+"."+one.Name] = one.Value
-			if one.Default {
-				settings[one.Of+"."+one.Name] += "*"
+		settings := settingsOf(c)
+		for name := range settings {
+			if strings.HasPrefix(name, "wspool.ManagerConfig") {
+				t.Errorf("the manager that the cluster made is shown: %s", name)
 			}
 		}
 		for name, want := range map[string]string{
 			"cluster.Config.DrainTimeout": "30s*", "cluster.Config.MaxEjected": "0.3*", "cluster.Config.Rebalance.After": "30s*", "cluster.Config.Balancer": "not set*",
-			"wspool.Config.KeepAlive": "15s*",
+			"wspool.Config.KeepAlive": "15s*", "wspool.Config.MakeGate": "not set*", "wspool.Config.Trace": "not set*",
 		} {
 			if settings[name] != want {
 				t.Errorf("%s is %q, want %q", name, settings[name], want)
@@ -100,6 +141,21 @@ func TestInspect(t *testing.T) {
 		}
 		if c.Inspect(0).Settings != nil {
 			t.Error("there are settings without lists")
+		}
+
+		if err := c.Resize(41); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the first changes nothing that the second shows
+			if got, want := settingsOf(c)["cluster.Config.MaxTotal"], strconv.Itoa(cfg.MaxTotal)+", resized to 41"; got != want {
+				t.Errorf("MaxTotal is %q, want %q", got, want)
+			}
+		}
+		if err := c.Resize(cfg.MaxTotal); err != nil {
+			t.Fatal(err)
+		}
+		if got := settingsOf(c)["cluster.Config.MaxTotal"]; got != strconv.Itoa(cfg.MaxTotal) {
+			t.Errorf("MaxTotal is %q", got)
 		}
 
 		w.at("a:80").kill()
@@ -126,72 +182,6 @@ func TestInspect(t *testing.T) {
 		}
 		if x := c.Inspect(9).Multiplexers; len(x) != 1 || x[0].Calls < calls || x[0].Held != 0 {
 			t.Errorf("after Close: %+v", x)
-		}
-	})
-}
-
-// openGate is a gate for dials that lets each begin.
-type openGate struct{}
-
-func (openGate) Admit(context.Context, resource.Request) (resource.Done, error) {
-	return func(resource.Outcome) {}, nil
-}
-
-// MakeGate and Trace are shown as the Config of an endpoint has them, without what the cluster adds, and
-// MaxTotal with the value of Resize.
-func TestInspect_Settings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for name, c := range map[string]struct {
-			set                       func(cfg *wspool.Config)
-			gate, trace               string
-			gateDefault, traceDefault bool
-		}{
-			"not set": {func(*wspool.Config) {}, "not set", "not set", true, true},
-			"set": {func(cfg *wspool.Config) {
-				cfg.MakeGate = openGate{}
-				cfg.Trace = &resource.Trace{Waited: func(context.Context, resource.WaitEvent) {}}
-			}, "cluster_test.openGate", "1 function", false, false},
-		} {
-			w := newWorld(t).start("a:80", "b:80")
-			cfg := w.cfg(static(list("a:80", "b:80")))
-			of := cfg.Config
-			cfg.Config = func(e endpoint.Endpoint) (wspool.Config, error) {
-				one, err := of(e)
-				c.set(&one)
-				return one, err
-			}
-			one := open(t, cfg)
-			acquire(t, one).Release()
-			synctest.Wait()
-			rows := func() map[string]resource.Setting {
-				all := make(map[string]resource.Setting)
-				for _, s := range one.Inspect(10).Settings {
-					all[s.Of+"."+s.Name] = s
-				}
-				return all
-			}
-			got := rows()
-			if s := got["wspool.Config.MakeGate"]; s.Value != c.gate || s.Default != c.gateDefault {
-				t.Errorf("%s: %+v", name, s)
-			}
-			if s := got["wspool.Config.Trace"]; s.Value != c.trace || s.Default != c.traceDefault {
-				t.Errorf("%s: %+v", name, s)
-			}
-			if s := got["cluster.Config.MaxTotal"]; s.Value != fmt.Sprint(cfg.MaxTotal) {
-				t.Errorf("%s: %+v", name, s)
-			}
-			if err := one.Resize(7); err != nil {
-				t.Fatal(err)
-			}
-			if s := rows()["cluster.Config.MaxTotal"]; s.Value != fmt.Sprintf("%d, resized to 7", cfg.MaxTotal) || s.Default {
-				t.Errorf("%s: after Resize: %+v", name, s)
-			}
-			if err := one.Resize(cfg.MaxTotal); err != nil {
-				t.Fatal(err)
-			}
-			if s := rows()["cluster.Config.MaxTotal"]; s.Value != fmt.Sprint(cfg.MaxTotal) {
-				t.Errorf("%s: after a Resize back: %+v", name, s)
-			}
 		}
 	})
 }

@@ -110,7 +110,7 @@ type conn struct {
 	inbox    inbox
 	streams  map[*Stream]struct{}
 	keys     map[string]*Stream
-	loose    bool // the server may still send messages of a stream or call that was ended here
+	dirty    bool // the server may still send messages of a stream or call that was ended here
 	sessions int  // names of sessions that are bound to it
 	used     bool // since the last sweep
 	unused   int  // sweeps since it was used
@@ -607,18 +607,13 @@ func (c *conn) deliver(f Frame, m Message) {
 	case e.state == queued: // it answers what was not sent
 		c.mu.Unlock()
 		c.drop(f, len(m.Data), DropUnknown, nil)
+	case e.state == orphan && e.subscribed && f.Kind == Reply:
+		c.answerStream(nil, f, m)
 	case e.state == orphan:
-		subscribed := e.subscribed && f.Kind == Reply
-		c.loose = c.loose || subscribed
 		if f.Kind != Part {
 			c.slots.release(f.ID)
 		}
 		c.unlock(f.Kind != Part)
-		if subscribed { // its stream was given up
-			if key, err := c.client.streamKey(m); err == nil {
-				c.sendCancel(f.ID, key)
-			}
-		}
 		c.drop(f, len(m.Data), DropLate, nil)
 	case e.owner.stream != nil:
 		c.answerStream(e.owner, f, m)
@@ -729,7 +724,7 @@ func (c *conn) giveUp(ctx context.Context, id uint64, k *call) {
 // at once if none will: a late message has another generation.
 func (c *conn) abandonLocked(id uint64, subscribed bool) {
 	if c.client.final && !subscribed {
-		c.loose = true
+		c.dirty = true
 		c.slots.release(id)
 		return
 	}
@@ -907,12 +902,12 @@ func (c *conn) rest() {
 // endLeaseLocked ends the lease and unlocks mu. Nothing is on the connection, and no goroutine
 // reads. The connection is destroyed if the server may still send for what was given up or closed
 // here, since that would reach the next lease: a reply to an orphan; a message of a stream that was
-// closed and whose end nothing confirms, or of a call that was canceled for good (loose); or whatever
-// follows Away.
+// closed and whose end nothing confirms, or of a call that was canceled for good (conn.dirty); or
+// whatever follows Away.
 func (c *conn) endLeaseLocked(cause error) {
 	c.state = ended
 	e := c.eventLocked(cause)
-	dirty := c.slots.orphans > 0 || c.loose || errors.Is(cause, ErrAway)
+	dirty := c.slots.orphans > 0 || c.dirty || errors.Is(cause, ErrAway)
 	noteGenerations(c.slots.last)
 	c.stopLocked(cause)
 	c.mu.Unlock()

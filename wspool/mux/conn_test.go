@@ -146,6 +146,68 @@ func TestStreamClosedWhileGivenUp(t *testing.T) {
 	}
 }
 
+// Of the calls of a batch whose write has failed only those may have run that were sent whole, if the
+// write ends before a reader finds the end of the connection. A reader that is first does not know
+// how much was sent: then all may have run.
+func TestConn_WriteFails(t *testing.T) {
+	const calls = 3
+	cut := errors.New("cut")
+	for whole := range calls + 1 {
+		for _, readerFirst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d whole, reader first %v", whole, readerFirst), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c, read := deafClient(t, Config{Codec: lines{}})
+					defer close(read)
+					r := Request{Body: strings.Repeat("long ", 1000)} // the network does not hold it
+					var n *conn
+					var ids [calls]uint64
+					var all [calls]*call
+					for i := range all {
+						var err error
+						if n, err = c.choose(t.Context(), &r, ""); err != nil {
+							t.Fatal(err)
+						}
+						k := new(call)
+						k.init()
+						k.clear(&r)
+						ok := false
+						if ids[i], ok = n.takeSlot(k); !ok {
+							t.Fatal("no slot")
+						}
+						all[i] = k
+					}
+					n.mu.Lock()
+					n.writing = true // so that the calls are in one batch
+					n.mu.Unlock()
+					for i, id := range ids {
+						kind, data, err := c.encode(nil, id, r.Body)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if !n.post(t.Context(), parcel{kind: kind, id: id}, data) {
+							t.Fatalf("call %d was not added", i)
+						}
+					}
+					n.flush(1)
+					if readerFirst {
+						n.fail(cut)
+					}
+					n.batchEnded(whole, cut)
+					for i, k := range all {
+						want := ErrNotSent
+						if i < whole || readerFirst {
+							want = ErrMayHaveRun
+						}
+						if !k.ready.Load() || k.fate != want || k.err != cut {
+							t.Errorf("call %d: ready %v, %v, %v; want %v", i, k.ready.Load(), k.fate, k.err, want)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
 // A connection to the server that is to be avoided is the last to be chosen.
 func TestLoadOf_Avoided(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,9 +31,9 @@
 // room: then the acquire may take a second to show it.
 //
 // At the end of its lease a connection is closed instead of given back, if the server may still send
-// for something that has ended here, since the next lease would read it: the reply to a call that was
-// given up; messages of a stream that was closed and for which the server sends no last message
-// ([Subscriber]); those of what was canceled with a [FinalCanceler].
+// messages of a call or stream that has ended, since the next lease would read them: the reply to a
+// call that was given up; messages of a stream that was closed and for which the server sends no last
+// message ([Subscriber]); messages of a call or stream that was canceled with a [FinalCanceler].
 //
 // # What became of a call
 //

@@ -1,6 +1,6 @@
 package mux
 
-import "math/rand/v2"
+import "github.com/respool/respool/internal/random"
 
 // scanned is up to how many connections are looked at for the least loaded one. Of more, the
 // less loaded of two random ones is taken, which is nearly as even and does not take longer.
@@ -12,8 +12,8 @@ func pick(n int, thorough bool, load func(i int) int64) (best int, least int64) 
 	if thorough || n <= scanned {
 		return pickLeast(n, load)
 	}
-	a := rand.IntN(n)
-	b := (a + 1 + rand.IntN(n-1)) % n
+	a := random.IntN(n)
+	b := (a + 1 + random.IntN(n-1)) % n
 	best, least = a, load(a)
 	if l := load(b); l < least {
 		best, least = b, l
@@ -25,7 +25,7 @@ func pick(n int, thorough bool, load func(i int) int64) (best int, least int64) 
 func pickLeast(n int, load func(i int) int64) (best int, least int64) {
 	first := 0
 	if n > 1 {
-		first = rand.IntN(n) // so that equals take turns
+		first = random.IntN(n) // so that equals take turns
 	}
 	for k := range n {
 		i := (first + k) % n

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/respool/respool/internal/random"
+	"github.com/respool/respool/resource"
 )
 
 // Stream receives the messages of one subscription. Make one with [Client.Stream]. One goroutine
@@ -385,7 +387,7 @@ func (s *Stream) resume() {
 	s.quit = cancel
 	s.mu.Unlock()
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		t := time.NewTimer(rand.N(pause)) // streams that were lost together do not come back together
+		t := time.NewTimer(random.N(pause)) // streams that were lost together do not come back together
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -507,14 +509,14 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	if e := c.slots.find(id); key == "" && e != nil && e.owner != nil && e.owner.stream == s {
 		c.load.Add(-e.owner.cost)
 		if cancel && c.client.final {
-			c.loose = true
+			c.dirty = true
 			c.slots.release(id)
 		} else {
 			c.slots.abandon(id, c.client.ticks.Load(), false)
 		}
 	}
 	if key != "" {
-		c.loose = true // no message says that the server has ended it
+		c.dirty = true // no message says that the server has ended it
 	}
 	alone := c.exclusive
 	c.unlock(true)
@@ -530,10 +532,14 @@ func (c *conn) detach(s *Stream, cancel bool) {
 	}
 }
 
-// answerStream deals with a message that has the id of a stream's request. It unlocks mu.
+// answerStream deals with a message that has the id of a stream's request. k is the request; nil:
+// the stream was given up before the server replied. It unlocks mu.
+//
+// If a stream that was given up has been accepted it is canceled, and the connection is dirty: the
+// server may have sent messages of it. A refusal leaves nothing.
 func (c *conn) answerStream(k *call, f Frame, m Message) {
-	s := k.stream
 	if c.client.subscriber == nil {
+		s := k.stream
 		if f.Kind != Part {
 			c.slots.release(f.ID)
 			c.load.Add(-k.cost)
@@ -558,22 +564,30 @@ func (c *conn) answerStream(k *call, f Frame, m Message) {
 		c.mu.Unlock() // the connection has ended
 		return
 	}
-	given := e.state == orphan
+	given := e.state == orphan // until here, so that rest has not given the connection back as clean
+	c.dirty = c.dirty || given && err == nil || panicked(err)
 	c.slots.release(f.ID)
 	if !given {
 		c.load.Add(-k.cost)
 		if k.reply, k.err, k.fate = m, err, nil; err == nil {
-			c.attachLocked(s, f.ID, string(key), m)
+			c.attachLocked(k.stream, f.ID, string(key), m)
 		}
 		c.stats.calls++
 		k.arrived()
-	} else if err == nil {
-		c.loose = true
 	}
 	c.unlock(true)
 	if given && err == nil {
 		c.sendCancel(f.ID, key)
 	}
+	if given {
+		c.drop(f, len(m.Data), DropLate, nil)
+	}
+}
+
+// panicked reports whether StreamKey has panicked, so that it is not known what the server replied.
+func panicked(err error) bool {
+	var p *resource.PanicError
+	return errors.As(err, &p) || errors.Is(err, resource.ErrGoexit)
 }
 
 // toStream delivers a message to a stream; nil: it has ended, or there was none.

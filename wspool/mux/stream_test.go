@@ -519,6 +519,59 @@ func TestStreamRefused(t *testing.T) {
 	})
 }
 
+// panicky is keyed with a StreamKey that panics at some replies.
+type panicky struct{ keyed }
+
+func (c panicky) StreamKey(m mux.Message) ([]byte, error) {
+	if text(m) == "boom" {
+		panic("boom")
+	}
+	return c.keyed.StreamKey(m)
+}
+
+// A stream is given up before the server replies. After a refusal the server sends nothing more, so
+// the connection goes back to the pool; after any other reply it is closed.
+func TestStreamGivenUp_Reply(t *testing.T) {
+	for reply, kept := range map[string]int{"!no": 1, "key": 0, "boom": 0} {
+		t.Run(reply, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, p := newClient(t, listenMem(t, func(p *peer) {
+					subscription := ""
+					for {
+						kind, id, text, ok := p.read()
+						switch {
+						case !ok:
+							return
+						case kind == 'X':
+						case text == "prices":
+							subscription = id
+						default:
+							p.send("R%s %s", subscription, reply)
+							p.send("R%s %s", id, text)
+						}
+					}
+				}), mux.Config{Codec: panicky{}})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := c.Stream(ctx, mux.Request{Body: "prices"}, mux.StreamConfig{}); !errors.Is(err, mux.ErrMayHaveRun) {
+					t.Fatal(err)
+				}
+				ask(t, c, "x") // its reply comes after that of the stream
+				if s := c.Stats(); s.Orphans != 0 || s.Late != 1 || len(s.Conns) != 1 {
+					t.Errorf("%+v", s)
+				}
+				if err := c.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if s := p.Stats(); s.Idle != kept || s.Leased != 0 {
+					t.Errorf("%d connections were given back, want %d", s.Idle, kept)
+				}
+			})
+		})
+	}
+}
+
 // A dedicated stream has its connection alone, and gives it back.
 func TestStreamDedicated(t *testing.T) {
 	codecs(func(name string, codec mux.Codec, keys bool) {

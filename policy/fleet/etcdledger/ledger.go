@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/respool/respool/internal/random"
 	"github.com/respool/respool/internal/redact"
 	"github.com/respool/respool/policy/fleet"
 )
@@ -364,7 +365,7 @@ func (a *attempt) firstToEnd(s *state, self int) []int64 {
 // pause waits before the n-th retry that has a pause.
 func pause(ctx context.Context, n, holders int) error {
 	most := firstPause * time.Duration(min(1<<min(n, 20), max(holders, 4)))
-	t := time.NewTimer(rand.N(most))
+	t := time.NewTimer(random.N(most))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -48,10 +48,9 @@ type Claim struct {
 
 // The functions that package wspool provides.
 var (
-	// Observe sets the Observer of the pools that are made with cfg, a *wspool.Config. given is
-	// the *wspool.Config before package cluster set MakeGate and Trace: Inspect shows these of it.
-	// It must not change afterwards.
-	Observe func(cfg, given any, o Observer)
+	// Observe sets the Observer of the pools that are made with cfg, a *wspool.Config. Inspect
+	// shows of their settings what cfg has now, whatever hooks are put into it later.
+	Observe func(cfg any, o Observer)
 
 	// AcquireAny is wspool.Manager.AcquireAny. It returns a *wspool.Conn.
 	AcquireAny func(ctx context.Context, c *Claim, r resource.Request) (conn any, err error)

@@ -14,8 +14,9 @@ type batch struct {
 	total int   // bytes written in one call: buf and the data frame
 }
 
-// AddToBatch adds a message to the batch that is written before the next message, in frames with a payload of at most size bytes, which must be positive. It copies data. The caller
-// must be the only goroutine that writes messages.
+// AddToBatch adds a message to the batch that is written before the next message, in frames with
+// a payload of at most size bytes, which must be positive. It copies data. The caller must be the
+// only goroutine that writes messages.
 func (f *FrameConn) AddToBatch(messageType int, data []byte, size int) {
 	b := &f.batch
 	op := byte(messageType)

@@ -67,10 +67,9 @@ func (f *FrameConn) Write(p []byte) (int, error) {
 }
 
 // WriteShort sends data, of MaxShort bytes at most, as a message of one uncompressed frame, behind
-// the batch if there is one. opcode
-// is websocket.TextMessage or websocket.BinaryMessage. The frame is that of gorilla's
-// WriteMessage, without its allocations. It blocks as Write does, and fails with
-// websocket.ErrCloseSent after a close frame, and with the error of any earlier failed write.
+// the batch if there is one. opcode is websocket.TextMessage or websocket.BinaryMessage. The frame
+// is that of gorilla's WriteMessage, without its allocations. It blocks as Write does, and fails
+// with websocket.ErrCloseSent after a close frame, and with the error of any earlier failed write.
 func (f *FrameConn) WriteShort(opcode int, data []byte) error {
 	buf := shortBuffers.Get().(*[maxHeader + MaxShort]byte)
 	defer shortBuffers.Put(buf)
