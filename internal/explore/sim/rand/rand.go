@@ -2,7 +2,20 @@
 // are the same in every execution.
 package rand
 
-import "github.com/respool/respool/internal/explore/sched"
+import (
+	"math/rand/v2"
+
+	"github.com/respool/respool/internal/explore/sched"
+)
+
+// Rand is that of math/rand/v2: its numbers follow from its seed.
+type Rand = rand.Rand
+
+// Functions of math/rand/v2 that make a Rand.
+var (
+	New    = rand.New
+	NewPCG = rand.NewPCG
+)
 
 // Uint64 is that of math/rand/v2.
 func Uint64() uint64 { return sched.Draw() }

@@ -20,6 +20,7 @@ var (
 	GC           = runtime.GC
 	Caller       = runtime.Caller
 	Callers      = runtime.Callers
+	FuncForPC    = runtime.FuncForPC
 	Stack        = runtime.Stack
 	ReadMemStats = runtime.ReadMemStats
 	Version      = runtime.Version
