@@ -186,11 +186,11 @@ var Bugs = []Bug{
 // holdLocked`}},
 
 	// wspool: the watcher against a lease.
-	{"a lease begins although a message has arrived", "watch-tick", Edit{"wspool/link.go", `	if !l.lookLocked() {
+	{"a lease begins although a message has arrived", "lease-twice", Edit{"wspool/link.go", `	if !l.lookLocked() {
 		return false
 	}
 	l.looked = began`, `	l.looked = began`}},
-	{"what the kernel holds does not count as arrived", "watch-message", Edit{"wspool/internal/wsconn/rawconn.go", ` && (w.socket == nil || w.socket.empty())
+	{"what the kernel holds does not count as arrived", "watch-close", Edit{"wspool/internal/wsconn/rawconn.go", ` && (w.socket == nil || w.socket.empty())
 }
 
 // Readable`, `
