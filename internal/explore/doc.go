@@ -41,8 +41,7 @@
 // socket: edits give wsconn its functions in place of the system calls. Its peer serves what the client
 // writes as part of the write, so a write never waits for the network, and no batch is written in the
 // background. It rings no bell (package readiness), so a watcher stays, as on a system without one, and
-// has no TLS. An execution with a dial has about 700 operations, which is why fewer preemptions are
-// explored.
+// has no TLS. An execution has several hundred operations, which is why fewer preemptions are explored.
 //
 // # Scenes
 //
