@@ -186,4 +186,65 @@ var Bugs = []Bug{
 }
 
 // holdLocked`}},
+
+	// wspool: the watcher against a lease.
+	{"a lease begins although a message has arrived", "lease-twice", Edit{"wspool/link.go", `	if !l.lookLocked() {
+		return false
+	}
+	l.looked = began`, `	l.looked = began`}},
+	{"what the kernel holds does not count as arrived", "watch-close", Edit{"wspool/internal/wsconn/rawconn.go", ` && (w.socket == nil || w.socket.empty())
+}
+
+// Readable`, `
+}
+
+// Readable`}},
+	{"a lease does not look before its first write", "watch-message", Edit{"wspool/write.go", `	if !c.expects() && !c.lookedLocked() && !l.lookLocked() {
+		return errNotYet
+	}
+`, ``}},
+	{"the watcher gives a message to a lease that has written nothing", "watch-message", Edit{"wspool/watch.go", `	case l.lease != nil && l.lease.expects():`, `	case l.lease != nil:`}},
+	{"the watcher does not tell the lease that its message has begun", "watch-message", Edit{"wspool/watch.go", `		l.hub.monitor.unwatched(&l.node)
+	}
+	l.signalLocked()`, `		l.hub.monitor.unwatched(&l.node)
+	}`}},
+	{"the watcher is not stopped before the lease reads", "watch-message", Edit{"wspool/read.go", `	case l.watch.reader == noReader:
+		l.disarmLocked()`, `	case l.watch.reader != leaseReader:
+		l.disarmLocked()`}},
+	{"a tick has a connection watched that is being read", "watch-tick", Edit{"wspool/watch.go", `	if l.watchableLocked() && l.hub.monitor.overdue`, `	if l.end.usable() && l.hub.monitor.overdue`}},
+
+	// wspool/mux: a canceled call against the batch.
+	{"the context is not looked at again when a message is added to the batch", "mux-cancel", Edit{"wspool/mux/conn.go", `	if ctx.Err() != nil || c.state == ended {
+		c.mu.Unlock()
+		return false
+	}
+	c.out.add`, `	if c.state == ended {
+		c.mu.Unlock()
+		return false
+	}
+	c.out.add`}},
+	{"the writer stops writing after it has found the batch empty", "mux-cancel", Edit{"wspool/mux/conn.go", `			c.writing = false
+			c.unlock(false)
+			return
+		}
+		if i == rounds {`, `			c.unlock(false)
+			c.mu.Lock()
+			c.writing = false
+			c.mu.Unlock()
+			return
+		}
+		if i == rounds {`}},
+	{"a canceled call stays in the batch", "mux-cancel", Edit{"wspool/mux/conn.go", `	if c.out.remove(func(p *parcel) bool { return p.id == id }) {
+		if e != nil {`, `	if e != nil && e.state == queued {
+		if e != nil {`}},
+	{"a canceled call that is being sent counts as not sent", "mux-cancel", Edit{"wspool/mux/conn.go", `	k.fate = ErrMayHaveRun
+	if !held {`, `	k.fate = ErrNotSent
+	if !held {`}},
+	{"the slot of a canceled call that was sent is free at once", "mux-cancel", Edit{"wspool/mux/conn.go", `	c.slots.abandon(id, c.client.ticks.Load(), subscribed)
+	c.stats.orphaned++`, `	c.slots.release(id)
+	c.stats.orphaned++`}},
+	{"a canceled caller that reads does not hand the reading over", "mux-cancel", Edit{"wspool/mux/conn.go", `			c.waiters.remove(w)
+			c.relayLocked()
+			c.unlock(false)`, `			c.waiters.remove(w)
+			c.unlock(false)`}},
 }

@@ -67,7 +67,8 @@ func Build(ctx context.Context, root, dir string) (program string, err error) {
 		return "", err
 	}
 	program = filepath.Join(dir, "scenes.exe")
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", program, "./"+self+"/scenes")
+	// Without -trimpath the build would depend on dir, and nothing of an earlier one could be used again.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./"+self+"/scenes")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

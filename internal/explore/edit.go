@@ -76,6 +76,37 @@ func inOrder(m map[*Share]struct{}) []*Share {
 	{"internal/budget/settle.go", `	for s := range b.noIdle {
 		b.restoreLocked(s)`, `	for _, s := range inOrder(b.noIdle) {
 		b.restoreLocked(s)`},
+	// A connection of a scene stands for a socket, with its own functions for system calls. It rings
+	// no bell, so a watcher stays.
+	{"wspool/internal/wsconn/socket_unix.go", `	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+`, `	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	case kernel:
+		raw, err = c.SyscallConn()
+`},
+	{"wspool/internal/wsconn/guard.go", `	case *net.TCPConn, *net.UnixConn:
+		return c
+`, `	case *net.TCPConn, *net.UnixConn, kernel:
+		return c
+`},
+	{"wspool/internal/wsconn/socket_unix.go", `type socket struct {
+`, `type kernel interface {
+	syscall.Conn
+	ReadNow(p []byte) (int, error)
+	WriteNow(p []byte) (int, error)
+	Look() error
+}
+
+type socket struct {
+`},
+	{"wspool/internal/wsconn/socket_unix.go", `syscall.Read(int(fd), s.p)`, `s.conn.(kernel).ReadNow(s.p)`},
+	{"wspool/internal/wsconn/socket_unix.go", `syscall.Write(int(fd), s.out)`, `s.conn.(kernel).WriteNow(s.out)`},
+	{"wspool/internal/wsconn/socket_unix.go", `_, _, s.peeked = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)`,
+		`_, s.peeked = b, s.conn.(kernel).Look()`},
+	{"wspool/link.go", `if s := l.raw.SyscallConn(); s != nil {`, `if s := l.raw.SyscallConn(); false {`},
+	// A number that outlives an execution.
+	{"wspool/mux/conn.go", `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, usedGenerations.Load())`, `c.cfg.MaxInFlight+c.cfg.mostOrphans()+1, 0)`},
 }
 
 // edits applies edits.

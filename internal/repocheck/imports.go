@@ -33,7 +33,7 @@ var layers = map[string]layer{
 	"examples":       {all: true},
 
 	"internal":           {layers: []string{"resource"}},
-	"internal/explore":   {layers: []string{"resource", "policy"}},
+	"internal/explore":   {layers: []string{"resource", "policy", "wspool", "wspool/mux"}, libs: []string{"github.com/gorilla/websocket"}},
 	"internal/bench":     {all: true},
 	"internal/proof":     {all: true},
 	"internal/servers":   {all: true},

@@ -2,10 +2,11 @@
 // explore builds it in the form that runs under the scheduler.
 //
 // It reads jobs from its standard input, as JSON, and writes the result of each. With -list it lists the
-// scenes: name, bound in go test, and what happens in them.
+// scenes: name, bound in go test, bound of a full search, and what happens in them.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == "-list" {
 		for _, s := range scenes {
-			fmt.Printf("%s\t%d\t%s\n", s.Name, s.Bound, s.Doc)
+			fmt.Printf("%s\t%d\t%d\t%s\n", s.Name, s.Bound, cmp.Or(s.Full, 3), s.Doc)
 		}
 		return
 	}
@@ -82,4 +83,4 @@ func run(job Job, out *json.Encoder) error {
 }
 
 // scenes are all scenes.
-var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, configScenes, keyedScenes)
+var scenes = slices.Concat(wordScenes, poolScenes, permitScenes, configScenes, keyedScenes, leaseScenes, muxScenes)

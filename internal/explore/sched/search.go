@@ -16,7 +16,8 @@ import (
 type Scene struct {
 	Name  string
 	Doc   string // one line
-	Bound int    // of the search in go test; a full one has 3
+	Bound int    // of the search in go test
+	Full  int    // of a full search; 0: 3
 	Run   func(x *X)
 }
 
