@@ -189,7 +189,7 @@ func TestOutageTimeline(t *testing.T) {
 	t.Logf("%v: the server is down", stopped)
 	begun := <-outage
 	dialsBefore := dials.Load()
-	time.Sleep(length)
+	time.Sleep(length) // the outage, in real time: its length is what the figures are about
 	report("at the end of the outage")
 	during := dials.Load() - dialsBefore
 	if s := meter.Snapshot(0); !s.Outage || s.LastMake == nil {
@@ -227,6 +227,6 @@ func until(t *testing.T, what string, cond func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: not after a minute", what)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // between two looks, in real time: the server is a real one
 	}
 }

@@ -287,7 +287,7 @@ func ExampleNewMakeGate_shared() {
 		defer running.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // what creating a session takes
 		return new(session), nil
 	}
 	gate, err := policy.NewMakeGate(policy.MakeGateConfig{Concurrent: 2})
@@ -419,7 +419,7 @@ func ExampleCoDel_pool() {
 	defer pool.finish()
 
 	hold := func(l resource.Lease[*session]) { // for longer than the interval
-		time.Sleep(110 * time.Millisecond)
+		time.Sleep(110 * time.Millisecond) // the work of the holder
 		l.Release()
 	}
 	first := pool.get(resource.Request{})

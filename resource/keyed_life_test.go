@@ -197,7 +197,7 @@ func TestKeyedTidiesWhileThereAreKeys(t *testing.T) {
 			if !h.k.Tidies() {
 				t.Error("the timer does not run")
 			}
-			time.Sleep(10 * time.Minute)
+			time.Sleep(10 * time.Minute) // in the bubble of keyed
 			if n := h.k.Len(); n != 0 {
 				t.Fatalf("%d keys after ten minutes, want 0", n)
 			}
@@ -235,7 +235,7 @@ func TestI6_KeyedCloseStopsTheClock(t *testing.T) {
 func TestKeyedBusyKeyGivesWayAtOnce(t *testing.T) {
 	keyed(t, 1, 1, nil, func(h *keyedHarness) {
 		h.acquire("a").Release()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // in the bubble of keyed: a tick passes
 		for range 3 {
 			h.acquire("a").Release()
 		}

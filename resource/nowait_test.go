@@ -64,7 +64,7 @@ func TestTryAcquire(t *testing.T) {
 func TestTryAcquire_Plain(t *testing.T) {
 	script(t, 3, nil, func(h *harness) {
 		h.stock(3)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble of script
 		var ls []resource.Lease[*item]
 		for i := range 3 {
 			l, ok := h.p.TryAcquire()

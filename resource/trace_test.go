@@ -420,7 +420,7 @@ func TestSample_LongWithPolicies(t *testing.T) {
 					l := acquire()
 					i := l.Info()
 					for range 6 {
-						time.Sleep(51 * time.Millisecond)
+						time.Sleep(51 * time.Millisecond) // in the bubble of script: half a tick
 						if busy {
 							acquire().Release()
 							acquire().Release()

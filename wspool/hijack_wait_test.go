@@ -168,7 +168,7 @@ func TestHijack_PoolIsDone(t *testing.T) {
 					w.send(0, append(frame(websocket.PingMessage, "p"), frame(websocket.PongMessage, "q")...))
 					want += 2
 				}
-				time.Sleep(time.Hour)
+				time.Sleep(time.Hour) // in the bubble: every timer of the pool would have fired
 				if err := ws.WriteMessage(websocket.TextMessage, []byte("mine")); err != nil {
 					t.Error(err)
 				}

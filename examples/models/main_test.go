@@ -57,7 +57,7 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 // Loads get memory in order: a large one is not passed by small ones. When it has waited, as many
-// contexts as it needs are told to end, and no more.
+// contexts as it needs are evicted, and no more.
 func TestMemoryInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(8)
@@ -97,7 +97,7 @@ func TestMemoryInOrder(t *testing.T) {
 			}
 		}
 		if ended != 2 {
-			t.Errorf("%d contexts of 2 GiB were told to end for one of 6, of which 2 were free", ended)
+			t.Errorf("%d contexts of 2 GiB were evicted for one of 6, of which 2 were free", ended)
 		}
 		for range ended {
 			held[0](resource.Outcome{})

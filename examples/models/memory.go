@@ -25,8 +25,8 @@ type memory struct {
 	mu     sync.Mutex
 	free   int
 	line   []*waiting
-	ending int       // units of contexts that were told to end for the first in line
-	told   time.Time // when the last of them was
+	ending int       // units of contexts that were evicted for the first load in line
+	last   time.Time // when the last of them was evicted
 }
 
 // waiting is a load that waits.
@@ -110,14 +110,14 @@ func (p *part) Evict(i resource.Info) error {
 	case i.Idle > 0 && i.Idlers == 0:
 		return nil
 	}
-	if now.Sub(p.told) > patience {
-		p.ending = 0 // a context that was told to end need not have ended
+	if now.Sub(p.last) > patience {
+		p.ending = 0 // a context that was evicted may have been lent all the same
 	}
 	if p.free+p.ending >= p.line[0].n {
 		return nil
 	}
 	p.ending += p.n
-	p.told = now
+	p.last = now
 	return errNeeded
 }
 

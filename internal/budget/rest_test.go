@@ -158,7 +158,7 @@ func TestGrantEndsPatience(t *testing.T) {
 	}
 }
 
-// When slots become scarce the members that are awake are told, once.
+// When slots become scarce Attend is called once for each member that is awake.
 func TestAttend(t *testing.T) {
 	base := time.Now()
 	b := budget.New(3, func() time.Duration { return time.Since(base) })

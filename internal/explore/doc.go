@@ -12,7 +12,7 @@
 //
 // In that program one goroutine runs at a time. Before each operation on a shared object package sched
 // decides which goroutine continues. A scene is a small program: it sets up a pool, lets two or three
-// goroutines meet, and checks what has become of them. sched explores all schedules without a
+// goroutines use it at once, and checks the results. sched explores all schedules without a
 // preemption first, then those with at most one, two and three, so that the first failure has the
 // fewest. It prints that schedule as a table of steps, and a line that repeats it.
 //

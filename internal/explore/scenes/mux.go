@@ -139,7 +139,7 @@ func (m *shared) cancels(fate *error) (call, cancel func()) {
 	}
 }
 
-// fates checks what has become of the slow call, and returns how often it was sent.
+// fates checks the fate of the slow call, and returns how often it was sent.
 func (m *shared) fates(fate error) int {
 	n := m.seen["slow"]
 	m.x.Require(fate == nil || n == 0 && fate == mux.ErrNotSent || n == 1 && fate == mux.ErrMayHaveRun,

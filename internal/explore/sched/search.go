@@ -11,7 +11,7 @@ import (
 )
 
 // Scene is a small program to explore. Run sets things up, adds actors with
-// [X.Actor], calls [X.Explore], and checks what has become of it. Only during Explore are schedules
+// [X.Actor], calls [X.Explore], and checks the result. Only during Explore are schedules
 // explored: before and after it the goroutines run in one order.
 type Scene struct {
 	Name  string

@@ -193,6 +193,7 @@ func TestSelect(t *testing.T) {
 	})
 }
 
+// The time is that of the scheduler, so nothing sleeps.
 func TestTime(t *testing.T) {
 	explore(t, 1, func(x *sched.X) {
 		began := time.Now()

@@ -51,7 +51,7 @@ func (w *wire) sever() {
 
 // An account of 50 sessions is shared by ten processes with ten clients each. One process
 // dies without a word; its sessions end, and its part of the account must reach the others. The
-// server counts the sessions. It is the judge: it knows nothing of the quota.
+// server counts the sessions. It decides whether the limit was kept, and takes no part in the quota.
 var quota = Scene{
 	Name:    "quota",
 	Promise: "ten processes share 50 sessions, and one dies: sessions in use from 5 s after its death on",

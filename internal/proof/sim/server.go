@@ -216,7 +216,7 @@ func (s *server) handshake(ctx context.Context) error {
 	case <-turn:
 		return nil
 	case <-ctx.Done():
-		// The server does not learn that the client has left, and serves it in vain.
+		// The server does not notice that the client has left, and its work is lost.
 		s.running.Go(func() {
 			select {
 			case <-turn:

@@ -16,7 +16,8 @@ import (
 	"github.com/respool/respool/resource"
 )
 
-// A book knows which sessions of one pool exist, and who has them, without asking the pool.
+// A book records which sessions of one pool exist, and which tenant holds each, independently of the
+// pool.
 type book struct {
 	name    string
 	journal *journal

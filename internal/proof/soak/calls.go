@@ -35,7 +35,7 @@ func muxConfig(conns int, events bool) mux.Config {
 	return cfg
 }
 
-// caller makes calls of a mux.Client, and checks what comes back.
+// caller makes calls of a mux.Client, and checks the replies and errors.
 type caller struct {
 	name   string
 	client *mux.Client
@@ -94,7 +94,7 @@ func (c *caller) call(ctx context.Context, w *worker) error {
 	return err
 }
 
-// note records what the caller of a call was told.
+// note records the result that the caller of a call got.
 func (c *caller) note(w *worker, call uint64, again bool, err error) {
 	if c.runs == nil {
 		return

@@ -207,7 +207,7 @@ export class One {
     Object.assign(this, { t, d });
     const e = this.e;
     showChips(e.flags, d.flags ?? [], { whole: true, jump: true });
-    // What comes and goes each second has its reason at the figure, where nothing moves.
+    // A state that can change each second shows its reason at the figure: that moves no other element.
     showWhys(e.reasons, flagsOf(d).filter((f) => f.level !== "note" && f.kind !== "full"));
     e.cause.hidden = !d.last_make_error || d.outage_seconds != null; // then the reason has it
     say(e.cause, d.last_make_error ? `The last creation failed: ${d.last_make_error}` : "");

@@ -47,7 +47,7 @@ func slowReader(c net.Conn, n int) string {
 	var b strings.Builder
 	one := make([]byte, 1)
 	for range n {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // in the bubble of its caller: the pace of a slow peer
 		if _, err := io.ReadFull(c, one); err != nil {
 			break
 		}

@@ -149,7 +149,7 @@ func TestTakeMessage_RestOfControl(t *testing.T) {
 	}
 }
 
-// A data frame in the midst of a fragmented message breaks the protocol, which gorilla reports: it
+// A data frame within a fragmented message breaks the protocol, which gorilla reports: it
 // is no message to be taken.
 func TestTakeMessage_InMessage(t *testing.T) {
 	f := framesOf(t)

@@ -25,9 +25,6 @@ var (
 // Background is that of package context.
 func Background() Context { return context.Background() }
 
-// TODO is that of package context.
-func TODO() Context { return context.TODO() }
-
 // WithValue is that of package context.
 func WithValue(parent Context, key, value any) Context {
 	return context.WithValue(parent, key, value)
