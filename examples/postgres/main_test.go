@@ -92,6 +92,35 @@ func TestServerStops(t *testing.T) {
 	}
 }
 
+// A start that is canceled, whenever that is, leaves neither a server nor a directory.
+func TestStartServer_Canceled(t *testing.T) {
+	installed(t)
+	tmp, err := os.MkdirTemp("", "respool-") // that of t is closed to the user postgres
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", tmp)
+	for after := range 8 { // the last ones after the start, on a fast machine
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Duration(after*after)*20*time.Millisecond, errLeft)
+		s, err := startServer(ctx)
+		cancel()
+		if err == nil {
+			s.stop()
+		} else if !errors.Is(err, errLeft) {
+			t.Errorf("%d: %v", after, err)
+		}
+		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+			t.Errorf("%d: %v is left, %v", after, left, err)
+		}
+	}
+}
+
+var errLeft = errors.New("the caller has left")
+
 func TestBroken(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -42,12 +42,12 @@ func find(name string) string {
 
 // startServer creates a database cluster and starts a server for it, which listens on a Unix socket
 // only. It returns when the server accepts connections. Call stop.
-func startServer(ctx context.Context) (s *server, err error) {
+func startServer(ctx context.Context) (_ *server, err error) {
 	initdb, postgres := find("initdb"), find("postgres")
 	if initdb == "" || postgres == "" {
 		return nil, errMissing
 	}
-	s = &server{exited: make(chan struct{})}
+	s := &server{exited: make(chan struct{})}
 	if s.dir, err = os.MkdirTemp("", "respool-postgres-"); err != nil {
 		return nil, err
 	}
@@ -64,6 +64,9 @@ func startServer(ctx context.Context) (s *server, err error) {
 	create := exec.CommandContext(ctx, initdb, "-D", data, "-U", "app", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	create.SysProcAttr, create.Dir = attr, s.dir
 	if out, err := create.CombinedOutput(); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	s.cmd = exec.Command(postgres, "-D", data, "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off")
