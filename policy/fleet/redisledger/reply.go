@@ -114,7 +114,7 @@ func numbers(reply any) ([]int64, error) {
 	for word := range strings.SplitSeq(text, " ") {
 		i, err := strconv.ParseInt(word, 10, 64)
 		if err != nil || word[0] == '+' {
-			return nil, replyError(fmt.Sprintf("%q instead of number %d", word, len(n)+1))
+			return nil, replyError(fmt.Sprintf("%.40q instead of number %d", word, len(n)+1))
 		}
 		n = append(n, i)
 	}
