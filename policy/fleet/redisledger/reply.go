@@ -69,6 +69,9 @@ func parseClaim(reply any, c *fleet.Claim) (answer, error) {
 		if a.grant.Granted > c.Has && a.grant.Granted > a.grant.Limit {
 			bad = append(bad, fmt.Sprintf("granted %d of %d", a.grant.Granted, a.grant.Limit))
 		}
+		if a.grant.Limit > a.grant.Highest {
+			bad = append(bad, fmt.Sprintf("limit %d of a highest limit of %d", a.grant.Limit, a.grant.Highest))
+		}
 		if total < n[2] {
 			bad = append(bad, fmt.Sprintf("granted %d of a total of %d", n[2], total))
 		}

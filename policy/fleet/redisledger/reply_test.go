@@ -21,6 +21,7 @@ func FuzzReply(f *testing.F) {
 		f.Add(reply, 2, 7, 10, 0)
 		f.Add(reply, 0, 0, 10, 1)
 	}
+	f.Add("3 1 0 0 2 1 0 0 0 1 0", 0, 0, 10, 0) // the highest limit is below the limit
 	f.Fuzz(func(t *testing.T, text string, has, want, limit, kind int) {
 		c := fleet.Claim{Quota: "q", Holder: "h", Seq: 1, Has: has, Want: want, Limit: limit, Lease: time.Second}
 		d := fleet.Draw{Rate: "r", Tokens: 1, Per: time.Second, Want: limit}
