@@ -128,13 +128,15 @@ func placesOf(prof *profile.Profile, values int, by float64, where func(names []
 func frames(s *profile.Sample) (out []string) {
 	for _, l := range s.Location {
 		for _, line := range l.Line {
-			out = append(out, strings.TrimPrefix(line.Function.Name, "github.com/"))
+			out = append(out, typeArgs.ReplaceAllString(strings.TrimPrefix(line.Function.Name, "github.com/"), "[...]"))
 		}
 	}
 	return out
 }
 
 var (
+	profiler    = regexp.MustCompile(`(^|from )(runtime|google)/pprof`) // allocates while it profiles
+	typeArgs    = regexp.MustCompile(`\[.*\]`)                          // they may contain paths
 	kernelCode  = regexp.MustCompile(`^(internal/runtime/syscall|syscall\.(Raw)?[Ss]yscall)`)
 	runtimeCode = regexp.MustCompile(`^(runtime|internal/|syscall|sync|time\.now|memeqbody|aeshash)`)
 )
@@ -185,7 +187,7 @@ func allocations(ctx context.Context, l peer.Loop, n int) []place {
 	return slices.DeleteFunc(placesOf(prof, 2, float64(n), func(names []string) string {
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, "runtime.") })
 		return strings.Join(names[:min(2, len(names))], ", from ")
-	}), func(p place) bool { return p.Values[0] < rareAlloc })
+	}), func(p place) bool { return p.Values[0] < rareAlloc || profiler.MatchString(p.Where) })
 }
 
 // allocProfile is what was allocated so far, by stack.

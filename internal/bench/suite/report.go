@@ -47,8 +47,8 @@ func (r record) markdown(plots []string) []byte {
 			}
 			return fmt.Sprintf("\n![%s](plots/%s.svg)\n", alt, name)
 		},
-		"missed": func() (out []line) {
-			return slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return l.Reached })
+		"missed": func(rows string) []line { // those of the rows that match
+			return slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return l.Reached || !regexp.MustCompile(rows).MatchString(l.Row) })
 		},
 		"goals": func() int {
 			return len(slices.DeleteFunc(slices.Clone(r.Lines), func(l line) bool { return l.Goal == "" }))
