@@ -256,7 +256,18 @@ func (c *clusters) always() []string { return nil }
 
 func (c *clusters) rest() string {
 	n := c.cluster.Stats()
-	return first(c.caller.rest(), atServers(n.Load, c.servers), disagrees(c.meter, n.Stats, true))
+	return first(c.caller.rest(), probed(n.Endpoints), atServers(n.Load, c.servers), disagrees(c.meter, n.Stats, true))
+}
+
+// probed returns which endpoint is still to be probed; "": none. A probe dials, and its connection
+// stays: at any time until then there may be one more.
+func probed(all []cluster.EndpointStats) string {
+	for _, e := range all {
+		if e.Status == endpoint.Ejected || e.Status == endpoint.Probing {
+			return e.String()
+		}
+	}
+	return ""
 }
 
 func (c *clusters) once() []string { return equations(c.name, c.cluster.Stats().Stats) }
