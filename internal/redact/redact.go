@@ -5,6 +5,7 @@ package redact
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -53,22 +54,58 @@ func Hide(s string) string {
 	if strings.Contains(s, "@") {
 		s = dsn.ReplaceAllStringFunc(s, hideDSN)
 	}
-	// An expression costs much more than the search for words without which it cannot match.
+	// Every expression is applied to the same text: what one of them removed could be the key by which
+	// another one knows a secret. An expression costs much more than the search for words without
+	// which it cannot match.
 	words := strings.ToLower(s)
+	var found spans
 	if containsAny(words, "authorization", "bearer") {
-		s = header.ReplaceAllString(s, "${1}"+Dots) // before field, which removes the first word of the value
+		found.find(header, s)
+		found.find(unknown, s)
 	}
 	if strings.ContainsAny(words, "=:") && containsAny(words, names...) {
-		s = pair.ReplaceAllString(s, "${1}"+Dots)
-		s = field.ReplaceAllString(s, "${1}${2}"+Dots)
+		found.find(pair, s)
+		found.find(field, s)
+		found.find(prose, s)
 	}
 	if containsAny(words, "cookie", "sec-websocket-protocol") {
-		s = line.ReplaceAllString(s, "${1}"+Dots)
+		found.find(line, s)
 	}
-	return s
+	return found.remove(s)
 }
 
-// names are in every key that pair and field find, in lower case.
+// spans are parts of a text.
+type spans []span
+
+type span struct{ from, to int }
+
+// find adds the part of each match that follows the group of e.
+func (all *spans) find(e *regexp.Regexp, s string) {
+	for _, at := range e.FindAllStringSubmatchIndex(s, -1) {
+		*all = append(*all, span{at[3], at[1]})
+	}
+}
+
+// remove removes the parts from s.
+func (all spans) remove(s string) string {
+	if len(all) == 0 {
+		return s
+	}
+	slices.SortFunc(all, func(a, b span) int { return a.from - b.from })
+	var b strings.Builder
+	end := 0
+	for _, part := range all {
+		if part.from > end || end == 0 {
+			b.WriteString(s[end:part.from])
+			b.WriteString(Dots)
+		}
+		end = max(end, part.to)
+	}
+	b.WriteString(s[end:])
+	return b.String()
+}
+
+// names are in every key that pair, field and prose find, in lower case.
 var names = []string{"passw", "passphrase", "pwd", "secret", "key", "session", "jwt", "token", "sig", "credential", "auth", "sid", "ticket"}
 
 func containsAny(s string, words ...string) bool {
@@ -88,23 +125,31 @@ const (
 	weak   = `(?:token|signature|sig|credentials?|auth|sid|ticket)`
 	colon  = `\\*["']?\s?:`
 	plain  = `[^\s;&,"'<>]`
+	// A value that is a key itself has that key's value after it.
+	chain  = `(?:` + plain + `*?(?:` + strong + `|x-[a-z0-9-]*key|authorization|` + weak + `)\\*["']?\s?[:=]\s?)*`
 	quoted = `\\*"(?:[^"\\]|\\.)*"?|\\*'(?:[^'\\]|\\.)*'?`
 	list   = `\[(?:"(?:[^"\\]|\\.)*"?|[^"\]])*\]?` + plain + `*`
-	value  = `(?:` + quoted + `|` + list + `|` + plain + `+)`
+	value  = chain + `(?:` + quoted + `|` + list + `|` + plain + `+)`
+
+	authorization = `\b(?:proxy-)?authorization\\*["']?\s?:\s?\[?\\*["']?`
+	credentials   = `(` + authorization + `|\bbearer\s)(?:` + authorization + `|(?:basic|bearer|digest|negotiate|token)\s+)*[a-z0-9+/=._~-]+`
 )
 
 var (
 	// A key that names a secret, =, and the value.
-	pair = regexp.MustCompile(`(?i)((?:` + strong + `|authorization|` + weak + `)\s?=\s?)(?:` + quoted + `|` + plain + `+)`)
+	pair = regexp.MustCompile(`(?i)((?:` + strong + `|authorization|` + weak + `)\s?=\s?)` + chain + `(?:` + quoted + `|` + plain + `+)`)
 	// The same with a colon, as in JSON, YAML, headers and what fmt prints of maps and structs. A
-	// weak name counts if it has a prefix (access_token), if it is quoted, if the value follows the
-	// colon at once, or if the value has a digit and is not short, or is long.
+	// weak name counts if it has a prefix (access_token), if it is quoted, or if the value follows
+	// the colon at once.
 	field = regexp.MustCompile(`(?i)((?:` +
 		`(?:` + strong + `|x-[a-z0-9-]*key|[a-z0-9][_.-]?(?:token|signature|credentials?))` + colon + `\s?|` +
-		weak + `(?:\\*["']\s?:\s?|:))` + `)` + value +
-		`|(` + weak + `\s?:\s)(?:` + plain + `*[0-9]` + plain + `{3,}|` + plain + `{3,}[0-9]` + plain + `*|` + plain + `{20,})`)
-	// An Authorization header, or a bearer token.
-	header = regexp.MustCompile(`(?i)(\b(?:proxy-)?authorization\\*["']?\s?:\s?\[?\\*["']?|\bbearer\s)(?:(?:basic|bearer|digest|negotiate|token)\s+)?[a-z0-9+/=._~-]+(?:\s[a-z0-9+/=._~-]{8,})?`)
+		weak + `(?:\\*["']\s?:\s?|:))` + `)` + value)
+	// A weak name before a colon and a space, and a value that has a digit and is not short, or is long.
+	prose = regexp.MustCompile(`(?i)(` + weak + `\s?:\s)(?:` + plain + `*[0-9]` + plain + `{3,}|` + plain + `{3,}[0-9]` + plain + `*|` + plain + `{20,})`)
+	// An Authorization header, or a bearer token. The credentials of a scheme that is not among these
+	// follow it; that word may be the next key too, which only header finds then.
+	header  = regexp.MustCompile(`(?i)` + credentials)
+	unknown = regexp.MustCompile(`(?i)` + credentials + `[ \t][a-z0-9+/=._~-]{8,}`)
 	// A header whose value has no form that would end before the line does.
 	line = regexp.MustCompile(`(?i)(\b(?:set-)?cookie\\*["']?\s?:|\bsec-websocket-protocol\\*["']?\s?:)[^\r\n]+`)
 	// user:password@ and what follows. The output of hideURLs does not match, because the

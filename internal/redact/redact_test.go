@@ -108,16 +108,52 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// FuzzHide: whatever precedes a secret, it is removed.
 func FuzzHide(f *testing.F) {
-	f.Add("http://a:b@c?d")
-	f.Add("%3A%2F%2F%")
-	f.Fuzz(func(t *testing.T, in string) {
+	// The parts of what precedes: random bytes seldom name a key.
+	parts := []string{
+		"bearer", "authorization", "proxy-authorization", "password", "token", "access_token", "X-Api-Key", "cookie", "sec-websocket-protocol",
+		"basic", "digest", "x-", ":", "=", " ", "\n", "\t", `"`, "'", `\`, "[", "]", "{", "}", ",", ";", "&", "<", ">", "@", "/", "?", "#", "%3A%2F%2F", "://", "…",
+		"abc", "YTpi", "12345678", "aaaaaaaaaaaaaaaaaaaaaaaa",
+	}
+	formats := []string{"ws://u:%s@h/", "ws://h/?t=%s", "u:%s@h", "password=%s", `{"token":"%s"}`, "password: %s", "X-Api-Key: %s", "map[X-Api-Key:[%s]]", "Cookie: a=%s", "Authorization: Basic %s", "x%%3A%%2F%%2Fh%%3Ft%%3D%s"}
+	for i := range formats {
+		f.Add("http://a:b@c?d", []byte{}, i)
+		f.Add("%3A%2F%2F%", []byte{12}, i)
+		f.Add("bearer", []byte{}, i)
+		f.Add("Authorization: Basic YTpi", []byte{15}, i)
+		f.Add("token=", []byte{14, 4, 12}, i)
+	}
+	f.Fuzz(func(t *testing.T, in string, more []byte, format int) {
 		const secret = "S3cretS3cret"
-		for _, format := range []string{"ws://u:%s@h/", "ws://h/?t=%s", "u:%s@h", "password=%s", `{"token":"%s"}`, "password: %s", "X-Api-Key: %s", "map[X-Api-Key:[%s]]", "Cookie: a=%s", "x%%3A%%2F%%2Fh%%3Ft%%3D%s"} {
-			text := strings.ToValidUTF8(in, "?") + " " + fmt.Sprintf(format, secret)
+		if strings.Contains(in, secret) {
+			return
+		}
+		in = strings.ToValidUTF8(in[:min(len(in), 200)], "?")
+		for _, i := range more[:min(len(more), 12)] {
+			in += parts[int(i)%len(parts)]
+		}
+		format %= len(formats)
+		for _, between := range []string{" ", "\n"} {
+			text := in + between + fmt.Sprintf(formats[max(format, -format)], secret)
 			if got := redact.Hide(text); strings.Contains(got, secret) {
 				t.Errorf("%q became %q", text, got)
 			}
 		}
 	})
+}
+
+func BenchmarkHide(b *testing.B) {
+	for name, text := range map[string]string{
+		"plain":  "dial tcp 10.0.0.1:443: connect: connection refused after 3 attempts, next in 2s",
+		"url":    "Get \"https://joe:secret@example.com/a?token=x\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+		"header": "handshake: 401 Unauthorized: {\"error\":\"invalid token\",\"token\":\"abc\"} Authorization: Bearer abc.def.ghi",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				redact.Hide(text)
+			}
+		})
+	}
 }
