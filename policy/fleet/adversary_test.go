@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -224,6 +225,8 @@ func TestImpossibleGrants(t *testing.T) {
 		"no lease":                      func(_ fleet.Claim, g *fleet.Grant) { g.Lease = 0 },
 		"a negative target":             func(_ fleet.Claim, g *fleet.Grant) { g.Target = -1 },
 		"no holders":                    func(_ fleet.Claim, g *fleet.Grant) { g.Holders = 0 },
+		"more holders than units":       func(_ fleet.Claim, g *fleet.Grant) { g.Granted, g.Holders, g.Next = 0, math.MaxInt, time.Millisecond },
+		"a highest limit without bound": func(_ fleet.Claim, g *fleet.Grant) { g.Highest = math.MaxInt },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

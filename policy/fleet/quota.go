@@ -31,7 +31,7 @@ type Quota struct {
 	cancel context.CancelFunc // ends the goroutine
 	done   chan struct{}      // closed when it has ended
 
-	hanging chan struct{} // closed when an abandoned call of the ledger returns; nil: there is none. Only run uses it
+	call ledgerCall[Grant] // of Claim; only run uses it
 
 	mu         sync.Mutex // no call of foreign code while it is held
 	acc        account
@@ -70,6 +70,7 @@ func newQuota(cfg Config, stopped func()) (*Quota, error) {
 		cfg: cfg, stopped: stopped, holder: newHolder(), base: time.Now(), acc: newAccount(cfg),
 		kick: make(chan struct{}, 1), done: make(chan struct{}), onExpiry: make(map[*expiry]struct{}),
 	}
+	q.call.method = "Ledger.Claim"
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	q.only = q.member(1)
 	q.lapse = time.AfterFunc(forever, q.lapsed)
@@ -476,65 +477,22 @@ func (q *Quota) claim() {
 	expireAll(closers)
 }
 
-// ask calls the ledger on a goroutine of its own, so that a panic or Goexit in the call, or a
-// call that does not return when ctx ends, makes only this claim fail. The next call begins only
-// after an abandoned one has returned.
-func (q *Quota) ask(ctx context.Context, c Claim) (g Grant, err error) {
-	if q.hanging != nil {
-		select {
-		case <-q.hanging:
-			q.hanging = nil
-		default:
-			return Grant{}, errHangs
-		}
+// ask calls the ledger.
+func (q *Quota) ask(ctx context.Context, c Claim) (Grant, error) {
+	g, err := q.call.do(ctx, q.cfg.Lease/retryPart, func() (Grant, error) { return q.cfg.Ledger.Claim(ctx, c) })
+	if err == nil && !possible(&c, &g) {
+		err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", g)
 	}
-	type answer struct {
-		g   Grant
-		err error
-	}
-	answers := make(chan answer, 1)
-	returned := make(chan struct{})
-	go func() {
-		defer close(returned)
-		a := answer{err: errors.New("fleet: Ledger.Claim ended its goroutine")}
-		defer func() {
-			if v := recover(); v != nil {
-				a.err = fmt.Errorf("fleet: Ledger.Claim panicked: %v", v)
-			}
-			answers <- a
-		}()
-		g, err := q.cfg.Ledger.Claim(ctx, c)
-		a = answer{g, err}
-	}()
-	var a answer
-	select {
-	case a = <-answers:
-	case <-ctx.Done():
-		patience := time.NewTimer(q.cfg.Lease / retryPart)
-		defer patience.Stop()
-		select {
-		case a = <-answers:
-		case <-patience.C:
-			q.hanging = returned
-			return Grant{}, errHangs
-		}
-	}
-	if a.err == nil && !possible(&c, &a.g) {
-		a.err = fmt.Errorf("fleet: Ledger.Claim returned an invalid grant: %+v", a.g)
-	}
-	return a.g, a.err
+	return g, err
 }
-
-// errHangs: a call of the ledger has not returned although its context has ended.
-var errHangs = errors.New("fleet: Ledger.Claim has not returned after its context ended")
 
 // possible reports whether a ledger that keeps its contract can answer c with g. Any other
 // answer is dropped: by it the process would use units that the ledger has not recorded.
 func possible(c *Claim, g *Grant) bool {
 	leaves := c.Has == 0 && c.Want == 0
 	return g.Granted >= c.Has && g.Granted <= max(c.Has, g.Target) && g.Target >= 0 && g.Target <= c.Want && g.Total >= g.Granted &&
-		g.Limit >= 1 && g.Highest >= g.Limit && g.Lease >= minLease && g.Next >= 0 &&
-		(leaves || g.Limit <= c.Limit && g.Holders >= 1)
+		g.Limit >= 1 && g.Highest >= g.Limit && g.Highest <= MaxUnits && g.Lease >= minLease && g.Next >= 0 &&
+		g.Holders >= 0 && g.Holders <= MaxUnits && (leaves || g.Limit <= c.Limit && g.Holders >= 1)
 }
 
 // lapsed is called when the lease may have ended.

@@ -64,6 +64,8 @@ type DialRate struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	call ledgerCall[Taken] // of Take; only run uses it
+
 	mu      sync.Mutex
 	closed  bool
 	waiting []*rateWaiter // in order of arrival
@@ -97,6 +99,7 @@ func NewDialRate(cfg RateConfig) (*DialRate, error) {
 		cfg.Timeout = defaultRateTimeout
 	}
 	d := &DialRate{cfg: cfg, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	d.call.method = "RateLedger.Take"
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	go d.run()
 	return d, nil
@@ -259,14 +262,9 @@ func (d *DialRate) fetch(n int) {
 	d.keepLocked(t.Granted, now)
 }
 
-// ask calls the ledger and contains a panic in it.
-func (d *DialRate) ask(ctx context.Context, draw Draw) (t Taken, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("fleet: RateLedger.Take panicked: %v", v)
-		}
-	}()
-	t, err = d.cfg.Ledger.Take(ctx, draw)
+// ask calls the ledger.
+func (d *DialRate) ask(ctx context.Context, draw Draw) (Taken, error) {
+	t, err := d.call.do(ctx, d.cfg.Timeout, func() (Taken, error) { return d.cfg.Ledger.Take(ctx, draw) })
 	if err == nil && (t.Granted < 0 || t.Granted > draw.Want || t.RetryAfter < 0) {
 		err = fmt.Errorf("fleet: RateLedger.Take returned an invalid answer: %+v", t)
 	}
@@ -274,8 +272,8 @@ func (d *DialRate) ask(ctx context.Context, draw Draw) (t Taken, err error) {
 }
 
 // Close ends the goroutine. Waiting requests, and later ones, are refused with [ErrClosed]. It
-// cancels a running operation of the ledger and blocks until that has returned. It may be
-// called more than once.
+// cancels a running operation of the ledger and blocks until that has returned, but no longer than
+// Timeout. It may be called more than once.
 func (d *DialRate) Close() {
 	d.mu.Lock()
 	d.closed = true

@@ -3,6 +3,8 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,9 +21,13 @@ type rateEngine struct {
 	mu   sync.Mutex
 	down bool
 	ops  int
+	bad  func() // called by Take first; nil: nothing
 }
 
 func (e *rateEngine) Take(ctx context.Context, d fleet.Draw) (fleet.Taken, error) {
+	if e.bad != nil {
+		e.bad()
+	}
 	pause(ctx, rtt)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -148,6 +154,61 @@ func TestDialRate_Lost(t *testing.T) {
 		d.Close()
 		_, err = d.Admit(ctx, resource.Request{})
 		caused(t, err, fleet.ErrClosed, resource.ErrRejected)
+	})
+}
+
+// A ledger that panics, ends its goroutine or hangs fails one operation; the next one is answered.
+func TestDialRate_BadLedger(t *testing.T) {
+	for name, c := range map[string]struct {
+		take func()
+		text string
+	}{
+		"panics":             {func() { panic("test") }, "fleet: RateLedger.Take panicked: test"},
+		"ends its goroutine": {runtime.Goexit, "fleet: RateLedger.Take ended its goroutine"},
+		"ignores its context": {func() { time.Sleep(20 * time.Second) },
+			"fleet: RateLedger.Take has not returned after its context ended"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &rateEngine{Memory: fleet.NewMemory()}
+				var once sync.Once
+				e.bad = func() { once.Do(c.take) }
+				d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 100, Per: time.Second})
+				began := time.Now()
+				_, err := d.Admit(ctx, resource.Request{})
+				caused(t, err, fleet.ErrLost, resource.ErrRejected)
+				if !strings.Contains(err.Error(), c.text) {
+					t.Errorf("the error is %q, without %q", err, c.text)
+				}
+				if took := time.Since(began); took > 3*time.Second { // Timeout, and once more
+					t.Errorf("it is refused after %v", took)
+				}
+				time.Sleep(30 * time.Second)
+				admitWithin(t, d, time.Second, 10)
+				d.Close()
+			})
+		})
+	}
+}
+
+// Close waits for a Take that ignores its context as long as Timeout, and no longer.
+func TestDialRate_CloseOfBadLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &rateEngine{Memory: fleet.NewMemory(), bad: func() { time.Sleep(time.Minute) }}
+		d := newDialRate(t, fleet.RateConfig{Ledger: e, Rate: "dials", Tokens: 100, Per: time.Second, Timeout: 5 * time.Second})
+		var busy sync.WaitGroup
+		busy.Go(func() {
+			_, err := d.Admit(ctx, resource.Request{})
+			caused(t, err, fleet.ErrClosed)
+		})
+		time.Sleep(time.Second)
+		began := time.Now()
+		d.Close()
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		busy.Wait()
+		time.Sleep(time.Minute) // in virtual time: Take returns
 	})
 }
 
