@@ -241,6 +241,7 @@ type node struct {
 	cfg     wspool.Config // as the user returned it, with hooks
 	info    atomic.Pointer[endpoint.Endpoint]
 	leaving atomic.Bool   // no dial may begin
+	dialing atomic.Int64  // creations that may dial: the gate has let them begin, and they have not ended
 	shared  atomic.Int64  // shared leases
 	growAt  atomic.Int64  // when Cluster.grow may look at it, Unix time in ns
 	doubted atomic.Int64  // when its connections were last doubted, Unix time in ns
@@ -371,10 +372,28 @@ func (g *leavingGate) Admit(ctx context.Context, r resource.Request) (resource.D
 	if g.n.leaving.Load() {
 		return nil, &resource.Rejection{Policy: "cluster", Err: ErrLeft}
 	}
-	if g.next == nil {
-		return nil, nil
+	var done resource.Done
+	if g.next != nil {
+		var err error
+		if done, err = g.next.Admit(ctx, r); err != nil {
+			return nil, err
+		}
 	}
-	return g.next.Admit(ctx, r)
+	// Counted before leaving is read, which awaitEmpty reads in the other order: either this dial
+	// does not begin, or awaitEmpty waits for it.
+	g.n.dialing.Add(1)
+	ended := func(o resource.Outcome) {
+		defer g.n.signal()
+		defer g.n.dialing.Add(-1)
+		if done != nil {
+			done(o)
+		}
+	}
+	if g.n.leaving.Load() { // since the other gate was asked, which may have waited
+		ended(resource.Outcome{})
+		return nil, &resource.Rejection{Policy: "cluster", Err: ErrLeft}
+	}
+	return ended, nil
 }
 
 // State implements [resource.Stateful].
@@ -416,8 +435,9 @@ func (c *Cluster) leave(ctx context.Context, addr string) {
 	_ = c.manager.Drain(c.ctx, addr) // fails if the cluster is closed
 }
 
-// awaitEmpty waits until n has no connection, or for DrainTimeout. It reports whether ctx has
-// ended before.
+// awaitEmpty waits until n has no connection and none is dialled, or for DrainTimeout. It reports
+// whether ctx has ended before. Creations that wait for a gate are not waited for: they will not
+// dial, and their ends are not signalled.
 func (c *Cluster) awaitEmpty(ctx context.Context, n *node) (stopped bool) {
 	var late <-chan time.Time
 	if c.cfg.DrainTimeout > 0 {
@@ -426,7 +446,7 @@ func (c *Cluster) awaitEmpty(ctx context.Context, n *node) (stopped bool) {
 		late = t.C
 	}
 	for {
-		if s, ok := bridge.StatsOf(c.manager, n.addr); !ok || s.Idle+s.Leased+s.Making+s.Destroying == 0 {
+		if s, ok := bridge.StatsOf(c.manager, n.addr); !ok || s.Idle+s.Leased+s.Destroying == 0 && n.dialing.Load() == 0 {
 			return false
 		}
 		select {

@@ -356,6 +356,59 @@ func TestLeaves(t *testing.T) {
 	}
 }
 
+// slowGate is a MakeGate that takes its time and then refuses, or lets the creation begin.
+type slowGate struct {
+	wait time.Duration
+	err  error
+}
+
+func (g *slowGate) Admit(context.Context, resource.Request) (resource.Done, error) {
+	time.Sleep(g.wait)
+	return nil, g.err
+}
+
+// An endpoint that leaves is forgotten when nothing is left of it, also if the last of it is not a
+// connection but creations that wait for a MakeGate; and none of them dials any more.
+func TestLeavesWhileAGateIsAsked(t *testing.T) {
+	for name, err := range map[string]error{"refused": &resource.Rejection{Policy: "test"}, "let through": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t).start("a:80", "b:80")
+				r := newManual()
+				cfg := w.cfg(r)
+				cfg.DrainTimeout = -1 // without bound
+				base := cfg.Config
+				cfg.Config = func(e endpoint.Endpoint) (wspool.Config, error) {
+					c, cause := base(e)
+					if e.Addr == "a:80" {
+						c.MakeGate = &slowGate{2 * time.Second, err}
+					}
+					return c, cause
+				}
+				c := open(t, cfg)
+				r.set("a:80")
+				warmed := make(chan error, 1)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				go func() { warmed <- c.Warm(ctx, 2) }()
+				time.Sleep(500 * time.Millisecond)
+				r.set("b:80")
+				<-warmed
+				time.Sleep(2 * time.Second) // the gate has answered half a second ago
+				if s, ok := state(t, c, "a:80"); ok {
+					t.Errorf("not forgotten: %+v", s)
+				}
+				if n := w.at("a:80").dials.Load(); n != 0 {
+					t.Errorf("%d dials after it has left", n)
+				}
+				if at := ask(t, c); at != "b:80" {
+					t.Errorf("used %s", at)
+				}
+			})
+		})
+	}
+}
+
 // An endpoint that returns while it drains is used again at once, although a lease of before goes
 // on; also if it is the only one.
 func TestReturns(t *testing.T) {
