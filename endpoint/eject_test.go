@@ -118,6 +118,44 @@ func TestProbeEndsAtItsTimeoutAndWhenTheEndpointLeaves(t *testing.T) {
 	})
 }
 
+// A probe that was canceled because the endpoint left shows nothing, also if the endpoint is listed
+// again before it returns; then the next one begins.
+func TestProbeOfAnEndpointThatLeftAndReturnedIsVoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		probes := 0
+		drain := func(c ctx, _ string) { <-c.Done() } // until it is listed again
+		st := newStage(t, SetConfig{ProbeTimeout: time.Hour, OnLeave: drain, Probe: func(c ctx, _ string) error {
+			if probes++; probes > 1 {
+				return nil
+			}
+			<-c.Done()
+			<-release
+			return c.Err()
+		}}, five()...)
+		defer st.close()
+		st.fail("b", 5)
+		pass(10 * time.Second)
+		st.want("b", Probing)
+		st.answer(listOf("a", "c", "d", "e")...)
+		st.answer(five()...)
+		pass(time.Second)
+		if s := st.state("b"); s.Status != Probing || probes != 1 {
+			t.Fatalf("%d probes, while the canceled one still runs: %+v", probes, s)
+		}
+		cause := st.state("b").Cause
+		close(release)
+		synctest.Wait()
+		if s := st.state("b"); s.Status != Ejected || s.Probes != 0 || s.Cause != cause || s.NextProbe.IsZero() {
+			t.Errorf("after the canceled probe: %+v; its cause was %v", s, cause)
+		}
+		pass(time.Minute)
+		if s := st.state("b"); s.Status == Ejected || s.Status == Probing || s.Probes != 1 {
+			t.Errorf("after the next probe: %+v", s)
+		}
+	})
+}
+
 func TestEvidenceThatIsNotTheEndpointsNeverEjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, e := range []Evidence{

@@ -27,6 +27,7 @@ type member struct {
 	byProbe   bool // failing is the error of a probe
 	ejected   bool
 	probing   bool
+	canceled  bool          // the probe that runs was canceled, since the endpoint left
 	notedAt   int64         // noted when the probe began
 	probe     uint64        // number of the probe that runs or ran last
 	times     int           // recent ejections and failed probes

@@ -126,7 +126,7 @@ func (r *roster) retire() (leaves []*member) {
 	}
 	for _, m := range r.order {
 		if m.absent && m.listed() {
-			m.draining, m.awaited = true, false
+			m.draining, m.awaited, m.canceled = true, false, m.probing
 			m.verdict++
 			r.changed = true
 			leaves = append(leaves, m)
@@ -377,11 +377,15 @@ func (r *roster) probed(m *member, number uint64, err error, now time.Duration) 
 		return c, false
 	}
 	m.probing = false
-	m.probes++
 	r.changed = true
-	if m.draining {
+	if m.canceled { // it shows nothing of the endpoint
+		m.canceled = false
+		if !m.draining {
+			r.refresh(m, now)
+		}
 		return c, false
 	}
+	m.probes++
 	r.event(EndpointProbed, m, err)
 	if err != nil {
 		m.times++

@@ -263,7 +263,7 @@ func (c *clusters) rest() string {
 // stays: at any time until then there may be one more.
 func probed(all []cluster.EndpointStats) string {
 	for _, e := range all {
-		if e.Status == endpoint.Ejected || e.Status == endpoint.Probing {
+		if e.Status == endpoint.Ejected || e.Status == endpoint.Probing || !e.NextProbe.IsZero() {
 			return e.String()
 		}
 	}
