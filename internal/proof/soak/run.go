@@ -260,6 +260,11 @@ func (r *soak) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-over.C:
+			select {
+			case <-check.C: // both were due, which happens where the processors are busy
+				r.checkpoint(ctx)
+			default:
+			}
 			return
 		case <-check.C:
 			r.checkpoint(ctx)

@@ -278,3 +278,16 @@ func first(texts ...string) string {
 	}
 	return ""
 }
+
+// inUse returns what now has, counted as used. That is looked at again once it is counted: the
+// goroutine that replaces it waits only for users that it sees.
+func inUse[G any](now *atomic.Pointer[G], users func(*G) *atomic.Int64) *G {
+	for {
+		g := now.Load()
+		users(g).Add(1)
+		if now.Load() == g {
+			return g
+		}
+		users(g).Add(-1)
+	}
+}

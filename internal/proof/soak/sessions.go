@@ -197,8 +197,7 @@ func (s *sessions) start(l *load) {
 
 // op is one operation of a caller.
 func (s *sessions) op(w *worker) {
-	g := s.now.Load()
-	g.users.Add(1)
+	g := inUse(&s.now, func(g *generation) *atomic.Int64 { return &g.users })
 	defer g.users.Add(-1)
 	ctx, cancel := w.patience()
 	defer cancel()

@@ -61,7 +61,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(out.String())
 	}
 	t.Log(out.String())
-	for i, least := range []int{20, 10, 5, 3} {
+	for i, least := range []int{20, 10, 5, 2} {
 		if n, _ := strconv.Atoi(f[i+1]); n < least {
 			t.Errorf("figure %d of the verdict is %d, want at least %d", i+1, n, least)
 		}

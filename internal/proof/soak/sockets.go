@@ -223,8 +223,7 @@ func (s *sockets) check(w *worker, got, want string) {
 }
 
 func (s *sockets) op(w *worker) {
-	g := s.now.Load()
-	g.users.Add(1)
+	g := inUse(&s.now, func(g *socketPool) *atomic.Int64 { return &g.users })
 	defer g.users.Add(-1)
 	m := s.draw(w)
 	ctx, cancel := w.patience()
