@@ -201,19 +201,22 @@ func (s *Set) trace() {
 	}
 	s.tracing = true
 	finished := false
+	var events []Event // not reported yet
 	defer func() {
-		if !finished { // Trace has ended its goroutine
+		if !finished { // Trace has ended its goroutine: the next change reports the rest
 			s.mu.Lock()
+			s.roster.events = append(events, s.roster.events...)
 		}
 		s.tracing = false
 		s.endLocked("Trace")
 	}()
 	for len(s.roster.events) > 0 && !s.closed {
-		events := s.roster.events
-		s.roster.events = nil
+		events, s.roster.events = s.roster.events, nil
 		at := time.Now()
 		s.mu.Unlock()
-		for _, e := range events {
+		for len(events) > 0 {
+			e := events[0]
+			events = events[1:]
 			e.At = at
 			s.contain("Trace", func() { s.cfg.Trace(e) })
 		}

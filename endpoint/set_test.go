@@ -487,6 +487,30 @@ func TestGoexitOfTheUsersFunctionsIsContained(t *testing.T) {
 	})
 }
 
+// Events behind the one whose Trace has ended its goroutine are reported with the next change.
+func TestGoexitOfTraceLosesNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen []EventKind
+		st := newStage(t, SetConfig{Trace: func(e Event) {
+			seen = append(seen, e.Kind)
+			if e.Kind == EndpointEjected {
+				runtime.Goexit()
+			}
+		}}, Endpoint{Addr: "a"}, Endpoint{Addr: "b", Priority: 1})
+		defer st.close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			st.fail("a", 5)
+		}()
+		<-done
+		pass(5 * time.Second)
+		if i := slices.Index(seen, EndpointEjected); i < 0 || !slices.Contains(seen[i:], FailedOver) {
+			t.Errorf("reported: %v", seen)
+		}
+	})
+}
+
 func TestUseOfNoEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		Use{}.Move("a").End(Evidence{Kind: Success})
