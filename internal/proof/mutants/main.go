@@ -13,9 +13,10 @@
 // go statement is dropped; a result is a constant; true becomes false. All are compiled with
 // "go test -overlay", so the tree is never changed: most of them together, into one program in
 // which each can be turned on, the others one by one. Each mutant meets the tests of the
-// packages in testedBy, with -short, until a test fails or a time limit ends the tests, which
-// both kill it. A mutant that survives in the program of many is tried once more in one of its
-// own. Do not edit the packages while the command runs.
+// packages in testedBy, with -short and those first that take little time, until a test fails or a
+// time limit ends the tests, which both kill it. A mutant that survives in the program of many is
+// tried once more in one of its own, unless -once says that a listed survivor may also be one of which
+// the compiler makes the same program. Do not edit the packages while the command runs.
 //
 // A survivor means a missing test, or code that does nothing. A survivor that makes no
 // difference to a caller is accepted by an entry in equivalent.txt: its key, as the command
@@ -68,6 +69,7 @@ type options struct {
 	cache    string
 	list     bool
 	accepted bool
+	once     bool
 	again    map[string]bool // keys; nil: all
 	patterns []string
 }
@@ -88,6 +90,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.StringVar(&o.cache, "cache", "", "build cache; a temporary one if empty")
 	f.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	f.BoolVar(&o.accepted, "accepted", false, "run only the mutants that are accepted as equivalent")
+	f.BoolVar(&o.once, "once", false, "do not try again, in a program of its own, a mutant that survives in the program of many")
 	again := f.String("again", "", "only mutants that survived in the run that wrote this `file` with -json")
 	only := f.String("only", "", "only mutants whose file, change or key matches this `regexp`")
 	tests := f.String("tests", "", "comma-separated `directories` whose tests are run, instead of the usual ones")

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sample is a module whose tests notice some changes only.
@@ -233,5 +234,14 @@ func TestFailure(t *testing.T) {
 		if got := failure([]byte(tc.out)); got != tc.want {
 			t.Errorf("%q: %q, want %q", tc.out, got, tc.want)
 		}
+	}
+}
+
+// Tests that take long are told from the others, and from subtests.
+func TestSlowTests(t *testing.T) {
+	names, sum := slowTests([]byte("=== RUN   TestA\n--- PASS: TestA (0.19s)\n--- PASS: TestB (0.20s)\n" +
+		"--- PASS: TestC (1.50s)\n    --- PASS: TestC/d (1.50s)\n--- SKIP: TestE (9.00s)\n--- PASS: ExampleF (0.00s)\nPASS\n"))
+	if got := strings.Join(names, " "); got != "TestB TestC" || sum != 1700*time.Millisecond {
+		t.Errorf("%s in %v, want TestB TestC in 1.7s", got, sum)
 	}
 }
