@@ -28,9 +28,9 @@
 // The score is the part of the mutants that were noticed, of those that compile, are not
 // accepted and make a different program. The exit code is 0 if no mutant survived, 1 if one
 // did, 2 after an error. With -json all results go into a file, and -again with that file tries
-// those again that survived, against new tests. The first run compiles the
-// standard library into a build cache of its own, so that the mutants do not fill the usual
-// one; -cache keeps it for later runs.
+// those again that survived or exceeded the time, against new tests or on a calmer machine. The
+// first run compiles the standard library into a build cache of its own, so that the mutants do not
+// fill the usual one; -cache keeps it for later runs.
 package main
 
 import (
@@ -91,7 +91,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	f.BoolVar(&o.accepted, "accepted", false, "run only the mutants that are accepted as equivalent")
 	f.BoolVar(&o.once, "once", false, "do not try again, in a program of its own, a mutant that survives in the program of many")
-	again := f.String("again", "", "only mutants that survived in the run that wrote this `file` with -json")
+	again := f.String("again", "", "only mutants that survived or timed out in the run that wrote this `file` with -json")
 	only := f.String("only", "", "only mutants whose file, change or key matches this `regexp`")
 	tests := f.String("tests", "", "comma-separated `directories` whose tests are run, instead of the usual ones")
 	if err := f.Parse(args); err != nil {

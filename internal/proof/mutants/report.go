@@ -121,7 +121,8 @@ func writeJSON(w io.Writer, results []result, accepted equivalents) error {
 	return enc.Encode(records)
 }
 
-// survivorsOf returns the keys of the mutants that survived, from a file that writeJSON wrote.
+// survivorsOf returns the keys of the mutants that survived or timed out, from a file that writeJSON
+// wrote.
 func survivorsOf(name string) (map[string]bool, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -133,7 +134,7 @@ func survivorsOf(name string) (map[string]bool, error) {
 	}
 	keys := make(map[string]bool)
 	for _, r := range records {
-		if r.Verdict == survived {
+		if r.Verdict == survived || r.Verdict == timedOut {
 			keys[r.Key] = true
 		}
 	}

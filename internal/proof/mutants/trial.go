@@ -378,20 +378,37 @@ func (b *bench) tryAlone(ctx context.Context, s *suite, m *mutant) (verdict, str
 func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []part, number int) (verdict, string, error) {
 	for _, p := range parts {
 		out, err := b.test(ctx, s, program, p, number)
+		if number > 0 && b.limit == 0 && timeout(out, err) {
+			// The machine may be slower now than when the limit was set.
+			begun := time.Now()
+			if _, err := b.test(ctx, s, program, part{p.args, mostLimit}, 0); err == nil && limitFactor*time.Since(begun) > p.limit {
+				p.limit = min(limitFactor*time.Since(begun), mostLimit)
+				out, err = b.test(ctx, s, program, p, number)
+			}
+		}
 		var exit *exec.ExitError
 		switch {
 		case ctx.Err() != nil:
 			return "", "", ctx.Err()
 		case err == nil:
 			continue
-		case errors.As(err, &exit) && exit.ExitCode() >= 0 && !bytes.Contains(out, []byte("panic: test timed out after")):
-			return killed, s.name + ": " + failure(out), nil
-		case errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
+		case timeout(out, err):
 			return timedOut, s.name + ": " + failure(out), nil
+		case errors.As(err, &exit):
+			return killed, s.name + ": " + failure(out), nil
 		}
 		return "", "", err
 	}
 	return survived, "", nil
+}
+
+// timeout reports whether a test program that ended so has exceeded its time.
+func timeout(out []byte, err error) bool {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode() < 0 || bytes.Contains(out, []byte("panic: test timed out after"))
+	}
+	return errors.Is(err, exec.ErrWaitDelay)
 }
 
 func digest(path string) (sum [sha256.Size]byte, err error) {
