@@ -346,7 +346,9 @@ func newSchema(p *pkg, ms []*mutant, build func(replace map[string][]byte) (said
 	}
 	for round := 0; ; round++ {
 		sc := &schema{numbers: make(map[*mutant]int), replace: make(map[string][]byte)}
-		for src, fs := range forms {
+		for _, src := range slices.SortedFunc(maps.Keys(forms), func(a, b *source) int { return strings.Compare(a.path, b.path) }) {
+			// In a fixed order, so that the build cache knows the program when the command runs again.
+			fs := forms[src]
 			for _, f := range fs {
 				sc.numbers[f.m] = len(sc.numbers) + 1
 			}

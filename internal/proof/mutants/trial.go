@@ -49,14 +49,20 @@ type suite struct {
 	once  sync.Once // sets the fields below
 	err   error     // why its tests cannot decide about a mutant
 	sum   [sha256.Size]byte
-	parts []part
+	parts []*part
 }
 
 // A part is some of the tests of a suite. Those that take long are a part of their own: most mutants
 // are noticed by the others.
 type part struct {
-	args  []string // which tests: for the test program
-	limit time.Duration
+	args  []string     // which tests: for the test program
+	limit atomic.Int64 // in nanoseconds
+}
+
+func newPart(limit time.Duration, args ...string) *part {
+	p := &part{args: args}
+	p.limit.Store(int64(limit))
+	return p
 }
 
 // A bench runs suites. It writes only below its directory.
@@ -178,10 +184,11 @@ func (b *bench) compile(ctx context.Context, s *suite, replace map[string][]byte
 // test runs a test program of s and returns what it printed. Its own time limit applies
 // first, so that its output says which tests were running.
 // number, if not 0, is the mutant that is on in a program that has several.
-func (b *bench) test(ctx context.Context, s *suite, program string, p part, number int) (output []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.limit+10*time.Second)
+func (b *bench) test(ctx context.Context, s *suite, program string, p *part, number int) (output []byte, err error) {
+	limit := time.Duration(p.limit.Load())
+	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
-	args := slices.Concat([]string{"-test.short", "-test.failfast", "-test.timeout", p.limit.String()}, s.args, p.args)
+	args := slices.Concat([]string{"-test.short", "-test.failfast", "-test.timeout", limit.String()}, s.args, p.args)
 	if b.run != "" {
 		args = append(args, "-test.run", b.run)
 	}
@@ -222,9 +229,9 @@ func (b *bench) prepare(ctx context.Context, s *suite) error {
 }
 
 // measure runs the tests of s, which must pass, and returns its parts, those first that take little time.
-func (b *bench) measure(ctx context.Context, s *suite, program string) ([]part, error) {
+func (b *bench) measure(ctx context.Context, s *suite, program string) ([]*part, error) {
 	begun := time.Now()
-	out, err := b.test(ctx, s, program, part{[]string{"-test.v"}, mostLimit}, 0)
+	out, err := b.test(ctx, s, program, newPart(mostLimit, "-test.v"), 0)
 	if err != nil {
 		return nil, fmt.Errorf("the tests of %s fail without a change: %w\n%s", s.name, err, out)
 	}
@@ -236,16 +243,16 @@ func (b *bench) measure(ctx context.Context, s *suite, program string) ([]part, 
 		}
 		return min(max(leastLimit, limitFactor*took), mostLimit)
 	}
-	all := part{nil, limit(took)}
+	all := limit(took)
 	fmt.Fprintf(b.log, "%s: passes in %v without a change, %v of it %d slow tests; limit %v\n",
-		s.name, took.Round(time.Millisecond), slowTook.Round(time.Millisecond), len(slow), all.limit.Round(time.Second))
+		s.name, took.Round(time.Millisecond), slowTook.Round(time.Millisecond), len(slow), all.Round(time.Second))
 	if len(slow) == 0 || b.run != "" {
-		return []part{all}, nil
+		return []*part{newPart(all)}, nil
 	}
 	names := "^(" + strings.Join(slow, "|") + ")$"
-	return []part{
-		{[]string{"-test.skip", names}, limit(max(0, took-slowTook))},
-		{[]string{"-test.run", names}, all.limit},
+	return []*part{
+		newPart(limit(max(0, took-slowTook)), "-test.skip", names),
+		newPart(all, "-test.run", names),
 	}, nil
 }
 
@@ -302,7 +309,7 @@ func (b *bench) assemble(ctx context.Context, t *target, ms []*mutant) error {
 // assembled is the program of a suite in which mutants can be turned on.
 type assembled struct {
 	program string
-	parts   []part
+	parts   []*part
 }
 
 // try decides about a mutant.
@@ -375,14 +382,15 @@ func (b *bench) tryAlone(ctx context.Context, s *suite, m *mutant) (verdict, str
 }
 
 // verdict runs these parts of a program of s and says what its tests say about the mutant.
-func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []part, number int) (verdict, string, error) {
+func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []*part, number int) (verdict, string, error) {
 	for _, p := range parts {
 		out, err := b.test(ctx, s, program, p, number)
 		if number > 0 && b.limit == 0 && timeout(out, err) {
 			// The machine may be slower now than when the limit was set.
 			begun := time.Now()
-			if _, err := b.test(ctx, s, program, part{p.args, mostLimit}, 0); err == nil && limitFactor*time.Since(begun) > p.limit {
-				p.limit = min(limitFactor*time.Since(begun), mostLimit)
+			_, failed := b.test(ctx, s, program, newPart(mostLimit, p.args...), 0)
+			if limit := min(limitFactor*time.Since(begun), mostLimit); failed == nil && int64(limit) > p.limit.Load() {
+				p.limit.Store(int64(limit))
 				out, err = b.test(ctx, s, program, p, number)
 			}
 		}
