@@ -15,8 +15,9 @@
 // which each can be turned on, the others one by one. Each mutant meets the tests of the
 // packages in testedBy, with -short and those first that take little time, until a test fails or a
 // time limit ends the tests, which both kill it. A mutant that survives in the program of many is
-// tried once more in one of its own, unless -once says that a listed survivor may also be one of which
-// the compiler makes the same program. Do not edit the packages while the command runs.
+// tried once more in one of its own, unless -once says that none is compiled: then a listed survivor may
+// also be one of which the compiler makes the same program, and a mutant that cannot be compiled with
+// the others is not tried. Do not edit the packages while the command runs.
 //
 // A survivor means a missing test, or code that does nothing. A survivor that makes no
 // difference to a caller is accepted by an entry in equivalent.txt: its key, as the command
@@ -44,6 +45,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +73,7 @@ type options struct {
 	accepted bool
 	once     bool
 	again    map[string]bool // keys; nil: all
+	without  map[string]bool // keys
 	patterns []string
 }
 
@@ -90,8 +93,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.StringVar(&o.cache, "cache", "", "build cache; a temporary one if empty")
 	f.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	f.BoolVar(&o.accepted, "accepted", false, "run only the mutants that are accepted as equivalent")
-	f.BoolVar(&o.once, "once", false, "do not try again, in a program of its own, a mutant that survives in the program of many")
+	f.BoolVar(&o.once, "once", false, "no program of its own for any mutant: neither for one that survives in the program of many nor for one that cannot be in it")
 	again := f.String("again", "", "only mutants that survived or timed out in the run that wrote this `file` with -json")
+	without := f.String("without", "", "leave out the mutants about which the run decided that wrote this `file` with -json")
 	only := f.String("only", "", "only mutants whose file, change or key matches this `regexp`")
 	tests := f.String("tests", "", "comma-separated `directories` whose tests are run, instead of the usual ones")
 	if err := f.Parse(args); err != nil {
@@ -101,8 +105,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-only: %w", err)
 	}
 	if *again != "" {
-		if o.again, err = survivorsOf(*again); err != nil {
+		if o.again, err = keysOf(*again, survived, timedOut); err != nil {
 			return o, fmt.Errorf("-again: %w", err)
+		}
+	}
+	if *without != "" {
+		if o.without, err = keysOf(*without, killed, timedOut, survived, identical, uncompiled); err != nil {
+			return o, fmt.Errorf("-without: %w", err)
 		}
 	}
 	if *tests != "" {
@@ -224,6 +233,8 @@ func mutate(ctx context.Context, o options, entries equivalents, stdout, stderr 
 		}
 	}
 
+	// Only now, so that the build cache has the program of the earlier run.
+	jobs = slices.DeleteFunc(jobs, func(j job) bool { return o.without[j.mutant.key()] })
 	results, err := runAll(ctx, b, o, entries, jobs, stdout, stderr)
 	if len(results) > 0 {
 		fmt.Fprintf(stdout, "seed %d: %d of %d mutants\n", o.seed, len(results), len(jobs))

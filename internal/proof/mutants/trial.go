@@ -30,6 +30,7 @@ const (
 	identical  verdict = "same program" // the compiler makes the same program of it
 	equivalent verdict = "equivalent"   // accepted in equivalent.txt
 	uncompiled verdict = "not compiled" // the compiler rejects it
+	untried    verdict = "not tried"    // it needs a program of its own, and -once forbids that
 )
 
 // A result is the verdict about one mutant, and how it came about.
@@ -57,6 +58,7 @@ type suite struct {
 type part struct {
 	args  []string     // which tests: for the test program
 	limit atomic.Int64 // in nanoseconds
+	work  atomic.Int64 // processor time without a change, in nanoseconds; 0: not known yet
 }
 
 func newPart(limit time.Duration, args ...string) *part {
@@ -71,7 +73,7 @@ type bench struct {
 	cache string        // Go's build cache
 	run   string        // passed to the test programs
 	limit time.Duration // for a test program; 0: it follows from the time without a change
-	once  bool          // a survivor of the program of many is not tried in one of its own
+	once  bool          // no mutant is tried in a program of its own
 	log   io.Writer
 	shell []string
 	count atomic.Int64
@@ -181,10 +183,10 @@ func (b *bench) compile(ctx context.Context, s *suite, replace map[string][]byte
 	return program, string(out), err
 }
 
-// test runs a test program of s and returns what it printed. Its own time limit applies
+// test runs a test program of s and returns what it printed, and its processor time. Its own time limit applies
 // first, so that its output says which tests were running.
 // number, if not 0, is the mutant that is on in a program that has several.
-func (b *bench) test(ctx context.Context, s *suite, program string, p *part, number int) (output []byte, err error) {
+func (b *bench) test(ctx context.Context, s *suite, program string, p *part, number int) (output []byte, work time.Duration, err error) {
 	limit := time.Duration(p.limit.Load())
 	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
@@ -194,12 +196,16 @@ func (b *bench) test(ctx context.Context, s *suite, program string, p *part, num
 	}
 	cmd, done, err := b.command(ctx, true, program, args...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer done()
 	cmd.Dir = s.Dir
 	cmd.Env = append(cmd.Env, switchVariable+"="+strconv.Itoa(number))
-	return cmd.CombinedOutput()
+	output, err = cmd.CombinedOutput()
+	if cmd.ProcessState != nil {
+		work = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return output, work, err
 }
 
 // The limits of a test program: a mutant that hangs is to be noticed, and one that is slow
@@ -231,7 +237,7 @@ func (b *bench) prepare(ctx context.Context, s *suite) error {
 // measure runs the tests of s, which must pass, and returns its parts, those first that take little time.
 func (b *bench) measure(ctx context.Context, s *suite, program string) ([]*part, error) {
 	begun := time.Now()
-	out, err := b.test(ctx, s, program, newPart(mostLimit, "-test.v"), 0)
+	out, _, err := b.test(ctx, s, program, newPart(mostLimit, "-test.v"), 0)
 	if err != nil {
 		return nil, fmt.Errorf("the tests of %s fail without a change: %w\n%s", s.name, err, out)
 	}
@@ -316,6 +322,9 @@ type assembled struct {
 func (b *bench) try(ctx context.Context, t *target, m *mutant) (r result, err error) {
 	begun := time.Now()
 	defer func() { r.took = time.Since(begun) }()
+	if b.once && (t.schema == nil || t.schema.numbers[m] == 0) {
+		return result{mutant: m, verdict: untried}, nil
+	}
 	if t.schema != nil && t.schema.numbers[m] > 0 {
 		// The parts that take little time come first, in all suites.
 		for n := range 2 {
@@ -384,15 +393,10 @@ func (b *bench) tryAlone(ctx context.Context, s *suite, m *mutant) (verdict, str
 // verdict runs these parts of a program of s and says what its tests say about the mutant.
 func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []*part, number int) (verdict, string, error) {
 	for _, p := range parts {
-		out, err := b.test(ctx, s, program, p, number)
-		if number > 0 && b.limit == 0 && timeout(out, err) {
-			// The machine may be slower now than when the limit was set.
-			begun := time.Now()
-			_, failed := b.test(ctx, s, program, newPart(mostLimit, p.args...), 0)
-			if limit := min(limitFactor*time.Since(begun), mostLimit); failed == nil && int64(limit) > p.limit.Load() {
-				p.limit.Store(int64(limit))
-				out, err = b.test(ctx, s, program, p, number)
-			}
+		out, work, err := b.test(ctx, s, program, p, number)
+		// The machine may be slower now than when the limit was set.
+		if number > 0 && b.limit == 0 && timeout(out, err) && !p.hangs(work) && b.remeasure(ctx, s, program, p) && !p.hangs(work) {
+			out, _, err = b.test(ctx, s, program, p, number)
 		}
 		var exit *exec.ExitError
 		switch {
@@ -408,6 +412,30 @@ func (b *bench) verdict(ctx context.Context, s *suite, program string, parts []*
 		return "", "", err
 	}
 	return survived, "", nil
+}
+
+// remeasure raises the limit of p if the program takes so long without a change now that it was too
+// low. It reports whether it was.
+func (b *bench) remeasure(ctx context.Context, s *suite, program string, p *part) (raised bool) {
+	begun := time.Now()
+	_, work, err := b.test(ctx, s, program, newPart(mostLimit, p.args...), 0)
+	if err != nil {
+		return false
+	}
+	p.work.Store(int64(work))
+	limit := min(limitFactor*time.Since(begun), mostLimit)
+	if int64(limit) <= p.limit.Load() {
+		return false
+	}
+	p.limit.Store(int64(limit))
+	return true
+}
+
+// hangs reports whether tests that took so much processor time, and did not end, are known to take much
+// more than without a change.
+func (p *part) hangs(work time.Duration) bool {
+	without := time.Duration(p.work.Load())
+	return without > 0 && work > limitFactor/2*without
 }
 
 // timeout reports whether a test program that ended so has exceeded its time.
