@@ -389,6 +389,29 @@ func TestEviction_Idlers(t *testing.T) {
 	})
 }
 
+// An Eviction that keeps nothing idle says nothing about the end of a leased resource: it gets no
+// replacement.
+func TestEviction_NothingIdle(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = time.Second
+		h.cfg.Eviction = evictFunc(func(i resource.Info) error {
+			if i.Idlers > 0 {
+				return errOld
+			}
+			return nil
+		})
+	}
+	script(t, 3, edit, func(h *harness) {
+		l := h.lend()
+		time.Sleep(5 * time.Second)
+		h.wantNoMake()
+		l.Release()
+		time.Sleep(5 * time.Second)
+		h.wantLoad(resource.Load{})
+		h.wantNoMake()
+	})
+}
+
 // More than a sweep looks at in one go: the floor holds over all of them.
 func TestEviction_IdlersOfMany(t *testing.T) {
 	edit := func(h *harness) {

@@ -345,6 +345,9 @@ func TestKeyedOtherWays(t *testing.T) {
 		if _, ok := h.k.TryAcquire("a"); ok || h.k.Len() != 0 {
 			t.Errorf("TryAcquire of a key not in use: %t, and %d keys", ok, h.k.Len())
 		}
+		if n := h.k.Stats().Failures.NoneIdle; n != 1 {
+			t.Errorf("%d acquires found nothing idle, want 1", n)
+		}
 		if _, ok := h.k.Find("a"); ok || h.k.Len() != 0 {
 			t.Errorf("Find of a key not in use: %t, and %d keys", ok, h.k.Len())
 		}

@@ -120,6 +120,28 @@ func TestQuotaReturned_SlowDestroy(t *testing.T) {
 	}
 }
 
+// The Quota is not asked again because Trace.Destroyed has returned, long after the permit has: the
+// backoff of a refusal in between stands.
+func TestQuotaReturned_SlowTrace(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { time.Sleep(20 * ms) }}
+	}
+	withQuota(t, edit, func(h *harness, q *permitGate) {
+		l := h.lend()
+		q.mu.Lock()
+		q.limit = 0
+		q.mu.Unlock()
+		before := q.times()
+		l.Discard(nil)
+		h.settle()
+		h.acquireFor(time.Minute)
+		time.Sleep(30 * ms)
+		if n := q.times() - before; n != 1 {
+			t.Errorf("the Quota was asked %d times in 30 ms, want once", n)
+		}
+	})
+}
+
 // If the Quota refuses again after Destroy has returned, the caller is refused.
 func TestQuotaReturned_RefusedAgain(t *testing.T) {
 	edit := func(h *harness) { h.onDestroy = func(*item, error) { time.Sleep(3 * time.Second) } }
