@@ -74,6 +74,19 @@ func TestErrors_TextsAreFixed(t *testing.T) {
 		"rejected by gate: connection refused", "7s")
 }
 
+// Of what is not known neither %+v nor the log says anything.
+func TestErrors_AcquireErrorWithoutFacts(t *testing.T) {
+	err := &resource.AcquireError{Err: context.Canceled, Reason: resource.ReasonCanceled}
+	if s, want := fmt.Sprintf("%+v", err), fmt.Sprintf("%v (waited 0s; %v)", err, resource.Load{}); s != want {
+		t.Errorf("%%+v is %q, want %q", s, want)
+	}
+	for _, a := range err.LogValue().Group() {
+		if a.Key == "retry_after" || strings.HasPrefix(a.Key, "last") {
+			t.Errorf("the log has %v", a)
+		}
+	}
+}
+
 // The same failure of a pool reads the same, whenever it comes and however the
 // pool is then.
 func TestErrors_OfPools(t *testing.T) {

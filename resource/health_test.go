@@ -44,6 +44,52 @@ func TestHealth_OnBorrow(t *testing.T) {
 	})
 }
 
+// A waiter gets a resource that has passed its check in the background, and does not check it again,
+// though a check is always due.
+func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
+	w := newScriptedHealth()
+	script(t, 2, w.in(time.Hour), func(h *harness) {
+		its := h.stock(2)
+		time.Sleep(time.Second)
+		w.markUnhealthy(its[1])
+		w.delay(200 * ms)
+		before := w.checks[its[0]]
+		c := h.acquire()
+		time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
+		h.wantDestroyed(its[1], errSick)
+		h.wantWaiting(c)
+		time.Sleep(200 * ms)
+		c.wantItem(its[0])
+		if n := w.checks[its[0]] - before; n != 1 {
+			t.Errorf("%d checks, want 1", n)
+		}
+	})
+}
+
+// MinIdle is refilled when an acquire has turned down an idle resource, and not only when its Destroy
+// has returned.
+func TestHealth_RefillsAtOnce(t *testing.T) {
+	w := newScriptedHealth()
+	edit := func(h *harness) {
+		w.in(time.Hour)(h)
+		h.cfg.MinIdle = 2
+		slowDestroy(h)
+	}
+	script(t, 3, edit, func(h *harness) {
+		for _, m := range h.wantMakes(2) {
+			m.finish()
+		}
+		l := h.acquire().wantLease()
+		first := l.Value()
+		l.Release()
+		w.markUnhealthy(first)
+		if got := h.acquire().wantLease().Value(); got == first {
+			t.Fatalf("item %d was lent", got.n)
+		}
+		h.wantMake()
+	})
+}
+
 // The sweep reports each check, but not those cut short by Close or by the end of
 // the caller's context.
 func TestHealth_SeesInfo(t *testing.T) {

@@ -512,6 +512,30 @@ func TestLease_IdleBefore(t *testing.T) {
 	}
 }
 
+// A lease of AcquireAllIdle is reclaimed like any other.
+func TestReclaim_AllIdle(t *testing.T) {
+	for name, edit := range map[string]func(h *harness){
+		"plain":     nil,
+		"Admission": func(h *harness) { h.cfg.Admission = &ledger{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, 1, edit, func(h *harness) {
+				h.answer(func(m *makeCall) { m.finish() })
+				if err := h.p.MakeOne(h.t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				leaked := h.p.AcquireAllIdle()[0]
+				time.Sleep(2 * time.Second)
+				row := h.p.Inspect(1).Resources[0]
+				if row.Lease != 1 || !h.p.Reclaim(row.ID, row.Lease) {
+					t.Errorf("not reclaimed: %+v", row)
+				}
+				leaked.Release()
+			})
+		})
+	}
+}
+
 // A lease that was leaked is found with Inspect and reclaimed: its slot and permit
 // are free, the resource is destroyed, and later calls of its holder have no
 // effect.

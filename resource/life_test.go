@@ -456,3 +456,18 @@ func TestLeaseNumbersUsedUp(t *testing.T) {
 		})
 	}
 }
+
+// MinIdle is refilled when an idle resource is invalidated, and not only when its Destroy has returned.
+func TestInvalidate_RefillsAtOnce(t *testing.T) {
+	edit := func(h *harness) {
+		h.cfg.MinIdle = 1
+		slowDestroy(h)
+	}
+	script(t, 2, edit, func(h *harness) {
+		it := h.wantMake().finish()
+		h.settle()
+		it.invalidate(errSick)
+		h.wantMake().finish()
+		h.wantLoad(resource.Load{Idle: 1, Destroying: 1})
+	})
+}

@@ -320,3 +320,17 @@ func TestTrace_RejectedForAMake(t *testing.T) {
 		})
 	}
 }
+
+// A Warm whose creations are refused says by what.
+func TestWarm_Refused(t *testing.T) {
+	withQuota(t, nil, func(h *harness, q *permitGate) {
+		q.limit = 0
+		ctx, cancel := context.WithTimeout(h.t.Context(), time.Second)
+		defer cancel()
+		err := h.p.Warm(ctx, 1)
+		var we *resource.WarmError
+		if !errors.As(err, &we) || !errors.Is(we.LastMake, errAllOut) {
+			t.Errorf("%+v, want a WarmError with the refusal", err)
+		}
+	})
+}
