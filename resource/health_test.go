@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,25 +46,57 @@ func TestHealth_OnBorrow(t *testing.T) {
 }
 
 // A waiter gets a resource that has passed its check in the background, and does not check it again,
-// though a check is always due.
+// though a check is always due; also if a Queue takes a moment to choose the waiter.
 func TestHealth_CheckedOnceForAWaiter(t *testing.T) {
-	w := newScriptedHealth()
-	script(t, 2, w.in(time.Hour), func(h *harness) {
-		its := h.stock(2)
-		time.Sleep(time.Second)
-		w.markUnhealthy(its[1])
-		w.delay(200 * ms)
-		before := w.checks[its[0]]
-		c := h.acquire()
-		time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
-		h.wantDestroyed(its[1], errSick)
-		h.wantWaiting(c)
-		time.Sleep(200 * ms)
-		c.wantItem(its[0])
-		if n := w.checks[its[0]] - before; n != 1 {
-			t.Errorf("%d checks, want 1", n)
-		}
-	})
+	for name, pop := range map[string]time.Duration{"no Queue": 0, "Queue": 150 * ms} {
+		t.Run(name, func(t *testing.T) {
+			w := newScriptedHealth()
+			var slow atomic.Bool
+			edit := func(h *harness) {
+				w.in(time.Hour)(h)
+				if pop > 0 {
+					h.cfg.Queue = &listQueue{hook: func(m string) {
+						if m == "Pop" && slow.Load() {
+							time.Sleep(pop)
+						}
+					}}
+				}
+			}
+			script(t, 2, edit, func(h *harness) {
+				its := h.stock(2)
+				time.Sleep(time.Second)
+				slow.Store(true)
+				w.markUnhealthy(its[1])
+				w.delay(200 * ms)
+				before := w.checks[its[0]]
+				c := h.acquire()
+				time.Sleep(200 * ms) // its[1] fails, after so long that its[0] is suspect
+				h.wantDestroyed(its[1], errSick)
+				h.wantWaiting(c)
+				time.Sleep(200*ms + pop)
+				c.wantItem(its[0])
+				if n := w.checks[its[0]] - before; n != 1 {
+					t.Errorf("%d checks, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A sweep has a quarter of the maximum checked at once, at least one and at most eight.
+func TestHealth_ChecksAtOnce(t *testing.T) {
+	for size, want := range map[int]int{1: 1, 7: 1, 8: 2, 20: 5, 40: 8} {
+		w := newScriptedHealth()
+		script(t, size, w.in(10*time.Second), func(h *harness) {
+			h.stock(size)
+			w.delay(100 * ms)
+			w.most = 0
+			time.Sleep(19 * time.Second)
+			if w.most != want {
+				t.Errorf("of %d idle resources %d were checked at once, want %d", size, w.most, want)
+			}
+		})
+	}
 }
 
 // MinIdle is refilled when an acquire has turned down an idle resource, and not only when its Destroy

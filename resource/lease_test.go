@@ -512,6 +512,29 @@ func TestLease_IdleBefore(t *testing.T) {
 	}
 }
 
+// A Keyed reclaims the lease of a resource of whatever key, and says so if there is none.
+func TestReclaim_Keyed(t *testing.T) {
+	keyed(t, 4, 2, nil, func(h *keyedHarness) {
+		h.acquire("a").Release()
+		leaked := h.acquire("b")
+		time.Sleep(2 * time.Second)
+		row := h.pool("b").Inspect(1).Resources[0]
+		for _, wrong := range [][2]uint64{{row.ID + 1, row.Lease}, {row.ID, row.Lease + 1}} {
+			if h.k.Reclaim(wrong[0], wrong[1]) {
+				t.Errorf("lease %v was reclaimed", wrong)
+			}
+		}
+		if !h.k.Reclaim(row.ID, row.Lease) {
+			t.Errorf("not reclaimed: %+v", row)
+		}
+		synctest.Wait()
+		if got := h.destroyed(resource.ErrReclaimed); len(got) != 1 {
+			t.Errorf("items %v were reclaimed, want one", got)
+		}
+		leaked.Release()
+	})
+}
+
 // A lease of AcquireAllIdle is reclaimed like any other.
 func TestReclaim_AllIdle(t *testing.T) {
 	for name, edit := range map[string]func(h *harness){

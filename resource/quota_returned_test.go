@@ -127,18 +127,24 @@ func TestQuotaReturned_SlowTrace(t *testing.T) {
 		h.cfg.Trace = &resource.Trace{Destroyed: func(resource.DestroyEvent) { time.Sleep(20 * ms) }}
 	}
 	withQuota(t, edit, func(h *harness, q *permitGate) {
-		l := h.lend()
+		q.limit = 2
+		ls, _ := h.lendN(2)
 		q.mu.Lock()
 		q.limit = 0
 		q.mu.Unlock()
 		before := q.times()
-		l.Discard(nil)
+		ls[0].Discard(nil)
 		h.settle()
-		h.acquireFor(time.Minute)
-		time.Sleep(30 * ms)
-		if n := q.times() - before; n != 1 {
-			t.Errorf("the Quota was asked %d times in 30 ms, want once", n)
+		c := h.acquire() // the other one may come back, so it waits whatever the Quota says
+		time.Sleep(10 * ms)
+		asked := q.times()
+		time.Sleep(20 * ms)
+		if n := q.times(); asked != before+1 || n != asked {
+			t.Errorf("the Quota was asked %d times in 10 ms and %d times in 30 ms, want once", asked-before, n-before)
 		}
+		h.wantWaiting(c)
+		ls[1].Release()
+		c.wantLease()
 	})
 }
 
