@@ -303,6 +303,9 @@ var failings = map[resource.Reason]failingAcquire{
 // Trace.Failed. Its error has that Reason, matches what belongs to it and reads
 // the same each time.
 func TestFailures_EachReason(t *testing.T) {
+	if s := (resource.ReasonClosed + 1).String(); s != "unknown" {
+		t.Errorf("a Reason that does not exist is %q, want unknown", s)
+	}
 	for reason := resource.ReasonCanceled; reason <= resource.ReasonClosed; reason++ {
 		t.Run(reason.String(), func(t *testing.T) {
 			f, known := failings[reason]

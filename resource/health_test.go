@@ -99,6 +99,35 @@ func TestHealth_ChecksAtOnce(t *testing.T) {
 	}
 }
 
+// A sweep asks Due about idle resources alone.
+func TestHealth_DueOfIdle(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[uint64]int{}
+	edit := func(h *harness) {
+		h.cfg.SweepInterval = 10 * time.Second
+		h.cfg.Health = scheduled[*item]{due: func(i resource.Info) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[i.ID]++
+			return false
+		}}
+	}
+	script(t, 3, edit, func(h *harness) {
+		ls, _ := h.lendN(3)
+		idle := ls[1].Info().ID
+		ls[1].Release()
+		mu.Lock()
+		clear(asked)
+		mu.Unlock()
+		time.Sleep(11 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(asked) != 1 || asked[idle] != 1 {
+			t.Errorf("asked so often about each: %v, want once about %d", asked, idle)
+		}
+	})
+}
+
 // MinIdle is refilled when an acquire has turned down an idle resource, and not only when its Destroy
 // has returned.
 func TestHealth_RefillsAtOnce(t *testing.T) {

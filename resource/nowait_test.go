@@ -202,8 +202,12 @@ func TestNoWait_SweepChecksAfterwards(t *testing.T) {
 		for _, it := range its {
 			before[it] = w.checks[it]
 		}
+		w.most = 0
 		time.Sleep(11 * time.Second)
 		h.settle()
+		if w.most != 1 {
+			t.Errorf("the sweep had %d checked at once, want 1", w.most)
+		}
 		for _, it := range its {
 			if n := w.checks[it] - before[it]; n != 1 {
 				t.Errorf("item %d was checked %d times by the sweep, want once", it.n, n)
