@@ -535,6 +535,34 @@ func TestReclaim_Keyed(t *testing.T) {
 	})
 }
 
+// A resource from the idle list is not reclaimed while its acquire has it checked.
+func TestReclaim_WhileChecked(t *testing.T) {
+	w := newScriptedHealth()
+	edit := func(h *harness) {
+		w.in(time.Hour)(h)
+		h.cfg.Order = resource.OldestFirst
+	}
+	script(t, 1, edit, func(h *harness) {
+		h.stock(1)
+		w.delay(3 * time.Second)
+		c := h.acquire()
+		time.Sleep(2 * time.Second)
+		row := h.p.Inspect(1).Resources[0]
+		if h.p.Reclaim(row.ID, row.Lease) {
+			t.Errorf("reclaimed %+v", row)
+		}
+		time.Sleep(time.Second)
+		l := c.wantLease()
+		if row.State != resource.Leased || row.Lease != 2 {
+			t.Errorf("%+v, want the second lease", row)
+		}
+		if !h.p.Reclaim(row.ID, row.Lease) {
+			t.Error("not reclaimed when the acquire had returned")
+		}
+		l.Release()
+	})
+}
+
 // A lease of AcquireAllIdle is reclaimed like any other.
 func TestReclaim_AllIdle(t *testing.T) {
 	for name, edit := range map[string]func(h *harness){

@@ -403,3 +403,16 @@ func TestPuddleTrap24_WaitersUncounted(t *testing.T) {
 		}
 	})
 }
+
+// String leaves out what is zero, and names what is not.
+func TestStats_String(t *testing.T) {
+	if got, want := (resource.Stats{}).String(), (resource.Load{}).String(); got != want {
+		t.Errorf("zero Stats are %q, want the levels alone, %q", got, want)
+	}
+	s := resource.Stats{Acquired: 3, Outage: true, LastMake: errDown}
+	s.Failures.NoneIdle = 2
+	want := resource.Load{}.String() + "; 3 acquired; 2 acquires failed: none_idle; outage; last creation: the server is down"
+	if got := s.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
